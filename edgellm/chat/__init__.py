@@ -1,0 +1,1 @@
+"""What is being said: requests, events, templates. Pure."""

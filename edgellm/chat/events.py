@@ -1,0 +1,68 @@
+"""What an answer is made of, in the order it comes: deltas, then one Finished or one Failed."""
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+FinishReason = Literal["stop", "length", "tool_calls", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """One shown token and its likeliest rivals, before any sampler but the mask touched them."""
+
+    token: int
+    piece: bytes
+    logprob: float
+    top: tuple[tuple[int, bytes, float], ...] = ()  # token, piece, logprob
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    text: str
+    n_tokens: int = 1  # sampled since the last delta, this one's included
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    index: int
+    id: str | None  # with the first delta of a call only, as the name is
+    name: str | None
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds, measured in the worker. The sum of the three is the request's life there."""
+
+    queue_s: float  # from arrival to its first row in a batch
+    prefill_s: float  # from there to the first token
+    decode_s: float  # from there to the last one
+
+    @property
+    def ttft_s(self) -> float:
+        return self.queue_s + self.prefill_s
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    reason: FinishReason
+    n_prompt: int  # tokens
+    n_cached: int  # of n_prompt, those whose KV was already there
+    n_output: int
+    timings: Timings = field(default_factory=lambda: Timings(0.0, 0.0, 0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    message: str
+    http_status: int
+    param: str | None = None
+
+
+Event: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | Finished | Failed

@@ -1,0 +1,87 @@
+"""Every error edgellm raises on purpose. Anything else that escapes is a bug.
+
+                           exit  http
+    EdgellmError              1   500
+    ├── BadRequest            2   400   the caller's words don't parse, or are out of bounds
+    │   └── ContextTooLong    2   400   prompt plus answer exceed the sequence's context
+    ├── ModelNotFound         3   404
+    ├── BadGGUF               4   422   the file is not what it says, or not whole
+    ├── DoesNotFit            5   507   no plan within this machine's memory
+    ├── ProbeError            6   500   a vendor tool answered in words we don't know
+    ├── Overloaded            7   429   the queue is full: come back later
+    ├── WorkerDied            8   502   the model's process ended under a request
+    ├── NetworkError          9   502   the hub can't be reached, or broke off
+    │   └── Offline           9   403   network is forbidden, by --offline
+    ├── StorageError         10   507   disk full, no permission, a file that can't be read
+    ├── AddressInUse         11   500   somebody else listens on that port
+    ├── NotServing           12   503   no server answers, or its model is not ready
+    └── ConfigError          78   500   a setting that can't be (sysexits.h EX_CONFIG)
+
+A message says what happened and the numbers that prove it; `hint` says what to do next.
+"""
+
+
+class EdgellmError(Exception):
+    exit_code = 1
+    http_status = 500
+
+    def __init__(self, message: str, *, hint: str = "", param: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.param = param
+
+
+class BadRequest(EdgellmError):
+    exit_code, http_status = 2, 400
+
+
+class ContextTooLong(BadRequest):
+    pass
+
+
+class ModelNotFound(EdgellmError):
+    exit_code, http_status = 3, 404
+
+
+class BadGGUF(EdgellmError):
+    exit_code, http_status = 4, 422
+
+
+class DoesNotFit(EdgellmError):
+    exit_code, http_status = 5, 507
+
+
+class ProbeError(EdgellmError):
+    exit_code, http_status = 6, 500
+
+
+class Overloaded(EdgellmError):
+    exit_code, http_status = 7, 429
+
+
+class WorkerDied(EdgellmError):
+    exit_code, http_status = 8, 502
+
+
+class NetworkError(EdgellmError):
+    exit_code, http_status = 9, 502
+
+
+class Offline(NetworkError):
+    exit_code, http_status = 9, 403
+
+
+class StorageError(EdgellmError):
+    exit_code, http_status = 10, 507
+
+
+class AddressInUse(EdgellmError):
+    exit_code, http_status = 11, 500
+
+
+class NotServing(EdgellmError):
+    exit_code, http_status = 12, 503
+
+
+class ConfigError(EdgellmError):
+    exit_code, http_status = 78, 500

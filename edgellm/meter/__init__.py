@@ -1,0 +1,1 @@
+"""What is it doing: load, temperature, power and energy, once a second."""

@@ -1,0 +1,1 @@
+"""What is this file, and where: GGUF headers, names, the hub, files on disk."""

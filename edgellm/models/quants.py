@@ -1,0 +1,61 @@
+"""GGML's tensor types. Sources: ggml/include/ggml.h `enum ggml_type`, ggml-common.h `block_*`.
+
+One table: id, name, weights in a block, bytes of a block. A type that isn't here is refused by
+name, never guessed.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from edgellm.errors import BadGGUF
+
+
+@dataclass(frozen=True, slots=True)
+class QuantType:
+    id: int
+    name: str
+    block: int  # weights in a block
+    block_bytes: int
+
+    @property
+    def bytes_per_weight(self) -> Fraction:
+        return Fraction(self.block_bytes, self.block)
+
+
+_TABLE = (
+    (0, "f32", 1, 4), (1, "f16", 1, 2), (30, "bf16", 1, 2), (28, "f64", 1, 8),
+    (24, "i8", 1, 1), (25, "i16", 1, 2), (26, "i32", 1, 4), (27, "i64", 1, 8),
+    (2, "q4_0", 32, 18), (3, "q4_1", 32, 20), (6, "q5_0", 32, 22), (7, "q5_1", 32, 24),
+    (8, "q8_0", 32, 34), (9, "q8_1", 32, 36),
+    (10, "q2_k", 256, 84), (11, "q3_k", 256, 110), (12, "q4_k", 256, 144),
+    (13, "q5_k", 256, 176), (14, "q6_k", 256, 210), (15, "q8_k", 256, 292),
+    (16, "iq2_xxs", 256, 66), (17, "iq2_xs", 256, 74), (18, "iq3_xxs", 256, 98),
+    (19, "iq1_s", 256, 50), (20, "iq4_nl", 32, 18), (21, "iq3_s", 256, 110),
+    (22, "iq2_s", 256, 82), (23, "iq4_xs", 256, 136), (29, "iq1_m", 256, 56),
+    (34, "tq1_0", 256, 54), (35, "tq2_0", 256, 66), (39, "mxfp4", 32, 17), (40, "nvfp4", 64, 36),
+    (41, "q1_0", 128, 18), (42, "q2_0", 64, 18),
+)  # fmt: skip
+
+BY_ID = {row[0]: QuantType(*row) for row in _TABLE}
+BY_NAME = {quant.name: quant for quant in BY_ID.values()}
+
+F32, F16, Q8_0, Q4_0 = (BY_NAME[name] for name in ("f32", "f16", "q8_0", "q4_0"))
+
+
+def tensor_bytes(type_id: int, shape: tuple[int, ...]) -> int:
+    """Bytes of a tensor as stored: rows × blocks in a row. Raises BadGGUF.
+
+    Source: ggml/src/ggml.c `ggml_row_size`, `ggml_nbytes`.
+    """
+    quant = BY_ID.get(type_id)
+    if quant is None:
+        raise BadGGUF(f"tensor type {type_id} is not one that llama.cpp knows")
+    row, rest = (shape[0], shape[1:]) if shape else (1, ())
+    if row % quant.block:
+        raise BadGGUF(
+            f"a row of {row} weights can't be cut into {quant.name} blocks of {quant.block}"
+        )
+    n_bytes = row // quant.block * quant.block_bytes
+    for dim in rest:
+        n_bytes *= dim
+    return n_bytes

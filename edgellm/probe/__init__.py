@@ -1,0 +1,1 @@
+"""What is this machine: facts about devices and memory, from every source that will speak."""

@@ -1,0 +1,92 @@
+"""What a machine is: the values that the probe hands to everyone else.
+
+Units live in the names (`_bytes`, `_s`, `_hz`). `None` means "the machine doesn't say"; a zero
+is always a measured zero. Memory belongs to a pool, not to a device: an APU's GPU and its CPU
+name the same pool, so no one can count that memory twice.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Backend = Literal[
+    "cuda", "rocm", "musa", "metal", "vulkan", "sycl", "cann", "opencl", "cpu", "none"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPool:
+    id: str  # "host", or the id of the device that owns it
+    kind: Literal["host", "dedicated", "unified"]
+    total_bytes: int
+    free_bytes: int | None
+    bandwidth_bytes_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """`backend` is what llama.cpp uses it through; "none" when this build cannot use it."""
+
+    id: str  # PCI address "0000:01:00.0", or "cpu"
+    vendor: str
+    name: str
+    backend: Backend
+    pool_id: str
+    architecture: str | None = None  # "sm_89", "gfx1151"
+    ggml_name: str | None = None  # "CUDA0": how llama.cpp calls it
+    link: str | None = None  # "PCIe 4.0 x16"
+    note: str | None = None  # why it can't be used, and the fix
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    name: str
+    n_physical_cores: int
+    n_logical_cores: int
+    isa: tuple[str, ...]  # the flags that llama.cpp has kernels for: "avx2", "avx512_vnni", "neon"
+    n_numa_nodes: int | None = None
+    l2_bytes: int | None = None
+    l3_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFault:
+    """A source that failed cost its own fields only; this says which and why."""
+
+    source: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """`devices` always ends with the CPU, whose id is "cpu" and whose pool is "host"."""
+
+    devices: tuple[Device, ...]
+    pools: tuple[MemoryPool, ...]
+    cpu: Cpu
+    system: str = "Linux"  # platform.system()
+    cgroup_limit_bytes: int | None = None
+    in_wsl: bool = False
+    in_container: bool = False
+    ggml_features: tuple[str, ...] = ()  # what this CPU build of llama.cpp was made for
+    faults: tuple[SourceFault, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        known = {pool.id for pool in self.pools}
+        for device in self.devices:
+            if device.pool_id not in known:
+                raise ValueError(f"{device.id} names pool {device.pool_id!r}, not in {known}")
+
+    def pool(self, pool_id: str) -> MemoryPool:
+        return next(pool for pool in self.pools if pool.id == pool_id)
+
+    def device(self, device_id: str) -> Device:
+        return next(device for device in self.devices if device.id == device_id)
+
+    @property
+    def host(self) -> MemoryPool:
+        return self.pool(self.device("cpu").pool_id)
+
+    @property
+    def accelerators(self) -> tuple[Device, ...]:
+        """What llama.cpp can put layers on, the CPU aside."""
+        return tuple(d for d in self.devices if d.backend not in ("cpu", "none"))

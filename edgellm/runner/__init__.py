@@ -1,0 +1,1 @@
+"""Make it so: the worker process, its scheduler, and the supervisor that keeps it alive."""

@@ -1,0 +1,43 @@
+"""What the rest of the program may ask of a served model. Supervisor is one."""
+
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Literal, Protocol
+
+from edgellm.chat.events import Event
+from edgellm.chat.messages import GenerateParams
+from edgellm.errors import EdgellmError
+from edgellm.runner.messages import Embedded, Gauge, Ready
+from edgellm.selector.plan import Plan
+
+EngineState = Literal["starting", "loading", "ready", "restarting", "failed", "stopping", "stopped"]
+
+
+class Engine(Protocol):
+    plan: Plan
+    state: EngineState
+    progress_ratio: float | None
+    ready: Ready | None
+    gauge: Gauge | None
+    n_restarts: int
+    pid: int | None
+    failure: EdgellmError | None
+    log: deque[str]
+
+    async def start(self) -> None:
+        """Returns when ready. Raises BadGGUF, DoesNotFit, WorkerDied."""
+
+    async def stop(self, grace_s: float = 5.0) -> None: ...
+
+    def generate(
+        self, prompt: str | tuple[int, ...], params: GenerateParams
+    ) -> AsyncIterator[Event]:
+        """Deltas, then exactly one Finished or Failed; closing the iterator cancels.
+
+        Raises Overloaded when the queue is full, NotServing when the model has failed for good.
+        """
+        ...
+
+    async def embed(self, inputs: tuple[str | tuple[int, ...], ...]) -> Embedded: ...
+
+    async def tokenize(self, text: str, add_special: bool) -> tuple[int, ...]: ...

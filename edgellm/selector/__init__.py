@@ -1,0 +1,1 @@
+"""What should run: facts and a goal in, a Plan out. Pure."""

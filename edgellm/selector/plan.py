@@ -1,0 +1,102 @@
+"""The Plan: the one value that crosses from deciding to doing.
+
+The selector makes it, the CLI prints it, the runner obeys it and decides nothing again.
+Words are llama.cpp's: `n_ctx` is its total over all sequences, `n_ctx_seq` one conversation's.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Use = Literal["chat", "batch", "stream", "agent"]
+Objective = Literal["speed", "quality", "context", "energy", "balanced"]
+KVType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What the user asked for. `None` leaves the choice to the selector; a number is obeyed."""
+
+    n_ctx_seq: int | None = None  # --ctx, one conversation's
+    n_ctx: int | None = None  # -c, over all sequences
+    n_parallel: int | None = None
+    use: Use = "chat"
+    objective: Objective = "balanced"
+    reserve_bytes: int | None = None  # left free in every pool
+    kv_type_k: KVType | None = None
+    kv_type_v: KVType | None = None
+    n_gpu_layers: int | None = None
+    n_ubatch: int | None = None
+    n_threads: int | None = None
+    flash_attention: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A prediction is a range, never a point: one in ten lies below p10, one in ten above p90."""
+
+    p10: float
+    p50: float
+    p90: float
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one device carries. Layer n_layers is the output head, as in llama.cpp."""
+
+    device_id: str
+    pool_id: str
+    layers: tuple[int, ...]
+    weight_bytes: int
+    kv_bytes: int
+    compute_bytes: int
+    overhead_bytes: int = 0  # what llama.cpp doesn't count: the driver's context
+
+    @property
+    def total_bytes(self) -> int:
+        return self.weight_bytes + self.kv_bytes + self.compute_bytes + self.overhead_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A plan that was not chosen, and the constraint that bound it."""
+
+    quant: str
+    n_ctx_seq: int
+    kv_type: str
+    binding: str  # "needs 9.1 GiB on host, 7.6 GiB are free"
+    decode_tok_s: Range | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    model: str  # the name that clients use
+    file: str  # the first file's name, or its path when it lies on this disk
+    quant: str  # "Q4_K_M"
+    shares: tuple[Share, ...]  # accelerators first, the host last
+    n_ctx: int
+    n_ctx_seq: int
+    n_parallel: int
+    n_seq_max: int
+    kv_type_k: KVType
+    kv_type_v: KVType
+    kv_unified: bool
+    n_batch: int
+    n_ubatch: int
+    n_outputs_max: int
+    n_threads: int
+    flash_attention: bool | None  # None: llama.cpp's own "auto"
+    swa_full: bool
+    n_gpu_layers: int
+    tensor_split: tuple[float, ...]  # over the accelerators, in their order
+    devices: tuple[str, ...] = ()  # ggml names of the accelerators that take part; () = CPU only
+    embedding: bool = False
+    n_rs_seq: int = 0
+    itl_target_s: float | None = None  # bounds the prompt chunk that goes beside running streams
+    decode_tok_s: Range | None = None  # one stream
+    prefill_tok_s: Range | None = None
+    reasons: tuple[str, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(share.total_bytes for share in self.shares)

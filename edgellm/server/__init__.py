@@ -1,0 +1,1 @@
+"""Speak HTTP: a route table, one file a dialect."""

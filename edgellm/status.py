@@ -1,0 +1,106 @@
+"""What the server tells and the TUI draws: the whole live state, to and from JSON.
+
+GET /edgellm/status answers with one `Status`. The TUI, `ps` and /metrics read it and nothing
+else. Unknown is null.
+"""
+
+import msgspec
+
+State = str  # "starting", "loading", "ready", "restarting", "failed", "stopping"
+
+
+class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    name: str
+    backend: str
+    total_bytes: int | None = None
+    used_bytes: int | None = None
+    busy_ratio: float | None = None
+    temperature_c: float | None = None
+    power_w: float | None = None
+    power_limit_w: float | None = None
+    clock_hz: float | None = None
+    throttle: tuple[str, ...] = ()
+    unified: bool = False
+
+
+class SequenceStatus(msgspec.Struct, frozen=True, kw_only=True):
+    request_id: int
+    state: str  # "waiting", "prefill", "decode"
+    n_prompt: int
+    n_computed: int
+    n_output: int
+    age_s: float
+
+
+class PlanStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What was decided, beside what llama.cpp really took. Bytes by device id."""
+
+    file: str
+    quant: str
+    n_ctx: int
+    n_ctx_seq: int
+    n_parallel: int
+    kv_type_k: str
+    kv_type_v: str
+    n_threads: int
+    n_gpu_layers: int
+    predicted_bytes: dict[str, int] = {}
+    measured_bytes: dict[str, int] = {}
+    decode_tok_s_p10: float | None = None
+    decode_tok_s_p50: float | None = None
+    decode_tok_s_p90: float | None = None
+    reasons: tuple[str, ...] = ()
+
+
+class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    state: State
+    embedding: bool = False
+    demo: bool = False
+    progress_ratio: float | None = None  # while loading
+    detail: str | None = None  # why it failed, or what it waits for
+    pid: int | None = None
+    rss_bytes: int | None = None
+    n_restarts: int = 0
+    load_s: float | None = None
+    decode_tok_s: float | None = None  # over the last seconds; None when nothing ran
+    prefill_tok_s: float | None = None
+    n_waiting: int = 0
+    n_running: int = 0
+    n_retained: int = 0
+    n_cells: int | None = None
+    n_cells_used: int | None = None
+    n_decoded: int = 0
+    n_prompt: int = 0
+    n_cached: int = 0
+    sequences: tuple[SequenceStatus, ...] = ()
+    plan: PlanStatus | None = None
+
+
+class Download(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    done_bytes: int
+    total_bytes: int | None = None
+    rate_bytes_s: float | None = None
+    error: str | None = None
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    version: str
+    pid: int
+    url: str
+    uptime_s: float
+    models: tuple[ModelStatus, ...] = ()
+    devices: tuple[DeviceStatus, ...] = ()
+    download: Download | None = None
+    log: tuple[str, ...] = ()  # the last lines
+
+
+def encode(status: Status) -> bytes:
+    return msgspec.json.encode(status)
+
+
+def decode(data: bytes) -> Status:
+    """Raises msgspec.ValidationError: the other side speaks another version, or isn't edgellm."""
+    return msgspec.json.decode(data, type=Status)

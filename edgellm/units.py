@@ -1,0 +1,55 @@
+"""Bytes are ints, everywhere; they turn into text and back here and nowhere else."""
+
+import re
+
+from edgellm.errors import BadRequest
+
+KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
+
+_STEPS = ((TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"))
+_FACTORS = {
+    "": 1, "k": KIB, "m": MIB, "g": GIB, "t": TIB,
+    "kib": KIB, "mib": MIB, "gib": GIB, "tib": TIB,
+    "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
+}  # fmt: skip
+
+DASH = "–"  # an unknown number, on the screen
+
+
+def format_bytes(n: int | None) -> str:
+    """1536 -> "1.5 KiB". Binary units with binary names; a disk's "GB" is never meant."""
+    if n is None:
+        return DASH
+    for size, name in _STEPS:
+        if abs(n) >= size:
+            return f"{n / size:.1f} {name}"
+    return f"{n} B"
+
+
+def parse_bytes(text: str) -> int:
+    """ "24GiB", "24g", "1.5 MB" -> bytes; kB, MB and GB are decimal. Raises BadRequest."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower().removesuffix("/s"))
+    unit = match and match[2].removesuffix("b") if match and match[2] == "b" else match and match[2]
+    if not match or unit not in _FACTORS:
+        raise BadRequest(f"{text!r} is not a size", hint="write it like 24GiB, 512MiB or 2GB")
+    return int(float(match[1]) * _FACTORS[unit])
+
+
+def format_rate(per_s: float | None, unit: str = "tok/s") -> str:
+    """34.51 -> "34.5 tok/s"; a number over 100 needs no decimals."""
+    if per_s is None:
+        return DASH
+    return f"{per_s:.0f} {unit}" if per_s >= 100 else f"{per_s:.1f} {unit}"
+
+
+def format_seconds(seconds: float | None) -> str:
+    """0.0123 -> "12 ms", 75 -> "1m15s"."""
+    if seconds is None:
+        return DASH
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s"
