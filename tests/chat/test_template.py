@@ -1,0 +1,141 @@
+from datetime import datetime
+
+import pytest
+
+from edgellm.chat.messages import Message
+from edgellm.chat.template import ChatTemplate
+from edgellm.errors import BadRequest
+
+HELLO = (Message("system", "Be brief."), Message("user", "Hi"))
+
+
+def render(source, messages=HELLO, **how):
+    return ChatTemplate(source, "<s>", "</s>", **how).render(messages)
+
+
+def test_a_template_sees_the_messages_and_the_special_tokens():
+    source = (
+        "{% for m in messages %}{{ m['role'] }}={{ m.content }}{{ eos_token }}{% endfor %}"
+        "{% if add_generation_prompt %}go{% endif %}"
+    )
+    assert render(source) == "system=Be brief.</s>user=Hi</s>go"
+
+
+def test_the_generation_prompt_can_be_left_out():
+    template = ChatTemplate("x{% if add_generation_prompt %}go{% endif %}")
+    assert template.render(HELLO, add_generation_prompt=False) == "x"
+
+
+def test_blocks_leave_no_blank_lines_and_no_indent():
+    source = (
+        "{% for m in messages %}\n    {% if true %}\n{{ m.content }}\n    {% endif %}\n{% endfor %}"
+    )
+    assert render(source) == "Be brief.\nHi\n"
+
+
+def test_a_leading_bos_is_dropped_where_the_tokenizer_adds_one():
+    assert render("{{ bos_token }}x") == "x"
+
+
+def test_a_leading_bos_stays_where_the_tokenizer_adds_none():
+    assert render("{{ bos_token }}x", adds_bos=False) == "<s>x"
+
+
+def test_a_bos_inside_the_text_stays():
+    assert render("x{{ bos_token }}") == "x<s>"
+
+
+def test_a_name_is_there_only_for_a_message_that_has_one():
+    source = "{% for m in messages %}{{ m.name is defined }}{% endfor %}"
+    assert render(source, (Message("user", "a", name="Ann"), Message("user", "b"))) == "TrueFalse"
+
+
+def test_developer_is_the_system_role_to_a_template_that_does_not_know_it():
+    assert render("{{ messages[0].role }}", (Message("developer", "x"),)) == "system"
+
+
+def test_developer_stays_developer_for_a_template_that_knows_it():
+    source = "{% if messages[0].role == 'developer' %}yes{% endif %}"
+    assert render(source, (Message("developer", "x"),)) == "yes"
+
+
+def test_tojson_writes_json_as_models_have_seen_it():
+    assert render("{{ {'b': '<é>', 'a': 1} | tojson }}") == '{"b": "<é>", "a": 1}'
+    assert render("{{ [1] | tojson(indent=2) }}") == "[\n  1\n]"
+
+
+def test_loops_can_be_left_and_generation_marks_are_passed_over():
+    source = (
+        "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}"
+        "{% break %}{% endfor %}"
+    )
+    assert render(source) == "Be brief."
+
+
+def test_the_date_is_the_callers():
+    template = ChatTemplate("{{ strftime_now('%d %b %Y') }}")
+    assert template.render(HELLO, now=datetime(2026, 11, 21)) == "21 Nov 2026"
+
+
+def test_without_a_date_a_template_can_see_that_there_is_none():
+    assert render("{% if strftime_now is defined %}date{% else %}none{% endif %}") == "none"
+
+
+def test_a_model_with_chatml_words_and_no_template_speaks_chatml():
+    template = ChatTemplate(None, has_im_start=True)
+    assert template.is_fallback
+    assert template.render(HELLO) == (
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
+    assert template.stop == ("<|im_end|>",)
+
+
+@pytest.mark.parametrize("source", [None, ""])
+def test_a_model_without_any_template_reads_lines_of_role_and_text(source):
+    template = ChatTemplate(source)
+    assert template.render(HELLO) == "system: Be brief.\nuser: Hi\nassistant:"
+    assert template.stop == ("\nuser:",)
+
+
+def test_a_models_own_template_needs_no_stop_strings():
+    assert ChatTemplate("x").stop == ()
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("{{ raise_exception('roles must alternate') }}", "roles must alternate"),
+        ("{% if %}", "Expected an expression"),
+        ("{{ messages[9].content.x }}", "has no element 9"),
+        ("{{ 1 / 0 }}", "division by zero"),
+        ("{{ 'a' + 1 }}", "str"),
+        ("{% include 'secrets' %}", "no loader"),
+    ],
+)
+def test_a_template_that_fails_is_a_bad_request_in_its_own_words(source, words):
+    with pytest.raises(BadRequest, match="chat template") as raised:
+        render(source)
+    assert words in str(raised.value)
+    assert raised.value.param == "messages"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ ''.__class__.__mro__ }}",
+        "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
+        "{{ raise_exception.__globals__ }}",
+        "{{ messages|attr('__class__') }}",
+        "{{ '{0.__class__}'.format(1) }}",
+        "{{ messages.append(1) }}",
+        "{{ range(10**9) | list }}",
+    ],
+)
+def test_a_template_cannot_leave_the_sandbox(source):
+    try:
+        text = render(source)
+    except BadRequest:
+        return
+    assert "class" not in text
+    assert "globals" not in text
