@@ -1,9 +1,21 @@
-"""What the selector must know of a model, and nothing else."""
+"""What the selector must know of a model, and nothing else.
 
+`model_spec` makes it from the headers of a model's files. Where a tensor's bytes are counted
+follows llama.cpp's own placement: src/llama-arch.cpp `LLM_TENSOR_INFOS`, src/llama-model.cpp
+`load_tensors`.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final
 
-KVKind = Literal["full", "sliding", "latent", "recurrent", "none"]
+from edgellm.errors import BadGGUF
+from edgellm.models.gguf import GGUFHeader, TensorInfo
+from edgellm.models.memory_kinds import NO_MEMORY, LayerMemory, layer_memory, window_tokens
+from edgellm.models.memory_kinds import KVKind as KVKind
+from edgellm.models.quants import BY_ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +65,140 @@ class ModelSpec:
     @property
     def weight_bytes(self) -> int:
         return self.input_bytes + self.output_bytes + sum(x.weight_bytes for x in self.layers)
+
+
+_BLOCK: Final = re.compile(r"(?:enc\.|dec\.)?blk\.(\d+)\.")
+_EXPERT: Final = re.compile(r"_exps\.|\.ffn_(?:gate|up|down)\.\d+\.")
+_INPUT: Final = ("token_embd.", "position_embd.", "token_types.", "per_layer_token_embd.")
+# Not in a block, and yet among the repeating layers: llama.cpp puts them with the first one.
+_FIRST_LAYER: Final = ("token_embd_norm.", "rope_", "per_layer_model_proj.", "per_layer_proj_norm.")
+_NOT_MODELS: Final = {"adapter": "an adapter (LoRA)", "imatrix": "an importance matrix"}
+# llama.cpp leaves their draft blocks out unless asked (`load_mtp`, src/models/*.cpp).
+_DRAFT_SKIPPED: Final = frozenset({
+    "bailingmoe3", "cohere2moe", "deepseek2", "deepseek32", "deepseek4", "glm-dsa", "glm4moe",
+    "glm5-next", "hy_v3", "mimo2", "nemotron_h", "nemotron_h_moe", "qwen35", "qwen35moe",
+    "qwen3next", "step35",
+})  # fmt: skip
+
+
+def model_spec(headers: Sequence[GGUFHeader], name: str, quant: str | None = None) -> ModelSpec:
+    """One model from the headers of all its files, the first one first. Raises BadGGUF.
+
+    `quant` is the label in the file's name; it goes before the header's own, which knows no
+    "UD-Q4_K_XL".
+    """
+    first = headers[0]
+    arch = _servable_architecture(first)
+    tensors = [tensor for header in headers for tensor in header.tensors]
+    if not tensors:
+        raise BadGGUF(f"{name} has no tensors", hint="a vocabulary alone can't be served")
+    memory = layer_memory(first)
+    weights = _Weights(tensors, len(memory), _n_loaded(first, arch, len(memory)), arch)
+    return ModelSpec(
+        name=name,
+        architecture=arch,
+        n_ctx_train=first.need_integer(f"{arch}.context_length"),
+        n_embd=first.need_integer(f"{arch}.embedding_length"),
+        n_ff=_largest(first, f"{arch}.feed_forward_length", len(memory)),
+        n_head=_largest(first, f"{arch}.attention.head_count", len(memory)),
+        n_vocab=_n_vocab(first, arch, tensors),
+        layers=_layers(memory, weights),
+        input_bytes=weights.input_bytes,
+        output_bytes=weights.output_bytes,
+        file_bytes=sum(header.file_bytes for header in headers),
+        n_params=sum(tensor.n_elements for tensor in tensors),
+        n_expert=first.integer(f"{arch}.expert_count") or 0,
+        n_expert_used=_largest(first, f"{arch}.expert_used_count", len(memory)),
+        n_swa=window_tokens(first),
+        tied_embeddings=weights.tied,
+        quant=quant or first.quant or _commonest_type(tensors),
+        license=first.license,
+        pooling=first.pooling,
+        causal=first.flag(f"{arch}.attention.causal") is not False and arch not in NO_MEMORY,
+    )
+
+
+def _layers(memory: Sequence[LayerMemory], weights: "_Weights") -> tuple[LayerSpec, ...]:
+    return tuple(
+        LayerSpec(
+            weight_bytes=weights.layer_bytes[il],
+            kv_kind=kept.kind,
+            n_head_kv=kept.n_head_kv,
+            head_dim_k=kept.head_dim_k,
+            head_dim_v=kept.head_dim_v,
+            expert_bytes=weights.expert_bytes[il],
+            state_bytes=kept.state_bytes,
+        )
+        for il, kept in enumerate(memory)
+    )
+
+
+class _Weights:
+    """The tensors' bytes, added up where llama.cpp would put them."""
+
+    def __init__(
+        self, tensors: Iterable[TensorInfo], n_layers: int, n_loaded: int, arch: str
+    ) -> None:
+        self.layer_bytes = [0] * n_layers
+        self.expert_bytes = [0] * n_layers
+        self.input_bytes = self.output_bytes = embedding_bytes = 0
+        has_head = False
+        for tensor in tensors:
+            block = _BLOCK.match(tensor.name)
+            if block:
+                il = int(block[1])
+                if il >= n_layers:
+                    raise BadGGUF(f"{tensor.name!r} is beyond the model's {n_layers} layers")
+                if il >= n_loaded:
+                    continue
+                self.layer_bytes[il] += tensor.n_bytes
+                self.expert_bytes[il] += tensor.n_bytes if _EXPERT.search(tensor.name) else 0
+            elif tensor.name.startswith(_INPUT):
+                self.input_bytes += tensor.n_bytes
+                embedding_bytes += tensor.n_bytes if tensor.name == "token_embd.weight" else 0
+            elif tensor.name.startswith(_FIRST_LAYER) and not arch.startswith("lfm2"):
+                self.layer_bytes[0] += tensor.n_bytes
+            else:  # lfm2 calls its output norm "token_embd_norm"
+                self.output_bytes += tensor.n_bytes
+                has_head |= tensor.name == "output.weight"
+        self.tied = not has_head and arch not in NO_MEMORY
+        if self.tied:
+            self.output_bytes += embedding_bytes  # loaded a second time, as the head
+
+
+def _servable_architecture(header: GGUFHeader) -> str:
+    kind = header.text("general.type") or "model"
+    if kind in _NOT_MODELS:
+        raise BadGGUF(f"this is {_NOT_MODELS[kind]}, not a model")
+    if header.architecture == "clip":
+        raise BadGGUF(
+            "this is a projector (mmproj), not a model",
+            hint="give the language model's file; the projector goes beside it",
+        )
+    return header.architecture
+
+
+def _n_loaded(header: GGUFHeader, arch: str, n_layers: int) -> int:
+    n_draft = header.integer(f"{arch}.nextn_predict_layers") or 0
+    return n_layers - n_draft if arch in _DRAFT_SKIPPED and n_draft < n_layers else n_layers
+
+
+def _largest(header: GGUFHeader, key: str, n_layers: int) -> int:
+    return max(header.integers(key, n_layers) or (0,))
+
+
+def _n_vocab(header: GGUFHeader, arch: str, tensors: Iterable[TensorInfo]) -> int:
+    if header.tokens is not None:
+        return len(header.tokens)
+    for tensor in tensors:
+        if tensor.name == "token_embd.weight" and len(tensor.shape) > 1:
+            return tensor.shape[1]
+    return header.need_integer(f"{arch}.vocab_size")
+
+
+def _commonest_type(tensors: Iterable[TensorInfo]) -> str:
+    """For a file without `general.file_type`: the type that holds the most weights."""
+    weights = Counter[int]()
+    for tensor in tensors:
+        weights[tensor.type_id] += tensor.n_elements
+    return BY_ID[weights.most_common(1)[0][0]].name.upper()

@@ -1,0 +1,106 @@
+"""Headers of files on this disk: thin I/O around the parser.
+
+Plain reads, no mmap: a file that is cut short under a mapping kills the process (SIGBUS).
+"""
+
+from pathlib import Path
+
+from edgellm.errors import BadGGUF, ModelNotFound, StorageError
+from edgellm.models.gguf import GGUFHeader, NeedBytes, parse_header
+from edgellm.models.names import quant_label, shard_names, sidecar_kind
+from edgellm.models.spec import ModelSpec, model_spec
+from edgellm.models.vocabulary import check_vocabulary
+
+_FIRST_READ_BYTES = 1 << 20
+
+
+def read_header(path: Path) -> GGUFHeader:
+    """One file's header. Raises ModelNotFound, StorageError, BadGGUF."""
+    try:
+        with path.open("rb") as file:
+            file_bytes = file.seek(0, 2)
+            prefix, wanted = b"", min(_FIRST_READ_BYTES, file_bytes)
+            while True:
+                file.seek(len(prefix))
+                prefix += file.read(wanted - len(prefix))
+                header = parse_header(prefix, file_bytes)
+                if not isinstance(header, NeedBytes):
+                    return header
+                wanted = header.count
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except BadGGUF as error:
+        raise BadGGUF(f"{path.name}: {error}", hint=error.hint) from error
+
+
+def shards(path: Path) -> tuple[Path, ...]:
+    """All files of the model that `path` belongs to, the first one first.
+
+    llama.cpp finds the others by name ("-00001-of-00003"), so every part must lie beside it.
+    """
+    parts = tuple(path.with_name(name) for name in shard_names(path.name))
+    missing = [part.name for part in parts if not part.exists()]
+    if missing:
+        raise ModelNotFound(
+            f"{len(missing)} of {len(parts)} files are missing: {', '.join(missing[:5])}"
+            + (" …" if len(missing) > 5 else ""),
+            hint=f"put all parts beside {path.name}, or pull the model again",
+        )
+    return parts
+
+
+def read_headers(path: Path) -> tuple[GGUFHeader, ...]:
+    """Every part's header, checked to be parts of one model. Raises BadGGUF."""
+    parts = shards(path)
+    headers = tuple(read_header(part) for part in parts)
+    for number, (part, header) in enumerate(zip(parts, headers, strict=True)):
+        if header.split_count != len(parts) or header.split_no != number:
+            raise BadGGUF(
+                f"{part.name} says it is part {header.split_no + 1} of {header.split_count}, "
+                f"its name says {number + 1} of {len(parts)}",
+                hint="don't rename the parts of a split model",
+            )
+    return headers
+
+
+def read_spec(path: Path) -> ModelSpec:
+    """What the selector must know of the model at `path`, all its parts together."""
+    if path.exists() and sidecar_kind(path.name) == "part":
+        raise BadGGUF(
+            f"{path.name} is a raw piece of a file", hint="join the pieces with cat first"
+        )
+    headers = read_headers(path)
+    return model_spec(headers, model_name(path), quant_label(path.name))
+
+
+def check(path: Path) -> None:
+    """Raises BadGGUF for faults in the vocabulary that would abort llama.cpp's process.
+
+    Costs a tenth of a second on a large vocabulary: once, before the first native load.
+    """
+    try:
+        check_vocabulary(read_headers(path)[0])
+    except BadGGUF as error:
+        raise BadGGUF(f"{path.name}: {error}", hint=error.hint) from error
+
+
+def model_name(path: Path) -> str:
+    """ "/models/Qwen3-8B-Q4_K_M-00001-of-00002.gguf" -> "Qwen3-8B-Q4_K_M"."""
+    first = shard_names(path.name)[0]
+    stem = first.removesuffix(".gguf")
+    return stem[: -len("-00001-of-00001")] if len(shard_names(path.name)) > 1 else stem
+
+
+def unreadable(path: Path, error: OSError) -> ModelNotFound | StorageError:
+    """The right error for a file that won't open; its name, never its whole path."""
+    match error:
+        case FileNotFoundError() | NotADirectoryError():
+            return ModelNotFound(
+                f"there is no file {path.name}", hint="edgellm list shows what is here"
+            )
+        case IsADirectoryError():
+            return StorageError(f"{path.name} is a folder", hint="name the .gguf file in it")
+        case PermissionError():
+            return StorageError(f"no permission to read {path.name}", hint=f"chmod +r {path.name}")
+        case _:
+            return StorageError(f"{path.name} can't be read: {error.strerror}")

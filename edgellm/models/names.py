@@ -1,0 +1,294 @@
+"""What people call a model, and what repositories call their files.
+
+References, first match wins:
+
+    ./x.gguf, /x, ~/x, file://x, x.gguf    a file on this disk
+    hf.co/ORG/REPO[:QUANT]                 a repository; also huggingface.co/…, https://…, hf://…
+    hf.co/ORG/REPO/FILE.gguf               one file of it; also …/resolve/REV/FILE, …/blob/REV/FILE
+    ORG/REPO[:QUANT]                       the same, short
+    NAME[:TAG]                             the catalog: qwen3, qwen3:8b, qwen3:8b-q8_0
+
+File names follow no standard. The rules are llama.cpp's (common/download.cpp) and what the
+large publishers do; a label in a name is only a label, the tensors' types decide.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from edgellm.errors import BadRequest, ModelNotFound
+
+SidecarKind = Literal["projector", "imatrix", "draft", "adapter", "part", "vocabulary"]
+
+# Without a wish and without a selector: the first of these that is there, else the smallest.
+# Q4_K_M is the common ground of quality and size; MXFP4 is what gpt-oss was trained for.
+DEFAULT_QUANTS: Final = (
+    "Q4_K_M", "UD-Q4_K_XL", "MXFP4", "MXFP4_MOE", "Q4_K_S", "Q4_0", "IQ4_XS", "Q5_K_M", "Q6_K",
+    "Q8_0", "Q3_K_M", "F16", "BF16", "F32",
+)  # fmt: skip
+
+_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
+_LABEL: Final = r"(?:UD-)?(?:[IT]?Q[1-8]_[A-Z0-9_]+|BF16|FP?16|FP?32|MXFP4(?:_MOE)?|NVFP4)"
+_label = re.compile(rf"(?:^|[-._])({_LABEL})(?=$|[-.])", re.IGNORECASE)
+_repo = re.compile(rf"{_NAME}/{_NAME}")
+_hub_prefix = re.compile(
+    r"(?:https?://)?(?:www\.)?(?:hf\.co|huggingface\.co)/|hf://", re.IGNORECASE
+)
+_catalog = re.compile(rf"({_NAME})(?::({_NAME}))?")
+_tag = re.compile(rf"(?:(.*?)-)?({_LABEL})", re.IGNORECASE)
+_quant = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_shard = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
+_part = re.compile(r"\.gguf\.part|\.gguf-split-|\.part\d+of\d+|-split-[a-z](?:\.|$)", re.IGNORECASE)
+_draft = re.compile(r"^(?:mtp|eagle3|dflash|dspark)-|(?:^|[-_.])(?:draft|assistant)(?=[-_.]|$)")
+_adapter = re.compile(r"(?:^|[-_.])(?:lora|adapter)(?=[-_.]|$)")
+_fork_label = re.compile(r"IQ[1-6]_K(?:S|SS|T|L)?|.*_R[48]")
+_removed_label = re.compile(r"Q4_0_[48]_[48]")
+_device_name = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)", re.IGNORECASE)
+_MAX_SHARDS: Final = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class PathReference:
+    path: str  # as written; "~" is not yet expanded
+
+
+@dataclass(frozen=True, slots=True)
+class HubReference:
+    repo: str  # "Qwen/Qwen3-8B-GGUF"
+    quant: str | None = None
+    file: str | None = None  # one file of it, named in full
+    revision: str = "main"
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogReference:
+    name: str  # "qwen3:8b"; "qwen3" takes the family's default size
+    quant: str | None = None
+
+
+Reference: TypeAlias = PathReference | HubReference | CatalogReference
+
+
+@dataclass(frozen=True, slots=True)
+class RepoFile:
+    path: str  # inside the repository
+    size_bytes: int
+    sha256: str | None = None  # None: a small file that git itself keeps
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """One model that can be fetched: a file, or all parts of a split one, in order."""
+
+    quant: str  # upper case, "?" where no name tells
+    files: tuple[RepoFile, ...]
+    missing: tuple[str, ...] = ()  # parts that the repository lacks
+    unservable: str | None = None  # why llama.cpp can't load it, where the name tells
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(file.size_bytes for file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    kind: SidecarKind
+    file: RepoFile
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A repository, sorted out: models by size, everything else beside them."""
+
+    models: tuple[ModelFiles, ...]
+    sidecars: tuple[Sidecar, ...]
+
+
+def parse_reference(text: str) -> Reference:
+    """Raises BadRequest."""
+    text = text.strip()
+    if text.lower().startswith("file://"):
+        return PathReference(text[len("file://") :])
+    prefix = _hub_prefix.match(text)
+    if prefix:
+        return _hub_reference(text[prefix.end() :], text)
+    if "://" in text:
+        raise BadRequest(
+            f"{text!r} is not a Hugging Face address", hint="download it, then serve the file"
+        )
+    if text.startswith(("/", ".", "~")) or text.lower().endswith(".gguf"):
+        return PathReference(text)
+    if "/" in text:
+        return _hub_reference(text, text)
+    return _catalog_reference(text)
+
+
+def _hub_reference(rest: str, text: str) -> HubReference:
+    rest = rest.split("?")[0].split("#")[0].strip("/")
+    head, _, quant = rest.partition(":")
+    parts = head.split("/")
+    repo, revision, file = "/".join(parts[:2]), "main", parts[2:]
+    if file and file[0] in ("resolve", "blob", "tree") and len(file) > 1:
+        revision, file = file[1], file[2:]
+    path = "/".join(file) or None
+    bad_repo = not _repo.fullmatch(repo) or ".." in repo or "--" in repo
+    if bad_repo or (quant and not _quant.fullmatch(quant)) or (path and not is_safe_path(path)):
+        raise BadRequest(
+            f"{text!r} does not name a model", hint="write it like hf.co/Qwen/Qwen3-8B-GGUF:Q4_K_M"
+        )
+    if path and not path.lower().endswith(".gguf"):
+        raise BadRequest(f"{path!r} is not a .gguf file", hint=f"edgellm show hf.co/{repo}")
+    return HubReference(repo, normal_quant(quant) if quant else None, path, revision)
+
+
+def _catalog_reference(text: str) -> CatalogReference:
+    match = _catalog.fullmatch(text)
+    if not match:
+        raise BadRequest(
+            f"{text!r} does not name a model",
+            hint="name a .gguf file, hf.co/ORG/REPO[:QUANT] or a catalog name like qwen3:8b",
+        )
+    family, tag = match[1].lower(), match[2]
+    with_quant = _tag.fullmatch(tag) if tag else None
+    if with_quant:
+        size = with_quant[1]
+        name = f"{family}:{size.lower()}" if size else family
+        return CatalogReference(name, normal_quant(with_quant[2]))
+    return CatalogReference(f"{family}:{tag.lower()}" if tag else family)
+
+
+def normal_quant(label: str) -> str:
+    """ "q4_k_m" -> "Q4_K_M", "fp16" -> "F16"."""
+    upper = label.upper()
+    return {"FP16": "F16", "FP32": "F32"}.get(upper, upper)
+
+
+def quant_label(path: str) -> str | None:
+    """The label in a file's name, else in its folder's: "UD-Q4_K_XL". None: neither tells."""
+    for part in reversed(path.split("/")):
+        stem = _without_shard(part).removesuffix(".gguf")
+        labels = _label.findall(stem)
+        if labels:
+            return normal_quant(labels[-1])
+    return None
+
+
+def unservable_reason(label: str) -> str | None:
+    if _removed_label.fullmatch(label):
+        return f"llama.cpp dropped {label}; Q4_0 does the same, repacked while loading"
+    if _fork_label.fullmatch(label):
+        return f"{label} is a type of the ik_llama.cpp fork, llama.cpp can't load it"
+    return None
+
+
+def sidecar_kind(path: str) -> SidecarKind | None:
+    """What a file is that is no model itself. The name tells; the header has the last word."""
+    *folders, name = path.lower().split("/")
+    if _part.search(name):
+        return "part"
+    if "mmproj" in name:
+        return "projector"
+    if "imatrix" in name:
+        return "imatrix"
+    if name.startswith("ggml-vocab-"):
+        return "vocabulary"
+    if _draft.search(name) or "mtp" in folders:
+        return "draft"
+    return "adapter" if _adapter.search(name) else None
+
+
+def shard_names(name: str) -> tuple[str, ...]:
+    """Every part of the split model that `name` belongs to; itself alone, where it isn't split."""
+    match = _shard.fullmatch(name)
+    if not match:
+        return (name,)
+    number, count = int(match[2]), int(match[3])
+    if not 1 <= number <= count <= _MAX_SHARDS:
+        return (name,)
+    return tuple(f"{match[1]}-{n:05}-of-{count:05}.gguf" for n in range(1, count + 1))
+
+
+def is_safe_path(path: str) -> bool:
+    """Whether a path from a stranger may become one on this disk, whatever the system."""
+    return all(
+        0 < len(part.encode()) <= 255
+        and part not in (".", "..")
+        and not set(part) & set('\\:*?"<>|')
+        and part.isprintable()
+        and part[-1] not in ". "
+        and not _device_name.match(part)
+        for part in path.split("/")
+    )
+
+
+def group_files(files: Iterable[RepoFile]) -> Listing:
+    """A repository's files by model: parts joined, folders read, sidecars set apart.
+
+    Files that are neither GGUF nor known beside one, and names that could leave their folder,
+    are left out.
+    """
+    models: dict[str, list[RepoFile]] = {}
+    sidecars: list[Sidecar] = []
+    for file in sorted(files, key=lambda file: file.path):
+        if not is_safe_path(file.path):
+            continue
+        kind = sidecar_kind(file.path)
+        if kind is not None:
+            sidecars.append(Sidecar(kind, file))
+        elif file.path.lower().endswith(".gguf"):
+            models.setdefault(_without_shard(file.path), []).append(file)
+    grouped = (_model(parts) for parts in models.values())
+    return Listing(tuple(sorted(grouped, key=lambda model: model.size_bytes)), tuple(sidecars))
+
+
+def choose_files(listing: Listing, quant: str | None = None) -> ModelFiles:
+    """The model with this label, or the default one. Raises ModelNotFound, BadRequest."""
+    whole = [model for model in listing.models if not model.missing and not model.unservable]
+    if not whole:
+        raise ModelNotFound("the repository has no complete GGUF model", hint=_why_not(listing))
+    for wish in (quant,) if quant else DEFAULT_QUANTS:
+        found = _labelled(whole, wish)
+        if len(found) == 1:
+            return found[0]
+        if found and quant:
+            names = ", ".join(model.files[0].path for model in found)
+            raise BadRequest(
+                f"{len(found)} models are labelled {quant}: {names}", hint="name the file"
+            )
+        if found:
+            return found[0]
+    if quant:
+        labels = ", ".join(dict.fromkeys(model.quant for model in whole))
+        raise ModelNotFound(f"the repository has no {quant}", hint=f"it has {labels}")
+    return whole[0]
+
+
+def _labelled(models: Sequence[ModelFiles], label: str) -> list[ModelFiles]:
+    """Exactly so; failing that, Unsloth's dynamic mix of the same name."""
+    exact = [model for model in models if model.quant == label]
+    return exact or [model for model in models if model.quant == f"UD-{label}"]
+
+
+def _model(parts: Sequence[RepoFile]) -> ModelFiles:
+    here = {file.path for file in parts}
+    folder, _, name = parts[0].path.rpartition("/")
+    wanted = [f"{folder}/{part}" if folder else part for part in shard_names(name)]
+    label = quant_label(parts[0].path) or "?"
+    missing = tuple(path for path in wanted if path not in here)
+    return ModelFiles(label, tuple(parts), missing, unservable_reason(label))
+
+
+def _without_shard(path: str) -> str:
+    match = _shard.fullmatch(path)
+    return f"{match[1]}-of-{match[3]}.gguf" if match else path
+
+
+def _why_not(listing: Listing) -> str:
+    for model in listing.models:
+        if model.unservable:
+            return model.unservable
+        if model.missing:
+            return f"{len(model.missing)} parts of {model.files[0].path} are missing there"
+    return "look for a repository whose name ends in -GGUF"
