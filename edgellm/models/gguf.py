@@ -5,9 +5,8 @@ the keys, then one record for each tensor. A header can run to many MiB (the voc
 in there), and we often read it over HTTP, so the parser does no I/O at all: give it a prefix
 of the file, and it gives back the header or says how long a prefix it wants next.
 
-What it accepts, llama.cpp's own reader (ggml/src/gguf.cpp) accepts: same limits or narrower
-ones, tensors back to back without gap or overlap, no name twice. A file that passes here can
-still be refused there, never the other way round.
+It is nowhere laxer than llama.cpp's own reader (ggml/src/gguf.cpp): the same limits or narrower
+ones, tensors back to back without gap or overlap, no name twice.
 """
 
 import struct
@@ -19,6 +18,7 @@ from typing import Final
 from edgellm.errors import BadGGUF
 from edgellm.models.gguf_values import (
     MAX_HEADER_BYTES,
+    UINT32,
     Cursor,
     NumberArray,
     ShortError,
@@ -32,8 +32,11 @@ MAX_TENSORS: Final = 65_536
 MAX_NAME_BYTES: Final = 63  # GGML_MAX_NAME, without its final NUL
 MAX_DIMS: Final = 4
 MAX_ALIGNMENT: Final = 4_096
+_ALIGNMENT: Final = "general.alignment"
+_DEFAULT_ALIGNMENT: Final = 32
 _FIRST_PREFIX_BYTES: Final = 64 << 10
 _GUESSED_FILE_TYPE: Final = 1024  # LLAMA_FTYPE_GUESSED, a flag
+_NO_TOKEN: Final = 0xFFFF_FFFF  # LLAMA_TOKEN_NULL, written as a uint32
 _POOLING = ("none", "mean", "cls", "last", "rank")  # enum llama_pooling_type
 
 
@@ -175,7 +178,7 @@ class GGUFHeader:
 
     def _token(self, key: str) -> str | None:
         token_id, tokens = self.integer(key), self.tokens
-        if token_id is None or tokens is None:
+        if token_id is None or token_id == _NO_TOKEN or tokens is None:
             return None
         if token_id >= len(tokens):
             raise BadGGUF(f"{key!r} is {token_id}, the vocabulary has {len(tokens)} tokens")
@@ -229,15 +232,16 @@ def _metadata(cursor: Cursor, n_keys: int) -> dict[str, Value]:
             raise BadGGUF(f"key {number} of {n_keys} has no name")
         if key in metadata:
             raise BadGGUF(f"the key {key!r} is there twice")
+        if key == _ALIGNMENT and cursor.peek_u32() != UINT32:
+            raise BadGGUF(f"{key!r} is not a uint32")
         metadata[key] = cursor.value(key)
     return metadata
 
 
 def _alignment(metadata: Mapping[str, Value]) -> int:
-    value = metadata.get("general.alignment", 32)
-    power_of_two = isinstance(value, int) and value > 0 and value & (value - 1) == 0
-    if isinstance(value, bool) or not isinstance(value, int) or not power_of_two:
-        raise BadGGUF(f"'general.alignment' is {value}, not a power of two")
+    value = metadata.get(_ALIGNMENT, _DEFAULT_ALIGNMENT)
+    if not isinstance(value, int) or value < 1 or value & (value - 1):
+        raise BadGGUF(f"{_ALIGNMENT!r} is {value}, not a power of two")
     return _bounded(value, MAX_ALIGNMENT, "bytes of alignment")
 
 
