@@ -7,6 +7,8 @@ Words are llama.cpp's: `n_ctx` is its total over all sequences, `n_ctx_seq` one 
 from dataclasses import dataclass
 from typing import Literal
 
+from edgellm.models.spec import ModelSpec
+
 Use = Literal["chat", "batch", "stream", "agent"]
 Objective = Literal["speed", "quality", "context", "energy", "balanced"]
 KVType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
@@ -28,6 +30,18 @@ class Goal:
     n_ubatch: int | None = None
     n_threads: int | None = None
     flash_attention: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One quantization that could be served: a local file, or one of a repository's."""
+
+    name: str  # the model's, as clients will call it
+    file: str  # the first file's name, or its path when it lies on this disk
+    quant: str  # "Q4_K_M"
+    spec: ModelSpec
+    file_bytes: int  # all shards together
+    source: str = ""  # "hf.co/org/repo", or the folder; for people to read
 
 
 @dataclass(frozen=True, slots=True)
