@@ -35,8 +35,14 @@ PLAIN = (
 
 # The file's code may raise whatever an expression can: that is the file's fault, not ours.
 _WHAT_AN_EXPRESSION_RAISES = (
-    ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError,
-)  # fmt: skip
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 
 
 class ChatTemplate:

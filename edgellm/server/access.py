@@ -1,0 +1,135 @@
+"""Who may talk to this server. Pure: a request's head in, a refusal or nothing out.
+
+The enemy is a web page in the user's own browser. It can send requests here, and by DNS
+rebinding it can even read the answers: then the Host header carries a name of the attacker's.
+So a Host must be an address (nobody can rebind that), localhost, this machine's own name, or a
+name that the configuration allows; the check is never skipped, not on a LAN bind either. A
+request with a foreign Origin is refused, with `null` too, and no CORS header is ever sent. A POST
+must be declared as JSON, which a page cannot do without asking first. A unix socket has no Host
+to check: no browser speaks to one.
+"""
+
+import hashlib
+import hmac
+import ipaddress
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from edgellm.server.envelope import HTTPProblem
+
+MAX_HEADERS = 100
+OPEN_PATHS = frozenset({"/health", "/v1/health"})  # no key needed: it tells nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """`key_digests` are SHA-256 of the API keys: the keys themselves are not kept."""
+
+    key_digests: tuple[bytes, ...] = ()
+    host_names: frozenset[str] = frozenset()
+    max_body_bytes: int = 16 * 1024 * 1024
+
+    @classmethod
+    def of(cls, *, keys: Iterable[str] = (), host_names: Iterable[str] = ()) -> "Access":
+        return cls(
+            tuple(_digest(key) for key in keys),
+            frozenset(name.casefold() for name in host_names),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    method: str
+    path: str
+    headers: Mapping[str, str]  # names in lower case
+    n_headers: int
+    by_unix_socket: bool
+
+
+def refusal(head: Head, access: Access) -> HTTPProblem | None:
+    """In this order: a stranger's page learns nothing of whether its key was right."""
+    if head.n_headers > MAX_HEADERS:
+        return HTTPProblem(431, f"{head.n_headers} header fields are more than {MAX_HEADERS}")
+    return (
+        _foreign_host(head, access)
+        or _foreign_origin(head)
+        or _wrong_key(head, access)
+        or _wrong_content(head, access)
+    )
+
+
+def _foreign_host(head: Head, access: Access) -> HTTPProblem | None:
+    host = head.headers.get("host")
+    if head.by_unix_socket or host is None:  # only HTTP/1.0 may leave it out, and no browser does
+        return None
+    if _is_trusted(_name_of(host), access):
+        return None
+    return HTTPProblem(
+        403, "this Host name is not allowed here; use the address, or add it to allowed hosts"
+    )
+
+
+def _foreign_origin(head: Head) -> HTTPProblem | None:
+    origin = head.headers.get("origin")
+    if origin is None:
+        return None
+    host = head.headers.get("host", "")
+    if origin.casefold() in (f"http://{host}".casefold(), f"https://{host}".casefold()):
+        return None
+    return HTTPProblem(403, "requests from web pages of another origin are not answered")
+
+
+def _wrong_key(head: Head, access: Access) -> HTTPProblem | None:
+    if not access.key_digests or head.path in OPEN_PATHS:
+        return None
+    given = _digest(_credential(head.headers))
+    if any(hmac.compare_digest(given, digest) for digest in access.key_digests):
+        return None
+    return HTTPProblem(
+        401,
+        "a valid API key is needed, as Authorization: Bearer KEY or x-api-key: KEY",
+        code="invalid_api_key",
+    )
+
+
+def _wrong_content(head: Head, access: Access) -> HTTPProblem | None:
+    if head.method != "POST":
+        return None
+    kind = head.headers.get("content-type", "").partition(";")[0].strip().casefold()
+    if kind != "application/json":
+        return HTTPProblem(415, "Content-Type must be application/json")
+    length = head.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > access.max_body_bytes:
+        return too_large(access)
+    return None
+
+
+def too_large(access: Access) -> HTTPProblem:
+    return HTTPProblem(413, f"the body is larger than {access.max_body_bytes} bytes")
+
+
+def _credential(headers: Mapping[str, str]) -> str:
+    """One reader for both headers: a rule that held for one of them only was a CVE elsewhere."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.casefold() == "bearer" else headers.get("x-api-key", "")
+
+
+def _name_of(host: str) -> str:
+    """Without the port: "[::1]:8484" -> "::1"."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].casefold().removesuffix(".")
+
+
+def _is_trusted(name: str, access: Access) -> bool:
+    if name == "localhost" or name.endswith(".localhost") or name in access.host_names:
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()

@@ -1,0 +1,96 @@
+"""One request to the engine, and its answers back as one stream of (answer's index, event).
+
+A request may want several answers: its prompts times `n`. Each is a request of its own to the
+engine, which shares their prompt. Here is where "every request ends once" is kept: the stream
+ends after the last answer's Finished, or raises once, and then nothing of it runs any longer.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TypeAlias, cast
+
+from edgellm.chat.events import Event, Failed, Finished
+from edgellm.chat.messages import GenerateParams
+from edgellm.errors import WorkerDied
+from edgellm.runner.engine import Engine
+from edgellm.server.envelope import as_error
+from edgellm.server.metrics import Metrics
+from edgellm.server.served import Served
+
+Prompts: TypeAlias = Sequence[str | tuple[int, ...]]
+Events: TypeAlias = AsyncGenerator[Event, None]
+Answers: TypeAlias = AsyncGenerator[tuple[int, Event], None]
+
+_MAX_BUFFERED = 64  # events of all answers together, while the client is slow to read
+
+
+async def answer(
+    served: Served, prompts: Prompts, params: GenerateParams, metrics: Metrics
+) -> Answers:
+    """Index p × n + i is prompt p's answer i. Closing it cancels; a Failed is raised."""
+    wanted = [
+        _one(served.engine, prompt, _variant(params, i))
+        for prompt in prompts
+        for i in range(params.n)
+    ]
+    with metrics.watch(served.name) as watch:
+        async with aclosing(_merge(wanted)) as answers:
+            async for index, event in answers:
+                if isinstance(event, Failed):
+                    raise as_error(event)
+                watch.saw(index, event)
+                yield index, event
+
+
+def _variant(params: GenerateParams, i: int) -> GenerateParams:
+    """Answer `i` alone. A seed counts on, or all answers would be the same."""
+    seed = params.sampling.seed
+    seeded = None if seed is None else (seed + i) % 0xFFFF_FFFF
+    return replace(params, n=1, sampling=replace(params.sampling, seed=seeded))
+
+
+async def _one(engine: Engine, prompt: str | tuple[int, ...], params: GenerateParams) -> Events:
+    """Up to the ending. A stream that stops without is a worker that didn't keep its word."""
+    # An engine's iterator can be closed: its Protocol says so, the type doesn't.
+    stream = cast(Events, engine.generate(prompt, params))
+    async with aclosing(stream):
+        async for event in stream:
+            yield event
+            if isinstance(event, Finished | Failed):
+                return
+    raise WorkerDied("the answer broke off")
+
+
+async def _merge(streams: list[Events]) -> Answers:
+    if len(streams) == 1:  # nearly always; no queue and no task between token and socket
+        async with aclosing(streams[0]) as only:
+            async for event in only:
+                yield 0, event
+        return
+    queue: asyncio.Queue[tuple[int, Event | Exception]] = asyncio.Queue(_MAX_BUFFERED)
+    pumps = [asyncio.create_task(_pump(i, stream, queue)) for i, stream in enumerate(streams)]
+    n_open = len(streams)
+    try:
+        while n_open:
+            index, item = await queue.get()
+            if isinstance(item, Exception):
+                raise item
+            n_open -= isinstance(item, Finished | Failed)
+            yield index, item
+    finally:
+        for pump in pumps:
+            pump.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+
+
+async def _pump(
+    index: int, stream: Events, queue: asyncio.Queue[tuple[int, Event | Exception]]
+) -> None:
+    try:
+        async with aclosing(stream) as events:
+            async for event in events:
+                await queue.put((index, event))
+    except Exception as error:  # noqa: BLE001  # not lost: the reader of the queue raises it
+        await queue.put((index, error))

@@ -1,0 +1,93 @@
+"""The route table. OpenAI's routes answer with and without /v1, as llama-server's do."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from edgellm.meter.sample import Sample
+from edgellm.probe.hardware import Hardware
+from edgellm.server import native, openai, openai_embeddings, openai_models
+from edgellm.server.access import Access
+from edgellm.server.envelope import HTTPProblem, encode
+from edgellm.server.gateway import Gateway
+from edgellm.server.gauges import Gauges
+from edgellm.server.guard import Guard
+from edgellm.server.live import Live, no_download, no_samples
+from edgellm.server.metrics import Metrics
+from edgellm.server.served import Models
+from edgellm.status import Download
+
+_OPENAI = (
+    ("/chat/completions", openai.chat, "POST"),
+    ("/completions", openai.completions, "POST"),
+    ("/embeddings", openai_embeddings.embeddings, "POST"),
+    ("/models", openai_models.list_models, "GET"),
+    ("/models/{name:path}", openai_models.show_model, "GET"),
+    ("/health", native.health, "GET"),
+)
+_NATIVE = (
+    ("/", native.root, "GET"),
+    ("/metrics", native.show_metrics, "GET"),
+    ("/tokenize", native.tokenize, "POST"),
+    ("/edgellm/status", native.show_status, "GET"),
+    ("/edgellm/shutdown", native.shutdown, "POST"),
+)
+
+
+def create_app(
+    models: Models,
+    *,
+    access: Access | None = None,
+    samples: Callable[[], tuple[Sample, ...]] = no_samples,
+    hardware: Hardware | None = None,
+    download: Callable[[], Download | None] = no_download,
+) -> Starlette:
+    """`models` may change while it serves; `samples` and `download` are asked for each status."""
+    access = access or Access()
+    live = Live(models, samples=samples, hardware=hardware, download=download)
+    metrics = Metrics()
+    Gauges(live.status, metrics.registry)
+    app = Starlette(
+        routes=[
+            *(Route("/v1" + path, handler, methods=[verb]) for path, handler, verb in _OPENAI),
+            *(Route(path, handler, methods=[verb]) for path, handler, verb in _OPENAI + _NATIVE),
+        ],
+        middleware=[Middleware(Guard, access)],
+        exception_handlers={HTTPException: _unknown_route},
+        lifespan=_keep_ticking,
+    )
+    app.state.gateway = Gateway(models, metrics, live, access)
+    return app
+
+
+async def _unknown_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    words = "is not served here" if error.status_code == 404 else "does not take this method"
+    problem = HTTPProblem(error.status_code, f"{request.url.path[:200]} {words}")
+    return Response(
+        encode(problem), error.status_code, error.headers, media_type="application/json"
+    )
+
+
+@contextlib.asynccontextmanager
+async def _keep_ticking(app: Starlette) -> AsyncIterator[None]:
+    """tok/s is a difference of two looks, so somebody has to look."""
+    gateway: Gateway = app.state.gateway
+
+    async def tick() -> None:
+        while True:
+            gateway.live.tick()
+            await asyncio.sleep(1.0)
+
+    ticking = asyncio.create_task(tick())
+    try:
+        yield
+    finally:
+        ticking.cancel()

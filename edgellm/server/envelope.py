@@ -1,0 +1,104 @@
+"""An error as HTTP: its status, OpenAI's envelope, and nothing that is none of a client's business.
+
+    {"error": {"message": ..., "type": ..., "param": ..., "code": ...}}
+
+The openai package reads `type`, `param` and `code`, retries 408, 409, 429 and 5xx, and honours
+Retry-After. An error that we raise on purpose shows its own words; any other is a bug, and shows
+a sentence of ours while the log keeps the traceback.
+"""
+
+import re
+
+import msgspec
+
+from edgellm.chat.events import Failed
+from edgellm.errors import (
+    ContextTooLong,
+    EdgellmError,
+    ModelNotFound,
+    NotServing,
+    Overloaded,
+    WorkerDied,
+)
+
+_TYPE_BY_STATUS = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+    503: "unavailable_error",
+}
+_CODES: tuple[tuple[type[EdgellmError], str], ...] = (
+    (ContextTooLong, "context_length_exceeded"),
+    (ModelNotFound, "model_not_found"),
+    (Overloaded, "queue_full"),
+    (WorkerDied, "worker_died"),
+    (NotServing, "model_not_ready"),
+)
+_RETRY_AFTER_S = {429: 1, 503: 2}  # a place in the queue is free sooner than a model is loaded
+
+# What a worker's last words may hold: where files lie, and where things lie in memory.
+_DIRECTORY = re.compile(r"(?<![\w.:/])(?:~?/[\w.@+~ -]*?[\w.@+~-])*/(?=[\w.@+~-])")
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
+
+
+class ErrorBody(msgspec.Struct, frozen=True):
+    message: str
+    type: str
+    param: str | None = None
+    code: str | int | None = None
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    error: ErrorBody
+
+
+class HTTPProblem(EdgellmError):
+    """A status that is only HTTP's (401, 405, 413 ...), or one that came over the pipe."""
+
+    def __init__(
+        self, http_status: int, message: str, *, param: str | None = None, code: str | None = None
+    ) -> None:
+        super().__init__(message, param=param)
+        self.http_status = http_status
+        self.code = code
+
+
+def as_error(failed: Failed) -> HTTPProblem:
+    return HTTPProblem(failed.http_status, failed.message, param=failed.param)
+
+
+def status_of(error: Exception) -> int:
+    return error.http_status if isinstance(error, EdgellmError) else 500
+
+
+def retry_after_s(error: Exception) -> int | None:
+    return _RETRY_AFTER_S.get(status_of(error))
+
+
+def encode(error: Exception) -> bytes:
+    """The envelope as JSON."""
+    status = status_of(error)
+    if not isinstance(error, EdgellmError):
+        body = ErrorBody("something broke in the server; its log says what", "server_error")
+    else:
+        words = f"{error}; {error.hint}" if error.hint else str(error)
+        if status >= 422:  # below, the words are the client's own or ours
+            words = without_secrets(words)
+        body = ErrorBody(words, _type(status), error.param, _code(error))
+    return msgspec.json.encode(Envelope(body))
+
+
+def without_secrets(text: str) -> str:
+    """Paths shrink to their last part, addresses to a word."""
+    return _ADDRESS.sub("(address)", _DIRECTORY.sub("", text))
+
+
+def _type(status: int) -> str:
+    return _TYPE_BY_STATUS.get(status, "invalid_request_error" if status < 500 else "server_error")
+
+
+def _code(error: EdgellmError) -> str | None:
+    if isinstance(error, HTTPProblem):
+        return error.code
+    return next((code for kind, code in _CODES if isinstance(error, kind)), None)

@@ -1,0 +1,38 @@
+"""What every handler may reach: `request.app.state.gateway`, and how a handler gets at it."""
+
+import asyncio
+import secrets
+import time
+from dataclasses import dataclass, field
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from edgellm.server.access import Access
+from edgellm.server.live import Live
+from edgellm.server.metrics import Metrics
+from edgellm.server.openai_wire import Head
+from edgellm.server.served import Models, Served
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    models: Models
+    metrics: Metrics
+    live: Live
+    access: Access = field(default_factory=Access)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)  # set: finish, then go
+
+
+def gateway_of(request: Request) -> Gateway:
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+def new_head(prefix: str, served: Served) -> Head:
+    return Head(f"{prefix}{secrets.token_hex(12)}", int(time.time()), served.name)
+
+
+def json_response(value: msgspec.Struct, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")

@@ -1,0 +1,59 @@
+"""Gauges for /metrics, read from the Status at each scrape. Unknown is absent, never 0."""
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from edgellm.status import DeviceStatus, ModelStatus, Status
+
+_MODEL: tuple[tuple[str, str, Callable[[ModelStatus], float | None]], ...] = (
+    ("model_ready", "1 when it answers", lambda m: float(m.state == "ready")),
+    ("requests_running", "Sequences being computed", lambda m: m.n_running),
+    ("requests_waiting", "Requests in the queue", lambda m: m.n_waiting),
+    ("sequences_retained", "Ended sequences whose KV is kept", lambda m: m.n_retained),
+    ("kv_cells", "KV cells there are", lambda m: m.n_cells),
+    ("kv_cells_used", "KV cells that hold a token", lambda m: m.n_cells_used),
+    ("decode_tokens_per_second", "Over the last seconds", lambda m: m.decode_tok_s),
+    ("prefill_tokens_per_second", "Over the last seconds", lambda m: m.prefill_tok_s),
+    ("worker_rss_bytes", "The worker's resident memory", lambda m: m.rss_bytes),
+    ("worker_restarts", "Since the server began", lambda m: m.n_restarts),
+    ("model_load_seconds", "What the last load took", lambda m: m.load_s),
+)
+_DEVICE: tuple[tuple[str, str, Callable[[DeviceStatus], float | None]], ...] = (
+    ("device_memory_bytes", "Memory of its pool", lambda d: d.total_bytes),
+    ("device_memory_used_bytes", "Of this, in use by anyone", lambda d: d.used_bytes),
+    ("device_busy_ratio", "0 to 1", lambda d: d.busy_ratio),
+    ("device_temperature_celsius", "Its own sensor", lambda d: d.temperature_c),
+    ("device_power_watts", "Its own sensor", lambda d: d.power_w),
+    ("device_power_limit_watts", "What it may draw", lambda d: d.power_limit_w),
+    ("device_clock_hertz", "Of its cores", lambda d: d.clock_hz),
+)
+
+
+class Gauges(Collector):
+    def __init__(self, status: Callable[[], Status], registry: CollectorRegistry) -> None:
+        self._status = status
+        registry.register(self)
+
+    def describe(self) -> list[Metric]:
+        return []  # or registering would collect, before there is anything to read
+
+    def collect(self) -> Iterator[Metric]:
+        status = self._status()
+        uptime = GaugeMetricFamily("edgellm_uptime_seconds", "Since the server began")
+        uptime.add_metric((), status.uptime_s)
+        yield uptime
+        for name, help, read in _MODEL:
+            family = GaugeMetricFamily(f"edgellm_{name}", help, labels=("model",))
+            for model in status.models:
+                if (value := read(model)) is not None:
+                    family.add_metric((model.name,), value)
+            yield family
+        for name, help, read_device in _DEVICE:
+            family = GaugeMetricFamily(f"edgellm_{name}", help, labels=("device", "name"))
+            for device in status.devices:
+                if (value := read_device(device)) is not None:
+                    family.add_metric((device.id, device.name), value)
+            yield family

@@ -1,0 +1,95 @@
+"""The middleware above all routes: who may enter, how much, and what leaves when it breaks.
+
+Deny first: a route added later is guarded without knowing it. Every answer carries an
+x-request-id, which the log line of a bug repeats.
+"""
+
+import asyncio
+import logging
+import secrets
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from edgellm.errors import EdgellmError, NotServing
+from edgellm.server.access import Access, Head, refusal, too_large
+from edgellm.server.envelope import encode, retry_after_s, status_of
+
+_log = logging.getLogger("edgellm.server")
+
+
+class Guard:
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app, self._access = app, access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        response = _Response(send)
+        try:
+            if problem := refusal(_head(scope), self._access):
+                raise problem
+            await self._app(scope, self._bounded(receive), response.send)
+        except EdgellmError as error:
+            await response.fail(error)
+        except asyncio.CancelledError:  # the grace of a shutdown is over; the task ends here
+            await response.fail(NotServing("the server is stopping"))
+        except Exception as error:  # noqa: BLE001  # a bug: the client learns that, the log why
+            _log.exception("request %s broke: %s %s", response.id, scope["method"], scope["path"])
+            await response.fail(error)
+
+    def _bounded(self, receive: Receive) -> Receive:
+        n_bytes = 0
+
+        async def bounded() -> Message:
+            nonlocal n_bytes
+            message = await receive()
+            n_bytes += len(message.get("body", b""))
+            if n_bytes > self._access.max_body_bytes:
+                raise too_large(self._access)
+            return message
+
+        return bounded
+
+
+class _Response:
+    """The one answer of a request: knows whether it has begun."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._begun = False
+        self.id = f"req_{secrets.token_hex(8)}"
+
+    async def send(self, message: Message) -> None:
+        if not self._begun and message["type"] == "http.response.start":
+            self._begun = True
+            headers = [*message.get("headers", ()), (b"x-request-id", self.id.encode())]
+            message = {**message, "headers": headers}
+        await self._send(message)
+
+    async def fail(self, error: Exception) -> None:
+        """The envelope, where nothing has been sent yet; later, all that is left is to hang up."""
+        if self._begun:
+            return
+        body = encode(error)
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+        ]
+        if (seconds := retry_after_s(error)) is not None:
+            headers.append((b"retry-after", b"%d" % seconds))
+        status = status_of(error)
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _head(scope: Scope) -> Head:
+    raw = scope["headers"]
+    server = scope.get("server")
+    return Head(
+        method=scope["method"],
+        path=scope["path"],
+        headers={name.decode("latin-1"): value.decode("latin-1") for name, value in raw},
+        n_headers=len(raw),
+        by_unix_socket=server is None or server[1] is None,
+    )

@@ -1,0 +1,80 @@
+"""Our own routes, and llama-server's that tools look for: health, status, tokenize, shutdown."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+import edgellm
+from edgellm import status
+from edgellm.server.body import decode
+from edgellm.server.envelope import Envelope, ErrorBody
+from edgellm.server.gateway import Gateway, gateway_of, json_response
+from edgellm.server.openai_requests import Name
+
+
+class TokenizeBody(msgspec.Struct):
+    content: Annotated[str, Meta(max_length=8 * 1024 * 1024)]
+    add_special: bool = False
+    model: Name | None = None
+
+
+class Tokens(msgspec.Struct):
+    tokens: tuple[int, ...]
+
+
+class Word(msgspec.Struct):
+    status: str
+
+
+_tokenize_decoder = msgspec.json.Decoder(TokenizeBody)
+
+
+async def root(request: Request) -> Response:
+    names = ", ".join(served.name for served in gateway_of(request).models) or "no model yet"
+    return PlainTextResponse(
+        f"edgellm {edgellm.__version__} serves {names}\n"
+        "OpenAI's API is under /v1, the live state at /edgellm/status, counters at /metrics\n"
+    )
+
+
+async def health(request: Request) -> Response:
+    """200 only when a request would be answered; else llama-server's words while it loads."""
+    if reason := _why_not_ready(gateway_of(request)):
+        body = Envelope(ErrorBody(reason, "unavailable_error", code=503))
+        return json_response(body, 503)
+    return json_response(Word("ok"))
+
+
+async def show_status(request: Request) -> Response:
+    live = gateway_of(request).live
+    return Response(status.encode(live.status()), media_type="application/json")
+
+
+async def show_metrics(request: Request) -> Response:
+    text = generate_latest(gateway_of(request).metrics.registry)
+    return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+async def tokenize(request: Request) -> Response:
+    body = decode(_tokenize_decoder, await request.body())
+    models = gateway_of(request).models
+    served = models.find(body.model) if body.model else models.generative(None)
+    return json_response(Tokens(await served.engine.tokenize(body.content, body.add_special)))
+
+
+async def shutdown(request: Request) -> Response:
+    gateway_of(request).stopping.set()
+    return json_response(Word("stopping"), 202)
+
+
+def _why_not_ready(gateway: Gateway) -> str | None:
+    if gateway.stopping.is_set():
+        return "Shutting down"
+    states = {served.engine.state for served in gateway.models}
+    if states == {"ready"}:
+        return None
+    return "Model failed" if "failed" in states else "Loading model"

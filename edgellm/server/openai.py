@@ -1,0 +1,57 @@
+"""OpenAI's routes for text: a request in, the engine asked, its events out in OpenAI's words."""
+
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import datetime
+
+from starlette.requests import Request
+from starlette.types import ASGIApp
+
+from edgellm.chat.messages import CompletionRequest, GenerateParams
+from edgellm.server.answers import Answers, answer
+from edgellm.server.gateway import gateway_of, new_head
+from edgellm.server.openai_chat import ChatFold, ChatStream
+from edgellm.server.openai_completions import CompletionFold, CompletionStream
+from edgellm.server.openai_requests import chat_request, completion_request
+from edgellm.server.openai_wire import Dialect
+from edgellm.server.served import Served
+from edgellm.server.sse import EventStream, Frames, WholeAnswer
+
+
+async def chat(request: Request) -> ASGIApp:
+    gateway, asked = gateway_of(request), chat_request(await request.body())
+    served = gateway.models.generative(asked.model)
+    prompt = served.template.render(asked.messages, now=datetime.now())
+    answers = answer(served, (prompt,), _with_stops(asked.params, served), gateway.metrics)
+    head, n = new_head("chatcmpl-", served), asked.params.n
+    if asked.stream:
+        stream = ChatStream(head, n=n, include_usage=asked.include_usage)
+        return EventStream(_frames(answers, stream))
+    return WholeAnswer(_frames(answers, ChatFold(head, n=n)))
+
+
+async def completions(request: Request) -> ASGIApp:
+    gateway, asked = gateway_of(request), completion_request(await request.body())
+    served = gateway.models.generative(asked.model)
+    answers = answer(served, asked.prompts, asked.params, gateway.metrics)
+    head, n, echoes = new_head("cmpl-", served), asked.params.n, _echoes(asked)
+    if asked.stream:
+        stream = CompletionStream(head, n=n, echoes=echoes, include_usage=asked.include_usage)
+        return EventStream(_frames(answers, stream))
+    return WholeAnswer(_frames(answers, CompletionFold(head, n=n, echoes=echoes)))
+
+
+def _echoes(asked: CompletionRequest) -> list[str]:
+    """What stands before each prompt's answers: the prompt itself, or nothing."""
+    return [prompt if asked.echo and isinstance(prompt, str) else "" for prompt in asked.prompts]
+
+
+def _with_stops(params: GenerateParams, served: Served) -> GenerateParams:
+    return replace(params, stop=params.stop + served.template.stop)
+
+
+async def _frames(answers: Answers, dialect: Dialect) -> Frames:
+    async with aclosing(answers):
+        async for index, event in answers:
+            if data := dialect.feed(index, event):
+                yield data

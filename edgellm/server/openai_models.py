@@ -1,0 +1,67 @@
+"""GET /v1/models: OpenAI's four fields, and llama-server's `meta` beside them."""
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from edgellm.server.gateway import gateway_of, json_response
+from edgellm.server.served import Served
+
+
+class ModelMeta(msgspec.Struct):
+    """llama-server's names."""
+
+    n_ctx: int
+    n_ctx_train: int | None
+    n_vocab: int | None
+    n_embd: int | None
+    n_params: int | None
+    size: int | None
+    ftype: str
+
+
+class ModelCard(msgspec.Struct):
+    id: str
+    object: str
+    created: int
+    owned_by: str
+    aliases: tuple[str, ...]
+    capabilities: tuple[str, ...]
+    license: str | None
+    meta: ModelMeta
+
+
+class ModelList(msgspec.Struct):
+    object: str
+    data: list[ModelCard]
+
+
+async def list_models(request: Request) -> Response:
+    cards = [_card(served) for served in gateway_of(request).models]
+    return json_response(ModelList("list", cards))
+
+
+async def show_model(request: Request) -> Response:
+    return json_response(_card(gateway_of(request).models.find(request.path_params["name"])))
+
+
+def _card(served: Served) -> ModelCard:
+    plan, spec, ready = served.engine.plan, served.spec, served.engine.ready
+    return ModelCard(
+        id=served.name,
+        object="model",
+        created=served.created,
+        owned_by="edgellm",
+        aliases=served.aliases,
+        capabilities=("embedding",) if served.is_embedding else ("completion",),
+        license=spec.license if spec else None,
+        meta=ModelMeta(
+            n_ctx=plan.n_ctx_seq,
+            n_ctx_train=spec.n_ctx_train if spec else ready.n_ctx_train if ready else None,
+            n_vocab=spec.n_vocab if spec else ready.n_vocab if ready else None,
+            n_embd=spec.n_embd if spec else ready.n_embd if ready else None,
+            n_params=spec.n_params if spec else None,
+            size=spec.file_bytes if spec else None,
+            ftype=plan.quant,
+        ),
+    )

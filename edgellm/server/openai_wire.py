@@ -1,0 +1,153 @@
+"""What chat and completion answers share on OpenAI's wire: usage, timings, log-probabilities.
+
+`timings` is llama-server's, same names. Unknown is null: nothing was measured for one token.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from edgellm.chat.events import Event, Finished, FinishReason, TokenLogprob
+
+MIN_LOGPROB = -9999.0  # OpenAI's word for "as good as impossible"; JSON has no infinity
+DONE = b"data: [DONE]\n\n"
+
+encode = msgspec.json.Encoder().encode
+
+
+class Head(msgspec.Struct, frozen=True):
+    """What every chunk of an answer begins with. The caller's: a dialect has no clock."""
+
+    id: str
+    created: int  # Unix seconds
+    model: str
+
+
+class Dialect(Protocol):
+    def feed(self, index: int, event: Event) -> bytes:
+        """What goes out for this event: whole frames, or nothing yet."""
+        ...
+
+
+class PromptDetails(msgspec.Struct, frozen=True):
+    cached_tokens: int
+
+
+class Usage(msgspec.Struct, frozen=True):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptDetails
+
+
+class Timings(msgspec.Struct, frozen=True):
+    cache_n: int
+    prompt_n: int
+    prompt_ms: float
+    prompt_per_token_ms: float | None
+    prompt_per_second: float | None
+    predicted_n: int
+    predicted_ms: float
+    predicted_per_token_ms: float | None
+    predicted_per_second: float | None
+
+
+class TokenProb(msgspec.Struct, frozen=True):
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class ShownToken(msgspec.Struct, frozen=True):
+    token: str
+    logprob: float
+    bytes: list[int]
+    top_logprobs: list[TokenProb]
+
+
+class ChatLogprobs(msgspec.Struct, frozen=True):
+    content: list[ShownToken]
+    refusal: None = None
+
+
+class Ended:
+    """The endings of a request's answers, `n` of each prompt."""
+
+    def __init__(self, n_prompts: int, n: int) -> None:
+        self._by_index: dict[int, Finished] = {}
+        self._n_prompts, self._n = n_prompts, n
+
+    def add(self, index: int, finished: Finished) -> bool:
+        """True with the last one."""
+        self._by_index[index] = finished
+        return len(self._by_index) == self._n_prompts * self._n
+
+    def usage(self) -> Usage:
+        """A prompt counts once, however many answers it has, and as cached what its first had."""
+        n_prompt = sum(group[0].n_prompt for group in self._groups())
+        n_cached = sum(min(one.n_cached for one in group) for group in self._groups())
+        n_output = sum(one.n_output for one in self._by_index.values())
+        return Usage(n_prompt, n_output, n_prompt + n_output, PromptDetails(n_cached))
+
+    def timings(self) -> Timings:
+        """Of several answers the slowest: they ran side by side."""
+        usage = self.usage()
+        n_cached = usage.prompt_tokens_details.cached_tokens
+        n_prefilled = usage.prompt_tokens - n_cached
+        ended = self._by_index.values()
+        prompt_ms = 1000 * max(one.timings.prefill_s for one in ended)
+        predicted_ms = 1000 * max(one.timings.decode_s for one in ended)
+        # The first token comes with the prompt's last row, so n tokens are n - 1 steps.
+        n_steps = usage.completion_tokens - len(ended)
+        return Timings(
+            cache_n=n_cached,
+            prompt_n=n_prefilled,
+            prompt_ms=round(prompt_ms, 3),
+            prompt_per_token_ms=_ratio(prompt_ms, n_prefilled),
+            prompt_per_second=_ratio(1000 * n_prefilled, prompt_ms),
+            predicted_n=usage.completion_tokens,
+            predicted_ms=round(predicted_ms, 3),
+            predicted_per_token_ms=_ratio(predicted_ms, n_steps),
+            predicted_per_second=_ratio(1000 * n_steps, predicted_ms),
+        )
+
+    def _groups(self) -> list[list[Finished]]:
+        return [
+            [self._by_index[p * self._n + i] for i in range(self._n)]
+            for p in range(self._n_prompts)
+        ]
+
+
+def wire_reason(reason: FinishReason) -> str:
+    """OpenAI has no word for a cancelled answer; by then nobody reads it anyway."""
+    return "stop" if reason == "cancelled" else reason
+
+
+def chat_logprobs(tokens: Sequence[TokenLogprob]) -> ChatLogprobs:
+    return ChatLogprobs(
+        [
+            ShownToken(
+                token=text_of(shown.piece),
+                logprob=finite(shown.logprob),
+                bytes=list(shown.piece),
+                top_logprobs=[
+                    TokenProb(text_of(piece), finite(logprob), list(piece))
+                    for _, piece, logprob in shown.top
+                ],
+            )
+            for shown in tokens
+        ]
+    )
+
+
+def text_of(piece: bytes) -> str:
+    return piece.decode(errors="replace")
+
+
+def finite(logprob: float) -> float:
+    return max(logprob, MIN_LOGPROB)
+
+
+def _ratio(above: float, below: float) -> float | None:
+    return round(above / below, 3) if above > 0 and below > 0 else None

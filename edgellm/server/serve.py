@@ -1,0 +1,220 @@
+"""uvicorn on a TCP or a unix socket, inside the caller's event loop, until somebody says stop.
+
+SIGTERM, SIGINT and POST /edgellm/shutdown all mean: accept nothing new, let what runs finish
+within the grace, then end it with an error event. A second signal means now. The caller starts
+the engines before and stops them after.
+"""
+
+import asyncio
+import contextlib
+import errno
+import ipaddress
+import signal
+import socket
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+
+from edgellm.errors import AddressInUse, ConfigError
+from edgellm.server.gateway import Gateway
+
+_MAX_HEAD_BYTES = 64 * 1024
+_LAST_WORDS_S = 1.0  # for error events to clients that were cut off
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """Where to listen. With `unix_path`, host and port mean nothing."""
+
+    host: str = "127.0.0.1"
+    port: int = 8484  # 0: any that is free
+    unix_path: Path | None = None
+
+    @property
+    def is_private(self) -> bool:
+        """Nobody but this machine can reach it."""
+        if self.unix_path or self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+async def serve(
+    app: Starlette,
+    bind: Bind | None = None,
+    *,
+    on_started: Callable[[str], None] = lambda url: None,
+    grace_s: float = 30.0,
+    insecure: bool = False,
+    access_log: bool = False,
+) -> None:
+    """Returns when it has stopped. `on_started` gets the URL, with the port that it really is.
+
+    Raises ConfigError for a bind that others could reach and no API key (unless `insecure`), or
+    that this machine or user can't have; AddressInUse when somebody listens there.
+    """
+    bind = bind or Bind()
+    gateway: Gateway = app.state.gateway
+    if not (bind.is_private or gateway.access.key_digests or insecure):
+        raise ConfigError(
+            f"{bind.host} can be reached by others, and no API key is set",
+            hint="set one by --api-key or EDGELLM_API_KEY, or listen on 127.0.0.1",
+        )
+    with _listening(bind) as (sock, url):
+        gateway.live.url = url
+        config = uvicorn.Config(
+            app,
+            http="h11",  # httptools would buffer a header of any size
+            ws="none",
+            loop="asyncio",
+            log_config=None,
+            access_log=access_log,
+            server_header=False,
+            proxy_headers=False,
+            h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
+            timeout_graceful_shutdown=None,  # ours, below: uvicorn's takes whole seconds
+        )
+        server = _Server(config, gateway, lambda: on_started(url), grace_s)
+        await server.serve(sockets=[sock])
+        await server.wind_up()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's, with our signals: its own would end the process before the engines are stopped."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        gateway: Gateway,
+        on_listening: Callable[[], None],
+        grace_s: float,
+    ) -> None:
+        super().__init__(config)
+        self._gateway, self._on_listening, self._grace_s = gateway, on_listening, grace_s
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_listening()
+
+    async def on_tick(self, counter: int) -> bool:
+        return await super().on_tick(counter) or self._gateway.stopping.is_set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._gateway.stopping.set()
+        grace = asyncio.get_running_loop().call_later(self._grace_s, self._cut_off)
+        await super().shutdown(sockets)
+        grace.cancel()
+
+    async def wind_up(self) -> None:
+        if self.force_exit:  # then uvicorn leaves this out
+            await self.lifespan.shutdown()
+        if tasks := self.server_state.tasks:
+            await asyncio.wait(tuple(tasks), timeout=_LAST_WORDS_S)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield  # signals are the main thread's; somebody else's program runs us
+            return
+        loop, mine = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
+        for number in mine:
+            loop.add_signal_handler(number, self._on_signal)
+        try:
+            yield
+        finally:
+            for number in mine:
+                loop.remove_signal_handler(number)
+
+    def _on_signal(self) -> None:
+        if self._gateway.stopping.is_set():
+            self._cut_off()
+        self._gateway.stopping.set()
+
+    def _cut_off(self) -> None:
+        self.force_exit = True
+        for task in tuple(self.server_state.tasks):
+            task.cancel()
+        asyncio.get_running_loop().call_later(_LAST_WORDS_S, self._hang_up)
+
+    def _hang_up(self) -> None:
+        """On clients that don't read: the server's own closing would wait for them."""
+        for connection in tuple(self.server_state.connections):
+            if connection.transport is not None:
+                connection.transport.abort()
+
+
+@contextlib.contextmanager
+def _listening(bind: Bind) -> Iterator[tuple[socket.socket, str]]:
+    """A bound socket and the URL that reaches it."""
+    if bind.unix_path:
+        with _unix_socket(bind.unix_path) as sock:
+            yield sock, f"unix://{bind.unix_path}"
+        return
+    with _tcp_socket(bind) as sock:
+        host, port = sock.getsockname()[:2]
+        yield sock, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _tcp_socket(bind: Bind) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(bind.host, bind.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise ConfigError(f"{bind.host} is no address of this machine") from error
+    family, _, _, _, address = found[0]
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen()  # or a second server could bind as well, and fail only later
+    except OSError as error:
+        sock.close()
+        raise _refused(error, bind) from error
+    return sock
+
+
+def _refused(error: OSError, bind: Bind) -> AddressInUse | ConfigError:
+    if error.errno == errno.EADDRINUSE:
+        return AddressInUse(
+            f"port {bind.port} on {bind.host} is taken",
+            hint="`edgellm ps` shows a running server; --port chooses another, 0 any free one",
+        )
+    if error.errno == errno.EACCES:
+        return ConfigError(
+            f"port {bind.port} needs rights this user has not", hint="choose one above 1023"
+        )
+    return ConfigError(f"can't listen on {bind.host} port {bind.port}: {error.strerror}")
+
+
+@contextlib.contextmanager
+def _unix_socket(path: Path) -> Iterator[socket.socket]:
+    """For this user only. A dead server's file is taken over, a live one's is not."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        try:
+            if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
+                _remove_if_dead(path)
+            sock.bind(str(path))
+            path.chmod(0o600)
+            sock.listen()
+        except OSError as error:
+            raise ConfigError(f"can't listen on {path}: {error.strerror or error}") from error
+        try:
+            yield sock
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _remove_if_dead(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+    raise AddressInUse(f"a server listens on {path}", hint="`edgellm ps` shows it")

@@ -1,0 +1,192 @@
+"""A fake engine, as strict as the real one, and a real server around it on a real socket."""
+
+import asyncio
+import threading
+from array import array
+from collections import deque
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from edgellm.chat.events import Failed, Finished, TextDelta, Timings
+from edgellm.chat.messages import GenerateParams
+from edgellm.errors import EdgellmError, NotServing
+from edgellm.runner.messages import Embedded, Gauge, Ready
+from edgellm.selector.plan import Plan, Range, Share
+from edgellm.server.app import create_app
+from edgellm.server.serve import Bind, serve
+from edgellm.server.served import Models, Served
+
+HANG = object()  # in a script: the model thinks for ever
+N_EMBD = 4
+
+
+def plan(name="tiny", *, embedding=False, file="tiny-q8_0.gguf"):
+    share = Share("cpu", "host", (0, 1), 1000, 200, 30)
+    return Plan(
+        model=name, file=file, quant="Q8_0", shares=(share,), n_ctx=1024, n_ctx_seq=512,
+        n_parallel=4, n_seq_max=8, kv_type_k="f16", kv_type_v="f16", kv_unified=True,
+        n_batch=512, n_ubatch=512, n_outputs_max=16, n_threads=2, flash_attention=False,
+        swa_full=False, n_gpu_layers=0, tensor_split=(), embedding=embedding,
+        decode_tok_s=Range(10.0, 20.0, 30.0), reasons=("it fits",),
+    )  # fmt: skip
+
+
+def words(text, *, reason="stop", n_prompt=7, n_cached=3, timings=None):
+    """The events of an answer that says `text`, a word at a time."""
+    pieces = text.split(" ")
+    deltas = [TextDelta(piece if i == 0 else " " + piece) for i, piece in enumerate(pieces)]
+    timings = timings or Timings(0.001, 0.020, 0.010)
+    return [*deltas, Finished(reason, n_prompt, n_cached, len(pieces), timings)]
+
+
+@dataclass(eq=False)
+class FakeEngine:
+    """Says what its script says. One script for each request to come, the last one for ever."""
+
+    plan: Plan = field(default_factory=plan)
+    scripts: list = field(default_factory=lambda: [words("Hello there")])
+    state: str = "ready"
+    progress_ratio: float | None = None
+    gauge: Gauge | None = None
+    n_restarts: int = 0
+    pid: int | None = None
+    failure: EdgellmError | None = None
+    log: deque = field(default_factory=deque)
+    asked: list = field(default_factory=list)
+    n_open: int = 0
+    n_cancelled: int = 0
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    begun: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self):
+        embedding = self.plan.embedding
+        self.ready = Ready(
+            n_ctx=1024, n_ctx_seq=512, n_vocab=512, load_s=0.5, shares_prefixes=True,
+            embedding=embedding, n_embd=N_EMBD, n_ctx_train=2048,
+        )  # fmt: skip
+
+    async def start(self):
+        raise AssertionError("the server starts no engine")
+
+    async def stop(self, grace_s=5.0):
+        raise AssertionError("the server stops no engine")
+
+    def generate(self, prompt, params):
+        self._must_be_ready()
+        assert not self.plan.embedding
+        assert isinstance(params, GenerateParams)
+        assert params.n == 1, "an engine gives one answer to one request"
+        assert isinstance(prompt, str) or (
+            isinstance(prompt, tuple) and all(isinstance(token, int) for token in prompt)
+        )
+        assert isinstance(params.stop, tuple)
+        self.asked.append((prompt, params))
+        script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
+        if isinstance(script, Exception):
+            raise script
+        return self._play(script)
+
+    async def _play(self, script):
+        self.n_open += 1
+        self.begun.set()
+        ended = False
+        try:
+            for item in script:
+                assert not ended, "a script goes on after its ending"
+                if item is HANG:
+                    await asyncio.Event().wait()
+                if isinstance(item, Exception):
+                    raise item
+                ended = isinstance(item, Finished | Failed)
+                yield item
+                await asyncio.sleep(0)
+        except (asyncio.CancelledError, GeneratorExit):
+            if not ended:
+                self.n_cancelled += 1
+                self.cancelled.set()
+            raise
+        finally:
+            self.n_open -= 1
+
+    async def embed(self, inputs):
+        self._must_be_ready()
+        assert self.plan.embedding
+        self.asked.append((inputs, None))
+        vectors = tuple(array("f", [0.5, 0.5, -0.5, 0.5]).tobytes() for _ in inputs)
+        return Embedded(1, vectors, n_tokens=3 * len(inputs))
+
+    async def tokenize(self, text, add_special):
+        self._must_be_ready()
+        return (*((1,) if add_special else ()), *text.encode())
+
+    def _must_be_ready(self):
+        if self.state != "ready":
+            raise NotServing(f"the model is {self.state}")
+
+
+@dataclass
+class LiveServer:
+    url: str
+    app: object
+    models: Models
+    thread: threading.Thread
+
+    @property
+    def gateway(self):
+        return self.app.state.gateway
+
+    @property
+    def port(self):
+        return int(self.url.rpartition(":")[2])
+
+
+@contextmanager
+def live_server(*served, bind=None, grace_s=5.0, insecure=False, **how):
+    """A server in a thread of its own: the sync client's blocking calls must not stop it."""
+    models = Models(served)
+    app = create_app(models, **how)
+    started, trouble = threading.Event(), []
+    urls = []
+
+    def on_started(url):
+        urls.append(url)
+        started.set()
+
+    def run():
+        try:
+            asyncio.run(
+                serve(
+                    app,
+                    bind or Bind(port=0),
+                    on_started=on_started,
+                    grace_s=grace_s,
+                    insecure=insecure,
+                )
+            )
+        except BaseException as error:  # noqa: BLE001  # raised by the test's own thread
+            trouble.append(error)
+        finally:
+            started.set()
+
+    thread = threading.Thread(target=run, name="server under test")
+    thread.start()
+    assert started.wait(10)
+    if trouble:
+        thread.join()
+        raise trouble[0]
+    try:
+        yield LiveServer(urls[0], app, models, thread)
+    finally:
+        app.state.gateway.stopping.set()
+        thread.join(grace_s + 5)
+        assert not thread.is_alive(), "the server did not stop"
+        assert not trouble, trouble
+
+
+def served(name="tiny", **how):
+    engine = how.pop("engine", None) or FakeEngine(plan(name))
+    return Served(name, engine, created=1_700_000_000, **how)
+
+
+def served_embedding(name="mini"):
+    return Served(name, FakeEngine(plan(name, embedding=True, file="mini.gguf")))
