@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+import msgspec
+
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 
 
@@ -31,21 +33,19 @@ class SamplingParams:
     ignore_eos: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class JSONSchema:
+class JSONSchema(msgspec.Struct, frozen=True, tag=True):
     schema: str  # JSON text; "{}" allows any JSON value
 
 
-@dataclass(frozen=True, slots=True)
-class Regex:
+class Regex(msgspec.Struct, frozen=True, tag=True):
     pattern: str
 
 
-@dataclass(frozen=True, slots=True)
-class Grammar:
+class Grammar(msgspec.Struct, frozen=True, tag=True):
     lark: str  # llguidance's own form
 
 
+# Tagged structs, not dataclasses: a union of them travels through the worker's pipe.
 Structure: TypeAlias = JSONSchema | Regex | Grammar
 
 

@@ -10,10 +10,18 @@ import msgspec
 
 from edgellm.chat.events import FinishReason, Timings, TokenLogprob
 from edgellm.chat.messages import GenerateParams
+from edgellm.selector.plan import Plan
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
     pass
+
+
+class Load(Message, frozen=True):
+    """The first message. `path` is the model's first file on this disk."""
+
+    path: str
+    plan: Plan
 
 
 class Generate(Message, frozen=True):
@@ -66,6 +74,7 @@ class Ready(Message, frozen=True):
     shares_prefixes: bool
     embedding: bool
     n_embd: int
+    n_ctx_train: int
     memory: tuple[DeviceMemory, ...] = ()
 
 
@@ -130,7 +139,7 @@ class Gauge(Message, frozen=True):
     ] = ()  # request_id, n_prompt, n_computed, n_output
 
 
-ToWorker: TypeAlias = Generate | Embed | Tokenize | Cancel | Shutdown
+ToWorker: TypeAlias = Load | Generate | Embed | Tokenize | Cancel | Shutdown
 FromWorker: TypeAlias = (
     Loading | Ready | LoadFailed | Delta | Done | Embedded | Tokenized | Rejected | Gauge
 )

@@ -1,0 +1,54 @@
+"""What the worker's loop needs of a model. LlamaBackend is one, the tests' FakeBackend another."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from edgellm.chat.events import TokenLogprob
+from edgellm.chat.messages import Structure
+from edgellm.runner.scheduler import Batch, Limits, Sampled
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a batch gave: a token for each seq_id that wanted one, and logprobs if asked for."""
+
+    sampled: Mapping[int, Sampled]
+    logprobs: Mapping[int, TokenLogprob]
+
+
+class NoKVSlot(Exception):
+    """llama.cpp found no place for a batch that the scheduler had counted room for."""
+
+
+class Mask(Protocol):
+    """A structure being followed by one sequence: see masks.py."""
+
+    @property
+    def complete(self) -> bool: ...
+
+    def apply(self, logits: Any) -> None: ...
+
+    def accept(self, token: int) -> None: ...
+
+
+class Backend(Protocol):
+    limits: Limits
+    n_embd: int
+
+    def tokenize(self, text: str, add_special: bool) -> list[int]: ...
+
+    def piece(self, token: int) -> bytes: ...
+
+    def compile(self, structure: Structure) -> Mask:
+        """May take seconds; called off the loop's thread. Raises BadRequest."""
+        ...
+
+    def constrain(self, request_id: int, mask: Mask) -> None:
+        """From its Start on, this request's tokens follow the mask."""
+
+    def decode(self, batch: Batch) -> Step:
+        """Raises NoKVSlot, with the memory as it was before the rows."""
+        ...
+
+    def embed(self, inputs: list[list[int]]) -> list[bytes]: ...

@@ -1,0 +1,83 @@
+"""Requests that the worker owes an answer. The supervisor's half of the pipe."""
+
+import asyncio
+from typing import TypeAlias
+
+from edgellm.chat.events import Event, Failed, Finished, TextDelta
+from edgellm.errors import BadRequest, ContextTooLong, EdgellmError, WorkerDied
+from edgellm.runner.messages import Delta, Done, Embedded, FromWorker, Rejected, Tokenized
+
+Reply: TypeAlias = Embedded | Tokenized
+
+
+class Inflight:
+    """Every request gets exactly one ending, however the worker ends."""
+
+    def __init__(self) -> None:
+        self._streams: dict[int, asyncio.Queue[Event]] = {}
+        self._replies: dict[int, asyncio.Future[Reply]] = {}
+
+    def __len__(self) -> int:
+        return len(self._streams) + len(self._replies)
+
+    def open(self, request_id: int) -> None:
+        self._streams[request_id] = asyncio.Queue()
+
+    async def next(self, request_id: int) -> Event:
+        """Deltas that have piled up come out as they are: who reads slowly loses nothing."""
+        return await self._streams[request_id].get()
+
+    def close(self, request_id: int) -> None:
+        self._streams.pop(request_id, None)
+
+    def expect(self, request_id: int) -> "asyncio.Future[Reply]":
+        """A question with one answer."""
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._replies[request_id] = future
+        future.add_done_callback(lambda _: self._replies.pop(request_id, None))
+        return future
+
+    def deliver(self, message: FromWorker) -> None:
+        """What nobody waits for any more is dropped: the client left first."""
+        match message:
+            case Delta(request_id, text, n_tokens, logprobs):
+                self._put(request_id, TextDelta(text, n_tokens, logprobs))
+            case Done(request_id, reason, n_prompt, n_cached, n_output, timings):
+                self._put(request_id, Finished(reason, n_prompt, n_cached, n_output, timings))
+            case Rejected():
+                self._reject(message)
+            case Embedded(request_id) | Tokenized(request_id):
+                future = self._replies.get(request_id)
+                if future and not future.done():
+                    future.set_result(message)
+            case _:
+                pass  # Loading, Ready, LoadFailed, Gauge: the supervisor's own
+
+    def fail(self, request_ids: set[int], error: EdgellmError) -> None:
+        """End these, whatever they waited for."""
+        for request_id in request_ids:
+            self._put(request_id, Failed(str(error), error.http_status, error.param))
+            future = self._replies.get(request_id)
+            if future and not future.done():
+                future.set_exception(error)
+
+    @property
+    def request_ids(self) -> set[int]:
+        return {*self._streams, *self._replies}
+
+    def _put(self, request_id: int, event: Event) -> None:
+        if queue := self._streams.get(request_id):
+            queue.put_nowait(event)
+
+    def _reject(self, message: Rejected) -> None:
+        self._put(message.request_id, Failed(message.message, message.http_status, message.param))
+        future = self._replies.get(message.request_id)
+        if future and not future.done():
+            future.set_exception(rejection(message))
+
+
+def rejection(message: Rejected) -> EdgellmError:
+    """The error that the worker raised, rebuilt on this side of the pipe."""
+    kinds: tuple[type[EdgellmError], ...] = (ContextTooLong, BadRequest, WorkerDied)
+    kind = next((k for k in kinds if k.http_status == message.http_status), EdgellmError)
+    return kind(message.message, param=message.param)

@@ -1,0 +1,234 @@
+"""llama.cpp, behind the Backend door. It obeys; every decision was made before it.
+
+The llama*.py files and the *_child.py programs are the only code that imports llama_cpp. Every
+precondition is checked before the call: a GGML_ASSERT ends the process.
+
+llama_decode's return codes (llama.h): 0 done; 1 no KV slot, memory as before the call; 2 aborted,
+some ubatches computed (we never abort); -1 bad batch; below that, fatal.
+"""
+
+from collections.abc import Callable
+
+import llama_cpp
+import numpy as np
+
+from edgellm.chat.events import TokenLogprob
+from edgellm.chat.messages import GenerateParams, Structure
+from edgellm.errors import BadRequest, EdgellmError
+from edgellm.runner.backend import Mask, NoKVSlot, Step
+from edgellm.runner.llama_load import LoadError, load
+from edgellm.runner.llama_sampling import Logits, PieceOf, Sampler, describe
+from edgellm.runner.masks import Masks
+from edgellm.runner.scheduler import Batch, Forget, Fork, Limits, Row, Sampled, Start
+from edgellm.selector.plan import Plan
+
+_MAX_IDS = 256  # LLAMA_MAX_SEQ, src/llama-cparams.h
+
+
+class LlamaBackend:
+    def __init__(self, path: str, plan: Plan, on_progress: Callable[[float], None]) -> None:
+        """Raises LoadError."""
+        loaded = load(path, plan, on_progress)
+        self._loaded = loaded  # keeps alive what C points to
+        self._model, self._context, self.memory = loaded.model, loaded.context, loaded.memory
+        self._vocab = llama_cpp.llama_model_get_vocab(self._model)
+        self._memory = llama_cpp.llama_get_memory(self._context)
+        self.n_vocab = int(llama_cpp.llama_vocab_n_tokens(self._vocab))
+        self.n_embd = int(llama_cpp.llama_model_n_embd_out(self._model))
+        self.n_ctx_train = int(llama_cpp.llama_model_n_ctx_train(self._model))
+        self.limits = self._limits(plan)
+        self.piece = PieceOf(self._vocab)
+        self._samplers: dict[int, Sampler] = {}
+        self._params: dict[int, GenerateParams] = {}
+        self._masks: dict[int, Mask] = {}  # by seq_id, of those that have one
+        self._promised: dict[int, Mask] = {}  # by request_id, until its Start
+        self._is_end: dict[int, bool] = {}
+        self._compiler: Masks | None = None
+        self._rows = _Rows(plan.n_batch)
+        if not plan.embedding:
+            self._warm_up()
+
+    # ── words ────────────────────────────────────────────────────────────────
+
+    def tokenize(self, text: str, add_special: bool) -> list[int]:
+        """With `add_special`, a BOS exactly once: a chat template may have written it already."""
+        data = text.encode("utf-8", "replace")
+        tokens = self._tokenize(data, add_special=False)
+        if add_special:
+            dressed = self._tokenize(data, add_special=True)
+            bos = llama_cpp.llama_vocab_bos(self._vocab)
+            if not (tokens and tokens[0] == bos and dressed[:2] == [bos, bos]):
+                return dressed
+        return tokens
+
+    def _tokenize(self, data: bytes, *, add_special: bool) -> list[int]:
+        size = len(data) + 8
+        tokens = (llama_cpp.llama_token * size)()
+        n = llama_cpp.llama_tokenize(self._vocab, data, len(data), tokens, size, add_special, True)
+        if n < 0:
+            raise BadRequest(f"a text of {len(data)} bytes can't be tokenized")
+        return list(tokens[:n])
+
+    def _ends(self, token: int) -> bool:
+        known = self._is_end.get(token)
+        if known is None:
+            known = bool(llama_cpp.llama_vocab_is_eog(self._vocab, token))
+            self._is_end[token] = known
+        return known
+
+    def _end_tokens(self) -> list[int]:
+        return [token for token in range(self.n_vocab) if self._ends(token)]
+
+    # ── structure ────────────────────────────────────────────────────────────
+
+    def compile(self, structure: Structure) -> Mask:
+        if self._compiler is None:
+            from llguidance.llamacpp import lltokenizer_from_vocab
+
+            tokenizer = lltokenizer_from_vocab(self._vocab, eos_token=self._end_tokens())
+            self._compiler = Masks(tokenizer, self.n_vocab)
+        return self._compiler.compile(structure)
+
+    def constrain(self, request_id: int, mask: Mask) -> None:
+        self._promised[request_id] = mask
+
+    # ── decoding ─────────────────────────────────────────────────────────────
+
+    def decode(self, batch: Batch) -> Step:
+        for op in batch.ops:
+            match op:
+                case Forget(seq_id):
+                    self._forget(seq_id)
+                case Fork(source, target, length):
+                    llama_cpp.llama_memory_seq_cp(self._memory, source, target, 0, length)
+                case Start():
+                    self._start(op)
+        if batch.rows:
+            self._decode_rows(batch.rows)
+        sampled, logprobs = {}, {}
+        for i, row in enumerate(batch.rows):
+            if row.wants_logits:
+                sampled[row.seq_id], logprob = self._sample(row.seq_id, i)
+                if logprob:
+                    logprobs[row.seq_id] = logprob
+        return Step(sampled, logprobs)
+
+    def _decode_rows(self, rows: tuple[Row, ...]) -> None:
+        self._rows.fill(rows)
+        code = llama_cpp.llama_decode(self._context, self._rows.raw)
+        if code == 1:
+            raise NoKVSlot(f"no KV slot for a batch of {len(rows)} tokens")
+        if code != 0:
+            raise EdgellmError(f"llama_decode returned {code} for {len(rows)} tokens")
+
+    def _forget(self, seq_id: int) -> None:
+        llama_cpp.llama_memory_seq_rm(self._memory, seq_id, -1, -1)
+        if sampler := self._samplers.pop(seq_id, None):
+            sampler.close()
+        self._masks.pop(seq_id, None)
+
+    def _start(self, op: Start) -> None:
+        sampling = op.params.sampling
+        ends = self._end_tokens() if sampling.ignore_eos else []
+        self._samplers[op.seq_id] = Sampler(sampling, self.n_vocab, op.prompt, ends)
+        self._params[op.seq_id] = op.params
+        if mask := self._promised.pop(op.request_id, None):
+            self._masks[op.seq_id] = mask
+
+    def _sample(self, seq_id: int, row: int) -> tuple[Sampled, TokenLogprob | None]:
+        pointer = llama_cpp.llama_get_logits_ith(self._context, row)
+        logits: Logits = np.ctypeslib.as_array(pointer, shape=(self.n_vocab,))
+        params, mask = self._params[seq_id], self._masks.get(seq_id)
+        if mask:
+            mask.apply(logits)
+        # No sampler of llama.cpp's writes to `logits`: they can be read again afterwards.
+        token = self._samplers[seq_id].sample(self._context, row, logits)
+        silent = ends = self._ends(token)
+        if mask and not ends:
+            mask.accept(token)
+            ends = mask.complete  # a closing brace that nothing can follow saves a step
+        logprob = None
+        if params.logprobs is not None:
+            logprob = describe(logits, token, params.logprobs, self.piece)
+        return Sampled(token, ends, silent), logprob
+
+    # ── embedding ────────────────────────────────────────────────────────────
+
+    def embed(self, inputs: list[list[int]]) -> list[bytes]:
+        """One batch: its tokens fit n_batch, its inputs n_seq_max. float32, length 1."""
+        rows = tuple(
+            Row(seq_id, pos, token, wants_logits=True)
+            for seq_id, tokens in enumerate(inputs)
+            for pos, token in enumerate(tokens)
+        )
+        if self._memory is not None:
+            llama_cpp.llama_memory_clear(self._memory, True)
+        self._decode_rows(rows)
+        return [self._pooled(seq_id, len(tokens)) for seq_id, tokens in enumerate(inputs)]
+
+    def _pooled(self, seq_id: int, n_tokens: int) -> bytes:
+        pointer = llama_cpp.llama_get_embeddings_seq(self._context, seq_id)
+        if not pointer:
+            raise EdgellmError(f"this model pools nothing for an input of {n_tokens} tokens")
+        vector = np.ctypeslib.as_array(pointer, shape=(self.n_embd,)).astype("<f4")
+        norm = float(np.linalg.norm(vector))
+        return (vector / norm if norm else vector).astype("<f4").tobytes()
+
+    # ── facts ────────────────────────────────────────────────────────────────
+
+    def _limits(self, plan: Plan) -> Limits:
+        shares = plan.kv_unified and not plan.embedding and self._can_share()
+        return Limits(
+            n_cells=int(llama_cpp.llama_n_ctx(self._context)),
+            n_ctx_seq=min(plan.n_ctx_seq, int(llama_cpp.llama_n_ctx_seq(self._context))),
+            n_batch=int(llama_cpp.llama_n_batch(self._context)),
+            n_seq_max=plan.n_seq_max,
+            # As many finished conversations are kept as may run: what llama-server's slots do.
+            n_ids=min(2 * plan.n_seq_max, _MAX_IDS) if shares else plan.n_seq_max,
+            shares_prefixes=shares,
+        )
+
+    def _can_share(self) -> bool:
+        """Full attention only: a bare seq_cp on sliding or recurrent memory is silently wrong."""
+        model = self._model
+        plain = not (
+            llama_cpp.llama_model_n_swa(model)
+            or llama_cpp.llama_model_is_recurrent(model)
+            or llama_cpp.llama_model_is_hybrid(model)
+            or llama_cpp.llama_model_has_encoder(model)
+        )
+        return plain and self._memory is not None
+
+    def _warm_up(self) -> None:
+        """The first decode costs five others. It also proves that ids above n_seq_max retain."""
+        llama_cpp.llama_set_warmup(self._context, True)
+        self._decode_rows((Row(0, 0, max(0, llama_cpp.llama_vocab_bos(self._vocab)), True),))
+        llama_cpp.llama_set_warmup(self._context, False)
+        if self.limits.shares_prefixes and self.limits.n_ids > self.limits.n_seq_max:
+            highest = self.limits.n_ids - 1
+            llama_cpp.llama_memory_seq_cp(self._memory, 0, highest, 0, 1)
+            if llama_cpp.llama_memory_seq_pos_max(self._memory, highest) != 0:
+                raise LoadError("other", "this llama.cpp retains no sequence above n_seq_max")
+        llama_cpp.llama_memory_clear(self._memory, True)
+
+
+class _Rows:
+    """A llama_batch and numpy views of its arrays: filling it costs microseconds a row less."""
+
+    def __init__(self, n_batch: int) -> None:
+        self.raw = llama_cpp.llama_batch_init(n_batch, 0, 1)
+        shape = (n_batch,)
+        self._token = np.ctypeslib.as_array(self.raw.token, shape=shape)
+        self._pos = np.ctypeslib.as_array(self.raw.pos, shape=shape)
+        self._n_seq_id = np.ctypeslib.as_array(self.raw.n_seq_id, shape=shape)
+        self._logits = np.ctypeslib.as_array(self.raw.logits, shape=shape)
+        self._n_seq_id[:] = 1
+
+    def fill(self, rows: tuple[Row, ...]) -> None:
+        n = self.raw.n_tokens = len(rows)
+        self._token[:n] = [row.token for row in rows]
+        self._pos[:n] = [row.pos for row in rows]
+        self._logits[:n] = [row.wants_logits for row in rows]
+        seq_id = self.raw.seq_id
+        for i, row in enumerate(rows):
+            seq_id[i][0] = row.seq_id

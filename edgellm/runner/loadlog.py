@@ -1,0 +1,44 @@
+"""What llama.cpp says while it loads, read for its numbers. Pure: lines in, values out.
+
+The memory breakdown itself is a C++ map that ctypes can't read (llama-context.cpp
+`llama_get_memory_breakdown`); the log lines carry the same sums:
+
+    load_tensors:   CPU_Mapped model buffer size =   357.64 MiB
+    llama_kv_cache:        CPU KV buffer size =   448.00 MiB
+    llama_context:        CPU compute buffer size =   30.01 MiB
+    llama_context:        CPU  output buffer size =     0.58 MiB
+"""
+
+import re
+from collections.abc import Iterable
+
+from edgellm.runner.messages import DeviceMemory
+from edgellm.units import MIB
+
+_LINE = re.compile(r"(\S+)\s+(model|KV|RS|compute|output) buffer size\s*=\s*([\d.]+) MiB")
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|failed to allocate|unable to allocate|cannot allocate memory|"
+    r"ErrorOutOfDeviceMemory|buffer size .* exceeds",
+    re.IGNORECASE,
+)
+
+
+def memory_by_buffer(lines: Iterable[str]) -> tuple[DeviceMemory, ...]:
+    """Bytes that each buffer type took: weights, context (KV, recurrent state), compute."""
+    sums: dict[str, list[int]] = {}
+    for line in lines:
+        if match := _LINE.search(line):
+            name, kind, mib = match.groups()
+            column = {"model": 0, "KV": 1, "RS": 1}.get(kind, 2)
+            sums.setdefault(name, [0, 0, 0])[column] += round(float(mib) * MIB)
+    return tuple(DeviceMemory(name, *columns) for name, columns in sums.items())
+
+
+def says_out_of_memory(lines: Iterable[str]) -> bool:
+    return any(_OUT_OF_MEMORY.search(line) for line in lines)
+
+
+def last_error(lines: Iterable[str]) -> str:
+    """The first line that names a cause; the ones after it only say that loading failed."""
+    causes = [line.strip() for line in lines if re.search(r"error|fail|invalid", line, re.I)]
+    return causes[0] if causes else ""

@@ -1,0 +1,99 @@
+"""What a new prompt has in common with what the KV cache already holds. Pure.
+
+Sources are the running sequences and the retained ones: prompts and answers of requests that
+ended, kept until their cells are needed. A match is a fork of the first `length` tokens; the last
+token of a prompt is always computed again, since its logits are what we are after.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from edgellm.runner.cells import Lease
+
+
+@dataclass(eq=False, slots=True)
+class Retained:
+    """A finished sequence whose cells are still there."""
+
+    seq_id: int
+    tokens: list[int]
+    lease: Lease
+
+    @property
+    def n_computed(self) -> int:
+        return len(self.tokens)
+
+
+class Source(Protocol):
+    """Running or retained: tokens, of which the first n_computed have their cells."""
+
+    seq_id: int
+    tokens: list[int]
+    lease: Lease
+
+    @property
+    def n_computed(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    source: Source
+    length: int
+
+
+def common_prefix(a: list[int], b: list[int], limit: int) -> int:
+    """How many leading tokens are equal, at most `limit`. Slices compare at memory speed."""
+    limit = min(limit, len(a), len(b))
+    if not limit or a[0] != b[0]:
+        return 0
+    low, step = 1, 32
+    while low < limit and a[low : low + step] == b[low : low + step]:
+        low, step = min(low + step, limit), step * 2
+    if low >= limit:
+        return limit
+    high = min(low + step, limit)
+    while low < high:  # a[:low] is equal, a[:high + 1] is not known to be
+        middle = (low + high + 1) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def best_match(tokens: list[int], sources: Iterable[Source]) -> Match | None:
+    """The source whose *computed* tokens go furthest along this prompt."""
+    best: Match | None = None
+    for source in sources:
+        length = common_prefix(tokens, source.tokens, min(source.n_computed, len(tokens) - 1))
+        if length > (best.length if best else 0):
+            best = Match(source, length)
+    return best
+
+
+class RetainedStore:
+    """Finished sequences by id, least recently used first."""
+
+    def __init__(self, seq_ids: Iterable[int]) -> None:
+        self.free_seq_ids = list(seq_ids)[::-1]
+        self.by_id: OrderedDict[int, Retained] = OrderedDict()
+
+    def add(self, tokens: list[int], lease: Lease) -> Retained:
+        kept = Retained(self.free_seq_ids.pop(), tokens, lease)
+        self.by_id[kept.seq_id] = kept
+        return kept
+
+    def touch(self, kept: Retained) -> None:
+        self.by_id.move_to_end(kept.seq_id)
+
+    def drop(self, kept: Retained) -> None:
+        del self.by_id[kept.seq_id]
+        self.free_seq_ids.append(kept.seq_id)
+
+    def oldest(self, but: Retained | None = None) -> Retained | None:
+        return next((kept for kept in self.by_id.values() if kept is not but), None)
+
+    def __len__(self) -> int:
+        return len(self.by_id)

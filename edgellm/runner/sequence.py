@@ -1,0 +1,65 @@
+"""One request inside the worker, from its prompt to its last token."""
+
+import enum
+from dataclasses import dataclass, field
+
+from edgellm.chat.events import FinishReason
+from edgellm.chat.messages import GenerateParams
+from edgellm.runner.cells import Lease
+
+
+class State(enum.Enum):
+    WAITING = enum.auto()
+    RUNNING = enum.auto()
+    FINISHED = enum.auto()
+
+
+@dataclass(eq=False, slots=True)
+class Sequence:
+    """`tokens` is prompt then output; the first `n_computed` of them are in the KV cache."""
+
+    request_id: int
+    tokens: list[int]
+    n_max: int  # tokens it may grow to, prompt and answer together
+    params: GenerateParams = field(default_factory=GenerateParams)
+    n_prompt: int = field(init=False)
+    n_cached: int = 0  # prompt tokens whose KV was there already
+    n_computed: int = 0
+    seq_id: int = -1  # llama.cpp's; -1 while waiting
+    lease: Lease = field(default_factory=Lease)
+    state: State = State.WAITING
+    finish_reason: FinishReason | None = None
+    leader: "Leader | None" = None
+
+    def __post_init__(self) -> None:
+        self.n_prompt = len(self.tokens)
+
+    @property
+    def n_output(self) -> int:
+        return len(self.tokens) - self.n_prompt
+
+    @property
+    def n_pending(self) -> int:
+        """Tokens known but not yet computed: the rest of a prompt, or the last one sampled."""
+        return len(self.tokens) - self.n_computed
+
+    @property
+    def n_reserved(self) -> int:
+        """KV cells it may yet take; reserved whole, so decoding never runs out of them.
+
+        The last token of an answer is told but never computed: it needs no cell.
+        """
+        return max(self.n_max - 1, self.n_prompt) - self.n_computed
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """Whom a waiting sequence follows: the one that computes its prefix right now."""
+
+    sequence: Sequence
+    length: int  # tokens in common
+
+    @property
+    def done(self) -> bool:
+        running = self.sequence.state is State.RUNNING
+        return not running or self.sequence.n_computed >= self.length

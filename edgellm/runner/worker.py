@@ -1,0 +1,269 @@
+"""The worker's loop: one process, one thread, one model. Read, decide, compute, tell.
+
+An exception that gets out of here ends the process, and should: the supervisor fails everyone it
+still owed and starts another one. What is one request's own fault is told to it as Rejected.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TypeAlias, assert_never
+
+from edgellm.chat.events import FinishReason, Timings, TokenLogprob
+from edgellm.errors import BadRequest, EdgellmError
+from edgellm.runner import embedding
+from edgellm.runner.backend import Backend, Mask, NoKVSlot, Step
+from edgellm.runner.messages import (
+    Cancel,
+    Delta,
+    Done,
+    Embed,
+    FromWorker,
+    Gauge,
+    Generate,
+    Load,
+    Rejected,
+    Shutdown,
+    Tokenize,
+    Tokenized,
+    ToWorker,
+)
+from edgellm.runner.scheduler import Batch, Output, Scheduler, Start
+from edgellm.runner.sequence import Sequence
+from edgellm.runner.text import TextStream
+
+_GAUGE_PERIOD_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A structure is ready, or can't be. Comes back through the inbox, from another thread."""
+
+    request: Generate
+    result: Mask | EdgellmError
+
+
+@dataclass(eq=False, slots=True)
+class Stream:
+    """What a request's answer needs beside its tokens."""
+
+    text: TextStream
+    arrived_s: float
+    started_s: float | None = None
+    first_token_s: float | None = None
+    n_untold: int = 0  # tokens since the last Delta
+    logprobs: list[TokenLogprob] = field(default_factory=list)
+
+
+Take: TypeAlias = Callable[[bool], Iterable[ToWorker | Compiled]]  # take(wait): what has come
+Tell: TypeAlias = Callable[[list[FromWorker]], None]
+Prepare: TypeAlias = Callable[[Generate], None]  # compiles a structure, answers with Compiled
+
+
+class Worker:
+    def __init__(
+        self,
+        backend: Backend,
+        scheduler: Scheduler,
+        *,
+        take: Take,
+        tell: Tell,
+        prepare: Prepare,
+        clock: Callable[[], float],
+        embeds: bool = False,
+    ) -> None:
+        self._backend, self._scheduler, self._embeds = backend, scheduler, embeds
+        self._take, self._tell, self._prepare, self._clock = take, tell, prepare, clock
+        self._streams: dict[int, Stream] = {}
+        self._preparing: dict[int, float] = {}  # request_id: when it came
+        self._out: list[FromWorker] = []
+        self._counts = Counts()
+        self._gauged_s = -1.0
+
+    def run(self) -> None:
+        """Until Shutdown, or until the other side of the pipe is gone."""
+        while True:
+            for message in self._take(self._scheduler.idle):
+                if isinstance(message, Shutdown):
+                    return
+                self._handle(message)
+            self._step()
+            self._gauge()
+            if self._out:
+                self._tell(self._out)
+                self._out = []
+
+    # ── requests ─────────────────────────────────────────────────────────────
+
+    def _handle(self, message: ToWorker | Compiled) -> None:
+        request_id = getattr(message, "request_id", 0)
+        try:
+            self._obey(message)
+        except EdgellmError as error:  # this request's fault; the others go on
+            self._reject(request_id, error)
+
+    def _obey(self, message: ToWorker | Compiled) -> None:
+        match message:
+            case Generate():
+                self._generate(message)
+            case Compiled(request, result):
+                self._compiled(request, result)
+            case Cancel(request_id):
+                self._cancel(request_id)
+            case Embed(request_id, inputs):
+                if not self._embeds:
+                    raise BadRequest("this model generates text; it gives no embeddings")
+                self._out.append(embedding.embed(self._backend, request_id, inputs))
+            case Tokenize(request_id, text, add_special):
+                tokens = self._backend.tokenize(text, add_special)
+                self._out.append(Tokenized(request_id, tuple(tokens)))
+            case Load() | Shutdown():
+                pass  # the first message and the last one: not the loop's
+            case _:
+                assert_never(message)
+
+    def _generate(self, request: Generate) -> None:
+        if self._embeds:
+            raise BadRequest("this model gives embeddings; it generates no text")
+        if request.params.structure:
+            self._preparing[request.request_id] = self._clock()
+            self._prepare(request)
+        else:
+            self._add(request, self._clock())
+
+    def _compiled(self, request: Generate, result: Mask | EdgellmError) -> None:
+        arrived_s = self._preparing.pop(request.request_id, None)
+        if arrived_s is None:
+            return  # cancelled meanwhile
+        if isinstance(result, EdgellmError):
+            self._reject(request.request_id, result)
+            return
+        self._backend.constrain(request.request_id, result)
+        self._add(request, arrived_s)
+
+    def _add(self, request: Generate, arrived_s: float) -> None:
+        prompt = request.prompt
+        tokens = self._backend.tokenize(prompt, True) if isinstance(prompt, str) else [*prompt]
+        if not tokens:
+            raise BadRequest("the prompt is empty: it has no token", param="prompt")
+        limit = request.params.max_tokens
+        n_max = self._scheduler.limits.n_ctx_seq if limit is None else len(tokens) + limit
+        self._scheduler.add(Sequence(request.request_id, tokens, n_max, request.params))
+        self._streams[request.request_id] = Stream(TextStream(request.params.stop), arrived_s)
+
+    def _cancel(self, request_id: int) -> None:
+        self._preparing.pop(request_id, None)
+        if sequence := self._scheduler.cancel(request_id):
+            self._done(sequence, self._streams.pop(request_id), "cancelled")
+
+    def _reject(self, request_id: int, error: EdgellmError) -> None:
+        hint = f" ({error.hint})" if error.hint else ""
+        self._out.append(Rejected(request_id, f"{error}{hint}", error.http_status, error.param))
+
+    # ── steps ────────────────────────────────────────────────────────────────
+
+    def _step(self) -> None:
+        batch = self._scheduler.schedule()
+        if batch is None:
+            return
+        begun_s = self._clock()
+        for op in batch.ops:
+            if isinstance(op, Start):
+                self._streams[op.request_id].started_s = begun_s
+        step = self._decode(batch)
+        ended_s = self._clock()
+        n_decode_rows = len(batch.rows) - batch.n_prompt_rows
+        self._scheduler.pace.observe(batch.n_prompt_rows, n_decode_rows, ended_s - begun_s)
+        self._counts.n_steps += 1
+        self._counts.n_prefilled += batch.n_prompt_rows
+        for output in self._scheduler.commit(batch, step.sampled):
+            self._show(output, step, ended_s)
+
+    def _decode(self, batch: Batch) -> Step:
+        try:
+            return self._backend.decode(batch)
+        except NoKVSlot:
+            relief = self._scheduler.relieve(batch)
+            if relief is None:
+                raise
+            return self._backend.decode(relief)
+
+    def _show(self, output: Output, step: Step, now_s: float) -> None:
+        sequence = output.sequence
+        stream = self._streams[sequence.request_id]
+        if stream.first_token_s is None:
+            stream.first_token_s = now_s
+        self._counts.n_decoded += 1
+        stream.n_untold += 1
+        shown = ""
+        if not output.silent:
+            shown = stream.text.feed(self._backend.piece(output.token))
+            if logprob := step.logprobs.get(sequence.seq_id):
+                stream.logprobs.append(logprob)
+        if stream.text.stopped and not sequence.finish_reason:
+            self._scheduler.finish(sequence, "stop")
+        if sequence.finish_reason:
+            shown += stream.text.flush()
+        if shown:
+            told, stream.logprobs = tuple(stream.logprobs), []
+            self._out.append(Delta(sequence.request_id, shown, stream.n_untold, told))
+            stream.n_untold = 0
+        if sequence.finish_reason:
+            del self._streams[sequence.request_id]
+            reason = "stop" if stream.text.stopped else sequence.finish_reason
+            self._done(sequence, stream, reason)
+
+    def _done(self, sequence: Sequence, stream: Stream, reason: FinishReason) -> None:
+        now_s = self._clock()
+        started_s = stream.started_s or now_s
+        first_s = stream.first_token_s or now_s
+        timings = Timings(
+            queue_s=started_s - stream.arrived_s,
+            prefill_s=first_s - started_s,
+            decode_s=now_s - first_s,
+        )
+        self._counts.n_prompt += sequence.n_prompt
+        self._counts.n_cached += sequence.n_cached
+        self._out.append(
+            Done(
+                sequence.request_id,
+                reason,
+                sequence.n_prompt,
+                sequence.n_cached,
+                sequence.n_output,
+                timings,
+            )
+        )
+
+    def _gauge(self) -> None:
+        """The state, ten times a second while it changes, and once more when all is done."""
+        now_s = self._clock()
+        if now_s - self._gauged_s < _GAUGE_PERIOD_S and not self._scheduler.idle:
+            return
+        self._gauged_s = now_s
+        self._out.append(gauge(self._scheduler, self._counts))
+
+
+@dataclass(slots=True)
+class Counts:
+    n_steps: int = 0
+    n_decoded: int = 0
+    n_prefilled: int = 0
+    n_prompt: int = 0
+    n_cached: int = 0
+
+
+def gauge(scheduler: Scheduler, counts: Counts) -> Gauge:
+    sequences = [*scheduler.running.values(), *list(scheduler.waiting)[:64]]
+    return Gauge(
+        n_waiting=len(scheduler.waiting),
+        n_running=len(scheduler.running),
+        n_retained=len(scheduler.retained),
+        n_cells=scheduler.cells.n_cells,
+        n_cells_used=scheduler.cells.used,
+        n_decoded=counts.n_decoded,
+        n_prefilled=counts.n_prefilled,
+        n_cached=counts.n_cached,
+        n_prompt=counts.n_prompt,
+        n_steps=counts.n_steps,
+        sequences=tuple((s.request_id, s.n_prompt, s.n_computed, s.n_output) for s in sequences),
+    )

@@ -1,0 +1,131 @@
+"""The worker's program: `python -m edgellm.runner.worker_child`, started by the supervisor.
+
+Frames come on stdin and go out on a duplicate of stdout; stdout itself is pointed at stderr before
+llama_cpp is imported, because vendor libraries print. End of stdin means that the gateway is gone:
+then so are we.
+"""
+
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias
+
+from edgellm.errors import BadRequest, EdgellmError
+from edgellm.runner.backend import Backend
+from edgellm.runner.frames import FrameReader, encode_frame
+from edgellm.runner.messages import (
+    FromWorker,
+    Generate,
+    Load,
+    LoadFailed,
+    Loading,
+    Ready,
+    Shutdown,
+    ToWorker,
+)
+from edgellm.runner.pace import Pace
+from edgellm.runner.scheduler import Scheduler
+from edgellm.runner.worker import Compiled, Tell, Worker
+
+Inbox: TypeAlias = "queue.SimpleQueue[ToWorker | Compiled]"
+
+
+def main() -> int:
+    frames_fd = os.dup(1)
+    os.dup2(2, 1)
+    inbox: Inbox = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(inbox,), daemon=True).start()
+
+    def tell(messages: list[FromWorker]) -> None:
+        data = memoryview(encode_frame(messages))
+        while data:
+            data = data[os.write(frames_fd, data) :]
+
+    load = inbox.get()
+    if not isinstance(load, Load):
+        return 2  # the gateway died before it said anything
+    try:
+        _serve(load, inbox, tell)
+    except BrokenPipeError:
+        return 0  # the gateway is gone; nobody is owed anything
+    return 0
+
+
+def _serve(load: Load, inbox: Inbox, tell: Tell) -> None:
+    from edgellm.runner.llama import LlamaBackend
+    from edgellm.runner.llama_load import LoadError
+
+    plan, begun_s = load.plan, time.monotonic()
+    try:
+        backend = LlamaBackend(load.path, plan, lambda ratio: tell([Loading(ratio)]))
+    except LoadError as error:
+        tell([LoadFailed(error.kind, str(error))])
+        return
+    ready = Ready(
+        n_ctx=backend.limits.n_cells,
+        n_ctx_seq=backend.limits.n_ctx_seq,
+        n_vocab=backend.n_vocab,
+        load_s=time.monotonic() - begun_s,
+        shares_prefixes=backend.limits.shares_prefixes,
+        embedding=plan.embedding,
+        n_embd=backend.n_embd,
+        n_ctx_train=backend.n_ctx_train,
+        memory=backend.memory,
+    )
+    tell([ready])
+    Worker(
+        backend,
+        Scheduler(backend.limits, Pace(plan.itl_target_s)),
+        take=lambda wait: _take(inbox, wait),
+        tell=tell,
+        prepare=_Compiler(backend, inbox),
+        clock=time.monotonic,
+        embeds=plan.embedding,
+    ).run()
+
+
+class _Compiler:
+    """Structures are compiled on one thread beside the loop's: they can take half a second."""
+
+    def __init__(self, backend: Backend, inbox: Inbox) -> None:
+        self._backend, self._inbox = backend, inbox
+        self._pool = ThreadPoolExecutor(1)
+
+    def __call__(self, request: Generate) -> None:
+        self._pool.submit(self._compile, request)
+
+    def _compile(self, request: Generate) -> None:
+        assert request.params.structure is not None
+        try:
+            self._inbox.put(Compiled(request, self._backend.compile(request.params.structure)))
+        except EdgellmError as error:
+            self._inbox.put(Compiled(request, error))
+        except Exception as error:  # noqa: BLE001 - a request must be answered whatever llguidance throws
+            refusal = BadRequest(f"this structure can't be compiled: {error}")
+            self._inbox.put(Compiled(request, refusal))
+
+
+def _take(inbox: Inbox, wait: bool) -> Iterable[ToWorker | Compiled]:
+    messages = [inbox.get()] if wait else []
+    while not inbox.empty():
+        messages.append(inbox.get())
+    return messages
+
+
+def _read(inbox: Inbox) -> None:
+    """Whatever ends the reading ends the worker: without it nobody could talk to us."""
+    try:
+        reader: FrameReader[ToWorker] = FrameReader(ToWorker)
+        while data := os.read(0, 1 << 16):
+            for message in reader.feed(data):
+                inbox.put(message)
+    finally:
+        inbox.put(Shutdown())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
