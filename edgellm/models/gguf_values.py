@@ -9,7 +9,7 @@ a hundred to decode, and most callers want two of its tokens.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -37,6 +37,11 @@ class NumberArray:
 
     def __iter__(self) -> Iterator[int | float | bool]:
         return (value for (value,) in self.item.iter_unpack(self.data))
+
+
+def number_array(numbers: Sequence[int]) -> NumberArray:
+    """The array that a file with these counts would have."""
+    return NumberArray(struct.pack(f"<{len(numbers)}I", *numbers), _SCALARS[UINT32])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,116 @@
+"""The models that we know by name: profiles/models/*.toml.
+
+A row states where the files are, under which licence, and the model's true shape, so that a plan
+needs neither network nor download. The bytes come from shape and mix rules, not from a table of
+sizes; the plan made from the real header replaces them before anything is loaded.
+"""
+
+import dataclasses
+import difflib
+from dataclasses import dataclass
+from functools import cache
+
+import msgspec
+
+from edgellm.errors import ConfigError, ModelNotFound
+from edgellm.models.mix import MIXES
+from edgellm.models.shapes import Shape, shape_header
+from edgellm.models.spec import ModelSpec, model_spec
+from edgellm.resources import profiles_dir
+
+_COMPUTABLE_FIRST = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "Q3_K_M", "Q2_K")
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogEntry:
+    name: str  # "qwen3:8b"
+    repo: str  # on the hub: "Qwen/Qwen3-8B-GGUF"
+    license: str
+    quants: tuple[str, ...]  # best first; what to plan with before the repository was asked
+    shape: Shape
+    n_params: int | None  # as published
+    source: str
+    date: str
+
+
+class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    tag: str
+    repo: str
+    shape: Shape
+    source: str
+    date: str
+    license: str | None = None  # where it isn't the family's
+    quants: tuple[str, ...] = _COMPUTABLE_FIRST
+    n_params: int | None = None
+
+
+class _Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    family: str
+    default: str  # the tag that the bare family name means
+    license: str
+    model: tuple[_Row, ...]
+
+
+@cache
+def load_catalog() -> tuple[CatalogEntry, ...]:
+    """Every model, families in alphabetical order. Raises ConfigError naming the file."""
+    return tuple(entry for family in _families() for entry in _entries(family))
+
+
+def find(name: str) -> CatalogEntry:
+    """By "qwen3:8b", or by "qwen3" for the family's default. Raises ModelNotFound."""
+    entries = {entry.name: entry for entry in load_catalog()}
+    defaults = {family.family: f"{family.family}:{family.default}" for family in _families()}
+    wanted = defaults.get(name, name)
+    if wanted in entries:
+        return entries[wanted]
+    near = difflib.get_close_matches(name, [*entries, *defaults], n=3)
+    raise ModelNotFound(
+        f"the catalog has no {name!r}",
+        hint=f"did you mean {', '.join(near)}?" if near else "any hf.co/ORG/REPO works, too",
+    )
+
+
+def spec(entry: CatalogEntry, quant: str) -> ModelSpec:
+    """The model as llama-quantize would make it, without header and vocabulary (some MiB).
+
+    Raises BadRequest for a mix whose rules aren't public ("UD-Q4_K_XL").
+    """
+    made = model_spec([shape_header(entry.shape, _mix(quant))], entry.name, quant)
+    return dataclasses.replace(made, license=entry.license)
+
+
+def plannable_quants(entry: CatalogEntry) -> tuple[str, ...]:
+    """Those of its quants that `spec` can compute."""
+    return tuple(quant for quant in entry.quants if _mix(quant) in MIXES)
+
+
+def _mix(quant: str) -> str:
+    return "MXFP4_MOE" if quant == "MXFP4" else quant  # publishers drop the suffix
+
+
+@cache
+def _families() -> tuple[_Family, ...]:
+    families = []
+    for path in sorted((profiles_dir() / "models").glob("*.toml")):
+        try:
+            families.append(msgspec.toml.decode(path.read_bytes(), type=_Family))
+        except (msgspec.DecodeError, OSError) as error:
+            raise ConfigError(f"profiles/models/{path.name}: {error}") from error
+    return tuple(families)
+
+
+def _entries(family: _Family) -> tuple[CatalogEntry, ...]:
+    return tuple(
+        CatalogEntry(
+            name=f"{family.family}:{row.tag}",
+            repo=row.repo,
+            license=row.license or family.license,
+            quants=row.quants,
+            shape=row.shape,
+            n_params=row.n_params,
+            source=row.source,
+            date=row.date,
+        )
+        for row in family.model
+    )

@@ -1,0 +1,259 @@
+import pytest
+
+from edgellm.errors import BadRequest, ModelNotFound
+from edgellm.models.names import (
+    CatalogReference,
+    HubReference,
+    PathReference,
+    Reference,
+    RepoFile,
+    choose_files,
+    group_files,
+    is_safe_path,
+    parse_reference,
+    quant_label,
+    shard_names,
+    sidecar_kind,
+    unservable_reason,
+)
+
+REPO = "Qwen/Qwen3-8B-GGUF"
+
+
+@pytest.mark.parametrize(
+    ("text", "reference"),
+    [
+        ("./x.gguf", PathReference("./x.gguf")),
+        ("x.gguf", PathReference("x.gguf")),
+        ("models/x.GGUF", PathReference("models/x.GGUF")),
+        ("/models/x", PathReference("/models/x")),
+        ("~/x.gguf", PathReference("~/x.gguf")),
+        ("file:///models/x.gguf", PathReference("/models/x.gguf")),
+        (f"hf.co/{REPO}", HubReference(REPO)),
+        (f"hf.co/{REPO}:q4_k_m", HubReference(REPO, "Q4_K_M")),
+        (f"huggingface.co/{REPO}:UD-Q4_K_XL", HubReference(REPO, "UD-Q4_K_XL")),
+        (f"https://huggingface.co/{REPO}/", HubReference(REPO)),
+        (f"https://huggingface.co/{REPO}/tree/main", HubReference(REPO)),
+        (f"hf://{REPO}", HubReference(REPO)),
+        (f"HF.co/{REPO}", HubReference(REPO)),
+        (f"hf.co/{REPO}/a/b-Q8_0.gguf", HubReference(REPO, file="a/b-Q8_0.gguf")),
+        (
+            f"https://huggingface.co/{REPO}/resolve/abc123/b-Q8_0.gguf?download=true",
+            HubReference(REPO, file="b-Q8_0.gguf", revision="abc123"),
+        ),
+        (f"https://hf.co/{REPO}/blob/main/b-Q8_0.gguf", HubReference(REPO, file="b-Q8_0.gguf")),
+        (REPO, HubReference(REPO)),
+        (f" {REPO}:Q8_0 ", HubReference(REPO, "Q8_0")),
+        ("org/fp16:fp16", HubReference("org/fp16", "F16")),
+        ("qwen3", CatalogReference("qwen3")),
+        ("qwen3:8b", CatalogReference("qwen3:8b")),
+        ("Qwen3:8B-Q8_0", CatalogReference("qwen3:8b", "Q8_0")),
+        ("qwen3:q4_k_m", CatalogReference("qwen3", "Q4_K_M")),
+        ("gpt-oss:20b", CatalogReference("gpt-oss:20b")),
+        ("qwen3:30b-a3b-instruct-2507", CatalogReference("qwen3:30b-a3b-instruct-2507")),
+        ("llama3.2:1b-ud-q4_k_xl", CatalogReference("llama3.2:1b", "UD-Q4_K_XL")),
+    ],
+)
+def test_a_reference_is_read(text: str, reference: Reference):
+    assert parse_reference(text) == reference
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a b",
+        "qwen3:",
+        "hf.co/onlyorg",
+        "hf.co/a/../b",
+        "org/..",
+        "-x/y",
+        "org/re--po",
+        f"hf.co/{REPO}:",
+        f"{REPO}:Q4;rm",
+        f"hf.co/{REPO}/../../x.gguf",
+        f"hf.co/{REPO}/a\\b.gguf",
+        f"hf.co/{REPO}/README.md",
+        "https://example.com/x",
+        "ftp://x/y",
+        "a/b/c/d",
+    ],
+)
+def test_what_names_no_model_is_a_bad_request(text: str):
+    if text == f"hf.co/{REPO}:":  # a forgotten quant is no quant
+        assert parse_reference(text) == HubReference(REPO)
+        return
+    with pytest.raises(BadRequest):
+        parse_reference(text)
+
+
+@pytest.mark.parametrize(
+    ("path", "label"),
+    [
+        ("Qwen3-8B-Q4_K_M.gguf", "Q4_K_M"),
+        ("qwen2.5-7b-instruct-q4_k_m-00001-of-00002.gguf", "Q4_K_M"),
+        ("Mistral-7B.Q4_K_M.gguf", "Q4_K_M"),
+        ("model.i1-IQ4_XS.gguf", "IQ4_XS"),
+        ("UD-Q4_K_XL/Qwen3-235B-UD-Q4_K_XL-00001-of-00003.gguf", "UD-Q4_K_XL"),
+        ("BF16/model-00001-of-00009.gguf", "BF16"),
+        ("Llama-3.2-1B-Instruct-Q6_K_L.gguf", "Q6_K_L"),
+        ("gpt-oss-20b-mxfp4.gguf", "MXFP4"),
+        ("gpt-oss-20b-MXFP4_MOE.gguf", "MXFP4_MOE"),
+        ("gemma-3-1b-it-f16.gguf", "F16"),
+        ("qwen2.5-0.5b-instruct-fp16.gguf", "F16"),
+        ("model-TQ1_0.gguf", "TQ1_0"),
+        ("Llama-Q4_K_M-imat.gguf", "Q4_K_M"),
+        ("Model-IQ4_KS.gguf", "IQ4_KS"),
+        ("tinyllama.gguf", None),
+        ("Q2-project.gguf", None),
+    ],
+)
+def test_a_label_is_found_wherever_publishers_put_it(path: str, label: str | None):
+    assert quant_label(path) == label
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("mmproj-F16.gguf", "projector"),
+        ("model-mmproj-f16.gguf", "projector"),
+        ("mmproj/model-Q8_0.gguf", None),
+        ("imatrix_unsloth.dat", "imatrix"),
+        ("Qwen3-8B.imatrix.gguf", "imatrix"),
+        ("mtp-model-Q8_0.gguf", "draft"),
+        ("MTP/model-Q8_0.gguf", "draft"),
+        ("eagle3-llama.gguf", "draft"),
+        ("dflash-x.gguf", "draft"),
+        ("dspark-x.gguf", "draft"),
+        ("Qwen3-0.6B-DRAFT-Q4_0.gguf", "draft"),
+        ("gemma-4-assistant-Q8_0.gguf", "draft"),
+        ("my-lora-f16.gguf", "adapter"),
+        ("ggml-vocab-qwen2.gguf", "vocabulary"),
+        ("big.gguf.part1of3", "part"),
+        ("big-Q8_0.gguf-split-a", "part"),
+        ("big.gguf.part", "part"),
+        ("Qwen3-8B-Q4_K_M.gguf", None),
+        ("OpenAssistant-Q4_0.gguf", None),
+        ("explorater-Q4_0.gguf", None),
+    ],
+)
+def test_sidecars_are_recognised_by_name(path: str, kind: str | None):
+    assert sidecar_kind(path) == kind
+
+
+@pytest.mark.parametrize("label", ["Q4_0_4_4", "Q4_0_8_8", "IQ4_KS", "IQ2_KL", "IQ5_K", "Q4_K_R4"])
+def test_types_that_llama_cpp_cannot_load_have_a_reason(label: str):
+    assert unservable_reason(label)
+
+
+@pytest.mark.parametrize("label", ["Q4_0", "IQ4_XS", "IQ4_NL", "Q4_K_M", "UD-Q4_K_XL", "MXFP4"])
+def test_types_that_it_loads_have_none(label: str):
+    assert unservable_reason(label) is None
+
+
+def test_shards_are_named_in_order_and_absurd_counts_are_no_shards():
+    assert shard_names("m-00002-of-00003.gguf") == tuple(
+        f"m-0000{n}-of-00003.gguf" for n in (1, 2, 3)
+    )
+    for name in (
+        "m.gguf",
+        "m-00004-of-00003.gguf",
+        "m-00000-of-00003.gguf",
+        "m-00001-of-99999.gguf",
+    ):
+        assert shard_names(name) == (name,)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../x",
+        "/etc/x",
+        "a/../x",
+        "a\\x",
+        "C:x",
+        "x\0",
+        "x\n",
+        "con",
+        "NUL.gguf",
+        "x.",
+        "x ",
+        "a//b",
+        "n" * 256,
+    ],
+)
+def test_a_path_that_could_leave_its_folder_is_unsafe(path: str):
+    assert not is_safe_path(path)
+
+
+def listing(*names: str):
+    return group_files(RepoFile(name, 100 + n) for n, name in enumerate(names))
+
+
+def test_a_repository_is_sorted_out():
+    found = listing(
+        "README.md",
+        "Q8_0/big-Q8_0-00001-of-00002.gguf",
+        "Q8_0/big-Q8_0-00002-of-00002.gguf",
+        "big-Q4_K_M.gguf",
+        "mmproj-F16.gguf",
+        "imatrix.dat",
+        "../evil-Q4_0.gguf",
+        "big-BF16-00001-of-00002.gguf",
+    )
+    assert {model.quant: len(model.files) for model in found.models} == {
+        "Q8_0": 2,
+        "Q4_K_M": 1,
+        "BF16": 1,
+    }
+    assert [side.kind for side in found.sidecars] == ["imatrix", "projector"]
+    incomplete = next(model for model in found.models if model.quant == "BF16")
+    assert incomplete.missing == ("big-BF16-00002-of-00002.gguf",)
+
+
+def test_shards_come_in_order_whatever_the_listing_says():
+    found = listing("m-Q8_0-00002-of-00002.gguf", "m-Q8_0-00001-of-00002.gguf")
+    assert [file.path for file in found.models[0].files] == [
+        "m-Q8_0-00001-of-00002.gguf",
+        "m-Q8_0-00002-of-00002.gguf",
+    ]
+    assert found.models[0].size_bytes == 201
+
+
+def test_a_label_means_exactly_itself_before_its_dynamic_sister():
+    both = listing("m-UD-Q4_K_M.gguf", "m-Q4_K_M.gguf")
+    assert choose_files(both, "Q4_K_M").files[0].path == "m-Q4_K_M.gguf"
+    only = listing("m-UD-Q4_K_M.gguf")
+    assert choose_files(only, "Q4_K_M").quant == "UD-Q4_K_M"
+
+
+def test_the_default_goes_down_its_list_then_to_the_smallest():
+    assert choose_files(listing("m-Q8_0.gguf", "m-Q4_K_M.gguf")).quant == "Q4_K_M"
+    assert choose_files(listing("m-F16.gguf", "m-Q8_0.gguf")).quant == "Q8_0"
+    assert choose_files(listing("b.gguf", "a.gguf")).files[0].path == "b.gguf"
+
+
+def test_two_models_with_one_label_must_be_told_apart():
+    with pytest.raises(BadRequest, match=r"a-Q8_0\.gguf, b-Q8_0\.gguf"):
+        choose_files(listing("a-Q8_0.gguf", "b-Q8_0.gguf"), "Q8_0")
+
+
+def test_a_missing_label_lists_those_that_are_there():
+    with pytest.raises(ModelNotFound) as raised:
+        choose_files(listing("m-Q8_0.gguf", "m-F16.gguf"), "Q2_K")
+    assert "Q8_0, F16" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("names", "hint"),
+    [
+        (["README.md"], "-GGUF"),
+        (["m-Q4_0_4_4.gguf"], "Q4_0"),
+        (["m-Q8_0-00001-of-00002.gguf"], "1 parts"),
+        (["mmproj-F16.gguf"], "-GGUF"),
+    ],
+)
+def test_a_repository_without_a_model_says_why(names: list[str], hint: str):
+    with pytest.raises(ModelNotFound) as raised:
+        choose_files(listing(*names))
+    assert hint in raised.value.hint
