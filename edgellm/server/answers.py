@@ -35,7 +35,7 @@ async def answer(
         for prompt in prompts
         for i in range(params.n)
     ]
-    with metrics.watch(served.name) as watch:
+    with metrics.watch(served.name, len(wanted)) as watch:
         async with aclosing(_merge(wanted)) as answers:
             async for index, event in answers:
                 if isinstance(event, Failed):

@@ -50,7 +50,7 @@ class Metrics:
         )
 
     @contextmanager
-    def watch(self, model: str) -> Iterator["Watch"]:
+    def watch(self, model: str, n_answers: int) -> Iterator["Watch"]:
         """Around one request. However it ends, it is counted once, with its outcome."""
         watch = Watch(
             self._ttft.labels(model), self._itl.labels(model), began_s=time.perf_counter()
@@ -58,7 +58,6 @@ class Metrics:
         outcome = "cancelled"  # what is left when the client's side of it is closed
         try:
             yield watch
-            outcome = watch.finished[-1].reason if watch.finished else "stop"
         except EdgellmError as error:
             outcome = _outcome(error)
             raise
@@ -66,6 +65,8 @@ class Metrics:
             outcome = "failed"
             raise
         finally:
+            if len(watch.finished) == n_answers:  # a client may hang up on the last byte
+                outcome = watch.finished[-1].reason
             self._requests.labels(model, outcome).inc()
             self._e2e.labels(model).observe(time.perf_counter() - watch.began_s)
             for finished in watch.finished:

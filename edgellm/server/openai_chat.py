@@ -83,10 +83,16 @@ class ChatStream:
         )
 
     def feed(self, index: int, event: Event) -> bytes:
+        if isinstance(event, TextDelta) and not (event.text or event.logprobs):
+            return b""
+        if index in self._introduced:
+            return self._told(index, event)
+        self._introduced.add(index)
+        return self._frame(index, Delta(role="assistant", content="")) + self._told(index, event)
+
+    def _told(self, index: int, event: Event) -> bytes:
         match event:
             case TextDelta(text=text, logprobs=logprobs):
-                if not text and not logprobs:
-                    return b""
                 self._text.content = text
                 return self._frame(index, self._text, logprobs)
             case ReasoningDelta(text):
@@ -104,13 +110,6 @@ class ChatStream:
         choice = self._choice
         choice.index, choice.delta = index, delta
         choice.logprobs = chat_logprobs(logprobs) if logprobs else None
-        data = frame(encode(self._chunk))
-        return data if index in self._introduced else self._introduction(index) + data
-
-    def _introduction(self, index: int) -> bytes:
-        self._introduced.add(index)
-        self._choice.index, self._choice.logprobs = index, None
-        self._choice.delta = Delta(role="assistant", content="")
         return frame(encode(self._chunk))
 
     def _finish(self, index: int, finished: Finished) -> bytes:
@@ -120,9 +119,7 @@ class ChatStream:
         self._choice.finish_reason = wire_reason(finished.reason)
         data = self._frame(index, Delta())
         self._choice.finish_reason = None
-        if not is_last:
-            return data
-        return data + self._usage() + DONE
+        return data + self._usage() + DONE if is_last else data
 
     def _usage(self) -> bytes:
         if not self._include_usage:

@@ -1,0 +1,199 @@
+"""Bad requests against a live server, by hand: what clients never send, and attackers do."""
+
+import json
+import re
+import socket
+
+import httpx2
+import pytest
+from server.server_fakes import HANG, live_server, served, words
+
+from edgellm.chat.events import Failed, TextDelta
+from edgellm.server.access import Access
+
+CHAT = "/v1/chat/completions"
+HI = {"messages": [{"role": "user", "content": "Hi"}]}
+JSON = {"content-type": "application/json"}
+
+
+def error_of(response):
+    body = response.json()["error"]
+    assert set(body) == {"message", "type", "param", "code"}
+    assert not re.search(r"0x[0-9a-f]{6,}|/home|/usr|Traceback|\.py", body["message"])
+    assert response.headers["x-request-id"].startswith("req_")
+    return body
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "evil.com"}, 403),
+        ({"host": "127.0.0.1.evil.com"}, 403),
+        ({"origin": "http://evil.com"}, 403),
+        ({"origin": "null"}, 403),
+        ({"content-type": "text/plain"}, 415),
+    ],
+)
+def test_a_strangers_page_reaches_no_engine(http, engine, headers, status):
+    response = http.post(CHAT, content=json.dumps(HI), headers=JSON | headers)
+    assert response.status_code == status
+    error_of(response)
+    assert engine.asked == []
+
+
+def test_no_cors_header_is_ever_sent(http):
+    for response in (
+        http.get("/v1/models", headers={"origin": "http://evil.com"}),
+        http.options(CHAT, headers={"origin": "http://evil.com",
+                                    "access-control-request-method": "POST"}),
+        http.get("/v1/models"),
+    ):  # fmt: skip
+        assert not [name for name in response.headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[]", b'{"messages":' + b"[" * 100_000, b'{"x":' + b"[" * 100_000, b"\xff\xfe",
+     b'{"messages":[{"role":"user","content":"x"}],"temperature":NaN}'],
+    ids=lambda body: repr(body[:16]),
+)  # fmt: skip
+@pytest.mark.parametrize("path", [CHAT, "/v1/completions", "/v1/embeddings", "/tokenize"])
+def test_a_malformed_body_is_400_everywhere(http, path, body):
+    response = http.post(path, content=body, headers=JSON)
+    assert response.status_code == 400
+    assert error_of(response)["type"] == "invalid_request_error"
+
+
+def test_the_field_that_is_wrong_is_named(http):
+    response = http.post(CHAT, json=HI | {"temperature": 3})
+    assert response.status_code == 400
+    error = error_of(response)
+    assert error["param"] == "temperature"
+    assert error["message"] == "temperature: expected `float` <= 2.0"
+
+
+def test_an_unknown_route_and_a_wrong_method_have_envelopes(http):
+    missing = http.get("/v1/nonsense")
+    assert (missing.status_code, error_of(missing)["type"]) == (404, "not_found_error")
+    wrong = http.get(CHAT)
+    assert wrong.status_code == 405
+    assert wrong.headers["allow"] == "POST"
+    error_of(wrong)
+
+
+def test_a_body_beyond_the_limit_is_413_said_or_unsaid():
+    with (
+        live_server(served(), access=Access(max_body_bytes=1000)) as live,
+        httpx2.Client(base_url=live.url) as http,
+    ):
+        said = http.post(CHAT, content=b"x" * 1001, headers=JSON)
+        assert said.status_code == 413
+        error_of(said)
+
+        unsaid = http.post(CHAT, content=iter([b" " * 600] * 100), headers=JSON)
+        assert unsaid.status_code == 413
+        error_of(unsaid)
+
+        assert http.post(CHAT, json=HI).status_code == 200  # and the connection lives on
+
+
+def test_a_header_beyond_the_limit_hangs_up(live):
+    with socket.create_connection(("127.0.0.1", live.port)) as raw:
+        raw.settimeout(10)
+        answer = b""
+        try:
+            raw.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"a" * 200_000)
+            answer = raw.recv(1000)
+        except ConnectionError:
+            pass
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 400")
+
+
+def test_a_bug_is_500_without_words_and_a_line_in_the_log(http, engine, caplog):
+    engine.scripts = [KeyError("/home/somebody/secret")]
+    response = http.post(CHAT, json=HI)
+    assert response.status_code == 500
+    assert error_of(response)["message"] == "something broke in the server; its log says what"
+    assert response.headers["x-request-id"] in caplog.text
+    assert "KeyError" in caplog.text
+
+
+def test_a_worker_that_breaks_its_word_is_an_error_not_a_short_answer(http, engine):
+    engine.scripts = [[TextDelta("Hel")]]
+    response = http.post(CHAT, json=HI)
+    assert response.status_code == 502
+    assert "broke off" in error_of(response)["message"]
+
+
+def test_a_model_that_is_not_ready_is_503_with_retry_after(http, engine):
+    engine.state = "loading"
+    response = http.post(CHAT, json=HI)
+    assert (response.status_code, response.headers["retry-after"]) == (503, "2")
+    assert error_of(response)["code"] == "model_not_ready"
+
+
+def test_a_template_that_refuses_is_400():
+    from edgellm.chat.template import ChatTemplate
+
+    template = ChatTemplate("{{ raise_exception('roles must alternate') }}")
+    with (
+        live_server(served(template=template)) as live,
+        httpx2.Client(base_url=live.url) as http,
+    ):
+        response = http.post(CHAT, json=HI)
+    assert response.status_code == 400
+    assert "roles must alternate" in error_of(response)["message"]
+
+
+@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("script", [[HANG], [TextDelta("Hel"), HANG]])
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_cancels_its_request(live, engine, stream, script, n):
+    engine.scripts = [script]
+    body = json.dumps(HI | {"stream": stream, "n": n}).encode()
+    with socket.create_connection(("127.0.0.1", live.port)) as raw:
+        raw.sendall(
+            b"POST %b HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+            b"content-length: %d\r\n\r\n%b" % (CHAT.encode(), len(body), body)
+        )
+        assert engine.begun.wait(5)
+        if stream and len(script) > 1:
+            assert b"Hel" in _until(raw, b"Hel")
+    assert engine.cancelled.wait(5)
+
+
+def _until(raw, mark):
+    data = b""
+    while mark not in data:
+        data += raw.recv(4096)
+    return data
+
+
+def test_a_failure_midway_ends_the_stream_with_an_error_and_without_done(http, engine):
+    engine.scripts = [[TextDelta("Hel"), Failed("the model's process ended with -9", 502)]]
+    response = http.post(CHAT, json=HI | {"stream": True})
+    *_, last = [line for line in response.text.split("\n\n") if line]
+    assert json.loads(last.removeprefix("data: "))["error"]["message"].endswith("-9")
+    assert "[DONE]" not in response.text
+    assert response.text.count('"error"') == 1
+    assert '"finish_reason":"' not in response.text
+
+
+def test_a_stream_has_exactly_one_ending(http, engine):
+    engine.scripts = [words("a b c")]
+    text = http.post(CHAT, json=HI | {"stream": True}).text
+    assert text.count("data: [DONE]") == 1
+    assert text.count('"finish_reason":"stop"') == 1
+    assert text.endswith("data: [DONE]\n\n")
+
+
+def test_a_stream_tells_proxies_not_to_hold_it_back(http):
+    headers = http.post(CHAT, json=HI | {"stream": True}).headers
+    assert headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert headers["x-accel-buffering"] == "no"
+    assert headers["cache-control"] == "no-cache"
+
+
+def test_openais_routes_answer_without_v1_too(http):
+    assert http.post("/chat/completions", json=HI).status_code == 200
+    assert http.get("/models").json() == http.get("/v1/models").json()

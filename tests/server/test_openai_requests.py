@@ -1,0 +1,243 @@
+import json
+
+import msgspec
+import pytest
+from msgspec import inspect
+
+from edgellm.chat.messages import JSONSchema, Message, SamplingParams
+from edgellm.errors import BadRequest
+from edgellm.server.body import json_depth
+from edgellm.server.native import TokenizeBody
+from edgellm.server.openai_embeddings import EmbeddingsBody
+from edgellm.server.openai_requests import (
+    ChatBody,
+    CompletionBody,
+    chat_request,
+    completion_request,
+)
+
+BODIES = (ChatBody, CompletionBody, EmbeddingsBody, TokenizeBody)
+
+
+def chat(**fields):
+    return chat_request(
+        json.dumps({"messages": [{"role": "user", "content": "Hi"}]} | fields).encode()
+    )
+
+
+def completion(**fields):
+    return completion_request(json.dumps({"prompt": "Hi"} | fields).encode())
+
+
+def refused(call, *args, **fields):
+    with pytest.raises(BadRequest) as raised:
+        call(*args, **fields)
+    return raised.value
+
+
+def numbers(kind, path):
+    """Every int and float type that a body can carry, with where it stands."""
+    match kind:
+        case inspect.IntType() | inspect.FloatType():
+            yield path, kind
+        case inspect.StructType(fields=fields):
+            for field in fields:
+                yield from numbers(field.type, f"{path}.{field.encode_name}")
+        case inspect.UnionType(types=types):
+            for one in types:
+                yield from numbers(one, path)
+        case inspect.ListType(item_type=item):
+            yield from numbers(item, f"{path}[]")
+        case inspect.DictType(key_type=key, value_type=value):
+            yield from numbers(key, f"{path}.key")
+            yield from numbers(value, f"{path}.value")
+        case inspect.StrType() | inspect.BoolType() | inspect.NoneType():
+            pass
+        case inspect.LiteralType() | inspect.RawType():
+            pass
+        case _:
+            raise AssertionError(f"{path}: teach this test about {kind}")
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_every_number_in_a_body_has_bounds(body):
+    for path, kind in numbers(inspect.type_info(body), body.__name__):
+        assert kind.ge is not None or kind.gt is not None, f"{path} has no lower bound"
+        assert kind.le is not None or kind.lt is not None, f"{path} has no upper bound"
+
+
+def test_the_walk_sees_the_numbers():
+    paths = {path for path, _ in numbers(inspect.type_info(CompletionBody), "")}
+    assert {".temperature", ".logit_bias.key", ".prompt[]", ".prompt[][]", ".n"} <= paths
+
+
+def bounded_fields():
+    for field in inspect.type_info(ChatBody).fields:
+        for path, kind in numbers(field.type, field.encode_name):
+            if path == field.encode_name:
+                yield path, kind
+
+
+@pytest.mark.parametrize(("name", "kind"), list(bounded_fields()), ids=lambda x: str(x)[:20])
+def test_out_of_bounds_is_refused_by_name(name, kind):
+    too_low = kind.gt if kind.ge is None else kind.ge - 1
+    for value in (too_low, kind.le + 1, True, "1", [1], {"a": 1}):
+        error = refused(chat, **{name: value})
+        assert error.param == name
+        assert str(error).startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1" * 5000])
+def test_numbers_that_are_none_are_refused(value):
+    body = b'{"messages":[{"role":"user","content":"x"}],"temperature":%b}' % value.encode()
+    refused(chat_request, body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"{", b"[]", b"null", b"1", b'"x"', b"{} trailing", b"\xef\xbb\xbf{}", b"{'a':1}",
+        b'{"messages":[{"role":"user","content":"\xff"}]}',
+        b'{"messages":[{"role":"user","content":"\\ud800"}]}',
+        b'{"messages":' + b"[" * 100_000,
+        b'{"unknown":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"unknown":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}",
+        b'{"messages":[]}', b'{"messages":null}', b"{}", b'{"messages":[{}]}',
+        b'{"messages":[{"role":"wizard","content":"x"}]}',
+        b'{"messages":[{"role":"user","content":5}]}',
+    ],
+    ids=lambda body: repr(body[:24]),
+)  # fmt: skip
+def test_a_body_that_is_no_chat_is_a_bad_request(body):
+    refused(chat_request, body)
+
+
+def test_null_counts_as_absent():
+    nothing = {field.encode_name: None for field in inspect.type_info(ChatBody).fields}
+    del nothing["messages"]
+    request = chat(**nothing)
+    assert request.params.sampling == SamplingParams()
+    assert (request.model, request.stream, request.params.n) == ("", False, 1)
+    assert request.params.structure is None
+
+
+def test_unknown_fields_are_passed_over():
+    chat(user="u", store=True, metadata={}, service_tier="auto", chat_parser="no", n_discard=-1)
+
+
+def test_text_parts_are_joined():
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    request = chat(messages=[{"role": "system", "content": parts, "name": "Ann"}])
+    assert request.messages == (Message("system", "ab", "Ann"),)
+
+
+def test_an_assistant_message_may_be_empty():
+    request = chat(messages=[{"role": "assistant", "content": None}])
+    assert request.messages == (Message("assistant", ""),)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "words"),
+    [
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
+            "messages[0].content",
+            "'image_url' is not served, only text",
+        ),
+        ({"tools": [{"type": "function"}]}, "tools", "not served yet"),
+        ({"functions": [{}]}, "functions", "not served yet"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0]", "not served yet"),
+        (
+            {"messages": [{"role": "assistant", "tool_calls": [{}]}]},
+            "messages[0]",
+            "not served yet",
+        ),
+        ({"grammar": 'root ::= "a"'}, "grammar", "GBNF"),
+        ({"chat_template": "{{ x }}"}, "chat_template", "model's own"),
+        ({"top_logprobs": 3}, "top_logprobs", "needs logprobs"),
+        ({"max_tokens": 0}, "max_tokens", "at least 1"),
+        ({"stop": ["x"] * 17}, "stop", "16"),
+        ({"stop": "x" * 513}, "stop", "512"),
+        ({"logit_bias": {"x": 1}}, "logit_bias", "int"),
+        ({"logit_bias": {"-1": 1}}, "logit_bias", "0"),
+        ({"logit_bias": {"1": 101}}, "logit_bias[...]", "100"),
+        ({"logit_bias": {str(i): 1 for i in range(1025)}}, "logit_bias", "1024"),
+        ({"regex": "a" * 513}, "regex", "512"),
+        ({"response_format": {"type": "xml"}}, "response_format.type", "xml"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema", "missing"),
+        ({"json_schema": [1]}, "json_schema", "object"),
+        ({"json_schema": {"a": "x" * 70_000}}, "json_schema", "65536"),
+        ({"json_schema": json.loads('{"a":' * 33 + "1" + "}" * 33)}, "json_schema", "33 deep"),
+        ({"json_schema": {}, "regex": "a"}, None, "exclude"),
+    ],
+)
+def test_what_is_not_served_is_refused_by_name(fields, param, words):
+    error = refused(chat, **fields)
+    assert error.param == param
+    assert words in str(error)
+
+
+def test_empty_tools_are_no_tools():
+    chat(tools=[], tool_choice="auto", grammar="")
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"suffix": "end"}, "suffix"),
+        ({"best_of": 2}, "best_of"),
+        ({"prompt": []}, "prompt"),
+        ({"prompt": [[]]}, "prompt"),
+        ({"prompt": [1, "a"]}, "prompt"),
+        ({"prompt": [[1], 2]}, "prompt"),
+        ({"prompt": [-1]}, "prompt[0]"),
+        ({"prompt": ["a"] * 65}, "prompt"),
+        ({"prompt": ["a"] * 9, "n": 8}, "n"),
+        ({"prompt": [1], "echo": True}, "echo"),
+    ],
+)
+def test_completions_refuse_by_name(fields, param):
+    assert refused(completion, **fields).param == param
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, None),
+        ({"max_tokens": 5}, 5),
+        ({"max_tokens": -1}, None),
+        ({"n_predict": 6}, 6),
+        ({"max_tokens": 5, "max_completion_tokens": 4}, 4),
+    ],
+)
+def test_the_newest_word_for_the_length_wins(fields, expected):
+    assert chat(**fields).params.max_tokens == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [(None, None), (-1, None), (0, 0), (7, 7), (2**32 - 1, 0), (2**40 + 5, 261), (-2, 0xFFFFFFFD)],
+)
+def test_a_seed_fits_llama_cpps_32_bits_and_is_never_its_word_for_random(given, expected):
+    assert chat(seed=given).params.sampling.seed == expected
+
+
+def test_top_k_below_zero_is_off():
+    assert chat(top_k=-1).params.sampling.top_k == 0
+
+
+def test_a_schema_travels_as_it_was_written():
+    body = b'{"messages":[{"role":"user","content":"x"}],"json_schema": {"b":1, "a":"\\u00e9"} }'
+    assert chat_request(body).params.structure == JSONSchema('{"b":1, "a":"\\u00e9"}')
+
+
+@pytest.mark.parametrize(
+    ("text", "depth"), [("{}", 1), ('{"a":[{}]}', 3), ('{"a":"[[[\\"[["}', 1), ("1", 0)]
+)
+def test_depth_counts_brackets_outside_of_strings(text, depth):
+    assert json_depth(text) == depth
+
+
+def test_a_chat_of_many_megabytes_is_decoded_quickly():
+    body = {"messages": [{"role": "user", "content": "x" * 1000}] * 4096}
+    assert len(chat_request(msgspec.json.encode(body)).messages) == 4096

@@ -1,0 +1,66 @@
+import pytest
+from server.server_fakes import served, served_embedding
+
+from edgellm.errors import BadRequest, ModelNotFound
+from edgellm.server.served import Models
+
+
+def test_no_name_means_the_first_of_its_kind():
+    one, two, three = served("one"), served_embedding("two"), served("three")
+    models = Models([one, two, three])
+    assert models.generative(None) is one
+    assert models.generative("") is one
+    assert models.embedding(None) is two
+
+
+def test_names_alias_and_file_are_known_in_any_case():
+    model = served("Qwen3:8B", aliases=("hf.co/Qwen/Qwen3-8B:Q4_K_M",))
+    models = Models([model])
+    for name in ("qwen3:8b", "qwen3:8b:latest", "HF.co/qwen/qwen3-8b:q4_k_m", "tiny-q8_0",
+                 "/somewhere/else/tiny-q8_0.gguf"):  # fmt: skip
+        assert models.find(name) is model
+
+
+@pytest.mark.parametrize("name", ["qwen", "qwen3:8b:q4", "tiny", ".gguf", "../tiny"])
+def test_nothing_else_is(name):
+    with pytest.raises(ModelNotFound):
+        Models([served("qwen3:8b")]).find(name)
+
+
+def test_the_command_in_the_error_is_safe_to_paste():
+    with pytest.raises(ModelNotFound) as raised:
+        Models([served("tiny")]).find("x; rm -rf /")
+    assert "edgellm serve 'x; rm -rf /'" in raised.value.hint
+    assert "but tiny" in str(raised.value)
+
+
+def test_a_long_name_is_not_repeated_in_full():
+    with pytest.raises(ModelNotFound) as raised:
+        Models().find("x" * 500)
+    assert len(str(raised.value)) < 200
+
+
+def test_a_server_without_a_model_of_the_kind_says_so():
+    with pytest.raises(ModelNotFound, match="no embedding model"):
+        Models([served()]).embedding(None)
+
+
+def test_the_wrong_kind_is_told_apart_from_the_unknown():
+    models = Models([served("tiny"), served_embedding("mini")])
+    with pytest.raises(BadRequest, match="writes no text"):
+        models.generative("mini")
+
+
+def test_a_swap_keeps_the_place():
+    old, other, new = served("old"), served("other"), served("new")
+    models = Models([old, other])
+    models.swap(old, new)
+    assert list(models) == [new, other]
+    assert models.generative(None) is new
+
+
+def test_the_list_may_change_while_it_is_walked():
+    models = Models([served("a")])
+    for _ in models:
+        models.add(served("b"))
+    assert [model.name for model in models] == ["a", "b"]

@@ -1,0 +1,153 @@
+import asyncio
+
+import pytest
+
+from edgellm.errors import BadRequest, WorkerDied
+from edgellm.server.sse import EventStream, WholeAnswer
+
+
+class Socket:
+    """What uvicorn gives: a receive that blocks until the client leaves, a send that notes."""
+
+    def __init__(self):
+        self.sent = []
+        self.left = asyncio.Event()
+
+    async def receive(self):
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message):
+        self.sent.append(message)
+
+    @property
+    def bodies(self):
+        return [m["body"] for m in self.sent if m["type"] == "http.response.body"]
+
+
+async def never():
+    await asyncio.Event().wait()
+
+
+class Frames:
+    """An async generator that notes how it was closed."""
+
+    def __init__(self, *steps):
+        self.steps, self.closed = steps, False
+
+    async def run(self):
+        try:
+            for step in self.steps:
+                if isinstance(step, Exception):
+                    raise step
+                if isinstance(step, bytes):
+                    yield step
+                else:
+                    await step()
+        finally:
+            self.closed = True
+
+
+def run(scenario):
+    return asyncio.run(asyncio.wait_for(scenario, 5))
+
+
+def test_a_whole_stream_is_one_write_an_event_and_an_empty_last_body():
+    async def scenario():
+        socket = Socket()
+        await EventStream(Frames(b"one", b"two").run())({}, socket.receive, socket.send)
+        return socket
+
+    socket = run(scenario())
+    assert socket.sent[0]["status"] == 200
+    assert socket.bodies == [b"one", b"two", b""]
+    assert [m["more_body"] for m in socket.sent[1:]] == [True, True, False]
+
+
+@pytest.mark.parametrize("response", [EventStream, WholeAnswer])
+@pytest.mark.parametrize("steps", [(never,), (b"one", never)])
+def test_a_client_that_leaves_closes_the_frames(response, steps):
+    async def scenario():
+        socket, frames = Socket(), Frames(*steps)
+        asyncio.get_running_loop().call_later(0.01, socket.left.set)
+        await response(frames.run())({}, socket.receive, socket.send)
+        return frames
+
+    assert run(scenario()).closed
+
+
+@pytest.mark.parametrize("response", [EventStream, WholeAnswer])
+def test_a_failure_before_the_first_frame_sends_nothing(response):
+    async def scenario():
+        socket = Socket()
+        with pytest.raises(BadRequest):
+            await response(Frames(BadRequest("no")).run())({}, socket.receive, socket.send)
+        return socket
+
+    assert run(scenario()).sent == []
+
+
+def test_a_failure_midway_is_an_error_event_and_no_done():
+    async def scenario():
+        socket = Socket()
+        frames = Frames(b"one", WorkerDied("signal 9"))
+        await EventStream(frames.run())({}, socket.receive, socket.send)
+        return socket
+
+    _, error, last = run(scenario()).bodies
+    assert error.startswith(b'data: {"error":{"message":"signal 9"')
+    assert last == b""
+
+
+def test_a_bug_midway_is_logged_and_tells_nothing(caplog):
+    async def scenario():
+        socket = Socket()
+        frames = Frames(b"one", KeyError("secret"))
+        await EventStream(frames.run())({}, socket.receive, socket.send)
+        return socket
+
+    assert b"secret" not in b"".join(run(scenario()).bodies)
+    assert "KeyError: 'secret'" in caplog.text
+
+
+def test_a_long_prompt_gets_its_status_early_and_comments_while_it_waits():
+    async def scenario():
+        socket = Socket()
+        frames = Frames(lambda: asyncio.sleep(0.1), b"one")
+        stream = EventStream(frames.run(), patience_s=0.01, ping_s=0.02)
+        await stream({}, socket.receive, socket.send)
+        return socket
+
+    *pings, one, last = run(scenario()).bodies
+    assert len(pings) >= 2
+    assert set(pings) == {b": waiting\n\n"}
+    assert (one, last) == (b"one", b"")
+
+
+def test_a_failure_after_the_early_status_is_an_event():
+    async def scenario():
+        socket = Socket()
+        frames = Frames(lambda: asyncio.sleep(0.05), WorkerDied("signal 9"))
+        await EventStream(frames.run(), patience_s=0.01)({}, socket.receive, socket.send)
+        return socket
+
+    assert b"signal 9" in run(scenario()).bodies[-2]
+
+
+@pytest.mark.parametrize("steps", [(never,), (b"one", never)])
+def test_a_cancelled_stream_closes_its_frames_and_says_why(steps):
+    async def scenario():
+        socket, frames = Socket(), Frames(*steps)
+        task = asyncio.ensure_future(
+            EventStream(frames.run(), patience_s=0.01)({}, socket.receive, socket.send)
+        )
+        await asyncio.sleep(0.03)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return socket, frames
+
+    socket, frames = run(scenario())
+    assert frames.closed
+    assert b"the server is stopping" in socket.bodies[-2]
+    assert socket.sent[-1]["more_body"] is False
