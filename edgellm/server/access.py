@@ -2,8 +2,8 @@
 
 The enemy is a web page in the user's own browser. It can send requests here, and by DNS
 rebinding it can even read the answers: then the Host header carries a name of the attacker's.
-So a Host must be an address (nobody can rebind that), localhost, this machine's own name, or a
-name that the configuration allows; the check is never skipped, not on a LAN bind either. A
+So a Host must be an address (nobody can rebind that), localhost, or a name that the configuration
+allows; the check is never skipped, not on a LAN bind either. A
 request with a foreign Origin is refused, with `null` too, and no CORS header is ever sent. A POST
 must be declared as JSON, which a page cannot do without asking first. A unix socket has no Host
 to check: no browser speaks to one.

@@ -1,4 +1,5 @@
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -161,6 +162,23 @@ def test_after_the_grace_a_request_without_a_first_token_is_503():
         live.gateway.stopping.set()
         asking.join(10)
     assert answers[0].status_code == 503
+    assert engine.n_cancelled == 1
+
+
+def test_a_client_that_does_not_read_holds_up_nobodys_end():
+    engine = FakeEngine(plan(), [[*[TextDelta("x" * 1000)] * 20_000, HANG]])
+    with live_server(served(engine=engine), grace_s=0.1) as live:
+        body = json.dumps(HI).encode()
+        with socket.create_connection(("127.0.0.1", live.port)) as deaf:
+            deaf.sendall(
+                b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
+                b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+                % (len(body), body)
+            )
+            assert engine.begun.wait(5)
+            live.gateway.stopping.set()
+            live.thread.join(4)
+            assert not live.thread.is_alive()
     assert engine.n_cancelled == 1
 
 
