@@ -30,22 +30,26 @@ class Device:
     vendor: str
     name: str
     backend: Backend
-    pool_id: str
+    pool_id: str  # "host" too when nobody tells what memory an unused device has
     architecture: str | None = None  # "sm_89", "gfx1151"
     ggml_name: str | None = None  # "CUDA0": how llama.cpp calls it
     link: str | None = None  # "PCIe 4.0 x16"
     note: str | None = None  # why it can't be used, and the fix
+    memory_limit_bytes: int | None = None  # the most that it may take of a pool it shares
 
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
+    """Cores are those that this process may use: affinity and cgroup quota are counted in."""
+
     name: str
     n_physical_cores: int
     n_logical_cores: int
     isa: tuple[str, ...]  # the flags that llama.cpp has kernels for: "avx2", "avx512_vnni", "neon"
     n_numa_nodes: int | None = None
-    l2_bytes: int | None = None
-    l3_bytes: int | None = None
+    l2_bytes: int | None = None  # of the first core
+    l3_bytes: int | None = None  # that the first core shares
+    quota_cores: float | None = None  # of a cgroup: 1.5 is 150 ms of CPU time every 100 ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ class Hardware:
     in_wsl: bool = False
     in_container: bool = False
     ggml_features: tuple[str, ...] = ()  # what this CPU build of llama.cpp was made for
+    ggml_registries: tuple[str, ...] = ()  # its backends: "CUDA", "CPU"; empty when it was silent
     faults: tuple[SourceFault, ...] = field(default=())
 
     def __post_init__(self) -> None:

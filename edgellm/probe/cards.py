@@ -1,0 +1,20 @@
+"""An accelerator as its vendor's source tells it, before anybody asked llama.cpp."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """`total_bytes` is its own memory; a unified one has none and shares the host's."""
+
+    vendor: str
+    name: str
+    address: str | None = None  # normal PCI address
+    total_bytes: int | None = None
+    free_bytes: int | None = None
+    is_unified: bool = False
+    limit_bytes: int | None = None  # of the host's memory, for a unified one
+    bandwidth_bytes_s: float | None = None
+    architecture: str | None = None
+    link: str | None = None
+    note: str | None = None

@@ -1,0 +1,125 @@
+"""Asks all sources, side by side, and joins what they say into one Hardware.
+
+Nothing that a source does ends this: each is given its time, and what it doesn't tell is
+missing. A new vendor is one reader file and one row in VENDORS.
+"""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
+from threading import Thread
+from typing import TypeVar
+
+from edgellm.probe import amd, bandwidth, catalog, host, merge, nvidia, pci, registry
+from edgellm.probe.cards import Card
+from edgellm.probe.evidence import Evidence
+from edgellm.probe.hardware import Device, Hardware, MemoryPool
+from edgellm.probe.sources import Sources, SystemSources
+
+T = TypeVar("T")
+
+VENDORS: tuple[tuple[str, Callable[[Evidence], tuple[Card, ...]], float], ...] = (
+    ("nvidia", nvidia.read, nvidia.TIMEOUT_S + 1.0),
+    ("amdgpu", amd.read, 3.0),
+)
+_FILES_S = 5.0  # for files that the kernel answers at once, or never
+
+
+def detect(sources: Sources | None = None, *, measure_bandwidth: bool = True) -> Hardware:
+    """The first call after a boot measures the memory's bandwidth, for about a second."""
+    return examine(Evidence(sources or SystemSources()), measure_bandwidth=measure_bandwidth)
+
+
+def examine(evidence: Evidence, *, measure_bandwidth: bool = True) -> Hardware:
+    """As `detect`; afterwards the evidence tells what each source said."""
+    asked_s = time.monotonic()
+    asking_host = _ask(lambda: host.read(evidence))
+    asking_pci = _ask(lambda: pci.scan(evidence))
+    asking = [(name, _ask(partial(read, evidence)), s) for name, read, s in VENDORS]
+
+    def answer(name: str, future: "Future[T]", limit_s: float, otherwise: T) -> T:
+        left_s = max(0.0, asked_s + limit_s - time.monotonic())
+        return _answer(evidence, name, future, left_s, otherwise)
+
+    machine = answer("host", asking_host, _FILES_S, host.nothing_known())
+    on_pci = answer("pci", asking_pci, _FILES_S, ())
+    cards = [card for name, future, s in asking for card in answer(name, future, s, ())]
+    cards += _unclaimed(on_pci, cards)
+    # Only now: llama.cpp's own look at a card takes some of the memory that was read as free.
+    asking_ggml = _ask(lambda: registry.read(evidence))
+    ggml = _answer(evidence, "ggml", asking_ggml, registry.TIMEOUT_S + 1.0, None)
+    if measure_bandwidth:
+        cores = machine.cpu.n_physical_cores
+        rate = bandwidth.measure(evidence, machine.pool, cores, machine.boot_id)
+        machine = replace(machine, pool=replace(machine.pool, bandwidth_bytes_s=rate))
+    return _join(evidence, machine, cards, ggml)
+
+
+def _join(
+    evidence: Evidence,
+    machine: host.Host,
+    cards: list[Card],
+    ggml: registry.Registry | None,
+) -> Hardware:
+    known = catalog.load()
+    pairs, notes = merge.pair(cards, ggml)
+    for note in notes:
+        evidence.fault("ggml", note)
+    placed = [merge.place(pair, ggml, machine.pool, known) for pair in pairs]
+    pool = merge.unify(machine.pool, placed, known)
+    cpu = Device("cpu", "cpu", machine.cpu.name, "cpu", pool.id, ggml_name="CPU" if ggml else None)
+    own: tuple[MemoryPool, ...] = tuple(p.own_pool for p in placed if p.own_pool)
+    return Hardware(
+        devices=(*(p.device for p in placed), cpu),
+        pools=(*own, pool),
+        cpu=machine.cpu,
+        system=evidence.system,
+        cgroup_limit_bytes=machine.cgroup_limit_bytes,
+        in_wsl=machine.in_wsl,
+        in_container=machine.in_container,
+        ggml_features=ggml.cpu_features if ggml else (),
+        ggml_registries=ggml.registries if ggml else (),
+        faults=evidence.faults,
+    )
+
+
+def _unclaimed(on_pci: tuple[pci.PciDevice, ...], cards: list[Card]) -> list[Card]:
+    """Accelerators that are on the bus and that no vendor's reader told of."""
+    claimed = {card.address for card in cards}
+    return [
+        Card(
+            vendor=seen.vendor,
+            name=pci.name(seen),
+            address=seen.address,
+            link=seen.link,
+            note="seen on PCI, told of by no driver",
+        )
+        for seen in on_pci
+        if seen.address not in claimed
+    ]
+
+
+def _ask(reader: Callable[[], T]) -> "Future[T]":
+    """In a daemon thread: one that hangs in the kernel must not keep the program from ending."""
+    future: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(reader())
+        except Exception as error:  # noqa: BLE001 - a reader's bug costs its fields, no more
+            future.set_exception(error)
+
+    Thread(target=work, name="probe", daemon=True).start()
+    return future
+
+
+def _answer(evidence: Evidence, name: str, future: "Future[T]", limit_s: float, otherwise: T) -> T:
+    try:
+        return future.result(timeout=limit_s)
+    except TimeoutError:
+        evidence.fault(name, f"no answer within {limit_s:.0f} s")
+    except Exception as error:  # noqa: BLE001 - see _ask
+        evidence.fault(name, f"the reader failed: {type(error).__name__}: {error}")
+    return otherwise

@@ -1,0 +1,206 @@
+"""Which of llama.cpp's devices is which card, and whose memory is whose. Pure.
+
+A card and a ggml device are one when
+    1. their PCI addresses are equal; else
+    2. they bear the same name, and there are as many of the one as of the other; else
+    3. each is the only one left that the other could be (a Jetson's GPU is on no PCI bus).
+What is left of ggml's devices stands alone, and hides the cards that it might be: the same
+memory must not be counted twice.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from edgellm.probe import advice
+from edgellm.probe.cards import Card
+from edgellm.probe.catalog import Catalog
+from edgellm.probe.hardware import Device, MemoryPool
+from edgellm.probe.pci import normal_address
+from edgellm.probe.registry import GgmlDevice, Registry
+
+_SOFTWARE = ("llvmpipe", "swiftshader", "lavapipe")  # Vulkan on the CPU
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    card: Card | None
+    ggml: GgmlDevice | None
+
+
+def pair(cards: Sequence[Card], registry: Registry | None) -> tuple[list[Pair], list[str]]:
+    """All cards and all of ggml's accelerators, each once; and what had to be left out."""
+    loose = list(registry.accelerators) if registry else []
+    at = {card.address: card for card in cards if card.address}
+    found: dict[Card, GgmlDevice] = {}
+    for device in list(loose):
+        address = normal_address(device.device_id)
+        card = at.get(address) if address else None
+        if card:
+            found.setdefault(card, device)  # a second view on one card is dropped
+            loose.remove(device)
+    _pair_by_name(cards, loose, found)
+    _pair_the_only_ones(cards, loose, found)
+    hidden = [
+        card for card in cards if card not in found and any(_could_be(d, card) for d in loose)
+    ]
+    pairs = [Pair(card, found.get(card)) for card in cards if card not in hidden]
+    notes = [
+        f"{card.name} at {card.address}: which of llama.cpp's devices it is, nobody tells; "
+        "shown as llama.cpp sees it"
+        for card in hidden
+    ]
+    return pairs + [Pair(None, device) for device in loose], notes
+
+
+def _pair_by_name(
+    cards: Sequence[Card], loose: list[GgmlDevice], found: dict[Card, GgmlDevice]
+) -> None:
+    for name in dict.fromkeys(device.description for device in loose):
+        devices = [d for d in loose if d.description == name]
+        backends = {d.registry for d in devices}
+        namesakes = [c for c in cards if c not in found and _same_name(c.name, name)]
+        if len(backends) == 1 and len(namesakes) == len(devices):
+            for card, device in zip(namesakes, devices, strict=True):
+                found[card] = device
+                loose.remove(device)
+
+
+def _pair_the_only_ones(
+    cards: Sequence[Card], loose: list[GgmlDevice], found: dict[Card, GgmlDevice]
+) -> None:
+    for device in list(loose):
+        rivals = [d for d in loose if d.registry == device.registry]
+        possible = [c for c in cards if c not in found and _could_be(device, c)]
+        if len(rivals) == 1 and len(possible) == 1:
+            found[possible[0]] = device
+            loose.remove(device)
+
+
+def _could_be(device: GgmlDevice, card: Card) -> bool:
+    if normal_address(device.device_id) and card.address:
+        return False  # both tell where they are, and it is not the same place
+    return not _is_software(device) and advice.can_drive(device, card.vendor)
+
+
+def _same_name(one: str, other: str) -> bool:
+    """Vulkan appends its driver: "AMD Radeon RX 7800 XT (RADV NAVI32)"."""
+    one, other = one.lower(), other.lower()
+    return one in other or other in one
+
+
+def _is_software(device: GgmlDevice) -> bool:
+    return any(word in device.description.lower() for word in _SOFTWARE)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    device: Device
+    own_pool: MemoryPool | None  # None: it shares the host's
+    shares_host: bool  # None and False: nobody tells
+
+
+def place(found: Pair, registry: Registry | None, host: MemoryPool, catalog: Catalog) -> Placed:
+    card, ggml = found.card, found.ggml
+    note = card.note if card else None
+    backend = ggml.backend if ggml else "none"
+    if ggml is None and card is not None:
+        note = _joined(note, advice.why_unused(card, registry))
+    elif ggml is not None and registry is not None:
+        obstacle = advice.why_unrunnable(card, ggml, registry)
+        if obstacle:
+            backend, note = "none", obstacle
+    own_pool, shares_host = _memory(found, catalog)
+    device = Device(
+        id=_id(found),
+        vendor=card.vendor if card else _vendor_of(ggml),
+        name=_name(found),
+        backend=backend,
+        pool_id=own_pool.id if own_pool else host.id,
+        architecture=card.architecture if card else None,
+        ggml_name=ggml.name if ggml else None,
+        link=card.link if card else None,
+        note=note,
+        memory_limit_bytes=_limit_bytes(found, host) if shares_host else None,
+    )
+    return Placed(device, own_pool, shares_host)
+
+
+def _memory(found: Pair, catalog: Catalog) -> tuple[MemoryPool | None, bool]:
+    """The vendor's word on memory goes before ggml's: it was read without a context of ours."""
+    card, ggml = found.card, found.ggml
+    total, free = (card.total_bytes, card.free_bytes) if card else (None, None)
+    if card and card.is_unified:
+        return None, True
+    if total is None and ggml and ggml.total_bytes:
+        if ggml.type == "igpu" or _is_software(ggml) or _is_apple(ggml):
+            return None, True
+        total, free = ggml.total_bytes, min(ggml.free_bytes, ggml.total_bytes)
+    if total is None:
+        return None, False
+    bandwidth = _bandwidth_bytes_s(found, total, catalog)
+    return MemoryPool(_id(found), "dedicated", total, free, bandwidth), False
+
+
+def _bandwidth_bytes_s(found: Pair, total: int, catalog: Catalog) -> float | None:
+    """The driver knows this very board; but a figure far from the known one is a misread unit."""
+    told = found.card.bandwidth_bytes_s if found.card else None
+    known = catalog.bandwidth_bytes_s(_name(found), total)
+    if told and known and not 0.75 <= told / known <= 1.25:
+        return known
+    return told or known
+
+
+def _limit_bytes(found: Pair, host: MemoryPool) -> int | None:
+    limits = [found.card.limit_bytes] if found.card and found.card.limit_bytes else []
+    if found.ggml and found.ggml.total_bytes:
+        limits.append(found.ggml.total_bytes)
+    limit = min(limits, default=None)
+    return limit if limit is not None and limit < host.total_bytes else None
+
+
+def _id(found: Pair) -> str:
+    if found.card and found.card.address:
+        return found.card.address
+    if found.ggml is None:
+        return found.card.vendor if found.card else "unknown"
+    return normal_address(found.ggml.device_id) or found.ggml.name
+
+
+def _name(found: Pair) -> str:
+    """The vendor's, unless it only knows a number where llama.cpp knows a name."""
+    card, ggml = found.card, found.ggml
+    if card and (ggml is None or not _is_nameless(card)):
+        return card.name
+    return ggml.description if ggml else "unknown"
+
+
+def _is_nameless(card: Card) -> bool:
+    return card.name.startswith("AMD GPU") or " device " in card.name
+
+
+def _vendor_of(ggml: GgmlDevice | None) -> str:
+    words = ggml.description.lower() if ggml else ""
+    for vendor in ("nvidia", "amd", "intel", "apple", "qualcomm"):
+        if vendor in words:
+            return vendor
+    return {"CUDA": "nvidia", "ROCm": "amd", "MUSA": "moorethreads", "CANN": "huawei"}.get(
+        ggml.registry if ggml else "", "unknown"
+    )
+
+
+def _is_apple(ggml: GgmlDevice) -> bool:
+    return ggml.backend == "metal" and "apple" in ggml.description.lower()
+
+
+def _joined(*parts: str | None) -> str:
+    return "; ".join(part for part in parts if part)
+
+
+def unify(host: MemoryPool, placed: Sequence[Placed], catalog: Catalog) -> MemoryPool:
+    """The host's pool, said to be shared when a GPU lives in it, and as fast as that is known."""
+    sharing = [found.device for found in placed if found.shares_host]
+    if not sharing:
+        return host
+    known = (catalog.bandwidth_bytes_s(device.name, host.total_bytes) for device in sharing)
+    bandwidth = next((figure for figure in known if figure), host.bandwidth_bytes_s)
+    return replace(host, kind="unified", bandwidth_bytes_s=bandwidth)

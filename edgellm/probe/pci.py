@@ -1,0 +1,106 @@
+"""PCI addresses, and the accelerators that are in the machine whether or not a driver is.
+
+Every source spells the same address its own way: NVML 00000000:01:00.0, sysfs 0000:01:00.0,
+ggml 0000:01:00.0-v1 for the second of several virtual devices. One spelling joins them.
+"""
+
+import re
+from dataclasses import dataclass
+
+from edgellm.probe.evidence import Evidence
+
+_ADDRESS = re.compile(
+    r"(?:(?P<domain>[0-9a-f]{1,8}):)?(?P<bus>[0-9a-f]{1,2}):(?P<slot>[0-9a-f]{1,2})"
+    r"\.(?P<function>[0-7])(?:-v\d+)?",
+    re.IGNORECASE,
+)
+
+# PCI-SIG vendor ids of those who make accelerators: llmfit, gpustack-runtime and pci.ids agree.
+VENDORS = {
+    0x10DE: "nvidia",
+    0x1002: "amd",
+    0x8086: "intel",
+    0x19E5: "huawei",
+    0x1ED5: "moorethreads",
+    0x9999: "metax",
+    0x1E3E: "iluvatar",
+    0x1DED: "thead",
+    0x1D94: "hygon",
+    0xCABC: "cambricon",
+}
+
+_SPOKEN = {
+    "nvidia": "NVIDIA", "amd": "AMD", "intel": "Intel", "huawei": "Huawei",
+    "moorethreads": "Moore Threads", "metax": "MetaX", "iluvatar": "Iluvatar",
+    "thead": "T-Head", "hygon": "Hygon", "cambricon": "Cambricon", "biren": "Biren",
+}  # fmt: skip
+_ASCEND = {
+    0xD500: "Ascend 310P",
+    0xD801: "Ascend 910",
+    0xD802: "Ascend 910B",
+    0xD803: "Ascend 910C",
+}
+
+_DISPLAY, _COPROCESSOR, _ACCELERATOR = 0x03, 0x0B, 0x12  # the class code's upper byte
+# A board's management controller calls itself a display too.
+_DISPLAY_MAKERS = frozenset({"nvidia", "amd", "intel", "moorethreads", "metax", "iluvatar"})
+
+
+def normal_address(text: str | None) -> str | None:
+    """ "00000000:0A:00.0" -> "0000:0a:00.0". Not an address, or one of zeros: None."""
+    match = _ADDRESS.fullmatch(text.strip()) if text else None
+    if match is None:
+        return None
+    domain, bus, slot = (int(match[part] or "0", 16) for part in ("domain", "bus", "slot"))
+    if not (domain or bus or slot):  # Jetson: the GPU is on no PCI bus
+        return None
+    return f"{domain:04x}:{bus:02x}:{slot:02x}.{match['function']}"
+
+
+@dataclass(frozen=True, slots=True)
+class PciDevice:
+    address: str
+    vendor: str
+    device_id: int
+    link: str | None  # the widest and fastest it can do here: at rest cards slow down
+
+
+def scan(evidence: Evidence) -> tuple[PciDevice, ...]:
+    found = []
+    for folder in evidence.list("/sys/bus/pci/devices/*"):
+        kind = evidence.number(f"{folder}/class")
+        vendor = VENDORS.get(evidence.number(f"{folder}/vendor") or 0)
+        address = normal_address(folder.rpartition("/")[2])
+        if kind is None or vendor is None or address is None:
+            continue
+        if _is_accelerator(kind >> 16, vendor):
+            device_id = evidence.number(f"{folder}/device") or 0
+            found.append(PciDevice(address, vendor, device_id, link(evidence, folder)))
+    return tuple(found)
+
+
+def name(device: PciDevice) -> str:
+    """ "Ascend 910B", or the vendor's name and the device's number."""
+    known = _ASCEND.get(device.device_id) if device.vendor == "huawei" else None
+    return known or f"{_SPOKEN[device.vendor]} device {device.device_id:04x}"
+
+
+def link(evidence: Evidence, folder: str) -> str | None:
+    """ "PCIe 4.0 x16" of a device's folder in sysfs."""
+    speed = evidence.text(f"{folder}/max_link_speed")  # "16.0 GT/s PCIe"
+    width = evidence.text(f"{folder}/max_link_width")
+    generation = _GENERATIONS.get((speed or "").partition(" ")[0])
+    if generation is None or width is None or not width.isdecimal() or width in ("0", "255"):
+        return None
+    return f"PCIe {generation} x{width}"
+
+
+_GENERATIONS = {
+    "2.5": "1.0", "5.0": "2.0", "8.0": "3.0", "16.0": "4.0", "32.0": "5.0", "64.0": "6.0",
+}  # fmt: skip
+
+
+def _is_accelerator(kind: int, vendor: str) -> bool:
+    if kind == _DISPLAY:
+        return vendor in _DISPLAY_MAKERS
+    return kind in (_COPROCESSOR, _ACCELERATOR) and vendor != "intel"  # Intel: crypto, QAT

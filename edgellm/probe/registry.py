@@ -1,0 +1,62 @@
+"""What this llama.cpp can use: ggml's own list of devices, as the child program tells it."""
+
+from typing import Literal
+
+import msgspec
+
+from edgellm.probe.evidence import Evidence
+from edgellm.probe.hardware import Backend
+from edgellm.probe.sources import child
+
+COMMAND = child("edgellm.probe.registry_child")
+TIMEOUT_S = 15.0  # a CUDA context on a cold driver takes seconds
+
+# ggml's name of a backend → ours, and how a build gets it
+BACKENDS: dict[str, Backend] = {
+    "CUDA": "cuda", "ROCm": "rocm", "MUSA": "musa", "MTL": "metal", "Vulkan": "vulkan",
+    "SYCL": "sycl", "CANN": "cann", "OpenCL": "opencl", "CPU": "cpu",
+}  # fmt: skip
+
+
+class GgmlDevice(msgspec.Struct, frozen=True, kw_only=True):
+    name: str  # "CUDA0"
+    description: str
+    type: Literal["cpu", "gpu", "igpu", "accel", "meta"]
+    free_bytes: int
+    total_bytes: int
+    registry: str
+    device_id: str | None = None  # PCI address; only CUDA, ROCm, MUSA and Vulkan tell it
+
+    @property
+    def backend(self) -> Backend:
+        return BACKENDS.get(self.registry, "none")
+
+
+class Registry(msgspec.Struct, frozen=True, kw_only=True):
+    """`devices` in llama.cpp's order: of two views on one card it takes the first."""
+
+    devices: tuple[GgmlDevice, ...]
+    registries: tuple[str, ...] = ()
+    features: dict[str, dict[str, str]] = {}
+
+    @property
+    def accelerators(self) -> tuple[GgmlDevice, ...]:
+        """What can hold layers. An RPC device is somebody else's machine and never used."""
+        return tuple(
+            d for d in self.devices if d.type in ("gpu", "igpu") and d.registry in BACKENDS
+        )
+
+    @property
+    def cpu_features(self) -> tuple[str, ...]:
+        """Those switched on: ("AVX2", "FMA", …)."""
+        return tuple(n for n, value in self.features.get("CPU", {}).items() if value != "0")
+
+    @property
+    def cuda_architectures(self) -> tuple[int, ...]:
+        """Compute capabilities × 10 that the CUDA code was compiled for; empty: not told."""
+        told = self.features.get("CUDA", {}).get("ARCHS", "")
+        return tuple(sorted(int(part) // 10 for part in told.split(",") if part.isdecimal()))
+
+
+def read(evidence: Evidence) -> Registry | None:
+    return evidence.ask(COMMAND, TIMEOUT_S, Registry)

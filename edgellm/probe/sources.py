@@ -1,0 +1,198 @@
+"""The border: all that the probe may touch of a machine — programs and files.
+
+Two machines stand behind it: this one, and a captured one that is replayed from a folder. A
+source that fails is an answer too (`Silence`), never an exception: it costs its own fields only.
+
+A captured machine (`scripts/capture_probe.py` writes one):
+
+    DIR/system              "Linux" or "Darwin"; Linux when there is no such file
+    DIR/files/proc/meminfo  each file at its path; a link is kept as a link
+    DIR/commands/NAME.out   what a program wrote to stdout; `capture_name` tells the NAME
+    DIR/commands/NAME.err   to stderr, when it wrote any
+    DIR/commands/NAME.code  how it ended, when not with 0
+"""
+
+import glob
+import os
+import platform
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+_MOST_BYTES = 4 << 20  # a source that writes more than this is broken
+_READ_BYTES = 1 << 16  # /proc/sys refuses to be asked for megabytes at once
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    text: str
+    errors: str = ""
+    code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Why a source gave no answer. "absent" is normal: most machines lack most sources."""
+
+    kind: Literal["absent", "denied", "timeout", "broken"]
+    message: str
+
+
+class Sources(Protocol):
+    system: str  # as platform.system() says it
+
+    def run(self, argv: tuple[str, ...], timeout_s: float) -> Output | Silence: ...
+    def read_text(self, path: str) -> str | Silence: ...
+    def list(self, pattern: str) -> tuple[str, ...]:
+        """The paths that match, sorted; patterns are those of the shell."""
+        ...
+
+    def real_path(self, path: str) -> str:
+        """Where the links lead; the path itself when there are none."""
+        ...
+
+
+def child(module: str) -> tuple[str, ...]:
+    """The command of one of our own child programs. -P: no module of the current folder."""
+    return (sys.executable, "-P", "-m", module)
+
+
+def capture_name(argv: tuple[str, ...]) -> str:
+    """What a command is called in a captured machine: "nvml_child", "sysctl", "vm_stat"."""
+    if "-m" in argv:
+        return argv[argv.index("-m") + 1].rpartition(".")[2]
+    return Path(argv[0]).name
+
+
+class _Files:
+    """Files below a root, under the paths that the machine itself would use."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.resolve()
+
+    def read_text(self, path: str) -> str | Silence:
+        try:
+            with self._below(path).open("rb", buffering=0) as file:
+                data = b""
+                while len(data) < _MOST_BYTES and (more := file.read(_READ_BYTES)):
+                    data += more
+        except OSError as error:
+            return _silence_of(error)
+        return data.decode("utf-8", "replace")
+
+    def list(self, pattern: str) -> tuple[str, ...]:
+        found = glob.glob(pattern.lstrip("/"), root_dir=self._root)  # noqa: PTH207 - relative
+        return tuple(sorted("/" + path for path in found))
+
+    def real_path(self, path: str) -> str:
+        real = self._below(path).resolve()
+        return "/" + real.relative_to(self._root).as_posix() if real != self._root else "/"
+
+    def _below(self, path: str) -> Path:
+        return self._root / path.lstrip("/")
+
+
+class SystemSources(_Files):
+    """This machine. With a root other than /, its files are read there, as in a container
+    that sees the host's at /host; programs are started here all the same."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        super().__init__(root)
+        self.system = platform.system()
+
+    def run(self, argv: tuple[str, ...], timeout_s: float) -> Output | Silence:
+        try:
+            process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, "LC_ALL": "C"},  # a tool's words, not their translation
+                start_new_session=True,  # so that its children die with it
+            )
+        except OSError as error:
+            return _silence_of(error)
+        name = capture_name(argv)
+        try:
+            text, errors = _collect(process, timeout_s)
+            code = process.wait(timeout=1.0)
+        except (TimeoutError, subprocess.TimeoutExpired):
+            return Silence("timeout", f"{name} gave no answer within {timeout_s:g} s")
+        except OverflowError:
+            return Silence("broken", f"{name} wrote more than {_MOST_BYTES >> 20} MiB")
+        finally:
+            _end(process)
+        return Output(text, errors, code)
+
+
+class SysrootSources(_Files):
+    """A captured machine. What was not captured is absent."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory / "files")
+        self._commands = directory / "commands"
+        told = directory / "system"
+        self.system = told.read_text().strip() if told.exists() else "Linux"
+
+    def run(self, argv: tuple[str, ...], timeout_s: float) -> Output | Silence:
+        name = capture_name(argv)
+        stdout = self._commands / f"{name}.out"
+        if not stdout.exists():
+            return Silence("absent", f"{name} was not captured")
+        stderr, code = stdout.with_suffix(".err"), stdout.with_suffix(".code")
+        return Output(
+            stdout.read_text(errors="replace"),
+            stderr.read_text(errors="replace") if stderr.exists() else "",
+            int(code.read_text()) if code.exists() else 0,
+        )
+
+
+def _collect(process: "subprocess.Popen[bytes]", timeout_s: float) -> tuple[str, str]:
+    """Both pipes until they close. Raises TimeoutError, and OverflowError on a flood."""
+    pipes = [pipe for pipe in (process.stdout, process.stderr) if pipe]
+    written = {pipe.fileno(): bytearray() for pipe in pipes}
+    stop_s = time.monotonic() + timeout_s
+    with selectors.DefaultSelector() as ready:
+        for fd in written:
+            ready.register(fd, selectors.EVENT_READ)
+        while ready.get_map():
+            events = ready.select(max(0.0, stop_s - time.monotonic()))
+            if not events or time.monotonic() > stop_s:
+                raise TimeoutError
+            for key, _ in events:
+                data = os.read(key.fd, 1 << 16)
+                written[key.fd] += data
+                if not data:
+                    ready.unregister(key.fd)
+                elif len(written[key.fd]) > _MOST_BYTES:
+                    raise OverflowError
+    out, err = (bytes(data).decode("utf-8", "replace") for data in written.values())
+    return re.sub(r"\x1b\[[0-9;]*m", "", out), err
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Nothing that it started outlives it; one stuck in the kernel is left behind, not awaited."""
+    if process.poll() is None:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(timeout=0.5)
+        except (OSError, subprocess.TimeoutExpired):
+            pass
+    for pipe in (process.stdout, process.stderr):
+        if pipe:
+            pipe.close()
+
+
+def _silence_of(error: OSError) -> Silence:
+    reason = error.strerror or str(error)
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return Silence("absent", reason)
+    if isinstance(error, PermissionError):
+        return Silence("denied", reason)
+    return Silence("broken", reason)
