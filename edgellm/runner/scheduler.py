@@ -225,7 +225,11 @@ class Scheduler:
             if sequence.leader:
                 continue
             if not self._make_room(sequence, match):
-                return  # in order: a short request doesn't overtake a long one
+                if self.running or not match:
+                    return  # in order: a short request doesn't overtake a long one
+                # Nobody will make room but the source itself, whose other cells are in the way.
+                match = None
+                self._make_room(sequence, match)
             self._start(sequence, match)
 
     def _match(self, sequence: Sequence) -> Match | None:

@@ -1,0 +1,152 @@
+import random
+
+import pytest
+from runner_fakes import FakeBackend, answer
+
+from edgellm.chat.messages import GenerateParams
+from edgellm.errors import ContextTooLong
+from edgellm.runner.pace import Pace
+from edgellm.runner.scheduler import Limits, Scheduler
+from edgellm.runner.sequence import Sequence
+
+LIMITS = Limits(n_cells=200, n_ctx_seq=100, n_batch=16, n_seq_max=4, n_ids=8, shares_prefixes=True)
+
+
+def run(scheduler, backend, requests, *, check=True):
+    """Submit all at once, step until idle. The answers, by request id."""
+    answers = {}
+    for request_id, (prompt, n_output) in enumerate(requests):
+        scheduler.add(Sequence(request_id, list(prompt), len(prompt) + n_output))
+        answers[request_id] = []
+    while not scheduler.idle:
+        step(scheduler, backend, answers, check=check)
+    return answers
+
+
+def step(scheduler, backend, answers, *, check=True):
+    batch = scheduler.schedule()
+    if batch is None:
+        return
+    for output in scheduler.commit(batch, backend.decode(batch).sampled):
+        answers[output.sequence.request_id].append(output.token)
+    if check:
+        scheduler.check()
+
+
+def test_one_request_gets_the_answer_the_model_gives():
+    scheduler, backend = Scheduler(LIMITS), FakeBackend(LIMITS)
+    assert run(scheduler, backend, [([5, 6, 7], 10)]) == {0: answer([5, 6, 7], 10)}
+
+
+def test_a_long_prompt_does_not_stall_a_running_stream():
+    scheduler, backend, answers = Scheduler(LIMITS), FakeBackend(LIMITS), {0: [], 1: []}
+    scheduler.add(Sequence(0, [5], 51))
+    step(scheduler, backend, answers)
+    scheduler.add(Sequence(1, [6] * 90, 95))
+    for n in range(2, 8):
+        step(scheduler, backend, answers)
+        assert len(answers[0]) == n
+
+
+def test_a_common_prefix_is_computed_once():
+    shared = list(range(3, 43))
+    requests = [([*shared, 45 + i % 4, i + 3], 5) for i in range(4)]
+    scheduler, backend = Scheduler(LIMITS), FakeBackend(LIMITS)
+    answers = run(scheduler, backend, requests)
+    assert answers == {i: answer(list(p), n) for i, (p, n) in enumerate(requests)}
+    n_unique_prompt, n_decoded = len(shared) + 4 * 2, 4 * 4
+    assert backend.n_computed == n_unique_prompt + n_decoded
+
+
+def test_a_finished_conversation_is_continued_where_it_ended():
+    scheduler, backend = Scheduler(LIMITS), FakeBackend(LIMITS)
+    first = run(scheduler, backend, [([9, 8, 7], 6)])[0]
+    before = backend.n_computed
+    run(scheduler, backend, [([9, 8, 7, *first, 30], 4)])
+    # The last token of the first answer was told but never computed; the new one comes on top.
+    assert backend.n_computed - before == 2 + 3
+
+
+def test_without_sharing_every_prompt_is_computed_whole():
+    limits = Limits(n_cells=200, n_ctx_seq=100, n_batch=16, n_seq_max=4, n_ids=4)
+    scheduler, backend = Scheduler(limits), FakeBackend(limits)
+    run(scheduler, backend, [(range(3, 23), 2)] * 2)
+    assert backend.n_computed == 2 * (20 + 1)
+
+
+def test_a_follower_of_a_cancelled_leader_computes_the_prefix_itself():
+    scheduler, backend, answers = Scheduler(LIMITS), FakeBackend(LIMITS), {0: [], 1: []}
+    prompt = list(range(3, 43))
+    for request_id in (0, 1):
+        scheduler.add(Sequence(request_id, list(prompt), 45))
+    step(scheduler, backend, answers)
+    assert len(scheduler.waiting) == 1
+    scheduler.cancel(0)
+    while not scheduler.idle:
+        step(scheduler, backend, answers)
+    assert answers[1] == answer(prompt, 5)
+    assert backend.n_computed == 40 + 4  # what the leader had computed was not lost
+
+
+def test_a_prompt_that_leaves_no_room_for_an_answer_is_refused_with_both_numbers():
+    with pytest.raises(ContextTooLong, match=r"100 tokens.*context is 100"):
+        Scheduler(LIMITS).add(Sequence(0, [5] * 100, 110))
+
+
+def test_an_answer_that_fills_the_context_ends_with_length():
+    scheduler, backend = Scheduler(LIMITS), FakeBackend(LIMITS)
+    sequence = Sequence(0, [5] * 90, 10**6)
+    scheduler.add(sequence)
+    while not scheduler.idle:
+        step(scheduler, backend, {0: []})
+    assert (sequence.finish_reason, len(sequence.tokens)) == ("length", 100)
+
+
+def test_a_short_request_does_not_overtake_a_long_one_that_waits_for_cells():
+    limits = Limits(n_cells=60, n_ctx_seq=60, n_batch=16, n_seq_max=4, n_ids=4)
+    scheduler, backend, answers = Scheduler(limits), FakeBackend(limits), {0: [], 1: [], 2: []}
+    for request_id, (first, n_prompt, n_max) in enumerate(((5, 20, 40), (6, 30, 50), (7, 2, 4))):
+        scheduler.add(Sequence(request_id, [first] * n_prompt, n_max))
+    while len(answers[0]) < 20:
+        step(scheduler, backend, answers)
+        assert not answers[2]
+
+
+def test_the_chunk_beside_running_streams_keeps_the_pace():
+    pace = Pace(itl_target_s=0.1)
+    pace.observe(0, 2, 0.02)
+    pace.observe(64, 0, 0.128)  # 2 ms a row
+    assert pace.chunk(n_decode_rows=2, n_free_rows=500) == 40
+    assert pace.chunk(n_decode_rows=0, n_free_rows=500) == 500
+
+
+def test_no_history_loses_a_cell_an_id_or_a_right_answer():
+    for seed in range(60):
+        _random_history(random.Random(seed))
+
+
+def _random_history(rng):
+    limits = Limits(
+        n_cells=rng.choice((64, 128, 256)), n_ctx_seq=60, n_batch=rng.choice((8, 16, 64)),
+        n_seq_max=4, n_ids=rng.choice((4, 8, 16)), shares_prefixes=rng.random() < 0.8,
+    )  # fmt: skip
+    scheduler, backend = Scheduler(limits), FakeBackend(limits)
+    wanted, answers, prompts = {}, {}, [[5], [6, 7], list(range(3, 33))]
+    for request_id in range(40):
+        if rng.random() < 0.6:
+            base = rng.choice(prompts)[: rng.randint(1, 40)]
+            prompt = base + [rng.randint(3, 49) for _ in range(rng.randint(0, 10))]
+            n_output = rng.randint(1, 12)
+            cached = GenerateParams(cache_prompt=rng.random() < 0.9)
+            scheduler.add(Sequence(request_id, list(prompt), len(prompt) + n_output, cached))
+            wanted[request_id], answers[request_id] = answer(prompt, n_output), []
+            prompts.append(prompt + wanted[request_id])
+        if rng.random() < 0.1 and wanted:
+            victim = rng.choice(list(wanted))
+            if scheduler.cancel(victim):
+                del wanted[victim]
+        for _ in range(rng.randint(0, 4)):
+            step(scheduler, backend, answers)
+    while not scheduler.idle:
+        step(scheduler, backend, answers)
+    assert {i: answers[i] for i in wanted} == wanted

@@ -1,0 +1,98 @@
+"""A model without llama.cpp, as strict about its memory as llama.cpp is.
+
+Cells are real objects here: a fork shares them, a forget takes a tag away, and computing without
+a free cell fails. The next token is a function of everything that the sequence's cells hold, so
+an answer comes out right only if the cells do.
+"""
+
+from edgellm.chat.messages import Structure
+from edgellm.errors import BadRequest
+from edgellm.runner.backend import Mask, NoKVSlot, Step
+from edgellm.runner.scheduler import Batch, Forget, Fork, Limits, Sampled, Start
+
+END = 2
+VOCABULARY = 50
+
+
+def next_token(tokens: list[int]) -> int:
+    """Any function of the whole text will do, if it is sensitive to all of it."""
+    state = 17
+    for token in tokens:
+        state = (state * 31 + token + 7) % 10_007
+    return 3 + state % (VOCABULARY - 3)
+
+
+def answer(prompt: list[int], n: int) -> list[int]:
+    """What the model must say to this prompt, computed without any memory."""
+    tokens = list(prompt)
+    for _ in range(n):
+        tokens.append(next_token(tokens))
+    return tokens[len(prompt) :]
+
+
+class FakeBackend:
+    n_embd = 4
+
+    def __init__(self, limits: Limits, *, end_after: int | None = None):
+        self.limits = limits
+        self.cells: dict[int, list[tuple[int, object]]] = {}  # seq_id: (token, cell)
+        self.started: set[int] = set()
+        self.n_computed = 0
+        self.end_after = end_after
+        self.n_said: dict[int, int] = {}
+
+    @property
+    def used_cells(self) -> int:
+        return len({id(cell) for held in self.cells.values() for _, cell in held})
+
+    def tokenize(self, text: str, add_special: bool) -> list[int]:
+        return [3 + ord(character) % (VOCABULARY - 3) for character in text]
+
+    def piece(self, token: int) -> bytes:
+        return f"{token} ".encode()
+
+    def compile(self, structure: Structure) -> Mask:
+        raise BadRequest("this fake follows no structure")
+
+    def constrain(self, request_id: int, mask: Mask) -> None:
+        raise AssertionError("nothing was compiled")
+
+    def decode(self, batch: Batch) -> Step:
+        for op in batch.ops:
+            match op:
+                case Forget(seq_id):
+                    self.cells.pop(seq_id, None)
+                    self.started.discard(seq_id)
+                case Fork(source, target, length):
+                    assert not self.cells.get(target), f"seq {target} is not empty"
+                    assert length <= len(self.cells[source]), f"seq {source} is shorter"
+                    self.cells[target] = self.cells[source][:length]
+                case Start(seq_id):
+                    assert seq_id not in self.started, f"seq {seq_id} started twice"
+                    assert seq_id < self.limits.n_seq_max, f"seq {seq_id} can't run"
+                    self.started.add(seq_id)
+                    self.n_said[seq_id] = 0
+        assert len(batch.rows) <= self.limits.n_batch
+        return Step(self._compute(batch), {})
+
+    def _compute(self, batch: Batch) -> dict[int, Sampled]:
+        sampled = {}
+        for row in batch.rows:
+            assert row.seq_id in self.started, f"seq {row.seq_id} was never started"
+            held = self.cells.setdefault(row.seq_id, [])
+            assert row.pos == len(held), f"seq {row.seq_id} holds {len(held)}, row: {row.pos}"
+            held.append((row.token, object()))
+            self.n_computed += 1
+            if self.used_cells > self.limits.n_cells:
+                raise NoKVSlot(f"{self.used_cells} of {self.limits.n_cells} cells")
+            if row.wants_logits:
+                self.n_said[row.seq_id] += 1
+                ends = self.n_said[row.seq_id] == self.end_after
+                token = END if ends else next_token([token for token, _ in held])
+                sampled[row.seq_id] = Sampled(token, ends, ends)
+        return sampled
+
+    def embed(self, inputs: list[list[int]]) -> list[bytes]:
+        assert sum(map(len, inputs)) <= self.limits.n_batch
+        assert len(inputs) <= self.limits.n_seq_max
+        return [bytes([len(tokens)] * 4) for tokens in inputs]
