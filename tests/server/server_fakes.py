@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from edgellm.chat.events import Failed, Finished, TextDelta, Timings
 from edgellm.chat.messages import GenerateParams
 from edgellm.errors import EdgellmError, NotServing
+from edgellm.probe.hardware import Cpu, Device, Hardware, MemoryPool
 from edgellm.runner.messages import Embedded, Gauge, Ready
 from edgellm.selector.plan import Plan, Range, Share
 from edgellm.server.app import create_app
@@ -18,6 +19,23 @@ from edgellm.server.served import Models, Served
 
 HANG = object()  # in a script: the model thinks for ever
 N_EMBD = 4
+
+
+GAUGE = Gauge(1, 2, 3, 1024, 100, 50, 60, 30, 90, 10)
+
+
+def hardware():
+    return Hardware(
+        devices=(
+            Device("0000:01:00.0", "nvidia", "RTX", "cuda", "0000:01:00.0", ggml_name="CUDA0"),
+            Device("cpu", "amd", "Ryzen", "cpu", "host"),
+        ),
+        pools=(
+            MemoryPool("0000:01:00.0", "dedicated", 8000, None),
+            MemoryPool("host", "host", 16000, 9000),
+        ),
+        cpu=Cpu("Ryzen", 8, 16, ("avx2",)),
+    )
 
 
 def plan(name="tiny", *, embedding=False, file="tiny-q8_0.gguf"):
@@ -122,6 +140,15 @@ class FakeEngine:
     def _must_be_ready(self):
         if self.state != "ready":
             raise NotServing(f"the model is {self.state}")
+
+
+class SlowEngine(FakeEngine):
+    """Says a word every 50 ms."""
+
+    async def _play(self, script):
+        async for event in super()._play(script):
+            yield event
+            await asyncio.sleep(0.05)
 
 
 @dataclass

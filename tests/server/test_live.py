@@ -2,8 +2,7 @@ import os
 from collections import deque
 
 import pytest
-from server.server_fakes import FakeEngine, plan, served
-from server.test_metrics import GAUGE, hardware
+from server.server_fakes import GAUGE, FakeEngine, hardware, plan, served
 
 from edgellm import status
 from edgellm.errors import WorkerDied

@@ -3,21 +3,26 @@ import math
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from server.server_fakes import HANG, FakeEngine, live_server, plan, served, words
+from server.server_fakes import (
+    GAUGE,
+    HANG,
+    FakeEngine,
+    hardware,
+    live_server,
+    plan,
+    served,
+    words,
+)
 
 from edgellm.chat.events import Failed, TextDelta
 from edgellm.chat.messages import GenerateParams
 from edgellm.errors import BadRequest, Overloaded
 from edgellm.meter.sample import Sample
-from edgellm.probe.hardware import Cpu, Device, Hardware, MemoryPool
-from edgellm.runner.messages import Gauge
 from edgellm.server.answers import answer
 from edgellm.server.gauges import Gauges
 from edgellm.server.live import Live
 from edgellm.server.metrics import Metrics
 from edgellm.server.served import Models
-
-GAUGE = Gauge(1, 2, 3, 1024, 100, 50, 60, 30, 90, 10)
 
 
 def values(registry):
@@ -101,20 +106,6 @@ def test_a_client_that_leaves_with_the_last_byte_was_answered():
     metrics = Metrics()
     ask(words("a b"), metrics, leave_after=3)
     assert values(metrics.registry)["edgellm_requests_total", ("tiny", "stop")] == 1
-
-
-def hardware():
-    return Hardware(
-        devices=(
-            Device("0000:01:00.0", "nvidia", "RTX", "cuda", "0000:01:00.0", ggml_name="CUDA0"),
-            Device("cpu", "amd", "Ryzen", "cpu", "host"),
-        ),
-        pools=(
-            MemoryPool("0000:01:00.0", "dedicated", 8000, None),
-            MemoryPool("host", "host", 16000, 9000),
-        ),
-        cpu=Cpu("Ryzen", 8, 16, ("avx2",)),
-    )
 
 
 def test_gauges_are_read_at_the_scrape_and_the_unknown_is_absent():

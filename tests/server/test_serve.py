@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx2
 import openai
 import pytest
-from server.server_fakes import HANG, FakeEngine, live_server, plan, served, words
+from server.server_fakes import HANG, FakeEngine, SlowEngine, live_server, plan, served, words
 
 from edgellm.chat.events import TextDelta
 from edgellm.errors import AddressInUse, ConfigError
@@ -100,15 +100,6 @@ def test_a_dead_servers_socket_is_taken_over_and_a_file_is_not(tmp_path):
     assert path.read_text() == "somebody's notes"
 
 
-class SlowEngine(FakeEngine):
-    """Says a word every 50 ms."""
-
-    async def _play(self, script):
-        async for event in super()._play(script):
-            yield event
-            await asyncio.sleep(0.05)
-
-
 def read_stream(live, into):
     def read():
         with httpx2.stream("POST", f"{live.url}/v1/chat/completions", json=HI, timeout=10) as got:
@@ -185,8 +176,7 @@ def test_a_client_that_does_not_read_holds_up_nobodys_end():
 PROGRAM = textwrap.dedent("""
     import asyncio, sys
     sys.path[:0] = ["tests"]
-    from server.server_fakes import served, words, plan
-    from server.test_serve import SlowEngine
+    from server.server_fakes import SlowEngine, plan, served, words
     from edgellm.server.app import create_app
     from edgellm.server.serve import Bind, serve
     from edgellm.server.served import Models
