@@ -66,6 +66,8 @@ class _Speed(_Row, frozen=True, kw_only=True):
     unknown_low: float
     unknown_high: float
     hop_us: float
+    link_gb_s: float
+    moe_prefill_ratio: float
     hop_source: str
     family: tuple[_Family, ...]
     cpu_prefill: tuple[_CpuPrefill, ...]
@@ -96,6 +98,8 @@ class _Workload(_Row, frozen=True, kw_only=True):
     n_ctx_seq_min: int
     n_ubatch: int
     kv_unified: bool
+    n_prompt: int
+    n_answer: int
     ttft_target_s: float
     itl_target_s: float
     decode_target_tok_s: float
@@ -175,6 +179,8 @@ def _speed(file: _Speed) -> SpeedProfile:
         ),
         unknown_spread=Spread(file.unknown_low, file.unknown_high),
         hop_s=file.hop_us / 1e6,
+        link_bytes_s=file.link_gb_s * _GB,
+        moe_prefill_ratio=file.moe_prefill_ratio,
     )
 
 
@@ -211,6 +217,8 @@ def _workload(row: _Workload) -> Workload:
         n_ctx_seq_min=row.n_ctx_seq_min,
         n_ubatch=row.n_ubatch,
         kv_unified=row.kv_unified,
+        n_prompt=row.n_prompt,
+        n_answer=row.n_answer,
         ttft_target_s=row.ttft_target_s,
         itl_target_s=row.itl_target_s,
         decode_target_tok_s=row.decode_target_tok_s,

@@ -13,10 +13,9 @@ from edgellm.selector.budget import pool_budgets
 from edgellm.selector.options import Miss, Option, explore
 from edgellm.selector.plan import Candidate, Goal, Plan
 from edgellm.selector.profiles import Profiles
-from edgellm.selector.ranking import rank
+from edgellm.selector.ranking import Rank, rank
 from edgellm.selector.reasons import reasons, refusal, rejected
 from edgellm.selector.settings import check_goal
-from edgellm.selector.speed import prefill_tok_s
 from edgellm.selector.split import Machine
 
 __all__ = ["Candidate", "choose", "smaller"]
@@ -42,15 +41,18 @@ def smaller(
 ) -> Plan | None:
     """The plan to try after `plan` ran out of memory: less in the pools that it filled.
 
-    Those are its accelerators', or the host's when it had none. Pins stay; None when nothing
+    Those are its accelerators', or the host's when it had none; an accelerator that it left out
+    stays out, so that one retry after the other comes to an end. Pins stay; None when nothing
     smaller is left. Pass only the candidates that are on this disk to avoid another download.
     """
-    on_devices = {share.pool_id for share in plan.shares if share.device_id != "cpu"}
-    short = on_devices or {share.pool_id for share in plan.shares}
+    taken = {pool.id: 0 for pool in hardware.pools}
+    for share in plan.shares:
+        taken[share.pool_id] += share.total_bytes
     budgets = pool_budgets(hardware, goal.reserve_bytes)
-    for pool_id in short:
-        taken = sum(share.total_bytes for share in plan.shares if share.pool_id == pool_id)
-        budgets[pool_id] = min(budgets[pool_id], int(taken * _SHRINK_RATIO))
+    host_is_short = len(plan.shares) == 1
+    for pool_id, n_bytes in taken.items():
+        if host_is_short or pool_id != hardware.host.id or _shares_host(plan, hardware):
+            budgets[pool_id] = min(budgets[pool_id], int(n_bytes * _SHRINK_RATIO))
     try:
         less = _choose(Machine(hardware, budgets, profiles.speed), candidates, goal, profiles)
     except DoesNotFit:
@@ -72,12 +74,21 @@ def _choose(
     options = [attempt for attempt in found if isinstance(attempt, Option)]
     if not options:
         raise refusal([attempt for attempt in found if isinstance(attempt, Miss)], machine)
-    best = max(options, key=lambda option: rank(option, goal, profiles))
+
+    def rank_of(option: Option) -> Rank:
+        return rank(option, goal, profiles)
+
+    best = max(options, key=rank_of)
     return replace(
         _plan(best, machine, goal, profiles),
         reasons=reasons(best, len(candidates), machine, goal, profiles),
-        rejected=rejected(best, found, machine.hardware),
+        rejected=rejected(best, found, machine.hardware, rank_of),
     )
+
+
+def _shares_host(plan: Plan, hardware: Hardware) -> bool:
+    """An accelerator of the plan lives in the CPU's memory."""
+    return any(share.pool_id == hardware.host.id for share in plan.shares[:-1])
 
 
 def _plan(option: Option, machine: Machine, goal: Goal, profiles: Profiles) -> Plan:
@@ -107,8 +118,6 @@ def _plan(option: Option, machine: Machine, goal: Goal, profiles: Profiles) -> P
         devices=tuple(device.ggml_name or device.id for device in devices),
         embedding=setting.embedding,
         itl_target_s=None if setting.embedding else profiles.workload(goal.use).itl_target_s,
-        decode_tok_s=None if setting.embedding else option.decode,
-        prefill_tok_s=prefill_tok_s(
-            candidate.spec, setting.shape, placement.shares, hardware, profiles.speed
-        ),
+        decode_tok_s=None if setting.embedding else option.pace.decode,
+        prefill_tok_s=option.pace.prefill,
     )

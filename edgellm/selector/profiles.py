@@ -64,6 +64,8 @@ class SpeedProfile:
     cpu_prefill: tuple[CpuPrefill, ...]
     unknown_spread: Spread  # on top of a family's, when the bandwidth is a guess
     hop_s: float  # one activation from a device to the next, for a token
+    link_bytes_s: float  # weights copied from the host to a device
+    moe_prefill_ratio: float  # of the flops that a dense model reaches
 
     def family(self, device: Device) -> BackendFamily:
         """The last row matches every backend that none before it knows."""
@@ -103,6 +105,8 @@ class Workload:
     n_ctx_seq_min: int  # below this the use makes no sense
     n_ubatch: int
     kv_unified: bool
+    n_prompt: int  # new tokens of a typical request, what is cached aside
+    n_answer: int
     ttft_target_s: float
     itl_target_s: float
     decode_target_tok_s: float  # one stream; faster than this is worth little

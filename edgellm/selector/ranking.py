@@ -5,7 +5,8 @@
               a token go with its seconds
     context   the longest conversation whose loss is acceptable, then as balanced
     balanced  one sum, in doublings: halving the context, or the pace below what the use needs,
-              costs one point; a KLD of 1/16 costs one point; pace beyond the need is worth a tenth
+              costs one point; a KLD of 1/16 costs one point; a first token twice as late as it
+              should be costs half of one; pace beyond the need is worth a tenth
 
 Only "quality" promises that more memory never gives a worse file: the others may trade it for the
 speed of a card that could not hold the model before.
@@ -22,6 +23,7 @@ from edgellm.selector.settings import wished_context, wished_parallel
 _POINTS_PER_KLD = 16.0
 _POINTS_PER_SPARE_DOUBLING = 0.1
 _POINTS_PER_PARALLEL_DOUBLING = 0.5
+_POINTS_PER_DELAY_DOUBLING = 0.5
 _POINTS_OF_PLAIN_CACHE = 0.05  # a quantized cache has to buy something
 _SPEED_STEPS_PER_DOUBLING = 35  # 2 %: closer predictions count as equal
 
@@ -37,10 +39,10 @@ def rank(option: Option, goal: Goal, profiles: Profiles) -> Rank:
         case "quality":
             return (
                 -option.weight_kld, setting.n_ctx_seq, setting.n_parallel,
-                -option.kv_kld, option.decode.p50,
+                -option.kv_kld, option.pace.decode.p50,
             )  # fmt: skip
         case "speed" | "energy":
-            pace = float(int(_SPEED_STEPS_PER_DOUBLING * log2(option.decode.p50)))
+            pace = float(int(_SPEED_STEPS_PER_DOUBLING * log2(option.pace.decode.p50)))
             return (acceptable, pace if acceptable else -option.kld, points)
         case "context":
             return (acceptable, setting.n_ctx_seq, points)
@@ -52,8 +54,10 @@ def rank(option: Option, goal: Goal, profiles: Profiles) -> Rank:
 
 def balance(option: Option, goal: Goal, workload: Workload) -> float:
     spec, setting = option.candidate.spec, option.setting
-    lead = log2(option.decode.p50 / workload.decode_target_tok_s)
+    lead = log2(option.pace.decode.p50 / workload.decode_target_tok_s)
     pace = lead if lead < 0 else _POINTS_PER_SPARE_DOUBLING * lead
+    ttft_s = workload.n_prompt / option.pace.prefill.p50
+    delay = max(0.0, log2(ttft_s / workload.ttft_target_s))
     context = log2(setting.n_ctx_seq / wished_context(spec, goal, workload))
     parallel = log2(setting.n_parallel / wished_parallel(spec, goal, workload))
     cache = _POINTS_OF_PLAIN_CACHE if option.kv_kld == 0 else 0.0
@@ -62,6 +66,7 @@ def balance(option: Option, goal: Goal, workload: Workload) -> float:
     return (
         pace
         + cache
+        - _POINTS_PER_DELAY_DOUBLING * delay
         + min(context, 0.0)
         + _POINTS_PER_PARALLEL_DOUBLING * parallel
         - _POINTS_PER_KLD * option.kld

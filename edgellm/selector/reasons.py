@@ -1,17 +1,17 @@
 """Why: the sentences of a plan, the plans that were not chosen, and the sum of a refusal."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from edgellm.errors import DoesNotFit
 from edgellm.models.spec import ModelSpec
 from edgellm.probe.hardware import Hardware
-from edgellm.selector.memory import kv_bytes
 from edgellm.selector.options import Miss, Option, usable_accelerators
 from edgellm.selector.plan import Goal, Rejected
 from edgellm.selector.profiles import Profiles, Workload
 from edgellm.selector.quality import bits_per_weight
+from edgellm.selector.ranking import Rank
 from edgellm.selector.settings import wished_context, wished_parallel
-from edgellm.selector.split import Machine
+from edgellm.selector.split import Machine, Shortfall
 from edgellm.units import format_bytes, format_rate
 
 _MAX_REJECTED = 6
@@ -46,7 +46,10 @@ def reasons(
 
 
 def rejected(
-    chosen: Option, found: Sequence[Option | Miss], hardware: Hardware
+    chosen: Option,
+    found: Sequence[Option | Miss],
+    hardware: Hardware,
+    rank_of: Callable[[Option], Rank],
 ) -> tuple[Rejected, ...]:
     """One row for each other file: its best option, or the miss that came nearest."""
     rows: dict[str, Option | Miss] = {}
@@ -55,7 +58,7 @@ def rejected(
         if file == chosen.candidate.file:
             continue
         known = rows.get(file)
-        if known is None or _is_nearer(attempt, known):
+        if known is None or _is_nearer(attempt, known, rank_of):
             rows[file] = attempt
     size = chosen.candidate.file_bytes
     nearest = sorted(rows.values(), key=lambda row: abs(row.candidate.file_bytes - size))
@@ -65,21 +68,37 @@ def rejected(
 def refusal(misses: Sequence[Miss], machine: Machine) -> DoesNotFit:
     """The least of all sums, beside what the machine can give."""
     miss = min(misses, key=lambda miss: miss.shortfall.missing_bytes)
-    spec, setting, shortfall = miss.candidate.spec, miss.setting, miss.shortfall
-    kv = kv_bytes(spec, setting.shape)
-    weights = spec.weight_bytes
-    rest = max(0, shortfall.needed_bytes - kv - weights)
-    given = ", ".join(f"{format_bytes(b)} on {pool}" for pool, b in machine.budgets.items())
-    parts = f"weights {format_bytes(weights)}, KV {format_bytes(kv)}"
-    if rest:
-        parts += f", compute {format_bytes(rest)}"
+    spec, setting, shares = miss.candidate.spec, miss.setting, miss.shortfall.shares
+    weights = sum(share.weight_bytes for share in shares)
+    kv = sum(share.kv_bytes for share in shares)
+    other = sum(share.total_bytes for share in shares) - weights - kv
+    given = " + ".join(
+        f"{format_bytes(budget)} on {_pool_name(machine.hardware, pool_id)}"
+        for pool_id, budget in machine.budgets.items()
+    )
     message = (
         f"{spec.name} {miss.candidate.quant} at {setting.n_ctx_seq} tokens × {setting.n_parallel} "
-        f"needs {format_bytes(shortfall.needed_bytes)} on {shortfall.pool_id}, which can give "
-        f"{format_bytes(shortfall.available_bytes)} ({parts}; after the reserve this machine "
-        f"gives {given})"
+        f"does not fit: {format_bytes(weights)} of weights + {format_bytes(kv)} of KV cache + "
+        f"{format_bytes(other)} of buffers = {format_bytes(weights + kv + other)}; this machine "
+        f"can give {given}"
     )
-    return DoesNotFit(message, hint=_what_would_fit(spec, kv + rest, machine))
+    if len(machine.budgets) > 1:
+        message += f" ({_binding(miss.shortfall, machine.hardware)})"
+    return DoesNotFit(message, hint=_what_would_fit(spec, kv + other, machine))
+
+
+def _binding(short: Shortfall, hardware: Hardware) -> str:
+    return (
+        f"needs {format_bytes(short.needed_bytes)} on {_pool_name(hardware, short.pool_id)}, "
+        f"{format_bytes(short.available_bytes)} can be given"
+    )
+
+
+def _pool_name(hardware: Hardware, pool_id: str) -> str:
+    """The card that owns the pool; "the host" for what the CPU lives in."""
+    if pool_id == hardware.host.id:
+        return "the host"
+    return next((d.name for d in hardware.devices if d.pool_id == pool_id), pool_id)
 
 
 def _what_would_fit(spec: ModelSpec, beside_weights: int, machine: Machine) -> str:
@@ -156,7 +175,7 @@ def _context_sentences(option: Option, goal: Goal, workload: Workload) -> list[s
     if setting.n_parallel < n_wished:
         sentences.append(
             f"{setting.n_parallel} instead of {n_wished} parallel conversations: "
-            "their cache would push weights off the fast memory (--parallel pins it)"
+            "memory has no room for more beside these weights (--parallel pins it)"
         )
     if setting.shape.kv_quantized and not goal.kv_type_k:
         sentences.append(
@@ -176,14 +195,16 @@ def _pin_sentences(goal: Goal) -> list[str]:
     return [f"as you asked: {' '.join(pinned)}"] if pinned else []
 
 
-def _is_nearer(attempt: Option | Miss, known: Option | Miss) -> bool:
+def _is_nearer(
+    attempt: Option | Miss, known: Option | Miss, rank_of: Callable[[Option], Rank]
+) -> bool:
     match attempt, known:
         case Miss(), Option():
             return False
         case Option(), Miss():
             return True
         case Option(), Option():
-            return attempt.decode.p50 > known.decode.p50
+            return rank_of(attempt) > rank_of(known)
         case Miss(), Miss():
             return attempt.shortfall.missing_bytes < known.shortfall.missing_bytes
     return False
@@ -192,28 +213,22 @@ def _is_nearer(attempt: Option | Miss, known: Option | Miss) -> bool:
 def _row(attempt: Option | Miss, chosen: Option, hardware: Hardware) -> Rejected:
     setting = attempt.setting
     if isinstance(attempt, Miss):
-        short = attempt.shortfall
-        where = next(
-            (d.name for d in hardware.accelerators if d.pool_id == short.pool_id), "the host"
-        )
-        binding = (
-            f"needs {format_bytes(short.needed_bytes)} on {where}, "
-            f"{format_bytes(short.available_bytes)} can be given"
-        )
+        binding = _binding(attempt.shortfall, hardware)
         decode = None
     else:
-        binding, decode = _why_not(attempt, chosen), attempt.decode
+        binding, decode = _why_not(attempt, chosen), attempt.pace.decode
     return Rejected(attempt.candidate.quant, setting.n_ctx_seq, setting.kv_type_k, binding, decode)
 
 
 def _why_not(option: Option, chosen: Option) -> str:
+    """What it loses against the chosen one; what it gains is in its row."""
+    here, there = option.setting, chosen.setting
+    losses = []
+    if here.n_ctx_seq < there.n_ctx_seq or here.n_parallel < there.n_parallel:
+        losses.append(f"holds only {here.n_ctx_seq} tokens × {here.n_parallel}")
     if option.kld > chosen.kld:
-        gain = option.decode.p50 / chosen.decode.p50 - 1
-        faster = f" for {gain:.0%} more speed" if gain > 0.005 else " and is no faster"
-        return f"fits, but loses more: KLD {option.kld:.4f} against {chosen.kld:.4f}{faster}"
-    if option.decode.p50 < chosen.decode.p50:
-        return (
-            f"fits, but decodes {format_rate(option.decode.p50)} against "
-            f"{format_rate(chosen.decode.p50)}"
-        )
-    return f"fits, but holds {option.setting.n_ctx_seq} tokens × {option.setting.n_parallel}"
+        losses.append(f"loses more (KLD {option.kld:.4f} against {chosen.kld:.4f})")
+    if option.pace.decode.p50 < chosen.pace.decode.p50:
+        slow, fast = format_rate(option.pace.decode.p50), format_rate(chosen.pace.decode.p50)
+        losses.append(f"decodes {slow} against {fast}")
+    return f"fits, but {' and '.join(losses)}" if losses else "fits, and is no better"

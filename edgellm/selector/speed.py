@@ -51,7 +51,8 @@ def prefill_tok_s(
 ) -> Range:
     """One long prompt into an empty cache."""
     working = [share for share in shares if share.layers]
-    stages = [_prefill_stage(spec, shape, share, hardware, profile) for share in working]
+    offloads = any(share.device_id != "cpu" for share in working)
+    stages = [_prefill_stage(spec, shape, share, hardware, profile, offloads) for share in working]
     return _rate(shape.n_tokens, stages, profile.hop_s * (len(working) - 1))
 
 
@@ -87,8 +88,14 @@ def _decode_stage(
 
 
 def _prefill_stage(
-    spec: ModelSpec, shape: ContextShape, share: Share, hardware: Hardware, profile: SpeedProfile
+    spec: ModelSpec,
+    shape: ContextShape,
+    share: Share,
+    hardware: Hardware,
+    profile: SpeedProfile,
+    offloads: bool,
 ) -> _Stage:
+    """With `offloads` the host's layers are computed elsewhere: op_offload copies their weights."""
     family, bandwidth, _ = _behaviour(share, hardware, profile)
     blocks = [spec.layers[i] for i in share.layers if i < spec.n_layers]
     touched = sum(active_bytes(spec, layer, shape.n_tokens) for layer in blocks)
@@ -97,7 +104,11 @@ def _prefill_stage(
     flops_s = family.flops_per_byte * bandwidth
     if share.device_id == "cpu":
         flops_s = _cpu_flops_s(hardware, profile) or flops_s
+    if spec.n_expert:
+        flops_s *= profile.moe_prefill_ratio
     time_s = max(work / flops_s, touched / (family.efficiency * bandwidth))
+    if offloads and share.device_id == "cpu":
+        time_s = min(time_s, touched / profile.link_bytes_s)
     return _Stage(len(blocks) * family.layer_s + time_s, family.prefill_spread)
 
 

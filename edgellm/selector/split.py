@@ -61,11 +61,12 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Shortfall:
-    """A pool that a placement would overfill."""
+    """What a placement would overfill: a pool, or what one device may take of it."""
 
     pool_id: str
     needed_bytes: int
     available_bytes: int
+    shares: tuple[Share, ...]  # of that placement, all of them
 
     @property
     def missing_bytes(self) -> int:
@@ -114,8 +115,8 @@ def place(
         # Not everything fits, so op_offload's copy needs room too: fill again, with it.
         rooms = _rooms(load, machine, order, spec.layers)
         taken = _fill(load, rooms, order, machine, wished - 1)
-    if pinned and _count(taken) < wished:
-        return _pin_shortfall(load, machine, order, wished)
+    if pinned:
+        taken = _force(taken, order, load.n_all, wished)
     return _finish(load, machine, taken)
 
 
@@ -155,6 +156,17 @@ def _fill(
                 taken[device.id] = layers
                 end = layers.start
     return taken
+
+
+def _force(
+    taken: dict[str, range], order: Sequence[Device], n_all: int, wished: int
+) -> dict[str, range]:
+    """What was asked for and found no room goes to the last device, so that the sum can be told."""
+    if _count(taken) == wished:
+        return taken
+    last = next(reversed(taken), order[0].id)
+    stop = taken[last].stop if last in taken else n_all
+    return {**taken, last: range(n_all - wished, stop)}
 
 
 def _count(taken: dict[str, range]) -> int:
@@ -225,12 +237,22 @@ def _finish(load: _Load, machine: Machine, taken: dict[str, range]) -> Placement
         for i in ids
     ]
     shares.append(_host_share(load, machine, first, len(ids)))
+    if shortfall := _overfull(machine, tuple(shares)):
+        return shortfall
+    counts = [len(taken[i]) for i in ids]
+    return Placement(tuple(shares), sum(counts), tensor_split(counts))
+
+
+def _overfull(machine: Machine, shares: tuple[Share, ...]) -> Shortfall | None:
+    for share in shares[:-1]:
+        limit = machine.room_bytes(machine.hardware.device(share.device_id))
+        if share.total_bytes > limit:
+            return Shortfall(share.pool_id, share.total_bytes, limit, shares)
     for pool_id, budget in machine.budgets.items():
         needed = sum(share.total_bytes for share in shares if share.pool_id == pool_id)
         if needed > budget:
-            return Shortfall(pool_id, needed, budget)
-    counts = [len(taken[i]) for i in ids]
-    return Placement(tuple(shares), sum(counts), tensor_split(counts))
+            return Shortfall(pool_id, needed, budget, shares)
+    return None
 
 
 def _device_share(
@@ -278,15 +300,3 @@ def _host_fixed(load: _Load, n_layers: int, n_accelerators: int) -> int:
         load.spec, load.shape, n_layers=n_layers, n_accelerators=n_accelerators
     )
     return host_weight_bytes(load.spec, holds_head=False) + compute
-
-
-def _pin_shortfall(
-    load: _Load, machine: Machine, order: Sequence[Device], wished: int
-) -> Shortfall:
-    """The user's n_gpu_layers don't fit: all the accelerators' room against what they need."""
-    start = load.n_all - wished
-    layers = sum(load.weights[start:]) + sum(load.kv[start:])
-    rooms = _rooms(load, machine, order, load.spec.layers[:start])
-    available = sum(machine.room_bytes(device) for device in order)
-    fixed = available - sum(rooms.values())
-    return Shortfall(order[0].pool_id, max(layers + fixed, available + 1), available)
