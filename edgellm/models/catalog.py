@@ -14,6 +14,7 @@ import msgspec
 
 from edgellm.errors import ConfigError, ModelNotFound
 from edgellm.models.mix import MIXES
+from edgellm.models.names import CatalogReference, HubReference
 from edgellm.models.shapes import Shape, shape_header
 from edgellm.models.spec import ModelSpec, model_spec
 from edgellm.resources import profiles_dir
@@ -78,6 +79,11 @@ def spec(entry: CatalogEntry, quant: str) -> ModelSpec:
     """
     made = model_spec([shape_header(entry.shape, _mix(quant))], entry.name, quant)
     return dataclasses.replace(made, license=entry.license)
+
+
+def hub_reference(reference: CatalogReference) -> HubReference:
+    """Where a catalog name's files are. Raises ModelNotFound."""
+    return HubReference(find(reference.name).repo, reference.quant)
 
 
 def plannable_quants(entry: CatalogEntry) -> tuple[str, ...]:

@@ -75,6 +75,7 @@ class RepoFile:
     path: str  # inside the repository
     size_bytes: int
     sha256: str | None = None  # None: a small file that git itself keeps
+    git_oid: str | None = None  # git's own digest of such a file
     url: str = ""
 
 

@@ -1,0 +1,124 @@
+"""Parts of a file over HTTP: ranged reads and streams that can start in the middle.
+
+Three rules. The token goes to the configured host alone and is dropped on the way to any other.
+A redirect never leaves https for http. A connection that is silent for `stall_timeout_s` is
+dead: it ends in TransientError, like every fault that another try may cure.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import httpx2
+
+from edgellm.errors import ModelNotFound, NetworkError
+from edgellm.models.hub import TransientError
+
+_MAX_REDIRECTS: Final = 5
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_WORTH_ANOTHER_TRY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class RangeClient:
+    def __init__(self, endpoint: str, token: str | None, stall_timeout_s: float) -> None:
+        self._origin = httpx2.URL(endpoint).origin if endpoint else None
+        self._token = token
+        self._client = httpx2.Client(timeout=stall_timeout_s, follow_redirects=False)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def read(self, url: str, start: int, end: int) -> bytes:
+        """Bytes [start, end), fewer where the file ends. Raises NetworkError."""
+        parts, left = [], end - start
+        for chunk in self._chunks(url, start, end):
+            parts.append(chunk[:left])
+            left -= len(parts[-1])
+            if left == 0:
+                break
+        return b"".join(parts)
+
+    def stream(self, url: str, start: int) -> Iterator[bytes]:
+        """From byte `start` to the end, as it comes in. Raises NetworkError, at any chunk."""
+        return self._chunks(url, start, None)
+
+    def _chunks(self, url: str, start: int, end: int | None) -> Iterator[bytes]:
+        try:
+            with self._open(url, start, end) as response:
+                # a server that doesn't do ranges sends all of it
+                skip = start if response.status_code == 200 else 0
+                for chunk in response.iter_raw():
+                    if skip < len(chunk):
+                        yield chunk[skip:]
+                    skip = max(skip - len(chunk), 0)
+        except httpx2.TimeoutException as error:
+            waited_s = self._client.timeout.read
+            raise TransientError(f"{_host(url)} was silent for {waited_s:g} s") from error
+        except httpx2.HTTPError as error:
+            raise TransientError(
+                f"the connection to {_host(url)} broke: {error or type(error).__name__}",
+                hint="is there a network? --offline works with what is on this disk",
+            ) from error
+
+    @contextmanager
+    def _open(self, url: str, start: int, end: int | None) -> Iterator[httpx2.Response]:
+        """The answer at the end of the redirects."""
+        at = httpx2.URL(url)
+        for _ in range(_MAX_REDIRECTS + 1):
+            headers = self._headers(at, start, end)
+            with self._client.stream("GET", at, headers=headers) as response:
+                if response.status_code not in _REDIRECTS:
+                    _check(response, start)
+                    yield response
+                    return
+                at = _redirected(at, response.headers.get("Location", ""))
+        raise NetworkError(f"{_host(url)} redirects more than {_MAX_REDIRECTS} times")
+
+    def _headers(self, url: httpx2.URL, start: int, end: int | None) -> dict[str, str]:
+        headers = {"Accept-Encoding": "identity"}
+        if start or end is not None:
+            headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
+        if self._token and url.origin == self._origin:
+            headers["Authorization"] = f"Bearer {self._token}"
+        return headers
+
+
+def _redirected(url: httpx2.URL, location: str) -> httpx2.URL:
+    target = url.join(location)
+    if target.scheme != "https" and target.scheme != url.scheme:
+        raise NetworkError(f"{url.host} redirects to {target.scheme}://, which isn't safe")
+    return target
+
+
+def _check(response: httpx2.Response, start: int) -> None:
+    host, status = response.url.host, response.status_code
+    if status == 206:
+        sent = response.headers.get("Content-Range", "")
+        if not sent.startswith(f"bytes {start}-"):
+            raise TransientError(f"{host} answered with {sent!r}, asked for bytes from {start}")
+        return
+    if status == 200:
+        return
+    raise status_error(host, status, response.headers.get("Retry-After"))
+
+
+def status_error(host: str, status: int, retry_after: str | None) -> NetworkError | ModelNotFound:
+    """What a status means to the person who waits for the file."""
+    if status == 404:
+        return ModelNotFound(
+            f"{host} has no such file", hint="edgellm show hf.co/ORG/REPO lists it"
+        )
+    if status in (401, 403):
+        return NetworkError(
+            f"{host} refuses access (status {status})",
+            hint="accept the model's licence on its page, then set HF_TOKEN",
+        )
+    message = f"{host} answered with status {status}"
+    if status not in _WORTH_ANOTHER_TRY:
+        return NetworkError(message)
+    wait_s = float(retry_after) if retry_after and retry_after.isdigit() else None
+    return TransientError(message, hint="try again in a minute", retry_after_s=wait_s)
+
+
+def _host(url: str) -> str:
+    return httpx2.URL(url).host

@@ -1,0 +1,227 @@
+"""Models on this disk, in the cache that huggingface_hub and other tools share.
+
+What another tool fetched is found here, what we fetch is found by others (cache_layout.py has
+the folders). A model at a path of its own is served in place and never comes here.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from edgellm.errors import BadRequest, ModelNotFound
+from edgellm.models.cache_layout import (
+    RepoFolder,
+    children,
+    default_root,
+    files_of,
+    repo_folders,
+)
+from edgellm.models.digest import Digest
+from edgellm.models.download import (
+    Progress,
+    Terms,
+    check_space,
+    download,
+    is_complete,
+    storage_error,
+)
+from edgellm.models.hub import Hub, Repository
+from edgellm.models.journal import SUFFIX, journal_of, read_entry
+from edgellm.models.names import (
+    HubReference,
+    ModelFiles,
+    RepoFile,
+    choose_files,
+    group_files,
+    quant_label,
+)
+
+_DEFAULT_TERMS: Final = Terms()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    repo: str
+    commit: str
+    quant: str
+    snapshot: Path
+    files: tuple[str, ...]  # in the snapshot; the first is where llama.cpp finds the others
+    size_bytes: int
+    modified_at_s: float
+
+    @property
+    def name(self) -> str:
+        return f"hf.co/{self.repo}:{self.quant}"
+
+    @property
+    def path(self) -> Path:
+        return self.snapshot / self.files[0]
+
+
+@dataclass(frozen=True, slots=True)
+class PartialDownload:
+    repo: str
+    file: str
+    done_bytes: int
+    size_bytes: int
+    path: Path
+
+
+class Store:
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = default_root() if root is None else root
+
+    def list(self) -> tuple[StoredModel, ...]:
+        """Every whole model, by name; of several commits' the newest."""
+        models = {}
+        for folder in repo_folders(self.root):
+            for model in sorted(_models(folder), key=_modified):
+                models[model.repo, model.quant, model.files] = model
+        return tuple(models[key] for key in sorted(models))
+
+    def partials(self) -> tuple[PartialDownload, ...]:
+        """Downloads that were broken off, or are running."""
+        return tuple(part for folder in repo_folders(self.root) for part in _partials(folder))
+
+    def find(self, reference: HubReference) -> Path | None:
+        """The first file of the model, if all of it is here. No network."""
+        try:
+            return self._choose(reference).path
+        except ModelNotFound:
+            return None
+
+    def fetch(
+        self,
+        hub: Hub,
+        repository: Repository,
+        model: ModelFiles,
+        *,
+        beside: Sequence[RepoFile] = (),
+        terms: Terms = _DEFAULT_TERMS,
+        progress: Progress = lambda done, total, rate: None,
+    ) -> Path:
+        """Downloads what is missing, verifies it, and returns the first file's path.
+
+        `beside`: sidecars to fetch along, a projector for one. Progress counts all files together.
+        Raises NetworkError, StorageError, Offline; what came so far stays, to be resumed.
+        """
+        if model.missing:
+            raise ModelNotFound(f"the hub lacks {', '.join(model.missing)}")
+        files = (*model.files, *beside)
+        folder = RepoFolder(self.root, repository.repo)
+        try:
+            folder.path.mkdir(parents=True, exist_ok=True)
+            check_space(folder.path, sum(_missing_bytes(folder, file) for file in files))
+            _download_all(hub, folder, files, terms, progress)
+            links = [folder.link(repository.commit, file) for file in files]
+            if repository.revision != repository.commit:
+                folder.write_ref(repository.revision, repository.commit)
+        except OSError as error:
+            raise storage_error(error, self.root) from error
+        return links[0]
+
+    def remove(self, reference: HubReference) -> int:
+        """Removes one model, or its broken-off download; returns the bytes that this freed.
+
+        Raises ModelNotFound, BadRequest when the repository is here in several quantizations
+        and the reference names none.
+        """
+        folder = RepoFolder(self.root, reference.repo)
+        try:
+            freed = _remove_partials(folder, reference)
+            if freed and not self.find(reference):
+                return freed
+            model = self._choose(reference, only=True)
+            return freed + folder.unlink(set(model.files))
+        except OSError as error:
+            raise storage_error(error, self.root) from error
+
+    def _choose(self, reference: HubReference, only: bool = False) -> StoredModel:
+        folder = RepoFolder(self.root, reference.repo)
+        models = [*_models(folder, reference.revision)] or [*_models(folder)]
+        if reference.file is not None:
+            models = [model for model in models if reference.file in model.files]
+        if not models:
+            raise ModelNotFound(
+                f"hf.co/{reference.repo} is not on this disk", hint="edgellm list shows what is"
+            )
+        labels = sorted({model.quant for model in models})
+        if only and reference.quant is None and len(labels) > 1:
+            raise BadRequest(
+                f"hf.co/{reference.repo} is here as {', '.join(labels)}",
+                hint="say which: add :QUANT",
+            )
+        newest = {model.files[0]: model for model in sorted(models, key=_modified)}
+        listing = group_files(RepoFile(path, 0) for m in newest.values() for path in m.files)
+        return newest[choose_files(listing, reference.quant).files[0].path]
+
+
+def _download_all(
+    hub: Hub, folder: RepoFolder, files: Sequence[RepoFile], terms: Terms, progress: Progress
+) -> None:
+    total_bytes, before_bytes = sum(file.size_bytes for file in files), 0
+
+    def all_together(done: int, _: int, rate: float | None) -> None:
+        progress(before_bytes + done, total_bytes, rate)
+
+    for file in files:
+        digest = Digest.of(file)
+        blob = folder.blob(digest)
+        if not is_complete(blob, digest):
+            download(hub, file, blob, folder.lock(digest), terms, all_together)
+        before_bytes += file.size_bytes
+        progress(before_bytes, total_bytes, None)
+
+
+def _models(folder: RepoFolder, revision: str | None = None) -> Iterator[StoredModel]:
+    for snapshot in folder.snapshots(revision):
+        for model in group_files(files_of(snapshot)).models:
+            files = tuple(file.path for file in model.files)
+            if not model.missing:
+                yield StoredModel(
+                    repo=folder.repo,
+                    commit=snapshot.name,
+                    quant=model.quant,
+                    snapshot=snapshot,
+                    files=files,
+                    size_bytes=model.size_bytes,
+                    modified_at_s=max((snapshot / file).stat().st_mtime for file in files),
+                )
+
+
+def _partials(folder: RepoFolder) -> Iterator[PartialDownload]:
+    for path in children(folder.path / "blobs"):
+        if not path.name.endswith(SUFFIX):
+            continue
+        with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):  # finished meanwhile
+            entry = read_entry(journal_of(path))
+            done = path.stat().st_size
+            yield PartialDownload(folder.repo, entry.file, done, entry.size_bytes, path)
+
+
+def _remove_partials(folder: RepoFolder, reference: HubReference) -> int:
+    freed = 0
+    for part in _partials(folder):
+        if reference.file not in (None, part.file):
+            continue
+        if reference.quant not in (None, quant_label(part.file)):
+            continue
+        part.path.unlink(missing_ok=True)
+        journal_of(part.path).unlink(missing_ok=True)
+        freed += part.done_bytes
+    return freed
+
+
+def _missing_bytes(folder: RepoFolder, file: RepoFile) -> int:
+    blob = folder.blob(Digest.of(file))
+    part = blob.with_name(blob.name + SUFFIX)
+    here = blob if blob.exists() else part
+    return max(file.size_bytes - (here.stat().st_size if here.exists() else 0), 0)
+
+
+def _modified(model: StoredModel) -> float:
+    return model.modified_at_s
