@@ -1,0 +1,326 @@
+import time
+from dataclasses import replace
+
+import pytest
+import selector_specs as specs
+from selector_machines import machine, unified
+
+from edgellm.errors import BadRequest, DoesNotFit, ModelNotFound
+from edgellm.profiles import hardware_from_board, load_profiles
+from edgellm.selector.choose import choose, smaller
+from edgellm.selector.plan import Goal
+from edgellm.units import GIB, MIB
+
+PROFILES = load_profiles()
+
+
+def plan_of(hardware, candidates=None, **goal):
+    return choose(hardware, candidates or specs.ladder(), Goal(**goal), PROFILES)
+
+
+def refusal_of(hardware, candidates, **goal) -> DoesNotFit:
+    with pytest.raises(DoesNotFit) as raised:
+        plan_of(hardware, candidates, **goal)
+    return raised.value
+
+
+# ---- what is chosen
+
+
+def test_a_fast_card_with_room_gets_quality():
+    plan = plan_of(hardware_from_board("rtx4090"))
+    assert plan.quant == "Q8_0"
+    assert plan.n_gpu_layers == 33
+    assert plan.devices == ("CUDA0",)
+
+
+def test_a_small_board_gets_fewer_bits():
+    plan = plan_of(hardware_from_board("rpi5"))
+    assert plan.quant in ("Q4_K_M", "Q3_K_M", "Q5_K_M")
+    assert plan.devices == ()
+    assert plan.n_gpu_layers == 0
+    assert plan.n_threads == 4
+
+
+def test_llama_70b_runs_whole_on_two_cards_of_24_gb():
+    plan = plan_of(
+        hardware_from_board("2x3090"), specs.ladder(lambda quant: specs.llama_70b(quant))
+    )
+    assert plan.quant == "Q4_K_M"
+    assert plan.n_gpu_layers == 81
+    assert len(plan.tensor_split) == 2
+
+
+def test_speed_takes_the_fastest_with_an_acceptable_loss():
+    fast = plan_of(machine((24, 1000)), objective="speed")
+    assert fast.quant == "Q3_K_M"
+    assert (
+        fast.decode_tok_s.p50 > plan_of(machine((24, 1000)), objective="quality").decode_tok_s.p50
+    )
+
+
+def test_quality_takes_the_most_bits_that_fit():
+    assert plan_of(machine((24, 1000)), objective="quality").quant == "F16"
+
+
+def test_context_takes_the_longest_conversation():
+    plan = plan_of(machine((24, 1000)), objective="context")
+    assert plan.n_ctx_seq == 131072
+    assert plan.n_parallel == 1
+
+
+@pytest.mark.parametrize("use", ["chat", "batch", "stream", "agent"])
+def test_a_use_brings_its_own_context_and_parallelism(use):
+    workload = PROFILES.workload(use)
+    plan = plan_of(machine((80, 2000)), use=use)
+    assert (plan.n_parallel, plan.n_ctx_seq) == (workload.n_parallel, workload.n_ctx_seq)
+    assert plan.itl_target_s == workload.itl_target_s
+    assert plan.n_ctx == plan.n_ctx_seq * plan.n_parallel
+
+
+def test_a_model_of_short_training_gets_its_own_context():
+    plan = plan_of(machine((80, 2000)), [specs.candidate(specs.llama2_13b())])
+    assert plan.n_ctx_seq == 4096
+
+
+def test_a_generation_plan_keeps_llama_cpps_preconditions():
+    plan = plan_of(machine((24, 1000)), n_parallel=8)
+    assert plan.n_seq_max == plan.n_outputs_max == 8
+    assert plan.n_batch >= plan.n_ubatch >= 1
+    assert plan.n_batch >= plan.n_seq_max
+    assert plan.kv_unified
+    assert not plan.swa_full
+    assert plan.flash_attention is None
+
+
+def test_a_slow_second_card_is_left_out_and_named():
+    plan = plan_of(machine((24, 1000), (8, 100)))
+    assert plan.devices == ("CUDA0",)
+    assert any("Card 1 is left out" in reason for reason in plan.reasons)
+
+
+def test_graphics_inside_the_cpu_are_left_alone_beside_a_card():
+    hardware = machine((24, 1000))
+    inside = replace(hardware.devices[0], id="igpu", name="iGPU", backend="vulkan", pool_id="host")
+    both = replace(hardware, devices=(hardware.devices[0], inside, hardware.devices[1]))
+    assert plan_of(both).devices == ("CUDA0",)
+
+
+def test_a_cache_is_quantized_before_context_is_cut():
+    spec = specs.dense(quant="Q4_K_M")
+    plan = plan_of(
+        machine((8.6, 500), ram=8), [specs.candidate(spec)], n_parallel=2, n_ctx_seq=16384
+    )
+    assert plan.kv_type_k == plan.kv_type_v == "q8_0"
+    assert plan.n_ctx_seq == 16384
+    assert any("q8_0" in reason for reason in plan.reasons)
+
+
+def test_a_cut_context_is_said():
+    spec = specs.dense(quant="Q4_K_M")
+    plan = plan_of(machine(ram=6.4), [specs.candidate(spec)], n_parallel=1, use="agent")
+    assert plan.n_ctx_seq < 32768
+    assert any("context is cut from the 32768 tokens" in reason for reason in plan.reasons)
+
+
+def test_heads_that_blocks_do_not_divide_keep_a_plain_cache():
+    spec = specs.dense("odd-heads", head_dim=80, n_head=32)
+    assert plan_of(machine((6, 500), ram=8), [specs.candidate(spec)]).kv_type_k == "f16"
+
+
+def test_an_unknown_bandwidth_makes_the_range_wide():
+    known = plan_of(machine((24, 300)), n_gpu_layers=-1)
+    unknown = plan_of(machine((24, None)), n_gpu_layers=-1)
+
+    def width(plan):
+        return plan.decode_tok_s.p90 / plan.decode_tok_s.p10
+
+    assert width(unknown) > 3 * width(known)
+    assert any("bandwidth of Card 0 is unknown" in reason for reason in unknown.reasons)
+
+
+def test_twenty_candidates_take_less_than_a_tenth_of_a_second():
+    candidates = [
+        replace(row, file=f"{i}-{row.file}") for i in range(3) for row in specs.ladder(specs.dense)
+    ][:20]
+    hardware = machine((24, 1000), (12, 360))
+    plan_of(hardware, candidates)
+    spent = min(_cpu_seconds(lambda: plan_of(hardware, candidates)) for _ in range(3))
+    assert spent < 0.1
+
+
+def _cpu_seconds(call) -> float:
+    start = time.process_time()
+    call()
+    return time.process_time() - start
+
+
+# ---- embeddings
+
+
+def test_an_encoder_takes_a_whole_text_in_one_batch():
+    plan = plan_of(machine(), [specs.candidate(specs.bert())])
+    assert plan.embedding
+    assert plan.n_ctx_seq == 512
+    assert plan.n_batch == plan.n_ubatch >= plan.n_ctx
+    assert plan.n_outputs_max == plan.n_batch
+    assert plan.decode_tok_s is None
+    assert plan.shares[-1].kv_bytes == 0
+
+
+# ---- pins
+
+
+@pytest.mark.parametrize(
+    "pins",
+    [
+        {"n_ctx_seq": 3000, "n_parallel": 3},
+        {"n_ctx": 10000},
+        {"n_ctx": 10000, "n_parallel": 5},
+        {"n_parallel": 7},
+        {"kv_type_k": "q4_0", "kv_type_v": "q8_0"},
+        {"n_gpu_layers": 17},
+        {"n_ubatch": 128, "n_threads": 3},
+        {"flash_attention": False},
+    ],
+)
+def test_pins_are_obeyed(pins):
+    plan = plan_of(machine((24, 1000)), **pins)
+    for name, value in pins.items():
+        assert getattr(plan, name) == value
+
+
+def test_one_pinned_cache_type_is_taken_for_both():
+    plan = plan_of(machine((24, 1000)), kv_type_k="q8_0")
+    assert plan.kv_type_v == "q8_0"
+
+
+def test_a_total_context_is_cut_into_usable_conversations():
+    plan = plan_of(machine((24, 1000)), n_ctx=4096)
+    assert (plan.n_ctx, plan.n_parallel, plan.n_ctx_seq) == (4096, 2, 2048)
+
+
+def test_without_flash_attention_the_v_cache_stays_plain():
+    plan = plan_of(machine((24, 1000)), flash_attention=False)
+    assert plan.kv_type_v == "f16"
+
+
+@pytest.mark.parametrize(
+    ("pins", "words"),
+    [
+        ({"n_ctx_seq": 0}, "n_ctx_seq is 0"),
+        ({"n_parallel": -1}, "n_parallel is -1"),
+        ({"n_parallel": 257}, "llama.cpp holds 256"),
+        ({"n_ctx": 1000, "n_ctx_seq": 2000}, "exceeds all 1000 cells"),
+        ({"flash_attention": False, "kv_type_v": "q8_0"}, "needs flash attention"),
+        ({"reserve_bytes": -1}, "can't be negative"),
+    ],
+)
+def test_pins_that_cannot_be_are_refused(pins, words):
+    with pytest.raises(BadRequest, match=words):
+        plan_of(machine((24, 1000)), **pins)
+
+
+def test_a_cache_type_that_does_not_divide_the_heads_is_refused():
+    spec = specs.dense("odd-heads", head_dim=80, n_head=32)
+    with pytest.raises(
+        BadRequest, match="blocks of 32, which don't divide odd-heads's heads of 80"
+    ):
+        plan_of(machine(), [specs.candidate(spec)], kv_type_k="q8_0")
+
+
+def test_a_reserve_stays_free():
+    plan = plan_of(machine((24, 1000)), reserve_bytes=14 * GIB)
+    assert plan.shares[0].total_bytes <= 10 * GIB
+
+
+# ---- refusals
+
+
+def test_a_refusal_is_the_sum_and_what_would_fit():
+    error = refusal_of(machine(ram=16), [specs.candidate(specs.llama_70b("F16"))])
+    assert "131.4 GiB of weights" in str(error)
+    assert "this machine can give 15.2 GiB on the host" in str(error)
+    assert "GiB would fit, about 1.8 bits a weight" in error.hint
+
+
+def test_a_hopeless_model_is_told_to_be_smaller():
+    error = refusal_of(machine(ram=8), [specs.candidate(specs.llama_70b())])
+    assert "take a smaller model" in error.hint
+
+
+def test_gemma_27b_in_f16_is_refused_on_two_24_gb_cards_with_little_ram():
+    error = refusal_of(
+        machine((24, 936), (24, 936), ram=8), [specs.candidate(specs.gemma3_27b("F16"))]
+    )
+    assert "Card 0" in str(error)
+    assert "Card 1" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("spec", "cards", "fits"),
+    [
+        (specs.dense("7b", n_ff=11008, n_head_kv=32, n_vocab=32000, quant="F16"), 1, True),
+        (specs.llama2_13b("F16"), 1, False),
+        (specs.llama2_13b("F16"), 2, True),
+        (specs.llama_70b("F16"), 5, False),
+        (specs.llama_70b("F16"), 8, True),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_known_sums_on_cards_of_24_gb(spec, cards, fits):
+    hardware = machine(*[(24, 936)] * cards, ram=256)
+    candidates = [specs.candidate(spec)]
+    if fits:
+        assert plan_of(hardware, candidates, n_gpu_layers=-1).n_gpu_layers == spec.n_layers + 1
+    else:
+        refusal_of(hardware, candidates, n_gpu_layers=-1)
+
+
+def test_no_file_at_all_is_an_error_of_its_own():
+    with pytest.raises(ModelNotFound):
+        choose(machine(), [], Goal(), PROFILES)
+
+
+# ---- rejected, and smaller
+
+
+def test_the_rejected_say_what_bound_them():
+    plan = plan_of(machine((8, 500), ram=8))
+    bound = {row.quant: row.binding for row in plan.rejected}
+    assert plan.quant not in bound
+    assert "F16" in bound
+    assert "needs" in bound["F16"]
+    assert "can be given" in bound["F16"]
+    assert "loses more" in bound["Q2_K"]
+
+
+@pytest.mark.parametrize(
+    "hardware",
+    [machine((24, 1000)), machine((12, 900), (12, 900)), machine(ram=32), unified(32)],
+    ids=["card", "two cards", "cpu", "unified"],
+)
+def test_smaller_plans_shrink_what_was_full_and_come_to_an_end(hardware):
+    candidates, goal = specs.ladder(), Goal()
+    plan = choose(hardware, candidates, goal, PROFILES)
+    for _ in range(80):
+        less = smaller(plan, hardware, candidates, goal, PROFILES)
+        if less is None:
+            return
+        accelerated = {share.pool_id for share in plan.shares[:-1]} or {"host"}
+        for pool_id in accelerated:
+            assert used(less, pool_id) <= 0.9 * used(plan, pool_id) + MIB
+        assert "ran out of memory" in less.reasons[0]
+        plan = less
+    pytest.fail("it never ended")
+
+
+def used(plan, pool_id: str) -> int:
+    return sum(share.total_bytes for share in plan.shares if share.pool_id == pool_id)
+
+
+def test_a_smaller_plan_keeps_the_pins():
+    hardware, goal = machine((24, 1000)), Goal(n_ctx_seq=4096, n_parallel=2, kv_type_k="f16")
+    plan = choose(hardware, specs.ladder(), goal, PROFILES)
+    less = smaller(plan, hardware, specs.ladder(), goal, PROFILES)
+    assert (less.n_ctx_seq, less.n_parallel, less.kv_type_k) == (4096, 2, "f16")

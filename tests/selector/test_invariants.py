@@ -1,0 +1,143 @@
+"""What must hold for every machine and every goal, over many random ones with a fixed seed."""
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+import selector_specs as specs
+from selector_machines import machine, unified
+
+from edgellm.errors import DoesNotFit
+from edgellm.probe.hardware import Hardware
+from edgellm.profiles import load_profiles
+from edgellm.selector.budget import pool_budgets
+from edgellm.selector.choose import choose
+from edgellm.selector.plan import Goal
+from edgellm.selector.quality import weight_kld
+from edgellm.units import GIB
+
+PROFILES = load_profiles()
+MODELS = (
+    specs.ladder(),
+    specs.ladder(lambda quant: specs.llama_70b(quant)),
+    specs.ladder(specs.moe),
+    specs.ladder(lambda quant: specs.gemma3_27b(quant)),
+    [specs.candidate(specs.lfm2_350m())],
+    [specs.candidate(specs.deepseek_v3())],
+    [specs.candidate(specs.bert())],
+)
+
+
+def random_machine(random: Random) -> Hardware:
+    if random.random() < 0.2:
+        return unified(random.choice([8, 16, 64, 192]), random.choice([60, 400]), "vulkan")
+    speeds = [None, 100, 360, 936, 936, 1008]
+    cards = [
+        (random.choice([0.3, 2, 6, 8, 12, 24, 80]), random.choice(speeds))
+        for _ in range(random.choice([0, 1, 1, 2, 2, 3, 8]))
+    ]
+    return machine(
+        *cards, ram=random.choice([2, 8, 16, 64, 512]), ram_bandwidth=random.choice([None, 20, 80])
+    )
+
+
+def random_goal(random: Random) -> Goal:
+    return Goal(
+        use=random.choice(["chat", "batch", "stream", "agent"]),
+        objective=random.choice(["speed", "quality", "context", "energy", "balanced"]),
+        n_ctx_seq=random.choice([None, None, 512, 5000, 40000]),
+        n_parallel=random.choice([None, None, 1, 6]),
+        kv_type_k=random.choice([None, None, None, "q8_0"]),
+        n_gpu_layers=random.choice([None, None, None, 0, 7, -1]),
+        n_ubatch=random.choice([None, None, 64]),
+        reserve_bytes=random.choice([None, None, GIB]),
+    )
+
+
+def plans(seed: int, n: int):
+    random = Random(seed)
+    for _ in range(n):
+        hardware, goal, candidates = (
+            random_machine(random),
+            random_goal(random),
+            random.choice(MODELS),
+        )
+        try:
+            yield hardware, goal, candidates, choose(hardware, candidates, goal, PROFILES)
+        except DoesNotFit:
+            continue
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_plan_holds_what_a_plan_promises(seed):
+    n_plans = 0
+    for hardware, goal, candidates, plan in plans(seed, 60):
+        n_plans += 1
+        spec = next(row.spec for row in candidates if row.file == plan.file)
+        for pool_id, budget in pool_budgets(hardware, goal.reserve_bytes).items():
+            used = sum(share.total_bytes for share in plan.shares if share.pool_id == pool_id)
+            assert used <= budget, f"{pool_id} is overfull"
+        layers = [layer for share in plan.shares for layer in share.layers]
+        assert layers.count(spec.n_layers) == 1
+        assert sorted(layers) == list(range(spec.n_layers + 1)), "a layer is lost or doubled"
+        on_devices = sum(len(share.layers) for share in plan.shares[:-1])
+        assert plan.n_gpu_layers == on_devices
+        assert all(share.layers for share in plan.shares[:-1]), "an idle device takes part"
+        assert len(plan.tensor_split) == len(plan.devices) == len(plan.shares) - 1
+        assert_pins(goal, plan)
+        for speed in (plan.decode_tok_s, plan.prefill_tok_s):
+            assert speed is None or 0 < speed.p10 <= speed.p50 <= speed.p90
+        assert plan.n_seq_max <= plan.n_batch
+        assert plan.n_outputs_max >= plan.n_seq_max
+        assert plan.reasons
+    assert n_plans > 20
+
+
+def assert_pins(goal: Goal, plan) -> None:
+    for name in ("n_ctx_seq", "n_parallel", "kv_type_k"):
+        pinned = getattr(goal, name)
+        assert pinned is None or getattr(plan, name) == pinned
+    if goal.n_ubatch and not plan.embedding:
+        assert plan.n_ubatch == goal.n_ubatch
+    if goal.n_gpu_layers is not None and plan.devices:
+        n_all = len([layer for share in plan.shares for layer in share.layers])
+        wished = n_all if goal.n_gpu_layers < 0 else min(goal.n_gpu_layers, n_all)
+        assert plan.n_gpu_layers == wished
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_more_memory_never_gives_a_worse_quality(seed):
+    """Of the objective "quality"; the others may trade it for a faster device's sake."""
+    random = Random(seed)
+    for _ in range(12):
+        hardware = random_machine(random)
+        candidates = random.choice(MODELS[:4])
+        goal = replace(random_goal(random), objective="quality", n_gpu_layers=None)
+        losses = []
+        for factor in (1.0, 1.3, 2.0, 4.0):
+            try:
+                plan = choose(grown(hardware, factor), candidates, goal, PROFILES)
+            except DoesNotFit:
+                losses.append(float("inf"))
+                continue
+            spec = next(row.spec for row in candidates if row.file == plan.file)
+            losses.append(weight_kld(PROFILES.quality, plan.quant, spec))
+        assert losses == sorted(losses, reverse=True)
+
+
+def grown(hardware: Hardware, factor: float) -> Hardware:
+    pools = tuple(
+        replace(
+            pool,
+            total_bytes=int(pool.total_bytes * factor),
+            free_bytes=int((pool.free_bytes or 0) * factor),
+        )
+        for pool in hardware.pools
+    )
+    return replace(hardware, pools=pools)
+
+
+def test_the_same_question_has_the_same_answer():
+    hardware = machine((24, 1000), (12, 360))
+    first, second = (choose(hardware, specs.ladder(), Goal(), PROFILES) for _ in range(2))
+    assert first == second
