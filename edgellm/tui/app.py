@@ -1,0 +1,97 @@
+"""The terminal's program: follows one server, and shows it on whichever screen is open.
+
+It asks GET /edgellm/status once a second, whatever the number of screens. A server that is gone
+is knocked at again; what it said last stays on the screen, greyed.
+"""
+
+import asyncio
+import sys
+from typing import ClassVar, Literal, Protocol, runtime_checkable
+
+import httpx2
+from textual.app import App
+from textual.reactive import reactive
+
+from edgellm.errors import BadRequest, NotServing
+from edgellm.tui.client import Backoff, Server
+from edgellm.tui.screens.chat import ChatScreen
+from edgellm.tui.screens.top import TopScreen
+from edgellm.tui.theme import THEME
+from edgellm.tui.view import View
+
+StartScreen = Literal["top", "chat"]
+
+
+@runtime_checkable
+class Drawn(Protocol):
+    """A screen that shows the view."""
+
+    def draw(self, view: View) -> None: ...
+
+
+class TopApp(App[None]):
+    TITLE = "edgellm"
+    ENABLE_COMMAND_PALETTE = False
+    SCREENS: ClassVar = {"top": TopScreen, "chat": ChatScreen}
+    CSS = """
+    Screen { background: $background; }
+    """
+
+    view: reactive[View] = reactive(lambda: View(""), init=False)
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        start_screen: StartScreen = "top",
+        interval_s: float = 1.0,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        super().__init__()
+        self.register_theme(THEME)
+        self.theme = THEME.name
+        self.server = Server(url, api_key=api_key, transport=transport)
+        self._start_screen, self._interval_s = start_screen, interval_s
+        self.set_reactive(TopApp.view, View(url, interval_s))
+
+    def on_mount(self) -> None:
+        self.push_screen(self._start_screen)
+        self.run_worker(self._follow(), name="follow")
+
+    async def on_unmount(self) -> None:
+        await self.server.aclose()
+
+    def watch_view(self, view: View) -> None:
+        for screen in self.screen_stack:
+            if isinstance(screen, Drawn):
+                screen.draw(view)
+
+    async def _follow(self) -> None:
+        backoff, loop = Backoff(), asyncio.get_running_loop()
+        while True:
+            asked_s = loop.time()
+            try:
+                self.view = self.view.seen(await self.server.status())
+            except NotServing as error:
+                self.view = self.view.lost(str(error))
+                await asyncio.sleep(backoff.wait_s())
+            else:
+                backoff.reset()
+                await asyncio.sleep(max(self._interval_s - (loop.time() - asked_s), 0.05))
+
+
+def run_top(
+    url: str,
+    *,
+    api_key: str | None = None,
+    start_screen: StartScreen = "top",
+    interval_s: float = 1.0,
+) -> None:
+    """Until the user quits. Raises BadRequest where there is no terminal to draw on."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise BadRequest(
+            "top draws on a terminal, and this is none",
+            hint="the same facts as text: edgellm ps --json",
+        )
+    TopApp(url, api_key=api_key, start_screen=start_screen, interval_s=interval_s).run()

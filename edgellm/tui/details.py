@@ -1,0 +1,102 @@
+"""The plan, whole: what was chosen, why, and how it turned out. The screen behind `p`."""
+
+from edgellm.status import ModelStatus, PlanStatus
+from edgellm.tui import numbers
+from edgellm.tui.lines import Block, Line, Span, pad, wrap
+from edgellm.tui.model import kv_types, measured_stream, state_note
+from edgellm.tui.view import View
+from edgellm.units import DASH, format_bytes, format_rate
+
+_LABEL_COLUMNS = 16
+
+
+def plan_details(view: View, width: int) -> Block:
+    models = view.status.models if view.status else ()
+    if not models:
+        return [(Span("no model, no plan", "dim"),)]
+    block: Block = []
+    for model in models:
+        block += [*([()] if block else []), *_model(model, view, width)]
+    return block
+
+
+def _model(model: ModelStatus, view: View, width: int) -> Block:
+    head: Line = (Span(f"{model.name}  ", "strong"), *state_note(model))
+    if model.plan is None:
+        return [head, (Span("its plan is not known", "dim"),)]
+    return [
+        head,
+        *_choices(model.plan, width),
+        *_speeds(model, model.plan),
+        (),
+        *_memory(model.plan, view),
+        *_reasons(model.plan, width),
+    ]
+
+
+def _choices(plan: PlanStatus, width: int) -> Block:
+    context = (
+        f"{numbers.count(plan.n_ctx_seq)} a conversation, {plan.n_parallel} at a time, "
+        f"{numbers.count(plan.n_ctx)} in all"
+    )
+    first, *more = wrap(plan.file, width - _LABEL_COLUMNS)
+    return [
+        _row("file", first),
+        *(_row("", part) for part in more),
+        _row("quantization", plan.quant),
+        _row("context", context),
+        _row("KV types", kv_types(plan)),
+        _row("layers on GPU", str(plan.n_gpu_layers)),
+        _row("threads", str(plan.n_threads)),
+    ]
+
+
+def _speeds(model: ModelStatus, plan: PlanStatus) -> Block:
+    figures = (plan.decode_tok_s_p10, plan.decode_tok_s_p50, plan.decode_tok_s_p90)
+    predicted = " · ".join(numbers.rate(figure) for figure in figures)
+    return [
+        _row("decode", f"{predicted} tok/s predicted (p10 · p50 · p90), one stream"),
+        _row("", f"{format_rate(measured_stream(model))} measured, a stream"),
+    ]
+
+
+def _memory(plan: PlanStatus, view: View) -> Block:
+    """By device: every id that was predicted or measured, in the order of the devices."""
+    known = [device.id for device in view.status.devices] if view.status else []
+    names = {d.id: d.name for d in view.status.devices} if view.status else {}
+    ids = plan.predicted_bytes.keys() | plan.measured_bytes.keys()
+    ordered = [id for id in known if id in ids] + sorted(ids - set(known))
+    if not ordered:
+        return []
+    heads = ("predicted", "measured", "off by")
+    head = pad("memory", 32) + "".join(pad(text, 12, right=True) for text in heads)
+    return [
+        (Span(head, "label"),),
+        *(_memory_row(names.get(id, id), id, plan) for id in ordered),
+        (),
+    ]
+
+
+def _memory_row(name: str, id: str, plan: PlanStatus) -> Line:
+    predicted, measured = plan.predicted_bytes.get(id), plan.measured_bytes.get(id)
+    off = None if predicted is None or measured is None else numbers.ratio(measured, predicted)
+    cells = (
+        format_bytes(predicted),
+        format_bytes(measured),
+        DASH if off is None else f"{100 * (off - 1):+.1f} %",
+    )
+    return (Span(pad(name, 32)), *(Span(pad(cell, 12, right=True)) for cell in cells))
+
+
+def _reasons(plan: PlanStatus, width: int) -> Block:
+    if not plan.reasons:
+        return []
+    lines: Block = [(Span("why", "label"),)]
+    for reason in plan.reasons:
+        first, *more = wrap(reason, width - 2)
+        lines += [(Span("· ", "dim"), Span(first)), *((Span(f"  {part}"),) for part in more)]
+    return lines
+
+
+def _row(label: str, text: str) -> Line:
+    return (Span(pad(label, _LABEL_COLUMNS), "label"), Span(text))

@@ -1,0 +1,164 @@
+"""The model's card: what runs, as what, and how full it is.
+
+A small screen shows the first rows by importance, in the order of reading; the plan's details
+have a screen of their own.
+"""
+
+from pathlib import PurePosixPath
+
+from edgellm.status import ModelStatus, PlanStatus
+from edgellm.tui import numbers
+from edgellm.tui.lines import Block, Line, Span, Tone, bar, box, joined, pad, wrap
+from edgellm.tui.view import View
+from edgellm.units import DASH, format_bytes, format_seconds
+
+_LABEL_COLUMNS = 8
+_STATES: dict[str, tuple[str, Tone]] = {  # a mark and a word each: colour only underlines
+    "starting": ("◌", "warn"),
+    "loading": ("◌", "warn"),
+    "ready": ("●", "good"),
+    "restarting": ("↻", "warn"),
+    "failed": ("✗", "bad"),
+    "stopping": ("◌", "warn"),
+    "stopped": ("○", "dim"),
+}
+
+
+def model_card(view: View, width: int, height: int) -> Block:
+    model = view.model
+    if model is None:
+        return box((Span("model", "strong"),), (), _nothing(view), width, height)
+    inner = width - 4
+    kept = sorted(_rows(view, model, inner), key=lambda row: row[0])[: height - 2]
+    order = [row for row in _rows(view, model, inner) if row in kept]
+    title = (Span(model.name, "strong"), *((Span(" demo", "dim"),) if model.demo else ()))
+    return box(title, state_note(model), [line for _, line in order], width, height)
+
+
+def state_note(model: ModelStatus) -> Line:
+    mark, tone = _STATES.get(model.state, ("·", "dim"))
+    restarts = f" · {model.n_restarts}× restarted" if model.n_restarts else ""
+    return (Span(f"{mark} {model.state}{restarts}", tone),)
+
+
+def _nothing(view: View) -> Block:
+    if view.status is None:
+        return [
+            (Span(f"nothing known of {view.url} yet", "dim"),),
+            (Span("start a server there with ", "dim"), Span("edgellm up")),
+        ]
+    return [
+        (Span("the server has no model yet", "dim"),),
+        (Span("give it one with ", "dim"), Span("edgellm serve MODEL")),
+    ]
+
+
+def _rows(view: View, model: ModelStatus, width: int) -> list[tuple[int, Line]]:
+    """(importance, line), in the order of reading; 0 is the most important."""
+    room = width - _LABEL_COLUMNS
+    rows: list[tuple[int, Line]] = [(0, line) for line in _trouble(model, width)]
+    if model.state in ("starting", "loading", "restarting"):
+        rows.append((0, _labelled("loading", _progress(model, room))))
+    if model.plan is not None:
+        rows += _plan_rows(model, model.plan, room)
+    rows.append((3, _labelled("cells", _cells(model, room))))
+    rows.append((4, _labelled("cache", (Span(joined(_cache(model), room)),))))
+    if model.plan is not None:
+        rows.append((6, _labelled("memory", (Span(joined(_memory(model.plan), room)),))))
+    rows.append((7, _labelled("process", (Span(joined(_process(model), room)),))))
+    rows += [(5, _labelled("beside", _other(other))) for other in view.others]
+    return rows
+
+
+def _plan_rows(model: ModelStatus, plan: PlanStatus, room: int) -> list[tuple[int, Line]]:
+    return [
+        (2, _labelled("file", (Span(PurePosixPath(plan.file).name),))),
+        (1, _labelled("plan", (Span(joined(_choices(plan), room)),))),
+        (3, _labelled("speed", (Span(joined(_speed(model, plan), room)),))),
+    ]
+
+
+def _labelled(label: str, line: Line) -> Line:
+    return (Span(pad(label, _LABEL_COLUMNS), "label"), *line)
+
+
+def _trouble(model: ModelStatus, width: int) -> Block:
+    if model.detail is None:
+        return []
+    tone: Tone = "bad" if model.state == "failed" else "warn"
+    return [(Span(text, tone),) for text in wrap(model.detail, width)[:3]]
+
+
+def _progress(model: ModelStatus, room: int) -> Line:
+    share = f" {numbers.percent(model.progress_ratio)}"
+    return (*bar(model.progress_ratio, room - len(share)), Span(share))
+
+
+def _choices(plan: PlanStatus) -> list[str]:
+    return [
+        plan.quant,
+        f"{plan.n_parallel} × {numbers.count(plan.n_ctx_seq)}",
+        f"KV {kv_types(plan)}",
+        f"{plan.n_threads} threads",
+        f"{plan.n_gpu_layers} layers on GPU" if plan.n_gpu_layers else "CPU only",
+    ]
+
+
+def kv_types(plan: PlanStatus) -> str:
+    same = plan.kv_type_k == plan.kv_type_v
+    return plan.kv_type_k if same else f"{plan.kv_type_k}/{plan.kv_type_v}"
+
+
+def predicted_range(plan: PlanStatus) -> str:
+    """ "31–40", of one stream: one run in ten is slower, one in ten faster."""
+    low, high = plan.decode_tok_s_p10, plan.decode_tok_s_p90
+    if low is None or high is None:
+        return DASH
+    if low >= 10:
+        return f"{low:,.0f}–{high:,.0f}"
+    return f"{low:.1f}–{high:.1f}"
+
+
+def measured_stream(model: ModelStatus) -> float | None:
+    """One stream's share of the decoding speed, beside which a prediction can be put."""
+    n_streams = sum(1 for sequence in model.sequences if sequence.state == "decode")
+    return numbers.ratio(model.decode_tok_s, max(n_streams, 1))
+
+
+def _speed(model: ModelStatus, plan: PlanStatus) -> list[str]:
+    """With one stream, what is measured stands beside what was predicted."""
+    measured = measured_stream(model)
+    if measured is None or model.n_running > 1:
+        return [f"{predicted_range(plan)} tok/s predicted", "one stream"]
+    return [f"{numbers.rate(measured)} of {predicted_range(plan)} tok/s", "measured of predicted"]
+
+
+def _cells(model: ModelStatus, room: int) -> Line:
+    full = numbers.ratio(model.n_cells_used, model.n_cells)
+    used = f"{numbers.short_count(model.n_cells_used)}/{numbers.short_count(model.n_cells)}"
+    text = f" {used}{pad(numbers.percent(full), 6, right=True)}"
+    tone: Tone = "fill" if full is None or full < 0.9 else "warn"
+    return (*bar(full, max(room - len(text), 4), tone), Span(text))
+
+
+def _cache(model: ModelStatus) -> list[str]:
+    hits = numbers.ratio(model.n_cached, model.n_prompt)
+    of_all = f"{numbers.short_count(model.n_cached)} of {numbers.short_count(model.n_prompt)}"
+    return [numbers.percent(hits), f"{of_all} tokens", f"{model.n_retained} retained"]
+
+
+def _memory(plan: PlanStatus) -> list[str]:
+    predicted, measured = sum(plan.predicted_bytes.values()), sum(plan.measured_bytes.values())
+    return [f"{format_bytes(measured or None)} of {format_bytes(predicted or None)} predicted"]
+
+
+def _process(model: ModelStatus) -> list[str]:
+    return [
+        f"pid {DASH if model.pid is None else model.pid}",
+        f"{format_bytes(model.rss_bytes)} resident",
+        f"loaded in {format_seconds(model.load_s)}",
+    ]
+
+
+def _other(model: ModelStatus) -> Line:
+    return (Span(f"{model.name} "), *state_note(model))

@@ -1,0 +1,1 @@
+"""The screens: the dashboard, the chat, and the sheets that lie over them."""

@@ -1,0 +1,201 @@
+"""The chat: a transcript, a field, and what the model is doing."""
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING, ClassVar, assert_never, cast
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.events import Resize
+from textual.screen import Screen
+from textual.widgets import Footer
+from textual.worker import Worker
+
+from edgellm.errors import EdgellmError
+from edgellm.status import ModelStatus
+from edgellm.tui import numbers
+from edgellm.tui.answers import Ended, Figures, Piece, Reason, Text, Thought
+from edgellm.tui.canvas import Canvas
+from edgellm.tui.conversation import Answer, Conversation
+from edgellm.tui.dashboard import banner
+from edgellm.tui.lines import Line, Span, spread
+from edgellm.tui.model import state_note
+from edgellm.tui.prompt import Prompt
+from edgellm.tui.transcript import AnswerBlock, Hint, Transcript
+from edgellm.tui.untrusted import plain
+from edgellm.tui.view import View
+from edgellm.units import format_rate
+
+if TYPE_CHECKING:
+    from edgellm.tui.app import TopApp
+
+_FRAME_S, _LONG_FRAME_S, _LONG_CHARS = 0.07, 0.25, 12_000  # a long answer costs more to wrap
+
+
+class ChatScreen(Screen[None]):
+    AUTO_FOCUS = "Prompt"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "stop_or_leave", "stop / back", priority=True),
+        Binding("ctrl+n", "new", "new chat", priority=True),
+        Binding("ctrl+q", "app.quit", "quit", priority=True),
+        Binding("ctrl+c", "interrupt", show=False, priority=True),
+    ]
+    DEFAULT_CSS = """
+    ChatScreen Canvas { height: 1; width: 1fr; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._conversation = Conversation()
+        self._answering: Worker[None] | None = None
+        self._frame_due = False
+
+    def compose(self) -> ComposeResult:
+        yield Canvas(id="banner")
+        yield Transcript()
+        yield Canvas(id="facts")
+        yield Prompt()
+        yield Footer()
+
+    async def on_mount(self) -> None:
+        await self._invite()
+
+    def on_screen_resume(self) -> None:
+        self.draw(self._top.view)
+
+    def on_resize(self, _: Resize) -> None:
+        self.call_after_refresh(self.on_screen_resume)
+
+    def draw(self, view: View) -> None:
+        width = self.size.width
+        self.query_one("#banner", Canvas).show([banner(view, width)])
+        facts = self.query_one("#facts", Canvas)
+        facts.set_class(not view.is_live, "-stale")
+        facts.show([_facts(view.model, width)])
+
+    async def on_prompt_sent(self, event: Prompt.Sent) -> None:
+        if self._answering is not None and self._answering.is_running:
+            self.notify("the model is still answering: Esc stops it", timeout=3)
+            return
+        self.query_one(Prompt).accept()
+        block = await self.query_one(Transcript).ask(event.text)
+        model = self._top.view.model
+        if reason := _why_not(model, self._top.view):
+            block.show(Answer())
+            block.note(reason, is_error=True)
+        elif model is not None:
+            self._answering = self.run_worker(self._answer(model.name, event.text, block))
+
+    def action_stop_or_leave(self) -> None:
+        if not self._stopped():
+            self.app.switch_screen("top")
+
+    def action_interrupt(self) -> None:
+        """As in a shell: stops what runs, else empties the line. With a selection, copies it."""
+        if selected := self.get_selected_text():
+            self.app.copy_to_clipboard(selected)
+        elif not self._stopped():
+            prompt = self.query_one(Prompt)
+            if prompt.text:
+                prompt.clear()
+            else:
+                self.notify("Ctrl-Q quits, Esc goes back", timeout=3)
+
+    async def action_new(self) -> None:
+        self._stopped()
+        self._conversation.clear()
+        await self.query_one(Transcript).clear()
+        await self._invite()
+
+    def _stopped(self) -> bool:
+        """Whether there was something to stop."""
+        if self._answering is None or not self._answering.is_running:
+            return False
+        self._answering.cancel()
+        return True
+
+    async def _invite(self) -> None:
+        words = "Enter sends, Ctrl-J begins a new line, ↑ brings earlier questions back."
+        await self.query_one(Transcript).mount(Hint(words, markup=False))
+
+    async def _answer(self, model: str, question: str, block: AnswerBlock) -> None:
+        """Ends with a note under the answer, whichever way it ends."""
+        answer, clock = Answer(), asyncio.get_running_loop().time
+        asked_s = clock()
+        stream = self._top.server.answer(model, self._conversation.with_question(question))
+        try:
+            async with aclosing(stream):
+                async for piece in stream:
+                    _take(answer, piece, clock() - asked_s)
+                    self._draw_soon(answer, block)
+        except asyncio.CancelledError:
+            self._finish(block, answer, "stopped")
+            self._conversation.keep(question, answer.text)
+            raise
+        except EdgellmError as error:
+            self._finish(block, answer, plain(str(error)), is_error=True)
+        else:
+            self._finish(block, answer, answer.summary())
+            self._conversation.keep(question, answer.text)
+
+    def _finish(
+        self, block: AnswerBlock, answer: Answer, note: str, *, is_error: bool = False
+    ) -> None:
+        if block.is_mounted and block.is_attached:
+            block.show(answer)
+            block.note(note, is_error=is_error)
+
+    def _draw_soon(self, answer: Answer, block: AnswerBlock) -> None:
+        """At most a few times a second, however fast the tokens come."""
+        if not self._frame_due:
+            self._frame_due = True
+            pause_s = _FRAME_S if len(answer.text) < _LONG_CHARS else _LONG_FRAME_S
+            self.set_timer(pause_s, lambda: self._draw_now(answer, block))
+
+    def _draw_now(self, answer: Answer, block: AnswerBlock) -> None:
+        self._frame_due = False
+        if block.is_attached:
+            block.show(answer)
+
+    @property
+    def _top(self) -> "TopApp":
+        return cast("TopApp", self.app)
+
+
+def _take(answer: Answer, piece: Piece, at_s: float) -> None:
+    match piece:
+        case Text(text):
+            answer.add_text(text, at_s)
+        case Thought(text):
+            answer.add_thought(text, at_s)
+        case Figures():
+            answer.figures = piece
+        case Reason(reason):
+            answer.reason = reason
+        case Ended():
+            pass
+        case _:
+            assert_never(piece)
+
+
+def _why_not(model: ModelStatus | None, view: View) -> str | None:
+    """Why no question can be asked now."""
+    if view.problem is not None:
+        return view.problem
+    if model is None:
+        return "the server has no model yet"
+    if model.embedding:
+        return f"{model.name} makes embeddings; it does not chat"
+    if model.state != "ready":
+        return f"{model.name} is {model.state}; ask again in a moment"
+    return None
+
+
+def _facts(model: ModelStatus | None, width: int) -> Line:
+    if model is None:
+        return spread((Span(" no model", "dim"),), (), width)
+    left = (Span(f" {model.name}  ", "strong"), *state_note(model))
+    cells = f"{numbers.short_count(model.n_cells_used)}/{numbers.short_count(model.n_cells)} cells"
+    queue = f"{model.n_running} running · {model.n_waiting} waiting"
+    right = f"{format_rate(model.decode_tok_s)} · {queue} · {cells} "
+    return spread(left, (Span(right, "label"),), width)

@@ -1,0 +1,81 @@
+"""A sheet over the dashboard: the plan, the log, the help. It shows one block, and scrolls."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, TypeAlias, cast
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.events import Resize
+from textual.screen import ModalScreen
+from textual.widgets import Footer
+
+from edgellm.tui.canvas import Canvas
+from edgellm.tui.lines import Block
+from edgellm.tui.view import View
+
+if TYPE_CHECKING:
+    from edgellm.tui.app import TopApp
+
+Sketch: TypeAlias = Callable[[View, int], Block]  # a view and a width, to lines
+
+
+class Sheet(ModalScreen[None]):
+    """`at_end`: opens at its last line, and stays there until somebody scrolls."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,t,q", "dismiss", "back", key_display="esc"),
+        Binding("up,k", "sheet('scroll_up')", "scroll", key_display="↑↓"),
+        Binding("down,j", "sheet('scroll_down')", show=False),
+        Binding("pageup", "sheet('scroll_page_up')", show=False),
+        Binding("pagedown,space", "sheet('scroll_page_down')", show=False),
+        Binding("home", "sheet('scroll_home')", show=False),
+        Binding("end", "sheet('scroll_end')", show=False),
+        Binding("ctrl+c", "app.quit", show=False, priority=True),
+    ]
+    DEFAULT_CSS = """
+    Sheet { align: center middle; background: $background 60%; }
+    Sheet VerticalScroll {
+        width: 90%; max-width: 108; height: auto; max-height: 100%; margin: 1 0 2 0;
+        border: round $primary; border-title-color: $foreground; border-title-style: bold;
+        padding: 0 1; background: $background; scrollbar-size-vertical: 1;
+    }
+    Sheet Canvas { width: 1fr; height: auto; }
+    """
+
+    def __init__(self, heading: str, sketch: Sketch, *, at_end: bool = False) -> None:
+        super().__init__()
+        self._heading, self._sketch, self._at_end = heading, sketch, at_end
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll() as sheet:
+            sheet.border_title = self._heading
+            yield Canvas()
+        yield Footer()
+
+    def on_mount(self) -> None:
+        if self._at_end:
+            self.query_one(VerticalScroll).anchor()
+
+    def on_screen_resume(self) -> None:
+        self.draw(cast("TopApp", self.app).view)
+
+    def on_resize(self, _: Resize) -> None:
+        self.call_after_refresh(self.on_screen_resume)
+
+    def draw(self, view: View) -> None:
+        width = self.query_one(VerticalScroll).scrollable_content_region.width
+        if width:
+            self.query_one(Canvas).show(self._sketch(view, width))
+
+    def action_sheet(self, move: str) -> None:
+        sheet = self.query_one(VerticalScroll)
+        moves = {
+            "scroll_up": sheet.scroll_up,
+            "scroll_down": sheet.scroll_down,
+            "scroll_page_up": sheet.scroll_page_up,
+            "scroll_page_down": sheet.scroll_page_down,
+            "scroll_home": sheet.scroll_home,
+            "scroll_end": sheet.scroll_end,
+        }
+        moves[move](animate=False)

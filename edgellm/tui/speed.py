@@ -1,0 +1,59 @@
+"""Decode and prefill, each with its history."""
+
+from edgellm.tui import braille, numbers
+from edgellm.tui.lines import Block, Span, Tone, box, pad
+from edgellm.tui.view import History, View
+from edgellm.units import format_seconds
+
+_LABEL_COLUMNS = 12
+_SCALE_COLUMNS = 6  # "10,000"
+
+
+def speed_card(view: View, width: int, height: int) -> Block:
+    inner, rows = width - 4, height - 2
+    n_columns = inner - _LABEL_COLUMNS - _SCALE_COLUMNS - 1
+    gap = 1 if rows >= 5 else 0
+    lower = max((rows - gap) // 2, 1)
+    upper = max(rows - gap - lower, 1)
+    body = [
+        *_graph("decode", view.decode_tok_s, n_columns, upper, "decode"),
+        *[()] * gap,
+        *_graph("prefill", view.prefill_tok_s, n_columns, lower, "prefill"),
+    ]
+    note = (Span(f"last {_span(2 * n_columns * view.interval_s)}", "dim"),)
+    return box((Span("speed", "strong"),), note, body, width, height)
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 60 else format_seconds(seconds)
+
+
+def _graph(name: str, history: History, n_columns: int, n_rows: int, tone: Tone) -> Block:
+    """The name and the newest value on the left, the scale on the right."""
+    shown = history[-2 * n_columns :]
+    top = braille.ceiling(shown)
+    plot = braille.graph(shown, n_columns, n_rows, top)
+    scale = [""] * n_rows
+    scale[-1] = "0"
+    scale[0] = f"{top:,.0f}"
+    return [
+        (
+            Span(pad(text, _LABEL_COLUMNS), label_tone),
+            Span(dots, tone),
+            Span(pad(mark, _SCALE_COLUMNS + 1, right=True), "dim"),
+        )
+        for (text, label_tone), dots, mark in zip(
+            _labels(name, history, shown, n_rows), plot, scale, strict=True
+        )
+    ]
+
+
+def _labels(name: str, history: History, shown: History, n_rows: int) -> list[tuple[str, Tone]]:
+    now = f"{numbers.rate(history[-1] if history else None)} tok/s"
+    if n_rows == 1:
+        return [(now, "strong")]
+    labels: list[tuple[str, Tone]] = [(name, "label"), (now, "strong")]
+    known = [value for value in shown if value is not None]
+    if n_rows >= 3:
+        labels.append((f"max {numbers.rate(max(known, default=None))}", "dim"))
+    return (labels + [("", "dim")] * n_rows)[:n_rows]

@@ -1,0 +1,74 @@
+"""What the screens draw: the newest status, the histories, and whether the server still answers.
+
+A value: each answer of the server, and each silence, makes the next one.
+"""
+
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from edgellm.status import DeviceStatus, ModelStatus, Status
+
+History: TypeAlias = tuple[float | None, ...]  # one value an answer, the newest last
+_LENGTH = 600  # ten minutes at 1 Hz: more than the widest graph shows
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    url: str
+    interval_s: float = 1.0
+    status: Status | None = None  # the last one known
+    problem: str | None = "connecting"  # why there is no newer one; None: it is live
+    decode_tok_s: History = ()
+    prefill_tok_s: History = ()
+    busy: tuple[tuple[str, History], ...] = ()  # by device id
+
+    @property
+    def is_live(self) -> bool:
+        return self.problem is None
+
+    @property
+    def model(self) -> ModelStatus | None:
+        """The one the screen is about: the first that generates, else the first."""
+        models = self.status.models if self.status else ()
+        return next((m for m in models if not m.embedding), models[0] if models else None)
+
+    @property
+    def others(self) -> tuple[ModelStatus, ...]:
+        models = self.status.models if self.status else ()
+        return tuple(m for m in models if m is not self.model)
+
+    def busy_of(self, device: DeviceStatus) -> History:
+        return next((history for id, history in self.busy if id == device.id), ())
+
+    def seen(self, status: Status) -> "View":
+        """The server answered. Where it had been away, the graphs show a gap."""
+        view = self if self.is_live else self._with_gap()
+        answered = replace(view, status=status, problem=None)
+        model = answered.model
+        return replace(
+            answered,
+            decode_tok_s=_appended(view.decode_tok_s, model.decode_tok_s if model else None),
+            prefill_tok_s=_appended(view.prefill_tok_s, model.prefill_tok_s if model else None),
+            busy=tuple(
+                (device.id, _appended(view.busy_of(device), device.busy_ratio))
+                for device in status.devices
+            ),
+        )
+
+    def lost(self, problem: str) -> "View":
+        """The server did not answer. What was known last stays."""
+        return replace(self, problem=problem)
+
+    def _with_gap(self) -> "View":
+        if self.status is None:
+            return self
+        return replace(
+            self,
+            decode_tok_s=_appended(self.decode_tok_s, None),
+            prefill_tok_s=_appended(self.prefill_tok_s, None),
+            busy=tuple((id, _appended(history, None)) for id, history in self.busy),
+        )
+
+
+def _appended(history: History, value: float | None) -> History:
+    return (*history[1 - _LENGTH :], value)
