@@ -45,7 +45,7 @@ def why_unrunnable(card: Card | None, device: GgmlDevice, registry: Registry) ->
         return None
     return (
         f"this build's CUDA code begins at compute capability {built[0] / 10}, the card has "
-        f'{int(sm) / 10}; get one: CMAKE_ARGS="-DGGML_CUDA=on -DCMAKE_CUDA_ARCHITECTURES={sm}" '
+        f'{int(sm) / 10}; get one: CMAKE_ARGS="-DGGML_CUDA=on -DCMAKE_CUDA_ARCHITECTURES=native" '
         f"{_REBUILD} llama-cpp-python"
     )
 

@@ -43,7 +43,7 @@ def _card(evidence: Evidence, device: str, address: str | None, node: _KfdNode |
     name = _name(evidence, device, gfx)
     link = pci.link(evidence, device)
     if evidence.text(f"{device}/power/runtime_status") == "suspended":
-        return Card("amd", name, address, architecture=gfx, link=link, note="asleep; left asleep")
+        return Card("amd", name, address, architecture=gfx, link=link, note="asleep, and left so")
     total = evidence.number(f"{device}/mem_info_vram_total")
     used = evidence.number(f"{device}/mem_info_vram_used")
     gtt = evidence.number(f"{device}/mem_info_gtt_total")

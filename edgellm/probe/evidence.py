@@ -28,6 +28,8 @@ class Evidence:
         self._sources = sources
         self._testimonies: list[Testimony] = []
         self._faults: list[SourceFault] = []
+        self.listed: dict[str, None] = {}  # every path that a pattern found, once
+        self.links: dict[str, str] = {}  # where links led
 
     @property
     def system(self) -> str:
@@ -66,10 +68,13 @@ class Evidence:
             return None
 
     def list(self, pattern: str) -> tuple[str, ...]:
-        return self._sources.list(pattern)
+        found = self._sources.list(pattern)
+        self.listed.update(dict.fromkeys(found))
+        return found
 
     def real_path(self, path: str) -> str:
-        return self._sources.real_path(path)
+        self.links[path] = self._sources.real_path(path)
+        return self.links[path]
 
     def run(self, argv: tuple[str, ...], timeout_s: float) -> Output | None:
         name = capture_name(argv)

@@ -28,7 +28,8 @@ class Pair:
 
 
 def pair(cards: Sequence[Card], registry: Registry | None) -> tuple[list[Pair], list[str]]:
-    """All cards and all of ggml's accelerators, each once; and what had to be left out."""
+    """All cards and all of ggml's accelerators, each once, in ggml's order as far as it goes; and
+    a word on each card that had to be left out."""
     loose = list(registry.accelerators) if registry else []
     at = {card.address: card for card in cards if card.address}
     found: dict[Card, GgmlDevice] = {}
@@ -49,7 +50,11 @@ def pair(cards: Sequence[Card], registry: Registry | None) -> tuple[list[Pair], 
         "shown as llama.cpp sees it"
         for card in hidden
     ]
-    return pairs + [Pair(None, device) for device in loose], notes
+    pairs += [Pair(None, device) for device in loose]
+    order = {device: i for i, device in enumerate(registry.devices)} if registry else {}
+    return sorted(
+        pairs, key=lambda p: order.get(p.ggml, len(order)) if p.ggml else len(order)
+    ), notes
 
 
 def _pair_by_name(
@@ -106,7 +111,7 @@ def place(found: Pair, registry: Registry | None, host: MemoryPool, catalog: Cat
     if ggml is None and card is not None:
         note = _joined(note, advice.why_unused(card, registry))
     elif ggml is not None and registry is not None:
-        obstacle = advice.why_unrunnable(card, ggml, registry)
+        obstacle = advice.why_unrunnable(card, ggml, registry) or _why_unwise(ggml, registry)
         if obstacle:
             backend, note = "none", obstacle
     own_pool, shares_host = _memory(found, catalog)
@@ -123,6 +128,17 @@ def place(found: Pair, registry: Registry | None, host: MemoryPool, catalog: Cat
         memory_limit_bytes=_limit_bytes(found, host) if shares_host else None,
     )
     return Placed(device, own_pool, shares_host)
+
+
+def _why_unwise(device: GgmlDevice, registry: Registry) -> str | None:
+    """What llama.cpp leaves alone by itself, and what is slower than the CPU."""
+    if _is_software(device):
+        return "it is the CPU, in a GPU's clothes"
+    if device.description.startswith("V3D"):
+        return "a Raspberry Pi's GPU is slower than its CPU here"
+    if device.type == "igpu" and any(d.type == "gpu" for d in registry.accelerators):
+        return "integrated; llama.cpp leaves it alone beside a card with memory of its own"
+    return None
 
 
 def _memory(found: Pair, catalog: Catalog) -> tuple[MemoryPool | None, bool]:

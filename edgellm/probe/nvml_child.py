@@ -21,11 +21,11 @@ def survey() -> dict[str, Any]:
     count = pynvml.nvmlDeviceGetCount()
     return {
         "driver": _text(pynvml.nvmlSystemGetDriverVersion()),
-        "cards": [_card(pynvml, index) for index in range(count)],
+        "cards": [describe(pynvml, index) for index in range(count)],
     }
 
 
-def _card(nvml: Any, index: int) -> dict[str, Any]:
+def describe(nvml: Any, index: int) -> dict[str, Any]:
     faults: dict[str, str] = {}
 
     def ask(field: str, call: Callable[[], Any]) -> Any:

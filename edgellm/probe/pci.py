@@ -15,7 +15,7 @@ _ADDRESS = re.compile(
     re.IGNORECASE,
 )
 
-# PCI-SIG vendor ids of those who make accelerators: llmfit, gpustack-runtime and pci.ids agree.
+# PCI vendor ids of those who make accelerators, as gpustack-runtime and pci.ids list them.
 VENDORS = {
     0x10DE: "nvidia",
     0x1002: "amd",
@@ -32,7 +32,7 @@ VENDORS = {
 _SPOKEN = {
     "nvidia": "NVIDIA", "amd": "AMD", "intel": "Intel", "huawei": "Huawei",
     "moorethreads": "Moore Threads", "metax": "MetaX", "iluvatar": "Iluvatar",
-    "thead": "T-Head", "hygon": "Hygon", "cambricon": "Cambricon", "biren": "Biren",
+    "thead": "T-Head", "hygon": "Hygon", "cambricon": "Cambricon",
 }  # fmt: skip
 _ASCEND = {
     0xD500: "Ascend 310P",
@@ -42,8 +42,10 @@ _ASCEND = {
 }
 
 _DISPLAY, _COPROCESSOR, _ACCELERATOR = 0x03, 0x0B, 0x12  # the class code's upper byte
+_DISPLAY_3D = 0x0302  # and both: a display controller without a display
 # A board's management controller calls itself a display too.
 _DISPLAY_MAKERS = frozenset({"nvidia", "amd", "intel", "moorethreads", "metax", "iluvatar"})
+_COPROCESSOR_MAKERS = frozenset(VENDORS.values()) - {"intel"}  # Intel's do cryptography
 
 
 def normal_address(text: str | None) -> str | None:
@@ -69,11 +71,12 @@ def scan(evidence: Evidence) -> tuple[PciDevice, ...]:
     found = []
     for folder in evidence.list("/sys/bus/pci/devices/*"):
         kind = evidence.number(f"{folder}/class")
-        vendor = VENDORS.get(evidence.number(f"{folder}/vendor") or 0)
+        vendor_id = evidence.number(f"{folder}/vendor")
         address = normal_address(folder.rpartition("/")[2])
-        if kind is None or vendor is None or address is None:
+        if kind is None or vendor_id is None or address is None:
             continue
-        if _is_accelerator(kind >> 16, vendor):
+        vendor = VENDORS.get(vendor_id, f"{vendor_id:04x}")
+        if _is_accelerator(kind >> 8, vendor):
             device_id = evidence.number(f"{folder}/device") or 0
             found.append(PciDevice(address, vendor, device_id, link(evidence, folder)))
     return tuple(found)
@@ -82,7 +85,7 @@ def scan(evidence: Evidence) -> tuple[PciDevice, ...]:
 def name(device: PciDevice) -> str:
     """ "Ascend 910B", or the vendor's name and the device's number."""
     known = _ASCEND.get(device.device_id) if device.vendor == "huawei" else None
-    return known or f"{_SPOKEN[device.vendor]} device {device.device_id:04x}"
+    return known or f"{_SPOKEN.get(device.vendor, device.vendor)} device {device.device_id:04x}"
 
 
 def link(evidence: Evidence, folder: str) -> str | None:
@@ -101,6 +104,9 @@ _GENERATIONS = {
 
 
 def _is_accelerator(kind: int, vendor: str) -> bool:
-    if kind == _DISPLAY:
+    """Compute-only classes are that whoever made it, known to us or not."""
+    if kind >> 8 == _ACCELERATOR or kind == _DISPLAY_3D:
+        return True
+    if kind >> 8 == _DISPLAY:
         return vendor in _DISPLAY_MAKERS
-    return kind in (_COPROCESSOR, _ACCELERATOR) and vendor != "intel"  # Intel: crypto, QAT
+    return kind >> 8 == _COPROCESSOR and vendor in _COPROCESSOR_MAKERS

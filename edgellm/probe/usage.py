@@ -1,0 +1,60 @@
+"""What llama.cpp will use a device for, or why not: one line for people. Pure."""
+
+from edgellm.probe.hardware import Device, Hardware
+from edgellm.units import format_bytes
+
+_SPOKEN = {
+    "cuda": "CUDA", "rocm": "ROCm", "musa": "MUSA", "metal": "Metal", "vulkan": "Vulkan",
+    "sycl": "SYCL", "cann": "CANN", "opencl": "OpenCL",
+}  # fmt: skip
+
+# ggml's feature → the CPU's flag. A build that lacks a fast one that the CPU has is a slow build.
+_FAST_FEATURES = {
+    "AVX2": "avx2", "AVX512": "avx512f", "AVX512_VNNI": "avx512_vnni", "AVX_VNNI": "avx_vnni",
+    "AMX_INT8": "amx_int8", "DOTPROD": "dotprod", "MATMUL_INT8": "i8mm", "SVE": "sve",
+}  # fmt: skip
+
+
+def usage_line(hardware: Hardware, device: Device) -> str:
+    if device.backend == "none":
+        return f"not used: {device.note or 'llama.cpp does not list it'}"
+    if device.backend == "cpu":
+        return _cpu_line(hardware)
+    pool = hardware.pool(device.pool_id)
+    memory = f"{format_bytes(pool.free_bytes)} of {format_bytes(pool.total_bytes)} free"
+    if pool.kind == "unified":
+        memory += ", shared with the CPU"
+    if device.memory_limit_bytes is not None:
+        memory += f", of which it may map {format_bytes(device.memory_limit_bytes)}"
+    name = f" as {device.ggml_name}" if device.ggml_name else ""
+    note = f"; {device.note}" if device.note else ""
+    return f"used through {_SPOKEN[device.backend]}{name}: {memory}{note}"
+
+
+def _cpu_line(hardware: Hardware) -> str:
+    cpu = hardware.cpu
+    cores = f"{cpu.n_physical_cores} core{'s' if cpu.n_physical_cores > 1 else ''}"
+    task = "used for what no accelerator holds" if hardware.accelerators else "runs everything"
+    line = f"{task}, on {cores}"
+    if cpu.quota_cores is not None:
+        line += f" (a cgroup allows {cpu.quota_cores:g})"
+    if not hardware.ggml_registries:
+        return f"{line}; whether llama.cpp works here could not be asked"
+    if lacking := features_not_built(hardware):
+        return (
+            f"{line}; slowly: this llama.cpp was built without {', '.join(lacking)}, which the "
+            'CPU has; get one: CMAKE_ARGS="-DGGML_NATIVE=on" pip install --force-reinstall '
+            "--no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
+        )
+    return line
+
+
+def features_not_built(hardware: Hardware) -> tuple[str, ...]:
+    """Instruction sets that the CPU has and this build of llama.cpp makes no use of."""
+    if not hardware.ggml_features:
+        return ()
+    return tuple(
+        flag
+        for feature, flag in _FAST_FEATURES.items()
+        if flag in hardware.cpu.isa and feature not in hardware.ggml_features
+    )

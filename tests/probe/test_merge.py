@@ -1,0 +1,201 @@
+from edgellm.probe import merge
+from edgellm.probe.cards import Card
+from edgellm.probe.catalog import Catalog, DeviceRow
+from edgellm.probe.hardware import MemoryPool
+from edgellm.probe.registry import GgmlDevice, Registry
+from edgellm.units import GIB
+
+HOST = MemoryPool("host", "host", 64 * GIB, 60 * GIB, 50e9)
+NO_CATALOG = Catalog()
+
+
+def card(name="RTX 3090", address="0000:01:00.0", vendor="nvidia", **more):
+    return Card(vendor, name, address, total_bytes=24 * GIB, free_bytes=23 * GIB, **more)
+
+
+def ggml(name="CUDA0", description="RTX 3090", registry="CUDA", **more):
+    return GgmlDevice(
+        **{
+            "name": name,
+            "description": description,
+            "type": "gpu",
+            "free_bytes": 22 * GIB,
+            "total_bytes": 24 * GIB,
+            "registry": registry,
+            **more,
+        }
+    )
+
+
+def registry(*devices, **features):
+    names = tuple(dict.fromkeys(device.registry for device in devices))
+    return Registry(devices=devices, registries=(*names, "CPU"), features=features)
+
+
+def names(pairs):
+    return [(p.card and p.card.address, p.ggml and p.ggml.name) for p in pairs]
+
+
+def place(found, told):
+    return merge.place(found, told, HOST, NO_CATALOG)
+
+
+def test_an_equal_pci_address_makes_two_views_one_card():
+    cards = [card(address="0000:01:00.0"), card(address="0000:02:00.0")]
+    told = registry(
+        ggml("CUDA0", device_id="0000:02:00.0"), ggml("CUDA1", device_id="0000:01:00.0")
+    )
+
+    pairs, notes = merge.pair(cards, told)
+
+    assert names(pairs) == [("0000:02:00.0", "CUDA0"), ("0000:01:00.0", "CUDA1")]
+    assert notes == []
+
+
+def test_of_two_backends_on_one_card_llama_cpp_takes_the_first():
+    told = registry(
+        ggml("CUDA0", device_id="0000:01:00.0"),
+        ggml("Vulkan0", registry="Vulkan", device_id="0000:01:00.0"),
+    )
+
+    pairs, _ = merge.pair([card()], told)
+
+    assert names(pairs) == [("0000:01:00.0", "CUDA0")]
+
+
+def test_virtual_devices_of_one_card_count_its_memory_once():
+    told = registry(
+        ggml("CUDA0", device_id="0000:01:00.0"), ggml("CUDA1", device_id="0000:01:00.0-v1")
+    )
+
+    pairs, _ = merge.pair([card()], told)
+
+    assert names(pairs) == [("0000:01:00.0", "CUDA0")]
+
+
+def test_without_an_address_a_unique_name_joins():
+    cards = [card("Arc A770", "0000:03:00.0", "intel"), card("Arc B580", "0000:04:00.0", "intel")]
+    told = registry(ggml("SYCL0", "Arc B580", "SYCL"), ggml("SYCL1", "Arc A770", "SYCL"))
+
+    pairs, notes = merge.pair(cards, told)
+
+    assert names(pairs) == [("0000:04:00.0", "SYCL0"), ("0000:03:00.0", "SYCL1")]
+    assert notes == []
+
+
+def test_namesakes_are_joined_in_order_when_there_are_as_many_of_each():
+    cards = [card(address="0000:01:00.0"), card(address="0000:02:00.0")]
+
+    pairs, _ = merge.pair(cards, registry(ggml("CUDA0"), ggml("CUDA1")))
+
+    assert names(pairs) == [("0000:01:00.0", "CUDA0"), ("0000:02:00.0", "CUDA1")]
+
+
+def test_when_the_counts_disagree_nothing_is_guessed_and_no_memory_counts_twice():
+    cards = [card(address="0000:01:00.0"), card(address="0000:02:00.0")]
+    told = registry(ggml("CUDA0"))  # one is hidden; which, nobody tells
+
+    pairs, notes = merge.pair(cards, told)
+
+    assert names(pairs) == [(None, "CUDA0")]
+    assert len(notes) == 2
+
+
+def test_the_only_cuda_device_is_the_only_nvidia_board():
+    jetson = Card("nvidia", "Orin (nvgpu)", None, is_unified=True)
+    told = registry(ggml("CUDA0", "Orin", type="igpu", device_id="0000:00:00.0"))
+
+    pairs, _ = merge.pair([jetson], told)
+
+    assert names(pairs) == [(None, "CUDA0")]
+    assert pairs[0].card is jetson
+
+
+def test_another_vendors_card_is_never_joined():
+    pairs, _ = merge.pair([card("RX 580", vendor="amd")], registry(ggml("CUDA0")))
+
+    assert names(pairs) == [(None, "CUDA0"), ("0000:01:00.0", None)]
+
+
+def test_the_vendors_free_memory_goes_before_llama_cpps():
+    told = registry(ggml(device_id="0000:01:00.0"))
+    placed = place(merge.Pair(card(), told.devices[0]), told)
+
+    assert placed.own_pool == MemoryPool("0000:01:00.0", "dedicated", 24 * GIB, 23 * GIB)
+
+
+def test_a_card_that_only_llama_cpp_sees_has_the_memory_it_says():
+    told = registry(ggml("Vulkan0", "Intel(R) Arc(tm) A770", "Vulkan"))
+    placed = place(merge.Pair(None, told.devices[0]), told)
+
+    assert placed.device.id == "Vulkan0"
+    assert placed.device.vendor == "intel"
+    assert placed.own_pool == MemoryPool("Vulkan0", "dedicated", 24 * GIB, 22 * GIB)
+
+
+def test_free_memory_above_the_total_is_not_believed():
+    device = ggml("Vulkan0", "Intel", "Vulkan", free_bytes=99 * GIB)
+    placed = place(merge.Pair(None, device), registry(device))
+
+    assert placed.own_pool.free_bytes == placed.own_pool.total_bytes
+
+
+def test_an_integrated_gpu_lives_in_the_hosts_memory_and_may_map_a_part():
+    device = ggml("Vulkan0", "Intel UHD", "Vulkan", type="igpu", total_bytes=31 * GIB)
+    placed = place(merge.Pair(None, device), registry(device))
+
+    assert placed.own_pool is None
+    assert placed.device.pool_id == "host"
+    assert placed.device.memory_limit_bytes == 31 * GIB
+    assert merge.unify(HOST, [placed], NO_CATALOG).kind == "unified"
+
+
+def test_an_integrated_gpu_beside_a_card_is_left_alone():
+    told = registry(
+        ggml("Vulkan0", "RTX 3090", "Vulkan"), ggml("Vulkan1", "Intel UHD", "Vulkan", type="igpu")
+    )
+    placed = place(merge.Pair(None, told.devices[1]), told)
+
+    assert placed.device.backend == "none"
+    assert "integrated" in placed.device.note
+
+
+def test_the_cpu_in_a_gpus_clothes_is_not_used():
+    device = ggml("Vulkan0", "llvmpipe (LLVM 15.0.6, 256 bits)", "Vulkan")
+    placed = place(merge.Pair(None, device), registry(device))
+
+    assert placed.device.backend == "none"
+    assert placed.own_pool is None
+
+
+def test_a_card_older_than_the_builds_code_is_named_with_the_fix():
+    told = registry(ggml(device_id="0000:01:00.0"), CUDA={"ARCHS": "750,890"})
+    placed = place(merge.Pair(card(architecture="sm_61"), told.devices[0]), told)
+
+    assert placed.device.backend == "none"
+    assert "7.5, the card has 6.1" in placed.device.note
+    assert "CMAKE_ARGS" in placed.device.note
+
+
+def test_a_backend_that_is_there_and_lists_nothing_is_told_from_one_that_is_missing():
+    there = Registry(devices=(), registries=("CUDA", "CPU"))
+    missing = Registry(devices=(), registries=("CPU",))
+
+    assert "CUDA_VISIBLE_DEVICES" in place(merge.Pair(card(), None), there).device.note
+    assert "-DGGML_CUDA=on" in place(merge.Pair(card(), None), missing).device.note
+    assert "could not be read" in place(merge.Pair(card(), None), None).device.note
+
+
+def test_a_drivers_figure_far_from_the_known_one_is_a_misread_unit():
+    row = DeviceRow(
+        name="x", vendor="nvidia", match=("RTX 3090",), bandwidth_gb_s=936, source="", date=""
+    )
+    known = Catalog(device=(row,))
+
+    def bandwidth(told):
+        found = merge.Pair(card(bandwidth_bytes_s=told), None)
+        return merge.place(found, None, HOST, known).own_pool.bandwidth_bytes_s
+
+    assert bandwidth(468e9) == 936e9
+    assert bandwidth(950e9) == 950e9
+    assert bandwidth(None) == 936e9
