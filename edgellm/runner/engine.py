@@ -20,9 +20,11 @@ class Engine(Protocol):
     ready: Ready | None
     gauge: Gauge | None
     n_restarts: int
-    pid: int | None
     failure: EdgellmError | None
     log: deque[str]
+
+    @property
+    def pid(self) -> int | None: ...
 
     async def start(self) -> None:
         """Returns when ready. Raises BadGGUF, DoesNotFit, WorkerDied."""

@@ -1,0 +1,160 @@
+"""The loop, over the strict fake: told exactly once, whatever comes in which order."""
+
+import itertools
+
+from runner_fakes import VOCABULARY, FakeBackend, answer
+
+from edgellm.chat.messages import GenerateParams, Regex, SamplingParams
+from edgellm.runner.embedding import pack
+from edgellm.runner.messages import (
+    Cancel,
+    Delta,
+    Done,
+    Embed,
+    Embedded,
+    Gauge,
+    Generate,
+    Rejected,
+    Shutdown,
+    Tokenize,
+    Tokenized,
+)
+from edgellm.runner.scheduler import Limits, Scheduler
+from edgellm.runner.worker import Compiled, Worker
+
+LIMITS = Limits(n_cells=400, n_ctx_seq=100, n_batch=32, n_seq_max=4, n_ids=8, shares_prefixes=True)
+
+
+def serve(*arrivals, embeds=False, end_after=None):
+    """Feed one list of messages a step, then run dry and shut down. What was told, in order."""
+    queue, told = [list(messages) for messages in arrivals], []
+    backend = FakeBackend(LIMITS, end_after=end_after)
+    ticks = itertools.count()
+
+    def take(wait):
+        if queue:
+            return queue.pop(0)
+        return [Shutdown()] if wait else []
+
+    def prepare(request):
+        try:
+            backend.compile(request.params.structure)
+        except Exception as error:  # noqa: BLE001 - the fake's own refusal, passed on
+            queue.insert(0, [Compiled(request, error)])
+
+    Worker(
+        backend,
+        Scheduler(LIMITS),
+        take=take,
+        tell=told.extend,
+        prepare=prepare,
+        clock=lambda: next(ticks) * 0.01,
+        embeds=embeds,
+    ).run()
+    return told
+
+
+def text_of(told, request_id):
+    return "".join(m.text for m in told if isinstance(m, Delta) and m.request_id == request_id)
+
+
+def endings(told, request_id):
+    kinds = Done | Rejected
+    return [m for m in told if isinstance(m, kinds) and m.request_id == request_id]
+
+
+def greedy(n, **more):
+    return GenerateParams(SamplingParams(temperature=0), max_tokens=n, **more)
+
+
+def shown(tokens):
+    return "".join(f"{token} " for token in tokens)
+
+
+def test_the_text_is_the_models_and_the_end_comes_once():
+    told = serve([Generate(1, (5, 6), greedy(6))])
+    assert text_of(told, 1) == shown(answer([5, 6], 6))
+    (done,) = endings(told, 1)
+    assert (done.reason, done.n_prompt, done.n_output) == ("length", 2, 6)
+
+
+def test_every_token_is_counted_once_in_the_deltas():
+    told = serve([Generate(1, (5, 6), greedy(6))])
+    assert sum(m.n_tokens for m in told if isinstance(m, Delta)) == 6
+
+
+def test_an_end_token_is_not_part_of_the_text():
+    told = serve([Generate(1, (5, 6), greedy(9))], end_after=3)
+    assert text_of(told, 1) == shown(answer([5, 6], 2))
+    assert endings(told, 1)[0].reason == "stop"
+
+
+def test_a_stop_string_ends_the_answer_and_is_not_shown():
+    want = shown(answer([5, 6], 9))
+    stop = want[4:9]
+    told = serve([Generate(1, (5, 6), greedy(9, stop=(stop,)))])
+    assert text_of(told, 1) == want[: want.index(stop)]
+    assert endings(told, 1)[0].reason == "stop"
+
+
+def test_a_cancelled_request_ends_within_a_step_and_its_neighbour_goes_on():
+    told = serve([Generate(1, (5,), greedy(50)), Generate(2, (6,), greedy(20))], [], [Cancel(1)])
+    assert [m.reason for m in endings(told, 1)] == ["cancelled"]
+    assert endings(told, 1)[0].n_output <= 3
+    assert text_of(told, 2) == shown(answer([6], 20))
+
+
+def test_one_bad_request_is_told_so_and_disturbs_nobody():
+    told = serve([Generate(1, (5,) * 200, greedy(5)), Generate(2, (6,), greedy(5))])
+    assert endings(told, 1)[0].http_status == 400
+    assert text_of(told, 2) == shown(answer([6], 5))
+
+
+def test_an_empty_prompt_is_refused():
+    assert endings(serve([Generate(1, (), greedy(5))]), 1)[0].http_status == 400
+
+
+def test_a_structure_that_cannot_be_compiled_is_the_requests_own_fault():
+    told = serve([Generate(1, (5,), greedy(5, structure=Regex("(")))], [])
+    assert endings(told, 1)[0].http_status == 400
+
+
+def test_a_request_cancelled_while_its_structure_compiles_is_never_started():
+    request = Generate(1, (5,), greedy(5, structure=Regex("a")))
+    told = serve([request, Cancel(1)], [])
+    assert text_of(told, 1) == ""
+
+
+def test_an_embedding_model_embeds_and_does_not_generate():
+    told = serve([Embed(1, ("ab", "cde")), Generate(2, (5,), greedy(5))], embeds=True)
+    (embedded,) = [m for m in told if isinstance(m, Embedded)]
+    assert embedded.vectors == (b"\x02" * 4, b"\x03" * 4)
+    assert endings(told, 2)[0].http_status == 400
+
+
+def test_a_text_model_does_not_embed():
+    assert endings(serve([Embed(1, ("ab",))]), 1)[0].http_status == 400
+
+
+def test_an_input_too_long_to_embed_is_refused_with_both_numbers():
+    (rejected,) = endings(serve([Embed(1, ("a" * 50,))], embeds=True), 1)
+    assert "50 tokens" in rejected.message
+    assert "32" in rejected.message
+
+
+def test_tokenize_answers_with_ids():
+    (reply,) = [m for m in serve([Tokenize(9, "ab", True)]) if isinstance(m, Tokenized)]
+    assert reply.tokens == tuple(3 + ord(c) % (VOCABULARY - 3) for c in "ab")
+
+
+def test_the_last_gauge_says_that_all_is_done():
+    told = serve([Generate(1, (5, 6), greedy(6)), Generate(2, (5, 7), greedy(6))])
+    last = [m for m in told if isinstance(m, Gauge)][-1]
+    assert (last.n_running, last.n_waiting, last.n_decoded, last.n_prompt) == (0, 0, 12, 4)
+
+
+def test_inputs_are_packed_in_order_without_cutting_any():
+    inputs = [[1] * n for n in (5, 5, 5, 20, 30, 1, 1, 1, 1, 1)]
+    batches = list(pack(inputs, n_batch=32, n_seq_max=4))
+    assert [x for batch in batches for x in batch] == inputs
+    assert all(sum(map(len, b)) <= 32 and len(b) <= 4 for b in batches)
