@@ -65,6 +65,7 @@ class _CpuPrefill(_Row, frozen=True, kw_only=True):
 class _Speed(_Row, frozen=True, kw_only=True):
     unknown_low: float
     unknown_high: float
+    step_us: float
     hop_us: float
     link_gb_s: float
     moe_prefill_ratio: float
@@ -178,6 +179,7 @@ def _speed(file: _Speed) -> SpeedProfile:
             CpuPrefill(row.isa, row.gflops_per_core * 1e9) for row in file.cpu_prefill
         ),
         unknown_spread=Spread(file.unknown_low, file.unknown_high),
+        step_s=file.step_us / 1e6,
         hop_s=file.hop_us / 1e6,
         link_bytes_s=file.link_gb_s * _GB,
         moe_prefill_ratio=file.moe_prefill_ratio,

@@ -20,6 +20,10 @@ from edgellm.selector.plan import KVType
 _F32 = 4
 _INPUT_BYTES = 24  # of one token in a batch: its id, position, cell index and sequence
 
+# Rows of n_embd that an MoE block keeps beside two for each expert used.
+_MOE_ROWS_USUAL = 5.0
+_MOE_ROWS = {"gpt-oss": 7.5}
+
 # How much of a dense layer, or of its experts, is in its largest tensor: ffn_down of a Q4_K_M mix,
 # Q6_K beside two Q4_K tensors of the same shape.
 _LARGEST_TENSOR_RATIO = 0.42
@@ -171,11 +175,14 @@ def feed_forward_bytes(spec: ModelSpec, shape: ContextShape) -> int:
         MoE     4 × ub × (2 × n_expert_used + 5) × n_embd
 
     Exact for Llama-70B, Gemma-27B, Qwen3-8B and Qwen3-MoE with few outputs; measured through
-    llama.cpp's own graph_reserve.
+    llama.cpp's own graph_reserve. gpt-oss adds the biases of its experts; a pure state-space
+    model has no n_ff, and its inner width is about four times n_embd all told.
     """
-    dense = 12 * shape.n_tokens * (spec.n_ff + spec.n_embd)
-    moe = 4 * shape.n_tokens * (2 * spec.n_expert_used + 5) * spec.n_embd
-    return moe if spec.n_expert else dense
+    if spec.n_expert:
+        rows = 2 * spec.n_expert_used + _MOE_ROWS.get(spec.architecture, _MOE_ROWS_USUAL)
+        return int(_F32 * shape.n_tokens * rows * spec.n_embd)
+    n_ff = spec.n_ff or 4 * spec.n_embd
+    return 12 * shape.n_tokens * (n_ff + spec.n_embd)
 
 
 def attention_bytes(spec: ModelSpec, shape: ContextShape) -> int:

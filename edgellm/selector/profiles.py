@@ -63,6 +63,7 @@ class SpeedProfile:
     families: tuple[BackendFamily, ...]
     cpu_prefill: tuple[CpuPrefill, ...]
     unknown_spread: Spread  # on top of a family's, when the bandwidth is a guess
+    step_s: float  # scheduling and sampling around a step, whatever the model
     hop_s: float  # one activation from a device to the next, for a token
     link_bytes_s: float  # weights copied from the host to a device
     moe_prefill_ratio: float  # of the flops that a dense model reaches

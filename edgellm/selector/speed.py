@@ -1,11 +1,12 @@
 """How fast: tokens a second as a range, from bytes read, bandwidth and a constant for each layer.
 
-    decode   t = Σ over devices [ layers × c  +  bytes read / (efficiency × bandwidth) ] + hops
+    decode   t = Σ over devices [ layers × c  +  bytes read / (efficiency × bandwidth) ] + fixed
     prefill  t = Σ over devices   max(2 × active parameters × ub / F, bytes touched / (eff × bw))
 
-One stream passes through a layer split one device after the other, so times add and bandwidths
-do not. The constants are fits over published benchmarks by backend family (profiles/speed.toml).
-A bandwidth that nobody knows is assumed, and the range says so by its width.
+`fixed` is what a step costs whatever the model, and the hops between devices. One stream passes
+through a layer split one device after the other, so times add and bandwidths do not. The constants
+are fits over published benchmarks by backend family (profiles/speed.toml). A bandwidth that nobody
+knows is assumed, and the range says so by its width.
 """
 
 from collections.abc import Sequence
@@ -39,7 +40,7 @@ def decode_tok_s(
     """One stream, with `depth` tokens in its cache."""
     working = [share for share in shares if share.layers]
     stages = [_decode_stage(spec, shape, share, hardware, profile, depth) for share in working]
-    return _rate(1, stages, profile.hop_s * (len(working) - 1))
+    return _rate(1, stages, _fixed_s(working, profile))
 
 
 def prefill_tok_s(
@@ -53,7 +54,7 @@ def prefill_tok_s(
     working = [share for share in shares if share.layers]
     offloads = any(share.device_id != "cpu" for share in working)
     stages = [_prefill_stage(spec, shape, share, hardware, profile, offloads) for share in working]
-    return _rate(shape.n_tokens, stages, profile.hop_s * (len(working) - 1))
+    return _rate(shape.n_tokens, stages, _fixed_s(working, profile))
 
 
 def active_bytes(spec: ModelSpec, layer: LayerSpec, n_tokens: int = 1) -> int:
@@ -142,9 +143,13 @@ def _cpu_flops_s(hardware: Hardware, profile: SpeedProfile) -> float | None:
     return row.flops_s_per_core * cpu.n_physical_cores if row else None
 
 
-def _rate(n_tokens: int, stages: Sequence[_Stage], hops_s: float) -> Range:
+def _fixed_s(working: Sequence[Share], profile: SpeedProfile) -> float:
+    return profile.step_s + profile.hop_s * (len(working) - 1)
+
+
+def _rate(n_tokens: int, stages: Sequence[_Stage], fixed_s: float) -> Range:
     """Every stage slow at once is the p10; it errs to the wide side when there are several."""
-    slow = sum(stage.time_s / stage.spread.low for stage in stages) + hops_s
-    usual = sum(stage.time_s for stage in stages) + hops_s
-    fast = sum(stage.time_s / stage.spread.high for stage in stages) + hops_s
+    slow = sum(stage.time_s / stage.spread.low for stage in stages) + fixed_s
+    usual = sum(stage.time_s for stage in stages) + fixed_s
+    fast = sum(stage.time_s / stage.spread.high for stage in stages) + fixed_s
     return Range(n_tokens / slow, n_tokens / usual, n_tokens / fast)

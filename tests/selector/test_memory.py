@@ -115,6 +115,30 @@ def test_with_all_layers_elsewhere_the_host_keeps_the_inputs(spec, mib):
     assert (total - output_bytes(spec, shape())) / MIB == pytest.approx(mib, abs=0.5)
 
 
+# n_ctx, sequences, unified, micro-batch, MiB: llama.cpp 0c1e57098 on a CPU, no_alloc, flash
+# attention on, n_outputs_max = the sequences
+@pytest.mark.parametrize(
+    ("spec", "n_ctx", "n_seq_max", "kv_unified", "n_ubatch", "mib"),
+    [
+        (specs.dense(), 4096, 1, True, 512, 120.01),
+        (specs.dense(), 32768, 4, True, 512, 148.01),
+        (specs.dense(), 32768, 4, False, 512, 124.01),
+        (specs.dense(), 8192, 1, True, 1024, 248.02),
+        (specs.llama_70b(), 4096, 1, True, 512, 236.01),
+        (specs.llama_70b(), 32768, 4, True, 512, 264.01),
+        (specs.llama_70b(), 8192, 1, True, 1024, 480.02),
+        (specs.llama2_13b(), 4096, 1, True, 512, 125.01),
+        (specs.llama2_13b(), 32768, 4, False, 512, 129.01),
+        (specs.moe(), 4096, 1, True, 512, 92.01),
+        (specs.moe(), 32768, 4, True, 512, 120.01),
+    ],
+)
+def test_on_a_cpu_the_compute_buffer_is_exact(spec, n_ctx, n_seq_max, kv_unified, n_ubatch, mib):
+    context = ContextShape(n_ctx, n_seq_max, n_ubatch, n_seq_max, kv_unified=kv_unified)
+    total = host_compute_bytes(spec, context, n_layers=spec.n_layers + 1, n_accelerators=0)
+    assert (total - output_bytes(spec, context)) / MIB == pytest.approx(mib, abs=0.02)
+
+
 def test_two_devices_work_as_a_pipeline_with_four_copies_of_the_inputs():
     spec = specs.llama_70b()
     first = device_mib(spec, shape(), n_accelerators=2, holds_head=False)
