@@ -88,11 +88,15 @@ class Store:
         return tuple(part for folder in repo_folders(self.root) for part in _partials(folder))
 
     def find(self, reference: HubReference) -> Path | None:
-        """The first file of the model, if all of it is here. No network."""
-        try:
-            return self._choose(reference).path
-        except ModelNotFound:
-            return None
+        """The first file of the model, if all of it is here. No network.
+
+        Of the revision's own commit if it is there, else of any: an old copy beats none.
+        """
+        folder = RepoFolder(self.root, reference.repo)
+        for revision in (reference.revision, None):
+            with contextlib.suppress(ModelNotFound):
+                return _pick([*_models(folder, revision)], reference).path
+        return None
 
     def fetch(
         self,
@@ -135,29 +139,32 @@ class Store:
             freed = _remove_partials(folder, reference)
             if freed and not self.find(reference):
                 return freed
-            model = self._choose(reference, only=True)
-            return freed + folder.unlink(set(model.files))
+            return freed + folder.unlink(set(_only([*_models(folder)], reference).files))
         except OSError as error:
             raise storage_error(error, self.root) from error
 
-    def _choose(self, reference: HubReference, only: bool = False) -> StoredModel:
-        folder = RepoFolder(self.root, reference.repo)
-        models = [*_models(folder, reference.revision)] or [*_models(folder)]
-        if reference.file is not None:
-            models = [model for model in models if reference.file in model.files]
-        if not models:
-            raise ModelNotFound(
-                f"hf.co/{reference.repo} is not on this disk", hint="edgellm list shows what is"
-            )
-        labels = sorted({model.quant for model in models})
-        if only and reference.quant is None and len(labels) > 1:
-            raise BadRequest(
-                f"hf.co/{reference.repo} is here as {', '.join(labels)}",
-                hint="say which: add :QUANT",
-            )
-        newest = {model.files[0]: model for model in sorted(models, key=_modified)}
-        listing = group_files(RepoFile(path, 0) for m in newest.values() for path in m.files)
-        return newest[choose_files(listing, reference.quant).files[0].path]
+
+def _pick(models: Sequence[StoredModel], reference: HubReference) -> StoredModel:
+    """The newest that the reference means. Raises ModelNotFound."""
+    if reference.file is not None:
+        models = [model for model in models if reference.file in model.files]
+    if not models:
+        raise ModelNotFound(
+            f"hf.co/{reference.repo} is not on this disk", hint="edgellm list shows what is"
+        )
+    newest = {model.files[0]: model for model in sorted(models, key=_modified)}
+    listing = group_files(RepoFile(path, 0) for m in newest.values() for path in m.files)
+    return newest[choose_files(listing, reference.quant).files[0].path]
+
+
+def _only(models: Sequence[StoredModel], reference: HubReference) -> StoredModel:
+    """The same, but what would be a choice is a question back. Raises BadRequest."""
+    labels = sorted({model.quant for model in models})
+    if reference.quant is None and reference.file is None and len(labels) > 1:
+        raise BadRequest(
+            f"hf.co/{reference.repo} is here as {', '.join(labels)}", hint="say which: add :QUANT"
+        )
+    return _pick(models, reference)
 
 
 def _download_all(

@@ -1,6 +1,7 @@
-from pathlib import Path
+import ctypes
 
 import pytest
+from models_fakes import ggml_library
 
 from edgellm.errors import BadGGUF
 from edgellm.models.quants import BY_ID, BY_NAME, FILE_TYPES, tensor_bytes
@@ -8,14 +9,7 @@ from edgellm.models.quants import BY_ID, BY_NAME, FILE_TYPES, tensor_bytes
 
 @pytest.mark.model
 def test_every_type_has_the_block_that_the_engine_has():
-    import ctypes
-
-    import llama_cpp
-
-    library = next((Path(llama_cpp.__file__).parent / "lib").glob("libggml-base.*"), None)
-    if library is None:
-        pytest.skip("libggml-base is not a file of its own in this build")
-    ggml = ctypes.CDLL(str(library))
+    ggml = ctypes.CDLL(str(ggml_library()))
     ggml.ggml_blck_size.restype = ctypes.c_int64
     ggml.ggml_type_size.restype = ctypes.c_size_t
     ggml.ggml_type_name.restype = ctypes.c_char_p
