@@ -9,10 +9,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
-from threading import Thread
 from typing import TypeVar
 
 from edgellm.probe import amd, bandwidth, catalog, host, merge, nvidia, pci, registry
+from edgellm.probe.asking import ask
 from edgellm.probe.cards import Card
 from edgellm.probe.evidence import Evidence
 from edgellm.probe.hardware import Device, Hardware, MemoryPool
@@ -35,9 +35,9 @@ def detect(sources: Sources | None = None, *, measure_bandwidth: bool = True) ->
 def examine(evidence: Evidence, *, measure_bandwidth: bool = True) -> Hardware:
     """As `detect`; afterwards the evidence tells what each source said."""
     asked_s = time.monotonic()
-    asking_host = _ask(lambda: host.read(evidence))
-    asking_pci = _ask(lambda: pci.scan(evidence))
-    asking = [(name, _ask(partial(read, evidence)), s) for name, read, s in VENDORS]
+    asking_host = ask(lambda: host.read(evidence))
+    asking_pci = ask(lambda: pci.scan(evidence))
+    asking = [(name, ask(partial(read, evidence)), s) for name, read, s in VENDORS]
 
     def answer(name: str, future: "Future[T]", limit_s: float, otherwise: T) -> T:
         left_s = max(0.0, asked_s + limit_s - time.monotonic())
@@ -48,7 +48,7 @@ def examine(evidence: Evidence, *, measure_bandwidth: bool = True) -> Hardware:
     cards = [card for name, future, s in asking for card in answer(name, future, s, ())]
     cards += _unclaimed(on_pci, cards)
     # Only now: llama.cpp's own look at a card takes some of the memory that was read as free.
-    asking_ggml = _ask(lambda: registry.read(evidence))
+    asking_ggml = ask(lambda: registry.read(evidence))
     ggml = _answer(evidence, "ggml", asking_ggml, registry.TIMEOUT_S + 1.0, None)
     if measure_bandwidth:
         cores = machine.cpu.n_physical_cores
@@ -101,25 +101,11 @@ def _unclaimed(on_pci: tuple[pci.PciDevice, ...], cards: list[Card]) -> list[Car
     ]
 
 
-def _ask(reader: Callable[[], T]) -> "Future[T]":
-    """In a daemon thread: one that hangs in the kernel must not keep the program from ending."""
-    future: Future[T] = Future()
-
-    def work() -> None:
-        try:
-            future.set_result(reader())
-        except Exception as error:  # noqa: BLE001 - a reader's bug costs its fields, no more
-            future.set_exception(error)
-
-    Thread(target=work, name="probe", daemon=True).start()
-    return future
-
-
 def _answer(evidence: Evidence, name: str, future: "Future[T]", limit_s: float, otherwise: T) -> T:
     try:
         return future.result(timeout=limit_s)
     except TimeoutError:
         evidence.fault(name, f"no answer within {limit_s:.0f} s")
-    except Exception as error:  # noqa: BLE001 - see _ask
+    except Exception as error:  # noqa: BLE001 - a reader's bug costs its fields, no more
         evidence.fault(name, f"the reader failed: {type(error).__name__}: {error}")
     return otherwise

@@ -9,10 +9,13 @@ from typing import TypeVar
 
 import msgspec
 
+from edgellm.probe.asking import ask
 from edgellm.probe.hardware import SourceFault
 from edgellm.probe.sources import Output, Silence, Sources, capture_name
 
 T = TypeVar("T")
+
+_FILE_S = 1.0  # the kernel answers in microseconds, or never
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class Evidence:
         self._sources = sources
         self._testimonies: list[Testimony] = []
         self._faults: list[SourceFault] = []
+        self._stuck: set[str] = set()  # folders of a driver that hung
         self.listed: dict[str, None] = {}  # every path that a pattern found, once
         self.links: dict[str, str] = {}  # where links led
 
@@ -48,13 +52,25 @@ class Evidence:
 
     def text(self, path: str) -> str | None:
         """The file without blanks and NULs around it; an empty one says nothing."""
-        answer = self._sources.read_text(path)
+        folder = path.rpartition("/")[0]
+        if folder in self._stuck:
+            return None
+        answer = self._read(path)
         self._testimonies.append(Testimony(path, answer))
         if isinstance(answer, Silence):
             if answer.kind != "absent":
                 self.fault(path, answer.message)
             return None
         return answer.strip("\x00 \t\r\n") or None
+
+    def _read(self, path: str) -> str | Silence:
+        """A driver that is stuck makes a read hang; its other files are then left alone."""
+        try:
+            return ask(lambda: self._sources.read_text(path)).result(timeout=_FILE_S)
+        except TimeoutError:
+            if path.startswith("/sys/"):
+                self._stuck.add(path.rpartition("/")[0])
+            return Silence("timeout", f"no answer within {_FILE_S:g} s")
 
     def number(self, path: str) -> int | None:
         """A file that holds one whole number, as most of sysfs does."""

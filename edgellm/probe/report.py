@@ -14,7 +14,9 @@ from edgellm.units import DASH, GIB, format_bytes
 
 _HEADINGS = ("DEVICE", "NAME", "BACKEND", "FREE / TOTAL", "BANDWIDTH", "ARCH", "LINK")
 _GAP = "  "
-_LEAST_NAME = 12
+_NAME = 1  # the column that gives way
+_LEAST_NAME = 16
+_LEAST_COLUMNS = 4
 
 
 def as_text(hardware: Hardware, width: int = 100) -> str:
@@ -101,14 +103,20 @@ def _row(hardware: Hardware, device: Device) -> tuple[str, ...]:
 
 
 def _table(rows: Sequence[tuple[str, ...]], width: int) -> list[str]:
-    """Columns nobody fills are left out; the name gives way when the line is too long."""
+    """Columns that nobody fills are left out. In a narrow place names are cut, then columns go,
+    the last ones first."""
     filled = [i for i in range(len(_HEADINGS)) if any(row[i] != DASH for row in rows)]
     cells = [[row[i] for i in filled] for row in (_HEADINGS, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(filled))]
-    excess = sum(widths) + len(_GAP) * (len(widths) - 1) - width
-    widths[1] = max(_LEAST_NAME, widths[1] - max(0, excess))
+    while (excess := sum(widths) + len(_GAP) * (len(widths) - 1) - width) > 0:
+        if widths[_NAME] - excess >= _LEAST_NAME:
+            widths[_NAME] -= excess
+        elif len(widths) > _LEAST_COLUMNS:
+            widths.pop()
+        else:
+            break
     return [
-        _GAP.join(_cut(cell, n).ljust(n) for cell, n in zip(row, widths, strict=True)).rstrip()
+        _GAP.join(_cut(cell, n).ljust(n) for cell, n in zip(row, widths, strict=False)).rstrip()
         for row in cells
     ] + [""]
 
