@@ -244,8 +244,13 @@ def group_files(files: Iterable[RepoFile]) -> Listing:
     return Listing(tuple(sorted(grouped, key=lambda model: model.size_bytes)), tuple(sidecars))
 
 
-def choose_files(listing: Listing, quant: str | None = None) -> ModelFiles:
-    """The model with this label, or the default one. Raises ModelNotFound, BadRequest."""
+def choose_files(listing: Listing, quant: str | None = None, file: str | None = None) -> ModelFiles:
+    """The model with this file, or this label, or the default one.
+
+    Raises ModelNotFound, BadRequest when the label fits several.
+    """
+    if file is not None:
+        return _with_file(listing, file)
     whole = [model for model in listing.models if not model.missing and not model.unservable]
     if not whole:
         raise ModelNotFound("the repository has no complete GGUF model", hint=_why_not(listing))
@@ -264,6 +269,13 @@ def choose_files(listing: Listing, quant: str | None = None) -> ModelFiles:
         labels = ", ".join(dict.fromkeys(model.quant for model in whole))
         raise ModelNotFound(f"the repository has no {quant}", hint=f"it has {labels}")
     return whole[0]
+
+
+def _with_file(listing: Listing, path: str) -> ModelFiles:
+    for model in listing.models:
+        if any(file.path == path for file in model.files):
+            return model
+    raise ModelNotFound(f"the repository has no model {path}", hint="edgellm show lists its files")
 
 
 def _labelled(models: Sequence[ModelFiles], label: str) -> list[ModelFiles]:

@@ -146,15 +146,14 @@ class Store:
 
 def _pick(models: Sequence[StoredModel], reference: HubReference) -> StoredModel:
     """The newest that the reference means. Raises ModelNotFound."""
-    if reference.file is not None:
-        models = [model for model in models if reference.file in model.files]
     if not models:
         raise ModelNotFound(
             f"hf.co/{reference.repo} is not on this disk", hint="edgellm list shows what is"
         )
     newest = {model.files[0]: model for model in sorted(models, key=_modified)}
     listing = group_files(RepoFile(path, 0) for m in newest.values() for path in m.files)
-    return newest[choose_files(listing, reference.quant).files[0].path]
+    chosen = choose_files(listing, reference.quant, reference.file)
+    return newest[chosen.files[0].path]
 
 
 def _only(models: Sequence[StoredModel], reference: HubReference) -> StoredModel:

@@ -238,6 +238,14 @@ def test_two_models_with_one_label_must_be_told_apart():
         choose_files(listing("a-Q8_0.gguf", "b-Q8_0.gguf"), "Q8_0")
 
 
+def test_a_file_named_in_full_is_taken_with_all_its_parts():
+    found = listing("a-Q8_0-00001-of-00002.gguf", "a-Q8_0-00002-of-00002.gguf", "b-Q8_0.gguf")
+    assert choose_files(found, file="b-Q8_0.gguf").files[0].path == "b-Q8_0.gguf"
+    assert len(choose_files(found, file="a-Q8_0-00002-of-00002.gguf").files) == 2
+    with pytest.raises(ModelNotFound, match=r"c\.gguf"):
+        choose_files(found, file="c.gguf")
+
+
 def test_a_missing_label_lists_those_that_are_there():
     with pytest.raises(ModelNotFound) as raised:
         choose_files(listing("m-Q8_0.gguf", "m-F16.gguf"), "Q2_K")

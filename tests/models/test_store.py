@@ -74,7 +74,9 @@ def test_a_fetched_model_is_whole_linked_read_only_and_found(
     assert blob.stat().st_mode & 0o777 == 0o444
     assert store.find(HubReference(REPO)) == path
     assert store.find(HubReference(REPO, "Q8_0")) == path
+    assert store.find(HubReference(REPO, file="tiny-Q8_0.gguf")) == path
     assert store.find(HubReference(REPO, "Q4_0")) is None
+    assert store.find(HubReference(REPO, file="other.gguf")) is None
     assert store.find(HubReference("org/other")) is None
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert seen[-1] == (len(DATA), len(DATA))
