@@ -18,7 +18,7 @@ from typing import Final
 
 from edgellm.errors import StorageError
 from edgellm.models.digest import Digest
-from edgellm.models.journal import write_atomically
+from edgellm.models.journal import sync_folder, write_atomically
 from edgellm.models.names import RepoFile, is_safe_path
 
 _FOLDER: Final = re.compile(r"models--([A-Za-z0-9][A-Za-z0-9._-]*?)--([A-Za-z0-9][A-Za-z0-9._-]*)")
@@ -49,8 +49,8 @@ class RepoFolder:
     def blob(self, digest: Digest) -> Path:
         return self.path / "blobs" / digest.hex
 
-    def lock(self, digest: Digest) -> Path:
-        return self._locks / f"{digest.hex}.lock"
+    def lock(self, digest_hex: str) -> Path:
+        return self._locks / f"{digest_hex}.lock"
 
     def snapshots(self, revision: str | None = None) -> list[Path]:
         """Of every commit, or of the one that `revision` means."""
@@ -74,6 +74,7 @@ class RepoFolder:
         except OSError:  # a file system without symbolic links
             os.link(blob, fresh)
         fresh.replace(link)
+        sync_folder(link.parent)
         return link
 
     def write_ref(self, revision: str, commit: str) -> None:

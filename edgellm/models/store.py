@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from edgellm.errors import BadRequest, ModelNotFound
+from edgellm.errors import BadRequest, ModelNotFound, StorageError
 from edgellm.models.cache_layout import (
     RepoFolder,
     children,
@@ -31,6 +31,7 @@ from edgellm.models.download import (
 )
 from edgellm.models.hub import Hub, Repository
 from edgellm.models.journal import SUFFIX, journal_of, read_entry
+from edgellm.models.lock import locked
 from edgellm.models.names import (
     HubReference,
     ModelFiles,
@@ -90,10 +91,14 @@ class Store:
     def find(self, reference: HubReference) -> Path | None:
         """The first file of the model, if all of it is here. No network.
 
-        Of the revision's own commit if it is there, else of any: an old copy beats none.
+        "main" is satisfied by any commit, if its own isn't here: an old copy beats none. The path
+        is that of a link, and must stay one: llama.cpp finds the other parts by its name.
         """
         folder = RepoFolder(self.root, reference.repo)
-        for revision in (reference.revision, None):
+        wanted = (
+            (reference.revision, None) if reference.revision == "main" else (reference.revision,)
+        )
+        for revision in wanted:
             with contextlib.suppress(ModelNotFound):
                 return _pick([*_models(folder, revision)], reference).path
         return None
@@ -178,7 +183,7 @@ def _download_all(
         digest = Digest.of(file)
         blob = folder.blob(digest)
         if not is_complete(blob, digest):
-            download(hub, file, blob, folder.lock(digest), terms, all_together)
+            download(hub, file, blob, folder.lock(digest.hex), terms, all_together)
         before_bytes += file.size_bytes
         progress(before_bytes, total_bytes, None)
 
@@ -216,10 +221,15 @@ def _remove_partials(folder: RepoFolder, reference: HubReference) -> int:
             continue
         if reference.quant not in (None, quant_label(part.file)):
             continue
-        part.path.unlink(missing_ok=True)
-        journal_of(part.path).unlink(missing_ok=True)
+        with locked(folder.lock(part.path.name.removesuffix(SUFFIX)), on_wait=_refuse_running):
+            part.path.unlink(missing_ok=True)
+            journal_of(part.path).unlink(missing_ok=True)
         freed += part.done_bytes
     return freed
+
+
+def _refuse_running() -> None:
+    raise StorageError("it is being downloaded right now", hint="stop the download first")
 
 
 def _missing_bytes(folder: RepoFolder, file: RepoFile) -> int:

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import os
 import random
@@ -12,7 +13,7 @@ import pytest
 from hub_server import Corrupt, Cut, HubServer, NoRanges, Stall, Status
 
 from edgellm.errors import BadRequest, ModelNotFound, NetworkError, Offline, StorageError
-from edgellm.models.download import Pace, Terms
+from edgellm.models.download import Pace, Terms, storage_error
 from edgellm.models.hub import HuggingFaceHub, Repository
 from edgellm.models.names import HubReference, ModelFiles, RepoFile, choose_files
 from edgellm.models.store import Store
@@ -378,6 +379,27 @@ def test_a_broken_off_download_can_be_removed(server: HubServer, hub: HuggingFac
     assert leftovers(store) == []
 
 
+def test_a_running_download_is_not_removed_under_its_feet(
+    server: HubServer, hub: HuggingFaceHub, store: Store
+):
+    process = fetching_process(server, store, rate=300_000)
+    wait_for_partial(store, 1)
+    with pytest.raises(StorageError, match="right now"):
+        store.remove(HubReference(REPO))
+    process.kill()
+    process.communicate()
+    assert store.remove(HubReference(REPO)) > 0
+
+
+def test_a_pinned_commit_is_not_satisfied_by_another(
+    server: HubServer, hub: HuggingFaceHub, store: Store
+):
+    fetch(store, hub)
+    commit = server.commit(REPO)
+    assert store.find(HubReference(REPO, revision=commit))
+    assert store.find(HubReference(REPO, revision="0" * 40)) is None
+
+
 def test_offline_a_model_that_is_here_is_found_and_another_is_refused(
     server: HubServer, hub: HuggingFaceHub, store: Store
 ):
@@ -439,6 +461,22 @@ def test_a_cache_that_cannot_be_written_says_so(hub: HuggingFaceHub, tmp_path: P
     (tmp_path / "hub").write_text("a file where a folder should be")
     with pytest.raises(StorageError, match="model cache"):
         fetch(Store(tmp_path / "hub"), hub)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.EACCES, "permission"),
+        (errno.EROFS, "permission"),
+        (errno.ENOSPC, "disk is full"),
+        (errno.EDQUOT, "disk is full"),
+        (errno.EIO, "Input/output error"),
+    ],
+)
+def test_what_the_disk_refuses_is_said_in_words(tmp_path: Path, number: int, said: str):
+    error = storage_error(OSError(number, os.strerror(number), "/home/ada/x"), tmp_path)
+    assert said in str(error)
+    assert "ada" not in f"{error} {error.hint}"
 
 
 def test_a_rate_limit_is_kept():
