@@ -12,7 +12,8 @@ from collections.abc import Iterator
 _COLUMN, _ROW = 12.2, 24.4  # Rich's cell
 _TOP = 18.5  # from a baseline up to its cell's upper edge
 _TEXT = re.compile(
-    r'<text class="(?P<style>[^"]+)" x="(?P<x>[\d.]+)" y="(?P<y>[\d.]+)"[^>]*>(?P<text>[^<]*)</text>'
+    r'<text class="(?P<style>[^"]+)" x="(?P<x>[\d.]+)" y="(?P<y>[\d.]+)"[^>]*>'
+    r"(?P<text>[^<]*)</text>"
 )
 _FACE = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 _FILL = re.compile(r"\.(\S+) \{ fill: (#[0-9a-f]{6})")

@@ -15,11 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx2
+from portable_svg import portable
 
 from edgellm import status
 from edgellm.status import DeviceStatus, ModelStatus, PlanStatus, SequenceStatus, Status
 from edgellm.tui.app import TopApp
-from portable_svg import portable
 
 _GIB = 1 << 30
 _IMAGES = Path(__file__).parent.parent / "docs" / "images"

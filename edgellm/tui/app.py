@@ -33,9 +33,6 @@ class TopApp(App[None]):
     TITLE = "edgellm"
     ENABLE_COMMAND_PALETTE = False
     SCREENS: ClassVar = {"top": TopScreen, "chat": ChatScreen}
-    CSS = """
-    Screen { background: $background; }
-    """
 
     view: reactive[View] = reactive(lambda: View(""), init=False)
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 _LEFT = (0x00, 0x40, 0x44, 0x46, 0x47)  # 0 to 4 dots of the left column, from the bottom
 _RIGHT = (0x00, 0x80, 0xA0, 0xB0, 0xB8)
-_BLANK = 0x2800
+# A blank cell is a space: some fonts draw U+2800 as six hollow rings.
+_CELLS = (" ", *(chr(0x2800 + dots) for dots in range(1, 256)))
 _LADDER = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 
 
@@ -22,7 +23,7 @@ def graph(values: Sequence[float | None], width: int, height: int, top: float) -
     dots = [0] * (2 * width - n_shown) + [_dots(value, 4 * height, top) for value in shown]
     return tuple(
         "".join(
-            chr(_BLANK + _LEFT[_part(dots[x], floor)] + _RIGHT[_part(dots[x + 1], floor)])
+            _CELLS[_LEFT[_part(dots[x], floor)] + _RIGHT[_part(dots[x + 1], floor)]]
             for x in range(0, 2 * width, 2)
         )
         for floor in range(4 * (height - 1), -1, -4)

@@ -19,7 +19,7 @@ from edgellm.units import format_rate, format_seconds
 
 MIN_COLUMNS, MIN_ROWS = 60, 16
 _WIDE_COLUMNS = 150  # from here on, requests and log stand side by side
-_TOP_ROWS, _REQUEST_ROWS, _LOG_ROWS = 7, 6, 4  # with frames; what a card row must leave
+_TOP_ROWS, _REQUEST_ROWS, _LOG_ROWS = 7, 6, 3  # with frames; what cards must leave
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def arrange(columns: int, rows: int, n_devices: int) -> Arrangement:
     left = max(rows - top - n_device_rows, 0)
     if columns >= _WIDE_COLUMNS:
         return Arrangement(top, n_device_rows, card_columns or None, left, left, True)
-    log = max(_LOG_ROWS, left * 2 // 5) if left >= 10 else 3 if left >= 8 else 0
+    log = max(_LOG_ROWS, left * 2 // 5) if left >= 8 else 0
     return Arrangement(top, n_device_rows, card_columns or None, left - log, log)
 
 
@@ -84,13 +84,12 @@ def _devices(view: View, columns: int, plan: Arrangement) -> Block:
         return box((Span("devices", "strong"),), (), unknown, columns, 3)
     if plan.card_columns is None:
         return devices.table(shown, columns)
+    labels, widths = devices.labels(shown), _shares(columns, plan.card_columns)
     block: Block = []
     for start in range(0, len(shown), plan.card_columns):
-        row = shown[start : start + plan.card_columns]
-        widths = _shares(columns, plan.card_columns)
+        row = zip(shown[start:], labels[start:], widths, strict=False)
         cards = [
-            devices.card(device, view.busy_of(device), width)
-            for device, width in zip(row, widths, strict=False)
+            devices.card(device, label, view.busy_of(device), width) for device, label, width in row
         ]
         block += [crop(line, columns) for line in beside(cards)]
     return block
@@ -121,7 +120,7 @@ def banner(view: View, columns: int) -> Line:
     if view.is_live:
         up = format_seconds(view.status.uptime_s if view.status else None)
         return spread(left, (Span(f"up {up}  ", "label"), Span("● live ", "good")), columns)
-    return spread((Span(f" ○ {view.problem} – waiting", "warn"),), left[:2], columns)
+    return spread((Span(f" ○ {view.problem} – waiting", "warn"),), (*left[:2], Span(" ")), columns)
 
 
 def download_line(download: Download, columns: int) -> Line:

@@ -14,14 +14,23 @@ CARD_MIN_COLUMNS = 30
 
 _HOT_C, _WARM_C = 85.0, 75.0
 _FULL, _NEARLY_FULL = 0.97, 0.90
-_SIZE_COLUMNS = 14  # "179.1/179.1 GiB" is rare, and may take from the bar
+_FIGURE_COLUMNS = 14  # "12.6/24.0 GiB", a blank before it; both bars of a card end there
 
 
-def card(device: DeviceStatus, busy: History, width: int) -> Block:
+def labels(devices: Sequence[DeviceStatus]) -> list[str]:
+    """Their names; those of the same name are counted, from 0 as their makers do."""
+    names = [device.name for device in devices]
+    return [
+        f"{names[:i].count(name)} {name}" if names.count(name) > 1 else name
+        for i, name in enumerate(names)
+    ]
+
+
+def card(device: DeviceStatus, label: str, busy: History, width: int) -> Block:
     """Its memory, its load with a short history, and its sensors, in a frame of `width`."""
     inner = width - 4
     note = _note(device)
-    title = (Span(short_name(device.name, inner - width_of(note) - 5), "strong"),)
+    title = (Span(short_name(label, inner - width_of(note) - 5), "strong"),)
     body = [
         _memory(device, inner),
         _load(device, busy, inner),
@@ -33,7 +42,10 @@ def card(device: DeviceStatus, busy: History, width: int) -> Block:
 def table(devices: Sequence[DeviceStatus], width: int) -> Block:
     """A line a device, in a frame: what `card` shows, but for the history."""
     inner = width - 4
-    body = [_table_head(inner), *(_table_row(device, inner) for device in devices)]
+    body = [
+        _table_head(inner),
+        *(_table_row(*pair, inner) for pair in zip(devices, labels(devices), strict=True)),
+    ]
     title = (Span("devices", "strong"),)
     throttled = sum(1 for device in devices if device.throttle)
     note = (Span(f"! {throttled} throttled", "warn"),) if throttled else ()
@@ -47,26 +59,33 @@ def _note(device: DeviceStatus) -> Line:
 
 
 def _memory(device: DeviceStatus, width: int) -> Line:
-    used = numbers.part_of(device.used_bytes, device.total_bytes)
     ratio = numbers.ratio(device.used_bytes, device.total_bytes)
-    used = pad(used, max(_SIZE_COLUMNS, len(used)), right=True)
-    gauge = bar(ratio, width - 5 - len(used) - 1, _fill_tone(ratio))
-    return (Span("mem  ", "label"), *gauge, Span(f" {used}"))
+    used = _used(device, width)
+    gauge = bar(ratio, width - 5 - len(used), _fill_tone(ratio))
+    return (Span("mem  ", "label"), *gauge, Span(used))
 
 
 def _load(device: DeviceStatus, busy: History, width: int) -> Line:
-    share = pad(numbers.percent(device.busy_ratio), _SIZE_COLUMNS, right=True)
-    (past,) = braille.graph(busy, width - 5 - len(share) - 1, 1, top=1.0)
-    return (Span("load ", "label"), Span(past, "fill"), Span(f" {share}"))
+    share = pad(numbers.percent(device.busy_ratio), len(_used(device, width)), right=True)
+    (past,) = braille.graph(busy, width - 5 - len(share), 1, top=1.0)
+    return (Span("load ", "label"), Span(past, "fill"), Span(share))
+
+
+def _used(device: DeviceStatus, width: int) -> str:
+    used = f" {numbers.part_of(device.used_bytes, device.total_bytes)}"
+    return used.rjust(_FIGURE_COLUMNS) if width >= 32 else used
 
 
 def _sensors(device: DeviceStatus, width: int) -> Line:
+    """Three figures from edge to edge. Where that is too tight their label goes."""
     heat = numbers.celsius(device.temperature_c)
     power = numbers.watts(device.power_w, device.power_limit_w)
     clock = numbers.hertz(device.clock_hz)
-    left = max(width - 5 - cell_len(heat + power + clock), 2)
+    left = width - cell_len(heat + power + clock)
+    name = "temp " if left >= 5 + 2 else ""
+    left = max(left - len(name), 2)
     return (
-        Span("temp ", "label"),
+        Span(name, "label"),
         Span(heat, _heat_tone(device.temperature_c)),
         Span(f"{' ' * (left // 2)}{power}{' ' * (left - left // 2)}{clock}"),
     )
@@ -97,7 +116,7 @@ def _table_head(width: int) -> Line:
     return (Span("".join(heads), "label"),)
 
 
-def _table_row(device: DeviceStatus, width: int) -> Line:
+def _table_row(device: DeviceStatus, label: str, width: int) -> Line:
     name, gauge = _table_columns(width)
     ratio = numbers.ratio(device.used_bytes, device.total_bytes)
     figures = (
@@ -108,7 +127,7 @@ def _table_row(device: DeviceStatus, width: int) -> Line:
     power = pad(numbers.watts(device.power_w, device.power_limit_w), 10, right=True)
     clock = pad(numbers.hertz(device.clock_hz), 9, right=True)
     return (
-        Span(pad(short_name(device.name, name - 1), name), "strong"),
+        Span(pad(short_name(label, name - 1), name), "strong"),
         *(bar(ratio, gauge, _fill_tone(ratio)) if gauge else ()),
         Span("".join(figures)),
         Span(heat, _heat_tone(device.temperature_c)),

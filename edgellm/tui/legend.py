@@ -1,6 +1,6 @@
 """The help: which key does what, and how the screen is to be read."""
 
-from edgellm.tui.lines import Block, Line, Span, pad
+from edgellm.tui.lines import Block, Line, Span, pad, wrap
 from edgellm.tui.view import View
 
 _KEYS = (
@@ -30,16 +30,23 @@ _READING = (
 )
 
 
-def legend(_view: View, _width: int) -> Block:
+_KEY_COLUMNS = 16
+
+
+def legend(_: View, width: int) -> Block:
     return [
-        *_part("keys", _KEYS),
+        *_part("keys", _KEYS, width),
         (),
-        *_part("in the chat", _CHAT),
+        *_part("in the chat", _CHAT, width),
         (),
-        *_part("how to read it", _READING),
+        *_part("how to read it", _READING, width),
     ]
 
 
-def _part(heading: str, rows: tuple[tuple[str, str], ...]) -> Block:
+def _part(heading: str, rows: tuple[tuple[str, str], ...], width: int) -> Block:
     lines: list[Line] = [(Span(heading, "label"),)]
-    return lines + [(Span(pad(f"  {key}", 16), "accent"), Span(text)) for key, text in rows]
+    for key, text in rows:
+        for i, part in enumerate(wrap(text, width - _KEY_COLUMNS)):
+            shown = "" if i else f"  {key}"
+            lines.append((Span(pad(shown, _KEY_COLUMNS), "accent"), Span(part)))
+    return lines

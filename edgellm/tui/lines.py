@@ -48,8 +48,15 @@ def pad(text: str, width: int, *, right: bool = False) -> str:
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """Hard-wrapped, for logs: a path or a number is not worth a hyphenation."""
-    return chop_cells(text, max(width, 1)) or [""]
+    """Broken between words; a word that is wider than a line, anywhere."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if cell_len(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines += chop_cells(word, max(width, 1))
+    return lines if lines[0] or len(lines) == 1 else lines[1:]
 
 
 def crop(line: Line, width: int) -> Line:

@@ -47,6 +47,8 @@ def _nothing(view: View) -> Block:
             (Span(f"nothing known of {view.url} yet", "dim"),),
             (Span("start a server there with ", "dim"), Span("edgellm up")),
         ]
+    if view.status.download is not None:
+        return [(Span("the model is on its way", "dim"),)]
     return [
         (Span("the server has no model yet", "dim"),),
         (Span("give it one with ", "dim"), Span("edgellm serve MODEL")),

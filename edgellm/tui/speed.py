@@ -34,8 +34,9 @@ def _graph(name: str, history: History, n_columns: int, n_rows: int, tone: Tone)
     top = braille.ceiling(shown)
     plot = braille.graph(shown, n_columns, n_rows, top)
     scale = [""] * n_rows
-    scale[-1] = "0"
-    scale[0] = f"{top:,.0f}"
+    if any(value is not None for value in shown):
+        scale[-1] = "0"
+        scale[0] = f"{top:,.0f}"
     return [
         (
             Span(pad(text, _LABEL_COLUMNS), label_tone),

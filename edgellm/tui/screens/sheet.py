@@ -40,11 +40,12 @@ class Sheet(ModalScreen[None]):
         border: round $primary; border-title-color: $foreground; border-title-style: bold;
         padding: 0 1; background: $background; scrollbar-size-vertical: 1;
     }
+    Sheet.-wide VerticalScroll { width: 100%; max-width: 100%; }
     Sheet Canvas { width: 1fr; height: auto; }
     """
 
     def __init__(self, heading: str, sketch: Sketch, *, at_end: bool = False) -> None:
-        super().__init__()
+        super().__init__(classes="-wide" if at_end else None)
         self._heading, self._sketch, self._at_end = heading, sketch, at_end
 
     def compose(self) -> ComposeResult:
