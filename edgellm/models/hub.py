@@ -161,10 +161,10 @@ def read_remote_header(hub: Hub, file: RepoFile) -> GGUFHeader:
     """A header by range: some MiB, never the file. Raises BadGGUF, NetworkError."""
     prefix, wanted = b"", min(_FIRST_READ_BYTES, file.size_bytes)
     while True:
-        more = hub.read_range(file.url, len(prefix), wanted)
-        if not more and wanted > len(prefix):
+        if wanted > len(prefix):
+            prefix += hub.read_range(file.url, len(prefix), wanted)
+        if wanted > len(prefix):
             raise NetworkError(f"{file.path} ended after {len(prefix):,} bytes")
-        prefix += more
         header = parse_header(prefix, file.size_bytes)
         if not isinstance(header, NeedBytes):
             return header

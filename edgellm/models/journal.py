@@ -63,11 +63,11 @@ class Part:
         self._handle.flush()
         os.fsync(self._handle.fileno())
         self._synced_bytes = self.done_bytes
-        entry = Entry(self.file, self.digest.size_bytes, self._synced_bytes, self._boot_id)
-        write_atomically(self.journal, msgspec.json.encode(entry))
+        self._note(self._synced_bytes)
 
     def restart(self) -> None:
-        """Nothing of it is any good."""
+        """Nothing of it is any good. Forgotten first: the journal must never vouch for too much."""
+        self._note(0)
         self._handle.truncate(0)
         self._handle.seek(0)
         self.done_bytes = self._synced_bytes = 0
@@ -81,17 +81,20 @@ class Part:
         sync_folder(self.blob.parent)
         self.journal.unlink(missing_ok=True)
 
+    def _note(self, synced_bytes: int) -> None:
+        entry = Entry(self.file, self.digest.size_bytes, synced_bytes, self._boot_id)
+        write_atomically(self.journal, msgspec.json.encode(entry))
+
     def _trusted_bytes(self) -> int:
         try:
             here = self.path.stat().st_size
         except FileNotFoundError:
-            # the journal comes first: its boot vouches for bytes that are written from now on
-            entry = Entry(self.file, self.digest.size_bytes, 0, self._boot_id)
-            write_atomically(self.journal, msgspec.json.encode(entry))
+            self._note(0)  # the journal comes first: its boot vouches for what is written next
             return 0
         try:
             entry = read_entry(self.journal)
         except (FileNotFoundError, msgspec.DecodeError):
+            self._note(0)
             return 0
         same_boot = bool(self._boot_id) and entry.boot_id == self._boot_id
         trusted = here if same_boot else min(here, entry.synced_bytes)

@@ -84,6 +84,15 @@ def test_a_remote_file_that_is_no_gguf_is_bad(server: HubServer, client: Make):
         read_remote_header(hub, file)
 
 
+def test_an_empty_remote_file_is_bad_and_not_asked_for(server: HubServer, client: Make):
+    server.add(REPO, "empty-Q8_0.gguf", b"")
+    hub = client()
+    file = next(f for f in hub.list_files(REPO).files if f.path == "empty-Q8_0.gguf")
+    with pytest.raises(BadGGUF, match="cut off"):
+        read_remote_header(hub, file)
+    assert len(server.requests) == 1
+
+
 def test_a_server_without_ranges_is_read_past_what_is_not_wanted(server: HubServer, client: Make):
     hub, data = client(), llama_bytes()
     url = hub.list_files(REPO).files[0].url

@@ -15,6 +15,7 @@ from hub_server import Corrupt, Cut, HubServer, NoRanges, Stall, Status
 from edgellm.errors import BadRequest, ModelNotFound, NetworkError, Offline, StorageError
 from edgellm.models.download import Pace, Terms, storage_error
 from edgellm.models.hub import HuggingFaceHub, Repository
+from edgellm.models.journal import journal_of, read_entry
 from edgellm.models.names import HubReference, ModelFiles, RepoFile, choose_files
 from edgellm.models.store import Store
 
@@ -160,6 +161,9 @@ def test_a_file_that_comes_corrupted_twice_is_not_kept(
         fetch(store, hub)
     assert store.find(HubReference(REPO)) is None
     assert not [path for path in store.root.rglob("blobs/*") if "part" not in path.name]
+    (partial,) = store.partials()
+    assert partial.done_bytes == 0
+    assert read_entry(journal_of(partial.path)).synced_bytes == 0
     assert fetch(store, hub).read_bytes() == DATA
 
 
