@@ -39,7 +39,7 @@ def _read_linux(evidence: Evidence) -> Host:
     kernel = evidence.text("/proc/version") or ""
     return Host(
         cpu=cpu.read_linux(evidence, limits.cpus),
-        pool=_linux_pool(evidence, limits),
+        pool=linux_memory(evidence, limits),
         cgroup_limit_bytes=limits.memory_bytes,
         in_wsl="microsoft" in kernel.lower(),
         in_container=_in_container(evidence),
@@ -47,7 +47,7 @@ def _read_linux(evidence: Evidence) -> Host:
     )
 
 
-def _linux_pool(evidence: Evidence, limits: cgroup.CgroupLimits) -> MemoryPool:
+def linux_memory(evidence: Evidence, limits: cgroup.CgroupLimits) -> MemoryPool:
     """Total and free are each the smaller of the machine's and the cgroup's."""
     kib = {}
     for line in (evidence.text("/proc/meminfo") or "").splitlines():

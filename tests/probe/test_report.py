@@ -25,8 +25,7 @@ def test_each_device_says_in_one_line_whether_it_is_used_and_how():
         "of which it may map 100.0 GiB"
     )
     assert lines_of("cpu-build-with-accelerators")["0000:83:00.0"] == (
-        "not used: seen on PCI, told of by no driver; "
-        "llama.cpp has no backend for it; the CPU is used instead"
+        "not used: seen on PCI only; llama.cpp has no backend for it; the CPU is used instead"
     )
 
 
@@ -52,7 +51,7 @@ def test_the_table_keeps_to_its_width(width):
     assert len(table) == 5
     assert all(len(line) <= width for line in table)
     assert ("LINK" in table[0]) == (width >= 100), "the last columns go first"
-    assert "NVIDIA GeForce" in table[1]
+    assert table[1].split("  ")[1].endswith("4090"), "a name is cut in its middle"
 
 
 def test_unknown_is_a_dash_and_a_column_that_nobody_fills_is_left_out():

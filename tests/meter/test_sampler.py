@@ -1,0 +1,103 @@
+import threading
+import time
+
+from edgellm.meter.sample import Sample
+from edgellm.meter.sampler import Sampler
+
+
+class FakeSensor:
+    """Answers with its number of readings as watts; may hang or raise from the n-th on."""
+
+    def __init__(self, name, hangs_at=None, raises_at=None):
+        self.name = name
+        self.n_read = 0
+        self.closed_in = None
+        self.read_in = set()
+        self.released = threading.Event()
+        self._hangs_at, self._raises_at = hangs_at, raises_at
+
+    def read(self):
+        assert self.closed_in is None, "a closed sensor was read"
+        self.read_in.add(threading.current_thread().name)
+        self.n_read += 1
+        if self.n_read == self._hangs_at:
+            self.released.wait(30)
+        if self._raises_at is not None and self.n_read >= self._raises_at:
+            raise OSError("the driver is gone")
+        return (Sample(self.name, time.monotonic(), power_w=float(self.n_read)),)
+
+    def close(self):
+        self.closed_in = threading.current_thread().name
+
+
+def until(condition, limit_s=3.0):
+    end_s = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end_s, "it never came true"
+        time.sleep(0.005)
+
+
+def test_the_newest_of_each_sensor_is_told():
+    one, two = FakeSensor("one"), FakeSensor("two")
+    sampler = Sampler((one, two), period_s=0.01)
+    assert sampler.latest() == ()
+    sampler.start()
+
+    until(lambda: one.n_read >= 3 and two.n_read >= 3)
+    latest = sampler.latest()
+    sampler.stop()
+
+    assert [sample.device_id for sample in latest] == ["one", "two"]
+    assert latest[0].power_w >= 2
+
+
+def test_a_sensor_that_hangs_stops_no_other_and_becomes_unknown():
+    stuck, free = FakeSensor("stuck", hangs_at=2), FakeSensor("free")
+    sampler = Sampler((stuck, free), period_s=0.02)
+    sampler.start()
+
+    until(lambda: free.n_read >= 12)
+    ids = {sample.device_id for sample in sampler.latest()}
+    began_s = time.monotonic()
+    sampler.stop()
+    stopped_s = time.monotonic() - began_s
+    stuck.released.set()
+
+    assert ids == {"free"}, "the last number of a sensor that hangs is not shown for ever"
+    assert stopped_s < 1.0
+
+
+def test_a_sensor_that_fails_is_named_and_asked_again():
+    sensor = FakeSensor("nvml", raises_at=2)
+    sampler = Sampler((sensor,), period_s=0.005)
+    sampler.start()
+
+    until(lambda: sensor.n_read >= 3)
+    sampler.stop()
+
+    [fault] = sampler.faults
+    assert (fault.source, fault.message) == ("nvml", "OSError: the driver is gone")
+
+
+def test_a_sensor_lives_and_ends_in_one_thread_of_its_own():
+    sensor = FakeSensor("host")
+    sampler = Sampler((sensor,), period_s=0.01)
+    sampler.start()
+    until(lambda: sensor.n_read >= 2)
+    sampler.stop()
+    until(lambda: sensor.closed_in is not None)
+
+    assert sensor.read_in == {"meter-host"}
+    assert sensor.closed_in == "meter-host"
+
+
+def test_the_pace_is_kept():
+    sensor = FakeSensor("host")
+    sampler = Sampler((sensor,), period_s=0.05)
+    began_s = time.monotonic()
+    sampler.start()
+    until(lambda: sensor.n_read >= 9)
+    elapsed_s = time.monotonic() - began_s
+    sampler.stop()
+
+    assert elapsed_s > 0.35, "not faster than once a period"
