@@ -16,12 +16,19 @@ _WAYS: dict[str, tuple[tuple[str, str], ...]] = {
     "apple": (("MTL", "GGML_METAL"),),
 }
 
+_DRIVERS = {
+    "nvidia": "install NVIDIA's (`nvidia-smi` must list the card), or give this container the card",
+    "amd": "load amdgpu (`modprobe amdgpu`), or give this container the card",
+}
+
 
 def why_unused(card: Card, registry: Registry | None) -> str:
     """For a card that llama.cpp does not list."""
     ways = _WAYS.get(card.vendor, ())
     if not ways:
         return "llama.cpp has no backend for it; the CPU is used instead"
+    if not card.is_told and card.vendor in _DRIVERS:
+        return f"no driver answers for it: {_DRIVERS[card.vendor]}"
     if registry is None:
         return "llama.cpp's device list could not be read; `edgellm probe --raw` says why"
     present = next((name for name, _ in ways if name in registry.registries), None)

@@ -18,3 +18,4 @@ class Card:
     architecture: str | None = None
     link: str | None = None
     note: str | None = None
+    is_told: bool = True  # False: seen on PCI, and no driver tells of it

@@ -94,7 +94,7 @@ def _unclaimed(on_pci: tuple[pci.PciDevice, ...], cards: list[Card]) -> list[Car
             name=pci.name(seen),
             address=seen.address,
             link=seen.link,
-            note="seen on PCI only",
+            is_told=False,
         )
         for seen in on_pci
         if seen.address not in claimed

@@ -8,6 +8,7 @@ What is left of ggml's devices stands alone, and hides the cards that it might b
 memory must not be counted twice.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -89,8 +90,8 @@ def _could_be(device: GgmlDevice, card: Card) -> bool:
 
 def _same_name(one: str, other: str) -> bool:
     """Vulkan appends its driver: "AMD Radeon RX 7800 XT (RADV NAVI32)"."""
-    one, other = one.lower(), other.lower()
-    return one in other or other in one
+    bare = [re.sub(r"\s+\([^()]*\)$", "", name).lower() for name in (one, other)]
+    return bare[0] == bare[1] != ""
 
 
 def _is_software(device: GgmlDevice) -> bool:
@@ -191,7 +192,7 @@ def _name(found: Pair) -> str:
 
 
 def _is_nameless(card: Card) -> bool:
-    return card.name.startswith("AMD GPU") or " device " in card.name
+    return not card.is_told or card.name.startswith("AMD GPU")
 
 
 def _vendor_of(ggml: GgmlDevice | None) -> str:

@@ -83,6 +83,18 @@ def test_without_an_address_a_unique_name_joins():
     assert notes == []
 
 
+def test_a_driver_in_parentheses_is_no_part_of_a_name_and_a_suffix_is():
+    cards = [card("RX 7600", "0000:03:00.0", "amd"), card("RX 7600 XT", "0000:04:00.0", "amd")]
+    told = registry(
+        ggml("Vulkan0", "RX 7600 XT (RADV NAVI33)", "Vulkan"),
+        ggml("Vulkan1", "RX 7600 (RADV NAVI33)", "Vulkan"),
+    )
+
+    pairs, _ = merge.pair(cards, told)
+
+    assert names(pairs) == [("0000:04:00.0", "Vulkan0"), ("0000:03:00.0", "Vulkan1")]
+
+
 def test_namesakes_are_joined_in_order_when_there_are_as_many_of_each():
     cards = [card(address="0000:01:00.0"), card(address="0000:02:00.0")]
 
@@ -184,6 +196,23 @@ def test_a_backend_that_is_there_and_lists_nothing_is_told_from_one_that_is_miss
     assert "CUDA_VISIBLE_DEVICES" in place(merge.Pair(card(), None), there).device.note
     assert "-DGGML_CUDA=on" in place(merge.Pair(card(), None), missing).device.note
     assert "could not be read" in place(merge.Pair(card(), None), None).device.note
+
+
+def test_a_card_without_a_driver_needs_one_before_it_needs_a_backend():
+    seen = Card("nvidia", "NVIDIA device 2684", "0000:01:00.0", is_told=False)
+
+    assert "`nvidia-smi` must list" in place(merge.Pair(seen, None), registry()).device.note
+
+
+def test_a_card_that_only_llama_cpp_knows_by_name_has_that_name_and_memory():
+    seen = Card("intel", "Intel device e20b", "0000:03:00.0", is_told=False)
+    told = registry(ggml("Vulkan0", "Intel(R) Arc B580", "Vulkan", device_id="0000:03:00.0"))
+    [found], _ = merge.pair([seen], told)
+
+    placed = place(found, told)
+
+    assert (placed.device.name, placed.device.note) == ("Intel(R) Arc B580", None)
+    assert placed.own_pool.total_bytes == 24 * GIB
 
 
 def test_a_drivers_figure_far_from_the_known_one_is_a_misread_unit():

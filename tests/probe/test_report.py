@@ -25,7 +25,7 @@ def test_each_device_says_in_one_line_whether_it_is_used_and_how():
         "of which it may map 100.0 GiB"
     )
     assert lines_of("cpu-build-with-accelerators")["0000:83:00.0"] == (
-        "not used: seen on PCI only; llama.cpp has no backend for it; the CPU is used instead"
+        "not used: llama.cpp has no backend for it; the CPU is used instead"
     )
 
 

@@ -1,0 +1,73 @@
+"""The NVML child program against a driver's library that is compiled here: pynvml, the loader,
+the pipe and the time-out are all the real ones."""
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from edgellm.probe import nvidia
+from edgellm.probe.evidence import Evidence
+from edgellm.probe.sources import SystemSources
+from edgellm.units import MIB
+
+CC = shutil.which("cc")
+
+pytestmark = [
+    pytest.mark.skipif(CC is None, reason="no C compiler to build the fake driver with"),
+    pytest.mark.skipif(sys.platform != "linux", reason="libnvidia-ml.so.1 is found so on Linux"),
+]
+
+
+@pytest.fixture(scope="module")
+def driver_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("driver")
+    source = Path(__file__).with_name("fake_nvml.c")
+    library = folder / "libnvidia-ml.so.1"
+    subprocess.run([CC, "-shared", "-fPIC", "-o", library, source], check=True)
+    return folder
+
+
+@pytest.fixture
+def machine(driver_folder, monkeypatch):
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(driver_folder))
+    return Evidence(SystemSources())
+
+
+def test_two_boards_answer_and_the_drivers_chatter_does_no_harm(machine):
+    card, gb10 = nvidia.read(machine)
+
+    assert (card.name, card.address) == ("NVIDIA GeForce RTX 4090", "0000:01:00.0")
+    assert (card.total_bytes, card.free_bytes) == (24564 * MIB, 23880 * MIB)
+    assert card.bandwidth_bytes_s == pytest.approx(1008e9, rel=0.001)
+    assert (gb10.name, gb10.address) == ("NVIDIA GB10", "000f:01:00.0")
+    assert gb10.is_unified
+    assert gb10.architecture == "sm_121"
+
+
+def test_what_is_denied_is_a_fault_and_what_the_driver_lacks_is_not(machine):
+    nvidia.read(machine)
+
+    assert [(said.source, said.message) for said in machine.faults] == [
+        ("nvml card 0", "link: Insufficient Permissions"),
+        ("nvml card 1", "link: Insufficient Permissions"),
+    ]
+
+
+def test_a_driver_that_aborts_takes_only_the_child_with_it(machine, monkeypatch):
+    monkeypatch.setenv("FAKE_NVML", "abort")
+
+    assert nvidia.read(machine) == ()
+    assert "ended with code -6" in machine.faults[0].message
+
+
+def test_a_driver_that_hangs_is_given_up(machine, monkeypatch):
+    monkeypatch.setenv("FAKE_NVML", "hang")
+    began_s = time.monotonic()
+
+    assert machine.run(nvidia.COMMAND, 0.5) is None
+    assert time.monotonic() - began_s < 3.0
+    assert machine.faults[0].message == "nvml_child gave no answer within 0.5 s"
