@@ -8,7 +8,8 @@ an answer comes out right only if the cells do.
 from edgellm.chat.messages import Structure
 from edgellm.errors import BadRequest
 from edgellm.runner.backend import Mask, NoKVSlot, Step
-from edgellm.runner.scheduler import Batch, Forget, Fork, Limits, Sampled, Start
+from edgellm.runner.batch import Batch, Copy, Forget, Fork, Op, Sampled, Start, Stop, Trim
+from edgellm.runner.memory import Limits
 
 END = 2
 VOCABULARY = 50
@@ -59,21 +60,33 @@ class FakeBackend:
 
     def decode(self, batch: Batch) -> Step:
         for op in batch.ops:
-            match op:
-                case Forget(seq_id):
-                    self.cells.pop(seq_id, None)
-                    self.started.discard(seq_id)
-                case Fork(source, target, length):
-                    assert not self.cells.get(target), f"seq {target} is not empty"
-                    assert length <= len(self.cells[source]), f"seq {source} is shorter"
-                    self.cells[target] = self.cells[source][:length]
-                case Start(seq_id):
-                    assert seq_id not in self.started, f"seq {seq_id} started twice"
-                    assert seq_id < self.limits.n_seq_max, f"seq {seq_id} can't run"
-                    self.started.add(seq_id)
-                    self.n_said[seq_id] = 0
+            self._obey(op)
         assert len(batch.rows) <= self.limits.n_batch
         return Step(self._compute(batch), {})
+
+    def _obey(self, op: Op) -> None:
+        match op:
+            case Forget(seq_id):
+                self.cells.pop(seq_id, None)
+            case Trim(seq_id, length):
+                assert length <= len(self.cells[seq_id])
+                del self.cells[seq_id][length:]
+            case Fork(source, target, length):
+                assert self.limits.unified, "a range of a split KV can't be tagged"
+                assert not self.cells.get(target), f"seq {target} is not empty"
+                assert length <= len(self.cells[source]), f"seq {source} is shorter"
+                self.cells[target] = self.cells[source][:length]
+            case Copy(source, target, length):
+                assert not self.limits.unified
+                assert length <= len(self.cells[source]), f"seq {source} is shorter"
+                self.cells[target] = [(token, object()) for token, _ in self.cells[source][:length]]
+            case Start(seq_id):
+                assert seq_id not in self.started, f"seq {seq_id} started twice"
+                assert seq_id < self.limits.n_seq_max, f"seq {seq_id} can't run"
+                self.started.add(seq_id)
+                self.n_said[seq_id] = 0
+            case Stop(seq_id):
+                self.started.remove(seq_id)
 
     def _compute(self, batch: Batch) -> dict[int, Sampled]:
         sampled = {}
@@ -83,6 +96,7 @@ class FakeBackend:
             assert row.pos == len(held), f"seq {row.seq_id} holds {len(held)}, row: {row.pos}"
             held.append((row.token, object()))
             self.n_computed += 1
+            assert len(held) <= self.limits.n_ctx_seq, f"seq {row.seq_id} outgrew its context"
             if self.used_cells > self.limits.n_cells:
                 raise NoKVSlot(f"{self.used_cells} of {self.limits.n_cells} cells")
             if row.wants_logits:

@@ -6,7 +6,8 @@ from typing import Any, Protocol
 
 from edgellm.chat.events import TokenLogprob
 from edgellm.chat.messages import Structure
-from edgellm.runner.scheduler import Batch, Limits, Sampled
+from edgellm.runner.batch import Batch, Sampled
+from edgellm.runner.memory import Limits
 
 
 @dataclass(frozen=True, slots=True)

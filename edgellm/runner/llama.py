@@ -16,10 +16,11 @@ from edgellm.chat.events import TokenLogprob
 from edgellm.chat.messages import GenerateParams, Structure
 from edgellm.errors import BadRequest, EdgellmError
 from edgellm.runner.backend import Mask, NoKVSlot, Step
+from edgellm.runner.batch import Batch, Copy, Forget, Fork, Op, Row, Sampled, Start, Stop, Trim
 from edgellm.runner.llama_load import LoadError, load
 from edgellm.runner.llama_sampling import Logits, PieceOf, Sampler, describe
 from edgellm.runner.masks import Masks
-from edgellm.runner.scheduler import Batch, Forget, Fork, Limits, Row, Sampled, Start
+from edgellm.runner.memory import Limits
 from edgellm.selector.plan import Plan
 
 _MAX_IDS = 256  # LLAMA_MAX_SEQ, src/llama-cparams.h
@@ -96,13 +97,7 @@ class LlamaBackend:
 
     def decode(self, batch: Batch) -> Step:
         for op in batch.ops:
-            match op:
-                case Forget(seq_id):
-                    self._forget(seq_id)
-                case Fork(source, target, length):
-                    llama_cpp.llama_memory_seq_cp(self._memory, source, target, 0, length)
-                case Start():
-                    self._start(op)
+            self._obey(op)
         if batch.rows:
             self._decode_rows(batch.rows)
         sampled, logprobs = {}, {}
@@ -121,11 +116,24 @@ class LlamaBackend:
         if code != 0:
             raise EdgellmError(f"llama_decode returned {code} for {len(rows)} tokens")
 
-    def _forget(self, seq_id: int) -> None:
-        llama_cpp.llama_memory_seq_rm(self._memory, seq_id, -1, -1)
-        if sampler := self._samplers.pop(seq_id, None):
-            sampler.close()
-        self._masks.pop(seq_id, None)
+    def _obey(self, op: Op) -> None:
+        memory = self._memory
+        match op:
+            case Forget(seq_id):
+                llama_cpp.llama_memory_seq_rm(memory, seq_id, -1, -1)
+            case Trim(seq_id, length):
+                llama_cpp.llama_memory_seq_rm(memory, seq_id, length, -1)
+            case Fork(source, target, length):
+                llama_cpp.llama_memory_seq_cp(memory, source, target, 0, length)
+            case Copy(source, target, length):
+                # Streams are copied whole: a range would be an assertion, and the process's end.
+                llama_cpp.llama_memory_seq_cp(memory, source, target, -1, -1)
+                llama_cpp.llama_memory_seq_rm(memory, target, length, -1)
+            case Start():
+                self._start(op)
+            case Stop(seq_id):
+                self._samplers.pop(seq_id).close()
+                self._masks.pop(seq_id, None)
 
     def _start(self, op: Start) -> None:
         sampling = op.params.sampling
@@ -177,15 +185,17 @@ class LlamaBackend:
     # ── facts ────────────────────────────────────────────────────────────────
 
     def _limits(self, plan: Plan) -> Limits:
-        shares = plan.kv_unified and not plan.embedding and self._can_share()
+        shares = not plan.embedding and self._can_share()
+        # As many finished conversations are kept as may run: what llama-server's slots do.
+        n_retained = plan.n_seq_max if shares and plan.kv_unified else 0
         return Limits(
             n_cells=int(llama_cpp.llama_n_ctx(self._context)),
             n_ctx_seq=min(plan.n_ctx_seq, int(llama_cpp.llama_n_ctx_seq(self._context))),
             n_batch=int(llama_cpp.llama_n_batch(self._context)),
             n_seq_max=plan.n_seq_max,
-            # As many finished conversations are kept as may run: what llama-server's slots do.
-            n_ids=min(2 * plan.n_seq_max, _MAX_IDS) if shares else plan.n_seq_max,
+            n_ids=min(plan.n_seq_max + n_retained, _MAX_IDS),
             shares_prefixes=shares,
+            unified=plan.kv_unified,
         )
 
     def _can_share(self) -> bool:

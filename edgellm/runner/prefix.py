@@ -85,6 +85,10 @@ class RetainedStore:
         self.by_id[kept.seq_id] = kept
         return kept
 
+    def put(self, seq_id: int, tokens: list[int]) -> None:
+        """Retained on the id that it had."""
+        self.by_id[seq_id] = Retained(seq_id, tokens, Lease())
+
     def touch(self, kept: Retained) -> None:
         self.by_id.move_to_end(kept.seq_id)
 

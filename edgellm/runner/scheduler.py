@@ -9,98 +9,30 @@ The loop that owns a scheduler does exactly this, and nothing else knows the ord
 
 Policy. Every running sequence decodes one token each step, so nobody's stream stalls; prompts
 get what is left of n_batch, as far as the pace allows, oldest first, cut into chunks. A sequence
-is admitted when a seq_id is free and all the cells it may ever need are too: there is no
+is admitted when the memory has room for all it may ever need (see memory.py): there is no
 preemption, because llama.cpp would have to compute the evicted prompt again.
 
 Prefixes. A prompt is forked from whatever computed sequence goes furthest along it. If a running
 one is computing more of it right now, the newcomer waits for that instead of computing it again
-(and others may pass it). Sequences that end are retained, and forgotten, oldest first, as soon as
-anybody needs their cells or their place.
-
-Ids. Running sequences use ids below n_seq_max, retained ones the ids from there to n_ids: llama.cpp
-sizes its output buffers by n_seq_max, and a retained sequence has no output.
+(and others may pass it).
 """
 
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from edgellm.chat.events import FinishReason
-from edgellm.chat.messages import GenerateParams
 from edgellm.errors import ContextTooLong
-from edgellm.runner.cells import Cells, Lease
+from edgellm.runner.batch import Batch, Op, Row, Sampled, Start, Stop
+from edgellm.runner.memory import Limits, Memory, match_for
 from edgellm.runner.pace import Pace
-from edgellm.runner.prefix import Match, Retained, RetainedStore, Source, best_match, common_prefix
+from edgellm.runner.prefix import common_prefix
 from edgellm.runner.sequence import Leader, Sequence, State
+from edgellm.runner.split import SplitMemory
+from edgellm.runner.unified import UnifiedMemory
 
 # A shared prefix shorter than this is computed again rather than waited for.
 _WORTH_WAITING = 16  # tokens
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the loaded model offers. Facts from the backend; see llama.py."""
-
-    n_cells: int
-    n_ctx_seq: int  # tokens of one conversation
-    n_batch: int
-    n_seq_max: int  # ids that may run
-    n_ids: int = 0  # ids in all, running and retained; at most llama.cpp's 256
-    shares_prefixes: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One token of a llama_batch."""
-
-    seq_id: int
-    pos: int
-    token: int
-    wants_logits: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Forget:
-    seq_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Fork:
-    """The first `length` cells of `source` are the first cells of `target` too."""
-
-    source: int
-    target: int
-    length: int
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """A new sequence begins on this id: set up its sampler."""
-
-    seq_id: int
-    request_id: int
-    params: GenerateParams
-    prompt: tuple[int, ...]
-
-
-Op: TypeAlias = Forget | Fork | Start
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """One step: the memory operations in their order, then the rows."""
-
-    ops: tuple[Op, ...]
-    rows: tuple[Row, ...]
-    n_prompt_rows: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sampled:
-    token: int
-    ends: bool  # an end-of-generation token, or the last one of a structure
-    silent: bool  # not part of the text
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +46,11 @@ class Scheduler:
     def __init__(self, limits: Limits, pace: Pace | None = None) -> None:
         self.limits = limits
         self.pace = pace or Pace(None)
-        self.cells = Cells(limits.n_cells)
         self.waiting: deque[Sequence] = deque()
         self.running: dict[int, Sequence] = {}  # by seq_id, oldest first
-        self.retained = RetainedStore(range(limits.n_seq_max, limits.n_ids))
-        self._free_seq_ids = list(range(limits.n_seq_max))
         self._ops: list[Op] = []
+        policy = UnifiedMemory if limits.unified else SplitMemory
+        self.memory: Memory = policy(limits, self._ops)
 
     @property
     def idle(self) -> bool:
@@ -148,7 +79,9 @@ class Scheduler:
     def finish(self, sequence: Sequence, reason: FinishReason) -> None:
         sequence.finish_reason = reason
         if sequence.state is State.RUNNING:
-            self._leave(sequence)
+            del self.running[sequence.seq_id]
+            self._ops.append(Stop(sequence.seq_id))
+            self.memory.leave(sequence)
         else:
             self.waiting.remove(sequence)
         sequence.state = State.FINISHED
@@ -156,20 +89,17 @@ class Scheduler:
     def schedule(self) -> Batch | None:
         """The next batch, at most n_batch rows, or None when there is nothing to compute."""
         self._admit()
-        decoding = [s for s in self.running.values() if s.n_pending == 1 and s.n_output]
-        prefilling = [s for s in self.running.values() if s.n_pending > 1 or not s.n_output]
-        rows = [_row(sequence, sequence.n_computed) for sequence in decoding]
-        budget = self.pace.chunk(len(decoding), self.limits.n_batch - len(decoding))
-        n_prompt_rows = 0
-        for sequence in prefilling:
-            first = sequence.n_computed
-            count = min(budget - n_prompt_rows, sequence.n_pending)
-            rows += [_row(sequence, pos) for pos in range(first, first + count)]
-            n_prompt_rows += count
+        counts = self._shares()
+        # In ascending order of ids: llama.cpp computes adjoining streams of a split KV together.
+        rows = [
+            _row(sequence, pos)
+            for _, sequence in sorted(self.running.items())
+            for pos in range(sequence.n_computed, sequence.n_computed + counts[sequence.seq_id])
+        ]
         if not rows:
             return None
-        ops, self._ops = tuple(self._ops), []
-        return Batch(ops, tuple(rows), n_prompt_rows)
+        n_decode_rows = sum(1 for s in self.running.values() if _decodes(s))
+        return Batch(self._take_ops(), tuple(rows), len(rows) - n_decode_rows)
 
     def commit(self, batch: Batch, sampled: Mapping[int, Sampled]) -> list[Output]:
         """Take note of a computed batch. `sampled`: the new token of each seq_id that has one."""
@@ -179,7 +109,7 @@ class Scheduler:
         for seq_id, count in counts.items():
             sequence = self.running[seq_id]
             sequence.n_computed += count
-            self.cells.append(sequence.lease, count)
+            self.memory.grow(sequence, count)
         outputs = []
         for seq_id, new in sampled.items():
             sequence = self.running[seq_id]
@@ -196,125 +126,64 @@ class Scheduler:
 
         For a backend that found no room where we had counted some. None: nothing to give.
         """
-        while kept := self.retained.oldest():
-            self._drop(kept)
-        ops, self._ops = tuple(self._ops), []
+        self.memory.relieve()
+        ops = self._take_ops()
         return Batch(ops, batch.rows, batch.n_prompt_rows) if ops else None
 
     def check(self) -> None:
         """Assert what must hold between steps. Tests call it after every step."""
-        ids = [*self.running, *self._free_seq_ids]
-        assert sorted(ids) == list(range(self.limits.n_seq_max)), f"seq_ids lost or doubled: {ids}"
-        kept = [*self.retained.by_id, *self.retained.free_seq_ids]
-        assert sorted(kept) == list(range(self.limits.n_seq_max, self.limits.n_ids))
-        promised = self.cells.used + self._reserved()
-        assert promised <= self.cells.n_cells, f"{promised} of {self.cells.n_cells} cells"
         assert all(s.state is State.RUNNING for s in self.running.values())
-        assert all(s.lease.length == s.n_computed for s in self.running.values())
+        self.memory.check(list(self.running.values()))
 
-    # ── admission ────────────────────────────────────────────────────────────
+    def _shares(self) -> dict[int, int]:
+        """How many rows each running sequence gets: one to decode, a chunk to read its prompt."""
+        counts = {seq_id: 1 for seq_id, s in self.running.items() if _decodes(s)}
+        budget = self.pace.chunk(len(counts), self.limits.n_batch - len(counts))
+        for seq_id, sequence in self.running.items():
+            if seq_id not in counts:
+                counts[seq_id] = min(budget, sequence.n_pending)
+                budget -= counts[seq_id]
+        return counts
+
+    def _take_ops(self) -> tuple[Op, ...]:
+        ops = tuple(self._ops)
+        self._ops.clear()  # the memory holds the same list
+        return ops
 
     def _admit(self) -> None:
         for sequence in list(self.waiting):
-            if not self._free_seq_ids:
-                return
             if sequence.leader and not sequence.leader.done:
                 continue
-            match = self._match(sequence)
-            sequence.leader = self._leader(sequence, match.length if match else 0)
+            sequence.leader = self._leader(sequence)
             if sequence.leader:
                 continue
-            if not self._make_room(sequence, match):
-                if self.running or not match:
-                    return  # in order: a short request doesn't overtake a long one
-                # Nobody will make room but the source itself, whose other cells are in the way.
-                match = None
-                self._make_room(sequence, match)
-            self._start(sequence, match)
+            if not self.memory.admit(sequence, list(self.running.values())):
+                return  # in order: a short request doesn't overtake a long one
+            self.waiting.remove(sequence)
+            sequence.state = State.RUNNING
+            self.running[sequence.seq_id] = sequence
+            prompt = tuple(sequence.tokens)
+            self._ops.append(Start(sequence.seq_id, sequence.request_id, sequence.params, prompt))
 
-    def _match(self, sequence: Sequence) -> Match | None:
-        if not self.limits.shares_prefixes or not sequence.params.cache_prompt:
-            return None
-        sources: list[Source] = [*self.running.values(), *self.retained.by_id.values()]
-        return best_match(sequence.tokens, sources)
-
-    def _leader(self, sequence: Sequence, found: int) -> Leader | None:
+    def _leader(self, sequence: Sequence) -> Leader | None:
         """A running sequence that is about to compute more of this prompt than is there now."""
         if not self.limits.shares_prefixes or not sequence.params.cache_prompt:
             return None
         best, limit = None, sequence.n_prompt - 1
+        found = match_for(sequence, self.limits, self.running.values(), self.memory.retained)
+        n_found = found.length if found else 0
         for other in self.running.values():
             if other.n_computed >= other.n_prompt:
                 continue
             length = common_prefix(sequence.tokens, other.tokens, limit)
-            coming = length - max(other.n_computed, found)
+            coming = length - max(other.n_computed, n_found)
             if coming >= _WORTH_WAITING and (best is None or length > best.length):
                 best = Leader(other, length)
         return best
 
-    def _make_room(self, sequence: Sequence, match: Match | None) -> bool:
-        """Evict retained sequences, oldest first, until this one fits. False: not yet."""
-        source = match.source if match else None
-        need = sequence.n_reserved - (match.length if match else 0)
-        while self.cells.used + self._reserved() + need > self.cells.n_cells:
-            # The source goes last: giving it up would cost more cells than it frees.
-            kept = self.retained.oldest(but=source if isinstance(source, Retained) else None)
-            if kept is None:
-                return False
-            self._drop(kept)
-        return True
 
-    def _reserved(self) -> int:
-        return sum(sequence.n_reserved for sequence in self.running.values())
-
-    def _start(self, sequence: Sequence, match: Match | None) -> None:
-        self.waiting.remove(sequence)
-        # Lowest id first, and running stays in ascending admission order: llama.cpp's split KV
-        # is 2.6 times slower on scattered ids.
-        sequence.seq_id = self._free_seq_ids.pop(0)
-        sequence.state = State.RUNNING
-        self.running[sequence.seq_id] = sequence
-        if match:
-            source = match.source
-            sequence.lease = self.cells.fork(source.lease, match.length)
-            sequence.n_cached = sequence.n_computed = match.length
-            self._ops.append(Fork(source.seq_id, sequence.seq_id, match.length))
-            if isinstance(source, Retained):
-                self._used(source, match.length)
-        prompt = tuple(sequence.tokens)
-        self._ops.append(Start(sequence.seq_id, sequence.request_id, sequence.params, prompt))
-
-    def _used(self, kept: Retained, length: int) -> None:
-        """A retained sequence that the newcomer continues whole has nothing of its own left."""
-        if length == len(kept.tokens):
-            self._drop(kept)
-        else:
-            self.retained.touch(kept)
-
-    # ── leaving ──────────────────────────────────────────────────────────────
-
-    def _leave(self, sequence: Sequence) -> None:
-        seq_id = sequence.seq_id
-        del self.running[seq_id]
-        if sequence.n_computed and self.limits.shares_prefixes and self._can_retain():
-            lease, sequence.lease = sequence.lease, Lease()
-            kept = self.retained.add(sequence.tokens[: sequence.n_computed], lease)
-            self._ops.append(Fork(seq_id, kept.seq_id, sequence.n_computed))
-        else:
-            self.cells.release(sequence.lease)
-        self._ops.append(Forget(seq_id))
-        self._free_seq_ids.append(seq_id)
-        self._free_seq_ids.sort()
-
-    def _can_retain(self) -> bool:
-        if not self.retained.free_seq_ids and (oldest := self.retained.oldest()):
-            self._drop(oldest)
-        return bool(self.retained.free_seq_ids)
-
-    def _drop(self, kept: Retained) -> None:
-        self.cells.release(kept.lease)
-        self.retained.drop(kept)
-        self._ops.append(Forget(kept.seq_id))
+def _decodes(sequence: Sequence) -> bool:
+    return sequence.n_output > 0
 
 
 def _row(sequence: Sequence, pos: int) -> Row:

@@ -12,6 +12,7 @@ from edgellm.chat.events import FinishReason, Timings, TokenLogprob
 from edgellm.errors import BadRequest, EdgellmError
 from edgellm.runner import embedding
 from edgellm.runner.backend import Backend, Mask, NoKVSlot, Step
+from edgellm.runner.batch import Batch, Start
 from edgellm.runner.messages import (
     Cancel,
     Delta,
@@ -27,7 +28,7 @@ from edgellm.runner.messages import (
     Tokenized,
     ToWorker,
 )
-from edgellm.runner.scheduler import Batch, Output, Scheduler, Start
+from edgellm.runner.scheduler import Output, Scheduler
 from edgellm.runner.sequence import Sequence
 from edgellm.runner.text import TextStream
 
@@ -257,9 +258,9 @@ def gauge(scheduler: Scheduler, counts: Counts) -> Gauge:
     return Gauge(
         n_waiting=len(scheduler.waiting),
         n_running=len(scheduler.running),
-        n_retained=len(scheduler.retained),
-        n_cells=scheduler.cells.n_cells,
-        n_cells_used=scheduler.cells.used,
+        n_retained=len(scheduler.memory.retained),
+        n_cells=scheduler.limits.n_cells,
+        n_cells_used=scheduler.memory.used,
         n_decoded=counts.n_decoded,
         n_prefilled=counts.n_prefilled,
         n_cached=counts.n_cached,

@@ -5,11 +5,19 @@ from runner_fakes import FakeBackend, answer
 
 from edgellm.chat.messages import GenerateParams
 from edgellm.errors import ContextTooLong
+from edgellm.runner.memory import Limits
 from edgellm.runner.pace import Pace
-from edgellm.runner.scheduler import Limits, Scheduler
+from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
 
-LIMITS = Limits(n_cells=200, n_ctx_seq=100, n_batch=16, n_seq_max=4, n_ids=8, shares_prefixes=True)
+LIMITS = Limits(
+    n_cells=200, n_ctx_seq=100, n_batch=16, n_seq_max=4, n_ids=8, shares_prefixes=True
+)  # fmt: skip
+SPLIT = Limits(
+    n_cells=400, n_ctx_seq=100, n_batch=16, n_seq_max=4, n_ids=4, shares_prefixes=True,
+    unified=False,
+)  # fmt: skip
+both_layouts = pytest.mark.parametrize("limits", [LIMITS, SPLIT], ids=["unified", "split"])
 
 
 def run(scheduler, backend, requests, *, check=True):
@@ -33,13 +41,15 @@ def step(scheduler, backend, answers, *, check=True):
         scheduler.check()
 
 
-def test_one_request_gets_the_answer_the_model_gives():
-    scheduler, backend = Scheduler(LIMITS), FakeBackend(LIMITS)
+@both_layouts
+def test_one_request_gets_the_answer_the_model_gives(limits):
+    scheduler, backend = Scheduler(limits), FakeBackend(limits)
     assert run(scheduler, backend, [([5, 6, 7], 10)]) == {0: answer([5, 6, 7], 10)}
 
 
-def test_a_long_prompt_does_not_stall_a_running_stream():
-    scheduler, backend, answers = Scheduler(LIMITS), FakeBackend(LIMITS), {0: [], 1: []}
+@both_layouts
+def test_a_long_prompt_does_not_stall_a_running_stream(limits):
+    scheduler, backend, answers = Scheduler(limits), FakeBackend(limits), {0: [], 1: []}
     scheduler.add(Sequence(0, [5], 51))
     step(scheduler, backend, answers)
     scheduler.add(Sequence(1, [6] * 90, 95))
@@ -48,18 +58,20 @@ def test_a_long_prompt_does_not_stall_a_running_stream():
         assert len(answers[0]) == n
 
 
-def test_a_common_prefix_is_computed_once():
+@both_layouts
+def test_a_common_prefix_is_computed_once(limits):
     shared = list(range(3, 43))
     requests = [([*shared, 45 + i % 4, i + 3], 5) for i in range(4)]
-    scheduler, backend = Scheduler(LIMITS), FakeBackend(LIMITS)
+    scheduler, backend = Scheduler(limits), FakeBackend(limits)
     answers = run(scheduler, backend, requests)
     assert answers == {i: answer(list(p), n) for i, (p, n) in enumerate(requests)}
     n_unique_prompt, n_decoded = len(shared) + 4 * 2, 4 * 4
     assert backend.n_computed == n_unique_prompt + n_decoded
 
 
-def test_a_finished_conversation_is_continued_where_it_ended():
-    scheduler, backend = Scheduler(LIMITS), FakeBackend(LIMITS)
+@both_layouts
+def test_a_finished_conversation_is_continued_where_it_ended(limits):
+    scheduler, backend = Scheduler(limits), FakeBackend(limits)
     first = run(scheduler, backend, [([9, 8, 7], 6)])[0]
     before = backend.n_computed
     run(scheduler, backend, [([9, 8, 7, *first, 30], 4)])
@@ -74,8 +86,9 @@ def test_without_sharing_every_prompt_is_computed_whole():
     assert backend.n_computed == 2 * (20 + 1)
 
 
-def test_a_follower_of_a_cancelled_leader_computes_the_prefix_itself():
-    scheduler, backend, answers = Scheduler(LIMITS), FakeBackend(LIMITS), {0: [], 1: []}
+@both_layouts
+def test_a_follower_of_a_cancelled_leader_computes_the_prefix_itself(limits):
+    scheduler, backend, answers = Scheduler(limits), FakeBackend(limits), {0: [], 1: []}
     prompt = list(range(3, 43))
     for request_id in (0, 1):
         scheduler.add(Sequence(request_id, list(prompt), 45))
@@ -120,15 +133,28 @@ def test_the_chunk_beside_running_streams_keeps_the_pace():
     assert pace.chunk(n_decode_rows=0, n_free_rows=500) == 500
 
 
+def test_rows_of_a_split_memory_are_in_ascending_order_of_ids():
+    scheduler, backend = Scheduler(SPLIT), FakeBackend(SPLIT)
+    for request_id, first in enumerate((5, 6, 7)):
+        scheduler.add(Sequence(request_id, [first] * 3, 6 + request_id))
+    while batch := scheduler.schedule():
+        ids = [row.seq_id for row in batch.rows]
+        assert ids == sorted(ids)
+        scheduler.commit(batch, backend.decode(batch).sampled)
+
+
 def test_no_history_loses_a_cell_an_id_or_a_right_answer():
-    for seed in range(60):
+    for seed in range(120):
         _random_history(random.Random(seed))
 
 
 def _random_history(rng):
+    unified = rng.random() < 0.6
     limits = Limits(
-        n_cells=rng.choice((64, 128, 256)), n_ctx_seq=60, n_batch=rng.choice((8, 16, 64)),
-        n_seq_max=4, n_ids=rng.choice((4, 8, 16)), shares_prefixes=rng.random() < 0.8,
+        n_cells=rng.choice((64, 128, 256)) if unified else 240, n_ctx_seq=60,
+        n_batch=rng.choice((8, 16, 64)), n_seq_max=4,
+        n_ids=rng.choice((4, 8, 16)) if unified else 4,
+        shares_prefixes=rng.random() < 0.8, unified=unified,
     )  # fmt: skip
     scheduler, backend = Scheduler(limits), FakeBackend(limits)
     wanted, answers, prompts = {}, {}, [[5], [6, 7], list(range(3, 33))]

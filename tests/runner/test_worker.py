@@ -6,6 +6,7 @@ from runner_fakes import VOCABULARY, FakeBackend, answer
 
 from edgellm.chat.messages import GenerateParams, Regex, SamplingParams
 from edgellm.runner.embedding import pack
+from edgellm.runner.memory import Limits
 from edgellm.runner.messages import (
     Cancel,
     Delta,
@@ -19,7 +20,7 @@ from edgellm.runner.messages import (
     Tokenize,
     Tokenized,
 )
-from edgellm.runner.scheduler import Limits, Scheduler
+from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.worker import Compiled, Worker
 
 LIMITS = Limits(n_cells=400, n_ctx_seq=100, n_batch=32, n_seq_max=4, n_ids=8, shares_prefixes=True)

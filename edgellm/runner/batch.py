@@ -1,0 +1,83 @@
+"""One step of llama.cpp as a value: memory operations in their order, then rows to compute."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from edgellm.chat.messages import GenerateParams
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One token of a llama_batch."""
+
+    seq_id: int
+    pos: int
+    token: int
+    wants_logits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """All of a sequence's cells."""
+
+    seq_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trim:
+    """All of a sequence's cells but the first `length`."""
+
+    seq_id: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Unified KV: the first `length` cells of `source` are the first cells of `target` too."""
+
+    source: int
+    target: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Split KV: `target` gets cells of its own with what the first `length` of `source` hold."""
+
+    source: int
+    target: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A new sequence begins on this id: set up its sampler."""
+
+    seq_id: int
+    request_id: int
+    params: GenerateParams
+    prompt: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The sequence on this id has ended; its cells may stay."""
+
+    seq_id: int
+
+
+Op: TypeAlias = Forget | Trim | Fork | Copy | Start | Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    ops: tuple[Op, ...]
+    rows: tuple[Row, ...]
+    n_prompt_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    token: int
+    ends: bool  # an end-of-generation token, or the last one of a structure
+    silent: bool  # not part of the text

@@ -1,0 +1,70 @@
+"""The KV memory as the scheduler sees it: who gets which id, which cells, and what stays.
+
+llama.cpp keeps its cells in one pool that all sequences share (unified), or gives every sequence a
+stream of its own (split). They differ in what a shared prefix costs, so each is a policy:
+
+    unified  a fork tags cells for one more sequence: no copy, no cell. But every step looks at all
+             used cells, so what is idle slows everyone.
+    split    a fork copies. A sequence looks at its own cells only, and they lie as if it were
+             alone: its numbers don't depend on its neighbours, to the last bit.
+
+Both keep sequences that have ended, for the next turn of their conversation, until someone needs
+their place. Source: llama.cpp src/llama-kv-cache.cpp, `seq_cp`, `find_slot`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from edgellm.runner.prefix import Match, RetainedStore, Source, best_match
+from edgellm.runner.sequence import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the loaded model offers. Facts from the backend; see llama.py."""
+
+    n_cells: int  # over all sequences
+    n_ctx_seq: int  # tokens of one conversation
+    n_batch: int
+    n_seq_max: int  # ids that may run
+    n_ids: int = 0  # ids in all, running and retained; at most llama.cpp's 256
+    shares_prefixes: bool = False
+    unified: bool = True
+
+
+class Memory(Protocol):
+    """What a policy does to llama.cpp's memory, it appends to the list of ops it was made with."""
+
+    retained: RetainedStore
+
+    @property
+    def used(self) -> int:
+        """Cells taken, running and retained."""
+        ...
+
+    def admit(self, sequence: Sequence, running: list[Sequence]) -> bool:
+        """Give it an id, and the cells it may share. False: there is no room yet."""
+        ...
+
+    def grow(self, sequence: Sequence, count: int) -> None:
+        """It has computed `count` more tokens."""
+
+    def leave(self, sequence: Sequence) -> None:
+        """It has ended: retain it, or give its cells back."""
+
+    def relieve(self) -> None:
+        """Forget all that is retained."""
+
+    def check(self, running: list[Sequence]) -> None:
+        """Assert what must hold between steps."""
+
+
+def match_for(
+    sequence: Sequence, limits: Limits, running: Iterable[Sequence], retained: RetainedStore
+) -> Match | None:
+    """The computed sequence that goes furthest along this prompt."""
+    if not limits.shares_prefixes or not sequence.params.cache_prompt:
+        return None
+    sources: list[Source] = [*running, *retained.by_id.values()]
+    return best_match(sequence.tokens, sources)

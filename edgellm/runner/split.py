@@ -1,0 +1,78 @@
+"""Split KV: every id is a stream of n_ctx_seq cells; a shared prefix costs a copy.
+
+A sequence that ends stays where it is, and the next turn of its conversation goes on there. Only
+what is being computed for somebody else is copied.
+"""
+
+from edgellm.runner.batch import Copy, Forget, Op, Trim
+from edgellm.runner.memory import Limits, match_for
+from edgellm.runner.prefix import Retained, RetainedStore, Source
+from edgellm.runner.sequence import Sequence
+
+
+class SplitMemory:
+    def __init__(self, limits: Limits, ops: list[Op]) -> None:
+        self._limits, self._ops = limits, ops
+        self.retained = RetainedStore(range(limits.n_seq_max))  # its free ids: the free streams
+        self._running: dict[int, Sequence] = {}
+
+    @property
+    def used(self) -> int:
+        held: list[Source] = [*self.retained.by_id.values(), *self._running.values()]
+        return sum(each.n_computed for each in held)
+
+    def admit(self, sequence: Sequence, running: list[Sequence]) -> bool:
+        match = match_for(sequence, self._limits, running, self.retained)
+        if match and isinstance(match.source, Retained):
+            seq_id = self._take_over(match.source, match.length)
+        else:
+            free = self._free_stream()
+            if free is None:
+                return False
+            seq_id = free
+            if match:
+                self._ops.append(Copy(match.source.seq_id, seq_id, match.length))
+        sequence.seq_id = seq_id
+        sequence.n_cached = sequence.n_computed = match.length if match else 0
+        self._running[seq_id] = sequence
+        return True
+
+    def grow(self, sequence: Sequence, count: int) -> None:
+        """A stream is as long as a conversation may get: there is nothing to count."""
+
+    def leave(self, sequence: Sequence) -> None:
+        seq_id = sequence.seq_id
+        del self._running[seq_id]
+        if sequence.n_computed and self._limits.shares_prefixes:
+            self.retained.put(seq_id, sequence.tokens[: sequence.n_computed])
+        else:
+            self._ops.append(Forget(seq_id))
+            self.retained.free_seq_ids.append(seq_id)
+
+    def relieve(self) -> None:
+        while kept := self.retained.oldest():
+            self.retained.drop(kept)
+            self._ops.append(Forget(kept.seq_id))
+
+    def check(self, running: list[Sequence]) -> None:
+        assert {s.seq_id for s in running} == set(self._running)
+        ids = [*self._running, *self.retained.by_id, *self.retained.free_seq_ids]
+        assert sorted(ids) == list(range(self._limits.n_seq_max)), f"ids lost or doubled: {ids}"
+
+    def _take_over(self, kept: Retained, length: int) -> int:
+        self.retained.drop(kept)
+        self.retained.free_seq_ids.remove(kept.seq_id)
+        self._ops.append(Trim(kept.seq_id, length))
+        return kept.seq_id
+
+    def _free_stream(self) -> int | None:
+        """The lowest free id: llama.cpp computes streams together only if their ids adjoin."""
+        if not self.retained.free_seq_ids:
+            oldest = self.retained.oldest()
+            if oldest is None:
+                return None
+            self.retained.drop(oldest)
+            self._ops.append(Forget(oldest.seq_id))
+        seq_id = min(self.retained.free_seq_ids)
+        self.retained.free_seq_ids.remove(seq_id)
+        return seq_id

@@ -1,0 +1,76 @@
+"""A load client that costs little: plain asyncio sockets, one line of SSE at a time.
+
+The machine under test is the machine that measures, so an HTTP library's overhead would be part
+of the figures.
+"""
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    ttft_s: float  # to the first chunk with text
+    total_s: float
+    n_tokens: int  # as the server counts them
+    n_cached: int
+    text: str
+    last_s: float  # from the first chunk to the last
+
+    @property
+    def decode_tok_s(self) -> float:
+        return (self.n_tokens - 1) / self.last_s if self.last_s else 0.0
+
+
+async def complete(port: int, prompt: list[int] | str, n: int, **more: Any) -> Answer:
+    """One greedy completion of exactly `n` tokens. Raises RuntimeError on an error answer."""
+    body = {
+        "model": "bench", "prompt": prompt, "max_tokens": n, "temperature": 0, "stream": True,
+        "ignore_eos": True, "stream_options": {"include_usage": True}, **more,
+    }  # fmt: skip
+    data = json.dumps(body).encode()
+    begun_s = time.perf_counter()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 22)
+    head = (
+        "POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        f"Connection: close\r\nContent-Length: {len(data)}\r\n\r\n"
+    )
+    writer.write(head.encode() + data)
+    try:
+        return await _read(reader, begun_s)
+    finally:
+        writer.close()
+
+
+async def _read(reader: asyncio.StreamReader, begun_s: float) -> Answer:
+    status = await reader.readline()
+    first_s = last_s = None
+    usage: dict[str, Any] = {}
+    pieces: list[str] = []
+    async for line in reader:
+        if not line.startswith(b"data: {"):
+            if b"200" not in status and line.startswith(b"{"):
+                raise RuntimeError(line.decode())
+            continue
+        event = json.loads(line[6:])
+        if "error" in event:
+            raise RuntimeError(str(event["error"]))
+        usage = event.get("usage") or usage
+        if event["choices"] and event["choices"][0].get("text"):
+            last_s = time.perf_counter()
+            first_s = first_s or last_s
+            pieces.append(event["choices"][0]["text"])
+    if first_s is None or last_s is None:
+        raise RuntimeError(f"an answer without text: {status!r}")
+    details = usage.get("prompt_tokens_details") or {}
+    return Answer(
+        ttft_s=first_s - begun_s,
+        total_s=time.perf_counter() - begun_s,
+        n_tokens=usage["completion_tokens"],
+        n_cached=details.get("cached_tokens", 0),
+        text="".join(pieces),
+        last_s=last_s - first_s,
+    )
