@@ -62,7 +62,8 @@ class SourceFault:
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """`devices` always ends with the CPU, whose id is "cpu" and whose pool is "host"."""
+    """`devices` in llama.cpp's order, those that it doesn't list after them; always ends with the
+    CPU, whose id is "cpu" and whose pool is "host"."""
 
     devices: tuple[Device, ...]
     pools: tuple[MemoryPool, ...]

@@ -59,4 +59,11 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read(evidence: Evidence) -> Registry | None:
-    return evidence.ask(COMMAND, TIMEOUT_S, Registry)
+    told = evidence.ask(COMMAND, TIMEOUT_S, Registry)
+    if told and "RPC" in told.registries:
+        evidence.fault(
+            "ggml",
+            "this llama.cpp was built with GGML_RPC, which executes what the network says; "
+            "its devices are never used, a build without it is safer",
+        )
+    return told

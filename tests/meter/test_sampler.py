@@ -39,32 +39,29 @@ def until(condition, limit_s=3.0):
 
 def test_the_newest_of_each_sensor_is_told():
     one, two = FakeSensor("one"), FakeSensor("two")
-    sampler = Sampler((one, two), period_s=0.01)
+    sampler = Sampler((one, two), period_s=0.05)
     assert sampler.latest() == ()
     sampler.start()
 
-    until(lambda: one.n_read >= 3 and two.n_read >= 3)
-    latest = sampler.latest()
+    until(lambda: [s.device_id for s in sampler.latest() if s.power_w >= 2] == ["one", "two"])
     sampler.stop()
-
-    assert [sample.device_id for sample in latest] == ["one", "two"]
-    assert latest[0].power_w >= 2
 
 
 def test_a_sensor_that_hangs_stops_no_other_and_becomes_unknown():
     stuck, free = FakeSensor("stuck", hangs_at=2), FakeSensor("free")
-    sampler = Sampler((stuck, free), period_s=0.02)
+    sampler = Sampler((stuck, free), period_s=0.05)
     sampler.start()
 
-    until(lambda: free.n_read >= 12)
-    ids = {sample.device_id for sample in sampler.latest()}
+    # the last number of a sensor that hangs is not shown for ever
+    until(lambda: [sample.device_id for sample in sampler.latest()] == ["free"])
+    n_read = free.n_read
+    until(lambda: free.n_read >= n_read + 3)
     began_s = time.monotonic()
     sampler.stop()
     stopped_s = time.monotonic() - began_s
     stuck.released.set()
 
-    assert ids == {"free"}, "the last number of a sensor that hangs is not shown for ever"
-    assert stopped_s < 1.0
+    assert stopped_s < 3.0
 
 
 def test_a_sensor_that_fails_is_named_and_asked_again():

@@ -69,5 +69,5 @@ def test_a_driver_that_hangs_is_given_up(machine, monkeypatch):
     began_s = time.monotonic()
 
     assert machine.run(nvidia.COMMAND, 0.5) is None
-    assert time.monotonic() - began_s < 3.0
+    assert time.monotonic() - began_s < 10.0
     assert machine.faults[0].message == "nvml_child gave no answer within 0.5 s"

@@ -30,10 +30,12 @@ def test_an_rpc_device_is_no_accelerator_of_this_machine():
         "registry": "RPC",
     }
     answer = {"devices": [device], "registries": ["RPC"]}
-    told = registry.read(Evidence(FakeSources(commands={"registry_child": answer})))
+    evidence = Evidence(FakeSources(commands={"registry_child": answer}))
+    told = registry.read(evidence)
 
     assert told.accelerators == ()
     assert told.devices[0].backend == "none"
+    assert "GGML_RPC" in evidence.faults[0].message
 
 
 @pytest.mark.parametrize(
