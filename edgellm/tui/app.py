@@ -57,6 +57,7 @@ class TopApp(App[None]):
         self.run_worker(self._follow(), name="follow")
 
     async def on_unmount(self) -> None:
+        self.workers.cancel_all()  # before their client is closed under them
         await self.server.aclose()
 
     def watch_view(self, view: View) -> None:

@@ -49,12 +49,11 @@ class ChatScreen(Screen[None]):
         self._conversation = Conversation()
         self._answering: Worker[None] | None = None
         self._frame_due = False
+        self._banner, self._facts = Canvas(id="banner"), Canvas(id="facts")
+        self._transcript, self._prompt = Transcript(), Prompt()
 
     def compose(self) -> ComposeResult:
-        yield Canvas(id="banner")
-        yield Transcript()
-        yield Canvas(id="facts")
-        yield Prompt()
+        yield from (self._banner, self._transcript, self._facts, self._prompt)
         yield Footer()
 
     async def on_mount(self) -> None:
@@ -68,17 +67,16 @@ class ChatScreen(Screen[None]):
 
     def draw(self, view: View) -> None:
         width = self.size.width
-        self.query_one("#banner", Canvas).show([banner(view, width)])
-        facts = self.query_one("#facts", Canvas)
-        facts.set_class(not view.is_live, "-stale")
-        facts.show([_facts(view.model, width)])
+        self._banner.show([banner(view, width)])
+        self._facts.set_class(not view.is_live, "-stale")
+        self._facts.show([_facts(view.model, width)])
 
     async def on_prompt_sent(self, event: Prompt.Sent) -> None:
         if self._answering is not None and self._answering.is_running:
             self.notify("the model is still answering: Esc stops it", timeout=3)
             return
-        self.query_one(Prompt).accept()
-        block = await self.query_one(Transcript).ask(event.text)
+        self._prompt.accept()
+        block = await self._transcript.ask(event.text)
         model = self._top.view.model
         if reason := _why_not(model, self._top.view):
             block.show(Answer())
@@ -95,16 +93,15 @@ class ChatScreen(Screen[None]):
         if selected := self.get_selected_text():
             self.app.copy_to_clipboard(selected)
         elif not self._stopped():
-            prompt = self.query_one(Prompt)
-            if prompt.text:
-                prompt.clear()
+            if self._prompt.text:
+                self._prompt.clear()
             else:
                 self.notify("Ctrl-Q quits, Esc goes back", timeout=3)
 
     async def action_new(self) -> None:
         self._stopped()
         self._conversation.clear()
-        await self.query_one(Transcript).clear()
+        await self._transcript.clear()
         await self._invite()
 
     def _stopped(self) -> bool:
@@ -116,7 +113,7 @@ class ChatScreen(Screen[None]):
 
     async def _invite(self) -> None:
         words = "Enter sends, Ctrl-J begins a new line, ↑ brings earlier questions back."
-        await self.query_one(Transcript).mount(Hint(words, markup=False))
+        await self._transcript.mount(Hint(words, markup=False))
 
     async def _answer(self, model: str, question: str, block: AnswerBlock) -> None:
         """Ends with a note under the answer, whichever way it ends."""

@@ -46,17 +46,18 @@ class Sheet(ModalScreen[None]):
 
     def __init__(self, heading: str, sketch: Sketch, *, at_end: bool = False) -> None:
         super().__init__(classes="-wide" if at_end else None)
-        self._heading, self._sketch, self._at_end = heading, sketch, at_end
+        self._sketch, self._at_end = sketch, at_end
+        self._canvas = Canvas()
+        self._sheet = VerticalScroll(self._canvas)
+        self._sheet.border_title = heading
 
     def compose(self) -> ComposeResult:
-        with VerticalScroll() as sheet:
-            sheet.border_title = self._heading
-            yield Canvas()
+        yield self._sheet
         yield Footer()
 
     def on_mount(self) -> None:
         if self._at_end:
-            self.query_one(VerticalScroll).anchor()
+            self._sheet.anchor()
 
     def on_screen_resume(self) -> None:
         self.draw(cast("TopApp", self.app).view)
@@ -65,12 +66,12 @@ class Sheet(ModalScreen[None]):
         self.call_after_refresh(self.on_screen_resume)
 
     def draw(self, view: View) -> None:
-        width = self.query_one(VerticalScroll).scrollable_content_region.width
+        width = self._sheet.scrollable_content_region.width
         if width:
-            self.query_one(Canvas).show(self._sketch(view, width))
+            self._canvas.show(self._sketch(view, width))
 
     def action_sheet(self, move: str) -> None:
-        sheet = self.query_one(VerticalScroll)
+        sheet = self._sheet
         moves = {
             "scroll_up": sheet.scroll_up,
             "scroll_down": sheet.scroll_down,

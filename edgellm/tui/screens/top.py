@@ -33,8 +33,12 @@ class TopScreen(Screen[None]):
     TopScreen Canvas { width: 1fr; height: 1fr; }
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._canvas = Canvas(id="dashboard")
+
     def compose(self) -> ComposeResult:
-        yield Canvas(id="dashboard")
+        yield self._canvas
         yield Footer()
 
     def on_screen_resume(self) -> None:
@@ -44,7 +48,7 @@ class TopScreen(Screen[None]):
         self.call_after_refresh(self.on_screen_resume)
 
     def draw(self, view: View) -> None:
-        canvas = self.query_one("#dashboard", Canvas)
+        canvas = self._canvas
         if canvas.size.area:
             canvas.set_class(not view.is_live and view.status is not None, "-stale")
             canvas.show(dashboard(view, canvas.size.width, canvas.size.height))

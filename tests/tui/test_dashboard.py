@@ -1,0 +1,176 @@
+import pytest
+from tui_samples import (
+    CPU,
+    URL,
+    big,
+    device,
+    downloading,
+    model,
+    ordinary,
+    plan,
+    seen,
+    sequence,
+    unknown,
+)
+from tui_samples import text as shown
+
+from edgellm.tui.dashboard import arrange, dashboard, download_line
+from edgellm.tui.lines import width_of
+from edgellm.tui.view import View
+
+SIZES = [(60, 16), (80, 23), (80, 50), (100, 30), (120, 39), (149, 40), (150, 40), (211, 60)]
+STATUSES = {
+    "ordinary": ordinary(),
+    "big": big(),
+    "unknown": unknown(),
+    "empty": ordinary(models=(), devices=(), log=()),
+    "downloading": ordinary(models=(), download=downloading()),
+    "wide names": ordinary(
+        models=(model(name="模型" * 60, detail="長い" * 200),),
+        devices=(device(name="設備" * 60, throttle=("thermal", "power")), CPU),
+        log=("記録" * 300,),
+    ),
+}
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", STATUSES)
+def test_every_line_fills_the_screen_and_no_more(name, size):
+    columns, rows = size
+    block = dashboard(seen(STATUSES[name]), columns, rows)
+
+    assert {width_of(line) for line in block} == {columns}
+    assert rows - 2 <= len(block) <= rows
+
+
+@pytest.mark.parametrize("n_devices", range(9))
+@pytest.mark.parametrize("size", SIZES)
+def test_the_bands_share_the_rows_exactly(size, n_devices):
+    columns, rows = size
+    bands = arrange(columns, rows - 1, n_devices)
+    below = bands.requests if bands.side_by_side else bands.requests + bands.log
+
+    if rows >= 22:
+        assert bands.top + bands.devices + below == rows - 1
+        assert bands.requests >= 4
+    assert bands.top >= 6
+
+
+def test_at_80_by_24_everything_that_matters_is_there():
+    screen = shown(dashboard(seen(ordinary()), 80, 23))
+
+    for fact in (
+        "edgellm 0.1.0", URL, "up 3h12m", "● live",
+        "qwen3:8b", "● ready", "Qwen3-8B-Q4_K_M.gguf", "Q4_K_M · 4 × 8,192 · KV q8_0",
+        "34.5 of 31–40 tok/s", "12.0k/32.8k", "37 %", "61 % · 12.3k of 20.1k tokens",
+        "decode", "34.5 tok/s", "prefill", "1,210 tok/s",
+        "RTX 4060", "7.0/8.0 GiB", "87 %", "71 °C", "98/115 W", "2.52 GHz", "CUDA",
+        "Ryzen 7 5800X", "1 running · 0 waiting", "ready in 3.2 s",
+    ):  # fmt: skip
+        assert fact in screen
+
+
+def test_at_80_by_24_every_one_of_eight_devices_is_there():
+    screen = shown(dashboard(seen(big()), 80, 23))
+
+    for i in range(8):
+        assert f"{i} H100 80GB" in screen
+    assert "! thermal" in screen
+    assert "! 1 throttled" in screen
+    assert "24 running · 8 waiting" in screen
+    assert "and 31 more" in screen
+
+
+def test_a_big_terminal_shows_all_32_requests():
+    screen = shown(dashboard(seen(big()), 200, 59))
+
+    assert all(f" {i} " in screen for i in range(100, 132))
+    assert "more" not in screen
+
+
+def test_what_is_unknown_is_a_dash_and_never_a_zero():
+    screen = shown(dashboard(seen(unknown()), 120, 39))
+
+    for fact in ("– tok/s", "–/– GiB", "– °C", "– W", "– GHz", "–/–", "pid –"):
+        assert fact in screen
+    assert "0 °C" not in screen
+    assert "0 W" not in screen
+    assert "╌" in screen
+
+
+def test_a_silent_server_is_named_and_its_last_words_stay():
+    screen = shown(dashboard(seen(ordinary()).lost(f"no server at {URL}"), 80, 23))
+
+    assert f"○ no server at {URL} – waiting" in screen
+    assert "● live" not in screen
+    assert "34.5 tok/s" in screen
+
+
+def test_before_the_first_answer_the_screen_says_what_to_do():
+    screen = shown(dashboard(View(URL).lost(f"no server at {URL}"), 80, 23))
+
+    assert "edgellm up" in screen
+
+
+def test_a_failed_model_says_why():
+    failed = model(state="failed", detail="9.1 GiB were asked for, 7.6 GiB are free", n_restarts=3)
+    screen = shown(dashboard(seen(ordinary(models=(failed,))), 120, 39))
+
+    assert "✗ failed · 3× restarted" in screen
+    assert "9.1 GiB were asked for, 7.6 GiB are free" in screen
+
+
+def test_a_loading_model_shows_how_far_it_is():
+    loading = model(state="loading", progress_ratio=0.42)
+
+    assert "42 %" in shown(dashboard(seen(ordinary(models=(loading,))), 80, 23))
+
+
+def test_with_many_streams_no_measured_speed_stands_beside_one_streams_prediction():
+    busy = model(n_running=2, sequences=(sequence(1), sequence(2)), decode_tok_s=60.0)
+    screen = shown(dashboard(seen(ordinary(models=(busy,))), 120, 39))
+
+    assert "31–40 tok/s predicted · one stream" in screen
+
+
+def test_a_model_beside_is_named():
+    embedder = model(name="nomic-embed", embedding=True, state="loading")
+    screen = shown(dashboard(seen(ordinary(models=(model(), embedder))), 120, 39))
+
+    assert "nomic-embed ◌ loading" in screen
+
+
+def test_requests_stand_by_what_they_do():
+    rows = (
+        sequence(1, "waiting", n_computed=0, n_output=0),
+        sequence(2, "prefill", n_prompt=2204, n_computed=1536, n_output=0),
+        sequence(3, "decode"),
+    )
+    screen = shown(dashboard(seen(ordinary(models=(model(sequences=rows),))), 120, 39))
+    words = [line.split()[1:3] for line in screen.split("\n")]
+
+    table = [pair for pair in words if pair and pair[0].isdigit()]
+    assert table == [["3", "decode"], ["2", "prefill"], ["1", "waiting"]]
+    assert "1,536/2,204" in screen
+
+
+def test_a_download_shows_bytes_rate_and_time_left():
+    line = shown([download_line(downloading(), 80)])
+
+    assert "qwen3:8b" in line
+    assert "1.2/5.0 GiB  25 %  52.0 MiB/s  1m14s left" in line
+    assert "–" in shown([download_line(downloading(total_bytes=None, rate_bytes_s=None), 80)])
+    assert "stopped: disk full" in shown([download_line(downloading(error="disk full"), 80)])
+
+
+def test_too_small_a_terminal_is_told_which_size_is_needed():
+    screen = shown(dashboard(seen(ordinary()), 40, 10))
+
+    assert "60×17" in screen
+    assert "40×11" in screen
+
+
+def test_the_plan_of_a_cpu_says_so():
+    on_cpu = model(plan=plan(n_gpu_layers=0))
+
+    assert "CPU only" in shown(dashboard(seen(ordinary(models=(on_cpu,))), 200, 50))
