@@ -17,7 +17,7 @@ from edgellm.units import MIB
 
 _LINE = re.compile(r"(\S+)\s+(model|KV|RS|compute|output) buffer size\s*=\s*([\d.]+) MiB")
 _OUT_OF_MEMORY = re.compile(
-    r"out of memory|failed to allocate|unable to allocate|cannot allocate memory|"
+    r"out of memory|bad_alloc|failed to allocate|unable to allocate|cannot allocate memory|"
     r"ErrorOutOfDeviceMemory|buffer size .* exceeds",
     re.IGNORECASE,
 )

@@ -1,0 +1,246 @@
+"""The real worker process with the demo model: it dies, it can't load, it is told to stop."""
+
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from real_model import demo_path, plan
+
+from edgellm.chat.events import Failed, Finished, TextDelta
+from edgellm.chat.messages import GenerateParams, JSONSchema, Regex, SamplingParams
+from edgellm.errors import BadGGUF, BadRequest, DoesNotFit, NotServing, Overloaded
+from edgellm.runner.supervisor import Supervisor
+from edgellm.units import GIB
+
+pytestmark = pytest.mark.model
+
+
+def greedy(n, **more):
+    return GenerateParams(SamplingParams(temperature=0, ignore_eos=True), n, **more)
+
+
+def supervise(scenario, *, path=None, max_queue=512, **choices):
+    """Run `scenario(engine)` with a started engine."""
+
+    async def run():
+        engine = Supervisor(str(path or demo_path()), plan(**choices), max_queue=max_queue)
+        await engine.start()
+        try:
+            return await asyncio.wait_for(scenario(engine), 60)
+        finally:
+            await engine.stop()
+
+    return asyncio.run(run())
+
+
+async def collect(engine, prompt, params):
+    """The text, and the one ending."""
+    text, endings = "", []
+    async for event in engine.generate(prompt, params):
+        match event:
+            case TextDelta(piece):
+                assert not endings, "something came after the end"
+                text += piece
+            case Finished() | Failed():
+                endings.append(event)
+    assert len(endings) == 1
+    return text, endings[0]
+
+
+def test_the_same_seed_gives_the_same_text_whoever_runs_beside_it():
+    async def scenario(engine):
+        params = GenerateParams(SamplingParams(temperature=0.9, seed=7), 40)
+        alone, _ = await collect(engine, "Once upon a time", params)
+        crowd = [collect(engine, f"Tom {i}", greedy(30)) for i in range(7)]
+        (beside, _), *_ = await asyncio.gather(collect(engine, "Once upon a time", params), *crowd)
+        return alone, beside
+
+    alone, beside = supervise(scenario, kv_unified=False)
+    assert alone
+    assert alone == beside
+
+
+def test_a_worker_killed_under_load_ends_every_request_once_and_comes_back():
+    async def scenario(engine):
+        n_lost = 0
+        for _ in range(20):
+            tasks = [asyncio.create_task(collect(engine, "Once", greedy(450))) for _ in range(4)]
+            await asyncio.sleep(0.05)
+            begun_s, load_s = time.monotonic(), engine.ready.load_s
+            os.kill(engine.pid, signal.SIGKILL)
+            endings = [ending for _, ending in await asyncio.gather(*tasks)]
+            n_lost += sum(isinstance(e, Failed) and e.http_status == 502 for e in endings)
+            text, ending = await collect(engine, "Once", greedy(5))
+            assert isinstance(ending, Finished), ending
+            assert text
+            assert time.monotonic() - begun_s < load_s + 2
+        return n_lost, engine.n_restarts
+
+    n_lost, n_restarts = supervise(scenario)
+    assert n_restarts == 20
+    assert n_lost >= 60  # most of the eighty were still running when the worker died
+
+
+def test_requests_that_come_while_it_restarts_wait_and_are_answered():
+    async def scenario(engine):
+        os.kill(engine.pid, signal.SIGKILL)
+        while engine.state != "restarting":  # noqa: ASYNC110 - a state, not an event
+            await asyncio.sleep(0.001)
+        return await asyncio.gather(*(collect(engine, "Once", greedy(5)) for _ in range(5)))
+
+    assert all(isinstance(ending, Finished) for _, ending in supervise(scenario))
+
+
+def test_closing_an_answer_frees_its_place():
+    async def scenario(engine):
+        answer = engine.generate("Once", greedy(400))
+        await anext(answer)
+        await answer.aclose()
+        _, ending = await collect(engine, "Tom", greedy(5))
+        assert isinstance(ending, Finished)
+        while engine.gauge.n_running:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        return engine.gauge.n_decoded
+
+    assert supervise(scenario, n_seq_max=1, n_parallel=1, n_outputs_max=1) < 100
+
+
+def test_a_full_queue_is_refused_with_its_numbers():
+    async def scenario(engine):
+        running = [engine.generate("Once", greedy(400)) for _ in range(8 + 2)]
+        with pytest.raises(Overloaded, match="10 requests are running or waiting"):
+            engine.generate("Once", greedy(5))
+        for answer in running:
+            await answer.aclose()
+
+    supervise(scenario, max_queue=2)
+
+
+def test_a_json_schema_is_followed():
+    schema = (
+        '{"type":"object","properties":{"age":{"type":"integer","maximum":99},'
+        '"name":{"type":"string","maxLength":8}},"required":["age","name"],'
+        '"additionalProperties":false}'
+    )
+
+    async def scenario(engine):
+        params = GenerateParams(SamplingParams(seed=1), 60, structure=JSONSchema(schema))
+        return await collect(engine, "Once", params)
+
+    text, ending = supervise(scenario)
+    assert set(json.loads(text)) == {"age", "name"}
+    assert ending.reason == "stop"
+
+
+def test_a_regex_is_followed_and_a_wrong_one_is_the_requests_own_fault():
+    async def scenario(engine):
+        good = await collect(engine, "Once", greedy(20, structure=Regex("(cat|dog) [0-9]{3}")))
+        bad = await collect(engine, "Once", greedy(20, structure=Regex("(")))
+        return good, bad
+
+    (text, _), (_, ending) = supervise(scenario)
+    assert text[:3] in ("cat", "dog")
+    assert len(text) == 7
+    assert isinstance(ending, Failed)
+    assert ending.http_status == 400
+
+
+def test_a_prompt_longer_than_the_context_is_refused_with_both_numbers():
+    async def scenario(engine):
+        return await collect(engine, (5,) * 600, greedy(5))
+
+    _, ending = supervise(scenario)
+    assert (ending.http_status, ending.param) == (400, "messages")
+    assert "600" in ending.message
+    assert "512" in ending.message
+
+
+def test_bos_is_there_exactly_once():
+    async def scenario(engine):
+        plain = await engine.tokenize("Once", True)
+        return plain, await engine.tokenize("Once", False)
+
+    with_bos, without = supervise(scenario)
+    assert with_bos in (without, (with_bos[0], *without))
+
+
+def test_a_text_model_refuses_to_embed():
+    async def scenario(engine):
+        with pytest.raises(BadRequest, match="no embeddings"):
+            await engine.embed(("Once",))
+
+    supervise(scenario)
+
+
+def test_a_stopped_engine_tells_whoever_still_waits():
+    async def scenario(engine):
+        task = asyncio.create_task(collect(engine, "Once", greedy(450)))
+        await asyncio.sleep(0.02)
+        await engine.stop()
+        with pytest.raises(NotServing):
+            engine.generate("Once", greedy(5))
+        return await task
+
+    _, ending = supervise(scenario)
+    assert isinstance(ending, Finished | Failed)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "not a gguf", "flipped"])
+def test_a_damaged_file_is_refused_and_leaves_no_process(tmp_path, damage):
+    data = bytearray(demo_path().read_bytes())
+    match damage:
+        case "truncated":
+            data = data[: len(data) // 2]
+        case "flipped":
+            data[8] ^= 0xFF  # the number of tensors
+        case _:
+            data = bytearray(b"hello" * 100)
+    path = tmp_path / "bad.gguf"
+    path.write_bytes(data)
+
+    async def run():
+        engine = Supervisor(str(path), plan())
+        with pytest.raises(BadGGUF):
+            await engine.start()
+        return engine.pid
+
+    assert asyncio.run(run()) is None
+
+
+@contextlib.contextmanager
+def address_space(n_bytes):
+    """What a child started meanwhile may map. Ours is not taken away: only growth is refused."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS binds on Linux only")
+def test_a_context_that_memory_cannot_hold_asks_for_a_smaller_plan():
+    async def run():
+        engine = Supervisor(str(demo_path()), plan(n_ctx=1 << 21, n_ctx_seq=1 << 18))
+        with pytest.raises(DoesNotFit, match="could not load a context"):
+            await engine.start()
+
+    with address_space(3 * GIB):
+        asyncio.run(run())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_what_native_code_prints_goes_to_the_log_and_not_between_the_frames():
+    async def scenario(engine):
+        fds = Path(f"/proc/{engine.pid}/fd")
+        return (fds / "1").readlink(), (fds / "2").readlink()
+
+    stdout, stderr = supervise(scenario)
+    assert stdout == stderr
