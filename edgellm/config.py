@@ -17,6 +17,7 @@ from edgellm.errors import ConfigError
 _PREFIX = "EDGELLM_"
 # Read elsewhere: by scripts/run, or before there is a Config.
 _NOT_SETTINGS = {"EDGELLM_CONFIG", "EDGELLM_WHEEL_INDEX"}
+_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,7 +52,27 @@ def load_config(environ: Mapping[str, str], flags: Mapping[str, Any]) -> Config:
         raise ConfigError(f"a setting can't be: {error}", hint=f"look into {path}") from error
     if not 0 <= config.port <= 65535:
         raise ConfigError(f"port {config.port} is not between 0 and 65535")
+    if config.max_queue < 0:
+        raise ConfigError(f"max_queue {config.max_queue} is less than 0")
     return config
+
+
+def host_and_port(text: str) -> tuple[str, int | None]:
+    """ "box", "box:11434", ":11434", "[::1]:80", "http://box:80/" -> host and port.
+
+    As OLLAMA_HOST is written. Raises ConfigError.
+    """
+    address = text.partition("://")[2] if "://" in text else text
+    address = address.partition("/")[0]
+    if address.count(":") > 1 and not address.startswith("["):
+        return address, None  # a bare IPv6 address
+    head, colon, tail = address.rpartition(":")
+    host, port = (head, tail) if colon and not address.endswith("]") else (address, "")
+    if port and not (port.isascii() and port.isdecimal() and int(port) <= 65535):
+        raise ConfigError(
+            f"{text!r} is no address: {port!r} is no port", hint="write it like 127.0.0.1:8484"
+        )
+    return host.strip("[]") or "127.0.0.1", int(port) if port else None
 
 
 def _from_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
@@ -72,13 +93,33 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         name = key.removeprefix(_PREFIX).lower()
         if not key.startswith(_PREFIX) or key in _NOT_SETTINGS:
             continue
-        if name in fields:
-            is_list = fields[name].type == tuple[str, ...]
-            values[name] = _split(text) if is_list else text
+        if name == "host":
+            values |= _place(text)
         elif name == "api_key":
-            values["api_keys"] = [text]
+            values["api_keys"] = [text] if text else []
+        elif name in fields:
+            values[name] = _parsed(key, text, fields[name].type)
+    if "EDGELLM_PORT" in environ:  # it says more than the port within EDGELLM_HOST
+        values["port"] = environ["EDGELLM_PORT"]
     return values
 
 
-def _split(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
+def _place(text: str) -> dict[str, Any]:
+    """EDGELLM_HOST is where a server listens and where the commands look for it, in one."""
+    if text.startswith("unix:"):
+        return {"unix_socket": text.removeprefix("unix:").removeprefix("//")}
+    if not text:
+        return {}
+    host, port = host_and_port(text)
+    return {"host": host} if port is None else {"host": host, "port": port}
+
+
+def _parsed(key: str, text: str, kind: Any) -> Any:
+    if kind == tuple[str, ...]:
+        return [word.strip() for word in text.split(",") if word.strip()]
+    if kind is bool:
+        word = text.strip().lower()
+        if word not in _TRUE | _FALSE:
+            raise ConfigError(f"{key}={text!r} is neither yes nor no", hint=f"{key}=1")
+        return word in _TRUE
+    return text

@@ -1,73 +1,109 @@
-"""A plan made real: the worker is started, and a smaller plan is tried when memory runs out."""
+"""The engines of one server: started, tried again smaller, swapped, and stopped at the end.
 
+A model is listed while it still loads, so that a client who asks is told to wait and the screen
+shows how far it is; `Models` is what the server reads.
+"""
+
+import asyncio
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
-from edgellm.chat.template import ChatTemplate
+from edgellm.cli.prepare import Prepared
 from edgellm.errors import DoesNotFit
-from edgellm.models import local
-from edgellm.models.gguf import GGUFHeader
-from edgellm.probe.hardware import Hardware
 from edgellm.runner.supervisor import Supervisor
-from edgellm.selector.choose import smaller
-from edgellm.selector.plan import Candidate, Goal, Plan
-from edgellm.selector.profiles import Profiles
-from edgellm.server.served import Served
+from edgellm.selector.plan import Plan
+from edgellm.server.served import Models, Served
+from edgellm.status import Download
+from edgellm.units import format_bytes
 
-_MAX_PLANS = 3
-
-
-async def start_engine(
-    path: Path,
-    plan: Plan,
-    replan: Callable[[Plan], Plan | None],
-    *,
-    max_queue: int,
-    say: Callable[[str], None],
-) -> Supervisor:
-    """Raises what the last plan failed with: DoesNotFit, BadGGUF, WorkerDied."""
-    for attempt in range(1, _MAX_PLANS + 1):
-        engine = Supervisor(str(path), plan, max_queue=max_queue)
-        try:
-            await engine.start()
-            return engine
-        except DoesNotFit as error:
-            await engine.stop()
-            less = replan(plan) if attempt < _MAX_PLANS else None
-            if less is None:
-                raise
-            say(f"out of memory ({error}); trying {less.quant}, {less.n_ctx_seq} tokens of context")
-            plan = less
-    raise AssertionError("unreachable: the loop returns or raises")
+_MAX_SMALLER_PLANS = 3
+_STOP_GRACE_S = 5.0
+_LOADING_GRACE_S = 0.2  # a worker that loads doesn't listen
+_SWAP_GRACE_S = 60.0  # for the answers that the old model has begun
+_LOOK_EVERY_S = 0.1
 
 
-def replanner(
-    hardware: Hardware, candidates: tuple[Candidate, ...], goal: Goal, profiles: Profiles
-) -> Callable[[Plan], Plan | None]:
-    return lambda plan: smaller(plan, hardware, candidates, goal, profiles)
+class Fleet:
+    def __init__(self, max_queue: int, say: Callable[[str], None]) -> None:
+        self.models = Models()
+        self.download: Download | None = None  # what the screen shows of one on its way
+        self._max_queue, self._say = max_queue, say
+        self._engines: list[Supervisor] = []
+
+    async def load(self, prepared: Prepared) -> Served:
+        """Listed at once, ready on return. Raises DoesNotFit, BadGGUF, WorkerDied."""
+        served = self._served(prepared, prepared.plan)
+        self.models.add(served)
+        return await self._start(prepared, served)
+
+    async def swap(self, old: Served, prepared: Prepared) -> Served:
+        """`old` answers until the new one is ready, and ends what it has begun.
+
+        When the new one can't be loaded, nothing has changed. Raises as `load` does.
+        """
+        new = await self._start(prepared, self._served(prepared, prepared.plan), listed=False)
+        self.models.swap(old, new)
+        await self._retire(old)
+        return new
+
+    async def stop(self) -> None:
+        await asyncio.gather(*(self._stop(engine) for engine in self._engines))
+
+    async def _start(self, prepared: Prepared, served: Served, *, listed: bool = True) -> Served:
+        for n_smaller in range(_MAX_SMALLER_PLANS + 1):
+            try:
+                await served.engine.start()
+                return served
+            except DoesNotFit as error:
+                failed = served.engine.plan
+                less = prepared.replan(failed) if n_smaller < _MAX_SMALLER_PLANS else None
+                if less is None:
+                    raise
+                self._say(f"out of memory: {error}")
+                self._say(f"trying a smaller plan: {describe(less)} instead of {describe(failed)}")
+            smaller = self._served(prepared, less)
+            if listed:
+                self.models.swap(served, smaller)
+            served = smaller
+        raise AssertionError("unreachable: the last round returns or raises")
+
+    def _served(self, prepared: Prepared, plan: Plan) -> Served:
+        engine = Supervisor(str(prepared.path), plan, max_queue=self._max_queue)
+        self._engines.append(engine)
+        return Served(
+            name=prepared.name,
+            engine=engine,
+            template=prepared.template,
+            aliases=_aliases(prepared.name),
+            created=prepared.created_s,
+            demo=prepared.is_demo,
+            spec=prepared.spec,
+        )
+
+    async def _retire(self, old: Served) -> None:
+        deadline_s = time.monotonic() + _SWAP_GRACE_S
+        while time.monotonic() < deadline_s:
+            gauge = old.engine.gauge
+            if gauge is None or gauge.n_running + gauge.n_waiting == 0:
+                break
+            await asyncio.sleep(_LOOK_EVERY_S)
+        await old.engine.stop()
+
+    async def _stop(self, engine: Supervisor) -> None:
+        if engine.state != "stopped":
+            is_listening = engine.state == "ready"
+            await engine.stop(_STOP_GRACE_S if is_listening else _LOADING_GRACE_S)
 
 
-def served(name: str, engine: Supervisor, path: Path, *, demo: bool = False) -> Served:
-    """The engine with what the server must know of its file: template, licence, sizes."""
-    header = local.read_header(path)
-    return Served(
-        name=name,
-        engine=engine,
-        template=_template(header),
-        aliases=(name.rpartition("/")[2],),
-        created=int(time.time()),
-        demo=demo,
-        spec=local.read_spec(path),
-    )
+def describe(plan: Plan) -> str:
+    """ "Q4_K_M, 4 × 8192 tokens, 5.9 GiB"."""
+    size = format_bytes(plan.total_bytes)
+    return f"{plan.quant}, {plan.n_parallel} × {plan.n_ctx_seq} tokens, {size}"
 
 
-def _template(header: GGUFHeader) -> ChatTemplate:
-    tokens = header.tokens
-    return ChatTemplate(
-        header.chat_template,
-        header.bos_token or "",
-        header.eos_token or "",
-        has_im_start=tokens is not None and "<|im_start|>" in tokens,
-        adds_bos=header.add_bos is not False,
-    )
+def _aliases(name: str) -> tuple[str, ...]:
+    """ "hf.co/org/repo:Q8_0" is "org/repo:Q8_0", "repo:Q8_0" and "repo", too."""
+    short = name.removeprefix("hf.co/")
+    base = short.rpartition("/")[2]
+    words: Sequence[str] = (short, base, base.partition(":")[0] if "/" in name else base)
+    return tuple(dict.fromkeys(word for word in words if word != name))

@@ -11,10 +11,28 @@ from typing import Annotated
 import typer
 
 import edgellm
+from edgellm.cli.facts import plan, probe
+from edgellm.cli.models import list_models, pull, rm, show
+from edgellm.cli.output import say_error
+from edgellm.cli.ps import ps, stop
+from edgellm.cli.screen import top
 from edgellm.cli.serve import serve
+from edgellm.cli.up import up
 from edgellm.errors import EdgellmError
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+
+_EPILOG = """\b
+Exit codes:
+  0 done                 5 does not fit         10 disk or permission
+  1 a bug: tell us       6 probe                11 address in use
+  2 bad input            7 overloaded           12 no server
+  3 no such model        8 model process died   78 configuration
+  4 bad GGUF             9 network             130 interrupted
+
+\b
+Begin with:  edgellm up
+"""
 
 app = typer.Typer(
     name="edgellm",
@@ -23,13 +41,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Turn this machine into a local LLM server: probe it, choose a model, serve it, watch it.",
-    epilog="Exit codes: 0 done, 1 a bug, 2 bad input, 3 no such model, 4 bad GGUF, 5 does not fit, "
-    "6 probe, 7 overloaded, 8 model process died, 9 network, 10 storage, 11 address in use, "
-    "12 no server, 78 configuration, 130 interrupted.",
+    epilog=_EPILOG,
 )
 
-for _command in (serve,):
+for _command in (up, serve, pull, show, rm, ps, stop, probe, plan, top):
     app.command()(_command)
+app.command("list")(list_models)
+app.command("ls", hidden=True)(list_models)
 
 
 @app.callback()
@@ -45,9 +63,7 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except EdgellmError as error:
-        print(f"edgellm: {error}", file=sys.stderr)
-        if error.hint:
-            print(f"  → {error.hint}", file=sys.stderr)
+        say_error(error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)

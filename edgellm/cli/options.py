@@ -1,19 +1,28 @@
 """Options that several commands share, so that they mean the same everywhere."""
 
-from typing import Annotated
+import os
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgellm.errors import BadRequest
-from edgellm.selector.plan import Goal
 from edgellm.units import parse_bytes
+
+if TYPE_CHECKING:
+    from edgellm.config import Config
+    from edgellm.selector.plan import Goal
 
 ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A file (./x.gguf), a repository (org/repo[:QUANT]) or a catalog name (qwen3:8b).",
+        help="A file (./x.gguf), a repository (org/repo[:QUANT]), a catalog name (qwen3:8b), "
+        "or demo: the tiny model that ships with edgellm.",
     ),
+]
+Host = Annotated[str | None, typer.Option(help="Address to listen on.", metavar="ADDRESS")]
+Port = Annotated[
+    int | None, typer.Option(help="Port to listen on (8484); 0 takes any free one.", metavar="N")
 ]
 Context = Annotated[
     int | None, typer.Option("--ctx", help="Tokens of one conversation.", metavar="N")
@@ -56,14 +65,23 @@ FlashAttention = Annotated[
 Reserve = Annotated[
     str | None, typer.Option("--reserve", help="Memory to leave free: 2GiB.", metavar="SIZE")
 ]
-Offline = Annotated[
-    bool | None, typer.Option("--offline", help="No network at all.", show_default=False)
+LimitRate = Annotated[
+    str | None, typer.Option(help="The most a download takes: 20MiB/s.", metavar="RATE")
 ]
+Offline = Annotated[bool, typer.Option("--offline", help="No network at all.")]
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 _USES = ("chat", "batch", "stream", "agent")
 _OBJECTIVES = ("balanced", "speed", "quality", "context", "energy")
+_KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 _WHEN = {"auto": None, "on": True, "off": False}
+
+
+def config_from(*, offline: bool = False, **flags: Any) -> "Config":
+    """Flags over environment over file over defaults; what is None or False was not given."""
+    from edgellm.config import load_config
+
+    return load_config(os.environ, {**flags, "offline": offline or None})
 
 
 def goal_from(
@@ -80,11 +98,15 @@ def goal_from(
     threads: int | None = None,
     flash: str = "auto",
     reserve: str | None = None,
-) -> Goal:
+) -> "Goal":
     """Words of the command line to a Goal. Raises BadRequest; the selector checks the numbers."""
+    from edgellm.selector.plan import Goal
+
     _one_of("--use", use, _USES)
     _one_of("--goal", objective, _OBJECTIVES)
     _one_of("--flash-attn", flash, tuple(_WHEN))
+    _one_of("--cache-type-k", ctk or "f16", _KV_TYPES)
+    _one_of("--cache-type-v", ctv or "f16", _KV_TYPES)
     return Goal(
         n_ctx_seq=ctx,
         n_ctx=n_ctx,

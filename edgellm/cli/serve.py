@@ -1,7 +1,5 @@
 """`edgellm serve MODEL`: headless, on TCP or a unix socket, until told to stop."""
 
-import asyncio
-import sys
 from typing import Annotated
 
 import typer
@@ -17,13 +15,14 @@ def serve(
     name: Annotated[
         str | None, typer.Option(help="The name that clients will use.", metavar="NAME")
     ] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port; 0 takes any that is free.")] = None,
+    host: options.Host = None,
+    port: options.Port = None,
     unix_socket: Annotated[
         str | None, typer.Option(help="Listen on this unix socket instead.", metavar="PATH")
     ] = None,
     api_key: Annotated[
-        list[str] | None, typer.Option(help="A key that clients must send; repeatable.")
+        list[str] | None,
+        typer.Option(help="A key that clients must send; repeatable.", metavar="KEY"),
     ] = None,
     ctx: options.Context = None,
     n_ctx: options.TotalContext = None,
@@ -38,47 +37,50 @@ def serve(
     flash_attn: options.FlashAttention = "auto",
     reserve: options.Reserve = None,
     max_queue: Annotated[
-        int | None, typer.Option(help="Requests that may wait; one more gets a 429.")
+        int | None,
+        typer.Option(help="Requests that may wait; one more gets a 429.", metavar="N"),
     ] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Allow a non-loopback address without a key.")
     ] = False,
-    offline: options.Offline = None,
+    limit_rate: options.LimitRate = None,
+    offline: options.Offline = False,
 ) -> None:
-    """Serve a model over HTTP: OpenAI's API, health, metrics, status.
+    """Serve a model over HTTP, with OpenAI's API.
 
     Quantization, context and placement are chosen for this machine; a flag pins any of them.
+    What is not on this disk is downloaded first. Ctrl-C, SIGTERM or `edgellm stop` end it.
 
     \b
-    edgellm serve ./model.gguf
-    edgellm serve qwen3:8b --ctx 16384 --parallel 8
-    edgellm serve org/repo:Q4_K_M --port 11434
+      edgellm serve ./model.gguf
+      edgellm serve qwen3:8b --ctx 16384 --parallel 8
+      edgellm serve org/repo:Q4_K_M --port 11434      # a drop-in for Ollama's clients
+      edgellm serve qwen3:4b --embedding qwen3-embedding:0.6b
     """
-    import os
+    import asyncio
 
-    from edgellm.cli.serving import ServeOptions, run_server
-    from edgellm.config import load_config
+    from edgellm.cli import machine
+    from edgellm.cli.output import say
+    from edgellm.cli.prepare import prepare_all
+    from edgellm.cli.ready import ready_text
+    from edgellm.cli.serving import Instance, run_instance
 
-    config = load_config(
-        os.environ,
-        {
-            "host": host,
-            "port": port,
-            "unix_socket": unix_socket,
-            "api_keys": tuple(api_key) if api_key else None,
-            "max_queue": max_queue,
-            "reserve": reserve,
-            "offline": offline,
-        },
-    )
+    config = options.config_from(
+        host=host, port=port, unix_socket=unix_socket, max_queue=max_queue, reserve=reserve,
+        api_keys=tuple(api_key) if api_key else None, limit_rate=limit_rate, offline=offline,
+    )  # fmt: skip
     wish = options.goal_from(
         ctx=ctx, n_ctx=n_ctx, parallel=parallel, use=use, objective=goal, ctk=ctk, ctv=ctv,
         ngl=ngl, ubatch=ubatch, threads=threads, flash=flash_attn, reserve=config.reserve,
     )  # fmt: skip
-    chosen = ServeOptions(model, name, embedding, wish, insecure=insecure)
-    asyncio.run(run_server(config, chosen))
-
-
-def say(text: str) -> None:
-    """Progress is for people: on stderr, so that stdout stays clean."""
-    print(text, file=sys.stderr, flush=True)
+    hardware = machine.look()
+    prepared = prepare_all(config, hardware, wish, model, embedding=embedding, name=name)
+    instance = Instance(
+        config,
+        hardware,
+        prepared,
+        insecure=insecure,
+        on_listening=lambda url: say(f"listening on {url}, loading {prepared[0].name}"),
+        on_ready=lambda url: print(ready_text(url, prepared, config), flush=True),
+    )
+    asyncio.run(run_instance(instance))

@@ -1,0 +1,223 @@
+"""What `edgellm show` tells of a model, wherever it lies."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgellm.cli.resolve import (
+    DEMO,
+    catalog_candidates,
+    demo,
+    hub_of,
+    on_disk,
+    store_of,
+    stored_candidates,
+)
+from edgellm.config import Config
+from edgellm.errors import DoesNotFit, EdgellmError, Offline
+from edgellm.models import local
+from edgellm.models.names import (
+    CatalogReference,
+    HubReference,
+    ModelFiles,
+    PathReference,
+    choose_files,
+    parse_reference,
+)
+from edgellm.models.spec import ModelSpec
+from edgellm.probe.hardware import Hardware
+from edgellm.selector.plan import Candidate, Goal
+
+if TYPE_CHECKING:
+    from edgellm.models.gguf import GGUFHeader
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """`has_template` None: nobody looked into a header yet."""
+
+    name: str
+    source: str
+    spec: ModelSpec
+    license: str | None
+    has_template: bool | None
+    template: str | None
+    candidates: tuple[Candidate, ...]
+    here: frozenset[str] = frozenset()  # the quants that lie on this disk
+
+    def as_json(self) -> dict[str, Any]:
+        spec = self.spec
+        return {
+            "name": self.name, "source": self.source, "license": self.license,
+            "architecture": spec.architecture, "n_params": spec.n_params,
+            "n_layers": spec.n_layers, "n_embd": spec.n_embd, "n_vocab": spec.n_vocab,
+            "n_ctx_train": spec.n_ctx_train, "n_expert": spec.n_expert,
+            "n_expert_used": spec.n_expert_used, "embedding": spec.is_embedding,
+            "has_template": self.has_template,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class QuantRow:
+    quant: str
+    size_bytes: int
+    bits_per_weight: float | None
+    is_here: bool
+    fits: bool
+    decode_tok_s: float | None
+
+
+def about(text: str, config: Config) -> About:
+    """Raises BadRequest, ModelNotFound, BadGGUF, NetworkError."""
+    if text == DEMO:
+        return _of_file(Path(demo().candidates[0].file), DEMO)
+    reference = parse_reference(text)
+    match reference:
+        case PathReference(path):
+            return _of_file(Path(path).expanduser())
+        case CatalogReference():
+            return _of_catalog(reference, config)
+        case HubReference():
+            return _of_hub(reference, config)
+
+
+def quant_rows(told: About, hardware: Hardware) -> tuple[QuantRow, ...]:
+    """Each quantization as it would run here, the largest first."""
+    from edgellm.profiles import load_profiles
+    from edgellm.selector.choose import choose
+
+    rows = []
+    for one in sorted(told.candidates, key=lambda one: -one.file_bytes):
+        pace, fits = None, True
+        try:
+            rate = choose(hardware, (one,), Goal(), load_profiles()).decode_tok_s
+            pace = rate.p50 if rate else None
+        except DoesNotFit:
+            fits = False
+        bits = 8 * one.file_bytes / one.spec.n_params if one.spec.n_params else None
+        rows.append(QuantRow(one.quant, one.file_bytes, bits, one.quant in told.here, fits, pace))
+    return tuple(rows)
+
+
+def _of_file(path: Path, name: str | None = None) -> About:
+    header = local.read_header(path)
+    (candidate,) = on_disk(path, name).candidates
+    return About(
+        name=candidate.name,
+        source="ships with edgellm" if name == DEMO else str(path),
+        spec=candidate.spec,
+        license=_license(header),
+        has_template=header.chat_template is not None,
+        template=header.chat_template,
+        candidates=(candidate,),
+        here=frozenset({candidate.quant}),
+    )
+
+
+def _of_catalog(reference: CatalogReference, config: Config) -> About:
+    """By the catalog's row; what of it is here tells more."""
+    from edgellm.models import catalog
+
+    entry = catalog.find(reference.name)
+    here = _here(entry.repo, config)
+    planned = catalog_candidates(entry, reference.quant)
+    if not planned:
+        return _of_hub(catalog.hub_reference(reference), config)
+    stored = {one.quant: one for one in here}
+    told = About(
+        name=entry.name,
+        source=f"hf.co/{entry.repo}",
+        spec=planned[0].spec,
+        license=entry.license,
+        has_template=None,
+        template=None,
+        candidates=tuple(stored.get(one.quant, one) for one in planned),
+        here=frozenset(stored),
+    )
+    return _with_header(told, local.read_header(Path(here[0].file))) if here else told
+
+
+def _of_hub(reference: HubReference, config: Config) -> About:
+    """One header is read, the default's; the others are told by their names and sizes."""
+    here = _here(reference.repo, config)
+    try:
+        told = _online(reference, config)
+    except Offline:
+        if not here:
+            raise
+        told = _of_file(Path(here[0].file), here[0].name)
+        told = replace(told, candidates=here, source=f"hf.co/{reference.repo}")
+    return replace(told, here=frozenset(one.quant for one in here))
+
+
+def _online(reference: HubReference, config: Config) -> About:
+    from edgellm.models.hub import read_remote_header
+    from edgellm.models.spec import model_spec
+
+    hub = hub_of(config)
+    repository = hub.list_files(reference.repo, reference.revision)
+    chosen = choose_files(repository.listing, reference.quant, reference.file)
+    headers = [read_remote_header(hub, file) for file in chosen.files]
+    name = f"hf.co/{reference.repo}"
+    spec = model_spec(headers, name, chosen.quant if chosen.quant != "?" else None)
+    told = About(
+        name=name,
+        source=f"{name} at {repository.commit[:12]}",
+        spec=spec,
+        license=repository.license,
+        has_template=None,
+        template=None,
+        candidates=tuple(
+            _scaled(model, spec, chosen)
+            for model in repository.listing.models
+            if not model.missing and not model.unservable
+        ),
+    )
+    return _with_header(told, headers[0])
+
+
+def _scaled(model: ModelFiles, spec: ModelSpec, read: ModelFiles) -> Candidate:
+    """The model that was read, every weight as large as this file says: near enough to show."""
+    ratio = model.size_bytes / max(1, read.size_bytes)
+    layers = tuple(
+        replace(
+            layer,
+            weight_bytes=int(layer.weight_bytes * ratio),
+            expert_bytes=int(layer.expert_bytes * ratio),
+        )
+        for layer in spec.layers
+    )
+    scaled = replace(
+        spec,
+        layers=layers,
+        input_bytes=int(spec.input_bytes * ratio),
+        output_bytes=int(spec.output_bytes * ratio),
+        file_bytes=model.size_bytes,
+        quant=model.quant,
+    )
+    return Candidate(spec.name, model.files[0].path, model.quant, scaled, model.size_bytes)
+
+
+def _here(repo: str, config: Config) -> tuple[Candidate, ...]:
+    try:
+        stored = [model for model in store_of(config).list() if model.repo == repo]
+    except EdgellmError:
+        return ()
+    return stored_candidates(stored)
+
+
+def _with_header(told: About, header: "GGUFHeader") -> About:
+    return replace(
+        told,
+        license=_license(header) or told.license,
+        has_template=header.chat_template is not None,
+        template=header.chat_template,
+    )
+
+
+def _license(header: "GGUFHeader") -> str | None:
+    """The short name, and where its text is, if the file says so."""
+    words = [header.license, header.text("general.license.name")]
+    link = header.text("general.license.link")
+    named = next((word for word in words if word and word != "other"), words[0])
+    return f"{named} ({link})" if named and link else named or link

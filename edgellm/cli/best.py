@@ -1,0 +1,82 @@
+"""The model that suits this machine best, when nobody named one.
+
+A use has a pace that it needs (profiles/workloads). Among the models that keep it, the one with
+the most parameters; when none does, the fastest. Within a model the selector has already chosen
+the quantization.
+"""
+
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from edgellm.cli.resolve import catalog_candidates, store_of, stored_candidates
+from edgellm.config import Config
+from edgellm.errors import BadRequest, DoesNotFit
+from edgellm.probe.hardware import Hardware
+from edgellm.profiles import load_profiles
+from edgellm.selector.choose import choose
+from edgellm.selector.plan import Candidate, Goal, Plan
+
+# What is offered unasked: one family in every size, Apache-2.0, on the hub for everyone.
+_OFFERED_FAMILIES = ("qwen3", "gpt-oss")
+_USUAL_PACE_RATIO = 0.5  # of the use's target: ten tokens a second is still faster than reading
+_FREE_DISK_RATIO = 0.8  # a download that fills the disk helps nobody
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    name: str
+    plan: Plan
+    candidate: Candidate
+
+
+def best_of(models: Iterable[Sequence[Candidate]], hardware: Hardware, goal: Goal) -> Choice | None:
+    """Each of `models` is one model in several quantizations. None: nothing fits."""
+    profiles = load_profiles()
+    target = profiles.workload(goal.use).decode_target_tok_s * _USUAL_PACE_RATIO
+    best: tuple[tuple[bool, float], Choice] | None = None
+    for candidates in models:
+        try:
+            plan = choose(hardware, candidates, goal, profiles)
+        except (DoesNotFit, BadRequest):  # pins that this model can't take
+            continue
+        if plan.decode_tok_s is None:  # an embedding model
+            continue
+        chosen = next(one for one in candidates if one.file == plan.file)
+        pace = plan.decode_tok_s.p50
+        keeps_pace = pace >= target
+        merit = (keeps_pace, float(chosen.spec.n_params) if keeps_pace else pace)
+        if best is None or merit > best[0]:
+            best = (merit, Choice(plan.model, plan, chosen))
+    return best[1] if best else None
+
+
+def best_on_disk(config: Config, hardware: Hardware, goal: Goal) -> Choice | None:
+    """Of what was downloaded before, by us or by another tool."""
+    stored = sorted(store_of(config).list(), key=lambda model: model.repo)
+    by_repo = (tuple(models) for _, models in groupby(stored, key=lambda model: model.repo))
+    return best_of((stored_candidates(models) for models in by_repo), hardware, goal)
+
+
+def best_to_download(config: Config, hardware: Hardware, goal: Goal) -> Choice | None:
+    """By the catalog alone: nobody is asked. Leaves out what the disk has no room for."""
+    from edgellm.models import catalog
+
+    room = _free_disk_bytes(store_of(config).root) * _FREE_DISK_RATIO
+    offered = (
+        entry
+        for entry in catalog.load_catalog()
+        if entry.name.partition(":")[0] in _OFFERED_FAMILIES
+    )
+    models = (
+        [one for one in catalog_candidates(entry) if one.file_bytes <= room] for entry in offered
+    )
+    return best_of((candidates for candidates in models if candidates), hardware, goal)
+
+
+def _free_disk_bytes(folder: Path) -> int:
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free

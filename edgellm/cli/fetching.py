@@ -1,0 +1,37 @@
+"""A model brought to this disk and not loaded: what `pull` does."""
+
+from pathlib import Path
+
+from edgellm.cli import machine
+from edgellm.cli.output import say
+from edgellm.cli.progress import ProgressLine
+from edgellm.cli.resolve import Resolved, hub_reference_of, resolve
+from edgellm.config import Config
+from edgellm.models.names import parse_reference
+from edgellm.selector.plan import Candidate, Goal
+
+
+def fetch_model(text: str, config: Config) -> Path:
+    """Raises BadRequest for a path, ModelNotFound, DoesNotFit, NetworkError, StorageError."""
+    reference = hub_reference_of(parse_reference(text))
+    resolved = resolve(text, config)
+    is_named = bool(reference.quant or reference.file)
+    wanted = resolved.candidates[0] if is_named else _suited(resolved)
+    if resolved.is_local:
+        say(f"{wanted.name} is here already, as {wanted.quant}")
+    line = ProgressLine(f"{resolved.name} {wanted.quant}")
+    try:
+        return resolved.fetch(wanted, line)
+    finally:
+        line.end()
+
+
+def _suited(resolved: Resolved) -> Candidate:
+    """The quantization that this machine is served best with. Raises DoesNotFit."""
+    from edgellm.profiles import load_profiles
+    from edgellm.selector.choose import choose
+
+    if len(resolved.candidates) == 1:
+        return resolved.candidates[0]
+    plan = choose(machine.look(), resolved.candidates, Goal(), load_profiles())
+    return next(one for one in resolved.candidates if one.file == plan.file)

@@ -1,0 +1,32 @@
+"""This machine, as the selector is told of it."""
+
+import dataclasses
+
+from edgellm.probe.hardware import Hardware
+from edgellm.selector.plan import Plan
+
+
+def look() -> Hardware:
+    """The first look after a boot also measures the memory's bandwidth, for about a second."""
+    from edgellm.probe.detect import detect
+
+    return detect()
+
+
+def without(hardware: Hardware, plan: Plan) -> Hardware:
+    """What is left of it once `plan` is loaded: the next model must not count that memory."""
+    taken = {pool.id: 0 for pool in hardware.pools}
+    for share in plan.shares:
+        taken[share.pool_id] += share.total_bytes
+    pools = tuple(
+        dataclasses.replace(
+            pool,
+            free_bytes=max(0, _free(pool.free_bytes, pool.total_bytes) - taken[pool.id]),
+        )
+        for pool in hardware.pools
+    )
+    return dataclasses.replace(hardware, pools=pools)
+
+
+def _free(free_bytes: int | None, total_bytes: int) -> int:
+    return total_bytes if free_bytes is None else free_bytes

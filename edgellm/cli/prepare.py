@@ -1,0 +1,129 @@
+"""A model made ready to be loaded: resolved, planned for this machine, and on this disk.
+
+    resolve → choose → fetch, if it isn't here → read the real header → choose again
+
+The second choice is the one that counts: what was planned from a catalog's row or a remote header
+is checked against the file itself, before anything native touches it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgellm.chat.template import ChatTemplate
+from edgellm.cli import machine
+from edgellm.cli.progress import ProgressLine
+from edgellm.cli.resolve import DEMO, Resolved, on_disk, resolve
+from edgellm.config import Config
+from edgellm.errors import BadRequest
+from edgellm.models import local
+from edgellm.models.gguf import GGUFHeader
+from edgellm.models.spec import ModelSpec
+from edgellm.probe.hardware import Hardware
+from edgellm.selector.plan import Goal, Plan
+
+if TYPE_CHECKING:
+    from edgellm.models.download import Progress
+
+Replan = Callable[[Plan], Plan | None]  # after an out-of-memory: the next smaller one
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    name: str
+    path: Path
+    plan: Plan
+    replan: Replan
+    template: ChatTemplate
+    spec: ModelSpec
+    created_s: int = 0  # Unix seconds
+    is_demo: bool = False
+
+
+def prepare(
+    resolved: Resolved,
+    hardware: Hardware,
+    goal: Goal,
+    *,
+    name: str | None = None,
+    progress: "Progress | None" = None,
+) -> Prepared:
+    """Raises DoesNotFit, BadGGUF, NetworkError, StorageError, BadRequest."""
+    from edgellm.profiles import load_profiles
+    from edgellm.selector.choose import choose, smaller
+
+    profiles = load_profiles()
+    wished = choose(hardware, resolved.candidates, goal, profiles)
+    wanted = next(one for one in resolved.candidates if one.file == wished.file)
+    path = resolved.fetch(wanted, progress or (lambda done, total, rate: None))
+    local.check(path)
+    here = on_disk(path, name or wished.model, wished.quant).candidates
+    plan = choose(hardware, here, goal, profiles)
+
+    def replan(failed: Plan) -> Plan | None:
+        return smaller(failed, hardware, here, goal, profiles)
+
+    return Prepared(
+        name=plan.model,
+        path=path,
+        plan=plan,
+        replan=replan,
+        template=_template(local.read_header(path)),
+        spec=here[0].spec,
+        created_s=int(path.stat().st_mtime),
+        is_demo=resolved.name == DEMO,
+    )
+
+
+def _template(header: GGUFHeader) -> ChatTemplate:
+    tokens = header.tokens
+    return ChatTemplate(
+        header.chat_template,
+        header.bos_token or "",
+        header.eos_token or "",
+        has_im_start=tokens is not None and "<|im_start|>" in tokens,
+        adds_bos=header.add_bos is not False,
+    )
+
+
+def prepare_all(
+    config: Config,
+    hardware: Hardware,
+    goal: Goal,
+    model: str,
+    *,
+    embedding: str | None = None,
+    name: str | None = None,
+) -> tuple[Prepared, ...]:
+    """The model and, beside it, the embedding model in what memory the first one leaves.
+
+    Raises BadRequest when the second one is none, or the first one is one already.
+    """
+    first = _with_progress(resolve(model, config), hardware, goal, name)
+    if embedding is None:
+        return (first,)
+    if first.plan.embedding:
+        raise BadRequest(
+            f"{first.name} is an embedding model itself, and one is served at a time",
+            hint="leave --embedding out, or name a generative MODEL",
+        )
+    rest = machine.without(hardware, first.plan)
+    own_goal = Goal(reserve_bytes=goal.reserve_bytes, n_threads=goal.n_threads)
+    second = _with_progress(resolve(embedding, config), rest, own_goal, None)
+    if not second.plan.embedding:
+        raise BadRequest(
+            f"{second.name} writes text; it is no embedding model",
+            hint="edgellm serve MODEL --embedding qwen3-embedding:0.6b",
+        )
+    return (first, second)
+
+
+def _with_progress(
+    resolved: Resolved, hardware: Hardware, goal: Goal, name: str | None
+) -> Prepared:
+    line = ProgressLine(resolved.name)
+    try:
+        return prepare(resolved, hardware, goal, name=name, progress=line)
+    finally:
+        line.end()

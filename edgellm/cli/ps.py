@@ -1,0 +1,139 @@
+"""`edgellm ps` and `edgellm stop`: what runs here."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from edgellm.cli import options
+from edgellm.status import ModelStatus, Status
+from edgellm.units import DASH, format_bytes, format_rate
+
+_HEADINGS = (
+    "NAME", "STATE", "QUANT", "SIZE", "PROCESSOR", "CONTEXT", "PREDICTED", "MEASURED", "TOK/S",
+)  # fmt: skip
+
+
+def ps(as_json: options.AsJSON = False) -> None:
+    """Show the running servers and their models.
+
+    PREDICTED is the memory that the plan counted on, MEASURED what llama.cpp says it took.
+    TOK/S is what is written now; in brackets what the plan expects of one stream.
+    EDGELLM_HOST asks another server.
+
+    \b
+      edgellm ps
+      edgellm ps --json | jq '.[].models[].name'
+      EDGELLM_HOST=box:8484 edgellm ps
+    """
+    from edgellm.cli.find import statuses
+    from edgellm.cli.output import print_json, table
+
+    found = statuses()
+    if as_json:
+        print_json([status for _, status in found])
+        return
+    if not found:
+        print("no server is running here; start one: edgellm up, or edgellm serve MODEL")
+        return
+    for url, status in found:
+        print(f"{url}   pid {status.pid}   edgellm {status.version}")
+        print(table(_HEADINGS, [*_rows(status)], right="SIZE,CONTEXT,PREDICTED,MEASURED"))
+
+
+def stop(
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="[MODEL]", help="Of several servers, the one with this model."),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Stop every server here.")] = False,
+    wait: Annotated[
+        float, typer.Option(help="Seconds to wait for its end; 0: don't.", metavar="S")
+    ] = 40.0,
+) -> None:
+    """Stop a running server.
+
+    It finishes the answers that it has begun, then it ends.
+
+    \b
+      edgellm stop
+      edgellm stop qwen3:8b
+      edgellm stop --all
+    """
+    from edgellm.cli.client import Client
+    from edgellm.cli.find import statuses, the_server
+
+    found = statuses() if everything else (the_server(model),)
+    for url, _ in found:
+        with Client(url) as client:
+            client.shutdown()
+    for url, status in found:
+        _await_end(url, status.pid, wait)
+        print(f"stopped {url}" if wait else f"stopping {url}")
+
+
+def _await_end(url: str, pid: int, wait_s: float) -> None:
+    """Until it no longer listens and, if its process is one of ours here, has ended."""
+    import time
+
+    from edgellm.cli import state
+    from edgellm.errors import NotServing
+
+    deadline_s = time.monotonic() + wait_s
+    while wait_s and any(server.pid == pid for server in state.running()):
+        if time.monotonic() > deadline_s:
+            raise NotServing(
+                f"{url} is still ending after {wait_s:g} s", hint=f"insist: kill -9 {pid}"
+            )
+        time.sleep(0.05)
+
+
+def _rows(status: Status) -> Iterator[tuple[str, ...]]:
+    for model in status.models:
+        plan = model.plan
+        yield (
+            model.name + (" (embedding)" if model.embedding else ""),
+            _state(model),
+            plan.quant if plan else DASH,
+            format_bytes(_total(plan.measured_bytes) or _total(plan.predicted_bytes))
+            if plan
+            else DASH,
+            processor(model),
+            f"{plan.n_parallel}×{plan.n_ctx_seq}" if plan else DASH,
+            format_bytes(_total(plan.predicted_bytes)) if plan else DASH,
+            format_bytes(_total(plan.measured_bytes)) if plan else DASH,
+            _pace(model),
+        )
+
+
+def processor(model: ModelStatus) -> str:
+    """As Ollama says it: "100% GPU", "48%/52% CPU/GPU"."""
+    plan = model.plan
+    shares = plan and (plan.measured_bytes or plan.predicted_bytes)
+    total = _total(shares or {})
+    if not shares or not total:
+        return DASH
+    cpu_ratio = shares.get("cpu", 0) / total
+    if plan and plan.n_gpu_layers == 0:
+        return "100% CPU"
+    percent = round(100 * cpu_ratio)
+    return f"{percent}%/{100 - percent}% CPU/GPU" if percent else "100% GPU"
+
+
+def _state(model: ModelStatus) -> str:
+    if model.progress_ratio is not None and model.state in ("loading", "starting"):
+        return f"{model.state} {model.progress_ratio:.0%}"
+    return model.state
+
+
+def _pace(model: ModelStatus) -> str:
+    plan = model.plan
+    if model.embedding:
+        return DASH
+    expected = plan and plan.decode_tok_s_p50
+    now = format_rate(model.decode_tok_s, "").strip()
+    return f"{now} (~{format_rate(expected, '').strip()})" if expected else now
+
+
+def _total(by_device: dict[str, int]) -> int | None:
+    return sum(by_device.values()) or None

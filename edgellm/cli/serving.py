@@ -1,0 +1,106 @@
+"""One server from start to end: it listens first, loads then, and stops its engines at last.
+
+Listening first means that a taken port is told at once and not after minutes of loading, that
+/health says "Loading model" meanwhile, and that the screen shows how far it is.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgellm.cli import state
+from edgellm.cli.engines import Fleet
+from edgellm.cli.output import say
+from edgellm.cli.prepare import Prepared
+from edgellm.config import Config
+from edgellm.meter.sensors import sampler_for
+from edgellm.probe.hardware import Hardware
+from edgellm.server.access import Access
+from edgellm.server.app import create_app
+from edgellm.server.gateway import Gateway
+from edgellm.server.serve import Bind, serve
+
+
+def _nothing(_: str) -> None:
+    pass
+
+
+async def _no_errand(fleet: Fleet) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """What one server is asked to be. The callbacks run in its event loop.
+
+    `errand` begins when everything is ready and ends with the server: it may swap models.
+    """
+
+    config: Config
+    hardware: Hardware
+    prepared: Sequence[Prepared]
+    insecure: bool = False
+    is_announced: bool = True  # found by `ps`, `run` and `stop`
+    grace_s: float = 30.0
+    say: Callable[[str], None] = say
+    on_listening: Callable[[str], None] = _nothing  # the URL
+    on_ready: Callable[[str], None] = _nothing  # the URL
+    errand: Callable[[Fleet], Awaitable[None]] = field(default=_no_errand)
+
+
+async def run_instance(instance: Instance) -> None:
+    """Returns when somebody said stop. Raises AddressInUse, ConfigError, and as Fleet.load does."""
+    config = instance.config
+    fleet = Fleet(config.max_queue, instance.say)
+    sampler = sampler_for(instance.hardware)
+    app = create_app(
+        fleet.models,
+        access=Access.of(keys=config.api_keys, host_names=config.allowed_hosts),
+        samples=sampler.latest,
+        hardware=instance.hardware,
+        download=lambda: fleet.download,
+    )
+    listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    gateway: Gateway = app.state.gateway
+    serving = asyncio.create_task(
+        serve(
+            app,
+            _bind(config),
+            on_started=listening.set_result,
+            grace_s=instance.grace_s,
+            insecure=instance.insecure,
+        )
+    )
+    loading = asyncio.create_task(_load(instance, fleet, listening))
+    sampler.start()
+    try:
+        await asyncio.wait({serving, loading}, return_when=asyncio.FIRST_COMPLETED)
+        if loading.done():
+            loading.result()
+        await asyncio.shield(serving)
+    finally:
+        gateway.stopping.set()
+        loading.cancel()
+        await asyncio.gather(loading, serving, return_exceptions=True)
+        await fleet.stop()
+        sampler.stop()
+
+
+async def _load(instance: Instance, fleet: Fleet, listening: "asyncio.Future[str]") -> None:
+    """The models one after the other, then the errand; lasts until it is cancelled."""
+    url = await listening
+    instance.on_listening(url)
+    with state.announced(url, time.time()) if instance.is_announced else contextlib.nullcontext():
+        for prepared in instance.prepared:
+            await fleet.load(prepared)
+        instance.on_ready(url)
+        await instance.errand(fleet)
+        await asyncio.get_running_loop().create_future()
+
+
+def _bind(config: Config) -> Bind:
+    unix_path = Path(config.unix_socket).expanduser() if config.unix_socket else None
+    return Bind(config.host, config.port, unix_path)

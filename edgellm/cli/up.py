@@ -1,0 +1,164 @@
+"""`edgellm up`: the one command. Looks at the machine, chooses, serves, and shows it."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgellm.cli import options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgellm.cli.best import Choice
+    from edgellm.cli.prepare import Prepared
+    from edgellm.cli.serving import Instance
+    from edgellm.config import Config
+    from edgellm.probe.hardware import Hardware
+
+
+def up(
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Download the best model without asking.")
+    ] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="Serve the demo, whatever is here.")] = False,
+    headless: Annotated[
+        bool, typer.Option("--headless", help="No screen; print the address.")
+    ] = False,
+    host: options.Host = None,
+    port: options.Port = None,
+    offline: options.Offline = False,
+) -> None:
+    """Choose the best model for this machine, serve it, show it.
+
+    A model that was downloaded before is served without a question; the best of several. Without
+    one, the tiny demo that ships with edgellm answers at once, and on a terminal with network you
+    are asked whether to download the best real model; the demo chats until it is here. Without a
+    terminal nothing is downloaded unasked.
+
+    \b
+      edgellm up
+      edgellm up --yes --headless      # on a server: download, then serve
+      edgellm up --demo                # nothing but what ships with edgellm
+    """
+    from edgellm.cli import machine
+    from edgellm.cli.best import best_on_disk
+    from edgellm.cli.output import is_terminal, say
+    from edgellm.cli.prepare import prepare
+    from edgellm.cli.resolve import demo as demo_model
+    from edgellm.cli.resolve import on_disk
+
+    config = options.config_from(host=host, port=port, offline=offline)
+    goal = options.goal_from(reserve=config.reserve)
+    shows_screen = is_terminal() and not headless
+    say("looking at this machine …")
+    hardware = machine.look()
+    found = None if demo else best_on_disk(config, hardware, goal)
+    if found:
+        resolved = on_disk(_path(found), found.name, found.candidate.quant)
+        say(f"the best model on this disk: {found.name}")
+    else:
+        resolved = demo_model()
+    prepared = prepare(resolved, hardware, goal)
+    wished = None
+    if not (found or demo or config.offline):
+        wished = _wished(config, hardware, asks=shows_screen and not yes, agrees=yes)
+    instance = _instance(config, hardware, prepared, wished, shows_screen)
+    if shows_screen:
+        _with_screen(instance)
+    else:
+        _headless(instance)
+
+
+def _wished(config: "Config", hardware: "Hardware", *, asks: bool, agrees: bool) -> "Choice | None":
+    """What to download, if the user wants it and the network is there."""
+    from edgellm.cli.best import best_to_download
+    from edgellm.cli.network import hub_is_reachable
+    from edgellm.cli.output import say
+
+    if not (asks or agrees):
+        say("no model on this disk: serving the demo; `edgellm up --yes` would download one")
+        return None
+    best = best_to_download(config, hardware, options.goal_from(reserve=config.reserve))
+    if best is None:
+        say("no model of the catalog fits this machine: serving the demo")
+        return None
+    if not hub_is_reachable():
+        say("the model hub can't be reached: serving the demo")
+        return None
+    offer = f"{best.name} {best.plan.quant}, {_gb(best)}{_pace(best)}"
+    if agrees:
+        say(f"downloading the best real model for this machine: {offer}")
+        return best
+    try:
+        answer = input(f"best real model for this machine: {offer} — download it? [Y/n] ")
+    except EOFError:
+        return None
+    return best if answer.strip().lower() in ("", "y", "yes", "j", "ja") else None
+
+
+def _instance(
+    config: "Config",
+    hardware: "Hardware",
+    prepared: "Prepared",
+    wished: "Choice | None",
+    shows_screen: bool,
+) -> "Instance":
+    from edgellm.cli.output import say
+    from edgellm.cli.ready import ready_text
+    from edgellm.cli.serving import Instance
+    from edgellm.cli.upgrade import upgrade
+
+    if shows_screen:
+        return Instance(
+            config,
+            hardware,
+            (prepared,),
+            say=lambda text: None,  # the screen is the TUI's
+            errand=upgrade(config, hardware, wished, lambda text: None, None),
+        )
+    return Instance(
+        config,
+        hardware,
+        (prepared,),
+        on_listening=lambda url: say(f"listening on {url}, loading {prepared.name}"),
+        on_ready=lambda url: print(ready_text(url, (prepared,), config), flush=True),
+        errand=upgrade(config, hardware, wished, say, wished.name if wished else None),
+    )
+
+
+def _headless(instance: "Instance") -> None:
+    import asyncio
+
+    from edgellm.cli.serving import run_instance
+
+    asyncio.run(run_instance(instance))
+
+
+def _with_screen(instance: "Instance") -> None:
+    """The server on a thread, the screen in front; whichever ends first ends the other."""
+    from edgellm.cli.background import BackgroundServer
+    from edgellm.cli.screen import Screen
+
+    screen = Screen()
+    server = BackgroundServer(instance, waits_for_models=False, on_end=screen.close).start()
+    try:
+        screen.show(server.url, instance.config.api_keys[:1])
+    finally:
+        server.stop()
+    if server.failure:
+        raise server.failure
+
+
+def _path(found: "Choice") -> "Path":
+    from pathlib import Path
+
+    return Path(found.candidate.file)
+
+
+def _gb(best: "Choice") -> str:
+    return f"{best.candidate.file_bytes / 1e9:.1f} GB"
+
+
+def _pace(best: "Choice") -> str:
+    rate = best.plan.decode_tok_s
+    return f", {rate.p10:.0f}–{rate.p90:.0f} tok/s" if rate else ""
