@@ -7,13 +7,13 @@ _KEYS = (
     ("q, Ctrl-C", "quit; the server goes on"),
     ("c", "chat with the model"),
     ("t, Esc", "back to the dashboard"),
-    ("p", "the plan: what was chosen, why, and how it turned out"),
+    ("p", "what was chosen, why, and how it turned out"),
     ("l", "the log"),
     ("?", "this page"),
 )
 _CHAT = (
     ("Enter", "send"),
-    ("Ctrl-J", "new line; Shift-Enter where the terminal can tell it"),
+    ("Ctrl-J", "new line; or Shift-Enter, if the terminal tells it"),
     ("↑ ↓", "earlier questions, from the first and the last line"),
     ("Esc, Ctrl-C", "stop the answer; Esc again goes back"),
     ("Ctrl-N", "a new conversation"),

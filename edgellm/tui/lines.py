@@ -115,7 +115,7 @@ def box(title: Line, note: Line, body: Sequence[Line], width: int, height: int) 
 
 
 _SIDE = Span(" │", "border")
-_MIN_TITLE = 10  # cells; a note that leaves less is left out
+_MIN_TITLE = 6  # cells; a note that leaves less is left out
 
 
 def _edge(title: Line, note: Line, width: int) -> Line:

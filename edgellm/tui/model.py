@@ -37,8 +37,7 @@ def model_card(view: View, width: int, height: int) -> Block:
 
 def state_note(model: ModelStatus) -> Line:
     mark, tone = _STATES.get(model.state, ("·", "dim"))
-    restarts = f" · {model.n_restarts}× restarted" if model.n_restarts else ""
-    return (Span(f"{mark} {model.state}{restarts}", tone),)
+    return (Span(f"{mark} {model.state}", tone),)
 
 
 def _nothing(view: View) -> Block:
@@ -59,6 +58,8 @@ def _rows(view: View, model: ModelStatus, width: int) -> list[tuple[int, Line]]:
     """(importance, line), in the order of reading; 0 is the most important."""
     room = width - _LABEL_COLUMNS
     rows: list[tuple[int, Line]] = [(0, line) for line in _trouble(model, width)]
+    if model.n_restarts:
+        rows.append((0, _labelled("died", (Span(f"{model.n_restarts}×, restarted", "warn"),))))
     if model.state in ("starting", "loading", "restarting"):
         rows.append((0, _labelled("loading", _progress(model, room))))
     if model.plan is not None:

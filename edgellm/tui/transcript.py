@@ -27,6 +27,7 @@ class AnswerBlock(Vertical):
     AnswerBlock #thought { color: $tone-dim; text-style: italic; margin-bottom: 1; }
     AnswerBlock #note { color: $tone-label; margin-top: 1; }
     AnswerBlock #note.-error { color: $error; }
+    AnswerBlock #note.-alone { margin-top: 0; }
     """
 
     def compose(self) -> ComposeResult:
@@ -41,6 +42,7 @@ class AnswerBlock(Vertical):
     def note(self, text: str, *, is_error: bool = False) -> None:
         self._put("#note", f"✗ {text}" if is_error else text)
         self.query_one("#note").set_class(is_error, "-error")
+        self.query_one("#note").set_class(self.query_one("#text").has_class("-empty"), "-alone")
 
     def _put(self, selector: str, text: str) -> None:
         static = self.query_one(selector, Static)

@@ -116,7 +116,8 @@ def test_a_failed_model_says_why():
     failed = model(state="failed", detail="9.1 GiB were asked for, 7.6 GiB are free", n_restarts=3)
     screen = shown(dashboard(seen(ordinary(models=(failed,))), 120, 39))
 
-    assert "✗ failed · 3× restarted" in screen
+    assert "✗ failed" in screen
+    assert "3×, restarted" in screen
     assert "9.1 GiB were asked for, 7.6 GiB are free" in screen
 
 

@@ -39,6 +39,7 @@ class Sheet(ModalScreen[None]):
         width: 90%; max-width: 108; height: auto; max-height: 100%; margin: 1 0 2 0;
         border: round $primary; border-title-color: $foreground; border-title-style: bold;
         padding: 0 1; background: $background; scrollbar-size-vertical: 1;
+        scrollbar-gutter: stable;
     }
     Sheet.-wide VerticalScroll { width: 100%; max-width: 100%; }
     Sheet Canvas { width: 1fr; height: auto; }
