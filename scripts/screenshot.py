@@ -50,6 +50,22 @@ def sample(at_s: int) -> Status:
     )
 
 
+_PLAN = PlanStatus(
+    file="Qwen3-14B-Q4_K_M.gguf",
+    quant="Q4_K_M",
+    n_ctx=32_768,
+    n_ctx_seq=8_192,
+    n_parallel=4,
+    kv_type_k="q8_0",
+    kv_type_v="q8_0",
+    n_threads=8,
+    n_gpu_layers=41,
+    predicted_bytes={"gpu": int(11.9 * _GIB), "cpu": int(0.7 * _GIB)},
+    measured_bytes={"gpu": int(11.7 * _GIB), "cpu": int(0.7 * _GIB)},
+    decode_tok_s_p10=52.0,
+    decode_tok_s_p50=58.0,
+    decode_tok_s_p90=63.0,
+)
 _EMBEDDER = ModelStatus(name="nomic-embed-text", state="ready", embedding=True)
 
 
@@ -77,22 +93,7 @@ def _model(decode: float | None, prefill: float | None) -> ModelStatus:
             _sequence(121, "prefill", 2204, 1536, 0, 0.6),
             _sequence(122, "waiting", 2204, 0, 0, 0.2),
         ),
-        plan=PlanStatus(
-            file="Qwen3-14B-Q4_K_M.gguf",
-            quant="Q4_K_M",
-            n_ctx=32_768,
-            n_ctx_seq=8_192,
-            n_parallel=4,
-            kv_type_k="q8_0",
-            kv_type_v="q8_0",
-            n_threads=8,
-            n_gpu_layers=41,
-            predicted_bytes={"gpu": int(11.9 * _GIB), "cpu": int(0.7 * _GIB)},
-            measured_bytes={"gpu": int(11.7 * _GIB), "cpu": int(0.7 * _GIB)},
-            decode_tok_s_p10=52.0,
-            decode_tok_s_p50=58.0,
-            decode_tok_s_p90=63.0,
-        ),
+        plan=_PLAN,
     )
 
 

@@ -10,7 +10,7 @@ from edgellm.tui.untrusted import prose
 
 class Question(Static):
     DEFAULT_CSS = """
-    Question { margin: 1 2 0 0; padding: 0 1; border-left: thick $primary; text-style: bold; }
+    Question { margin: 1 2 0 0; padding: 0 1; border-left: outer $primary; text-style: bold; }
     """
 
     def __init__(self, text: str) -> None:

@@ -29,6 +29,11 @@ _WARM_UP_S = 5.0
 _TARGETS_PERCENT = {"idle": 3.0, "busy": 6.0}
 _PROGRAM = "from edgellm.tui.app import run_top; run_top({url!r})"
 
+_PLAN = PlanStatus(
+    file="model.gguf", quant="Q4_K_M", n_ctx=262_144, n_ctx_seq=8_192, n_parallel=32,
+    kv_type_k="f16", kv_type_v="f16", n_threads=8, n_gpu_layers=81,
+)  # fmt: skip
+
 Load = Callable[[float], Status]  # seconds since the start
 
 
@@ -60,47 +65,46 @@ def _status(
     tok_s: float | None,
     noise: float,
 ) -> Status:
-    wave = math.sin(at_s)
     n_lines = int(at_s) if sequences else 0
-    plan = PlanStatus(
-        file="model.gguf", quant="Q4_K_M", n_ctx=262_144, n_ctx_seq=8_192, n_parallel=32,
-        kv_type_k="f16", kv_type_v="f16", n_threads=8, n_gpu_layers=81,
-    )  # fmt: skip
-    model = ModelStatus(
-        name="model",
-        state="ready",
-        decode_tok_s=None if tok_s is None else tok_s * (1 + 0.2 * wave),
-        prefill_tok_s=None if tok_s is None else tok_s * (3 + wave),
-        n_running=sum(1 for one in sequences if one.state != "waiting"),
-        n_waiting=sum(1 for one in sequences if one.state == "waiting"),
-        n_cells=262_144,
-        n_cells_used=sum(one.n_computed for one in sequences),
-        sequences=sequences,
-        plan=plan,
-    )
-    devices = tuple(
-        DeviceStatus(
-            id=f"gpu{i}",
-            name="NVIDIA H100 80GB HBM3",
-            backend="CUDA",
-            total_bytes=80 * _GIB,
-            used_bytes=int((60 + 5 * noise * wave) * _GIB),
-            busy_ratio=0.5 + noise * math.sin(at_s + i),
-            temperature_c=60 + 10 * noise * wave,
-            power_w=400 + 100 * noise * math.sin(at_s + i),
-            power_limit_w=700.0,
-            clock_hz=1.98e9,
-        )
-        for i in range(n_devices)
-    )
     return Status(
         version="0.1.0",
         pid=1,
         url="",
         uptime_s=at_s,
-        models=(model,),
-        devices=devices,
+        models=(_model(sequences, tok_s, math.sin(at_s)),),
+        devices=tuple(_device(i, noise * math.sin(at_s + i)) for i in range(n_devices)),
         log=tuple(f"line {i} of the log" for i in range(max(n_lines - 20, 0), n_lines + 1)),
+    )
+
+
+def _model(sequences: tuple[SequenceStatus, ...], tok_s: float | None, wave: float) -> ModelStatus:
+    n_waiting = sum(1 for one in sequences if one.state == "waiting")
+    return ModelStatus(
+        name="model",
+        state="ready",
+        decode_tok_s=None if tok_s is None else tok_s * (1 + 0.2 * wave),
+        prefill_tok_s=None if tok_s is None else tok_s * (3 + wave),
+        n_running=len(sequences) - n_waiting,
+        n_waiting=n_waiting,
+        n_cells=262_144,
+        n_cells_used=sum(one.n_computed for one in sequences),
+        sequences=sequences,
+        plan=_PLAN,
+    )
+
+
+def _device(i: int, wave: float) -> DeviceStatus:
+    return DeviceStatus(
+        id=f"gpu{i}",
+        name="NVIDIA H100 80GB HBM3",
+        backend="CUDA",
+        total_bytes=80 * _GIB,
+        used_bytes=int((60 + 5 * wave) * _GIB),
+        busy_ratio=0.5 + wave,
+        temperature_c=60 + 10 * wave,
+        power_w=400 + 100 * wave,
+        power_limit_w=700.0,
+        clock_hz=1.98e9,
     )
 
 
