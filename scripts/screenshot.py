@@ -115,7 +115,7 @@ def _devices(wave: float, busy: float) -> tuple[DeviceStatus, ...]:
         DeviceStatus(
             id="gpu",
             name="NVIDIA GeForce RTX 4090",
-            backend="CUDA",
+            backend="cuda",
             total_bytes=24 * _GIB,
             used_bytes=int(12.6 * _GIB),
             busy_ratio=0.02 + busy * (0.86 + 0.08 * wave),
@@ -127,7 +127,7 @@ def _devices(wave: float, busy: float) -> tuple[DeviceStatus, ...]:
         DeviceStatus(
             id="cpu",
             name="AMD Ryzen 9 7900X 12-Core Processor",
-            backend="CPU",
+            backend="cpu",
             total_bytes=64 * _GIB,
             used_bytes=int(9.4 * _GIB),
             busy_ratio=0.05 + busy * (0.12 + 0.04 * wave),

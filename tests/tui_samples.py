@@ -78,7 +78,7 @@ def device(**changes):
     facts = {
         "id": "gpu0",
         "name": "NVIDIA GeForce RTX 4060",
-        "backend": "CUDA",
+        "backend": "cuda",
         "total_bytes": 8 * GIB,
         "used_bytes": 7 * GIB,
         "busy_ratio": 0.87,
@@ -93,7 +93,7 @@ def device(**changes):
 CPU = device(
     id="cpu",
     name="AMD Ryzen 7 5800X",
-    backend="CPU",
+    backend="cpu",
     total_bytes=32 * GIB,
     used_bytes=9 * GIB,
     busy_ratio=0.12,
@@ -158,7 +158,7 @@ def unknown():
                 name="model", state="ready", plan=bare, n_running=1, sequences=(sequence(),)
             ),
         ),
-        devices=(DeviceStatus(id="cpu", name="Some CPU", backend="CPU"),),
+        devices=(DeviceStatus(id="cpu", name="Some CPU", backend="cpu"),),
         log=(),
     )
 

@@ -9,6 +9,11 @@ from edgellm.tui import braille, numbers
 from edgellm.tui.lines import Block, Line, Span, Tone, bar, box, fit, pad, width_of
 from edgellm.tui.view import History
 
+_BACKENDS = {  # as their makers write them
+    "cpu": "CPU", "cuda": "CUDA", "rocm": "ROCm", "hip": "HIP", "vulkan": "Vulkan",
+    "metal": "Metal", "sycl": "SYCL", "cann": "CANN", "musa": "MUSA", "opencl": "OpenCL", "none": "not used",
+}  # fmt: skip
+
 CARD_ROWS = 5  # with its frame
 CARD_MIN_COLUMNS = 30
 
@@ -55,7 +60,8 @@ def table(devices: Sequence[DeviceStatus], width: int) -> Block:
 def _note(device: DeviceStatus) -> Line:
     if device.throttle:
         return (Span(f"! {' '.join(device.throttle)}", "warn"),)
-    return (Span(f"{device.backend} unified" if device.unified else device.backend, "dim"),)
+    backend = _BACKENDS.get(device.backend, device.backend)
+    return (Span(f"{backend} unified" if device.unified else backend, "dim"),)
 
 
 def _memory(device: DeviceStatus, width: int) -> Line:

@@ -97,7 +97,7 @@ def _device(i: int, wave: float) -> DeviceStatus:
     return DeviceStatus(
         id=f"gpu{i}",
         name="NVIDIA H100 80GB HBM3",
-        backend="CUDA",
+        backend="cuda",
         total_bytes=80 * _GIB,
         used_bytes=int((60 + 5 * wave) * _GIB),
         busy_ratio=0.5 + wave,
