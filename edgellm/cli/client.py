@@ -64,6 +64,10 @@ class _Chunk(msgspec.Struct, frozen=True):
     error: _Problem | None = None
 
 
+class _Tokens(msgspec.Struct, frozen=True):
+    tokens: tuple[int, ...]
+
+
 _decode = msgspec.json.Decoder(_Chunk).decode
 
 
@@ -107,6 +111,10 @@ class Client:
         return self._stream(
             "/v1/chat/completions", {"model": model, "messages": messages, **options}
         )
+
+    def tokenize(self, model: str, text: str) -> tuple[int, ...]:
+        answer = self._ask("POST", "/tokenize", {"model": model, "content": text})
+        return msgspec.json.decode(answer.content, type=_Tokens).tokens
 
     def complete(self, model: str, prompt: Sequence[int], **options: object) -> Timings:
         """How long a prompt of tokens and its answer took; the text is thrown away."""

@@ -6,6 +6,7 @@ from edgellm.cli import state
 from edgellm.cli.client import Client, url_of_environment
 from edgellm.errors import BadRequest, EdgellmError, NotServing
 from edgellm.status import ModelStatus, Status
+from edgellm.tui.untrusted import clean
 
 
 def statuses(host: str | None = None) -> tuple[tuple[str, Status], ...]:
@@ -17,12 +18,12 @@ def statuses(host: str | None = None) -> tuple[tuple[str, Status], ...]:
     named = host or url_of_environment()
     if named:
         with Client(named) as client:
-            return ((named, client.status()),)
+            return ((named, clean(client.status())),)
     found = []
     for server in state.running():
         try:
             with Client(server.url) as client:
-                found.append((server.url, client.status()))
+                found.append((server.url, clean(client.status())))
         except NotServing:
             continue
     return tuple(found)

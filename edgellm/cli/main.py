@@ -6,15 +6,19 @@ they are called, and typer's rich mode is off (it alone costs 0.3 s).
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 import edgellm
+from edgellm.cli.bench import bench
+from edgellm.cli.doctor import doctor
 from edgellm.cli.facts import plan, probe
 from edgellm.cli.models import list_models, pull, rm, show
 from edgellm.cli.output import say_error
 from edgellm.cli.ps import ps, stop
+from edgellm.cli.run import run
 from edgellm.cli.screen import top
 from edgellm.cli.serve import serve
 from edgellm.cli.up import up
@@ -44,9 +48,25 @@ app = typer.Typer(
     epilog=_EPILOG,
 )
 
-for _command in (up, serve, pull, show, rm, ps, stop, probe, plan, top):
-    app.command()(_command)
-app.command("list")(list_models)
+# In the order of a first acquaintance; --help keeps it.
+_COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
+    ("up", up),
+    ("serve", serve),
+    ("run", run),
+    ("pull", pull),
+    ("list", list_models),
+    ("show", show),
+    ("rm", rm),
+    ("ps", ps),
+    ("stop", stop),
+    ("probe", probe),
+    ("plan", plan),
+    ("top", top),
+    ("bench", bench),
+    ("doctor", doctor),
+)
+for _name, _command in _COMMANDS:
+    app.command(_name)(_command)
 app.command("ls", hidden=True)(list_models)
 
 

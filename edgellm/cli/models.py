@@ -28,7 +28,8 @@ def pull(
 ) -> None:
     """Download a model; a broken-off download goes on.
 
-    It goes into Hugging Face's cache, where other tools find it too. Without a QUANT it takes the one that suits this machine. Every file's sha256 is checked; the file's path is printed.
+    It goes into Hugging Face's cache, where other tools find it too. Without a QUANT it is the
+    one that suits this machine. Every file's sha256 is checked; the file's path is printed.
 
     \b
       edgellm pull qwen3:8b

@@ -1,0 +1,210 @@
+"""The checks of `edgellm doctor`. Each looks at facts that were gathered and gives one finding."""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from edgellm import resources
+from edgellm.cli import machine
+from edgellm.cli.resolve import store_of
+from edgellm.config import Config
+from edgellm.errors import EdgellmError
+from edgellm.probe.hardware import Hardware
+from edgellm.probe.usage import features_not_built
+from edgellm.units import GIB, MIB, format_bytes
+
+_LEAST_DISK_BYTES = 10 * GIB
+_SMALL_MEMORY_BYTES = 4 * GIB
+_MOST_SWAP_BYTES = 256 * MIB
+_LEAST_LLAMA = (0, 3, 36)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    name: str
+    verdict: Literal["ok", "warning", "problem"]
+    message: str
+    fix: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the checks look at, gathered once; a test can make up any."""
+
+    hardware: Hardware
+    models_folder: Path
+    models_free_bytes: int
+    models_writable: bool
+    swap_used_bytes: int
+    python: tuple[int, int, int]
+    llama_cpp_python: str | None  # its version; None: not installed
+    profiles_fault: str | None = None
+    demo_size_bytes: int | None = None
+
+
+def examine(config: Config) -> tuple[Finding, ...]:
+    place = gather(config)
+    return tuple(check(place) for check in CHECKS)
+
+
+def gather(config: Config) -> Place:
+    folder = store_of(config).root
+    there = folder
+    while not there.exists():
+        there = there.parent
+    demo = resources.demo_model()
+    return Place(
+        hardware=machine.look(),
+        models_folder=folder,
+        models_free_bytes=shutil.disk_usage(there).free,
+        models_writable=os.access(there, os.W_OK),
+        swap_used_bytes=psutil.swap_memory().used,
+        python=sys.version_info[:3],
+        llama_cpp_python=_version("llama-cpp-python"),
+        profiles_fault=_profiles_fault(),
+        demo_size_bytes=demo.stat().st_size if demo.exists() else None,
+    )
+
+
+def _python(place: Place) -> Finding:
+    version = ".".join(str(n) for n in place.python)
+    return Finding("python", "ok", f"{version} on {platform.system()} {platform.machine()}")
+
+
+def _engine(place: Place) -> Finding:
+    again = "pip install --upgrade 'llama-cpp-python>=0.3.36'"
+    if place.llama_cpp_python is None:
+        return Finding("engine", "problem", "llama-cpp-python is not installed", again)
+    numbers = tuple(int(n) for n in place.llama_cpp_python.split(".")[:3] if n.isdecimal())
+    if numbers < _LEAST_LLAMA:
+        return Finding("engine", "problem", f"llama-cpp-python {place.llama_cpp_python}", again)
+    if not place.hardware.ggml_registries:
+        return Finding(
+            "engine",
+            "problem",
+            f"llama-cpp-python {place.llama_cpp_python} does not load on this machine",
+            "edgellm probe --raw says why; a native build of another machine is one reason: "
+            "pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python "
+            "llama-cpp-python",
+        )
+    backends = ", ".join(place.hardware.ggml_registries)
+    return Finding("engine", "ok", f"llama-cpp-python {place.llama_cpp_python} with {backends}")
+
+
+def _accelerators(place: Place) -> Finding:
+    """A GPU that is there and not used is the costliest fault of all."""
+    idle = [
+        device
+        for device in place.hardware.devices
+        if device.backend == "none" and device.vendor in ("nvidia", "amd", "intel", "apple")
+    ]
+    if idle:
+        names = ", ".join(device.name for device in idle)
+        notes = "; ".join(dict.fromkeys(device.note for device in idle if device.note))
+        return Finding("accelerators", "problem", f"not used: {names}", notes or None)
+    used = [device.name for device in place.hardware.accelerators]
+    return Finding("accelerators", "ok", ", ".join(used) or "none here; the CPU does it all")
+
+
+def _cpu_build(place: Place) -> Finding:
+    lacking = features_not_built(place.hardware)
+    if lacking:
+        return Finding(
+            "cpu build",
+            "warning",
+            f"llama.cpp was built without {', '.join(lacking)}, which this CPU has: it is slower",
+            'CMAKE_ARGS="-DGGML_NATIVE=on" pip install --force-reinstall --no-cache-dir '
+            "--no-binary llama-cpp-python llama-cpp-python",
+        )
+    return Finding("cpu build", "ok", "made for this CPU")
+
+
+def _memory(place: Place) -> Finding:
+    host = place.hardware.host
+    words = f"{format_bytes(host.free_bytes)} free of {format_bytes(host.total_bytes)}"
+    limit = place.hardware.cgroup_limit_bytes
+    if limit is not None:
+        words += f"; a cgroup allows {format_bytes(limit)}"
+    if min(host.total_bytes, limit or host.total_bytes) < _SMALL_MEMORY_BYTES:
+        return Finding(
+            "memory",
+            "warning",
+            f"{words}: little",
+            "small models fit: edgellm plan qwen3:0.6b; a larger limit helps"
+            if limit
+            else "small models fit: edgellm plan qwen3:0.6b",
+        )
+    return Finding("memory", "ok", words)
+
+
+def _swap(place: Place) -> Finding:
+    if place.swap_used_bytes > _MOST_SWAP_BYTES:
+        return Finding(
+            "swap",
+            "warning",
+            f"{format_bytes(place.swap_used_bytes)} of swap are in use: a model that swaps crawls",
+            "end what you don't need, or plan with more left free: --reserve 2GiB",
+        )
+    return Finding("swap", "ok", f"{format_bytes(place.swap_used_bytes)} in use")
+
+
+def _disk(place: Place) -> Finding:
+    words = f"{format_bytes(place.models_free_bytes)} free for models in {place.models_folder}"
+    if not place.models_writable:
+        return Finding(
+            "disk", "problem", f"{place.models_folder} can't be written", "set HF_HOME to a folder"
+        )
+    if place.models_free_bytes < _LEAST_DISK_BYTES:
+        return Finding("disk", "warning", words, "edgellm list and edgellm rm; or set HF_HOME")
+    return Finding("disk", "ok", words)
+
+
+def _profiles(place: Place) -> Finding:
+    if place.profiles_fault:
+        return Finding("profiles", "problem", place.profiles_fault, "install edgellm again")
+    return Finding("profiles", "ok", "devices, quality, boards, workloads, models are there")
+
+
+def _demo(place: Place) -> Finding:
+    if place.demo_size_bytes is None:
+        return Finding("demo", "problem", "the demo model is missing", "install edgellm again")
+    return Finding("demo", "ok", format_bytes(place.demo_size_bytes))
+
+
+def _sources(place: Place) -> Finding:
+    if faults := place.hardware.faults:
+        told = "; ".join(f"{fault.source}: {fault.message}" for fault in faults)
+        return Finding("probe", "warning", told, "edgellm probe --raw shows what was said")
+    return Finding("probe", "ok", "every source answered")
+
+
+CHECKS: tuple[Callable[[Place], Finding], ...] = (
+    _python, _engine, _accelerators, _cpu_build, _memory, _swap, _disk, _profiles, _demo, _sources,
+)  # fmt: skip
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _profiles_fault() -> str | None:
+    from edgellm.models.catalog import load_catalog
+    from edgellm.profiles import load_profiles
+
+    try:
+        load_profiles()
+        load_catalog()
+    except EdgellmError as error:
+        return str(error)
+    return None

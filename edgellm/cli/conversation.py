@@ -1,0 +1,167 @@
+"""Talking with a model on plain lines: ask, write the answer as it comes, remember both."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from edgellm.cli.client import Client, Message, Timings
+from edgellm.cli.output import say, say_error
+from edgellm.errors import EdgellmError
+from edgellm.tui.untrusted import prose
+from edgellm.units import format_rate, format_seconds
+
+_HELP = """\
+  /clear        forget what was said
+  /system TEXT  what the model is told before everything; forgets what was said
+  /verbose      tell how long each answer took, or stop telling
+  /bye          end (Ctrl-D, too)
+  \"\"\"           begin and end a question of several lines
+  Ctrl-C stops an answer"""
+_FENCE = '"""'
+_FAINT, _PLAIN = "\x1b[2m", "\x1b[0m"
+
+
+@dataclass(slots=True)
+class Answering:
+    """One conversation with one model. What was broken off is remembered as far as it came."""
+
+    url: str
+    model: str
+    system: str | None = None
+    options: Mapping[str, object] = field(default_factory=dict)
+    verbose: bool = False
+    said: list[Message] = field(default_factory=list)
+
+    def ask(self, question: str) -> None:
+        """Writes the answer to stdout. Raises EdgellmError; KeyboardInterrupt on Ctrl-C."""
+        self.said.append(Message("user", question))
+        begun_s, written = time.monotonic(), _Written()
+        first = [Message("system", self.system)] if self.system else []
+        try:
+            with Client(self.url) as client:
+                for piece in client.chat(self.model, [*first, *self.said], **self.options):
+                    written.thought(piece.thought)
+                    written.text(piece.text)
+                    written.timings = piece.timings or written.timings
+        except EdgellmError:
+            if not written.answer:
+                self.said.pop()
+            raise
+        finally:
+            written.end()
+            if written.answer:
+                self.said.append(Message("assistant", written.answer))
+        if self.verbose and written.timings:
+            say(timing_lines(written.timings, time.monotonic() - begun_s))
+
+    def forget(self) -> None:
+        self.said.clear()
+
+
+class _Written:
+    """What has been written. Thoughts are faint on a terminal and not written anywhere else."""
+
+    def __init__(self) -> None:
+        self.answer = ""
+        self.timings: Timings | None = None
+        self._is_terminal = sys.stdout.isatty()
+        self._is_thinking = False
+
+    def thought(self, text: str) -> None:
+        if text and self._is_terminal:
+            print(prose(text) if self._is_thinking else _FAINT + prose(text), end="", flush=True)
+            self._is_thinking = True
+
+    def text(self, text: str) -> None:
+        if text:
+            if self._is_thinking:
+                print(_PLAIN, end="\n\n")
+                self._is_thinking = False
+            print(prose(text) if self._is_terminal else text, end="", flush=True)
+            self.answer += text
+
+    def end(self) -> None:
+        if self._is_thinking:
+            print(_PLAIN, end="")
+        print(flush=True)
+
+
+def converse(answering: Answering) -> None:
+    """Until /bye or the end of the input."""
+    _with_line_editing()
+    say(f"{answering.model} · /? for help, /bye to end")
+    for question in _questions():
+        word, _, rest = question.partition(" ")
+        match word:
+            case "/bye" | "/exit" | "/quit":
+                return
+            case "/?" | "/help":
+                print(_HELP)
+            case "/clear":
+                answering.forget()
+            case "/system":
+                answering.system = rest.strip() or None
+                answering.forget()
+            case "/verbose":
+                answering.verbose = not answering.verbose
+            case _ if word.startswith("/") and word[1:].isalpha():
+                print(f"{word} is no command\n{_HELP}")
+            case _:
+                _answer(answering, question)
+
+
+def timing_lines(timings: Timings, total_s: float) -> str:
+    """As `ollama run --verbose` says it."""
+    rows = (
+        ("total duration", format_seconds(total_s)),
+        ("prompt eval count", f"{timings.prompt_n} token(s), {timings.cache_n} more from cache"),
+        ("prompt eval duration", format_seconds(timings.prompt_ms / 1000)),
+        ("prompt eval rate", format_rate(timings.prompt_per_second, "tokens/s")),
+        ("eval count", f"{timings.predicted_n} token(s)"),
+        ("eval duration", format_seconds(timings.predicted_ms / 1000)),
+        ("eval rate", format_rate(timings.predicted_per_second, "tokens/s")),
+    )
+    return "\n".join(f"{name + ':':<22}{value}" for name, value in rows)
+
+
+def _answer(answering: Answering, question: str) -> None:
+    """A failed answer ends the answer, not the conversation."""
+    try:
+        answering.ask(question)
+    except KeyboardInterrupt:
+        say("(stopped)")
+    except EdgellmError as error:
+        say_error(error)
+
+
+def _questions() -> Iterator[str]:
+    """Ctrl-C at the prompt throws the line away, as in a shell."""
+    while True:
+        try:
+            line = input(">>> ").strip()
+            if line.startswith(_FENCE):
+                line = _several_lines(line)
+        except KeyboardInterrupt:
+            say("\n(/bye or Ctrl-D ends it)")
+            continue
+        except EOFError:
+            print()
+            return
+        if line:
+            yield line
+
+
+def _several_lines(first: str) -> str:
+    lines = [first.removeprefix(_FENCE)]
+    while not lines[-1].rstrip().endswith(_FENCE):
+        lines.append(input("... "))
+    lines[-1] = lines[-1].rstrip().removesuffix(_FENCE)
+    return "\n".join(lines).strip()
+
+
+def _with_line_editing() -> None:
+    """Arrow keys and history, where this Python has readline: importing it is all it takes."""
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401

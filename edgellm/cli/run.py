@@ -1,0 +1,73 @@
+"""`edgellm run MODEL ["prompt"]`: one answer, or a conversation."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from edgellm.cli import options
+
+
+def run(
+    model: options.ModelArgument,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PROMPT]", help="One question; without it, a conversation."),
+    ] = None,
+    system: Annotated[
+        str | None, typer.Option(help="What the model is told before everything.", metavar="TEXT")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="0 always takes the likeliest word.", metavar="T")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The same answer again.", metavar="N")] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(help="The most that one answer takes.", metavar="N")
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Tell how long it took, on stderr.")
+    ] = False,
+    ctx: options.Context = None,
+    threads: options.Threads = None,
+    offline: options.Offline = False,
+) -> None:
+    """Ask a model a question, or talk with it.
+
+    A server that has the model answers: the one in EDGELLM_HOST, else one that runs here. Without
+    one, the model is loaded for as long as this lasts. What is piped in goes with the question.
+    In a conversation: /bye or Ctrl-D ends it, Ctrl-C stops an answer, /? tells the rest.
+
+    \b
+      edgellm run demo
+      edgellm run qwen3:8b "Why is the sky blue?"
+      git diff | edgellm run qwen3:8b "Write a commit message for this:"
+    """
+    from edgellm.cli.conversation import Answering, converse
+    from edgellm.cli.private import server_with
+
+    question = _question(prompt or ())
+    fields = {"temperature": temperature, "seed": seed, "max_tokens": max_tokens}
+    given = {name: value for name, value in fields.items() if value is not None}
+    config = options.config_from(offline=offline)
+    goal = options.goal_from(ctx=ctx, parallel=1, threads=threads, reserve=config.reserve)
+    with server_with(model, config, goal) as (url, name):
+        answering = Answering(url, name, system, given, verbose)
+        if question is not None:
+            answering.ask(question)
+        else:
+            converse(answering)
+
+
+def _question(words: Sequence[str]) -> str | None:
+    """The arguments and, before or after them, what was piped in. None: nobody asked yet."""
+    from edgellm.errors import BadRequest
+
+    spoken = " ".join(words).strip()
+    piped = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read().strip()
+    both = "\n\n".join(part for part in (spoken, piped) if part)
+    if both:
+        return both
+    if words or not sys.stdin.isatty():
+        raise BadRequest("the prompt is empty", hint='edgellm run MODEL "a question"')
+    return None
