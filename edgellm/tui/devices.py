@@ -10,8 +10,9 @@ from edgellm.tui.lines import Block, Line, Span, Tone, bar, box, fit, pad, width
 from edgellm.tui.view import History
 
 _BACKENDS = {  # as their makers write them
-    "cpu": "CPU", "cuda": "CUDA", "rocm": "ROCm", "hip": "HIP", "vulkan": "Vulkan",
-    "metal": "Metal", "sycl": "SYCL", "cann": "CANN", "musa": "MUSA", "opencl": "OpenCL", "none": "not used",
+    "cpu": "CPU", "cuda": "CUDA", "rocm": "ROCm", "vulkan": "Vulkan",
+    "metal": "Metal", "sycl": "SYCL", "cann": "CANN", "musa": "MUSA",
+    "opencl": "OpenCL", "none": "not used",
 }  # fmt: skip
 
 CARD_ROWS = 5  # with its frame
