@@ -1,0 +1,233 @@
+"""The library: what the commands do, for Python. `import edgellm` offers it; see its docstring.
+
+Every function here is a thin layer over the rooms; errors are EdgellmError with a message and a
+hint, and nothing is printed.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+import msgspec
+
+from edgellm.cli import machine
+from edgellm.cli.background import BackgroundServer
+from edgellm.cli.client import Client, Message, Piece
+from edgellm.cli.fetching import fetch_model
+from edgellm.cli.find import server_of, the_server
+from edgellm.cli.options import config_from, goal_from
+from edgellm.cli.prepare import Prepared, prepare_all
+from edgellm.cli.resolve import resolve, store_of
+from edgellm.cli.serving import Instance
+from edgellm.errors import EdgellmError as EdgellmError
+from edgellm.errors import NotServing
+from edgellm.models.store import StoredModel
+from edgellm.probe.hardware import Hardware
+from edgellm.profiles import load_profiles
+from edgellm.selector.choose import choose
+from edgellm.selector.explain import explain as _explain
+from edgellm.selector.plan import Plan
+from edgellm.status import Status
+
+Said: TypeAlias = str | Sequence[Mapping[str, str]]  # or messages: {"role": …, "content": …}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    text: str
+    reason: str  # "stop", "length"
+    n_prompt: int  # tokens, those from the cache included
+    n_cached: int
+    n_output: int
+    decode_tok_s: float | None
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Server:
+    """A running server. Ends with its `with` block, or with `stop`."""
+
+    def __init__(self, background: BackgroundServer, prepared: Sequence[Prepared]) -> None:
+        self._background = background
+        self.plan = prepared[0].plan
+        self.model = prepared[0].name
+
+    @property
+    def url(self) -> str:
+        """For OpenAI's client: OpenAI(base_url=f"{server.url}/v1", api_key="none")."""
+        return self._background.url
+
+    def status(self) -> Status:
+        with Client(self.url) as client:
+            return client.status()
+
+    def chat(self, message: Said, **sampling: Any) -> Answer:
+        return chat(message, server=self, **sampling)
+
+    async def achat(self, message: Said, **sampling: Any) -> Answer:
+        return await achat(message, server=self, **sampling)
+
+    def stream(self, message: Said, **sampling: Any) -> Iterator[str]:
+        return stream(message, server=self, **sampling)
+
+    def stop(self) -> None:
+        self._background.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def probe() -> Hardware:
+    """This machine. The first time after a boot, measuring its memory takes a second."""
+    return machine.look()
+
+
+def plan(model: str, *, hardware: Hardware | None = None, **goal: Any) -> Plan:
+    """What would run how. `goal`: ctx, parallel, use, objective, ctk, ctv, ngl, threads, reserve …
+
+    Raises DoesNotFit, ModelNotFound, BadGGUF, BadRequest, NetworkError.
+    """
+    resolved = resolve(model, config_from(), plan_only=True)
+    return choose(hardware or probe(), resolved.candidates, goal_from(**goal), load_profiles())
+
+
+def explain(made: Plan, hardware: Hardware | None = None) -> str:
+    """In words. `hardware` is the machine that it was made for; this one when not said."""
+    return _explain(made, hardware or probe())
+
+
+def serve(
+    model: str,
+    *,
+    embedding: str | None = None,
+    name: str | None = None,
+    host: str | None = None,
+    port: int = 0,
+    unix_socket: str | None = None,
+    api_keys: Sequence[str] = (),
+    offline: bool = False,
+    **goal: Any,
+) -> Server:
+    """Returns when the model is ready. Port 0 takes a free one; `goal` as for `plan`.
+
+    Downloads what is not on this disk. Raises what `plan` raises, and AddressInUse, WorkerDied.
+    """
+    config = config_from(
+        host=host, port=port, unix_socket=unix_socket, api_keys=tuple(api_keys) or None,
+        offline=offline,
+    )  # fmt: skip
+    hardware = probe()
+    wish = goal_from(**{"reserve": config.reserve, **goal})
+    prepared = prepare_all(config, hardware, wish, model, embedding=embedding, name=name)
+    instance = Instance(config, hardware, prepared, say=lambda text: None)
+    return Server(BackgroundServer(instance).start(), prepared)
+
+
+def chat(
+    message: Said,
+    *,
+    model: str | None = None,
+    server: Server | str | None = None,
+    system: str | None = None,
+    **sampling: Any,
+) -> Answer:
+    """`sampling`: temperature, seed, max_tokens, stop, response_format …, as in OpenAI's API.
+
+    `server` is a Server or a URL. Raises NotServing, ModelNotFound, BadRequest, WorkerDied.
+    """
+    texts, last = [], Piece()
+    for piece in _pieces(message, model, server, system, sampling):
+        texts.append(piece.text)
+        last = Piece(reason=piece.reason or last.reason, timings=piece.timings or last.timings)
+    timings = last.timings
+    return Answer(
+        text="".join(texts),
+        reason=last.reason or "stop",
+        n_prompt=timings.prompt_n + timings.cache_n if timings else 0,
+        n_cached=timings.cache_n if timings else 0,
+        n_output=timings.predicted_n if timings else 0,
+        decode_tok_s=timings.predicted_per_second if timings else None,
+    )
+
+
+async def achat(
+    message: Said,
+    *,
+    model: str | None = None,
+    server: Server | str | None = None,
+    system: str | None = None,
+    **sampling: Any,
+) -> Answer:
+    """`chat` on a thread, so that the event loop goes on."""
+    return await asyncio.to_thread(
+        chat, message, model=model, server=server, system=system, **sampling
+    )
+
+
+def stream(
+    message: Said,
+    *,
+    model: str | None = None,
+    server: Server | str | None = None,
+    system: str | None = None,
+    **sampling: Any,
+) -> Iterator[str]:
+    """The answer as it comes. Closing the iterator stops the model."""
+    for piece in _pieces(message, model, server, system, sampling):
+        if piece.text:
+            yield piece.text
+
+
+def pull(model: str) -> Path:
+    """Downloads it, in the quantization that suits this machine when none is named."""
+    return fetch_model(model, config_from(), is_quiet=True)
+
+
+def list_models() -> tuple[StoredModel, ...]:
+    """What was downloaded, by edgellm or by another tool, into Hugging Face's cache."""
+    return store_of(config_from()).list()
+
+
+def _pieces(
+    message: Said,
+    model: str | None,
+    server: Server | str | None,
+    system: str | None,
+    sampling: Mapping[str, Any],
+) -> Iterator[Piece]:
+    url, name = _where(model, server)
+    messages = [Message("system", system)] if system else []
+    if isinstance(message, str):
+        messages.append(Message("user", message))
+    else:
+        messages += msgspec.convert(list(message), list[Message])
+    with Client(url) as client:
+        yield from client.chat(name, messages, **sampling)
+
+
+def _where(model: str | None, server: Server | str | None) -> tuple[str, str]:
+    """A URL and the model's name there; the name "" means the first generative one."""
+    if isinstance(server, Server):
+        return server.url, model or server.model
+    if isinstance(server, str):
+        return server, model or ""
+    if model is None:
+        return the_server()[0], ""
+    found = server_of(model)
+    if found is None:
+        raise NotServing(
+            f"no running server has {model}", hint=f'with edgellm.serve("{model}") as server: …'
+        )
+    return found[0], found[1].name
