@@ -11,12 +11,14 @@ from edgellm.models.names import parse_reference
 from edgellm.selector.plan import Candidate, Goal
 
 
-def fetch_model(text: str, config: Config) -> Path:
+def fetch_model(text: str, config: Config, *, is_quiet: bool = False) -> Path:
     """Raises BadRequest for a path, ModelNotFound, DoesNotFit, NetworkError, StorageError."""
     reference = hub_reference_of(parse_reference(text))
     resolved = resolve(text, config)
     is_named = bool(reference.quant or reference.file)
     wanted = resolved.candidates[0] if is_named else _suited(resolved)
+    if is_quiet:
+        return resolved.fetch(wanted, lambda done, total, rate: None)
     if resolved.is_local:
         say(f"{wanted.name} is here already, as {wanted.quant}")
     line = ProgressLine(f"{resolved.name} {wanted.quant}")
