@@ -1,0 +1,188 @@
+"""llama-cpp-python into this environment: the one that is there, a wheel, or a compilation.
+
+Each way returns None when it is done, else one clause that says why it is not.
+"""
+
+import hashlib
+import json
+import os
+import re
+import sys
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgellm.probe.sources import Output, Sources
+from scripts.setup import cuda_runtime, wheels
+from scripts.setup.machine import Machine
+from scripts.setup.packages import how_to_get
+from scripts.setup.progress import Painter, Watch, run
+from scripts.setup.source_build import Missing, Recipe, estimate, n_jobs, recipe
+from scripts.setup.wheels import Kind, NoWheel
+
+_PIP = (sys.executable, "-m", "pip", "install", "--disable-pip-version-check")
+_REGISTRIES: dict[Kind, str] = {
+    "cuda": "CUDA", "rocm": "ROCm", "vulkan": "Vulkan", "metal": "MTL", "cpu": "CPU",
+}  # fmt: skip
+_REGISTRY_CHILD = (sys.executable, "-m", "edgellm.probe.registry_child")
+_WHEEL_NETWORK = ("--timeout", "15", "--retries", "1")
+
+
+@dataclass(slots=True)
+class Engine:
+    root: Path
+    machine: Machine
+    sources: Sources
+    painter: Painter
+    log: Path
+    index_base: str | None  # None: "EDGELLM_WHEEL_INDEX=none"
+    cmake_args: str = ""  # the person's own
+    why_no_wheel: str = ""  # said when the compilation begins
+    _index_is_down: str | None = field(default=None)
+
+    @property
+    def requirement(self) -> str:
+        with (self.root / "pyproject.toml").open("rb") as file:
+            listed: list[str] = tomllib.load(file)["project"]["dependencies"]
+        return next(line for line in listed if line.startswith("llama-cpp-python"))
+
+    # ── the one that is there ────────────────────────────────────────────────
+
+    def present(self, kind: Kind) -> str | None:
+        """A dry run that may not ask the network succeeds only when nothing is to be done."""
+        dry = (*_PIP, "--quiet", "--dry-run", "--no-deps", "--no-index", "--no-build-isolation")
+        answer = self.sources.run((*dry, self.requirement), 60.0)
+        if not isinstance(answer, Output) or answer.code != 0:
+            return "llama-cpp-python is not installed"
+        if self.cmake_args:
+            return "CMAKE_ARGS is set"
+        if _REGISTRIES[kind] not in self.registries():
+            return f"the llama-cpp-python that is installed has no {_REGISTRIES[kind]} backend"
+        return None
+
+    def registries(self) -> tuple[str, ...]:
+        answer = self.sources.run(_REGISTRY_CHILD, 60.0)
+        if not isinstance(answer, Output) or answer.code != 0:
+            return ()
+        return tuple(json.loads(answer.text)["registries"])
+
+    # ── a wheel ──────────────────────────────────────────────────────────────
+
+    def wheel(self, kind: Kind) -> str | None:
+        self.why_no_wheel = self._wheel(kind) or ""
+        return self.why_no_wheel or None
+
+    def _wheel(self, kind: Kind) -> str | None:
+        if self.cmake_args:
+            return "CMAKE_ARGS is set"
+        if self.index_base is None:
+            return "EDGELLM_WHEEL_INDEX=none"
+        choice = wheels.wheel(self.machine, kind)
+        if isinstance(choice, NoWheel):
+            return f"no prebuilt wheel: {choice.why}"
+        if problem := self._why_silent(choice.tag):
+            return f"no prebuilt wheel for {choice.tag}: {problem}"
+        if not self._install_wheel(choice.tag):
+            return f"{self.index_base}/{choice.tag} has no wheel of {self.requirement} that fits"
+        return None
+
+    def _why_silent(self, tag: str) -> str | None:
+        """An index that could not be reached is not asked twice."""
+        if self._index_is_down:
+            return self._index_is_down
+        url = f"{self.index_base}/{tag}/llama-cpp-python/"
+        silence = wheels.why_silent(url)
+        if silence is None:
+            return None
+        if silence.reached:
+            return f"{url}: {silence.message}"
+        self._index_is_down = f"{self.index_base} can't be reached ({silence.message})"
+        return self._index_is_down
+
+    def _install_wheel(self, tag: str) -> bool:
+        self.painter.say(f"llama-cpp-python: a prebuilt wheel from {self.index_base}/{tag}")
+        only = ("--only-binary", "llama-cpp-python", "--no-deps", "--force-reinstall")
+        index = ("--index-url", f"{self.index_base}/{tag}")
+        if not self._pip(f"wheel for {tag}", (*only, *index, *_WHEEL_NETWORK, self.requirement)):
+            return False
+        if not tag.startswith("cu") or not cuda_runtime.missing(tag):
+            return True
+        self.painter.say("llama-cpp-python: CUDA's runtime libraries, which the wheel leaves out")
+        if not self._pip("CUDA's libraries", cuda_runtime.packages(tag)):
+            return False
+        return cuda_runtime.link() > 0
+
+    # ── a compilation ────────────────────────────────────────────────────────
+
+    def compile(self, kind: Kind) -> str | None:
+        answer = recipe(self.machine, kind, self.sources, self.cmake_args)
+        if isinstance(answer, Missing):
+            return f"{answer.what}; get it: {how_to_get(answer.tool, self.sources)}"
+        plain = kind == "cpu" and not self.cmake_args
+        # pip's cache knows a wheel by its version alone: a CPU build would pass for a CUDA one.
+        done = self._compile_plainly(answer) if plain else self._compile_apart(answer)
+        return None if done else f"the compilation for {kind} failed, see {self.log}"
+
+    def recompile(self, kind: Kind) -> str | None:
+        """What pip had in its cache does not run here: it was made on another machine."""
+        answer = recipe(self.machine, kind, self.sources, self.cmake_args)
+        if isinstance(answer, Missing):
+            return f"{answer.what}; get it: {how_to_get(answer.tool, self.sources)}"
+        done = self._compile_plainly(answer, "--no-cache-dir")
+        return None if done else f"the compilation for {kind} failed, see {self.log}"
+
+    def _compile_plainly(self, how: Recipe, *options: str) -> bool:
+        """By force: a build that was tried before and does not run would be good enough."""
+        again = ("-v", "--force-reinstall", "--no-deps", *options)
+        return self._pip("llama-cpp-python", (*again, self.requirement), how)
+
+    def _compile_apart(self, how: Recipe) -> bool:
+        """Into a folder of our own, so that a new environment need not compile again."""
+        folder = self._cache_folder(how)
+        if not any(folder.glob("*.whl")):
+            folder.mkdir(parents=True, exist_ok=True)
+            make = (sys.executable, "-m", "pip", "wheel", "-v", "--no-cache-dir", "--no-deps")
+            fresh = ("--no-binary", "llama-cpp-python", "-w", str(folder), self.requirement)
+            if not self._run("llama-cpp-python", (*make, *fresh), how):
+                return False
+        found = max(folder.glob("*.whl"), key=lambda path: path.stat().st_mtime)
+        return self._pip("llama-cpp-python", ("--no-deps", "--force-reinstall", str(found)))
+
+    def _cache_folder(self, how: Recipe) -> Path:
+        flags = " ".join(sorted(self.machine.cpu_flags))
+        parts = (self.requirement, how.cmake_args, self.machine.architecture, flags)
+        key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return Path(cache) / "edgellm" / "wheels" / key
+
+    # ── running pip ──────────────────────────────────────────────────────────
+
+    def _pip(self, title: str, arguments: tuple[str, ...], how: Recipe | None = None) -> bool:
+        return self._run(title, (*_PIP, *arguments), how)
+
+    def _run(self, title: str, argv: tuple[str, ...], how: Recipe | None) -> bool:
+        env = dict(os.environ)
+        announcement = ""
+        if how:
+            jobs = n_jobs(how.kind, _n_cores(), _free_bytes(self.sources))
+            env["CMAKE_ARGS"] = how.cmake_args
+            env.setdefault("CMAKE_BUILD_PARALLEL_LEVEL", str(jobs))
+            if how.tool_folder:
+                env["PATH"] = f"{how.tool_folder}{os.pathsep}{env.get('PATH', '')}"
+            announcement = (
+                f"{self.why_no_wheel or 'no prebuilt wheel'}: compiling llama.cpp for "
+                f"{how.kind}, {estimate(how.kind, jobs)}; log in {self.log}"
+            )
+        return run(argv, Watch(f"installing {title}", announcement), self.log, self.painter, env)
+
+
+def _n_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _free_bytes(sources: Sources) -> int | None:
+    said = sources.read_text("/proc/meminfo")
+    told = re.search(r"^MemAvailable:\s+(\d+) kB", said, re.M) if isinstance(said, str) else None
+    return int(told[1]) * 1024 if told else None

@@ -1,0 +1,110 @@
+"""Install edgellm into .venv, with the llama.cpp that suits this machine.
+
+    .venv/bin/python -m scripts.setup.install [dev]
+
+scripts/run and scripts/test start it, from the repository's root. It needs nothing but Python's
+standard library, until edgellm's dependencies are installed.
+
+    EDGELLM_WHEEL_INDEX   a base URL in place of upstream's wheel index; "none": always compile
+    CMAKE_ARGS            your own switches for llama.cpp: always compile, with them
+"""
+
+import importlib
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from edgellm.probe.sources import SystemSources
+from scripts.setup.engine import Engine
+from scripts.setup.machine import look
+from scripts.setup.progress import Painter, Watch, run
+from scripts.setup.wheels import Kind, index_base, kinds
+
+ROOT = Path(__file__).parents[2]
+LOG = ROOT / ".venv" / "setup.log"
+AGAIN = "rm -rf .venv && scripts/run"
+
+
+def main(extras: list[str]) -> int:
+    sources, painter = SystemSources(), Painter()
+    machine = look(sources)
+    engine = Engine(
+        ROOT, machine, sources, painter, LOG,
+        index_base(os.environ.get("EDGELLM_WHEEL_INDEX")), os.environ.get("CMAKE_ARGS", ""),
+    )  # fmt: skip
+    LOG.write_text("")
+    painter.say(f"setting up: {machine.accelerator or 'no GPU'}, {machine.architecture}")
+    refused: list[str] = []
+    for kind, way in _ways(engine):
+        if problem := way(kind):
+            if way == engine.present:
+                continue  # it is the usual case that nothing is there yet
+        elif not install_project(extras, painter):
+            painter.say(f"edgellm: the installation failed; the whole log: {LOG}")
+            return 1
+        elif not (problem := _check(kind, engine, refused)):
+            return 0
+        painter.say(f"  {kind}: {problem}")
+        refused.append(f"{kind}: {problem}")
+    painter.say(_box("edgellm can't be set up here", refused))
+    return 1
+
+
+def _ways(engine: Engine) -> Iterator[tuple[Kind, Callable[[Kind], str | None]]]:
+    """The best backend first; of each what is there, then a wheel, then a compilation."""
+    for kind in kinds(engine.machine):
+        yield kind, engine.present
+        yield kind, engine.wheel
+        yield kind, engine.compile
+    yield "cpu", engine.recompile
+
+
+def install_project(extras: list[str], painter: Painter) -> bool:
+    """Editable, and by uv where it is: it takes seconds where pip takes a minute."""
+    what = f".[{','.join(extras)}]" if extras else "."
+    by_pip = (sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "-e", what)
+    uv = shutil.which("uv")
+    painter.say(f"edgellm: installing it with what it needs, by {'uv' if uv else 'pip'}")
+    env = dict(os.environ)
+    if uv:
+        by_uv = (uv, "pip", "install", "--python", sys.executable, "-e", what)
+        if run(by_uv, Watch("installing edgellm"), LOG, painter, env):
+            return True
+        painter.say("  uv failed (it does not read pip's settings); trying pip")
+    return run(by_pip, Watch("installing edgellm"), LOG, painter, env)
+
+
+def _check(kind: Kind, engine: Engine, refused: list[str]) -> str | None:
+    """Decode on each device. Returns why this build is of no use here, if it is not."""
+    importlib.invalidate_caches()
+    from scripts.setup import check  # its imports have just been installed
+
+    say = engine.painter.say
+    say("checking: a few tokens on each device")
+    report = check.examine(engine.sources)
+    if report.problem:
+        return report.problem
+    for line in report.lines:
+        say(f"  {line}")
+    accelerator = engine.machine.accelerator
+    if kind == "cpu" and accelerator:
+        title = f"{accelerator} is NOT used: this llama.cpp is built for the CPU only"
+        say(_box(title, [*refused, *report.warnings, f"then: {AGAIN}"]))
+    elif report.warnings:
+        say(_box("not every card is used", [*report.warnings, f"then: {AGAIN}"]))
+    return None
+
+
+def _box(title: str, lines: list[str]) -> str:
+    """Open to the right: commands must be copied whole, not wrapped."""
+    rule = "─" * 72
+    return "\n".join((f"┌{rule}", f"│ {title}", *(f"│   {line}" for line in lines), f"└{rule}"))
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,156 @@
+"""A long command, seen from outside: one live line on a terminal, a plain one now and then else.
+
+All that it says goes to a log; when it fails, its last words are shown.
+"""
+
+import os
+import queue
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+_PLAIN_EVERY_S = 30.0
+_LAST_WORDS = 15
+_LONGEST = 160  # ninja repeats whole compiler commands
+_NINJA = re.compile(r"^\s*\[(\d+)/(\d+)\] ")
+_MAKE = re.compile(r"^\s*\[\s*(\d+)%\] ")
+_BUILD_BEGINS = re.compile(r"Building wheel for llama[-_]cpp[-_]python")
+_PIP_STEP = re.compile(r"^\s*(Collecting|Downloading|Building|Installing|Preparing)\b.*")
+
+
+@dataclass(slots=True)
+class Watch:
+    """What the lines so far amount to. Pure: it is told the time."""
+
+    title: str  # "installing edgellm"
+    announcement: str = ""  # said once, when the compilation begins
+    started_s: float = 0.0
+    compiling_since_s: float | None = None
+    done: int | None = None
+    total: int | None = None
+    step: str = ""
+    last_words: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_WORDS))
+
+    def feed(self, line: str, now_s: float) -> str | None:
+        """Returns what has to be said at once, if anything."""
+        if line.strip():
+            self.last_words.append(line.rstrip()[:_LONGEST])
+        if found := _NINJA.match(line):
+            self.done, self.total = int(found[1]), int(found[2])
+        elif found := _MAKE.match(line):
+            self.done, self.total = int(found[1]), 100
+        elif found := _PIP_STEP.match(line):
+            self.step = line.strip()
+        if self.compiling_since_s is None and _BUILD_BEGINS.search(line):
+            self.compiling_since_s = now_s
+            return self.announcement or None
+        return None
+
+    def status(self, now_s: float) -> str:
+        """ "compiling llama.cpp [57/183] 31 %, 2:41, about 6 min left" """
+        if self.compiling_since_s is None:
+            step = f": {self.step}" if self.step else ""
+            return f"{self.title} ({clock(now_s - self.started_s)}){step}"
+        spent_s = now_s - self.compiling_since_s
+        if not self.done or not self.total:
+            return f"compiling llama.cpp, {clock(spent_s)}"
+        ratio = self.done / self.total
+        left_min = spent_s / ratio * (1 - ratio) / 60
+        left = f", about {max(1, round(left_min))} min left" if 0.05 < ratio < 1 else ""
+        return f"compiling llama.cpp [{self.done}/{self.total}] {ratio:.0%}, {clock(spent_s)}{left}"
+
+
+def clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+class Painter:
+    def __init__(self, out: TextIO = sys.stderr) -> None:
+        self._out = out
+        self._is_terminal = out.isatty()
+        self._said_s = 0.0
+
+    def say(self, text: str) -> None:
+        self.clear()
+        print(text, file=self._out, flush=True)
+
+    def show(self, status: str, now_s: float) -> None:
+        if self._is_terminal:
+            width = _width(self._out)
+            print(f"\r\x1b[K  {status[: width - 3]}", end="", file=self._out, flush=True)
+        elif now_s - self._said_s >= _PLAIN_EVERY_S:
+            self._said_s = now_s
+            print(f"  {status}", file=self._out, flush=True)
+
+    def begin(self, now_s: float) -> None:
+        self._said_s = now_s  # the title was just said
+
+    def clear(self) -> None:
+        if self._is_terminal:
+            print("\r\x1b[K", end="", file=self._out, flush=True)
+
+
+def _width(out: TextIO) -> int:
+    try:
+        return max(20, os.get_terminal_size(out.fileno()).columns)
+    except OSError:
+        return 80
+
+
+def run(
+    argv: Sequence[str], watch: Watch, log: Path, painter: Painter, env: Mapping[str, str]
+) -> bool:
+    """Whether it succeeded; if not, its last words were shown."""
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    watch.started_s = time.monotonic()
+    painter.begin(watch.started_s)
+    with (
+        log.open("a", encoding="utf-8") as record,
+        subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=env,
+        ) as process,
+    ):
+        record.write(f"$ {' '.join(argv)}\n")
+        threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
+        _follow(lines, watch, record, painter)
+    painter.clear()
+    if process.returncode == 0:
+        return True
+    painter.say("\n".join(f"  | {line}" for line in watch.last_words))
+    return False
+
+
+def _read(pipe: TextIO, lines: "queue.SimpleQueue[str | None]") -> None:
+    for line in pipe:
+        lines.put(line)
+    lines.put(None)
+
+
+def _follow(
+    lines: "queue.SimpleQueue[str | None]", watch: Watch, record: TextIO, painter: Painter
+) -> None:
+    while True:
+        try:
+            line = lines.get(timeout=1.0)  # the clock goes on while a big file is compiled
+        except queue.Empty:
+            line = ""
+        if line is None:
+            return
+        record.write(line)
+        now_s = time.monotonic()
+        if news := watch.feed(line, now_s):
+            painter.say(news)
+        painter.show(watch.status(now_s), now_s)
