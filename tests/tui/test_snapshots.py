@@ -3,8 +3,15 @@
 Each picture is of one answer of the server and a history that was made up; no clock is in it.
 """
 
+import pytest
 from tui_samples import URL, big, model, ordinary, pictured, sequence, unknown
 from tui_status_server import until
+
+
+@pytest.fixture(autouse=True)
+def in_colour(monkeypatch):
+    """Whatever the terminal is that the tests run in."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
 
 
 def picture(snap_compare, newest, size, press=(), **options):
