@@ -22,18 +22,23 @@ ModelArgument = Annotated[
 ]
 Host = Annotated[str | None, typer.Option(help="Address to listen on.", metavar="ADDRESS")]
 Port = Annotated[
-    int | None, typer.Option(help="Port to listen on (8484); 0 takes any free one.", metavar="N")
+    int | None,
+    typer.Option(
+        help="Port to listen on (8484); 0 takes any free one.", metavar="N", min=0, max=65535
+    ),
 ]
 Context = Annotated[
-    int | None, typer.Option("--ctx", help="Tokens of one conversation.", metavar="N")
+    int | None, typer.Option("--ctx", help="Tokens of one conversation.", metavar="N", min=1)
 ]
 TotalContext = Annotated[
     int | None,
-    typer.Option("-c", "--ctx-size", help="Tokens over all conversations together.", metavar="N"),
+    typer.Option(
+        "-c", "--ctx-size", help="Tokens over all conversations together.", metavar="N", min=1
+    ),
 ]
 Parallel = Annotated[
     int | None,
-    typer.Option("--parallel", "-np", help="Conversations at the same time.", metavar="N"),
+    typer.Option("--parallel", "-np", help="Conversations at the same time.", metavar="N", min=1),
 ]
 Use = Annotated[
     str, typer.Option("--use", help="What it is for: chat, batch, stream or agent.", metavar="USE")
@@ -51,13 +56,15 @@ KVTypeV = Annotated[
     str | None, typer.Option("-ctv", "--cache-type-v", help="KV cache type of V.", metavar="TYPE")
 ]
 GpuLayers = Annotated[
-    int | None, typer.Option("-ngl", "--gpu-layers", help="Layers on the GPUs.", metavar="N")
+    int | None, typer.Option("-ngl", "--gpu-layers", help="Layers on the GPUs.", metavar="N", min=0)
 ]
 MicroBatch = Annotated[
-    int | None, typer.Option("-ub", "--ubatch-size", help="Micro-batch, tokens.", metavar="N")
+    int | None,
+    typer.Option("-ub", "--ubatch-size", help="Micro-batch, tokens.", metavar="N", min=1),
 ]
 Threads = Annotated[
-    int | None, typer.Option("-t", "--threads", help="CPU threads of the model.", metavar="N")
+    int | None,
+    typer.Option("-t", "--threads", help="CPU threads of the model.", metavar="N", min=1),
 ]
 FlashAttention = Annotated[
     str, typer.Option("-fa", "--flash-attn", help="on, off or auto.", metavar="WHEN")

@@ -73,7 +73,9 @@ def demo() -> Resolved:
 
 
 def on_disk(path: Path, name: str | None = None, quant: str | None = None) -> Resolved:
-    """A file is served where it lies."""
+    """A file is served where it lies. Raises ModelNotFound, StorageError, BadGGUF."""
+    if not path.exists():
+        raise ModelNotFound(f"there is no file {path}", hint="edgellm list shows what is here")
     spec = local.read_spec(path)
     candidate = Candidate(
         name=name or local.model_name(path),

@@ -19,11 +19,12 @@ def run(
         str | None, typer.Option(help="What the model is told before everything.", metavar="TEXT")
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option(help="0 always takes the likeliest word.", metavar="T")
+        float | None,
+        typer.Option(help="0 always takes the likeliest word.", metavar="T", min=0, max=2),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The same answer again.", metavar="N")] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(help="The most that one answer takes.", metavar="N")
+        int | None, typer.Option(help="The most that one answer takes.", metavar="N", min=1)
     ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Tell how long it took, on stderr.")

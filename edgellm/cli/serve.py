@@ -38,7 +38,7 @@ def serve(
     reserve: options.Reserve = None,
     max_queue: Annotated[
         int | None,
-        typer.Option(help="Requests that may wait; one more gets a 429.", metavar="N"),
+        typer.Option(help="Requests that may wait; one more gets a 429.", metavar="N", min=0),
     ] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Allow a non-loopback address without a key.")
@@ -61,6 +61,7 @@ def serve(
 
     from edgellm.cli import machine
     from edgellm.cli.output import say
+    from edgellm.cli.precheck import check_address
     from edgellm.cli.prepare import prepare_all
     from edgellm.cli.ready import ready_text
     from edgellm.cli.serving import Instance, run_instance
@@ -73,6 +74,7 @@ def serve(
         ctx=ctx, n_ctx=n_ctx, parallel=parallel, use=use, objective=goal, ctk=ctk, ctv=ctv,
         ngl=ngl, ubatch=ubatch, threads=threads, flash=flash_attn, reserve=config.reserve,
     )  # fmt: skip
+    check_address(config, insecure=insecure)
     hardware = machine.look()
     prepared = prepare_all(config, hardware, wish, model, embedding=embedding, name=name)
     instance = Instance(

@@ -43,6 +43,7 @@ def up(
     from edgellm.cli import machine
     from edgellm.cli.best import best_on_disk
     from edgellm.cli.output import is_terminal, say
+    from edgellm.cli.precheck import check_address
     from edgellm.cli.prepare import prepare
     from edgellm.cli.resolve import demo as demo_model
     from edgellm.cli.resolve import on_disk
@@ -50,6 +51,7 @@ def up(
     config = options.config_from(host=host, port=port, offline=offline)
     goal = options.goal_from(reserve=config.reserve)
     shows_screen = is_terminal() and not headless
+    check_address(config)
     say("looking at this machine …")
     hardware = machine.look()
     found = None if demo else best_on_disk(config, hardware, goal)

@@ -1,0 +1,37 @@
+"""What can be known to fail before minutes are spent on a download: the address.
+
+The server checks the same again when it binds; between the two somebody else may come.
+"""
+
+import socket
+
+from edgellm.config import Config
+from edgellm.errors import AddressInUse, ConfigError
+from edgellm.server.serve import Bind
+
+_TIMEOUT_S = 1.0
+
+
+def check_address(config: Config, *, insecure: bool = False) -> None:
+    """Raises AddressInUse, and ConfigError for a place that others reach and no key protects."""
+    if config.unix_socket:
+        return
+    if not (Bind(config.host, config.port).is_private or config.api_keys or insecure):
+        raise ConfigError(
+            f"{config.host} can be reached by others, and no API key is set",
+            hint="set one by --api-key or EDGELLM_API_KEY, or listen on 127.0.0.1",
+        )
+    if config.port and _somebody_listens(config.host, config.port):
+        raise AddressInUse(
+            f"port {config.port} on {config.host} is taken",
+            hint="`edgellm ps` shows a running server; --port chooses another, 0 any free one",
+        )
+
+
+def _somebody_listens(host: str, port: int) -> bool:
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    try:
+        with socket.create_connection((here, port), _TIMEOUT_S):
+            return True
+    except OSError:
+        return False
