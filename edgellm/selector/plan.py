@@ -30,6 +30,7 @@ class Goal:
     n_ubatch: int | None = None
     n_threads: int | None = None
     flash_attention: bool | None = None
+    kv_unified: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

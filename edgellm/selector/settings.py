@@ -172,7 +172,7 @@ def _setting(
         n_outputs_max=n_parallel,
         kv_type_k=kv_types[0],
         kv_type_v=kv_types[1],
-        kv_unified=workload.kv_unified,
+        kv_unified=workload.kv_unified if goal.kv_unified is None else goal.kv_unified,
         flash_attention=goal.flash_attention,
         embedding=False,
     )

@@ -182,6 +182,7 @@ def test_an_encoder_takes_a_whole_text_in_one_batch():
         {"n_gpu_layers": 17},
         {"n_ubatch": 128, "n_threads": 3},
         {"flash_attention": False},
+        {"kv_unified": False},
     ],
 )
 def test_pins_are_obeyed(pins):
