@@ -143,7 +143,8 @@ def measure(load: Load, seconds: float, columns: int, rows: int) -> tuple[float,
     with tempfile.TemporaryDirectory() as folder:
         tmux = ["tmux", "-S", f"{folder}/tmux", "-f", "/dev/null"]
         program = _PROGRAM.format(url=f"http://127.0.0.1:{server.server_port}")
-        command = f"exec env -u COLUMNS -u LINES {shlex.quote(sys.executable)} -c {shlex.quote(program)}"
+        python = shlex.join([sys.executable, "-c", program])
+        command = f"exec env -u COLUMNS -u LINES {python}"  # the size is the pane's
         size = ["-x", str(columns), "-y", str(rows)]
         subprocess.run([*tmux, "new-session", "-d", *size, command], check=True)
         try:

@@ -51,7 +51,8 @@ def tmux(tmp_path):
 def start(tmux, url, **environment):
     program = f"from edgellm.tui.app import run_top; run_top({url!r}, interval_s=0.2)"
     settings = " ".join(f"{k}={shlex.quote(v)}" for k, v in environment.items())
-    python = f"exec env -u COLUMNS -u LINES {settings} {shlex.quote(sys.executable)} -c {shlex.quote(program)}"
+    command = shlex.join([sys.executable, "-c", program])
+    python = f"exec env -u COLUMNS -u LINES {settings} {command}"  # the size is the pane's
     tmux("new-session", "-d", "-x", "80", "-y", "24", "-c", str(Path.cwd()), python)
 
 
