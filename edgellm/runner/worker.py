@@ -169,7 +169,7 @@ class Worker:
         begun_s = self._clock()
         for op in batch.ops:
             if isinstance(op, Start):
-                self._streams[op.request_id].started_s = begun_s
+                self._started(op, begun_s)
         step = self._decode(batch)
         ended_s = self._clock()
         n_decode_rows = len(batch.rows) - batch.n_prompt_rows
@@ -178,6 +178,11 @@ class Worker:
         self._counts.n_prefilled += batch.n_prompt_rows
         for output in self._scheduler.commit(batch, step.sampled):
             self._show(output, step, ended_s)
+
+    def _started(self, op: Start, now_s: float) -> None:
+        self._streams[op.request_id].started_s = now_s
+        self._counts.n_prompt += len(op.prompt)
+        self._counts.n_cached += self._scheduler.running[op.seq_id].n_cached
 
     def _decode(self, batch: Batch) -> Step:
         try:
@@ -222,8 +227,6 @@ class Worker:
             prefill_s=first_s - started_s,
             decode_s=now_s - first_s,
         )
-        self._counts.n_prompt += sequence.n_prompt
-        self._counts.n_cached += sequence.n_cached
         self._out.append(
             Done(
                 sequence.request_id,
