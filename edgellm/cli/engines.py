@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from edgellm.cli.prepare import Prepared
 from edgellm.errors import DoesNotFit
+from edgellm.runner.engine import Engine
 from edgellm.runner.supervisor import Supervisor
 from edgellm.selector.plan import Plan
 from edgellm.server.served import Models, Served
@@ -21,14 +22,24 @@ _STOP_GRACE_S = 5.0
 _LOADING_GRACE_S = 0.2  # a worker that loads doesn't listen
 _SWAP_GRACE_S = 60.0  # for the answers that the old model has begun
 _LOOK_EVERY_S = 0.1
+_SETTLE_S = 0.5  # until the gauge counts a request that came in the moment before
+
+
+def supervise(path: str, plan: Plan, max_queue: int) -> Engine:
+    return Supervisor(path, plan, max_queue=max_queue)
 
 
 class Fleet:
-    def __init__(self, max_queue: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        max_queue: int,
+        say: Callable[[str], None],
+        new_engine: Callable[[str, Plan, int], Engine] = supervise,
+    ) -> None:
         self.models = Models()
         self.download: Download | None = None  # what the screen shows of one on its way
-        self._max_queue, self._say = max_queue, say
-        self._engines: list[Supervisor] = []
+        self._max_queue, self._say, self._new_engine = max_queue, say, new_engine
+        self._engines: list[Engine] = []
 
     async def load(self, prepared: Prepared) -> Served:
         """Listed at once, ready on return. Raises DoesNotFit, BadGGUF, WorkerDied."""
@@ -68,7 +79,7 @@ class Fleet:
         raise AssertionError("unreachable: the last round returns or raises")
 
     def _served(self, prepared: Prepared, plan: Plan) -> Served:
-        engine = Supervisor(str(prepared.path), plan, max_queue=self._max_queue)
+        engine = self._new_engine(str(prepared.path), plan, self._max_queue)
         self._engines.append(engine)
         return Served(
             name=prepared.name,
@@ -81,6 +92,7 @@ class Fleet:
         )
 
     async def _retire(self, old: Served) -> None:
+        await asyncio.sleep(_SETTLE_S)
         deadline_s = time.monotonic() + _SWAP_GRACE_S
         while time.monotonic() < deadline_s:
             gauge = old.engine.gauge
@@ -89,7 +101,7 @@ class Fleet:
             await asyncio.sleep(_LOOK_EVERY_S)
         await old.engine.stop()
 
-    async def _stop(self, engine: Supervisor) -> None:
+    async def _stop(self, engine: Engine) -> None:
         if engine.state != "stopped":
             is_listening = engine.state == "ready"
             await engine.stop(_STOP_GRACE_S if is_listening else _LOADING_GRACE_S)

@@ -1,0 +1,72 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from selector_machines import machine
+
+from edgellm.cli.checks import CHECKS, Place
+from edgellm.probe.hardware import Device, SourceFault
+from edgellm.units import GIB
+
+HEALTHY = Place(
+    hardware=replace(machine(ram=32), ggml_registries=("CPU",), ggml_features=("AVX2",)),
+    models_folder=Path("/models"),
+    models_free_bytes=100 * GIB,
+    models_writable=True,
+    swap_used_bytes=0,
+    python=(3, 12, 1),
+    llama_cpp_python="0.3.36",
+    demo_size_bytes=3 << 20,
+)
+IDLE_GPU = Device(
+    "0000:01:00.0", "nvidia", "RTX 4090", "none", "host", note="no CUDA backend; get one: …"
+)
+
+
+def findings(**changes):
+    place = replace(HEALTHY, **changes)
+    return {finding.name: finding for finding in (check(place) for check in CHECKS)}
+
+
+def hardware(**changes):
+    return replace(HEALTHY.hardware, **changes)
+
+
+def test_a_healthy_place_has_no_findings():
+    assert {finding.verdict for finding in findings().values()} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict", "changes"),
+    [
+        ("engine", "problem", {"llama_cpp_python": None}),
+        ("engine", "problem", {"llama_cpp_python": "0.3.9"}),
+        ("engine", "problem", {"hardware": hardware(ggml_registries=())}),
+        (
+            "accelerators",
+            "problem",
+            {"hardware": hardware(devices=(IDLE_GPU, *HEALTHY.hardware.devices))},
+        ),
+        ("cpu build", "warning", {"hardware": hardware(ggml_features=("SSE3",))}),
+        ("memory", "warning", {"hardware": replace(machine(ram=2), ggml_registries=("CPU",))}),
+        ("memory", "warning", {"hardware": hardware(cgroup_limit_bytes=2 * GIB)}),
+        ("swap", "warning", {"swap_used_bytes": GIB}),
+        ("disk", "warning", {"models_free_bytes": GIB}),
+        ("disk", "problem", {"models_writable": False}),
+        ("profiles", "problem", {"profiles_fault": "quality.toml can't be read"}),
+        ("demo", "problem", {"demo_size_bytes": None}),
+        ("probe", "warning", {"hardware": hardware(faults=(SourceFault("nvml", "timeout"),))}),
+    ],
+)
+def test_what_is_wrong_is_found_and_comes_with_a_fix(name, verdict, changes):
+    finding = findings(**changes)[name]
+
+    assert finding.verdict == verdict
+    assert finding.fix
+
+
+def test_an_unused_gpu_is_named_with_its_fix():
+    found = findings(hardware=hardware(devices=(IDLE_GPU, *HEALTHY.hardware.devices)))
+
+    assert found["accelerators"].message == "not used: RTX 4090"
+    assert found["accelerators"].fix == "no CUDA backend; get one: …"

@@ -1,0 +1,121 @@
+"""The command line as a user has it: real processes, in a home of their own."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from edgellm import resources
+
+EDGELLM = (sys.executable, "-m", "edgellm")
+SHARED_MODELS = Path(__file__).resolve().parents[2] / "shared" / "models"
+DEMO_PATH = resources.demo_model()
+
+needs_shared_models = pytest.mark.skipif(
+    not SHARED_MODELS.is_dir(), reason="no folder shared/models beside the repository"
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+@dataclass
+class Live:
+    """A server in a process of its own, ready."""
+
+    process: "subprocess.Popen[str]"
+    url: str
+    out: str  # up to the line that can be pasted
+    err: list[str] = field(default_factory=list)
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(timeout=20)
+
+    def get(self, path: str) -> httpx2.Response:
+        return httpx2.get(self.url + path, trust_env=False, timeout=10)
+
+
+class Home:
+    """Its own runtime folder, model cache and configuration; nothing of the real user's."""
+
+    def __init__(self, folder: Path, cache: Path) -> None:
+        self.folder = folder
+        kept = {
+            k: v for k, v in os.environ.items() if not k.startswith(("EDGELLM_", "HF_", "XDG_"))
+        }
+        self.env = kept | {
+            "XDG_RUNTIME_DIR": str(folder),
+            "XDG_CONFIG_HOME": str(folder / "config"),
+            "XDG_CACHE_HOME": str(cache),  # shared: the memory's bandwidth is measured once
+            "HF_HOME": str(folder / "hf"),
+            "HF_ENDPOINT": "http://127.0.0.1:1",  # nobody: no test leaves this machine
+            "COLUMNS": "100",
+            "NO_PROXY": "*",
+        }
+
+    def run(self, *args: str, typed: str = "", timeout: float = 30, **env: str) -> Result:
+        done = subprocess.run(
+            (*EDGELLM, *args),
+            input=typed,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=self.env | env,
+            cwd=self.folder,
+        )
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    @contextlib.contextmanager
+    def serving(self, *args: str, **env: str) -> Iterator[Live]:
+        """Until the block ends. `args` are the command's: ("serve", "demo", "--port", "0")."""
+        process = subprocess.Popen(
+            (*EDGELLM, *args),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.env | env,
+            cwd=self.folder,
+        )
+        said: list[str] = []
+        assert process.stderr
+        listening = threading.Thread(target=said.extend, args=(process.stderr,), daemon=True)
+        listening.start()
+        try:
+            yield _ready(process, said)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            process.wait(timeout=20)
+            listening.join(timeout=5)
+            assert process.stdout
+            process.stdout.close()
+            process.stderr.close()
+
+
+def _ready(process: "subprocess.Popen[str]", said: list[str]) -> Live:
+    assert process.stdout
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.startswith("curl "):
+            break
+    else:
+        pytest.fail(f"it ended with {process.wait()}: {''.join(said)}")
+    found = re.search(r"at (\S+)", "".join(lines))
+    assert found
+    return Live(process, found[1], "".join(lines), said)

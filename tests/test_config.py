@@ -1,0 +1,127 @@
+import pytest
+
+from edgellm.config import Config, config_path, host_and_port, load_config
+from edgellm.errors import ConfigError
+
+
+def load(environ=None, tmp_path=None, toml=None, **flags):
+    environ = dict(environ or {})
+    if toml is not None:
+        (tmp_path / "config.toml").write_text(toml)
+        environ["EDGELLM_CONFIG"] = str(tmp_path / "config.toml")
+    else:
+        environ.setdefault("XDG_CONFIG_HOME", "/nonexistent")
+    return load_config(environ, flags)
+
+
+@pytest.fixture(autouse=True)
+def no_file_of_the_user(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
+
+
+def test_nothing_said_means_the_defaults():
+    assert load() == Config()
+
+
+def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path):
+    toml = 'port = 1\nhost = "file"\nreserve = "1GiB"\n'
+    config = load({"EDGELLM_PORT": "2", "EDGELLM_HOST": "env"}, tmp_path, toml, port=3)
+
+    assert (config.port, config.host, config.reserve) == (3, "env", "1GiB")
+
+
+def test_a_flag_that_is_none_was_not_given():
+    assert load({"EDGELLM_PORT": "2"}, port=None).port == 2
+
+
+def test_a_misspelt_key_in_the_file_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match="prot"):
+        load(toml="prot = 8484\n", tmp_path=tmp_path)
+
+
+def test_a_file_that_is_not_toml_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match="can't be read"):
+        load(toml="port = = 1\n", tmp_path=tmp_path)
+
+
+def test_a_file_that_was_named_must_be_there():
+    with pytest.raises(ConfigError, match="/nowhere"):
+        load({"EDGELLM_CONFIG": "/nowhere/config.toml"})
+
+
+def test_without_a_name_the_file_is_in_the_users_configuration_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+
+    assert config_path({}).name == "config.toml"
+    assert config_path({"EDGELLM_CONFIG": "/x.toml"}).as_posix() == "/x.toml"
+
+
+@pytest.mark.parametrize("text", ["70000", "-1"])
+def test_a_port_that_cannot_be_is_an_error(text):
+    with pytest.raises(ConfigError, match="port"):
+        load({"EDGELLM_PORT": text})
+
+
+def test_a_wrong_type_is_an_error_that_names_the_setting():
+    with pytest.raises(ConfigError, match=r"max_queue"):
+        load({"EDGELLM_MAX_QUEUE": "many"})
+
+
+@pytest.mark.parametrize(
+    ("word", "is_on"), [("1", True), ("yes", True), ("ON", True), ("0", False), ("", False)]
+)
+def test_yes_and_no_may_be_written_in_many_ways(word, is_on):
+    assert load({"EDGELLM_OFFLINE": word}).offline is is_on
+
+
+def test_a_yes_or_no_that_is_neither_is_an_error():
+    with pytest.raises(ConfigError, match="EDGELLM_OFFLINE='maybe'"):
+        load({"EDGELLM_OFFLINE": "maybe"})
+
+
+def test_lists_are_written_with_commas():
+    config = load({"EDGELLM_API_KEYS": "one, two,", "EDGELLM_ALLOWED_HOSTS": "box"})
+
+    assert config.api_keys == ("one", "two")
+    assert config.allowed_hosts == ("box",)
+
+
+def test_one_api_key_may_be_said_in_the_singular():
+    assert load({"EDGELLM_API_KEY": "secret"}).api_keys == ("secret",)
+
+
+def test_variables_of_other_programs_are_passed_over():
+    assert load({"EDGELLM_SOMETHING_ELSE": "1", "PATH": "/bin"}) == Config()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("box", ("box", None)),
+        ("box:11434", ("box", 11434)),
+        (":11434", ("127.0.0.1", 11434)),
+        ("http://box:80/", ("box", 80)),
+        ("https://box", ("box", None)),
+        ("[::1]:8484", ("::1", 8484)),
+        ("[::1]", ("::1", None)),
+        ("::1", ("::1", None)),
+        ("0.0.0.0:1", ("0.0.0.0", 1)),
+    ],
+)
+def test_an_address_is_read_as_ollama_reads_it(text, expected):
+    assert host_and_port(text) == expected
+
+
+@pytest.mark.parametrize("text", ["box:http", "box:99999", "box:-1"])
+def test_an_address_with_an_impossible_port_is_an_error(text):
+    with pytest.raises(ConfigError, match="no port"):
+        host_and_port(text)
+
+
+def test_edgellm_host_places_the_server_too():
+    config = load({"EDGELLM_HOST": "0.0.0.0:9000"})
+
+    assert (config.host, config.port) == ("0.0.0.0", 9000)
+    assert load({"EDGELLM_HOST": "box:1", "EDGELLM_PORT": "2"}).port == 2
+    assert load({"EDGELLM_HOST": "unix:///run/e.sock"}).unix_socket == "/run/e.sock"
+    assert load({"EDGELLM_HOST": ""}) == Config()
