@@ -82,6 +82,7 @@ class Worker:
 
     def run(self) -> None:
         """Until Shutdown, or until the other side of the pipe is gone."""
+        self._tell([gauge(self._scheduler, self._counts)])
         while True:
             for message in self._take(self._scheduler.idle):
                 if isinstance(message, Shutdown):
