@@ -9,55 +9,62 @@ die() {
     exit 1
 }
 
-# ensure_environment [EXTRA]: fast when nothing changed, it only compares a checksum.
+# ensure_environment run|dev: fast when nothing changed, it only compares a checksum.
 ensure_environment() {
-    local extra="${1:-}"
-    if is_current "$extra"; then return; fi
+    local purpose="$1"
+    if is_current "$purpose"; then return; fi
     if ! is_usable; then make_environment; fi
+    ensure_pip
     rm -f .venv/setup.stamp
-    .venv/bin/python -m scripts.setup.install ${extra:+"$extra"} ||
+    .venv/bin/python -m scripts.setup.install "$purpose" ||
         die "set-up did not finish; the whole log: .venv/setup.log"
-    printf '%s %s\n' "$(environment_key)" "$extra" >.venv/setup.stamp
+    printf '%s %s\n' "$(environment_key)" "$purpose" >.venv/setup.stamp
 }
 
-# The stamp names what was installed and for which extra; "dev" has all that a run needs.
+# The stamp says what was installed and for which purpose; "dev" has all that a run needs.
 is_current() {
-    local stamp=""
+    local key="" purpose=""
     if [ ! -x .venv/bin/edgellm ] || [ ! -f .venv/setup.stamp ]; then return 1; fi
-    read -r stamp <.venv/setup.stamp
-    [ "$stamp" = "$(environment_key) ${1:-}" ] || [ "$stamp" = "$(environment_key) dev" ]
+    read -r key purpose <.venv/setup.stamp || return 1
+    [ "$key" = "$(environment_key)" ] && { [ "$purpose" = "$1" ] || [ "$purpose" = dev ]; }
 }
 
 # Of the dependencies, the Python and the place: scripts in .venv/bin hold its path.
 environment_key() {
-    { cat pyproject.toml .venv/pyvenv.cfg && pwd; } 2>/dev/null | cksum | tr ' ' -
+    { cat pyproject.toml .venv/pyvenv.cfg; pwd; } 2>/dev/null | cksum | tr ' ' -
 }
 
-# False too for one that was interrupted, whose Python is gone, or that was moved here.
+# Not when its Python is gone, or when it was moved here.
 is_usable() {
-    [ -x .venv/bin/python ] &&
-        .venv/bin/python -m pip --version >/dev/null 2>&1 &&
+    .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 &&
         { [ ! -f .venv/place ] || [ "$(cat .venv/place)" = "$(pwd)" ]; }
 }
 
 make_environment() {
     local python=""
     python="$(find_python)" || python=""
-    rm -rf .venv
+    if [ -d .venv ]; then say ".venv does not work here, it is made anew"; fi
     if command -v uv >/dev/null 2>&1; then
         if [ -z "$python" ]; then say "no Python 3.11 or newer here: uv fetches 3.12"; fi
-        uv venv --quiet --seed --python "${python:-3.12}" .venv ||
+        uv venv --quiet --clear --seed --python "${python:-3.12}" .venv ||
             die "uv could not make .venv; with Python 3.11 or newer on the PATH it need not fetch one"
     elif [ -z "$python" ]; then
         die "edgellm needs Python 3.11 or newer, here is $(python_here). $(python_hint)"
     else
         say "making .venv with $("$python" --version 2>&1)"
-        "$python" -m venv .venv >&2 || {
+        "$python" -m venv --clear .venv >&2 || {
             rm -rf .venv
             die "$python can't make an environment: its venv module is incomplete. $(venv_hint)"
         }
     fi
     pwd >.venv/place
+}
+
+# An environment that was made by hand, or interrupted, may lack it.
+ensure_pip() {
+    .venv/bin/python -m pip --version >/dev/null 2>&1 ||
+        .venv/bin/python -m ensurepip >/dev/null 2>&1 ||
+        die "the Python in .venv has no pip, and can't get one: rm -rf .venv, then again. $(venv_hint)"
 }
 
 # The newest that runs. Each is tried: a shim may stand for a version that is not there.

@@ -1,6 +1,6 @@
 """Install edgellm into .venv, with the llama.cpp that suits this machine.
 
-    .venv/bin/python -m scripts.setup.install [dev]
+    .venv/bin/python -m scripts.setup.install run|dev
 
 scripts/run and scripts/test start it, from the repository's root. It needs nothing but Python's
 standard library, until edgellm's dependencies are installed.
@@ -27,7 +27,7 @@ LOG = ROOT / ".venv" / "setup.log"
 AGAIN = "rm -rf .venv && scripts/run"
 
 
-def main(extras: list[str]) -> int:
+def main(purpose: str) -> int:
     sources, painter = SystemSources(), Painter()
     machine = look(sources)
     engine = Engine(
@@ -41,7 +41,7 @@ def main(extras: list[str]) -> int:
         if problem := way(kind):
             if way == engine.present:
                 continue  # it is the usual case that nothing is there yet
-        elif not install_project(extras, painter):
+        elif not install_project(purpose, painter):
             painter.say(f"edgellm: the installation failed; the whole log: {LOG}")
             return 1
         elif not (problem := _check(kind, engine, refused)):
@@ -61,9 +61,9 @@ def _ways(engine: Engine) -> Iterator[tuple[Kind, Callable[[Kind], str | None]]]
     yield "cpu", engine.recompile
 
 
-def install_project(extras: list[str], painter: Painter) -> bool:
+def install_project(purpose: str, painter: Painter) -> bool:
     """Editable, and by uv where it is: it takes seconds where pip takes a minute."""
-    what = f".[{','.join(extras)}]" if extras else "."
+    what = ".[dev]" if purpose == "dev" else "."
     by_pip = (sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "-e", what)
     uv = shutil.which("uv")
     painter.say(f"edgellm: installing it with what it needs, by {'uv' if uv else 'pip'}")
@@ -88,12 +88,21 @@ def _check(kind: Kind, engine: Engine, refused: list[str]) -> str | None:
         return report.problem
     for line in report.lines:
         say(f"  {line}")
-    accelerator = engine.machine.accelerator
+    if told := shortfall(kind, engine.machine.accelerator, refused, report.warnings):
+        say(told)
+    return None
+
+
+def shortfall(
+    kind: Kind, accelerator: str | None, refused: list[str], warnings: tuple[str, ...]
+) -> str | None:
+    """What this machine has and this build does not use, and the way to it."""
     if kind == "cpu" and accelerator:
         title = f"{accelerator} is NOT used: this llama.cpp is built for the CPU only"
-        say(_box(title, [*refused, *report.warnings, f"then: {AGAIN}"]))
-    elif report.warnings:
-        say(_box("not every card is used", [*report.warnings, f"then: {AGAIN}"]))
+        why = [line for line in refused if not line.startswith("cpu:")]
+        return _box(title, [*why, *warnings, f"then: {AGAIN}"])
+    if warnings:
+        return _box("not every card is used", [*warnings, f"then: {AGAIN}"])
     return None
 
 
@@ -105,6 +114,6 @@ def _box(title: str, lines: list[str]) -> str:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(sys.argv[1:]))
+        sys.exit(main(sys.argv[1]))
     except KeyboardInterrupt:
         sys.exit(130)

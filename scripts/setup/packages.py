@@ -49,6 +49,7 @@ _MANAGERS = {
 }
 _VENDORS = {
     "nvcc": "NVIDIA's CUDA toolkit (developer.nvidia.com/cuda-downloads)",
+    "nvcc of CUDA 12": "CUDA 12's toolkit (developer.nvidia.com/cuda-toolkit-archive)",
     "hipcc": "AMD's ROCm (rocm.docs.amd.com)",
     "glslc": "the Vulkan SDK (vulkan.lunarg.com)",
     "c++": "a C++ compiler (g++ or clang++)",

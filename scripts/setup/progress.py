@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 _PLAIN_EVERY_S = 30.0
+_LIVE_EVERY_S = 0.2
 _LAST_WORDS = 15
 _LONGEST = 160  # ninja repeats whole compiler commands
 _NINJA = re.compile(r"^\s*\[(\d+)/(\d+)\] ")
@@ -75,22 +76,26 @@ class Painter:
     def __init__(self, out: TextIO = sys.stderr) -> None:
         self._out = out
         self._is_terminal = out.isatty()
-        self._said_s = 0.0
+        self._shown_s = 0.0
 
     def say(self, text: str) -> None:
         self.clear()
         print(text, file=self._out, flush=True)
 
     def show(self, status: str, now_s: float) -> None:
+        every_s = _LIVE_EVERY_S if self._is_terminal else _PLAIN_EVERY_S
+        if now_s - self._shown_s < every_s:
+            return
+        self._shown_s = now_s
         if self._is_terminal:
-            width = _width(self._out)
-            print(f"\r\x1b[K  {status[: width - 3]}", end="", file=self._out, flush=True)
-        elif now_s - self._said_s >= _PLAIN_EVERY_S:
-            self._said_s = now_s
+            line = f"\r\x1b[K  {status[: _width(self._out) - 3]}"
+            print(line, end="", file=self._out, flush=True)
+        else:
             print(f"  {status}", file=self._out, flush=True)
 
     def begin(self, now_s: float) -> None:
-        self._said_s = now_s  # the title was just said
+        """What is going on has just been said."""
+        self._shown_s = now_s
 
     def clear(self) -> None:
         if self._is_terminal:
@@ -99,7 +104,7 @@ class Painter:
 
 def _width(out: TextIO) -> int:
     try:
-        return max(20, os.get_terminal_size(out.fileno()).columns)
+        return os.get_terminal_size(out.fileno()).columns or 80
     except OSError:
         return 80
 

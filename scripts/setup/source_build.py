@@ -60,7 +60,7 @@ def recipe(machine: Machine, kind: Kind, sources: Sources, own_args: str = "") -
         if kind == "cuda" and machine.nvidia:
             problem = _too_new(found[1], machine.nvidia.lowest)
             if problem:
-                return Missing(tool, problem)
+                return Missing("nvcc of CUDA 12", problem)
             extra = _architectures(machine.nvidia.capabilities)
     parts = (_SWITCHES[kind], extra, own_args.strip(), _NO_RPC)
     return Recipe(kind, " ".join(part for part in parts if part), folder)
@@ -94,7 +94,7 @@ def _too_new(nvcc_said: str, lowest: tuple[int, int] | None) -> str | None:
         return None
     return (
         f"the nvcc of CUDA {told[1]}.{told[2]} can't compile for compute capability "
-        f"{dotted(lowest)}; CUDA 12 can"
+        f"{dotted(lowest)}"
     )
 
 

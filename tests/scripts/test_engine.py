@@ -1,0 +1,79 @@
+import io
+import json
+import socket
+from pathlib import Path
+
+import pytest
+from scripts_fakes import FakeSources
+
+from edgellm.probe.sources import Output
+from scripts.setup.engine import Engine
+from scripts.setup.machine import Machine, Nvidia
+from scripts.setup.progress import Painter
+
+ROOT = Path(__file__).parents[2]
+CARD = Nvidia(("RTX 3090",), (12, 4), ((8, 6),))
+FLAGS = frozenset(("avx2", "fma", "f16c", "bmi2"))
+MACHINE = Machine("Linux", "x86_64", nvidia=CARD, cpu_flags=FLAGS)
+
+
+@pytest.fixture
+def engine(tmp_path):
+    def make(programs=None, index="none", cmake_args="", files=None):
+        sources = FakeSources(tmp_path, programs=programs, files=files)
+        base = None if index == "none" else index
+        log, painter = tmp_path / "log", Painter(io.StringIO())
+        return Engine(ROOT, MACHINE, sources, painter, log, base, cmake_args)
+
+    return make
+
+
+def installed(*registries):
+    return {"pip": "", "registry_child": json.dumps({"registries": registries})}
+
+
+def test_what_is_installed_stays_when_it_has_the_backend(engine):
+    assert engine(installed("CUDA", "CPU")).present("cuda") is None
+    assert engine(installed("CPU")).present("cpu") is None
+
+
+def test_a_cpu_build_is_not_good_enough_for_a_card(engine):
+    assert "has no CUDA backend" in engine(installed("CPU")).present("cuda")
+
+
+def test_what_is_not_installed_is_not_there(engine):
+    assert "not installed" in engine({"pip": Output("", code=1)}).present("cpu")
+
+
+def test_own_cmake_switches_mean_a_compilation(engine):
+    own = engine(installed("CPU"), "http://127.0.0.1:1", "-DGGML_BLAS=on")
+    assert own.present("cpu") == own.wheel("cpu") == "CMAKE_ARGS is set"
+
+
+def test_the_index_can_be_switched_off(engine):
+    assert engine().wheel("cuda") == "EDGELLM_WHEEL_INDEX=none"
+
+
+def test_an_index_that_is_down_is_asked_once(engine):
+    with socket.create_server(("127.0.0.1", 0)) as placeholder:
+        port = placeholder.getsockname()[1]
+    served = engine(index=f"http://127.0.0.1:{port}")
+    first = served.wheel("cuda")
+    assert "no prebuilt wheel for cu124" in first
+    assert "can't be reached" in first
+    with socket.create_server(("127.0.0.1", port)) as late:
+        assert "no prebuilt wheel for cpu" in served.wheel("cpu")
+        late.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            late.accept()
+
+
+def test_no_compiler_is_a_clause_with_the_command_that_brings_one(engine):
+    debian = {"/etc/os-release": "ID=debian\n"}
+    answer = engine(files=debian).compile("cpu")
+    assert answer.startswith("no C++ compiler; get it: ")
+    assert answer.endswith("apt install build-essential")
+
+
+def test_the_requirement_is_the_projects_own(engine):
+    assert engine().requirement.startswith("llama-cpp-python>=")

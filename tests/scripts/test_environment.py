@@ -1,0 +1,152 @@
+"""The shell part, with a PATH of its own: nothing is installed here."""
+
+import os
+import shutil
+import stat
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+TOOLS = ("bash", "cat", "cksum", "dirname", "rm", "tr")
+OLD_PYTHON = 'case "$2" in *platform*) echo "Python 3.9.18" ;; *) exit 1 ;; esac'
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A copy of the scripts beside a pyproject.toml, with a space in its path."""
+    root = tmp_path / "my checkout"
+    shutil.copytree(SCRIPTS, root / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "pyproject.toml").write_text('[project]\nname = "edgellm"\n')
+    return root
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A folder of programs: a few real ones, and those that a test adds."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for tool in TOOLS:
+        (folder / tool).symlink_to(shutil.which(tool))
+    return folder
+
+
+def program(place, body):
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(f"#!/bin/sh\n{body}\n")
+    place.chmod(place.stat().st_mode | stat.S_IXUSR)
+
+
+def bash(checkout, path, command):
+    return subprocess.run(
+        ["bash", "-c", f". scripts/lib/environment.sh; {command}"],
+        cwd=checkout,
+        env={"PATH": str(path)},
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+
+
+def installed(checkout, path, purpose="run"):
+    program(checkout / ".venv/bin/edgellm", 'echo "edgellm $@"')
+    stamped = bash(checkout, path, f'echo "$(environment_key) {purpose}" >.venv/setup.stamp')
+    assert stamped.returncode == 0
+
+
+def test_an_old_python_is_one_clear_sentence(checkout, path):
+    program(path / "python3", OLD_PYTHON)
+    program(path / "apt", "")
+    said = subprocess.run(
+        ["bash", "scripts/run"],
+        cwd=checkout,
+        env={"PATH": str(path)},
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert said.returncode == 1
+    assert said.stderr == (
+        "edgellm needs Python 3.11 or newer, here is Python 3.9.18. Install uv "
+        "(https://docs.astral.sh/uv), which fetches one, or: "
+        "sudo apt install python3.11 python3.11-venv\n"
+    )
+    assert not (checkout / ".venv").exists()
+
+
+def test_uv_is_asked_for_a_python_where_there_is_none(checkout, path):
+    program(path / "uv", 'echo "$@" >&2; exit 1')
+    said = bash(checkout, path, "make_environment")
+    assert "no Python 3.11 or newer here: uv fetches 3.12" in said.stderr
+    assert "venv --quiet --clear --seed --python 3.12 .venv" in said.stderr
+
+
+def test_a_venv_module_without_pip_is_explained(checkout, path):
+    program(path / "python3", 'case "$*" in *venv*) exit 1 ;; esac')
+    program(path / "apt", "")
+    said = bash(checkout, path, "make_environment")
+    assert said.returncode == 1
+    assert "Get it: sudo apt install python3-venv" in said.stderr
+
+
+def test_the_newest_python_that_runs_is_taken(checkout, path):
+    program(path / "python3.13", "exit 127")  # a shim for a version that is not installed
+    program(path / "python3.12", "exit 0")
+    program(path / "python3", "exit 0")
+    assert bash(checkout, path, "find_python").stdout.strip() == str(path / "python3.12")
+
+
+def test_nothing_is_done_where_nothing_changed(checkout, path):
+    installed(checkout, path)
+    began_s = time.monotonic()
+    said = subprocess.run(
+        ["bash", "scripts/run", "--port", "0"],
+        cwd=checkout,
+        env={"PATH": str(path)},
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert said.stdout == "edgellm up --port 0\n"
+    assert said.stderr == ""
+    assert time.monotonic() - began_s < 2
+
+
+@pytest.mark.parametrize(
+    ("purpose", "asked", "current"),
+    [("run", "run", 0), ("run", "dev", 1), ("dev", "run", 0), ("dev", "dev", 0)],
+)
+def test_the_development_environment_is_enough_for_a_run(checkout, path, purpose, asked, current):
+    installed(checkout, path, purpose)
+    assert bash(checkout, path, f"is_current {asked}").returncode == current
+
+
+def test_changed_dependencies_are_installed_again(checkout, path):
+    installed(checkout, path)
+    (checkout / "pyproject.toml").write_text('[project]\nname = "edgellm"\nversion = "2"\n')
+    assert bash(checkout, path, "is_current run").returncode == 1
+
+
+def test_a_checkout_that_was_moved_is_set_up_again(checkout, path):
+    installed(checkout, path)
+    program(checkout / ".venv/bin/python", "exit 0")
+    (checkout / ".venv/place").write_text(f"{checkout}\n")
+    assert bash(checkout, path, "is_usable").returncode == 0
+    moved = checkout.rename(checkout.with_name("elsewhere"))
+    assert bash(moved, path, "is_current run").returncode == 1
+    assert bash(moved, path, "is_usable").returncode == 1
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+def test_the_shell_scripts_pass_shellcheck():
+    files = [SCRIPTS / "run", SCRIPTS / "test", SCRIPTS / "lib" / "environment.sh"]
+    said = subprocess.run(
+        ["shellcheck", "-x", *map(str, files)],
+        cwd=SCRIPTS.parent,
+        env=os.environ,
+        capture_output=True,
+        text=True,
+    )
+    assert said.stdout == ""
