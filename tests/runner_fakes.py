@@ -33,6 +33,7 @@ def answer(prompt: list[int], n: int) -> list[int]:
 
 class FakeBackend:
     n_embd = 4
+    n_vocab = VOCABULARY
 
     def __init__(self, limits: Limits, *, end_after: int | None = None):
         self.limits = limits

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from edgellm.chat.events import TokenLogprob
 from edgellm.chat.messages import Structure
+from edgellm.errors import BadRequest
 from edgellm.runner.batch import Batch, Sampled
 from edgellm.runner.memory import Limits
 
@@ -36,6 +37,7 @@ class Mask(Protocol):
 class Backend(Protocol):
     limits: Limits
     n_embd: int
+    n_vocab: int
 
     def tokenize(self, text: str, add_special: bool) -> list[int]: ...
 
@@ -53,3 +55,19 @@ class Backend(Protocol):
         ...
 
     def embed(self, inputs: list[list[int]]) -> list[bytes]: ...
+
+
+def tokens_of(backend: Backend, words: str | tuple[int, ...], param: str) -> list[int]:
+    """Text, or token ids taken as they are. Raises BadRequest.
+
+    An id outside the vocabulary would fail the whole batch, and with it everyone's request.
+    """
+    tokens = backend.tokenize(words, True) if isinstance(words, str) else [*words]
+    if not tokens:
+        raise BadRequest(f"the {param} is empty: it has no token", param=param)
+    strange = next((token for token in tokens if not 0 <= token < backend.n_vocab), None)
+    if strange is not None:
+        raise BadRequest(
+            f"token {strange} is not in the vocabulary of {backend.n_vocab} tokens", param=param
+        )
+    return tokens

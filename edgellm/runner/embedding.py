@@ -2,18 +2,16 @@
 
 from collections.abc import Iterator
 
-from edgellm.errors import BadRequest, ContextTooLong
-from edgellm.runner.backend import Backend
+from edgellm.errors import ContextTooLong
+from edgellm.runner.backend import Backend, tokens_of
 from edgellm.runner.messages import Embedded
 
 
 def embed(backend: Backend, request_id: int, inputs: tuple[str | tuple[int, ...], ...]) -> Embedded:
     """One vector an input, in their order. Raises ContextTooLong, BadRequest."""
-    tokens = [backend.tokenize(x, True) if isinstance(x, str) else [*x] for x in inputs]
+    tokens = [tokens_of(backend, each, "input") for each in inputs]
     limit = min(backend.limits.n_batch, backend.limits.n_ctx_seq)
     for i, each in enumerate(tokens):
-        if not each:
-            raise BadRequest(f"input {i} is empty: it has no token", param="input")
         if len(each) > limit:
             raise ContextTooLong(
                 f"input {i} has {len(each)} tokens; this model takes {limit} at once",

@@ -18,6 +18,8 @@ from edgellm.chat.messages import SamplingParams
 
 Logits = npt.NDArray[np.float32]
 
+_ALL = 1 << 20  # tokens: longer than any context served here
+
 
 class Sampler:
     """One sequence's. `close` frees the native chain."""
@@ -49,8 +51,7 @@ class Sampler:
         """The penalties look back on the prompt too, as llama-server's do."""
         if not _penalises(params):
             return
-        last_n = len(prompt) if params.repeat_last_n < 0 else params.repeat_last_n
-        for token in prompt[-last_n:] if last_n else ():
+        for token in prompt[-_last_n(params) :]:
             llama_cpp.llama_sampler_accept(self._chain, token)
 
 
@@ -62,7 +63,7 @@ def top_logprobs(logits: Logits, token: int, n_top: int) -> tuple[float, list[tu
     peak = float(logits.max())
     log_sum = peak + float(np.log(np.exp(logits - peak).sum(dtype=np.float64)))
     best: list[int] = []
-    if n_top:
+    if n_top := min(n_top, logits.size):
         candidates = np.argpartition(logits, -n_top)[-n_top:]
         best = [int(i) for i in candidates[np.argsort(-logits[candidates], kind="stable")]]
     return float(logits[token]) - log_sum, [(i, float(logits[i]) - log_sum) for i in best]
@@ -97,6 +98,11 @@ class PieceOf:
         return self._buffer.raw[:n]
 
 
+def _last_n(params: SamplingParams) -> int:
+    """llama.cpp's sampler knows no "all": it keeps a ring of that many tokens."""
+    return _ALL if params.repeat_last_n < 0 else params.repeat_last_n
+
+
 def _penalises(params: SamplingParams) -> bool:
     return bool(params.repeat_last_n) and (
         params.repeat_penalty != 1.0
@@ -123,7 +129,7 @@ def _samplers(params: SamplingParams, n_vocab: int, biases: list[tuple[int, floa
         chosen.append(
             llama_cpp.llama_sampler_init_penalties(
                 n_vocab,
-                params.repeat_last_n,
+                _last_n(params),
                 params.repeat_penalty,
                 params.frequency_penalty,
                 params.presence_penalty,

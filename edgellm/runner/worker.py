@@ -11,7 +11,7 @@ from typing import TypeAlias, assert_never
 from edgellm.chat.events import FinishReason, Timings, TokenLogprob
 from edgellm.errors import BadRequest, EdgellmError
 from edgellm.runner import embedding
-from edgellm.runner.backend import Backend, Mask, NoKVSlot, Step
+from edgellm.runner.backend import Backend, Mask, NoKVSlot, Step, tokens_of
 from edgellm.runner.batch import Batch, Start
 from edgellm.runner.messages import (
     Cancel,
@@ -143,10 +143,7 @@ class Worker:
         self._add(request, arrived_s)
 
     def _add(self, request: Generate, arrived_s: float) -> None:
-        prompt = request.prompt
-        tokens = self._backend.tokenize(prompt, True) if isinstance(prompt, str) else [*prompt]
-        if not tokens:
-            raise BadRequest("the prompt is empty: it has no token", param="prompt")
+        tokens = tokens_of(self._backend, request.prompt, "prompt")
         limit = request.params.max_tokens
         n_max = self._scheduler.limits.n_ctx_seq if limit is None else len(tokens) + limit
         self._scheduler.add(Sequence(request.request_id, tokens, n_max, request.params))

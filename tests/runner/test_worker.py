@@ -115,6 +115,12 @@ def test_an_empty_prompt_is_refused():
     assert endings(serve([Generate(1, (), greedy(5))]), 1)[0].http_status == 400
 
 
+def test_a_token_outside_the_vocabulary_is_refused_before_it_spoils_a_batch():
+    told = serve([Generate(1, (5, VOCABULARY), greedy(5)), Generate(2, (6,), greedy(5))])
+    assert "token 50 is not in the vocabulary" in endings(told, 1)[0].message
+    assert text_of(told, 2) == shown(answer([6], 5))
+
+
 def test_a_structure_that_cannot_be_compiled_is_the_requests_own_fault():
     told = serve([Generate(1, (5,), greedy(5, structure=Regex("(")))], [])
     assert endings(told, 1)[0].http_status == 400
