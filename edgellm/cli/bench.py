@@ -11,7 +11,7 @@ from edgellm.cli import options
 def bench(
     model: Annotated[
         str | None,
-        typer.Argument(metavar="[MODEL]", help="Without it: what the running server serves."),
+        typer.Argument(metavar="MODEL", help="Without it: what the running server serves."),
     ] = None,
     n_prompt: Annotated[
         int, typer.Option("-p", "--prompt", help="Tokens to read.", metavar="N", min=1)
@@ -46,12 +46,17 @@ def bench(
     from edgellm.cli.find import the_server
     from edgellm.cli.private import server_with
     from edgellm.cli.reporting import report, report_soak, write_json
+    from edgellm.errors import ModelNotFound
 
     config = options.config_from(offline=offline)
     goal = options.goal_from(parallel=1, reserve=config.reserve)
     if model is None:
         _, status = the_server()
-        model = next((one.name for one in status.models if not one.embedding), "")
+        model = next((one.name for one in status.models if not one.embedding), None)
+        if model is None:
+            raise ModelNotFound(
+                f"{status.url} serves no model that writes text", hint="edgellm bench MODEL"
+            )
     is_quiet = json_file == Path("-")
     with server_with(model, config, goal) as (url, name):
         bench = Bench(url, name, Sizes(n_prompt, n_generate, n_runs))

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from edgellm.cli.client import Client, Message, Timings
@@ -88,11 +88,11 @@ class _Written:
         print(flush=True)
 
 
-def converse(answering: Answering) -> None:
-    """Until /bye or the end of the input."""
+def converse(answering: Answering, read: Callable[[str], str] = input) -> None:
+    """Until /bye or the end of the input. `read` is given a prompt and returns a line."""
     _with_line_editing()
     say(f"{answering.model} · /? for help, /bye to end")
-    for question in _questions():
+    for question in _questions(read):
         word, _, rest = question.partition(" ")
         match word:
             case "/bye" | "/exit" | "/quit":
@@ -136,13 +136,13 @@ def _answer(answering: Answering, question: str) -> None:
         say_error(error)
 
 
-def _questions() -> Iterator[str]:
+def _questions(read: Callable[[str], str]) -> Iterator[str]:
     """Ctrl-C at the prompt throws the line away, as in a shell."""
     while True:
         try:
-            line = input(">>> ").strip()
+            line = read(">>> ").strip()
             if line.startswith(_FENCE):
-                line = _several_lines(line)
+                line = _several_lines(line, read)
         except KeyboardInterrupt:
             say("\n(/bye or Ctrl-D ends it)")
             continue
@@ -153,10 +153,10 @@ def _questions() -> Iterator[str]:
             yield line
 
 
-def _several_lines(first: str) -> str:
+def _several_lines(first: str, read: Callable[[str], str]) -> str:
     lines = [first.removeprefix(_FENCE)]
     while not lines[-1].rstrip().endswith(_FENCE):
-        lines.append(input("... "))
+        lines.append(read("... "))
     lines[-1] = lines[-1].rstrip().removesuffix(_FENCE)
     return "\n".join(lines).strip()
 

@@ -4,10 +4,11 @@
 they are called, and typer's rich mode is off (it alone costs 0.3 s).
 """
 
+import functools
 import os
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,8 +25,6 @@ from edgellm.cli.serve import serve
 from edgellm.cli.up import up
 from edgellm.errors import EdgellmError
 
-_INTERRUPTED = 130  # 128 + SIGINT, as shells say it
-
 _EPILOG = """\b
 Exit codes:
   0 done                 5 does not fit         10 disk or permission
@@ -41,7 +40,6 @@ Begin with:  edgellm up
 app = typer.Typer(
     name="edgellm",
     rich_markup_mode=None,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Turn this machine into a local LLM server: probe it, choose a model, serve it, watch it.",
@@ -65,28 +63,48 @@ _COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("bench", bench),
     ("doctor", doctor),
 )
+
+
+def _into_pipes(command: Callable[..., None]) -> Callable[..., None]:
+    """`edgellm list | head` is no error: who reads no more has read enough."""
+
+    @functools.wraps(command)
+    def quiet(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+    return quiet
+
+
 for _name, _command in _COMMANDS:
-    app.command(_name)(_command)
-app.command("ls", hidden=True)(list_models)
+    app.command(_name)(_into_pipes(_command))
+app.command("ls", hidden=True)(_into_pipes(list_models))
 
 
-@app.callback()
-def _options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-) -> None:
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         print(f"edgellm {edgellm.__version__}")
         raise typer.Exit
 
 
+@app.callback(no_args_is_help=True)
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
 def main() -> None:
     try:
-        app(standalone_mode=True)
+        app(prog_name="edgellm")
     except EdgellmError as error:
         say_error(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(_INTERRUPTED)
-    except BrokenPipeError:  # `edgellm list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(0)

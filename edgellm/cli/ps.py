@@ -1,13 +1,15 @@
 """`edgellm ps` and `edgellm stop`: what runs here."""
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgellm.cli import options
-from edgellm.status import ModelStatus, Status
 from edgellm.units import DASH, format_bytes, format_rate
+
+if TYPE_CHECKING:
+    from edgellm.status import ModelStatus, Status
 
 _HEADINGS = (
     "NAME", "STATE", "QUANT", "SIZE", "PROCESSOR", "CONTEXT", "PREDICTED", "MEASURED", "TOK/S",
@@ -44,7 +46,7 @@ def ps(as_json: options.AsJSON = False) -> None:
 def stop(
     model: Annotated[
         str | None,
-        typer.Argument(metavar="[MODEL]", help="Of several servers, the one with this model."),
+        typer.Argument(metavar="MODEL", help="Of several servers, the one with this model."),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Stop every server here.")] = False,
     wait: Annotated[
@@ -88,7 +90,7 @@ def _await_end(url: str, pid: int, wait_s: float) -> None:
         time.sleep(0.05)
 
 
-def _rows(status: Status) -> Iterator[tuple[str, ...]]:
+def _rows(status: "Status") -> Iterator[tuple[str, ...]]:
     for model in status.models:
         plan = model.plan
         yield (
@@ -106,7 +108,7 @@ def _rows(status: Status) -> Iterator[tuple[str, ...]]:
         )
 
 
-def processor(model: ModelStatus) -> str:
+def processor(model: "ModelStatus") -> str:
     """As Ollama says it: "100% GPU", "48%/52% CPU/GPU"."""
     plan = model.plan
     shares = plan and (plan.measured_bytes or plan.predicted_bytes)
@@ -120,13 +122,13 @@ def processor(model: ModelStatus) -> str:
     return f"{percent}%/{100 - percent}% CPU/GPU" if percent else "100% GPU"
 
 
-def _state(model: ModelStatus) -> str:
+def _state(model: "ModelStatus") -> str:
     if model.progress_ratio is not None and model.state in ("loading", "starting"):
         return f"{model.state} {model.progress_ratio:.0%}"
     return model.state
 
 
-def _pace(model: ModelStatus) -> str:
+def _pace(model: "ModelStatus") -> str:
     plan = model.plan
     if model.embedding:
         return DASH

@@ -13,7 +13,7 @@ def run(
     model: options.ModelArgument,
     prompt: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PROMPT]", help="One question; without it, a conversation."),
+        typer.Argument(metavar="PROMPT", help="One question; without it, a conversation."),
     ] = None,
     system: Annotated[
         str | None, typer.Option(help="What the model is told before everything.", metavar="TEXT")

@@ -1,0 +1,137 @@
+import pytest
+from server.server_fakes import FakeEngine, live_server, served, words
+
+from edgellm.chat.events import Failed, TextDelta
+from edgellm.cli.client import Message, Timings
+from edgellm.cli.conversation import Answering, converse, timing_lines
+from edgellm.errors import EdgellmError, WorkerDied
+
+
+@pytest.fixture
+def engine():
+    return FakeEngine()
+
+
+@pytest.fixture
+def answering(engine):
+    with live_server(served(engine=engine)) as live:
+        yield Answering(live.url, "tiny")
+
+
+def typing(*lines):
+    """Each line is typed at the prompt; an exception is raised there; then comes Ctrl-D."""
+    waiting = [*lines, EOFError()]
+
+    def read(prompt):
+        line = waiting.pop(0)
+        if isinstance(line, BaseException):
+            raise line
+        return line
+
+    return read
+
+
+def test_an_answer_is_written_and_remembered(answering, capsys):
+    answering.ask("Hi")
+
+    assert capsys.readouterr().out == "Hello there\n"
+    assert answering.said == [Message("user", "Hi"), Message("assistant", "Hello there")]
+
+
+def test_the_next_question_brings_what_was_said_before(answering, engine, capsys):
+    answering.system = "Be brief."
+    answering.ask("Hi")
+    answering.ask("And?")
+
+    prompt, _ = engine.asked[-1]
+    assert [prompt.find(word) >= 0 for word in ("Be brief.", "Hi", "Hello there", "And?")] == [
+        True
+    ] * 4
+
+
+def test_a_question_without_any_answer_is_forgotten(answering, engine):
+    engine.scripts = [[Failed("out of luck", 500)]]
+
+    with pytest.raises(EdgellmError):
+        answering.ask("Hi")
+    assert answering.said == []
+
+
+def test_what_an_answer_had_said_before_it_broke_is_remembered(answering, engine, capsys):
+    engine.scripts = [[TextDelta("Hel"), Failed("out of luck", 502)]]
+
+    with pytest.raises(WorkerDied):
+        answering.ask("Hi")
+    assert answering.said[-1] == Message("assistant", "Hel")
+
+
+def test_a_conversation_ends_with_bye(answering, engine, capsys):
+    converse(answering, typing("Hi", "/bye", "never"))
+
+    assert len(engine.asked) == 1
+
+
+def test_a_conversation_ends_with_the_input(answering, engine, capsys):
+    converse(answering, typing("Hi", "", "Again"))
+
+    assert len(engine.asked) == 2
+
+
+def test_ctrl_c_at_the_prompt_goes_on(answering, engine, capsys):
+    converse(answering, typing(KeyboardInterrupt(), "Hi"))
+
+    assert len(engine.asked) == 1
+
+
+def test_a_failed_answer_does_not_end_the_conversation(answering, engine, capsys):
+    engine.scripts = [[Failed("out of luck", 502)], words("Fine")]
+    converse(answering, typing("Hi", "Again"))
+
+    out, err = capsys.readouterr()
+    assert "out of luck" in err
+    assert "Fine" in out
+
+
+def test_clear_forgets_and_system_instructs(answering, engine, capsys):
+    converse(answering, typing("Hi", "/clear", "/system Speak like a pirate", "Again"))
+
+    prompt, _ = engine.asked[-1]
+    assert "pirate" in prompt
+    assert "Hi" not in prompt
+
+
+def test_an_unknown_command_is_not_sent_to_the_model(answering, engine, capsys):
+    converse(answering, typing("/nosuch", "/?"))
+
+    assert engine.asked == []
+    assert "/nosuch is no command" in capsys.readouterr().out
+
+
+def test_three_quotes_make_a_question_of_several_lines(answering, engine, capsys):
+    converse(answering, typing('"""first', "second", 'third"""'))
+
+    prompt, _ = engine.asked[-1]
+    assert "first\nsecond\nthird" in prompt
+
+
+def test_verbose_can_be_switched_in_the_middle(answering, capsys):
+    converse(answering, typing("/verbose", "Hi"))
+
+    assert "eval rate:" in capsys.readouterr().err
+
+
+def test_timings_are_told_as_people_know_them():
+    timings = Timings(
+        cache_n=3, prompt_n=12, prompt_ms=500.0, prompt_per_second=24.0, predicted_n=100,
+        predicted_ms=4000.0, predicted_per_second=24.75,
+    )  # fmt: skip
+
+    assert timing_lines(timings, 4.6).splitlines() == [
+        "total duration:       4.6 s",
+        "prompt eval count:    12 token(s), 3 more from cache",
+        "prompt eval duration: 500 ms",
+        "prompt eval rate:     24.0 tokens/s",
+        "eval count:           100 token(s)",
+        "eval duration:        4.0 s",
+        "eval rate:            24.8 tokens/s",
+    ]

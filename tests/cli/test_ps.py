@@ -1,0 +1,31 @@
+import pytest
+
+from edgellm.cli.ps import processor
+from edgellm.status import ModelStatus, PlanStatus
+
+
+def model(n_gpu_layers, measured=None, predicted=None):
+    plan = PlanStatus(
+        file="x.gguf", quant="Q8_0", n_ctx=1, n_ctx_seq=1, n_parallel=1, kv_type_k="f16",
+        kv_type_v="f16", n_threads=1, n_gpu_layers=n_gpu_layers,
+        predicted_bytes=predicted or {}, measured_bytes=measured or {},
+    )  # fmt: skip
+    return ModelStatus(name="m", state="ready", plan=plan)
+
+
+@pytest.mark.parametrize(
+    ("n_gpu_layers", "measured", "said"),
+    [
+        (0, {"cpu": 100}, "100% CPU"),
+        (33, {"gpu": 1000, "cpu": 1}, "100% GPU"),
+        (16, {"gpu": 52, "cpu": 48}, "48%/52% CPU/GPU"),
+        (33, {"gpu0": 50, "gpu1": 50}, "100% GPU"),
+        (33, {}, "–"),
+    ],
+)
+def test_the_processor_is_said_as_ollama_says_it(n_gpu_layers, measured, said):
+    assert processor(model(n_gpu_layers, measured)) == said
+
+
+def test_before_anything_is_measured_the_prediction_counts():
+    assert processor(model(16, predicted={"gpu": 75, "cpu": 25})) == "25%/75% CPU/GPU"

@@ -1,0 +1,247 @@
+"""Commands that need no server: what they print, and how they end."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+from cli_runs import DEMO_PATH, EDGELLM
+
+COMMANDS = (
+    "up", "serve", "run", "pull", "list", "show", "rm", "ps", "stop", "probe", "plan", "top",
+    "bench", "doctor",
+)  # fmt: skip
+HEAVY = (
+    "huggingface_hub", "httpx2", "textual", "starlette", "uvicorn", "jinja2", "msgspec", "numpy",
+    "psutil", "rich", "asyncio", "edgellm.selector", "edgellm.models", "edgellm.probe",
+)  # fmt: skip
+
+
+def test_help_names_every_command_and_every_exit_code(home):
+    done = home.run("--help")
+
+    assert done.code == 0
+    for command in COMMANDS:
+        assert re.search(rf"^  {command} ", done.out, re.MULTILINE), command
+    for code in (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 78, 130):
+        assert re.search(rf"\b{code} +[a-z]", done.out), code
+
+
+def test_every_exit_code_that_an_error_has_is_in_the_help(home):
+    from edgellm import errors
+
+    told = home.run("--help").out
+    codes = {
+        kind.exit_code
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.EdgellmError)
+    }
+
+    assert all(re.search(rf"\b{code} +[a-z]", told) for code in codes)
+
+
+def test_help_imports_nothing_heavy(home):
+    program = (
+        "import sys\n"
+        "sys.argv = ['edgellm', '--help']\n"
+        "from edgellm.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        f"print(*[name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)\n"
+    )
+    done = subprocess.run((sys.executable, "-c", program), capture_output=True, text=True)
+
+    assert done.stderr.split() == []
+    assert "Usage: edgellm" in done.stdout
+
+
+@pytest.mark.slow
+def test_help_answers_in_a_quarter_of_a_second(home):
+    """The best of five: the machine may be busy, the program must not be."""
+    took_s = []
+    for _ in range(5):
+        begun_s = time.perf_counter()
+        home.run("--help")
+        took_s.append(time.perf_counter() - begun_s)
+
+    assert min(took_s) < 0.25
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_teaches_by_examples(command):
+    """In this process: fourteen more would cost seconds."""
+    from typer.testing import CliRunner
+
+    from edgellm.cli.main import app
+
+    told = CliRunner().invoke(app, [command, "--help"]).output
+
+    assert f"edgellm {command}" in told.partition("Options:")[0].partition("\n")[2]
+
+
+def test_version(home):
+    assert re.fullmatch(r"edgellm \d+\.\d+\.\d+\n", home.run("--version").out)
+
+
+def test_no_arguments_show_the_help(home):
+    assert "Usage: edgellm" in home.run().out + home.run().err
+
+
+def test_shell_completion_knows_the_commands(home):
+    done = home.run(_EDGELLM_COMPLETE="complete_bash", COMP_WORDS="edgellm p", COMP_CWORD="1")
+
+    assert done.out.split() == ["pull", "ps", "probe", "plan"]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    data = DEMO_PATH.read_bytes()
+    (folder / "junk.gguf").write_bytes(b"this is no model")
+    (folder / "cut.gguf").write_bytes(data[:100_000])
+    (folder / "flipped.gguf").write_bytes(data[:8] + b"\xff\xff\xff\x7f" + data[12:])
+    (folder / "denied.gguf").write_bytes(data)
+    (folder / "denied.gguf").chmod(0)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "args"),
+    [
+        (2, "No such command", ["nosuch"]),
+        (2, "'--port'", ["serve", "demo", "--port", "abc"]),
+        (2, "'--port'", ["serve", "demo", "--port", "70000"]),
+        (2, "--use 'fun'", ["serve", "demo", "--use", "fun"]),
+        (2, "--flash-attn 'x'", ["serve", "demo", "-fa", "x"]),
+        (2, "--cache-type-k 'q9'", ["plan", "demo", "-ctk", "q9"]),
+        (2, "not a size", ["serve", "demo", "--reserve", "3x"]),
+        (2, "does not name a model", ["serve", "a b c"]),
+        (2, "prompt is empty", ["run", "demo"]),
+        (2, "this is none", ["top"]),
+        (2, "a file of yours", ["rm", "./x.gguf"]),
+        (2, "no embedding model", ["serve", "demo", "--embedding", "demo"]),
+        (3, "no file nowhere.gguf", ["serve", "nowhere.gguf"]),
+        (3, "the catalog has no", ["serve", "nosuch:1b"]),
+        (3, "no board is called", ["plan", "qwen3:8b", "--on", "nosuch"]),
+        (3, "not on this disk", ["rm", "qwen3:8b"]),
+        (4, "not a GGUF file", ["serve", "FILES/junk.gguf"]),
+        (4, "cut off", ["plan", "FILES/cut.gguf"]),
+        (4, "flipped.gguf", ["show", "FILES/flipped.gguf"]),
+        (5, "does not fit", ["plan", "qwen3:235b-a22b", "--on", "rpi5"]),
+        (9, "network is forbidden", ["serve", "qwen3:8b", "--offline"]),
+        (9, "can't be reached", ["pull", "org/repo"]),
+        (10, "is a folder", ["serve", "FILES"]),
+        (10, "no captured machine", ["probe", "--sysroot", "FILES"]),
+        (12, "no server", ["stop"]),
+        (12, "no server", ["bench"]),
+        (78, "no API key", ["serve", "demo", "--host", "0.0.0.0"]),
+    ],
+)
+def test_bad_input_ends_with_its_code_and_a_sentence(home, files, code, words, args):
+    done = home.run(*[arg.replace("FILES", str(files)) for arg in args])
+
+    assert (done.code, done.out) == (code, "")
+    assert words in done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_exit_code_10(home, files):
+    done = home.run("serve", str(files / "denied.gguf"))
+
+    assert done.code == 10
+    assert "no permission" in done.err
+
+
+def test_a_bad_setting_is_exit_code_78(home):
+    assert home.run("list", EDGELLM_OFFLINE="maybe").code == 78
+    assert home.run("list", EDGELLM_CONFIG="/nowhere.toml").code == 78
+
+
+def test_a_broken_pipe_is_no_error(home):
+    done = subprocess.run(
+        f"{sys.executable} -m edgellm show qwen3:8b | head -n 1; exit ${{PIPESTATUS[0]}}",
+        shell=True, executable=shutil.which("bash"), capture_output=True, text=True, env=home.env,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_probe_tells_this_machine_in_text_and_json(home):
+    told = json.loads(home.run("probe", "--json").out)
+
+    assert told["devices"][-1]["id"] == "cpu"
+    assert told["pools"][-1]["bandwidth_bytes_s"] > 0
+    assert "What llama.cpp uses:" in home.run("probe").out
+
+
+def test_probe_shows_what_the_sources_said(home):
+    assert "== /proc/meminfo" in home.run("probe", "--raw").out
+
+
+def test_plan_explains_and_has_a_documented_json(home):
+    told = json.loads(home.run("plan", "qwen3:8b", "--on", "rtx4090", "--json").out)
+
+    assert told["plan"]["fits"] is True
+    assert told["plan"]["decode_tok_s"]["p10"] <= told["plan"]["decode_tok_s"]["p90"]
+    assert told["rejected"]
+
+
+def test_a_pinned_number_is_obeyed(home):
+    args = ("plan", "demo", "--ctx", "512", "--parallel", "3", "-ctk", "q8_0", "-t", "1", "--json")
+    plan = json.loads(home.run(*args).out)["plan"]
+
+    pinned = {key: plan[key] for key in ("n_ctx_seq", "n_parallel", "kv_type_k", "n_threads")}
+    assert pinned == {"n_ctx_seq": 512, "n_parallel": 3, "kv_type_k": "q8_0", "n_threads": 1}
+
+
+def test_list_shows_the_demo_and_how_to_get_more(home):
+    done = home.run("list")
+
+    assert re.search(r"^demo +\d", done.out, re.MULTILINE)
+    assert "edgellm pull" in done.out
+    assert json.loads(home.run("list", "--json").out) == []
+
+
+def test_show_prints_licence_and_quantizations(home):
+    told = home.run("show", "qwen3:8b").out
+
+    assert re.search(r"licence +apache-2.0", told)
+    assert re.search(r"^Q4_K_M +\d", told, re.MULTILINE)
+    assert "<|im_start|>" in home.run("show", "demo", "--template").out
+
+
+def test_show_json_has_the_same_facts(home):
+    told = json.loads(home.run("show", "demo", "--json").out)
+
+    assert told["model"]["license"] == "mit"
+    assert told["quants"][0]["is_here"] is True
+
+
+def test_ps_without_a_server_is_no_failure(home):
+    assert home.run("ps").code == 0
+    assert json.loads(home.run("ps", "--json").out) == []
+
+
+def test_ps_of_a_server_that_was_named_and_is_not_there_is_exit_code_12(home):
+    done = home.run("ps", EDGELLM_HOST="127.0.0.1:1")
+
+    assert done.code == 12
+    assert "edgellm up" in done.err
+
+
+def test_doctor_checks_and_says_what_it_found(home):
+    done = home.run("doctor")
+    findings = json.loads(home.run("doctor", "--json").out)
+
+    assert done.code == (1 if any(one["verdict"] == "problem" for one in findings) else 0)
+    assert {"python", "engine", "memory", "disk"} <= {one["name"] for one in findings}
+
+
+def test_python_dash_m_is_the_same_program(home):
+    assert EDGELLM[1:] == ("-m", "edgellm")
+    assert home.run("--version").code == 0

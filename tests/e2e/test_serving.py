@@ -1,0 +1,247 @@
+"""A real server with the demo, and the commands that talk to it."""
+
+import json
+import signal
+import socket
+import subprocess
+import time
+
+import httpx2
+import pytest
+from cli_runs import DEMO_PATH, SHARED_MODELS, needs_shared_models
+
+pytestmark = pytest.mark.model
+HELLO = {"messages": [{"role": "user", "content": "Hello!"}], "temperature": 0}
+
+
+def test_the_line_that_is_printed_can_be_pasted(demo_home):
+    line = next(line for line in demo_home.live.out.splitlines() if line.startswith("curl "))
+    done = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=30)
+
+    assert "demo model" in json.loads(done.stdout)["choices"][0]["message"]["content"]
+
+
+def test_ps_shows_the_model_and_its_memory(demo_home):
+    done = demo_home.run("ps")
+    heading, row = done.out.splitlines()[1:3]
+
+    assert heading.split()[:3] == ["NAME", "STATE", "QUANT"]
+    assert row.split()[:3] == ["demo", "ready", "F16"]
+    assert "100% CPU" in row
+    (status,) = json.loads(demo_home.run("ps", "--json").out)
+    assert status["url"] == demo_home.live.url
+    assert status["models"][0]["plan"]["measured_bytes"]["cpu"] > 0
+
+
+def test_run_asks_the_server_that_has_the_model(demo_home):
+    before = decoded(demo_home)
+    done = demo_home.run("run", "demo", "Hello!", "--temperature", "0", "--verbose")
+
+    assert "demo model" in done.out
+    assert "eval rate:" in done.err
+    assert "loading" not in done.err
+    assert decoded(demo_home) > before
+
+
+def test_run_takes_the_prompt_from_a_pipe(demo_home):
+    done = demo_home.run("run", "demo", "--temperature", "0", typed="Hello!\n")
+
+    assert done.code == 0
+    assert "demo model" in done.out
+
+
+def test_run_asks_the_server_that_the_environment_names(demo_home, home):
+    done = home.run("run", "demo", "Hello!", EDGELLM_HOST=demo_home.live.url, timeout=20)
+
+    assert done.code == 0
+    assert "loading" not in done.err
+
+
+def test_run_of_a_model_that_the_named_server_has_not_is_exit_code_3(demo_home, home):
+    done = home.run("run", "nosuch", "Hello!", EDGELLM_HOST=demo_home.live.url)
+
+    assert done.code == 3
+    assert "nosuch" in done.err
+
+
+def test_run_passes_the_servers_refusal_on(demo_home):
+    done = demo_home.run("run", "demo", "word " * 9000)
+
+    assert done.code == 2
+    assert "context" in done.err
+
+
+def test_a_second_server_on_the_same_port_is_exit_code_11(demo_home):
+    port = demo_home.live.url.rpartition(":")[2]
+    for command in (["serve", "demo"], ["up", "--demo"]):
+        done = demo_home.run(*command, "--port", port)
+        assert done.code == 11
+        assert "taken" in done.err
+
+
+def test_bench_measures_the_running_server(demo_home):
+    path = demo_home.folder / "bench.json"
+    done = demo_home.run("bench", "-p", "32", "-n", "8", "-r", "2", "--json", str(path))
+
+    assert done.code == 0
+    told = json.loads(path.read_text())
+    assert [row["test"] for row in told["rows"]] == ["prefill"] + ["decode"] * 4
+    assert all(rate > 0 for row in told["rows"] for rate in row["tok_s"])
+    assert "decode tok/s after so many tokens" in done.out
+
+
+def test_bench_refuses_more_tokens_than_the_context_has(demo_home):
+    done = demo_home.run("bench", "-p", "100000")
+
+    assert done.code == 2
+    assert "a conversation has" in done.err
+
+
+def test_a_soak_compares_cold_with_warm(demo_home):
+    done = demo_home.run("bench", "--soak", "1s", "-n", "8", "--json", "-")
+    told = json.loads(done.out)
+
+    assert len(told["moments"]) >= 2
+    assert told["cold_tok_s"] > 0
+
+
+def test_run_without_a_server_loads_the_model_for_itself(home):
+    done = home.run("run", "demo", "Hello!", "--temperature", "0")
+
+    assert "demo model" in done.out
+    assert home.run("ps", "--json").out.strip() == "[]"
+
+
+def test_run_serves_a_file_by_its_path(home):
+    done = home.run("run", str(DEMO_PATH), "Hello!", "--temperature", "0", "--max-tokens", "5")
+
+    assert done.code == 0
+    assert done.out.strip()
+
+
+def test_stop_ends_a_server_with_exit_code_0(home):
+    with home.serving("serve", "demo", "--port", "0") as live:
+        done = home.run("stop")
+        assert (done.code, done.out) == (0, f"stopped {live.url}\n")
+        assert live.process.wait(timeout=10) == 0
+    assert home.run("stop").code == 12
+
+
+def test_sigterm_ends_a_server_with_exit_code_0_and_leaves_nothing_behind(home):
+    with home.serving("serve", "demo", "--port", "0") as live:
+        worker = live.get("/edgellm/status").json()["models"][0]["pid"]
+        assert live.end(signal.SIGTERM) == 0
+    assert not process_exists(worker)
+    assert home.run("ps", "--json").out.strip() == "[]"
+
+
+def test_ctrl_c_ends_a_server_and_leaves_nothing_behind(home):
+    with home.serving("serve", "demo", "--port", "0") as live:
+        worker = live.get("/edgellm/status").json()["models"][0]["pid"]
+        assert live.end(signal.SIGINT) in (0, 130)
+    assert not process_exists(worker)
+
+
+def test_the_state_of_a_server_that_was_killed_is_stale(home):
+    with home.serving("serve", "demo", "--port", "0") as live:
+        live.end(signal.SIGKILL)
+        assert home.run("ps", "--json").out.strip() == "[]"
+        assert home.run("stop").code == 12
+
+
+def test_of_two_servers_one_must_be_named(home):
+    with (
+        home.serving("serve", "demo", "--port", "0", "--name", "one"),
+        home.serving("serve", "demo", "--port", "0", "--name", "two") as second,
+    ):
+        done = home.run("stop")
+        assert done.code == 2
+        assert "2 servers are running" in done.err
+        assert home.run("stop", "two").out == f"stopped {second.url}\n"
+        assert home.run("stop", "--all").code == 0
+
+
+def test_a_unix_socket_serves_and_is_found(home):
+    path = home.folder / "e.sock"
+    with home.serving("serve", "demo", "--unix-socket", str(path)) as live:
+        assert live.url == f"unix://{path}"
+        assert f"--unix-socket {path}" in live.out
+        assert home.run("run", "demo", "Hello!", "--max-tokens", "5").code == 0
+        assert home.run("stop").code == 0
+    assert not path.exists()
+
+
+def test_a_key_is_asked_for_and_never_printed(home):
+    with home.serving("serve", "demo", "--port", "0", "--api-key", "secret-word") as live:
+        assert "secret-word" not in live.out + "".join(live.err)
+        assert "$EDGELLM_API_KEY" in live.out
+        assert live.get("/v1/models").status_code == 401
+        assert home.run("run", "demo", "Hi", EDGELLM_API_KEY="secret-word").code == 0
+        denied = home.run("ps", EDGELLM_HOST=live.url)
+        assert denied.code == 12
+        assert "EDGELLM_API_KEY" in denied.err
+        assert home.run("stop", EDGELLM_API_KEY="secret-word").code == 0
+
+
+def test_it_listens_while_it_loads_and_says_so(home):
+    with home.serving("serve", "demo", "--port", "0") as live:
+        assert any("listening on" in line for line in live.err)
+        assert live.get("/health").status_code == 200
+
+
+def test_a_file_that_llama_cpp_refuses_is_exit_code_4_or_5_and_frees_the_port(home):
+    """The header is right, so only the load itself can tell: the tensors are of another shape."""
+    data = bytearray(DEMO_PATH.read_bytes())
+    at = data.index(b"llama.attention.head_count_kv") + len(b"llama.attention.head_count_kv") + 4
+    data[at : at + 4] = (4).to_bytes(4, "little")  # the file was made with 2
+    (home.folder / "odd.gguf").write_bytes(data)
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+
+    done = home.run("serve", "odd.gguf", "--port", str(port))
+
+    assert done.code == 4
+    assert "Traceback" not in done.err
+    with pytest.raises(httpx2.ConnectError):
+        httpx2.get(f"http://127.0.0.1:{port}/health", trust_env=False)
+
+
+@needs_shared_models
+def test_a_generative_and_an_embedding_model_are_served_together(home):
+    mini = SHARED_MODELS / "all-minilm-l6-v2-q8_0.gguf"
+    with home.serving("serve", "demo", "--port", "0", "--embedding", str(mini)) as live:
+        body = {"model": "all-minilm-l6-v2-q8_0", "input": "Hello"}
+        made = httpx2.post(live.url + "/v1/embeddings", json=body, trust_env=False, timeout=30)
+        said = httpx2.post(
+            live.url + "/v1/chat/completions", json=HELLO, trust_env=False, timeout=30
+        )
+        rows = home.run("ps").out.splitlines()[2:]
+    assert len(made.json()["data"][0]["embedding"]) == 384
+    assert said.status_code == 200
+    assert [row.split()[0] for row in rows] == ["demo", "all-minilm-l6-v2-q8_0"]
+
+
+@needs_shared_models
+def test_an_embedding_model_may_be_served_alone_and_writes_no_text(home):
+    mini = SHARED_MODELS / "all-minilm-l6-v2-q8_0.gguf"
+    with home.serving("serve", str(mini), "--port", "0") as live:
+        assert "/v1/embeddings" in live.out
+        assert home.run("bench").code == 3
+    done = home.run("run", str(mini), "Hello")
+    assert done.code == 2
+    assert "writes no text" in done.err
+
+
+def decoded(home):
+    return home.live.get("/edgellm/status").json()["models"][0]["n_decoded"]
+
+
+def process_exists(pid):
+    """Its parent may take a moment to be told."""
+    import psutil
+
+    deadline_s = time.monotonic() + 5
+    while psutil.pid_exists(pid) and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    return psutil.pid_exists(pid)

@@ -1,0 +1,221 @@
+"""`edgellm up`: on an empty disk, on a full one, on a terminal and without."""
+
+import contextlib
+import json
+import os
+import pty
+import signal
+import subprocess
+import threading
+import time
+
+import httpx2
+import pytest
+from cli_runs import DEMO_PATH, EDGELLM
+from hub_server import HubServer
+
+from edgellm.cli.best import best_to_download
+from edgellm.config import Config
+from edgellm.probe.detect import detect
+from edgellm.selector.plan import Goal
+
+pytestmark = pytest.mark.model
+
+
+@pytest.fixture
+def best(home):
+    """What this machine would be offered."""
+    config = Config(cache_dir=str(home.folder / "hf" / "hub"))
+    found = best_to_download(config, detect(measure_bandwidth=True), Goal())
+    if found is None:
+        pytest.skip("no model of the catalog fits this machine")
+    return found
+
+
+@pytest.fixture
+def hub(home, best):
+    """The real repository's name, with the demo's bytes in every quantization."""
+    with HubServer() as hub:
+        for quant in ("Q8_0", "Q6_K", "Q5_K_M", "Q5_0", "Q4_K_M", "Q4_K_S", "Q4_0", "MXFP4"):
+            hub.add(best.candidate.source.removeprefix("hf.co/"), f"m-{quant}.gguf", _bytes())
+        home.env["HF_ENDPOINT"] = hub.endpoint
+        yield hub
+
+
+def _bytes():
+    return DEMO_PATH.read_bytes()
+
+
+def model_of(url):
+    status = httpx2.get(url + "/edgellm/status", trust_env=False, timeout=10).json()
+    return status["models"][0]["name"]
+
+
+def wait_for(condition, seconds=20.0):
+    deadline_s = time.monotonic() + seconds
+    while time.monotonic() < deadline_s:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"{condition} did not come true within {seconds} s")
+
+
+def test_without_a_terminal_nothing_is_downloaded_unasked(home, hub):
+    with home.serving("up", "--port", "0") as live:
+        assert model_of(live.url) == "demo"
+        assert any("up --yes" in line for line in live.err)
+    assert hub.requests == []
+
+
+def test_without_network_the_demo_is_served(home):
+    with home.serving("up", "--yes", "--port", "0") as live:
+        assert model_of(live.url) == "demo"
+        assert any("can't be reached" in line for line in live.err)
+
+
+def test_yes_serves_the_demo_downloads_and_swaps(home, hub, best):
+    hub.bytes_per_s = 4 << 20
+    with home.serving("up", "--yes", "--port", "0") as live:
+        assert model_of(live.url) == "demo"
+        wait_for(lambda: model_of(live.url) == best.name)
+        wait_for(lambda: any(f"now serving {best.name}" in line for line in live.err))
+        answer = httpx2.post(
+            live.url + "/v1/chat/completions",
+            json={"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5},
+            trust_env=False,
+            timeout=20,
+        )
+        assert answer.json()["model"] == best.name
+
+
+def test_a_download_that_fails_leaves_the_demo_at_work(home, hub):
+    for name in hub.repos:
+        hub.repos[name] = {"README.md": b"no model here"}
+    with home.serving("up", "--yes", "--port", "0") as live:
+        wait_for(lambda: any("the demo goes on" in line for line in live.err))
+        assert model_of(live.url) == "demo"
+
+
+def test_what_is_on_the_disk_is_served_without_question_or_network(home, hub):
+    hub.add("org/repo", "m-Q8_0.gguf", _bytes())
+    assert home.run("pull", "org/repo").code == 0
+    asked = len(hub.requests)
+    with home.serving("up", "--port", "0") as live:
+        assert model_of(live.url) == "hf.co/org/repo:Q8_0"
+    assert len(hub.requests) == asked
+    with home.serving("up", "--demo", "--port", "0") as live:
+        assert model_of(live.url) == "demo"
+
+
+def test_a_started_server_is_ready_within_two_seconds(home):
+    """The best of three, with the bandwidth measured before: the machine may be busy."""
+    took_s = []
+    for _ in range(3):
+        begun_s = time.monotonic()
+        with home.serving("up", "--demo", "--port", "0"):
+            took_s.append(time.monotonic() - begun_s)
+
+    assert min(took_s) < 2.0
+
+
+class Terminal:
+    """A program on a pseudo-terminal of 100 × 30; `text` is all that it wrote."""
+
+    def __init__(self, home, *args):
+        self._master, slave = pty.openpty()
+        self.text = ""
+        env = home.env | {"TERM": "xterm-256color", "LINES": "30"}
+        self.process = subprocess.Popen(
+            (*EDGELLM, *args), stdin=slave, stdout=slave, stderr=slave, env=env,
+            start_new_session=True,
+        )  # fmt: skip
+        os.close(slave)
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        with contextlib.suppress(OSError):  # Linux's way to say that the other side closed
+            while data := os.read(self._master, 1 << 16):
+                self.text += data.decode(errors="replace")
+
+    def type(self, text):
+        os.write(self._master, text.encode())
+
+    def until(self, words, seconds=20.0):
+        wait_for(lambda: words in self.text or self.process.poll() is not None, seconds)
+        assert words in self.text, self.text[-2000:]
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self._master)
+
+
+@pytest.fixture
+def terminal(home):
+    opened = []
+
+    def opens(*args):
+        opened.append(Terminal(home, *args))
+        return opened[-1]
+
+    yield opens
+    for one in opened:
+        one.close()
+
+
+def url_here(home):
+    told = home.run("ps", "--json").out
+    return json.loads(told)[0]["url"] if told.strip() not in ("", "[]") else None
+
+
+def test_on_a_terminal_it_asks_once_and_the_screen_shows_the_demo_meanwhile(
+    home, hub, best, terminal
+):
+    screen = terminal("up", "--port", "0")
+    screen.until("download it? [Y/n]")
+    assert best.name in screen.text
+    assert "GB" in screen.text
+    assert "tok/s" in screen.text
+    screen.type("y\n")
+    screen.until("quit")  # in the key legend
+    url = wait_for(lambda: url_here(home))
+    wait_for(lambda: model_of(url) == best.name)
+    screen.type("q")
+    assert screen.process.wait(timeout=15) == 0
+    assert "\x1b[?1049l" in screen.text  # the terminal is as it was before
+
+
+def test_a_no_is_respected(home, hub, terminal):
+    screen = terminal("up", "--port", "0")
+    screen.until("download it? [Y/n]")
+    screen.type("n\n")
+    screen.until("quit")
+    assert hub.requests == []
+    screen.type("q")
+    assert screen.process.wait(timeout=15) == 0
+
+
+def test_the_screen_goes_when_the_server_is_stopped(home, terminal):
+    screen = terminal("up", "--demo", "--port", "0")
+    wait_for(lambda: url_here(home))
+    screen.until("quit")
+    assert home.run("stop").code == 0
+    assert screen.process.wait(timeout=15) == 0
+
+
+def test_sigterm_takes_the_screen_down_and_mends_the_terminal(home, terminal):
+    screen = terminal("up", "--demo", "--port", "0")
+    screen.until("ready")
+    screen.process.send_signal(signal.SIGTERM)
+    assert screen.process.wait(timeout=15) == 0
+    wait_for(lambda: "\x1b[?1049l" in screen.text)
+
+
+def test_a_conversation_on_a_terminal(home, terminal):
+    screen = terminal("run", "demo", "--temperature", "0")
+    screen.until(">>> ")
+    screen.type("Hello!\n")
+    screen.until("demo model")
+    screen.type("/bye\n")
+    assert screen.process.wait(timeout=15) == 0

@@ -1,0 +1,137 @@
+"""What `import edgellm` offers."""
+
+import asyncio
+import inspect
+import subprocess
+import sys
+
+import httpx2
+import pytest
+
+import edgellm
+from edgellm.probe.hardware import Hardware
+from edgellm.selector.plan import Plan
+
+NAMES = {
+    "EdgellmError", "achat", "chat", "explain", "list_models", "plan", "probe", "pull", "serve",
+    "stream",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def server():
+    with edgellm.serve("demo") as server:
+        yield server
+
+
+def test_there_are_ten_names_and_all_are_documented():
+    assert set(edgellm.__all__) == NAMES
+    for name in NAMES:
+        assert f"{name}(" in edgellm.__doc__ or name in edgellm.__doc__.split()
+        assert inspect.getdoc(getattr(edgellm, name))
+        assert name in dir(edgellm)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="nosuch"):
+        _ = edgellm.nosuch
+
+
+def test_importing_it_imports_nothing_else():
+    program = "import sys, edgellm; print([m for m in sys.modules if m.startswith('edgellm.')])"
+    done = subprocess.run((sys.executable, "-c", program), capture_output=True, text=True)
+
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_functions_keep_their_names_when_rooms_are_imported():
+    """`edgellm.probe` and `edgellm.chat` are packages, too."""
+    program = (
+        "import edgellm, edgellm.chat.events, edgellm.probe.hardware\n"
+        "from edgellm.chat import template\n"
+        "print(callable(edgellm.chat), callable(edgellm.probe), template.__name__)"
+    )
+    done = subprocess.run((sys.executable, "-c", program), capture_output=True, text=True)
+
+    assert done.stdout.split() == ["True", "True", "edgellm.chat.template"]
+
+
+def test_a_machine_is_probed_and_a_plan_explained():
+    hardware = edgellm.probe()
+    plan = edgellm.plan("qwen3:0.6b", hardware=hardware, ctx=2048)
+
+    assert isinstance(hardware, Hardware)
+    assert isinstance(plan, Plan)
+    assert plan.n_ctx_seq == 2048
+    assert "qwen3:0.6b" in edgellm.explain(plan, hardware)
+
+
+def test_what_goes_wrong_is_an_edgellm_error_with_a_hint():
+    with pytest.raises(edgellm.EdgellmError) as caught:
+        edgellm.plan("nosuch:1b")
+    assert caught.value.hint
+
+
+@pytest.mark.model
+def test_a_server_answers(server):
+    answer = edgellm.chat("Hello!", server=server, temperature=0)
+
+    assert "demo model" in str(answer)
+    assert (answer.reason, answer.n_output > 5) == ("stop", True)
+
+
+@pytest.mark.model
+def test_an_answer_may_be_awaited_while_the_loop_goes_on(server):
+    async def two():
+        return await asyncio.gather(
+            server.achat("Hello!", temperature=0), edgellm.achat("Hello!", server=server.url)
+        )
+
+    first, second = asyncio.run(two())
+    assert "demo" in first.text
+    assert second.text
+
+
+@pytest.mark.model
+def test_an_answer_may_be_streamed(server):
+    pieces = list(server.stream("Hello!", temperature=0, max_tokens=8))
+
+    assert len(pieces) > 1
+    assert "".join(pieces) == server.chat("Hello!", temperature=0, max_tokens=8).text
+
+
+@pytest.mark.model
+def test_a_conversation_may_be_given_as_messages(server):
+    messages = [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": "Hello!"},
+    ]
+    assert server.chat(messages, max_tokens=4).reason == "length"
+
+
+@pytest.mark.model
+def test_the_server_speaks_openais_api(server):
+    assert server.status().models[0].name == server.model == "demo"
+    listed = httpx2.get(f"{server.url}/v1/models", trust_env=False).json()
+    assert listed["data"][0]["id"] == "demo"
+
+
+@pytest.mark.model
+def test_after_its_block_a_server_is_gone():
+    with edgellm.serve("demo") as server:
+        url = server.url
+    with pytest.raises(edgellm.EdgellmError, match="no server at"):
+        edgellm.chat("Hello?", server=url)
+
+
+@pytest.mark.model
+def test_a_port_that_is_taken_is_told(server):
+    port = int(server.url.rpartition(":")[2])
+    with pytest.raises(edgellm.EdgellmError, match="taken"):
+        edgellm.serve("demo", port=port)
+
+
+def test_nothing_downloaded_is_an_empty_list(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+
+    assert edgellm.list_models() == ()
