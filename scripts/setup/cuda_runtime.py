@@ -27,19 +27,20 @@ def packages(tag: str) -> tuple[str, ...]:
 
 
 def link(site_packages: Path | None = None) -> int:
-    """How many libraries of NVIDIA's packages lie beside llama_cpp's own afterwards."""
+    """How many libraries of NVIDIA's packages lie beside libggml-cuda.so afterwards."""
     site_packages = site_packages or Path(sysconfig.get_path("purelib"))
-    beside = site_packages / "llama_cpp" / "lib"
+    beside = {library.parent for library in site_packages.glob("llama_cpp*/**/libggml-cuda*.so*")}
     found = [
         library
         for pattern in ("libcudart.so.*", "libcublas.so.*", "libcublasLt.so.*")
         for library in (site_packages / "nvidia").glob(f"**/{pattern}")
     ]
-    for library in found:
-        place = beside / library.name
-        place.unlink(missing_ok=True)
-        place.symlink_to(library)
-    return len(found)
+    for folder in beside:
+        for library in found:
+            place = folder / library.name
+            place.unlink(missing_ok=True)
+            place.symlink_to(library)
+    return len(found) if beside else 0
 
 
 def _soname(tag: str) -> str:
