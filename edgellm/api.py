@@ -128,9 +128,11 @@ def serve(
         host=host, port=port, unix_socket=unix_socket, api_keys=tuple(api_keys) or None,
         offline=offline,
     )  # fmt: skip
-    hardware = probe()
     wish = goal_from(**{"reserve": config.reserve, **goal})
-    prepared = prepare_all(config, hardware, wish, model, embedding=embedding, name=name)
+    resolved = resolve(model, config)
+    beside = resolve(embedding, config) if embedding else None
+    hardware = probe()
+    prepared = prepare_all(resolved, hardware, wish, embedding=beside, name=name)
     instance = Instance(config, hardware, prepared, say=lambda text: None)
     return Server(BackgroundServer(instance).start(), prepared)
 

@@ -99,8 +99,8 @@ def plan(
         ctx=ctx, n_ctx=n_ctx, parallel=parallel, use=use, objective=goal, ctk=ctk, ctv=ctv,
         ngl=ngl, ubatch=ubatch, threads=threads, flash=flash_attn, reserve=config.reserve,
     )  # fmt: skip
-    hardware = _hardware(on, sysroot)
     resolved = resolve(model, config, plan_only=True)
+    hardware = _hardware(on, sysroot)
     made = choose(hardware, resolved.candidates, wish, load_profiles())
     if as_json:
         print_json(plan_json(made))

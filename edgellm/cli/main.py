@@ -7,7 +7,7 @@ they are called, and typer's rich mode is off (it alone costs 0.3 s).
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -102,9 +102,10 @@ def _options(
     pass
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
+    """Always ends by SystemExit. `argv`: the words after the program's name."""
     try:
-        app(prog_name="edgellm")
+        app(args=argv, prog_name="edgellm")
     except EdgellmError as error:
         say_error(error)
         sys.exit(error.exit_code)

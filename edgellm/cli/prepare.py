@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 from edgellm.chat.template import ChatTemplate
 from edgellm.cli import machine
 from edgellm.cli.progress import ProgressLine
-from edgellm.cli.resolve import DEMO, Resolved, on_disk, resolve
-from edgellm.config import Config
+from edgellm.cli.resolve import DEMO, Resolved, on_disk
 from edgellm.errors import BadRequest
 from edgellm.models import local
 from edgellm.models.gguf import GGUFHeader
@@ -88,19 +87,18 @@ def _template(header: GGUFHeader) -> ChatTemplate:
 
 
 def prepare_all(
-    config: Config,
+    model: Resolved,
     hardware: Hardware,
     goal: Goal,
-    model: str,
     *,
-    embedding: str | None = None,
+    embedding: Resolved | None = None,
     name: str | None = None,
 ) -> tuple[Prepared, ...]:
     """The model and, beside it, the embedding model in what memory the first one leaves.
 
     Raises BadRequest when the second one is none, or the first one is one already.
     """
-    first = _with_progress(resolve(model, config), hardware, goal, name)
+    first = _with_progress(model, hardware, goal, name)
     if embedding is None:
         return (first,)
     if first.plan.embedding:
@@ -110,7 +108,7 @@ def prepare_all(
         )
     rest = machine.without(hardware, first.plan)
     own_goal = Goal(reserve_bytes=goal.reserve_bytes, n_threads=goal.n_threads)
-    second = _with_progress(resolve(embedding, config), rest, own_goal, None)
+    second = _with_progress(embedding, rest, own_goal, None)
     if not second.plan.embedding:
         raise BadRequest(
             f"{second.name} writes text; it is no embedding model",

@@ -13,6 +13,7 @@ from edgellm.cli.client import url_of_environment
 from edgellm.cli.find import server_of, statuses
 from edgellm.cli.output import say
 from edgellm.cli.prepare import prepare_all
+from edgellm.cli.resolve import resolve
 from edgellm.cli.serving import Instance
 from edgellm.config import Config
 from edgellm.errors import BadRequest
@@ -43,8 +44,9 @@ def server_with(model: str, config: Config, goal: Goal) -> Iterator[tuple[str, s
 def private_server(model: str, config: Config, goal: Goal) -> Iterator[tuple[str, str]]:
     """On a unix socket in a folder that is ours alone, and gone with us."""
     with tempfile.TemporaryDirectory(prefix="edgellm-") as folder:
+        resolved = resolve(model, config)
         hardware = machine.look()
-        (prepared,) = prepare_all(config, hardware, goal, model)
+        (prepared,) = prepare_all(resolved, hardware, goal)
         if prepared.plan.embedding:
             raise BadRequest(
                 f"{prepared.name} is an embedding model and writes no text",

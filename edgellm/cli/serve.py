@@ -64,6 +64,7 @@ def serve(
     from edgellm.cli.precheck import check_address
     from edgellm.cli.prepare import prepare_all
     from edgellm.cli.ready import ready_text
+    from edgellm.cli.resolve import resolve
     from edgellm.cli.serving import Instance, run_instance
 
     config = options.config_from(
@@ -75,8 +76,10 @@ def serve(
         ngl=ngl, ubatch=ubatch, threads=threads, flash=flash_attn, reserve=config.reserve,
     )  # fmt: skip
     check_address(config, insecure=insecure)
+    resolved = resolve(model, config)
+    beside = resolve(embedding, config) if embedding else None
     hardware = machine.look()
-    prepared = prepare_all(config, hardware, wish, model, embedding=embedding, name=name)
+    prepared = prepare_all(resolved, hardware, wish, embedding=beside, name=name)
     instance = Instance(
         config,
         hardware,

@@ -176,9 +176,9 @@ def test_what_cannot_fit_is_not_downloaded(hub, config):
     assert store_of(config).list() == ()
 
 
-def test_two_generative_models_are_not_served_beside_one_another(config, hardware):
+def test_two_generative_models_are_not_served_beside_one_another(hardware):
     with pytest.raises(BadRequest, match="no embedding model"):
-        prepare_all(config, hardware, Goal(), "demo", embedding="demo")
+        prepare_all(demo(), hardware, Goal(), embedding=demo())
 
 
 def test_show_tells_licence_template_and_quantizations_of_a_repository(hub, config, hardware):

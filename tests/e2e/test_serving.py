@@ -98,7 +98,7 @@ def test_bench_refuses_more_tokens_than_the_context_has(demo_home):
 
 
 def test_a_soak_compares_cold_with_warm(demo_home):
-    done = demo_home.run("bench", "--soak", "1s", "-n", "8", "--json", "-")
+    done = demo_home.run("bench", "--soak", "0.3s", "-n", "4", "--json", "-")
     told = json.loads(done.out)
 
     assert len(told["moments"]) >= 2
