@@ -46,8 +46,9 @@ def main(purpose: str) -> int:
             return 1
         elif not (problem := _check(kind, engine, refused)):
             return 0
-        painter.say(f"  {kind}: {problem}")
-        refused.append(f"{kind}: {problem}")
+        if (line := f"{kind}: {problem}") not in refused:
+            painter.say(f"  {line}")
+            refused.append(line)
     painter.say(_box("edgellm can't be set up here", refused))
     return 1
 
