@@ -111,13 +111,13 @@ def _server(command: list[str], name: str) -> Iterator[int]:
 
 
 def _wait(process: "subprocess.Popen[bytes]", port: int, name: str) -> None:
+    url = f"http://127.0.0.1:{port}/health"
     for _ in range(600):
         if process.poll() is not None:
             sys.exit(f"{name} ended with exit code {process.returncode} before it was ready")
-        with contextlib.suppress(OSError):
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
-                if answer.status == 200:
-                    return
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:
+            if answer.status == 200:
+                return
         time.sleep(0.2)
     sys.exit(f"{name} was not ready after two minutes")
 
