@@ -18,11 +18,11 @@ class ProgressLine:
     def __init__(
         self,
         name: str,
-        out: TextIO = sys.stderr,
+        out: TextIO | None = None,  # stderr
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._name, self._out, self._clock = name, out, clock
-        self._is_terminal = out.isatty()
+        self._name, self._out, self._clock = name, out or sys.stderr, clock
+        self._is_terminal = self._out.isatty()
         self._drawn_s: float | None = None
         self._newest: tuple[int, int, float | None] | None = None
         self._is_dirty = False
