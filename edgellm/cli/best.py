@@ -1,8 +1,9 @@
 """The model that suits this machine best, when nobody named one.
 
-A use has a pace that it needs (profiles/workloads). Among the models that keep it, the one with
-the most parameters; when none does, the fastest. Within a model the selector has already chosen
-the quantization.
+A use needs a pace and a first word in time (profiles/workloads), and there is a loss that is still
+acceptable (profiles/quality). Among the models that keep all three, the one with the most
+parameters; when none does, the fastest. Within a model the selector has already chosen the
+quantization.
 """
 
 import shutil
@@ -18,10 +19,13 @@ from edgellm.probe.hardware import Hardware
 from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose
 from edgellm.selector.plan import Candidate, Goal, Plan
+from edgellm.selector.profiles import Workload
+from edgellm.selector.quality import weight_kld
 
 # What is offered unasked: one family in every size, Apache-2.0, on the hub for everyone.
 _OFFERED_FAMILIES = ("qwen3", "gpt-oss")
 _USUAL_PACE_RATIO = 0.5  # of the use's target: ten tokens a second is still faster than reading
+_USUAL_DELAY_RATIO = 10.0  # of the target for the first word: a long question may take a while
 _FREE_DISK_RATIO = 0.8  # a download that fills the disk helps nobody
 
 
@@ -35,8 +39,9 @@ class Choice:
 def best_of(models: Iterable[Sequence[Candidate]], hardware: Hardware, goal: Goal) -> Choice | None:
     """Each of `models` is one model in several quantizations. None: nothing fits."""
     profiles = load_profiles()
-    target = profiles.workload(goal.use).decode_target_tok_s * _USUAL_PACE_RATIO
-    best: tuple[tuple[bool, float], Choice] | None = None
+    workload = profiles.workload(goal.use)
+    most_kld = profiles.quality.acceptable_kld
+    best: tuple[tuple[bool, bool, float], Choice] | None = None
     for candidates in models:
         try:
             plan = choose(hardware, candidates, goal, profiles)
@@ -46,11 +51,22 @@ def best_of(models: Iterable[Sequence[Candidate]], hardware: Hardware, goal: Goa
             continue
         chosen = next(one for one in candidates if one.file == plan.file)
         pace = plan.decode_tok_s.p50
-        keeps_pace = pace >= target
-        merit = (keeps_pace, float(chosen.spec.n_params) if keeps_pace else pace)
+        is_whole = weight_kld(profiles.quality, chosen.quant, chosen.spec) <= most_kld
+        is_good = is_whole and _keeps_pace(plan, workload)
+        merit = (is_good, is_whole, float(chosen.spec.n_params) if is_good else pace)
         if best is None or merit > best[0]:
             best = (merit, Choice(plan.model, plan, chosen))
     return best[1] if best else None
+
+
+def _keeps_pace(plan: Plan, workload: Workload) -> bool:
+    if plan.decode_tok_s is None or plan.prefill_tok_s is None:
+        return False
+    first_word_s = workload.n_prompt / plan.prefill_tok_s.p50
+    return (
+        plan.decode_tok_s.p50 >= workload.decode_target_tok_s * _USUAL_PACE_RATIO
+        and first_word_s <= workload.ttft_target_s * _USUAL_DELAY_RATIO
+    )
 
 
 def best_on_disk(config: Config, hardware: Hardware, goal: Goal) -> Choice | None:

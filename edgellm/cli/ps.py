@@ -38,8 +38,8 @@ def ps(as_json: options.AsJSON = False) -> None:
     if not found:
         print("no server is running here; start one: edgellm up, or edgellm serve MODEL")
         return
-    for url, status in found:
-        print(f"{url}   pid {status.pid}   edgellm {status.version}")
+    for i, (url, status) in enumerate(found):
+        print(("\n" if i else "") + f"{url}   pid {status.pid}   edgellm {status.version}")
         print(table(_HEADINGS, [*_rows(status)], right="SIZE,CONTEXT,PREDICTED,MEASURED"))
 
 

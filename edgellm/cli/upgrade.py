@@ -9,7 +9,7 @@ from edgellm.cli.prepare import Prepared, prepare
 from edgellm.cli.progress import ProgressLine
 from edgellm.cli.resolve import resolve
 from edgellm.config import Config
-from edgellm.errors import EdgellmError
+from edgellm.errors import EdgellmError, ModelNotFound
 from edgellm.models.download import Progress
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.plan import Goal
@@ -58,5 +58,10 @@ def upgrade(
 
 
 def _fetch(config: Config, hardware: Hardware, wished: Choice, progress: Progress) -> Prepared:
+    """The quantization that was offered; where the repository has it no more, the next best."""
     goal = Goal(reserve_bytes=parse_bytes(config.reserve) if config.reserve else None)
-    return prepare(resolve(wished.name, config), hardware, goal, progress=progress)
+    try:
+        resolved = resolve(f"{wished.name}-{wished.plan.quant}", config)
+    except ModelNotFound:
+        resolved = resolve(wished.name, config)
+    return prepare(resolved, hardware, goal, name=wished.name, progress=progress)

@@ -31,6 +31,14 @@ def test_a_model_that_is_too_slow_to_read_along_loses_to_a_smaller_one():
     assert best.name == "small"
 
 
+def test_a_large_model_that_fits_only_badly_cut_down_loses_to_a_smaller_one():
+    cut = [one for one in LARGE if one.quant == "Q2_K"]
+    best = best_of([cut, SMALL], machine((24, 1000)), Goal())
+
+    assert best is not None
+    assert best.name == "small"
+
+
 def test_when_none_keeps_pace_the_fastest_is_best():
     best = best_of([LARGE, SMALL], machine(ram_bandwidth=0.5), Goal())
 

@@ -16,6 +16,7 @@ from hub_server import HubServer
 
 from edgellm.cli.best import best_to_download
 from edgellm.config import Config
+from edgellm.models import catalog
 from edgellm.probe.detect import detect
 from edgellm.selector.plan import Goal
 
@@ -34,9 +35,9 @@ def best(home):
 
 @pytest.fixture
 def hub(home, best):
-    """The real repository's name, with the demo's bytes in every quantization."""
+    """The repository's real name and quantizations, with the demo's bytes in each."""
     with HubServer() as hub:
-        for quant in ("Q8_0", "Q6_K", "Q5_K_M", "Q5_0", "Q4_K_M", "Q4_K_S", "Q4_0", "MXFP4"):
+        for quant in catalog.find(best.name).quants:
             hub.add(best.candidate.source.removeprefix("hf.co/"), f"m-{quant}.gguf", _bytes())
         home.env["HF_ENDPOINT"] = hub.endpoint
         yield hub
