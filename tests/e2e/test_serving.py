@@ -8,7 +8,7 @@ import time
 
 import httpx2
 import pytest
-from cli_runs import DEMO_PATH, SHARED_MODELS, needs_shared_models
+from cli_runs import DEMO_PATH, EDGELLM, SHARED_MODELS, needs_shared_models
 
 pytestmark = pytest.mark.model
 HELLO = {"messages": [{"role": "user", "content": "Hello!"}], "temperature": 0}
@@ -103,6 +103,19 @@ def test_a_soak_compares_cold_with_warm(demo_home):
 
     assert len(told["moments"]) >= 2
     assert told["cold_tok_s"] > 0
+
+
+def test_ctrl_c_in_the_middle_is_exit_code_130(demo_home):
+    process = subprocess.Popen(
+        (*EDGELLM, "bench", "--soak", "60s", "-n", "4"), stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=demo_home.env,
+    )  # fmt: skip
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=15)
+
+    assert process.returncode == 130
+    assert "Traceback" not in out + err
 
 
 def test_run_without_a_server_loads_the_model_for_itself(home):

@@ -103,9 +103,13 @@ def test_what_is_on_the_disk_is_served_without_question_or_network(home, hub):
     asked = len(hub.requests)
     with home.serving("up", "--port", "0") as live:
         assert model_of(live.url) == "hf.co/org/repo:Q8_0"
+        refused = home.run("rm", "org/repo")
+        assert (refused.code, "is being served" in refused.err) == (2, True)
     assert len(hub.requests) == asked
     with home.serving("up", "--demo", "--port", "0") as live:
         assert model_of(live.url) == "demo"
+    assert home.run("rm", "org/repo").code == 0
+    assert json.loads(home.run("list", "--json").out) == []
 
 
 def test_a_started_server_is_ready_within_two_seconds(home):
