@@ -7,8 +7,8 @@ an answer comes out right only if the cells do.
 
 from edgellm.chat.messages import Structure
 from edgellm.errors import BadRequest
-from edgellm.runner.backend import Mask, NoKVSlot, Step
-from edgellm.runner.batch import Batch, Copy, Forget, Fork, Op, Sampled, Start, Stop, Trim
+from edgellm.runner.backend import NoKVSlot, Step
+from edgellm.runner.batch import Batch, Copy, Forget, Fork, Mask, Op, Sampled, Start, Stop, Trim
 from edgellm.runner.memory import Limits
 
 END = 2
@@ -55,9 +55,6 @@ class FakeBackend:
 
     def compile(self, structure: Structure) -> Mask:
         raise BadRequest("this fake follows no structure")
-
-    def constrain(self, request_id: int, mask: Mask) -> None:
-        raise AssertionError("nothing was compiled")
 
     def decode(self, batch: Batch) -> Step:
         for op in batch.ops:

@@ -63,6 +63,7 @@ class Failed:
     message: str
     http_status: int
     param: str | None = None
+    kind: str = "EdgellmError"  # the name of the error's class in errors.py
 
 
 Event: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | Finished | Failed

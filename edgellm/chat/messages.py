@@ -41,12 +41,8 @@ class Regex(msgspec.Struct, frozen=True, tag=True):
     pattern: str
 
 
-class Grammar(msgspec.Struct, frozen=True, tag=True):
-    lark: str  # llguidance's own form
-
-
 # Tagged structs, not dataclasses: a union of them travels through the worker's pipe.
-Structure: TypeAlias = JSONSchema | Regex | Grammar
+Structure: TypeAlias = JSONSchema | Regex
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from edgellm.chat.events import TokenLogprob
 from edgellm.chat.messages import Structure
 from edgellm.errors import BadRequest
-from edgellm.runner.batch import Batch, Sampled
+from edgellm.runner.batch import Batch, Mask, Sampled
 from edgellm.runner.memory import Limits
 
 
@@ -23,17 +23,6 @@ class NoKVSlot(Exception):
     """llama.cpp found no place for a batch that the scheduler had counted room for."""
 
 
-class Mask(Protocol):
-    """A structure being followed by one sequence: see masks.py."""
-
-    @property
-    def complete(self) -> bool: ...
-
-    def apply(self, logits: Any) -> None: ...
-
-    def accept(self, token: int) -> None: ...
-
-
 class Backend(Protocol):
     limits: Limits
     n_embd: int
@@ -46,9 +35,6 @@ class Backend(Protocol):
     def compile(self, structure: Structure) -> Mask:
         """May take seconds; called off the loop's thread. Raises BadRequest."""
         ...
-
-    def constrain(self, request_id: int, mask: Mask) -> None:
-        """From its Start on, this request's tokens follow the mask."""
 
     def decode(self, batch: Batch) -> Step:
         """Raises NoKVSlot, with the memory as it was before the rows."""

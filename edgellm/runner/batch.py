@@ -1,7 +1,7 @@
 """One step of llama.cpp as a value: memory operations in their order, then rows to compute."""
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from edgellm.chat.messages import GenerateParams
 
@@ -49,6 +49,20 @@ class Copy:
     length: int
 
 
+class Mask(Protocol):
+    """A structure being followed by one sequence: see masks.py."""
+
+    @property
+    def complete(self) -> bool: ...
+
+    @property
+    def fault(self) -> str | None: ...
+
+    def apply(self, logits: Any) -> None: ...
+
+    def accept(self, token: int) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """A new sequence begins on this id: set up its sampler."""
@@ -57,6 +71,7 @@ class Start:
     request_id: int
     params: GenerateParams
     prompt: tuple[int, ...]
+    mask: Mask | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +96,4 @@ class Sampled:
     token: int
     ends: bool  # an end-of-generation token, or the last one of a structure
     silent: bool  # not part of the text
+    fault: str | None = None  # why it can't go on: its structure exploded

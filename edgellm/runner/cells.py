@@ -11,6 +11,7 @@ tag goes. What is shared is therefore a tree, and that is what this file keeps:
 Operations: append (compute tokens), fork (seq_cp from 0), release (seq_rm). All O(depth).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -65,11 +66,15 @@ class Cells:
         self.used -= freed
         return freed
 
-    def private(self, lease: Lease) -> int:
-        """How many cells `release` would free."""
-        count, run = 0, lease.tail
-        while run is not None and run.n_refs == 1:
-            count, run = count + run.length, run.parent
+    def held_by(self, leases: Iterable[Lease]) -> int:
+        """Cells that these leases see, shared ones once: what stays if all others are released."""
+        seen: set[int] = set()
+        count = 0
+        for lease in leases:
+            run = lease.tail
+            while run is not None and id(run) not in seen:
+                seen.add(id(run))
+                count, run = count + run.length, run.parent
         return count
 
     def _cut(self, source: Lease, length: int) -> Run:

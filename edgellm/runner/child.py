@@ -4,6 +4,12 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Iterable
+
+from edgellm.errors import BadGGUF, DoesNotFit, EdgellmError, WorkerDied
+from edgellm.runner.loadlog import says_out_of_memory
+
+_SMALLER = "try a smaller --ctx or a smaller quantization"
 
 # GGML_NO_BACKTRACE: ggml's abort starts gdb where that is installed, and hangs for minutes.
 # GOMP_SPINCOUNT: beside one busy neighbour a token takes 70 ms instead of 169; alone, no loss.
@@ -34,6 +40,24 @@ def describe_exit(code: int) -> str:
         return f"signal {-code}"
 
 
-def was_killed_for_memory(code: int, while_loading: bool) -> bool:
-    """The kernel's out-of-memory killer sends SIGKILL; during a load nobody else does."""
-    return while_loading and code == -signal.SIGKILL
+def obituary(code: int, while_loading: bool, log: Iterable[str]) -> EdgellmError:
+    """Why a worker that told us nothing itself is gone."""
+    ending, log = describe_exit(code), list(log)
+    # The kernel's out-of-memory killer sends SIGKILL, and during a load nobody else does; an
+    # allocator that gives up aborts, and says so.
+    if while_loading and (code == -signal.SIGKILL or says_out_of_memory(log)):
+        return DoesNotFit(
+            f"the model's process ended ({ending}) while it loaded: it ran out of memory",
+            hint=_SMALLER,
+        )
+    words = "; ".join(line for line in log[-3:] if line)
+    return WorkerDied(f"the model's process ended ({ending})" + (f": {words}" if words else ""))
+
+
+def load_error(kind: str, text: str) -> EdgellmError:
+    """A worker's own word on a load that failed, by LoadFailed.kind."""
+    if kind == "memory":
+        return DoesNotFit(text, hint=_SMALLER)
+    if kind == "file":
+        return BadGGUF(text, hint="download it again, or check it with 'edgellm show'")
+    return EdgellmError(text)

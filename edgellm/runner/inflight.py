@@ -3,8 +3,9 @@
 import asyncio
 from typing import TypeAlias
 
+from edgellm import errors
 from edgellm.chat.events import Event, Failed, Finished, TextDelta
-from edgellm.errors import BadRequest, ContextTooLong, EdgellmError, WorkerDied
+from edgellm.errors import EdgellmError
 from edgellm.runner.messages import Delta, Done, Embedded, FromWorker, Rejected, Tokenized
 
 Reply: TypeAlias = Embedded | Tokenized
@@ -16,12 +17,15 @@ class Inflight:
     def __init__(self) -> None:
         self._streams: dict[int, asyncio.Queue[Event]] = {}
         self._replies: dict[int, asyncio.Future[Reply]] = {}
+        self._owed: set[int] = set()  # streams whose end the worker has not told yet
 
     def __len__(self) -> int:
-        return len(self._streams) + len(self._replies)
+        """What the worker still owes. A client that reads its answer slowly takes no place."""
+        return len(self._owed) + len(self._replies)
 
     def open(self, request_id: int) -> None:
         self._streams[request_id] = asyncio.Queue()
+        self._owed.add(request_id)
 
     async def next(self, request_id: int) -> Event:
         """Deltas that have piled up come out as they are: who reads slowly loses nothing."""
@@ -29,6 +33,7 @@ class Inflight:
 
     def close(self, request_id: int) -> None:
         self._streams.pop(request_id, None)
+        self._owed.discard(request_id)
 
     def expect(self, request_id: int) -> "asyncio.Future[Reply]":
         """A question with one answer."""
@@ -56,21 +61,28 @@ class Inflight:
     def fail(self, request_ids: set[int], error: EdgellmError) -> None:
         """End these, whatever they waited for."""
         for request_id in request_ids:
-            self._put(request_id, Failed(str(error), error.http_status, error.param))
+            self._put(
+                request_id, Failed(str(error), error.http_status, error.param, type(error).__name__)
+            )
             future = self._replies.get(request_id)
             if future and not future.done():
                 future.set_exception(error)
 
     @property
     def request_ids(self) -> set[int]:
-        return {*self._streams, *self._replies}
+        return {*self._owed, *self._replies}
 
     def _put(self, request_id: int, event: Event) -> None:
+        if isinstance(event, Finished | Failed):
+            if request_id not in self._owed:
+                return  # it has had its end
+            self._owed.remove(request_id)
         if queue := self._streams.get(request_id):
             queue.put_nowait(event)
 
     def _reject(self, message: Rejected) -> None:
-        self._put(message.request_id, Failed(message.message, message.http_status, message.param))
+        failed = Failed(message.message, message.http_status, message.param, message.kind)
+        self._put(message.request_id, failed)
         future = self._replies.get(message.request_id)
         if future and not future.done():
             future.set_exception(rejection(message))
@@ -78,6 +90,6 @@ class Inflight:
 
 def rejection(message: Rejected) -> EdgellmError:
     """The error that the worker raised, rebuilt on this side of the pipe."""
-    kinds: tuple[type[EdgellmError], ...] = (ContextTooLong, BadRequest, WorkerDied)
-    kind = next((k for k in kinds if k.http_status == message.http_status), EdgellmError)
-    return kind(message.message, param=message.param)
+    kind = getattr(errors, message.kind, EdgellmError)
+    rebuilt: EdgellmError = kind(message.message, param=message.param)
+    return rebuilt

@@ -13,10 +13,22 @@ import llama_cpp
 import numpy as np
 
 from edgellm.chat.events import TokenLogprob
-from edgellm.chat.messages import GenerateParams, Structure
-from edgellm.errors import BadRequest, EdgellmError
-from edgellm.runner.backend import Mask, NoKVSlot, Step
-from edgellm.runner.batch import Batch, Copy, Forget, Fork, Op, Row, Sampled, Start, Stop, Trim
+from edgellm.chat.messages import Structure
+from edgellm.errors import BadRequest, ContextTooLong, EdgellmError
+from edgellm.runner.backend import NoKVSlot, Step
+from edgellm.runner.batch import (
+    Batch,
+    Copy,
+    Forget,
+    Fork,
+    Mask,
+    Op,
+    Row,
+    Sampled,
+    Start,
+    Stop,
+    Trim,
+)
 from edgellm.runner.llama_load import LoadError, load
 from edgellm.runner.llama_sampling import Logits, PieceOf, Sampler, describe
 from edgellm.runner.masks import Masks
@@ -24,10 +36,12 @@ from edgellm.runner.memory import Limits
 from edgellm.selector.plan import Plan
 
 _MAX_IDS = 256  # LLAMA_MAX_SEQ, src/llama-cparams.h
+# More text than that for each token of context can't be a prompt, and would stall everyone's step.
+_MAX_TOKEN_BYTES = 64
 
 
 class LlamaBackend:
-    def __init__(self, path: str, plan: Plan, on_progress: Callable[[float], None]) -> None:
+    def __init__(self, path: bytes, plan: Plan, on_progress: Callable[[float], None]) -> None:
         """Raises LoadError."""
         loaded = load(path, plan, on_progress)
         self._loaded = loaded  # keeps alive what C points to
@@ -38,31 +52,36 @@ class LlamaBackend:
         self.n_embd = int(llama_cpp.llama_model_n_embd_out(self._model))
         self.n_ctx_train = int(llama_cpp.llama_model_n_ctx_train(self._model))
         self.limits = self._limits(plan)
+        is_end = llama_cpp.llama_vocab_is_eog
+        self._ends = [token for token in range(self.n_vocab) if is_end(self._vocab, token)]
         self.piece = PieceOf(self._vocab)
         self._samplers: dict[int, Sampler] = {}
-        self._params: dict[int, GenerateParams] = {}
-        self._masks: dict[int, Mask] = {}  # by seq_id, of those that have one
-        self._promised: dict[int, Mask] = {}  # by request_id, until its Start
-        self._is_end: dict[int, bool] = {}
+        self._starts: dict[int, Start] = {}  # by seq_id, of those that run
         self._compiler: Masks | None = None
         self._rows = _Rows(plan.n_batch)
         if not plan.embedding:
-            self._warm_up()
+            try:
+                self._warm_up()
+            except (EdgellmError, NoKVSlot) as error:
+                raise LoadError("memory", f"the first decode failed: {error}") from error
 
     # ── words ────────────────────────────────────────────────────────────────
 
     def tokenize(self, text: str, add_special: bool) -> list[int]:
         """With `add_special`, a BOS exactly once: a chat template may have written it already."""
         data = text.encode("utf-8", "replace")
-        tokens = self._tokenize(data, add_special=False)
-        if add_special:
-            dressed = self._tokenize(data, add_special=True)
-            bos = llama_cpp.llama_vocab_bos(self._vocab)
-            if not (tokens and tokens[0] == bos and dressed[:2] == [bos, bos]):
-                return dressed
-        return tokens
+        if len(data) > self.limits.n_ctx_seq * _MAX_TOKEN_BYTES:
+            raise ContextTooLong(
+                f"a text of {len(data)} bytes is far more than a context of "
+                f"{self.limits.n_ctx_seq} tokens holds",
+                hint="shorten the prompt, or serve with a larger --ctx",
+                param="messages",
+            )
+        tokens = self._tokenize(data, add_special)
+        bos = llama_cpp.llama_vocab_bos(self._vocab)
+        return tokens[1:] if add_special and tokens[:2] == [bos, bos] else tokens
 
-    def _tokenize(self, data: bytes, *, add_special: bool) -> list[int]:
+    def _tokenize(self, data: bytes, add_special: bool) -> list[int]:
         size = len(data) + 8
         tokens = (llama_cpp.llama_token * size)()
         n = llama_cpp.llama_tokenize(self._vocab, data, len(data), tokens, size, add_special, True)
@@ -70,28 +89,15 @@ class LlamaBackend:
             raise BadRequest(f"a text of {len(data)} bytes can't be tokenized")
         return list(tokens[:n])
 
-    def _ends(self, token: int) -> bool:
-        known = self._is_end.get(token)
-        if known is None:
-            known = bool(llama_cpp.llama_vocab_is_eog(self._vocab, token))
-            self._is_end[token] = known
-        return known
-
-    def _end_tokens(self) -> list[int]:
-        return [token for token in range(self.n_vocab) if self._ends(token)]
-
     # ── structure ────────────────────────────────────────────────────────────
 
     def compile(self, structure: Structure) -> Mask:
         if self._compiler is None:
             from llguidance.llamacpp import lltokenizer_from_vocab
 
-            tokenizer = lltokenizer_from_vocab(self._vocab, eos_token=self._end_tokens())
+            tokenizer = lltokenizer_from_vocab(self._vocab, eos_token=self._ends)
             self._compiler = Masks(tokenizer, self.n_vocab)
         return self._compiler.compile(structure)
-
-    def constrain(self, request_id: int, mask: Mask) -> None:
-        self._promised[request_id] = mask
 
     # ── decoding ─────────────────────────────────────────────────────────────
 
@@ -133,32 +139,32 @@ class LlamaBackend:
                 self._start(op)
             case Stop(seq_id):
                 self._samplers.pop(seq_id).close()
-                self._masks.pop(seq_id, None)
+                del self._starts[seq_id]
 
     def _start(self, op: Start) -> None:
         sampling = op.params.sampling
-        ends = self._end_tokens() if sampling.ignore_eos else []
-        self._samplers[op.seq_id] = Sampler(sampling, self.n_vocab, op.prompt, ends)
-        self._params[op.seq_id] = op.params
-        if mask := self._promised.pop(op.request_id, None):
-            self._masks[op.seq_id] = mask
+        banned = self._ends if sampling.ignore_eos else []
+        n_ctx_seq = self.limits.n_ctx_seq
+        self._starts[op.seq_id] = op
+        self._samplers[op.seq_id] = Sampler(sampling, self.n_vocab, n_ctx_seq, op.prompt, banned)
 
     def _sample(self, seq_id: int, row: int) -> tuple[Sampled, TokenLogprob | None]:
         pointer = llama_cpp.llama_get_logits_ith(self._context, row)
         logits: Logits = np.ctypeslib.as_array(pointer, shape=(self.n_vocab,))
-        params, mask = self._params[seq_id], self._masks.get(seq_id)
+        start = self._starts[seq_id]
+        mask = start.mask
         if mask:
             mask.apply(logits)
         # No sampler of llama.cpp's writes to `logits`: they can be read again afterwards.
         token = self._samplers[seq_id].sample(self._context, row, logits)
-        silent = ends = self._ends(token)
+        silent = ends = token in self._ends
         if mask and not ends:
             mask.accept(token)
             ends = mask.complete  # a closing brace that nothing can follow saves a step
         logprob = None
-        if params.logprobs is not None:
-            logprob = describe(logits, token, params.logprobs, self.piece)
-        return Sampled(token, ends, silent), logprob
+        if start.params.logprobs is not None:
+            logprob = describe(logits, token, start.params.logprobs, self.piece)
+        return Sampled(token, ends, silent, mask.fault if mask else None), logprob
 
     # ── embedding ────────────────────────────────────────────────────────────
 

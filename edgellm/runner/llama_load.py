@@ -39,18 +39,18 @@ class Loaded:
     kept: list[Any] = field(repr=False)  # what C holds pointers to, for as long as it lives
 
 
-def load(path: str, plan: Plan, on_progress: Callable[[float], None]) -> Loaded:
+def load(path: bytes, plan: Plan, on_progress: Callable[[float], None]) -> Loaded:
     """Raises LoadError."""
     lines: list[str] = []
     kept: list[Any] = [_listen(lines)]
     llama_cpp.llama_backend_init()
     model_params = _model_params(plan, on_progress, kept)
-    model = llama_cpp.llama_model_load_from_file(path.encode(), model_params)
+    model = llama_cpp.llama_model_load_from_file(path, model_params)
     if not model:
         raise _load_error("the model", lines)
     context = llama_cpp.llama_init_from_model(model, _context_params(plan))
     if not context:
-        raise _load_error(f"a context of {plan.n_ctx} tokens", lines)
+        raise _load_error(f"a context of {plan.n_ctx} tokens", lines, otherwise="other")
     memory = memory_by_buffer(lines)
     lines.clear()
     return Loaded(model, context, memory, kept)
@@ -85,8 +85,8 @@ def _context_params(plan: Plan) -> Any:
     return params
 
 
-def _load_error(what: str, lines: list[str]) -> LoadError:
-    kind = "memory" if says_out_of_memory(lines) else "file"
+def _load_error(what: str, lines: list[str], otherwise: str = "file") -> LoadError:
+    kind = "memory" if says_out_of_memory(lines) else otherwise
     cause = last_error(lines) or "llama.cpp gave no reason"
     return LoadError(kind, f"llama.cpp could not load {what}: {cause}")
 

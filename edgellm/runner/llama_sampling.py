@@ -18,23 +18,28 @@ from edgellm.chat.messages import SamplingParams
 
 Logits = npt.NDArray[np.float32]
 
-_ALL = 1 << 20  # tokens: longer than any context served here
-
 
 class Sampler:
     """One sequence's. `close` frees the native chain."""
 
     def __init__(
-        self, params: SamplingParams, n_vocab: int, prompt: tuple[int, ...], eog: list[int]
+        self,
+        params: SamplingParams,
+        n_vocab: int,
+        n_ctx_seq: int,
+        prompt: tuple[int, ...],
+        banned: list[int],
     ) -> None:
         biases = [*params.logit_bias]
-        if params.ignore_eos:
-            biases += [(token, -np.inf) for token in eog]
+        biases += [(token, -np.inf) for token in banned]
         self._greedy = params.temperature <= 0 and not biases and not _penalises(params)
         self._chain: Any = None
         if not self._greedy:
-            self._chain = _chain(params, n_vocab, biases)
-            self._remember(params, prompt)
+            last_n = _last_n(params, n_ctx_seq)
+            self._chain = _chain(params, n_vocab, last_n, biases)
+            if _penalises(params):  # they look back on the prompt too, as llama-server's do
+                for token in prompt[-last_n:]:
+                    llama_cpp.llama_sampler_accept(self._chain, token)
 
     def sample(self, context: Any, row: int, logits: Logits) -> int:
         """`logits` are the row's own, in llama.cpp's memory: a mask written there counts."""
@@ -46,13 +51,6 @@ class Sampler:
         if self._chain is not None:
             llama_cpp.llama_sampler_free(self._chain)
             self._chain = None
-
-    def _remember(self, params: SamplingParams, prompt: tuple[int, ...]) -> None:
-        """The penalties look back on the prompt too, as llama-server's do."""
-        if not _penalises(params):
-            return
-        for token in prompt[-_last_n(params) :]:
-            llama_cpp.llama_sampler_accept(self._chain, token)
 
 
 def top_logprobs(logits: Logits, token: int, n_top: int) -> tuple[float, list[tuple[int, float]]]:
@@ -98,9 +96,9 @@ class PieceOf:
         return self._buffer.raw[:n]
 
 
-def _last_n(params: SamplingParams) -> int:
-    """llama.cpp's sampler knows no "all": it keeps a ring of that many tokens."""
-    return _ALL if params.repeat_last_n < 0 else params.repeat_last_n
+def _last_n(params: SamplingParams, n_ctx_seq: int) -> int:
+    """llama.cpp keeps a ring of that many tokens, however many: never more than can be."""
+    return n_ctx_seq if params.repeat_last_n < 0 else min(params.repeat_last_n, n_ctx_seq)
 
 
 def _penalises(params: SamplingParams) -> bool:
@@ -111,14 +109,18 @@ def _penalises(params: SamplingParams) -> bool:
     )
 
 
-def _chain(params: SamplingParams, n_vocab: int, biases: list[tuple[int, float]]) -> Any:
+def _chain(
+    params: SamplingParams, n_vocab: int, last_n: int, biases: list[tuple[int, float]]
+) -> Any:
     chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
-    for sampler in _samplers(params, n_vocab, biases):
+    for sampler in _samplers(params, n_vocab, last_n, biases):
         llama_cpp.llama_sampler_chain_add(chain, sampler)
     return chain
 
 
-def _samplers(params: SamplingParams, n_vocab: int, biases: list[tuple[int, float]]) -> list[Any]:
+def _samplers(
+    params: SamplingParams, n_vocab: int, last_n: int, biases: list[tuple[int, float]]
+) -> list[Any]:
     chosen: list[Any] = []
     if biases:
         array = (llama_cpp.llama_logit_bias * len(biases))(
@@ -129,7 +131,7 @@ def _samplers(params: SamplingParams, n_vocab: int, biases: list[tuple[int, floa
         chosen.append(
             llama_cpp.llama_sampler_init_penalties(
                 n_vocab,
-                _last_n(params),
+                last_n,
                 params.repeat_penalty,
                 params.frequency_penalty,
                 params.presence_penalty,

@@ -1,4 +1,4 @@
-"""JSON schema, regex and grammar as token masks, by llguidance.
+"""JSON schema and regex as token masks, by llguidance.
 
 llama.cpp's own grammar sampler is never loaded: a body of 60 KB kills it or hangs it for a minute,
 and it costs 42 to 111 ms a token on a vocabulary of 151,000. llguidance has limits, and they are
@@ -13,7 +13,7 @@ import llguidance.numpy
 import numpy as np
 import numpy.typing as npt
 
-from edgellm.chat.messages import Grammar, JSONSchema, Regex, Structure
+from edgellm.chat.messages import JSONSchema, Regex, Structure
 from edgellm.errors import BadRequest
 
 _MAX_SOURCE_BYTES = 256 << 10
@@ -60,8 +60,13 @@ class TokenMask:
         return bool(self._matcher.is_stopped())
 
     @property
-    def error(self) -> str:
-        return _first_line(self._matcher.get_error())
+    def fault(self) -> str | None:
+        """Why its limits broke it off. From then on it allows nothing but an end."""
+        if not self._matcher.is_error():
+            return None
+        return (
+            f"this structure is too complex to go on with: {_first_line(self._matcher.get_error())}"
+        )
 
     def apply(self, logits: npt.NDArray[np.float32]) -> None:
         """Forbid, in place, every token that can't come next."""
@@ -87,9 +92,6 @@ def _grammar(structure: Structure) -> str:
         case Regex(pattern):
             _check_size(pattern)
             return str(llguidance.LLMatcher.grammar_from_regex(pattern))
-        case Grammar(lark):
-            _check_size(lark)
-            return str(llguidance.LLMatcher.grammar_from_lark(lark))
 
 
 def _check_size(source: str) -> None:

@@ -19,6 +19,10 @@ from typing import Protocol
 from edgellm.runner.prefix import Match, RetainedStore, Source, best_match
 from edgellm.runner.sequence import Sequence
 
+# Fewer tokens in common than this are computed again: sooner than one waits for another to compute
+# them, or than a whole stream is copied.
+WORTH_SHARING = 32
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

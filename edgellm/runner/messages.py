@@ -18,9 +18,9 @@ class Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 class Load(Message, frozen=True):
-    """The first message. `path` is the model's first file on this disk."""
+    """The first message. `path` is the model's first file on this disk, as the system spells it."""
 
-    path: str
+    path: bytes
     plan: Plan
 
 
@@ -119,6 +119,7 @@ class Rejected(Message, frozen=True):
     message: str
     http_status: int
     param: str | None = None
+    kind: str = "EdgellmError"  # the name of the error's class in errors.py
 
 
 class Gauge(Message, frozen=True):

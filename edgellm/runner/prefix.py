@@ -96,8 +96,8 @@ class RetainedStore:
         del self.by_id[kept.seq_id]
         self.free_seq_ids.append(kept.seq_id)
 
-    def oldest(self, but: Retained | None = None) -> Retained | None:
-        return next((kept for kept in self.by_id.values() if kept is not but), None)
+    def oldest(self) -> Retained | None:
+        return next(iter(self.by_id.values()), None)
 
     def __len__(self) -> int:
         return len(self.by_id)

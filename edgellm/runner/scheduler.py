@@ -24,15 +24,12 @@ from dataclasses import dataclass
 from edgellm.chat.events import FinishReason
 from edgellm.errors import ContextTooLong
 from edgellm.runner.batch import Batch, Op, Row, Sampled, Start, Stop
-from edgellm.runner.memory import Limits, Memory, match_for
+from edgellm.runner.memory import WORTH_SHARING, Limits, Memory, match_for
 from edgellm.runner.pace import Pace
 from edgellm.runner.prefix import common_prefix
 from edgellm.runner.sequence import Leader, Sequence, State
 from edgellm.runner.split import SplitMemory
 from edgellm.runner.unified import UnifiedMemory
-
-# A shared prefix shorter than this is computed again rather than waited for.
-_WORTH_WAITING = 16  # tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +37,7 @@ class Output:
     sequence: Sequence
     token: int
     silent: bool
+    fault: str | None = None
 
 
 class Scheduler:
@@ -118,7 +116,7 @@ class Scheduler:
                 self.finish(sequence, "stop")
             elif len(sequence.tokens) >= sequence.n_max:
                 self.finish(sequence, "length")
-            outputs.append(Output(sequence, new.token, new.silent))
+            outputs.append(Output(sequence, new.token, new.silent, new.fault))
         return outputs
 
     def relieve(self, batch: Batch) -> Batch | None:
@@ -162,8 +160,7 @@ class Scheduler:
             self.waiting.remove(sequence)
             sequence.state = State.RUNNING
             self.running[sequence.seq_id] = sequence
-            prompt = tuple(sequence.tokens)
-            self._ops.append(Start(sequence.seq_id, sequence.request_id, sequence.params, prompt))
+            self._ops.append(_start(sequence))
 
     def _leader(self, sequence: Sequence) -> Leader | None:
         """A running sequence that is about to compute more of this prompt than is there now."""
@@ -177,9 +174,14 @@ class Scheduler:
                 continue
             length = common_prefix(sequence.tokens, other.tokens, limit)
             coming = length - max(other.n_computed, n_found)
-            if coming >= _WORTH_WAITING and (best is None or length > best.length):
+            if coming >= WORTH_SHARING and (best is None or length > best.length):
                 best = Leader(other, length)
         return best
+
+
+def _start(sequence: Sequence) -> Start:
+    prompt = tuple(sequence.tokens)
+    return Start(sequence.seq_id, sequence.request_id, sequence.params, prompt, sequence.mask)
 
 
 def _decodes(sequence: Sequence) -> bool:

@@ -23,7 +23,7 @@ def decode(device: str, path: str) -> dict[str, object]:
     from edgellm.runner.batch import Batch, Row, Start
     from edgellm.runner.llama import LlamaBackend
 
-    backend = LlamaBackend(path, _plan(device, path), lambda ratio: None)
+    backend = LlamaBackend(os.fsencode(path), _plan(device, path), lambda ratio: None)
     prompt = backend.tokenize(_PROMPT, add_special=True)
     params = GenerateParams(SamplingParams(temperature=0, ignore_eos=True), N_TOKENS)
     last = len(prompt) - 1

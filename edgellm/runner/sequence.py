@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from edgellm.chat.events import FinishReason
 from edgellm.chat.messages import GenerateParams
+from edgellm.runner.batch import Mask
 from edgellm.runner.cells import Lease
 
 
@@ -30,6 +31,7 @@ class Sequence:
     state: State = State.WAITING
     finish_reason: FinishReason | None = None
     leader: "Leader | None" = None
+    mask: Mask | None = None
 
     def __post_init__(self) -> None:
         self.n_prompt = len(self.tokens)

@@ -5,8 +5,8 @@ what is being computed for somebody else is copied.
 """
 
 from edgellm.runner.batch import Copy, Forget, Op, Trim
-from edgellm.runner.memory import Limits, match_for
-from edgellm.runner.prefix import Retained, RetainedStore, Source
+from edgellm.runner.memory import WORTH_SHARING, Limits, match_for
+from edgellm.runner.prefix import Match, Retained, RetainedStore, Source
 from edgellm.runner.sequence import Sequence
 
 
@@ -23,18 +23,18 @@ class SplitMemory:
 
     def admit(self, sequence: Sequence, running: list[Sequence]) -> bool:
         match = match_for(sequence, self._limits, running, self.retained)
+        if match and isinstance(match.source, Retained) and self._continues(match):
+            self._take_over(sequence, match.source, match.length)
+            return True
         if match and isinstance(match.source, Retained):
-            seq_id = self._take_over(match.source, match.length)
-        else:
-            free = self._free_stream()
-            if free is None:
-                return False
-            seq_id = free
-            if match:
-                self._ops.append(Copy(match.source.seq_id, seq_id, match.length))
-        sequence.seq_id = seq_id
-        sequence.n_cached = sequence.n_computed = match.length if match else 0
-        self._running[seq_id] = sequence
+            self.retained.touch(match.source)
+        seq_id = self._free_stream()
+        if seq_id is None:
+            return False
+        self._enter(sequence, seq_id)
+        if match and match.length >= WORTH_SHARING and match.source.seq_id != seq_id:
+            self._ops.append(Copy(match.source.seq_id, seq_id, match.length))
+            sequence.n_cached = sequence.n_computed = match.length
         return True
 
     def grow(self, sequence: Sequence, count: int) -> None:
@@ -59,11 +59,20 @@ class SplitMemory:
         ids = [*self._running, *self.retained.by_id, *self.retained.free_seq_ids]
         assert sorted(ids) == list(range(self._limits.n_seq_max)), f"ids lost or doubled: {ids}"
 
-    def _take_over(self, kept: Retained, length: int) -> int:
+    def _continues(self, match: Match) -> bool:
+        """Its conversation goes on, or was edited near its end: nobody else will want the rest."""
+        return 2 * match.length > len(match.source.tokens)
+
+    def _take_over(self, sequence: Sequence, kept: Retained, length: int) -> None:
         self.retained.drop(kept)
         self.retained.free_seq_ids.remove(kept.seq_id)
+        self._enter(sequence, kept.seq_id)
         self._ops.append(Trim(kept.seq_id, length))
-        return kept.seq_id
+        sequence.n_cached = sequence.n_computed = length
+
+    def _enter(self, sequence: Sequence, seq_id: int) -> None:
+        sequence.seq_id = seq_id
+        self._running[seq_id] = sequence
 
     def _free_stream(self) -> int | None:
         """The lowest free id: llama.cpp computes streams together only if their ids adjoin."""

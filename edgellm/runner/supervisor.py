@@ -1,22 +1,23 @@
 """One loaded model, kept alive: starts the worker, passes requests down and answers up.
 
 When the worker dies, everyone it owed an answer is told so, once; it is started again, and what
-came meanwhile waits for it. A worker that can't load again is given up after a few tries.
+came meanwhile waits for it (restarts.py says when, and when it is given up).
 """
 
 import asyncio
 import contextlib
 import itertools
+import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
 from edgellm.chat.events import Event, Failed, Finished
 from edgellm.chat.messages import GenerateParams
-from edgellm.errors import BadGGUF, DoesNotFit, EdgellmError, NotServing, Overloaded, WorkerDied
-from edgellm.runner.child import describe_exit, start_worker, was_killed_for_memory
+from edgellm.errors import BadRequest, EdgellmError, NotServing, Overloaded, WorkerDied
+from edgellm.runner.child import load_error, obituary, start_worker
 from edgellm.runner.engine import EngineState
 from edgellm.runner.frames import FrameReader, encode_frame
-from edgellm.runner.inflight import Inflight
+from edgellm.runner.inflight import Inflight, Reply
 from edgellm.runner.messages import (
     Cancel,
     Embed,
@@ -33,10 +34,12 @@ from edgellm.runner.messages import (
     Tokenized,
     ToWorker,
 )
+from edgellm.runner.restarts import Restarts
 from edgellm.selector.plan import Plan
 
-_MAX_FAILED_STARTS = 3  # in a row, without one answer between them
 _LOG_LINES = 200
+_MAX_LINE = 4096  # characters
+_READ_BYTES = 1 << 18
 
 
 class Supervisor:
@@ -50,11 +53,13 @@ class Supervisor:
         self.failure: EdgellmError | None = None
         self.log: deque[str] = deque(maxlen=_LOG_LINES)
         self._inflight = Inflight()
-        self._held: dict[int, ToWorker] = {}  # came while no worker was ready
+        self._held: dict[int, bytes] = {}  # frames that came while no worker was ready
         self._request_ids = itertools.count(1)
         self._process: asyncio.subprocess.Process | None = None
         self._life: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()  # ready, or given up
+        self._stopping = asyncio.Event()
+        self._has_answered = False  # since this worker was started
 
     @property
     def pid(self) -> int | None:
@@ -72,51 +77,67 @@ class Supervisor:
 
     async def stop(self, grace_s: float = 5.0) -> None:
         """Ask, wait, insist. Whoever still waits for an answer is told."""
+        self._stopping.set()
         self.state = "stopping"
-        self._inflight.fail(self._inflight.request_ids, NotServing("the model is being unloaded"))
         self._held.clear()
-        if self._process and self.pid:
-            self._write(Shutdown())
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), grace_s)
-            if self.pid:
-                self._process.kill()
+        self._inflight.fail(self._inflight.request_ids, NotServing("the model is being unloaded"))
         if self._life:
+            self._write(encode_frame([Shutdown()]))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self._life), grace_s)
+            if self._process and self.pid:
+                self._process.kill()
             await self._life
         self.state = "stopped"
 
     async def _live(self) -> None:
         """One worker after the other, until stopped or given up."""
-        n_failed_starts = 0
-        while self.state not in ("stopping", "stopped"):
+        restarts, is_first = Restarts(), True
+        while not self._stopping.is_set():
             cause = await self._one_life()
-            if self.state in ("stopping", "stopped"):
+            if self._stopping.is_set():
                 break
             was_ready, self.ready = self.ready is not None, None
-            n_failed_starts = 0 if was_ready else n_failed_starts + 1
-            owed = self._inflight.request_ids - set(self._held)
-            self._inflight.fail(owed, cause)
-            if (not was_ready and not self.n_restarts) or n_failed_starts >= _MAX_FAILED_STARTS:
+            wait_s = restarts.wait_s(was_ready=was_ready, has_answered=self._has_answered)
+            self._inflight.fail(self._inflight.request_ids - set(self._held), cause)
+            if wait_s is None or (is_first and not was_ready):
                 self._give_up(cause)
                 return
+            is_first = False
             self.n_restarts += 1
             self.state = "restarting"
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), wait_s)
         self._settled.set()
 
     async def _one_life(self) -> EdgellmError:
-        """From start to end of one process. Returns why it ended."""
-        process = self._process = await start_worker()
-        self.gauge, self.progress_ratio = None, 0.0
-        if self.state == "starting":
+        """From start to end of one process. Returns why it ended; never raises."""
+        self.gauge, self.progress_ratio, self._has_answered = None, 0.0, False
+        try:
+            self._process = await start_worker()
+            return await self._attend(self._process)
+        except Exception as error:  # noqa: BLE001 - whatever broke, everyone who waits must be told
+            if self._process and self.pid:
+                self._process.kill()
+                await self._process.wait()
+            return WorkerDied(f"the model's process could not be kept: {error}")
+
+    async def _attend(self, process: asyncio.subprocess.Process) -> EdgellmError:
+        if self._stopping.is_set():
+            process.kill()  # stop() came while it was being started, and could not reach it
+        elif self.state == "starting":
             self.state = "loading"
         assert process.stdout
         assert process.stderr
-        self._write(Load(self.path, self.plan))
+        self._write(encode_frame([Load(os.fsencode(self.path), self.plan)]))
         last_words = asyncio.create_task(self._read_log(process.stderr))
-        load_failed = await self._read_frames(process.stdout)
-        code = await process.wait()
-        await last_words
-        return load_failed or self._obituary(code)
+        try:
+            load_failed = await self._read_frames(process.stdout)
+            code = await process.wait()
+            await last_words
+        finally:
+            last_words.cancel()
+        return load_failed or obituary(code, self.ready is None, self.log)
 
     def _give_up(self, cause: EdgellmError) -> None:
         self.state, self.failure = "failed", cause
@@ -124,24 +145,13 @@ class Supervisor:
         self._held.clear()
         self._settled.set()
 
-    def _obituary(self, code: int) -> EdgellmError:
-        ending = describe_exit(code)
-        if was_killed_for_memory(code, while_loading=self.ready is None):
-            return DoesNotFit(
-                f"the system killed the model's process ({ending}) while it loaded: "
-                "that is what running out of memory looks like",
-                hint="try a smaller --ctx or a smaller quantization",
-            )
-        words = "; ".join(line for line in list(self.log)[-3:] if line)
-        return WorkerDied(f"the model's process ended ({ending})" + (f": {words}" if words else ""))
-
     # ── pipes ────────────────────────────────────────────────────────────────
 
     async def _read_frames(self, stdout: asyncio.StreamReader) -> EdgellmError | None:
         """Until the end of the pipe. Returns the worker's own word on a failed load."""
         reader: FrameReader[FromWorker] = FrameReader(FromWorker)
         load_failed: EdgellmError | None = None
-        while data := await stdout.read(1 << 18):
+        while data := await stdout.read(_READ_BYTES):
             for message in reader.feed(data):
                 match message:
                     case Ready():
@@ -149,29 +159,36 @@ class Supervisor:
                     case Loading(progress_ratio):
                         self.progress_ratio = progress_ratio
                     case LoadFailed(kind, text):
-                        load_failed = _load_error(kind, text)
+                        load_failed = load_error(kind, text)
                     case Gauge():
                         self.gauge = message
                     case _:
+                        self._has_answered = True
                         self._inflight.deliver(message)
         return load_failed
 
     def _on_ready(self, ready: Ready) -> None:
+        if self._stopping.is_set():
+            return
         self.ready, self.state, self.progress_ratio = ready, "ready", None
         held, self._held = list(self._held.values()), {}
-        for message in held:
-            self._write(message)
+        for frame in held:
+            self._write(frame)
         self._settled.set()
 
     async def _read_log(self, stderr: asyncio.StreamReader) -> None:
-        while line := await stderr.readline():
-            self.log.append(line.decode("utf-8", "replace").rstrip())
+        """In pieces, since a line of native code may be of any length."""
+        rest = ""
+        while data := await stderr.read(_READ_BYTES):
+            *lines, rest = (rest + data.decode("utf-8", "replace")).split("\n")
+            self.log.extend(line.rstrip()[:_MAX_LINE] for line in lines)
+            rest = rest[-_MAX_LINE:]
 
-    def _write(self, message: ToWorker) -> None:
+    def _write(self, frame: bytes) -> None:
         """Never blocks: a worker that doesn't read is busy computing, and frames are small."""
         process = self._process
         if process and process.stdin and not process.stdin.is_closing():
-            process.stdin.write(encode_frame([message]))
+            process.stdin.write(frame)
 
     # ── requests ─────────────────────────────────────────────────────────────
 
@@ -184,39 +201,41 @@ class Supervisor:
         """
         self._check_room()
         request_id = next(self._request_ids)
+        frame = _frame(Generate(request_id, prompt, params))
         self._inflight.open(request_id)
-        self._send(request_id, Generate(request_id, prompt, params))
+        self._send(request_id, frame)
         return EventStream(request_id, self._inflight, self._abandon)
 
     async def embed(self, inputs: tuple[str | tuple[int, ...], ...]) -> Embedded:
         """Raises what the worker refuses it with, and WorkerDied."""
-        self._check_room()
         request_id = next(self._request_ids)
-        reply = self._inflight.expect(request_id)
-        self._send(request_id, Embed(request_id, inputs))
-        answer = await reply
+        answer = await self._ask(request_id, Embed(request_id, inputs))
         assert isinstance(answer, Embedded)
         return answer
 
     async def tokenize(self, text: str, add_special: bool) -> tuple[int, ...]:
-        self._check_room()
         request_id = next(self._request_ids)
-        reply = self._inflight.expect(request_id)
-        self._send(request_id, Tokenize(request_id, text, add_special))
-        answer = await reply
+        answer = await self._ask(request_id, Tokenize(request_id, text, add_special))
         assert isinstance(answer, Tokenized)
         return answer.tokens
+
+    async def _ask(self, request_id: int, question: ToWorker) -> Reply:
+        self._check_room()
+        frame = _frame(question)
+        reply = self._inflight.expect(request_id)
+        self._send(request_id, frame)
+        return await reply
 
     def _abandon(self, request_id: int) -> None:
         """The client left before its answer ended."""
         if self._held.pop(request_id, None) is None:
-            self._write(Cancel(request_id))
+            self._write(encode_frame([Cancel(request_id)]))
 
-    def _send(self, request_id: int, message: ToWorker) -> None:
+    def _send(self, request_id: int, frame: bytes) -> None:
         if self.state == "ready":
-            self._write(message)
+            self._write(frame)
         else:
-            self._held[request_id] = message
+            self._held[request_id] = frame
 
     def _check_room(self) -> None:
         if self.state in ("failed", "stopping", "stopped"):
@@ -253,9 +272,9 @@ class EventStream(AsyncIterator[Event]):
             self._abandon(self._request_id)
 
 
-def _load_error(kind: str, text: str) -> EdgellmError:
-    if kind == "memory":
-        return DoesNotFit(text, hint="try a smaller --ctx or a smaller quantization")
-    if kind == "file":
-        return BadGGUF(text, hint="download it again, or check it with 'edgellm show'")
-    return EdgellmError(text)
+def _frame(message: ToWorker) -> bytes:
+    """Raises BadRequest for text that is no text: half a surrogate pair."""
+    try:
+        return encode_frame([message])
+    except UnicodeEncodeError as error:
+        raise BadRequest(f"the text is not valid Unicode: {error.reason}") from error

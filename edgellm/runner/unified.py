@@ -27,15 +27,17 @@ class UnifiedMemory:
         if not self._free_seq_ids:
             return False
         match = match_for(sequence, self._limits, running, self.retained)
-        if not self._make_room(sequence, match, running):
-            if running or not match:
-                return False
-            # Nobody will make room but the source itself, whose other cells are in the way.
-            match = None
-            self._make_room(sequence, match, running)
-        sequence.seq_id = self._free_seq_ids.pop(0)
+        lease = self._cells.fork(match.source.lease, match.length) if match else Lease()
+        need = sequence.n_reserved - lease.length + sum(s.n_reserved for s in running)
+        stays = self._cells.held_by([lease, *(s.lease for s in running)])
+        if stays + need > self._cells.n_cells:
+            self._cells.release(lease)  # nothing is dropped for somebody who can't come in yet
+            return False
+        sequence.seq_id, sequence.lease = self._free_seq_ids.pop(0), lease
         if match:
-            self._fork(sequence, match)
+            self._forked(sequence, match)
+        while self._cells.used + need > self._cells.n_cells:
+            self._drop_oldest()
         return True
 
     def grow(self, sequence: Sequence, count: int) -> None:
@@ -54,32 +56,20 @@ class UnifiedMemory:
         self._free_seq_ids.sort()
 
     def relieve(self) -> None:
-        while kept := self.retained.oldest():
-            self._drop(kept)
+        while len(self.retained):
+            self._drop_oldest()
 
     def check(self, running: list[Sequence]) -> None:
         ids = [*(s.seq_id for s in running), *self._free_seq_ids]
         assert sorted(ids) == list(range(self._limits.n_seq_max)), f"ids lost or doubled: {ids}"
         kept = [*self.retained.by_id, *self.retained.free_seq_ids]
         assert sorted(kept) == list(range(self._limits.n_seq_max, self._limits.n_ids))
-        promised = self._cells.used + _reserved(running)
+        promised = self._cells.used + sum(s.n_reserved for s in running)
         assert promised <= self._cells.n_cells, f"{promised} of {self._cells.n_cells} cells"
         assert all(s.lease.length == s.n_computed for s in running)
 
-    def _make_room(self, sequence: Sequence, match: Match | None, running: list[Sequence]) -> bool:
-        """Drop retained sequences, oldest first, until this one fits. False: not yet."""
-        source = match.source if match else None
-        need = sequence.n_reserved - (match.length if match else 0) + _reserved(running)
-        while self._cells.used + need > self._cells.n_cells:
-            kept = self.retained.oldest(but=source if isinstance(source, Retained) else None)
-            if kept is None:
-                return False
-            self._drop(kept)
-        return True
-
-    def _fork(self, sequence: Sequence, match: Match) -> None:
+    def _forked(self, sequence: Sequence, match: Match) -> None:
         source = match.source
-        sequence.lease = self._cells.fork(source.lease, match.length)
         sequence.n_cached = sequence.n_computed = match.length
         self._ops.append(Fork(source.seq_id, sequence.seq_id, match.length))
         if isinstance(source, Retained):
@@ -89,15 +79,16 @@ class UnifiedMemory:
                 self.retained.touch(source)
 
     def _can_retain(self) -> bool:
-        if not self.retained.free_seq_ids and (oldest := self.retained.oldest()):
-            self._drop(oldest)
+        if not self.retained.free_seq_ids and len(self.retained):
+            self._drop_oldest()
         return bool(self.retained.free_seq_ids)
+
+    def _drop_oldest(self) -> None:
+        oldest = self.retained.oldest()
+        assert oldest is not None, "cells are held by running and retained sequences only"
+        self._drop(oldest)
 
     def _drop(self, kept: Retained) -> None:
         self._cells.release(kept.lease)
         self.retained.drop(kept)
         self._ops.append(Forget(kept.seq_id))
-
-
-def _reserved(running: list[Sequence]) -> int:
-    return sum(sequence.n_reserved for sequence in running)

@@ -11,8 +11,8 @@ from typing import TypeAlias, assert_never
 from edgellm.chat.events import FinishReason, Timings, TokenLogprob
 from edgellm.errors import BadRequest, EdgellmError
 from edgellm.runner import embedding
-from edgellm.runner.backend import Backend, Mask, NoKVSlot, Step, tokens_of
-from edgellm.runner.batch import Batch, Start
+from edgellm.runner.backend import Backend, NoKVSlot, Step, tokens_of
+from edgellm.runner.batch import Batch, Mask, Start
 from edgellm.runner.messages import (
     Cancel,
     Delta,
@@ -139,14 +139,14 @@ class Worker:
         if isinstance(result, EdgellmError):
             self._reject(request.request_id, result)
             return
-        self._backend.constrain(request.request_id, result)
-        self._add(request, arrived_s)
+        self._add(request, arrived_s, result)
 
-    def _add(self, request: Generate, arrived_s: float) -> None:
+    def _add(self, request: Generate, arrived_s: float, mask: Mask | None = None) -> None:
         tokens = tokens_of(self._backend, request.prompt, "prompt")
         limit = request.params.max_tokens
         n_max = self._scheduler.limits.n_ctx_seq if limit is None else len(tokens) + limit
-        self._scheduler.add(Sequence(request.request_id, tokens, n_max, request.params))
+        sequence = Sequence(request.request_id, tokens, n_max, request.params, mask=mask)
+        self._scheduler.add(sequence)
         self._streams[request.request_id] = Stream(TextStream(request.params.stop), arrived_s)
 
     def _cancel(self, request_id: int) -> None:
@@ -156,7 +156,9 @@ class Worker:
 
     def _reject(self, request_id: int, error: EdgellmError) -> None:
         hint = f" ({error.hint})" if error.hint else ""
-        self._out.append(Rejected(request_id, f"{error}{hint}", error.http_status, error.param))
+        kind = type(error).__name__
+        rejected = Rejected(request_id, f"{error}{hint}", error.http_status, error.param, kind)
+        self._out.append(rejected)
 
     # ── steps ────────────────────────────────────────────────────────────────
 
@@ -213,6 +215,9 @@ class Worker:
             stream.n_untold = 0
         if sequence.finish_reason:
             del self._streams[sequence.request_id]
+            if output.fault:
+                self._reject(sequence.request_id, BadRequest(output.fault, param="response_format"))
+                return
             reason = "stop" if stream.text.stopped else sequence.finish_reason
             self._done(sequence, stream, reason)
 

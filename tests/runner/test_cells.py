@@ -23,12 +23,12 @@ def test_a_shared_cell_is_free_when_its_last_owner_goes():
     assert cells.used == 0
 
 
-def test_private_says_what_a_release_would_free():
+def test_shared_cells_are_held_once():
     cells, a = Cells(100), Lease()
     cells.append(a, 10)
-    b = cells.fork(a, 10)
+    b = cells.fork(a, 6)
     cells.append(b, 5)
-    assert (cells.private(a), cells.private(b)) == (0, 5)
+    assert (cells.held_by([a]), cells.held_by([b]), cells.held_by([a, b])) == (10, 11, 15)
 
 
 def test_a_fork_of_more_than_there_is_is_refused():
@@ -63,7 +63,9 @@ def _random_step(rng, cells, held):
         name = rng.choice(list(held))
         lease, owned = held.pop(name)
         others = {cell for _, theirs in held.values() for cell in theirs}
-        assert cells.private(lease) == cells.release(lease) == len(set(owned) - others)
+        leases = [theirs for theirs, _ in held.values()]
+        assert cells.held_by(leases) == len(others)
+        assert cells.release(lease) == len(set(owned) - others)
     else:
         lease = Lease()
         cells.append(lease, 5)

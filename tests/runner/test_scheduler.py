@@ -5,6 +5,7 @@ from runner_fakes import FakeBackend, answer
 
 from edgellm.chat.messages import GenerateParams
 from edgellm.errors import ContextTooLong
+from edgellm.runner.batch import Copy
 from edgellm.runner.memory import Limits
 from edgellm.runner.pace import Pace
 from edgellm.runner.scheduler import Scheduler
@@ -131,6 +132,69 @@ def test_the_chunk_beside_running_streams_keeps_the_pace():
     pace.observe(64, 0, 0.128)  # 2 ms a row
     assert pace.chunk(n_decode_rows=2, n_free_rows=500) == 40
     assert pace.chunk(n_decode_rows=0, n_free_rows=500) == 500
+
+
+def retain(scheduler, backend, prompt, n_output=2, request_id=0):
+    """Run one conversation to its end. What it left in the cache."""
+    answers = {request_id: []}
+    scheduler.add(Sequence(request_id, list(prompt), len(prompt) + n_output))
+    while not scheduler.idle:
+        step(scheduler, backend, answers)
+    return [*prompt, *answers[request_id]]
+
+
+def test_another_conversation_does_not_take_over_a_stream_it_shares_little_with():
+    limits = Limits(
+        n_cells=800, n_ctx_seq=200, n_batch=64, n_seq_max=4, n_ids=4, shares_prefixes=True,
+        unified=False,
+    )  # fmt: skip
+    scheduler, backend = Scheduler(limits), FakeBackend(limits)
+    header = list(range(3, 13))
+    first = retain(scheduler, backend, [*header, *[20] * 120])
+    retain(scheduler, backend, [*header, 30, 31], request_id=1)
+    before = backend.n_computed
+    again = Sequence(2, [*first, 40], len(first) + 3)
+    scheduler.add(again)
+    while not scheduler.idle:
+        step(scheduler, backend, {2: []})
+    assert again.n_cached == len(first) - 1
+    assert backend.n_computed - before == 2 + 1
+
+
+def test_a_token_or_two_in_common_are_not_worth_the_copy_of_a_stream():
+    scheduler, backend, answers = Scheduler(SPLIT), FakeBackend(SPLIT), {0: [], 1: []}
+    scheduler.add(Sequence(0, [1, 5, 6], 20))
+    step(scheduler, backend, answers)
+    scheduler.add(Sequence(1, [1, 9, 9], 20))
+    batch = scheduler.schedule()
+    assert not [op for op in batch.ops if isinstance(op, Copy)]
+
+
+def test_a_request_that_fits_beside_the_running_ones_does_not_wait_for_a_retained_one():
+    limits = Limits(
+        n_cells=100, n_ctx_seq=100, n_batch=64, n_seq_max=4, n_ids=8, shares_prefixes=True
+    )
+    scheduler, backend, answers = Scheduler(limits), FakeBackend(limits), {1: [], 2: []}
+    retain(scheduler, backend, [5] * 50)
+    scheduler.add(Sequence(1, [6], 40))
+    step(scheduler, backend, answers)
+    scheduler.add(Sequence(2, [5] * 10 + [7], 50))  # shares ten of the fifty that are retained
+    step(scheduler, backend, answers)
+    assert len(scheduler.running) == 2
+
+
+def test_a_request_that_cannot_come_in_yet_empties_nobodys_cache():
+    limits = Limits(
+        n_cells=100, n_ctx_seq=100, n_batch=64, n_seq_max=4, n_ids=8, shares_prefixes=True
+    )
+    scheduler, backend, answers = Scheduler(limits), FakeBackend(limits), {1: [], 2: []}
+    retain(scheduler, backend, [5] * 20)
+    scheduler.add(Sequence(1, [6], 60))
+    step(scheduler, backend, answers)
+    scheduler.add(Sequence(2, [7], 100))
+    step(scheduler, backend, answers)
+    assert len(scheduler.waiting) == 1
+    assert len(scheduler.memory.retained) == 1
 
 
 def test_rows_of_a_split_memory_are_in_ascending_order_of_ids():

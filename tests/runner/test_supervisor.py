@@ -214,6 +214,77 @@ def test_a_damaged_file_is_refused_and_leaves_no_process(tmp_path, damage):
     assert asyncio.run(run()) is None
 
 
+def test_a_structure_that_explodes_fails_its_request_instead_of_pretending_to_be_done():
+    pattern = "([a-z ]*[aeiou][a-z ]{90}[xz]){1,}"
+
+    async def scenario(engine):
+        params = GenerateParams(SamplingParams(seed=1), 450, structure=Regex(pattern))
+        return await collect(engine, "Once", params)
+
+    _, ending = supervise(scenario)
+    assert isinstance(ending, Failed) or ending.reason == "length"
+
+
+def test_a_penalty_window_of_any_size_costs_nobody_the_worker():
+    async def scenario(engine):
+        sampling = SamplingParams(repeat_last_n=2**31 - 1, repeat_penalty=1.1)
+        _, ending = await collect(engine, "Once", GenerateParams(sampling, 5))
+        return ending, engine.n_restarts
+
+    with address_space(3 * GIB):
+        ending, n_restarts = supervise(scenario)
+    assert isinstance(ending, Finished)
+    assert n_restarts == 0
+
+
+def test_text_that_is_not_unicode_is_refused_and_takes_no_place():
+    async def scenario(engine):
+        with pytest.raises(BadRequest, match="not valid Unicode"):
+            engine.generate("half a pair: \ud800", greedy(5))
+        running = [engine.generate("Once", greedy(400)) for _ in range(8)]
+        for answer in running:
+            await answer.aclose()
+
+    supervise(scenario, max_queue=0)
+
+
+def test_an_absurdly_long_text_is_refused_before_it_is_tokenized():
+    async def scenario(engine):
+        begun_s = time.monotonic()
+        _, ending = await collect(engine, "word " * 1_000_000, greedy(5))
+        return ending, time.monotonic() - begun_s
+
+    ending, elapsed_s = supervise(scenario)
+    assert (ending.http_status, ending.kind) == (400, "ContextTooLong")
+    assert elapsed_s < 5
+
+
+def test_stopping_an_engine_that_is_still_starting_leaves_no_process():
+    async def run(wait_s):
+        engine = Supervisor(str(demo_path()), plan())
+        starting = asyncio.create_task(engine.start())
+        await asyncio.sleep(wait_s)
+        await asyncio.wait_for(engine.stop(), 10)
+        starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await starting
+        return engine.pid, engine.state
+
+    for wait_s in (0.0, 0.005, 0.05, 0.15, 0.25):
+        assert asyncio.run(run(wait_s)) == (None, "stopped")
+
+
+def test_a_file_whose_name_is_not_utf8_is_served(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.gguf")
+    path.symlink_to(demo_path())
+
+    async def scenario(engine):
+        return await collect(engine, "Once", greedy(5))
+
+    _, ending = supervise(scenario, path=path)
+    assert isinstance(ending, Finished)
+
+
 @contextlib.contextmanager
 def address_space(n_bytes):
     """What a child started meanwhile may map. Ours is not taken away: only growth is refused."""
