@@ -74,6 +74,7 @@ def plan(
     ubatch: options.MicroBatch = None,
     threads: options.Threads = None,
     flash_attn: options.FlashAttention = "auto",
+    kv_unified: options.KVUnified = None,
     reserve: options.Reserve = None,
     offline: options.Offline = False,
 ) -> None:
@@ -97,7 +98,8 @@ def plan(
     config = options.config_from(offline=offline, reserve=reserve)
     wish = options.goal_from(
         ctx=ctx, n_ctx=n_ctx, parallel=parallel, use=use, objective=goal, ctk=ctk, ctv=ctv,
-        ngl=ngl, ubatch=ubatch, threads=threads, flash=flash_attn, reserve=config.reserve,
+        ngl=ngl, ubatch=ubatch, threads=threads, flash=flash_attn,
+        kv_unified=kv_unified, reserve=config.reserve,
     )  # fmt: skip
     resolved = resolve(model, config, plan_only=True)
     hardware = _hardware(on, sysroot)

@@ -69,6 +69,14 @@ Threads = Annotated[
 FlashAttention = Annotated[
     str, typer.Option("-fa", "--flash-attn", help="on, off or auto.", metavar="WHEN")
 ]
+KVUnified = Annotated[
+    bool | None,
+    typer.Option(
+        "--kv-unified/--no-kv-unified",
+        help="One pool of KV cells for all conversations, or a stream for each.",
+        show_default=False,
+    ),
+]
 Reserve = Annotated[
     str | None, typer.Option("--reserve", help="Memory to leave free: 2GiB.", metavar="SIZE")
 ]
@@ -104,6 +112,7 @@ def goal_from(
     ubatch: int | None = None,
     threads: int | None = None,
     flash: str = "auto",
+    kv_unified: bool | None = None,
     reserve: str | None = None,
 ) -> "Goal":
     """Words of the command line to a Goal. Raises BadRequest; the selector checks the numbers."""
@@ -127,6 +136,7 @@ def goal_from(
         n_ubatch=ubatch,
         n_threads=threads,
         flash_attention=_WHEN[flash],
+        kv_unified=kv_unified,
     )
 
 

@@ -35,6 +35,7 @@ def serve(
     ubatch: options.MicroBatch = None,
     threads: options.Threads = None,
     flash_attn: options.FlashAttention = "auto",
+    kv_unified: options.KVUnified = None,
     reserve: options.Reserve = None,
     max_queue: Annotated[
         int | None,
@@ -73,7 +74,8 @@ def serve(
     )  # fmt: skip
     wish = options.goal_from(
         ctx=ctx, n_ctx=n_ctx, parallel=parallel, use=use, objective=goal, ctk=ctk, ctv=ctv,
-        ngl=ngl, ubatch=ubatch, threads=threads, flash=flash_attn, reserve=config.reserve,
+        ngl=ngl, ubatch=ubatch, threads=threads, flash=flash_attn,
+        kv_unified=kv_unified, reserve=config.reserve,
     )  # fmt: skip
     check_address(config, insecure=insecure)
     resolved = resolve(model, config)

@@ -23,11 +23,17 @@ class Pace:
             row_s = max(elapsed_s - base_s, elapsed_s / 4) / n_prompt_rows
             self.prompt_row_s = _mix(self.prompt_row_s, row_s)
 
-    def chunk(self, n_decode_rows: int, n_free_rows: int) -> int:
-        """How many prompt rows may go into the next step beside `n_decode_rows` streams."""
-        if not n_decode_rows or self.itl_target_s is None or self.prompt_row_s is None:
+    def chunk(self, n_decoding: int, n_prefilling: int, n_free_rows: int) -> int:
+        """How many prompt rows may go into the next step beside `n_decoding` running streams.
+
+        Who waits for a first token counts as much as who waits for the next one: seven newcomers
+        beside one stream may hold it up eight times as long as the target says, while one long
+        prompt beside eight streams has to go in small pieces.
+        """
+        if not n_decoding or self.itl_target_s is None or self.prompt_row_s is None:
             return n_free_rows
-        left_s = self.itl_target_s - (self.decode_step_s or 0.0)
+        allowed_s = self.itl_target_s * (1 + n_prefilling / n_decoding)
+        left_s = allowed_s - (self.decode_step_s or 0.0)
         return min(n_free_rows, max(_MIN_CHUNK, int(left_s / self.prompt_row_s)))
 
 

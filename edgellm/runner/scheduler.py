@@ -136,7 +136,8 @@ class Scheduler:
     def _shares(self) -> dict[int, int]:
         """How many rows each running sequence gets: one to decode, a chunk to read its prompt."""
         counts = {seq_id: 1 for seq_id, s in self.running.items() if _decodes(s)}
-        budget = self.pace.chunk(len(counts), self.limits.n_batch - len(counts))
+        n_prefilling, n_free = len(self.running) - len(counts), self.limits.n_batch - len(counts)
+        budget = self.pace.chunk(len(counts), n_prefilling, n_free)
         for seq_id, sequence in self.running.items():
             if seq_id not in counts:
                 counts[seq_id] = min(budget, sequence.n_pending)

@@ -130,8 +130,9 @@ def test_the_chunk_beside_running_streams_keeps_the_pace():
     pace = Pace(itl_target_s=0.1)
     pace.observe(0, 2, 0.02)
     pace.observe(64, 0, 0.128)  # 2 ms a row
-    assert pace.chunk(n_decode_rows=2, n_free_rows=500) == 40
-    assert pace.chunk(n_decode_rows=0, n_free_rows=500) == 500
+    assert pace.chunk(n_decoding=8, n_prefilling=0, n_free_rows=500) == 40
+    assert pace.chunk(n_decoding=8, n_prefilling=8, n_free_rows=500) == 90
+    assert pace.chunk(n_decoding=0, n_prefilling=1, n_free_rows=500) == 500
 
 
 def retain(scheduler, backend, prompt, n_output=2, request_id=0):
