@@ -116,7 +116,7 @@ def serve(
     host: str | None = None,
     port: int = 0,
     unix_socket: str | None = None,
-    api_keys: Sequence[str] = (),
+    api_keys: str | Sequence[str] = (),
     offline: bool = False,
     **goal: Any,
 ) -> Server:
@@ -124,8 +124,9 @@ def serve(
 
     Downloads what is not on this disk. Raises what `plan` raises, and AddressInUse, WorkerDied.
     """
+    keys = (api_keys,) if isinstance(api_keys, str) else tuple(api_keys)  # not its letters
     config = config_from(
-        host=host, port=port, unix_socket=unix_socket, api_keys=tuple(api_keys) or None,
+        host=host, port=port, unix_socket=unix_socket, api_keys=keys or None,
         offline=offline,
     )  # fmt: skip
     wish = goal_from(**{"reserve": config.reserve, **goal})

@@ -54,6 +54,11 @@ def load_config(environ: Mapping[str, str], flags: Mapping[str, Any]) -> Config:
         raise ConfigError(f"port {config.port} is not between 0 and 65535")
     if config.max_queue < 0:
         raise ConfigError(f"max_queue {config.max_queue} is less than 0")
+    if not all(key.strip() for key in config.api_keys):  # --api-key "$KEY", and no such variable
+        raise ConfigError(
+            "api_keys (--api-key, EDGELLM_API_KEY): a key is empty, and everybody has that one",
+            hint="give a key, or leave the setting out",
+        )
     return config
 
 
@@ -96,7 +101,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         if name == "host":
             values |= _place(text)
         elif name == "api_key":
-            values["api_keys"] = [text] if text else []
+            values["api_keys"] = [text]
         elif name in fields:
             values[name] = _parsed(key, text, fields[name].type)
     if "EDGELLM_PORT" in environ:  # it says more than the port within EDGELLM_HOST

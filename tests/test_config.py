@@ -90,6 +90,15 @@ def test_one_api_key_may_be_said_in_the_singular():
     assert load({"EDGELLM_API_KEY": "secret"}).api_keys == ("secret",)
 
 
+@pytest.mark.parametrize("key", ["", "  "])
+@pytest.mark.parametrize("others", [(), ("secret",)])
+def test_an_empty_api_key_is_an_error_and_not_a_server_for_everybody(key, others):
+    with pytest.raises(ConfigError, match="api_keys"):
+        load_config({}, {"api_keys": (*others, key)})
+    with pytest.raises(ConfigError, match="EDGELLM_API_KEY"):
+        load({"EDGELLM_API_KEY": key})
+
+
 def test_variables_of_other_programs_are_passed_over():
     assert load({"EDGELLM_SOMETHING_ELSE": "1", "PATH": "/bin"}) == Config()
 

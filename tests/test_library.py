@@ -56,6 +56,12 @@ def test_the_functions_keep_their_names_when_rooms_are_imported():
     assert done.stdout.split() == ["True", "True", "edgellm.chat.template"]
 
 
+@pytest.mark.parametrize("keys", ["", [""], ("secret", " ")])
+def test_an_empty_api_key_opens_no_server(keys):
+    with pytest.raises(edgellm.EdgellmError, match="api_keys"):
+        edgellm.serve("demo", host="0.0.0.0", api_keys=keys)
+
+
 def test_a_machine_is_probed_and_a_plan_explained():
     hardware = edgellm.probe()
     plan = edgellm.plan("qwen3:0.6b", hardware=hardware, ctx=2048)

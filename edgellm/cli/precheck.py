@@ -6,8 +6,8 @@ The server checks the same again when it binds; between the two somebody else ma
 import socket
 
 from edgellm.config import Config
-from edgellm.errors import AddressInUse, ConfigError
-from edgellm.server.serve import Bind
+from edgellm.errors import AddressInUse
+from edgellm.server.serve import Bind, check_reach
 
 _TIMEOUT_S = 1.0
 
@@ -16,11 +16,8 @@ def check_address(config: Config, *, insecure: bool = False) -> None:
     """Raises AddressInUse, and ConfigError for a place that others reach and no key protects."""
     if config.unix_socket:
         return
-    if not (Bind(config.host, config.port).is_private or config.api_keys or insecure):
-        raise ConfigError(
-            f"{config.host} can be reached by others, and no API key is set",
-            hint="set one by --api-key or EDGELLM_API_KEY, or listen on 127.0.0.1",
-        )
+    bind = Bind(config.host, config.port)
+    check_reach(bind, has_key=bool(config.api_keys), insecure=insecure)
     if config.port and _somebody_listens(config.host, config.port):
         raise AddressInUse(
             f"port {config.port} on {config.host} is taken",

@@ -82,8 +82,9 @@ def _foreign_origin(head: Head) -> HTTPProblem | None:
 def _wrong_key(head: Head, access: Access) -> HTTPProblem | None:
     if not access.key_digests or head.path in OPEN_PATHS:
         return None
-    given = _digest(_credential(head.headers))
-    if any(hmac.compare_digest(given, digest) for digest in access.key_digests):
+    credential = _credential(head.headers)
+    given = _digest(credential)
+    if credential and any(hmac.compare_digest(given, digest) for digest in access.key_digests):
         return None
     return HTTPProblem(
         401,

@@ -46,6 +46,15 @@ class Bind:
             return False
 
 
+def check_reach(bind: Bind, *, has_key: bool, insecure: bool) -> None:
+    """Raises ConfigError for a place that others reach and no key protects."""
+    if not (bind.is_private or has_key or insecure):
+        raise ConfigError(
+            f"{bind.host} can be reached by others, and no API key is set",
+            hint="set one by --api-key or EDGELLM_API_KEY, or listen on 127.0.0.1",
+        )
+
+
 async def serve(
     app: Starlette,
     bind: Bind | None = None,
@@ -62,11 +71,7 @@ async def serve(
     """
     bind = bind or Bind()
     gateway: Gateway = app.state.gateway
-    if not (bind.is_private or gateway.access.key_digests or insecure):
-        raise ConfigError(
-            f"{bind.host} can be reached by others, and no API key is set",
-            hint="set one by --api-key or EDGELLM_API_KEY, or listen on 127.0.0.1",
-        )
+    check_reach(bind, has_key=bool(gateway.access.key_digests), insecure=insecure)
     with _listening(bind) as (sock, url):
         gateway.live.url = url
         config = uvicorn.Config(

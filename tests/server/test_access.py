@@ -72,6 +72,11 @@ def test_without_the_key_nothing_is_answered(headers):
         assert status(head(path=path, **headers), KEYS) == 401
 
 
+@pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer "}, {"x_api_key": ""}])
+def test_no_key_is_not_the_empty_key(headers):
+    assert status(head(**headers), Access.of(keys=[""])) == 401
+
+
 @pytest.mark.parametrize(
     "headers", [{"authorization": "Bearer s3cret"}, {"authorization": "bearer s3cret"},
                 {"x_api_key": "s3cret"}],
