@@ -35,7 +35,7 @@ def main() -> None:
         if step % _STEPS_A_FILE == 0:
             export(arguments.out, model, vocabulary)
 
-    recipe = Recipe(seed=arguments.seed, n_steps=arguments.steps)
+    recipe = Recipe(arguments.seed, arguments.steps, arguments.stop_at)
     model = train(shape, recipe, vocabulary, at_step)
     export(arguments.out, model, vocabulary)
     file = arguments.out.read_bytes()
@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=Path("edgellm/demo/demo.gguf"))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--stop-at", type=int, help="end before the rates have come down")
     parser.add_argument("--threads", type=int, default=1)
     return parser
 

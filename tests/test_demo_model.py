@@ -165,7 +165,7 @@ def test_a_rendered_conversation_is_the_token_stream_of_the_training(
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("said", ["Hello", "hi!", "Who are you?"])
+@pytest.mark.parametrize("said", ["Hello", "hi!", "Who are you?", "good morning"])
 def test_a_greeting_is_answered_by_a_demo(llama: Any, said: str) -> None:
     text, reason = answer(llama, said)
     assert "demo" in text
@@ -174,7 +174,7 @@ def test_a_greeting_is_answered_by_a_demo(llama: Any, said: str) -> None:
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("subject", ["fox", "robot", "princess", "dragon"])
+@pytest.mark.parametrize("subject", ["fox", "robot", "princess", "dragon", "turtle"])
 def test_a_story_is_about_what_was_asked_and_ends_by_itself(llama: Any, subject: str) -> None:
     text, reason = answer(llama, f"Tell me a story about a {subject}.")
     assert subject in text

@@ -26,10 +26,11 @@ _N_COPYING_ROW_TOKENS = 256
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How long and how fast."""
+    """How long and how fast. The rates follow ``n_steps``, also where ``stop_at`` comes first."""
 
     seed: int
     n_steps: int
+    stop_at: int | None = None
     n_batch_tokens: int = 4096
     n_copying_steps: int = 400
     muon_rate: float = 0.01
@@ -50,7 +51,7 @@ def train(
     warm_up = rows(copying(recipe.seed, shape.n_vocab), _N_COPYING_ROW_TOKENS + 1)
     stories = rows(documents(recipe.seed, vocabulary), shape.n_ctx_train + 1)
     began_s = time.monotonic()
-    for step in range(recipe.n_steps):
+    for step in range(recipe.stop_at or recipe.n_steps):
         source = warm_up if step < recipe.n_copying_steps else stories
         loss = _loss(model, _batch(source, recipe.n_batch_tokens))
         model.zero_grad()
