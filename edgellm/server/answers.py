@@ -15,7 +15,7 @@ from edgellm.chat.events import Event, Failed, Finished
 from edgellm.chat.messages import GenerateParams
 from edgellm.errors import WorkerDied
 from edgellm.runner.engine import Engine
-from edgellm.server.envelope import as_error
+from edgellm.server.envelope import as_error, text_is_called
 from edgellm.server.metrics import Metrics
 from edgellm.server.served import Served
 
@@ -27,15 +27,18 @@ _MAX_BUFFERED = 64  # events of all answers together, while the client is slow t
 
 
 async def answer(
-    served: Served, prompts: Prompts, params: GenerateParams, metrics: Metrics
+    served: Served, prompts: Prompts, params: GenerateParams, metrics: Metrics, text_field: str
 ) -> Answers:
-    """Index p × n + i is prompt p's answer i. Closing it cancels; a Failed is raised."""
+    """Index p × n + i is prompt p's answer i. Closing it cancels; a Failed is raised.
+
+    `text_field`: where the request has its text, for errors that blame it.
+    """
     wanted = [
         _one(served.engine, prompt, _variant(params, i))
         for prompt in prompts
         for i in range(params.n)
     ]
-    with metrics.watch(served.name, len(wanted)) as watch:
+    with text_is_called(text_field), metrics.watch(served.name, len(wanted)) as watch:
         async with aclosing(_merge(wanted)) as answers:
             async for index, event in answers:
                 if isinstance(event, Failed):

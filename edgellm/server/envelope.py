@@ -7,10 +7,13 @@ Retry-After. An error that we raise on purpose shows its own words; any other is
 a sentence of ours while the log keeps the traceback.
 """
 
+import contextlib
 import re
+from collections.abc import Iterator
 
 import msgspec
 
+from edgellm import errors
 from edgellm.chat.events import Failed
 from edgellm.errors import (
     ContextTooLong,
@@ -35,6 +38,7 @@ _CODES: tuple[tuple[type[EdgellmError], str], ...] = (
     (WorkerDied, "worker_died"),
     (NotServing, "model_not_ready"),
 )
+_TEXT_FIELDS = {"messages", "prompt", "input"}  # the engine's words for the text it was given
 _RETRY_AFTER_S = {429: 1, 503: 2}  # a place in the queue is free sooner than a model is loaded
 
 # What a worker's last words may hold: where files lie, and where things lie in memory.
@@ -65,7 +69,19 @@ class HTTPProblem(EdgellmError):
 
 
 def as_error(failed: Failed) -> HTTPProblem:
-    return HTTPProblem(failed.http_status, failed.message, param=failed.param)
+    kind: type[EdgellmError] = getattr(errors, failed.kind, EdgellmError)
+    return HTTPProblem(failed.http_status, failed.message, param=failed.param, code=_code_of(kind))
+
+
+@contextlib.contextmanager
+def text_is_called(field: str) -> Iterator[None]:
+    """What fails in here blames the field that the client wrote, not the engine's name for it."""
+    try:
+        yield
+    except EdgellmError as error:
+        if error.param in _TEXT_FIELDS:
+            error.param = field
+        raise
 
 
 def status_of(error: Exception) -> int:
@@ -101,4 +117,8 @@ def _type(status: int) -> str:
 def _code(error: EdgellmError) -> str | None:
     if isinstance(error, HTTPProblem):
         return error.code
-    return next((code for kind, code in _CODES if isinstance(error, kind)), None)
+    return _code_of(type(error))
+
+
+def _code_of(kind: type[EdgellmError]) -> str | None:
+    return next((code for known, code in _CODES if issubclass(kind, known)), None)

@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 import edgellm
 from edgellm import status
 from edgellm.server.body import decode
-from edgellm.server.envelope import Envelope, ErrorBody
+from edgellm.server.envelope import Envelope, ErrorBody, text_is_called
 from edgellm.server.gateway import Gateway, gateway_of, json_response
 from edgellm.server.openai_requests import Name
 
@@ -63,7 +63,9 @@ async def tokenize(request: Request) -> Response:
     body = decode(_tokenize_decoder, await request.body())
     models = gateway_of(request).models
     served = models.find(body.model) if body.model else models.generative(None)
-    return json_response(Tokens(await served.engine.tokenize(body.content, body.add_special)))
+    with text_is_called("content"):
+        tokens = await served.engine.tokenize(body.content, body.add_special)
+    return json_response(Tokens(tokens))
 
 
 async def shutdown(request: Request) -> Response:

@@ -22,7 +22,8 @@ async def chat(request: Request) -> ASGIApp:
     gateway, asked = gateway_of(request), chat_request(await request.body())
     served = gateway.models.generative(asked.model)
     prompt = served.template.render(asked.messages, now=datetime.now())
-    answers = answer(served, (prompt,), _with_stops(asked.params, served), gateway.metrics)
+    params = _with_stops(asked.params, served)
+    answers = answer(served, (prompt,), params, gateway.metrics, "messages")
     head, n = new_head("chatcmpl-", served), asked.params.n
     if asked.stream:
         stream = ChatStream(head, n=n, include_usage=asked.include_usage)
@@ -33,7 +34,7 @@ async def chat(request: Request) -> ASGIApp:
 async def completions(request: Request) -> ASGIApp:
     gateway, asked = gateway_of(request), completion_request(await request.body())
     served = gateway.models.generative(asked.model)
-    answers = answer(served, asked.prompts, asked.params, gateway.metrics)
+    answers = answer(served, asked.prompts, asked.params, gateway.metrics, "prompt")
     head, n, echoes = new_head("cmpl-", served), asked.params.n, _echoes(asked)
     if asked.stream:
         stream = CompletionStream(head, n=n, echoes=echoes, include_usage=asked.include_usage)

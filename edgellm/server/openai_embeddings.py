@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from edgellm.errors import BadRequest
 from edgellm.runner.messages import Embedded
 from edgellm.server.body import decode
+from edgellm.server.envelope import text_is_called
 from edgellm.server.gateway import gateway_of
 from edgellm.server.openai_requests import Name, Prompt, split_prompts
 from edgellm.server.served import Served
@@ -73,7 +74,8 @@ async def embeddings(request: Request) -> ASGIApp:
 async def _answer(
     served: Served, inputs: tuple[str | tuple[int, ...], ...], body: EmbeddingsBody
 ) -> Frames:
-    embedded = await served.engine.embed(inputs)
+    with text_is_called("input"):
+        embedded = await served.engine.embed(inputs)
     # 2,048 vectors are megabytes of JSON: not on the loop that carries everybody's tokens.
     yield await asyncio.to_thread(_encode, embedded, served.name, body)
 

@@ -4,7 +4,14 @@ import pytest
 
 from edgellm import errors
 from edgellm.chat.events import Failed
-from edgellm.server.envelope import HTTPProblem, as_error, encode, retry_after_s, status_of
+from edgellm.server.envelope import (
+    HTTPProblem,
+    as_error,
+    encode,
+    retry_after_s,
+    status_of,
+    text_is_called,
+)
 
 
 def told(error):
@@ -56,6 +63,32 @@ def test_a_failure_from_the_worker_keeps_its_status_and_param():
     assert told(error) == {
         "message": "too long", "type": "invalid_request_error", "param": "messages", "code": None,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        ("ContextTooLong", "context_length_exceeded"),
+        ("WorkerDied", "worker_died"),
+        ("Overloaded", "queue_full"),
+        ("BadRequest", None),
+        ("EdgellmError", None),
+        ("OfANewerWorker", None),
+    ],
+)
+def test_a_failure_from_the_worker_has_the_code_of_its_kind(kind, code):
+    assert told(as_error(Failed("no", 400, kind=kind)))["code"] == code
+
+
+@pytest.mark.parametrize(
+    ("param", "shown"),
+    [("messages", "content"), ("prompt", "content"), ("response_format", "response_format"),
+     (None, None)],
+)  # fmt: skip
+def test_the_text_is_blamed_by_the_name_that_the_client_gave_it(param, shown):
+    with pytest.raises(errors.ContextTooLong) as raised, text_is_called("content"):
+        raise errors.ContextTooLong("too long", param=param)
+    assert raised.value.param == shown
 
 
 @pytest.mark.parametrize(

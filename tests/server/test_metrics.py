@@ -41,7 +41,7 @@ def ask(script, metrics, *, n=1, leave_after=math.inf):
 
     async def scenario():
         model = served(engine=FakeEngine(plan(), [script]))
-        answers = answer(model, ("x",), GenerateParams(n=n), metrics)
+        answers = answer(model, ("x",), GenerateParams(n=n), metrics, "prompt")
         n_seen = 0
         async for _ in answers:
             n_seen += 1

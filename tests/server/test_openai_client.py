@@ -385,6 +385,17 @@ def test_an_early_failure_has_its_own_status(client, engine, stream):
 
 
 @pytest.mark.parametrize("stream", [False, True])
+def test_a_prompt_that_is_too_long_is_blamed_by_its_own_name(client, engine, stream):
+    too_long = ContextTooLong("900 tokens are more than 512", param="messages")
+    for script in ([Failed(str(too_long), 400, "messages", "ContextTooLong")], too_long):
+        engine.scripts = [script]
+        with pytest.raises(openai.BadRequestError) as raised:
+            client.completions.create(model="tiny", prompt="Hi", stream=stream)
+        assert raised.value.param == "prompt"
+        assert raised.value.code == "context_length_exceeded"
+
+
+@pytest.mark.parametrize("stream", [False, True])
 def test_errors_that_the_engine_raises_have_their_status(client, engine, stream):
     for error, kind, code in (
         (ContextTooLong("too long"), openai.BadRequestError, "context_length_exceeded"),
