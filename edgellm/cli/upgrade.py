@@ -1,7 +1,15 @@
-"""The errand of `up`: download the real model while the demo chats, then swap them."""
+"""The errand of `up`: download the real model while the demo chats, then swap them.
+
+Whatever becomes of the download, the demo's server stays; and whoever quits is not kept waiting
+for it: what came so far is resumed the next time.
+"""
 
 import asyncio
+import logging
+import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import TypeVar
 
 from edgellm.cli.best import Choice
 from edgellm.cli.engines import Fleet, describe
@@ -17,6 +25,19 @@ from edgellm.status import Download
 from edgellm.units import parse_bytes
 
 Errand = Callable[[Fleet], Awaitable[None]]
+Fetch = Callable[[Config, Hardware, Choice, Progress], Prepared]
+_T = TypeVar("_T")
+_log = logging.getLogger("edgellm.cli")
+
+
+def fetch(config: Config, hardware: Hardware, wished: Choice, progress: Progress) -> Prepared:
+    """The quantization that was offered; where the repository has it no more, the next best."""
+    goal = Goal(reserve_bytes=parse_bytes(config.reserve) if config.reserve else None)
+    try:
+        resolved = resolve(f"{wished.name}-{wished.plan.quant}", config)
+    except ModelNotFound:
+        resolved = resolve(wished.name, config)
+    return prepare(resolved, hardware, goal, name=wished.name, progress=progress)
 
 
 def upgrade(
@@ -25,6 +46,7 @@ def upgrade(
     wished: Choice | None,
     say: Callable[[str], None],
     shown_as: str | None,
+    fetch: Fetch = fetch,
 ) -> Errand:
     """`shown_as`: the name on a progress line; None draws no line, the screen shows it instead."""
 
@@ -32,8 +54,11 @@ def upgrade(
         if wished is None:
             return
         line = ProgressLine(shown_as) if shown_as else None
+        has_left = threading.Event()
 
         def progress(done: int, total: int, rate: float | None) -> None:
+            if has_left.is_set():
+                raise EdgellmError("the server has stopped")
             fleet.download = Download(
                 name=wished.name, done_bytes=done, total_bytes=total, rate_bytes_s=rate
             )
@@ -41,27 +66,38 @@ def upgrade(
                 line(done, total, rate)
 
         try:
-            prepared = await asyncio.to_thread(_fetch, config, hardware, wished, progress)
+            prepared = await _unattended(lambda: fetch(config, hardware, wished, progress))
             if line:
                 line.end()
             (old,) = fleet.models
             await fleet.swap(old, prepared)
-        except EdgellmError as error:
+        except Exception as error:  # noqa: BLE001 - not lost: it is shown; the demo must go on
+            words = str(error)
+            if not isinstance(error, EdgellmError):
+                _log.exception("the download broke")
+                words = f"{type(error).__name__}: {error}"
             done = fleet.download.done_bytes if fleet.download else 0
-            fleet.download = Download(name=wished.name, done_bytes=done, error=str(error))
-            say(f"{wished.name} did not come: {error}; the demo goes on")
+            fleet.download = Download(name=wished.name, done_bytes=done, error=words)
+            say(f"{wished.name} did not come: {words}; the demo goes on")
             return
+        finally:
+            has_left.set()
         fleet.download = None
         say(f"now serving {prepared.name} ({describe(prepared.plan)}) instead of the demo")
 
     return errand
 
 
-def _fetch(config: Config, hardware: Hardware, wished: Choice, progress: Progress) -> Prepared:
-    """The quantization that was offered; where the repository has it no more, the next best."""
-    goal = Goal(reserve_bytes=parse_bytes(config.reserve) if config.reserve else None)
-    try:
-        resolved = resolve(f"{wished.name}-{wished.plan.quant}", config)
-    except ModelNotFound:
-        resolved = resolve(wished.name, config)
-    return prepare(resolved, hardware, goal, name=wished.name, progress=progress)
+async def _unattended(work: Callable[[], _T]) -> _T:
+    """On a daemon thread: unlike asyncio.to_thread's, the process does not wait for its end."""
+    result: Future[_T] = Future()
+    result.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - whoever awaits the result raises it
+            result.set_exception(error)
+
+    threading.Thread(target=run, name="edgellm-download", daemon=True).start()
+    return await asyncio.wrap_future(result)

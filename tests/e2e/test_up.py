@@ -12,7 +12,7 @@ import time
 import httpx2
 import pytest
 from cli_runs import DEMO_PATH, EDGELLM
-from hub_server import HubServer
+from hub_server import HubServer, Stall
 
 from edgellm.cli.best import best_to_download
 from edgellm.config import Config
@@ -95,6 +95,20 @@ def test_a_download_that_fails_leaves_the_demo_at_work(home, hub):
     with home.serving("up", "--yes", "--port", "0") as live:
         wait_for(lambda: any("the demo goes on" in line for line in live.err))
         assert model_of(live.url) == "demo"
+
+
+@pytest.mark.parametrize("fault", [None, Stall(after_bytes=100_000, seconds=60)])
+def test_whoever_quits_does_not_wait_for_a_slow_hub_and_the_part_stays(home, hub, terminal, fault):
+    hub.bytes_per_s = 100_000
+    if fault:
+        hub.faults.append(fault)
+    screen = terminal("up", "--yes", "--port", "0")
+    screen.until("quit")
+    (part,) = wait_for(lambda: list(home.folder.rglob("*.edgellm.part")))
+    wait_for(lambda: part.stat().st_size > 0)
+    screen.type("q")
+    assert screen.process.wait(timeout=5) == 0
+    assert 0 < part.stat().st_size < DEMO_PATH.stat().st_size
 
 
 def test_what_is_on_the_disk_is_served_without_question_or_network(home, hub):
