@@ -83,12 +83,16 @@ def test_a_model_of_short_training_gets_its_own_context():
     assert plan.n_ctx_seq == 4096
 
 
+def test_talkers_get_their_own_streams_and_jobs_of_one_batch_share_a_pool():
+    assert not plan_of(machine((24, 1000)), use="chat").kv_unified
+    assert plan_of(machine((24, 1000)), use="batch").kv_unified
+
+
 def test_a_generation_plan_keeps_llama_cpps_preconditions():
     plan = plan_of(machine((24, 1000)), n_parallel=8)
     assert plan.n_seq_max == plan.n_outputs_max == 8
     assert plan.n_batch >= plan.n_ubatch >= 1
     assert plan.n_batch >= plan.n_seq_max
-    assert plan.kv_unified
     assert not plan.swa_full
     assert plan.flash_attention is None
 
