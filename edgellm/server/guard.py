@@ -83,13 +83,17 @@ class _Response:
         await self.send({"type": "http.response.body", "body": body, "more_body": False})
 
 
+def by_unix_socket(scope: Scope) -> bool:
+    server = scope.get("server")
+    return server is None or server[1] is None
+
+
 def _head(scope: Scope) -> Head:
     raw = scope["headers"]
-    server = scope.get("server")
     return Head(
         method=scope["method"],
         path=scope["path"],
         headers={name.decode("latin-1"): value.decode("latin-1") for name, value in raw},
         n_headers=len(raw),
-        by_unix_socket=server is None or server[1] is None,
+        by_unix_socket=by_unix_socket(scope),
     )

@@ -1,5 +1,6 @@
 """Our own routes, and llama-server's that tools look for: health, status, tokenize, shutdown."""
 
+import ipaddress
 from typing import Annotated
 
 import msgspec
@@ -11,8 +12,9 @@ from starlette.responses import PlainTextResponse, Response
 import edgellm
 from edgellm import status
 from edgellm.server.body import decode
-from edgellm.server.envelope import Envelope, ErrorBody, text_is_called
+from edgellm.server.envelope import Envelope, ErrorBody, HTTPProblem, text_is_called
 from edgellm.server.gateway import Gateway, gateway_of, json_response
+from edgellm.server.guard import by_unix_socket
 from edgellm.server.openai_requests import Name
 
 
@@ -69,8 +71,19 @@ async def tokenize(request: Request) -> Response:
 
 
 async def shutdown(request: Request) -> Response:
-    gateway_of(request).stopping.set()
+    """With a key, the key decides; `--insecure` lets everybody ask, and only this machine stop."""
+    gateway = gateway_of(request)
+    if not (gateway.access.key_digests or _comes_from_here(request)):
+        raise HTTPProblem(403, "without an API key, only its own machine may stop this server")
+    gateway.stopping.set()
     return json_response(Word("stopping"), 202)
+
+
+def _comes_from_here(request: Request) -> bool:
+    if by_unix_socket(request.scope):
+        return True
+    peer = request.client
+    return peer is not None and ipaddress.ip_address(peer.host).is_loopback
 
 
 def _why_not_ready(gateway: Gateway) -> str | None:

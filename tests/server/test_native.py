@@ -1,9 +1,13 @@
+import asyncio
+
 import httpx2
 import pytest
 from server.server_fakes import live_server, served, served_embedding
 
 from edgellm import status
 from edgellm.server.access import Access
+from edgellm.server.app import create_app
+from edgellm.server.served import Models
 
 
 def test_health_is_ok_only_when_every_model_is_ready(http, live, engine):
@@ -76,3 +80,24 @@ def test_a_shutdown_is_asked_for_by_post():
         assert (response.status_code, response.json()) == (202, {"status": "stopping"})
         live.thread.join(5)
         assert not live.thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("peer", "keys", "code"),
+    [
+        ("192.168.1.9", (), 403), ("2001:db8::9", (), 403), ("fe80::1%eth0", (), 403),
+        ("127.0.0.1", (), 202), ("::1", (), 202), ("192.168.1.9", ("k",), 202),
+    ],
+)  # fmt: skip
+def test_a_server_that_is_open_to_others_is_not_stopped_by_them(peer, keys, code):
+    app = create_app(Models(), access=Access.of(keys=keys))
+
+    async def ask():
+        transport = httpx2.ASGITransport(app, client=(peer, 4711))
+        async with httpx2.AsyncClient(
+            transport=transport, base_url="http://localhost:8484"
+        ) as http:
+            return await http.post("/edgellm/shutdown", json={}, headers={"x-api-key": "k"})
+
+    assert asyncio.run(ask()).status_code == code
+    assert app.state.gateway.stopping.is_set() is (code == 202)
