@@ -18,7 +18,7 @@ from edgellm.server.access import Access
 from edgellm.server.envelope import HTTPProblem, encode
 from edgellm.server.gateway import Gateway
 from edgellm.server.gauges import Gauges
-from edgellm.server.guard import Guard
+from edgellm.server.guard import WRITE_PATIENCE_S, Guard
 from edgellm.server.live import Live, no_download, no_samples
 from edgellm.server.metrics import Metrics
 from edgellm.server.served import Models
@@ -48,6 +48,7 @@ def create_app(
     samples: Callable[[], tuple[Sample, ...]] = no_samples,
     hardware: Hardware | None = None,
     download: Callable[[], Download | None] = no_download,
+    write_patience_s: float = WRITE_PATIENCE_S,
 ) -> Starlette:
     """`models` may change while it serves; `samples` and `download` are asked for each status."""
     access = access or Access()
@@ -59,7 +60,7 @@ def create_app(
             *(Route("/v1" + path, handler, methods=[verb]) for path, handler, verb in _OPENAI),
             *(Route(path, handler, methods=[verb]) for path, handler, verb in _OPENAI + _NATIVE),
         ],
-        middleware=[Middleware(Guard, access)],
+        middleware=[Middleware(Guard, access, write_patience_s)],
         exception_handlers={HTTPException: _unknown_route},
         lifespan=_keep_ticking,
     )

@@ -1,7 +1,8 @@
 """The middleware above all routes: who may enter, how much, and what leaves when it breaks.
 
 Deny first: a route added later is guarded without knowing it. Every answer carries an
-x-request-id, which the log line of a bug repeats.
+x-request-id, which the log line of a bug repeats. A client that stops reading loses its answer:
+the tokens would wait for it, and their request keep its place in the engine.
 """
 
 import asyncio
@@ -14,18 +15,22 @@ from edgellm.errors import EdgellmError, NotServing
 from edgellm.server.access import Access, Head, refusal, too_large
 from edgellm.server.envelope import encode, retry_after_s, status_of
 
+WRITE_PATIENCE_S = 60.0  # for one write to be taken
+
 _log = logging.getLogger("edgellm.server")
 
 
 class Guard:
-    def __init__(self, app: ASGIApp, access: Access) -> None:
-        self._app, self._access = app, access
+    def __init__(
+        self, app: ASGIApp, access: Access, write_patience_s: float = WRITE_PATIENCE_S
+    ) -> None:
+        self._app, self._access, self._write_patience_s = app, access, write_patience_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        response = _Response(send)
+        response = _Response(send, self._write_patience_s)
         try:
             if problem := refusal(_head(scope), self._access):
                 raise problem
@@ -53,19 +58,28 @@ class Guard:
 
 
 class _Response:
-    """The one answer of a request: knows whether it has begun."""
+    """The one answer of a request: knows whether it has begun, and whether anybody reads it."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self._begun = False
+    def __init__(self, send: Send, patience_s: float) -> None:
+        self._send, self._patience_s = send, patience_s
+        self._begun = self._is_stalled = False
         self.id = f"req_{secrets.token_hex(8)}"
 
     async def send(self, message: Message) -> None:
+        """Raises NotServing when the client doesn't read; what comes after that goes nowhere."""
+        if self._is_stalled:
+            return
         if not self._begun and message["type"] == "http.response.start":
             self._begun = True
             headers = [*message.get("headers", ()), (b"x-request-id", self.id.encode())]
             message = {**message, "headers": headers}
-        await self._send(message)
+        try:
+            async with asyncio.timeout(self._patience_s):
+                await self._send(message)
+        except TimeoutError as error:
+            self._is_stalled = True
+            _log.warning("request %s: its client stopped reading", self.id)
+            raise NotServing(f"nothing was read for {self._patience_s:g} s") from error
 
     async def fail(self, error: Exception) -> None:
         """The envelope, where nothing has been sent yet; later, all that is left is to hang up."""

@@ -24,6 +24,7 @@ from edgellm.errors import AddressInUse, ConfigError
 from edgellm.server.gateway import Gateway
 
 _MAX_HEAD_BYTES = 64 * 1024
+_UNREAD_MS = 60_000  # then the kernel hangs up on a client that takes no bytes
 _LAST_WORDS_S = 1.0  # for error events to clients that were cut off
 
 
@@ -176,6 +177,8 @@ def _tcp_socket(bind: Bind) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if option := getattr(socket, "TCP_USER_TIMEOUT", None):  # Linux's; inherited on accept
+            sock.setsockopt(socket.IPPROTO_TCP, option, _UNREAD_MS)
         sock.bind(address)
         sock.listen()  # or a second server could bind as well, and fail only later
     except OSError as error:

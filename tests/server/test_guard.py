@@ -3,10 +3,11 @@
 import json
 import re
 import socket
+from contextlib import contextmanager
 
 import httpx2
 import pytest
-from server.server_fakes import HANG, live_server, served, words
+from server.server_fakes import HANG, FakeEngine, live_server, plan, served, words
 
 from edgellm.chat.events import Failed, TextDelta
 from edgellm.server.access import Access
@@ -116,6 +117,31 @@ def test_a_bug_is_500_without_words_and_a_line_in_the_log(http, engine, caplog):
     assert error_of(response)["message"] == "something broke in the server; its log says what"
     assert response.headers["x-request-id"] in caplog.text
     assert "KeyError" in caplog.text
+
+
+@contextmanager
+def deaf_client(live, body):
+    """Sends a request and reads nothing."""
+    with socket.create_connection(("127.0.0.1", live.port)) as client:
+        data = json.dumps(body).encode()
+        client.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
+            b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(data), data)
+        )
+        yield client
+
+
+def test_a_client_that_stops_reading_loses_its_place(caplog):
+    talk = [*[TextDelta("x" * 1000)] * 20_000, HANG]
+    engine = FakeEngine(plan(), [talk, words("Hello there")])
+    with (
+        live_server(served(engine=engine), write_patience_s=0.2) as live,
+        deaf_client(live, HI | {"stream": True}),
+    ):
+        assert engine.cancelled.wait(5)
+        assert httpx2.post(live.url + CHAT, json=HI).status_code == 200
+    assert "stopped reading" in caplog.text
+    assert engine.n_open == 0
 
 
 def test_a_worker_that_breaks_its_word_is_an_error_not_a_short_answer(http, engine):
