@@ -6,6 +6,7 @@ A broken connection, silence or a busy hub is tried again, as long as tries make
 wrong digest once, from the first byte. Everything else ends it and leaves the part to resume.
 """
 
+import contextlib
 import errno
 import shutil
 import time
@@ -18,7 +19,7 @@ from typing import Final
 from edgellm.errors import NetworkError, StorageError
 from edgellm.models.digest import Digest, feed
 from edgellm.models.hub import Hub, TransientError
-from edgellm.models.journal import Part
+from edgellm.models.journal import Part, part_of
 from edgellm.models.lock import locked
 from edgellm.models.names import RepoFile
 from edgellm.units import format_bytes
@@ -28,6 +29,7 @@ Progress = Callable[[int, int, float | None], None]
 
 _SPARE_BYTES: Final = 16 << 20  # a disk filled to its last byte breaks other things
 _MAX_PAUSE_S: Final = 30.0
+_MAX_RETRY_AFTER_S: Final = 60.0  # a hub may ask for an hour; nobody waits that long unasked
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +74,18 @@ class Pace:
 def download(
     hub: Hub, file: RepoFile, blob: Path, lock: Path, terms: Terms, progress: Progress
 ) -> None:
-    """Puts the file's content under `blob`. Raises NetworkError, StorageError, Offline."""
+    """Puts the file's content under `blob`. Raises NetworkError, StorageError, Offline.
+
+    While another process downloads the same file, `progress` tells how far that one is.
+    """
     digest = Digest.of(file)
+
+    def watch_the_other() -> None:
+        progress(_here_bytes(blob), digest.size_bytes, None)
+
     try:
         blob.parent.mkdir(parents=True, exist_ok=True)
-        with locked(lock):
+        with locked(lock, on_wait=watch_the_other):
             if is_complete(blob, digest):
                 return  # another process was faster
             with Part(blob, digest, file.path) as part:
@@ -121,7 +130,7 @@ class _Download:
             if n_tries >= self.terms.max_tries:
                 raise failure
             pause_s = min(self.terms.first_pause_s * 2**n_tries, _MAX_PAUSE_S)
-            self.terms.sleep(failure.retry_after_s or pause_s)
+            self.terms.sleep(min(failure.retry_after_s or pause_s, _MAX_RETRY_AFTER_S))
 
     def _stream_once(self) -> TransientError:
         """Takes what one connection gives; returns why it ended."""
@@ -141,6 +150,13 @@ class _Download:
             f"of {format_bytes(total)}",
             hint="run the same command again: it goes on from there",
         )
+
+
+def _here_bytes(blob: Path) -> int:
+    for path in (part_of(blob), blob):  # in the order in which they come and go
+        with contextlib.suppress(FileNotFoundError):
+            return path.stat().st_size
+    return 0
 
 
 def is_complete(blob: Path, digest: Digest) -> bool:

@@ -27,12 +27,16 @@ class Entry(msgspec.Struct, frozen=True):
     boot_id: str
 
 
+def part_of(blob: Path) -> Path:
+    return blob.with_name(blob.name + SUFFIX)
+
+
 class Part:
     """Opened under the blob's lock; appended to; at last published under the blob's name."""
 
     def __init__(self, blob: Path, digest: Digest, file: str) -> None:
         self.blob, self.digest, self.file = blob, digest, file
-        self.path = blob.with_name(blob.name + SUFFIX)
+        self.path = part_of(blob)
         self.journal = journal_of(self.path)
         self._boot_id = _boot_id()
 

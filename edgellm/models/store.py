@@ -30,7 +30,7 @@ from edgellm.models.download import (
     storage_error,
 )
 from edgellm.models.hub import Hub, Repository
-from edgellm.models.journal import SUFFIX, journal_of, read_entry
+from edgellm.models.journal import SUFFIX, journal_of, part_of, read_entry
 from edgellm.models.lock import locked
 from edgellm.models.names import (
     HubReference,
@@ -234,7 +234,7 @@ def _refuse_running() -> None:
 
 def _missing_bytes(folder: RepoFolder, file: RepoFile) -> int:
     blob = folder.blob(Digest.of(file))
-    part = blob.with_name(blob.name + SUFFIX)
+    part = part_of(blob)
     here = blob if blob.exists() else part
     return max(file.size_bytes - (here.stat().st_size if here.exists() else 0), 0)
 

@@ -243,6 +243,42 @@ def wait_for_partial(store: Store, n_bytes: int) -> None:
         time.sleep(0.02)
 
 
+def test_who_waits_for_another_process_sees_how_far_it_is(
+    server: HubServer, hub: HuggingFaceHub, store: Store
+):
+    with fetching_process(server, store, rate=400_000) as process:
+        wait_for_partial(store, 50_000)
+        seen: list[int] = []
+        path = fetch(store, hub, progress=lambda done, total, rate: seen.append(done))
+        process.communicate()
+    assert path.read_bytes() == DATA
+    assert server.sent_bytes == len(DATA)
+    assert 50_000 <= seen[0] < len(DATA)
+    assert seen == sorted(seen)
+    assert len(set(seen)) > 2
+
+
+def test_a_wait_for_another_process_can_be_given_up(
+    server: HubServer, hub: HuggingFaceHub, store: Store
+):
+    def enough(done: int, total: int, rate: float | None) -> None:
+        raise KeyboardInterrupt
+
+    with fetching_process(server, store, rate=100_000) as process:
+        wait_for_partial(store, 1)
+        with pytest.raises(KeyboardInterrupt):
+            fetch(store, hub, progress=enough)
+        process.kill()
+
+
+def test_a_hub_that_asks_for_an_hour_is_given_a_minute(server: HubServer, store: Store):
+    slept: list[float] = []
+    server.faults.append(Status(429, (("Retry-After", "3600"),)))
+    with HuggingFaceHub(endpoint=server.endpoint, token="", offline=False) as hub:
+        fetch(store, hub, terms=Terms(sleep=slept.append))
+    assert slept == [60.0]
+
+
 def test_a_killed_download_goes_on_where_it_was(
     server: HubServer, hub: HuggingFaceHub, store: Store
 ):
