@@ -17,6 +17,7 @@ from edgellm.cli import machine
 from edgellm.cli.resolve import store_of
 from edgellm.config import Config
 from edgellm.errors import EdgellmError
+from edgellm.probe.advice import rebuild
 from edgellm.probe.hardware import Hardware
 from edgellm.probe.usage import features_not_built
 from edgellm.units import GIB, MIB, format_bytes
@@ -80,7 +81,10 @@ def _python(place: Place) -> Finding:
 
 
 def _engine(place: Place) -> Finding:
-    again = "pip install --upgrade 'llama-cpp-python>=0.3.36'"
+    again = (
+        "python -m pip install --upgrade 'llama-cpp-python>=0.3.36', in the environment that "
+        "edgellm runs in"
+    )
     if place.llama_cpp_python is None:
         return Finding("engine", "problem", "llama-cpp-python is not installed", again)
     numbers = tuple(int(n) for n in place.llama_cpp_python.split(".")[:3] if n.isdecimal())
@@ -92,8 +96,7 @@ def _engine(place: Place) -> Finding:
             "problem",
             f"llama-cpp-python {place.llama_cpp_python} does not load on this machine",
             "edgellm probe --raw says why; a native build of another machine is one reason: "
-            "pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python "
-            "llama-cpp-python",
+            + rebuild("-DGGML_NATIVE=on"),
         )
     backends = ", ".join(place.hardware.ggml_registries)
     return Finding("engine", "ok", f"llama-cpp-python {place.llama_cpp_python} with {backends}")
@@ -121,8 +124,7 @@ def _cpu_build(place: Place) -> Finding:
             "cpu build",
             "warning",
             f"llama.cpp was built without {', '.join(lacking)}, which this CPU has: it is slower",
-            'CMAKE_ARGS="-DGGML_NATIVE=on" pip install --force-reinstall --no-cache-dir '
-            "--no-binary llama-cpp-python llama-cpp-python",
+            rebuild("-DGGML_NATIVE=on"),
         )
     return Finding("cpu build", "ok", "made for this CPU")
 

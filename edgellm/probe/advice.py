@@ -3,7 +3,14 @@
 from edgellm.probe.cards import Card
 from edgellm.probe.registry import BACKENDS, GgmlDevice, Registry
 
-_REBUILD = "pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python"
+
+def rebuild(cmake_args: str) -> str:
+    """A shell's words for an engine that is compiled for this machine."""
+    return (
+        f'CMAKE_ARGS="{cmake_args}" python -m pip install --force-reinstall --no-cache-dir '
+        "--no-binary llama-cpp-python llama-cpp-python, in the environment that edgellm runs in"
+    )
+
 
 # vendor → the ggml backends that can drive its cards, the best first, with the CMake switch
 _WAYS: dict[str, tuple[tuple[str, str], ...]] = {
@@ -38,10 +45,7 @@ def why_unused(card: Card, registry: Registry | None) -> str:
             f"this place and that {_visibility(present)} does not hide it"
         )
     name, switch = ways[0]
-    return (
-        f"this llama.cpp build has no {name} backend; "
-        f'get one: CMAKE_ARGS="-D{switch}=on" {_REBUILD} llama-cpp-python'
-    )
+    return f"this llama.cpp build has no {name} backend; get one: {rebuild(f'-D{switch}=on')}"
 
 
 def why_unrunnable(card: Card | None, device: GgmlDevice, registry: Registry) -> str | None:
@@ -52,8 +56,8 @@ def why_unrunnable(card: Card | None, device: GgmlDevice, registry: Registry) ->
         return None
     return (
         f"this build's CUDA code begins at compute capability {built[0] / 10}, the card has "
-        f'{int(sm) / 10}; get one: CMAKE_ARGS="-DGGML_CUDA=on -DCMAKE_CUDA_ARCHITECTURES=native" '
-        f"{_REBUILD} llama-cpp-python"
+        f"{int(sm) / 10}; get one: "
+        f"{rebuild('-DGGML_CUDA=on -DCMAKE_CUDA_ARCHITECTURES=native')}"
     )
 
 

@@ -1,5 +1,6 @@
 """What llama.cpp will use a device for, or why not: one line for people. Pure."""
 
+from edgellm.probe.advice import rebuild
 from edgellm.probe.hardware import Device, Hardware
 from edgellm.units import format_bytes
 
@@ -43,8 +44,7 @@ def _cpu_line(hardware: Hardware) -> str:
     if lacking := features_not_built(hardware):
         return (
             f"{line}; slowly: this llama.cpp was built without {', '.join(lacking)}, which the "
-            'CPU has; get one: CMAKE_ARGS="-DGGML_NATIVE=on" pip install --force-reinstall '
-            "--no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
+            f"CPU has; get one: {rebuild('-DGGML_NATIVE=on')}"
         )
     return line
 

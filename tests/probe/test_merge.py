@@ -186,7 +186,8 @@ def test_a_card_older_than_the_builds_code_is_named_with_the_fix():
 
     assert placed.device.backend == "none"
     assert "7.5, the card has 6.1" in placed.device.note
-    assert "CMAKE_ARGS" in placed.device.note
+    assert 'CMAKE_ARGS="-D' in placed.device.note
+    assert "python -m pip install" in placed.device.note
 
 
 def test_a_backend_that_is_there_and_lists_nothing_is_told_from_one_that_is_missing():
