@@ -1,7 +1,7 @@
 """A conversation to the one text that a model was trained on: its own chat template.
 
-A template is code from a stranger's file, so it runs in Jinja's immutable sandbox, and what it
-can call is listed here, the same few things that transformers offers (as of 4.5x):
+A template is code from a stranger's file, so it runs in a bounded sandbox (sandbox.py), and what
+it can call is listed there, the same few things that transformers offers (as of 4.5x):
 `raise_exception`, `strftime_now`, the `tojson` filter, `break` and `continue`, and the
 `{% generation %}` mark, which changes nothing in the text. The environment strips a block's
 first newline and leading blanks, as transformers does: templates are written for that.
@@ -13,14 +13,13 @@ plain "role: text" lines. Pure: the clock is the caller's (`now`).
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from edgellm.chat.messages import Message
 from edgellm.errors import BadRequest
 
 if TYPE_CHECKING:
     from jinja2 import Template
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 CHATML = (
     "{% for message in messages %}"
@@ -82,22 +81,27 @@ class ChatTemplate:
         """
         from jinja2 import TemplateError
 
+        from edgellm.chat.sandbox import bounded
+
         clock = {"strftime_now": now.strftime} if now else {}
         try:
-            prompt = self._compiled.render(
-                messages=[self._as_mapping(message) for message in messages],
-                add_generation_prompt=add_generation_prompt,
-                bos_token=self._bos_token,
-                eos_token=self._eos_token,
-                **clock,
-            )
+            with bounded():
+                prompt = self._compiled.render(
+                    messages=[self._as_mapping(message) for message in messages],
+                    add_generation_prompt=add_generation_prompt,
+                    bos_token=self._bos_token,
+                    eos_token=self._eos_token,
+                    **clock,
+                )
         except (TemplateError, *_WHAT_AN_EXPRESSION_RAISES) as error:
             raise _refused(error) from error
         return prompt.removeprefix(self._dropped_prefix)
 
     @cached_property
     def _compiled(self) -> "Template":
-        return _environment().from_string(self.source)
+        from edgellm.chat.sandbox import environment
+
+        return environment().from_string(self.source)
 
     def _as_mapping(self, message: Message) -> dict[str, str]:
         """Few templates know OpenAI's "developer"; to the others it is the system's word."""
@@ -112,48 +116,4 @@ def _refused(error: Exception) -> BadRequest:
         f"the model's chat template refuses this conversation: {words[0][:300]}",
         hint="check the order of roles, or send a finished prompt to /v1/completions",
         param="messages",
-    )
-
-
-def _environment() -> "ImmutableSandboxedEnvironment":
-    import jinja2
-    from jinja2.ext import Extension, loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Generation(Extension):
-        """`{% generation %}` marks what to train on; here its body is just text."""
-
-        tags = {"generation"}  # noqa: RUF012  # jinja2 declares it as an instance's
-
-        def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
-            next(parser.stream)
-            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-    def raise_exception(message: object) -> NoReturn:
-        raise jinja2.TemplateError(str(message))
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation]
-    )
-    environment.filters["tojson"] = _tojson
-    environment.globals["raise_exception"] = raise_exception
-    return environment
-
-
-def _tojson(
-    value: object,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    """Jinja's own escapes <, > and & for HTML, and sorts keys: models never saw that."""
-    import json
-
-    return json.dumps(
-        value,
-        ensure_ascii=ensure_ascii,
-        indent=indent,
-        separators=separators,
-        sort_keys=sort_keys,
     )

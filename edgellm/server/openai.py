@@ -1,5 +1,6 @@
 """OpenAI's routes for text: a request in, the engine asked, its events out in OpenAI's words."""
 
+import asyncio
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
@@ -21,7 +22,8 @@ from edgellm.server.sse import EventStream, Frames, WholeAnswer
 async def chat(request: Request) -> ASGIApp:
     gateway, asked = gateway_of(request), chat_request(await request.body())
     served = gateway.models.generative(asked.model)
-    prompt = served.template.render(asked.messages, now=datetime.now())
+    # A stranger's template may take its time: not on the loop that carries everybody's tokens.
+    prompt = await asyncio.to_thread(served.template.render, asked.messages, now=datetime.now())
     params = _with_stops(asked.params, served)
     answers = answer(served, (prompt,), params, gateway.metrics, "messages")
     head, n = new_head("chatcmpl-", served), asked.params.n

@@ -120,6 +120,40 @@ def test_a_template_that_fails_is_a_bad_request_in_its_own_words(source, words):
     assert raised.value.param == "messages"
 
 
+NESTED = "{% for i in range(99999) %}" * 3 + "{% endfor %}" * 3
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (NESTED, "steps"),
+        ("{% for i in range(9999) %}{% for j in range(9999) if false %}{% endfor %}{% endfor %}",
+         "steps"),
+        ("{% macro f(n) %}{% if n %}{{ f(n - 1) ~ f(n - 1) }}{% endif %}{% endmacro %}{{ f(50) }}",
+         "steps"),
+        ("{% for i in range(9) recursive %}{{ loop(range(9)) }}{% endfor %}", "recursion"),
+        ("{{ 'a' * 10**10 }}", r"`\*`"),
+        ("{{ 10**10 * 'a' }}", r"`\*`"),
+        ("{{ 10 ** 99999 }}", r"`\*\*`"),
+        ("{% set s = namespace(x='aaaa') %}{% for i in range(99) %}{% set s.x = s.x + s.x %}"
+         "{% endfor %}", r"`\+`"),
+    ],
+)  # fmt: skip
+def test_a_template_that_works_without_end_is_stopped(source, words):
+    with pytest.raises(BadRequest, match=words):
+        render(source)
+
+
+def test_the_longest_conversation_is_far_below_the_bound_of_steps():
+    source = (
+        "{% for m in messages %}{% for i in range(10) %}{{ m.content.strip() }}{% endfor %}"
+        "{% if loop.last %}{{ loop.length }}{% endif %}{% endfor %}"
+    )
+    template = ChatTemplate(source)
+    for _ in range(3):  # each rendering counts from zero
+        assert template.render([Message("user", "")] * 4096) == "4096"
+
+
 @pytest.mark.parametrize(
     "source",
     [
