@@ -50,7 +50,7 @@ class Inflight:
             case Done(request_id, reason, n_prompt, n_cached, n_output, timings):
                 self._put(request_id, Finished(reason, n_prompt, n_cached, n_output, timings))
             case Rejected():
-                self._reject(message)
+                self._fail(message, rejection(message))
             case Embedded(request_id) | Tokenized(request_id):
                 future = self._replies.get(request_id)
                 if future and not future.done():
@@ -60,13 +60,11 @@ class Inflight:
 
     def fail(self, request_ids: set[int], error: EdgellmError) -> None:
         """End these, whatever they waited for."""
+        kind = type(error).__name__
         for request_id in request_ids:
-            self._put(
-                request_id, Failed(str(error), error.http_status, error.param, type(error).__name__)
+            self._fail(
+                Rejected(request_id, str(error), error.http_status, error.param, kind), error
             )
-            future = self._replies.get(request_id)
-            if future and not future.done():
-                future.set_exception(error)
 
     @property
     def request_ids(self) -> set[int]:
@@ -80,12 +78,12 @@ class Inflight:
         if queue := self._streams.get(request_id):
             queue.put_nowait(event)
 
-    def _reject(self, message: Rejected) -> None:
+    def _fail(self, message: Rejected, error: EdgellmError) -> None:
         failed = Failed(message.message, message.http_status, message.param, message.kind)
         self._put(message.request_id, failed)
         future = self._replies.get(message.request_id)
         if future and not future.done():
-            future.set_exception(rejection(message))
+            future.set_exception(error)
 
 
 def rejection(message: Rejected) -> EdgellmError:

@@ -21,6 +21,7 @@ from edgellm.selector.plan import Plan
 
 _FLASH = {None: -1, False: 0, True: 1}  # enum llama_flash_attn_type, llama.h
 _WARN, _CONT = 3, 5  # enum ggml_log_level, ggml.h
+_MAX_LINES = 10_000
 
 
 class LoadError(EdgellmError):
@@ -52,7 +53,7 @@ def load(path: bytes, plan: Plan, on_progress: Callable[[float], None]) -> Loade
     if not context:
         raise _load_error(f"a context of {plan.n_ctx} tokens", lines, otherwise="other")
     memory = memory_by_buffer(lines)
-    lines.clear()
+    kept.append(_listen(None))  # from here on nobody reads what it says
     return Loaded(model, context, memory, kept)
 
 
@@ -91,12 +92,12 @@ def _load_error(what: str, lines: list[str], otherwise: str = "file") -> LoadErr
     return LoadError(kind, f"llama.cpp could not load {what}: {cause}")
 
 
-def _listen(lines: list[str]) -> Any:
-    """Keep llama.cpp's log for its numbers; what it warns of goes to stderr too."""
+def _listen(lines: list[str] | None) -> Any:
+    """Keep llama.cpp's log in `lines` for its numbers; what it warns of goes to stderr."""
 
     def on_log(level: int, text: bytes, _: Any) -> None:
         line = text.decode("utf-8", "replace")
-        if len(lines) < 10_000:  # it goes on talking after the load
+        if lines is not None and len(lines) < _MAX_LINES:
             lines.append(line)
         if _WARN <= level < _CONT:
             sys.stderr.write(line)

@@ -12,11 +12,10 @@ Both keep sequences that have ended, for the next turn of their conversation, un
 their place. Source: llama.cpp src/llama-kv-cache.cpp, `seq_cp`, `find_slot`.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from edgellm.runner.prefix import Match, RetainedStore, Source, best_match
+from edgellm.runner.prefix import Match, RetainedStore
 from edgellm.runner.sequence import Sequence
 
 # Fewer tokens in common than this are computed again: sooner than one waits for another to compute
@@ -47,8 +46,8 @@ class Memory(Protocol):
         """Cells taken, running and retained."""
         ...
 
-    def admit(self, sequence: Sequence, running: list[Sequence]) -> bool:
-        """Give it an id, and the cells it may share. False: there is no room yet."""
+    def admit(self, sequence: Sequence, match: Match | None, running: list[Sequence]) -> bool:
+        """Give it an id, and the cells it shares with its match. False: there is no room yet."""
         ...
 
     def grow(self, sequence: Sequence, count: int) -> None:
@@ -62,13 +61,3 @@ class Memory(Protocol):
 
     def check(self, running: list[Sequence]) -> None:
         """Assert what must hold between steps."""
-
-
-def match_for(
-    sequence: Sequence, limits: Limits, running: Iterable[Sequence], retained: RetainedStore
-) -> Match | None:
-    """The computed sequence that goes furthest along this prompt."""
-    if not limits.shares_prefixes or not sequence.params.cache_prompt:
-        return None
-    sources: list[Source] = [*running, *retained.by_id.values()]
-    return best_match(sequence.tokens, sources)

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from edgellm.chat.events import FinishReason
 from edgellm.errors import ContextTooLong
 from edgellm.runner.batch import Batch, Op, Row, Sampled, Start, Stop
-from edgellm.runner.memory import WORTH_SHARING, Limits, Memory, match_for
+from edgellm.runner.memory import WORTH_SHARING, Limits, Memory
 from edgellm.runner.pace import Pace
-from edgellm.runner.prefix import common_prefix
+from edgellm.runner.prefix import Match, Source, best_match, common_prefix
 from edgellm.runner.sequence import Leader, Sequence, State
 from edgellm.runner.split import SplitMemory
 from edgellm.runner.unified import UnifiedMemory
@@ -153,23 +153,33 @@ class Scheduler:
         for sequence in list(self.waiting):
             if sequence.leader and not sequence.leader.done:
                 continue
-            sequence.leader = self._leader(sequence)
+            match = self._match(sequence)
+            sequence.leader = self._leader(sequence, match.length if match else 0)
             if sequence.leader:
                 continue
-            if not self.memory.admit(sequence, list(self.running.values())):
+            if not self.memory.admit(sequence, match, list(self.running.values())):
                 return  # in order: a short request doesn't overtake a long one
             self.waiting.remove(sequence)
             sequence.state = State.RUNNING
             self.running[sequence.seq_id] = sequence
             self._ops.append(_start(sequence))
 
-    def _leader(self, sequence: Sequence) -> Leader | None:
-        """A running sequence that is about to compute more of this prompt than is there now."""
-        if not self.limits.shares_prefixes or not sequence.params.cache_prompt:
+    def _shares_prefixes(self, sequence: Sequence) -> bool:
+        return self.limits.shares_prefixes and sequence.params.cache_prompt
+
+    def _match(self, sequence: Sequence) -> Match | None:
+        """The computed sequence, running or retained, that goes furthest along this prompt."""
+        if not self._shares_prefixes(sequence):
+            return None
+        retained = self.memory.retained.by_id.values()
+        sources: list[Source] = [*self.running.values(), *retained]
+        return best_match(sequence.tokens, sources)
+
+    def _leader(self, sequence: Sequence, n_found: int) -> Leader | None:
+        """A running sequence that will compute more of this prompt than the `n_found` there are."""
+        if not self._shares_prefixes(sequence):
             return None
         best, limit = None, sequence.n_prompt - 1
-        found = match_for(sequence, self.limits, self.running.values(), self.memory.retained)
-        n_found = found.length if found else 0
         for other in self.running.values():
             if other.n_computed >= other.n_prompt:
                 continue

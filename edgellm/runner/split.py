@@ -5,7 +5,7 @@ what is being computed for somebody else is copied.
 """
 
 from edgellm.runner.batch import Copy, Forget, Op, Trim
-from edgellm.runner.memory import WORTH_SHARING, Limits, match_for
+from edgellm.runner.memory import WORTH_SHARING, Limits
 from edgellm.runner.prefix import Match, Retained, RetainedStore, Source
 from edgellm.runner.sequence import Sequence
 
@@ -21,8 +21,7 @@ class SplitMemory:
         held: list[Source] = [*self.retained.by_id.values(), *self._running.values()]
         return sum(each.n_computed for each in held)
 
-    def admit(self, sequence: Sequence, running: list[Sequence]) -> bool:
-        match = match_for(sequence, self._limits, running, self.retained)
+    def admit(self, sequence: Sequence, match: Match | None, running: list[Sequence]) -> bool:
         if match and isinstance(match.source, Retained) and self._continues(match):
             self._take_over(sequence, match.source, match.length)
             return True

@@ -7,7 +7,7 @@ only when all the cells it may ever need are there: there is no preemption.
 
 from edgellm.runner.batch import Forget, Fork, Op
 from edgellm.runner.cells import Cells, Lease
-from edgellm.runner.memory import Limits, match_for
+from edgellm.runner.memory import Limits
 from edgellm.runner.prefix import Match, Retained, RetainedStore
 from edgellm.runner.sequence import Sequence
 
@@ -23,10 +23,9 @@ class UnifiedMemory:
     def used(self) -> int:
         return self._cells.used
 
-    def admit(self, sequence: Sequence, running: list[Sequence]) -> bool:
+    def admit(self, sequence: Sequence, match: Match | None, running: list[Sequence]) -> bool:
         if not self._free_seq_ids:
             return False
-        match = match_for(sequence, self._limits, running, self.retained)
         lease = self._cells.fork(match.source.lease, match.length) if match else Lease()
         need = sequence.n_reserved - lease.length + sum(s.n_reserved for s in running)
         stays = self._cells.held_by([lease, *(s.lease for s in running)])
