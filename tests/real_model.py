@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edgellm import resources
-from edgellm.selector.plan import Plan
+from edgellm.selector.plan import Placement, Plan
 
 SHARED_MODELS = Path(__file__).resolve().parents[2] / "shared" / "models"
 
@@ -30,9 +30,9 @@ def expected() -> list[dict]:
 def plan(**changes) -> Plan:
     """A small CPU plan, made by hand: these tests are of the runner, not of the selector."""
     values = {
-        "model": "test", "file": "test.gguf", "quant": "?", "shares": (), "n_ctx": 4096,
+        "model": "test", "file": "test.gguf", "quant": "?", "placement": Placement((), 0), "n_ctx": 4096,
         "n_ctx_seq": 512, "n_parallel": 8, "n_seq_max": 8, "kv_type_k": "f16", "kv_type_v": "f16",
         "kv_unified": True, "n_batch": 512, "n_ubatch": 512, "n_outputs_max": 8, "n_threads": 1,
-        "flash_attention": False, "swa_full": False, "n_gpu_layers": 0, "tensor_split": (),
+        "flash_attention": False, "swa_full": False,
     }  # fmt: skip
     return Plan(**(values | changes))

@@ -16,6 +16,7 @@ from edgellm.models.gguf import GGUFHeader, TensorInfo
 from edgellm.models.memory_kinds import NO_MEMORY, LayerMemory, layer_memory, window_tokens
 from edgellm.models.memory_kinds import KVKind as KVKind
 from edgellm.models.quants import BY_ID
+from edgellm.models.tensor_types import TypeShare, type_shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class ModelSpec:
     license: str | None = None
     pooling: str | None = None  # embedding models: "mean", "cls", "last", "rank", "none"
     causal: bool = True
+    types: tuple[TypeShare, ...] = ()  # () when nobody knows: quality then goes by the label
 
     @property
     def n_layers(self) -> int:
@@ -115,6 +117,7 @@ def model_spec(headers: Sequence[GGUFHeader], name: str, quant: str | None = Non
         license=first.license,
         pooling=first.pooling,
         causal=first.flag(f"{arch}.attention.causal") is not False and arch not in NO_MEMORY,
+        types=type_shares(tensors),
     )
 
 

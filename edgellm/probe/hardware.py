@@ -36,6 +36,9 @@ class Device:
     link: str | None = None  # "PCIe 4.0 x16"
     note: str | None = None  # why it can't be used, and the fix
     memory_limit_bytes: int | None = None  # the most that it may take of a pool it shares
+    fp16_flops_s: float | None = None  # dense peak of its matrix units, as published
+    board_power_w: float | None = None  # its limit as set, else as published
+    peer_bytes_s: float | None = None  # to its neighbours without the host: NVLink, as published
 
 
 @dataclass(frozen=True, slots=True)

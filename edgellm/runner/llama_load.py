@@ -59,13 +59,13 @@ def load(path: bytes, plan: Plan, on_progress: Callable[[float], None]) -> Loade
 
 def _model_params(plan: Plan, on_progress: Callable[[float], None], kept: list[Any]) -> Any:
     params = llama_cpp.llama_model_default_params()
-    params.n_gpu_layers = plan.n_gpu_layers
+    params.n_gpu_layers = plan.placement.n_gpu_layers
     params.progress_callback = _progress(on_progress)
     devices = _devices(plan.devices)
     params.devices = ctypes.cast(devices, ctypes.c_void_p)
     kept += [params.progress_callback, devices]
-    if plan.tensor_split:
-        params.tensor_split = (ctypes.c_float * llama_cpp.llama_max_devices())(*plan.tensor_split)
+    if plan.placement.tensor_split:
+        params.tensor_split = (ctypes.c_float * llama_cpp.llama_max_devices())(*plan.placement.tensor_split)
         kept.append(params.tensor_split)
     return params
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from edgellm.models.spec import ModelSpec
 from edgellm.probe.hardware import Device, Hardware
 from edgellm.selector.memory import ContextShape
-from edgellm.selector.plan import Candidate, Goal, Range
+from edgellm.selector.plan import Candidate, Goal, Placement, Range
 from edgellm.selector.profiles import Profiles, Workload
 from edgellm.selector.quality import kv_kld, weight_kld
 from edgellm.selector.settings import Setting, settings
 from edgellm.selector.speed import decode_tok_s, prefill_tok_s
-from edgellm.selector.split import Machine, Placement, Shortfall, fill_order, place
+from edgellm.selector.split import Machine, Shortfall, fill_order, place
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +132,8 @@ def _best_placement(question: _Question, shape: ContextShape) -> tuple[Placement
 
 def _pace(spec: ModelSpec, shape: ContextShape, placed: Placement, machine: Machine) -> Pace:
     return Pace(
-        decode_tok_s(spec, shape, placed.shares, machine.hardware, machine.speed),
-        prefill_tok_s(spec, shape, placed.shares, machine.hardware, machine.speed),
+        decode_tok_s(spec, shape, placed, machine.hardware, machine.speed),
+        prefill_tok_s(spec, shape, placed, machine.hardware, machine.speed),
     )
 
 

@@ -4,14 +4,17 @@ The selector makes it, the CLI prints it, the runner obeys it and decides nothin
 Words are llama.cpp's: `n_ctx` is its total over all sequences, `n_ctx_seq` one conversation's.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from edgellm.models.gguf import GGUFHeader
 from edgellm.models.spec import ModelSpec
 
 Use = Literal["chat", "batch", "stream", "agent"]
 Objective = Literal["speed", "quality", "context", "energy", "balanced"]
 KVType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
+SplitMode = Literal["layer", "row", "tensor"]  # enum llama_split_mode, llama.h
+BytesFrom = Literal["arithmetic", "oracle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +34,23 @@ class Goal:
     n_threads: int | None = None
     flash_attention: bool | None = None
     kv_unified: bool | None = None
+    n_cpu_moe: int | None = None  # -ncmoe: the experts of the first n layers stay with the CPU
+    tensor_split: tuple[float, ...] | None = None  # -ts, over the accelerators in their order
+    split_mode: SplitMode | None = None  # -sm
+    op_offload: bool | None = None
+    min_tok_s: float | None = None  # one stream, at p50; what is slower is rejected
+    min_ctx_seq: int | None = None  # one conversation's; what holds less is rejected
+    max_watts: float | None = None  # the boards' limits together; devices are left out to keep it
+    allow_disk: bool = False  # weights that no memory holds may be read from disk for each token
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One quantization that could be served: a local file, or one of a repository's."""
+    """One quantization that could be served: a local file, or one of a repository's.
+
+    `headers` are its files', the first one first; the oracle asks llama.cpp about them. Empty
+    when only arithmetic is to be asked.
+    """
 
     name: str  # the model's, as clients will call it
     file: str  # the first file's name, or its path when it lies on this disk
@@ -43,6 +58,7 @@ class Candidate:
     spec: ModelSpec
     file_bytes: int  # all shards together
     source: str = ""  # "hf.co/org/repo", or the folder; for people to read
+    headers: tuple[GGUFHeader, ...] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +81,34 @@ class Share:
     kv_bytes: int
     compute_bytes: int
     overhead_bytes: int = 0  # what llama.cpp doesn't count: the driver's context
+    expert_layers: tuple[int, ...] = ()  # layers of other devices whose experts are kept here
 
     @property
     def total_bytes(self) -> int:
         return self.weight_bytes + self.kv_bytes + self.compute_bytes + self.overhead_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Who keeps and computes what, in llama.cpp's words. `shares`: accelerators in llama.cpp's
+    order, the host last."""
+
+    shares: tuple[Share, ...]
+    n_gpu_layers: int
+    tensor_split: tuple[float, ...] = ()
+    n_cpu_moe: int = 0  # the experts of the first n layers are the host's
+    split_mode: SplitMode = "layer"
+    op_offload: bool = True  # long prompts are computed by the accelerators, whoever has the weights
+    no_host: bool = False  # host weights outside pinned memory, so that the CPU may repack them
+    disk_bytes: int = 0  # of the host's weights that memory can't hold: read again for each token
+
+    @property
+    def device_ids(self) -> tuple[str, ...]:
+        return tuple(share.device_id for share in self.shares[:-1])
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(share.total_bytes for share in self.shares)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +123,26 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
+class Alternative:
+    """A plan on the Pareto front: it fits, and no other is better in everything."""
+
+    quant: str
+    n_ctx_seq: int
+    n_parallel: int
+    kv_type: str
+    placement: str  # "all layers on 2 devices", "experts of 20 layers on the CPU"
+    total_bytes: int
+    kld: float  # weights and cache together
+    decode_tok_s: Range
+    prefill_tok_s: Range
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     model: str  # the name that clients use
     file: str  # the first file's name, or its path when it lies on this disk
     quant: str  # "Q4_K_M"
-    shares: tuple[Share, ...]  # accelerators first, the host last
+    placement: Placement
     n_ctx: int
     n_ctx_seq: int
     n_parallel: int
@@ -101,17 +156,25 @@ class Plan:
     n_threads: int
     flash_attention: bool | None  # None: llama.cpp's own "auto"
     swa_full: bool
-    n_gpu_layers: int
-    tensor_split: tuple[float, ...]  # over the accelerators, in their order
     devices: tuple[str, ...] = ()  # ggml names of the accelerators that take part; () = CPU only
     embedding: bool = False
     n_rs_seq: int = 0
+    n_replicas: int = 1  # of this plan side by side, on disjoint devices; for throughput
     itl_target_s: float | None = None  # bounds the prompt chunk that goes beside running streams
     decode_tok_s: Range | None = None  # one stream
+    batch_tok_s: Range | None = None  # n_parallel streams together
     prefill_tok_s: Range | None = None
+    ttft_s: Range | None = None  # the workload's typical prompt, alone
+    power_w: float | None = None  # the limits of the boards that take part
+    bytes_from: BytesFrom = "arithmetic"
     reasons: tuple[str, ...] = ()
     rejected: tuple[Rejected, ...] = ()
+    pareto: tuple[Alternative, ...] = ()
+
+    @property
+    def shares(self) -> tuple[Share, ...]:
+        return self.placement.shares
 
     @property
     def total_bytes(self) -> int:
-        return sum(share.total_bytes for share in self.shares)
+        return self.placement.total_bytes

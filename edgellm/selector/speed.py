@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from edgellm.models.spec import LayerSpec, ModelSpec
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.memory import ContextShape, cell_bytes
-from edgellm.selector.plan import Range, Share
+from edgellm.selector.plan import Placement, Range, Share
 from edgellm.selector.profiles import BackendFamily, SpeedProfile, Spread
 
 _DEPTH = 512  # tokens already in the cache when we say how fast one decodes
@@ -32,13 +32,13 @@ class _Stage:
 def decode_tok_s(
     spec: ModelSpec,
     shape: ContextShape,
-    shares: Sequence[Share],
+    placement: Placement,
     hardware: Hardware,
     profile: SpeedProfile,
     depth: int = _DEPTH,
 ) -> Range:
     """One stream, with `depth` tokens in its cache."""
-    working = [share for share in shares if share.layers]
+    working = [share for share in placement.shares if share.layers]
     stages = [_decode_stage(spec, shape, share, hardware, profile, depth) for share in working]
     return _rate(1, stages, _fixed_s(working, profile))
 
@@ -46,12 +46,12 @@ def decode_tok_s(
 def prefill_tok_s(
     spec: ModelSpec,
     shape: ContextShape,
-    shares: Sequence[Share],
+    placement: Placement,
     hardware: Hardware,
     profile: SpeedProfile,
 ) -> Range:
     """One long prompt into an empty cache."""
-    working = [share for share in shares if share.layers]
+    working = [share for share in placement.shares if share.layers]
     offloads = any(share.device_id != "cpu" for share in working)
     stages = [_prefill_stage(spec, shape, share, hardware, profile, offloads) for share in working]
     return _rate(shape.n_tokens, stages, _fixed_s(working, profile))

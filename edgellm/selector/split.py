@@ -21,7 +21,7 @@ from edgellm.selector.memory import (
     host_weight_bytes,
     layer_kv_bytes_each,
 )
-from edgellm.selector.plan import Share
+from edgellm.selector.plan import Placement, Share
 from edgellm.selector.profiles import SpeedProfile
 
 _BALANCE_STEPS = 12  # halvings while looking for the fullest common level of equal devices
@@ -44,19 +44,6 @@ class Machine:
     def bandwidth_bytes_s(self, device: Device) -> float:
         known = self.hardware.pool(device.pool_id).bandwidth_bytes_s
         return known or self.speed.family(device).unknown_bandwidth_bytes_s
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """`shares`: accelerators in llama.cpp's order, the host last."""
-
-    shares: tuple[Share, ...]
-    n_gpu_layers: int
-    tensor_split: tuple[float, ...]
-
-    @property
-    def device_ids(self) -> tuple[str, ...]:
-        return tuple(share.device_id for share in self.shares[:-1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,7 +195,7 @@ def _plan_status(plan: Plan, engine: Engine, hardware: Hardware | None) -> PlanS
         kv_type_k=plan.kv_type_k,
         kv_type_v=plan.kv_type_v,
         n_threads=plan.n_threads,
-        n_gpu_layers=plan.n_gpu_layers,
+        n_gpu_layers=plan.placement.n_gpu_layers,
         predicted_bytes={share.device_id: share.total_bytes for share in plan.shares},
         measured_bytes=_measured_bytes(engine, hardware),
         decode_tok_s_p10=decode.p10 if decode else None,

@@ -30,7 +30,7 @@ def refusal_of(hardware, candidates, **goal) -> DoesNotFit:
 def test_a_fast_card_with_room_gets_quality():
     plan = plan_of(hardware_from_board("rtx4090"))
     assert plan.quant == "Q8_0"
-    assert plan.n_gpu_layers == 33
+    assert plan.placement.n_gpu_layers == 33
     assert plan.devices == ("CUDA0",)
 
 
@@ -38,7 +38,7 @@ def test_a_small_board_gets_fewer_bits():
     plan = plan_of(hardware_from_board("rpi5"))
     assert plan.quant in ("Q4_K_M", "Q3_K_M", "Q5_K_M")
     assert plan.devices == ()
-    assert plan.n_gpu_layers == 0
+    assert plan.placement.n_gpu_layers == 0
     assert plan.n_threads == 4
 
 
@@ -47,8 +47,8 @@ def test_llama_70b_runs_whole_on_two_cards_of_24_gb():
         hardware_from_board("2x3090"), specs.ladder(lambda quant: specs.llama_70b(quant))
     )
     assert plan.quant == "Q4_K_M"
-    assert plan.n_gpu_layers == 81
-    assert len(plan.tensor_split) == 2
+    assert plan.placement.n_gpu_layers == 81
+    assert len(plan.placement.tensor_split) == 2
 
 
 def test_speed_takes_the_fastest_with_an_acceptable_loss():
@@ -277,7 +277,7 @@ def test_known_sums_on_cards_of_24_gb(spec, cards, fits):
     hardware = machine(*[(24, 936)] * cards, ram=256)
     candidates = [specs.candidate(spec)]
     if fits:
-        assert plan_of(hardware, candidates, n_gpu_layers=-1).n_gpu_layers == spec.n_layers + 1
+        assert plan_of(hardware, candidates, n_gpu_layers=-1).placement.n_gpu_layers == spec.n_layers + 1
     else:
         refusal_of(hardware, candidates, n_gpu_layers=-1)
 

@@ -81,9 +81,9 @@ def test_every_plan_holds_what_a_plan_promises(seed):
         assert layers.count(spec.n_layers) == 1
         assert sorted(layers) == list(range(spec.n_layers + 1)), "a layer is lost or doubled"
         on_devices = sum(len(share.layers) for share in plan.shares[:-1])
-        assert plan.n_gpu_layers == on_devices
+        assert plan.placement.n_gpu_layers == on_devices
         assert all(share.layers for share in plan.shares[:-1]), "an idle device takes part"
-        assert len(plan.tensor_split) == len(plan.devices) == len(plan.shares) - 1
+        assert len(plan.placement.tensor_split) == len(plan.devices) == len(plan.shares) - 1
         assert_pins(goal, plan)
         for speed in (plan.decode_tok_s, plan.prefill_tok_s):
             assert speed is None or 0 < speed.p10 <= speed.p50 <= speed.p90
@@ -102,7 +102,7 @@ def assert_pins(goal: Goal, plan) -> None:
     if goal.n_gpu_layers is not None and plan.devices:
         n_all = len([layer for share in plan.shares for layer in share.layers])
         wished = n_all if goal.n_gpu_layers < 0 else min(goal.n_gpu_layers, n_all)
-        assert plan.n_gpu_layers == wished
+        assert plan.placement.n_gpu_layers == wished
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -8,7 +8,7 @@ from edgellm.models.spec import LayerSpec
 from edgellm.profiles import hardware_from_board, load_profiles
 from edgellm.selector.choose import choose
 from edgellm.selector.memory import ContextShape
-from edgellm.selector.plan import Goal, Share
+from edgellm.selector.plan import Goal, Placement, Share
 from edgellm.selector.speed import active_bytes, decode_tok_s, prefill_tok_s
 
 SPEED = load_profiles().speed
@@ -19,8 +19,9 @@ def on_one_card(spec, bandwidth_gb_s: float, name: str = "NVIDIA GeForce RTX 309
     hardware = machine((192, bandwidth_gb_s))
     card = replace(hardware.devices[0], name=name)
     hardware = replace(hardware, devices=(card, *hardware.devices[1:]))
-    shares = (Share("gpu0", "gpu0", tuple(range(spec.n_layers + 1)), 0, 0, 0),)
-    return decode_tok_s(spec, SHAPE, shares, hardware, SPEED, depth)
+    share = Share("gpu0", "gpu0", tuple(range(spec.n_layers + 1)), 0, 0, 0)
+    placement = Placement((share,), spec.n_layers + 1)
+    return decode_tok_s(spec, SHAPE, placement, hardware, SPEED, depth)
 
 
 @pytest.mark.parametrize(
@@ -65,10 +66,13 @@ def test_of_the_experts_only_the_used_are_read():
 def test_times_add_over_devices():
     spec = specs.dense()
     hardware = machine((24, 500), (24, 500))
-    one = (Share("gpu0", "gpu0", tuple(range(33)), 0, 0, 0),)
-    two = (
-        Share("gpu0", "gpu0", tuple(range(16)), 0, 0, 0),
-        Share("gpu1", "gpu1", tuple(range(16, 33)), 0, 0, 0),
+    one = Placement((Share("gpu0", "gpu0", tuple(range(33)), 0, 0, 0),), 33)
+    two = Placement(
+        (
+            Share("gpu0", "gpu0", tuple(range(16)), 0, 0, 0),
+            Share("gpu1", "gpu1", tuple(range(16, 33)), 0, 0, 0),
+        ),
+        33,
     )
     alone = decode_tok_s(spec, SHAPE, one, hardware, SPEED)
     together = decode_tok_s(spec, SHAPE, two, hardware, SPEED)
@@ -90,12 +94,15 @@ def test_a_card_computes_prompts_for_layers_it_does_not_hold():
     hardware = replace(
         hardware, pools=tuple(replace(p, bandwidth_bytes_s=50 * GB_S) for p in hardware.pools)
     )
-    shares = (
-        Share("gpu0", "gpu0", tuple(range(41, 81)), 0, 0, 0),
-        Share("cpu", "host", tuple(range(41)), 0, 0, 0),
+    shared = Placement(
+        (
+            Share("gpu0", "gpu0", tuple(range(41, 81)), 0, 0, 0),
+            Share("cpu", "host", tuple(range(41)), 0, 0, 0),
+        ),
+        40,
     )
-    alone = (Share("cpu", "host", tuple(range(81)), 0, 0, 0),)
-    helped = prefill_tok_s(spec, SHAPE, shares, hardware, SPEED)
+    alone = Placement((Share("cpu", "host", tuple(range(81)), 0, 0, 0),), 0)
+    helped = prefill_tok_s(spec, SHAPE, shared, hardware, SPEED)
     assert helped.p50 > 3 * prefill_tok_s(spec, SHAPE, alone, hardware, SPEED).p50
 
 

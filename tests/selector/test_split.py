@@ -10,7 +10,8 @@ from selector_machines import machine, unified
 from edgellm.profiles import load_profiles
 from edgellm.selector.budget import pool_budgets
 from edgellm.selector.memory import ContextShape
-from edgellm.selector.split import Machine, Placement, Shortfall, place, tensor_split
+from edgellm.selector.plan import Placement
+from edgellm.selector.split import Machine, Shortfall, place, tensor_split
 from edgellm.units import GIB, MIB
 
 SHAPE = ContextShape(8192, n_seq_max=1, n_ubatch=512, n_outputs_max=1)

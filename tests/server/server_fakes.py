@@ -12,7 +12,7 @@ from edgellm.chat.messages import GenerateParams
 from edgellm.errors import EdgellmError, NotServing
 from edgellm.probe.hardware import Cpu, Device, Hardware, MemoryPool
 from edgellm.runner.messages import Embedded, Gauge, Ready
-from edgellm.selector.plan import Plan, Range, Share
+from edgellm.selector.plan import Placement, Plan, Range, Share
 from edgellm.server.app import create_app
 from edgellm.server.serve import Bind, serve
 from edgellm.server.served import Models, Served
@@ -41,10 +41,10 @@ def hardware():
 def plan(name="tiny", *, embedding=False, file="tiny-q8_0.gguf"):
     share = Share("cpu", "host", (0, 1), 1000, 200, 30)
     return Plan(
-        model=name, file=file, quant="Q8_0", shares=(share,), n_ctx=1024, n_ctx_seq=512,
+        model=name, file=file, quant="Q8_0", placement=Placement((share,), 0), n_ctx=1024, n_ctx_seq=512,
         n_parallel=4, n_seq_max=8, kv_type_k="f16", kv_type_v="f16", kv_unified=True,
         n_batch=512, n_ubatch=512, n_outputs_max=16, n_threads=2, flash_attention=False,
-        swa_full=False, n_gpu_layers=0, tensor_split=(), embedding=embedding,
+        swa_full=False, embedding=embedding,
         decode_tok_s=Range(10.0, 20.0, 30.0), reasons=("it fits",),
     )  # fmt: skip
 
