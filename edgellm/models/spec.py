@@ -55,6 +55,7 @@ class ModelSpec:
     pooling: str | None = None  # embedding models: "mean", "cls", "last", "rank", "none"
     causal: bool = True
     types: tuple[TypeShare, ...] = ()  # () when nobody knows: quality then goes by the label
+    rope_bytes: int = 0  # rotary factors, loaded once for each buffer that has layers
 
     @property
     def n_layers(self) -> int:
@@ -66,14 +67,15 @@ class ModelSpec:
 
     @property
     def weight_bytes(self) -> int:
-        return self.input_bytes + self.output_bytes + sum(x.weight_bytes for x in self.layers)
+        layers = sum(layer.weight_bytes for layer in self.layers)
+        return self.input_bytes + self.output_bytes + self.rope_bytes + layers
 
 
 _BLOCK: Final = re.compile(r"(?:enc\.|dec\.)?blk\.(\d+)\.")
 _EXPERT: Final = re.compile(r"_exps\.|\.ffn_(?:gate|up|down)\.\d+\.")
 _INPUT: Final = ("token_embd.", "position_embd.", "token_types.", "per_layer_token_embd.")
 # Not in a block, and yet among the repeating layers: llama.cpp puts them with the first one.
-_FIRST_LAYER: Final = ("token_embd_norm.", "rope_", "per_layer_model_proj.", "per_layer_proj_norm.")
+_FIRST_LAYER: Final = ("token_embd_norm.", "per_layer_model_proj.", "per_layer_proj_norm.")
 _NOT_MODELS: Final = {"adapter": "an adapter (LoRA)", "imatrix": "an importance matrix"}
 # llama.cpp leaves their draft blocks out unless asked (`load_mtp`, src/models/*.cpp).
 _DRAFT_SKIPPED: Final = frozenset({
@@ -118,6 +120,7 @@ def model_spec(headers: Sequence[GGUFHeader], name: str, quant: str | None = Non
         pooling=first.pooling,
         causal=first.flag(f"{arch}.attention.causal") is not False and arch not in NO_MEMORY,
         types=type_shares(tensors),
+        rope_bytes=weights.rope_bytes,
     )
 
 
@@ -144,7 +147,7 @@ class _Weights:
     ) -> None:
         self.layer_bytes = [0] * n_layers
         self.expert_bytes = [0] * n_layers
-        self.input_bytes = self.output_bytes = embedding_bytes = 0
+        self.input_bytes = self.output_bytes = self.rope_bytes = embedding_bytes = 0
         has_head = False
         for tensor in tensors:
             block = _BLOCK.match(tensor.name)
@@ -159,6 +162,8 @@ class _Weights:
             elif tensor.name.startswith(_INPUT):
                 self.input_bytes += tensor.n_bytes
                 embedding_bytes += tensor.n_bytes if tensor.name == "token_embd.weight" else 0
+            elif tensor.name.startswith("rope_"):
+                self.rope_bytes += tensor.n_bytes
             elif tensor.name.startswith(_FIRST_LAYER) and not arch.startswith("lfm2"):
                 self.layer_bytes[0] += tensor.n_bytes
             else:  # lfm2 calls its output norm "token_embd_norm"

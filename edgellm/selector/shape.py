@@ -1,0 +1,54 @@
+"""The llama_context_params that decide how much memory a context takes."""
+
+from dataclasses import dataclass
+
+from edgellm.models.quants import BY_NAME
+from edgellm.selector.plan import KVType
+
+
+@dataclass(frozen=True, slots=True)
+class ContextShape:
+    """Words are llama.cpp's: `n_ctx` is its total over all sequences."""
+
+    n_ctx: int
+    n_seq_max: int
+    n_ubatch: int
+    n_outputs_max: int
+    kv_type_k: KVType = "f16"
+    kv_type_v: KVType = "f16"
+    kv_unified: bool = True
+    flash_attention: bool = True
+    swa_full: bool = False
+    n_rs_seq: int = 0
+    embedding: bool = False
+
+    @property
+    def n_streams(self) -> int:
+        return 1 if self.kv_unified else self.n_seq_max
+
+    @property
+    def cells_per_stream(self) -> int:
+        """Source: llama.cpp src/llama-context.cpp, the constructor's GGML_PAD calls."""
+        return pad256(pad256(self.n_ctx) // self.n_streams)
+
+    @property
+    def n_tokens(self) -> int:
+        """The largest batch that a graph is reserved for: as many for each sequence.
+
+        Source: src/llama-context.cpp sched_reserve, graph_reserve.
+        """
+        largest = min(pad256(self.n_ctx), self.n_ubatch)
+        return -(-largest // self.n_seq_max) * self.n_seq_max
+
+    @property
+    def n_outputs(self) -> int:
+        """Rows of logits that the graph of a prompt is reserved for."""
+        return min(pad256(self.n_ctx), self.n_ubatch, self.n_outputs_max)
+
+    @property
+    def kv_quantized(self) -> bool:
+        return any(BY_NAME[kind].block > 1 for kind in (self.kv_type_k, self.kv_type_v))
+
+
+def pad256(n: int) -> int:
+    return (n + 255) // 256 * 256
