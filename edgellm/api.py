@@ -18,7 +18,8 @@ from edgellm.cli.background import BackgroundServer
 from edgellm.cli.client import Client, Message, Piece
 from edgellm.cli.fetching import fetch_model
 from edgellm.cli.find import server_of, the_server
-from edgellm.cli.options import config_from, goal_from
+from edgellm.cli.options import config_from
+from edgellm.cli.pins import Pins
 from edgellm.cli.prepare import Prepared, prepare_all
 from edgellm.cli.resolve import resolve, store_of
 from edgellm.cli.serving import Instance
@@ -100,7 +101,7 @@ def plan(model: str, *, hardware: Hardware | None = None, **goal: Any) -> Plan:
     Raises DoesNotFit, ModelNotFound, BadGGUF, BadRequest, NetworkError.
     """
     resolved = resolve(model, config_from(), plan_only=True)
-    return choose(hardware or probe(), resolved.candidates, goal_from(**goal), load_profiles())
+    return choose(hardware or probe(), resolved.candidates, Pins(**goal).goal(), load_profiles())
 
 
 def explain(made: Plan, hardware: Hardware | None = None) -> str:
@@ -129,7 +130,7 @@ def serve(
         host=host, port=port, unix_socket=unix_socket, api_keys=keys or None,
         offline=offline,
     )  # fmt: skip
-    wish = goal_from(**{"reserve": config.reserve, **goal})
+    wish = Pins(**goal).goal(config.reserve)
     resolved = resolve(model, config)
     beside = resolve(embedding, config) if embedding else None
     hardware = probe()

@@ -1,14 +1,17 @@
 """`edgellm bench`: how fast a model reads and writes on this machine."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edgellm.cli import options
+from edgellm.cli.pins import Pins
 
 
 def bench(
+    pins: Pins,
     model: Annotated[
         str | None,
         typer.Argument(metavar="MODEL", help="Without it: what the running server serves."),
@@ -48,8 +51,8 @@ def bench(
     from edgellm.cli.reporting import report, report_soak, write_json
     from edgellm.errors import ModelNotFound
 
-    config = options.config_from(offline=offline)
-    goal = options.goal_from(parallel=1, reserve=config.reserve)
+    config = options.config_from(offline=offline, reserve=pins.reserve)
+    goal = replace(pins, parallel=pins.parallel or 1).goal(config.reserve)
     if model is None:
         _, status = the_server()
         model = next((one.name for one in status.models if not one.embedding), None)

@@ -1,7 +1,8 @@
 """The command line: a table of commands. Only `main` exits; commands return or raise.
 
 `edgellm --help` must answer in a quarter of a second, so the commands import what they need when
-they are called, and typer's rich mode is off (it alone costs 0.3 s).
+they are called, and typer's rich mode is off (it alone costs 0.3 s). Where a command takes a
+dataclass, `spread` makes its fields options.
 """
 
 import functools
@@ -14,14 +15,17 @@ import typer
 
 import edgellm
 from edgellm.cli.bench import bench
+from edgellm.cli.coercion import QuickCommand, QuickGroup
 from edgellm.cli.doctor import doctor
-from edgellm.cli.facts import plan, probe
+from edgellm.cli.facts import probe
 from edgellm.cli.models import list_models, pull, rm, show
 from edgellm.cli.output import say_error
+from edgellm.cli.plan import plan
 from edgellm.cli.ps import ps, stop
 from edgellm.cli.run import run
 from edgellm.cli.screen import top
 from edgellm.cli.serve import serve
+from edgellm.cli.signature import spread
 from edgellm.cli.up import up
 from edgellm.errors import EdgellmError
 
@@ -39,6 +43,7 @@ Begin with:  edgellm up
 
 app = typer.Typer(
     name="edgellm",
+    cls=QuickGroup,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -80,8 +85,8 @@ def _into_pipes(command: Callable[..., None]) -> Callable[..., None]:
 
 
 for _name, _command in _COMMANDS:
-    app.command(_name)(_into_pipes(_command))
-app.command("ls", hidden=True)(_into_pipes(list_models))
+    app.command(_name, cls=QuickCommand)(_into_pipes(spread(_command)))
+app.command("ls", cls=QuickCommand, hidden=True)(_into_pipes(list_models))
 
 
 def _print_version(wanted: bool) -> None:

@@ -2,15 +2,18 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from edgellm.cli import options
+from edgellm.cli.pins import Pins
 
 
 def run(
     model: options.ModelArgument,
+    pins: Pins,
     prompt: Annotated[
         list[str] | None,
         typer.Argument(metavar="PROMPT", help="One question; without it, a conversation."),
@@ -29,8 +32,6 @@ def run(
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Tell how long it took, on stderr.")
     ] = False,
-    ctx: options.Context = None,
-    threads: options.Threads = None,
     offline: options.Offline = False,
 ) -> None:
     """Ask a model a question, or talk with it.
@@ -50,8 +51,8 @@ def run(
     question = _question(prompt or ())
     fields = {"temperature": temperature, "seed": seed, "max_tokens": max_tokens}
     given = {name: value for name, value in fields.items() if value is not None}
-    config = options.config_from(offline=offline)
-    goal = options.goal_from(ctx=ctx, parallel=1, threads=threads, reserve=config.reserve)
+    config = options.config_from(offline=offline, reserve=pins.reserve)
+    goal = replace(pins, parallel=pins.parallel or 1).goal(config.reserve)
     with server_with(model, config, goal) as (url, name):
         answering = Answering(url, name, system, given, verbose)
         if question is not None:

@@ -5,10 +5,12 @@ from typing import Annotated
 import typer
 
 from edgellm.cli import options
+from edgellm.cli.pins import Pins
 
 
 def serve(
     model: options.ModelArgument,
+    pins: Pins,
     embedding: Annotated[
         str | None, typer.Option(help="An embedding model to serve beside it.", metavar="MODEL")
     ] = None,
@@ -24,19 +26,6 @@ def serve(
         list[str] | None,
         typer.Option(help="A key that clients must send; repeatable.", metavar="KEY"),
     ] = None,
-    ctx: options.Context = None,
-    n_ctx: options.TotalContext = None,
-    parallel: options.Parallel = None,
-    use: options.Use = "chat",
-    goal: options.Objective = "balanced",
-    ctk: options.KVTypeK = None,
-    ctv: options.KVTypeV = None,
-    ngl: options.GpuLayers = None,
-    ubatch: options.MicroBatch = None,
-    threads: options.Threads = None,
-    flash_attn: options.FlashAttention = "auto",
-    kv_unified: options.KVUnified = None,
-    reserve: options.Reserve = None,
     max_queue: Annotated[
         int | None,
         typer.Option(help="Requests that may wait; one more gets a 429.", metavar="N", min=0),
@@ -69,19 +58,15 @@ def serve(
     from edgellm.cli.serving import Instance, run_instance
 
     config = options.config_from(
-        host=host, port=port, unix_socket=unix_socket, max_queue=max_queue, reserve=reserve,
+        host=host, port=port, unix_socket=unix_socket, max_queue=max_queue, reserve=pins.reserve,
         api_keys=tuple(api_key) if api_key else None, limit_rate=limit_rate, offline=offline,
     )  # fmt: skip
-    wish = options.goal_from(
-        ctx=ctx, n_ctx=n_ctx, parallel=parallel, use=use, objective=goal, ctk=ctk, ctv=ctv,
-        ngl=ngl, ubatch=ubatch, threads=threads, flash=flash_attn,
-        kv_unified=kv_unified, reserve=config.reserve,
-    )  # fmt: skip
+    goal = pins.goal(config.reserve)
     check_address(config, insecure=insecure)
     resolved = resolve(model, config)
     beside = resolve(embedding, config) if embedding else None
     hardware = machine.look()
-    prepared = prepare_all(resolved, hardware, wish, embedding=beside, name=name)
+    prepared = prepare_all(resolved, hardware, goal, embedding=beside, name=name)
     instance = Instance(
         config,
         hardware,

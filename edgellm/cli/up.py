@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgellm.cli import options
+from edgellm.cli.pins import Pins
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
     from edgellm.cli.serving import Instance
     from edgellm.config import Config
     from edgellm.probe.hardware import Hardware
+    from edgellm.selector.plan import Goal
 
 
 def up(
+    pins: Pins,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Download the best model without asking.")
     ] = False,
@@ -48,8 +51,8 @@ def up(
     from edgellm.cli.resolve import demo as demo_model
     from edgellm.cli.resolve import on_disk
 
-    config = options.config_from(host=host, port=port, offline=offline)
-    goal = options.goal_from(reserve=config.reserve)
+    config = options.config_from(host=host, port=port, offline=offline, reserve=pins.reserve)
+    goal = pins.goal(config.reserve)
     shows_screen = is_terminal() and not headless
     check_address(config)
     say("looking at this machine …")
@@ -63,7 +66,7 @@ def up(
     prepared = prepare(resolved, hardware, goal)
     wished = None
     if not (found or demo or config.offline):
-        wished = _wished(config, hardware, asks=shows_screen and not yes, agrees=yes)
+        wished = _wished(config, hardware, goal, asks=shows_screen and not yes, agrees=yes)
     instance = _instance(config, hardware, prepared, wished, shows_screen)
     if shows_screen:
         _with_screen(instance)
@@ -71,7 +74,9 @@ def up(
         _headless(instance)
 
 
-def _wished(config: "Config", hardware: "Hardware", *, asks: bool, agrees: bool) -> "Choice | None":
+def _wished(
+    config: "Config", hardware: "Hardware", goal: "Goal", *, asks: bool, agrees: bool
+) -> "Choice | None":
     """What to download, if the user wants it and the network is there."""
     from edgellm.cli.best import best_to_download
     from edgellm.cli.network import hub_is_reachable
@@ -80,7 +85,7 @@ def _wished(config: "Config", hardware: "Hardware", *, asks: bool, agrees: bool)
     if not (asks or agrees):
         say("no model on this disk: serving the demo; `edgellm up --yes` would download one")
         return None
-    best = best_to_download(config, hardware, options.goal_from(reserve=config.reserve))
+    best = best_to_download(config, hardware, goal)
     if best is None:
         say("no model of the catalog fits this machine: serving the demo")
         return None

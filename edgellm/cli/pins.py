@@ -1,0 +1,218 @@
+"""What of a plan the command line pins or bounds; all that is not said is chosen.
+
+One list of flags for `plan`, `serve` and the others; the words are llama.cpp's where it has one.
+"""
+
+import math
+from dataclasses import Field, dataclass, fields
+from typing import TYPE_CHECKING, Annotated, get_args
+
+import typer
+
+from edgellm.errors import BadRequest
+from edgellm.units import parse_bytes
+
+if TYPE_CHECKING:
+    from edgellm.selector.plan import Goal
+
+USES = ("chat", "batch", "stream", "agent")
+_OBJECTIVES = ("balanced", "speed", "quality", "context", "energy")
+_KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
+_SPLIT_MODES = ("layer", "row", "tensor")
+_WHEN = {"auto": None, "on": True, "off": False}
+_MOST = 2**31 - 1  # llama.cpp's int32
+_MOST_THREADS = 512  # GGML_MAX_N_THREADS, ggml.h
+
+
+def _number(*flags: str, text: str, least: int = 1) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(*flags, help=text, metavar="N", min=least)
+    return option
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pins:
+    ctx: Annotated[int | None, _number("--ctx", text="Tokens of one conversation.")] = None
+    n_ctx: Annotated[
+        int | None, _number("-c", "--ctx-size", text="Tokens over all conversations together.")
+    ] = None
+    parallel: Annotated[
+        int | None, _number("--parallel", "-np", text="Conversations at the same time.")
+    ] = None
+    use: Annotated[
+        str, typer.Option("--use", help=f"What it is for: {', '.join(USES)}.", metavar="USE")
+    ] = "chat"
+    objective: Annotated[
+        str,
+        typer.Option("--goal", help=f"What counts most: {', '.join(_OBJECTIVES)}.", metavar="GOAL"),
+    ] = "balanced"
+    min_tok_s: Annotated[
+        float | None,
+        typer.Option(help="Nothing slower than this, one stream.", metavar="TOK/S", min=0),
+    ] = None
+    min_ctx: Annotated[
+        int | None, _number("--min-ctx", text="No conversation shorter than this.")
+    ] = None
+    max_watts: Annotated[
+        float | None,
+        typer.Option(help="The most that the boards may draw together.", metavar="W", min=0),
+    ] = None
+    reserve: Annotated[
+        str | None, typer.Option(help="Memory to leave free: 2GiB.", metavar="SIZE")
+    ] = None
+    allow_disk: Annotated[
+        bool, typer.Option("--allow-disk", help="Read from disk what no memory holds: slow.")
+    ] = False
+    ctk: Annotated[
+        str | None, typer.Option("-ctk", "--cache-type-k", help="KV type of K.", metavar="TYPE")
+    ] = None
+    ctv: Annotated[
+        str | None, typer.Option("-ctv", "--cache-type-v", help="KV type of V.", metavar="TYPE")
+    ] = None
+    kv_unified: Annotated[
+        bool | None,
+        typer.Option(
+            "--kv-unified/--no-kv-unified",
+            help="One pool of KV cells for all conversations, or a stream for each.",
+            show_default=False,
+        ),
+    ] = None
+    batch_invariant: Annotated[
+        bool,
+        typer.Option(
+            "--batch-invariant", help="The same answer, whoever runs beside it; slower in a crowd."
+        ),
+    ] = False
+    ngl: Annotated[
+        int | None,
+        _number("-ngl", "--gpu-layers", text="Layers on the accelerators; -1: all.", least=-1),
+    ] = None
+    ts: Annotated[
+        str | None,
+        typer.Option("-ts", "--tensor-split", help="Shares of the accelerators.", metavar="3,1"),
+    ] = None
+    sm: Annotated[
+        str | None,
+        typer.Option("-sm", "--split-mode", help=f"{', '.join(_SPLIT_MODES)}.", metavar="MODE"),
+    ] = None
+    ncmoe: Annotated[
+        int | None,
+        _number("-ncmoe", "--n-cpu-moe", text="Layers whose experts stay on the CPU.", least=0),
+    ] = None
+    op_offload: Annotated[
+        bool | None,
+        typer.Option(
+            "--op-offload/--no-op-offload",
+            help="Accelerators compute long prompts with the host's weights, too.",
+            show_default=False,
+        ),
+    ] = None
+    ubatch: Annotated[int | None, _number("-ub", "--ubatch-size", text="Micro-batch, tokens.")] = (
+        None
+    )
+    threads: Annotated[int | None, _number("-t", "--threads", text="CPU threads of the model.")] = (
+        None
+    )
+    flash: Annotated[
+        str, typer.Option("-fa", "--flash-attn", help="on, off or auto.", metavar="WHEN")
+    ] = "auto"
+
+    def goal(self, reserve: str | None = None) -> "Goal":
+        """`reserve` is the configuration's. Raises BadRequest; the selector checks the numbers
+        against the model and the machine."""
+        from edgellm.selector.plan import Goal
+
+        self._check_words()
+        self._check_sizes()
+        self._check_together()
+        least_free = self.reserve or reserve
+        return Goal(
+            n_ctx_seq=self.ctx,
+            n_ctx=self.n_ctx,
+            n_parallel=self.parallel,
+            use=self.use,  # type: ignore[arg-type]
+            objective=self.objective,  # type: ignore[arg-type]
+            reserve_bytes=None if least_free is None else parse_bytes(least_free),
+            kv_type_k=self.ctk,  # type: ignore[arg-type]
+            kv_type_v=self.ctv,  # type: ignore[arg-type]
+            n_gpu_layers=self.ngl,
+            n_ubatch=self.ubatch,
+            n_threads=self.threads,
+            flash_attention=_WHEN[self.flash],
+            kv_unified=self.kv_unified,
+            n_cpu_moe=self.ncmoe,
+            tensor_split=None if self.ts is None else _shares(self.ts),
+            split_mode=self.sm,  # type: ignore[arg-type]
+            op_offload=self.op_offload,
+            min_tok_s=self.min_tok_s,
+            min_ctx_seq=self.min_ctx,
+            max_watts=self.max_watts,
+            allow_disk=self.allow_disk,
+            batch_invariant=self.batch_invariant,
+        )
+
+    def _check_words(self) -> None:
+        _one_of("--use", self.use, USES)
+        _one_of("--goal", self.objective, _OBJECTIVES)
+        _one_of("--flash-attn", self.flash, tuple(_WHEN))
+        _one_of("--cache-type-k", self.ctk or "f16", _KV_TYPES)
+        _one_of("--cache-type-v", self.ctv or "f16", _KV_TYPES)
+        _one_of("--split-mode", self.sm or "layer", _SPLIT_MODES)
+
+    def _check_sizes(self) -> None:
+        most = {"threads": _MOST_THREADS}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, int) and value > most.get(field.name, _MOST):
+                raise BadRequest(
+                    f"{_flag(field)} {value} is more than {most.get(field.name, _MOST)}, "
+                    "the most that llama.cpp takes"
+                )
+
+    def _check_together(self) -> None:
+        """What no machine and no model could make true."""
+        room = self.ctx or self.n_ctx
+        if self.min_ctx and room and self.min_ctx > room:
+            flag = "--ctx" if self.ctx else "-c"
+            raise BadRequest(
+                f"--min-ctx {self.min_ctx} asks for more than {flag} {room} allows",
+                hint="leave one of the two out",
+            )
+        if self.ctx and self.parallel and self.n_ctx and self.kv_unified is not True:
+            wanted = self.ctx * self.parallel
+            if wanted > self.n_ctx:
+                raise BadRequest(
+                    f"{self.parallel} conversations of {self.ctx} tokens are {wanted}, "
+                    f"-c {self.n_ctx} is less",
+                    hint="leave -c out, or let them share one pool: --kv-unified",
+                )
+        if self.ngl == 0 and (self.ts or self.sm):
+            raise BadRequest(
+                "-ngl 0 leaves nothing on the accelerators that -ts and -sm could divide",
+                hint="leave -ngl out, or the others",
+            )
+
+
+def _flag(field: "Field[object]") -> str:
+    """As --help lists it: the long one."""
+    (option,) = get_args(field.type)[1:]
+    flags: tuple[str, ...] = (option.default, *option.param_decls)
+    return max(flags, key=len)
+
+
+def _one_of(flag: str, word: str, words: tuple[str, ...]) -> None:
+    if word not in words:
+        raise BadRequest(f"{flag} {word!r} is not known", hint=f"one of {', '.join(words)}")
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    """ "3,1" -> (3.0, 1.0), as llama.cpp's -ts takes it, and with / for the comma, too."""
+    try:
+        shares = tuple(float(word) for word in text.replace("/", ",").split(","))
+    except ValueError:
+        shares = ()
+    if not shares or not all(math.isfinite(x) and x >= 0 for x in shares) or not any(shares):
+        raise BadRequest(
+            f"-ts {text!r} does not say how the accelerators share",
+            hint="a number for each of them, in their order: -ts 3,1",
+        )
+    return shares
