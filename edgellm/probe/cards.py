@@ -17,5 +17,6 @@ class Card:
     bandwidth_bytes_s: float | None = None
     architecture: str | None = None
     link: str | None = None
+    power_limit_w: float | None = None  # as set now
     note: str | None = None
     is_told: bool = True  # False: seen on PCI, and no driver tells of it

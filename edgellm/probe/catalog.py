@@ -1,42 +1,121 @@
-"""profiles/devices.toml: the memory bandwidth of devices that we know by name.
+"""profiles/devices.toml: what is known of devices by their names.
 
-For what can't be measured from the CPU's side. Never how much memory a device has: boards of
-one name are sold with 8 and 16 GB, and a 4090 with 48 exists.
+For what can't be measured from the CPU's side, and for machines that are only described. Of a
+real device it never says how much memory there is: boards of one name are sold with 8 and 16 GB,
+and a 4090 with 48 exists.
 """
 
+import difflib
+import re
 from fnmatch import fnmatchcase
 from functools import cache
 
 import msgspec
 
+from edgellm.errors import BadRequest
+from edgellm.probe.hardware import Backend
 from edgellm.resources import profiles_dir
 from edgellm.units import GIB
 
+_BRANDS = re.compile(
+    r"\b(?:nvidia|geforce|tesla|amd|radeon|instinct|intel|apple|huawei|moore threads)\b"
+)
+_PUNCTUATION = re.compile(r"[^a-z0-9+]+")
+
 
 class DeviceRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The columns are explained at the top of the file. None: nobody tells."""
+
     name: str
     vendor: str
     match: tuple[str, ...]  # device names, whole, with shell wildcards; case is ignored
-    bandwidth_gb_s: float
     source: str
     date: str
-    memory_gib: float | None = None  # tells boards of one name apart; within an eighth
-    uncertain: bool = False
+    also: tuple[str, ...] = ()
+    backend: Backend = "none"
+    planned_as: Backend | None = None
+    architecture: str | None = None
+    memory_gib: float | None = None
+    unified: bool = False
+    bandwidth_gb_s: float | None = None
+    fp16_tflops: float | None = None
+    board_power_w: float | None = None
+    peer_gb_s: float | None = None
+    bridge_gb_s: float | None = None
+    pcie: str | None = None
+    uncertain: tuple[str, ...] = ()
+    note: str = ""
 
-    def fits(self, name: str, total_bytes: int | None) -> bool:
-        if not any(fnmatchcase(name.lower(), pattern.lower()) for pattern in self.match):
-            return False
-        if self.memory_gib is None or total_bytes is None:
-            return True
-        return abs(total_bytes / GIB / self.memory_gib - 1) <= 0.125
+    def bears(self, name: str) -> bool:
+        return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in self.match)
+
+    @property
+    def device_name(self) -> str:
+        """What a real one would call itself, as far as that is one name."""
+        first = self.match[0] if self.match else self.name
+        return self.name if set(first) & set("*?[") else first
+
+    @property
+    def fp16_flops_s(self) -> float | None:
+        return self.fp16_tflops and self.fp16_tflops * 1e12
+
+    @property
+    def bandwidth_bytes_s(self) -> float | None:
+        return self.bandwidth_gb_s and self.bandwidth_gb_s * 1e9
+
+    @property
+    def peer_bytes_s(self) -> float | None:
+        return self.peer_gb_s and self.peer_gb_s * 1e9
 
 
 class Catalog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     device: tuple[DeviceRow, ...] = ()
 
+    def row(self, name: str, total_bytes: int | None = None) -> DeviceRow | None:
+        """By the name that a device gives itself; of several, the nearest in memory."""
+        found = [row for row in self.device if row.bears(name)]
+        if total_bytes is None or len(found) < 2:
+            return found[0] if found else None
+        gib = total_bytes / GIB
+        return min(found, key=lambda row: abs(gib - (row.memory_gib or 0)))
+
     def bandwidth_bytes_s(self, name: str, total_bytes: int | None = None) -> float | None:
-        row = next((row for row in self.device if row.fits(name, total_bytes)), None)
-        return row.bandwidth_gb_s * 1e9 if row else None
+        row = self.row(name, total_bytes)
+        return row.bandwidth_bytes_s if row else None
+
+    def named(self, name: str) -> DeviceRow:
+        """By the name that people give it: "RTX 4090", "rtx4090", "NVIDIA GeForce RTX 4090".
+
+        Raises BadRequest, with the nearest names that are known.
+        """
+        by_key = self._by_key()
+        row = by_key.get(_key(name))
+        if row is not None:
+            return row
+        near = difflib.get_close_matches(_key(name), by_key, n=5)
+        near += [key for key in by_key if _key(name) and _key(name) in key]
+        known = ", ".join(list(dict.fromkeys(by_key[key].name for key in near))[:5])
+        raise BadRequest(
+            f"no device called {name!r} is known",
+            hint=f"did you mean {known}?"
+            if known
+            else "describe it by its memory and bandwidth: --device cuda:24GiB@1008",
+        )
+
+    def _by_key(self) -> dict[str, DeviceRow]:
+        """The first row that claims a name has it."""
+        keys: dict[str, DeviceRow] = {}
+        for row in self.device:
+            for name in (row.name, *row.also):
+                keys.setdefault(_key(name), row)
+        for row in self.device:
+            keys.setdefault(_key(row.device_name), row)
+        return keys
+
+
+def _key(name: str) -> str:
+    """Without the brand, case and blanks: "NVIDIA GeForce RTX 4090" and "rtx4090" are one."""
+    return _PUNCTUATION.sub("", _BRANDS.sub(" ", name.lower()))
 
 
 @cache

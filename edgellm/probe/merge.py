@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from edgellm.probe import advice
 from edgellm.probe.cards import Card
-from edgellm.probe.catalog import Catalog
+from edgellm.probe.catalog import Catalog, DeviceRow
 from edgellm.probe.hardware import Device, MemoryPool
 from edgellm.probe.pci import normal_address
 from edgellm.probe.registry import GgmlDevice, Registry
@@ -116,6 +116,7 @@ def place(found: Pair, registry: Registry | None, host: MemoryPool, catalog: Cat
         if obstacle:
             backend, note = "none", obstacle
     own_pool, shares_host = _memory(found, catalog)
+    known = catalog.row(_name(found), (own_pool or host).total_bytes)
     device = Device(
         id=_id(found),
         vendor=card.vendor if card else _vendor_of(ggml),
@@ -127,8 +128,17 @@ def place(found: Pair, registry: Registry | None, host: MemoryPool, catalog: Cat
         link=card.link if card else None,
         note=note,
         memory_limit_bytes=_limit_bytes(found, host) if shares_host else None,
+        fp16_flops_s=known.fp16_flops_s if known else None,
+        board_power_w=_power_w(card, known),
+        peer_bytes_s=known.peer_bytes_s if known else None,
     )
     return Placed(device, own_pool, shares_host)
+
+
+def _power_w(card: Card | None, known: DeviceRow | None) -> float | None:
+    if card and card.power_limit_w:
+        return card.power_limit_w
+    return known.board_power_w if known else None
 
 
 def _why_unwise(device: GgmlDevice, registry: Registry) -> str | None:

@@ -26,6 +26,7 @@ class NvmlCard(msgspec.Struct, frozen=True, kw_only=True):
     link_width: int | None = None
     memory_bus_bits: int | None = None
     memory_clock_mhz: int | None = None
+    power_limit_mw: int | None = None
     mig: bool = False
     faults: dict[str, str] = {}
 
@@ -63,6 +64,7 @@ def card(said: NvmlCard) -> Card:
         bandwidth_bytes_s=None if is_unified else _bandwidth_bytes_s(said),
         architecture=_architecture(said.compute_capability),
         link=None if is_unified else _link(said),  # GB10 says PCIe 1.0 x1, and is NVLink-C2C
+        power_limit_w=said.power_limit_mw and said.power_limit_mw / 1e3,
         note="cut into MIG instances; llama.cpp sees the first" if said.mig else None,
     )
 

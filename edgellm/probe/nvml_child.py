@@ -55,6 +55,7 @@ def describe(nvml: Any, index: int) -> dict[str, Any]:
         "memory_clock_mhz": ask(
             "clock", lambda: nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_MEM)
         ),
+        "power_limit_mw": ask("power", lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle)),
         "mig": bool(mig and mig[0]),
         "faults": faults,
     }

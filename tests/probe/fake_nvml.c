@@ -56,4 +56,5 @@ int nvmlDeviceGetMaxClockInfo(nvmlDevice_t d, int kind, unsigned *n) {
     (void)kind; *n = 10501;
     return d->is_gb10 ? NOT_SUPPORTED : SUCCESS;
 }
+int nvmlDeviceGetEnforcedPowerLimit(nvmlDevice_t d, unsigned *n) { *n = 400000; return d->is_gb10 ? NOT_SUPPORTED : SUCCESS; }
 /* nvmlDeviceGetMaxPcieLinkWidth and nvmlDeviceGetMigMode are missing: an older driver. */

@@ -229,3 +229,20 @@ def test_a_drivers_figure_far_from_the_known_one_is_a_misread_unit():
     assert bandwidth(468e9) == 936e9
     assert bandwidth(950e9) == 950e9
     assert bandwidth(None) == 936e9
+
+
+def test_what_no_sensor_tells_is_taken_from_the_data_sheet_and_a_limit_from_the_driver():
+    row = DeviceRow(
+        name="x", vendor="nvidia", match=("RTX 3090",), fp16_tflops=71.2, board_power_w=350,
+        peer_gb_s=600, source="", date="",
+    )  # fmt: skip
+    known = Catalog(device=(row,))
+    device = merge.place(merge.Pair(card(), None), None, HOST, known).device
+    assert (device.fp16_flops_s, device.board_power_w, device.peer_bytes_s) == (
+        71.2e12,
+        350,
+        600e9,
+    )
+    capped = merge.Pair(card(power_limit_w=250.0), None)
+    assert merge.place(capped, None, HOST, known).device.board_power_w == 250.0
+    assert place(capped, None).device.fp16_flops_s is None

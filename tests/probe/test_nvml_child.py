@@ -44,6 +44,7 @@ def test_two_boards_answer_and_the_drivers_chatter_does_no_harm(machine):
     assert (card.total_bytes, card.free_bytes) == (24564 * MIB, 23880 * MIB)
     assert card.bandwidth_bytes_s == pytest.approx(1008e9, rel=0.001)
     assert (gb10.name, gb10.address) == ("NVIDIA GB10", "000f:01:00.0")
+    assert (card.power_limit_w, gb10.power_limit_w) == (400.0, None)
     assert gb10.is_unified
     assert gb10.architecture == "sm_121"
 
