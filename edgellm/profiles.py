@@ -4,43 +4,35 @@ Units change here, once: a file says `layer_us`, `gb_s` and `mib`, as people wri
 say `layer_s`, `bytes_s` and `bytes`. Every row names its source, so a row without one is refused.
 """
 
-import tomllib
 from functools import cache
-from itertools import chain, repeat
-from pathlib import Path
-from typing import Any, Literal, TypeVar
 
-import msgspec
-
-from edgellm.errors import ConfigError, ModelNotFound
-from edgellm.probe.hardware import Backend, Cpu, Device, Hardware, MemoryPool
-from edgellm.resources import profiles_dir
+from edgellm.models.tensor_types import TensorClass
+from edgellm.probe.boards import board_names as board_names
+from edgellm.probe.boards import hardware_from_board as hardware_from_board
+from edgellm.probe.described import hardware_from_devices as hardware_from_devices
+from edgellm.probe.hardware import Backend
+from edgellm.resources import ProfileRow, profiles_dir, read_profile
 from edgellm.selector.plan import KVType, Use
 from edgellm.selector.profiles import (
     BackendFamily,
+    ClassWeight,
     CpuPrefill,
     KVQuality,
+    NativeType,
     Profiles,
     QualityProfile,
     QuantQuality,
     SpeedProfile,
     Spread,
+    TypeQuality,
     Workload,
 )
-from edgellm.units import GIB, MIB
+from edgellm.units import MIB
 
 _GB = 10**9  # bandwidths are told in decimal gigabytes
 
 
-class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A misspelt key is an error, not a default."""
-
-    source: str = ""
-    date: str = ""
-    note: str = ""
-
-
-class _Family(_Row, frozen=True, kw_only=True):
+class _Family(ProfileRow, frozen=True, kw_only=True):
     name: str
     backend: Backend
     name_contains: tuple[str, ...] = ()
@@ -57,12 +49,12 @@ class _Family(_Row, frozen=True, kw_only=True):
     overhead_mib: int
 
 
-class _CpuPrefill(_Row, frozen=True, kw_only=True):
+class _CpuPrefill(ProfileRow, frozen=True, kw_only=True):
     isa: tuple[str, ...]
     gflops_per_core: float
 
 
-class _Speed(_Row, frozen=True, kw_only=True):
+class _Speed(ProfileRow, frozen=True, kw_only=True):
     unknown_low: float
     unknown_high: float
     step_us: float
@@ -74,25 +66,44 @@ class _Speed(_Row, frozen=True, kw_only=True):
     cpu_prefill: tuple[_CpuPrefill, ...]
 
 
-class _Quant(_Row, frozen=True, kw_only=True):
+class _Quant(ProfileRow, frozen=True, kw_only=True):
     label: str
     bits_per_weight: float
     kld: float
 
 
-class _KV(_Row, frozen=True, kw_only=True):
+class _KV(ProfileRow, frozen=True, kw_only=True):
     type: KVType
     kld_k: float
     kld_v: float
 
 
-class _Quality(_Row, frozen=True, kw_only=True):
+class _TypeQuality(ProfileRow, frozen=True, kw_only=True):
+    name: str
+    kld: float
+    plain_ratio: float = 1.0
+
+
+class _ClassWeight(ProfileRow, frozen=True, kw_only=True):
+    name: TensorClass
+    weight: float
+
+
+class _NativeType(ProfileRow, frozen=True, kw_only=True):
+    architecture: str
+    type: str
+
+
+class _Quality(ProfileRow, frozen=True, kw_only=True):
     acceptable_kld: float
     quant: tuple[_Quant, ...]
     kv: tuple[_KV, ...]
+    type: tuple[_TypeQuality, ...]
+    tensor_class: tuple[_ClassWeight, ...]
+    native: tuple[_NativeType, ...] = ()
 
 
-class _Workload(_Row, frozen=True, kw_only=True):
+class _Workload(ProfileRow, frozen=True, kw_only=True):
     use: Use
     n_parallel: int
     n_ctx_seq: int
@@ -107,69 +118,16 @@ class _Workload(_Row, frozen=True, kw_only=True):
     why: str
 
 
-class _BoardDevice(_Row, frozen=True, kw_only=True):
-    name: str
-    vendor: str
-    backend: Backend
-    memory_gib: float | None = None  # None: it lives in the host's memory
-    bandwidth_gb_s: float | None = None
-    architecture: str | None = None
-    link: str | None = None
-    count: int = 1
-
-
-class _Board(_Row, frozen=True, kw_only=True):
-    name: str
-    system: str = "Linux"
-    ram_gib: float
-    ram_free_gib: float
-    ram_bandwidth_gb_s: float | None
-    ram_kind: Literal["host", "unified"] = "host"
-    cpu: str
-    n_physical_cores: int
-    n_logical_cores: int
-    isa: tuple[str, ...] = ()
-    device: tuple[_BoardDevice, ...] = ()
-
-
-RowT = TypeVar("RowT", bound=_Row)
-
-
 @cache
 def load_profiles() -> Profiles:
     """What ships with edgellm. Raises ConfigError when a file is missing or says something odd."""
     root = profiles_dir()
     workloads = sorted((root / "workloads").glob("*.toml"))
     return Profiles(
-        speed=_speed(_read(root / "speed.toml", _Speed)),
-        quality=_quality(_read(root / "quality.toml", _Quality)),
-        workloads=tuple(_workload(_read(path, _Workload)) for path in workloads),
+        speed=_speed(read_profile(root / "speed.toml", _Speed)),
+        quality=_quality(read_profile(root / "quality.toml", _Quality)),
+        workloads=tuple(_workload(read_profile(path, _Workload)) for path in workloads),
     )
-
-
-def board_names() -> tuple[str, ...]:
-    return tuple(path.stem for path in sorted((profiles_dir() / "boards").glob("*.toml")))
-
-
-def hardware_from_board(name: str) -> Hardware:
-    """A described machine, for `edgellm plan MODEL --on NAME`. Raises ModelNotFound."""
-    names = board_names()
-    if name not in names:
-        raise ModelNotFound(f"no board is called {name!r}", hint=f"known: {', '.join(names)}")
-    return _hardware(_read(profiles_dir() / "boards" / f"{name}.toml", _Board))
-
-
-def _read(path: Path, kind: type[RowT]) -> RowT:
-    try:
-        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-        row = msgspec.convert(data, kind)
-    except OSError as error:
-        raise ConfigError(f"{path.name} can't be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise ConfigError(f"profiles/{path.name}: {error}") from error
-    if not row.date:
-        raise ConfigError(f"profiles/{path.name} has no date")
-    return row
 
 
 def _speed(file: _Speed) -> SpeedProfile:
@@ -208,6 +166,9 @@ def _quality(file: _Quality) -> QualityProfile:
         quants=tuple(QuantQuality(row.label, row.bits_per_weight, row.kld) for row in file.quant),
         kv=tuple(KVQuality(row.type, row.kld_k, row.kld_v) for row in file.kv),
         acceptable_kld=file.acceptable_kld,
+        types=tuple(TypeQuality(row.name, row.kld, row.plain_ratio) for row in file.type),
+        classes=tuple(ClassWeight(row.name, row.weight) for row in file.tensor_class),
+        native=tuple(NativeType(row.architecture, row.type) for row in file.native),
     )
 
 
@@ -225,46 +186,4 @@ def _workload(row: _Workload) -> Workload:
         itl_target_s=row.itl_target_s,
         decode_target_tok_s=row.decode_target_tok_s,
         why=row.why,
-    )
-
-
-def _hardware(board: _Board) -> Hardware:
-    """Ids are made up, in the order of the file: the board is nobody's machine."""
-    devices: list[Device] = []
-    pools: list[MemoryPool] = []
-    for row in chain.from_iterable(repeat(row, row.count) for row in board.device):
-        n = sum(device.backend == row.backend for device in devices)
-        device_id = f"{row.backend}:{n}"
-        if row.memory_gib is not None:
-            pools.append(_pool(device_id, row))
-        devices.append(_device(device_id, f"{row.backend.upper()}{n}", row))
-    host = MemoryPool(
-        "host",
-        board.ram_kind,
-        int(board.ram_gib * GIB),
-        int(board.ram_free_gib * GIB),
-        board.ram_bandwidth_gb_s and board.ram_bandwidth_gb_s * _GB,
-    )
-    devices.append(Device("cpu", "cpu", board.cpu, "cpu", "host", ggml_name="CPU"))
-    cpu = Cpu(board.cpu, board.n_physical_cores, board.n_logical_cores, board.isa)
-    return Hardware(tuple(devices), (*pools, host), cpu, system=board.system)
-
-
-def _pool(device_id: str, row: _BoardDevice) -> MemoryPool:
-    assert row.memory_gib is not None
-    total = int(row.memory_gib * GIB)
-    bandwidth = row.bandwidth_gb_s and row.bandwidth_gb_s * _GB
-    return MemoryPool(device_id, "dedicated", total, total, bandwidth)
-
-
-def _device(device_id: str, ggml_name: str, row: _BoardDevice) -> Device:
-    return Device(
-        id=device_id,
-        vendor=row.vendor,
-        name=row.name,
-        backend=row.backend,
-        pool_id="host" if row.memory_gib is None else device_id,
-        architecture=row.architecture,
-        ggml_name=ggml_name,
-        link=row.link,
     )

@@ -55,6 +55,7 @@ class ModelSpec:
     pooling: str | None = None  # embedding models: "mean", "cls", "last", "rank", "none"
     causal: bool = True
     types: tuple[TypeShare, ...] = ()  # () when nobody knows: quality then goes by the label
+    imatrix: bool | None = None  # quantized with an importance matrix; None: the header is made up
     rope_bytes: int = 0  # rotary factors, loaded once for each buffer that has layers
 
     @property
@@ -120,6 +121,7 @@ def model_spec(headers: Sequence[GGUFHeader], name: str, quant: str | None = Non
         pooling=first.pooling,
         causal=first.flag(f"{arch}.attention.causal") is not False and arch not in NO_MEMORY,
         types=type_shares(tensors),
+        imatrix=_has_imatrix(first),
         rope_bytes=weights.rope_bytes,
     )
 
@@ -184,6 +186,13 @@ def _servable_architecture(header: GGUFHeader) -> str:
             hint="give the language model's file; the projector goes beside it",
         )
     return header.architecture
+
+
+def _has_imatrix(header: GGUFHeader) -> bool | None:
+    """Source: src/llama-quant.cpp, the keys that llama-quantize leaves in a file."""
+    if "general.quantization_version" not in header.metadata:
+        return None
+    return any(key.startswith("quantize.imatrix.") for key in header.metadata)
 
 
 def _n_loaded(header: GGUFHeader, arch: str, n_layers: int) -> int:

@@ -6,6 +6,7 @@ selector itself opens no file, so a test can hand it any world it likes.
 
 from dataclasses import dataclass
 
+from edgellm.models.tensor_types import TensorClass
 from edgellm.probe.hardware import Backend, Cpu, Device
 from edgellm.selector.plan import KVType, Use
 
@@ -83,6 +84,31 @@ class QuantQuality:
 
 
 @dataclass(frozen=True, slots=True)
+class TypeQuality:
+    """KLD of a model whose every matrix is of this type, made with an importance matrix."""
+
+    type: str  # "q4_k"
+    kld: float
+    plain_ratio: float = 1.0  # how many times as much it loses without one
+
+
+@dataclass(frozen=True, slots=True)
+class ClassWeight:
+    """How much of a model's loss comes from the tensors of a class, all types being equal."""
+
+    tensor_class: TensorClass
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class NativeType:
+    """A type that the models of an architecture were trained in: it loses nothing."""
+
+    architecture: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
 class KVQuality:
     type: KVType
     kld_k: float
@@ -94,6 +120,9 @@ class QualityProfile:
     quants: tuple[QuantQuality, ...]
     kv: tuple[KVQuality, ...]
     acceptable_kld: float  # worse than this is taken only when nothing better fits
+    types: tuple[TypeQuality, ...] = ()
+    classes: tuple[ClassWeight, ...] = ()
+    native: tuple[NativeType, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
