@@ -41,7 +41,7 @@ class _KfdNode:
 def _card(evidence: Evidence, device: str, address: str | None, node: _KfdNode | None) -> Card:
     gfx = node.gfx if node else None
     name = _name(evidence, device, gfx)
-    link = pci.link(evidence, device)
+    link = pci.link(evidence, device, "amd")
     if evidence.text(f"{device}/power/runtime_status") == "suspended":
         return Card("amd", name, address, architecture=gfx, link=link, note="asleep, and left so")
     total = evidence.number(f"{device}/mem_info_vram_total")

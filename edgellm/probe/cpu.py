@@ -7,7 +7,7 @@ in the kernel's words for x86 and in Arm's marketing words for Arm.
 import math
 from collections.abc import Iterator, Mapping
 
-from edgellm.probe import arm_parts
+from edgellm.probe import arm_parts, dimms, numa
 from edgellm.probe.evidence import Evidence
 from edgellm.probe.hardware import Cpu
 from edgellm.probe.lists import parse_list
@@ -43,16 +43,27 @@ def read_linux(evidence: Evidence, quota_cores: float | None) -> Cpu:
     n_quota = math.ceil(quota_cores) if quota_cores else n_physical
     first = usable[0]
     level = _cache_bytes(evidence)
+    nodes = numa.nodes(evidence)
     return Cpu(
         name=_name(evidence, first),
         n_physical_cores=max(1, min(n_physical, n_quota)),
         n_logical_cores=len(usable),
         isa=_isa(first),
-        n_numa_nodes=len(evidence.list("/sys/devices/system/node/node[0-9]*")) or None,
+        n_numa_nodes=len(nodes) or None,
         l2_bytes=level.get(2),
         l3_bytes=level.get(3),
         quota_cores=quota_cores,
+        n_fast_cores=_n_fast(evidence, usable),
+        numa=nodes,
+        dimms=dimms.read(evidence),
     )
+
+
+def _n_fast(evidence: Evidence, usable: list[dict[str, str]]) -> int | None:
+    """Physical cores of the fast kind."""
+    numbers = {int(p["processor"]): p for p in usable if "processor" in p}
+    fast = numa.fast_cpus(evidence, numbers)
+    return None if fast is None else _n_physical(evidence, [numbers[n] for n in fast])
 
 
 def read_darwin(told: Mapping[str, str]) -> Cpu:
@@ -63,6 +74,7 @@ def read_darwin(told: Mapping[str, str]) -> Cpu:
 
     isa = (ours for name, ours in _DARWIN_ISA.items() if told.get(f"hw.optional.{name}") == "1")
     n_logical = number("hw.logicalcpu", "hw.ncpu") or 1
+    has_slow_ones = (number("hw.perflevel1.physicalcpu") or 0) > 0
     return Cpu(
         name=told.get("machdep.cpu.brand_string") or told.get("hw.model") or "CPU",
         n_physical_cores=number("hw.physicalcpu") or n_logical,
@@ -70,6 +82,7 @@ def read_darwin(told: Mapping[str, str]) -> Cpu:
         isa=tuple(dict.fromkeys(isa)),
         l2_bytes=number("hw.perflevel0.l2cachesize", "hw.l2cachesize"),
         l3_bytes=number("hw.l3cachesize"),
+        n_fast_cores=number("hw.perflevel0.physicalcpu") if has_slow_ones else None,
     )
 
 

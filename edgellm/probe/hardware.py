@@ -23,6 +23,15 @@ class MemoryPool:
 
 
 @dataclass(frozen=True, slots=True)
+class Serving:
+    """How llama.cpp would drive a device best, whether or not it does so here."""
+
+    backend: str  # llama.cpp's own word: "CUDA", "CANN"
+    in_build: bool | None  # None: this build's backends are not known
+    command: str | None  # what gets a build with it; None when it is there
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
     """`backend` is what llama.cpp uses it through; "none" when this build cannot use it."""
 
@@ -39,6 +48,50 @@ class Device:
     fp16_flops_s: float | None = None  # dense peak of its matrix units, as published
     board_power_w: float | None = None  # its limit as set, else as published
     peer_bytes_s: float | None = None  # to its neighbours without the host: NVLink, as published
+    link_now: str | None = None  # as it runs at this moment; at rest cards slow down
+    numa_node: int | None = None
+    visible_bytes: int | None = None  # of its memory, what the CPU can reach: less without ReBAR
+    driver: str | None = None  # its version
+    toolkit: str | None = None  # the newest that this driver runs: "CUDA 13.0"
+    serving: Serving | None = None  # None: llama.cpp has no backend for it
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLink:
+    """Two devices and the shortest way between them. `bytes_s` is one direction's, as told by the
+    driver; None where only the kind of the way is known."""
+
+    one: str
+    other: str
+    kind: Literal["nvlink", "xgmi", "switch", "bridge", "host", "sockets"]
+    bytes_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NumaNode:
+    id: int
+    n_logical_cores: int
+    total_bytes: int | None  # for ratios only: hot-plugged memory may be missing in it
+    distances: tuple[int, ...] = ()  # to each node, itself included; 10 is "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Dimms:
+    """The memory modules, as the firmware tells them. A channel is 64 bits wide unless told."""
+
+    kind: str | None  # "DDR5"
+    n_modules: int
+    n_slots: int | None
+    n_channels: int | None  # that hold a module; None when the slots' names don't say
+    transfers_s: float | None  # as configured: 5600e6 for DDR5-5600
+    channel_bits: int = 64
+
+    @property
+    def peak_bytes_s(self) -> float | None:
+        """Channels × transfers × width: 2 × 5600e6 × 8 bytes = 89.6 GB/s."""
+        if self.n_channels is None or self.transfers_s is None:
+            return None
+        return self.n_channels * self.transfers_s * self.channel_bits / 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +106,9 @@ class Cpu:
     l2_bytes: int | None = None  # of the first core
     l3_bytes: int | None = None  # that the first core shares
     quota_cores: float | None = None  # of a cgroup: 1.5 is 150 ms of CPU time every 100 ms
+    n_fast_cores: int | None = None  # of the physical ones; None when all are alike
+    numa: tuple[NumaNode, ...] = ()
+    dimms: Dimms | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +133,10 @@ class Hardware:
     in_container: bool = False
     ggml_features: tuple[str, ...] = ()  # what this CPU build of llama.cpp was made for
     ggml_registries: tuple[str, ...] = ()  # its backends: "CUDA", "CPU"; empty when it was silent
+    ggml_libraries: tuple[str, ...] = ()  # of vendors, that it loaded: "libcudart.so.12"
+    ggml_complaints: tuple[str, ...] = ()  # of its backends, at the start, word for word
+    peers: tuple[PeerLink, ...] = ()
+    power_mode: str | None = None  # of a Jetson: "MAXN"
     faults: tuple[SourceFault, ...] = field(default=())
 
     def __post_init__(self) -> None:

@@ -8,7 +8,9 @@ from edgellm.probe.hardware import Cpu, MemoryPool
 from edgellm.units import KIB
 
 # "hw" is a whole subtree: cores, caches, memory, and hw.optional's instruction sets.
-SYSCTL = ("sysctl", "hw", "machdep.cpu.brand_string", "kern.bootsessionuuid")
+SYSCTL = (
+    "sysctl", "hw", "machdep.cpu.brand_string", "kern.bootsessionuuid", "iogpu.wired_limit_mb",
+)  # fmt: skip
 VM_STAT = ("vm_stat",)
 
 _TIMEOUT_S = 2.0
@@ -76,12 +78,7 @@ def _in_container(evidence: Evidence) -> bool:
 
 
 def _read_darwin(evidence: Evidence) -> Host:
-    told = {}
-    if output := evidence.run(SYSCTL, _TIMEOUT_S):  # names it lacks make it end with code 1
-        for line in output.text.splitlines():
-            name, colon, value = line.partition(":")
-            if colon:
-                told[name.strip()] = value.strip()
+    told = sysctl(evidence)
     if not told.get("hw.memsize", "").isdecimal():
         evidence.fault("sysctl", "does not say hw.memsize")
         total = 0
@@ -92,6 +89,14 @@ def _read_darwin(evidence: Evidence) -> Host:
         pool=MemoryPool("host", "host", total, _darwin_free_bytes(evidence)),
         boot_id=told.get("kern.bootsessionuuid"),
     )
+
+
+def sysctl(evidence: Evidence) -> dict[str, str]:
+    """What a Mac tells of itself, by name; a name that it lacks makes sysctl end with code 1."""
+    output = evidence.run(SYSCTL, _TIMEOUT_S)
+    lines = output.text.splitlines() if output else []
+    pairs = (line.partition(":") for line in lines)
+    return {name.strip(): value.strip() for name, colon, value in pairs if colon}
 
 
 def _darwin_free_bytes(evidence: Evidence) -> int | None:

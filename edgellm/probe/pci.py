@@ -6,6 +6,7 @@ ggml 0000:01:00.0-v1 for the second of several virtual devices. One spelling joi
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from edgellm.probe.evidence import Evidence
 
@@ -64,7 +65,9 @@ class PciDevice:
     address: str
     vendor: str
     device_id: int
-    link: str | None  # the widest and fastest it can do here: at rest cards slow down
+    link: str | None  # the widest and fastest it can do in this slot: at rest cards slow down
+    link_now: str | None = None
+    numa_node: int | None = None
 
 
 def scan(evidence: Evidence) -> tuple[PciDevice, ...]:
@@ -77,8 +80,17 @@ def scan(evidence: Evidence) -> tuple[PciDevice, ...]:
             continue
         vendor = VENDORS.get(vendor_id, f"{vendor_id:04x}")
         if _is_accelerator(kind >> 8, vendor):
-            device_id = evidence.number(f"{folder}/device") or 0
-            found.append(PciDevice(address, vendor, device_id, link(evidence, folder)))
+            node = evidence.number(f"{folder}/numa_node")
+            found.append(
+                PciDevice(
+                    address,
+                    vendor,
+                    device_id=evidence.number(f"{folder}/device") or 0,
+                    link=link(evidence, folder, vendor),
+                    link_now=link(evidence, folder, vendor, "current"),
+                    numa_node=None if node is None or node < 0 else node,  # -1: nobody knows
+                )
+            )
     return tuple(found)
 
 
@@ -88,19 +100,38 @@ def name(device: PciDevice) -> str:
     return known or f"{_SPOKEN.get(device.vendor, device.vendor)} device {device.device_id:04x}"
 
 
-def link(evidence: Evidence, folder: str) -> str | None:
-    """ "PCIe 4.0 x16" of a device's folder in sysfs."""
-    speed = evidence.text(f"{folder}/max_link_speed")  # "16.0 GT/s PCIe"
-    width = evidence.text(f"{folder}/max_link_width")
+def link(
+    evidence: Evidence, folder: str, vendor: str, which: Literal["max", "current"] = "max"
+) -> str | None:
+    """ "PCIe 4.0 x16": the least of all ports on the way from the device to the processor.
+
+    A card in a narrow slot still claims its own full width; the slot's port knows better. Arc
+    cards and the bridge port above them are inside the chip and claim 2.5 GT/s x1: left out.
+    """
+    ports = [part for part in evidence.real_path(folder).split("/") if normal_address(part)]
+    way = evidence.real_path(folder).partition(ports[0])[0] if ports else ""
+    places = [f"{way}{'/'.join(ports[: n + 1])}" for n in range(len(ports))] or [folder]
+    if vendor == "intel" and len(places) > _ARC_PORTS:
+        places = places[:-_ARC_PORTS]
+    told = [_one_link(evidence, place, which) for place in places]
+    known = [one for one in told if one is not None]
+    if not known:
+        return None
+    generation, width = (min(values) for values in zip(*known, strict=True))
+    return f"PCIe {generation}.0 x{width}"
+
+
+def _one_link(evidence: Evidence, folder: str, which: str) -> tuple[int, int] | None:
+    speed = evidence.text(f"{folder}/{which}_link_speed")  # "16.0 GT/s PCIe"
+    width = evidence.text(f"{folder}/{which}_link_width")
     generation = _GENERATIONS.get((speed or "").partition(" ")[0])
     if generation is None or width is None or not width.isdecimal() or width in ("0", "255"):
         return None
-    return f"PCIe {generation} x{width}"
+    return generation, int(width)
 
 
-_GENERATIONS = {
-    "2.5": "1.0", "5.0": "2.0", "8.0": "3.0", "16.0": "4.0", "32.0": "5.0", "64.0": "6.0",
-}  # fmt: skip
+_GENERATIONS = {"2.5": 1, "5.0": 2, "8.0": 3, "16.0": 4, "32.0": 5, "64.0": 6}
+_ARC_PORTS = 2  # the endpoint, and the port above it
 
 
 def _is_accelerator(kind: int, vendor: str) -> bool:

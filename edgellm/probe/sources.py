@@ -64,10 +64,10 @@ def child(module: str) -> tuple[str, ...]:
 
 
 def capture_name(argv: tuple[str, ...]) -> str:
-    """What a command is called in a captured machine: "nvml_child", "sysctl", "vm_stat"."""
-    if "-m" in argv:
+    """What a command is called in a captured machine: "nvml_child", "npu-smi info -m"."""
+    if argv[0] == sys.executable and "-m" in argv:
         return argv[argv.index("-m") + 1].rpartition(".")[2]
-    return Path(argv[0]).name
+    return " ".join((Path(argv[0]).name, *argv[1:])).replace("/", "_")
 
 
 class _Files:
@@ -118,7 +118,7 @@ class SystemSources(_Files):
             )
         except OSError as error:
             return _silence_of(error)
-        name = capture_name(argv)
+        name = capture_name(argv).partition(" ")[0]
         try:
             text, errors = _collect(process, timeout_s)
             code = process.wait(timeout=1.0)

@@ -240,7 +240,7 @@ def test_commands_that_hang_cost_their_fields_and_little_time():
 
     assert time.monotonic() - began_s < 10.0
     assert hardware.host.total_bytes > 0
-    assert {said.source for said in hardware.faults} == {
+    assert {said.source for said in hardware.faults} >= {
         "nvml_child",
         "registry_child",
         "bandwidth_child",

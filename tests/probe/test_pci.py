@@ -77,7 +77,7 @@ def test_garbage_in_one_file_costs_that_device_and_is_noted():
 def test_a_link_is_the_fastest_that_the_device_can_do(speed, width, link):
     sources = FakeSources({"/d/max_link_speed": speed, "/d/max_link_width": width})
 
-    assert pci.link(Evidence(sources), "/d") == link
+    assert pci.link(Evidence(sources), "/d", "nvidia") == link
 
 
 @pytest.mark.parametrize(
@@ -86,3 +86,46 @@ def test_a_link_is_the_fastest_that_the_device_can_do(speed, width, link):
 )
 def test_the_kernels_lists_are_sets_of_numbers(text, members):
     assert parse_list(text) == members
+
+
+def ports(*links):
+    """A chain from the root port to the device: each a (speed, width), as its maximum."""
+    files, path = {}, "/sys/devices/pci0000:00"
+    for bus, (speed, width) in enumerate(links):
+        path += f"/0000:{bus:02x}:01.0"
+        files |= {f"{path}/max_link_speed": f"{speed} GT/s PCIe", f"{path}/max_link_width": width}
+    sources = FakeSources(files)
+    sources.real_path = lambda _: path
+    return Evidence(sources)
+
+
+def test_a_card_in_a_narrow_slot_is_as_wide_as_the_slot():
+    assert pci.link(ports(("8.0", "4"), ("16.0", "16")), "/d", "nvidia") == "PCIe 3.0 x4"
+
+
+def test_an_arc_card_is_read_above_its_own_bridge():
+    chain = ports(("16.0", "16"), ("16.0", "8"), ("2.5", "1"), ("2.5", "1"))
+
+    assert pci.link(chain, "/d", "intel") == "PCIe 4.0 x8"
+    assert pci.link(chain, "/d", "amd") == "PCIe 1.0 x1", "others' endpoints are believed"
+
+
+def test_the_slot_tells_its_numa_node_and_its_link_of_this_moment():
+    folder = "/sys/bus/pci/devices/0000:01:00.0"
+    files = device("0000:01:00.0", "0x10de", "0x2684", "0x030000") | {
+        f"{folder}/numa_node": "1",
+        f"{folder}/current_link_speed": "2.5 GT/s PCIe",
+        f"{folder}/current_link_width": "8",
+        f"{folder}/max_link_speed": "16.0 GT/s PCIe",
+        f"{folder}/max_link_width": "16",
+    }
+    [found] = pci.scan(Evidence(FakeSources(files)))
+
+    assert (found.link, found.link_now, found.numa_node) == ("PCIe 4.0 x16", "PCIe 1.0 x8", 1)
+
+
+def test_a_numa_node_of_minus_one_is_unknown():
+    files = device("0000:01:00.0", "0x10de", "0x2684", "0x030000")
+    files |= {"/sys/bus/pci/devices/0000:01:00.0/numa_node": "-1"}
+
+    assert pci.scan(Evidence(FakeSources(files)))[0].numa_node is None

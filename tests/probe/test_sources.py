@@ -79,7 +79,8 @@ def test_links_lead_within_the_root(tmp_path):
 @pytest.mark.parametrize(
     ("argv", "name"),
     [
-        (("/usr/sbin/sysctl", "hw"), "sysctl"),
+        (("/usr/sbin/sysctl", "hw"), "sysctl hw"),
+        (("npu-smi", "info", "-m"), "npu-smi info -m"),
         (child("edgellm.probe.nvml_child"), "nvml_child"),
         ((*child("edgellm.probe.bandwidth_child"), "8"), "bandwidth_child"),
     ],
