@@ -2,10 +2,8 @@ import tomllib
 
 import pytest
 
-from edgellm.errors import ModelNotFound
 from edgellm.profiles import board_names, hardware_from_board, load_profiles
 from edgellm.resources import profiles_dir
-from edgellm.units import GIB
 
 ROOT = profiles_dir()
 FILES = sorted(
@@ -59,38 +57,3 @@ def test_the_quality_table_is_in_the_order_of_its_bits_where_it_is_measured():
     assert rows["Q4_K_M"].kld == 0.028152
     assert rows["Q8_0"].kld < rows["Q6_K"].kld < rows["Q5_K_M"].kld < rows["Q4_K_M"].kld
     assert rows["Q4_0"].kld > rows["Q4_K_S"].kld, "more bits are not always better"
-
-
-@pytest.mark.parametrize("name", board_names())
-def test_every_board_is_a_machine(name):
-    hardware = hardware_from_board(name)
-    assert hardware.devices[-1].id == "cpu"
-    assert hardware.host.id == "host"
-    assert all(pool.bandwidth_bytes_s for pool in hardware.pools)
-    assert all((pool.free_bytes or 0) <= pool.total_bytes for pool in hardware.pools)
-    assert all(device.ggml_name for device in hardware.accelerators)
-
-
-def test_the_promised_boards_are_there():
-    promised = {
-        "rtx4090", "2x3090", "3060+gtx1070", "a100-80", "8xh100", "rpi5", "m3-max-64",
-        "strix-halo-128", "n100", "jetson-orin-nano",
-    }  # fmt: skip
-    assert promised <= set(board_names())
-
-
-def test_eight_cards_are_eight_pools_and_a_macs_gpu_is_none():
-    node = hardware_from_board("8xh100")
-    assert len(node.accelerators) == 8
-    assert len(node.pools) == 9
-    assert [device.ggml_name for device in node.accelerators[:2]] == ["CUDA0", "CUDA1"]
-    mac = hardware_from_board("m3-max-64")
-    assert len(mac.pools) == 1
-    assert mac.host.kind == "unified"
-    assert mac.host.total_bytes == 64 * GIB
-
-
-def test_an_unknown_board_names_the_known_ones():
-    with pytest.raises(ModelNotFound) as raised:
-        hardware_from_board("../speed")
-    assert "rtx4090" in raised.value.hint
