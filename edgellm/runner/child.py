@@ -1,12 +1,16 @@
 """Starting a worker's process, and reading how one ended."""
 
 import asyncio
+import contextlib
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from edgellm.errors import BadGGUF, DoesNotFit, EdgellmError, WorkerDied
+from edgellm.probe.sources import child
 from edgellm.runner.loadlog import says_out_of_memory
 
 _SMALLER = "try a smaller --ctx or a smaller quantization"
@@ -28,6 +32,46 @@ async def start_worker() -> asyncio.subprocess.Process:
         env={**os.environ, **_ENVIRONMENT},
         start_new_session=True,
     )
+
+
+# No driver is woken to answer a question about memory: it would take a context on every card.
+_NO_DEVICES = {
+    "CUDA_VISIBLE_DEVICES": "-1", "HIP_VISIBLE_DEVICES": "-1", "MUSA_VISIBLE_DEVICES": "-1",
+    "GGML_VK_VISIBLE_DEVICES": "", "ASCEND_RT_VISIBLE_DEVICES": "", "GGML_METAL_DEVICES": "0",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Piped:
+    """A child whose two pipes are read and written as they are; its log is for nobody."""
+
+    process: "subprocess.Popen[bytes]"
+    stdin_fd: int
+    stdout_fd: int
+
+    def end(self) -> None:
+        self.process.kill()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        self.process.wait()
+
+
+def start_oracle() -> Piped:
+    """The memory oracle's child. Raises OSError."""
+    process = subprocess.Popen(
+        child("edgellm.runner.oracle_child"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        bufsize=0,
+        env={**os.environ, **_ENVIRONMENT, **_NO_DEVICES},
+        start_new_session=True,
+    )
+    assert process.stdin
+    assert process.stdout
+    return Piped(process, process.stdin.fileno(), process.stdout.fileno())
 
 
 def describe_exit(code: int) -> str:

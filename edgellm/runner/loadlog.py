@@ -16,6 +16,7 @@ from edgellm.runner.messages import DeviceMemory
 from edgellm.units import MIB
 
 _LINE = re.compile(r"(\S+)\s+(model|KV|RS|compute|output) buffer size\s*=\s*([\d.]+) MiB")
+_CACHE = re.compile(r"(?:kv_cache|memory_recurrent)\S*: size\s*=\s*([\d.]+) MiB")
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|bad_alloc|failed to allocate|unable to allocate|cannot allocate memory|"
     r"ErrorOutOfDeviceMemory|buffer size .* exceeds",
@@ -30,8 +31,20 @@ def memory_by_buffer(lines: Iterable[str]) -> tuple[DeviceMemory, ...]:
         if match := _LINE.search(line):
             name, kind, mib = match.groups()
             column = {"model": 0, "KV": 1, "RS": 1}.get(kind, 2)
-            sums.setdefault(name, [0, 0, 0])[column] += round(float(mib) * MIB)
+            sums.setdefault(name, [0, 0, 0])[column] += _bytes(mib)
     return tuple(DeviceMemory(name, *columns) for name, columns in sums.items())
+
+
+def context_bytes(lines: Iterable[str]) -> tuple[int, int]:
+    """KV cache and compute of a load with `no_alloc`, whose cache buffers read 0 MiB.
+
+    llama_kv_cache: size =  448.00 MiB (  4096 cells,  28 layers,  1/1 seqs), K (f16): …
+    """
+    lines = list(lines)
+    caches = [match[1] for line in lines if (match := _CACHE.search(line))]
+    buffers = [match for line in lines if (match := _LINE.search(line))]
+    compute = [match[3] for match in buffers if match[2] == "compute"]
+    return sum(map(_bytes, caches)), sum(map(_bytes, compute))
 
 
 def says_out_of_memory(lines: Iterable[str]) -> bool:
@@ -42,3 +55,7 @@ def last_error(lines: Iterable[str]) -> str:
     """The first line that names a cause; the ones after it only say that loading failed."""
     causes = [line.strip() for line in lines if re.search(r"error|fail|invalid", line, re.I)]
     return causes[0] if causes else ""
+
+
+def _bytes(mib: str) -> int:
+    return round(float(mib) * MIB)

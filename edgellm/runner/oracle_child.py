@@ -1,0 +1,45 @@
+"""The memory oracle's program: `python -m edgellm.runner.oracle_child`.
+
+Questions come in frames on stdin, one answer goes out for each on a duplicate of stdout; stdout
+itself is pointed at stderr before llama_cpp is imported, because vendor libraries print. End of
+stdin is the end.
+
+A process of its own, because a header from the internet can abort llama.cpp, and because
+llama.cpp's log is one for the whole process.
+"""
+
+import os
+import sys
+
+from edgellm.runner.frames import FrameReader, encode_frame
+from edgellm.runner.oracle_messages import Question
+
+
+def main() -> int:
+    frames_fd = os.dup(1)
+    os.dup2(2, 1)
+    from edgellm.runner.llama_oracle import LlamaMemory
+
+    try:
+        memory = LlamaMemory()
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        print(f"no llama.cpp here: {error}", file=sys.stderr)  # noqa: T201 - nobody else is told
+        return 1
+    reader: FrameReader[Question] = FrameReader(Question)
+    try:
+        while data := os.read(0, 1 << 16):
+            for question in reader.feed(data):
+                _write(frames_fd, encode_frame([memory.answer(question)]))
+    except BrokenPipeError:
+        pass
+    return 0
+
+
+def _write(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
