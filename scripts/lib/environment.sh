@@ -46,7 +46,8 @@ make_environment() {
     if [ -d .venv ]; then say ".venv does not work here, it is made anew"; fi
     if command -v uv >/dev/null 2>&1; then
         if [ -z "$python" ]; then say "no Python 3.11 or newer here: uv fetches 3.12"; fi
-        uv venv --quiet --clear --seed --python "${python:-3.12}" .venv ||
+        # Without --seed, which asks the network for a pip: see ensure_pip.
+        uv venv --quiet --clear --python "${python:-3.12}" .venv ||
             die "uv could not make .venv; with Python 3.11 or newer on the PATH it need not fetch one"
     elif [ -z "$python" ]; then
         die "edgellm needs Python 3.11 or newer, here is $(python_here). $(python_hint)"
@@ -60,10 +61,12 @@ make_environment() {
     pwd >.venv/place
 }
 
-# An environment that was made by hand, or interrupted, may lack it.
+# uv's environments lack it, and those made by hand or interrupted may. Python's own copy needs no
+# network; Debian keeps it in another package, and then uv can fetch one.
 ensure_pip() {
     .venv/bin/python -m pip --version >/dev/null 2>&1 ||
         .venv/bin/python -m ensurepip >/dev/null 2>&1 ||
+        uv pip install --quiet --python .venv/bin/python pip >/dev/null 2>&1 ||
         die "the Python in .venv has no pip, and can't get one: rm -rf .venv, then again. $(venv_hint)"
 }
 

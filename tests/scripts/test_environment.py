@@ -76,11 +76,26 @@ def test_an_old_python_is_one_clear_sentence(checkout, path):
     assert not (checkout / ".venv").exists()
 
 
+def test_uv_makes_the_environment_without_asking_the_network_for_pip(checkout, path):
+    program(
+        path / "uv",
+        """for word in "$@"; do [ "$word" = --seed ] && exit 1; done
+mkdir -p .venv/bin && printf '#!/bin/sh\\necho "$@" >>pip-came-from' >.venv/bin/python
+chmod +x .venv/bin/python""",
+    )
+    program(path / "python3", "exit 0")
+    for tool in ("mkdir", "chmod"):
+        (path / tool).symlink_to(shutil.which(tool))
+    said = bash(checkout, path, "make_environment && ensure_pip")
+    assert said.returncode == 0, said.stderr
+    assert (checkout / "pip-came-from").read_text() == "-m pip --version\n"
+
+
 def test_uv_is_asked_for_a_python_where_there_is_none(checkout, path):
     program(path / "uv", 'echo "$@" >&2; exit 1')
     said = bash(checkout, path, "make_environment")
     assert "no Python 3.11 or newer here: uv fetches 3.12" in said.stderr
-    assert "venv --quiet --clear --seed --python 3.12 .venv" in said.stderr
+    assert "venv --quiet --clear --python 3.12 .venv" in said.stderr
 
 
 def test_a_venv_module_without_pip_is_explained(checkout, path):
