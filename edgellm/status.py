@@ -33,8 +33,31 @@ class SequenceStatus(msgspec.Struct, frozen=True, kw_only=True):
     age_s: float
 
 
+class MemoryParts(msgspec.Struct, frozen=True, kw_only=True):
+    weight_bytes: int = 0
+    kv_bytes: int = 0
+    compute_bytes: int = 0
+
+    @property
+    def total_bytes(self) -> int:
+        return self.weight_bytes + self.kv_bytes + self.compute_bytes
+
+
+class ShareStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One device's part of a model: what was planned for it, and what llama.cpp says it took.
+
+    `overhead_bytes` is what llama.cpp doesn't count, so it is in neither.
+    """
+
+    device_id: str
+    n_layers: int = 0
+    predicted: MemoryParts
+    measured: MemoryParts | None = None  # until it is loaded
+    overhead_bytes: int = 0
+
+
 class PlanStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What was decided, beside what llama.cpp really took. Bytes by device id."""
+    """What was decided, beside what came of it."""
 
     file: str
     quant: str
@@ -45,12 +68,22 @@ class PlanStatus(msgspec.Struct, frozen=True, kw_only=True):
     kv_type_v: str
     n_threads: int
     n_gpu_layers: int
-    predicted_bytes: dict[str, int] = {}
-    measured_bytes: dict[str, int] = {}
+    n_cpu_moe: int = 0
+    shares: tuple[ShareStatus, ...] = ()  # accelerators first, the host last
+    bytes_from: str = "arithmetic"  # or "oracle": llama.cpp was asked before it loaded
     decode_tok_s_p10: float | None = None
     decode_tok_s_p50: float | None = None
     decode_tok_s_p90: float | None = None
     reasons: tuple[str, ...] = ()
+
+    @property
+    def predicted_bytes(self) -> int | None:
+        return sum(share.predicted.total_bytes for share in self.shares) or None
+
+    @property
+    def measured_bytes(self) -> int | None:
+        told = [share.measured.total_bytes for share in self.shares if share.measured]
+        return sum(told) or None
 
 
 class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):

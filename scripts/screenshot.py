@@ -18,7 +18,15 @@ import httpx2
 from portable_svg import portable
 
 from edgellm import status
-from edgellm.status import DeviceStatus, ModelStatus, PlanStatus, SequenceStatus, Status
+from edgellm.status import (
+    DeviceStatus,
+    MemoryParts,
+    ModelStatus,
+    PlanStatus,
+    SequenceStatus,
+    ShareStatus,
+    Status,
+)
 from edgellm.tui.app import TopApp
 
 _GIB = 1 << 30
@@ -60,8 +68,19 @@ _PLAN = PlanStatus(
     kv_type_v="q8_0",
     n_threads=8,
     n_gpu_layers=41,
-    predicted_bytes={"gpu": int(11.9 * _GIB), "cpu": int(0.7 * _GIB)},
-    measured_bytes={"gpu": int(11.7 * _GIB), "cpu": int(0.7 * _GIB)},
+    shares=(
+        ShareStatus(
+            device_id="gpu",
+            n_layers=41,
+            predicted=MemoryParts(weight_bytes=int(8.4 * _GIB), kv_bytes=int(3.5 * _GIB)),
+            measured=MemoryParts(weight_bytes=int(8.4 * _GIB), kv_bytes=int(3.3 * _GIB)),
+        ),
+        ShareStatus(
+            device_id="cpu",
+            predicted=MemoryParts(weight_bytes=int(0.7 * _GIB)),
+            measured=MemoryParts(weight_bytes=int(0.7 * _GIB)),
+        ),
+    ),
     decode_tok_s_p10=52.0,
     decode_tok_s_p50=58.0,
     decode_tok_s_p90=63.0,

@@ -9,9 +9,11 @@ from edgellm import status
 from edgellm.status import (
     DeviceStatus,
     Download,
+    MemoryParts,
     ModelStatus,
     PlanStatus,
     SequenceStatus,
+    ShareStatus,
     Status,
 )
 from edgellm.tui.app import TopApp
@@ -32,6 +34,14 @@ def sequence(request_id=1, state="decode", n_prompt=100, n_computed=120, n_outpu
     )
 
 
+def share(device_id, predicted, measured):
+    return ShareStatus(
+        device_id=device_id,
+        predicted=MemoryParts(weight_bytes=predicted),
+        measured=None if measured is None else MemoryParts(weight_bytes=measured),
+    )
+
+
 def plan(**changes):
     facts = {
         "file": "/models/Qwen3-8B-Q4_K_M.gguf",
@@ -43,8 +53,10 @@ def plan(**changes):
         "kv_type_v": "q8_0",
         "n_threads": 8,
         "n_gpu_layers": 37,
-        "predicted_bytes": {"gpu0": 7 * GIB, "cpu": GIB // 2},
-        "measured_bytes": {"gpu0": 7 * GIB - (300 << 20), "cpu": GIB // 2},
+        "shares": (
+            share("gpu0", 7 * GIB, 7 * GIB - (300 << 20)),
+            share("cpu", GIB // 2, GIB // 2),
+        ),
         "decode_tok_s_p10": 31.0,
         "decode_tok_s_p50": 35.0,
         "decode_tok_s_p90": 40.0,

@@ -9,7 +9,7 @@ from edgellm.cli import options
 from edgellm.units import DASH, format_bytes, format_rate
 
 if TYPE_CHECKING:
-    from edgellm.status import ModelStatus, Status
+    from edgellm.status import ModelStatus, PlanStatus, Status
 
 _HEADINGS = (
     "NAME", "STATE", "QUANT", "SIZE", "PROCESSOR", "CONTEXT", "PREDICTED", "MEASURED", "TOK/S",
@@ -19,7 +19,8 @@ _HEADINGS = (
 def ps(as_json: options.AsJSON = False) -> None:
     """Show the running servers and their models.
 
-    PREDICTED is the memory that the plan counted on, MEASURED what llama.cpp says it took.
+    PREDICTED is the memory that the plan counted on, MEASURED what llama.cpp says it took and how
+    far the prediction was off; drivers take some that llama.cpp doesn't count, in neither of them.
     TOK/S is what is written now; in brackets what the plan expects of one stream.
     EDGELLM_HOST asks another server.
 
@@ -97,13 +98,11 @@ def _rows(status: "Status") -> Iterator[tuple[str, ...]]:
             model.name + (" (embedding)" if model.embedding else ""),
             _state(model),
             plan.quant if plan else DASH,
-            format_bytes(_total(plan.measured_bytes) or _total(plan.predicted_bytes))
-            if plan
-            else DASH,
+            format_bytes(plan.measured_bytes or plan.predicted_bytes) if plan else DASH,
             processor(model),
             f"{plan.n_parallel}×{plan.n_ctx_seq}" if plan else DASH,
-            format_bytes(_total(plan.predicted_bytes)) if plan else DASH,
-            format_bytes(_total(plan.measured_bytes)) if plan else DASH,
+            format_bytes(plan.predicted_bytes) if plan else DASH,
+            _measured(plan) if plan else DASH,
             _pace(model),
         )
 
@@ -111,13 +110,13 @@ def _rows(status: "Status") -> Iterator[tuple[str, ...]]:
 def processor(model: "ModelStatus") -> str:
     """As Ollama says it: "100% GPU", "48%/52% CPU/GPU"."""
     plan = model.plan
-    shares = plan and (plan.measured_bytes or plan.predicted_bytes)
-    total = _total(shares or {})
-    if not shares or not total:
+    total = plan and (plan.measured_bytes or plan.predicted_bytes)
+    if not plan or not total:
         return DASH
-    cpu_ratio = shares.get("cpu", 0) / total
-    if plan and plan.n_gpu_layers == 0:
+    if plan.n_gpu_layers == 0:
         return "100% CPU"
+    host = plan.shares[-1].measured or plan.shares[-1].predicted
+    cpu_ratio = host.total_bytes / total
     percent = round(100 * cpu_ratio)
     return f"{percent}%/{100 - percent}% CPU/GPU" if percent else "100% GPU"
 
@@ -137,5 +136,9 @@ def _pace(model: "ModelStatus") -> str:
     return f"{now} (~{format_rate(expected, '').strip()})" if expected else now
 
 
-def _total(by_device: dict[str, int]) -> int | None:
-    return sum(by_device.values()) or None
+def _measured(plan: "PlanStatus") -> str:
+    """ "5.9 GiB (+0.4%)": with how far the prediction was off."""
+    measured, predicted = plan.measured_bytes, plan.predicted_bytes
+    if not measured or not predicted:
+        return format_bytes(measured)
+    return f"{format_bytes(measured)} ({100 * (measured / predicted - 1):+.1f}%)"

@@ -15,10 +15,12 @@ from llama_cpp._ggml import libggml
 
 from edgellm.errors import EdgellmError
 from edgellm.models.quants import BY_NAME
+from edgellm.runner.llama_overrides import experts_on_cpu
 from edgellm.runner.loadlog import last_error, memory_by_buffer, says_out_of_memory
 from edgellm.runner.messages import DeviceMemory
 from edgellm.selector.plan import Plan
 
+_SPLIT = {"layer": 1, "row": 2, "tensor": 3}  # enum llama_split_mode, llama.h
 _FLASH = {None: -1, False: 0, True: 1}  # enum llama_flash_attn_type, llama.h
 _WARN, _CONT = 3, 5  # enum ggml_log_level, ggml.h
 _MAX_LINES = 10_000
@@ -58,15 +60,21 @@ def load(path: bytes, plan: Plan, on_progress: Callable[[float], None]) -> Loade
 
 
 def _model_params(plan: Plan, on_progress: Callable[[float], None], kept: list[Any]) -> Any:
-    params = llama_cpp.llama_model_default_params()
-    params.n_gpu_layers = plan.placement.n_gpu_layers
+    params, placement = llama_cpp.llama_model_default_params(), plan.placement
+    params.n_gpu_layers = placement.n_gpu_layers
+    params.split_mode = _SPLIT[placement.split_mode]
+    params.no_host = placement.no_host
     params.progress_callback = _progress(on_progress)
     devices = _devices(plan.devices)
     params.devices = ctypes.cast(devices, ctypes.c_void_p)
     kept += [params.progress_callback, devices]
-    if plan.placement.tensor_split:
-        params.tensor_split = (ctypes.c_float * llama_cpp.llama_max_devices())(*plan.placement.tensor_split)
+    if placement.tensor_split:
+        params.tensor_split = _proportions(placement.tensor_split)
         kept.append(params.tensor_split)
+    if placement.n_cpu_moe:
+        overrides = experts_on_cpu(placement.n_cpu_moe, _cpu_buffer_type())
+        params.tensor_buft_overrides = ctypes.addressof(overrides)
+        kept.append(overrides)
     return params
 
 
@@ -79,6 +87,7 @@ def _context_params(plan: Plan) -> Any:
     params.flash_attn_type = _FLASH[plan.flash_attention]
     params.kv_unified, params.swa_full = plan.kv_unified, plan.swa_full
     params.n_rs_seq = plan.n_rs_seq
+    params.op_offload = plan.placement.op_offload
     params.embeddings = plan.embedding
     # Zero lets llama.cpp reserve for n_batch outputs: what pooling needs, and far too much else.
     params.n_outputs_max = 0 if plan.embedding else plan.n_outputs_max
@@ -132,3 +141,17 @@ def _devices(names: tuple[str, ...]) -> Any:
         if not handle:
             raise LoadError("other", f"this build of llama.cpp has no device {name!r}")
     return (ctypes.c_void_p * (len(handles) + 1))(*handles, None)
+
+
+def _proportions(split: tuple[float, ...]) -> Any:
+    """One for each device there could be: llama.cpp reads them all. Raises LoadError."""
+    most = llama_cpp.llama_max_devices()
+    if len(split) > most:
+        raise LoadError("other", f"{len(split)} devices; this build of llama.cpp takes {most}")
+    return (ctypes.c_float * most)(*split)
+
+
+def _cpu_buffer_type() -> int | None:
+    buffer_type = libggml.ggml_backend_cpu_buffer_type
+    buffer_type.restype = ctypes.c_void_p
+    return buffer_type()  # type: ignore[no-any-return]

@@ -14,16 +14,20 @@ import psutil
 import edgellm
 from edgellm.meter.sample import Sample
 from edgellm.probe.hardware import Device, Hardware
+from edgellm.runner.account import measured_shares
 from edgellm.runner.engine import Engine
 from edgellm.runner.messages import Gauge
-from edgellm.selector.plan import Plan
+from edgellm.selector.oracle import BufferBytes
+from edgellm.selector.plan import Plan, Share
 from edgellm.server.served import Models, Served
 from edgellm.status import (
     DeviceStatus,
     Download,
+    MemoryParts,
     ModelStatus,
     PlanStatus,
     SequenceStatus,
+    ShareStatus,
     Status,
 )
 
@@ -196,8 +200,9 @@ def _plan_status(plan: Plan, engine: Engine, hardware: Hardware | None) -> PlanS
         kv_type_v=plan.kv_type_v,
         n_threads=plan.n_threads,
         n_gpu_layers=plan.placement.n_gpu_layers,
-        predicted_bytes={share.device_id: share.total_bytes for share in plan.shares},
-        measured_bytes=_measured_bytes(engine, hardware),
+        n_cpu_moe=plan.placement.n_cpu_moe,
+        shares=_shares(plan, engine, hardware),
+        bytes_from=plan.bytes_from,
         decode_tok_s_p10=decode.p10 if decode else None,
         decode_tok_s_p50=decode.p50 if decode else None,
         decode_tok_s_p90=decode.p90 if decode else None,
@@ -205,15 +210,25 @@ def _plan_status(plan: Plan, engine: Engine, hardware: Hardware | None) -> PlanS
     )
 
 
-def _measured_bytes(engine: Engine, hardware: Hardware | None) -> dict[str, int]:
-    """By our device ids; a buffer that is on no device of ours (CPU_Mapped ...) is the host's."""
-    ids = {d.ggml_name: d.id for d in hardware.devices if d.ggml_name} if hardware else {}
-    measured: dict[str, int] = {}
-    for part in engine.ready.memory if engine.ready else ():
-        device_id = ids.get(part.name, "cpu")
-        taken = part.model_bytes + part.context_bytes + part.compute_bytes
-        measured[device_id] = measured.get(device_id, 0) + taken
-    return measured
+def _shares(plan: Plan, engine: Engine, hardware: Hardware | None) -> tuple[ShareStatus, ...]:
+    told = engine.ready.memory if engine.ready and hardware else ()
+    measured = measured_shares(told, plan.placement, hardware) if hardware else ()
+    return tuple(
+        ShareStatus(
+            device_id=share.device_id,
+            n_layers=len(share.layers),
+            predicted=_parts(share),
+            measured=_parts(measured[i]) if measured else None,
+            overhead_bytes=share.overhead_bytes,
+        )
+        for i, share in enumerate(plan.shares)
+    )
+
+
+def _parts(of: Share | BufferBytes) -> MemoryParts:
+    return MemoryParts(
+        weight_bytes=of.weight_bytes, kv_bytes=of.kv_bytes, compute_bytes=of.compute_bytes
+    )
 
 
 def _device_status(device: Device, hardware: Hardware, sample: Sample | None) -> DeviceStatus:

@@ -1,13 +1,14 @@
 """The plan, whole: what was chosen, why, and how it turned out. The screen behind `p`."""
 
-from edgellm.status import ModelStatus, PlanStatus
+from edgellm.status import ModelStatus, PlanStatus, ShareStatus
 from edgellm.tui import numbers
-from edgellm.tui.lines import Block, Line, Span, pad, wrap
+from edgellm.tui.lines import Block, Line, Span, Tone, pad, wrap
 from edgellm.tui.model import kv_types, measured_stream, state_note
 from edgellm.tui.view import View
 from edgellm.units import DASH, format_bytes, format_rate
 
 _LABEL_COLUMNS = 16
+_PARTS = (("weight_bytes", "weights"), ("kv_bytes", "KV cache"), ("compute_bytes", "compute"))
 
 
 def plan_details(view: View, width: int) -> Block:
@@ -61,31 +62,44 @@ def _speeds(model: ModelStatus, plan: PlanStatus) -> Block:
 
 
 def _memory(plan: PlanStatus, view: View) -> Block:
-    """By device: every id that was predicted or measured, in the order of the devices."""
-    known = [device.id for device in view.status.devices] if view.status else []
-    names = {d.id: d.name for d in view.status.devices} if view.status else {}
-    ids = plan.predicted_bytes.keys() | plan.measured_bytes.keys()
-    ordered = [id for id in known if id in ids] + sorted(ids - set(known))
-    if not ordered:
+    """Device by device, and part by part: what was predicted, what llama.cpp says it took."""
+    if not plan.shares:
         return []
-    heads = ("predicted", "measured", "off by")
-    head = pad("memory", 32) + "".join(pad(text, 12, right=True) for text in heads)
-    return [
-        (Span(head, "label"),),
-        *(_memory_row(names.get(id, id), id, plan) for id in ordered),
-        (),
-    ]
+    names = {d.id: d.name for d in view.status.devices} if view.status else {}
+    head = pad("memory", 32) + "".join(
+        pad(text, 12, right=True) for text in ("predicted", "measured", "off by")
+    )
+    block: Block = [(Span(head, "label"),)]
+    for share in plan.shares:
+        block += _share(names.get(share.device_id, share.device_id), share)
+    return [*block, ()]
 
 
-def _memory_row(name: str, id: str, plan: PlanStatus) -> Line:
-    predicted, measured = plan.predicted_bytes.get(id), plan.measured_bytes.get(id)
+def _share(name: str, share: ShareStatus) -> Block:
+    measured = share.measured
+    taken_bytes = measured.total_bytes if measured else None
+    rows: Block = [_memory_row(name, share.predicted.total_bytes, taken_bytes)]
+    for part, label in _PARTS:
+        planned = getattr(share.predicted, part)
+        taken = getattr(measured, part) if measured else None
+        if planned or taken:
+            rows.append(_memory_row(f"  {label}", planned, taken, "dim"))
+    if share.overhead_bytes:
+        rows.append(_memory_row("  driver, not counted", share.overhead_bytes, None))
+    return rows
+
+
+def _memory_row(
+    name: str, predicted: int | None, measured: int | None, tone: Tone | None = None
+) -> Line:
     off = None if predicted is None or measured is None else numbers.ratio(measured, predicted)
     cells = (
         format_bytes(predicted),
         format_bytes(measured),
         DASH if off is None else f"{100 * (off - 1):+.1f} %",
     )
-    return (Span(pad(name, 32)), *(Span(pad(cell, 12, right=True)) for cell in cells))
+    text = pad(name, 32) + "".join(pad(cell, 12, right=True) for cell in cells)
+    return (Span(text, tone),) if tone else (Span(text),)
 
 
 def _reasons(plan: PlanStatus, width: int) -> Block:

@@ -151,8 +151,10 @@ def _cache(model: ModelStatus) -> list[str]:
 
 
 def _memory(plan: PlanStatus) -> list[str]:
-    predicted, measured = sum(plan.predicted_bytes.values()), sum(plan.measured_bytes.values())
-    return [f"{format_bytes(measured or None)} of {format_bytes(predicted or None)} predicted"]
+    measured, predicted = plan.measured_bytes, plan.predicted_bytes
+    told = [f"{format_bytes(measured)} of {format_bytes(predicted)} predicted"]
+    off = numbers.ratio(measured, predicted)
+    return told if off is None else [*told, f"{100 * (off - 1):+.1f} %"]
 
 
 def _process(model: ModelStatus) -> list[str]:

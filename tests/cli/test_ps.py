@@ -1,14 +1,25 @@
 import pytest
 
 from edgellm.cli.ps import processor
-from edgellm.status import ModelStatus, PlanStatus
+from edgellm.status import MemoryParts, ModelStatus, PlanStatus, ShareStatus
+
+
+def share(device_id, predicted, measured):
+    return ShareStatus(
+        device_id=device_id,
+        predicted=MemoryParts(weight_bytes=predicted),
+        measured=None if measured is None else MemoryParts(weight_bytes=measured),
+    )
 
 
 def model(n_gpu_layers, measured=None, predicted=None):
+    """By device id, the host last."""
+    ids = [*(measured or predicted or {})]
+    shares = [share(id, (predicted or measured)[id], measured and measured[id]) for id in ids]
     plan = PlanStatus(
         file="x.gguf", quant="Q8_0", n_ctx=1, n_ctx_seq=1, n_parallel=1, kv_type_k="f16",
         kv_type_v="f16", n_threads=1, n_gpu_layers=n_gpu_layers,
-        predicted_bytes=predicted or {}, measured_bytes=measured or {},
+        shares=tuple(shares),
     )  # fmt: skip
     return ModelStatus(name="m", state="ready", plan=plan)
 
@@ -19,7 +30,7 @@ def model(n_gpu_layers, measured=None, predicted=None):
         (0, {"cpu": 100}, "100% CPU"),
         (33, {"gpu": 1000, "cpu": 1}, "100% GPU"),
         (16, {"gpu": 52, "cpu": 48}, "48%/52% CPU/GPU"),
-        (33, {"gpu0": 50, "gpu1": 50}, "100% GPU"),
+        (33, {"gpu0": 50, "gpu1": 50, "cpu": 0}, "100% GPU"),
         (33, {}, "–"),
     ],
 )

@@ -30,7 +30,9 @@ def test_ps_shows_the_model_and_its_memory(demo_home):
     assert "100% CPU" in row
     (status,) = json.loads(demo_home.run("ps", "--json").out)
     assert status["url"] == demo_home.live.url
-    assert status["models"][0]["plan"]["measured_bytes"]["cpu"] > 0
+    (host,) = status["models"][0]["plan"]["shares"]
+    for part in ("weight_bytes", "kv_bytes", "compute_bytes"):
+        assert host["measured"][part] == pytest.approx(host["predicted"][part], rel=0.01)
 
 
 def test_run_asks_the_server_that_has_the_model(demo_home):

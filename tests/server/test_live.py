@@ -10,6 +10,7 @@ from edgellm.meter.sample import Sample
 from edgellm.runner.messages import DeviceMemory, Gauge
 from edgellm.server.live import Live
 from edgellm.server.served import Models
+from edgellm.status import MemoryParts
 
 
 class Clock:
@@ -108,8 +109,10 @@ def test_the_plan_stands_beside_what_was_taken(live, engine):
         | {"memory": memory}
     )
     shown = model(live).plan
-    assert shown.predicted_bytes == {"cpu": 1230}
-    assert shown.measured_bytes == {"0000:01:00.0": 123, "cpu": 1237}
+    (host,) = shown.shares
+    assert (host.device_id, shown.predicted_bytes, shown.measured_bytes) == ("cpu", 1230, 1360)
+    assert host.predicted == MemoryParts(weight_bytes=1000, kv_bytes=200, compute_bytes=30)
+    assert host.measured == MemoryParts(weight_bytes=1100, kv_bytes=220, compute_bytes=40)
     assert (shown.decode_tok_s_p10, shown.reasons) == (10.0, ("it fits",))
 
 

@@ -1,5 +1,6 @@
-from tui_samples import CPU, GIB, model, ordinary, plan, seen, text, unknown
+from tui_samples import GIB, model, ordinary, plan, seen, share, text, unknown
 
+from edgellm.status import MemoryParts, ShareStatus
 from edgellm.tui.details import plan_details
 from edgellm.tui.legend import legend
 from edgellm.tui.lines import width_of
@@ -18,13 +19,30 @@ def test_prediction_and_measurement_stand_side_by_side():
     assert "· Q5_K_M needs 9.1 GiB, 8.0 GiB are free" in page
 
 
-def test_a_device_that_was_only_predicted_or_only_measured_is_listed_too():
-    uneven = plan(predicted_bytes={"gpu0": 7 * GIB}, measured_bytes={"cpu": GIB, "lost": GIB})
-    page = text(plan_details(seen(ordinary(models=(model(plan=uneven),))), 100))
+def test_before_the_load_there_is_only_a_prediction():
+    planned = plan(shares=(share("gpu0", 7 * GIB, None), share("lost", GIB, None)))
+    page = text(plan_details(seen(ordinary(models=(model(plan=planned),))), 100))
 
-    for name in ("RTX 4060", CPU.name, "lost"):
+    for name in ("RTX 4060", "lost"):
         assert name in page
     assert "%" not in page
+
+
+def test_each_part_of_a_device_is_listed_and_what_llama_cpp_does_not_count():
+    of_gpu = ShareStatus(
+        device_id="gpu0",
+        predicted=MemoryParts(weight_bytes=4 * GIB, kv_bytes=GIB, compute_bytes=GIB // 4),
+        measured=MemoryParts(weight_bytes=4 * GIB, kv_bytes=2 * GIB, compute_bytes=GIB // 4),
+        overhead_bytes=GIB // 2,
+    )
+    lines = text(
+        plan_details(seen(ordinary(models=(model(plan=plan(shares=(of_gpu,))),))), 100)
+    ).splitlines()
+
+    rows = {line.strip().partition("  ")[0]: line.split() for line in lines}
+    assert rows["weights"][-2:] == ["+0.0", "%"]
+    assert rows["KV cache"][-2:] == ["+100.0", "%"]
+    assert rows["driver, not counted"][-1] == "–"
 
 
 def test_unknown_predictions_are_dashes():
