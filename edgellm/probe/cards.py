@@ -20,3 +20,10 @@ class Card:
     power_limit_w: float | None = None  # as set now
     note: str | None = None
     is_told: bool = True  # False: seen on PCI, and no driver tells of it
+    part: int | None = None  # of a board whose chips share an address
+    index: int | None = None  # as the vendor's own tool counts
+    link_now: str | None = None
+    numa_node: int | None = None
+    visible_bytes: int | None = None
+    driver: str | None = None
+    toolkit: str | None = None

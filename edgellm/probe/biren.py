@@ -1,0 +1,38 @@
+"""Biren's cards, by brsmi's answer in CSV.
+
+Unproven: the query is one that its users run, but no recording of a whole answer was found. Total
+memory is what is used and what is free, together. llama.cpp has no backend for them.
+"""
+
+from collections.abc import Iterator
+
+from edgellm.probe.cards import Card
+from edgellm.probe.evidence import Evidence
+from edgellm.probe.readings import Reading, asked, cards, mib, number
+
+COMMAND = (
+    "brsmi", "gpu", "--query-gpu=index,name,memory.used,memory.free",
+    "--format=csv,noheader,nounits",
+)  # fmt: skip
+
+
+def read(evidence: Evidence) -> tuple[Card, ...]:
+    return cards("biren", readings(evidence))
+
+
+def readings(evidence: Evidence) -> tuple[Reading, ...]:
+    return asked(evidence, COMMAND, _parsed)
+
+
+def _parsed(text: str) -> Iterator[Reading]:
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.split(",")]
+        if len(cells) == 4 and cells[0].isdecimal() and cells[1]:
+            used, free = (number(cell, r"^(\d+)(?: MiB)?$") for cell in cells[2:])
+            known = used is not None and free is not None
+            yield Reading(
+                name=cells[1],
+                index=int(cells[0]),
+                total_bytes=mib((used or 0) + (free or 0)) if known else None,
+                used_bytes=mib(used),
+            )
