@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from edgellm.probe.cards import Card
 from edgellm.probe.evidence import Evidence
-from edgellm.probe.readings import Reading, asked, cards, mib, number
+from edgellm.probe.readings import Reading, asked, cards, csv_rows, mib, number
 
 COMMAND = (
     "brsmi", "gpu", "--query-gpu=index,name,memory.used,memory.free",
@@ -25,14 +25,12 @@ def readings(evidence: Evidence) -> tuple[Reading, ...]:
 
 
 def _parsed(text: str) -> Iterator[Reading]:
-    for line in text.splitlines():
-        cells = [cell.strip() for cell in line.split(",")]
-        if len(cells) == 4 and cells[0].isdecimal() and cells[1]:
-            used, free = (number(cell, r"^(\d+)(?: MiB)?$") for cell in cells[2:])
-            known = used is not None and free is not None
-            yield Reading(
-                name=cells[1],
-                index=int(cells[0]),
-                total_bytes=mib((used or 0) + (free or 0)) if known else None,
-                used_bytes=mib(used),
-            )
+    for index, name, *memory in csv_rows(text, 4):
+        used, free = (number(cell, r"^(\d+)(?: MiB)?$") for cell in memory)
+        known = used is not None and free is not None
+        yield Reading(
+            name=name,
+            index=int(index),
+            total_bytes=mib((used or 0) + (free or 0)) if known else None,
+            used_bytes=mib(used),
+        )

@@ -99,6 +99,15 @@ def boxes(text: str) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
             yield first, second
 
 
+def csv_rows(text: str, n_columns: int) -> Iterator[list[str]]:
+    """Lines that begin with an index and a name. One that no newline ends was cut off."""
+    for line in text.splitlines(keepends=True):
+        cells = [cell.strip() for cell in line.split(",")]
+        whole = line.endswith("\n") and len(cells) == n_columns
+        if whole and cells[0].isdecimal() and cells[1]:
+            yield cells
+
+
 def address(cell: str) -> str | None:
     match = _ADDRESS.search(cell)
     return normal_address(match[0]) if match else None

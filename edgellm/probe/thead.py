@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from edgellm.probe.cards import Card
 from edgellm.probe.evidence import Evidence
-from edgellm.probe.readings import Reading, asked, cards, mib, number
+from edgellm.probe.readings import Reading, asked, cards, csv_rows, mib, number
 
 COMMAND = (
     "ppu-smi",
@@ -23,18 +23,16 @@ def readings(evidence: Evidence) -> tuple[Reading, ...]:
 
 
 def _parsed(text: str) -> Iterator[Reading]:
-    for line in text.splitlines():
-        cells = [cell.strip() for cell in line.split(",")]
-        if len(cells) == 7 and cells[0].isdecimal() and cells[1]:
-            busy, used, total, temperature, power = (
-                number(cell, r"^([\d.]+)(?: (?:%|MiB|C|W))?$") for cell in cells[2:]
-            )
-            yield Reading(
-                name=cells[1],
-                index=int(cells[0]),
-                total_bytes=mib(total),
-                used_bytes=mib(used),
-                busy_ratio=None if busy is None else busy / 100,
-                temperature_c=temperature,
-                power_w=power,
-            )
+    for index, name, *values in csv_rows(text, 7):
+        busy, used, total, temperature, power = (
+            number(value, r"^([\d.]+)(?: (?:%|MiB|C|W))?$") for value in values
+        )
+        yield Reading(
+            name=name,
+            index=int(index),
+            total_bytes=mib(total),
+            used_bytes=mib(used),
+            busy_ratio=None if busy is None else busy / 100,
+            temperature_c=temperature,
+            power_w=power,
+        )
