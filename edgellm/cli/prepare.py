@@ -107,7 +107,11 @@ def prepare_all(
             hint="leave --embedding out, or name a generative MODEL",
         )
     rest = machine.without(hardware, first.plan)
-    own_goal = Goal(reserve_bytes=goal.reserve_bytes, n_threads=goal.n_threads)
+    own_goal = Goal(
+        reserve_bytes=goal.reserve_bytes,
+        n_threads=goal.n_threads,
+        batch_invariant=goal.batch_invariant,
+    )
     second = _with_progress(embedding, rest, own_goal, None)
     if not second.plan.embedding:
         raise BadRequest(

@@ -18,7 +18,8 @@ def embed(backend: Backend, request_id: int, inputs: tuple[str | tuple[int, ...]
                 param="input",
             )
     vectors: list[bytes] = []
-    for batch in pack(tokens, backend.limits.n_batch, backend.limits.n_seq_max):
+    n_together = 1 if backend.limits.n_chunk else backend.limits.n_seq_max
+    for batch in pack(tokens, backend.limits.n_batch, n_together):
         vectors += backend.embed(batch)
     return Embedded(request_id, tuple(vectors), sum(map(len, tokens)))
 

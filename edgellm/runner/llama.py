@@ -7,7 +7,8 @@ llama_decode's return codes (llama.h): 0 done; 1 no KV slot, memory as before th
 some ubatches computed (we never abort); -1 bad batch; below that, fatal.
 """
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 
 import llama_cpp
 import numpy as np
@@ -38,6 +39,9 @@ from edgellm.selector.plan import Plan
 _MAX_IDS = 256  # LLAMA_MAX_SEQ, src/llama-cparams.h
 # More text than that for each token of context can't be a prompt, and would stall everyone's step.
 _MAX_TOKEN_BYTES = 64
+# Batch-invariant prompts are computed in chunks of so many tokens: as short as sharing wants them,
+# as long as the kernels do.
+_CHUNK = 128
 
 
 class LlamaBackend:
@@ -59,6 +63,7 @@ class LlamaBackend:
         self._starts: dict[int, Start] = {}  # by seq_id, of those that run
         self._compiler: Masks | None = None
         self._rows = _Rows(plan.n_batch)
+        self._invariant = plan.batch_invariant
         if not plan.embedding:
             try:
                 self._warm_up()
@@ -104,15 +109,23 @@ class LlamaBackend:
     def decode(self, batch: Batch) -> Step:
         for op in batch.ops:
             self._obey(op)
-        if batch.rows:
-            self._decode_rows(batch.rows)
         sampled, logprobs = {}, {}
-        for i, row in enumerate(batch.rows):
-            if row.wants_logits:
-                sampled[row.seq_id], logprob = self._sample(row.seq_id, i)
-                if logprob:
-                    logprobs[row.seq_id] = logprob
+        for rows in self._calls(batch.rows):
+            self._decode_rows(rows)
+            for i, row in enumerate(rows):
+                if row.wants_logits:
+                    sampled[row.seq_id], logprob = self._sample(row.seq_id, i)
+                    if logprob:
+                        logprobs[row.seq_id] = logprob
         return Step(sampled, logprobs)
+
+    def _calls(self, rows: tuple[Row, ...]) -> Iterator[tuple[Row, ...]]:
+        """All rows in one call, or each sequence's in its own: kernels round by the rows beside."""
+        if self._invariant:
+            for _, own in itertools.groupby(rows, lambda row: row.seq_id):
+                yield tuple(own)
+        elif rows:
+            yield rows
 
     def _decode_rows(self, rows: tuple[Row, ...]) -> None:
         self._rows.fill(rows)
@@ -194,15 +207,28 @@ class LlamaBackend:
         shares = not plan.embedding and self._can_share()
         # As many finished conversations are kept as may run: what llama-server's slots do.
         n_retained = plan.n_seq_max if shares and plan.kv_unified else 0
+        n_ubatch = int(llama_cpp.llama_n_ubatch(self._context))
         return Limits(
             n_cells=int(llama_cpp.llama_n_ctx(self._context)),
             n_ctx_seq=min(plan.n_ctx_seq, int(llama_cpp.llama_n_ctx_seq(self._context))),
-            n_batch=int(llama_cpp.llama_n_batch(self._context)),
+            n_batch=self._step_rows(plan, n_ubatch),
             n_seq_max=plan.n_seq_max,
             n_ids=min(plan.n_seq_max + n_retained, _MAX_IDS),
             shares_prefixes=shares,
             unified=plan.kv_unified,
+            n_chunk=min(_CHUNK, n_ubatch) if plan.batch_invariant else None,
         )
+
+    def _step_rows(self, plan: Plan, n_ubatch: int) -> int:
+        """One micro-batch: whoever waits for a prefix, or to be heard, waits no longer than that.
+
+        Several devices compute several micro-batches of one call at the same time.
+        """
+        if plan.embedding or len(plan.devices) > 1:
+            return int(llama_cpp.llama_n_batch(self._context))
+        if plan.batch_invariant:
+            return n_ubatch + plan.n_seq_max  # no call has more rows than a chunk
+        return max(n_ubatch, plan.n_seq_max)
 
     def _can_share(self) -> bool:
         """Full attention only: a bare seq_cp on sliding or recurrent memory is silently wrong."""

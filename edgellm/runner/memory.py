@@ -29,11 +29,12 @@ class Limits:
 
     n_cells: int  # over all sequences
     n_ctx_seq: int  # tokens of one conversation
-    n_batch: int
+    n_batch: int  # rows of one step
     n_seq_max: int  # ids that may run
     n_ids: int = 0  # ids in all, running and retained; at most llama.cpp's 256
     shares_prefixes: bool = False
     unified: bool = True
+    n_chunk: int | None = None  # batch-invariant: prompts are computed, and shared, in such chunks
 
 
 class Memory(Protocol):

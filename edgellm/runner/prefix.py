@@ -3,6 +3,10 @@
 Sources are the running sequences and the retained ones: prompts and answers of requests that
 ended, kept until their cells are needed. A match is a fork of the first `length` tokens; the last
 token of a prompt is always computed again, since its logits are what we are after.
+
+A row's numbers depend, in their last bits, on how many rows were computed with it. Where that must
+not show (`n_chunk`), only whole chunks of prompts are shared: they were computed as the newcomer
+would have computed them itself.
 """
 
 from collections import OrderedDict
@@ -20,6 +24,7 @@ class Retained:
     seq_id: int
     tokens: list[int]
     lease: Lease
+    n_prompt: int  # the rest are an answer's, computed one by one
 
     @property
     def n_computed(self) -> int:
@@ -32,6 +37,7 @@ class Source(Protocol):
     seq_id: int
     tokens: list[int]
     lease: Lease
+    n_prompt: int
 
     @property
     def n_computed(self) -> int: ...
@@ -63,11 +69,21 @@ def common_prefix(a: list[int], b: list[int], limit: int) -> int:
     return low
 
 
-def best_match(tokens: list[int], sources: Iterable[Source]) -> Match | None:
+def whole_chunks(length: int, n_chunk: int | None) -> int:
+    """As much of `length` as is whole chunks; all of it without chunks."""
+    return length - length % n_chunk if n_chunk else length
+
+
+def best_match(
+    tokens: list[int], sources: Iterable[Source], n_chunk: int | None = None
+) -> Match | None:
     """The source whose *computed* tokens go furthest along this prompt."""
     best: Match | None = None
     for source in sources:
-        length = common_prefix(tokens, source.tokens, min(source.n_computed, len(tokens) - 1))
+        limit = min(source.n_computed, len(tokens) - 1)
+        if n_chunk:
+            limit = min(limit, source.n_prompt)
+        length = whole_chunks(common_prefix(tokens, source.tokens, limit), n_chunk)
         if length > (best.length if best else 0):
             best = Match(source, length)
     return best
@@ -80,14 +96,14 @@ class RetainedStore:
         self.free_seq_ids = list(seq_ids)[::-1]
         self.by_id: OrderedDict[int, Retained] = OrderedDict()
 
-    def add(self, tokens: list[int], lease: Lease) -> Retained:
-        kept = Retained(self.free_seq_ids.pop(), tokens, lease)
+    def add(self, tokens: list[int], lease: Lease, n_prompt: int) -> Retained:
+        kept = Retained(self.free_seq_ids.pop(), tokens, lease, n_prompt)
         self.by_id[kept.seq_id] = kept
         return kept
 
-    def put(self, seq_id: int, tokens: list[int]) -> None:
+    def put(self, seq_id: int, tokens: list[int], n_prompt: int) -> None:
         """Retained on the id that it had."""
-        self.by_id[seq_id] = Retained(seq_id, tokens, Lease())
+        self.by_id[seq_id] = Retained(seq_id, tokens, Lease(), n_prompt)
 
     def touch(self, kept: Retained) -> None:
         self.by_id.move_to_end(kept.seq_id)

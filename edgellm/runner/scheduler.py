@@ -15,6 +15,10 @@ preemption, because llama.cpp would have to compute the evicted prompt again.
 Prefixes. A prompt is forked from whatever computed sequence goes furthest along it. If a running
 one is computing more of it right now, the newcomer waits for that instead of computing it again
 (and others may pass it).
+
+Batch-invariant (`limits.n_chunk`): prompts are computed in chunks that begin at multiples of
+n_chunk, whole or not at all in this step, and shared in such chunks; the backend computes every
+sequence's rows in a call of their own. So no number depends on who else is there.
 """
 
 from collections import deque
@@ -26,7 +30,7 @@ from edgellm.errors import ContextTooLong
 from edgellm.runner.batch import Batch, Op, Row, Sampled, Start, Stop
 from edgellm.runner.memory import WORTH_SHARING, Limits, Memory
 from edgellm.runner.pace import Pace
-from edgellm.runner.prefix import Match, Source, best_match, common_prefix
+from edgellm.runner.prefix import Match, Source, best_match, common_prefix, whole_chunks
 from edgellm.runner.sequence import Leader, Sequence, State
 from edgellm.runner.split import SplitMemory
 from edgellm.runner.unified import UnifiedMemory
@@ -138,11 +142,19 @@ class Scheduler:
         counts = {seq_id: 1 for seq_id, s in self.running.items() if _decodes(s)}
         n_prefilling, n_free = len(self.running) - len(counts), self.limits.n_batch - len(counts)
         budget = self.pace.chunk(len(counts), n_prefilling, n_free)
+        budget = max(budget, self.limits.n_chunk or 0)
         for seq_id, sequence in self.running.items():
             if seq_id not in counts:
-                counts[seq_id] = min(budget, sequence.n_pending)
+                counts[seq_id] = self._prompt_rows(sequence, budget)
                 budget -= counts[seq_id]
         return counts
+
+    def _prompt_rows(self, sequence: Sequence, budget: int) -> int:
+        n_chunk = self.limits.n_chunk
+        if n_chunk is None:
+            return min(budget, sequence.n_pending)
+        rows = min(n_chunk, sequence.n_pending)
+        return rows if rows <= budget else 0
 
     def _take_ops(self) -> tuple[Op, ...]:
         ops = tuple(self._ops)
@@ -173,7 +185,7 @@ class Scheduler:
             return None
         retained = self.memory.retained.by_id.values()
         sources: list[Source] = [*self.running.values(), *retained]
-        return best_match(sequence.tokens, sources)
+        return best_match(sequence.tokens, sources, self.limits.n_chunk)
 
     def _leader(self, sequence: Sequence, n_found: int) -> Leader | None:
         """A running sequence that will compute more of this prompt than the `n_found` there are."""
@@ -183,7 +195,8 @@ class Scheduler:
         for other in self.running.values():
             if other.n_computed >= other.n_prompt:
                 continue
-            length = common_prefix(sequence.tokens, other.tokens, limit)
+            common = common_prefix(sequence.tokens, other.tokens, limit)
+            length = whole_chunks(common, self.limits.n_chunk)
             coming = length - max(other.n_computed, n_found)
             if coming >= WORTH_SHARING and (best is None or length > best.length):
                 best = Leader(other, length)

@@ -43,7 +43,7 @@ class SplitMemory:
         seq_id = sequence.seq_id
         del self._running[seq_id]
         if sequence.n_computed and self._limits.shares_prefixes:
-            self.retained.put(seq_id, sequence.tokens[: sequence.n_computed])
+            self.retained.put(seq_id, sequence.tokens[: sequence.n_computed], sequence.n_prompt)
         else:
             self._ops.append(Forget(seq_id))
             self.retained.free_seq_ids.append(seq_id)

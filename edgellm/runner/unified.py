@@ -46,7 +46,8 @@ class UnifiedMemory:
         seq_id = sequence.seq_id
         if sequence.n_computed and self._limits.shares_prefixes and self._can_retain():
             lease, sequence.lease = sequence.lease, Lease()
-            kept = self.retained.add(sequence.tokens[: sequence.n_computed], lease)
+            tokens = sequence.tokens[: sequence.n_computed]
+            kept = self.retained.add(tokens, lease, sequence.n_prompt)
             self._ops.append(Fork(seq_id, kept.seq_id, sequence.n_computed))
         else:
             self._cells.release(sequence.lease)

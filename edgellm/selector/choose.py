@@ -115,6 +115,7 @@ def _plan(option: Option, machine: Machine, goal: Goal, profiles: Profiles) -> P
         swa_full=False,
         devices=tuple(device.ggml_name or device.id for device in devices),
         embedding=setting.embedding,
+        batch_invariant=goal.batch_invariant,
         itl_target_s=None if setting.embedding else profiles.workload(goal.use).itl_target_s,
         decode_tok_s=None if setting.embedding else option.pace.decode,
         prefill_tok_s=option.pace.prefill,

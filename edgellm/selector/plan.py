@@ -40,6 +40,7 @@ class Goal:
     op_offload: bool | None = None
     min_tok_s: float | None = None  # one stream, at p50; what is slower is rejected
     min_ctx_seq: int | None = None  # one conversation's; what holds less is rejected
+    batch_invariant: bool = False  # the same request, the same text, whoever runs beside it
     max_watts: float | None = None  # the boards' limits together; devices are left out to keep it
     allow_disk: bool = False  # weights that no memory holds may be read from disk for each token
 
@@ -158,6 +159,7 @@ class Plan:
     swa_full: bool
     devices: tuple[str, ...] = ()  # ggml names of the accelerators that take part; () = CPU only
     embedding: bool = False
+    batch_invariant: bool = False  # each sequence is computed in a call of its own
     n_rs_seq: int = 0
     n_replicas: int = 1  # of this plan side by side, on disjoint devices; for throughput
     itl_target_s: float | None = None  # bounds the prompt chunk that goes beside running streams

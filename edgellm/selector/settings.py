@@ -80,6 +80,12 @@ def check_goal(goal: Goal) -> None:
             hint="raise -c or lower --ctx",
             param="n_ctx",
         )
+    if goal.batch_invariant and goal.kv_unified:
+        raise BadRequest(
+            "a batch-invariant answer needs a KV stream of its own, not one pool for all",
+            hint="leave --kv-unified or --batch-invariant out",
+            param="kv_unified",
+        )
     if goal.flash_attention is False and goal.kv_type_v and BY_NAME[goal.kv_type_v].block > 1:
         raise BadRequest(
             f"a {goal.kv_type_v} V cache needs flash attention, which is switched off",
@@ -172,10 +178,17 @@ def _setting(
         n_outputs_max=n_parallel,
         kv_type_k=kv_types[0],
         kv_type_v=kv_types[1],
-        kv_unified=workload.kv_unified if goal.kv_unified is None else goal.kv_unified,
+        kv_unified=_unified(goal, workload),
         flash_attention=goal.flash_attention,
         embedding=False,
     )
+
+
+def _unified(goal: Goal, workload: Workload) -> bool:
+    """In one pool a sequence's sums depend on where its cells lie: not batch-invariant."""
+    if goal.batch_invariant:
+        return False
+    return workload.kv_unified if goal.kv_unified is None else goal.kv_unified
 
 
 def _embedding_setting(spec: ModelSpec, goal: Goal, kv_types: tuple[KVType, KVType]) -> Setting:

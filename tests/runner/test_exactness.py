@@ -2,8 +2,8 @@
 
 In a crowd llama.cpp's CPU kernels for quantised weights round differently than for one row, and
 the next layer's 8-bit activations amplify it, so there a file may part from its record where two
-tokens are nearly equal. The noise of re-chunking alone is up to 0.13 on nine architectures; a wrong
-cell, position or mask moves logits by 3 to 6.
+tokens are nearly equal; batch-invariant it may not. The noise of re-chunking alone is up to 0.13
+on nine architectures; a wrong cell, position or mask moves logits by 3 to 6.
 """
 
 import asyncio
@@ -25,6 +25,12 @@ TRAINED = [
     row
     for row in ROWS
     if row["file"].startswith("stories260K") and row["file"][:-5].endswith(("f32", "f16", "q8_0"))
+]
+SENSITIVE = [  # in an ordinary crowd their logprobs differ
+    "stories260K-pad-q4_k_m.gguf",
+    "stories260K-moe4-q4_k_m.gguf",
+    "stories260K-pad-f16.gguf",
+    "tinyrwkv52-730k-f16.gguf",
 ]
 both_layouts = pytest.mark.parametrize("unified", [True, False], ids=["unified", "split"])
 each_file = pytest.mark.parametrize("row", ROWS, ids=lambda row: row["file"])
@@ -74,6 +80,28 @@ async def gaps(row, *, crowded, **choices):
         await engine.stop()
 
 
+async def logprobs_alone_and_not(path, flash):
+    """One answer: first alone, then in crowds that share its prefix, in whole or in part."""
+    engine = Supervisor(
+        str(path),
+        plan(flash_attention=flash, kv_unified=False, batch_invariant=True, n_ubatch=32),
+    )
+    await engine.start()
+    try:
+        prompt = tuple(range(30, 130))
+        first = await answer(engine, prompt)
+        turn = tuple(token.token for token in first)
+        found = [first, await answer(engine, prompt)]
+        for shared in (True, False):
+            others = [(*prompt[:k], 7 + k) for k in (5, 31, 32, 64, 70, 99)]
+            crowd = [prompt, *others, (*prompt, *turn), prompt] * 2
+            answers = await asyncio.gather(*(answer(engine, p, shared=shared) for p in crowd))
+            found += [a for p, a in zip(crowd, answers, strict=True) if p == prompt]
+        return found
+    finally:
+        await engine.stop()
+
+
 @each_file
 def test_alone_every_file_says_what_was_recorded(row):
     assert asyncio.run(gaps(row, crowded=False, flash_attention=False)) == [None]
@@ -84,6 +112,22 @@ def test_alone_every_file_says_what_was_recorded(row):
 def test_in_a_crowd_a_file_parts_from_its_record_only_at_a_tie(row, unified):
     found = asyncio.run(gaps(row, crowded=True, flash_attention=False, kv_unified=unified))
     assert all(gap is None or gap[0] < TIE for gap in found), found
+
+
+@each_file
+def test_batch_invariant_every_file_says_what_was_recorded_in_a_crowd_too(row):
+    own = {"kv_unified": False, "batch_invariant": True}
+    found = asyncio.run(gaps(row, crowded=True, flash_attention=False, **own))
+    assert set(found) == {None}
+
+
+@pytest.mark.parametrize("flash", [False, None], ids=["plain", "flash"])
+@pytest.mark.parametrize("file", SENSITIVE)
+def test_batch_invariant_no_bit_of_a_logprob_tells_who_ran_beside_or_what_was_cached(file, flash):
+    found = asyncio.run(logprobs_alone_and_not(SHARED_MODELS / file, flash))
+    alone, *others = found
+    assert len(others) == 9
+    assert all(other == alone for other in others)
 
 
 @both_layouts

@@ -1,3 +1,4 @@
+import collections
 import random
 
 import pytest
@@ -206,6 +207,44 @@ def test_rows_of_a_split_memory_are_in_ascending_order_of_ids():
         ids = [row.seq_id for row in batch.rows]
         assert ids == sorted(ids)
         scheduler.commit(batch, backend.decode(batch).sampled)
+
+
+def rows_by_request(scheduler, batch):
+    counts = collections.Counter(row.seq_id for row in batch.rows)
+    return {scheduler.running[seq_id].request_id: n for seq_id, n in counts.items()}
+
+
+@pytest.mark.parametrize("itl_target_s", [None, 0.001])
+def test_batch_invariant_a_sequence_is_computed_in_the_pieces_it_would_have_alone(itl_target_s):
+    limits = Limits(
+        n_cells=400, n_ctx_seq=100, n_batch=20, n_seq_max=4, n_ids=4, shares_prefixes=True,
+        unified=False, n_chunk=16,
+    )  # fmt: skip
+    rng = random.Random(4)
+    scheduler, backend = Scheduler(limits, Pace(itl_target_s)), FakeBackend(limits)
+    scheduler.pace.observe(64, 0, 1.0)
+    header = [rng.randint(3, 49) for _ in range(60)]
+    prompts = [[*header[: rng.randint(0, 60)], *range(3, rng.randint(5, 12))] for _ in range(40)]
+    waiting, answers = list(enumerate(prompts)), {i: [] for i in range(40)}
+    pieces, n_cached = {i: [] for i in range(40)}, {}
+    while waiting or not scheduler.idle:
+        for request_id, prompt in waiting[: rng.randint(0, 2)]:
+            scheduler.add(Sequence(request_id, list(prompt), len(prompt) + 5))
+            waiting = waiting[1:]
+        if batch := scheduler.schedule():
+            for request_id, n_rows in rows_by_request(scheduler, batch).items():
+                pieces[request_id].append(n_rows)
+            n_cached |= {s.request_id: s.n_cached for s in scheduler.running.values()}
+            for output in scheduler.commit(batch, backend.decode(batch).sampled):
+                answers[output.sequence.request_id].append(output.token)
+            scheduler.check()
+    for i, prompt in enumerate(prompts):
+        whole, rest = divmod(len(prompt), 16)
+        alone = [*[16] * whole, *[rest] * (rest > 0), *[1] * 4]
+        assert n_cached[i] % 16 == 0
+        assert pieces[i] == alone[n_cached[i] // 16 :]
+        assert answers[i] == answer(prompt, 5)
+    assert sum(n_cached.values()) > 200
 
 
 def test_no_history_loses_a_cell_an_id_or_a_right_answer():
