@@ -13,6 +13,7 @@ from typing import Final
 
 from edgellm.models.quants import BY_ID
 from edgellm.runner.oracle_structs import Tensor
+from edgellm.selector.flash import has_cuda_kernel
 
 _OFFLOAD_FROM: Final = 32  # rows; GGML_OP_OFFLOAD_MIN_BATCH
 _F16: Final = 1  # GGML_TYPE_F16
@@ -165,24 +166,12 @@ class CudaRules(PaddedRules):
         return n_bytes
 
     def supports(self, at: int) -> bool:
-        """Source: fattn.cu `ggml_cuda_get_best_fattn_kernel`, the head sizes it knows."""
         if _int_at(at + _OP).value != self.attention:
             return True
         q, k, v = (View(at).src(number) for number in range(3))
         if q is None or k is None or v is None:
             return False
-        size_k, size_v, n_shared = k.ne(0), v.ne(0), q.ne(2) // k.ne(2)
-        match size_k:
-            case 40 | 64 | 72 | 80 | 96 | 112 | 128 | 256:
-                return size_v == size_k
-            case 192:
-                return size_v == 128 and n_shared % 8 == 0
-            case 320:
-                return size_v == 256 and n_shared % 32 == 0
-            case 512 | 576:
-                return size_v == 512 and n_shared >= 2
-            case _:
-                return False
+        return has_cuda_kernel(k.ne(0), v.ne(0), q.ne(2) // k.ne(2))
 
 
 class MetalRules(Rules):

@@ -1,0 +1,46 @@
+"""Where llama.cpp's flash attention has a kernel for a model's heads.
+
+Left to itself llama.cpp turns it off on every device when one lacks the kernel
+(src/llama-context.cpp resolve_fused_ops): the scores of a whole micro-batch are then kept, and V
+can't be quantized. With a quantized V it stays on, and the CPU computes what the device can't.
+"""
+
+from collections.abc import Iterable
+
+from edgellm.models.spec import LayerSpec, ModelSpec
+from edgellm.probe.hardware import Backend
+
+_CUDA: frozenset[Backend] = frozenset({"cuda", "rocm", "musa"})
+_LATENT_V = {576: 512, 320: 256}  # a latent cache's V is the first part of its K
+
+
+def runs_on(spec: ModelSpec, backends: Iterable[Backend]) -> bool:
+    """Whether every layer's heads have a kernel on each of these backends."""
+    if not _CUDA & set(backends):
+        return True
+    return all(_has_cuda_kernel(spec, layer) for layer in spec.layers if layer.n_head_kv)
+
+
+def has_cuda_kernel(size_k: int, size_v: int, n_shared: int) -> bool:
+    """`n_shared` heads of Q read one of K. Source: ggml-cuda/fattn.cu
+    `ggml_cuda_get_best_fattn_kernel`."""
+    match size_k:
+        case 40 | 64 | 72 | 80 | 96 | 112 | 128 | 256:
+            return size_v == size_k
+        case 192:
+            return size_v == 128 and n_shared % 8 == 0
+        case 320:
+            return size_v == 256 and n_shared % 32 == 0
+        case 512 | 576:
+            return size_v == 512 and n_shared >= 2
+        case _:
+            return False
+
+
+def _has_cuda_kernel(spec: ModelSpec, layer: LayerSpec) -> bool:
+    if layer.kv_kind in ("none", "recurrent"):
+        return True
+    size_v = layer.head_dim_v
+    if layer.kv_kind == "latent":
+        size_v = _LATENT_V.get(layer.head_dim_k, 0)
+    return has_cuda_kernel(layer.head_dim_k, size_v, spec.n_head // layer.n_head_kv)
