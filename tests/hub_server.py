@@ -9,6 +9,7 @@ The hub answers on 127.0.0.1 and redirects to its CDN on localhost: two hosts, a
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import socket
@@ -135,6 +136,10 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         super().setup()
         self.hub._connections.add(self.connection)
+
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionResetError):  # a client that has read enough hangs up
+            super().handle()
 
     def finish(self) -> None:
         self.hub._connections.discard(self.connection)
@@ -300,6 +305,7 @@ def _split_repo(path: str) -> tuple[str, str, str]:
     return "/".join(parts[:2]), "/", "/".join(parts[2:])
 
 
+@functools.cache  # a repository of large files is asked about many times
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 

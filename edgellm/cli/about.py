@@ -151,7 +151,7 @@ def _of_hub(reference: HubReference, config: Config) -> About:
 
 
 def _online(reference: HubReference, config: Config) -> About:
-    from edgellm.models.hub import read_remote_header
+    from edgellm.models.remote import read_remote_header
     from edgellm.models.spec import model_spec
 
     hub = hub_of(config)

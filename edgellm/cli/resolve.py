@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from edgellm import resources
 from edgellm.config import Config
-from edgellm.errors import BadRequest, EdgellmError, ModelNotFound
+from edgellm.errors import BadGGUF, BadRequest, EdgellmError, ModelNotFound
 from edgellm.models import local
 from edgellm.models.names import (
     CatalogReference,
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from edgellm.models.store import Store, StoredModel
 
 DEMO = "demo"
-_HEADERS_AT_ONCE = 4
 
 Fetch = Callable[[Candidate, "Progress"], Path]
 
@@ -76,7 +75,7 @@ def on_disk(path: Path, name: str | None = None, quant: str | None = None) -> Re
     """A file is served where it lies. Raises ModelNotFound, StorageError, BadGGUF."""
     if not path.exists():
         raise ModelNotFound(f"there is no file {path}", hint="edgellm list shows what is here")
-    spec = local.read_spec(path)
+    headers, spec = local.read_model(path)
     candidate = Candidate(
         name=name or local.model_name(path),
         file=str(path),
@@ -84,6 +83,7 @@ def on_disk(path: Path, name: str | None = None, quant: str | None = None) -> Re
         spec=spec,
         file_bytes=spec.file_bytes,
         source=str(path.parent),
+        headers=headers,
     )
     return Resolved(candidate.name, (candidate,), lambda wanted, progress: Path(wanted.file))
 
@@ -194,10 +194,12 @@ def catalog_candidates(entry: "CatalogEntry", quant: str | None = None) -> tuple
     found = []
     for label in catalog.plannable_quants(entry):
         if quant in (None, label):
-            spec = catalog.spec(entry, label)
+            header, spec = catalog.model(entry, label)
             source = f"hf.co/{entry.repo}"
             file = f"{source}:{label}"
-            found.append(Candidate(entry.name, file, label, spec, spec.file_bytes, source))
+            found.append(
+                Candidate(entry.name, file, label, spec, spec.file_bytes, source, (header,))
+            )
     return tuple(found)
 
 
@@ -213,18 +215,27 @@ def _wanted(repository: "Repository", reference: HubReference) -> Sequence[Model
 def _remote_candidates(
     hub: "HuggingFaceHub", repository: "Repository", models: Sequence[ModelFiles]
 ) -> tuple[Candidate, ...]:
-    from concurrent.futures import ThreadPoolExecutor
+    """A file that is no model costs itself only. Raises BadGGUF when none is one."""
+    from edgellm.models.remote import read_remote_headers
+    from edgellm.models.spec import model_spec
 
-    from edgellm.models.hub import read_remote_spec
-
-    def candidate(model: ModelFiles) -> Candidate:
-        source = f"hf.co/{repository.repo}"
-        name = source if model.quant == "?" else f"{source}:{model.quant}"
-        spec = read_remote_spec(hub, model, name)
-        return Candidate(name, model.files[0].path, model.quant, spec, model.size_bytes, source)
-
-    with ThreadPoolExecutor(_HEADERS_AT_ONCE) as pool:
-        return tuple(pool.map(candidate, models))
+    found, faults = [], []
+    source = f"hf.co/{repository.repo}"
+    for model, headers in zip(models, read_remote_headers(hub, models), strict=True):
+        label = None if model.quant == "?" else model.quant
+        name = f"{source}:{label}" if label else source
+        try:
+            if isinstance(headers, BadGGUF):
+                raise headers
+            spec = model_spec(headers, name, label)
+        except BadGGUF as fault:
+            faults.append(fault)
+            continue
+        path, size_bytes = model.files[0].path, model.size_bytes
+        found.append(Candidate(name, path, model.quant, spec, size_bytes, source, headers))
+    if not found:
+        raise faults[0]
+    return tuple(found)
 
 
 def _fetch(

@@ -13,6 +13,7 @@ from functools import cache
 import msgspec
 
 from edgellm.errors import ConfigError, ModelNotFound
+from edgellm.models.gguf import GGUFHeader
 from edgellm.models.mix import MIXES
 from edgellm.models.names import CatalogReference, HubReference
 from edgellm.models.shapes import Shape, shape_header
@@ -72,13 +73,18 @@ def find(name: str) -> CatalogEntry:
     )
 
 
-def spec(entry: CatalogEntry, quant: str) -> ModelSpec:
-    """The model as llama-quantize would make it, without header and vocabulary (some MiB).
+def model(entry: CatalogEntry, quant: str) -> tuple[GGUFHeader, ModelSpec]:
+    """The header as llama-quantize would make it, without vocabulary (some MiB), and what it says.
 
     Raises BadRequest for a mix whose rules aren't public ("UD-Q4_K_XL").
     """
-    made = model_spec([shape_header(entry.shape, _mix(quant))], entry.name, quant)
-    return dataclasses.replace(made, license=entry.license)
+    header = shape_header(entry.shape, _mix(quant))
+    made = model_spec([header], entry.name, quant)
+    return header, dataclasses.replace(made, license=entry.license)
+
+
+def spec(entry: CatalogEntry, quant: str) -> ModelSpec:
+    return model(entry, quant)[1]
 
 
 def hub_reference(reference: CatalogReference) -> HubReference:

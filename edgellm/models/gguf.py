@@ -42,7 +42,10 @@ _POOLING = ("none", "mean", "cls", "last", "rank")  # enum llama_pooling_type
 
 @dataclass(frozen=True, slots=True)
 class NeedBytes:
-    count: int  # a longer prefix, from the start of the file
+    """A longer prefix, from the start of the file."""
+
+    count: int  # what to ask for, so that it ends soon
+    at_least: int  # less can't be enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +199,7 @@ def parse_header(prefix: bytes, file_bytes: int | None = None) -> GGUFHeader | N
         header = _header(cursor)
     except ShortError as short:
         wanted = max(short.end, 2 * len(prefix), _FIRST_PREFIX_BYTES)
-        return NeedBytes(min(wanted, file_bytes or MAX_HEADER_BYTES))
+        return NeedBytes(min(wanted, file_bytes or MAX_HEADER_BYTES), short.end)
     if file_bytes is not None and header.file_bytes > file_bytes:
         raise BadGGUF(
             f"the file is cut off: its tensors end at byte {header.file_bytes:,}, "
@@ -250,7 +253,7 @@ def _tensors(cursor: Cursor, count: int, alignment: int) -> tuple[TensorInfo, ..
     names: set[str] = set()
     expected = 0
     for _ in range(count):
-        tensor = _tensor(cursor)
+        tensor = tensor_info(cursor)
         if tensor.name in names:
             raise BadGGUF(f"the tensor {tensor.name!r} is there twice")
         if tensor.offset != expected:
@@ -264,7 +267,8 @@ def _tensors(cursor: Cursor, count: int, alignment: int) -> tuple[TensorInfo, ..
     return tuple(tensors)
 
 
-def _tensor(cursor: Cursor) -> TensorInfo:
+def tensor_info(cursor: Cursor) -> TensorInfo:
+    """The record of one tensor. Raises BadGGUF, ShortError."""
     name = cursor.string()
     if len(name.encode()) > MAX_NAME_BYTES:
         raise BadGGUF(f"the tensor name {name[:40]!r}… is longer than {MAX_NAME_BYTES} bytes")

@@ -38,9 +38,9 @@ class RangeClient:
                 break
         return b"".join(parts)
 
-    def stream(self, url: str, start: int) -> Iterator[bytes]:
-        """From byte `start` to the end, as it comes in. Raises NetworkError, at any chunk."""
-        return self._chunks(url, start, None)
+    def stream(self, url: str, start: int, end: int | None = None) -> Iterator[bytes]:
+        """Bytes [start, end) as they come in. Raises NetworkError, at any chunk."""
+        return self._chunks(url, start, end)
 
     def _chunks(self, url: str, start: int, end: int | None) -> Iterator[bytes]:
         try:

@@ -12,9 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from edgellm.errors import ModelNotFound, NetworkError, Offline
-from edgellm.models.gguf import GGUFHeader, NeedBytes, parse_header
-from edgellm.models.names import Listing, ModelFiles, RepoFile, group_files
-from edgellm.models.spec import ModelSpec, model_spec
+from edgellm.models.names import Listing, RepoFile, group_files
 
 if TYPE_CHECKING:
     from edgellm.models.http_range import RangeClient
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
 DEFAULT_ENDPOINT: Final = "https://huggingface.co"
 _TRUE: Final = frozenset({"1", "on", "true", "yes"})
 _LISTING_TIMEOUT_S: Final = 15.0
-_FIRST_READ_BYTES: Final = 2 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +52,8 @@ class Hub(Protocol):
         """Bytes [start, end), fewer where the file ends."""
         ...
 
-    def stream(self, url: str, start: int) -> Iterator[bytes]:
-        """From byte `start` on. A cut ends it early or raises TransientError."""
+    def stream(self, url: str, start: int, end: int | None = None) -> Iterator[bytes]:
+        """Bytes [start, end) as they come in. A cut ends it early or raises TransientError."""
         ...
 
 
@@ -126,9 +123,9 @@ class HuggingFaceHub:
         self._forbid_offline(url)
         return self._ranges.read(url, start, end)
 
-    def stream(self, url: str, start: int) -> Iterator[bytes]:
+    def stream(self, url: str, start: int, end: int | None = None) -> Iterator[bytes]:
         self._forbid_offline(url)
-        return self._ranges.stream(url, start)
+        return self._ranges.stream(url, start, end)
 
     def _forbid_offline(self, what: str) -> None:
         if self.offline:
@@ -155,26 +152,6 @@ class HuggingFaceHub:
     @property
     def _host(self) -> str:
         return self.endpoint.partition("://")[2]
-
-
-def read_remote_header(hub: Hub, file: RepoFile) -> GGUFHeader:
-    """A header by range: some MiB, never the file. Raises BadGGUF, NetworkError."""
-    prefix, wanted = b"", min(_FIRST_READ_BYTES, file.size_bytes)
-    while True:
-        if wanted > len(prefix):
-            prefix += hub.read_range(file.url, len(prefix), wanted)
-        if wanted > len(prefix):
-            raise NetworkError(f"{file.path} ended after {len(prefix):,} bytes")
-        header = parse_header(prefix, file.size_bytes)
-        if not isinstance(header, NeedBytes):
-            return header
-        wanted = header.count
-
-
-def read_remote_spec(hub: Hub, model: ModelFiles, name: str) -> ModelSpec:
-    """What the selector must know, before anything is downloaded."""
-    headers = [read_remote_header(hub, file) for file in model.files]
-    return model_spec(headers, name, model.quant if model.quant != "?" else None)
 
 
 def _offline_by_environment() -> bool:

@@ -63,14 +63,19 @@ def read_headers(path: Path) -> tuple[GGUFHeader, ...]:
     return headers
 
 
-def read_spec(path: Path) -> ModelSpec:
-    """What the selector must know of the model at `path`, all its parts together."""
+def read_model(path: Path) -> tuple[tuple[GGUFHeader, ...], ModelSpec]:
+    """The headers of the model at `path`, all its parts together, and what they say."""
     if path.exists() and sidecar_kind(path.name) == "part":
         raise BadGGUF(
             f"{path.name} is a raw piece of a file", hint="join the pieces with cat first"
         )
     headers = read_headers(path)
-    return model_spec(headers, model_name(path), quant_label(path.name))
+    return headers, model_spec(headers, model_name(path), quant_label(path.name))
+
+
+def read_spec(path: Path) -> ModelSpec:
+    """What the selector must know of the model at `path`."""
+    return read_model(path)[1]
 
 
 def check(path: Path) -> None:

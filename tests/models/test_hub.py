@@ -5,14 +5,8 @@ import pytest
 from gguf_files import llama_bytes
 from hub_server import Corrupt, Cut, HubServer, NoRanges, Stall, Status
 
-from edgellm.errors import BadGGUF, ModelNotFound, NetworkError, Offline
-from edgellm.models.hub import (
-    HuggingFaceHub,
-    TransientError,
-    read_remote_header,
-    read_remote_spec,
-)
-from edgellm.models.names import choose_files
+from edgellm.errors import ModelNotFound, NetworkError, Offline
+from edgellm.models.hub import HuggingFaceHub, TransientError
 
 REPO = "org/tiny-GGUF"
 Make = Callable[..., HuggingFaceHub]
@@ -56,41 +50,6 @@ def test_a_repository_is_listed_with_one_request_and_pinned_to_its_commit(
     assert files["README.md"].sha256 is None
     assert files["README.md"].git_oid
     assert [side.kind for side in repository.listing.sidecars] == ["projector"]
-
-
-def test_a_remote_header_costs_a_range_and_not_the_file(server: HubServer, client: Make):
-    keys = {"tokenizer.ggml.tokens": [f"{n:0200}" for n in range(20_000)]}
-    server.add(REPO, "long-F32.gguf", llama_bytes(**keys) + bytes(32 << 20))
-    hub = client()
-    file = next(f for f in hub.list_files(REPO).files if f.path == "long-F32.gguf")
-    header = read_remote_header(hub, file)
-    assert header.tokens is not None
-    assert len(header.tokens) == 20_000
-    assert server.sent_bytes < 10 << 20
-
-
-def test_a_remote_spec_equals_the_files_own(server: HubServer, client: Make):
-    hub = client()
-    model = choose_files(hub.list_files(REPO).listing)
-    spec = read_remote_spec(hub, model, "tiny")
-    assert (spec.n_layers, spec.quant, spec.architecture) == (2, "F32", "llama")
-
-
-def test_a_remote_file_that_is_no_gguf_is_bad(server: HubServer, client: Make):
-    server.add(REPO, "page-Q8_0.gguf", b"<html>" * 100)
-    hub = client()
-    file = next(f for f in hub.list_files(REPO).files if f.path == "page-Q8_0.gguf")
-    with pytest.raises(BadGGUF, match="not a GGUF"):
-        read_remote_header(hub, file)
-
-
-def test_an_empty_remote_file_is_bad_and_not_asked_for(server: HubServer, client: Make):
-    server.add(REPO, "empty-Q8_0.gguf", b"")
-    hub = client()
-    file = next(f for f in hub.list_files(REPO).files if f.path == "empty-Q8_0.gguf")
-    with pytest.raises(BadGGUF, match="cut off"):
-        read_remote_header(hub, file)
-    assert len(server.requests) == 1
 
 
 def test_a_server_without_ranges_is_read_past_what_is_not_wanted(server: HubServer, client: Make):
