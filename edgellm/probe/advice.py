@@ -1,6 +1,7 @@
 """Why llama.cpp won't use a card, and the command that changes it. Pure."""
 
 from edgellm.probe.cards import Card
+from edgellm.probe.hardware import Serving
 from edgellm.probe.registry import BACKENDS, GgmlDevice, Registry
 
 
@@ -12,15 +13,35 @@ def rebuild(cmake_args: str) -> str:
     )
 
 
-# vendor → the ggml backends that can drive its cards, the best first, with the CMake switch
-_WAYS: dict[str, tuple[tuple[str, str], ...]] = {
-    "nvidia": (("CUDA", "GGML_CUDA"), ("Vulkan", "GGML_VULKAN")),
-    "amd": (("ROCm", "GGML_HIP"), ("Vulkan", "GGML_VULKAN")),
-    "intel": (("Vulkan", "GGML_VULKAN"), ("SYCL", "GGML_SYCL")),
-    "huawei": (("CANN", "GGML_CANN"),),
-    "moorethreads": (("MUSA", "GGML_MUSA"),),
-    "hygon": (("ROCm", "GGML_HIP"),),
-    "apple": (("MTL", "GGML_METAL"),),
+# vendor → the ggml backends that can drive its cards, the best first
+_WAYS: dict[str, tuple[str, ...]] = {
+    "nvidia": ("CUDA", "Vulkan"),
+    "amd": ("ROCm", "Vulkan"),
+    "intel": ("Vulkan", "SYCL"),
+    "huawei": ("CANN",),
+    "moorethreads": ("MUSA", "Vulkan"),
+    "hygon": ("ROCm",),
+    "apple": ("MTL",),
+    "qualcomm": ("OpenCL", "Vulkan"),
+}
+
+# ggml's backend → its CMake switches, and what has to be there before. Source: llama.cpp's
+# docs/build.md and docs/backend/*.md.
+_BUILDS: dict[str, tuple[str, str | None]] = {
+    "CUDA": ("-DGGML_CUDA=on", None),
+    "ROCm": ("-DGGML_HIP=on", None),
+    "Vulkan": ("-DGGML_VULKAN=on", None),
+    "SYCL": (
+        "-DGGML_SYCL=on -DCMAKE_C_COMPILER=icx -DCMAKE_CXX_COMPILER=icpx",
+        "first `source /opt/intel/oneapi/setvars.sh`",
+    ),
+    "CANN": (
+        "-DGGML_CANN=on",
+        "first install Huawei's CANN toolkit and `source` its set_env.sh",
+    ),
+    "MUSA": ("-DGGML_MUSA=on", "first install Moore Threads' MUSA SDK of the driver's version"),
+    "MTL": ("-DGGML_METAL=on", None),
+    "OpenCL": ("-DGGML_OPENCL=on", None),
 }
 
 _DRIVERS = {
@@ -38,14 +59,38 @@ def why_unused(card: Card, registry: Registry | None) -> str:
         return f"no driver answers for it: {_DRIVERS[card.vendor]}"
     if registry is None:
         return "llama.cpp's device list could not be read; `edgellm probe --raw` says why"
-    present = next((name for name, _ in ways if name in registry.registries), None)
-    if present:
-        return (
-            f"llama.cpp's {present} backend does not list it: check that its driver works in "
-            f"this place and that {_visibility(present)} does not hide it"
-        )
-    name, switch = ways[0]
-    return f"this llama.cpp build has no {name} backend; get one: {rebuild(f'-D{switch}=on')}"
+    present = next((name for name in ways if name in registry.registries), None)
+    if present is None:
+        return f"this llama.cpp build has no {ways[0]} backend; get one: {build(card, ways[0])}"
+    said = f" (it says: {'; '.join(registry.complaints)})" if registry.complaints else ""
+    return (
+        f"llama.cpp's {present} backend does not list it{said}: check that its driver works in "
+        f"this place and that {_visibility(present)} does not hide it"
+    )
+
+
+def serving(card: Card, registry: Registry | None) -> Serving | None:
+    """The backend that drives it best, of those in this build if there is one."""
+    ways = _WAYS.get(card.vendor, ())
+    if not ways:
+        return None
+    if registry is None:
+        return Serving(ways[0], None, build(card, ways[0]))
+    present = next((name for name in ways if name in registry.registries), None)
+    if present is None:
+        return Serving(ways[0], False, build(card, ways[0]))
+    return Serving(present, True, None)
+
+
+def build(card: Card, backend: str) -> str:
+    """The command that makes a llama.cpp with this backend, for this very card."""
+    switches, before = _BUILDS[backend]
+    if backend == "ROCm" and (card.architecture or "").startswith("gfx"):
+        switches += f" -DGPU_TARGETS={card.architecture}"
+    command = rebuild(switches)
+    if card.vendor == "hygon":
+        before = "first install Hygon's DTK, whose hipcc compiles it (upstream does not test this)"
+    return f"{command}; {before}" if before else command
 
 
 def why_unrunnable(card: Card | None, device: GgmlDevice, registry: Registry) -> str | None:
@@ -63,7 +108,7 @@ def why_unrunnable(card: Card | None, device: GgmlDevice, registry: Registry) ->
 
 def can_drive(device: GgmlDevice, vendor: str) -> bool:
     """Whether this backend can be one of this vendor's cards."""
-    return any(name == device.registry for name, _ in _WAYS.get(vendor, ())) or (
+    return device.registry in _WAYS.get(vendor, ()) or (
         device.registry in ("Vulkan", "OpenCL") and device.registry in BACKENDS
     )
 

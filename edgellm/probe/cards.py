@@ -2,6 +2,17 @@
 
 from dataclasses import dataclass
 
+from edgellm.probe.hardware import Way
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The way to another card."""
+
+    address: str
+    kind: Way
+    bytes_s: float | None = None  # one direction
+
 
 @dataclass(frozen=True, slots=True)
 class Card:
@@ -27,3 +38,4 @@ class Card:
     visible_bytes: int | None = None
     driver: str | None = None
     toolkit: str | None = None
+    peers: tuple[Peer, ...] = ()

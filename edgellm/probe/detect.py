@@ -11,7 +11,26 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from edgellm.probe import amd, bandwidth, catalog, host, merge, nvidia, pci, registry
+from edgellm.probe import (
+    amd,
+    bandwidth,
+    biren,
+    buses,
+    cambricon,
+    catalog,
+    host,
+    huawei,
+    hygon,
+    iluvatar,
+    merge,
+    metax,
+    moorethreads,
+    nvidia,
+    pci,
+    readings,
+    registry,
+    thead,
+)
 from edgellm.probe.asking import ask
 from edgellm.probe.cards import Card
 from edgellm.probe.evidence import Evidence
@@ -20,9 +39,20 @@ from edgellm.probe.sources import Sources, SystemSources
 
 T = TypeVar("T")
 
+_TOOL_S = readings.TIMEOUT_S + 1.0
+
+# Who is asked, and how long his answer may take. No card's name or number stands here.
 VENDORS: tuple[tuple[str, Callable[[Evidence], tuple[Card, ...]], float], ...] = (
     ("nvidia", nvidia.read, nvidia.TIMEOUT_S + 1.0),
     ("amdgpu", amd.read, 3.0),
+    ("huawei", huawei.read, _TOOL_S),
+    ("moorethreads", moorethreads.read, _TOOL_S),
+    ("hygon", hygon.read, _TOOL_S),
+    ("cambricon", cambricon.read, _TOOL_S),
+    ("iluvatar", iluvatar.read, _TOOL_S),
+    ("metax", metax.read, _TOOL_S),
+    ("biren", biren.read, _TOOL_S),
+    ("thead", thead.read, _TOOL_S),
 )
 _FILES_S = 5.0  # for files that the kernel answers at once, or never
 
@@ -46,7 +76,7 @@ def examine(evidence: Evidence, *, measure_bandwidth: bool = True) -> Hardware:
     machine = answer("host", asking_host, _FILES_S, host.nothing_known())
     on_pci = answer("pci", asking_pci, _FILES_S, ())
     cards = [card for name, future, s in asking for card in answer(name, future, s, ())]
-    cards += _unclaimed(on_pci, cards)
+    cards = buses.joined(cards, on_pci)
     # Only now: llama.cpp's own look at a card takes some of the memory that was read as free.
     asking_ggml = ask(lambda: registry.read(evidence))
     ggml = _answer(evidence, "ggml", asking_ggml, registry.TIMEOUT_S + 1.0, None)
@@ -71,8 +101,9 @@ def _join(
     pool = merge.unify(machine.pool, placed, known)
     cpu = Device("cpu", "cpu", machine.cpu.name, "cpu", pool.id, ggml_name="CPU" if ggml else None)
     own: tuple[MemoryPool, ...] = tuple(p.own_pool for p in placed if p.own_pool)
+    devices = (*(p.device for p in placed), cpu)
     return Hardware(
-        devices=(*(p.device for p in placed), cpu),
+        devices=devices,
         pools=(*own, pool),
         cpu=machine.cpu,
         system=evidence.system,
@@ -81,24 +112,12 @@ def _join(
         in_container=machine.in_container,
         ggml_features=ggml.cpu_features if ggml else (),
         ggml_registries=ggml.registries if ggml else (),
+        ggml_libraries=ggml.libraries if ggml else (),
+        ggml_complaints=ggml.complaints if ggml else (),
+        peers=merge.peer_links(cards, devices),
+        power_mode=machine.power_mode,
         faults=evidence.faults,
     )
-
-
-def _unclaimed(on_pci: tuple[pci.PciDevice, ...], cards: list[Card]) -> list[Card]:
-    """Accelerators that are on the bus and that no vendor's reader told of."""
-    claimed = {card.address for card in cards}
-    return [
-        Card(
-            vendor=seen.vendor,
-            name=pci.name(seen),
-            address=seen.address,
-            link=seen.link,
-            is_told=False,
-        )
-        for seen in on_pci
-        if seen.address not in claimed
-    ]
 
 
 def _answer(evidence: Evidence, name: str, future: "Future[T]", limit_s: float, otherwise: T) -> T:

@@ -102,6 +102,11 @@ class Evidence:
             self.fault(name, answer.message)
         return None
 
+    def errors_of(self, source: str) -> str:
+        """What a program that was run wrote to stderr."""
+        outputs = [said.answer for said in self._testimonies if said.source == source]
+        return "".join(answer.errors for answer in outputs if isinstance(answer, Output))
+
     def ask(self, argv: tuple[str, ...], timeout_s: float, answer_type: type[T]) -> T | None:
         """The JSON that one of our child programs writes."""
         name = capture_name(argv)

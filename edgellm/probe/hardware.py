@@ -11,6 +11,9 @@ from typing import Literal
 Backend = Literal[
     "cuda", "rocm", "musa", "metal", "vulkan", "sycl", "cann", "opencl", "cpu", "none"
 ]
+# Between two devices, the best first: links of their own; one PCIe switch or more; a host bridge;
+# the processor; two processors.
+Way = Literal["nvlink", "xgmi", "switch", "bridge", "host", "sockets"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class PeerLink:
 
     one: str
     other: str
-    kind: Literal["nvlink", "xgmi", "switch", "bridge", "host", "sockets"]
+    kind: Way
     bytes_s: float | None = None
 
 

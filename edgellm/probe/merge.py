@@ -3,7 +3,9 @@
 A card and a ggml device are one when
     1. their PCI addresses are equal; else
     2. they bear the same name, and there are as many of the one as of the other; else
-    3. each is the only one left that the other could be (a Jetson's GPU is on no PCI bus).
+    3. a backend lists as many devices as there are cards that it could drive, and each card tells
+       its number in the order that backend counts in (CANN, SYCL); else
+    4. each is the only one left that the other could be (a Jetson's GPU is on no PCI bus).
 What is left of ggml's devices stands alone, and hides the cards that it might be: the same
 memory must not be counted twice.
 """
@@ -15,7 +17,7 @@ from dataclasses import dataclass, replace
 from edgellm.probe import advice
 from edgellm.probe.cards import Card
 from edgellm.probe.catalog import Catalog, DeviceRow
-from edgellm.probe.hardware import Device, MemoryPool
+from edgellm.probe.hardware import Device, MemoryPool, PeerLink, Serving
 from edgellm.probe.pci import normal_address
 from edgellm.probe.registry import GgmlDevice, Registry
 
@@ -41,6 +43,7 @@ def pair(cards: Sequence[Card], registry: Registry | None) -> tuple[list[Pair], 
             found.setdefault(card, device)  # a second view on one card is dropped
             loose.remove(device)
     _pair_by_name(cards, loose, found)
+    _pair_by_index(cards, loose, found)
     _pair_the_only_ones(cards, loose, found)
     hidden = [
         card for card in cards if card not in found and any(_could_be(d, card) for d in loose)
@@ -67,6 +70,22 @@ def _pair_by_name(
         namesakes = [c for c in cards if c not in found and _same_name(c.name, name)]
         if len(backends) == 1 and len(namesakes) == len(devices):
             for card, device in zip(namesakes, devices, strict=True):
+                found[card] = device
+                loose.remove(device)
+
+
+def _pair_by_index(
+    cards: Sequence[Card], loose: list[GgmlDevice], found: dict[Card, GgmlDevice]
+) -> None:
+    for backend in dict.fromkeys(device.registry for device in loose):
+        devices = [d for d in loose if d.registry == backend]
+        possible = [c for c in cards if c not in found and all(_could_be(d, c) for d in devices)]
+        vendors = {card.vendor for card in possible}
+        if len(vendors) == 1 and len(possible) == len(devices) > 1:
+            ordered = sorted(possible, key=lambda card: -1 if card.index is None else card.index)
+            if any(card.index is None for card in ordered):
+                continue
+            for card, device in zip(ordered, devices, strict=True):
                 found[card] = device
                 loose.remove(device)
 
@@ -131,8 +150,22 @@ def place(found: Pair, registry: Registry | None, host: MemoryPool, catalog: Cat
         fp16_flops_s=known.fp16_flops_s if known else None,
         board_power_w=_power_w(card, known),
         peer_bytes_s=known.peer_bytes_s if known else None,
+        link_now=card.link_now if card else None,
+        numa_node=card.numa_node if card else None,
+        visible_bytes=card.visible_bytes if card else None,
+        driver=card.driver if card else None,
+        toolkit=card.toolkit if card else None,
+        serving=_serving(found, registry),
     )
     return Placed(device, own_pool, shares_host)
+
+
+def _serving(found: Pair, registry: Registry | None) -> Serving | None:
+    if found.card is not None and found.ggml is None:
+        return advice.serving(found.card, registry)
+    if found.ggml is not None:
+        return Serving(found.ggml.registry, True, None)
+    return None
 
 
 def _power_w(card: Card | None, known: DeviceRow | None) -> float | None:
@@ -186,10 +219,11 @@ def _limit_bytes(found: Pair, host: MemoryPool) -> int | None:
 
 
 def _id(found: Pair) -> str:
-    if found.card and found.card.address:
-        return found.card.address
+    card = found.card
+    if card and card.address:
+        return card.address if not card.part else f"{card.address}/{card.part}"
     if found.ggml is None:
-        return found.card.vendor if found.card else "unknown"
+        return f"{card.vendor}{'' if card.index is None else card.index}" if card else "unknown"
     return normal_address(found.ggml.device_id) or found.ggml.name
 
 
@@ -202,7 +236,7 @@ def _name(found: Pair) -> str:
 
 
 def _is_nameless(card: Card) -> bool:
-    return not card.is_told or card.name.startswith("AMD GPU")
+    return not card.is_told or card.name.startswith(("AMD GPU", "Intel GPU"))
 
 
 def _vendor_of(ggml: GgmlDevice | None) -> str:
@@ -217,6 +251,17 @@ def _vendor_of(ggml: GgmlDevice | None) -> str:
 
 def _is_apple(ggml: GgmlDevice) -> bool:
     return ggml.backend == "metal" and "apple" in ggml.description.lower()
+
+
+def peer_links(cards: Sequence[Card], devices: Sequence[Device]) -> tuple[PeerLink, ...]:
+    """Between devices that are in the list; each way once."""
+    known = {device.id for device in devices}
+    return tuple(
+        PeerLink(card.address, peer.address, peer.kind, peer.bytes_s)
+        for card in cards
+        for peer in card.peers
+        if card.address in known and peer.address in known
+    )
 
 
 def _joined(*parts: str | None) -> str:

@@ -1,18 +1,41 @@
-"""NVIDIA cards, from what NVML told the child program.
+"""NVIDIA cards and the ways between them, from what NVML told the child program.
 
 A board that has no memory of its own (GB10, Jetson) says "not supported" to the memory
 question, or zero, by driver version; it then shares the host's.
 """
 
+from dataclasses import replace
+
 import msgspec
 
-from edgellm.probe.cards import Card
+from edgellm.probe import jetson
+from edgellm.probe.cards import Card, Peer
 from edgellm.probe.evidence import Evidence
+from edgellm.probe.hardware import Way
 from edgellm.probe.pci import normal_address
 from edgellm.probe.sources import child
 
 COMMAND = child("edgellm.probe.nvml_child")
+_VGPU = 2  # NVML_GPU_VIRTUALIZATION_MODE_VGPU
+_ANCESTORS: dict[int | None, Way] = {
+    0: "switch", 10: "switch", 20: "switch", 30: "bridge", 40: "host", 50: "sockets",
+}  # fmt: skip
+
 TIMEOUT_S = 10.0  # without persistence mode the first NVML user wakes all cards, for seconds
+
+
+class NvmlInstance(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a card that was cut up (MIG)."""
+
+    name: str | None = None
+    memory_total_bytes: int | None = None
+    memory_free_bytes: int | None = None
+
+
+class NvmlWay(msgspec.Struct, frozen=True, kw_only=True):
+    one: int
+    other: int
+    ancestor: int | None = None
 
 
 class NvmlCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,29 +47,50 @@ class NvmlCard(msgspec.Struct, frozen=True, kw_only=True):
     compute_capability: tuple[int, int] | None = None
     link_generation: int | None = None
     link_width: int | None = None
+    link_generation_now: int | None = None
+    link_width_now: int | None = None
     memory_bus_bits: int | None = None
     memory_clock_mhz: int | None = None
     power_limit_mw: int | None = None
+    virtualization: int | None = None
     mig: bool = False
+    instances: tuple[NvmlInstance, ...] = ()
+    nvlinks: tuple[str, ...] = ()  # where each leads
+    nvlink_mb_s: int | None = None
     faults: dict[str, str] = {}
 
 
 class NvmlAnswer(msgspec.Struct, frozen=True, kw_only=True):
     cards: tuple[NvmlCard, ...]
     driver: str | None = None
+    cuda_version: int | None = None  # 13000
+    ways: tuple[NvmlWay, ...] = ()
     error: str | None = None
 
 
 def read(evidence: Evidence) -> tuple[Card, ...]:
+    board = jetson.board(evidence)
     answer = evidence.ask(COMMAND, TIMEOUT_S, NvmlAnswer)
-    if answer is None:
-        return ()
+    found = cards(evidence, answer) if answer else ()
+    return found or ((jetson.card(board),) if board else ())
+
+
+def cards(evidence: Evidence, answer: NvmlAnswer) -> tuple[Card, ...]:
     if answer.error:
         evidence.fault("nvml", answer.error)
     for said in answer.cards:
         for field, message in said.faults.items():
             evidence.fault(f"nvml card {said.index}", f"{field}: {message}")
-    return tuple(card(said) for said in answer.cards if said.pci_bus_id or said.name)
+    told = [said for said in answer.cards if said.pci_bus_id or said.name]
+    return tuple(
+        replace(
+            card(said),
+            driver=answer.driver,
+            toolkit=_toolkit(answer.cuda_version),
+            peers=_peers(said, answer),
+        )
+        for said in told
+    )
 
 
 def card(said: NvmlCard) -> Card:
@@ -63,9 +107,11 @@ def card(said: NvmlCard) -> Card:
         is_unified=is_unified,
         bandwidth_bytes_s=None if is_unified else _bandwidth_bytes_s(said),
         architecture=_architecture(said.compute_capability),
-        link=None if is_unified else _link(said),  # GB10 says PCIe 1.0 x1, and is NVLink-C2C
+        # GB10 says PCIe 1.0 x1, and is NVLink-C2C
+        link=None if is_unified else _link(said.link_generation, said.link_width),
+        link_now=None if is_unified else _link(said.link_generation_now, said.link_width_now),
         power_limit_w=said.power_limit_mw and said.power_limit_mw / 1e3,
-        note="cut into MIG instances; llama.cpp sees the first" if said.mig else None,
+        note=_note(said),
     )
 
 
@@ -80,7 +126,49 @@ def _architecture(capability: tuple[int, int] | None) -> str | None:
     return f"sm_{capability[0]}{capability[1]}" if capability else None
 
 
-def _link(said: NvmlCard) -> str | None:
-    if not said.link_generation or not said.link_width:
-        return None
-    return f"PCIe {said.link_generation}.0 x{said.link_width}"
+def _link(generation: int | None, width: int | None) -> str | None:
+    return f"PCIe {generation}.0 x{width}" if generation and width else None
+
+
+def _note(said: NvmlCard) -> str | None:
+    if said.mig:
+        names = ", ".join(part.name for part in said.instances if part.name)
+        return f"cut into MIG instances{f' ({names})' if names else ''}; llama.cpp sees the first"
+    if said.virtualization == _VGPU:
+        return "a virtual GPU: its memory is its share, power and clocks are its host's to tell"
+    return None
+
+
+def _toolkit(version: int | None) -> str | None:
+    """13000 -> "CUDA 13.0" """
+    return f"CUDA {version // 1000}.{version % 1000 // 10}" if version else None
+
+
+def _peers(said: NvmlCard, answer: NvmlAnswer) -> tuple[Peer, ...]:
+    """The ways to cards of a higher index, each told once. NVLinks that lead to no card lead to a
+    switch, and through it with all their width to every other card that hangs on one."""
+    by_index = {other.index: other for other in answer.cards}
+    own = normal_address(said.pci_bus_id)
+    found = []
+    for way in answer.ways:
+        other = by_index.get(way.other)
+        address = normal_address(other.pci_bus_id) if other else None
+        if way.one != said.index or other is None or own is None or address is None:
+            continue
+        n_links = _n_nvlinks(said, other, answer)
+        kind: Way | None = "nvlink" if n_links else _ANCESTORS.get(way.ancestor)
+        rate = n_links * said.nvlink_mb_s * 1e6 if n_links and said.nvlink_mb_s else None
+        if kind:
+            found.append(Peer(address, kind, rate))
+    return tuple(found)
+
+
+def _n_nvlinks(one: NvmlCard, other: NvmlCard, answer: NvmlAnswer) -> int:
+    cards = {normal_address(card.pci_bus_id) for card in answer.cards}
+    straight = sum(normal_address(end) == normal_address(other.pci_bus_id) for end in one.nvlinks)
+    if straight:
+        return straight
+    to_switch = [
+        sum(normal_address(end) not in cards for end in card.nvlinks) for card in (one, other)
+    ]
+    return min(to_switch)

@@ -1,5 +1,6 @@
 """What this llama.cpp can use: ggml's own list of devices, as the child program tells it."""
 
+import re
 from typing import Literal
 
 import msgspec
@@ -10,6 +11,8 @@ from edgellm.probe.sources import child
 
 COMMAND = child("edgellm.probe.registry_child")
 TIMEOUT_S = 15.0  # a CUDA context on a cold driver takes seconds
+
+_COMPLAINT = re.compile(r"\b(?:failed|error|insufficient|no devices|not found)\b", re.IGNORECASE)
 
 # ggml's name of a backend → ours, and how a build gets it
 BACKENDS: dict[str, Backend] = {
@@ -38,6 +41,8 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[GgmlDevice, ...]
     registries: tuple[str, ...] = ()
     features: dict[str, dict[str, str]] = {}
+    libraries: tuple[str, ...] = ()
+    complaints: tuple[str, ...] = ()  # what its backends wrote when they found no driver
 
     @property
     def accelerators(self) -> tuple[GgmlDevice, ...]:
@@ -60,6 +65,10 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
 
 def read(evidence: Evidence) -> Registry | None:
     told = evidence.ask(COMMAND, TIMEOUT_S, Registry)
+    if told:
+        errors = evidence.errors_of("registry_child").splitlines()
+        words = (line.strip()[:200] for line in errors if _COMPLAINT.search(line))
+        told = msgspec.structs.replace(told, complaints=tuple(dict.fromkeys(words))[:3])
     if told and "RPC" in told.registries:
         evidence.fault(
             "ggml",

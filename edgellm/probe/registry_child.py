@@ -15,6 +15,10 @@ from typing import Any
 from edgellm.probe import child_output
 
 _TYPES = ("cpu", "gpu", "igpu", "accel", "meta")  # enum ggml_backend_dev_type
+_VENDOR_LIBRARIES = (
+    "libcudart.", "libcublas.", "libamdhip64.", "librocblas.", "libmusart.", "libascendcl.",
+    "libsycl.", "libze_loader.", "libvulkan.", "libOpenCL.",
+)  # fmt: skip
 
 
 class _Properties(ctypes.Structure):
@@ -43,7 +47,18 @@ def survey() -> dict[str, Any]:
         "devices": devices,
         "registries": [_text(ggml.ggml_backend_reg_name(reg)) for reg in registries],
         "features": {_text(ggml.ggml_backend_reg_name(r)): _features(ggml, r) for r in registries},
+        "libraries": _vendor_libraries(),
     }
+
+
+def _vendor_libraries() -> list[str]:
+    """Those of vendors that are loaded by now: "libcudart.so.12.4.127" tells the toolkit."""
+    try:
+        maps = Path("/proc/self/maps").read_text()
+    except OSError:
+        return []  # not Linux
+    names = {Path(line.split(None, 5)[-1]).name for line in maps.splitlines() if "/" in line}
+    return sorted(name for name in names if name.startswith(_VENDOR_LIBRARIES))
 
 
 def _library_folder() -> Path:

@@ -1,7 +1,7 @@
 from edgellm.probe import merge
 from edgellm.probe.cards import Card
 from edgellm.probe.catalog import Catalog, DeviceRow
-from edgellm.probe.hardware import MemoryPool
+from edgellm.probe.hardware import MemoryPool, Serving
 from edgellm.probe.registry import GgmlDevice, Registry
 from edgellm.units import GIB
 
@@ -246,3 +246,62 @@ def test_what_no_sensor_tells_is_taken_from_the_data_sheet_and_a_limit_from_the_
     capped = merge.Pair(card(power_limit_w=250.0), None)
     assert merge.place(capped, None, HOST, known).device.board_power_w == 250.0
     assert place(capped, None).device.fp16_flops_s is None
+
+
+def npu(index, address, part=None):
+    return card(f"Ascend{index}", address, "huawei", index=index, part=part)
+
+
+def cann(*names):
+    return registry(*(ggml(name, "Ascend910B2", "CANN") for name in names))
+
+
+def test_without_address_and_name_the_number_joins_when_the_counts_agree():
+    cards = [npu(1, "0000:01:00.0"), npu(0, "0000:c1:00.0")]
+
+    pairs, notes = merge.pair(cards, cann("CANN0", "CANN1"))
+
+    assert names(pairs) == [("0000:c1:00.0", "CANN0"), ("0000:01:00.0", "CANN1")]
+    assert notes == []
+
+
+def test_a_number_joins_nothing_when_one_card_is_hidden():
+    cards = [npu(0, "0000:01:00.0"), npu(1, "0000:c1:00.0"), npu(2, "0000:c2:00.0")]
+
+    pairs, notes = merge.pair(cards, cann("CANN0", "CANN1"))
+
+    assert names(pairs) == [(None, "CANN0"), (None, "CANN1")]
+    assert len(notes) == 3
+
+
+def test_two_chips_of_one_address_have_an_id_each():
+    told = cann("CANN0", "CANN1")
+    pairs, _ = merge.pair([npu(0, "0000:01:00.0", 0), npu(1, "0000:01:00.0", 1)], told)
+
+    assert [place(pair, told).device.id for pair in pairs] == ["0000:01:00.0", "0000:01:00.0/1"]
+
+
+def test_each_accelerator_names_the_backend_that_serves_it_and_how_to_get_it():
+    bare = Registry(devices=(), registries=("CPU",))
+
+    def serving(vendor, **more):
+        return place(merge.Pair(card(vendor=vendor, **more), None), bare).device.serving
+
+    assert serving("amd", architecture="gfx1101").backend == "ROCm"
+    assert "-DGPU_TARGETS=gfx1101" in serving("amd", architecture="gfx1101").command
+    assert "set_env.sh" in serving("huawei").command
+    assert "MUSA SDK" in serving("moorethreads").command
+    assert "DTK" in serving("hygon").command
+    assert serving("nvidia").in_build is False
+    assert serving("biren") is None
+    told = registry(ggml(device_id="0000:01:00.0"))
+    assert place(merge.Pair(card(), told.devices[0]), told).device.serving == Serving(
+        "CUDA", True, None
+    )
+
+
+def test_what_a_backend_complains_of_stands_in_the_reason():
+    words = "ggml_cuda_init: failed to initialize CUDA: driver version is insufficient"
+    told = Registry(devices=(), registries=("CUDA", "CPU"), complaints=(words,))
+
+    assert words in place(merge.Pair(card(), None), told).device.note

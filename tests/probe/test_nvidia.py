@@ -4,7 +4,7 @@ import pynvml
 import pytest
 from probe_fakes import FakeSources, captured
 
-from edgellm.probe import nvidia, nvml_child
+from edgellm.probe import jetson, nvidia, nvml_child
 from edgellm.probe.evidence import Evidence
 from edgellm.probe.sources import Output, Silence, SystemSources
 from edgellm.units import GIB, MIB
@@ -112,6 +112,9 @@ class FakeNvml:
     NVMLError_FunctionNotFound = pynvml.NVMLError_FunctionNotFound
 
     def __getattr__(self, name):
+        if name.startswith("NVML"):
+            raise AttributeError(name)  # a constant that this pynvml lacks
+
         def call(*_):
             answers = {
                 "nvmlDeviceGetHandleByIndex": object(),
@@ -136,3 +139,102 @@ def test_each_call_to_nvml_fails_alone():
     assert said["compute_capability"] == (12, 1)
     assert said["memory_total_bytes"] is None
     assert list(said["faults"]) == ["link"]
+
+
+def board(index, bus, **more):
+    return {"index": index, "name": "NVIDIA H100 80GB HBM3", "pci_bus_id": f"00000000:{bus}:00.0",
+            "memory_total_bytes": 80 * GIB, **more}  # fmt: skip
+
+
+def test_cards_on_an_nvswitch_reach_each_other_with_all_their_links():
+    switch = ["00000000:C4:00.0"] * 18
+    cards, faults = ask(
+        {
+            "cards": [
+                board(i, bus, nvlinks=switch, nvlink_mb_s=26562)
+                for i, bus in enumerate(["1B", "43"])
+            ],
+            "ways": [{"one": 0, "other": 1, "ancestor": 50}],
+        }
+    )
+
+    [peer] = cards[0].peers
+    assert (peer.address, peer.kind) == ("0000:43:00.0", "nvlink")
+    assert peer.bytes_s == pytest.approx(478e9, rel=0.01)
+    assert cards[1].peers == ()
+    assert faults == ()
+
+
+def test_a_bridge_between_two_of_three_cards_joins_those_two():
+    cards, _ = ask(
+        {
+            "cards": [
+                board(0, "01", nvlinks=["00000000:02:00.0"] * 4, nvlink_mb_s=14062),
+                board(1, "02", nvlinks=["00000000:01:00.0"] * 4, nvlink_mb_s=14062),
+                board(2, "03"),
+            ],
+            "ways": [
+                {"one": 0, "other": 1, "ancestor": 30},
+                {"one": 0, "other": 2, "ancestor": 20},
+                {"one": 1, "other": 2, "ancestor": None},
+            ],
+        }
+    )
+
+    assert [(p.address[5:7], p.kind) for p in cards[0].peers] == [
+        ("02", "nvlink"),
+        ("03", "switch"),
+    ]
+    assert cards[0].peers[0].bytes_s == 4 * 14062e6
+    assert cards[0].peers[1].bytes_s is None
+    assert cards[1].peers == ()
+
+
+def test_instances_are_named_and_a_virtual_gpu_is_told():
+    instances = [{"name": "NVIDIA H100 MIG 3g.40gb"}, {"name": "NVIDIA H100 MIG 1g.10gb"}]
+    [cut], _ = ask({"cards": [board(0, "01", mig=True, instances=instances)]})
+    [virtual], _ = ask({"cards": [board(0, "01", virtualization=2)]})
+
+    assert "MIG 3g.40gb, NVIDIA H100 MIG 1g.10gb" in cut.note
+    assert "virtual GPU" in virtual.note
+    assert virtual.total_bytes == 80 * GIB
+
+
+def test_the_driver_and_the_newest_toolkit_it_runs():
+    [card], _ = ask({"cards": [board(0, "01")], "driver": "580.159.04", "cuda_version": 13000})
+
+    assert (card.driver, card.toolkit) == ("580.159.04", "CUDA 13.0")
+
+
+ORIN = {
+    "/proc/device-tree/compatible": "nvidia,p3737-0000+p3701-0005\x00nvidia,tegra234\x00",
+    "/proc/device-tree/model": "NVIDIA Jetson AGX Orin Developer Kit\x00",
+}
+
+
+def test_a_jetson_without_nvml_is_told_by_its_device_tree():
+    [card] = nvidia.read(Evidence(FakeSources(ORIN)))
+
+    assert (card.name, card.architecture, card.is_unified) == ("Orin", "sm_87", True)
+
+
+def test_a_jetson_with_nvml_is_one_card():
+    answer = {"cards": [{"index": 0, "name": "Orin (nvgpu)", "pci_bus_id": "00000000:00:00.0"}]}
+    [card] = nvidia.read(Evidence(FakeSources(ORIN, {"nvml_child": answer})))
+
+    assert (card.name, card.address, card.is_unified) == ("Orin (nvgpu)", None, True)
+
+
+@pytest.mark.parametrize(
+    ("said", "mode"),
+    [
+        ("NV Power Mode: MAXN\n0\n", "MAXN"),
+        ("NVPM WARN: fan mode is not set!\nNV Power Mode: MODE_30W\n2\n", "MODE_30W"),
+        ("NV Power Mode:", None),
+        ("Permission denied", None),
+        (Silence("timeout", "no answer"), None),
+    ],
+)
+def test_a_jetsons_power_mode(said, mode):
+    assert jetson.power_mode(Evidence(FakeSources(ORIN, {"nvpmodel -q": said}))) == mode
+    assert jetson.power_mode(Evidence(FakeSources({}, {"nvpmodel -q": said}))) is None
