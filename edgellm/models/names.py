@@ -28,8 +28,12 @@ DEFAULT_QUANTS: Final = (
     "Q8_0", "Q3_K_M", "F16", "BF16", "F32",
 )  # fmt: skip
 
+_PROJECTORS: Final = ("F16", "BF16", "Q8_0", "F32")
 _NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
-_LABEL: Final = r"(?:UD-)?(?:[IT]?Q[1-8]_[A-Z0-9_]+|BF16|FP?16|FP?32|MXFP4(?:_MOE)?|NVFP4)"
+_LABEL: Final = (
+    r"(?:UD-)?(?:[IT]?Q[1-8]_[A-Z0-9_]+|BF16|FP?16|FP?32|MXFP4(?:_MOE)?|NVFP4"
+    r"|I2_S|TL[12]|TURBO\d[A-Z0-9_]*)"
+)
 _label = re.compile(rf"(?:^|[-._])({_LABEL})(?=$|[-.])", re.IGNORECASE)
 _repo = re.compile(rf"{_NAME}/{_NAME}")
 _hub_prefix = re.compile(
@@ -39,10 +43,15 @@ _catalog = re.compile(rf"({_NAME})(?::({_NAME}))?")
 _tag = re.compile(rf"(?:(.*?)-)?({_LABEL})", re.IGNORECASE)
 _quant = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _shard = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
-_part = re.compile(r"\.gguf\.part|\.gguf-split-|\.part\d+of\d+|-split-[a-z](?:\.|$)", re.IGNORECASE)
-_draft = re.compile(r"^(?:mtp|eagle3|dflash|dspark)-|(?:^|[-_.])(?:draft|assistant)(?=[-_.]|$)")
-_adapter = re.compile(r"(?:^|[-_.])(?:lora|adapter)(?=[-_.]|$)")
-_fork_label = re.compile(r"IQ[1-6]_K(?:S|SS|T|L)?|.*_R[48]")
+_part = re.compile(r"\.gguf\.part|\.gguf-split-|[-.]part\d+of\d+|-split-[a-z](?:\.|$)")
+# llama.cpp's own words, in its own case: "-MTP-" in capitals is a whole model with such layers
+_draft_part = re.compile(r"(?:^|[-_.])(?:mtp|eagle3|dflash|dspark)-|^(?:MTP|EAGLE3)-")
+_drafter = re.compile(r"(?:^|[-_.])(?:draft(?:er)?|assistant)(?=[-_.]|$)")
+_adapter = re.compile(r"(?:^|[-_.])(?:lora\d*|adapter)(?=[-_.]|$)")
+_vocabulary = re.compile(r"^ggml-vocab-|(?:^|[-_.])vocab(?:-only)?(?=[-.]|$)")
+_fork_label = re.compile(
+    r"IQ[1-6]_K(?:S|SS|T|L)?|.*_R[48]|IQ[12]_BN|Q6_0|Q8_KV|TURBO.*|I2_S|TL[12]"
+)
 _removed_label = re.compile(r"Q4_0_[48]_[48]")
 _device_name = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)", re.IGNORECASE)
 _MAX_SHARDS: Final = 1_024
@@ -106,6 +115,16 @@ class Listing:
     models: tuple[ModelFiles, ...]
     sidecars: tuple[Sidecar, ...]
 
+    def projector(self, path: str) -> RepoFile | None:
+        """That of the model at `path`: in its folder or one above it, the nearest; of several
+        the half-precision one, which costs half of F32 and loses nothing that shows."""
+        here = [
+            side.file
+            for side in self.sidecars
+            if side.kind == "projector" and _shares_folder(side.file.path, path)
+        ]
+        return min(here, key=_projector_rank, default=None)
+
 
 def parse_reference(text: str) -> Reference:
     """Raises BadRequest."""
@@ -124,6 +143,17 @@ def parse_reference(text: str) -> Reference:
     if "/" in text:
         return _hub_reference(text, text)
     return _catalog_reference(text)
+
+
+def _shares_folder(beside: str, path: str) -> bool:
+    folder = beside.rpartition("/")[0]
+    return not folder or path.startswith(f"{folder}/")
+
+
+def _projector_rank(file: RepoFile) -> tuple[int, int, int]:
+    label = quant_label(file.path)
+    rank = _PROJECTORS.index(label) if label in _PROJECTORS else len(_PROJECTORS)
+    return -file.path.count("/"), rank, file.size_bytes
 
 
 def _hub_reference(rest: str, text: str) -> HubReference:
@@ -186,16 +216,17 @@ def unservable_reason(label: str) -> str | None:
 
 def sidecar_kind(path: str) -> SidecarKind | None:
     """What a file is that is no model itself. The name tells; the header has the last word."""
-    *folders, name = path.lower().split("/")
+    *folders, written = path.split("/")
+    name = written.lower()
     if _part.search(name):
         return "part"
     if "mmproj" in name:
         return "projector"
     if "imatrix" in name:
         return "imatrix"
-    if name.startswith("ggml-vocab-"):
+    if _vocabulary.search(name):
         return "vocabulary"
-    if _draft.search(name) or "mtp" in folders:
+    if _draft_part.search(written) or _drafter.search(name) or "MTP" in map(str.upper, folders):
         return "draft"
     return "adapter" if _adapter.search(name) else None
 
@@ -228,7 +259,7 @@ def group_files(files: Iterable[RepoFile]) -> Listing:
     """A repository's files by model: parts joined, folders read, sidecars set apart.
 
     Files that are neither GGUF nor known beside one, and names that could leave their folder,
-    are left out.
+    are left out. Where drafters are all there is, they are the models.
     """
     models: dict[str, list[RepoFile]] = {}
     sidecars: list[Sidecar] = []
@@ -240,8 +271,18 @@ def group_files(files: Iterable[RepoFile]) -> Listing:
             sidecars.append(Sidecar(kind, file))
         elif file.path.lower().endswith(".gguf"):
             models.setdefault(_without_shard(file.path), []).append(file)
+    if not models:
+        for side in [side for side in sidecars if _is_whole_drafter(side)]:
+            sidecars.remove(side)
+            models.setdefault(_without_shard(side.file.path), []).append(side.file)
     grouped = (_model(parts) for parts in models.values())
     return Listing(tuple(sorted(grouped, key=lambda model: model.size_bytes)), tuple(sidecars))
+
+
+def _is_whole_drafter(side: Sidecar) -> bool:
+    """A small model of its own, not a head that only works on another's layers."""
+    name = side.file.path.rpartition("/")[2]
+    return side.kind == "draft" and name.lower().endswith(".gguf") and not _draft_part.search(name)
 
 
 def choose_files(listing: Listing, quant: str | None = None, file: str | None = None) -> ModelFiles:
@@ -304,4 +345,6 @@ def _why_not(listing: Listing) -> str:
             return model.unservable
         if model.missing:
             return f"{len(model.missing)} parts of {model.files[0].path} are missing there"
+    if any(side.kind == "part" for side in listing.sidecars):
+        return "its files are raw pieces: download them and join them with cat"
     return "look for a repository whose name ends in -GGUF"

@@ -104,6 +104,20 @@ def test_what_names_no_model_is_a_bad_request(text: str):
         ("model-TQ1_0.gguf", "TQ1_0"),
         ("Llama-Q4_K_M-imat.gguf", "Q4_K_M"),
         ("Model-IQ4_KS.gguf", "IQ4_KS"),
+        ("Model-Q4_0_4_8.gguf", "Q4_0_4_8"),
+        ("Model-Q4_K_R4.gguf", "Q4_K_R4"),
+        ("model-NVFP4.gguf", "NVFP4"),
+        ("model-Q1_0.gguf", "Q1_0"),
+        ("model-Q2_0.gguf", "Q2_0"),
+        ("model-TQ2_0.gguf", "TQ2_0"),
+        ("Model-UD-IQ2_XXS.gguf", "UD-IQ2_XXS"),
+        ("Model-UD-Q8_K_XL-00001-of-00002.gguf", "UD-Q8_K_XL"),
+        ("Q8_0/model-00001-of-00002.gguf", "Q8_0"),
+        ("model.Q3_K_XL.gguf", "Q3_K_XL"),
+        ("qwen3-8b-i1-q4_k_m.gguf", "Q4_K_M"),
+        ("model-f32.gguf", "F32"),
+        ("bitnet-I2_S.gguf", "I2_S"),
+        ("model-TURBO3_0.gguf", "TURBO3_0"),
         ("tinyllama.gguf", None),
         ("Q2-project.gguf", None),
     ],
@@ -121,6 +135,23 @@ def test_a_label_is_found_wherever_publishers_put_it(path: str, label: str | Non
         ("imatrix_unsloth.dat", "imatrix"),
         ("Qwen3-8B.imatrix.gguf", "imatrix"),
         ("mtp-model-Q8_0.gguf", "draft"),
+        ("Qwen3.6-27B-mtp-Q8_0.gguf", "draft"),
+        ("GLM-4.6-MTP-Q4_K_M.gguf", None),
+        ("Q4_K_M/GLM-4.6-Q4_K_M.gguf", None),
+        ("llama-eagle3-Q8_0.gguf", "draft"),
+        ("qwen-drafter-0.5b.gguf", "draft"),
+        ("OpenAssistant-30B-Q4_0.gguf", None),
+        ("Redrafted-Q4_0.gguf", None),
+        ("mmproj-model-BF16.gguf", "projector"),
+        ("mmproj-Q8_0.gguf", "projector"),
+        ("vision/mmproj-F32.gguf", "projector"),
+        ("imatrix_unsloth.gguf_file", "imatrix"),
+        ("model.imatrix", "imatrix"),
+        ("model-vocab.gguf", "vocabulary"),
+        ("vocab-only.gguf", "vocabulary"),
+        ("my-lora2-f16.gguf", "adapter"),
+        ("model-part1of2.gguf", "part"),
+        ("model.i1-Q6_K.gguf.part2of2", "part"),
         ("MTP/model-Q8_0.gguf", "draft"),
         ("eagle3-llama.gguf", "draft"),
         ("dflash-x.gguf", "draft"),
@@ -141,12 +172,21 @@ def test_sidecars_are_recognised_by_name(path: str, kind: str | None):
     assert sidecar_kind(path) == kind
 
 
-@pytest.mark.parametrize("label", ["Q4_0_4_4", "Q4_0_8_8", "IQ4_KS", "IQ2_KL", "IQ5_K", "Q4_K_R4"])
+@pytest.mark.parametrize(
+    "label",
+    [
+        "Q4_0_4_4", "Q4_0_4_8", "Q4_0_8_8", "IQ4_KS", "IQ4_KSS", "IQ2_KL", "IQ5_K", "IQ3_KT",
+        "Q4_K_R4", "IQ4_XS_R8", "Q8_K_R8", "IQ1_BN", "Q6_0", "I2_S", "TURBO3_0",
+    ],
+)  # fmt: skip
 def test_types_that_llama_cpp_cannot_load_have_a_reason(label: str):
     assert unservable_reason(label)
 
 
-@pytest.mark.parametrize("label", ["Q4_0", "IQ4_XS", "IQ4_NL", "Q4_K_M", "UD-Q4_K_XL", "MXFP4"])
+@pytest.mark.parametrize(
+    "label",
+    ["Q4_0", "IQ4_XS", "IQ4_NL", "Q4_K_M", "UD-Q4_K_XL", "MXFP4", "NVFP4", "TQ2_0", "Q1_0", "Q2_0"],
+)
 def test_types_that_it_loads_have_none(label: str):
     assert unservable_reason(label) is None
 
@@ -211,6 +251,23 @@ def test_a_repository_is_sorted_out():
     assert incomplete.missing == ("big-BF16-00002-of-00002.gguf",)
 
 
+def test_the_projector_is_the_nearest_one_of_half_precision():
+    found = listing(
+        "m-Q4_K_M.gguf", "mmproj-F32.gguf", "mmproj-Q8_0.gguf", "mmproj-F16.gguf",
+        "other/mmproj-F16.gguf", "sub/m-Q8_0.gguf", "sub/mmproj-BF16.gguf",
+    )  # fmt: skip
+    assert found.projector("m-Q4_K_M.gguf").path == "mmproj-F16.gguf"
+    assert found.projector("sub/m-Q8_0.gguf").path == "sub/mmproj-BF16.gguf"
+    assert listing("m-Q4_K_M.gguf").projector("m-Q4_K_M.gguf") is None
+
+
+def test_a_repository_of_drafters_alone_serves_them_and_one_with_a_model_does_not():
+    assert [m.quant for m in listing("Qwen3-0.6B-DRAFT-Q4_0.gguf").models] == ["Q4_0"]
+    both = listing("Qwen3-0.6B-DRAFT-Q4_0.gguf", "Qwen3-32B-Q4_K_M.gguf")
+    assert [m.quant for m in both.models] == ["Q4_K_M"]
+    assert listing("mtp-Qwen3-Q8_0.gguf").models == (), "a head alone is no model"
+
+
 def test_shards_come_in_order_whatever_the_listing_says():
     found = listing("m-Q8_0-00002-of-00002.gguf", "m-Q8_0-00001-of-00002.gguf")
     assert [file.path for file in found.models[0].files] == [
@@ -259,6 +316,8 @@ def test_a_missing_label_lists_those_that_are_there():
         (["m-Q4_0_4_4.gguf"], "Q4_0"),
         (["m-Q8_0-00001-of-00002.gguf"], "1 parts"),
         (["mmproj-F16.gguf"], "-GGUF"),
+        (["m.Q6_K.gguf.part1of2", "m.Q6_K.gguf.part2of2"], "cat"),
+        (["m-IQ4_KS.gguf"], "ik_llama"),
     ],
 )
 def test_a_repository_without_a_model_says_why(names: list[str], hint: str):
