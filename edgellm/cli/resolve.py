@@ -84,6 +84,7 @@ def on_disk(path: Path, name: str | None = None, quant: str | None = None) -> Re
         file_bytes=spec.file_bytes,
         source=str(path.parent),
         headers=headers,
+        projector=local.projector_beside(path),
     )
     return Resolved(candidate.name, (candidate,), lambda wanted, progress: Path(wanted.file))
 
@@ -232,7 +233,8 @@ def _remote_candidates(
             faults.append(fault)
             continue
         path, size_bytes = model.files[0].path, model.size_bytes
-        found.append(Candidate(name, path, model.quant, spec, size_bytes, source, headers))
+        beside = repository.listing.projector(path)
+        found.append(Candidate(name, path, model.quant, spec, size_bytes, source, headers, beside))
     if not found:
         raise faults[0]
     return tuple(found)

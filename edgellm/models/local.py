@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgellm.errors import BadGGUF, ModelNotFound, StorageError
 from edgellm.models.gguf import GGUFHeader, NeedBytes, parse_header
-from edgellm.models.names import quant_label, shard_names, sidecar_kind
+from edgellm.models.names import RepoFile, group_files, quant_label, shard_names, sidecar_kind
 from edgellm.models.spec import ModelSpec, model_spec
 from edgellm.models.vocabulary import check_vocabulary
 
@@ -76,6 +76,25 @@ def read_model(path: Path) -> tuple[tuple[GGUFHeader, ...], ModelSpec]:
 def read_spec(path: Path) -> ModelSpec:
     """What the selector must know of the model at `path`."""
     return read_model(path)[1]
+
+
+def projector_beside(path: Path) -> RepoFile | None:
+    """The one in the model's folder, by its path on this disk; None among several models."""
+    try:
+        files = [RepoFile(at.name, at.stat().st_size) for at in path.parent.glob("*.gguf")]
+    except OSError:
+        return None
+    listing = group_files(files)
+    found = listing.projector(path.name)
+    if found is None or len({_family(model.files[0].path) for model in listing.models}) > 1:
+        return None
+    return RepoFile(str(path.with_name(found.path)), found.size_bytes)
+
+
+def _family(name: str) -> str:
+    """ "Gemma-3-4B-it-Q4_K_M.gguf" -> "gemma-3-4b-it": without the label of its mix."""
+    label = quant_label(name) or ""
+    return name.lower().partition(label.lower() or ".gguf")[0].rstrip("-._")
 
 
 def check(path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from edgellm.models.gguf import GGUFHeader
+from edgellm.models.names import RepoFile
 from edgellm.models.spec import ModelSpec
 
 Use = Literal["chat", "batch", "stream", "agent"]
@@ -60,6 +61,7 @@ class Candidate:
     file_bytes: int  # all shards together
     source: str = ""  # "hf.co/org/repo", or the folder; for people to read
     headers: tuple[GGUFHeader, ...] = field(default=(), repr=False, compare=False)
+    projector: RepoFile | None = None  # for pictures or sound; lies beside it and is not counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,9 @@ class Placement:
     tensor_split: tuple[float, ...] = ()
     n_cpu_moe: int = 0  # the experts of the first n layers are the host's
     split_mode: SplitMode = "layer"
-    op_offload: bool = True  # long prompts are computed by the accelerators, whoever has the weights
+    op_offload: bool = (
+        True  # long prompts are computed by the accelerators, whoever has the weights
+    )
     no_host: bool = False  # host weights outside pinned memory, so that the CPU may repack them
     disk_bytes: int = 0  # of the host's weights that memory can't hold: read again for each token
 

@@ -9,6 +9,7 @@ from edgellm.errors import BadGGUF, ModelNotFound, StorageError
 from edgellm.models.local import (
     check,
     model_name,
+    projector_beside,
     read_header,
     read_headers,
     read_spec,
@@ -159,3 +160,13 @@ def test_real_sidecars_are_no_models(kind: str):
     for path in SHARED_MODELS.glob(f"*{kind}*.gguf"):
         with pytest.raises(BadGGUF):
             read_spec(path)
+
+
+def test_a_projector_beside_a_model_is_found_and_among_strangers_is_nobodys(tmp_path):
+    for name in ("gemma-3-4b-it-Q4_K_M.gguf", "gemma-3-4b-it-Q8_0.gguf", "mmproj-F16.gguf"):
+        (tmp_path / name).write_bytes(b"x" * 10)
+    found = projector_beside(tmp_path / "gemma-3-4b-it-Q8_0.gguf")
+    assert (found.path, found.size_bytes) == (str(tmp_path / "mmproj-F16.gguf"), 10)
+    (tmp_path / "qwen3-8b-Q4_0.gguf").write_bytes(b"x")
+    assert projector_beside(tmp_path / "gemma-3-4b-it-Q8_0.gguf") is None
+    assert projector_beside(tmp_path / "missing" / "m.gguf") is None
