@@ -4,15 +4,16 @@ The loader checks that every tensor lies inside the file and reads none of them 
 so a sparse file of the true length passes. The vocabulary is left out ("no_vocab" is llama.cpp's
 own word for that): reading it would cost more time than all the rest.
 
-A header of the catalog knows a model's shape and not all that a converter writes; `_assumed` adds
-what llama.cpp insists on and what decides about no byte.
+A header of the catalog knows a model's shape and not all that a converter writes; derived.py adds
+what llama.cpp insists on.
 """
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from edgellm.models.derived import derived_keys
 from edgellm.models.gguf import GGUFHeader, TensorInfo
 from edgellm.models.gguf_values import NumberArray, StringArray, Value
 
@@ -76,18 +77,13 @@ def _metadata(header: GGUFHeader, n_vocab: int) -> Iterator[tuple[str, Value]]:
         return  # a later part of a split model says nothing about it
     yield "tokenizer.ggml.model", "no_vocab"
     yield f"{arch}.vocab_size", n_vocab
-    yield from ((key, value) for key, value in _assumed(arch).items() if key not in kept)
+    if header.data_offset == 0:  # no file behind it: a shape of the catalog
+        added = dict(derived_keys(header))
+        yield from ((key, value) for key, value in added.items() if key not in kept)
 
 
 def _is_kept(key: str) -> bool:
     return key in _KEPT_GENERAL or key == _TOKEN_TYPES or not key.startswith(_DROPPED)
-
-
-def _assumed(arch: str) -> Mapping[str, Value]:
-    return {
-        f"{arch}.attention.layer_norm_rms_epsilon": 1e-5,
-        f"{arch}.attention.layer_norm_epsilon": 1e-5,
-    }
 
 
 def _tensor(tensor: TensorInfo) -> bytes:

@@ -61,18 +61,20 @@ class _Override(Structure):
 
 
 class LlamaMemory:
-    """Raises ImportError or OSError where there is no llama.cpp at all."""
+    """Raises ImportError or OSError where there is no llama.cpp at all. `symbols` are what the
+    best way may be called; with none of them there, the log is read."""
 
-    def __init__(self) -> None:
+    def __init__(self, symbols: Sequence[str] = _MEASURE) -> None:
         self.llama = _bindings()
         libraries = Path(self.llama.__file__ or "").parent / "lib"
         self._base, self._cpu = (_library(libraries, f"libggml-{name}") for name in ("base", "cpu"))
         self._log = self.llama.llama_log_callback(self._take_line)
         self._lines: list[str] = []
+        self._measure: Any = None
         self.llama.llama_log_set(self._log, c_void_p(0))
         self.llama.llama_backend_init()
         self.common = _common(libraries)
-        self._measure = self._find_measure()
+        self._measure = self._find_measure(symbols)
 
     @property
     def is_full(self) -> bool:
@@ -159,11 +161,11 @@ class LlamaMemory:
             return Answer((), last_error(self._lines) or "the context was refused")
         return Answer((Row(None, *told),))
 
-    def _find_measure(self) -> Any:
+    def _find_measure(self, symbols: Sequence[str]) -> Any:
+        declare(self._base, self._cpu)
         if self.common is None or not knows_layout(self._base, self._cpu):
             return None
-        declare(self._base, self._cpu)
-        for name in _MEASURE:
+        for name in symbols:
             if (found := getattr(self.common, name, None)) is not None:
                 found.restype, found.argtypes = _Vector, [c_char_p, *(c_void_p,) * 6, c_int]
                 return found
@@ -179,11 +181,9 @@ def _bindings() -> ModuleType:
     """`llama_cpp.llama_cpp` alone: the package around it imports numpy and jinja2, which takes six
     times as long as all that we need."""
     found = importlib.util.find_spec("llama_cpp")
-    if found is None or not found.submodule_search_locations:
+    if found is None:
         raise ImportError("llama_cpp is not installed")
-    package = ModuleType("llama_cpp")
-    package.__path__ = list(found.submodule_search_locations)
-    sys.modules["llama_cpp"] = package
+    sys.modules["llama_cpp"] = importlib.util.module_from_spec(found)  # its __init__ is not run
     return importlib.import_module("llama_cpp.llama_cpp")
 
 
