@@ -23,7 +23,7 @@ def capture(evidence: Evidence, directory: Path) -> None:
     commands.mkdir()
     if evidence.system != "Linux":
         (directory / "system").write_text(evidence.system + "\n")
-    for link, target in evidence.links.items():
+    for link, target in sorted(evidence.links.items()):  # a link's own path may lead over another
         _link(files, link, target)
     for said in evidence.testimonies:
         if isinstance(said.answer, str):
@@ -41,6 +41,8 @@ def _link(files: Path, link: str, target: str) -> None:
         return
     place, leads_to = files / link.lstrip("/"), files / target.lstrip("/")
     leads_to.mkdir(parents=True, exist_ok=True)
+    if place.resolve() == leads_to.resolve():
+        return
     place.parent.mkdir(parents=True, exist_ok=True)
     place.symlink_to(os.path.relpath(leads_to, place.parent))
 

@@ -3,6 +3,9 @@
 from edgellm.probe.cards import Card
 from edgellm.probe.hardware import Serving
 from edgellm.probe.registry import BACKENDS, GgmlDevice, Registry
+from edgellm.units import format_bytes
+
+_CARVE_OUT_RATIO = 0.75
 
 
 def rebuild(cmake_args: str) -> str:
@@ -53,6 +56,8 @@ _DRIVERS = {
 def why_unused(card: Card, registry: Registry | None) -> str:
     """For a card that llama.cpp does not list."""
     ways = _WAYS.get(card.vendor, ())
+    if card.vendor == "hexagon":
+        return "llama.cpp's Hexagon backend is an experiment that needs Qualcomm's SDK; not used"
     if not ways:
         return "llama.cpp has no backend for it; the CPU is used instead"
     if not card.is_told and card.vendor in _DRIVERS:
@@ -66,6 +71,19 @@ def why_unused(card: Card, registry: Registry | None) -> str:
     return (
         f"llama.cpp's {present} backend does not list it{said}: check that its driver works in "
         f"this place and that {_visibility(present)} does not hide it"
+    )
+
+
+def why_less(card: Card, device: GgmlDevice) -> str | None:
+    """ROCm counts only the firmware's carve-out of some APUs, Vulkan all that the GPU may map."""
+    limit = card.limit_bytes
+    if device.backend != "rocm" or not card.is_unified or not limit:
+        return None
+    if device.total_bytes >= limit * _CARVE_OUT_RATIO:
+        return None
+    return (
+        f"ROCm sees {format_bytes(device.total_bytes)} of the {format_bytes(limit)} that it may "
+        f"map; Vulkan sees all: {build(card, 'Vulkan')}"
     )
 
 

@@ -6,36 +6,54 @@ than its carve-out is unified; one with a large carve-out owns that and is treat
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgellm.probe import pci
-from edgellm.probe.cards import Card
+from edgellm.probe.cards import Card, Peer
 from edgellm.probe.evidence import Evidence
 from edgellm.units import GIB
 
+_XGMI = 11  # HSA_IOLINK_TYPE_XGMI
 _NAMES = "/usr/share/libdrm/amdgpu.ids"  # lines like "747E,	C8,	AMD Radeon RX 7800 XT"
 
 
 def read(evidence: Evidence) -> tuple[Card, ...]:
     nodes = {node.address: node for node in _kfd_nodes(evidence)}
+    driver = evidence.text("/sys/module/amdgpu/version")  # only a driver from outside the kernel
     cards = []
     for folder in evidence.list("/sys/class/drm/card[0-9]*"):
         device = f"{folder}/device"
         if "-" in folder or evidence.number(f"{device}/vendor") != 0x1002:
             continue
         address = pci.normal_address(evidence.real_path(device).rpartition("/")[2])
-        cards.append(_card(evidence, device, address, nodes.get(address)))
+        node = nodes.get(address)
+        card = _card(evidence, device, address, node)
+        cards.append(replace(card, driver=driver, peers=_peers(node, tuple(nodes.values()))))
     return tuple(cards)
+
+
+def _peers(node: "_KfdNode | None", nodes: tuple["_KfdNode", ...]) -> tuple[Peer, ...]:
+    """By XGMI (Infinity Fabric), to cards of a higher number: each way is told once."""
+    if node is None:
+        return ()
+    ends = {other.number: other.address for other in nodes if other.number > node.number}
+    return tuple(
+        Peer(address, "xgmi", rate * 1e6 if rate else None)
+        for number, rate in node.links
+        if (address := ends.get(number)) is not None
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _KfdNode:
-    """The compute side of a card: what ROCm calls it, and its memory's clock."""
+    """The compute side of a card: what ROCm calls it, its memory's clock, its own links."""
 
+    number: int
     address: str | None
     gfx: str
     bus_bits: int | None
     memory_clock_mhz: int | None
+    links: tuple[tuple[int, int], ...] = ()  # to which node, MB/s
 
 
 def _card(evidence: Evidence, device: str, address: str | None, node: _KfdNode | None) -> Card:
@@ -61,6 +79,7 @@ def _card(evidence: Evidence, device: str, address: str | None, node: _KfdNode |
         bandwidth_bytes_s=_bandwidth_bytes_s(node),
         architecture=gfx,
         link=link,
+        visible_bytes=evidence.number(f"{device}/mem_info_vis_vram_total"),
     )
 
 
@@ -93,11 +112,21 @@ def _kfd_nodes(evidence: Evidence) -> Iterator[_KfdNode]:
         place = said.get("location_id", 0)  # bus << 8 | slot << 3 | function
         address = f"{said.get('domain', 0):x}:{place >> 8:x}:{place >> 3 & 31:x}.{place & 7}"
         bank = _properties(evidence.text(f"{folder}/mem_banks/0/properties"))
+        links = (
+            _properties(evidence.text(f"{link}/properties"))
+            for link in evidence.list(f"{folder}/io_links/*")
+        )
         yield _KfdNode(
+            int(folder.rpartition("/")[2]),
             pci.normal_address(address),
             f"gfx{target // 10000}{target // 100 % 100:x}{target % 100:x}",
             bank.get("width"),
             bank.get("mem_clk_max"),
+            tuple(
+                (link.get("node_to", -1), link.get("max_bandwidth", 0))
+                for link in links
+                if link.get("type") == _XGMI
+            ),
         )
 
 

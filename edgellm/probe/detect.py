@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from edgellm.probe import (
     amd,
+    apple,
     bandwidth,
     biren,
     buses,
@@ -22,11 +23,13 @@ from edgellm.probe import (
     huawei,
     hygon,
     iluvatar,
+    intel,
     merge,
     metax,
     moorethreads,
     nvidia,
     pci,
+    qualcomm,
     readings,
     registry,
     thead,
@@ -45,6 +48,9 @@ _TOOL_S = readings.TIMEOUT_S + 1.0
 VENDORS: tuple[tuple[str, Callable[[Evidence], tuple[Card, ...]], float], ...] = (
     ("nvidia", nvidia.read, nvidia.TIMEOUT_S + 1.0),
     ("amdgpu", amd.read, 3.0),
+    ("intel", intel.read, 4.0),
+    ("apple", apple.read, 4.0),
+    ("qualcomm", qualcomm.read, 3.0),
     ("huawei", huawei.read, _TOOL_S),
     ("moorethreads", moorethreads.read, _TOOL_S),
     ("hygon", hygon.read, _TOOL_S),
@@ -116,6 +122,7 @@ def _join(
         ggml_complaints=ggml.complaints if ggml else (),
         peers=merge.peer_links(cards, devices),
         power_mode=machine.power_mode,
+        alarms=machine.alarms,
         faults=evidence.faults,
     )
 

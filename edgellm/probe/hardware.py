@@ -140,6 +140,7 @@ class Hardware:
     ggml_complaints: tuple[str, ...] = ()  # of its backends, at the start, word for word
     peers: tuple[PeerLink, ...] = ()
     power_mode: str | None = None  # of a Jetson: "MAXN"
+    alarms: tuple[str, ...] = ()  # of the board's firmware: "under-voltage since it was started"
     faults: tuple[SourceFault, ...] = field(default=())
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from edgellm.probe import cgroup, cpu, jetson
+from edgellm.probe import cgroup, cpu, jetson, raspberry
 from edgellm.probe.evidence import Evidence
 from edgellm.probe.hardware import Cpu, MemoryPool
 from edgellm.units import KIB
@@ -26,6 +26,7 @@ class Host:
     in_container: bool = False
     boot_id: str | None = None
     power_mode: str | None = None
+    alarms: tuple[str, ...] = ()
 
 
 def read(evidence: Evidence) -> Host:
@@ -48,6 +49,7 @@ def _read_linux(evidence: Evidence) -> Host:
         in_container=_in_container(evidence),
         boot_id=evidence.text("/proc/sys/kernel/random/boot_id"),
         power_mode=jetson.power_mode(evidence),
+        alarms=raspberry.alarms(evidence),
     )
 
 

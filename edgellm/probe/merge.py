@@ -134,6 +134,8 @@ def place(found: Pair, registry: Registry | None, host: MemoryPool, catalog: Cat
         obstacle = advice.why_unrunnable(card, ggml, registry) or _why_unwise(ggml, registry)
         if obstacle:
             backend, note = "none", obstacle
+        elif card is not None:
+            note = _joined(note, advice.why_less(card, ggml)) or None
     own_pool, shares_host = _memory(found, catalog)
     known = catalog.row(_name(found), (own_pool or host).total_bytes)
     device = Device(

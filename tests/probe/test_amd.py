@@ -105,3 +105,34 @@ def test_other_vendors_cards_and_connectors_are_not_ours():
     }
 
     assert amd.read(Evidence(FakeSources(files))) == ()
+
+
+def test_cards_joined_by_infinity_fabric_tell_how_fast():
+    nodes = "/sys/class/kfd/kfd/topology/nodes"
+    files = {}
+    for number in (1, 2):
+        files |= {
+            f"/sys/class/drm/card{number}/device/vendor": "0x1002",
+            f"{nodes}/{number}/properties": (
+                f"gfx_target_version 90402\nlocation_id {number << 8}\n"
+            ),
+            f"{nodes}/{number}/io_links/0/properties": "type 2\nnode_to 0\nmax_bandwidth 32000\n",
+            f"{nodes}/{number}/io_links/1/properties": (
+                f"type 11\nnode_to {3 - number}\nmax_bandwidth 64000\n"
+            ),
+        }
+    sources = FakeSources(files)
+    sources.real_path = lambda path: f"/sys/devices/0000:0{path[len('/sys/class/drm/card')]}:00.0"
+
+    one, other = amd.read(Evidence(sources))
+
+    assert [(peer.address, peer.kind, peer.bytes_s) for peer in one.peers] == [
+        ("0000:02:00.0", "xgmi", 64e9)
+    ]
+    assert other.peers == ()
+
+
+def test_how_much_of_a_card_the_cpu_reaches_is_told():
+    found, _, _ = card(mem_info_vram_total=str(24 * GIB), mem_info_vis_vram_total=str(GIB // 4))
+
+    assert found.visible_bytes == GIB // 4

@@ -305,3 +305,12 @@ def test_what_a_backend_complains_of_stands_in_the_reason():
     told = Registry(devices=(), registries=("CUDA", "CPU"), complaints=(words,))
 
     assert words in place(merge.Pair(card(), None), told).device.note
+
+
+def test_an_apu_of_which_rocm_sees_the_carve_out_only_is_told_of_vulkan():
+    apu = Card("amd", "890M", "0000:c1:00.0", is_unified=True, limit_bytes=20 * GIB)
+    few = ggml("ROCm0", "890M", "ROCm", type="igpu", total_bytes=4 * GIB, free_bytes=4 * GIB)
+    all_ = ggml("ROCm0", "890M", "ROCm", type="igpu", total_bytes=20 * GIB)
+
+    assert "GGML_VULKAN=on" in place(merge.Pair(apu, few), registry(few)).device.note
+    assert place(merge.Pair(apu, all_), registry(all_)).device.note is None
