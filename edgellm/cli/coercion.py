@@ -51,9 +51,9 @@ class Coercion:
             number = self.kind(word)
         except ValueError:
             what = "whole number" if self.kind is int else "number"
-            raise ValueError(f"{word!r} is not a {what}") from None
+            raise ValueError(f"{word!r} is no {what}") from None
         if not math.isfinite(number):
-            raise ValueError(f"{word!r} is not a number that can be counted with")
+            raise ValueError(f"{word!r} is no number to count with")
         if self.least is not None and number < self.least:
             raise ValueError(f"{word} is less than {self.least:g}")
         if self.most is not None and number > self.most:

@@ -51,12 +51,12 @@ class Described:
         """Raises BadRequest, ModelNotFound for an unknown board, StorageError."""
         self._check()
         if self.on:
-            from edgellm.profiles import hardware_from_board
+            from edgellm.probe.boards import hardware_from_board
 
             (board,) = self.on
             return hardware_from_board(board)
         if self.device or self.ram:
-            from edgellm.profiles import hardware_from_devices
+            from edgellm.probe.described import hardware_from_devices
 
             return hardware_from_devices(tuple(self.device or ()), self.ram)
         from edgellm.probe.detect import detect

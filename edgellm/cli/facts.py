@@ -25,10 +25,8 @@ def probe(
       edgellm probe --json | jq '.pools[].bandwidth_bytes_s'
       edgellm probe --raw > probe.txt         # to go with a bug report
     """
-    import shutil
-
     from edgellm.cli.described import sources
-    from edgellm.cli.output import print_json
+    from edgellm.cli.output import columns, print_json
     from edgellm.probe.detect import examine
     from edgellm.probe.evidence import Evidence
     from edgellm.probe.report import as_json as hardware_json
@@ -41,4 +39,4 @@ def probe(
     elif as_json:
         print_json(hardware_json(hardware))
     else:
-        print(as_text(hardware, shutil.get_terminal_size((100, 24)).columns), end="")
+        print(as_text(hardware, columns()), end="")

@@ -51,8 +51,9 @@ def list_models(as_json: options.AsJSON = False) -> None:
       edgellm list
       edgellm list --json | jq '.[].name'
     """
-    from edgellm.cli.output import print_json, table
+    from edgellm.cli.output import print_json
     from edgellm.cli.resolve import store_of
+    from edgellm.tables import table
 
     store = store_of(options.config_from())
     if as_json:
@@ -83,8 +84,9 @@ def show(
     """
     from edgellm.cli import machine
     from edgellm.cli.about import about, quant_rows
-    from edgellm.cli.output import print_json, table
+    from edgellm.cli.output import print_json
     from edgellm.errors import ModelNotFound
+    from edgellm.tables import table
 
     config = options.config_from(offline=offline)
     told = about(model, config)

@@ -1,12 +1,9 @@
 """What the commands print: facts on stdout, for people and pipes; progress on stderr."""
 
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 from edgellm.errors import EdgellmError
-
-_GAP = "  "
 
 
 def say(text: str) -> None:
@@ -28,22 +25,12 @@ def print_json(value: Any) -> None:
     print(msgspec.json.format(data, indent=2).decode())
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: str = "") -> str:
-    """Columns as wide as their widest cell; those named in `right` are aligned to the right."""
-    widths = [
-        max(len(heading), *(len(row[i]) for row in rows)) if rows else len(heading)
-        for i, heading in enumerate(headings)
-    ]
-    to_right = {i for i, heading in enumerate(headings) if heading in right.split(",")}
-    lines = []
-    for row in (headings, *rows):
-        cells = [
-            cell.rjust(width) if i in to_right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append(_GAP.join(cells).rstrip())
-    return "\n".join(lines)
-
-
 def is_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def columns() -> int:
+    """As many as the terminal has; 100 where there is none."""
+    import shutil
+
+    return shutil.get_terminal_size((100, 24)).columns

@@ -30,7 +30,8 @@ def ps(as_json: options.AsJSON = False) -> None:
       EDGELLM_HOST=box:8484 edgellm ps
     """
     from edgellm.cli.find import statuses
-    from edgellm.cli.output import print_json, table
+    from edgellm.cli.output import print_json
+    from edgellm.tables import table
 
     found = statuses()
     if as_json:

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 
 from edgellm.cli.benchmark import Expected, Measured, Row, Soaked
-from edgellm.cli.output import table
 from edgellm.errors import StorageError
+from edgellm.tables import table
 from edgellm.units import DASH, format_rate, format_seconds
 
 _PLOT_LINES = 12

@@ -47,12 +47,12 @@ def test_words_become_the_values_that_they_name(args, values):
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (("-n", "3.5"), "'-n': '3.5' is not a whole number"),
+        (("-n", "3.5"), "'-n': '3.5' is no whole number"),
         (("-n", "10"), "'-n': 10 is more than 9"),
         (("-n", "-2"), "'-n': -2 is less than -1"),
-        (("-x", "fast"), "'-x': 'fast' is not a number"),
-        (("-x", "nan"), "'-x': 'nan' is not a number that can be counted with"),
-        (("-x", "inf"), "'-x': 'inf' is not a number that can be counted with"),
+        (("-x", "fast"), "'-x': 'fast' is no number"),
+        (("-x", "nan"), "'-x': 'nan' is no number to count with"),
+        (("-x", "inf"), "'-x': 'inf' is no number to count with"),
         (("-x", "-1"), "'-x': -1 is less than 0"),
     ],
 )

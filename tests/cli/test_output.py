@@ -1,20 +1,8 @@
 import io
 
-from edgellm.cli.output import print_json, say_error, table
+from edgellm.cli.output import print_json, say_error
 from edgellm.cli.progress import ProgressLine, progress_text
 from edgellm.errors import BadRequest
-
-
-def test_a_table_aligns_its_columns():
-    rows = [("qwen3:8b", "5.0 GiB"), ("x", "10.1 GiB")]
-
-    assert table(("NAME", "SIZE"), rows, right="SIZE") == (
-        "NAME          SIZE\nqwen3:8b   5.0 GiB\nx         10.1 GiB"
-    )
-
-
-def test_a_table_without_rows_is_its_headings():
-    assert table(("NAME", "SIZE"), []) == "NAME  SIZE"
 
 
 def test_unknown_is_null_in_json(capsys):

@@ -148,7 +148,16 @@ def files(tmp_path_factory):
         (4, "not a GGUF file", ["serve", "FILES/junk.gguf"]),
         (4, "cut off", ["plan", "FILES/cut.gguf"]),
         (4, "flipped.gguf", ["show", "FILES/flipped.gguf"]),
-        (5, "does not fit", ["plan", "qwen3:235b-a22b", "--on", "rpi5"]),
+        (2, "'--ctx': 0 is less than 1", ["plan", "demo", "--ctx", "0"]),
+        (2, "'-np': -3 is less than 1", ["serve", "demo", "--parallel", "-3"]),
+        (2, "more than 2147483647", ["serve", "demo", "-c", "99999999999"]),
+        (2, "no whole number", ["plan", "demo", "-ngl", "many"]),
+        (2, "-ts '1,x'", ["plan", "demo", "-ts", "1,x"]),
+        (2, "2 machines", ["plan", "demo", "--on", "rtx4090", "--device", "RTX 3090"]),
+        (2, "2 boards", ["plan", "demo", "--on", "rtx4090", "--on", "rpi5"]),
+        (2, "'warp' is no kind", ["plan", "demo", "--device", "warp:24GiB"]),
+        (2, "'cuda:-4GiB'", ["plan", "demo", "--device", "cuda:-4GiB"]),
+        (2, "no bandwidth", ["plan", "demo", "--device", "cuda:24GiB@fast"]),
         (9, "network is forbidden", ["serve", "qwen3:8b", "--offline"]),
         (9, "can't be reached", ["pull", "org/repo"]),
         (10, "is a folder", ["serve", "FILES"]),
@@ -220,6 +229,30 @@ def test_plan_explains_and_has_a_documented_json(here):
     assert told["plan"]["fits"] is True
     assert told["plan"]["decode_tok_s"]["p10"] <= told["plan"]["decode_tok_s"]["p90"]
     assert told["rejected"]
+
+
+def test_what_does_not_fit_is_exit_code_5_with_what_would_fit_instead(here):
+    done = here("plan", "qwen3:235b-a22b", "--on", "rpi5")
+
+    assert done.code == 5
+    assert "does not fit" in done.err
+    assert re.search(r"--on \S+: \S+, 4 × \d+ tokens", done.out)
+
+
+def test_the_json_of_what_does_not_fit_says_so(here):
+    done = here("plan", "qwen3:235b-a22b", "--on", "rpi5", "--json")
+    told = json.loads(done.out)
+
+    assert done.code == 5
+    assert told["plan"]["fits"] is False
+    assert "does not fit" in told["plan"]["reasons"][0]
+
+
+def test_devices_can_be_described_one_by_one(here):
+    words = ("--device", "RTX 3090", "--device", "cuda:8GiB@256", "--ram", "32GiB@40", "--json")
+    told = json.loads(here("plan", "qwen3:8b", *words).out)
+
+    assert told["plan"]["devices"][0]["id"] == "cuda:0"
 
 
 def test_a_pinned_number_is_obeyed(here):

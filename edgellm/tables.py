@@ -1,0 +1,50 @@
+"""Tables and wrapped lines of plain text, as the commands print them."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+_GAP = "  "
+_LEAST_COLUMNS = 20  # of a last column that is wrapped
+
+
+def table(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: str = "",
+    columns: int | None = None,
+) -> str:
+    """Columns as wide as their widest cell; those named in `right` are aligned to the right.
+
+    With `columns` the last one is wrapped into what the others leave of so many.
+    """
+    last = len(headings) - 1
+    widths = [max(len(row[i]) for row in (headings, *rows)) for i in range(last + 1)]
+    to_right = {i for i, heading in enumerate(headings) if heading in right.split(",")}
+    used = sum(widths[:last]) + len(_GAP) * last
+    room = None if columns is None else max(_LEAST_COLUMNS, columns - used)
+    lines = []
+    for row in (headings, *rows):
+        first, *more = wrapped(row[last], room)
+        cells = [
+            cell.rjust(width) if i in to_right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip((*row[:last], first), widths, strict=True))
+        ]
+        lines.append(_GAP.join(cells).rstrip())
+        lines += [" " * used + text for text in more]
+    return "\n".join(lines)
+
+
+def wrapped(text: str, columns: int | None) -> list[str]:
+    """At least one line; None: never cut. A word that is longer stays whole."""
+    if columns is None or len(text) <= columns:
+        return [text]
+    return textwrap.wrap(text, columns, break_long_words=False, break_on_hyphens=False)
+
+
+def bullets(texts: Sequence[str], columns: int | None) -> Iterator[str]:
+    """ "  · a sentence that goes on", its next lines under its first word."""
+    for text in texts:
+        first, *more = wrapped(text, columns and columns - 4)
+        yield f"  · {first}"
+        yield from (f"    {line}" for line in more)

@@ -1,0 +1,39 @@
+from edgellm.tables import bullets, table, wrapped
+
+
+def test_a_table_aligns_its_columns():
+    rows = [("qwen3:8b", "5.0 GiB"), ("x", "10.1 GiB")]
+
+    assert table(("NAME", "SIZE"), rows, right="SIZE") == (
+        "NAME          SIZE\nqwen3:8b   5.0 GiB\nx         10.1 GiB"
+    )
+
+
+def test_a_table_without_rows_is_its_headings():
+    assert table(("NAME", "SIZE"), []) == "NAME  SIZE"
+
+
+def test_the_last_column_is_wrapped_under_itself():
+    rows = [("a", "one two three four five six seven eight")]
+
+    assert table(("NAME", "WHY"), rows, columns=30).splitlines() == [
+        "NAME  WHY",
+        "a     one two three four five",
+        "      six seven eight",
+    ]
+
+
+def test_a_narrow_screen_still_gets_a_last_column():
+    assert table(("NAME", "WHY"), [("a" * 40, "short words")], columns=10).endswith("short words")
+
+
+def test_an_empty_text_is_one_empty_line():
+    assert wrapped("", 10) == [""]
+
+
+def test_a_word_that_is_too_long_stays_whole():
+    assert wrapped("see /a/very/long/path", 8) == ["see", "/a/very/long/path"]
+
+
+def test_a_bullets_next_lines_stand_under_its_first_word():
+    assert list(bullets(["one two three"], 12)) == ["  · one two", "    three"]
