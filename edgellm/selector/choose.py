@@ -1,7 +1,9 @@
 """The choice: which file, in what context, placed how. Facts and a goal in, one Plan out.
 
 Nothing here measures or guesses: memory.py adds bytes up, speed.py and quality.py read profiles,
-options.py finds what fits, ranking.py says what is better.
+options.py searches, ranking.py says what is better, confirm.py asks llama.cpp where it can be.
+A draft model beside the chosen one would be one more axis of the search and one more share of
+every device; the engine has none yet, so none is planned for.
 """
 
 from collections.abc import Sequence
@@ -10,13 +12,19 @@ from dataclasses import replace
 from edgellm.errors import DoesNotFit, ModelNotFound
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.budget import pool_budgets
-from edgellm.selector.options import Miss, Option, explore
-from edgellm.selector.plan import Candidate, Goal, Plan
-from edgellm.selector.profiles import Profiles
-from edgellm.selector.ranking import Rank, rank
-from edgellm.selector.reasons import reasons, refusal, rejected
-from edgellm.selector.settings import check_goal
-from edgellm.selector.split import Machine
+from edgellm.selector.checks import check_goal, check_pins
+from edgellm.selector.confirm import Confirmed, decide_confirmed
+from edgellm.selector.machine import Machine
+from edgellm.selector.options import Question
+from edgellm.selector.oracle import Oracle
+from edgellm.selector.pareto import front
+from edgellm.selector.plan import Candidate, Goal, Plan, Range
+from edgellm.selector.power import placement_power_w
+from edgellm.selector.profiles import Profiles, Workload
+from edgellm.selector.ranking import Pace
+from edgellm.selector.reasons import reasons
+from edgellm.selector.rejected import rejected
+from edgellm.selector.speed import decode_tok_s
 
 __all__ = ["Candidate", "choose", "smaller"]
 
@@ -24,12 +32,16 @@ _SHRINK_RATIO = 0.9  # a plan after an out-of-memory takes a tenth less where it
 
 
 def choose(
-    hardware: Hardware, candidates: Sequence[Candidate], goal: Goal, profiles: Profiles
+    hardware: Hardware,
+    candidates: Sequence[Candidate],
+    goal: Goal,
+    profiles: Profiles,
+    oracle: Oracle | None = None,
 ) -> Plan:
     """The best plan. Raises DoesNotFit with the sum, BadRequest for pins that can't be."""
     check_goal(goal)
     budgets = pool_budgets(hardware, goal.reserve_bytes)
-    return _choose(Machine(hardware, budgets, profiles.speed), candidates, goal, profiles)
+    return _choose(Machine(hardware, budgets, profiles.speed), candidates, goal, profiles, oracle)
 
 
 def smaller(
@@ -38,6 +50,7 @@ def smaller(
     candidates: Sequence[Candidate],
     goal: Goal,
     profiles: Profiles,
+    oracle: Oracle | None = None,
 ) -> Plan | None:
     """The plan to try after `plan` ran out of memory: less in the pools that it filled.
 
@@ -53,8 +66,9 @@ def smaller(
     for pool_id, n_bytes in taken.items():
         if host_is_short or pool_id != hardware.host.id or _shares_host(plan, hardware):
             budgets[pool_id] = min(budgets[pool_id], int(n_bytes * _SHRINK_RATIO))
+    machine = Machine(hardware, budgets, profiles.speed)
     try:
-        less = _choose(Machine(hardware, budgets, profiles.speed), candidates, goal, profiles)
+        less = _choose(machine, candidates, goal, profiles, oracle)
     except DoesNotFit:
         return None
     said = f"the plan before this one ({plan.quant}, {plan.n_ctx} cells) ran out of memory"
@@ -62,27 +76,24 @@ def smaller(
 
 
 def _choose(
-    machine: Machine, candidates: Sequence[Candidate], goal: Goal, profiles: Profiles
+    machine: Machine,
+    candidates: Sequence[Candidate],
+    goal: Goal,
+    profiles: Profiles,
+    oracle: Oracle | None,
 ) -> Plan:
     if not candidates:
         raise ModelNotFound("there is no file to choose from", hint="see edgellm list")
-    found = [
-        attempt
-        for candidate in candidates
-        for attempt in explore(candidate, machine, goal, profiles)
-    ]
-    options = [attempt for attempt in found if isinstance(attempt, Option)]
-    if not options:
-        raise refusal([attempt for attempt in found if isinstance(attempt, Miss)], machine)
-
-    def rank_of(option: Option) -> Rank:
-        return rank(option, goal, profiles)
-
-    best = max(options, key=rank_of)
+    question = Question.of(machine, goal, profiles)
+    for candidate in candidates:
+        check_pins(goal, candidate.spec, question.accelerators)
+    confirmed = decide_confirmed(question, candidates, oracle)
+    decision = confirmed.decision
     return replace(
-        _plan(best, machine, goal, profiles),
-        reasons=reasons(best, len(candidates), machine, goal, profiles),
-        rejected=rejected(best, found, machine.hardware, rank_of),
+        _plan(confirmed),
+        reasons=reasons(confirmed),
+        rejected=rejected(decision),
+        pareto=front(decision.searches, decision.chosen),
     )
 
 
@@ -91,11 +102,13 @@ def _shares_host(plan: Plan, hardware: Hardware) -> bool:
     return any(share.pool_id == hardware.host.id for share in plan.shares[:-1])
 
 
-def _plan(option: Option, machine: Machine, goal: Goal, profiles: Profiles) -> Plan:
-    candidate, setting, placement = option.candidate, option.setting, option.placement
-    hardware = machine.hardware
+def _plan(confirmed: Confirmed) -> Plan:
+    chosen, question = confirmed.decision.chosen, confirmed.decision.question
+    candidate, setting, placement = chosen.candidate, chosen.setting, confirmed.placement
+    goal, hardware = question.goal, question.machine.hardware
+    workload = question.profiles.workload(goal.use)
     devices = [hardware.device(device_id) for device_id in placement.device_ids]
-    return Plan(
+    plan = Plan(
         model=candidate.name,
         file=candidate.file,
         quant=candidate.quant,
@@ -110,13 +123,46 @@ def _plan(option: Option, machine: Machine, goal: Goal, profiles: Profiles) -> P
         n_batch=setting.n_batch,
         n_ubatch=setting.n_ubatch,
         n_outputs_max=setting.n_outputs_max,
-        n_threads=goal.n_threads or hardware.cpu.n_physical_cores,
+        n_threads=goal.n_threads or hardware.cpu.n_fast_cores or hardware.cpu.n_physical_cores,
         flash_attention=setting.flash_attention,
         swa_full=False,
         devices=tuple(device.ggml_name or device.id for device in devices),
         embedding=setting.embedding,
         batch_invariant=goal.batch_invariant,
-        itl_target_s=None if setting.embedding else profiles.workload(goal.use).itl_target_s,
-        decode_tok_s=None if setting.embedding else option.pace.decode,
-        prefill_tok_s=option.pace.prefill,
+        prefill_tok_s=chosen.pace.prefill,
+        power_w=placement_power_w(hardware, placement),
+        bytes_from=confirmed.bytes_from,
+    )
+    if setting.embedding:
+        return plan
+    return replace(
+        plan,
+        itl_target_s=workload.itl_target_s,
+        decode_tok_s=chosen.pace.decode,
+        batch_tok_s=_batch(confirmed),
+        ttft_s=ttft_s(chosen.pace, workload),
+    )
+
+
+def ttft_s(pace: Pace, workload: Workload) -> Range:
+    """The use's typical prompt, alone: its prefill and the step of the first token."""
+    rates = zip(
+        (pace.prefill.p90, pace.prefill.p50, pace.prefill.p10),
+        (pace.decode.p90, pace.decode.p50, pace.decode.p10),
+        strict=True,
+    )
+    return Range(*(workload.n_prompt / prefill + 1 / decode for prefill, decode in rates))
+
+
+def _batch(confirmed: Confirmed) -> Range | None:
+    chosen, machine = confirmed.decision.chosen, confirmed.decision.question.machine
+    if chosen.setting.n_parallel < 2:
+        return None
+    return chosen.pace.batch or decode_tok_s(
+        chosen.candidate.spec,
+        chosen.setting.shape,
+        confirmed.placement,
+        machine.hardware,
+        machine.speed,
+        n_streams=chosen.setting.n_parallel,
     )

@@ -1,32 +1,30 @@
-"""Every way worth considering to run one candidate on one machine: what fits, and what doesn't.
+"""The search over one candidate: contexts, devices and placements, the promising ones first.
 
-For each context setting the placements tried are the fastest accelerator, the two fastest, and so
-on, and the CPU alone; the quickest that fits is the option. A device that adds nothing to speed is
-thereby left out. Where a setting fits whole on the accelerators no smaller one is looked at.
+Each pair of a context and a choice of devices gets a bound, the rank that it would have if its
+tokens were as fast as memory can be read. Pairs are tried in the order of their bounds; when the
+next bound is below the best rank that was found, nothing that is left can win, and the search
+ends. So it finds what trying everything would find.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from math import inf
 
+from edgellm.models.loadable import LOADABLE
 from edgellm.models.spec import ModelSpec
-from edgellm.probe.hardware import Device, Hardware
-from edgellm.selector.memory import ContextShape
+from edgellm.selector.bounds import active_weight_bytes, least_token_s
+from edgellm.selector.devices import DeviceSet, device_sets, usable_accelerators, within_watts
+from edgellm.selector.load import Bulk, Load
+from edgellm.selector.machine import Machine, Shortfall
 from edgellm.selector.plan import Candidate, Goal, Placement, Range
-from edgellm.selector.profiles import Profiles, Workload
+from edgellm.selector.power import placement_power_w, power_w
+from edgellm.selector.profiles import Profiles, Spread
 from edgellm.selector.quality import kv_kld, weight_kld
+from edgellm.selector.ranking import Merit, Pace, Rank, rank, wants_throughput
 from edgellm.selector.settings import Setting, settings
+from edgellm.selector.shares import Ways
 from edgellm.selector.speed import decode_tok_s, prefill_tok_s
-from edgellm.selector.split import Machine, Shortfall, fill_order, place
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    decode: Range  # tok/s, one stream
-    prefill: Range
-
-    def request_s(self, workload: Workload) -> float:
-        """How long a typical request takes, alone."""
-        return workload.n_prompt / self.prefill.p50 + workload.n_answer / self.decode.p50
+from edgellm.selector.split import place
+from edgellm.units import format_rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,112 +34,247 @@ class Option:
     candidate: Candidate
     setting: Setting
     placement: Placement
-    pace: Pace
-    weight_kld: float
-    kv_kld: float
+    ways: Ways
+    merit: Merit
+
+    @property
+    def pace(self) -> Pace:
+        return self.merit.pace
 
     @property
     def kld(self) -> float:
-        return self.weight_kld + self.kv_kld
+        return self.merit.kld
+
+
+@dataclass(frozen=True, slots=True)
+class Unmet:
+    """It fits, and misses what was asked for. `ratio`: how much of it is reached."""
+
+    sentence: str
+    ratio: float
 
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """A candidate in a context that fits nowhere, by the placement that came nearest."""
+    """A candidate in a context that can't be, by the placement that came nearest."""
 
     candidate: Candidate
     setting: Setting
-    shortfall: Shortfall
+    why: Shortfall | Unmet
+
+    @property
+    def distance(self) -> tuple[int, float]:
+        """Smaller is nearer: what fits and is too slow comes before what doesn't fit."""
+        match self.why:
+            case Unmet(ratio=ratio):
+                return (0, -ratio)
+            case Shortfall():
+                return (1, float(self.why.missing_bytes))
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
-    """One model, on one machine, for one use."""
+class Question:
+    """One machine and one goal, for all candidates."""
 
-    spec: ModelSpec
     machine: Machine
-    accelerators: tuple[Device, ...]
-    workload: Workload
-    n_gpu_layers: int | None
+    goal: Goal
+    profiles: Profiles
+    accelerators: DeviceSet
+    sets: tuple[DeviceSet, ...]  # of accelerators; the empty one is the CPU alone
 
-    def might_fit_whole(self) -> bool:
-        """Weights alone leave room on the accelerators."""
-        room = sum(self.machine.room_bytes(device) for device in self.accelerators)
-        layers = sum(layer.weight_bytes for layer in self.spec.layers)
-        return layers + self.spec.output_bytes < room
+    @classmethod
+    def of(cls, machine: Machine, goal: Goal, profiles: Profiles) -> "Question":
+        accelerators = usable_accelerators(machine.hardware)
+        return cls(machine, goal, profiles, accelerators, _sets(machine, goal, accelerators))
+
+    def ways(self, candidate: Candidate, devices: DeviceSet) -> Ways:
+        goal = self.goal
+        split = tuple(part for part in goal.tensor_split or () if part)
+        is_split = len(devices) > 1
+        return Ways(
+            n_gpu_layers=goal.n_gpu_layers if devices else None,
+            n_cpu_moe=goal.n_cpu_moe if devices else None,
+            tensor_split=split if is_split else (),
+            split_mode=(goal.split_mode or "layer") if is_split else "layer",
+            op_offload=goal.op_offload is not False,
+        )
+
+    def rank(self, merit: Merit) -> Rank:
+        return rank(merit, self.goal, self.profiles)
 
 
-def explore(
-    candidate: Candidate, machine: Machine, goal: Goal, profiles: Profiles
-) -> Iterator[Option | Miss]:
-    spec, workload = candidate.spec, profiles.workload(goal.use)
-    accelerators = usable_accelerators(machine.hardware)
-    question = _Question(spec, machine, accelerators, workload, goal.n_gpu_layers)
-    loss = weight_kld(profiles.quality, candidate.quant, spec)
-    must_be_whole = bool(accelerators) and question.might_fit_whole()
-    good: list[Setting] = []
-    for setting in settings(spec, goal, workload):
-        if any(_covers(better, setting) for better in good):
-            continue  # a smaller context would gain nothing worth its loss
-        found = _best_placement(question, setting.shape)
-        if isinstance(found, Shortfall):
-            yield Miss(candidate, setting, found)
-            continue
-        placement, pace = found
-        cache_loss = kv_kld(profiles.quality, setting.kv_type_k, setting.kv_type_v)
-        yield Option(candidate, setting, placement, pace, loss, cache_loss)
-        if placement.n_gpu_layers > spec.n_layers or not must_be_whole:
-            good.append(setting)
+def _sets(machine: Machine, goal: Goal, accelerators: DeviceSet) -> tuple[DeviceSet, ...]:
+    """Those that the pins leave. A pinned split names its devices itself."""
+    if goal.tensor_split:
+        named = zip(accelerators, goal.tensor_split, strict=False)
+        return (tuple(device for device, part in named if part),)
+    sets = within_watts(machine.hardware, device_sets(machine, accelerators), goal.max_watts)
+    if goal.split_mode in ("row", "tensor"):
+        return tuple(some for some in sets if len(some) > 1)
+    must_offload = bool(accelerators) and (goal.n_gpu_layers or goal.n_cpu_moe is not None)
+    if goal.n_gpu_layers == 0:
+        return ((),)
+    return sets if must_offload else (*sets, ())
+
+
+@dataclass(slots=True)
+class Search:
+    """One candidate. `options` and `misses` are what was tried; `best` is the answer."""
+
+    question: Question
+    candidate: Candidate
+    last_resort: bool = False
+    allow_disk: bool = False
+    options: list[Option] = field(default_factory=list)
+    misses: list[Miss] = field(default_factory=list)
+    best: Option | None = None
+    best_rank: Rank = ()
+    _paces: dict[tuple[object, ...], Pace] = field(default_factory=dict)
+    _loads: dict[Setting, Load] = field(default_factory=dict)
+    _bulk: Bulk = field(init=False)
+    _weight_kld: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._bulk = Bulk.of(self.spec)
+        quality = self.question.profiles.quality
+        self._weight_kld = weight_kld(quality, self.candidate.quant, self.spec)
+
+    def run(self) -> "Search":
+        whole: dict[tuple[object, ...], list[Setting]] = {}
+        for bound, setting, devices in self._pairs():
+            if self.best and bound <= self.best_rank:
+                break
+            key = (*devices, setting.kv_type_k, setting.kv_type_v)
+            if any(_covers(better, setting) for better in whole.get(key, ())):
+                continue  # a smaller context on the same devices is no faster
+            option = self.attempt(setting, devices, self.question.ways(self.candidate, devices))
+            if option and _is_whole(option):
+                whole.setdefault(key, []).append(setting)
+        return self
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self.candidate.spec
+
+    def attempt(self, setting: Setting, devices: DeviceSet, ways: Ways) -> Option | None:
+        """`look`, remembered; the option when it fits and does."""
+        found = self.look(setting, devices, ways)
+        if isinstance(found, Miss):
+            self.misses.append(found)
+            return None
+        self.options.append(found)
+        found_rank = self.question.rank(found.merit)
+        if self.best is None or found_rank > self.best_rank:
+            self.best, self.best_rank = found, found_rank
+        return found
+
+    def look(self, setting: Setting, devices: DeviceSet, ways: Ways) -> Option | Miss:
+        if self.allow_disk:
+            ways = replace(ways, allow_disk=True)
+        placed = place(self.load(setting), self.question.machine, devices, ways)
+        if isinstance(placed, Shortfall):
+            return Miss(self.candidate, setting, placed)
+        option = self._option(setting, placed, ways)
+        unmet = self._unmet(option)
+        return Miss(self.candidate, setting, unmet) if unmet else option
+
+    def load(self, setting: Setting) -> Load:
+        if setting not in self._loads:
+            self._loads[setting] = self._bulk.load(setting.shape)
+        return self._loads[setting]
+
+    def _pairs(self) -> list[tuple[Rank, Setting, DeviceSet]]:
+        """The most promising first; among equals the most wished setting, then fewer devices."""
+        goal, question = self.question.goal, self.question
+        workload = question.profiles.workload(goal.use)
+        active = active_weight_bytes(self.spec)
+        pairs = []
+        for setting in settings(self.spec, goal, workload, last_resort=self.last_resort):
+            load = self.load(setting)
+            for devices in question.sets:
+                token_s = least_token_s(load, active, question.machine, devices)
+                bound = question.rank(self._bound(setting, devices, token_s))
+                pairs.append((bound, setting, devices))
+        return sorted(pairs, key=lambda pair: pair[0], reverse=True)
+
+    def _bound(self, setting: Setting, devices: DeviceSet, token_s: float) -> Merit:
+        decode = 1 / token_s
+        batch = setting.n_parallel * decode if wants_throughput(self.question.goal) else None
+        pace = Pace(_point(decode), _point(inf), None if batch is None else _point(batch))
+        ids = [device.id for device in devices] or ["cpu"]
+        watts = power_w(self.question.machine.hardware, ids)
+        return self._merit(setting, pace, len(devices), watts)
+
+    def _option(self, setting: Setting, placement: Placement, ways: Ways) -> Option:
+        watts = placement_power_w(self.question.machine.hardware, placement)
+        pace = self._pace(setting, placement)
+        merit = self._merit(setting, pace, len(placement.device_ids), watts)
+        return Option(self.candidate, setting, placement, ways, merit)
+
+    def _merit(self, setting: Setting, pace: Pace, n_devices: int, watts: float | None) -> Merit:
+        quality = self.question.profiles.quality
+        return Merit(
+            spec=self.spec,
+            setting=setting,
+            pace=pace,
+            weight_kld=self._weight_kld,
+            kv_kld=kv_kld(quality, setting.kv_type_k, setting.kv_type_v),
+            n_devices=n_devices,
+            power_w=watts,
+        )
+
+    def _pace(self, setting: Setting, placement: Placement) -> Pace:
+        """The context's size changes where layers go, and with the same placement no speed."""
+        key = (
+            *((share.device_id, share.layers, share.expert_layers) for share in placement.shares),
+            placement.split_mode, placement.op_offload, placement.no_host, placement.disk_bytes,
+            setting.n_ubatch, setting.n_parallel, setting.kv_type_k, setting.kv_type_v,
+        )  # fmt: skip
+        if key not in self._paces:
+            self._paces[key] = pace_of(self.question, self.spec, setting, placement)
+        return self._paces[key]
+
+    def _unmet(self, option: Option) -> Unmet | None:
+        goal, decode = self.question.goal, option.pace.decode
+        if goal.min_tok_s is None or option.setting.embedding or decode.p50 >= goal.min_tok_s:
+            return None
+        return Unmet(
+            f"fits, but decodes {format_rate(decode.p50)}, and --min-tok-s asks for "
+            f"{goal.min_tok_s:g}",
+            decode.p50 / goal.min_tok_s,
+        )
+
+
+def pace_of(question: Question, spec: ModelSpec, setting: Setting, placed: Placement) -> Pace:
+    shape, machine = setting.shape, question.machine
+    facts = spec, shape, placed, machine.hardware, machine.speed
+    batch = None
+    if wants_throughput(question.goal) and setting.n_parallel > 1:
+        batch = decode_tok_s(*facts, n_streams=setting.n_parallel)
+    pace = Pace(decode_tok_s(*facts), prefill_tok_s(*facts), batch)
+    if spec.architecture in LOADABLE:
+        return pace
+    spread = machine.speed.unknown_spread
+    return Pace(
+        _widened(pace.decode, spread),
+        _widened(pace.prefill, spread),
+        batch and _widened(batch, spread),
+    )
+
+
+def _widened(rate: Range, spread: Spread) -> Range:
+    return Range(rate.p10 * spread.low, rate.p50, rate.p90 * spread.high)
 
 
 def _covers(better: Setting, setting: Setting) -> bool:
     return better.n_parallel >= setting.n_parallel and better.n_ctx_seq >= setting.n_ctx_seq
 
 
-def usable_accelerators(hardware: Hardware) -> tuple[Device, ...]:
-    """Graphics inside the CPU are left alone beside a card of its own memory, as llama.cpp does."""
-    own = tuple(
-        device
-        for device in hardware.accelerators
-        if hardware.pool(device.pool_id).kind == "dedicated"
-    )
-    return own or hardware.accelerators
+def _is_whole(option: Option) -> bool:
+    """On accelerators, with everything."""
+    placement, spec = option.placement, option.candidate.spec
+    return placement.n_gpu_layers > spec.n_layers and not placement.n_cpu_moe
 
 
-def _best_placement(question: _Question, shape: ContextShape) -> tuple[Placement, Pace] | Shortfall:
-    spec, machine = question.spec, question.machine
-    best: tuple[Placement, Pace] | None = None
-    nearest: Shortfall | None = None
-    for devices in _device_sets(question):
-        placed = place(spec, shape, machine, devices, question.n_gpu_layers)
-        if isinstance(placed, Shortfall):
-            if nearest is None or placed.missing_bytes < nearest.missing_bytes:
-                nearest = placed
-            continue
-        pace = _pace(spec, shape, placed, machine)
-        workload = question.workload
-        if best is None or pace.request_s(workload) < best[1].request_s(workload):
-            best = placed, pace
-        if placed.n_gpu_layers > spec.n_layers:
-            break  # whole on the fastest that can hold it: more devices only add hops
-    if best:
-        return best
-    assert nearest is not None  # there is always the CPU
-    return nearest
-
-
-def _pace(spec: ModelSpec, shape: ContextShape, placed: Placement, machine: Machine) -> Pace:
-    return Pace(
-        decode_tok_s(spec, shape, placed, machine.hardware, machine.speed),
-        prefill_tok_s(spec, shape, placed, machine.hardware, machine.speed),
-    )
-
-
-def _device_sets(question: _Question) -> Iterator[list[Device]]:
-    """The fastest, the two fastest, …, and none: the CPU alone, unless layers are pinned."""
-    order = fill_order(question.machine, question.accelerators)
-    in_hardware_order = question.accelerators.index
-    for n in range(1, len(order) + 1):
-        yield sorted(order[:n], key=in_hardware_order)
-    if not order or question.n_gpu_layers in (None, 0):
-        yield []
+def _point(rate: float) -> Range:
+    return Range(rate, rate, rate)

@@ -1,49 +1,99 @@
 """Which of the options that fit is the best, for each objective.
 
     quality   the weights that lose least, then context, then speed
-    speed     the fastest whose loss is acceptable; energy too, because on one machine the joules of
-              a token go with its seconds
+    speed     the fastest whose loss is acceptable
+    energy    the fewest joules a token, by the boards' limits, whose loss is acceptable; boards
+              that don't say what they draw come after those that do, the fastest first
     context   the longest conversation whose loss is acceptable, then as balanced
     balanced  one sum, in doublings: halving the context, or the pace below what the use needs,
               costs one point; a KLD of 1/16 costs one point; a first token twice as late as it
               should be costs half of one; pace beyond the need is worth a tenth
 
-Only "quality" promises that more memory never gives a worse file: the others may trade it for the
-speed of a card that could not hold the model before.
+Where throughput is asked for, the pace is that of all streams together. Only "quality" promises
+that more memory never gives a worse file: the others may trade it for the speed of a card that
+could not hold the model before.
 """
 
-from math import log2
+from dataclasses import dataclass
+from math import inf, log2
 from typing import assert_never
 
-from edgellm.selector.options import Option
-from edgellm.selector.plan import Goal
+from edgellm.models.spec import ModelSpec
+from edgellm.selector.plan import Goal, Range
 from edgellm.selector.profiles import Profiles, Workload
-from edgellm.selector.settings import wished_context, wished_parallel
+from edgellm.selector.settings import Setting, wished_context, wished_parallel
 
 _POINTS_PER_KLD = 16.0
 _POINTS_PER_SPARE_DOUBLING = 0.1
 _POINTS_PER_PARALLEL_DOUBLING = 0.5
 _POINTS_PER_DELAY_DOUBLING = 0.5
 _POINTS_OF_PLAIN_CACHE = 0.05  # a quantized cache has to buy something
-_SPEED_STEPS_PER_DOUBLING = 35  # 2 %: closer predictions count as equal
+_STEPS_PER_DOUBLING = 35  # 2 %: closer predictions count as equal
 
 Rank = tuple[float, ...]
 
 
-def rank(option: Option, goal: Goal, profiles: Profiles) -> Rank:
-    """Greater is better. Options of one goal only are comparable."""
-    points = balance(option, goal, profiles.workload(goal.use))
-    acceptable = float(option.kld <= profiles.quality.acceptable_kld)
-    setting = option.setting
+@dataclass(frozen=True, slots=True)
+class Pace:
+    decode: Range  # tok/s, one stream
+    prefill: Range
+    batch: Range | None = None  # all streams together; None where nobody asks for throughput
+
+    def best_decode(self, n_parallel: int) -> float:
+        """What one stream gets: alone, or beside the others where throughput counts."""
+        return self.batch.p50 / n_parallel if self.batch else self.decode.p50
+
+    @property
+    def throughput(self) -> float:
+        return self.batch.p50 if self.batch else self.decode.p50
+
+
+@dataclass(frozen=True, slots=True)
+class Merit:
+    """What an option is judged by. A bound is a merit too: that of a placement not yet made."""
+
+    spec: ModelSpec
+    setting: Setting
+    pace: Pace
+    weight_kld: float
+    kv_kld: float
+    n_devices: int
+    power_w: float | None
+
+    @property
+    def kld(self) -> float:
+        return self.weight_kld + self.kv_kld
+
+
+def wants_throughput(goal: Goal) -> bool:
+    """Tokens of all streams together count more than one stream's."""
+    many = (goal.n_parallel or 1) > 1
+    return goal.use == "batch" or (goal.objective in ("speed", "energy") and many)
+
+
+def rank(merit: Merit, goal: Goal, profiles: Profiles) -> Rank:
+    """Greater is better. Merits of one goal only are comparable."""
+    keeps_watts = float(goal.max_watts is None or merit.power_w is not None)
+    return (keeps_watts, *_by_objective(merit, goal, profiles), -merit.n_devices)
+
+
+def _by_objective(merit: Merit, goal: Goal, profiles: Profiles) -> Rank:
+    points = balance(merit, goal, profiles.workload(goal.use))
+    acceptable = float(merit.kld <= profiles.quality.acceptable_kld)
+    setting, pace = merit.setting, _steps(merit.pace.throughput)
     match goal.objective:
         case "quality":
             return (
-                -option.weight_kld, setting.n_ctx_seq, setting.n_parallel,
-                -option.kv_kld, option.pace.decode.p50,
+                -merit.weight_kld, setting.n_ctx_seq, setting.n_parallel, -merit.kv_kld,
+                merit.pace.throughput,
             )  # fmt: skip
-        case "speed" | "energy":
-            pace = float(int(_SPEED_STEPS_PER_DOUBLING * log2(option.pace.decode.p50)))
-            return (acceptable, pace if acceptable else -option.kld, points)
+        case "speed":
+            return (acceptable, pace if acceptable else -merit.kld, points)
+        case "energy":
+            thrift = (0.0, pace)
+            if merit.power_w:
+                thrift = (1.0, -_steps(merit.power_w / merit.pace.throughput))
+            return (acceptable, *(thrift if acceptable else (-merit.kld, 0.0)), points)
         case "context":
             return (acceptable, setting.n_ctx_seq, points)
         case "balanced":
@@ -52,22 +102,30 @@ def rank(option: Option, goal: Goal, profiles: Profiles) -> Rank:
             assert_never(goal.objective)
 
 
-def balance(option: Option, goal: Goal, workload: Workload) -> float:
-    spec, setting = option.candidate.spec, option.setting
-    lead = log2(option.pace.decode.p50 / workload.decode_target_tok_s)
-    pace = lead if lead < 0 else _POINTS_PER_SPARE_DOUBLING * lead
-    ttft_s = workload.n_prompt / option.pace.prefill.p50
-    delay = max(0.0, log2(ttft_s / workload.ttft_target_s))
+def balance(merit: Merit, goal: Goal, workload: Workload) -> float:
+    spec, setting = merit.spec, merit.setting
+    pace = merit.pace.best_decode(setting.n_parallel)
+    lead = log2(pace / workload.decode_target_tok_s)
+    worth = lead if lead < 0 else _POINTS_PER_SPARE_DOUBLING * lead
+    delay = _doublings(workload.n_prompt / merit.pace.prefill.p50 / workload.ttft_target_s)
     context = log2(setting.n_ctx_seq / wished_context(spec, goal, workload))
     parallel = log2(setting.n_parallel / wished_parallel(spec, goal, workload))
-    cache = _POINTS_OF_PLAIN_CACHE if option.kv_kld == 0 else 0.0
+    cache = _POINTS_OF_PLAIN_CACHE if merit.kv_kld == 0 else 0.0
     if setting.embedding:
         context = parallel = 0.0
     return (
-        pace
+        worth
         + cache
         - _POINTS_PER_DELAY_DOUBLING * delay
         + min(context, 0.0)
         + _POINTS_PER_PARALLEL_DOUBLING * parallel
-        - _POINTS_PER_KLD * option.kld
+        - _POINTS_PER_KLD * merit.kld
     )
+
+
+def _doublings(ratio: float) -> float:
+    return log2(ratio) if ratio > 1 else 0.0
+
+
+def _steps(value: float) -> float:
+    return float(int(_STEPS_PER_DOUBLING * log2(value))) if 0 < value < inf else value

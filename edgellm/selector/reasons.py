@@ -1,234 +1,241 @@
-"""Why: the sentences of a plan, the plans that were not chosen, and the sum of a refusal."""
+"""Why: the sentences of a plan."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
 
-from edgellm.errors import DoesNotFit
-from edgellm.models.spec import ModelSpec
-from edgellm.probe.hardware import Hardware
-from edgellm.selector.options import Miss, Option, usable_accelerators
-from edgellm.selector.plan import Goal, Rejected
-from edgellm.selector.profiles import Profiles, Workload
+from edgellm.models.loadable import LOADABLE
+from edgellm.probe.hardware import Device, Hardware
+from edgellm.selector.confirm import Confirmed
+from edgellm.selector.decide import Decision
+from edgellm.selector.describe import names_of
+from edgellm.selector.options import Option
+from edgellm.selector.plan import Goal, Placement
+from edgellm.selector.profiles import Workload
 from edgellm.selector.quality import bits_per_weight
-from edgellm.selector.ranking import Rank
-from edgellm.selector.settings import wished_context, wished_parallel
-from edgellm.selector.split import Machine, Shortfall
+from edgellm.selector.ranking import wants_throughput
+from edgellm.selector.replicas import best_replicas
+from edgellm.selector.settings import Setting, wished_context, wished_parallel
 from edgellm.units import format_bytes, format_rate
 
-_MAX_REJECTED = 6
+_WORTH_SAYING = 1.05  # replicas that bring less are not worth the trouble
 
 
-def reasons(
-    option: Option, n_candidates: int, machine: Machine, goal: Goal, profiles: Profiles
-) -> tuple[str, ...]:
-    spec, workload = option.candidate.spec, profiles.workload(goal.use)
-    sentences = [
-        _quant_sentence(option, n_candidates, goal, workload),
-        _placement_sentence(option, machine.hardware),
-        *_left_out_sentences(option, machine.hardware),
-        *_context_sentences(option, goal, workload),
-        *_pin_sentences(goal),
-    ]
-    if option.setting.n_ctx_seq > spec.n_ctx_train:
-        sentences.append(
-            f"{option.setting.n_ctx_seq} tokens are more than the {spec.n_ctx_train} "
-            "the model was trained for"
-        )
-    unknown = [
-        machine.hardware.device(share.device_id).name
-        for share in option.placement.shares
-        if share.layers and not machine.hardware.pool(share.pool_id).bandwidth_bytes_s
-    ]
-    if unknown:
-        sentences.append(
-            f"memory bandwidth of {', '.join(unknown)} is unknown: the speed range is wide"
-        )
-    return tuple(sentences)
-
-
-def rejected(
-    chosen: Option,
-    found: Sequence[Option | Miss],
-    hardware: Hardware,
-    rank_of: Callable[[Option], Rank],
-) -> tuple[Rejected, ...]:
-    """One row for each other file: its best option, or the miss that came nearest."""
-    rows: dict[str, Option | Miss] = {}
-    for attempt in found:
-        file = attempt.candidate.file
-        if file == chosen.candidate.file:
-            continue
-        known = rows.get(file)
-        if known is None or _is_nearer(attempt, known, rank_of):
-            rows[file] = attempt
-    size = chosen.candidate.file_bytes
-    nearest = sorted(rows.values(), key=lambda row: abs(row.candidate.file_bytes - size))
-    return tuple(_row(attempt, chosen, hardware) for attempt in nearest[:_MAX_REJECTED])
-
-
-def refusal(misses: Sequence[Miss], machine: Machine) -> DoesNotFit:
-    """The least of all sums, beside what the machine can give."""
-    miss = min(misses, key=lambda miss: miss.shortfall.missing_bytes)
-    spec, setting, shares = miss.candidate.spec, miss.setting, miss.shortfall.shares
-    weights = sum(share.weight_bytes for share in shares)
-    kv = sum(share.kv_bytes for share in shares)
-    other = sum(share.total_bytes for share in shares) - weights - kv
-    given = " + ".join(
-        f"{format_bytes(budget)} on {_pool_name(machine.hardware, pool_id)}"
-        for pool_id, budget in machine.budgets.items()
-    )
-    message = (
-        f"{spec.name} {miss.candidate.quant} at {setting.n_ctx_seq} tokens × {setting.n_parallel} "
-        f"does not fit: {format_bytes(weights)} of weights + {format_bytes(kv)} of KV cache + "
-        f"{format_bytes(other)} of buffers = {format_bytes(weights + kv + other)}; this machine "
-        f"can give {given}"
-    )
-    if len(machine.budgets) > 1:
-        message += f" ({_binding(miss.shortfall, machine.hardware)})"
-    return DoesNotFit(message, hint=_what_would_fit(spec, kv + other, machine))
-
-
-def _binding(short: Shortfall, hardware: Hardware) -> str:
+def reasons(confirmed: Confirmed) -> tuple[str, ...]:
+    decision, placement = confirmed.decision, confirmed.placement
+    question, chosen = decision.question, decision.chosen
+    goal, hardware = question.goal, question.machine.hardware
+    workload = question.profiles.workload(goal.use)
     return (
-        f"needs {format_bytes(short.needed_bytes)} on {_pool_name(hardware, short.pool_id)}, "
-        f"{format_bytes(short.available_bytes)} can be given"
-    )
-
-
-def _pool_name(hardware: Hardware, pool_id: str) -> str:
-    """The card that owns the pool; "the host" for what the CPU lives in."""
-    if pool_id == hardware.host.id:
-        return "the host"
-    return next((d.name for d in hardware.devices if d.pool_id == pool_id), pool_id)
-
-
-def _what_would_fit(spec: ModelSpec, beside_weights: int, machine: Machine) -> str:
-    room = sum(machine.budgets.values()) - beside_weights
-    bits = 8 * room / max(1, spec.n_params)
-    if bits < 1.5:
-        return (
-            f"no quantization of its {spec.n_params / 1e9:.1f} B parameters is that small: "
-            "take a smaller model, or a machine with more memory (edgellm plan MODEL --on BOARD)"
-        )
-    return (
-        f"a file of up to {format_bytes(room)} would fit, about {bits:.1f} bits a weight: try a "
-        "smaller quantization, a shorter --ctx, fewer --parallel or -ctk q8_0 -ctv q8_0"
+        _quant_sentence(chosen, len(decision.searches), goal, workload),
+        *_placement_sentences(chosen, placement, hardware),
+        *_left_out_sentences(decision),
+        *_context_sentences(chosen, goal, workload),
+        *([decision.resort] if decision.resort else []),
+        *_buffer_sentences(chosen, placement, goal, workload),
+        *_replica_sentences(decision),
+        *_power_sentences(chosen, goal),
+        *_unknown_sentences(chosen, placement, hardware),
+        *_round_sentences(confirmed),
+        *_pin_sentences(goal, hardware),
     )
 
 
 def _quant_sentence(option: Option, n_candidates: int, goal: Goal, workload: Workload) -> str:
-    quant = option.candidate.quant
-    loss = (
-        f"KLD {option.weight_kld:.4f}, {bits_per_weight(option.candidate.spec):.1f} bits a weight"
-    )
+    quant, spec = option.candidate.quant, option.candidate.spec
+    source = "by the types of its tensors" if spec.types else "by its label"
+    loss = f"KLD {option.merit.weight_kld:.4f} {source}, {bits_per_weight(spec):.1f} bits a weight"
     if n_candidates == 1:
         return f"{quant} is the only file there is ({loss})"
     why = {
         "quality": "loses least of those that fit",
         "speed": "is the fastest with an acceptable loss",
-        "energy": "reads least per token with an acceptable loss",
+        "energy": "takes the least energy per token with an acceptable loss",
         "context": "leaves room for the longest context with an acceptable loss",
         "balanced": "balances quality, pace and context best",
     }[goal.objective]
     return f"{quant} {why} ({loss}); {workload.use}: {workload.why}"
 
 
-def _placement_sentence(option: Option, hardware: Hardware) -> str:
-    placement, n_all = option.placement, option.candidate.spec.n_layers + 1
-    names = " + ".join(hardware.device(i).name for i in placement.device_ids)
+def _placement_sentences(option: Option, placement: Placement, hardware: Hardware) -> Iterator[str]:
+    n_all = option.candidate.spec.n_layers + 1
+    names = names_of([hardware.device(i) for i in placement.device_ids])
     if not names:
-        why = "no accelerator is usable" if not hardware.accelerators else "it is the quickest"
-        return f"all on the CPU: {why}"
-    if placement.n_gpu_layers == n_all:
-        return f"all {n_all} layers fit on {names}"
+        why = "it is the quickest" if hardware.accelerators else "no accelerator is usable"
+        yield f"all on the CPU: {why}"
+    elif placement.split_mode != "layer":
+        yield (
+            f"{names} work side by side on every layer (-sm {placement.split_mode}, experimental "
+            "in llama.cpp); the bytes of each are an even division, not measured"
+        )
+    elif placement.n_cpu_moe:
+        yield _expert_sentence(placement, names, n_all)
+    elif placement.n_gpu_layers == n_all:
+        yield f"all {n_all} layers fit on {names}"
+    else:
+        yield (
+            f"{placement.n_gpu_layers} of {n_all} layers on {names}, which hold no more; "
+            "the CPU computes the rest"
+        )
+    if placement.disk_bytes:
+        yield (
+            f"{format_bytes(placement.disk_bytes)} of the weights have no memory and are read "
+            "from disk for each token, as --allow-disk allows"
+        )
+
+
+def _expert_sentence(placement: Placement, names: str, n_all: int) -> str:
+    where = f"all {n_all} layers on {names}"
+    if placement.n_gpu_layers < n_all:
+        where = f"{placement.n_gpu_layers} of {n_all} layers on {names}"
     return (
-        f"{placement.n_gpu_layers} of {n_all} layers on {names}, which hold no more; "
-        "the CPU computes the rest"
+        f"{where}, the experts of the first {placement.n_cpu_moe} with the CPU: of their bytes "
+        "only a few are read for a token, so they lose least there"
     )
 
 
-def _left_out_sentences(option: Option, hardware: Hardware) -> list[str]:
-    used = option.placement.device_ids
-    idle = [device for device in hardware.accelerators if device.id not in used]
-    unusable = [device for device in hardware.devices if device.backend == "none"]
-    if not used:
-        idle = [device for device in idle if device in usable_accelerators(hardware)]
-    sentences = [f"{device.name} is left out: it would not make it faster" for device in idle]
-    sentences += [
-        f"{device.name} can't be used: {device.note or 'this build of llama.cpp lacks its backend'}"
-        for device in unusable
+def _left_out_sentences(decision: Decision) -> Iterator[str]:
+    hardware, question = decision.question.machine.hardware, decision.question
+    used = decision.chosen.placement.device_ids
+    for device in hardware.accelerators:
+        if device.id not in used and device in question.accelerators:
+            yield f"{device.name} is left out: {_why_left_out(device, decision)}"
+        elif device.id not in used and used:
+            yield f"{device.name} is left out: a card with memory of its own is beside it"
+    for device in hardware.devices:
+        if device.backend == "none":
+            why = device.note or "this build of llama.cpp lacks its backend"
+            yield f"{device.name} can't be used: {why}"
+
+
+def _why_left_out(device: Device, decision: Decision) -> str:
+    goal, chosen = decision.question.goal, decision.chosen
+    if goal.n_gpu_layers == 0:
+        return "-ngl 0 leaves it no layer"
+    if goal.tensor_split:
+        return "-ts gives it nothing"
+    if not any(device in some for some in decision.question.sets):
+        return f"with it the boards may draw more than {goal.max_watts:g} W"
+    with_it = [
+        option
+        for option in decision.winner.options
+        if device.id in option.placement.device_ids and option.setting == chosen.setting
     ]
-    return sentences
+    best = max(with_it, key=lambda option: option.pace.decode.p50, default=None)
+    if best is None or best.pace.decode.p50 >= chosen.pace.decode.p50:
+        return "it would not make it faster"
+    there, here = format_rate(best.pace.decode.p50), format_rate(chosen.pace.decode.p50)
+    return f"with it {there}, without it {here}"
 
 
-def _context_sentences(option: Option, goal: Goal, workload: Workload) -> list[str]:
+def _context_sentences(option: Option, goal: Goal, workload: Workload) -> Iterator[str]:
     spec, setting = option.candidate.spec, option.setting
     if setting.embedding:
-        return [f"embeddings: texts of up to {setting.n_ctx_seq} tokens, one batch at a time"]
-    sentences = []
+        yield f"embeddings: texts of up to {setting.n_ctx_seq} tokens, one batch at a time"
+        return
     wished = wished_context(spec, goal, workload)
     if setting.n_ctx_seq < wished and not goal.n_ctx:
-        sentences.append(
+        yield (
             f"context is cut from the {wished} tokens wished for to {setting.n_ctx_seq}: "
             "memory allows no more at this quality and speed (--ctx pins it)"
         )
     n_wished = wished_parallel(spec, goal, workload)
     if setting.n_parallel < n_wished:
-        sentences.append(
+        yield (
             f"{setting.n_parallel} instead of {n_wished} parallel conversations: "
             "memory has no room for more beside these weights (--parallel pins it)"
         )
-    if setting.shape.kv_quantized and not goal.kv_type_k:
-        sentences.append(
-            f"the KV cache is {setting.kv_type_k}: about half of f16's bytes "
-            f"for a KLD of {option.kv_kld:.4f}"
+    if setting.shape.kv_quantized and not (goal.kv_type_k or goal.kv_type_v):
+        part = {"q8_0": "about half", "q4_0": "a good quarter"}.get(setting.kv_type_k, "a part")
+        yield (
+            f"the KV cache is {setting.kv_type_k}: {part} of f16's bytes "
+            f"for a KLD of {option.merit.kv_kld:.4f}"
         )
-    return sentences
+    if setting.n_ctx_seq > spec.n_ctx_train:
+        yield (
+            f"{setting.n_ctx_seq} tokens are more than the {spec.n_ctx_train} "
+            "the model was trained for"
+        )
 
 
-def _pin_sentences(goal: Goal) -> list[str]:
+def _buffer_sentences(
+    option: Option, placement: Placement, goal: Goal, workload: Workload
+) -> Iterator[str]:
+    setting: Setting = option.setting
+    usual = min(workload.n_ubatch, setting.n_ctx)
+    if not setting.embedding and goal.n_ubatch is None and setting.n_ubatch != usual:
+        effect = (
+            "prompts are read faster" if setting.n_ubatch > usual else "its buffers are smaller"
+        )
+        yield f"micro-batch {setting.n_ubatch} instead of {usual}: {effect}"
+    if not placement.op_offload and placement.device_ids and goal.op_offload is None:
+        yield (
+            "prompts are computed where the weights lie (no op_offload): the copy's room holds "
+            "weights, and the CPU repacks its own"
+        )
+
+
+def _replica_sentences(decision: Decision) -> Iterator[str]:
+    chosen, goal = decision.chosen, decision.question.goal
+    if not wants_throughput(goal) or chosen.setting.n_parallel < 2 or chosen.setting.embedding:
+        return
+    found = best_replicas(decision.winner, chosen.setting)
+    if found and found.tok_s.p50 > _WORTH_SAYING * chosen.pace.throughput:
+        each = "one card" if found.n_devices_each == 1 else f"{found.n_devices_each} cards"
+        yield (
+            f"{found.n_replicas} replicas on {each} each would give "
+            f"{format_rate(found.tok_s.p50)} together, this plan gives "
+            f"{format_rate(chosen.pace.throughput)}; one server runs one copy of a model, so that "
+            "takes as many servers"
+        )
+
+
+def _power_sentences(option: Option, goal: Goal) -> Iterator[str]:
+    watts = option.merit.power_w
+    if goal.max_watts is not None and watts is None:
+        yield f"nobody tells what these devices draw: {goal.max_watts:g} W can't be promised"
+    elif goal.objective == "energy" and watts is None:
+        yield "nobody tells what these devices draw: the fastest is taken for the thriftiest"
+    elif goal.objective == "energy" and watts is not None:
+        joules = watts / option.pace.throughput
+        yield f"{joules:.1f} J a token at the boards' limit of {watts:.0f} W"
+
+
+def _unknown_sentences(option: Option, placement: Placement, hardware: Hardware) -> Iterator[str]:
+    unknown = [
+        hardware.device(share.device_id).name
+        for share in placement.shares
+        if (share.layers or share.expert_layers)
+        and not hardware.pool(share.pool_id).bandwidth_bytes_s
+    ]
+    if unknown:
+        yield f"memory bandwidth of {', '.join(unknown)} is unknown: the speed range is wide"
+    spec = option.candidate.spec
+    if spec.architecture not in LOADABLE:
+        yield (
+            f"this llama.cpp doesn't know the architecture {spec.architecture!r}: the plan is made "
+            "from the tensors' bytes, its ranges are wide, and a newer llama.cpp has to serve it"
+        )
+
+
+def _round_sentences(confirmed: Confirmed) -> Iterator[str]:
+    if confirmed.n_rounds:
+        times = "once" if confirmed.n_rounds == 1 else f"{confirmed.n_rounds} times"
+        yield (
+            f"llama.cpp asked for {format_bytes(confirmed.more_bytes)} more than was added up: "
+            f"chosen again {times}, with that much kept free"
+        )
+
+
+def _pin_sentences(goal: Goal, hardware: Hardware) -> Iterator[str]:
+    split = goal.tensor_split and ",".join(f"{part:g}" for part in goal.tensor_split)
     flags = {
-        "--ctx": goal.n_ctx_seq, "-c": goal.n_ctx, "--parallel": goal.n_parallel,
-        "-ctk": goal.kv_type_k, "-ctv": goal.kv_type_v, "-ngl": goal.n_gpu_layers,
-        "-ub": goal.n_ubatch, "-t": goal.n_threads,
+        "--ctx": goal.n_ctx_seq, "-c": goal.n_ctx, "--min-ctx": goal.min_ctx_seq,
+        "--parallel": goal.n_parallel, "-ctk": goal.kv_type_k, "-ctv": goal.kv_type_v,
+        "-ngl": goal.n_gpu_layers, "-ncmoe": goal.n_cpu_moe, "-ts": split or None,
+        "-sm": goal.split_mode, "-ub": goal.n_ubatch, "-t": goal.n_threads,
+        "--min-tok-s": goal.min_tok_s, "--max-watts": goal.max_watts,
     }  # fmt: skip
     pinned = [f"{flag} {value}" for flag, value in flags.items() if value is not None]
-    return [f"as you asked: {' '.join(pinned)}"] if pinned else []
-
-
-def _is_nearer(
-    attempt: Option | Miss, known: Option | Miss, rank_of: Callable[[Option], Rank]
-) -> bool:
-    match attempt, known:
-        case Miss(), Option():
-            return False
-        case Option(), Miss():
-            return True
-        case Option(), Option():
-            return rank_of(attempt) > rank_of(known)
-        case Miss(), Miss():
-            return attempt.shortfall.missing_bytes < known.shortfall.missing_bytes
-    return False
-
-
-def _row(attempt: Option | Miss, chosen: Option, hardware: Hardware) -> Rejected:
-    setting = attempt.setting
-    if isinstance(attempt, Miss):
-        binding = _binding(attempt.shortfall, hardware)
-        decode = None
-    else:
-        binding, decode = _why_not(attempt, chosen), attempt.pace.decode
-    return Rejected(attempt.candidate.quant, setting.n_ctx_seq, setting.kv_type_k, binding, decode)
-
-
-def _why_not(option: Option, chosen: Option) -> str:
-    """What it loses against the chosen one; what it gains is in its row."""
-    here, there = option.setting, chosen.setting
-    losses = []
-    if here.n_ctx_seq < there.n_ctx_seq or here.n_parallel < there.n_parallel:
-        losses.append(f"holds only {here.n_ctx_seq} tokens × {here.n_parallel}")
-    if option.kld > chosen.kld:
-        losses.append(f"loses more (KLD {option.kld:.4f} against {chosen.kld:.4f})")
-    if option.pace.decode.p50 < chosen.pace.decode.p50:
-        slow, fast = format_rate(option.pace.decode.p50), format_rate(chosen.pace.decode.p50)
-        losses.append(f"decodes {slow} against {fast}")
-    return f"fits, but {' and '.join(losses)}" if losses else "fits, and is no better"
+    if pinned:
+        yield f"as you asked: {' '.join(pinned)}"
+    if goal.n_gpu_layers and not hardware.accelerators:
+        yield "-ngl has no effect: llama.cpp has no accelerator here"

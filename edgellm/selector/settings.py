@@ -2,21 +2,21 @@
 
 A pinned number is the only one tried. The rest descends from what the use wishes for to what it
 can live with: first the other conversations go, then half the context, and a quantized cache is
-tried beside each, because it costs almost nothing in quality.
+tried beside each, because it costs almost nothing in quality. Coarser caches and small
+micro-batches are the last resort: tried only when nothing fits without them.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from edgellm.errors import BadRequest
-from edgellm.models.quants import BY_NAME
 from edgellm.models.spec import ModelSpec
+from edgellm.selector.checks import MAX_SEQUENCES, check_heads, misfit_of
 from edgellm.selector.memory import ContextShape
 from edgellm.selector.plan import Goal, KVType
 from edgellm.selector.profiles import Workload
 
-_MAX_SEQUENCES = 256  # llama.cpp's LLAMA_MAX_SEQ
 _N_BATCH = 2048  # llama.cpp's default, the most that goes down in one call
+_LAST_UBATCH = 128
 _EMBEDDING_CTX = 2048  # most texts that are embedded are shorter
 _EMBEDDING_PARALLEL = 8  # short texts side by side in one batch
 
@@ -59,74 +59,70 @@ class Setting:
         return max(self.n_ubatch, self.n_parallel, min(_N_BATCH, self.n_ctx))
 
 
-def check_goal(goal: Goal) -> None:
-    """Raises BadRequest for numbers that can't be, whatever the model."""
-    positive = ("n_ctx_seq", "n_ctx", "n_parallel", "n_ubatch", "n_threads")
-    for name in positive:
-        value = getattr(goal, name)
-        if value is not None and value < 1:
-            raise BadRequest(f"{name} is {value}; it must be at least 1", param=name)
-    if goal.reserve_bytes is not None and goal.reserve_bytes < 0:
-        raise BadRequest(f"reserve is {goal.reserve_bytes} bytes; it can't be negative")
-    if goal.n_parallel is not None and goal.n_parallel > _MAX_SEQUENCES:
-        raise BadRequest(
-            f"{goal.n_parallel} parallel sequences; llama.cpp holds {_MAX_SEQUENCES}",
-            hint=f"use --parallel {_MAX_SEQUENCES} or fewer",
-            param="n_parallel",
-        )
-    if goal.n_ctx and goal.n_ctx_seq and goal.n_ctx < goal.n_ctx_seq:
-        raise BadRequest(
-            f"one conversation of {goal.n_ctx_seq} tokens exceeds all {goal.n_ctx} cells",
-            hint="raise -c or lower --ctx",
-            param="n_ctx",
-        )
-    if goal.batch_invariant and goal.kv_unified:
-        raise BadRequest(
-            "a batch-invariant answer needs a KV stream of its own, not one pool for all",
-            hint="leave --kv-unified or --batch-invariant out",
-            param="kv_unified",
-        )
-    if goal.flash_attention is False and goal.kv_type_v and BY_NAME[goal.kv_type_v].block > 1:
-        raise BadRequest(
-            f"a {goal.kv_type_v} V cache needs flash attention, which is switched off",
-            hint="leave flash attention on, or use -ctv f16",
-            param="kv_type_v",
-        )
-
-
-def settings(spec: ModelSpec, goal: Goal, workload: Workload) -> Iterator[Setting]:
+def settings(
+    spec: ModelSpec, goal: Goal, workload: Workload, *, last_resort: bool = False
+) -> Iterator[Setting]:
     """The most wished first. Raises BadRequest for a KV type that the model's heads can't take."""
-    pairs = kv_pairs(spec, goal)
+    pairs = kv_pairs(spec, goal, last_resort=last_resort)
     if spec.is_embedding:
         yield from (_embedding_setting(spec, goal, pair) for pair in pairs)
         return
+    n_ubatch = _LAST_UBATCH if last_resort else workload.n_ubatch
     for n_parallel in _parallel_steps(spec, goal, workload):
         for n_ctx_seq in _context_steps(spec, goal, workload, n_parallel):
             for pair in pairs:
-                yield _setting(goal, workload, n_parallel, n_ctx_seq, pair)
+                yield setting_of(goal, workload, n_parallel, n_ctx_seq, pair, n_ubatch)
 
 
-def kv_pairs(spec: ModelSpec, goal: Goal) -> tuple[tuple[KVType, KVType], ...]:
+def setting_of(
+    goal: Goal,
+    workload: Workload,
+    n_parallel: int,
+    n_ctx_seq: int,
+    kv_types: tuple[KVType, KVType],
+    n_ubatch: int,
+) -> Setting:
+    n_ctx = goal.n_ctx or n_ctx_seq * n_parallel
+    return Setting(
+        n_ctx=n_ctx,
+        n_ctx_seq=n_ctx_seq,
+        n_parallel=n_parallel,
+        n_ubatch=goal.n_ubatch or min(n_ubatch, n_ctx),
+        n_outputs_max=n_parallel,
+        kv_type_k=kv_types[0],
+        kv_type_v=kv_types[1],
+        kv_unified=_unified(goal, workload),
+        flash_attention=True if goal.split_mode == "tensor" else goal.flash_attention,
+        embedding=False,
+    )
+
+
+def kv_pairs(
+    spec: ModelSpec, goal: Goal, *, last_resort: bool = False
+) -> tuple[tuple[KVType, KVType], ...]:
     """K and V of one type unless pinned apart: unequal pairs have no fast CUDA kernel."""
     k, v = goal.kv_type_k, goal.kv_type_v
     if k or v:
         other: KVType = "f16" if goal.flash_attention is False else (k or v or "f16")
         pair = (k or other, v or other)
-        _check_heads(spec, pair)
+        check_heads(spec, pair)
         return (pair,)
+    plain: tuple[KVType, KVType] = ("f16", "f16")
     quantized: tuple[KVType, KVType] = ("q8_0", "q8_0")
-    if goal.flash_attention is False or spec.is_embedding or _misfit(spec, quantized):
-        return (("f16", "f16"),)
-    return (("f16", "f16"), quantized)
+    coarse: tuple[KVType, KVType] = ("q4_0", "q4_0")
+    if goal.flash_attention is False or spec.is_embedding or misfit_of(spec, quantized):
+        return (plain,)
+    return (plain, quantized, coarse) if last_resort else (plain, quantized)
 
 
 def wished_context(spec: ModelSpec, goal: Goal, workload: Workload) -> int:
     """Tokens of one conversation, if memory were no matter."""
     if goal.n_ctx_seq:
         return goal.n_ctx_seq
-    if goal.objective == "context":
-        return spec.n_ctx_train
-    return min(workload.n_ctx_seq, spec.n_ctx_train)
+    wished = spec.n_ctx_train
+    if goal.objective != "context":
+        wished = min(workload.n_ctx_seq, spec.n_ctx_train)
+    return max(wished, goal.min_ctx_seq or 1)
 
 
 def wished_parallel(spec: ModelSpec, goal: Goal, workload: Workload) -> int:
@@ -134,10 +130,10 @@ def wished_parallel(spec: ModelSpec, goal: Goal, workload: Workload) -> int:
     if goal.n_parallel:
         return goal.n_parallel
     if goal.n_ctx and goal.n_ctx_seq:
-        return min(max(1, goal.n_ctx // goal.n_ctx_seq), _MAX_SEQUENCES)
+        return min(max(1, goal.n_ctx // goal.n_ctx_seq), MAX_SEQUENCES)
     if goal.n_ctx:
-        usable = goal.n_ctx // min(workload.n_ctx_seq_min, spec.n_ctx_train)
-        return max(1, min(workload.n_parallel, usable))
+        least = goal.min_ctx_seq or min(workload.n_ctx_seq_min, spec.n_ctx_train)
+        return max(1, min(workload.n_parallel, goal.n_ctx // least))
     return 1 if goal.objective == "context" else workload.n_parallel
 
 
@@ -155,33 +151,14 @@ def _context_steps(
     if goal.n_ctx and not goal.n_ctx_seq:
         yield max(1, goal.n_ctx // n_parallel)
         return
+    least = goal.min_ctx_seq or workload.n_ctx_seq_min
     n_ctx_seq = wished_context(spec, goal, workload)
     yield n_ctx_seq
-    while not goal.n_ctx_seq and n_ctx_seq // 2 >= workload.n_ctx_seq_min:
+    while not goal.n_ctx_seq and n_ctx_seq // 2 >= least:
         n_ctx_seq //= 2
         yield n_ctx_seq
-
-
-def _setting(
-    goal: Goal,
-    workload: Workload,
-    n_parallel: int,
-    n_ctx_seq: int,
-    kv_types: tuple[KVType, KVType],
-) -> Setting:
-    n_ctx = goal.n_ctx or n_ctx_seq * n_parallel
-    return Setting(
-        n_ctx=n_ctx,
-        n_ctx_seq=n_ctx_seq,
-        n_parallel=n_parallel,
-        n_ubatch=goal.n_ubatch or min(workload.n_ubatch, n_ctx),
-        n_outputs_max=n_parallel,
-        kv_type_k=kv_types[0],
-        kv_type_v=kv_types[1],
-        kv_unified=_unified(goal, workload),
-        flash_attention=goal.flash_attention,
-        embedding=False,
-    )
+    if goal.min_ctx_seq and not goal.n_ctx_seq and n_ctx_seq > least:
+        yield least  # asked for by name, so that much is enough
 
 
 def _unified(goal: Goal, workload: Workload) -> bool:
@@ -193,7 +170,8 @@ def _unified(goal: Goal, workload: Workload) -> bool:
 
 def _embedding_setting(spec: ModelSpec, goal: Goal, kv_types: tuple[KVType, KVType]) -> Setting:
     """One batch holds a text of full length, or several short ones; every token is an output."""
-    n_ctx_seq = goal.n_ctx_seq or min(spec.n_ctx_train, goal.n_ctx or _EMBEDDING_CTX)
+    usual = max(min(spec.n_ctx_train, goal.n_ctx or _EMBEDDING_CTX), goal.min_ctx_seq or 1)
+    n_ctx_seq = goal.n_ctx_seq or usual
     n_ctx = goal.n_ctx or max(n_ctx_seq, _EMBEDDING_CTX)
     n_batch = max(n_ctx, goal.n_ubatch or 0)
     return Setting(
@@ -208,27 +186,3 @@ def _embedding_setting(spec: ModelSpec, goal: Goal, kv_types: tuple[KVType, KVTy
         flash_attention=goal.flash_attention,
         embedding=True,
     )
-
-
-def _misfit(spec: ModelSpec, kv_types: tuple[KVType, KVType]) -> tuple[KVType, int] | None:
-    """A cache type whose blocks don't divide a head, with that head's size."""
-    for layer in spec.layers:
-        if layer.kv_kind in ("none", "recurrent"):
-            continue
-        heads = (layer.head_dim_k, 0 if layer.kv_kind == "latent" else layer.head_dim_v)
-        for kind, size in zip(kv_types, heads, strict=True):
-            if size % BY_NAME[kind].block:
-                return kind, size
-    return None
-
-
-def _check_heads(spec: ModelSpec, kv_types: tuple[KVType, KVType]) -> None:
-    misfit = _misfit(spec, kv_types)
-    if misfit:
-        kind, size = misfit
-        raise BadRequest(
-            f"a {kind} cache comes in blocks of {BY_NAME[kind].block}, "
-            f"which don't divide {spec.name}'s heads of {size}",
-            hint="use -ctk f16 -ctv f16",
-            param="kv_type_k",
-        )

@@ -36,11 +36,14 @@ def decode_tok_s(
     hardware: Hardware,
     profile: SpeedProfile,
     depth: int = _DEPTH,
+    n_streams: int = 1,
 ) -> Range:
-    """One stream, with `depth` tokens in its cache."""
+    """Tokens of all streams together, with `depth` tokens in each one's cache."""
     working = [share for share in placement.shares if share.layers]
-    stages = [_decode_stage(spec, shape, share, hardware, profile, depth) for share in working]
-    return _rate(1, stages, _fixed_s(working, profile))
+    stages = [
+        _decode_stage(spec, shape, share, hardware, profile, depth, n_streams) for share in working
+    ]
+    return _rate(n_streams, stages, _fixed_s(working, profile))
 
 
 def prefill_tok_s(
@@ -75,11 +78,12 @@ def _decode_stage(
     hardware: Hardware,
     profile: SpeedProfile,
     depth: int,
+    n_streams: int,
 ) -> _Stage:
     family, bandwidth, spread = _behaviour(share, hardware, profile)
     blocks = [spec.layers[i] for i in share.layers if i < spec.n_layers]
-    read = sum(active_bytes(spec, layer) for layer in blocks)
-    read += sum(_memory_read_bytes(spec, layer, shape, depth) for layer in blocks)
+    read = sum(active_bytes(spec, layer, n_streams) for layer in blocks)
+    read += n_streams * sum(_memory_read_bytes(spec, layer, shape, depth) for layer in blocks)
     read += spec.output_bytes if spec.n_layers in share.layers else 0
     layer_s, efficiency = family.layer_s, family.efficiency
     if spec.n_expert:

@@ -11,7 +11,11 @@ from edgellm.profiles import load_profiles
 from edgellm.selector.budget import pool_budgets
 from edgellm.selector.memory import ContextShape
 from edgellm.selector.plan import Placement
-from edgellm.selector.split import Machine, Shortfall, place, tensor_split
+from edgellm.selector.load import Bulk
+from edgellm.selector.machine import Machine, Shortfall
+from edgellm.selector.proportions import layer_counts, tensor_split
+from edgellm.selector.shares import Ways
+from edgellm.selector.split import place
 from edgellm.units import GIB, MIB
 
 SHAPE = ContextShape(8192, n_seq_max=1, n_ubatch=512, n_outputs_max=1)
@@ -19,7 +23,7 @@ SHAPE = ContextShape(8192, n_seq_max=1, n_ubatch=512, n_outputs_max=1)
 
 def put(spec, hardware, n_gpu_layers=None, shape=SHAPE) -> Placement | Shortfall:
     described = Machine(hardware, pool_budgets(hardware), load_profiles().speed)
-    return place(spec, shape, described, hardware.accelerators, n_gpu_layers)
+    return place(Bulk.of(spec).load(shape), described, hardware.accelerators, Ways(n_gpu_layers))
 
 
 def llama_cpp_layers(split, n_gpu_layers: int, n_all: int) -> list[int]:

@@ -1,0 +1,66 @@
+"""Every candidate searched, the winners refined, the best taken; or why none can be."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgellm.selector.options import Miss, Option, Question, Search
+from edgellm.selector.plan import Candidate
+from edgellm.selector.variants import refine
+
+_N_REFINED = 3  # candidates whose best option is tried in its variants
+
+
+@dataclass(frozen=True, slots=True)
+class _Resort:
+    """`coarse`: a 4-bit cache and small micro-batches are tried, too."""
+
+    coarse: bool = False
+    from_disk: bool = False
+    sentence: str | None = None
+
+
+_RESORTS = (
+    _Resort(),
+    _Resort(coarse=True, sentence="nothing fits with a finer cache and a larger micro-batch"),
+    _Resort(coarse=True, from_disk=True, sentence="no memory holds these weights"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`searches`: one for each candidate. `resort`: what had to be given up, as a sentence."""
+
+    question: Question
+    searches: tuple[Search, ...]
+    winner: Search
+    chosen: Option
+    resort: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    question: Question
+    misses: tuple[Miss, ...]
+
+
+def decide(question: Question, candidates: Sequence[Candidate]) -> Decision | Nothing:
+    """First as wished; then with a coarse cache and small micro-batches; from disk when allowed."""
+    misses: list[Miss] = []
+    for resort in _RESORTS:
+        if resort.from_disk and not question.goal.allow_disk:
+            continue
+        searches = tuple(
+            Search(question, candidate, resort.coarse, resort.from_disk).run()
+            for candidate in candidates
+        )
+        ranked = sorted(
+            (search for search in searches if search.best), key=lambda s: s.best_rank, reverse=True
+        )
+        if ranked:
+            for search in ranked[:_N_REFINED]:
+                refine(search)
+            winner = max(ranked, key=lambda search: search.best_rank)
+            assert winner.best is not None
+            return Decision(question, searches, winner, winner.best, resort.sentence)
+        misses += [miss for search in searches for miss in search.misses]
+    return Nothing(question, tuple(misses))

@@ -1,0 +1,76 @@
+"""What a placement is made for: devices with the room that each may be filled to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from edgellm.probe.hardware import Device, Hardware
+from edgellm.selector.budget import Budgets, device_limit_bytes
+from edgellm.selector.plan import Share
+from edgellm.selector.profiles import SpeedProfile
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """`margins`: by device, what llama.cpp was found to need beyond the arithmetic."""
+
+    hardware: Hardware
+    budgets: Budgets
+    speed: SpeedProfile
+    margins: Mapping[str, int] = field(default_factory=dict)
+
+    def room_bytes(self, device: Device) -> int:
+        limit = device_limit_bytes(self.hardware, device, self.budgets)
+        return limit - self.margins.get(device.id, 0)
+
+    def overhead_bytes(self, device: Device) -> int:
+        return self.speed.family(device).overhead_bytes
+
+    def bandwidth_bytes_s(self, device: Device) -> float:
+        known = self.hardware.pool(device.pool_id).bandwidth_bytes_s
+        return known or self.speed.family(device).unknown_bandwidth_bytes_s
+
+    @property
+    def cpu(self) -> Device:
+        return self.hardware.device("cpu")
+
+    def with_margins(self, more: Mapping[str, int]) -> "Machine":
+        """`more` on top of the margins that are there."""
+        ids = {*self.margins, *more}
+        margins = {key: self.margins.get(key, 0) + more.get(key, 0) for key in ids}
+        return replace(self, margins=margins)
+
+    def shortfall(self, shares: Sequence[Share]) -> "Shortfall | None":
+        """What these shares would overfill; the worst of it."""
+        over = [
+            Shortfall(pool_id, needed, available, tuple(shares))
+            for pool_id, needed, available in self._fillings(shares)
+            if needed > available
+        ]
+        return max(over, key=lambda short: short.missing_bytes, default=None)
+
+    def _fillings(self, shares: Sequence[Share]) -> list[tuple[str, int, int]]:
+        """(pool, needed, available) of each device, and of each pool over all that live in it."""
+        devices = [self.hardware.device(share.device_id) for share in shares[:-1]]
+        rows = [
+            (share.pool_id, share.total_bytes, self.room_bytes(device))
+            for share, device in zip(shares, devices, strict=False)
+        ]
+        for pool_id, budget in self.budgets.items():
+            inside = [share for share in shares if share.pool_id == pool_id]
+            margin = sum(self.margins.get(share.device_id, 0) for share in inside)
+            rows.append((pool_id, sum(share.total_bytes for share in inside), budget - margin))
+        return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """What a placement would overfill: a pool, or what one device may take of it."""
+
+    pool_id: str
+    needed_bytes: int
+    available_bytes: int
+    shares: tuple[Share, ...]  # of that placement, all of them
+
+    @property
+    def missing_bytes(self) -> int:
+        return self.needed_bytes - self.available_bytes

@@ -1,0 +1,101 @@
+"""The front: plans of which none is beaten in quality, speed and context at once."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from edgellm.selector.describe import placement_text
+from edgellm.selector.options import Option, Search
+from edgellm.selector.plan import Alternative
+from edgellm.selector.variants import devices_of
+
+_MAX_ROWS = 12
+_SPEED_TOLERANCE = 1.02  # closer rates count as equal
+
+
+def front(searches: Sequence[Search], chosen: Option) -> tuple[Alternative, ...]:
+    """At most 12 rows, the best quality first; the chosen plan is among them."""
+    if chosen.setting.embedding:
+        return ()
+    n_parallel = chosen.setting.n_parallel
+    tried = [
+        option
+        for search in searches
+        for option in (*search.options, *_longer(search, n_parallel))
+        if option.setting.n_parallel == n_parallel
+    ]
+    best = [option for option in tried if not any(_beats(other, option) for other in tried)]
+    rows = _thinned(_unique([*best, chosen]), chosen)
+    return tuple(_row(option) for option in rows)
+
+
+def _longer(search: Search, n_parallel: int) -> Iterable[Option]:
+    """A candidate's best devices in contexts twice, four times … as long, while they fit."""
+    best, goal = search.best, search.question.goal
+    if best is None or goal.n_ctx or goal.n_ctx_seq:
+        return
+    devices, n_ctx_seq = devices_of(search, best), best.setting.n_ctx_seq
+    while 2 * n_ctx_seq <= search.spec.n_ctx_train:
+        n_ctx_seq *= 2
+        setting = replace(
+            best.setting,
+            n_ctx_seq=n_ctx_seq,
+            n_ctx=n_ctx_seq * n_parallel,
+            n_parallel=n_parallel,
+            n_outputs_max=n_parallel,
+        )
+        option = search.look(setting, devices, best.ways)
+        if not isinstance(option, Option):
+            return
+        yield option
+
+
+def _beats(one: Option, other: Option) -> bool:
+    """At least as good in all three and better in one."""
+    here, there = _measures(one), _measures(other)
+    at_least = here[0] <= there[0] and here[1] >= there[1] and here[2] >= there[2]
+    return at_least and (
+        here[0] < there[0] or here[1] > there[1] or here[2] > _SPEED_TOLERANCE * there[2]
+    )
+
+
+def _measures(option: Option) -> tuple[float, int, float]:
+    return option.kld, option.setting.n_ctx_seq, option.pace.decode.p50
+
+
+def _unique(options: Iterable[Option]) -> list[Option]:
+    """One for each file, context and cache: the fastest."""
+    best: dict[tuple[object, ...], Option] = {}
+    for option in options:
+        setting = option.setting
+        key = option.candidate.file, setting.n_ctx_seq, setting.kv_type_k
+        if key not in best or option.pace.decode.p50 > best[key].pace.decode.p50:
+            best[key] = option
+    return sorted(best.values(), key=lambda o: (o.kld, -o.setting.n_ctx_seq))
+
+
+def _thinned(options: list[Option], chosen: Option) -> list[Option]:
+    """Evenly over the front, both ends and the chosen one kept."""
+    if len(options) <= _MAX_ROWS:
+        return options
+    step = (len(options) - 1) / (_MAX_ROWS - 1)
+    kept = {round(i * step) for i in range(_MAX_ROWS)}
+    own = next((i for i, option in enumerate(options) if option.placement is chosen.placement), 0)
+    if own not in kept:
+        kept.remove(min(kept - {0, len(options) - 1}, key=lambda i: abs(i - own)))
+        kept.add(own)
+    return [option for i, option in enumerate(options) if i in kept]
+
+
+def _row(option: Option) -> Alternative:
+    setting = option.setting
+    return Alternative(
+        quant=option.candidate.quant,
+        n_ctx_seq=setting.n_ctx_seq,
+        n_parallel=setting.n_parallel,
+        kv_type=setting.kv_type_k,
+        placement=placement_text(option.placement, option.candidate.spec.n_layers),
+        total_bytes=option.placement.total_bytes,
+        kld=option.kld,
+        decode_tok_s=option.pace.decode,
+        prefill_tok_s=option.pace.prefill,
+    )

@@ -1,0 +1,112 @@
+"""No plan: the sum beside what there is, what bound it, and what would fit instead."""
+
+from collections.abc import Sequence
+
+from edgellm.errors import DoesNotFit
+from edgellm.selector.decide import Nothing
+from edgellm.selector.describe import binding_text, pool_name
+from edgellm.selector.machine import Shortfall
+from edgellm.selector.options import Miss, Question, Unmet
+from edgellm.selector.plan import Candidate, Goal
+from edgellm.units import GIB, format_bytes
+
+_SMALLEST_BITS = 1.5  # below it no quantization is left of a model's weights
+
+
+def refusal(nothing: Nothing, candidates: Sequence[Candidate]) -> DoesNotFit:
+    if not nothing.misses:
+        return _no_devices(nothing.question)
+    miss = min(nothing.misses, key=lambda miss: miss.distance)
+    match miss.why:
+        case Unmet():
+            return _too_slow(miss, miss.why)
+        case Shortfall():
+            return _too_large(miss, miss.why, nothing, candidates)
+
+
+def _too_large(
+    miss: Miss, short: Shortfall, nothing: Nothing, candidates: Sequence[Candidate]
+) -> DoesNotFit:
+    """The least of all sums, beside what the machine can give."""
+    machine, spec, setting = nothing.question.machine, miss.candidate.spec, miss.setting
+    weights = sum(share.weight_bytes for share in short.shares)
+    kv = sum(share.kv_bytes for share in short.shares)
+    other = sum(share.total_bytes for share in short.shares) - weights - kv
+    given = " + ".join(
+        f"{format_bytes(budget)} on {pool_name(machine.hardware, pool_id)}"
+        for pool_id, budget in machine.budgets.items()
+    )
+    message = (
+        f"{spec.name} {miss.candidate.quant} at {setting.n_ctx_seq} tokens × {setting.n_parallel} "
+        f"does not fit: {format_bytes(weights)} of weights + {format_bytes(kv)} of KV cache + "
+        f"{format_bytes(other)} of buffers = {format_bytes(weights + kv + other)}; this machine "
+        f"can give {given}"
+    )
+    if len(machine.budgets) > 1:
+        message += f" ({binding_text(short, machine.hardware)})"
+    return DoesNotFit(message, hint=_what_would_fit(miss, short, nothing.question))
+
+
+def _what_would_fit(miss: Miss, short: Shortfall, question: Question) -> str:
+    spec, machine = miss.candidate.spec, question.machine
+    weights = sum(share.weight_bytes for share in short.shares)
+    total = sum(share.total_bytes for share in short.shares)
+    room = sum(machine.budgets.values()) - (total - weights)
+    bits = 8 * room / max(1, spec.n_params)
+    needed = f"a machine with {_whole_gib(total)} GiB would hold it (edgellm plan MODEL --on BOARD)"
+    if bits < _SMALLEST_BITS:
+        return (
+            f"no quantization of its {spec.n_params / 1e9:.1f} B parameters is that small: "
+            f"take a smaller model; {needed}"
+        )
+    advice = [f"a file of up to {format_bytes(room)} would fit, about {bits:.1f} bits a weight"]
+    if changes := _changes(question.goal):
+        advice.append(f"or try {', '.join(changes)}")
+    return "; ".join([*advice, needed])
+
+
+def _changes(goal: Goal) -> list[str]:
+    """What of the goal's pins takes memory, as the flag that would take less."""
+    changes = []
+    if goal.n_ctx_seq or goal.min_ctx_seq or goal.n_ctx:
+        changes.append("a shorter --ctx")
+    if (goal.n_parallel or 1) > 1:
+        changes.append("fewer --parallel")
+    if goal.kv_type_k in ("f16", "f32", "bf16"):
+        changes.append("-ctk q8_0 -ctv q8_0")
+    if goal.n_gpu_layers or goal.n_cpu_moe is not None or goal.tensor_split:
+        changes.append("leaving -ngl, -ncmoe and -ts to edgellm")
+    if goal.reserve_bytes:
+        changes.append("a smaller --reserve")
+    if goal.max_watts is not None:
+        changes.append("more --max-watts")
+    return changes
+
+
+def _too_slow(miss: Miss, unmet: Unmet) -> DoesNotFit:
+    reached = unmet.ratio
+    return DoesNotFit(
+        f"{miss.candidate.spec.name} {miss.candidate.quant} {unmet.sentence}; nothing here is "
+        "faster",
+        hint=f"ask for {reached:.0%} of that, or take a smaller model",
+    )
+
+
+def _no_devices(question: Question) -> DoesNotFit:
+    """The limits left no device to try."""
+    goal = question.goal
+    drawn = [
+        f"{device.name} {device.board_power_w:.0f} W"
+        for device in question.accelerators
+        if device.board_power_w is not None
+    ]
+    if goal.max_watts is not None:
+        return DoesNotFit(
+            f"--max-watts {goal.max_watts:g} leaves no device: {', '.join(drawn)}",
+            hint="raise it, or use -ngl 0 for the CPU alone",
+        )
+    return DoesNotFit("no device is left by the pins", hint="leave -ngl and -ts to edgellm")
+
+
+def _whole_gib(n_bytes: int) -> int:
+    return -(-n_bytes // GIB)

@@ -1,0 +1,113 @@
+"""A layout added up: every device's bytes, and whether its pools hold them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgellm.probe.hardware import Device
+from edgellm.selector.layout import Layout
+from edgellm.selector.load import Load
+from edgellm.selector.machine import Machine, Shortfall
+from edgellm.selector.memory import needs
+from edgellm.selector.oracle import BufferBytes
+from edgellm.selector.plan import Placement, Share, SplitMode
+from edgellm.selector.proportions import tensor_split
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What of a placement is settled before it is made, by a pin or as the variant to try."""
+
+    n_gpu_layers: int | None = None  # negative: all, as llama.cpp has it
+    n_cpu_moe: int | None = None
+    tensor_split: tuple[float, ...] = ()  # one for each device
+    split_mode: SplitMode = "layer"
+    op_offload: bool = True
+    experts_first: bool = True  # or whole layers, when not all fits
+    allow_disk: bool = False
+
+    def n_wished(self, n_all: int) -> int:
+        if self.n_gpu_layers is None or self.n_gpu_layers < 0:
+            return n_all
+        return min(self.n_gpu_layers, n_all)
+
+
+def placement_of(
+    load: Load, machine: Machine, devices: Sequence[Device], layout: Layout, ways: Ways
+) -> Placement | Shortfall:
+    """`devices` in llama.cpp's order, as the layout has them."""
+    shares = _shares(load, machine, devices, layout)
+    disk_bytes = 0
+    if short := machine.shortfall(shares):
+        disk_bytes = _disk_bytes(short, machine) if ways.allow_disk else 0
+        if not disk_bytes:
+            return short
+    counts = [len(part) for part in layout.layers]
+    host = shares[-1]
+    works = bool(devices) and bool(host.layers or host.expert_layers)
+    split = ways.tensor_split if len(ways.tensor_split) == len(counts) else tensor_split(counts)
+    return Placement(
+        shares=shares,
+        n_gpu_layers=sum(counts),
+        tensor_split=split,
+        n_cpu_moe=layout.n_cpu_moe,
+        split_mode=layout.split_mode,
+        op_offload=layout.op_offload,
+        # Repacked weights can't be copied to a device for a prompt, so it's one or the other.
+        no_host=works and not layout.op_offload and not disk_bytes,
+        disk_bytes=disk_bytes,
+    )
+
+
+def with_bytes(placement: Placement, measured: Sequence[BufferBytes]) -> tuple[Share, ...]:
+    """The placement's shares with other bytes than the arithmetic's."""
+    return tuple(
+        Share(
+            share.device_id,
+            share.pool_id,
+            share.layers,
+            row.weight_bytes,
+            row.kv_bytes,
+            row.compute_bytes,
+            share.overhead_bytes,
+            share.expert_layers,
+        )
+        for share, row in zip(placement.shares, measured, strict=True)
+    )
+
+
+def _shares(
+    load: Load, machine: Machine, devices: Sequence[Device], layout: Layout
+) -> tuple[Share, ...]:
+    *each, host = needs(load.spec, load.shape, layout)
+    n_host = layout.n_host_layers(load.n_blocks)
+    shares = [
+        Share(
+            device.id,
+            device.pool_id,
+            tuple(part),
+            row.weight_bytes,
+            row.kv_bytes,
+            row.compute_bytes,
+            machine.overhead_bytes(device),
+        )
+        for device, part, row in zip(devices, layout.layers, each, strict=True)
+    ]
+    own = Share(
+        "cpu",
+        machine.hardware.host.id,
+        tuple(range(n_host)),
+        host.weight_bytes,
+        host.kv_bytes,
+        host.compute_bytes,
+        expert_layers=tuple(range(n_host, layout.n_cpu_moe)),
+    )
+    return (*shares, own)
+
+
+def _disk_bytes(short: Shortfall, machine: Machine) -> int:
+    """What of the host's weights may stay in the file; 0 when that isn't what is short."""
+    host = short.shares[-1]
+    is_host = short.pool_id == host.pool_id == machine.hardware.host.id
+    if not is_host or machine.hardware.host.kind == "unified":
+        return 0
+    return short.missing_bytes if short.missing_bytes <= host.weight_bytes else 0

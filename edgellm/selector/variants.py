@@ -1,0 +1,83 @@
+"""The best option once more, in what changes its speed and little else.
+
+The search takes one micro-batch and one way to compute prompts for weights that lie on the host.
+Here the others are tried on what it found:
+
+    micro-batch   larger ones read the weights, and copy those of the host, less often for a
+                  prompt; smaller ones leave room, so that more may lie on the devices
+    op_offload    off: no copy of experts takes room on the device, and the CPU may repack its
+                  weights and is faster with them; but it computes prompts for them, too
+    tensor split  the devices work side by side on each layer. llama.cpp calls it experimental, so
+                  it is taken for speed only
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+
+from edgellm.probe.hardware import Device
+from edgellm.selector.checks import tensor_split_refusal
+from edgellm.selector.devices import DeviceSet
+from edgellm.selector.options import Option, Search
+from edgellm.selector.ranking import wants_throughput
+from edgellm.selector.settings import Setting
+from edgellm.selector.shares import Ways
+
+_MICRO_BATCHES = (256, 512, 1024, 2048)
+TENSOR_SPLIT = Ways(n_gpu_layers=-1, n_cpu_moe=0, split_mode="tensor")
+_SPLIT_BACKENDS = frozenset({"cuda", "rocm", "musa"})  # with a way to add up between devices
+
+
+def refine(search: Search) -> None:
+    """Lets `search` try the variants of its best option. Pins stay."""
+    option = search.best
+    if option is None or option.setting.embedding:
+        return
+    devices = devices_of(search, option)
+    for setting, ways in _variants(search, option):
+        search.attempt(setting, devices, ways)
+    if _wants_tensor_split(search) and (side_by_side := tensor_split_setting(search, option)):
+        search.attempt(side_by_side, devices, TENSOR_SPLIT)
+
+
+def tensor_split_setting(search: Search, option: Option) -> Setting | None:
+    """The option's, for its devices side by side on each layer; None where that can't be."""
+    goal, devices = search.question.goal, devices_of(search, option)
+    pinned = goal.split_mode is not None or goal.tensor_split or goal.n_cpu_moe
+    if pinned or goal.n_gpu_layers is not None or goal.flash_attention is False:
+        return None
+    if tensor_split_refusal(search.spec, devices) or not _are_alike(search, devices):
+        return None
+    return replace(option.setting, flash_attention=True)
+
+
+def devices_of(search: Search, option: Option) -> DeviceSet:
+    used = option.placement.device_ids
+    return tuple(device for device in search.question.accelerators if device.id in used)
+
+
+def _variants(search: Search, option: Option) -> Iterator[tuple[Setting, Ways]]:
+    goal, setting, ways = search.question.goal, option.setting, option.ways
+    sizes = {min(size, setting.n_ctx) for size in _MICRO_BATCHES} | {setting.n_ubatch}
+    sizes = {setting.n_ubatch} if goal.n_ubatch else sizes
+    offloads = {ways.op_offload}
+    host = option.placement.shares[-1]
+    helps = bool(host.layers or host.expert_layers) and bool(option.placement.device_ids)
+    if helps and goal.op_offload is None:
+        offloads = {True, False}
+    for n_ubatch, op_offload in product(sorted(sizes), sorted(offloads, reverse=True)):
+        changed = replace(setting, n_ubatch=n_ubatch), replace(ways, op_offload=op_offload)
+        if changed != (setting, ways):
+            yield changed
+
+
+def _wants_tensor_split(search: Search) -> bool:
+    goal = search.question.goal
+    return goal.objective == "speed" or wants_throughput(goal)
+
+
+def _are_alike(search: Search, devices: tuple[Device, ...]) -> bool:
+    """An even cut over uneven devices would wait for the slowest."""
+    machine = search.question.machine
+    kinds = {(d.name, d.backend, machine.bandwidth_bytes_s(d)) for d in devices}
+    return len(kinds) == 1 and devices[0].backend in _SPLIT_BACKENDS
