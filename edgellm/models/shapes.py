@@ -19,6 +19,8 @@ from edgellm.models.quants import BY_NAME, tensor_bytes
 from edgellm.models.shape import Shape as Shape
 
 _ALIGNMENT: Final = 32
+_TOKEN_TYPES: Final = 2  # of every BERT
+_EPSILON: Final = 1e-5  # decides about no byte
 _POOLING: Final = {"none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}
 
 
@@ -48,7 +50,7 @@ def _tensors(s: Shape, traits: Traits) -> Iterator[NamedShape]:
     d = s.n_embd
     yield NamedShape("token_embd.weight", (d, s.n_vocab))
     if s.architecture == "bert":
-        yield NamedShape("token_types.weight", (d, 2))
+        yield NamedShape("token_types.weight", (d, _TOKEN_TYPES))
         yield NamedShape("position_embd.weight", (d, s.n_ctx_train))
     if s.architecture in ("bert", "bloom"):
         yield from norm("token_embd_norm", d, bias=True)
@@ -77,20 +79,24 @@ def _metadata(shape: Shape, traits: Traits) -> dict[str, Value]:
         "attention.head_count_kv": _head_count_kv(shape),
         "attention.key_length": shape.head_dim,
         "attention.value_length": shape.head_dim,
+        "attention.layer_norm_epsilon": _EPSILON,
+        "attention.layer_norm_rms_epsilon": _EPSILON,
         "vocab_size": shape.n_vocab,
         **_attention_keys(shape),
         **_expert_keys(shape),
         **traits.keys,
         **{key: _value(value) for key, value in shape.keys.items()},
     }
-    prefixed = {f"{shape.architecture}.{key}": value for key, value in keys.items()}
-    return {"general.architecture": shape.architecture} | prefixed
+    general: dict[str, Value] = {"general.architecture": shape.architecture}
+    if shape.architecture == "bert":
+        general["tokenizer.ggml.token_type_count"] = _TOKEN_TYPES
+    return general | {f"{shape.architecture}.{key}": value for key, value in keys.items()}
 
 
 def _attention_keys(shape: Shape) -> dict[str, Value]:
     keys: dict[str, Value] = {}
-    if shape.rope_dim:
-        keys["rope.dimension_count"] = shape.rope_dim
+    if shape.rope_dim or shape.rope_factors:
+        keys["rope.dimension_count"] = shape.rope_dim or 2 * shape.rope_factors
     if shape.n_swa:
         keys["attention.sliding_window"] = shape.n_swa
     if shape.pooling is not None:

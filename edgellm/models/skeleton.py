@@ -3,9 +3,6 @@
 The loader checks that every tensor lies inside the file and reads none of them before it has to,
 so a sparse file of the true length passes. The vocabulary is left out ("no_vocab" is llama.cpp's
 own word for that): reading it would cost more time than all the rest.
-
-A header of the catalog knows a model's shape and not all that a converter writes; derived.py adds
-what llama.cpp insists on.
 """
 
 import struct
@@ -13,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from edgellm.models.derived import derived_keys
 from edgellm.models.gguf import GGUFHeader, TensorInfo
 from edgellm.models.gguf_values import NumberArray, StringArray, Value
 
@@ -77,9 +73,6 @@ def _metadata(header: GGUFHeader, n_vocab: int) -> Iterator[tuple[str, Value]]:
         return  # a later part of a split model says nothing about it
     yield "tokenizer.ggml.model", "no_vocab"
     yield f"{arch}.vocab_size", n_vocab
-    if header.data_offset == 0:  # no file behind it: a shape of the catalog
-        added = dict(derived_keys(header))
-        yield from ((key, value) for key, value in added.items() if key not in kept)
 
 
 def _is_kept(key: str) -> bool:

@@ -97,17 +97,6 @@ def test_a_part_that_names_no_architecture_stays_a_part():
     assert set(reread(later).metadata) == {"split.no", "split.count", "general.alignment"}
 
 
-def test_what_a_shape_of_the_catalog_leaves_out_is_read_off_its_tensors():
-    shape = find("deepseek-r1:671b").shape
-    bones = reread(shape_header(shape, "Q4_K_M"))
-    assert bones.integer("deepseek2.attention.q_lora_rank") == shape.q_lora
-    assert bones.integer("deepseek2.attention.kv_lora_rank") == shape.kv_lora
-    assert bones.integer("deepseek2.rope.dimension_count") == shape.rope_dim
-    assert bones.integer("deepseek2.leading_dense_block_count") == shape.n_dense_lead
-    assert bones.integer("deepseek2.expert_feed_forward_length") == shape.n_ff_expert
-    assert bones.integer("deepseek2.expert_shared_count") == shape.n_expert_shared
-
-
 def test_a_file_is_taken_at_its_word():
     """What it leaves out, llama.cpp has a default for."""
     header = parsed(llama_bytes())
