@@ -2,7 +2,7 @@
 
 from edgellm.probe.cards import Card
 from edgellm.probe.hardware import Serving
-from edgellm.probe.registry import BACKENDS, GgmlDevice, Registry
+from edgellm.probe.registry import GgmlDevice, Registry
 from edgellm.units import format_bytes
 
 _CARVE_OUT_RATIO = 0.75
@@ -46,6 +46,11 @@ _BUILDS: dict[str, tuple[str, str | None]] = {
     "MTL": ("-DGGML_METAL=on", None),
     "OpenCL": ("-DGGML_OPENCL=on", None),
 }
+
+# Makers of processors for computing only
+_WITHOUT_GRAPHICS = frozenset(
+    ("hexagon", "biren", "cambricon", "iluvatar", "metax", "thead", "hygon", "huawei")
+)
 
 _DRIVERS = {
     "nvidia": "install NVIDIA's (`nvidia-smi` must list the card), or give this container the card",
@@ -125,10 +130,12 @@ def why_unrunnable(card: Card | None, device: GgmlDevice, registry: Registry) ->
 
 
 def can_drive(device: GgmlDevice, vendor: str) -> bool:
-    """Whether this backend can be one of this vendor's cards."""
-    return device.registry in _WAYS.get(vendor, ()) or (
-        device.registry in ("Vulkan", "OpenCL") and device.registry in BACKENDS
-    )
+    """Whether this backend can be one of this vendor's cards. A maker that nobody here knows may
+    have written a driver for graphics; those who are known and have none are left alone."""
+    ways = _WAYS.get(vendor, () if vendor in _WITHOUT_GRAPHICS else ("Vulkan", "OpenCL"))
+    if device.registry == "OpenCL" and "Vulkan" in ways:
+        return True
+    return device.registry in ways
 
 
 def _visibility(registry: str) -> str:

@@ -36,12 +36,16 @@ def pair(cards: Sequence[Card], registry: Registry | None) -> tuple[list[Pair], 
     loose = list(registry.accelerators) if registry else []
     at = {card.address: card for card in cards if card.address}
     found: dict[Card, GgmlDevice] = {}
+    viewed = set()
     for device in list(loose):
         address = normal_address(device.device_id)
         card = at.get(address) if address else None
         if card:
-            found.setdefault(card, device)  # a second view on one card is dropped
+            found.setdefault(card, device)
+        if card or address in viewed:  # a second view on one card is dropped
             loose.remove(device)
+        if address:
+            viewed.add(address)
     _pair_by_name(cards, loose, found)
     _pair_by_index(cards, loose, found)
     _pair_the_only_ones(cards, loose, found)
@@ -50,8 +54,8 @@ def pair(cards: Sequence[Card], registry: Registry | None) -> tuple[list[Pair], 
     ]
     pairs = [Pair(card, found.get(card)) for card in cards if card not in hidden]
     notes = [
-        f"{card.name} at {card.address}: which of llama.cpp's devices it is, nobody tells; "
-        "shown as llama.cpp sees it"
+        f"{card.name}{f' at {card.address}' if card.address else ''}: which of llama.cpp's devices "
+        "it is, nobody tells; shown as llama.cpp sees it"
         for card in hidden
     ]
     pairs += [Pair(None, device) for device in loose]

@@ -80,6 +80,8 @@ def cards(evidence: Evidence, answer: NvmlAnswer) -> tuple[Card, ...]:
         evidence.fault("nvml", answer.error)
     for said in answer.cards:
         for field, message in said.faults.items():
+            if said.mig and field == "memory":
+                continue  # its instances have the memory now
             evidence.fault(f"nvml card {said.index}", f"{field}: {message}")
     told = [said for said in answer.cards if said.pci_bus_id or said.name]
     return tuple(

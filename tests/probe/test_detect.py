@@ -136,6 +136,145 @@ def test_accelerators_that_this_build_cannot_use_are_listed_with_the_reason():
     assert "no backend" in notes["1ee0"]
 
 
+def test_every_capture_says_where_its_values_are_from():
+    for name in ALL:
+        lines = (CAPTURES / name / "source").read_text().splitlines()
+        assert lines, name
+        for line in lines:
+            label, _, said = line.partition(" ")
+            assert label in ("captured", "documented", "synthetic"), f"{name}: {line}"
+            assert said.strip(), f"{name}: {line}"
+
+
+def used(name):
+    """Of each accelerator that llama.cpp uses there: its id, its own name and llama.cpp's."""
+    return [(d.id, d.name, d.ggml_name) for d in detect(captured(name)).accelerators]
+
+
+def idle(name):
+    """Of each that it does not: name, own memory in MiB, and the backend that would serve it."""
+    hardware = detect(captured(name))
+    devices = [device for device in hardware.devices if device.backend == "none"]
+    return [
+        (
+            device.name,
+            hardware.pool(device.pool_id).total_bytes // MIB if device.pool_id != "host" else None,
+            device.serving and device.serving.backend,
+        )
+        for device in devices
+    ]
+
+
+def test_eight_cards_on_a_switch_reach_each_other_by_nvlink():
+    hardware = detect(captured("8xh100"))
+
+    assert len(hardware.accelerators) == 8
+    assert len(hardware.peers) == 28
+    assert {link.kind for link in hardware.peers} == {"nvlink"}
+    assert hardware.peers[0].bytes_s == pytest.approx(478e9, rel=0.01)
+    assert [device.numa_node for device in hardware.accelerators] == [0] * 4 + [1] * 4
+    assert hardware.accelerators[0].toolkit == "CUDA 12.4"
+    assert hardware.ggml_libraries == ("libcudart.so.12.4.127",)
+
+
+def test_of_a_card_cut_up_the_first_instance_is_used_with_its_own_memory():
+    hardware = detect(captured("h100-mig"))
+    [gpu] = hardware.accelerators
+
+    assert hardware.pool(gpu.pool_id).total_bytes == 40448 * MIB
+    assert "3g.40gb" in gpu.note
+
+
+def test_a_jetson_shares_the_memory_and_tells_its_power_mode():
+    orin, thor = detect(captured("jetson-agx-orin")), detect(captured("jetson-agx-thor"))
+
+    assert [d.architecture for d in orin.accelerators] == ["sm_87"]
+    assert (orin.power_mode, thor.power_mode) == ("MODE_30W", "MAXN")
+    assert {pool.kind for pool in (*orin.pools, *thor.pools)} == {"unified"}
+
+
+def test_an_arc_card_beside_a_processor_of_two_kinds_of_cores():
+    hardware = detect(captured("arc-b580"))
+    [gpu] = hardware.accelerators
+
+    assert (gpu.name, gpu.link, gpu.driver) == (
+        "Intel(R) Arc(tm) B580 Graphics (BMG G21)",
+        "PCIe 4.0 x8",
+        "xe",
+    )
+    assert hardware.pool(gpu.pool_id).total_bytes == 12216 * MIB
+    assert gpu.visible_bytes == 16 * GIB
+    assert (hardware.cpu.n_physical_cores, hardware.cpu.n_fast_cores) == (14, 6)
+    assert hardware.cpu.dimms.peak_bytes_s == 2 * 5600e6 * 8
+
+
+def test_npus_are_llama_cpps_by_their_name_and_number():
+    assert used("ascend-910b") == [
+        ("0000:c1:00.0", "Ascend910B3", "CANN0"),
+        ("0000:01:00.0", "Ascend910B3", "CANN1"),
+        ("0000:c2:00.0", "Ascend910B3", "CANN2"),
+    ]
+    assert idle("ascend-310p") == [
+        ("Ascend310P3", 44278, "CANN"),
+        ("Ascend310P3", 43693, "CANN"),
+        ("Ascend310P3", 44278, "CANN"),
+    ]
+
+
+def test_a_card_in_a_slot_of_four_lanes():
+    [gpu] = detect(captured("mtt-s80")).accelerators
+
+    assert (gpu.ggml_name, gpu.link, gpu.link_now) == ("MUSA0", "PCIe 5.0 x16", "PCIe 4.0 x4")
+
+
+@pytest.mark.parametrize(
+    ("name", "devices"),
+    [
+        ("biren-br104", [("BR104P", 32256, None)] * 2),
+        ("hygon-k100", [("DCU xxxx", 65520, "ROCm")]),
+        ("mlu370-x8", [("MLU370-X8", 23374, None)] * 2),
+        ("iluvatar-bi-v100", [("Iluvatar BI-V100", 32768, None)] * 2),
+        ("metax-c550", [("MetaX C550", 65536, None)]),
+        ("thead-ppu", [("PPU-ZW810E", 97920, None)] * 2),
+    ],
+)
+def test_cards_that_llama_cpp_does_not_use_are_listed_with_their_memory(name, devices):
+    hardware = detect(captured(name))
+
+    assert idle(name) == devices
+    assert hardware.accelerators == ()
+    assert all("the CPU is used" in d.note or "get one" in d.note for d in hardware.devices[:-1])
+
+
+def test_an_adreno_shares_the_memory_and_the_npu_beside_it_is_left_alone():
+    hardware = detect(captured("snapdragon-x-elite"))
+
+    assert [device.ggml_name for device in hardware.accelerators] == ["GPUOpenCL"]
+    assert [pool.kind for pool in hardware.pools] == ["unified"]
+    assert idle("snapdragon-x-elite") == [("Hexagon NPU", None, None)]
+
+
+def test_two_cards_by_infinity_fabric():
+    hardware = detect(captured("2xmi300x"))
+
+    assert [(link.kind, link.bytes_s) for link in hardware.peers] == [("xgmi", 64e9)]
+    assert [device.architecture for device in hardware.accelerators] == ["gfx942"] * 2
+
+
+def test_two_sockets_of_twelve_channels():
+    cpu = detect(captured("epyc-two-sockets")).cpu
+
+    assert [node.distances for node in cpu.numa] == [(10, 32), (32, 10)]
+    assert (cpu.dimms.n_channels, cpu.dimms.peak_bytes_s) == (24, 24 * 4800e6 * 8)
+
+
+def test_a_pi_that_was_too_hot_says_so():
+    assert detect(captured("raspberry-pi-5")).alarms == (
+        "its clock is capped",
+        "at its soft temperature limit since it was started",
+    )
+
+
 class Broken:
     """A captured machine of which one source is replaced."""
 
@@ -282,3 +421,49 @@ def test_this_machine_is_read_within_its_time():
     assert hardware.host.total_bytes > 0
     assert hardware.cpu.n_physical_cores >= 1
     assert "CPU" in hardware.ggml_registries
+
+
+class Spoilt(Broken):
+    """A captured machine all of whose commands, or all of whose files, go wrong in one way."""
+
+    def __init__(self, name, spoil, what):
+        super().__init__(name, None, None)
+        self._spoil, self._what = spoil, what
+
+    def run(self, argv, timeout_s):
+        answer = self._machine.run(argv, timeout_s)
+        if self._what != "commands" or not isinstance(answer, Output):
+            return answer
+        spoilt = self._spoil(answer.text)
+        return Output(spoilt) if isinstance(spoilt, str) else spoilt
+
+    def read_text(self, path):
+        answer = self._machine.read_text(path)
+        is_spoilt = self._what == "files" and isinstance(answer, str)
+        return self._spoil(answer) if is_spoilt else answer
+
+
+SPOIL = {
+    "absent": lambda text: Silence("absent", "No such file or directory"),
+    "denied": lambda text: Silence("denied", "Permission denied"),
+    "timed out": lambda text: Silence("timeout", "no answer within 1 s"),
+    "garbage": lambda text: "\x00\x1b]0;|||\x07{{[[,,,,\n0000:01:00.0 | | |\n-1\n",
+    "half": lambda text: text[: len(text) // 2],
+    "translated": lambda text: text.translate({ord(c): "é" for c in "eE"}),
+}
+
+
+@pytest.mark.parametrize("what", ["commands", "files"])
+@pytest.mark.parametrize("how", SPOIL)
+def test_whatever_goes_wrong_a_machine_is_described_and_nothing_is_made_up(how, what):
+    for name in ALL:
+        whole = detect(captured(name))
+        sizes = {0, *(pool.total_bytes for pool in whole.pools)}  # 0: nobody tells
+        hardware = detect(Spoilt(name, SPOIL[how], what))
+
+        assert hardware.devices[-1].id == "cpu", name
+        assert len({device.id for device in hardware.devices}) == len(hardware.devices), name
+        if what == "commands" and how != "half":
+            assert {pool.total_bytes for pool in hardware.pools} <= sizes, name
+        if how in ("denied", "timed out") and hardware != whole:
+            assert hardware.faults, name

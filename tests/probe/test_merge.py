@@ -63,6 +63,17 @@ def test_of_two_backends_on_one_card_llama_cpp_takes_the_first():
     assert names(pairs) == [("0000:01:00.0", "CUDA0")]
 
 
+def test_two_views_on_a_card_that_no_vendor_told_of_are_one_device():
+    told = registry(
+        ggml("ROCm0", registry="ROCm", device_id="0000:01:00.0"),
+        ggml("Vulkan0", registry="Vulkan", device_id="0000:01:00.0"),
+    )
+
+    pairs, _ = merge.pair([], told)
+
+    assert names(pairs) == [(None, "ROCm0")]
+
+
 def test_virtual_devices_of_one_card_count_its_memory_once():
     told = registry(
         ggml("CUDA0", device_id="0000:01:00.0"), ggml("CUDA1", device_id="0000:01:00.0-v1")
