@@ -9,8 +9,8 @@ two of 24 and 12 GiB, four of 24, 24, 16 and 8. Held against each other are weig
 compute of each device and of the host. The bound is 1 % of the device's sum or 16 MiB, whichever
 is more; the exit code is 1 when a cell is beyond it.
 
-Left out: what llama.cpp itself refuses (a quantized V where flash attention can't run), and files
-that are not language models.
+Flash attention is llama.cpp's to decide ("auto"), by whether the device has a kernel for the heads.
+Left out: a quantized cache where its blocks don't divide the heads, and files that are no models.
 """
 
 import argparse
@@ -29,7 +29,6 @@ from edgellm.models.names import shard_names
 from edgellm.models.spec import ModelSpec, model_spec
 from edgellm.probe.hardware import Backend, Cpu, Device, Hardware, MemoryPool
 from edgellm.runner.oracle import LlamaOracle
-from edgellm.selector.flash import runs_on
 from edgellm.selector.memory import layout_of, needs
 from edgellm.selector.oracle import BufferBytes
 from edgellm.selector.plan import Candidate, Placement, Share
@@ -151,23 +150,21 @@ def _of_model(path: Path, oracle: LlamaOracle, args: argparse.Namespace) -> Iter
 def _cells(
     spec: ModelSpec, backend: Backend
 ) -> Iterator[tuple[str, ContextShape, Placement, Hardware]]:
-    flash = runs_on(spec, (backend,))
     offloads = OFFLOADS if any(layer.expert_bytes for layer in spec.layers) else OFFLOADS[:2]
     every = product(CONTEXTS, KV_TYPES, SEQUENCES, offloads, DEVICES_GIB)
     for n_ctx, kv, (n_seq, unified), offload, sizes in every:
-        if kv != "f16" and not (flash and _takes(spec, kv)):
+        if kv != "f16" and not _takes_blocks(spec):
             continue
         shape = ContextShape(
             n_ctx=n_ctx, n_seq_max=n_seq, n_ubatch=512, n_outputs_max=n_seq,
-            kv_type_k=kv, kv_type_v=kv, kv_unified=unified, flash_attention=flash,
-            embedding=spec.is_embedding,
+            kv_type_k=kv, kv_type_v=kv, kv_unified=unified, embedding=spec.is_embedding,
         )  # fmt: skip
         layout = "unified" if unified else "split"
         name = f"{n_ctx // 1024}k {kv} {n_seq} {layout}, {offload}, {len(sizes)} devices"
         yield name, shape, _placement(spec, offload, sizes), _machine(sizes, backend)
 
 
-def _takes(spec: ModelSpec, kv: str) -> bool:
+def _takes_blocks(spec: ModelSpec) -> bool:
     """Blocks of 32 have to divide the heads."""
     heads = (size for layer in spec.layers for size in (layer.head_dim_k, layer.head_dim_v))
     return all(size % 32 == 0 for size in heads)
