@@ -7,30 +7,37 @@ from typing import Any, cast
 import msgspec
 
 from edgellm.probe.evidence import Testimony
-from edgellm.probe.hardware import Device, Hardware
+from edgellm.probe.hardware import Device, Dimms, Hardware
 from edgellm.probe.sources import Output, Silence
 from edgellm.probe.usage import usage_line
-from edgellm.units import DASH, GIB, format_bytes
+from edgellm.units import DASH, format_bytes
 
 _HEADINGS = ("DEVICE", "NAME", "BACKEND", "FREE / TOTAL", "BANDWIDTH", "ARCH", "LINK")
 _GAP = "  "
 _NAME = 1  # the column that gives way
 _LEAST_NAME = 16
 _LEAST_COLUMNS = 4
+_FEW_WAYS = 6
+_WAYS = {
+    "nvlink": "NVLink", "xgmi": "Infinity Fabric", "switch": "a PCIe switch",
+    "bridge": "a PCIe host bridge", "host": "the processor", "sockets": "two processors",
+}  # fmt: skip
 
 
 def as_text(hardware: Hardware, width: int = 100) -> str:
     cpu = hardware.cpu
     blocks = [
-        [_machine_line(hardware), *_wrapped("Instruction sets", ", ".join(cpu.isa), width)],
+        [
+            *_machine_lines(hardware, width),
+            *_wrapped("Instruction sets", ", ".join(cpu.isa), width),
+        ],
         _table([_row(hardware, device) for device in hardware.devices], width),
         ["What llama.cpp uses:"],
-        [
-            line
-            for device in hardware.devices
-            for line in _wrapped(device.id, usage_line(hardware, device), width)
-        ],
+        [line for ids, use in _uses(hardware) for line in _wrapped(ids, use, width)],
     ]
+    if hardware.peers:
+        blocks.append(["Between devices:"])
+        blocks.append([line for said in _ways(hardware) for line in _wrapped(*said, width)])
     if hardware.faults:
         blocks.append(["What did not answer:"])
         blocks.append(
@@ -55,6 +62,26 @@ def raw_as_text(testimonies: Sequence[Testimony]) -> str:
     )
 
 
+def _uses(hardware: Hardware) -> Iterator[tuple[str, str]]:
+    """Devices of which the same is to be said are named together."""
+    said: dict[str, list[str]] = {}
+    for device in hardware.devices:
+        said.setdefault(usage_line(hardware, device), []).append(device.id)
+    for use, ids in said.items():
+        yield ", ".join(ids), use
+
+
+def _ways(hardware: Hardware) -> Iterator[tuple[str, str]]:
+    """By kind and rate, the fastest first; which two when there are few."""
+    said: dict[tuple[str, float | None], list[str]] = {}
+    for link in hardware.peers:
+        said.setdefault((link.kind, link.bytes_s), []).append(f"{link.one} – {link.other}")
+    for (kind, bytes_s), pairs in sorted(said.items(), key=lambda item: -(item[0][1] or 0)):
+        rate = f", {bytes_s / 1e9:.0f} GB/s each way" if bytes_s else ""
+        few = len(pairs) <= _FEW_WAYS
+        yield f"{_WAYS[kind]}{rate}", "; ".join(pairs) if few else f"{len(pairs)} pairs"
+
+
 def _said(testimony: Testimony) -> str:
     match testimony.answer:
         case str(text):
@@ -66,20 +93,38 @@ def _said(testimony: Testimony) -> str:
             return f"({kind}: {message})"
 
 
-def _machine_line(hardware: Hardware) -> str:
+def _machine_lines(hardware: Hardware, width: int) -> list[str]:
     cpu = hardware.cpu
-    parts = [hardware.system, f"{cpu.n_physical_cores} cores / {cpu.n_logical_cores} threads"]
+    fast = f" ({cpu.n_fast_cores} fast)" if cpu.n_fast_cores is not None else ""
+    parts = [
+        hardware.system,
+        f"{cpu.n_physical_cores} cores{fast} / {cpu.n_logical_cores} threads",
+    ]
     if cpu.n_numa_nodes and cpu.n_numa_nodes > 1:
         parts.append(f"{cpu.n_numa_nodes} NUMA nodes")
     if cpu.l3_bytes:
         parts.append(f"L3 {format_bytes(cpu.l3_bytes)}")
+    if cpu.dimms:
+        parts.append(_dimms(cpu.dimms))
+    if hardware.power_mode:
+        parts.append(f"power mode {hardware.power_mode}")
     if hardware.in_wsl:
         parts.append("WSL")
     if hardware.in_container:
         parts.append("container")
     if hardware.cgroup_limit_bytes is not None:
         parts.append(f"cgroup limit {format_bytes(hardware.cgroup_limit_bytes)}")
-    return " · ".join(parts)
+    return textwrap.wrap(" · ".join(parts), max(40, width), subsequent_indent="  ")
+
+
+def _dimms(dimms: Dimms) -> str:
+    """ "DDR5-5600 in 2 channels (90 GB/s at most)" """
+    speed = f"-{dimms.transfers_s / 1e6:.0f}" if dimms.transfers_s else ""
+    place = f"{dimms.n_modules} modules"
+    if dimms.n_channels:
+        place = f"{dimms.n_channels} channel{'s' if dimms.n_channels > 1 else ''}"
+    peak = f" ({dimms.peak_bytes_s / 1e9:.0f} GB/s at most)" if dimms.peak_bytes_s else ""
+    return f"{dimms.kind or 'memory'}{speed} in {place}{peak}"
 
 
 def _row(hardware: Hardware, device: Device) -> tuple[str, ...]:
@@ -87,8 +132,10 @@ def _row(hardware: Hardware, device: Device) -> tuple[str, ...]:
     # A device that is not used and whose own memory nobody tells is filed under the host's.
     if device.backend != "none" or device.pool_id != hardware.host.id:
         pool = hardware.pool(device.pool_id)
-        free = DASH if pool.free_bytes is None else f"{pool.free_bytes / GIB:.1f}"
-        memory = f"{free} / {format_bytes(pool.total_bytes)}"
+        free, total = format_bytes(pool.free_bytes), format_bytes(pool.total_bytes)
+        if free.rpartition(" ")[2] == total.rpartition(" ")[2]:  # one unit is said once
+            free = free.partition(" ")[0]
+        memory = f"{free} / {total}"
         if pool.bandwidth_bytes_s:
             bandwidth = f"{pool.bandwidth_bytes_s / 1e9:.0f} GB/s"
     return (

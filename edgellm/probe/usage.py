@@ -22,14 +22,31 @@ def usage_line(hardware: Hardware, device: Device) -> str:
     if device.backend == "cpu":
         return _cpu_line(hardware)
     pool = hardware.pool(device.pool_id)
-    memory = f"{format_bytes(pool.free_bytes)} of {format_bytes(pool.total_bytes)} free"
+    memory = format_bytes(pool.total_bytes)
+    if pool.free_bytes is not None:
+        memory = f"{format_bytes(pool.free_bytes)} of {memory} free"
     if pool.kind == "unified":
         memory += ", shared with the CPU"
     if device.memory_limit_bytes is not None:
         memory += f", of which it may map {format_bytes(device.memory_limit_bytes)}"
     name = f" as {device.ggml_name}" if device.ggml_name else ""
     note = f"; {device.note}" if device.note else ""
+    if lanes := narrowed(device):
+        note += f"; attached by {lanes[0]} of its {lanes[1]} lanes"
     return f"used through {_SPOKEN[device.backend]}{name}: {memory}{note}"
+
+
+def narrowed(device: Device) -> tuple[int, int] | None:
+    """(lanes that run, lanes that it has) when some are missing. Speed is no sign: it falls at
+    rest, and the number of lanes does not."""
+    running, able = _n_lanes(device.link_now), _n_lanes(device.link)
+    return (running, able) if running and able and running < able else None
+
+
+def _n_lanes(link: str | None) -> int | None:
+    """ "PCIe 4.0 x16" -> 16"""
+    lanes = (link or "").rpartition(" x")[2]
+    return int(lanes) if lanes.isdecimal() else None
 
 
 def _cpu_line(hardware: Hardware) -> str:

@@ -1,14 +1,28 @@
+import dataclasses
 import json
+from pathlib import Path
 
 import msgspec
 import pytest
-from probe_fakes import captured
+from probe_fakes import CAPTURES, captured
 
 from edgellm.probe.detect import detect, examine
 from edgellm.probe.evidence import Evidence
-from edgellm.probe.hardware import Hardware
+from edgellm.probe.hardware import (
+    Cpu,
+    Device,
+    Dimms,
+    Hardware,
+    MemoryPool,
+    NumaNode,
+    PeerLink,
+    Serving,
+    SourceFault,
+)
 from edgellm.probe.report import as_json, as_text, raw_as_text
 from edgellm.probe.usage import features_not_built, usage_line
+
+ALL = sorted(place.name for place in CAPTURES.iterdir() if place.is_dir())
 
 
 def lines_of(name):
@@ -52,6 +66,62 @@ def test_the_table_keeps_to_its_width(width):
     assert all(len(line) <= width for line in table)
     assert ("LINK" in table[0]) == (width >= 100), "the last columns go first"
     assert table[1].split("  ")[1].endswith("4090"), "a name is cut in its middle"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_machine_fits_into_80_columns(name):
+    table, rest = as_text(detect(captured(name)), 80).split("What llama.cpp uses:")
+
+    assert max(map(len, table.splitlines())) <= 80
+    for line in rest.splitlines():
+        assert len(line) <= 80 or len(line.split()) == 1, "only a word may be longer"
+
+
+def test_eight_cards_keep_their_names_and_are_summed_up_between():
+    text = as_text(detect(captured("8xh100")), 80)
+
+    assert text.count("NVIDIA H100 80GB HBM3") == 8
+    assert "Between devices:\n  NVLink, 478 GB/s each way: 28 pairs\n" in text
+
+
+def test_devices_of_which_the_same_is_to_be_said_are_named_together():
+    text = as_text(detect(captured("mlu370-x8")), 160)
+
+    assert text.count("the CPU is used instead") == 1
+    assert "0000:39:00.0, 0000:3d:00.0: not used" in text
+
+
+def test_two_cards_name_the_way_between_them():
+    text = as_text(detect(captured("2xmi300x")))
+
+    assert "Infinity Fabric, 64 GB/s each way: 0000:05:00.0 – 0000:26:00.0" in text
+
+
+def test_the_first_line_tells_cores_modules_and_power_mode():
+    first = {name: as_text(detect(captured(name)), 120).partition("\n")[0] for name in ALL}
+
+    assert "14 cores (6 fast) / 20 threads" in first["arc-b580"]
+    assert "DDR5-5600 in 2 channels (90 GB/s at most)" in first["arc-b580"]
+    assert "2 NUMA nodes" in first["epyc-two-sockets"]
+    assert first["jetson-agx-orin"].endswith("power mode MODE_30W")
+
+
+def test_lanes_that_are_missing_are_told():
+    assert lines_of("mtt-s80")["0000:04:00.0"].endswith("attached by 4 of its 16 lanes")
+    assert "lanes" not in lines_of("arc-b580")["0000:03:00.0"]
+
+
+def test_the_document_of_the_json_names_every_field():
+    text = (Path(__file__).parents[2] / "docs" / "probe-json.md").read_text()
+    kinds = (Hardware, Device, MemoryPool, Serving, PeerLink, Cpu, NumaNode, Dimms, SourceFault)
+
+    missing = [
+        f"{kind.__name__}.{field.name}"
+        for kind in kinds
+        for field in dataclasses.fields(kind)
+        if f"`{field.name}`" not in text
+    ]
+    assert missing == []
 
 
 def test_unknown_is_a_dash_and_a_column_that_nobody_fills_is_left_out():
