@@ -119,14 +119,14 @@ def _of_catalog(reference: CatalogReference, config: Config) -> About:
     from edgellm.models import catalog
 
     entry = catalog.find(reference.name)
-    here = _here(entry.repo, config)
+    here = _here(entry.repo, config) if entry.repo else ()
     planned = catalog_candidates(entry, reference.quant)
     if not planned:
         return _of_hub(catalog.hub_reference(reference), config)
     stored = {one.quant: one for one in here}
     told = About(
         name=entry.name,
-        source=f"hf.co/{entry.repo}",
+        source=catalog.source_of(entry),
         spec=planned[0].spec,
         license=entry.license,
         has_template=None,

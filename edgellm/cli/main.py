@@ -26,6 +26,7 @@ from edgellm.cli.run import run
 from edgellm.cli.screen import top
 from edgellm.cli.serve import serve
 from edgellm.cli.signature import spread
+from edgellm.cli.tune import tune
 from edgellm.cli.up import up
 from edgellm.errors import EdgellmError
 
@@ -66,6 +67,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("plan", plan),
     ("top", top),
     ("bench", bench),
+    ("tune", tune),
     ("doctor", doctor),
 )
 

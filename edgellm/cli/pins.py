@@ -3,9 +3,8 @@
 One list of flags for `plan`, `serve` and the others; the words are llama.cpp's where it has one.
 """
 
-import math
-from dataclasses import Field, dataclass, fields
-from typing import TYPE_CHECKING, Annotated, get_args
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,8 +19,6 @@ _OBJECTIVES = ("balanced", "speed", "quality", "context", "energy")
 _KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 _SPLIT_MODES = ("layer", "row", "tensor")
 _WHEN = {"auto": None, "on": True, "off": False}
-_MOST = 2**31 - 1  # llama.cpp's int32
-_MOST_THREADS = 512  # GGML_MAX_N_THREADS, ggml.h
 
 
 def _number(*flags: str, text: str, least: int = 1) -> typer.models.OptionInfo:
@@ -117,15 +114,14 @@ class Pins:
     ] = "auto"
 
     def goal(self, reserve: str | None = None) -> "Goal":
-        """`reserve` is the configuration's. Raises BadRequest; the selector checks the numbers
-        against the model and the machine."""
+        """`reserve` is the configuration's. Raises BadRequest for what no model and no machine
+        could make true, before anything is asked of either."""
+        from edgellm.selector.checks import check_goal
         from edgellm.selector.plan import Goal
 
         self._check_words()
-        self._check_sizes()
-        self._check_together()
         least_free = self.reserve or reserve
-        return Goal(
+        goal = Goal(
             n_ctx_seq=self.ctx,
             n_ctx=self.n_ctx,
             n_parallel=self.parallel,
@@ -149,6 +145,8 @@ class Pins:
             allow_disk=self.allow_disk,
             batch_invariant=self.batch_invariant,
         )
+        check_goal(goal)
+        return goal
 
     def _check_words(self) -> None:
         _one_of("--use", self.use, USES)
@@ -157,46 +155,6 @@ class Pins:
         _one_of("--cache-type-k", self.ctk or "f16", _KV_TYPES)
         _one_of("--cache-type-v", self.ctv or "f16", _KV_TYPES)
         _one_of("--split-mode", self.sm or "layer", _SPLIT_MODES)
-
-    def _check_sizes(self) -> None:
-        most = {"threads": _MOST_THREADS}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, int) and value > most.get(field.name, _MOST):
-                raise BadRequest(
-                    f"{_flag(field)} {value} is more than {most.get(field.name, _MOST)}, "
-                    "the most that llama.cpp takes"
-                )
-
-    def _check_together(self) -> None:
-        """What no machine and no model could make true."""
-        room = self.ctx or self.n_ctx
-        if self.min_ctx and room and self.min_ctx > room:
-            flag = "--ctx" if self.ctx else "-c"
-            raise BadRequest(
-                f"--min-ctx {self.min_ctx} asks for more than {flag} {room} allows",
-                hint="leave one of the two out",
-            )
-        if self.ctx and self.parallel and self.n_ctx and self.kv_unified is not True:
-            wanted = self.ctx * self.parallel
-            if wanted > self.n_ctx:
-                raise BadRequest(
-                    f"{self.parallel} conversations of {self.ctx} tokens are {wanted}, "
-                    f"-c {self.n_ctx} is less",
-                    hint="leave -c out, or let them share one pool: --kv-unified",
-                )
-        if self.ngl == 0 and (self.ts or self.sm):
-            raise BadRequest(
-                "-ngl 0 leaves nothing on the accelerators that -ts and -sm could divide",
-                hint="leave -ngl out, or the others",
-            )
-
-
-def _flag(field: "Field[object]") -> str:
-    """As --help lists it: the long one."""
-    (option,) = get_args(field.type)[1:]
-    flags: tuple[str, ...] = (option.default, *option.param_decls)
-    return max(flags, key=len)
 
 
 def _one_of(flag: str, word: str, words: tuple[str, ...]) -> None:
@@ -207,12 +165,9 @@ def _one_of(flag: str, word: str, words: tuple[str, ...]) -> None:
 def _shares(text: str) -> tuple[float, ...]:
     """ "3,1" -> (3.0, 1.0), as llama.cpp's -ts takes it, and with / for the comma, too."""
     try:
-        shares = tuple(float(word) for word in text.replace("/", ",").split(","))
+        return tuple(float(word) for word in text.replace("/", ",").split(","))
     except ValueError:
-        shares = ()
-    if not shares or not all(math.isfinite(x) and x >= 0 for x in shares) or not any(shares):
         raise BadRequest(
             f"-ts {text!r} does not say how the accelerators share",
             hint="a number for each of them, in their order: -ts 3,1",
-        )
-    return shares
+        ) from None

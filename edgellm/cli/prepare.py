@@ -3,24 +3,29 @@
     resolve → choose → fetch, if it isn't here → read the real header → choose again
 
 The second choice is the one that counts: what was planned from a catalog's row or a remote header
-is checked against the file itself, before anything native touches it.
+is checked against the file itself, before anything native touches it. It is a dry load, too:
+llama.cpp is asked what it would take for this very plan. What `edgellm tune` found for the file
+goes in here, where no flag says otherwise.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgellm.chat.template import ChatTemplate
 from edgellm.cli import machine
+from edgellm.cli.planning import planned
 from edgellm.cli.progress import ProgressLine
 from edgellm.cli.resolve import DEMO, Resolved, on_disk
-from edgellm.errors import BadRequest
+from edgellm.cli.tuned import Tuned, goal_with, with_batch
+from edgellm.cli.tuned import find as find_tuned
+from edgellm.errors import BadRequest, DoesNotFit
 from edgellm.models import local
 from edgellm.models.gguf import GGUFHeader
 from edgellm.models.spec import ModelSpec
 from edgellm.probe.hardware import Hardware
-from edgellm.selector.plan import Goal, Plan
+from edgellm.selector.plan import Candidate, Goal, Plan
 
 if TYPE_CHECKING:
     from edgellm.models.download import Progress
@@ -36,6 +41,7 @@ class Prepared:
     replan: Replan
     template: ChatTemplate
     spec: ModelSpec
+    headers: tuple[GGUFHeader, ...] = field(default=(), repr=False)
     created_s: int = 0  # Unix seconds
     is_demo: bool = False
 
@@ -47,32 +53,57 @@ def prepare(
     *,
     name: str | None = None,
     progress: "Progress | None" = None,
+    uses_tuned: bool = True,
 ) -> Prepared:
     """Raises DoesNotFit, BadGGUF, NetworkError, StorageError, BadRequest."""
     from edgellm.profiles import load_profiles
-    from edgellm.selector.choose import choose, smaller
+    from edgellm.selector.choose import smaller
 
-    profiles = load_profiles()
-    wished = choose(hardware, resolved.candidates, goal, profiles)
-    wanted = next(one for one in resolved.candidates if one.file == wished.file)
-    path = resolved.fetch(wanted, progress or (lambda done, total, rate: None))
-    local.check(path)
-    here = on_disk(path, name or wished.model, wished.quant).candidates
-    plan = choose(hardware, here, goal, profiles)
+    path, here = _fetched(resolved, hardware, goal, name, progress)
+    tuned = find_tuned(hardware, here.headers) if uses_tuned else None
+    plan = _with_tuned(tuned, hardware, here, goal) if tuned else planned(hardware, (here,), goal)
 
     def replan(failed: Plan) -> Plan | None:
-        return smaller(failed, hardware, here, goal, profiles)
+        return smaller(failed, hardware, (here,), goal, load_profiles())
 
     return Prepared(
         name=plan.model,
         path=path,
         plan=plan,
         replan=replan,
-        template=_template(local.read_header(path)),
-        spec=here[0].spec,
+        template=_template(here.headers[0]),
+        spec=here.spec,
+        headers=here.headers,
         created_s=int(path.stat().st_mtime),
         is_demo=resolved.name == DEMO,
     )
+
+
+def _with_tuned(tuned: Tuned, hardware: Hardware, here: Candidate, goal: Goal) -> Plan:
+    """Without it where it no longer fits: something else may have the memory by now."""
+    try:
+        plan = planned(hardware, (here,), goal_with(tuned, goal))
+    except DoesNotFit:
+        return planned(hardware, (here,), goal)
+    return replace(with_batch(tuned, plan), reasons=(*plan.reasons, tuned.sentence))
+
+
+def _fetched(
+    resolved: Resolved,
+    hardware: Hardware,
+    goal: Goal,
+    name: str | None,
+    progress: "Progress | None",
+) -> tuple[Path, Candidate]:
+    """The file that suits best, on this disk and checked; what it really is."""
+    wanted = resolved.candidates[0]
+    if len(resolved.candidates) > 1 or not resolved.is_local:
+        wished = planned(hardware, resolved.candidates, goal, asks_oracle=False)
+        wanted = next(one for one in resolved.candidates if one.file == wished.file)
+    path = resolved.fetch(wanted, progress or (lambda done, total, rate: None))
+    local.check(path)
+    (here,) = on_disk(path, name or wanted.name, wanted.quant).candidates
+    return path, here
 
 
 def _template(header: GGUFHeader) -> ChatTemplate:

@@ -164,6 +164,10 @@ def _in_catalog(reference: CatalogReference, config: Config, plan_only: bool) ->
     from edgellm.models import catalog
 
     entry = catalog.find(reference.name)
+    if entry.repo is None and plan_only:
+        candidates = catalog_candidates(entry, reference.quant)
+        if candidates:
+            return Resolved(entry.name, candidates, _not_to_be_fetched, is_local=False)
     where = catalog.hub_reference(reference)
     name = f"{entry.name}-{reference.quant.lower()}" if reference.quant else entry.name
     here = _stored(where, config, name)
@@ -193,14 +197,11 @@ def catalog_candidates(entry: "CatalogEntry", quant: str | None = None) -> tuple
     from edgellm.models import catalog
 
     found = []
-    for label in catalog.plannable_quants(entry):
-        if quant in (None, label):
-            header, spec = catalog.model(entry, label)
-            source = f"hf.co/{entry.repo}"
-            file = f"{source}:{label}"
-            found.append(
-                Candidate(entry.name, file, label, spec, spec.file_bytes, source, (header,))
-            )
+    source = catalog.source_of(entry)
+    for label in catalog.plannable_quants(entry, quant):
+        header, spec = catalog.model(entry, label)
+        file = f"{source}:{label}"
+        found.append(Candidate(entry.name, file, label, spec, spec.file_bytes, source, (header,)))
     return tuple(found)
 
 

@@ -142,6 +142,14 @@ def _check_contexts(goal: Goal) -> None:
             hint="raise -c or lower --parallel",
             param="n_ctx",
         )
+    wished = (goal.n_ctx_seq or 0) * (goal.n_parallel or 0)
+    if goal.n_ctx and goal.n_ctx < wished and goal.kv_unified is not True:
+        raise BadRequest(
+            f"{goal.n_parallel} conversations of {goal.n_ctx_seq} tokens are {wished}, "
+            f"-c {goal.n_ctx} is less",
+            hint="leave -c out, or let them share one pool: --kv-unified",
+            param="n_ctx",
+        )
     if goal.min_ctx_seq is None:
         return
     given = goal.n_ctx_seq or (goal.n_ctx and goal.n_ctx // (goal.n_parallel or 1))

@@ -44,6 +44,7 @@ class Goal:
     batch_invariant: bool = False  # the same request, the same text, whoever runs beside it
     max_watts: float | None = None  # the boards' limits together; devices are left out to keep it
     allow_disk: bool = False  # weights that no memory holds may be read from disk for each token
+    tuned: tuple[str, ...] = ()  # fields of this goal that were measured, not asked for
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Why: the sentences of a plan."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from edgellm.models.loadable import LOADABLE
 from edgellm.probe.hardware import Device, Hardware
@@ -226,6 +227,7 @@ def _round_sentences(confirmed: Confirmed) -> Iterator[str]:
 
 
 def _pin_sentences(goal: Goal, hardware: Hardware) -> Iterator[str]:
+    goal = replace(goal, **dict.fromkeys(goal.tuned))  # type: ignore[arg-type]
     split = goal.tensor_split and ",".join(f"{part:g}" for part in goal.tensor_split)
     flags = {
         "--ctx": goal.n_ctx_seq, "-c": goal.n_ctx, "--min-ctx": goal.min_ctx_seq,

@@ -7,13 +7,31 @@ from edgellm.selector.decide import Nothing
 from edgellm.selector.describe import binding_text, pool_name
 from edgellm.selector.machine import Shortfall
 from edgellm.selector.options import Miss, Question, Unmet
-from edgellm.selector.plan import Candidate, Goal
+from edgellm.selector.plan import Candidate, Goal, Rejected
+from edgellm.selector.rejected import rejected_row, why_missed
 from edgellm.units import GIB, format_bytes
 
 _SMALLEST_BITS = 1.5  # below it no quantization is left of a model's weights
 
 
-def refusal(nothing: Nothing, candidates: Sequence[Candidate]) -> DoesNotFit:
+class NothingFits(DoesNotFit):
+    """`rejected`: each file's nearest try, the nearest of all first."""
+
+    def __init__(self, why: DoesNotFit, rejected: tuple[Rejected, ...]) -> None:
+        super().__init__(str(why), hint=why.hint)
+        self.rejected = rejected
+
+
+def refusal(nothing: Nothing, candidates: Sequence[Candidate]) -> NothingFits:
+    hardware = nothing.question.machine.hardware
+    nearest: dict[str, Miss] = {}
+    for miss in sorted(nothing.misses, key=lambda miss: miss.distance):
+        nearest.setdefault(miss.candidate.file, miss)
+    rows = tuple(rejected_row(miss, why_missed(miss, hardware)) for miss in nearest.values())
+    return NothingFits(_why(nothing, candidates), rows)
+
+
+def _why(nothing: Nothing, candidates: Sequence[Candidate]) -> DoesNotFit:
     if not nothing.misses:
         return _no_devices(nothing.question)
     miss = min(nothing.misses, key=lambda miss: miss.distance)

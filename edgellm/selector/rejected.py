@@ -28,10 +28,10 @@ def _other_files(decision: Decision) -> Iterator[Rejected]:
     others.sort(key=lambda search: abs(search.candidate.file_bytes - size))
     for search in others[:_MAX_FILES]:
         if search.best:
-            yield _row(search.best, _why_not(search.best, chosen))
+            yield rejected_row(search.best, _why_not(search.best, chosen))
         elif search.misses:
             miss = min(search.misses, key=lambda miss: miss.distance)
-            yield _row(miss, why_missed(miss, hardware))
+            yield rejected_row(miss, why_missed(miss, hardware))
 
 
 def _other_placements(decision: Decision) -> Iterator[Rejected]:
@@ -42,11 +42,11 @@ def _other_placements(decision: Decision) -> Iterator[Rejected]:
     rows, misses = list[tuple[float, Rejected]](), list[Rejected]()
     for text, found in _looks(decision):
         if isinstance(found, Miss):
-            misses.append(_row(found, f"{text}: {why_missed(found, hardware)}"))
+            misses.append(rejected_row(found, f"{text}: {why_missed(found, hardware)}"))
         elif (look := _look_of(found.placement)) not in seen:
             seen.add(look)
             words = f"{text}, {placement_text(found.placement, n_layers)}"
-            row = _row(found, f"{words}: {_why_not(found, chosen)}")
+            row = rejected_row(found, f"{words}: {_why_not(found, chosen)}")
             rows.append((-found.pace.decode.p50, row))
     rows.sort(key=lambda pair: pair[0])
     yield from [*(row for _, row in rows), *misses][:_MAX_PLACEMENTS]
@@ -80,7 +80,7 @@ def why_missed(miss: Miss, hardware: Hardware) -> str:
             return binding_text(miss.why, hardware)
 
 
-def _row(attempt: Option | Miss, binding: str) -> Rejected:
+def rejected_row(attempt: Option | Miss, binding: str) -> Rejected:
     setting = attempt.setting
     decode = attempt.pace.decode if isinstance(attempt, Option) else None
     quant = attempt.candidate.quant

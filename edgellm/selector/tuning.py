@@ -43,6 +43,33 @@ class Knobs:
             plan.placement.tensor_split if len(plan.devices) > 1 else (),
         )
 
+    def on(self, plan: Plan) -> Plan:
+        """The same plan otherwise; its predicted bytes and speeds stay those of before."""
+        split = self.tensor_split or plan.placement.tensor_split
+        return replace(
+            plan,
+            n_threads=self.n_threads,
+            n_batch=self.n_batch,
+            n_ubatch=self.n_ubatch,
+            flash_attention=self.flash_attention,
+            placement=replace(plan.placement, tensor_split=split),
+        )
+
+    def changes(self, since: "Knobs") -> tuple[str, ...]:
+        """ "threads 4 (8)": what is other than in `since`, with what it was."""
+        words = {
+            "n_threads": "threads",
+            "n_ubatch": "micro-batch",
+            "n_batch": "batch",
+            "flash_attention": "flash attention",
+            "tensor_split": "split",
+        }
+        return tuple(
+            f"{word} {_said(getattr(self, name))} ({_said(getattr(since, name))})"
+            for name, word in words.items()
+            if getattr(self, name) != getattr(since, name)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Axis:
@@ -107,6 +134,18 @@ def axes(plan: Plan, goal: Goal, hardware: Hardware) -> tuple[Axis, ...]:
     return tuple(axis for axis in found if len(axis.values) > 1)
 
 
+def _said(value: object) -> str:
+    match value:
+        case None:
+            return "auto"
+        case bool():
+            return "on" if value else "off"
+        case tuple():
+            return ",".join(f"{part:g}" for part in value)
+        case _:
+            return str(value)
+
+
 def _splits(split: tuple[float, ...]) -> tuple[tuple[float, ...], ...]:
     """The same one with layers moved from the first device to the others, or from them to it."""
     total, rest = sum(split), sum(split[1:])
@@ -165,6 +204,12 @@ def _descend(
     return best, None
 
 
+def scatter_ratio(trials: Sequence[Trial], workload: Workload) -> float:
+    """How far the usual trial's samples lie from their middle; much means a busy machine."""
+    each = [[sample.request_s(workload) for sample in trial.samples] for trial in trials]
+    return median(_scatter(seconds) for seconds in each if seconds)
+
+
 def _is_faster(seconds: Sequence[float], than: Sequence[float]) -> bool:
     """By more than both scatter. What could not be loaded is never faster."""
     if not seconds:
@@ -178,3 +223,12 @@ def _is_faster(seconds: Sequence[float], than: Sequence[float]) -> bool:
 def _scatter(seconds: Sequence[float]) -> float:
     """Half of the range, relative: of five samples that is about twice a median's own error."""
     return (max(seconds) - min(seconds)) / 2 / median(seconds)
+
+
+def median_sample(trials: Sequence[Trial], knobs: Knobs) -> Sample:
+    """Of all that was measured with `knobs`, which were loaded at least once."""
+    samples = [sample for trial in trials if trial.knobs == knobs for sample in trial.samples]
+    return Sample(
+        median(sample.prefill_tok_s for sample in samples),
+        median(sample.decode_tok_s for sample in samples),
+    )

@@ -150,7 +150,7 @@ def files(tmp_path_factory):
         (4, "flipped.gguf", ["show", "FILES/flipped.gguf"]),
         (2, "'--ctx': 0 is less than 1", ["plan", "demo", "--ctx", "0"]),
         (2, "'-np': -3 is less than 1", ["serve", "demo", "--parallel", "-3"]),
-        (2, "more than 2147483647", ["serve", "demo", "-c", "99999999999"]),
+        (2, "llama.cpp holds 2147483647", ["serve", "demo", "-c", "99999999999"]),
         (2, "no whole number", ["plan", "demo", "-ngl", "many"]),
         (2, "-ts '1,x'", ["plan", "demo", "-ts", "1,x"]),
         (2, "2 machines", ["plan", "demo", "--on", "rtx4090", "--device", "RTX 3090"]),

@@ -1,0 +1,138 @@
+"""The measuring half of `edgellm tune`: a worker for each variation, and a few requests to it.
+
+The workers are started as a server starts them, one at a time and without any HTTP; who breaks
+off leaves none behind.
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgellm.chat.events import Failed, Finished
+from edgellm.chat.messages import GenerateParams, SamplingParams
+from edgellm.errors import EdgellmError, WorkerDied
+from edgellm.runner.engine import Engine
+from edgellm.runner.supervisor import Supervisor
+from edgellm.selector.plan import Plan
+from edgellm.selector.profiles import Workload
+from edgellm.selector.tuning import Axis, Knobs, Sample, Trial, next_step
+
+_N_SAMPLES, _LEAST_SAMPLES = 5, 3
+_MOST_S = 12.0  # for the samples of one variation, once there are enough to tell how they scatter
+_TICK_S = 1e-9  # what took no time at all took this
+_PART_S = 0.6  # that reading the prompt, and writing, should take each
+_MOST_PROMPT, _LEAST_PROMPT = 2048, 64
+_MOST_ANSWER, _LEAST_ANSWER = 64, 8
+_PASSAGE = (
+    "The river begins in the hills, runs past two villages and a mill, and is in no hurry at all. "
+    "In spring it takes the bridge with it, and in summer children walk across on the stones. "
+)
+
+NewEngine = Callable[[str, Plan], Engine]
+Watch = Callable[[Knobs, Trial | None], None]  # None: it begins
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    n_prompt: int
+    n_answer: int
+
+
+def run_trials(
+    path: Path,
+    plan: Plan,
+    axes: tuple[Axis, ...],
+    workload: Workload,
+    watch: Watch,
+    new_engine: NewEngine = lambda path, plan: Supervisor(path, plan),
+) -> tuple[Knobs, tuple[Trial, ...]]:
+    """The winner and all that was measured. Raises what loading the plan itself raises."""
+
+    async def run() -> tuple[Knobs, tuple[Trial, ...]]:
+        start, trials = Knobs.of(plan), list[Trial]()
+        sizes = None
+        while (step := next_step(axes, start, trials, workload)).next is not None:
+            watch(step.next, None)
+            engine = new_engine(str(path), step.next.on(plan))
+            sizes, trial = await _trial(engine, step.next, sizes, plan.n_ctx_seq)
+            trials.append(trial)
+            watch(step.next, trial)
+        return step.best, tuple(trials)
+
+    return asyncio.run(run())
+
+
+async def _trial(
+    engine: Engine, knobs: Knobs, sizes: Sizes | None, n_ctx_seq: int
+) -> tuple[Sizes, Trial]:
+    """The first one fixes the sizes for all, and has to load."""
+    try:
+        await engine.start()
+        bench = _Bench(engine, await engine.tokenize(_PASSAGE, False))
+        # Pages the weights in; it doesn't count.
+        warm = await bench.sample(sizes or Sizes(min(_LEAST_PROMPT, n_ctx_seq // 2), _LEAST_ANSWER))
+        sizes = sizes or _fitting(warm, n_ctx_seq)
+        return sizes, Trial(knobs, await _samples(bench, sizes))
+    except EdgellmError as error:
+        if sizes is None:
+            raise
+        return sizes, Trial(knobs, (), str(error))
+    finally:
+        await engine.stop()
+
+
+async def _samples(bench: "_Bench", sizes: Sizes) -> tuple[Sample, ...]:
+    samples, begun_s = list[Sample](), time.monotonic()
+    while len(samples) < _N_SAMPLES:
+        samples.append(await bench.sample(sizes))
+        if len(samples) >= _LEAST_SAMPLES and time.monotonic() - begun_s > _MOST_S:
+            break
+    return tuple(samples)
+
+
+def _fitting(warm: Sample, n_ctx_seq: int) -> Sizes:
+    n_answer = _within(int(warm.decode_tok_s * _PART_S), _LEAST_ANSWER, _MOST_ANSWER)
+    n_answer = min(n_answer, max(2, n_ctx_seq // 4))
+    room = n_ctx_seq - n_answer - 1
+    n_prompt = _within(int(warm.prefill_tok_s * _PART_S), _LEAST_PROMPT, _MOST_PROMPT)
+    return Sizes(max(1, min(n_prompt, room)), n_answer)
+
+
+def _within(n: int, least: int, most: int) -> int:
+    return max(least, min(n, most))
+
+
+class _Bench:
+    def __init__(self, engine: Engine, words: tuple[int, ...]) -> None:
+        self._engine, self._words = engine, words
+        self._first_words = itertools.count()
+
+    async def sample(self, sizes: Sizes) -> Sample:
+        """Each prompt begins otherwise, so that no cache can know it."""
+        first, n = next(self._first_words), len(self._words)
+        prompt = tuple(self._words[(first + i) % n] for i in range(sizes.n_prompt))
+        params = GenerateParams(
+            sampling=SamplingParams(temperature=0.0, ignore_eos=True),
+            max_tokens=sizes.n_answer,
+            cache_prompt=False,
+        )
+        async for event in self._engine.generate(prompt, params):
+            match event:
+                case Finished():
+                    return _rates(event)
+                case Failed(message):
+                    raise WorkerDied(message)
+                case _:
+                    continue
+        raise WorkerDied("the model's process gave no answer while it was measured")
+
+
+def _rates(done: Finished) -> Sample:
+    timings = done.timings
+    return Sample(
+        prefill_tok_s=(done.n_prompt - done.n_cached) / max(timings.prefill_s, _TICK_S),
+        decode_tok_s=max(done.n_output - 1, 1) / max(timings.decode_s, _TICK_S),
+    )

@@ -1,0 +1,138 @@
+"""`edgellm tune MODEL`: measures what can be set without changing an answer, and keeps the best."""
+
+from typing import TYPE_CHECKING
+
+from edgellm.cli import options
+from edgellm.cli.pins import Pins
+
+if TYPE_CHECKING:
+    from edgellm.cli.prepare import Prepared
+    from edgellm.cli.tuned import Tuned
+    from edgellm.probe.hardware import Hardware
+    from edgellm.selector.plan import Goal
+    from edgellm.selector.tuning import Knobs, Trial
+
+
+_BUSY_RATIO = 0.1
+
+
+def tune(
+    model: options.ModelArgument,
+    pins: Pins,
+    as_json: options.AsJSON = False,
+    offline: options.Offline = False,
+) -> None:
+    """Measure which settings are fastest here, and keep them.
+
+    Threads, batch, micro-batch, flash attention and, over several devices, the split: what changes
+    how soon an answer comes, not which. Each variation is loaded and measured for some seconds;
+    nothing else should use the machine meanwhile. `serve`, `run` and `up` then use the best and
+    say so; a flag goes before it. Ctrl-C keeps nothing.
+
+    \b
+      edgellm tune qwen3:8b
+      edgellm tune ./model.gguf --use agent --json
+    """
+    from edgellm.cli import machine
+    from edgellm.cli.output import print_json, say
+    from edgellm.cli.prepare import prepare
+    from edgellm.cli.resolve import resolve
+    from edgellm.errors import BadRequest
+
+    config = options.config_from(offline=offline, reserve=pins.reserve)
+    goal = pins.goal(config.reserve)
+    hardware = machine.look()
+    prepared = prepare(resolve(model, config), hardware, goal, uses_tuned=False)
+    if prepared.plan.embedding:
+        raise BadRequest(
+            f"{prepared.name} is an embedding model: there is nothing that tune could vary",
+            hint="edgellm bench measures a model that writes",
+        )
+    say(f"measuring {prepared.name} {prepared.plan.quant}; Ctrl-C leaves everything as it is")
+    tuned, trials = _measured(prepared, hardware, goal)
+    if as_json:
+        print_json({"tuned": tuned, "trials": trials})
+    else:
+        print(_summary(tuned))
+    if tuned.scatter_ratio > _BUSY_RATIO:
+        say(
+            f"the figures scatter by {tuned.scatter_ratio:.0%}: this machine is busy, and smaller "
+            "gains were not seen; measure again when it is idle"
+        )
+
+
+def _measured(
+    prepared: "Prepared", hardware: "Hardware", goal: "Goal"
+) -> tuple["Tuned", tuple["Trial", ...]]:
+    from datetime import date
+
+    from edgellm.cli import tuned as store
+    from edgellm.cli.trials import run_trials
+    from edgellm.profiles import load_profiles
+    from edgellm.selector.tuning import Knobs, axes, median_sample, scatter_ratio
+
+    plan, workload = prepared.plan, load_profiles().workload(goal.use)
+    start = Knobs.of(plan)
+    best, trials = run_trials(
+        prepared.path, plan, axes(plan, goal, hardware), workload, _Watch(start)
+    )
+    was, now = median_sample(trials, start), median_sample(trials, best)
+    tuned = store.Tuned(
+        model=prepared.name,
+        quant=plan.quant,
+        date=date.today().isoformat(),
+        n_parallel=plan.n_parallel,
+        best=best,
+        start=start,
+        decode_tok_s=round(now.decode_tok_s, 2),
+        prefill_tok_s=round(now.prefill_tok_s, 2),
+        gain_ratio=round(1 - now.request_s(workload) / was.request_s(workload), 4),
+        scatter_ratio=round(scatter_ratio(trials, workload), 4),
+    )
+    store.keep(tuned, hardware, prepared.headers)
+    return tuned, trials
+
+
+class _Watch:
+    """A line for each variation, on stderr; on a terminal also what is being measured."""
+
+    def __init__(self, start: "Knobs") -> None:
+        import sys
+
+        self._start, self._n = start, 0
+        self._out = sys.stderr
+        self._is_terminal = self._out.isatty()
+
+    def __call__(self, knobs: "Knobs", trial: "Trial | None") -> None:
+        what = ", ".join(knobs.changes(self._start)) or "as chosen"
+        if trial is None:
+            self._n += 1
+            if self._is_terminal:
+                print(f"\r\x1b[K{self._n:>3}  {what} …", end="", file=self._out, flush=True)
+            return
+        clear = "\r\x1b[K" if self._is_terminal else ""
+        print(f"{clear}{self._n:>3}  {what:<40} {_figures(trial)}", file=self._out, flush=True)
+
+
+def _figures(trial: "Trial") -> str:
+    from edgellm.selector.tuning import median_sample
+    from edgellm.units import format_rate
+
+    if trial.fault is not None:
+        return f"can't be loaded: {trial.fault}"
+    sample = median_sample([trial], trial.knobs)
+    prefill, decode = (format_rate(n, "") for n in (sample.prefill_tok_s, sample.decode_tok_s))
+    return f"prompt {prefill:>7} decode {decode:>7} tok/s"
+
+
+def _summary(tuned: "Tuned") -> str:
+    from edgellm.units import format_rate
+
+    now = f"decode {format_rate(tuned.decode_tok_s)}, prompt {format_rate(tuned.prefill_tok_s)}"
+    if tuned.best == tuned.start:
+        return f"the plan is the fastest as it is: {now}"
+    changes = ", ".join(tuned.best.changes(tuned.start))
+    return (
+        f"fastest: {changes}\n{now}: a typical request takes {tuned.gain_ratio:.0%} less time\n"
+        "serve, run and up use it from here on; a flag goes before it"
+    )

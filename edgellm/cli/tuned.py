@@ -1,0 +1,103 @@
+"""What `edgellm tune` found, kept for the machine, the file and the llama.cpp that it holds for.
+
+One small file for each; whatever of the three changes makes another name, and the old file is no
+longer found. Nothing here decides: `serve` takes what was measured, and a flag goes before it.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import platformdirs
+
+from edgellm.models.gguf import GGUFHeader
+from edgellm.probe.hardware import Hardware
+from edgellm.runner.build import llama_build
+from edgellm.selector.plan import Goal, Plan
+from edgellm.selector.tuning import Knobs
+
+
+class Tuned(msgspec.Struct, frozen=True, kw_only=True):
+    model: str
+    quant: str
+    date: str
+    n_parallel: int
+    best: Knobs
+    start: Knobs  # as the selector had chosen it
+    decode_tok_s: float
+    prefill_tok_s: float
+    gain_ratio: float  # of a typical request's time
+    scatter_ratio: float  # of single measurements around their median
+
+    @property
+    def sentence(self) -> str:
+        changes = ", ".join(self.best.changes(self.start))
+        return (
+            f"measured by edgellm tune on {self.date}: {changes} "
+            f"make a request {self.gain_ratio:.0%} shorter"
+        )
+
+
+def find(
+    hardware: Hardware, headers: Sequence[GGUFHeader], folder: Path | None = None
+) -> Tuned | None:
+    """None where nothing was measured, or the chosen plan was already the fastest."""
+    try:
+        kept = msgspec.json.decode(_path(hardware, headers, folder).read_bytes(), type=Tuned)
+    except (OSError, msgspec.MsgspecError):  # none, or another version's
+        return None
+    return kept if kept.best != kept.start else None
+
+
+def keep(
+    tuned: Tuned, hardware: Hardware, headers: Sequence[GGUFHeader], folder: Path | None = None
+) -> Path:
+    """Whole or not at all. Raises OSError."""
+    path = _path(hardware, headers, folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".new")
+    with os.fdopen(handle, "wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(tuned), indent=2))
+    Path(name).replace(path)
+    return path
+
+
+def goal_with(tuned: Tuned, goal: Goal) -> Goal:
+    """What was measured, where the user said nothing of it."""
+    best, changed = tuned.best, {}
+    for name in ("n_threads", "n_ubatch", "flash_attention"):
+        if getattr(best, name) != getattr(tuned.start, name) and getattr(goal, name) is None:
+            changed[name] = getattr(best, name)
+    if best.tensor_split != tuned.start.tensor_split and goal.tensor_split is None:
+        changed["tensor_split"] = best.tensor_split
+    return replace(goal, **changed, tuned=tuple(changed))
+
+
+def with_batch(tuned: Tuned, plan: Plan) -> Plan:
+    """The batch is no wish that a goal can hold; it costs no memory but its rows."""
+    if tuned.best.n_batch == tuned.start.n_batch or plan.embedding:
+        return plan
+    return replace(plan, n_batch=max(tuned.best.n_batch, plan.n_ubatch, plan.n_parallel))
+
+
+def _path(hardware: Hardware, headers: Sequence[GGUFHeader], folder: Path | None) -> Path:
+    folder = folder or platformdirs.user_cache_path("edgellm") / "tuned"
+    return folder / f"{_digest(hardware, headers)}.json"
+
+
+def _digest(hardware: Hardware, headers: Sequence[GGUFHeader]) -> str:
+    """By the tensors' names, types and places: of the same model, no two files have those alike."""
+    cpu = hardware.cpu
+    digest = hashlib.sha256(llama_build().encode())
+    digest.update(repr((cpu.name, cpu.n_physical_cores, cpu.n_logical_cores)).encode())
+    for device in hardware.devices:
+        digest.update(repr((device.id, device.name, device.backend)).encode())
+    for header in headers:
+        digest.update(repr((header.text("general.name"), header.data_offset)).encode())
+        for tensor in header.tensors:
+            digest.update(repr((tensor.name, tensor.n_bytes, tensor.offset)).encode())
+    return digest.hexdigest()[:32]
