@@ -76,26 +76,21 @@ class LlamaMemory:
         self.common = _common(libraries)
         self._measure = self._find_measure(symbols)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether devices other than the CPU can be asked about, and weights are counted."""
-        return self._measure is not None
-
     def answer(self, question: Question) -> Answer:
         """Ends the process when llama.cpp throws or aborts; see above."""
         self._lines.clear()
         if self._measure is None:
             return self._cpu_only(question)
-        devices = self.devices(question)
         kept: list[Any] = []
-        model, context = self.model_params(question, devices, kept), self.context_params(question)
+        model = self.model_params(question, self.devices(question), kept)
+        return Answer(self.measure(question.path, model, self.context_params(question)))
+
+    def measure(self, path: str, model: Any, context: Any) -> tuple[Row, ...]:
+        """What a load with these parameters would take, by device, the host last."""
         listed, numbers = _Vector(), [c_uint32() for _ in range(3)]
-        told = self._measure(
-            question.path.encode(),
-            *(ctypes.addressof(value) for value in (model, context, listed, *numbers)),
-            _ERROR,
-        )
-        return Answer(tuple(_rows(told)))
+        values = (model, context, listed, *numbers)
+        told = self._measure(path.encode(), *map(ctypes.addressof, values), _ERROR)
+        return tuple(_rows(told))
 
     def devices(self, question: Question) -> list[VirtualDevice]:
         always = self.llama._lib.llama_supports_mmap  # a C function that is true of everything
@@ -121,7 +116,7 @@ class LlamaMemory:
         overrides = self._experts_on_cpu(question.n_cpu_moe)
         if question.n_cpu_moe:
             params.tensor_buft_overrides = ctypes.addressof(overrides)
-        kept += [listed, overrides, params.tensor_split]
+        kept += [devices, listed, overrides, params.tensor_split]
         return params
 
     def context_params(self, question: Question) -> Any:

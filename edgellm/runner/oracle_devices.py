@@ -40,7 +40,7 @@ _NOWHERE = 1 << 40  # the address of buffers that don't exist; aligned, and neve
 
 
 class VirtualDevice:
-    """`ptr` goes into llama_model_params.devices."""
+    """`ptr` goes into llama_model_params.devices; `buffer_type_ptr` is where its tensors lie."""
 
     def __init__(
         self, base: CDLL, always: Any, name: str, backend: str, total_bytes: int, free_bytes: int
@@ -62,6 +62,10 @@ class VirtualDevice:
     @property
     def ptr(self) -> int:
         return address(self._device)
+
+    @property
+    def buffer_type_ptr(self) -> int:
+        return address(self._buffer_type)
 
     def _make_buffer_type(
         self, name: "ctypes.Array[ctypes.c_char]", *, is_host: bool
