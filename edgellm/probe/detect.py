@@ -85,11 +85,11 @@ def examine(evidence: Evidence, *, measure_bandwidth: bool = True) -> Hardware:
     cards = buses.joined(cards, on_pci)
     # Only now: llama.cpp's own look at a card takes some of the memory that was read as free.
     asking_ggml = ask(lambda: registry.read(evidence))
-    ggml = _answer(evidence, "ggml", asking_ggml, registry.TIMEOUT_S + 1.0, None)
-    if measure_bandwidth:
+    if measure_bandwidth:  # beside it: it waits for drivers, and this for memory
         cores = machine.cpu.n_physical_cores
         rate = bandwidth.measure(evidence, machine.pool, cores, machine.boot_id)
         machine = replace(machine, pool=replace(machine.pool, bandwidth_bytes_s=rate))
+    ggml = _answer(evidence, "ggml", asking_ggml, registry.TIMEOUT_S + 1.0, None)
     return _join(evidence, machine, cards, ggml)
 
 

@@ -386,6 +386,35 @@ def test_commands_that_hang_cost_their_fields_and_little_time():
     }
 
 
+class Slow(FakeSources):
+    """Each of these programs takes half a second, and one never answers."""
+
+    def run(self, argv, timeout_s):
+        answer = super().run(argv, timeout_s)
+        if isinstance(answer, Output):
+            time.sleep(0.5)
+        elif capture_name(argv) == "cnmon":
+            time.sleep(1.0)
+            return Silence("timeout", "cnmon gave no answer within 1 s")
+        return answer
+
+
+def test_readers_wait_side_by_side_and_one_that_hangs_costs_its_own_cards():
+    tools = {
+        "mx-smi": (CAPTURES.parent / "outputs" / "mx-smi-2.2.8.txt").read_text(),
+        "ixsmi": (CAPTURES.parent / "outputs" / "ixsmi-4.0.0.txt").read_text(),
+        "mthreads-gmi": (CAPTURES.parent / "outputs" / "mthreads-gmi-1.14.0.txt").read_text(),
+        "npu-smi info": (CAPTURES.parent / "outputs" / "npu-smi-22.0.3.1.txt").read_text(),
+    }
+    began_s = time.monotonic()
+    hardware = detect(Slow(commands=tools))
+
+    assert time.monotonic() - began_s < 2.0, "one after another they would take 3.0 s"
+    vendors = [device.vendor for device in hardware.devices]
+    assert vendors == ["huawei"] * 4 + ["moorethreads", "iluvatar", "metax", "cpu"]
+    assert "cnmon" in {said.source for said in hardware.faults}
+
+
 def test_a_reader_with_a_bug_is_a_fault_not_an_exception():
     class Raising(FakeSources):
         def list(self, pattern):
