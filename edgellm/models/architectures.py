@@ -87,6 +87,3 @@ ARCHITECTURES: Final[Mapping[str, Traits]] = {
     "qwen3next": _HYBRID,
     "smollm3": Traits(),
 }  # fmt: skip
-
-# llama.cpp loads no such file; the catalog plans them all the same, and says so.
-NOT_IN_LLAMA_CPP: Final = frozenset({"glm-130b"})

@@ -14,9 +14,11 @@ import msgspec
 
 from edgellm.errors import ConfigError, ModelNotFound
 from edgellm.models.gguf import GGUFHeader
+from edgellm.models.loadable import LOADABLE
 from edgellm.models.mix import MIXES
 from edgellm.models.names import CatalogReference, HubReference
-from edgellm.models.shapes import Shape, shape_header
+from edgellm.models.shape import Shape
+from edgellm.models.shapes import shape_header
 from edgellm.models.spec import ModelSpec, model_spec
 from edgellm.resources import profiles_dir
 
@@ -26,7 +28,7 @@ _COMPUTABLE_FIRST = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "Q3_K_M", "Q2_K
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
     name: str  # "qwen3:8b"
-    repo: str  # on the hub: "Qwen/Qwen3-8B-GGUF"
+    repo: str | None  # on the hub: "Qwen/Qwen3-8B-GGUF"; None where none is known
     license: str
     quants: tuple[str, ...]  # best first; what to plan with before the repository was asked
     shape: Shape
@@ -34,13 +36,18 @@ class CatalogEntry:
     source: str
     date: str
 
+    @property
+    def is_servable(self) -> bool:
+        """Whether llama.cpp knows the architecture. What it doesn't can still be planned for."""
+        return self.shape.architecture in LOADABLE
+
 
 class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tag: str
-    repo: str
     shape: Shape
     source: str
     date: str
+    repo: str | None = None
     license: str | None = None  # where it isn't the family's
     quants: tuple[str, ...] = _COMPUTABLE_FIRST
     n_params: int | None = None
@@ -88,13 +95,24 @@ def spec(entry: CatalogEntry, quant: str) -> ModelSpec:
 
 
 def hub_reference(reference: CatalogReference) -> HubReference:
-    """Where a catalog name's files are. Raises ModelNotFound."""
-    return HubReference(find(reference.name).repo, reference.quant)
+    """Where a catalog name's files are. Raises ModelNotFound, also where nobody has any."""
+    entry = find(reference.name)
+    if entry.repo is None:
+        raise ModelNotFound(
+            f"no repository has {entry.name} as GGUF, as far as the catalog knows",
+            hint=f"edgellm plan {entry.name} still says what it would take",
+        )
+    return HubReference(entry.repo, reference.quant)
 
 
-def plannable_quants(entry: CatalogEntry) -> tuple[str, ...]:
-    """Those of its quants that `spec` can compute."""
-    return tuple(quant for quant in entry.quants if _mix(quant) in MIXES)
+def plannable_quants(entry: CatalogEntry, wished: str | None = None) -> tuple[str, ...]:
+    """Those of its quants that `spec` can compute; or the wished one, whoever has published it."""
+    quants = entry.quants if wished is None else (wished,)
+    return tuple(quant for quant in quants if _mix(quant) in MIXES)
+
+
+def source_of(entry: CatalogEntry) -> str:
+    return f"hf.co/{entry.repo}" if entry.repo else "the catalog"
 
 
 def _mix(quant: str) -> str:
