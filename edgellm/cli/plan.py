@@ -34,7 +34,6 @@ def plan(
     """
     from edgellm.cli.output import columns, print_json
     from edgellm.cli.planning import planned
-    from edgellm.cli.refusal import tell_refusal
     from edgellm.cli.resolve import resolve
     from edgellm.errors import DoesNotFit
     from edgellm.selector.explain import explain
@@ -47,6 +46,8 @@ def plan(
     try:
         made = planned(hardware, found.candidates, goal, asks_oracle=not no_oracle)
     except DoesNotFit as error:
+        from edgellm.cli.refusal import tell_refusal
+
         tell_refusal(error, found.name, hardware, found.candidates, goal, as_json=as_json)
         raise
     if as_json:

@@ -11,7 +11,6 @@ candidates without headers. Then, and whenever llama.cpp gives no answer, it is 
 import hashlib
 import tempfile
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -22,6 +21,7 @@ import platformdirs
 from edgellm.models.quants import BY_NAME
 from edgellm.models.skeleton import skeleton, write_skeletons
 from edgellm.probe.hardware import Hardware
+from edgellm.runner.build import llama_build
 from edgellm.runner.oracle_cache import OracleCache, Rows
 from edgellm.runner.oracle_messages import DescribedDevice, Question
 from edgellm.runner.oracle_process import OracleProcess
@@ -99,7 +99,7 @@ class LlamaOracle:
     def _known(self, model: _Model, question: Question) -> Rows | None:
         if self._cache is None:
             folder = self._folder or platformdirs.user_cache_path("edgellm") / "oracle"
-            self._cache = OracleCache(folder, _llama_version())
+            self._cache = OracleCache(folder, llama_build())
         return self._cache.get(model.digest, question)
 
     def _ask(self, candidate: Candidate, model: _Model, question: Question) -> Rows | None:
@@ -189,10 +189,3 @@ def _with_output(candidate: Candidate, shape: ContextShape, rows: Rows) -> tuple
 
 def _at(question: Question, path: Path) -> Question:
     return msgspec.structs.replace(question, path=str(path))
-
-
-def _llama_version() -> str:
-    try:
-        return version("llama_cpp_python")
-    except PackageNotFoundError:
-        return "?"
