@@ -1,24 +1,32 @@
-"""The checks of `edgellm doctor`. Each looks at facts that were gathered and gives one finding."""
+"""The checks of `edgellm doctor`. Each looks at facts that were gathered and gives one finding.
 
+Those of the machine stand in `hardware_checks.py`; here are those of the installation, and the
+gathering.
+"""
+
+import getpass
 import importlib.metadata
 import os
 import platform
 import shutil
 import sys
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import psutil
 
 from edgellm import resources
-from edgellm.cli import machine
+from edgellm.cli import hardware_checks, machine
+from edgellm.cli.findings import Finding, Place
 from edgellm.cli.resolve import store_of
 from edgellm.config import Config
 from edgellm.errors import EdgellmError
+from edgellm.meter.sample import Sample
+from edgellm.meter.sensors import sampler_for
 from edgellm.probe.advice import rebuild
 from edgellm.probe.hardware import Hardware
+from edgellm.probe.sources import Sources, SystemSources
 from edgellm.probe.usage import features_not_built
 from edgellm.units import GIB, MIB, format_bytes
 
@@ -26,29 +34,7 @@ _LEAST_DISK_BYTES = 10 * GIB
 _SMALL_MEMORY_BYTES = 4 * GIB
 _MOST_SWAP_BYTES = 256 * MIB
 _LEAST_LLAMA = (0, 3, 36)
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    name: str
-    verdict: Literal["ok", "warning", "problem"]
-    message: str
-    fix: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """What the checks look at, gathered once; a test can make up any."""
-
-    hardware: Hardware
-    models_folder: Path
-    models_free_bytes: int
-    models_writable: bool
-    swap_used_bytes: int
-    python: tuple[int, int, int]
-    llama_cpp_python: str | None  # its version; None: not installed
-    profiles_fault: str | None = None
-    demo_size_bytes: int | None = None
+_SENSORS_S = 1.2  # NVML and sysfs answer in milliseconds, vendors' tools in a second
 
 
 def examine(config: Config) -> tuple[Finding, ...]:
@@ -62,8 +48,9 @@ def gather(config: Config) -> Place:
     while not there.exists():
         there = there.parent
     demo = resources.demo_model()
+    hardware = machine.look()
     return Place(
-        hardware=machine.look(),
+        hardware=hardware,
         models_folder=folder,
         models_free_bytes=shutil.disk_usage(there).free,
         models_writable=os.access(there, os.W_OK),
@@ -72,7 +59,28 @@ def gather(config: Config) -> Place:
         llama_cpp_python=_version("llama-cpp-python"),
         profiles_fault=_profiles_fault(),
         demo_size_bytes=demo.stat().st_size if demo.exists() else None,
+        samples=_samples(hardware),
+        cpu_energy=_cpu_energy(SystemSources()),
+        user=getpass.getuser(),
     )
+
+
+def _samples(hardware: Hardware) -> tuple[Sample, ...]:
+    """One look at each sensor; who has not answered in time is not waited for."""
+    sampler = sampler_for(hardware)
+    sampler.start()
+    try:
+        time.sleep(_SENSORS_S)
+        return sampler.latest()
+    finally:
+        sampler.stop()
+
+
+def _cpu_energy(sources: Sources) -> Literal["readable", "denied", "absent"]:
+    answer = sources.read_text("/sys/class/powercap/intel-rapl:0/energy_uj")
+    if isinstance(answer, str):
+        return "readable"
+    return "denied" if answer.kind == "denied" else "absent"
 
 
 def _python(place: Place) -> Finding:
@@ -100,21 +108,6 @@ def _engine(place: Place) -> Finding:
         )
     backends = ", ".join(place.hardware.ggml_registries)
     return Finding("engine", "ok", f"llama-cpp-python {place.llama_cpp_python} with {backends}")
-
-
-def _accelerators(place: Place) -> Finding:
-    """A GPU that is there and not used is the costliest fault of all."""
-    idle = [
-        device
-        for device in place.hardware.devices
-        if device.backend == "none" and device.vendor in ("nvidia", "amd", "intel", "apple")
-    ]
-    if idle:
-        names = ", ".join(device.name for device in idle)
-        notes = "; ".join(dict.fromkeys(device.note for device in idle if device.note))
-        return Finding("accelerators", "problem", f"not used: {names}", notes or None)
-    used = [device.name for device in place.hardware.accelerators]
-    return Finding("accelerators", "ok", ", ".join(used) or "none here; the CPU does it all")
 
 
 def _cpu_build(place: Place) -> Finding:
@@ -189,7 +182,8 @@ def _sources(place: Place) -> Finding:
 
 
 CHECKS: tuple[Callable[[Place], Finding], ...] = (
-    _python, _engine, _accelerators, _cpu_build, _memory, _swap, _disk, _profiles, _demo, _sources,
+    _python, _engine, *hardware_checks.CHECKS, _cpu_build, _memory, _swap, _disk, _profiles, _demo,
+    _sources,
 )  # fmt: skip
 
 

@@ -70,6 +70,7 @@ def _card(evidence: Evidence, device: str, address: str | None, node: _KfdNode |
             "amd", name, address, is_unified=True, limit_bytes=total + gtt, architecture=gfx
         )
     free = None if total is None or used is None else max(0, total - used)
+    limit, default = _power_caps_w(evidence, device)
     return Card(
         "amd",
         name,
@@ -79,8 +80,18 @@ def _card(evidence: Evidence, device: str, address: str | None, node: _KfdNode |
         bandwidth_bytes_s=_bandwidth_bytes_s(node),
         architecture=gfx,
         link=link,
+        power_limit_w=limit,
+        power_default_w=default,
         visible_bytes=evidence.number(f"{device}/mem_info_vis_vram_total"),
     )
+
+
+def _power_caps_w(evidence: Evidence, device: str) -> tuple[float | None, float | None]:
+    """As set, and as the card came."""
+    chip = next(iter(evidence.list(f"{device}/hwmon/hwmon*")), f"{device}/hwmon")
+    caps = (evidence.number(f"{chip}/power1_cap{end}") for end in ("", "_default"))
+    limit, default = (None if microwatts is None else microwatts / 1e6 for microwatts in caps)
+    return limit, default
 
 
 def _is_unified(evidence: Evidence, device: str, vram: int, gtt: int) -> bool:

@@ -29,6 +29,7 @@ class Card:
     architecture: str | None = None
     link: str | None = None
     power_limit_w: float | None = None  # as set now
+    power_default_w: float | None = None  # as its maker set it
     note: str | None = None
     is_told: bool = True  # False: seen on PCI, and no driver tells of it
     part: int | None = None  # of a board whose chips share an address

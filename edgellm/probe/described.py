@@ -194,7 +194,7 @@ def _device(part: Part, backend: Backend, n: int, host_id: str) -> Device:
 def _as_if(row: DeviceRow) -> str | None:
     if row.planned_as is None:
         return None
-    return f"llama.cpp has no backend for it; planned as if it had one like {row.planned_as}"
+    return f"llama.cpp has no backend for it; planned as if {row.planned_as.upper()} were one"
 
 
 def _own_pool(part: Part, device_id: str) -> MemoryPool:

@@ -51,6 +51,7 @@ class Device:
     fp16_flops_s: float | None = None  # dense peak of its matrix units, as published
     board_power_w: float | None = None  # its limit as set, else as published
     peer_bytes_s: float | None = None  # to its neighbours without the host: NVLink, as published
+    power_default_w: float | None = None  # the limit that its maker set
     link_now: str | None = None  # as it runs at this moment; at rest cards slow down
     numa_node: int | None = None
     visible_bytes: int | None = None  # of its memory, what the CPU can reach: less without ReBAR

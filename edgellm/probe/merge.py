@@ -156,6 +156,7 @@ def place(found: Pair, registry: Registry | None, host: MemoryPool, catalog: Cat
         fp16_flops_s=known.fp16_flops_s if known else None,
         board_power_w=_power_w(card, known),
         peer_bytes_s=known.peer_bytes_s if known else None,
+        power_default_w=card.power_default_w if card else None,
         link_now=card.link_now if card else None,
         numa_node=card.numa_node if card else None,
         visible_bytes=card.visible_bytes if card else None,

@@ -52,6 +52,7 @@ class NvmlCard(msgspec.Struct, frozen=True, kw_only=True):
     memory_bus_bits: int | None = None
     memory_clock_mhz: int | None = None
     power_limit_mw: int | None = None
+    power_default_mw: int | None = None
     virtualization: int | None = None
     mig: bool = False
     instances: tuple[NvmlInstance, ...] = ()
@@ -113,6 +114,7 @@ def card(said: NvmlCard) -> Card:
         link=None if is_unified else _link(said.link_generation, said.link_width),
         link_now=None if is_unified else _link(said.link_generation_now, said.link_width_now),
         power_limit_w=said.power_limit_mw and said.power_limit_mw / 1e3,
+        power_default_w=said.power_default_mw and said.power_default_mw / 1e3,
         note=_note(said),
     )
 

@@ -21,6 +21,7 @@ _ASKED = (
     ("memory_bus_bits", "bus", "nvmlDeviceGetMemoryBusWidth", None),
     ("memory_clock_mhz", "clock", "nvmlDeviceGetMaxClockInfo", "NVML_CLOCK_MEM"),
     ("power_limit_mw", "power", "nvmlDeviceGetEnforcedPowerLimit", None),
+    ("power_default_mw", "power", "nvmlDeviceGetPowerManagementDefaultLimit", None),
     ("virtualization", "virtualization", "nvmlDeviceGetVirtualizationMode", None),
 )
 _Ask = Callable[..., Any]

@@ -1,26 +1,17 @@
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from doctor_place import HEALTHY
 from selector_machines import machine
 
-from edgellm.cli.checks import CHECKS, Place
-from edgellm.probe.hardware import Device, SourceFault
+from edgellm.cli.checks import CHECKS
+from edgellm.probe.hardware import Device, Serving, SourceFault
 from edgellm.units import GIB
 
-HEALTHY = Place(
-    hardware=replace(machine(ram=32), ggml_registries=("CPU",), ggml_features=("AVX2",)),
-    models_folder=Path("/models"),
-    models_free_bytes=100 * GIB,
-    models_writable=True,
-    swap_used_bytes=0,
-    python=(3, 12, 1),
-    llama_cpp_python="0.3.36",
-    demo_size_bytes=3 << 20,
-)
 IDLE_GPU = Device(
-    "0000:01:00.0", "nvidia", "RTX 4090", "none", "host", note="no CUDA backend; get one: …"
-)
+    "0000:01:00.0", "nvidia", "RTX 4090", "none", "host", note="no CUDA backend; get one: …",
+    serving=Serving("CUDA", False, "…"),
+)  # fmt: skip
 
 
 def findings(**changes):

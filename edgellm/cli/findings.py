@@ -1,0 +1,34 @@
+"""What `edgellm doctor` says of one thing, and what it looks at to say it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edgellm.meter.sample import Sample
+from edgellm.probe.hardware import Hardware
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    name: str
+    verdict: Literal["ok", "warning", "problem"]
+    message: str
+    fix: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Gathered once; a test can make up any."""
+
+    hardware: Hardware
+    models_folder: Path
+    models_free_bytes: int
+    models_writable: bool
+    swap_used_bytes: int
+    python: tuple[int, int, int]
+    llama_cpp_python: str | None  # its version; None: not installed
+    profiles_fault: str | None = None
+    demo_size_bytes: int | None = None
+    samples: tuple[Sample, ...] = ()  # of this moment
+    cpu_energy: Literal["readable", "denied", "absent"] = "absent"  # the RAPL counter
+    user: str = "you"
