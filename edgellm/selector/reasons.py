@@ -209,6 +209,8 @@ def _unknown_sentences(option: Option, placement: Placement, hardware: Hardware)
     ]
     if unknown:
         yield f"memory bandwidth of {', '.join(unknown)} is unknown: the speed range is wide"
+    devices = [hardware.device(share.device_id) for share in placement.shares]
+    yield from dict.fromkeys(f"{device.name}: {device.note}" for device in devices if device.note)
     spec = option.candidate.spec
     if spec.architecture not in LOADABLE:
         yield (

@@ -5,7 +5,7 @@ import pytest
 import selector_specs as specs
 from selector_machines import machine, unified
 
-from edgellm.profiles import hardware_from_board, load_profiles
+from edgellm.profiles import hardware_from_board, hardware_from_devices, load_profiles
 from edgellm.selector.choose import choose
 from edgellm.selector.explain import explain
 from edgellm.selector.plan import Alternative, Goal, Range
@@ -139,3 +139,12 @@ def test_an_embedding_plan_speaks_of_texts():
     text = explain(chosen(hardware, [specs.candidate(specs.bert())]), hardware)
     assert "embeddings of texts up to 512 tokens" in text
     assert "decode" not in text
+
+
+def test_what_is_only_assumed_of_a_device_stands_among_the_reasons():
+    biren = chosen(hardware_from_board("br104"))
+    assert any(
+        reason.startswith("Biren BR104: llama.cpp has no backend") for reason in biren.reasons
+    )
+    described = chosen(hardware_from_devices(["RTX 4090"]))
+    assert any("16.0 GiB of memory are assumed" in reason for reason in described.reasons)
