@@ -1,44 +1,115 @@
-"""How fast a token could be at best: a bound below which no placement's time lies.
+"""How fast a token could be at best: what no placement's time lies below.
 
-Every active byte is read once, at most at the device's full bandwidth; the fastest device holds
-as much as it has room for, what it can't hold is read elsewhere. Of those bytes only a part is
-read for a token: a mixture's used experts, and of a layer its weights and not its empty cache. No
-placement has to be made for it, so the search can leave out what can't win.
+Two limits, the larger counts. The ideal: the quickest of the devices holds everything, as if it
+had the room. The room: every active byte is read once, as fast as the device that has it can; the
+fastest holds as much as it can, the rest is read elsewhere, and of the rest only a part is read
+for a token: a mixture's used experts, and of a layer its weights and not its empty cache. No
+placement has to be made for either, so the search can leave out what can't win.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from edgellm.models.spec import ModelSpec
 from edgellm.probe.hardware import Device
+from edgellm.selector.devices import DeviceSet
 from edgellm.selector.load import Load
 from edgellm.selector.machine import Machine
-from edgellm.selector.speed import active_bytes
+from edgellm.selector.plan import Placement, Share
+from edgellm.selector.settings import Setting
+from edgellm.selector.speed import active_bytes, decode_tok_s
 
 _MOST_EFFICIENT = 1.1  # of a nominal bandwidth; no fitted family reaches more than it
+_LAYERS_DIFFER = 1.1  # the head has no attention, some layers a smaller cache
+
+Kind = tuple[object, ...]  # of devices that decode alike
 
 
-def active_weight_bytes(spec: ModelSpec) -> int:
-    return sum(active_bytes(spec, layer) for layer in spec.layers) + spec.output_bytes
+@dataclass(slots=True)
+class Bounds:
+    """Of one model on one machine."""
 
+    spec: ModelSpec
+    machine: Machine
+    _alone: dict[tuple[object, ...], float] = field(default_factory=dict)
+    _active: int = field(init=False)
+    _expert_part: float = field(init=False)
 
-def least_token_s(load: Load, active: int, machine: Machine, devices: Sequence[Device]) -> float:
-    """Seconds for one token of one stream, with `active` bytes of weights to be read for it."""
-    fast_first = sorted(devices, key=machine.bandwidth_bytes_s, reverse=True)
-    fast_first.append(machine.cpu)
-    left = load.run_bytes(0, load.n_all)
-    part = min(_expert_part(load.spec), active / left)
-    elsewhere, time_s = 0.0, 0.0
-    for i, device in enumerate(fast_first):
-        is_last = device is fast_first[-1]
-        held = left if is_last else min(left, max(0, machine.room_bytes(device)))
-        left -= held
-        if i:
+    def __post_init__(self) -> None:
+        spec = self.spec
+        layers = sum(active_bytes(spec, layer) for layer in spec.layers)
+        self._active = layers + spec.output_bytes
+        self._expert_part = spec.n_expert_used / spec.n_expert if spec.n_expert else 1.0
+
+    def of(self, devices: DeviceSet, setting: Setting) -> "Bound":
+        """`setting`: any; a cache's type hardly matters to a device's rate."""
+        machine = self.machine
+        kinds = {self._kind(device): device for device in (*devices, machine.cpu)}
+        rows = [(max(0, machine.room_bytes(d)), self._bytes_s(d, setting)) for d in devices]
+        rows.sort(key=lambda row: -row[1])
+        rows.append((1 << 62, self._bytes_s(machine.cpu, setting)))  # the host holds any rest
+        return Bound(self, tuple(rows), tuple(kinds.items()))
+
+    def least_token_s(self, load: Load, rooms: Sequence[tuple[int, float]]) -> float:
+        """Seconds for one token of one stream, by the room that the devices have."""
+        (room, fastest), *others = rooms
+        total = load.totals(0)[-1]
+        part = min(self._expert_part, self._active / total)
+        left = total - min(total, room)
+        elsewhere, time_s = 0.0, 0.0
+        for room, rate in others:
+            held = min(left, room)
+            left -= held
             elsewhere += held * part
-            time_s += held * part / machine.bandwidth_bytes_s(device)
-    rest = max(0.0, active - elsewhere)
-    time_s += rest / machine.bandwidth_bytes_s(fast_first[0])
-    return time_s / _MOST_EFFICIENT
+            time_s += held * part / rate
+        return time_s + max(0.0, self._active - elsewhere) / fastest
+
+    def _bytes_s(self, device: Device, setting: Setting) -> float:
+        """At most. Of a model without experts as fast as with all its layers, since they are
+        alike; of experts alone, which have no constant cost a layer, at full bandwidth."""
+        if self._expert_part < 1:
+            return _MOST_EFFICIENT * self.machine.bandwidth_bytes_s(device)
+        whole = self.alone_tok_s(setting, self._kind(device), device, 1)
+        return _LAYERS_DIFFER * self._active * whole
+
+    def _kind(self, device: Device) -> Kind:
+        return device.name, device.backend, self.machine.bandwidth_bytes_s(device)
+
+    def alone_tok_s(self, setting: Setting, kind: Kind, device: Device, n_streams: int) -> float:
+        """All layers on one device, whether it has the room or not."""
+        key = (*kind, setting.kv_type_k, setting.kv_type_v, n_streams)
+        if key not in self._alone:
+            facts = self.machine.hardware, self.machine.speed
+            placement = self._whole_on(device)
+            rate = decode_tok_s(self.spec, setting.shape, placement, *facts, n_streams=n_streams)
+            self._alone[key] = rate.p50
+        return self._alone[key]
+
+    def _whole_on(self, device: Device) -> Placement:
+        layers = tuple(range(self.spec.n_layers + 1))
+        share = Share(device.id, device.pool_id, layers, 0, 0, 0)
+        if device.id == "cpu":
+            return Placement((share,), 0)
+        host = Share("cpu", self.machine.hardware.host.id, (), 0, 0, 0)
+        return Placement((share, host), len(layers), (1.0,))
 
 
-def _expert_part(spec: ModelSpec) -> float:
-    return spec.n_expert_used / spec.n_expert if spec.n_expert else 1.0
+@dataclass(slots=True)
+class Bound:
+    """Of some devices. `rooms`: (bytes, bytes a second), the fastest first, the host at the end."""
+
+    _bounds: Bounds
+    _rooms: tuple[tuple[int, float], ...]
+    _kinds: tuple[tuple[Kind, Device], ...]
+    _ideals: dict[tuple[object, ...], float] = field(default_factory=dict)
+
+    def most_tok_s(self, load: Load, setting: Setting, n_streams: int = 1) -> float:
+        """Tokens of all streams together."""
+        key = (setting.kv_type_k, setting.kv_type_v, n_streams)
+        if key not in self._ideals:
+            self._ideals[key] = max(
+                self._bounds.alone_tok_s(setting, kind, device, n_streams)
+                for kind, device in self._kinds
+            )
+        by_room = n_streams / self._bounds.least_token_s(load, self._rooms)
+        return min(by_room, self._ideals[key])

@@ -44,7 +44,7 @@ def decide_confirmed(
         if measured is None:
             return Confirmed(decision, placement, "arithmetic", n_rounds, more_bytes)
         shares = with_bytes(placement, measured)
-        short = replace(question.machine, margins={}).shortfall(shares)
+        short = question.machine.without_margins().shortfall(shares)
         if short is None:
             placement = replace(placement, shares=shares)
             return Confirmed(decision, placement, "oracle", n_rounds, more_bytes)

@@ -12,7 +12,6 @@ from math import prod
 from edgellm.probe.hardware import Device, Hardware
 from edgellm.selector.machine import Machine
 from edgellm.selector.power import power_w
-from edgellm.selector.split import fill_order
 
 _MAX_SETS = 40
 
@@ -31,7 +30,7 @@ def usable_accelerators(hardware: Hardware) -> DeviceSet:
 
 def device_sets(machine: Machine, accelerators: DeviceSet) -> tuple[DeviceSet, ...]:
     """Without the empty one; few devices first, fast ones first among equally many."""
-    order = fill_order(machine, accelerators)
+    order = sorted(accelerators, key=lambda d: (*_pace(machine, d), -machine.room_bytes(d)))
     kinds = [list(alike) for _, alike in groupby(order, key=lambda d: _kind(machine, d))]
     if prod(len(kind) + 1 for kind in kinds) <= _MAX_SETS:
         found = list(_combinations(kinds))
@@ -68,4 +67,9 @@ def _combinations(kinds: Sequence[Sequence[Device]]) -> Iterator[list[Device]]:
 
 
 def _kind(machine: Machine, device: Device) -> tuple[object, ...]:
-    return device.backend, device.name, machine.bandwidth_bytes_s(device), device.link
+    return (*_pace(machine, device), device.backend, device.link)
+
+
+def _pace(machine: Machine, device: Device) -> tuple[float, str]:
+    """The fastest first, those of one name side by side."""
+    return -machine.bandwidth_bytes_s(device), device.name

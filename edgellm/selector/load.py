@@ -1,16 +1,24 @@
 """A model in a context, as a placement sees it: what any run of its layers weighs.
 
 The output head is the last layer, as in llama.cpp. Sums are cumulated, so that the weight of a
-run is two subtractions and filling a device is a bisection.
+run is one subtraction and filling a device is a bisection.
 """
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 from edgellm.models.spec import ModelSpec
-from edgellm.selector.memory import ContextShape, cumulated_kv_bytes, cumulated_layer_bytes
+from edgellm.selector.layout import Layout
+from edgellm.selector.memory import (
+    ContextShape,
+    compute_bytes,
+    cumulated_kv_bytes,
+    cumulated_layer_bytes,
+    host_weight_bytes,
+)
+from edgellm.selector.oracle import BufferBytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +42,13 @@ class Bulk:
         return Load(self, shape, cumulated_kv_bytes(self.spec, shape))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Load:
     bulk: Bulk
     shape: ContextShape
     kv: tuple[int, ...]  # of the first n layers
+    _totals: dict[int, list[int]] = field(default_factory=dict)
+    _buffers: dict[Layout, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def spec(self) -> ModelSpec:
@@ -46,32 +56,52 @@ class Load:
 
     @property
     def n_blocks(self) -> int:
-        return self.spec.n_layers
+        return len(self.kv) - 1
 
     @property
     def n_all(self) -> int:
-        return self.spec.n_layers + 1
+        return len(self.kv)
 
-    def run_bytes(self, start: int, stop: int, n_cpu_moe: int = 0) -> int:
-        """Weights and KV of layers start … stop − 1 without the experts of the first n_cpu_moe."""
-        weights, experts, n = self.bulk.weights, self.bulk.experts, self.n_blocks
-        total = weights[stop] - weights[start]
-        total += self.kv[min(stop, n)] - self.kv[min(start, n)]
-        if start < n_cpu_moe:
-            total -= experts[min(stop, n_cpu_moe, n)] - experts[start]
-        return total
-
-    def lowest_that_fits(self, room: int, floor: int, stop: int, n_cpu_moe: int) -> int:
-        """The smallest `start` >= floor for which the run up to `stop` takes no more than room."""
-        return bisect_left(
-            range(stop), -room, lo=floor, key=lambda i: -self.run_bytes(i, stop, n_cpu_moe)
-        )
+    def totals(self, n_cpu_moe: int) -> list[int]:
+        """Weights and KV of the first n layers, without the experts of the first n_cpu_moe."""
+        if n_cpu_moe not in self._totals:
+            n, experts = self.n_blocks, self.bulk.experts
+            self._totals[n_cpu_moe] = [
+                weights - experts[min(i, n_cpu_moe)] + self.kv[min(i, n)]
+                for i, weights in enumerate(self.bulk.weights)
+            ]
+        return self._totals[n_cpu_moe]
 
     def take(self, rooms: Sequence[int], stop: int, floor: int, n_cpu_moe: int) -> list[range]:
         """One run for each room, from `stop` downwards; empty where nothing fits."""
+        totals = self.totals(n_cpu_moe)
         runs = []
         for room in rooms:
-            start = self.lowest_that_fits(room, floor, stop, n_cpu_moe) if stop > floor else stop
+            start = bisect_left(totals, totals[stop] - room, floor, stop) if stop > floor else stop
             runs.append(range(start, stop))
             stop = start
         return runs
+
+    def buffers(self, layout: Layout) -> tuple[int, ...]:
+        """Compute buffers: of each accelerator, then of the host."""
+        if layout not in self._buffers:
+            self._buffers[layout] = compute_bytes(self.spec, self.shape, layout)
+        return self._buffers[layout]
+
+    def parts(self, layout: Layout, buffers: Sequence[int]) -> tuple[BufferBytes, ...]:
+        """As `memory.needs`, with given buffers."""
+        n, n_host = self.n_blocks, layout.n_host_layers(self.n_blocks)
+        weights, experts = self.bulk.weights, self.bulk.experts
+        rows = []
+        for run in layout.layers:
+            held = weights[run.stop] - weights[run.start] + self.spec.rope_bytes
+            if run.start < layout.n_cpu_moe:
+                held -= experts[min(run.stop, layout.n_cpu_moe, n)] - experts[run.start]
+            rows.append((held, self.kv[min(run.stop, n)] - self.kv[run.start]))
+        own = host_weight_bytes(self.spec, holds_head=n_host > n)
+        own += weights[min(n_host, n)] + (self.spec.rope_bytes if n_host else 0)
+        own += max(0, experts[min(layout.n_cpu_moe, n)] - experts[min(n_host, n)])
+        rows.append((own, self.kv[min(n_host, n)]))
+        return tuple(
+            BufferBytes(held, kv, buffer) for (held, kv), buffer in zip(rows, buffers, strict=True)
+        )

@@ -1,7 +1,7 @@
 """What a placement is made for: devices with the room that each may be filled to."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from edgellm.probe.hardware import Device, Hardware
 from edgellm.selector.budget import Budgets, device_limit_bytes
@@ -17,17 +17,20 @@ class Machine:
     budgets: Budgets
     speed: SpeedProfile
     margins: Mapping[str, int] = field(default_factory=dict)
+    _facts: dict[str, "_Facts"] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        facts = {device.id: self._facts_of(device) for device in self.hardware.devices}
+        object.__setattr__(self, "_facts", facts)
 
     def room_bytes(self, device: Device) -> int:
-        limit = device_limit_bytes(self.hardware, device, self.budgets)
-        return limit - self.margins.get(device.id, 0)
+        return self._facts[device.id].room_bytes
 
     def overhead_bytes(self, device: Device) -> int:
-        return self.speed.family(device).overhead_bytes
+        return self._facts[device.id].overhead_bytes
 
     def bandwidth_bytes_s(self, device: Device) -> float:
-        known = self.hardware.pool(device.pool_id).bandwidth_bytes_s
-        return known or self.speed.family(device).unknown_bandwidth_bytes_s
+        return self._facts[device.id].bandwidth_bytes_s
 
     @property
     def cpu(self) -> Device:
@@ -37,7 +40,10 @@ class Machine:
         """`more` on top of the margins that are there."""
         ids = {*self.margins, *more}
         margins = {key: self.margins.get(key, 0) + more.get(key, 0) for key in ids}
-        return replace(self, margins=margins)
+        return Machine(self.hardware, self.budgets, self.speed, margins)
+
+    def without_margins(self) -> "Machine":
+        return Machine(self.hardware, self.budgets, self.speed)
 
     def shortfall(self, shares: Sequence[Share]) -> "Shortfall | None":
         """What these shares would overfill; the worst of it."""
@@ -47,6 +53,16 @@ class Machine:
             if needed > available
         ]
         return max(over, key=lambda short: short.missing_bytes, default=None)
+
+    def _facts_of(self, device: Device) -> "_Facts":
+        family = self.speed.family(device)
+        limit = device_limit_bytes(self.hardware, device, self.budgets)
+        known = self.hardware.pool(device.pool_id).bandwidth_bytes_s
+        return _Facts(
+            room_bytes=limit - self.margins.get(device.id, 0),
+            overhead_bytes=family.overhead_bytes,
+            bandwidth_bytes_s=known or family.unknown_bandwidth_bytes_s,
+        )
 
     def _fillings(self, shares: Sequence[Share]) -> list[tuple[str, int, int]]:
         """(pool, needed, available) of each device, and of each pool over all that live in it."""
@@ -60,6 +76,15 @@ class Machine:
             margin = sum(self.margins.get(share.device_id, 0) for share in inside)
             rows.append((pool_id, sum(share.total_bytes for share in inside), budget - margin))
         return rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """Of one device, looked up once: the search asks thousands of times."""
+
+    room_bytes: int
+    overhead_bytes: int
+    bandwidth_bytes_s: float
 
 
 @dataclass(frozen=True, slots=True)

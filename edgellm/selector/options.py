@@ -11,7 +11,7 @@ from math import inf
 
 from edgellm.models.loadable import LOADABLE
 from edgellm.models.spec import ModelSpec
-from edgellm.selector.bounds import active_weight_bytes, least_token_s
+from edgellm.selector.bounds import Bound, Bounds
 from edgellm.selector.devices import DeviceSet, device_sets, usable_accelerators, within_watts
 from edgellm.selector.load import Bulk, Load
 from edgellm.selector.machine import Machine, Shortfall
@@ -23,7 +23,7 @@ from edgellm.selector.ranking import Merit, Pace, Rank, rank, wants_throughput
 from edgellm.selector.settings import Setting, settings
 from edgellm.selector.shares import Ways
 from edgellm.selector.speed import decode_tok_s, prefill_tok_s
-from edgellm.selector.split import place
+from edgellm.selector.split import place, sketch
 from edgellm.units import format_rate
 
 
@@ -132,10 +132,12 @@ class Search:
     _paces: dict[tuple[object, ...], Pace] = field(default_factory=dict)
     _loads: dict[Setting, Load] = field(default_factory=dict)
     _bulk: Bulk = field(init=False)
+    _bounds: Bounds = field(init=False)
     _weight_kld: float = field(init=False)
 
     def __post_init__(self) -> None:
         self._bulk = Bulk.of(self.spec)
+        self._bounds = Bounds(self.spec, self.question.machine)
         quality = self.question.profiles.quality
         self._weight_kld = weight_kld(quality, self.candidate.quant, self.spec)
 
@@ -157,26 +159,34 @@ class Search:
         return self.candidate.spec
 
     def attempt(self, setting: Setting, devices: DeviceSet, ways: Ways) -> Option | None:
-        """`look`, remembered; the option when it fits and does."""
+        """Looked at, and remembered; the option when it fits and does. What may be the best so far
+        is added up exactly before it is believed."""
         found = self.look(setting, devices, ways)
+        if isinstance(found, Option) and self._wins(found):
+            found = self.look(setting, devices, ways, exactly=True)
         if isinstance(found, Miss):
             self.misses.append(found)
             return None
         self.options.append(found)
-        found_rank = self.question.rank(found.merit)
-        if self.best is None or found_rank > self.best_rank:
-            self.best, self.best_rank = found, found_rank
+        if self._wins(found):
+            self.best, self.best_rank = found, self.question.rank(found.merit)
         return found
 
-    def look(self, setting: Setting, devices: DeviceSet, ways: Ways) -> Option | Miss:
+    def look(
+        self, setting: Setting, devices: DeviceSet, ways: Ways, *, exactly: bool = False
+    ) -> Option | Miss:
         if self.allow_disk:
             ways = replace(ways, allow_disk=True)
-        placed = place(self.load(setting), self.question.machine, devices, ways)
+        add_up = place if exactly else sketch
+        placed = add_up(self.load(setting), self.question.machine, devices, ways)
         if isinstance(placed, Shortfall):
             return Miss(self.candidate, setting, placed)
         option = self._option(setting, placed, ways)
         unmet = self._unmet(option)
         return Miss(self.candidate, setting, unmet) if unmet else option
+
+    def _wins(self, option: Option) -> bool:
+        return self.best is None or self.question.rank(option.merit) > self.best_rank
 
     def load(self, setting: Setting) -> Load:
         if setting not in self._loads:
@@ -184,26 +194,29 @@ class Search:
         return self._loads[setting]
 
     def _pairs(self) -> list[tuple[Rank, Setting, DeviceSet]]:
-        """The most promising first; among equals the most wished setting, then fewer devices."""
+        """The most promising first; among equals fewer devices, then the most wished setting."""
         goal, question = self.question.goal, self.question
         workload = question.profiles.workload(goal.use)
-        active = active_weight_bytes(self.spec)
         pairs = []
-        for setting in settings(self.spec, goal, workload, last_resort=self.last_resort):
-            load = self.load(setting)
-            for devices in question.sets:
-                token_s = least_token_s(load, active, question.machine, devices)
-                bound = question.rank(self._bound(setting, devices, token_s))
-                pairs.append((bound, setting, devices))
+        wished = list(settings(self.spec, goal, workload, last_resort=self.last_resort))
+        for devices in question.sets:
+            bound = self._bounds.of(devices, wished[0])
+            ids = [device.id for device in devices] or ["cpu"]
+            watts = power_w(question.machine.hardware, ids)
+            for setting in wished:
+                pace = self._best_pace(bound, setting, len(devices))
+                merit = self._merit(setting, pace, len(devices), watts)
+                pairs.append((question.rank(merit), setting, devices))
         return sorted(pairs, key=lambda pair: pair[0], reverse=True)
 
-    def _bound(self, setting: Setting, devices: DeviceSet, token_s: float) -> Merit:
-        decode = 1 / token_s
-        batch = setting.n_parallel * decode if wants_throughput(self.question.goal) else None
-        pace = Pace(_point(decode), _point(inf), None if batch is None else _point(batch))
-        ids = [device.id for device in devices] or ["cpu"]
-        watts = power_w(self.question.machine.hardware, ids)
-        return self._merit(setting, pace, len(devices), watts)
+    def _best_pace(self, bound: Bound, setting: Setting, n_devices: int) -> Pace:
+        """What a placement may reach at most; side by side, as many times as there are devices."""
+        goal, load = self.question.goal, self.load(setting)
+        at_once = n_devices if goal.split_mode in ("row", "tensor") else 1
+        decode, batch = _point(at_once * bound.most_tok_s(load, setting)), None
+        if wants_throughput(goal):
+            batch = _point(at_once * bound.most_tok_s(load, setting, setting.n_parallel))
+        return Pace(decode, _point(inf), batch)
 
     def _option(self, setting: Setting, placement: Placement, ways: Ways) -> Option:
         watts = placement_power_w(self.question.machine.hardware, placement)

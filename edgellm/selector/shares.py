@@ -7,7 +7,6 @@ from edgellm.probe.hardware import Device
 from edgellm.selector.layout import Layout
 from edgellm.selector.load import Load
 from edgellm.selector.machine import Machine, Shortfall
-from edgellm.selector.memory import needs
 from edgellm.selector.oracle import BufferBytes
 from edgellm.selector.plan import Placement, Share, SplitMode
 from edgellm.selector.proportions import tensor_split
@@ -32,10 +31,15 @@ class Ways:
 
 
 def placement_of(
-    load: Load, machine: Machine, devices: Sequence[Device], layout: Layout, ways: Ways
+    load: Load,
+    machine: Machine,
+    devices: Sequence[Device],
+    layout: Layout,
+    parts: Sequence[BufferBytes],
+    ways: Ways,
 ) -> Placement | Shortfall:
-    """`devices` in llama.cpp's order, as the layout has them."""
-    shares = _shares(load, machine, devices, layout)
+    """`devices` in llama.cpp's order, as the layout has them; `parts` theirs, then the host's."""
+    shares = _shares(load, machine, devices, layout, parts)
     disk_bytes = 0
     if short := machine.shortfall(shares):
         disk_bytes = _disk_bytes(short, machine) if ways.allow_disk else 0
@@ -76,9 +80,13 @@ def with_bytes(placement: Placement, measured: Sequence[BufferBytes]) -> tuple[S
 
 
 def _shares(
-    load: Load, machine: Machine, devices: Sequence[Device], layout: Layout
+    load: Load,
+    machine: Machine,
+    devices: Sequence[Device],
+    layout: Layout,
+    parts: Sequence[BufferBytes],
 ) -> tuple[Share, ...]:
-    *each, host = needs(load.spec, load.shape, layout)
+    *each, host = parts
     n_host = layout.n_host_layers(load.n_blocks)
     shares = [
         Share(

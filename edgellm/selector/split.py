@@ -12,10 +12,11 @@ device that gets nothing is left out of the plan: llama.cpp would still take buf
 from collections.abc import Callable, Sequence
 
 from edgellm.probe.hardware import Device
-from edgellm.selector.filling import Filling
+from edgellm.selector.filling import Arranged, Filling
 from edgellm.selector.layout import HOST_ONLY
 from edgellm.selector.load import Load
 from edgellm.selector.machine import Machine, Shortfall
+from edgellm.selector.memory import needs
 from edgellm.selector.plan import Placement
 from edgellm.selector.shares import Ways, placement_of
 
@@ -25,29 +26,61 @@ _CORRECTIONS = 4  # fills with less room, when the buffers came out larger than 
 def place(
     load: Load, machine: Machine, accelerators: Sequence[Device], ways: Ways | None = None
 ) -> Placement | Shortfall:
-    """The placement with the most on `accelerators`.
+    """The placement with the most on `accelerators`, exactly added up.
 
     Their order is chosen here, unless a tensor_split is given: then it is theirs.
     """
     ways = ways or Ways()
-    if not accelerators or ways.n_wished(load.n_all) == 0:
-        return placement_of(load, machine, (), HOST_ONLY, ways)
-    in_order = bool(ways.tensor_split) or ways.split_mode != "layer"
-    order = list(reversed(accelerators)) if in_order else fill_order(machine, accelerators)
-    filling = Filling(load, machine, tuple(order), ways)
+    corrections: dict[str, int] = {}
     for _ in range(_CORRECTIONS):
-        n_layers, n_cpu_moe = _most(filling)
-        devices, layout = filling.layout(n_layers, n_cpu_moe)
-        placed = placement_of(load, machine, devices, layout, ways)
-        if isinstance(placed, Placement) or not filling.correct(placed):
+        arranged = _arrange(load, machine, accelerators, ways, corrections)
+        parts = needs(load.spec, load.shape, arranged.layout)
+        placed = placement_of(load, machine, arranged.devices, arranged.layout, parts, ways)
+        if isinstance(placed, Placement) or not _correct(corrections, placed, machine):
             break
     return placed
+
+
+def sketch(
+    load: Load, machine: Machine, accelerators: Sequence[Device], ways: Ways
+) -> Placement | Shortfall:
+    """As `place`, with compute buffers taken from a layout that is alike: a tenth of the time."""
+    arranged = _arrange(load, machine, accelerators, ways, {})
+    parts = load.parts(arranged.layout, arranged.buffers)
+    return placement_of(load, machine, arranged.devices, arranged.layout, parts, ways)
 
 
 def fill_order(machine: Machine, accelerators: Sequence[Device]) -> list[Device]:
     """The fastest first, then the roomiest; equal ones in llama.cpp's order."""
     backwards = list(reversed(accelerators))
     return sorted(backwards, key=lambda d: (-machine.bandwidth_bytes_s(d), -machine.room_bytes(d)))
+
+
+def _arrange(
+    load: Load,
+    machine: Machine,
+    accelerators: Sequence[Device],
+    ways: Ways,
+    corrections: dict[str, int],
+) -> Arranged:
+    if not accelerators or ways.n_wished(load.n_all) == 0:
+        return Arranged((), HOST_ONLY, load.buffers(HOST_ONLY))
+    in_order = bool(ways.tensor_split) or ways.split_mode != "layer"
+    order = list(reversed(accelerators)) if in_order else fill_order(machine, accelerators)
+    filling = Filling(load, machine, tuple(order), ways, corrections)
+    return filling.arranged(*_most(filling))
+
+
+def _correct(corrections: dict[str, int], short: Shortfall, machine: Machine) -> bool:
+    """Note what its devices were found to need beyond their rooms. False: the host alone is
+    short."""
+    found = False
+    for share in short.shares[:-1]:
+        more = share.total_bytes - machine.room_bytes(machine.hardware.device(share.device_id))
+        if more > 0:
+            corrections[share.device_id] = corrections.get(share.device_id, 0) + more
+            found = True
+    return found
 
 
 def _most(filling: Filling) -> tuple[int, int]:
