@@ -144,6 +144,29 @@ def test_an_unknown_catalog_name_is_no_model(config):
         resolve("nosuch:1b", config)
 
 
+def test_a_catalog_model_without_a_repository_is_planned_and_not_served(config):
+    resolved = resolve("glm-130b", config, plan_only=True)
+    assert [one.quant for one in resolved.candidates][:2] == ["F16", "Q8_0"]
+    assert resolved.candidates[0].source == "the catalog"
+    assert resolved.candidates[0].headers
+    with pytest.raises(ModelNotFound, match="no repository has glm-130b:130b"):
+        resolve("glm-130b", config)
+
+
+def test_a_mix_that_the_catalog_does_not_list_is_planned_when_it_is_named(config):
+    (one,) = resolve("llama2:70b-f16", config, plan_only=True).candidates
+    assert (one.quant, one.spec.quant) == ("F16", "F16")
+    assert one.file_bytes == pytest.approx(138e9, rel=0.01)
+
+
+def test_a_file_that_is_no_model_costs_itself_only(hub, config):
+    hub.add(REPO, "good-Q8_0.gguf", DEMO)
+    hub.add(REPO, "broken-Q2_K.gguf", b"<html>" * 50)
+    resolved = resolve(REPO, config)
+    assert [one.quant for one in resolved.candidates] == ["Q8_0"]
+    assert all(one.headers for one in resolved.candidates)
+
+
 def test_a_path_cannot_be_pulled(config):
     with pytest.raises(BadRequest, match="a file of yours"):
         fetch_model("./x.gguf", config)
