@@ -63,9 +63,10 @@ class DeviceRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def bandwidth_bytes_s(self) -> float | None:
         return self.bandwidth_gb_s and self.bandwidth_gb_s * 1e9
 
-    @property
-    def peer_bytes_s(self) -> float | None:
-        return self.peer_gb_s and self.peer_gb_s * 1e9
+    def peer_bytes_s(self, is_bridged: bool = False) -> float | None:
+        """One direction's; data sheets add both."""
+        both_gb_s = self.peer_gb_s or (self.bridge_gb_s if is_bridged else None)
+        return both_gb_s and both_gb_s * 1e9 / 2
 
 
 class Catalog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

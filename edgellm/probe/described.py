@@ -174,7 +174,6 @@ def _usable_bytes(row: DeviceRow) -> int:
 
 def _device(part: Part, backend: Backend, n: int, host_id: str) -> Device:
     row, device_id = part.row, f"{backend}:{n}"
-    peer_gb_s = row.peer_gb_s or (row.bridge_gb_s if part.is_bridged else None)
     return Device(
         id=device_id,
         vendor=row.vendor,
@@ -187,7 +186,7 @@ def _device(part: Part, backend: Backend, n: int, host_id: str) -> Device:
         note=_as_if(row),
         fp16_flops_s=row.fp16_flops_s,
         board_power_w=row.board_power_w,
-        peer_bytes_s=peer_gb_s and peer_gb_s * 1e9,
+        peer_bytes_s=row.peer_bytes_s(part.is_bridged),
     )
 
 

@@ -50,7 +50,7 @@ class Device:
     memory_limit_bytes: int | None = None  # the most that it may take of a pool it shares
     fp16_flops_s: float | None = None  # dense peak of its matrix units, as published
     board_power_w: float | None = None  # its limit as set, else as published
-    peer_bytes_s: float | None = None  # to its neighbours without the host: NVLink, as published
+    peer_bytes_s: float | None = None  # to its neighbours without the host, one direction; NVLink
     power_default_w: float | None = None  # the limit that its maker set
     link_now: str | None = None  # as it runs at this moment; at rest cards slow down
     numa_node: int | None = None

@@ -155,7 +155,7 @@ def place(found: Pair, registry: Registry | None, host: MemoryPool, catalog: Cat
         memory_limit_bytes=_limit_bytes(found, host) if shares_host else None,
         fp16_flops_s=known.fp16_flops_s if known else None,
         board_power_w=_power_w(card, known),
-        peer_bytes_s=known.peer_bytes_s if known else None,
+        peer_bytes_s=known.peer_bytes_s() if known else None,
         power_default_w=card.power_default_w if card else None,
         link_now=card.link_now if card else None,
         numa_node=card.numa_node if card else None,

@@ -252,7 +252,7 @@ def test_what_no_sensor_tells_is_taken_from_the_data_sheet_and_a_limit_from_the_
     assert (device.fp16_flops_s, device.board_power_w, device.peer_bytes_s) == (
         71.2e12,
         350,
-        600e9,
+        300e9,
     )
     capped = merge.Pair(card(power_limit_w=250.0), None)
     assert merge.place(capped, None, HOST, known).device.board_power_w == 250.0
