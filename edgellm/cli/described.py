@@ -59,9 +59,13 @@ class Described:
             from edgellm.probe.described import hardware_from_devices
 
             return hardware_from_devices(tuple(self.device or ()), self.ram)
-        from edgellm.probe.detect import detect
+        if self.sysroot:
+            from edgellm.probe.detect import detect
 
-        return detect(sources(self.sysroot))
+            return detect(sources(self.sysroot))
+        from edgellm.cli import machine
+
+        return machine.recall()
 
     def _check(self) -> None:
         ways = {

@@ -13,6 +13,17 @@ def look() -> Hardware:
     return detect()
 
 
+def recall() -> Hardware:
+    """For what would be, not for what is loaded: programs are not asked again what they can only
+    answer as before. Free memory is always today's."""
+    from edgellm.probe.detect import detect
+    from edgellm.probe.recall import RecallingSources
+    from edgellm.probe.sources import SystemSources
+    from edgellm.runner.build import llama_build
+
+    return detect(RecallingSources(SystemSources(), llama_build()))
+
+
 def without(hardware: Hardware, plan: Plan) -> Hardware:
     """What is left of it once `plan` is loaded: the next model must not count that memory."""
     taken = {pool.id: 0 for pool in hardware.pools}
