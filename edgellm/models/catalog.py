@@ -63,17 +63,20 @@ class _Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @cache
 def load_catalog() -> tuple[CatalogEntry, ...]:
     """Every model, families in alphabetical order. Raises ConfigError naming the file."""
-    return tuple(entry for family in _families() for entry in _entries(family))
+    return tuple(entry for stem in _files() for entry in _entries(_family(stem)))
 
 
 def find(name: str) -> CatalogEntry:
     """By "qwen3:8b", or by "qwen3" for the family's default. Raises ModelNotFound."""
-    entries = {entry.name: entry for entry in load_catalog()}
-    defaults = {family.family: f"{family.family}:{family.default}" for family in _families()}
-    wanted = defaults.get(name, name)
-    if wanted in entries:
-        return entries[wanted]
-    near = difflib.get_close_matches(name, [*entries, *defaults], n=3)
+    stem = name.partition(":")[0]
+    if stem in _files():  # the others need not be read
+        family = _family(stem)
+        wanted = f"{stem}:{family.default}" if name == stem else name
+        for entry in _entries(family):
+            if entry.name == wanted:
+                return entry
+    known = [*(entry.name for entry in load_catalog()), *_files()]
+    near = difflib.get_close_matches(name, known, n=3)
     raise ModelNotFound(
         f"the catalog has no {name!r}",
         hint=f"did you mean {', '.join(near)}?" if near else "any hf.co/ORG/REPO works, too",
@@ -119,15 +122,18 @@ def _mix(quant: str) -> str:
     return "MXFP4_MOE" if quant == "MXFP4" else quant  # publishers drop the suffix
 
 
+def _files() -> tuple[str, ...]:
+    """A family's file bears its name."""
+    return tuple(path.stem for path in sorted((profiles_dir() / "models").glob("*.toml")))
+
+
 @cache
-def _families() -> tuple[_Family, ...]:
-    families = []
-    for path in sorted((profiles_dir() / "models").glob("*.toml")):
-        try:
-            families.append(msgspec.toml.decode(path.read_bytes(), type=_Family))
-        except (msgspec.DecodeError, OSError) as error:
-            raise ConfigError(f"profiles/models/{path.name}: {error}") from error
-    return tuple(families)
+def _family(stem: str) -> _Family:
+    path = profiles_dir() / "models" / f"{stem}.toml"
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=_Family)
+    except (msgspec.DecodeError, OSError) as error:
+        raise ConfigError(f"profiles/models/{path.name}: {error}") from error
 
 
 def _entries(family: _Family) -> tuple[CatalogEntry, ...]:

@@ -1,4 +1,5 @@
 import datetime
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from edgellm.models.catalog import (
 from edgellm.models.local import read_spec
 from edgellm.models.names import CatalogReference, HubReference, parse_reference
 from edgellm.models.shapes import shape_header
+from edgellm.resources import profiles_dir
 
 GIB = 1 << 30
 ENTRIES = load_catalog()
@@ -64,6 +66,11 @@ def test_every_row_can_be_planned_offline_with_the_best_quant_first(entry: Catal
     assert sizes[0] == max(sizes)
     assert all(made.n_layers == entry.shape.n_layers for made in specs)
     assert all(made.license == entry.license for made in specs)
+
+
+def test_a_family_is_found_in_the_file_of_its_name():
+    for path in (profiles_dir() / "models").glob("*.toml"):
+        assert tomllib.loads(path.read_text())["family"] == path.stem
 
 
 def test_no_name_is_there_twice():
