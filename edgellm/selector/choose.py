@@ -93,7 +93,7 @@ def _choose(
         _plan(confirmed),
         reasons=reasons(confirmed),
         rejected=rejected(decision),
-        pareto=front(decision.searches, decision.chosen),
+        pareto=front(decision.searches, replace(decision.chosen, placement=confirmed.placement)),
     )
 
 

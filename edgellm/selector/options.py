@@ -87,7 +87,7 @@ class Question:
         accelerators = usable_accelerators(machine.hardware)
         return cls(machine, goal, profiles, accelerators, _sets(machine, goal, accelerators))
 
-    def ways(self, candidate: Candidate, devices: DeviceSet) -> Ways:
+    def ways(self, devices: DeviceSet) -> Ways:
         goal = self.goal
         split = tuple(part for part in goal.tensor_split or () if part)
         is_split = len(devices) > 1
@@ -149,7 +149,7 @@ class Search:
             key = (*devices, setting.kv_type_k, setting.kv_type_v)
             if any(_covers(better, setting) for better in whole.get(key, ())):
                 continue  # a smaller context on the same devices is no faster
-            option = self.attempt(setting, devices, self.question.ways(self.candidate, devices))
+            option = self.attempt(setting, devices, self.question.ways(devices))
             if option and _is_whole(option):
                 whole.setdefault(key, []).append(setting)
         return self

@@ -24,7 +24,7 @@ def front(searches: Sequence[Search], chosen: Option) -> tuple[Alternative, ...]
         if option.setting.n_parallel == n_parallel
     ]
     best = [option for option in tried if not any(_beats(other, option) for other in tried)]
-    rows = _thinned(_unique([*best, chosen]), chosen)
+    rows = _thinned(_unique(best, chosen), chosen)
     return tuple(_row(option) for option in rows)
 
 
@@ -62,15 +62,19 @@ def _measures(option: Option) -> tuple[float, int, float]:
     return option.kld, option.setting.n_ctx_seq, option.pace.decode.p50
 
 
-def _unique(options: Iterable[Option]) -> list[Option]:
-    """One for each file, context and cache: the fastest."""
+def _unique(options: Iterable[Option], chosen: Option) -> list[Option]:
+    """One for each file, context and cache: the fastest, or the chosen one."""
     best: dict[tuple[object, ...], Option] = {}
     for option in options:
-        setting = option.setting
-        key = option.candidate.file, setting.n_ctx_seq, setting.kv_type_k
+        key = _key(option)
         if key not in best or option.pace.decode.p50 > best[key].pace.decode.p50:
             best[key] = option
+    best[_key(chosen)] = chosen
     return sorted(best.values(), key=lambda o: (o.kld, -o.setting.n_ctx_seq))
+
+
+def _key(option: Option) -> tuple[object, ...]:
+    return option.candidate.file, option.setting.n_ctx_seq, option.setting.kv_type_k
 
 
 def _thinned(options: list[Option], chosen: Option) -> list[Option]:
@@ -79,7 +83,7 @@ def _thinned(options: list[Option], chosen: Option) -> list[Option]:
         return options
     step = (len(options) - 1) / (_MAX_ROWS - 1)
     kept = {round(i * step) for i in range(_MAX_ROWS)}
-    own = next((i for i, option in enumerate(options) if option.placement is chosen.placement), 0)
+    own = options.index(chosen)
     if own not in kept:
         kept.remove(min(kept - {0, len(options) - 1}, key=lambda i: abs(i - own)))
         kept.add(own)

@@ -64,7 +64,7 @@ def _looks(decision: Decision) -> Iterator[tuple[str, Option | Miss]]:
         yield "whole layers, not experts", search.look(chosen.setting, used, layers)
     for devices in search.question.sets:
         if devices != used:
-            ways = search.question.ways(chosen.candidate, devices)
+            ways = search.question.ways(devices)
             yield names_of(devices) or "CPU", search.look(chosen.setting, devices, ways)
 
 

@@ -48,7 +48,7 @@ def _replicas(search: Search, setting: Setting, n_replicas: int, n_each: int) ->
     if not isinstance(option, Option):
         return None
     machine = search.question.machine
-    if not _host_holds(machine, option, n_replicas):
+    if not host_holds(machine, option, n_replicas):
         return None
     rate = decode_tok_s(
         search.spec, own.shape, option.placement, machine.hardware, machine.speed,
@@ -58,7 +58,7 @@ def _replicas(search: Search, setting: Setting, n_replicas: int, n_each: int) ->
     return Replicas(n_replicas, n_each, option, total)
 
 
-def _host_holds(machine: Machine, option: Option, n_replicas: int) -> bool:
+def host_holds(machine: Machine, option: Option, n_replicas: int) -> bool:
     """The file's pages are one; each copy has buffers of its own."""
     host = option.placement.shares[-1]
     own = host.kv_bytes + host.compute_bytes
