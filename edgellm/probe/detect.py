@@ -89,8 +89,9 @@ def examine(evidence: Evidence, *, measure_bandwidth: bool = True) -> Hardware:
         cores = machine.cpu.n_physical_cores
         rate = bandwidth.measure(evidence, machine.pool, cores, machine.boot_id)
         machine = replace(machine, pool=replace(machine.pool, bandwidth_bytes_s=rate))
+    known = catalog.load()  # some 30 ms, which the waiting hides
     ggml = _answer(evidence, "ggml", asking_ggml, registry.TIMEOUT_S + 1.0, None)
-    return _join(evidence, machine, cards, ggml)
+    return _join(evidence, machine, cards, ggml, known)
 
 
 def _join(
@@ -98,8 +99,8 @@ def _join(
     machine: host.Host,
     cards: list[Card],
     ggml: registry.Registry | None,
+    known: catalog.Catalog,
 ) -> Hardware:
-    known = catalog.load()
     pairs, notes = merge.pair(cards, ggml)
     for note in notes:
         evidence.fault("ggml", note)
