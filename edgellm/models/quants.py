@@ -36,6 +36,11 @@ _TABLE = (
     (41, "q1_0", 128, 18), (42, "q2_0", 64, 18),
 )  # fmt: skip
 
+_REMOVED = {
+    4: "Q4_2", 5: "Q4_3", 31: "Q4_0_4_4", 32: "Q4_0_4_8", 33: "Q4_0_8_8", 36: "IQ4_NL_4_4",
+    37: "IQ4_NL_4_8", 38: "IQ4_NL_8_8",
+}  # fmt: skip
+
 BY_ID = {row[0]: QuantType(*row) for row in _TABLE}
 BY_NAME = {quant.name: quant for quant in BY_ID.values()}
 
@@ -59,7 +64,7 @@ def tensor_bytes(type_id: int, shape: tuple[int, ...]) -> int:
     """
     quant = BY_ID.get(type_id)
     if quant is None:
-        raise BadGGUF(f"tensor type {type_id} is not one that llama.cpp knows")
+        raise BadGGUF(f"tensor type {type_id} {_why_unknown(type_id)}")
     row, rest = (shape[0], shape[1:]) if shape else (1, ())
     if row % quant.block:
         raise BadGGUF(
@@ -69,3 +74,9 @@ def tensor_bytes(type_id: int, shape: tuple[int, ...]) -> int:
     for dim in rest:
         n_bytes *= dim
     return n_bytes
+
+
+def _why_unknown(type_id: int) -> str:
+    if type_id in _REMOVED:
+        return f"is {_REMOVED[type_id]}, which llama.cpp dropped: take Q4_0, it is repacked at load"
+    return "is not one that llama.cpp knows; forks such as ik_llama.cpp have more"

@@ -35,6 +35,13 @@ def test_a_row_that_no_block_divides_is_refused_with_both_numbers():
         tensor_bytes(BY_NAME["q8_0"].id, (100, 2))
 
 
-def test_a_type_that_llama_cpp_dropped_is_refused_by_number():
-    with pytest.raises(BadGGUF, match="31"):
-        tensor_bytes(31, (32,))
+@pytest.mark.parametrize(
+    ("type_id", "said"),
+    [
+        (31, "Q4_0_4_4"), (32, "Q4_0_4_8"), (33, "Q4_0_8_8"), (36, "IQ4_NL_4_4"), (38, "dropped"),
+        (43, "ik_llama"), (139, "139"), (222, "forks"), (1 << 31, "not one"),
+    ],
+)  # fmt: skip
+def test_a_type_that_llama_cpp_lacks_is_refused_by_number_and_reason(type_id: int, said: str):
+    with pytest.raises(BadGGUF, match=said):
+        tensor_bytes(type_id, (32,))
