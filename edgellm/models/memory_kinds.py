@@ -115,7 +115,10 @@ class _Reader:
 
     def layers(self) -> tuple[LayerMemory, ...]:
         if self.arch in NO_MEMORY:
-            return (LayerMemory("none"),) * self.n_layers
+            return tuple(
+                LayerMemory("none", n_head_kv, self.head_dim_k, self.head_dim_v)
+                for n_head_kv in self.n_head_kv
+            )
         recurrent, slides, n_own = self._recurrent(), self._slides(), self._n_own_cache()
         state_bytes = self._state_bytes() if any(recurrent) else 0
         return tuple(

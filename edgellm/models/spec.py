@@ -8,11 +8,12 @@ follows llama.cpp's own placement: src/llama-arch.cpp `LLM_TENSOR_INFOS`, src/ll
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from edgellm.errors import BadGGUF
 from edgellm.models.gguf import GGUFHeader, TensorInfo
+from edgellm.models.graph_facts import GraphFacts, LayerTensor, graph_facts
 from edgellm.models.memory_kinds import NO_MEMORY, LayerMemory, layer_memory, window_tokens
 from edgellm.models.memory_kinds import KVKind as KVKind
 from edgellm.models.quants import BY_ID
@@ -30,6 +31,18 @@ class LayerSpec:
     head_dim_v: int = 0
     expert_bytes: int = 0
     state_bytes: int = 0  # recurrent state of one sequence (F32)
+    tensors: tuple[LayerTensor, ...] = field(default=(), repr=False)
+
+    @property
+    def largest_bytes(self) -> int:
+        """The largest tensor: what op_offload copies when the layer is the host's."""
+        return max((tensor.n_bytes for tensor in self.tensors), default=self.weight_bytes)
+
+    @property
+    def largest_expert_bytes(self) -> int:
+        """The same when only its experts are the host's."""
+        experts = (tensor.n_bytes for tensor in self.tensors if tensor.is_experts)
+        return max(experts, default=0) if self.tensors else self.expert_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +70,13 @@ class ModelSpec:
     types: tuple[TypeShare, ...] = ()  # () when nobody knows: quality then goes by the label
     imatrix: bool | None = None  # quantized with an importance matrix; None: the header is made up
     rope_bytes: int = 0  # rotary factors, loaded once for each buffer that has layers
+    n_draft_layers: int = 0  # the last ones of `layers` (MTP), which take no part without a draft
+    tensors: tuple[LayerTensor, ...] = field(default=(), repr=False)  # those outside the blocks
+    graph: GraphFacts = field(default=GraphFacts(), repr=False)
+
+    def __hash__(self) -> int:
+        """Cheap: a spec is the key of the arithmetic's caches."""
+        return hash((self.name, self.quant, self.file_bytes, self.n_params))
 
     @property
     def n_layers(self) -> int:
@@ -123,6 +143,9 @@ def model_spec(headers: Sequence[GGUFHeader], name: str, quant: str | None = Non
         types=type_shares(tensors),
         imatrix=_has_imatrix(first),
         rope_bytes=weights.rope_bytes,
+        n_draft_layers=_n_draft(first, arch, len(memory)),
+        tensors=tuple(weights.outside),
+        graph=graph_facts(first),
     )
 
 
@@ -136,6 +159,7 @@ def _layers(memory: Sequence[LayerMemory], weights: "_Weights") -> tuple[LayerSp
             head_dim_v=kept.head_dim_v,
             expert_bytes=weights.expert_bytes[il],
             state_bytes=kept.state_bytes,
+            tensors=weights.of_layer(il),
         )
         for il, kept in enumerate(memory)
     )
@@ -149,6 +173,9 @@ class _Weights:
     ) -> None:
         self.layer_bytes = [0] * n_layers
         self.expert_bytes = [0] * n_layers
+        self.outside: list[LayerTensor] = []
+        self._inside: list[list[LayerTensor]] = [[] for _ in range(n_layers)]
+        self._alike: dict[tuple[LayerTensor, ...], tuple[LayerTensor, ...]] = {}
         self.input_bytes = self.output_bytes = self.rope_bytes = embedding_bytes = 0
         has_head = False
         for tensor in tensors:
@@ -161,7 +188,10 @@ class _Weights:
                     continue
                 self.layer_bytes[il] += tensor.n_bytes
                 self.expert_bytes[il] += tensor.n_bytes if _EXPERT.search(tensor.name) else 0
-            elif tensor.name.startswith(_INPUT):
+                self._inside[il].append(_bare(tensor, block[0]))
+                continue
+            self.outside.append(_bare(tensor))
+            if tensor.name.startswith(_INPUT):
                 self.input_bytes += tensor.n_bytes
                 embedding_bytes += tensor.n_bytes if tensor.name == "token_embd.weight" else 0
             elif tensor.name.startswith("rope_"):
@@ -174,6 +204,15 @@ class _Weights:
         self.tied = not has_head and arch not in NO_MEMORY
         if self.tied:
             self.output_bytes += embedding_bytes  # loaded a second time, as the head
+
+    def of_layer(self, il: int) -> tuple[LayerTensor, ...]:
+        """Layers that are alike share one tuple, so that comparing them costs nothing."""
+        tensors = tuple(sorted(self._inside[il], key=lambda tensor: tensor.name))
+        return self._alike.setdefault(tensors, tensors)
+
+
+def _bare(tensor: TensorInfo, block: str = "") -> LayerTensor:
+    return LayerTensor(tensor.name.removeprefix(block), tensor.shape, tensor.n_bytes)
 
 
 def _servable_architecture(header: GGUFHeader) -> str:
@@ -195,9 +234,13 @@ def _has_imatrix(header: GGUFHeader) -> bool | None:
     return any(key.startswith("quantize.imatrix.") for key in header.metadata)
 
 
+def _n_draft(header: GGUFHeader, arch: str, n_layers: int) -> int:
+    stated = header.integer(f"{arch}.nextn_predict_layers") or 0
+    return stated if stated < n_layers else 0
+
+
 def _n_loaded(header: GGUFHeader, arch: str, n_layers: int) -> int:
-    n_draft = header.integer(f"{arch}.nextn_predict_layers") or 0
-    return n_layers - n_draft if arch in _DRAFT_SKIPPED and n_draft < n_layers else n_layers
+    return n_layers - _n_draft(header, arch, n_layers) if arch in _DRAFT_SKIPPED else n_layers
 
 
 def _largest(header: GGUFHeader, key: str, n_layers: int) -> int:

@@ -38,7 +38,7 @@ def has_cuda_kernel(size_k: int, size_v: int, n_shared: int) -> bool:
 
 
 def _has_cuda_kernel(spec: ModelSpec, layer: LayerSpec) -> bool:
-    if layer.kv_kind in ("none", "recurrent"):
+    if layer.kv_kind == "recurrent":
         return True
     size_v = layer.head_dim_v
     if layer.kv_kind == "latent":

@@ -56,13 +56,17 @@ def layer_kv_bytes(spec: ModelSpec, layer: LayerSpec, shape: ContextShape) -> in
 
 
 def cells(spec: ModelSpec, layer: LayerSpec, shape: ContextShape) -> int:
-    """Cells of one stream that a layer keeps.
+    """Cells of one stream that a layer keeps."""
+    if layer.kv_kind == "sliding":
+        return sliding_cells(spec.n_swa, shape)
+    return shape.cells_per_stream
 
-    Source: src/llama-kv-cache-iswa.cpp, size_swa.
-    """
-    if layer.kv_kind != "sliding" or shape.swa_full:
+
+def sliding_cells(n_swa: int, shape: ContextShape) -> int:
+    """Source: src/llama-kv-cache-iswa.cpp, size_swa."""
+    if shape.swa_full:
         return shape.cells_per_stream
-    windows = spec.n_swa * (shape.n_seq_max if shape.kv_unified else 1)
+    windows = n_swa * (shape.n_seq_max if shape.kv_unified else 1)
     return pad256(min(shape.cells_per_stream, windows + shape.n_ubatch))
 
 

@@ -2,14 +2,12 @@
 
 Arithmetic only: no I/O, no clock, no guess. The parts are kept apart because they are wrong for
 different reasons: weights come from the header, the cache follows llama.cpp's constructors, the
-compute buffer is the peak of ggml's graph allocator.
+compute buffer is the peak of ggml's graph allocator (exact where `is_known`).
 """
 
 from edgellm.models.spec import ModelSpec
 from edgellm.selector.compute import compute_bytes as compute_bytes
-from edgellm.selector.compute import device_compute_bytes as device_compute_bytes
-from edgellm.selector.compute import host_compute_bytes as host_compute_bytes
-from edgellm.selector.compute import logits_bytes as logits_bytes
+from edgellm.selector.compute import is_known as is_known
 from edgellm.selector.compute import output_bytes as output_bytes
 from edgellm.selector.kv import cell_bytes as cell_bytes
 from edgellm.selector.kv import cells as cells

@@ -16,7 +16,7 @@ from edgellm.selector.shape import ContextShape
 class BufferBytes:
     """What one device, or the host, would be asked for.
 
-    The host's `compute_bytes` hold llama.cpp's output buffer too, as `memory.host_compute_bytes`.
+    The host's `compute_bytes` hold llama.cpp's output buffer too, as `compute.compute_bytes`.
     """
 
     weight_bytes: int

@@ -43,11 +43,17 @@ class ContextShape:
     @property
     def n_outputs(self) -> int:
         """Rows of logits that the graph of a prompt is reserved for."""
+        if self.embedding:
+            return self.n_tokens
         return min(pad256(self.n_ctx), self.n_ubatch, self.n_outputs_max)
 
     @property
+    def v_quantized(self) -> bool:
+        return BY_NAME[self.kv_type_v].block > 1
+
+    @property
     def kv_quantized(self) -> bool:
-        return any(BY_NAME[kind].block > 1 for kind in (self.kv_type_k, self.kv_type_v))
+        return self.v_quantized or BY_NAME[self.kv_type_k].block > 1
 
 
 def pad256(n: int) -> int:

@@ -34,7 +34,7 @@ def test_the_dialects_of_a_label_are_one(label):
 
 
 def test_an_unknown_label_is_placed_by_its_real_bits():
-    spec = specs.dense()
+    spec = replace(specs.dense(), types=())
     between = replace(spec, file_bytes=int(spec.n_params * 5.2 / 8))
     assert loss("Q5_K_S") < loss("UD-Q4_K_XL", between) < loss("Q4_1")
     assert loss("SOMETHING", replace(spec, file_bytes=spec.n_params * 8)) == kld_of_bits(

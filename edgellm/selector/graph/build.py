@@ -1,0 +1,208 @@
+"""The parts that llama.cpp's model files are made of, in its words. Source: src/llama-graph.cpp."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from edgellm.models.quants import BY_NAME
+from edgellm.models.spec import LayerSpec
+from edgellm.selector.graph import tensors as g
+from edgellm.selector.graph.outline import Outline
+from edgellm.selector.graph.tensors import F16, F32, I32, I64, Graph, Tensor
+from edgellm.selector.kv import sliding_cells
+from edgellm.selector.shape import ContextShape
+
+_ROTATION = 64  # the smallest Hadamard matrix, and what a head must be a multiple of
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One layer of the model and the backends that keep its parts."""
+
+    layer: LayerSpec
+    home: int
+    expert_home: int
+    is_last: bool = False
+
+
+class Cells:
+    """The attention inputs of one cache: full or sliding. Source: build_attn_inp_kv_iswa."""
+
+    def __init__(self, build: "Build", layers: list[LayerSpec]) -> None:
+        shape, first = build.shape, layers[0]
+        self.n_cells = shape.cells_per_stream
+        if first.kv_kind == "sliding":
+            self.n_cells = sliding_cells(build.outline.n_swa, shape)
+        self.k_ids = g.new_input(build.n_tokens, kind=I64)
+        per_token = 1
+        if build.v_transposed:  # an index for each element
+            per_token = max(layer.n_head_kv * layer.head_dim_v for layer in layers)
+        self.v_ids = g.new_input(build.n_tokens * per_token, kind=I64)
+        self.mask = build.new_mask(self.n_cells, build.n_streams)
+        self.k_rotation = self.v_rotation = None
+        dims_k = {layer.head_dim_k for layer in layers}
+        dims_v = {layer.head_dim_v for layer in layers}
+        if first.kv_kind != "latent":
+            self.k_rotation = _rotation(shape.kv_type_k, dims_k, grows=True)
+            self.v_rotation = _rotation(shape.kv_type_v, dims_v, grows=False)
+
+
+class Build:
+    """A graph under construction, for the largest batch that is reserved for."""
+
+    def __init__(
+        self,
+        outline: Outline,
+        shape: ContextShape,
+        *,
+        flash: bool,
+        cpu: int,
+        head_home: int,
+        first_home: int,
+    ) -> None:
+        self.outline, self.facts, self.shape = outline, outline.facts, shape
+        self.flash = flash  # what becomes of shape.flash_attention on these devices
+        self.cpu, self.head_home, self.first_home = cpu, head_home, first_home
+        self.graph = Graph()
+        self.n_tokens = shape.n_tokens
+        self.n_seqs = shape.n_seq_max
+        self.n_seq_tokens = shape.n_tokens // shape.n_seq_max
+        self.n_streams = shape.n_streams
+        self._caches: dict[str, Cells] = {}
+        self._weights: dict[tuple[str, int], Tensor] = {}
+        self._outside = {tensor.name: tensor for tensor in outline.outside}
+
+    @property
+    def v_transposed(self) -> bool:
+        """The cache is laid out before llama.cpp finds out whether flash attention can run."""
+        return not self.shape.flash_attention
+
+    # ---- inputs
+
+    @cached_property
+    def positions(self) -> Tensor:
+        return g.new_input(self.n_tokens, kind=I32)
+
+    @cached_property
+    def output_ids(self) -> Tensor:
+        return g.new_input(self.shape.n_outputs, kind=I32)
+
+    @cached_property
+    def batch_mask(self) -> Tensor:
+        """Without a cache, of the batch with itself. Source: build_attn_inp_no_cache."""
+        return self.new_mask(self.n_tokens, 1)
+
+    @cached_property
+    def _states(self) -> Tensor:
+        return g.new_input(self.n_seqs, kind=I32)
+
+    @cached_property
+    def state_ids(self) -> Tensor:
+        """Which rows of a recurrent layer's table are read. Source: build_rs_inp."""
+        return g.view(self._states, self.n_seqs)
+
+    @cached_property
+    def no_state_ids(self) -> Tensor:
+        return g.view(self._states, 0)
+
+    def cache_inputs(self, layer: LayerSpec) -> Cells:
+        sliding = layer.kv_kind == "sliding"
+        key = "sliding" if sliding else "full"
+        if key not in self._caches:
+            alike = [
+                other
+                for other in self.outline.kinds
+                if other.kv_kind not in ("none", "recurrent")
+                and (other.kv_kind == "sliding") == sliding
+            ]
+            self._caches[key] = Cells(self, alike)
+        return self._caches[key]
+
+    def new_mask(self, n_cells: int, n_streams: int) -> Tensor:
+        """Source: build_attn_inp_kq_mask. Flash attention wants halves."""
+        kind = F16 if self.flash else F32
+        return g.new_input(n_cells, self.n_tokens // n_streams, 1, n_streams, kind=kind)
+
+    def embedding(self) -> Tensor:
+        """Of token ids, or given ready-made: both inputs exist. Source: build_inp_embd."""
+        table = self.outside("token_embd.weight", self.cpu)
+        assert table is not None
+        ids = g.new_input(self.n_tokens, kind=I32)
+        rows = g.get_rows(table, ids)
+        self.graph.expand(rows, g.new_input(self.outline.n_embd, self.n_tokens))
+        return rows
+
+    # ---- weights
+
+    def weight(self, place: Place, name: str) -> Tensor | None:
+        found = next((t for t in place.layer.tensors if t.name == name), None)
+        if found is None:
+            return None
+        home = place.expert_home if found.is_experts else place.home
+        tensor = g.stored(home, *found.shape, n_bytes=found.n_bytes)
+        tensor.is_weight = True
+        return tensor
+
+    def need(self, place: Place, name: str) -> Tensor:
+        tensor = self.weight(place, name)
+        if tensor is None:
+            raise LookupError(name)
+        return tensor
+
+    def outside(self, name: str, home: int) -> Tensor | None:
+        """A tensor of no block; one for each buffer that it is used in."""
+        if name not in self._outside:
+            return None
+        if (name, home) not in self._weights:
+            found = self._outside[name]
+            tensor = g.stored(home, *found.shape, n_bytes=found.n_bytes)
+            tensor.is_weight = True
+            self._weights[name, home] = tensor
+        return self._weights[name, home]
+
+    # ---- small parts
+
+    def linear(self, place: Place, name: str, x: Tensor, scaled: bool = False) -> Tensor:
+        """A matrix and its bias. Source: build_lora_mm, without adapters."""
+        result = g.mul_mat(self.need(place, f"{name}.weight"), x)
+        if (factor := self.weight(place, f"{name}.scale")) is not None:
+            result = g.mul(result, factor)
+        if (bias := self.weight(place, f"{name}.bias")) is not None:
+            result = g.add(result, bias)
+        return result
+
+    def norm(self, place: Place, name: str, x: Tensor, op: str = "rms_norm") -> Tensor:
+        """Source: build_norm. Without a weight of that name the bare norm."""
+        result = g.like(op, x)
+        if (weight := self.weight(place, f"{name}.weight")) is not None:
+            result = g.mul(result, weight)
+        if (bias := self.weight(place, f"{name}.bias")) is not None:
+            result = g.add(result, bias)
+        return result
+
+    def rope(self, x: Tensor, home: int) -> Tensor:
+        factors = self.outside("rope_freqs.weight", home)
+        if factors is None:
+            factors = self.outside("rope_factors_long.weight", home)
+        return g.like("rope", x, self.positions, *(() if factors is None else (factors,)))
+
+    def only_outputs(self, place: Place, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """The last layer goes on with the rows that somebody will read."""
+        if not place.is_last:
+            return tensors
+        return tuple(g.get_rows(tensor, self.output_ids) for tensor in tensors)
+
+
+def _rotation(kind: str, dims: set[int], *, grows: bool) -> Tensor | None:
+    """Quantized caches are rotated by a Hadamard matrix, when all heads are of one size.
+
+    Source: src/llama-kv-cache.cpp, attn_rot_k, build_input_k_rot.
+    """
+    if BY_NAME[kind].block == 1 or len(dims) != 1:
+        return None
+    (dim,) = dims
+    if dim % _ROTATION:
+        return None
+    n = _ROTATION
+    while grows and dim % (2 * n) == 0:
+        n *= 2
+    return g.new_input(n, n)

@@ -1,0 +1,24 @@
+"""Contexts and layouts for the tests of memory."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+from edgellm.models.spec import ModelSpec
+from edgellm.selector.layout import HOST_ONLY, Layout
+from edgellm.selector.shape import ContextShape
+
+
+def shape(n_ctx: int = 32768, **changes) -> ContextShape:
+    return replace(ContextShape(n_ctx, n_seq_max=1, n_ubatch=512, n_outputs_max=1), **changes)
+
+
+def on_devices(
+    spec: ModelSpec, n_devices: int = 1, *, n_host: int = 0, backend="cuda", **changes
+) -> Layout:
+    """Layers from `n_host` on and the head, over so many equal devices."""
+    if not n_devices:
+        return replace(HOST_ONLY, **changes)
+    n = spec.n_layers + 1 - n_host
+    bounds = [n_host + n * i // n_devices for i in range(n_devices + 1)]
+    layers = tuple(range(low, high) for low, high in pairwise(bounds))
+    return Layout((backend,) * n_devices, layers, **changes)
