@@ -44,6 +44,10 @@ class FakeSources:
         self.read.append(path)
         return self.files.get(path, Silence("absent", "not given"))
 
+    def read_bytes(self, path: str) -> bytes | Silence:
+        answer = self.read_text(path)
+        return answer if isinstance(answer, Silence | bytes) else answer.encode()
+
     def list(self, pattern: str) -> tuple[str, ...]:
         depth = pattern.count("/")
         heads = {"/".join(path.split("/")[: depth + 1]) for path in self.files}

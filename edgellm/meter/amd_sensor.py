@@ -1,13 +1,36 @@
-"""AMD cards, by amdgpu's files. A card that sleeps is left asleep and has no numbers."""
+"""AMD cards and APUs, by amdgpu's files. A card that sleeps is left asleep and has no numbers.
 
+Energy and the reasons of throttling stand in gpu_metrics, a struct of the kernel's
+(drivers/gpu/drm/amd/include/kgd_pp_interface.h). Its versions 1.1 to 1.4 are those of cards; others
+are laid out differently and left alone.
+"""
+
+import struct
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from edgellm.meter import bus
 from edgellm.meter.sample import Sample
-from edgellm.meter.sysfs import number, text
+from edgellm.meter.sysfs import hwmon, labelled, number, scaled, text
 from edgellm.probe.hardware import Device
 from edgellm.probe.pci import normal_address
-from edgellm.probe.sources import Sources
+from edgellm.probe.sources import Silence, Sources
+
+_HEAD = struct.Struct("<HBB")  # size, format, content
+_ENERGY = struct.Struct("<Q")
+_ENERGY_AT, _THROTTLE_AT = 24, 112  # the second only in 1.3
+_ENERGY_J = 2.0**-16  # a tick: 15.259 µJ
+_UNKNOWN = (1 << 64) - 1
+# indep_throttle_status, SMU_THROTTLER_* in amdgpu_smu.h: power and current limits, which are how
+# cards work at full load, then temperatures and the hot signals of regulators
+_POWER_CAP, _THERMAL = range(0, 24), range(32, 48)
+
+
+@dataclass(frozen=True, slots=True)
+class _Metrics:
+    energy_j: float | None = None
+    throttle: tuple[str, ...] = ()
 
 
 class AmdSensor:
@@ -36,30 +59,72 @@ class AmdSensor:
         return found
 
     def _sample(self, device_id: str, folder: str) -> Sample:
-        at_s = time.monotonic()
-        if text(self._sources, f"{folder}/power/runtime_status") == "suspended":
+        at_s, sources = time.monotonic(), self._sources
+        if text(sources, f"{folder}/power/runtime_status") == "suspended":
             return Sample(device_id, at_s)
-        chips = self._sources.list(f"{folder}/hwmon/hwmon*")
-        chip = chips[0] if chips else f"{folder}/hwmon"
-        total = number(self._sources, f"{folder}/mem_info_vram_total")
-        used = number(self._sources, f"{folder}/mem_info_vram_used")
+        chip = hwmon(sources, folder) or f"{folder}/hwmon"
+        metrics, link = self._metrics(folder), bus.link(sources, device_id)
         return Sample(
             device_id,
             at_s,
-            used_bytes=used,
-            total_bytes=total,
-            busy_ratio=self._scaled(f"{folder}/gpu_busy_percent", 100),
-            temperature_c=self._scaled(f"{chip}/temp1_input", 1000),
+            used_bytes=number(sources, f"{folder}/mem_info_vram_used"),
+            total_bytes=number(sources, f"{folder}/mem_info_vram_total"),
+            busy_ratio=scaled(sources, f"{folder}/gpu_busy_percent", 100),
+            temperature_c=self._temperature_c(chip),
             power_w=self._power_w(chip),
-            power_limit_w=self._scaled(f"{chip}/power1_cap", 1e6),
-            clock_hz=self._scaled(f"{chip}/freq1_input", 1),
+            power_limit_w=scaled(sources, f"{chip}/power1_cap", 1e6),
+            energy_j=metrics.energy_j,
+            clock_hz=scaled(sources, f"{chip}/freq1_input", 1),
+            throttle=metrics.throttle,
+            hotspot_c=self._labelled_c(chip, "junction"),
+            memory_c=self._labelled_c(chip, "mem"),
+            memory_clock_hz=scaled(sources, f"{chip}/freq2_input", 1),
+            fan_ratio=self._fan_ratio(chip),
+            n_lanes=link.n_lanes,
+            n_link_errors=link.n_errors,
         )
+
+    def _temperature_c(self, chip: str) -> float | None:
+        """The edge's; a data centre's card has only the junction's."""
+        edge = scaled(self._sources, f"{chip}/temp1_input", 1000)
+        return edge if edge is not None else self._labelled_c(chip, "junction")
+
+    def _labelled_c(self, chip: str, label: str) -> float | None:
+        path = labelled(self._sources, chip, "temp", label)
+        return scaled(self._sources, path, 1000) if path else None
 
     def _power_w(self, chip: str) -> float | None:
         """Newer kernels and APUs have only one of the two."""
-        average = self._scaled(f"{chip}/power1_average", 1e6)
-        return average if average is not None else self._scaled(f"{chip}/power1_input", 1e6)
+        average = scaled(self._sources, f"{chip}/power1_average", 1e6)
+        return (
+            average if average is not None else scaled(self._sources, f"{chip}/power1_input", 1e6)
+        )
 
-    def _scaled(self, path: str, divisor: float) -> float | None:
-        value = number(self._sources, path)
-        return None if value is None else value / divisor
+    def _fan_ratio(self, chip: str) -> float | None:
+        duty, most = (number(self._sources, f"{chip}/pwm1{end}") for end in ("", "_max"))
+        return duty / most if duty is not None and most else None
+
+    def _metrics(self, folder: str) -> _Metrics:
+        answer = self._sources.read_bytes(f"{folder}/gpu_metrics")
+        return _Metrics() if isinstance(answer, Silence) else parse_metrics(answer)
+
+
+def parse_metrics(data: bytes) -> _Metrics:
+    if len(data) < _ENERGY_AT + _ENERGY.size:
+        return _Metrics()
+    size, layout, content = _HEAD.unpack_from(data)
+    if layout != 1 or content not in (1, 2, 3, 4) or size != len(data):
+        return _Metrics()
+    (ticks,) = _ENERGY.unpack_from(data, _ENERGY_AT)
+    bits = 0
+    if content == 3 and len(data) >= _THROTTLE_AT + _ENERGY.size:
+        (bits,) = _ENERGY.unpack_from(data, _THROTTLE_AT)
+    return _Metrics(
+        None if ticks in (0, _UNKNOWN) else ticks * _ENERGY_J,
+        () if bits == _UNKNOWN else _reasons(bits),
+    )
+
+
+def _reasons(bits: int) -> tuple[str, ...]:
+    names = (("thermal", _THERMAL), ("power_cap", _POWER_CAP))
+    return tuple(name for name, places in names if any(bits >> place & 1 for place in places))

@@ -15,7 +15,13 @@ from edgellm.probe.sources import Sources
 # hwmon drivers and thermal zones that speak for the processor, the best first
 _HWMON_NAMES = ("coretemp", "k10temp", "zenpower", "cpu_thermal")
 _ZONE_TYPES = ("x86_pkg_temp", "cpu-thermal", "cpu_thermal", "soc-thermal", "soc_thermal")
-_RAPL = "/sys/class/powercap/intel-rapl:[0-9]"  # AMD's too; those of a second level are parts
+# AMD's too. Of the second level only "dram" is not a part of the package; "psys" is the whole
+# board, and never added to its parts.
+_RAPL = ("/sys/class/powercap/intel-rapl:[0-9]*", "/sys/class/powercap/intel-rapl:[0-9]*:[0-9]*")
+_COUNTED = ("package", "dram")
+_THROTTLE_COUNTS = "/sys/devices/system/cpu/cpu*/thermal_throttle/package_throttle_count"
+_PI = "/sys/devices/platform/soc/soc:firmware/get_throttled"  # a Raspberry Pi's firmware, in hex
+_PI_BITS = ((0x1, "power_brake"), (0x6, "hardware"), (0x8, "thermal"))
 _CLOCK = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq"
 
 
@@ -32,6 +38,8 @@ class HostSensor:
         self._sources = sources
         self._temperature_path: str | None = None
         self._packages: list[_Package] = []
+        self._throttle_counts: tuple[str, ...] = ()
+        self._n_throttled: int | None = None
         self._is_open = False
         self._before: tuple[float, float] | None = None  # seconds, joules
 
@@ -52,6 +60,7 @@ class HostSensor:
                 power_w=self._power_w(now_s, energy_j),
                 energy_j=energy_j,
                 clock_hz=self._clock_hz(),
+                throttle=self._throttle(),
             ),
         )
 
@@ -61,12 +70,15 @@ class HostSensor:
     def _open(self) -> None:
         psutil.cpu_percent(interval=None)  # the first answer has nothing to compare with
         self._temperature_path = _temperature_path(self._sources)
+        folders = dict.fromkeys(f for pattern in _RAPL for f in self._sources.list(pattern))
         self._packages = [
             _Package(f"{folder}/energy_uj", Counter(number(self._sources, _end(folder))))
-            for folder in self._sources.list(_RAPL)
-            if (text(self._sources, f"{folder}/name") or "").startswith("package")
+            for folder in folders
+            if (text(self._sources, f"{folder}/name") or "").startswith(_COUNTED)
             and number(self._sources, f"{folder}/energy_uj") is not None  # root's, mostly
         ]
+        # Each of a package's CPUs counts the same events; the first of each would do, and all do.
+        self._throttle_counts = self._sources.list(_THROTTLE_COUNTS)
         self._is_open = True
 
     def _memory(self) -> tuple[int | None, int | None]:
@@ -100,6 +112,17 @@ class HostSensor:
         if before is None or energy_j is None or now_s <= before[0]:
             return None
         return (energy_j - before[1]) / (now_s - before[0])
+
+    def _throttle(self) -> tuple[str, ...]:
+        counts = [number(self._sources, path) or 0 for path in self._throttle_counts]
+        before, self._n_throttled = self._n_throttled, max(counts, default=0)
+        if before is not None and self._n_throttled > before:
+            return ("thermal",)
+        try:
+            bits = int(text(self._sources, _PI) or "0", 16)
+        except ValueError:
+            return ()
+        return tuple(reason for mask, reason in _PI_BITS if bits & mask)
 
     def _clock_hz(self) -> float | None:
         kilohertz = number(self._sources, _CLOCK)

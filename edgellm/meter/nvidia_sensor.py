@@ -89,7 +89,22 @@ class NvidiaSensor:
             energy_j=_scaled(ask("nvmlDeviceGetTotalEnergyConsumption"), 1e-3),
             clock_hz=_scaled(ask("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_SM), 1e6),
             throttle=tuple(name for bits, name in _THROTTLE if (reasons or 0) & bits),
+            memory_c=self._memory_c(device_id, handle),
+            memory_clock_hz=_scaled(ask("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_MEM), 1e6),
+            fan_ratio=_scaled(ask("nvmlDeviceGetFanSpeed"), 0.01),
+            n_lanes=ask("nvmlDeviceGetCurrPcieLinkWidth") or None,
+            n_link_errors=ask("nvmlDeviceGetPcieReplayCounter"),
         )
+
+    def _memory_c(self, device_id: str, handle: Any) -> float | None:
+        """Only cards with HBM tell it, and they say 0 for "no"."""
+        field = getattr(self._nvml, "NVML_FI_DEV_MEMORY_TEMP", None)
+        values = (
+            self._ask(device_id, "nvmlDeviceGetFieldValues", handle, [field]) if field else None
+        )
+        if not values or values[0].nvmlReturn != self._nvml.NVML_SUCCESS:
+            return None
+        return float(values[0].value.uiVal) or None
 
     def _ask(self, device_id: str, name: str, handle: Any, *more: Any) -> Any:
         if (device_id, name) in self._unsupported:

@@ -15,6 +15,12 @@ class Sample:
     temperature_c: float | None = None
     power_w: float | None = None
     power_limit_w: float | None = None
-    energy_j: float | None = None  # a counter: since whenever it began, may wrap
+    energy_j: float | None = None  # a counter: since whenever it began, may be reset
     clock_hz: float | None = None
-    throttle: tuple[str, ...] = ()  # "thermal", "power", ...
+    throttle: tuple[str, ...] = ()  # "thermal", "power_brake", "power_cap", "hardware"
+    hotspot_c: float | None = None  # the hottest place of the chip
+    memory_c: float | None = None
+    memory_clock_hz: float | None = None
+    fan_ratio: float | None = None  # of its full speed
+    n_lanes: int | None = None  # of the PCIe link, that run
+    n_link_errors: int | None = None  # a counter: corrected and not, since the machine started

@@ -1,7 +1,8 @@
 """Reads every sensor once a second, each in a thread of its own: one that hangs stops no other.
 
-Whoever asks gets what is there and never waits. A reading that has grown old is left out, so a
-sensor that hangs turns into "unknown", not into a number that no longer changes.
+A sensor that has to start a program says its own, slower pace (`period_s`). Whoever asks gets what
+is there and never waits. A reading that has grown old is left out, so a sensor that hangs turns
+into "unknown", not into a number that no longer changes.
 """
 
 import threading
@@ -51,13 +52,17 @@ class Sampler:
 
     def latest(self) -> tuple[Sample, ...]:
         """The newest of each device, by sensor; none that is older than a few periods."""
-        oldest_s = time.monotonic() - _STALE_PERIODS * self._period_s
+        now_s = time.monotonic()
         return tuple(
             sample
             for sensor in self._sensors
             for sample in self._latest.get(sensor.name, ())
-            if sample.at_s >= oldest_s
+            if sample.at_s >= now_s - _STALE_PERIODS * self._pace_s(sensor)
         )
+
+    def _pace_s(self, sensor: Sensor) -> float:
+        """Its own, if it has one that is slower than ours."""
+        return max(self._period_s, getattr(sensor, "period_s", 0.0))
 
     @property
     def faults(self) -> tuple[SourceFault, ...]:
@@ -77,6 +82,6 @@ class Sampler:
                 )
                 wait_periods = _FAULT_PERIODS
             # From the plan, not from now: the pace is kept; what was missed is not made up for.
-            next_s = max(next_s + wait_periods * self._period_s, time.monotonic())
+            next_s = max(next_s + wait_periods * self._pace_s(sensor), time.monotonic())
             self._over.wait(next_s - time.monotonic())
         sensor.close()

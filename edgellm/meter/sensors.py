@@ -1,20 +1,72 @@
 """Which sensors a machine has: one row a vendor."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 from edgellm.meter.amd_sensor import AmdSensor
+from edgellm.meter.apple_sensor import AppleSensor
 from edgellm.meter.host_sensor import HostSensor
+from edgellm.meter.intel_sensor import IntelSensor
+from edgellm.meter.jetson_sensor import JetsonSensor
 from edgellm.meter.nvidia_sensor import NvidiaSensor
+from edgellm.meter.qualcomm_sensor import QualcommSensor
 from edgellm.meter.sampler import Sampler, Sensor
-from edgellm.probe.hardware import Hardware
+from edgellm.meter.tool_sensor import ToolSensor
+from edgellm.probe import (
+    biren,
+    cambricon,
+    huawei,
+    hygon,
+    iluvatar,
+    jetson,
+    metax,
+    moorethreads,
+    thead,
+)
+from edgellm.probe.evidence import Evidence
+from edgellm.probe.hardware import Device, Hardware
 from edgellm.probe.sources import Sources, SystemSources
+
+_Make = Callable[[Sources, Sequence[Device]], Sensor]
+
+
+def _tool(name: str, module: object) -> _Make:
+    return partial(_make_tool, name, module)
+
+
+def _make_tool(name: str, module: object, sources: Sources, devices: Sequence[Device]) -> Sensor:
+    return ToolSensor(name, module.readings, sources, devices)  # type: ignore[attr-defined]
+
+
+def _nvidia(sources: Sources, devices: Sequence[Device]) -> Sensor:
+    return NvidiaSensor(devices)
+
+
+VENDORS: dict[str, _Make] = {
+    "nvidia": _nvidia,
+    "amd": AmdSensor,
+    "intel": IntelSensor,
+    "apple": AppleSensor,
+    "qualcomm": QualcommSensor,
+    "huawei": _tool("npu-smi", huawei),
+    "moorethreads": _tool("mthreads-gmi", moorethreads),
+    "hygon": _tool("rocm-smi", hygon),
+    "cambricon": _tool("cnmon", cambricon),
+    "iluvatar": _tool("ixsmi", iluvatar),
+    "metax": _tool("mx-smi", metax),
+    "biren": _tool("brsmi", biren),
+    "thead": _tool("ppu-smi", thead),
+}
 
 
 def sensors_of(hardware: Hardware, sources: Sources | None = None) -> tuple[Sensor, ...]:
     files = sources or SystemSources()
     sensors: list[Sensor] = [HostSensor(files)]
-    if nvidia := [device for device in hardware.devices if device.vendor == "nvidia"]:
-        sensors.append(NvidiaSensor(nvidia))
-    if amd := [device for device in hardware.devices if device.vendor == "amd"]:
-        sensors.append(AmdSensor(files, amd))
+    for vendor, make in VENDORS.items():
+        devices = [device for device in hardware.devices if device.vendor == vendor]
+        if devices:
+            is_jetson = vendor == "nvidia" and jetson.board(Evidence(files)) is not None
+            sensors.append((JetsonSensor if is_jetson else make)(files, devices))
     return tuple(sensors)
 
 

@@ -49,6 +49,7 @@ class Sources(Protocol):
 
     def run(self, argv: tuple[str, ...], timeout_s: float) -> Output | Silence: ...
     def read_text(self, path: str) -> str | Silence: ...
+    def read_bytes(self, path: str) -> bytes | Silence: ...
     def list(self, pattern: str) -> tuple[str, ...]:
         """The paths that match, sorted; patterns are those of the shell."""
         ...
@@ -77,6 +78,10 @@ class _Files:
         self._root = root.resolve()
 
     def read_text(self, path: str) -> str | Silence:
+        data = self.read_bytes(path)
+        return data if isinstance(data, Silence) else data.decode("utf-8", "replace")
+
+    def read_bytes(self, path: str) -> bytes | Silence:
         try:
             with self._below(path).open("rb", buffering=0) as file:
                 data = b""
@@ -84,7 +89,7 @@ class _Files:
                     data += more
         except OSError as error:
             return _silence_of(error)
-        return data.decode("utf-8", "replace")
+        return data
 
     def list(self, pattern: str) -> tuple[str, ...]:
         found = glob.glob(pattern.lstrip("/"), root_dir=self._root)  # noqa: PTH207 - relative
