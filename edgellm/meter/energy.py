@@ -1,20 +1,28 @@
 """From counters and watts to joules, and whose joules they are. Pure.
 
     joules of an interval    a counter's difference; without a counter (or when it was reset)
-                             the mean of the two powers × the seconds between
-    whose                    each request's share of the interval's tokens; an interval without
-                             tokens is idle, and nobody's
+                             the mean of the two powers × the seconds between; of all devices
+    whose                    each request's share of the interval's work, where a step costs as
+                             much as some tokens do: a step reads the weights once for all who are
+                             in it, and each token is computed for one. An interval without work
+                             is idle, and nobody's
 
-What no sensor sees is not counted: a CPU package's counter knows nothing of DIMMs, fans and the
-power supply's losses. No sensor, no number.
+What no sensor sees is not counted: a CPU package's counter knows nothing of DIMMs (where they have
+none of their own), fans and the power supply's losses. No sensor, no number: a request of whose
+work a part was not seen has no joules, rather than too few.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from edgellm.meter.sample import Sample
+from edgellm.probe.hardware import Hardware
 
 _LONGEST_GAP_S = 10.0  # beyond it nobody knows what the power was in between
+
+# Tokens that cost as much as a step without any: bytes of weights / bandwidth against operations
+# a token / peak. Some tens on a CPU, some hundreds on a card; who has measured it says it.
+STEP_TOKENS = 64.0
 
 
 @dataclass(slots=True)
@@ -52,30 +60,131 @@ def interval_j(before: Sample, after: Sample) -> float | None:
     return (before.power_w + after.power_w) / 2 * seconds
 
 
-def split(joules: float, tokens: Sequence[tuple[int, int]]) -> tuple[tuple[int, float], ...]:
-    """(request id, its tokens) → (request id, its joules). The parts add up to the whole."""
-    total = sum(n for _, n in tokens)
+def seen_twice(hardware: Hardware, samples: Iterable[Sample]) -> frozenset[str]:
+    """Devices whose watts are in another's: an APU's sensor is the socket's, which the processor's
+    own counter has already."""
+    has_counter = any(s.device_id == "cpu" and s.energy_j is not None for s in samples)
+    if not has_counter:
+        return frozenset()
+    return frozenset(
+        device.id
+        for device in hardware.devices
+        if device.vendor in ("amd", "intel") and device.pool_id == hardware.host.id
+    )
+
+
+@dataclass(slots=True)
+class Meter:
+    """All devices' joules, as their samples come in; each device at its own pace."""
+
+    leave_out: frozenset[str] = frozenset()
+    _before: dict[str, Sample] = field(default_factory=dict)
+
+    def add(self, samples: Iterable[Sample]) -> float | None:
+        """What was taken since the last call, by the devices that have been sampled since. None:
+        no device told of any."""
+        joules = [self._of(s) for s in samples if s.device_id not in self.leave_out]
+        known = [j for j in joules if j is not None]
+        return sum(known) if known else None
+
+    def _of(self, sample: Sample) -> float | None:
+        before = self._before.get(sample.device_id)
+        if before is not None and sample.at_s <= before.at_s:
+            return None  # told already
+        self._before[sample.device_id] = sample
+        return None if before is None else interval_j(before, sample)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What was done for one request: steps that it took part in, and tokens of its own."""
+
+    request_id: int
+    n_steps: int
+    n_tokens: int
+
+
+def weights(
+    work: Sequence[Work], n_steps: int, step_tokens: float = STEP_TOKENS
+) -> tuple[tuple[int, float], ...]:
+    """(request id, what was done for it, in tokens). `n_steps` were made in all; each is shared
+    by the requests in it, which is their steps' share where nobody noted who was in which."""
+    taken = sum(one.n_steps for one in work)
+    base = step_tokens * n_steps / taken if taken else 0.0
+    return tuple((one.request_id, base * one.n_steps + one.n_tokens) for one in work)
+
+
+def split(joules: float, shares: Sequence[tuple[int, float]]) -> tuple[tuple[int, float], ...]:
+    """(request id, its weight) → (request id, its joules). The parts add up to the whole."""
+    total = sum(weight for _, weight in shares)
     if total <= 0:
         return ()
-    return tuple((request_id, joules * n / total) for request_id, n in tokens)
+    return tuple((request_id, joules * weight / total) for request_id, weight in shares)
 
 
 @dataclass(slots=True)
 class Ledger:
-    """What each request has cost so far, and what idling has."""
+    """What each request has cost so far, and what idling has.
+
+    `note` work as it is done, `book` energy as it is read, `close` a request when it ends. One that
+    ends between two readings is charged by the last known price of its work; the next reading pays
+    that back, so that all requests, idling and `unclaimed_j` together are `total_j`.
+    """
 
     idle_j: float = 0.0
     total_j: float = 0.0
-    _requests: dict[int, float] = field(default_factory=dict)
+    unclaimed_j: float = 0.0  # of requests that ended before there was any reading
+    _booked: dict[int, float] = field(default_factory=dict)
+    _pending: dict[int, float] = field(default_factory=dict)  # work since the last reading
+    _orphaned: float = 0.0  # pending work of requests that have ended unpriced
+    _unseen: set[int] = field(default_factory=set)
+    _price_j: float | None = None  # of one unit of work
+    _owed_j: float = 0.0  # charged in advance
 
-    def book(self, joules: float, tokens: Sequence[tuple[int, int]]) -> None:
+    def note(self, shares: Iterable[tuple[int, float]]) -> None:
+        for request_id, weight in shares:
+            if weight > 0:
+                self._pending[request_id] = self._pending.get(request_id, 0.0) + weight
+
+    def book(self, joules: float | None) -> None:
+        """None: nobody saw this interval, and so nobody's number would be whole."""
+        pending, self._pending = self._pending, {}
+        orphaned, self._orphaned = self._orphaned, 0.0
+        if joules is None:
+            self._unseen.update(pending)
+            return
         self.total_j += joules
-        parts = split(joules, tokens)
-        if not parts:
-            self.idle_j += joules
-        for request_id, part in parts:
-            self._requests[request_id] = self._requests.get(request_id, 0.0) + part
+        paid = min(joules, self._owed_j)
+        self._owed_j -= paid
+        left = joules - paid
+        work = sum(pending.values()) + orphaned
+        if work <= 0:
+            self.idle_j += left
+            return
+        self._price_j = left / work if left > 0 else self._price_j
+        self.unclaimed_j += left * orphaned / work
+        for request_id, weight in pending.items():
+            self._booked[request_id] = self._booked.get(request_id, 0.0) + left * weight / work
+
+    def so_far(self, request_id: int) -> float | None:
+        """Of one that runs; as of the last reading."""
+        return None if request_id in self._unseen else self._booked.get(request_id)
 
     def close(self, request_id: int) -> float | None:
-        """Its joules, once, at its end. None: no interval with a reading saw it run."""
-        return self._requests.pop(request_id, None)
+        """Its joules, once, at its end. None: no reading saw all of its work."""
+        booked, pending = self._booked.pop(request_id, None), self._pending.pop(request_id, 0.0)
+        was_seen = request_id not in self._unseen
+        self._unseen.discard(request_id)
+        if pending and self._price_j is None:
+            self._orphaned += pending
+            return booked if was_seen else None
+        charged = pending * (self._price_j or 0.0)
+        self._owed_j += charged
+        if booked is None and not pending:
+            return None
+        return (booked or 0.0) + charged if was_seen else None
+
+
+def cost(joules: float, price_per_kwh: float) -> float:
+    """In the currency of the price; 1 kWh is 3.6 MJ."""
+    return joules / 3.6e6 * price_per_kwh
