@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from edgellm.runner.llama_overrides import experts_on_cpu
 from edgellm.runner.loadlog import context_bytes, last_error
 from edgellm.runner.oracle_devices import VirtualDevice, pointers
 from edgellm.runner.oracle_messages import Answer, Question, Row
@@ -33,7 +34,6 @@ _MEASURE = (
 _WARN, _ERROR, _CONT = 3, 4, 5  # enum ggml_log_level, ggml.h
 _LOAD_MODE_NONE = 0  # enum llama_load_mode, llama.h
 _MAX_LINES = 10_000
-_EXPERTS = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"  # LLM_FFN_EXPS_REGEX, common/common.h
 
 
 class _Vector(Structure):
@@ -52,12 +52,6 @@ class _DeviceMemory(Structure):
         ("context", c_size_t),
         ("compute", c_size_t),
     )
-
-
-class _Override(Structure):
-    """llama_model_tensor_buft_override, llama.h."""
-
-    _fields_ = (("pattern", c_char_p), ("buft", c_void_p))
 
 
 class LlamaMemory:
@@ -113,7 +107,7 @@ class LlamaMemory:
         params.no_alloc, params.load_mode = True, _LOAD_MODE_NONE
         if question.tensor_split:
             params.tensor_split = (c_float * self.llama.llama_max_devices())(*question.tensor_split)
-        overrides = self._experts_on_cpu(question.n_cpu_moe)
+        overrides = experts_on_cpu(question.n_cpu_moe, self._cpu.ggml_backend_cpu_buffer_type())
         if question.n_cpu_moe:
             params.tensor_buft_overrides = ctypes.addressof(overrides)
         kept += [devices, listed, overrides, params.tensor_split]
@@ -131,12 +125,6 @@ class LlamaMemory:
         params.kv_unified, params.swa_full = question.kv_unified, question.swa_full
         params.op_offload, params.embeddings = question.op_offload, question.embeddings
         return params
-
-    def _experts_on_cpu(self, n_layers: int) -> Any:
-        """As --n-cpu-moe, but in one pattern: llama.cpp compiles each of them for each tensor."""
-        pattern = rf"blk\.({_numbers_below(n_layers)}){_EXPERTS}".encode()
-        host = self._cpu.ggml_backend_cpu_buffer_type()
-        return (_Override * 2)(_Override(pattern, host), _Override(None, None))
 
     def _cpu_only(self, question: Question) -> Answer:
         """What the log of a load tells: KV cache and compute, of the CPU alone."""
@@ -195,13 +183,6 @@ def _common(folder: Path) -> CDLL | None:
         except OSError:
             continue
     return None
-
-
-def _numbers_below(n: int) -> str:
-    """A regex of as few branches as may be: 23 is ".|1.|20|21|22", dots being digits here."""
-    tens, rest = divmod(n, 10)
-    full = [f"{ten or ''}." for ten in range(tens)]
-    return "|".join(full + [str(10 * tens + digit) for digit in range(rest)])
 
 
 def _rows(told: _Vector) -> Iterator[Row]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from ctypes import CDLL, c_void_p
 from typing import Any
 
-from edgellm.runner.oracle_rules import rules
+from edgellm.runner.oracle_rules import Rules
 from edgellm.runner.oracle_structs import (
     Allocate,
     Backend,
@@ -46,7 +46,7 @@ class VirtualDevice:
         self, base: CDLL, always: Any, name: str, backend: str, total_bytes: int, free_bytes: int
     ) -> None:
         self._base, self._always = base, always
-        self._rules = rules(backend, base)
+        self._rules = Rules(backend, base)
         self._name = ctypes.create_string_buffer(name.encode())
         self._host_name = ctypes.create_string_buffer(f"{name}_Host".encode())
         self._total_bytes, self._free_bytes = total_bytes, free_bytes
@@ -105,7 +105,8 @@ class VirtualDevice:
         if own.pinned_host:
             iface.get_host_buffer_type = Pointer(lambda _: address(self._host_type))
         iface.supports_buft = FlagOf(lambda _, buffer_type: buffer_type in ours)
-        iface.offload_op = FlagOf(lambda _, tensor: own.offloads(tensor))
+        if own.offloads_any:
+            iface.offload_op = FlagOf(lambda _, tensor: own.offloads(tensor))
         if own.refuses:
             iface.supports_op = FlagOf(lambda _, tensor: own.supports(tensor))
         else:
@@ -126,7 +127,7 @@ class VirtualDevice:
         told.name = told.description = address(self._name)
         told.memory_free, told.memory_total = self._free_bytes, self._total_bytes
         told.type = _GPU
-        told.caps.is_async, told.caps.events = own.is_async, own.events
+        told.caps.is_async = told.caps.events = own.is_pipelined
         told.caps.host_buffer = own.pinned_host
         told.caps.mmap_support = True
 
