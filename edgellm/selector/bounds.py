@@ -9,6 +9,7 @@ placement has to be made for either, so the search can leave out what can't win.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from edgellm.models.spec import ModelSpec
 from edgellm.probe.hardware import Device
@@ -32,13 +33,15 @@ class Bounds:
     spec: ModelSpec
     machine: Machine
     _alone: dict[tuple[object, ...], float] = field(default_factory=dict)
+    _parts: dict[Load, float] = field(default_factory=dict)
+    _each: tuple[int, ...] = field(init=False)
     _active: int = field(init=False)
     _expert_part: float = field(init=False)
 
     def __post_init__(self) -> None:
         spec = self.spec
-        layers = sum(active_bytes(spec, layer) for layer in spec.layers)
-        self._active = layers + spec.output_bytes
+        self._each = tuple(active_bytes(spec, layer) for layer in spec.layers)
+        self._active = sum(self._each) + spec.output_bytes
         self._expert_part = spec.n_expert_used / spec.n_expert if spec.n_expert else 1.0
 
     def of(self, devices: DeviceSet, setting: Setting) -> "Bound":
@@ -54,7 +57,7 @@ class Bounds:
         """Seconds for one token of one stream, by the room that the devices have."""
         (room, fastest), *others = rooms
         total = load.totals(0)[-1]
-        part = min(self._expert_part, self._active / total)
+        part = min(self._expert_part, self._least_part(load))
         left = total - min(total, room)
         elsewhere, time_s = 0.0, 0.0
         for room, rate in others:
@@ -63,6 +66,18 @@ class Bounds:
             elsewhere += held * part
             time_s += held * part / rate
         return time_s + max(0.0, self._active - elsewhere) / fastest
+
+    def _least_part(self, load: Load) -> float:
+        """Of the bytes that leave with a layer, the part that is read for a token, where that is
+        least: in the layer with the largest cache."""
+        if load not in self._parts:
+            caches = (after - before for before, after in pairwise(load.kv))
+            held = {
+                (active, layer.weight_bytes + kv)
+                for active, layer, kv in zip(self._each, self.spec.layers, caches, strict=True)
+            }
+            self._parts[load] = min(active / total for active, total in held if total)
+        return self._parts[load]
 
     def _bytes_s(self, device: Device, setting: Setting) -> float:
         """At most. Of a model without experts as fast as with all its layers, since they are

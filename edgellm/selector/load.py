@@ -42,7 +42,7 @@ class Bulk:
         return Load(self, shape, cumulated_kv_bytes(self.spec, shape))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Load:
     bulk: Bulk
     shape: ContextShape

@@ -148,15 +148,19 @@ class Search:
                 break
             key = (*devices, setting.kv_type_k, setting.kv_type_v)
             if any(_covers(better, setting) for better in whole.get(key, ())):
-                continue  # a smaller context on the same devices is no faster
+                continue  # a smaller context on the same equal devices is no faster
             option = self.attempt(setting, devices, self.question.ways(devices))
-            if option and _is_whole(option):
+            if option and _is_whole(option) and self._are_equal(devices):
                 whole.setdefault(key, []).append(setting)
         return self
 
     @property
     def spec(self) -> ModelSpec:
         return self.candidate.spec
+
+    def _are_equal(self, devices: DeviceSet) -> bool:
+        """Then it is all the same which of them has how much."""
+        return len({self.question.machine.bandwidth_bytes_s(device) for device in devices}) == 1
 
     def attempt(self, setting: Setting, devices: DeviceSet, ways: Ways) -> Option | None:
         """Looked at, and remembered; the option when it fits and does. What may be the best so far

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from edgellm.selector.machine import Machine
 from edgellm.selector.options import Option, Search
 from edgellm.selector.plan import Range
-from edgellm.selector.settings import Setting
+from edgellm.selector.settings import Setting, kv_pairs
 from edgellm.selector.shares import Ways
 from edgellm.selector.speed import decode_tok_s
 
@@ -31,7 +31,11 @@ def best_replicas(search: Search, setting: Setting) -> Replicas | None:
     if len(kinds) != 1 or len(devices) < 2:
         return None
     sizes = [n for n in range(1, len(devices) // 2 + 1) if len(devices) % n == 0]
-    found = [_replicas(search, setting, len(devices) // n, n) for n in sizes]
+    found = [
+        _replicas(search, replace(setting, kv_type_k=k, kv_type_v=v), len(devices) // n, n)
+        for n in sizes
+        for k, v in kv_pairs(search.spec, search.question.goal)
+    ]
     return max((one for one in found if one), key=lambda one: one.tok_s.p50, default=None)
 
 

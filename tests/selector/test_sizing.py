@@ -1,0 +1,112 @@
+from dataclasses import replace
+
+import pytest
+import selector_specs as specs
+from selector_machines import machine
+
+from edgellm.errors import BadRequest
+from edgellm.profiles import load_profiles
+from edgellm.selector.plan import Goal
+from edgellm.selector.sizing import Demand, size
+
+PROFILES = load_profiles()
+DEMAND = Demand(n_users=50, tok_s=20, ttft_s=2)
+
+
+def named(hardware, name: str, watts: float | None = None):
+    cards = tuple(
+        replace(device, name=name, board_power_w=watts) for device in hardware.accelerators
+    )
+    return replace(hardware, devices=(*cards, hardware.devices[-1]))
+
+
+BOARDS = [
+    ("slow", named(machine((24, 300)), "T4", 70)),
+    ("one", named(machine((24, 936)), "RTX 3090", 350)),
+    ("four", named(machine(*[(24, 936)] * 4, ram=128), "RTX 3090", 350)),
+    ("cpu", machine(ram=32, ram_bandwidth=20)),
+]
+
+
+def rows_of(demand=DEMAND, boards=BOARDS, candidates=None, **goal):
+    return size(boards, candidates or specs.ladder(), demand, Goal(**goal), PROFILES)
+
+
+def by_board(rows):
+    return {row.board: row for row in rows}
+
+
+def test_the_fewest_machines_come_first():
+    rows = rows_of()
+    assert [row.n_boards for row in rows] == sorted(row.n_boards for row in rows)
+    assert all(row.n_boards * row.n_users >= 50 for row in rows)
+    assert all((row.n_boards - 1) * row.n_users < 50 for row in rows)
+
+
+def test_among_equally_many_the_thriftiest_comes_first():
+    boards = [
+        ("thirsty", named(machine((24, 936)), "Thirsty", 600)),
+        ("silent", named(machine((24, 936)), "Silent", None)),
+        ("thrifty", named(machine((24, 936)), "Thrifty", 200)),
+    ]
+    assert [row.board for row in rows_of(boards=boards)] == ["thrifty", "thirsty", "silent"]
+
+
+def test_each_of_the_users_gets_what_was_asked_for():
+    for row in rows_of():
+        assert row.decode_tok_s.p50 >= 20
+        assert row.ttft_s.p50 <= 2
+
+
+def test_one_user_more_would_not():
+    row = by_board(rows_of(candidates=[specs.candidate(specs.dense())]))["slow"]
+    assert row.binding in ("memory", "tok/s", "first token")
+    assert row.n_users < 256
+
+
+def test_cards_of_a_kind_run_copies_and_hold_more_together():
+    rows = by_board(rows_of(candidates=[specs.candidate(specs.dense(quant="Q8_0"))]))
+    assert rows["four"].n_instances == 4
+    assert rows["four"].n_users >= 3 * rows["one"].n_users
+    assert rows["four"].power_w == 1400
+
+
+def test_a_machine_that_holds_nobody_is_left_out():
+    demand = Demand(n_users=5, tok_s=60)
+    rows = rows_of(demand, candidates=[specs.candidate(specs.llama_70b())])
+    assert "cpu" not in by_board(rows)
+
+
+def test_a_stricter_service_holds_fewer():
+    one_file = [specs.candidate(specs.dense())]
+    easy = by_board(rows_of(Demand(50, 10), candidates=one_file))
+    hard = by_board(rows_of(Demand(50, 60), candidates=one_file))
+    assert hard
+    for board, row in hard.items():
+        assert row.n_users <= easy[board].n_users
+
+
+def test_the_best_quality_that_needs_no_more_machines_is_taken():
+    few = by_board(rows_of(Demand(2, 5)))
+    assert few["four"].quant == "F16"
+
+
+def test_the_context_of_each_user_is_the_uses_or_the_pinned_one():
+    assert {row.n_ctx_seq for row in rows_of()} == {8192}
+    pinned = by_board(rows_of(n_ctx_seq=32768))
+    assert pinned["one"].n_ctx_seq == 32768
+    assert pinned["one"].n_users <= by_board(rows_of())["one"].n_users
+
+
+@pytest.mark.parametrize(
+    ("demand", "words"),
+    [
+        (Demand(0, 20), "--users is 0"),
+        (Demand(5, 0), "--tok-s is 0"),
+        (Demand(5, float("nan")), "--tok-s is nan"),
+        (Demand(5, 20, -1), "--ttft is -1"),
+    ],
+)
+def test_a_demand_that_cannot_be_is_refused(demand, words):
+    with pytest.raises(BadRequest, match=words):
+        rows_of(demand)
