@@ -30,7 +30,7 @@ _POWER_CAP, _THERMAL = range(0, 24), range(32, 48)
 @dataclass(frozen=True, slots=True)
 class _Metrics:
     energy_j: float | None = None
-    throttle: tuple[str, ...] = ()
+    throttle: tuple[str, ...] | None = None  # None: this version does not tell
 
 
 class AmdSensor:
@@ -75,7 +75,8 @@ class AmdSensor:
             power_limit_w=scaled(sources, f"{chip}/power1_cap", 1e6),
             energy_j=metrics.energy_j,
             clock_hz=scaled(sources, f"{chip}/freq1_input", 1),
-            throttle=metrics.throttle,
+            throttle=metrics.throttle or (),
+            sees_throttle=metrics.throttle is not None,
             hotspot_c=self._labelled_c(chip, "junction"),
             memory_c=self._labelled_c(chip, "mem"),
             memory_clock_hz=scaled(sources, f"{chip}/freq2_input", 1),
@@ -116,12 +117,12 @@ def parse_metrics(data: bytes) -> _Metrics:
     if layout != 1 or content not in (1, 2, 3, 4) or size != len(data):
         return _Metrics()
     (ticks,) = _ENERGY.unpack_from(data, _ENERGY_AT)
-    bits = 0
+    bits = _UNKNOWN
     if content == 3 and len(data) >= _THROTTLE_AT + _ENERGY.size:
         (bits,) = _ENERGY.unpack_from(data, _THROTTLE_AT)
     return _Metrics(
         None if ticks in (0, _UNKNOWN) else ticks * _ENERGY_J,
-        () if bits == _UNKNOWN else _reasons(bits),
+        None if bits == _UNKNOWN else _reasons(bits),
     )
 
 

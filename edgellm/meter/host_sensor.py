@@ -48,7 +48,7 @@ class HostSensor:
             self._open()
         used, total = self._memory()
         now_s = time.monotonic()
-        energy_j = self._energy_j()
+        energy_j, throttle = self._energy_j(), self._throttle()
         return (
             Sample(
                 device_id="cpu",
@@ -60,7 +60,8 @@ class HostSensor:
                 power_w=self._power_w(now_s, energy_j),
                 energy_j=energy_j,
                 clock_hz=self._clock_hz(),
-                throttle=self._throttle(),
+                throttle=throttle or (),
+                sees_throttle=throttle is not None,
             ),
         )
 
@@ -113,15 +114,16 @@ class HostSensor:
             return None
         return (energy_j - before[1]) / (now_s - before[0])
 
-    def _throttle(self) -> tuple[str, ...]:
+    def _throttle(self) -> tuple[str, ...] | None:
         counts = [number(self._sources, path) or 0 for path in self._throttle_counts]
-        before, self._n_throttled = self._n_throttled, max(counts, default=0)
-        if before is not None and self._n_throttled > before:
-            return ("thermal",)
+        if counts:
+            before, self._n_throttled = self._n_throttled, max(counts)
+            is_hot = before is not None and self._n_throttled > before
+            return ("thermal",) if is_hot else ()
         try:
-            bits = int(text(self._sources, _PI) or "0", 16)
+            bits = int(text(self._sources, _PI) or "", 16)
         except ValueError:
-            return ()
+            return None
         return tuple(reason for mask, reason in _PI_BITS if bits & mask)
 
     def _clock_hz(self) -> float | None:

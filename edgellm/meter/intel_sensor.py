@@ -68,6 +68,7 @@ class IntelSensor:
         now = _Before(at_s, energy_j, self._idle_s(card))
         before = self._before.get(device_id)
         self._before[device_id] = now
+        throttle = self._throttle(card)
         clock, link = self._first(card, _CLOCKS_MHZ), bus.link(sources, device_id)
         return Sample(
             device_id,
@@ -78,7 +79,8 @@ class IntelSensor:
             power_limit_w=scaled(sources, f"{chip}/power1_max", 1e6),
             energy_j=energy_j,
             clock_hz=None if clock is None else clock * 1e6,
-            throttle=self._throttle(card),
+            throttle=throttle or (),
+            sees_throttle=throttle is not None,
             memory_c=self._temperature_c(chip, "vram"),
             n_lanes=link.n_lanes,
             n_link_errors=link.n_errors,
@@ -98,16 +100,19 @@ class IntelSensor:
         values = (number(self._sources, f"{card}/{path}") for path in paths)
         return next((value for value in values if value is not None), None)
 
-    def _throttle(self, card: str) -> tuple[str, ...]:
-        return tuple(
-            name
-            for name, reasons in _REASONS
-            if any(
-                text(self._sources, f"{card}/{place}{reason}") == "1"
+    def _throttle(self, card: str) -> tuple[str, ...] | None:
+        """None where the driver has no such files."""
+        said = {
+            name: [
+                text(self._sources, f"{card}/{place}{reason}")
                 for place in _THROTTLE
                 for reason in reasons
-            )
-        )
+            ]
+            for name, reasons in _REASONS
+        }
+        if not any(value in ("0", "1") for values in said.values() for value in values):
+            return None
+        return tuple(name for name, values in said.items() if "1" in values)
 
 
 def _busy_ratio(before: _Before | None, now: _Before) -> float | None:

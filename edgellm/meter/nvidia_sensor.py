@@ -89,6 +89,7 @@ class NvidiaSensor:
             energy_j=_scaled(ask("nvmlDeviceGetTotalEnergyConsumption"), 1e-3),
             clock_hz=_scaled(ask("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_SM), 1e6),
             throttle=tuple(name for bits, name in _THROTTLE if (reasons or 0) & bits),
+            sees_throttle=reasons is not None,
             memory_c=self._memory_c(device_id, handle),
             memory_clock_hz=_scaled(ask("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_MEM), 1e6),
             fan_ratio=_scaled(ask("nvmlDeviceGetFanSpeed"), 0.01),

@@ -18,6 +18,7 @@ class Sample:
     energy_j: float | None = None  # a counter: since whenever it began, may be reset
     clock_hz: float | None = None
     throttle: tuple[str, ...] = ()  # "thermal", "power_brake", "power_cap", "hardware"
+    sees_throttle: bool = False  # False: an empty `throttle` means that nobody tells
     hotspot_c: float | None = None  # the hottest place of the chip
     memory_c: float | None = None
     memory_clock_hz: float | None = None

@@ -28,12 +28,12 @@ class ToolSensor:
         self._ids = [device.id for device in devices]
 
     def read(self) -> tuple[Sample, ...]:
-        """Raises OSError with the tool's own words when it tells of no device."""
+        """Nothing where the tool is not installed. Raises OSError with its own words when it tells
+        of no device."""
         evidence = Evidence(self._sources)
         readings = self._ask(evidence)
-        if not readings:
-            faults = "; ".join(fault.message for fault in evidence.faults)
-            raise OSError(faults or "it is not there any more")
+        if not readings and evidence.faults:
+            raise OSError("; ".join(fault.message for fault in evidence.faults))
         at_s = time.monotonic()
         return tuple(
             _sample(device_id, at_s, reading)

@@ -74,7 +74,7 @@ def test_amds_metrics_tell_energy_and_why_it_is_slowed():
 def test_metrics_of_another_layout_are_left_alone(data):
     told = parse_metrics(data)
 
-    assert (told.energy_j, told.throttle) == (None, ())
+    assert (told.energy_j, told.throttle) == (None, None)
 
 
 def test_metrics_are_read_as_bytes():
@@ -98,7 +98,7 @@ def test_an_arc_card_is_read_by_its_files():
     assert (sample.temperature_c, sample.memory_c) == (48.0, 52.0)
     assert (sample.energy_j, sample.power_w) == (pytest.approx(8123.456789), None)
     assert (sample.power_limit_w, sample.clock_hz) == (190.0, 2850e6)
-    assert sample.throttle == ()
+    assert (sample.throttle, sample.sees_throttle) == ((), True)
 
 
 def test_intels_power_and_load_are_differences():
@@ -208,6 +208,12 @@ def test_a_tool_that_tells_of_no_device_is_an_error_with_its_words():
         sensor.read()
 
 
+def test_a_card_whose_tool_is_not_installed_has_no_numbers():
+    sensor = ToolSensor("npu-smi", huawei.readings, FakeSources(), [])
+
+    assert sensor.read() == ()
+
+
 def test_tools_are_asked_more_seldom_than_files():
     machine = captured("ascend-910b")
     host, tool = sensors_of(detect(machine), machine)
@@ -310,7 +316,8 @@ def test_a_processor_that_was_throttled_since_the_last_look():
 def test_a_pis_firmware_tells_what_slows_it_now(bits, reasons):
     sources = host(**{"/sys/devices/platform/soc/soc:firmware/get_throttled": f"{bits}\n"})
 
-    assert HostSensor(sources).read()[0].throttle == reasons
+    [sample] = HostSensor(sources).read()
+    assert (sample.throttle, sample.sees_throttle) == (reasons, bits != "?")
 
 
 ALL = ("arc-b580", "2xmi300x", "jetson-agx-orin", "ascend-910b", "metax-c550", "mtt-s80")
@@ -353,5 +360,9 @@ def test_whatever_goes_wrong_no_number_is_made_up(name, spoil):
         except (OSError, pynvml.NVMLError):
             continue  # a tool or a library that tells nothing
         for sample in read:
-            told = {k: v for k, v in msgspec.to_builtins(sample).items() if v not in (None, (), [])}
+            told = {
+                k: v
+                for k, v in msgspec.to_builtins(sample).items()
+                if v not in (None, (), [], False)
+            }
             assert set(told) == {"device_id", "at_s"}
