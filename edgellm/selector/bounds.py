@@ -105,7 +105,7 @@ class Bounds:
         share = Share(device.id, device.pool_id, layers, 0, 0, 0)
         if device.id == "cpu":
             return Placement((share,), 0)
-        host = Share("cpu", self.machine.hardware.host.id, (), 0, 0, 0)
+        host = Share("cpu", self.machine.host_id, (), 0, 0, 0)
         return Placement((share, host), len(layers), (1.0,))
 
 

@@ -2,11 +2,12 @@
 
 A room is what a device has for weights and cache: what it may be filled to, less its driver's
 context and its compute buffer. How large that buffer is depends on the layers, which depend on
-the rooms; so it is taken from a layout of the same kind, and corrected where that was too little.
+the rooms; so it is assumed to be that of a layout of the same kind, which is one for all
+quantizations of a model, and corrected when the layout is there.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby, pairwise
 
 from edgellm.probe.hardware import Device
@@ -32,7 +33,7 @@ class Arranged:
 @dataclass(slots=True)
 class Filling:
     """`order`: the first is filled first and gets the head, so llama.cpp's list is its reverse.
-    `corrections`: by device, bytes that its buffers were found to need beyond the assumed."""
+    `corrections`: by device, what its buffer was found to need beyond the assumed."""
 
     load: Load
     machine: Machine
@@ -40,6 +41,7 @@ class Filling:
     ways: Ways
     corrections: Mapping[str, int] = field(default_factory=dict)
     _rooms: dict[tuple[bool, bool], list[int]] = field(default_factory=dict)
+    _most: int | None = None
 
     def fits(self, n_layers: int, n_cpu_moe: int) -> bool:
         totals = self.load.totals(n_cpu_moe)
@@ -130,11 +132,13 @@ class Filling:
         return self._rooms[key]
 
     def _without_buffers(self) -> int:
-        return sum(max(0, self._room(device, 0)) for device in self.order)
+        if self._most is None:
+            self._most = sum(max(0, self._room(device, 0)) for device in self.order)
+        return self._most
 
     def _room(self, device: Device, host_fixed: int) -> int:
         room = self.machine.room_bytes(device)
-        if device.pool_id == self.machine.hardware.host.id:  # the host's part lies there too
+        if device.pool_id == self.machine.host_id:  # the host's part lies there too
             room = min(room, self.machine.budgets[device.pool_id] - host_fixed)
         corrections = self.corrections.get(device.id, 0)
         return room - corrections - self.machine.overhead_bytes(device)
@@ -144,13 +148,20 @@ class Filling:
 
     def _assumed(self, host_works: bool, has_experts_aside: bool) -> tuple[int, ...]:
         """The buffers, in llama.cpp's order, of a layout that shares the layers evenly. Where the
-        host works, with half of the layers there; experts aside, with all of them."""
+        host works, with half of the layers there; experts aside, with all of them. On top comes
+        op_offload's copy of the largest tensor, which the first device holds."""
         n, devices = self.load.n_blocks, self.order[::-1]
         start = n // 2 if host_works else 0
         step = (n + 1 - start) / len(devices)
         edges = [start + round(step * i) for i in range(len(devices) + 1)]
         runs = [range(a, b) for a, b in pairwise(edges)]
-        return self.load.buffers(self._layout(devices, runs, n if has_experts_aside else 0))
+        layout = self._layout(devices, runs, n if has_experts_aside else 0)
+        if not self.ways.op_offload or not (host_works or has_experts_aside):
+            return self.load.buffers(layout)
+        first, *others = self.load.buffers(replace(layout, op_offload=False))
+        bulk = self.load.bulk
+        copy = bulk.largest_expert_bytes if has_experts_aside else bulk.largest_bytes
+        return (first + copy, *others)
 
     def _layout(self, devices: Sequence[Device], runs: Sequence[range], n_moe: int) -> Layout:
         return Layout(

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from edgellm.models.spec import ModelSpec
+from edgellm.selector.buffers import Buffers
 from edgellm.selector.layout import Layout
 from edgellm.selector.memory import (
     ContextShape,
-    compute_bytes,
     cumulated_kv_bytes,
     cumulated_layer_bytes,
     host_weight_bytes,
@@ -28,18 +28,29 @@ class Bulk:
     spec: ModelSpec
     weights: tuple[int, ...]
     experts: tuple[int, ...]
+    largest_bytes: int  # of any layer's tensors
+    largest_expert_bytes: int
 
     @classmethod
     def of(cls, spec: ModelSpec) -> "Bulk":
         experts = accumulate((layer.expert_bytes for layer in spec.layers), initial=0)
-        return cls(spec, cumulated_layer_bytes(spec), tuple(experts))
+        return cls(
+            spec,
+            cumulated_layer_bytes(spec),
+            tuple(experts),
+            max((layer.largest_bytes for layer in spec.layers), default=0),
+            max((layer.largest_expert_bytes for layer in spec.layers), default=0),
+        )
 
     @property
     def has_experts(self) -> bool:
         return self.experts[-1] > 0
 
-    def load(self, shape: ContextShape) -> "Load":
-        return Load(self, shape, cumulated_kv_bytes(self.spec, shape))
+    def load(self, shape: ContextShape, assumed: Buffers | None = None) -> "Load":
+        """`assumed`: buffers of many contexts at once; else those of this one."""
+        cells = shape.cells_per_stream
+        assumed = assumed or Buffers(self.spec, cells, cells, shape.n_seq_max)
+        return Load(self, shape, cumulated_kv_bytes(self.spec, shape), assumed)
 
 
 @dataclass(slots=True, eq=False)
@@ -47,8 +58,8 @@ class Load:
     bulk: Bulk
     shape: ContextShape
     kv: tuple[int, ...]  # of the first n layers
+    _assumed: Buffers
     _totals: dict[int, list[int]] = field(default_factory=dict)
-    _buffers: dict[Layout, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def spec(self) -> ModelSpec:
@@ -83,10 +94,8 @@ class Load:
         return runs
 
     def buffers(self, layout: Layout) -> tuple[int, ...]:
-        """Compute buffers: of each accelerator, then of the host."""
-        if layout not in self._buffers:
-            self._buffers[layout] = compute_bytes(self.spec, self.shape, layout)
-        return self._buffers[layout]
+        """Compute buffers as assumed: of each accelerator, then of the host."""
+        return self._assumed.at(self.shape, layout)
 
     def parts(self, layout: Layout, buffers: Sequence[int]) -> tuple[BufferBytes, ...]:
         """As `memory.needs`, with given buffers."""

@@ -17,10 +17,14 @@ class Machine:
     budgets: Budgets
     speed: SpeedProfile
     margins: Mapping[str, int] = field(default_factory=dict)
+    cpu: Device = field(init=False)
+    host_id: str = field(init=False)  # the pool that the CPU lives in
     _facts: dict[str, "_Facts"] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         facts = {device.id: self._facts_of(device) for device in self.hardware.devices}
+        object.__setattr__(self, "cpu", self.hardware.device("cpu"))
+        object.__setattr__(self, "host_id", self.hardware.host.id)
         object.__setattr__(self, "_facts", facts)
 
     def room_bytes(self, device: Device) -> int:
@@ -31,10 +35,6 @@ class Machine:
 
     def bandwidth_bytes_s(self, device: Device) -> float:
         return self._facts[device.id].bandwidth_bytes_s
-
-    @property
-    def cpu(self) -> Device:
-        return self.hardware.device("cpu")
 
     def with_margins(self, more: Mapping[str, int]) -> "Machine":
         """`more` on top of the margins that are there."""
@@ -66,10 +66,9 @@ class Machine:
 
     def _fillings(self, shares: Sequence[Share]) -> list[tuple[str, int, int]]:
         """(pool, needed, available) of each device, and of each pool over all that live in it."""
-        devices = [self.hardware.device(share.device_id) for share in shares[:-1]]
         rows = [
-            (share.pool_id, share.total_bytes, self.room_bytes(device))
-            for share, device in zip(shares, devices, strict=False)
+            (share.pool_id, share.total_bytes, self._facts[share.device_id].room_bytes)
+            for share in shares[:-1]
         ]
         for pool_id, budget in self.budgets.items():
             inside = [share for share in shares if share.pool_id == pool_id]

@@ -6,16 +6,18 @@ next bound is below the best rank that was found, nothing that is left can win, 
 ends. So it finds what trying everything would find.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 
 from edgellm.models.loadable import LOADABLE
 from edgellm.models.spec import ModelSpec
 from edgellm.selector.bounds import Bound, Bounds
+from edgellm.selector.buffers import Buffers
 from edgellm.selector.devices import DeviceSet, device_sets, usable_accelerators, within_watts
 from edgellm.selector.load import Bulk, Load
 from edgellm.selector.machine import Machine, Shortfall
-from edgellm.selector.plan import Candidate, Goal, Placement, Range
+from edgellm.selector.plan import Candidate, Goal, KVType, Placement, Range
 from edgellm.selector.power import placement_power_w, power_w
 from edgellm.selector.profiles import Profiles, Spread
 from edgellm.selector.quality import kv_kld, weight_kld
@@ -131,15 +133,21 @@ class Search:
     best_rank: Rank = ()
     _paces: dict[tuple[object, ...], Pace] = field(default_factory=dict)
     _loads: dict[Setting, Load] = field(default_factory=dict)
+    _kv_klds: dict[tuple[KVType, KVType], float] = field(default_factory=dict)
+    _wished: tuple[Setting, ...] = field(init=False)
+    _buffers: Buffers = field(init=False)
     _bulk: Bulk = field(init=False)
     _bounds: Bounds = field(init=False)
     _weight_kld: float = field(init=False)
 
     def __post_init__(self) -> None:
+        goal, profiles = self.question.goal, self.question.profiles
+        workload = profiles.workload(goal.use)
+        self._wished = tuple(settings(self.spec, goal, workload, last_resort=self.last_resort))
+        self._buffers = _buffers(self.spec, self._wished)
         self._bulk = Bulk.of(self.spec)
         self._bounds = Bounds(self.spec, self.question.machine)
-        quality = self.question.profiles.quality
-        self._weight_kld = weight_kld(quality, self.candidate.quant, self.spec)
+        self._weight_kld = weight_kld(profiles.quality, self.candidate.quant, self.spec)
 
     def run(self) -> "Search":
         whole: dict[tuple[object, ...], list[Setting]] = {}
@@ -194,20 +202,17 @@ class Search:
 
     def load(self, setting: Setting) -> Load:
         if setting not in self._loads:
-            self._loads[setting] = self._bulk.load(setting.shape)
+            self._loads[setting] = self._bulk.load(setting.shape, self._buffers)
         return self._loads[setting]
 
     def _pairs(self) -> list[tuple[Rank, Setting, DeviceSet]]:
         """The most promising first; among equals fewer devices, then the most wished setting."""
-        goal, question = self.question.goal, self.question
-        workload = question.profiles.workload(goal.use)
-        pairs = []
-        wished = list(settings(self.spec, goal, workload, last_resort=self.last_resort))
+        question, pairs = self.question, []
         for devices in question.sets:
-            bound = self._bounds.of(devices, wished[0])
+            bound = self._bounds.of(devices, self._wished[0])
             ids = [device.id for device in devices] or ["cpu"]
             watts = power_w(question.machine.hardware, ids)
-            for setting in wished:
+            for setting in self._wished:
                 pace = self._best_pace(bound, setting, len(devices))
                 merit = self._merit(setting, pace, len(devices), watts)
                 pairs.append((question.rank(merit), setting, devices))
@@ -229,16 +234,21 @@ class Search:
         return Option(self.candidate, setting, placement, ways, merit)
 
     def _merit(self, setting: Setting, pace: Pace, n_devices: int, watts: float | None) -> Merit:
-        quality = self.question.profiles.quality
         return Merit(
             spec=self.spec,
             setting=setting,
             pace=pace,
             weight_kld=self._weight_kld,
-            kv_kld=kv_kld(quality, setting.kv_type_k, setting.kv_type_v),
+            kv_kld=self._cache_kld(setting),
             n_devices=n_devices,
             power_w=watts,
         )
+
+    def _cache_kld(self, setting: Setting) -> float:
+        pair = setting.kv_type_k, setting.kv_type_v
+        if pair not in self._kv_klds:
+            self._kv_klds[pair] = kv_kld(self.question.profiles.quality, *pair)
+        return self._kv_klds[pair]
 
     def _pace(self, setting: Setting, placement: Placement) -> Pace:
         """The context's size changes where layers go, and with the same placement no speed."""
@@ -281,6 +291,12 @@ def pace_of(question: Question, spec: ModelSpec, setting: Setting, placed: Place
 
 def _widened(rate: Range, spread: Spread) -> Range:
     return Range(rate.p10 * spread.low, rate.p50, rate.p90 * spread.high)
+
+
+def _buffers(spec: ModelSpec, wished: Sequence[Setting]) -> Buffers:
+    cells = [setting.shape.cells_per_stream for setting in wished]
+    n_parallel = max(setting.n_parallel for setting in wished)
+    return Buffers(spec, min(cells), max(cells), n_parallel)
 
 
 def _covers(better: Setting, setting: Setting) -> bool:

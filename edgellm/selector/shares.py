@@ -102,7 +102,7 @@ def _shares(
     ]
     own = Share(
         "cpu",
-        machine.hardware.host.id,
+        machine.host_id,
         tuple(range(n_host)),
         host.weight_bytes,
         host.kv_bytes,
@@ -115,7 +115,7 @@ def _shares(
 def _disk_bytes(short: Shortfall, machine: Machine) -> int:
     """What of the host's weights may stay in the file; 0 when that isn't what is short."""
     host = short.shares[-1]
-    is_host = short.pool_id == host.pool_id == machine.hardware.host.id
+    is_host = short.pool_id == host.pool_id == machine.host_id
     if not is_host or machine.hardware.host.kind == "unified":
         return 0
     return short.missing_bytes if short.missing_bytes <= host.weight_bytes else 0

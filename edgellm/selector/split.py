@@ -13,14 +13,15 @@ from collections.abc import Callable, Sequence
 
 from edgellm.probe.hardware import Device
 from edgellm.selector.filling import Arranged, Filling
-from edgellm.selector.layout import HOST_ONLY
+from edgellm.selector.layout import HOST_ONLY, Layout
 from edgellm.selector.load import Load
 from edgellm.selector.machine import Machine, Shortfall
 from edgellm.selector.memory import needs
+from edgellm.selector.oracle import BufferBytes
 from edgellm.selector.plan import Placement
 from edgellm.selector.shares import Ways, placement_of
 
-_CORRECTIONS = 4  # fills with less room, when the buffers came out larger than assumed
+_ROUNDS = 4  # fills with the buffers that the last layout was found to need
 
 
 def place(
@@ -32,13 +33,18 @@ def place(
     """
     ways = ways or Ways()
     corrections: dict[str, int] = {}
-    for _ in range(_CORRECTIONS):
+    tried: dict[Layout, Placement | Shortfall] = {}
+    for _ in range(_ROUNDS):
         arranged = _arrange(load, machine, accelerators, ways, corrections)
+        if arranged.layout in tried:
+            break
         parts = needs(load.spec, load.shape, arranged.layout)
         placed = placement_of(load, machine, arranged.devices, arranged.layout, parts, ways)
-        if isinstance(placed, Placement) or not _correct(corrections, placed, machine):
-            break
-    return placed
+        tried[arranged.layout] = placed
+        corrections = _corrected(arranged, parts)
+        if isinstance(placed, Shortfall):
+            _make_room(corrections, placed, machine)
+    return _fullest(list(tried.values()))
 
 
 def sketch(
@@ -71,16 +77,26 @@ def _arrange(
     return filling.arranged(*_most(filling))
 
 
-def _correct(corrections: dict[str, int], short: Shortfall, machine: Machine) -> bool:
-    """Note what its devices were found to need beyond their rooms. False: the host alone is
-    short."""
-    found = False
+def _corrected(arranged: Arranged, parts: Sequence[BufferBytes]) -> dict[str, int]:
+    """By device, what its buffer takes beyond the assumed; less than nothing where it's smaller."""
+    rows = zip(arranged.devices, parts, arranged.buffers, strict=False)
+    return {device.id: part.compute_bytes - assumed for device, part, assumed in rows}
+
+
+def _make_room(corrections: dict[str, int], short: Shortfall, machine: Machine) -> None:
+    """Where devices share a pool with the host, its buffers are theirs to make room for."""
     for share in short.shares[:-1]:
-        more = share.total_bytes - machine.room_bytes(machine.hardware.device(share.device_id))
-        if more > 0:
-            corrections[share.device_id] = corrections.get(share.device_id, 0) + more
-            found = True
-    return found
+        if share.pool_id == short.pool_id == machine.host_id:
+            corrections[share.device_id] += short.missing_bytes
+
+
+def _fullest(placed: Sequence[Placement | Shortfall]) -> Placement | Shortfall:
+    """Of those that fit, the one with the most on devices; else the least that is missing."""
+    fitting = [one for one in placed if isinstance(one, Placement)]
+    if fitting:
+        return max(fitting, key=lambda one: (one.n_gpu_layers, -one.n_cpu_moe))
+    short = [one for one in placed if isinstance(one, Shortfall)]
+    return min(short, key=lambda one: one.missing_bytes)
 
 
 def _most(filling: Filling) -> tuple[int, int]:
