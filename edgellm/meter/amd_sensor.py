@@ -28,6 +28,15 @@ _POWER_CAP, _THERMAL = range(0, 24), range(32, 48)
 
 
 @dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a card's files are; looked for once, since nothing of it changes while it is there."""
+
+    chip: str
+    junction: str | None  # the file of that temperature
+    memory: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Metrics:
     energy_j: float | None = None
     throttle: tuple[str, ...] | None = None  # None: this version does not tell
@@ -40,6 +49,7 @@ class AmdSensor:
         self._sources = sources
         self._ids = {device.id for device in devices}
         self._folders: dict[str, str] | None = None  # device id → its folder
+        self._places: dict[str, _Place] = {}
 
     def read(self) -> tuple[Sample, ...]:
         if self._folders is None:
@@ -62,7 +72,9 @@ class AmdSensor:
         at_s, sources = time.monotonic(), self._sources
         if text(sources, f"{folder}/power/runtime_status") == "suspended":
             return Sample(device_id, at_s)
-        chip = hwmon(sources, folder) or f"{folder}/hwmon"
+        place = self._place(device_id, folder)
+        chip, junction_c = place.chip, self._celsius(place.junction)
+        edge_c = self._celsius(f"{chip}/temp1_input")
         metrics, link = self._metrics(folder), bus.link(sources, device_id)
         return Sample(
             device_id,
@@ -70,28 +82,30 @@ class AmdSensor:
             used_bytes=number(sources, f"{folder}/mem_info_vram_used"),
             total_bytes=number(sources, f"{folder}/mem_info_vram_total"),
             busy_ratio=scaled(sources, f"{folder}/gpu_busy_percent", 100),
-            temperature_c=self._temperature_c(chip),
+            # A data centre's card has only the junction's.
+            temperature_c=edge_c if edge_c is not None else junction_c,
             power_w=self._power_w(chip),
             power_limit_w=scaled(sources, f"{chip}/power1_cap", 1e6),
             energy_j=metrics.energy_j,
             clock_hz=scaled(sources, f"{chip}/freq1_input", 1),
             throttle=metrics.throttle or (),
             sees_throttle=metrics.throttle is not None,
-            hotspot_c=self._labelled_c(chip, "junction"),
-            memory_c=self._labelled_c(chip, "mem"),
+            hotspot_c=junction_c,
+            memory_c=self._celsius(place.memory),
             memory_clock_hz=scaled(sources, f"{chip}/freq2_input", 1),
             fan_ratio=self._fan_ratio(chip),
             n_lanes=link.n_lanes,
             n_link_errors=link.n_errors,
         )
 
-    def _temperature_c(self, chip: str) -> float | None:
-        """The edge's; a data centre's card has only the junction's."""
-        edge = scaled(self._sources, f"{chip}/temp1_input", 1000)
-        return edge if edge is not None else self._labelled_c(chip, "junction")
+    def _place(self, device_id: str, folder: str) -> _Place:
+        if device_id not in self._places:
+            chip = hwmon(self._sources, folder) or f"{folder}/hwmon"
+            files = (labelled(self._sources, chip, "temp", name) for name in ("junction", "mem"))
+            self._places[device_id] = _Place(chip, *files)
+        return self._places[device_id]
 
-    def _labelled_c(self, chip: str, label: str) -> float | None:
-        path = labelled(self._sources, chip, "temp", label)
+    def _celsius(self, path: str | None) -> float | None:
         return scaled(self._sources, path, 1000) if path else None
 
     def _power_w(self, chip: str) -> float | None:

@@ -30,13 +30,21 @@ _CHANNEL = re.compile(r"CHANNEL[ _-]?([A-Z0-9])|DIMM[ _]?([A-P])\d?$", re.IGNORE
 
 
 def read(evidence: Evidence) -> Dimms | None:
-    told = evidence.text(UDEV)
+    told = evidence.text(UDEV, keep=_is_asked_for)
     modules, n_slots = _from_udev(told or "")
     if not modules and not told:
-        output = evidence.run(DMIDECODE, _TIMEOUT_S)
+        output = evidence.run(DMIDECODE, _TIMEOUT_S, keep=_is_asked_for)
         modules = _from_dmidecode(output.text) if output else []
         n_slots = len(modules) or None
     return _summed([module for module in modules if _is_there(module)], n_slots)
+
+
+def _is_asked_for(line: str) -> bool:
+    """Serial numbers stand there too, and go into no record of ours."""
+    if match := _LINE.fullmatch(line.strip()):
+        return match["key"] in (*_WORDS.values(), "PRESENT", "NUM_DEVICES")
+    key = line.partition(":")[0].strip()
+    return key in _WORDS or line.strip() == "Memory Device"
 
 
 def _from_udev(text: str) -> tuple[list[dict[str, str]], int | None]:

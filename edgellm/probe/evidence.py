@@ -4,6 +4,7 @@ Readers ask here and get a value or None. Everything that was asked is remembere
 `probe --raw` can show it and a capture can be made of it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,6 +15,8 @@ from edgellm.probe.hardware import SourceFault
 from edgellm.probe.sources import Output, Silence, Sources, capture_name
 
 T = TypeVar("T")
+
+Keep = Callable[[str], object]  # of a line: whether it is kept
 
 _FILE_S = 1.0  # the kernel answers in microseconds, or never
 
@@ -50,12 +53,15 @@ class Evidence:
     def fault(self, source: str, message: str) -> None:
         self._faults.append(SourceFault(source, message))
 
-    def text(self, path: str) -> str | None:
-        """The file without blanks and NULs around it; an empty one says nothing."""
+    def text(self, path: str, keep: Keep | None = None) -> str | None:
+        """The file without blanks and NULs around it; an empty one says nothing. Of a file that
+        tells more than is anybody's business, `keep` chooses the lines that are remembered."""
         folder = path.rpartition("/")[0]
         if folder in self._stuck:
             return None
         answer = self._read(path)
+        if keep is not None and isinstance(answer, str):
+            answer = _kept(answer, keep)
         self._testimonies.append(Testimony(path, answer))
         if isinstance(answer, Silence):
             if answer.kind != "absent":
@@ -92,9 +98,13 @@ class Evidence:
         self.links[path] = self._sources.real_path(path)
         return self.links[path]
 
-    def run(self, argv: tuple[str, ...], timeout_s: float) -> Output | None:
+    def run(
+        self, argv: tuple[str, ...], timeout_s: float, keep: Keep | None = None
+    ) -> Output | None:
         name = capture_name(argv)
         answer = self._sources.run(argv, timeout_s)
+        if keep is not None and isinstance(answer, Output):
+            answer = Output(_kept(answer.text, keep), answer.errors, answer.code)
         self._testimonies.append(Testimony(name, answer))
         if isinstance(answer, Output):
             return answer
@@ -122,3 +132,7 @@ class Evidence:
         except (msgspec.DecodeError, UnicodeError) as error:
             self.fault(name, f"not understood: {error}; it began {output.text[:60]!r}")
             return None
+
+
+def _kept(text: str, keep: Keep) -> str:
+    return "".join(line for line in text.splitlines(keepends=True) if keep(line))

@@ -71,6 +71,9 @@ class RecallingSources:
     def read_text(self, path: str) -> str | Silence:
         return self._sources.read_text(path)
 
+    def read_bytes(self, path: str) -> bytes | Silence:
+        return self._sources.read_bytes(path)
+
     def list(self, pattern: str) -> tuple[str, ...]:
         return self._sources.list(pattern)
 

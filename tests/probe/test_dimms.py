@@ -108,3 +108,14 @@ def test_a_denied_database_is_a_fault_and_no_exception():
 
     assert dimms.read(evidence) is None
     assert evidence.faults[0].source == dimms.UDEV
+
+
+def test_serial_numbers_are_not_remembered():
+    secret = "E:ID_SERIAL=X1234\nE:MEMORY_DEVICE_0_SERIAL_NUMBER=X1234\n"
+    udev = Evidence(FakeSources({dimms.UDEV: module(0, LOCATOR="DIMM_A1") + secret}))
+    tool = DMIDECODE + "\tSerial Number: X1234\n"
+    root = Evidence(FakeSources(commands={"dmidecode -t 17": tool}))
+
+    assert dimms.read(udev).n_modules == dimms.read(root).n_modules == 1
+    for evidence in (udev, root):
+        assert "X1234" not in str(evidence.testimonies)
