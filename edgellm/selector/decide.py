@@ -21,7 +21,7 @@ class _Resort:
 
 _RESORTS = (
     _Resort(),
-    _Resort(coarse=True, sentence="nothing fits with a finer cache and a larger micro-batch"),
+    _Resort(coarse=True, sentence="nothing fits with the usual caches and micro-batches"),
     _Resort(coarse=True, from_disk=True, sentence="no memory holds these weights"),
 )
 

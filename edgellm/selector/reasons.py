@@ -10,6 +10,7 @@ from edgellm.selector.decide import Decision
 from edgellm.selector.describe import names_of
 from edgellm.selector.options import Option
 from edgellm.selector.plan import Goal, Placement
+from edgellm.selector.power import power_w
 from edgellm.selector.profiles import Workload
 from edgellm.selector.quality import bits_per_weight
 from edgellm.selector.ranking import wants_throughput
@@ -113,8 +114,11 @@ def _why_left_out(device: Device, decision: Decision) -> str:
         return "-ngl 0 leaves it no layer"
     if goal.tensor_split:
         return "-ts gives it nothing"
-    if not any(device in some for some in decision.question.sets):
-        return f"with it the boards may draw more than {goal.max_watts:g} W"
+    if goal.max_watts is not None:
+        ids = [*chosen.placement.device_ids, device.id]
+        together = power_w(decision.question.machine.hardware, ids)
+        if together is not None and together > goal.max_watts:
+            return f"with it the boards may draw {together:.0f} W, more than {goal.max_watts:g} W"
     with_it = [
         option
         for option in decision.winner.options

@@ -143,14 +143,18 @@ def test_an_unknown_bandwidth_makes_the_range_wide():
     assert any("bandwidth of Card 0 is unknown" in reason for reason in unknown.reasons)
 
 
-def test_twenty_candidates_take_less_than_a_tenth_of_a_second():
+@pytest.mark.parametrize(
+    "hardware",
+    [machine((24, 1000), (12, 360)), machine(*[(24, 936)] * 4)],
+    ids=["two devices", "four devices"],
+)
+def test_twenty_candidates_take_less_than_half_a_second(hardware):
     candidates = [
-        replace(row, file=f"{i}-{row.file}") for i in range(3) for row in specs.ladder(specs.dense)
+        replace(row, file=f"{i}-{row.file}") for i in range(3) for row in specs.ladder(specs.moe)
     ][:20]
-    hardware = machine((24, 1000), (12, 360))
     plan_of(hardware, candidates)
     spent = min(_cpu_seconds(lambda: plan_of(hardware, candidates)) for _ in range(3))
-    assert spent < 0.1
+    assert spent < 0.5
 
 
 def _cpu_seconds(call) -> float:
@@ -183,7 +187,6 @@ def test_an_encoder_takes_a_whole_text_in_one_batch():
         {"n_ctx": 10000, "n_parallel": 5},
         {"n_parallel": 7},
         {"kv_type_k": "q4_0", "kv_type_v": "q8_0"},
-        {"n_gpu_layers": 17},
         {"n_ubatch": 128, "n_threads": 3},
         {"flash_attention": False},
         {"kv_unified": False},
@@ -193,6 +196,36 @@ def test_pins_are_obeyed(pins):
     plan = plan_of(machine((24, 1000)), **pins)
     for name, value in pins.items():
         assert getattr(plan, name) == value
+
+
+@pytest.mark.parametrize(
+    "pins",
+    [
+        {"n_gpu_layers": 17},
+        {"n_cpu_moe": 11},
+        {"n_cpu_moe": 48, "n_gpu_layers": 30},
+        {"tensor_split": (3.0, 1.0)},
+        {"split_mode": "tensor"},
+        {"split_mode": "layer", "op_offload": False},
+    ],
+)
+def test_pins_of_the_placement_are_obeyed(pins):
+    hardware = machine((24, 1000), (24, 1000), ram=128)
+    placement = plan_of(hardware, specs.ladder(specs.moe, ["Q8_0"]), **pins).placement
+    for name, value in pins.items():
+        assert getattr(placement, name) == value
+
+
+def test_a_pinned_split_leaves_out_the_device_that_gets_nothing():
+    plan = plan_of(machine((24, 1000), (24, 500)), tensor_split=(0.0, 1.0))
+    assert plan.devices == ("CUDA1",)
+    assert "Card 0 is left out: -ts gives it nothing" in plan.reasons
+
+
+def test_pinned_layers_without_an_accelerator_are_said_to_be_idle():
+    plan = plan_of(machine(ram=32), n_gpu_layers=99)
+    assert plan.placement.n_gpu_layers == 0
+    assert "-ngl has no effect: llama.cpp has no accelerator here" in plan.reasons
 
 
 def test_one_pinned_cache_type_is_taken_for_both():
@@ -239,6 +272,149 @@ def test_a_reserve_stays_free():
     assert plan.shares[0].total_bytes <= 10 * GIB
 
 
+# ---- limits
+
+
+def powered(hardware, *watts):
+    cards = tuple(
+        replace(device, board_power_w=limit)
+        for device, limit in zip(hardware.accelerators, watts, strict=True)
+    )
+    return replace(hardware, devices=(*cards, hardware.devices[-1]))
+
+
+def test_quality_stops_where_it_would_be_too_slow():
+    free = plan_of(machine((24, 600)), objective="quality")
+    bound = plan_of(machine((24, 600)), objective="quality", min_tok_s=50)
+    assert free.decode_tok_s.p50 < 50 <= bound.decode_tok_s.p50
+    assert bound.quant != free.quant
+    (row,) = [row for row in bound.rejected if row.quant == free.quant]
+    assert "--min-tok-s asks for 50" in row.binding
+
+
+def test_a_pace_that_nothing_reaches_is_refused_with_what_can_be_had():
+    error = refusal_of(machine(ram=32), specs.ladder(), min_tok_s=500)
+    assert "--min-tok-s asks for 500" in str(error)
+    assert "take a smaller model" in error.hint
+
+
+def test_a_context_that_must_be_is_not_cut():
+    candidates = [specs.candidate(specs.dense())]
+    pins = {"n_parallel": 1, "use": "agent"}
+    assert plan_of(machine(ram=6.3), candidates, **pins).n_ctx_seq < 16384
+    assert plan_of(machine(ram=9), candidates, **pins, min_ctx_seq=16384).n_ctx_seq >= 16384
+    error = refusal_of(machine(ram=5.4), candidates, **pins, min_ctx_seq=16384)
+    assert "does not fit" in str(error)
+    assert "a shorter --ctx" in error.hint
+
+
+def test_a_limit_of_watts_leaves_boards_out_and_says_so():
+    hardware = powered(machine((12, 900), (12, 900), ram=128), 350, 350)
+    candidates = [specs.candidate(specs.dense(quant="F16"))]
+    both = plan_of(hardware, candidates)
+    one = plan_of(hardware, candidates, max_watts=400)
+    assert (both.power_w, one.power_w) == (700, 350)
+    assert len(one.devices) == 1
+    assert any("may draw 700 W, more than 400 W" in why for why in one.reasons)
+
+
+def test_watts_that_no_board_keeps_leave_the_cpu_or_nothing():
+    hardware = powered(machine((24, 900)), 350)
+    assert plan_of(hardware, max_watts=100).devices == ()
+    error = refusal_of(hardware, specs.ladder(), max_watts=100, n_gpu_layers=-1)
+    assert "--max-watts 100 leaves no device: Card 0 350 W" in str(error)
+
+
+def test_boards_that_say_nothing_cannot_be_promised():
+    plan = plan_of(machine((24, 900)), max_watts=300)
+    assert plan.power_w is None
+    assert any("300 W can't be promised" in why for why in plan.reasons)
+
+
+def test_energy_takes_the_thriftier_board_and_speed_the_faster():
+    hardware = powered(machine((24, 1000), (24, 700)), 600, 150)
+    fast = plan_of(hardware, objective="speed")
+    thrifty = plan_of(hardware, objective="energy")
+    assert (fast.devices, thrifty.devices) == (("CUDA0",), ("CUDA1",))
+    assert any("J a token at the boards' limit of 150 W" in why for why in thrifty.reasons)
+
+
+def test_energy_without_a_known_power_says_that_it_goes_by_speed():
+    plan = plan_of(machine((24, 1000)), objective="energy")
+    assert any("the fastest is taken for the thriftiest" in why for why in plan.reasons)
+
+
+def test_weights_are_read_from_disk_only_when_asked_for_and_it_is_said():
+    candidates = [specs.candidate(specs.llama_70b())]
+    refusal_of(machine(ram=24), candidates)
+    plan = plan_of(machine(ram=24), candidates, allow_disk=True)
+    assert plan.placement.disk_bytes > 15 * GIB
+    assert any("read from disk for each token" in why for why in plan.reasons)
+
+
+def test_what_fits_in_memory_is_never_read_from_disk():
+    plan = plan_of(machine(ram=24), specs.ladder(), allow_disk=True, objective="quality")
+    assert plan.placement.disk_bytes == 0
+
+
+def test_a_four_bit_cache_is_the_last_resort_and_said():
+    candidates, pins = [specs.candidate(specs.dense())], {"n_ctx_seq": 16384, "n_parallel": 1}
+    caches = [plan_of(machine(ram=ram), candidates, **pins).kv_type_k for ram in (9, 6.7, 6.0)]
+    assert caches == ["f16", "q8_0", "q4_0"]
+    plan = plan_of(machine(ram=6.0), candidates, **pins)
+    assert any("nothing fits with the usual caches" in why for why in plan.reasons)
+    assert any("a good quarter of f16's bytes" in why for why in plan.reasons)
+
+
+# ---- what a plan tells
+
+
+def test_a_plan_tells_first_token_all_streams_and_power():
+    plan = plan_of(powered(machine((24, 1000)), 450), n_parallel=4)
+    workload = PROFILES.workload("chat")
+    assert plan.power_w == 450
+    assert plan.batch_tok_s.p50 > plan.decode_tok_s.p50
+    assert plan.ttft_s.p10 < plan.ttft_s.p50 < plan.ttft_s.p90
+    about = workload.n_prompt / plan.prefill_tok_s.p50
+    assert plan.ttft_s.p50 == pytest.approx(about + 1 / plan.decode_tok_s.p50)
+
+
+def test_one_stream_has_no_sum_of_streams():
+    assert plan_of(machine((24, 1000)), n_parallel=1).batch_tok_s is None
+
+
+def test_experts_go_to_the_cpu_and_the_plan_says_why():
+    plan = plan_of(machine((12, 900)), [specs.candidate(specs.moe())])
+    assert plan.placement.n_cpu_moe > 0
+    assert any("the experts of the first" in why for why in plan.reasons)
+    assert any("whole layers, not experts" in row.binding for row in plan.rejected)
+
+
+def test_cards_that_may_work_side_by_side_are_an_offer_and_not_the_default():
+    hardware = machine((24, 936), (24, 936))
+    cards = tuple(replace(device, name="RTX 3090") for device in hardware.accelerators)
+    hardware = replace(hardware, devices=(*cards, hardware.devices[-1]))
+    plan = plan_of(hardware, [specs.candidate(specs.llama_70b())])
+    assert plan.placement.split_mode == "layer"
+    assert any("-sm tensor, experimental" in row.binding for row in plan.rejected)
+    pinned = plan_of(hardware, [specs.candidate(specs.llama_70b())], split_mode="tensor")
+    assert pinned.flash_attention is True
+    assert any("the bytes of each are an even division" in why for why in pinned.reasons)
+
+
+def test_fast_cores_are_the_threads_where_cores_differ():
+    hardware = machine(ram=32)
+    uneven = replace(hardware, cpu=replace(hardware.cpu, n_fast_cores=6))
+    assert plan_of(uneven).n_threads == 6
+    assert plan_of(hardware).n_threads == 8
+
+
+def test_an_architecture_that_this_llama_cpp_lacks_is_planned_and_said():
+    spec = replace(specs.dense(), architecture="mamba9")
+    plan = plan_of(machine((24, 900)), [specs.candidate(spec)])
+    assert any("doesn't know the architecture 'mamba9'" in why for why in plan.reasons)
+
+
 # ---- refusals
 
 
@@ -247,6 +423,7 @@ def test_a_refusal_is_the_sum_and_what_would_fit():
     assert "131.4 GiB of weights" in str(error)
     assert "this machine can give 15.2 GiB on the host" in str(error)
     assert "GiB would fit, about 1.8 bits a weight" in error.hint
+    assert "a machine with 1" in error.hint
 
 
 def test_a_hopeless_model_is_told_to_be_smaller():
@@ -277,7 +454,10 @@ def test_known_sums_on_cards_of_24_gb(spec, cards, fits):
     hardware = machine(*[(24, 936)] * cards, ram=256)
     candidates = [specs.candidate(spec)]
     if fits:
-        assert plan_of(hardware, candidates, n_gpu_layers=-1).placement.n_gpu_layers == spec.n_layers + 1
+        assert (
+            plan_of(hardware, candidates, n_gpu_layers=-1).placement.n_gpu_layers
+            == spec.n_layers + 1
+        )
     else:
         refusal_of(hardware, candidates, n_gpu_layers=-1)
 
@@ -292,8 +472,7 @@ def test_no_file_at_all_is_an_error_of_its_own():
 
 def test_the_rejected_say_what_bound_them():
     plan = plan_of(machine((8, 500), ram=8))
-    bound = {row.quant: row.binding for row in plan.rejected}
-    assert plan.quant not in bound
+    bound = {row.quant: row.binding for row in plan.rejected if row.quant != plan.quant}
     assert "F16" in bound
     assert "needs" in bound["F16"]
     assert "can be given" in bound["F16"]
