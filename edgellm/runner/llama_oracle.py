@@ -21,6 +21,7 @@ from typing import Any
 from edgellm.runner.llama_overrides import experts_on_cpu
 from edgellm.runner.loadlog import context_bytes, last_error
 from edgellm.runner.oracle_devices import VirtualDevice, pointers
+from edgellm.runner.oracle_layers import norm_layers
 from edgellm.runner.oracle_messages import Answer, Question, Row
 from edgellm.runner.oracle_structs import declare, knows_layout
 
@@ -90,7 +91,9 @@ class LlamaMemory:
         always = self.llama._lib.llama_supports_mmap  # a C function that is true of everything
         return [
             VirtualDevice(self._base, always, f"V{number}", *described)
-            for number, described in enumerate(map(_fields, question.devices))
+            for number, described in enumerate(
+                zip(question.devices, norm_layers(question), strict=True)
+            )
         ]
 
     def model_params(
@@ -189,7 +192,3 @@ def _rows(told: _Vector) -> Iterator[Row]:
     for at in range(told.begin or 0, told.end or 0, ctypes.sizeof(_DeviceMemory)):
         memory = _DeviceMemory.from_address(at)
         yield Row(memory.model, memory.context, memory.compute)
-
-
-def _fields(device: Any) -> tuple[str, int, int]:
-    return device.backend, device.total_bytes, device.free_bytes

@@ -134,6 +134,7 @@ def ask(n_layers: int, shape: ContextShape, placement: Placement, hardware: Hard
     return Question(
         path="",
         devices=described,
+        n_layers=n_layers,
         n_gpu_layers=placement.n_gpu_layers,
         tensor_split=placement.tensor_split if len(described) > 1 else (),
         n_cpu_moe=min(placement.n_cpu_moe, n_layers),

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from ctypes import CDLL, c_void_p
 from typing import Any
 
+from edgellm.runner.oracle_messages import DescribedDevice
 from edgellm.runner.oracle_rules import Rules
 from edgellm.runner.oracle_structs import (
     Allocate,
@@ -43,13 +44,18 @@ class VirtualDevice:
     """`ptr` goes into llama_model_params.devices; `buffer_type_ptr` is where its tensors lie."""
 
     def __init__(
-        self, base: CDLL, always: Any, name: str, backend: str, total_bytes: int, free_bytes: int
+        self,
+        base: CDLL,
+        always: Any,
+        name: str,
+        described: DescribedDevice,
+        norms: range | None = None,
     ) -> None:
         self._base, self._always = base, always
-        self._rules = Rules(backend, base)
+        self._rules = Rules(described.backend, base, norms)
+        self._total_bytes, self._free_bytes = described.total_bytes, described.free_bytes
         self._name = ctypes.create_string_buffer(name.encode())
         self._host_name = ctypes.create_string_buffer(f"{name}_Host".encode())
-        self._total_bytes, self._free_bytes = total_bytes, free_bytes
         self._device, self._registry = Device(), Registry()
         self._backend = Backend()
         self._buffers = _empty_buffers()

@@ -16,6 +16,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
     path: str  # of the first skeleton
     devices: tuple[DescribedDevice, ...]  # in llama.cpp's order; none: the CPU alone
+    n_layers: int  # 0 leaves llama.cpp's own estimate as it is, see oracle_layers.py
     n_gpu_layers: int
     tensor_split: tuple[float, ...]
     n_cpu_moe: int

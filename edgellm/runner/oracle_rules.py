@@ -8,7 +8,7 @@ Left out: which operations a backend lacks, flash attention on CUDA aside; the o
 and Vulkan run a graph (`graph_optimize`), which can lengthen a tensor's life.
 """
 
-from ctypes import CDLL, c_int, c_int64, c_void_p
+from ctypes import CDLL, c_char, c_int, c_int64, c_void_p
 from typing import Any, Final, cast
 
 from edgellm.models.quants import BY_ID, QuantType
@@ -21,16 +21,20 @@ _OFFLOAD_FROM: Final = 32  # rows; GGML_OP_OFFLOAD_MIN_BATCH
 _MOST_OPS: Final = 101  # GGML_OP_COUNT: ggml_op_name reads past its table
 _WITHOUT_HOST_MEMORY: Final = ("metal", "opencl", "rpc")  # `get_host_buffer_type` is NULL
 _WITHOUT_OFFLOAD: Final = ("opencl", "rpc")  # so is `offload_op`
+_NORMS: Final = ("norm", "rms_norm", "group_norm")  # build_norm of src/llama-graph.cpp
 _CUDA: Final = ("cuda", "rocm", "musa")
 
 _int_at: Final = c_int.from_address
+_name_at: Final = (c_char * 64).from_address
 _OP: Final = Tensor.op.offset
+_NAME: Final = Tensor.name.offset
 
 
 class Rules:
-    """The methods take a tensor's address."""
+    """The methods take a tensor's address. `norms` are the layers whose norms this device computes;
+    None: those that the scheduler gives it (oracle_layers.py)."""
 
-    def __init__(self, backend: str, base: CDLL) -> None:
+    def __init__(self, backend: str, base: CDLL, norms: range | None = None) -> None:
         self._rules: Any = rules_of(cast(Backend, backend))
         self._n_bytes, self._names = base.ggml_nbytes, _op_names(base)
         numbers = {name: number for number, name in self._names.items()}
@@ -48,7 +52,9 @@ class Rules:
         self.pinned_host = backend not in _WITHOUT_HOST_MEMORY
         self.offloads_any = backend not in _WITHOUT_OFFLOAD
         self.pads = bool(self._special or self._padded)  # else all takes what ggml_nbytes says
-        self.refuses = backend in _CUDA  # whether `supports` ever says no
+        self._attends_always = backend not in _CUDA
+        self._norms, self._norm_ops = norms, {numbers[name] for name in _NORMS}
+        self.refuses = not self._attends_always or norms is not None  # whether it ever says no
 
     def alloc_bytes(self, at: int) -> int:
         op = _int_at(at + _OP).value
@@ -57,10 +63,18 @@ class Rules:
         return int(self._n_bytes(at))
 
     def supports(self, at: int) -> bool:
-        if _int_at(at + _OP).value != self._attention:
-            return True
-        q, k, v = self._view(at).src[:3]
-        return has_cuda_kernel(k.ne[0], v.ne[0], q.ne[2] // k.ne[2])
+        op = _int_at(at + _OP).value
+        if op == self._attention and not self._attends_always:
+            q, k, v = self._view(at).src[:3]
+            return has_cuda_kernel(k.ne[0], v.ne[0], q.ne[2] // k.ne[2])
+        if op in self._norm_ops and self._norms is not None:
+            return self._is_ours(_name_at(at + _NAME).value)
+        return True
+
+    def _is_ours(self, name: bytes) -> bool:
+        """ "norm-17" is; "result_norm", which is no layer's, is anybody's."""
+        _, dash, layer = name.partition(b"norm-")
+        return not dash or self._norms is None or int(layer) in self._norms
 
     def offloads(self, at: int) -> bool:
         """Whether a product whose weights the host has is taken over for a long prompt.

@@ -12,6 +12,7 @@ from ctypes import (
     POINTER,
     Structure,
     c_bool,
+    c_char,
     c_char_p,
     c_int,
     c_int64,
@@ -164,6 +165,7 @@ class Tensor(Structure):
         ("view_src", c_void_p),
         ("view_offs", c_size_t),
         ("data", c_void_p),
+        ("name", c_char * 64),
     )
 
 

@@ -158,7 +158,7 @@ def _ask_fit(candidate: Candidate, hardware: Hardware) -> FitAnswer:
     described = [
         _described(device.pool_id, device.backend, hardware) for device in hardware.accelerators
     ]
-    question = ask(candidate.spec.n_layers, _shape(0), Placement((_HOST,), -1), hardware)
+    question = ask(0, _shape(0), Placement((_HOST,), -1), hardware)
     with tempfile.TemporaryDirectory() as folder:
         path = write_skeletons(candidate.headers, candidate.spec.n_vocab, Path(folder))
         question = msgspec.structs.replace(

@@ -20,6 +20,7 @@ from edgellm.models.shapes import shape_header
 from edgellm.models.spec import model_spec
 from edgellm.probe.hardware import Cpu, Device, Hardware, MemoryPool
 from edgellm.runner.oracle import LlamaOracle, ask
+from edgellm.runner.oracle_layers import norm_layers
 from edgellm.selector.memory import output_bytes
 from edgellm.selector.plan import Candidate, Placement, Share
 from edgellm.selector.shape import ContextShape
@@ -184,6 +185,38 @@ def test_the_experts_of_the_first_layers_stay_with_the_cpu(oracle):
     assert every.weight_bytes - some.weight_bytes == experts
     assert host.weight_bytes == experts + one.spec.input_bytes
     assert some.kv_bytes == every.kv_bytes
+
+
+def test_a_pipelines_devices_take_four_sets_of_inputs_and_no_more(oracle):
+    """4 × (mask + a row of activations for each token) + 12 × ub × (n_ff + n_embd): 408 MiB.
+
+    A real load over two ggml-rpc servers takes as much on each (scripts/bench/multi_device.py);
+    llama.cpp's own estimate with `no_alloc` says 472 for the second.
+    """
+    one = of_catalog("llama3.3:70b", "Q4_K_M")
+    first, second, _ = oracle.measure(one, shape(32_768), placement(2), machine(24, 24))
+    assert first.compute_bytes / MIB == pytest.approx(408, abs=0.5)
+    assert second.compute_bytes / MIB == pytest.approx(408, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("n_gpu_layers", "split", "n_ubatch", "expected"),
+    [
+        (999, (4.5, 28.5), 512, [range(5), range(5, 33)]),
+        (-1, (1.0, 1.0), 512, [range(17), range(17, 33)]),
+        (20, (1.0, 1.0), 512, [None, None]),  # nothing is told while the host has layers …
+        (20, (1.0, 1.0), 16, [range(13, 23), range(23, 33)]),  # … but for a few tokens
+    ],
+)
+def test_norms_are_their_layers_devices(n_gpu_layers, split, n_ubatch, expected):
+    where = placement(2, n_gpu_layers=n_gpu_layers, tensor_split=split)
+    asked = ask(32, shape(n_ubatch=n_ubatch), where, machine(24, 24))
+    assert norm_layers(asked) == expected
+
+
+def test_llama_cpps_own_estimate_can_be_had_too():
+    asked = ask(0, shape(), placement(2), machine(24, 24))
+    assert norm_layers(asked) == [None, None]
 
 
 def test_op_offload_costs_the_device_a_copy_of_the_largest_experts(oracle):
