@@ -62,7 +62,7 @@ def why_unused(card: Card, registry: Registry | None) -> str:
     """For a card that llama.cpp does not list."""
     ways = _WAYS.get(card.vendor, ())
     if card.vendor == "hexagon":
-        return "llama.cpp's Hexagon backend is an experiment that needs Qualcomm's SDK; not used"
+        return "llama.cpp's Hexagon backend is an experiment that needs Qualcomm's SDK"
     if not ways:
         return "llama.cpp has no backend for it; the CPU is used instead"
     if not card.is_told and card.vendor in _DRIVERS:

@@ -32,6 +32,7 @@ class Card:
     power_default_w: float | None = None  # as its maker set it
     note: str | None = None
     is_told: bool = True  # False: seen on PCI, and no driver tells of it
+    is_slice: bool = False  # a part of the card, with that part of its bandwidth (MIG)
     part: int | None = None  # of a board whose chips share an address
     index: int | None = None  # as the vendor's own tool counts
     link_now: str | None = None

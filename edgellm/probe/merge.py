@@ -20,7 +20,9 @@ from edgellm.probe.catalog import Catalog, DeviceRow
 from edgellm.probe.hardware import Device, MemoryPool, PeerLink, Serving
 from edgellm.probe.pci import normal_address
 from edgellm.probe.registry import GgmlDevice, Registry
+from edgellm.units import GIB
 
+_UNTOLD = Card("", "")  # for a device that no vendor told of: all of it unknown
 _SOFTWARE = ("llvmpipe", "swiftshader", "lavapipe")  # Vulkan on the CPU
 
 
@@ -141,30 +143,38 @@ def place(found: Pair, registry: Registry | None, host: MemoryPool, catalog: Cat
         elif card is not None:
             note = _joined(note, advice.why_less(card, ggml)) or None
     own_pool, shares_host = _memory(found, catalog)
-    known = catalog.row(_name(found), (own_pool or host).total_bytes)
+    told, total = card or _UNTOLD, (own_pool or host).total_bytes
+    known = catalog.row(_name(found), total)
     device = Device(
         id=_id(found),
         vendor=card.vendor if card else _vendor_of(ggml),
         name=_name(found),
         backend=backend,
         pool_id=own_pool.id if own_pool else host.id,
-        architecture=card.architecture if card else None,
+        architecture=told.architecture,
         ggml_name=ggml.name if ggml else None,
-        link=card.link if card else None,
+        link=told.link,
         note=note,
         memory_limit_bytes=_limit_bytes(found, host) if shares_host else None,
-        fp16_flops_s=known.fp16_flops_s if known else None,
+        fp16_flops_s=_sliced(found, known, total, known.fp16_flops_s) if known else None,
         board_power_w=_power_w(card, known),
         peer_bytes_s=known.peer_bytes_s() if known else None,
-        power_default_w=card.power_default_w if card else None,
-        link_now=card.link_now if card else None,
-        numa_node=card.numa_node if card else None,
-        visible_bytes=card.visible_bytes if card else None,
-        driver=card.driver if card else None,
-        toolkit=card.toolkit if card else None,
+        power_default_w=told.power_default_w,
+        link_now=told.link_now,
+        numa_node=told.numa_node,
+        visible_bytes=told.visible_bytes,
+        driver=told.driver,
+        toolkit=told.toolkit,
         serving=_serving(found, registry),
     )
     return Placed(device, own_pool, shares_host)
+
+
+def _sliced(found: Pair, known: DeviceRow, total_bytes: int, whole: float | None) -> float | None:
+    """Of a card that was cut up: memory, its bandwidth and the processors are cut alike."""
+    if whole is None or found.card is None or not found.card.is_slice or not known.memory_gib:
+        return whole
+    return whole * min(1.0, total_bytes / (known.memory_gib * GIB))
 
 
 def _serving(found: Pair, registry: Registry | None) -> Serving | None:
@@ -211,7 +221,8 @@ def _memory(found: Pair, catalog: Catalog) -> tuple[MemoryPool | None, bool]:
 def _bandwidth_bytes_s(found: Pair, total: int, catalog: Catalog) -> float | None:
     """The driver knows this very board; but a figure far from the known one is a misread unit."""
     told = found.card.bandwidth_bytes_s if found.card else None
-    known = catalog.bandwidth_bytes_s(_name(found), total)
+    row = catalog.row(_name(found), total)
+    known = _sliced(found, row, total, row.bandwidth_bytes_s) if row else None
     if told and known and not 0.75 <= told / known <= 1.25:
         return known
     return told or known

@@ -115,6 +115,7 @@ def card(said: NvmlCard) -> Card:
         link_now=None if is_unified else _link(said.link_generation_now, said.link_width_now),
         power_limit_w=said.power_limit_mw and said.power_limit_mw / 1e3,
         power_default_w=said.power_default_mw and said.power_default_mw / 1e3,
+        is_slice=said.mig,
         note=_note(said),
     )
 
