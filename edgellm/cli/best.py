@@ -31,32 +31,45 @@ _FREE_DISK_RATIO = 0.8  # a download that fills the disk helps nobody
 
 @dataclass(frozen=True, slots=True)
 class Choice:
+    """One model, in the quantization and placement that suit it. `kld`: what its weights lose."""
+
     name: str
+    goal: Goal
     plan: Plan
     candidate: Candidate
+    kld: float
+    is_whole: bool  # its loss is acceptable
+    is_good: bool  # and it keeps the pace of the use
+
+    @property
+    def merit(self) -> tuple[bool, bool, float]:
+        """Greater is better."""
+        pace = self.plan.decode_tok_s.p50 if self.plan.decode_tok_s else 0.0
+        size = float(self.candidate.spec.n_params)
+        return (self.is_good, self.is_whole, size if self.is_good else pace)
+
+
+def choice_of(candidates: Sequence[Candidate], hardware: Hardware, goal: Goal) -> Choice | None:
+    """`candidates`: one model in several quantizations. None: it doesn't fit, can't take the
+    pins, or writes no text."""
+    profiles = load_profiles()
+    try:
+        plan = choose(hardware, candidates, goal, profiles)
+    except (DoesNotFit, BadRequest):
+        return None
+    if plan.decode_tok_s is None:
+        return None
+    chosen = next(one for one in candidates if one.file == plan.file)
+    kld = weight_kld(profiles.quality, chosen.quant, chosen.spec)
+    is_whole = kld <= profiles.quality.acceptable_kld
+    is_good = is_whole and _keeps_pace(plan, profiles.workload(goal.use))
+    return Choice(plan.model, goal, plan, chosen, kld, is_whole, is_good)
 
 
 def best_of(models: Iterable[Sequence[Candidate]], hardware: Hardware, goal: Goal) -> Choice | None:
-    """Each of `models` is one model in several quantizations. None: nothing fits."""
-    profiles = load_profiles()
-    workload = profiles.workload(goal.use)
-    most_kld = profiles.quality.acceptable_kld
-    best: tuple[tuple[bool, bool, float], Choice] | None = None
-    for candidates in models:
-        try:
-            plan = choose(hardware, candidates, goal, profiles)
-        except (DoesNotFit, BadRequest):  # pins that this model can't take
-            continue
-        if plan.decode_tok_s is None:  # an embedding model
-            continue
-        chosen = next(one for one in candidates if one.file == plan.file)
-        pace = plan.decode_tok_s.p50
-        is_whole = weight_kld(profiles.quality, chosen.quant, chosen.spec) <= most_kld
-        is_good = is_whole and _keeps_pace(plan, workload)
-        merit = (is_good, is_whole, float(chosen.spec.n_params) if is_good else pace)
-        if best is None or merit > best[0]:
-            best = (merit, Choice(plan.model, plan, chosen))
-    return best[1] if best else None
+    """None: nothing fits."""
+    found = (choice_of(candidates, hardware, goal) for candidates in models)
+    return max((choice for choice in found if choice), key=lambda one: one.merit, default=None)
 
 
 def _keeps_pace(plan: Plan, workload: Workload) -> bool:

@@ -49,7 +49,7 @@ class Described:
 
     def hardware(self) -> "Hardware":
         """Raises BadRequest, ModelNotFound for an unknown board, StorageError."""
-        self._check()
+        self.check_one_machine()
         if self.on:
             from edgellm.probe.boards import hardware_from_board
 
@@ -67,7 +67,8 @@ class Described:
 
         return machine.recall()
 
-    def _check(self) -> None:
+    def check_one_machine(self) -> None:
+        """Raises BadRequest."""
         ways = {
             "--on": self.on,
             "--device": self.device,

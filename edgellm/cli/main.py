@@ -22,6 +22,7 @@ from edgellm.cli.models import list_models, pull, rm, show
 from edgellm.cli.output import say_error
 from edgellm.cli.plan import plan
 from edgellm.cli.ps import ps, stop
+from edgellm.cli.recommend import recommend
 from edgellm.cli.run import run
 from edgellm.cli.screen import top
 from edgellm.cli.serve import serve
@@ -65,6 +66,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("stop", stop),
     ("probe", probe),
     ("plan", plan),
+    ("recommend", recommend),
     ("top", top),
     ("bench", bench),
     ("tune", tune),

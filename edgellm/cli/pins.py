@@ -14,7 +14,7 @@ from edgellm.units import parse_bytes
 if TYPE_CHECKING:
     from edgellm.selector.plan import Goal
 
-USES = ("chat", "batch", "stream", "agent")
+USES = ("chat", "batch", "stream", "agent", "code")
 _OBJECTIVES = ("balanced", "speed", "quality", "context", "energy")
 _KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 _SPLIT_MODES = ("layer", "row", "tensor")
@@ -125,7 +125,7 @@ class Pins:
             n_ctx_seq=self.ctx,
             n_ctx=self.n_ctx,
             n_parallel=self.parallel,
-            use=self.use,  # type: ignore[arg-type]
+            use="agent" if self.use == "code" else self.use,  # type: ignore[arg-type]
             objective=self.objective,  # type: ignore[arg-type]
             reserve_bytes=None if least_free is None else parse_bytes(least_free),
             kv_type_k=self.ctk,  # type: ignore[arg-type]

@@ -1,18 +1,24 @@
 """`edgellm plan`: what would run how, on this machine or on one that is only described."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgellm.cli import options
 from edgellm.cli.described import Described
 from edgellm.cli.pins import Pins
+from edgellm.cli.sizes import Users
+
+if TYPE_CHECKING:
+    from edgellm.cli.resolve import Resolved
+    from edgellm.selector.plan import Goal
 
 
 def plan(
     model: options.ModelArgument,
     pins: Pins,
     described: Described,
+    users: Users,
     no_oracle: Annotated[
         bool, typer.Option("--no-oracle", help="Arithmetic only; llama.cpp isn't asked.")
     ] = False,
@@ -24,27 +30,42 @@ def plan(
     The file, its context, memory and speed, what can be traded for what, and the best of what was
     not chosen. A flag pins its part of the plan, the rest is chosen around it.
 
-    A catalog name needs no network; a repository's headers are read by range, not its files.
+    A catalog name needs no network; a repository's headers are read by range, not its files. With
+    --users it is the other way round: which machines hold so many users, and how many of each.
 
     \b
       edgellm plan qwen3:8b
       edgellm plan qwen3:30b-a3b --on rtx4090 --goal quality
       edgellm plan ./model.gguf --device "RTX 3090" --device "RTX 3060" --ram 64GiB@60
       edgellm plan unsloth/Qwen3-8B-GGUF --ctx 32768 --json
+      edgellm plan llama3.3:70b --users 50 --tok-s 20 --ttft 1s --on all
     """
+    from edgellm.cli.resolve import resolve
+
+    config = options.config_from(offline=offline, reserve=pins.reserve)
+    goal = pins.goal(config.reserve)
+    users.check()
+    if not users.are_many:
+        described.check_one_machine()
+    found = resolve(model, config, plan_only=True)
+    if users.are_many:
+        _sizes(found, goal, described, users, as_json)
+    else:
+        _one_plan(found, goal, described, not no_oracle, as_json)
+
+
+def _one_plan(
+    found: "Resolved", goal: "Goal", described: Described, asks_oracle: bool, as_json: bool
+) -> None:
     from edgellm.cli.output import columns, print_json
     from edgellm.cli.planning import planned
-    from edgellm.cli.resolve import resolve
     from edgellm.errors import DoesNotFit
     from edgellm.selector.explain import explain
     from edgellm.selector.plan_json import plan_json
 
-    config = options.config_from(offline=offline, reserve=pins.reserve)
-    goal = pins.goal(config.reserve)
-    found = resolve(model, config, plan_only=True)
     hardware = described.hardware()
     try:
-        made = planned(hardware, found.candidates, goal, asks_oracle=not no_oracle)
+        made = planned(hardware, found.candidates, goal, asks_oracle=asks_oracle)
     except DoesNotFit as error:
         from edgellm.cli.refusal import tell_refusal
 
@@ -54,3 +75,27 @@ def plan(
         print_json(plan_json(made))
     else:
         print(explain(made, hardware, columns()), end="")
+
+
+def _sizes(
+    found: "Resolved", goal: "Goal", described: Described, users: Users, as_json: bool
+) -> None:
+    from edgellm.cli.output import print_json
+    from edgellm.cli.sizes import boards_of, sizes_json, sizes_table
+    from edgellm.errors import DoesNotFit
+    from edgellm.profiles import load_profiles
+    from edgellm.selector.sizing import size
+
+    boards = boards_of(described.on) if described.on else [("this machine", described.hardware())]
+    demand = users.demand()
+    rows = size(boards, found.candidates, demand, goal, load_profiles())
+    if as_json:
+        print_json(sizes_json(found.name, rows, demand))
+    elif rows:
+        print(sizes_table(found.name, rows, demand))
+    if not rows:
+        raise DoesNotFit(
+            f"none of {len(boards)} machines holds even one user of {found.name} "
+            f"at {demand.tok_s:g} tok/s",
+            hint="ask for less: a smaller --tok-s, a longer --ttft, a shorter --ctx",
+        )

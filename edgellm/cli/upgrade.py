@@ -20,9 +20,7 @@ from edgellm.config import Config
 from edgellm.errors import EdgellmError, ModelNotFound
 from edgellm.models.download import Progress
 from edgellm.probe.hardware import Hardware
-from edgellm.selector.plan import Goal
 from edgellm.status import Download
-from edgellm.units import parse_bytes
 
 Errand = Callable[[Fleet], Awaitable[None]]
 Fetch = Callable[[Config, Hardware, Choice, Progress], Prepared]
@@ -32,12 +30,11 @@ _log = logging.getLogger("edgellm.cli")
 
 def fetch(config: Config, hardware: Hardware, wished: Choice, progress: Progress) -> Prepared:
     """The quantization that was offered; where the repository has it no more, the next best."""
-    goal = Goal(reserve_bytes=parse_bytes(config.reserve) if config.reserve else None)
     try:
         resolved = resolve(f"{wished.name}-{wished.plan.quant}", config)
     except ModelNotFound:
         resolved = resolve(wished.name, config)
-    return prepare(resolved, hardware, goal, name=wished.name, progress=progress)
+    return prepare(resolved, hardware, wished.goal, name=wished.name, progress=progress)
 
 
 def upgrade(
