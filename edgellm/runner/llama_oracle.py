@@ -19,7 +19,6 @@ from types import ModuleType
 from typing import Any
 
 from edgellm.runner.llama_overrides import experts_on_cpu
-from edgellm.runner.loadlog import context_bytes, last_error
 from edgellm.runner.oracle_devices import VirtualDevice, pointers
 from edgellm.runner.oracle_layers import norm_layers
 from edgellm.runner.oracle_messages import Answer, Question, Row
@@ -131,6 +130,8 @@ class LlamaMemory:
 
     def _cpu_only(self, question: Question) -> Answer:
         """What the log of a load tells: KV cache and compute, of the CPU alone."""
+        from edgellm.runner.loadlog import context_bytes, last_error  # 20 ms that few need
+
         if question.devices:
             return Answer((), "this llama.cpp can't be asked about other devices")
         kept: list[Any] = []

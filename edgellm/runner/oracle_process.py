@@ -6,6 +6,7 @@ any time. It never raises, because nobody's plan may fail for want of a second o
 
 import os
 import selectors
+import threading
 import time
 from typing import Final
 
@@ -16,7 +17,7 @@ from edgellm.runner.oracle_messages import Answer, Question
 
 _START_S: Final = 20.0  # a cold disk, a slow board: Python and the libraries take a while
 _ANSWER_S: Final = 10.0  # a big model takes 0.2 s here; a board is ten times slower
-_MOST_STARTS: Final = 6  # of a child that dies again and again
+_MOST_STARTS: Final = 6  # in a row, of a child that never answers
 
 
 class OracleProcess:
@@ -24,9 +25,18 @@ class OracleProcess:
         self._process: Piped | None = None
         self._reader: FrameReader[Answer] = FrameReader(Answer)
         self._starts = 0
+        self._turn = threading.Lock()  # one question at a time goes down, its answer is the next
 
     def ask(self, question: Question) -> Answer | None:
         """None when the child died of it, gave no answer in time, or can't be started at all."""
+        with self._turn:
+            return self._ask(question)
+
+    def close(self) -> None:
+        with self._turn:
+            self._end()
+
+    def _ask(self, question: Question) -> Answer | None:
         limit_s = _ANSWER_S
         if self._process is None:
             self._process, limit_s = self._start(), limit_s + _START_S
@@ -36,10 +46,10 @@ class OracleProcess:
             _send(self._process.stdin_fd, encode_frame([question]))
             return self._receive(self._process.stdout_fd, time.monotonic() + limit_s)
         except (OSError, EdgellmError):  # it died under the question, or writes nonsense
-            self.close()
+            self._end()
             return None
 
-    def close(self) -> None:
+    def _end(self) -> None:
         process, self._process = self._process, None
         if process:
             process.end()
@@ -62,8 +72,8 @@ class OracleProcess:
                 data = os.read(fd, 1 << 16)
                 if not data:
                     raise OSError("the oracle's child ended")
-                answers = self._reader.feed(data)
-                if answers:
+                if answers := self._reader.feed(data):
+                    self._starts = 0
                     return answers[0]
         raise OSError("the oracle's child gave no answer in time")
 

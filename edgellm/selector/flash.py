@@ -6,9 +6,11 @@ can't be quantized. With a quantized V it stays on, and the CPU computes what th
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from edgellm.models.spec import LayerSpec, ModelSpec
 from edgellm.probe.hardware import Backend
+from edgellm.selector.heads import has_cuda_kernel
 
 _CUDA: frozenset[Backend] = frozenset({"cuda", "rocm", "musa"})
 _LATENT_V = {576: 512, 320: 256}  # a latent cache's V is the first part of its K
@@ -16,25 +18,12 @@ _LATENT_V = {576: 512, 320: 256}  # a latent cache's V is the first part of its 
 
 def runs_on(spec: ModelSpec, backends: Iterable[Backend]) -> bool:
     """Whether every layer's heads have a kernel on each of these backends."""
-    if not _CUDA & set(backends):
-        return True
+    return not _CUDA & set(backends) or _all_have_cuda_kernels(spec)
+
+
+@lru_cache(maxsize=512)
+def _all_have_cuda_kernels(spec: ModelSpec) -> bool:
     return all(_has_cuda_kernel(spec, layer) for layer in spec.layers if layer.n_head_kv)
-
-
-def has_cuda_kernel(size_k: int, size_v: int, n_shared: int) -> bool:
-    """`n_shared` heads of Q read one of K. Source: ggml-cuda/fattn.cu
-    `ggml_cuda_get_best_fattn_kernel`."""
-    match size_k:
-        case 40 | 64 | 72 | 80 | 96 | 112 | 128 | 256:
-            return size_v == size_k
-        case 192:
-            return size_v == 128 and n_shared % 8 == 0
-        case 320:
-            return size_v == 256 and n_shared % 32 == 0
-        case 512 | 576:
-            return size_v == 512 and n_shared >= 2
-        case _:
-            return False
 
 
 def _has_cuda_kernel(spec: ModelSpec, layer: LayerSpec) -> bool:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -267,6 +268,17 @@ def test_a_header_that_ends_the_child_costs_that_answer_only(tmp_path, demo):
     assert before is not None
     assert before == after
     assert other is not None
+
+
+def test_threads_get_their_own_answers(tmp_path, demo):
+    """A gateway plans in several at once."""
+    contexts = [512 * n for n in range(1, 17)]
+    with LlamaOracle(tmp_path) as oracle, ThreadPoolExecutor(8) as pool:
+        told = list(
+            pool.map(lambda n: oracle.measure(demo, shape(n), CPU_ONLY, machine()), contexts)
+        )
+    each = [rows[0].kv_bytes for rows in told]
+    assert each == [n * each[0] // 512 for n in contexts]
 
 
 def test_an_answer_is_kept_and_a_broken_file_of_answers_is_not_believed(tmp_path, demo):
