@@ -101,6 +101,7 @@ def main() -> int:
             if args.only in f"{name} {machine}":
                 cases.append(_case(name, machine, ram[0] if ram else None, oracle))
                 _print(cases[-1])
+    _print_summary(cases)
     if args.json:
         Path(args.json).write_text(json.dumps([asdict(case) for case in cases], indent=1))
     return 0
@@ -276,6 +277,25 @@ def _print(case: Case) -> None:
             f" {decode:>7} tok/s {prefill:>8} prefill  {choice.placement}  {choice.note}"
         )
     sys.stdout.flush()
+
+
+def _print_summary(cases: list[Case]) -> None:
+    """A speed counts as different from 1 % on, as another's plan counts only when it runs."""
+    same = [(case.choices[0], case.choices[1]) for case in cases]
+    ratios = [_ratio(ours, theirs) for theirs, ours in same]
+    print(
+        f"\n{len(cases)} cases, the same job: edgellm's plan is faster in "
+        f"{sum(ratio > 1.01 for ratio in ratios)}, slower in {sum(ratio < 0.99 for ratio in ratios)}; "
+        f"--fit's does not run in {sum(bool(theirs.note) for theirs, _ in same)}"
+    )
+    longer = sum(case.choices[2].n_ctx > case.choices[0].n_ctx for case in cases)
+    print(f"freely: a longer context in {longer}")
+
+
+def _ratio(ours: Choice, theirs: Choice) -> float:
+    if theirs.note or not theirs.decode_tok_s:
+        return float("inf") if ours.decode_tok_s else 1.0
+    return (ours.decode_tok_s or 0.0) / theirs.decode_tok_s
 
 
 if __name__ == "__main__":
