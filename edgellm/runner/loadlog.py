@@ -19,6 +19,7 @@ _LINE = re.compile(r"(\S+)\s+(model|KV|RS|compute|output) buffer size\s*=\s*([\d
 _CACHE = re.compile(r"(?:kv_cache|memory_recurrent)\S*: size\s*=\s*([\d.]+) MiB")
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|bad_alloc|failed to allocate|unable to allocate|cannot allocate memory|"
+    r"insufficient memory|Thread creation failed|"
     r"ErrorOutOfDeviceMemory|buffer size .* exceeds",
     re.IGNORECASE,
 )
