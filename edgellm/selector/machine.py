@@ -45,14 +45,23 @@ class Machine:
     def without_margins(self) -> "Machine":
         return Machine(self.hardware, self.budgets, self.speed)
 
-    def shortfall(self, shares: Sequence[Share]) -> "Shortfall | None":
-        """What these shares would overfill; the worst of it."""
+    def shortfall(self, shares: Sequence[Share], disk_bytes: int = 0) -> "Shortfall | None":
+        """What these shares would overfill; the worst of it. `disk_bytes` of the host's need no
+        memory."""
         over = [
             Shortfall(pool_id, needed, available, tuple(shares))
-            for pool_id, needed, available in self._fillings(shares)
+            for pool_id, needed, available in self._fillings(shares, disk_bytes)
             if needed > available
         ]
         return max(over, key=lambda short: short.missing_bytes, default=None)
+
+    def host_missing_bytes(self, shares: Sequence[Share]) -> int:
+        """What the pool that the CPU lives in lacks; 0 when it holds all."""
+        return max(
+            needed - available
+            for pool_id, needed, available in (*self._fillings(shares, 0), (self.host_id, 0, 0))
+            if pool_id == self.host_id
+        )
 
     def _facts_of(self, device: Device) -> "_Facts":
         family = self.speed.family(device)
@@ -64,7 +73,7 @@ class Machine:
             bandwidth_bytes_s=known or family.unknown_bandwidth_bytes_s,
         )
 
-    def _fillings(self, shares: Sequence[Share]) -> list[tuple[str, int, int]]:
+    def _fillings(self, shares: Sequence[Share], disk_bytes: int) -> list[tuple[str, int, int]]:
         """(pool, needed, available) of each device, and of each pool over all that live in it."""
         rows = [
             (share.pool_id, share.total_bytes, self._facts[share.device_id].room_bytes)
@@ -73,7 +82,9 @@ class Machine:
         for pool_id, budget in self.budgets.items():
             inside = [share for share in shares if share.pool_id == pool_id]
             margin = sum(self.margins.get(share.device_id, 0) for share in inside)
-            rows.append((pool_id, sum(share.total_bytes for share in inside), budget - margin))
+            needed = sum(share.total_bytes for share in inside)
+            needed -= disk_bytes if pool_id == self.host_id else 0
+            rows.append((pool_id, needed, budget - margin))
         return rows
 
 

@@ -262,7 +262,10 @@ class Search:
         return self._paces[key]
 
     def _unmet(self, option: Option) -> Unmet | None:
-        goal, decode = self.question.goal, option.pace.decode
+        goal, decode, watts = self.question.goal, option.pace.decode, option.merit.power_w
+        if goal.max_watts is not None and watts is not None and watts > goal.max_watts:
+            sentence = f"fits, but may draw {watts:.0f} W, more than {goal.max_watts:g} W"
+            return Unmet(sentence, goal.max_watts / watts)
         if goal.min_tok_s is None or option.setting.embedding or decode.p50 >= goal.min_tok_s:
             return None
         return Unmet(

@@ -40,11 +40,9 @@ def placement_of(
 ) -> Placement | Shortfall:
     """`devices` in llama.cpp's order, as the layout has them; `parts` theirs, then the host's."""
     shares = _shares(load, machine, devices, layout, parts)
-    disk_bytes = 0
-    if short := machine.shortfall(shares):
-        disk_bytes = _disk_bytes(short, machine) if ways.allow_disk else 0
-        if not disk_bytes:
-            return short
+    disk_bytes = _disk_bytes(shares, machine) if ways.allow_disk else 0
+    if short := machine.shortfall(shares, disk_bytes):
+        return short
     counts = [len(part) for part in layout.layers]
     host = shares[-1]
     works = bool(devices) and bool(host.layers or host.expert_layers)
@@ -112,10 +110,9 @@ def _shares(
     return (*shares, own)
 
 
-def _disk_bytes(short: Shortfall, machine: Machine) -> int:
-    """What of the host's weights may stay in the file; 0 when that isn't what is short."""
-    host = short.shares[-1]
-    is_host = short.pool_id == host.pool_id == machine.host_id
-    if not is_host or machine.hardware.host.kind == "unified":
-        return 0
-    return short.missing_bytes if short.missing_bytes <= host.weight_bytes else 0
+def _disk_bytes(shares: Sequence[Share], machine: Machine) -> int:
+    """What of the host's weights may stay in the file: as much as memory lacks, if that is all."""
+    if machine.hardware.host.kind == "unified":
+        return 0  # a device reads its weights from memory only
+    missing = machine.host_missing_bytes(shares)
+    return missing if missing <= shares[-1].weight_bytes else 0

@@ -7,11 +7,11 @@ import pytest
 import selector_specs as specs
 from selector_machines import machine, unified
 
-from edgellm.errors import DoesNotFit
+from edgellm.errors import BadRequest, DoesNotFit
 from edgellm.probe.hardware import Hardware
 from edgellm.profiles import load_profiles
 from edgellm.selector.budget import pool_budgets
-from edgellm.selector.choose import choose
+from edgellm.selector.choose import choose, smaller
 from edgellm.selector.plan import Goal
 from edgellm.selector.quality import weight_kld
 from edgellm.units import GIB
@@ -36,21 +36,33 @@ def random_machine(random: Random) -> Hardware:
         (random.choice([0.3, 2, 6, 8, 12, 24, 80]), random.choice(speeds))
         for _ in range(random.choice([0, 1, 1, 2, 2, 3, 8]))
     ]
-    return machine(
+    hardware = machine(
         *cards, ram=random.choice([2, 8, 16, 64, 512]), ram_bandwidth=random.choice([None, 20, 80])
     )
+    powered = tuple(
+        replace(device, board_power_w=random.choice([None, 75, 250, 450]))
+        for device in hardware.accelerators
+    )
+    return replace(hardware, devices=(*powered, hardware.devices[-1]))
 
 
 def random_goal(random: Random) -> Goal:
     return Goal(
         use=random.choice(["chat", "batch", "stream", "agent"]),
         objective=random.choice(["speed", "quality", "context", "energy", "balanced"]),
-        n_ctx_seq=random.choice([None, None, 512, 5000, 40000]),
+        n_ctx_seq=random.choice([None, None, None, 512, 5000, 40000]),
         n_parallel=random.choice([None, None, 1, 6]),
         kv_type_k=random.choice([None, None, None, "q8_0"]),
         n_gpu_layers=random.choice([None, None, None, 0, 7, -1]),
         n_ubatch=random.choice([None, None, 64]),
         reserve_bytes=random.choice([None, None, GIB]),
+        n_cpu_moe=random.choice([None, None, None, 0, 5, 999]),
+        tensor_split=random.choice([None, None, None, None, (1.0,), (2.0, 1.0)]),
+        op_offload=random.choice([None, None, True, False]),
+        min_tok_s=random.choice([None, None, None, 5]),
+        min_ctx_seq=random.choice([None, None, None, 500]),
+        max_watts=random.choice([None, None, None, 300]),
+        allow_disk=random.random() < 0.2,
     )
 
 
@@ -64,7 +76,7 @@ def plans(seed: int, n: int):
         )
         try:
             yield hardware, goal, candidates, choose(hardware, candidates, goal, PROFILES)
-        except DoesNotFit:
+        except (DoesNotFit, BadRequest):
             continue
 
 
@@ -74,45 +86,111 @@ def test_every_plan_holds_what_a_plan_promises(seed):
     for hardware, goal, candidates, plan in plans(seed, 60):
         n_plans += 1
         spec = next(row.spec for row in candidates if row.file == plan.file)
-        for pool_id, budget in pool_budgets(hardware, goal.reserve_bytes).items():
-            used = sum(share.total_bytes for share in plan.shares if share.pool_id == pool_id)
-            assert used <= budget, f"{pool_id} is overfull"
-        layers = [layer for share in plan.shares for layer in share.layers]
-        assert layers.count(spec.n_layers) == 1
-        assert sorted(layers) == list(range(spec.n_layers + 1)), "a layer is lost or doubled"
-        on_devices = sum(len(share.layers) for share in plan.shares[:-1])
-        assert plan.placement.n_gpu_layers == on_devices
-        assert all(share.layers for share in plan.shares[:-1]), "an idle device takes part"
-        assert len(plan.placement.tensor_split) == len(plan.devices) == len(plan.shares) - 1
-        assert_pins(goal, plan)
-        for speed in (plan.decode_tok_s, plan.prefill_tok_s):
+        assert_memory(hardware, goal, plan, spec)
+        assert_layers(plan, spec)
+        assert_pins(goal, plan, spec)
+        assert_limits(hardware, goal, plan)
+        for speed in (plan.decode_tok_s, plan.prefill_tok_s, plan.batch_tok_s, plan.ttft_s):
             assert speed is None or 0 < speed.p10 <= speed.p50 <= speed.p90
         assert plan.n_seq_max <= plan.n_batch
         assert plan.n_outputs_max >= plan.n_seq_max
         assert plan.reasons
-    assert n_plans > 20
+        assert len(plan.pareto) <= 12
+    assert n_plans > 15
 
 
-def assert_pins(goal: Goal, plan) -> None:
+def assert_memory(hardware: Hardware, goal: Goal, plan, spec) -> None:
+    placement = plan.placement
+    for pool_id, budget in pool_budgets(hardware, goal.reserve_bytes).items():
+        used = sum(share.total_bytes for share in plan.shares if share.pool_id == pool_id)
+        if pool_id == hardware.host.id:
+            used -= placement.disk_bytes
+        assert used <= budget, f"{pool_id} is overfull"
+    assert placement.disk_bytes == 0 or goal.allow_disk
+    assert placement.disk_bytes <= plan.shares[-1].weight_bytes
+    together = sum(share.weight_bytes for share in plan.shares)
+    tied = spec.input_bytes if spec.tied_embeddings else 0
+    spare = spec.rope_bytes * len(plan.shares)
+    assert spec.weight_bytes - tied - spare <= together <= spec.weight_bytes + spare
+
+
+def assert_layers(plan, spec) -> None:
+    placement = plan.placement
+    layers = [layer for share in plan.shares for layer in share.layers]
+    assert layers.count(spec.n_layers) == 1
+    assert sorted(layers) == list(range(spec.n_layers + 1)), "a layer is lost or doubled"
+    assert placement.n_gpu_layers == sum(len(share.layers) for share in plan.shares[:-1])
+    assert all(share.layers for share in plan.shares[:-1]), "an idle device takes part"
+    assert len(placement.tensor_split) == len(plan.devices) == len(plan.shares) - 1
+    host = plan.shares[-1]
+    aside = set(range(placement.n_cpu_moe)) - set(host.layers)
+    assert set(host.expert_layers) == aside, "experts are lost or doubled"
+    assert not any(share.expert_layers for share in plan.shares[:-1])
+    assert not placement.no_host or (plan.devices and (host.layers or host.expert_layers))
+
+
+def assert_pins(goal: Goal, plan, spec) -> None:
     for name in ("n_ctx_seq", "n_parallel", "kv_type_k"):
         pinned = getattr(goal, name)
         assert pinned is None or getattr(plan, name) == pinned
     if goal.n_ubatch and not plan.embedding:
         assert plan.n_ubatch == goal.n_ubatch
-    if goal.n_gpu_layers is not None and plan.devices:
-        n_all = len([layer for share in plan.shares for layer in share.layers])
+    if not plan.devices:
+        return
+    n_all = spec.n_layers + 1
+    if goal.n_gpu_layers is not None:
         wished = n_all if goal.n_gpu_layers < 0 else min(goal.n_gpu_layers, n_all)
         assert plan.placement.n_gpu_layers == wished
+    if goal.n_cpu_moe is not None:
+        assert plan.placement.n_cpu_moe == min(goal.n_cpu_moe, spec.n_layers)
+    if goal.op_offload is not None:
+        assert plan.placement.op_offload == goal.op_offload
+    if goal.tensor_split and len(plan.devices) == len(goal.tensor_split) > 1:
+        assert plan.placement.tensor_split == goal.tensor_split
+
+
+def assert_limits(hardware: Hardware, goal: Goal, plan) -> None:
+    if goal.min_tok_s and plan.decode_tok_s:
+        assert plan.decode_tok_s.p50 >= goal.min_tok_s
+    if goal.min_ctx_seq:
+        assert plan.n_ctx_seq >= goal.min_ctx_seq
+    if goal.max_watts and plan.devices and plan.power_w is not None:
+        assert plan.power_w <= goal.max_watts
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_smaller_plans_shrink_until_there_is_none(seed):
+    """Of what the plan before filled: every accelerator's pool, or the host's without any."""
+    for hardware, goal, candidates, plan in plans(100 + seed, 12):
+        steps = 0
+        while less := smaller(plan, hardware, candidates, goal, PROFILES):
+            steps += 1
+            assert steps < 90
+            filled = {share.pool_id for share in plan.shares[:-1]} or {hardware.host.id}
+            for pool_id in filled:
+                assert in_pool(less, pool_id) <= 0.9 * in_pool(plan, pool_id) + 1
+            plan = less
+            if steps == 6:
+                break
+
+
+def in_pool(plan, pool_id: str) -> int:
+    used = sum(share.total_bytes for share in plan.shares if share.pool_id == pool_id)
+    return used - (plan.placement.disk_bytes if plan.shares[-1].pool_id == pool_id else 0)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_more_memory_never_gives_a_worse_quality(seed):
-    """Of the objective "quality"; the others may trade it for a faster device's sake."""
+    """Of the objective "quality"; the others may trade it for a faster device's sake, and a limit
+    of watts prefers a board that tells what it draws."""
     random = Random(seed)
     for _ in range(12):
         hardware = random_machine(random)
         candidates = random.choice(MODELS[:4])
-        goal = replace(random_goal(random), objective="quality", n_gpu_layers=None)
+        goal = replace(
+            random_goal(random), objective="quality", n_gpu_layers=None, n_cpu_moe=None,
+            tensor_split=None, allow_disk=False, max_watts=None,
+        )  # fmt: skip
         losses = []
         for factor in (1.0, 1.3, 2.0, 4.0):
             try:
