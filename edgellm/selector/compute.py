@@ -13,10 +13,17 @@ from edgellm.selector.shape import ContextShape
 _F32 = 4
 
 
-def compute_bytes(spec: ModelSpec, shape: ContextShape, layout: Layout) -> tuple[int, ...]:
-    """Of each accelerator, then of the host, llama.cpp's output buffer there included."""
-    source = replay if is_known(spec) else estimate
-    *each, host = source.reserved_bytes(spec, shape, layout)
+def compute_bytes(
+    spec: ModelSpec, shape: ContextShape, layout: Layout, *, exact: bool = False
+) -> tuple[int, ...]:
+    """Of each accelerator, then of the host, llama.cpp's output buffer there included.
+
+    `exact` is for what is decided; a search that compares hundreds does without it.
+    """
+    if is_known(spec):
+        *each, host = replay.reserved_bytes(spec, shape, layout, exact=exact)
+    else:
+        *each, host = estimate.reserved_bytes(spec, shape, layout)
     return (*each, host + output_bytes(spec, shape))
 
 

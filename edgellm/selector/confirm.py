@@ -1,7 +1,8 @@
-"""The choice by arithmetic, confirmed by llama.cpp's own figures where somebody can ask for them.
+"""The choice by quick arithmetic, confirmed by llama.cpp's own figures where somebody can ask for
+them, else by the exact sum.
 
-Where the oracle says that more is needed than fits, the difference becomes a margin, and the
-choice is made again within it. Arithmetic and oracle differ by a percent, so one round is usual.
+Where that says that more is needed than fits, the difference becomes a margin, and the choice is
+made again within it. Arithmetic and oracle differ by a percent, so one round is usual.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from edgellm.errors import DoesNotFit
 from edgellm.selector.decide import Decision, Nothing, decide
 from edgellm.selector.describe import binding_text
 from edgellm.selector.machine import Machine, Shortfall
+from edgellm.selector.memory import layout_of, needs
 from edgellm.selector.options import Question
 from edgellm.selector.oracle import BufferBytes, Oracle
 from edgellm.selector.plan import BytesFrom, Candidate, Placement
@@ -40,14 +42,17 @@ def decide_confirmed(
         if isinstance(decision, Nothing):
             raise refusal(decision, candidates)
         placement = decision.chosen.placement
+        if placement.disk_bytes:
+            return Confirmed(decision, placement, "arithmetic", n_rounds, more_bytes)
+        bytes_from: BytesFrom = "oracle"
         measured = _ask(decision, oracle)
         if measured is None:
-            return Confirmed(decision, placement, "arithmetic", n_rounds, more_bytes)
+            measured, bytes_from = _added_up(decision), "arithmetic"
         shares = with_bytes(placement, measured)
         short = question.machine.without_margins().shortfall(shares)
         if short is None:
             placement = replace(placement, shares=shares)
-            return Confirmed(decision, placement, "oracle", n_rounds, more_bytes)
+            return Confirmed(decision, placement, bytes_from, n_rounds, more_bytes)
         if n_rounds == _ROUNDS:
             raise _disagreement(decision, short)
         n_rounds += 1
@@ -70,7 +75,7 @@ def _disagreement(decision: Decision, short: Shortfall) -> DoesNotFit:
 
 def _ask(decision: Decision, oracle: Oracle | None) -> tuple[BufferBytes, ...] | None:
     chosen = decision.chosen
-    if oracle is None or chosen.placement.disk_bytes:
+    if oracle is None:
         return None
     return oracle.measure(
         chosen.candidate,
@@ -78,6 +83,13 @@ def _ask(decision: Decision, oracle: Oracle | None) -> tuple[BufferBytes, ...] |
         chosen.placement,
         decision.question.machine.hardware,
     )
+
+
+def _added_up(decision: Decision) -> tuple[BufferBytes, ...]:
+    """As exactly as arithmetic can, which the search leaves out for the time it takes."""
+    chosen, hardware = decision.chosen, decision.question.machine.hardware
+    layout = layout_of(chosen.placement, hardware)
+    return needs(chosen.candidate.spec, chosen.setting.shape, layout, exact=True)
 
 
 def _margins(

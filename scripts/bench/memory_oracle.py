@@ -134,7 +134,7 @@ def _of_model(path: Path, oracle: LlamaOracle, args: argparse.Namespace) -> Iter
         if measured is None:
             print(f"{spec.name}: llama.cpp gives no answer for {name}", file=sys.stderr)
             continue
-        ours = needs(spec, shape, layout_of(placement, hardware))
+        ours = needs(spec, shape, layout_of(placement, hardware), exact=True)
         for share, mine, theirs in zip(placement.shares, ours, measured, strict=True):
             yield Error(
                 spec.name,

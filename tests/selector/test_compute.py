@@ -92,7 +92,7 @@ def test_logits_of_every_token_cost_more_than_the_layers():
 def test_devices_work_as_a_pipeline_with_four_copies_of_the_inputs():
     spec = specs.llama_70b()
     assert mib(spec, shape(), on_devices(spec, 2)) == pytest.approx(
-        [408.04, 472.04, 208.05], abs=0.01
+        [408.04, 408.04, 208.05], abs=0.01
     )
 
 

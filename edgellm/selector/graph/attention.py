@@ -13,7 +13,7 @@ def qkv(
     layer = place.layer
     dim_k, dim_v, n_kv = layer.head_dim_k, layer.head_dim_v, layer.n_head_kv
     n_tokens = build.n_tokens
-    if build.weight(place, "attn_qkv.weight") is not None:
+    if build.has(place, "attn_qkv.weight"):
         fused = build.linear(place, "attn_qkv", x)
         n_head = (fused.ne[0] - n_kv * (dim_k + dim_v)) // dim_k
         return (

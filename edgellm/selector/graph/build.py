@@ -1,15 +1,19 @@
 """The parts that llama.cpp's model files are made of, in its words. Source: src/llama-graph.cpp."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 from edgellm.models.quants import BY_NAME
 from edgellm.models.spec import LayerSpec
 from edgellm.selector.graph import tensors as g
-from edgellm.selector.graph.outline import Outline
+from edgellm.selector.graph.outline import Kind, Outline
 from edgellm.selector.graph.tensors import F16, F32, I32, I64, Graph, Tensor
 from edgellm.selector.kv import sliding_cells
 from edgellm.selector.shape import ContextShape
+
+NormOp = Literal["rms_norm", "norm"]
 
 _ROTATION = 64  # the smallest Hadamard matrix, and what a head must be a multiple of
 
@@ -18,10 +22,15 @@ _ROTATION = 64  # the smallest Hadamard matrix, and what a head must be a multip
 class Place:
     """One layer of the model and the backends that keep its parts."""
 
-    layer: LayerSpec
+    kind: Kind
     home: int
     expert_home: int
+    copied: Mapping[str, int]  # bytes of what the host has of it
     is_last: bool = False
+
+    @property
+    def layer(self) -> LayerSpec:
+        return self.kind.layer
 
 
 class Cells:
@@ -58,8 +67,10 @@ class Build:
         cpu: int,
         head_home: int,
         first_home: int,
+        norms_stay: bool,
     ) -> None:
         self.outline, self.facts, self.shape = outline, outline.facts, shape
+        self.norms_stay = norms_stay  # with their layer, whoever gave what they read
         self.flash = flash  # what becomes of shape.flash_attention on these devices
         self.cpu, self.head_home, self.first_home = cpu, head_home, first_home
         self.graph = Graph()
@@ -81,6 +92,11 @@ class Build:
     @cached_property
     def positions(self) -> Tensor:
         return g.new_input(self.n_tokens, kind=I32)
+
+    @cached_property
+    def query_scales(self) -> Tensor:
+        """Source: build_inp_attn_scale."""
+        return g.new_input(1, 1, self.n_tokens)
 
     @cached_property
     def output_ids(self) -> Tensor:
@@ -110,7 +126,7 @@ class Build:
         if key not in self._caches:
             alike = [
                 other
-                for other in self.outline.kinds
+                for other in (kind.layer for kind in self.outline.kinds)
                 if other.kv_kind not in ("none", "recurrent")
                 and (other.kv_kind == "sliding") == sliding
             ]
@@ -133,12 +149,16 @@ class Build:
 
     # ---- weights
 
+    def has(self, place: Place, name: str) -> bool:
+        return name in place.kind.named
+
     def weight(self, place: Place, name: str) -> Tensor | None:
-        found = next((t for t in place.layer.tensors if t.name == name), None)
+        found = place.kind.named.get(name)
         if found is None:
             return None
         home = place.expert_home if found.is_experts else place.home
-        tensor = g.stored(home, *found.shape, n_bytes=found.n_bytes)
+        copied = place.copied.get(name, 0) if home == self.cpu else 0
+        tensor = g.stored(home, *found.shape, n_bytes=copied)
         tensor.is_weight = True
         return tensor
 
@@ -154,7 +174,7 @@ class Build:
             return None
         if (name, home) not in self._weights:
             found = self._outside[name]
-            tensor = g.stored(home, *found.shape, n_bytes=found.n_bytes)
+            tensor = g.stored(home, *found.shape)
             tensor.is_weight = True
             self._weights[name, home] = tensor
         return self._weights[name, home]
@@ -170,10 +190,16 @@ class Build:
             result = g.add(result, bias)
         return result
 
-    def norm(self, place: Place, name: str, x: Tensor, op: str = "rms_norm") -> Tensor:
-        """Source: build_norm. Without a weight of that name the bare norm."""
+    def norm(
+        self, place: Place, name: str, x: Tensor, op: NormOp = "rms_norm", *, of_layer: bool = True
+    ) -> Tensor:
+        """Source: build_norm, without a weight of that name the bare norm. Who computes it is told
+        where all layers are offloaded: src/llama-context.cpp graph_get_cb."""
         result = g.like(op, x)
-        if (weight := self.weight(place, f"{name}.weight")) is not None:
+        weight = self.weight(place, f"{name}.weight")
+        if self.norms_stay and of_layer and weight is not None:
+            result.backend = place.home
+        if weight is not None:
             result = g.mul(result, weight)
         if (bias := self.weight(place, f"{name}.bias")) is not None:
             result = g.add(result, bias)

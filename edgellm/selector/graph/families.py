@@ -1,21 +1,22 @@
 """Which graph an architecture has. One row each; what is not here is estimated, with a margin."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from typing import Final, Literal
 
-from edgellm.selector.graph import encoder, latent, rwkv
+from edgellm.selector.graph import delta_net, encoder, latent, rwkv
 from edgellm.selector.graph import tensors as g
-from edgellm.selector.graph.build import Build, Place
+from edgellm.selector.graph.build import Build, NormOp, Place
+from edgellm.selector.graph.feed_forward import SIGMOID, Routing
 from edgellm.selector.graph.mamba import mamba, mamba2
 from edgellm.selector.graph.states import short_convolution
 from edgellm.selector.graph.tensors import Tensor
-from edgellm.selector.graph.transformer import STYLES, Style, feed
+from edgellm.selector.graph.transformer import STYLES, Style, feed, llama4_block
 from edgellm.selector.graph.transformer import attention as plain_attention
 from edgellm.selector.graph.transformer import block as transformer_block
 
 Block = Callable[[Build, Place, Tensor], Tensor]
+Cuts = Literal["in the last block", "before the norm", "after the norm"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +25,8 @@ class Family:
 
     block: Block
     embedding: Callable[[Build], Tensor] = Build.embedding
-    norm: Literal["rms_norm", "norm"] | None = "rms_norm"  # the last one
-    cuts: Literal["in the last block", "before the norm", "after the norm"] = "in the last block"
+    norm: NormOp | None = "rms_norm"  # the last one
+    cuts: Cuts = "in the last block"  # where rows that nobody reads are dropped
     keeps_hidden: bool = False  # the last hidden state of all tokens is an output: for a draft head
     has_head: bool = True
 
@@ -33,17 +34,17 @@ class Family:
 def _of_style(style: Style) -> Family:
     def embedding(build: Build) -> Tensor:
         x = build.embedding()
-        return g.scale(x) if style.embedding_scaled or build.facts.embedding_scaled else x
+        if style.embedding_scaled or build.facts.embedding_scaled:
+            x = g.scale(x)
+        if (places := build.outside("position_embd.weight", build.cpu)) is not None:
+            x = g.add(x, g.get_rows(places, build.positions))
+        return _normed_embedding(build, x) if style.embedding_normed else x
 
-    return Family(
-        partial(_transformer, style), embedding,
-        cuts="before the norm" if style.cuts_late else "in the last block",
-        keeps_hidden=style.cuts_late,
-    )  # fmt: skip
+    def block(build: Build, place: Place, x: Tensor) -> Tensor:
+        return transformer_block(build, place, style, x)
 
-
-def _transformer(style: Style, build: Build, place: Place, x: Tensor) -> Tensor:
-    return transformer_block(build, place, style, x)
+    cuts: Cuts = "before the norm" if style.cuts_late else "in the last block"
+    return Family(block, embedding, style.norm, cuts, style.keeps_hidden)
 
 
 def _lfm2(build: Build, place: Place, x: Tensor) -> Tensor:
@@ -54,7 +55,7 @@ def _lfm2(build: Build, place: Place, x: Tensor) -> Tensor:
         mixed = plain_attention(build, place, STYLES["qwen3"], normed)
     mixed, skip = build.only_outputs(place, mixed, x)
     middle = g.add(skip, mixed)
-    style = replace(STYLES["qwen3moe"], gating=build.facts.expert_gating or 1)
+    style = Style(routing=Routing(build.facts.expert_gating or SIGMOID))
     return g.add(middle, feed(build, place, style, build.norm(place, "ffn_norm", middle)))
 
 
@@ -66,17 +67,29 @@ def _state_space(layer: Block) -> Block:
     return block
 
 
-def _rwkv_embedding(build: Build) -> Tensor:
-    x = g.like("norm", build.embedding())
+def _normed_embedding(build: Build, x: Tensor) -> Tensor:
+    x = g.like("norm", x)
+    if build.norms_stay:
+        x.backend = build.first_home
     for name, op in (("weight", "mul"), ("bias", "add")):
         tensor = build.outside(f"token_embd_norm.{name}", build.first_home)
         x = g.like(op, x, tensor) if tensor is not None else x
     return x
 
 
+def _rwkv_embedding(build: Build) -> Tensor:
+    return _normed_embedding(build, build.embedding())
+
+
+_DELTA_NET: Final = Family(delta_net.block, cuts="after the norm", keeps_hidden=True)
+
 FAMILIES: Final[Mapping[str, Family]] = {
     **{name: _of_style(style) for name, style in STYLES.items()},
     "deepseek2": Family(latent.block, keeps_hidden=True),
+    "llama4": Family(llama4_block),
+    "qwen35": _DELTA_NET,
+    "qwen35moe": _DELTA_NET,
+    "qwen3next": _DELTA_NET,
     "lfm2": Family(_lfm2),
     "lfm2moe": Family(_lfm2),
     "mamba": Family(_state_space(mamba)),

@@ -3,6 +3,8 @@
 Source: src/llama-graph.cpp build_ffn, build_moe_ffn.
 """
 
+from dataclasses import dataclass
+
 from edgellm.selector.graph import tensors as g
 from edgellm.selector.graph.build import Build, Place
 from edgellm.selector.graph.tensors import Tensor
@@ -10,11 +12,24 @@ from edgellm.selector.graph.tensors import Tensor
 SOFTMAX, SIGMOID, SOFTMAX_WEIGHT = 1, 2, 3  # enum llama_expert_gating_func_type
 
 
-def dense(build: Build, place: Place, x: Tensor, suffix: str = "", parallel: bool = True) -> Tensor:
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """How tokens find their experts."""
+
+    gating: int = SOFTMAX
+    normed: bool = True  # the weights of those chosen sum up to one
+    by_file: bool = False  # both may be said by the file
+    weighs_inputs: bool = False  # llama4: weights go on what enters an expert
+
+
+PLAIN_ROUTING = Routing()
+
+
+def dense(build: Build, place: Place, x: Tensor, suffix: str = "") -> Tensor:
     """With a gate its product with `up`; a doubled `up` is its own gate; else an activation."""
     up = build.linear(place, f"ffn_up{suffix}", x)
     down = build.need(place, f"ffn_down{suffix}.weight")
-    if build.weight(place, f"ffn_gate{suffix}.weight") is not None:
+    if build.has(place, f"ffn_gate{suffix}.weight"):
         hidden = g.glu(build.linear(place, f"ffn_gate{suffix}", x), up)
     elif up.ne[0] == 2 * down.ne[0]:
         hidden = g.glu(up)
@@ -23,23 +38,38 @@ def dense(build: Build, place: Place, x: Tensor, suffix: str = "", parallel: boo
     return build.linear(place, f"ffn_down{suffix}", hidden)
 
 
-def experts(
-    build: Build, place: Place, x: Tensor, *, gating: int, normed: bool, scaled: bool = False
-) -> Tensor:
-    selected, weights = _routed(build, place, x, gating, normed=normed, scaled=scaled)
+def mixture(build: Build, place: Place, x: Tensor, routing: Routing) -> Tensor:
+    """Routed experts, and one that all tokens go to, where there is one."""
+    routed = experts(build, place, x, routing)
+    if not build.has(place, "ffn_up_shexp.weight"):
+        return routed
+    shared = dense(build, place, x, "_shexp")
+    if build.has(place, "ffn_gate_inp_shexp.weight"):
+        shared = g.mul(shared, g.unary(build.linear(place, "ffn_gate_inp_shexp", x)))
+    return g.add(routed, shared)
+
+
+def experts(build: Build, place: Place, x: Tensor, routing: Routing) -> Tensor:
+    selected, weights = _routed(build, place, x, routing)
     build.graph.expand(weights)
-    x = g.reshape(x, x.ne[0], 1, x.ne[1])
+    n_used, n_tokens = selected.ne[:2]
+    x = g.reshape(x, x.ne[0], 1, n_tokens)
+    if routing.weighs_inputs:
+        x = g.mul(g.repeat(x, x.ne[0], n_used, n_tokens), weights)
     hidden = _hidden(build, place, x, selected)
     result = _each(build, place, "ffn_down_exps", hidden, selected)
-    result = g.mul(result, weights)
+    if not routing.weighs_inputs:
+        result = g.mul(result, weights)
     build.graph.expand(result)
     return _summed(build, result)
 
 
-def _routed(
-    build: Build, place: Place, x: Tensor, gating: int, *, normed: bool, scaled: bool
-) -> tuple[Tensor, Tensor]:
+def _routed(build: Build, place: Place, x: Tensor, routing: Routing) -> tuple[Tensor, Tensor]:
     """Which experts each token goes to, and with which weights."""
+    gating, normed = routing.gating, routing.normed
+    if routing.by_file:
+        gating = build.facts.expert_gating or gating
+        normed = build.facts.expert_weights_norm
     logits = build.linear(place, "ffn_gate_inp", x)
     n_expert, n_tokens = logits.ne[:2]
     n_used = build.outline.n_expert_used
@@ -48,9 +78,9 @@ def _routed(
         probs = g.like("soft_max", logits)
     elif gating == SIGMOID:
         probs = g.unary(logits)
-    choice = probs
+    choice = logits if routing.weighs_inputs else probs
     if (bias := build.weight(place, "exp_probs_b.bias")) is not None:
-        choice = g.add(probs, bias)
+        choice = g.add(choice, bias)
     if build.facts.n_expert_groups > 1:
         choice = _best_groups(build, choice)
     selected = g.top_k(choice, n_used)
@@ -62,7 +92,7 @@ def _routed(
         flat = g.reshape(weights, n_used, n_tokens)
         total = g.like("clamp", g.sum_rows(flat))
         weights = g.reshape(g.like("div", flat, total), 1, n_used, n_tokens)
-    if scaled:
+    if build.facts.expert_weights_scaled:
         weights = g.scale(weights)
     return selected, weights
 
@@ -83,12 +113,12 @@ def _best_groups(build: Build, choice: Tensor) -> Tensor:
 
 
 def _hidden(build: Build, place: Place, x: Tensor, selected: Tensor) -> Tensor:
-    if build.weight(place, "ffn_gate_up_exps.weight") is not None:
+    if build.has(place, "ffn_gate_up_exps.weight"):
         both = _each(build, place, "ffn_gate_up_exps", x, selected)
         half = (both.ne[0] // 2, *both.ne[1:])
         return g.glu(g.view(both, *half), g.view(both, *half))
     up = _each(build, place, "ffn_up_exps", x, selected)
-    if build.weight(place, "ffn_gate_exps.weight") is None:
+    if not build.has(place, "ffn_gate_exps.weight"):
         return g.unary(up)
     return g.glu(_each(build, place, "ffn_gate_exps", x, selected), up)
 

@@ -7,6 +7,7 @@ from edgellm.selector.graph import feed_forward
 from edgellm.selector.graph import tensors as g
 from edgellm.selector.graph.attention import new_cache, output, over, store_rows
 from edgellm.selector.graph.build import Build, Place
+from edgellm.selector.graph.feed_forward import SOFTMAX, Routing
 from edgellm.selector.graph.tensors import Tensor
 
 
@@ -40,7 +41,7 @@ def attention(build: Build, place: Place, x: Tensor) -> Tensor:
 
 def _queries(build: Build, place: Place, x: Tensor) -> Tensor:
     """Through a narrow middle, or straight (the lite models)."""
-    if build.weight(place, "attn_q_a.weight") is None:
+    if not build.has(place, "attn_q_a.weight"):
         return build.linear(place, "attn_q", x)
     narrow = build.norm(place, "attn_q_a_norm", build.linear(place, "attn_q_a", x))
     return build.linear(place, "attn_q_b", narrow)
@@ -60,11 +61,6 @@ def _over_cache(
 
 
 def _feed(build: Build, place: Place, x: Tensor) -> Tensor:
-    if build.weight(place, "ffn_gate_inp.weight") is None:
+    if not build.has(place, "ffn_gate_inp.weight"):
         return feed_forward.dense(build, place, x)
-    facts = build.facts
-    routed = feed_forward.experts(
-        build, place, x, gating=facts.expert_gating or feed_forward.SOFTMAX,
-        normed=facts.expert_weights_norm, scaled=facts.expert_weights_scaled,
-    )  # fmt: skip
-    return g.add(routed, feed_forward.dense(build, place, x, "_shexp"))
+    return feed_forward.mixture(build, place, x, Routing(SOFTMAX, normed=False, by_file=True))

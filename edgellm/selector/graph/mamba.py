@@ -45,7 +45,7 @@ def mamba2(build: Build, place: Place, x: Tensor) -> Tensor:
     y = g.view(scanned, inner // heads, heads, n_tokens, n_seqs)
     y = g.add(y, g.mul(x, build.need(place, "ssm_d")))
     y = g.glu(g.cont(z), y)
-    if build.weight(place, "ssm_norm.weight") is not None:
+    if build.has(place, "ssm_norm.weight"):
         y = build.norm(place, "ssm_norm", g.reshape(y, inner // groups, groups, n_tokens, n_seqs))
     return build.linear(place, "ssm_out", g.reshape(y, inner, build.n_tokens))
 
@@ -61,7 +61,7 @@ def _scanned(build: Build, place: Place, x: Tensor) -> Tensor:
     mixed = build.linear(place, "ssm_x", x)
     dt = g.view(mixed, rank, n_tokens, n_seqs)
     b, c = (g.view(mixed, state, 1, n_tokens, n_seqs) for _ in range(2))
-    if build.weight(place, "ssm_dt_norm.weight") is None:
+    if not build.has(place, "ssm_dt_norm.weight"):
         dt = g.cont(dt)
     else:
         dt = build.norm(place, "ssm_dt_norm", dt)

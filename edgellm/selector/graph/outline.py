@@ -1,14 +1,28 @@
 """What of a model its compute graph depends on, and nothing else.
 
-Layers that are alike are one kind. Without the weights' bytes, which matter only where some of them
-are copied, all quantizations of a model have one outline.
+Layers that are alike are one kind. How weights are quantized matters only where some of them are
+copied, so all quantizations of a model have one outline.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Final
 
 from edgellm.models.graph_facts import GraphFacts, LayerTensor
 from edgellm.models.spec import LayerSpec, ModelSpec
+
+Copied = tuple[tuple[str, int], ...]  # a tensor's name in its block, bytes
+
+# Every so many-th layer has no rotary embedding: n_no_rope_layer_step, src/models/*.cpp.
+_UNROTATED_EVERY: Final = {"llama4": 4, "smollm3": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    layer: LayerSpec  # without its bytes
+    rotated: bool
+    named: Mapping[str, LayerTensor] = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +30,12 @@ class Outline:
     architecture: str
     n_embd: int
     n_swa: int
+    n_expert: int
     n_expert_used: int
     pooling: str | None
     facts: GraphFacts
     outside: tuple[LayerTensor, ...]
-    kinds: tuple[LayerSpec, ...]
+    kinds: tuple[Kind, ...]
     order: tuple[int, ...]  # the kind of each layer, those for drafting left out
 
     def __hash__(self) -> int:
@@ -29,19 +44,22 @@ class Outline:
 
 
 @lru_cache(maxsize=512)
-def outline_of(spec: ModelSpec, *, with_bytes: bool) -> Outline:
-    numbers: dict[LayerSpec, int] = {}
-    bare: dict[int, LayerSpec] = {}  # layers that share their tensors are stripped once
+def outline_of(spec: ModelSpec) -> Outline:
+    kinds: dict[Kind, int] = {}
+    bare: dict[LayerSpec, LayerSpec] = {}
     order = []
-    for layer in spec.layers[: spec.n_layers - spec.n_draft_layers]:
-        if id(layer.tensors) not in bare or not _alike(layer, bare[id(layer.tensors)]):
-            bare[id(layer.tensors)] = _bare(layer, with_bytes)
-        order.append(numbers.setdefault(bare[id(layer.tensors)], len(numbers)))
+    every = _UNROTATED_EVERY.get(spec.architecture, 0)
+    for il, layer in enumerate(spec.layers[: spec.n_layers - spec.n_draft_layers]):
+        if layer not in bare:
+            bare[layer] = _bare(layer)
+        named = {tensor.name: tensor for tensor in bare[layer].tensors}
+        kind = Kind(bare[layer], not every or (il + 1) % every != 0, named)
+        order.append(kinds.setdefault(kind, len(kinds)))
     outside = tuple(_without_bytes(tensor) for tensor in spec.tensors)
     return _same(
         Outline(
-            spec.architecture, spec.n_embd, spec.n_swa, spec.n_expert_used, spec.pooling,
-            spec.graph, outside, tuple(numbers), tuple(order),
+            spec.architecture, spec.n_embd, spec.n_swa, spec.n_expert, spec.n_expert_used,
+            spec.pooling, spec.graph, outside, tuple(kinds), tuple(order),
         )
     )  # fmt: skip
 
@@ -52,15 +70,29 @@ def _same(outline: Outline) -> Outline:
     return outline
 
 
-def _bare(layer: LayerSpec, with_bytes: bool) -> LayerSpec:
-    tensors = layer.tensors
-    if not with_bytes:
-        tensors = tuple(_without_bytes(tensor) for tensor in tensors)
+@lru_cache(maxsize=4096)
+def copied_of(spec: ModelSpec, n_host: int, n_cpu_moe: int, *, each: bool) -> tuple[Copied, ...]:
+    """What a prompt has copied from the host, tensor by tensor: of each layer, or once for all of
+    them, and then the largest of each name."""
+    by_layer = [
+        [
+            (tensor.name, tensor.n_bytes)
+            for tensor in layer.tensors
+            if il < n_host or tensor.is_experts
+        ]
+        for il, layer in enumerate(spec.layers[: max(n_host, n_cpu_moe)])
+    ]
+    if each:
+        return (*(tuple(sizes) for sizes in by_layer), ())
+    largest: dict[str, int] = {}
+    for name, n_bytes in (size for sizes in by_layer for size in sizes):
+        largest[name] = max(largest.get(name, 0), n_bytes)
+    return (tuple(largest.items()),)
+
+
+def _bare(layer: LayerSpec) -> LayerSpec:
+    tensors = tuple(_without_bytes(tensor) for tensor in layer.tensors)
     return replace(layer, weight_bytes=0, expert_bytes=0, tensors=tensors)
-
-
-def _alike(layer: LayerSpec, bare: LayerSpec) -> bool:
-    return (layer.kv_kind, layer.n_head_kv) == (bare.kv_kind, bare.n_head_kv)
 
 
 def _without_bytes(tensor: LayerTensor) -> LayerTensor:

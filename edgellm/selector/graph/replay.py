@@ -13,11 +13,12 @@ from edgellm.selector.graph.allocator import Arena, allocate
 from edgellm.selector.graph.backends import CPU, rules_of
 from edgellm.selector.graph.build import Build, Place
 from edgellm.selector.graph.families import FAMILIES, draw
-from edgellm.selector.graph.outline import Outline, outline_of
-from edgellm.selector.graph.schedule import OFFLOAD_MIN_ROWS, Machinery, schedule
+from edgellm.selector.graph.outline import Copied, Outline, copied_of, outline_of
+from edgellm.selector.graph.schedule import FEW_TOKENS, OFFLOAD_MIN_ROWS, Machinery, schedule
 from edgellm.selector.layout import Layout
 from edgellm.selector.shape import ContextShape
 
+_NEIGHBOURS_OF_ONE_KIND, _NEIGHBOURS = 2, 4  # before a layer, that make it worth drawing again
 _CACHED = 8192  # replays: some hundred for each model and machine that a plan is made for
 
 
@@ -37,21 +38,32 @@ def is_known(spec: ModelSpec) -> bool:
     )
 
 
-def reserved_bytes(spec: ModelSpec, shape: ContextShape, layout: Layout) -> tuple[int, ...]:
-    """Each accelerator's, then the CPU's. Only for a model that `is_known`."""
+def reserved_bytes(
+    spec: ModelSpec, shape: ContextShape, layout: Layout, *, exact: bool = False
+) -> tuple[int, ...]:
+    """Each accelerator's, then the CPU's. Only for a model that `is_known`.
+
+    Layers of several kinds that are copied from the host leave holes behind that only all of them
+    in their order show: without `exact` that is up to 5 % off, and several times as quick.
+    """
     machinery = _machinery(spec, shape, layout)
-    copies = layout.op_offload and machinery.cpu > 0 and _keeps_weights_on_host(spec, layout)
-    outline = outline_of(spec, with_bytes=copies)
+    outline = outline_of(spec)
     head = layout.owner(spec.n_layers)
     # A pipeline keeps every copy between backends, so there each layer counts.
-    whole = machinery.pipeline and machinery.attends_on_cpu
+    n_host = layout.n_host_layers(spec.n_layers)
+    each = machinery.pipeline and machinery.attends_on_cpu
+    each |= exact and 0 < n_host <= spec.n_layers
+    copied: tuple[Copied, ...] = ()
+    if layout.op_offload and machinery.cpu > 0:
+        copied = copied_of(spec, n_host, layout.n_cpu_moe, each=each)
     return _replayed(
         outline,
         shape,
         flash_runs(spec, shape, layout),
-        _stops(outline, layout, whole=whole),
+        _stops(outline, layout, each=each),
         machinery.cpu if head is None else head,
         machinery,
+        copied,
     )
 
 
@@ -82,13 +94,19 @@ def _replayed(
     stops: tuple[Stop, ...],
     head: int,
     machinery: Machinery,
+    copied: tuple[Copied, ...],
 ) -> tuple[int, ...]:
     build = Build(
-        outline, shape, flash=flash, cpu=machinery.cpu, head_home=head, first_home=stops[0].home
-    )
+        outline, shape, flash=flash, cpu=machinery.cpu, head_home=head, first_home=stops[0].home,
+        norms_stay=machinery.norms_stay,
+    )  # fmt: skip
+    by_layer = [dict(sizes) for sizes in copied]
     places = [
-        Place(outline.kinds[stop.kind], stop.home, stop.expert_home, stop.is_last)
-        for stop in stops
+        Place(
+            outline.kinds[stop.kind], stop.home, stop.expert_home,
+            by_layer[min(i, len(by_layer) - 1)] if by_layer else {}, stop.is_last,
+        )
+        for i, stop in enumerate(stops)
     ]  # fmt: skip
     draw(build, places)
     planned = schedule(build.graph, machinery)
@@ -105,6 +123,8 @@ def _machinery(spec: ModelSpec, shape: ContextShape, layout: Layout) -> Machiner
         op_offload=layout.op_offload,
         pipeline=len(rules) > 1 and whole and all(row.pipelines for row in rules),
         attends_on_cpu=shape.flash_attention and not runs_on(spec, layout.backends),
+        # Source: src/llama-context.cpp graph_get_cb.
+        norms_stay=layout.n_host_layers(spec.n_layers) == 0 or shape.n_tokens < FEW_TOKENS,
     )
 
 
@@ -113,18 +133,28 @@ def _keeps_weights_on_host(spec: ModelSpec, layout: Layout) -> bool:
     return layout.n_host_layers(spec.n_layers) > 0 or layout.n_cpu_moe > 0
 
 
-def _stops(outline: Outline, layout: Layout, *, whole: bool) -> tuple[Stop, ...]:
-    """All layers, or those whose kind and place, beside those of the two before, are new."""
+@lru_cache(maxsize=_CACHED)
+def _stops(outline: Outline, layout: Layout, *, each: bool) -> tuple[Stop, ...]:
+    """All layers, or those whose kind and place, after those before, are new."""
     cpu, last = layout.n_accelerators, len(outline.order) - 1
-    seen: set[tuple[Stop | None, ...]] = set()
+    homes = _homes(layout, len(outline.order))
+    seen: set[tuple[object, ...]] = set()
     stops: list[Stop] = []
-    before: tuple[Stop | None, Stop | None] = None, None
-    for il, kind in enumerate(outline.order):
-        owner = layout.owner(il)
-        home = cpu if owner is None else owner
-        stop = Stop(kind, home, cpu if layout.experts_on_host(il) else home, il == last)
-        if whole or (*before, stop) not in seen:
-            seen.add((*before, stop))
-            stops.append(stop)
-        before = before[1], stop
+    recent: tuple[object, ...] = ()
+    n_before = _NEIGHBOURS if len(outline.kinds) > 1 else _NEIGHBOURS_OF_ONE_KIND
+    for il, (kind, home) in enumerate(zip(outline.order, homes, strict=True)):
+        here = (kind, home, cpu if il < layout.n_cpu_moe else home, il == last)
+        recent = (*recent[-n_before:], here)
+        if each or recent not in seen:
+            seen.add(recent)
+            stops.append(Stop(*here))
     return tuple(stops)
+
+
+def _homes(layout: Layout, n_layers: int) -> list[int]:
+    """Who keeps each layer, the CPU where nobody else does."""
+    homes = [layout.n_accelerators] * n_layers
+    for i, part in enumerate(layout.layers):
+        for il in range(part.start, min(part.stop, n_layers)):
+            homes[il] = i
+    return homes

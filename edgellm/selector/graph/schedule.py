@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from edgellm.selector.graph.backends import BackendRules
 from edgellm.selector.graph.tensors import VIEW_OPS, Graph, Tensor
 
+FEW_TOKENS = 32  # fewer are computed where the layer is, whatever the weights cost to read
 OFFLOAD_MIN_ROWS = 32  # GGML_OP_OFFLOAD_MIN_BATCH's default
 _PIPELINE_COPIES = 4  # GGML_SCHED_MAX_COPIES
 _BY_WEIGHT_EXCEPT = frozenset({"rope", "flash_attn"})
@@ -25,6 +26,7 @@ class Machinery:
     op_offload: bool = True
     pipeline: bool = False
     attends_on_cpu: bool = False  # no accelerator has a flash attention kernel for these heads
+    norms_stay: bool = False  # a layer's norms are told to be its device's
 
     @property
     def cpu(self) -> int:
@@ -53,7 +55,8 @@ def schedule(graph: Graph, machinery: Machinery) -> Scheduled:
 
 def _assign(graph: Graph, machinery: Machinery) -> None:
     for tensor in graph.tensors:
-        tensor.backend = _known_backend(tensor, machinery)
+        if tensor.backend == -1:  # else llama.cpp asked for one
+            tensor.backend = _known_backend(tensor, machinery)
     working = [node for node in graph.nodes if node.op not in VIEW_OPS]
     for passed_over in (machinery.cpu, None):  # accelerators spread first, then all
         for order in (working, working[::-1]):

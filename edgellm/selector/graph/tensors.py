@@ -85,7 +85,9 @@ def view(src: Tensor, *dims: int, dense: bool = False) -> Tensor:
     """A part of `src`. A slice of every row spans the rows between: a copy of it does too."""
     tensor = _seen(src, "view", extents(*dims), dense)
     rows = src.ne[1] * src.ne[2] * src.ne[3]
-    if not dense and rows > 1:
+    if elements(tensor) == elements(src):
+        tensor.n_bytes = src.n_bytes
+    elif not dense and rows > 1:
         in_row, rest = divmod(elements(tensor), rows)
         if rest == 0 and in_row < src.ne[0]:
             bytes_each = src.type.block_bytes / src.type.block

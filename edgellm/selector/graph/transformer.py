@@ -7,8 +7,8 @@ from typing import Final
 from edgellm.selector.graph import feed_forward
 from edgellm.selector.graph import tensors as g
 from edgellm.selector.graph.attention import cached, output, qkv
-from edgellm.selector.graph.build import Build, Place
-from edgellm.selector.graph.feed_forward import SOFTMAX, SOFTMAX_WEIGHT
+from edgellm.selector.graph.build import Build, NormOp, Place
+from edgellm.selector.graph.feed_forward import PLAIN_ROUTING, SIGMOID, SOFTMAX_WEIGHT, Routing
 from edgellm.selector.graph.tensors import Tensor
 
 
@@ -16,44 +16,81 @@ from edgellm.selector.graph.tensors import Tensor
 class Style:
     """How an architecture departs from Llama's block."""
 
+    norm: NormOp = "rms_norm"
     embedding_scaled: bool = False
+    embedding_normed: bool = False
+    rotated: bool = True
     query_scaled: bool = False
-    rope_first: bool = False  # norms of Q and K come after the rotation
+    normed_after_rope: bool = False  # Q and K, where they have norms
+    parallel: bool = False  # attention and feed-forward both go from the first norm
+    skip_first: bool = False  # the order of the last sum, which decides what is written over
     ffn_norm: str = "ffn_norm"
     attention_post_norm: str | None = None
     ffn_post_norm: str | None = None
-    gating: int = SOFTMAX
-    experts_normed: bool = True
+    post_norm_of_layer: bool = True  # Gemma's is given no layer, so it is nobody's in particular
+    routing: Routing = PLAIN_ROUTING
     cuts_late: bool = False  # rows that nobody reads are dropped after the last layer
+    keeps_hidden: bool = False  # the last hidden state of all tokens is an output
 
 
 STYLES: Final = {
+    "baichuan": Style(),
+    "bloom": Style(norm="norm", embedding_normed=True, rotated=False),
+    "chatglm": Style(),
+    "ernie4_5": Style(),
+    "ernie4_5-moe": Style(),
+    "gemma2": Style(
+        embedding_scaled=True, query_scaled=True, attention_post_norm="post_attention_norm",
+        ffn_post_norm="post_ffw_norm", post_norm_of_layer=False,
+    ),
+    "gemma3": Style(
+        embedding_scaled=True, query_scaled=True, attention_post_norm="post_attention_norm",
+        ffn_post_norm="post_ffw_norm", post_norm_of_layer=False,
+    ),
+    "glm4": Style(attention_post_norm="post_attention_norm", ffn_post_norm="post_ffw_norm"),
+    "glm4moe": Style(
+        ffn_norm="post_attention_norm", routing=Routing(SIGMOID, by_file=True), keeps_hidden=True
+    ),
+    "gpt-oss": Style(
+        ffn_norm="post_attention_norm", routing=Routing(SOFTMAX_WEIGHT, normed=False),
+        cuts_late=True, keeps_hidden=True,
+    ),
+    "hunyuan-dense": Style(normed_after_rope=True),
+    "hunyuan-moe": Style(normed_after_rope=True),
+    "internlm2": Style(),
     "llama": Style(),
+    "llama4": Style(routing=Routing(SIGMOID, normed=False, weighs_inputs=True)),
+    "mpt": Style(norm="norm", rotated=False),
+    "phi2": Style(norm="norm", query_scaled=True, parallel=True),
+    "phi3": Style(query_scaled=True, skip_first=True),
     "qwen2": Style(),
     "qwen3": Style(),
     "qwen3moe": Style(),
-    "gemma3": Style(
-        embedding_scaled=True, query_scaled=True, attention_post_norm="post_attention_norm",
-        ffn_post_norm="post_ffw_norm",
-    ),
-    "gpt-oss": Style(
-        ffn_norm="post_attention_norm", gating=SOFTMAX_WEIGHT, experts_normed=False, cuts_late=True
-    ),
+    "smollm3": Style(),
 }  # fmt: skip
 
 
+_SCOUTS_EXPERTS: Final = 16  # the larger Llama 4 doesn't normalize its queries and keys
+
+
 def block(build: Build, place: Place, style: Style, x: Tensor) -> Tensor:
-    attended = attention(build, place, style, build.norm(place, "attn_norm", x))
+    normed = build.norm(place, "attn_norm", x, style.norm)
+    attended = attention(build, place, style, normed)
+    if style.parallel:
+        attended, skip, normed = build.only_outputs(place, attended, x, normed)
+        return g.add(g.add(attended, feed(build, place, style, normed)), skip)
     skip = x
     if not style.cuts_late:
         attended, skip = build.only_outputs(place, attended, x)
     if style.attention_post_norm:
-        attended = build.norm(place, style.attention_post_norm, attended)
+        attended = build.norm(place, style.attention_post_norm, attended, style.norm)
     middle = g.add(attended, skip)
-    result = feed(build, place, style, build.norm(place, style.ffn_norm, middle))
+    result = feed(build, place, style, build.norm(place, style.ffn_norm, middle, style.norm))
     if style.ffn_post_norm:
-        result = build.norm(place, style.ffn_post_norm, result)
-    return g.add(result, middle)
+        result = build.norm(
+            place, style.ffn_post_norm, result, style.norm, of_layer=style.post_norm_of_layer
+        )
+    return g.add(middle, result) if style.skip_first else g.add(result, middle)
 
 
 def attention(build: Build, place: Place, style: Style, x: Tensor) -> Tensor:
@@ -66,18 +103,32 @@ def attention(build: Build, place: Place, style: Style, x: Tensor) -> Tensor:
 
 
 def feed(build: Build, place: Place, style: Style, x: Tensor) -> Tensor:
-    if build.weight(place, "ffn_gate_inp.weight") is None:
+    if not build.has(place, "ffn_gate_inp.weight"):
         return feed_forward.dense(build, place, x)
-    return feed_forward.experts(
-        build, place, x, gating=style.gating, normed=style.experts_normed,
-        scaled=build.facts.expert_weights_scaled,
-    )  # fmt: skip
+    return feed_forward.mixture(build, place, x, style.routing)
 
 
 def _positioned(build: Build, place: Place, style: Style, norm: str, x: Tensor) -> Tensor:
-    """Normalized, when the block has that norm, and rotated."""
-    has_norm = build.weight(place, f"{norm}.weight") is not None
-    if has_norm and not style.rope_first:
-        x = build.norm(place, norm, x)
-    x = build.rope(x, place.home)
-    return build.norm(place, norm, x) if has_norm and style.rope_first else x
+    """Normalized, when the block has that norm, and rotated, when the layer rotates."""
+    has_norm = build.has(place, f"{norm}.weight")
+    if has_norm and not style.normed_after_rope:
+        x = build.norm(place, norm, x, style.norm)
+    if style.rotated and place.kind.rotated:
+        x = build.rope(x, place.home)
+    return build.norm(place, norm, x, style.norm) if has_norm and style.normed_after_rope else x
+
+
+def llama4_block(build: Build, place: Place, x: Tensor) -> Tensor:
+    """Layers that don't rotate scale their queries instead, by how far into the text they are."""
+    style = STYLES["llama4"]
+    q, k, v = qkv(build, place, build.norm(place, "attn_norm", x))
+    if not place.kind.rotated:
+        q = g.mul(q, build.query_scales)
+    else:
+        q, k = build.rope(q, place.home), build.rope(k, place.home)
+        if build.outline.n_expert <= _SCOUTS_EXPERTS:
+            q, k = g.like("rms_norm", q), g.like("rms_norm", k)
+    attended = output(build, place, cached(build, place, q, k, v))
+    attended, skip = build.only_outputs(place, attended, x)
+    middle = g.add(attended, skip)
+    return g.add(feed(build, place, style, build.norm(place, style.ffn_norm, middle)), middle)
