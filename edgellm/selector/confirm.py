@@ -40,7 +40,7 @@ def decide_confirmed(
     while True:
         decision = decide(question, candidates)
         if isinstance(decision, Nothing):
-            raise refusal(decision, candidates)
+            raise refusal(decision)
         placement = decision.chosen.placement
         if placement.disk_bytes:
             return Confirmed(decision, placement, "arithmetic", n_rounds, more_bytes)

@@ -97,11 +97,17 @@ def _expert_sentence(placement: Placement, names: str, n_all: int) -> str:
 def _left_out_sentences(decision: Decision) -> Iterator[str]:
     hardware, question = decision.question.machine.hardware, decision.question
     used = decision.chosen.placement.device_ids
+    idle: dict[str, list[Device]] = {}
     for device in hardware.accelerators:
-        if device.id not in used and device in question.accelerators:
-            yield f"{device.name} is left out: {_why_left_out(device, decision)}"
-        elif device.id not in used and used:
-            yield f"{device.name} is left out: a card with memory of its own is beside it"
+        if device.id in used:
+            continue
+        if device in question.accelerators:
+            idle.setdefault(_why_left_out(device, decision), []).append(device)
+        elif used:
+            idle.setdefault("a card with memory of its own is beside it", []).append(device)
+    for why, devices in idle.items():
+        verb = "is" if len(devices) == 1 else "are"
+        yield f"{names_of(devices)} {verb} left out: {why}"
     for device in hardware.devices:
         if device.backend == "none":
             why = device.note or "this build of llama.cpp lacks its backend"
@@ -126,7 +132,7 @@ def _why_left_out(device: Device, decision: Decision) -> str:
     ]
     best = max(with_it, key=lambda option: option.pace.decode.p50, default=None)
     if best is None or best.pace.decode.p50 >= chosen.pace.decode.p50:
-        return "it would not make it faster"
+        return "no more would make it faster"
     there, here = format_rate(best.pace.decode.p50), format_rate(chosen.pace.decode.p50)
     return f"with it {there}, without it {here}"
 

@@ -1,13 +1,12 @@
 """No plan: the sum beside what there is, what bound it, and what would fit instead."""
 
-from collections.abc import Sequence
-
 from edgellm.errors import DoesNotFit
 from edgellm.selector.decide import Nothing
 from edgellm.selector.describe import binding_text, pool_name
 from edgellm.selector.machine import Shortfall
 from edgellm.selector.options import Miss, Question, Unmet
-from edgellm.selector.plan import Candidate, Goal, Rejected
+from edgellm.selector.plan import Goal, Rejected
+from edgellm.selector.profiles import QualityProfile
 from edgellm.selector.rejected import rejected_row, why_missed
 from edgellm.units import GIB, format_bytes
 
@@ -22,16 +21,16 @@ class NothingFits(DoesNotFit):
         self.rejected = rejected
 
 
-def refusal(nothing: Nothing, candidates: Sequence[Candidate]) -> NothingFits:
+def refusal(nothing: Nothing) -> NothingFits:
     hardware = nothing.question.machine.hardware
     nearest: dict[str, Miss] = {}
     for miss in sorted(nothing.misses, key=lambda miss: miss.distance):
         nearest.setdefault(miss.candidate.file, miss)
     rows = tuple(rejected_row(miss, why_missed(miss, hardware)) for miss in nearest.values())
-    return NothingFits(_why(nothing, candidates), rows)
+    return NothingFits(_why(nothing), rows)
 
 
-def _why(nothing: Nothing, candidates: Sequence[Candidate]) -> DoesNotFit:
+def _why(nothing: Nothing) -> DoesNotFit:
     if not nothing.misses:
         return _no_devices(nothing.question)
     miss = min(nothing.misses, key=lambda miss: miss.distance)
@@ -39,12 +38,10 @@ def _why(nothing: Nothing, candidates: Sequence[Candidate]) -> DoesNotFit:
         case Unmet():
             return _too_slow(miss, miss.why)
         case Shortfall():
-            return _too_large(miss, miss.why, nothing, candidates)
+            return _too_large(miss, miss.why, nothing)
 
 
-def _too_large(
-    miss: Miss, short: Shortfall, nothing: Nothing, candidates: Sequence[Candidate]
-) -> DoesNotFit:
+def _too_large(miss: Miss, short: Shortfall, nothing: Nothing) -> DoesNotFit:
     """The least of all sums, beside what the machine can give."""
     machine, spec, setting = nothing.question.machine, miss.candidate.spec, miss.setting
     weights = sum(share.weight_bytes for share in short.shares)
@@ -66,21 +63,35 @@ def _too_large(
 
 
 def _what_would_fit(miss: Miss, short: Shortfall, question: Question) -> str:
+    """Of the pools that were to hold layers; a pin may have left the others out."""
     spec, machine = miss.candidate.spec, question.machine
     weights = sum(share.weight_bytes for share in short.shares)
     total = sum(share.total_bytes for share in short.shares)
-    room = sum(machine.budgets.values()) - (total - weights)
-    bits = 8 * room / max(1, spec.n_params)
+    used = {share.pool_id for share in short.shares if share.layers or share.expert_layers}
+    given = sum(machine.budgets[pool_id] for pool_id in used)
     needed = f"a machine with {_whole_gib(total)} GiB would hold it (edgellm plan MODEL --on BOARD)"
+    room = given - (total - weights)
+    bits = 8 * room / max(1, spec.n_params)
+    if bits < _SMALLEST_BITS and weights < given:
+        tokens = int(miss.setting.n_ctx_seq * (given - weights) / (total - weights))
+        return f"beside these weights there is room for about --ctx {tokens}; {needed}"
     if bits < _SMALLEST_BITS:
         return (
             f"no quantization of its {spec.n_params / 1e9:.1f} B parameters is that small: "
             f"take a smaller model; {needed}"
         )
-    advice = [f"a file of up to {format_bytes(room)} would fit, about {bits:.1f} bits a weight"]
+    size = f"a file of up to {format_bytes(room)} would fit, about {bits:.1f} bits a weight"
+    label = _label_below(question.profiles.quality, bits)
+    advice = [f"{size} (such as {label})" if label else size]
     if changes := _changes(question.goal):
         advice.append(f"or try {', '.join(changes)}")
     return "; ".join([*advice, needed])
+
+
+def _label_below(quality: QualityProfile, bits: float) -> str | None:
+    """The mix that loses least of those that are small enough."""
+    small = [row for row in quality.quants if row.bits_per_weight <= bits]
+    return min(small, key=lambda row: row.kld).label if small else None
 
 
 def _changes(goal: Goal) -> list[str]:

@@ -423,7 +423,30 @@ def test_a_refusal_is_the_sum_and_what_would_fit():
     assert "131.4 GiB of weights" in str(error)
     assert "this machine can give 15.2 GiB on the host" in str(error)
     assert "GiB would fit, about 1.8 bits a weight" in error.hint
-    assert "a machine with 1" in error.hint
+    assert "a machine with 132 GiB would hold it" in error.hint
+
+
+def test_a_refusal_names_a_quantization_that_would_fit():
+    error = refusal_of(machine(ram=24), [specs.candidate(specs.llama_70b())])
+    assert "about 2.7 bits a weight (such as IQ2_S)" in error.hint
+
+
+def test_a_refusal_counts_only_what_the_pins_left():
+    error = refusal_of(
+        machine((24, 936), (24, 936), ram=64),
+        [specs.candidate(specs.gemma3_27b("F16"))],
+        n_gpu_layers=-1,
+        kv_type_k="f16",
+    )
+    assert "a file of up to 45." in error.hint, "of 47 GiB on the cards, the host aside"
+    assert "-ctk q8_0 -ctv q8_0" in error.hint
+    assert "leaving -ngl, -ncmoe and -ts to edgellm" in error.hint
+
+
+def test_a_refused_context_is_told_what_would_fit():
+    error = refusal_of(machine(ram=24), specs.ladder(), n_ctx_seq=2**30)
+    tokens = int(error.hint.split("--ctx ")[1].split(";")[0])
+    assert plan_of(machine(ram=24), specs.ladder(), n_ctx_seq=tokens * 9 // 10)
 
 
 def test_a_hopeless_model_is_told_to_be_smaller():
