@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from edgellm.runner.llama_overrides import experts_on_cpu
-from edgellm.runner.oracle_devices import VirtualDevice, pointers
+from edgellm.runner.oracle_devices import VirtualDevice, VirtualHost, pointers
 from edgellm.runner.oracle_layers import norm_layers
 from edgellm.runner.oracle_messages import Answer, Question, Row
 from edgellm.runner.oracle_structs import declare, knows_layout
@@ -65,6 +65,7 @@ class LlamaMemory:
         self._log = self.llama.llama_log_callback(self._take_line)
         self._lines: list[str] = []
         self._measure: Any = None
+        self._host: VirtualHost | None = None
         self.llama.llama_log_set(self._log, c_void_p(0))
         self.llama.llama_backend_init()
         self.common = _common(libraries)
@@ -154,6 +155,8 @@ class LlamaMemory:
             return None
         for name in symbols:
             if (found := getattr(self.common, name, None)) is not None:
+                host = self._cpu.ggml_backend_cpu_buffer_type()
+                self._host = VirtualHost(self._base, host)
                 found.restype, found.argtypes = _Vector, [c_char_p, *(c_void_p,) * 6, c_int]
                 return found
         return None

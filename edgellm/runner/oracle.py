@@ -10,6 +10,7 @@ candidates without headers. Then, and whenever llama.cpp gives no answer, it is 
 
 import hashlib
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -53,25 +54,28 @@ class LlamaOracle:
         self._process = OracleProcess()
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._models: dict[int, tuple[Candidate, _Model]] = {}
+        self._turn = threading.Lock()  # a gateway plans in several threads
 
     def measure(
         self, candidate: Candidate, shape: ContextShape, placement: Placement, hardware: Hardware
     ) -> tuple[BufferBytes, ...] | None:
         if not candidate.headers or placement.split_mode != "layer":
             return None
-        model = self._model(candidate)
         question = ask(candidate.spec.n_layers, shape, placement, hardware)
-        rows = self._known(model, question) or self._ask(candidate, model, question)
+        with self._turn:
+            model = self._model(candidate)
+            rows = self._known(model, question) or self._ask(candidate, model, question)
         if rows is None or len(rows) != len(placement.shares):
             return None
         return _with_output(candidate, shape, rows)
 
     def close(self) -> None:
-        self._process.close()
-        scratch, self._scratch = self._scratch, None
-        self._models.clear()
-        if scratch:
-            scratch.cleanup()
+        with self._turn:
+            self._process.close()
+            scratch, self._scratch = self._scratch, None
+            self._models.clear()
+            if scratch:
+                scratch.cleanup()
 
     def __enter__(self) -> Self:
         return self

@@ -5,19 +5,24 @@ itself is pointed at stderr before llama_cpp is imported, because vendor librari
 stdin is the end.
 
 A process of its own, because a header from the internet can abort llama.cpp, and because
-llama.cpp's log is one for the whole process.
+llama.cpp's log is one for the whole process. It is kept short of memory for the same reason: a
+header that claims four billion tokens shall fail here, and not push the machine into its swap.
 """
 
 import os
 import sys
+from typing import Final
 
 from edgellm.runner.frames import FrameReader, encode_frame
 from edgellm.runner.oracle_messages import Question
+
+_MOST_BYTES: Final = 2 << 30  # what it allocates is some 50 MiB
 
 
 def main() -> int:
     frames_fd = os.dup(1)
     os.dup2(2, 1)
+    _limit()
     from edgellm.runner.llama_oracle import LlamaMemory
 
     try:
@@ -33,6 +38,17 @@ def main() -> int:
     except BrokenPipeError:
         pass
     return 0
+
+
+def _limit() -> None:
+    """Its own allocations, libraries not counted, and no core file when it aborts."""
+    try:
+        import resource
+    except ImportError:
+        return  # Windows has no such limits
+    for kind, most in ((resource.RLIMIT_DATA, _MOST_BYTES), (resource.RLIMIT_CORE, 0)):
+        _, hard = resource.getrlimit(kind)
+        resource.setrlimit(kind, (most if hard < 0 else min(most, hard), hard))
 
 
 def _write(fd: int, data: bytes) -> None:

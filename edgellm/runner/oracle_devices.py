@@ -149,6 +149,20 @@ def _empty_buffers() -> BufferInterface:
     return told
 
 
+class VirtualHost:
+    """The CPU's own memory as if there were any amount: a recurrent state would really be allocated
+    there, and cleared, in spite of `no_alloc` (src/llama-memory-recurrent.cpp)."""
+
+    def __init__(self, base: CDLL, buffer_type_ptr: int) -> None:
+        self._buffers = _empty_buffers()
+        self._allocate = Allocate(
+            lambda buffer_type, size: base.ggml_backend_buffer_init(
+                buffer_type, self._buffers, None, size
+            )
+        )
+        BufferType.from_address(buffer_type_ptr).iface.alloc_buffer = self._allocate
+
+
 def pointers(devices: "Sequence[VirtualDevice]") -> Any:
     """NULL-terminated, as llama.cpp wants it; none at all keeps real devices out too."""
     return (c_void_p * (len(devices) + 1))(*(device.ptr for device in devices), None)

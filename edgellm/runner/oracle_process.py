@@ -1,12 +1,12 @@
 """The oracle's child as its user sees it: a question goes out, an answer or None comes back.
 
-It is started with the first question and again after it died: a stranger's header may abort it at
-any time. It never raises, because nobody's plan may fail for want of a second opinion.
+One question at a time: its answer is the next frame. The child is started with the first question
+and again after it died: a stranger's header may abort it at any time. It never raises, because
+nobody's plan may fail for want of a second opinion.
 """
 
 import os
 import selectors
-import threading
 import time
 from typing import Final
 
@@ -25,18 +25,9 @@ class OracleProcess:
         self._process: Piped | None = None
         self._reader: FrameReader[Answer] = FrameReader(Answer)
         self._starts = 0
-        self._turn = threading.Lock()  # one question at a time goes down, its answer is the next
 
     def ask(self, question: Question) -> Answer | None:
         """None when the child died of it, gave no answer in time, or can't be started at all."""
-        with self._turn:
-            return self._ask(question)
-
-    def close(self) -> None:
-        with self._turn:
-            self._end()
-
-    def _ask(self, question: Question) -> Answer | None:
         limit_s = _ANSWER_S
         if self._process is None:
             self._process, limit_s = self._start(), limit_s + _START_S
@@ -46,10 +37,10 @@ class OracleProcess:
             _send(self._process.stdin_fd, encode_frame([question]))
             return self._receive(self._process.stdout_fd, time.monotonic() + limit_s)
         except (OSError, EdgellmError):  # it died under the question, or writes nonsense
-            self._end()
+            self.close()
             return None
 
-    def _end(self) -> None:
+    def close(self) -> None:
         process, self._process = self._process, None
         if process:
             process.end()

@@ -285,7 +285,8 @@ def _print_summary(cases: list[Case]) -> None:
     ratios = [_ratio(ours, theirs) for theirs, ours in same]
     print(
         f"\n{len(cases)} cases, the same job: edgellm's plan is faster in "
-        f"{sum(ratio > 1.01 for ratio in ratios)}, slower in {sum(ratio < 0.99 for ratio in ratios)}; "
+        f"{sum(ratio > 1.01 for ratio in ratios)}, slower in "
+        f"{sum(ratio < 0.99 for ratio in ratios)}; "
         f"--fit's does not run in {sum(bool(theirs.note) for theirs, _ in same)}"
     )
     longer = sum(case.choices[2].n_ctx > case.choices[0].n_ctx for case in cases)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tarfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -268,6 +269,16 @@ def test_a_header_that_ends_the_child_costs_that_answer_only(tmp_path, demo):
     assert before is not None
     assert before == after
     assert other is not None
+
+
+def test_an_absurd_vocabulary_is_not_tried_at_the_machines_expense(tmp_path, demo):
+    """llama.cpp makes a token of each; four billion are 160 GB."""
+    absurd = dataclasses.replace(demo, spec=dataclasses.replace(demo.spec, n_vocab=2**32 - 1))
+    with LlamaOracle(tmp_path) as oracle:
+        begun_s = time.monotonic()
+        assert oracle.measure(absurd, shape(), CPU_ONLY, machine()) is None
+        assert time.monotonic() - begun_s < 20  # it starts, fails, and is gone
+        assert oracle.measure(demo, shape(), CPU_ONLY, machine()) is not None
 
 
 def test_threads_get_their_own_answers(tmp_path, demo):
