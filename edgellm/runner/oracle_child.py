@@ -9,6 +9,7 @@ llama.cpp's log is one for the whole process. It is kept short of memory for the
 header that claims four billion tokens shall fail here, and not push the machine into its swap.
 """
 
+import contextlib
 import os
 import sys
 from typing import Final
@@ -48,7 +49,8 @@ def _limit() -> None:
         return  # Windows has no such limits
     for kind, most in ((resource.RLIMIT_DATA, _MOST_BYTES), (resource.RLIMIT_CORE, 0)):
         _, hard = resource.getrlimit(kind)
-        resource.setrlimit(kind, (most if hard < 0 else min(most, hard), hard))
+        with contextlib.suppress(OSError, ValueError):  # not every system lets one
+            resource.setrlimit(kind, (most if hard < 0 else min(most, hard), hard))
 
 
 def _write(fd: int, data: bytes) -> None:
