@@ -31,6 +31,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cache_dir: str | None = None  # Hugging Face's cache; None: where its own tools keep it
     limit_rate: str | None = None  # of downloads: "20MiB/s"
     reserve: str | None = None  # memory left free in every pool: "2GiB"
+    energy_price_per_kwh: float | None = None  # in `currency`; None: no cost is told
+    currency: str = "USD"
 
 
 def config_path(environ: Mapping[str, str]) -> Path:
@@ -54,6 +56,8 @@ def load_config(environ: Mapping[str, str], flags: Mapping[str, Any]) -> Config:
         raise ConfigError(f"port {config.port} is not between 0 and 65535")
     if config.max_queue < 0:
         raise ConfigError(f"max_queue {config.max_queue} is less than 0")
+    if config.energy_price_per_kwh is not None and not config.energy_price_per_kwh >= 0:
+        raise ConfigError(f"energy_price_per_kwh {config.energy_price_per_kwh} is less than 0")
     if not all(key.strip() for key in config.api_keys):  # --api-key "$KEY", and no such variable
         raise ConfigError(
             "api_keys (--api-key, EDGELLM_API_KEY): a key is empty, and everybody has that one",

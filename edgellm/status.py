@@ -111,6 +111,18 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     plan: PlanStatus | None = None
 
 
+class EnergyStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Since the server began, of all devices that tell. Requests and idling are all there is."""
+
+    total_j: float
+    idle_j: float
+    requests_j: float
+    power_w: float | None = None  # of all devices together, each watt once
+    j_per_token: float | None = None  # of all answers so far; their prompts are in it
+    cost: float | None = None  # of total_j; None: no price is set
+    currency: str = "USD"
+
+
 class Download(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     done_bytes: int
@@ -127,6 +139,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[ModelStatus, ...] = ()
     devices: tuple[DeviceStatus, ...] = ()
     download: Download | None = None
+    energy: EnergyStatus | None = None  # None: no sensor tells of any
     log: tuple[str, ...] = ()  # the last lines
 
 

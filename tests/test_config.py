@@ -134,3 +134,9 @@ def test_edgellm_host_places_the_server_too():
     assert load({"EDGELLM_HOST": "box:1", "EDGELLM_PORT": "2"}).port == 2
     assert load({"EDGELLM_HOST": "unix:///run/e.sock"}).unix_socket == "/run/e.sock"
     assert load({"EDGELLM_HOST": ""}) == Config()
+
+
+def test_the_price_of_a_kilowatt_hour_comes_from_anywhere_and_is_not_negative():
+    assert load({"EDGELLM_ENERGY_PRICE_PER_KWH": "0.31"}).energy_price_per_kwh == 0.31
+    with pytest.raises(ConfigError, match="less than 0"):
+        load({"EDGELLM_ENERGY_PRICE_PER_KWH": "-0.31"})

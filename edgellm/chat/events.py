@@ -56,6 +56,10 @@ class Finished:
     n_cached: int  # of n_prompt, those whose KV was already there
     n_output: int
     timings: Timings = field(default_factory=lambda: Timings(0.0, 0.0, 0.0))
+    request_id: int = 0  # the engine's
+    step_share: float = 0.0  # steps it took part in, each divided by who was in it
+    n_computed: int = 0  # tokens computed for it alone
+    energy_j: float | None = None  # None: no sensor saw all of it
 
 
 @dataclass(frozen=True, slots=True)

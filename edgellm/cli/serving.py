@@ -21,6 +21,7 @@ from edgellm.probe.hardware import Hardware
 from edgellm.server.access import Access
 from edgellm.server.app import create_app
 from edgellm.server.gateway import Gateway
+from edgellm.server.joules import Tariff
 from edgellm.server.serve import Bind, serve
 
 
@@ -62,6 +63,7 @@ async def run_instance(instance: Instance) -> None:
         samples=sampler.latest,
         hardware=instance.hardware,
         download=lambda: fleet.download,
+        tariff=Tariff(config.energy_price_per_kwh, config.currency),
     )
     listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     gateway: Gateway = app.state.gateway

@@ -12,17 +12,20 @@ none of their own), fans and the power supply's losses. No sensor, no number: a 
 work a part was not seen has no joules, rather than too few.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from edgellm.meter.sample import Sample
 from edgellm.probe.hardware import Hardware
 
-_LONGEST_GAP_S = 10.0  # beyond it nobody knows what the power was in between
+LONGEST_GAP_S = 10.0  # beyond it nobody knows what the power was in between
 
 # Tokens that cost as much as a step without any: bytes of weights / bandwidth against operations
-# a token / peak. Some tens on a CPU, some hundreds on a card; who has measured it says it.
+# a token / peak. Some tens on a CPU, some hundreds on a card.
 STEP_TOKENS = 64.0
+
+Key: TypeAlias = Hashable  # a request's, among all that are written down
 
 
 @dataclass(slots=True)
@@ -55,7 +58,7 @@ def interval_j(before: Sample, after: Sample) -> float | None:
         counted = after.energy_j - before.energy_j
         if counted >= 0:
             return counted
-    if before.power_w is None or after.power_w is None or seconds > _LONGEST_GAP_S:
+    if before.power_w is None or after.power_w is None or seconds > LONGEST_GAP_S:
         return None
     return (before.power_w + after.power_w) / 2 * seconds
 
@@ -79,47 +82,48 @@ class Meter:
 
     leave_out: frozenset[str] = frozenset()
     _before: dict[str, Sample] = field(default_factory=dict)
+    _gathered: dict[str, float] = field(default_factory=dict)  # joules not told yet, by device
+    _telling: dict[str, float] = field(default_factory=dict)  # when each told its last ones
 
     def add(self, samples: Iterable[Sample]) -> float | None:
-        """What was taken since the last call, by the devices that have been sampled since. None:
-        no device told of any."""
-        joules = [self._of(s) for s in samples if s.device_id not in self.leave_out]
-        known = [j for j in joules if j is not None]
-        return sum(known) if known else None
+        """What was taken since the last number, as soon as every device that tells any has told
+        again: the slowest sets the pace, so no interval lacks a device. None: not yet, or never."""
+        for sample in samples:
+            if sample.device_id not in self.leave_out:
+                self._take(sample)
+        newest_s = max((one.at_s for one in self._before.values()), default=0.0)
+        self._telling = {
+            id_: at_s for id_, at_s in self._telling.items() if at_s >= newest_s - LONGEST_GAP_S
+        }
+        if not self._gathered or any(id_ not in self._gathered for id_ in self._telling):
+            return None
+        told, self._gathered = sum(self._gathered.values()), {}
+        return told
 
-    def _of(self, sample: Sample) -> float | None:
+    def _take(self, sample: Sample) -> None:
         before = self._before.get(sample.device_id)
         if before is not None and sample.at_s <= before.at_s:
-            return None  # told already
+            return  # told already
         self._before[sample.device_id] = sample
-        return None if before is None else interval_j(before, sample)
+        joules = None if before is None else interval_j(before, sample)
+        if joules is not None:
+            self._gathered[sample.device_id] = self._gathered.get(sample.device_id, 0.0) + joules
+            self._telling[sample.device_id] = sample.at_s
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What was done for one request: steps that it took part in, and tokens of its own."""
+    """What has been done for one request: its part of the steps that it was in (a step with three
+    others is a quarter), and the tokens computed for it alone."""
 
     request_id: int
-    n_steps: int
+    step_share: float
     n_tokens: int
 
-
-def weights(
-    work: Sequence[Work], n_steps: int, step_tokens: float = STEP_TOKENS
-) -> tuple[tuple[int, float], ...]:
-    """(request id, what was done for it, in tokens). `n_steps` were made in all; each is shared
-    by the requests in it, which is their steps' share where nobody noted who was in which."""
-    taken = sum(one.n_steps for one in work)
-    base = step_tokens * n_steps / taken if taken else 0.0
-    return tuple((one.request_id, base * one.n_steps + one.n_tokens) for one in work)
-
-
-def split(joules: float, shares: Sequence[tuple[int, float]]) -> tuple[tuple[int, float], ...]:
-    """(request id, its weight) → (request id, its joules). The parts add up to the whole."""
-    total = sum(weight for _, weight in shares)
-    if total <= 0:
-        return ()
-    return tuple((request_id, joules * weight / total) for request_id, weight in shares)
+    @property
+    def weight(self) -> float:
+        """In tokens."""
+        return STEP_TOKENS * self.step_share + self.n_tokens
 
 
 @dataclass(slots=True)
@@ -134,14 +138,14 @@ class Ledger:
     idle_j: float = 0.0
     total_j: float = 0.0
     unclaimed_j: float = 0.0  # of requests that ended before there was any reading
-    _booked: dict[int, float] = field(default_factory=dict)
-    _pending: dict[int, float] = field(default_factory=dict)  # work since the last reading
+    _booked: dict[Key, float] = field(default_factory=dict)
+    _pending: dict[Key, float] = field(default_factory=dict)  # work since the last reading
     _orphaned: float = 0.0  # pending work of requests that have ended unpriced
-    _unseen: set[int] = field(default_factory=set)
+    _unseen: set[Key] = field(default_factory=set)
     _price_j: float | None = None  # of one unit of work
     _owed_j: float = 0.0  # charged in advance
 
-    def note(self, shares: Iterable[tuple[int, float]]) -> None:
+    def note(self, shares: Iterable[tuple[Key, float]]) -> None:
         for request_id, weight in shares:
             if weight > 0:
                 self._pending[request_id] = self._pending.get(request_id, 0.0) + weight
@@ -166,11 +170,11 @@ class Ledger:
         for request_id, weight in pending.items():
             self._booked[request_id] = self._booked.get(request_id, 0.0) + left * weight / work
 
-    def so_far(self, request_id: int) -> float | None:
+    def so_far(self, request_id: Key) -> float | None:
         """Of one that runs; as of the last reading."""
         return None if request_id in self._unseen else self._booked.get(request_id)
 
-    def close(self, request_id: int) -> float | None:
+    def close(self, request_id: Key) -> float | None:
         """Its joules, once, at its end. None: no reading saw all of its work."""
         booked, pending = self._booked.pop(request_id, None), self._pending.pop(request_id, 0.0)
         was_seen = request_id not in self._unseen

@@ -47,8 +47,8 @@ class Inflight:
         match message:
             case Delta(request_id, text, n_tokens, logprobs):
                 self._put(request_id, TextDelta(text, n_tokens, logprobs))
-            case Done(request_id, reason, n_prompt, n_cached, n_output, timings):
-                self._put(request_id, Finished(reason, n_prompt, n_cached, n_output, timings))
+            case Done(request_id):
+                self._put(request_id, _finished(message))
             case Rejected():
                 self._fail(message, rejection(message))
             case Embedded(request_id) | Tokenized(request_id):
@@ -84,6 +84,19 @@ class Inflight:
         future = self._replies.get(message.request_id)
         if future and not future.done():
             future.set_exception(error)
+
+
+def _finished(done: Done) -> Finished:
+    return Finished(
+        done.reason,
+        done.n_prompt,
+        done.n_cached,
+        done.n_output,
+        done.timings,
+        request_id=done.request_id,
+        step_share=done.step_share,
+        n_computed=done.n_computed,
+    )
 
 
 def rejection(message: Rejected) -> EdgellmError:

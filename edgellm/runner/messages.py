@@ -101,6 +101,8 @@ class Done(Message, frozen=True):
     n_cached: int
     n_output: int
     timings: Timings
+    step_share: float = 0.0  # steps it took part in, each divided by who was in it
+    n_computed: int = 0  # tokens computed for it alone
 
 
 class Embedded(Message, frozen=True):
@@ -138,6 +140,7 @@ class Gauge(Message, frozen=True):
     sequences: tuple[
         tuple[int, int, int, int], ...
     ] = ()  # request_id, n_prompt, n_computed, n_output
+    work: tuple[tuple[int, float, int], ...] = ()  # of those that run: as in Done
 
 
 ToWorker: TypeAlias = Load | Generate | Embed | Tokenize | Cancel | Shutdown

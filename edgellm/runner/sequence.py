@@ -26,6 +26,7 @@ class Sequence:
     n_prompt: int = field(init=False)
     n_cached: int = 0  # prompt tokens whose KV was there already
     n_computed: int = 0
+    step_share: float = 0.0  # steps it took part in, each divided by who was in it
     seq_id: int = -1  # llama.cpp's; -1 while waiting
     lease: Lease = field(default_factory=Lease)
     state: State = State.WAITING

@@ -114,7 +114,7 @@ class Worker:
             case Embed(request_id, inputs):
                 if not self._embeds:
                     raise BadRequest("this model generates text; it gives no embeddings")
-                self._out.append(embedding.embed(self._backend, request_id, inputs))
+                self._embed(request_id, inputs)
             case Tokenize(request_id, text, add_special):
                 tokens = self._backend.tokenize(text, add_special)
                 self._out.append(Tokenized(request_id, tuple(tokens)))
@@ -122,6 +122,12 @@ class Worker:
                 pass  # the first message and the last one: not the loop's
             case _:
                 assert_never(message)
+
+    def _embed(self, request_id: int, inputs: tuple[str | tuple[int, ...], ...]) -> None:
+        embedded = embedding.embed(self._backend, request_id, inputs)
+        self._counts.n_steps += 1
+        self._counts.n_prefilled += embedded.n_tokens
+        self._out.append(embedded)
 
     def _generate(self, request: Generate) -> None:
         if self._embeds:
@@ -175,9 +181,15 @@ class Worker:
         n_decode_rows = len(batch.rows) - batch.n_prompt_rows
         self._scheduler.pace.observe(batch.n_prompt_rows, n_decode_rows, ended_s - begun_s)
         self._counts.n_steps += 1
+        self._share_step(batch)
         self._counts.n_prefilled += batch.n_prompt_rows
         for output in self._scheduler.commit(batch, step.sampled):
             self._show(output, step, ended_s)
+
+    def _share_step(self, batch: Batch) -> None:
+        members = {row.seq_id for row in batch.rows}
+        for seq_id in members:
+            self._scheduler.running[seq_id].step_share += 1 / len(members)
 
     def _started(self, op: Start, now_s: float) -> None:
         self._streams[op.request_id].started_s = now_s
@@ -238,6 +250,8 @@ class Worker:
                 sequence.n_cached,
                 sequence.n_output,
                 timings,
+                sequence.step_share,
+                sequence.n_computed - sequence.n_cached,
             )
         )
 
@@ -273,4 +287,8 @@ def gauge(scheduler: Scheduler, counts: Counts) -> Gauge:
         n_prompt=counts.n_prompt,
         n_steps=counts.n_steps,
         sequences=tuple((s.request_id, s.n_prompt, s.n_computed, s.n_output) for s in sequences),
+        work=tuple(
+            (s.request_id, s.step_share, s.n_computed - s.n_cached)
+            for s in scheduler.running.values()
+        ),
     )

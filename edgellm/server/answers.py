@@ -6,7 +6,7 @@ ends after the last answer's Finished, or raises once, and then nothing of it ru
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TypeAlias, cast
@@ -26,8 +26,17 @@ Answers: TypeAlias = AsyncGenerator[tuple[int, Event], None]
 _MAX_BUFFERED = 64  # events of all answers together, while the client is slow to read
 
 
+def unpriced(engine: Engine, finished: Finished) -> Finished:
+    return finished
+
+
 async def answer(
-    served: Served, prompts: Prompts, params: GenerateParams, metrics: Metrics, text_field: str
+    served: Served,
+    prompts: Prompts,
+    params: GenerateParams,
+    metrics: Metrics,
+    text_field: str,
+    priced: Callable[[Engine, Finished], Finished] = unpriced,
 ) -> Answers:
     """Index p × n + i is prompt p's answer i. Closing it cancels; a Failed is raised.
 
@@ -43,6 +52,8 @@ async def answer(
             async for index, event in answers:
                 if isinstance(event, Failed):
                     raise as_error(event)
+                if isinstance(event, Finished):
+                    event = priced(served.engine, event)
                 watch.saw(index, event)
                 yield index, event
 

@@ -19,6 +19,7 @@ from edgellm.server.envelope import HTTPProblem, encode
 from edgellm.server.gateway import Gateway
 from edgellm.server.gauges import Gauges
 from edgellm.server.guard import WRITE_PATIENCE_S, Guard
+from edgellm.server.joules import Tariff
 from edgellm.server.live import Live, no_download, no_samples
 from edgellm.server.metrics import Metrics
 from edgellm.server.served import Models
@@ -48,11 +49,12 @@ def create_app(
     samples: Callable[[], tuple[Sample, ...]] = no_samples,
     hardware: Hardware | None = None,
     download: Callable[[], Download | None] = no_download,
+    tariff: Tariff | None = None,
     write_patience_s: float = WRITE_PATIENCE_S,
 ) -> Starlette:
     """`models` may change while it serves; `samples` and `download` are asked for each status."""
     access = access or Access()
-    live = Live(models, samples=samples, hardware=hardware, download=download)
+    live = Live(models, samples=samples, hardware=hardware, download=download, tariff=tariff)
     metrics = Metrics()
     Gauges(live.status, metrics.registry)
     app = Starlette(

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from edgellm.status import DeviceStatus, ModelStatus, Status
+from edgellm.status import DeviceStatus, EnergyStatus, ModelStatus, Status
 
 _MODEL: tuple[tuple[str, str, Callable[[ModelStatus], float | None]], ...] = (
     ("model_ready", "1 when it answers", lambda m: float(m.state == "ready")),
@@ -29,6 +29,10 @@ _DEVICE: tuple[tuple[str, str, Callable[[DeviceStatus], float | None]], ...] = (
     ("device_power_watts", "Its own sensor", lambda d: d.power_w),
     ("device_power_limit_watts", "What it may draw", lambda d: d.power_limit_w),
     ("device_clock_hertz", "Of its cores", lambda d: d.clock_hz),
+)
+_ENERGY: tuple[tuple[str, str, Callable[[EnergyStatus], float]], ...] = (
+    ("energy_joules", "All that the sensors told of", lambda e: e.total_j),
+    ("energy_idle_joules", "Of this, while nothing was computed", lambda e: e.idle_j),
 )
 
 
@@ -57,3 +61,20 @@ class Gauges(Collector):
                 if (value := read_device(device)) is not None:
                     family.add_metric((device.id, device.name), value)
             yield family
+        yield from _energy(status.energy)
+
+
+def _energy(energy: EnergyStatus | None) -> Iterator[Metric]:
+    for name, help, read in _ENERGY:
+        counter = CounterMetricFamily(f"edgellm_{name}", help)
+        if energy:
+            counter.add_metric((), read(energy))
+        yield counter
+    power = GaugeMetricFamily("edgellm_power_watts", "Of all devices together, each watt once")
+    if energy and energy.power_w is not None:
+        power.add_metric((), energy.power_w)
+    yield power
+    paid = CounterMetricFamily("edgellm_energy_cost", "Of all joules", labels=("currency",))
+    if energy and energy.cost is not None:
+        paid.add_metric((energy.currency,), energy.cost)
+    yield paid

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import psutil
 
 import edgellm
+from edgellm.chat.events import Finished
 from edgellm.meter.sample import Sample
 from edgellm.probe.hardware import Device, Hardware
 from edgellm.runner.account import measured_shares
@@ -19,6 +20,7 @@ from edgellm.runner.engine import Engine
 from edgellm.runner.messages import Gauge
 from edgellm.selector.oracle import BufferBytes
 from edgellm.selector.plan import Plan, Share
+from edgellm.server.joules import Joules, Tariff
 from edgellm.server.served import Models, Served
 from edgellm.status import (
     DeviceStatus,
@@ -53,6 +55,7 @@ class Live:
         samples: Callable[[], tuple[Sample, ...]] = no_samples,
         hardware: Hardware | None = None,
         download: Callable[[], Download | None] = no_download,
+        tariff: Tariff | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.url = ""  # known once the server listens
@@ -60,6 +63,7 @@ class Live:
         self._download, self._clock = download, clock
         self._began_s = clock()
         self._paces: dict[Engine, _Pace] = {}
+        self._joules = Joules(hardware, samples, tariff or Tariff()) if hardware else None
 
     def tick(self) -> None:
         now_s = self._clock()
@@ -67,6 +71,12 @@ class Live:
         for engine, pace in paces.items():
             pace.note(now_s, engine.gauge)
         self._paces = paces  # those of swapped models are forgotten
+        if self._joules:
+            self._joules.tick(now_s, self._models)
+
+    def priced(self, engine: Engine, finished: Finished) -> Finished:
+        """With its joules, where sensors tell them."""
+        return self._joules.priced(engine, finished) if self._joules else finished
 
     def status(self) -> Status:
         self.tick()
@@ -80,6 +90,7 @@ class Live:
             models=tuple(self._model(served, now_s) for served in self._models),
             devices=self._devices(),
             download=self._download(),
+            energy=self._joules.status() if self._joules else None,
             log=tuple(lines[-_LOG_LINES:]),
         )
 

@@ -42,6 +42,7 @@ class Metrics:
         self._prompt = self._counter("prompt_tokens", "Prompt tokens asked for")
         self._cached = self._counter("cached_tokens", "Of these, found in the prefix cache")
         self._generated = self._counter("generated_tokens", "Tokens written")
+        self._joules = self._counter("request_energy_joules", "Of answers whose joules are known")
         self._requests = Counter(
             "edgellm_requests",
             "Requests, by how they ended",
@@ -74,6 +75,8 @@ class Metrics:
                 self._prompt.labels(model).inc(finished.n_prompt)
                 self._cached.labels(model).inc(finished.n_cached)
                 self._generated.labels(model).inc(finished.n_output)
+                if finished.energy_j is not None:
+                    self._joules.labels(model).inc(finished.energy_j)
 
     def _histogram(self, name: str, help: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(

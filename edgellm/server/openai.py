@@ -25,7 +25,7 @@ async def chat(request: Request) -> ASGIApp:
     # A stranger's template may take its time: not on the loop that carries everybody's tokens.
     prompt = await asyncio.to_thread(served.template.render, asked.messages, now=datetime.now())
     params = _with_stops(asked.params, served)
-    answers = answer(served, (prompt,), params, gateway.metrics, "messages")
+    answers = answer(served, (prompt,), params, gateway.metrics, "messages", gateway.live.priced)
     head, n = new_head("chatcmpl-", served), asked.params.n
     if asked.stream:
         stream = ChatStream(head, n=n, include_usage=asked.include_usage)
@@ -36,7 +36,9 @@ async def chat(request: Request) -> ASGIApp:
 async def completions(request: Request) -> ASGIApp:
     gateway, asked = gateway_of(request), completion_request(await request.body())
     served = gateway.models.generative(asked.model)
-    answers = answer(served, asked.prompts, asked.params, gateway.metrics, "prompt")
+    answers = answer(
+        served, asked.prompts, asked.params, gateway.metrics, "prompt", gateway.live.priced
+    )
     head, n, echoes = new_head("cmpl-", served), asked.params.n, _echoes(asked)
     if asked.stream:
         stream = CompletionStream(head, n=n, echoes=echoes, include_usage=asked.include_usage)

@@ -1,12 +1,14 @@
 """What chat and completion answers share on OpenAI's wire: usage, timings, log-probabilities.
 
-`timings` is llama-server's, same names. Unknown is null: nothing was measured for one token.
+`timings` is llama-server's, same names; the joules are ours. Unknown is null: nothing was measured
+for one token. Joules that no sensor told are absent.
 """
 
 from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from edgellm.chat.events import Event, Finished, FinishReason, TokenLogprob
 
@@ -51,6 +53,8 @@ class Timings(msgspec.Struct, frozen=True):
     predicted_ms: float
     predicted_per_token_ms: float | None
     predicted_per_second: float | None
+    energy_j: float | UnsetType = UNSET
+    energy_j_per_token: float | UnsetType = UNSET  # of the tokens written; the prompt is in it
 
 
 class TokenProb(msgspec.Struct, frozen=True):
@@ -100,6 +104,8 @@ class Ended:
         predicted_ms = 1000 * max(one.timings.decode_s for one in ended)
         # The first token comes with the prompt's last row, so n tokens are n - 1 steps.
         n_steps = usage.completion_tokens - len(ended)
+        energy_j = self._energy_j()
+        per_token = _ratio(energy_j or 0.0, usage.completion_tokens)
         return Timings(
             cache_n=n_cached,
             prompt_n=n_prefilled,
@@ -110,7 +116,15 @@ class Ended:
             predicted_ms=round(predicted_ms, 3),
             predicted_per_token_ms=_ratio(predicted_ms, n_steps),
             predicted_per_second=_ratio(1000 * n_steps, predicted_ms),
+            energy_j=UNSET if energy_j is None else round(energy_j, 3),
+            energy_j_per_token=UNSET if per_token is None else per_token,
         )
+
+    def _energy_j(self) -> float | None:
+        """Of all answers together; None where one of them is not known."""
+        joules = [one.energy_j for one in self._by_index.values()]
+        known = [j for j in joules if j is not None]
+        return sum(known) if len(known) == len(joules) else None
 
     def _groups(self) -> list[list[Finished]]:
         return [

@@ -14,8 +14,6 @@ from edgellm.meter.energy import (
     cost,
     interval_j,
     seen_twice,
-    split,
-    weights,
 )
 from edgellm.meter.sample import Sample
 from edgellm.probe.hardware import Device
@@ -70,28 +68,11 @@ def test_a_counter_without_a_known_end_that_falls_began_anew():
     assert [counter.add(n) for n in (900, 20, 30)] == [0, 20, 30]
 
 
-def test_the_parts_add_up_to_the_whole():
-    assert split(12.0, [(1, 3.0), (2, 1.0)]) == ((1, 9.0), (2, 3.0))
-    assert split(12.0, []) == ()
-    assert split(12.0, [(1, 0.0)]) == ()
-
-
 def test_a_step_is_shared_by_who_is_in_it_and_a_token_is_ones_own():
-    decoding, prefilling = Work(1, n_steps=10, n_tokens=10), Work(2, n_steps=2, n_tokens=1024)
+    alone, crowded = Work(1, step_share=10.0, n_tokens=10), Work(2, step_share=2.5, n_tokens=10)
 
-    shares = dict(weights([decoding, prefilling], n_steps=10, step_tokens=60))
-
-    assert shares[1] == pytest.approx(60 * 10 * 10 / 12 + 10)
-    assert shares[2] == pytest.approx(60 * 10 * 2 / 12 + 1024)
-    assert sum(shares.values()) == pytest.approx(60 * 10 + 1034)
-
-
-def test_eight_who_decode_together_pay_an_eighth_each():
-    crowd = weights([Work(n, 100, 100) for n in range(8)], n_steps=100)
-    [alone] = weights([Work(0, 100, 100)], n_steps=100)
-
-    assert {round(weight, 9) for _, weight in crowd} == {100 * STEP_TOKENS / 8 + 100}
-    assert alone[1] == 100 * STEP_TOKENS + 100
+    assert alone.weight == 10 * STEP_TOKENS + 10
+    assert crowded.weight == 2.5 * STEP_TOKENS + 10
 
 
 def test_idling_is_nobodys():
@@ -152,16 +133,27 @@ def test_who_ended_before_the_first_reading_has_no_number_and_is_not_forgotten()
     assert (ledger.close(2), ledger.unclaimed_j, ledger.idle_j) == (30.0, 10.0, 0.0)
 
 
-def test_a_meter_adds_up_devices_at_their_own_paces():
+def test_a_meter_tells_when_its_slowest_device_has_told():
     meter = Meter()
-    gpu = [Sample("gpu", t, power_w=100.0) for t in (0.0, 1.0, 2.0)]
-    npu = [Sample("npu", t, power_w=50.0) for t in (0.0, 5.0)]
+    gpu = [Sample("gpu", float(t), power_w=100.0) for t in range(11)]
+    npu = [Sample("npu", t, power_w=50.0) for t in (0.0, 5.0, 10.0)]
+    blind = Sample("blind", 0.0)
 
-    assert meter.add([gpu[0], npu[0]]) is None, "nothing to compare with"
-    assert meter.add([gpu[1], npu[0]]) == 100.0, "one of them has nothing to add yet"
-    assert meter.add([gpu[2], npu[0]]) == 100.0
-    assert meter.add([gpu[2], npu[1]]) == 250.0
-    assert meter.add([Sample("blind", 0.0)]) is None
+    assert meter.add([gpu[0], npu[0], blind]) is None, "nothing to compare with"
+    assert meter.add([gpu[1], npu[0], blind]) == 100.0, "the other has not told of energy yet"
+    assert meter.add([gpu[5], npu[1], blind]) == 400.0 + 250.0
+    assert [meter.add([one, npu[1], blind]) for one in gpu[6:10]] == [None] * 4
+    assert meter.add([gpu[10], npu[2], blind]) == 500.0 + 250.0
+
+
+def test_a_device_that_fell_silent_is_not_waited_for_longer_than_anybody_could_know():
+    meter = Meter()
+    lost = [Sample("lost", t, power_w=50.0) for t in (0.0, 1.0)]
+    meter.add([Sample("gpu", 0.0, power_w=100.0), lost[0]])
+    meter.add([Sample("gpu", 1.0, power_w=100.0), lost[1]])
+
+    told = [meter.add([Sample("gpu", float(t), power_w=100.0)]) for t in range(2, 14)]
+    assert told == [None] * 10 + [1100.0, 100.0]
 
 
 def test_an_apus_watts_are_the_processors_where_that_has_a_counter():
@@ -198,6 +190,13 @@ def trace(seconds=300, seed=3):
         yield at_s, IDLE_W + STEP_W * len(running), running
 
 
+def shares(work):
+    """What was done since it was asked last."""
+    told = [(r, Work(r, n / len(work), n).weight) for r, n in work.items()]
+    work.clear()
+    return told
+
+
 def metered(sample_of):
     """Each second a reading, save one that is missing; each request closed as it ends. The true
     joules, the ledger, and each request's."""
@@ -207,14 +206,12 @@ def metered(sample_of):
         true_j += watts / 1000
         work.update(running)
         for request_id in alive - set(running):
-            ledger.note(weights([Work(r, n, n) for r, n in work.items()], max(work.values())))
-            work.clear()
+            ledger.note(shares(work))
             paid[request_id] = ledger.close(request_id)
         alive = set(running)
         if millisecond % 1000 == 999 and int(at_s) != 150:  # the sampler misses second 150
             if work:
-                ledger.note(weights([Work(r, n, n) for r, n in work.items()], max(work.values())))
-                work.clear()
+                ledger.note(shares(work))
             ledger.book(meter.add([sample_of(at_s, true_j, watts)]))
     return true_j, ledger, paid
 

@@ -165,3 +165,27 @@ def test_inputs_are_packed_in_order_without_cutting_any():
     batches = list(pack(inputs, n_batch=32, n_seq_max=4))
     assert [x for batch in batches for x in batch] == inputs
     assert all(sum(map(len, b)) <= 32 and len(b) <= 4 for b in batches)
+
+
+def test_the_shares_of_all_requests_are_the_steps_there_were():
+    told = serve([Generate(1, (5, 6), greedy(6)), Generate(2, (7, 8, 9), greedy(3))])
+    first, second = endings(told, 1)[0], endings(told, 2)[0]
+    gauges = [m for m in told if isinstance(m, Gauge)]
+
+    assert first.step_share + second.step_share == gauges[-1].n_steps
+    assert (first.step_share, second.step_share) == (3 / 2 + 3, 3 / 2)
+    assert (first.n_computed, second.n_computed) == (2 + 5, 3 + 2), "the last token is told only"
+    assert gauges[-1].work == ()
+
+
+def test_a_gauge_tells_what_each_running_request_has_had():
+    told = serve([Generate(1, (5, 6), greedy(40))])
+    rows = [m.work[0] for m in told if isinstance(m, Gauge) and m.work]
+    assert rows
+    assert all(n_tokens == steps + 1 for _, steps, n_tokens in rows), "two tokens in the first step"
+
+
+def test_embedded_inputs_are_counted_as_work():
+    told = serve([Embed(1, ((5, 6), (7, 8, 9)))], embeds=True)
+    last = [m for m in told if isinstance(m, Gauge)][-1]
+    assert (last.n_steps, last.n_prefilled) == (1, 5)

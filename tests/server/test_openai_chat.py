@@ -1,6 +1,7 @@
 """The exact bytes of chat answers: one changed byte is a diff in review."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -44,6 +45,21 @@ def test_a_stream_is_these_bytes():
         chunk(choice('{"content":" \\"Gott\\"\\n"}')),
         chunk(choice("{}", '"stop"'), "," + TIMINGS) + "data: [DONE]\n\n",
     ]
+
+
+def test_joules_are_told_beside_the_timings_with_the_last_chunk():
+    known = replace(ENDING, energy_j=12.5)
+    *_, last = fed(ChatStream(HEAD), [known])
+    [whole] = fed(ChatFold(HEAD), [known])
+
+    for text in (last, whole):
+        assert text.count('"energy_j":12.5,"energy_j_per_token":6.25}') == 1
+
+
+def test_of_several_answers_one_without_joules_leaves_them_all_without():
+    stream = ChatStream(HEAD, n=2)
+    stream.feed(0, replace(ENDING, energy_j=12.5))
+    assert b"energy" not in stream.feed(1, ENDING)
 
 
 def test_a_stream_with_usage_is_these_bytes():

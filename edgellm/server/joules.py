@@ -1,0 +1,68 @@
+"""What answers cost: the engines' work and the sensors' joules, brought together once a second."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from edgellm.chat.events import Finished
+from edgellm.meter.accounting import Account
+from edgellm.meter.energy import Work, cost
+from edgellm.meter.sample import Sample
+from edgellm.probe.hardware import Hardware
+from edgellm.runner.engine import Engine
+from edgellm.server.served import Served
+from edgellm.status import EnergyStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """What a kilowatt hour costs. None: nobody said, and no cost is told."""
+
+    per_kwh: float | None = None
+    currency: str = "USD"
+
+
+class Joules:
+    def __init__(
+        self, hardware: Hardware, samples: Callable[[], tuple[Sample, ...]], tariff: Tariff
+    ) -> None:
+        self._account, self._samples, self._tariff = Account(hardware), samples, tariff
+        self._seen_j, self._n_seen = 0.0, 0  # of ended requests whose joules are known
+
+    def tick(self, now_s: float, models: Iterable[Served]) -> None:
+        for served in models:
+            self._account.note(served.engine, _work(served))
+        self._account.read(now_s, self._samples())
+
+    def priced(self, engine: Engine, finished: Finished) -> Finished:
+        work = Work(finished.request_id, finished.step_share, finished.n_computed)
+        joules = self._account.end(engine, work)
+        if joules is None:
+            return finished
+        self._seen_j += joules
+        self._n_seen += finished.n_output
+        return replace(finished, energy_j=joules)
+
+    def status(self) -> EnergyStatus | None:
+        totals = self._account.totals
+        if totals is None:
+            return None
+        price = self._tariff.per_kwh
+        return EnergyStatus(
+            total_j=totals.total_j,
+            idle_j=totals.idle_j,
+            requests_j=totals.requests_j,
+            power_w=totals.power_w,
+            j_per_token=self._seen_j / self._n_seen if self._n_seen else None,
+            cost=None if price is None else cost(totals.total_j, price),
+            currency=self._tariff.currency,
+        )
+
+
+def _work(served: Served) -> tuple[Work, ...]:
+    """An embedding model's inputs are computed at once: together they are one, that never ends."""
+    gauge = served.engine.gauge
+    if gauge is None:
+        return ()
+    if served.is_embedding:
+        return (Work(0, float(gauge.n_steps), gauge.n_prefilled),)
+    return tuple(Work(*row) for row in gauge.work)

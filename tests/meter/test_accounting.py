@@ -1,0 +1,110 @@
+import pytest
+from selector_machines import machine
+
+from edgellm.meter.accounting import Account, Totals
+from edgellm.meter.energy import Work
+from edgellm.meter.sample import Sample
+
+ENGINE, OTHER = "engine", "other"
+
+
+def account():
+    return Account(machine(ram=64))
+
+
+def at(second, watts=100.0):
+    return (Sample("gpu", float(second), power_w=watts),)
+
+
+def test_two_requests_share_what_the_sensors_counted_by_their_work():
+    book = account()
+    book.read(0, at(0))
+    book.note(ENGINE, [Work(1, 1.0, 36), Work(2, 1.0, 236)])
+    book.read(1, at(1))
+
+    assert book.end(ENGINE, Work(1, 1.0, 36)) == pytest.approx(25.0)
+    assert book.end(ENGINE, Work(2, 1.0, 236)) == pytest.approx(75.0)
+    assert book.totals == Totals(total_j=100.0, idle_j=0.0, power_w=100.0)
+    assert book.totals.requests_j == 100.0
+
+
+def test_the_same_samples_again_book_nothing():
+    book = account()
+    book.read(0, at(0))
+    book.read(1, at(1))
+    book.read(1.5, at(1))
+    assert book.totals.total_j == 100.0
+
+
+def test_a_request_that_ended_is_not_listed_a_second_time_by_a_gauge_that_is_late():
+    book = account()
+    book.read(0, at(0))
+    book.note(ENGINE, [Work(1, 10.0, 10)])
+    book.read(1, at(1))
+    assert book.end(ENGINE, Work(1, 10.0, 10)) == 100.0
+    book.note(ENGINE, [Work(1, 10.0, 10)])
+    book.read(2, at(2))
+    assert book.totals.idle_j == 100.0
+
+
+def test_who_reads_slowly_is_charged_for_its_own_time_only():
+    book = account()
+    book.read(0, at(0))
+    book.note(ENGINE, [Work(1, 10.0, 10)])
+    book.read(1, at(1))
+    book.note(ENGINE, [Work(2, 10.0, 10)])  # the first one is gone
+    book.read(2, at(2, watts=300.0))
+    assert book.end(ENGINE, Work(1, 10.0, 10)) == 100.0
+    assert book.end(ENGINE, Work(2, 10.0, 10)) == 200.0
+
+
+def test_work_after_the_last_gauge_is_charged_by_the_last_price():
+    book = account()
+    book.read(0, at(0))
+    book.note(ENGINE, [Work(1, 0.0, 100)])
+    book.read(1, at(1))
+    book.note(ENGINE, [])
+    assert book.end(ENGINE, Work(1, 0.0, 150)) == 150.0
+
+
+def test_engines_count_their_requests_apart():
+    book = account()
+    book.read(0, at(0))
+    book.note(ENGINE, [Work(1, 0.0, 30)])
+    book.note(OTHER, [Work(1, 0.0, 70)])
+    book.read(1, at(1))
+    assert book.end(ENGINE, Work(1, 0.0, 30)) == pytest.approx(30.0)
+    assert book.end(OTHER, Work(1, 0.0, 70)) == pytest.approx(70.0)
+
+
+def test_without_a_sensor_there_is_no_number():
+    book = account()
+    for second in range(30):
+        book.read(second, (Sample("cpu", float(second)),))
+        book.note(ENGINE, [Work(1, float(second), second)])
+    assert book.end(ENGINE, Work(1, 30.0, 30)) is None
+    assert book.totals is None
+
+
+def test_a_sensor_that_was_blind_for_a_while_makes_no_number_of_it():
+    book = account()
+    book.read(0, at(0))
+    book.note(ENGINE, [Work(1, 1.0, 1)])
+    book.read(1, at(1))
+    book.note(ENGINE, [Work(1, 5.0, 5)])
+    for second in range(2, 14):
+        book.read(second, ())
+    book.read(14, at(14))
+    book.read(15, at(15))
+    assert book.end(ENGINE, Work(1, 5.0, 5)) is None
+
+
+def test_requests_that_nobody_asks_for_are_forgotten_and_their_joules_stay():
+    book = account()
+    book.read(0, at(0))
+    for number in range(5000):
+        book.note(ENGINE, [Work(number, 1.0, 1)])
+        book.read(1 + number, at(1 + number))
+    assert book.totals.requests_j == pytest.approx(book.totals.total_j)
+    assert book.end(ENGINE, Work(4990, 1.0, 1)) == pytest.approx(100.0)
+    assert len(book._noted) < 4200
