@@ -5,7 +5,10 @@ graphs that are known this errs upwards, mostly; the margin is on top, because a
 small fails at load and one that is too large only leaves memory unused.
 """
 
+from dataclasses import replace
+
 from edgellm.models.spec import LayerSpec, ModelSpec
+from edgellm.selector.graph.backends import rules_of
 from edgellm.selector.kv import cells, layer_kv_bytes_each
 from edgellm.selector.layout import Layout
 from edgellm.selector.shape import ContextShape
@@ -27,6 +30,8 @@ def reserved_bytes(spec: ModelSpec, shape: ContextShape, layout: Layout) -> tupl
     for i, part in enumerate(layout.layers):
         head = _logits_bytes(spec, shape) if spec.n_layers in part else 0
         copy = _copied_bytes(spec, shape, layout) if i == 0 else 0
+        if shape.kv_quantized and rules_of(layout.backends[i]).halves_cache:
+            copy += _f16_cache_bytes(spec, shape)
         each.append(_wide(max(block, head) + inputs) + copy)
     computes = n_host and not (layout.op_offload and layout.n_accelerators)
     host = block if computes else mask + 2 * row
@@ -80,7 +85,14 @@ def _copied_bytes(spec: ModelSpec, shape: ContextShape, layout: Layout) -> int:
     whole = (layer.largest_bytes for layer in spec.layers[:n_host])
     experts = (layer.largest_expert_bytes for layer in spec.layers[n_host : layout.n_cpu_moe])
     caches = layer_kv_bytes_each(spec, shape)[:n_host]
-    return max((*whole, *experts), default=0) + max(caches, default=0)
+    # Of experts two matrices are there at once: the next is copied before the last is let go.
+    return max((*whole, *(2 * n for n in experts)), default=0) + max(caches, default=0)
+
+
+def _f16_cache_bytes(spec: ModelSpec, shape: ContextShape) -> int:
+    """One layer's cache unpacked, which CUDA's flash attention works on."""
+    unpacked = replace(shape, kv_type_k="f16", kv_type_v="f16")
+    return max(layer_kv_bytes_each(spec, unpacked), default=0)
 
 
 def _wide(n_bytes: int) -> int:

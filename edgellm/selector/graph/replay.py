@@ -33,9 +33,23 @@ class Stop:
 
 
 def is_known(spec: ModelSpec) -> bool:
-    return spec.architecture in FAMILIES and all(
-        layer.tensors for layer in spec.layers[: spec.n_layers - spec.n_draft_layers]
-    )
+    """Whether its graph can be drawn: the architecture has a row, and the tensors that it needs
+    are there and fit each other."""
+    return spec.architecture in FAMILIES and _is_drawable(outline_of(spec))
+
+
+@lru_cache(maxsize=512)
+def _is_drawable(outline: Outline) -> bool:
+    """A file that llama.cpp would refuse lacks a tensor, or has one of another shape."""
+    context = ContextShape(n_ctx=256, n_seq_max=1, n_ubatch=32, n_outputs_max=1)
+    layout = Layout()
+    try:
+        _replayed(
+            outline, context, True, _stops(outline, layout, each=False), 0, Machinery((CPU,)), ()
+        )
+    except (LookupError, ArithmeticError, ValueError):
+        return False
+    return True
 
 
 def reserved_bytes(
