@@ -26,7 +26,9 @@ from edgellm.selector.settings import Setting, settings
 from edgellm.selector.shares import Ways
 from edgellm.selector.speed import decode_tok_s, prefill_tok_s
 from edgellm.selector.split import place, sketch
-from edgellm.units import format_rate
+from edgellm.units import MIB, format_rate
+
+_NARROW_BYTES, _NARROW_RATIO = 256 * MIB, 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +173,10 @@ class Search:
         return len({self.question.machine.bandwidth_bytes_s(device) for device in devices}) == 1
 
     def attempt(self, setting: Setting, devices: DeviceSet, ways: Ways) -> Option | None:
-        """Looked at, and remembered; the option when it fits and does. What may be the best so far
-        is added up exactly before it is believed."""
+        """Looked at, and remembered; the option when it fits and does. What may be the best so
+        far, or hardly misses, is added up exactly before it is believed."""
         found = self.look(setting, devices, ways)
-        if isinstance(found, Option) and self._wins(found):
+        if _is_narrow(found) if isinstance(found, Miss) else self._wins(found):
             found = self.look(setting, devices, ways, exactly=True)
         if isinstance(found, Miss):
             self.misses.append(found)
@@ -304,6 +306,14 @@ def _buffers(spec: ModelSpec, wished: Sequence[Setting]) -> Buffers:
 
 def _covers(better: Setting, setting: Setting) -> bool:
     return better.n_parallel >= setting.n_parallel and better.n_ctx_seq >= setting.n_ctx_seq
+
+
+def _is_narrow(miss: Miss) -> bool:
+    """By so little that the assumed buffers may be the cause."""
+    why = miss.why
+    return isinstance(why, Shortfall) and why.missing_bytes < max(
+        _NARROW_BYTES, _NARROW_RATIO * why.available_bytes
+    )
 
 
 def _is_whole(option: Option) -> bool:
