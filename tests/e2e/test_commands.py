@@ -14,8 +14,8 @@ from cli_runs import DEMO_PATH, EDGELLM, Result
 from edgellm.cli.main import app, main
 
 COMMANDS = (
-    "up", "serve", "run", "pull", "list", "show", "rm", "ps", "stop", "probe", "plan", "top",
-    "bench", "doctor",
+    "up", "serve", "run", "pull", "list", "show", "rm", "ps", "stop", "probe", "plan", "recommend",
+    "top", "bench", "tune", "doctor",
 )  # fmt: skip
 HEAVY = (
     "huggingface_hub", "httpx2", "textual", "starlette", "uvicorn", "jinja2", "msgspec", "numpy",
@@ -158,6 +158,20 @@ def files(tmp_path_factory):
         (2, "'warp' is no kind", ["plan", "demo", "--device", "warp:24GiB"]),
         (2, "'cuda:-4GiB'", ["plan", "demo", "--device", "cuda:-4GiB"]),
         (2, "no bandwidth", ["plan", "demo", "--device", "cuda:24GiB@fast"]),
+        (
+            2,
+            "conversations of 512 tokens",
+            ["plan", "demo", "-c", "512", "--ctx", "512", "-np", "2"],
+        ),
+        (2, "-ts names 2 devices", ["plan", "demo", "-ts", "1,1", "--on", "rtx4090"]),
+        (2, "has no experts", ["plan", "demo", "-ncmoe", "4", "--on", "rtx4090"]),
+        (2, "many users", ["plan", "demo", "--tok-s", "20"]),
+        (2, "no time", ["plan", "demo", "--users", "5", "--ttft", "soon"]),
+        (2, "'--users': 0 is less than 1", ["plan", "demo", "--users", "0"]),
+        (2, "no number", ["plan", "demo", "--max-watts", "nan"]),
+        (2, "--use 'fun'", ["recommend", "--use", "fun"]),
+        (3, "no board is called", ["recommend", "--on", "nosuch"]),
+        (3, "no board is called", ["plan", "demo", "--users", "5", "--on", "nosuch"]),
         (9, "network is forbidden", ["serve", "qwen3:8b", "--offline"]),
         (9, "can't be reached", ["pull", "org/repo"]),
         (10, "is a folder", ["serve", "FILES"]),
@@ -246,6 +260,43 @@ def test_the_json_of_what_does_not_fit_says_so(here):
     assert done.code == 5
     assert told["plan"]["fits"] is False
     assert "does not fit" in told["plan"]["reasons"][0]
+
+
+def test_boards_are_sized_for_many_users(here):
+    words = (
+        "plan",
+        "qwen3:8b",
+        "--users",
+        "50",
+        "--tok-s",
+        "20",
+        "--on",
+        "rtx4090",
+        "--on",
+        "rpi5",
+    )
+    (row,) = json.loads(here(*words, "--json").out)["boards"]
+    text = here(*words).out
+
+    assert (row["board"], row["binding"]) == ("rtx4090", "tok/s")
+    assert row["n_boards"] * row["n_users"] >= 50
+    assert re.search(rf"^rtx4090 +{row['n_boards']} +{row['n_users']} ", text, re.MULTILINE)
+
+
+def test_a_demand_that_no_board_meets_is_exit_code_5(here):
+    done = here("plan", "qwen3:8b", "--users", "5", "--tok-s", "9000", "--on", "rpi5")
+
+    assert (done.code, done.out) == (5, "")
+    assert "not even one" in done.err or "even one user" in done.err
+
+
+def test_models_are_recommended_for_a_described_machine(here):
+    told = json.loads(here("recommend", "--on", "rpi5", "--json").out)
+    text = here("recommend", "--on", "rpi5").out
+
+    assert 1 <= len(told) <= 10
+    assert all(row["decode_tok_s"]["p50"] > 0 for row in told)
+    assert f"edgellm pull {told[0]['model']}" in text
 
 
 def test_devices_can_be_described_one_by_one(here):

@@ -7,6 +7,7 @@ import subprocess
 import time
 
 import httpx2
+import psutil
 import pytest
 from cli_runs import DEMO_PATH, EDGELLM, SHARED_MODELS, needs_shared_models
 
@@ -220,6 +221,55 @@ def test_a_file_that_llama_cpp_refuses_is_exit_code_4_or_5_and_frees_the_port(ho
     assert "Traceback" not in done.err
     with pytest.raises(httpx2.ConnectError):
         httpx2.get(f"http://127.0.0.1:{port}/health", trust_env=False)
+
+
+@needs_shared_models
+def test_tune_of_an_embedding_model_is_bad_input(home):
+    done = home.run("tune", str(SHARED_MODELS / "all-minilm-l6-v2-q8_0.gguf"))
+
+    assert done.code == 2
+    assert "nothing that tune could vary" in done.err
+
+
+def test_ctrl_c_while_tuning_leaves_no_process_and_no_file(home, tmp_path):
+    with subprocess.Popen(
+        (*EDGELLM, "tune", "demo"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=home.env | {"XDG_CACHE_HOME": str(tmp_path / "cache")}, cwd=home.folder,
+    ) as process:  # fmt: skip
+        line = next((line for line in process.stderr if "as chosen" in line), "it has ended")
+        children = psutil.Process(process.pid).children()
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=20)
+
+    assert "decode" in line
+    assert (process.returncode, out) == (130, "")
+    assert not any(process_exists(child.pid) for child in children)
+    assert list((tmp_path / "cache").rglob("tuned/*")) == []
+
+
+@pytest.mark.slow
+def test_what_was_tuned_is_used_by_serve_and_a_flag_goes_before_it(home, tmp_path):
+    cache = str(tmp_path / "cache")
+    done = home.run("tune", "demo", "--json", timeout=180, XDG_CACHE_HOME=cache)
+    told = json.loads(done.out)
+    (path,) = (tmp_path / "cache").rglob("tuned/*.json")
+    # Whatever won here: another machine's winner, so that the test knows what to expect.
+    kept = json.loads(path.read_text())
+    kept["best"] = {**kept["start"], "n_ubatch": 128}
+    path.write_text(json.dumps(kept))
+
+    assert all(len(trial["samples"]) >= 3 for trial in told["trials"])
+    with home.serving("serve", "demo", "--port", "0", XDG_CACHE_HOME=cache) as live:
+        (reason,) = [one for one in plan_of(live)["reasons"] if "edgellm tune" in one]
+    with home.serving("serve", "demo", "--port", "0", "-ub", "64", XDG_CACHE_HOME=cache) as live:
+        pinned = plan_of(live)["reasons"]
+
+    assert "micro-batch 128 (512)" in reason
+    assert any("-ub 64" in one for one in pinned)
+
+
+def plan_of(live):
+    return live.get("/edgellm/status").json()["models"][0]["plan"]
 
 
 @needs_shared_models
