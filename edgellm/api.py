@@ -20,6 +20,7 @@ from edgellm.cli.fetching import fetch_model
 from edgellm.cli.find import server_of, the_server
 from edgellm.cli.options import config_from
 from edgellm.cli.pins import Pins
+from edgellm.cli.planning import planned
 from edgellm.cli.prepare import Prepared, prepare_all
 from edgellm.cli.resolve import resolve, store_of
 from edgellm.cli.serving import Instance
@@ -27,8 +28,6 @@ from edgellm.errors import EdgellmError as EdgellmError
 from edgellm.errors import NotServing
 from edgellm.models.store import StoredModel
 from edgellm.probe.hardware import Hardware
-from edgellm.profiles import load_profiles
-from edgellm.selector.choose import choose
 from edgellm.selector.explain import explain as _explain
 from edgellm.selector.plan import Plan
 from edgellm.status import Status
@@ -54,8 +53,12 @@ class Server:
 
     def __init__(self, background: BackgroundServer, prepared: Sequence[Prepared]) -> None:
         self._background = background
-        self.plan = prepared[0].plan
         self.model = prepared[0].name
+
+    @property
+    def plan(self) -> Plan:
+        """As it was loaded: smaller than planned where memory ran out."""
+        return next(iter(self._background.models)).engine.plan
 
     @property
     def url(self) -> str:
@@ -101,7 +104,7 @@ def plan(model: str, *, hardware: Hardware | None = None, **goal: Any) -> Plan:
     Raises DoesNotFit, ModelNotFound, BadGGUF, BadRequest, NetworkError.
     """
     resolved = resolve(model, config_from(), plan_only=True)
-    return choose(hardware or probe(), resolved.candidates, Pins(**goal).goal(), load_profiles())
+    return planned(hardware or probe(), resolved.candidates, Pins(**goal).goal())
 
 
 def explain(made: Plan, hardware: Hardware | None = None) -> str:

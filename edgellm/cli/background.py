@@ -12,6 +12,7 @@ from typing import Self
 
 from edgellm.cli.serving import Instance, run_instance
 from edgellm.errors import EdgellmError, WorkerDied
+from edgellm.server.served import Models
 
 _GRACE_S = 1.0  # who started it is leaving: nobody waits for the answers
 
@@ -27,6 +28,7 @@ class BackgroundServer:
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
         self.url = ""
+        self.models = Models()  # what it serves, once they are ready and were waited for
         self.failure: EdgellmError | None = None
         self._on_end = on_end
         self._settled = threading.Event()
@@ -34,7 +36,7 @@ class BackgroundServer:
             instance,
             grace_s=_GRACE_S,
             on_listening=instance.on_listening if waits_for_models else self._is_there,
-            on_ready=self._is_there if waits_for_models else instance.on_ready,
+            on_ready=self._is_ready if waits_for_models else instance.on_ready,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
@@ -75,6 +77,10 @@ class BackgroundServer:
     async def _main(self) -> None:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         await run_instance(self._instance)
+
+    def _is_ready(self, url: str, models: Models) -> None:
+        self.models = models
+        self._is_there(url)
 
     def _is_there(self, url: str) -> None:
         self.url = url

@@ -61,7 +61,7 @@ def bench(
                 f"{status.url} serves no model that writes text", hint="edgellm bench MODEL"
             )
     is_quiet = json_file == Path("-")
-    with server_with(model, config, goal) as (url, name):
+    with server_with(model, config, goal, has_pins=pins != Pins()) as (url, name):
         bench = Bench(url, name, Sizes(n_prompt, n_generate, n_runs))
         if soak:
             soaked = bench.soak(seconds_of(soak))

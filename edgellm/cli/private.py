@@ -21,7 +21,9 @@ from edgellm.selector.plan import Goal
 
 
 @contextmanager
-def server_with(model: str, config: Config, goal: Goal) -> Iterator[tuple[str, str]]:
+def server_with(
+    model: str, config: Config, goal: Goal, *, has_pins: bool = False
+) -> Iterator[tuple[str, str]]:
     """Where to ask for the model, and how it is called there.
 
     The server in EDGELLM_HOST, whatever it has; else one that runs here and has the model; else
@@ -31,6 +33,8 @@ def server_with(model: str, config: Config, goal: Goal) -> Iterator[tuple[str, s
     if named:
         statuses()  # raises NotServing
     found = server_of(model)
+    if found and has_pins:
+        say(f"{found[0]} serves {found[1].name} already, as it was planned there: no pin holds")
     if found:
         yield (found[0], found[1].name)
     elif named:

@@ -73,6 +73,6 @@ def serve(
         prepared,
         insecure=insecure,
         on_listening=lambda url: say(f"listening on {url}, loading {prepared[0].name}"),
-        on_ready=lambda url: print(ready_text(url, prepared, config), flush=True),
+        on_ready=lambda url, models: print(ready_text(url, models, hardware, config), flush=True),
     )
     asyncio.run(run_instance(instance))

@@ -23,9 +23,10 @@ from edgellm.server.app import create_app
 from edgellm.server.gateway import Gateway
 from edgellm.server.joules import Tariff
 from edgellm.server.serve import Bind, serve
+from edgellm.server.served import Models
 
 
-def _nothing(_: str) -> None:
+def _nothing(*_: object) -> None:
     pass
 
 
@@ -48,7 +49,7 @@ class Instance:
     grace_s: float = 30.0
     say: Callable[[str], None] = say
     on_listening: Callable[[str], None] = _nothing  # the URL
-    on_ready: Callable[[str], None] = _nothing  # the URL
+    on_ready: Callable[[str, Models], None] = _nothing  # the URL, and what is served there
     errand: Callable[[Fleet], Awaitable[None]] = field(default=_no_errand)
 
 
@@ -98,7 +99,7 @@ async def _load(instance: Instance, fleet: Fleet, listening: "asyncio.Future[str
     with state.announced(url, time.time()) if instance.is_announced else contextlib.nullcontext():
         for prepared in instance.prepared:
             await fleet.load(prepared)
-        instance.on_ready(url)
+        instance.on_ready(url, fleet.models)
         await instance.errand(fleet)
         await asyncio.get_running_loop().create_future()
 

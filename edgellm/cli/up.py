@@ -128,7 +128,7 @@ def _instance(
         hardware,
         (prepared,),
         on_listening=lambda url: say(f"listening on {url}, loading {prepared.name}"),
-        on_ready=lambda url: print(ready_text(url, (prepared,), config), flush=True),
+        on_ready=lambda url, models: print(ready_text(url, models, hardware, config), flush=True),
         errand=upgrade(config, hardware, wished, say, wished.name if wished else None),
     )
 
