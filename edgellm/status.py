@@ -21,6 +21,13 @@ class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
     power_limit_w: float | None = None
     clock_hz: float | None = None
     throttle: tuple[str, ...] = ()
+    sees_throttle: bool = False  # False: an empty `throttle` means that nobody tells
+    hotspot_c: float | None = None  # the hottest place of the chip
+    memory_c: float | None = None
+    memory_clock_hz: float | None = None
+    fan_ratio: float | None = None  # of its full speed
+    n_lanes: int | None = None  # of the PCIe link, that run
+    n_link_errors: int | None = None  # since the machine started
     unified: bool = False
 
 

@@ -9,6 +9,7 @@ from edgellm import status
 from edgellm.status import (
     DeviceStatus,
     Download,
+    EnergyStatus,
     MemoryParts,
     ModelStatus,
     PlanStatus,
@@ -98,6 +99,10 @@ def device(**changes):
         "power_w": 98.0,
         "power_limit_w": 115.0,
         "clock_hz": 2.52e9,
+        "sees_throttle": True,
+        "hotspot_c": 83.0,
+        "fan_ratio": 0.45,
+        "n_lanes": 16,
     }
     return DeviceStatus(**{**facts, **changes})
 
@@ -113,6 +118,9 @@ CPU = device(
     power_w=None,
     power_limit_w=None,
     clock_hz=4.4e9,
+    hotspot_c=None,
+    fan_ratio=None,
+    n_lanes=None,
 )
 
 
@@ -124,6 +132,15 @@ def ordinary(**changes):
         "uptime_s": 11_520.0,
         "models": (model(),),
         "devices": (device(), CPU),
+        "energy": EnergyStatus(
+            total_j=412_000.0,
+            idle_j=90_000.0,
+            requests_j=322_000.0,
+            power_w=98.0,
+            j_per_token=2.91,
+            cost=0.03,
+            currency="EUR",
+        ),
         "log": ("load_tensors: offloaded 37/37 layers to GPU", "ready in 3.2 s"),
     }
     return Status(**{**facts, **changes})
@@ -171,6 +188,7 @@ def unknown():
             ),
         ),
         devices=(DeviceStatus(id="cpu", name="Some CPU", backend="cpu"),),
+        energy=None,
         log=(),
     )
 

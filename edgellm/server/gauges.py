@@ -29,6 +29,17 @@ _DEVICE: tuple[tuple[str, str, Callable[[DeviceStatus], float | None]], ...] = (
     ("device_power_watts", "Its own sensor", lambda d: d.power_w),
     ("device_power_limit_watts", "What it may draw", lambda d: d.power_limit_w),
     ("device_clock_hertz", "Of its cores", lambda d: d.clock_hz),
+    ("device_hotspot_celsius", "The hottest place of its chip", lambda d: d.hotspot_c),
+    ("device_memory_celsius", "Of its memory", lambda d: d.memory_c),
+    ("device_memory_clock_hertz", "Of its memory", lambda d: d.memory_clock_hz),
+    ("device_fan_ratio", "0 to 1, of full speed", lambda d: d.fan_ratio),
+    ("device_pcie_lanes", "That run", lambda d: d.n_lanes),
+    ("device_pcie_errors", "Since the machine started", lambda d: d.n_link_errors),
+    (
+        "device_throttled",
+        "1 while heat or power slows it",
+        lambda d: float(bool(d.throttle)) if d.sees_throttle else None,
+    ),
 )
 _ENERGY: tuple[tuple[str, str, Callable[[EnergyStatus], float]], ...] = (
     ("energy_joules", "All that the sensors told of", lambda e: e.total_j),

@@ -257,5 +257,12 @@ def _device_status(device: Device, hardware: Hardware, sample: Sample | None) ->
         power_limit_w=now.power_limit_w,
         clock_hz=now.clock_hz,
         throttle=now.throttle,
+        sees_throttle=now.sees_throttle,
+        hotspot_c=now.hotspot_c,
+        memory_c=now.memory_c,
+        memory_clock_hz=now.memory_clock_hz,
+        fan_ratio=now.fan_ratio,
+        n_lanes=now.n_lanes,
+        n_link_errors=now.n_link_errors,
         unified=pool.kind == "unified",
     )

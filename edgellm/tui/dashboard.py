@@ -20,6 +20,7 @@ from edgellm.units import format_rate, format_seconds
 MIN_COLUMNS, MIN_ROWS = 60, 16
 _WIDE_COLUMNS = 150  # from here on, requests and log stand side by side
 _TOP_ROWS, _REQUEST_ROWS, _LOG_ROWS = 7, 6, 3  # with frames; what cards must leave
+_TALL_LEFT_ROWS = 16  # for requests and log, before a row of cards grows
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Arrangement:
     card_columns: int | None  # None: the table
     requests: int
     log: int
+    card_rows: int
     side_by_side: bool = False
 
 
@@ -41,13 +43,18 @@ def arrange(columns: int, rows: int, n_devices: int) -> Arrangement:
     if n_device_rows > rows - _TOP_ROWS - _REQUEST_ROWS - _LOG_ROWS:
         card_columns, n_device_rows = 0, max(n_devices, 1) + 3
     top = min(max(rows * 27 // 100, _TOP_ROWS), 13)
+    card_rows = devices.CARD_ROWS
+    n_bands = n_device_rows // devices.CARD_ROWS
+    n_tall_rows = n_bands * devices.TALL_CARD_ROWS
+    if card_columns and n_devices and rows - top - n_tall_rows >= n_bands * _TALL_LEFT_ROWS:
+        card_rows, n_device_rows = devices.TALL_CARD_ROWS, n_tall_rows
     if rows - top - n_device_rows < 5:
         top = 6
     left = max(rows - top - n_device_rows, 0)
     if columns >= _WIDE_COLUMNS:
-        return Arrangement(top, n_device_rows, card_columns or None, left, left, True)
+        return Arrangement(top, n_device_rows, card_columns or None, left, left, card_rows, True)
     log = max(_LOG_ROWS, left * 2 // 5) if left >= 8 else 0
-    return Arrangement(top, n_device_rows, card_columns or None, left - log, log)
+    return Arrangement(top, n_device_rows, card_columns or None, left - log, log, card_rows)
 
 
 def _card_columns(columns: int, n_devices: int) -> int:
@@ -85,11 +92,13 @@ def _devices(view: View, columns: int, plan: Arrangement) -> Block:
     if plan.card_columns is None:
         return devices.table(shown, columns)
     labels, widths = devices.labels(shown), _shares(columns, plan.card_columns)
+    tok_s = view.all_decode_tok_s
     block: Block = []
     for start in range(0, len(shown), plan.card_columns):
         row = zip(shown[start:], labels[start:], widths, strict=False)
         cards = [
-            devices.card(device, label, view.busy_of(device), width) for device, label, width in row
+            devices.card(device, label, view.busy_of(device), width, plan.card_rows, tok_s)
+            for device, label, width in row
         ]
         block += [crop(line, columns) for line in beside(cards)]
     return block

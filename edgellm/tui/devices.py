@@ -8,6 +8,7 @@ from edgellm.status import DeviceStatus
 from edgellm.tui import braille, numbers
 from edgellm.tui.lines import Block, Line, Span, Tone, bar, box, fit, pad, width_of
 from edgellm.tui.view import History
+from edgellm.units import DASH
 
 _BACKENDS = {  # as their makers write them
     "cpu": "CPU", "cuda": "CUDA", "rocm": "ROCm", "vulkan": "Vulkan",
@@ -15,10 +16,11 @@ _BACKENDS = {  # as their makers write them
     "opencl": "OpenCL", "none": "not used",
 }  # fmt: skip
 
-CARD_ROWS = 5  # with its frame
+CARD_ROWS, TALL_CARD_ROWS = 5, 7  # with its frame
 CARD_MIN_COLUMNS = 30
 
 _HOT_C, _WARM_C = 85.0, 75.0
+_SPOT_C = 20.0  # by so much memory and the hottest place may be hotter than the chip's edge
 _FULL, _NEARLY_FULL = 0.97, 0.90
 _FIGURE_COLUMNS = 14  # "12.6/24.0 GiB", a blank before it; both bars of a card end there
 
@@ -32,8 +34,16 @@ def labels(devices: Sequence[DeviceStatus]) -> list[str]:
     ]
 
 
-def card(device: DeviceStatus, label: str, busy: History, width: int) -> Block:
-    """Its memory, its load with a short history, and its sensors, in a frame of `width`."""
+def card(
+    device: DeviceStatus,
+    label: str,
+    busy: History,
+    width: int,
+    rows: int = CARD_ROWS,
+    tok_s: float | None = None,
+) -> Block:
+    """Its memory, its load with a short history, and its sensors, in a frame of `width`; a tall
+    one has its further sensors, and what a token takes at the `tok_s` of all models together."""
     inner = width - 4
     note = _note(device)
     title = (Span(short_name(label, inner - width_of(note) - 5), "strong"),)
@@ -41,8 +51,10 @@ def card(device: DeviceStatus, label: str, busy: History, width: int) -> Block:
         _memory(device, inner),
         _load(device, busy, inner),
         _sensors(device, inner),
+        _further(device, inner),
+        _efficiency(device, tok_s, inner),
     ]
-    return box(title, note, body, width, CARD_ROWS)
+    return box(title, note, body[: rows - 2], width, rows)
 
 
 def table(devices: Sequence[DeviceStatus], width: int) -> Block:
@@ -84,17 +96,55 @@ def _used(device: DeviceStatus, width: int) -> str:
 
 
 def _sensors(device: DeviceStatus, width: int) -> Line:
-    """Three figures from edge to edge. Where that is too tight their label goes."""
-    heat = numbers.celsius(device.temperature_c)
-    power = numbers.watts(device.power_w, device.power_limit_w)
-    clock = numbers.hertz(device.clock_hz)
-    left = width - cell_len(heat + power + clock)
-    name = "temp " if left >= 5 + 2 else ""
-    left = max(left - len(name), 2)
-    return (
-        Span(name, "label"),
-        Span(heat, _heat_tone(device.temperature_c)),
-        Span(f"{' ' * (left // 2)}{power}{' ' * (left - left // 2)}{clock}"),
+    return _thirds(
+        ("temp ", numbers.celsius(device.temperature_c), _heat_tone(device.temperature_c)),
+        ("", numbers.watts(device.power_w, device.power_limit_w), "text"),
+        ("", numbers.hertz(device.clock_hz), "text"),
+        width,
+    )
+
+
+def _further(device: DeviceStatus, width: int) -> Line:
+    return _thirds(
+        ("hot ", numbers.celsius(device.hotspot_c), _spot_tone(device.hotspot_c)),
+        ("memory ", numbers.celsius(device.memory_c), _spot_tone(device.memory_c)),
+        ("fan ", numbers.percent(device.fan_ratio), "text"),
+        width,
+    )
+
+
+def _efficiency(device: DeviceStatus, tok_s: float | None, width: int) -> Line:
+    """Slowed: a dash where no sensor would tell."""
+    slowed = "yes" if device.throttle else "no" if device.sees_throttle else DASH
+    lanes = DASH if device.n_lanes is None else f"×{device.n_lanes}"
+    per_token = numbers.joules_per_token(numbers.ratio(device.power_w, tok_s))
+    return _thirds(
+        ("slowed ", slowed, "warn" if device.throttle else "text"),
+        ("", per_token, "text"),
+        ("PCIe ", lanes, "text"),
+        width,
+    )
+
+
+def _thirds(
+    first: tuple[str, str, Tone],
+    second: tuple[str, str, Tone],
+    third: tuple[str, str, Tone],
+    width: int,
+) -> Line:
+    """(label, figure, its tone) at the left edge, in the middle and at the right one. Where that is
+    too tight the labels go."""
+    parts = (first, second, third)
+    if width - sum(cell_len(label + figure) for label, figure, _ in parts) < 2:
+        parts = (("", *first[1:]), ("", *second[1:]), ("", *third[1:]))
+    begins, middle, ends = (cell_len(label + figure) for label, figure, _ in parts)
+    free = max(width - begins - middle - ends, 2)
+    before = min(max((width - middle) // 2 - begins, 1), free - 1)
+    gaps = (" " * before, " " * (free - before), "")
+    return tuple(
+        span
+        for (label, figure, tone), gap in zip(parts, gaps, strict=True)
+        for span in (Span(label, "label"), Span(figure, tone), Span(gap))
     )
 
 
@@ -159,6 +209,10 @@ def _heat_tone(temperature_c: float | None) -> Tone:
     if temperature_c is None or temperature_c < _WARM_C:
         return "text"
     return "warn" if temperature_c < _HOT_C else "bad"
+
+
+def _spot_tone(temperature_c: float | None) -> Tone:
+    return _heat_tone(None if temperature_c is None else temperature_c - _SPOT_C)
 
 
 def _fill_tone(ratio: float | None) -> Tone:

@@ -6,7 +6,7 @@ have a screen of their own.
 
 from pathlib import PurePosixPath
 
-from edgellm.status import ModelStatus, PlanStatus
+from edgellm.status import EnergyStatus, ModelStatus, PlanStatus
 from edgellm.tui import numbers
 from edgellm.tui.lines import Block, Line, Span, Tone, bar, box, joined, pad, wrap
 from edgellm.tui.view import View
@@ -69,6 +69,8 @@ def _rows(view: View, model: ModelStatus, width: int) -> list[tuple[int, Line]]:
     if model.plan is not None:
         rows.append((6, _labelled("memory", (Span(joined(_memory(model.plan), room)),))))
     rows.append((7, _labelled("process", (Span(joined(_process(model), room)),))))
+    if view.status and view.status.energy:
+        rows.append((5, _labelled("energy", (Span(joined(_energy(view.status.energy), room)),))))
     rows += [(5, _labelled("beside", _other(other))) for other in view.others]
     return rows
 
@@ -162,6 +164,18 @@ def _process(model: ModelStatus) -> list[str]:
         f"pid {DASH if model.pid is None else model.pid}",
         f"{format_bytes(model.rss_bytes)} resident",
         f"loaded in {format_seconds(model.load_s)}",
+    ]
+
+
+def _energy(energy: EnergyStatus) -> list[str]:
+    """Of all devices since the server began."""
+    idle = numbers.ratio(energy.idle_j, energy.total_j)
+    paid = [] if energy.cost is None else [f"{energy.cost:.2f} {energy.currency}"]
+    return [
+        numbers.joules_per_token(energy.j_per_token),
+        numbers.joules(energy.total_j),
+        *paid,
+        f"{numbers.percent(idle)} idle",
     ]
 
 

@@ -44,6 +44,22 @@ def watts(power_w: float | None, limit_w: float | None = None) -> str:
     return f"{drawn} W" if limit_w is None else f"{drawn}/{limit_w:.0f} W"
 
 
+def joules(energy_j: float | None) -> str:
+    """ "812 J", "31.4 kJ", "2.1 MJ", "1.4 kWh": from ten megajoules on, as it is paid."""
+    if energy_j is None:
+        return f"{DASH} J"
+    if energy_j >= 1e7:
+        return f"{energy_j / 3.6e6:.1f} kWh"
+    for size, name in ((1e6, "MJ"), (1e3, "kJ")):
+        if energy_j >= size:
+            return f"{energy_j / size:.1f} {name}"
+    return f"{energy_j:.0f} J"
+
+
+def joules_per_token(energy_j: float | None) -> str:
+    return f"{DASH} J/token" if energy_j is None else f"{energy_j:.3g} J/token"
+
+
 def hertz(clock_hz: float | None) -> str:
     if clock_hz is None:
         return f"{DASH} GHz"

@@ -1,7 +1,7 @@
 """Decode and prefill, each with its history."""
 
 from edgellm.tui import braille, numbers
-from edgellm.tui.lines import Block, Span, Tone, box, pad
+from edgellm.tui.lines import Block, Line, Span, Tone, box, pad
 from edgellm.tui.view import History, View
 from edgellm.units import format_seconds
 
@@ -20,8 +20,16 @@ def speed_card(view: View, width: int, height: int) -> Block:
         *[()] * gap,
         *_graph("prefill", view.prefill_tok_s, n_columns, lower, "prefill"),
     ]
-    note = (Span(f"last {_span(2 * n_columns * view.interval_s)}", "dim"),)
+    past = Span(f"last {_span(2 * n_columns * view.interval_s)}", "dim")
+    note = (*_per_token(view), past) if width >= 38 else (past,)
     return box((Span("speed", "strong"),), note, body, width, height)
+
+
+def _per_token(view: View) -> Line:
+    """What a token takes right now, of all devices: nothing where no sensor tells."""
+    energy = view.status.energy if view.status else None
+    joules = numbers.ratio(energy.power_w if energy else None, view.all_decode_tok_s)
+    return () if joules is None else (Span(f"{numbers.joules_per_token(joules)}  "),)
 
 
 def _span(seconds: float) -> str:

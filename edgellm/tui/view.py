@@ -37,6 +37,12 @@ class View:
         models = self.status.models if self.status else ()
         return tuple(m for m in models if m is not self.model)
 
+    @property
+    def all_decode_tok_s(self) -> float | None:
+        """Of all models together; None where nothing is written."""
+        models = self.status.models if self.status else ()
+        return sum(m.decode_tok_s for m in models if m.decode_tok_s is not None) or None
+
     def busy_of(self, device: DeviceStatus) -> History:
         return next((history for id, history in self.busy if id == device.id), ())
 

@@ -171,7 +171,7 @@ async def test_the_screen_follows_the_terminals_size():
         async with app.run_test(size=(80, 24)) as pilot:
             await until(lambda: "● live" in screen(app))
             await pilot.resize_terminal(120, 40)
-            await until(lambda: "resident" in screen(app))
+            await until(lambda: "hot 83 °C" in screen(app))
             assert max(len(line) for line in screen(app).split("\n")) == 120
             await pilot.resize_terminal(30, 8)
             await until(lambda: "this needs" in screen(app))

@@ -88,6 +88,31 @@ def test_a_big_terminal_shows_all_32_requests():
     assert "more" not in screen
 
 
+def test_a_tall_card_tells_its_further_sensors_and_what_a_token_takes():
+    screen = shown(dashboard(seen(ordinary()), 120, 39))
+
+    for fact in ("hot 83 °C", "memory – °C", "fan 45 %", "slowed no", "2.84 J/token", "PCIe ×16"):
+        assert fact in screen
+    for fact in ("2.91 J/token", "412.0 kJ", "0.03 EUR", "22 % idle"):
+        assert fact in screen
+
+
+def test_a_device_that_tells_nothing_of_throttling_is_not_said_to_run_freely():
+    blind = device(sees_throttle=False)
+    hot = device(id="gpu1", throttle=("thermal",))
+    screen = shown(dashboard(seen(ordinary(devices=(blind, hot))), 120, 39))
+
+    assert "slowed –" in screen
+    assert "slowed yes" in screen
+
+
+def test_without_a_sensor_there_are_no_joules():
+    screen = shown(dashboard(seen(ordinary(energy=None)), 120, 39))
+
+    assert "kJ" not in screen
+    assert "energy" not in screen
+
+
 def test_what_is_unknown_is_a_dash_and_never_a_zero():
     screen = shown(dashboard(seen(unknown()), 120, 39))
 

@@ -13,6 +13,8 @@ def test_every_unknown_number_is_a_dash():
         numbers.watts(None),
         numbers.watts(None, 450.0),
         numbers.hertz(None),
+        numbers.joules(None),
+        numbers.joules_per_token(None),
         numbers.part_of(None, None),
     )
 
@@ -55,3 +57,11 @@ def test_a_ratio_needs_both_numbers():
     assert numbers.ratio(None, 4) is None
     assert numbers.ratio(1, None) is None
     assert numbers.ratio(1, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("energy_j", "text"),
+    [(0.0, "0 J"), (812.0, "812 J"), (31_400, "31.4 kJ"), (2.1e6, "2.1 MJ"), (3.6e7, "10.0 kWh")],
+)
+def test_many_joules_are_told_as_they_are_paid(energy_j, text):
+    assert numbers.joules(energy_j) == text
