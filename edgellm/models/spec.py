@@ -149,6 +149,17 @@ def model_spec(headers: Sequence[GGUFHeader], name: str, quant: str | None = Non
     )
 
 
+def layer_of(tensor_name: str) -> int | None:
+    """The block that a tensor is in, if it is in one."""
+    block = _BLOCK.match(tensor_name)
+    return int(block[1]) if block else None
+
+
+def bare(tensor: TensorInfo) -> LayerTensor:
+    """As llama.cpp's graphs know it: by its name within its block."""
+    return LayerTensor(_BLOCK.sub("", tensor.name), tensor.shape, tensor.n_bytes)
+
+
 def _layers(memory: Sequence[LayerMemory], weights: "_Weights") -> tuple[LayerSpec, ...]:
     return tuple(
         LayerSpec(
@@ -179,18 +190,17 @@ class _Weights:
         self.input_bytes = self.output_bytes = self.rope_bytes = embedding_bytes = 0
         has_head = False
         for tensor in tensors:
-            block = _BLOCK.match(tensor.name)
-            if block:
-                il = int(block[1])
+            il = layer_of(tensor.name)
+            if il is not None:
                 if il >= n_layers:
                     raise BadGGUF(f"{tensor.name!r} is beyond the model's {n_layers} layers")
                 if il >= n_loaded:
                     continue
                 self.layer_bytes[il] += tensor.n_bytes
                 self.expert_bytes[il] += tensor.n_bytes if _EXPERT.search(tensor.name) else 0
-                self._inside[il].append(_bare(tensor, block[0]))
+                self._inside[il].append(bare(tensor))
                 continue
-            self.outside.append(_bare(tensor))
+            self.outside.append(bare(tensor))
             if tensor.name.startswith(_INPUT):
                 self.input_bytes += tensor.n_bytes
                 embedding_bytes += tensor.n_bytes if tensor.name == "token_embd.weight" else 0
@@ -209,10 +219,6 @@ class _Weights:
         """Layers that are alike share one tuple, so that comparing them costs nothing."""
         tensors = tuple(sorted(self._inside[il], key=lambda tensor: tensor.name))
         return self._alike.setdefault(tensors, tensors)
-
-
-def _bare(tensor: TensorInfo, block: str = "") -> LayerTensor:
-    return LayerTensor(tensor.name.removeprefix(block), tensor.shape, tensor.n_bytes)
 
 
 def _servable_architecture(header: GGUFHeader) -> str:

@@ -90,6 +90,11 @@ def test_each_layer_keeps_the_memory_that_llama_cpp_gives_it(
     assert kinds(header(arch, **keys)) == expected
 
 
+def test_an_encoder_keeps_nothing_and_still_has_heads():
+    layer = layer_memory(header("bert"))[0]
+    assert (layer.kind, layer.n_head_kv, layer.head_dim_k, layer.head_dim_v) == ("none", 2, 16, 16)
+
+
 def test_gemma3n_shares_the_cache_from_its_twentieth_layer_on():
     assert kinds(header("gemma3n", 30, **WINDOW)) == "ssssf" * 4 + "n" * 10
 

@@ -9,7 +9,7 @@ from models_fakes import SHARED_MODELS, needs_shared_models
 from edgellm.errors import BadGGUF
 from edgellm.models.gguf import GGUFHeader, parse_header
 from edgellm.models.local import read_headers, read_spec
-from edgellm.models.spec import ModelSpec, model_spec
+from edgellm.models.spec import LayerSpec, ModelSpec, model_spec
 
 F32 = 4
 
@@ -39,16 +39,33 @@ def test_the_file_names_label_goes_before_the_headers():
     assert spec_of(llama_bytes(), quant="UD-Q4_K_XL").quant == "UD-Q4_K_XL"
 
 
-def without(data: bytes, *names: str) -> bytes:
-    """The same model, without some of its tensors."""
+def parts(data: bytes) -> tuple[dict[str, object], list[Tensor]]:
     header = parse_header(data)
     assert isinstance(header, GGUFHeader)
-    tensors = [Tensor(t.name, t.shape, t.type_id) for t in header.tensors if t.name not in names]
     keys = {
         key: list(value) if hasattr(value, "__iter__") and not isinstance(value, str) else value
         for key, value in header.metadata.items()
     }
-    return gguf_bytes(keys, tensors)
+    return keys, [Tensor(t.name, t.shape, t.type_id) for t in header.tensors]
+
+
+def without(data: bytes, *names: str) -> bytes:
+    """The same model, without some of its tensors."""
+    keys, tensors = parts(data)
+    return gguf_bytes(keys, [tensor for tensor in tensors if tensor.name not in names])
+
+
+def with_tensor(data: bytes, tensor: Tensor) -> bytes:
+    keys, tensors = parts(data)
+    return gguf_bytes(keys, [*tensors, tensor])
+
+
+def rewritten(data: bytes, more: dict[str, str | int]) -> bytes:
+    """Of another architecture, and the keys that go with it."""
+    keys, tensors = parts(data)
+    arch = more["general.architecture"]
+    renamed = {key.replace("llama.", f"{arch}."): value for key, value in keys.items()}
+    return gguf_bytes(renamed | more, tensors)
 
 
 def test_a_tied_head_is_counted_a_second_time():
@@ -98,6 +115,46 @@ def test_draft_blocks_that_llama_cpp_leaves_out_weigh_nothing():
     spec = spec_of(gguf_bytes(keys, tensors))
     assert [layer.weight_bytes for layer in spec.layers] == [16 * F32, 0]
     assert spec.layers[1].kv_kind == "none"
+
+
+def test_the_last_layers_are_known_to_be_for_drafts():
+    keys = {"general.architecture": "glm4moe", "glm4moe.nextn_predict_layers": 1}
+    assert spec_of(llama_bytes(n_layers=2)).n_draft_layers == 0
+    assert spec_of(rewritten(llama_bytes(n_layers=2), keys)).n_draft_layers == 1
+
+
+def test_a_layer_names_its_tensors_as_every_other_layer_does():
+    spec = spec_of(llama_bytes(n_layers=2))
+    first, second = spec.layers
+    assert first.tensors is second.tensors
+    assert {tensor.name for tensor in first.tensors} >= {"attn_q.weight", "ffn_down.weight"}
+    assert [tensor.name for tensor in spec.tensors] == [
+        "token_embd.weight", "output_norm.weight", "output.weight",
+    ]  # fmt: skip
+
+
+def test_the_largest_tensor_is_what_would_be_copied():
+    layer = spec_of(llama_bytes()).layers[0]
+    assert layer.largest_bytes == 16 * 32 * F32
+    assert layer.largest_expert_bytes == 0
+    unknown = LayerSpec(weight_bytes=100, expert_bytes=40)  # without its tensors: all of it
+    assert (unknown.largest_bytes, unknown.largest_expert_bytes) == (100, 40)
+
+
+def test_rotary_factors_are_counted_apart():
+    data = with_tensor(llama_bytes(), Tensor("rope_freqs.weight", (4,)))
+    plain, rotary = spec_of(llama_bytes()), spec_of(data)
+    assert rotary.rope_bytes == 4 * F32
+    assert rotary.output_bytes == plain.output_bytes
+    assert rotary.weight_bytes - plain.weight_bytes == 4 * F32
+
+
+def test_specs_are_equal_by_all_they_say_though_few_facts_make_the_hash():
+    one, other = spec_of(llama_bytes()), spec_of(llama_bytes())
+    assert one == other
+    assert hash(one) == hash(other)
+    longer = spec_of(llama_bytes(**{"llama.context_length": 256}))
+    assert one != longer
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """The parts that llama.cpp's model files are made of, in its words. Source: src/llama-graph.cpp."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from typing import Literal
 
 from edgellm.models.quants import BY_NAME
@@ -179,13 +180,24 @@ class Build:
             self._weights[name, home] = tensor
         return self._weights[name, home]
 
+    def adapters(self, place: Place, name: str) -> Iterator[tuple[Tensor, Tensor]]:
+        """What models/adapters.py put beside a matrix: its two narrow ones, for each adapter."""
+        for i in count():
+            first = self.weight(place, f"{name}.weight.lora_a.{i}")
+            second = self.weight(place, f"{name}.weight.lora_b.{i}")
+            if first is None or second is None:
+                return
+            yield first, second
+
     # ---- small parts
 
-    def linear(self, place: Place, name: str, x: Tensor, scaled: bool = False) -> Tensor:
-        """A matrix and its bias. Source: build_lora_mm, without adapters."""
+    def linear(self, place: Place, name: str, x: Tensor) -> Tensor:
+        """A matrix with its adapters and its bias. Source: build_lora_mm."""
         result = g.mul_mat(self.need(place, f"{name}.weight"), x)
         if (factor := self.weight(place, f"{name}.scale")) is not None:
             result = g.mul(result, factor)
+        for first, second in self.adapters(place, name):
+            result = g.add(result, g.scale(g.mul_mat(second, g.mul_mat(first, x))))
         if (bias := self.weight(place, f"{name}.bias")) is not None:
             result = g.add(result, bias)
         return result

@@ -126,6 +126,9 @@ def _hidden(build: Build, place: Place, x: Tensor, selected: Tensor) -> Tensor:
 def _each(build: Build, place: Place, name: str, x: Tensor, selected: Tensor) -> Tensor:
     """Source: build_lora_mm_id."""
     result = g.mul_mat_id(build.need(place, f"{name}.weight"), x, selected)
+    for first, second in build.adapters(place, name):
+        narrow = g.mul_mat_id(first, x, selected)
+        result = g.add(result, g.scale(g.mul_mat_id(second, narrow, selected)))
     if (bias := build.weight(place, f"{name}.bias")) is not None:
         result = g.like("add_id", result, bias, selected)
     return result

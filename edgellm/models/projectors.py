@@ -1,0 +1,56 @@
+"""What a projector (mmproj) takes: an encoder of pictures or sound with weights and a graph of its
+own. All of it is on llama.cpp's first accelerator, or with the host where there is none.
+
+Source: tools/mtmd/clip.cpp clip_ctx, build_vit, warmup.
+"""
+
+from typing import Final
+
+from edgellm.errors import BadGGUF
+from edgellm.models.gguf import GGUFHeader
+
+_F32_BYTES: Final = 4
+_COLOURS: Final = 3
+# These scale every picture to one size. The others take up to 4096 tokens of 2 × 2 patches each
+# (set_limit_image_tokens), and some that few people have seen even more.
+_ONE_SIZE: Final = frozenset({
+    "gemma3", "idefics3", "internvl", "ldp", "ldpv2", "llama4", "mlp", "mlp_norm", "resampler",
+})  # fmt: skip
+_MOST_PATCHES: Final = 16_384
+_AUDIO_POSITIONS: Final = 1_500  # thirty seconds as Whisper hears them
+
+
+def projector_bytes(header: GGUFHeader) -> int:
+    """Weights, and the graph of the largest picture, with flash attention. Raises BadGGUF."""
+    if header.architecture != "clip":
+        raise BadGGUF("this is no projector (mmproj)")
+    weights = sum(tensor.n_bytes for tensor in header.tensors)
+    return weights + max(_picture_bytes(header), _sound_bytes(header))
+
+
+def _picture_bytes(header: GGUFHeader) -> int:
+    """The pixels beside what the encoder needs for their patches."""
+    side = header.integer("clip.vision.image_size") or 0
+    patch = header.integer("clip.vision.patch_size") or 0
+    if not side or not patch:
+        return 0
+    kinds = (header.text("clip.projector_type"), header.text("clip.vision.projector_type"))
+    n_patches = (side // patch) ** 2
+    if not _ONE_SIZE.intersection(kinds):
+        n_patches = max(n_patches, _MOST_PATCHES)
+    pixels = max(side**2, n_patches * patch**2) * _COLOURS * _F32_BYTES
+    return pixels + _encoder_bytes(header, "clip.vision", n_patches + 1)  # and one for the class
+
+
+def _sound_bytes(header: GGUFHeader) -> int:
+    """Two steps in time are one position, so what comes in is twice as long and as wide."""
+    width = header.integer("clip.audio.embedding_length") or 0
+    frames = 2 * _AUDIO_POSITIONS * width * _F32_BYTES
+    return frames + _encoder_bytes(header, "clip.audio", _AUDIO_POSITIONS)
+
+
+def _encoder_bytes(header: GGUFHeader, of: str, n_positions: int) -> int:
+    """The worst moment of a block: four vectors and the feed-forward's for each position."""
+    width = header.integer(f"{of}.embedding_length") or 0
+    n_ff = header.integer(f"{of}.feed_forward_length") or 0
+    return n_positions * (4 * width + n_ff) * _F32_BYTES
