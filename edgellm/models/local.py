@@ -11,7 +11,7 @@ from edgellm.models.names import RepoFile, group_files, quant_label, shard_names
 from edgellm.models.spec import ModelSpec, model_spec
 from edgellm.models.vocabulary import check_vocabulary
 
-_FIRST_READ_BYTES = 1 << 20
+_FIRST_READ_BYTES = 12 << 20  # a header with a large vocabulary, at once: parsing it twice costs more
 
 
 def read_header(path: Path) -> GGUFHeader:
