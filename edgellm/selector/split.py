@@ -27,7 +27,7 @@ _ROUNDS = 4  # fills with the buffers that the last layout was found to need
 def place(
     load: Load, machine: Machine, accelerators: Sequence[Device], ways: Ways | None = None
 ) -> Placement | Shortfall:
-    """The placement with the most on `accelerators`, exactly added up.
+    """The placement with the most on `accelerators`, added up with the buffers of its own layout.
 
     Their order is chosen here, unless a tensor_split is given: then it is theirs.
     """

@@ -9,6 +9,7 @@ Here the others are tried on what it found:
                   weights and is faster with them; but it computes prompts for them, too
     tensor split  the devices work side by side on each layer. llama.cpp calls it experimental, so
                   it is taken for speed only
+    context       where the wished one was halved, the eighths between
 """
 
 from collections.abc import Iterator
@@ -20,10 +21,11 @@ from edgellm.selector.checks import tensor_split_refusal
 from edgellm.selector.devices import DeviceSet
 from edgellm.selector.options import Option, Search
 from edgellm.selector.ranking import wants_throughput
-from edgellm.selector.settings import Setting
+from edgellm.selector.settings import Setting, wished_context
 from edgellm.selector.shares import Ways
 
 _MICRO_BATCHES = (256, 512, 1024, 2048)
+_CELLS = 256  # llama.cpp pads a stream to as many
 TENSOR_SPLIT = Ways(n_gpu_layers=-1, n_cpu_moe=0, split_mode="tensor")
 _SPLIT_BACKENDS = frozenset({"cuda", "rocm", "musa"})  # with a way to add up between devices
 
@@ -36,6 +38,9 @@ def refine(search: Search) -> None:
     devices = devices_of(search, option)
     for setting, ways in _variants(search, option):
         search.attempt(setting, devices, ways)
+    best = search.best or option
+    for setting in _between_halves(search, best):
+        search.attempt(setting, devices, best.ways)
     if _wants_tensor_split(search) and (side_by_side := tensor_split_setting(search, option)):
         search.attempt(side_by_side, devices, TENSOR_SPLIT)
 
@@ -69,6 +74,20 @@ def _variants(search: Search, option: Option) -> Iterator[tuple[Setting, Ways]]:
         changed = replace(setting, n_ubatch=n_ubatch), replace(ways, op_offload=op_offload)
         if changed != (setting, ways):
             yield changed
+
+
+def _between_halves(search: Search, best: Option) -> Iterator[Setting]:
+    """Longer than the best one's, up to twice as long or what was wished for."""
+    question, setting, goal = search.question, best.setting, search.question.goal
+    if goal.n_ctx or goal.n_ctx_seq:
+        return
+    wished = wished_context(search.spec, goal, question.profiles.workload(goal.use))
+    longest = min(2 * setting.n_ctx_seq, wished)
+    for eighths in range(15, 8, -1):
+        n_ctx_seq = setting.n_ctx_seq * eighths // 8 // _CELLS * _CELLS
+        if setting.n_ctx_seq < n_ctx_seq < longest:
+            n_ctx = n_ctx_seq * setting.n_parallel
+            yield replace(setting, n_ctx_seq=n_ctx_seq, n_ctx=n_ctx)
 
 
 def _wants_tensor_split(search: Search) -> bool:
