@@ -13,7 +13,7 @@ buffer holds.
 from collections.abc import Mapping, Sequence
 
 from edgellm.probe.hardware import Hardware
-from edgellm.runner.messages import DeviceMemory
+from edgellm.runner.loadlog import DeviceMemory
 from edgellm.selector.oracle import BufferBytes
 from edgellm.selector.plan import Placement
 

@@ -16,8 +16,7 @@ from llama_cpp._ggml import libggml
 from edgellm.errors import EdgellmError
 from edgellm.models.quants import BY_NAME
 from edgellm.runner.llama_overrides import experts_on_cpu
-from edgellm.runner.loadlog import last_error, memory_by_buffer, says_out_of_memory
-from edgellm.runner.messages import DeviceMemory
+from edgellm.runner.loadlog import DeviceMemory, last_error, memory_by_buffer, says_out_of_memory
 from edgellm.selector.plan import Plan
 
 _SPLIT = {"layer": 1, "row": 2, "tensor": 3}  # enum llama_split_mode, llama.h

@@ -12,7 +12,8 @@ The memory breakdown itself is a C++ map that ctypes can't read (llama-context.c
 import re
 from collections.abc import Iterable
 
-from edgellm.runner.messages import DeviceMemory
+import msgspec
+
 from edgellm.units import MIB
 
 _LINE = re.compile(r"(\S+)\s+(model|KV|RS|compute|output) buffer size\s*=\s*([\d.]+) MiB")
@@ -23,6 +24,15 @@ _OUT_OF_MEMORY = re.compile(
     r"ErrorOutOfDeviceMemory|buffer size .* exceeds",
     re.IGNORECASE,
 )
+
+
+class DeviceMemory(msgspec.Struct, frozen=True, array_like=True):
+    """What llama.cpp says it took on one of its buffers, in bytes."""
+
+    name: str
+    model_bytes: int
+    context_bytes: int
+    compute_bytes: int
 
 
 def memory_by_buffer(lines: Iterable[str]) -> tuple[DeviceMemory, ...]:

@@ -10,6 +10,7 @@ import msgspec
 
 from edgellm.chat.events import FinishReason, Timings, TokenLogprob
 from edgellm.chat.messages import GenerateParams
+from edgellm.runner.loadlog import DeviceMemory
 from edgellm.selector.plan import Plan
 
 
@@ -55,15 +56,6 @@ class Loading(Message, frozen=True):
     """How far the load is, 0.0 to 1.0."""
 
     progress_ratio: float
-
-
-class DeviceMemory(msgspec.Struct, frozen=True, array_like=True):
-    """What llama.cpp says it took on one of its buffers, in bytes."""
-
-    name: str
-    model_bytes: int
-    context_bytes: int
-    compute_bytes: int
 
 
 class Ready(Message, frozen=True):

@@ -42,9 +42,9 @@ def _plan(device: str, path: str) -> Plan:
     on_gpu = device != "CPU"
     return Plan(
         model="selftest", file=path, quant="", placement=Placement((), 999 if on_gpu else 0),
-        n_ctx=256, n_ctx_seq=256, n_parallel=1, n_seq_max=1, kv_type_k="f16", kv_type_v="f16", kv_unified=True, n_batch=64, n_ubatch=64,
-        n_outputs_max=1, n_threads=1, flash_attention=None, swa_full=False,
-        devices=(device,) if on_gpu else (),
+        n_ctx=256, n_ctx_seq=256, n_parallel=1, n_seq_max=1, kv_type_k="f16", kv_type_v="f16",
+        kv_unified=True, n_batch=64, n_ubatch=64, n_outputs_max=1, n_threads=1,
+        flash_attention=None, swa_full=False, devices=(device,) if on_gpu else (),
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from server.server_fakes import FakeEngine, hardware, served
 
 from edgellm.cli.ready import curl_line, ready_text, taken
 from edgellm.config import Config
-from edgellm.runner.messages import DeviceMemory
+from edgellm.runner.loadlog import DeviceMemory
 
 
 def loaded(*memory):

@@ -1,7 +1,7 @@
 from selector_machines import machine, unified
 
 from edgellm.runner.account import measured_shares
-from edgellm.runner.messages import DeviceMemory
+from edgellm.runner.loadlog import DeviceMemory
 from edgellm.selector.oracle import BufferBytes
 from edgellm.selector.plan import Placement, Share
 

@@ -1,7 +1,6 @@
 import pytest
 
-from edgellm.runner.loadlog import last_error, memory_by_buffer, says_out_of_memory
-from edgellm.runner.messages import DeviceMemory
+from edgellm.runner.loadlog import DeviceMemory, last_error, memory_by_buffer, says_out_of_memory
 from edgellm.units import MIB
 
 

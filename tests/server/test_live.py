@@ -7,7 +7,8 @@ from server.server_fakes import GAUGE, FakeEngine, hardware, plan, served
 from edgellm import status
 from edgellm.errors import WorkerDied
 from edgellm.meter.sample import Sample
-from edgellm.runner.messages import DeviceMemory, Gauge
+from edgellm.runner.loadlog import DeviceMemory
+from edgellm.runner.messages import Gauge
 from edgellm.server.live import Live
 from edgellm.server.served import Models
 from edgellm.status import MemoryParts
