@@ -33,6 +33,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     reserve: str | None = None  # memory left free in every pool: "2GiB"
     energy_price_per_kwh: float | None = None  # in `currency`; None: no cost is told
     currency: str = "USD"
+    health_webhook: str | None = None  # a URL that is told when a model degrades or recovers
+    max_temperature_c: float | None = None  # of any device; above it new requests wait
+    max_power_w: float | None = None  # of all boards together
 
 
 def config_path(environ: Mapping[str, str]) -> Path:
@@ -52,18 +55,27 @@ def load_config(environ: Mapping[str, str], flags: Mapping[str, Any]) -> Config:
         config = msgspec.convert(values, Config, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigError(f"a setting can't be: {error}", hint=f"look into {path}") from error
+    _check(config)
+    return config
+
+
+def _check(config: Config) -> None:
     if not 0 <= config.port <= 65535:
         raise ConfigError(f"port {config.port} is not between 0 and 65535")
     if config.max_queue < 0:
         raise ConfigError(f"max_queue {config.max_queue} is less than 0")
-    if config.energy_price_per_kwh is not None and not config.energy_price_per_kwh >= 0:
-        raise ConfigError(f"energy_price_per_kwh {config.energy_price_per_kwh} is less than 0")
     if not all(key.strip() for key in config.api_keys):  # --api-key "$KEY", and no such variable
         raise ConfigError(
             "api_keys (--api-key, EDGELLM_API_KEY): a key is empty, and everybody has that one",
             hint="give a key, or leave the setting out",
         )
-    return config
+    for name in ("energy_price_per_kwh", "max_temperature_c", "max_power_w"):
+        value = getattr(config, name)
+        if value is not None and not value >= 0:
+            raise ConfigError(f"{name} {value} is less than 0")
+    hook = config.health_webhook
+    if hook is not None and not hook.startswith(("http://", "https://")):
+        raise ConfigError(f"health_webhook {hook!r} is no address that begins with http")
 
 
 def host_and_port(text: str) -> tuple[str, int | None]:

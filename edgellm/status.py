@@ -93,6 +93,13 @@ class PlanStatus(msgspec.Struct, frozen=True, kw_only=True):
         return sum(told) or None
 
 
+class HealthStatus(msgspec.Struct, frozen=True, kw_only=True):
+    state: str = "ok"  # "degraded", "lost"
+    cause: str | None = None  # "thermal", "cpu_fallback" ...: see docs/health.md
+    message: str | None = None
+    age_s: float = 0.0  # it has been so for
+
+
 class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     state: State
@@ -116,6 +123,7 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     n_cached: int = 0
     sequences: tuple[SequenceStatus, ...] = ()
     plan: PlanStatus | None = None
+    health: HealthStatus | None = None  # None: nobody looks after it
 
 
 class EnergyStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,6 +154,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[ModelStatus, ...] = ()
     devices: tuple[DeviceStatus, ...] = ()
     download: Download | None = None
+    held_up: str | None = None  # why new requests wait: a guard rail's words
     energy: EnergyStatus | None = None  # None: no sensor tells of any
     log: tuple[str, ...] = ()  # the last lines
 

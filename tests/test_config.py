@@ -140,3 +140,12 @@ def test_the_price_of_a_kilowatt_hour_comes_from_anywhere_and_is_not_negative():
     assert load({"EDGELLM_ENERGY_PRICE_PER_KWH": "0.31"}).energy_price_per_kwh == 0.31
     with pytest.raises(ConfigError, match="less than 0"):
         load({"EDGELLM_ENERGY_PRICE_PER_KWH": "-0.31"})
+
+
+def test_a_webhook_is_a_url_and_a_ceiling_a_number():
+    config = load({"EDGELLM_HEALTH_WEBHOOK": "http://box/x", "EDGELLM_MAX_POWER_W": "900"})
+    assert (config.health_webhook, config.max_power_w) == ("http://box/x", 900.0)
+    with pytest.raises(ConfigError, match="begins with http"):
+        load({"EDGELLM_HEALTH_WEBHOOK": "box"})
+    with pytest.raises(ConfigError, match="max_temperature_c"):
+        load({"EDGELLM_MAX_TEMPERATURE_C": "-3"})

@@ -125,6 +125,8 @@ def processor(model: "ModelStatus") -> str:
 def _state(model: "ModelStatus") -> str:
     if model.progress_ratio is not None and model.state in ("loading", "starting"):
         return f"{model.state} {model.progress_ratio:.0%}"
+    if model.state == "ready" and model.health and model.health.cause:
+        return f"{model.health.state} ({model.health.cause})"
     return model.state
 
 

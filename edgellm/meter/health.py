@@ -1,106 +1,188 @@
 """Is it as fast as it was said to be, and if not, why. Pure.
 
-A cause that a sensor names goes before one that is inferred; slowness alone is only believed
-after the plan's own doubt (its p10) is taken off.
+    lost        a device that the model is on no longer answers
+    degraded    a cause that can be named, or only that it is slow
+    ok          else; also where nobody can tell
+
+A cause that a sensor names goes before one that is inferred. Slowness is only believed after the
+plan's own doubt (its p10) is taken off, and nothing is believed that a single second says: a cause
+has to last, and has to be gone for a while before all is well again.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
 
 from edgellm.units import format_bytes, format_rate
 
-Cause = Literal["lost_device", "cpu_fallback", "thermal", "power_brake", "memory_pressure", "slow"]
+State = Literal["ok", "degraded", "lost"]
+Cause = Literal[  # the worst, or the most telling, first
+    "lost_device", "cpu_fallback", "narrow_link", "thermal", "power", "memory_spill", "swapping",
+    "memory_pressure", "slow",
+]  # fmt: skip
+
+_WORST_FIRST: tuple[Cause, ...] = get_args(Cause)
 
 _SLOW_RATIO = 0.8  # of the p10: below this it is not the noise of a busy second
 _LEAST_FREE_RATIO = 0.03  # of the host's memory; below it pages are being thrown out
+_SPILLED_RATIO = 0.8  # a device that holds less of what llama.cpp gave it: the rest has moved
+_SWAP_BYTES_S = 1 << 20  # pages that come back, and are waited for
+_HEAT, _POWER = ("thermal", "hardware"), ("power_brake", "power_cap")
+
+_LASTS_S = 3.0  # so long a cause must be there, look after look, before it is named
+_BLINK_S = 1.6  # a look that is late is no gap
+_GONE_S = 5.0  # and so long be gone before it is forgotten
+_N_SPEEDS = 4  # looks at the speed that are averaged,
+_RECENT_S, _OLD_S = 3.0, 10.0  # the last of them this recent, the first no older
 
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """What is known of one running model. None: not known, and no reason to worry."""
+    """What is known of one running model at one moment. None: not known, and no reason to worry."""
 
-    expected_tok_s_p10: float | None = None
-    measured_tok_s: float | None = None  # None as well when nothing ran
+    at_s: float
+    expected_tok_s_p10: float | None = None  # for the streams and their depth at this moment
+    measured_tok_s: float | None = None  # None as well unless the whole interval was decoding
     planned_devices: tuple[str, ...] = ()
     present_devices: tuple[str, ...] = ()  # of those, the ones that still answer
-    layers_planned_on_accelerators: int | None = None
-    layers_on_accelerators: int | None = None
+    planned_bytes: int | None = None  # weights that accelerators were to hold
+    held_bytes: int | None = None  # of these, what llama.cpp says that they hold
+    used_bytes: int | None = None  # on those devices, by anyone
     throttle: tuple[str, ...] = ()
+    lanes: tuple[tuple[str, int, int], ...] = ()  # busy devices: id, PCIe lanes now, at most so far
+    swapped_in_bytes_s: float | None = None  # by the whole machine
     host_free_bytes: int | None = None
     host_total_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Ok:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class Degraded:
+class Finding:
     cause: Cause
     message: str
 
 
-Health = Ok | Degraded
+@dataclass(frozen=True, slots=True)
+class Health:
+    state: State = "ok"
+    finding: Finding | None = None
+    since_s: float = 0.0
+
+    @property
+    def cause(self) -> Cause | None:
+        return self.finding.cause if self.finding else None
+
+    def __str__(self) -> str:
+        return (
+            f"{self.state} ({self.finding.cause}): {self.finding.message}" if self.finding else "ok"
+        )
 
 
-def assess(vitals: Vitals) -> Health:
-    return (
-        _lost_device(vitals)
-        or _cpu_fallback(vitals)
-        or _throttled(vitals)
-        or _memory_pressure(vitals)
-        or _slow(vitals)
-        or Ok()
+OK = Health()
+
+
+@dataclass(slots=True)
+class _Sighting:
+    finding: Finding
+    first_s: float
+    last_s: float
+    is_named: bool = False
+
+
+@dataclass(slots=True)
+class Watch:
+    """One model's. `look` once a second."""
+
+    health: Health = OK
+    _speeds: deque[tuple[float, float, float]] = field(  # at, measured, expected
+        default_factory=lambda: deque(maxlen=_N_SPEEDS)
     )
+    _sightings: dict[Cause, _Sighting] = field(default_factory=dict)
+
+    def look(self, vitals: Vitals) -> Health:
+        now_s = vitals.at_s
+        for finding in findings(vitals, self._slowness(vitals)):
+            sighting = self._sightings.setdefault(finding.cause, _Sighting(finding, now_s, now_s))
+            sighting.finding, sighting.last_s = finding, now_s
+            sighting.is_named |= now_s - sighting.first_s >= _LASTS_S
+        self._forget(now_s, nothing_ran=vitals.measured_tok_s is None)
+        named = [one.finding for one in self._sightings.values() if one.is_named]
+        worst = min(named, key=lambda finding: _WORST_FIRST.index(finding.cause), default=None)
+        new = Health(_state(worst), worst, now_s)
+        same = new.cause == self.health.cause
+        self.health = replace(new, since_s=self.health.since_s) if same else new
+        return self.health
+
+    def _forget(self, now_s: float, *, nothing_ran: bool) -> None:
+        """That it is slow is remembered until it runs again: idling is no cure."""
+        for cause, one in list(self._sightings.items()):
+            patience_s = _GONE_S if one.is_named else _BLINK_S
+            waits = cause == "slow" and one.is_named and nothing_ran
+            if now_s - one.last_s > patience_s and not waits:
+                del self._sightings[cause]
+
+    def _slowness(self, vitals: Vitals) -> str | None:
+        """Over the last looks that saw nothing but decoding; None unless too slow."""
+        if vitals.expected_tok_s_p10 is not None and vitals.measured_tok_s is not None:
+            self._speeds.append((vitals.at_s, vitals.measured_tok_s, vitals.expected_tok_s_p10))
+        while self._speeds and vitals.at_s - self._speeds[0][0] > _OLD_S:
+            self._speeds.popleft()
+        if len(self._speeds) < _N_SPEEDS or vitals.at_s - self._speeds[-1][0] > _RECENT_S:
+            return None
+        measured = sum(speed for _, speed, _ in self._speeds) / _N_SPEEDS
+        expected = sum(speed for _, _, speed in self._speeds) / _N_SPEEDS
+        if measured >= _SLOW_RATIO * expected:
+            return None
+        return f"{format_rate(measured)} measured, at least {format_rate(expected)} expected"
 
 
-def _lost_device(vitals: Vitals) -> Degraded | None:
+def findings(vitals: Vitals, slowness: str | None) -> Iterator[Finding]:
+    """All that is wrong at this moment. `slowness`: the two speeds in words, where it is slow."""
+    yield from _hardware(vitals)
+    if slowness is not None:
+        yield from _slowed(vitals, slowness)
+        yield Finding("slow", slowness)
+
+
+def _hardware(vitals: Vitals) -> Iterator[Finding]:
+    """What is wrong whatever the speed."""
     lost = [device for device in vitals.planned_devices if device not in vitals.present_devices]
-    if not lost:
-        return None
-    return Degraded("lost_device", f"{', '.join(lost)} no longer answers")
+    if lost:
+        yield Finding("lost_device", f"{', '.join(lost)} no longer answers")
+    planned, held = vitals.planned_bytes, vitals.held_bytes
+    if planned and held is not None and held < planned / 2:
+        yield Finding(
+            "cpu_fallback",
+            f"{format_bytes(held)} of the {format_bytes(planned)} planned for the GPU are on it",
+        )
+    for device, now, most in vitals.lanes:
+        if now < most:
+            yield Finding("narrow_link", f"{device} runs on {now} PCIe lanes, and had {most}")
 
 
-def _cpu_fallback(vitals: Vitals) -> Degraded | None:
-    planned, now = vitals.layers_planned_on_accelerators, vitals.layers_on_accelerators
-    if planned is None or now is None or now >= planned:
-        return None
-    return Degraded("cpu_fallback", f"{now} of the {planned} layers planned for the GPU are on it")
-
-
-def _throttled(vitals: Vitals) -> Degraded | None:
-    """A power cap at full load is how cards work; heat and a power brake are not."""
-    if not _is_slow(vitals):
-        return None
-    if "thermal" in vitals.throttle:
-        return Degraded("thermal", f"too hot to run at speed: {_rates(vitals)}")
-    if "power_brake" in vitals.throttle:
-        return Degraded("power_brake", f"the board slows down for lack of power: {_rates(vitals)}")
-    return None
-
-
-def _memory_pressure(vitals: Vitals) -> Degraded | None:
+def _slowed(vitals: Vitals, slowness: str) -> Iterator[Finding]:
+    """Why it is slow. A power cap at full load is how cards work, unless it costs too much."""
+    if any(reason in vitals.throttle for reason in _HEAT):
+        yield Finding("thermal", f"too hot to run at speed: {slowness}")
+    if any(reason in vitals.throttle for reason in _POWER):
+        yield Finding("power", f"held back for lack of power: {slowness}")
+    held, used = vitals.held_bytes, vitals.used_bytes
+    if held and used is not None and used < _SPILLED_RATIO * held:
+        yield Finding(
+            "memory_spill",
+            f"the GPU holds {format_bytes(used)} of the {format_bytes(held)} it was given, "
+            f"the rest has moved to the host: {slowness}",
+        )
+    if (vitals.swapped_in_bytes_s or 0) > _SWAP_BYTES_S:
+        rate = format_bytes(int(vitals.swapped_in_bytes_s or 0))
+        yield Finding("swapping", f"{rate} a second come back from swap: {slowness}")
     free, total = vitals.host_free_bytes, vitals.host_total_bytes
-    if free is None or not total or free / total >= _LEAST_FREE_RATIO or not _is_slow(vitals):
-        return None
-    return Degraded(
-        "memory_pressure",
-        f"only {format_bytes(free)} of {format_bytes(total)} memory is free: {_rates(vitals)}",
-    )
+    if free is not None and total and free / total < _LEAST_FREE_RATIO:
+        words = f"only {format_bytes(free)} of {format_bytes(total)} memory is free"
+        yield Finding("memory_pressure", f"{words}: {slowness}")
 
 
-def _slow(vitals: Vitals) -> Degraded | None:
-    return Degraded("slow", _rates(vitals)) if _is_slow(vitals) else None
-
-
-def _is_slow(vitals: Vitals) -> bool:
-    expected, measured = vitals.expected_tok_s_p10, vitals.measured_tok_s
-    return expected is not None and measured is not None and measured < _SLOW_RATIO * expected
-
-
-def _rates(vitals: Vitals) -> str:
-    return (
-        f"{format_rate(vitals.measured_tok_s)} measured, "
-        f"at least {format_rate(vitals.expected_tok_s_p10)} expected"
-    )
+def _state(worst: Finding | None) -> State:
+    if worst is None:
+        return "ok"
+    return "lost" if worst.cause == "lost_device" else "degraded"

@@ -6,7 +6,7 @@ ends after the last answer's Finished, or raises once, and then nothing of it ru
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TypeAlias, cast
@@ -26,6 +26,10 @@ Answers: TypeAlias = AsyncGenerator[tuple[int, Event], None]
 _MAX_BUFFERED = 64  # events of all answers together, while the client is slow to read
 
 
+async def walk_in() -> None:
+    pass
+
+
 def unpriced(engine: Engine, finished: Finished) -> Finished:
     return finished
 
@@ -36,11 +40,14 @@ async def answer(
     params: GenerateParams,
     metrics: Metrics,
     text_field: str,
+    *,
+    enter: Callable[[], Awaitable[None]] = walk_in,
     priced: Callable[[Engine, Finished], Finished] = unpriced,
 ) -> Answers:
     """Index p × n + i is prompt p's answer i. Closing it cancels; a Failed is raised.
 
-    `text_field`: where the request has its text, for errors that blame it.
+    `text_field`: where the request has its text, for errors that blame it. `enter` returns when it
+    may go in, `priced` adds the joules to an ending.
     """
     wanted = [
         _one(served.engine, prompt, _variant(params, i))
@@ -48,6 +55,7 @@ async def answer(
         for i in range(params.n)
     ]
     with text_is_called(text_field), metrics.watch(served.name, len(wanted)) as watch:
+        await enter()
         async with aclosing(_merge(wanted)) as answers:
             async for index, event in answers:
                 if isinstance(event, Failed):

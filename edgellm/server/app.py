@@ -11,16 +11,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from edgellm.meter.guardrails import Ceilings
 from edgellm.meter.sample import Sample
 from edgellm.probe.hardware import Hardware
 from edgellm.server import native, openai, openai_embeddings, openai_models
 from edgellm.server.access import Access
+from edgellm.server.checkup import OnChange
 from edgellm.server.envelope import HTTPProblem, encode
+from edgellm.server.gate import Gate
 from edgellm.server.gateway import Gateway
 from edgellm.server.gauges import Gauges
 from edgellm.server.guard import WRITE_PATIENCE_S, Guard
 from edgellm.server.joules import Tariff
-from edgellm.server.live import Live, no_download, no_samples
+from edgellm.server.live import Live, no_download, no_samples, nobody_hears
 from edgellm.server.metrics import Metrics
 from edgellm.server.served import Models
 from edgellm.status import Download
@@ -50,11 +53,22 @@ def create_app(
     hardware: Hardware | None = None,
     download: Callable[[], Download | None] = no_download,
     tariff: Tariff | None = None,
+    on_health: OnChange = nobody_hears,
+    ceilings: Ceilings | None = None,
     write_patience_s: float = WRITE_PATIENCE_S,
 ) -> Starlette:
     """`models` may change while it serves; `samples` and `download` are asked for each status."""
     access = access or Access()
-    live = Live(models, samples=samples, hardware=hardware, download=download, tariff=tariff)
+    gate = Gate(ceilings or Ceilings(), samples)
+    live = Live(
+        models,
+        samples=samples,
+        hardware=hardware,
+        download=download,
+        tariff=tariff,
+        on_health=on_health,
+        held_up=lambda: gate.reason,
+    )
     metrics = Metrics()
     Gauges(live.status, metrics.registry)
     app = Starlette(
@@ -66,7 +80,7 @@ def create_app(
         exception_handlers={HTTPException: _unknown_route},
         lifespan=_keep_ticking,
     )
-    app.state.gateway = Gateway(models, metrics, live, access)
+    app.state.gateway = Gateway(models, metrics, live, gate, access)
     return app
 
 

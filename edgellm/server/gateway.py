@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from edgellm.server.access import Access
+from edgellm.server.gate import Gate
 from edgellm.server.live import Live
 from edgellm.server.metrics import Metrics
 from edgellm.server.openai_wire import Head
@@ -21,6 +22,7 @@ class Gateway:
     models: Models
     metrics: Metrics
     live: Live
+    gate: Gate
     access: Access = field(default_factory=Access)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)  # set: finish, then go
 

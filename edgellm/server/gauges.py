@@ -1,6 +1,6 @@
 """Gauges for /metrics, read from the Status at each scrape. Unknown is absent, never 0."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -45,6 +45,7 @@ _ENERGY: tuple[tuple[str, str, Callable[[EnergyStatus], float]], ...] = (
     ("energy_joules", "All that the sensors told of", lambda e: e.total_j),
     ("energy_idle_joules", "Of this, while nothing was computed", lambda e: e.idle_j),
 )
+_STATES = ("ok", "degraded", "lost")
 
 
 class Gauges(Collector):
@@ -72,7 +73,23 @@ class Gauges(Collector):
                 if (value := read_device(device)) is not None:
                     family.add_metric((device.id, device.name), value)
             yield family
+        held_up = GaugeMetricFamily("edgellm_admission_held", "1 while a guard rail slows requests")
+        held_up.add_metric((), float(status.held_up is not None))
+        yield held_up
         yield from _energy(status.energy)
+        yield _health(status.models)
+
+
+def _health(models: Iterable[ModelStatus]) -> Metric:
+    """One sample a model: 0 when it is well, 1 degraded, 2 lost."""
+    family = GaugeMetricFamily(
+        "edgellm_model_health", "0 well, 1 degraded, 2 lost", labels=("model", "cause")
+    )
+    for model in models:
+        if model.health:
+            cause = model.health.cause or ""
+            family.add_metric((model.name, cause), _STATES.index(model.health.state))
+    return family
 
 
 def _energy(energy: EnergyStatus | None) -> Iterator[Metric]:

@@ -13,6 +13,7 @@ import psutil
 
 import edgellm
 from edgellm.chat.events import Finished
+from edgellm.meter.health import Health
 from edgellm.meter.sample import Sample
 from edgellm.probe.hardware import Device, Hardware
 from edgellm.runner.account import measured_shares
@@ -20,11 +21,13 @@ from edgellm.runner.engine import Engine
 from edgellm.runner.messages import Gauge
 from edgellm.selector.oracle import BufferBytes
 from edgellm.selector.plan import Plan, Share
+from edgellm.server.checkup import Checkup, OnChange
 from edgellm.server.joules import Joules, Tariff
 from edgellm.server.served import Models, Served
 from edgellm.status import (
     DeviceStatus,
     Download,
+    HealthStatus,
     MemoryParts,
     ModelStatus,
     PlanStatus,
@@ -39,6 +42,14 @@ _LOG_LINES = 100
 
 def no_samples() -> tuple[Sample, ...]:
     return ()
+
+
+def nobody_hears(served: Served, health: Health) -> None:
+    pass
+
+
+def nobody_waits() -> str | None:
+    return None
 
 
 def no_download() -> Download | None:
@@ -56,6 +67,8 @@ class Live:
         hardware: Hardware | None = None,
         download: Callable[[], Download | None] = no_download,
         tariff: Tariff | None = None,
+        on_health: OnChange = nobody_hears,
+        held_up: Callable[[], str | None] = nobody_waits,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.url = ""  # known once the server listens
@@ -64,6 +77,8 @@ class Live:
         self._began_s = clock()
         self._paces: dict[Engine, _Pace] = {}
         self._joules = Joules(hardware, samples, tariff or Tariff()) if hardware else None
+        self._checkup = Checkup(hardware, samples, self._noted) if hardware else None
+        self._on_health, self._held_up = on_health, held_up
 
     def tick(self) -> None:
         now_s = self._clock()
@@ -73,6 +88,14 @@ class Live:
         self._paces = paces  # those of swapped models are forgotten
         if self._joules:
             self._joules.tick(now_s, self._models)
+        if self._checkup:
+            self._checkup.tick(now_s, self._models)
+
+    def use(self, hardware: Hardware) -> None:
+        """It has changed: a device was lost."""
+        self._hardware = hardware
+        if self._checkup:
+            self._checkup.hardware = hardware
 
     def priced(self, engine: Engine, finished: Finished) -> Finished:
         """With its joules, where sensors tell them."""
@@ -90,8 +113,24 @@ class Live:
             models=tuple(self._model(served, now_s) for served in self._models),
             devices=self._devices(),
             download=self._download(),
+            held_up=self._held_up(),
             energy=self._joules.status() if self._joules else None,
             log=tuple(lines[-_LOG_LINES:]),
+        )
+
+    def _noted(self, served: Served, health: Health) -> None:
+        served.engine.log.append(f"health of {served.name}: {health}")
+        self._on_health(served, health)
+
+    def _health(self, engine: Engine, now_s: float) -> HealthStatus | None:
+        if self._checkup is None:
+            return None
+        health = self._checkup.health(engine)
+        return HealthStatus(
+            state=health.state,
+            cause=health.cause,
+            message=health.finding.message if health.finding else None,
+            age_s=now_s - max(health.since_s, self._began_s),
         )
 
     def _pace(self, engine: Engine) -> "_Pace":
@@ -116,6 +155,7 @@ class Live:
             prefill_tok_s=pace.prefill_tok_s,
             sequences=pace.sequences(gauge, now_s),
             plan=_plan_status(engine.plan, engine, self._hardware),
+            health=self._health(engine, now_s),
             **counts,
         )
 

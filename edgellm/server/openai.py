@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from edgellm.chat.messages import CompletionRequest, GenerateParams
-from edgellm.server.answers import Answers, answer
-from edgellm.server.gateway import gateway_of, new_head
+from edgellm.server.answers import Answers, Prompts, answer
+from edgellm.server.gateway import Gateway, gateway_of, new_head
 from edgellm.server.openai_chat import ChatFold, ChatStream
 from edgellm.server.openai_completions import CompletionFold, CompletionStream
 from edgellm.server.openai_requests import chat_request, completion_request
@@ -25,7 +25,7 @@ async def chat(request: Request) -> ASGIApp:
     # A stranger's template may take its time: not on the loop that carries everybody's tokens.
     prompt = await asyncio.to_thread(served.template.render, asked.messages, now=datetime.now())
     params = _with_stops(asked.params, served)
-    answers = answer(served, (prompt,), params, gateway.metrics, "messages", gateway.live.priced)
+    answers = _answer(gateway, served, (prompt,), params, "messages")
     head, n = new_head("chatcmpl-", served), asked.params.n
     if asked.stream:
         stream = ChatStream(head, n=n, include_usage=asked.include_usage)
@@ -36,14 +36,26 @@ async def chat(request: Request) -> ASGIApp:
 async def completions(request: Request) -> ASGIApp:
     gateway, asked = gateway_of(request), completion_request(await request.body())
     served = gateway.models.generative(asked.model)
-    answers = answer(
-        served, asked.prompts, asked.params, gateway.metrics, "prompt", gateway.live.priced
-    )
+    answers = _answer(gateway, served, asked.prompts, asked.params, "prompt")
     head, n, echoes = new_head("cmpl-", served), asked.params.n, _echoes(asked)
     if asked.stream:
         stream = CompletionStream(head, n=n, echoes=echoes, include_usage=asked.include_usage)
         return EventStream(_frames(answers, stream))
     return WholeAnswer(_frames(answers, CompletionFold(head, n=n, echoes=echoes)))
+
+
+def _answer(
+    gateway: Gateway, served: Served, prompts: Prompts, params: GenerateParams, text_field: str
+) -> Answers:
+    return answer(
+        served,
+        prompts,
+        params,
+        gateway.metrics,
+        text_field,
+        enter=gateway.gate.enter,
+        priced=gateway.live.priced,
+    )
 
 
 def _echoes(asked: CompletionRequest) -> list[str]:

@@ -22,6 +22,7 @@ _STATES: dict[str, tuple[str, Tone]] = {  # a mark and a word each: colour only 
     "stopping": ("◌", "warn"),
     "stopped": ("○", "dim"),
 }
+_HEALTH = {"degraded": Span("! degraded", "warn"), "lost": Span("✗ device lost", "bad")}
 
 
 def model_card(view: View, width: int, height: int) -> Block:
@@ -36,6 +37,8 @@ def model_card(view: View, width: int, height: int) -> Block:
 
 
 def state_note(model: ModelStatus) -> Line:
+    if model.state == "ready" and model.health and model.health.state in _HEALTH:
+        return (_HEALTH[model.health.state],)
     mark, tone = _STATES.get(model.state, ("·", "dim"))
     return (Span(f"{mark} {model.state}", tone),)
 
@@ -58,6 +61,8 @@ def _rows(view: View, model: ModelStatus, width: int) -> list[tuple[int, Line]]:
     """(importance, line), in the order of reading; 0 is the most important."""
     room = width - _LABEL_COLUMNS
     rows: list[tuple[int, Line]] = [(0, line) for line in _trouble(model, width)]
+    if view.status and view.status.held_up:
+        rows.append((0, _labelled("waiting", (Span(view.status.held_up, "warn"),))))
     if model.n_restarts:
         rows.append((0, _labelled("died", (Span(f"{model.n_restarts}×, restarted", "warn"),))))
     if model.state in ("starting", "loading", "restarting"):
@@ -88,10 +93,13 @@ def _labelled(label: str, line: Line) -> Line:
 
 
 def _trouble(model: ModelStatus, width: int) -> Block:
-    if model.detail is None:
+    """Why it failed; else why it is slower than it should be."""
+    ails = model.health.message if model.health else None
+    words = model.detail or ails
+    if words is None:
         return []
     tone: Tone = "bad" if model.state == "failed" else "warn"
-    return [(Span(text, tone),) for text in wrap(model.detail, width)[:3]]
+    return [(Span(text, tone),) for text in wrap(words, width)[:3]]
 
 
 def _progress(model: ModelStatus, room: int) -> Line:

@@ -1,47 +1,81 @@
+import random
 from dataclasses import replace
 
 import pytest
 
-from edgellm.meter.health import Degraded, Ok, Vitals, assess
+from edgellm.meter.health import OK, Vitals, Watch, findings
 from edgellm.units import GIB
 
+GPU = "0000:01:00.0"
 WELL = Vitals(
+    at_s=0.0,
     expected_tok_s_p10=30.0,
     measured_tok_s=34.0,
-    planned_devices=("0000:01:00.0",),
-    present_devices=("0000:01:00.0",),
-    layers_planned_on_accelerators=33,
-    layers_on_accelerators=33,
+    planned_devices=(GPU,),
+    present_devices=(GPU,),
+    planned_bytes=7 * GIB,
+    held_bytes=7 * GIB,
+    used_bytes=8 * GIB,
+    lanes=((GPU, 16, 16),),
+    swapped_in_bytes_s=0.0,
     host_free_bytes=8 * GIB,
     host_total_bytes=32 * GIB,
 )
+INJECTED = [
+    ({"present_devices": ()}, "lost_device", "0000:01:00.0 no longer answers"),
+    ({"held_bytes": GIB}, "cpu_fallback", "1.0 GiB of the 7.0 GiB"),
+    ({"lanes": ((GPU, 4, 16),)}, "narrow_link", "4 PCIe lanes, and had 16"),
+    ({"measured_tok_s": 9.0, "throttle": ("thermal",)}, "thermal", "9.0 tok/s measured"),
+    ({"measured_tok_s": 9.0, "throttle": ("hardware",)}, "thermal", "too hot"),
+    ({"measured_tok_s": 9.0, "throttle": ("power_brake",)}, "power", "lack of power"),
+    ({"measured_tok_s": 9.0, "throttle": ("power_cap",)}, "power", "lack of power"),
+    ({"measured_tok_s": 9.0, "used_bytes": 3 * GIB}, "memory_spill", "3.0 GiB of the 7.0 GiB"),
+    ({"measured_tok_s": 9.0, "swapped_in_bytes_s": 5e7}, "swapping", "from swap"),
+    ({"measured_tok_s": 9.0, "host_free_bytes": GIB // 4}, "memory_pressure", "256.0 MiB of 32.0"),
+    ({"measured_tok_s": 9.0}, "slow", "at least 30.0 tok/s expected"),
+]
 
 
-def test_as_fast_as_said_is_ok():
-    assert assess(WELL) == Ok()
+def noisy(chance, vitals):
+    """What a healthy second may look like on a busy machine."""
+    return replace(
+        vitals,
+        measured_tok_s=None if chance.random() < 0.2 else 34 * chance.gauss(1, 0.08),
+        present_devices=() if chance.random() < 0.01 else vitals.present_devices,
+        throttle=(("power_cap",) if chance.random() < 0.7 else ())
+        + (("thermal",) if chance.random() < 0.02 else ()),
+        lanes=((GPU, 8, 16),) if chance.random() < 0.01 else vitals.lanes,
+        swapped_in_bytes_s=4e6 if chance.random() < 0.05 else 0.0,
+        host_free_bytes=GIB // 2 if chance.random() < 0.05 else 8 * GIB,
+    )
 
 
-@pytest.mark.parametrize(
-    ("change", "cause", "words"),
-    [
-        ({"present_devices": ()}, "lost_device", "0000:01:00.0 no longer answers"),
-        ({"layers_on_accelerators": 20}, "cpu_fallback", "20 of the 33 layers"),
-        ({"measured_tok_s": 9.0, "throttle": ("thermal",)}, "thermal", "9.0 tok/s measured"),
-        ({"measured_tok_s": 9.0, "throttle": ("power_brake",)}, "power_brake", "lack of power"),
-        (
-            {"measured_tok_s": 9.0, "host_free_bytes": GIB // 4},
-            "memory_pressure",
-            "256.0 MiB of 32.0 GiB",
-        ),
-        ({"measured_tok_s": 9.0}, "slow", "at least 30.0 tok/s expected"),
-    ],
-)
-def test_each_cause_has_its_name_and_its_numbers(change, cause, words):
-    health = assess(replace(WELL, **change))
+@pytest.mark.parametrize("seed", range(5))
+def test_ten_minutes_of_health_raise_no_alarm(seed):
+    chance, watch = random.Random(seed), Watch()
+    for second in range(600):
+        at_s = second + chance.uniform(-0.2, 0.2)
+        assert watch.look(replace(noisy(chance, WELL), at_s=at_s)).state == "ok", second
 
-    assert isinstance(health, Degraded)
-    assert health.cause == cause
-    assert words in health.message
+
+@pytest.mark.parametrize(("change", "cause", "words"), INJECTED)
+def test_each_cause_is_named_within_ten_seconds_and_gone_ten_after_it_ended(change, cause, words):
+    watch = Watch()
+    for second in range(60):
+        assert watch.look(replace(WELL, at_s=float(second))).finding is None
+    named_s = None
+    for second in range(60, 90):
+        health = watch.look(replace(WELL, at_s=float(second), **change))
+        if health.finding and health.finding.cause == cause and named_s is None:
+            named_s = second - 60
+    assert named_s is not None
+    assert named_s <= 10
+    assert health.finding.cause == cause
+    assert words in health.finding.message
+    assert health.state == ("lost" if cause == "lost_device" else "degraded")
+    for second in range(90, 101):
+        health = watch.look(replace(WELL, at_s=float(second)))
+    assert health.state == "ok"
 
 
 @pytest.mark.parametrize(
@@ -53,15 +87,45 @@ def test_each_cause_has_its_name_and_its_numbers(change, cause, words):
         {"throttle": ("power_cap",)},  # a card at full load
         {"throttle": ("thermal",)},  # warm, and as fast as promised
         {"host_free_bytes": 0},  # full of file cache, and as fast as promised
-        {"host_free_bytes": None, "host_total_bytes": None},
+        {"host_free_bytes": None, "host_total_bytes": None, "swapped_in_bytes_s": None},
         {"planned_devices": (), "present_devices": ()},
+        {"planned_bytes": None, "held_bytes": None, "used_bytes": None},
+        {"lanes": ()},
     ],
 )
 def test_what_is_normal_or_unknown_is_no_alarm(change):
-    assert assess(replace(WELL, **change)) == Ok()
+    watch = Watch()
+    for second in range(30):
+        health = watch.look(replace(WELL, at_s=float(second), **change))
+    assert health.state == "ok"
 
 
 def test_a_lost_device_explains_the_slowness():
-    health = assess(replace(WELL, present_devices=(), measured_tok_s=2.0, throttle=("thermal",)))
+    watch = Watch()
+    for second in range(20):
+        change = {"present_devices": (), "measured_tok_s": 2.0, "throttle": ("thermal",)}
+        health = watch.look(replace(WELL, at_s=float(second), **change))
+    assert health.finding.cause == "lost_device"
 
-    assert health.cause == "lost_device"
+
+def test_slowness_is_remembered_while_nothing_runs_and_cured_by_speed():
+    watch = Watch()
+    for second in range(20):
+        watch.look(replace(WELL, at_s=float(second), measured_tok_s=9.0))
+    for second in range(20, 80):
+        idle = watch.look(replace(WELL, at_s=float(second), measured_tok_s=None))
+    for second in range(80, 95):
+        cured = watch.look(replace(WELL, at_s=float(second)))
+    assert (idle.finding.cause, cured.state) == ("slow", "ok")
+
+
+def test_since_when_is_told():
+    watch = Watch()
+    for second in range(20):
+        health = watch.look(replace(WELL, at_s=100.0 + second, present_devices=()))
+    assert health.since_s == 103.0
+
+
+def test_one_moment_is_told_as_it_is():
+    assert list(findings(WELL, None)) == []
+    assert OK.finding is None

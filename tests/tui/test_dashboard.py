@@ -14,6 +14,7 @@ from tui_samples import (
 )
 from tui_samples import text as shown
 
+from edgellm.status import HealthStatus
 from edgellm.tui.dashboard import arrange, dashboard, download_line
 from edgellm.tui.lines import width_of
 from edgellm.tui.view import View
@@ -104,6 +105,15 @@ def test_a_device_that_tells_nothing_of_throttling_is_not_said_to_run_freely():
 
     assert "slowed –" in screen
     assert "slowed yes" in screen
+
+
+def test_what_slows_a_model_is_named_on_its_card():
+    ill = HealthStatus(state="degraded", cause="thermal", message="too hot to run at speed")
+    screen = shown(dashboard(seen(ordinary(models=(model(health=ill),))), 80, 23))
+
+    assert "! degraded" in screen
+    assert "too hot to run at speed" in screen
+    assert "● ready" not in screen
 
 
 def test_without_a_sensor_there_are_no_joules():
