@@ -148,6 +148,16 @@ class Build:
         self.graph.expand(rows, g.new_input(self.outline.n_embd, self.n_tokens))
         return rows
 
+    def normed_embedding(self, x: Tensor) -> Tensor:
+        """Its norm belongs to the first layer."""
+        x = g.like("norm", x)
+        if self.norms_stay:
+            x.backend = self.first_home
+        for name, op in (("weight", "mul"), ("bias", "add")):
+            tensor = self.outside(f"token_embd_norm.{name}", self.first_home)
+            x = g.like(op, x, tensor) if tensor is not None else x
+        return x
+
     # ---- weights
 
     def has(self, place: Place, name: str) -> bool:

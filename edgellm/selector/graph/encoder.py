@@ -13,7 +13,7 @@ def embedding(build: Build) -> Tensor:
         x = g.add(x, g.view(types, build.outline.n_embd, dense=True))
     if (places := build.outside("position_embd.weight", build.cpu)) is not None:
         x = g.add(g.get_rows(places, build.positions), x)
-    return x
+    return build.normed_embedding(x)
 
 
 def block(build: Build, place: Place, x: Tensor) -> Tensor:

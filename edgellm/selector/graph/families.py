@@ -38,7 +38,7 @@ def _of_style(style: Style) -> Family:
             x = g.scale(x)
         if (places := build.outside("position_embd.weight", build.cpu)) is not None:
             x = g.add(x, g.get_rows(places, build.positions))
-        return _normed_embedding(build, x) if style.embedding_normed else x
+        return build.normed_embedding(x) if style.embedding_normed else x
 
     def block(build: Build, place: Place, x: Tensor) -> Tensor:
         return transformer_block(build, place, style, x)
@@ -67,18 +67,8 @@ def _state_space(layer: Block) -> Block:
     return block
 
 
-def _normed_embedding(build: Build, x: Tensor) -> Tensor:
-    x = g.like("norm", x)
-    if build.norms_stay:
-        x.backend = build.first_home
-    for name, op in (("weight", "mul"), ("bias", "add")):
-        tensor = build.outside(f"token_embd_norm.{name}", build.first_home)
-        x = g.like(op, x, tensor) if tensor is not None else x
-    return x
-
-
 def _rwkv_embedding(build: Build) -> Tensor:
-    return _normed_embedding(build, build.embedding())
+    return build.normed_embedding(build.embedding())
 
 
 _DELTA_NET: Final = Family(delta_net.block, cuts="after the norm", keeps_hidden=True)

@@ -57,16 +57,15 @@ def reserved_bytes(
 ) -> tuple[int, ...]:
     """Each accelerator's, then the CPU's. Only for a model that `is_known`.
 
-    Layers of several kinds that are copied from the host leave holes behind that only all of them
-    in their order show: without `exact` that is up to 5 % off, and several times as quick.
+    Where the last holes lie depends on all layers before them in their order: without `exact` a
+    buffer is up to 5 % off, and told several times as quickly.
     """
     machinery = _machinery(spec, shape, layout)
     outline = outline_of(spec)
     head = layout.owner(spec.n_layers)
-    # A pipeline keeps every copy between backends, so there each layer counts.
     n_host = layout.n_host_layers(spec.n_layers)
-    each = machinery.pipeline and machinery.attends_on_cpu
-    each |= exact and 0 < n_host <= spec.n_layers
+    # A pipeline keeps every copy between backends, so there each layer counts.
+    each = exact or (machinery.pipeline and machinery.attends_on_cpu)
     copied: tuple[Copied, ...] = ()
     if layout.op_offload and machinery.cpu > 0:
         copied = copied_of(spec, n_host, layout.n_cpu_moe, each=each)
@@ -149,19 +148,26 @@ def _keeps_weights_on_host(spec: ModelSpec, layout: Layout) -> bool:
 
 @lru_cache(maxsize=_CACHED)
 def _stops(outline: Outline, layout: Layout, *, each: bool) -> tuple[Stop, ...]:
-    """All layers, or those whose kind and place, after those before, are new."""
+    """All layers, or those whose kind and place, after those before, are new. Layers take turns
+    with two places in a buffer, so what is left out is an even number of them."""
     cpu, last = layout.n_accelerators, len(outline.order) - 1
     homes = _homes(layout, len(outline.order))
-    seen: set[tuple[object, ...]] = set()
-    stops: list[Stop] = []
-    recent: tuple[object, ...] = ()
     n_before = _NEIGHBOURS if len(outline.kinds) > 1 else _NEIGHBOURS_OF_ONE_KIND
+    stops: list[Stop] = []
+    seen: set[tuple[Stop, ...]] = set()
+    recent: tuple[Stop, ...] = ()
+    n_skipped = 0
     for il, (kind, home) in enumerate(zip(outline.order, homes, strict=True)):
-        here = (kind, home, cpu if il < layout.n_cpu_moe else home, il == last)
+        here = Stop(kind, home, cpu if il < layout.n_cpu_moe else home, il == last)
         recent = (*recent[-n_before:], here)
-        if each or recent not in seen:
-            seen.add(recent)
-            stops.append(Stop(*here))
+        if recent in seen and not each:
+            n_skipped += 1
+            continue
+        if n_skipped % 2:
+            stops.append(recent[-2])
+        n_skipped = 0
+        seen.add(recent)
+        stops.append(here)
     return tuple(stops)
 
 
