@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from edgellm.cli.prepare import Prepared
 from edgellm.errors import DoesNotFit
+from edgellm.probe.hardware import Hardware
 from edgellm.runner.engine import Engine
 from edgellm.runner.supervisor import Supervisor
 from edgellm.selector.plan import Plan
@@ -20,6 +21,7 @@ from edgellm.units import format_bytes
 _MAX_SMALLER_PLANS = 3
 _STOP_GRACE_S = 5.0
 _LOADING_GRACE_S = 0.2  # a worker that loads doesn't listen
+_LOST_GRACE_S = 0.2  # a worker whose device is gone may never answer
 _SWAP_GRACE_S = 60.0  # for the answers that the old model has begun
 _LOOK_EVERY_S = 0.1
 _SETTLE_S = 0.5  # until the gauge counts a request that came in the moment before
@@ -40,6 +42,7 @@ class Fleet:
         self.download: Download | None = None  # what the screen shows of one on its way
         self._max_queue, self._say, self._new_engine = max_queue, say, new_engine
         self._engines: list[Engine] = []
+        self._prepared: dict[Engine, Prepared] = {}
 
     async def load(self, prepared: Prepared) -> Served:
         """Listed at once, ready on return. Raises DoesNotFit, BadGGUF, WorkerDied."""
@@ -56,6 +59,18 @@ class Fleet:
         self.models.swap(old, new)
         await self._retire(old)
         return new
+
+    async def move(self, old: Served, hardware: Hardware) -> Served:
+        """The same model on what is left of the machine. Requests that come meanwhile wait for it,
+        what `old` had begun is lost. Raises as `load` does; with no plan nothing has changed."""
+        on = self._prepared[old.engine].on
+        if on is None:
+            raise DoesNotFit(f"{old.name} can't be planned again")
+        prepared = await asyncio.to_thread(on, hardware)
+        new = self._served(prepared, prepared.plan)
+        self.models.swap(old, new)
+        await old.engine.stop(_LOST_GRACE_S)
+        return await self._start(prepared, new)
 
     async def stop(self) -> None:
         await asyncio.gather(*(self._stop(engine) for engine in self._engines))
@@ -81,6 +96,7 @@ class Fleet:
     def _served(self, prepared: Prepared, plan: Plan) -> Served:
         engine = self._new_engine(str(prepared.path), plan, self._max_queue)
         self._engines.append(engine)
+        self._prepared[engine] = prepared
         return Served(
             name=prepared.name,
             engine=engine,

@@ -28,7 +28,8 @@ def without(hardware: Hardware, plan: Plan) -> Hardware:
     """What is left of it once `plan` is loaded: the next model must not count that memory."""
     taken = {pool.id: 0 for pool in hardware.pools}
     for share in plan.shares:
-        taken[share.pool_id] += share.total_bytes
+        if share.pool_id in taken:  # else its device was lost
+            taken[share.pool_id] += share.total_bytes
     pools = tuple(
         dataclasses.replace(
             pool,

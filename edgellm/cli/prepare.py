@@ -44,6 +44,7 @@ class Prepared:
     headers: tuple[GGUFHeader, ...] = field(default=(), repr=False)
     created_s: int = 0  # Unix seconds
     is_demo: bool = False
+    on: "Callable[[Hardware], Prepared] | None" = None  # the same file on another machine
 
 
 def prepare(
@@ -60,23 +61,24 @@ def prepare(
     from edgellm.selector.choose import smaller
 
     path, here = _fetched(resolved, hardware, goal, name, progress)
-    tuned = find_tuned(hardware, here.headers) if uses_tuned else None
-    plan = _with_tuned(tuned, hardware, here, goal) if tuned else planned(hardware, (here,), goal)
 
-    def replan(failed: Plan) -> Plan | None:
-        return smaller(failed, hardware, (here,), goal, load_profiles())
+    def on(machine: Hardware) -> Prepared:
+        tuned = find_tuned(machine, here.headers) if uses_tuned else None
+        plan = _with_tuned(tuned, machine, here, goal) if tuned else planned(machine, (here,), goal)
+        return Prepared(
+            name=plan.model,
+            path=path,
+            plan=plan,
+            replan=lambda failed: smaller(failed, machine, (here,), goal, load_profiles()),
+            template=_template(here.headers[0]),
+            spec=here.spec,
+            headers=here.headers,
+            created_s=int(path.stat().st_mtime),
+            is_demo=resolved.name == DEMO,
+            on=on,
+        )
 
-    return Prepared(
-        name=plan.model,
-        path=path,
-        plan=plan,
-        replan=replan,
-        template=_template(here.headers[0]),
-        spec=here.spec,
-        headers=here.headers,
-        created_s=int(path.stat().st_mtime),
-        is_demo=resolved.name == DEMO,
-    )
+    return on(hardware)
 
 
 def _with_tuned(tuned: Tuned, hardware: Hardware, here: Candidate, goal: Goal) -> Plan:

@@ -15,15 +15,20 @@ from edgellm.cli import state
 from edgellm.cli.engines import Fleet
 from edgellm.cli.output import say
 from edgellm.cli.prepare import Prepared
+from edgellm.cli.salvage import Salvage
 from edgellm.config import Config
+from edgellm.meter.guardrails import Ceilings
+from edgellm.meter.health import Health
 from edgellm.meter.sensors import sampler_for
 from edgellm.probe.hardware import Hardware
 from edgellm.server.access import Access
 from edgellm.server.app import create_app
+from edgellm.server.checkup import OnChange
 from edgellm.server.gateway import Gateway
 from edgellm.server.joules import Tariff
 from edgellm.server.serve import Bind, serve
-from edgellm.server.served import Models
+from edgellm.server.served import Models, Served
+from edgellm.server.webhook import Webhook
 
 
 def _nothing(*_: object) -> None:
@@ -58,6 +63,9 @@ async def run_instance(instance: Instance) -> None:
     config = instance.config
     fleet = Fleet(config.max_queue, instance.say)
     sampler = sampler_for(instance.hardware)
+    salvage = Salvage(
+        fleet, instance.hardware, say=instance.say, use=lambda left: gateway.live.use(left)
+    )
     app = create_app(
         fleet.models,
         access=Access.of(keys=config.api_keys, host_names=config.allowed_hosts),
@@ -65,6 +73,8 @@ async def run_instance(instance: Instance) -> None:
         hardware=instance.hardware,
         download=lambda: fleet.download,
         tariff=Tariff(config.energy_price_per_kwh, config.currency),
+        ceilings=Ceilings(config.max_temperature_c, config.max_power_w),
+        on_health=_tell_all(instance, salvage),
     )
     listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     gateway: Gateway = app.state.gateway
@@ -87,9 +97,24 @@ async def run_instance(instance: Instance) -> None:
     finally:
         gateway.stopping.set()
         loading.cancel()
+        salvage.stop()
         await asyncio.gather(loading, serving, return_exceptions=True)
         await fleet.stop()
         sampler.stop()
+
+
+def _tell_all(instance: Instance, salvage: Salvage) -> OnChange:
+    """Who hears of a model's health: the terminal, the webhook, and who moves it when it must."""
+    url = instance.config.health_webhook
+    webhook = Webhook(url, instance.say) if url else None
+
+    def tell(served: Served, health: Health) -> None:
+        instance.say(f"{served.name} is {health}")
+        if webhook:
+            webhook.tell(served, health)
+        salvage.noticed(served, health)
+
+    return tell
 
 
 async def _load(instance: Instance, fleet: Fleet, listening: "asyncio.Future[str]") -> None:
