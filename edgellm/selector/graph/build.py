@@ -142,7 +142,8 @@ class Build:
     def embedding(self) -> Tensor:
         """Of token ids, or given ready-made: both inputs exist. Source: build_inp_embd."""
         table = self.outside("token_embd.weight", self.cpu)
-        assert table is not None
+        if table is None:
+            raise LookupError("token_embd.weight")
         ids = g.new_input(self.n_tokens, kind=I32)
         rows = g.get_rows(table, ids)
         self.graph.expand(rows, g.new_input(self.outline.n_embd, self.n_tokens))

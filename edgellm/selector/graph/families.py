@@ -127,7 +127,8 @@ def _logits(build: Build, family: Family, x: Tensor) -> Tensor:
     head = build.outside("output.weight", build.head_home)
     if head is None:  # tied
         head = build.outside("token_embd.weight", build.head_home)
-    assert head is not None
+    if head is None:
+        raise LookupError("output.weight")
     logits = g.mul_mat(head, x)
     if (bias := build.outside("output.bias", build.head_home)) is not None:
         logits = g.add(logits, bias)

@@ -73,6 +73,8 @@ def _routed(build: Build, place: Place, x: Tensor, routing: Routing) -> tuple[Te
     logits = build.linear(place, "ffn_gate_inp", x)
     n_expert, n_tokens = logits.ne[:2]
     n_used = build.outline.n_expert_used
+    if not 0 < n_used <= n_expert:
+        raise ValueError(f"{n_used} of {n_expert} experts")
     probs = logits
     if gating == SOFTMAX:
         probs = g.like("soft_max", logits)
