@@ -6,6 +6,7 @@ say `layer_s`, `bytes_s` and `bytes`. Every row names its source, so a row witho
 
 from functools import cache
 
+from edgellm.errors import ConfigError
 from edgellm.models.tensor_types import TensorClass
 from edgellm.probe.boards import board_names as board_names
 from edgellm.probe.boards import hardware_from_board as hardware_from_board
@@ -187,3 +188,22 @@ def _workload(row: _Workload) -> Workload:
         decode_target_tok_s=row.decode_target_tok_s,
         why=row.why,
     )
+
+
+class CloudPrice(ProfileRow, frozen=True, kw_only=True):
+    name: str
+    device: str  # as `edgellm plan --device` calls it
+    per_hour: float  # in US dollars, on demand
+
+
+class Prices(ProfileRow, frozen=True, kw_only=True):
+    cloud: tuple[CloudPrice, ...]
+
+
+def load_prices() -> Prices:
+    """Raises ConfigError, also for a price without a source."""
+    prices = read_profile(profiles_dir() / "prices.toml", Prices)
+    for row in prices.cloud:
+        if not row.source:
+            raise ConfigError(f"profiles/prices.toml: {row.name} has no source")
+    return prices

@@ -2,7 +2,7 @@ import tomllib
 
 import pytest
 
-from edgellm.profiles import board_names, hardware_from_board, load_profiles
+from edgellm.profiles import board_names, hardware_from_board, load_prices, load_profiles
 from edgellm.resources import profiles_dir
 
 ROOT = profiles_dir()
@@ -57,3 +57,15 @@ def test_the_quality_table_is_in_the_order_of_its_bits_where_it_is_measured():
     assert rows["Q4_K_M"].kld == 0.028152
     assert rows["Q8_0"].kld < rows["Q6_K"].kld < rows["Q5_K_M"].kld < rows["Q4_K_M"].kld
     assert rows["Q4_0"].kld > rows["Q4_K_S"].kld, "more bits are not always better"
+
+
+def test_every_cloud_price_has_a_source_and_a_machine_that_can_be_described():
+    from edgellm.probe.described import hardware_from_devices
+
+    prices = load_prices()
+    assert prices.date
+    assert {row.name: row.per_hour for row in prices.cloud}["RTX 4090"] == 0.34
+    for row in prices.cloud:
+        assert row.source
+        n_devices = len(hardware_from_devices((row.device,), None).accelerators)
+        assert n_devices == (8 if row.name.startswith("8×") else 1)

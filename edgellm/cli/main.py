@@ -16,6 +16,7 @@ import typer
 import edgellm
 from edgellm.cli.bench import bench
 from edgellm.cli.coercion import QuickCommand, QuickGroup
+from edgellm.cli.cost import cost
 from edgellm.cli.doctor import doctor
 from edgellm.cli.facts import probe
 from edgellm.cli.models import list_models, pull, rm, show
@@ -70,6 +71,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("top", top),
     ("bench", bench),
     ("tune", tune),
+    ("cost", cost),
     ("doctor", doctor),
 )
 

@@ -1,0 +1,164 @@
+"""`edgellm cost [MODEL]`: what a million tokens cost here, and on rented hardware."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgellm.cli import options
+from edgellm.errors import NotServing
+
+if TYPE_CHECKING:
+    from edgellm.cli.cost_report import Pace
+    from edgellm.config import Config
+    from edgellm.profiles import CloudPrice
+    from edgellm.selector.plan import Candidate
+    from edgellm.status import ModelStatus, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What the machine costs, by the command line."""
+
+    capex: Annotated[float, typer.Option(help="What the machine cost.", metavar="MONEY", min=0)] = (
+        0.0
+    )
+    monthly: Annotated[
+        float, typer.Option(help="Standing charges: a rack, a line.", metavar="MONEY", min=0)
+    ] = 0.0
+    years: Annotated[
+        float, typer.Option(help="To write it off over.", metavar="YEARS", min=0.01)
+    ] = 3.0
+    utilisation: Annotated[
+        float,
+        typer.Option(
+            help="The share of all hours in which it writes.", metavar="0-1", min=0.001, max=1
+        ),
+    ] = 1.0
+    requests_per_day: Annotated[
+        float | None, typer.Option(help="For the cost of one.", metavar="N", min=0.001)
+    ] = None
+    per_kwh: Annotated[
+        float | None,
+        typer.Option(help="Instead of energy_price_per_kwh.", metavar="MONEY", min=0),
+    ] = None
+    tok_s: Annotated[
+        float | None,
+        typer.Option(help="Instead of the measured speed.", metavar="TOK/S", min=0.001),
+    ] = None
+    watts: Annotated[
+        float | None, typer.Option(help="Instead of the measured power.", metavar="W", min=0)
+    ] = None
+    usd: Annotated[
+        float | None,
+        typer.Option(help="One dollar in your currency.", metavar="RATE", min=0.000001),
+    ] = None
+
+
+def cost(
+    means: Means,
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="MODEL", help="As for plan; without one, what is served here."),
+    ] = None,
+    as_json: options.AsJSON = False,
+    offline: options.Offline = False,
+) -> None:
+    """Tell what tokens cost on this machine, and on rented ones.
+
+    At the speed and power that a running server measures, else as predicted. Cloud prices are
+    profiles/prices.toml's, in dollars, with their date; --usd says what one is in your currency.
+    All that is assumed is said below the figures.
+
+    \b
+      edgellm cost --capex 2400 --per-kwh 0.31 --utilisation 0.2
+      edgellm cost qwen3:8b --capex 10000 --monthly 500 --requests-per-day 50
+      edgellm cost --json | jq .cloud
+    """
+    from edgellm.cli.cost_report import costs, report
+    from edgellm.cli.output import columns, print_json
+    from edgellm.profiles import load_prices
+
+    config = options.config_from(offline=offline)
+    pace, candidates = _pace(model, config)
+    prices = load_prices()
+    speeds = {price.name: _cloud_tok_s(price, candidates) for price in prices.cloud}
+    made = costs(pace, means, config, prices, speeds)
+    print_json(made) if as_json else print(report(made, columns()))
+
+
+def _pace(model: str | None, config: "Config") -> tuple["Pace", tuple["Candidate", ...]]:
+    """Raises NotServing without a MODEL and a server, and as resolving and planning do."""
+    from edgellm.cli.find import is_meant, statuses, the_server
+
+    having = [
+        (url, status)
+        for url, status in statuses()
+        if model and any(is_meant(model, one) for one in status.models)
+    ]
+    if model is not None and not having:
+        return _predicted(model, config)
+    url, status = having[0] if having else the_server()
+    ours = [m for m in status.models if (is_meant(model, m) if model else not m.embedding)]
+    if not ours:
+        raise NotServing(f"{url} serves nothing that writes", hint="edgellm cost MODEL")
+    return _measured(url, status, ours[0], config)
+
+
+def _predicted(model: str, config: "Config") -> tuple["Pace", tuple["Candidate", ...]]:
+    from edgellm.cli import machine
+    from edgellm.cli.cost_report import Pace
+    from edgellm.cli.planning import planned
+    from edgellm.cli.resolve import resolve
+    from edgellm.selector.plan import Goal
+
+    found = resolve(model, config, plan_only=True)
+    plan = planned(machine.recall(), found.candidates, Goal(), asks_oracle=False)
+    tok_s = plan.decode_tok_s.p50 if plan.decode_tok_s else None
+    pace = Pace(plan.model, tok_s, "predicted, one stream", plan.power_w, "the boards' limits")
+    return pace, tuple(c for c in found.candidates if c.file == plan.file)
+
+
+def _measured(
+    url: str, status: "Status", model: "ModelStatus", config: "Config"
+) -> tuple["Pace", tuple["Candidate", ...]]:
+    """What is written now; where nothing is, what the plan expects of one stream."""
+    from edgellm.cli.cost_report import Pace
+
+    energy, plan = status.energy, model.plan
+    tok_s, tok_s_from = model.decode_tok_s, f"measured now at {url}"
+    watts, watts_from = (energy.power_w if energy else None), "measured now, all devices"
+    if tok_s is None:
+        tok_s, tok_s_from = (plan.decode_tok_s_p50 if plan else None), "predicted, one stream"
+        per_token = energy.j_per_token if energy else None
+        watts = per_token * tok_s if per_token is not None and tok_s is not None else None
+        watts_from = "joules of a token so far × that speed"
+    return Pace(model.name, tok_s, tok_s_from, watts, watts_from), _candidates(model, config)
+
+
+def _candidates(model: "ModelStatus", config: "Config") -> tuple["Candidate", ...]:
+    """Of the file that is served, if it can be read from here."""
+    from edgellm.cli.resolve import resolve
+    from edgellm.errors import EdgellmError
+
+    try:
+        return resolve(model.plan.file, config, plan_only=True).candidates if model.plan else ()
+    except EdgellmError:
+        return ()
+
+
+def _cloud_tok_s(price: "CloudPrice", candidates: tuple["Candidate", ...]) -> float | None:
+    """Predicted for one stream of the same file; None where it isn't known, or doesn't fit."""
+    from edgellm.cli.planning import planned
+    from edgellm.errors import EdgellmError
+    from edgellm.probe.described import hardware_from_devices
+    from edgellm.selector.plan import Goal
+
+    if not candidates:
+        return None
+    try:
+        rented = hardware_from_devices((price.device,), None)
+        plan = planned(rented, candidates, Goal(), asks_oracle=False)
+    except EdgellmError:
+        return None
+    return plan.decode_tok_s.p50 if plan.decode_tok_s else None

@@ -1,0 +1,287 @@
+"""The figures of `edgellm cost`, their assumptions, and a picture of both ways to pay."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgellm.errors import BadRequest
+from edgellm.meter.cost import (
+    HOURS_A_MONTH,
+    HOURS_A_YEAR,
+    Owned,
+    break_even_h,
+    owned_per_request,
+    per_million,
+    rented_per_request,
+)
+from edgellm.tables import bullets, table
+from edgellm.units import DASH, format_rate
+
+if TYPE_CHECKING:
+    from edgellm.cli.cost import Means
+    from edgellm.config import Config
+    from edgellm.profiles import CloudPrice, Prices
+
+_PARTS = (
+    ("energy", "energy"), ("standing charges", "standing"),
+    ("purchase", "purchase"), ("all", "total"),
+)  # fmt: skip
+_PLOT_LINES, _MOST_COLUMNS, _N_POINTS = 16, 100, 60
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast and at what power, and where that is known from."""
+
+    model: str
+    tok_s: float | None
+    tok_s_from: str
+    watts: float | None
+    watts_from: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Money; None: a part that nobody knows."""
+
+    energy: float | None
+    standing: float
+    purchase: float
+    total: float  # of what is known
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    name: str
+    per_hour: float
+    tok_s: float | None  # predicted, one stream
+    per_million: float | None
+    break_even_h: float | None  # of use; None: never
+    per_request: float | None
+    source: str
+    date: str
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    pace: Pace
+    currency: str
+    owned: Owned
+    per_hour: Parts
+    per_million: Parts | None
+    per_request: float | None
+    cloud: tuple[Cloud, ...]
+    assumptions: tuple[str, ...]
+
+
+def costs(
+    pace: Pace,
+    means: "Means",
+    config: "Config",
+    prices: "Prices",
+    cloud_tok_s: Mapping[str, float | None],
+) -> Costs:
+    """Raises BadRequest for prices in two currencies and no rate between them."""
+    if config.currency != "USD" and means.usd is None:
+        raise BadRequest(
+            f"cloud prices are in USD, and the configuration's currency is {config.currency}",
+            hint="say what one dollar is in it: --usd 0.92",
+        )
+    rate = means.usd or 1.0
+    pace = _overridden(pace, means)
+    owned = Owned(
+        capex=means.capex,
+        monthly=means.monthly,
+        years=means.years,
+        utilisation=means.utilisation,
+        watts=pace.watts,
+        per_kwh=config.energy_price_per_kwh if means.per_kwh is None else means.per_kwh,
+    )
+    asked = means.requests_per_day
+    return Costs(
+        pace=pace,
+        currency=config.currency,
+        owned=owned,
+        per_hour=_parts(owned, 1.0),
+        per_million=_parts(owned, per_million(1.0, pace.tok_s)) if pace.tok_s else None,
+        per_request=owned_per_request(owned, asked) if asked else None,
+        cloud=tuple(
+            _cloud(row, rate, cloud_tok_s.get(row.name), owned, asked, prices.date)
+            for row in prices.cloud
+        ),
+        assumptions=tuple(_assumptions(pace, owned, config.currency, rate, prices.date, asked)),
+    )
+
+
+def _overridden(pace: Pace, means: "Means") -> Pace:
+    given = "as given"
+    return Pace(
+        pace.model,
+        means.tok_s or pace.tok_s,
+        given if means.tok_s else pace.tok_s_from,
+        pace.watts if means.watts is None else means.watts,
+        pace.watts_from if means.watts is None else given,
+    )
+
+
+def _parts(owned: Owned, hours: float) -> Parts:
+    energy = owned.energy_per_hour
+    return Parts(
+        energy=None if energy is None else energy * hours,
+        standing=owned.standing_per_hour * hours,
+        purchase=owned.purchase_per_hour * hours,
+        total=owned.per_hour * hours,
+    )
+
+
+def _cloud(
+    row: "CloudPrice",
+    rate: float,
+    tok_s: float | None,
+    owned: Owned,
+    requests_a_day: float | None,
+    date: str,
+) -> Cloud:
+    per_hour = row.per_hour * rate
+    return Cloud(
+        name=row.name,
+        per_hour=per_hour,
+        tok_s=tok_s,
+        per_million=per_million(per_hour, tok_s) if tok_s else None,
+        break_even_h=break_even_h(owned, per_hour) if owned.capex else None,
+        per_request=rented_per_request(per_hour, requests_a_day) if requests_a_day else None,
+        source=row.source,
+        date=row.date or date,
+    )
+
+
+def _assumptions(
+    pace: Pace, owned: Owned, currency: str, rate: float, date: str, asked: float | None
+) -> Iterator[str]:
+    yield f"speed: {format_rate(pace.tok_s)}, {pace.tok_s_from}; prompts are read in no time"
+    if owned.energy_per_hour is None:
+        lacks = "no power is known" if owned.watts is None else "no price of a kWh is set"
+        yield f"energy is not counted: {lacks} (--watts, --per-kwh)"
+    else:
+        yield (
+            f"energy: {owned.watts:.0f} W, {pace.watts_from}, at {owned.per_kwh:g} {currency}/kWh; "
+            "while it idles, none"
+        )
+    used = f"of which {owned.utilisation:.0%} are used"
+    yield (
+        f"the purchase, {owned.capex:,.0f} {currency}, is written off over {owned.years:g} years "
+        f"of {HOURS_A_YEAR:.0f} hours, {used}, and worth nothing then"
+    )
+    yield (
+        f"standing charges: {owned.monthly:,.0f} {currency} a month of {HOURS_A_MONTH:.0f} hours, "
+        f"{used}"
+    )
+    yield (
+        f"cloud prices are of {date}, on demand, 1 USD = {rate:g} {currency}, at the predicted "
+        "speed of one stream of the same file, every rented hour used"
+    )
+    yield (
+        "break-even: purchase / (rent - standing charges - energy), in hours of use, an hour here "
+        "counted as one there"
+    )
+    if asked:
+        yield f"a request: a day's cost / {asked:g}; what is rented is rented all day"
+
+
+def report(made: Costs, columns: int) -> str:
+    parts = [
+        f"{made.pace.model}   {format_rate(made.pace.tok_s)}   {_watts(made.pace.watts)}",
+        "",
+        _own_table(made),
+        "",
+        _cloud_table(made),
+        "",
+        "assumed",
+        *bullets(made.assumptions, columns),
+    ]
+    if made.owned.capex:
+        parts += ["", _plot(made, columns)]
+    return "\n".join(parts)
+
+
+def _own_table(made: Costs) -> str:
+    rows = []
+    for label, name in _PARTS:
+        per_token = getattr(made.per_million, name) if made.per_million else None
+        rows.append((label, _money(getattr(made.per_hour, name)), _money(per_token)))
+    if made.per_request is not None:
+        rows.append(("a request", _money(made.per_request), ""))
+    head = (f"THIS MACHINE, {made.currency}", "AN HOUR", "A MILLION TOKENS")
+    return table(head, rows, right="AN HOUR,A MILLION TOKENS")
+
+
+def _cloud_table(made: Costs) -> str:
+    head: Sequence[str] = (
+        "RENTED",
+        "AN HOUR",
+        "TOK/S",
+        "A MILLION TOKENS",
+        "BREAK-EVEN",
+        "A REQUEST",
+    )
+    rows: list[Sequence[str]] = [
+        (
+            row.name,
+            _money(row.per_hour),
+            format_rate(row.tok_s, "").strip(),
+            _money(row.per_million),
+            _hours(row.break_even_h, made.owned),
+            _money(row.per_request),
+        )
+        for row in made.cloud
+    ]
+    if not any(row.per_request is not None for row in made.cloud):
+        head, rows = head[:-1], [row[:-1] for row in rows]
+    return table(head, rows, right=",".join(head[1:]))
+
+
+def _hours(hours: float | None, owned: Owned) -> str:
+    if not owned.capex:
+        return DASH
+    return "never" if hours is None else f"{hours:,.0f} h"
+
+
+def _money(amount: float | None) -> str:
+    """Cents below a hundred, and what is less than a cent with two figures."""
+    if amount is None:
+        return DASH
+    if 0 < abs(amount) < 0.1:
+        return f"{amount:.2g}"
+    return f"{amount:,.2f}"
+
+
+def _watts(watts: float | None) -> str:
+    return f"{DASH} W" if watts is None else f"{watts:.0f} W"
+
+
+def _plot(made: Costs, columns: int) -> str:
+    """All that was paid, over hours of use: this machine's line and those it crosses first."""
+    import plotext
+
+    crossed = sorted(
+        (row for row in made.cloud if row.break_even_h is not None),
+        key=lambda row: row.break_even_h or 0.0,
+        reverse=True,
+    )[:2]
+    most = 1.5 * max((row.break_even_h or 0.0 for row in crossed), default=HOURS_A_YEAR / 1.5)
+    hours = [i * most / _N_POINTS for i in range(_N_POINTS + 1)]
+    plotext.clear_figure()
+    plotext.theme("clear")
+    plotext.plotsize(min(_MOST_COLUMNS, columns), _PLOT_LINES)
+    lines: Sequence[tuple[str, list[float], str]] = [
+        ("this machine", [made.owned.after(h) for h in hours], "braille"),
+        *(
+            (row.name, [row.per_hour * h for h in hours], marker)
+            for row, marker in zip(crossed, ("dot", "hd"), strict=False)
+        ),
+    ]
+    for name, paid, marker in lines:
+        plotext.plot(hours, paid, marker=marker, label=name)
+    plotext.title(f"{made.currency} paid, over hours of use")
+    drawn: str = plotext.uncolorize(plotext.build())
+    return "\n".join(line.rstrip() for line in drawn.splitlines())

@@ -1,0 +1,73 @@
+import pytest
+
+from edgellm.cli.cost import Means
+from edgellm.cli.cost_report import Pace, costs, report
+from edgellm.config import Config
+from edgellm.errors import BadRequest
+from edgellm.profiles import load_prices
+
+FAST = Pace("tiny", 100.0, "measured", 350.0, "measured")
+RENTED = {"H100 80GB": 200.0}
+
+
+def made(pace=FAST, config=None, **means):
+    return costs(pace, Means(**means), config or Config(), load_prices(), RENTED)
+
+
+def cloud(found, name):
+    return next(row for row in found.cloud if row.name == name)
+
+
+def test_the_golden_break_even_and_the_golden_request():
+    found = made(capex=10_000, monthly=500, requests_per_day=50)
+
+    assert cloud(found, "H100 80GB").break_even_h == pytest.approx(4987, abs=1)
+    assert cloud(found, "RTX 4090").per_request == pytest.approx(0.1632)
+    assert cloud(found, "RTX 4090").break_even_h is None
+
+
+def test_a_million_tokens_is_an_hour_over_what_is_written_in_it():
+    found = made(capex=8760, years=1, per_kwh=0.30)
+
+    assert found.per_hour.energy == pytest.approx(0.105)
+    assert found.per_million.energy == pytest.approx(0.105 / 0.36)
+    assert found.per_million.total == pytest.approx(1.105 / 0.36)
+    assert cloud(found, "H100 80GB").per_million == pytest.approx(2.69 / 0.72)
+    assert cloud(found, "RTX 4090").per_million is None, "its speed is not known"
+
+
+def test_the_configurations_price_counts_and_the_flag_goes_before_it():
+    config = Config(energy_price_per_kwh=0.20)
+
+    assert made(config=config).per_hour.energy == pytest.approx(0.07)
+    assert made(config=config, per_kwh=0.40).per_hour.energy == pytest.approx(0.14)
+
+
+def test_another_currency_needs_a_rate():
+    config = Config(currency="EUR")
+    with pytest.raises(BadRequest, match="cloud prices are in USD"):
+        made(config=config)
+    assert cloud(made(config=config, usd=0.5), "H100 80GB").per_hour == pytest.approx(1.345)
+
+
+def test_what_is_given_is_said_to_be_given():
+    found = made(tok_s=50.0, watts=200.0, per_kwh=0.30)
+
+    assert (found.pace.tok_s, found.pace.tok_s_from) == (50.0, "as given")
+    assert "energy: 200 W, as given, at 0.3 USD/kWh; while it idles, none" in found.assumptions
+
+
+def test_unknown_power_is_a_dash_and_is_said():
+    text = report(made(Pace("tiny", 100.0, "measured", None, ""), per_kwh=0.30, capex=100), 100)
+
+    assert "– W" in text
+    assert "energy is not counted: no power is known" in text
+
+
+def test_the_report_has_its_figures_its_assumptions_and_a_picture():
+    text = report(made(capex=10_000, monthly=500, requests_per_day=50), 100)
+
+    for words in ("4,987 h", "never", "0.16", "of 730 hours", "USD paid, over hours of use"):
+        assert words in text
+    assert max(map(len, text.splitlines())) <= 100
+    assert "USD paid" not in report(made(), 100), "nothing was bought, nothing is crossed"
