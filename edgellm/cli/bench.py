@@ -45,36 +45,34 @@ def bench(
       edgellm bench qwen3:8b -p 2048 -n 128 --json bench.json
       edgellm bench --soak 10m          # does it throttle when it gets hot?
     """
-    from edgellm.cli.benchmark import Bench, Measured, Sizes, Soaked
-    from edgellm.cli.find import the_server
+    from edgellm.cli.benchmark import Bench, Measured, Sizes
     from edgellm.cli.private import server_with
     from edgellm.cli.reporting import report, report_soak, write_json
-    from edgellm.errors import ModelNotFound
 
     config = options.config_from(offline=offline, reserve=pins.reserve)
     goal = replace(pins, parallel=pins.parallel or 1).goal(config.reserve)
-    if model is None:
-        _, status = the_server()
-        model = next((one.name for one in status.models if not one.embedding), None)
-        if model is None:
-            raise ModelNotFound(
-                f"{status.url} serves no model that writes text", hint="edgellm bench MODEL"
-            )
-    is_quiet = json_file == Path("-")
+    model = model or _served_model()
     with server_with(model, config, goal, has_pins=pins != Pins()) as (url, name):
         bench = Bench(url, name, Sizes(n_prompt, n_generate, n_runs))
-        if soak:
-            soaked = bench.soak(seconds_of(soak))
-            if not is_quiet:
-                print(report_soak(soaked))
-            result: Measured | Soaked = soaked
-        else:
-            measured = bench.measure()
-            if not is_quiet:
-                print(report(measured))
-            result = measured
+        result = bench.soak(seconds_of(soak)) if soak else bench.measure()
+    if json_file != Path("-"):
+        print(report(result) if isinstance(result, Measured) else report_soak(result))
     if json_file:
         write_json(result, json_file)
+
+
+def _served_model() -> str:
+    """What the running server serves. Raises NotServing, ModelNotFound."""
+    from edgellm.cli.find import the_server
+    from edgellm.errors import ModelNotFound
+
+    _, status = the_server()
+    model = next((one.name for one in status.models if not one.embedding), None)
+    if model is None:
+        raise ModelNotFound(
+            f"{status.url} serves no model that writes text", hint="edgellm bench MODEL"
+        )
+    return model
 
 
 def seconds_of(text: str) -> float:

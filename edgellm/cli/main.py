@@ -23,6 +23,7 @@ from edgellm.cli.models import list_models, pull, rm, show
 from edgellm.cli.output import say_error
 from edgellm.cli.plan import plan
 from edgellm.cli.ps import ps, stop
+from edgellm.cli.record import record
 from edgellm.cli.recommend import recommend
 from edgellm.cli.run import run
 from edgellm.cli.screen import top
@@ -69,6 +70,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("plan", plan),
     ("recommend", recommend),
     ("top", top),
+    ("record", record),
     ("bench", bench),
     ("tune", tune),
     ("cost", cost),

@@ -16,13 +16,6 @@ ModelArgument = Annotated[
         "or demo: the tiny model that ships with edgellm.",
     ),
 ]
-Host = Annotated[str | None, typer.Option(help="Address to listen on.", metavar="ADDRESS")]
-Port = Annotated[
-    int | None,
-    typer.Option(
-        help="Port to listen on (8484); 0 takes any free one.", metavar="N", min=0, max=65535
-    ),
-]
 LimitRate = Annotated[
     str | None, typer.Option(help="The most a download takes: 20MiB/s.", metavar="RATE")
 ]

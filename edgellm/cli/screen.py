@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,13 @@ def top(
         typer.Option(help="The server to watch: host, host:port or unix:/path.", metavar="HOST"),
     ] = None,
     chat: Annotated[bool, typer.Option("--chat", help="Begin with the chat.")] = False,
+    replay: Annotated[
+        Path | None,
+        typer.Option(help="A recording instead of a server.", metavar="FILE"),
+    ] = None,
+    speed: Annotated[
+        float, typer.Option(help="Seconds of the recording in one.", metavar="N", min=0.01)
+    ] = 1.0,
 ) -> None:
     """Watch a running server, and chat with it.
 
@@ -28,7 +36,11 @@ def top(
     \b
       edgellm top
       edgellm top --host box:8484
+      edgellm top --replay night.rec --speed 60
     """
+    if replay is not None:
+        _replay(replay, speed)
+        return
     import os
 
     from edgellm.cli import state
@@ -40,6 +52,26 @@ def top(
     url = url_of(host) if host else url_of_environment() or found
     key = os.environ.get("EDGELLM_API_KEY")
     run_top(url, api_key=key, start_screen="chat" if chat else "top")
+
+
+def _replay(file: Path, speed: float) -> None:
+    """Raises StorageError, BadRequest."""
+    from edgellm.cli.output import say
+    from edgellm.errors import BadRequest, StorageError
+    from edgellm.tui.app import run_replay
+    from edgellm.tui.recording import Reader
+
+    try:
+        with file.open("rb") as kept:
+            reader = Reader(kept)
+            moments = list(reader)
+    except OSError as error:
+        raise StorageError(f"{file} can't be read: {error.strerror}") from error
+    if not moments:
+        raise BadRequest(f"{file} holds no whole moment")
+    if reader.is_cut:
+        say(f"{file} was cut off; {len(moments)} moments are whole")
+    run_replay(file.name, moments, speed)
 
 
 class Screen:

@@ -1,38 +1,30 @@
 """`edgellm serve MODEL`: headless, on TCP or a unix socket, until told to stop."""
 
-from typing import Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgellm.cli import options
+from edgellm.cli.listening import Listening
 from edgellm.cli.pins import Pins
+
+if TYPE_CHECKING:
+    from edgellm.cli.serving import Instance
+    from edgellm.config import Config
+    from edgellm.selector.plan import Goal
 
 
 def serve(
     model: options.ModelArgument,
     pins: Pins,
+    listening: Listening,
     embedding: Annotated[
         str | None, typer.Option(help="An embedding model to serve beside it.", metavar="MODEL")
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="The name that clients will use.", metavar="NAME")
     ] = None,
-    host: options.Host = None,
-    port: options.Port = None,
-    unix_socket: Annotated[
-        str | None, typer.Option(help="Listen on this unix socket instead.", metavar="PATH")
-    ] = None,
-    api_key: Annotated[
-        list[str] | None,
-        typer.Option(help="A key that clients must send; repeatable.", metavar="KEY"),
-    ] = None,
-    max_queue: Annotated[
-        int | None,
-        typer.Option(help="Requests that may wait; one more gets a 429.", metavar="N", min=0),
-    ] = None,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Allow a non-loopback address without a key.")
-    ] = False,
     limit_rate: options.LimitRate = None,
     offline: options.Offline = False,
 ) -> None:
@@ -47,32 +39,39 @@ def serve(
       edgellm serve org/repo:Q4_K_M --port 11434      # a drop-in for Ollama's clients
       edgellm serve qwen3:4b --embedding qwen3-embedding:0.6b
     """
-    import asyncio
+    config = listening.config(limit_rate=limit_rate, offline=offline, reserve=pins.reserve)
+    goal = pins.goal(config.reserve)
+    listening.check(config)
+    instance = _instance(model, embedding, name, config, goal)
+    _run(replace(instance, insecure=listening.insecure))
 
+
+def _instance(
+    model: str, embedding: str | None, name: str | None, config: "Config", goal: "Goal"
+) -> "Instance":
     from edgellm.cli import machine
     from edgellm.cli.output import say
-    from edgellm.cli.precheck import check_address
     from edgellm.cli.prepare import prepare_all
     from edgellm.cli.ready import ready_text
     from edgellm.cli.resolve import resolve
-    from edgellm.cli.serving import Instance, run_instance
+    from edgellm.cli.serving import Instance
 
-    config = options.config_from(
-        host=host, port=port, unix_socket=unix_socket, max_queue=max_queue, reserve=pins.reserve,
-        api_keys=tuple(api_key) if api_key else None, limit_rate=limit_rate, offline=offline,
-    )  # fmt: skip
-    goal = pins.goal(config.reserve)
-    check_address(config, insecure=insecure)
     resolved = resolve(model, config)
     beside = resolve(embedding, config) if embedding else None
     hardware = machine.look()
     prepared = prepare_all(resolved, hardware, goal, embedding=beside, name=name)
-    instance = Instance(
+    return Instance(
         config,
         hardware,
         prepared,
-        insecure=insecure,
         on_listening=lambda url: say(f"listening on {url}, loading {prepared[0].name}"),
         on_ready=lambda url, models: print(ready_text(url, models, hardware, config), flush=True),
     )
+
+
+def _run(instance: "Instance") -> None:
+    import asyncio
+
+    from edgellm.cli.serving import run_instance
+
     asyncio.run(run_instance(instance))

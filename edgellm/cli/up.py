@@ -1,10 +1,12 @@
 """`edgellm up`: the one command. Looks at the machine, chooses, serves, and shows it."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgellm.cli import options
+from edgellm.cli.listening import Listening
 from edgellm.cli.pins import Pins
 
 if TYPE_CHECKING:
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
 
     from edgellm.cli.best import Choice
     from edgellm.cli.prepare import Prepared
+    from edgellm.cli.resolve import Resolved
     from edgellm.cli.serving import Instance
     from edgellm.config import Config
     from edgellm.probe.hardware import Hardware
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 def up(
     pins: Pins,
+    listening: Listening,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Download the best model without asking.")
     ] = False,
@@ -27,8 +31,6 @@ def up(
     headless: Annotated[
         bool, typer.Option("--headless", help="No screen; print the address.")
     ] = False,
-    host: options.Host = None,
-    port: options.Port = None,
     offline: options.Offline = False,
 ) -> None:
     """Choose the best model for this machine, serve it, show it.
@@ -46,32 +48,34 @@ def up(
     from edgellm.cli import machine
     from edgellm.cli.best import best_on_disk
     from edgellm.cli.output import is_terminal, say
-    from edgellm.cli.precheck import check_address
     from edgellm.cli.prepare import prepare
-    from edgellm.cli.resolve import demo as demo_model
-    from edgellm.cli.resolve import on_disk
 
-    config = options.config_from(host=host, port=port, offline=offline, reserve=pins.reserve)
+    config = listening.config(offline=offline, reserve=pins.reserve)
     goal = pins.goal(config.reserve)
+    listening.check(config)
     shows_screen = is_terminal() and not headless
-    check_address(config)
     say("looking at this machine …")
     hardware = machine.look()
     found = None if demo else best_on_disk(config, hardware, goal)
     if found:
-        resolved = on_disk(_path(found), found.name, found.candidate.quant)
         say(f"the best model on this disk: {found.name}")
-    else:
-        resolved = demo_model()
-    prepared = prepare(resolved, hardware, goal)
+    prepared = prepare(_resolved(found), hardware, goal)
     wished = None
     if not (found or demo or config.offline):
         wished = _wished(config, hardware, goal, asks=shows_screen and not yes, agrees=yes)
-    instance = _instance(config, hardware, prepared, wished, shows_screen)
+    instance = replace(
+        _instance(config, hardware, prepared, wished, shows_screen), insecure=listening.insecure
+    )
     if shows_screen:
         _with_screen(instance)
     else:
         _headless(instance)
+
+
+def _resolved(found: "Choice | None") -> "Resolved":
+    from edgellm.cli.resolve import demo, on_disk
+
+    return on_disk(_path(found), found.name, found.candidate.quant) if found else demo()
 
 
 def _wished(
