@@ -23,8 +23,8 @@ from edgellm.cli.models import list_models, pull, rm, show
 from edgellm.cli.output import say_error
 from edgellm.cli.plan import plan
 from edgellm.cli.ps import ps, stop
-from edgellm.cli.record import record
 from edgellm.cli.recommend import recommend
+from edgellm.cli.record import record
 from edgellm.cli.run import run
 from edgellm.cli.screen import top
 from edgellm.cli.serve import serve

@@ -6,6 +6,8 @@ is knocked at again; what it said last stays on the screen, greyed.
 
 import asyncio
 import sys
+import time
+from collections.abc import Sequence
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import httpx2
@@ -14,6 +16,8 @@ from textual.reactive import reactive
 
 from edgellm.errors import BadRequest, NotServing
 from edgellm.tui.client import Backoff, Server
+from edgellm.tui.recording import Moment
+from edgellm.tui.replay import ReplayTransport
 from edgellm.tui.screens.chat import ChatScreen
 from edgellm.tui.screens.top import TopScreen
 from edgellm.tui.theme import THEME
@@ -43,6 +47,7 @@ class TopApp(App[None]):
         api_key: str | None = None,
         start_screen: StartScreen = "top",
         interval_s: float = 1.0,
+        speed: float = 1.0,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         super().__init__()
@@ -50,7 +55,7 @@ class TopApp(App[None]):
         self.theme = THEME.name
         self.server = Server(url, api_key=api_key, transport=transport)
         self._start_screen, self._interval_s = start_screen, interval_s
-        self.set_reactive(TopApp.view, View(url, interval_s))
+        self.set_reactive(TopApp.view, View(url, interval_s * speed))
 
     def on_mount(self) -> None:
         self.push_screen(self._start_screen)
@@ -87,9 +92,20 @@ def run_top(
     interval_s: float = 1.0,
 ) -> None:
     """Until the user quits. Raises BadRequest where there is no terminal to draw on."""
+    _check_terminal()
+    TopApp(url, api_key=api_key, start_screen=start_screen, interval_s=interval_s).run()
+
+
+def run_replay(name: str, moments: Sequence[Moment], speed: float) -> None:
+    """As run_top, of a recording that is called `name`."""
+    _check_terminal()
+    replay = ReplayTransport(moments, speed, time.monotonic)
+    TopApp(name, interval_s=replay.look_s, speed=speed, transport=replay).run()
+
+
+def _check_terminal() -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise BadRequest(
             "top draws on a terminal, and this is none",
             hint="the same facts as text: edgellm ps --json",
         )
-    TopApp(url, api_key=api_key, start_screen=start_screen, interval_s=interval_s).run()

@@ -46,7 +46,7 @@ class Server:
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self.url = url
-        base = url
+        base = url if "://" in url else "http://localhost"  # a recording's name is no address
         if url.startswith(_UNIX):
             path = url.removeprefix(_UNIX).removeprefix("//")
             transport = transport or httpx2.AsyncHTTPTransport(uds=path, trust_env=False)
