@@ -53,7 +53,7 @@ def placement_of(
         tensor_split=split,
         n_cpu_moe=layout.n_cpu_moe,
         split_mode=layout.split_mode,
-        op_offload=layout.op_offload,
+        op_offload=ways.op_offload,
         # Repacked weights can't be copied to a device for a prompt, so it's one or the other.
         no_host=works and not layout.op_offload and not disk_bytes,
         disk_bytes=disk_bytes,
