@@ -53,15 +53,16 @@ class Checkup:
         samples = {sample.device_id: sample for sample in self._samples()}
         self._sampled |= samples.keys()
         swap_bytes_s = self._swap_bytes_s(now_s)
-        charts = {}
+        models = tuple(models)
+        self._charts = {one.engine: self._charts.get(one.engine) or _Chart() for one in models}
+        working = [one for one in models if self._charts[one.engine].has_worked(one.engine.gauge)]
         for served in models:
-            chart = self._charts.get(served.engine) or _Chart()
-            charts[served.engine] = chart
-            vitals = self._vitals(now_s, served, chart, samples, swap_bytes_s)
+            chart = self._charts[served.engine]
+            others_work = any(one is not served for one in working)
+            vitals = self._vitals(now_s, served, samples, swap_bytes_s, others_work)
             before, after = chart.watch.health, chart.watch.look(vitals)
             if (before.state, before.cause) != (after.state, after.cause):
                 self._on_change(served, after)
-        self._charts = charts
 
     def health(self, engine: Engine) -> Health:
         chart = self._charts.get(engine)
@@ -71,17 +72,17 @@ class Checkup:
         self,
         now_s: float,
         served: Served,
-        chart: "_Chart",
         samples: dict[str, Sample],
         swap_bytes_s: float | None,
+        others_work: bool,
     ) -> Vitals:
+        """The plan's speed is a lone model's: beside another that computes, none is expected."""
         engine, planned = served.engine, served.engine.plan.placement.device_ids
-        works = chart.has_worked(engine.gauge)
-        depths = _depths(engine.gauge)
+        chart, depths = self._charts[engine], () if others_work else _depths(engine.gauge)
         expected = expected_tok_s_p10(served, self.hardware, depths)
         held, used = self._held_bytes(engine), self._used_bytes(planned, samples)
         host = samples.get("cpu", Sample("cpu", now_s))
-        here = {*samples, *(id_ for id_ in planned if works or id_ not in self._sampled)}
+        here = {*samples, *(id_ for id_ in planned if chart.works or id_ not in self._sampled)}
         return Vitals(
             at_s=now_s,
             expected_tok_s_p10=expected,
@@ -154,11 +155,14 @@ class _Chart:
         self.watch = Watch()
         self._mark: _Mark | None = None
         self._n_steps: int | None = None
+        self.works = False
 
     def has_worked(self, gauge: Gauge | None) -> bool:
         """Since the last look. Whoever computes on a device has it, whatever the sensors say."""
         before, self._n_steps = self._n_steps, gauge.n_steps if gauge else None
-        return before is not None and self._n_steps is not None and self._n_steps > before
+        known = before is not None and self._n_steps is not None
+        self.works = known and (self._n_steps or 0) > (before or 0)
+        return self.works
 
     def measured_tok_s(
         self, now_s: float, gauge: Gauge | None, expected_tok_s: float | None

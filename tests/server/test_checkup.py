@@ -129,6 +129,16 @@ def test_four_streams_that_are_each_slower_than_one_are_as_expected():
     assert ward.checkup.health(ward.engine).state == "ok"
 
 
+def test_beside_another_model_that_computes_nobody_is_called_slow():
+    ward, other = Ward(), Ward()
+    for second in range(1, 40):
+        for one in (ward, other):
+            rows = ((1, 10, 512, 100),)
+            one.engine.gauge = Gauge(0, 1, 0, 1024, 0, 3 * second, 10, 0, 0, 3 * second, rows)
+        ward.checkup.tick(float(second), (ward.model, other.model))
+    assert ward.checkup.health(ward.engine).state == "ok"
+
+
 def test_the_status_the_log_and_the_listener_hear_of_it():
     ward, heard = Ward(held=0), []
     live = Live(
