@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from edgellm.selector.alike import alike
 from edgellm.selector.describe import placement_text
 from edgellm.selector.options import Option, Search
 from edgellm.selector.plan import Alternative
@@ -18,14 +19,17 @@ def front(searches: Sequence[Search], chosen: Option) -> tuple[Alternative, ...]
         return ()
     n_parallel = chosen.setting.n_parallel
     tried = [
-        option
+        alike(search, option, chosen)
         for search in searches
-        for option in (*search.options, *_longer(search, n_parallel))
-        if option.setting.n_parallel == n_parallel
+        for option in _unbeaten([*search.options, *_longer(search, n_parallel)], n_parallel)
     ]
-    best = [option for option in tried if not any(_beats(other, option) for other in tried)]
-    rows = _thinned(_unique(best, chosen), chosen)
+    rows = _thinned(_unique(_unbeaten(tried, n_parallel), chosen), chosen)
     return tuple(_row(option) for option in rows)
+
+
+def _unbeaten(options: Sequence[Option], n_parallel: int) -> list[Option]:
+    same = [option for option in options if option.setting.n_parallel == n_parallel]
+    return [option for option in same if not any(_beats(other, option) for other in same)]
 
 
 def _longer(search: Search, n_parallel: int) -> Iterable[Option]:

@@ -9,9 +9,9 @@
               costs one point; a KLD of 1/16 costs one point; a first token twice as late as it
               should be costs half of one; pace beyond the need is worth a tenth
 
-Where throughput is asked for, the pace is that of all streams together. Only "quality" promises
-that more memory never gives a worse file: the others may trade it for the speed of a card that
-could not hold the model before.
+Where throughput is asked for, the pace is that of all streams together, and the need that of as
+many as the use wishes for. Only "quality" promises that more memory never gives a worse file: the
+others may trade it for the speed of a card that could not hold the model before.
 """
 
 from dataclasses import dataclass
@@ -26,6 +26,7 @@ from edgellm.selector.settings import Setting, wished_context, wished_parallel
 _POINTS_PER_KLD = 16.0
 _POINTS_PER_SPARE_DOUBLING = 0.1
 _POINTS_PER_PARALLEL_DOUBLING = 0.5
+_POINTS_PER_STREAM_DOUBLING = 0.1  # where throughput counts: it is in the pace already
 _POINTS_PER_DELAY_DOUBLING = 0.5
 _POINTS_OF_PLAIN_CACHE = 0.05  # a quantized cache has to buy something
 _STEPS_PER_DOUBLING = 35  # 2 %: closer predictions count as equal
@@ -38,10 +39,6 @@ class Pace:
     decode: Range  # tok/s, one stream
     prefill: Range
     batch: Range | None = None  # all streams together; None where nobody asks for throughput
-
-    def best_decode(self, n_parallel: int) -> float:
-        """What one stream gets: alone, or beside the others where throughput counts."""
-        return self.batch.p50 / n_parallel if self.batch else self.decode.p50
 
     @property
     def throughput(self) -> float:
@@ -104,27 +101,31 @@ def _by_objective(merit: Merit, goal: Goal, profiles: Profiles) -> Rank:
 
 def balance(merit: Merit, goal: Goal, workload: Workload) -> float:
     spec, setting = merit.spec, merit.setting
-    pace = merit.pace.best_decode(setting.n_parallel)
-    lead = log2(pace / workload.decode_target_tok_s)
-    worth = lead if lead < 0 else _POINTS_PER_SPARE_DOUBLING * lead
-    delay = _doublings(workload.n_prompt / merit.pace.prefill.p50 / workload.ttft_target_s)
+    n_wished = wished_parallel(spec, goal, workload)
     context = log2(setting.n_ctx_seq / wished_context(spec, goal, workload))
-    parallel = log2(setting.n_parallel / wished_parallel(spec, goal, workload))
-    cache = _POINTS_OF_PLAIN_CACHE if merit.kv_kld == 0 else 0.0
+    parallel = log2(setting.n_parallel / n_wished)
     if setting.embedding:
         context = parallel = 0.0
+    if wants_throughput(goal):
+        lead = log2(merit.pace.throughput / (workload.decode_target_tok_s * n_wished))
+        parallel *= _POINTS_PER_STREAM_DOUBLING
+    else:
+        lead = log2(merit.pace.decode.p50 / workload.decode_target_tok_s)
+        parallel *= _POINTS_PER_PARALLEL_DOUBLING
+    delay = _doublings(workload.n_prompt / merit.pace.prefill.p50 / workload.ttft_target_s)
     return (
-        worth
-        + cache
+        (lead if lead < 0 else _POINTS_PER_SPARE_DOUBLING * lead)
+        + (_POINTS_OF_PLAIN_CACHE if merit.kv_kld == 0 else 0.0)
         - _POINTS_PER_DELAY_DOUBLING * delay
         + min(context, 0.0)
-        + _POINTS_PER_PARALLEL_DOUBLING * parallel
+        + parallel
         - _POINTS_PER_KLD * merit.kld
     )
 
 
 def _doublings(ratio: float) -> float:
-    return log2(ratio) if ratio > 1 else 0.0
+    """In tenths, so that a first token that is a few per cent earlier buys nothing."""
+    return int(10 * log2(ratio)) / 10 if ratio > 1 else 0.0
 
 
 def _steps(value: float) -> float:

@@ -151,8 +151,8 @@ def _context_sentences(option: Option, goal: Goal, workload: Workload) -> Iterat
     n_wished = wished_parallel(spec, goal, workload)
     if setting.n_parallel < n_wished:
         yield (
-            f"{setting.n_parallel} instead of {n_wished} parallel conversations: "
-            "memory has no room for more beside these weights (--parallel pins it)"
+            f"{setting.n_parallel} instead of {n_wished} parallel conversations: memory and pace "
+            "allow no more with these weights (--parallel pins it)"
         )
     if setting.shape.kv_quantized and not (goal.kv_type_k or goal.kv_type_v):
         part = {"q8_0": "about half", "q4_0": "a good quarter"}.get(setting.kv_type_k, "a part")

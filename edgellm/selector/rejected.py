@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from edgellm.probe.hardware import Hardware
+from edgellm.selector.alike import alike
 from edgellm.selector.decide import Decision
 from edgellm.selector.describe import binding_text, names_of, placement_text
 from edgellm.selector.machine import Shortfall
@@ -28,7 +29,8 @@ def _other_files(decision: Decision) -> Iterator[Rejected]:
     others.sort(key=lambda search: abs(search.candidate.file_bytes - size))
     for search in others[:_MAX_FILES]:
         if search.best:
-            yield rejected_row(search.best, _why_not(search.best, chosen))
+            other = alike(search, search.best, chosen)
+            yield rejected_row(other, _why_not(other, chosen))
         elif search.misses:
             miss = min(search.misses, key=lambda miss: miss.distance)
             yield rejected_row(miss, why_missed(miss, hardware))
@@ -64,7 +66,7 @@ def _looks(decision: Decision) -> Iterator[tuple[str, Option | Miss]]:
         yield "whole layers, not experts", search.look(chosen.setting, used, layers)
     for devices in search.question.sets:
         if devices != used:
-            ways = search.question.ways(devices)
+            ways = replace(search.question.ways(devices), op_offload=chosen.ways.op_offload)
             yield names_of(devices) or "CPU", search.look(chosen.setting, devices, ways)
 
 
