@@ -4,6 +4,7 @@ Units change here, once: a file says `layer_us`, `gb_s` and `mib`, as people wri
 say `layer_s`, `bytes_s` and `bytes`. Every row names its source, so a row without one is refused.
 """
 
+from collections.abc import Mapping
 from functools import cache
 
 from edgellm.errors import ConfigError
@@ -15,18 +16,22 @@ from edgellm.probe.hardware import Backend
 from edgellm.resources import ProfileRow, profiles_dir, read_profile
 from edgellm.selector.plan import KVType, Use
 from edgellm.selector.profiles import (
-    BackendFamily,
     ClassWeight,
-    CpuPrefill,
     KVQuality,
     NativeType,
     Profiles,
     QualityProfile,
     QuantQuality,
-    SpeedProfile,
-    Spread,
     TypeQuality,
     Workload,
+)
+from edgellm.selector.speed_profile import (
+    BackendFamily,
+    CpuKernels,
+    CpuSpeed,
+    Era,
+    SpeedProfile,
+    Spread,
 )
 from edgellm.units import MIB
 
@@ -36,11 +41,20 @@ _GB = 10**9  # bandwidths are told in decimal gigabytes
 class _Family(ProfileRow, frozen=True, kw_only=True):
     name: str
     backend: Backend
+    architectures: tuple[str, ...] = ()
     name_contains: tuple[str, ...] = ()
     layer_us: float
+    batch_layer_us: float
+    moe_layer_ratio: float
+    recurrent_layer_ratio: float
     efficiency: float
-    moe_layer_us: float | None = None
-    moe_efficiency: float | None = None
+    expert_efficiency: float
+    memory_efficiency: float
+    unpack_ratio: float
+    no_flash_ratio: float
+    flops_ratio: float
+    expert_flops_ratio: float
+    attention_flops_ratio: float
     flops_per_byte: float
     low: float
     high: float
@@ -48,23 +62,50 @@ class _Family(ProfileRow, frozen=True, kw_only=True):
     prefill_high: float
     unknown_bandwidth_gb_s: float
     overhead_mib: int
+    types: str = ""  # the name of its row among `type_cost`, for unpacking
+    prefill_types: str = ""
 
 
-class _CpuPrefill(ProfileRow, frozen=True, kw_only=True):
+class _TypeCost(ProfileRow, frozen=True, kw_only=True):
+    """What a weight of each type costs beside one of q4_k."""
+
+    name: str
+    costs: dict[str, float]
+
+
+class _Era(ProfileRow, frozen=True, kw_only=True):
+    backend: Backend
+    before_build: int
+    layer_ratio: float
+    moe_layer_ratio: float
+    flops_ratio: float
+
+
+class _CpuKernels(ProfileRow, frozen=True, kw_only=True):
     isa: tuple[str, ...]
-    gflops_per_core: float
+    decode_gweights_s: float
+    gflops: float
 
 
 class _Speed(ProfileRow, frozen=True, kw_only=True):
-    unknown_low: float
-    unknown_high: float
+    unknown_spread: tuple[float, float]
+    split_spread: tuple[float, float]
+    hybrid_spread: tuple[float, float]
+    copy_spread: tuple[float, float]
     step_us: float
     hop_us: float
+    expert_hop_us: float
+    sync_us: float
     link_gb_s: float
-    moe_prefill_ratio: float
-    hop_source: str
+    link_efficiency: float
+    copy_gb_s: float
+    disk_gb_s: float
+    pipeline_efficiency: float
+    thread_layer_us: float
     family: tuple[_Family, ...]
-    cpu_prefill: tuple[_CpuPrefill, ...]
+    type_cost: tuple[_TypeCost, ...]
+    cpu_kernels: tuple[_CpuKernels, ...]
+    era: tuple[_Era, ...] = ()
 
 
 class _Quant(ProfileRow, frozen=True, kw_only=True):
@@ -132,34 +173,75 @@ def load_profiles() -> Profiles:
 
 
 def _speed(file: _Speed) -> SpeedProfile:
+    costs = {row.name: row.costs for row in file.type_cost}
     return SpeedProfile(
-        families=tuple(_family(row) for row in file.family),
-        cpu_prefill=tuple(
-            CpuPrefill(row.isa, row.gflops_per_core * 1e9) for row in file.cpu_prefill
+        families=tuple(_family(row, costs) for row in file.family),
+        cpu=CpuSpeed(
+            kernels=tuple(
+                CpuKernels(row.isa, row.decode_gweights_s * 1e9, row.gflops * 1e9)
+                for row in file.cpu_kernels
+            ),
+            thread_layer_s=file.thread_layer_us / 1e6,
         ),
-        unknown_spread=Spread(file.unknown_low, file.unknown_high),
+        unknown_spread=Spread(*file.unknown_spread),
+        split_spread=Spread(*file.split_spread),
+        hybrid_spread=Spread(*file.hybrid_spread),
+        copy_spread=Spread(*file.copy_spread),
         step_s=file.step_us / 1e6,
         hop_s=file.hop_us / 1e6,
+        expert_hop_s=file.expert_hop_us / 1e6,
+        sync_s=file.sync_us / 1e6,
         link_bytes_s=file.link_gb_s * _GB,
-        moe_prefill_ratio=file.moe_prefill_ratio,
+        link_efficiency=file.link_efficiency,
+        copy_bytes_s=file.copy_gb_s * _GB,
+        disk_bytes_s=file.disk_gb_s * _GB,
+        pipeline_efficiency=file.pipeline_efficiency,
+        eras=tuple(
+            Era(
+                row.backend,
+                row.before_build,
+                row.layer_ratio,
+                row.flops_ratio,
+                row.moe_layer_ratio,
+            )
+            for row in file.era
+        ),
     )
 
 
-def _family(row: _Family) -> BackendFamily:
+def _family(row: _Family, costs: Mapping[str, Mapping[str, float]]) -> BackendFamily:
     return BackendFamily(
         name=row.name,
         backend=row.backend,
+        architectures=row.architectures,
+        name_contains=row.name_contains,
         layer_s=row.layer_us / 1e6,
+        batch_layer_s=row.batch_layer_us / 1e6,
+        moe_layer_ratio=row.moe_layer_ratio,
+        recurrent_layer_ratio=row.recurrent_layer_ratio,
         efficiency=row.efficiency,
+        expert_efficiency=row.expert_efficiency,
+        memory_efficiency=row.memory_efficiency,
+        unpack_ratio=row.unpack_ratio,
+        no_flash_ratio=row.no_flash_ratio,
+        flops_ratio=row.flops_ratio,
+        expert_flops_ratio=row.expert_flops_ratio,
+        attention_flops_ratio=row.attention_flops_ratio,
         flops_per_byte=row.flops_per_byte,
+        type_costs=_costs(costs, row.types),
+        prefill_costs=_costs(costs, row.prefill_types),
         unknown_bandwidth_bytes_s=row.unknown_bandwidth_gb_s * _GB,
         overhead_bytes=row.overhead_mib * MIB,
         spread=Spread(row.low, row.high),
         prefill_spread=Spread(row.prefill_low, row.prefill_high),
-        moe_layer_s=None if row.moe_layer_us is None else row.moe_layer_us / 1e6,
-        moe_efficiency=row.moe_efficiency,
-        name_contains=row.name_contains,
     )
+
+
+def _costs(known: Mapping[str, Mapping[str, float]], name: str) -> Mapping[str, float]:
+    """Raises ConfigError for a name that no `type_cost` row has."""
+    if name and name not in known:
+        raise ConfigError(f"profiles/speed.toml has no type_cost row called {name!r}")
+    return known.get(name, {})
 
 
 def _quality(file: _Quality) -> QualityProfile:

@@ -7,71 +7,11 @@ selector itself opens no file, so a test can hand it any world it likes.
 from dataclasses import dataclass
 
 from edgellm.models.tensor_types import TensorClass
-from edgellm.probe.hardware import Backend, Cpu, Device
 from edgellm.selector.plan import KVType, Use
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """How far below and above its p50 a prediction reaches: p10 = low × p50, p90 = high × p50."""
-
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class BackendFamily:
-    """Devices that behave alike under one backend. The first family that matches a device is its.
-
-    Decode takes `layer_s` for each layer plus the bytes read / (`efficiency` × bandwidth); prefill
-    reaches `flops_per_byte` × bandwidth. MoE graphs have more and smaller kernels, so a pair of
-    their own.
-    """
-
-    name: str
-    backend: Backend
-    layer_s: float
-    efficiency: float
-    flops_per_byte: float
-    unknown_bandwidth_bytes_s: float  # assumed, with a wide range, when nobody knows better
-    overhead_bytes: int  # the driver's context, outside llama.cpp's accounting
-    spread: Spread
-    prefill_spread: Spread
-    moe_layer_s: float | None = None
-    moe_efficiency: float | None = None
-    name_contains: tuple[str, ...] = ()  # () matches every device of the backend
-
-    def matches(self, device: Device) -> bool:
-        names = self.name_contains
-        return device.backend == self.backend and (
-            not names or any(name.lower() in device.name.lower() for name in names)
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class CpuPrefill:
-    """What one core reaches in prompt kernels. The first row whose ISA is there wins."""
-
-    isa: tuple[str, ...]  # all of them
-    flops_s_per_core: float
-
-    def matches(self, cpu: Cpu) -> bool:
-        return set(self.isa) <= set(cpu.isa)
-
-
-@dataclass(frozen=True, slots=True)
-class SpeedProfile:
-    families: tuple[BackendFamily, ...]
-    cpu_prefill: tuple[CpuPrefill, ...]
-    unknown_spread: Spread  # on top of a family's, when the bandwidth is a guess
-    step_s: float  # scheduling and sampling around a step, whatever the model
-    hop_s: float  # one activation from a device to the next, for a token
-    link_bytes_s: float  # weights copied from the host to a device
-    moe_prefill_ratio: float  # of the flops that a dense model reaches
-
-    def family(self, device: Device) -> BackendFamily:
-        """The last row matches every backend that none before it knows."""
-        return next((row for row in self.families if row.matches(device)), self.families[-1])
+from edgellm.selector.speed_profile import BackendFamily as BackendFamily
+from edgellm.selector.speed_profile import Calibration as Calibration
+from edgellm.selector.speed_profile import SpeedProfile as SpeedProfile
+from edgellm.selector.speed_profile import Spread as Spread
 
 
 @dataclass(frozen=True, slots=True)

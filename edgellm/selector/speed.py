@@ -1,32 +1,30 @@
-"""How fast: tokens a second as a range, from bytes read, bandwidth and a constant for each layer.
+"""How fast: tokens a second as a range, p10 to p90.
 
-    decode   t = Σ over devices [ layers × c  +  bytes read / (efficiency × bandwidth) ] + fixed
-    prefill  t = Σ over devices   max(2 × active parameters × ub / F, bytes touched / (eff × bw))
+    decode    all devices' times for one step, one after the other, and the hops between them
+    prefill   the same for each micro-batch of a prompt; whole accelerators in a row overlap
 
-`fixed` is what a step costs whatever the model, and the hops between devices. One stream passes
-through a layer split one device after the other, so times add and bandwidths do not. The constants
-are fits over published benchmarks by backend family (profiles/speed.toml). A bandwidth that nobody
-knows is assumed, and the range says so by its width.
+One stream passes through a layer split one device after the other, so times add and bandwidths do
+not. Devices that share each layer (row, tensor) work side by side and wait for each other twice a
+layer. Experts kept by the host cost a way there and back for each of their blocks. What takes how
+long on one device is in rates.py; the numbers are fits over published benchmarks, and where this
+machine has measured itself, its own (profiles/speed.toml, Calibration).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 
-from edgellm.models.spec import LayerSpec, ModelSpec
+from edgellm.models.spec import ModelSpec
 from edgellm.probe.hardware import Hardware
-from edgellm.selector.memory import ContextShape, cell_bytes
-from edgellm.selector.plan import Placement, Range, Share
-from edgellm.selector.profiles import BackendFamily, SpeedProfile, Spread
+from edgellm.selector.plan import Placement, Range
+from edgellm.selector.shape import ContextShape
+from edgellm.selector.speed_profile import SpeedProfile
+from edgellm.selector.stages import Stage, stages_of
+from edgellm.selector.work import Step
+from edgellm.selector.work import active_bytes as active_bytes
 
 _DEPTH = 512  # tokens already in the cache when we say how fast one decodes
-
-
-@dataclass(frozen=True, slots=True)
-class _Stage:
-    """One device's part of a token."""
-
-    time_s: float
-    spread: Spread
+_PROMPT = 2048  # tokens of the prompt that we mean by "prefill", n_batch of llama.cpp
 
 
 def decode_tok_s(
@@ -39,11 +37,9 @@ def decode_tok_s(
     n_streams: int = 1,
 ) -> Range:
     """Tokens of all streams together, with `depth` tokens in each one's cache."""
-    working = [share for share in placement.shares if share.layers]
-    stages = [
-        _decode_stage(spec, shape, share, hardware, profile, depth, n_streams) for share in working
-    ]
-    return _rate(n_streams, stages, _fixed_s(working, profile))
+    step = decode_step(depth, n_streams)
+    stages = stages_of(spec, shape, placement, hardware, profile, step)
+    return _range(lambda pace: n_streams / (profile.step_s + sum(map(pace, stages))))
 
 
 def prefill_tok_s(
@@ -52,108 +48,79 @@ def prefill_tok_s(
     placement: Placement,
     hardware: Hardware,
     profile: SpeedProfile,
+    depth: int = 0,
 ) -> Range:
-    """One long prompt into an empty cache."""
-    working = [share for share in placement.shares if share.layers]
-    offloads = any(share.device_id != "cpu" for share in working)
-    stages = [_prefill_stage(spec, shape, share, hardware, profile, offloads) for share in working]
-    return _rate(shape.n_tokens, stages, _fixed_s(working, profile))
+    """One long prompt, after `depth` tokens that are in the cache."""
+    n_prompt = max(_PROMPT, shape.n_ubatch)
+    time = _Prompt(spec, shape, placement, hardware, profile, n_prompt, depth)
+    return _range(lambda pace: n_prompt / time.seconds(pace))
 
 
-def active_bytes(spec: ModelSpec, layer: LayerSpec, n_tokens: int = 1) -> int:
-    """Weights that a step over `n_tokens` reads: of the experts, those that are hit.
-
-    With n_tokens independent tokens an expert is missed with (1 − used/n)^n_tokens.
-    """
-    if not spec.n_expert:
-        return layer.weight_bytes
-    missed = (1 - spec.n_expert_used / spec.n_expert) ** n_tokens
-    return layer.weight_bytes - int(layer.expert_bytes * missed)
-
-
-def _decode_stage(
+def ttft_s(
     spec: ModelSpec,
     shape: ContextShape,
-    share: Share,
+    placement: Placement,
     hardware: Hardware,
     profile: SpeedProfile,
-    depth: int,
-    n_streams: int,
-) -> _Stage:
-    family, bandwidth, spread = _behaviour(share, hardware, profile)
-    blocks = [spec.layers[i] for i in share.layers if i < spec.n_layers]
-    read = sum(active_bytes(spec, layer, n_streams) for layer in blocks)
-    read += n_streams * sum(_memory_read_bytes(spec, layer, shape, depth) for layer in blocks)
-    read += spec.output_bytes if spec.n_layers in share.layers else 0
-    layer_s, efficiency = family.layer_s, family.efficiency
-    if spec.n_expert:
-        layer_s = family.moe_layer_s or layer_s
-        efficiency = family.moe_efficiency or efficiency
-    return _Stage(len(blocks) * layer_s + read / (efficiency * bandwidth), spread)
+    n_prompt: int,
+    depth: int = 0,
+) -> Range:
+    """Seconds until the first token of an answer, for a prompt that has the machine to itself."""
+    time = _Prompt(spec, shape, placement, hardware, profile, n_prompt, depth)
+    slow_first = _range(time.seconds)
+    return Range(slow_first.p90, slow_first.p50, slow_first.p10)
 
 
-def _prefill_stage(
-    spec: ModelSpec,
-    shape: ContextShape,
-    share: Share,
-    hardware: Hardware,
-    profile: SpeedProfile,
-    offloads: bool,
-) -> _Stage:
-    """With `offloads` the host's layers are computed elsewhere: op_offload copies their weights."""
-    family, bandwidth, _ = _behaviour(share, hardware, profile)
-    blocks = [spec.layers[i] for i in share.layers if i < spec.n_layers]
-    touched = sum(active_bytes(spec, layer, shape.n_tokens) for layer in blocks)
-    per_byte = spec.n_params / max(1, spec.weight_bytes)
-    work = 2 * per_byte * sum(active_bytes(spec, layer) for layer in blocks) * shape.n_tokens
-    flops_s = family.flops_per_byte * bandwidth
-    if share.device_id == "cpu":
-        flops_s = _cpu_flops_s(hardware, profile) or flops_s
-    if spec.n_expert:
-        flops_s *= profile.moe_prefill_ratio
-    time_s = max(work / flops_s, touched / (family.efficiency * bandwidth))
-    if offloads and share.device_id == "cpu":
-        time_s = min(time_s, touched / profile.link_bytes_s)
-    return _Stage(len(blocks) * family.layer_s + time_s, family.prefill_spread)
+def decode_step(depth: int = _DEPTH, n_streams: int = 1) -> Step:
+    return Step(n_streams, n_streams, depth)
 
 
-def _memory_read_bytes(spec: ModelSpec, layer: LayerSpec, shape: ContextShape, depth: int) -> int:
-    match layer.kv_kind:
-        case "none":
-            return 0
-        case "recurrent":
-            return 2 * layer.state_bytes  # read and written
-        case "sliding":
-            return min(depth, spec.n_swa) * cell_bytes(layer, shape)
-        case "full" | "latent":
-            return depth * cell_bytes(layer, shape)
+def prompt_step(shape: ContextShape, n_prompt: int, depth: int = 0) -> Step:
+    """One micro-batch of a prompt: all of one size, and as deep as they are on average."""
+    n_tokens = ceil(n_prompt / _n_chunks(shape, n_prompt))
+    return Step(n_tokens, 1, depth + (n_prompt - n_tokens) // 2)
 
 
-def _behaviour(
-    share: Share, hardware: Hardware, profile: SpeedProfile
-) -> tuple[BackendFamily, float, Spread]:
-    family = profile.family(hardware.device(share.device_id))
-    bandwidth = hardware.pool(share.pool_id).bandwidth_bytes_s
-    if bandwidth:
-        return family, bandwidth, family.spread
-    guess = profile.unknown_spread
-    wide = Spread(family.spread.low * guess.low, family.spread.high * guess.high)
-    return family, family.unknown_bandwidth_bytes_s, wide
+def _n_chunks(shape: ContextShape, n_prompt: int) -> int:
+    return ceil(n_prompt / max(1, shape.n_ubatch))
 
 
-def _cpu_flops_s(hardware: Hardware, profile: SpeedProfile) -> float | None:
-    cpu = hardware.cpu
-    row = next((row for row in profile.cpu_prefill if row.matches(cpu)), None)
-    return row.flops_s_per_core * cpu.n_physical_cores if row else None
+Pace = Callable[[Stage], float]
 
 
-def _fixed_s(working: Sequence[Share], profile: SpeedProfile) -> float:
-    return profile.step_s + profile.hop_s * (len(working) - 1)
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    """How long a prompt takes, micro-batch by micro-batch."""
+
+    spec: ModelSpec
+    shape: ContextShape
+    placement: Placement
+    hardware: Hardware
+    profile: SpeedProfile
+    n_prompt: int
+    depth: int
+
+    def seconds(self, pace: Pace) -> float:
+        n_chunks = _n_chunks(self.shape, self.n_prompt)
+        step = prompt_step(self.shape, self.n_prompt, self.depth)
+        facts = self.spec, self.shape, self.placement, self.hardware, self.profile
+        times = [pace(stage) for stage in stages_of(*facts, step)]
+        if not self._is_pipeline() or len(times) < 2:
+            return n_chunks * (self.profile.step_s + sum(times))
+        beat_s = max(times) / self.profile.pipeline_efficiency
+        return self.profile.step_s + sum(times) + (n_chunks - 1) * min(beat_s, sum(times))
+
+    def _is_pipeline(self) -> bool:
+        """Source: llama.cpp src/llama-context.cpp, the constructor's pipeline_parallel."""
+        placement = self.placement
+        is_whole = placement.n_gpu_layers > self.spec.n_layers and not placement.n_cpu_moe
+        return is_whole and placement.split_mode == "layer" and len(placement.device_ids) > 1
 
 
-def _rate(n_tokens: int, stages: Sequence[_Stage], fixed_s: float) -> Range:
+def _range(figure: Callable[[Pace], float]) -> Range:
     """Every stage slow at once is the p10; it errs to the wide side when there are several."""
-    slow = sum(stage.time_s / stage.spread.low for stage in stages) + fixed_s
-    usual = sum(stage.time_s for stage in stages) + fixed_s
-    fast = sum(stage.time_s / stage.spread.high for stage in stages) + fixed_s
-    return Range(n_tokens / slow, n_tokens / usual, n_tokens / fast)
+    return Range(
+        figure(lambda stage: stage.slow_s),
+        figure(lambda stage: stage.time_s),
+        figure(lambda stage: stage.fast_s),
+    )

@@ -1,0 +1,281 @@
+"""What this machine measured of itself, kept between runs: its speed over what was predicted, and
+what a driver's context takes.
+
+One row for each device, backend, build of llama.cpp and architecture of models; the last few
+measurements of each, of which the median counts. The next plan is centred on them. Kept in the
+user's cache folder: losing it costs accuracy, never an error.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import msgspec
+import platformdirs
+
+from edgellm.models.journal import write_atomically
+from edgellm.models.spec import ModelSpec
+from edgellm.probe.hardware import Backend, Device, Hardware
+from edgellm.runner.build import llama_build
+from edgellm.selector.plan import Placement, Plan
+from edgellm.selector.shape import ContextShape
+from edgellm.selector.speed import decode_step, prompt_step
+from edgellm.selector.speed_profile import Calibration, SpeedProfile
+from edgellm.selector.stages import Stage, stages_of
+from edgellm.selector.work import Step
+from edgellm.units import GIB
+
+_VERSION: Final = 1  # raise it when ratios of an older speed model would mislead this one
+_MOST_ROWS: Final = 100
+_MOST_MEASURED: Final = 9  # of each row; the oldest goes
+_MOST_BYTES: Final = 1 << 20
+_LEAST_RATIO, _MOST_RATIO = 0.05, 20.0  # beyond it is no measurement of this plan
+_MOST_OVERHEAD_BYTES: Final = 8 * GIB
+_LEAST_PART: Final = 0.2  # of a step's time that must be left for the device that is judged
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Of a plan that ran alone on the machine. `decode_tok_s`: all streams together."""
+
+    decode_tok_s: float | None = None
+    n_streams: int = 1
+    depth: int = 512  # tokens in each stream's cache, on average
+    prefill_tok_s: float | None = None
+    n_prompt: int = 2048
+    prompt_depth: int = 0
+
+
+class _Row(msgspec.Struct):
+    device: str
+    backend: Backend
+    build: str
+    architecture: str
+    decode: list[float] = []
+    prefill: list[float] = []
+
+
+class _Overhead(msgspec.Struct):
+    device: str
+    backend: Backend
+    n_bytes: list[int]
+
+
+class _File(msgspec.Struct):
+    version: int = _VERSION
+    rows: list[_Row] = []  # the last used at the end
+    overheads: list[_Overhead] = []
+
+
+class Calibrations:
+    """`complaint` says what was wrong with the file, when something was."""
+
+    def __init__(self, folder: Path | None = None, build: str | None = None) -> None:
+        self._path = (folder or platformdirs.user_cache_path("edgellm")) / "calibration.json"
+        self.build = llama_build() if build is None else build
+        self.complaint: str | None = None
+
+    def applied(self, profile: SpeedProfile) -> SpeedProfile:
+        """The profile as this machine has corrected it."""
+        return replace(profile, build=self.build, calibrations=self.load())
+
+    def load(self) -> tuple[Calibration, ...]:
+        file = self._read()
+        speeds = [_calibration(row) for row in file.rows]
+        taken = [
+            Calibration(row.device, row.backend, overhead_bytes=int(median(row.n_bytes)))
+            for row in file.overheads
+            if row.n_bytes
+        ]
+        return (*speeds, *taken)
+
+    def observe(
+        self,
+        plan: Plan,
+        spec: ModelSpec,
+        hardware: Hardware,
+        profile: SpeedProfile,
+        measured: Measured,
+    ) -> None:
+        """Takes note of how fast a plan really was. Figures that can't be true are dropped.
+
+        `profile` may be corrected already: devices that are known are believed, and the rest of
+        the time is what the device with the largest part of it took.
+        """
+        corrected = self.applied(profile)
+        shape = context_shape(plan)
+
+        def stages(step: Step) -> tuple[Sequence[Stage], Sequence[Stage]]:
+            facts = spec, shape, plan.placement, hardware
+            bare = replace(corrected, calibrations=())
+            return stages_of(*facts, bare, step), stages_of(*facts, corrected, step)
+
+        file = self._read()
+        if measured.decode_tok_s:
+            step = decode_step(measured.depth, measured.n_streams)
+            took_s = measured.n_streams / measured.decode_tok_s - profile.step_s
+            self._note(file, spec, hardware, *stages(step), took_s, _decode_list)
+        if measured.prefill_tok_s and not _overlaps(plan.placement):
+            step = prompt_step(shape, measured.n_prompt, measured.prompt_depth)
+            took_s = step.n_tokens / measured.prefill_tok_s - profile.step_s
+            self._note(file, spec, hardware, *stages(step), took_s, _prefill_list)
+        self._write(file)
+
+    def observe_overhead(
+        self,
+        device: Device,
+        free_before_bytes: int,
+        free_after_bytes: int,
+        accounted_bytes: int,
+    ) -> None:
+        """What a load took of a device's memory beyond llama.cpp's own figures."""
+        taken = free_before_bytes - free_after_bytes - accounted_bytes
+        if not 0 <= taken <= _MOST_OVERHEAD_BYTES:
+            return
+        file = self._read()
+        row = next(
+            (r for r in file.overheads if (r.device, r.backend) == (device.name, device.backend)),
+            None,
+        )
+        if row is None:
+            row = _Overhead(device.name, device.backend, [])
+            file.overheads.append(row)
+        row.n_bytes = [*row.n_bytes, taken][-_MOST_MEASURED:]
+        self._write(file)
+
+    # ---- judging one measurement
+
+    def _note(
+        self,
+        file: _File,
+        spec: ModelSpec,
+        hardware: Hardware,
+        bare: Sequence[Stage],
+        corrected: Sequence[Stage],
+        took_s: float,
+        column: "Callable[[_Row], list[float]]",
+    ) -> None:
+        times = _times_by_kind(bare, hardware)
+        if not times:
+            return
+        kind = max(times, key=lambda key: times[key])
+        others_s = sum(stage.time_s for stage in corrected if _kind(stage, hardware) != kind)
+        left_s = took_s - others_s
+        if left_s < _LEAST_PART * took_s:
+            return
+        ratio = times[kind] / left_s
+        if _LEAST_RATIO <= ratio <= _MOST_RATIO:
+            row = _row_of(file, *kind, self.build, spec.architecture)
+            ratios = column(row)
+            ratios.append(ratio)
+            del ratios[:-_MOST_MEASURED]
+
+    # ---- the file
+
+    def _read(self) -> _File:
+        self.complaint = None
+        try:
+            with self._path.open("rb") as file:
+                told = msgspec.json.decode(file.read(_MOST_BYTES), type=_File)
+        except FileNotFoundError:
+            return _File()
+        except (OSError, msgspec.MsgspecError) as error:
+            self.complaint = f"{self._path.name} can't be read and is begun anew: {error}"
+            return _File()
+        return told if told.version == _VERSION else _File()
+
+    def _write(self, file: _File) -> None:
+        del file.rows[:-_MOST_ROWS], file.overheads[:-_MOST_ROWS]
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._path, msgspec.json.format(msgspec.json.encode(file)))
+        except OSError as error:
+            self.complaint = f"{self._path.name} can't be written: {error.strerror}"
+
+
+def context_shape(plan: Plan) -> ContextShape:
+    """The context that a plan asks llama.cpp for."""
+    return ContextShape(
+        n_ctx=plan.n_ctx,
+        n_seq_max=plan.n_seq_max,
+        n_ubatch=plan.n_ubatch,
+        n_outputs_max=plan.n_outputs_max,
+        kv_type_k=plan.kv_type_k,
+        kv_type_v=plan.kv_type_v,
+        kv_unified=plan.kv_unified,
+        flash_attention=plan.flash_attention is not False,
+        swa_full=plan.swa_full,
+        n_rs_seq=plan.n_rs_seq,
+        embedding=plan.embedding,
+    )
+
+
+def _overlaps(placement: Placement) -> bool:
+    """A prompt on several accelerators in a row: how much overlaps is not a device's speed."""
+    return sum(bool(share.layers) for share in placement.shares[:-1]) > 1
+
+
+def _decode_list(row: _Row) -> list[float]:
+    return row.decode
+
+
+def _prefill_list(row: _Row) -> list[float]:
+    return row.prefill
+
+
+_Kind = tuple[str, Backend]
+
+
+def _kind(stage: Stage, hardware: Hardware) -> _Kind | None:
+    if stage.device_id is None:
+        return None
+    device = hardware.device(stage.device_id)
+    return device.name, device.backend
+
+
+def _times_by_kind(stages: Iterable[Stage], hardware: Hardware) -> dict[_Kind, float]:
+    times: dict[_Kind, float] = {}
+    for stage in stages:
+        kind = _kind(stage, hardware)
+        if kind is not None:
+            times[kind] = times.get(kind, 0.0) + stage.time_s
+    return times
+
+
+def _row_of(file: _File, device: str, backend: Backend, build: str, architecture: str) -> _Row:
+    """Found or begun, and moved to the end."""
+    key = (device, backend, build, architecture)
+    row = next(
+        (r for r in file.rows if (r.device, r.backend, r.build, r.architecture) == key), None
+    )
+    if row is None:
+        row = _Row(device, backend, build, architecture, [], [])
+    else:
+        file.rows.remove(row)
+    file.rows.append(row)
+    return row
+
+
+def _calibration(row: _Row) -> Calibration:
+    return Calibration(
+        device=row.device,
+        backend=row.backend,
+        build=row.build,
+        architecture=row.architecture,
+        decode_ratio=median(row.decode) if row.decode else None,
+        decode_spread=_spread(row.decode),
+        n_decode=len(row.decode),
+        prefill_ratio=median(row.prefill) if row.prefill else None,
+        prefill_spread=_spread(row.prefill),
+        n_prefill=len(row.prefill),
+    )
+
+
+def _spread(ratios: Sequence[float]) -> float:
+    """How far a typical measurement lies from the median."""
+    if not ratios:
+        return 0.0
+    middle = median(ratios)
+    return median(abs(ratio / middle - 1) for ratio in ratios)

@@ -1,0 +1,187 @@
+"""What is known of how fast devices are: factors of families, and what this machine has measured.
+
+The factors are fits over published benchmarks (profiles/speed.toml, scripts/fit_speed.py). They are
+kept by family, not by device: a card nobody has benchmarked behaves like its generation.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from edgellm.probe.hardware import Backend, Cpu, Device
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How far below and above its p50 a prediction reaches: p10 = low × p50, p90 = high × p50."""
+
+    low: float
+    high: float
+
+    def wider(self, other: "Spread") -> "Spread":
+        return Spread(self.low * other.low, self.high * other.high)
+
+
+@dataclass(frozen=True, slots=True)
+class BackendFamily:
+    """Devices that behave alike under one backend. The first family that matches a device is its.
+
+    A step takes `layer_s` for each block, whatever is in it: launching its kernels, and waiting for
+    the small ones. Bytes are read at an efficiency × bandwidth, multiplications done at a ratio of
+    the peak. Experts are many small matrices, and have a pair of their own.
+    """
+
+    name: str
+    backend: Backend
+    layer_s: float  # one token at a time
+    batch_layer_s: float  # several at once: CUDA replays no recorded graph then
+    efficiency: float  # of the bandwidth, for weights that all tokens use
+    expert_efficiency: float
+    memory_efficiency: float  # for the KV cache
+    unpack_ratio: float  # of the peak, for a token's own dot products with weights of q4_k
+    flops_ratio: float  # of the peak
+    expert_flops_ratio: float
+    attention_flops_ratio: float
+    flops_per_byte: float  # the peak over the bandwidth, for a device whose peak nobody tells
+    unknown_bandwidth_bytes_s: float  # assumed, with a wide range, when nobody knows better
+    overhead_bytes: int  # the driver's context, outside llama.cpp's accounting
+    spread: Spread
+    prefill_spread: Spread
+    moe_layer_ratio: float = 1.0  # a block with experts over one without
+    recurrent_layer_ratio: float = 1.0
+    no_flash_ratio: float = 1.0  # attention without flash attention over attention with it
+    type_costs: Mapping[str, float] = field(default_factory=dict)  # of unpacking, beside q4_k
+    prefill_costs: Mapping[str, float] = field(default_factory=dict)  # of multiplying by them
+    architectures: tuple[str, ...] = ()  # as they begin: "sm_89", "gfx11"
+    name_contains: tuple[str, ...] = ()  # goes where a device has no architecture, or the row none
+
+    def matches(self, device: Device) -> bool:
+        if device.backend != self.backend:
+            return False
+        if self.architectures and device.architecture:
+            return device.architecture.startswith(self.architectures)
+        name = device.name.lower()
+        is_any = not self.architectures and not self.name_contains
+        return is_any or any(part.lower() in name for part in self.name_contains)
+
+
+@dataclass(frozen=True, slots=True)
+class Era:
+    """What older builds of llama.cpp took for the same, on one backend."""
+
+    backend: Backend
+    before_build: int  # "b4500" and later is the next era
+    layer_ratio: float
+    flops_ratio: float  # of today's, in prompts
+    moe_layer_ratio: float = 1.0  # on top, for blocks with experts
+
+    def applied(self, family: BackendFamily) -> BackendFamily:
+        if family.backend != self.backend:
+            return family
+        return replace(
+            family,
+            layer_s=family.layer_s * self.layer_ratio,
+            batch_layer_s=family.batch_layer_s * self.layer_ratio,
+            moe_layer_ratio=family.moe_layer_ratio * self.moe_layer_ratio,
+            flops_ratio=family.flops_ratio * self.flops_ratio,
+            expert_flops_ratio=family.expert_flops_ratio * self.flops_ratio,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CpuKernels:
+    """What one core does, by its instruction sets. The first row that is all there wins."""
+
+    isa: tuple[str, ...]
+    decode_weights_s: float  # of q4_k, out of its cache
+    flops_s: float  # in prompts, of q4_k
+
+    def matches(self, cpu: Cpu) -> bool:
+        return set(self.isa) <= set(cpu.isa)
+
+
+@dataclass(frozen=True, slots=True)
+class CpuSpeed:
+    kernels: tuple[CpuKernels, ...]
+    thread_layer_s: float  # a block's barriers, for each thread that meets at them
+
+    def kernels_of(self, cpu: Cpu) -> CpuKernels:
+        """The last row matches every CPU."""
+        return next((row for row in self.kernels if row.matches(cpu)), self.kernels[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Measured over predicted on this machine, in tokens a second; None: not measured.
+
+    `decode_spread` and `prefill_spread` are what single measurements lay apart, as a ratio to the
+    median: 0.03 is three per cent. `overhead_bytes` is what a driver's context was seen to take.
+    """
+
+    device: str  # Device.name
+    backend: Backend
+    build: str | None = None  # of llama.cpp: "0.3.36"
+    architecture: str | None = None  # of the model; None: of any
+    decode_ratio: float | None = None
+    decode_spread: float = 0.0
+    n_decode: int = 0
+    prefill_ratio: float | None = None
+    prefill_spread: float = 0.0
+    n_prefill: int = 0
+    overhead_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedProfile:
+    families: tuple[BackendFamily, ...]
+    cpu: CpuSpeed
+    unknown_spread: Spread  # on top of a family's, when the bandwidth is a guess
+    split_spread: Spread  # the same, where devices work side by side on one layer
+    hybrid_spread: Spread  # the same, where the CPU and an accelerator take turns
+    copy_spread: Spread  # of what goes over a link
+    step_s: float  # scheduling and sampling around a step, whatever the model
+    hop_s: float  # from one device to the next, beside the activation's bytes
+    expert_hop_s: float  # the same, there and back, for a block whose experts are the CPU's
+    sync_s: float  # devices side by side waiting for each other, twice a layer
+    link_bytes_s: float  # to a device whose link nobody knows
+    link_efficiency: float  # of a link's own rate
+    copy_bytes_s: float  # the most for weights that are copied out of mapped pages
+    disk_bytes_s: float  # weights paged in from the file
+    pipeline_efficiency: float  # of what accelerators in a row could gain on a long prompt
+    eras: tuple[Era, ...] = ()
+    build: str | None = None  # the llama.cpp that will run, as calibrations name it
+    calibrations: tuple[Calibration, ...] = ()
+
+    def family(self, device: Device) -> BackendFamily:
+        """The last row matches every backend that none before it knows."""
+        return next((row for row in self.families if row.matches(device)), self.families[-1])
+
+    def of_build(self, number: int) -> "SpeedProfile":
+        """As that build of llama.cpp was: the first era of each backend that it precedes."""
+        eras = {era.backend: era for era in reversed(self.eras) if number < era.before_build}
+        families = tuple(
+            eras[row.backend].applied(row) if row.backend in eras else row for row in self.families
+        )
+        return replace(self, families=families, eras=())
+
+    def overhead_bytes(self, device: Device) -> int:
+        """Of a driver's context on that device: as measured here, else as its family's."""
+        measured = (
+            row.overhead_bytes
+            for row in self.calibrations
+            if (row.device, row.backend) == (device.name, device.backend)
+        )
+        known = next((n_bytes for n_bytes in measured if n_bytes is not None), None)
+        return self.family(device).overhead_bytes if known is None else known
+
+    def calibration(self, device: Device, architecture: str, *, prompt: bool) -> Calibration | None:
+        """The nearest: of this build and architecture, of this build, else of the same device."""
+        same = [
+            row
+            for row in self.calibrations
+            if (row.device, row.backend) == (device.name, device.backend)
+            and (row.prefill_ratio if prompt else row.decode_ratio) is not None
+        ]
+        return max(same, key=lambda row: self._nearness(row, architecture), default=None)
+
+    def _nearness(self, row: Calibration, architecture: str) -> tuple[bool, bool, int]:
+        return row.build == self.build, row.architecture == architecture, row.n_decode

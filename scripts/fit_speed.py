@@ -1,0 +1,387 @@
+"""Fit the factors of profiles/speed.toml to published benchmarks.
+
+    python scripts/fit_speed.py --data benchmarks.csv [--write]
+
+The table's columns are in scripts/bench/published.py, which also says which rows are left out and
+why. Fitted are the factors of the families that some row is about. What a family differs from its
+backend, and the backend from PRIORS, is held small, so that three rows of one card can't teach
+nonsense. Least squares of log time with Huber weights; a device's rows count by the square root of
+their number. Families without rows, CPU kernels and costs of types stay as they are placed.
+
+The spreads are quantiles of how far devices lie off that were left out of the fit, one after the
+other, as scripts/bench/speed_holdout.py reports them.
+"""
+
+import argparse
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from math import exp, log
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent / "bench"))
+
+from published import Case, cases, read
+
+from edgellm.profiles import load_profiles
+from edgellm.selector.speed_profile import SpeedProfile, Spread
+
+PROFILE: Final = Path(__file__).parents[1] / "profiles" / "speed.toml"
+
+# What is believed of a backend before any row is seen (seconds, else ratios), and how far it may
+# be from that, and a family from its backend: standard deviations of the logarithm.
+_FIELDS: Final[Mapping[str, tuple[float, float]]] = {
+    "layer_s": (0.6, 0.35), "batch_layer_s": (0.4, 0.25), "efficiency": (0.15, 0.3),
+    "expert_efficiency": (0.25, 0.15), "memory_efficiency": (0.25, 0.15),
+    "no_flash_ratio": (0.7, 0.2), "flops_ratio": (0.6, 0.5), "expert_flops_ratio": (0.6, 0.5),
+    "attention_flops_ratio": (0.6, 0.3), "moe_layer_ratio": (0.2, 0.05),
+    "recurrent_layer_ratio": (0.3, 0.1), "unpack_ratio": (0.6, 0.4),
+}  # fmt: skip
+_PRIORS: Final[Mapping[str, tuple[float, ...]]] = {
+    "cuda": (55e-6, 110e-6, 0.92, 0.85, 0.85, 2.0, 0.5, 0.25, 0.6, 1.0, 1.3, 0.3),
+    "metal": (120e-6, 140e-6, 0.92, 0.85, 0.8, 4.0, 0.65, 0.6, 0.6, 1.0, 1.3, 0.2),
+    "vulkan": (70e-6, 100e-6, 0.87, 0.7, 0.7, 2.0, 0.4, 0.15, 0.3, 1.0, 1.3, 0.3),
+    "rocm": (90e-6, 140e-6, 0.82, 0.7, 0.7, 2.0, 0.3, 0.15, 0.3, 1.0, 1.3, 0.3),
+    "cpu": (10e-6, 10e-6, 0.72, 0.72, 0.6, 1.5, 1.0, 0.7, 0.35, 2.0, 10.0, 1.0),
+}
+_GLOBALS: Final = {"hop_s": 200e-6, "pipeline_efficiency": 0.7}
+_ERA: Final = ("layer_ratio", "moe_layer_ratio", "flops_ratio")
+# Builds before the number; the last year's differ little but for experts.
+_ERA_PRIORS: Final[Mapping[int, tuple[tuple[float, float], ...]]] = {
+    4500: ((1.6, 0.4), (1.2, 0.3), (0.9, 0.3)),
+    7400: ((1.1, 0.15), (1.2, 0.3), (0.95, 0.1)),
+}
+_GLOBAL_FREEDOM, _BOARD_FREEDOM = 0.4, 0.03
+_MOST: Final = {"efficiency": 0.98, "expert_efficiency": 0.98, "memory_efficiency": 0.98}
+
+_NOISE_DECODE, _NOISE_PREFILL = 0.06, 0.15
+# What a figure of each grade is worth: maintainers' benches, others, and self-reported ones.
+_GRADE_NOISE: Final = {"A": 1.0, "B": 1.5, "C": 2.5}
+_HUBER: Final = 1.5  # in units of the noise: rows further off count less
+_DERIVATIVE_STEP: Final = 0.02
+_ROUNDS: Final = 4
+
+Number = tuple[str, str]  # ("cuda-ada", "layer_s"), ("", "hop_s"), ("cuda<4500", "layer_ratio")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One unknown: how far from their priors the logarithms of some numbers are, together."""
+
+    numbers: tuple[Number, ...]
+    freedom: float
+
+
+class Model:
+    """A profile whose fitted numbers can be exchanged."""
+
+    def __init__(self, profile: SpeedProfile, rows: Sequence[Case]) -> None:
+        self._profile = profile
+        self.families_of = {
+            id(row): tuple({profile.family(device).name for device in _devices(row)})
+            for row in rows
+        }
+        seen = {name for names in self.families_of.values() for name in names}
+        backends = {row.name: row.backend for row in profile.families if row.name in seen}
+        self.backends = {name: b for name, b in backends.items() if b in _PRIORS}
+        self.columns = tuple(self._columns())
+        self.prior = dict(self._priors())
+        self.place = {number: i for i, number in enumerate(self.prior)}
+        self.members = np.zeros((len(self.place), len(self.columns)))
+        for j, column in enumerate(self.columns):
+            for number in column.numbers:
+                self.members[self.place[number], j] = 1.0
+
+    def _columns(self) -> Iterable[Column]:
+        """What a generation's boards have in common ("cuda-ada", "cuda-ada-pro") counts as one
+        for all but the multiplications, whose peak is published by different rules."""
+        for field, (far, near) in _FIELDS.items():
+            own = near if "flops" in field else _BOARD_FREEDOM
+            for backend in sorted(set(self.backends.values())):
+                names = [name for name, of in self.backends.items() if of == backend]
+                yield Column(tuple((name, field) for name in names), far)
+            for generation in sorted({name.removesuffix("-pro") for name in self.backends}):
+                boards = [n for n in self.backends if n.removesuffix("-pro") == generation]
+                yield Column(tuple((name, field) for name in boards), near)
+            yield from (Column(((name, field),), own) for name in self.backends)
+        yield from (Column((("", field),), _GLOBAL_FREEDOM) for field in _GLOBALS)
+        for era in self._profile.eras:
+            for field, (_, free) in zip(_ERA, _ERA_PRIORS[era.before_build], strict=True):
+                yield Column(((_era_name(era), field),), free)
+
+    def _priors(self) -> Iterable[tuple[Number, float]]:
+        for name, backend in self.backends.items():
+            yield from (((name, f), v) for f, v in zip(_FIELDS, _PRIORS[backend], strict=True))
+        yield from ((("", field), value) for field, value in _GLOBALS.items())
+        for era in self._profile.eras:
+            for field, (prior, _) in zip(_ERA, _ERA_PRIORS[era.before_build], strict=True):
+                yield (_era_name(era), field), prior
+
+    def values(self, unknowns: np.ndarray) -> dict[Number, float]:
+        logs = {number: log(value) for number, value in self.prior.items()}
+        for column, off in zip(self.columns, unknowns, strict=True):
+            for number in column.numbers:
+                logs[number] += float(off)
+        return {n: min(exp(value), _MOST.get(n[1], 1e9)) for n, value in logs.items()}
+
+    def profile(self, values: Mapping[Number, float]) -> SpeedProfile:
+        families = tuple(
+            replace(row, **{field: values[row.name, field] for field in _FIELDS})
+            if row.name in self.backends
+            else row
+            for row in self._profile.families
+        )
+        eras = tuple(
+            replace(era, **{field: values[_era_name(era), field] for field in _ERA})
+            for era in self._profile.eras
+        )
+        changed = {field: values["", field] for field in _GLOBALS}
+        return replace(self._profile, families=families, eras=eras, **changed)
+
+    def numbers_of(self, row: Case) -> list[Number]:
+        """Those that its time depends on."""
+        names = [name for name in self.families_of[id(row)] if name in self.backends]
+        numbers = [(name, field) for name in names for field in _FIELDS]
+        backends = {self.backends[name] for name in names}
+        eras = (e for e in self._profile.eras if row.build < e.before_build)
+        first = next((e for e in eras if e.backend in backends), None)
+        numbers += [(_era_name(first), field) for field in _ERA] if first else []
+        return numbers + ([("", field) for field in _GLOBALS] if row.row.n_devices > 1 else [])
+
+
+def fit(
+    model: Model,
+    rows: Sequence[Case],
+    start: np.ndarray | None = None,
+    slopes: np.ndarray | None = None,
+) -> np.ndarray:
+    """How far each column is from zero. `slopes` of an earlier fit, where this one is near."""
+    unknowns = np.zeros(len(model.columns)) if start is None else start.copy()
+    held = np.array([1 / column.freedom**2 for column in model.columns])
+    weights = _weights(rows)
+    for _ in range(_ROUNDS):
+        values = model.values(unknowns)
+        off = _deviations(rows, model.profile(values))
+        jacobian = (_slopes(model, rows, values) if slopes is None else slopes) @ model.members
+        huber = np.minimum(1.0, _HUBER / np.maximum(np.abs(off) * np.sqrt(weights), 1e-9))
+        weighted = jacobian * (weights * huber)[:, None]
+        left = weighted.T @ jacobian + np.diag(held)
+        unknowns += np.linalg.solve(left, weighted.T @ off - held * unknowns)
+    return unknowns
+
+
+def leave_one_out(
+    model: Model, rows: Sequence[Case], unknowns: np.ndarray
+) -> Iterable[tuple[str, SpeedProfile]]:
+    """For each device the profile that its rows had no part in."""
+    slopes = _slopes(model, rows, model.values(unknowns))
+    for name in sorted({row.device for row in rows}):
+        others = [i for i, row in enumerate(rows) if row.device != name]
+        again = fit(model, [rows[i] for i in others], unknowns, slopes[others])
+        yield name, model.profile(model.values(again))
+
+
+def _deviations(rows: Sequence[Case], profile: SpeedProfile) -> np.ndarray:
+    """log(measured / predicted time)."""
+    built = _at_builds(rows, profile)
+    return np.array([log(row.predict(built[row.build]).p50 / row.row.tok_s) for row in rows])
+
+
+def _slopes(model: Model, rows: Sequence[Case], values: Mapping[Number, float]) -> np.ndarray:
+    """How the log time of each row follows the logarithm of each number."""
+    usual = _at_builds(rows, model.profile(values))
+    changed: dict[Number, Mapping[int, SpeedProfile]] = {}
+    slopes = np.zeros((len(rows), len(model.prior)))
+    for i, row in enumerate(rows):
+        predicted = row.predict(usual[row.build]).p50
+        for number in model.numbers_of(row):
+            if number not in changed:
+                more = values[number] * exp(_DERIVATIVE_STEP)
+                changed[number] = _at_builds(rows, model.profile({**values, number: more}))
+            slower = row.predict(changed[number][row.build]).p50
+            slope = log(predicted / slower) / _DERIVATIVE_STEP
+            slopes[i, model.place[number]] = slope
+    return slopes
+
+
+def _at_builds(rows: Sequence[Case], profile: SpeedProfile) -> Mapping[int, SpeedProfile]:
+    return {build: profile.of_build(build) for build in {row.build for row in rows}}
+
+
+def _weights(rows: Sequence[Case]) -> np.ndarray:
+    often = Counter((row.device, row.test.is_prompt) for row in rows)
+    noise = np.array(
+        [
+            _GRADE_NOISE[row.row.grade] * (_NOISE_PREFILL if row.test.is_prompt else _NOISE_DECODE)
+            for row in rows
+        ]
+    )
+    count = np.array([often[row.device, row.test.is_prompt] for row in rows])
+    return np.asarray(1 / (noise**2 * np.sqrt(count)))
+
+
+def _devices(row: Case) -> tuple[Any, ...]:
+    return row.hardware.accelerators or row.hardware.devices
+
+
+def _era_name(era: Any) -> str:
+    return f"{era.backend}<{era.before_build}"
+
+
+# ---- spreads
+
+
+Spreads = Mapping[tuple[str, bool], tuple[float, float]]  # (family, prompt) -> low, high
+_OWN_ROWS: Final = 15  # from so many rows on a family's own quantiles count for more than half
+
+
+def spreads(model: Model, deviations: Sequence[tuple[Case, float]]) -> Spreads:
+    """p10 and p90 of measured over predicted speed, `deviations` being its logarithms.
+
+    A device's rows count by the square root of their number; few rows lean on the backend's,
+    and those on everyone's.
+    """
+    found: dict[tuple[str, bool], tuple[float, float]] = {}
+    for prompt in (False, True):
+        rows = [(case, off) for case, off in deviations if case.test.is_prompt is prompt]
+        for name, backend in model.backends.items():
+            own = [pair for pair in rows if name in model.families_of[id(pair[0])]]
+            alike = [pair for pair in rows if backend in _backends_of(model, pair[0])]
+            low, high = (_leant(own, q, _leant(alike, q, _quantile(rows, q))) for q in (0.1, 0.9))
+            found[name, prompt] = (min(exp(low), 0.92), max(exp(high), 1.08))
+    return found
+
+
+def _leant(pairs: Sequence[tuple[Case, float]], q: float, upon: float) -> float:
+    part = len(pairs) / (len(pairs) + _OWN_ROWS)
+    return part * _quantile(pairs, q) + (1 - part) * upon
+
+
+def with_spreads(profile: SpeedProfile, found: Spreads) -> SpeedProfile:
+    families = tuple(
+        replace(
+            row,
+            spread=Spread(*found[row.name, False]),
+            prefill_spread=Spread(*found[row.name, True]),
+        )
+        if (row.name, False) in found
+        else row
+        for row in profile.families
+    )
+    return replace(profile, families=families)
+
+
+def _backends_of(model: Model, case: Case) -> set[str]:
+    return {model.backends[name] for name in model.families_of[id(case)] if name in model.backends}
+
+
+def _quantile(pairs: Sequence[tuple[Case, float]], q: float) -> float:
+    if not pairs:
+        return 0.0
+    often = Counter(case.device for case, _ in pairs)
+    ordered = sorted((off, 1 / often[case.device] ** 0.5) for case, off in pairs)
+    wanted = q * sum(weight for _, weight in ordered)
+    seen = 0.0
+    for off, weight in ordered:
+        seen += weight
+        if seen >= wanted:
+            return off
+    return ordered[-1][0]
+
+
+# ---- the command
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", required=True, type=Path, metavar="CSV")
+    parser.add_argument("--write", action="store_true", help="put the numbers into speed.toml")
+    args = parser.parse_args()
+    rows, left = cases(read(args.data))
+    print(f"{len(rows)} rows of {len({row.device for row in rows})} devices, {len(left)} left out")
+    model = Model(load_profiles().speed, rows)
+    unknowns = fit(model, rows)
+    fitted = model.profile(model.values(unknowns))
+    _report("in the fit", rows, [(row, off) for row, off in _pairs(rows, fitted)])
+    held_out: list[tuple[Case, float]] = []
+    for name, profile in leave_one_out(model, rows, unknowns):
+        held_out += _pairs([row for row in rows if row.device == name], profile)
+    _report("left out, device by device", rows, held_out)
+    fitted = with_spreads(fitted, spreads(model, held_out))
+    if args.write:
+        PROFILE.write_text(_written(PROFILE.read_text(), model, fitted, rows))
+        print(f"written: {PROFILE}")
+
+
+def _pairs(rows: Sequence[Case], profile: SpeedProfile) -> list[tuple[Case, float]]:
+    """log(measured / predicted speed)."""
+    return [(row, -float(off)) for row, off in zip(rows, _deviations(rows, profile), strict=True)]
+
+
+def _report(title: str, rows: Sequence[Case], pairs: Sequence[tuple[Case, float]]) -> None:
+    print(f"\n{title}: median and p90 of |predicted / measured - 1|")
+    for grade in "ABC":
+        for prompt in (False, True):
+            errors = [
+                abs(exp(-off) - 1)
+                for case, off in pairs
+                if case.row.grade == grade and case.test.is_prompt is prompt
+            ]
+            if errors:
+                kind = "prefill" if prompt else "decode"
+                middle, far = median(errors), float(np.quantile(errors, 0.9))
+                print(f"  grade {grade} {kind:8s}{len(errors):5d} rows {middle:7.1%} {far:7.1%}")
+
+
+def _written(text: str, model: Model, profile: SpeedProfile, rows: Sequence[Case]) -> str:
+    """speed.toml with other numbers in the places of the old ones."""
+    for family in profile.families:
+        if family.name not in model.backends:
+            continue
+        own = [row for row in rows if family.name in model.families_of[id(row)]]
+        devices = len({row.device for row in own})
+        numbers = {_KEYS[field][0]: getattr(family, field) * _KEYS[field][1] for field in _FIELDS}
+        numbers |= {"low": family.spread.low, "high": family.spread.high}
+        numbers["prefill_low"] = family.prefill_spread.low
+        numbers["prefill_high"] = family.prefill_spread.high
+        source = f"fitted {date.today()}: {len(own)} published rows of {devices} devices"
+        text = _in_block(text, rf'name = "{re.escape(family.name)}"', numbers, source)
+    for era in profile.eras:
+        numbers = {field: getattr(era, field) for field in _ERA}
+        mark = rf'backend = "{era.backend}"\nbefore_build = {era.before_build}\b'
+        text = _in_block(text, mark, numbers, f"fitted {date.today()}")
+    text = _put(text, "hop_us", profile.hop_s * 1e6)
+    return _put(text, "pipeline_efficiency", profile.pipeline_efficiency)
+
+
+_KEYS: Final = {
+    field: (field.removesuffix("_s") + "_us", 1e6) if field.endswith("_s") else (field, 1.0)
+    for field in _FIELDS
+}
+
+
+def _in_block(text: str, mark: str, numbers: Mapping[str, float], source: str) -> str:
+    """Changes the keys of the one table that holds `mark`."""
+    blocks = re.split(r"(?m)^(?=\[\[)", text)
+    (at,) = (i for i, block in enumerate(blocks) if re.search(rf"(?m)^{mark}", block))
+    for key, value in numbers.items():
+        blocks[at] = _put(blocks[at], key, value)
+    blocks[at] = re.sub(r'(?m)^source = ".*"$', f'source = "{source}"', blocks[at], count=1)
+    return "".join(blocks)
+
+
+def _put(text: str, key: str, value: float) -> str:
+    return re.sub(rf"(?m)^{key} = [-\d.e]+", f"{key} = {value:.4g}", text, count=1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+from dataclasses import replace
+
+import pytest
+import selector_specs as specs
+
+from edgellm.models.spec import LayerSpec
+from edgellm.models.tensor_types import TypeShare
+from edgellm.selector.plan import Placement, Share
+from edgellm.selector.shape import ContextShape
+from edgellm.selector.work import (
+    Step,
+    Work,
+    active_bytes,
+    dense_mix,
+    expert_mix,
+    host_experts,
+    share_work,
+)
+
+SHAPE = ContextShape(4096, n_seq_max=1, n_ubatch=512, n_outputs_max=1)
+ONE_TOKEN = Step(n_tokens=1, n_seqs=1, depth=0)
+
+
+def on(spec, layers, device="gpu0", **changes) -> tuple[Placement, Share]:
+    share = Share(device, device, tuple(layers), 0, 0, 0)
+    host = Share("cpu", "host", (), 0, 0, 0)
+    return Placement((share, host), len(share.layers), **changes), share
+
+
+def work_of(spec, step=ONE_TOKEN, layers=None, **changes) -> Work:
+    placement, share = on(spec, layers or range(spec.n_layers + 1), **changes)
+    return share_work(spec, SHAPE, placement, share, step)
+
+
+def test_of_the_experts_only_the_used_are_read():
+    spec = specs.moe()
+    layer = spec.layers[0]
+    dense = layer.weight_bytes - layer.expert_bytes
+    assert active_bytes(spec, layer) == pytest.approx(dense + layer.expert_bytes / 16, rel=1e-6)
+    assert active_bytes(spec, layer, 4096) == pytest.approx(layer.weight_bytes, rel=1e-6)
+
+
+def test_a_step_reads_everything_once_but_the_embedding():
+    spec = specs.dense()
+    work = work_of(spec)
+    assert work.dense_bytes == spec.weight_bytes - spec.input_bytes
+    assert work.blocks == spec.n_layers
+    assert work.expert_bytes == work.dense_flops == work.memory_bytes == 0
+
+
+def test_a_tied_embedding_is_read_as_the_head():
+    spec = specs.dense(tied=True)
+    assert work_of(spec).dense_bytes == sum(x.weight_bytes for x in spec.layers) + spec.output_bytes
+
+
+def test_more_streams_hit_more_experts_and_fewer_than_chance_would():
+    spec = specs.moe()
+    one, eight, many = (work_of(spec, Step(n, n, 0)).expert_bytes for n in (1, 8, 4096))
+    experts = sum(layer.expert_bytes for layer in spec.layers)
+    assert one == pytest.approx(experts / 16, rel=1e-6)
+    assert one < eight < 8 * one
+    assert eight < experts * (1 - (1 - 1 / 16) ** 8)
+    assert many == pytest.approx(experts, rel=0.01)
+
+
+def test_the_cache_is_read_as_deep_as_it_is_filled_and_once_a_sequence():
+    spec = specs.dense()
+    token = spec.n_layers * 2 * 8 * 128 * 2  # K and V of eight heads in f16
+    assert work_of(spec, Step(1, 1, 1000)).memory_bytes == 1000 * token
+    assert work_of(spec, Step(4, 4, 1000)).memory_bytes == 4000 * token
+
+
+def test_a_window_bounds_what_is_read():
+    spec = specs.gemma3_27b()
+    near, far = (work_of(spec, Step(1, 1, depth)).memory_bytes for depth in (1024, 8192))
+    full = sum(layer.kv_kind == "full" for layer in spec.layers) / spec.n_layers
+    assert far == pytest.approx(near * (1 + 7 * full))
+
+
+def test_a_latent_cache_has_no_values():
+    spec = specs.deepseek_v3()
+    assert work_of(spec, Step(1, 1, 100)).memory_bytes == 100 * spec.n_layers * 576 * 2
+
+
+def test_a_recurrent_state_is_read_and_written_however_long_the_text():
+    spec = specs.lfm2_350m()
+    kept = [layer for layer in spec.layers if layer.kv_kind == "recurrent"]
+    work = work_of(spec, Step(1, 1, 0))
+    assert work.memory_bytes == 2 * sum(layer.state_bytes for layer in kept)
+    assert work.recurrent_blocks == len(kept)
+
+
+def test_a_prompt_multiplies_and_a_token_does_not():
+    spec = specs.dense(quant="F16")
+    prompt = work_of(spec, Step(513, 1, 0))
+    weights = sum(layer.weight_bytes for layer in spec.layers) / 2
+    assert prompt.dense_flops == pytest.approx(2 * weights * 512, rel=0.2)
+    assert prompt.attention_flops == pytest.approx(4 * 32 * 128 * 256 * 512 * 32, rel=0.01)
+    assert prompt.dense_bytes == work_of(spec).dense_bytes
+
+
+def test_parts_of_the_layers_add_up_to_all():
+    spec = specs.moe()
+    step = Step(64, 1, 512)
+    parts = [work_of(spec, step, range(a, b)) for a, b in ((0, 10), (10, 30), (30, 49))]
+    total = parts[0].plus(parts[1]).plus(parts[2])
+    assert tuple(total) == pytest.approx(tuple(work_of(spec, step)))
+
+
+def test_experts_kept_by_the_host_are_the_hosts_work():
+    spec = specs.moe()
+    layers = tuple(range(spec.n_layers + 1))
+    host = Share("cpu", "host", (), 0, 0, 0, expert_layers=tuple(range(10)))
+    card = Share("gpu0", "gpu0", layers, 0, 0, 0)
+    placement = Placement((card, host), len(layers), n_cpu_moe=10)
+    kept, n_blocks = host_experts(spec, SHAPE, host, ONE_TOKEN)
+    left = share_work(spec, SHAPE, placement, card, ONE_TOKEN)
+    assert n_blocks == 10
+    assert tuple(left.plus(kept)) == pytest.approx(tuple(work_of(spec)))
+    assert left.moe_blocks == spec.n_layers
+    assert left.dense_bytes == work_of(spec).dense_bytes
+
+
+def test_a_draft_block_that_is_not_loaded_costs_nothing():
+    spec = specs.dense()
+    longer = replace(spec, layers=(*spec.layers, LayerSpec(0, "none")))
+    assert work_of(longer).blocks == spec.n_layers
+
+
+def test_the_mix_of_types_is_told_apart_for_experts_and_the_rest():
+    types = (
+        TypeShare("ffn", "mxfp4", 3000), TypeShare("ffn_down", "mxfp4", 1000),
+        TypeShare("attention", "q8_0", 300), TypeShare("output", "q8_0", 100),
+        TypeShare("embedding", "f16", 10_000),
+    )  # fmt: skip
+    spec = replace(specs.moe(), types=types, name="mixed")
+    assert expert_mix(spec).parts == (("mxfp4", 0.75), ("mxfp4", 0.25))
+    assert expert_mix(spec).bytes_a_weight == 17 / 32
+    assert dense_mix(spec).bytes_a_weight == 34 / 32
+    assert dense_mix(spec).cost({"q8_0": 0.7}) == pytest.approx(0.7)
+
+
+def test_without_types_the_average_has_to_do():
+    spec = replace(specs.dense(), types=(), name="untold")
+    assert dense_mix(spec).bytes_a_weight == pytest.approx(spec.weight_bytes / spec.n_params)
+    assert dense_mix(spec).cost({"q3_k": 9.0}) == 1.0
