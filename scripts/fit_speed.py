@@ -353,14 +353,33 @@ def _written(text: str, model: Model, profile: SpeedProfile, rows: Sequence[Case
         numbers |= {"low": family.spread.low, "high": family.spread.high}
         numbers["prefill_low"] = family.prefill_spread.low
         numbers["prefill_high"] = family.prefill_spread.high
-        source = f"fitted {date.today()}: {len(own)} published rows of {devices} devices"
+        source = (
+            f"scripts/fit_speed.py {date.today()}, {len(own)} rows of {devices} "
+            f"device{'s' * (devices > 1)}: {_publishers(own)}"
+        )
         text = _in_block(text, rf'name = "{re.escape(family.name)}"', numbers, source)
     for era in profile.eras:
         numbers = {field: getattr(era, field) for field in _ERA}
         mark = rf'backend = "{era.backend}"\nbefore_build = {era.before_build}\b'
-        text = _in_block(text, mark, numbers, f"fitted {date.today()}")
+        text = _in_block(text, mark, numbers, f"scripts/fit_speed.py {date.today()}")
     text = _put(text, "hop_us", profile.hop_s * 1e6)
     return _put(text, "pipeline_efficiency", profile.pipeline_efficiency)
+
+
+def _publishers(rows: Sequence[Case]) -> str:
+    """Whose figures they are, the most frequent first."""
+    names = Counter(_publisher(row.row.source) for row in rows)
+    told = ", ".join(name for name, _ in names.most_common(4))
+    return f"{told} and others" if len(names) > 4 else told
+
+
+def _publisher(source: str) -> str:
+    """ "https://github.com/ggml-org/llama.cpp/discussions/15013" -> "llama.cpp/discussions/15013"."""
+    if "://" not in source:
+        return "tuning logs in public repositories"
+    path = re.sub(r"^https?://(?:github\.com/|www\.)?", "", source).split(" ")[0]
+    path = re.sub(r"^ggml-org/|/blob/(?:master|main)|#.*$", "", path)
+    return "/".join(path.rstrip("/").split("/")[:4])
 
 
 _KEYS: Final = {

@@ -69,7 +69,7 @@ class Machine:
         known = self.hardware.pool(device.pool_id).bandwidth_bytes_s
         return _Facts(
             room_bytes=limit - self.margins.get(device.id, 0),
-            overhead_bytes=family.overhead_bytes,
+            overhead_bytes=self.speed.overhead_bytes(device),
             bandwidth_bytes_s=known or family.unknown_bandwidth_bytes_s,
         )
 
