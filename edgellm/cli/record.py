@@ -34,26 +34,34 @@ def record(
       edgellm record night.rec
       edgellm top --replay night.rec --speed 60
     """
-    from edgellm.cli.client import Client, url_of
+    from edgellm.cli.client import url_of
     from edgellm.cli.find import the_server
     from edgellm.cli.output import say
     from edgellm.errors import StorageError
-    from edgellm.tui.recording import Recorder
 
     url = url_of(host) if host else the_server()[0]
     try:
-        with file.open("a+b") as kept, Client(url) as client:
-            recorder = Recorder(kept)
-            try:
-                _follow(client, recorder, interval, seconds)
-            except KeyboardInterrupt:
-                pass
-            finally:
-                recorder.flush()
-            n_bytes = kept.tell()
+        n_moments = _recorded(file, url, interval, seconds)
+        n_bytes = file.stat().st_size
     except OSError as error:
         raise StorageError(f"{file} can't be written: {error.strerror}") from error
-    say(f"{recorder.n_moments} moments recorded; {file} has {n_bytes:,} bytes")
+    say(f"{n_moments} moments recorded; {file} has {n_bytes:,} bytes")
+
+
+def _recorded(file: Path, url: str, interval_s: float, seconds: float | None) -> int:
+    """How many moments. Ctrl-C ends it as time does."""
+    from edgellm.cli.client import Client
+    from edgellm.tui.recording import Recorder
+
+    with file.open("a+b") as kept, Client(url) as client:
+        recorder = Recorder(kept)
+        try:
+            _follow(client, recorder, interval_s, seconds)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            recorder.flush()
+        return recorder.n_moments
 
 
 def _follow(

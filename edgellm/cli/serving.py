@@ -11,14 +11,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from starlette.applications import Starlette
+
 from edgellm.cli import state
 from edgellm.cli.engines import Fleet
+from edgellm.cli.observing import Observer
 from edgellm.cli.output import say
 from edgellm.cli.prepare import Prepared
 from edgellm.cli.salvage import Salvage
 from edgellm.config import Config
 from edgellm.meter.guardrails import Ceilings
 from edgellm.meter.health import Health
+from edgellm.meter.sampler import Sampler
 from edgellm.meter.sensors import sampler_for
 from edgellm.probe.hardware import Hardware
 from edgellm.server.access import Access
@@ -60,34 +64,25 @@ class Instance:
 
 async def run_instance(instance: Instance) -> None:
     """Returns when somebody said stop. Raises AddressInUse, ConfigError, and as Fleet.load does."""
-    config = instance.config
-    fleet = Fleet(config.max_queue, instance.say)
     sampler = sampler_for(instance.hardware)
+    observer = Observer(instance.hardware, sampler.latest)
+    fleet = Fleet(instance.config.max_queue, instance.say, observer.supervise)
     salvage = Salvage(
         fleet, instance.hardware, say=instance.say, use=lambda left: gateway.live.use(left)
     )
-    app = create_app(
-        fleet.models,
-        access=Access.of(keys=config.api_keys, host_names=config.allowed_hosts),
-        samples=sampler.latest,
-        hardware=instance.hardware,
-        download=lambda: fleet.download,
-        tariff=Tariff(config.energy_price_per_kwh, config.currency),
-        ceilings=Ceilings(config.max_temperature_c, config.max_power_w),
-        on_health=_tell_all(instance, salvage),
-    )
+    app = _app(instance, fleet, sampler, salvage)
     listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     gateway: Gateway = app.state.gateway
     serving = asyncio.create_task(
         serve(
             app,
-            _bind(config),
+            _bind(instance.config),
             on_started=listening.set_result,
             grace_s=instance.grace_s,
             insecure=instance.insecure,
         )
     )
-    loading = asyncio.create_task(_load(instance, fleet, listening))
+    loading = asyncio.create_task(_load(instance, fleet, observer, listening))
     sampler.start()
     try:
         await asyncio.wait({serving, loading}, return_when=asyncio.FIRST_COMPLETED)
@@ -101,6 +96,20 @@ async def run_instance(instance: Instance) -> None:
         await asyncio.gather(loading, serving, return_exceptions=True)
         await fleet.stop()
         sampler.stop()
+
+
+def _app(instance: Instance, fleet: Fleet, sampler: Sampler, salvage: Salvage) -> Starlette:
+    config = instance.config
+    return create_app(
+        fleet.models,
+        access=Access.of(keys=config.api_keys, host_names=config.allowed_hosts),
+        samples=sampler.latest,
+        hardware=instance.hardware,
+        download=lambda: fleet.download,
+        tariff=Tariff(config.energy_price_per_kwh, config.currency),
+        ceilings=Ceilings(config.max_temperature_c, config.max_power_w),
+        on_health=_tell_all(instance, salvage),
+    )
 
 
 def _tell_all(instance: Instance, salvage: Salvage) -> OnChange:
@@ -117,13 +126,17 @@ def _tell_all(instance: Instance, salvage: Salvage) -> OnChange:
     return tell
 
 
-async def _load(instance: Instance, fleet: Fleet, listening: "asyncio.Future[str]") -> None:
+async def _load(
+    instance: Instance, fleet: Fleet, observer: Observer, listening: "asyncio.Future[str]"
+) -> None:
     """The models one after the other, then the errand; lasts until it is cancelled."""
     url = await listening
     instance.on_listening(url)
     with state.announced(url, time.time()) if instance.is_announced else contextlib.nullcontext():
         for prepared in instance.prepared:
-            await fleet.load(prepared)
+            before = observer.used_bytes()
+            served = await fleet.load(prepared)
+            observer.begin(served.engine, before)
         instance.on_ready(url, fleet.models)
         await instance.errand(fleet)
         await asyncio.get_running_loop().create_future()
