@@ -104,7 +104,8 @@ def plan(model: str, *, hardware: Hardware | None = None, **goal: Any) -> Plan:
     Raises DoesNotFit, ModelNotFound, BadGGUF, BadRequest, NetworkError.
     """
     resolved = resolve(model, config_from(), plan_only=True)
-    return planned(hardware or probe(), resolved.candidates, Pins(**goal).goal())
+    machine = hardware or probe()
+    return planned(machine, resolved.candidates, Pins(**goal).goal(), is_here=hardware is None)
 
 
 def explain(made: Plan, hardware: Hardware | None = None) -> str:

@@ -8,18 +8,18 @@ quantization.
 
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
+from edgellm.cli.planning import profiles_here
 from edgellm.cli.resolve import catalog_candidates, store_of, stored_candidates
 from edgellm.config import Config
 from edgellm.errors import BadRequest, DoesNotFit
 from edgellm.probe.hardware import Hardware
-from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose
 from edgellm.selector.plan import Candidate, Goal, Plan
-from edgellm.selector.profiles import Workload
+from edgellm.selector.profiles import Profiles, Workload
 from edgellm.selector.quality import weight_kld
 
 # What is offered unasked: one family in every size, Apache-2.0, on the hub for everyone.
@@ -49,10 +49,26 @@ class Choice:
         return (self.is_good, self.is_whole, size if self.is_good else pace)
 
 
-def choice_of(candidates: Sequence[Candidate], hardware: Hardware, goal: Goal) -> Choice | None:
+def choice_of(
+    candidates: Sequence[Candidate], hardware: Hardware, goal: Goal, profiles: Profiles
+) -> Choice | None:
     """`candidates`: one model in several quantizations. None: it doesn't fit, can't take the
-    pins, or writes no text."""
-    profiles = load_profiles()
+    pins, or writes no text.
+
+    The plan that balances best, unless that one is slow and another keeps the pace.
+    """
+    first = _choice(candidates, hardware, goal, profiles)
+    if first is None or first.is_good:
+        return first
+    pace = profiles.workload(goal.use).decode_target_tok_s * _USUAL_PACE_RATIO
+    faster = replace(goal, min_tok_s=max(pace, goal.min_tok_s or 0.0))
+    second = _choice(candidates, hardware, faster, profiles)
+    return replace(second, goal=goal) if second and second.is_good else first
+
+
+def _choice(
+    candidates: Sequence[Candidate], hardware: Hardware, goal: Goal, profiles: Profiles
+) -> Choice | None:
     try:
         plan = choose(hardware, candidates, goal, profiles)
     except (DoesNotFit, BadRequest):
@@ -67,8 +83,9 @@ def choice_of(candidates: Sequence[Candidate], hardware: Hardware, goal: Goal) -
 
 
 def best_of(models: Iterable[Sequence[Candidate]], hardware: Hardware, goal: Goal) -> Choice | None:
-    """None: nothing fits."""
-    found = (choice_of(candidates, hardware, goal) for candidates in models)
+    """On this machine. None: nothing fits."""
+    profiles = profiles_here()
+    found = (choice_of(candidates, hardware, goal, profiles) for candidates in models)
     return max((choice for choice in found if choice), key=lambda one: one.merit, default=None)
 
 

@@ -14,8 +14,8 @@ from edgellm.cli.best import Choice, choice_of
 from edgellm.cli.resolve import catalog_candidates
 from edgellm.models import catalog
 from edgellm.probe.hardware import Hardware
-from edgellm.profiles import load_profiles
 from edgellm.selector.plan import Goal
+from edgellm.selector.profiles import Profiles
 
 if TYPE_CHECKING:
     from edgellm.models.catalog import CatalogEntry
@@ -27,19 +27,24 @@ _CODERS = ("coder", "codestral", "devstral")  # in the names of families made fo
 
 
 def recommended(
-    hardware: Hardware, goal: Goal, *, prefers_code: bool = False, every: bool = False
+    hardware: Hardware,
+    goal: Goal,
+    profiles: Profiles,
+    *,
+    prefers_code: bool = False,
+    every: bool = False,
 ) -> list[Choice]:
     """The best first. One of each family and ten at most, unless `every` is asked for."""
     entries = [entry for entry in _candidates(hardware) if entry.repo and entry.is_servable]
     if every:
-        found = [choice for entry in entries if (choice := _whole(entry, hardware, goal))]
+        found = [choice for entry in entries if (choice := _whole(entry, hardware, goal, profiles))]
         return sorted(found, key=lambda choice: (_codes(choice, prefers_code), choice.merit))[::-1]
     if not prefers_code:
-        return _best(entries, hardware, goal, _MOST_ROWS)
+        return _best(entries, hardware, goal, profiles, _MOST_ROWS)
     coders = [entry for entry in entries if _is_coder(entry.name)]
     others = [entry for entry in entries if not _is_coder(entry.name)]
-    first = _best(coders, hardware, goal, _MOST_ROWS)
-    return [*first, *_best(others, hardware, goal, _MOST_ROWS - len(first))]
+    first = _best(coders, hardware, goal, profiles, _MOST_ROWS)
+    return [*first, *_best(others, hardware, goal, profiles, _MOST_ROWS - len(first))]
 
 
 def _candidates(hardware: Hardware) -> "list[CatalogEntry]":
@@ -54,7 +59,7 @@ def _candidates(hardware: Hardware) -> "list[CatalogEntry]":
 
 
 def _best(
-    entries: "list[CatalogEntry]", hardware: Hardware, goal: Goal, limit: int
+    entries: "list[CatalogEntry]", hardware: Hardware, goal: Goal, profiles: Profiles, limit: int
 ) -> list[Choice]:
     good: dict[str, Choice] = {}
     others: list[tuple[CatalogEntry, Choice | None]] = []
@@ -62,14 +67,14 @@ def _best(
         family = _family(entry.name)
         if family in good or len(good) == limit:
             continue
-        glance = _glance(entry, hardware, goal)
-        choice = _whole(entry, hardware, goal) if glance and glance.is_good else glance
+        glance = _glance(entry, hardware, goal, profiles)
+        choice = _whole(entry, hardware, goal, profiles) if glance and glance.is_good else glance
         if choice and choice.is_good:
             good[family] = choice
         else:
             others.append((entry, choice))
     rows = sorted(good.values(), key=lambda choice: choice.merit, reverse=True)
-    rest = [*_fill(others, set(good), limit - len(rows), hardware, goal)]
+    rest = [*_fill(others, set(good), limit - len(rows), hardware, goal, profiles)]
     return [*rows, *sorted(rest, key=lambda choice: choice.merit, reverse=True)]
 
 
@@ -79,6 +84,7 @@ def _fill(
     limit: int,
     hardware: Hardware,
     goal: Goal,
+    profiles: Profiles,
 ) -> Iterator[Choice]:
     """What is slower, then what fits in a small file only: as far as there is room for them."""
     others.sort(key=lambda other: other[1].merit if other[1] else (False, False, 0.0), reverse=True)
@@ -86,13 +92,15 @@ def _fill(
         if limit <= 0:
             return
         family = _family(entry.name)
-        if family not in families and (choice := _whole(entry, hardware, goal)):
+        if family not in families and (choice := _whole(entry, hardware, goal, profiles)):
             families.add(family)
             limit -= 1
             yield choice
 
 
-def _glance(entry: "CatalogEntry", hardware: Hardware, goal: Goal) -> Choice | None:
+def _glance(
+    entry: "CatalogEntry", hardware: Hardware, goal: Goal, profiles: Profiles
+) -> Choice | None:
     """None: it doesn't fit so; in a smaller file it would lose much."""
     label = next((label for label in _USUAL if label in catalog.plannable_quants(entry)), None)
     if label is None:
@@ -100,18 +108,20 @@ def _glance(entry: "CatalogEntry", hardware: Hardware, goal: Goal) -> Choice | N
     short = replace(
         goal,
         n_ctx=None,
-        n_ctx_seq=load_profiles().workload(goal.use).n_ctx_seq_min,
+        n_ctx_seq=profiles.workload(goal.use).n_ctx_seq_min,
         min_ctx_seq=None,
         n_parallel=1,
         kv_type_k=goal.kv_type_k or "f16",
         kv_type_v=goal.kv_type_v or "f16",
     )
-    return choice_of(catalog_candidates(entry, label), hardware, short)
+    return choice_of(catalog_candidates(entry, label), hardware, short, profiles)
 
 
-def _whole(entry: "CatalogEntry", hardware: Hardware, goal: Goal) -> Choice | None:
+def _whole(
+    entry: "CatalogEntry", hardware: Hardware, goal: Goal, profiles: Profiles
+) -> Choice | None:
     candidates = catalog_candidates(entry)
-    return choice_of(candidates, hardware, goal) if candidates else None
+    return choice_of(candidates, hardware, goal, profiles) if candidates else None
 
 
 def _family(name: str) -> str:

@@ -27,8 +27,11 @@ _LOOK_EVERY_S = 0.1
 _SETTLE_S = 0.5  # until the gauge counts a request that came in the moment before
 
 
-def supervise(path: str, plan: Plan, max_queue: int) -> Engine:
-    return Supervisor(path, plan, max_queue=max_queue)
+NewEngine = Callable[[Prepared, Plan, int], Engine]  # the last: how many requests may wait
+
+
+def supervise(prepared: Prepared, plan: Plan, max_queue: int) -> Engine:
+    return Supervisor(str(prepared.path), plan, max_queue=max_queue)
 
 
 class Fleet:
@@ -36,7 +39,7 @@ class Fleet:
         self,
         max_queue: int,
         say: Callable[[str], None],
-        new_engine: Callable[[str, Plan, int], Engine] = supervise,
+        new_engine: NewEngine = supervise,
     ) -> None:
         self.models = Models()
         self.download: Download | None = None  # what the screen shows of one on its way
@@ -94,7 +97,7 @@ class Fleet:
         raise AssertionError("unreachable: the last round returns or raises")
 
     def _served(self, prepared: Prepared, plan: Plan) -> Served:
-        engine = self._new_engine(str(prepared.path), plan, self._max_queue)
+        engine = self._new_engine(prepared, plan, self._max_queue)
         self._engines.append(engine)
         self._prepared[engine] = prepared
         return Served(

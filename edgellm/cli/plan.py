@@ -65,7 +65,13 @@ def _one_plan(
 
     hardware = described.hardware()
     try:
-        made = planned(hardware, found.candidates, goal, asks_oracle=asks_oracle)
+        made = planned(
+            hardware,
+            found.candidates,
+            goal,
+            asks_oracle=asks_oracle,
+            is_here=described.is_here,
+        )
     except DoesNotFit as error:
         from edgellm.cli.refusal import tell_refusal
 

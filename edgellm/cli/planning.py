@@ -2,20 +2,44 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from edgellm.probe.hardware import Hardware
 from edgellm.profiles import load_profiles
-from edgellm.selector.choose import choose
+from edgellm.selector.choose import choose, smaller
 from edgellm.selector.oracle import Oracle
 from edgellm.selector.plan import Candidate, Goal, Plan
+from edgellm.selector.profiles import Profiles
+
+
+def profiles_here() -> Profiles:
+    """As this machine has corrected them by what it measured."""
+    from edgellm.runner.calibration import Calibrations
+
+    profiles = load_profiles()
+    return replace(profiles, speed=Calibrations().applied(profiles.speed))
 
 
 def planned(
-    hardware: Hardware, candidates: Sequence[Candidate], goal: Goal, *, asks_oracle: bool = True
+    hardware: Hardware,
+    candidates: Sequence[Candidate],
+    goal: Goal,
+    *,
+    asks_oracle: bool = True,
+    is_here: bool = True,
 ) -> Plan:
-    """Raises DoesNotFit, BadRequest, ModelNotFound."""
+    """`is_here`: it is this machine. Raises DoesNotFit, BadRequest, ModelNotFound."""
+    profiles = profiles_here() if is_here else load_profiles()
     with oracle(asks_oracle) as asked:
-        return choose(hardware, candidates, goal, load_profiles(), asked)
+        return choose(hardware, candidates, goal, profiles, asked)
+
+
+def planned_smaller(
+    failed: Plan, hardware: Hardware, candidates: Sequence[Candidate], goal: Goal
+) -> Plan | None:
+    """After `failed` ran out of memory on this machine. None: nothing smaller is left."""
+    with oracle() as asked:
+        return smaller(failed, hardware, candidates, goal, profiles_here(), asked)
 
 
 @contextmanager

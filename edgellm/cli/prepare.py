@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from edgellm.chat.template import ChatTemplate
 from edgellm.cli import machine
-from edgellm.cli.planning import planned
+from edgellm.cli.planning import planned, planned_smaller
 from edgellm.cli.progress import ProgressLine
 from edgellm.cli.resolve import DEMO, Resolved, on_disk
 from edgellm.cli.tuned import Tuned, goal_with, with_batch
@@ -57,9 +57,6 @@ def prepare(
     uses_tuned: bool = True,
 ) -> Prepared:
     """Raises DoesNotFit, BadGGUF, NetworkError, StorageError, BadRequest."""
-    from edgellm.profiles import load_profiles
-    from edgellm.selector.choose import smaller
-
     path, here = _fetched(resolved, hardware, goal, name, progress)
 
     def on(machine: Hardware) -> Prepared:
@@ -69,7 +66,7 @@ def prepare(
             name=plan.model,
             path=path,
             plan=plan,
-            replan=lambda failed: smaller(failed, machine, (here,), goal, load_profiles()),
+            replan=lambda failed: planned_smaller(failed, machine, (here,), goal),
             template=_template(here.headers[0]),
             spec=here.spec,
             headers=here.headers,
@@ -116,6 +113,7 @@ def _template(header: GGUFHeader) -> ChatTemplate:
         header.eos_token or "",
         has_im_start=tokens is not None and "<|im_start|>" in tokens,
         adds_bos=header.add_bos is not False,
+        tool_source=header.text("tokenizer.chat_template.tool_use"),
     )
 
 

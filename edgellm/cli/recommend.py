@@ -33,12 +33,15 @@ def recommend(
     """
     from edgellm.cli.catalog_ranking import recommended
     from edgellm.cli.output import print_json
+    from edgellm.cli.planning import profiles_here
     from edgellm.errors import DoesNotFit
+    from edgellm.profiles import load_profiles
 
     config = options.config_from(reserve=pins.reserve)
     hardware = described.hardware()
     goal = pins.goal(config.reserve)
-    found = recommended(hardware, goal, prefers_code=pins.use == "code", every=every)
+    profiles = profiles_here() if described.is_here else load_profiles()
+    found = recommended(hardware, goal, profiles, prefers_code=pins.use == "code", every=every)
     if not found:
         raise DoesNotFit(
             "no model of the catalog fits this machine as you asked",

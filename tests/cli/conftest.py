@@ -1,8 +1,14 @@
 import pytest
 
 
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """One for all tests here: what llama.cpp was asked once need not be asked again."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch, tmp_path):
+def clean_environment(monkeypatch, tmp_path, cache):
     """No setting of whoever runs the tests, and no server of theirs."""
     import os
 
@@ -10,6 +16,7 @@ def clean_environment(monkeypatch, tmp_path):
         if name.startswith(("EDGELLM_", "HF_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")

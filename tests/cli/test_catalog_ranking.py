@@ -3,7 +3,10 @@ from selector_machines import machine
 
 from edgellm.cli.catalog_ranking import recommended
 from edgellm.probe.boards import hardware_from_board
+from edgellm.profiles import load_profiles
 from edgellm.selector.plan import Goal
+
+PROFILES = load_profiles()
 
 
 def families(choices):
@@ -12,7 +15,7 @@ def families(choices):
 
 @pytest.fixture(scope="module")
 def on_a_small_board():
-    return recommended(hardware_from_board("rpi5"), Goal())
+    return recommended(hardware_from_board("rpi5"), Goal(), PROFILES)
 
 
 def test_ten_at_most_and_one_of_each_family(on_a_small_board):
@@ -39,7 +42,7 @@ def test_only_what_can_be_had_and_served_is_listed(on_a_small_board):
 
 
 def test_for_code_the_families_made_for_it_come_first():
-    found = recommended(hardware_from_board("rpi5"), Goal(use="agent"), prefers_code=True)
+    found = recommended(hardware_from_board("rpi5"), Goal(use="agent"), PROFILES, prefers_code=True)
     are_coders = ["cod" in family for family in families(found)]
 
     assert are_coders[0]
@@ -47,8 +50,8 @@ def test_for_code_the_families_made_for_it_come_first():
 
 
 def test_a_wish_that_nothing_keeps_leaves_nothing():
-    assert recommended(machine(ram=1.5), Goal(min_tok_s=10_000)) == []
+    assert recommended(machine(ram=1.5), Goal(min_tok_s=10_000), PROFILES) == []
 
 
 def test_on_a_machine_without_room_nothing_is_recommended():
-    assert recommended(machine(ram=0.1), Goal()) == []
+    assert recommended(machine(ram=0.1), Goal(), PROFILES) == []

@@ -47,7 +47,7 @@ class Garage:
     def __init__(self, *troubles):
         self.troubles, self.engines = list(troubles), []
 
-    def __call__(self, path, plan, max_queue):
+    def __call__(self, prepared, plan, max_queue):
         trouble = self.troubles.pop(0) if self.troubles else None
         self.engines.append(Loadable(plan=plan, trouble=trouble))
         return self.engines[-1]

@@ -49,8 +49,8 @@ class Cut:
     def __post_init__(self):
         self.plans, self.cutting = [], []
 
-    def __call__(self, path, plan, max_queue):
-        engine = supervise(path, plan, max_queue)
+    def __call__(self, prepared, plan, max_queue):
+        engine = supervise(prepared, plan, max_queue)
         self.plans.append(plan)
         self.cutting.append(asyncio.ensure_future(self._cut(engine)))
         return engine
