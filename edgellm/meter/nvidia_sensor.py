@@ -29,7 +29,7 @@ class NvidiaSensor:
         self._ids = tuple(device.id for device in devices)
         self._nvml = nvml  # the pynvml module, imported at the first reading
         self._handles: dict[str, Any] | None = None  # device id → NVML's handle
-        self._unsupported: set[tuple[str, str]] = set()
+        self._unsupported: set[tuple[str, str, int]] = set()  # device id, call, its arguments
 
     def read(self) -> tuple[Sample, ...]:
         """A card that fell off the bus is left out. Raises NVMLError when all of them are gone;
@@ -72,7 +72,10 @@ class NvidiaSensor:
         def ask(name: str, *more: Any) -> Any:
             return self._ask(device_id, name, handle, *more)
 
-        memory = ask("nvmlDeviceGetMemoryInfo")
+        # The second version keeps the driver's own part (480 MiB of an H100) out of what is used.
+        memory = ask("nvmlDeviceGetMemoryInfo", nvml.nvmlMemory_v2) or ask(
+            "nvmlDeviceGetMemoryInfo"
+        )
         load = ask("nvmlDeviceGetUtilizationRates")
         reasons = ask("nvmlDeviceGetCurrentClocksEventReasons")
         if reasons is None:  # the name it had before driver 535
@@ -108,7 +111,7 @@ class NvidiaSensor:
         return float(values[0].value.uiVal) or None
 
     def _ask(self, device_id: str, name: str, handle: Any, *more: Any) -> Any:
-        if (device_id, name) in self._unsupported:
+        if (device_id, name, len(more)) in self._unsupported:
             return None
         call: Callable[..., Any] = getattr(self._nvml, name)
         try:
@@ -118,7 +121,7 @@ class NvidiaSensor:
             self._nvml.NVMLError_FunctionNotFound,
             self._nvml.NVMLError_NoPermission,
         ):
-            self._unsupported.add((device_id, name))
+            self._unsupported.add((device_id, name, len(more)))
             return None
 
 

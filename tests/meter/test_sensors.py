@@ -132,6 +132,7 @@ class FakeNvml:
 
     NVML_TEMPERATURE_GPU = pynvml.NVML_TEMPERATURE_GPU
     NVML_CLOCK_SM = pynvml.NVML_CLOCK_SM
+    nvmlMemory_v2 = pynvml.nvmlMemory_v2  # noqa: N815 - pynvml's own name
     NVMLError = pynvml.NVMLError
     NVMLError_NotSupported = pynvml.NVMLError_NotSupported
     NVMLError_FunctionNotFound = pynvml.NVMLError_FunctionNotFound
@@ -152,13 +153,14 @@ class FakeNvml:
     def __getattr__(self, name):
         assert hasattr(pynvml, name), f"NVML has no {name}"
 
-        def call(*_):
-            self.calls.append(name)
+        def call(*more):
+            asked = f"{name}_v2" if pynvml.nvmlMemory_v2 in more else name
+            self.calls.append(asked)
             if self.is_lost:
                 raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
-            if name not in self._answers:
+            if asked not in self._answers:
                 raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
-            return self._answers[name]
+            return self._answers[asked]
 
         return call
 
@@ -205,7 +207,20 @@ def test_what_a_board_does_not_support_is_unknown_and_asked_only_once():
     assert first.busy_ratio == 0.0
     assert (second.power_w, second.power_limit_w, second.throttle) == (3.0, None, ())
     assert nvml.calls.count("nvmlDeviceGetMemoryInfo") == 1
+    assert nvml.calls.count("nvmlDeviceGetMemoryInfo_v2") == 1
     assert nvml.calls.count("nvmlDeviceGetPowerUsage") == 2
+
+
+def test_what_the_driver_keeps_for_itself_is_not_used():
+    """An H100 with nothing on it, as it answered."""
+    nvml = FakeNvml(
+        nvmlDeviceGetMemoryInfo=SimpleNamespace(total=81559 * MIB, used=480 * MIB),
+        nvmlDeviceGetMemoryInfo_v2=SimpleNamespace(total=81559 * MIB, used=0),
+    )
+
+    [sample] = NvidiaSensor([CARD], nvml).read()
+
+    assert sample.used_bytes == 0
 
 
 def test_a_card_that_fell_off_the_bus_is_left_out_and_the_driver_is_opened_anew():
