@@ -53,6 +53,9 @@ class FakeBackend:
     def piece(self, token: int) -> bytes:
         return f"{token} ".encode()
 
+    def marks(self, markers: tuple[str, ...]) -> dict[int, bytes]:
+        return {}
+
     def compile(self, structure: Structure) -> Mask:
         raise BadRequest("this fake follows no structure")
 

@@ -1,17 +1,49 @@
-"""The one shape of a request. Each dialect translates into this and out of nothing else."""
+"""What a client asks, in no dialect's words: messages, tools, sampling, structure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
+ToolChoiceMode = Literal["auto", "none", "required"]
+ReasoningFormat = Literal["auto", "none", "deepseek"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """`arguments` is JSON text, as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
     role: Role
     text: str
+    name: str | None = None
+    reasoning: str | None = None  # an assistant's thoughts, apart from its text
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None  # of a tool's result: the call that it answers
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may call. `parameters` is its JSON schema, an object's."""
+
+    name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """With `name`, that one tool must be called."""
+
+    mode: ToolChoiceMode = "auto"
     name: str | None = None
 
 
@@ -33,6 +65,9 @@ class SamplingParams:
     ignore_eos: bool = False
 
 
+# Tagged structs, not dataclasses: a union of them travels through the worker's pipe.
+
+
 class JSONSchema(msgspec.Struct, frozen=True, tag=True):
     schema: str  # JSON text; "{}" allows any JSON value
 
@@ -41,8 +76,54 @@ class Regex(msgspec.Struct, frozen=True, tag=True):
     pattern: str
 
 
-# Tagged structs, not dataclasses: a union of them travels through the worker's pipe.
-Structure: TypeAlias = JSONSchema | Regex
+class Choices(msgspec.Struct, frozen=True, tag=True):
+    """One of these texts."""
+
+    texts: tuple[str, ...]
+
+
+class GBNF(msgspec.Struct, frozen=True, tag=True):
+    """llama.cpp's grammar language (its grammars/README.md); starts at `root`."""
+
+    grammar: str
+
+
+class Lark(msgspec.Struct, frozen=True, tag=True):
+    """A grammar of our own making, for llguidance. Starts at `start`: see lark.py.
+
+    The rule `m_3` is the text `markers[3]`, `u_3` is any text up to and with it. They are left to
+    whoever knows the vocabulary: there a marker may be one special token, or many plain ones.
+    """
+
+    grammar: str
+    markers: tuple[str, ...] = ()
+
+
+class Thinking(msgspec.Struct, frozen=True, tag=True):
+    """Free text between `start` and `end`, which may be absent, and what follows waits for."""
+
+    start: str
+    end: str
+    opened: bool = False  # by the prompt: the answer begins inside
+    budget: int | None = None  # tokens; then `end` is forced. None: no bound
+
+
+class Watch(msgspec.Struct, frozen=True, tag=True):
+    """Free text up to one of `markers`; what follows begins with the marker itself."""
+
+    markers: tuple[str, ...]
+    at_start: tuple[str, ...] = ()  # these count only as the answer's first text
+
+
+class Stages(msgspec.Struct, frozen=True, tag=True):
+    """One after the other. When all but a Thinking are through, nothing binds any more."""
+
+    stages: "tuple[Stage, ...]"
+
+
+Rule: TypeAlias = JSONSchema | Regex | Choices | GBNF | Lark
+Stage: TypeAlias = Rule | Thinking | Watch
+Structure: TypeAlias = Rule | Stages
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +134,7 @@ class GenerateParams:
     max_tokens: int | None = None  # None: to the end of the context
     stop: tuple[str, ...] = ()
     structure: Structure | None = None
+    markers: tuple[str, ...] = ()  # special tokens that are text here; others are never shown
     n: int = 1
     logprobs: int | None = None  # rivals shown for each token; None: no logprobs at all
     cache_prompt: bool = True
@@ -65,6 +147,13 @@ class ChatRequest:
     params: GenerateParams = field(default_factory=GenerateParams)
     stream: bool = False
     include_usage: bool = False
+    structure_field: str = "response_format"  # by which name the client asked for its structure
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = field(default_factory=ToolChoice)
+    parallel_tool_calls: bool = True
+    template_kwargs: Mapping[str, Any] = field(default_factory=dict)  # variables of the template
+    reasoning_format: ReasoningFormat = "auto"
+    reasoning_budget: int | None = None  # tokens of thought; None: no bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,4 +163,5 @@ class CompletionRequest:
     params: GenerateParams = field(default_factory=GenerateParams)
     stream: bool = False
     include_usage: bool = False
+    structure_field: str = "response_format"
     echo: bool = False

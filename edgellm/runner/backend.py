@@ -32,6 +32,10 @@ class Backend(Protocol):
 
     def piece(self, token: int) -> bytes: ...
 
+    def marks(self, markers: tuple[str, ...]) -> Mapping[int, bytes]:
+        """The special tokens in these texts: `piece` has no letters for them."""
+        ...
+
     def compile(self, structure: Structure) -> Mask:
         """May take seconds; called off the loop's thread. Raises BadRequest."""
         ...

@@ -59,6 +59,7 @@ class LlamaBackend:
         is_end = llama_cpp.llama_vocab_is_eog
         self._ends = [token for token in range(self.n_vocab) if is_end(self._vocab, token)]
         self.piece = PieceOf(self._vocab)
+        self._letters = PieceOf(self._vocab, special=True)
         self._samplers: dict[int, Sampler] = {}
         self._starts: dict[int, Start] = {}  # by seq_id, of those that run
         self._compiler: Masks | None = None
@@ -93,6 +94,10 @@ class LlamaBackend:
         if n < 0:
             raise BadRequest(f"a text of {len(data)} bytes can't be tokenized")
         return list(tokens[:n])
+
+    def marks(self, markers: tuple[str, ...]) -> dict[int, bytes]:
+        tokens = {token for marker in markers for token in self._tokenize(marker.encode(), False)}
+        return {token: self._letters(token) for token in tokens if not self.piece(token)}
 
     # ── structure ────────────────────────────────────────────────────────────
 

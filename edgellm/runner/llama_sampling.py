@@ -73,10 +73,10 @@ def describe(logits: Logits, token: int, n_top: int, pieces: "PieceOf") -> Token
 
 
 class PieceOf:
-    """The bytes of a token, looked up once."""
+    """The bytes of a token, looked up once. Without `special`, control tokens have none."""
 
-    def __init__(self, vocab: Any) -> None:
-        self._vocab = vocab
+    def __init__(self, vocab: Any, *, special: bool = False) -> None:
+        self._vocab, self._special = vocab, special
         self._cache: dict[int, bytes] = {}
         self._buffer = ctypes.create_string_buffer(256)
 
@@ -88,7 +88,7 @@ class PieceOf:
 
     def _look_up(self, token: int) -> bytes:
         n = llama_cpp.llama_token_to_piece(
-            self._vocab, token, self._buffer, len(self._buffer), 0, False
+            self._vocab, token, self._buffer, len(self._buffer), 0, self._special
         )
         if n < 0:  # the piece is longer than the buffer: -n says by how much
             self._buffer = ctypes.create_string_buffer(-n)

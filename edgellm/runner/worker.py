@@ -4,7 +4,7 @@ An exception that gets out of here ends the process, and should: the supervisor 
 still owed and starts another one. What is one request's own fault is told to it as Rejected.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias, assert_never
 
@@ -51,6 +51,7 @@ class Stream:
     arrived_s: float
     started_s: float | None = None
     first_token_s: float | None = None
+    marks: Mapping[int, bytes] = field(default_factory=dict)  # special tokens that are text here
     n_untold: int = 0  # tokens since the last Delta
     logprobs: list[TokenLogprob] = field(default_factory=list)
 
@@ -153,7 +154,10 @@ class Worker:
         n_max = self._scheduler.limits.n_ctx_seq if limit is None else len(tokens) + limit
         sequence = Sequence(request.request_id, tokens, n_max, request.params, mask=mask)
         self._scheduler.add(sequence)
-        self._streams[request.request_id] = Stream(TextStream(request.params.stop), arrived_s)
+        stream = Stream(TextStream(request.params.stop), arrived_s)
+        if request.params.markers:
+            stream.marks = self._backend.marks(request.params.markers)
+        self._streams[request.request_id] = stream
 
     def _cancel(self, request_id: int) -> None:
         self._preparing.pop(request_id, None)
@@ -214,7 +218,8 @@ class Worker:
         stream.n_untold += 1
         shown = ""
         if not output.silent:
-            shown = stream.text.feed(self._backend.piece(output.token))
+            mark = stream.marks.get(output.token)
+            shown = stream.text.feed(mark or self._backend.piece(output.token))
             if logprob := step.logprobs.get(sequence.seq_id):
                 stream.logprobs.append(logprob)
         if stream.text.stopped and not sequence.finish_reason:
@@ -228,7 +233,7 @@ class Worker:
         if sequence.finish_reason:
             del self._streams[sequence.request_id]
             if output.fault:
-                self._reject(sequence.request_id, BadRequest(output.fault, param="response_format"))
+                self._reject(sequence.request_id, BadRequest(output.fault, param="structure"))
                 return
             reason = "stop" if stream.text.stopped else sequence.finish_reason
             self._done(sequence, stream, reason)

@@ -41,20 +41,22 @@ async def answer(
     metrics: Metrics,
     text_field: str,
     *,
+    structure_field: str = "response_format",
     enter: Callable[[], Awaitable[None]] = walk_in,
     priced: Callable[[Engine, Finished], Finished] = unpriced,
 ) -> Answers:
     """Index p × n + i is prompt p's answer i. Closing it cancels; a Failed is raised.
 
-    `text_field`: where the request has its text, for errors that blame it. `enter` returns when it
-    may go in, `priced` adds the joules to an ending.
+    `text_field`, `structure_field`: where the request has those, for errors that blame it. `enter`
+    returns when it may go in, `priced` adds the joules to an ending.
     """
     wanted = [
         _one(served.engine, prompt, _variant(params, i))
         for prompt in prompts
         for i in range(params.n)
     ]
-    with text_is_called(text_field), metrics.watch(served.name, len(wanted)) as watch:
+    blamed = text_is_called(text_field, structure_field)
+    with blamed, metrics.watch(served.name, len(wanted)) as watch:
         await enter()
         async with aclosing(_merge(wanted)) as answers:
             async for index, event in answers:

@@ -74,13 +74,15 @@ def as_error(failed: Failed) -> HTTPProblem:
 
 
 @contextlib.contextmanager
-def text_is_called(field: str) -> Iterator[None]:
+def text_is_called(field: str, structure_field: str = "response_format") -> Iterator[None]:
     """What fails in here blames the field that the client wrote, not the engine's name for it."""
     try:
         yield
     except EdgellmError as error:
         if error.param in _TEXT_FIELDS:
             error.param = field
+        elif error.param == "structure":
+            error.param = structure_field
         raise
 
 

@@ -15,7 +15,7 @@ from edgellm.server.body import decode
 from edgellm.server.envelope import Envelope, ErrorBody, HTTPProblem, text_is_called
 from edgellm.server.gateway import Gateway, gateway_of, json_response
 from edgellm.server.guard import by_unix_socket
-from edgellm.server.openai_requests import Name
+from edgellm.server.openai_messages import Name
 
 
 class TokenizeBody(msgspec.Struct):

@@ -2,15 +2,16 @@
 
 import asyncio
 from contextlib import aclosing
-from dataclasses import replace
 from datetime import datetime
 
 from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from edgellm.chat.messages import CompletionRequest, GenerateParams
+from edgellm.chat.turn import turn
 from edgellm.server.answers import Answers, Prompts, answer
 from edgellm.server.gateway import Gateway, gateway_of, new_head
+from edgellm.server.hearing import heard
 from edgellm.server.openai_chat import ChatFold, ChatStream
 from edgellm.server.openai_completions import CompletionFold, CompletionStream
 from edgellm.server.openai_requests import chat_request, completion_request
@@ -23,9 +24,11 @@ async def chat(request: Request) -> ASGIApp:
     gateway, asked = gateway_of(request), chat_request(await request.body())
     served = gateway.models.generative(asked.model)
     # A stranger's template may take its time: not on the loop that carries everybody's tokens.
-    prompt = await asyncio.to_thread(served.template.render, asked.messages, now=datetime.now())
-    params = _with_stops(asked.params, served)
-    answers = _answer(gateway, served, (prompt,), params, "messages")
+    ours = await asyncio.to_thread(turn, served.template, asked, datetime.now())
+    fields = ("messages", ours.structure_field)
+    answers = _answer(gateway, served, (ours.prompt,), ours.params, *fields)
+    if ours.listen:
+        answers = heard(answers, ours.listen)
     head, n = new_head("chatcmpl-", served), asked.params.n
     if asked.stream:
         stream = ChatStream(head, n=n, include_usage=asked.include_usage)
@@ -36,7 +39,8 @@ async def chat(request: Request) -> ASGIApp:
 async def completions(request: Request) -> ASGIApp:
     gateway, asked = gateway_of(request), completion_request(await request.body())
     served = gateway.models.generative(asked.model)
-    answers = _answer(gateway, served, asked.prompts, asked.params, "prompt")
+    fields = ("prompt", asked.structure_field)
+    answers = _answer(gateway, served, asked.prompts, asked.params, *fields)
     head, n, echoes = new_head("cmpl-", served), asked.params.n, _echoes(asked)
     if asked.stream:
         stream = CompletionStream(head, n=n, echoes=echoes, include_usage=asked.include_usage)
@@ -45,7 +49,12 @@ async def completions(request: Request) -> ASGIApp:
 
 
 def _answer(
-    gateway: Gateway, served: Served, prompts: Prompts, params: GenerateParams, text_field: str
+    gateway: Gateway,
+    served: Served,
+    prompts: Prompts,
+    params: GenerateParams,
+    text_field: str,
+    structure_field: str,
 ) -> Answers:
     return answer(
         served,
@@ -53,6 +62,7 @@ def _answer(
         params,
         gateway.metrics,
         text_field,
+        structure_field=structure_field,
         enter=gateway.gate.enter,
         priced=gateway.live.priced,
     )
@@ -61,10 +71,6 @@ def _answer(
 def _echoes(asked: CompletionRequest) -> list[str]:
     """What stands before each prompt's answers: the prompt itself, or nothing."""
     return [prompt if asked.echo and isinstance(prompt, str) else "" for prompt in asked.prompts]
-
-
-def _with_stops(params: GenerateParams, served: Served) -> GenerateParams:
-    return replace(params, stop=params.stop + served.template.stop)
 
 
 async def _frames(answers: Answers, dialect: Dialect) -> Frames:

@@ -177,7 +177,8 @@ class ChatFold:
             case ToolCallDelta():
                 _join(choice.message, event)
             case Finished():
-                choice.message.content = "".join(self._parts[index])
+                text = "".join(self._parts[index])
+                choice.message.content = text or (None if choice.message.tool_calls else "")
                 choice.finish_reason = wire_reason(event.reason)
                 if self._ended.add(index, event):
                     return self._body()

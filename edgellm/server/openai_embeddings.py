@@ -21,7 +21,8 @@ from edgellm.runner.messages import Embedded
 from edgellm.server.body import decode
 from edgellm.server.envelope import text_is_called
 from edgellm.server.gateway import gateway_of
-from edgellm.server.openai_requests import Name, Prompt, split_prompts
+from edgellm.server.openai_messages import Name
+from edgellm.server.openai_requests import Prompt, split_prompts
 from edgellm.server.served import Served
 from edgellm.server.sse import Frames, WholeAnswer
 

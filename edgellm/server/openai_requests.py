@@ -1,164 +1,44 @@
-"""What OpenAI's clients send, field by field with its bounds, to our requests.
+"""What OpenAI's clients send, to our requests. null counts as absent.
 
-Every number has a lower and an upper bound (a test walks these structs): what is out of bounds
-never reaches native code. Names and meaning: OpenAI's API reference; top_k, min_p, typical_p,
-repeat_penalty, repeat_last_n, ignore_eos, cache_prompt, n_predict, json_schema are llama-server's,
-`regex` is ours. null counts as absent. Fields that clients really send and that change nothing
-here (user, store, metadata, service_tier, parallel_tool_calls ...) are passed over; those that
-would change the answer, and that we don't do yet, are refused by name.
+Fields that clients really send and that change nothing here (user, store, metadata, service_tier
+...) are passed over; those that would change the answer, and that we don't do, are refused by
+name. Sampling is in openai_sampling.py, what binds the text in openai_structure.py, what is said
+of thoughts in openai_thoughts.py, messages and tools in openai_messages.py.
 """
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 from msgspec import Meta, Raw
 
-from edgellm.chat.messages import (
-    ChatRequest,
-    CompletionRequest,
-    GenerateParams,
-    JSONSchema,
-    Message,
-    Regex,
-    SamplingParams,
-    Structure,
-)
+from edgellm.chat.messages import ChatRequest, CompletionRequest
 from edgellm.errors import BadRequest
-from edgellm.server.body import decode, json_depth
+from edgellm.server.body import decode
+from edgellm.server.openai_messages import (
+    MAX_TOOLS,
+    ChatMessage,
+    Choice,
+    ToolBody,
+    message,
+    tool_choice,
+    tools,
+)
+from edgellm.server.openai_sampling import MaxTokens, Rivals, Sampling, Token
+from edgellm.server.openai_thoughts import Thoughtful
 
-_INT32_MAX = 2**31 - 1
-_NULL = Raw(b"null")
-
-Token: TypeAlias = Annotated[int, Meta(ge=0, le=_INT32_MAX)]
-Bias: TypeAlias = Annotated[float, Meta(ge=-100, le=100)]
-Ratio: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
-Penalty: TypeAlias = Annotated[float, Meta(ge=-2, le=2)]
-Rivals: TypeAlias = Annotated[int, Meta(ge=0, le=20)]
-MaxTokens: TypeAlias = Annotated[int, Meta(ge=-1, le=_INT32_MAX)]  # -1: to the context's end
-Name: TypeAlias = Annotated[str, Meta(max_length=512)]
-StopString: TypeAlias = Annotated[str, Meta(max_length=512)]
 Prompt: TypeAlias = str | list[str | Token | list[Token]]
 
-MAX_SCHEMA_CHARS, MAX_SCHEMA_DEPTH = 64 * 1024, 32
 MAX_ANSWERS = 64  # of one request: its prompts times n
 
 
-class StreamOptions(msgspec.Struct):
-    include_usage: bool | None = None
-
-
-class NamedSchema(msgspec.Struct):
-    schema: Raw = _NULL  # with "name" and "strict" beside it: ours is always strict
-
-
-class ResponseFormat(msgspec.Struct):
-    type: Literal["text", "json_object", "json_schema"]
-    json_schema: NamedSchema | None = None
-    schema: Raw = _NULL  # llama-server's: {"type": "json_object", "schema": {...}}
-
-
-class Sampling(msgspec.Struct, kw_only=True):
-    """What chat and completion share."""
-
-    model: Name | None = None
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Ratio | None = None
-    top_k: Annotated[int, Meta(ge=-1, le=_INT32_MAX)] | None = None
-    min_p: Ratio | None = None
-    typical_p: Ratio | None = None
-    repeat_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
-    repeat_last_n: Annotated[int, Meta(ge=-1, le=_INT32_MAX)] | None = None
-    presence_penalty: Penalty | None = None
-    frequency_penalty: Penalty | None = None
-    logit_bias: Annotated[dict[Token, Bias], Meta(max_length=1024)] | None = None
-    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
-    ignore_eos: bool | None = None
-    max_tokens: MaxTokens | None = None
-    n_predict: MaxTokens | None = None
-    n: Annotated[int, Meta(ge=1, le=8)] | None = None
-    stop: StopString | Annotated[list[StopString], Meta(max_length=16)] | None = None
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    cache_prompt: bool | None = None
-    response_format: ResponseFormat | None = None
-    json_schema: Raw = _NULL
-    regex: Annotated[str, Meta(max_length=512)] | None = None
-    grammar: str | None = None
-
-    def params(self, logprobs: int | None, max_completion_tokens: int | None) -> GenerateParams:
-        return GenerateParams(
-            sampling=self._sampling_params(),
-            max_tokens=_bound(max_completion_tokens, self.max_tokens, self.n_predict),
-            stop=self._stop_strings(),
-            structure=self._structure(),
-            n=self.n or 1,
-            logprobs=logprobs,
-            cache_prompt=self.cache_prompt is not False,
-        )
-
-    def include_usage(self) -> bool:
-        return bool(self.stream_options and self.stream_options.include_usage)
-
-    def _sampling_params(self) -> SamplingParams:
-        fields: dict[str, Any] = {
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            "top_k": None if self.top_k is None else max(self.top_k, 0),  # vLLM's -1: off
-            "min_p": self.min_p,
-            "typical_p": self.typical_p,
-            "repeat_penalty": self.repeat_penalty,
-            "repeat_last_n": self.repeat_last_n,
-            "presence_penalty": self.presence_penalty,
-            "frequency_penalty": self.frequency_penalty,
-            "ignore_eos": self.ignore_eos,
-            "seed": _seed(self.seed),
-        }
-        present = {name: value for name, value in fields.items() if value is not None}
-        return SamplingParams(**present, logit_bias=tuple((self.logit_bias or {}).items()))
-
-    def _stop_strings(self) -> tuple[str, ...]:
-        given = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        return tuple(string for string in given if string)
-
-    def _structure(self) -> Structure | None:
-        if self.grammar:
-            raise BadRequest(
-                "grammar: GBNF is not served here",
-                hint="give a JSON schema as response_format, or a pattern as regex",
-                param="grammar",
-            )
-        found = [
-            structure
-            for structure in (
-                _format_schema(self.response_format),
-                _schema(self.json_schema, "json_schema"),
-                Regex(self.regex) if self.regex else None,
-            )
-            if structure
-        ]
-        if len(found) > 1:
-            raise BadRequest("response_format, json_schema and regex exclude each other")
-        return found[0] if found else None
-
-
-class Part(msgspec.Struct):
-    type: Name
-    text: str | None = None
-
-
-class ChatMessage(msgspec.Struct):
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[Part] | None = None
-    name: Name | None = None
-    tool_calls: list[Raw] | None = None
-
-
-class ChatBody(Sampling):
+class ChatBody(Thoughtful):
     messages: Annotated[list[ChatMessage], Meta(min_length=1, max_length=4096)]
     max_completion_tokens: MaxTokens | None = None
     logprobs: bool | None = None
     top_logprobs: Rivals | None = None
-    tools: list[Raw] | None = None
+    tools: Annotated[list[ToolBody], Meta(max_length=MAX_TOOLS)] | None = None
+    tool_choice: Choice | None = None
+    parallel_tool_calls: bool | None = None
     functions: list[Raw] | None = None
     chat_template: str | None = None
 
@@ -178,11 +58,9 @@ _completion_decoder = msgspec.json.Decoder(CompletionBody)
 def chat_request(data: bytes) -> ChatRequest:
     """Raises BadRequest that names the field."""
     body = decode(_chat_decoder, data)
-    if body.tools or body.functions:
+    if body.functions:
         raise BadRequest(
-            "tools: tool calls are not served yet",
-            hint="ask for JSON by response_format instead",
-            param="tools" if body.tools else "functions",
+            "functions: are not served; OpenAI has replaced them by tools", param="functions"
         )
     if body.chat_template:
         raise BadRequest(
@@ -192,14 +70,22 @@ def chat_request(data: bytes) -> ChatRequest:
         )
     if body.top_logprobs is not None and not body.logprobs:
         raise BadRequest("top_logprobs needs logprobs: true", param="top_logprobs")
+    found = tools(body.tools or ())
     return ChatRequest(
         model=body.model or "",
-        messages=tuple(_message(i, message) for i, message in enumerate(body.messages)),
+        messages=tuple(message(i, one) for i, one in enumerate(body.messages)),
         params=body.params(
             (body.top_logprobs or 0) if body.logprobs else None, body.max_completion_tokens
         ),
         stream=body.stream or False,
         include_usage=body.include_usage(),
+        structure_field=body.structure_field(),
+        tools=found,
+        tool_choice=tool_choice(body.tool_choice, found),
+        parallel_tool_calls=body.parallel_tool_calls is not False,
+        template_kwargs=body.template_kwargs(),
+        reasoning_format=body.reasoning_format or "auto",
+        reasoning_budget=body.budget(),
     )
 
 
@@ -224,6 +110,7 @@ def completion_request(data: bytes) -> CompletionRequest:
         params=body.params(body.logprobs, None),
         stream=body.stream or False,
         include_usage=body.include_usage(),
+        structure_field=body.structure_field(),
         echo=body.echo or False,
     )
 
@@ -244,64 +131,3 @@ def split_prompts(given: Prompt, param: str, at_most: int) -> tuple[str | tuple[
     if len(prompts) > at_most:
         raise BadRequest(f"{param}: {len(prompts)} items are more than {at_most}", param=param)
     return tuple(prompts)
-
-
-def _message(i: int, message: ChatMessage) -> Message:
-    where = f"messages[{i}]"
-    if message.role == "tool" or message.tool_calls:
-        raise BadRequest(f"{where}: tool calls are not served yet", param=where)
-    parts = message.content if isinstance(message.content, list) else []
-    for part in parts:
-        if part.type != "text" or part.text is None:
-            raise BadRequest(
-                f"{where}.content: a part of type {part.type[:40]!r} is not served, only text",
-                param=f"{where}.content",
-            )
-    text = message.content if isinstance(message.content, str) else None
-    return Message(
-        role=message.role,
-        text=text if text is not None else "".join(part.text or "" for part in parts),
-        name=message.name or None,
-    )
-
-
-def _format_schema(given: ResponseFormat | None) -> JSONSchema | None:
-    if given is None or given.type == "text":
-        return None
-    if given.type == "json_object":
-        any_object = JSONSchema('{"type":"object"}')
-        return _schema(given.schema, "response_format.schema") or any_object
-    named = given.json_schema.schema if given.json_schema else given.schema
-    schema = _schema(named, "response_format.json_schema.schema")
-    if schema is None:
-        param = "response_format.json_schema"
-        raise BadRequest(f"{param}: the schema is missing", param=param)
-    return schema
-
-
-def _schema(raw: Raw, param: str) -> JSONSchema | None:
-    text = bytes(raw).decode().strip()
-    if text == "null":
-        return None
-    if not text.startswith("{"):
-        raise BadRequest(f"{param}: must be an object", param=param)
-    if len(text) > MAX_SCHEMA_CHARS:
-        raise BadRequest(
-            f"{param}: {len(text)} characters are more than {MAX_SCHEMA_CHARS}", param=param
-        )
-    if (depth := json_depth(text)) > MAX_SCHEMA_DEPTH:
-        raise BadRequest(f"{param}: nests {depth} deep, over {MAX_SCHEMA_DEPTH}", param=param)
-    return JSONSchema(text)
-
-
-def _bound(*given: int | None) -> int | None:
-    """The first that is there; -1 bounds nothing."""
-    first = next((number for number in given if number is not None), None)
-    if first == 0:
-        raise BadRequest("max_tokens: must be at least 1, or -1 for no bound", param="max_tokens")
-    return None if first == -1 else first
-
-
-def _seed(given: int | None) -> int | None:
-    """llama.cpp's is 32 bits wide, and its highest value means "random", as -1 does here."""
-    return None if given in (None, -1) else given % 0xFFFF_FFFF

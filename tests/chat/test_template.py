@@ -51,12 +51,13 @@ def test_a_name_is_there_only_for_a_message_that_has_one():
 
 
 def test_developer_is_the_system_role_to_a_template_that_does_not_know_it():
-    assert render("{{ messages[0].role }}", (Message("developer", "x"),)) == "system"
+    source = "{{ messages[0].role }}: {{ messages[0].content }}"
+    assert render(source, (Message("developer", "x"),)) == "system: x"
 
 
 def test_developer_stays_developer_for_a_template_that_knows_it():
-    source = "{% if messages[0].role == 'developer' %}yes{% endif %}"
-    assert render(source, (Message("developer", "x"),)) == "yes"
+    source = "{% if messages[0].role == 'developer' %}yes {% endif %}{{ messages[0].content }}"
+    assert render(source, (Message("developer", "x"),)) == "yes x"
 
 
 def test_tojson_writes_json_as_models_have_seen_it():

@@ -4,7 +4,17 @@ import msgspec
 import pytest
 from msgspec import inspect
 
-from edgellm.chat.messages import JSONSchema, Message, SamplingParams
+from edgellm.chat.messages import (
+    GBNF,
+    Choices,
+    JSONSchema,
+    Message,
+    Regex,
+    SamplingParams,
+    Tool,
+    ToolCall,
+    ToolChoice,
+)
 from edgellm.errors import BadRequest
 from edgellm.server.body import json_depth
 from edgellm.server.native import TokenizeBody
@@ -144,15 +154,7 @@ def test_an_assistant_message_may_be_empty():
             "messages[0].content",
             "'image_url' is not served, only text",
         ),
-        ({"tools": [{"type": "function"}]}, "tools", "not served yet"),
-        ({"functions": [{}]}, "functions", "not served yet"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0]", "not served yet"),
-        (
-            {"messages": [{"role": "assistant", "tool_calls": [{}]}]},
-            "messages[0]",
-            "not served yet",
-        ),
-        ({"grammar": 'root ::= "a"'}, "grammar", "GBNF"),
+        ({"functions": [{}]}, "functions", "replaced them by tools"),
         ({"chat_template": "{{ x }}"}, "chat_template", "model's own"),
         ({"top_logprobs": 3}, "top_logprobs", "needs logprobs"),
         ({"max_tokens": 0}, "max_tokens", "at least 1"),
@@ -168,7 +170,18 @@ def test_an_assistant_message_may_be_empty():
         ({"json_schema": [1]}, "json_schema", "object"),
         ({"json_schema": {"a": "x" * 70_000}}, "json_schema", "65536"),
         ({"json_schema": json.loads('{"a":' * 33 + "1" + "}" * 33)}, "json_schema", "33 deep"),
-        ({"json_schema": {}, "regex": "a"}, None, "exclude"),
+        ({"json_schema": {}, "regex": "a"}, "regex", "json_schema and regex exclude"),
+        ({"choices": ["a"], "grammar": 'root ::= "a"'}, "grammar", "exclude"),
+        ({"choices": [""]}, "choices[0]", "1"),
+        ({"grammar": "a" * 70_000}, "grammar", "65536"),
+        ({"reasoning_format": "loud"}, "reasoning_format", "loud"),
+        ({"chat_template_kwargs": [1]}, "chat_template_kwargs", "object"),
+        ({"chat_template_kwargs": {"a": "x" * 20_000}}, "chat_template_kwargs", "16384"),
+        (
+            {"chat_template_kwargs": json.loads('{"a":' * 17 + "1" + "}" * 17)},
+            "chat_template_kwargs",
+            "17 deep",
+        ),
     ],
 )
 def test_what_is_not_served_is_refused_by_name(fields, param, words):
@@ -177,8 +190,129 @@ def test_what_is_not_served_is_refused_by_name(fields, param, words):
     assert words in str(error)
 
 
+def function(name="f", **more):
+    return {"type": "function", "function": {"name": name, **more}}
+
+
+def parameters(schema):
+    return {"tools": [function(), function("g", parameters=schema)]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "words"),
+    [
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type", "web_search"),
+        ({"tools": [{"type": "function"}]}, "tools[0]", "function"),
+        ({"tools": [function("a b")]}, "tools[0].function.name", "'a b' is not"),
+        ({"tools": [function("x" * 129)]}, "tools[0].function.name", "128 letters"),
+        ({"tools": [function(), function()]}, "tools[1].function.name", "'f' is there twice"),
+        ({"tools": [function(f"f{i}") for i in range(129)]}, "tools", "128"),
+        (parameters([1]), "tools[1].function.parameters", "object"),
+        (parameters({"type": "string"}), "tools[1].function.parameters.type", "object"),
+        (parameters({"properties": [1]}), "tools[1].function.parameters.properties", "object"),
+        (parameters({"required": "a"}), "tools[1].function.parameters.required", "list"),
+        (parameters({"x": "y" * 70_000}), "tools[1].function.parameters", "65536"),
+        (
+            parameters(json.loads('{"a":' * 33 + "1" + "}" * 33)),
+            "tools[1].function.parameters",
+            "33 deep",
+        ),
+        (
+            {"tools": [function(f"f{i}", parameters={"x": "y" * 60_000}) for i in range(5)]},
+            "tools",
+            "262144",
+        ),
+        ({"tools": [function()], "tool_choice": "maybe"}, "tool_choice", "maybe"),
+        ({"tools": [function()], "tool_choice": {"type": "x"}}, "tool_choice.type", "x"),
+        ({"tool_choice": "required"}, "tool_choice", "no tools"),
+        (
+            {"messages": [{"role": "user", "tool_calls": [{"function": {"name": "f"}}]}]},
+            "messages[0]",
+            "only an assistant",
+        ),
+    ],
+)  # fmt: skip
+def test_tools_are_refused_by_their_place(fields, param, words):
+    error = refused(chat, **fields)
+    assert error.param == param
+    assert words in str(error)
+
+
 def test_empty_tools_are_no_tools():
-    chat(tools=[], tool_choice="auto", grammar="")
+    asked = chat(tools=[], tool_choice="auto", grammar="")
+    assert (asked.tools, asked.params.structure) == ((), None)
+
+
+def test_tools_travel_with_their_schemas():
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    asked = chat(
+        tools=[function("f", description="x", parameters=schema), function("g")],
+        tool_choice={"type": "function", "function": {"name": "g"}},
+        parallel_tool_calls=False,
+    )
+    assert asked.tools == (Tool("f", schema, "x"), Tool("g"))
+    assert asked.tool_choice == ToolChoice("required", "g")
+    assert asked.parallel_tool_calls is False
+
+
+def test_a_past_call_and_its_result_are_understood():
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    as_object = {"function": {"name": "g", "arguments": {"b": 2}}}
+    messages = [
+        {"role": "assistant", "content": None, "tool_calls": [call, as_object], "reasoning": "hm"},
+        {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "sunny"}]},
+    ]
+    assistant, result = chat(messages=messages).messages
+    assert assistant.tool_calls == (
+        ToolCall("c1", "f", '{"a": 1}'),
+        ToolCall("call_0_1", "g", '{"b": 2}'),
+    )
+    assert (assistant.text, assistant.reasoning) == ("", "hm")
+    assert (result.text, result.tool_call_id) == ("sunny", "c1")
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, {}),
+        ({"reasoning_effort": "none"}, {"enable_thinking": False}),
+        ({"reasoning_effort": "low"}, {"reasoning_effort": "low"}),
+        ({"enable_thinking": True}, {"enable_thinking": True}),
+        ({"enable_thinking": True, "chat_template_kwargs": {"enable_thinking": False, "x": [1]}},
+         {"enable_thinking": False, "x": [1]}),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_thoughts_becomes_the_templates_variables(fields, expected):
+    assert chat(**fields).template_kwargs == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, None),
+        ({"reasoning_budget": 0}, 0),
+        ({"reasoning_budget_tokens": 5}, 5),
+        ({"thinking_budget_tokens": -1}, None),
+        ({"reasoning_budget": 3, "thinking_budget_tokens": 9}, 3),
+    ],
+)
+def test_a_budget_of_thought_has_several_names(fields, expected):
+    assert chat(**fields).reasoning_budget == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "rule", "field"),
+    [
+        ({"choices": ["yes", "no"]}, Choices(("yes", "no")), "choices"),
+        ({"grammar": 'root ::= "a"'}, GBNF('root ::= "a"'), "grammar"),
+        ({"regex": "a+"}, Regex("a+"), "regex"),
+        ({"json_schema": {}}, JSONSchema("{}"), "json_schema"),
+    ],
+)
+def test_a_structure_knows_the_field_that_asks_for_it(fields, rule, field):
+    for asked in (chat(**fields), completion(**fields)):
+        assert asked.params.structure == rule
+        assert asked.structure_field == field
 
 
 @pytest.mark.parametrize(

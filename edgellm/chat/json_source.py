@@ -1,0 +1,113 @@
+"""JSON taken off a Source while it comes: passed on as it stands, or understood."""
+
+import json
+from collections.abc import Generator
+from typing import TypeAlias
+
+from edgellm.chat.source import SPACE, Broken, Reading, Source, Tell, Waiting
+
+Pieces: TypeAlias = Generator[str | None, None, None]
+
+_CLOSING = {"{": "}", "[": "]"}
+_NESTED_STOPS = frozenset('"{}[]')
+_STRING_STOPS = frozenset('"\\')
+_SCALAR_STOPS = frozenset(",]})" + SPACE)
+
+
+def tell_value(source: Source, tell: Tell) -> Reading[None]:
+    """Tell the text of one value as it comes. Broken where it can be none.
+
+    Only brackets and strings are followed: what is between them is the model's own affair.
+    """
+    for piece in value_pieces(source):
+        yield None if piece is None else tell(piece)
+
+
+def value_text(source: Source) -> Waiting[str]:
+    """The text of one value, whole."""
+    pieces = []
+    for piece in value_pieces(source):
+        if piece is None:
+            yield None
+        else:
+            pieces.append(piece)
+    return "".join(pieces)
+
+
+def value_pieces(source: Source) -> Pieces:
+    yield from source.skip()
+    first = yield from source.peek()
+    if first in _CLOSING:
+        yield from _nested(source)
+    elif first == '"':
+        yield from _string(source)
+    else:
+        yield from _scalar(source)
+
+
+def string(source: Source) -> Waiting[str]:
+    """The next value, which must be a string, without its quotes and escapes."""
+    yield from source.skip()
+    if (yield from source.peek()) != '"':
+        raise Broken("not a string")
+    try:
+        text = json.loads((yield from value_text(source)))
+    except ValueError as error:
+        raise Broken("not a JSON string") from error
+    assert isinstance(text, str)
+    return text
+
+
+def _nested(source: Source) -> Pieces:
+    expected: list[str] = []
+    while True:
+        character = yield from source.peek()
+        if character == '"':
+            yield from _string(source)
+        elif character in _CLOSING:
+            expected.append(_CLOSING[character])
+            yield source.take(1)
+        elif character in ("}", "]", ""):
+            if character != expected.pop():
+                raise Broken("brackets don't match")
+            yield source.take(1)
+            if not expected:
+                return
+        else:
+            yield (yield from source.take_run(_NESTED_STOPS))
+
+
+def _string(source: Source) -> Pieces:
+    yield source.take(1)
+    while True:
+        character = yield from source.peek()
+        if not character:
+            raise Broken("a string does not end")
+        if character == "\\":  # told together with what it escapes
+            source.take(1)
+            yield character + (yield from source.peek())
+            source.take(1)
+            continue
+        if character == '"':
+            yield source.take(1)
+            return
+        yield (yield from source.take_run(_STRING_STOPS))
+
+
+def _scalar(source: Source) -> Pieces:
+    text = yield from source.take_while(lambda character: character not in _SCALAR_STOPS)
+    yield text
+    if not is_json(text):
+        raise Broken(f"{text[:20]!r} is no JSON")
+
+
+def is_json(text: str) -> bool:
+    try:
+        json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is Python's, not JSON's")

@@ -1,0 +1,182 @@
+"""A model's answer as it comes, taken apart by readings.
+
+A reading is a generator written as if the whole text were there. It takes words off a Source;
+where they haven't come yet, it yields None and is gone on with when there is more. What it has
+understood it yields as events. So no reading knows how the text was cut, and cutting it
+otherwise changes nothing in what its events add up to.
+
+What a reading takes but can't understand must not be lost. It keeps a mark on the first character
+that no event has accounted for; whoever catches its Broken goes back there and reads plainly.
+"""
+
+from collections.abc import Callable, Generator
+from typing import TypeAlias, TypeVar
+
+from edgellm.chat.events import Event
+
+T = TypeVar("T")
+Reading: TypeAlias = Generator[Event | None, None, T]
+Waiting: TypeAlias = Generator[None, None, T]  # a reading that tells nothing
+Tell: TypeAlias = Callable[[str], Event]
+
+SPACE = " \t\r\n"
+
+
+class Broken(Exception):
+    """The text is not what this reading reads."""
+
+
+class Source:
+    def __init__(self) -> None:
+        self._text = ""
+        self._at = 0
+        self._mark: int | None = None
+        self._closed = False
+
+    def rest(self) -> str:
+        """What no reading has taken."""
+        return self._text[self._at :]
+
+    def add(self, text: str) -> None:
+        start = self._at if self._mark is None else min(self._mark, self._at)
+        self._text = self._text[start:] + text
+        self._at -= start
+        if self._mark is not None:
+            self._mark -= start
+
+    def close(self) -> None:
+        """No more text comes: from here on nothing waits."""
+        self._closed = True
+
+    # ── what no event accounts for yet ───────────────────────────────────────
+
+    def mark(self, back: int = 0) -> None:
+        """Here, or so many characters ago: nobody has told what was taken since."""
+        self._mark = self._at - back
+
+    def unmark(self) -> None:
+        self._mark = None
+
+    def go_back(self) -> None:
+        """To the mark, if there is one: where there is none, all was told."""
+        if self._mark is not None:
+            self._at, self._mark = self._mark, None
+
+    # ── readings ─────────────────────────────────────────────────────────────
+
+    def peek(self) -> Waiting[str]:
+        """The next character; "" at the end."""
+        while self._at == len(self._text) and not self._closed:
+            yield None
+        return self._text[self._at : self._at + 1]
+
+    def take(self, n: int) -> str:
+        """`n` characters that are known to be there."""
+        taken = self._text[self._at : self._at + n]
+        self._at += n
+        return taken
+
+    def accepts(self, *literals: str) -> Waiting[str]:
+        """The longest of `literals` that comes next, taken; or "", and nothing taken."""
+        while True:
+            rest = self._text[self._at :]
+            if self._closed or not any(_grows_from(rest, literal) for literal in literals):
+                found = max((x for x in literals if rest.startswith(x)), key=len, default="")
+                self._at += len(found)
+                return found
+            yield None
+
+    def expect(self, *literals: str) -> Waiting[str]:
+        found = yield from self.accepts(*literals)
+        if not found:
+            raise Broken(f"not {literals}")
+        return found
+
+    def skip(self, characters: str = SPACE) -> Waiting[str]:
+        """What was passed over."""
+        return (yield from self.take_while(lambda character: character in characters))
+
+    def take_while(self, wanted: Callable[[str], bool]) -> Waiting[str]:
+        taken = []
+        while (character := (yield from self.peek())) and wanted(character):
+            taken.append(self.take(1))
+        return "".join(taken)
+
+    def take_run(self, stops: frozenset[str]) -> Waiting[str]:
+        """What is at hand before one of `stops`; waits for a character, "" if none comes."""
+        yield from self.peek()
+        end = self._at
+        while end < len(self._text) and self._text[end] not in stops:
+            end += 1
+        return self.take(end - self._at)
+
+    def tell_run(self, markers: tuple[str, ...], tell: Tell) -> Reading[None]:
+        """Tell the text before the next of `markers`, and take none of them."""
+        while True:
+            text, marker = self._find(markers)
+            if text:
+                self._at += len(text)
+                yield tell(text)
+            if marker or self._closed:
+                return
+            yield None
+
+    def take_until(self, *markers: str) -> Waiting[tuple[str, str]]:
+        """The text before the first of `markers`, and which that is. Broken where none comes."""
+        while True:
+            text, marker = self._find(markers)
+            if marker:
+                self._at += len(text) + len(marker)
+                return text, marker
+            if self._closed:
+                raise Broken(f"none of {markers}")
+            yield None
+
+    def tell_until(
+        self, markers: tuple[str, ...], tell: Tell, *, trims: bool = True
+    ) -> Reading[tuple[str, str]]:
+        """Tell the text before the first of `markers`, and take that one.
+
+        Returns the marker, "" at the end; and before it the white space that was not told, if
+        this one trims.
+        """
+        while True:
+            text, marker = self._find(markers)
+            told = text.rstrip(SPACE) if trims else text
+            if told:
+                self._at += len(told)
+                yield tell(told)
+            if marker or self._closed:
+                gap = text[len(told) :]
+                self._at += len(gap) + len(marker)
+                return gap, marker
+            yield None
+
+    def _find(self, markers: tuple[str, ...]) -> tuple[str, str]:
+        """The text before the first marker, and the longest that begins there.
+
+        While a marker may yet begin sooner, or be a longer one: the text before that, and "".
+        """
+        rest = self._text[self._at :]
+        at, marker = len(rest), ""
+        for one in markers:
+            found = rest.find(one)
+            if found >= 0 and (found, -len(one)) < (at, -len(marker)):
+                at, marker = found, one
+        if not self._closed:
+            held = max((overlap(rest, one) for one in markers), default=0)
+            if held and len(rest) - held <= at:
+                return rest[: len(rest) - held], ""
+        return rest[:at], marker
+
+
+def overlap(text: str, marker: str) -> int:
+    """How much of the start of `marker` the end of `text` is."""
+    at = text.find(marker[0], max(len(text) - len(marker) + 1, 0))
+    while at >= 0 and not marker.startswith(text[at:]):
+        at = text.find(marker[0], at + 1)
+    return len(text) - at if at >= 0 else 0
+
+
+def _grows_from(text: str, literal: str) -> bool:
+    return len(literal) > len(text) and literal.startswith(text)

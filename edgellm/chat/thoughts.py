@@ -1,0 +1,64 @@
+"""How a model marks its thoughts, told by its chat template; and where a prompt leaves them."""
+
+from dataclasses import dataclass
+
+from edgellm.chat.events import ReasoningDelta, TextDelta
+from edgellm.chat.source import Tell
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """`anywhere`: between texts, too; else a mark counts as an answer's first word only.
+
+    `sign`: what a template must have in it to be of this style; else the end.
+    """
+
+    start: str
+    end: str
+    anywhere: bool = False
+    sign: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Thoughts:
+    """How those of one answer are heard. With no `start` there are none to hear."""
+
+    start: str = ""
+    end: str = ""
+    anywhere: bool = False
+    opened: bool = False  # by the prompt: the answer begins inside
+    tell: Tell = TextDelta
+
+
+# The first that is in a template. (llama.cpp finds them by comparing renderings:
+# common/chat-diff-analyzer.cpp)
+STYLES = (
+    Style("<|channel|>analysis<|message|>", "<|end|>", sign="<|channel|>"),  # harmony
+    Style("<|channel>thought", "<channel|>", anywhere=True),  # Gemma 4
+    Style("<|START_THINKING|>", "<|END_THINKING|>", anywhere=True),  # Command R7B, A
+    Style("[THINK]", "[/THINK]", anywhere=True),  # Magistral, Ministral 3
+    Style("<seed:think>", "</seed:think>"),
+    Style("<think>", "</think>"),  # Qwen, DeepSeek, GLM, Kimi, Nemotron ...
+)
+
+
+def style_of(source: str) -> Style | None:
+    """Of a chat template's source."""
+    return next((style for style in STYLES if (style.sign or style.end) in source), None)
+
+
+def is_opened(style: Style, prompt: str) -> bool:
+    """Whether the prompt ends inside thoughts."""
+    return prompt.rstrip().endswith(style.start)
+
+
+def is_ended(style: Style, prompt: str) -> bool:
+    """Whether the prompt says that there shall be none."""
+    return prompt.rstrip().endswith(style.end)
+
+
+def heard(style: Style | None, *, opened: bool, apart: bool) -> Thoughts:
+    """`apart`: thoughts are told as such; else they are text like any other, marks included."""
+    if style is None or not apart:
+        return Thoughts()
+    return Thoughts(style.start, style.end, style.anywhere, opened, ReasoningDelta)

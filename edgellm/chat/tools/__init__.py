@@ -1,0 +1,46 @@
+"""Tool calls as models write them: one file a format, and the table that chooses one.
+
+The first row that a chat template's source speaks is its format: narrower ones stand first.
+"""
+
+from edgellm.chat.tools import (
+    command_r,
+    deepseek,
+    dsml,
+    gemma4,
+    generic,
+    glm,
+    harmony,
+    hermes,
+    kimi,
+    llama3,
+    minimax,
+    mistral,
+    qwen_coder,
+    seed_oss,
+)
+from edgellm.chat.tools.format import Format
+
+FORMATS = (
+    harmony.FORMAT,
+    mistral.WITH_ARGUMENTS,
+    mistral.LIST,
+    dsml.V3,
+    dsml.V4,
+    deepseek.FENCED,
+    deepseek.BARE,
+    kimi.FORMAT,
+    command_r.FORMAT,
+    gemma4.FORMAT,
+    glm.FORMAT,
+    seed_oss.FORMAT,
+    minimax.FORMAT,
+    qwen_coder.FORMAT,
+    hermes.FORMAT,
+    llama3.FORMAT,
+    generic.FORMAT,
+)
+
+
+def format_of(source: str) -> Format:
+    return next(one for one in FORMATS if one.speaks(source))

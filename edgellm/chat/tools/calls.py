@@ -1,0 +1,36 @@
+"""The calls of one answer, as they are told: index, id and name first, arguments after."""
+
+from collections.abc import Callable, Sequence
+
+from edgellm.chat.events import ToolCallDelta
+from edgellm.chat.messages import Tool
+from edgellm.chat.source import Broken
+
+
+class Calls:
+    """`new_id` is the caller's: randomness is. `tools` are those that may be called."""
+
+    def __init__(self, tools: Sequence[Tool], new_id: Callable[[], str]) -> None:
+        self._tools = {tool.name: tool for tool in tools}
+        self._new_id = new_id
+        self.n = 0
+
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to call."""
+        return bool(self._tools)
+
+    def tool(self, name: str) -> Tool:
+        """Raises Broken: what calls no tool of ours is not a call."""
+        if name not in self._tools:
+            raise Broken(f"no tool is called {name[:40]!r}")
+        return self._tools[name]
+
+    def begin(self, name: str, id: str | None = None) -> ToolCallDelta:
+        self.tool(name)
+        self.n += 1
+        return ToolCallDelta(self.n - 1, id or self._new_id(), name, "")
+
+    def arguments(self, text: str) -> ToolCallDelta:
+        """More of the last call's."""
+        return ToolCallDelta(self.n - 1, None, None, text)

@@ -1,0 +1,66 @@
+"""What every format of tool calls has: one row of the table in tools/__init__.py."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from edgellm.chat.lark import Rules
+from edgellm.chat.messages import Message, Tool
+from edgellm.chat.source import Reading, Source
+from edgellm.chat.thoughts import Thoughts
+from edgellm.chat.tools.calls import Calls
+
+Messages: TypeAlias = Sequence[Message]
+Tools: TypeAlias = Sequence[Tool]
+
+_MAX_PARALLEL = 16  # calls in one answer, where a grammar writes them
+
+
+def as_they_are(messages: Messages, tools: Tools) -> Messages:
+    return messages
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How models of one kind write their calls.
+
+    `listen` tells a whole answer, `rule` writes what it tells as calls, from their start on.
+    """
+
+    name: str
+    speaks: Callable[[str], bool]  # is this chat template's source of it?
+    listen: Callable[[Source, Calls, Thoughts], Reading[None]]
+    rule: Callable[[Rules, Tools, bool], str]  # the tools, and whether several calls may come
+    starts: tuple[str, ...]  # where calls begin, anywhere in an answer
+    opens: tuple[str, ...] = ()  # where they begin if it is an answer's first text
+    markers: tuple[str, ...] = ()  # further texts in which a vocabulary may have special tokens
+    adapt: Callable[[Messages, Tools], Messages] = as_they_are  # a conversation to its template
+    shows_tools: bool = True  # the template does; else `adapt` has told them
+    preface: Callable[[Rules], str] | None = None  # what must stand before an answer's text
+
+
+def repeated(rules: Rules, call: str, separator: str, parallel: bool) -> str:
+    """One call, or as many as it takes."""
+    if not parallel:
+        return call
+    between = f"{rules.text(separator)} " if separator else ""
+    return rules.add(f"{call} ({between}{call}){{0,{_MAX_PARALLEL - 1}}}")
+
+
+def one_call_each(messages: Messages) -> list[Message]:
+    """For templates that show one call in a message: each is followed by its own result."""
+    several = [message for message in messages if len(message.tool_calls) > 1]
+    moved = {call.id for message in several for call in message.tool_calls}
+    results = {message.tool_call_id: message for message in messages if message.role == "tool"}
+    told: list[Message] = []
+    for message in messages:
+        if message.role == "tool" and message.tool_call_id in moved:
+            continue
+        if len(message.tool_calls) < 2:
+            told.append(message)
+            continue
+        for i, call in enumerate(message.tool_calls):
+            text, reasoning = ("", None) if i else (message.text, message.reasoning)
+            told.append(replace(message, text=text, reasoning=reasoning, tool_calls=(call,)))
+            told += [results[call.id]] if call.id in results else []
+    return told

@@ -1,0 +1,120 @@
+"""OpenAI's harmony, which gpt-oss speaks: an answer is several messages, each on a channel.
+
+    <|channel|>analysis<|message|>thoughts<|end|><|start|>assistant<|channel|>commentary
+    to=functions.NAME <|constrain|>json<|message|>{...}<|call|>
+
+The recipient may also stand before the channel. The prompt has written the answer's first
+`<|start|>assistant`, and `<|call|>` ends it. (llama.cpp: common/parsers/gpt-oss.cpp)
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from edgellm.chat.events import TextDelta
+from edgellm.chat.lark import Rules
+from edgellm.chat.messages import Message, Tool
+from edgellm.chat.source import Broken, Reading, Source
+from edgellm.chat.thoughts import Thoughts
+from edgellm.chat.tools.calls import Calls
+from edgellm.chat.tools.format import Format, one_call_each
+from edgellm.chat.tools.json_form import arguments_rule, tell_call
+
+ANALYSIS, END = "<|channel|>analysis<|message|>", "<|end|>"
+
+_CHANNEL, _MESSAGE, _ASSISTANT = "<|channel|>", "<|message|>", "<|start|>assistant"
+_CONSTRAIN, _TO = "<|constrain|>", " to=functions."
+_BEGINS = (_CHANNEL, "<|start|>", " to=")
+_ENDS = (END, "<|call|>", "<|return|>")
+_RECIPIENT = re.compile(r"\bto=(functions\.)?([\w.:/-]+)")
+
+
+def speaks(source: str) -> bool:
+    return _CHANNEL in source and _MESSAGE in source
+
+
+def listen(source: Source, calls: Calls, thoughts: Thoughts) -> Reading[None]:
+    """The whole answer. A message to anybody but our tools is text, header and all."""
+    channels: list[str] = []  # of the messages that were told
+    while (yield from source.peek()):
+        source.mark()
+        if not (yield from source.accepts(*_BEGINS)):
+            yield from source.tell_run(_BEGINS, TextDelta)
+            continue
+        source.go_back()
+        source.mark()
+        try:
+            header, _ = yield from source.take_until(_MESSAGE)
+        except Broken:
+            return  # cut off inside a header: there was no text yet
+        recipient, channel = _RECIPIENT.search(header), _channel(header)
+        if recipient and recipient[2] != "assistant":
+            yield from _read_call(source, calls, recipient[2])
+            continue
+        tell = thoughts.tell if channel == "analysis" else TextDelta
+        if channel in channels:
+            yield tell("\n\n")
+        channels.append(channel)
+        if channel == "analysis" and not thoughts.start:
+            source.go_back()  # thoughts that are not told apart keep their marks
+        source.unmark()
+        yield from source.tell_until(_ENDS, tell)
+
+
+def _read_call(source: Source, calls: Calls, name: str) -> Reading[None]:
+    try:
+        yield from tell_call(source, calls, name)
+    except Broken:
+        source.go_back()
+        yield from source.tell_until(_ENDS, TextDelta)
+    else:
+        yield from source.skip()
+        yield from source.accepts(*_ENDS)
+
+
+def _channel(header: str) -> str:
+    """Text is told on two of them; to a reader they are one."""
+    return "analysis" if f"{_CHANNEL}analysis" in header else "text"
+
+
+def rule(rules: Rules, tools: Sequence[Tool], parallel: bool) -> str:
+    """One call: the answer ends with it."""
+    channel = f"({rules.text(f'{_CHANNEL}commentary')} | {rules.text(f'{_CHANNEL}analysis')})"
+    kind = _kind(rules)
+    calls = []
+    for tool in tools:
+        to = rules.plain(_TO + tool.name)
+        header = f"({channel} {to} | {to} {channel}) {kind} {rules.text(_MESSAGE)}"
+        calls.append(rules.add(f"{header} {arguments_rule(rules, tool)}"))
+    return rules.add(f"{rules.text(_ASSISTANT)}? {rules.either(calls)}")
+
+
+def preface(rules: Rules) -> str:
+    final = f"{rules.text(f'{_CHANNEL}final')} {_kind(rules)} {rules.text(_MESSAGE)}"
+    return rules.add(f"{rules.text(_ASSISTANT)}? {final}")
+
+
+def _kind(rules: Rules) -> str:
+    space, json, constrained = rules.plain(" "), rules.plain("json"), rules.text(_CONSTRAIN)
+    return f"({space}? {constrained} {json} | {space} {json})?"
+
+
+def adapt(messages: Sequence[Message], tools: Sequence[Tool]) -> Sequence[Message]:
+    """Its template shows one call in a message, and beside it either thoughts or text."""
+    return [
+        replace(one, text="") if one.tool_calls and one.reasoning else one
+        for one in one_call_each(messages)
+    ]
+
+
+FORMAT = Format(
+    "harmony",
+    speaks,
+    listen,
+    rule,
+    starts=(f"{_CHANNEL}commentary{_TO}", f"{_CHANNEL}analysis{_TO}", f"{_ASSISTANT}{_TO}"),
+    opens=(_TO,),
+    markers=(_CONSTRAIN, *_ENDS),
+    adapt=adapt,
+    preface=preface,
+)

@@ -1,0 +1,34 @@
+"""`<tool_call>{"name": ..., "arguments": {...}}</tool_call>`: Hermes, Qwen 2.5 and 3, others."""
+
+from collections.abc import Sequence
+
+from edgellm.chat.lark import Rules
+from edgellm.chat.messages import Tool
+from edgellm.chat.source import Reading, Source
+from edgellm.chat.tools.calls import Calls
+from edgellm.chat.tools.format import repeated
+from edgellm.chat.tools.json_form import object_rule, read_object
+from edgellm.chat.tools.marked import marked_format
+
+_OPEN, _CLOSE = "<tool_call>", "</tool_call>"
+
+
+def speaks(source: str) -> bool:
+    return _OPEN in source and "]<]minimax[>[" not in source  # MiniMax M3's own brackets
+
+
+def read(source: Source, calls: Calls, start: str) -> Reading[None]:
+    yield from source.skip()
+    yield from read_object(source, calls)
+    yield from source.skip()
+    yield from source.accepts(_CLOSE)
+    source.mark()
+
+
+def rule(rules: Rules, tools: Sequence[Tool], parallel: bool) -> str:
+    one = rules.either([object_rule(rules, tool) for tool in tools])
+    begin, end = rules.text(f"{_OPEN}\n"), rules.text(f"\n{_CLOSE}")
+    return repeated(rules, rules.add(f"{begin} {one} {end}"), "\n", parallel)
+
+
+FORMAT = marked_format("hermes", speaks, read, rule, starts=(_OPEN,), markers=(_CLOSE,))

@@ -1,0 +1,98 @@
+"""Calls written as JSON objects, `{"name": ..., "arguments": {...}}`, in whichever words.
+
+A model keeps to its words more than to their order: a name that comes late is waited for.
+"""
+
+import json
+
+from edgellm.chat import json_source
+from edgellm.chat.lark import Rules
+from edgellm.chat.messages import Tool
+from edgellm.chat.schema import parameters
+from edgellm.chat.source import Broken, Reading, Source, Waiting
+from edgellm.chat.tools.calls import Calls
+
+_NAMES = frozenset({"name", "tool_name", "function_name"})
+_ARGUMENTS = frozenset({"arguments", "parameters", "args"})
+
+
+def read_object(source: Source, calls: Calls) -> Reading[None]:
+    """One call. Its text is unaccounted for until its name is known."""
+    name = held = None
+    begun = False
+    yield from source.expect("{")
+    while True:
+        key = yield from json_source.string(source)
+        yield from _expect_spaced(source, ":")
+        if key in _NAMES and name is None:
+            name = yield from json_source.string(source)
+        elif key not in _ARGUMENTS or begun or held:
+            yield from json_source.value_text(source)  # "type": "function", an id ...
+        elif name is None:
+            held = yield from arguments_text(source)
+        else:
+            begun = True
+            yield from tell_call(source, calls, name)
+        if (yield from _expect_spaced(source, ",", "}")) == "}":
+            break
+    if not begun:
+        yield calls.begin(name or "")
+        yield calls.arguments(held or "{}")
+    source.mark()
+
+
+def tell_call(source: Source, calls: Calls, name: str) -> Reading[None]:
+    """A call of this name, its arguments as they come."""
+    yield from source.skip()
+    if (yield from source.peek()) == "{":
+        yield calls.begin(name)
+        source.unmark()
+        yield from json_source.tell_value(source, calls.arguments)
+    else:
+        text = yield from arguments_text(source)
+        yield calls.begin(name)
+        yield calls.arguments(text)
+    source.mark()
+
+
+def arguments_text(source: Source) -> Waiting[str]:
+    """An object's text. Some models write it into a string, or null for none at all."""
+    text = yield from json_source.value_text(source)
+    if text.startswith('"'):
+        text = str(json.loads(text)).strip()
+    if text == "null":
+        return "{}"
+    if not (text.startswith("{") and json_source.is_json(text)):
+        raise Broken("the arguments are no object")
+    return text
+
+
+def read_list(source: Source, calls: Calls) -> Reading[None]:
+    """Several calls in a JSON array."""
+    separator = yield from source.expect("[")
+    while separator != "]":
+        yield from source.skip()
+        yield from read_object(source, calls)
+        yield from source.skip()
+        separator = yield from source.expect(",", "]")
+        source.mark()
+
+
+def arguments_rule(rules: Rules, tool: Tool) -> str:
+    return rules.json(parameters(tool), f"tool {tool.name!r}")
+
+
+def object_rule(
+    rules: Rules, tool: Tool, name: str = "name", arguments: str = "arguments", lead: str = ""
+) -> str:
+    """A rule for one call of this tool. `lead`: what the format writes before the name."""
+    before = rules.plain(f'"{name}": {json.dumps(tool.name)}, "{arguments}": ')
+    inside = f"{before} {arguments_rule(rules, tool)}"
+    return rules.add(f"{rules.plain('{')} {lead} {inside} {rules.plain('}')}")
+
+
+def _expect_spaced(source: Source, *literals: str) -> Waiting[str]:
+    yield from source.skip()
+    found = yield from source.expect(*literals)
+    yield from source.skip()
+    return found

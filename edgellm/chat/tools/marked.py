@@ -1,0 +1,114 @@
+"""Hearing an answer whose calls begin with a mark: thoughts first, then text and calls.
+
+A call that breaks before its tool's name is known was text, mark and all. If it breaks later, what
+was told of it stays told, and the rest is text. So nothing that a model writes gets lost, but the
+marks that were understood and the white space beside them.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from edgellm.chat.events import TextDelta
+from edgellm.chat.lark import Rules
+from edgellm.chat.messages import Message, Tool
+from edgellm.chat.source import Broken, Reading, Source, Tell
+from edgellm.chat.thoughts import Thoughts
+from edgellm.chat.tools.calls import Calls
+from edgellm.chat.tools.format import Format, as_they_are
+
+Read: TypeAlias = Callable[[Source, Calls, str], Reading[None]]
+
+
+def marked_format(
+    name: str,
+    speaks: Callable[[str], bool],
+    read: Read,
+    rule: Callable[[Rules, Sequence[Tool], bool], str],
+    starts: tuple[str, ...],
+    opens: tuple[str, ...] = (),
+    *,
+    markers: tuple[str, ...] = (),
+    ends_thought: bool = False,
+    adapt: Callable[[Sequence[Message], Sequence[Tool]], Sequence[Message]] = as_they_are,
+) -> Format:
+    """`read` is given the start that it was called for, already taken ("" for one of `opens`).
+
+    It tells all calls that follow one another there, and raises Broken where they break off.
+    `ends_thought`: these models may call without ending their thoughts first.
+    """
+    marked = Marked(read, starts, opens, ends_thought)
+    return Format(name, speaks, marked.listen, rule, starts, opens, markers, adapt)
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    read: Read
+    starts: tuple[str, ...]
+    opens: tuple[str, ...]
+    ends_thought: bool
+
+    def listen(self, source: Source, calls: Calls, thoughts: Thoughts) -> Reading[None]:
+        yield from self._first_thoughts(source, calls, thoughts)
+        if calls.any and self.opens and (yield from _is_next(source, self.opens)):
+            yield from self._attempt(source, calls, "", TextDelta)
+        starts = self.starts if calls.any else ()
+        marks = (*starts, thoughts.start) if thoughts.anywhere else starts
+        while marks:  # without any, the rest is text
+            gap, mark = yield from source.tell_until(marks, TextDelta)
+            if mark in starts:
+                yield from self._attempt(source, calls, mark, TextDelta, gap)
+            elif mark:
+                yield from self._thoughts(source, calls, thoughts)
+            else:
+                if gap and not calls.n:
+                    yield TextDelta(gap)
+                return
+
+    def _first_thoughts(self, source: Source, calls: Calls, thoughts: Thoughts) -> Reading[None]:
+        if not thoughts.start:
+            return
+        source.mark()
+        yield from source.skip()
+        if (yield from source.accepts(thoughts.start)) or thoughts.opened:
+            yield from self._thoughts(source, calls, thoughts)
+        else:
+            source.go_back()
+
+    def _thoughts(self, source: Source, calls: Calls, thoughts: Thoughts) -> Reading[None]:
+        """Up to their end, or to a call."""
+        source.unmark()
+        yield from source.skip()
+        starts = self.starts if calls.any and self.ends_thought else ()
+        while True:
+            gap, mark = yield from source.tell_until((thoughts.end, *starts), thoughts.tell)
+            if mark in starts:
+                if (yield from self._attempt(source, calls, mark, thoughts.tell, gap)):
+                    return
+                continue
+            if mark:
+                yield from source.skip()
+            return
+
+    def _attempt(
+        self, source: Source, calls: Calls, mark: str, tell: Tell, gap: str = ""
+    ) -> Reading[bool]:
+        """Whether there was a call after this mark. Where there was none, the mark is told."""
+        source.mark(len(mark))
+        n_before = calls.n
+        try:
+            yield from self.read(source, calls, mark)
+        except Broken:
+            source.go_back()
+            if calls.n == n_before and (text := gap + source.take(len(mark))):
+                yield tell(text)
+        source.unmark()
+        return calls.n > n_before
+
+
+def _is_next(source: Source, texts: tuple[str, ...]) -> Reading[bool]:
+    source.mark()
+    yield from source.skip()
+    found = yield from source.accepts(*texts)
+    source.go_back()
+    return bool(found)

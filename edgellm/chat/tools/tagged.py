@@ -1,0 +1,192 @@
+"""Calls written in tags, one for each parameter: Qwen3-Coder, GLM, DeepSeek V3.2 and others.
+
+A value stands there as it is. Of a string, JSON is told while it comes; anything else is JSON
+already, and told when it is whole.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from edgellm.chat import schema
+from edgellm.chat.json_source import is_json
+from edgellm.chat.lark import Rules
+from edgellm.chat.messages import Tool
+from edgellm.chat.schema import Schema
+from edgellm.chat.source import Broken, Reading, Source
+from edgellm.chat.tools.calls import Calls
+from edgellm.chat.tools.format import Format, repeated
+from edgellm.chat.tools.marked import marked_format
+
+_PYTHONS = {"True": "true", "False": "false", "None": "null"}  # as some templates write them
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """`open` NAME `named` (`key` KEY `value` `opening` VALUE `end`)* `close`, with gaps between.
+
+    `inner` stands on both sides of a value and is no part of it. Where the format tells strings
+    from other values by itself, `value` is for strings and `other_value` for the others.
+    """
+
+    open: str
+    named: str
+    key: str
+    value: str
+    end: str
+    close: str
+    opening: str = ""
+    inner: str = ""
+    other_value: str | None = None
+    gap: str = "\n"
+    has_gaps: bool | None = True  # None: some of its models write them, some don't
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        return (self.value, self.other_value) if self.other_value else (self.value,)
+
+
+def tagged_format(
+    name: str,
+    speaks: Callable[[str], bool],
+    tags: Tags,
+    begins: Sequence[str],
+    ends: Sequence[str],
+    *,
+    holds_many: bool = False,
+) -> Format:
+    """Calls in blocks: one in each, or all in one. The first of `begins` and `ends` is written.
+
+    A block that isn't closed is a call all the same.
+    """
+    starts, closes = [one.strip() for one in begins], [one.strip() for one in ends]
+
+    def read(source: Source, calls: Calls, start: str) -> Reading[None]:
+        while True:
+            yield from source.skip()
+            yield from read_call(source, calls, tags)
+            yield from source.skip()
+            closed = yield from source.accepts(*closes)
+            if closed or not holds_many or (yield from source.peek()) != tags.open[:1]:
+                break
+        source.mark()
+
+    def rule(rules: Rules, tools: Sequence[Tool], parallel: bool) -> str:
+        one = rules.either([call_rule(rules, tool, tags) for tool in tools])
+        inside = repeated(rules, one, tags.gap, parallel) if holds_many else one
+        end = rules.text(ends[0]) if ends else ""
+        block = rules.add(f"{rules.text(begins[0])} {inside} {end}")
+        return block if holds_many else repeated(rules, block, tags.gap, parallel)
+
+    markers = (tags.open, tags.key, *tags.values, tags.opening, tags.end, tags.close, *closes)
+    return marked_format(
+        name, speaks, read, rule, starts=tuple(starts), markers=markers, ends_thought=True
+    )
+
+
+def read_call(source: Source, calls: Calls, tags: Tags) -> Reading[None]:
+    """One call, from `open` to `close`. Unaccounted for until the first tag after its name."""
+    if tags.open:
+        yield from source.expect(tags.open)
+    name = yield from source.take_while(_is_of_a_name)
+    if tags.named:
+        yield from source.expect(tags.named)
+    known = schema.members(schema.parameters(calls.tool(name)))
+    n_told = 0
+    while True:
+        yield from source.skip()
+        if (yield from source.expect(tags.key, tags.close)) == tags.close:
+            break
+        key, value = yield from source.take_until(*tags.values)
+        if tags.opening:
+            yield from source.skip()
+            yield from source.expect(tags.opening)
+        if not n_told:
+            yield calls.begin(name)
+        yield calls.arguments(f"{', ' if n_told else '{'}{json.dumps(key, ensure_ascii=False)}: ")
+        source.unmark()
+        n_told += 1
+        if _is_string(known.get(key, ({}, False))[0], value, tags):
+            yield from _tell_string(source, calls, tags)
+        else:
+            yield from _tell_other(source, calls, tags, known.get(key, ({}, False))[0])
+        source.mark()
+    if not n_told:
+        yield calls.begin(name)
+    yield calls.arguments("}" if n_told else "{}")
+    source.mark()
+
+
+def call_rule(rules: Rules, tool: Tool, tags: Tags) -> str:
+    """A rule for one call of this tool: its parameters in the schema's order."""
+    gap = _gap(rules, tags)
+    parts = [rules.text(tags.open + tool.name + tags.named), gap]
+    for key, (wanted, is_required) in schema.members(schema.parameters(tool)).items():
+        rule = _parameter_rule(rules, tool, key, wanted, tags)
+        parts.append(rule if is_required else f"{rule}?")
+    return rules.add(" ".join([*parts, rules.text(tags.close)]))
+
+
+def _tell_string(source: Source, calls: Calls, tags: Tags) -> Reading[None]:
+    yield calls.arguments('"')
+    ends = yield from _ends(source, tags)
+    _, end = yield from source.tell_until(
+        ends, lambda text: calls.arguments(_escaped(text)), trims=False
+    )
+    if not end:
+        raise Broken("a value does not end")
+    yield calls.arguments('"')
+
+
+def _tell_other(source: Source, calls: Calls, tags: Tags, wanted: Schema) -> Reading[None]:
+    ends = yield from _ends(source, tags)
+    text, _ = yield from source.take_until(*ends)
+    value = _PYTHONS.get(text.strip(), text.strip())
+    is_other = is_json(value) and schema.may_be(wanted, json.loads(value))
+    yield calls.arguments(value if is_other else json.dumps(text, ensure_ascii=False))
+
+
+def _ends(source: Source, tags: Tags) -> Reading[tuple[str, ...]]:
+    """Who begins a value with `inner` ends it so, and may write a bare `end` inside."""
+    if tags.inner and not (yield from source.accepts(tags.inner)):
+        return (tags.end, tags.inner + tags.end)
+    return (tags.inner + tags.end,)
+
+
+def _is_string(wanted: Schema, value: str, tags: Tags) -> bool:
+    if tags.other_value:
+        return value == tags.value
+    return schema.types(wanted) == {"string"}
+
+
+def _parameter_rule(rules: Rules, tool: Tool, key: str, wanted: Schema, tags: Tags) -> str:
+    kinds, end, gap = schema.types(wanted), tags.inner + tags.end, _gap(rules, tags)
+    is_text = not kinds or "string" in kinds
+    parts = [rules.text(tags.key + key + tags.values[0 if is_text else -1])]
+    if tags.opening:
+        parts += [gap, rules.text(tags.opening)]
+    if tags.inner:
+        parts.append(rules.text(tags.inner))
+    options = schema.string_options(wanted)
+    if options is not None:
+        parts += [rules.either([rules.plain(text) for text in options]), rules.text(end)]
+    elif is_text:
+        parts.append(rules.until(end))
+    else:
+        whose = f"tool {tool.name!r}, parameter {key!r}"
+        parts += [rules.json(wanted, whose), rules.text(end)]
+    return rules.add(" ".join([*parts, gap]))
+
+
+def _gap(rules: Rules, tags: Tags) -> str:
+    if tags.has_gaps is False:
+        return ""
+    return rules.plain(tags.gap) + ("?" if tags.has_gaps is None else "")
+
+
+def _escaped(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+def _is_of_a_name(character: str) -> bool:
+    return character.isalnum() or character in "_-.:/"

@@ -1,0 +1,74 @@
+"""What a chat template knows of. It says so nowhere: it is tried, with a word to look for.
+
+llama.cpp does the same (common/jinja/caps.cpp). A trial is a rendering, and done when it is first
+asked for.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, TypeAlias
+
+from edgellm.errors import BadRequest
+
+Render: TypeAlias = Callable[[Mapping[str, Any]], str]
+
+_NEEDLE = "needle"
+_USER = {"role": "user", "content": "x"}
+_TOOL = {
+    "type": "function",
+    "function": {
+        "name": _NEEDLE,
+        "description": "x",
+        "parameters": {"type": "object", "properties": {"key": {"type": "string"}}},
+    },
+}
+
+
+class Trials:
+    """`render` gives the text for these variables, or raises BadRequest."""
+
+    def __init__(self, render: Render) -> None:
+        self._render = render
+
+    @cached_property
+    def takes_system(self) -> bool:
+        """Whether a system message comes out at all."""
+        return _NEEDLE in (self._text([{"role": "system", "content": _NEEDLE}, _USER]) or "")
+
+    @cached_property
+    def shows_tools(self) -> bool:
+        return _NEEDLE in (self._text([_USER], tools=[_TOOL]) or "")
+
+    @cached_property
+    def shows_calls(self) -> bool:
+        """Whether past calls come out, by their names or ids. Mistral's are nine letters long."""
+        texts = (self._call_text({"key": "value"}), self._call_text('{"key": "value"}'))
+        return any(_NEEDLE in text for text in texts if text is not None)
+
+    @cached_property
+    def takes_objects(self) -> bool:
+        """Whether a past call's arguments are given as an object; else as JSON text.
+
+        With an object, templates that want text fail, or write it as Python would.
+        """
+        text = self._call_text({"key": "value"})
+        if text is None:
+            return self._call_text('{"key": "value"}') is None
+        return "{'key'" not in text
+
+    def _call_text(self, arguments: Any) -> str | None:
+        function = {"name": _NEEDLE, "arguments": arguments}
+        call = {"id": f"{_NEEDLE}000", "type": "function", "function": function}
+        answer = {"role": "assistant", "content": "", "tool_calls": [call]}
+        result = {"role": "tool", "content": "x", "name": "x", "tool_call_id": "result000"}
+        return self._text([_USER, answer, result])
+
+    def _text(
+        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None
+    ) -> str | None:
+        clock = {"strftime_now": lambda form: "2026"}
+        variables = {"messages": messages, "tools": tools, "add_generation_prompt": True, **clock}
+        try:
+            return self._render(variables)
+        except BadRequest:
+            return None

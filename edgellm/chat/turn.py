@@ -1,0 +1,157 @@
+"""One turn of a model: what it is asked, and how its answer is heard. Pure.
+
+Here a chat meets its model. The template says how that model thinks and calls; from this and the
+request come the prompt, the structure that binds the answer, and the ear that takes it apart.
+Every dialect's chat goes through here.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from edgellm.chat.answer import Listener
+from edgellm.chat.lark import Rules
+from edgellm.chat.messages import (
+    GBNF,
+    ChatRequest,
+    Choices,
+    GenerateParams,
+    JSONSchema,
+    Lark,
+    Message,
+    Regex,
+    Rule,
+    Stage,
+    Stages,
+    Structure,
+    Thinking,
+    Tool,
+    Watch,
+)
+from edgellm.chat.template import ChatTemplate
+from edgellm.chat.thoughts import heard, is_ended, is_opened
+from edgellm.chat.tools.calls import Calls
+from edgellm.chat.tools.format import Format
+from edgellm.errors import BadRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """`listen` makes an ear for one answer; None: nothing in it needs one, it is plain text.
+
+    `structure_field` is what the client wrote that became the structure, for errors that blame it.
+    """
+
+    prompt: str
+    params: GenerateParams
+    structure_field: str
+    listen: Callable[[Callable[[], str]], Listener] | None
+
+
+def turn(template: ChatTemplate, asked: ChatRequest, now: datetime | None = None) -> Turn:
+    """Raises BadRequest: the template refuses the conversation, or wishes exclude each other."""
+    messages, tools, style = _with_names(asked.messages), _callable(asked), template.style
+    prompt = template.render(messages, tools=asked.tools, variables=asked.template_kwargs, now=now)
+    opened = style is not None and is_opened(style, prompt)
+    thinking = None
+    if style and not is_ended(style, prompt):
+        thinking = Thinking(style.start, style.end, opened, asked.reasoning_budget)
+    params = replace(
+        asked.params,
+        stop=asked.params.stop + template.stop,
+        structure=_structure(template.format, asked, tools, thinking),
+    )
+    field = "tools" if tools and not asked.params.structure else asked.structure_field
+    thoughts = heard(style, opened=opened, apart=asked.reasoning_format != "none")
+    if not (tools or thoughts.start or template.format.preface):
+        return Turn(prompt, params, field, None)
+    markers = (*template.format.starts, *template.format.markers) if tools else ()
+    shown = [marker for marker in (thoughts.start, thoughts.end, *markers) if marker]
+    return Turn(
+        prompt,
+        replace(params, markers=tuple(shown)),
+        field,
+        lambda new_id: Listener(template.format, Calls(tools, new_id), thoughts),
+    )
+
+
+def _callable(asked: ChatRequest) -> tuple[Tool, ...]:
+    """The tools that this answer may call."""
+    choice = asked.tool_choice
+    if choice.name is None:
+        return () if choice.mode == "none" else asked.tools
+    named = tuple(tool for tool in asked.tools if tool.name == choice.name)
+    if not named:
+        known = ", ".join(tool.name for tool in asked.tools[:10]) or "none"
+        raise BadRequest(
+            f"tool_choice: {choice.name!r} is not among the tools ({known})", param="tool_choice"
+        )
+    return named
+
+
+def _structure(
+    format: Format, asked: ChatRequest, tools: tuple[Tool, ...], thinking: Thinking | None
+) -> Structure | None:
+    wanted = asked.params.structure
+    stages: tuple[Stage, ...] = (thinking,) if thinking else ()
+    if tools and asked.tool_choice.mode == "required":
+        if wanted:
+            raise BadRequest(
+                "tool_choice: a call that must come leaves no room for another structure",
+                hint="leave out response_format, or let tool_choice be auto",
+                param="tool_choice",
+            )
+        return _staged(*stages, _calls(format, tools, asked.parallel_tool_calls))
+    if wanted:
+        assert not isinstance(wanted, Stages)
+        if format.preface:
+            stages = (*stages, _preface(format.preface))
+        return _staged(*stages, _or_calls(format, asked, tools, wanted) if tools else wanted)
+    if tools:
+        watch = Watch(format.starts, format.opens)
+        return _staged(*stages, watch, _calls(format, tools, asked.parallel_tool_calls))
+    return _staged(*stages) if thinking and thinking.budget is not None else None
+
+
+def _staged(*stages: Stage) -> Structure:
+    match stages:
+        case (JSONSchema() | Regex() | Choices() | GBNF() | Lark() as only,):
+            return only
+        case _:
+            return Stages(stages)
+
+
+def _calls(format: Format, tools: tuple[Tool, ...], parallel: bool) -> Lark:
+    rules = Rules()
+    return rules.starting(format.rule(rules, tools, parallel))
+
+
+def _preface(preface: Callable[[Rules], str]) -> Lark:
+    rules = Rules()
+    return rules.starting(preface(rules))
+
+
+def _or_calls(format: Format, asked: ChatRequest, tools: tuple[Tool, ...], wanted: Rule) -> Lark:
+    """An answer of this structure, or calls."""
+    if not isinstance(wanted, JSONSchema) or format.preface:
+        raise BadRequest(
+            "tools: beside them only a JSON schema can bind the text",
+            hint="leave out the tools, or say tool_choice: none",
+            param="tools",
+        )
+    rules = Rules()
+    calls = format.rule(rules, tools, asked.parallel_tool_calls)
+    text = rules.json(json.loads(wanted.schema), "response_format", is_strict=True)
+    return rules.starting(f"{text} | {calls}")
+
+
+def _with_names(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Results say which tool's they are: some templates want its name, clients give its id."""
+    names = {call.id: call.name for message in messages for call in message.tool_calls}
+    return tuple(
+        replace(message, name=names[message.tool_call_id])
+        if message.role == "tool" and not message.name and message.tool_call_id in names
+        else message
+        for message in messages
+    )

@@ -1,0 +1,69 @@
+"""A vocabulary as grammars and stages need it: which texts are one special token, which are many.
+
+llguidance keeps special tokens apart: no text of a grammar ever matches one. So where a format's
+text names a token of this vocabulary (`<tool_call>`, `[ARGS]` ...), the grammar must, too.
+"""
+
+import json
+import re
+from typing import Any
+
+_REGEX_WORDS = re.compile(r"[\\.+*?()|\[\]{}^$/&~#-]")  # not re.escape's: `\<` means something
+
+
+class Vocabulary:
+    """`tokenizer` is llguidance's LLTokenizer."""
+
+    def __init__(self, tokenizer: Any, n_vocab: int) -> None:
+        self._tokenizer = tokenizer
+        special = [token for token in range(n_vocab) if tokenizer.is_special_token(token)]
+        self._ids = {text: token for token in special if (text := self.piece(token).decode())}
+        longest_first = sorted(self._ids, key=len, reverse=True)
+        self._special = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+        self.ends: list[int] = list(tokenizer.eos_tokens)
+
+    def piece(self, token: int) -> bytes:
+        return bytes(self._tokenizer.decode_bytes([token]))
+
+    def tokens(self, text: str) -> list[int]:
+        """Letter for letter: a tokenizer's own way may put a blank in front."""
+        found: list[int] = []
+        for part in self._parts(text):
+            found += [part] if isinstance(part, int) else self._tokenizer.greedy_tokenize(part)
+        return found
+
+    def spelled(self, text: bytes) -> list[int]:
+        """The tokens of what is left of one; none where that is no text."""
+        return self.tokens(text.decode(errors="ignore")) if text else []
+
+    def token(self, text: str) -> int | None:
+        """The one that is this text, if there is one."""
+        found = self.tokens(text)
+        return found[0] if len(found) == 1 else None
+
+    def definition(self, i: int, text: str) -> str:
+        """The rules `m_i`, this text, and `u_i`, any text up to and with it: see chat/lark.py."""
+        parts = self._parts(text)
+        this = " ".join(map(_body, parts))
+        match parts:
+            case [str(only)]:
+                until = f"u_{i}[suffix={_body(only)}]: /(?s:.*)/"
+            case [str(first), *rest]:
+                escaped = _REGEX_WORDS.sub(r"\\\g<0>", first).replace("\n", "\\n")
+                until = f"u_{i}: /(?s:.*){escaped}/ " + " ".join(map(_body, rest))
+            case _:
+                until = f"u_{i}: /(?s:.*)/ {this}"
+        return f"m_{i}: {this}\n{until}"
+
+    def _parts(self, text: str) -> list[str | int]:
+        parts: list[str | int] = []
+        at = 0
+        for match in self._special.finditer(text):
+            parts += [text[at : match.start()]] if match.start() > at else []
+            parts.append(self._ids[match[0]])
+            at = match.end()
+        return [*parts, text[at:]] if at < len(text) or not parts else parts
+
+
+def _body(part: str | int) -> str:
+    return f"<[{part}]>" if isinstance(part, int) else json.dumps(part, ensure_ascii=False)
