@@ -1,11 +1,13 @@
 """What really came of a plan: told to the calibrations, so that the next plan starts from it.
 
 Speed is taken from requests that had the model to themselves from begin to end, the first few after
-a load: later ones would make a slow fan or a busy neighbour the rule. A driver's own memory is what
-a load took of a card beyond llama.cpp's figures.
+a load: later ones would make a slow fan or a busy neighbour the rule; and on a machine that others
+keep busy none is taken. A driver's own memory is what a load took of a card beyond llama.cpp's
+figures.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
@@ -26,6 +28,7 @@ from edgellm.units import MIB
 _MOST_OBSERVED = 3  # of each kind, after each load
 _LEAST_OUTPUT, _LEAST_PROMPT = 16, 128  # tokens; less is mostly noise
 _LEAST_WEIGHT_BYTES = 64 * MIB  # of a smaller model the fixed costs are all that is measured
+_BUSY_RATIO = 1.5  # of the cores, that wait to run: more than a worker of ours would keep busy
 _LOOK_EVERY_S, _PATIENCE_S = 0.2, 10.0  # for a sample that was taken after the load
 
 Notice = Callable[[Measured], None]
@@ -39,8 +42,9 @@ class Observer:
         hardware: Hardware,
         samples: Callable[[], Sequence[Sample]],
         calibrations: Calibrations | None = None,
+        load: Callable[[], float] = lambda: os.getloadavg()[0],
     ) -> None:
-        self._hardware, self._samples = hardware, samples
+        self._hardware, self._samples, self._load = hardware, samples, load
         self._calibrations = calibrations or Calibrations()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -51,6 +55,8 @@ class Observer:
         left = {"decode": _MOST_OBSERVED, "prefill": _MOST_OBSERVED}
 
         def notice(seen: Measured) -> None:
+            if self._load() > _BUSY_RATIO * self._hardware.cpu.n_logical_cores:
+                return
             told = _rationed(seen, left)
             if told.decode_tok_s or told.prefill_tok_s:
                 speed = load_profiles().speed

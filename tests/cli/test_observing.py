@@ -63,10 +63,10 @@ def test_what_is_too_short_to_be_measured_is_unknown():
     assert measured(finished(n_prompt=300, n_cached=250)).prefill_tok_s is None
 
 
-def hear(*steps, params=None):
+def hear(*steps, params=None, load=1.0):
     """Requests that come and end in this order: "+a" comes, "-a" ends. Returns what was noted."""
     notes = Notes()
-    observer = Observer(CARD, tuple, notes)
+    observer = Observer(CARD, tuple, notes, load=lambda: load)
 
     async def run():
         engine = observer.supervise(prepared(), PLAN, 8)
@@ -119,6 +119,11 @@ def test_who_gave_up_is_not_noted():
 def test_an_answer_with_a_structure_or_logprobs_says_nothing_of_the_plan():
     assert hear("+a", "-a", params=GenerateParams(structure=JSONSchema("{}"))) == []
     assert hear("+a", "-a", params=GenerateParams(logprobs=3)) == []
+
+
+def test_on_a_machine_that_others_keep_busy_nothing_is_noted():
+    assert hear("+a", "-a", load=16.0) != []  # its sixteen threads may all be ours
+    assert hear("+a", "-a", load=25.0) == []
 
 
 def test_only_the_first_few_after_a_load_count():
