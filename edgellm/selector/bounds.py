@@ -1,12 +1,13 @@
 """How fast a token could be at best: what no placement's time lies below.
 
-Two limits, the larger counts. The ideal: the quickest of the devices holds everything, as if it
-had the room. The room: every active byte is read once, as fast as the device that has it can; the
-fastest holds as much as it can, the rest is read elsewhere, and of the rest only a part is read
-for a token: a mixture's used experts, and of a layer its weights and not its empty cache. No
-placement has to be made for either, so the search can leave out what can't win.
+The quickest of the devices holds everything, as if it had the room; but what all of them together
+have no room for is read elsewhere. Of a mixture that is experts on the host, the fewest layers'
+that make room enough. Of another model every byte is read as fast as the device that has it can;
+of what lies elsewhere only a part is read for a token, since with a layer goes its empty cache. No
+placement has to be made for it, so the search can leave out what can't win.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -20,8 +21,8 @@ from edgellm.selector.plan import Placement, Share
 from edgellm.selector.settings import Setting
 from edgellm.selector.speed import active_bytes, decode_tok_s
 
-_MOST_EFFICIENT = 1.1  # of a nominal bandwidth; no fitted family reaches more than it
 _LAYERS_DIFFER = 1.1  # the head has no attention, some layers a smaller cache
+_STEPS = 12  # of n_cpu_moe, rounded down: each is one question to the speed model
 
 Kind = tuple[object, ...]  # of devices that decode alike
 
@@ -36,13 +37,11 @@ class Bounds:
     _parts: dict[Load, float] = field(default_factory=dict)
     _each: tuple[int, ...] = field(init=False)
     _active: int = field(init=False)
-    _expert_part: float = field(init=False)
 
     def __post_init__(self) -> None:
         spec = self.spec
         self._each = tuple(active_bytes(spec, layer) for layer in spec.layers)
         self._active = sum(self._each) + spec.output_bytes
-        self._expert_part = spec.n_expert_used / spec.n_expert if spec.n_expert else 1.0
 
     def of(self, devices: DeviceSet, setting: Setting) -> "Bound":
         """`setting`: any; a cache's type hardly matters to a device's rate."""
@@ -54,10 +53,10 @@ class Bounds:
         return Bound(self, tuple(rows), tuple(kinds.items()))
 
     def least_token_s(self, load: Load, rooms: Sequence[tuple[int, float]]) -> float:
-        """Seconds for one token of one stream, by the room that the devices have."""
+        """Seconds for one token of one stream of a model without experts, by the room there is."""
         (room, fastest), *others = rooms
         total = load.totals(0)[-1]
-        part = min(self._expert_part, self._least_part(load))
+        part = self._least_part(load)
         left = total - min(total, room)
         elsewhere, time_s = 0.0, 0.0
         for room, rate in others:
@@ -66,6 +65,13 @@ class Bounds:
             elsewhere += held * part
             time_s += held * part / rate
         return time_s + max(0.0, self._active - elsewhere) / fastest
+
+    def fewest_experts(self, load: Load, rooms: Sequence[tuple[int, float]]) -> int:
+        """Layers whose experts must go to the host, at least; rounded down."""
+        over = load.totals(0)[-1] - sum(room for room, _ in rooms[:-1])
+        n = bisect_left(load.bulk.experts, over) if over > 0 else 0
+        step = max(1, load.n_blocks // _STEPS)
+        return min(n, load.n_blocks) // step * step
 
     def _least_part(self, load: Load) -> float:
         """Of the bytes that leave with a layer, the part that is read for a token, where that is
@@ -80,33 +86,34 @@ class Bounds:
         return self._parts[load]
 
     def _bytes_s(self, device: Device, setting: Setting) -> float:
-        """At most. Of a model without experts as fast as with all its layers, since they are
-        alike; of experts alone, which have no constant cost a layer, at full bandwidth."""
-        if self._expert_part < 1:
-            return _MOST_EFFICIENT * self.machine.bandwidth_bytes_s(device)
+        """At most as fast as with all layers, since they are alike."""
         whole = self.alone_tok_s(setting, self._kind(device), device, 1)
         return _LAYERS_DIFFER * self._active * whole
 
     def _kind(self, device: Device) -> Kind:
         return device.name, device.backend, self.machine.bandwidth_bytes_s(device)
 
-    def alone_tok_s(self, setting: Setting, kind: Kind, device: Device, n_streams: int) -> float:
-        """All layers on one device, whether it has the room or not."""
-        key = (*kind, setting.kv_type_k, setting.kv_type_v, n_streams)
+    def alone_tok_s(
+        self, setting: Setting, kind: Kind, device: Device, n_streams: int, n_cpu_moe: int = 0
+    ) -> float:
+        """All layers on one device but some experts, whether it has the room or not."""
+        n_cpu_moe = 0 if device.id == "cpu" else n_cpu_moe
+        key = (*kind, setting.kv_type_k, setting.kv_type_v, n_streams, n_cpu_moe)
         if key not in self._alone:
             facts = self.machine.hardware, self.machine.speed
-            placement = self._whole_on(device)
+            placement = self._whole_on(device, n_cpu_moe)
             rate = decode_tok_s(self.spec, setting.shape, placement, *facts, n_streams=n_streams)
             self._alone[key] = rate.p50
         return self._alone[key]
 
-    def _whole_on(self, device: Device) -> Placement:
+    def _whole_on(self, device: Device, n_cpu_moe: int) -> Placement:
         layers = tuple(range(self.spec.n_layers + 1))
         share = Share(device.id, device.pool_id, layers, 0, 0, 0)
         if device.id == "cpu":
             return Placement((share,), 0)
-        host = Share("cpu", self.machine.host_id, (), 0, 0, 0)
-        return Placement((share, host), len(layers), (1.0,))
+        aside = tuple(range(n_cpu_moe))
+        host = Share("cpu", self.machine.host_id, (), 0, 0, 0, expert_layers=aside)
+        return Placement((share, host), len(layers), (1.0,), n_cpu_moe)
 
 
 @dataclass(slots=True)
@@ -120,11 +127,17 @@ class Bound:
 
     def most_tok_s(self, load: Load, setting: Setting, n_streams: int = 1) -> float:
         """Tokens of all streams together."""
-        key = (setting.kv_type_k, setting.kv_type_v, n_streams)
+        if load.bulk.has_experts:
+            n_cpu_moe = self._bounds.fewest_experts(load, self._rooms)
+            return self._ideal_tok_s(setting, n_streams, n_cpu_moe)
+        by_room = n_streams / self._bounds.least_token_s(load, self._rooms)
+        return min(by_room, self._ideal_tok_s(setting, n_streams))
+
+    def _ideal_tok_s(self, setting: Setting, n_streams: int, n_cpu_moe: int = 0) -> float:
+        key = (setting.kv_type_k, setting.kv_type_v, n_streams, n_cpu_moe)
         if key not in self._ideals:
             self._ideals[key] = max(
-                self._bounds.alone_tok_s(setting, kind, device, n_streams)
+                self._bounds.alone_tok_s(setting, kind, device, n_streams, n_cpu_moe)
                 for kind, device in self._kinds
             )
-        by_room = n_streams / self._bounds.least_token_s(load, self._rooms)
-        return min(by_room, self._ideals[key])
+        return self._ideals[key]

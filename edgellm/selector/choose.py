@@ -20,8 +20,7 @@ from edgellm.selector.oracle import Oracle
 from edgellm.selector.pareto import front
 from edgellm.selector.plan import Candidate, Goal, Plan, Range
 from edgellm.selector.power import placement_power_w
-from edgellm.selector.profiles import Profiles, Workload
-from edgellm.selector.ranking import Pace
+from edgellm.selector.profiles import Profiles
 from edgellm.selector.reasons import reasons
 from edgellm.selector.rejected import rejected
 from edgellm.selector.speed import decode_tok_s
@@ -129,7 +128,7 @@ def _plan(confirmed: Confirmed) -> Plan:
         devices=tuple(device.ggml_name or device.id for device in devices),
         embedding=setting.embedding,
         batch_invariant=goal.batch_invariant,
-        prefill_tok_s=chosen.pace.prefill,
+        prefill_tok_s=confirmed.decision.winner.prefill_tok_s(chosen),
         power_w=placement_power_w(hardware, placement),
         bytes_from=confirmed.bytes_from,
     )
@@ -140,18 +139,8 @@ def _plan(confirmed: Confirmed) -> Plan:
         itl_target_s=workload.itl_target_s,
         decode_tok_s=chosen.pace.decode,
         batch_tok_s=_batch(confirmed),
-        ttft_s=ttft_s(chosen.pace, workload),
+        ttft_s=chosen.pace.ttft_s,
     )
-
-
-def ttft_s(pace: Pace, workload: Workload) -> Range:
-    """The use's typical prompt, alone: its prefill and the step of the first token."""
-    rates = zip(
-        (pace.prefill.p90, pace.prefill.p50, pace.prefill.p10),
-        (pace.decode.p90, pace.decode.p50, pace.decode.p10),
-        strict=True,
-    )
-    return Range(*(workload.n_prompt / prefill + 1 / decode for prefill, decode in rates))
 
 
 def _batch(confirmed: Confirmed) -> Range | None:

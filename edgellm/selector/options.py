@@ -8,7 +8,6 @@ ends. So it finds what trying everything would find.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from math import inf
 
 from edgellm.models.loadable import LOADABLE
 from edgellm.models.spec import ModelSpec
@@ -19,12 +18,13 @@ from edgellm.selector.load import Bulk, Load
 from edgellm.selector.machine import Machine, Shortfall
 from edgellm.selector.plan import Candidate, Goal, KVType, Placement, Range
 from edgellm.selector.power import placement_power_w, power_w
-from edgellm.selector.profiles import Profiles, Spread
+from edgellm.selector.profiles import Profiles
 from edgellm.selector.quality import kv_kld, weight_kld
 from edgellm.selector.ranking import Merit, Pace, Rank, rank, wants_throughput
 from edgellm.selector.settings import Setting, settings
 from edgellm.selector.shares import Ways
-from edgellm.selector.speed import decode_tok_s, prefill_tok_s
+from edgellm.selector.speed import decode_tok_s, prefill_tok_s, ttft_s
+from edgellm.selector.speed_profile import SpeedProfile
 from edgellm.selector.split import place, sketch
 from edgellm.units import MIB, format_rate
 
@@ -140,7 +140,7 @@ class Search:
     _buffers: Buffers = field(init=False)
     _bulk: Bulk = field(init=False)
     _bounds: Bounds = field(init=False)
-    _weight_kld: float = field(init=False)
+    weight_kld: float = field(init=False)
 
     def __post_init__(self) -> None:
         goal, profiles = self.question.goal, self.question.profiles
@@ -149,9 +149,11 @@ class Search:
         self._buffers = _buffers(self.spec, self._wished)
         self._bulk = Bulk.of(self.spec)
         self._bounds = Bounds(self.spec, self.question.machine)
-        self._weight_kld = weight_kld(profiles.quality, self.candidate.quant, self.spec)
+        self.weight_kld = weight_kld(profiles.quality, self.candidate.quant, self.spec)
 
     def run(self) -> "Search":
+        if self._is_hopeless():
+            return self
         whole: dict[tuple[object, ...], list[Setting]] = {}
         for bound, setting, devices in self._pairs():
             if self.best and bound <= self.best_rank:
@@ -167,6 +169,15 @@ class Search:
     @property
     def spec(self) -> ModelSpec:
         return self.candidate.spec
+
+    def _is_hopeless(self) -> bool:
+        """Weights alone exceed all memory: one miss is enough to tell by how much."""
+        room = sum(self.question.machine.budgets.values())
+        if self.allow_disk or self._bulk.weights[-1] <= room or not self.question.sets:
+            return False
+        devices = max(self.question.sets, key=len)
+        self.attempt(self._wished[-1], devices, self.question.ways(devices))
+        return True
 
     def _are_equal(self, devices: DeviceSet) -> bool:
         """Then it is all the same which of them has how much."""
@@ -227,7 +238,7 @@ class Search:
         decode, batch = _point(at_once * bound.most_tok_s(load, setting)), None
         if wants_throughput(goal):
             batch = _point(at_once * bound.most_tok_s(load, setting, setting.n_parallel))
-        return Pace(decode, _point(inf), batch)
+        return Pace(decode, _point(0.0), batch)
 
     def _option(self, setting: Setting, placement: Placement, ways: Ways) -> Option:
         watts = placement_power_w(self.question.machine.hardware, placement)
@@ -240,7 +251,7 @@ class Search:
             spec=self.spec,
             setting=setting,
             pace=pace,
-            weight_kld=self._weight_kld,
+            weight_kld=self.weight_kld,
             kv_kld=self._cache_kld(setting),
             n_devices=n_devices,
             power_w=watts,
@@ -263,6 +274,14 @@ class Search:
             self._paces[key] = pace_of(self.question, self.spec, setting, placement)
         return self._paces[key]
 
+    def prefill_tok_s(self, option: Option) -> Range:
+        """Not part of the search, which goes by the first token."""
+        machine = self.question.machine
+        rate = prefill_tok_s(
+            self.spec, option.setting.shape, option.placement, machine.hardware, machine.speed
+        )
+        return rate if self.spec.architecture in LOADABLE else _widened(rate, machine.speed)
+
     def _unmet(self, option: Option) -> Unmet | None:
         goal, decode, watts = self.question.goal, option.pace.decode, option.merit.power_w
         if goal.max_watts is not None and watts is not None and watts > goal.max_watts:
@@ -280,22 +299,22 @@ class Search:
 def pace_of(question: Question, spec: ModelSpec, setting: Setting, placed: Placement) -> Pace:
     shape, machine = setting.shape, question.machine
     facts = spec, shape, placed, machine.hardware, machine.speed
-    batch = None
+    decode, batch = decode_tok_s(*facts), None
     if wants_throughput(question.goal) and setting.n_parallel > 1:
         batch = decode_tok_s(*facts, n_streams=setting.n_parallel)
-    pace = Pace(decode_tok_s(*facts), prefill_tok_s(*facts), batch)
+    first = ttft_s(*facts, question.profiles.workload(question.goal.use).n_prompt)
     if spec.architecture in LOADABLE:
-        return pace
-    spread = machine.speed.unknown_spread
+        return Pace(decode, first, batch)
+    profile = machine.speed
     return Pace(
-        _widened(pace.decode, spread),
-        _widened(pace.prefill, spread),
-        batch and _widened(batch, spread),
+        _widened(decode, profile), _widened(first, profile), batch and _widened(batch, profile)
     )
 
 
-def _widened(rate: Range, spread: Spread) -> Range:
-    return Range(rate.p10 * spread.low, rate.p50, rate.p90 * spread.high)
+def _widened(figure: Range, profile: SpeedProfile) -> Range:
+    """Of an architecture that nobody has run here."""
+    spread = profile.unknown_spread
+    return Range(figure.p10 * spread.low, figure.p50, figure.p90 * spread.high)
 
 
 def _buffers(spec: ModelSpec, wished: Sequence[Setting]) -> Buffers:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from math import inf
 
 from edgellm.selector.alike import alike
 from edgellm.selector.describe import placement_text
@@ -20,11 +21,24 @@ def front(searches: Sequence[Search], chosen: Option) -> tuple[Alternative, ...]
     n_parallel = chosen.setting.n_parallel
     tried = [
         alike(search, option, chosen)
-        for search in searches
+        for search in _worthwhile(searches, chosen)
         for option in _unbeaten([*search.options, *_longer(search, n_parallel)], n_parallel)
     ]
     rows = _thinned(_unique(_unbeaten(tried, n_parallel), chosen), chosen)
-    return tuple(_row(option) for option in rows)
+    by_file = {search.candidate.file: search for search in searches}
+    return tuple(_row(by_file[option.candidate.file], option) for option in rows)
+
+
+def _worthwhile(searches: Sequence[Search], chosen: Option) -> list[Search]:
+    """Files of which none is both smaller and better; the chosen one in any case."""
+    kept: list[Search] = []
+    least = inf
+    found = [search for search in searches if search.best]
+    for search in sorted(found, key=lambda s: (s.candidate.file_bytes, s.weight_kld)):
+        if search.weight_kld < least or search.candidate is chosen.candidate:
+            kept.append(search)
+            least = min(least, search.weight_kld)
+    return kept
 
 
 def _unbeaten(options: Sequence[Option], n_parallel: int) -> list[Option]:
@@ -94,7 +108,7 @@ def _thinned(options: list[Option], chosen: Option) -> list[Option]:
     return [option for i, option in enumerate(options) if i in kept]
 
 
-def _row(option: Option) -> Alternative:
+def _row(search: Search, option: Option) -> Alternative:
     setting = option.setting
     return Alternative(
         quant=option.candidate.quant,
@@ -105,5 +119,5 @@ def _row(option: Option) -> Alternative:
         total_bytes=option.placement.total_bytes,
         kld=option.kld,
         decode_tok_s=option.pace.decode,
-        prefill_tok_s=option.pace.prefill,
+        prefill_tok_s=search.prefill_tok_s(option),
     )

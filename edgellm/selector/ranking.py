@@ -37,7 +37,7 @@ Rank = tuple[float, ...]
 @dataclass(frozen=True, slots=True)
 class Pace:
     decode: Range  # tok/s, one stream
-    prefill: Range
+    ttft_s: Range  # the use's typical prompt, alone
     batch: Range | None = None  # all streams together; None where nobody asks for throughput
 
     @property
@@ -112,7 +112,7 @@ def balance(merit: Merit, goal: Goal, workload: Workload) -> float:
     else:
         lead = log2(merit.pace.decode.p50 / workload.decode_target_tok_s)
         parallel *= _POINTS_PER_PARALLEL_DOUBLING
-    delay = _doublings(workload.n_prompt / merit.pace.prefill.p50 / workload.ttft_target_s)
+    delay = _doublings(merit.pace.ttft_s.p50 / workload.ttft_target_s)
     return (
         (lead if lead < 0 else _POINTS_PER_SPARE_DOUBLING * lead)
         + (_POINTS_OF_PLAIN_CACHE if merit.kv_kld == 0 else 0.0)

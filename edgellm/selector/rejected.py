@@ -11,10 +11,11 @@ from edgellm.selector.machine import Shortfall
 from edgellm.selector.options import Miss, Option, Unmet
 from edgellm.selector.plan import Placement, Rejected
 from edgellm.selector.variants import TENSOR_SPLIT, devices_of, tensor_split_setting
-from edgellm.units import format_rate
+from edgellm.units import format_rate, format_seconds
 
 _MAX_FILES = 6
 _MAX_PLACEMENTS = 4
+_LATER = 1.1  # a first token that is later by less is no loss
 
 
 def rejected(decision: Decision) -> tuple[Rejected, ...]:
@@ -97,10 +98,10 @@ def _why_not(option: Option, chosen: Option) -> str:
         losses.append(f"holds only {here.n_ctx_seq} tokens × {here.n_parallel}")
     if option.kld > chosen.kld:
         losses.append(f"loses more (KLD {option.kld:.4f} against {chosen.kld:.4f})")
-    for what, own, best in (
-        ("decodes", option.pace.decode.p50, chosen.pace.decode.p50),
-        ("reads prompts at", option.pace.prefill.p50, chosen.pace.prefill.p50),
-    ):
-        if own < best and (slow := format_rate(own)) != (fast := format_rate(best)):
-            losses.append(f"{what} {slow} against {fast}")
+    own, best = option.pace.decode.p50, chosen.pace.decode.p50
+    if own < best and (slow := format_rate(own)) != (fast := format_rate(best)):
+        losses.append(f"decodes {slow} against {fast}")
+    own, best = option.pace.ttft_s.p50, chosen.pace.ttft_s.p50
+    if own > _LATER * best:
+        losses.append(f"answers after {format_seconds(own)}, not {format_seconds(best)}")
     return f"fits, but {' and '.join(losses)}" if losses else "fits, and is no better"

@@ -220,16 +220,12 @@ def _serve(
     )  # fmt: skip
     if rate.p50 / n_streams < demand.tok_s:
         return "tok/s"
-    n_prompt = question.profiles.workload(question.goal.use).n_prompt
-    ttft = [
-        n_prompt / prefill + n_streams / together
-        for prefill, together in zip(
-            reversed(_parts(option.pace.prefill)), reversed(_parts(rate)), strict=True
-        )
-    ]
-    if demand.ttft_s is not None and ttft[1] > demand.ttft_s:
+    # A prompt waits for the step that the others are in.
+    steps = (n_streams / together for together in reversed(_parts(rate)))
+    first = Range(*map(sum, zip(_parts(option.pace.ttft_s), steps, strict=True)))
+    if demand.ttft_s is not None and first.p50 > demand.ttft_s:
         return "first token"
-    return _Service(option, Range(*(part / n_streams for part in _parts(rate))), Range(*ttft))
+    return _Service(option, Range(*(part / n_streams for part in _parts(rate))), first)
 
 
 def _setting(search: Search, n_streams: int, pair: tuple[KVType, KVType]) -> Setting:
