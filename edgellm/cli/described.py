@@ -69,6 +69,15 @@ class Described:
 
     def check_one_machine(self) -> None:
         """Raises BadRequest."""
+        self.check()
+        if self.on and len(self.on) > 1:
+            raise BadRequest(
+                f"--on names {len(self.on)} boards, a plan is for one",
+                hint="several are for sizing: --users 50",
+            )
+
+    def check(self) -> None:
+        """One way to describe, whatever it describes. Raises BadRequest."""
         ways = {
             "--on": self.on,
             "--device": self.device,
@@ -79,11 +88,6 @@ class Described:
         if len(named) > 1:
             raise BadRequest(
                 f"{' and '.join(named)} describe {len(named)} machines", hint="give one of them"
-            )
-        if self.on and len(self.on) > 1:
-            raise BadRequest(
-                f"--on names {len(self.on)} boards, a plan is for one",
-                hint="several are for sizing: --users 50",
             )
 
 

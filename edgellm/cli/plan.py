@@ -45,6 +45,7 @@ def plan(
     config = options.config_from(offline=offline, reserve=pins.reserve)
     goal = pins.goal(config.reserve)
     users.check()
+    described.check()
     if not users.are_many:
         described.check_one_machine()
     found = resolve(model, config, plan_only=True)

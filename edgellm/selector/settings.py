@@ -87,7 +87,7 @@ def setting_of(
         n_ctx=n_ctx,
         n_ctx_seq=n_ctx_seq,
         n_parallel=n_parallel,
-        n_ubatch=goal.n_ubatch or min(n_ubatch, n_ctx),
+        n_ubatch=min(goal.n_ubatch or n_ubatch, n_ctx),  # llama.cpp cuts it, too
         n_outputs_max=n_parallel,
         kv_type_k=kv_types[0],
         kv_type_v=kv_types[1],

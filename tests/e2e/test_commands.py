@@ -154,6 +154,7 @@ def files(tmp_path_factory):
         (2, "no whole number", ["plan", "demo", "-ngl", "many"]),
         (2, "-ts '1,x'", ["plan", "demo", "-ts", "1,x"]),
         (2, "2 machines", ["plan", "demo", "--on", "rtx4090", "--device", "RTX 3090"]),
+        (2, "2 machines", ["plan", "demo", "--users", "2", "--on", "all", "--ram", "8GiB"]),
         (2, "2 boards", ["plan", "demo", "--on", "rtx4090", "--on", "rpi5"]),
         (2, "'warp' is no kind", ["plan", "demo", "--device", "warp:24GiB"]),
         (2, "'cuda:-4GiB'", ["plan", "demo", "--device", "cuda:-4GiB"]),
@@ -312,6 +313,13 @@ def test_a_pinned_number_is_obeyed(here):
 
     pinned = {key: plan[key] for key in ("n_ctx_seq", "n_parallel", "kv_type_k", "n_threads")}
     assert pinned == {"n_ctx_seq": 512, "n_parallel": 3, "kv_type_k": "q8_0", "n_threads": 1}
+
+
+def test_a_micro_batch_beyond_the_context_is_cut_as_llama_cpp_cuts_it(here):
+    plan = json.loads(here("plan", "demo", "-ub", "2147483647", "--json").out)["plan"]
+
+    assert plan["n_ubatch"] == plan["n_ctx"]
+    assert plan["prefill_tok_s"]["p50"] > 1
 
 
 def test_list_shows_the_demo_and_how_to_get_more(here):
