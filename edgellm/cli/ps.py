@@ -20,7 +20,7 @@ def ps(as_json: options.AsJSON = False) -> None:
     """Show the running servers and their models.
 
     PREDICTED is the memory that the plan counted on, MEASURED what llama.cpp says it took and how
-    far the prediction was off; drivers take some that llama.cpp doesn't count, in neither of them.
+    far the prediction was off; what drivers and the process itself take is in neither of them.
     TOK/S is what is written now; in brackets what the plan expects of one stream.
     EDGELLM_HOST asks another server.
 

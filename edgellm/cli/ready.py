@@ -24,7 +24,8 @@ def ready_text(url: str, models: Iterable[Served], hardware: Hardware, config: C
 
 
 def taken(served: Served, hardware: Hardware) -> str | None:
-    """ "memory as planned: 5.9 GiB", or by how much it is off; the driver's own is in neither."""
+    """ "llama.cpp took 5.9 GiB, as planned", or by how much it is off. What drivers and the
+    process take beside it is in neither."""
     plan, ready = served.engine.plan, served.engine.ready
     measured = measured_shares(ready.memory if ready else (), plan.placement, hardware)
     if not measured:
@@ -33,8 +34,8 @@ def taken(served: Served, hardware: Hardware) -> str | None:
     planned = plan.total_bytes - sum(share.overhead_bytes for share in plan.shares)
     off_ratio = took / planned - 1
     if abs(off_ratio) < _AS_PLANNED:
-        return f"memory as planned: {format_bytes(took)}"
-    return f"memory: {format_bytes(took)}, {off_ratio:+.1%} beside the plan"
+        return f"llama.cpp took {format_bytes(took)}, as planned"
+    return f"llama.cpp took {format_bytes(took)}, {off_ratio:+.1%} beside the plan"
 
 
 def curl_line(url: str, served: Served, config: Config) -> str:

@@ -10,7 +10,7 @@ from edgellm.tables import bullets, table, wrapped
 from edgellm.units import DASH, format_bytes, format_rate, format_seconds
 
 _MOST_COLUMNS, _LEAST_COLUMNS = 100, 60
-_PARTS = (("█", "weights"), ("▓", "KV cache"), ("▒", "compute"), ("░", "driver"))
+_PARTS = (("█", "weights"), ("▓", "KV cache"), ("▒", "compute"), ("░", "beside"))
 _CHOSEN = "←"
 _MAKERS = ("NVIDIA ", "GeForce ", "AMD ", "Radeon ", "Intel(R) ", "Intel ")
 

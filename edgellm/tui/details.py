@@ -85,7 +85,7 @@ def _share(name: str, share: ShareStatus) -> Block:
         if planned or taken:
             rows.append(_memory_row(f"  {label}", planned, taken, "dim"))
     if share.overhead_bytes:
-        rows.append(_memory_row("  driver, not counted", share.overhead_bytes, None))
+        rows.append(_memory_row("  outside llama.cpp", share.overhead_bytes, None))
     return rows
 
 

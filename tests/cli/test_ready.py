@@ -27,10 +27,10 @@ def test_it_says_what_is_served_where_and_a_line_to_paste():
 @pytest.mark.parametrize(
     ("n_bytes", "said"),
     [
-        (1230, "memory as planned: 1.2 KiB"),
-        (1240, "memory as planned: 1.2 KiB"),
-        (1353, "memory: 1.3 KiB, +10.0% beside the plan"),
-        (1107, "memory: 1.1 KiB, -10.0% beside the plan"),
+        (1230, "llama.cpp took 1.2 KiB, as planned"),
+        (1240, "llama.cpp took 1.2 KiB, as planned"),
+        (1353, "llama.cpp took 1.3 KiB, +10.0% beside the plan"),
+        (1107, "llama.cpp took 1.1 KiB, -10.0% beside the plan"),
     ],
 )
 def test_what_was_taken_stands_beside_what_was_planned(n_bytes, said):
@@ -39,7 +39,7 @@ def test_what_was_taken_stands_beside_what_was_planned(n_bytes, said):
 
 def test_without_a_word_from_llama_cpp_nothing_is_said_of_memory():
     assert taken(loaded(), hardware()) is None
-    assert "memory" not in ready_text("http://x", [loaded()], hardware(), Config())
+    assert "took" not in ready_text("http://x", [loaded()], hardware(), Config())
 
 
 def test_a_key_is_named_and_never_printed():

@@ -42,7 +42,7 @@ def test_each_part_of_a_device_is_listed_and_what_llama_cpp_does_not_count():
     rows = {line.strip().partition("  ")[0]: line.split() for line in lines}
     assert rows["weights"][-2:] == ["+0.0", "%"]
     assert rows["KV cache"][-2:] == ["+100.0", "%"]
-    assert rows["driver, not counted"][-1] == "–"
+    assert rows["outside llama.cpp"][-1] == "–"
 
 
 def test_unknown_predictions_are_dashes():
