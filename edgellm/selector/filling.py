@@ -15,6 +15,7 @@ from edgellm.selector.layout import Layout
 from edgellm.selector.load import Load
 from edgellm.selector.machine import Machine
 from edgellm.selector.memory import host_weight_bytes
+from edgellm.selector.process import process_bytes
 from edgellm.selector.proportions import layer_counts
 from edgellm.selector.shares import Ways
 
@@ -124,7 +125,8 @@ class Filling:
         key = self._key(n_layers, n_cpu_moe)
         if key not in self._rooms:
             *buffers, host = self._assumed(*key)
-            fixed = host + host_weight_bytes(self.load.spec, holds_head=False)
+            spec = self.load.spec
+            fixed = host + host_weight_bytes(spec, holds_head=False) + process_bytes(spec)
             self._rooms[key] = [
                 self._room(device, fixed) - buffer
                 for device, buffer in zip(self.order, reversed(buffers), strict=True)

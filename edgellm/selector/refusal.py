@@ -70,7 +70,8 @@ def _what_would_fit(miss: Miss, short: Shortfall, question: Question) -> str:
     used = {share.pool_id for share in short.shares if share.layers or share.expert_layers}
     given = sum(machine.budgets[pool_id] for pool_id in used)
     needed = f"a machine with {_whole_gib(total)} GiB would hold it (edgellm plan MODEL --on BOARD)"
-    room = given - (total - weights)
+    beside = sum(s.total_bytes - s.weight_bytes for s in short.shares if s.pool_id in used)
+    room = given - beside
     bits = 8 * room / max(1, spec.n_params)
     if bits < _SMALLEST_BITS and weights < given:
         tokens = int(miss.setting.n_ctx_seq * (given - weights) / (total - weights))

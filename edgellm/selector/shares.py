@@ -9,6 +9,7 @@ from edgellm.selector.load import Load
 from edgellm.selector.machine import Machine, Shortfall
 from edgellm.selector.oracle import BufferBytes
 from edgellm.selector.plan import Placement, Share, SplitMode
+from edgellm.selector.process import process_bytes
 from edgellm.selector.proportions import tensor_split
 
 
@@ -105,6 +106,7 @@ def _shares(
         host.weight_bytes,
         host.kv_bytes,
         host.compute_bytes,
+        process_bytes(load.spec),
         expert_layers=tuple(range(n_host, layout.n_cpu_moe)),
     )
     return (*shares, own)
