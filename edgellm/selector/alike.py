@@ -7,7 +7,6 @@ of its own.
 from dataclasses import replace
 
 from edgellm.selector.options import Option, Search
-from edgellm.selector.variants import devices_of
 
 
 def alike(search: Search, option: Option, chosen: Option) -> Option:
@@ -18,5 +17,5 @@ def alike(search: Search, option: Option, chosen: Option) -> Option:
     ways = replace(option.ways, op_offload=chosen.ways.op_offload)
     if (setting, ways) == (option.setting, option.ways):
         return option
-    found = search.look(setting, devices_of(search, option), ways)
+    found = search.look(setting, option.devices, ways)
     return found if isinstance(found, Option) else option

@@ -37,6 +37,7 @@ class Option:
 
     candidate: Candidate
     setting: Setting
+    devices: DeviceSet  # that were offered; the placement may have left some out
     placement: Placement
     ways: Ways
     merit: Merit
@@ -206,7 +207,7 @@ class Search:
         placed = add_up(self.load(setting), self.question.machine, devices, ways)
         if isinstance(placed, Shortfall):
             return Miss(self.candidate, setting, placed)
-        option = self._option(setting, placed, ways)
+        option = self._option(setting, devices, placed, ways)
         unmet = self._unmet(option)
         return Miss(self.candidate, setting, unmet) if unmet else option
 
@@ -240,11 +241,13 @@ class Search:
             batch = _point(at_once * bound.most_tok_s(load, setting, setting.n_parallel))
         return Pace(decode, _point(0.0), batch)
 
-    def _option(self, setting: Setting, placement: Placement, ways: Ways) -> Option:
+    def _option(
+        self, setting: Setting, devices: DeviceSet, placement: Placement, ways: Ways
+    ) -> Option:
         watts = placement_power_w(self.question.machine.hardware, placement)
         pace = self._pace(setting, placement)
         merit = self._merit(setting, pace, len(placement.device_ids), watts)
-        return Option(self.candidate, setting, placement, ways, merit)
+        return Option(self.candidate, setting, devices, placement, ways, merit)
 
     def _merit(self, setting: Setting, pace: Pace, n_devices: int, watts: float | None) -> Merit:
         return Merit(

@@ -8,7 +8,6 @@ from edgellm.selector.alike import alike
 from edgellm.selector.describe import placement_text
 from edgellm.selector.options import Option, Search
 from edgellm.selector.plan import Alternative
-from edgellm.selector.variants import devices_of
 
 _MAX_ROWS = 12
 _SPEED_TOLERANCE = 1.02  # closer rates count as equal
@@ -51,7 +50,7 @@ def _longer(search: Search, n_parallel: int) -> Iterable[Option]:
     best, goal = search.best, search.question.goal
     if best is None or goal.n_ctx or goal.n_ctx_seq:
         return
-    devices, n_ctx_seq = devices_of(search, best), best.setting.n_ctx_seq
+    devices, n_ctx_seq = best.devices, best.setting.n_ctx_seq
     while 2 * n_ctx_seq <= search.spec.n_ctx_train:
         n_ctx_seq *= 2
         setting = replace(

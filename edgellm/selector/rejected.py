@@ -64,7 +64,7 @@ def _looks(decision: Decision) -> Iterator[tuple[str, Option | Miss]]:
         yield "-sm tensor, experimental in llama.cpp", search.look(setting, used, TENSOR_SPLIT)
     if chosen.placement.n_cpu_moe and search.question.goal.n_cpu_moe is None:
         layers = replace(chosen.ways, experts_first=False)
-        yield "whole layers, not experts", search.look(chosen.setting, used, layers)
+        yield "whole layers, not experts", search.look(chosen.setting, chosen.devices, layers)
     for devices in search.question.sets:
         if devices != used:
             ways = replace(search.question.ways(devices), op_offload=chosen.ways.op_offload)

@@ -35,14 +35,14 @@ def refine(search: Search) -> None:
     option = search.best
     if option is None or option.setting.embedding:
         return
-    devices = devices_of(search, option)
+    devices = option.devices
     for setting, ways in _variants(search, option):
         search.attempt(setting, devices, ways)
     best = search.best or option
     for setting in _between_halves(search, best):
         search.attempt(setting, devices, best.ways)
     if _wants_tensor_split(search) and (side_by_side := tensor_split_setting(search, option)):
-        search.attempt(side_by_side, devices, TENSOR_SPLIT)
+        search.attempt(side_by_side, devices_of(search, option), TENSOR_SPLIT)
 
 
 def tensor_split_setting(search: Search, option: Option) -> Setting | None:
