@@ -17,7 +17,7 @@ ensure_environment() {
     ensure_pip
     rm -f .venv/setup.stamp
     .venv/bin/python -m scripts.setup.install "$purpose" ||
-        die "set-up did not finish; the whole log: .venv/setup.log"
+        die "set-up did not finish; the whole log: .venv/setup.log. The same command again goes on from here"
     printf '%s %s\n' "$(environment_key)" "$purpose" >.venv/setup.stamp
 }
 

@@ -76,6 +76,22 @@ def test_an_old_python_is_one_clear_sentence(checkout, path):
     assert not (checkout / ".venv").exists()
 
 
+def test_help_before_the_first_set_up_compiles_nothing(checkout, path):
+    (path / "sed").symlink_to(shutil.which("sed"))
+    said = subprocess.run(
+        ["bash", "scripts/run", "--help"],
+        cwd=checkout,
+        env={"PATH": str(path)},
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert said.returncode == 0
+    assert said.stdout.startswith("Set edgellm up")
+    assert "CMAKE_ARGS" in said.stdout
+    assert not (checkout / ".venv").exists()
+
+
 def test_uv_makes_the_environment_without_asking_the_network_for_pip(checkout, path):
     program(
         path / "uv",
