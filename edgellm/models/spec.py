@@ -13,6 +13,7 @@ from typing import Final
 
 from edgellm.errors import BadGGUF
 from edgellm.models.gguf import GGUFHeader, TensorInfo
+from edgellm.models.gguf_values import StringArray
 from edgellm.models.graph_facts import GraphFacts, LayerTensor, graph_facts
 from edgellm.models.memory_kinds import NO_MEMORY, LayerMemory, layer_memory, window_tokens
 from edgellm.models.memory_kinds import KVKind as KVKind
@@ -73,6 +74,7 @@ class ModelSpec:
     n_draft_layers: int = 0  # the last ones of `layers` (MTP), which take no part without a draft
     tensors: tuple[LayerTensor, ...] = field(default=(), repr=False)  # those outside the blocks
     graph: GraphFacts = field(default=GraphFacts(), repr=False)
+    n_merges: int | None = None  # of its tokenizer; None: the file has no vocabulary
 
     def __hash__(self) -> int:
         """Cheap: a spec is the key of the arithmetic's caches."""
@@ -146,6 +148,7 @@ def model_spec(headers: Sequence[GGUFHeader], name: str, quant: str | None = Non
         n_draft_layers=_n_draft(first, arch, len(memory)),
         tensors=tuple(weights.outside),
         graph=graph_facts(first),
+        n_merges=_n_merges(first),
     )
 
 
@@ -260,6 +263,13 @@ def _n_vocab(header: GGUFHeader, arch: str, tensors: Iterable[TensorInfo]) -> in
         if tensor.name == "token_embd.weight" and len(tensor.shape) > 1:
             return tensor.shape[1]
     return header.need_integer(f"{arch}.vocab_size")
+
+
+def _n_merges(header: GGUFHeader) -> int | None:
+    if header.tokens is None:
+        return None
+    merges = header.metadata.get("tokenizer.ggml.merges")
+    return len(merges) if isinstance(merges, StringArray) else 0
 
 
 def _commonest_type(tensors: Iterable[TensorInfo]) -> str:

@@ -141,6 +141,15 @@ def test_the_largest_tensor_is_what_would_be_copied():
     assert (unknown.largest_bytes, unknown.largest_expert_bytes) == (100, 40)
 
 
+def test_merges_are_counted_where_there_is_a_vocabulary():
+    assert spec_of(llama_bytes()).n_merges == 0
+    assert spec_of(llama_bytes(**{"tokenizer.ggml.merges": ["a b", "b c"]})).n_merges == 2
+    bare = rewritten(llama_bytes(), {"general.architecture": "llama", "llama.vocab_size": 8})
+    keys, tensors = parts(bare)
+    del keys["tokenizer.ggml.tokens"]
+    assert spec_of(gguf_bytes(keys, tensors)).n_merges is None
+
+
 def test_rotary_factors_are_counted_apart():
     data = with_tensor(llama_bytes(), Tensor("rope_freqs.weight", (4,)))
     plain, rotary = spec_of(llama_bytes()), spec_of(data)
