@@ -30,6 +30,7 @@ from edgellm.runner.batch import (
     Stop,
     Trim,
 )
+from edgellm.runner.llama_copy import StreamCopies
 from edgellm.runner.llama_load import LoadError, load
 from edgellm.runner.llama_sampling import Logits, PieceOf, Sampler, describe
 from edgellm.runner.masks import Masks
@@ -63,6 +64,7 @@ class LlamaBackend:
         self._samplers: dict[int, Sampler] = {}
         self._starts: dict[int, Start] = {}  # by seq_id, of those that run
         self._compiler: Masks | None = None
+        self._copies = StreamCopies(self._context, on_host=not plan.devices)
         self._rows = _Rows(plan.n_batch)
         self._invariant = plan.batch_invariant
         if not plan.embedding:
@@ -112,8 +114,10 @@ class LlamaBackend:
     # ── decoding ─────────────────────────────────────────────────────────────
 
     def decode(self, batch: Batch) -> Step:
+        self._copies.begin()
         for op in batch.ops:
             self._obey(op)
+        self._copies.end()
         sampled, logprobs = {}, {}
         for rows in self._calls(batch.rows):
             self._decode_rows(rows)
@@ -150,9 +154,7 @@ class LlamaBackend:
             case Fork(source, target, length):
                 llama_cpp.llama_memory_seq_cp(memory, source, target, 0, length)
             case Copy(source, target, length):
-                # Streams are copied whole: a range would be an assertion, and the process's end.
-                llama_cpp.llama_memory_seq_cp(memory, source, target, -1, -1)
-                llama_cpp.llama_memory_seq_rm(memory, target, length, -1)
+                self._copies.copy(source, target, length)
             case Start():
                 self._start(op)
             case Stop(seq_id):
