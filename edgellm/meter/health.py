@@ -19,7 +19,7 @@ from edgellm.units import format_bytes, format_rate
 State = Literal["ok", "degraded", "lost"]
 Cause = Literal[  # the worst, or the most telling, first
     "lost_device", "cpu_fallback", "narrow_link", "thermal", "power", "memory_spill", "swapping",
-    "memory_pressure", "slow",
+    "memory_pressure", "contention", "slow",
 ]  # fmt: skip
 
 _WORST_FIRST: tuple[Cause, ...] = get_args(Cause)
@@ -28,6 +28,7 @@ _SLOW_RATIO = 0.8  # of the p10: below this it is not the noise of a busy second
 _LEAST_FREE_RATIO = 0.03  # of the host's memory; below it pages are being thrown out
 _SPILLED_RATIO = 0.8  # a device that holds less of what llama.cpp gave it: the rest has moved
 _SWAP_BYTES_S = 1 << 20  # pages that come back, and are waited for
+_CONTENDED_RATIO = 0.2  # of all cores, that other programs take
 _HEAT, _POWER = ("thermal", "hardware"), ("power_brake", "power_cap")
 
 _LASTS_S = 3.0  # so long a cause must be there, look after look, before it is named
@@ -54,6 +55,7 @@ class Vitals:
     swapped_in_bytes_s: float | None = None  # by the whole machine
     host_free_bytes: int | None = None
     host_total_bytes: int | None = None
+    others_busy_ratio: float | None = None  # of all cores, by others, where the CPU computes
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ class Watch:
             sighting = self._sightings.setdefault(finding.cause, _Sighting(finding, now_s, now_s))
             sighting.finding, sighting.last_s = finding, now_s
             sighting.is_named |= now_s - sighting.first_s >= _LASTS_S
-        self._forget(now_s, nothing_ran=vitals.measured_tok_s is None)
+        self._forget(now_s)
         named = [one.finding for one in self._sightings.values() if one.is_named]
         worst = min(named, key=lambda finding: _WORST_FIRST.index(finding.cause), default=None)
         new = Health(_state(worst), worst, now_s)
@@ -113,12 +115,10 @@ class Watch:
         self.health = replace(new, since_s=self.health.since_s) if same else new
         return self.health
 
-    def _forget(self, now_s: float, *, nothing_ran: bool) -> None:
-        """That it is slow is remembered until it runs again: idling is no cure."""
+    def _forget(self, now_s: float) -> None:
+        """Of a model that idles nothing can be said, and so no slowness either."""
         for cause, one in list(self._sightings.items()):
-            patience_s = _GONE_S if one.is_named else _BLINK_S
-            waits = cause == "slow" and one.is_named and nothing_ran
-            if now_s - one.last_s > patience_s and not waits:
+            if now_s - one.last_s > (_GONE_S if one.is_named else _BLINK_S):
                 del self._sightings[cause]
 
     def _slowness(self, vitals: Vitals) -> str | None:
@@ -180,6 +180,10 @@ def _slowed(vitals: Vitals, slowness: str) -> Iterator[Finding]:
     if free is not None and total and free / total < _LEAST_FREE_RATIO:
         words = f"only {format_bytes(free)} of {format_bytes(total)} memory is free"
         yield Finding("memory_pressure", f"{words}: {slowness}")
+    others = vitals.others_busy_ratio
+    if others is not None and others >= _CONTENDED_RATIO:
+        words = f"the CPU is busy with other programs ({others:.0%} of it)"
+        yield Finding("contention", f"{words}: {slowness}")
 
 
 def _state(worst: Finding | None) -> State:

@@ -11,6 +11,7 @@ from edgellm.probe.hardware import Hardware
 from edgellm.runner.account import measured_shares
 from edgellm.runner.engine import Engine
 from edgellm.runner.messages import Gauge
+from edgellm.server.contention import CpuTime, Others, computes_on_cpu, cpu_s
 from edgellm.server.expected import expected_tok_s_p10
 from edgellm.server.served import Served
 
@@ -36,9 +37,11 @@ class Checkup:
         samples: Callable[[], tuple[Sample, ...]],
         on_change: OnChange,
         swapped_in: Callable[[], int | None] = swapped_in_bytes,
+        own_cpu_s: CpuTime = cpu_s,
     ) -> None:
         self.hardware = hardware
         self._samples, self._on_change, self._swapped_in = samples, on_change, swapped_in
+        self._own_cpu_s, self._n_cpus = own_cpu_s, psutil.cpu_count() or 1
         self._charts: dict[Engine, _Chart] = {}
         self._sampled: set[str] = set()  # devices that have answered once
         self._most_lanes: dict[str, int] = {}
@@ -102,7 +105,14 @@ class Checkup:
             swapped_in_bytes_s=swap_bytes_s,
             host_free_bytes=_difference(host.total_bytes, host.used_bytes),
             host_total_bytes=host.total_bytes,
+            others_busy_ratio=self._others_busy_ratio(now_s, engine, host),
         )
+
+    def _others_busy_ratio(self, now_s: float, engine: Engine, host: Sample) -> float | None:
+        if not computes_on_cpu(engine.plan):
+            return None
+        own_s = self._own_cpu_s(engine.pid)
+        return self._charts[engine].others.look(now_s, host.busy_ratio, own_s, self._n_cpus)
 
     def _held_bytes(self, engine: Engine) -> int | None:
         told = engine.ready.memory if engine.ready else ()
@@ -152,7 +162,7 @@ class _Chart:
     """What is remembered of one engine."""
 
     def __init__(self) -> None:
-        self.watch = Watch()
+        self.watch, self.others = Watch(), Others()
         self._mark: _Mark | None = None
         self._n_steps: int | None = None
         self.works = False

@@ -32,6 +32,12 @@ INJECTED = [
     ({"measured_tok_s": 9.0, "used_bytes": 3 * GIB}, "memory_spill", "3.0 GiB of the 7.0 GiB"),
     ({"measured_tok_s": 9.0, "swapped_in_bytes_s": 5e7}, "swapping", "from swap"),
     ({"measured_tok_s": 9.0, "host_free_bytes": GIB // 4}, "memory_pressure", "256.0 MiB of 32.0"),
+    (
+        {"measured_tok_s": 9.0, "others_busy_ratio": 0.5},
+        "contention",
+        "the CPU is busy with other programs (50% of it): 9.0 tok/s measured",
+    ),
+    ({"measured_tok_s": 9.0, "others_busy_ratio": 0.1}, "slow", "9.0 tok/s measured"),
     ({"measured_tok_s": 9.0}, "slow", "at least 30.0 tok/s expected"),
 ]
 
@@ -87,6 +93,7 @@ def test_each_cause_is_named_within_ten_seconds_and_gone_ten_after_it_ended(chan
         {"throttle": ("power_cap",)},  # a card at full load
         {"throttle": ("thermal",)},  # warm, and as fast as promised
         {"host_free_bytes": 0},  # full of file cache, and as fast as promised
+        {"others_busy_ratio": 0.9},  # busy, and as fast as promised
         {"host_free_bytes": None, "host_total_bytes": None, "swapped_in_bytes_s": None},
         {"planned_devices": (), "present_devices": ()},
         {"planned_bytes": None, "held_bytes": None, "used_bytes": None},
@@ -108,15 +115,16 @@ def test_a_lost_device_explains_the_slowness():
     assert health.finding.cause == "lost_device"
 
 
-def test_slowness_is_remembered_while_nothing_runs_and_cured_by_speed():
+@pytest.mark.parametrize("others", [None, 0.7])
+def test_of_a_model_that_idles_nothing_is_said_after_eight_seconds(others):
     watch = Watch()
+    busy = replace(WELL, measured_tok_s=9.0, others_busy_ratio=others)
     for second in range(20):
-        watch.look(replace(WELL, at_s=float(second), measured_tok_s=9.0))
-    for second in range(20, 80):
-        idle = watch.look(replace(WELL, at_s=float(second), measured_tok_s=None))
-    for second in range(80, 95):
-        cured = watch.look(replace(WELL, at_s=float(second)))
-    assert (idle.finding.cause, cured.state) == ("slow", "ok")
+        slow = watch.look(replace(busy, at_s=float(second)))
+    # the last speeds speak for three seconds more
+    idle = [watch.look(replace(busy, at_s=20.0 + n, measured_tok_s=None)) for n in range(10)]
+    assert slow.state == "degraded"
+    assert [one.state for one in idle[8:]] == ["ok", "ok"]
 
 
 def test_since_when_is_told():

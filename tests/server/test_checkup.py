@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import psutil
 import pytest
 from msgspec import structs
 from selector_specs import dense
@@ -20,6 +21,7 @@ class Ward:
 
     def __init__(self, **memory):
         shares = (Share(GPU, GPU, (0, 1), 4000, 200, 30), Share("cpu", "host", (), 10, 0, 0))
+        shares = memory.get("shares", shares)
         made = replace(plan(), placement=Placement(shares, 2), decode_tok_s=Range(10.0, 20.0, 30.0))
         self.engine = FakeEngine(made)
         on_gpu = DeviceMemory("CUDA0", memory.get("held", 4000), 200, 30)
@@ -27,20 +29,32 @@ class Ward:
             self.engine.ready, memory=(on_gpu, DeviceMemory("CPU", 10, 0, 0))
         )
         self.now_s, self.n_decoded, self.n_steps, self.swapped = 0.0, 0, 0, 0
-        self.told, self.samples = [], ()
+        self.told, self.samples, self.own_s = [], (), 0.0
         self.model = served(engine=self.engine, spec=dense())
         self.checkup = Checkup(
             hardware(), lambda: self.samples,
             lambda _, health: self.told.append((self.now_s, health.state, health.cause)),
-            swapped_in=lambda: self.swapped,
+            swapped_in=lambda: self.swapped, own_cpu_s=lambda pid: self.own_s,
         )  # fmt: skip
 
-    def run(self, seconds, *, tok_s=20.0, sampled=True, swapped=0, n_steps=None, **card):
+    def run(
+        self,
+        seconds,
+        *,
+        tok_s=20.0,
+        sampled=True,
+        swapped=0,
+        n_steps=None,
+        host_busy=None,
+        own=0.0,
+        **card,
+    ):
         for _ in range(seconds):
             self.now_s += 1
             self.n_decoded += int(tok_s)
             self.n_steps += int(tok_s) if n_steps is None else n_steps
             self.swapped += swapped
+            self.own_s += own * psutil.cpu_count()
             gpu = {
                 "used_bytes": 5000,
                 "total_bytes": 8000,
@@ -48,7 +62,7 @@ class Ward:
                 "n_lanes": 16,
                 **card,
             }
-            cpu = Sample("cpu", self.now_s, used_bytes=1000, total_bytes=16000)
+            cpu = Sample("cpu", self.now_s, 1000, 16000, busy_ratio=host_busy)
             self.samples = (cpu, Sample(GPU, self.now_s, **gpu)) if sampled else (cpu,)
             rows = ((1, 10, 512, 100),) if tok_s else ()
             self.engine.gauge = Gauge(
@@ -87,6 +101,32 @@ def test_an_injected_fault_is_named_within_ten_seconds_once_and_its_end_too(faul
     assert named[0] - 30 <= 10
     assert ward.told[-1][1:] == ("ok", None)
     assert ward.told[-1][0] - 60 <= 10
+
+
+ON_CPU = (Share("cpu", "host", (0, 1), 4000, 200, 30),)
+EXPERTS_ON_CPU = (
+    Share(GPU, GPU, (0, 1), 4000, 200, 30),
+    Share("cpu", "host", (), 10, 0, 0, expert_layers=(0,)),
+)
+ON_GPU = (Share(GPU, GPU, (0, 1), 4000, 200, 30), Share("cpu", "host", (), 10, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("shares", "host_busy", "own", "cause"),
+    [
+        (ON_CPU, 1.0, 0.4, "contention"),
+        (EXPERTS_ON_CPU, 1.0, 0.4, "contention"),
+        (ON_CPU, 1.0, 0.95, "slow"),  # it is the worker that keeps it busy
+        (ON_CPU, None, 0.4, "slow"),
+        (ON_GPU, 1.0, 0.1, "slow"),  # nothing is computed there
+    ],
+)
+def test_a_cpu_that_others_keep_busy_is_named_where_it_computes(shares, host_busy, own, cause):
+    ward = Ward(shares=shares)
+    ward.run(30)
+    assert ward.run(15, tok_s=3, host_busy=host_busy, own=own).cause == cause
+    assert cause in {told for _, _, told in ward.told}
+    assert ward.run(10, tok_s=0, host_busy=host_busy, own=0.0).state == "ok"
 
 
 def test_a_model_that_loaded_into_the_hosts_memory_is_a_cpu_fallback():
