@@ -15,6 +15,7 @@ from edgellm.errors import BadRequest
 MAX_CODE_POINT = 0x10FFFF
 MAX_DEPTH = 64  # of groups in one another
 MAX_REPEATS = 2000  # llama.cpp's
+MAX_SIZE = 20_000  # of all rules together: characters and names, repetitions written out
 
 Ranges: TypeAlias = tuple[tuple[int, int], ...]  # of code points, both ends included
 
@@ -65,6 +66,12 @@ _OPERATORS: dict[str, tuple[int, int | None]] = {"*": (0, None), "+": (1, None),
 def parse(text: str) -> Rules:
     """All rules by their names; `root` is among them, and so is every rule that one names."""
     rules = _Parser(text).rules()
+    if (size := sum(map(size_of, rules.values()))) > MAX_SIZE:
+        raise BadRequest(
+            f"grammar: with its repetitions written out it has {size} characters and names; "
+            f"{MAX_SIZE} is the limit",
+            param="grammar",
+        )
     for name in ("root", *(ref for node in rules.values() for ref in refs(node))):
         if name not in rules:
             raise BadRequest(f"grammar: there is no rule {name[:40]!r}", param="grammar")
@@ -81,6 +88,17 @@ def refs(node: Node) -> set[str]:
             return refs(part)
         case Set():
             return set()
+
+
+def size_of(node: Node) -> int:
+    """Characters and names, repetitions written out."""
+    match node:
+        case Sequence(parts) | Either(parts):
+            return sum(map(size_of, parts))
+        case Repeat(part, least, most):
+            return size_of(part) * (most or max(least, 1))
+        case Set() | Ref():
+            return 1
 
 
 class _Parser:

@@ -7,7 +7,7 @@ them a bit. All work is bounded; what is beyond counts as undecided.
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 
-from edgellm.chat.gbnf import Either, Node, Ranges, Ref, Repeat, Rules, Sequence, Set, refs
+from edgellm.chat.gbnf import Either, Node, Ranges, Ref, Repeat, Rules, Sequence, Set, refs, size_of
 
 _MAX_ROUNDS = 64  # to a fixed point
 _MAX_POSITIONS = 256  # characters of a lexeme, repetitions written out
@@ -105,7 +105,7 @@ class Facts:
         if not refs(node) <= self._inlined.keys():
             return False
         body = self.inlined(node)
-        if (size := _size(body)) > _MAX_POSITIONS:
+        if (size := size_of(body)) > _MAX_POSITIONS:
             return False
         self._count(size)
         automaton = _Automaton(self._mask)
@@ -167,7 +167,7 @@ class Facts:
             small = {
                 rule: body
                 for rule, body in bodies.items()
-                if _size(body) <= _MAX_POSITIONS and _depth(body) <= _MAX_DEPTH
+                if size_of(body) <= _MAX_POSITIONS and _depth(body) <= _MAX_DEPTH
             }
             if not small:
                 return
@@ -283,16 +283,6 @@ def _bounds(node: Node) -> Iterator[int]:
             yield from _bounds(part)
         case Ref():
             pass
-
-
-def _size(node: Node) -> int:
-    match node:
-        case Sequence(parts) | Either(parts):
-            return sum(map(_size, parts))
-        case Repeat(part, least, most):
-            return _size(part) * (most or max(least, 1))
-        case _:
-            return 1
 
 
 def _depth(node: Node) -> int:

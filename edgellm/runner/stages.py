@@ -160,7 +160,7 @@ class Watching:
         at = self._found(text)
         if at is not None:
             return self._from(at)
-        while not self._is_at_start and len(text) - len(self._seen[0][0]) >= self._longest:
+        while not self._is_at_start and len(text) - len(self._seen[0][0]) > self._longest:
             text = text[len(self._seen.pop(0)[0]) :]
         return None
 
@@ -291,8 +291,10 @@ class Gap:
         self._n_left = _MAX_GAP
 
     def begin(self, rest: Rest) -> Rest | None:
-        is_blank = not rest.head.strip()
-        return None if self._bound and is_blank else Rest(head=rest.head)
+        if not self._bound:
+            return Rest(head=rest.head)
+        text = rest.head.lstrip()
+        return Rest(head=text) if text else None
 
     def apply(self, logits: Any) -> None:
         assert self._bound

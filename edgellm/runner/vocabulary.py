@@ -17,7 +17,8 @@ class Vocabulary:
     def __init__(self, tokenizer: Any, n_vocab: int) -> None:
         self._tokenizer = tokenizer
         special = [token for token in range(n_vocab) if tokenizer.is_special_token(token)]
-        self._ids = {text: token for token in special if (text := self.piece(token).decode())}
+        texts = {token: self.piece(token).decode(errors="ignore") for token in special}
+        self._ids = {text: token for token, text in texts.items() if text}
         longest_first = sorted(self._ids, key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
         self.ends: list[int] = list(tokenizer.eos_tokens)

@@ -4,7 +4,10 @@ from edgellm.chat.answer import Listener
 from edgellm.chat.events import Finished, ReasoningDelta, TextDelta, ToolCallDelta
 from edgellm.chat.messages import Tool
 from edgellm.chat.thoughts import heard, style_of
+from edgellm.chat.tools import FORMATS
 from edgellm.chat.tools.calls import Calls
+
+BY_NAME = {format.name: format for format in FORMATS}
 
 WEATHER = Tool(
     "weather",

@@ -1,8 +1,10 @@
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
+from chat.hearing import CLOCK
 
-from edgellm.chat.messages import Message
+from edgellm.chat.messages import Message, ToolCall
 from edgellm.chat.template import ChatTemplate
 from edgellm.errors import BadRequest
 
@@ -174,3 +176,73 @@ def test_a_template_cannot_leave_the_sandbox(source):
         return
     assert "class" not in text
     assert "globals" not in text
+
+
+CALL = Message("assistant", "", tool_calls=(ToolCall("c1", "clock", '{"at": "noon"}'),))
+RESULT = Message("tool", "12:00", tool_call_id="c1")
+ASKED = (Message("user", "x"), CALL, RESULT)
+SHOWS = "{% for t in tools or [] %}[{{ t.function.name }}]{% endfor %}"
+TALKS = "{% for m in messages %}{{ m.role }}:{{ m.content }} {% endfor %}"
+CALLS = "{% for m in messages if m.tool_calls %}<tool_call>{{ X }}{% endfor %}"
+
+
+def calls_written(expression):
+    return SHOWS + TALKS + CALLS.replace("X", f"m.tool_calls[0].function.{expression}")
+
+
+@pytest.mark.parametrize(
+    ("source", "written"),
+    [
+        (calls_written("name ~ m.tool_calls[0].function.arguments|tojson"), 'clock{"at": "noon"}'),
+        (calls_written("name + m.tool_calls[0].function.arguments"), 'clock{"at": "noon"}'),
+        (calls_written("name ~ m.tool_calls[0].function.arguments"), 'clock{"at": "noon"}'),
+        (calls_written("name ~ m.tool_calls[0].function.arguments.at"), "clocknoon"),
+    ],
+    ids=["as JSON", "added as text", "joined as text", "as an object"],
+)  # fmt: skip
+def test_past_arguments_are_given_as_the_template_takes_them(source, written):
+    assert render(source, ASKED).endswith(f"<tool_call>{written}")
+
+
+def test_arguments_that_are_no_json_are_given_as_they_are():
+    cut = replace(CALL, tool_calls=(ToolCall("c1", "clock", '{"at": "no'),))
+    source = calls_written("name ~ m.tool_calls[0].function.arguments")
+    assert render(source, (Message("user", "x"), cut)).endswith('<tool_call>clock{"at": "no')
+
+
+def test_a_template_that_shows_no_calls_has_them_as_text():
+    text = render(SHOWS + TALKS + "{# <tool_call> #}", ASKED)
+    assert '<tool_call>\n{"name": "clock", "arguments": {"at": "noon"}}\n</tool_call>' in text
+    assert "<tool_response>\n12:00" in text
+
+
+def test_a_template_that_shows_no_tools_gets_ours():
+    template = ChatTemplate(TALKS + CALLS)
+    assert template.format.name == "generic"
+    assert '"name": "clock"' in template.render(HELLO, tools=(CLOCK,))
+
+
+def test_a_template_for_tools_is_used_for_them_alone():
+    template = ChatTemplate("plain", tool_source=SHOWS + "<tool_call>")
+    assert template.render(HELLO) == "plain"
+    assert template.render(HELLO, tools=(CLOCK,)).startswith("[clock]")
+
+
+def test_the_clients_variables_are_the_templates_but_ours_win():
+    source = "{{ enable_thinking }} {% for m in messages %}{{ m.content }}{% endfor %}"
+    text = ChatTemplate(source).render(HELLO, variables={"enable_thinking": False, "messages": []})
+    assert text == "False Be brief.Hi"
+
+
+def test_where_there_is_no_system_role_the_users_message_begins_with_its_text():
+    source = (
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + TALKS
+    )
+    assert render(source) == "user:Be brief.\n\nHi "
+
+
+def test_thoughts_of_the_past_are_there_for_a_template_that_wants_them():
+    source = (
+        "{{ messages[0].reasoning_content }}{{ messages[0].thinking }}{{ messages[0].content }}"
+    )
+    assert render(source, (Message("assistant", "4", reasoning="hm"),)) == "hmhm4"

@@ -45,8 +45,9 @@ def listen(source: Source, calls: Calls, thoughts: Thoughts) -> Reading[None]:
         source.mark()
         try:
             header, _ = yield from source.take_until(_MESSAGE)
-        except Broken:
-            return  # cut off inside a header: there was no text yet
+        except Broken:  # cut off inside a header: there was no text yet
+            source.take(len(source.rest()))
+            return
         recipient, channel = _RECIPIENT.search(header), _channel(header)
         if recipient and recipient[2] != "assistant":
             yield from _read_call(source, calls, recipient[2])

@@ -14,6 +14,7 @@ from edgellm.chat.tools.calls import Calls
 
 _NAMES = frozenset({"name", "tool_name", "function_name"})
 _ARGUMENTS = frozenset({"arguments", "parameters", "args"})
+_OTHERS = frozenset({"type", "id", "tool_call_id", "call_id", "index"})
 
 
 def read_object(source: Source, calls: Calls) -> Reading[None]:
@@ -26,8 +27,10 @@ def read_object(source: Source, calls: Calls) -> Reading[None]:
         yield from _expect_spaced(source, ":")
         if key in _NAMES and name is None:
             name = yield from json_source.string(source)
+        elif name is None and key not in _ARGUMENTS | _OTHERS:
+            raise Broken(f"{key[:20]!r} is of no call")
         elif key not in _ARGUMENTS or begun or held:
-            yield from json_source.value_text(source)  # "type": "function", an id ...
+            yield from json_source.value_text(source)
         elif name is None:
             held = yield from arguments_text(source)
         else:

@@ -78,7 +78,8 @@ def tagged_format(
         block = rules.add(f"{rules.text(begins[0])} {inside} {end}")
         return block if holds_many else repeated(rules, block, tags.gap, parallel)
 
-    markers = (tags.open, tags.key, *tags.values, tags.opening, tags.end, tags.close, *closes)
+    texts = (tags.open, tags.key, *tags.values, tags.opening, tags.end, tags.close, *closes)
+    markers = tuple(text for text in texts if text)
     return marked_format(
         name, speaks, read, rule, starts=tuple(starts), markers=markers, ends_thought=True
     )

@@ -1,0 +1,87 @@
+import pytest
+
+from edgellm.chat import schema
+from edgellm.chat.messages import Tool
+
+
+def closed(**parameters):
+    return schema.parameters(Tool("f", parameters))
+
+
+def test_a_tool_without_parameters_takes_an_empty_object():
+    expected = {"type": "object", "properties": {}, "additionalProperties": False}
+    assert schema.parameters(Tool("f")) == expected
+
+
+def test_objects_are_closed_at_every_depth():
+    inner = {"type": "object", "properties": {"b": {"type": "string"}}}
+    found = closed(properties={"a": inner, "c": {"type": "array", "items": inner}})
+    for place in (found, found["properties"]["a"], found["properties"]["c"]["items"]):
+        assert place["additionalProperties"] is False
+
+
+def test_an_object_that_says_what_else_it_takes_keeps_its_word():
+    found = closed(properties={"a": {"properties": {}, "additionalProperties": True}})
+    assert found["properties"]["a"]["additionalProperties"] is True
+
+
+def test_combined_schemas_stay_open():
+    part = {"properties": {"x": {}}, "allOf": [{"properties": {"y": {}}}]}
+    assert "additionalProperties" not in closed(properties={"a": part})["properties"]["a"]
+
+
+def test_a_property_may_be_called_like_a_keyword():
+    found = closed(properties={"properties": {"type": "object"}, "items": {"type": "string"}})
+    assert found["properties"] == {"properties": {"type": "object"}, "items": {"type": "string"}}
+
+
+def test_what_is_a_value_is_not_taken_for_a_schema():
+    value = {"properties": {"x": 1}}
+    found = closed(properties={"a": {"enum": [value], "default": value, "const": value}})
+    assert found["properties"]["a"] == {"enum": [value], "default": value, "const": value}
+
+
+def test_members_stand_alone_with_the_definitions_they_name():
+    found = schema.members(
+        {
+            "properties": {"a": {"$ref": "#/$defs/A"}, "b": True},
+            "required": ["a"],
+            "$defs": {"A": {"type": "string"}},
+        }
+    )
+    assert schema.types(found["a"][0]) == {"string"}
+    assert [required for _, required in found.values()] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"type": "string"}, {"string"}),
+        ({"type": ["string", "null"]}, {"string", "null"}),
+        ({"enum": ["a", 1, None]}, {"string", "number", "null"}),
+        ({"enum": [True, [], {}]}, {"boolean", "array", "object"}),
+        ({"const": 1.5}, {"number"}),
+        ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, {"integer", "null"}),
+        ({"anyOf": [{"type": "integer"}, {}]}, set()),
+        ({"$ref": "#/$defs/A", "$defs": {"A": {"type": "object"}}}, {"object"}),
+        ({"$ref": "#/$defs/A", "$defs": {"A": {"$ref": "#/$defs/A"}}}, set()),
+        ({"$ref": "http://elsewhere"}, set()),
+        ({}, set()),
+    ],
+)
+def test_types_are_what_the_schema_says_or_nothing(given, expected):
+    assert schema.types(given) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"enum": ["a", "b"]}, ("a", "b")),
+        ({"const": "a"}, ("a",)),
+        ({"enum": ["a", 1]}, None),
+        ({"enum": []}, None),
+        ({"type": "string"}, None),
+    ],
+)
+def test_options_are_the_strings_that_a_schema_counts_up(given, expected):
+    assert schema.string_options(given) == expected

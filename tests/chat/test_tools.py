@@ -1,0 +1,311 @@
+"""Each format's calls, heard whole and cut at every character.
+
+The transcripts are what the models' own chat templates write for past calls, or what llama.cpp's
+parsers of the same formats expect.
+"""
+
+import json
+
+import pytest
+from chat.hearing import BY_NAME, hear, heard_every_way, listener
+
+from edgellm.chat.events import TextDelta, ToolCallDelta
+
+ROME = ("id1", "weather", '{"city": "Rome", "days": 2}')
+TIME = ("id2", "clock", "{}")
+BOTH = [ROME, TIME]
+
+TWO_CALLS = {
+    "hermes": (
+        '<tool_call>\n{"name": "weather", "arguments": {"city": "Rome", "days": 2}}\n</tool_call>\n'
+        '<tool_call>\n{"name": "clock", "arguments": {}}\n</tool_call>'
+    ),
+    "generic": (
+        '<tool_call>\n{"name": "weather", "arguments": {"city": "Rome", "days": 2}}\n</tool_call>\n'
+        '<tool_call>\n{"name": "clock", "arguments": {}}\n</tool_call>'
+    ),
+    "qwen-coder": (
+        "<tool_call>\n<function=weather>\n<parameter=city>\nRome\n</parameter>\n"
+        "<parameter=days>\n2\n</parameter>\n</function>\n</tool_call>\n"
+        "<tool_call>\n<function=clock>\n</function>\n</tool_call>"
+    ),
+    "glm": (
+        "<tool_call>weather\n<arg_key>city</arg_key>\n<arg_value>Rome</arg_value>\n"
+        "<arg_key>days</arg_key>\n<arg_value>2</arg_value>\n</tool_call>"
+        "<tool_call>clock</tool_call>"
+    ),
+    "seed-oss": (
+        "<seed:tool_call>\n<function=weather>\n<parameter=city>Rome</parameter>\n"
+        "<parameter=days>2</parameter>\n</function>\n</seed:tool_call>\n"
+        "<seed:tool_call>\n<function=clock>\n</function>\n</seed:tool_call>"
+    ),
+    "minimax": (
+        '<minimax:tool_call>\n<invoke name="weather">\n<parameter name="city">Rome</parameter>\n'
+        '<parameter name="days">2</parameter>\n</invoke>\n<invoke name="clock">\n</invoke>\n'
+        "</minimax:tool_call>"
+    ),
+    "deepseek-v3.2": (
+        '<｜DSML｜function_calls>\n<｜DSML｜invoke name="weather">\n'
+        '<｜DSML｜parameter name="city" string="true">Rome</｜DSML｜parameter>\n'
+        '<｜DSML｜parameter name="days" string="false">2</｜DSML｜parameter>\n</｜DSML｜invoke>\n'
+        '<｜DSML｜invoke name="clock">\n</｜DSML｜invoke>\n</｜DSML｜function_calls>'
+    ),
+    "deepseek-v4": (
+        '<｜DSML｜tool_calls>\n<｜DSML｜invoke name="weather">\n'
+        '<｜DSML｜parameter name="city" string="true">Rome</｜DSML｜parameter>\n'
+        '<｜DSML｜parameter name="days" string="false">2</｜DSML｜parameter>\n</｜DSML｜invoke>\n'
+        '<｜DSML｜invoke name="clock">\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>'
+    ),
+    "deepseek": (
+        "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>weather\n```json\n"
+        '{"city": "Rome", "days": 2}\n```<｜tool▁call▁end｜>\n'
+        "<｜tool▁call▁begin｜>function<｜tool▁sep｜>clock\n```json\n{}\n```<｜tool▁call▁end｜>"
+        "<｜tool▁calls▁end｜>"
+    ),
+    "deepseek-v3.1": (
+        "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>weather<｜tool▁sep｜>"
+        '{"city": "Rome", "days": 2}<｜tool▁call▁end｜>'
+        "<｜tool▁call▁begin｜>clock<｜tool▁sep｜>{}<｜tool▁call▁end｜><｜tool▁calls▁end｜>"
+    ),
+    "kimi": (
+        "<|tool_calls_section_begin|><|tool_call_begin|>functions.weather:0"
+        '<|tool_call_argument_begin|>{"city": "Rome", "days": 2}<|tool_call_end|>'
+        "<|tool_call_begin|>functions.clock:1<|tool_call_argument_begin|>{}<|tool_call_end|>"
+        "<|tool_calls_section_end|>"
+    ),
+    "mistral": (
+        '[TOOL_CALLS] [{"name": "weather", "arguments": {"city": "Rome", "days": 2}, '
+        '"id": "abcdefghi"}, {"name": "clock", "arguments": {}, "id": "abcdefgh2"}]'
+    ),
+    "mistral-args": (
+        '[TOOL_CALLS]weather[ARGS]{"city": "Rome", "days": 2}[TOOL_CALLS]clock[CALL_ID]abc[ARGS]{}'
+    ),
+    "llama-3": (
+        '{"name": "weather", "parameters": {"city": "Rome", "days": 2}}; '
+        '{"type": "function", "name": "clock", "parameters": {}}'
+    ),
+    "command-r": (
+        '<|START_ACTION|>[\n    {"tool_call_id": "0", "tool_name": "weather", "parameters": '
+        '{"city": "Rome", "days": 2}},\n    {"tool_call_id": "1", "tool_name": "clock", '
+        '"parameters": {}}\n]<|END_ACTION|>'
+    ),
+    "gemma-4": (
+        '<|tool_call>call:weather{city:<|"|>Rome<|"|>,days:2}<tool_call|>'
+        "<|tool_call>call:clock{}<tool_call|>"
+    ),
+}
+ONE_CALL = {
+    "harmony": (
+        "<|channel|>commentary to=functions.weather <|constrain|>json<|message|>"
+        '{"city": "Rome", "days": 2}<|call|>'
+    ),
+}
+
+
+def test_every_format_has_its_transcript():
+    assert {*TWO_CALLS, *ONE_CALL} == {*BY_NAME}
+
+
+@pytest.mark.parametrize("name", TWO_CALLS)
+def test_calls_are_told_however_their_text_is_cut(name):
+    assert heard_every_way(BY_NAME[name], TWO_CALLS[name]) == ("", "", BOTH, "tool_calls")
+
+
+@pytest.mark.parametrize("name", sorted({*TWO_CALLS} - {"llama-3"}))
+def test_text_before_calls_stays_text_and_white_space_between_goes(name):
+    text = f"Let me see:\n\n{TWO_CALLS[name]}\n"
+    assert heard_every_way(BY_NAME[name], text) == ("Let me see:", "", BOTH, "tool_calls")
+
+
+@pytest.mark.parametrize("name", TWO_CALLS)
+def test_where_there_are_no_tools_everything_is_text(name):
+    text = TWO_CALLS[name]
+    assert heard_every_way(BY_NAME[name], text, tools=()) == (text, "", [], "stop")
+
+
+@pytest.mark.parametrize("name", TWO_CALLS)
+def test_a_call_of_a_tool_that_there_is_not_is_text(name):
+    text = TWO_CALLS[name].replace("clock", "clack")
+    said_text, _, calls, _ = heard_every_way(BY_NAME[name], text)
+    assert calls == [ROME]
+    assert "clack" in said_text
+
+
+@pytest.mark.parametrize("name", {**TWO_CALLS, **ONE_CALL})
+def test_whatever_is_cut_off_is_in_the_text_or_in_the_arguments(name):
+    """Of any beginning of an answer, every letter of what it said is told."""
+    text = {**TWO_CALLS, **ONE_CALL}[name]
+    for end in range(len(text)):
+        said_text, _, calls, reason = hear(BY_NAME[name], [text[:end]], reason="length")
+        assert reason == "length"
+        told = said_text + "".join(called + arguments for _, called, arguments in calls)
+        begun = text[:end].partition("Rome")
+        if begun[1]:
+            assert "Rome" in told, f"cut at {end}: {told!r}"
+
+
+@pytest.mark.parametrize("name", {**TWO_CALLS, **ONE_CALL})
+def test_arguments_come_in_pieces_and_never_before_the_name(name):
+    text = {**TWO_CALLS, **ONE_CALL}[name]
+    _, _, calls, _ = hear(BY_NAME[name], list(text))
+    assert json.loads(calls[0][2]) == {"city": "Rome", "days": 2}
+
+
+def test_the_first_delta_of_a_call_has_its_id_and_name_and_no_arguments():
+    first, second = listener(BY_NAME["hermes"]).hear(TextDelta(TWO_CALLS["hermes"]))[:2]
+    assert first == ToolCallDelta(0, "id1", "weather", "")
+    assert second == ToolCallDelta(0, None, None, '{"city": "Rome", "days": 2}')
+
+
+HERMES = [
+    ('<tool_call>{"arguments": {"city": "a"}, "name": "weather"}</tool_call>', '{"city": "a"}'),
+    (r'<tool_call>{"name": "weather", "arguments": "{\"city\": \"a\"}"}', '{"city": "a"}'),
+    ('<tool_call>{"name": "weather", "arguments": null}</tool_call>', "{}"),
+    ('<tool_call>{"name": "weather"}</tool_call>', "{}"),
+    ('<tool_call>\n{"name": "weather", "arguments": {"city": "}]\\"{"}}', '{"city": "}]\\"{"}'),
+    ('<tool_call>{"name":"weather","arguments":{"city":"Röm \\u00fc"}}', '{"city":"Röm \\u00fc"}'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "arguments"), HERMES)
+def test_json_calls_are_understood_in_any_order_and_wrapping(text, arguments):
+    assert heard_every_way(BY_NAME["hermes"], text)[2] == [("id1", "weather", arguments)]
+
+
+BROKEN = [
+    ("hermes", "A <tool_call> is a tag.\n"),
+    ("hermes", '<tool_call>{"name": "weather", "arguments": [1]}</tool_call>'),
+    ("hermes", '<tool_call>{"name": 5, "arguments": {}}</tool_call>'),
+    ("hermes", '<tool_call>{"thought": "x", "name": "weather"}'),
+    ("hermes", '<tool_call>\n{"name": "wea'),
+    ("qwen-coder", "<tool_call>\n<function=weather is nice"),
+    ("glm", "<tool_call>weather is nice</tool_call>"),
+    ("deepseek", "<｜tool▁calls▁begin｜>nothing"),
+    ("mistral", "[TOOL_CALLS] is how I call"),
+    ("mistral-args", "[TOOL_CALLS]weather is nice"),
+    ("llama-3", '{"answer": {"name": "weather", "parameters": {}}}'),
+    ("llama-3", '{"name": "Bob", "parameters": {}} is Bob'),
+    ("llama-3", 'So: {"name": "weather", "parameters": {}}'),
+    ("command-r", "<|START_ACTION|>{}"),
+    ("gemma-4", "<|tool_call>call:weather<tool_call|>"),
+    ("kimi", "<|tool_calls_section_begin|>none<|tool_calls_section_end|>"),
+    ("minimax", "<minimax:tool_call>\nnone"),
+]
+
+
+@pytest.mark.parametrize(("name", "text"), BROKEN)
+def test_a_broken_call_is_text_to_the_last_letter(name, text):
+    assert heard_every_way(BY_NAME[name], text) == (text, "", [], "stop")
+
+
+def test_after_a_broken_call_the_next_one_is_still_heard():
+    text = '<tool_call>oh <tool_call>{"name": "clock", "arguments": {}}</tool_call>!'
+    said_text, _, calls, _ = heard_every_way(BY_NAME["hermes"], text)
+    assert said_text == "<tool_call>oh!"
+    assert calls == [("id1", "clock", "{}")]
+
+
+def test_arguments_that_break_off_go_on_as_text():
+    text = '<tool_call>{"name": "weather", "arguments": {"city": ]}} and more'
+    said_text, _, calls, _ = heard_every_way(BY_NAME["hermes"], text)
+    assert calls == [("id1", "weather", '{"city": ')]
+    assert said_text == "]}} and more"
+
+
+TAGGED = [
+    ("\nSan\n\nJosé\n", '"San\\n\\nJosé"'),
+    ('\n"quoted" \\ back\n', '"\\"quoted\\" \\\\ back"'),
+    ("\n</parameter> inside\n", '"</parameter> inside"'),
+    ("plain", '"plain"'),
+    ("\n\n", '""'),
+    ("\n  indented\n", '"  indented"'),
+]
+
+
+@pytest.mark.parametrize(("written", "told"), TAGGED)
+def test_a_string_in_tags_becomes_json_as_it_stands(written, told):
+    text = f"<tool_call>\n<function=note>\n<parameter=text>{written}</parameter>\n</function>"
+    calls = heard_every_way(BY_NAME["qwen-coder"], text)[2]
+    assert calls == [("id1", "note", f'{{"text": {told}}}')]
+
+
+@pytest.mark.parametrize(
+    ("key", "written", "told"),
+    [
+        ("tags", '["a", "b"]', '["a", "b"]'),
+        ("tags", "a, b", '"a, b"'),
+        ("where", '{"room": "hall"}', '{"room": "hall"}'),
+        ("loud", "true", "true"),
+        ("loud", "True", "true"),
+        ("loud", "very", '"very"'),
+        ("any", "[1]", "[1]"),
+        ("any", "1", '"1"'),
+        ("unknown", "x", '"x"'),
+    ],
+)
+def test_other_values_in_tags_are_what_the_schema_says(key, written, told):
+    text = f"<tool_call>note<arg_key>{key}</arg_key><arg_value>{written}</arg_value></tool_call>"
+    assert heard_every_way(BY_NAME["glm"], text)[2] == [("id1", "note", f'{{"{key}": {told}}}')]
+
+
+def test_gemmas_values_become_json():
+    text = (
+        '<|tool_call>call:note{text:<|"|>a "b"\n<|"|>,tags:[<|"|>x<|"|>,<|"|>y<|"|>],'
+        'where:{room:<|"|>hall<|"|>},loud:true,any:null}<tool_call|>'
+    )
+    (_, _, arguments) = heard_every_way(BY_NAME["gemma-4"], text)[2][0]
+    assert json.loads(arguments) == {
+        "text": 'a "b"\n', "tags": ["x", "y"], "where": {"room": "hall"}, "loud": True, "any": None,
+    }  # fmt: skip
+
+
+def test_llamas_built_ins_are_calls_too():
+    text = '<|python_tag|>weather.call(city="Rome", days=2)'
+    assert heard_every_way(BY_NAME["llama-3"], text)[2] == [ROME]
+
+
+HARMONY = [
+    ("<|channel|>final<|message|>Hi there<|return|>", "Hi there", "", []),
+    ("Hi, no channels", "Hi, no channels", "", []),
+    (
+        "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>Hi",
+        "Hi", "hm", [],
+    ),
+    (
+        "<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>analysis<|message|>b"
+        "<|end|><|start|>assistant<|channel|>commentary<|message|>I look.<|end|>"
+        "<|start|>assistant to=functions.clock<|channel|>commentary json<|message|>{}<|call|>",
+        "I look.", "a\n\nb", [("id1", "clock", "{}")],
+    ),
+    (
+        "<|channel|>commentary<|message|>One.<|end|><|start|>assistant<|channel|>final<|message|>"
+        "Two.",
+        "One.\n\nTwo.", "", [],
+    ),
+    (
+        " to=functions.clock<|channel|>commentary json<|message|>{}",
+        "", "", [("id1", "clock", "{}")],
+    ),
+    (
+        "<|channel|>commentary to=browser.search<|message|>x<|end|>",
+        "<|channel|>commentary to=browser.search<|message|>x", "", [],
+    ),
+    (
+        "<|channel|>commentary to=functions.clock<|message|>no JSON<|end|>",
+        "<|channel|>commentary to=functions.clock<|message|>no JSON", "", [],
+    ),
+    ("<|channel|>anal", "", "", []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "said_text", "thoughts", "calls"), HARMONY)
+def test_harmonys_channels_are_text_thoughts_and_calls(text, said_text, thoughts, calls):
+    reason = "tool_calls" if calls else "stop"
+    heard = heard_every_way(BY_NAME["harmony"], text, style="<|channel|>")
+    assert heard == (said_text, thoughts, calls, reason)
+
+
+def test_harmonys_thoughts_keep_their_marks_where_they_are_not_told_apart():
+    text = "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>Hi"
+    said_text, thoughts, _, _ = heard_every_way(BY_NAME["harmony"], text, style="")
+    assert (said_text, thoughts) == ("<|channel|>analysis<|message|>hmHi", "")

@@ -1,0 +1,78 @@
+"""Answers taken apart between the engine and the dialect."""
+
+import asyncio
+from contextlib import aclosing
+
+from chat.hearing import BY_NAME, CLOCK, said
+from server.server_fakes import HANG, FakeEngine, plan, served
+
+from edgellm.chat.answer import Listener
+from edgellm.chat.events import Finished, TextDelta, TokenLogprob
+from edgellm.chat.messages import GenerateParams
+from edgellm.chat.thoughts import heard as thoughts_of
+from edgellm.chat.thoughts import style_of
+from edgellm.chat.tools.calls import Calls
+from edgellm.server.answers import answer
+from edgellm.server.hearing import heard
+from edgellm.server.metrics import Metrics
+
+CALL = '<tool_call>{"name": "clock", "arguments": {}}</tool_call>'
+
+
+def listen(new_id):
+    thoughts = thoughts_of(style_of("</think>"), opened=False, apart=True)
+    return Listener(BY_NAME["hermes"], Calls((CLOCK,), new_id), thoughts)
+
+
+def events(*scripts, n=1):
+    engine = FakeEngine(plan(), list(scripts))
+
+    async def collect():
+        params = GenerateParams(n=n)
+        answers = answer(served(engine=engine), ("x",), params, Metrics(), "messages")
+        async with aclosing(heard(answers, listen)) as told:
+            return [one async for one in told]
+
+    return asyncio.run(collect()), engine
+
+
+def ended(reason="stop"):
+    return Finished(reason, 1, 0, 1)
+
+
+def test_each_answer_has_its_own_ear_and_every_call_its_own_id():
+    script = [TextDelta(CALL[:9]), TextDelta(CALL[9:]), ended()]
+    told, _ = events(script, n=2)
+    calls = [said([event for index, event in told if index == i])[2] for i in range(2)]
+    assert [name for ((_, name, _),) in calls] == ["clock", "clock"]
+    ids = {id for ((id, _, _),) in calls}
+    assert len(ids) == 2
+    assert all(id.startswith("call_") for id in ids)
+
+
+def test_tokens_are_counted_once_and_probabilities_stay_with_the_text():
+    shown = [TokenLogprob(i, b"x", -0.5) for i in range(4)]
+    script = [
+        TextDelta("<think>", 1, (shown[0],)),
+        TextDelta("hm</think>", 2, (shown[1],)),
+        TextDelta("Hi", 1, (shown[2],)),
+        TextDelta(" you", 1, (shown[3],)),
+        ended(),
+    ]
+    told = [event for _, event in events(script)[0]]
+    texts = [event for event in told if isinstance(event, TextDelta)]
+    assert [(text.text, text.n_tokens) for text in texts] == [("Hi", 1), (" you", 1)]
+    assert [text.logprobs for text in texts] == [(shown[2],), (shown[3],)]
+
+
+def test_closing_it_cancels_the_request():
+    engine = FakeEngine(plan(), [[TextDelta("Hel"), HANG]])
+
+    async def leave():
+        answers = answer(served(engine=engine), ("x",), GenerateParams(), Metrics(), "messages")
+        async with aclosing(heard(answers, listen)) as told:
+            async for _ in told:
+                break
+
+    asyncio.run(leave())
+    assert (engine.n_cancelled, engine.n_open) == (1, 0)
