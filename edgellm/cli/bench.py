@@ -52,7 +52,8 @@ def bench(
     config = options.config_from(offline=offline, reserve=pins.reserve)
     goal = replace(pins, parallel=pins.parallel or 1).goal(config.reserve)
     model = model or _served_model()
-    with server_with(model, config, goal, has_pins=pins != Pins()) as (url, name):
+    with server_with(model, config, goal, flags=pins.given()) as (url, name):
+        say(f"measuring {name} at {url}" if is_named(url) else f"measuring {name}, loaded for this")
         bench = Bench(url, name, Sizes(n_prompt, n_generate, n_runs))
         result = bench.soak(seconds_of(soak)) if soak else bench.measure()
     if json_file != Path("-"):

@@ -52,23 +52,21 @@ class Choice:
 def choice_of(
     candidates: Sequence[Candidate], hardware: Hardware, goal: Goal, profiles: Profiles
 ) -> Choice | None:
-    """`candidates`: one model in several quantizations. None: it doesn't fit, can't take the
-    pins, or writes no text.
-
-    The plan that balances best, unless that one is slow and another keeps the pace.
-    """
-    first = _choice(candidates, hardware, goal, profiles)
+    """As `balanced_choice`, unless that one is slow and another plan keeps the pace."""
+    first = balanced_choice(candidates, hardware, goal, profiles)
     if first is None or first.is_good:
         return first
     pace = profiles.workload(goal.use).decode_target_tok_s * _USUAL_PACE_RATIO
     faster = replace(goal, min_tok_s=max(pace, goal.min_tok_s or 0.0))
-    second = _choice(candidates, hardware, faster, profiles)
+    second = balanced_choice(candidates, hardware, faster, profiles)
     return replace(second, goal=goal) if second and second.is_good else first
 
 
-def _choice(
+def balanced_choice(
     candidates: Sequence[Candidate], hardware: Hardware, goal: Goal, profiles: Profiles
 ) -> Choice | None:
+    """`candidates`: one model in several quantizations. None: it doesn't fit, can't take the
+    pins, or writes no text."""
     try:
         plan = choose(hardware, candidates, goal, profiles)
     except (DoesNotFit, BadRequest):

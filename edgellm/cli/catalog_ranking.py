@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgellm.cli.best import Choice, choice_of
+from edgellm.cli.best import Choice, balanced_choice, choice_of
 from edgellm.cli.resolve import catalog_candidates
 from edgellm.models import catalog
 from edgellm.probe.hardware import Hardware
@@ -114,7 +114,7 @@ def _glance(
         kv_type_k=goal.kv_type_k or "f16",
         kv_type_v=goal.kv_type_v or "f16",
     )
-    return choice_of(catalog_candidates(entry, label), hardware, short, profiles)
+    return balanced_choice(catalog_candidates(entry, label), hardware, short, profiles)
 
 
 def _whole(

@@ -3,8 +3,8 @@
 One list of flags for `plan`, `serve` and the others; the words are llama.cpp's where it has one.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated, get_type_hints
 
 import typer
 
@@ -24,6 +24,13 @@ _WHEN = {"auto": None, "on": True, "off": False}
 def _number(*flags: str, text: str, least: int = 1) -> typer.models.OptionInfo:
     option: typer.models.OptionInfo = typer.Option(*flags, help=text, metavar="N", min=least)
     return option
+
+
+def _flag(name: str) -> str:
+    """The first flag of a field of Pins: "--ctx", "-ngl"."""
+    option = get_type_hints(Pins, include_extras=True)[name].__metadata__[0]
+    flags = option.param_decls or (f"--{name.replace('_', '-')}",)
+    return str(flags[0]).partition("/")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +119,12 @@ class Pins:
     flash: Annotated[
         str, typer.Option("-fa", "--flash-attn", help="on, off or auto.", metavar="WHEN")
     ] = "auto"
+
+    def given(self) -> tuple[str, ...]:
+        """The flags that were set, as a user writes them."""
+        return tuple(
+            _flag(field.name) for field in fields(self) if getattr(self, field.name) != field.default
+        )
 
     def goal(self, reserve: str | None = None) -> "Goal":
         """`reserve` is the configuration's. Raises BadRequest for what no model and no machine

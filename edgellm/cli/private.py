@@ -1,7 +1,7 @@
 """A model for as long as one command lasts: a server that nobody else finds."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,19 +22,20 @@ from edgellm.selector.plan import Goal
 
 @contextmanager
 def server_with(
-    model: str, config: Config, goal: Goal, *, has_pins: bool = False
+    model: str, config: Config, goal: Goal, *, flags: Sequence[str] = ()
 ) -> Iterator[tuple[str, str]]:
     """Where to ask for the model, and how it is called there.
 
     The server in EDGELLM_HOST, whatever it has; else one that runs here and has the model; else
-    a private one. Raises NotServing when the named one isn't there, and what loading raises.
+    a private one. `flags` are those that set the goal: a server that runs heeds none of them.
+    Raises NotServing when the named one isn't there, and what loading raises.
     """
     named = url_of_environment()
     if named:
         statuses()  # raises NotServing
     found = server_of(model)
-    if found and has_pins:
-        say(f"{found[0]} serves {found[1].name} already, as it was planned there: no pin holds")
+    if found and flags:
+        say(ignored(flags, model, found[0]))
     if found:
         yield (found[0], found[1].name)
     elif named:
@@ -44,9 +45,22 @@ def server_with(
             yield (url, name)
 
 
+def ignored(flags: Sequence[str], model: str, url: str) -> str:
+    """What to do instead."""
+    are = "is" if len(flags) == 1 else "are"
+    return (
+        f"{', '.join(flags)} {are} ignored: {url} serves {model} already, with a plan of its own\n"
+        f"  → stop it first (edgellm stop {model}), or serve another beside it "
+        f"(edgellm serve {model} {flags[0]} … --port 8485)"
+    )
+
+
 @contextmanager
 def private_server(model: str, config: Config, goal: Goal) -> Iterator[tuple[str, str]]:
-    """On a unix socket in a folder that is ours alone, and gone with us."""
+    """On a unix socket in a folder that is ours alone, and gone with us.
+
+    What the server has to tell while it is used is told at the end: an answer is being written.
+    """
     with tempfile.TemporaryDirectory(prefix="edgellm-") as folder:
         resolved = resolve(model, config)
         hardware = machine.look()
@@ -60,8 +74,34 @@ def private_server(model: str, config: Config, goal: Goal) -> Iterator[tuple[str
         own = msgspec.structs.replace(
             config, unix_socket=str(Path(folder) / "private.sock"), api_keys=()
         )
-        server = BackgroundServer(Instance(own, hardware, (prepared,), is_announced=False)).start()
+        teller = _Teller()
+        instance = Instance(own, hardware, (prepared,), is_announced=False, say=teller.say)
+        server = BackgroundServer(instance).start()
         try:
-            yield (server.url, prepared.name)
+            with teller.silent():
+                yield (server.url, prepared.name)
         finally:
             server.stop()
+
+
+class _Teller:
+    """Says at once what is told while loading, and later what is told while it answers."""
+
+    def __init__(self) -> None:
+        self._held: list[str] | None = None
+
+    def say(self, text: str) -> None:
+        if self._held is None:
+            say(text)
+        elif text not in self._held:
+            self._held.append(text)
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        self._held = held = []
+        try:
+            yield
+        finally:
+            self._held = None
+            for text in held:
+                say(text)

@@ -28,7 +28,8 @@ def record(
     """Record what a server tells: engines, devices, samples, log.
 
     Once a second to a compact file that only grows; what was recorded is on the disk a second
-    later, so a power cut loses no more. A server that is away is waited for.
+    later, so a power cut loses no more. A server that is away is waited for; one that never came is an
+    error.
 
     \b
       edgellm record night.rec
@@ -37,14 +38,22 @@ def record(
     from edgellm.cli.client import url_of
     from edgellm.cli.find import the_server
     from edgellm.cli.output import say
-    from edgellm.errors import StorageError
+    from edgellm.errors import NotServing, StorageError
 
+    is_there = file.exists()
     url = url_of(host) if host else the_server()[0]
     try:
         n_moments = _recorded(file, url, interval, seconds)
         n_bytes = file.stat().st_size
     except OSError as error:
         raise StorageError(f"{file} can't be written: {error.strerror}") from error
+    if n_moments == 0:
+        if not is_there:
+            file.unlink()
+        raise NotServing(
+            f"nothing was recorded: {url} did not answer",
+            hint="is it running, and is that its address? edgellm ps",
+        )
     say(f"{n_moments} moments recorded; {file} has {n_bytes:,} bytes")
 
 

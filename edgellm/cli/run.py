@@ -53,7 +53,7 @@ def run(
     given = {name: value for name, value in fields.items() if value is not None}
     config = options.config_from(offline=offline, reserve=pins.reserve)
     goal = replace(pins, parallel=pins.parallel or 1).goal(config.reserve)
-    with server_with(model, config, goal, has_pins=pins != Pins()) as (url, name):
+    with server_with(model, config, goal, flags=pins.given()) as (url, name):
         answering = Answering(url, name, system, given, verbose)
         if question is not None:
             answering.ask(question)
