@@ -46,6 +46,7 @@ def bench(
       edgellm bench --soak 10m          # does it throttle when it gets hot?
     """
     from edgellm.cli.benchmark import Bench, Measured, Sizes
+    from edgellm.cli.output import say
     from edgellm.cli.private import server_with
     from edgellm.cli.reporting import report, report_soak, write_json
 
@@ -53,7 +54,7 @@ def bench(
     goal = replace(pins, parallel=pins.parallel or 1).goal(config.reserve)
     model = model or _served_model()
     with server_with(model, config, goal, flags=pins.given()) as (url, name):
-        say(f"measuring {name} at {url}" if is_named(url) else f"measuring {name}, loaded for this")
+        say(f"measuring {name} at {url}")
         bench = Bench(url, name, Sizes(n_prompt, n_generate, n_runs))
         result = bench.soak(seconds_of(soak)) if soak else bench.measure()
     if json_file != Path("-"):

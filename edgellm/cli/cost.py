@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 class Means:
     """What the machine costs, by the command line."""
 
-    capex: Annotated[float, typer.Option(help="What the machine cost.", metavar="MONEY", min=0)] = (
-        0.0
-    )
+    capex: Annotated[
+        float | None, typer.Option(help="What the machine cost.", metavar="MONEY", min=0)
+    ] = None
     monthly: Annotated[
-        float, typer.Option(help="Standing charges: a rack, a line.", metavar="MONEY", min=0)
-    ] = 0.0
+        float | None, typer.Option(help="Standing charges: a rack, a line.", metavar="MONEY", min=0)
+    ] = None
     years: Annotated[
         float, typer.Option(help="To write it off over.", metavar="YEARS", min=0.01)
     ] = 3.0
@@ -126,14 +126,15 @@ def _measured(
     from edgellm.cli.cost_report import Pace
 
     energy, plan = status.energy, model.plan
-    tok_s, tok_s_from = model.decode_tok_s, f"measured now at {url}"
+    tok_s, tok_s_from = model.decode_tok_s, "measured now"
     watts, watts_from = (energy.power_w if energy else None), "measured now, all devices"
     if tok_s is None:
         tok_s, tok_s_from = (plan.decode_tok_s_p50 if plan else None), "predicted, one stream"
         per_token = energy.j_per_token if energy else None
         watts = per_token * tok_s if per_token is not None and tok_s is not None else None
         watts_from = "joules of a token so far × that speed"
-    return Pace(model.name, tok_s, tok_s_from, watts, watts_from), _candidates(model, config)
+    pace = Pace(model.name, tok_s, tok_s_from, watts, watts_from, url)
+    return pace, _candidates(model, config)
 
 
 def _candidates(model: "ModelStatus", config: "Config") -> tuple["Candidate", ...]:

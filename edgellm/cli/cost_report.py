@@ -1,7 +1,7 @@
 """The figures of `edgellm cost`, their assumptions, and a picture of both ways to pay."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edgellm.errors import BadRequest
@@ -38,6 +38,7 @@ class Pace:
     tok_s_from: str
     watts: float | None
     watts_from: str
+    url: str | None = None  # of the server that tells; None: nobody serves it
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,9 @@ class Parts:
     """Money; None: a part that nobody knows."""
 
     energy: float | None
-    standing: float
-    purchase: float
-    total: float  # of what is known
+    standing: float | None
+    purchase: float | None
+    total: float | None  # of what is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,47 +91,60 @@ def costs(
     rate = means.usd or 1.0
     pace = _overridden(pace, means)
     owned = Owned(
-        capex=means.capex,
-        monthly=means.monthly,
+        capex=means.capex or 0.0,
+        monthly=means.monthly or 0.0,
         years=means.years,
         utilisation=means.utilisation,
         watts=pace.watts,
         per_kwh=config.energy_price_per_kwh if means.per_kwh is None else means.per_kwh,
     )
-    asked = means.requests_per_day
+    asked, per_hour = means.requests_per_day, _parts(owned, means)
     return Costs(
         pace=pace,
         currency=config.currency,
         owned=owned,
-        per_hour=_parts(owned, 1.0),
-        per_million=_parts(owned, per_million(1.0, pace.tok_s)) if pace.tok_s else None,
-        per_request=owned_per_request(owned, asked) if asked else None,
+        per_hour=per_hour,
+        per_million=_times(per_hour, per_million(1.0, pace.tok_s)) if pace.tok_s else None,
+        per_request=owned_per_request(owned, asked)
+        if asked and per_hour.total is not None
+        else None,
         cloud=tuple(
             _cloud(row, rate, cloud_tok_s.get(row.name), owned, asked, prices.date)
             for row in prices.cloud
         ),
-        assumptions=tuple(_assumptions(pace, owned, config.currency, rate, prices.date, asked)),
+        assumptions=(
+            *_missing(pace, owned, means),
+            *_assumptions(pace, owned, means, config.currency, rate, prices.date),
+        ),
     )
 
 
 def _overridden(pace: Pace, means: "Means") -> Pace:
     given = "as given"
-    return Pace(
-        pace.model,
-        means.tok_s or pace.tok_s,
-        given if means.tok_s else pace.tok_s_from,
-        pace.watts if means.watts is None else means.watts,
-        pace.watts_from if means.watts is None else given,
+    return replace(
+        pace,
+        tok_s=means.tok_s or pace.tok_s,
+        tok_s_from=given if means.tok_s else pace.tok_s_from,
+        watts=pace.watts if means.watts is None else means.watts,
+        watts_from=pace.watts_from if means.watts is None else given,
     )
 
 
-def _parts(owned: Owned, hours: float) -> Parts:
+def _parts(owned: Owned, means: "Means") -> Parts:
+    """By the hour. What was not given is not known: not the same as free."""
     energy = owned.energy_per_hour
+    standing = None if means.monthly is None else owned.standing_per_hour
+    purchase = None if means.capex is None else owned.purchase_per_hour
+    is_known = any(part is not None for part in (energy, standing, purchase))
+    return Parts(energy, standing, purchase, owned.per_hour if is_known else None)
+
+
+def _times(parts: Parts, n: float) -> Parts:
     return Parts(
-        energy=None if energy is None else energy * hours,
-        standing=owned.standing_per_hour * hours,
-        purchase=owned.purchase_per_hour * hours,
-        total=owned.per_hour * hours,
+        *(
+            None if part is None else part * n
+            for part in (parts.energy, parts.standing, parts.purchase, parts.total)
+        )
     )
 
 
@@ -155,27 +169,46 @@ def _cloud(
     )
 
 
+def _missing(pace: Pace, owned: Owned, means: "Means") -> Iterator[str]:
+    """What is not counted, and the flag that tells it."""
+    if pace.tok_s is None:
+        yield "what a token costs is not known: no speed is (--tok-s)"
+    if owned.energy_per_hour is None:
+        lacks = [
+            words
+            for words, value in (
+                ("no power is known (--watts)", owned.watts),
+                ("no price of a kWh is set (--per-kwh)", owned.per_kwh),
+            )
+            if value is None
+        ]
+        yield f"energy is not counted: {' and '.join(lacks)}"
+    if means.capex is None:
+        yield "the purchase is not counted: no price is given (--capex)"
+    if means.monthly is None:
+        yield "standing charges are not counted: none are given (--monthly)"
+
+
 def _assumptions(
-    pace: Pace, owned: Owned, currency: str, rate: float, date: str, asked: float | None
+    pace: Pace, owned: Owned, means: "Means", currency: str, rate: float, date: str
 ) -> Iterator[str]:
     yield f"speed: {format_rate(pace.tok_s)}, {pace.tok_s_from}; prompts are read in no time"
-    if owned.energy_per_hour is None:
-        lacks = "no power is known" if owned.watts is None else "no price of a kWh is set"
-        yield f"energy is not counted: {lacks} (--watts, --per-kwh)"
-    else:
+    if owned.energy_per_hour is not None:
         yield (
             f"energy: {owned.watts:.0f} W, {pace.watts_from}, at {owned.per_kwh:g} {currency}/kWh; "
             "while it idles, none"
         )
     used = f"of which {owned.utilisation:.0%} are used"
-    yield (
-        f"the purchase, {owned.capex:,.0f} {currency}, is written off over {owned.years:g} years "
-        f"of {HOURS_A_YEAR:.0f} hours, {used}, and worth nothing then"
-    )
-    yield (
-        f"standing charges: {owned.monthly:,.0f} {currency} a month of {HOURS_A_MONTH:.0f} hours, "
-        f"{used}"
-    )
+    if means.capex is not None:
+        yield (
+            f"the purchase, {owned.capex:,.0f} {currency}, is written off over {owned.years:g} "
+            f"years of {HOURS_A_YEAR:.0f} hours, {used}, and worth nothing then"
+        )
+    if means.monthly is not None:
+        yield (
+            f"standing charges: {owned.monthly:,.0f} {currency} a month of "
+            f"{HOURS_A_MONTH:.0f} hours, {used}"
+        )
     yield (
         f"cloud prices are of {date}, on demand, 1 USD = {rate:g} {currency}, at the predicted "
         "speed of one stream of the same file, every rented hour used"
@@ -184,13 +217,14 @@ def _assumptions(
         "break-even: purchase / (rent - standing charges - energy), in hours of use, an hour here "
         "counted as one there"
     )
-    if asked:
+    if means.requests_per_day:
+        asked = means.requests_per_day
         yield f"a request: a day's cost / {asked:g}; what is rented is rented all day"
 
 
 def report(made: Costs, columns: int) -> str:
     parts = [
-        f"{made.pace.model}   {format_rate(made.pace.tok_s)}   {_watts(made.pace.watts)}",
+        f"{_where(made.pace)}   {format_rate(made.pace.tok_s)}   {_watts(made.pace.watts)}",
         "",
         _own_table(made),
         "",
@@ -204,11 +238,17 @@ def report(made: Costs, columns: int) -> str:
     return "\n".join(parts)
 
 
+def _where(pace: Pace) -> str:
+    return f"{pace.model} at {pace.url}" if pace.url else pace.model
+
+
 def _own_table(made: Costs) -> str:
-    rows = []
+    rows: list[tuple[str, str, str]] = []
     for label, name in _PARTS:
         per_token = getattr(made.per_million, name) if made.per_million else None
         rows.append((label, _money(getattr(made.per_hour, name)), _money(per_token)))
+    if None in (made.per_hour.energy, made.per_hour.standing, made.per_hour.purchase):
+        rows[-1] = ("all that is known", *rows[-1][1:])
     if made.per_request is not None:
         rows.append(("a request", _money(made.per_request), ""))
     head = (f"THIS MACHINE, {made.currency}", "AN HOUR", "A MILLION TOKENS")

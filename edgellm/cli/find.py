@@ -52,10 +52,14 @@ def the_server(model: str | None = None) -> tuple[str, Status]:
         raise NotServing(what, hint="start one: edgellm up, or edgellm serve MODEL")
     if len(found) > 1:
         raise BadRequest(
-            f"{len(found)} servers are running: {', '.join(url for url, _ in found)}",
+            f"{len(found)} servers are running: {', '.join(_named(*one) for one in found)}",
             hint=f"say which: EDGELLM_HOST={found[0][0]}, or name its model",
         )
     return found[0]
+
+
+def _named(url: str, status: Status) -> str:
+    return f"{url} ({', '.join(model.name for model in status.models) or 'no model yet'})"
 
 
 def is_meant(text: str, served: ModelStatus) -> bool:

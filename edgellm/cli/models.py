@@ -36,8 +36,15 @@ def pull(
       edgellm pull unsloth/Qwen3-8B-GGUF:Q5_K_M --limit-rate 20MiB/s
       HF_TOKEN=… edgellm pull org/private
     """
+    from edgellm import resources
     from edgellm.cli.fetching import fetch_model
+    from edgellm.cli.output import say
+    from edgellm.cli.resolve import DEMO
 
+    if model == DEMO:
+        say("demo ships with edgellm: there is nothing to download")
+        print(resources.demo_model())
+        return
     config = options.config_from(limit_rate=limit_rate, offline=offline)
     print(fetch_model(model, config))
 
@@ -124,10 +131,12 @@ def rm(model: DownloadArgument) -> None:
       edgellm rm unsloth/Qwen3-8B-GGUF:Q5_K_M
     """
     from edgellm.cli.find import statuses
-    from edgellm.cli.resolve import hub_reference_of, store_of
+    from edgellm.cli.resolve import DEMO, hub_reference_of, store_of
     from edgellm.errors import BadRequest
     from edgellm.models.names import parse_reference
 
+    if model == DEMO:
+        raise BadRequest("demo ships with edgellm and is not removed", hint="edgellm list")
     reference = hub_reference_of(parse_reference(model))
     store = store_of(options.config_from())
     path = store.find(reference)

@@ -29,8 +29,10 @@ def _number(*flags: str, text: str, least: int = 1) -> typer.models.OptionInfo:
 def _flag(name: str) -> str:
     """The first flag of a field of Pins: "--ctx", "-ngl"."""
     option = get_type_hints(Pins, include_extras=True)[name].__metadata__[0]
-    flags = option.param_decls or (f"--{name.replace('_', '-')}",)
-    return str(flags[0]).partition("/")[0]
+    # typer takes the first flag of an Annotated option for its default, and puts it right later
+    words = (str(word) for word in (option.default, *(option.param_decls or ())))
+    flags = (word for word in words if word.startswith("-"))
+    return next(flags, f"--{name.replace('_', '-')}").partition("/")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +125,9 @@ class Pins:
     def given(self) -> tuple[str, ...]:
         """The flags that were set, as a user writes them."""
         return tuple(
-            _flag(field.name) for field in fields(self) if getattr(self, field.name) != field.default
+            _flag(field.name)
+            for field in fields(self)
+            if getattr(self, field.name) != field.default
         )
 
     def goal(self, reserve: str | None = None) -> "Goal":

@@ -98,7 +98,8 @@ class _Teller:
 
     @contextmanager
     def silent(self) -> Iterator[None]:
-        self._held = held = []
+        held: list[str] = []
+        self._held = held
         try:
             yield
         finally:

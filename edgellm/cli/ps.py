@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from edgellm.status import ModelStatus, PlanStatus, Status
 
 _HEADINGS = (
-    "NAME", "STATE", "QUANT", "SIZE", "PROCESSOR", "CONTEXT", "PREDICTED", "MEASURED", "TOK/S",
+    "NAME", "STATE", "QUANT", "SIZE", "PROCESSOR", "CONTEXT", "PREDICTED", "MEASURED",
+    "TOK/S NOW (EXPECTED)",
 )  # fmt: skip
 
 
@@ -21,7 +22,8 @@ def ps(as_json: options.AsJSON = False) -> None:
 
     PREDICTED is the memory that the plan counted on, MEASURED what llama.cpp says it took and how
     far the prediction was off; what drivers and the process itself take is in neither of them.
-    TOK/S is what is written now; in brackets what the plan expects of one stream.
+    TOK/S NOW is what is written at this moment, a dash where nothing is; in brackets what the plan
+    expects of one stream.
     EDGELLM_HOST asks another server.
 
     \b
@@ -136,7 +138,7 @@ def _pace(model: "ModelStatus") -> str:
         return DASH
     expected = plan and plan.decode_tok_s_p50
     now = format_rate(model.decode_tok_s, "").strip()
-    return f"{now} (~{format_rate(expected, '').strip()})" if expected else now
+    return f"{now} ({format_rate(expected, '').strip()})" if expected else now
 
 
 def _measured(plan: "PlanStatus") -> str:

@@ -28,8 +28,8 @@ def record(
     """Record what a server tells: engines, devices, samples, log.
 
     Once a second to a compact file that only grows; what was recorded is on the disk a second
-    later, so a power cut loses no more. A server that is away is waited for; one that never came is an
-    error.
+    later, so a power cut loses no more. A server that is away is waited for; one
+    that never came is an error.
 
     \b
       edgellm record night.rec

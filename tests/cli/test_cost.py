@@ -61,7 +61,32 @@ def test_unknown_power_is_a_dash_and_is_said():
     text = report(made(Pace("tiny", 100.0, "measured", None, ""), per_kwh=0.30, capex=100), 100)
 
     assert "– W" in text
-    assert "energy is not counted: no power is known" in text
+    assert "energy is not counted: no power is known (--watts)" in text
+    assert "all that is known" in text
+
+
+def test_what_nobody_told_is_a_dash_and_never_a_zero():
+    found = made(Pace("tiny", 100.0, "measured", None, ""))
+    text = report(found, 100)
+
+    assert (found.per_hour.total, found.per_million.total) == (None, None)
+    assert "0.00" not in text
+    for words in (
+        "no power is known (--watts) and no price of a kWh is set (--per-kwh)",
+        "the purchase is not counted: no price is given (--capex)",
+        "standing charges are not counted: none are given (--monthly)",
+    ):
+        assert words in " ".join(text.split())
+    assert made(requests_per_day=50).per_request is None
+
+
+def test_what_costs_nothing_is_a_zero():
+    assert made(capex=0, monthly=0).per_hour.total == 0
+
+
+def test_the_server_that_was_asked_is_named():
+    pace = Pace("tiny", 100.0, "measured now", 350.0, "", "http://127.0.0.1:8485")
+    assert report(made(pace), 100).startswith("tiny at http://127.0.0.1:8485   100")
 
 
 def test_the_report_has_its_figures_its_assumptions_and_a_picture():

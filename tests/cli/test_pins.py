@@ -12,6 +12,14 @@ def test_what_is_not_said_is_left_to_the_selector():
     assert Pins().goal() == Goal()
 
 
+def test_the_flags_that_were_set_are_told_as_a_user_writes_them():
+    assert Pins().given() == ()
+    assert Pins(ctx=5000, kv_unified=False, ngl=3, min_tok_s=2.0).given() == (
+        "--ctx", "--min-tok-s", "--kv-unified", "-ngl",
+    )  # fmt: skip
+    assert Pins(use="code", objective="speed").given() == ("--use", "--goal")
+
+
 def test_each_pin_reaches_the_goal():
     goal = Pins(
         ctx=4096, parallel=2, use="agent", objective="speed", min_tok_s=9.5, min_ctx=2048,

@@ -140,6 +140,7 @@ def files(tmp_path_factory):
         (2, "does not name a model", ["serve", "a b c"]),
         (2, "this is none", ["top"]),
         (2, "a file of yours", ["rm", "./x.gguf"]),
+        (2, "ships with edgellm", ["rm", "demo"]),
         (2, "no embedding model", ["serve", "demo", "--embedding", "demo"]),
         (3, "no file nowhere.gguf", ["serve", "nowhere.gguf"]),
         (3, "the catalog has no", ["serve", "nosuch:1b"]),

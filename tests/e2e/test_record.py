@@ -37,3 +37,20 @@ def test_a_file_that_is_no_recording_is_refused(demo_home, tmp_path):
         assert done.code == 2
         assert "no recording" in done.err
     assert file.read_text() == "hello"
+
+
+def test_a_recording_of_nothing_is_an_error_and_leaves_no_file(home, tmp_path):
+    file = tmp_path / "a.rec"
+    done = home.run("record", str(file), "--host", "127.0.0.1:1", "--seconds", "0.5")
+
+    assert done.code != 0
+    assert "nothing was recorded: http://127.0.0.1:1 did not answer" in done.err
+    assert not file.exists()
+
+
+def test_the_demo_needs_no_download(home):
+    done = home.run("pull", "demo", "--offline")
+
+    assert done.code == 0, done.err
+    assert "ships with edgellm" in done.err
+    assert done.out.strip().endswith("demo.gguf")
