@@ -6,7 +6,7 @@ stream of its own (split). They differ in what a shared prefix costs, so each is
     unified  a fork tags cells for one more sequence: no copy, no cell. But every step looks at all
              used cells, so what is idle slows everyone.
     split    a fork copies. A sequence looks at its own cells only, and they lie as if it were
-             alone: its numbers don't depend on its neighbours, to the last bit.
+             alone.
 
 Both keep sequences that have ended, for the next turn of their conversation, until someone needs
 their place. Source: llama.cpp src/llama-kv-cache.cpp, `seq_cp`, `find_slot`.
