@@ -18,12 +18,14 @@ The exit code is 1 when a figure is beyond its bound.
 
 import argparse
 import asyncio
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgellm.chat.messages import GenerateParams
+from edgellm.errors import EdgellmError
 from edgellm.models.local import model_name, read_headers
 from edgellm.models.spec import ModelSpec, model_spec
 from edgellm.probe.hardware import Cpu, Device, Hardware, MemoryPool
@@ -67,18 +69,14 @@ def main() -> int:
     worst = 0.0
     print("planned/taken, MiB")
     for path in map(Path, args.model):
-        headers = read_headers(path)
-        spec = model_spec(headers, model_name(path))
-        candidate = Candidate(
-            spec.name, str(path), spec.quant, spec, spec.file_bytes, headers=headers
-        )
-        n_parallel = None if spec.is_embedding else 1  # several texts make a batch
-        goal = Goal(n_ctx_seq=min(args.ctx, spec.n_ctx_train), n_parallel=n_parallel)
-        plan = choose(_this_cpu(), [candidate], goal, load_profiles())
-        figures = asyncio.run(_figures(path, spec, plan))
+        try:
+            name, figures = _figures(path, args.ctx)
+        except EdgellmError as error:
+            print(f"{path.name}: {error}")
+            worst = math.inf
+            continue
         worst = max(worst, *(figure.badness for figure in figures))
-        described = f"{spec.name} ({spec.architecture}, {spec.quant})"
-        print(f"{described:<44}", "  ".join(figure.text() for figure in figures), flush=True)
+        print(f"{name:<44}", "  ".join(figure.text() for figure in figures), flush=True)
     print(f"the worst is {worst:.2f} of its bound")
     return int(worst > 1)
 
@@ -99,18 +97,30 @@ def _this_cpu() -> Hardware:
     return Hardware((device,), (pool,), Cpu("?", 2, 2, ()))
 
 
-async def _figures(path: Path, spec: ModelSpec, plan: Plan) -> list[Figure]:
+def _figures(path: Path, n_ctx: int) -> tuple[str, list[Figure]]:
+    """Raises EdgellmError for what is no model, or doesn't load."""
+    headers = read_headers(path)
+    spec = model_spec(headers, model_name(path))
+    candidate = Candidate(spec.name, str(path), spec.quant, spec, spec.file_bytes, headers=headers)
+    n_parallel = None if spec.is_embedding else 1  # several texts make a batch
+    goal = Goal(n_ctx_seq=min(n_ctx, spec.n_ctx_train), n_parallel=n_parallel)
+    plan = choose(_this_cpu(), [candidate], goal, load_profiles())
+    memory, rss_bytes = asyncio.run(_loaded(path, spec, plan))
+    name = f"{spec.name} ({spec.architecture}, {spec.quant})"
+    return name, list(_compared(spec, plan, memory, rss_bytes))
+
+
+async def _loaded(path: Path, spec: ModelSpec, plan: Plan) -> tuple[tuple[DeviceMemory, ...], int]:
+    """What llama.cpp logged, and what the process takes when the context is full."""
     supervisor = Supervisor(str(path), plan)
     await supervisor.start()
     try:
         await _fill(supervisor, spec, plan)
         assert supervisor.ready is not None
         assert supervisor.pid is not None
-        memory = supervisor.ready.memory
-        rss_bytes = _rss_bytes(supervisor.pid)
+        return supervisor.ready.memory, _rss_bytes(supervisor.pid)
     finally:
         await supervisor.stop()
-    return list(_compared(spec, plan, memory, rss_bytes))
 
 
 async def _fill(supervisor: Supervisor, spec: ModelSpec, plan: Plan) -> None:
