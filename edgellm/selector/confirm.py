@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from edgellm.errors import DoesNotFit
+from edgellm.probe.hardware import Hardware
 from edgellm.selector.decide import Decision, Nothing, decide
 from edgellm.selector.describe import binding_text
 from edgellm.selector.machine import Machine, Shortfall
 from edgellm.selector.memory import layout_of, needs
-from edgellm.selector.options import Question
+from edgellm.selector.options import Option, Question
 from edgellm.selector.oracle import BufferBytes, Oracle
-from edgellm.selector.plan import BytesFrom, Candidate, Placement
+from edgellm.selector.plan import BytesFrom, Candidate, Placement, Share
 from edgellm.selector.refusal import refusal
 from edgellm.selector.shares import with_bytes
 from edgellm.units import format_bytes
@@ -41,13 +42,13 @@ def decide_confirmed(
         decision = decide(question, candidates)
         if isinstance(decision, Nothing):
             raise refusal(decision)
-        placement = decision.chosen.placement
+        placement, hardware = decision.chosen.placement, question.machine.hardware
         if placement.disk_bytes:
             return Confirmed(decision, placement, "arithmetic", n_rounds, more_bytes)
         bytes_from: BytesFrom = "oracle"
         measured = _ask(decision, oracle)
         if measured is None:
-            measured, bytes_from = _added_up(decision), "arithmetic"
+            measured, bytes_from = _added_up(decision.chosen, hardware), "arithmetic"
         shares = with_bytes(placement, measured)
         short = question.machine.without_margins().shortfall(shares)
         if short is None:
@@ -85,11 +86,14 @@ def _ask(decision: Decision, oracle: Oracle | None) -> tuple[BufferBytes, ...] |
     )
 
 
-def _added_up(decision: Decision) -> tuple[BufferBytes, ...]:
-    """As exactly as arithmetic can, which the search leaves out for the time it takes."""
-    chosen, hardware = decision.chosen, decision.question.machine.hardware
-    layout = layout_of(chosen.placement, hardware)
-    return needs(chosen.candidate.spec, chosen.setting.shape, layout, exact=True)
+def exact_shares(option: Option, hardware: Hardware) -> tuple[Share, ...]:
+    """The option's, as exactly as arithmetic can, which the search leaves out for its time."""
+    return with_bytes(option.placement, _added_up(option, hardware))
+
+
+def _added_up(option: Option, hardware: Hardware) -> tuple[BufferBytes, ...]:
+    layout = layout_of(option.placement, hardware)
+    return needs(option.candidate.spec, option.setting.shape, layout, exact=True)
 
 
 def _margins(

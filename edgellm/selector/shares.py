@@ -25,6 +25,11 @@ class Ways:
     experts_first: bool = True  # or whole layers, when not all fits
     allow_disk: bool = False
 
+    @property
+    def is_whole(self) -> bool:
+        """Everything is to lie on the devices."""
+        return self.n_gpu_layers is not None and self.n_gpu_layers < 0 and self.n_cpu_moe == 0
+
     def n_wished(self, n_all: int) -> int:
         if self.n_gpu_layers is None or self.n_gpu_layers < 0:
             return n_all

@@ -14,6 +14,7 @@ from edgellm.errors import BadRequest
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.budget import pool_budgets
 from edgellm.selector.checks import MAX_SEQUENCES, check_goal
+from edgellm.selector.confirm import exact_shares
 from edgellm.selector.describe import placement_text
 from edgellm.selector.devices import DeviceSet
 from edgellm.selector.machine import Machine
@@ -24,6 +25,7 @@ from edgellm.selector.profiles import Profiles
 from edgellm.selector.quality import weight_kld
 from edgellm.selector.replicas import host_holds
 from edgellm.selector.settings import Setting, kv_pairs, setting_of, wished_context
+from edgellm.selector.shares import Ways
 from edgellm.selector.speed import decode_tok_s
 
 
@@ -114,15 +116,14 @@ def _acceptable(candidates: Sequence[Candidate], profiles: Profiles) -> list[Can
 
 def _rows(name: str, search: Search, demand: Demand) -> Iterator[Sized]:
     """One for each way to share the cards among copies, that holds anybody."""
-    for devices, n_instances in _groups(search.question):
+    for devices, n_instances in _groups(search):
         held = _held(search, devices, n_instances, demand)
         if held is None:
             continue
-        n_each, service, binding = held
-        n_users = n_each * n_instances
+        n_users = held.n_streams * n_instances
         working = search.question.accelerators if n_instances > 1 else devices
         ids = [device.id for device in working] or ["cpu"]
-        setting = service.option.setting
+        setting, placement = held.service.option.setting, held.service.option.placement
         yield Sized(
             board=name,
             quant=search.candidate.quant,
@@ -131,24 +132,33 @@ def _rows(name: str, search: Search, demand: Demand) -> Iterator[Sized]:
             n_instances=n_instances,
             n_ctx_seq=setting.n_ctx_seq,
             kv_type=setting.kv_type_k,
-            placement=placement_text(service.option.placement, search.spec.n_layers),
-            decode_tok_s=service.decode_tok_s,
-            ttft_s=service.ttft_s,
+            placement=placement_text(placement, search.spec.n_layers),
+            decode_tok_s=held.service.decode_tok_s,
+            ttft_s=held.service.ttft_s,
             power_w=power_w(search.question.machine.hardware, ids),
-            binding=binding,
+            binding=held.binding,
         )
 
 
-def _groups(question: Question) -> Iterator[tuple[DeviceSet, int]]:
+def _groups(search: Search) -> Iterator[tuple[DeviceSet, int]]:
     """(the devices of one copy, how many copies)."""
+    question = search.question
     devices, machine = question.accelerators, question.machine
     kinds = {(device.name, machine.bandwidth_bytes_s(device)) for device in devices}
-    if len(kinds) != 1:
+    if len(kinds) != 1 or _pins_devices(question.goal, search.spec.n_layers):
         yield from ((some, 1) for some in question.sets)
         return
     for n in range(1, len(devices) + 1):
         if len(devices) % n == 0:
             yield devices[:n], len(devices) // n
+
+
+def _pins_devices(goal: Goal, n_layers: int) -> bool:
+    """Then it was said what goes where, and copies would go elsewhere."""
+    n = goal.n_gpu_layers
+    some_layers = n is not None and 0 <= n <= n_layers
+    split = goal.tensor_split or goal.split_mode or goal.max_watts is not None
+    return some_layers or bool(split) or goal.n_cpu_moe is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,61 +168,88 @@ class _Service:
     ttft_s: Range
 
 
-def _held(
-    search: Search, devices: DeviceSet, n_instances: int, demand: Demand
-) -> tuple[int, _Service, str] | None:
-    """(streams of one copy, what each gets, what allows no more)."""
-    best: tuple[int, _Service, str] | None = None
-    for pair in kv_pairs(search.spec, search.question.goal):
-        found = _held_with(search, devices, n_instances, pair, demand)
-        if found and (best is None or found[0] > best[0]):
-            best = found
-        if found and found[2] != "memory":
-            break  # a smaller cache would help nobody
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """`n_streams`: of one copy."""
+
+    n_streams: int
+    service: _Service
+    binding: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """One copy of the model as it could be served, but for the number of its streams."""
+
+    search: Search
+    devices: DeviceSet
+    n_instances: int
+    ways: Ways
+    kv_types: tuple[KVType, KVType]
+
+
+def _held(search: Search, devices: DeviceSet, n_instances: int, demand: Demand) -> _Held | None:
+    """The most streams. Among equals the plain cache, and all on the devices: what is tried first.
+
+    A cache that leaves no room for the last layers is tried against one that does: the spilled
+    layers may bound the tokens a second long before memory bounds anything.
+    """
+    best: _Held | None = None
+    for ways in _ways(search, devices, n_instances):
+        for kv_types in kv_pairs(search.spec, search.question.goal):
+            copy = _Copy(search, devices, n_instances, ways, kv_types)
+            found = _most_held(copy, demand, best.n_streams if best else 0)
+            best = found or best
+            if found and found.binding != "memory" and ways.is_whole:
+                return best  # neither a smaller cache nor the host's memory would help
     return best
 
 
-def _held_with(
-    search: Search,
-    devices: DeviceSet,
-    n_instances: int,
-    pair: tuple[KVType, KVType],
-    demand: Demand,
-) -> tuple[int, _Service, str] | None:
+def _ways(search: Search, devices: DeviceSet, n_instances: int) -> Iterator[Ways]:
+    """All on the devices; and with the host's help, which copies can't share."""
+    pinned = search.question.ways(devices)
+    whole = replace(pinned, n_gpu_layers=-1, n_cpu_moe=0)
+    if n_instances > 1:
+        yield whole
+        return
+    if devices and pinned.n_gpu_layers is None and pinned.n_cpu_moe is None:
+        yield whole
+    yield pinned
+
+
+def _most_held(copy: _Copy, demand: Demand, beyond: int) -> _Held | None:
+    """By quick sums first, and from there down by exact ones; None when not beyond `beyond`."""
+    about = _most(lambda n: isinstance(_serve(copy, n, demand), _Service), MAX_SEQUENCES)
+    if about <= beyond:
+        return None
     tried: dict[int, _Service | str] = {}
 
     def holds(n: int) -> bool:
-        tried[n] = _serve(search, devices, n_instances, n, pair, demand)
+        tried[n] = _serve(copy, n, demand, exactly=True)
         return isinstance(tried[n], _Service)
 
-    n = _most(holds, MAX_SEQUENCES)
+    n = _most_from(holds, about)
     service = tried.get(n)
-    if not isinstance(service, _Service):
+    if n <= beyond or not isinstance(service, _Service):
         return None
-    lacking = tried.get(n + 1)
-    limit = f"llama.cpp's {MAX_SEQUENCES} sequences"
-    return n, service, lacking if isinstance(lacking, str) else limit
+    if n == MAX_SEQUENCES:
+        return _Held(n, service, f"llama.cpp's {MAX_SEQUENCES} sequences")
+    lacking = tried.get(n + 1) or _serve(copy, n + 1, demand)
+    return _Held(n, service, lacking if isinstance(lacking, str) else "memory")
 
 
-def _serve(
-    search: Search,
-    devices: DeviceSet,
-    n_instances: int,
-    n_streams: int,
-    pair: tuple[KVType, KVType],
-    demand: Demand,
-) -> _Service | str:
+def _serve(copy: _Copy, n_streams: int, demand: Demand, *, exactly: bool = False) -> _Service | str:
     """What each of n streams gets on one copy, or what they lack."""
-    question = search.question
-    setting = _setting(search, n_streams, pair)
-    ways = question.ways(devices)
-    if n_instances > 1:  # the host's cores and memory can't be used twice
-        ways = replace(ways, n_gpu_layers=-1, n_cpu_moe=0)
-    option = search.look(setting, devices, ways)
+    search, machine = copy.search, copy.search.question.machine
+    setting = _setting(search, n_streams, copy.kv_types)
+    # What is whole stays so, whatever its buffers; a spilled layer has to make room for them.
+    fills = exactly and not copy.ways.is_whole
+    option = search.look(setting, copy.devices, copy.ways, exactly=fills)
     if not isinstance(option, Option):
         return "memory"
-    machine = question.machine
-    if n_instances > 1 and not host_holds(machine, option, n_instances):
+    if copy.n_instances > 1 and not host_holds(machine, option, copy.n_instances):
+        return "memory"
+    if exactly and machine.shortfall(exact_shares(option, machine.hardware)):
         return "memory"
     rate = decode_tok_s(
         search.spec, setting.shape, option.placement, machine.hardware, machine.speed,
@@ -244,6 +281,20 @@ def _most(holds: Callable[[int], bool], largest: int) -> int:
     low, high = 0, 1  # it holds for low
     while high <= largest and holds(high):
         low, high = high, min(2 * high, largest) if high < largest else largest + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if holds(middle):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _most_from(holds: Callable[[int], bool], about: int) -> int:
+    """The same, looked for downwards in growing steps from where it is thought to be."""
+    high, low, step = about + 1, about, 1  # it does not hold for high, as far as is known
+    while low > 0 and not holds(low):
+        high, low, step = low, max(0, low - step), 2 * step
     while high - low > 1:
         middle = (low + high) // 2
         if holds(middle):

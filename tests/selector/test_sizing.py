@@ -6,6 +6,8 @@ from selector_machines import machine
 
 from edgellm.errors import BadRequest
 from edgellm.profiles import load_profiles
+from edgellm.selector.choose import choose
+from edgellm.selector.describe import placement_text
 from edgellm.selector.plan import Goal
 from edgellm.selector.sizing import Demand, size
 
@@ -69,6 +71,48 @@ def test_cards_of_a_kind_run_copies_and_hold_more_together():
     assert rows["four"].n_instances == 4
     assert rows["four"].n_users >= 3 * rows["one"].n_users
     assert rows["four"].power_w == 1400
+
+
+def alike(n: int, **facts):
+    """A server with n cards of 80 GiB."""
+    return named(machine(*[(76, 3350)] * n, ram=190, ram_bandwidth=300, **facts), "H100", 700)
+
+
+@pytest.mark.parametrize("use", ["chat", "agent"])
+@pytest.mark.parametrize("tok_s", [5, 20, 60])
+def test_a_card_alone_holds_at_least_what_it_holds_among_others(use, tok_s):
+    boards = [(str(n), alike(n)) for n in (1, 2, 8)]
+    candidates = [specs.candidate(specs.dense(quant="Q8_0"))]
+    rows = by_board(rows_of(Demand(50, tok_s, 2), boards, candidates, use=use))
+    for n in (2, 8):
+        assert rows[str(n)].n_instances == n
+        assert rows[str(n)].n_users <= n * rows["1"].n_users
+
+
+def test_a_smaller_cache_whole_on_the_card_comes_before_a_layer_on_the_host():
+    candidates = [specs.candidate(specs.dense(quant="Q8_0"))]
+    row = by_board(rows_of(Demand(50, 20, 1), [("one", alike(1))], candidates))["one"]
+    plain = by_board(rows_of(Demand(50, 20, 1), [("one", alike(1))], candidates, kv_type_k="f16"))[
+        "one"
+    ]
+    assert (row.kv_type, row.placement) == ("q8_0", "all layers on 1 device")
+    assert row.n_users > 1.5 * plain.n_users
+
+
+def test_so_many_users_find_a_plan_that_is_placed_the_same_way():
+    candidates = [specs.candidate(specs.dense(quant="Q8_0"))]
+    for name, hardware in (("one", alike(1)), BOARDS[1]):
+        row = by_board(rows_of(Demand(50, 20, 1), [(name, hardware)], candidates))[name]
+        plan = choose(hardware, candidates, Goal(n_parallel=row.n_users, n_ctx_seq=8192), PROFILES)
+        assert placement_text(plan.placement, candidates[0].spec.n_layers) == row.placement
+        assert plan.kv_type_k == row.kv_type
+
+
+def test_layers_pinned_to_the_host_stay_there():
+    candidates = [specs.candidate(specs.dense(quant="Q8_0"))]
+    rows = rows_of(Demand(2, 1), [("two", alike(2))], candidates, n_gpu_layers=20)
+    assert [row.n_instances for row in rows] == [1]
+    assert rows[0].placement.startswith("20 of ")
 
 
 def test_a_machine_that_holds_nobody_is_left_out():
