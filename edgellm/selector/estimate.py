@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from edgellm.models.spec import LayerSpec, ModelSpec
 from edgellm.selector.graph.backends import rules_of
+from edgellm.selector.graph.replay import flash_runs
 from edgellm.selector.kv import cells, layer_kv_bytes_each
 from edgellm.selector.layout import Layout
 from edgellm.selector.shape import ContextShape
@@ -21,6 +22,7 @@ _PIPELINE_COPIES = 4  # GGML_SCHED_MAX_COPIES
 
 def reserved_bytes(spec: ModelSpec, shape: ContextShape, layout: Layout) -> tuple[int, ...]:
     """Each accelerator's, then the CPU's."""
+    shape = replace(shape, flash_attention=flash_runs(spec, shape, layout))
     n_host = layout.n_host_layers(spec.n_layers)
     mask, row = _mask_bytes(spec, shape), _F32 * shape.n_tokens * spec.n_embd
     block = _block_bytes(spec, shape) + mask
@@ -33,8 +35,8 @@ def reserved_bytes(spec: ModelSpec, shape: ContextShape, layout: Layout) -> tupl
         if shape.kv_quantized and rules_of(layout.backends[i]).halves_cache:
             copy += _f16_cache_bytes(spec, shape)
         each.append(_wide(max(block, head) + inputs) + copy)
-    computes = n_host and not (layout.op_offload and layout.n_accelerators)
-    host = block if computes else mask + 2 * row
+    # Where prompts are offloaded, a host's layer may still compute what no weight has a part in.
+    host = block if n_host else mask + 2 * row
     if not layout.n_accelerators:
         host = max(host, _logits_bytes(spec, shape))
     return (*each, _wide(max(host, inputs)))
@@ -85,8 +87,8 @@ def _copied_bytes(spec: ModelSpec, shape: ContextShape, layout: Layout) -> int:
     whole = (layer.largest_bytes for layer in spec.layers[:n_host])
     experts = (layer.largest_expert_bytes for layer in spec.layers[n_host : layout.n_cpu_moe])
     caches = layer_kv_bytes_each(spec, shape)[:n_host]
-    # Of experts two matrices are there at once: the next is copied before the last is let go.
-    return max((*whole, *(2 * n for n in experts)), default=0) + max(caches, default=0)
+    # Of experts and caches two are there at once: the next is copied before the last is let go.
+    return max((*whole, *(2 * n for n in experts)), default=0) + 2 * max(caches, default=0)
 
 
 def _f16_cache_bytes(spec: ModelSpec, shape: ContextShape) -> int:
