@@ -102,6 +102,7 @@ class _Speed(ProfileRow, frozen=True, kw_only=True):
     disk_gb_s: float
     pipeline_efficiency: float
     thread_layer_us: float
+    cpu_attention_ratio: float
     family: tuple[_Family, ...]
     type_cost: tuple[_TypeCost, ...]
     cpu_kernels: tuple[_CpuKernels, ...]
@@ -182,6 +183,7 @@ def _speed(file: _Speed) -> SpeedProfile:
                 for row in file.cpu_kernels
             ),
             thread_layer_s=file.thread_layer_us / 1e6,
+            attention_ratio=file.cpu_attention_ratio,
         ),
         unknown_spread=Spread(*file.unknown_spread),
         split_spread=Spread(*file.split_spread),

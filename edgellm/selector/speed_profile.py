@@ -103,6 +103,7 @@ class CpuKernels:
 class CpuSpeed:
     kernels: tuple[CpuKernels, ...]
     thread_layer_s: float  # a block's barriers, for each thread that meets at them
+    attention_ratio: float  # of q4_k's dot products in decoding: each head reads its keys anew
 
     def kernels_of(self, cpu: Cpu) -> CpuKernels:
         """The last row matches every CPU."""

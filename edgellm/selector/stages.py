@@ -8,9 +8,9 @@ from edgellm.models.spec import ModelSpec
 from edgellm.probe.hardware import Device, Hardware
 from edgellm.probe.links import link_bytes_s
 from edgellm.selector.plan import Placement, Share
-from edgellm.selector.rates import Accelerator, Rates, rates_of
+from edgellm.selector.rates import rates_of
 from edgellm.selector.shape import ContextShape
-from edgellm.selector.speed_profile import Calibration, SpeedProfile, Spread
+from edgellm.selector.speed_profile import BackendFamily, Calibration, SpeedProfile, Spread
 from edgellm.selector.work import Step, Work, host_experts, share_work
 
 _F32 = 4
@@ -76,7 +76,7 @@ class _Route:
         device = self.hardware.device(device_id)
         rates = rates_of(device, self.hardware, self.profile)
         time_s = rates.time_s(self.spec, work, self.step, flash=self.shape.flash_attention)
-        spread = self._spread(device, rates)
+        spread = self._spread(device, rates.family)
         known = self.profile.calibration(device, self.spec.architecture, prompt=self._is_prompt)
         if known is not None:
             ratio = known.prefill_ratio if self._is_prompt else known.decode_ratio
@@ -183,11 +183,10 @@ class _Route:
     def _is_prompt(self) -> bool:
         return self.step.n_tokens > self.step.n_seqs
 
-    def _spread(self, device: Device, rates: Rates) -> Spread:
-        family = rates.family
+    def _spread(self, device: Device, family: BackendFamily) -> Spread:
         spread = family.prefill_spread if self._is_prompt else family.spread
         is_guess = self.hardware.pool(device.pool_id).bandwidth_bytes_s is None
-        if self._is_prompt and isinstance(rates, Accelerator) and device.fp16_flops_s is None:
+        if self._is_prompt and device.backend != "cpu" and device.fp16_flops_s is None:
             is_guess = True
         return spread.wider(self.profile.unknown_spread) if is_guess else spread
 

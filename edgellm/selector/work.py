@@ -23,6 +23,9 @@ from edgellm.selector.shape import ContextShape
 # (llama.cpp benches/dgx-spark/dgx-spark.md: gpt-oss-20b and -120b, Qwen3-Coder-30B, 54 rows).
 _ALIKE_EXPONENT = 0.75
 
+# A state-space layer's (Qwen3.5 2 MiB, Nemotron-H 1); a short convolution's few KiB cost nothing.
+_LARGE_STATE_BYTES = 1 << 20
+
 _BYTES_A_WEIGHT_UNKNOWN = 0.5
 _EXPERT_CLASSES = ("ffn", "ffn_down")
 
@@ -46,10 +49,11 @@ class Work(NamedTuple):
 
     blocks: float = 0.0  # without experts
     moe_blocks: float = 0.0
-    recurrent_blocks: float = 0.0  # among those two
+    recurrent_blocks: float = 0.0  # among those two, by how much state they carry on
     dense_bytes: float = 0.0
     expert_bytes: float = 0.0
     memory_bytes: float = 0.0
+    memory_flops: float = 0.0  # of each sequence's first token with its cache, head by head
     dense_flops: float = 0.0
     expert_flops: float = 0.0
     attention_flops: float = 0.0
@@ -169,9 +173,10 @@ def _block(spec: ModelSpec, layer: LayerSpec, shape: ContextShape, mix: "Mix", s
     return Work(
         blocks=float(is_there and not layer.expert_bytes),
         moe_blocks=float(is_there and layer.expert_bytes > 0),
-        recurrent_blocks=float(is_there and layer.kv_kind == "recurrent"),
+        recurrent_blocks=min(1.0, layer.state_bytes / _LARGE_STATE_BYTES) if is_there else 0.0,
         dense_bytes=n_bytes,
         memory_bytes=(context * per_token + state) * step.n_seqs,
+        memory_flops=heads * context * step.n_seqs,
         dense_flops=_flops(n_bytes, mix, step.n_tokens - 1),
         attention_flops=heads * context * (step.n_tokens - step.n_seqs),
     )

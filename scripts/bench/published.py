@@ -107,7 +107,7 @@ def cases(rows: Iterable[Row]) -> tuple[list[Case], list[LeftOut]]:
         if isinstance(made, LeftOut):
             left.append(made)
             continue
-        key = (made.device, row.backend, row.n_devices, row.model, row.quant, row.test, row.tok_s)
+        key = (made.hardware, row.backend, row.n_devices, row.model, row.quant, row.test, row.tok_s)
         if key in kept:
             left.append(LeftOut(row, "the same figure a second time"))
         else:
@@ -146,7 +146,7 @@ def case_of(row: Row) -> Case | LeftOut:
 
 
 def test_of(text: str) -> Test | None:
-    kind = re.match(r"(pp|tg)(\d*)", text)
+    kind = re.match(r"(pp|tg)(\d*)(?![a-z])", text)
     if kind is None:
         return None
 

@@ -77,6 +77,11 @@ def test_a_window_bounds_what_is_read():
     assert far == pytest.approx(near * (1 + 7 * full))
 
 
+def test_every_head_multiplies_with_the_cache_that_it_shares():
+    spec = specs.dense()
+    assert work_of(spec, Step(1, 1, 1000)).memory_flops == 4 * 32 * 128 * 1000 * spec.n_layers
+
+
 def test_a_latent_cache_has_no_values():
     spec = specs.deepseek_v3()
     assert work_of(spec, Step(1, 1, 100)).memory_bytes == 100 * spec.n_layers * 576 * 2
@@ -87,7 +92,10 @@ def test_a_recurrent_state_is_read_and_written_however_long_the_text():
     kept = [layer for layer in spec.layers if layer.kv_kind == "recurrent"]
     work = work_of(spec, Step(1, 1, 0))
     assert work.memory_bytes == 2 * sum(layer.state_bytes for layer in kept)
-    assert work.recurrent_blocks == len(kept)
+    assert 0 < work.recurrent_blocks < 0.2  # short convolutions
+    large = tuple(replace(layer, state_bytes=1 << 21) for layer in kept)
+    heavy = replace(spec, layers=large, name="state-space")
+    assert work_of(heavy).recurrent_blocks == len(large)
 
 
 def test_a_prompt_multiplies_and_a_token_does_not():
