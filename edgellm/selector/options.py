@@ -18,7 +18,7 @@ from edgellm.selector.load import Bulk, Load
 from edgellm.selector.machine import Machine, Shortfall
 from edgellm.selector.plan import Candidate, Goal, KVType, Placement, Range
 from edgellm.selector.power import placement_power_w, power_w
-from edgellm.selector.profiles import Profiles
+from edgellm.selector.profiles import Profiles, Workload
 from edgellm.selector.quality import kv_kld, weight_kld
 from edgellm.selector.ranking import Merit, Pace, Rank, rank, wants_throughput
 from edgellm.selector.settings import Setting, settings
@@ -104,6 +104,10 @@ class Question:
             op_offload=goal.op_offload is not False,
         )
 
+    @property
+    def workload(self) -> Workload:
+        return self.profiles.workload(self.goal.use)
+
     def rank(self, merit: Merit) -> Rank:
         return rank(merit, self.goal, self.profiles)
 
@@ -145,7 +149,7 @@ class Search:
 
     def __post_init__(self) -> None:
         goal, profiles = self.question.goal, self.question.profiles
-        workload = profiles.workload(goal.use)
+        workload = self.question.workload
         self._wished = tuple(settings(self.spec, goal, workload, last_resort=self.last_resort))
         self._buffers = _buffers(self.spec, self._wished)
         self._bulk = Bulk.of(self.spec)
@@ -237,7 +241,7 @@ class Search:
         goal, load = self.question.goal, self.load(setting)
         at_once = n_devices if goal.split_mode in ("row", "tensor") else 1
         decode, batch = _point(at_once * bound.most_tok_s(load, setting)), None
-        if wants_throughput(goal):
+        if wants_throughput(goal, self.question.workload):
             batch = _point(at_once * bound.most_tok_s(load, setting, setting.n_parallel))
         return Pace(decode, _point(0.0), batch)
 
@@ -303,9 +307,9 @@ def pace_of(question: Question, spec: ModelSpec, setting: Setting, placed: Place
     shape, machine = setting.shape, question.machine
     facts = spec, shape, placed, machine.hardware, machine.speed
     decode, batch = decode_tok_s(*facts), None
-    if wants_throughput(question.goal) and setting.n_parallel > 1:
+    if wants_throughput(question.goal, question.workload) and setting.n_parallel > 1:
         batch = decode_tok_s(*facts, n_streams=setting.n_parallel)
-    first = ttft_s(*facts, question.profiles.workload(question.goal.use).n_prompt)
+    first = ttft_s(*facts, question.workload.n_prompt)
     if spec.architecture in LOADABLE:
         return Pace(decode, first, batch)
     profile = machine.speed

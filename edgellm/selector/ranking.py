@@ -9,9 +9,10 @@
               costs one point; a KLD of 1/16 costs one point; a first token twice as late as it
               should be costs half of one; pace beyond the need is worth a tenth
 
-Where throughput is asked for, the pace is that of all streams together, and the need that of as
-many as the use wishes for. Only "quality" promises that more memory never gives a worse file: the
-others may trade it for the speed of a card that could not hold the model before.
+Where throughput is asked for, or more streams than usual, the pace is that of all streams together,
+and the need that of as many as the use wishes for. Only "quality" promises that more memory never
+gives a worse file: the others may trade it for the speed of a card that could not hold the model
+before.
 """
 
 from dataclasses import dataclass
@@ -62,10 +63,13 @@ class Merit:
         return self.weight_kld + self.kv_kld
 
 
-def wants_throughput(goal: Goal) -> bool:
-    """Tokens of all streams together count more than one stream's."""
+def wants_throughput(goal: Goal, workload: Workload) -> bool:
+    """Tokens of all streams together count more than one stream's. So they do where more streams
+    were asked for by name than the use wishes for: nobody does that to leave them idle."""
     many = (goal.n_parallel or 1) > 1
-    return goal.use == "batch" or (goal.objective in ("speed", "energy") and many)
+    if goal.use == "batch" or (goal.objective in ("speed", "energy") and many):
+        return True
+    return (goal.n_parallel or 1) > workload.n_parallel
 
 
 def rank(merit: Merit, goal: Goal, profiles: Profiles) -> Rank:
@@ -106,7 +110,7 @@ def balance(merit: Merit, goal: Goal, workload: Workload) -> float:
     parallel = log2(setting.n_parallel / n_wished)
     if setting.embedding:
         context = parallel = 0.0
-    if wants_throughput(goal):
+    if wants_throughput(goal, workload):
         lead = log2(merit.pace.throughput / (workload.decode_target_tok_s * n_wished))
         parallel *= _POINTS_PER_STREAM_DOUBLING
     else:

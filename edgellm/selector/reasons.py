@@ -185,8 +185,10 @@ def _buffer_sentences(
 
 
 def _replica_sentences(decision: Decision) -> Iterator[str]:
-    chosen, goal = decision.chosen, decision.question.goal
-    if not wants_throughput(goal) or chosen.setting.n_parallel < 2 or chosen.setting.embedding:
+    chosen, question = decision.chosen, decision.question
+    if not wants_throughput(question.goal, question.workload):
+        return
+    if chosen.setting.n_parallel < 2 or chosen.setting.embedding:
         return
     found = best_replicas(decision.winner, chosen.setting)
     if found and found.tok_s.p50 > _WORTH_SAYING * chosen.pace.throughput:

@@ -20,7 +20,6 @@ from edgellm.probe.hardware import Device
 from edgellm.selector.checks import tensor_split_refusal
 from edgellm.selector.devices import DeviceSet
 from edgellm.selector.options import Option, Search
-from edgellm.selector.ranking import wants_throughput
 from edgellm.selector.settings import Setting, wished_context
 from edgellm.selector.shares import Ways
 
@@ -91,8 +90,10 @@ def _between_halves(search: Search, best: Option) -> Iterator[Setting]:
 
 
 def _wants_tensor_split(search: Search) -> bool:
+    """Many streams alone are no wish for speed at such a price."""
     goal = search.question.goal
-    return goal.objective == "speed" or wants_throughput(goal)
+    many = (goal.n_parallel or 1) > 1
+    return goal.use == "batch" or goal.objective == "speed" or (goal.objective == "energy" and many)
 
 
 def _are_alike(search: Search, devices: tuple[Device, ...]) -> bool:

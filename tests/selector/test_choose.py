@@ -120,6 +120,14 @@ def test_a_cache_is_quantized_before_context_is_cut():
     assert any("q8_0" in reason for reason in plan.reasons)
 
 
+def test_many_streams_get_a_quantized_cache_on_the_card_before_a_layer_leaves_it():
+    candidates = [specs.candidate(specs.dense(quant="Q8_0"))]
+    plan = plan_of(hardware_from_board("h100"), candidates, n_parallel=70, n_ctx_seq=8192)
+    assert plan.kv_type_k == "q8_0"
+    assert plan.placement.n_gpu_layers == 33
+    assert plan.batch_tok_s.p50 > 70 * PROFILES.workload("chat").decode_target_tok_s
+
+
 def test_a_cut_context_is_said():
     spec = specs.dense(quant="Q4_K_M")
     plan = plan_of(machine(ram=6.4), [specs.candidate(spec)], n_parallel=1, use="agent")
