@@ -28,11 +28,11 @@ TESTS = ("tg128", "tg128@d8192", "pp512")
 
 
 def row(**changes) -> dict[str, object]:
-    usual = dict(
-        device="RTX 4090", backend="CUDA", n_devices=1, model="llama 7B v2", quant="Q4_0",
-        test="tg128", tok_s=100.0, ngl="99", build="b9000", source="https://github.com/a/b/pull/1",
-        extra="", grade="A",
-    )  # fmt: skip
+    usual = {
+        "device": "RTX 4090", "backend": "CUDA", "n_devices": 1, "model": "llama 7B v2",
+        "quant": "Q4_0", "test": "tg128", "tok_s": 100.0, "ngl": "99", "build": "b9000",
+        "source": "https://github.com/a/b/pull/1", "extra": "", "grade": "A",
+    }  # fmt: skip
     return usual | changes
 
 
@@ -100,7 +100,7 @@ def test_a_device_that_is_left_out_is_predicted_by_its_kin(world):
 
 
 def test_three_wrong_rows_teach_little(world, tmp_path):
-    rows, told = world
+    rows, _ = world
     wrong, _ = table(
         tmp_path / "wrong.csv",
         [row(device="RTX 4070 Ti", test="tg128", tok_s=10.0 + i) for i in range(3)],
@@ -164,7 +164,7 @@ def test_a_figure_counts_once(tmp_path):
     ("device", "backend", "name"),
     [
         ("3090 24GB", "CUDA", "RTX 3090"),
-        ("M1 Max 32‑Core GPU 64GB", "Metal", "M1 Max"),
+        ("M1 Max 32\u2011Core GPU 64GB", "Metal", "M1 Max"),
         ("Intel 265K Custom PC (Nvidia RTX 4070 Ti)", "ollama GPU", "RTX 4070 Ti"),
         ("System76 Thelio Astra (Nvidia A4000)", "ollama GPU", "RTX A4000"),
         ("RTX PRO 6000 Max-Q + Epyc 9374F", "CUDA", "RTX PRO 6000 Blackwell Max-Q"),
@@ -186,7 +186,7 @@ def test_a_mac_with_fewer_cores_multiplies_less(tmp_path):
     assert peaks[0] == pytest.approx(0.75 * peaks[1])
 
 
-def test_the_file_is_written_with_the_new_numbers_and_nothing_else(world, tmp_path, monkeypatch):
+def test_the_file_is_written_with_the_new_numbers_and_nothing_else(world):
     rows, _ = world
     model = Model(SPEED, rows)
     changed = truth(layer_s=123e-6, efficiency=0.5)
