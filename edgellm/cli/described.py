@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from edgellm.probe.hardware import Hardware
     from edgellm.probe.sources import Sources
 
+ALL_BOARDS = "all"  # as a board's name: every one that is described
+
 Sysroot = Annotated[
     Path | None,
     typer.Option(
@@ -70,6 +72,12 @@ class Described:
     def check_one_machine(self) -> None:
         """Raises BadRequest."""
         self.check()
+        if self.on and ALL_BOARDS in self.on:
+            raise BadRequest(
+                "--on all names every described board, and a plan is for one machine",
+                hint="to see which boards hold so many users: "
+                "edgellm plan MODEL --users 50 --on all",
+            )
         if self.on and len(self.on) > 1:
             raise BadRequest(
                 f"--on names {len(self.on)} boards, a plan is for one",

@@ -44,7 +44,7 @@ def plan(
 
     config = options.config_from(offline=offline, reserve=pins.reserve)
     goal = pins.goal(config.reserve)
-    users.check()
+    users.check(pins)
     described.check()
     if not users.are_many:
         described.check_one_machine()

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgellm.cli.described import ALL_BOARDS
+from edgellm.cli.pins import Pins
 from edgellm.errors import BadRequest
 
 if TYPE_CHECKING:
     from edgellm.probe.hardware import Hardware
     from edgellm.selector.sizing import Demand, Sized
 
-_ALL = "all"
 _USUAL_TOK_S = 10.0  # twice as fast as people read
 
 
@@ -44,8 +45,9 @@ class Users:
         tok_s = _USUAL_TOK_S if self.tok_s is None else self.tok_s
         return Demand(self.users or 0, tok_s, None if self.ttft is None else _seconds(self.ttft))
 
-    def check(self) -> None:
-        """Raises BadRequest where a service is asked for and nobody to be served."""
+    def check(self, pins: Pins) -> None:
+        """Raises BadRequest where a service is asked for and nobody to be served, and for pins
+        of what the users' number decides."""
         flags = {"--tok-s": self.tok_s, "--ttft": self.ttft}
         named = [flag for flag, value in flags.items() if value is not None]
         if named and not self.are_many:
@@ -53,13 +55,21 @@ class Users:
                 f"{' and '.join(named)} say how each of many users is served",
                 hint="say how many: --users 50; for one plan it is --min-tok-s",
             )
+        sizes = {"--parallel": pins.parallel, "-c": pins.n_ctx}
+        pinned = [flag for flag, value in sizes.items() if value is not None]
+        if pinned and self.are_many:
+            raise BadRequest(
+                f"--users finds how many conversations a machine holds; {' and '.join(pinned)} "
+                "would say it already",
+                hint="leave one of them out; what each user gets is --ctx",
+            )
 
 
 def boards_of(names: Sequence[str]) -> "list[tuple[str, Hardware]]":
     """By name, or all that are described. Raises ModelNotFound."""
     from edgellm.probe.boards import board_names, hardware_from_board
 
-    wanted = board_names() if _ALL in names else tuple(dict.fromkeys(names))
+    wanted = board_names() if ALL_BOARDS in names else tuple(dict.fromkeys(names))
     return [(name, hardware_from_board(name)) for name in wanted]
 
 

@@ -4,6 +4,7 @@ A board says what is bought together and how much of it is free; what a device c
 profiles/devices.toml, and the board only names its row.
 """
 
+import difflib
 from collections.abc import Iterator
 
 from edgellm.errors import BadRequest, ConfigError, ModelNotFound
@@ -13,6 +14,8 @@ from edgellm.probe.described import Part, assemble, link_of
 from edgellm.probe.hardware import Backend, Cpu, Hardware, MemoryPool
 from edgellm.resources import ProfileRow, profiles_dir, read_profile
 from edgellm.units import GIB
+
+_MOST_NEAR = 5
 
 
 class _BoardDevice(ProfileRow, frozen=True, kw_only=True):
@@ -45,12 +48,27 @@ def hardware_from_board(name: str) -> Hardware:
     """Raises ModelNotFound for a name that no board has, ConfigError for a broken file."""
     names = board_names()
     if name not in names:
-        raise ModelNotFound(f"no board is called {name!r}", hint=f"known: {', '.join(names)}")
+        raise ModelNotFound(f"no board is called {name!r}", hint=_instead_of(name, names))
     board = read_profile(profiles_dir() / "boards" / f"{name}.toml", _Board)
     try:
         return _hardware(board)
     except BadRequest as error:
         raise ConfigError(f"profiles/boards/{name}.toml: {error}", hint=error.hint) from error
+
+
+def _instead_of(name: str, names: tuple[str, ...]) -> str:
+    """The nearest names, and how any other machine is described."""
+    by_key = {_key(known): known for known in names}
+    key = _key(name)
+    near = [known for k, known in by_key.items() if key and (key in k or k in key)]
+    near += [by_key[k] for k in difflib.get_close_matches(key, by_key, n=_MOST_NEAR)]
+    asked = ", ".join(list(dict.fromkeys(near))[:_MOST_NEAR])
+    other = 'any machine can be described by its parts: --device "RTX 4090" --ram 64GiB'
+    return f"did you mean {asked}? Else {other}" if asked else other
+
+
+def _key(name: str) -> str:
+    return "".join(char for char in name.lower() if char.isalnum())
 
 
 def _hardware(board: _Board) -> Hardware:

@@ -3,6 +3,8 @@ import json
 import msgspec
 import pytest
 
+from edgellm.cli.described import Described
+from edgellm.cli.pins import Pins
 from edgellm.cli.sizes import Users, boards_of, sizes_json, sizes_table
 from edgellm.errors import BadRequest, ModelNotFound
 from edgellm.probe.boards import board_names
@@ -33,7 +35,21 @@ def test_what_is_no_time_is_refused(text):
 @pytest.mark.parametrize("given", [{"tok_s": 20.0}, {"ttft": "1s"}])
 def test_a_service_without_users_is_refused(given):
     with pytest.raises(BadRequest, match="many users"):
-        Users(**given).check()
+        Users(**given).check(Pins())
+
+
+@pytest.mark.parametrize("pinned", [{"parallel": 4}, {"n_ctx": 32768}])
+def test_what_the_number_of_users_decides_cannot_be_pinned_beside_it(pinned):
+    with pytest.raises(BadRequest, match="--parallel" if "parallel" in pinned else "-c would"):
+        Users(users=50).check(Pins(**pinned))
+    Users(users=50).check(Pins(ctx=4096))
+    Users().check(Pins(**pinned))
+
+
+def test_every_board_at_once_is_for_users_alone():
+    with pytest.raises(BadRequest, match="a plan is for one machine") as raised:
+        Described(on=["all"]).hardware()
+    assert "--users" in raised.value.hint
 
 
 def test_all_means_every_described_board():

@@ -65,7 +65,22 @@ def test_what_llama_cpp_has_no_backend_for_is_planned_as_if_and_says_so():
     assert "no backend" in biren.note
 
 
-def test_an_unknown_board_names_the_known_ones():
+@pytest.mark.parametrize(
+    ("said", "meant"), [("RTX 4090", "rtx4090"), ("2xh100", "8xh100"), ("raspi5", "rpi5")]
+)
+def test_an_unknown_board_names_the_nearest_and_no_more(said, meant):
     with pytest.raises(ModelNotFound) as raised:
-        hardware_from_board("../speed")
-    assert "rtx4090" in raised.value.hint
+        hardware_from_board(said)
+    asked = raised.value.hint.split("?")[0]
+    assert meant in asked
+    assert (
+        sum(name in asked.removeprefix("did you mean ").split(", ") for name in board_names()) <= 5
+    )
+
+
+@pytest.mark.parametrize("said", ["../speed", "zzz", ""])
+def test_a_board_like_no_other_is_to_be_described_by_its_parts(said):
+    with pytest.raises(ModelNotFound) as raised:
+        hardware_from_board(said)
+    assert "--device" in raised.value.hint
+    assert len(raised.value.hint) < 200
