@@ -147,7 +147,10 @@ def _headless(instance: "Instance") -> None:
 
 def _with_screen(instance: "Instance") -> None:
     """The server on a thread, the screen in front; whichever ends first ends the other."""
+    import contextlib
+
     from edgellm.cli.background import BackgroundServer
+    from edgellm.cli.output import say
     from edgellm.cli.screen import Screen
 
     screen = Screen()
@@ -158,6 +161,8 @@ def _with_screen(instance: "Instance") -> None:
         server.stop()
     if server.failure:
         raise server.failure
+    with contextlib.suppress(OSError):  # it may have ended because the terminal was closed
+        say("the server has stopped; one that keeps running: edgellm serve MODEL")
 
 
 def _path(found: "Choice") -> "Path":

@@ -8,6 +8,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import httpx2
@@ -47,15 +48,17 @@ class TopApp(App[None]):
         api_key: str | None = None,
         start_screen: StartScreen = "top",
         interval_s: float = 1.0,
-        speed: float = 1.0,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         super().__init__()
         self.register_theme(THEME)
         self.theme = THEME.name
         self.server = Server(url, api_key=api_key, transport=transport)
+        self._replay = transport if isinstance(transport, ReplayTransport) else None
         self._start_screen, self._interval_s = start_screen, interval_s
-        self.set_reactive(TopApp.view, View(url, interval_s * speed))
+        played = self._replay.played if self._replay else None
+        passes_s = interval_s * played.speed if played else interval_s
+        self.set_reactive(TopApp.view, View(url, passes_s, played=played))
 
     def on_mount(self) -> None:
         self.push_screen(self._start_screen)
@@ -64,6 +67,12 @@ class TopApp(App[None]):
     async def on_unmount(self) -> None:
         self.workers.cancel_all()  # before their client is closed under them
         await self.server.aclose()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Nobody in a recording answers a chat, so none is offered."""
+        if action == "switch_screen" and self._replay:
+            return False
+        return super().check_action(action, parameters)
 
     def watch_view(self, view: View) -> None:
         for screen in self.screen_stack:
@@ -75,7 +84,8 @@ class TopApp(App[None]):
         while True:
             asked_s = loop.time()
             try:
-                self.view = self.view.seen(await self.server.status())
+                newest = self.view.seen(await self.server.status())
+                self.view = replace(newest, played=self._replay.played if self._replay else None)
             except NotServing as error:
                 self.view = self.view.lost(str(error))
                 await asyncio.sleep(backoff.wait_s())
@@ -99,8 +109,8 @@ def run_top(
 def run_replay(name: str, moments: Sequence[Moment], speed: float) -> None:
     """As run_top, of a recording that is called `name`."""
     _check_terminal()
-    replay = ReplayTransport(moments, speed, time.monotonic)
-    TopApp(name, interval_s=replay.look_s, speed=speed, transport=replay).run()
+    played = ReplayTransport(moments, speed, time.monotonic)
+    TopApp(name, interval_s=played.look_s, transport=played).run()
 
 
 def _check_terminal() -> None:

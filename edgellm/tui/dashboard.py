@@ -14,7 +14,7 @@ from edgellm.tui.log import log_card
 from edgellm.tui.model import model_card
 from edgellm.tui.sequences import sequence_table
 from edgellm.tui.speed import speed_card
-from edgellm.tui.view import View
+from edgellm.tui.view import Played, View
 from edgellm.units import format_rate, format_seconds
 
 MIN_COLUMNS, MIN_ROWS = 60, 16
@@ -126,10 +126,21 @@ def banner(view: View, columns: int) -> Line:
     """Who is watched, since when, and whether it still answers."""
     version = f" {view.status.version}" if view.status else ""
     left = (Span(" edgellm", "accent"), Span(version, "label"), Span(f"  {view.url}", "label"))
+    if view.played:
+        return spread(left, _position(view, view.played), columns)
     if view.is_live:
         up = format_seconds(view.status.uptime_s if view.status else None)
         return spread(left, (Span(f"up {up}  ", "label"), Span("● live ", "good")), columns)
     return spread((Span(f" ○ {view.problem} – waiting", "warn"),), (*left[:2], Span(" ")), columns)
+
+
+def _position(view: View, played: Played) -> Line:
+    """ "▶ replay 12 s of 1m40s, 4×": how far a recording has been played."""
+    place = f"{format_seconds(played.at_s)} of {format_seconds(played.length_s)}"
+    text = f"replay {place}, {played.speed:g}× "
+    if view.is_live:
+        return (Span("▶ ", "accent"), Span(text))
+    return (Span(f"■ {view.problem}  ", "warn"), Span(text, "label"))
 
 
 def download_line(download: Download, columns: int) -> Line:

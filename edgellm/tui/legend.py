@@ -4,7 +4,7 @@ from edgellm.tui.lines import Block, Line, Span, pad, wrap
 from edgellm.tui.view import View
 
 _KEYS = (
-    ("q, Ctrl-C", "quit; the server goes on"),
+    ("q, Ctrl-C", "quit; the server goes on, but not that of `up`"),
     ("c", "chat with the model"),
     ("t, Esc", "back to the dashboard"),
     ("p", "what was chosen, why, and how it turned out"),

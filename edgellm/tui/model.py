@@ -32,7 +32,9 @@ def model_card(view: View, width: int, height: int) -> Block:
     inner = width - 4
     kept = sorted(_rows(view, model, inner), key=lambda row: row[0])[: height - 2]
     order = [row for row in _rows(view, model, inner) if row in kept]
-    title = (Span(model.name, "strong"), *((Span(" demo", "dim"),) if model.demo else ()))
+    is_told = model.name == "demo"  # by its name
+    mark = (Span(" demo", "dim"),) if model.demo and not is_told else ()
+    title = (Span(model.name, "strong"), *mark)
     return box(title, state_note(model), [line for _, line in order], width, height)
 
 

@@ -20,7 +20,7 @@ def speed_card(view: View, width: int, height: int) -> Block:
         *[()] * gap,
         *_graph("prefill", view.prefill_tok_s, n_columns, lower, "prefill"),
     ]
-    past = Span(f"last {_span(2 * n_columns * view.interval_s)}", "dim")
+    past = Span(f"last {_span(_shown_s(view, n_columns))}", "dim")
     note = (*_per_token(view), past) if width >= 38 else (past,)
     return box((Span("speed", "strong"),), note, body, width, height)
 
@@ -30,6 +30,12 @@ def _per_token(view: View) -> Line:
     energy = view.status.energy if view.status else None
     joules = numbers.ratio(energy.power_w if energy else None, view.all_decode_tok_s)
     return () if joules is None else (Span(f"{numbers.joules_per_token(joules)}  "),)
+
+
+def _shown_s(view: View, n_columns: int) -> float:
+    """What the graphs have room for; no recording is longer than it is."""
+    room_s = 2 * n_columns * view.interval_s
+    return min(room_s, view.played.length_s) if view.played else room_s
 
 
 def _span(seconds: float) -> str:

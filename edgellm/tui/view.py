@@ -13,6 +13,15 @@ _LENGTH = 600  # ten minutes at 1 Hz: more than the widest graph shows
 
 
 @dataclass(frozen=True, slots=True)
+class Played:
+    """Where a recording stands: seconds of it, and how many of them pass in one of ours."""
+
+    at_s: float
+    length_s: float
+    speed: float
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     url: str
     interval_s: float = 1.0
@@ -21,6 +30,7 @@ class View:
     decode_tok_s: History = ()
     prefill_tok_s: History = ()
     busy: tuple[tuple[str, History], ...] = ()  # by device id
+    played: Played | None = None  # None: a server, and no recording
 
     @property
     def is_live(self) -> bool:

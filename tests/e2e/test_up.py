@@ -231,6 +231,16 @@ def test_sigterm_takes_the_screen_down_and_mends_the_terminal(home, terminal):
     wait_for(lambda: "\x1b[?1049l" in screen.text)
 
 
+def test_whoever_quits_is_told_that_the_server_has_stopped_and_how_one_goes_on(home, terminal):
+    screen = terminal("up", "--demo", "--port", "0")
+    screen.until("ready")
+    screen.type("q")
+    assert screen.process.wait(timeout=15) == 0
+    wait_for(lambda: "edgellm serve MODEL" in screen.text)
+    _, _, after = screen.text.rpartition("\x1b[?1049l")
+    assert "the server has stopped" in after
+
+
 def test_a_conversation_on_a_terminal(home, terminal):
     screen = terminal("run", "demo", "--temperature", "0")
     screen.until(">>> ")

@@ -204,3 +204,15 @@ async def test_the_conversation_is_still_there_after_a_look_at_the_dashboard():
 
         assert "Hello there" in transcript(app)
         assert "● ready" in app.screen.query_one("#facts", Canvas).text()
+
+
+@in_loop
+async def test_after_the_answer_its_own_speed_is_shown_and_no_decaying_one():
+    idle = ordinary(models=(model(n_running=0, decode_tok_s=3.3, sequences=()),))
+    script = [delta("Hello"), finish(), usage(3, tok_s=34.5), DONE]
+    async with chat(idle, script=script) as (app, pilot, _):
+        facts = app.screen.query_one("#facts", Canvas)
+        await until(lambda: "– · 0 running" in facts.text())
+        await ask(pilot, "hi")
+        await until(lambda: "last answer 34.5 tok/s · 0 running" in facts.text())
+        assert "3.3" not in facts.text()

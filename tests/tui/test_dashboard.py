@@ -210,3 +210,11 @@ def test_the_plan_of_a_cpu_says_so():
     on_cpu = model(plan=plan(n_gpu_layers=0))
 
     assert "CPU only" in shown(dashboard(seen(ordinary(models=(on_cpu,))), 200, 50))
+
+
+def test_the_demo_is_called_so_once():
+    card = shown(dashboard(seen(ordinary(models=(model(name="demo", demo=True),))), 80, 23))
+    other = shown(dashboard(seen(ordinary(models=(model(name="tiny", demo=True),))), 80, 23))
+
+    assert "demo demo" not in card
+    assert "tiny demo" in other

@@ -2,10 +2,13 @@ import asyncio
 from dataclasses import dataclass
 
 import pytest
-from tui_samples import ordinary
+from tui_samples import ordinary, text
+from tui_status_server import in_loop, until
 
 from edgellm.errors import NotServing
+from edgellm.tui.app import TopApp
 from edgellm.tui.client import Message, Server
+from edgellm.tui.dashboard import banner, dashboard
 from edgellm.tui.recording import Moment
 from edgellm.tui.replay import ReplayTransport
 
@@ -68,3 +71,32 @@ def test_nobody_answers_a_chat():
 
     with pytest.raises(NotServing, match="nobody answers"):
         asyncio.run(scenario())
+
+
+@in_loop
+async def test_the_screen_says_that_it_is_a_replay_how_far_and_how_fast_and_offers_no_chat():
+    clock = Clock()
+    played = ReplayTransport(MOMENTS, 4.0, clock)
+    app = TopApp("night.rec", interval_s=0.05, transport=played)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until(lambda: app.view.status is not None)
+        clock.now_s += 1.0
+        await until(lambda: app.view.played.at_s == 4.0)
+        first = text([banner(app.view, 100)])
+        assert "replay 4.0 s of 9.0 s, 4×" in first
+        assert "live" not in first
+        assert "last 9 s" in text(dashboard(app.view, 100, 30))
+
+        await pilot.press("c")
+        assert not any(
+            shown.binding.key == "c"
+            for shown in app.screen.active_bindings.values()
+            if shown.enabled
+        )
+        assert type(app.screen).__name__ == "TopScreen"
+
+        clock.now_s += 100.0
+        await until(lambda: not app.view.is_live)
+        ended = text([banner(app.view, 100)])
+        assert "the recording has ended" in ended
+        assert "waiting" not in ended

@@ -49,6 +49,7 @@ class ChatScreen(Screen[None]):
         self._conversation = Conversation()
         self._answering: Worker[None] | None = None
         self._frame_due = False
+        self._last_tok_s: float | None = None  # of the answer that ended last
         self._banner, self._facts = Canvas(id="banner"), Canvas(id="facts")
         self._transcript, self._prompt = Transcript(), Prompt()
 
@@ -69,7 +70,7 @@ class ChatScreen(Screen[None]):
         width = self.size.width
         self._banner.show([banner(view, width)])
         self._facts.set_class(not view.is_live, "-stale")
-        self._facts.show([_facts(view.model, width)])
+        self._facts.show([_facts(view.model, self._last_tok_s, width)])
 
     async def on_prompt_sent(self, event: Prompt.Sent) -> None:
         if self._answering is not None and self._answering.is_running:
@@ -132,6 +133,8 @@ class ChatScreen(Screen[None]):
         except EdgellmError as error:
             self._finish(block, answer, plain(str(error)), is_error=True)
         else:
+            self._last_tok_s = answer.decode_tok_s
+            self.draw(self._top.view)
             self._finish(block, answer, answer.summary())
             self._conversation.keep(question, answer.text)
 
@@ -188,11 +191,15 @@ def _why_not(model: ModelStatus | None, view: View) -> str | None:
     return None
 
 
-def _facts(model: ModelStatus | None, width: int) -> Line:
+def _facts(model: ModelStatus | None, last_tok_s: float | None, width: int) -> Line:
+    """The speed is the model's while it writes; afterwards the last answer's own, said so."""
     if model is None:
         return spread((Span(" no model", "dim"),), (), width)
     left = (Span(f" {model.name}  ", "strong"), *state_note(model))
     cells = f"{numbers.short_count(model.n_cells_used)}/{numbers.short_count(model.n_cells)} cells"
     queue = f"{model.n_running} running · {model.n_waiting} waiting"
-    right = f"{format_rate(model.decode_tok_s)} · {queue} · {cells} "
+    is_idle = model.n_running == 0
+    rate = format_rate(last_tok_s if is_idle else model.decode_tok_s)
+    speed = f"last answer {rate}" if is_idle and last_tok_s is not None else rate
+    right = f"{speed} · {queue} · {cells} "
     return spread(left, (Span(right, "label"),), width)
