@@ -4,7 +4,7 @@ Each wish that was pinned is let go alone, in the order in which people give the
 only when none is enough all of them go together.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edgellm.errors import BadRequest, DoesNotFit
@@ -13,16 +13,16 @@ from edgellm.selector.choose import choose
 from edgellm.selector.plan import Candidate, Goal, Plan
 from edgellm.selector.profiles import Profiles
 
-# Fields that go together, and how the flags are called.
-_WISHES: tuple[tuple[tuple[str, ...], str], ...] = (
-    (("n_gpu_layers", "tensor_split", "split_mode", "n_cpu_moe"), "-ngl, -ts, -sm, -ncmoe"),
-    (("n_ubatch", "flash_attention", "op_offload"), "-ub, -fa, --op-offload"),
-    (("reserve_bytes",), "--reserve"),
-    (("max_watts",), "--max-watts"),
-    (("kv_type_k", "kv_type_v"), "-ctk, -ctv"),
-    (("n_parallel",), "--parallel"),
-    (("min_tok_s",), "--min-tok-s"),
-    (("n_ctx_seq", "n_ctx", "min_ctx_seq"), "--ctx, -c, --min-ctx"),
+# Fields that go together, and how the flag of each is called.
+_WISHES: tuple[dict[str, str], ...] = (
+    {"n_gpu_layers": "-ngl", "tensor_split": "-ts", "split_mode": "-sm", "n_cpu_moe": "-ncmoe"},
+    {"n_ubatch": "-ub", "flash_attention": "-fa", "op_offload": "--op-offload"},
+    {"reserve_bytes": "--reserve"},
+    {"max_watts": "--max-watts"},
+    {"kv_type_k": "-ctk", "kv_type_v": "-ctv"},
+    {"n_parallel": "--parallel"},
+    {"min_tok_s": "--min-tok-s"},
+    {"n_ctx_seq": "--ctx", "n_ctx": "-c", "min_ctx_seq": "--min-ctx"},
 )
 
 
@@ -38,19 +38,31 @@ def instead(
     hardware: Hardware, candidates: Sequence[Candidate], goal: Goal, profiles: Profiles
 ) -> tuple[Instead, ...]:
     """Empty when not even this machine's best plan for the model fits."""
+    pinned = [given for wish in _WISHES if (given := _given(goal, wish))]
+    found = [_without(given, hardware, candidates, goal, profiles) for given in pinned]
+    if not any(found) and len(pinned) > 1:
+        every = {name: flag for given in pinned for name, flag in given.items()}
+        found = [_without(every, hardware, candidates, goal, profiles)]
+    return tuple(one for one in found if one)
+
+
+def _given(goal: Goal, wish: Mapping[str, str]) -> dict[str, str]:
+    """Those of its fields that were asked for."""
     nothing = Goal()
-    pinned = [wish for wish in _WISHES if any(_differs(goal, nothing, name) for name in wish[0])]
-    found = []
-    for names, flags in pinned:
-        plan = _fitting(hardware, candidates, _freed(goal, names), profiles)
-        if plan:
-            found.append(Instead(flags, plan))
-    if not found and len(pinned) > 1:
-        free = _freed(goal, [name for names, _ in pinned for name in names])
-        plan = _fitting(hardware, candidates, free, profiles)
-        if plan:
-            found.append(Instead(", ".join(flags for _, flags in pinned), plan))
-    return tuple(found)
+    return {
+        name: flag for name, flag in wish.items() if getattr(goal, name) != getattr(nothing, name)
+    }
+
+
+def _without(
+    given: Mapping[str, str],
+    hardware: Hardware,
+    candidates: Sequence[Candidate],
+    goal: Goal,
+    profiles: Profiles,
+) -> Instead | None:
+    plan = _fitting(hardware, candidates, _freed(goal, tuple(given)), profiles)
+    return Instead(", ".join(given.values()), plan) if plan else None
 
 
 def _fitting(
@@ -65,10 +77,6 @@ def _fitting(
 def _freed(goal: Goal, names: Sequence[str]) -> Goal:
     nothing = Goal()
     return replace(goal, **{name: getattr(nothing, name) for name in names})
-
-
-def _differs(goal: Goal, other: Goal, name: str) -> bool:
-    return bool(getattr(goal, name) != getattr(other, name))
 
 
 def sentences(found: Sequence[Instead]) -> Iterator[str]:

@@ -1,6 +1,9 @@
 """No plan: the sum beside what there is, what bound it, and what would fit instead."""
 
+from math import floor, log10
+
 from edgellm.errors import DoesNotFit
+from edgellm.models.spec import ModelSpec
 from edgellm.selector.decide import Nothing
 from edgellm.selector.describe import binding_text, pool_name
 from edgellm.selector.machine import Shortfall
@@ -10,6 +13,8 @@ from edgellm.selector.profiles import QualityProfile
 from edgellm.selector.rejected import rejected_row, why_missed
 from edgellm.units import GIB, format_bytes
 
+_DRIFT_RATIO = 0.95  # of what is free; another program may take some before it is asked for
+_CELLS = 256  # llama.cpp pads a stream to as many
 _SMALLEST_BITS = 1.5  # below it no quantization is left of a model's weights
 
 
@@ -68,14 +73,16 @@ def _what_would_fit(miss: Miss, short: Shortfall, question: Question) -> str:
     weights = sum(share.weight_bytes for share in short.shares)
     total = sum(share.total_bytes for share in short.shares)
     used = {share.pool_id for share in short.shares if share.layers or share.expert_layers}
-    given = sum(machine.budgets[pool_id] for pool_id in used)
+    given = int(sum(machine.budgets[pool_id] for pool_id in used) * _DRIFT_RATIO)
     needed = f"a machine with {_whole_gib(total)} GiB would hold it (edgellm plan MODEL --on BOARD)"
+    untrained = miss.setting.n_ctx_seq > spec.n_ctx_train and not miss.setting.embedding
     beside = sum(s.total_bytes - s.weight_bytes for s in short.shares if s.pool_id in used)
     room = given - beside
     bits = 8 * room / max(1, spec.n_params)
     if bits < _SMALLEST_BITS and weights < given:
         tokens = int(miss.setting.n_ctx_seq * (given - weights) / (total - weights))
-        return f"beside these weights there is room for about --ctx {tokens}; {needed}"
+        room_for = f"beside these weights there is room for about --ctx {_advised(tokens, spec)}"
+        return f"{_trained(spec)}; {room_for}" if untrained else f"{room_for}; {needed}"
     if bits < _SMALLEST_BITS:
         return (
             f"no quantization of its {spec.n_params / 1e9:.1f} B parameters is that small: "
@@ -84,9 +91,19 @@ def _what_would_fit(miss: Miss, short: Shortfall, question: Question) -> str:
     size = f"a file of up to {format_bytes(room)} would fit, about {bits:.1f} bits a weight"
     label = _label_below(question.profiles.quality, bits)
     advice = [f"{size} (such as {label})" if label else size]
+    if untrained:
+        advice.insert(0, _trained(spec))
     if changes := _changes(question.goal):
         advice.append(f"or try {', '.join(changes)}")
     return "; ".join([*advice, needed])
+
+
+def _advised(n_tokens: int, spec: ModelSpec) -> int:
+    return min(max(n_tokens // _CELLS * _CELLS, 1), spec.n_ctx_train)
+
+
+def _trained(spec: ModelSpec) -> str:
+    return f"{spec.name} was trained for conversations of up to {spec.n_ctx_train} tokens"
 
 
 def _label_below(quality: QualityProfile, bits: float) -> str | None:
@@ -98,8 +115,8 @@ def _label_below(quality: QualityProfile, bits: float) -> str | None:
 def _changes(goal: Goal) -> list[str]:
     """What of the goal's pins takes memory, as the flag that would take less."""
     changes = []
-    if goal.n_ctx_seq or goal.min_ctx_seq or goal.n_ctx:
-        changes.append("a shorter --ctx")
+    contexts = {"--ctx": goal.n_ctx_seq, "-c": goal.n_ctx, "--min-ctx": goal.min_ctx_seq}
+    changes += [f"a shorter {flag}" for flag, tokens in contexts.items() if tokens]
     if (goal.n_parallel or 1) > 1:
         changes.append("fewer --parallel")
     if goal.kv_type_k in ("f16", "f32", "bf16"):
@@ -114,12 +131,17 @@ def _changes(goal: Goal) -> list[str]:
 
 
 def _too_slow(miss: Miss, unmet: Unmet) -> DoesNotFit:
-    reached = unmet.ratio
     return DoesNotFit(
         f"{miss.candidate.spec.name} {miss.candidate.quant} {unmet.sentence}; nothing here is "
         "faster",
-        hint=f"ask for {reached:.0%} of that, or take a smaller model",
+        hint=f"ask for {_percent_below(unmet.ratio)} of that, or take a smaller model",
     )
+
+
+def _percent_below(ratio: float) -> str:
+    """Two digits, rounded down: what is advised has to be reached."""
+    step = 10 ** (floor(log10(ratio)) - 1)
+    return f"{100 * step * floor(ratio / step):.2g}%"
 
 
 def _no_devices(question: Question) -> DoesNotFit:

@@ -313,7 +313,7 @@ def test_a_context_that_must_be_is_not_cut():
     assert plan_of(machine(ram=9), candidates, **pins, min_ctx_seq=16384).n_ctx_seq >= 16384
     error = refusal_of(machine(ram=5.4), candidates, **pins, min_ctx_seq=16384)
     assert "does not fit" in str(error)
-    assert "a shorter --ctx" in error.hint
+    assert "a shorter --min-ctx" in error.hint
 
 
 def test_a_limit_of_watts_leaves_boards_out_and_says_so():
@@ -430,13 +430,13 @@ def test_a_refusal_is_the_sum_and_what_would_fit():
     error = refusal_of(machine(ram=16), [specs.candidate(specs.llama_70b("F16"))])
     assert "131.4 GiB of weights" in str(error)
     assert "this machine can give 15.2 GiB on the host" in str(error)
-    assert "GiB would fit, about 1.8 bits a weight" in error.hint
+    assert "GiB would fit, about 1.7 bits a weight" in error.hint
     assert "a machine with 132 GiB would hold it" in error.hint
 
 
 def test_a_refusal_names_a_quantization_that_would_fit():
     error = refusal_of(machine(ram=24), [specs.candidate(specs.llama_70b())])
-    assert "about 2.7 bits a weight (such as IQ2_" in error.hint
+    assert "about 2.6 bits a weight (such as IQ2_" in error.hint
 
 
 def test_a_refusal_counts_only_what_the_pins_left():
@@ -454,7 +454,28 @@ def test_a_refusal_counts_only_what_the_pins_left():
 def test_a_refused_context_is_told_what_would_fit():
     error = refusal_of(machine(ram=24), specs.ladder(), n_ctx_seq=2**30)
     tokens = int(error.hint.split("--ctx ")[1].split(";")[0])
-    assert plan_of(machine(ram=24), specs.ladder(), n_ctx_seq=tokens * 9 // 10)
+    assert plan_of(machine(ram=24), specs.ladder(), n_ctx_seq=tokens)
+
+
+def test_an_advised_context_leaves_room_for_what_others_take_meanwhile():
+    pins = {"kv_type_k": "f16", "n_parallel": 1, "objective": "quality"}
+    error = refusal_of(machine(ram=16), specs.ladder(), n_ctx_seq=2**17, **pins)
+    tokens = int(error.hint.split("--ctx ")[1].split(";")[0])
+    assert tokens < 2**17
+    assert plan_of(machine(ram=15.5), specs.ladder(), n_ctx_seq=tokens, **pins)
+
+
+def test_no_context_is_advised_that_the_model_was_not_trained_for():
+    candidates = [specs.candidate(specs.llama2_13b())]
+    error = refusal_of(machine(ram=64), candidates, n_ctx_seq=10**8)
+    assert "was trained for conversations of up to 4096 tokens" in error.hint
+    assert error.hint.endswith("--ctx 4096")
+
+
+def test_an_advised_pace_is_reached():
+    error = refusal_of(machine(ram=32), specs.ladder(), min_tok_s=500)
+    percent = float(error.hint.split("ask for ")[1].split("%")[0])
+    assert plan_of(machine(ram=32), specs.ladder(), min_tok_s=500 * percent / 100)
 
 
 def test_a_hopeless_model_is_told_to_be_smaller():
