@@ -126,7 +126,7 @@ def _measured(
     from edgellm.cli.cost_report import Pace
 
     energy, plan = status.energy, model.plan
-    tok_s, tok_s_from = model.decode_tok_s, "measured now"
+    tok_s, tok_s_from = (model.decode_tok_s if model.n_running else None), "measured now"
     watts, watts_from = (energy.power_w if energy else None), "measured now, all devices"
     if tok_s is None:
         tok_s, tok_s_from = (plan.decode_tok_s_p50 if plan else None), "predicted, one stream"

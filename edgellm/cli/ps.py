@@ -106,7 +106,7 @@ def _rows(status: "Status") -> Iterator[tuple[str, ...]]:
             f"{plan.n_parallel}×{plan.n_ctx_seq}" if plan else DASH,
             format_bytes(plan.predicted_bytes) if plan else DASH,
             _measured(plan) if plan else DASH,
-            _pace(model),
+            pace(model),
         )
 
 
@@ -132,12 +132,13 @@ def _state(model: "ModelStatus") -> str:
     return model.state
 
 
-def _pace(model: "ModelStatus") -> str:
+def pace(model: "ModelStatus") -> str:
+    """ "34.5 (35)": now, and what is expected. What a past answer leaves is not now."""
     plan = model.plan
     if model.embedding:
         return DASH
     expected = plan and plan.decode_tok_s_p50
-    now = format_rate(model.decode_tok_s, "").strip()
+    now = format_rate(model.decode_tok_s if model.n_running else None, "").strip()
     return f"{now} ({format_rate(expected, '').strip()})" if expected else now
 
 

@@ -1,6 +1,7 @@
 import pytest
+from msgspec import structs
 
-from edgellm.cli.ps import processor
+from edgellm.cli.ps import pace, processor
 from edgellm.status import MemoryParts, ModelStatus, PlanStatus, ShareStatus
 
 
@@ -40,3 +41,13 @@ def test_the_processor_is_said_as_ollama_says_it(n_gpu_layers, measured, said):
 
 def test_before_anything_is_measured_the_prediction_counts():
     assert processor(model(16, predicted={"gpu": 75, "cpu": 25})) == "25%/75% CPU/GPU"
+
+
+@pytest.mark.parametrize(
+    ("n_running", "expected", "said"),
+    [(1, 35.0, "34.5 (35.0)"), (0, 35.0, "– (35.0)"), (1, None, "34.5")],
+)
+def test_the_speed_is_that_of_now_and_in_brackets_the_expected_one(n_running, expected, said):
+    planned = structs.replace(model(0, {"cpu": 1}).plan, decode_tok_s_p50=expected)
+    one = ModelStatus(name="m", state="ready", plan=planned, decode_tok_s=34.5, n_running=n_running)
+    assert pace(one) == said
