@@ -24,8 +24,9 @@ pytestmark = pytest.mark.model
 
 
 @pytest.fixture
-def best(home):
-    """What this machine would be offered."""
+def best(home, monkeypatch):
+    """What this machine would be offered, by what is known of it in that home."""
+    monkeypatch.setenv("XDG_CACHE_HOME", home.env["XDG_CACHE_HOME"])
     config = Config(cache_dir=str(home.folder / "hf" / "hub"))
     found = best_to_download(config, detect(measure_bandwidth=True), Goal())
     if found is None:
