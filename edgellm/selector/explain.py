@@ -65,14 +65,15 @@ def _memory(plan: Plan, hardware: Hardware, columns: int) -> Iterator[str]:
     source = "llama.cpp's own figures" if plan.bytes_from == "oracle" else "by arithmetic"
     marks = "  ".join(f"{mark} {name}" for mark, name in _PARTS)
     yield f"memory   {marks}   ({source})"
-    names = [hardware.device(share.device_id).name for share in plan.shares]
-    name_columns = min(max(map(len, names)), 28 if columns > 90 else 22)
+    widest = 28 if columns > 90 else 22
+    names = [_name(hardware, share.device_id, widest) for share in plan.shares]
+    name_columns = max(map(len, names))
     bar_columns = 30 if columns > 90 else 18
     for name, share in zip(names, plan.shares, strict=True):
         room = free_bytes(hardware, hardware.pool(share.pool_id))
         size = f"{format_bytes(share.total_bytes)} of {format_bytes(room)}"
         yield (
-            f"  {_short(name, name_columns):<{name_columns}}  {_bar(share, room, bar_columns)}  "
+            f"  {name:<{name_columns}}  {_bar(share, room, bar_columns)}  "
             f"{size:>20}  {_carries(share)}"
         )
     yield from _shared_pools(plan.placement, hardware)
@@ -176,6 +177,14 @@ def _rate(range_: Range | None) -> str:
 
 def _number(per_s: float) -> str:
     return format_rate(per_s, "").strip()
+
+
+def _name(hardware: Hardware, device_id: str, columns: int) -> str:
+    """Those of one name are numbered in llama.cpp's order, whether they take part or not."""
+    name = hardware.device(device_id).name
+    alike = [device.id for device in hardware.devices if device.name == name]
+    number = f" #{alike.index(device_id)}" if len(alike) > 1 else ""
+    return _short(name, columns - len(number)) + number
 
 
 def _short(name: str, columns: int) -> str:

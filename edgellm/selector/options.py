@@ -57,6 +57,7 @@ class Unmet:
 
     sentence: str
     ratio: float
+    decode_tok_s: Range
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,11 @@ class Miss:
     candidate: Candidate
     setting: Setting
     why: Shortfall | Unmet
+
+    @property
+    def decode_tok_s(self) -> Range | None:
+        """Of what fits."""
+        return self.why.decode_tok_s if isinstance(self.why, Unmet) else None
 
     @property
     def distance(self) -> tuple[int, float]:
@@ -293,13 +299,14 @@ class Search:
         goal, decode, watts = self.question.goal, option.pace.decode, option.merit.power_w
         if goal.max_watts is not None and watts is not None and watts > goal.max_watts:
             sentence = f"fits, but may draw {watts:.0f} W, more than {goal.max_watts:g} W"
-            return Unmet(sentence, goal.max_watts / watts)
+            return Unmet(sentence, goal.max_watts / watts, decode)
         if goal.min_tok_s is None or option.setting.embedding or decode.p50 >= goal.min_tok_s:
             return None
         return Unmet(
             f"fits, but decodes {format_rate(decode.p50)}, and --min-tok-s asks for "
             f"{goal.min_tok_s:g}",
             decode.p50 / goal.min_tok_s,
+            decode,
         )
 
 

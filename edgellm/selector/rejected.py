@@ -85,7 +85,7 @@ def why_missed(miss: Miss, hardware: Hardware) -> str:
 
 def rejected_row(attempt: Option | Miss, binding: str) -> Rejected:
     setting = attempt.setting
-    decode = attempt.pace.decode if isinstance(attempt, Option) else None
+    decode = attempt.pace.decode if isinstance(attempt, Option) else attempt.decode_tok_s
     quant = attempt.candidate.quant
     return Rejected(quant, setting.n_ctx_seq, setting.kv_type_k, binding, decode)
 

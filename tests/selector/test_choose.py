@@ -306,6 +306,12 @@ def test_a_pace_that_nothing_reaches_is_refused_with_what_can_be_had():
     assert "take a smaller model" in error.hint
 
 
+def test_what_is_too_slow_is_told_with_its_pace():
+    error = refusal_of(machine(ram=32), specs.ladder(), min_tok_s=500)
+    assert error.rejected
+    assert all(0 < row.decode_tok_s.p50 < 500 for row in error.rejected)
+
+
 def test_a_context_that_must_be_is_not_cut():
     candidates = [specs.candidate(specs.dense())]
     pins = {"n_parallel": 1, "use": "agent"}

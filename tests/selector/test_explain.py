@@ -31,7 +31,7 @@ def test_the_text_tells_the_choice_its_reasons_bytes_speed_and_what_was_not_chos
     assert f"× {plan.n_ctx_seq} tokens, KV {plan.kv_type_k}" in text
     for reason in plan.reasons:
         assert words(reason) in words(text)
-    assert text.count("NVIDIA GeForce RTX 3090  ") == 2
+    assert text.count("NVIDIA GeForce RTX 3090 #") == 2
     assert f"{len(plan.shares[0].layers)} layers" in text
     assert re.search(r"p10 +p50 +p90", text)
     for row in plan.rejected:
@@ -56,7 +56,15 @@ def test_a_makers_name_is_what_goes_when_a_name_is_too_long():
     hardware = hardware_from_board("2x3090")
     plan = chosen(hardware, specs.ladder(lambda quant: specs.llama_70b(quant)))
 
-    assert explain(plan, hardware, 80).count("  GeForce RTX 3090 ") == 2
+    assert explain(plan, hardware, 80).count("  GeForce RTX 3090 #") == 2
+
+
+def test_cards_of_one_name_are_numbered_and_others_are_not():
+    alike, mixed = hardware_from_board("2x3090"), hardware_from_board("3060+gtx1070")
+    told = explain(chosen(alike, specs.ladder(lambda quant: specs.llama_70b(quant))), alike)
+
+    assert [f"RTX 3090 #{i} " in told for i in range(3)] == [True, True, False]
+    assert "#" not in explain(chosen(mixed), mixed)
 
 
 TRADE = Alternative(
