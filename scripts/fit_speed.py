@@ -373,8 +373,8 @@ def _written(text: str, model: Model, profile: SpeedProfile, rows: Sequence[Case
 def _publishers(rows: Sequence[Case]) -> str:
     """Whose figures they are, the most frequent first."""
     names = Counter(_publisher(row.row.source) for row in rows)
-    told = ", ".join(name for name, _ in names.most_common(4))
-    return f"{told} and others" if len(names) > 4 else told
+    told = ", ".join(name for name, _ in names.most_common(3))
+    return f"{told} and others" if len(names) > 3 else told
 
 
 def _publisher(source: str) -> str:
@@ -383,7 +383,7 @@ def _publisher(source: str) -> str:
         return "tuning logs in public repositories"
     path = re.sub(r"^https?://(?:github\.com/|www\.)?", "", source).split(" ")[0]
     path = re.sub(r"^ggml-org/|/blob/(?:master|main)|#.*$", "", path)
-    return "/".join(path.rstrip("/").split("/")[:4])
+    return "/".join(path.rstrip("/").split("/")[:3])
 
 
 _KEYS: Final = {
