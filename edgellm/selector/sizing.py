@@ -218,24 +218,25 @@ def _ways(search: Search, devices: DeviceSet, n_instances: int) -> Iterator[Ways
 
 
 def _most_held(copy: _Copy, demand: Demand, beyond: int) -> _Held | None:
-    """By quick sums first, and from there down by exact ones; None when not beyond `beyond`."""
-    about = _most(lambda n: isinstance(_serve(copy, n, demand), _Service), MAX_SEQUENCES)
-    if about <= beyond:
-        return None
+    """By quick sums first, and from there by exact ones; None when not beyond `beyond`."""
     tried: dict[int, _Service | str] = {}
 
     def holds(n: int) -> bool:
-        tried[n] = _serve(copy, n, demand, exactly=True)
+        if n not in tried:
+            tried[n] = _serve(copy, n, demand, exactly=True)
         return isinstance(tried[n], _Service)
 
-    n = _most_from(holds, about)
-    service = tried.get(n)
-    if n <= beyond or not isinstance(service, _Service):
+    if beyond >= MAX_SEQUENCES or not holds(beyond + 1):
         return None
+    about = _most(lambda n: isinstance(_serve(copy, n, demand), _Service), MAX_SEQUENCES)
+    n = _most_from(holds, max(about, beyond + 1), MAX_SEQUENCES)
+    service = tried[n]
+    assert isinstance(service, _Service)
     if n == MAX_SEQUENCES:
         return _Held(n, service, f"llama.cpp's {MAX_SEQUENCES} sequences")
-    lacking = tried.get(n + 1) or _serve(copy, n + 1, demand)
-    return _Held(n, service, lacking if isinstance(lacking, str) else "memory")
+    lacking = tried[n + 1]
+    assert isinstance(lacking, str)
+    return _Held(n, service, lacking)
 
 
 def _serve(copy: _Copy, n_streams: int, demand: Demand, *, exactly: bool = False) -> _Service | str:
@@ -281,20 +282,29 @@ def _most(holds: Callable[[int], bool], largest: int) -> int:
     low, high = 0, 1  # it holds for low
     while high <= largest and holds(high):
         low, high = high, min(2 * high, largest) if high < largest else largest + 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        if holds(middle):
-            low = middle
-        else:
-            high = middle
-    return low
+    return _between(holds, low, high)
 
 
-def _most_from(holds: Callable[[int], bool], about: int) -> int:
-    """The same, looked for downwards in growing steps from where it is thought to be."""
-    high, low, step = about + 1, about, 1  # it does not hold for high, as far as is known
-    while low > 0 and not holds(low):
-        high, low, step = low, max(0, low - step), 2 * step
+def _most_from(holds: Callable[[int], bool], about: int, largest: int) -> int:
+    """The same, looked for in growing steps from where it is thought to be."""
+    low, high, step = 0, largest + 1, 1
+    if holds(about):
+        low = about
+        while low < largest and high > largest:
+            tried = min(low + step, largest)
+            low, high = (tried, high) if holds(tried) else (low, tried)
+            step *= 2
+    else:
+        high = about
+        while low == 0 and high > 1:
+            tried = max(1, high - step)
+            low, high = (tried, high) if holds(tried) else (0, tried)
+            step *= 2
+    return _between(holds, low, high)
+
+
+def _between(holds: Callable[[int], bool], low: int, high: int) -> int:
+    """It holds for low and not for high."""
     while high - low > 1:
         middle = (low + high) // 2
         if holds(middle):

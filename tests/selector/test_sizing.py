@@ -4,7 +4,7 @@ import pytest
 import selector_specs as specs
 from selector_machines import machine
 
-from edgellm.errors import BadRequest
+from edgellm.errors import BadRequest, DoesNotFit
 from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose
 from edgellm.selector.describe import placement_text
@@ -106,6 +106,18 @@ def test_so_many_users_find_a_plan_that_is_placed_the_same_way():
         plan = choose(hardware, candidates, Goal(n_parallel=row.n_users, n_ctx_seq=8192), PROFILES)
         assert placement_text(plan.placement, candidates[0].spec.n_layers) == row.placement
         assert plan.kv_type_k == row.kv_type
+
+
+@pytest.mark.parametrize("use", ["chat", "agent"])
+def test_what_memory_bounds_is_bounded_to_the_last_user(use):
+    candidates, hardware = [specs.candidate(specs.dense(quant="Q8_0"))], alike(1)
+    pins = {"use": use, "n_gpu_layers": -1, "n_ubatch": PROFILES.workload(use).n_ubatch}
+    row = by_board(rows_of(Demand(5, 1), [("one", hardware)], candidates, **pins))["one"]
+    exact = Goal(**pins, n_ctx_seq=row.n_ctx_seq, kv_type_k=row.kv_type, n_parallel=row.n_users)
+    assert row.binding == "memory"
+    assert choose(hardware, candidates, exact, PROFILES)
+    with pytest.raises(DoesNotFit):
+        choose(hardware, candidates, replace(exact, n_parallel=row.n_users + 1), PROFILES)
 
 
 def test_layers_pinned_to_the_host_stay_there():
