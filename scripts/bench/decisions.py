@@ -40,7 +40,7 @@ class Sweep:
     overflowed: tuple[int, ...] = ()
 
 
-_GFX1200 = "public tuning and perf logs, index ids 70184263373, 70090860501 and 70536207724"
+_GFX1200 = "three public tuning and performance logs"
 SWEEPS = (
     Sweep(
         "RX 9060 XT 16 GB, Qwen3.5-35B-A3B, 32k f16", "rocm:16GiB@320", "96GiB@70",
@@ -69,7 +69,7 @@ SWEEPS = (
         "RTX 3060 12 GB, Qwen3.6-35B-A3B, experts or layers", "RTX 3060", "64GiB@80",
         "qwen3.6:35b-a3b", 19.7, 8192, "f16",
         {-20: 30.3, -22: 28.8, -24: 27.4, 40: 43.5},  # -n: n whole layers of 40 on the CPU
-        "public notes, index id 56825170829; a fork's 4-bit cache",
+        "public notes; a fork's 4-bit cache",
     ),
 )  # fmt: skip
 

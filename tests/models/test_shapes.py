@@ -46,6 +46,7 @@ def test_llama_cpp_loads_the_shape_and_counts_the_same_bytes(
 def question(path: Path, is_embedding: bool) -> Question:
     return Question(
         path=str(path),
+        n_layers=0,
         devices=(DescribedDevice("cuda", ROOM, ROOM),),
         n_gpu_layers=-1,
         tensor_split=(),
