@@ -52,6 +52,7 @@ class GraphFacts:
     wkv_head_dim: int = 0
     n_token_shift: int = 2
     n_conv: int = 0  # of a short convolution (LFM2)
+    n_deepstack: int = 0  # first layers that get features of a picture added
 
 
 def graph_facts(header: GGUFHeader) -> GraphFacts:
@@ -85,4 +86,5 @@ def graph_facts(header: GGUFHeader) -> GraphFacts:
         wkv_head_dim=integer("wkv.head_size") or 0,
         n_token_shift=integer("token_shift_count") or 2,
         n_conv=integer("shortconv.l_cache") or 0,
+        n_deepstack=integer("n_deepstack_layers") or 0,
     )

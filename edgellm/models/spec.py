@@ -99,6 +99,7 @@ _EXPERT: Final = re.compile(r"_exps\.|\.ffn_(?:gate|up|down)\.\d+\.")
 _INPUT: Final = ("token_embd.", "position_embd.", "token_types.", "per_layer_token_embd.")
 # Not in a block, and yet among the repeating layers: llama.cpp puts them with the first one.
 _FIRST_LAYER: Final = ("token_embd_norm.", "per_layer_model_proj.", "per_layer_proj_norm.")
+_TIED_ENCODERS: Final = frozenset({"dream", "gemma-embedding", "llada"})  # the others have no head
 _NOT_MODELS: Final = {"adapter": "an adapter (LoRA)", "imatrix": "an importance matrix"}
 # llama.cpp leaves their draft blocks out unless asked (`load_mtp`, src/models/*.cpp).
 _DRAFT_SKIPPED: Final = frozenset({
@@ -214,7 +215,7 @@ class _Weights:
             else:  # lfm2 calls its output norm "token_embd_norm"
                 self.output_bytes += tensor.n_bytes
                 has_head |= tensor.name == "output.weight"
-        self.tied = not has_head and arch not in NO_MEMORY
+        self.tied = not has_head and (arch not in NO_MEMORY or arch in _TIED_ENCODERS)
         if self.tied:
             self.output_bytes += embedding_bytes  # loaded a second time, as the head
 

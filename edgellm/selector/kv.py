@@ -3,6 +3,7 @@
 Follows llama.cpp's constructors and is exact. What a layer keeps lies with the layer.
 """
 
+from functools import lru_cache
 from itertools import accumulate
 
 from edgellm.models.quants import BY_NAME
@@ -52,7 +53,8 @@ def layer_kv_bytes(spec: ModelSpec, layer: LayerSpec, shape: ContextShape) -> in
         case "recurrent":
             return state
         case "full" | "sliding" | "latent":  # and a state beside it: falcon-h1
-            return shape.n_streams * cells(spec, layer, shape) * cell_bytes(layer, shape) + state
+            each = cell_bytes(layer, shape, v_width(spec, layer, shape))
+            return shape.n_streams * cells(spec, layer, shape) * each + state
 
 
 def cells(spec: ModelSpec, layer: LayerSpec, shape: ContextShape) -> int:
@@ -70,15 +72,29 @@ def sliding_cells(n_swa: int, shape: ContextShape) -> int:
     return pad256(min(shape.cells_per_stream, windows + shape.n_ubatch))
 
 
-def cell_bytes(layer: LayerSpec, shape: ContextShape) -> int:
-    """K and V of one token in one layer; a latent cache (MLA) has no V.
+def v_width(spec: ModelSpec, layer: LayerSpec, shape: ContextShape) -> int:
+    """Values of one token. Without flash attention they are stored transposed, and every layer is
+    as wide as the widest. Source: src/llama-kv-cache.cpp, the constructor's n_embd_v_gqa."""
+    if shape.flash_attention:
+        return layer.n_head_kv * layer.head_dim_v
+    return widest_v(spec)
+
+
+@lru_cache(maxsize=512)
+def widest_v(spec: ModelSpec) -> int:
+    return max((layer.n_head_kv * layer.head_dim_v for layer in spec.layers), default=0)
+
+
+def cell_bytes(layer: LayerSpec, shape: ContextShape, v_width: int | None = None) -> int:
+    """K and V of one token in one layer; a latent cache (MLA) has no V. `v_width`: as stored, if
+    that is wider than the layer's.
 
     Source: src/llama-kv-cache.cpp, the constructor's ggml_new_tensor_3d calls.
     """
     k = row_bytes(shape.kv_type_k, layer.n_head_kv * layer.head_dim_k)
     if layer.kv_kind == "latent":
         return k
-    return k + row_bytes(shape.kv_type_v, layer.n_head_kv * layer.head_dim_v)
+    return k + row_bytes(shape.kv_type_v, v_width or layer.n_head_kv * layer.head_dim_v)
 
 
 def row_bytes(kind: KVType, width: int) -> int:

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 from models_fakes import SHARED_MODELS, needs_shared_models
+from selector_architectures import SKETCHES
 from selector_layouts import shape
 
 from edgellm.models.catalog import load_catalog
+from edgellm.models.gguf import GGUFHeader
 from edgellm.models.local import read_spec
 from edgellm.models.shapes import Shape, shape_header
 from edgellm.models.spec import ModelSpec, model_spec
@@ -93,14 +95,22 @@ def cells(spec: ModelSpec) -> Iterator[tuple[str, ContextShape, Placement]]:
 
 
 @pytest.mark.model
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", sorted(SHAPES))
 def test_an_architectures_buffers_are_what_llama_cpp_reserves(kind: str, oracle: LlamaOracle):
     quant = "MXFP4_MOE" if kind.startswith("gpt-oss") else "Q4_K_M"
-    header = shape_header(SHAPES[kind], quant)
-    spec = model_spec([header], kind)
+    compare(shape_header(SHAPES[kind], quant), oracle)
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("name", sorted(SKETCHES))
+def test_so_are_those_of_architectures_beyond_the_catalog(name: str, oracle: LlamaOracle):
+    compare(SKETCHES[name].header, oracle)
+
+
+def compare(header: GGUFHeader, oracle: LlamaOracle) -> None:
+    spec = model_spec([header], header.architecture)
     assert is_known(spec)
-    candidate = Candidate(kind, "-", quant, spec, spec.file_bytes, headers=(header,))
+    candidate = Candidate(spec.name, "-", spec.quant, spec, spec.file_bytes, headers=(header,))
     for name, context, placed in cells(spec):
         hardware = machine(len(placed.shares) - 1)
         told = oracle.measure(candidate, context, placed, hardware)

@@ -90,7 +90,7 @@ def output(build: Build, place: Place, x: Tensor) -> Tensor:
 
 def _caches(build: Build, place: Place, inputs: Cells) -> tuple[Tensor, Tensor]:
     layer, shape = place.layer, build.shape
-    width_v = layer.n_head_kv * layer.head_dim_v
+    width_v = build.widest_v if build.v_transposed else layer.n_head_kv * layer.head_dim_v
     return (
         new_cache(build, place, layer.n_head_kv * layer.head_dim_k, inputs.n_cells),
         g.stored(place.home, width_v, inputs.n_cells, build.n_streams,
@@ -120,11 +120,10 @@ def _store_v(build: Build, cache: Tensor, v: Tensor, inputs: Cells) -> Tensor:
     """Without flash attention V is stored transposed, an element at a time."""
     if not build.v_transposed:
         return store_rows(build, cache, v, inputs.v_ids)
-    v = (
-        g.reshape(v, cache.ne[0], build.n_tokens)
-        if v.dense
-        else g.cont(v, cache.ne[0], build.n_tokens)
-    )
+    width = v.ne[0] * v.ne[1]
+    v = (g.reshape if v.dense else g.cont)(v, width, build.n_tokens)
+    if width < cache.ne[0]:
+        v = Tensor("pad", g.extents(cache.ne[0], build.n_tokens), v.type, (v,))
     flat = g.reshape(v, 1, g.elements(v))
     return g.set_rows(g.reshape(cache, 1, g.elements(cache)), flat, inputs.v_ids)
 
@@ -150,6 +149,7 @@ def _flash(
     k, v = (g.cast(t, F16) if t.type is g.F32 else t for t in (k, v))
     sinks = build.weight(place, "attn_sinks.weight")
     result = g.flash_attention(q, k, v, mask, sinks)
+    build.attending.append((result, place.home))
     if unpack is not None:
         result = g.mul_mat(unpack, g.permute(result))
         result = g.cont(g.permute(result))

@@ -45,7 +45,7 @@ class Cells:
         self.k_ids = g.new_input(build.n_tokens, kind=I64)
         per_token = 1
         if build.v_transposed:  # an index for each element
-            per_token = max(layer.n_head_kv * layer.head_dim_v for layer in layers)
+            per_token = build.widest_v
         self.v_ids = g.new_input(build.n_tokens * per_token, kind=I64)
         self.mask = build.new_mask(self.n_cells, build.n_streams)
         self.k_rotation = self.v_rotation = None
@@ -79,6 +79,7 @@ class Build:
         self.n_seqs = shape.n_seq_max
         self.n_seq_tokens = shape.n_tokens // shape.n_seq_max
         self.n_streams = shape.n_streams
+        self.attending: list[tuple[Tensor, int]] = []  # by flash attention, and whose layer it is
         self._caches: dict[str, Cells] = {}
         self._weights: dict[tuple[str, int], Tensor] = {}
         self._outside = {tensor.name: tensor for tensor in outline.outside}
@@ -87,6 +88,11 @@ class Build:
     def v_transposed(self) -> bool:
         """The cache is laid out before llama.cpp finds out whether flash attention can run."""
         return not self.shape.flash_attention
+
+    @cached_property
+    def widest_v(self) -> int:
+        layers = (kind.layer for kind in self.outline.kinds)
+        return max(layer.n_head_kv * layer.head_dim_v for layer in layers)
 
     # ---- inputs
 
@@ -106,6 +112,10 @@ class Build:
     @cached_property
     def batch_mask(self) -> Tensor:
         """Without a cache, of the batch with itself. Source: build_attn_inp_no_cache."""
+        return self.new_mask(self.n_tokens, 1)
+
+    @cached_property
+    def sliding_batch_mask(self) -> Tensor:
         return self.new_mask(self.n_tokens, 1)
 
     @cached_property
@@ -145,9 +155,17 @@ class Build:
         if table is None:
             raise LookupError("token_embd.weight")
         ids = g.new_input(self.n_tokens, kind=I32)
-        rows = g.get_rows(table, ids)
-        self.graph.expand(rows, g.new_input(self.outline.n_embd, self.n_tokens))
-        return rows
+        width = self.outline.n_embd * (1 + self.facts.n_deepstack)
+        self._embedded = g.get_rows(table, ids)
+        if self.facts.n_deepstack:  # pictures bring a row for each of these layers
+            ne = g.extents(width, self.n_tokens)
+            self._embedded = Tensor("pad", ne, F32, (self._embedded,))
+        self.graph.expand(self._embedded, g.new_input(width, self.n_tokens))
+        x = self.deepstack_row() if self.facts.n_deepstack else self._embedded
+        return g.scale(x) if self.facts.embedding_scaled else x
+
+    def deepstack_row(self) -> Tensor:
+        return g.view(self._embedded, self.outline.n_embd, self.n_tokens)
 
     def normed_embedding(self, x: Tensor) -> Tensor:
         """Its norm belongs to the first layer."""

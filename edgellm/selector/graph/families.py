@@ -1,10 +1,10 @@
 """Which graph an architecture has. One row each; what is not here is estimated, with a margin."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from edgellm.selector.graph import delta_net, encoder, latent, rwkv
+from edgellm.selector.graph import delta_net, encoder, gemma4, hybrid, latent, rwkv
 from edgellm.selector.graph import tensors as g
 from edgellm.selector.graph.build import Build, NormOp, Place
 from edgellm.selector.graph.feed_forward import SIGMOID, Routing
@@ -34,7 +34,7 @@ class Family:
 def _of_style(style: Style) -> Family:
     def embedding(build: Build) -> Tensor:
         x = build.embedding()
-        if style.embedding_scaled or build.facts.embedding_scaled:
+        if style.embedding_scaled:
             x = g.scale(x)
         if (places := build.outside("position_embd.weight", build.cpu)) is not None:
             x = g.add(x, g.get_rows(places, build.positions))
@@ -71,7 +71,14 @@ def _rwkv_embedding(build: Build) -> Tensor:
     return build.normed_embedding(build.embedding())
 
 
+def _scaled_embedding(build: Build) -> Tensor:
+    return g.scale(build.embedding())
+
+
 _DELTA_NET: Final = Family(delta_net.block, cuts="after the norm", keeps_hidden=True)
+_NEMOTRON: Final = Family(hybrid.nemotron_block, cuts="after the norm", keeps_hidden=True)
+_ENCODER: Final = Family(encoder.block, encoder.embedding, norm=None, has_head=False)
+_ROTATED_ENCODER: Final = replace(_ENCODER, block=encoder.rotated_block)
 
 FAMILIES: Final[Mapping[str, Family]] = {
     **{name: _of_style(style) for name, style in STYLES.items()},
@@ -85,7 +92,16 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "mamba": Family(_state_space(mamba)),
     "mamba2": Family(_state_space(mamba2)),
     "rwkv6": Family(rwkv.block, _rwkv_embedding, norm="norm"),
-    "bert": Family(encoder.block, encoder.embedding, norm=None, has_head=False),
+    "granitehybrid": Family(hybrid.granite_block),
+    "nemotron_h": _NEMOTRON,
+    "nemotron_h_moe": _NEMOTRON,
+    "gemma4": Family(gemma4.block, gemma4.embedding, cuts="after the norm", keeps_hidden=True),
+    "gemma-embedding": Family(encoder.gemma_block, _scaled_embedding, has_head=False),
+    "bert": _ENCODER,
+    "jina-bert-v2": _ENCODER,
+    "jina-bert-v3": _ROTATED_ENCODER,
+    "nomic-bert": _ROTATED_ENCODER,
+    "nomic-bert-moe": _ROTATED_ENCODER,
 }
 
 

@@ -49,8 +49,10 @@ def mixture(build: Build, place: Place, x: Tensor, routing: Routing) -> Tensor:
     return g.add(routed, shared)
 
 
-def experts(build: Build, place: Place, x: Tensor, routing: Routing) -> Tensor:
-    selected, weights = _routed(build, place, x, routing)
+def experts(
+    build: Build, place: Place, x: Tensor, routing: Routing, chosen_by: Tensor | None = None
+) -> Tensor:
+    selected, weights = _routed(build, place, x if chosen_by is None else chosen_by, routing)
     build.graph.expand(weights)
     n_used, n_tokens = selected.ne[:2]
     x = g.reshape(x, x.ne[0], 1, n_tokens)

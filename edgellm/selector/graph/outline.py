@@ -14,14 +14,16 @@ from edgellm.models.spec import LayerSpec, ModelSpec
 
 Copied = tuple[tuple[str, int], ...]  # a tensor's name in its block, bytes
 
-# Every so many-th layer has no rotary embedding: n_no_rope_layer_step, src/models/*.cpp.
-_UNROTATED_EVERY: Final = {"llama4": 4, "smollm3": 4}
+# Every so many-th layer stands out: without rotary embedding (n_no_rope_layer_step), or, of an
+# encoder, without a window. Source: src/models/*.cpp.
+_STANDS_OUT_EVERY: Final = {"gemma-embedding": 6, "llama4": 4, "smollm3": 4}
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     layer: LayerSpec  # without its bytes
-    rotated: bool
+    stands_out: bool
+    stacked: bool  # features of a picture are added after it
     named: Mapping[str, LayerTensor] = field(compare=False, repr=False)
 
 
@@ -48,12 +50,13 @@ def outline_of(spec: ModelSpec) -> Outline:
     kinds: dict[Kind, int] = {}
     bare: dict[LayerSpec, LayerSpec] = {}
     order = []
-    every = _UNROTATED_EVERY.get(spec.architecture, 0)
+    every = _STANDS_OUT_EVERY.get(spec.architecture, 0)
     for il, layer in enumerate(spec.layers[: spec.n_layers - spec.n_draft_layers]):
         if layer not in bare:
             bare[layer] = _bare(layer)
         named = {tensor.name: tensor for tensor in bare[layer].tensors}
-        kind = Kind(bare[layer], not every or (il + 1) % every != 0, named)
+        stands_out = bool(every) and (il + 1) % every == 0
+        kind = Kind(bare[layer], stands_out, il < spec.graph.n_deepstack, named)
         order.append(kinds.setdefault(kind, len(kinds)))
     outside = tuple(_without_bytes(tensor) for tensor in spec.tensors)
     return _same(

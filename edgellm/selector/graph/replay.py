@@ -4,7 +4,7 @@ Layers that are alike take the same memory, so a run of them is drawn by its fir
 last: what is kept holds every kind of layer beside every neighbour that it has.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from edgellm.models.spec import ModelSpec
@@ -32,6 +32,36 @@ class Stop:
     is_last: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    """All that a graph and its buffers depend on."""
+
+    outline: Outline
+    shape: ContextShape
+    flash: bool  # what becomes of shape.flash_attention
+    stops: tuple[Stop, ...]
+    head: int
+    machinery: Machinery
+    copied: tuple[Copied, ...] = ()
+
+    def drawn(self) -> Build:
+        build = Build(
+            self.outline, self.shape, flash=self.flash, cpu=self.machinery.cpu,
+            head_home=self.head, first_home=self.stops[0].home,
+            norms_stay=self.machinery.norms_stay,
+        )  # fmt: skip
+        copied = [dict(sizes) for sizes in self.copied] or [{}]
+        places = [
+            Place(
+                self.outline.kinds[stop.kind], stop.home, stop.expert_home,
+                copied[min(i, len(copied) - 1)], stop.is_last,
+            )
+            for i, stop in enumerate(self.stops)
+        ]  # fmt: skip
+        draw(build, places)
+        return build
+
+
 def is_known(spec: ModelSpec) -> bool:
     """Whether its graph can be drawn: the architecture has a row, and the tensors that it needs
     are there and fit each other."""
@@ -42,11 +72,9 @@ def is_known(spec: ModelSpec) -> bool:
 def _is_drawable(outline: Outline) -> bool:
     """A file that llama.cpp would refuse lacks a tensor, or has one of another shape."""
     context = ContextShape(n_ctx=256, n_seq_max=1, n_ubatch=32, n_outputs_max=1)
-    layout = Layout()
+    stops = _stops(outline, Layout(), each=False)
     try:
-        _replayed(
-            outline, context, True, _stops(outline, layout, each=False), 0, Machinery((CPU,)), ()
-        )
+        _replayed(Sketch(outline, context, True, stops, 0, Machinery((CPU,))))
     except (LookupError, ArithmeticError, ValueError):
         return False
     return True
@@ -62,22 +90,15 @@ def reserved_bytes(
     """
     machinery = _machinery(spec, shape, layout)
     outline = outline_of(spec)
-    head = layout.owner(spec.n_layers)
-    n_host = layout.n_host_layers(spec.n_layers)
     # A pipeline keeps every copy between backends, so there each layer counts.
     each = exact or (machinery.pipeline and machinery.attends_on_cpu)
     copied: tuple[Copied, ...] = ()
     if layout.op_offload and machinery.cpu > 0:
+        n_host = layout.n_host_layers(spec.n_layers)
         copied = copied_of(spec, n_host, layout.n_cpu_moe, each=each)
-    return _replayed(
-        outline,
-        shape,
-        flash_runs(spec, shape, layout),
-        _stops(outline, layout, each=each),
-        machinery.cpu if head is None else head,
-        machinery,
-        copied,
-    )
+    flash, stops = flash_runs(spec, shape, layout), _stops(outline, layout, each=each)
+    head = _head_home(spec, layout, machinery)
+    return _replayed(Sketch(outline, shape, flash, stops, head, machinery, copied))
 
 
 def flash_runs(spec: ModelSpec, shape: ContextShape, layout: Layout) -> bool:
@@ -93,36 +114,40 @@ def flash_runs(spec: ModelSpec, shape: ContextShape, layout: Layout) -> bool:
         for backend, part in zip(layout.backends, layout.layers, strict=True)
         if part and part.start < spec.n_layers
     ]
-    # A token for each sequence is tried. Many are a batch that op_offload takes from the host.
-    taken = layout.op_offload and shape.n_seq_max >= OFFLOAD_MIN_ROWS
-    on_host = bool(layout.backends) and layout.n_host_layers(spec.n_layers) > 0
-    return runs_on(spec, attending) and not (taken and on_host)
+    if not runs_on(spec, attending):
+        return False
+    if not layout.backends or layout.n_host_layers(spec.n_layers) == 0:
+        return True
+    if not is_known(spec):  # many tokens are a batch that op_offload takes from the host
+        return not layout.op_offload or shape.n_seq_max < OFFLOAD_MIN_ROWS
+    machinery, outline = _machinery(spec, _tried(shape), layout), outline_of(spec)
+    stops, head = _stops(outline, layout, each=False), _head_home(spec, layout, machinery)
+    return _attends_at_home(Sketch(outline, _tried(shape), True, stops, head, machinery))
+
+
+def _tried(shape: ContextShape) -> ContextShape:
+    """One token of each sequence; how long the context is makes no difference."""
+    n = shape.n_seq_max
+    return replace(shape, n_ctx=256 * n, n_ubatch=n, n_outputs_max=n)
+
+
+def _head_home(spec: ModelSpec, layout: Layout, machinery: Machinery) -> int:
+    owner = layout.owner(spec.n_layers)
+    return machinery.cpu if owner is None else owner
 
 
 @lru_cache(maxsize=_CACHED)
-def _replayed(
-    outline: Outline,
-    shape: ContextShape,
-    flash: bool,
-    stops: tuple[Stop, ...],
-    head: int,
-    machinery: Machinery,
-    copied: tuple[Copied, ...],
-) -> tuple[int, ...]:
-    build = Build(
-        outline, shape, flash=flash, cpu=machinery.cpu, head_home=head, first_home=stops[0].home,
-        norms_stay=machinery.norms_stay,
-    )  # fmt: skip
-    by_layer = [dict(sizes) for sizes in copied]
-    places = [
-        Place(
-            outline.kinds[stop.kind], stop.home, stop.expert_home,
-            by_layer[min(i, len(by_layer) - 1)] if by_layer else {}, stop.is_last,
-        )
-        for i, stop in enumerate(stops)
-    ]  # fmt: skip
-    draw(build, places)
-    planned = schedule(build.graph, machinery)
+def _attends_at_home(sketch: Sketch) -> bool:
+    """Whether each layer's attention is computed by who keeps the layer."""
+    build = sketch.drawn()
+    schedule(build.graph, sketch.machinery)
+    return all(tensor.backend == home for tensor, home in build.attending)
+
+
+@lru_cache(maxsize=_CACHED)
+def _replayed(sketch: Sketch) -> tuple[int, ...]:
+    machinery = sketch.machinery
+    planned = schedule(sketch.drawn().graph, machinery)
     arenas = [Arena(rules) for rules in machinery.rules]
     allocate(planned.nodes, planned.leafs, arenas)
     return tuple(arena.peak_bytes for arena in arenas)
