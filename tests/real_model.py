@@ -30,7 +30,8 @@ def expected() -> list[dict]:
 def plan(**changes) -> Plan:
     """A small CPU plan, made by hand: these tests are of the runner, not of the selector."""
     values = {
-        "model": "test", "file": "test.gguf", "quant": "?", "placement": Placement((), 0), "n_ctx": 4096,
+        "model": "test", "file": "test.gguf", "quant": "?", "placement": Placement((), 0),
+        "n_ctx": 4096,
         "n_ctx_seq": 512, "n_parallel": 8, "n_seq_max": 8, "kv_type_k": "f16", "kv_type_v": "f16",
         "kv_unified": True, "n_batch": 512, "n_ubatch": 512, "n_outputs_max": 8, "n_threads": 1,
         "flash_attention": False, "swa_full": False,

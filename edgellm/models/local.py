@@ -11,7 +11,8 @@ from edgellm.models.names import RepoFile, group_files, quant_label, shard_names
 from edgellm.models.spec import ModelSpec, model_spec
 from edgellm.models.vocabulary import check_vocabulary
 
-_FIRST_READ_BYTES = 12 << 20  # a header with a large vocabulary, at once: parsing it twice costs more
+# A header with a large vocabulary, at once: parsing it twice costs more.
+_FIRST_READ_BYTES = 12 << 20
 
 
 def read_header(path: Path) -> GGUFHeader:

@@ -29,8 +29,8 @@ def test_the_documented_keys_are_there():
     answer = told(plan_json(plan_of(machine((8, 500), ram=16))))
 
     assert set(answer) == {"plan", "rejected"}
-    assert PLAN_KEYS <= set(answer["plan"])
-    assert DEVICE_KEYS <= set(answer["plan"]["devices"][0])
+    assert set(answer["plan"]) >= PLAN_KEYS
+    assert set(answer["plan"]["devices"][0]) >= DEVICE_KEYS
     assert {"weight_bytes", "kv_bytes", "compute_bytes"} <= set(answer["plan"]["host"])
     assert set(answer["plan"]["decode_tok_s"]) == {"p10", "p50", "p90"}
     assert answer["plan"]["fits"] is True

@@ -41,7 +41,8 @@ def hardware():
 def plan(name="tiny", *, embedding=False, file="tiny-q8_0.gguf"):
     share = Share("cpu", "host", (0, 1), 1000, 200, 30)
     return Plan(
-        model=name, file=file, quant="Q8_0", placement=Placement((share,), 0), n_ctx=1024, n_ctx_seq=512,
+        model=name, file=file, quant="Q8_0", placement=Placement((share,), 0),
+        n_ctx=1024, n_ctx_seq=512,
         n_parallel=4, n_seq_max=8, kv_type_k="f16", kv_type_v="f16", kv_unified=True,
         n_batch=512, n_ubatch=512, n_outputs_max=16, n_threads=2, flash_attention=False,
         swa_full=False, embedding=embedding,

@@ -92,8 +92,7 @@ def test_no_request_reaches_the_engine_before_the_gate_opens():
             "prompt",
             enter=room.gate.enter,
         )
-        async for _ in answers:
-            asked_s.append(room.now_s)
+        asked_s.extend([room.now_s async for _ in answers])
 
     asyncio.run(scenario())
     assert len(engine.asked) == 1
