@@ -20,7 +20,7 @@ from edgellm.models.spec import ModelSpec
 from edgellm.probe.hardware import Backend, Device, Hardware
 from edgellm.runner.build import llama_build
 from edgellm.selector.plan import Placement, Plan
-from edgellm.selector.shape import ContextShape
+from edgellm.selector.shape import context_shape
 from edgellm.selector.speed import decode_step, prompt_step
 from edgellm.selector.speed_profile import Calibration, SpeedProfile
 from edgellm.selector.stages import Stage, stages_of
@@ -193,23 +193,6 @@ class Calibrations:
             write_atomically(self._path, msgspec.json.format(msgspec.json.encode(file)))
         except OSError as error:
             self.complaint = f"{self._path.name} can't be written: {error.strerror}"
-
-
-def context_shape(plan: Plan) -> ContextShape:
-    """The context that a plan asks llama.cpp for."""
-    return ContextShape(
-        n_ctx=plan.n_ctx,
-        n_seq_max=plan.n_seq_max,
-        n_ubatch=plan.n_ubatch,
-        n_outputs_max=plan.n_outputs_max,
-        kv_type_k=plan.kv_type_k,
-        kv_type_v=plan.kv_type_v,
-        kv_unified=plan.kv_unified,
-        flash_attention=plan.flash_attention is not False,
-        swa_full=plan.swa_full,
-        n_rs_seq=plan.n_rs_seq,
-        embedding=plan.embedding,
-    )
 
 
 def _overlaps(placement: Placement) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from edgellm.models.quants import BY_NAME
-from edgellm.selector.plan import KVType
+from edgellm.selector.plan import KVType, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +58,20 @@ class ContextShape:
 
 def pad256(n: int) -> int:
     return (n + 255) // 256 * 256
+
+
+def context_shape(plan: Plan) -> ContextShape:
+    """The context that a plan asks llama.cpp for."""
+    return ContextShape(
+        n_ctx=plan.n_ctx,
+        n_seq_max=plan.n_seq_max,
+        n_ubatch=plan.n_ubatch,
+        n_outputs_max=plan.n_outputs_max,
+        kv_type_k=plan.kv_type_k,
+        kv_type_v=plan.kv_type_v,
+        kv_unified=plan.kv_unified,
+        flash_attention=plan.flash_attention is not False,
+        swa_full=plan.swa_full,
+        n_rs_seq=plan.n_rs_seq,
+        embedding=plan.embedding,
+    )

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 from edgellm.probe.hardware import Hardware
 from edgellm.profiles import load_profiles
-from edgellm.selector.plan import Plan
-from edgellm.selector.shape import ContextShape
+from edgellm.selector.shape import context_shape
 from edgellm.selector.speed import decode_tok_s
 from edgellm.server.served import Served
 
@@ -18,7 +17,7 @@ def expected_tok_s_p10(served: Served, hardware: Hardware, depths: Sequence[int]
     if plan.decode_tok_s is None or served.spec is None or not depths:
         return None
     n_streams = 1 if plan.batch_invariant else len(depths)
-    shape, profile = _shape(plan), load_profiles().speed
+    shape, profile = context_shape(plan), load_profiles().speed
     usual = decode_tok_s(served.spec, shape, plan.placement, hardware, profile)
     now = decode_tok_s(
         served.spec,
@@ -30,18 +29,3 @@ def expected_tok_s_p10(served: Served, hardware: Hardware, depths: Sequence[int]
         n_streams=n_streams,
     )
     return plan.decode_tok_s.p10 * now.p50 / usual.p50
-
-
-def _shape(plan: Plan) -> ContextShape:
-    return ContextShape(
-        n_ctx=plan.n_ctx,
-        n_seq_max=plan.n_seq_max,
-        n_ubatch=plan.n_ubatch,
-        n_outputs_max=plan.n_outputs_max,
-        kv_type_k=plan.kv_type_k,
-        kv_type_v=plan.kv_type_v,
-        kv_unified=plan.kv_unified,
-        flash_attention=plan.flash_attention is not False,
-        swa_full=plan.swa_full,
-        embedding=plan.embedding,
-    )
