@@ -49,6 +49,47 @@ class Copy:
     length: int
 
 
+@dataclass(frozen=True, slots=True)
+class Save:
+    """Copy out what cells [start, end) of `source` hold, as `blob`. The cells stay as they are."""
+
+    source: int
+    start: int
+    end: int
+    blob: int
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Cells of its own for `target` with what `blob` holds, after the cells that it has."""
+
+    blob: int
+    target: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Copy out, as `blob`, what of `source` a fork can't share: its window, its recurrent state."""
+
+    source: int
+    blob: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """`target` goes on from the window and state of a checkpoint. The blob stays."""
+
+    blob: int
+    target: int
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Nobody will ask for this blob again."""
+
+    blob: int
+
+
 class Mask(Protocol):
     """A structure being followed by one sequence: see masks.py."""
 
@@ -81,7 +122,9 @@ class Stop:
     seq_id: int
 
 
-Op: TypeAlias = Forget | Trim | Fork | Copy | Start | Stop
+Op: TypeAlias = (
+    Forget | Trim | Fork | Copy | Save | Restore | Checkpoint | Resume | Discard | Start | Stop
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from edgellm.runner.batch import (
 from edgellm.runner.llama_copy import StreamCopies
 from edgellm.runner.llama_load import LoadError, load
 from edgellm.runner.llama_sampling import Logits, PieceOf, Sampler, describe
+from edgellm.runner.llama_state import StateBlobs
 from edgellm.runner.masks import Masks
 from edgellm.runner.memory import Limits
 from edgellm.selector.plan import Plan
@@ -65,6 +66,7 @@ class LlamaBackend:
         self._starts: dict[int, Start] = {}  # by seq_id, of those that run
         self._compiler: Masks | None = None
         self._copies = StreamCopies(self._context, on_host=not plan.devices)
+        self._state = StateBlobs(self._context, scratch=plan.n_seq_max - 1)
         self._rows = _Rows(plan.n_batch)
         self._invariant = plan.batch_invariant
         if not plan.embedding:
@@ -160,6 +162,8 @@ class LlamaBackend:
             case Stop(seq_id):
                 self._samplers.pop(seq_id).close()
                 del self._starts[seq_id]
+            case _:
+                self._state.obey(op)
 
     def _start(self, op: Start) -> None:
         sampling = op.params.sampling

@@ -23,6 +23,7 @@ _SPLIT = {"layer": 1, "row": 2, "tensor": 3}  # enum llama_split_mode, llama.h
 _FLASH = {None: -1, False: 0, True: 1}  # enum llama_flash_attn_type, llama.h
 _WARN, _CONT = 3, 5  # enum ggml_log_level, ggml.h
 _MAX_LINES = 10_000
+_LISTENING: list[Any] = []  # the process has one log: its listener outlives every context
 
 
 class LoadError(EdgellmError):
@@ -44,7 +45,8 @@ class Loaded:
 def load(path: bytes, plan: Plan, on_progress: Callable[[float], None]) -> Loaded:
     """Raises LoadError."""
     lines: list[str] = []
-    kept: list[Any] = [_listen(lines)]
+    kept: list[Any] = []
+    _listen(lines)
     llama_cpp.llama_backend_init()
     model_params = _model_params(plan, on_progress, kept)
     model = llama_cpp.llama_model_load_from_file(path, model_params)
@@ -54,7 +56,7 @@ def load(path: bytes, plan: Plan, on_progress: Callable[[float], None]) -> Loade
     if not context:
         raise _load_error(f"a context of {plan.n_ctx} tokens", lines, otherwise="other")
     memory = memory_by_buffer(lines)
-    kept.append(_listen(None))  # from here on nobody reads what it says
+    _listen(None)  # from here on nobody reads what it says
     return Loaded(model, context, memory, kept)
 
 
@@ -100,7 +102,7 @@ def _load_error(what: str, lines: list[str], otherwise: str = "file") -> LoadErr
     return LoadError(kind, f"llama.cpp could not load {what}: {cause}")
 
 
-def _listen(lines: list[str] | None) -> Any:
+def _listen(lines: list[str] | None) -> None:
     """Keep llama.cpp's log in `lines` for its numbers; what it warns of goes to stderr."""
 
     def on_log(level: int, text: bytes, _: Any) -> None:
@@ -113,7 +115,7 @@ def _listen(lines: list[str] | None) -> Any:
 
     callback = llama_cpp.llama_log_callback(on_log)
     llama_cpp.llama_log_set(callback, ctypes.c_void_p(0))
-    return callback
+    _LISTENING[:] = [callback]
 
 
 def _progress(on_progress: Callable[[float], None]) -> Any:

@@ -1,0 +1,86 @@
+"""Pieces of llama.cpp's memory, copied out to ours and back.
+
+A *stretch* is the cells of one sequence from one position to another. llama.cpp writes whole
+sequences only, so a stretch goes through a scratch id that sees just these cells; coming back, it
+lands on the scratch id and is tagged for its owner. A *checkpoint* is what a fork can't share by
+reference: the sliding window's cells and the recurrent state (LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY).
+
+`llama_state_seq_set_data` checks types and row sizes only: that a blob belongs to this model and
+these tokens is the caller's business.
+"""
+
+import ctypes
+from typing import Any
+
+import llama_cpp
+import numpy as np
+import numpy.typing as npt
+
+from edgellm.errors import EdgellmError
+from edgellm.runner.batch import Checkpoint, Discard, Restore, Resume, Save
+
+_EVERYTHING, _PARTIAL = 0, 1  # flags of llama_state_seq_*_ext, llama.h
+Blob = npt.NDArray[np.uint8]  # numpy asks for huge pages: a tenth of the time to touch them first
+
+
+class StateBlobs:
+    """What was copied out, by number.
+
+    `scratch` is an id that no sequence has, below the context's n_seq_max: above it llama.cpp
+    keeps tags but writes none of them (llama-kv-cache.cpp, `state_write_meta`).
+    """
+
+    def __init__(self, context: Any, scratch: int) -> None:
+        self._context, self._scratch = context, scratch
+        self._memory = llama_cpp.llama_get_memory(context)
+        self._blobs: dict[int, Blob] = {}
+
+    def obey(self, op: Save | Restore | Checkpoint | Resume | Discard) -> None:
+        """Raises EdgellmError."""
+        match op:
+            case Save(source, start, end, blob):
+                self.save(source, start, end, blob)
+            case Restore(blob, target):
+                self.restore(blob, target)
+            case Checkpoint(source, blob):
+                self._blobs[blob] = read_state(self._context, source, _PARTIAL)
+            case Resume(blob, target):
+                write_state(self._context, target, self._blobs[blob], _PARTIAL)
+            case Discard(blob):
+                del self._blobs[blob]
+
+    def save(self, source: int, start: int, end: int, blob: int) -> None:
+        """Raises EdgellmError when llama.cpp can't write it."""
+        llama_cpp.llama_memory_seq_cp(self._memory, source, self._scratch, start, end)
+        try:
+            self._blobs[blob] = read_state(self._context, self._scratch, _EVERYTHING)
+        finally:
+            llama_cpp.llama_memory_seq_rm(self._memory, self._scratch, -1, -1)
+
+    def restore(self, blob: int, target: int) -> None:
+        """Raises EdgellmError when there are no cells for it."""
+        write_state(self._context, self._scratch, self._blobs[blob], _EVERYTHING)
+        llama_cpp.llama_memory_seq_cp(self._memory, self._scratch, target, -1, -1)
+        llama_cpp.llama_memory_seq_rm(self._memory, self._scratch, -1, -1)
+
+
+def read_state(context: Any, seq_id: int, flags: int) -> Blob:
+    """Raises EdgellmError."""
+    size = llama_cpp.llama_state_seq_get_size_ext(context, seq_id, flags)
+    blob = np.empty(size, np.uint8)
+    n_read = llama_cpp.llama_state_seq_get_data_ext(context, _pointer(blob), size, seq_id, flags)
+    if not n_read or n_read != size:
+        raise EdgellmError(f"llama.cpp wrote {n_read} of {size} bytes of sequence {seq_id}'s state")
+    return blob
+
+
+def write_state(context: Any, seq_id: int, blob: Blob, flags: int) -> None:
+    """Raises EdgellmError."""
+    set_data = llama_cpp.llama_state_seq_set_data_ext
+    n_set = set_data(context, _pointer(blob), blob.size, seq_id, flags)
+    if n_set != blob.size:
+        raise EdgellmError(f"llama.cpp took {n_set} of {blob.size} bytes for sequence {seq_id}")
+
+
+def _pointer(blob: Blob) -> Any:
+    return blob.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
