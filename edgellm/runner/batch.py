@@ -1,5 +1,6 @@
 """One step of llama.cpp as a value: memory operations in their order, then rows to compute."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -99,9 +100,21 @@ class Mask(Protocol):
     @property
     def fault(self) -> str | None: ...
 
-    def apply(self, logits: Any) -> None: ...
+    def apply(self, logits: Any) -> None:
+        """Forbid, in place, every token that can't come next."""
+        ...
 
     def accept(self, token: int) -> None: ...
+
+    def would_accept(self, tokens: Sequence[int]) -> int:
+        """How many of `tokens`, from the first, may come next, one after the other: for a draft.
+
+        Changes nothing, costs microseconds. A draft is cut there before it is computed. Then its
+        rows are sampled in order, each by `apply`, draw, `accept`, and the first token that is not
+        the draft's is the last one sampled: so a mask never has to go back. Where another stage
+        begins (stages.py), the number is a guess: too many costs rows, never a wrong token.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,9 +132,13 @@ class TokenMask:
         """Forbid, in place, every token that can't come next."""
         if not self._is_computed:
             self.compute()
-        allowed = np.unpackbits(self._bits.view(np.uint8)[0], count=logits.size, bitorder="little")
+        bits = self._bits.view(np.uint8)[0]
+        allowed = np.unpackbits(bits, count=logits.size, bitorder="little").view(np.bool_)
+        if 2 * np.count_nonzero(allowed) > logits.size:
+            logits[np.flatnonzero(~allowed)] = -np.inf
+            return
         ids = np.flatnonzero(allowed)
-        kept = logits[ids]  # faster than to write the others, few or many
+        kept = logits[ids]
         logits.fill(-np.inf)
         logits[ids] = kept
 
@@ -142,10 +146,14 @@ class TokenMask:
         self._is_computed = False
         self._matcher.consume_token(token)
 
+    def would_accept(self, tokens: Sequence[int]) -> int:
+        """How many of them, from the first, may come next: see Mask in batch.py."""
+        return int(self._matcher.validate_tokens(list(tokens)))
+
     def accepts(self, tokens: Sequence[int]) -> bool:
         """Takes them all, or none of them."""
         given = list(tokens)
-        if self._matcher.validate_tokens(given) < len(given):
+        if self.would_accept(given) < len(given):
             return False
         if given:
             self._is_computed = False

@@ -53,6 +53,10 @@ class Running(Protocol):
 
     def accept(self, token: int) -> Rest | None: ...
 
+    def would_accept(self, tokens: Sequence[int]) -> int:
+        """As if this stage never ended."""
+        ...
+
 
 class StagedMask:
     def __init__(
@@ -86,6 +90,9 @@ class StagedMask:
         if self._stages and (rest := self._stages[0].accept(token)) and not self.complete:
             del self._stages[: 1 + rest.skips]
             self._go_on(rest)
+
+    def would_accept(self, tokens: Sequence[int]) -> int:
+        return self._stages[0].would_accept(tokens) if self._stages else len(tokens)
 
     def _go_on(self, rest: Rest) -> None:
         while self._stages and (left := self._stages[0].begin(rest)) and not self.complete:
@@ -129,6 +136,9 @@ class Bound:
             self._mask.accept(token)
         return Rest() if self.complete else None
 
+    def would_accept(self, tokens: Sequence[int]) -> int:
+        return len(tokens) if self._is_off else self._mask.would_accept(tokens)
+
 
 class Watching:
     """Free text, up to a marker."""
@@ -163,6 +173,9 @@ class Watching:
         while not self._is_at_start and len(text) - len(self._seen[0][0]) > self._longest:
             text = text[len(self._seen.pop(0)[0]) :]
         return None
+
+    def would_accept(self, tokens: Sequence[int]) -> int:
+        return len(tokens)
 
     def _found(self, text: bytes) -> int | None:
         """Where the first marker begins."""
@@ -228,6 +241,15 @@ class Opening:
             return None
         return Rest(tokens=() if self._bound else tuple(self._tokens), skips=2)
 
+    def would_accept(self, tokens: Sequence[int]) -> int:
+        """As thoughts, or as what follows them, whichever goes further."""
+        n = len(self._tokens)
+        opening = self._spelling[n:] if self._tokens == self._spelling[:n] else []
+        as_thoughts = _n_common(tokens, opening)
+        if not self._bound or (opening and as_thoughts == len(opening)):
+            return len(tokens)
+        return max(as_thoughts, self._bound.would_accept(tokens) if self._is_bounds else 0)
+
 
 class Inside:
     """Thoughts, up to their end. It is written for the model when the budget is used up."""
@@ -267,6 +289,12 @@ class Inside:
             self._n_left -= 1
             self._watch_budget()
         return self._ended()
+
+    def would_accept(self, tokens: Sequence[int]) -> int:
+        if self._forced:
+            return _n_common(tokens, self._forced)
+        ends = self._vocabulary.ends if self._must_end else []
+        return next((i for i, token in enumerate(tokens) if token in ends), len(tokens))
 
     def _watch_budget(self) -> None:
         is_whole = not self._decoder.getstate()[0]  # not inside a character
@@ -308,6 +336,21 @@ class Gap:
             self._n_left -= 1
             return None
         return Rest(tokens=(token,))
+
+    def would_accept(self, tokens: Sequence[int]) -> int:
+        assert self._bound
+        blank = next(
+            (i for i, token in enumerate(tokens) if token not in self._blanks), len(tokens)
+        )
+        blank = min(blank, self._n_left)
+        return blank + self._bound.would_accept(tokens[blank:])
+
+
+def _n_common(first: Sequence[int], second: Sequence[int]) -> int:
+    n = 0
+    while n < min(len(first), len(second)) and first[n] == second[n]:
+        n += 1
+    return n
 
 
 def _thinking(

@@ -3,6 +3,7 @@ import itertools
 import json
 import time
 
+import numpy as np
 import pytest
 from chat.hearing import BY_NAME, TOOLS, hear
 from mask_fakes import Alphabet
@@ -78,6 +79,26 @@ def test_trying_tokens_takes_all_or_none(masks):
     assert PLAIN.allowed(mask) == {ord("c")}
     mask.restart()
     assert PLAIN.allowed(mask) == {ord("a")}
+
+
+@pytest.mark.parametrize(
+    ("draft", "n"), [("abc", 3), ("abx", 2), ("xab", 0), ("abcd", 3), ("", 0), ("abc<end>", 4)]
+)
+def test_a_draft_is_known_to_fit_as_far_as_it_does(masks, draft, n):
+    mask = masks.compile(Regex("abc"))
+    assert mask.would_accept(PLAIN.ids(draft)) == n
+    assert PLAIN.allowed(mask) == {ord("a")}, "asking has moved it"
+
+
+def test_a_mask_forbids_the_same_where_it_allows_few_or_most(masks):
+    few, most = masks.compile(Regex("[ab]")), masks.compile(Regex("[^a]*"))
+    assert PLAIN.allowed(few) == {ord("a"), ord("b")}
+    logits = np.arange(PLAIN.n_vocab, dtype=np.float32)
+    most.apply(logits)
+    kept = np.flatnonzero(logits > -np.inf)
+    assert ord("a") not in kept
+    assert {ord("b"), PLAIN.end} <= set(kept)
+    assert list(logits[kept]) == list(kept)
 
 
 @pytest.mark.parametrize(

@@ -181,3 +181,38 @@ def test_a_call_that_has_begun_otherwise_is_left_alone():
     mask.accept(WORDS.word("<call>1"))
     assert WORDS.allowed(mask) == everything(WORDS)
     assert not mask.complete
+
+
+@pytest.mark.parametrize(
+    ("stages", "before", "draft"),
+    [
+        ((DIGITS,), "", "12"),
+        ((DIGITS,), "1", "2x"),
+        ((OPENED, DIGITS), "", "what not"),
+        ((OPENED, DIGITS), "a", "b<end>"),
+        ((Thinking("<think>", "</think>", opened=True, budget=1), DIGITS), "a", "</think>"),
+        ((Thinking("<think>", "</think>", opened=True, budget=1), DIGITS), "a", "x</think>"),
+        ((THINKING, DIGITS), "", "<think>free"),
+        ((THINKING, DIGITS), "", "4x"),
+        ((THINKING, DIGITS), "", "x"),
+        ((THINKING, DIGITS), "<think>a</think>", "\n\n42"),
+        ((THINKING, DIGITS), "<think>a</think>\n", "\n\n"),
+        ((THINKING,), "<think>a</think>", "all is free"),
+        ((Watch(("<call>",)), CALL), "some", " text"),
+        ((Watch(("<call>",)), CALL), "<call>", "1</call>"),
+        ((Watch(("<call>",)), CALL), "<call>", "x"),
+    ],
+)
+def test_a_draft_is_known_to_fit_within_a_stage(alphabet, stages, before, draft):
+    mask, walked = compiled(alphabet, *stages), compiled(alphabet, *stages)
+    assert alphabet.allows(mask, before)
+    assert alphabet.allows(walked, before)
+    fits = 0
+    for token in alphabet.ids(draft):
+        if token not in alphabet.allowed(walked):
+            break
+        walked.accept(token)
+        fits += 1
+    allowed = alphabet.allowed(mask)
+    assert mask.would_accept(alphabet.ids(draft)) == fits
+    assert alphabet.allowed(mask) == allowed, "asking has moved it"
