@@ -7,7 +7,8 @@ off leaves none behind.
 import asyncio
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ _N_SAMPLES, _LEAST_SAMPLES = 5, 3
 _MOST_S = 12.0  # for the samples of one variation, once there are enough to tell how they scatter
 _TICK_S = 1e-9  # what took no time at all took this
 _PART_S = 0.6  # that reading the prompt, and writing, should take each
-_MOST_PROMPT, _LEAST_PROMPT = 2048, 64
+_MOST_PROMPT, _LEAST_PROMPT, _SHORT_PROMPT = 2048, 64, 8
 _MOST_ANSWER, _LEAST_ANSWER = 64, 8
 _PASSAGE = (
     "The river begins in the hills, runs past two villages and a mill, and is in no hurry at all. "
@@ -63,6 +64,27 @@ def run_trials(
         return step.best, tuple(trials)
 
     return asyncio.run(run())
+
+
+@asynccontextmanager
+async def serving(
+    path: Path, plan: Plan, new_engine: NewEngine = lambda path, plan: Supervisor(path, plan)
+) -> AsyncIterator[Callable[[], Awaitable[int]]]:
+    """A worker for this plan; what it gives writes one answer and says how many tokens it had."""
+    engine = new_engine(str(path), plan)
+    sizes = Sizes(_SHORT_PROMPT, min(_MOST_ANSWER, plan.n_ctx_seq // 2))
+    try:
+        await engine.start()
+        bench = _Bench(engine, await engine.tokenize(_PASSAGE, False))
+        await bench.sample(sizes)  # pages the weights in
+
+        async def decode() -> int:
+            await bench.sample(sizes)
+            return sizes.n_answer
+
+        yield decode
+    finally:
+        await engine.stop()
 
 
 async def _trial(

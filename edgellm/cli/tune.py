@@ -1,6 +1,8 @@
 """`edgellm tune MODEL`: measures what can be set without changing an answer, and keeps the best."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from edgellm.cli import options
 from edgellm.cli.pins import Pins
@@ -19,6 +21,13 @@ _BUSY_RATIO = 0.1
 def tune(
     model: options.ModelArgument,
     pins: Pins,
+    power: Annotated[
+        bool,
+        typer.Option("--power", help="Instead: energy a token at each power limit of the cards."),
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Don't ask before limits are moved.")
+    ] = False,
     as_json: options.AsJSON = False,
     offline: options.Offline = False,
 ) -> None:
@@ -29,9 +38,13 @@ def tune(
     nothing else should use the machine meanwhile. `serve`, `run` and `up` then use the best and
     say so; a flag goes before it. Ctrl-C keeps nothing.
 
+    With --power: joules a token against the cards' power limit, with a plot. The limits are moved
+    while it measures, which needs root, and are back at the end; nothing stays changed.
+
     \b
       edgellm tune qwen3:8b
       edgellm tune ./model.gguf --use agent --json
+      sudo -E edgellm tune qwen3:8b --power
     """
     from edgellm.cli import machine
     from edgellm.cli.output import print_json, say
@@ -48,6 +61,9 @@ def tune(
             f"{prepared.name} is an embedding model: there is nothing that tune could vary",
             hint="edgellm bench measures a model that writes",
         )
+    if power:
+        _tune_power(prepared, hardware, asks=not yes, as_json=as_json)
+        return
     say(f"measuring {prepared.name} {prepared.plan.quant}; Ctrl-C leaves everything as it is")
     tuned, trials = _measured(prepared, hardware, goal)
     if as_json:
@@ -59,6 +75,31 @@ def tune(
             f"the figures scatter by {tuned.scatter_ratio:.0%}: this machine is busy, and smaller "
             "gains were not seen; measure again when it is idle"
         )
+
+
+def _tune_power(prepared: "Prepared", hardware: "Hardware", *, asks: bool, as_json: bool) -> None:
+    from edgellm.cli import power
+    from edgellm.cli.output import is_terminal, print_json, say
+    from edgellm.errors import BadRequest
+    from edgellm.meter.power_limit import limits_of
+    from edgellm.meter.sensors import sampler_for
+    from edgellm.probe.sources import SystemSources
+
+    used = {share.device_id for share in prepared.plan.shares}
+    devices = [device for device in hardware.accelerators if device.id in used]
+    cards = power.Cards.of(limits_of(devices, SystemSources()))
+    limits = ", ".join(f"{cards.watts(ratio):.0f}" for ratio in cards.ratios)
+    if asks:
+        if not is_terminal():
+            raise BadRequest(
+                f"this would move the power limit of {len(devices)} card(s) to {limits} W",
+                hint="say that you want it: --yes",
+            )
+        question = f"move the power limit to {limits} W in turn, and back? [y/N] "
+        if input(question).strip().lower() not in ("y", "yes"):
+            return
+    points = power.measure(prepared.path, prepared.plan, cards, sampler_for(hardware), say)
+    print_json({"points": power.rows(points)}) if as_json else print(power.report(points, cards))
 
 
 def _measured(

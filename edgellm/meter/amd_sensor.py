@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 from edgellm.meter import bus
 from edgellm.meter.sample import Sample
-from edgellm.meter.sysfs import hwmon, labelled, number, scaled, text
+from edgellm.meter.sysfs import card_folders, hwmon, labelled, number, scaled, text
 from edgellm.probe.hardware import Device
-from edgellm.probe.pci import normal_address
 from edgellm.probe.sources import Silence, Sources
 
 _HEAD = struct.Struct("<HBB")  # size, format, content
@@ -53,20 +52,12 @@ class AmdSensor:
 
     def read(self) -> tuple[Sample, ...]:
         if self._folders is None:
-            self._folders = self._find()
+            cards = card_folders(self._sources, self._ids)
+            self._folders = {id_: f"{card}/device" for id_, card in cards.items()}
         return tuple(self._sample(id_, folder) for id_, folder in self._folders.items())
 
     def close(self) -> None:
         pass
-
-    def _find(self) -> dict[str, str]:
-        found = {}
-        for card in self._sources.list("/sys/class/drm/card[0-9]*"):
-            folder = f"{card}/device"
-            address = normal_address(self._sources.real_path(folder).rpartition("/")[2])
-            if "-" not in card and address in self._ids:
-                found[address] = folder
-        return found
 
     def _sample(self, device_id: str, folder: str) -> Sample:
         at_s, sources = time.monotonic(), self._sources

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 from edgellm.meter import bus
 from edgellm.meter.sample import Sample
-from edgellm.meter.sysfs import hwmon, labelled, number, scaled, text
+from edgellm.meter.sysfs import card_folders, hwmon, labelled, number, scaled, text
 from edgellm.probe.hardware import Device
-from edgellm.probe.pci import normal_address
 from edgellm.probe.sources import Sources
 
 # Paths below the DRM card's folder, xe's first: where each thing is told
@@ -45,19 +44,11 @@ class IntelSensor:
 
     def read(self) -> tuple[Sample, ...]:
         if self._folders is None:
-            self._folders = self._find()
+            self._folders = card_folders(self._sources, self._has_energy)
         return tuple(self._sample(id_, folder) for id_, folder in self._folders.items())
 
     def close(self) -> None:
         pass
-
-    def _find(self) -> dict[str, str]:
-        found = {}
-        for card in self._sources.list("/sys/class/drm/card[0-9]*"):
-            address = normal_address(self._sources.real_path(f"{card}/device").rpartition("/")[2])
-            if "-" not in card and address in self._has_energy:
-                found[address] = card
-        return found
 
     def _sample(self, device_id: str, card: str) -> Sample:
         at_s, sources = time.monotonic(), self._sources
