@@ -37,7 +37,6 @@ class Engine:
     log: Path
     index_base: str | None  # None: "EDGELLM_WHEEL_INDEX=none"
     cmake_args: str = ""  # the person's own
-    why_no_wheel: str = ""  # said when the compilation begins
     _index_is_down: str | None = field(default=None)
 
     @property
@@ -69,10 +68,6 @@ class Engine:
     # ── a wheel ──────────────────────────────────────────────────────────────
 
     def wheel(self, kind: Kind) -> str | None:
-        self.why_no_wheel = self._wheel(kind) or ""
-        return self.why_no_wheel or None
-
-    def _wheel(self, kind: Kind) -> str | None:
         if self.cmake_args:
             return "CMAKE_ARGS is set"
         if self.index_base is None:
@@ -170,8 +165,7 @@ class Engine:
             if how.tool_folder:
                 env["PATH"] = f"{how.tool_folder}{os.pathsep}{env.get('PATH', '')}"
             announcement = (
-                f"{self.why_no_wheel or 'no prebuilt wheel'}: compiling llama.cpp for "
-                f"{how.kind}, {estimate(how.kind, jobs)}; log in {self.log}"
+                f"compiling llama.cpp for {how.kind}, {estimate(how.kind, jobs)}; log in {self.log}"
             )
         return run(argv, Watch(f"installing {title}", announcement), self.log, self.painter, env)
 

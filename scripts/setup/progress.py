@@ -6,6 +6,7 @@ All that it says goes to a log; when it fails, its last words are shown.
 import os
 import queue
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -112,12 +113,16 @@ def _width(out: TextIO) -> int:
 def run(
     argv: Sequence[str], watch: Watch, log: Path, painter: Painter, env: Mapping[str, str]
 ) -> bool:
-    """Whether it succeeded; if not, its last words were shown."""
+    """Whether it succeeded; if not, its last words were shown.
+
+    It doesn't outlive us, however we end, nor us the shell that started us: pip would go on
+    installing into an environment that somebody else begins to use.
+    """
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     watch.started_s = time.monotonic()
     painter.begin(watch.started_s)
     with (
-        log.open("a", encoding="utf-8") as record,
+        log.open("a", encoding="utf-8", buffering=1) as record,
         subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
@@ -126,11 +131,16 @@ def run(
             text=True,
             errors="replace",
             env=env,
+            start_new_session=True,  # a group of its own: compilers end with their pip
         ) as process,
     ):
         record.write(f"$ {' '.join(argv)}\n")
         threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
-        _follow(lines, watch, record, painter)
+        try:
+            _follow(lines, watch, record, painter)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGTERM)
+            raise
     painter.clear()
     if process.returncode == 0:
         return True
@@ -147,7 +157,10 @@ def _read(pipe: TextIO, lines: "queue.SimpleQueue[str | None]") -> None:
 def _follow(
     lines: "queue.SimpleQueue[str | None]", watch: Watch, record: TextIO, painter: Painter
 ) -> None:
+    parent = os.getppid()
     while True:
+        if os.getppid() != parent:
+            raise KeyboardInterrupt  # the shell was ended, and cannot tell us
         try:
             line = lines.get(timeout=1.0)  # the clock goes on while a big file is compiled
         except queue.Empty:

@@ -1,6 +1,13 @@
 import io
 import os
+import signal
+import subprocess
 import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
 
 from scripts.setup.progress import Painter, Watch, run
 
@@ -53,3 +60,56 @@ def test_off_a_terminal_lines_are_plain_and_half_a_minute_apart():
     for second in range(95):
         painter.show(f"at {second}", float(second))
     assert out.getvalue() == "  at 30\n  at 60\n  at 90\n"
+
+
+SETUP = """
+import os, signal, sys
+from pathlib import Path
+from scripts.setup.progress import Painter, Watch, run
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as install.py does
+child = "import time; print('begun', flush=True); time.sleep(60)"
+run([sys.executable, "-u", "-c", child], Watch("waiting"), Path(sys.argv[1]), Painter(), os.environ)
+"""
+
+
+def _ends(pid, within_s=5.0):
+    stop_s = time.monotonic() + within_s
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        if time.monotonic() > stop_s:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@pytest.fixture
+def setting_up(tmp_path):
+    """A shell that runs a set-up that runs a program."""
+    script, log = tmp_path / "setup.py", tmp_path / "log"
+    script.write_text(SETUP)
+    log.touch()
+    line = f"{sys.executable} {script} {log}; true"  # "; true": no exec
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(["bash", "-c", line], env=env, stderr=subprocess.DEVNULL) as shell:
+        stop_s = time.monotonic() + 20
+        while "begun\n" not in log.read_text():
+            assert time.monotonic() < stop_s
+            time.sleep(0.05)
+        (python,) = psutil.Process(shell.pid).children()
+        (program,) = python.children()
+        yield shell.pid, python.pid, program.pid
+        shell.kill()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_run_ends_with_the_set_up(setting_up, how):
+    _, python, program = setting_up
+    os.kill(python, how)
+    assert _ends(program)
+    assert _ends(python)
+
+
+def test_a_set_up_ends_with_the_shell_that_started_it(setting_up):
+    shell, python, program = setting_up
+    os.kill(shell, signal.SIGTERM)
+    assert _ends(program)
+    assert _ends(python)
