@@ -171,7 +171,9 @@ class Source:
 
 
 def overlap(text: str, marker: str) -> int:
-    """How much of the start of `marker` the end of `text` is."""
+    """How much of the start of `marker` the end of `text` is, short of all of it."""
+    if not marker:
+        return 0
     at = text.find(marker[0], max(len(text) - len(marker) + 1, 0))
     while at >= 0 and not marker.startswith(text[at:]):
         at = text.find(marker[0], at + 1)

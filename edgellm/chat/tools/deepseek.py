@@ -9,12 +9,12 @@ from edgellm.chat.lark import Rules
 from edgellm.chat.messages import Tool
 from edgellm.chat.source import Reading, Source
 from edgellm.chat.tools.calls import Calls
-from edgellm.chat.tools.format import repeated
 from edgellm.chat.tools.json_form import arguments_rule, tell_call
 from edgellm.chat.tools.marked import marked_format
+from edgellm.chat.tools.section import Section
 
-_CALLS, _END_CALLS = "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"
 _CALL, _SEPARATOR, _END_CALL = "<｜tool▁call▁begin｜>", "<｜tool▁sep｜>", "<｜tool▁call▁end｜>"
+_SECTION = Section("<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>", _CALL, _END_CALL)
 _FENCE, _END_FENCE = "\n```json\n", "\n```"
 
 
@@ -27,25 +27,17 @@ def speaks_fenced(source: str) -> bool:
 
 
 def read(source: Source, calls: Calls, start: str) -> Reading[None]:
-    """Either way. The outer mark may be missing, and so may the ends."""
+    """Either way."""
+    yield from _SECTION.read(source, start, _read_call, calls)
+
+
+def _read_call(source: Source, calls: Calls) -> Reading[None]:
+    name, _ = yield from source.take_until(_SEPARATOR)
+    if name.strip() == "function":
+        name, _ = yield from source.take_until(_FENCE.rstrip())
+    yield from tell_call(source, calls, name.strip())
     yield from source.skip()
-    if start == _CALLS:
-        yield from source.expect(_CALL)
-    while True:
-        name, _ = yield from source.take_until(_SEPARATOR)
-        if name.strip() == "function":
-            name, _ = yield from source.take_until(_FENCE.rstrip())
-        yield from tell_call(source, calls, name.strip())
-        yield from source.skip()
-        yield from source.accepts(_END_FENCE.strip())
-        yield from source.skip()
-        yield from source.accepts(_END_CALL)
-        yield from source.skip()
-        source.mark()
-        if not (yield from source.accepts(_CALL)):
-            break
-    yield from source.accepts(_END_CALLS)
-    source.mark()
+    yield from source.accepts(_END_FENCE.strip())
 
 
 def rule(rules: Rules, tools: Sequence[Tool], parallel: bool) -> str:
@@ -63,10 +55,9 @@ def _rule(rules: Rules, tools: Sequence[Tool], parallel: bool, words: tuple[str,
     for tool in tools:
         name, arguments = rules.text(begin.format(tool.name)), arguments_rule(rules, tool)
         each.append(f"{name} {arguments} {rules.text(end)}")
-    calls = repeated(rules, rules.either(each), separator, parallel)
-    return rules.add(f"{rules.text(_CALLS)} {calls} {rules.text(_END_CALLS)}")
+    return _SECTION.rule(rules, each, separator, parallel)
 
 
-_STARTS, _MARKERS = (_CALLS, _CALL), (_SEPARATOR, _END_CALL, _END_CALLS)
+_STARTS, _MARKERS = _SECTION.starts, (_SEPARATOR, _END_CALL, _SECTION.end)
 FENCED = marked_format("deepseek", speaks_fenced, read, fenced_rule, _STARTS, markers=_MARKERS)
 BARE = marked_format("deepseek-v3.1", speaks, read, rule, _STARTS, markers=_MARKERS)
