@@ -1,27 +1,30 @@
 """How long a prompt's chunk may be while other streams run. Pure: it is told what steps took.
 
 A step that carries a prompt's chunk makes every running stream wait for it. The workload profile
-says how long that wait may be (`itl_target_s`); what a row costs is learnt from the steps
-themselves, since it depends on the model, the machine and what else the machine does.
+says how long that wait may be (`itl_target_s`), costs.py what so many rows take: the chunk is the
+largest that keeps the target. It shrinks as the prompt gets deeper and its rows dearer, so the
+last gaps are no longer than the first.
 """
 
-_MIN_CHUNK = 32  # tokens; below that a chunk costs nearly what a bigger one does
-_SMOOTHING = 0.3  # weight of the newest step
+from edgellm.runner.costs import StepCosts
+
+# Where the streams alone use up the target, prompts still get as much time as they: whoever waits
+# for a first token must not starve.
+_LEAST_SHARE = 1.0  # of what the decoding rows of a step take
 
 
 class Pace:
-    def __init__(self, itl_target_s: float | None) -> None:
+    def __init__(self, itl_target_s: float | None, costs: StepCosts | None = None) -> None:
         self.itl_target_s = itl_target_s
-        self.decode_step_s: float | None = None  # a step without prompt rows
-        self.prompt_row_s: float | None = None  # what one prompt row adds to a step
+        self.costs = costs or StepCosts()
+
+    @property
+    def prompt_row_s(self) -> float | None:
+        """What one row more of a prompt takes."""
+        return self.costs.prompt_row_s
 
     def observe(self, n_prompt_rows: int, n_decode_rows: int, elapsed_s: float) -> None:
-        if not n_prompt_rows:
-            self.decode_step_s = _mix(self.decode_step_s, elapsed_s)
-        elif n_prompt_rows >= _MIN_CHUNK:
-            base_s = (self.decode_step_s or 0.0) if n_decode_rows else 0.0
-            row_s = max(elapsed_s - base_s, elapsed_s / 4) / n_prompt_rows
-            self.prompt_row_s = _mix(self.prompt_row_s, row_s)
+        self.costs.observe(n_decode_rows, n_prompt_rows, elapsed_s)
 
     def chunk(self, n_decoding: int, n_prefilling: int, n_free_rows: int) -> int:
         """How many prompt rows may go into the next step beside `n_decoding` running streams.
@@ -30,12 +33,20 @@ class Pace:
         beside one stream may hold it up eight times as long as the target says, while one long
         prompt beside eight streams has to go in small pieces.
         """
-        if not n_decoding or self.itl_target_s is None or self.prompt_row_s is None:
+        alone_s = self.costs.step_s(n_decoding) if n_decoding else None
+        if alone_s is None or self.itl_target_s is None or n_free_rows < 1:
             return n_free_rows
-        allowed_s = self.itl_target_s * (1 + n_prefilling / n_decoding)
-        left_s = allowed_s - (self.decode_step_s or 0.0)
-        return min(n_free_rows, max(_MIN_CHUNK, int(left_s / self.prompt_row_s)))
+        target_s = self.itl_target_s * (1 + n_prefilling / n_decoding)
+        allowed_s = max(target_s, alone_s * (1 + _LEAST_SHARE))
+        return self._largest(n_decoding, n_free_rows, allowed_s)
 
-
-def _mix(old: float | None, new: float) -> float:
-    return new if old is None else old + _SMOOTHING * (new - old)
+    def _largest(self, n_decoding: int, n_free_rows: int, allowed_s: float) -> int:
+        low, high = 1, n_free_rows  # a chunk of `low` is taken, one above `high` is not
+        while low < high:
+            middle = (low + high + 1) // 2
+            cost_s = self.costs.mixed_s(n_decoding, middle)
+            if cost_s is None or cost_s <= allowed_s:
+                low = middle
+            else:
+                high = middle - 1
+        return low

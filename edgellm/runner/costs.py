@@ -1,0 +1,139 @@
+"""What a step costs by its rows. Pure: measured at start, corrected by every step since.
+
+The cost is not proportional to the rows, and not even monotonic: the kernels work on blocks, so on
+one CPU three rows take 49 ms and four 31. Whoever decides how many rows a step gets asks here:
+padding (scheduler.py), the length of a prompt's chunk (pace.py), the length of a draft.
+
+    step_s(n)       n rows that each want logits: streams that decode, drafts that are verified
+    mixed_s(d, p)   d such rows and p rows of prompts beside them
+
+Both start from tables that rehearsal.py measured on nearly empty memory. Real steps cost more as
+conversations get longer, so what is observed moves a factor for all sizes at once; a size that is
+off by itself moves its own entry too, slowly.
+"""
+
+from collections.abc import Mapping
+
+_SMOOTHING = 0.3  # weight of the newest step in the common factor
+_OWN_SMOOTHING = 0.05  # and in a size's own entry: one busy second must not bend the curve
+_WORTH_PADDING = 0.93  # of the cost without: less gain than that is noise
+_MAX_PADDING = 3  # rows
+_CHUNK = 64  # rows of an ordinary chunk
+_BOUND = 4.0  # one observation counts as at most so many times off: a stopped process is no step
+
+
+class Table:
+    """Seconds by rows, straight lines between what is known."""
+
+    def __init__(self, known: Mapping[int, float] | None = None) -> None:
+        self._known = dict(sorted((known or {}).items()))
+
+    def __contains__(self, n_rows: int) -> bool:
+        return n_rows in self._known
+
+    def __bool__(self) -> bool:
+        return bool(self._known)
+
+    def put(self, n_rows: int, seconds: float) -> None:
+        self._known[n_rows] = seconds
+        self._known = dict(sorted(self._known.items()))
+
+    def scale(self, n_rows: int, factor: float) -> None:
+        self._known[n_rows] *= factor
+
+    def at(self, n_rows: int) -> float | None:
+        """None: nothing is known. Beyond the largest known size, each row costs what one of its
+        rows costs on average; below the smallest, as much as that one."""
+        if not self._known:
+            return None
+        below: tuple[int, float] | None = None
+        for size, seconds in self._known.items():
+            if size == n_rows:
+                return seconds
+            if size > n_rows:
+                if below is None:
+                    return seconds
+                share = (n_rows - below[0]) / (size - below[0])
+                return below[1] + share * (seconds - below[1])
+            below = (size, seconds)
+        assert below is not None
+        return below[1] * n_rows / below[0]
+
+
+class StepCosts:
+    def __init__(
+        self, decode: Mapping[int, float] | None = None, prompt: Mapping[int, float] | None = None
+    ) -> None:
+        """`decode`: seconds of so many rows of as many sequences, all with logits. `prompt`: of so
+        many rows of one sequence, the last with logits. Either may be empty: it is learnt then."""
+        self._decode, self._prompt = Table(decode), Table(prompt)
+        self._measured = frozenset(decode or ())
+        self._decode_factor = self._prompt_factor = 1.0
+
+    @property
+    def prompt_row_s(self) -> float | None:
+        """In a chunk of some length. None: no prompt was ever seen."""
+        chunk_s = self._prompt.at(_CHUNK)
+        return None if chunk_s is None else chunk_s / _CHUNK * self._prompt_factor
+
+    def step_s(self, n_rows: int) -> float | None:
+        """None: no step was ever seen."""
+        cost_s = self._decode.at(n_rows)
+        return None if cost_s is None else cost_s * self._decode_factor
+
+    def mixed_s(self, n_decode: int, n_prompt: int) -> float | None:
+        """None: nothing like it was ever seen."""
+        base_s = self.step_s(n_decode) if n_decode else 0.0
+        if not n_prompt:
+            return base_s
+        prompt_s = self._prompt_s(n_decode, n_prompt)
+        return None if base_s is None or prompt_s is None else base_s + prompt_s
+
+    def padded(self, n_rows: int) -> int:
+        """The cheapest number of rows that holds so many, by what was measured at start."""
+        now_s = self._decode.at(n_rows)
+        if now_s is None or n_rows not in self._measured:
+            return n_rows
+        sizes = (n for n in range(n_rows + 1, n_rows + _MAX_PADDING + 1) if n in self._measured)
+        costs = {n: cost_s for n in sizes if (cost_s := self._decode.at(n)) is not None}
+        best = min(costs, key=lambda n: costs[n], default=n_rows)
+        return best if costs and costs[best] < _WORTH_PADDING * now_s else n_rows
+
+    def observe(self, n_decode: int, n_prompt: int, elapsed_s: float) -> None:
+        """A step of so many rows took so long."""
+        if not n_prompt:
+            self._observe_decode(n_decode, elapsed_s)
+            return
+        # What the decoding rows would have cost alone is not this step's to tell: at least a
+        # quarter of it is the prompt's.
+        base_s = (self.step_s(n_decode) or 0.0) if n_decode else 0.0
+        prompt_s = max(elapsed_s - base_s, elapsed_s / 4)
+        known_s = self._prompt_s(n_decode, n_prompt)
+        if not known_s:
+            self._prompt.put(n_prompt, prompt_s)
+        else:
+            self._prompt_factor *= _moved(prompt_s / known_s, _SMOOTHING)
+
+    def _observe_decode(self, n_rows: int, elapsed_s: float) -> None:
+        known_s = self.step_s(n_rows)
+        if not known_s:
+            self._decode.put(n_rows, elapsed_s)
+            return
+        ratio = elapsed_s / known_s
+        self._decode_factor *= _moved(ratio, _SMOOTHING)
+        if n_rows in self._decode:
+            self._decode.scale(n_rows, _moved(ratio, _OWN_SMOOTHING))
+
+    def _prompt_s(self, n_decode: int, n_prompt: int) -> float | None:
+        """What the prompt's rows add: the weights were read for the decoding rows already."""
+        whole_s = self._prompt.at(n_decode + n_prompt)
+        if whole_s is None:
+            return None
+        saved_s = (self._prompt.at(n_decode) or 0.0) if n_decode else 0.0
+        row_s = whole_s / (n_decode + n_prompt)  # a row at its best: none is cheaper than that
+        return max(whole_s - saved_s, row_s * n_prompt / 2) * self._prompt_factor
+
+
+def _moved(ratio: float, weight: float) -> float:
+    bounded = min(max(ratio, 1 / _BOUND), _BOUND)
+    return 1 + weight * (bounded - 1)

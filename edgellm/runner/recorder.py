@@ -1,0 +1,83 @@
+"""The flight recorder: what the last thousand steps took, and what was in them. Pure.
+
+A step's wall time is one turn of the worker's loop: reading what came, deciding, computing, telling
+it through the pipe. What of it is not native (llama.cpp's own work: memory operations, decode,
+sampling) is what this program costs, and the first thing to look at when a token comes late.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+import msgspec
+
+from edgellm.runner.batch import Batch, Start, Stop
+
+_N_KEPT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class NativeTimes:
+    """Seconds inside llama.cpp, and inside numpy where that samples."""
+
+    ops_s: float = 0.0  # forks, copies, saved and restored state
+    decode_s: float = 0.0  # llama_decode, up to the last logit
+    sample_s: float = 0.0  # masks and samplers
+
+
+class StepRecord(msgspec.Struct, frozen=True):
+    step: int  # counts from the worker's start
+    start_s: float  # on the clock of the machine, time.monotonic()
+    wall_s: float
+    ops_s: float
+    decode_s: float
+    sample_s: float
+    other_s: float  # wall_s less the three
+    n_decode: int  # rows that continue an answer
+    n_prompt: int  # rows that read a prompt
+    n_padding: int  # rows of nobody's, because so many are faster
+    n_sequences: int  # that had a row
+    n_waiting: int
+    n_cells_used: int
+    n_cached: int  # prompt tokens found in memory by those who began with this step
+    n_ops: int  # memory operations
+
+
+class Recorder:
+    def __init__(self, n_kept: int = _N_KEPT) -> None:
+        self._records: deque[StepRecord] = deque(maxlen=n_kept)
+
+    def add(
+        self,
+        step: int,
+        batch: Batch,
+        times: NativeTimes,
+        *,
+        start_s: float,
+        end_s: float,
+        n_waiting: int,
+        n_cells_used: int,
+        n_cached: int,
+    ) -> None:
+        wall_s = end_s - start_s
+        record = StepRecord(
+            step=step,
+            start_s=start_s,
+            wall_s=wall_s,
+            ops_s=times.ops_s,
+            decode_s=times.decode_s,
+            sample_s=times.sample_s,
+            other_s=wall_s - times.ops_s - times.decode_s - times.sample_s,
+            n_decode=len(batch.rows) - batch.n_prompt_rows,
+            n_prompt=batch.n_prompt_rows,
+            n_padding=0,
+            n_sequences=len({row.seq_id for row in batch.rows}),
+            n_waiting=n_waiting,
+            n_cells_used=n_cells_used,
+            n_cached=n_cached,
+            n_ops=sum(1 for op in batch.ops if not isinstance(op, Start | Stop)),
+        )
+        self._records.append(record)
+
+    def last(self, n: int) -> tuple[StepRecord, ...]:
+        """The newest `n`, oldest first."""
+        return tuple(self._records)[-n:] if n > 0 else ()

@@ -1,0 +1,68 @@
+"""What steps of this model cost on this machine, measured once before it is ready. Pure: the
+decoding and the clock are handed in.
+
+Every size is decoded twice, and the faster time counts: the first one makes llama.cpp lay out its
+graph anew. On a slow machine the budget ends it early; the sizes come in the order of what is
+missed most, and what is missing is read between the others (costs.py).
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+from edgellm.runner.batch import Row
+from edgellm.runner.costs import StepCosts
+
+BUDGET_S = 1.0
+_Kind = Literal["decode", "prompt"]
+_ORDER: tuple[tuple[_Kind, tuple[int, ...]], ...] = (
+    ("decode", (1, 2, 4, 8)),
+    ("prompt", (64,)),
+    ("decode", (3,)),
+    ("prompt", (16,)),
+    ("decode", (6, 16, 5, 7, 12, 32)),
+    ("prompt", (256, 512)),
+    ("decode", (64, 24, 48, 128)),
+)
+
+Decode = Callable[[tuple[Row, ...]], None]  # these rows on empty memory, to the last logit
+Clock = Callable[[], float]
+
+
+def rehearse(
+    decode: Decode,
+    clock: Clock,
+    token: int,
+    *,
+    n_decode_max: int,
+    n_prompt_max: int,
+    budget_s: float = BUDGET_S,
+) -> StepCosts:
+    """`n_decode_max`: sequences that may run, each with logits; `n_prompt_max`: rows of a step."""
+    found: dict[_Kind, dict[int, float]] = {"decode": {}, "prompt": {}}
+    most = {"decode": n_decode_max, "prompt": n_prompt_max}
+    end_s, row_s = clock() + budget_s, 0.0
+    for kind, sizes in _ORDER:
+        for n_rows in sizes:
+            if n_rows > most[kind] or clock() + n_rows * row_s > end_s:
+                continue
+            rows = _streams(n_rows, token) if kind == "decode" else _prompt(n_rows, token)
+            taken_s = _timed(decode, rows, clock)
+            if clock() + taken_s <= end_s:
+                taken_s = min(taken_s, _timed(decode, rows, clock))
+            found[kind][n_rows] = taken_s
+            row_s = min(row_s or taken_s, taken_s / n_rows)
+    return StepCosts(found["decode"], found["prompt"])
+
+
+def _timed(decode: Decode, rows: tuple[Row, ...], clock: Clock) -> float:
+    begun_s = clock()
+    decode(rows)
+    return clock() - begun_s
+
+
+def _streams(n_rows: int, token: int) -> tuple[Row, ...]:
+    return tuple(Row(seq_id, 0, token, wants_logits=True) for seq_id in range(n_rows))
+
+
+def _prompt(n_rows: int, token: int) -> tuple[Row, ...]:
+    return tuple(Row(0, pos, token, wants_logits=pos == n_rows - 1) for pos in range(n_rows))

@@ -1,0 +1,47 @@
+"""GET /edgellm/steps: the flight recorder of every model that is ready. docs/scheduling.md has the
+fields."""
+
+import time
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from edgellm.errors import BadRequest
+from edgellm.runner.messages import Steps
+from edgellm.runner.recorder import StepRecord
+from edgellm.server.gateway import gateway_of, json_response
+
+_MOST = 1000
+
+
+class ModelSteps(msgspec.Struct, frozen=True):
+    model: str
+    steps: list[StepRecord]  # oldest first
+
+
+class Answer(msgspec.Struct, frozen=True):
+    models: list[ModelSteps]
+
+
+async def show_steps(request: Request) -> Response:
+    """`?last=N` for the newest N only. A model that is not ready has none."""
+    n = _how_many(request.query_params.get("last"))
+    ready = [served for served in gateway_of(request).models if served.engine.state == "ready"]
+    return json_response(
+        Answer([ModelSteps(one.name, _dated(await one.engine.steps(n))) for one in ready])
+    )
+
+
+def _dated(told: Steps) -> list[StepRecord]:
+    """With Unix time for the machine's clock: that one means nothing on another machine."""
+    offset_s = time.time() - time.monotonic()
+    return [msgspec.structs.replace(one, start_s=one.start_s + offset_s) for one in told.steps]
+
+
+def _how_many(text: str | None) -> int:
+    if text is None:
+        return _MOST
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= _MOST):
+        raise BadRequest(f"last={text[:40]!r} is not 1 to {_MOST}", param="last")
+    return int(text)

@@ -1,0 +1,62 @@
+import pytest
+
+from edgellm.runner.rehearsal import rehearse
+
+
+class Machine:
+    """Takes so long for a row, and a second time for a graph that it has not seen yet."""
+
+    def __init__(self, row_s, first_s=0.0):
+        self.row_s, self.first_s, self.now_s = row_s, first_s, 0.0
+        self.seen = []
+
+    def decode(self, rows):
+        assert len({(row.seq_id, row.pos) for row in rows}) == len(rows)
+        if rows not in self.seen:
+            self.now_s += self.first_s
+        self.seen.append(rows)
+        self.now_s += len(rows) * self.row_s
+
+    def sizes(self, *, decode):
+        streams = {len(rows) for rows in self.seen if all(row.wants_logits for row in rows)}
+        prompts = {len(rows) for rows in self.seen if not all(row.wants_logits for row in rows)}
+        return streams if decode else prompts
+
+
+def measured(machine, n_decode_max=8, n_prompt_max=512, **more):
+    return rehearse(
+        machine.decode, lambda: machine.now_s, 1,
+        n_decode_max=n_decode_max, n_prompt_max=n_prompt_max, **more,
+    )  # fmt: skip
+
+
+def test_on_a_fast_machine_all_sizes_up_to_what_may_run_are_measured():
+    machine = Machine(1e-5)
+    costs = measured(machine)
+    assert machine.sizes(decode=True) == {1, 2, 3, 4, 5, 6, 7, 8}
+    assert machine.sizes(decode=False) == {16, 64, 256, 512}
+    assert costs.step_s(5) == pytest.approx(5e-5)
+
+
+def test_the_first_time_of_a_size_does_not_count():
+    assert measured(Machine(1e-5, first_s=1e-3)).step_s(4) == pytest.approx(4e-5)
+
+
+def test_a_slow_machine_is_not_held_up_for_long_after_its_budget():
+    machine = Machine(0.05)
+    costs = measured(machine, budget_s=1.0)
+    assert machine.now_s <= 1.5
+    assert costs.step_s(4) == pytest.approx(0.2)
+
+
+def test_one_decode_is_enough_where_even_that_is_too_slow():
+    machine = Machine(30.0)
+    assert measured(machine).step_s(1) == 30.0
+    assert machine.sizes(decode=True) == {1}
+
+
+def test_logits_are_never_wanted_of_more_rows_than_may_run():
+    machine = Machine(1e-5)
+    measured(machine, n_decode_max=3, n_prompt_max=20)
+    assert machine.sizes(decode=True) == {1, 2, 3}
+    assert machine.sizes(decode=False) == {16}
