@@ -18,8 +18,10 @@ import psutil
 
 from edgellm import resources
 from edgellm.cli import hardware_checks, machine
+from edgellm.cli.find import statuses
 from edgellm.cli.findings import Finding, Place
 from edgellm.cli.resolve import store_of
+from edgellm.cli.split_check import split
 from edgellm.config import Config
 from edgellm.errors import EdgellmError
 from edgellm.meter.sample import Sample
@@ -28,6 +30,7 @@ from edgellm.probe.advice import rebuild
 from edgellm.probe.hardware import Hardware
 from edgellm.probe.sources import Sources, SystemSources
 from edgellm.probe.usage import features_not_built
+from edgellm.status import ModelStatus
 from edgellm.units import GIB, MIB, format_bytes
 
 _LEAST_DISK_BYTES = 10 * GIB
@@ -62,7 +65,16 @@ def gather(config: Config) -> Place:
         samples=_samples(hardware),
         cpu_energy=_cpu_energy(SystemSources()),
         user=getpass.getuser(),
+        served=_served(),
     )
+
+
+def _served() -> tuple[ModelStatus, ...]:
+    """A server that can't be asked is `ps`'s business."""
+    try:
+        return tuple(model for _, status in statuses() for model in status.models)
+    except EdgellmError:
+        return ()
 
 
 def _samples(hardware: Hardware) -> tuple[Sample, ...]:
@@ -182,8 +194,8 @@ def _sources(place: Place) -> Finding:
 
 
 CHECKS: tuple[Callable[[Place], Finding], ...] = (
-    _python, _engine, *hardware_checks.CHECKS, _cpu_build, _memory, _swap, _disk, _profiles, _demo,
-    _sources,
+    _python, _engine, *hardware_checks.CHECKS, split, _cpu_build, _memory, _swap, _disk, _profiles,
+    _demo, _sources,
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from edgellm.meter.sample import Sample
 from edgellm.probe.hardware import Hardware
+from edgellm.status import ModelStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +33,4 @@ class Place:
     samples: tuple[Sample, ...] = ()  # of this moment
     cpu_energy: Literal["readable", "denied", "absent"] = "absent"  # the RAPL counter
     user: str = "you"
+    served: tuple[ModelStatus, ...] = ()  # by the servers that run here
