@@ -8,8 +8,21 @@ an answer comes out right only if the cells do.
 from edgellm.chat.messages import Structure
 from edgellm.errors import BadRequest
 from edgellm.runner.backend import NoKVSlot, Step
-from edgellm.runner.batch import Batch, Copy, Forget, Fork, Mask, Op, Sampled, Start, Stop, Trim
+from edgellm.runner.batch import (
+    Batch,
+    Copy,
+    Forget,
+    Fork,
+    Mask,
+    Op,
+    Row,
+    Sampled,
+    Start,
+    Stop,
+    Trim,
+)
 from edgellm.runner.memory import Limits
+from edgellm.runner.verify import sampled_rows
 
 END = 2
 VOCABULARY = 50
@@ -35,12 +48,13 @@ class FakeBackend:
     n_embd = 4
     n_vocab = VOCABULARY
 
-    def __init__(self, limits: Limits, *, end_after: int | None = None):
+    def __init__(self, limits: Limits, *, end_after: int | None = None, say=next_token):
         self.limits = limits
         self.cells: dict[int, list[tuple[int, object]]] = {}  # seq_id: (token, cell)
         self.started: set[int] = set()
         self.n_computed = 0
         self.end_after = end_after
+        self.say = say  # the next token, of all that came before
         self.n_said: dict[int, int] = {}
 
     @property
@@ -63,7 +77,7 @@ class FakeBackend:
         for op in batch.ops:
             self._obey(op)
         assert len(batch.rows) <= self.limits.n_batch
-        return Step(self._compute(batch), {})
+        return Step(self._compute(batch))
 
     def _obey(self, op: Op) -> None:
         match op:
@@ -89,8 +103,9 @@ class FakeBackend:
             case Stop(seq_id):
                 self.started.remove(seq_id)
 
-    def _compute(self, batch: Batch) -> dict[int, Sampled]:
-        sampled = {}
+    def _compute(self, batch: Batch) -> dict[int, tuple[Sampled, ...]]:
+        n_logits = sum(row.wants_logits for row in batch.rows)
+        assert n_logits <= self.limits.n_seq_max + self.limits.n_draft_rows
         for row in batch.rows:
             assert row.seq_id in self.started, f"seq {row.seq_id} was never started"
             held = self.cells.setdefault(row.seq_id, [])
@@ -100,12 +115,14 @@ class FakeBackend:
             assert len(held) <= self.limits.n_ctx_seq, f"seq {row.seq_id} outgrew its context"
             if self.used_cells > self.limits.n_cells:
                 raise NoKVSlot(f"{self.used_cells} of {self.limits.n_cells} cells")
-            if row.wants_logits:
-                self.n_said[row.seq_id] += 1
-                ends = self.n_said[row.seq_id] == self.end_after
-                token = END if ends else next_token([token for token, _ in held])
-                sampled[row.seq_id] = Sampled(token, ends, ends)
-        return sampled
+        return sampled_rows(batch.rows, lambda seq_id, i: self._sample(batch.rows[i]))
+
+    def _sample(self, row: Row) -> Sampled:
+        self.n_said[row.seq_id] += 1
+        ends = self.n_said[row.seq_id] == self.end_after
+        held = self.cells[row.seq_id][: row.pos + 1]
+        token = END if ends else self.say([token for token, _ in held])
+        return Sampled(token, ends, ends)
 
     def embed(self, inputs: list[list[int]]) -> list[bytes]:
         assert sum(map(len, inputs)) <= self.limits.n_batch

@@ -138,6 +138,8 @@ class GenerateParams:
     n: int = 1
     logprobs: int | None = None  # rivals shown for each token; None: no logprobs at all
     cache_prompt: bool = True
+    n_draft_max: int | None = None  # tokens guessed in one step; 0: none. None: as many as pay
+    n_draft_min: int = 0  # fewer guesses than that are not worth a step's while
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from edgellm.chat.events import TokenLogprob
 from edgellm.chat.messages import Structure
 from edgellm.errors import BadRequest
 from edgellm.runner.batch import Batch, Mask, Sampled
@@ -13,10 +12,11 @@ from edgellm.runner.memory import Limits
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a batch gave: a token for each seq_id that wanted one, and logprobs if asked for."""
+    """What a batch gave: the new tokens of each seq_id that wanted some."""
 
-    sampled: Mapping[int, Sampled]
-    logprobs: Mapping[int, TokenLogprob]
+    sampled: Mapping[int, tuple[Sampled, ...]]
+    n_drafted: Mapping[int, int] | None = None  # guesses that the draft model made for each
+    draft_s: float = 0.0  # of the step, what the draft model took
 
 
 class NoKVSlot(Exception):

@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
+from edgellm.chat.events import TokenLogprob
 from edgellm.chat.messages import GenerateParams
+
+DRAFTED = -1  # a row's token that the draft model is to write; a row it doesn't write falls away
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One token of a llama_batch."""
+    """One token of a llama_batch. Of a sequence's rows that want logits, all but the first hold
+    guessed tokens: see verify.py."""
 
     seq_id: int
     pos: int
@@ -153,3 +157,4 @@ class Sampled:
     ends: bool  # an end-of-generation token, or the last one of a structure
     silent: bool  # not part of the text
     fault: str | None = None  # why it can't go on: its structure exploded
+    logprob: TokenLogprob | None = None  # if it was asked for

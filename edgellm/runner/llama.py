@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 import llama_cpp
 import numpy as np
 
-from edgellm.chat.events import TokenLogprob
 from edgellm.chat.messages import Structure
 from edgellm.errors import BadRequest, ContextTooLong, EdgellmError
 from edgellm.runner.backend import NoKVSlot, Step
@@ -36,6 +35,7 @@ from edgellm.runner.llama_sampling import Logits, PieceOf, Sampler, describe
 from edgellm.runner.llama_state import StateBlobs
 from edgellm.runner.masks import Masks
 from edgellm.runner.memory import Limits
+from edgellm.runner.verify import sampled_rows
 from edgellm.selector.plan import Plan
 
 _MAX_IDS = 256  # LLAMA_MAX_SEQ, src/llama-cparams.h
@@ -120,15 +120,11 @@ class LlamaBackend:
         for op in batch.ops:
             self._obey(op)
         self._copies.end()
-        sampled, logprobs = {}, {}
+        sampled: dict[int, tuple[Sampled, ...]] = {}
         for rows in self._calls(batch.rows):
             self._decode_rows(rows)
-            for i, row in enumerate(rows):
-                if row.wants_logits:
-                    sampled[row.seq_id], logprob = self._sample(row.seq_id, i)
-                    if logprob:
-                        logprobs[row.seq_id] = logprob
-        return Step(sampled, logprobs)
+            sampled |= sampled_rows(rows, self._sample)
+        return Step(sampled)
 
     def _calls(self, rows: tuple[Row, ...]) -> Iterator[tuple[Row, ...]]:
         """All rows in one call, or each sequence's in its own: kernels round by the rows beside."""
@@ -172,7 +168,7 @@ class LlamaBackend:
         self._starts[op.seq_id] = op
         self._samplers[op.seq_id] = Sampler(sampling, self.n_vocab, n_ctx_seq, op.prompt, banned)
 
-    def _sample(self, seq_id: int, row: int) -> tuple[Sampled, TokenLogprob | None]:
+    def _sample(self, seq_id: int, row: int) -> Sampled:
         pointer = llama_cpp.llama_get_logits_ith(self._context, row)
         logits: Logits = np.ctypeslib.as_array(pointer, shape=(self.n_vocab,))
         start = self._starts[seq_id]
@@ -188,7 +184,7 @@ class LlamaBackend:
         logprob = None
         if start.params.logprobs is not None:
             logprob = describe(logits, token, start.params.logprobs, self.piece)
-        return Sampled(token, ends, silent, mask.fault if mask else None), logprob
+        return Sampled(token, ends, silent, mask.fault if mask else None, logprob)
 
     # ── embedding ────────────────────────────────────────────────────────────
 

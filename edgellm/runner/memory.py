@@ -35,6 +35,8 @@ class Limits:
     shares_prefixes: bool = False
     unified: bool = True
     n_chunk: int | None = None  # batch-invariant: prompts are computed, and shared, in such chunks
+    n_draft_rows: int = 0  # rows of logits that a step has beyond one for each running sequence
+    has_draft_model: bool = False
 
 
 class Memory(Protocol):

@@ -3,7 +3,7 @@
 The loop that owns a scheduler does exactly this, and nothing else knows the order:
 
     batch = scheduler.schedule()            # decide
-    sampled = backend.decode(batch)         # do: one token for each row that wants logits
+    sampled = backend.decode(batch)         # do: tokens for each sequence that wants some
     for output in scheduler.commit(batch, sampled):
         send(output)                        # tell
 
@@ -19,19 +19,23 @@ one is computing more of it right now, the newcomer waits for that instead of co
 Batch-invariant (`limits.n_chunk`): prompts are computed in chunks that begin at multiples of
 n_chunk, whole or not at all in this step, and shared in such chunks; the backend computes every
 sequence's rows in a call of their own. So no number depends on who else is there.
+
+Speculation. Beside its last token a sequence may have rows of guessed ones (speculation.py). Those
+that come true are tokens like any other; the cells of the rest are trimmed with the next batch.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from edgellm.chat.events import FinishReason
+from edgellm.chat.events import FinishReason, TokenLogprob
 from edgellm.errors import ContextTooLong
-from edgellm.runner.batch import Batch, Op, Row, Sampled, Start, Stop
+from edgellm.runner.batch import Batch, Op, Row, Sampled, Start, Stop, Trim
 from edgellm.runner.memory import WORTH_SHARING, Limits, Memory
 from edgellm.runner.pace import Pace
 from edgellm.runner.prefix import Match, Source, best_match, common_prefix, whole_chunks
 from edgellm.runner.sequence import Leader, Sequence, State
+from edgellm.runner.speculation import Speculation
 from edgellm.runner.split import SplitMemory
 from edgellm.runner.unified import UnifiedMemory
 
@@ -42,6 +46,7 @@ class Output:
     token: int
     silent: bool
     fault: str | None = None
+    logprob: TokenLogprob | None = None
 
 
 class Scheduler:
@@ -53,6 +58,13 @@ class Scheduler:
         self._ops: list[Op] = []
         policy = UnifiedMemory if limits.unified else SplitMemory
         self.memory: Memory = policy(limits, self._ops)
+        # Batch-invariant, no number may depend on how many rows were to spare for guesses.
+        n_draft_rows = 0 if limits.n_chunk else limits.n_draft_rows
+        self.speculation = Speculation(
+            n_draft_rows,
+            itl_target_s=self.pace.itl_target_s,
+            by_model=limits.has_draft_model,
+        )
 
     @property
     def idle(self) -> bool:
@@ -82,6 +94,7 @@ class Scheduler:
         sequence.finish_reason = reason
         if sequence.state is State.RUNNING:
             del self.running[sequence.seq_id]
+            self._trim(sequence)
             self._ops.append(Stop(sequence.seq_id))
             self.memory.leave(sequence)
         else:
@@ -101,27 +114,79 @@ class Scheduler:
         if not rows:
             return None
         n_decode_rows = sum(1 for s in self.running.values() if _decodes(s))
-        return Batch(self._take_ops(), tuple(rows), len(rows) - n_decode_rows)
+        n_prompt_rows = len(rows) - n_decode_rows
+        return Batch(self._take_ops(), self._with_drafts(rows, n_prompt_rows), n_prompt_rows)
 
-    def commit(self, batch: Batch, sampled: Mapping[int, Sampled]) -> list[Output]:
-        """Take note of a computed batch. `sampled`: the new token of each seq_id that has one."""
+    def commit(
+        self,
+        batch: Batch,
+        sampled: Mapping[int, tuple[Sampled, ...]],
+        n_drafted: Mapping[int, int] | None = None,
+    ) -> Iterator[Output]:
+        """Take note of a computed batch. `sampled`: the new tokens of each seq_id that has some;
+        `n_drafted`: how many of its guesses were the draft model's.
+
+        Token by token, to be gone through to the end: whoever finds a stop string in one of them
+        finishes the sequence there, and those after it never were.
+        """
         counts: dict[int, int] = {}
         for row in batch.rows:
             counts[row.seq_id] = counts.get(row.seq_id, 0) + 1
         for seq_id, count in counts.items():
             sequence = self.running[seq_id]
-            sequence.n_computed += count
-            self.memory.grow(sequence, count)
-        outputs = []
-        for seq_id, new in sampled.items():
-            sequence = self.running[seq_id]
+            self._grow(sequence, count - sequence.n_in_flight)
+            self._judge(sequence, sampled, (n_drafted or {}).get(seq_id, sequence.n_in_flight))
+        for seq_id, tokens in sampled.items():
+            yield from self._outputs(self.running[seq_id], tokens)
+
+    def _outputs(self, sequence: Sequence, tokens: tuple[Sampled, ...]) -> Iterator[Output]:
+        for i, new in enumerate(tokens):
+            if i:
+                self._grow(sequence, 1)  # by the guess that came true
             sequence.tokens.append(new.token)
             if new.ends:
                 self.finish(sequence, "stop")
             elif len(sequence.tokens) >= sequence.n_max:
                 self.finish(sequence, "length")
-            outputs.append(Output(sequence, new.token, new.silent, new.fault))
-        return outputs
+            yield Output(sequence, new.token, new.silent, new.fault, new.logprob)
+            if sequence.finish_reason:
+                return
+        self._trim(sequence)
+
+    def _grow(self, sequence: Sequence, count: int) -> None:
+        sequence.n_computed += count
+        self.memory.grow(sequence, count)
+
+    def _judge(
+        self, sequence: Sequence, sampled: Mapping[int, tuple[Sampled, ...]], n_drafted: int
+    ) -> None:
+        if sequence.guesser is None or not sequence.n_in_flight:
+            return
+        n_right = len(sampled[sequence.seq_id]) - 1
+        sequence.n_drafted += n_drafted
+        sequence.n_draft_accepted += n_right
+        sequence.guesser.learn(n_drafted, n_right)
+
+    def _trim(self, sequence: Sequence) -> None:
+        """What was computed for guesses that didn't come true."""
+        if sequence.n_in_flight:
+            self._ops.append(Trim(sequence.seq_id, sequence.n_computed))
+            sequence.n_in_flight = 0
+
+    def _with_drafts(self, rows: list[Row], n_prompt_rows: int) -> tuple[Row, ...]:
+        """The guesses of each sequence after its own row."""
+        n_free = 0 if n_prompt_rows else self.limits.n_batch - len(rows)
+        drafts = self.speculation.drafts([*self.running.values()], n_free)
+        if not drafts:
+            return tuple(rows)
+        drafted = []
+        for row in rows:
+            guesses = drafts.get(row.seq_id, ())
+            self.running[row.seq_id].n_in_flight = len(guesses)
+            drafted.append(row)
+            for i, token in enumerate(guesses, 1):
+                drafted.append(Row(row.seq_id, row.pos + i, token, wants_logits=True))
+        return tuple(drafted)
 
     def relieve(self, batch: Batch) -> Batch | None:
         """The same rows once more, with every retained sequence forgotten first.

@@ -31,7 +31,7 @@ def decode(device: str, path: str) -> dict[str, object]:
     batch = Batch((Start(0, 0, params, tuple(prompt)),), rows, len(rows))
     tokens: list[int] = []
     for pos in range(len(prompt), len(prompt) + N_TOKENS):
-        token = backend.decode(batch).sampled[0].token
+        token = backend.decode(batch).sampled[0][0].token
         tokens.append(token)
         batch = Batch((), (Row(0, pos, token, True),), 0)
     text = b"".join(backend.piece(token) for token in tokens)

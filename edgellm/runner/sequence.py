@@ -7,6 +7,7 @@ from edgellm.chat.events import FinishReason
 from edgellm.chat.messages import GenerateParams
 from edgellm.runner.batch import Mask
 from edgellm.runner.cells import Lease
+from edgellm.runner.guessing import Guesser
 
 
 class State(enum.Enum):
@@ -33,6 +34,10 @@ class Sequence:
     finish_reason: FinishReason | None = None
     leader: "Leader | None" = None
     mask: Mask | None = None
+    guesser: Guesser | None = None  # of its next tokens, see speculation.py
+    n_in_flight: int = 0  # guessed tokens in the batch that is being computed
+    n_drafted: int = 0  # guessed tokens that were computed
+    n_draft_accepted: int = 0  # of these, those that came true
 
     def __post_init__(self) -> None:
         self.n_prompt = len(self.tokens)

@@ -184,11 +184,12 @@ class Worker:
         ended_s = self._clock()
         n_decode_rows = len(batch.rows) - batch.n_prompt_rows
         self._scheduler.pace.observe(batch.n_prompt_rows, n_decode_rows, ended_s - begun_s)
+        self._scheduler.speculation.observe(batch, ended_s - begun_s, step.draft_s)
         self._counts.n_steps += 1
         self._share_step(batch)
         self._counts.n_prefilled += batch.n_prompt_rows
-        for output in self._scheduler.commit(batch, step.sampled):
-            self._show(output, step, ended_s)
+        for output in self._scheduler.commit(batch, step.sampled, step.n_drafted):
+            self._show(output, ended_s)
 
     def _share_step(self, batch: Batch) -> None:
         members = {row.seq_id for row in batch.rows}
@@ -209,7 +210,7 @@ class Worker:
                 raise
             return self._backend.decode(relief)
 
-    def _show(self, output: Output, step: Step, now_s: float) -> None:
+    def _show(self, output: Output, now_s: float) -> None:
         sequence = output.sequence
         stream = self._streams[sequence.request_id]
         if stream.first_token_s is None:
@@ -220,8 +221,8 @@ class Worker:
         if not output.silent:
             mark = stream.marks.get(output.token)
             shown = stream.text.feed(mark or self._backend.piece(output.token))
-            if logprob := step.logprobs.get(sequence.seq_id):
-                stream.logprobs.append(logprob)
+            if output.logprob:
+                stream.logprobs.append(output.logprob)
         if stream.text.stopped and not sequence.finish_reason:
             self._scheduler.finish(sequence, "stop")
         if sequence.finish_reason:

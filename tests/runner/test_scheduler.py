@@ -206,7 +206,7 @@ def test_rows_of_a_split_memory_are_in_ascending_order_of_ids():
     while batch := scheduler.schedule():
         ids = [row.seq_id for row in batch.rows]
         assert ids == sorted(ids)
-        scheduler.commit(batch, backend.decode(batch).sampled)
+        list(scheduler.commit(batch, backend.decode(batch).sampled))
 
 
 def rows_by_request(scheduler, batch):

@@ -1,0 +1,110 @@
+"""How many guessed tokens go into a step beside those that are known. Pure.
+
+A row more with a guess in it costs little while a step is bound by reading the weights, and wins a
+token if the guess comes true. So the rows of all sequences are one question: of the guesses at
+hand the likeliest ones, as many of them as make the most tokens a second, by what steps are seen
+to take. Where none do, there are none. Text and distribution don't change: every row is sampled as
+ever, and a guess counts only where it is what was sampled.
+
+Beside a prompt nothing is guessed: such a step is bound by computing, and its time is measured by
+other rules (pace.py).
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from edgellm.runner.batch import Batch
+from edgellm.runner.guessing import Guesser
+from edgellm.runner.lookup import Lookup
+from edgellm.runner.sequence import Sequence
+from edgellm.runner.step_costs import StepCosts
+from edgellm.runner.trust import Trust
+
+# Tokens a second with guesses against those without: to begin with guessing, and to go on.
+_TO_BEGIN, _TO_GO_ON = 1.1, 1.02
+_SMOOTHING = 0.3  # weight of the newest draft
+
+
+class Speculation:
+    def __init__(
+        self,
+        n_rows: int,
+        costs: StepCosts | None = None,
+        *,
+        itl_target_s: float | None = None,
+        by_model: bool = False,
+    ) -> None:
+        """`n_rows`: rows of logits that a step has beyond one for each sequence."""
+        self._n_rows, self._by_model = n_rows, by_model
+        self.costs, self._itl_target_s = costs or StepCosts(), itl_target_s
+        self._draft_token_s = 0.0  # what the draft model takes for the next token of each sequence
+        self._is_on = False
+
+    def drafts(self, sequences: list[Sequence], n_free: int) -> dict[int, tuple[int, ...]]:
+        """The guesses for the next step, by seq_id. `sequences`: all that run, and all decode."""
+        n_free = min(n_free, self._n_rows)
+        chances = self._chances(sequences, n_free) if n_free > 0 else {}
+        counts = self._allot(chances, len(sequences)) if chances else {}
+        drafts = {}
+        for sequence in sequences:
+            n, guesser = counts.get(sequence.seq_id, 0), sequence.guesser
+            if guesser and n and n >= sequence.params.n_draft_min:
+                drafts[sequence.seq_id] = guesser.guess(sequence.tokens, n)
+            elif guesser and sequence.seq_id in chances:
+                guesser.refused()
+        self._is_on = bool(drafts)
+        return drafts
+
+    def observe(self, batch: Batch, elapsed_s: float, draft_s: float) -> None:
+        """What a step took, and how much of it the draft model."""
+        if batch.n_prompt_rows:
+            return
+        self.costs.observe(len(batch.rows), elapsed_s - draft_s)
+        if draft_s:
+            deepest = max(Counter(row.seq_id for row in batch.rows).values()) - 1
+            token_s = draft_s / max(1, deepest)
+            self._draft_token_s += _SMOOTHING * (token_s - self._draft_token_s)
+
+    def _chances(self, sequences: list[Sequence], n_free: int) -> dict[int, list[float]]:
+        found = {}
+        for sequence in sequences:
+            most = sequence.params.n_draft_max
+            # The answer's last token is told but never computed: it needs no row.
+            n_most = min(n_free, sequence.n_max - len(sequence.tokens) - 1)
+            n_most = n_most if most is None else min(n_most, most)
+            if n_most > 0:
+                chances = self._guesser(sequence).chances(sequence.tokens, n_most)
+                if chances:
+                    found[sequence.seq_id] = chances
+        return found
+
+    def _guesser(self, sequence: Sequence) -> Guesser:
+        if sequence.guesser is None:
+            sequence.guesser = Trust() if self._by_model else Lookup(len(sequence.tokens))
+        return sequence.guesser
+
+    def _allot(self, chances: Mapping[int, list[float]], n_known: int) -> Mapping[int, int]:
+        """How many rows each sequence gets beside the `n_known` that are there in any case."""
+        base_s = self.costs.step_s(n_known)
+        if base_s is None:
+            return {}
+        ranked = sorted(
+            ((chance, seq_id) for seq_id, own in chances.items() for chance in own),
+            key=lambda one: -one[0],
+        )[: self._n_rows]
+        best, best_rate = 0, (_TO_GO_ON if self._is_on else _TO_BEGIN) * n_known / base_s
+        n_right, counts = 0.0, Counter[int]()
+        for n, (chance, seq_id) in enumerate(ranked, 1):
+            n_right += chance
+            counts[seq_id] += 1
+            step_s = self._step_s(n_known + n, counts)
+            if (n_known + n_right) / step_s > best_rate and (
+                len(counts) == n_known or step_s <= max(base_s, self._itl_target_s or step_s)
+            ):
+                best, best_rate = n, (n_known + n_right) / step_s
+        return Counter(seq_id for _, seq_id in ranked[:best])
+
+    def _step_s(self, n_rows: int, counts: Mapping[int, int]) -> float:
+        step_s = self.costs.step_s(n_rows)
+        assert step_s is not None
+        return step_s + max(counts.values()) * self._draft_token_s

@@ -1,0 +1,27 @@
+"""Guessed tokens are checked by sampling as if they were not there. Pure.
+
+Each row is sampled by the sequence's own sampler and mask, in order, as long as what came out is
+what the next row had guessed. So a token's distribution is the model's, a seed's draws stay in
+their order, and no sampler or mask has to go back.
+"""
+
+from collections.abc import Callable, Sequence
+
+from edgellm.runner.batch import Row, Sampled
+
+
+def sampled_rows(
+    rows: Sequence[Row], sample: Callable[[int, int], Sampled]
+) -> dict[int, tuple[Sampled, ...]]:
+    """`sample(seq_id, i)` draws from row `i`. The new tokens of each sequence that wants some."""
+    found: dict[int, list[Sampled]] = {}
+    failed = -1  # the sequence whose guesses, from here on, follow on a wrong one
+    for i, row in enumerate(rows):
+        if not row.wants_logits or row.seq_id == failed:
+            continue
+        new = sample(row.seq_id, i)
+        found.setdefault(row.seq_id, []).append(new)
+        following = rows[i + 1] if i + 1 < len(rows) else None
+        if new.ends or following is None or following.token != new.token:
+            failed = row.seq_id
+    return {seq_id: tuple(new) for seq_id, new in found.items()}

@@ -1,0 +1,140 @@
+"""Guesses cost rows, never a token: over the strict fake, with step times that are made up."""
+
+import random
+
+import pytest
+from runner_fakes import FakeBackend, next_token
+
+from edgellm.chat.messages import GenerateParams
+from edgellm.runner.memory import Limits
+from edgellm.runner.pace import Pace
+from edgellm.runner.scheduler import Scheduler
+from edgellm.runner.sequence import Sequence
+
+UNIFIED = Limits(
+    n_cells=400, n_ctx_seq=100, n_batch=32, n_seq_max=4, n_ids=8, shares_prefixes=True,
+    n_draft_rows=8,
+)  # fmt: skip
+SPLIT = Limits(
+    n_cells=400, n_ctx_seq=100, n_batch=32, n_seq_max=4, n_ids=4, shares_prefixes=True,
+    unified=False, n_draft_rows=8,
+)  # fmt: skip
+both_layouts = pytest.mark.parametrize("limits", [UNIFIED, SPLIT], ids=["unified", "split"])
+
+
+def after(token):
+    """A text that goes round: 3, 4, 5, 6, 7, 3 …"""
+    return 3 + (token - 2) % 5
+
+
+def round_and_round(tokens):
+    return after(tokens[-1])
+
+
+def mostly_round(tokens):
+    """Now and then it leaves the round, by all that came before."""
+    return next_token(tokens) if next_token(tokens) % 7 == 0 else 3 + (tokens[-1] - 2) % 5
+
+
+def cheap(n_rows):
+    """Rows cost next to nothing, as where a step reads weights and hardly computes."""
+    return 1.0 + 0.01 * n_rows
+
+
+def dear(n_rows):
+    return 1.0 * n_rows
+
+
+def said(say, prompt, n):
+    tokens = list(prompt)
+    for _ in range(n):
+        tokens.append(say(tokens))
+    return tokens[len(prompt) :]
+
+
+def run(limits, requests, say, cost, *, on_token=None):
+    """All at once, to the end. The sequences, and how many steps it took."""
+    scheduler, backend = Scheduler(limits, Pace(None)), FakeBackend(limits, say=say)
+    sequences = []
+    for request_id, (prompt, n_output, *params) in enumerate(requests):
+        n_max = len(prompt) + n_output
+        sequences.append(Sequence(request_id, list(prompt), n_max, *params))
+        scheduler.add(sequences[-1])
+    for n_rows in (1, 2, 4, 12):
+        scheduler.speculation.costs.observe(n_rows, cost(n_rows))
+    n_steps = 0
+    while batch := scheduler.schedule():
+        step = backend.decode(batch)
+        scheduler.speculation.observe(batch, cost(len(batch.rows)), 0.0)
+        for output in scheduler.commit(batch, step.sampled):
+            if on_token and on_token(output):
+                scheduler.finish(output.sequence, "stop")
+        scheduler.check()
+        n_steps += 1
+    return sequences, n_steps
+
+
+@both_layouts
+@pytest.mark.parametrize("cost", [cheap, dear])
+@pytest.mark.parametrize("say", [round_and_round, mostly_round, next_token])
+def test_the_answer_is_the_models_whatever_is_guessed(limits, cost, say):
+    rng = random.Random(7)
+    requests = [
+        ([rng.randint(3, 9) for _ in range(rng.randint(1, 40))], rng.randint(1, 60))
+        for _ in range(25)
+    ]
+    sequences, _ = run(limits, requests, say, cost)
+    for sequence, (prompt, n_output) in zip(sequences, requests, strict=True):
+        assert sequence.tokens[len(prompt) :] == said(say, prompt, n_output)
+        assert sequence.finish_reason == "length"
+
+
+@both_layouts
+def test_a_text_that_repeats_itself_takes_a_third_of_the_steps(limits):
+    ((sequence,), n_steps) = run(limits, [([3, 4, 5, 6, 7], 90)], round_and_round, cheap)
+    assert n_steps <= 30
+    assert sequence.n_drafted == sequence.n_draft_accepted > 60
+
+
+def test_where_a_row_costs_as_much_as_a_step_nothing_is_guessed():
+    ((sequence,), n_steps) = run(UNIFIED, [([3, 4, 5, 6, 7], 60)], round_and_round, dear)
+    assert (n_steps, sequence.n_drafted) == (60, 0)
+
+
+def test_a_text_without_repetition_costs_no_more_than_one_percent():
+    rng = random.Random(1)
+    ((sequence,), _) = run(UNIFIED, [([9], 90)], lambda tokens: rng.randint(3, 49), cheap)
+    assert sequence.n_drafted * (cheap(2) - cheap(1)) <= 0.01 * 90
+
+
+def test_a_stop_in_the_middle_of_accepted_guesses_ends_the_text_there():
+    def stops(output):
+        return len(output.sequence.tokens) == 48
+
+    for limits in (UNIFIED, SPLIT):
+        ((sequence,), _) = run(
+            limits, [([3, 4, 5, 6, 7], 90)], round_and_round, cheap, on_token=stops
+        )
+        assert sequence.tokens[5:] == said(round_and_round, [3, 4, 5, 6, 7], 43)
+        assert sequence.n_computed == 47
+
+
+def test_a_request_says_how_much_may_be_guessed_for_it():
+    params = [GenerateParams(n_draft_max=n) for n in (0, 1)]
+    requests = [([3, 4, 5, 6, 7], 60, one) for one in params]
+    (none, one), _ = run(UNIFIED, requests, round_and_round, cheap)
+    assert none.n_drafted == 0
+    assert one.n_drafted > 20
+
+
+def test_batch_invariant_nothing_is_guessed():
+    limits = Limits(400, 100, 32, 4, 4, unified=False, n_chunk=16, n_draft_rows=8)
+    ((sequence,), _) = run(limits, [([3, 4, 5, 6, 7], 60)], round_and_round, cheap)
+    assert sequence.n_drafted == 0
+
+
+def test_sequences_that_guess_share_the_rows_that_there_are():
+    requests = [([3, 4, 5, 6, 7], 60)] * 4
+    sequences, _ = run(UNIFIED, requests, round_and_round, cheap)
+    counts = [s.n_drafted for s in sequences]
+    assert min(counts) > 0
