@@ -1,3 +1,5 @@
+import json
+import shutil
 import time
 
 import pytest
@@ -6,7 +8,7 @@ from probe_fakes import CAPTURES, FakeSources, captured
 from edgellm.probe.detect import detect, examine
 from edgellm.probe.evidence import Evidence
 from edgellm.probe.hardware import MemoryPool
-from edgellm.probe.sources import Output, Silence, SystemSources, capture_name
+from edgellm.probe.sources import Output, Silence, SysrootSources, SystemSources, capture_name
 from edgellm.units import GIB, MIB
 
 ALL = sorted(place.name for place in CAPTURES.iterdir() if place.is_dir())
@@ -193,6 +195,25 @@ def test_a_jetson_shares_the_memory_and_tells_its_power_mode():
     assert [d.architecture for d in orin.accelerators] == ["sm_87"]
     assert (orin.power_mode, thor.power_mode) == ("MODE_30W", "MAXN")
     assert {pool.kind for pool in (*orin.pools, *thor.pools)} == {"unified"}
+
+
+def test_a_jetson_that_has_nvml_too_has_one_gpu(tmp_path):
+    """JetPack 6: NVML names it, at an address that is no address, and knows no memory."""
+    machine = tmp_path / "orin"
+    shutil.copytree(CAPTURES / "jetson-agx-orin", machine, symlinks=True)
+    card = {
+        "index": 0, "name": "Orin (nvgpu)", "pci_bus_id": "00000000:00:00.0",
+        "compute_capability": [8, 7], "mig": False,
+    }  # fmt: skip
+    said = {"driver": "540.4.0", "cuda_version": 12060, "cards": [card], "ways": []}
+    (machine / "commands" / "nvml_child.out").write_text(json.dumps(said))
+
+    hardware = detect(SysrootSources(machine))
+
+    (gpu,) = hardware.accelerators
+    assert (gpu.architecture, gpu.ggml_name, gpu.pool_id) == ("sm_87", "CUDA0", hardware.host.id)
+    assert [pool.kind for pool in hardware.pools] == ["unified"]
+    assert gpu.driver == "540.4.0"
 
 
 def test_an_arc_card_beside_a_processor_of_two_kinds_of_cores():
