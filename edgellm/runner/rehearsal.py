@@ -35,17 +35,21 @@ def rehearse(
     *,
     n_decode_max: int,
     n_prompt_max: int,
+    n_sequences: int | None = None,
     budget_s: float = BUDGET_S,
 ) -> StepCosts:
-    """`n_decode_max`: sequences that may run, each with logits; `n_prompt_max`: rows of a step."""
+    """`n_decode_max`: rows with logits, one of each sequence that may run and those of guessed
+    tokens; `n_prompt_max`: rows of a step; `n_sequences`: if fewer than `n_decode_max` may run."""
     found: dict[_Kind, dict[int, float]] = {"decode": {}, "prompt": {}}
     most = {"decode": n_decode_max, "prompt": n_prompt_max}
+    n_ids = n_sequences or n_decode_max
     end_s, row_s = clock() + budget_s, 0.0
     for kind, sizes in _ORDER:
         for n_rows in sizes:
             if n_rows > most[kind] or clock() + n_rows * row_s > end_s:
                 continue
-            rows = _streams(n_rows, token) if kind == "decode" else _prompt(n_rows, token)
+            is_prompt = kind == "prompt"
+            rows = _prompt(n_rows, token) if is_prompt else _streams(n_rows, token, n_ids)
             taken_s = _timed(decode, rows, clock)
             if clock() + taken_s <= end_s:
                 taken_s = min(taken_s, _timed(decode, rows, clock))
@@ -60,8 +64,10 @@ def _timed(decode: Decode, rows: tuple[Row, ...], clock: Clock) -> float:
     return clock() - begun_s
 
 
-def _streams(n_rows: int, token: int) -> tuple[Row, ...]:
-    return tuple(Row(seq_id, 0, token, wants_logits=True) for seq_id in range(n_rows))
+def _streams(n_rows: int, token: int, n_sequences: int) -> tuple[Row, ...]:
+    """One row each; the last sequence has what is left, as if it were guessed."""
+    ids = [min(i, n_sequences - 1) for i in range(n_rows)]
+    return tuple(Row(seq_id, i - seq_id, token, True) for i, seq_id in enumerate(ids))
 
 
 def _prompt(n_rows: int, token: int) -> tuple[Row, ...]:

@@ -60,11 +60,7 @@ class Scheduler:
         self.memory: Memory = policy(limits, self._ops)
         # Batch-invariant, no number may depend on how many rows were to spare for guesses.
         n_draft_rows = 0 if limits.n_chunk else limits.n_draft_rows
-        self.speculation = Speculation(
-            n_draft_rows,
-            itl_target_s=self.pace.itl_target_s,
-            by_model=limits.has_draft_model,
-        )
+        self.speculation = Speculation(n_draft_rows, self.pace, by_model=limits.has_draft_model)
 
     @property
     def idle(self) -> bool:

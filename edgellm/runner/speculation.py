@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from edgellm.runner.batch import Batch
 from edgellm.runner.guessing import Guesser
 from edgellm.runner.lookup import Lookup
+from edgellm.runner.pace import Pace
 from edgellm.runner.sequence import Sequence
-from edgellm.runner.step_costs import StepCosts
 from edgellm.runner.trust import Trust
 
 # Tokens a second with guesses against those without: to begin with guessing, and to go on.
@@ -26,17 +26,9 @@ _SMOOTHING = 0.3  # weight of the newest draft
 
 
 class Speculation:
-    def __init__(
-        self,
-        n_rows: int,
-        costs: StepCosts | None = None,
-        *,
-        itl_target_s: float | None = None,
-        by_model: bool = False,
-    ) -> None:
+    def __init__(self, n_rows: int, pace: Pace, *, by_model: bool = False) -> None:
         """`n_rows`: rows of logits that a step has beyond one for each sequence."""
-        self._n_rows, self._by_model = n_rows, by_model
-        self.costs, self._itl_target_s = costs or StepCosts(), itl_target_s
+        self._n_rows, self._pace, self._by_model = n_rows, pace, by_model
         self._draft_token_s = 0.0  # what the draft model takes for the next token of each sequence
         self._is_on = False
 
@@ -55,12 +47,9 @@ class Speculation:
         self._is_on = bool(drafts)
         return drafts
 
-    def observe(self, batch: Batch, elapsed_s: float, draft_s: float) -> None:
-        """What a step took, and how much of it the draft model."""
-        if batch.n_prompt_rows:
-            return
-        self.costs.observe(len(batch.rows), elapsed_s - draft_s)
-        if draft_s:
+    def observe(self, batch: Batch, draft_s: float) -> None:
+        """How much of a step the draft model took."""
+        if draft_s and not batch.n_prompt_rows:
             deepest = max(Counter(row.seq_id for row in batch.rows).values()) - 1
             token_s = draft_s / max(1, deepest)
             self._draft_token_s += _SMOOTHING * (token_s - self._draft_token_s)
@@ -85,7 +74,7 @@ class Speculation:
 
     def _allot(self, chances: Mapping[int, list[float]], n_known: int) -> Mapping[int, int]:
         """How many rows each sequence gets beside the `n_known` that are there in any case."""
-        base_s = self.costs.step_s(n_known)
+        base_s = self._pace.costs.step_s(n_known)
         if base_s is None:
             return {}
         ranked = sorted(
@@ -99,12 +88,12 @@ class Speculation:
             counts[seq_id] += 1
             step_s = self._step_s(n_known + n, counts)
             if (n_known + n_right) / step_s > best_rate and (
-                len(counts) == n_known or step_s <= max(base_s, self._itl_target_s or step_s)
+                len(counts) == n_known or step_s <= max(base_s, self._pace.itl_target_s or step_s)
             ):
                 best, best_rate = n, (n_known + n_right) / step_s
         return Counter(seq_id for _, seq_id in ranked[:best])
 
     def _step_s(self, n_rows: int, counts: Mapping[int, int]) -> float:
-        step_s = self.costs.step_s(n_rows)
+        step_s = self._pace.costs.step_s(n_rows)
         assert step_s is not None
         return step_s + max(counts.values()) * self._draft_token_s

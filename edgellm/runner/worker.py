@@ -183,8 +183,9 @@ class Worker:
         step = self._decode(batch)
         ended_s = self._clock()
         n_decode_rows = len(batch.rows) - batch.n_prompt_rows
-        self._scheduler.pace.observe(batch.n_prompt_rows, n_decode_rows, ended_s - begun_s)
-        self._scheduler.speculation.observe(batch, ended_s - begun_s, step.draft_s)
+        elapsed_s = ended_s - begun_s - step.draft_s
+        self._scheduler.pace.observe(batch.n_prompt_rows, n_decode_rows, elapsed_s)
+        self._scheduler.speculation.observe(batch, step.draft_s)
         self._counts.n_steps += 1
         self._share_step(batch)
         self._counts.n_prefilled += batch.n_prompt_rows

@@ -60,3 +60,12 @@ def test_logits_are_never_wanted_of_more_rows_than_may_run():
     measured(machine, n_decode_max=3, n_prompt_max=20)
     assert machine.sizes(decode=True) == {1, 2, 3}
     assert machine.sizes(decode=False) == {16}
+
+
+def test_rows_beyond_those_of_the_sequences_are_guesses_of_the_last_one():
+    machine = Machine(1e-5)
+    measured(machine, n_sequences=2)
+    most = max(
+        (rows for rows in machine.seen if rows[-1].wants_logits and rows[0].wants_logits), key=len
+    )
+    assert [(row.seq_id, row.pos) for row in most] == [(0, 0), *((1, pos) for pos in range(7))]

@@ -6,6 +6,7 @@ import pytest
 from runner_fakes import FakeBackend, next_token
 
 from edgellm.chat.messages import GenerateParams
+from edgellm.runner.costs import StepCosts
 from edgellm.runner.memory import Limits
 from edgellm.runner.pace import Pace
 from edgellm.runner.scheduler import Scheduler
@@ -54,18 +55,19 @@ def said(say, prompt, n):
 
 def run(limits, requests, say, cost, *, on_token=None):
     """All at once, to the end. The sequences, and how many steps it took."""
-    scheduler, backend = Scheduler(limits, Pace(None)), FakeBackend(limits, say=say)
+    pace = Pace(None, StepCosts({n_rows: cost(n_rows) for n_rows in range(1, 13)}))
+    scheduler, backend = Scheduler(limits, pace), FakeBackend(limits, say=say)
     sequences = []
     for request_id, (prompt, n_output, *params) in enumerate(requests):
         n_max = len(prompt) + n_output
         sequences.append(Sequence(request_id, list(prompt), n_max, *params))
         scheduler.add(sequences[-1])
-    for n_rows in (1, 2, 4, 12):
-        scheduler.speculation.costs.observe(n_rows, cost(n_rows))
     n_steps = 0
     while batch := scheduler.schedule():
         step = backend.decode(batch)
-        scheduler.speculation.observe(batch, cost(len(batch.rows)), 0.0)
+        pace.observe(
+            batch.n_prompt_rows, len(batch.rows) - batch.n_prompt_rows, cost(len(batch.rows))
+        )
         for output in scheduler.commit(batch, step.sampled):
             if on_token and on_token(output):
                 scheduler.finish(output.sequence, "stop")
