@@ -17,6 +17,7 @@ from typing import Final
 
 from edgellm.errors import BadGGUF
 from edgellm.models.gguf_values import (
+    FLOAT32,
     MAX_HEADER_BYTES,
     UINT32,
     Cursor,
@@ -34,6 +35,8 @@ MAX_DIMS: Final = 4
 MAX_ALIGNMENT: Final = 4_096
 _ALIGNMENT: Final = "general.alignment"
 _DEFAULT_ALIGNMENT: Final = 32
+# llama.cpp asserts on their type, where it throws for others.
+_TYPED: Final = {_ALIGNMENT: (UINT32, "uint32"), "adapter.lora.alpha": (FLOAT32, "float32")}
 _FIRST_PREFIX_BYTES: Final = 64 << 10
 _GUESSED_FILE_TYPE: Final = 1024  # LLAMA_FTYPE_GUESSED, a flag
 _NO_TOKEN: Final = 0xFFFF_FFFF  # LLAMA_TOKEN_NULL, written as a uint32
@@ -235,8 +238,8 @@ def _metadata(cursor: Cursor, n_keys: int) -> dict[str, Value]:
             raise BadGGUF(f"key {number} of {n_keys} has no name")
         if key in metadata:
             raise BadGGUF(f"the key {key!r} is there twice")
-        if key == _ALIGNMENT and cursor.peek_u32() != UINT32:
-            raise BadGGUF(f"{key!r} is not a uint32")
+        if key in _TYPED and cursor.peek_u32() != _TYPED[key][0]:
+            raise BadGGUF(f"{key!r} is not a {_TYPED[key][1]}")
         metadata[key] = cursor.value(key)
     return metadata
 

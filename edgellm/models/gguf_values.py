@@ -19,7 +19,7 @@ MAX_STRING_BYTES: Final = 16 << 20
 MAX_HEADER_BYTES: Final = 256 << 20
 
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
-UINT32, _STRING, _ARRAY = 4, 8, 9
+UINT32, FLOAT32, _STRING, _ARRAY = 4, 6, 8, 9
 _SCALARS = {
     0: struct.Struct("<B"), 1: struct.Struct("<b"), 2: struct.Struct("<H"), 3: struct.Struct("<h"),
     4: struct.Struct("<I"), 5: struct.Struct("<i"), 6: struct.Struct("<f"), 7: struct.Struct("<?"),

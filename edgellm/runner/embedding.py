@@ -1,37 +1,134 @@
-"""Inputs of any number, packed into batches that the model can take."""
+"""Inputs of any number of requests, packed into the batches that the model can take.
 
-from collections.abc import Iterator
+They are taken in turns, one of each request: a single query doesn't queue behind somebody's two
+thousand documents, and short inputs of several clients go down in one call.
+"""
 
-from edgellm.errors import ContextTooLong
-from edgellm.runner.backend import Backend, tokens_of
-from edgellm.runner.messages import Embedded
+from array import array
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from edgellm.errors import BadRequest, ContextTooLong, EdgellmError
+from edgellm.runner.backend import Backend, Input, tokens_of
+from edgellm.runner.messages import Embed, Embedded, Rerank, Scored
+
+_FLOAT_BYTES = 4
 
 
-def embed(backend: Backend, request_id: int, inputs: tuple[str | tuple[int, ...], ...]) -> Embedded:
-    """One vector an input, in their order. Raises ContextTooLong, BadRequest."""
-    tokens = [tokens_of(backend, each, "input") for each in inputs]
-    limit = min(backend.limits.n_batch, backend.limits.n_ctx_seq)
-    for i, each in enumerate(tokens):
-        if len(each) > limit:
+@dataclass(eq=False, slots=True)
+class Job:
+    """A request. `vectors` has those of its first inputs; the rest are still to be computed."""
+
+    request: Embed | Rerank
+    inputs: Sequence[Input]
+    vectors: list[bytes] = field(default_factory=list)
+
+    @property
+    def is_done(self) -> bool:
+        return len(self.vectors) == len(self.inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """What one call of the model gave: answers that are whole now, requests that it failed."""
+
+    n_tokens: int
+    answers: Sequence[Embedded | Scored] = ()
+    failed: Sequence[tuple[int, EdgellmError]] = ()  # by request_id
+
+
+class Embeddings:
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._jobs: deque[Job] = deque()
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def add(self, request: Embed | Rerank) -> None:
+        """Raises ContextTooLong, BadRequest."""
+        ranks = self._backend.pooling == "rank"
+        if isinstance(request, Rerank):
+            if not ranks:
+                raise BadRequest("this model embeds; it ranks no documents")
+            self._jobs.append(Job(request, self._pairs(request)))
+        else:
+            if ranks:
+                raise BadRequest("this model ranks documents; it gives no embeddings")
+            self._jobs.append(Job(request, self._texts(request)))
+
+    def cancel(self, request_id: int) -> None:
+        """Nobody waits for it any more. What isn't there, was answered a moment ago."""
+        self._jobs = deque(job for job in self._jobs if job.request.request_id != request_id)
+
+    def step(self) -> Computed:
+        """One call of the model. Its own failure is theirs alone who took part in it."""
+        taken = self._batch()
+        members = dict.fromkeys(job for job, _ in taken)
+        try:
+            vectors = self._backend.embed([each for _, each in taken])
+        except EdgellmError as error:
+            self._leave(members)
+            return Computed(0, failed=[(job.request.request_id, error) for job in members])
+        for (job, _), vector in zip(taken, vectors, strict=True):
+            job.vectors.append(vector)
+        done = [job for job in members if job.is_done]
+        self._leave(done)
+        self._jobs.rotate(-1)  # so that each is once the first, whom no batch is too full for
+        n_tokens = sum(len(each.tokens) for _, each in taken)
+        return Computed(n_tokens, [self._answer(job) for job in done])
+
+    def _batch(self) -> list[tuple[Job, Input]]:
+        """The next inputs, in turns, as many as fit: each request's in their order, none cut."""
+        limits = self._backend.limits
+        n_together = 1 if limits.n_chunk else limits.n_seq_max
+        turns = deque((job, len(job.vectors)) for job in self._jobs)
+        taken: list[tuple[Job, Input]] = []
+        n_free = limits.n_batch
+        while turns and len(taken) < n_together:
+            job, i = turns.popleft()
+            n_tokens = len(job.inputs[i].tokens)
+            if taken and n_tokens > n_free:
+                continue
+            taken.append((job, job.inputs[i]))
+            n_free -= n_tokens
+            if i + 1 < len(job.inputs):
+                turns.append((job, i + 1))
+        return taken
+
+    def _leave(self, jobs: Sequence[Job] | dict[Job, None]) -> None:
+        for job in jobs:
+            self._jobs.remove(job)
+
+    def _texts(self, request: Embed) -> list[Input]:
+        inputs = [tokens_of(self._backend, each, "input") for each in request.inputs]
+        for i, tokens in enumerate(inputs):
+            self._check(len(tokens), f"input {i} has", "shorten it, or cut it into parts")
+        return [Input(tokens, request.norm) for tokens in inputs]
+
+    def _pairs(self, request: Rerank) -> list[Input]:
+        pair, most = self._backend.pair, request.max_doc_tokens
+        inputs = [pair(request.query, document, most) for document in request.documents]
+        for i, tokens in enumerate(inputs):
+            said = f"document {i} and the query have together"
+            self._check(len(tokens), said, "shorten them, or send max_tokens_per_doc")
+        return [Input(tokens) for tokens in inputs]
+
+    def _check(self, n_tokens: int, what_has: str, hint: str) -> None:
+        limit = self._backend.n_input
+        if n_tokens > limit:
             raise ContextTooLong(
-                f"input {i} has {len(each)} tokens; this model takes {limit} at once",
+                f"{what_has} {n_tokens} tokens; this model takes {limit} at once",
+                hint=hint,
                 param="input",
             )
-    vectors: list[bytes] = []
-    n_together = 1 if backend.limits.n_chunk else backend.limits.n_seq_max
-    for batch in pack(tokens, backend.limits.n_batch, n_together):
-        vectors += backend.embed(batch)
-    return Embedded(request_id, tuple(vectors), sum(map(len, tokens)))
 
-
-def pack(tokens: list[list[int]], n_batch: int, n_seq_max: int) -> Iterator[list[list[int]]]:
-    """Consecutive inputs together, as many as fit: order is kept, no input is cut."""
-    batch: list[list[int]] = []
-    for each in tokens:
-        full = sum(map(len, batch)) + len(each) > n_batch
-        if batch and (full or len(batch) == n_seq_max):
-            yield batch
-            batch = []
-        batch.append(each)
-    if batch:
-        yield batch
+    def _answer(self, job: Job) -> Embedded | Scored:
+        request_id = job.request.request_id
+        n_tokens = sum(len(each.tokens) for each in job.inputs)
+        if isinstance(job.request, Embed):
+            return Embedded(request_id, tuple(job.vectors), n_tokens)
+        at = self._backend.score_at * _FLOAT_BYTES
+        scores = (array("f", vector[at : at + _FLOAT_BYTES])[0] for vector in job.vectors)
+        return Scored(request_id, tuple(scores), n_tokens)

@@ -1,0 +1,106 @@
+"""Which LoRA adapters a served model has, by which names and numbers, and who asks for which.
+
+A number is never given twice, so that a prefix computed with an adapter that has gone is never
+taken for another one's. What a request wants comes from one of three, the first that speaks:
+
+    its own list   [{"id": 0, "scale": 0.5}]: these, and no others (llama-server's way)
+    its model      an adapter's name: this one alone (vLLM's way)
+    the scales     that adapters have been given for everybody
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgellm.chat.messages import AdapterSet
+from edgellm.errors import BadGGUF, BadRequest, ModelNotFound
+from edgellm.models import local
+from edgellm.models.adapters import check_adapter
+from edgellm.models.gguf import GGUFHeader
+
+MAX_ADAPTERS = 64
+MAX_SCALE = 100.0  # beyond it a model says nothing; it bounds what reaches native code
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    id: int
+    name: str  # a request may name it as its model
+    path: str
+    scale: float = 0.0  # in requests that don't say; 0: it takes no part in them
+
+
+class AdapterList:
+    def __init__(self, adapters: Sequence[Adapter] = ()) -> None:
+        self._by_id = {adapter.id: adapter for adapter in adapters}
+        self._n_given = max(self._by_id, default=-1) + 1
+
+    def __iter__(self) -> Iterator[Adapter]:
+        return iter(tuple(self._by_id.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def new(self, name: str, path: str, scale: float = 0.0) -> Adapter:
+        """To be loaded, and then added. Raises BadRequest."""
+        if self.find(name):
+            raise BadRequest(
+                f"an adapter {name[:80]!r} is loaded already",
+                hint="unload it first, or give this one another name",
+                param="lora_name",
+            )
+        if len(self) >= MAX_ADAPTERS:
+            raise BadRequest(f"{len(self)} adapters are loaded, and no more than {MAX_ADAPTERS}")
+        self._n_given += 1
+        return Adapter(self._n_given - 1, name, path, scale)
+
+    def add(self, adapter: Adapter) -> None:
+        self._by_id[adapter.id] = adapter
+
+    def remove(self, name: str) -> Adapter:
+        """Raises ModelNotFound."""
+        adapter = self.find(name)
+        if adapter is None:
+            raise ModelNotFound(f"no adapter {name[:80]!r} is loaded", param="lora_name")
+        return self._by_id.pop(adapter.id)
+
+    def find(self, name: str) -> Adapter | None:
+        wanted = name.casefold()
+        return next((one for one in self if one.name.casefold() == wanted), None)
+
+    def give_scales(self, scales: Mapping[int, float]) -> None:
+        """To everybody; an adapter that isn't named takes no part any more. Raises BadRequest."""
+        for adapter_id in scales:
+            self._check(adapter_id)
+        for adapter in self:
+            self.add(replace(adapter, scale=scales.get(adapter.id, 0.0)))
+
+    def wanted(self, asked: Mapping[int, float] | None, model: str) -> AdapterSet:
+        """What a request is to be computed with. Raises BadRequest."""
+        if asked is not None:
+            for adapter_id in asked:
+                self._check(adapter_id)
+            return _set(asked)
+        named = self.find(model) if model else None
+        if named:
+            return ((named.id, named.scale or 1.0),)
+        return _set({adapter.id: adapter.scale for adapter in self})
+
+    def _check(self, adapter_id: int) -> None:
+        if adapter_id not in self._by_id:
+            known = ", ".join(f"{one.id} ({one.name})" for one in self) or "none"
+            raise BadRequest(f"lora: no adapter has the id {adapter_id}; {known}", param="lora")
+
+
+def _set(scales: Mapping[int, float]) -> AdapterSet:
+    return tuple((one, scale) for one, scale in sorted(scales.items()) if scale)
+
+
+def read_adapter(path: Path, model: Sequence[GGUFHeader]) -> GGUFHeader:
+    """Its header, which agrees with the model's. Raises BadGGUF, ModelNotFound, StorageError."""
+    header = local.read_header(path)
+    try:
+        check_adapter(header, model)
+    except BadGGUF as error:
+        raise BadGGUF(f"{path.name}: {error}", hint=error.hint) from error
+    return header

@@ -1,0 +1,82 @@
+"""What is asked of the model beside its text: words to tokens and back, adapters to load."""
+
+from collections.abc import Collection
+from typing import assert_never
+
+from edgellm.chat.messages import AdapterSet
+from edgellm.errors import BadRequest
+from edgellm.runner.backend import Backend
+from edgellm.runner.infill import fill_prompt
+from edgellm.runner.messages import (
+    Detokenize,
+    Infill,
+    LoadAdapter,
+    Obeyed,
+    Question,
+    Tokenize,
+    Tokenized,
+    UnloadAdapter,
+)
+from edgellm.runner.scheduler import Scheduler
+
+
+class Questions:
+    def __init__(self, backend: Backend, adapters: Collection[int] = ()) -> None:
+        """`adapters`: those that are loaded."""
+        self._backend, self._adapters = backend, set(adapters)
+        self._leaving: set[int] = set()  # adapters that nobody may ask for any more
+
+    def answer(self, asked: Question) -> Tokenized | Obeyed:
+        """Raises BadRequest, BadGGUF."""
+        backend = self._backend
+        match asked:
+            case Tokenize():
+                tokens = backend.tokenize(asked.text, asked.add_special, asked.parse_special)
+                return self._tokenized(asked.request_id, tokens)
+            case Detokenize(request_id, tokens):
+                self._check(tokens)
+                return self._tokenized(request_id, tokens)
+            case Infill():
+                marks, n_ctx = backend.fill_marks(), backend.limits.n_ctx_seq
+                tokens = fill_prompt(asked, marks, self._plain, n_ctx)
+                return Tokenized(asked.request_id, tuple(tokens))
+            case LoadAdapter(request_id, adapter_id, path):
+                backend.load_adapter(adapter_id, path)
+                self._adapters.add(adapter_id)
+                return Obeyed(request_id)
+            case UnloadAdapter(request_id, adapter_id):
+                if adapter_id in self._adapters:  # else a worker before this one had it
+                    self._adapters.remove(adapter_id)
+                    self._leaving.add(adapter_id)
+                return Obeyed(request_id)
+            case _:
+                assert_never(asked)
+
+    def check_adapters(self, wanted: AdapterSet) -> None:
+        """Raises BadRequest: an adapter has been unloaded while the request was on its way."""
+        if any(adapter_id not in self._adapters for adapter_id, _ in wanted):
+            raise BadRequest("an adapter that this request wants has been unloaded", param="lora")
+
+    def free_unused(self, scheduler: Scheduler) -> None:
+        """Adapters that were to be unloaded, and that nobody runs with or waits for any more."""
+        if not self._leaving:
+            return
+        sequences = [*scheduler.running.values(), *scheduler.waiting]
+        used = {one for sequence in sequences for one, _ in sequence.params.adapters}
+        for adapter_id in self._leaving - used:
+            self._backend.free_adapter(adapter_id)
+            self._leaving.remove(adapter_id)
+
+    def _plain(self, text: str) -> list[int]:
+        return self._backend.tokenize(text, False, False)
+
+    def _tokenized(self, request_id: int, tokens: Collection[int]) -> Tokenized:
+        return Tokenized(request_id, tuple(tokens), tuple(map(self._backend.letters, tokens)))
+
+    def _check(self, tokens: Collection[int]) -> None:
+        strange = next((token for token in tokens if not 0 <= token < self._backend.n_vocab), None)
+        if strange is not None:
+            raise BadRequest(
+                f"token {strange} is not in the vocabulary of {self._backend.n_vocab} tokens",
+                param="tokens",
+            )
