@@ -128,6 +128,7 @@ def _plan(confirmed: Confirmed) -> Plan:
         devices=tuple(device.ggml_name or device.id for device in devices),
         embedding=setting.embedding,
         batch_invariant=goal.batch_invariant,
+        speculate=goal.speculate if setting.n_draft else "off",
         prefill_tok_s=confirmed.decision.winner.prefill_tok_s(chosen),
         power_w=placement_power_w(hardware, placement),
         bytes_from=confirmed.bytes_from,

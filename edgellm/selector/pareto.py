@@ -58,7 +58,6 @@ def _longer(search: Search, n_parallel: int) -> Iterable[Option]:
             n_ctx_seq=n_ctx_seq,
             n_ctx=n_ctx_seq * n_parallel,
             n_parallel=n_parallel,
-            n_outputs_max=n_parallel,
         )
         option = search.look(setting, devices, best.ways)
         if not isinstance(option, Option):

@@ -16,6 +16,7 @@ Objective = Literal["speed", "quality", "context", "energy", "balanced"]
 KVType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 SplitMode = Literal["layer", "row", "tensor"]  # enum llama_split_mode, llama.h
 BytesFrom = Literal["arithmetic", "oracle"]
+Speculate = Literal["ngram", "draft", "off"]  # who guesses tokens: a look back, a draft model
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Goal:
     batch_invariant: bool = False  # the same request, the same text, whoever runs beside it
     max_watts: float | None = None  # the boards' limits together; devices are left out to keep it
     allow_disk: bool = False  # weights that no memory holds may be read from disk for each token
+    speculate: Speculate = "ngram"
     tuned: tuple[str, ...] = ()  # fields of this goal that were measured, not asked for
 
 
@@ -166,6 +168,7 @@ class Plan:
     embedding: bool = False
     batch_invariant: bool = False  # each sequence is computed in a call of its own
     n_rs_seq: int = 0
+    speculate: Speculate = "off"
     n_replicas: int = 1  # of this plan side by side, on disjoint devices; for throughput
     itl_target_s: float | None = None  # bounds the prompt chunk that goes beside running streams
     decode_tok_s: Range | None = None  # one stream

@@ -44,7 +44,6 @@ def _replicas(search: Search, setting: Setting, n_replicas: int, n_each: int) ->
     own = replace(
         setting,
         n_parallel=n_parallel,
-        n_outputs_max=n_parallel,
         n_ctx=-(-setting.n_ctx * n_parallel // setting.n_parallel),
     )
     devices = search.question.accelerators[:n_each]

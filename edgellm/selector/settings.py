@@ -19,6 +19,9 @@ _N_BATCH = 2048  # llama.cpp's default, the most that goes down in one call
 _LAST_UBATCH = 128
 _EMBEDDING_CTX = 2048  # most texts that are embedded are shorter
 _EMBEDDING_PARALLEL = 8  # short texts side by side in one batch
+# Rows of logits for guessed tokens in a step, of all conversations together. From there on a row
+# costs a step as much as it would alone, and each is a vocabulary of floats in the output buffer.
+_DRAFT_ROWS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +32,16 @@ class Setting:
     n_ctx_seq: int
     n_parallel: int
     n_ubatch: int
-    n_outputs_max: int
     kv_type_k: KVType
     kv_type_v: KVType
     kv_unified: bool
     flash_attention: bool | None
     embedding: bool
+    n_draft: int = 0  # rows of logits beside one for each conversation
+
+    @property
+    def n_outputs_max(self) -> int:
+        return self.n_batch if self.embedding else self.n_parallel + self.n_draft
 
     @property
     def shape(self) -> ContextShape:
@@ -71,10 +78,11 @@ def settings(
     for n_parallel in _parallel_steps(spec, goal, workload):
         for n_ctx_seq in _context_steps(spec, goal, workload, n_parallel):
             for pair in pairs:
-                yield setting_of(goal, workload, n_parallel, n_ctx_seq, pair, n_ubatch)
+                yield setting_of(spec, goal, workload, n_parallel, n_ctx_seq, pair, n_ubatch)
 
 
 def setting_of(
+    spec: ModelSpec,
     goal: Goal,
     workload: Workload,
     n_parallel: int,
@@ -88,12 +96,12 @@ def setting_of(
         n_ctx_seq=n_ctx_seq,
         n_parallel=n_parallel,
         n_ubatch=min(goal.n_ubatch or n_ubatch, n_ctx),  # llama.cpp cuts it, too
-        n_outputs_max=n_parallel,
         kv_type_k=kv_types[0],
         kv_type_v=kv_types[1],
         kv_unified=_unified(goal, workload),
         flash_attention=True if goal.split_mode == "tensor" else goal.flash_attention,
         embedding=False,
+        n_draft=_draft_rows(spec, goal),
     )
 
 
@@ -168,6 +176,14 @@ def _unified(goal: Goal, workload: Workload) -> bool:
     return workload.kv_unified if goal.kv_unified is None else goal.kv_unified
 
 
+def _draft_rows(spec: ModelSpec, goal: Goal) -> int:
+    """A recurrent state can't go back to before a guess that failed; batch-invariant numbers may
+    not depend on how many rows were computed together."""
+    can_go_back = not any(layer.state_bytes for layer in spec.layers)
+    is_wanted = goal.speculate != "off" and not goal.batch_invariant
+    return _DRAFT_ROWS if can_go_back and is_wanted else 0
+
+
 def _embedding_setting(spec: ModelSpec, goal: Goal, kv_types: tuple[KVType, KVType]) -> Setting:
     """One batch holds a text of full length, or several short ones; every token is an output."""
     usual = max(min(spec.n_ctx_train, goal.n_ctx or _EMBEDDING_CTX), goal.min_ctx_seq or 1)
@@ -179,7 +195,6 @@ def _embedding_setting(spec: ModelSpec, goal: Goal, kv_types: tuple[KVType, KVTy
         n_ctx_seq=n_ctx_seq,
         n_parallel=goal.n_parallel or _EMBEDDING_PARALLEL,
         n_ubatch=n_batch,
-        n_outputs_max=n_batch,
         kv_type_k=kv_types[0],
         kv_type_v=kv_types[1],
         kv_unified=True,

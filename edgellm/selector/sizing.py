@@ -270,7 +270,7 @@ def _setting(search: Search, n_streams: int, pair: tuple[KVType, KVType]) -> Set
     goal = replace(search.question.goal, n_parallel=n_streams)
     workload = search.question.profiles.workload(goal.use)
     n_ctx_seq = wished_context(search.spec, goal, workload)
-    return setting_of(goal, workload, n_streams, n_ctx_seq, pair, workload.n_ubatch)
+    return setting_of(search.spec, goal, workload, n_streams, n_ctx_seq, pair, workload.n_ubatch)
 
 
 def _parts(rate: Range) -> tuple[float, float, float]:

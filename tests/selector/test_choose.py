@@ -90,7 +90,7 @@ def test_talkers_get_their_own_streams_and_jobs_of_one_batch_share_a_pool():
 
 def test_a_generation_plan_keeps_llama_cpps_preconditions():
     plan = plan_of(machine((24, 1000)), n_parallel=8)
-    assert plan.n_seq_max == plan.n_outputs_max == 8
+    assert plan.n_seq_max == 8 <= plan.n_outputs_max
     assert plan.n_batch >= plan.n_ubatch >= 1
     assert plan.n_batch >= plan.n_seq_max
     assert not plan.swa_full
@@ -566,3 +566,24 @@ def test_a_smaller_plan_keeps_the_pins():
     plan = choose(hardware, specs.ladder(), goal, PROFILES)
     less = smaller(plan, hardware, specs.ladder(), goal, PROFILES)
     assert (less.n_ctx_seq, less.n_parallel, less.kv_type_k) == (4096, 2, "f16")
+
+
+def test_rows_for_guesses_are_counted_among_the_outputs():
+    guessing, plain = (
+        plan_of(machine((24, 1000)), n_parallel=8, speculate=speculate)
+        for speculate in ("ngram", "off")
+    )
+    assert (guessing.n_outputs_max, plain.n_outputs_max) == (23, 8)
+    assert (guessing.speculate, plain.speculate) == ("ngram", "off")
+    more = guessing.shares[-1].compute_bytes - plain.shares[-1].compute_bytes
+    assert more >= 15 * 4 * 128_256  # logits of Llama 3's vocabulary
+
+
+def test_batch_invariant_nothing_is_guessed():
+    plan = plan_of(machine((24, 1000)), batch_invariant=True)
+    assert (plan.speculate, plan.n_outputs_max) == ("off", plan.n_seq_max)
+
+
+def test_a_recurrent_state_can_not_go_back_so_nothing_is_guessed():
+    plan = plan_of(machine((24, 1000)), [specs.candidate(specs.lfm2_350m())])
+    assert (plan.speculate, plan.n_outputs_max) == ("off", plan.n_seq_max)
