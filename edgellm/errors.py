@@ -9,6 +9,7 @@
     ├── DoesNotFit            5   507   no plan within this machine's memory
     ├── ProbeError            6   500   a vendor tool answered in words we don't know
     ├── Overloaded            7   429   the queue is full: come back later
+    ├── DeadlinePassed       13   504   the request's own deadline, before a word was said
     ├── WorkerDied            8   502   the model's process ended under a request
     ├── NetworkError          9   502   the hub can't be reached, or broke off
     │   └── Offline           9   403   network is forbidden, by --offline
@@ -57,6 +58,10 @@ class ProbeError(EdgellmError):
 
 class Overloaded(EdgellmError):
     exit_code, http_status = 7, 429
+
+
+class DeadlinePassed(EdgellmError):
+    exit_code, http_status = 13, 504
 
 
 class WorkerDied(EdgellmError):

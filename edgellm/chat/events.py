@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-FinishReason = Literal["stop", "length", "tool_calls", "cancelled"]
+FinishReason = Literal["stop", "length", "tool_calls", "cancelled", "deadline"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,8 @@ class Timings:
     queue_s: float  # from arrival to its first row in a batch
     prefill_s: float  # from there to the first token
     decode_s: float  # from there to the last one
+    itl_p50_s: float | None = None  # between steps that gave it tokens; None: there was one
+    itl_p99_s: float | None = None
 
     @property
     def ttft_s(self) -> float:

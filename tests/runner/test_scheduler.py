@@ -4,9 +4,9 @@ import random
 import pytest
 from runner_fakes import FakeBackend, answer
 
-from edgellm.chat.messages import GenerateParams
+from edgellm.chat.messages import Claim, GenerateParams
 from edgellm.errors import ContextTooLong
-from edgellm.runner.batch import Copy
+from edgellm.runner.batch import Copy, Start
 from edgellm.runner.memory import Limits
 from edgellm.runner.pace import Pace
 from edgellm.runner.scheduler import Scheduler
@@ -117,23 +117,62 @@ def test_an_answer_that_fills_the_context_ends_with_length():
     assert (sequence.finish_reason, len(sequence.tokens)) == ("length", 100)
 
 
-def test_a_short_request_does_not_overtake_a_long_one_that_waits_for_cells():
+def order_of_starts(scheduler, backend):
+    """Run until idle: the request ids, as they came in."""
+    begun = []
+    while batch := scheduler.schedule():
+        begun += [op.request_id for op in batch.ops if isinstance(op, Start)]
+        list(scheduler.commit(batch, backend.decode(batch).sampled))
+        scheduler.check()
+    return begun
+
+
+def test_what_fits_passes_a_request_that_waits_for_cells_but_only_so_often():
     limits = Limits(n_cells=60, n_ctx_seq=60, n_batch=16, n_seq_max=4, n_ids=4)
-    scheduler, backend, answers = Scheduler(limits), FakeBackend(limits), {0: [], 1: [], 2: []}
-    for request_id, (first, n_prompt, n_max) in enumerate(((5, 20, 40), (6, 30, 50), (7, 2, 4))):
-        scheduler.add(Sequence(request_id, [first] * n_prompt, n_max))
-    while len(answers[0]) < 20:
+    scheduler, backend = Scheduler(limits), FakeBackend(limits)
+    scheduler.add(Sequence(0, [5] * 20, 40))
+    scheduler.add(Sequence(1, [6] * 30, 50))
+    for request_id in range(2, 20):
+        scheduler.add(Sequence(request_id, [7, request_id], 8))
+    begun = order_of_starts(scheduler, backend)
+    assert begun[:6] == [0, 2, 3, 4, 5, 1]  # as many pass it as may run at once
+    assert begun[6:] == list(range(6, 20))
+
+
+@both_layouts
+def test_a_short_prompt_is_read_while_a_long_one_is_still_being_read(limits):
+    scheduler, backend, answers = Scheduler(limits), FakeBackend(limits), {0: [], 1: []}
+    scheduler.add(Sequence(0, [6] * 90, 95))
+    scheduler.add(Sequence(1, [7] * 4, 8))
+    for _ in range(2):
         step(scheduler, backend, answers)
-        assert not answers[2]
+    assert answers[1]
+    assert not answers[0]
 
 
-def test_the_chunk_beside_running_streams_keeps_the_pace():
-    pace = Pace(itl_target_s=0.1)
-    pace.observe(0, 2, 0.02)
-    pace.observe(64, 0, 0.128)  # 2 ms a row
-    assert pace.chunk(n_decoding=8, n_prefilling=0, n_free_rows=500) == 40
-    assert pace.chunk(n_decoding=8, n_prefilling=8, n_free_rows=500) == 90
-    assert pace.chunk(n_decoding=0, n_prefilling=1, n_free_rows=500) == 500
+@both_layouts
+def test_a_long_prompt_gets_on_while_short_ones_keep_coming(limits):
+    scheduler, backend = Scheduler(limits), FakeBackend(limits)
+    answers = collections.defaultdict(list)
+    scheduler.add(Sequence(0, [6] * 90, 95))
+    n_steps = 0
+    while not answers[0]:
+        n_steps += 1
+        scheduler.add(Sequence(n_steps, [7 + n_steps % 9] * 16, 17))
+        step(scheduler, backend, answers)
+    assert n_steps <= 2 * 90 / 16 + 2
+
+
+def claimed(request_id, arrived_s=0.0, **claim):
+    params = GenerateParams(claim=Claim(**claim))
+    return Sequence(request_id, [5 + request_id % 9] * 3, 5, params, arrived_s)
+
+
+def test_who_waits_comes_in_by_priority():
+    scheduler, backend = Scheduler(LIMITS), FakeBackend(LIMITS)
+    for request_id, priority in enumerate([0, 0, 0, 0, 3, -2, 0]):
+        scheduler.add(claimed(request_id, priority=priority))
+    assert order_of_starts(scheduler, backend) == [5, 0, 1, 2, 3, 6, 4]
 
 
 def retain(scheduler, backend, prompt, n_output=2, request_id=0):

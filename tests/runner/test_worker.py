@@ -1,11 +1,11 @@
 """The loop, over the strict fake: told exactly once, whatever comes in which order."""
 
 import itertools
+from array import array
 
 from runner_fakes import VOCABULARY, FakeBackend, answer
 
-from edgellm.chat.messages import GenerateParams, Regex, SamplingParams
-from edgellm.runner.embedding import pack
+from edgellm.chat.messages import Claim, GenerateParams, Regex, SamplingParams
 from edgellm.runner.memory import Limits
 from edgellm.runner.messages import (
     Cancel,
@@ -15,8 +15,10 @@ from edgellm.runner.messages import (
     Embedded,
     Gauge,
     Generate,
+    ReadSteps,
     Rejected,
     Shutdown,
+    Steps,
     Tokenize,
     Tokenized,
 )
@@ -135,7 +137,7 @@ def test_a_request_cancelled_while_its_structure_compiles_is_never_started():
 def test_an_embedding_model_embeds_and_does_not_generate():
     told = serve([Embed(1, ("ab", "cde")), Generate(2, (5,), greedy(5))], embeds=True)
     (embedded,) = [m for m in told if isinstance(m, Embedded)]
-    assert embedded.vectors == (b"\x02" * 4, b"\x03" * 4)
+    assert [array("f", vector)[0] for vector in embedded.vectors] == [2, 3]
     assert endings(told, 2)[0].http_status == 400
 
 
@@ -160,13 +162,6 @@ def test_the_last_gauge_says_that_all_is_done():
     assert (last.n_running, last.n_waiting, last.n_decoded, last.n_prompt) == (0, 0, 12, 4)
 
 
-def test_inputs_are_packed_in_order_without_cutting_any():
-    inputs = [[1] * n for n in (5, 5, 5, 20, 30, 1, 1, 1, 1, 1)]
-    batches = list(pack(inputs, n_batch=32, n_seq_max=4))
-    assert [x for batch in batches for x in batch] == inputs
-    assert all(sum(map(len, b)) <= 32 and len(b) <= 4 for b in batches)
-
-
 def test_the_shares_of_all_requests_are_the_steps_there_were():
     told = serve([Generate(1, (5, 6), greedy(6)), Generate(2, (7, 8, 9), greedy(3))])
     first, second = endings(told, 1)[0], endings(told, 2)[0]
@@ -189,3 +184,56 @@ def test_embedded_inputs_are_counted_as_work():
     told = serve([Embed(1, ((5, 6), (7, 8, 9)))], embeds=True)
     last = [m for m in told if isinstance(m, Gauge)][-1]
     assert (last.n_steps, last.n_prefilled) == (1, 5)
+
+
+def until(deadline_s, n=50):
+    return greedy(n, claim=Claim(deadline_s=deadline_s))
+
+
+def test_a_request_whose_deadline_has_passed_is_never_computed():
+    told = serve([Generate(1, (5, 6), until(-1.0)), Generate(2, (6,), greedy(5))])
+    (ending,) = endings(told, 1)
+    assert (ending.http_status, ending.kind) == (504, "DeadlinePassed")
+    assert "in the queue" in ending.message
+    assert text_of(told, 2) == shown(answer([6], 5))
+    assert told[-1].n_prompt == 1
+
+
+def test_a_deadline_that_passes_in_the_queue_ends_the_wait():
+    busy = [Generate(i, (5 + i,), greedy(60)) for i in range(4)]  # as many as may run
+    told = serve([*busy, Generate(9, (20,), until(0.8))])
+    (ending,) = endings(told, 9)
+    assert ending.kind == "DeadlinePassed"
+    assert all(endings(told, i)[0].n_output == 60 for i in range(4))
+
+
+def test_an_answer_ends_at_its_deadline_with_what_was_said():
+    told = serve([Generate(1, (5, 6), until(1.0)), Generate(2, (6,), greedy(40))])
+    (done,) = endings(told, 1)
+    assert done.reason == "deadline"
+    assert 0 < done.n_output < 50
+    assert text_of(told, 1) == shown(answer([5, 6], done.n_output))
+    assert text_of(told, 2) == shown(answer([6], 40))
+
+
+def test_text_that_was_held_back_for_a_stop_string_is_told_at_the_deadline():
+    want = shown(answer([5, 6], 50))
+    told = serve(
+        [Generate(1, (5, 6), greedy(50, stop=(f"{want[:20]}!",), claim=Claim(deadline_s=0.3)))]
+    )
+    (done,) = endings(told, 1)
+    assert text_of(told, 1) == shown(answer([5, 6], done.n_output))
+
+
+def test_the_recorder_tells_of_each_step_with_its_rows():
+    told = serve([Generate(1, (5, 6, 7), greedy(4))], [], [], [ReadSteps(7, 2)], [])
+    (steps,) = [m for m in told if isinstance(m, Steps)]
+    assert [one.n_decode for one in steps.steps] == [1, 1]
+    assert all(one.wall_s > 0 and one.n_prompt == 0 for one in steps.steps)
+
+
+def test_an_answers_gaps_are_in_its_timings():
+    told = serve([Generate(1, (5, 6), greedy(6)), Generate(2, (9,), greedy(1))])
+    timings = endings(told, 1)[0].timings
+    assert 0 < timings.itl_p50_s <= timings.itl_p99_s
+    assert endings(told, 2)[0].timings.itl_p50_s is None

@@ -1,0 +1,125 @@
+"""Who is next: the order of those who wait, by key, priority and age. Pure; no clock but what it is
+told. The scheduler asks, and decides nothing of this itself.
+
+Between keys: whoever has been served least for its weight goes first, counted in tokens, those of
+an answer twice as dear as those of a prompt. A key that had nothing to ask saves nothing up. (VTC:
+Sheng et al., "Fairness in Serving Large Language Models", OSDI 2024, algorithm 2.)
+
+Within a key: by arrival, which a priority moves by `_LEVEL_S` a level, lower ones earlier, as vLLM
+spells it. So a request of low priority waits for newcomers of a higher one no longer than the
+levels between them say: nobody starves, and nothing has to be sorted again as time goes by.
+
+What does not fit into memory yet may be passed by what does, but only so often; then all wait.
+"""
+
+from bisect import insort
+from collections.abc import Iterator
+
+from edgellm.runner.sequence import Sequence
+
+_LEVEL_S = 10.0  # that one level of priority is worth
+_PROMPT_COST, _OUTPUT_COST = 1.0, 2.0  # of a token; VTC's w_p and w_q
+_MOST_TRIES = 4  # requests that are tried in one step after the first that didn't fit
+
+
+class Queue:
+    def __init__(self, n_passes: int) -> None:
+        """`n_passes`: how many may pass a request that doesn't fit yet."""
+        self._n_passes = n_passes
+        self._lines: dict[str, list[Sequence]] = {}  # by key, who waits, next one first
+        self._running: list[Sequence] = []
+        self._served: dict[str, float] = {}  # by key: cost of what has ended, by its weight
+        self._refused: list[Sequence] = []  # in this round
+        self._dated: dict[int, Sequence] = {}  # by request: those that have a deadline
+
+    def __len__(self) -> int:
+        return sum(map(len, self._lines.values()))
+
+    def __iter__(self) -> Iterator[Sequence]:
+        """All who wait, as they would come in if each had room."""
+        lines = {key: iter(tuple(line)) for key, line in self._lines.items()}
+        spent = self._spent()
+        heads = {key: next(line, None) for key, line in lines.items()}
+        while waiting := {key: head for key, head in heads.items() if head is not None}:
+            key = min(waiting, key=lambda key: (spent[key], _turn(waiting[key])))
+            yield waiting[key]
+            spent[key] += _cost(waiting[key])
+            heads[key] = next(lines[key], None)
+
+    def add(self, sequence: Sequence) -> None:
+        key, spent = sequence.params.claim.key, self._spent()
+        if key not in spent:  # it had nothing here
+            self._served[key] = max(self._served.get(key, 0.0), min(spent.values(), default=0.0))
+        insort(self._lines.setdefault(key, []), sequence, key=_turn)
+        if sequence.params.claim.deadline_s is not None:
+            self._dated[sequence.request_id] = sequence
+
+    def begin(self) -> None:
+        """A new round of admissions."""
+        self._refused.clear()
+
+    def admit(self, sequence: Sequence) -> None:
+        self._leave_line(sequence)
+        self._running.append(sequence)
+        for passed in self._refused:
+            passed.n_passed += 1
+
+    def refuse(self, sequence: Sequence) -> None:
+        """There is no room for it yet."""
+        self._refused.append(sequence)
+
+    @property
+    def closed(self) -> bool:
+        """This round is over: somebody was passed often enough, or enough were tried."""
+        passed_enough = any(one.n_passed >= self._n_passes for one in self._refused)
+        return passed_enough or len(self._refused) > _MOST_TRIES
+
+    def leave(self, sequence: Sequence) -> None:
+        """It ended, running or waiting."""
+        self._dated.pop(sequence.request_id, None)
+        if sequence in self._running:
+            self._running.remove(sequence)
+            key = sequence.params.claim.key
+            self._served[key] = self._served.get(key, 0.0) + _cost(sequence)
+        else:
+            self._leave_line(sequence)
+
+    def overdue(self, now_s: float) -> list[Sequence]:
+        """Waiting or running, but its client has stopped waiting."""
+        return [each for each in self._dated.values() if _deadline_s(each) <= now_s]
+
+    def _leave_line(self, sequence: Sequence) -> None:
+        key = sequence.params.claim.key
+        self._lines[key].remove(sequence)
+        if not self._lines[key]:
+            del self._lines[key]
+
+    def _spent(self) -> dict[str, float]:
+        """By key, of those that wait or run: what they got so far."""
+        spent = {key: self._served.get(key, 0.0) for key in self._lines}
+        for each in self._running:
+            key = each.params.claim.key
+            spent[key] = spent.get(key, self._served.get(key, 0.0)) + _cost(each)
+        return spent
+
+
+def by_turns(prefilling: list[Sequence], n_step: int) -> list[Sequence]:
+    """Who gets a chunk of the prompt first: every other step whoever has the least left to read,
+    in the others the oldest. A short prompt doesn't wait for a long one to be read, and a long
+    one takes at most twice the time."""
+    return sorted(prefilling, key=lambda each: each.n_pending) if n_step % 2 else prefilling
+
+
+def _turn(sequence: Sequence) -> float:
+    return sequence.arrived_s + sequence.params.claim.priority * _LEVEL_S
+
+
+def _cost(sequence: Sequence) -> float:
+    n_read = sequence.n_prompt - sequence.n_cached
+    cost = _PROMPT_COST * n_read + _OUTPUT_COST * sequence.n_output
+    return cost / sequence.params.claim.weight
+
+
+def _deadline_s(sequence: Sequence) -> float:
+    deadline_s = sequence.params.claim.deadline_s
+    return float("inf") if deadline_s is None else deadline_s

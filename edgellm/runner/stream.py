@@ -1,0 +1,47 @@
+"""What a request's answer needs beside its tokens: text that is safe to show, and when it came."""
+
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from edgellm.chat.events import Timings, TokenLogprob
+from edgellm.runner.text import TextStream
+
+
+@dataclass(eq=False, slots=True)
+class Stream:
+    text: TextStream
+    arrived_s: float
+    started_s: float | None = None
+    first_token_s: float | None = None
+    last_token_s: float = 0.0
+    gaps_s: "array[float]" = field(default_factory=lambda: array("f"))  # from step to step
+    marks: Mapping[int, bytes] = field(default_factory=dict)  # special tokens that are text here
+    n_untold: int = 0  # tokens since the last Delta
+    logprobs: list[TokenLogprob] = field(default_factory=list)
+
+    def saw_token(self, now_s: float) -> None:
+        """Guesses that came true make several tokens of one step: the gap is the step's."""
+        if self.first_token_s is None:
+            self.first_token_s = now_s
+        elif now_s > self.last_token_s:
+            self.gaps_s.append(now_s - self.last_token_s)
+        self.last_token_s = now_s
+
+    def timings(self, now_s: float) -> Timings:
+        started_s = self.started_s or now_s
+        first_s = self.first_token_s or now_s
+        gaps_s = sorted(self.gaps_s)
+        return Timings(
+            queue_s=started_s - self.arrived_s,
+            prefill_s=first_s - started_s,
+            decode_s=now_s - first_s,
+            itl_p50_s=_quantile(gaps_s, 0.5),
+            itl_p99_s=_quantile(gaps_s, 0.99),
+        )
+
+
+def _quantile(ascending: Sequence[float], ratio: float) -> float | None:
+    """The smallest that so many are not above. None of nothing."""
+    n = len(ascending)
+    return ascending[min(n - 1, int(ratio * n))] if n else None
