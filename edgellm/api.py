@@ -23,6 +23,7 @@ from edgellm.cli.pins import Pins
 from edgellm.cli.planning import planned
 from edgellm.cli.prepare import Prepared, prepare_all
 from edgellm.cli.resolve import resolve, store_of
+from edgellm.cli.seeing import Seeing
 from edgellm.cli.serving import Instance
 from edgellm.errors import EdgellmError as EdgellmError
 from edgellm.errors import NotServing
@@ -135,7 +136,7 @@ def serve(
         offline=offline,
     )  # fmt: skip
     wish = Pins(**goal).goal(config.reserve)
-    resolved = resolve(model, config)
+    resolved = Seeing().applied(resolve(model, config))
     beside = resolve(embedding, config) if embedding else None
     hardware = probe()
     prepared = prepare_all(resolved, hardware, wish, embedding=beside, name=name)

@@ -6,6 +6,8 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from edgellm.chat.pictures import Pictures
+
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 ToolChoiceMode = Literal["auto", "none", "required"]
 ReasoningFormat = Literal["auto", "none", "deepseek"]
@@ -47,19 +49,48 @@ class ToolChoice:
     name: str | None = None
 
 
+SamplerName = Literal[
+    "penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature",
+    "adaptive_p",
+]  # fmt: skip
+SAMPLERS: tuple[SamplerName, ...] = (
+    "penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature",
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """llama.cpp's names and its defaults (common/common.h). `temperature` 0 means greedy."""
+    """llama.cpp's names and its defaults (common/common.h): docs/sampling.md has them all.
+
+    `temperature` 0 means greedy.
+    """
 
     temperature: float = 0.8
+    dynatemp_range: float = 0.0
+    dynatemp_exponent: float = 1.0
     top_k: int = 40
     top_p: float = 0.95
     min_p: float = 0.05
     typical_p: float = 1.0
+    top_n_sigma: float = -1.0
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
+    min_keep: int = 0
     repeat_penalty: float = 1.0
     repeat_last_n: int = 64  # tokens that the penalties look back on; -1: all
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_penalty_last_n: int = 64  # -1: all
+    dry_sequence_breakers: tuple[str, ...] = ("\n", ":", '"', "*")
+    mirostat: Literal[0, 1, 2] = 0
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
+    adaptive_target: float = -1.0
+    adaptive_decay: float = 0.9
+    samplers: tuple[SamplerName, ...] = SAMPLERS  # in the order in which they work
     logit_bias: tuple[tuple[int, float], ...] = ()
     seed: int | None = None
     ignore_eos: bool = False
@@ -126,6 +157,21 @@ Stage: TypeAlias = Rule | Thinking | Watch
 Structure: TypeAlias = Rule | Stages
 
 
+# (adapter id, scale) of each LoRA adapter that takes part, by id; a scale of 0 takes none.
+AdapterSet: TypeAlias = tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """When a request wants to be served, and on whose account: see runner/fairness.py."""
+
+    priority: int = 0  # lower goes first
+    deadline_s: float | None = None  # time.monotonic(): one clock for all processes of a machine
+    key: str = ""  # whose share it is; not the API key itself
+    weight: float = 1.0  # of that share
+    queue_ratio: float = 1.0  # of the queue that may be this key's
+
+
 @dataclass(frozen=True, slots=True)
 class GenerateParams:
     """All of a request but its words: the same for chat and for plain completion."""
@@ -137,9 +183,14 @@ class GenerateParams:
     markers: tuple[str, ...] = ()  # special tokens that are text here; others are never shown
     n: int = 1
     logprobs: int | None = None  # rivals shown for each token; None: no logprobs at all
+    post_sampling_probs: bool = False  # they are what the samplers left, not the model's own
     cache_prompt: bool = True
+    claim: Claim = field(default_factory=Claim)
     n_draft_max: int | None = None  # tokens guessed in one step; 0: none. None: as many as pay
     n_draft_min: int = 0  # fewer guesses than that are not worth a step's while
+    draft_p_min: float = 0.0  # a draft model that is less sure of a token stops before it
+    adapters: AdapterSet = ()
+    pictures: Pictures | None = None  # seen where the prompt has their mark
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from edgellm.chat.messages import (
     Tool,
     Watch,
 )
+from edgellm.chat.pictures import check_shown
 from edgellm.chat.template import ChatTemplate
 from edgellm.chat.thoughts import heard, is_ended, is_opened
 from edgellm.chat.tools.calls import Calls
@@ -53,6 +54,8 @@ def turn(template: ChatTemplate, asked: ChatRequest, now: datetime | None = None
     """Raises BadRequest: the template refuses the conversation, or wishes exclude each other."""
     messages, tools, style = _with_names(asked.messages), _callable(asked), template.style
     prompt = template.render(messages, tools=asked.tools, variables=asked.template_kwargs, now=now)
+    if asked.params.pictures:
+        check_shown(prompt, asked.params.pictures)
     opened = style is not None and is_opened(style, prompt)
     thinking = None
     if style and not is_ended(style, prompt):

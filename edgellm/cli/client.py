@@ -18,9 +18,25 @@ _BETWEEN_CHUNKS_S = 600.0  # a long prompt on a slow machine
 _UNIX = "unix:"
 
 
+class ImageURL(msgspec.Struct, frozen=True):
+    url: str
+
+
+class Part(msgspec.Struct, frozen=True, omit_defaults=True):
+    type: str  # "text", "image_url"
+    text: str | None = None
+    image_url: ImageURL | None = None
+
+
 class Message(msgspec.Struct, frozen=True):
     role: str  # "system", "user", "assistant"
-    content: str
+    content: str | tuple[Part, ...]
+
+
+def with_pictures(urls: Sequence[str], text: str) -> Message:
+    """A user's question about pictures, which come first."""
+    pictures = (Part("image_url", image_url=ImageURL(url)) for url in urls)
+    return Message("user", (*pictures, Part("text", text)))
 
 
 class Timings(msgspec.Struct, frozen=True):

@@ -3,10 +3,10 @@
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edgellm.cli.client import Client, Message, Timings
+from edgellm.cli.client import Client, Message, Timings, with_pictures
 from edgellm.cli.output import say, say_error
 from edgellm.errors import EdgellmError
 from edgellm.tui.untrusted import prose
@@ -32,11 +32,15 @@ class Answering:
     system: str | None = None
     options: Mapping[str, object] = field(default_factory=dict)
     verbose: bool = False
+    pictures: Sequence[str] = ()  # data URLs, for the first question
     said: list[Message] = field(default_factory=list)
 
     def ask(self, question: str) -> None:
         """Writes the answer to stdout. Raises EdgellmError; KeyboardInterrupt on Ctrl-C."""
-        self.said.append(Message("user", question))
+        is_first = not self.said and self.pictures
+        self.said.append(
+            with_pictures(self.pictures, question) if is_first else Message("user", question)
+        )
         begun_s, written = time.monotonic(), _Written()
         first = [Message("system", self.system)] if self.system else []
         try:

@@ -7,6 +7,7 @@ import typer
 from edgellm.cli import options
 from edgellm.cli.described import Described
 from edgellm.cli.pins import Pins
+from edgellm.cli.seeing import Seeing
 from edgellm.cli.sizes import Users
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ def plan(
     pins: Pins,
     described: Described,
     users: Users,
+    seeing: Seeing,
     no_oracle: Annotated[
         bool, typer.Option("--no-oracle", help="Arithmetic only; llama.cpp isn't asked.")
     ] = False,
@@ -48,7 +50,7 @@ def plan(
     described.check()
     if not users.are_many:
         described.check_one_machine()
-    found = resolve(model, config, plan_only=True)
+    found = seeing.applied(resolve(model, config, plan_only=True))
     if users.are_many:
         _sizes(found, goal, described, users, as_json)
     else:

@@ -18,6 +18,7 @@ from edgellm.cli import machine
 from edgellm.cli.planning import planned, planned_smaller
 from edgellm.cli.progress import ProgressLine
 from edgellm.cli.resolve import DEMO, Resolved, on_disk
+from edgellm.cli.seeing import sighted
 from edgellm.cli.tuned import Tuned, goal_with, with_batch
 from edgellm.cli.tuned import find as find_tuned
 from edgellm.errors import BadRequest, DoesNotFit
@@ -102,7 +103,11 @@ def _fetched(
     path = resolved.fetch(wanted, progress or (lambda done, total, rate: None))
     local.check(path)
     (here,) = on_disk(path, name or wanted.name, wanted.quant).candidates
-    return path, here
+    if resolved.is_local:  # then its projector was looked at when it was resolved
+        return path, replace(
+            here, projector=wanted.projector, projector_bytes=wanted.projector_bytes
+        )
+    return path, sighted(here, resolved)
 
 
 def _template(header: GGUFHeader) -> ChatTemplate:

@@ -14,15 +14,23 @@ from edgellm.cli.find import server_of, statuses
 from edgellm.cli.output import say
 from edgellm.cli.prepare import prepare_all
 from edgellm.cli.resolve import resolve
+from edgellm.cli.seeing import Seeing
 from edgellm.cli.serving import Instance
 from edgellm.config import Config
 from edgellm.errors import BadRequest
 from edgellm.selector.plan import Goal
 
+_BY_ITSELF = Seeing()
+
 
 @contextmanager
 def server_with(
-    model: str, config: Config, goal: Goal, *, flags: Sequence[str] = ()
+    model: str,
+    config: Config,
+    goal: Goal,
+    *,
+    flags: Sequence[str] = (),
+    seeing: Seeing = _BY_ITSELF,
 ) -> Iterator[tuple[str, str]]:
     """Where to ask for the model, and how it is called there.
 
@@ -41,7 +49,7 @@ def server_with(
     elif named:
         yield (named, model)  # it will say in its own words that it hasn't got it
     else:
-        with private_server(model, config, goal) as (url, name):
+        with private_server(model, config, goal, seeing) as (url, name):
             yield (url, name)
 
 
@@ -56,13 +64,15 @@ def ignored(flags: Sequence[str], model: str, url: str) -> str:
 
 
 @contextmanager
-def private_server(model: str, config: Config, goal: Goal) -> Iterator[tuple[str, str]]:
+def private_server(
+    model: str, config: Config, goal: Goal, seeing: Seeing = _BY_ITSELF
+) -> Iterator[tuple[str, str]]:
     """On a unix socket in a folder that is ours alone, and gone with us.
 
     What the server has to tell while it is used is told at the end: an answer is being written.
     """
     with tempfile.TemporaryDirectory(prefix="edgellm-") as folder:
-        resolved = resolve(model, config)
+        resolved = seeing.applied(resolve(model, config))
         hardware = machine.look()
         (prepared,) = prepare_all(resolved, hardware, goal)
         if prepared.plan.embedding:

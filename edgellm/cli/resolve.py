@@ -23,9 +23,11 @@ from edgellm.models.names import (
     ModelFiles,
     PathReference,
     Reference,
+    RepoFile,
     choose_files,
     parse_reference,
 )
+from edgellm.models.projectors import places_in_a_row
 from edgellm.selector.plan import Candidate
 from edgellm.units import parse_bytes
 
@@ -48,6 +50,8 @@ class Resolved:
     candidates: tuple[Candidate, ...]
     fetch: Fetch
     is_local: bool = True
+    projector: Path | None = None  # the user's own; else one that lies beside the model is used
+    is_blind: bool = False  # none is to be used
 
 
 def resolve(text: str, config: Config, *, plan_only: bool = False) -> Resolved:
@@ -155,7 +159,7 @@ def _on_hub(reference: HubReference, config: Config) -> Resolved:
 
     def fetch(wanted: Candidate, progress: "Progress") -> Path:
         chosen = choose_files(repository.listing, file=wanted.file)
-        return _fetch(hub, repository, chosen, config, progress)
+        return _fetch(hub, repository, chosen, config, progress, wanted.projector)
 
     return Resolved(f"hf.co/{reference.repo}", candidates, fetch, is_local=False)
 
@@ -181,11 +185,15 @@ def _in_catalog(reference: CatalogReference, config: Config, plan_only: bool) ->
     hub = hub_of(config)
     repository = hub.list_files(where.repo, where.revision)
     there = {model.quant for model in repository.listing.models}
-    both = tuple(candidate for candidate in candidates if candidate.quant in there)
+    both = tuple(
+        _with_projector(candidate, repository)
+        for candidate in candidates
+        if candidate.quant in there
+    )
 
     def fetch(wanted: Candidate, progress: "Progress") -> Path:
         chosen = choose_files(repository.listing, wanted.quant)
-        return _fetch(hub, repository, chosen, config, progress)
+        return _fetch(hub, repository, chosen, config, progress, wanted.projector)
 
     if not both:
         return _on_hub(where, config)
@@ -234,11 +242,24 @@ def _remote_candidates(
             faults.append(fault)
             continue
         path, size_bytes = model.files[0].path, model.size_bytes
+        candidate = Candidate(name, path, model.quant, spec, size_bytes, source, headers)
         beside = repository.listing.projector(path)
-        found.append(Candidate(name, path, model.quant, spec, size_bytes, source, headers, beside))
+        found.append(_beside(candidate, beside))
     if not found:
         raise faults[0]
     return tuple(found)
+
+
+def _with_projector(candidate: Candidate, repository: "Repository") -> Candidate:
+    chosen = choose_files(repository.listing, candidate.quant)
+    return _beside(candidate, repository.listing.projector(chosen.files[0].path))
+
+
+def _beside(candidate: Candidate, projector: RepoFile | None) -> Candidate:
+    """Its file's size is nearly what it takes; its header is read when it is here."""
+    if projector is None or not all(map(places_in_a_row, candidate.headers[:1])):
+        return candidate
+    return replace(candidate, projector=projector, projector_bytes=projector.size_bytes)
 
 
 def _fetch(
@@ -247,12 +268,18 @@ def _fetch(
     model: ModelFiles,
     config: Config,
     progress: "Progress",
+    projector: RepoFile | None,
 ) -> Path:
     from edgellm.models.download import Terms
 
     rate = parse_bytes(config.limit_rate) if config.limit_rate else None
     return store_of(config).fetch(
-        hub, repository, model, terms=Terms(limit_rate_bytes_s=rate), progress=progress
+        hub,
+        repository,
+        model,
+        terms=Terms(limit_rate_bytes_s=rate),
+        progress=progress,
+        beside=(projector,) if projector else (),
     )
 
 

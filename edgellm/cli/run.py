@@ -9,14 +9,20 @@ import typer
 
 from edgellm.cli import options
 from edgellm.cli.pins import Pins
+from edgellm.cli.seeing import Seeing
 
 
 def run(
     model: options.ModelArgument,
     pins: Pins,
+    seeing: Seeing,
     prompt: Annotated[
         list[str] | None,
         typer.Argument(metavar="PROMPT", help="One question; without it, a conversation."),
+    ] = None,
+    image: Annotated[
+        list[str] | None,
+        typer.Option("--image", help="A picture to ask about; repeatable.", metavar="FILE"),
     ] = None,
     system: Annotated[
         str | None, typer.Option(help="What the model is told before everything.", metavar="TEXT")
@@ -43,18 +49,21 @@ def run(
     \b
       edgellm run demo
       edgellm run qwen3:8b "Why is the sky blue?"
+      edgellm run gemma3:4b --image photo.jpg "What is on it?"
       git diff | edgellm run qwen3:8b "Write a commit message for this:"
     """
     from edgellm.cli.conversation import Answering, converse
+    from edgellm.cli.pictures import data_urls
     from edgellm.cli.private import server_with
 
-    question = _question(prompt or ())
+    question, pictures = _question(prompt or ()), data_urls(image or ())
     fields = {"temperature": temperature, "seed": seed, "max_tokens": max_tokens}
     given = {name: value for name, value in fields.items() if value is not None}
     config = options.config_from(offline=offline, reserve=pins.reserve)
     goal = replace(pins, parallel=pins.parallel or 1).goal(config.reserve)
-    with server_with(model, config, goal, flags=pins.given()) as (url, name):
-        answering = Answering(url, name, system, given, verbose)
+    flags = (*pins.given(), *seeing.given())
+    with server_with(model, config, goal, flags=flags, seeing=seeing) as (url, name):
+        answering = Answering(url, name, system, given, verbose, pictures)
         if question is not None:
             answering.ask(question)
         else:

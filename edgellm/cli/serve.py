@@ -8,6 +8,7 @@ import typer
 from edgellm.cli import options
 from edgellm.cli.listening import Listening
 from edgellm.cli.pins import Pins
+from edgellm.cli.seeing import Seeing
 
 if TYPE_CHECKING:
     from edgellm.cli.serving import Instance
@@ -19,6 +20,7 @@ def serve(
     model: options.ModelArgument,
     pins: Pins,
     listening: Listening,
+    seeing: Seeing,
     embedding: Annotated[
         str | None, typer.Option(help="An embedding model to serve beside it.", metavar="MODEL")
     ] = None,
@@ -42,12 +44,17 @@ def serve(
     config = listening.config(limit_rate=limit_rate, offline=offline, reserve=pins.reserve)
     goal = pins.goal(config.reserve)
     listening.check(config)
-    instance = _instance(model, embedding, name, config, goal)
+    instance = _instance(model, embedding, name, config, goal, seeing)
     _run(replace(instance, insecure=listening.insecure))
 
 
 def _instance(
-    model: str, embedding: str | None, name: str | None, config: "Config", goal: "Goal"
+    model: str,
+    embedding: str | None,
+    name: str | None,
+    config: "Config",
+    goal: "Goal",
+    seeing: Seeing,
 ) -> "Instance":
     from edgellm.cli import machine
     from edgellm.cli.output import say
@@ -56,7 +63,7 @@ def _instance(
     from edgellm.cli.resolve import resolve
     from edgellm.cli.serving import Instance
 
-    resolved = resolve(model, config)
+    resolved = seeing.applied(resolve(model, config))
     beside = resolve(embedding, config) if embedding else None
     hardware = machine.look()
     prepared = prepare_all(resolved, hardware, goal, embedding=beside, name=name)

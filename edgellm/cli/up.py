@@ -74,8 +74,11 @@ def up(
 
 def _resolved(found: "Choice | None") -> "Resolved":
     from edgellm.cli.resolve import demo, on_disk
+    from edgellm.cli.seeing import Seeing
 
-    return on_disk(_path(found), found.name, found.candidate.quant) if found else demo()
+    if not found:
+        return demo()
+    return Seeing().applied(on_disk(_path(found), found.name, found.candidate.quant))
 
 
 def _wished(

@@ -17,6 +17,13 @@ _ONE_SIZE: Final = frozenset({
     "gemma3", "idefics3", "internvl", "ldp", "ldpv2", "llama4", "mlp", "mlp_norm", "resampler",
 })  # fmt: skip
 _MOST_PATCHES: Final = 16_384
+# The tensor that ends in the model's own space: the first of these that is there (clip.cpp
+# clip_n_mmproj_embd). Other kinds have others, which llama.cpp checks as it loads them.
+_LAST: Final = (
+    "mm.input_projection.weight", "resampler.proj.weight", "mm.model.fc.weight", "mm.3.weight",
+    "mm.2.weight",
+)  # fmt: skip
+_EITHER_WAY: Final = _LAST[:2]  # stored transposed by some
 _AUDIO_POSITIONS: Final = 1_500  # thirty seconds as Whisper hears them
 
 
@@ -26,6 +33,40 @@ def projector_bytes(header: GGUFHeader) -> int:
         raise BadGGUF("this is no projector (mmproj)")
     weights = sum(tensor.n_bytes for tensor in header.tensors)
     return weights + max(_picture_bytes(header), _sound_bytes(header))
+
+
+def check_projector(header: GGUFHeader, model: GGUFHeader) -> None:
+    """Raises BadGGUF when the model can't see through it: made for another width, or for sound."""
+    if header.architecture != "clip":
+        raise BadGGUF("this is no projector (mmproj)", hint="it is named mmproj-….gguf, mostly")
+    if not any(tensor.name.startswith("v.") for tensor in header.tensors):
+        raise BadGGUF("this projector is for sound; only pictures are served")
+    width = model.integer(f"{model.architecture}.embedding_length")
+    ends = _ends(header)
+    if ends and width not in ends:
+        raise BadGGUF(
+            f"this projector was made for another model: its vectors have {ends[-1]} numbers, "
+            f"this model's {width}",
+            hint="take the mmproj file of the model's own repository",
+        )
+    if not places_in_a_row(model):
+        raise BadGGUF(
+            f"{model.architecture} places pictures in two dimensions (M-RoPE), which isn't served",
+            hint="--no-mmproj serves the model for text",
+        )
+
+
+def places_in_a_row(model: GGUFHeader) -> bool:
+    """Whether a picture's rows take positions as tokens do: not with M-RoPE."""
+    return f"{model.architecture}.rope.dimension_sections" not in model.metadata
+
+
+def _ends(header: GGUFHeader) -> tuple[int, ...]:
+    shapes = {tensor.name: tensor.shape for tensor in header.tensors}
+    last = next((name for name in _LAST if name in shapes), None)
+    if last is None:
+        return ()
+    return shapes[last] if last in _EITHER_WAY else shapes[last][-1:]
 
 
 def _picture_bytes(header: GGUFHeader) -> int:

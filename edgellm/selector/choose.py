@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from edgellm.errors import DoesNotFit, ModelNotFound
 from edgellm.probe.hardware import Hardware
+from edgellm.selector.beside import beside, projector_path, sight, with_projector
 from edgellm.selector.budget import pool_budgets
 from edgellm.selector.checks import check_goal, check_pins
 from edgellm.selector.confirm import Confirmed, decide_confirmed
@@ -39,7 +40,7 @@ def choose(
 ) -> Plan:
     """The best plan. Raises DoesNotFit with the sum, BadRequest for pins that can't be."""
     check_goal(goal)
-    budgets = pool_budgets(hardware, goal.reserve_bytes)
+    budgets = pool_budgets(hardware, goal.reserve_bytes, beside(hardware, candidates))
     return _choose(Machine(hardware, budgets, profiles.speed), candidates, goal, profiles, oracle)
 
 
@@ -60,11 +61,13 @@ def smaller(
     taken = {pool.id: 0 for pool in hardware.pools}
     for share in plan.shares:
         taken[share.pool_id] += share.total_bytes
-    budgets = pool_budgets(hardware, goal.reserve_bytes)
+    held = beside(hardware, candidates)
+    budgets = pool_budgets(hardware, goal.reserve_bytes, held)
     host_is_short = len(plan.shares) == 1
     for pool_id, n_bytes in taken.items():
         if host_is_short or pool_id != hardware.host.id or _shares_host(plan, hardware):
-            budgets[pool_id] = min(budgets[pool_id], int(n_bytes * _SHRINK_RATIO))
+            less_bytes = int(n_bytes * _SHRINK_RATIO) - held.get(pool_id, 0)
+            budgets[pool_id] = min(budgets[pool_id], max(0, less_bytes))
     machine = Machine(hardware, budgets, profiles.speed)
     try:
         less = _choose(machine, candidates, goal, profiles, oracle)
@@ -90,7 +93,7 @@ def _choose(
     decision = confirmed.decision
     return replace(
         _plan(confirmed),
-        reasons=reasons(confirmed),
+        reasons=(*reasons(confirmed), *sight(decision.chosen.candidate)),
         rejected=rejected(decision),
         pareto=front(decision.searches, replace(decision.chosen, placement=confirmed.placement)),
     )
@@ -111,7 +114,7 @@ def _plan(confirmed: Confirmed) -> Plan:
         model=candidate.name,
         file=candidate.file,
         quant=candidate.quant,
-        placement=placement,
+        placement=with_projector(placement, candidate),
         n_ctx=setting.n_ctx,
         n_ctx_seq=setting.n_ctx_seq,
         n_parallel=setting.n_parallel,
@@ -127,8 +130,10 @@ def _plan(confirmed: Confirmed) -> Plan:
         swa_full=False,
         devices=tuple(device.ggml_name or device.id for device in devices),
         embedding=setting.embedding,
+        pooling=candidate.spec.pooling if setting.embedding else None,
         batch_invariant=goal.batch_invariant,
         speculate=goal.speculate if setting.n_draft else "off",
+        projector=projector_path(candidate),
         prefill_tok_s=confirmed.decision.winner.prefill_tok_s(chosen),
         power_w=placement_power_w(hardware, placement),
         bytes_from=confirmed.bytes_from,

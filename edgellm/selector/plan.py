@@ -64,7 +64,8 @@ class Candidate:
     file_bytes: int  # all shards together
     source: str = ""  # "hf.co/org/repo", or the folder; for people to read
     headers: tuple[GGUFHeader, ...] = field(default=(), repr=False, compare=False)
-    projector: RepoFile | None = None  # for pictures or sound; lies beside it and is not counted
+    projector: RepoFile | None = None  # for pictures or sound; lies beside it
+    projector_bytes: int = 0  # that it takes of the first accelerator, or of the host
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +167,12 @@ class Plan:
     swa_full: bool
     devices: tuple[str, ...] = ()  # ggml names of the accelerators that take part; () = CPU only
     embedding: bool = False
+    pooling: str | None = None  # of an embedding model; None: what its file says
     batch_invariant: bool = False  # each sequence is computed in a call of its own
     n_rs_seq: int = 0
     speculate: Speculate = "off"
+    prefix_ram_bytes: int = 0  # host memory for conversations that leave the KV cells
+    projector: str | None = None  # the file beside it through which it sees pictures
     n_replicas: int = 1  # of this plan side by side, on disjoint devices; for throughput
     itl_target_s: float | None = None  # bounds the prompt chunk that goes beside running streams
     decode_tok_s: Range | None = None  # one stream

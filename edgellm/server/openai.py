@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 from edgellm.chat.messages import CompletionRequest, GenerateParams
 from edgellm.chat.turn import turn
 from edgellm.server.answers import Answers, Prompts, answer
+from edgellm.server.claims import claimed
 from edgellm.server.gateway import Gateway, gateway_of, new_head
 from edgellm.server.hearing import heard
 from edgellm.server.openai_chat import ChatFold, ChatStream
@@ -23,10 +24,13 @@ from edgellm.server.sse import EventStream, Frames, WholeAnswer
 async def chat(request: Request) -> ASGIApp:
     gateway, asked = gateway_of(request), chat_request(await request.body())
     served = gateway.models.generative(asked.model)
+    if asked.params.pictures:
+        served.check_sees()
     # A stranger's template may take its time: not on the loop that carries everybody's tokens.
     ours = await asyncio.to_thread(turn, served.template, asked, datetime.now())
     fields = ("messages", ours.structure_field)
-    answers = _answer(gateway, served, (ours.prompt,), ours.params, *fields)
+    params = claimed(request, gateway.access, ours.params)
+    answers = _answer(gateway, served, (ours.prompt,), params, *fields)
     if ours.listen:
         answers = heard(answers, ours.listen)
     head, n = new_head("chatcmpl-", served), asked.params.n
@@ -40,7 +44,8 @@ async def completions(request: Request) -> ASGIApp:
     gateway, asked = gateway_of(request), completion_request(await request.body())
     served = gateway.models.generative(asked.model)
     fields = ("prompt", asked.structure_field)
-    answers = _answer(gateway, served, asked.prompts, asked.params, *fields)
+    params = claimed(request, gateway.access, asked.params)
+    answers = _answer(gateway, served, asked.prompts, params, *fields)
     head, n, echoes = new_head("cmpl-", served), asked.params.n, _echoes(asked)
     if asked.stream:
         stream = CompletionStream(head, n=n, echoes=echoes, include_usage=asked.include_usage)

@@ -13,6 +13,7 @@ from msgspec import Meta, Raw
 
 from edgellm.chat.messages import Message, Tool, ToolCall, ToolChoice
 from edgellm.errors import BadRequest
+from edgellm.server.openai_images import Gallery, ImageURL
 from edgellm.server.openai_structure import NULL, schema_text
 
 MAX_TOOLS, MAX_TOOLS_CHARS = 128, 256 * 1024
@@ -26,6 +27,7 @@ _TOOL_NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
 class Part(msgspec.Struct):
     type: Name
     text: str | None = None
+    image_url: ImageURL | str | None = None  # some clients send the URL itself
 
 
 class CalledFunction(msgspec.Struct):
@@ -72,28 +74,34 @@ class NamedChoice(msgspec.Struct):
 Choice: TypeAlias = Literal["auto", "none", "required"] | NamedChoice
 
 
-def message(i: int, given: ChatMessage) -> Message:
-    """Raises BadRequest for parts that are no text."""
+def message(i: int, given: ChatMessage, gallery: Gallery) -> Message:
+    """Raises BadRequest for parts that are no text and no picture."""
     where = f"messages[{i}]"
     if given.tool_calls and given.role != "assistant":
         raise BadRequest(f"{where}.tool_calls: only an assistant calls tools", param=where)
     parts = given.content if isinstance(given.content, list) else []
-    for part in parts:
-        if part.type != "text" or part.text is None:
-            raise BadRequest(
-                f"{where}.content: a part of type {part.type[:40]!r} is not served, only text",
-                param=f"{where}.content",
-            )
+    written = [_written(part, f"{where}.content[{n}]", gallery) for n, part in enumerate(parts)]
     text = given.content if isinstance(given.content, str) else None
     calls = given.tool_calls or []
     return Message(
         role=given.role,
-        text=text if text is not None else "".join(part.text or "" for part in parts),
+        text=text if text is not None else "".join(written),
         name=given.name or None,
         reasoning=given.reasoning_content or given.reasoning or None,
         tool_calls=tuple(_call(call, f"call_{i}_{n}") for n, call in enumerate(calls)),
         tool_call_id=given.tool_call_id or None,
     )
+
+
+def _written(part: Part, where: str, gallery: Gallery) -> str:
+    if part.type == "image_url" and part.image_url is not None:
+        return gallery.add(part.image_url, where)
+    if part.type != "text" or part.text is None:
+        raise BadRequest(
+            f"{where}: a part of type {part.type[:40]!r} is not served, only text and image_url",
+            param=where,
+        )
+    return part.text
 
 
 def tools(given: Sequence[ToolBody]) -> tuple[Tool, ...]:

@@ -53,7 +53,7 @@ def _card(served: Served) -> ModelCard:
         created=served.created,
         owned_by="edgellm",
         aliases=served.aliases,
-        capabilities=("embedding",) if served.is_embedding else ("completion",),
+        capabilities=served.capabilities,
         license=spec.license if spec else None,
         meta=ModelMeta(
             n_ctx=plan.n_ctx_seq,

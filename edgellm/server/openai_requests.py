@@ -6,6 +6,7 @@ name. Sampling is in openai_sampling.py, what binds the text in openai_structure
 of thoughts in openai_thoughts.py, messages and tools in openai_messages.py.
 """
 
+from dataclasses import replace
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -14,6 +15,7 @@ from msgspec import Meta, Raw
 from edgellm.chat.messages import ChatRequest, CompletionRequest
 from edgellm.errors import BadRequest
 from edgellm.server.body import decode
+from edgellm.server.openai_images import Gallery
 from edgellm.server.openai_messages import (
     MAX_TOOLS,
     ChatMessage,
@@ -70,13 +72,15 @@ def chat_request(data: bytes) -> ChatRequest:
         )
     if body.top_logprobs is not None and not body.logprobs:
         raise BadRequest("top_logprobs needs logprobs: true", param="top_logprobs")
-    found = tools(body.tools or ())
+    found, gallery = tools(body.tools or ()), Gallery(data)
+    messages = tuple(message(i, one, gallery) for i, one in enumerate(body.messages))
+    params = body.params(
+        (body.top_logprobs or 0) if body.logprobs else None, body.max_completion_tokens
+    )
     return ChatRequest(
         model=body.model or "",
-        messages=tuple(message(i, one) for i, one in enumerate(body.messages)),
-        params=body.params(
-            (body.top_logprobs or 0) if body.logprobs else None, body.max_completion_tokens
-        ),
+        messages=messages,
+        params=replace(params, pictures=gallery.pictures()),
         stream=body.stream or False,
         include_usage=body.include_usage(),
         structure_field=body.structure_field(),

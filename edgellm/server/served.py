@@ -4,12 +4,20 @@ import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from typing import Literal
 
 from edgellm.chat.template import ChatTemplate
 from edgellm.errors import BadRequest, ModelNotFound
 from edgellm.models.spec import ModelSpec
 from edgellm.runner.engine import Engine
 
+Kind = Literal["generative", "embedding", "reranking"]
+
+_ROUTES: dict[Kind, str] = {
+    "generative": "POST /v1/chat/completions",
+    "embedding": "POST /v1/embeddings",
+    "reranking": "POST /v1/rerank",
+}
 _MAX_ECHO = 80  # characters of a client's word that an error repeats
 
 
@@ -27,10 +35,37 @@ class Served:
     def is_embedding(self) -> bool:
         return self.engine.plan.embedding
 
+    @property
+    def kind(self) -> Kind:
+        """By what its worker found, once it has; before, by what the plan says."""
+        if not self.is_embedding:
+            return "generative"
+        ready = self.engine.ready
+        pooling = ready.pooling if ready else self.engine.plan.pooling
+        return "reranking" if pooling == "rank" else "embedding"
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """llama-server's words."""
+        if self.kind != "generative":
+            return ("rerank",) if self.kind == "reranking" else ("embedding",)
+        return ("completion", "multimodal") if self.engine.plan.projector else ("completion",)
+
+    def check_sees(self) -> None:
+        """Raises BadRequest for a model that was served without a projector."""
+        if not self.engine.plan.projector:
+            raise BadRequest(
+                f"{self.name} sees no pictures: it is served without a projector",
+                hint="`edgellm serve MODEL --mmproj FILE`, with the file made for this model",
+                param="messages",
+            )
+
     def answers_to(self, name: str) -> bool:
-        """Its name with or without ":latest", an alias, or its file's name; any case."""
+        """Its name with or without ":latest", an alias, its file's name, or that of an adapter of
+        its; any case."""
         file = PurePath(self.engine.plan.file)
-        known = {self.name, *self.aliases, file.name, file.stem}
+        adapters = (adapter.name for adapter in self.engine.adapters)
+        known = {self.name, *self.aliases, file.name, file.stem, *adapters}
         asked = PurePath(name).name if name.endswith(".gguf") else name
         return _plain(asked) in {_plain(word) for word in known}
 
@@ -64,31 +99,36 @@ class Models:
         )
 
     def generative(self, name: str | None) -> Served:
-        return self._of_kind(name, embedding=False)
+        return self._of_kind(name, "generative")
 
     def embedding(self, name: str | None) -> Served:
-        return self._of_kind(name, embedding=True)
+        return self._of_kind(name, "embedding")
 
-    def _of_kind(self, name: str | None, *, embedding: bool) -> Served:
-        kind = "embedding" if embedding else "generative"
+    def reranker(self, name: str | None) -> Served:
+        return self._of_kind(name, "reranking")
+
+    def _of_kind(self, name: str | None, kind: Kind) -> Served:
         if not name:
             for served in self._served:
-                if served.is_embedding is embedding:
+                if served.kind == kind:
                     return served
             raise ModelNotFound(
                 f"no {kind} model is served here", hint="`edgellm serve MODEL` loads one"
             )
         served = self.find(name)
-        if served.is_embedding is not embedding:
-            other = "POST /v1/embeddings" if served.is_embedding else "POST /v1/chat/completions"
+        if served.kind != kind:
             raise BadRequest(
-                f"{served.name} is not an {kind} model"
-                if embedding
-                else f"{served.name} is an embedding model and writes no text",
-                hint=f"ask it by {other}",
+                f"{served.name} is {_a(served.kind)} model and writes no text"
+                if kind == "generative"
+                else f"{served.name} is not {_a(kind)} model",
+                hint=f"ask it by {_ROUTES[served.kind]}",
                 param="model",
             )
         return served
+
+
+def _a(kind: Kind) -> str:
+    return f"an {kind}" if kind == "embedding" else f"a {kind}"
 
 
 def _plain(name: str) -> str:

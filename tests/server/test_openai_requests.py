@@ -150,9 +150,9 @@ def test_an_assistant_message_may_be_empty():
     ("fields", "param", "words"),
     [
         (
-            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
-            "messages[0].content",
-            "'image_url' is not served, only text",
+            {"messages": [{"role": "user", "content": [{"type": "file", "file": {}}]}]},
+            "messages[0].content[0]",
+            "'file' is not served, only text",
         ),
         ({"functions": [{}]}, "functions", "replaced them by tools"),
         ({"chat_template": "{{ x }}"}, "chat_template", "model's own"),

@@ -1,0 +1,26 @@
+"""Pictures from this disk on their way into a question."""
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgellm.chat.pictures import check_size
+from edgellm.errors import BadRequest
+
+
+def data_urls(paths: Sequence[str]) -> tuple[str, ...]:
+    """Raises BadRequest that names the file."""
+    return tuple(_data_url(Path(path).expanduser()) for path in paths)
+
+
+def _data_url(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadRequest(f"--image {path}: {error.strerror}") from error
+    try:
+        check_size(data)
+    except BadRequest as error:
+        raise BadRequest(f"--image {path}: {error}", hint=error.hint) from error
+    # The server looks at the bytes; the type is there because a data URL has one.
+    return f"data:image/*;base64,{base64.b64encode(data).decode()}"

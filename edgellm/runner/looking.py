@@ -1,0 +1,89 @@
+"""The thread that looks at pictures, beside the loop's: an encoder takes seconds where a step takes
+hundredths of one.
+
+One picture after the other. What waits is bounded in bytes, and a client that has left costs no
+more than the picture that is being looked at. On Linux the thread yields to the loop's (nice): it
+takes the cores that decoding leaves, and all of them on an idle machine.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from edgellm.chat.pictures import Pictures
+from edgellm.errors import BadRequest, EdgellmError, Overloaded
+from edgellm.runner.batch import Mask
+from edgellm.runner.messages import Generate
+from edgellm.runner.pictures import Looks, Piece
+from edgellm.runner.worker import Compiled
+
+_MAX_WAITING_BYTES = 256 << 20  # of files
+_NICE = 10
+
+
+class Looker:
+    """`see` may take seconds and raises BadRequest; `put` may be called from any thread."""
+
+    def __init__(
+        self, see: Callable[[bytes], tuple[Piece, ...]], put: Callable[[Compiled], None]
+    ) -> None:
+        self._see, self._put = see, put
+        self._waiting: dict[int, int] = {}  # request_id: bytes of its files
+        self._pool = ThreadPoolExecutor(1, initializer=_yield_to_the_loop)
+
+    def look(self, request: Generate, mask: Mask | None = None) -> None:
+        assert request.params.pictures
+        n_bytes = request.params.pictures.n_bytes
+        if self._waiting and sum(self._waiting.values()) + n_bytes > _MAX_WAITING_BYTES:
+            busy = f"pictures of {len(self._waiting)} requests are waiting to be looked at"
+            self._put(Compiled(request, Overloaded(busy, hint="come back later")))
+            return
+        self._waiting[request.request_id] = n_bytes
+        self._pool.submit(self._look, request, mask)
+
+    def forget(self, request_id: int) -> None:
+        self._waiting.pop(request_id, None)
+
+    def _look(self, request: Generate, mask: Mask | None) -> None:
+        seen = _without_files(request)
+        try:
+            looks = self._all(request)
+            if looks is not None:
+                self._put(Compiled(seen, mask, looks))
+        except EdgellmError as error:
+            self._put(Compiled(seen, error))
+        except Exception as error:  # noqa: BLE001 - a request must be answered whatever mtmd throws
+            refusal = BadRequest(f"a picture can't be looked at: {error}", param="messages")
+            self._put(Compiled(seen, refusal))
+        finally:
+            self.forget(request.request_id)
+
+    def _all(self, request: Generate) -> Looks | None:
+        """None: nobody wants it any more."""
+        pictures, looks = request.params.pictures, []
+        assert pictures
+        for name, file in zip(pictures.names, pictures.files, strict=True):
+            if request.request_id not in self._waiting:
+                return None
+            try:
+                looks.append(self._see(file))
+            except BadRequest as error:
+                raise BadRequest(f"{name}: {error}", hint=error.hint, param=name) from error
+        return tuple(looks)
+
+
+def _without_files(request: Generate) -> Generate:
+    """They have been seen: a running request must not hold them."""
+    pictures = request.params.pictures
+    assert pictures
+    params = replace(request.params, pictures=Pictures(pictures.mark, (), ()))
+    return Generate(request.request_id, request.prompt, params)
+
+
+def _yield_to_the_loop() -> None:
+    """The encoder's own threads are begun by this one, and are as nice."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
