@@ -5,22 +5,31 @@ a free cell fails. The next token is a function of everything that the sequence'
 an answer comes out right only if the cells do.
 """
 
-from edgellm.chat.messages import Structure
-from edgellm.errors import BadRequest
-from edgellm.runner.backend import NoKVSlot, Step
+import itertools
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from edgellm.chat.messages import AdapterSet, Structure
+from edgellm.errors import BadGGUF, BadRequest, EdgellmError
+from edgellm.runner.backend import Input, NoKVSlot, Step
 from edgellm.runner.batch import (
     Batch,
     Copy,
+    Discard,
     Forget,
     Fork,
     Mask,
     Op,
+    Restore,
     Row,
     Sampled,
+    Save,
     Start,
     Stop,
     Trim,
 )
+from edgellm.runner.infill import FillMarks
 from edgellm.runner.memory import Limits
 from edgellm.runner.verify import sampled_rows
 
@@ -36,21 +45,43 @@ def next_token(tokens: list[int]) -> int:
     return 3 + state % (VOCABULARY - 3)
 
 
-def answer(prompt: list[int], n: int) -> list[int]:
+def answer(prompt: list[int], n: int, adapters: AdapterSet = ()) -> list[int]:
     """What the model must say to this prompt, computed without any memory."""
     tokens = list(prompt)
     for _ in range(n):
-        tokens.append(next_token(tokens))
+        tokens.append(next_token([token + shade(adapters) for token in tokens]))
     return tokens[len(prompt) :]
+
+
+def shade(adapters: AdapterSet) -> int:
+    """An adapter changes what every cell holds."""
+    return sum(round(scale * 1000) * (7 + adapter_id) for adapter_id, scale in adapters)
+
+
+@dataclass(eq=False)
+class Cell:
+    place: int  # its number: llama.cpp takes the lowest free ones
 
 
 class FakeBackend:
     n_embd = 4
     n_vocab = VOCABULARY
+    score_at = 1
 
-    def __init__(self, limits: Limits, *, end_after: int | None = None, say=next_token):
-        self.limits = limits
-        self.cells: dict[int, list[tuple[int, object]]] = {}  # seq_id: (token, cell)
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        end_after: int | None = None,
+        say=next_token,
+        pooling: str | None = "mean",
+    ):
+        self.limits, self.pooling = limits, pooling
+        self.n_input = min(limits.n_batch, limits.n_ctx_seq)
+        self.adapters: dict[int, bytes] = {}
+        self.embedded: list[list[list[int]]] = []  # the tokens of each call
+        self.cells: dict[int, list[tuple[int, Cell]]] = {}  # seq_id: (token, cell)
+        self.blobs: dict[int, tuple[int, list[int]]] = {}  # by number: where it starts, tokens
         self.started: set[int] = set()
         self.n_computed = 0
         self.end_after = end_after
@@ -61,11 +92,42 @@ class FakeBackend:
     def used_cells(self) -> int:
         return len({id(cell) for held in self.cells.values() for _, cell in held})
 
-    def tokenize(self, text: str, add_special: bool) -> list[int]:
+    @property
+    def n_kv(self) -> int:
+        """Cells that a step looks at."""
+        places = self._places()
+        return min(self.limits.n_cells, (max(places, default=0) // 256 + 1) * 256)
+
+    def _places(self) -> set[int]:
+        return {cell.place for held in self.cells.values() for _, cell in held}
+
+    def _new_cells(self) -> Iterator[Cell]:
+        """To be used up before any cell is freed."""
+        places = self._places()
+        return (Cell(place) for place in itertools.count() if place not in places)
+
+    def tokenize(self, text: str, add_special: bool, parse_special: bool = True) -> list[int]:
         return [3 + ord(character) % (VOCABULARY - 3) for character in text]
 
     def piece(self, token: int) -> bytes:
         return f"{token} ".encode()
+
+    letters = piece
+
+    def pair(self, query: str, document: str, max_doc_tokens: int | None) -> list[int]:
+        return [*self.tokenize(query, False), 1, *self.tokenize(document, False)[:max_doc_tokens]]
+
+    def fill_marks(self) -> FillMarks:
+        return FillMarks(prefix=40, suffix=41, middle=42)
+
+    def load_adapter(self, adapter_id: int, path: bytes) -> None:
+        assert adapter_id not in self.adapters
+        if b"bad" in path:
+            raise BadGGUF("llama.cpp could not load this adapter; its log says why")
+        self.adapters[adapter_id] = path
+
+    def free_adapter(self, adapter_id: int) -> None:
+        del self.adapters[adapter_id]
 
     def marks(self, markers: tuple[str, ...]) -> dict[int, bytes]:
         return {}
@@ -77,6 +139,7 @@ class FakeBackend:
         for op in batch.ops:
             self._obey(op)
         assert len(batch.rows) <= self.limits.n_batch
+        assert all(one in self.adapters and scale for one, scale in batch.adapters)
         return Step(self._compute(batch))
 
     def _obey(self, op: Op) -> None:
@@ -94,7 +157,22 @@ class FakeBackend:
             case Copy(source, target, length):
                 assert not self.limits.unified
                 assert length <= len(self.cells[source]), f"seq {source} is shorter"
-                self.cells[target] = [(token, object()) for token, _ in self.cells[source][:length]]
+                copied = [token for token, _ in self.cells[source][:length]]
+                self.cells[target] = []
+                self._fill(target, copied)
+            case Save(source, start, end, blob):
+                assert self.limits.n_scratch, "a stretch is copied through an id of its own"
+                assert blob not in self.blobs, f"blob {blob} is written twice"
+                assert 0 <= start < end <= len(self.cells[source]), f"seq {source} is shorter"
+                tokens = [token for token, _ in self.cells[source]]
+                self.blobs[blob] = (start, tokens[:end])  # it is worth something after these only
+            case Restore(blob, target):
+                start, tokens = self.blobs[blob]
+                held = self.cells.setdefault(target, [])
+                assert [token for token, _ in held] == tokens[:start], "another text lies before"
+                self._fill(target, tokens[start:])
+            case Discard(blob):
+                del self.blobs[blob]
             case Start(seq_id):
                 assert seq_id not in self.started, f"seq {seq_id} started twice"
                 assert seq_id < self.limits.n_seq_max, f"seq {seq_id} can't run"
@@ -103,18 +181,24 @@ class FakeBackend:
             case Stop(seq_id):
                 self.started.remove(seq_id)
 
+    def _fill(self, seq_id: int, tokens: list[int]) -> None:
+        self.cells[seq_id] += zip(tokens, self._new_cells(), strict=False)
+        assert self.used_cells <= self.limits.n_cells, f"{self.used_cells} cells"
+
     def _compute(self, batch: Batch) -> dict[int, tuple[Sampled, ...]]:
         n_logits = sum(row.wants_logits for row in batch.rows)
         assert n_logits <= self.limits.n_seq_max + self.limits.n_draft_rows
+        new_cells, n_used = self._new_cells(), self.used_cells
         for row in batch.rows:
             assert row.seq_id in self.started, f"seq {row.seq_id} was never started"
             held = self.cells.setdefault(row.seq_id, [])
             assert row.pos == len(held), f"seq {row.seq_id} holds {len(held)}, row: {row.pos}"
-            held.append((row.token, object()))
+            held.append((row.token + shade(batch.adapters), next(new_cells)))
             self.n_computed += 1
             assert len(held) <= self.limits.n_ctx_seq, f"seq {row.seq_id} outgrew its context"
-            if self.used_cells > self.limits.n_cells:
-                raise NoKVSlot(f"{self.used_cells} of {self.limits.n_cells} cells")
+            n_used += 1
+            if n_used > self.limits.n_cells:
+                raise NoKVSlot(f"{n_used} of {self.limits.n_cells} cells")
         return sampled_rows(batch.rows, lambda seq_id, i: self._sample(batch.rows[i]))
 
     def _sample(self, row: Row) -> Sampled:
@@ -124,7 +208,15 @@ class FakeBackend:
         token = END if ends else self.say([token for token, _ in held])
         return Sampled(token, ends, ends)
 
-    def embed(self, inputs: list[list[int]]) -> list[bytes]:
-        assert sum(map(len, inputs)) <= self.limits.n_batch
-        assert len(inputs) <= self.limits.n_seq_max
-        return [bytes([len(tokens)] * 4) for tokens in inputs]
+    def embed(self, inputs: list[Input]) -> list[bytes]:
+        """The input's length and its norm; a pair's score is its last token."""
+        tokens = [each.tokens for each in inputs]
+        assert sum(map(len, tokens)) <= self.limits.n_batch or len(tokens) == 1
+        assert max(map(len, tokens)) <= self.n_input
+        assert len(tokens) <= self.limits.n_seq_max
+        if any(each == [13] for each in tokens):
+            raise EdgellmError("thirteen")
+        self.embedded.append(tokens)
+        if self.pooling == "rank":
+            return [array("f", [0, each[-1]]).tobytes() for each in tokens]
+        return [array("f", [len(each.tokens), each.norm]).tobytes() for each in inputs]

@@ -1,4 +1,4 @@
-"""Which KV cells are taken, and by how many sequences. Pure counting.
+"""Which KV cells are taken, and by how many sequences. Pure: it does what llama.cpp will do.
 
 llama.cpp has no block table: its KV memory is n_cells cells, each tagged with the ids of the
 sequences that see it. `seq_cp(src, dst, 0, p)` tags the first p cells of src for dst as well, so
@@ -8,11 +8,18 @@ tag goes. What is shared is therefore a tree, and that is what this file keeps:
     every Run is a stretch of cells with the same owners; its parent is the stretch before it;
     a Lease is one sequence's place in the tree: the runs from the root down to `tail`.
 
-Operations: append (compute tokens), fork (seq_cp from 0), release (seq_rm). All O(depth).
+Operations: append (compute tokens), fork (seq_cp from 0), trim and release (seq_rm). What must
+hold is that they come in the order in which llama.cpp gets them: then these are its cells. It
+takes the lowest free ones (find_slot searches from its head, and no free cell lies below the head:
+seq_rm moves it down to what it frees), and a step looks at all cells up to the highest that is
+taken, in steps of 256 (get_n_kv). So cells that nobody needs cost time only where they lie below
+somebody else's, or make them lie higher. Source: llama.cpp src/llama-kv-cache.cpp.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from edgellm.selector.shape import pad256
 
 
 @dataclass(eq=False, slots=True)
@@ -20,8 +27,12 @@ class Run:
     """`n_refs` counts what hangs on this stretch: leases that end in it, and runs below it."""
 
     parent: "Run | None"
-    length: int
+    places: list[int]  # the numbers of its cells
     n_refs: int
+
+    @property
+    def length(self) -> int:
+        return len(self.places)
 
 
 @dataclass(eq=False, slots=True)
@@ -34,17 +45,19 @@ class Cells:
     def __init__(self, n_cells: int) -> None:
         self.n_cells = n_cells
         self.used = 0
+        self._taken = bytearray()  # as far as cells were ever taken
+        self._lowest = 0  # no free cell lies below
 
     def append(self, lease: Lease, count: int) -> None:
         """`count` more cells, seen by this sequence alone."""
+        places = self._take(count)
         tail = lease.tail
         if tail is not None and tail.n_refs == 1:
-            tail.length += count
+            tail.places += places
         else:
             # The reference of the lease on its old tail becomes that of the new run.
-            lease.tail = Run(tail, count, 1)
+            lease.tail = Run(tail, places, 1)
         lease.length += count
-        self.used += count
 
     def fork(self, source: Lease, length: int) -> Lease:
         """A new lease on the first `length` cells of another. Takes no cell."""
@@ -54,28 +67,71 @@ class Cells:
         run.n_refs += 1
         return Lease(run, length)
 
+    def trim(self, lease: Lease, length: int) -> None:
+        """Give up all but the first `length` cells, of which the last run is its own."""
+        tail, surplus = lease.tail, lease.length - length
+        if tail is None or tail.n_refs != 1 or not 0 <= surplus < tail.length:
+            raise ValueError(f"can't trim {lease.length} cells to {length}")
+        if surplus:
+            self._free(tail.places[-surplus:])
+            del tail.places[-surplus:]
+        lease.length = length
+
     def release(self, lease: Lease) -> int:
         """Give the lease up. Returns how many cells that freed: those nobody else sees."""
-        freed, run = 0, lease.tail
+        before, run = self.used, lease.tail
         while run is not None:
             run.n_refs -= 1
             if run.n_refs:
                 break
-            freed, run = freed + run.length, run.parent
+            self._free(run.places)
+            run = run.parent
         lease.tail, lease.length = None, 0
-        self.used -= freed
-        return freed
+        return before - self.used
 
     def held_by(self, leases: Iterable[Lease]) -> int:
         """Cells that these leases see, shared ones once: what stays if all others are released."""
-        seen: set[int] = set()
-        count = 0
-        for lease in leases:
-            run = lease.tail
-            while run is not None and id(run) not in seen:
-                seen.add(id(run))
-                count, run = count + run.length, run.parent
-        return count
+        return sum(run.length for run in _runs(leases))
+
+    def ends(self, lease: Lease) -> list[int]:
+        """Where the runs of this lease end, in cells from the root: where somebody forked off."""
+        ends, end, run = [], lease.length, lease.tail
+        while run is not None:
+            ends.append(end)
+            end, run = end - run.length, run.parent
+        return ends[::-1]
+
+    def n_kv(self, count: int = 0, only: Iterable[Lease] | None = None) -> int:
+        """Cells that a step looks at once `count` more are taken; if need be, with no other cells
+        taken than those of `only`."""
+        taken = self._taken
+        if only is not None:
+            taken = bytearray(len(taken))
+            for run in _runs(only):
+                for place in run.places:
+                    taken[place] = 1
+        height = max(taken.rfind(1) + 1, _end_of_free(taken, count))
+        return min(self.n_cells, max(pad256(1), pad256(height)))
+
+    def _take(self, count: int) -> list[int]:
+        taken, place, places = self._taken, self._lowest, []
+        assert self.used + count <= self.n_cells, f"{self.used} + {count} of {self.n_cells} cells"
+        missing = count - taken.count(0, self._lowest)
+        taken.extend(bytes(max(0, missing)))
+        for _ in range(count):
+            place = taken.find(0, place)
+            places.append(place)
+            place += 1
+        for each in places:
+            taken[each] = 1
+        self._lowest, self.used = place, self.used + count
+        return places
+
+    def _free(self, places: list[int]) -> None:
+        for place in places:
+            self._taken[place] = 0
+        self._lowest = min([self._lowest, *places])
+        self.used -= len(places)
 
     def _cut(self, source: Lease, length: int) -> Run:
         """The run that ends after exactly `length` cells of `source`, split off if need be."""
@@ -85,7 +141,34 @@ class Cells:
         assert run is not None, "a lease is as long as its runs"
         if end > length:
             # The upper half is new, so that every lease and child that points to `run` stays.
-            upper = Run(run.parent, run.length - (end - length), 1)
-            run.parent, run.length = upper, end - length
+            here = run.length - (end - length)
+            upper = Run(run.parent, run.places[:here], 1)
+            run.parent, run.places = upper, run.places[here:]
             return upper
         return run
+
+
+def _runs(leases: Iterable[Lease]) -> Iterable[Run]:
+    """What these leases see, every run once."""
+    seen: set[int] = set()
+    for lease in leases:
+        run = lease.tail
+        while run is not None and id(run) not in seen:
+            seen.add(id(run))
+            yield run
+            run = run.parent
+
+
+def _end_of_free(taken: bytearray, count: int) -> int:
+    """How far the `count` lowest free cells reach; behind those that were ever taken all are."""
+    low, high = 0, len(taken)
+    missing = count - taken.count(0)
+    if missing > 0:
+        return high + missing
+    while low < high:
+        middle = (low + high) // 2
+        if taken.count(0, 0, middle) < count:
+            low = middle + 1
+        else:
+            high = middle
+    return low

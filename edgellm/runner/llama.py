@@ -8,14 +8,16 @@ some ubatches computed (we never abort); -1 bad batch; below that, fatal.
 """
 
 import itertools
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import llama_cpp
 import numpy as np
 
 from edgellm.chat.messages import Structure
 from edgellm.errors import BadRequest, ContextTooLong, EdgellmError
-from edgellm.runner.backend import NoKVSlot, Step
+from edgellm.runner.backend import Input, NoKVSlot, Step
 from edgellm.runner.batch import (
     Batch,
     Copy,
@@ -29,16 +31,30 @@ from edgellm.runner.batch import (
     Stop,
     Trim,
 )
+from edgellm.runner.costs import StepCosts
+from edgellm.runner.infill import FillMarks
+from edgellm.runner.llama_adapters import Adapters
 from edgellm.runner.llama_copy import StreamCopies
+from edgellm.runner.llama_embed import Embedder, Pairs
+from edgellm.runner.llama_images import Sight, apart
 from edgellm.runner.llama_load import LoadError, load
-from edgellm.runner.llama_sampling import Logits, PieceOf, Sampler, describe
+from edgellm.runner.llama_partial import blank_window, carries_state, partial_state, turn_ends
+from edgellm.runner.llama_pieces import PieceOf
+from edgellm.runner.llama_sampling import Sampler, Samplers, suppressed
 from edgellm.runner.llama_state import StateBlobs
+from edgellm.runner.llama_vocab import fill_marks
+from edgellm.runner.logprobs import described, top_logprobs
 from edgellm.runner.masks import Masks
 from edgellm.runner.memory import Limits
+from edgellm.runner.pictures import Piece, is_picture
+from edgellm.runner.preselect import Logits
+from edgellm.runner.recorder import NativeTimes
+from edgellm.runner.rehearsal import rehearse
 from edgellm.runner.verify import sampled_rows
 from edgellm.selector.plan import Plan
 
 _MAX_IDS = 256  # LLAMA_MAX_SEQ, src/llama-cparams.h
+_N_RETAINED = 64  # ended sequences that keep their cells while these are in nobody's way
 # More text than that for each token of context can't be a prompt, and would stall everyone's step.
 _MAX_TOKEN_BYTES = 64
 # Batch-invariant prompts are computed in chunks of so many tokens: as short as sharing wants them,
@@ -61,23 +77,39 @@ class LlamaBackend:
         is_end = llama_cpp.llama_vocab_is_eog
         self._ends = [token for token in range(self.n_vocab) if is_end(self._vocab, token)]
         self.piece = PieceOf(self._vocab)
-        self._letters = PieceOf(self._vocab, special=True)
+        self.letters = PieceOf(self._vocab, special=True)
+        self._sampling = Samplers(
+            self._vocab,
+            self.n_vocab,
+            self.limits.n_ctx_seq,
+            ends=self._ends,
+            suppressed=suppressed(self._vocab),
+        )
         self._samplers: dict[int, Sampler] = {}
         self._starts: dict[int, Start] = {}  # by seq_id, of those that run
         self._compiler: Masks | None = None
         self._copies = StreamCopies(self._context, on_host=not plan.devices)
-        self._state = StateBlobs(self._context, scratch=plan.n_seq_max - 1)
+        self._state = StateBlobs(self._context, scratch=plan.n_seq_max - 1)  # see Limits.n_scratch
         self._rows = _Rows(plan.n_batch)
+        self._sight = Sight(plan.projector, self._model, plan) if plan.projector else None
+        self.costs = StepCosts()
+        self._decode_s = self._sample_s = 0.0  # of the batch that is being computed
         self._invariant = plan.batch_invariant
+        self._adapters = Adapters(self._model, self._context)
+        self.load_adapter, self.free_adapter = self._adapters.load, self._adapters.free
+        self._embedder = Embedder(self._model, self._context, self.limits, self._decode_rows)
+        self.pooling = self._embedder.pooling if plan.embedding else None
+        self.n_input, self.score_at = self._embedder.n_input, self._embedder.score_at
+        self.pair = Pairs(self._model, self._vocab, self._tokenize, self.letters).join
         if not plan.embedding:
             try:
-                self._warm_up()
+                self._warm_up(plan)
             except (EdgellmError, NoKVSlot) as error:
                 raise LoadError("memory", f"the first decode failed: {error}") from error
 
     # ── words ────────────────────────────────────────────────────────────────
 
-    def tokenize(self, text: str, add_special: bool) -> list[int]:
+    def tokenize(self, text: str, add_special: bool, parse_special: bool = True) -> list[int]:
         """With `add_special`, a BOS exactly once: a chat template may have written it already."""
         data = text.encode("utf-8", "replace")
         if len(data) > self.limits.n_ctx_seq * _MAX_TOKEN_BYTES:
@@ -87,21 +119,26 @@ class LlamaBackend:
                 hint="shorten the prompt, or serve with a larger --ctx",
                 param="messages",
             )
-        tokens = self._tokenize(data, add_special)
+        tokens = self._tokenize(data, add_special, parse_special)
         bos = llama_cpp.llama_vocab_bos(self._vocab)
         return tokens[1:] if add_special and tokens[:2] == [bos, bos] else tokens
 
-    def _tokenize(self, data: bytes, add_special: bool) -> list[int]:
+    def _tokenize(self, data: bytes, add_special: bool, parse_special: bool = True) -> list[int]:
         size = len(data) + 8
         tokens = (llama_cpp.llama_token * size)()
-        n = llama_cpp.llama_tokenize(self._vocab, data, len(data), tokens, size, add_special, True)
+        n = llama_cpp.llama_tokenize(
+            self._vocab, data, len(data), tokens, size, add_special, parse_special
+        )
         if n < 0:
             raise BadRequest(f"a text of {len(data)} bytes can't be tokenized")
         return list(tokens[:n])
 
     def marks(self, markers: tuple[str, ...]) -> dict[int, bytes]:
         tokens = {token for marker in markers for token in self._tokenize(marker.encode(), False)}
-        return {token: self._letters(token) for token in tokens if not self.piece(token)}
+        return {token: self.letters(token) for token in tokens if not self.piece(token)}
+
+    def fill_marks(self) -> FillMarks | None:
+        return fill_marks(self._vocab)
 
     # ── structure ────────────────────────────────────────────────────────────
 
@@ -116,18 +153,34 @@ class LlamaBackend:
     # ── decoding ─────────────────────────────────────────────────────────────
 
     def decode(self, batch: Batch) -> Step:
+        begun_s = time.perf_counter()
         self._copies.begin()
         for op in batch.ops:
             self._obey(op)
         self._copies.end()
+        ops_s = time.perf_counter() - begun_s
+        self._decode_s = self._sample_s = 0.0
+        self._adapters.use(batch.adapters)
         sampled: dict[int, tuple[Sampled, ...]] = {}
         for rows in self._calls(batch.rows):
             self._decode_rows(rows)
             sampled |= sampled_rows(rows, self._sample)
-        return Step(sampled)
+        return Step(sampled, NativeTimes(ops_s, self._decode_s, self._sample_s))
+
+    def see(self, file: bytes) -> tuple[Piece, ...]:
+        if self._sight is None:
+            raise BadRequest("this model sees no pictures", hint="serve it with --mmproj FILE")
+        return self._sight.see(file)
 
     def _calls(self, rows: tuple[Row, ...]) -> Iterator[tuple[Row, ...]]:
-        """All rows in one call, or each sequence's in its own: kernels round by the rows beside."""
+        """All rows in one call, or each sequence's in its own: kernels round by the rows beside.
+
+        A picture's rows are vectors, which no call has beside tokens.
+        """
+        if self._sight:
+            tokens, pictures = apart(rows)
+            yield from pictures
+            rows = tokens
         if self._invariant:
             for _, own in itertools.groupby(rows, lambda row: row.seq_id):
                 yield tuple(own)
@@ -135,8 +188,15 @@ class LlamaBackend:
             yield rows
 
     def _decode_rows(self, rows: tuple[Row, ...]) -> None:
-        self._rows.fill(rows)
-        code = llama_cpp.llama_decode(self._context, self._rows.raw)
+        begun_s = time.perf_counter()
+        if self._sight and is_picture(rows[0].token):
+            pictures = self._starts[rows[0].seq_id].pictures
+            code = self._sight.decode(self._context, rows, pictures)
+        else:
+            self._rows.fill(rows)
+            code = llama_cpp.llama_decode(self._context, self._rows.raw)
+        llama_cpp.llama_synchronize(self._context)  # an accelerator computes after the return
+        self._decode_s += time.perf_counter() - begun_s
         if code == 1:
             raise NoKVSlot(f"no KV slot for a batch of {len(rows)} tokens")
         if code != 0:
@@ -162,93 +222,95 @@ class LlamaBackend:
                 self._state.obey(op)
 
     def _start(self, op: Start) -> None:
-        sampling = op.params.sampling
-        banned = self._ends if sampling.ignore_eos else []
-        n_ctx_seq = self.limits.n_ctx_seq
         self._starts[op.seq_id] = op
-        self._samplers[op.seq_id] = Sampler(sampling, self.n_vocab, n_ctx_seq, op.prompt, banned)
+        prompt = op.prompt
+        if op.pictures:  # penalties count tokens only
+            prompt = tuple(token for token in prompt if not is_picture(token))
+        self._samplers[op.seq_id] = self._sampling.start(op.params.sampling, prompt)
 
     def _sample(self, seq_id: int, row: int) -> Sampled:
         pointer = llama_cpp.llama_get_logits_ith(self._context, row)
         logits: Logits = np.ctypeslib.as_array(pointer, shape=(self.n_vocab,))
-        start = self._starts[seq_id]
-        mask = start.mask
+        start, sampler = self._starts[seq_id], self._samplers[seq_id]
+        params, mask = start.params, start.mask
+        begun_s = time.perf_counter()
+        # Masks and samplers write to `logits`, and what is told are the model's own.
+        raw = logits.copy() if params.logprobs is not None else logits
         if mask:
             mask.apply(logits)
-        # No sampler of llama.cpp's writes to `logits`: they can be read again afterwards.
-        token = self._samplers[seq_id].sample(self._context, row, logits)
+        token = sampler.sample(logits)
+        self._sample_s += time.perf_counter() - begun_s
         silent = ends = token in self._ends
         if mask and not ends:
             mask.accept(token)
             ends = mask.complete  # a closing brace that nothing can follow saves a step
-        logprob = None
-        if start.params.logprobs is not None:
-            logprob = describe(logits, token, start.params.logprobs, self.piece)
+        logprob, n_top = None, params.logprobs
+        if n_top is not None:
+            is_left = params.post_sampling_probs
+            told = sampler.left(token, n_top) if is_left else top_logprobs(raw, token, n_top)
+            logprob = described(token, told, self.piece)
         return Sampled(token, ends, silent, mask.fault if mask else None, logprob)
 
     # ── embedding ────────────────────────────────────────────────────────────
 
-    def embed(self, inputs: list[list[int]]) -> list[bytes]:
-        """One batch: its tokens fit n_batch, its inputs n_seq_max. float32, length 1."""
-        rows = tuple(
-            Row(seq_id, pos, token, wants_logits=True)
-            for seq_id, tokens in enumerate(inputs)
-            for pos, token in enumerate(tokens)
-        )
-        if self._memory is not None:
-            llama_cpp.llama_memory_clear(self._memory, True)
-        self._decode_rows(rows)
-        return [self._pooled(seq_id, len(tokens)) for seq_id, tokens in enumerate(inputs)]
-
-    def _pooled(self, seq_id: int, n_tokens: int) -> bytes:
-        pointer = llama_cpp.llama_get_embeddings_seq(self._context, seq_id)
-        if not pointer:
-            raise EdgellmError(f"this model pools nothing for an input of {n_tokens} tokens")
-        vector = np.ctypeslib.as_array(pointer, shape=(self.n_embd,)).astype("<f4")
-        norm = float(np.linalg.norm(vector))
-        return (vector / norm if norm else vector).astype("<f4").tobytes()
+    def embed(self, inputs: list[Input]) -> list[bytes]:
+        return self._embedder.embed(inputs)
 
     # ── facts ────────────────────────────────────────────────────────────────
 
     def _limits(self, plan: Plan) -> Limits:
         shares = not plan.embedding and self._can_share()
         # As many finished conversations are kept as may run: what llama-server's slots do.
-        n_retained = plan.n_seq_max if shares and plan.kv_unified else 0
+        n_retained = plan.n_parallel if shares and plan.kv_unified else 0
+        n_running = min(plan.n_parallel, plan.n_seq_max)
+        n_scratch = plan.n_seq_max - n_running
+        if n_scratch and plan.prefix_ram_bytes:
+            n_retained = max(n_retained, _N_RETAINED)  # they leave when they are in the way
         n_ubatch = int(llama_cpp.llama_n_ubatch(self._context))
         return Limits(
             n_cells=int(llama_cpp.llama_n_ctx(self._context)),
             n_ctx_seq=min(plan.n_ctx_seq, int(llama_cpp.llama_n_ctx_seq(self._context))),
             n_batch=self._step_rows(plan, n_ubatch),
-            n_seq_max=plan.n_seq_max,
+            n_seq_max=n_running,
             n_ids=min(plan.n_seq_max + n_retained, _MAX_IDS),
+            n_scratch=n_scratch,
+            shelf_bytes=plan.prefix_ram_bytes,
             shares_prefixes=shares,
             unified=plan.kv_unified,
             n_chunk=min(_CHUNK, n_ubatch) if plan.batch_invariant else None,
+            n_draft_rows=self._draft_rows(plan),
         )
+
+    def _draft_rows(self, plan: Plan) -> int:
+        """A recurrent state can't go back to before a guess that failed. A window can: what a row
+        overwrites in it is out of sight of all later ones (llama-kv-cache.cpp, find_slot)."""
+        carries_rows = llama_cpp.llama_model_is_recurrent(self._model)
+        carries_rows = carries_rows or llama_cpp.llama_model_is_hybrid(self._model)
+        if plan.speculate == "off" or plan.embedding or carries_rows:
+            return 0
+        return max(0, plan.n_outputs_max - plan.n_parallel)
 
     def _step_rows(self, plan: Plan, n_ubatch: int) -> int:
         """One micro-batch: whoever waits for a prefix, or to be heard, waits no longer than that.
 
         Several devices compute several micro-batches of one call at the same time.
         """
-        if plan.embedding or len(plan.devices) > 1:
-            return int(llama_cpp.llama_n_batch(self._context))
+        n_batch = int(llama_cpp.llama_n_batch(self._context))
+        if plan.embedding:
+            return min(n_batch, n_ubatch)
+        if len(plan.devices) > 1:
+            return n_batch
         if plan.batch_invariant:
             return n_ubatch + plan.n_seq_max  # no call has more rows than a chunk
         return max(n_ubatch, plan.n_seq_max)
 
     def _can_share(self) -> bool:
-        """Full attention only: a bare seq_cp on sliding or recurrent memory is silently wrong."""
-        model = self._model
-        plain = not (
-            llama_cpp.llama_model_n_swa(model)
-            or llama_cpp.llama_model_is_recurrent(model)
-            or llama_cpp.llama_model_is_hybrid(model)
-            or llama_cpp.llama_model_has_encoder(model)
-        )
-        return plain and self._memory is not None
+        """By bare forks: full attention only. For what else there is, see `_carry`."""
+        has_encoder = llama_cpp.llama_model_has_encoder(self._model)
+        is_plain = not has_encoder and not carries_state(self._model)
+        return is_plain and self._memory is not None
 
-    def _warm_up(self) -> None:
+    def _warm_up(self, plan: Plan) -> None:
         """The first decode costs five others. It also proves that ids above n_seq_max retain."""
         llama_cpp.llama_set_warmup(self._context, True)
         self._decode_rows((Row(0, 0, max(0, llama_cpp.llama_vocab_bos(self._vocab)), True),))
@@ -258,7 +320,45 @@ class LlamaBackend:
             llama_cpp.llama_memory_seq_cp(self._memory, 0, highest, 0, 1)
             if llama_cpp.llama_memory_seq_pos_max(self._memory, highest) != 0:
                 raise LoadError("other", "this llama.cpp retains no sequence above n_seq_max")
+        if self.limits.n_scratch:
+            self._decode_rows((Row(0, 1, max(0, llama_cpp.llama_vocab_bos(self._vocab)), True),))
+            self.limits = replace(self.limits, blob=self._state.measure(0))
+        if carries_state(self._model):
+            self.limits = self._carry(plan)
+        self.costs = rehearse(
+            self._decode_alone,
+            time.perf_counter,
+            max(0, llama_cpp.llama_vocab_bos(self._vocab)),
+            n_decode_max=min(plan.n_parallel + self.limits.n_draft_rows, plan.n_outputs_max),
+            n_prompt_max=min(self.limits.n_batch, self.limits.n_ctx_seq),
+            n_sequences=plan.n_parallel,
+        )
         llama_cpp.llama_memory_clear(self._memory, True)
+
+    def _carry(self, plan: Plan) -> Limits:
+        """The limits of a model whose sequences carry a state: shared by checkpoints."""
+        state = partial_state(self._model, self._context, self._decode_rows)
+        if state is None or llama_cpp.llama_model_has_encoder(self._model):
+            return self.limits
+        n_aside = 0
+        if not state.has_cells:
+            n_aside = 4 * plan.n_seq_max  # they take nothing but checkpoints
+        elif plan.kv_unified and not state.has_rows:
+            n_aside = plan.n_seq_max
+            self._state.blank = blank_window(self._model, self._context, self._decode_rows)
+        self._copies.at_once = True
+        return replace(
+            self.limits,
+            shares_prefixes=True,
+            n_ids=min(plan.n_seq_max + n_aside, _MAX_IDS),
+            state=state,
+            turn_ends=turn_ends(self._vocab),
+        )
+
+    def _decode_alone(self, rows: tuple[Row, ...]) -> None:
+        llama_cpp.llama_memory_clear(self._memory, False)
+        for own in self._calls(rows):
+            self._decode_rows(own)
 
 
 class _Rows:

@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edgellm.errors import EdgellmError
-from edgellm.runner.batch import Checkpoint, Discard, Restore, Resume, Save
+from edgellm.runner.batch import Blank, Checkpoint, Discard, Restore, Resume, Save
+from edgellm.runner.shelf import BlobSize
 
-_EVERYTHING, _PARTIAL = 0, 1  # flags of llama_state_seq_*_ext, llama.h
+EVERYTHING, PARTIAL = 0, 1  # flags of llama_state_seq_*_ext, llama.h
 Blob = npt.NDArray[np.uint8]  # numpy asks for huge pages: a tenth of the time to touch them first
 
 
@@ -34,8 +35,9 @@ class StateBlobs:
         self._context, self._scratch = context, scratch
         self._memory = llama_cpp.llama_get_memory(context)
         self._blobs: dict[int, Blob] = {}
+        self.blank: Blob | None = None  # see llama_partial.py
 
-    def obey(self, op: Save | Restore | Checkpoint | Resume | Discard) -> None:
+    def obey(self, op: Save | Restore | Checkpoint | Resume | Blank | Discard) -> None:
         """Raises EdgellmError."""
         match op:
             case Save(source, start, end, blob):
@@ -43,30 +45,47 @@ class StateBlobs:
             case Restore(blob, target):
                 self.restore(blob, target)
             case Checkpoint(source, blob):
-                self._blobs[blob] = read_state(self._context, source, _PARTIAL)
+                self._blobs[blob] = read_state(self._context, source, PARTIAL)
             case Resume(blob, target):
-                write_state(self._context, target, self._blobs[blob], _PARTIAL)
+                write_state(self._context, target, self._blobs[blob], PARTIAL)
+            case Blank(source):
+                assert self.blank is not None, "only windows are blanked"
+                write_state(self._context, source, self.blank, PARTIAL)
             case Discard(blob):
                 del self._blobs[blob]
+
+    def measure(self, seq_id: int) -> BlobSize:
+        """What a stretch takes, by a sequence of two tokens."""
+        sizes = []
+        for end in (1, 2):
+            llama_cpp.llama_memory_seq_cp(self._memory, seq_id, self._scratch, 0, end)
+            sizes.append(state_bytes(self._context, self._scratch, EVERYTHING))
+            llama_cpp.llama_memory_seq_rm(self._memory, self._scratch, -1, -1)
+        cell_bytes = sizes[1] - sizes[0]
+        return BlobSize(sizes[0] - cell_bytes, cell_bytes)
 
     def save(self, source: int, start: int, end: int, blob: int) -> None:
         """Raises EdgellmError when llama.cpp can't write it."""
         llama_cpp.llama_memory_seq_cp(self._memory, source, self._scratch, start, end)
         try:
-            self._blobs[blob] = read_state(self._context, self._scratch, _EVERYTHING)
+            self._blobs[blob] = read_state(self._context, self._scratch, EVERYTHING)
         finally:
             llama_cpp.llama_memory_seq_rm(self._memory, self._scratch, -1, -1)
 
     def restore(self, blob: int, target: int) -> None:
         """Raises EdgellmError when there are no cells for it."""
-        write_state(self._context, self._scratch, self._blobs[blob], _EVERYTHING)
+        write_state(self._context, self._scratch, self._blobs[blob], EVERYTHING)
         llama_cpp.llama_memory_seq_cp(self._memory, self._scratch, target, -1, -1)
         llama_cpp.llama_memory_seq_rm(self._memory, self._scratch, -1, -1)
 
 
+def state_bytes(context: Any, seq_id: int, flags: int) -> int:
+    return int(llama_cpp.llama_state_seq_get_size_ext(context, seq_id, flags))
+
+
 def read_state(context: Any, seq_id: int, flags: int) -> Blob:
     """Raises EdgellmError."""
-    size = llama_cpp.llama_state_seq_get_size_ext(context, seq_id, flags)
+    size = state_bytes(context, seq_id, flags)
     blob = np.empty(size, np.uint8)
     n_read = llama_cpp.llama_state_seq_get_data_ext(context, _pointer(blob), size, seq_id, flags)
     if not n_read or n_read != size:

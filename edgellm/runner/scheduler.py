@@ -8,9 +8,9 @@ The loop that owns a scheduler does exactly this, and nothing else knows the ord
         send(output)                        # tell
 
 Policy. Every running sequence decodes one token each step, so nobody's stream stalls; prompts
-get what is left of n_batch, as far as the pace allows, oldest first, cut into chunks. A sequence
-is admitted when the memory has room for all it may ever need (see memory.py): there is no
-preemption, because llama.cpp would have to compute the evicted prompt again.
+get what is left of n_batch, as far as the pace allows, cut into chunks. Who is next, fairness.py
+says. A sequence is admitted when the memory has room for all it may ever need (see memory.py):
+there is no preemption, because llama.cpp would have to compute the evicted prompt again.
 
 Prefixes. A prompt is forked from whatever computed sequence goes furthest along it. If a running
 one is computing more of it right now, the newcomer waits for that instead of computing it again
@@ -24,19 +24,23 @@ Speculation. Beside its last token a sequence may have rows of guessed ones (spe
 that come true are tokens like any other; the cells of the rest are trimmed with the next batch.
 """
 
-from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgellm.chat.events import FinishReason, TokenLogprob
 from edgellm.errors import ContextTooLong
-from edgellm.runner.batch import Batch, Op, Row, Sampled, Start, Stop, Trim
+from edgellm.runner.aside import AsideMemory
+from edgellm.runner.batch import Batch, Checkpoint, Op, Restore, Row, Sampled, Save, Start, Stop, Trim
+from edgellm.runner.fairness import Queue, by_turns
+from edgellm.runner.in_place import InPlaceMemory
 from edgellm.runner.memory import WORTH_SHARING, Limits, Memory
 from edgellm.runner.pace import Pace
-from edgellm.runner.prefix import Match, Source, best_match, common_prefix, whole_chunks
+from edgellm.runner.pictures import next_rows, whole_pictures
+from edgellm.runner.prefix import Match, Source, common_prefix, whole_chunks
 from edgellm.runner.sequence import Leader, Sequence, State
 from edgellm.runner.speculation import Speculation
 from edgellm.runner.split import SplitMemory
+from edgellm.runner.turns import Turns
 from edgellm.runner.unified import UnifiedMemory
 
 
@@ -53,11 +57,13 @@ class Scheduler:
     def __init__(self, limits: Limits, pace: Pace | None = None) -> None:
         self.limits = limits
         self.pace = pace or Pace(None)
-        self.waiting: deque[Sequence] = deque()
+        self.waiting = Queue(limits.n_seq_max)
+        self._n_steps = 0
         self.running: dict[int, Sequence] = {}  # by seq_id, oldest first
+        self.turns = Turns(self.pace)
         self._ops: list[Op] = []
-        policy = UnifiedMemory if limits.unified else SplitMemory
-        self.memory: Memory = policy(limits, self._ops)
+        self.memory: Memory = _memory(limits, self._ops, self.pace)
+        self.n_drafted = self.n_draft_accepted = 0
         # Batch-invariant, no number may depend on how many rows were to spare for guesses.
         n_draft_rows = 0 if limits.n_chunk else limits.n_draft_rows
         self.speculation = Speculation(n_draft_rows, self.pace, by_model=limits.has_draft_model)
@@ -65,6 +71,11 @@ class Scheduler:
     @property
     def idle(self) -> bool:
         return not self.waiting and not self.running
+
+    @property
+    def rests(self) -> bool:
+        """Idle, and there is nothing to tidy up either."""
+        return self.idle and not self.memory.has_chores
 
     def add(self, sequence: Sequence) -> None:
         """Raises ContextTooLong. A longer max_tokens than fits is cut: it ends with "length"."""
@@ -77,7 +88,7 @@ class Scheduler:
                 param="messages",
             )
         sequence.n_max = min(sequence.n_max, room)
-        self.waiting.append(sequence)
+        self.waiting.add(sequence)
 
     def cancel(self, request_id: int) -> Sequence | None:
         for sequence in [*self.waiting, *self.running.values()]:
@@ -93,13 +104,14 @@ class Scheduler:
             self._trim(sequence)
             self._ops.append(Stop(sequence.seq_id))
             self.memory.leave(sequence)
-        else:
-            self.waiting.remove(sequence)
+        self.waiting.leave(sequence)
         sequence.state = State.FINISHED
 
     def schedule(self) -> Batch | None:
-        """The next batch, at most n_batch rows, or None when there is nothing to compute."""
+        """The next batch, at most n_batch rows, or None when there is nothing to do."""
+        self.memory.begin(list(self.running.values()))
         self._admit()
+        self.memory.work(list(self.running.values()))
         counts = self._shares()
         # In ascending order of ids: llama.cpp computes adjoining streams of a split KV together.
         rows = [
@@ -108,10 +120,12 @@ class Scheduler:
             for pos in range(sequence.n_computed, sequence.n_computed + counts[sequence.seq_id])
         ]
         if not rows:
-            return None
-        n_decode_rows = sum(1 for s in self.running.values() if _decodes(s))
-        n_prompt_rows = len(rows) - n_decode_rows
-        return Batch(self._take_ops(), self._with_drafts(rows, n_prompt_rows), n_prompt_rows)
+            has_copies = any(isinstance(op, Save | Restore | Checkpoint) for op in self._ops)
+            return Batch(self._take_ops(), (), 0) if has_copies else None
+        together = [self.running[seq_id] for seq_id, count in counts.items() if count]
+        n_prompt_rows = len(rows) - sum(1 for s in together if _decodes(s))
+        rows_and_drafts = self._with_drafts(rows, together, n_prompt_rows)
+        return Batch(self._take_ops(), rows_and_drafts, n_prompt_rows, together[0].adapters)
 
     def commit(
         self,
@@ -161,6 +175,8 @@ class Scheduler:
         n_right = len(sampled[sequence.seq_id]) - 1
         sequence.n_drafted += n_drafted
         sequence.n_draft_accepted += n_right
+        self.n_drafted += n_drafted
+        self.n_draft_accepted += n_right
         sequence.guesser.learn(n_drafted, n_right)
 
     def _trim(self, sequence: Sequence) -> None:
@@ -169,10 +185,12 @@ class Scheduler:
             self._ops.append(Trim(sequence.seq_id, sequence.n_computed))
             sequence.n_in_flight = 0
 
-    def _with_drafts(self, rows: list[Row], n_prompt_rows: int) -> tuple[Row, ...]:
+    def _with_drafts(
+        self, rows: list[Row], together: list[Sequence], n_prompt_rows: int
+    ) -> tuple[Row, ...]:
         """The guesses of each sequence after its own row."""
         n_free = 0 if n_prompt_rows else self.limits.n_batch - len(rows)
-        drafts = self.speculation.drafts([*self.running.values()], n_free)
+        drafts = self.speculation.drafts(together, n_free)
         if not drafts:
             return tuple(rows)
         drafted = []
@@ -191,7 +209,7 @@ class Scheduler:
         """
         self.memory.relieve()
         ops = self._take_ops()
-        return Batch(ops, batch.rows, batch.n_prompt_rows) if ops else None
+        return replace(batch, ops=ops) if ops else None
 
     def check(self) -> None:
         """Assert what must hold between steps. Tests call it after every step."""
@@ -200,22 +218,28 @@ class Scheduler:
 
     def _shares(self) -> dict[int, int]:
         """How many rows each running sequence gets: one to decode, a chunk to read its prompt."""
-        counts = {seq_id: 1 for seq_id, s in self.running.items() if _decodes(s)}
+        adapters = self.turns.next(s for s in self.running.values() if not s.restoring)
+        counts = {
+            seq_id: int(s.adapters == adapters)
+            for seq_id, s in self.running.items()
+            if _decodes(s)
+        }
         n_prefilling, n_free = len(self.running) - len(counts), self.limits.n_batch - len(counts)
         budget = self.pace.chunk(len(counts), n_prefilling, n_free)
         budget = max(budget, self.limits.n_chunk or 0)
-        for seq_id, sequence in self.running.items():
-            if seq_id not in counts:
-                counts[seq_id] = self._prompt_rows(sequence, budget)
-                budget -= counts[seq_id]
+        reading = [s for seq_id, s in self.running.items() if seq_id not in counts]
+        self._n_steps += 1
+        for sequence in by_turns(reading, self._n_steps):
+            waits = sequence.restoring or sequence.adapters != adapters
+            count = 0 if waits else self._prompt_rows(sequence, budget)
+            counts[sequence.seq_id] = count
+            budget = max(0, budget - count)
         return counts
 
     def _prompt_rows(self, sequence: Sequence, budget: int) -> int:
-        n_chunk = self.limits.n_chunk
-        if n_chunk is None:
-            return min(budget, sequence.n_pending)
-        rows = min(n_chunk, sequence.n_pending)
-        return rows if rows <= budget else 0
+        at = sequence.n_computed
+        end = self.memory.next_stop(sequence) or len(sequence.tokens)
+        return next_rows(at, end, budget, self.limits.n_chunk, sequence.pictures)
 
     def _take_ops(self) -> tuple[Op, ...]:
         ops = tuple(self._ops)
@@ -223,16 +247,21 @@ class Scheduler:
         return ops
 
     def _admit(self) -> None:
-        for sequence in list(self.waiting):
+        self.waiting.begin()
+        for sequence in self.waiting:
+            if len(self.running) >= self.limits.n_seq_max or self.waiting.closed:
+                return
             if sequence.leader and not sequence.leader.done:
                 continue
             match = self._match(sequence)
-            sequence.leader = self._leader(sequence, match.length if match else 0)
+            n_here = match.length if match else 0
+            sequence.leader = self._leader(sequence, n_here, self.memory.shelved(sequence, n_here))
             if sequence.leader:
                 continue
             if not self.memory.admit(sequence, match, list(self.running.values())):
-                return  # in order: a short request doesn't overtake a long one
-            self.waiting.remove(sequence)
+                self.waiting.refuse(sequence)
+                continue
+            self.waiting.admit(sequence)
             sequence.state = State.RUNNING
             self.running[sequence.seq_id] = sequence
             self._ops.append(_start(sequence))
@@ -245,28 +274,51 @@ class Scheduler:
         if not self._shares_prefixes(sequence):
             return None
         retained = self.memory.retained.by_id.values()
-        sources: list[Source] = [*self.running.values(), *retained]
-        return best_match(sequence.tokens, sources, self.limits.n_chunk)
+        everyone: list[Source] = [*self.running.values(), *retained]
+        sources = [source for source in everyone if source.adapters == sequence.adapters]
+        match = self.memory.match(sequence.tokens, sources)
+        return match and _uncut(match, sequence)
 
-    def _leader(self, sequence: Sequence, n_found: int) -> Leader | None:
-        """A running sequence that will compute more of this prompt than the `n_found` there are."""
+    def _leader(self, sequence: Sequence, n_here: int, n_shelved: int) -> Leader | None:
+        """A running sequence that will have more of this prompt than the `n_here` tokens that are
+        in the cells, or the `n_shelved` that could be copied back: unless it copies them itself."""
         if not self._shares_prefixes(sequence):
             return None
         best, limit = None, sequence.n_prompt - 1
         for other in self.running.values():
-            if other.n_computed >= other.n_prompt:
+            if other.n_computed >= other.n_prompt or other.adapters != sequence.adapters:
                 continue
             common = common_prefix(sequence.tokens, other.tokens, limit)
             length = whole_chunks(common, self.limits.n_chunk)
-            coming = length - max(other.n_computed, n_found)
+            coming = length - max(other.n_computed, n_here, 0 if other.restoring else n_shelved)
             if coming >= WORTH_SHARING and (best is None or length > best.length):
                 best = Leader(other, length)
-        return best
+        return best and Leader(best.sequence, self.memory.meet(best.sequence, best.length))
+
+
+def _memory(limits: Limits, ops: list[Op], pace: Pace) -> Memory:
+    if limits.state:
+        policy = AsideMemory if limits.n_ids > limits.n_seq_max else InPlaceMemory
+        return policy(limits, limits.state, ops)
+    return UnifiedMemory(limits, ops, pace) if limits.unified else SplitMemory(limits, ops)
 
 
 def _start(sequence: Sequence) -> Start:
     prompt = tuple(sequence.tokens)
-    return Start(sequence.seq_id, sequence.request_id, sequence.params, prompt, sequence.mask)
+    return Start(
+        sequence.seq_id,
+        sequence.request_id,
+        sequence.params,
+        prompt,
+        sequence.mask,
+        sequence.pictures,
+    )
+
+
+def _uncut(match: Match, sequence: Sequence) -> Match | None:
+    """Without the picture that it ends in, if that must be whole."""
+    length = whole_pictures(match.length, sequence.pictures)
+    return Match(match.source, length) if length else None
 
 
 def _decodes(sequence: Sequence) -> bool:

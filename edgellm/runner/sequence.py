@@ -4,10 +4,12 @@ import enum
 from dataclasses import dataclass, field
 
 from edgellm.chat.events import FinishReason
-from edgellm.chat.messages import GenerateParams
+from edgellm.chat.messages import AdapterSet, GenerateParams
 from edgellm.runner.batch import Mask
 from edgellm.runner.cells import Lease
 from edgellm.runner.guessing import Guesser
+from edgellm.runner.pictures import Placed
+from edgellm.runner.shelf import Edge
 
 
 class State(enum.Enum):
@@ -24,6 +26,8 @@ class Sequence:
     tokens: list[int]
     n_max: int  # tokens it may grow to, prompt and answer together
     params: GenerateParams = field(default_factory=GenerateParams)
+    arrived_s: float = 0.0
+    n_passed: int = 0  # by others, while there was no room for it
     n_prompt: int = field(init=False)
     n_cached: int = 0  # prompt tokens whose KV was there already
     n_computed: int = 0
@@ -33,14 +37,21 @@ class Sequence:
     state: State = State.WAITING
     finish_reason: FinishReason | None = None
     leader: "Leader | None" = None
+    restoring: list[Edge] = field(default_factory=list)  # what is to come back into its cells
+    n_restored: int = 0  # of n_cached, those that were not in the cells
     mask: Mask | None = None
     guesser: Guesser | None = None  # of its next tokens, see speculation.py
     n_in_flight: int = 0  # guessed tokens in the batch that is being computed
     n_drafted: int = 0  # guessed tokens that were computed
     n_draft_accepted: int = 0  # of these, those that came true
+    pictures: tuple[Placed, ...] = ()
 
     def __post_init__(self) -> None:
         self.n_prompt = len(self.tokens)
+
+    @property
+    def adapters(self) -> AdapterSet:
+        return self.params.adapters
 
     @property
     def n_output(self) -> int:

@@ -5,12 +5,12 @@ what is being computed for somebody else is copied.
 """
 
 from edgellm.runner.batch import Copy, Forget, Op, Trim
-from edgellm.runner.memory import WORTH_SHARING, Limits
+from edgellm.runner.memory import WORTH_SHARING, Limits, SharedAnywhere, Still
 from edgellm.runner.prefix import Match, Retained, RetainedStore, Source
 from edgellm.runner.sequence import Sequence
 
 
-class SplitMemory:
+class SplitMemory(Still, SharedAnywhere):
     def __init__(self, limits: Limits, ops: list[Op]) -> None:
         self._limits, self._ops = limits, ops
         self.retained = RetainedStore(range(limits.n_seq_max))  # its free ids: the free streams
@@ -43,7 +43,8 @@ class SplitMemory:
         seq_id = sequence.seq_id
         del self._running[seq_id]
         if sequence.n_computed and self._limits.shares_prefixes:
-            self.retained.put(seq_id, sequence.tokens[: sequence.n_computed], sequence.n_prompt)
+            tokens = sequence.tokens[: sequence.n_computed]
+            self.retained.put(seq_id, tokens, sequence.n_prompt, sequence.adapters)
         else:
             self._ops.append(Forget(seq_id))
             self.retained.free_seq_ids.append(seq_id)

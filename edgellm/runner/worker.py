@@ -4,32 +4,42 @@ An exception that gets out of here ends the process, and should: the supervisor 
 still owed and starts another one. What is one request's own fault is told to it as Rejected.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
 from typing import TypeAlias, assert_never
 
-from edgellm.chat.events import FinishReason, Timings, TokenLogprob
-from edgellm.errors import BadRequest, EdgellmError
-from edgellm.runner import embedding
+from edgellm.chat.events import FinishReason
+from edgellm.errors import BadRequest, DeadlinePassed, EdgellmError
 from edgellm.runner.backend import Backend, NoKVSlot, Step, tokens_of
 from edgellm.runner.batch import Batch, Mask, Start
+from edgellm.runner.embedding import Embeddings
 from edgellm.runner.messages import (
     Cancel,
     Delta,
+    Detokenize,
     Done,
     Embed,
     FromWorker,
     Gauge,
     Generate,
+    Infill,
     Load,
+    LoadAdapter,
+    ReadSteps,
     Rejected,
+    Rerank,
     Shutdown,
+    Steps,
     Tokenize,
-    Tokenized,
     ToWorker,
+    UnloadAdapter,
 )
+from edgellm.runner.pictures import Looks, Placed, check_held, placed, woven
+from edgellm.runner.questions import Questions
+from edgellm.runner.recorder import Recorder
 from edgellm.runner.scheduler import Output, Scheduler
 from edgellm.runner.sequence import Sequence
+from edgellm.runner.stream import Stream
 from edgellm.runner.text import TextStream
 
 _GAUGE_PERIOD_S = 0.1
@@ -37,28 +47,22 @@ _GAUGE_PERIOD_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A structure is ready, or can't be. Comes back through the inbox, from another thread."""
+    """A structure is ready and pictures are seen, or can't be. Comes through the inbox, from
+    another thread."""
 
     request: Generate
-    result: Mask | EdgellmError
-
-
-@dataclass(eq=False, slots=True)
-class Stream:
-    """What a request's answer needs beside its tokens."""
-
-    text: TextStream
-    arrived_s: float
-    started_s: float | None = None
-    first_token_s: float | None = None
-    marks: Mapping[int, bytes] = field(default_factory=dict)  # special tokens that are text here
-    n_untold: int = 0  # tokens since the last Delta
-    logprobs: list[TokenLogprob] = field(default_factory=list)
+    result: Mask | EdgellmError | None
+    looks: Looks = ()
 
 
 Take: TypeAlias = Callable[[bool], Iterable[ToWorker | Compiled]]  # take(wait): what has come
 Tell: TypeAlias = Callable[[list[FromWorker]], None]
-Prepare: TypeAlias = Callable[[Generate], None]  # compiles a structure, answers with Compiled
+# Compiles a structure and looks at pictures, answers with Compiled.
+Prepare: TypeAlias = Callable[[Generate], None]
+
+
+def _nothing_to_forget(request_id: int) -> None:
+    pass
 
 
 class Worker:
@@ -72,28 +76,43 @@ class Worker:
         prepare: Prepare,
         clock: Callable[[], float],
         embeds: bool = False,
+        adapters: Collection[int] = (),
+        forget: Callable[[int], None] = _nothing_to_forget,
     ) -> None:
+        self._forget = forget  # the request has left: what `prepare` began is in vain
         self._backend, self._scheduler, self._embeds = backend, scheduler, embeds
         self._take, self._tell, self._prepare, self._clock = take, tell, prepare, clock
         self._streams: dict[int, Stream] = {}
         self._preparing: dict[int, float] = {}  # request_id: when it came
         self._out: list[FromWorker] = []
         self._counts = Counts()
+        self._embeddings, self._questions = Embeddings(backend), Questions(backend, adapters)
         self._gauged_s = -1.0
+        self._recorder = Recorder()
+        self._computed: tuple[Batch, Step] | None = None  # in this turn of the loop
+        self._n_cached_begun = 0
 
     def run(self) -> None:
         """Until Shutdown, or until the other side of the pipe is gone."""
         self._tell([gauge(self._scheduler, self._counts)])
         while True:
-            for message in self._take(self._scheduler.idle):
+            begun_s, was_idle = self._clock(), self._scheduler.rests and not self._embeddings
+            messages = self._take(was_idle)
+            if was_idle:
+                begun_s = self._clock()
+            for message in messages:
                 if isinstance(message, Shutdown):
                     return
                 self._handle(message)
+            self._end_overdue()
             self._step()
+            self._embed()
+            self._questions.free_unused(self._scheduler)
             self._gauge()
             if self._out:
                 self._tell(self._out)
                 self._out = []
+            self._record(begun_s)
 
     # ── requests ─────────────────────────────────────────────────────────────
 
@@ -108,61 +127,106 @@ class Worker:
         match message:
             case Generate():
                 self._generate(message)
-            case Compiled(request, result):
-                self._compiled(request, result)
+            case Compiled(request, result, looks):
+                self._compiled(request, result, looks)
             case Cancel(request_id):
                 self._cancel(request_id)
-            case Embed(request_id, inputs):
+            case Embed() | Rerank():
                 if not self._embeds:
                     raise BadRequest("this model generates text; it gives no embeddings")
-                self._embed(request_id, inputs)
-            case Tokenize(request_id, text, add_special):
-                tokens = self._backend.tokenize(text, add_special)
-                self._out.append(Tokenized(request_id, tuple(tokens)))
+                self._embeddings.add(message)
+            case Tokenize() | Detokenize() | Infill() | LoadAdapter() | UnloadAdapter():
+                self._out.append(self._questions.answer(message))
+            case ReadSteps(request_id, n):
+                self._out.append(Steps(request_id, self._recorder.last(n)))
             case Load() | Shutdown():
                 pass  # the first message and the last one: not the loop's
             case _:
                 assert_never(message)
 
-    def _embed(self, request_id: int, inputs: tuple[str | tuple[int, ...], ...]) -> None:
-        embedded = embedding.embed(self._backend, request_id, inputs)
+    def _embed(self) -> None:
+        if not self._embeddings:
+            return
+        computed = self._embeddings.step()
         self._counts.n_steps += 1
-        self._counts.n_prefilled += embedded.n_tokens
-        self._out.append(embedded)
+        self._counts.n_prefilled += computed.n_tokens
+        self._out += computed.answers
+        for request_id, error in computed.failed:
+            self._reject(request_id, error)
 
     def _generate(self, request: Generate) -> None:
         if self._embeds:
             raise BadRequest("this model gives embeddings; it generates no text")
-        if request.params.structure:
-            self._preparing[request.request_id] = self._clock()
+        self._questions.check_adapters(request.params.adapters)
+        if request.params.structure or request.params.pictures:
             self._prepare(request)
+            self._preparing[request.request_id] = self._clock()
         else:
             self._add(request, self._clock())
 
-    def _compiled(self, request: Generate, result: Mask | EdgellmError) -> None:
+    def _compiled(
+        self, request: Generate, result: Mask | EdgellmError | None, looks: Looks
+    ) -> None:
         arrived_s = self._preparing.pop(request.request_id, None)
         if arrived_s is None:
             return  # cancelled meanwhile
         if isinstance(result, EdgellmError):
             self._reject(request.request_id, result)
             return
-        self._add(request, arrived_s, result)
+        self._add(request, arrived_s, result, looks)
 
-    def _add(self, request: Generate, arrived_s: float, mask: Mask | None = None) -> None:
-        tokens = tokens_of(self._backend, request.prompt, "prompt")
+    def _add(
+        self, request: Generate, arrived_s: float, mask: Mask | None = None, looks: Looks = ()
+    ) -> None:
+        tokens, pictures = self._tokens(request, looks)
+        if pictures:  # whoever guesses tokens sees no picture
+            request = Generate(
+                request.request_id, request.prompt, replace(request.params, n_draft_max=0)
+            )
         limit = request.params.max_tokens
         n_max = self._scheduler.limits.n_ctx_seq if limit is None else len(tokens) + limit
-        sequence = Sequence(request.request_id, tokens, n_max, request.params, mask=mask)
+        sequence = Sequence(
+            request.request_id,
+            tokens,
+            n_max,
+            request.params,
+            arrived_s,
+            mask=mask,
+            pictures=pictures,
+        )
         self._scheduler.add(sequence)
         stream = Stream(TextStream(request.params.stop), arrived_s)
         if request.params.markers:
             stream.marks = self._backend.marks(request.params.markers)
         self._streams[request.request_id] = stream
 
+    def _tokens(self, request: Generate, looks: Looks) -> tuple[list[int], tuple[Placed, ...]]:
+        if not looks:
+            return tokens_of(self._backend, request.prompt, "prompt"), ()
+        assert request.params.pictures
+        assert isinstance(request.prompt, str)
+        check_held(one for sequence in self._scheduler.waiting for one in sequence.pictures)
+        texts = request.prompt.split(request.params.pictures.mark)
+        tokenize = self._backend.tokenize
+        return placed(woven([tokenize(text, not i) for i, text in enumerate(texts)], looks))
+
     def _cancel(self, request_id: int) -> None:
         self._preparing.pop(request_id, None)
+        self._forget(request_id)
+        self._embeddings.cancel(request_id)
         if sequence := self._scheduler.cancel(request_id):
             self._done(sequence, self._streams.pop(request_id), "cancelled")
+
+    def _end_overdue(self) -> None:
+        """Whose client has stopped waiting. What was said is an answer, nothing is none."""
+        for sequence in self._scheduler.waiting.overdue(self._clock()):
+            stream = self._streams.pop(sequence.request_id)
+            self._scheduler.finish(sequence, "deadline")
+            if sequence.n_output:
+                self._tell_text(sequence, stream, stream.text.flush())
+                self._done(sequence, stream, "deadline")
+            else:
+                self._reject(sequence.request_id, _too_late(stream, self._clock()))
 
     def _reject(self, request_id: int, error: EdgellmError) -> None:
         hint = f" ({error.hint})" if error.hint else ""
@@ -182,15 +246,36 @@ class Worker:
                 self._started(op, begun_s)
         step = self._decode(batch)
         ended_s = self._clock()
+        self._scheduler.memory.observe(step.times.ops_s)
+        if not batch.rows:
+            return
         n_decode_rows = len(batch.rows) - batch.n_prompt_rows
-        elapsed_s = ended_s - begun_s - step.draft_s
+        elapsed_s = ended_s - begun_s - step.draft_s - step.times.ops_s
         self._scheduler.pace.observe(batch.n_prompt_rows, n_decode_rows, elapsed_s)
+        self._scheduler.turns.observe(ended_s - begun_s)
         self._scheduler.speculation.observe(batch, step.draft_s)
+        self._computed = (batch, step)
         self._counts.n_steps += 1
         self._share_step(batch)
         self._counts.n_prefilled += batch.n_prompt_rows
         for output in self._scheduler.commit(batch, step.sampled, step.n_drafted):
             self._show(output, ended_s)
+
+    def _record(self, begun_s: float) -> None:
+        if self._computed is None:
+            return
+        (batch, step), self._computed = self._computed, None
+        self._recorder.add(
+            self._counts.n_steps,
+            batch,
+            step.times,
+            start_s=begun_s,
+            end_s=self._clock(),
+            n_waiting=len(self._scheduler.waiting),
+            n_cells_used=self._scheduler.memory.used,
+            n_cached=self._n_cached_begun,
+        )
+        self._n_cached_begun = 0
 
     def _share_step(self, batch: Batch) -> None:
         members = {row.seq_id for row in batch.rows}
@@ -200,7 +285,9 @@ class Worker:
     def _started(self, op: Start, now_s: float) -> None:
         self._streams[op.request_id].started_s = now_s
         self._counts.n_prompt += len(op.prompt)
-        self._counts.n_cached += self._scheduler.running[op.seq_id].n_cached
+        n_cached = self._scheduler.running[op.seq_id].n_cached
+        self._counts.n_cached += n_cached
+        self._n_cached_begun += n_cached
 
     def _decode(self, batch: Batch) -> Step:
         try:
@@ -214,8 +301,7 @@ class Worker:
     def _show(self, output: Output, now_s: float) -> None:
         sequence = output.sequence
         stream = self._streams[sequence.request_id]
-        if stream.first_token_s is None:
-            stream.first_token_s = now_s
+        stream.saw_token(now_s)
         self._counts.n_decoded += 1
         stream.n_untold += 1
         shown = ""
@@ -228,10 +314,7 @@ class Worker:
             self._scheduler.finish(sequence, "stop")
         if sequence.finish_reason:
             shown += stream.text.flush()
-        if shown:
-            told, stream.logprobs = tuple(stream.logprobs), []
-            self._out.append(Delta(sequence.request_id, shown, stream.n_untold, told))
-            stream.n_untold = 0
+        self._tell_text(sequence, stream, shown)
         if sequence.finish_reason:
             del self._streams[sequence.request_id]
             if output.fault:
@@ -240,15 +323,13 @@ class Worker:
             reason = "stop" if stream.text.stopped else sequence.finish_reason
             self._done(sequence, stream, reason)
 
+    def _tell_text(self, sequence: Sequence, stream: Stream, shown: str) -> None:
+        if shown:
+            told, stream.logprobs = tuple(stream.logprobs), []
+            self._out.append(Delta(sequence.request_id, shown, stream.n_untold, told))
+            stream.n_untold = 0
+
     def _done(self, sequence: Sequence, stream: Stream, reason: FinishReason) -> None:
-        now_s = self._clock()
-        started_s = stream.started_s or now_s
-        first_s = stream.first_token_s or now_s
-        timings = Timings(
-            queue_s=started_s - stream.arrived_s,
-            prefill_s=first_s - started_s,
-            decode_s=now_s - first_s,
-        )
         self._out.append(
             Done(
                 sequence.request_id,
@@ -256,9 +337,11 @@ class Worker:
                 sequence.n_prompt,
                 sequence.n_cached,
                 sequence.n_output,
-                timings,
+                stream.timings(self._clock()),
                 sequence.step_share,
                 sequence.n_computed - sequence.n_cached,
+                sequence.n_drafted,
+                sequence.n_draft_accepted,
             )
         )
 
@@ -269,6 +352,14 @@ class Worker:
             return
         self._gauged_s = now_s
         self._out.append(gauge(self._scheduler, self._counts))
+
+
+def _too_late(stream: Stream, now_s: float) -> DeadlinePassed:
+    where = "in the queue" if stream.started_s is None else "while its prompt was read"
+    return DeadlinePassed(
+        f"the deadline passed {where}, {now_s - stream.arrived_s:.1f} s after the request came",
+        hint="come back later, or with a later X-Request-Deadline",
+    )
 
 
 @dataclass(slots=True)
@@ -293,6 +384,8 @@ def gauge(scheduler: Scheduler, counts: Counts) -> Gauge:
         n_cached=counts.n_cached,
         n_prompt=counts.n_prompt,
         n_steps=counts.n_steps,
+        n_drafted=scheduler.n_drafted,
+        n_draft_accepted=scheduler.n_draft_accepted,
         sequences=tuple((s.request_id, s.n_prompt, s.n_computed, s.n_output) for s in sequences),
         work=tuple(
             (s.request_id, s.step_share, s.n_computed - s.n_cached)
