@@ -1,153 +1,294 @@
-"""From logits to a token: llama.cpp's own samplers, with a mask before them where asked.
+"""From logits to a token: llama.cpp's own samplers, on as few tokens as give the same result.
 
-The order is llama.cpp's (common/sampling.cpp): mask, logit bias, penalties, top-k, typical, top-p,
-min-p, temperature, draw. Plain greedy needs no chain: numpy's argmax finds the same token at a
-twentieth of the cost.
+Order and names are llama-server's (docs/sampling.md). recipe.py decides what works on what, and
+preselect.py finds the likeliest tokens; here llama.cpp does the arithmetic, so that a token is what
+the whole chain on the whole vocabulary would give, to the last bit. Of tokens with equal logits the
+one with the lowest id comes first; llama.cpp's sort leaves that open.
+
+What a mask or a bias forbids is no candidate: it isn't there, instead of being unlikely. Each
+request has random numbers of its own, so its tokens don't depend on who is sampled beside it.
 """
 
 import ctypes
 import secrets
+import threading
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import llama_cpp
 import numpy as np
 import numpy.typing as npt
 
-from edgellm.chat.events import TokenLogprob
-from edgellm.chat.messages import SamplingParams
+from edgellm.chat.messages import SamplerName, SamplingParams
+from edgellm.runner.logprobs import Told, left_logprobs
+from edgellm.runner.preselect import Logits, likeliest, possible
+from edgellm.runner.recipe import MIN_TEMPERATURE, Recipe, is_active, recipe, uses_dry
 
-Logits = npt.NDArray[np.float32]
+_CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+_MIROSTAT_M = 100  # tokens that version 1 estimates from (common/sampling.cpp)
+_MAX_KEPT = 8  # of DRY's searches of the vocabulary
+
+Candidates = npt.NDArray[np.void]  # of _CANDIDATE
 
 
-class Sampler:
-    """One sequence's. `close` frees the native chain."""
+class Samplers:
+    """Makes the samplers of one model. `suppressed` are tokens that its file forbids."""
 
     def __init__(
         self,
-        params: SamplingParams,
+        vocab: Any,
         n_vocab: int,
         n_ctx_seq: int,
-        prompt: tuple[int, ...],
-        banned: list[int],
+        *,
+        ends: Sequence[int],
+        suppressed: Sequence[int] = (),
     ) -> None:
-        biases = [*params.logit_bias]
-        biases += [(token, -np.inf) for token in banned]
-        self._greedy = params.temperature <= 0 and not biases and not _penalises(params)
-        self._chain: Any = None
-        if not self._greedy:
-            last_n = _last_n(params, n_ctx_seq)
-            self._chain = _chain(params, n_vocab, last_n, biases)
-            if _penalises(params):  # they look back on the prompt too, as llama-server's do
-                for token in prompt[-last_n:]:
-                    llama_cpp.llama_sampler_accept(self._chain, token)
+        self._vocab, self._n_vocab, self._n_ctx_seq = vocab, n_vocab, n_ctx_seq
+        self._ends, self._suppressed = ends, suppressed
+        self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()  # DRY's
+        self._lock = threading.Lock()
 
-    def sample(self, context: Any, row: int, logits: Logits) -> int:
-        """`logits` are the row's own, in llama.cpp's memory: a mask written there counts."""
-        if self._greedy:
-            return int(logits.argmax())
-        return int(llama_cpp.llama_sampler_sample(self._chain, context, row))
+    def start(self, params: SamplingParams, prompt: Sequence[int]) -> "Sampler":
+        plan, reach = recipe(params), self._reach(params)
+        chain = None
+        if plan.draw != "greedy":
+            chain = _chained([self._native(name, params) for name in plan.chain])
+            llama_cpp.llama_sampler_chain_add(chain, self._draw(plan, params))
+        by_id = [self._native(name, params) for name in plan.by_id]
+        end = self._ends[0] if self._ends else 0
+        sampler = Sampler(plan, by_id, chain, self._biases(params), end, reach)
+        if reach:  # penalties look back on the prompt, too, as llama-server's do
+            sampler.look_back(prompt[-reach:])
+        return sampler
+
+    def warm(self, params: SamplingParams) -> None:
+        """Search the vocabulary for DRY's sequence breakers. Any thread's; `start` then copies."""
+        if uses_dry(params):
+            llama_cpp.llama_sampler_free(self._dry(params))
+
+    def _reach(self, params: SamplingParams) -> int:
+        """How many of the last tokens anything looks back on."""
+        looking: tuple[tuple[SamplerName, int], ...] = (
+            ("penalties", params.repeat_last_n),
+            ("dry", params.dry_penalty_last_n),
+        )
+        used = [n for name, n in looking if name in params.samplers and is_active(name, params)]
+        return 0 if params.mirostat else max(map(self._last_n, used), default=0)
+
+    def _last_n(self, given: int) -> int:
+        """llama.cpp keeps a ring of that many tokens, however many: never more than can be."""
+        return self._n_ctx_seq if given < 0 else min(given, self._n_ctx_seq)
+
+    def _biases(self, params: SamplingParams) -> dict[int, float]:
+        biases = {token: bias for token, bias in params.logit_bias if token < self._n_vocab}
+        banned = [*self._suppressed, *(self._ends if params.ignore_eos else ())]
+        return biases | dict.fromkeys(banned, -np.inf)
+
+    def _native(self, name: SamplerName, params: SamplingParams) -> Any:
+        """llama.cpp's, as common_sampler_init makes them."""
+        if name == "dry":
+            return self._dry(params)
+        if name == "penalties":
+            last_n = self._last_n(params.repeat_last_n)
+            numbers = (params.repeat_penalty, params.frequency_penalty, params.presence_penalty)
+            return llama_cpp.llama_sampler_init_penalties(self._n_vocab, last_n, *numbers)
+        return _PLAIN[name](params)
+
+    def _draw(self, plan: Recipe, params: SamplingParams) -> Any:
+        seed, tau, eta = _seed(params), params.mirostat_tau, params.mirostat_eta
+        match plan.draw:
+            case "mirostat":
+                init = llama_cpp.llama_sampler_init_mirostat
+                return init(self._n_vocab, seed, tau, eta, _MIROSTAT_M)
+            case "mirostat_v2":
+                return llama_cpp.llama_sampler_init_mirostat_v2(seed, tau, eta)
+            case "adaptive_p":
+                init = llama_cpp.llama_sampler_init_adaptive_p
+                return init(params.adaptive_target, params.adaptive_decay, seed)
+            case _:
+                return llama_cpp.llama_sampler_init_dist(seed)
+
+    def _dry(self, params: SamplingParams) -> Any:
+        """A copy of one that is kept: the search takes 10 to 15 ms a breaker on 151,000 tokens."""
+        last_n = self._last_n(params.dry_penalty_last_n)
+        numbers = (params.dry_multiplier, params.dry_base, params.dry_allowed_length, last_n)
+        key = (*numbers, params.dry_sequence_breakers)
+        with self._lock:
+            if kept := self._kept.get(key):
+                return llama_cpp.llama_sampler_clone(kept)
+        texts = [breaker.encode() for breaker in params.dry_sequence_breakers]
+        array = (ctypes.c_char_p * len(texts))(*texts)
+        made = llama_cpp.llama_sampler_init_dry(self._vocab, *numbers, array, len(texts))
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = llama_cpp.llama_sampler_clone(made)
+            if len(self._kept) > _MAX_KEPT:
+                llama_cpp.llama_sampler_free(self._kept.popitem(last=False)[1])
+        return made
+
+
+class Sampler:
+    """One sequence's. `close` frees what is native."""
+
+    def __init__(
+        self,
+        plan: Recipe,
+        by_id: list[Any],
+        chain: Any,
+        biases: dict[int, float],
+        end: int,
+        reach: int,
+    ) -> None:
+        self._plan, self._by_id, self._chain, self._end = plan, by_id, chain, end
+        self._bias_ids = np.array([*biases], dtype=np.intp)
+        self._biases = np.array([*biases.values()], dtype=np.float32)
+        self._written = _Written(reach if by_id else 0)
+        self._left: Candidates | None = None  # of the last row
+
+    def sample(self, logits: Logits) -> int:
+        """The next token of this sequence, which counts as written. Writes to `logits`.
+
+        The rows of a draft come in their order; the first whose token is not the draft's is the
+        last one.
+        """
+        self._adjust(logits)
+        token = self._greedy(logits) if self._chain is None else self._drawn(logits)
+        self.look_back((token,))
+        return token
+
+    def look_back(self, tokens: Sequence[int]) -> None:
+        """On tokens that are written now, here or in the prompt."""
+        self._written.add(tokens)
+        for native in self._natives():
+            for token in tokens:
+                llama_cpp.llama_sampler_accept(native, token)
+
+    def left(self, token: int, n_top: int) -> Told:
+        """The last row's logprobs as the samplers left them."""
+        if self._left is None:
+            return 0.0, [(token, 0.0)][:n_top]
+        return left_logprobs(self._left["id"], self._left["p"], token, n_top)
 
     def close(self) -> None:
-        if self._chain is not None:
-            llama_cpp.llama_sampler_free(self._chain)
-            self._chain = None
+        for native in self._natives():
+            llama_cpp.llama_sampler_free(native)
+        self._by_id, self._chain = [], None
+
+    def _natives(self) -> Iterable[Any]:
+        return self._by_id if self._chain is None else [*self._by_id, self._chain]
+
+    def _adjust(self, logits: Logits) -> None:
+        """Biases; then what looks back, on the tokens that were written."""
+        if self._bias_ids.size:
+            logits[self._bias_ids] += self._biases
+        ids = self._written.ids()
+        if ids.size:
+            candidates = _candidates(ids, logits)
+            for native in self._by_id:
+                llama_cpp.llama_sampler_apply(native, _array(candidates, is_sorted=False))
+            logits[ids] = candidates["logit"]
+
+    def _greedy(self, logits: Logits) -> int:
+        best = int(logits.argmax())
+        if logits[best] > -np.inf:
+            return best
+        found = likeliest(logits, 1)  # NaN is argmax's favourite
+        return int(found[0]) if found.size else self._end
+
+    def _drawn(self, logits: Logits) -> int:
+        n_top, self._left = self._plan.n_top, None
+        ids = possible(logits) if n_top is None else likeliest(logits, n_top)
+        if not ids.size:  # a structure is through, and ends are forbidden
+            return self._end
+        candidates = _candidates(ids, logits)
+        array = _array(candidates, is_sorted=n_top is not None)
+        llama_cpp.llama_sampler_apply(self._chain, array)
+        skipped = _address(array.data) - candidates.ctypes.data  # XTC cuts the likeliest off
+        first = skipped // _CANDIDATE.itemsize
+        left = candidates[first : first + array.size]
+        chosen = left[array.selected]
+        if np.isnan(chosen["p"]):  # a temperature so low that logits overflow
+            return self._greedy(logits)
+        self._left = left
+        return int(chosen["id"])
 
 
-def top_logprobs(logits: Logits, token: int, n_top: int) -> tuple[float, list[tuple[int, float]]]:
-    """The natural log of the token's probability, and the `n_top` likeliest with theirs.
+class _Written:
+    """The last `n` tokens, as a set of ids."""
 
-    Over the whole vocabulary, before temperature and truncation, as OpenAI and llama-server do.
-    """
-    peak = float(logits.max())
-    log_sum = peak + float(np.log(np.exp(logits - peak).sum(dtype=np.float64)))
-    best: list[int] = []
-    if n_top := min(n_top, logits.size):
-        candidates = np.argpartition(logits, -n_top)[-n_top:]
-        best = [int(i) for i in candidates[np.argsort(-logits[candidates], kind="stable")]]
-    return float(logits[token]) - log_sum, [(i, float(logits[i]) - log_sum) for i in best]
+    def __init__(self, n: int) -> None:
+        self._n = n
+        self._tokens: deque[int] = deque()
+        self._counts: Counter[int] = Counter()
 
+    def add(self, tokens: Sequence[int]) -> None:
+        if not self._n:
+            return
+        self._tokens.extend(tokens)
+        self._counts.update(tokens)
+        while len(self._tokens) > self._n:
+            old = self._tokens.popleft()
+            self._counts[old] -= 1
+            if not self._counts[old]:
+                del self._counts[old]
 
-def describe(logits: Logits, token: int, n_top: int, pieces: "PieceOf") -> TokenLogprob:
-    logprob, top = top_logprobs(logits, token, n_top)
-    return TokenLogprob(token, pieces(token), logprob, tuple((i, pieces(i), p) for i, p in top))
-
-
-class PieceOf:
-    """The bytes of a token, looked up once. Without `special`, control tokens have none."""
-
-    def __init__(self, vocab: Any, *, special: bool = False) -> None:
-        self._vocab, self._special = vocab, special
-        self._cache: dict[int, bytes] = {}
-        self._buffer = ctypes.create_string_buffer(256)
-
-    def __call__(self, token: int) -> bytes:
-        piece = self._cache.get(token)
-        if piece is None:
-            piece = self._cache[token] = self._look_up(token)
-        return piece
-
-    def _look_up(self, token: int) -> bytes:
-        n = llama_cpp.llama_token_to_piece(
-            self._vocab, token, self._buffer, len(self._buffer), 0, self._special
-        )
-        if n < 0:  # the piece is longer than the buffer: -n says by how much
-            self._buffer = ctypes.create_string_buffer(-n)
-            return self._look_up(token)
-        return self._buffer.raw[:n]
+    def ids(self) -> npt.NDArray[np.intp]:
+        return np.fromiter(self._counts, dtype=np.intp, count=len(self._counts))
 
 
-def _last_n(params: SamplingParams, n_ctx_seq: int) -> int:
-    """llama.cpp keeps a ring of that many tokens, however many: never more than can be."""
-    return n_ctx_seq if params.repeat_last_n < 0 else min(params.repeat_last_n, n_ctx_seq)
+def _candidates(ids: npt.NDArray[np.intp], logits: Logits) -> Candidates:
+    candidates = np.empty(ids.size, dtype=_CANDIDATE)
+    candidates["id"], candidates["logit"], candidates["p"] = ids, logits[ids], 0.0
+    return candidates
 
 
-def _penalises(params: SamplingParams) -> bool:
-    return bool(params.repeat_last_n) and (
-        params.repeat_penalty != 1.0
-        or params.frequency_penalty != 0.0
-        or params.presence_penalty != 0.0
-    )
+def _array(candidates: Candidates, *, is_sorted: bool) -> Any:
+    data = ctypes.cast(candidates.ctypes.data, llama_cpp.llama_token_data_p)
+    return llama_cpp.llama_token_data_array(data, candidates.size, -1, is_sorted)
 
 
-def _chain(
-    params: SamplingParams, n_vocab: int, last_n: int, biases: list[tuple[int, float]]
-) -> Any:
+def _address(pointer: Any) -> int:
+    return ctypes.cast(pointer, ctypes.c_void_p).value or 0
+
+
+def _chained(samplers: list[Any]) -> Any:
     chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
-    for sampler in _samplers(params, n_vocab, last_n, biases):
+    for sampler in samplers:
         llama_cpp.llama_sampler_chain_add(chain, sampler)
     return chain
 
 
-def _samplers(
-    params: SamplingParams, n_vocab: int, last_n: int, biases: list[tuple[int, float]]
-) -> list[Any]:
-    chosen: list[Any] = []
-    if biases:
-        array = (llama_cpp.llama_logit_bias * len(biases))(
-            *(llama_cpp.llama_logit_bias(token, bias) for token, bias in biases)
-        )
-        chosen.append(llama_cpp.llama_sampler_init_logit_bias(n_vocab, len(biases), array))
-    if _penalises(params):
-        chosen.append(
-            llama_cpp.llama_sampler_init_penalties(
-                n_vocab,
-                last_n,
-                params.repeat_penalty,
-                params.frequency_penalty,
-                params.presence_penalty,
-            )
-        )
-    if params.temperature <= 0:
-        return [*chosen, llama_cpp.llama_sampler_init_greedy()]
-    if params.top_k > 0:
-        chosen.append(llama_cpp.llama_sampler_init_top_k(params.top_k))
-    if params.typical_p < 1.0:
-        chosen.append(llama_cpp.llama_sampler_init_typical(params.typical_p, 1))
-    if params.top_p < 1.0:
-        chosen.append(llama_cpp.llama_sampler_init_top_p(params.top_p, 1))
-    if params.min_p > 0.0:
-        chosen.append(llama_cpp.llama_sampler_init_min_p(params.min_p, 1))
-    chosen.append(llama_cpp.llama_sampler_init_temp(params.temperature))
-    seed = secrets.randbits(32) if params.seed is None else params.seed & 0xFFFFFFFF
-    chosen.append(llama_cpp.llama_sampler_init_dist(seed))
-    return chosen
+def suppressed(vocab: Any) -> list[int]:
+    """Tokens that the model's file says must never be drawn."""
+    n = ctypes.c_int32()
+    tokens = llama_cpp.llama_vocab_get_suppress_tokens(vocab, ctypes.byref(n))
+    return [tokens[i] for i in range(n.value)]
+
+
+def _seed(params: SamplingParams) -> int:
+    return secrets.randbits(32) if params.seed is None else params.seed & 0xFFFFFFFF
+
+
+def _temperature(params: SamplingParams) -> Any:
+    cold = params.temperature < MIN_TEMPERATURE
+    reach = 0.0 if params.mirostat else params.dynatemp_range
+    return llama_cpp.llama_sampler_init_temp_ext(
+        0.0 if cold else params.temperature, reach, params.dynatemp_exponent
+    )
+
+
+def _xtc(params: SamplingParams) -> Any:
+    numbers = (params.xtc_probability, params.xtc_threshold, params.min_keep)
+    return llama_cpp.llama_sampler_init_xtc(*numbers, _seed(params))
+
+
+_PLAIN: Mapping[SamplerName, Callable[[SamplingParams], Any]] = {
+    "top_n_sigma": lambda params: llama_cpp.llama_sampler_init_top_n_sigma(params.top_n_sigma),
+    "top_k": lambda params: llama_cpp.llama_sampler_init_top_k(params.top_k),
+    "typ_p": lambda one: llama_cpp.llama_sampler_init_typical(one.typical_p, one.min_keep),
+    "top_p": lambda params: llama_cpp.llama_sampler_init_top_p(params.top_p, params.min_keep),
+    "min_p": lambda params: llama_cpp.llama_sampler_init_min_p(params.min_p, params.min_keep),
+    "xtc": _xtc,
+    "temperature": _temperature,
+}

@@ -1,0 +1,83 @@
+"""What one request's sampling takes: which samplers work at all, and on how many tokens.
+
+llama.cpp's chain (common/sampling.cpp: common_sampler_init) begins with the whole vocabulary.
+Most of it is work for nothing: penalties touch the tokens that were written, and top-k leaves a
+handful. So a chain is taken apart where that changes no token: what works on single tokens, known
+by their ids; the likeliest ones, which are found without sorting the rest; the rest of the chain.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from edgellm.chat.messages import SamplerName, SamplingParams
+
+Draw: TypeAlias = Literal["greedy", "dist", "mirostat", "mirostat_v2", "adaptive_p"]
+
+MIN_TEMPERATURE = 1e-4  # below it counts as 0: logits divided by less are no numbers any more
+
+_BY_ID = ("penalties", "dry")
+# They never take the likeliest token away, so a greedy choice needs none of them.
+_SPARES_THE_BEST = {"top_n_sigma", "top_k", "top_p", "min_p", "temperature"}
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """In this order: biases, `by_id`, the `n_top` likeliest, `chain`, the draw."""
+
+    by_id: tuple[SamplerName, ...]
+    n_top: int | None  # None: all stay
+    chain: tuple[SamplerName, ...]
+    draw: Draw
+
+
+def recipe(params: SamplingParams) -> Recipe:
+    is_cold = params.temperature < MIN_TEMPERATURE
+    if params.mirostat:  # an order of its own, without penalties (common_sampler_init)
+        draw: Draw = "mirostat" if params.mirostat == 1 else "mirostat_v2"
+        return Recipe((), None, ("temperature",), "greedy" if is_cold else draw)
+    active = [name for name in params.samplers if is_active(name, params)]
+    n_by_id = next((i for i, name in enumerate(active) if name not in _BY_ID), len(active))
+    by_id, others = tuple(active[:n_by_id]), active[n_by_id:]
+    is_greedy = is_cold and params.dynatemp_range <= 0.0 and "temperature" in others
+    if is_greedy and _SPARES_THE_BEST.issuperset(others):
+        return Recipe(by_id, None, (), "greedy")
+    draw = "adaptive_p" if "adaptive_p" in params.samplers else "dist"
+    if others[:1] == ["top_k"]:
+        return Recipe(by_id, params.top_k, tuple(others[1:]), draw)
+    return Recipe(by_id, None, tuple(others), draw)
+
+
+def is_active(name: SamplerName, params: SamplingParams) -> bool:
+    """Whether it changes anything."""
+    return _ACTIVE[name](params)
+
+
+def uses_dry(params: SamplingParams) -> bool:
+    """Its sequence breakers are looked for in the whole vocabulary, which takes a while."""
+    return not params.mirostat and "dry" in params.samplers and is_active("dry", params)
+
+
+def _penalises(params: SamplingParams) -> bool:
+    numbers = (params.repeat_penalty, params.frequency_penalty, params.presence_penalty)
+    return bool(params.repeat_last_n) and numbers != (1.0, 0.0, 0.0)
+
+
+def _dries(params: SamplingParams) -> bool:
+    is_on = params.dry_multiplier != 0.0 and params.dry_base >= 1.0
+    return is_on and bool(params.dry_penalty_last_n)
+
+
+# Each as in llama.cpp's own (src/llama-sampler.cpp).
+_ACTIVE: Mapping[SamplerName, Callable[[SamplingParams], bool]] = {
+    "penalties": _penalises,
+    "dry": _dries,
+    "top_n_sigma": lambda params: params.top_n_sigma > 0.0,
+    "top_k": lambda params: params.top_k > 0,
+    "typ_p": lambda params: params.typical_p < 1.0,
+    "top_p": lambda params: params.top_p < 1.0,
+    "min_p": lambda params: params.min_p > 0.0,
+    "xtc": lambda params: params.xtc_probability > 0.0 and params.xtc_threshold <= 0.5,
+    "temperature": lambda params: params.temperature != 1.0 or params.dynatemp_range > 0.0,
+    "adaptive_p": lambda params: False,  # it draws: it is no part of the chain
+}
