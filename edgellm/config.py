@@ -25,6 +25,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     port: int = 8484
     unix_socket: str | None = None
     api_keys: tuple[str, ...] = ()
+    key_weights: dict[str, float] = {}  # of api_keys: how much of a busy machine is whose; else 1
     allowed_hosts: tuple[str, ...] = ()  # Host names that a reverse proxy may bring
     max_queue: int = 512  # requests that may wait; one more gets a 429
     offline: bool = False  # no network at all
@@ -69,6 +70,8 @@ def _check(config: Config) -> None:
             "api_keys (--api-key, EDGELLM_API_KEY): a key is empty, and everybody has that one",
             hint="give a key, or leave the setting out",
         )
+    for key, weight in config.key_weights.items():
+        _check_weight(key, weight, config.api_keys)
     for name in ("energy_price_per_kwh", "max_temperature_c", "max_power_w"):
         value = getattr(config, name)
         if value is not None and not value >= 0:
@@ -76,6 +79,14 @@ def _check(config: Config) -> None:
     hook = config.health_webhook
     if hook is not None and not hook.startswith(("http://", "https://")):
         raise ConfigError(f"health_webhook {hook!r} is no address that begins with http")
+
+
+def _check_weight(key: str, weight: float, keys: tuple[str, ...]) -> None:
+    """A key is a secret: it is never repeated in an error."""
+    if key not in keys:
+        raise ConfigError("key_weights: one of its keys is not in api_keys")
+    if not 0.01 <= weight <= 100:
+        raise ConfigError(f"key_weights: {weight} is not between 0.01 and 100")
 
 
 def host_and_port(text: str) -> tuple[str, int | None]:
@@ -143,4 +154,7 @@ def _parsed(key: str, text: str, kind: Any) -> Any:
         if word not in _TRUE | _FALSE:
             raise ConfigError(f"{key}={text!r} is neither yes nor no", hint=f"{key}=1")
         return word in _TRUE
+    if kind == dict[str, float]:
+        pairs = (word.rpartition("=") for word in text.split(",") if word.strip())
+        return {name.strip(): number for name, _, number in pairs}
     return text

@@ -149,3 +149,18 @@ def test_a_webhook_is_a_url_and_a_ceiling_a_number():
         load({"EDGELLM_HEALTH_WEBHOOK": "box"})
     with pytest.raises(ConfigError, match="max_temperature_c"):
         load({"EDGELLM_MAX_TEMPERATURE_C": "-3"})
+
+
+def test_the_weights_of_keys_come_from_the_file_or_the_environment(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text('api_keys = ["a", "b=c"]\nkey_weights = { a = 3 }\n')
+    assert load({"EDGELLM_CONFIG": str(path)}).key_weights == {"a": 3.0}
+    environ = {"EDGELLM_CONFIG": str(path), "EDGELLM_KEY_WEIGHTS": "a=2, b=c=0.5"}
+    assert load(environ).key_weights == {"a": 2.0, "b=c": 0.5}
+
+
+@pytest.mark.parametrize("text", ["s3cret=2", "k=0", "k=nan", "k=1000", "k=x", "k"])
+def test_a_weight_that_cannot_be_is_an_error_that_keeps_the_key_secret(text):
+    with pytest.raises(ConfigError, match="key_weights") as raised:
+        load({"EDGELLM_API_KEY": "k", "EDGELLM_KEY_WEIGHTS": text})
+    assert "s3cret" not in str(raised.value)

@@ -102,7 +102,9 @@ def _app(instance: Instance, fleet: Fleet, sampler: Sampler, salvage: Salvage) -
     config = instance.config
     return create_app(
         fleet.models,
-        access=Access.of(keys=config.api_keys, host_names=config.allowed_hosts),
+        access=Access.of(
+            keys=config.api_keys, weights=config.key_weights, host_names=config.allowed_hosts
+        ),
         samples=sampler.latest,
         hardware=instance.hardware,
         download=lambda: fleet.download,

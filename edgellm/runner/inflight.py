@@ -6,9 +6,19 @@ from typing import TypeAlias
 from edgellm import errors
 from edgellm.chat.events import Event, Failed, Finished, TextDelta
 from edgellm.errors import EdgellmError
-from edgellm.runner.messages import Delta, Done, Embedded, FromWorker, Rejected, Tokenized
+from edgellm.runner.messages import (
+    Delta,
+    Done,
+    Embedded,
+    FromWorker,
+    Obeyed,
+    Rejected,
+    Scored,
+    Steps,
+    Tokenized,
+)
 
-Reply: TypeAlias = Embedded | Tokenized
+Reply: TypeAlias = Embedded | Scored | Tokenized | Obeyed | Steps
 
 
 class Inflight:
@@ -17,15 +27,22 @@ class Inflight:
     def __init__(self) -> None:
         self._streams: dict[int, asyncio.Queue[Event]] = {}
         self._replies: dict[int, asyncio.Future[Reply]] = {}
+        self._keys: dict[int, str] = {}  # of the streams
         self._owed: set[int] = set()  # streams whose end the worker has not told yet
 
     def __len__(self) -> int:
         """What the worker still owes. A client that reads its answer slowly takes no place."""
         return len(self._owed) + len(self._replies)
 
-    def open(self, request_id: int) -> None:
+    def open(self, request_id: int, key: str = "") -> None:
+        """`key`: on whose account it is (chat.messages.Claim)."""
         self._streams[request_id] = asyncio.Queue()
         self._owed.add(request_id)
+        self._keys[request_id] = key
+
+    def n_of(self, key: str) -> int:
+        """Streams of this key whose end the worker still owes."""
+        return sum(1 for request_id in self._owed if self._keys.get(request_id) == key)
 
     async def next(self, request_id: int) -> Event:
         """Deltas that have piled up come out as they are: who reads slowly loses nothing."""
@@ -33,6 +50,7 @@ class Inflight:
 
     def close(self, request_id: int) -> None:
         self._streams.pop(request_id, None)
+        self._keys.pop(request_id, None)
         self._owed.discard(request_id)
 
     def expect(self, request_id: int) -> "asyncio.Future[Reply]":
@@ -51,7 +69,13 @@ class Inflight:
                 self._put(request_id, _finished(message))
             case Rejected():
                 self._fail(message, rejection(message))
-            case Embedded(request_id) | Tokenized(request_id):
+            case (
+                Embedded(request_id)
+                | Scored(request_id)
+                | Tokenized(request_id)
+                | Obeyed(request_id)
+                | Steps(request_id)
+            ):
                 future = self._replies.get(request_id)
                 if future and not future.done():
                     future.set_result(message)
@@ -96,6 +120,8 @@ def _finished(done: Done) -> Finished:
         request_id=done.request_id,
         step_share=done.step_share,
         n_computed=done.n_computed,
+        n_drafted=done.n_drafted,
+        n_draft_accepted=done.n_draft_accepted,
     )
 
 

@@ -91,7 +91,8 @@ class Scheduler:
         self.waiting.add(sequence)
 
     def cancel(self, request_id: int) -> Sequence | None:
-        for sequence in [*self.waiting, *self.running.values()]:
+        everyone: list[Sequence] = [*self.waiting, *self.running.values()]
+        for sequence in everyone:
             if sequence.request_id == request_id:
                 self.finish(sequence, "cancelled")
                 return sequence

@@ -9,30 +9,43 @@ import contextlib
 import itertools
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+import msgspec
 
 from edgellm.chat.events import Event, Failed, Finished
-from edgellm.chat.messages import GenerateParams
+from edgellm.chat.messages import Claim, GenerateParams
 from edgellm.errors import BadRequest, EdgellmError, NotServing, Overloaded, WorkerDied
+from edgellm.models import local
+from edgellm.runner.adapters import Adapter, AdapterList, read_adapter
 from edgellm.runner.child import load_error, obituary, start_worker
 from edgellm.runner.engine import EngineState
 from edgellm.runner.frames import FrameReader, encode_frame
 from edgellm.runner.inflight import Inflight, Reply
 from edgellm.runner.messages import (
     Cancel,
+    Detokenize,
     Embed,
     Embedded,
     FromWorker,
     Gauge,
     Generate,
+    Infill,
     Load,
+    LoadAdapter,
     LoadFailed,
     Loading,
+    ReadSteps,
     Ready,
+    Rerank,
+    Scored,
     Shutdown,
+    Steps,
     Tokenize,
     Tokenized,
     ToWorker,
+    UnloadAdapter,
 )
 from edgellm.runner.restarts import Restarts
 from edgellm.selector.plan import Plan
@@ -43,8 +56,12 @@ _READ_BYTES = 1 << 18
 
 
 class Supervisor:
-    def __init__(self, path: str, plan: Plan, *, max_queue: int = 512) -> None:
+    def __init__(
+        self, path: str, plan: Plan, *, max_queue: int = 512, adapters: Sequence[Adapter] = ()
+    ) -> None:
         self.path, self.plan, self.max_queue = path, plan, max_queue
+        self.adapters = AdapterList(adapters)
+        self._loading_adapter = asyncio.Lock()  # a name is taken once it is loaded
         self.state: EngineState = "starting"
         self.progress_ratio: float | None = None
         self.ready: Ready | None = None
@@ -129,7 +146,8 @@ class Supervisor:
             self.state = "loading"
         assert process.stdout
         assert process.stderr
-        self._write(encode_frame([Load(os.fsencode(self.path), self.plan)]))
+        adapters = tuple((adapter.id, os.fsencode(adapter.path)) for adapter in self.adapters)
+        self._write(encode_frame([Load(os.fsencode(self.path), self.plan, adapters)]))
         last_words = asyncio.create_task(self._read_log(process.stderr))
         try:
             load_failed = await self._read_frames(process.stdout)
@@ -200,31 +218,79 @@ class Supervisor:
         Raises Overloaded when the queue is full, NotServing when the model is gone for good.
         """
         self._check_room()
+        self._check_share(params.claim)
         request_id = next(self._request_ids)
         frame = _frame(Generate(request_id, prompt, params))
-        self._inflight.open(request_id)
+        self._inflight.open(request_id, params.claim.key)
         self._send(request_id, frame)
         return EventStream(request_id, self._inflight, self._abandon)
 
-    async def embed(self, inputs: tuple[str | tuple[int, ...], ...]) -> Embedded:
+    async def embed(self, inputs: tuple[str | tuple[int, ...], ...], norm: int = 2) -> Embedded:
         """Raises what the worker refuses it with, and WorkerDied."""
         request_id = next(self._request_ids)
-        answer = await self._ask(request_id, Embed(request_id, inputs))
+        answer = await self._ask(request_id, Embed(request_id, inputs, norm))
         assert isinstance(answer, Embedded)
         return answer
 
-    async def tokenize(self, text: str, add_special: bool) -> tuple[int, ...]:
+    async def rerank(
+        self, query: str, documents: tuple[str, ...], max_doc_tokens: int | None = None
+    ) -> Scored:
         request_id = next(self._request_ids)
-        answer = await self._ask(request_id, Tokenize(request_id, text, add_special))
+        asked = Rerank(request_id, query, documents, max_doc_tokens)
+        answer = await self._ask(request_id, asked)
+        assert isinstance(answer, Scored)
+        return answer
+
+    async def tokenize(self, text: str, add_special: bool, parse_special: bool = True) -> Tokenized:
+        request_id = next(self._request_ids)
+        return await self._words(Tokenize(request_id, text, add_special, parse_special))
+
+    async def detokenize(self, tokens: tuple[int, ...]) -> Tokenized:
+        return await self._words(Detokenize(next(self._request_ids), tokens))
+
+    async def infill(self, asked: Infill) -> tuple[int, ...]:
+        """The prompt's tokens; the request's id is ours to give."""
+        asked = msgspec.structs.replace(asked, request_id=next(self._request_ids))
+        return (await self._words(asked)).tokens
+
+    async def load_adapter(self, name: str, path: Path) -> Adapter:
+        """Returns when requests can ask for it. Raises BadGGUF, BadRequest, ModelNotFound."""
+        async with self._loading_adapter:
+            adapter = self.adapters.new(name, str(path))
+            await asyncio.to_thread(lambda: read_adapter(path, local.read_headers(Path(self.path))))
+            request_id = next(self._request_ids)
+            await self._ask(request_id, LoadAdapter(request_id, adapter.id, os.fsencode(path)))
+            self.adapters.add(adapter)
+            return adapter
+
+    async def unload_adapter(self, name: str) -> Adapter:
+        """Who asks for it from here on is refused; answers that use it go on to their end."""
+        adapter = self.adapters.remove(name)
+        request_id = next(self._request_ids)
+        await self._ask(request_id, UnloadAdapter(request_id, adapter.id))
+        return adapter
+
+    async def _words(self, question: Tokenize | Detokenize | Infill) -> Tokenized:
+        answer = await self._ask(question.request_id, question)
         assert isinstance(answer, Tokenized)
-        return answer.tokens
+        return answer
+
+    async def steps(self, n: int) -> Steps:
+        request_id = next(self._request_ids)
+        answer = await self._ask(request_id, ReadSteps(request_id, n))
+        assert isinstance(answer, Steps)
+        return answer
 
     async def _ask(self, request_id: int, question: ToWorker) -> Reply:
         self._check_room()
         frame = _frame(question)
         reply = self._inflight.expect(request_id)
         self._send(request_id, frame)
-        return await reply
+        try:
+            return await reply
+        except asyncio.CancelledError:
+            self._abandon(request_id)
+            raise
 
     def _abandon(self, request_id: int) -> None:
         """The client left before its answer ended."""
@@ -246,6 +312,15 @@ class Supervisor:
             raise Overloaded(
                 f"{len(self._inflight)} requests are running or waiting; the limit is {limit}",
                 hint="come back later, or serve with a larger --max-queue",
+            )
+
+    def _check_share(self, claim: Claim) -> None:
+        """No key may fill the queue that others have a part of."""
+        limit = self.plan.n_parallel + int(claim.queue_ratio * self.max_queue)
+        if claim.queue_ratio < 1 and self._inflight.n_of(claim.key) >= limit:
+            raise Overloaded(
+                f"{limit} requests of this API key are running or waiting: that is its part",
+                hint="come back later; key_weights in the configuration divides the queue",
             )
 
 

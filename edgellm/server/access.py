@@ -26,15 +26,34 @@ class Access:
     """`key_digests` are SHA-256 of the API keys: the keys themselves are not kept."""
 
     key_digests: tuple[bytes, ...] = ()
+    weights: tuple[float, ...] = ()  # of the same keys
     host_names: frozenset[str] = frozenset()
     max_body_bytes: int = 16 * 1024 * 1024
 
     @classmethod
-    def of(cls, *, keys: Iterable[str] = (), host_names: Iterable[str] = ()) -> "Access":
+    def of(
+        cls,
+        *,
+        keys: Iterable[str] = (),
+        weights: Mapping[str, float] | None = None,
+        host_names: Iterable[str] = (),
+    ) -> "Access":
+        """A key without a weight has 1."""
+        keys = tuple(keys)
         return cls(
             tuple(_digest(key) for key in keys),
+            tuple((weights or {}).get(key, 1.0) for key in keys),
             frozenset(name.casefold() for name in host_names),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class KeyShare:
+    """What a key may have of the machine while others want it too."""
+
+    key: str = ""  # a name that tells nothing of the key itself
+    weight: float = 1.0
+    queue_ratio: float = 1.0  # of the places in the queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +96,16 @@ def _foreign_origin(head: Head) -> HTTPProblem | None:
     if origin.casefold() in (f"http://{host}".casefold(), f"https://{host}".casefold()):
         return None
     return HTTPProblem(403, "requests from web pages of another origin are not answered")
+
+
+def share(headers: Mapping[str, str], access: Access) -> KeyShare:
+    """Of the key that the request brings; without keys all share alike."""
+    given = _digest(_credential(headers))
+    for i, digest in enumerate(access.key_digests):
+        if hmac.compare_digest(given, digest):
+            weight = access.weights[i]
+            return KeyShare(f"key {i}", weight, weight / sum(access.weights))
+    return KeyShare()
 
 
 def _wrong_key(head: Head, access: Access) -> HTTPProblem | None:

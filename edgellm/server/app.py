@@ -25,13 +25,17 @@ from edgellm.server.guard import WRITE_PATIENCE_S, Guard
 from edgellm.server.joules import Tariff
 from edgellm.server.live import Live, no_download, no_samples, nobody_hears
 from edgellm.server.metrics import Metrics
+from edgellm.server.rerank import rerank
 from edgellm.server.served import Models
+from edgellm.server.steps import show_steps
 from edgellm.status import Download
 
 _OPENAI = (
     ("/chat/completions", openai.chat, "POST"),
     ("/completions", openai.completions, "POST"),
     ("/embeddings", openai_embeddings.embeddings, "POST"),
+    ("/rerank", rerank, "POST"),
+    ("/reranking", rerank, "POST"),
     ("/models", openai_models.list_models, "GET"),
     ("/models/{name:path}", openai_models.show_model, "GET"),
     ("/health", native.health, "GET"),
@@ -39,8 +43,11 @@ _OPENAI = (
 _NATIVE = (
     ("/", native.root, "GET"),
     ("/metrics", native.show_metrics, "GET"),
+    ("/embedding", openai_embeddings.native_embeddings, "POST"),
+    ("/v2/rerank", rerank, "POST"),
     ("/tokenize", native.tokenize, "POST"),
     ("/edgellm/status", native.show_status, "GET"),
+    ("/edgellm/steps", show_steps, "GET"),
     ("/edgellm/shutdown", native.shutdown, "POST"),
 )
 

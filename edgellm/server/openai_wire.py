@@ -1,10 +1,10 @@
 """What chat and completion answers share on OpenAI's wire: usage, timings, log-probabilities.
 
-`timings` is llama-server's, same names; the joules are ours. Unknown is null: nothing was measured
-for one token. Joules that no sensor told are absent.
+`timings` is llama-server's, same names; the queue, TTFT, ITL and joules are ours. Unknown is null:
+nothing was measured for one token. Joules that no sensor told are absent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -53,8 +53,14 @@ class Timings(msgspec.Struct, frozen=True):
     predicted_ms: float
     predicted_per_token_ms: float | None
     predicted_per_second: float | None
+    queue_ms: float
+    ttft_ms: float
+    itl_p50_ms: float | None  # between steps that gave a token
+    itl_p99_ms: float | None
     energy_j: float | UnsetType = UNSET
     energy_j_per_token: float | UnsetType = UNSET  # of the tokens written; the prompt is in it
+    draft_n: int | UnsetType = UNSET  # absent where nothing was guessed
+    draft_n_accepted: int | UnsetType = UNSET
 
 
 class TokenProb(msgspec.Struct, frozen=True):
@@ -106,6 +112,7 @@ class Ended:
         n_steps = usage.completion_tokens - len(ended)
         energy_j = self._energy_j()
         per_token = _ratio(energy_j or 0.0, usage.completion_tokens)
+        n_drafted = sum(one.n_drafted for one in ended)
         return Timings(
             cache_n=n_cached,
             prompt_n=n_prefilled,
@@ -116,8 +123,14 @@ class Ended:
             predicted_ms=round(predicted_ms, 3),
             predicted_per_token_ms=_ratio(predicted_ms, n_steps),
             predicted_per_second=_ratio(1000 * n_steps, predicted_ms),
+            queue_ms=round(1000 * max(one.timings.queue_s for one in ended), 3),
+            ttft_ms=round(1000 * max(one.timings.ttft_s for one in ended), 3),
+            itl_p50_ms=_slowest_ms(one.timings.itl_p50_s for one in ended),
+            itl_p99_ms=_slowest_ms(one.timings.itl_p99_s for one in ended),
             energy_j=UNSET if energy_j is None else round(energy_j, 3),
             energy_j_per_token=UNSET if per_token is None else per_token,
+            draft_n=n_drafted or UNSET,
+            draft_n_accepted=sum(one.n_draft_accepted for one in ended) if n_drafted else UNSET,
         )
 
     def _energy_j(self) -> float | None:
@@ -134,8 +147,10 @@ class Ended:
 
 
 def wire_reason(reason: FinishReason) -> str:
-    """OpenAI has no word for a cancelled answer; by then nobody reads it anyway."""
-    return "stop" if reason == "cancelled" else reason
+    """OpenAI has no word for a cancelled answer; by then nobody reads it anyway. One that its
+    deadline cut is one that was cut."""
+    words = {"cancelled": "stop", "deadline": "length"}
+    return words.get(reason, reason)
 
 
 def chat_logprobs(tokens: Sequence[TokenLogprob]) -> ChatLogprobs:
@@ -161,6 +176,11 @@ def text_of(piece: bytes) -> str:
 
 def finite(logprob: float) -> float:
     return max(logprob, MIN_LOGPROB)
+
+
+def _slowest_ms(seconds: Iterable[float | None]) -> float | None:
+    known = [each for each in seconds if each is not None]
+    return round(1000 * max(known), 3) if known else None
 
 
 def _ratio(above: float, below: float) -> float | None:

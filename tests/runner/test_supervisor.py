@@ -14,7 +14,7 @@ import pytest
 from real_model import demo_path, plan
 
 from edgellm.chat.events import Failed, Finished, TextDelta
-from edgellm.chat.messages import GenerateParams, JSONSchema, Regex, SamplingParams
+from edgellm.chat.messages import Claim, GenerateParams, JSONSchema, Regex, SamplingParams
 from edgellm.errors import BadGGUF, BadRequest, DoesNotFit, NotServing, Overloaded
 from edgellm.runner.supervisor import Supervisor
 from edgellm.units import GIB
@@ -121,6 +121,22 @@ def test_a_full_queue_is_refused_with_its_numbers():
             await answer.aclose()
 
     supervise(scenario, max_queue=2)
+
+
+def test_a_key_may_fill_its_part_of_the_queue_only():
+    def of(key):
+        return GenerateParams(SamplingParams(), 400, claim=Claim(key=key, queue_ratio=0.25))
+
+    async def scenario(engine):
+        running = [engine.generate("Once", of("a")) for _ in range(8 + 2)]
+        with pytest.raises(Overloaded, match="10 requests of this API key"):
+            engine.generate("Once", of("a"))
+        running += [engine.generate("Once", of("b"))]
+        for answer in running:
+            await answer.aclose()
+        await engine.generate("Once", of("a")).aclose()
+
+    supervise(scenario, max_queue=8)
 
 
 def test_a_json_schema_is_followed():

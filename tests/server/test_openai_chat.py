@@ -10,13 +10,14 @@ from edgellm.server.openai_chat import ChatFold, ChatStream
 from edgellm.server.openai_wire import Head
 
 HEAD = Head("chatcmpl-1", 1700000000, "tiny")
-ENDING = Finished("stop", 7, 3, 2, Timings(0.001, 0.02, 0.01))
+ENDING = Finished("stop", 7, 3, 2, Timings(0.001, 0.02, 0.01, 0.004, 0.006))
 EVENTS = (TextDelta("Grüß"), TextDelta(' "Gott"\n'), ENDING)
 
 TIMINGS = (
     '"timings":{"cache_n":3,"prompt_n":4,"prompt_ms":20.0,"prompt_per_token_ms":5.0,'
     '"prompt_per_second":200.0,"predicted_n":2,"predicted_ms":10.0,'
-    '"predicted_per_token_ms":10.0,"predicted_per_second":100.0}'
+    '"predicted_per_token_ms":10.0,"predicted_per_second":100.0,"queue_ms":1.0,"ttft_ms":21.0,'
+    '"itl_p50_ms":4.0,"itl_p99_ms":6.0}'
 )
 USAGE = (
     '"usage":{"prompt_tokens":7,"completion_tokens":2,"total_tokens":9,'

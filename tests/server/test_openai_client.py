@@ -39,13 +39,14 @@ def test_a_chat_is_answered(client, engine):
     assert engine.asked[0][0] == "user: Hi\nassistant:"
 
 
-def test_the_timings_are_llama_servers(client):
+def test_the_timings_are_llama_servers_and_ours(client):
     timings = client.chat.completions.create(model="tiny", messages=HI).timings
 
     assert timings == {
         "cache_n": 3, "prompt_n": 4, "prompt_ms": 20.0, "prompt_per_token_ms": 5.0,
         "prompt_per_second": 200.0, "predicted_n": 2, "predicted_ms": 10.0,
         "predicted_per_token_ms": 10.0, "predicted_per_second": 100.0,
+        "queue_ms": 1.0, "ttft_ms": 21.0, "itl_p50_ms": None, "itl_p99_ms": None,
     }  # fmt: skip
 
 

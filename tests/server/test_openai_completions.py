@@ -7,7 +7,8 @@ ENDING = Finished("length", 2, 0, 1, Timings(0.0, 0.004, 0.0))
 TIMINGS = (
     '"timings":{"cache_n":0,"prompt_n":2,"prompt_ms":4.0,"prompt_per_token_ms":2.0,'
     '"prompt_per_second":500.0,"predicted_n":1,"predicted_ms":0.0,'
-    '"predicted_per_token_ms":null,"predicted_per_second":null}'
+    '"predicted_per_token_ms":null,"predicted_per_second":null,"queue_ms":0.0,"ttft_ms":4.0,'
+    '"itl_p50_ms":null,"itl_p99_ms":null}'
 )
 
 

@@ -1,0 +1,95 @@
+import time
+
+import openai
+import pytest
+from server.server_fakes import live_server, served
+
+from edgellm.errors import BadRequest
+from edgellm.server.access import Access
+from edgellm.server.claims import seconds_left
+
+HI = [{"role": "user", "content": "Hi"}]
+NOW_S = 1_900_000_000.0  # 2030-03-17T17:46:40Z
+
+
+def left(text):
+    return seconds_left(text, lambda: NOW_S)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("30", 30.0),
+        (" 1.5 ", 1.5),
+        ("-3", -3.0),
+        ("2030-03-17T17:47:40Z", 60.0),
+        ("2030-03-17T18:47:40+01:00", 60.0),
+        ("2030-03-17 17:47:40", 60.0),
+        ("Sun, 17 Mar 2030 17:47:40 GMT", 60.0),
+        ("Sun, 17 Mar 2030 17:45:40 -0000", -60.0),
+    ],
+)
+def test_a_deadline_is_seconds_or_a_time(text, seconds):
+    assert left(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "soon", "nan", "inf", "1e999", "2030-13-01", "12:00", "Sun, 45 Mar 2030", "3 0"]
+)
+def test_what_is_neither_is_refused_and_named(text):
+    with pytest.raises(BadRequest, match="X-Request-Deadline"):
+        left(text)
+
+
+def ask(client, **more):
+    client.chat.completions.create(model="tiny", messages=HI, **more)
+
+
+def claim_of(engine):
+    return engine.asked[-1][1].claim
+
+
+def test_the_headers_deadline_is_on_the_machines_clock(client, engine):
+    ask(client, extra_headers={"X-Request-Deadline": "30"})
+    assert claim_of(engine).deadline_s == pytest.approx(time.monotonic() + 30, abs=5)
+
+
+def test_without_the_header_there_is_no_deadline_and_without_keys_all_share_alike(client, engine):
+    ask(client)
+    claim = claim_of(engine)
+    assert (claim.deadline_s, claim.priority, claim.key, claim.queue_ratio) == (None, 0, "", 1.0)
+
+
+def test_a_deadline_that_cannot_be_read_is_a_400(client):
+    with pytest.raises(openai.BadRequestError, match="neither seconds nor a time"):
+        ask(client, extra_headers={"X-Request-Deadline": "tomorrow"})
+
+
+def test_the_bodys_priority_is_in_bounds(client, engine):
+    ask(client, extra_body={"priority": -7})
+    assert claim_of(engine).priority == -7
+    with pytest.raises(openai.BadRequestError, match="priority"):
+        ask(client, extra_body={"priority": 101})
+
+
+def test_a_plain_completion_has_its_claim_too(client, engine):
+    client.completions.create(
+        model="tiny", prompt="Hi", extra_body={"priority": 2},
+        extra_headers={"X-Request-Deadline": "9"},
+    )  # fmt: skip
+    assert claim_of(engine).priority == 2
+    assert claim_of(engine).deadline_s is not None
+
+
+def test_the_key_decides_whose_share_it_is_and_is_not_told_on():
+    access = Access.of(keys=["alpha", "beta"], weights={"beta": 3.0})
+    with live_server(served(), access=access) as live:
+        engine = live.models.find("tiny").engine
+        told = {}
+        for key in ("alpha", "beta"):
+            with openai.OpenAI(base_url=f"{live.url}/v1", api_key=key, max_retries=0) as client:
+                ask(client)
+            claim = claim_of(engine)
+            told[key] = (claim.weight, claim.queue_ratio)
+            assert key not in claim.key
+    assert told == {"alpha": (1.0, 0.25), "beta": (3.0, 0.75)}
