@@ -1,0 +1,92 @@
+"""Projectors of random weights, tiny but real: llama.cpp loads them, and two pictures differ."""
+
+import random
+import struct
+
+from gguf_files import Tensor, gguf_bytes
+
+DEMO_WIDTH = 256  # of the demo model's vectors
+_WIDTH, _FF, _PATCH, _BLOCKS = 64, 128, 8, 2
+
+
+def projector_bytes(kind="mlp", width=DEMO_WIDTH, *, side=32, seed=3):
+    """`mlp`: LLaVA's, a row for each patch of `side` × `side` pixels. `gemma3`: a row for each
+    2 × 2 patches, and they attend to one another in both directions."""
+    n_patches = (side // _PATCH) ** 2
+    tensors = [*_encoder(n_patches + (kind == "mlp")), *_KINDS[kind](width)]
+    header = gguf_bytes(_metadata(kind, width, side), tensors, data=False)
+    draw = random.Random(seed)
+    return header + b"".join(_values(tensor, draw) for tensor in tensors)
+
+
+def _metadata(kind, width, side):
+    vision = {
+        "image_size": side,
+        "patch_size": _PATCH,
+        "embedding_length": _WIDTH,
+        "feed_forward_length": _FF,
+        "projection_dim": width,
+        "block_count": _BLOCKS,
+        "attention.head_count": 4,
+        "attention.layer_norm_epsilon": 1e-5,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
+        "projector.scale_factor": 2,
+    }
+    return {
+        "general.architecture": "clip",
+        "clip.has_vision_encoder": True,
+        "clip.projector_type": kind,
+        "clip.use_gelu": True,
+        **{f"clip.vision.{key}": value for key, value in vision.items()},
+    }
+
+
+def _encoder(n_positions):
+    yield Tensor("v.patch_embd.weight", (_PATCH, _PATCH, 3, _WIDTH))
+    yield Tensor("v.position_embd.weight", (_WIDTH, n_positions))
+    for i in range(_BLOCKS):
+        block = f"v.blk.{i}."
+        for name in ("attn_q", "attn_k", "attn_v", "attn_out"):
+            yield from _linear(block + name, _WIDTH, _WIDTH)
+        yield from _norm(block + "ln1")
+        yield from _norm(block + "ln2")
+        yield from _linear(block + "ffn_up", _WIDTH, _FF)
+        yield from _linear(block + "ffn_down", _FF, _WIDTH)
+
+
+def _mlp(width):
+    yield Tensor("v.class_embd", (_WIDTH,))
+    yield from _norm("v.pre_ln")
+    yield from _linear("mm.0", _WIDTH, width)
+    yield from _linear("mm.2", width, width)
+
+
+def _gemma3(width):
+    yield Tensor("v.patch_embd.bias", (_WIDTH,))
+    yield from _norm("v.post_ln")
+    yield Tensor("mm.input_projection.weight", (width, _WIDTH))
+    yield Tensor("mm.soft_emb_norm.weight", (_WIDTH,))
+
+
+_KINDS = {"mlp": _mlp, "gemma3": _gemma3}
+
+
+def _linear(name, n_in, n_out):
+    return Tensor(f"{name}.weight", (n_in, n_out)), Tensor(f"{name}.bias", (n_out,))
+
+
+def _norm(name):
+    return Tensor(f"{name}.weight", (_WIDTH,)), Tensor(f"{name}.bias", (_WIDTH,))
+
+
+def _values(tensor, draw):
+    """Around 1 where a norm scales, around 0 elsewhere; padded as the file's offsets say."""
+    n, centre = 1, 0.0
+    for size in tensor.shape:
+        n *= size
+    if "norm" in tensor.name or (tensor.name.endswith("weight") and "ln" in tensor.name):
+        centre = 1.0
+    spread = 0.3 if len(tensor.shape) == 1 else 1 / tensor.shape[0] ** 0.5
+    data = struct.pack(f"<{n}f", *(draw.gauss(centre, spread) for _ in range(n)))
+    return data + bytes(-len(data) % 32)
