@@ -1,13 +1,16 @@
 """What the worker's loop needs of a model. LlamaBackend is one, the tests' FakeBackend another."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from edgellm.chat.messages import Structure
 from edgellm.errors import BadRequest
 from edgellm.runner.batch import Batch, Mask, Sampled
+from edgellm.runner.infill import FillMarks
 from edgellm.runner.memory import Limits
+from edgellm.runner.pictures import Piece
+from edgellm.runner.recorder import NativeTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +18,17 @@ class Step:
     """What a batch gave: the new tokens of each seq_id that wanted some."""
 
     sampled: Mapping[int, tuple[Sampled, ...]]
+    times: NativeTimes = field(default_factory=NativeTimes)
     n_drafted: Mapping[int, int] | None = None  # guesses that the draft model made for each
     draft_s: float = 0.0  # of the step, what the draft model took
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What is to become a vector. `norm` as in messages.Embed."""
+
+    tokens: list[int]
+    norm: int = 2
 
 
 class NoKVSlot(Exception):
@@ -27,10 +39,31 @@ class Backend(Protocol):
     limits: Limits
     n_embd: int
     n_vocab: int
+    pooling: str | None  # of an embedding model; None: it generates
+    n_input: int  # tokens of one input that is embedded
+    score_at: int  # which number of a ranked pair's vector is its score
 
-    def tokenize(self, text: str, add_special: bool) -> list[int]: ...
+    def tokenize(self, text: str, add_special: bool, parse_special: bool = True) -> list[int]: ...
 
     def piece(self, token: int) -> bytes: ...
+
+    def letters(self, token: int) -> bytes:
+        """As `piece`, and special tokens are spelled out."""
+        ...
+
+    def pair(self, query: str, document: str, max_doc_tokens: int | None) -> list[int]:
+        """As the model wants them to stand together."""
+        ...
+
+    def fill_marks(self) -> FillMarks | None:
+        """None: the vocabulary can't ask for what stands in the middle."""
+        ...
+
+    def load_adapter(self, adapter_id: int, path: bytes) -> None:
+        """Raises BadGGUF."""
+        ...
+
+    def free_adapter(self, adapter_id: int) -> None: ...
 
     def marks(self, markers: tuple[str, ...]) -> Mapping[int, bytes]:
         """The special tokens in these texts: `piece` has no letters for them."""
@@ -40,11 +73,17 @@ class Backend(Protocol):
         """May take seconds; called off the loop's thread. Raises BadRequest."""
         ...
 
+    def see(self, file: bytes) -> tuple[Piece, ...]:
+        """May take seconds; called off the loop's thread. Raises BadRequest."""
+        ...
+
     def decode(self, batch: Batch) -> Step:
         """Raises NoKVSlot, with the memory as it was before the rows."""
         ...
 
-    def embed(self, inputs: list[list[int]]) -> list[bytes]: ...
+    def embed(self, inputs: list[Input]) -> list[bytes]:
+        """One call: together they fit n_batch, unless there is one only. Raises EdgellmError."""
+        ...
 
 
 def tokens_of(backend: Backend, words: str | tuple[int, ...], param: str) -> list[int]:

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from edgellm.chat.events import TokenLogprob
-from edgellm.chat.messages import GenerateParams
+from edgellm.chat.messages import AdapterSet, GenerateParams
+from edgellm.runner.pictures import Placed
 
 DRAFTED = -1  # a row's token that the draft model is to write; a row it doesn't write falls away
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One token of a llama_batch. Of a sequence's rows that want logits, all but the first hold
-    guessed tokens: see verify.py."""
+    """One token of a llama_batch, or one row of a picture (pictures.py). Of a sequence's rows that
+    want logits, all but the first hold guessed tokens: see verify.py."""
 
     seq_id: int
     pos: int
@@ -89,6 +90,14 @@ class Resume:
 
 
 @dataclass(frozen=True, slots=True)
+class Blank:
+    """Empty the window of `source`: what it has beside that can be forked, and nobody goes on from
+    it without a Resume."""
+
+    source: int
+
+
+@dataclass(frozen=True, slots=True)
 class Discard:
     """Nobody will ask for this blob again."""
 
@@ -130,6 +139,7 @@ class Start:
     params: GenerateParams
     prompt: tuple[int, ...]
     mask: Mask | None = None
+    pictures: tuple[Placed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +150,18 @@ class Stop:
 
 
 Op: TypeAlias = (
-    Forget | Trim | Fork | Copy | Save | Restore | Checkpoint | Resume | Discard | Start | Stop
+    Forget
+    | Trim
+    | Fork
+    | Copy
+    | Save
+    | Restore
+    | Checkpoint
+    | Resume
+    | Blank
+    | Discard
+    | Start
+    | Stop
 )
 
 
@@ -149,6 +170,7 @@ class Batch:
     ops: tuple[Op, ...]
     rows: tuple[Row, ...]
     n_prompt_rows: int
+    adapters: AdapterSet = ()  # of all its rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from edgellm.selector.plan import Plan
 
 _SPLIT = {"layer": 1, "row": 2, "tensor": 3}  # enum llama_split_mode, llama.h
 _FLASH = {None: -1, False: 0, True: 1}  # enum llama_flash_attn_type, llama.h
+_POOLING = {"none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}  # enum llama_pooling_type, llama.h
 _WARN, _CONT = 3, 5  # enum ggml_log_level, ggml.h
 _MAX_LINES = 10_000
 _LISTENING: list[Any] = []  # the process has one log: its listener outlives every context
@@ -66,7 +67,7 @@ def _model_params(plan: Plan, on_progress: Callable[[float], None], kept: list[A
     params.split_mode = _SPLIT[placement.split_mode]
     params.no_host = placement.no_host
     params.progress_callback = _progress(on_progress)
-    devices = _devices(plan.devices)
+    devices = device_handles(plan.devices)
     params.devices = ctypes.cast(devices, ctypes.c_void_p)
     kept += [params.progress_callback, devices]
     if placement.tensor_split:
@@ -90,6 +91,8 @@ def _context_params(plan: Plan) -> Any:
     params.n_rs_seq = plan.n_rs_seq
     params.op_offload = plan.placement.op_offload
     params.embeddings = plan.embedding
+    if plan.pooling is not None:
+        params.pooling_type = _POOLING[plan.pooling]
     # Zero lets llama.cpp reserve for n_batch outputs: what pooling needs, and far too much else.
     params.n_outputs_max = 0 if plan.embedding else plan.n_outputs_max
     params.no_perf = True
@@ -103,7 +106,13 @@ def _load_error(what: str, lines: list[str], otherwise: str = "file") -> LoadErr
 
 
 def _listen(lines: list[str] | None) -> None:
-    """Keep llama.cpp's log in `lines` for its numbers; what it warns of goes to stderr."""
+    callback = listener(lines)
+    llama_cpp.llama_log_set(callback, ctypes.c_void_p(0))
+    _LISTENING[:] = [callback]
+
+
+def listener(lines: list[str] | None) -> Any:
+    """Keeps llama.cpp's log in `lines` for its numbers; what it warns of goes to stderr."""
 
     def on_log(level: int, text: bytes, _: Any) -> None:
         line = text.decode("utf-8", "replace")
@@ -113,9 +122,7 @@ def _listen(lines: list[str] | None) -> None:
             sys.stderr.write(line)
             sys.stderr.flush()
 
-    callback = llama_cpp.llama_log_callback(on_log)
-    llama_cpp.llama_log_set(callback, ctypes.c_void_p(0))
-    _LISTENING[:] = [callback]
+    return llama_cpp.llama_log_callback(on_log)
 
 
 def _progress(on_progress: Callable[[float], None]) -> Any:
@@ -133,7 +140,7 @@ def _progress(on_progress: Callable[[float], None]) -> Any:
     return llama_cpp.llama_progress_callback(on_load)
 
 
-def _devices(names: tuple[str, ...]) -> Any:
+def device_handles(names: tuple[str, ...]) -> Any:
     """ggml's handles, NULL-terminated. An empty list keeps llama.cpp from taking them all."""
     by_name = libggml.ggml_backend_dev_by_name
     by_name.restype, by_name.argtypes = ctypes.c_void_p, [ctypes.c_char_p]
