@@ -340,17 +340,20 @@ class LlamaBackend:
         state = partial_state(self._model, self._context, self._decode_rows)
         if state is None or llama_cpp.llama_model_has_encoder(self._model):
             return self.limits
-        n_aside = 0
+        n_running, n_aside = self.limits.n_seq_max, 0
         if not state.has_cells:
-            n_aside = 4 * plan.n_seq_max  # they take nothing but checkpoints
+            n_aside = 4 * n_running  # they take nothing but checkpoints
         elif plan.kv_unified and not state.has_rows:
-            n_aside = plan.n_seq_max
+            n_aside = n_running
             self._state.blank = blank_window(self._model, self._context, self._decode_rows)
         self._copies.at_once = True
         return replace(
             self.limits,
             shares_prefixes=True,
-            n_ids=min(plan.n_seq_max + n_aside, _MAX_IDS),
+            n_ids=min(n_running + n_aside, _MAX_IDS),
+            n_scratch=0,
+            shelf_bytes=0,
+            blob=None,
             state=state,
             turn_ends=turn_ends(self._vocab),
         )

@@ -4,7 +4,7 @@ llama.cpp's own copy (`seq_cp` across streams, llama-kv-cache.cpp) takes the who
 done by the next llama_decode: 93 ms for a stream of 8,192 cells of a 0.6 B model, however few are
 used. A state blob holds the used cells only; it is read once for all followers of a prefix: 54 MiB
 for 500 tokens, 7 ms a target. On an accelerator the blob would cross the bus, so there whole
-buffers are copied.
+buffers are copied, except where what is deferred would come too late.
 """
 
 import ctypes
@@ -14,6 +14,8 @@ import llama_cpp
 import numpy as np
 import numpy.typing as npt
 
+from edgellm.errors import EdgellmError
+
 _EVERYTHING = 0  # flags of llama_state_seq_*_ext
 _Blob = npt.NDArray[np.uint8]  # numpy asks for huge pages: a tenth of the time to touch them first
 
@@ -21,6 +23,8 @@ _Blob = npt.NDArray[np.uint8]  # numpy asks for huge pages: a tenth of the time 
 class StreamCopies:
     def __init__(self, context: Any, *, on_host: bool) -> None:
         self._context, self._on_host = context, on_host
+        # What else a sequence carries is put there after the copy: that must not come later.
+        self.at_once = False
         self._memory = llama_cpp.llama_get_memory(context)
         self._n_cells = int(llama_cpp.llama_n_ctx_seq(context))  # of one stream
         # The last stream that was read, and what it held. Within a batch it can't become false: a
@@ -35,6 +39,8 @@ class StreamCopies:
     def copy(self, source: int, target: int, length: int) -> None:
         """`target` holds the first `length` cells of `source` afterwards, and nothing else."""
         if self._deferred or not self._by_blob(source, target):
+            if self.at_once:
+                raise EdgellmError(f"llama.cpp could not copy sequence {source} to {target}")
             # A range would be an assertion, and the process's end. What follows in this batch is
             # deferred too: a blob of a stream that has yet to be filled would be empty.
             llama_cpp.llama_memory_seq_cp(self._memory, source, target, -1, -1)
@@ -48,7 +54,8 @@ class StreamCopies:
     def _by_blob(self, source: int, target: int) -> bool:
         """Worth it while less than half the stream is used: it is read, and then written."""
         n_used = llama_cpp.llama_memory_seq_pos_max(self._memory, source) + 1
-        if not self._on_host or 2 * n_used > self._n_cells:
+        is_short = self._on_host and 2 * n_used <= self._n_cells
+        if not (is_short or self.at_once):
             return False
         blob = self._read(source)
         if blob is None:

@@ -1,0 +1,135 @@
+"""Checkpointed memory that keeps ended sequences on ids of their own, above those that run.
+
+Sliding windows on unified KV. The window's cache has room for the windows of running sequences and
+for one micro-batch (n_swa · n_seq_max + n_ubatch cells), and a cell of it with two owners is never
+used again. So every window is private, and what is kept has none: its window is blanked, its other
+cells are shared by reference, and its checkpoints lie in host memory.
+
+Recurrent models. There are no cells, and one row for each id that may run. What is kept is nothing
+but its tokens and its checkpoints, and its id is known to us alone.
+"""
+
+from edgellm.runner.batch import Blank, Forget, Fork, Op, Resume, Trim
+from edgellm.runner.cells import Lease
+from edgellm.runner.checkpointed import CheckpointedMemory
+from edgellm.runner.memory import Limits, PartialState
+from edgellm.runner.prefix import Match, Retained, RetainedStore, Source
+from edgellm.runner.sequence import Sequence
+
+
+class AsideMemory(CheckpointedMemory):
+    def __init__(self, limits: Limits, state: PartialState, ops: list[Op]) -> None:
+        super().__init__(limits, state, ops)
+        self._free_seq_ids = list(range(limits.n_seq_max))
+        self.retained = RetainedStore(range(limits.n_seq_max, limits.n_ids))
+
+    def admit(self, sequence: Sequence, match: Match | None, running: list[Sequence]) -> bool:
+        if not self._free_seq_ids:
+            return False
+        lease = self._cells.fork(match.source.lease, match.length) if match else Lease()
+        need = sequence.n_reserved - lease.length + sum(s.n_reserved for s in running)
+        stays = self._cells.held_by([lease, *(s.lease for s in running)])
+        if stays + need > self._cells.n_cells:
+            self._cells.release(lease)  # nothing is dropped for somebody who can't come in yet
+            return False
+        sequence.seq_id, sequence.lease = self._free_seq_ids.pop(0), lease
+        others: list[Source] = [*running, *self.retained.by_id.values()]
+        if match:
+            self._forked(sequence, match)
+        self._enter(sequence, others)
+        while self._cells.used + need > self._cells.n_cells:
+            self._drop_oldest()
+        return True
+
+    def leave(self, sequence: Sequence) -> None:
+        seq_id = sequence.seq_id
+        if self._worth_it(sequence):
+            self._take(sequence)
+        last = self._points.last(seq_id)
+        if last and self._limits.shares_prefixes and self._can_retain():
+            self._set_aside(sequence, last.length)
+        else:
+            self._points.drop(seq_id)
+        self._cells.release(sequence.lease)
+        self._ops.append(Forget(seq_id))
+        del self._stops[seq_id]
+        self._free_seq_ids.append(seq_id)
+        self._free_seq_ids.sort()
+
+    def relieve(self) -> None:
+        while len(self.retained):
+            self._drop_oldest()
+
+    def check(self, running: list[Sequence]) -> None:
+        ids = [*(s.seq_id for s in running), *self._free_seq_ids]
+        assert sorted(ids) == list(range(self._limits.n_seq_max)), f"ids lost or doubled: {ids}"
+        kept = self.retained.by_id
+        held: list[Source] = [*running, *kept.values()]
+        aside = [*kept, *self.retained.free_seq_ids]
+        assert sorted(aside) == list(range(self._limits.n_seq_max, self._limits.n_ids))
+        promised = self._cells.used + sum(s.n_reserved for s in running)
+        assert promised <= self._cells.n_cells, f"{promised} of {self._cells.n_cells} cells"
+        assert all(s.lease.length == s.n_computed for s in held)
+        for seq_id, each in kept.items():
+            last = self._points.last(seq_id)
+            assert last is not None, f"seq {seq_id} can't be resumed"
+            assert last.length == each.n_computed, f"seq {seq_id} is longer than what is resumable"
+        self._points.check({s.seq_id: s.n_computed for s in held})
+
+    def _forked(self, sequence: Sequence, match: Match) -> None:
+        source, seq_id = match.source, sequence.seq_id
+        sequence.n_cached = sequence.n_computed = match.length
+        point = self._points.inherit(seq_id, source.seq_id, match.length)
+        assert point is not None, f"seq {source.seq_id} has no checkpoint"
+        if self._state.has_cells:
+            self._ops.append(Fork(source.seq_id, seq_id, match.length))
+        self._ops.append(Resume(point.blob, seq_id))
+        if isinstance(source, Retained):
+            if match.length == len(source.tokens):
+                self._drop(source)  # continued whole: nothing of its own is left
+            else:
+                self.retained.touch(source)
+
+    def _set_aside(self, sequence: Sequence, length: int) -> None:
+        """What lies beyond its last checkpoint could never be gone on from."""
+        lease = self._cells.fork(sequence.lease, length)
+        n_prompt = min(sequence.n_prompt, length)
+        tokens = sequence.tokens[:length]
+        kept = self.retained.add(tokens, lease, n_prompt, sequence.adapters)
+        self._points.move(sequence.seq_id, kept.seq_id)
+        if self._state.has_cells:
+            self._ops.append(Blank(sequence.seq_id))
+            self._ops.append(Fork(sequence.seq_id, kept.seq_id, length))
+
+    def _lost(self) -> None:
+        for kept in list(self.retained.by_id.values()):
+            last = self._points.last(kept.seq_id)
+            if last is None:
+                self._drop(kept)
+            elif last.length < kept.n_computed:
+                self._shorten(kept, last.length)
+
+    def _shorten(self, kept: Retained, length: int) -> None:
+        lease = self._cells.fork(kept.lease, length)
+        self._cells.release(kept.lease)
+        kept.lease, kept.tokens = lease, kept.tokens[:length]
+        kept.n_prompt = min(kept.n_prompt, length)
+        if self._state.has_cells:
+            self._ops.append(Trim(kept.seq_id, length))
+
+    def _can_retain(self) -> bool:
+        if not self.retained.free_seq_ids and len(self.retained):
+            self._drop_oldest()
+        return bool(self.retained.free_seq_ids)
+
+    def _drop_oldest(self) -> None:
+        oldest = self.retained.oldest()
+        assert oldest is not None, "cells are held by running and retained sequences only"
+        self._drop(oldest)
+
+    def _drop(self, kept: Retained) -> None:
+        self._cells.release(kept.lease)
+        self._points.drop(kept.seq_id)
+        self.retained.drop(kept)
+        if self._state.has_cells:
+            self._ops.append(Forget(kept.seq_id))

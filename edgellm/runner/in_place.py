@@ -1,0 +1,144 @@
+"""Checkpointed memory that keeps ended sequences where they ran.
+
+Hybrid models: an id above n_seq_max has no recurrent row, and llama.cpp refuses to forget its other
+cells (llama-memory-hybrid.cpp, `seq_rm`), so what is kept has to stay on an id that could run.
+
+Split KV, windows or hybrid: every id is a stream of its own anyway. A fork within a stream is a
+tag; into another it is a copy of what the source holds, cut back to the checkpoint: it saves the
+computing, not the memory.
+
+The conversation that stayed is gone on from where it ended without any copy: its state is there.
+It is kept until its id or its cells are needed, the longest unused first.
+"""
+
+from edgellm.runner.batch import Copy, Forget, Fork, Op, Resume, Trim
+from edgellm.runner.cells import Lease
+from edgellm.runner.checkpointed import CheckpointedMemory
+from edgellm.runner.memory import WORTH_SHARING, Limits, PartialState
+from edgellm.runner.prefix import Match, Retained, RetainedStore, Source
+from edgellm.runner.sequence import Sequence
+
+
+class InPlaceMemory(CheckpointedMemory):
+    def __init__(self, limits: Limits, state: PartialState, ops: list[Op]) -> None:
+        super().__init__(limits, state, ops)
+        self.retained = RetainedStore(range(limits.n_seq_max))  # its free ids: all that are free
+
+    def admit(self, sequence: Sequence, match: Match | None, running: list[Sequence]) -> bool:
+        if match and not self._limits.unified and match.length < WORTH_SHARING:
+            match = None  # not worth the copy of a stream
+        place = self._place(match)
+        if place is None:
+            return False
+        lease = self._lease(match, place)
+        need = sequence.n_reserved - lease.length + sum(s.n_reserved for s in running)
+        stays = self._cells.held_by([lease, *(s.lease for s in running)])
+        if stays + need > self._cells.n_cells:
+            self._cells.release(lease)  # nothing is dropped for somebody who can't come in yet
+            return False
+        others: list[Source] = [*running, *self.retained.by_id.values()]
+        sequence.seq_id, sequence.lease = place, lease
+        self._occupy(sequence, match)
+        self._enter(sequence, others)
+        while self._cells.used + need > self._cells.n_cells:
+            self._drop_oldest()
+        return True
+
+    def leave(self, sequence: Sequence) -> None:
+        seq_id = sequence.seq_id
+        del self._stops[seq_id]
+        if sequence.n_computed and self._limits.shares_prefixes:
+            tokens = sequence.tokens[: sequence.n_computed]
+            self.retained.put(seq_id, tokens, sequence.n_prompt, sequence.adapters)
+            kept = self.retained.by_id[seq_id]
+            kept.lease, sequence.lease = sequence.lease, Lease()
+        else:
+            self._clear(seq_id, sequence.lease)
+            self.retained.free_seq_ids.append(seq_id)
+
+    def relieve(self) -> None:
+        while len(self.retained):
+            self._drop_oldest()
+
+    def check(self, running: list[Sequence]) -> None:
+        held: list[Source] = [*running, *self.retained.by_id.values()]
+        ids = [*(s.seq_id for s in held), *self.retained.free_seq_ids]
+        assert sorted(ids) == list(range(self._limits.n_seq_max)), f"ids lost or doubled: {ids}"
+        promised = self._cells.used + sum(s.n_reserved for s in running)
+        assert promised <= self._cells.n_cells, f"{promised} of {self._cells.n_cells} cells"
+        assert all(s.lease.length == s.n_computed for s in held)
+        self._points.check({s.seq_id: s.n_computed for s in held})
+
+    def _place(self, match: Match | None) -> int | None:
+        """The id to run on: the source's own, the lowest free one, or the one longest unused."""
+        source = match.source if match else None
+        if match and isinstance(source, Retained):
+            if 2 * match.length > len(source.tokens):
+                return source.seq_id  # its conversation goes on: nobody else will want the rest
+            self.retained.touch(source)
+        if self.retained.free_seq_ids:
+            return min(self.retained.free_seq_ids)
+        oldest = self.retained.oldest()
+        return oldest.seq_id if oldest else None
+
+    def _lease(self, match: Match | None, place: int) -> Lease:
+        if match is None:
+            return Lease()
+        if self._limits.unified or match.source.seq_id == place:
+            return self._cells.fork(match.source.lease, match.length)
+        lease = Lease()
+        self._cells.append(lease, match.length)
+        return lease
+
+    def _occupy(self, sequence: Sequence, match: Match | None) -> None:
+        place = sequence.seq_id
+        kept = self.retained.by_id.get(place)
+        if match and kept and match.source is kept:
+            self._take_over(kept, match.length)
+        else:
+            if kept:
+                self._drop(kept)
+            self.retained.free_seq_ids.remove(place)
+            if match:
+                self._fork(match.source.seq_id, place, match.length)
+        sequence.n_cached = sequence.n_computed = match.length if match else 0
+
+    def _take_over(self, kept: Retained, length: int) -> None:
+        point = self._points.cut(kept.seq_id, length)
+        if length < kept.n_computed:
+            assert point is not None, f"seq {kept.seq_id} has no checkpoint"
+            self._ops.append(Resume(point.blob, kept.seq_id))
+            self._ops.append(Trim(kept.seq_id, length))
+        self._cells.release(kept.lease)
+        del self.retained.by_id[kept.seq_id]
+
+    def _fork(self, source: int, target: int, length: int) -> None:
+        point = self._points.inherit(target, source, length)
+        assert point is not None, f"seq {source} has no checkpoint"
+        if self._limits.unified:
+            self._ops += [Fork(source, target, length), Resume(point.blob, target)]
+        else:
+            # A recurrent state can't be cut back: only after the right one is there, the rest can.
+            self._ops += [Copy(source, target, length), Resume(point.blob, target)]
+            self._ops.append(Trim(target, length))
+
+    def _resumable(self, source: Source, common: int) -> int:
+        """The end of what has stayed needs no checkpoint, and half of it at least is common."""
+        is_its_end = isinstance(source, Retained) and common == source.n_computed
+        if is_its_end and self._limits.n_chunk is None:
+            return common
+        return super()._resumable(source, common)
+
+    def _drop_oldest(self) -> None:
+        oldest = self.retained.oldest()
+        assert oldest is not None, "cells are held by running and retained sequences only"
+        self._drop(oldest)
+
+    def _drop(self, kept: Retained) -> None:
+        self._clear(kept.seq_id, kept.lease)
+        self.retained.drop(kept)
+
+    def _clear(self, seq_id: int, lease: Lease) -> None:
+        self._cells.release(lease)
+        self._points.drop(seq_id)
+        self._ops.append(Forget(seq_id))

@@ -1,0 +1,95 @@
+"""A model whose sequences carry a state, as strict as llama.cpp is not: it would go on in silence.
+
+The state of a sequence is all the text that went through it. A fork brings none of it, a resume
+brings that of its checkpoint, and a row is computed only where state and cells say the same.
+"""
+
+from runner_fakes import FakeBackend
+
+from edgellm.runner.batch import (
+    Batch,
+    Blank,
+    Checkpoint,
+    Copy,
+    Discard,
+    Forget,
+    Fork,
+    Op,
+    Resume,
+    Trim,
+)
+
+
+class StatefulBackend(FakeBackend):
+    def __init__(self, limits):
+        super().__init__(limits)
+        self.states: dict[int, list[int] | None] = {}  # by seq_id; None: a window without a text
+        self.checkpoints: dict[int, list[int]] = {}  # by blob
+        self.n_resumed = 0
+
+    @property
+    def used_cells(self) -> int:
+        return super().used_cells if self.limits.state.has_cells else 0
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        size = self.limits.state.checkpoint_bytes
+        return sum(size(len(text)) for text in self.checkpoints.values())
+
+    def _obey(self, op: Op) -> None:
+        facts = self.limits.state
+        match op:
+            case Checkpoint(source, blob):
+                state = self.states[source]
+                assert state, f"seq {source} has no state to copy out"
+                assert blob not in self.checkpoints, f"blob {blob} is written twice"
+                self.checkpoints[blob] = list(state)
+                assert self.checkpoint_bytes <= facts.budget_bytes
+            case Resume(blob, target):
+                self._can_hold(target)
+                self.states[target] = list(self.checkpoints[blob])
+                if not facts.has_cells:
+                    self.cells[target] = []
+                    self._fill(target, self.checkpoints[blob])
+                self.n_resumed += 1
+            case Blank(source):
+                assert facts.n_window, "there is no window"
+                assert not facts.has_rows, "a recurrent state can't be blanked"
+                self.states[source] = None
+            case Discard(blob):
+                del self.checkpoints[blob]
+            case Fork(_, target, _) | Copy(_, target, _):
+                assert facts.has_cells, "there is nothing to fork"
+                if facts.has_rows:
+                    self._can_hold(target)
+                super()._obey(op)
+                self.states[target] = None
+            case Trim(seq_id, length):
+                state = self.states[seq_id]
+                if facts.has_rows:
+                    assert state is not None
+                    assert len(state) <= length, "a recurrent state can't be cut back"
+                super()._obey(op)
+            case Forget(seq_id):
+                if facts.has_rows:
+                    self._can_hold(seq_id)
+                self.states.pop(seq_id, None)
+                super()._obey(op)
+            case _:
+                super()._obey(op)
+
+    def _can_hold(self, seq_id):
+        assert seq_id < self.limits.n_seq_max, f"there is no row for seq {seq_id}"
+
+    def _compute(self, batch: Batch):
+        seq_ids = {row.seq_id for row in batch.rows}
+        for seq_id in seq_ids:
+            self._can_hold(seq_id)
+            held = [token for token, _ in self.cells.get(seq_id, [])]
+            assert self.states.setdefault(seq_id, []) == held, f"seq {seq_id}: another state"
+        sampled = super()._compute(batch)
+        for seq_id in seq_ids:
+            self.states[seq_id] = [token for token, _ in self.cells[seq_id]]
+        windows = [seq_id for seq_id, state in self.states.items() if state]
+        assert all(seq_id < self.limits.n_seq_max for seq_id in windows), "a window is pinned"
+        return sampled
