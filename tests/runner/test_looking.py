@@ -1,0 +1,128 @@
+"""The thread that looks at pictures, with an eye that does what the test says."""
+
+import os
+import queue
+import sys
+import threading
+
+import pytest
+
+from edgellm.chat.messages import GenerateParams
+from edgellm.chat.pictures import Pictures
+from edgellm.errors import BadRequest, Overloaded
+from edgellm.runner.looking import Looker
+from edgellm.runner.messages import Generate
+
+RED, BLUE = b"red", b"blue"
+
+
+class Eye:
+    """Sees nothing until it may; what it has seen is its pieces."""
+
+    def __init__(self):
+        self.may, self.begun, self.seen = threading.Event(), threading.Event(), []
+        self.nice = None
+
+    def see(self, file):
+        self.begun.set()
+        assert self.may.wait(10)
+        if sys.platform == "linux":
+            self.nice = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        self.seen.append(file)
+        if file == b"damaged":
+            raise BadRequest("it is damaged")
+        if file == b"strange":
+            raise ZeroDivisionError("by zero")
+        return ((len(file),),)
+
+
+@pytest.fixture
+def eye():
+    return Eye()
+
+
+@pytest.fixture
+def told():
+    return queue.SimpleQueue()
+
+
+@pytest.fixture
+def looker(eye, told):
+    yield Looker(eye.see, told.put)
+    eye.may.set()
+
+
+def request(request_id, *files):
+    names = tuple(f"picture {i}" for i in range(len(files)))
+    params = GenerateParams(pictures=Pictures("<P>", tuple(files), names))
+    return Generate(request_id, "<P>" * len(files), params)
+
+
+def test_pictures_are_seen_in_order_and_their_files_let_go(looker, eye, told):
+    eye.may.set()
+    looker.look(request(1, RED, BLUE))
+    compiled = told.get(timeout=10)
+    assert compiled.looks == (((3,),), ((4,),))
+    assert compiled.result is None
+    assert compiled.request.request_id == 1
+    assert compiled.request.params.pictures == Pictures("<P>", (), ())
+
+
+def test_a_mask_comes_along(looker, eye, told):
+    eye.may.set()
+    mask = object()
+    looker.look(request(1, RED), mask)
+    assert told.get(timeout=10).result is mask
+
+
+@pytest.mark.parametrize(
+    ("file", "words"), [(b"damaged", "picture 1: it is damaged"), (b"strange", "by zero")]
+)
+def test_what_goes_wrong_is_the_requests_own(looker, eye, told, file, words):
+    eye.may.set()
+    looker.look(request(1, RED, file, BLUE))
+    looker.look(request(2, BLUE))
+    refused, other = told.get(timeout=10), told.get(timeout=10)
+    assert isinstance(refused.result, BadRequest)
+    assert words in str(refused.result)
+    assert refused.looks == ()
+    assert other.looks == (((4,),),)
+
+
+def test_who_has_left_costs_no_more_than_the_picture_being_looked_at(looker, eye, told):
+    looker.look(request(1, RED, BLUE, BLUE))
+    looker.look(request(2, BLUE))
+    looker.look(request(3, RED))
+    assert eye.begun.wait(10)
+    looker.forget(1)
+    looker.forget(2)
+    eye.may.set()
+    assert told.get(timeout=10).request.request_id == 3
+    assert eye.seen == [RED, RED]
+
+
+def test_what_waits_is_bounded_in_bytes(looker, eye, told):
+    large = bytes(100 << 20)
+    for request_id in (1, 2, 3):
+        looker.look(request(request_id, large))
+    refused = told.get(timeout=10)
+    assert refused.request.request_id == 3
+    assert isinstance(refused.result, Overloaded)
+    looker.forget(2)
+    looker.look(request(4, large))
+    assert told.empty()
+
+
+def test_one_that_is_larger_than_all_that_may_wait_is_seen_alone(looker, eye, told):
+    eye.may.set()
+    looker.look(request(1, bytes(300 << 20)))
+    assert told.get(timeout=10).looks
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness of their own on Linux")
+def test_the_thread_yields_to_the_loops(looker, eye, told):
+    mine = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    eye.may.set()
+    looker.look(request(1, RED))
+    told.get(timeout=10)
+    assert eye.nice > mine
