@@ -85,7 +85,7 @@ class SamplingParams:
     dry_allowed_length: int = 2
     dry_penalty_last_n: int = 64  # -1: all
     dry_sequence_breakers: tuple[str, ...] = ("\n", ":", '"', "*")
-    mirostat: Literal[0, 1, 2] = 0
+    mirostat: int = 0  # its version; 0: off
     mirostat_tau: float = 5.0
     mirostat_eta: float = 0.1
     adaptive_target: float = -1.0
@@ -207,6 +207,7 @@ class ChatRequest:
     template_kwargs: Mapping[str, Any] = field(default_factory=dict)  # variables of the template
     reasoning_format: ReasoningFormat = "auto"
     reasoning_budget: int | None = None  # tokens of thought; None: no bound
+    lora: Mapping[int, float] | None = None  # scales by adapter id; None: those for everybody
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,3 +219,5 @@ class CompletionRequest:
     include_usage: bool = False
     structure_field: str = "response_format"
     echo: bool = False
+    suffix: str = ""  # what comes after the answer
+    lora: Mapping[int, float] | None = None

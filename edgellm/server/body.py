@@ -5,15 +5,17 @@ bad UTF-8, words after the end; and it gives up on nesting where the interpreter
 """
 
 import re
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
+from msgspec import inspect
 
 from edgellm.errors import BadRequest
 
 T = TypeVar("T")
 
 _FIELD = re.compile(r"`\$\.?([^`]*)`$")
+_MAX_SHOWN = 40  # characters of a value that is refused
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
@@ -24,12 +26,29 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         words, _, where = str(error).partition(" - at ")
         match = _FIELD.search(where)
         param = match[1] if match and match[1] else None
-        message = f"{param}: {_lower_first(words)}" if param else _lower_first(words)
-        raise BadRequest(message, param=param) from error
+        words = _out_of_range(decoder.type, body, param or "") or _lower_first(words)
+        raise BadRequest(f"{param}: {words}" if param else words, param=param) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"the body is not JSON: {_lower_first(str(error))}") from error
     except RecursionError as error:
         raise BadRequest("the body is nested too deep") from error
+
+
+def _out_of_range(kind: Any, body: bytes, param: str) -> str | None:
+    """The value and its range, where a number of the outermost object is out of it, or is none."""
+    outermost = inspect.type_info(kind)
+    fields = outermost.fields if isinstance(outermost, inspect.StructType) else ()
+    found = next((field for field in fields if field.encode_name == param), None)
+    types = getattr(found.type, "types", (found.type,)) if found else ()
+    number = next((t for t in types if isinstance(t, inspect.IntType | inspect.FloatType)), None)
+    if number is None:
+        return None
+    given = msgspec.json.decode(body, type=dict[str, msgspec.Raw])[param]
+    value = bytes(given).decode()
+    value = value if len(value) <= _MAX_SHOWN else f"{value[:_MAX_SHOWN]}…"
+    words = "a number" if isinstance(number, inspect.FloatType) else "a whole number"
+    low = f"above {number.gt}" if number.ge is None else f"from {number.ge}"
+    return f"{value} is not {words} {low} to {number.le}"
 
 
 def json_depth(text: str) -> int:

@@ -25,7 +25,8 @@ from edgellm.server.openai_messages import (
     tool_choice,
     tools,
 )
-from edgellm.server.openai_sampling import MaxTokens, Rivals, Sampling, Token
+from edgellm.server.openai_samplers import Token
+from edgellm.server.openai_sampling import MaxTokens, Rivals, Sampling
 from edgellm.server.openai_thoughts import Thoughtful
 
 Prompt: TypeAlias = str | list[str | Token | list[Token]]
@@ -90,6 +91,7 @@ def chat_request(data: bytes) -> ChatRequest:
         template_kwargs=body.template_kwargs(),
         reasoning_format=body.reasoning_format or "auto",
         reasoning_budget=body.budget(),
+        lora=body.lora_scales(),
     )
 
 
@@ -97,8 +99,8 @@ def completion_request(data: bytes) -> CompletionRequest:
     """Raises BadRequest that names the field."""
     body = decode(_completion_decoder, data)
     prompts = split_prompts(body.prompt, "prompt", MAX_ANSWERS)
-    if body.suffix:
-        raise BadRequest("suffix: text is only written at the end", param="suffix")
+    if body.suffix and not all(isinstance(prompt, str) for prompt in prompts):
+        raise BadRequest("suffix: needs a prompt given as text", param="suffix")
     if body.best_of not in (None, body.n or 1):
         raise BadRequest("best_of: answers are not ranked; it must equal n", param="best_of")
     if body.echo and not all(isinstance(prompt, str) for prompt in prompts):
@@ -116,6 +118,8 @@ def completion_request(data: bytes) -> CompletionRequest:
         include_usage=body.include_usage(),
         structure_field=body.structure_field(),
         echo=body.echo or False,
+        suffix=body.suffix or "",
+        lora=body.lora_scales(),
     )
 
 

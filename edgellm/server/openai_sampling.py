@@ -1,51 +1,42 @@
-"""How an answer is sampled and bounded: what chats and completions share.
+"""How an answer is bounded: what chats and completions share. The samplers: openai_samplers.py.
 
 Every number has a lower and an upper bound (a test walks these structs): what is out of bounds
-never reaches native code. Names and meaning: OpenAI's API reference; top_k, min_p, typical_p,
-repeat_penalty, repeat_last_n, ignore_eos, cache_prompt, n_predict are llama-server's.
+never reaches native code. Names and meaning: OpenAI's API reference; cache_prompt, n_predict,
+n_probs and post_sampling_probs are llama-server's; priority is vLLM's: lower goes first.
 """
 
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
-from edgellm.chat.messages import GenerateParams, SamplingParams
+from edgellm.chat.messages import Claim, GenerateParams
 from edgellm.errors import BadRequest
+from edgellm.runner.adapters import MAX_ADAPTERS, MAX_SCALE
 from edgellm.server.openai_messages import Name
-from edgellm.server.openai_structure import Structured
+from edgellm.server.openai_samplers import Ratio, Samplers
 
 _INT32_MAX = 2**31 - 1
 
-Token: TypeAlias = Annotated[int, Meta(ge=0, le=_INT32_MAX)]
-Bias: TypeAlias = Annotated[float, Meta(ge=-100, le=100)]
-Ratio: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
-Penalty: TypeAlias = Annotated[float, Meta(ge=-2, le=2)]
 Rivals: TypeAlias = Annotated[int, Meta(ge=0, le=20)]
 MaxTokens: TypeAlias = Annotated[int, Meta(ge=-1, le=_INT32_MAX)]  # -1: to the context's end
+Priority: TypeAlias = Annotated[int, Meta(ge=-100, le=100)]
 StopString: TypeAlias = Annotated[str, Meta(max_length=512)]
+
+
+class LoraScale(msgspec.Struct):
+    """llama-server's. An adapter that a request's list doesn't name takes no part in it."""
+
+    id: Annotated[int, Meta(ge=0, le=_INT32_MAX)]
+    scale: Annotated[float, Meta(ge=-MAX_SCALE, le=MAX_SCALE)] = 0.0
 
 
 class StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
-class Sampling(Structured, kw_only=True):
-    """What chat and completion share."""
-
+class Sampling(Samplers, kw_only=True):
     model: Name | None = None
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Ratio | None = None
-    top_k: Annotated[int, Meta(ge=-1, le=_INT32_MAX)] | None = None
-    min_p: Ratio | None = None
-    typical_p: Ratio | None = None
-    repeat_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
-    repeat_last_n: Annotated[int, Meta(ge=-1, le=_INT32_MAX)] | None = None
-    presence_penalty: Penalty | None = None
-    frequency_penalty: Penalty | None = None
-    logit_bias: Annotated[dict[Token, Bias], Meta(max_length=1024)] | None = None
-    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
-    ignore_eos: bool | None = None
     max_tokens: MaxTokens | None = None
     n_predict: MaxTokens | None = None
     n: Annotated[int, Meta(ge=1, le=8)] | None = None
@@ -53,41 +44,47 @@ class Sampling(Structured, kw_only=True):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     cache_prompt: bool | None = None
+    n_probs: Rivals | None = None
+    post_sampling_probs: bool | None = None
+    lora: Annotated[list[LoraScale], Meta(max_length=MAX_ADAPTERS)] | None = None
+    draft_max: Annotated[int, Meta(ge=0, le=_INT32_MAX)] | None = msgspec.field(
+        name="speculative.n_max", default=None
+    )
+    draft_min: Annotated[int, Meta(ge=0, le=_INT32_MAX)] | None = msgspec.field(
+        name="speculative.n_min", default=None
+    )
+    draft_p_min: Ratio | None = msgspec.field(name="speculative.p_min", default=None)
+    priority: Priority | None = None
 
     def params(self, logprobs: int | None, max_completion_tokens: int | None) -> GenerateParams:
         return GenerateParams(
-            sampling=self._sampling_params(),
+            sampling=self.sampling_params(),
             max_tokens=_bound(max_completion_tokens, self.max_tokens, self.n_predict),
             stop=self._stop_strings(),
             structure=self.structure(),
             n=self.n or 1,
-            logprobs=logprobs,
+            logprobs=(self.n_probs or None) if logprobs is None else logprobs,
+            post_sampling_probs=self.post_sampling_probs or False,
             cache_prompt=self.cache_prompt is not False,
+            n_draft_max=self.draft_max,
+            n_draft_min=self.draft_min or 0,
+            draft_p_min=self.draft_p_min or 0.0,
+            claim=Claim(self.priority or 0),
         )
+
+    def lora_scales(self) -> dict[int, float] | None:
+        return None if self.lora is None else lora_scales(self.lora)
 
     def include_usage(self) -> bool:
         return bool(self.stream_options and self.stream_options.include_usage)
 
-    def _sampling_params(self) -> SamplingParams:
-        fields: dict[str, Any] = {
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            "top_k": None if self.top_k is None else max(self.top_k, 0),  # vLLM's -1: off
-            "min_p": self.min_p,
-            "typical_p": self.typical_p,
-            "repeat_penalty": self.repeat_penalty,
-            "repeat_last_n": self.repeat_last_n,
-            "presence_penalty": self.presence_penalty,
-            "frequency_penalty": self.frequency_penalty,
-            "ignore_eos": self.ignore_eos,
-            "seed": _seed(self.seed),
-        }
-        present = {name: value for name, value in fields.items() if value is not None}
-        return SamplingParams(**present, logit_bias=tuple((self.logit_bias or {}).items()))
-
     def _stop_strings(self) -> tuple[str, ...]:
         given = [self.stop] if isinstance(self.stop, str) else self.stop or []
         return tuple(string for string in given if string)
+
+
+def lora_scales(given: list[LoraScale]) -> dict[int, float]:
+    return {one.id: one.scale for one in given}
 
 
 def _bound(*given: int | None) -> int | None:
@@ -96,8 +93,3 @@ def _bound(*given: int | None) -> int | None:
     if first == 0:
         raise BadRequest("max_tokens: must be at least 1, or -1 for no bound", param="max_tokens")
     return None if first == -1 else first
-
-
-def _seed(given: int | None) -> int | None:
-    """llama.cpp's is 32 bits wide, and its highest value means "random", as -1 does here."""
-    return None if given in (None, -1) else given % 0xFFFF_FFFF

@@ -1,4 +1,5 @@
 import json
+from dataclasses import fields
 
 import msgspec
 import pytest
@@ -6,6 +7,7 @@ from msgspec import inspect
 
 from edgellm.chat.messages import (
     GBNF,
+    SAMPLERS,
     Choices,
     JSONSchema,
     Message,
@@ -17,7 +19,6 @@ from edgellm.chat.messages import (
 )
 from edgellm.errors import BadRequest
 from edgellm.server.body import json_depth
-from edgellm.server.native import TokenizeBody
 from edgellm.server.openai_embeddings import EmbeddingsBody
 from edgellm.server.openai_requests import (
     ChatBody,
@@ -25,6 +26,7 @@ from edgellm.server.openai_requests import (
     chat_request,
     completion_request,
 )
+from edgellm.server.words import TokenizeBody
 
 BODIES = (ChatBody, CompletionBody, EmbeddingsBody, TokenizeBody)
 
@@ -53,7 +55,7 @@ def numbers(kind, path):
         case inspect.StructType(fields=fields):
             for field in fields:
                 yield from numbers(field.type, f"{path}.{field.encode_name}")
-        case inspect.UnionType(types=types):
+        case inspect.UnionType(types=types) | inspect.TupleType(item_types=types):
             for one in types:
                 yield from numbers(one, path)
         case inspect.ListType(item_type=item):
@@ -354,6 +356,88 @@ def test_the_newest_word_for_the_length_wins(fields, expected):
 )
 def test_a_seed_fits_llama_cpps_32_bits_and_is_never_its_word_for_random(given, expected):
     assert chat(seed=given).params.sampling.seed == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"temperature": 12}, "temperature: 12 is not a number from 0 to 10"),
+        ({"temperature": "hot"}, 'temperature: "hot" is not a number from 0 to 10'),
+        ({"repeat_penalty": 0}, "repeat_penalty: 0 is not a number above 0 to 10"),
+        ({"top_k": -2}, "top_k: -2 is not a whole number from -1 to 2147483647"),
+        ({"n": 10**30}, f"n: {10**30} is not a whole number from 1 to 8"),
+        ({"n": 10**90}, f"n: 1{'0' * 39}… is not a whole number from 1 to 8"),
+        ({"logprobs": True, "top_logprobs": 99}, "99 is not a whole number from 0 to 20"),
+        ({"mirostat": 3}, "mirostat: 3 is not a whole number from 0 to 2"),
+        ({"samplers": ["top_k", "nix"]}, "samplers: 'nix' is none of penalties, dry, "),
+        ({"samplers": "kz"}, "samplers: 'z' is none of e, d, s, k"),
+        ({"samplers": ["top_k", "top-k"]}, "samplers: 'top_k' is there twice"),
+        ({"samplers": ["x"] * 17}, "samplers: expected `array` of length <= 16"),
+        ({"dry_sequence_breakers": [""]}, "dry_sequence_breakers[0]: expected `str` of length"),
+        ({"dry_sequence_breakers": ["a"] * 17}, "dry_sequence_breakers: expected `array`"),
+        ({"logit_bias": {"5": True}}, "logit_bias: token 5 has true; a number, or false to"),
+        ({"logit_bias": [["a", 1]]}, "logit_bias[0][0]: expected `int`, got `str`"),
+    ],
+)
+def test_a_number_is_refused_with_its_value_and_its_range(fields, words):
+    assert words in str(refused(chat, **fields))
+    assert words in str(refused(completion, **fields)) or "top_logprobs" in fields
+
+
+def test_every_sampler_has_its_numbers_in_a_request():
+    given = {
+        "temperature": 0.7, "dynatemp_range": 0.2, "dynatemp_exponent": 1.5, "top_k": 30,
+        "top_p": 0.8, "min_p": 0.1, "typical_p": 0.9, "top_n_sigma": 1.0, "xtc_probability": 0.5,
+        "xtc_threshold": 0.2, "min_keep": 3, "repeat_penalty": 1.1, "repeat_last_n": 99,
+        "frequency_penalty": 0.3, "presence_penalty": 0.4, "dry_multiplier": 0.8, "dry_base": 2.0,
+        "dry_allowed_length": 3, "dry_penalty_last_n": -1, "mirostat": 2, "mirostat_tau": 4.0,
+        "mirostat_eta": 0.2, "adaptive_target": 0.5, "adaptive_decay": 0.8, "seed": 5,
+        "ignore_eos": True,
+    }  # fmt: skip
+    translated = {
+        "dry_sequence_breakers": ["\n"], "logit_bias": {"7": 1.5, "8": False}, "samplers": "kt",
+    }  # fmt: skip
+    expected = SamplingParams(
+        **given, dry_sequence_breakers=("\n",), logit_bias=((7, 1.5), (8, float("-inf"))),
+        samplers=("top_k", "temperature"),
+    )  # fmt: skip
+    assert {field.name for field in fields(SamplingParams)} == {*given, *translated}
+    for asked in (chat(**given, **translated), completion(**given, **translated)):
+        assert asked.params.sampling == expected
+
+
+@pytest.mark.parametrize(
+    ("samplers", "expected"),
+    [
+        (["Top-K", "nucleus", "temp", "typ", "min-p"],
+         ("top_k", "top_p", "temperature", "typ_p", "min_p")),
+        ("edskypmxt", SAMPLERS),
+        (list(SAMPLERS), SAMPLERS),
+        (["adaptive_p", "topnsigma"], ("adaptive_p", "top_n_sigma")),
+        ([], ()),
+    ],
+)  # fmt: skip
+def test_the_order_of_samplers_has_llama_servers_names_and_letters(samplers, expected):
+    assert chat(samplers=samplers).params.sampling.samplers == expected
+
+
+def test_biases_may_be_pairs():
+    biases = chat(logit_bias=[[3, 2.5], [4, False]]).params.sampling.logit_bias
+    assert biases == ((3, 2.5), (4, float("-inf")))
+
+
+@pytest.mark.parametrize(
+    ("given", "logprobs", "is_post"),
+    [
+        ({}, None, False),
+        ({"n_probs": 5}, 5, False),
+        ({"n_probs": 0}, None, False),
+        ({"n_probs": 5, "logprobs": 2, "post_sampling_probs": True}, 2, True),
+    ],
+)
+def test_llama_servers_word_for_logprobs_is_understood(given, logprobs, is_post):
+    params = completion(**given).params
+    assert (params.logprobs, params.post_sampling_probs) == (logprobs, is_post)
 
 
 def test_top_k_below_zero_is_off():
