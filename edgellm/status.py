@@ -121,6 +121,8 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     n_decoded: int = 0
     n_prompt: int = 0
     n_cached: int = 0
+    n_drafted: int = 0  # guessed tokens computed since it was loaded
+    n_draft_accepted: int = 0
     sequences: tuple[SequenceStatus, ...] = ()
     plan: PlanStatus | None = None
     health: HealthStatus | None = None  # None: nobody looks after it

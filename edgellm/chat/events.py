@@ -62,6 +62,8 @@ class Finished:
     step_share: float = 0.0  # steps it took part in, each divided by who was in it
     n_computed: int = 0  # tokens computed for it alone
     energy_j: float | None = None  # None: no sensor saw all of it
+    n_drafted: int = 0  # guessed tokens that were computed
+    n_draft_accepted: int = 0  # of these, those that came true
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,10 @@ class Table:
     def __bool__(self) -> bool:
         return bool(self._known)
 
+    @property
+    def largest(self) -> int:
+        return max(self._known, default=0)
+
     def put(self, n_rows: int, seconds: float) -> None:
         self._known[n_rows] = seconds
         self._known = dict(sorted(self._known.items()))
@@ -81,6 +85,11 @@ class StepCosts:
         cost_s = self._decode.at(n_rows)
         return None if cost_s is None else cost_s * self._decode_factor
 
+    @property
+    def n_seen(self) -> int:
+        """The most decoding rows whose step was ever seen: beyond it, a cost is a guess."""
+        return self._decode.largest
+
     def mixed_s(self, n_decode: int, n_prompt: int) -> float | None:
         """None: nothing like it was ever seen."""
         base_s = self.step_s(n_decode) if n_decode else 0.0
@@ -116,13 +125,12 @@ class StepCosts:
 
     def _observe_decode(self, n_rows: int, elapsed_s: float) -> None:
         known_s = self.step_s(n_rows)
-        if not known_s:
-            self._decode.put(n_rows, elapsed_s)
+        if not known_s or n_rows not in self._decode:
+            self._decode.put(n_rows, elapsed_s / self._decode_factor)
             return
         ratio = elapsed_s / known_s
         self._decode_factor *= _moved(ratio, _SMOOTHING)
-        if n_rows in self._decode:
-            self._decode.scale(n_rows, _moved(ratio, _OWN_SMOOTHING))
+        self._decode.scale(n_rows, _moved(ratio, _OWN_SMOOTHING))
 
     def _prompt_s(self, n_decode: int, n_prompt: int) -> float | None:
         """What the prompt's rows add: the weights were read for the decoding rows already."""

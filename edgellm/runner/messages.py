@@ -95,6 +95,8 @@ class Done(Message, frozen=True):
     timings: Timings
     step_share: float = 0.0  # steps it took part in, each divided by who was in it
     n_computed: int = 0  # tokens computed for it alone
+    n_drafted: int = 0
+    n_draft_accepted: int = 0
 
 
 class Embedded(Message, frozen=True):
@@ -129,6 +131,8 @@ class Gauge(Message, frozen=True):
     n_cached: int  # prompt tokens that were found since start
     n_prompt: int  # prompt tokens of all requests begun since start
     n_steps: int
+    n_drafted: int  # guessed tokens computed since start
+    n_draft_accepted: int
     sequences: tuple[
         tuple[int, int, int, int], ...
     ] = ()  # request_id, n_prompt, n_computed, n_output

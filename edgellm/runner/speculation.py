@@ -23,6 +23,8 @@ from edgellm.runner.trust import Trust
 # Tokens a second with guesses against those without: to begin with guessing, and to go on.
 _TO_BEGIN, _TO_GO_ON = 1.1, 1.02
 _SMOOTHING = 0.3  # weight of the newest draft
+# Of a step: what a row more is hoped to cost where nobody has seen so many, so that somebody does.
+_HOPED_ROW_RATIO = 0.25
 
 
 class Speculation:
@@ -86,14 +88,16 @@ class Speculation:
         for n, (chance, seq_id) in enumerate(ranked, 1):
             n_right += chance
             counts[seq_id] += 1
-            step_s = self._step_s(n_known + n, counts)
+            step_s = self._rows_s(n_known, n) + max(counts.values()) * self._draft_token_s
             if (n_known + n_right) / step_s > best_rate and (
                 len(counts) == n_known or step_s <= max(base_s, self._pace.itl_target_s or step_s)
             ):
                 best, best_rate = n, (n_known + n_right) / step_s
         return Counter(seq_id for _, seq_id in ranked[:best])
 
-    def _step_s(self, n_rows: int, counts: Mapping[int, int]) -> float:
-        step_s = self._pace.costs.step_s(n_rows)
-        assert step_s is not None
-        return step_s + max(counts.values()) * self._draft_token_s
+    def _rows_s(self, n_known: int, n_guessed: int) -> float:
+        costs = self._pace.costs
+        if n_known + n_guessed > costs.n_seen:
+            least = min(n_known, costs.n_seen)
+            return (costs.step_s(least) or 0.0) * (1 + _HOPED_ROW_RATIO * n_guessed)
+        return costs.step_s(n_known + n_guessed) or 0.0

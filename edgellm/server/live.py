@@ -227,7 +227,7 @@ def _phase(n_prompt: int, n_computed: int, n_output: int) -> str:
 def _counts(gauge: Gauge) -> dict[str, int]:
     names = (
         "n_waiting", "n_running", "n_retained", "n_cells", "n_cells_used",
-        "n_decoded", "n_prompt", "n_cached",
+        "n_decoded", "n_prompt", "n_cached", "n_drafted", "n_draft_accepted",
     )  # fmt: skip
     return {name: getattr(gauge, name) for name in names}
 

@@ -42,6 +42,8 @@ class Metrics:
         self._prompt = self._counter("prompt_tokens", "Prompt tokens asked for")
         self._cached = self._counter("cached_tokens", "Of these, found in the prefix cache")
         self._generated = self._counter("generated_tokens", "Tokens written")
+        self._drafted = self._counter("draft_tokens", "Guessed tokens that were computed")
+        self._accepted = self._counter("draft_tokens_accepted", "Of these, those that came true")
         self._joules = self._counter("request_energy_joules", "Of answers whose joules are known")
         self._requests = Counter(
             "edgellm_requests",
@@ -75,6 +77,8 @@ class Metrics:
                 self._prompt.labels(model).inc(finished.n_prompt)
                 self._cached.labels(model).inc(finished.n_cached)
                 self._generated.labels(model).inc(finished.n_output)
+                self._drafted.labels(model).inc(finished.n_drafted)
+                self._accepted.labels(model).inc(finished.n_draft_accepted)
                 if finished.energy_j is not None:
                     self._joules.labels(model).inc(finished.energy_j)
 

@@ -121,6 +121,15 @@ def test_batch_invariant_every_file_says_what_was_recorded_in_a_crowd_too(row):
     assert set(found) == {None}
 
 
+@pytest.mark.parametrize("crowded", [False, True], ids=["alone", "crowded"])
+@each_file
+def test_with_tokens_guessed_a_file_parts_from_its_record_only_at_a_tie(row, crowded):
+    guessing = {"speculate": "ngram", "n_outputs_max": 8 + 15}
+    found = asyncio.run(gaps(row, crowded=crowded, flash_attention=False, **guessing))
+    assert all(gap is None or gap[0] < TIE for gap in found), found
+    assert row not in TRAINED or set(found) == {None}
+
+
 @pytest.mark.parametrize("flash", [False, None], ids=["plain", "flash"])
 @pytest.mark.parametrize("file", SENSITIVE)
 def test_batch_invariant_no_bit_of_a_logprob_tells_who_ran_beside_or_what_was_cached(file, flash):

@@ -3,7 +3,7 @@
 import itertools
 from array import array
 
-from runner_fakes import VOCABULARY, FakeBackend, answer
+from runner_fakes import VOCABULARY, FakeBackend, answer, next_token
 
 from edgellm.chat.messages import Claim, GenerateParams, Regex, SamplingParams
 from edgellm.runner.memory import Limits
@@ -25,13 +25,16 @@ from edgellm.runner.messages import (
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.worker import Compiled, Worker
 
-LIMITS = Limits(n_cells=400, n_ctx_seq=100, n_batch=32, n_seq_max=4, n_ids=8, shares_prefixes=True)
+LIMITS = Limits(
+    n_cells=400, n_ctx_seq=100, n_batch=32, n_seq_max=4, n_ids=8, shares_prefixes=True,
+    n_draft_rows=8,
+)  # fmt: skip
 
 
-def serve(*arrivals, embeds=False, end_after=None):
+def serve(*arrivals, embeds=False, end_after=None, say=next_token):
     """Feed one list of messages a step, then run dry and shut down. What was told, in order."""
     queue, told = [list(messages) for messages in arrivals], []
-    backend = FakeBackend(LIMITS, end_after=end_after)
+    backend = FakeBackend(LIMITS, end_after=end_after, say=say)
     ticks = itertools.count()
 
     def take(wait):
@@ -237,3 +240,23 @@ def test_an_answers_gaps_are_in_its_timings():
     timings = endings(told, 1)[0].timings
     assert 0 < timings.itl_p50_s <= timings.itl_p99_s
     assert endings(told, 2)[0].timings.itl_p50_s is None
+
+
+def test_what_was_guessed_is_told_with_the_end():
+    told = serve([Generate(1, (5, 6), greedy(60))], say=lambda tokens: 3 + (tokens[-1] - 2) % 5)
+    (done,) = endings(told, 1)
+    assert done.n_output == 60
+    assert 0 < done.n_draft_accepted <= done.n_drafted
+    last = [m for m in told if isinstance(m, Gauge)][-1]
+    assert (last.n_drafted, last.n_draft_accepted) == (done.n_drafted, done.n_draft_accepted)
+
+
+def test_a_stop_string_within_accepted_guesses_ends_the_answer_there():
+    told = serve(
+        [Generate(1, (5, 6), greedy(60, stop=("3 4 5 6 7 " * 6,)))],
+        say=lambda tokens: 3 + (tokens[-1] - 2) % 5,
+    )
+    (done,) = endings(told, 1)
+    assert (text_of(told, 1), done.reason) == ("7 ", "stop")
+    assert done.n_output == 1 + 5 * 6
+    assert done.n_drafted > 0
