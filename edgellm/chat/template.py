@@ -75,6 +75,7 @@ class ChatTemplate:
         self.stop: tuple[str, ...] = () if source else stop
         self._tool_source = tool_source or self.source
         self.style: Style | None = style_of(self._tool_source)
+        self.bos_token, self.eos_token = bos_token, eos_token
         self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
         self._dropped_prefix = bos_token if adds_bos else ""
         self._knows_developer = "developer" in self.source

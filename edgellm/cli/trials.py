@@ -75,7 +75,7 @@ async def serving(
     sizes = Sizes(_SHORT_PROMPT, min(_MOST_ANSWER, plan.n_ctx_seq // 2))
     try:
         await engine.start()
-        bench = _Bench(engine, await engine.tokenize(_PASSAGE, False))
+        bench = _Bench(engine, (await engine.tokenize(_PASSAGE, False)).tokens)
         await bench.sample(sizes)  # pages the weights in
 
         async def decode() -> int:
@@ -93,7 +93,7 @@ async def _trial(
     """The first one fixes the sizes for all, and has to load."""
     try:
         await engine.start()
-        bench = _Bench(engine, await engine.tokenize(_PASSAGE, False))
+        bench = _Bench(engine, (await engine.tokenize(_PASSAGE, False)).tokens)
         # Pages the weights in; it doesn't count.
         warm = await bench.sample(sizes or Sizes(min(_LEAST_PROMPT, n_ctx_seq // 2), _LEAST_ANSWER))
         sizes = sizes or _fitting(warm, n_ctx_seq)

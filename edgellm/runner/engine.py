@@ -2,12 +2,14 @@
 
 from collections import deque
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Literal, Protocol
 
 from edgellm.chat.events import Event
 from edgellm.chat.messages import GenerateParams
 from edgellm.errors import EdgellmError
-from edgellm.runner.messages import Embedded, Gauge, Ready
+from edgellm.runner.adapters import Adapter, AdapterList
+from edgellm.runner.messages import Embedded, Gauge, Infill, Ready, Scored, Steps, Tokenized
 from edgellm.selector.plan import Plan
 
 EngineState = Literal["starting", "loading", "ready", "restarting", "failed", "stopping", "stopped"]
@@ -22,6 +24,7 @@ class Engine(Protocol):
     n_restarts: int
     failure: EdgellmError | None
     log: deque[str]
+    adapters: AdapterList
 
     @property
     def pid(self) -> int | None: ...
@@ -40,6 +43,32 @@ class Engine(Protocol):
         """
         ...
 
-    async def embed(self, inputs: tuple[str | tuple[int, ...], ...]) -> Embedded: ...
+    async def embed(self, inputs: tuple[str | tuple[int, ...], ...], norm: int = 2) -> Embedded:
+        """`norm` as in messages.Embed."""
+        ...
 
-    async def tokenize(self, text: str, add_special: bool) -> tuple[int, ...]: ...
+    async def rerank(
+        self, query: str, documents: tuple[str, ...], max_doc_tokens: int | None = None
+    ) -> Scored: ...
+
+    async def tokenize(
+        self, text: str, add_special: bool, parse_special: bool = True
+    ) -> Tokenized: ...
+
+    async def detokenize(self, tokens: tuple[int, ...]) -> Tokenized: ...
+
+    async def load_adapter(self, name: str, path: Path) -> Adapter:
+        """Returns when requests can ask for it. Raises BadGGUF, BadRequest, ModelNotFound."""
+        ...
+
+    async def unload_adapter(self, name: str) -> Adapter:
+        """Raises ModelNotFound."""
+        ...
+
+    async def infill(self, asked: Infill) -> tuple[int, ...]:
+        """The prompt that asks for the middle, for `generate`."""
+        ...
+
+    async def steps(self, n: int) -> Steps:
+        """The flight recorder's newest `n` steps."""
+        ...

@@ -19,7 +19,7 @@ from edgellm.errors import BadGGUF
 class Adapters:
     def __init__(self, model: Any, context: Any) -> None:
         self._model, self._context = model, context
-        self._loaded: dict[int, int] = {}  # llama.cpp's pointers by id
+        self._loaded: dict[int, Any] = {}  # llama.cpp's pointers by id
         self._used: AdapterSet = ()
 
     def load(self, adapter_id: int, path: bytes) -> None:
@@ -39,7 +39,9 @@ class Adapters:
         if wanted == self._used:
             return
         n = len(wanted)
-        adapters = (ctypes.c_void_p * n)(*(self._loaded[one] for one, _ in wanted))
+        adapters = (llama_cpp.llama_adapter_lora_p_ctypes * n)(
+            *(self._loaded[one] for one, _ in wanted)
+        )
         scales = (ctypes.c_float * n)(*(scale for _, scale in wanted))
         llama_cpp.llama_set_adapters_lora(self._context, adapters, n, scales)
         self._used = wanted

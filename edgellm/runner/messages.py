@@ -11,6 +11,7 @@ import msgspec
 from edgellm.chat.events import FinishReason, Timings, TokenLogprob
 from edgellm.chat.messages import GenerateParams
 from edgellm.runner.loadlog import DeviceMemory
+from edgellm.runner.recorder import StepRecord
 from edgellm.selector.plan import Plan
 
 
@@ -23,6 +24,7 @@ class Load(Message, frozen=True):
 
     path: bytes
     plan: Plan
+    adapters: tuple[tuple[int, bytes], ...] = ()  # (adapter id, path)
 
 
 class Generate(Message, frozen=True):
@@ -34,14 +36,67 @@ class Generate(Message, frozen=True):
 
 
 class Embed(Message, frozen=True):
+    """`norm` is llama-server's `embd_normalize`: 2 for length 1, -1 for the vectors as they are."""
+
     request_id: int
     inputs: tuple[str | tuple[int, ...], ...]
+    norm: int = 2
+
+
+class Rerank(Message, frozen=True):
+    """How well does each document answer the query? `max_doc_tokens` cuts the longer ones."""
+
+    request_id: int
+    query: str
+    documents: tuple[str, ...]
+    max_doc_tokens: int | None = None
 
 
 class Tokenize(Message, frozen=True):
+    """With `parse_special`, the text of a special token is that token."""
+
     request_id: int
     text: str
     add_special: bool
+    parse_special: bool = True
+
+
+class Detokenize(Message, frozen=True):
+    request_id: int
+    tokens: tuple[int, ...]
+
+
+class Infill(Message, frozen=True):
+    """The prompt that asks for what stands between prefix and suffix: see infill.py."""
+
+    request_id: int
+    prefix: str
+    suffix: str
+    extra: tuple[tuple[str, str], ...] = ()  # (file name, text) of what else there is
+    prompt: str = ""  # how the middle begins
+    max_tokens: int | None = None
+
+
+class LoadAdapter(Message, frozen=True):
+    """Its header has been read and agrees with the model's: see models/adapters.py."""
+
+    request_id: int
+    adapter_id: int
+    path: bytes
+
+
+class UnloadAdapter(Message, frozen=True):
+    """Nobody will ask for it again. It goes when the last answer that uses it has ended."""
+
+    request_id: int
+    adapter_id: int
+
+
+class ReadSteps(Message, frozen=True):
+    """What did the last `n` steps take?"""
+
+    request_id: int
+    n: int
 
 
 class Cancel(Message, frozen=True):
@@ -68,6 +123,7 @@ class Ready(Message, frozen=True):
     n_embd: int
     n_ctx_train: int
     memory: tuple[DeviceMemory, ...] = ()
+    pooling: str | None = None  # of an embedding model; "rank" scores pairs
 
 
 class LoadFailed(Message, frozen=True):
@@ -101,13 +157,33 @@ class Done(Message, frozen=True):
 
 class Embedded(Message, frozen=True):
     request_id: int
-    vectors: tuple[bytes, ...]  # float32, little-endian, normalised
+    vectors: tuple[bytes, ...]  # float32, little-endian; without pooling, of all tokens
+    n_tokens: int
+
+
+class Scored(Message, frozen=True):
+    """What the classifier says of each document: the higher, the better. Not a probability."""
+
+    request_id: int
+    scores: tuple[float, ...]
     n_tokens: int
 
 
 class Tokenized(Message, frozen=True):
     request_id: int
     tokens: tuple[int, ...]
+    pieces: tuple[bytes, ...] = ()  # the bytes of each, special tokens spelled out
+
+
+class Obeyed(Message, frozen=True):
+    """There is nothing else to tell."""
+
+    request_id: int
+
+
+class Steps(Message, frozen=True):
+    request_id: int
+    steps: tuple[StepRecord, ...]  # oldest first
 
 
 class Rejected(Message, frozen=True):
@@ -131,15 +207,27 @@ class Gauge(Message, frozen=True):
     n_cached: int  # prompt tokens that were found since start
     n_prompt: int  # prompt tokens of all requests begun since start
     n_steps: int
-    n_drafted: int  # guessed tokens computed since start
-    n_draft_accepted: int
     sequences: tuple[
         tuple[int, int, int, int], ...
     ] = ()  # request_id, n_prompt, n_computed, n_output
     work: tuple[tuple[int, float, int], ...] = ()  # of those that run: as in Done
+    n_drafted: int = 0  # guessed tokens computed since start
+    n_draft_accepted: int = 0  # of these, those that came true
 
 
-ToWorker: TypeAlias = Load | Generate | Embed | Tokenize | Cancel | Shutdown
+Question: TypeAlias = Tokenize | Detokenize | Infill | LoadAdapter | UnloadAdapter
+ToWorker: TypeAlias = Load | Generate | Embed | Rerank | Question | ReadSteps | Cancel | Shutdown
 FromWorker: TypeAlias = (
-    Loading | Ready | LoadFailed | Delta | Done | Embedded | Tokenized | Rejected | Gauge
+    Loading
+    | Ready
+    | LoadFailed
+    | Delta
+    | Done
+    | Embedded
+    | Scored
+    | Tokenized
+    | Obeyed
+    | Steps
+    | Rejected
+    | Gauge
 )

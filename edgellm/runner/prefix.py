@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from edgellm.chat.messages import AdapterSet
 from edgellm.runner.cells import Lease
 
 
@@ -25,6 +26,7 @@ class Retained:
     tokens: list[int]
     lease: Lease
     n_prompt: int  # the rest are an answer's, computed one by one
+    adapters: AdapterSet = ()  # that its cells were computed with
 
     @property
     def n_computed(self) -> int:
@@ -41,6 +43,9 @@ class Source(Protocol):
 
     @property
     def n_computed(self) -> int: ...
+
+    @property
+    def adapters(self) -> AdapterSet: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +101,16 @@ class RetainedStore:
         self.free_seq_ids = list(seq_ids)[::-1]
         self.by_id: OrderedDict[int, Retained] = OrderedDict()
 
-    def add(self, tokens: list[int], lease: Lease, n_prompt: int) -> Retained:
-        kept = Retained(self.free_seq_ids.pop(), tokens, lease, n_prompt)
+    def add(
+        self, tokens: list[int], lease: Lease, n_prompt: int, adapters: AdapterSet
+    ) -> Retained:
+        kept = Retained(self.free_seq_ids.pop(), tokens, lease, n_prompt, adapters)
         self.by_id[kept.seq_id] = kept
         return kept
 
-    def put(self, seq_id: int, tokens: list[int], n_prompt: int) -> None:
+    def put(self, seq_id: int, tokens: list[int], n_prompt: int, adapters: AdapterSet) -> None:
         """Retained on the id that it had."""
-        self.by_id[seq_id] = Retained(seq_id, tokens, Lease(), n_prompt)
+        self.by_id[seq_id] = Retained(seq_id, tokens, Lease(), n_prompt, adapters)
 
     def touch(self, kept: Retained) -> None:
         self.by_id.move_to_end(kept.seq_id)

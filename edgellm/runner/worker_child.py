@@ -14,9 +14,10 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
-from edgellm.errors import BadRequest, EdgellmError
+from edgellm.errors import BadGGUF, BadRequest, EdgellmError
 from edgellm.runner.backend import Backend
 from edgellm.runner.frames import FrameReader, encode_frame
+from edgellm.runner.looking import Looker
 from edgellm.runner.messages import (
     FromWorker,
     Generate,
@@ -62,8 +63,13 @@ def _serve(load: Load, inbox: Inbox, tell: Tell) -> None:
     plan, begun_s = load.plan, time.monotonic()
     try:
         backend = LlamaBackend(load.path, plan, lambda ratio: tell([Loading(ratio)]))
+        for adapter_id, path in load.adapters:
+            backend.load_adapter(adapter_id, path)
     except LoadError as error:
         tell([LoadFailed(error.kind, str(error))])
+        return
+    except BadGGUF as error:
+        tell([LoadFailed("file", str(error))])
         return
     ready = Ready(
         n_ctx=backend.limits.n_cells,
@@ -72,36 +78,49 @@ def _serve(load: Load, inbox: Inbox, tell: Tell) -> None:
         load_s=time.monotonic() - begun_s,
         shares_prefixes=backend.limits.shares_prefixes,
         embedding=plan.embedding,
+        pooling=backend.pooling,
         n_embd=backend.n_embd,
         n_ctx_train=backend.n_ctx_train,
         memory=backend.memory,
     )
     tell([ready])
+    prepare = _Preparing(backend, inbox)
     Worker(
         backend,
-        Scheduler(backend.limits, Pace(plan.itl_target_s)),
+        Scheduler(backend.limits, Pace(plan.itl_target_s, backend.costs)),
         take=lambda wait: _take(inbox, wait),
         tell=tell,
-        prepare=_Compiler(backend, inbox),
+        prepare=prepare,
+        forget=prepare.looker.forget,
         clock=time.monotonic,
         embeds=plan.embedding,
+        adapters=[adapter_id for adapter_id, _ in load.adapters],
     ).run()
 
 
-class _Compiler:
-    """Structures are compiled on one thread beside the loop's: they can take half a second."""
+class _Preparing:
+    """Structures are compiled on one thread beside the loop's: they can take half a second.
+    Pictures are looked at on another one, after that."""
 
     def __init__(self, backend: Backend, inbox: Inbox) -> None:
         self._backend, self._inbox = backend, inbox
         self._pool = ThreadPoolExecutor(1)
+        self.looker = Looker(backend.see, inbox.put)
 
     def __call__(self, request: Generate) -> None:
-        self._pool.submit(self._compile, request)
+        if request.params.structure:
+            self._pool.submit(self._compile, request)
+        else:
+            self.looker.look(request)
 
     def _compile(self, request: Generate) -> None:
         assert request.params.structure is not None
         try:
-            self._inbox.put(Compiled(request, self._backend.compile(request.params.structure)))
+            mask = self._backend.compile(request.params.structure)
+            if request.params.pictures:
+                self.looker.look(request, mask)
+            else:
+                self._inbox.put(Compiled(request, mask))
         except EdgellmError as error:
             self._inbox.put(Compiled(request, error))
         except Exception as error:  # noqa: BLE001 - a request must be answered whatever llguidance throws

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -14,7 +15,7 @@ from starlette.routing import Route
 from edgellm.meter.guardrails import Ceilings
 from edgellm.meter.sample import Sample
 from edgellm.probe.hardware import Hardware
-from edgellm.server import native, openai, openai_embeddings, openai_models
+from edgellm.server import lora, native, openai, openai_embeddings, openai_models, props, words
 from edgellm.server.access import Access
 from edgellm.server.checkup import OnChange
 from edgellm.server.envelope import HTTPProblem, encode
@@ -22,6 +23,7 @@ from edgellm.server.gate import Gate
 from edgellm.server.gateway import Gateway
 from edgellm.server.gauges import Gauges
 from edgellm.server.guard import WRITE_PATIENCE_S, Guard
+from edgellm.server.infill import infill
 from edgellm.server.joules import Tariff
 from edgellm.server.live import Live, no_download, no_samples, nobody_hears
 from edgellm.server.metrics import Metrics
@@ -34,6 +36,8 @@ _OPENAI = (
     ("/chat/completions", openai.chat, "POST"),
     ("/completions", openai.completions, "POST"),
     ("/embeddings", openai_embeddings.embeddings, "POST"),
+    ("/load_lora_adapter", lora.load_adapter, "POST"),
+    ("/unload_lora_adapter", lora.unload_adapter, "POST"),
     ("/rerank", rerank, "POST"),
     ("/reranking", rerank, "POST"),
     ("/models", openai_models.list_models, "GET"),
@@ -45,7 +49,14 @@ _NATIVE = (
     ("/metrics", native.show_metrics, "GET"),
     ("/embedding", openai_embeddings.native_embeddings, "POST"),
     ("/v2/rerank", rerank, "POST"),
-    ("/tokenize", native.tokenize, "POST"),
+    ("/props", props.show_props, "GET"),
+    ("/slots", props.show_slots, "GET"),
+    ("/tokenize", words.tokenize, "POST"),
+    ("/detokenize", words.detokenize, "POST"),
+    ("/apply-template", words.apply_template, "POST"),
+    ("/infill", infill, "POST"),
+    ("/lora-adapters", lora.list_adapters, "GET"),
+    ("/lora-adapters", lora.give_scales, "POST"),
     ("/edgellm/status", native.show_status, "GET"),
     ("/edgellm/steps", show_steps, "GET"),
     ("/edgellm/shutdown", native.shutdown, "POST"),
@@ -63,6 +74,7 @@ def create_app(
     on_health: OnChange = nobody_hears,
     ceilings: Ceilings | None = None,
     write_patience_s: float = WRITE_PATIENCE_S,
+    lora_dir: Path | None = None,
 ) -> Starlette:
     """`models` may change while it serves; `samples` and `download` are asked for each status."""
     access = access or Access()
@@ -87,7 +99,7 @@ def create_app(
         exception_handlers={HTTPException: _unknown_route},
         lifespan=_keep_ticking,
     )
-    app.state.gateway = Gateway(models, metrics, live, gate, access)
+    app.state.gateway = Gateway(models, metrics, live, gate, access, lora_dir=lora_dir)
     return app
 
 

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 from starlette.requests import Request
@@ -24,6 +25,7 @@ class Gateway:
     live: Live
     gate: Gate
     access: Access = field(default_factory=Access)
+    lora_dir: Path | None = None  # adapters that clients name are looked for here
     stopping: asyncio.Event = field(default_factory=asyncio.Event)  # set: finish, then go
 
 
@@ -32,8 +34,11 @@ def gateway_of(request: Request) -> Gateway:
     return gateway
 
 
-def new_head(prefix: str, served: Served) -> Head:
-    return Head(f"{prefix}{secrets.token_hex(12)}", int(time.time()), served.name)
+def new_head(prefix: str, served: Served, asked_for: str = "") -> Head:
+    """`asked_for`: the name that the client used; an adapter of the model answers by its own."""
+    adapter = served.engine.adapters.find(asked_for) if asked_for else None
+    name = adapter.name if adapter else served.name
+    return Head(f"{prefix}{secrets.token_hex(12)}", int(time.time()), name)
 
 
 def json_response(value: msgspec.Struct, status: int = 200) -> Response:

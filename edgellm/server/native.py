@@ -1,38 +1,21 @@
-"""Our own routes, and llama-server's that tools look for: health, status, tokenize, shutdown."""
+"""Our own routes, and llama-server's that tools look for: health, status, shutdown."""
 
 import ipaddress
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 import edgellm
 from edgellm import status
-from edgellm.server.body import decode
-from edgellm.server.envelope import Envelope, ErrorBody, HTTPProblem, text_is_called
+from edgellm.server.envelope import Envelope, ErrorBody, HTTPProblem
 from edgellm.server.gateway import Gateway, gateway_of, json_response
 from edgellm.server.guard import by_unix_socket
-from edgellm.server.openai_messages import Name
-
-
-class TokenizeBody(msgspec.Struct):
-    content: Annotated[str, Meta(max_length=8 * 1024 * 1024)]
-    add_special: bool = False
-    model: Name | None = None
-
-
-class Tokens(msgspec.Struct):
-    tokens: tuple[int, ...]
 
 
 class Word(msgspec.Struct):
     status: str
-
-
-_tokenize_decoder = msgspec.json.Decoder(TokenizeBody)
 
 
 async def root(request: Request) -> Response:
@@ -59,15 +42,6 @@ async def show_status(request: Request) -> Response:
 async def show_metrics(request: Request) -> Response:
     text = generate_latest(gateway_of(request).metrics.registry)
     return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
-
-
-async def tokenize(request: Request) -> Response:
-    body = decode(_tokenize_decoder, await request.body())
-    models = gateway_of(request).models
-    served = models.find(body.model) if body.model else models.generative(None)
-    with text_is_called("content"):
-        tokens = await served.engine.tokenize(body.content, body.add_special)
-    return json_response(Tokens(tokens))
 
 
 async def shutdown(request: Request) -> Response:

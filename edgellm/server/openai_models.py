@@ -1,6 +1,7 @@
 """GET /v1/models: OpenAI's four fields, and llama-server's `meta` beside them."""
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -29,6 +30,7 @@ class ModelCard(msgspec.Struct):
     capabilities: tuple[str, ...]
     license: str | None
     meta: ModelMeta
+    parent: str | UnsetType = UNSET  # of an adapter: the model that it changes (vLLM's word)
 
 
 class ModelList(msgspec.Struct):
@@ -37,12 +39,23 @@ class ModelList(msgspec.Struct):
 
 
 async def list_models(request: Request) -> Response:
-    cards = [_card(served) for served in gateway_of(request).models]
+    """Each model, and after it its adapters: they are asked for like models."""
+    cards = []
+    for served in gateway_of(request).models:
+        cards.append(_card(served))
+        cards += [_adapter_card(served, adapter.name) for adapter in served.engine.adapters]
     return json_response(ModelList("list", cards))
 
 
 async def show_model(request: Request) -> Response:
-    return json_response(_card(gateway_of(request).models.find(request.path_params["name"])))
+    name = request.path_params["name"]
+    served = gateway_of(request).models.find(name)
+    adapter = served.engine.adapters.find(name)
+    return json_response(_adapter_card(served, adapter.name) if adapter else _card(served))
+
+
+def _adapter_card(served: Served, name: str) -> ModelCard:
+    return msgspec.structs.replace(_card(served), id=name, aliases=(), parent=served.name)
 
 
 def _card(served: Served) -> ModelCard:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 from edgellm.chat.events import Failed, Finished, TextDelta, Timings
 from edgellm.chat.messages import GenerateParams
-from edgellm.errors import EdgellmError, NotServing
+from edgellm.errors import BadRequest, EdgellmError, ModelNotFound, NotServing
 from edgellm.probe.hardware import Cpu, Device, Hardware, MemoryPool
-from edgellm.runner.messages import Embedded, Gauge, Ready
+from edgellm.runner.adapters import AdapterList
+from edgellm.runner.messages import Embedded, Gauge, Ready, Scored, Steps, Tokenized
 from edgellm.selector.plan import Placement, Plan, Range, Share
 from edgellm.server.app import create_app
 from edgellm.server.serve import Bind, serve
@@ -38,14 +39,14 @@ def hardware():
     )
 
 
-def plan(name="tiny", *, embedding=False, file="tiny-q8_0.gguf"):
+def plan(name="tiny", *, embedding=False, file="tiny-q8_0.gguf", pooling=None):
     share = Share("cpu", "host", (0, 1), 1000, 200, 30)
     return Plan(
         model=name, file=file, quant="Q8_0", placement=Placement((share,), 0),
         n_ctx=1024, n_ctx_seq=512,
         n_parallel=4, n_seq_max=8, kv_type_k="f16", kv_type_v="f16", kv_unified=True,
         n_batch=512, n_ubatch=512, n_outputs_max=16, n_threads=2, flash_attention=False,
-        swa_full=False, embedding=embedding,
+        swa_full=False, embedding=embedding, pooling=pooling,
         decode_tok_s=Range(10.0, 20.0, 30.0), reasons=("it fits",),
     )  # fmt: skip
 
@@ -72,6 +73,9 @@ class FakeEngine:
     failure: EdgellmError | None = None
     log: deque = field(default_factory=deque)
     asked: list = field(default_factory=list)
+    recorded: tuple = ()  # StepRecords
+    adapters: AdapterList = field(default_factory=AdapterList)
+    can_fill: bool = True
     n_open: int = 0
     n_cancelled: int = 0
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -82,6 +86,7 @@ class FakeEngine:
         self.ready = Ready(
             n_ctx=1024, n_ctx_seq=512, n_vocab=512, load_s=0.5, shares_prefixes=True,
             embedding=embedding, n_embd=N_EMBD, n_ctx_train=2048,
+            pooling=(self.plan.pooling or "mean") if embedding else None,
         )  # fmt: skip
 
     async def start(self):
@@ -127,20 +132,65 @@ class FakeEngine:
         finally:
             self.n_open -= 1
 
-    async def embed(self, inputs):
+    async def embed(self, inputs, norm=2):
+        """Without pooling each input has two tokens."""
         self._must_be_ready()
         assert self.plan.embedding
-        self.asked.append((inputs, None))
-        vectors = tuple(array("f", [0.5, 0.5, -0.5, 0.5]).tobytes() for _ in inputs)
-        return Embedded(1, vectors, n_tokens=3 * len(inputs))
+        self.asked.append((inputs, norm))
+        vector = array("f", [0.5, 0.5, -0.5, 0.5]).tobytes()
+        vector = vector * 2 if self.plan.pooling == "none" else vector
+        return Embedded(1, (vector,) * len(inputs), n_tokens=3 * len(inputs))
 
-    async def tokenize(self, text, add_special):
+    async def rerank(self, query, documents, max_doc_tokens=None):
+        """The longer, the better."""
         self._must_be_ready()
-        return (*((1,) if add_special else ()), *text.encode())
+        assert self.plan.pooling == "rank"
+        self.asked.append((query, documents, max_doc_tokens))
+        return Scored(1, tuple(float(len(each)) for each in documents), n_tokens=7)
+
+    async def steps(self, n):
+        self._must_be_ready()
+        return Steps(1, self.recorded[-n:])
+
+    async def tokenize(self, text, add_special, parse_special=True):
+        """A token a byte; <s> is token 1."""
+        self._must_be_ready()
+        data = text.encode()
+        data = data.replace(b"<s>", b"\x01") if parse_special else data
+        return _tokenized(*((1,) if add_special else ()), *data)
+
+    async def detokenize(self, tokens):
+        self._must_be_ready()
+        if any(token > 255 for token in tokens):
+            raise BadRequest("token 999 is not in the vocabulary of 256 tokens", param="tokens")
+        return _tokenized(*tokens)
+
+    async def infill(self, asked):
+        self._must_be_ready()
+        if not self.can_fill:
+            raise BadRequest("this model can't fill in the middle")
+        self.asked.append((asked, None))
+        return (40, *asked.prefix.encode(), 41, *asked.suffix.encode(), 42)
+
+    async def load_adapter(self, name, path):
+        self._must_be_ready()
+        if not path.is_file():
+            raise ModelNotFound(f"there is no file {path.name}")
+        adapter = self.adapters.new(name, str(path))
+        self.adapters.add(adapter)
+        return adapter
+
+    async def unload_adapter(self, name):
+        self._must_be_ready()
+        return self.adapters.remove(name)
 
     def _must_be_ready(self):
         if self.state != "ready":
             raise NotServing(f"the model is {self.state}")
+
+
+def _tokenized(*tokens):
+    return Tokenized(1, tokens, tuple(b"<s>" if one == 1 else bytes([one]) for one in tokens))
 
 
 class SlowEngine(FakeEngine):
@@ -216,5 +266,6 @@ def served(name="tiny", **how):
     return Served(name, engine, created=1_700_000_000, **how)
 
 
-def served_embedding(name="mini"):
-    return Served(name, FakeEngine(plan(name, embedding=True, file="mini.gguf")))
+def served_embedding(name="mini", pooling="mean"):
+    file = f"{name}.gguf"
+    return Served(name, FakeEngine(plan(name, embedding=True, file=file, pooling=pooling)))

@@ -51,18 +51,6 @@ def test_the_status_is_what_the_tui_decodes(http, live):
     assert [model.embedding for model in shown.models] == [False, True]
 
 
-@pytest.mark.parametrize(
-    ("body", "tokens"),
-    [
-        ({"content": "hi"}, [104, 105]),
-        ({"content": "hi", "add_special": True}, [1, 104, 105]),
-        ({"content": "hi", "model": "mini"}, [104, 105]),
-    ],
-)
-def test_text_is_tokenized(http, body, tokens):
-    assert http.post("/tokenize", json=body).json() == {"tokens": tokens}
-
-
 def test_the_root_says_who_is_there(http):
     assert http.get("/").text.startswith("edgellm ")
     assert http.head("/").status_code == 200

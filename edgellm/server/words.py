@@ -1,0 +1,118 @@
+"""llama-server's routes for words: text to tokens and back, and a chat as the prompt it becomes."""
+
+import asyncio
+from datetime import datetime
+from typing import Annotated, TypeAlias
+
+import msgspec
+from msgspec import Meta
+from starlette.requests import Request
+from starlette.responses import Response
+
+from edgellm.chat.turn import turn
+from edgellm.errors import BadRequest
+from edgellm.server.body import decode
+from edgellm.server.envelope import text_is_called
+from edgellm.server.gateway import gateway_of, json_response
+from edgellm.server.openai_messages import Name
+from edgellm.server.openai_requests import chat_request
+from edgellm.server.openai_samplers import Token
+from edgellm.server.served import Served
+
+Text: TypeAlias = Annotated[str, Meta(max_length=8 * 1024 * 1024)]
+_MAX_TOKENS = 1 << 20
+_MAX_PARTS = 4096
+
+
+class TokenizeBody(msgspec.Struct):
+    content: Text | Annotated[list[Text | Token], Meta(max_length=_MAX_PARTS)]
+    add_special: bool = False
+    parse_special: bool = True
+    with_pieces: bool = False
+    model: Name | None = None
+
+
+class DetokenizeBody(msgspec.Struct):
+    tokens: Annotated[list[Token], Meta(max_length=_MAX_TOKENS)]
+    model: Name | None = None
+
+
+class Piece(msgspec.Struct):
+    id: int
+    piece: str | list[int]  # bytes, where they are only a part of a character
+
+
+class Tokens(msgspec.Struct):
+    tokens: list[int] | list[Piece]
+
+
+class Content(msgspec.Struct):
+    content: str
+
+
+class Prompt(msgspec.Struct):
+    prompt: str
+
+
+_tokenize_decoder = msgspec.json.Decoder(TokenizeBody)
+_detokenize_decoder = msgspec.json.Decoder(DetokenizeBody)
+
+
+async def tokenize(request: Request) -> Response:
+    """Of a list each text is tokenized by itself, and a number is a token."""
+    body = decode(_tokenize_decoder, await request.body())
+    served = _served(request, body.model)
+    parts = [body.content] if isinstance(body.content, str) else body.content
+    pieces: list[Piece] = []
+    with text_is_called("content"):
+        for i, part in enumerate(parts):
+            pieces += await _pieces(served, part, body, is_first=i == 0)
+    if body.with_pieces:
+        return json_response(Tokens(pieces))
+    return json_response(Tokens([piece.id for piece in pieces]))
+
+
+async def _pieces(
+    served: Served, part: str | int, body: TokenizeBody, *, is_first: bool
+) -> list[Piece]:
+    if isinstance(part, int):
+        found = await served.engine.detokenize((part,))
+    else:
+        adds = body.add_special and is_first
+        found = await served.engine.tokenize(part, adds, body.parse_special)
+    return [
+        Piece(token, _shown(piece)) for token, piece in zip(found.tokens, found.pieces, strict=True)
+    ]
+
+
+async def detokenize(request: Request) -> Response:
+    body = decode(_detokenize_decoder, await request.body())
+    found = await _served(request, body.model).engine.detokenize(tuple(body.tokens))
+    return json_response(Content(b"".join(found.pieces).decode("utf-8", "replace")))
+
+
+async def apply_template(request: Request) -> Response:
+    """The body is a chat's. What the prompt would be, and nothing is computed."""
+    asked = chat_request(await request.body())
+    served = gateway_of(request).models.generative(asked.model)
+    ours = await asyncio.to_thread(turn, served.template, asked, datetime.now())
+    return json_response(Prompt(ours.prompt))
+
+
+def _served(request: Request, name: str | None) -> Served:
+    """The one that is named, else the one that answers chats, else any."""
+    models = gateway_of(request).models
+    if name:
+        return models.find(name)
+    generates = next((one for one in models if one.kind == "generative"), None)
+    served = generates or next(iter(models), None)
+    if served is None:
+        raise BadRequest("no model is served here yet", param="model")
+    return served
+
+
+def _shown(piece: bytes) -> str | list[int]:
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return list(piece)
