@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from edgellm.chat.messages import SamplerName, SamplingParams
 from edgellm.runner.logprobs import Told, left_logprobs
-from edgellm.runner.preselect import Logits, likeliest, possible
+from edgellm.runner.preselect import Logits, at_least, likeliest, possible
 from edgellm.runner.recipe import MIN_TEMPERATURE, Recipe, is_active, recipe, uses_dry
 
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
@@ -48,6 +48,7 @@ class Samplers:
         self._ends, self._suppressed = ends, suppressed
         self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()  # DRY's
         self._lock = threading.Lock()
+        self._all = np.empty(n_vocab, dtype=_CANDIDATE)  # one row at a time needs it
 
     def start(self, params: SamplingParams, prompt: Sequence[int]) -> "Sampler":
         plan, reach = recipe(params), self._reach(params)
@@ -57,7 +58,8 @@ class Samplers:
             llama_cpp.llama_sampler_chain_add(chain, self._draw(plan, params))
         by_id = [self._native(name, params) for name in plan.by_id]
         end = self._ends[0] if self._ends else 0
-        sampler = Sampler(plan, by_id, chain, self._biases(params), end, reach)
+        written = _Written(reach if by_id else 0)
+        sampler = Sampler(plan, by_id, chain, self._biases(params), written, end, self._all)
         if reach:  # penalties look back on the prompt, too, as llama-server's do
             sampler.look_back(prompt[-reach:])
         return sampler
@@ -137,13 +139,14 @@ class Sampler:
         by_id: list[Any],
         chain: Any,
         biases: dict[int, float],
+        written: "_Written",
         end: int,
-        reach: int,
+        scratch: Candidates,
     ) -> None:
         self._plan, self._by_id, self._chain, self._end = plan, by_id, chain, end
+        self._written, self._all = written, scratch
         self._bias_ids = np.array([*biases], dtype=np.intp)
         self._biases = np.array([*biases.values()], dtype=np.float32)
-        self._written = _Written(reach if by_id else 0)
         self._left: Candidates | None = None  # of the last row
 
     def sample(self, logits: Logits) -> int:
@@ -165,7 +168,7 @@ class Sampler:
                 llama_cpp.llama_sampler_accept(native, token)
 
     def left(self, token: int, n_top: int) -> Told:
-        """The last row's logprobs as the samplers left them."""
+        """The last row's logprobs as the samplers left them. Asked before another one is drawn."""
         if self._left is None:
             return 0.0, [(token, 0.0)][:n_top]
         return left_logprobs(self._left["id"], self._left["p"], token, n_top)
@@ -197,12 +200,11 @@ class Sampler:
         return int(found[0]) if found.size else self._end
 
     def _drawn(self, logits: Logits) -> int:
-        n_top, self._left = self._plan.n_top, None
-        ids = possible(logits) if n_top is None else likeliest(logits, n_top)
-        if not ids.size:  # a structure is through, and ends are forbidden
+        self._left = None
+        candidates = self._candidates(logits)
+        if not candidates.size:  # a structure is through, and ends are forbidden
             return self._end
-        candidates = _candidates(ids, logits)
-        array = _array(candidates, is_sorted=n_top is not None)
+        array = _array(candidates, is_sorted=self._plan.n_top is not None)
         llama_cpp.llama_sampler_apply(self._chain, array)
         skipped = _address(array.data) - candidates.ctypes.data  # XTC cuts the likeliest off
         first = skipped // _CANDIDATE.itemsize
@@ -212,6 +214,17 @@ class Sampler:
             return self._greedy(logits)
         self._left = left
         return int(chosen["id"])
+
+    def _candidates(self, logits: Logits) -> Candidates:
+        plan = self._plan
+        if plan.n_top is not None:
+            return _candidates(likeliest(logits, plan.n_top), logits)
+        if plan.above is not None:
+            return _candidates(at_least(logits, plan.above), logits)
+        if logits.min() > -np.inf:
+            self._all["id"], self._all["logit"] = np.arange(logits.size), logits
+            return self._all
+        return _candidates(possible(logits), logits)
 
 
 class _Written:
@@ -239,7 +252,7 @@ class _Written:
 
 def _candidates(ids: npt.NDArray[np.intp], logits: Logits) -> Candidates:
     candidates = np.empty(ids.size, dtype=_CANDIDATE)
-    candidates["id"], candidates["logit"], candidates["p"] = ids, logits[ids], 0.0
+    candidates["id"], candidates["logit"] = ids, logits[ids]  # whoever needs "p" computes it
     return candidates
 
 

@@ -8,6 +8,8 @@ peak is a number that at least k logits reach; so whoever belongs to the k likel
 too. Only those few are sorted.
 """
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -26,6 +28,16 @@ def likeliest(logits: Logits, k: int) -> Ids:
     floor = _reached_by(logits, min(k, logits.size))
     found = np.flatnonzero(logits >= floor) if floor > -np.inf else possible(logits)
     return found[np.argsort(-logits[found], kind="stable")[:k]]
+
+
+def at_least(logits: Logits, ratio: float) -> Ids:
+    """By id, all that are `ratio` times as likely as the likeliest, and a few that are hardly less.
+
+    For who then asks exactly: llama.cpp's logarithm may round otherwise than numpy's.
+    """
+    peak = float(np.fmax.reduce(logits))
+    floor = peak + math.log(ratio) - 1e-4 * (1 + abs(peak))
+    return np.flatnonzero(logits >= floor) if floor > -np.inf else possible(logits)
 
 
 def possible(logits: Logits) -> Ids:

@@ -23,12 +23,17 @@ _SPARES_THE_BEST = {"top_n_sigma", "top_k", "top_p", "min_p", "temperature"}
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """In this order: biases, `by_id`, the `n_top` likeliest, `chain`, the draw."""
+    """In this order: biases, `by_id`, the `n_top` likeliest, `chain`, the draw.
+
+    With `above`, the chain begins with min-p: what is less likely than this ratio of the likeliest
+    need not be shown to it.
+    """
 
     by_id: tuple[SamplerName, ...]
     n_top: int | None  # None: all stay
     chain: tuple[SamplerName, ...]
     draw: Draw
+    above: float | None = None
 
 
 def recipe(params: SamplingParams) -> Recipe:
@@ -45,7 +50,8 @@ def recipe(params: SamplingParams) -> Recipe:
     draw = "adaptive_p" if "adaptive_p" in params.samplers else "dist"
     if others[:1] == ["top_k"]:
         return Recipe(by_id, params.top_k, tuple(others[1:]), draw)
-    return Recipe(by_id, None, tuple(others), draw)
+    is_min_p_first = others[:1] == ["min_p"] and params.min_keep <= 1
+    return Recipe(by_id, None, tuple(others), draw, params.min_p if is_min_p_first else None)
 
 
 def is_active(name: SamplerName, params: SamplingParams) -> bool:

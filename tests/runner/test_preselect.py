@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edgellm.runner.preselect import likeliest, possible
+from edgellm.runner.preselect import at_least, likeliest, possible
 
 
 def by_sorting(logits, k):
@@ -39,3 +39,20 @@ def test_nothing_is_likely_where_all_is_forbidden():
     logits = np.full(1408, -np.inf, dtype=np.float32)
     assert likeliest(logits, 40).size == 0
     assert possible(logits).size == 0
+
+
+@pytest.mark.parametrize("ratio", [1.0, 0.5, 0.05, 1e-6])
+def test_what_is_likely_enough_is_never_left_out(ratio):
+    for row in rows():
+        logits = row.astype(np.float32)
+        peak = logits.max()
+        if peak > -np.inf:
+            enough = np.flatnonzero(np.exp(logits.astype(np.float64) - peak) >= ratio)
+            found = at_least(logits, ratio)
+            assert set(enough) <= set(found)
+            assert (logits[found] >= peak + np.log(ratio) - 2e-4 * (1 + abs(peak))).all()
+
+
+def test_nothing_is_likely_enough_where_all_is_forbidden():
+    assert at_least(np.full(9, -np.inf, dtype=np.float32), 0.1).size == 0
+    assert list(at_least(np.array([np.nan, 1, -np.inf], dtype=np.float32), 0.1)) == [1]
