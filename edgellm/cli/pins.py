@@ -62,6 +62,10 @@ class Pins:
         float | None,
         typer.Option(help="The most that the boards may draw together.", metavar="W", min=0),
     ] = None
+    itl: Annotated[
+        int | None,
+        _number("--itl", text="Milliseconds between tokens that reading a prompt may cost others."),
+    ] = None
     reserve: Annotated[
         str | None, typer.Option(help="Memory to leave free: 2GiB.", metavar="SIZE")
     ] = None
@@ -157,6 +161,7 @@ class Pins:
             split_mode=self.sm,  # type: ignore[arg-type]
             op_offload=self.op_offload,
             min_tok_s=self.min_tok_s,
+            itl_target_s=None if self.itl is None else self.itl / 1000,
             min_ctx_seq=self.min_ctx,
             max_watts=self.max_watts,
             allow_disk=self.allow_disk,

@@ -15,6 +15,7 @@ from edgellm.selector.beside import beside, projector_path, sight, with_projecto
 from edgellm.selector.budget import pool_budgets
 from edgellm.selector.checks import check_goal, check_pins
 from edgellm.selector.confirm import Confirmed, decide_confirmed
+from edgellm.selector.leaving import prefix_ram_bytes
 from edgellm.selector.machine import Machine
 from edgellm.selector.options import Question
 from edgellm.selector.oracle import Oracle
@@ -118,7 +119,7 @@ def _plan(confirmed: Confirmed) -> Plan:
         n_ctx=setting.n_ctx,
         n_ctx_seq=setting.n_ctx_seq,
         n_parallel=setting.n_parallel,
-        n_seq_max=setting.n_parallel,
+        n_seq_max=setting.n_seq_max,
         kv_type_k=setting.kv_type_k,
         kv_type_v=setting.kv_type_v,
         kv_unified=setting.kv_unified,
@@ -142,7 +143,10 @@ def _plan(confirmed: Confirmed) -> Plan:
         return plan
     return replace(
         plan,
-        itl_target_s=workload.itl_target_s,
+        prefix_ram_bytes=(
+            prefix_ram_bytes(goal, plan.placement, question.machine) if setting.n_scratch else 0
+        ),
+        itl_target_s=goal.itl_target_s or workload.itl_target_s,
         decode_tok_s=chosen.pace.decode,
         batch_tok_s=_batch(confirmed),
         ttft_s=chosen.pace.ttft_s,

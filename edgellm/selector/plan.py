@@ -36,10 +36,12 @@ class Goal:
     n_threads: int | None = None
     flash_attention: bool | None = None
     kv_unified: bool | None = None
+    prefix_ram_bytes: int | None = None  # host memory for what leaves the KV cells; 0: it stays
     n_cpu_moe: int | None = None  # -ncmoe: the experts of the first n layers stay with the CPU
     tensor_split: tuple[float, ...] | None = None  # -ts, over the accelerators in their order
     split_mode: SplitMode | None = None  # -sm
     op_offload: bool | None = None
+    itl_target_s: float | None = None  # None: the workload's
     min_tok_s: float | None = None  # one stream, at p50; what is slower is rejected
     min_ctx_seq: int | None = None  # one conversation's; what holds less is rejected
     batch_invariant: bool = False  # the same request, the same text, whoever runs beside it

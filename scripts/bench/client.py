@@ -19,6 +19,7 @@ class Answer:
     n_cached: int
     text: str
     last_s: float  # from the first chunk to the last
+    at_s: tuple[float, ...] = ()  # when each chunk with text came, by time.perf_counter()
 
     @property
     def decode_tok_s(self) -> float:
@@ -50,6 +51,7 @@ async def _read(reader: asyncio.StreamReader, begun_s: float) -> Answer:
     first_s = last_s = None
     usage: dict[str, Any] = {}
     pieces: list[str] = []
+    at_s: list[float] = []
     async for line in reader:
         if not line.startswith(b"data: {"):
             if b"200" not in status and line.startswith(b"{"):
@@ -62,6 +64,7 @@ async def _read(reader: asyncio.StreamReader, begun_s: float) -> Answer:
         if event["choices"] and event["choices"][0].get("text"):
             last_s = time.perf_counter()
             first_s = first_s or last_s
+            at_s.append(last_s)
             pieces.append(event["choices"][0]["text"])
     if first_s is None or last_s is None:
         raise RuntimeError(f"an answer without text: {status!r}")
@@ -73,4 +76,5 @@ async def _read(reader: asyncio.StreamReader, begun_s: float) -> Answer:
         n_cached=details.get("cached_tokens", 0),
         text="".join(pieces),
         last_s=last_s - first_s,
+        at_s=tuple(at_s),
     )

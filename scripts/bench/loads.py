@@ -7,12 +7,10 @@ warm that should be cold.
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 
 from client import Answer, complete
-
-Figures = dict[str, float]
-Load = Callable[[int, random.Random], Awaitable[Figures]]
+from pairs import Figures, Load
 
 
 def tokens(rng: random.Random, n: int) -> list[int]:
@@ -32,7 +30,7 @@ async def prefill(port: int, rng: random.Random) -> Figures:
 
 async def independent(port: int, rng: random.Random) -> Figures:
     begun_s = time.perf_counter()
-    answers = await _together([complete(port, tokens(rng, 32), 48) for _ in range(8)])
+    answers = await together([complete(port, tokens(rng, 32), 48) for _ in range(8)])
     wall_s = time.perf_counter() - begun_s
     return {"8 independent streams tok/s": sum(a.n_tokens for a in answers) / wall_s}
 
@@ -44,7 +42,7 @@ async def shared_prefix(port: int, rng: random.Random) -> Figures:
     figures: Figures = {}
     for wave in ("cold", "warm"):
         begun_s = time.perf_counter()
-        answers = await _together([complete(port, prompt, 32) for prompt in prompts])
+        answers = await together([complete(port, prompt, 32) for prompt in prompts])
         figures[f"8 × (500 shared + 32), {wave}: wall s"] = time.perf_counter() - begun_s
         figures[f"8 × (500 shared + 32), {wave}: TTFT p95 s"] = max(a.ttft_s for a in answers)
     return figures
@@ -57,7 +55,7 @@ async def second_turn(port: int, rng: random.Random) -> Figures:
     return {"second turn TTFT s": again.ttft_s}
 
 
-async def _together(requests: list[Awaitable[Answer]]) -> list[Answer]:
+async def together(requests: list[Awaitable[Answer]]) -> list[Answer]:
     return list(await asyncio.gather(*requests))
 
 
