@@ -31,7 +31,8 @@ NewEngine = Callable[[Prepared, Plan, int], Engine]  # the last: how many reques
 
 
 def supervise(prepared: Prepared, plan: Plan, max_queue: int) -> Engine:
-    return Supervisor(str(prepared.path), plan, max_queue=max_queue)
+    path, adapters = str(prepared.path), prepared.adapters
+    return Supervisor(path, plan, max_queue=max_queue, adapters=adapters)
 
 
 class Fleet:

@@ -19,6 +19,7 @@ from edgellm.meter.sample import Sample
 from edgellm.probe.hardware import Device, Hardware
 from edgellm.profiles import load_profiles
 from edgellm.runner.account import measured_shares
+from edgellm.runner.adapters import Adapter
 from edgellm.runner.calibration import Calibrations, Measured
 from edgellm.runner.engine import Engine
 from edgellm.runner.supervisor import EventStream, Supervisor
@@ -49,9 +50,9 @@ class Observer:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def supervise(self, prepared: Prepared, plan: Plan, max_queue: int) -> Engine:
-        path, spec = str(prepared.path), prepared.spec
+        path, spec, adapters = str(prepared.path), prepared.spec, prepared.adapters
         if plan.embedding or prepared.is_demo or spec.weight_bytes < _LEAST_WEIGHT_BYTES:
-            return Supervisor(path, plan, max_queue=max_queue)
+            return Supervisor(path, plan, max_queue=max_queue, adapters=adapters)
         left = {"decode": _MOST_OBSERVED, "prefill": _MOST_OBSERVED}
 
         def notice(seen: Measured) -> None:
@@ -62,7 +63,7 @@ class Observer:
                 speed = load_profiles().speed
                 self._soon(self._calibrations.observe, plan, spec, self._hardware, speed, told)
 
-        return Watched(path, plan, max_queue=max_queue, notice=notice)
+        return Watched(path, plan, max_queue=max_queue, adapters=adapters, notice=notice)
 
     def used_bytes(self) -> dict[str, int]:
         """Of each device that tells it, now."""
@@ -142,8 +143,16 @@ def _rationed(seen: Measured, left: dict[str, int]) -> Measured:
 class Watched(Supervisor):
     """Tells of each request that had the model to itself."""
 
-    def __init__(self, path: str, plan: Plan, *, max_queue: int, notice: Notice) -> None:
-        super().__init__(path, plan, max_queue=max_queue)
+    def __init__(
+        self,
+        path: str,
+        plan: Plan,
+        *,
+        max_queue: int,
+        notice: Notice,
+        adapters: Sequence[Adapter] = (),
+    ) -> None:
+        super().__init__(path, plan, max_queue=max_queue, adapters=adapters)
         self._notice = notice
         self._n_open = 0
         self._n_crowds = 0  # how often a request came while another ran
@@ -153,7 +162,8 @@ class Watched(Supervisor):
     ) -> AsyncIterator[Event]:
         events = super().generate(prompt, params)
         assert isinstance(events, EventStream)
-        return _Heard(events, self, is_plain=params.structure is None and params.logprobs is None)
+        beside = params.structure or params.logprobs is not None or params.adapters
+        return _Heard(events, self, is_plain=not beside)
 
     def entered(self) -> int | None:
         """What `left` wants to be told; None: somebody else is there already."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from edgellm.chat.template import ChatTemplate
 from edgellm.cli import machine
+from edgellm.cli.adapting import pooled, with_adapters
 from edgellm.cli.planning import planned, planned_smaller
 from edgellm.cli.progress import ProgressLine
 from edgellm.cli.resolve import DEMO, Resolved, on_disk
@@ -26,6 +27,7 @@ from edgellm.models import local
 from edgellm.models.gguf import GGUFHeader
 from edgellm.models.spec import ModelSpec
 from edgellm.probe.hardware import Hardware
+from edgellm.runner.adapters import Adapter
 from edgellm.selector.plan import Candidate, Goal, Plan
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ class Prepared:
     created_s: int = 0  # Unix seconds
     is_demo: bool = False
     on: "Callable[[Hardware], Prepared] | None" = None  # the same file on another machine
+    adapters: tuple[Adapter, ...] = ()
 
 
 def prepare(
@@ -60,20 +63,23 @@ def prepare(
     """Raises DoesNotFit, BadGGUF, NetworkError, StorageError, BadRequest."""
     path, here = _fetched(resolved, hardware, goal, name, progress)
 
+    one = with_adapters(here, resolved.adapters)
+
     def on(machine: Hardware) -> Prepared:
         tuned = find_tuned(machine, here.headers) if uses_tuned else None
-        plan = _with_tuned(tuned, machine, here, goal) if tuned else planned(machine, (here,), goal)
+        plan = _with_tuned(tuned, machine, one, goal) if tuned else planned(machine, (one,), goal)
         return Prepared(
             name=plan.model,
             path=path,
             plan=plan,
-            replan=lambda failed: planned_smaller(failed, machine, (here,), goal),
+            replan=lambda failed: planned_smaller(failed, machine, (one,), goal),
             template=_template(here.headers[0]),
             spec=here.spec,
             headers=here.headers,
             created_s=int(path.stat().st_mtime),
             is_demo=resolved.name == DEMO,
             on=on,
+            adapters=resolved.adapters,
         )
 
     return on(hardware)
@@ -103,6 +109,7 @@ def _fetched(
     path = resolved.fetch(wanted, progress or (lambda done, total, rate: None))
     local.check(path)
     (here,) = on_disk(path, name or wanted.name, wanted.quant).candidates
+    here = pooled(here, resolved)
     if resolved.is_local:  # then its projector was looked at when it was resolved
         return path, replace(
             here, projector=wanted.projector, projector_bytes=wanted.projector_bytes

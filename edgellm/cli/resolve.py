@@ -28,6 +28,7 @@ from edgellm.models.names import (
     parse_reference,
 )
 from edgellm.models.projectors import places_in_a_row
+from edgellm.runner.adapters import Adapter
 from edgellm.selector.plan import Candidate
 from edgellm.units import parse_bytes
 
@@ -52,6 +53,8 @@ class Resolved:
     is_local: bool = True
     projector: Path | None = None  # the user's own; else one that lies beside the model is used
     is_blind: bool = False  # none is to be used
+    pooling: str | None = None  # asked for; None: what the file says
+    adapters: tuple[Adapter, ...] = ()  # to be loaded with the model
 
 
 def resolve(text: str, config: Config, *, plan_only: bool = False) -> Resolved:

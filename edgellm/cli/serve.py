@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgellm.cli import options
+from edgellm.cli.adapting import Adapting
 from edgellm.cli.listening import Listening
 from edgellm.cli.pins import Pins
 from edgellm.cli.seeing import Seeing
@@ -21,6 +22,7 @@ def serve(
     pins: Pins,
     listening: Listening,
     seeing: Seeing,
+    adapting: Adapting,
     embedding: Annotated[
         str | None, typer.Option(help="An embedding model to serve beside it.", metavar="MODEL")
     ] = None,
@@ -40,11 +42,17 @@ def serve(
       edgellm serve qwen3:8b --ctx 16384 --parallel 8
       edgellm serve org/repo:Q4_K_M --port 11434      # a drop-in for Ollama's clients
       edgellm serve qwen3:4b --embedding qwen3-embedding:0.6b
+      edgellm serve ./model.gguf --lora style.gguf --lora facts.gguf=0.5
     """
-    config = listening.config(limit_rate=limit_rate, offline=offline, reserve=pins.reserve)
+    config = listening.config(
+        limit_rate=limit_rate,
+        offline=offline,
+        reserve=pins.reserve,
+        lora_dir=adapting.lora_dir,
+    )
     goal = pins.goal(config.reserve)
     listening.check(config)
-    instance = _instance(model, embedding, name, config, goal, seeing)
+    instance = _instance(model, embedding, name, config, goal, (seeing, adapting))
     _run(replace(instance, insecure=listening.insecure))
 
 
@@ -54,7 +62,7 @@ def _instance(
     name: str | None,
     config: "Config",
     goal: "Goal",
-    seeing: Seeing,
+    changes: tuple[Seeing, Adapting],
 ) -> "Instance":
     from edgellm.cli import machine
     from edgellm.cli.output import say
@@ -63,7 +71,9 @@ def _instance(
     from edgellm.cli.resolve import resolve
     from edgellm.cli.serving import Instance
 
-    resolved = seeing.applied(resolve(model, config))
+    resolved = resolve(model, config)
+    for change in changes:
+        resolved = change.applied(resolved)
     beside = resolve(embedding, config) if embedding else None
     hardware = machine.look()
     prepared = prepare_all(resolved, hardware, goal, embedding=beside, name=name)

@@ -109,6 +109,7 @@ def _app(instance: Instance, fleet: Fleet, sampler: Sampler, salvage: Salvage) -
         hardware=instance.hardware,
         download=lambda: fleet.download,
         tariff=Tariff(config.energy_price_per_kwh, config.currency),
+        lora_dir=Path(config.lora_dir).expanduser() if config.lora_dir else None,
         ceilings=Ceilings(config.max_temperature_c, config.max_power_w),
         on_health=_tell_all(instance, salvage),
     )

@@ -10,6 +10,7 @@ from edgellm.chat.events import Failed, Finished, TextDelta, Timings
 from edgellm.cli.trials import run_trials
 from edgellm.errors import DoesNotFit, WorkerDied
 from edgellm.profiles import load_profiles
+from edgellm.runner.messages import Tokenized
 from edgellm.selector.tuning import Axis, Knobs
 
 CHAT = load_profiles().workload("chat")
@@ -34,7 +35,7 @@ class Engine:
 
     async def tokenize(self, text, add_special):
         assert self.state == "ready"
-        return tuple(range(10, 10 + len(text.split())))
+        return Tokenized(1, tuple(range(10, 10 + len(text.split()))))
 
     async def generate(self, prompt, params):
         assert self.state == "ready"
