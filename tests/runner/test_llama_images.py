@@ -16,6 +16,7 @@ from real_model import SHARED_MODELS, demo_path, needs_shared_models, plan
 from edgellm.chat.events import Failed, Finished, TextDelta
 from edgellm.chat.messages import GenerateParams, SamplingParams
 from edgellm.chat.pictures import Pictures
+from edgellm.models import local
 from edgellm.runner.supervisor import Supervisor
 
 pytestmark = pytest.mark.model
@@ -68,7 +69,7 @@ class Reference:
             text += self._piece(token)
             batch = llama_cpp.llama_batch_get_one((llama_cpp.llama_token * 1)(token), 1)
             assert llama_cpp.llama_decode(self.context, batch) == 0
-        return text.decode(), at
+        return text.decode(errors="replace"), at
 
     def _read(self, prompt, files):
         bitmaps = (mtmd.mtmd_bitmap_p_ctypes * len(files))()
@@ -156,6 +157,28 @@ def test_the_recorded_pair_answers_as_mtmds_own_helper(size):
 
     answers = served(work, projector, model)
     assert [(t, end.n_prompt) for t, end in answers] == [reference.answer(*a, N) for a in PROMPTS]
+
+
+@needs_shared_models
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["gemma3", "lfm2", "mamba", "qwen3"])
+def test_sliding_hybrid_and_recurrent_models_see_alike(tmp_path, name, kind):
+    """Their weights are random, so what they say is no text; the bytes are what counts."""
+    model, path = SHARED_MODELS / f"tiny-{name}-q8_0.gguf", tmp_path / "mmproj"
+    path.write_bytes(projector_bytes(kind, local.read_spec(model).n_embd))
+    reference = Reference(model, str(path))
+
+    async def work(engine):
+        text = said(engine, "Once upon a time", n=100)
+        answers = await asyncio.gather(text, *(said(engine, *asked) for asked in PROMPTS))
+        again = await asyncio.gather(*(said(engine, *asked) for asked in PROMPTS))
+        return answers[1:], again
+
+    first, again = served(work, str(path), model)
+    wanted = [reference.answer(*asked, N) for asked in PROMPTS]
+    assert [(text, end.n_prompt) for text, end in first] == wanted
+    assert [(text, end.n_prompt) for text, end in again] == wanted
+    assert sum(end.n_cached for _, end in again) > sum(end.n_prompt for _, end in again) / 2
 
 
 @pytest.mark.parametrize("kind", KINDS)
