@@ -18,15 +18,17 @@ from edgellm.server.served import Models, Served
 class Live:
     """`url` and `engine` of a server that runs on a thread of its own."""
 
-    def __init__(self, path: Path, name: str, max_queue: int, **choices):
-        self.engine = Supervisor(str(path), plan(**choices), max_queue=max_queue)
+    def __init__(
+        self, path: Path, name: str, max_queue: int, adapters=(), lora_dir=None, **choices
+    ):
+        self.engine = Supervisor(str(path), plan(**choices), max_queue=max_queue, adapters=adapters)
         header = local.read_header(path)
         template = ChatTemplate(
             header.chat_template, header.bos_token or "", header.eos_token or "",
             adds_bos=header.add_bos is not False,
         )  # fmt: skip
         self.models = Models([Served(name, self.engine, template)])
-        self.app = create_app(self.models)
+        self.app = create_app(self.models, lora_dir=lora_dir)
         self.url = ""
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
