@@ -31,6 +31,7 @@ PROMPTS = [
 ]
 N = 24
 KINDS = ("mlp", "gemma3")
+TIE = 0.15  # natural log: what rounding can turn round
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +114,29 @@ async def said(engine, prompt, files=(), n=N, **more):
     return text, end
 
 
+async def told_of(engine, prompt, files, **more):
+    """The tokens with their logprobs, and how it ended."""
+    pictures = Pictures(MARK, tuple(files), ("picture",) * len(files))
+    params = GenerateParams(SamplingParams(temperature=0), N, pictures=pictures, logprobs=5, **more)
+    tokens, end = [], None
+    async for event in engine.generate(prompt, params):
+        if isinstance(event, TextDelta):
+            tokens += event.logprobs
+        else:
+            end = event
+    assert isinstance(end, Finished)
+    return tokens, end
+
+
+def gap_where_it_parts(tokens, wanted):
+    """By how much the model preferred the other token there; 0 where it says the same."""
+    for token, first in zip(tokens, wanted, strict=False):
+        if token.token != first.token:
+            rivals = {rival: logprob for rival, _, logprob in token.top}
+            return token.logprob - rivals.get(first.token, float("-inf"))
+    return 0.0
+
+
 def served(work, projector, model=None, **choices):
     """What `work` gives, asked an engine that sees."""
 
@@ -163,21 +187,24 @@ def test_the_recorded_pair_answers_as_mtmds_own_helper(size):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["gemma3", "lfm2", "mamba", "qwen3"])
 def test_sliding_hybrid_and_recurrent_models_see_alike(tmp_path, name, kind):
-    """Their weights are random, so what they say is no text; the bytes are what counts."""
+    """What these say is no text, and near a tie another rounding turns it: their weights are random
+    and quantised. A wrong cell, position or mask moves logits by 3 to 6 (see test_exactness.py)."""
     model, path = SHARED_MODELS / f"tiny-{name}-q8_0.gguf", tmp_path / "mmproj"
     path.write_bytes(projector_bytes(kind, local.read_spec(model).n_embd))
     reference = Reference(model, str(path))
 
     async def work(engine):
+        alone = [await said(engine, *asked, cache_prompt=False) for asked in PROMPTS]
+        told = [await told_of(engine, *asked, cache_prompt=False) for asked in PROMPTS]
         text = said(engine, "Once upon a time", n=100)
-        answers = await asyncio.gather(text, *(said(engine, *asked) for asked in PROMPTS))
-        again = await asyncio.gather(*(said(engine, *asked) for asked in PROMPTS))
-        return answers[1:], again
+        await asyncio.gather(text, *(told_of(engine, *asked) for asked in PROMPTS))
+        again = await asyncio.gather(*(told_of(engine, *asked) for asked in PROMPTS))
+        return alone, told, again
 
-    first, again = served(work, str(path), model)
-    wanted = [reference.answer(*asked, N) for asked in PROMPTS]
-    assert [(text, end.n_prompt) for text, end in first] == wanted
-    assert [(text, end.n_prompt) for text, end in again] == wanted
+    alone, told, again = served(work, str(path), model)
+    assert [(t, end.n_prompt) for t, end in alone] == [reference.answer(*a, N) for a in PROMPTS]
+    for (tokens, _), (first, _) in zip(again, told, strict=True):
+        assert gap_where_it_parts(tokens, first) <= TIE
     assert sum(end.n_cached for _, end in again) > sum(end.n_prompt for _, end in again) / 2
 
 
