@@ -30,7 +30,18 @@ from dataclasses import dataclass, replace
 from edgellm.chat.events import FinishReason, TokenLogprob
 from edgellm.errors import ContextTooLong
 from edgellm.runner.aside import AsideMemory
-from edgellm.runner.batch import Batch, Checkpoint, Op, Restore, Row, Sampled, Save, Start, Stop, Trim
+from edgellm.runner.batch import (
+    Batch,
+    Checkpoint,
+    Op,
+    Restore,
+    Row,
+    Sampled,
+    Save,
+    Start,
+    Stop,
+    Trim,
+)
 from edgellm.runner.fairness import Queue, by_turns
 from edgellm.runner.in_place import InPlaceMemory
 from edgellm.runner.memory import WORTH_SHARING, Limits, Memory
