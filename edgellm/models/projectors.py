@@ -45,7 +45,7 @@ def check_projector(header: GGUFHeader, model: GGUFHeader) -> None:
     ends = _ends(header)
     if ends and width not in ends:
         raise BadGGUF(
-            f"this projector was made for another model: its vectors have {ends[-1]} numbers, "
+            f"this projector was made for another model: its vectors have {max(ends)} numbers, "
             f"this model's {width}",
             hint="take the mmproj file of the model's own repository",
         )

@@ -2,10 +2,11 @@
 
 import pytest
 from gguf_files import Tensor, gguf_bytes, llama_bytes
+from projector_files import projector_bytes as projector_file
 
 from edgellm.errors import BadGGUF
 from edgellm.models.gguf import GGUFHeader, parse_header
-from edgellm.models.projectors import projector_bytes
+from edgellm.models.projectors import check_projector, places_in_a_row, projector_bytes
 from edgellm.units import MIB
 
 
@@ -63,3 +64,43 @@ def test_an_encoder_that_says_nothing_is_its_weights():
 def test_a_model_is_no_projector():
     with pytest.raises(BadGGUF, match="no projector"):
         projector_bytes(header(llama_bytes()))
+
+
+def model(width: int = 256, **keys: object) -> GGUFHeader:
+    return header(llama_bytes(**{"llama.embedding_length": width, **keys}))
+
+
+def of_width(width: int) -> GGUFHeader:
+    return header(projector_file(width=width))
+
+
+@pytest.mark.parametrize("kind", ["mlp", "gemma3"])
+def test_a_projector_suits_models_of_its_width(kind):
+    check_projector(header(projector_file(kind, 256)), model(256))
+    with pytest.raises(BadGGUF, match="vectors have 256 numbers, this model's 512"):
+        check_projector(header(projector_file(kind, 256)), model(512))
+
+
+def test_a_file_that_is_no_projector_for_pictures_is_refused():
+    with pytest.raises(BadGGUF, match="no projector"):
+        check_projector(model(), model())
+    sound = header(
+        gguf_bytes({"general.architecture": "clip"}, [Tensor("a.blk.0.ln1.weight", (8,))])
+    )
+    with pytest.raises(BadGGUF, match="sound"):
+        check_projector(sound, model())
+
+
+def test_a_projector_of_an_unknown_kind_is_left_to_llama_cpp():
+    strange = header(
+        gguf_bytes({"general.architecture": "clip"}, [Tensor("v.blk.0.ln1.weight", (8,))])
+    )
+    check_projector(strange, model())
+
+
+def test_models_that_place_pictures_in_two_dimensions_are_refused():
+    flat, deep = model(256), model(256, **{"llama.rope.dimension_sections": [16, 24, 24, 0]})
+    assert places_in_a_row(flat)
+    assert not places_in_a_row(deep)
+    with pytest.raises(BadGGUF, match="M-RoPE"):
+        check_projector(of_width(256), deep)
