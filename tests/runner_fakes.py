@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from edgellm.chat.messages import AdapterSet, Structure
+from edgellm.chat.messages import AdapterSet, GenerateParams
 from edgellm.errors import BadGGUF, BadRequest, EdgellmError
 from edgellm.runner.backend import Input, NoKVSlot, Step
 from edgellm.runner.batch import (
@@ -132,7 +132,7 @@ class FakeBackend:
     def marks(self, markers: tuple[str, ...]) -> dict[int, bytes]:
         return {}
 
-    def compile(self, structure: Structure) -> Mask:
+    def prepare(self, params: GenerateParams) -> Mask | None:
         raise BadRequest("this fake follows no structure")
 
     def decode(self, batch: Batch) -> Step:

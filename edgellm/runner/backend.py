@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from edgellm.chat.messages import Structure
+from edgellm.chat.messages import GenerateParams
 from edgellm.errors import BadRequest
 from edgellm.runner.batch import Batch, Mask, Sampled
 from edgellm.runner.infill import FillMarks
@@ -69,8 +69,13 @@ class Backend(Protocol):
         """The special tokens in these texts: `piece` has no letters for them."""
         ...
 
-    def compile(self, structure: Structure) -> Mask:
-        """May take seconds; called off the loop's thread. Raises BadRequest."""
+    def prepare(self, params: GenerateParams) -> Mask | None:
+        """Compile its structure, look for DRY's breakers. May take seconds; called off the loop's
+        thread. Raises BadRequest."""
+        ...
+
+    def is_prepared(self, params: GenerateParams) -> bool:
+        """That would take no time now. Called on the thread that prepares."""
         ...
 
     def see(self, file: bytes) -> tuple[Piece, ...]:

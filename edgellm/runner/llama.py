@@ -15,7 +15,7 @@ from dataclasses import replace
 import llama_cpp
 import numpy as np
 
-from edgellm.chat.messages import Structure
+from edgellm.chat.messages import GenerateParams
 from edgellm.errors import BadRequest, ContextTooLong, EdgellmError
 from edgellm.runner.backend import Input, NoKVSlot, Step
 from edgellm.runner.batch import (
@@ -142,13 +142,22 @@ class LlamaBackend:
 
     # ── structure ────────────────────────────────────────────────────────────
 
-    def compile(self, structure: Structure) -> Mask:
+    def prepare(self, params: GenerateParams) -> Mask | None:
+        self._sampling.warm(params.sampling)
+        if params.structure is None:
+            return None
         if self._compiler is None:
             from llguidance.llamacpp import lltokenizer_from_vocab
 
             tokenizer = lltokenizer_from_vocab(self._vocab, eos_token=self._ends)
             self._compiler = Masks(tokenizer, self.n_vocab)
-        return self._compiler.compile(structure)
+        return self._compiler.compile(params.structure)
+
+    def is_prepared(self, params: GenerateParams) -> bool:
+        if not self._sampling.is_warm(params.sampling):
+            return False
+        structure, compiler = params.structure, self._compiler
+        return structure is None or (compiler is not None and compiler.is_kept(structure))
 
     # ── decoding ─────────────────────────────────────────────────────────────
 

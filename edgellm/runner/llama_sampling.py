@@ -69,6 +69,9 @@ class Samplers:
         if uses_dry(params):
             llama_cpp.llama_sampler_free(self._dry(params))
 
+    def is_warm(self, params: SamplingParams) -> bool:
+        return not uses_dry(params) or self._dry_key(params) in self._kept
+
     def _reach(self, params: SamplingParams) -> int:
         """How many of the last tokens anything looks back on."""
         looking: tuple[tuple[SamplerName, int], ...] = (
@@ -113,13 +116,12 @@ class Samplers:
 
     def _dry(self, params: SamplingParams) -> Any:
         """A copy of one that is kept: the search takes 10 to 15 ms a breaker on 151,000 tokens."""
-        last_n = self._last_n(params.dry_penalty_last_n)
-        numbers = (params.dry_multiplier, params.dry_base, params.dry_allowed_length, last_n)
-        key = (*numbers, params.dry_sequence_breakers)
+        key = self._dry_key(params)
         with self._lock:
             if kept := self._kept.get(key):
                 return llama_cpp.llama_sampler_clone(kept)
-        texts = [breaker.encode() for breaker in params.dry_sequence_breakers]
+        *numbers, breakers = key
+        texts = [breaker.encode() for breaker in breakers]
         array = (ctypes.c_char_p * len(texts))(*texts)
         made = llama_cpp.llama_sampler_init_dry(self._vocab, *numbers, array, len(texts))
         with self._lock:
@@ -128,6 +130,16 @@ class Samplers:
             if len(self._kept) > _MAX_KEPT:
                 llama_cpp.llama_sampler_free(self._kept.popitem(last=False)[1])
         return made
+
+    def _dry_key(self, params: SamplingParams) -> tuple[Any, ...]:
+        """All that it is made of."""
+        return (
+            params.dry_multiplier,
+            params.dry_base,
+            params.dry_allowed_length,
+            self._last_n(params.dry_penalty_last_n),
+            params.dry_sequence_breakers,
+        )
 
 
 class Sampler:

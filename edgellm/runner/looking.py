@@ -32,7 +32,7 @@ class Looker:
     ) -> None:
         self._see, self._put = see, put
         self._waiting: dict[int, int] = {}  # request_id: bytes of its files
-        self._pool = ThreadPoolExecutor(1, initializer=_yield_to_the_loop)
+        self._pool = ThreadPoolExecutor(1, initializer=yield_to_the_loop)
 
     def look(self, request: Generate, mask: Mask | None = None) -> None:
         assert request.params.pictures
@@ -83,7 +83,7 @@ def _without_files(request: Generate) -> Generate:
     return Generate(request.request_id, request.prompt, params)
 
 
-def _yield_to_the_loop() -> None:
+def yield_to_the_loop() -> None:
     """The encoder's own threads are begun by this one, and are as nice."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)

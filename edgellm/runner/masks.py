@@ -21,7 +21,18 @@ import numpy as np
 import numpy.typing as npt
 
 from edgellm.chat.gbnf_lark import to_lark
-from edgellm.chat.messages import GBNF, Choices, JSONSchema, Lark, Regex, Rule, Stages, Structure
+from edgellm.chat.messages import (
+    GBNF,
+    Choices,
+    JSONSchema,
+    Lark,
+    Regex,
+    Rule,
+    Stages,
+    Structure,
+    Thinking,
+    Watch,
+)
 from edgellm.errors import BadRequest
 from edgellm.runner.batch import Mask
 from edgellm.runner.stages import StagedMask
@@ -59,6 +70,11 @@ class Masks:
         if isinstance(structure, Stages):
             return StagedMask(structure.stages, self._vocabulary, self._compiled)
         return self._compiled(structure)
+
+    def is_kept(self, structure: Structure) -> bool:
+        """Whether it is compiled already."""
+        rules = structure.stages if isinstance(structure, Stages) else (structure,)
+        return all(isinstance(one, Thinking | Watch) or one in self._kept for one in rules)
 
     def _compiled(self, rule: Rule) -> "TokenMask":
         kept = self._kept.get(rule)

@@ -36,6 +36,7 @@ from edgellm.runner.messages import (
 )
 from edgellm.runner.pictures import Looks, Placed, check_held, placed, woven
 from edgellm.runner.questions import Questions
+from edgellm.runner.recipe import takes_time
 from edgellm.runner.recorder import Recorder
 from edgellm.runner.scheduler import Output, Scheduler
 from edgellm.runner.sequence import Sequence
@@ -158,7 +159,7 @@ class Worker:
         if self._embeds:
             raise BadRequest("this model gives embeddings; it generates no text")
         self._questions.check_adapters(request.params.adapters)
-        if request.params.structure or request.params.pictures:
+        if takes_time(request.params) or request.params.pictures:
             self._prepare(request)
             self._preparing[request.request_id] = self._clock()
         else:

@@ -11,11 +11,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
-from edgellm.errors import BadGGUF, BadRequest, EdgellmError
+from edgellm.errors import BadGGUF, EdgellmError
 from edgellm.runner.backend import Backend
+from edgellm.runner.batch import Mask
+from edgellm.runner.compiling import Compiling
 from edgellm.runner.frames import FrameReader, encode_frame
 from edgellm.runner.looking import Looker
 from edgellm.runner.messages import (
@@ -29,6 +30,7 @@ from edgellm.runner.messages import (
     ToWorker,
 )
 from edgellm.runner.pace import Pace
+from edgellm.runner.recipe import takes_time
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.worker import Compiled, Tell, Worker
 
@@ -91,7 +93,7 @@ def _serve(load: Load, inbox: Inbox, tell: Tell) -> None:
         take=lambda wait: _take(inbox, wait),
         tell=tell,
         prepare=prepare,
-        forget=prepare.looker.forget,
+        forget=prepare.forget,
         clock=time.monotonic,
         embeds=plan.embedding,
         adapters=[adapter_id for adapter_id, _ in load.adapters],
@@ -99,33 +101,29 @@ def _serve(load: Load, inbox: Inbox, tell: Tell) -> None:
 
 
 class _Preparing:
-    """Structures are compiled on one thread beside the loop's: they can take half a second.
-    Pictures are looked at on another one, after that."""
+    """What takes time before a request can run, on threads beside the loop's: structures are
+    compiled, then pictures are looked at."""
 
     def __init__(self, backend: Backend, inbox: Inbox) -> None:
-        self._backend, self._inbox = backend, inbox
-        self._pool = ThreadPoolExecutor(1)
-        self.looker = Looker(backend.see, inbox.put)
+        self._inbox = inbox
+        self._compiling = Compiling(backend.prepare, backend.is_prepared, self._compiled)
+        self._looker = Looker(backend.see, inbox.put)
 
     def __call__(self, request: Generate) -> None:
-        if request.params.structure:
-            self._pool.submit(self._compile, request)
+        if takes_time(request.params):
+            self._compiling.add(request)
         else:
-            self.looker.look(request)
+            self._looker.look(request)
 
-    def _compile(self, request: Generate) -> None:
-        assert request.params.structure is not None
-        try:
-            mask = self._backend.compile(request.params.structure)
-            if request.params.pictures:
-                self.looker.look(request, mask)
-            else:
-                self._inbox.put(Compiled(request, mask))
-        except EdgellmError as error:
-            self._inbox.put(Compiled(request, error))
-        except Exception as error:  # noqa: BLE001 - a request must be answered whatever llguidance throws
-            refusal = BadRequest(f"this structure can't be compiled: {error}")
-            self._inbox.put(Compiled(request, refusal))
+    def forget(self, request_id: int) -> None:
+        self._compiling.forget(request_id)
+        self._looker.forget(request_id)
+
+    def _compiled(self, request: Generate, result: Mask | EdgellmError | None) -> None:
+        if isinstance(result, EdgellmError) or not request.params.pictures:
+            self._inbox.put(Compiled(request, result))
+        else:
+            self._looker.look(request, result)
 
 
 def _take(inbox: Inbox, wait: bool) -> Iterable[ToWorker | Compiled]:

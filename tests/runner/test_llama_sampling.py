@@ -297,7 +297,9 @@ def test_dry_looks_for_its_breakers_once_and_never_repeats_across_one(vocab, sam
         or llama_cpp.llama_vocab_get_text(vocab, t) == b"<0x0A>"
     )  # fmt: skip
     params = SamplingParams(temperature=0.0, dry_multiplier=5.0, dry_allowed_length=1)
+    assert not samplers.is_warm(params)
     samplers.warm(params)
+    assert samplers.is_warm(params)
     repeating = [20, 21, 22, 23, 20, 21, 22]  # 23 would repeat four
     broken = [20, 21, newline, 23, 20, 21, newline]
     logits = np.zeros(N_VOCAB, dtype=np.float32)

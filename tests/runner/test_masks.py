@@ -10,7 +10,7 @@ from mask_fakes import Alphabet
 
 from edgellm.chat.gbnf import Either, Ref, Repeat, Sequence, Set, parse
 from edgellm.chat.lark import Rules
-from edgellm.chat.messages import GBNF, Choices, JSONSchema, Lark, Regex
+from edgellm.chat.messages import GBNF, Choices, JSONSchema, Lark, Regex, Stages, Watch
 from edgellm.errors import BadRequest
 from edgellm.runner.masks import Masks
 
@@ -88,6 +88,16 @@ def test_a_draft_is_known_to_fit_as_far_as_it_does(masks, draft, n):
     mask = masks.compile(Regex("abc"))
     assert mask.would_accept(PLAIN.ids(draft)) == n
     assert PLAIN.allowed(mask) == {ord("a")}, "asking has moved it"
+
+
+def test_what_is_compiled_is_known(masks):
+    watch, regex = Watch(("<x>",)), Regex("known already")
+    assert masks.is_kept(Stages((watch,)))
+    assert not masks.is_kept(regex)
+    assert not masks.is_kept(Stages((watch, regex)))
+    masks.compile(regex)
+    assert masks.is_kept(regex)
+    assert masks.is_kept(Stages((watch, regex)))
 
 
 def test_a_mask_forbids_the_same_where_it_allows_few_or_most(masks):

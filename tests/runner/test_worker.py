@@ -44,7 +44,7 @@ def serve(*arrivals, embeds=False, end_after=None, say=next_token):
 
     def prepare(request):
         try:
-            backend.compile(request.params.structure)
+            backend.prepare(request.params)
         except Exception as error:  # noqa: BLE001 - the fake's own refusal, passed on
             queue.insert(0, [Compiled(request, error)])
 

@@ -1,0 +1,124 @@
+"""The thread that compiles, with a compiler that does what the test says."""
+
+import queue
+import threading
+
+import pytest
+
+from edgellm.chat.messages import Claim, GenerateParams, Regex
+from edgellm.errors import BadRequest, Overloaded
+from edgellm.runner.compiling import MAX_WAITING, Compiling
+from edgellm.runner.messages import Generate
+
+
+class Compiler:
+    """Makes nothing until it may; what it has made it knows."""
+
+    def __init__(self):
+        self.may, self.begun, self.made = threading.Event(), threading.Event(), []
+        self.known = set()
+
+    def make(self, params):
+        self.begun.set()
+        assert self.may.wait(10)
+        pattern = params.structure.pattern
+        self.made.append(pattern)
+        if pattern == "refused":
+            raise BadRequest("no")
+        if pattern == "strange":
+            raise ZeroDivisionError("by zero")
+        return pattern
+
+    def is_known(self, params):
+        return params.structure.pattern in self.known
+
+
+@pytest.fixture
+def compiler():
+    return Compiler()
+
+
+@pytest.fixture
+def told():
+    return queue.SimpleQueue()
+
+
+@pytest.fixture
+def compiling(compiler, told):
+    yield Compiling(compiler.make, compiler.is_known, lambda *both: told.put(both))
+    compiler.may.set()
+
+
+def request(request_id, pattern, key=""):
+    params = GenerateParams(structure=Regex(pattern), claim=Claim(key=key))
+    return Generate(request_id, "x", params)
+
+
+def busy(compiling, compiler):
+    """It works on something, so that whoever comes now waits."""
+    compiling.add(request(0, "first"))
+    assert compiler.begun.wait(10)
+
+
+def all_made(compiler, told, n):
+    compiler.may.set()
+    results = [told.get(timeout=10) for _ in range(n)]
+    return compiler.made, results
+
+
+def test_what_is_compiled_is_told(compiling, compiler, told):
+    compiling.add(request(7, "a"))
+    _, [(asked, result)] = all_made(compiler, told, 1)
+    assert (asked.request_id, result) == (7, "a")
+
+
+def test_a_refusal_is_told_and_so_is_what_nobody_foresaw(compiling, compiler, told):
+    compiling.add(request(1, "refused"))
+    compiling.add(request(2, "strange"))
+    _, [(_, refused), (_, strange)] = all_made(compiler, told, 2)
+    assert str(refused) == "no"
+    assert isinstance(strange, BadRequest)
+    assert "by zero" in str(strange)
+
+
+def test_keys_take_turns(compiling, compiler, told):
+    busy(compiling, compiler)
+    for i, (pattern, key) in enumerate(
+        [("a1", "a"), ("a2", "a"), ("a3", "a"), ("b1", "b"), ("c1", "c")]
+    ):
+        compiling.add(request(i + 1, pattern, key))
+    made, _ = all_made(compiler, told, 6)
+    assert made == ["first", "a1", "b1", "c1", "a2", "a3"]
+
+
+def test_what_is_known_goes_first(compiling, compiler, told):
+    busy(compiling, compiler)
+    compiler.known = {"b2"}
+    for i, pattern in enumerate(["a1", "a2", "b2"]):
+        compiling.add(request(i + 1, pattern))
+    made, _ = all_made(compiler, told, 4)
+    assert made == ["first", "b2", "a1", "a2"]
+
+
+def test_who_asks_for_too_many_is_told_to_come_back_and_others_are_not(compiling, compiler, told):
+    busy(compiling, compiler)
+    for i in range(MAX_WAITING + 1):
+        compiling.add(request(i + 1, f"{i}", "greedy"))
+    asked, refusal = told.get(timeout=10)
+    assert asked.request_id == MAX_WAITING + 1
+    assert isinstance(refusal, Overloaded)
+    assert f"{MAX_WAITING} of your requests" in str(refusal)
+    compiling.add(request(99, "modest", "other"))
+    made, _ = all_made(compiler, told, MAX_WAITING + 2)
+    assert made[2] == "modest"
+
+
+def test_who_has_left_is_not_compiled_for(compiling, compiler, told):
+    busy(compiling, compiler)
+    compiling.add(request(1, "left"))
+    compiling.add(request(2, "stayed"))
+    compiling.forget(1)
+    compiling.forget(77)
+    made, _ = all_made(compiler, told, 2)
+    assert made == ["first", "stayed"]
+    assert told.empty()
