@@ -126,7 +126,11 @@ class Shelf:
             assert edge.parent in self._roots.values() or edge.parent.blob in self._edges
 
     def _root(self, adapters: AdapterSet) -> Edge:
-        return self._roots.setdefault(adapters, Edge([], 0, None, -1, 0))
+        """Of sets without an edge only the newest stays: a client may send any scale."""
+        if adapters not in self._roots:
+            self._roots = {key: root for key, root in self._roots.items() if root.children}
+            self._roots[adapters] = Edge([], 0, None, -1, 0)
+        return self._roots[adapters]
 
     def _deepest(self, tokens: list[int], adapters: AdapterSet) -> Edge:
         """The last of the whole edges along these tokens; the root if there is none."""

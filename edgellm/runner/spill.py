@@ -71,7 +71,7 @@ class Spill:
 
         A piece ends where somebody has forked off: what is shared is then one edge.
         """
-        if not _can_move(kept.tokens) or kept.adapters:
+        if not _can_move(kept.tokens):
             return True
         n_tokens, ends = len(kept.tokens), self._cells.ends(kept.lease)
         while (start := self.shelf.covered(kept.tokens, kept.adapters)) < n_tokens:
@@ -98,7 +98,7 @@ class Spill:
 
         The last edge may hold more than is asked for: then there must be cells for all of it.
         """
-        if not sequence.params.cache_prompt or sequence.pictures or sequence.adapters:
+        if not sequence.params.cache_prompt or sequence.pictures:
             return Found()
         found = self.shelf.find(sequence.tokens, sequence.n_prompt - 1, sequence.adapters)
         room = max(sequence.n_max - 1, sequence.n_prompt)

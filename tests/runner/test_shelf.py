@@ -114,3 +114,21 @@ def test_over_random_histories_the_room_is_kept_and_every_edge_has_its_way():
         assert all(isinstance(op, Discard) for op in ops)
         assert len(discarded) == len(set(discarded))
         assert len(put_blobs - set(discarded)) == len(a)
+
+
+def test_what_other_adapters_computed_is_another_tree():
+    a, half = shelf(), ((0, 0.5),)
+    a.put([1] * 10, 10, half)
+    assert a.find([1] * 10, 10).length == 0
+    assert a.find([1] * 10, 10, ((0, 1.0),)).length == 0
+    assert a.find([1] * 10, 10, half).length == 10
+    a.check()
+
+
+def test_sets_that_are_only_asked_for_leave_nothing_behind():
+    a = shelf()
+    a.put([1] * 10, 10, ((0, 0.5),))
+    for n in range(1000):
+        a.find([1] * 10, 10, ((0, n + 1.0),))
+    assert len(a._roots) <= 2
+    assert a.find([1] * 10, 10, ((0, 0.5),)).length == 10

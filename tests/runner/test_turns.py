@@ -1,5 +1,6 @@
 """Sequences with different adapters never share a step or a prefix, and none waits for ever."""
 
+import itertools
 import random
 
 import pytest
@@ -10,6 +11,7 @@ from edgellm.runner.memory import Limits
 from edgellm.runner.pace import Pace
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
+from edgellm.runner.shelf import BlobSize
 from edgellm.runner.turns import Turns
 
 UNIFIED = Limits(
@@ -19,7 +21,13 @@ SPLIT = Limits(
     n_cells=400, n_ctx_seq=100, n_batch=16, n_seq_max=4, n_ids=4, shares_prefixes=True,
     unified=False,
 )  # fmt: skip
-both_layouts = pytest.mark.parametrize("limits", [UNIFIED, SPLIT], ids=["unified", "split"])
+SHELF = Limits(
+    n_cells=120, n_ctx_seq=100, n_batch=16, n_seq_max=4, n_scratch=1, n_ids=9, shares_prefixes=True,
+    shelf_bytes=2000, blob=BlobSize(base_bytes=0, cell_bytes=1),
+)  # fmt: skip
+every_layout = pytest.mark.parametrize(
+    "limits", [UNIFIED, SPLIT, SHELF], ids=["unified", "split", "shelf"]
+)
 
 BASE, HALF, WHOLE, OTHER = (), ((0, 0.5),), ((0, 1.0),), ((1, 1.0),)
 SETS = [BASE, HALF, WHOLE, OTHER, ((0, 0.5), (1, 0.25))]
@@ -52,7 +60,7 @@ def run(scheduler, backend, *, step_s=0.01):
     return answers, sets
 
 
-@both_layouts
+@every_layout
 def test_each_answer_is_that_of_its_own_adapters(limits):
     scheduler = Scheduler(limits)
     for request_id, adapters in enumerate(SETS):
@@ -62,7 +70,7 @@ def test_each_answer_is_that_of_its_own_adapters(limits):
     assert len({tuple(tokens) for tokens in answers.values()}) == len(SETS)
 
 
-@both_layouts
+@every_layout
 def test_equal_sets_are_batched_and_share_their_prefix(limits):
     scheduler, backend = Scheduler(limits), backend_of(limits)
     prompt = list(range(3, 43))
@@ -73,7 +81,7 @@ def test_equal_sets_are_batched_and_share_their_prefix(limits):
     assert set(sets) == {HALF}
 
 
-@both_layouts
+@every_layout
 def test_a_prefix_of_other_adapters_is_not_shared(limits):
     scheduler, backend = Scheduler(limits), backend_of(limits)
     prompt = list(range(3, 43))
@@ -84,7 +92,7 @@ def test_a_prefix_of_other_adapters_is_not_shared(limits):
     assert backend.n_computed == 2 * (40 + 2) + 1 + 2
 
 
-@both_layouts
+@every_layout
 def test_no_history_mixes_adapters(limits):
     for seed in range(60):
         rng = random.Random(seed)
@@ -117,9 +125,9 @@ def test_no_stream_waits_longer_than_the_target():
     _, sets = run(scheduler, backend_of(UNIFIED), step_s=step_s)
     for adapters in (BASE, HALF, OTHER):
         at = [i for i, one in enumerate(sets) if one == adapters]
-        gaps = [(after - before) * step_s for before, after in zip(at, at[1:], strict=False)]
+        gaps = [(after - before) * step_s for before, after in itertools.pairwise(at)]
         assert max(gaps) <= target_s + 1e-9
-    n_changes = sum(a != b for a, b in zip(sets, sets[1:], strict=False))
+    n_changes = sum(a != b for a, b in itertools.pairwise(sets))
     assert n_changes < len(sets) / 2, "a set keeps its turn for some steps"
 
 

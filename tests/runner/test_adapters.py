@@ -1,0 +1,66 @@
+"""Which adapters there are, and which a request is computed with."""
+
+import pytest
+
+from edgellm.errors import BadRequest, ModelNotFound
+from edgellm.runner.adapters import MAX_ADAPTERS, Adapter, AdapterList
+
+
+def two(scale=0.0):
+    return AdapterList([Adapter(0, "Style", "s.gguf", 0.5), Adapter(1, "facts", "f.gguf", scale)])
+
+
+@pytest.mark.parametrize(
+    ("asked", "model", "wanted"),
+    [
+        (None, "", ((0, 0.5),)),
+        (None, "anything", ((0, 0.5),)),
+        (None, "style", ((0, 0.5),)),
+        (None, "facts", ((1, 1.0),)),
+        ({}, "", ()),
+        ({1: 2.0}, "", ((1, 2.0),)),
+        ({1: 2.0, 0: 0.25}, "", ((0, 0.25), (1, 2.0))),
+        ({0: 0.0}, "", ()),
+        ({0: 0.0}, "facts", ()),
+    ],
+)
+def test_the_first_that_speaks_decides(asked, model, wanted):
+    assert two().wanted(asked, model) == wanted
+
+
+def test_a_number_is_never_given_twice():
+    adapters = two()
+    adapters.remove("FACTS")
+    new = adapters.new("facts", "other.gguf")
+    assert new.id == 2
+    adapters.add(new)
+    adapters.remove("facts")
+    assert adapters.new("facts", "f.gguf").id == 3
+
+
+def test_scales_go_to_everybody_and_who_is_not_named_loses_its_own():
+    adapters = two()
+    adapters.give_scales({1: 0.25})
+    assert adapters.wanted(None, "") == ((1, 0.25),)
+    with pytest.raises(BadRequest, match=r"no adapter has the id 9; 0 \(Style\), 1 \(facts\)"):
+        adapters.give_scales({0: 1.0, 9: 1.0})
+    assert adapters.wanted(None, "") == ((1, 0.25),), "a wrong request changes nothing"
+
+
+def test_a_name_is_one_adapters_whatever_its_case():
+    with pytest.raises(BadRequest, match="loaded already"):
+        two().new("STYLE", "x.gguf")
+    with pytest.raises(ModelNotFound, match="no adapter 'nobody'"):
+        two().remove("nobody")
+
+
+def test_there_is_a_most_of_them():
+    many = AdapterList([Adapter(i, f"a{i}", "x") for i in range(MAX_ADAPTERS)])
+    with pytest.raises(BadRequest, match=str(MAX_ADAPTERS)):
+        many.new("one more", "x")
+
+
+@pytest.mark.parametrize("asked", [{7: 1.0}, {0: 1.0, 7: 0.0}])
+def test_a_request_for_an_adapter_that_is_not_there_is_refused(asked):
+    with pytest.raises(BadRequest, match="no adapter has the id 7"):
+        two().wanted(asked, "")
