@@ -6,6 +6,7 @@ say `layer_s`, `bytes_s` and `bytes`. Every row names its source, so a row witho
 
 from collections.abc import Mapping
 from functools import cache
+from math import inf
 
 from edgellm.errors import ConfigError
 from edgellm.models.tensor_types import TensorClass
@@ -45,6 +46,7 @@ class _Family(ProfileRow, frozen=True, kw_only=True):
     name_contains: tuple[str, ...] = ()
     layer_us: float
     batch_layer_us: float
+    prompt_layer_us: float
     moe_layer_ratio: float
     recurrent_layer_ratio: float
     efficiency: float
@@ -56,6 +58,7 @@ class _Family(ProfileRow, frozen=True, kw_only=True):
     expert_flops_ratio: float
     attention_flops_ratio: float
     flops_per_byte: float
+    vector_flops_per_byte: float | None = None
     low: float
     high: float
     prefill_low: float
@@ -78,7 +81,9 @@ class _Era(ProfileRow, frozen=True, kw_only=True):
     before_build: int
     layer_ratio: float
     moe_layer_ratio: float
+    batch_layer_ratio: float = 1.0
     flops_ratio: float
+    most_read_gb_s: float = inf
 
 
 class _CpuKernels(ProfileRow, frozen=True, kw_only=True):
@@ -91,6 +96,9 @@ class _Speed(ProfileRow, frozen=True, kw_only=True):
     unknown_spread: tuple[float, float]
     split_spread: tuple[float, float]
     hybrid_spread: tuple[float, float]
+    expert_spread: tuple[float, float]
+    expert_prefill_spread: tuple[float, float]
+    pipeline_spread: tuple[float, float]
     copy_spread: tuple[float, float]
     step_us: float
     hop_us: float
@@ -153,6 +161,7 @@ class _Workload(ProfileRow, frozen=True, kw_only=True):
     n_ctx_seq_min: int
     n_ubatch: int
     kv_unified: bool
+    kv_unified_if_idle_stays: bool
     n_prompt: int
     n_answer: int
     ttft_target_s: float
@@ -188,6 +197,9 @@ def _speed(file: _Speed) -> SpeedProfile:
         unknown_spread=Spread(*file.unknown_spread),
         split_spread=Spread(*file.split_spread),
         hybrid_spread=Spread(*file.hybrid_spread),
+        expert_spread=Spread(*file.expert_spread),
+        expert_prefill_spread=Spread(*file.expert_prefill_spread),
+        pipeline_spread=Spread(*file.pipeline_spread),
         copy_spread=Spread(*file.copy_spread),
         step_s=file.step_us / 1e6,
         hop_s=file.hop_us / 1e6,
@@ -205,6 +217,8 @@ def _speed(file: _Speed) -> SpeedProfile:
                 row.layer_ratio,
                 row.flops_ratio,
                 row.moe_layer_ratio,
+                row.batch_layer_ratio,
+                row.most_read_gb_s * _GB,
             )
             for row in file.era
         ),
@@ -219,6 +233,7 @@ def _family(row: _Family, costs: Mapping[str, Mapping[str, float]]) -> BackendFa
         name_contains=row.name_contains,
         layer_s=row.layer_us / 1e6,
         batch_layer_s=row.batch_layer_us / 1e6,
+        prompt_layer_s=row.prompt_layer_us / 1e6,
         moe_layer_ratio=row.moe_layer_ratio,
         recurrent_layer_ratio=row.recurrent_layer_ratio,
         efficiency=row.efficiency,
@@ -230,6 +245,7 @@ def _family(row: _Family, costs: Mapping[str, Mapping[str, float]]) -> BackendFa
         expert_flops_ratio=row.expert_flops_ratio,
         attention_flops_ratio=row.attention_flops_ratio,
         flops_per_byte=row.flops_per_byte,
+        vector_flops_per_byte=row.vector_flops_per_byte,
         type_costs=_costs(costs, row.types),
         prefill_costs=_costs(costs, row.prefill_types),
         unknown_bandwidth_bytes_s=row.unknown_bandwidth_gb_s * _GB,
@@ -265,6 +281,7 @@ def _workload(row: _Workload) -> Workload:
         n_ctx_seq_min=row.n_ctx_seq_min,
         n_ubatch=row.n_ubatch,
         kv_unified=row.kv_unified,
+        kv_unified_if_idle_stays=row.kv_unified_if_idle_stays,
         n_prompt=row.n_prompt,
         n_answer=row.n_answer,
         ttft_target_s=row.ttft_target_s,

@@ -16,10 +16,10 @@ import argparse
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from math import exp, log
+from math import exp, inf, log
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -28,10 +28,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent / "bench"))
 
+from fit_spreads import spreads, with_spreads
 from published import Case, cases, read
 
 from edgellm.profiles import load_profiles
-from edgellm.selector.speed_profile import SpeedProfile, Spread
+from edgellm.selector.speed_profile import BackendFamily, Era, SpeedProfile, Spread
 
 PROFILE: Final = Path(__file__).parents[1] / "profiles" / "speed.toml"
 
@@ -40,29 +41,48 @@ Number = tuple[str, str]  # ("cuda-ada", "layer_s"), ("", "hop_s"), ("cuda<4500"
 # What is believed of a backend before any row is seen (seconds, else ratios), and how far it may
 # be from that, and a family from its backend: standard deviations of the logarithm.
 _FIELDS: Final[Mapping[str, tuple[float, float]]] = {
-    "layer_s": (0.6, 0.35), "batch_layer_s": (0.4, 0.25), "efficiency": (0.15, 0.3),
+    "layer_s": (0.6, 0.35), "batch_layer_s": (0.2, 0.1), "prompt_layer_s": (0.4, 0.25),
+    "efficiency": (0.15, 0.3),
     "expert_efficiency": (0.25, 0.15), "memory_efficiency": (0.25, 0.15),
     "no_flash_ratio": (0.7, 0.2), "flops_ratio": (0.6, 0.5), "expert_flops_ratio": (0.6, 0.5),
     "attention_flops_ratio": (0.6, 0.3), "moe_layer_ratio": (0.2, 0.05),
     "recurrent_layer_ratio": (0.3, 0.1), "unpack_ratio": (0.6, 0.4),
 }  # fmt: skip
 _PRIORS: Final[Mapping[str, tuple[float, ...]]] = {
-    "cuda": (55e-6, 110e-6, 0.92, 0.85, 0.85, 2.0, 0.5, 0.25, 0.6, 1.0, 1.3, 0.3),
-    "metal": (120e-6, 140e-6, 0.92, 0.85, 0.8, 4.0, 0.65, 0.6, 0.6, 1.0, 1.3, 0.2),
-    "vulkan": (70e-6, 100e-6, 0.87, 0.7, 0.7, 2.0, 0.4, 0.15, 0.3, 1.0, 1.3, 0.3),
-    "rocm": (90e-6, 140e-6, 0.82, 0.7, 0.7, 2.0, 0.3, 0.15, 0.3, 1.0, 1.3, 0.3),
-    "cpu": (10e-6, 10e-6, 0.72, 0.72, 0.6, 1.5, 1.0, 0.7, 0.35, 2.0, 10.0, 1.0),
+    "cuda": (55e-6, 66e-6, 110e-6, 0.92, 0.85, 0.85, 2.0, 0.5, 0.25, 0.6, 1.0, 1.3, 0.3),
+    "metal": (120e-6, 130e-6, 140e-6, 0.92, 0.85, 0.8, 4.0, 0.65, 0.6, 0.6, 1.0, 1.3, 0.2),
+    "vulkan": (70e-6, 84e-6, 100e-6, 0.87, 0.7, 0.7, 2.0, 0.4, 0.15, 0.3, 1.0, 1.3, 0.3),
+    "rocm": (90e-6, 108e-6, 140e-6, 0.82, 0.7, 0.7, 2.0, 0.3, 0.15, 0.3, 1.0, 1.3, 0.3),
+    "cpu": (10e-6, 10e-6, 10e-6, 0.72, 0.72, 0.6, 1.5, 1.0, 0.7, 0.35, 2.0, 10.0, 1.0),
 }
+# What slows one slows the other: a step of its fields moves those, too.
+_KIN: Final[Mapping[str, tuple[str, ...]]] = {
+    "layer_s": ("batch_layer_s",), "efficiency": ("expert_efficiency",),
+}  # fmt: skip
 # Not asked of the rows: the only one there is was a laptop with two kinds of cores. Measured on one
 # Zen 4 core with 32 experts of which 4 are used.
 _PLACED: Final[Mapping[Number, float]] = {("cpu", "expert_flops_ratio"): 0.35}
 _GLOBALS: Final = {"hop_s": 200e-6, "pipeline_efficiency": 0.7}
-_ERA: Final = ("layer_ratio", "moe_layer_ratio", "flops_ratio")
-# Builds before the number; the last year's differ little but for experts.
-_ERA_PRIORS: Final[Mapping[int, tuple[tuple[float, float], ...]]] = {
-    4500: ((1.6, 0.4), (1.2, 0.3), (0.9, 0.3)),
-    7400: ((1.1, 0.15), (1.2, 0.3), (0.95, 0.1)),
-}
+# Builds before the number; the last year's differ little but for experts, and for several streams,
+# which CUDA's recorded graphs are for since llama.cpp PR 19645.
+_ERA_PRIORS: Final[Mapping[tuple[str, int], Mapping[str, tuple[float, float]]]] = {
+    ("cuda", 4500): {
+        "layer_ratio": (1.6, 0.4), "moe_layer_ratio": (1.2, 0.3), "flops_ratio": (0.9, 0.3),
+        "batch_layer_ratio": (2.0, 0.4), "most_read_bytes_s": (1.2e12, 0.3),
+    },
+    ("cuda", 7400): {
+        "layer_ratio": (1.1, 0.15), "moe_layer_ratio": (1.2, 0.3), "flops_ratio": (0.95, 0.1),
+        "batch_layer_ratio": (2.0, 0.4),
+    },
+    ("cuda", 8070): {
+        "layer_ratio": (1.0, 0.05), "moe_layer_ratio": (1.0, 0.05), "flops_ratio": (1.0, 0.05),
+        "batch_layer_ratio": (2.0, 0.4),
+    },
+    ("metal", 4500): {
+        "layer_ratio": (1.6, 0.4), "moe_layer_ratio": (1.2, 0.3), "flops_ratio": (0.9, 0.3),
+    },
+}  # fmt: skip
+_ERAS_SHARE: Final = "batch_layer_ratio"
 _GLOBAL_FREEDOM, _BOARD_FREEDOM = 0.4, 0.03
 _MOST: Final = {"efficiency": 0.98, "expert_efficiency": 0.98, "memory_efficiency": 0.98}
 
@@ -107,24 +127,30 @@ class Model:
         for all but the multiplications, whose peak is published by different rules."""
         for field, (far, near) in _FIELDS.items():
             own = near if "flops" in field else _BOARD_FREEDOM
+            moved = (field, *_KIN.get(field, ()))
             for backend in sorted(set(self.backends.values())):
                 names = [name for name, of in self.backends.items() if of == backend]
-                yield Column(tuple((name, field) for name in names), far)
+                yield Column(tuple((name, f) for name in names for f in moved), far)
             for generation in sorted({name.removesuffix("-pro") for name in self.backends}):
                 boards = [n for n in self.backends if n.removesuffix("-pro") == generation]
-                yield Column(tuple((name, field) for name in boards), near)
-            yield from (Column(((name, field),), own) for name in self.backends)
+                yield Column(tuple((name, f) for name in boards for f in moved), near)
+            for name in self.backends:
+                yield Column(tuple((name, f) for f in moved), own)
         yield from (Column((("", field),), _GLOBAL_FREEDOM) for field in _GLOBALS)
         for era in self._profile.eras:
-            for field, (_, free) in zip(_ERA, _ERA_PRIORS[era.before_build], strict=True):
-                yield Column(((_era_name(era), field),), free)
+            for field, (_, free) in _era_priors(era).items():
+                if field != _ERAS_SHARE:
+                    yield Column(((_era_name(era), field),), free)
+        eras = [era for era in self._profile.eras if _ERAS_SHARE in _era_priors(era)]
+        free = _era_priors(eras[0])[_ERAS_SHARE][1]
+        yield Column(tuple((_era_name(era), _ERAS_SHARE) for era in eras), free)
 
     def _priors(self) -> Iterable[tuple[Number, float]]:
         for name, backend in self.backends.items():
             yield from (((name, f), v) for f, v in zip(_FIELDS, _PRIORS[backend], strict=True))
         yield from ((("", field), value) for field, value in _GLOBALS.items())
         for era in self._profile.eras:
-            for field, (prior, _) in zip(_ERA, _ERA_PRIORS[era.before_build], strict=True):
+            for field, (prior, _) in _era_priors(era).items():
                 yield (_era_name(era), field), prior
 
     def values(self, unknowns: np.ndarray) -> dict[Number, float]:
@@ -132,7 +158,7 @@ class Model:
         for column, off in zip(self.columns, unknowns, strict=True):
             for number in column.numbers:
                 logs[number] += float(off)
-        free = {n: min(exp(value), _MOST.get(n[1], 1e9)) for n, value in logs.items()}
+        free = {n: min(exp(value), _MOST.get(n[1], inf)) for n, value in logs.items()}
         return free | {n: value for n, value in _PLACED.items() if n in free}
 
     def profile(self, values: Mapping[Number, float]) -> SpeedProfile:
@@ -143,7 +169,7 @@ class Model:
             for row in self._profile.families
         )
         eras = tuple(
-            replace(era, **{field: values[_era_name(era), field] for field in _ERA})
+            replace(era, **{field: values[_era_name(era), field] for field in _era_priors(era)})
             for era in self._profile.eras
         )
         changed = {field: values["", field] for field in _GLOBALS}
@@ -156,7 +182,7 @@ class Model:
         backends = {self.backends[name] for name in names}
         eras = (e for e in self._profile.eras if row.build < e.before_build)
         first = next((e for e in eras if e.backend in backends), None)
-        numbers += [(_era_name(first), field) for field in _ERA] if first else []
+        numbers += [(_era_name(first), field) for field in _era_priors(first)] if first else []
         return numbers + ([("", field) for field in _GLOBALS] if row.row.n_devices > 1 else [])
 
 
@@ -235,69 +261,12 @@ def _devices(row: Case) -> tuple[Any, ...]:
     return row.hardware.accelerators or row.hardware.devices
 
 
-def _era_name(era: Any) -> str:
+def _era_priors(era: Era) -> Mapping[str, tuple[float, float]]:
+    return _ERA_PRIORS[era.backend, era.before_build]
+
+
+def _era_name(era: Era) -> str:
     return f"{era.backend}<{era.before_build}"
-
-
-# ---- spreads
-
-
-Spreads = Mapping[tuple[str, bool], tuple[float, float]]  # (family, prompt) -> low, high
-_OWN_ROWS: Final = 15  # from so many rows on a family's own quantiles count for more than half
-
-
-def spreads(model: Model, deviations: Sequence[tuple[Case, float]]) -> Spreads:
-    """p10 and p90 of measured over predicted speed, `deviations` being its logarithms.
-
-    A device's rows count by the square root of their number; few rows lean on the backend's,
-    and those on everyone's.
-    """
-    found: dict[tuple[str, bool], tuple[float, float]] = {}
-    for prompt in (False, True):
-        rows = [(case, off) for case, off in deviations if case.test.is_prompt is prompt]
-        for name, backend in model.backends.items():
-            own = [pair for pair in rows if name in model.families_of[id(pair[0])]]
-            alike = [pair for pair in rows if backend in _backends_of(model, pair[0])]
-            low, high = (_leant(own, q, _leant(alike, q, _quantile(rows, q))) for q in (0.1, 0.9))
-            found[name, prompt] = (min(exp(low), 0.92), max(exp(high), 1.08))
-    return found
-
-
-def _leant(pairs: Sequence[tuple[Case, float]], q: float, upon: float) -> float:
-    part = len(pairs) / (len(pairs) + _OWN_ROWS)
-    return part * _quantile(pairs, q) + (1 - part) * upon
-
-
-def with_spreads(profile: SpeedProfile, found: Spreads) -> SpeedProfile:
-    families = tuple(
-        replace(
-            row,
-            spread=Spread(*found[row.name, False]),
-            prefill_spread=Spread(*found[row.name, True]),
-        )
-        if (row.name, False) in found
-        else row
-        for row in profile.families
-    )
-    return replace(profile, families=families)
-
-
-def _backends_of(model: Model, case: Case) -> set[str]:
-    return {model.backends[name] for name in model.families_of[id(case)] if name in model.backends}
-
-
-def _quantile(pairs: Sequence[tuple[Case, float]], q: float) -> float:
-    if not pairs:
-        return 0.0
-    often = Counter(case.device for case, _ in pairs)
-    ordered = sorted((off, 1 / often[case.device] ** 0.5) for case, off in pairs)
-    wanted = q * sum(weight for _, weight in ordered)
-    seen = 0.0
-    for off, weight in ordered:
-        seen += weight
-        if seen >= wanted:
-            return off
-    return ordered[-1][0]
 
 
 # ---- the command
@@ -353,7 +322,7 @@ def _written(text: str, model: Model, profile: SpeedProfile, rows: Sequence[Case
             continue
         own = [row for row in rows if family.name in model.families_of[id(row)]]
         devices = len({row.device for row in own})
-        numbers = {_KEYS[field][0]: getattr(family, field) * _KEYS[field][1] for field in _FIELDS}
+        numbers = dict(_told(family, _FIELDS))
         numbers |= {"low": family.spread.low, "high": family.spread.high}
         numbers["prefill_low"] = family.prefill_spread.low
         numbers["prefill_high"] = family.prefill_spread.high
@@ -363,9 +332,13 @@ def _written(text: str, model: Model, profile: SpeedProfile, rows: Sequence[Case
         )
         text = _in_block(text, rf'name = "{re.escape(family.name)}"', numbers, source)
     for era in profile.eras:
-        numbers = {field: getattr(era, field) for field in _ERA}
+        numbers = dict(_told(era, _era_priors(era)))
         mark = rf'backend = "{era.backend}"\nbefore_build = {era.before_build}\b'
         text = _in_block(text, mark, numbers, f"scripts/fit_speed.py {date.today()}")
+    for key in ("expert_spread", "expert_prefill_spread", "pipeline_spread"):
+        spread: Spread = getattr(profile, key)
+        pair = f"[{spread.low:.3g}, {spread.high:.3g}]"
+        text = re.sub(rf"(?m)^{key} = \[[^]]*\]", f"{key} = {pair}", text, count=1)
     text = _put(text, "hop_us", profile.hop_s * 1e6)
     return _put(text, "pipeline_efficiency", profile.pipeline_efficiency)
 
@@ -386,10 +359,16 @@ def _publisher(source: str) -> str:
     return "/".join(path.rstrip("/").split("/")[:3])
 
 
-_KEYS: Final = {
-    field: (field.removesuffix("_s") + "_us", 1e6) if field.endswith("_s") else (field, 1.0)
-    for field in _FIELDS
-}
+def _told(row: BackendFamily | Era, fields: Iterable[str]) -> Iterator[tuple[str, float]]:
+    """In the file's words and units."""
+    for field in fields:
+        value = getattr(row, field)
+        if field.endswith("_bytes_s"):
+            yield field.replace("_bytes_s", "_gb_s"), value / 1e9
+        elif field.endswith("_s"):
+            yield field.removesuffix("_s") + "_us", value * 1e6
+        else:
+            yield field, value
 
 
 def _in_block(text: str, mark: str, numbers: Mapping[str, float], source: str) -> str:

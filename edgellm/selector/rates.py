@@ -4,7 +4,9 @@
     + reading the weights, or unpacking them: they overlap, so the longer of the two counts,
       rounded where they meet
     + reading the cache, on the CPU the dot products with it where those take longer
-    + multiplications of the tokens after the first, each kind at its ratio of the peak
+    + multiplications of the tokens after the first: for up to eight by the vector units, beside
+      the first one's (llama.cpp ggml/src/ggml-cuda/mmvq.cuh MMVQ_MAX_BATCH_SIZE), for more by the
+      matrix units, each kind at its ratio of the peak
 
 The last three add up, where one might expect the longest alone: over batches of 1 to 32 streams and
 prompts of 512 to 32768 tokens sums were within some per cent (llama.cpp benches/dgx-spark).
@@ -19,6 +21,10 @@ from edgellm.selector.speed_profile import BackendFamily, SpeedProfile
 from edgellm.selector.work import Step, Work, dense_mix, expert_mix
 
 _OVERLAP_EXPONENT = 4.0  # 1: one after the other; infinity: the longer one alone
+_VECTOR_TOKENS = 8
+# Dot products of one more token over unpacking the weights and the first one's. Placed between 7B
+# Q2_K on an RTX 3090, 1 to 8 tokens (llama.cpp PR 5434), and 8B Q4_0 on an RTX 4090, 10 (PR 15131).
+_COLUMN_RATIO = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,7 @@ class Rates:
     family: BackendFamily
     layer_s: float  # for one token
     batch_layer_s: float
+    prompt_layer_s: float
     bytes_s: float  # of its memory
     flops_s: float  # at its peak; for the CPU what its kernels reach with q4_k
     weights_s: float  # of q4_k, unpacked and multiplied by one token
@@ -43,35 +50,59 @@ class Rates:
             self._blocks_s(work, step)
             + self._weights_s(spec, work)
             + cache_s * slow
-            + self._multiply_s(spec, work, slow)
+            + self._weights_again_s(spec, work, step)
+            + work.attention_flops * slow / (self.family.attention_flops_ratio * self.flops_s)
         )
 
     def _blocks_s(self, work: Work, step: Step) -> float:
         family = self.family
-        layer_s = self.layer_s if step.n_tokens == 1 else self.batch_layer_s
+        layer_s = self.prompt_layer_s
+        if step.n_tokens == step.n_seqs:
+            layer_s = self.layer_s if step.n_tokens == 1 else self.batch_layer_s
         extra = (family.recurrent_layer_ratio - 1) * work.recurrent_blocks
         return layer_s * (work.blocks + family.moe_layer_ratio * work.moe_blocks + extra)
 
     def _weights_s(self, spec: ModelSpec, work: Work) -> float:
         """Reading and unpacking overlap."""
         family, dense, experts = self.family, dense_mix(spec), expert_mix(spec)
-        read_s = (
-            work.dense_bytes / family.efficiency + work.expert_bytes / family.expert_efficiency
-        ) / self.bytes_s
+        read_s = work.dense_bytes / self._read_bytes_s(
+            family.efficiency
+        ) + work.expert_bytes / self._read_bytes_s(family.expert_efficiency)
         unpack_s = (
             work.dense_bytes / dense.bytes_a_weight * dense.cost(family.type_costs)
             + work.expert_bytes / experts.bytes_a_weight * experts.cost(family.type_costs)
         ) / self.weights_s
         return _overlapped(read_s, unpack_s)
 
-    def _multiply_s(self, spec: ModelSpec, work: Work, slow: float) -> float:
-        family = self.family
-        costs = family.prefill_costs
+    def _read_bytes_s(self, efficiency: float) -> float:
+        return min(efficiency * self.bytes_s, self.family.most_read_bytes_s)
+
+    def _weights_again_s(self, spec: ModelSpec, work: Work, step: Step) -> float:
+        """Multiplying by the tokens after the first. No step with more tokens is a shorter one."""
+        n_more = step.n_tokens - 1
+        if not n_more:
+            return 0.0
+        matrix_s, vector_s = self._by_matrix_s(spec, work), self._by_vector_s(spec, work)
+        if self.family.backend == "cpu":
+            return matrix_s
+        if n_more < _VECTOR_TOKENS:
+            return vector_s
+        return max(matrix_s, vector_s * (_VECTOR_TOKENS - 1) / n_more)
+
+    def _by_matrix_s(self, spec: ModelSpec, work: Work) -> float:
+        family, costs = self.family, self.family.prefill_costs
         return (
             work.dense_flops * dense_mix(spec).cost(costs) / family.flops_ratio
             + work.expert_flops * expert_mix(spec).cost(costs) / family.expert_flops_ratio
-            + work.attention_flops * slow / family.attention_flops_ratio
         ) / self.flops_s
+
+    def _by_vector_s(self, spec: ModelSpec, work: Work) -> float:
+        costs = self.family.type_costs
+        n_weights = (
+            work.dense_flops * dense_mix(spec).cost(costs)
+            + work.expert_flops * expert_mix(spec).cost(costs)
+        ) / 2
+        return _COLUMN_RATIO * n_weights / self.weights_s
 
 
 def rates_of(device: Device, hardware: Hardware, profile: SpeedProfile) -> Rates:
@@ -81,8 +112,12 @@ def rates_of(device: Device, hardware: Hardware, profile: SpeedProfile) -> Rates
     if device.backend == "cpu":
         return _cpu_rates(family, hardware, profile, bytes_s)
     flops_s = device.fp16_flops_s or family.flops_per_byte * bytes_s
-    weights_s = family.unpack_ratio * flops_s / 2
-    return Rates(family, family.layer_s, family.batch_layer_s, bytes_s, flops_s, weights_s)
+    vector_flops_s = flops_s
+    if family.vector_flops_per_byte is not None:
+        vector_flops_s = family.vector_flops_per_byte * bytes_s
+    weights_s = family.unpack_ratio * vector_flops_s / 2
+    layers = family.layer_s, family.batch_layer_s, family.prompt_layer_s
+    return Rates(family, *layers, bytes_s, flops_s, weights_s)
 
 
 def _cpu_rates(
@@ -94,7 +129,8 @@ def _cpu_rates(
     weights_s = kernels.decode_weights_s * n_cores
     attention_flops_s = 2 * weights_s * cpu.attention_ratio
     flops_s = kernels.flops_s * n_cores
-    return Rates(family, layer_s, layer_s, bytes_s, flops_s, weights_s, attention_flops_s)
+    layers = layer_s, layer_s, layer_s
+    return Rates(family, *layers, bytes_s, flops_s, weights_s, attention_flops_s)
 
 
 def _overlapped(a_s: float, b_s: float) -> float:

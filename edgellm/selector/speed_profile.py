@@ -6,6 +6,7 @@ kept by family, not by device: a card nobody has benchmarked behaves like its ge
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 
 from edgellm.probe.hardware import Backend, Cpu, Device
 
@@ -33,11 +34,12 @@ class BackendFamily:
     name: str
     backend: Backend
     layer_s: float  # one token at a time
-    batch_layer_s: float  # several at once: CUDA replays no recorded graph then
+    batch_layer_s: float  # of several streams at once: the kernels that fuse take one token only
+    prompt_layer_s: float  # of a piece of a prompt
     efficiency: float  # of the bandwidth, for weights that all tokens use
     expert_efficiency: float
     memory_efficiency: float  # for the KV cache
-    unpack_ratio: float  # of the peak, for a token's own dot products with weights of q4_k
+    unpack_ratio: float  # of the vector units' peak, for dot products with weights of q4_k
     flops_ratio: float  # of the peak
     expert_flops_ratio: float
     attention_flops_ratio: float
@@ -49,6 +51,8 @@ class BackendFamily:
     moe_layer_ratio: float = 1.0  # a block with experts over one without
     recurrent_layer_ratio: float = 1.0
     no_flash_ratio: float = 1.0  # attention without flash attention over attention with it
+    vector_flops_per_byte: float | None = None  # where the peak is no measure of the vector units
+    most_read_bytes_s: float = inf  # of weights, however fast the memory
     type_costs: Mapping[str, float] = field(default_factory=dict)  # of unpacking, beside q4_k
     prefill_costs: Mapping[str, float] = field(default_factory=dict)  # of multiplying by them
     architectures: tuple[str, ...] = ()  # as they begin: "sm_89", "gfx11"
@@ -73,6 +77,8 @@ class Era:
     layer_ratio: float
     flops_ratio: float  # of today's, in prompts
     moe_layer_ratio: float = 1.0  # on top, for blocks with experts
+    batch_layer_ratio: float = 1.0  # for several streams: CUDA replayed no recorded graph then
+    most_read_bytes_s: float = inf
 
     def applied(self, family: BackendFamily) -> BackendFamily:
         if family.backend != self.backend:
@@ -80,7 +86,9 @@ class Era:
         return replace(
             family,
             layer_s=family.layer_s * self.layer_ratio,
-            batch_layer_s=family.batch_layer_s * self.layer_ratio,
+            batch_layer_s=family.batch_layer_s * self.batch_layer_ratio,
+            prompt_layer_s=family.prompt_layer_s * self.layer_ratio,
+            most_read_bytes_s=min(family.most_read_bytes_s, self.most_read_bytes_s),
             moe_layer_ratio=family.moe_layer_ratio * self.moe_layer_ratio,
             flops_ratio=family.flops_ratio * self.flops_ratio,
             expert_flops_ratio=family.expert_flops_ratio * self.flops_ratio,
@@ -138,6 +146,9 @@ class SpeedProfile:
     unknown_spread: Spread  # on top of a family's, when the bandwidth is a guess
     split_spread: Spread  # the same, where devices work side by side on one layer
     hybrid_spread: Spread  # the same, where the CPU and an accelerator take turns
+    expert_spread: Spread  # the same, for a mixture of experts that decodes
+    expert_prefill_spread: Spread  # and that reads a prompt
+    pipeline_spread: Spread  # the same, for a prompt through several accelerators
     copy_spread: Spread  # of what goes over a link
     step_s: float  # scheduling and sampling around a step, whatever the model
     hop_s: float  # from one device to the next, beside the activation's bytes

@@ -183,8 +183,20 @@ class _Route:
     def _is_prompt(self) -> bool:
         return self.step.n_tokens > self.step.n_seqs
 
+    @property
+    def _n_in_a_row(self) -> int:
+        return sum(
+            share.device_id != "cpu" and bool(share.layers) for share in self.placement.shares
+        )
+
     def _spread(self, device: Device, family: BackendFamily) -> Spread:
         spread = family.prefill_spread if self._is_prompt else family.spread
+        if self.spec.n_expert:
+            profile = self.profile
+            experts = profile.expert_prefill_spread if self._is_prompt else profile.expert_spread
+            spread = spread.wider(experts)
+        if self._is_prompt and self._n_in_a_row > 1:
+            spread = spread.wider(self.profile.pipeline_spread)
         is_guess = self.hardware.pool(device.pool_id).bandwidth_bytes_s is None
         if self._is_prompt and device.backend != "cpu" and device.fp16_flops_s is None:
             is_guess = True

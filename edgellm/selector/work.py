@@ -14,6 +14,7 @@ from typing import NamedTuple
 from edgellm.models.quants import BY_NAME
 from edgellm.models.spec import LayerSpec, ModelSpec
 from edgellm.models.tensor_types import TypeShare
+from edgellm.selector.kv import sliding_cells
 from edgellm.selector.memory import cell_bytes
 from edgellm.selector.plan import KVType, Placement, Share
 from edgellm.selector.shape import ContextShape
@@ -82,7 +83,7 @@ def share_work(
     if not share.layers:
         return Work()
     start, stop = share.layers[0], share.layers[-1] + 1
-    table = _table(spec, shape.kv_type_k, shape.kv_type_v, step)
+    table = _table(spec, *_cache(spec, shape, on_cpu=share.device_id == "cpu"), step)
     work = table.between(start, min(stop, spec.n_layers))
     if stop > spec.n_layers:
         work = work.plus(table.head)
@@ -99,7 +100,7 @@ def host_experts(
     if not share.expert_layers:
         return Work(), 0
     start, stop = share.expert_layers[0], share.expert_layers[-1] + 1
-    table = _table(spec, shape.kv_type_k, shape.kv_type_v, step)
+    table = _table(spec, *_cache(spec, shape, on_cpu=True), step)
     n_blocks = sum(spec.layers[il].expert_bytes > 0 for il in share.expert_layers)
     return table.experts_between(start, stop), n_blocks
 
@@ -139,8 +140,23 @@ def _difference(sums: list[Work], start: int, stop: int) -> Work:
     return sums[stop].minus(sums[start]) if stop > start else Work()
 
 
+def _cache(spec: ModelSpec, shape: ContextShape, *, on_cpu: bool) -> tuple[KVType, KVType, float]:
+    """Its types, and how many cells of a sliding window a step goes through for a sequence: cards
+    pass over the cells that are masked, too, the CPU leaves them out.
+
+    Source: ggml/src/ggml-cuda/fattn-common.cuh flash_attn_mask_to_KV_max stops behind the last cell
+    only; ggml/src/ggml-cpu/ops.cpp ggml_compute_forward_flash_attn_ext_f16_one_chunk.
+    """
+    window = float(spec.n_swa or 0)
+    if window and not on_cpu:
+        window = sliding_cells(spec.n_swa, shape) * shape.n_streams / shape.n_seq_max
+    return shape.kv_type_k, shape.kv_type_v, window
+
+
 @lru_cache(maxsize=512)
-def _table(spec: ModelSpec, type_k: KVType, type_v: KVType, step: Step) -> _Table:
+def _table(
+    spec: ModelSpec, type_k: KVType, type_v: KVType, n_window_cells: float, step: Step
+) -> _Table:
     """Most layers are alike, so each kind is worked out once."""
     shape = ContextShape(0, 1, 1, 1, type_k, type_v)
     dense, experts = dense_mix(spec), expert_mix(spec)
@@ -153,7 +169,8 @@ def _table(spec: ModelSpec, type_k: KVType, type_v: KVType, step: Step) -> _Tabl
         )  # fmt: skip
         if kind not in known:
             routed = _experts(spec, layer, experts, step)
-            known[kind] = _block(spec, layer, shape, dense, step).plus(routed), routed
+            block = _block(spec, layer, shape, dense, step, n_window_cells)
+            known[kind] = block.plus(routed), routed
         each.append(known[kind])
     head = Work(
         dense_bytes=spec.output_bytes,
@@ -162,10 +179,19 @@ def _table(spec: ModelSpec, type_k: KVType, type_v: KVType, step: Step) -> _Tabl
     return _Table([block for block, _ in each], [routed for _, routed in each], head)
 
 
-def _block(spec: ModelSpec, layer: LayerSpec, shape: ContextShape, mix: "Mix", step: Step) -> Work:
+def _block(
+    spec: ModelSpec,
+    layer: LayerSpec,
+    shape: ContextShape,
+    mix: "Mix",
+    step: Step,
+    n_window_cells: float,
+) -> Work:
     n_bytes = layer.weight_bytes - layer.expert_bytes
     is_there = layer.weight_bytes > 0  # a draft block that isn't loaded is not
-    context = min(step.context, spec.n_swa) if layer.kv_kind == "sliding" else step.context
+    context = step.context
+    if layer.kv_kind == "sliding":
+        context = min(context, n_window_cells)
     remembers = layer.kv_kind in ("full", "sliding", "latent")
     per_token = cell_bytes(layer, shape) if remembers else 0
     state = 2 * layer.state_bytes  # read and written

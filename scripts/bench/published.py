@@ -236,7 +236,9 @@ def _row(raw: dict[str, str]) -> Row:
 def _shape(row: Row, test: Test, build: int) -> ContextShape:
     """llama-bench turned flash attention on by itself from late 2025; before, only when asked."""
     asked = re.search(r"(?:n_ubatch=|\bub=|-ub )(\d+)", row.extra)
-    n_ubatch = int(asked[1]) if asked else 512
+    # All of that document's llama-bench rows say so; its llama-batched-bench rows say nothing.
+    usual = 2048 if "dgx-spark.md" in row.source else 512
+    n_ubatch = int(asked[1]) if asked else usual
     says = f"{row.extra} {row.backend}".lower()
     flash = "fa=1" in says or "fa=true" in says or " fa" in says or build >= 6500
     if "no fa" in says:

@@ -23,7 +23,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from fit_speed import Model, fit, leave_one_out, spreads, with_spreads
+from fit_speed import Model, fit, leave_one_out
+from fit_spreads import spreads, with_spreads
 from published import Case, cases, read
 
 from edgellm.profiles import load_profiles

@@ -149,6 +149,34 @@ def test_streams_together_are_faster_than_one_and_slower_than_so_many():
     assert rates[2] < 16 * rates[0]
 
 
+def test_weights_are_read_once_for_all_streams():
+    """8B on a card of 3.3 TB/s: a step of four streams takes less than two of one."""
+    spec = catalog.spec(catalog.find("llama3.1:8b"), "Q4_K_M")
+    card = hardware_from_devices(["H100 SXM 80GB"])
+    rates = [decode(spec, card, n_streams=n).p50 for n in (1, 4, 8)]
+    assert rates[1] > 2 * rates[0]
+    assert rates[2] > 1.2 * rates[1]
+
+
+@pytest.mark.parametrize(
+    ("n_tokens", "tok_s"),
+    # llama.cpp PR 15131 (10 and 16) and PR 7676, RTX 4090, Llama-3-8B Q4_0, pp512 in micro-batches:
+    # as many rows a step as there would be streams, but one cache.
+    [(10, 1217), (16, 1931), (32, 3427), (64, 5420), (128, 7443)],
+)
+def test_steps_of_several_rows_take_as_long_as_published(n_tokens, tok_s):
+    spec = catalog.spec(catalog.find("llama3:8b"), "Q4_0")
+    rate = decode(spec, hardware_from_devices(["RTX 4090"]), n_streams=n_tokens, depth=2)
+    assert rate.p50 == pytest.approx(tok_s, rel=0.2)
+
+
+def test_no_step_with_more_streams_is_a_shorter_one():
+    spec = catalog.spec(catalog.find("llama3.1:8b"), "Q4_K_M")
+    card = hardware_from_devices(["H100 SXM 80GB"])
+    step_s = [n / decode(spec, card, n_streams=n).p50 for n in range(1, 40)]
+    assert step_s == sorted(step_s)
+
+
 def test_streams_gain_less_with_experts_of_their_own():
     card = machine((80, 1000))
     dense, moe = (
@@ -258,6 +286,15 @@ def test_older_builds_were_slower():
     spec, card = specs.dense(), machine((24, 900))
     assert decode(spec, card, profile=SPEED.of_build(3000)).p50 < decode(spec, card).p50
     assert SPEED.of_build(10**6).families == SPEED.families
+
+
+def test_before_recorded_graphs_served_them_several_streams_were_slower():
+    spec, card = specs.dense(), hardware_from_devices(["RTX 4090"])
+    old = SPEED.of_build(8000)
+    four = [decode(spec, card, profile=profile, n_streams=4).p50 for profile in (old, SPEED)]
+    one = [decode(spec, card, profile=profile).p50 for profile in (old, SPEED)]
+    assert four[0] < 0.9 * four[1]
+    assert one[0] == pytest.approx(one[1], rel=0.05)
 
 
 def test_what_this_machine_measured_moves_and_narrows_the_range():

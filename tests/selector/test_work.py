@@ -74,6 +74,19 @@ def test_a_window_bounds_what_is_read():
     spec = specs.gemma3_27b()
     near, far = (work_of(spec, Step(1, 1, depth)).memory_bytes for depth in (1024, 8192))
     full = sum(layer.kv_kind == "full" for layer in spec.layers) / spec.n_layers
+    # A card passes over all cells of the sliding cache: the window's 1024 and a micro-batch's 512.
+    assert far == pytest.approx(near * (8 * full + 1.5 * (1 - full)))
+
+
+def test_the_cpu_leaves_out_what_a_window_hides():
+    spec = specs.gemma3_27b()
+    host = Share("cpu", "host", tuple(range(spec.n_layers + 1)), 0, 0, 0)
+    placement = Placement((host,), 0)
+    near, far = (
+        share_work(spec, SHAPE, placement, host, Step(1, 1, depth)).memory_bytes
+        for depth in (1024, 8192)
+    )
+    full = sum(layer.kv_kind == "full" for layer in spec.layers) / spec.n_layers
     assert far == pytest.approx(near * (1 + 7 * full))
 
 
