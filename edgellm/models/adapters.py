@@ -16,6 +16,7 @@ from edgellm.models.graph_facts import LayerTensor
 from edgellm.models.quants import BY_ID
 from edgellm.models.spec import LayerSpec, ModelSpec, bare, layer_of
 
+# Of an adapter's matrices: those that llama.cpp multiplies with, and that llama-quantize writes.
 _TYPES = frozenset(
     {"f32", "f16", "bf16", "q8_0", "q6_k", "q5_k", "q4_k", "q5_0", "q5_1", "q4_0", "q4_1"}
 )
@@ -23,10 +24,7 @@ _TYPES = frozenset(
 
 def with_adapter(spec: ModelSpec, header: GGUFHeader) -> ModelSpec:
     """Raises BadGGUF for another model's adapter. Several are added one after the other."""
-    if header.text("general.type") != "adapter":
-        raise BadGGUF("this is no adapter (LoRA)")
-    if header.architecture != spec.architecture:
-        raise BadGGUF(f"this adapter is for {header.architecture}, not for {spec.architecture}")
+    _check_is_for(header, spec.architecture)
     inside: list[list[TensorInfo]] = [[] for _ in spec.layers]
     outside = []
     for tensor in header.tensors:
@@ -55,7 +53,8 @@ def check_adapter(adapter: GGUFHeader, model: Sequence[GGUFHeader]) -> None:
     Source: src/llama-adapter.cpp llama_adapter_lora_init_impl; the shapes that it doesn't compare
     meet in src/llama-graph.cpp build_lora_mm, build_lora_mm_id and build_inp_embd.
     """
-    _check_kind(adapter, model[0])
+    _check_is_for(adapter, model[0].architecture)
+    _check_kind(adapter)
     tensors = {tensor.name: tensor for header in model for tensor in header.tensors}
     pairs: dict[str, dict[str, TensorInfo]] = {}
     for tensor in adapter.tensors:
@@ -75,13 +74,16 @@ def check_adapter(adapter: GGUFHeader, model: Sequence[GGUFHeader]) -> None:
         _check_pair(base, pair["a"], pair["b"], is_tied="output.weight" not in tensors)
 
 
-def _check_kind(adapter: GGUFHeader, model: GGUFHeader) -> None:
+def _check_is_for(adapter: GGUFHeader, architecture: str) -> None:
     if adapter.text("general.type") != "adapter":
         raise BadGGUF(
-            "this is no adapter (LoRA)", hint="llama.cpp's convert_lora_to_gguf makes one"
+            "this is no adapter (LoRA)", hint="llama.cpp's convert_lora_to_gguf.py makes one"
         )
-    if adapter.architecture != model.architecture:
-        raise BadGGUF(f"this adapter is for {adapter.architecture}, not for {model.architecture}")
+    if adapter.architecture != architecture:
+        raise BadGGUF(f"this adapter is for {adapter.architecture}, not for {architecture}")
+
+
+def _check_kind(adapter: GGUFHeader) -> None:
     kind = adapter.text("adapter.type")
     if kind != "lora":
         raise BadGGUF(f"this adapter is of type {kind!r}; llama.cpp knows 'lora'")
