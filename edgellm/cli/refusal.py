@@ -8,8 +8,8 @@ from edgellm.probe.hardware import Hardware
 from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose
 from edgellm.selector.explain import rejected_table
-from edgellm.selector.instead import instead, sentences
-from edgellm.selector.plan import Candidate, Goal, Rejected
+from edgellm.selector.instead import instead, sentence
+from edgellm.selector.plan import Candidate, Goal, Plan, Rejected
 from edgellm.selector.plan_json import refusal_json
 from edgellm.tables import bullets
 
@@ -28,7 +28,8 @@ def tell_refusal(
     """On stdout; the error itself is `main`'s to say."""
     rejected: tuple[Rejected, ...] = getattr(error, "rejected", ())
     if as_json:
-        print_json(refusal_json(name, error, rejected))
+        would_fit = dict(_would_fit(hardware, candidates, goal))
+        print_json(refusal_json(name, error, rejected, would_fit))
         return
     if rejected:
         print("tried, the nearest first")
@@ -36,14 +37,22 @@ def tell_refusal(
             "\n".join(f"  {line}" for line in rejected_table(rejected, columns() - 2).split("\n"))
         )
         print()
-    wishes = [*sentences(instead(hardware, candidates, goal, load_profiles()))]
-    boards = [*_boards(candidates, goal)]
-    if wishes or boards:
+    would_fit = [sentence(*found) for found in _would_fit(hardware, candidates, goal)]
+    if would_fit:
         print("what would fit instead")
-        print("\n".join(bullets([*wishes, *boards], columns())), end="\n\n")
+        print("\n".join(bullets(would_fit, columns())), end="\n\n")
 
 
-def _boards(candidates: Sequence[Candidate], goal: Goal) -> Iterator[str]:
+def _would_fit(
+    hardware: Hardware, candidates: Sequence[Candidate], goal: Goal
+) -> Iterator[tuple[str, Plan]]:
+    """By the change to the command: a flag that is let go, another machine."""
+    for one in instead(hardware, candidates, goal, load_profiles()):
+        yield f"without {one.without}", one.plan
+    yield from _boards(candidates, goal)
+
+
+def _boards(candidates: Sequence[Candidate], goal: Goal) -> Iterator[tuple[str, Plan]]:
     """The smallest described machines that hold it, as it was asked for."""
     from edgellm.probe.boards import board_names, hardware_from_board
 
@@ -58,8 +67,7 @@ def _boards(candidates: Sequence[Candidate], goal: Goal) -> Iterator[str]:
             plan = choose(hardware, [smallest], goal, load_profiles())
         except EdgellmError:
             continue
-        pace = f", {plan.decode_tok_s.p50:.1f} tok/s" if plan.decode_tok_s else ""
-        yield f"--on {name}: {plan.quant}, {plan.n_parallel} × {plan.n_ctx_seq} tokens{pace}"
+        yield f"--on {name}", plan
         n_found += 1
         if n_found == _MOST_BOARDS:
             return

@@ -4,7 +4,7 @@ Each wish that was pinned is let go alone, in the order in which people give the
 only when none is enough all of them go together.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edgellm.errors import BadRequest, DoesNotFit
@@ -79,11 +79,9 @@ def _freed(goal: Goal, names: Sequence[str]) -> Goal:
     return replace(goal, **{name: getattr(nothing, name) for name in names})
 
 
-def sentences(found: Sequence[Instead]) -> Iterator[str]:
-    for one in found:
-        plan = one.plan
-        pace = f", {plan.decode_tok_s.p50:.1f} tok/s" if plan.decode_tok_s else ""
-        yield (
-            f"without {one.without}: {plan.quant}, {plan.n_parallel} × {plan.n_ctx_seq} tokens, "
-            f"KV {plan.kv_type_k}{pace}"
-        )
+def sentence(change: str, plan: Plan) -> str:
+    pace = f", {plan.decode_tok_s.p50:.1f} tok/s" if plan.decode_tok_s else ""
+    return (
+        f"{change}: {plan.quant}, {plan.n_parallel} × {plan.n_ctx_seq} tokens, "
+        f"KV {plan.kv_type_k}{pace}"
+    )

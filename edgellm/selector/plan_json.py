@@ -4,7 +4,7 @@ Programs are written against it: a key may be added, none goes away or changes i
 not known is null; what does not fit has the keys that are known, and `fits` is false.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgellm.errors import DoesNotFit
@@ -54,8 +54,14 @@ def plan_json(plan: Plan) -> dict[str, Any]:
     }
 
 
-def refusal_json(model: str, error: DoesNotFit, rejected: Sequence[Rejected]) -> dict[str, Any]:
-    """The same shape where nothing fits: what was tried is in `rejected`, the nearest first."""
+def refusal_json(
+    model: str,
+    error: DoesNotFit,
+    rejected: Sequence[Rejected],
+    would_fit: Mapping[str, Plan],
+) -> dict[str, Any]:
+    """The same shape where nothing fits: what was tried is in `rejected`, the nearest first.
+    `would_fit`: plans by the change to the command that each takes."""
     nearest = rejected[0] if rejected else None
     return {
         "plan": {
@@ -67,6 +73,19 @@ def refusal_json(model: str, error: DoesNotFit, rejected: Sequence[Rejected]) ->
             "reasons": [text for text in (str(error), error.hint) if text],
         },
         "rejected": [_rejected(row) for row in rejected],
+        "instead": [{"change": change, **_brief(plan)} for change, plan in would_fit.items()],
+    }
+
+
+def _brief(plan: Plan) -> dict[str, Any]:
+    return {
+        "file": plan.file,
+        "quant": plan.quant,
+        "n_ctx_seq": plan.n_ctx_seq,
+        "n_parallel": plan.n_parallel,
+        "kv_type_k": plan.kv_type_k,
+        "total_bytes": plan.total_bytes,
+        "decode_tok_s": _range(plan.decode_tok_s),
     }
 
 

@@ -12,6 +12,7 @@ from math import isfinite
 
 from edgellm.errors import BadRequest
 from edgellm.probe.hardware import Hardware
+from edgellm.selector.beside import beside
 from edgellm.selector.budget import pool_budgets
 from edgellm.selector.checks import MAX_SEQUENCES, check_goal
 from edgellm.selector.confirm import exact_shares
@@ -93,7 +94,8 @@ def _best_on(
     profiles: Profiles,
 ) -> Sized | None:
     """The best quality that needs the fewest of these machines."""
-    machine = Machine(hardware, pool_budgets(hardware, goal.reserve_bytes), profiles.speed)
+    budgets = pool_budgets(hardware, goal.reserve_bytes, beside(hardware, candidates))
+    machine = Machine(hardware, budgets, profiles.speed)
     question = Question.of(machine, goal, profiles)
     best: Sized | None = None
     for candidate in _acceptable(candidates, profiles):
@@ -192,17 +194,28 @@ def _held(search: Search, devices: DeviceSet, n_instances: int, demand: Demand) 
     """The most streams. Among equals the plain cache, and all on the devices: what is tried first.
 
     A cache that leaves no room for the last layers is tried against one that does: the spilled
-    layers may bound the tokens a second long before memory bounds anything.
+    layers may bound the tokens a second long before memory bounds anything. What is whole is left
+    for what spills where that takes fewer machines only: every user is slower there.
     """
     best: _Held | None = None
     for ways in _ways(search, devices, n_instances):
+        least = 1 if ways.is_whole or best is None else _least_for_fewer(best, demand)
+        if least is None:
+            return best
         for kv_types in kv_pairs(search.spec, search.question.goal):
             copy = _Copy(search, devices, n_instances, ways, kv_types)
-            found = _most_held(copy, demand, best.n_streams if best else 0)
+            beyond = max(least - 1, best.n_streams if best else 0)
+            found = _most_held(copy, demand, beyond)
             best = found or best
             if found and found.binding != "memory" and ways.is_whole:
                 return best  # neither a smaller cache nor the host's memory would help
     return best
+
+
+def _least_for_fewer(held: _Held, demand: Demand) -> int | None:
+    """Streams on one machine with which fewer would do; None: one does already."""
+    n_machines = -(-demand.n_users // held.n_streams)
+    return -(-demand.n_users // (n_machines - 1)) if n_machines > 1 else None
 
 
 def _ways(search: Search, devices: DeviceSet, n_instances: int) -> Iterator[Ways]:

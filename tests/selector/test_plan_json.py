@@ -67,16 +67,23 @@ def test_a_refusal_has_the_same_shape_with_what_is_known():
     nearest = Rejected("Q4_K_M", 2048, "q8_0", "needs 9.1 GiB on the host, 7.6 GiB can be given")
     error = DoesNotFit("it does not fit", hint="take a smaller one")
 
-    answer = told(refusal_json("qwen3:8b", error, [nearest]))
+    smaller = plan_of(machine(ram=32))
+
+    answer = told(refusal_json("qwen3:8b", error, [nearest], {"without --ctx": smaller}))
 
     assert answer["plan"]["fits"] is False
     assert (answer["plan"]["model"], answer["plan"]["quant"]) == ("qwen3:8b", "Q4_K_M")
     assert answer["plan"]["reasons"] == ["it does not fit", "take a smaller one"]
     assert answer["rejected"][0]["binding"] == nearest.binding
+    (instead,) = answer["instead"]
+    assert instead["change"] == "without --ctx"
+    assert (instead["quant"], instead["n_ctx_seq"]) == (smaller.quant, smaller.n_ctx_seq)
+    assert instead["total_bytes"] == smaller.total_bytes
+    assert instead["decode_tok_s"]["p10"] < instead["decode_tok_s"]["p90"]
 
 
 def test_a_refusal_that_knows_of_no_try_is_still_one():
-    answer = told(refusal_json("qwen3:8b", DoesNotFit("no"), []))
+    answer = told(refusal_json("qwen3:8b", DoesNotFit("no"), [], {}))
 
     assert (answer["plan"]["fits"], answer["plan"]["quant"]) == (False, None)
-    assert answer["rejected"] == []
+    assert answer["rejected"] == answer["instead"] == []

@@ -120,6 +120,34 @@ def test_what_memory_bounds_is_bounded_to_the_last_user(use):
         choose(hardware, candidates, replace(exact, n_parallel=row.n_users + 1), PROFILES)
 
 
+@pytest.mark.parametrize("use", ["chat", "agent"])
+@pytest.mark.parametrize("n_users", [2, 8])
+def test_nobody_is_slowed_by_layers_on_the_host_where_one_machine_does_without(use, n_users):
+    candidates = [specs.candidate(specs.dense())]
+    boards = [("card", named(machine((12, 900), ram=128, ram_bandwidth=80), "Card"))]
+    (most,) = rows_of(Demand(1, 1), boards, candidates, use=use)
+    assert "all" in most.placement
+    (row,) = rows_of(Demand(min(n_users, most.n_users), 1), boards, candidates, use=use)
+    assert row.placement == most.placement
+    assert row.n_boards == 1
+
+
+def test_layers_go_to_the_host_where_that_saves_a_machine():
+    candidates = [specs.candidate(specs.dense())]
+    boards = [("card", named(machine((12, 900), ram=128, ram_bandwidth=80), "Card"))]
+    (few,) = rows_of(Demand(1, 1), boards, candidates)
+    (many,) = rows_of(Demand(few.n_users + 1, 1), boards, candidates)
+    assert many.n_boards == 1
+    assert many.n_users > few.n_users
+
+
+def test_a_projector_beside_the_model_leaves_room_for_fewer():
+    plain = specs.candidate(specs.dense())
+    seeing = replace(plain, projector_bytes=4 << 30)
+    without, beside = (by_board(rows_of(Demand(50, 2), candidates=[c])) for c in (plain, seeing))
+    assert beside["one"].n_users < without["one"].n_users
+
+
 def test_layers_pinned_to_the_host_stay_there():
     candidates = [specs.candidate(specs.dense(quant="Q8_0"))]
     rows = rows_of(Demand(2, 1), [("two", alike(2))], candidates, n_gpu_layers=20)
