@@ -2,10 +2,11 @@
 
     python scripts/bench/engine_loads.py streams prefix --llama-server PATH --model q06.gguf
 
-Names are groups, all of them without any. A group has servers of its own, with
-the context and the slots that it is about (-np N on both sides); everything else is both sides'
-default, unless --our-flags and --rival-flags say more. pairs.py compares; the last column is the
-median of the paired ratio with its 95 % interval. --minutes is the soak's length.
+Names are groups, all of them without any. A group has servers of its own, with the context and the
+slots that it is about (-np N on both sides), or with --plain those that each side chooses;
+everything else is both sides' default, unless --our-flags and --rival-flags say more. pairs.py
+compares; the last column is the median of the paired ratio with its 95 % interval. --minutes is
+the soak's length.
 
     streams   2, 3, 4, 8, 16, 32 independent streams, greedy and with the default samplers
     prefix    N clients with S tokens in common and 32 of their own, cold and once more
@@ -22,6 +23,7 @@ import argparse
 import asyncio
 import json
 import random
+import signal
 import statistics
 import sys
 from dataclasses import asdict, dataclass
@@ -35,7 +37,7 @@ from pairs import Load, Pair, compare, server, table
 
 _PREFIXES = ((500, 8), (2000, 8), (2000, 32))
 _RIVAL_BATCHES = (64, 128, 512, 2048)
-_OUR_TARGETS_MS = (60, 120, 200, 300, 500, 1000, 2500)
+_OUR_TARGETS_MS = (100, 200, 300, 500, 2000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,17 @@ class Group:
     rival_flags: tuple[str, ...] = ()
 
 
+def _one_pool(n_ctx_seq: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """A conversation may be longer than its part of the cells: one pool for all, on both sides."""
+    return ("--kv-unified", "--ctx", str(n_ctx_seq)), ("--kv-unified",)
+
+
+_MIXED = Group((mixed,), 9216, 9, *_one_pool(8192))
+
+
 def main() -> None:
     args = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers end with us
     groups, found = _groups(), list[Pair]()
     chosen = args.groups or [*groups, "sweep", "soak"]
     for name in chosen:
@@ -82,8 +93,8 @@ def _groups() -> dict[str, tuple[Group, ...]]:
             Group((prefix(shared, n),), max(8192, n * (shared + 128)), n) for shared, n in _PREFIXES
         ),
         "tree": (Group((tree,), 16384, 16),),
-        "talks": (Group((talks,), 4096, 8),),
-        "mixed": (Group((mixed,), 9216, 9),),
+        "talks": (Group((talks,), 4096, 8, *_one_pool(2048)),),
+        "mixed": (_MIXED,),
         "schema": (Group((schema,), 8192, 8),),
         "neighbour": (Group((neighbour,), 4096, 4),),
     }
@@ -102,13 +113,12 @@ def _run(args: argparse.Namespace, group: Group, n_pairs: int) -> list[Pair]:
 def _sweep(args: argparse.Namespace) -> None:
     """Each rival's setting beside the target of ours whose long prompt takes about as long."""
     points: dict[str, tuple[float, float]] = {}
-    base = Group((mixed,), 9216, 9)
     for batch in _RIVAL_BATCHES:
         flags = ("-b", str(batch), "-ub", str(min(batch, 512)))
-        with server([*_theirs(args, base), *flags], "llama-server") as port:
+        with server([*_theirs(args, _MIXED), *flags], "llama-server") as port:
             points[f"llama-server -b {batch}"] = asyncio.run(_medians(port, args.pairs))
     for target_ms in _OUR_TARGETS_MS:
-        with server([*_ours(args, base), "--itl", str(target_ms)], "edgellm") as port:
+        with server([*_ours(args, _MIXED), "--itl", str(target_ms)], "edgellm") as port:
             points[f"edgellm --itl {target_ms}"] = asyncio.run(_medians(port, args.pairs))
     print("| setting | TTFT of the long prompt s | p99 ITL ms |\n|---|---|---|")
     for name, (ttft_s, p99_ms) in points.items():
@@ -127,17 +137,21 @@ async def _medians(port: int, n: int) -> tuple[float, float]:
 def _ours(args: argparse.Namespace, group: Group) -> list[str]:
     return [
         sys.executable, "-m", "edgellm", "serve", args.model, "--port", "{port}", "--name", "bench",
-        "-c", str(group.n_ctx), "-np", str(group.n_parallel), "-t", str(args.threads),
-        *group.our_flags, *args.our_flags.split(),
+        "-t", str(args.threads), *_sizes(args, group, group.our_flags), *args.our_flags.split(),
     ]  # fmt: skip
 
 
 def _theirs(args: argparse.Namespace, group: Group) -> list[str]:
     return [
-        args.llama_server, "-m", args.model, "--port", "{port}", "-c", str(group.n_ctx),
-        "-np", str(group.n_parallel), "-t", str(args.threads),
-        *group.rival_flags, *args.rival_flags.split(),
+        args.llama_server, "-m", args.model, "--port", "{port}", "-t", str(args.threads),
+        *_sizes(args, group, group.rival_flags), *args.rival_flags.split(),
     ]  # fmt: skip
+
+
+def _sizes(args: argparse.Namespace, group: Group, more: tuple[str, ...]) -> list[str]:
+    if args.plain:
+        return []
+    return ["-c", str(group.n_ctx), "-np", str(group.n_parallel), *more]
 
 
 def _arguments() -> argparse.Namespace:
@@ -150,6 +164,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument(
+        "--plain", action="store_true", help="context and slots as both sides choose them"
+    )
     parser.add_argument("--only", default="", help="loads whose name contains this")
     parser.add_argument("--our-flags", default="", help="more flags for edgellm serve")
     parser.add_argument("--rival-flags", default="", help="more flags for llama-server")
