@@ -86,6 +86,13 @@ class Pins:
             show_default=False,
         ),
     ] = None
+    prefix_ram: Annotated[
+        str | None,
+        typer.Option(
+            help="Memory for conversations that leave the KV cells; 0 keeps them there.",
+            metavar="SIZE",
+        ),
+    ] = None
     batch_invariant: Annotated[
         bool,
         typer.Option(
@@ -165,6 +172,7 @@ class Pins:
             min_ctx_seq=self.min_ctx,
             max_watts=self.max_watts,
             allow_disk=self.allow_disk,
+            prefix_ram_bytes=None if self.prefix_ram is None else parse_bytes(self.prefix_ram),
             batch_invariant=self.batch_invariant,
         )
         check_goal(goal)

@@ -81,7 +81,7 @@ def with_batch(tuned: Tuned, plan: Plan) -> Plan:
     """The batch is no wish that a goal can hold; it costs no memory but its rows."""
     if tuned.best.n_batch == tuned.start.n_batch or plan.embedding:
         return plan
-    return replace(plan, n_batch=max(tuned.best.n_batch, plan.n_ubatch, plan.n_parallel))
+    return replace(plan, n_batch=max(tuned.best.n_batch, plan.n_ubatch, plan.n_seq_max))
 
 
 def _path(hardware: Hardware, headers: Sequence[GGUFHeader], folder: Path | None) -> Path:

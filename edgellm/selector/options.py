@@ -226,7 +226,9 @@ class Search:
 
     def load(self, setting: Setting) -> Load:
         if setting not in self._loads:
-            self._loads[setting] = self._bulk.load(setting.shape, self._buffers)
+            is_alike = setting.kv_unified == self._wished[0].kv_unified
+            assumed = self._buffers if is_alike else None
+            self._loads[setting] = self._bulk.load(setting.shape, assumed)
         return self._loads[setting]
 
     def _pairs(self) -> list[tuple[Rank, Setting, DeviceSet]]:
@@ -333,8 +335,8 @@ def _widened(figure: Range, profile: SpeedProfile) -> Range:
 
 def _buffers(spec: ModelSpec, wished: Sequence[Setting]) -> Buffers:
     cells = [setting.shape.cells_per_stream for setting in wished]
-    n_parallel = max(setting.n_parallel for setting in wished)
-    return Buffers(spec, min(cells), max(cells), n_parallel)
+    n_seq_max = max(setting.n_seq_max for setting in wished)
+    return Buffers(spec, min(cells), max(cells), n_seq_max)
 
 
 def _covers(better: Setting, setting: Setting) -> bool:

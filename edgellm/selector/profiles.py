@@ -75,6 +75,7 @@ class Workload:
     n_ctx_seq_min: int  # below this the use makes no sense
     n_ubatch: int
     kv_unified: bool
+    kv_unified_if_idle_stays: bool  # where what is idle can't leave the cells, too
     n_prompt: int  # new tokens of a typical request, what is cached aside
     n_answer: int
     ttft_target_s: float

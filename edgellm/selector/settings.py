@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from edgellm.models.spec import ModelSpec
 from edgellm.selector.checks import MAX_SEQUENCES, check_heads, misfit_of
+from edgellm.selector.leaving import can_leave, n_scratch
 from edgellm.selector.memory import ContextShape
 from edgellm.selector.plan import Goal, KVType
 from edgellm.selector.profiles import Workload
@@ -38,6 +39,7 @@ class Setting:
     flash_attention: bool | None
     embedding: bool
     n_draft: int = 0  # rows of logits beside one for each conversation
+    n_scratch: int = 0  # sequence ids beside those that run; see leaving.py
 
     @property
     def n_outputs_max(self) -> int:
@@ -48,7 +50,7 @@ class Setting:
         """llama.cpp's "auto" turns flash attention on wherever the head sizes allow it."""
         return ContextShape(
             n_ctx=self.n_ctx,
-            n_seq_max=self.n_parallel,
+            n_seq_max=self.n_seq_max,
             n_ubatch=self.n_ubatch,
             n_outputs_max=self.n_outputs_max,
             kv_type_k=self.kv_type_k,
@@ -59,11 +61,15 @@ class Setting:
         )
 
     @property
+    def n_seq_max(self) -> int:
+        return self.n_parallel + self.n_scratch
+
+    @property
     def n_batch(self) -> int:
         """An embedding's tokens go down together: a pooled row needs all of its sequence."""
         if self.embedding:
             return self.n_ubatch
-        return max(self.n_ubatch, self.n_parallel, min(_N_BATCH, self.n_ctx))
+        return max(self.n_ubatch, self.n_seq_max, min(_N_BATCH, self.n_ctx))
 
 
 def settings(
@@ -91,6 +97,7 @@ def setting_of(
     n_ubatch: int,
 ) -> Setting:
     n_ctx = goal.n_ctx or n_ctx_seq * n_parallel
+    unified = _unified(spec, goal, workload)
     return Setting(
         n_ctx=n_ctx,
         n_ctx_seq=n_ctx_seq,
@@ -98,10 +105,11 @@ def setting_of(
         n_ubatch=min(goal.n_ubatch or n_ubatch, n_ctx),  # llama.cpp cuts it, too
         kv_type_k=kv_types[0],
         kv_type_v=kv_types[1],
-        kv_unified=_unified(goal, workload),
+        kv_unified=unified,
         flash_attention=True if goal.split_mode == "tensor" else goal.flash_attention,
         embedding=False,
         n_draft=_draft_rows(spec, goal),
+        n_scratch=n_scratch(spec, goal, n_parallel, unified=unified),
     )
 
 
@@ -169,11 +177,14 @@ def _context_steps(
         yield least  # asked for by name, so that much is enough
 
 
-def _unified(goal: Goal, workload: Workload) -> bool:
+def _unified(spec: ModelSpec, goal: Goal, workload: Workload) -> bool:
     """In one pool a sequence's sums depend on where its cells lie: not batch-invariant."""
     if goal.batch_invariant:
         return False
-    return workload.kv_unified if goal.kv_unified is None else goal.kv_unified
+    if goal.kv_unified is not None:
+        return goal.kv_unified
+    leaves = can_leave(spec) and goal.prefix_ram_bytes != 0
+    return workload.kv_unified and (leaves or workload.kv_unified_if_idle_stays)
 
 
 def _draft_rows(spec: ModelSpec, goal: Goal) -> int:

@@ -7,6 +7,8 @@ Here the others are tried on what it found:
                   prompt; smaller ones leave room, so that more may lie on the devices
     op_offload    off: no copy of experts takes room on the device, and the CPU may repack its
                   weights and is faster with them; but it computes prompts for them, too
+    streams       one pool has a mask of all its cells for each row: where that takes the room of a
+                  layer, streams of their own are tried
     tensor split  the devices work side by side on each layer. llama.cpp calls it experimental, so
                   it is taken for speed only
     context       where the wished one was halved, the eighths between
@@ -69,10 +71,21 @@ def _variants(search: Search, option: Option) -> Iterator[tuple[Setting, Ways]]:
     helps = bool(host.layers or host.expert_layers) and bool(option.placement.device_ids)
     if helps and goal.op_offload is None:
         offloads = {True, False}
-    for n_ubatch, op_offload in product(sorted(sizes), sorted(offloads, reverse=True)):
-        changed = replace(setting, n_ubatch=n_ubatch), replace(ways, op_offload=op_offload)
-        if changed != (setting, ways):
-            yield changed
+    for layout in (setting, *_own_streams(search, option)):
+        for n_ubatch, op_offload in product(sorted(sizes), sorted(offloads, reverse=True)):
+            changed = replace(layout, n_ubatch=n_ubatch), replace(ways, op_offload=op_offload)
+            if changed != (setting, ways):
+                yield changed
+
+
+def _own_streams(search: Search, option: Option) -> Iterator[Setting]:
+    goal, placement = search.question.goal, option.placement
+    host = placement.shares[-1]
+    is_cut = bool(placement.device_ids) and bool(host.layers or host.expert_layers)
+    if is_cut and option.setting.kv_unified and goal.kv_unified is None:
+        if search.question.workload.kv_unified_if_idle_stays:
+            return  # sharing is what this use is about
+        yield replace(option.setting, kv_unified=False, n_scratch=0)
 
 
 def _between_halves(search: Search, best: Option) -> Iterator[Setting]:

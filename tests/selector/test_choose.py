@@ -7,6 +7,7 @@ from selector_machines import machine, unified
 
 from edgellm.errors import BadRequest, DoesNotFit, ModelNotFound
 from edgellm.profiles import hardware_from_board, load_profiles
+from edgellm.selector.budget import pool_budgets
 from edgellm.selector.choose import choose, smaller
 from edgellm.selector.plan import Goal
 from edgellm.units import GIB, MIB
@@ -83,14 +84,35 @@ def test_a_model_of_short_training_gets_its_own_context():
     assert plan.n_ctx_seq == 4096
 
 
-def test_talkers_get_their_own_streams_and_jobs_of_one_batch_share_a_pool():
-    assert not plan_of(machine((24, 1000)), use="chat").kv_unified
-    assert plan_of(machine((24, 1000)), use="batch").kv_unified
+def test_talkers_share_a_pool_that_the_idle_can_leave():
+    plan = plan_of(machine((24, 1000)), use="chat")
+    assert plan.kv_unified
+    assert plan.n_seq_max == plan.n_parallel + 1  # what is copied goes through an id of its own
+    assert 0 < plan.prefix_ram_bytes <= 8 * GIB
+    assert plan_of(machine((24, 1000)), use="chat", n_parallel=256).n_seq_max == 256
+
+
+def test_talkers_get_their_own_streams_where_the_idle_would_stay_in_the_pool():
+    for plan in (
+        plan_of(machine((24, 1000)), use="chat", prefix_ram_bytes=0),
+        plan_of(machine((24, 1000)), specs.ladder(specs.gemma3_27b), use="chat"),
+    ):
+        assert not plan.kv_unified
+        assert (plan.n_seq_max, plan.prefix_ram_bytes) == (plan.n_parallel, 0)
+    assert plan_of(machine((24, 1000)), use="batch", prefix_ram_bytes=0).kv_unified
+
+
+def test_prefixes_get_half_of_what_the_plan_leaves_of_the_hosts_memory():
+    plan = plan_of(machine((24, 1000), ram=8), use="chat")
+    host = plan.shares[-1]
+    budget = pool_budgets(machine((24, 1000), ram=8))["host"]
+    assert plan.prefix_ram_bytes == (budget - host.total_bytes) // 2
+    assert plan_of(machine((24, 1000)), prefix_ram_bytes=5).prefix_ram_bytes == 5
 
 
 def test_a_generation_plan_keeps_llama_cpps_preconditions():
     plan = plan_of(machine((24, 1000)), n_parallel=8)
-    assert plan.n_seq_max == 8 <= plan.n_outputs_max
+    assert plan.n_seq_max == 9 <= plan.n_outputs_max
     assert plan.n_batch >= plan.n_ubatch >= 1
     assert plan.n_batch >= plan.n_seq_max
     assert not plan.swa_full
@@ -576,7 +598,7 @@ def test_rows_for_guesses_are_counted_among_the_outputs():
     assert (guessing.n_outputs_max, plain.n_outputs_max) == (23, 8)
     assert (guessing.speculate, plain.speculate) == ("ngram", "off")
     more = guessing.shares[-1].compute_bytes - plain.shares[-1].compute_bytes
-    assert more >= 15 * 4 * 128_256  # logits of Llama 3's vocabulary
+    assert more >= (23 - plain.n_seq_max) * 4 * 128_256  # logits of Llama 3's vocabulary
 
 
 def test_batch_invariant_nothing_is_guessed():
