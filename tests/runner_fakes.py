@@ -83,7 +83,7 @@ class FakeBackend:
         self.cells: dict[int, list[tuple[int, Cell]]] = {}  # seq_id: (token, cell)
         self.blobs: dict[int, tuple[int, list[int]]] = {}  # by number: where it starts, tokens
         self.started: set[int] = set()
-        self.n_computed = 0
+        self.n_computed = self.n_padded = 0
         self.end_after = end_after
         self.say = say  # the next token, of all that came before
         self.n_said: dict[int, int] = {}
@@ -138,9 +138,26 @@ class FakeBackend:
     def decode(self, batch: Batch) -> Step:
         for op in batch.ops:
             self._obey(op)
-        assert len(batch.rows) <= self.limits.n_batch
+        assert len(batch.rows) + len(batch.padding) <= self.limits.n_batch
+        self._check_padding(batch)
         assert all(one in self.adapters and scale for one, scale in batch.adapters)
         return Step(self._compute(batch))
+
+    def _check_padding(self, batch: Batch) -> None:
+        """Rows of nobody's: on an id that is nobody's, in cells that are there."""
+        self.n_padded += len(batch.padding)
+        for pos, row in enumerate(batch.padding):
+            assert self.limits.unified
+            assert row.seq_id < self.limits.n_seq_max
+            assert row.seq_id not in self.started
+            assert not self.cells.get(row.seq_id), f"seq {row.seq_id} is somebody's"
+            assert row.pos == pos
+            assert row.wants_logits
+        n_logits = sum(row.wants_logits for row in (*batch.rows, *batch.padding))
+        assert n_logits <= self.limits.n_seq_max + self.limits.n_draft_rows
+        if batch.padding:
+            n_used = self.used_cells + len(batch.rows) + len(batch.padding)
+            assert n_used <= self.limits.n_cells, "padding took somebody's cell"
 
     def _obey(self, op: Op) -> None:
         match op:

@@ -171,6 +171,7 @@ class Batch:
     rows: tuple[Row, ...]
     n_prompt_rows: int
     adapters: AdapterSet = ()  # of all its rows
+    padding: tuple[Row, ...] = ()  # nobody's, after the rows; their cells go when it is computed
 
 
 @dataclass(frozen=True, slots=True)

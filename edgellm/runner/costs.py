@@ -16,6 +16,7 @@ from collections.abc import Mapping
 
 _SMOOTHING = 0.3  # weight of the newest step in the common factor
 _OWN_SMOOTHING = 0.05  # and in a size's own entry: one busy second must not bend the curve
+_KEEP = 0.99  # how much of an entry that was not seen is still believed, for each step since
 _WORTH_PADDING = 0.93  # of the cost without: less gain than that is noise
 _MAX_PADDING = 3  # rows
 _CHUNK = 64  # rows of an ordinary chunk
@@ -73,6 +74,8 @@ class StepCosts:
         self._decode, self._prompt = Table(decode), Table(prompt)
         self._measured = frozenset(decode or ())
         self._decode_factor = self._prompt_factor = 1.0
+        self._n_steps = 0
+        self._seen: dict[int, int] = {}  # by rows of a step without prompts: when it was the last
 
     @property
     def prompt_row_s(self) -> float | None:
@@ -99,7 +102,10 @@ class StepCosts:
         return None if base_s is None or prompt_s is None else base_s + prompt_s
 
     def padded(self, n_rows: int) -> int:
-        """The cheapest number of rows that holds so many, by what was measured at start."""
+        """The cheapest number of rows that holds so many, of those that were measured at start.
+
+        Whoever pads should leave it now and then, so that the smaller size's entry stays true.
+        """
         now_s = self._decode.at(n_rows)
         if now_s is None or n_rows not in self._measured:
             return n_rows
@@ -124,13 +130,16 @@ class StepCosts:
             self._prompt_factor *= _moved(prompt_s / known_s, _SMOOTHING)
 
     def _observe_decode(self, n_rows: int, elapsed_s: float) -> None:
+        self._n_steps += 1
         known_s = self.step_s(n_rows)
         if not known_s or n_rows not in self._decode:
             self._decode.put(n_rows, elapsed_s / self._decode_factor)
             return
         ratio = elapsed_s / known_s
         self._decode_factor *= _moved(ratio, _SMOOTHING)
-        self._decode.scale(n_rows, _moved(ratio, _OWN_SMOOTHING))
+        n_since = self._n_steps - self._seen.get(n_rows, 0)
+        self._decode.scale(n_rows, _moved(ratio, max(_OWN_SMOOTHING, 1 - _KEEP**n_since)))
+        self._seen[n_rows] = self._n_steps
 
     def _prompt_s(self, n_decode: int, n_prompt: int) -> float | None:
         """What the prompt's rows add: the weights were read for the decoding rows already."""

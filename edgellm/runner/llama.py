@@ -172,8 +172,10 @@ class LlamaBackend:
         self._adapters.use(batch.adapters)
         sampled: dict[int, tuple[Sampled, ...]] = {}
         for rows in self._calls(batch.rows):
-            self._decode_rows(rows)
+            self._decode_rows(rows + batch.padding)
             sampled |= sampled_rows(rows, self._sample)
+        if batch.padding:
+            llama_cpp.llama_memory_seq_rm(self._memory, batch.padding[0].seq_id, -1, -1)
         return Step(sampled, NativeTimes(ops_s, self._decode_s, self._sample_s))
 
     def see(self, file: bytes) -> tuple[Piece, ...]:

@@ -69,7 +69,7 @@ class Recorder:
             other_s=wall_s - times.ops_s - times.decode_s - times.sample_s,
             n_decode=len(batch.rows) - batch.n_prompt_rows,
             n_prompt=batch.n_prompt_rows,
-            n_padding=0,
+            n_padding=len(batch.padding),
             n_sequences=len({row.seq_id for row in batch.rows}),
             n_waiting=n_waiting,
             n_cells_used=n_cells_used,

@@ -54,6 +54,8 @@ from edgellm.runner.split import SplitMemory
 from edgellm.runner.turns import Turns
 from edgellm.runner.unified import UnifiedMemory
 
+_UNPADDED_PERIOD = 50  # steps
+
 
 @dataclass(frozen=True, slots=True)
 class Output:
@@ -136,8 +138,9 @@ class Scheduler:
             return Batch(self._take_ops(), (), 0) if has_copies else None
         together = [self.running[seq_id] for seq_id, count in counts.items() if count]
         n_prompt_rows = len(rows) - sum(1 for s in together if _decodes(s))
-        rows_and_drafts = self._with_drafts(rows, together, n_prompt_rows)
-        return Batch(self._take_ops(), rows_and_drafts, n_prompt_rows, together[0].adapters)
+        all_rows = self._with_drafts(rows, together, n_prompt_rows)
+        padding = () if n_prompt_rows else self._padding(all_rows)
+        return Batch(self._take_ops(), all_rows, n_prompt_rows, together[0].adapters, padding)
 
     def commit(
         self,
@@ -214,6 +217,24 @@ class Scheduler:
                 drafted.append(Row(row.seq_id, row.pos + i, token, wants_logits=True))
         return tuple(drafted)
 
+    def _padding(self, rows: tuple[Row, ...]) -> tuple[Row, ...]:
+        """Rows that make the step faster, where its kernels prefer more of them.
+
+        They touch nobody's cells: one pool, an id that nobody runs on, whose cells are forgotten
+        right after. Streams of a split KV may be somebody's memory, and a recurrent state is.
+        """
+        limits, n_rows = self.limits, len(rows)
+        n = self.pace.costs.padded(n_rows) - n_rows
+        if not n or not limits.unified or limits.state or limits.n_chunk:
+            return ()
+        if self._n_steps % _UNPADDED_PERIOD == 0:
+            return ()  # a look at what it takes without
+        free = next((i for i in range(limits.n_seq_max) if i not in self.running), None)
+        n_logits, n_cells = limits.n_seq_max + limits.n_draft_rows, limits.n_cells
+        if free is None or n_rows + n > n_logits or self.memory.used + n_rows + n > n_cells:
+            return ()
+        return tuple(Row(free, pos, rows[0].token, wants_logits=True) for pos in range(n))
+
     def relieve(self, batch: Batch) -> Batch | None:
         """The same rows once more, with every retained sequence forgotten first.
 
@@ -221,7 +242,7 @@ class Scheduler:
         """
         self.memory.relieve()
         ops = self._take_ops()
-        return replace(batch, ops=ops) if ops else None
+        return replace(batch, ops=ops, padding=()) if ops or batch.padding else None
 
     def check(self) -> None:
         """Assert what must hold between steps. Tests call it after every step."""
@@ -232,9 +253,7 @@ class Scheduler:
         """How many rows each running sequence gets: one to decode, a chunk to read its prompt."""
         adapters = self.turns.next(s for s in self.running.values() if not s.restoring)
         counts = {
-            seq_id: int(s.adapters == adapters)
-            for seq_id, s in self.running.items()
-            if _decodes(s)
+            seq_id: int(s.adapters == adapters) for seq_id, s in self.running.items() if _decodes(s)
         }
         n_prefilling, n_free = len(self.running) - len(counts), self.limits.n_batch - len(counts)
         budget = self.pace.chunk(len(counts), n_prefilling, n_free)

@@ -250,7 +250,7 @@ class Worker:
         self._scheduler.memory.observe(step.times.ops_s)
         if not batch.rows:
             return
-        n_decode_rows = len(batch.rows) - batch.n_prompt_rows
+        n_decode_rows = len(batch.rows) + len(batch.padding) - batch.n_prompt_rows
         elapsed_s = ended_s - begun_s - step.draft_s - step.times.ops_s
         self._scheduler.pace.observe(batch.n_prompt_rows, n_decode_rows, elapsed_s)
         self._scheduler.turns.observe(ended_s - begun_s)
@@ -286,9 +286,11 @@ class Worker:
     def _started(self, op: Start, now_s: float) -> None:
         self._streams[op.request_id].started_s = now_s
         self._counts.n_prompt += len(op.prompt)
-        n_cached = self._scheduler.running[op.seq_id].n_cached
-        self._counts.n_cached += n_cached
-        self._n_cached_begun += n_cached
+        sequence = self._scheduler.running[op.seq_id]
+        self._counts.n_cached += sequence.n_cached
+        self._counts.n_restored += sequence.n_restored - sequence.n_loaded
+        self._counts.n_loaded += sequence.n_loaded
+        self._n_cached_begun += sequence.n_cached
 
     def _decode(self, batch: Batch) -> Step:
         try:
@@ -340,7 +342,7 @@ class Worker:
                 sequence.n_output,
                 stream.timings(self._clock()),
                 sequence.step_share,
-                sequence.n_computed - sequence.n_cached,
+                sequence.n_computed_here,
                 sequence.n_drafted,
                 sequence.n_draft_accepted,
             )
@@ -370,6 +372,8 @@ class Counts:
     n_prefilled: int = 0
     n_prompt: int = 0
     n_cached: int = 0
+    n_restored: int = 0
+    n_loaded: int = 0
 
 
 def gauge(scheduler: Scheduler, counts: Counts) -> Gauge:
@@ -387,9 +391,14 @@ def gauge(scheduler: Scheduler, counts: Counts) -> Gauge:
         n_steps=counts.n_steps,
         n_drafted=scheduler.n_drafted,
         n_draft_accepted=scheduler.n_draft_accepted,
+        n_kv=scheduler.memory.n_kv,
+        prefix_ram_bytes=scheduler.memory.shelf_bytes,
+        prefix_disk_bytes=scheduler.memory.disk_bytes,
+        n_restored=counts.n_restored,
+        n_loaded=counts.n_loaded,
         sequences=tuple((s.request_id, s.n_prompt, s.n_computed, s.n_output) for s in sequences),
         work=tuple(
-            (s.request_id, s.step_share, s.n_computed - s.n_cached)
+            (s.request_id, s.step_share, s.n_computed_here)
             for s in scheduler.running.values()
         ),
     )

@@ -1,12 +1,14 @@
 import collections
 import random
+from dataclasses import replace
 
 import pytest
 from runner_fakes import FakeBackend, answer
 
 from edgellm.chat.messages import Claim, GenerateParams
 from edgellm.errors import ContextTooLong
-from edgellm.runner.batch import Copy, Start
+from edgellm.runner.batch import Copy, Row, Start
+from edgellm.runner.costs import StepCosts
 from edgellm.runner.memory import Limits
 from edgellm.runner.pace import Pace
 from edgellm.runner.scheduler import Scheduler
@@ -19,6 +21,7 @@ SPLIT = Limits(
     n_cells=400, n_ctx_seq=100, n_batch=16, n_seq_max=4, n_ids=4, shares_prefixes=True,
     unified=False,
 )  # fmt: skip
+LIKES_FOUR = {1: 0.020, 2: 0.030, 3: 0.049, 4: 0.031}  # seconds by rows
 both_layouts = pytest.mark.parametrize("limits", [LIMITS, SPLIT], ids=["unified", "split"])
 
 
@@ -299,7 +302,7 @@ def _random_history(rng):
         n_ids=rng.choice((4, 8, 16)) if unified else 4,
         shares_prefixes=rng.random() < 0.8, unified=unified,
     )  # fmt: skip
-    scheduler, backend = Scheduler(limits), FakeBackend(limits)
+    scheduler, backend = Scheduler(limits, Pace(None, StepCosts(LIKES_FOUR))), FakeBackend(limits)
     wanted, answers, prompts = {}, {}, [[5], [6, 7], list(range(3, 33))]
     for request_id in range(40):
         if rng.random() < 0.6:
@@ -319,3 +322,53 @@ def _random_history(rng):
     while not scheduler.idle:
         step(scheduler, backend, answers)
     assert {i: answers[i] for i in wanted} == wanted
+
+
+def padded(limits, costs=LIKES_FOUR):
+    return Scheduler(limits, Pace(None, StepCosts(costs))), FakeBackend(limits)
+
+
+def test_three_streams_take_a_row_of_nobodys_where_four_are_faster():
+    scheduler, backend = padded(LIMITS)
+    answers = run(scheduler, backend, [([5 + i, 6], 10) for i in range(3)])
+    assert answers == {i: answer([5 + i, 6], 10) for i in range(3)}
+    assert 5 <= backend.n_padded <= 10
+
+
+def test_what_padding_saves_is_looked_at_again_now_and_then():
+    scheduler, backend = padded(replace(LIMITS, n_cells=400))
+    for i in range(3):
+        scheduler.add(Sequence(i, [5 + i, 6], 92))
+    sizes = []
+    while len(scheduler.running) == 3 or scheduler.waiting:
+        batch = scheduler.schedule()
+        sizes.append(len(batch.rows) + len(batch.padding))
+        list(scheduler.commit(batch, backend.decode(batch).sampled))
+    assert 1 <= sizes.count(3) <= 3
+    assert sizes.count(4) > 20
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        SPLIT,
+        Limits(n_cells=6, n_ctx_seq=6, n_batch=16, n_seq_max=4, n_ids=4),  # no cell to spare
+        Limits(n_cells=200, n_ctx_seq=100, n_batch=16, n_seq_max=3, n_ids=3),  # no id to spare
+    ],
+    ids=["split", "no cell", "no id"],
+)
+def test_nothing_is_padded_where_it_would_be_somebodys_place(limits):
+    scheduler, backend = padded(limits)
+    requests = [([5 + i], 2) for i in range(3)]
+    assert run(scheduler, backend, requests) == {i: answer([5 + i], 2) for i in range(3)}
+    assert backend.n_padded == 0
+
+
+def test_a_padded_batch_that_finds_no_slot_is_tried_without():
+    scheduler, _ = padded(LIMITS)
+    for i in range(3):
+        scheduler.add(Sequence(i, [5 + i], 20))
+    scheduler.commit(batch := scheduler.schedule(), {})
+    batch = replace(batch, padding=(Row(3, 0, 5, wants_logits=True),))
+    again = scheduler.relieve(batch)
+    assert (again.rows, again.padding) == (batch.rows, ())
