@@ -121,6 +121,11 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     n_decoded: int = 0
     n_prompt: int = 0
     n_cached: int = 0
+    n_restored: int = 0  # of n_cached, tokens that came back from host memory
+    n_loaded: int = 0  # and from disk
+    n_kv: int | None = None  # cells that every row of a step looks at
+    prefix_ram_bytes: int = 0  # host memory taken by conversations that left the cells
+    prefix_disk_bytes: int = 0
     n_drafted: int = 0  # guessed tokens computed since it was loaded
     n_draft_accepted: int = 0
     sequences: tuple[SequenceStatus, ...] = ()

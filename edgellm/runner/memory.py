@@ -88,6 +88,11 @@ class Memory(Protocol):
         ...
 
     @property
+    def disk_bytes(self) -> int:
+        """The same on disk."""
+        ...
+
+    @property
     def has_chores(self) -> bool:
         """There is something to copy that nobody waits for."""
         ...
@@ -139,7 +144,7 @@ class Memory(Protocol):
 class Still:
     """A policy under which nothing is copied out while nobody asks for it."""
 
-    shelf_bytes = 0
+    shelf_bytes = disk_bytes = 0
 
     @property
     def has_chores(self) -> bool:

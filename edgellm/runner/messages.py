@@ -213,6 +213,11 @@ class Gauge(Message, frozen=True):
     work: tuple[tuple[int, float, int], ...] = ()  # of those that run: as in Done
     n_drafted: int = 0  # guessed tokens computed since start
     n_draft_accepted: int = 0  # of these, those that came true
+    n_kv: int | None = None  # cells that every row of a step looks at; None: each has its own
+    prefix_ram_bytes: int = 0  # host memory taken by what left the cells
+    prefix_disk_bytes: int = 0  # and on disk
+    n_restored: int = 0  # of n_cached, tokens that came back from host memory
+    n_loaded: int = 0  # and from disk
 
 
 Question: TypeAlias = Tokenize | Detokenize | Infill | LoadAdapter | UnloadAdapter

@@ -39,6 +39,7 @@ class Sequence:
     leader: "Leader | None" = None
     restoring: list[Edge] = field(default_factory=list)  # what is to come back into its cells
     n_restored: int = 0  # of n_cached, those that were not in the cells
+    n_loaded: int = 0  # of these, those that were not in memory either
     mask: Mask | None = None
     guesser: Guesser | None = None  # of its next tokens, see speculation.py
     n_in_flight: int = 0  # guessed tokens in the batch that is being computed
@@ -52,6 +53,11 @@ class Sequence:
     @property
     def adapters(self) -> AdapterSet:
         return self.params.adapters
+
+    @property
+    def n_computed_here(self) -> int:
+        """For it alone: without what was there, or is still to come back."""
+        return max(0, self.n_computed - self.n_cached)
 
     @property
     def n_output(self) -> int:

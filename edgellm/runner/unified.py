@@ -45,6 +45,10 @@ class UnifiedMemory(SharedAnywhere):
         return self._spill.shelf.used_bytes if self._spill else 0
 
     @property
+    def disk_bytes(self) -> int:
+        return 0
+
+    @property
     def has_chores(self) -> bool:
         return bool(self._unsaved)
 

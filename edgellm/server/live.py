@@ -8,6 +8,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import psutil
 
@@ -224,10 +225,11 @@ def _phase(n_prompt: int, n_computed: int, n_output: int) -> str:
     return "prefill" if n_computed else "waiting"
 
 
-def _counts(gauge: Gauge) -> dict[str, int]:
+def _counts(gauge: Gauge) -> dict[str, Any]:
     names = (
         "n_waiting", "n_running", "n_retained", "n_cells", "n_cells_used",
         "n_decoded", "n_prompt", "n_cached", "n_drafted", "n_draft_accepted",
+        "n_kv", "n_restored", "n_loaded", "prefix_ram_bytes", "prefix_disk_bytes",
     )  # fmt: skip
     return {name: getattr(gauge, name) for name in names}
 
