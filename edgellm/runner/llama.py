@@ -40,6 +40,7 @@ from edgellm.runner.llama_images import Sight, apart
 from edgellm.runner.llama_load import LoadError, load
 from edgellm.runner.llama_partial import blank_window, carries_state, partial_state, turn_ends
 from edgellm.runner.llama_pieces import PieceOf
+from edgellm.runner.llama_rows import Rows
 from edgellm.runner.llama_sampling import Sampler, Samplers, suppressed
 from edgellm.runner.llama_state import StateBlobs
 from edgellm.runner.llama_vocab import fill_marks
@@ -90,7 +91,7 @@ class LlamaBackend:
         self._compiler: Masks | None = None
         self._copies = StreamCopies(self._context, on_host=not plan.devices)
         self._state = StateBlobs(self._context, scratch=plan.n_seq_max - 1)  # see Limits.n_scratch
-        self._rows = _Rows(plan.n_batch)
+        self._rows = Rows(plan.n_batch)
         self._sight = Sight(plan.projector, self._model, plan) if plan.projector else None
         self.costs = StepCosts()
         self._decode_s = self._sample_s = 0.0  # of the batch that is being computed
@@ -373,25 +374,3 @@ class LlamaBackend:
         llama_cpp.llama_memory_clear(self._memory, False)
         for own in self._calls(rows):
             self._decode_rows(own)
-
-
-class _Rows:
-    """A llama_batch and numpy views of its arrays: filling it costs microseconds a row less."""
-
-    def __init__(self, n_batch: int) -> None:
-        self.raw = llama_cpp.llama_batch_init(n_batch, 0, 1)
-        shape = (n_batch,)
-        self._token = np.ctypeslib.as_array(self.raw.token, shape=shape)
-        self._pos = np.ctypeslib.as_array(self.raw.pos, shape=shape)
-        self._n_seq_id = np.ctypeslib.as_array(self.raw.n_seq_id, shape=shape)
-        self._logits = np.ctypeslib.as_array(self.raw.logits, shape=shape)
-        self._n_seq_id[:] = 1
-
-    def fill(self, rows: tuple[Row, ...]) -> None:
-        n = self.raw.n_tokens = len(rows)
-        self._token[:n] = [row.token for row in rows]
-        self._pos[:n] = [row.pos for row in rows]
-        self._logits[:n] = [row.wants_logits for row in rows]
-        seq_id = self.raw.seq_id
-        for i, row in enumerate(rows):
-            seq_id[i][0] = row.seq_id

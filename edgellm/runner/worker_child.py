@@ -59,12 +59,12 @@ def main() -> int:
 
 
 def _serve(load: Load, inbox: Inbox, tell: Tell) -> None:
-    from edgellm.runner.llama import LlamaBackend
+    from edgellm.runner.llama_draft import backend_of
     from edgellm.runner.llama_load import LoadError
 
     plan, begun_s = load.plan, time.monotonic()
     try:
-        backend = LlamaBackend(load.path, plan, lambda ratio: tell([Loading(ratio)]))
+        backend = backend_of(plan)(load.path, plan, lambda ratio: tell([Loading(ratio)]))
         for adapter_id, path in load.adapters:
             backend.load_adapter(adapter_id, path)
     except LoadError as error:

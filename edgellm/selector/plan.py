@@ -175,6 +175,7 @@ class Plan:
     speculate: Speculate = "off"
     prefix_ram_bytes: int = 0  # host memory for conversations that leave the KV cells
     projector: str | None = None  # the file beside it through which it sees pictures
+    draft: str | None = None  # the file of the draft model that is loaded beside it
     n_replicas: int = 1  # of this plan side by side, on disjoint devices; for throughput
     itl_target_s: float | None = None  # bounds the prompt chunk that goes beside running streams
     decode_tok_s: Range | None = None  # one stream
