@@ -13,7 +13,6 @@ other rules (pace.py).
 from collections import Counter
 from collections.abc import Mapping
 
-from edgellm.runner.batch import Batch
 from edgellm.runner.guessing import Guesser
 from edgellm.runner.lookup import Lookup
 from edgellm.runner.pace import Pace
@@ -49,12 +48,10 @@ class Speculation:
         self._is_on = bool(drafts)
         return drafts
 
-    def observe(self, batch: Batch, draft_s: float) -> None:
-        """How much of a step the draft model took."""
-        if draft_s and not batch.n_prompt_rows:
-            deepest = max(Counter(row.seq_id for row in batch.rows).values()) - 1
-            token_s = draft_s / max(1, deepest)
-            self._draft_token_s += _SMOOTHING * (token_s - self._draft_token_s)
+    def observe(self, n_drafted: Mapping[int, int] | None, draft_s: float) -> None:
+        """How many tokens the draft model wrote for each sequence in a step, and what it took."""
+        if deepest := max((n_drafted or {}).values(), default=0):
+            self._draft_token_s += _SMOOTHING * (draft_s / deepest - self._draft_token_s)
 
     def _chances(self, sequences: list[Sequence], n_free: int) -> dict[int, list[float]]:
         found = {}
