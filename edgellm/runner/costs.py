@@ -15,11 +15,13 @@ off by itself moves its own entry too, slowly.
 from collections.abc import Mapping
 
 _SMOOTHING = 0.3  # weight of the newest step in the common factor
+_PROMPT_SMOOTHING = 0.5  # of prompts, which get deeper with each of their chunks
 _OWN_SMOOTHING = 0.05  # and in a size's own entry: one busy second must not bend the curve
 _KEEP = 0.99  # how much of an entry that was not seen is still believed, for each step since
 _WORTH_PADDING = 0.93  # of the cost without: less gain than that is noise
 _MAX_PADDING = 3  # rows
 _CHUNK = 64  # rows of an ordinary chunk
+_MOST_LAG = 0.2
 _BOUND = 4.0  # one observation counts as at most so many times off: a stopped process is no step
 
 
@@ -71,9 +73,13 @@ class StepCosts:
     ) -> None:
         """`decode`: seconds of so many rows of as many sequences, all with logits. `prompt`: of so
         many rows of one sequence, the last with logits. Either may be empty: it is learnt then."""
+        decode, prompt = dict(decode or {}), dict(prompt or {})
+        if prompt and 1 in decode:
+            prompt[1] = decode[1]  # the same thing
         self._decode, self._prompt = Table(decode), Table(prompt)
-        self._measured = frozenset(decode or ())
+        self._measured = frozenset(decode)
         self._decode_factor = self._prompt_factor = 1.0
+        self._prompt_lag = 0.0  # what the factor is behind while a prompt gets deeper
         self._n_steps = 0
         self._seen: dict[int, int] = {}  # by rows of a step without prompts: when it was the last
 
@@ -127,7 +133,11 @@ class StepCosts:
         if not known_s:
             self._prompt.put(n_prompt, prompt_s)
         else:
-            self._prompt_factor *= _moved(prompt_s / known_s, _SMOOTHING)
+            # As prompts get deeper, the factor lags behind: `_prompt_lag` says by how much.
+            ratio = prompt_s / known_s * (1 + self._prompt_lag)
+            lag = min(max(ratio - 1, 0.0), _MOST_LAG)
+            self._prompt_lag += _SMOOTHING * (lag - self._prompt_lag)
+            self._prompt_factor *= _moved(ratio, _PROMPT_SMOOTHING)
 
     def _observe_decode(self, n_rows: int, elapsed_s: float) -> None:
         self._n_steps += 1
@@ -148,7 +158,8 @@ class StepCosts:
             return None
         saved_s = (self._prompt.at(n_decode) or 0.0) if n_decode else 0.0
         row_s = whole_s / (n_decode + n_prompt)  # a row at its best: none is cheaper than that
-        return max(whole_s - saved_s, row_s * n_prompt / 2) * self._prompt_factor
+        added_s = max(whole_s - saved_s, row_s * n_prompt / 2)
+        return added_s * self._prompt_factor * (1 + self._prompt_lag)
 
 
 def _moved(ratio: float, weight: float) -> float:

@@ -11,6 +11,7 @@ from edgellm.runner.costs import StepCosts
 # Where the streams alone use up the target, prompts still get as much time as they: whoever waits
 # for a first token must not starve.
 _LEAST_SHARE = 1.0  # of what the decoding rows of a step take
+_AIM = 0.93  # of the target: the slow steps should keep it, too
 
 
 class Pace:
@@ -36,7 +37,7 @@ class Pace:
         alone_s = self.costs.step_s(n_decoding) if n_decoding else None
         if alone_s is None or self.itl_target_s is None or n_free_rows < 1:
             return n_free_rows
-        target_s = self.itl_target_s * (1 + n_prefilling / n_decoding)
+        target_s = _AIM * self.itl_target_s * (1 + n_prefilling / n_decoding)
         allowed_s = max(target_s, alone_s * (1 + _LEAST_SHARE))
         return self._largest(n_decoding, n_free_rows, allowed_s)
 

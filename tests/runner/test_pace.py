@@ -1,3 +1,5 @@
+import pytest
+
 from edgellm.runner.costs import StepCosts
 from edgellm.runner.pace import Pace
 
@@ -11,7 +13,7 @@ def pace(itl_target_s=0.1):
 def test_the_chunk_is_the_largest_that_keeps_the_running_streams_target():
     ours = pace()
     chunk = ours.chunk(n_decoding=8, n_prefilling=0, n_free_rows=500)
-    assert ours.costs.mixed_s(8, chunk) <= 0.1 < ours.costs.mixed_s(8, chunk + 1)
+    assert ours.costs.mixed_s(8, chunk) <= 0.093 < ours.costs.mixed_s(8, chunk + 1)
 
 
 def test_who_waits_for_a_first_token_counts_as_much_as_who_waits_for_the_next():
@@ -44,3 +46,53 @@ def test_the_chunk_shrinks_as_the_prompt_gets_deeper():
     for _ in range(30):
         ours.observe(n_prompt_rows=first, n_decode_rows=8, elapsed_s=0.2)
     assert ours.chunk(8, 1, 500) < first / 1.5
+
+
+def step_s(n_decode, n_prompt, depth):
+    """A CPU whose prompt rows cost twice as much at 4,000 tokens as at the start."""
+    return 0.015 + 0.008 * n_decode + 0.004 * n_prompt * (1 + depth / 4000)
+
+
+def read_a_long_prompt(chunk_of, n_tokens=4000, n_streams=8):
+    """The steps until its first token, each a gap of the streams beside it."""
+    depth = 0
+    while depth < n_tokens:
+        n = min(chunk_of(), n_tokens - depth)
+        gap_s = step_s(n_streams, n, depth + n / 2)
+        depth += n
+        yield n, gap_s
+
+
+def ours(itl_target_s, n_streams=8):
+    sizes = (16, 64, 256)
+    table = StepCosts(
+        {n: step_s(n, 0, 0) for n in (1, 2, 4, 8)}, {n: step_s(1, n - 1, 0) for n in sizes}
+    )
+    mine = Pace(itl_target_s, table)
+    gaps_s = []
+    for n, gap_s in read_a_long_prompt(lambda: mine.chunk(n_streams, 0, 512)):
+        mine.observe(n, n_streams, gap_s)
+        gaps_s.append(gap_s)
+    return gaps_s
+
+
+def p99(gaps_s):
+    return sorted(gaps_s)[int(0.99 * len(gaps_s))]
+
+
+@pytest.mark.parametrize("fixed", [56, 120, 504])
+def test_at_the_same_time_to_the_long_prompts_first_token_the_gaps_are_shorter(fixed):
+    theirs = [gap_s for _, gap_s in read_a_long_prompt(lambda: fixed)]
+    low, high = 0.1, 10.0
+    while high - low > 0.001:  # the lowest target whose prompt takes about as long as theirs
+        middle = (low + high) / 2
+        is_late = sum(ours(middle)) > 1.08 * sum(theirs)
+        low, high = (middle, high) if is_late else (low, middle)
+    mine = ours(high)
+    assert sum(mine) <= 1.1 * sum(theirs)
+    assert p99(mine) <= 0.9 * p99(theirs)
+
+
+@pytest.mark.parametrize("itl_target_s", [0.17, 0.2, 0.5, 1.0])
+def test_the_target_is_kept_from_the_first_gap_to_the_last(itl_target_s):
+    assert p99(ours(itl_target_s)) <= itl_target_s
