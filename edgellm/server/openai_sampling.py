@@ -44,13 +44,6 @@ class Sampling(Samplers, kw_only=True):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     cache_prompt: bool | None = None
-    draft_max: Annotated[int, Meta(ge=0, le=_INT32_MAX)] | None = msgspec.field(
-        name="speculative.n_max", default=None
-    )
-    draft_min: Annotated[int, Meta(ge=0, le=_INT32_MAX)] | None = msgspec.field(
-        name="speculative.n_min", default=None
-    )
-    draft_p_min: Ratio | None = msgspec.field(name="speculative.p_min", default=None)
     n_probs: Rivals | None = None
     post_sampling_probs: bool | None = None
     lora: Annotated[list[LoraScale], Meta(max_length=MAX_ADAPTERS)] | None = None
