@@ -17,6 +17,7 @@ from edgellm import errors
 from edgellm.chat.events import Failed
 from edgellm.errors import (
     ContextTooLong,
+    DeadlinePassed,
     EdgellmError,
     ModelNotFound,
     NotServing,
@@ -36,6 +37,7 @@ _CODES: tuple[tuple[type[EdgellmError], str], ...] = (
     (ModelNotFound, "model_not_found"),
     (Overloaded, "queue_full"),
     (WorkerDied, "worker_died"),
+    (DeadlinePassed, "deadline_passed"),
     (NotServing, "model_not_ready"),
 )
 _TEXT_FIELDS = {"messages", "prompt", "input"}  # the engine's words for the text it was given
@@ -92,6 +94,11 @@ def status_of(error: Exception) -> int:
 
 def retry_after_s(error: Exception) -> int | None:
     return _RETRY_AFTER_S.get(status_of(error))
+
+
+def is_final(error: Exception) -> bool:
+    """The openai package would send it again for its status, with a deadline that has passed."""
+    return status_of(error) == DeadlinePassed.http_status
 
 
 def encode(error: Exception) -> bytes:

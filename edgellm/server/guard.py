@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgellm.errors import EdgellmError, NotServing
 from edgellm.server.access import Access, Head, refusal, too_large
-from edgellm.server.envelope import encode, retry_after_s, status_of
+from edgellm.server.envelope import encode, is_final, retry_after_s, status_of
 
 WRITE_PATIENCE_S = 60.0  # for one write to be taken
 
@@ -92,6 +92,8 @@ class _Response:
         ]
         if (seconds := retry_after_s(error)) is not None:
             headers.append((b"retry-after", b"%d" % seconds))
+        if is_final(error):
+            headers.append((b"x-should-retry", b"false"))
         status = status_of(error)
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body, "more_body": False})

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from edgellm.chat.events import Event, Finished
-from edgellm.errors import BadRequest, EdgellmError, Overloaded
+from edgellm.errors import BadRequest, DeadlinePassed, EdgellmError, Overloaded
 from edgellm.server.envelope import status_of
 
 # From a warm cache on a GPU (2 ms) to a long prompt on a small board (minutes).
@@ -120,4 +120,6 @@ def _outcome(error: EdgellmError) -> str:
         return "rejected"
     if isinstance(error, BadRequest) or status_of(error) == 400:
         return "refused"
+    if status_of(error) == DeadlinePassed.http_status:
+        return "expired"
     return "failed"

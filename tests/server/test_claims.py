@@ -2,8 +2,9 @@ import time
 
 import openai
 import pytest
-from server.server_fakes import live_server, served
+from server.server_fakes import live_server, served, words
 
+from edgellm.chat.events import Failed
 from edgellm.errors import BadRequest
 from edgellm.server.access import Access
 from edgellm.server.claims import seconds_left
@@ -79,6 +80,23 @@ def test_a_plain_completion_has_its_claim_too(client, engine):
     )  # fmt: skip
     assert claim_of(engine).priority == 2
     assert claim_of(engine).deadline_s is not None
+
+
+def test_a_passed_deadline_is_a_504_that_no_client_sends_again(live, engine):
+    engine.scripts = [[Failed("the deadline passed in the queue", 504, None, "DeadlinePassed")]]
+    with (
+        openai.OpenAI(base_url=f"{live.url}/v1", api_key="none", max_retries=3) as client,
+        pytest.raises(openai.InternalServerError) as raised,
+    ):
+        ask(client)
+    assert (raised.value.status_code, raised.value.code) == (504, "deadline_passed")
+    assert len(engine.asked) == 1
+
+
+def test_an_answer_that_its_deadline_cut_is_one_that_was_cut(client, engine):
+    engine.scripts = [words("so far", reason="deadline")]
+    (choice,) = client.chat.completions.create(model="tiny", messages=HI).choices
+    assert (choice.message.content, choice.finish_reason) == ("so far", "length")
 
 
 def test_the_key_decides_whose_share_it_is_and_is_not_told_on():

@@ -83,6 +83,7 @@ def test_several_answers_are_one_request_each_with_its_own_first_token():
         ([Failed("too long", 400)], "refused"),
         ([BadRequest("no")], "refused"),
         ([Overloaded("full")], "rejected"),
+        ([Failed("too late", 504, kind="DeadlinePassed")], "expired"),
         ([KeyError("bug")], "failed"),
         ([TextDelta("a")], "failed"),
     ],
