@@ -52,13 +52,16 @@ def curl_line(url: str, served: Served, config: Config) -> str:
 
 
 def _route(served: Served) -> str:
-    return "embeddings" if served.is_embedding else "chat/completions"
+    routes = {"embedding": "embeddings", "reranking": "rerank"}
+    return routes.get(served.kind, "chat/completions")
 
 
 def _body(served: Served) -> str:
     """Plain ASCII inside: it goes through a shell."""
     words: dict[str, object] = {"model": served.name}
-    if served.is_embedding:
+    if served.kind == "reranking":
+        words |= {"query": "Hello?", "documents": ["Hello!", "Goodbye!"]}
+    elif served.is_embedding:
         words["input"] = "Hello"
     else:
         words["messages"] = [{"role": "user", "content": "Hello!"}]

@@ -1,7 +1,7 @@
 import shlex
 
 import pytest
-from server.server_fakes import FakeEngine, hardware, served
+from server.server_fakes import FakeEngine, hardware, served, served_embedding
 
 from edgellm.cli.ready import curl_line, ready_text, taken
 from edgellm.config import Config
@@ -53,3 +53,14 @@ def test_a_unix_socket_is_asked_through_its_file():
     words = shlex.split(curl_line("unix:///run/e.sock", loaded(), Config()))
 
     assert words[2:5] == ["--unix-socket", "/run/e.sock", "http://localhost/v1/chat/completions"]
+
+
+@pytest.mark.parametrize(
+    ("pooling", "route", "field"),
+    [("mean", "embeddings", "input"), ("rank", "rerank", "documents")],
+)
+def test_the_line_asks_a_model_for_what_it_was_made_for(pooling, route, field):
+    words = shlex.split(curl_line("http://x", served_embedding("mini", pooling), Config()))
+
+    assert words[2] == f"http://x/v1/{route}"
+    assert field in words[-1]
