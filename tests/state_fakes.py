@@ -37,46 +37,52 @@ class StatefulBackend(FakeBackend):
         return sum(size(len(text)) for text in self.checkpoints.values())
 
     def _obey(self, op: Op) -> None:
-        facts = self.limits.state
         match op:
             case Checkpoint(source, blob):
                 state = self.states[source]
                 assert state, f"seq {source} has no state to copy out"
                 assert blob not in self.checkpoints, f"blob {blob} is written twice"
                 self.checkpoints[blob] = list(state)
-                assert self.checkpoint_bytes <= facts.budget_bytes
+                assert self.checkpoint_bytes <= self.limits.state.budget_bytes
             case Resume(blob, target):
-                self._can_hold(target)
-                self.states[target] = list(self.checkpoints[blob])
-                if not facts.has_cells:
-                    self.cells[target] = []
-                    self._fill(target, self.checkpoints[blob])
-                self.n_resumed += 1
+                self._resume(target, list(self.checkpoints[blob]))
             case Blank(source):
-                assert facts.n_window, "there is no window"
-                assert not facts.has_rows, "a recurrent state can't be blanked"
+                assert self.limits.state.n_window, "there is no window"
+                assert not self.limits.state.has_rows, "a recurrent state can't be blanked"
                 self.states[source] = None
             case Discard(blob):
                 del self.checkpoints[blob]
             case Fork(_, target, _) | Copy(_, target, _):
-                assert facts.has_cells, "there is nothing to fork"
-                if facts.has_rows:
-                    self._can_hold(target)
+                assert self.limits.state.has_cells, "there is nothing to fork"
                 super()._obey(op)
-                self.states[target] = None
+                self._lose(target, None)
             case Trim(seq_id, length):
-                state = self.states[seq_id]
-                if facts.has_rows:
-                    assert state is not None
-                    assert len(state) <= length, "a recurrent state can't be cut back"
                 super()._obey(op)
+                self._cut(seq_id, length)
             case Forget(seq_id):
-                if facts.has_rows:
-                    self._can_hold(seq_id)
-                self.states.pop(seq_id, None)
                 super()._obey(op)
+                self._lose(seq_id, [])
             case _:
                 super()._obey(op)
+
+    def _resume(self, target: int, state: list[int]) -> None:
+        self._can_hold(target)
+        self.states[target] = state
+        self.n_resumed += 1
+        if not self.limits.state.has_cells:
+            self.cells[target] = []
+            self._fill(target, state)
+
+    def _cut(self, seq_id: int, length: int) -> None:
+        if self.limits.state.has_rows:
+            state = self.states[seq_id]
+            assert state is not None
+            assert len(state) <= length, "a recurrent state can't be cut back"
+
+    def _lose(self, seq_id: int, state: list[int] | None) -> None:
+        if self.limits.state.has_rows:
+            self._can_hold(seq_id)
+        self.states[seq_id] = state
 
     def _can_hold(self, seq_id):
         assert seq_id < self.limits.n_seq_max, f"there is no row for seq {seq_id}"

@@ -31,6 +31,10 @@ SENSITIVE = [  # in an ordinary crowd their logprobs differ
     "stories260K-moe4-q4_k_m.gguf",
     "stories260K-pad-f16.gguf",
     "tinyrwkv52-730k-f16.gguf",
+    "tiny-mamba-q8_0.gguf",
+    "tiny-lfm2-q8_0.gguf",
+    "tiny-gemma3-q8_0.gguf",
+    "tiny-gpt-oss-mxfp4_moe.gguf",
 ]
 both_layouts = pytest.mark.parametrize("unified", [True, False], ids=["unified", "split"])
 each_file = pytest.mark.parametrize("row", ROWS, ids=lambda row: row["file"])
