@@ -3,7 +3,10 @@
 import random
 import struct
 
-from gguf_files import Tensor, gguf_bytes
+from gguf_files import Tensor, gguf_bytes, text, value_bytes
+
+from edgellm.models.gguf import tensor_info
+from edgellm.models.gguf_values import Cursor
 
 DEMO_WIDTH = 256  # of the demo model's vectors
 _WIDTH, _FF, _PATCH, _BLOCKS = 64, 128, 8, 2
@@ -11,9 +14,11 @@ _WIDTH, _FF, _PATCH, _BLOCKS = 64, 128, 8, 2
 
 def projector_bytes(kind="mlp", width=DEMO_WIDTH, *, side=32, seed=3):
     """`mlp`: LLaVA's, a row for each patch of `side` × `side` pixels. `gemma3`: a row for each
-    2 × 2 patches, and they attend to one another in both directions."""
+    2 × 2 patches, and they attend to one another in both directions. `qwen2vl_merger`: a row for
+    each 2 × 2 patches, of a picture as large as it is; for models with M-RoPE two-dimensional."""
     n_patches = (side // _PATCH) ** 2
-    tensors = [*_encoder(n_patches + (kind == "mlp")), *_KINDS[kind](width)]
+    n_positions = {"mlp": n_patches + 1, "gemma3": n_patches}.get(kind)
+    tensors = [*_encoder(n_positions), *_KINDS[kind](width)]
     header = gguf_bytes(_metadata(kind, width, side), tensors, data=False)
     draw = random.Random(seed)
     return header + b"".join(_values(tensor, draw) for tensor in tensors)
@@ -44,7 +49,8 @@ def _metadata(kind, width, side):
 
 def _encoder(n_positions):
     yield Tensor("v.patch_embd.weight", (_PATCH, _PATCH, 3, _WIDTH))
-    yield Tensor("v.position_embd.weight", (_WIDTH, n_positions))
+    if n_positions:
+        yield Tensor("v.position_embd.weight", (_WIDTH, n_positions))
     for i in range(_BLOCKS):
         block = f"v.blk.{i}."
         for name in ("attn_q", "attn_k", "attn_v", "attn_out"):
@@ -69,7 +75,37 @@ def _gemma3(width):
     yield Tensor("mm.soft_emb_norm.weight", (_WIDTH,))
 
 
-_KINDS = {"mlp": _mlp, "gemma3": _gemma3}
+def _qwen2vl(width):
+    yield Tensor("v.patch_embd.weight.1", (_PATCH, _PATCH, 3, _WIDTH))
+    yield from _norm("v.post_ln")
+    yield from _linear("mm.0", 4 * _WIDTH, 4 * _WIDTH)
+    yield from _linear("mm.2", 4 * _WIDTH, width)
+
+
+_KINDS = {"mlp": _mlp, "gemma3": _gemma3, "qwen2vl_merger": _qwen2vl}
+
+
+def with_mrope(data, sections=(8, 12, 12, 0)):
+    """A llama model's file as one of Qwen2-VL's architecture: the same weights, other positions."""
+    cursor = Cursor(data, None)
+    cursor.at = 8
+    n_tensors, n_keys = struct.unpack_from("<QQ", data, cursor.at)
+    cursor.at += 16
+    keys = text("qwen2vl.rope.dimension_sections") + value_bytes(list(sections))
+    for _ in range(n_keys):
+        key = cursor.string()
+        begin = cursor.at
+        cursor.value(key)
+        value = data[begin : cursor.at]
+        if key == "general.architecture":
+            value = value_bytes("qwen2vl")
+        keys += text(key.replace("llama.", "qwen2vl.", 1)) + value
+    begin = cursor.at
+    for _ in range(n_tensors):
+        tensor_info(cursor)
+    infos, weights = data[begin : cursor.at], data[cursor.at + -cursor.at % 32 :]
+    head = b"GGUF" + struct.pack("<IQQ", 3, n_tensors, n_keys + 1) + keys + infos
+    return head + bytes(-len(head) % 32) + weights
 
 
 def _linear(name, n_in, n_out):

@@ -27,7 +27,6 @@ from edgellm.models.names import (
     choose_files,
     parse_reference,
 )
-from edgellm.models.projectors import places_in_a_row
 from edgellm.runner.adapters import Adapter
 from edgellm.selector.plan import Candidate
 from edgellm.units import parse_bytes
@@ -55,6 +54,7 @@ class Resolved:
     is_blind: bool = False  # none is to be used
     pooling: str | None = None  # asked for; None: what the file says
     adapters: tuple[Adapter, ...] = ()  # to be loaded with the model
+    draft: "Resolved | None" = None  # a smaller model that guesses for it
 
 
 def resolve(text: str, config: Config, *, plan_only: bool = False) -> Resolved:
@@ -260,7 +260,7 @@ def _with_projector(candidate: Candidate, repository: "Repository") -> Candidate
 
 def _beside(candidate: Candidate, projector: RepoFile | None) -> Candidate:
     """Its file's size is nearly what it takes; its header is read when it is here."""
-    if projector is None or not all(map(places_in_a_row, candidate.headers[:1])):
+    if projector is None:
         return candidate
     return replace(candidate, projector=projector, projector_bytes=projector.size_bytes)
 

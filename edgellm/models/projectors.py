@@ -23,6 +23,8 @@ _LAST: Final = (
     "mm.input_projection.weight", "resampler.proj.weight", "mm.model.fc.weight", "mm.3.weight",
     "mm.2.weight",
 )  # fmt: skip
+# A picture's rows depend on how many came before it, so they can't be named by its content.
+_COUNTS_PICTURES: Final = ("hunyuanvl",)
 _EITHER_WAY: Final = _LAST[:2]  # stored transposed by some
 _AUDIO_POSITIONS: Final = 1_500  # thirty seconds as Whisper hears them
 
@@ -39,6 +41,8 @@ def check_projector(header: GGUFHeader, model: GGUFHeader) -> None:
     """Raises BadGGUF when the model can't see through it: made for another width, or for sound."""
     if header.architecture != "clip":
         raise BadGGUF("this is no projector (mmproj)", hint="it is named mmproj-….gguf, mostly")
+    if header.text("clip.projector_type") in _COUNTS_PICTURES:
+        raise BadGGUF("projectors that number the pictures of a prompt aren't served")
     if not any(tensor.name.startswith("v.") for tensor in header.tensors):
         raise BadGGUF("this projector is for sound; only pictures are served")
     width = model.integer(f"{model.architecture}.embedding_length")
@@ -49,16 +53,6 @@ def check_projector(header: GGUFHeader, model: GGUFHeader) -> None:
             f"this model's {width}",
             hint="take the mmproj file of the model's own repository",
         )
-    if not places_in_a_row(model):
-        raise BadGGUF(
-            f"{model.architecture} places pictures in two dimensions (M-RoPE), which isn't served",
-            hint="--no-mmproj serves the model for text",
-        )
-
-
-def places_in_a_row(model: GGUFHeader) -> bool:
-    """Whether a picture's rows take positions as tokens do: not with M-RoPE."""
-    return f"{model.architecture}.rope.dimension_sections" not in model.metadata
 
 
 def _ends(header: GGUFHeader) -> tuple[int, ...]:

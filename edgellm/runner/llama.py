@@ -48,6 +48,7 @@ from edgellm.runner.logprobs import described, top_logprobs
 from edgellm.runner.masks import Masks
 from edgellm.runner.memory import Limits
 from edgellm.runner.pictures import Piece, is_picture
+from edgellm.runner.positions import Positions
 from edgellm.runner.preselect import Logits
 from edgellm.runner.recorder import NativeTimes
 from edgellm.runner.rehearsal import rehearse
@@ -93,6 +94,7 @@ class LlamaBackend:
         self._state = StateBlobs(self._context, scratch=plan.n_seq_max - 1)  # see Limits.n_scratch
         self._rows = Rows(plan.n_batch)
         self._sight = Sight(plan.projector, self._model, plan) if plan.projector else None
+        self._positions = Positions() if self._sight and self._sight.uses_mrope else None
         self.costs = StepCosts()
         self._decode_s = self._sample_s = 0.0  # of the batch that is being computed
         self._invariant = plan.batch_invariant
@@ -164,6 +166,8 @@ class LlamaBackend:
 
     def decode(self, batch: Batch) -> Step:
         begun_s = time.perf_counter()
+        if self._positions:
+            batch = self._positions.put(batch)
         self._copies.begin()
         for op in batch.ops:
             self._obey(op)
@@ -349,8 +353,9 @@ class LlamaBackend:
 
     def _carry(self, plan: Plan) -> Limits:
         """The limits of a model whose sequences carry a state: shared by checkpoints."""
-        state = partial_state(self._model, self._context, self._decode_rows)
-        if state is None or llama_cpp.llama_model_has_encoder(self._model):
+        ram_bytes = plan.prefix_ram_bytes
+        state = partial_state(self._model, self._context, self._decode_rows, ram_bytes)
+        if state is None or not ram_bytes or llama_cpp.llama_model_has_encoder(self._model):
             return self.limits
         n_running, n_aside = self.limits.n_seq_max, 0
         if not state.has_cells:

@@ -26,14 +26,15 @@ from edgellm.errors import BadRequest, EdgellmError
 from edgellm.runner.batch import Row
 from edgellm.runner.llama_load import LoadError, device_handles, listener
 from edgellm.runner.loadlog import last_error, says_out_of_memory
-from edgellm.runner.pictures import Piece, Placed, Rows, is_picture, row_ids
+from edgellm.runner.pictures import Piece, Placed, Rows, is_picture, position, row_ids, saved
 from edgellm.selector.plan import Plan
 
 _CACHE_BYTES = 256 << 20  # of vectors, for pictures that come again
-_FLASH = {None: -1, False: 0, True: 1}  # enum llama_flash_attn_type, llama.h
 _FLOAT_BYTES = 4
+_DIMENSIONS = 4  # of a position: time, height, width, and one that nobody uses
 # What stb_image can't read would go to ffmpeg as a video: strangers' bytes, another process.
 _NO_FFMPEG = b"/dev/null"
+_MOVING = np.array([[1], [1], [1], [0]], np.int32)  # the dimensions that a text before it moves
 _LARGE_SIDE = 4096  # pixels; no projector of llama.cpp's makes more tokens of a larger picture
 _LISTENING: list[Any] = []  # mtmd has one log for the whole process
 
@@ -45,8 +46,11 @@ class Sight:
         self._mtmd = _load(os.fsencode(path), model, plan)
         self._n_embd = int(llama_cpp.llama_model_n_embd_inp(model))
         self._whole = bool(mtmd.mtmd_decode_use_non_causal(self._mtmd, None))
+        self.uses_mrope = bool(mtmd.mtmd_decode_use_mrope(self._mtmd))
         self._refuse_others()
         self._batch = llama_cpp.llama_batch_init(plan.n_batch, self._n_embd, 1)
+        self._pos = (llama_cpp.llama_pos * (plan.n_batch * _DIMENSIONS))()
+        self._batch.pos = self._pos
         self._seen: OrderedDict[bytes, tuple[Piece, ...]] = OrderedDict()
         self._seen_bytes = 0
 
@@ -90,7 +94,11 @@ class Sight:
         vectors = np.ctypeslib.as_array(found, shape=(n_rows, self._n_embd)).copy()
         if not np.isfinite(vectors).all():
             raise BadRequest("the model's encoder gives no numbers for this picture")
-        return Rows(row_ids(digest, i, n_rows), whole, vectors, vectors.nbytes)
+        ids, places, n_positions = row_ids(digest, i, n_rows), None, None
+        if self.uses_mrope:
+            places = _places(chunk, n_rows)
+            n_positions = int(mtmd.mtmd_input_chunk_get_n_pos(chunk))
+        return Rows(ids, vectors, vectors.nbytes, whole, places, n_positions)
 
     def _keep(self, digest: bytes, pieces: tuple[Piece, ...]) -> None:
         self._seen[digest] = pieces
@@ -110,22 +118,29 @@ class Sight:
         vectors = picture.rows.vectors[first - picture.start :][:n]
         ctypes.memmove(batch.embd, vectors.ctypes.data, n * self._n_embd * _FLOAT_BYTES)
         for i, row in enumerate(rows):
-            batch.pos[i], batch.n_seq_id[i], batch.logits[i] = row.pos, 1, row.wants_logits
+            batch.n_seq_id[i], batch.logits[i] = 1, row.wants_logits
             batch.seq_id[i][0] = row.seq_id
-        with _attention(context, both_ways=picture.rows.whole):
+        positions = self._positions(rows, picture, pictures)
+        self._pos[: len(positions)] = positions
+        with _attention(context, both_ways=picture.rows.at_once):
             return int(llama_cpp.llama_decode(context, batch))
+
+    def _positions(
+        self, rows: Sequence[Row], picture: Placed, pictures: Sequence[Placed]
+    ) -> list[int]:
+        """Of all rows in the first dimension, then of all in the second, and so on."""
+        if picture.rows.places is None:
+            return [row.pos for row in rows]
+        begin = rows[0].pos - picture.start
+        own = picture.rows.places[:, begin : begin + len(rows)]
+        moved = own + position(picture.start, saved(pictures)) * _MOVING
+        return [int(one) for one in moved.ravel()]
 
     # ── what can be served ───────────────────────────────────────────────────
 
     def _refuse_others(self) -> None:
         if not mtmd.mtmd_support_vision(self._mtmd):
             raise LoadError("file", "this projector is for sound; only pictures are served")
-        if mtmd.mtmd_decode_use_mrope(self._mtmd):
-            raise LoadError(
-                "file",
-                "this model places pictures in two dimensions (M-RoPE), where a cell's position "
-                "isn't its number: that isn't served yet. --no-mmproj serves it for text",
-            )
         most = self._most_rows() if self._whole else 0
         if most > self._plan.n_ubatch:
             raise LoadError(
@@ -156,14 +171,17 @@ def apart(rows: Sequence[Row]) -> tuple[tuple[Row, ...], list[tuple[Row, ...]]]:
 
 
 def _load(path: bytes, model: Any, plan: Plan) -> Any:
-    """On the first accelerator that takes part, or with the CPU's memory where none does."""
+    """On the first accelerator that takes part, or with the CPU's memory where none does.
+
+    With flash attention wherever it works, whatever the model has: without, a large picture's graph
+    takes a GiB more than is planned, and the same picture always gives the same rows either way.
+    """
     params = mtmd.mtmd_context_params_default()
     params.use_gpu = bool(plan.devices)
     if plan.devices:
         params.device = device_handles(plan.devices[:1])[0]
     params.print_timings = False
     params.n_threads = plan.n_threads
-    params.flash_attn_type = _FLASH[plan.flash_attention]
     lines: list[str] = []
     _listen(lines)
     found = mtmd.mtmd_init_from_file(path, model, params)
@@ -211,6 +229,14 @@ class _Chunks:
 
     def __exit__(self, *_: object) -> None:
         mtmd.mtmd_input_chunks_free(self._chunks)
+
+
+def _places(chunk: Any, n_rows: int) -> Any:
+    """Of a picture at the very beginning. Source: mtmd-helper-common.h set_position_mrope_2d."""
+    found = (mtmd.mtmd_decoder_pos * n_rows)()
+    tokens = mtmd.mtmd_input_chunk_get_tokens_image(chunk)
+    mtmd.mtmd_helper_image_get_decoder_pos(tokens, 0, found)
+    return np.array([[p.t, p.y, p.x, p.z] for p in found], np.int32).T
 
 
 def _each(chunks: Any) -> Iterator[Any]:

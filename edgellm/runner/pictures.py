@@ -5,8 +5,8 @@ sequence's `tokens` every row stands as a number below zero that its file's cont
 a prefix with a picture in it is found, forked and kept as any other, and the same picture in the
 next turn is the same tokens. The vectors themselves stay opaque here (llama_images.py).
 
-Pictures that attend to themselves in both directions (`whole`) are computed in one piece and shared
-in one piece; the others are cut wherever a prompt may be.
+Most pictures are cut wherever a prompt may be. Those that attend to themselves in both directions
+are computed `at_once`; they, and those whose rows share positions, are shared `whole` or not.
 """
 
 import hashlib
@@ -23,12 +23,19 @@ _MAX_HELD_BYTES = 512 << 20
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """One picture, or one tile of it: `vectors` is a row of floats for each of `ids`."""
+    """One picture, or one tile of it: `vectors` is a row of floats for each of `ids`, `places` say
+    where each row is, if that isn't one after the other."""
 
     ids: tuple[int, ...]
-    whole: bool
     vectors: Any
     n_bytes: int
+    at_once: bool = False
+    places: Any = None
+    n_positions: int | None = None  # that it takes; None: as many as rows
+
+    @property
+    def whole(self) -> bool:
+        return self.at_once or self.places is not None
 
 
 Piece: TypeAlias = tuple[int, ...] | Rows  # tokens around a picture, or the picture
@@ -89,12 +96,12 @@ def next_rows(
     """How many of the tokens from `at` to `end` go into one step: all text, or all one picture's.
 
     With `n_chunk` up to its next multiple, or none: batch-invariant steps begin where they always
-    do. A picture that is whole goes as soon as there is any budget: it is a call of its own, and
-    will not get smaller.
+    do. A picture that is computed at once goes as soon as there is any budget: it is a call of its
+    own, and will not get smaller.
     """
     near = next((one for one in pictures if at < one.end), None)
     inside = near is not None and near.start <= at
-    if near and inside and near.rows.whole:
+    if near and inside and near.rows.at_once:
         return near.end - at if budget > 0 else 0
     if near:
         end = near.end if inside else near.start
@@ -102,6 +109,21 @@ def next_rows(
         return min(budget, end - at)
     n_rows = min(n_chunk - at % n_chunk, end - at)
     return n_rows if n_rows <= budget else 0
+
+
+def saved(pictures: Iterable[Placed]) -> tuple[tuple[int, int], ...]:
+    """Of each picture that takes fewer positions than rows: where it ends, and how many fewer."""
+    found = []
+    for one in pictures:
+        n_positions = one.rows.n_positions
+        if n_positions is not None and n_positions != len(one.rows.ids):
+            found.append((one.end, len(one.rows.ids) - n_positions))
+    return tuple(found)
+
+
+def position(at: int, savings: Iterable[tuple[int, int]]) -> int:
+    """llama.cpp's, of the token `at`."""
+    return at - sum(n for end, n in savings if end <= at)
 
 
 def check_held(waiting: Iterable[Placed]) -> None:

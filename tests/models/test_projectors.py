@@ -6,7 +6,7 @@ from projector_files import projector_bytes as projector_file
 
 from edgellm.errors import BadGGUF
 from edgellm.models.gguf import GGUFHeader, parse_header
-from edgellm.models.projectors import check_projector, places_in_a_row, projector_bytes
+from edgellm.models.projectors import check_projector, projector_bytes
 from edgellm.units import MIB
 
 
@@ -70,10 +70,6 @@ def model(width: int = 256, **keys: object) -> GGUFHeader:
     return header(llama_bytes(**{"llama.embedding_length": width, **keys}))
 
 
-def of_width(width: int) -> GGUFHeader:
-    return header(projector_file(width=width))
-
-
 @pytest.mark.parametrize("kind", ["mlp", "gemma3"])
 def test_a_projector_suits_models_of_its_width(kind):
     check_projector(header(projector_file(kind, 256)), model(256))
@@ -98,9 +94,7 @@ def test_a_projector_of_an_unknown_kind_is_left_to_llama_cpp():
     check_projector(strange, model())
 
 
-def test_models_that_place_pictures_in_two_dimensions_are_refused():
-    flat, deep = model(256), model(256, **{"llama.rope.dimension_sections": [16, 24, 24, 0]})
-    assert places_in_a_row(flat)
-    assert not places_in_a_row(deep)
-    with pytest.raises(BadGGUF, match="M-RoPE"):
-        check_projector(of_width(256), deep)
+def test_a_projector_that_numbers_a_prompts_pictures_is_refused():
+    counts = projector(projector_type="hunyuanvl")
+    with pytest.raises(BadGGUF, match="number the pictures"):
+        check_projector(counts, model())

@@ -25,7 +25,7 @@ RED, BLUE = b"red", b"blue"
 
 
 def picture(digest, n=12, *, whole):
-    return Rows(row_ids(digest, 0, n), whole, None, 0)
+    return Rows(row_ids(digest, 0, n), None, 0, at_once=whole)
 
 
 class Run:
