@@ -73,19 +73,25 @@ def test_an_answer_depends_on_the_picture_and_on_nothing_else(client):
     assert "".join(c.choices[0].delta.content or "" for c in streamed) == blue
 
 
-def test_text_and_pictures_side_by_side_say_what_they_say_alone(client):
+def test_text_and_pictures_side_by_side_say_what_they_say_alone(tmp_path):
+    """Batch-invariant: to the last bit, whoever runs beside."""
+    path = tmp_path / "mmproj.gguf"
+    path.write_bytes(projector_bytes())
     asked = [ABOUT_RED, [{"role": "user", "content": "Tell me a story."}], ABOUT_BLUE]
-    fresh = {"extra_body": {"cache_prompt": False}}
-    alone = [text(client, one, **fresh) for one in asked]
-    found = {}
-    threads = [
-        threading.Thread(target=lambda i=i: found.update({i: text(client, asked[i % 3], **fresh)}))
-        for i in range(9)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    choices = {"projector": str(path), "kv_unified": False, "batch_invariant": True}
+    with (
+        live_server(demo_path(), "sees", **choices) as live,
+        openai.OpenAI(base_url=f"{live.url}/v1", api_key="none") as client,
+    ):
+        alone, found = [text(client, one) for one in asked], {}
+        threads = [
+            threading.Thread(target=lambda i=i: found.update({i: text(client, asked[i % 3])}))
+            for i in range(9)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     assert [found[i] for i in range(9)] == alone * 3
 
 
