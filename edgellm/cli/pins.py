@@ -18,6 +18,7 @@ USES = ("chat", "batch", "stream", "agent", "code")
 _OBJECTIVES = ("balanced", "speed", "quality", "context", "energy")
 _KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 _SPLIT_MODES = ("layer", "row", "tensor")
+_GUESSERS = ("ngram", "draft", "off")
 _WHEN = {"auto": None, "on": True, "off": False}
 
 
@@ -99,6 +100,10 @@ class Pins:
             "--batch-invariant", help="The same answer, whoever runs beside it; slower in a crowd."
         ),
     ] = False
+    speculate: Annotated[
+        str | None,
+        typer.Option(help=f"Who guesses tokens: {', '.join(_GUESSERS)}.", metavar="WHO"),
+    ] = None
     ngl: Annotated[
         int | None,
         _number("-ngl", "--gpu-layers", text="Layers on the accelerators; -1: all.", least=-1),
@@ -174,6 +179,7 @@ class Pins:
             allow_disk=self.allow_disk,
             prefix_ram_bytes=None if self.prefix_ram is None else parse_bytes(self.prefix_ram),
             batch_invariant=self.batch_invariant,
+            speculate=self.speculate or "ngram",  # type: ignore[arg-type]
         )
         check_goal(goal)
         return goal
@@ -185,6 +191,7 @@ class Pins:
         _one_of("--cache-type-k", self.ctk or "f16", _KV_TYPES)
         _one_of("--cache-type-v", self.ctv or "f16", _KV_TYPES)
         _one_of("--split-mode", self.sm or "layer", _SPLIT_MODES)
+        _one_of("--speculate", self.speculate or "ngram", _GUESSERS)
 
 
 def _one_of(flag: str, word: str, words: tuple[str, ...]) -> None:

@@ -28,7 +28,7 @@ from edgellm.models.gguf import GGUFHeader
 from edgellm.models.spec import ModelSpec
 from edgellm.probe.hardware import Hardware
 from edgellm.runner.adapters import Adapter
-from edgellm.selector.plan import Candidate, Goal, Plan
+from edgellm.selector.plan import Candidate, DraftFile, Goal, Plan
 
 if TYPE_CHECKING:
     from edgellm.models.download import Progress
@@ -61,9 +61,11 @@ def prepare(
     uses_tuned: bool = True,
 ) -> Prepared:
     """Raises DoesNotFit, BadGGUF, NetworkError, StorageError, BadRequest."""
-    path, here = _fetched(resolved, hardware, goal, name, progress)
-
-    one = with_adapters(here, resolved.adapters)
+    draft = None
+    if resolved.draft and goal.speculate != "off":
+        draft, goal = _draft(resolved.draft, hardware), replace(goal, speculate="draft")
+    path, here = _fetched(resolved, hardware, goal, name, progress, draft)
+    one = replace(with_adapters(here, resolved.adapters), draft=draft)
 
     def on(machine: Hardware) -> Prepared:
         tuned = find_tuned(machine, here.headers) if uses_tuned else None
@@ -85,6 +87,11 @@ def prepare(
     return on(hardware)
 
 
+def _draft(resolved: Resolved, hardware: Hardware) -> DraftFile:
+    path, here = _fetched(resolved, hardware, Goal(objective="speed"), None, None)
+    return DraftFile(str(path), here.spec)
+
+
 def _with_tuned(tuned: Tuned, hardware: Hardware, here: Candidate, goal: Goal) -> Plan:
     """Without it where it no longer fits: something else may have the memory by now."""
     try:
@@ -100,11 +107,13 @@ def _fetched(
     goal: Goal,
     name: str | None,
     progress: "Progress | None",
+    draft: DraftFile | None = None,
 ) -> tuple[Path, Candidate]:
     """The file that suits best, on this disk and checked; what it really is."""
     wanted = resolved.candidates[0]
     if len(resolved.candidates) > 1 or not resolved.is_local:
-        wished = planned(hardware, resolved.candidates, goal, asks_oracle=False)
+        candidates = [replace(one, draft=draft) for one in resolved.candidates]
+        wished = planned(hardware, candidates, goal, asks_oracle=False)
         wanted = next(one for one in resolved.candidates if one.file == wished.file)
     path = resolved.fetch(wanted, progress or (lambda done, total, rate: None))
     local.check(path)

@@ -29,6 +29,12 @@ def serve(
     name: Annotated[
         str | None, typer.Option(help="The name that clients will use.", metavar="NAME")
     ] = None,
+    draft: Annotated[
+        str | None,
+        typer.Option(
+            help="A small model with the same vocabulary, that guesses for it.", metavar="MODEL"
+        ),
+    ] = None,
     limit_rate: options.LimitRate = None,
     offline: options.Offline = False,
 ) -> None:
@@ -42,6 +48,7 @@ def serve(
       edgellm serve qwen3:8b --ctx 16384 --parallel 8
       edgellm serve org/repo:Q4_K_M --port 11434      # a drop-in for Ollama's clients
       edgellm serve qwen3:4b --embedding qwen3-embedding:0.6b
+      edgellm serve qwen3:8b --draft qwen3:0.6b
       edgellm serve ./model.gguf --lora style.gguf --lora facts.gguf=0.5
     """
     config = listening.config(
@@ -49,6 +56,7 @@ def serve(
         offline=offline,
         reserve=pins.reserve,
         lora_dir=adapting.lora_dir,
+        draft=draft,
     )
     goal = pins.goal(config.reserve)
     listening.check(config)
@@ -76,6 +84,8 @@ def _instance(
         resolved = change.applied(resolved)
     beside = resolve(embedding, config) if embedding else None
     hardware = machine.look()
+    if config.draft:
+        resolved = replace(resolved, draft=resolve(config.draft, config))
     prepared = prepare_all(resolved, hardware, goal, embedding=beside, name=name)
     return Instance(
         config,

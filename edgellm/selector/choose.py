@@ -2,19 +2,18 @@
 
 Nothing here measures or guesses: memory.py adds bytes up, speed.py and quality.py read profiles,
 options.py searches, ranking.py says what is better, confirm.py asks llama.cpp where it can be.
-A draft model beside the chosen one would be one more axis of the search and one more share of
-every device; the engine has none yet, so none is planned for.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from edgellm.errors import DoesNotFit, ModelNotFound
+from edgellm.errors import BadRequest, DoesNotFit, ModelNotFound
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.beside import beside, projector_path, sight, with_projector
 from edgellm.selector.budget import pool_budgets
 from edgellm.selector.checks import check_goal, check_pins
 from edgellm.selector.confirm import Confirmed, decide_confirmed
+from edgellm.selector.draft import beside_draft, with_draft
 from edgellm.selector.leaving import prefix_ram_bytes
 from edgellm.selector.machine import Machine
 from edgellm.selector.options import Question
@@ -29,6 +28,7 @@ from edgellm.selector.speed import decode_tok_s
 
 __all__ = ["Candidate", "choose", "smaller"]
 
+_NO_DRAFT = "without the draft model: its guesses could not be taken back here"
 _SHRINK_RATIO = 0.9  # a plan after an out-of-memory takes a tenth less where it was short
 
 
@@ -87,17 +87,23 @@ def _choose(
 ) -> Plan:
     if not candidates:
         raise ModelNotFound("there is no file to choose from", hint="see edgellm list")
+    draft = candidates[0].draft  # they have it in common
+    if goal.speculate == "draft" and draft is None:
+        raise BadRequest("no draft model is named", hint="--draft MODEL, or --speculate ngram")
     question = Question.of(machine, goal, profiles)
     for candidate in candidates:
         check_pins(goal, candidate.spec, question.accelerators)
     confirmed = decide_confirmed(question, candidates, oracle)
     decision = confirmed.decision
-    return replace(
+    plan = replace(
         _plan(confirmed),
         reasons=(*reasons(confirmed), *sight(decision.chosen.candidate)),
         rejected=rejected(decision),
         pareto=front(decision.searches, replace(decision.chosen, placement=confirmed.placement)),
     )
+    if draft and plan.speculate == "draft":
+        return with_draft(plan, draft, machine)
+    return replace(plan, reasons=(*plan.reasons, _NO_DRAFT)) if draft else plan
 
 
 def _shares_host(plan: Plan, hardware: Hardware) -> bool:
@@ -110,6 +116,7 @@ def _plan(confirmed: Confirmed) -> Plan:
     candidate, setting, placement = chosen.candidate, chosen.setting, confirmed.placement
     goal, hardware = question.goal, question.machine.hardware
     workload = question.profiles.workload(goal.use)
+    machine = beside_draft(question.machine, candidate, setting.shape, chosen.devices)
     devices = [hardware.device(device_id) for device_id in placement.device_ids]
     plan = Plan(
         model=candidate.name,
@@ -144,7 +151,7 @@ def _plan(confirmed: Confirmed) -> Plan:
     return replace(
         plan,
         prefix_ram_bytes=(
-            prefix_ram_bytes(goal, plan.placement, question.machine) if setting.n_scratch else 0
+            prefix_ram_bytes(goal, plan.placement, machine) if setting.n_scratch else 0
         ),
         itl_target_s=goal.itl_target_s or workload.itl_target_s,
         decode_tok_s=chosen.pace.decode,

@@ -12,6 +12,7 @@ from edgellm.errors import DoesNotFit
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.decide import Decision, Nothing, decide
 from edgellm.selector.describe import binding_text
+from edgellm.selector.draft import beside_draft
 from edgellm.selector.machine import Machine, Shortfall
 from edgellm.selector.memory import layout_of, needs
 from edgellm.selector.options import Option, Question
@@ -50,7 +51,11 @@ def decide_confirmed(
         if measured is None:
             measured, bytes_from = _added_up(decision.chosen, hardware), "arithmetic"
         shares = with_bytes(placement, measured)
-        short = question.machine.without_margins().shortfall(shares)
+        chosen = decision.chosen
+        machine = beside_draft(
+            question.machine, chosen.candidate, chosen.setting.shape, chosen.devices
+        )
+        short = machine.without_margins().shortfall(shares)
         if short is None:
             placement = replace(placement, shares=shares)
             return Confirmed(decision, placement, bytes_from, n_rounds, more_bytes)

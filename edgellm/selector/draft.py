@@ -2,19 +2,23 @@
 
 It follows the same conversations, so its context has as many tokens and sequences as the other
 one's. It is small: it lies whole on the first accelerator that takes part, or with the CPU. Its
-bytes are added up as any model's are, and come off that pool's budget; since they depend on the
-plan, the plan is made twice (choose.py).
+bytes are added up as any model's are; what a setting would make it take comes off the budgets
+before the other model is placed in that setting.
 """
 
 from dataclasses import replace
+from functools import cache
 
+from edgellm.errors import DoesNotFit
 from edgellm.models.spec import ModelSpec
-from edgellm.probe.hardware import Hardware
-from edgellm.selector.budget import Budgets
+from edgellm.probe.hardware import Backend
+from edgellm.selector.devices import DeviceSet
 from edgellm.selector.layout import Layout
+from edgellm.selector.machine import Machine
 from edgellm.selector.memory import needs
-from edgellm.selector.plan import Placement, Plan, Share
-from edgellm.selector.shape import context_shape
+from edgellm.selector.plan import Candidate, DraftFile, Placement, Plan
+from edgellm.selector.shape import ContextShape, context_shape
+from edgellm.units import format_bytes
 
 _N_BATCH = 512  # rows of one call: more of a conversation is never caught up with at once
 _ALL_LAYERS = 999
@@ -41,35 +45,61 @@ def draft_plan(plan: Plan) -> Plan:
     )
 
 
-def draft_bytes(spec: ModelSpec, plan: Plan, hardware: Hardware) -> tuple[int, int]:
-    """Of the plan's first accelerator, and of the host."""
-    own = draft_plan(plan)
-    layout = Layout()
-    if own.devices:
-        backend = hardware.device(plan.shares[0].device_id).backend
-        layout = Layout((backend,), (range(spec.n_layers + 1),))
-    *on_device, host = needs(spec, context_shape(own), layout, exact=True)
-    sums = [part.weight_bytes + part.kv_bytes + part.compute_bytes for part in (*on_device, host)]
-    return (sums[0], sums[1]) if on_device else (0, sums[0])
+def draft_shape(shape: ContextShape) -> ContextShape:
+    """Of the context that `draft_plan` asks for, beside one of this shape."""
+    return replace(
+        shape,
+        n_ubatch=min(_N_BATCH, shape.n_ubatch),
+        n_outputs_max=shape.n_seq_max,
+        kv_type_k="f16",
+        kv_type_v="f16",
+        kv_unified=True,
+        n_rs_seq=0,
+    )
 
 
-def draft_budgets(spec: ModelSpec, plan: Plan, hardware: Hardware) -> Budgets:
-    """By pool: what is to be left for the draft model of such a plan."""
-    taken = dict.fromkeys((share.pool_id for share in plan.shares), 0)
-    for share, n_bytes in zip(_carriers(plan), draft_bytes(spec, plan, hardware), strict=True):
-        taken[share.pool_id] += n_bytes
-    return taken
+@cache
+def draft_bytes(spec: ModelSpec, shape: ContextShape, backend: Backend | None) -> tuple[int, int]:
+    """Of the accelerator, if there is one, and of the host, beside a context of this shape."""
+    layout = Layout((backend,), (range(spec.n_layers + 1),)) if backend else Layout()
+    parts = needs(spec, draft_shape(shape), layout, exact=True)
+    sums = [part.weight_bytes + part.kv_bytes + part.compute_bytes for part in parts]
+    return (sums[0], sums[1]) if backend else (0, sums[0])
 
 
-def with_draft(plan: Plan, spec: ModelSpec, path: str, hardware: Hardware) -> Plan:
-    """Its bytes are in no buffer of the model's, so they stand among the overhead."""
-    plan = replace(plan, draft=path)
-    shares = list(plan.shares)
-    for share, n_bytes in zip(_carriers(plan), draft_bytes(spec, plan, hardware), strict=True):
-        i = next(i for i, one in enumerate(shares) if one.device_id == share.device_id)
-        shares[i] = replace(shares[i], overhead_bytes=shares[i].overhead_bytes + n_bytes)
-    return replace(plan, placement=replace(plan.placement, shares=tuple(shares)))
+def beside_draft(
+    machine: Machine, candidate: Candidate, shape: ContextShape, devices: DeviceSet
+) -> Machine:
+    """What the draft model of the candidate leaves, should it have this context."""
+    if candidate.draft is None:
+        return machine
+    backend = devices[0].backend if devices else None
+    on_device, on_host = draft_bytes(candidate.draft.spec, shape, backend)
+    budgets = dict(machine.budgets)
+    budgets[machine.host_id] = max(0, budgets[machine.host_id] - on_host)
+    if devices:
+        budgets[devices[0].pool_id] = max(0, budgets[devices[0].pool_id] - on_device)
+    return Machine(machine.hardware, budgets, machine.speed, machine.margins)
 
 
-def _carriers(plan: Plan) -> tuple[Share, Share]:
-    return plan.shares[0], plan.shares[-1]
+def with_draft(plan: Plan, draft: DraftFile, machine: Machine) -> Plan:
+    """Its bytes are in no buffer of the model's, so they stand among the overhead. Raises
+    DoesNotFit where the device that was to have it was left out in the end."""
+    first = machine.hardware.device(plan.shares[0].device_id)
+    backend = first.backend if plan.devices else None
+    on_device, on_host = draft_bytes(draft.spec, context_shape(plan), backend)
+    *others, host = plan.shares
+    shares = [*others, replace(host, overhead_bytes=host.overhead_bytes + on_host)]
+    shares[0] = replace(shares[0], overhead_bytes=shares[0].overhead_bytes + on_device)
+    if short := machine.without_margins().shortfall(shares, plan.placement.disk_bytes):
+        raise DoesNotFit(
+            f"{plan.model} and its draft model together lack {format_bytes(short.missing_bytes)}",
+            hint="leave --draft out, or ask for less --ctx",
+        )
+    said = f"{draft.spec.name} guesses for it, and takes {format_bytes(on_device + on_host)}"
+    return replace(
+        plan,
+        placement=replace(plan.placement, shares=tuple(shares)),
+        draft=draft.path,
+        reasons=(*plan.reasons, said),
+    )

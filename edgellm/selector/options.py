@@ -14,6 +14,7 @@ from edgellm.models.spec import ModelSpec
 from edgellm.selector.bounds import Bound, Bounds
 from edgellm.selector.buffers import Buffers
 from edgellm.selector.devices import DeviceSet, device_sets, usable_accelerators, within_watts
+from edgellm.selector.draft import beside_draft
 from edgellm.selector.load import Bulk, Load
 from edgellm.selector.machine import Machine, Shortfall
 from edgellm.selector.plan import Candidate, Goal, KVType, Placement, Range
@@ -214,7 +215,8 @@ class Search:
         if self.allow_disk:
             ways = replace(ways, allow_disk=True)
         add_up = place if exactly else sketch
-        placed = add_up(self.load(setting), self.question.machine, devices, ways)
+        machine = beside_draft(self.question.machine, self.candidate, setting.shape, devices)
+        placed = add_up(self.load(setting), machine, devices, ways)
         if isinstance(placed, Shortfall):
             return Miss(self.candidate, setting, placed)
         option = self._option(setting, devices, placed, ways)

@@ -68,6 +68,15 @@ class Candidate:
     headers: tuple[GGUFHeader, ...] = field(default=(), repr=False, compare=False)
     projector: RepoFile | None = None  # for pictures or sound; lies beside it
     projector_bytes: int = 0  # that it takes of the first accelerator, or of the host
+    draft: "DraftFile | None" = None  # a smaller model that guesses for it
+
+
+@dataclass(frozen=True, slots=True)
+class DraftFile:
+    """On this disk."""
+
+    path: str
+    spec: ModelSpec
 
 
 @dataclass(frozen=True, slots=True)
