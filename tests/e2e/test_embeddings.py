@@ -1,6 +1,8 @@
 """Embeddings and ranks through the real server, with real models."""
 
+import asyncio
 import base64
+import contextlib
 import math
 from array import array
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +11,9 @@ import httpx2
 import openai
 import pytest
 from live import live_server
-from real_model import SHARED_MODELS, needs_shared_models
+from real_model import SHARED_MODELS, needs_shared_models, plan
+
+from edgellm.runner.supervisor import Supervisor
 
 pytestmark = [pytest.mark.model, needs_shared_models]
 
@@ -119,6 +123,22 @@ def test_inputs_of_many_clients_go_down_together(live):
         assert all(close(row, rows[0], 2e-2) for row in rows), n
     # 64 inputs, at most 8 in a call: one request after the other would have been 16 calls.
     assert 8 <= live.engine.gauge.n_steps - before < 16
+
+
+def test_a_client_that_leaves_is_computed_for_no_longer():
+    async def left_early():
+        engine = Supervisor(str(MINILM), plan(**CHOICES))
+        await engine.start()
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.3):
+                    await engine.embed((WORDS * 5,) * 2000)
+            await engine.embed((WORDS,))
+            return engine.gauge.n_steps
+        finally:
+            await engine.stop()
+
+    assert asyncio.run(left_early()) < 2000 // 8 // 2, "eight inputs go down in a call"
 
 
 def test_a_causal_model_pools_its_last_token_and_takes_more_than_a_batch():

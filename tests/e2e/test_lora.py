@@ -4,8 +4,11 @@ The recorded tokens are llama-server's, of the same llama.cpp, at temperature 0;
 base model's text, which EXPECTED.json has, too.
 """
 
+import os
 import shutil
+import signal
 import struct
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
@@ -108,6 +111,23 @@ def put(data, after, skip, code, value):
     at = data.index(after) + len(after) + skip
     new = struct.pack(f"<{code}", value)
     return data[:at] + new + data[at + len(new) :]
+
+
+def test_a_new_worker_has_the_adapters_of_the_one_that_died(tmp_path):
+    shutil.copy(SHARED_MODELS / ADAPTER, tmp_path)
+    with (
+        serving(lora_dir=tmp_path) as live,
+        httpx2.Client(base_url=live.url, timeout=60) as http,
+    ):
+        name = {"lora_name": "later", "lora_path": ADAPTER}
+        assert http.post("/v1/load_lora_adapter", json=name).status_code == 200
+        pid = live.engine.pid
+        os.kill(pid, signal.SIGKILL)
+        while live.engine.pid == pid or live.engine.state != "ready":
+            time.sleep(0.05)
+        assert text(http, model="adapter0") == TEXTS[1.0]
+        assert text(http, model="later") == TEXTS[1.0]
+        assert text(http) == TEXTS[0.0]
 
 
 # What llama.cpp would refuse, read beyond its buffers for, or end its process of.
