@@ -35,5 +35,6 @@ def plan(**changes) -> Plan:
         "n_ctx_seq": 512, "n_parallel": 8, "n_seq_max": 8, "kv_type_k": "f16", "kv_type_v": "f16",
         "kv_unified": True, "n_batch": 512, "n_ubatch": 512, "n_outputs_max": 8, "n_threads": 1,
         "flash_attention": False, "swa_full": False,
+        "prefix_ram_bytes": 64 << 20,
     }  # fmt: skip
     return Plan(**(values | changes))

@@ -50,8 +50,7 @@ class CheckpointedMemory(Still):
         return any(isinstance(op, Checkpoint) for op in self._ops)
 
     @property
-    def checkpoint_bytes(self) -> int:
-        """Host memory taken by what was copied out."""
+    def shelf_bytes(self) -> int:
         return self._points.used_bytes
 
     # ── what the scheduler asks ──────────────────────────────────────────────

@@ -11,18 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 import llama_cpp
-import psutil
 
 from edgellm.runner.batch import Row
 from edgellm.runner.llama_state import EVERYTHING, PARTIAL, Blob, read_state, state_bytes
 from edgellm.runner.memory import PartialState
-from edgellm.units import GIB
 
 # Memories of their own kind (llama-kv-cache-dsv4.cpp, -dsa-iswa.cpp, -msa.cpp,
 # llama-memory-hybrid-idx.cpp), for which there is no file small enough to try a fork on.
 _UNTRIED = {"deepseek4", "dots3note", "minimax-m3", "glm5-next", "qwen4exp"}
-_MOST_BYTES = 4 * GIB  # for checkpoints; and at most
-_PART_OF_FREE = 8  # an eighth of the memory that is free when the model is loaded
 
 Decode = Callable[[tuple[Row, ...]], None]
 
@@ -36,7 +32,9 @@ def carries_state(model: Any) -> bool:
     )
 
 
-def partial_state(model: Any, context: Any, decode: Decode) -> PartialState | None:
+def partial_state(
+    model: Any, context: Any, decode: Decode, budget_bytes: int
+) -> PartialState | None:
     """None: what can't be shared can't be told apart. Needs the memory to itself, and empties it.
 
     Raises EdgellmError.
@@ -57,7 +55,7 @@ def partial_state(model: Any, context: Any, decode: Decode) -> PartialState | No
         n_window=int(llama_cpp.llama_model_n_swa(model)) if cell_bytes else 0,
         cell_bytes=cell_bytes,
         row_bytes=sizes[0] - cell_bytes,
-        budget_bytes=min(_MOST_BYTES, psutil.virtual_memory().available // _PART_OF_FREE),
+        budget_bytes=budget_bytes,
         has_cells=not is_recurrent,
         has_rows=is_recurrent or bool(llama_cpp.llama_model_is_hybrid(model)),
     )

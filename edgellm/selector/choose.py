@@ -14,7 +14,7 @@ from edgellm.selector.budget import pool_budgets
 from edgellm.selector.checks import check_goal, check_pins
 from edgellm.selector.confirm import Confirmed, decide_confirmed
 from edgellm.selector.draft import beside_draft, with_draft
-from edgellm.selector.leaving import prefix_ram_bytes
+from edgellm.selector.leaving import carries_state, prefix_ram_bytes
 from edgellm.selector.machine import Machine
 from edgellm.selector.options import Question
 from edgellm.selector.oracle import Oracle
@@ -151,8 +151,12 @@ def _plan(confirmed: Confirmed) -> Plan:
     return replace(
         plan,
         prefix_ram_bytes=(
-            prefix_ram_bytes(goal, plan.placement, machine) if setting.n_scratch else 0
+            prefix_ram_bytes(goal, plan.placement, machine)
+            if setting.n_scratch or carries_state(candidate.spec)
+            else 0
         ),
+        prefix_disk=goal.prefix_disk if setting.n_scratch else None,
+        prefix_disk_bytes=goal.prefix_disk_bytes,
         itl_target_s=goal.itl_target_s or workload.itl_target_s,
         decode_tok_s=chosen.pace.decode,
         batch_tok_s=_batch(confirmed),

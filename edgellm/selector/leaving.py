@@ -1,8 +1,9 @@
-"""Conversations that leave the KV cells for host memory: who can, and how much of it they get.
+"""What of conversations lies in host memory: whose can, and how much of it they get.
 
 On unified KV an idle conversation makes everybody's steps look further, unless it leaves. Cells
 that look at everything can: each stretch of them stands for itself. A sliding window or a recurrent
-state is of use at its end only. To copy a stretch, llama.cpp needs a sequence id of its own.
+state is of use at its end only; what is copied of these are checkpoints, where a prefix that others
+share may be resumed. To copy a stretch, llama.cpp needs a sequence id of its own.
 """
 
 from edgellm.models.spec import ModelSpec
@@ -18,8 +19,12 @@ _MOST_BYTES = 8 * GIB  # more is to be asked for: it is the machine's whole page
 def can_leave(spec: ModelSpec) -> bool:
     """What llama.cpp keeps for it is one cell a token, wherever it looks at them from."""
     kinds = {layer.kv_kind for layer in spec.layers}
-    has_state = any(layer.state_bytes for layer in spec.layers)
-    return not (spec.n_swa or has_state) and kinds <= {"full", "latent", "none"}
+    return not carries_state(spec) and kinds <= {"full", "latent", "none"}
+
+
+def carries_state(spec: ModelSpec) -> bool:
+    """Windows slide, or layers are recurrent: prefixes are shared by checkpoints."""
+    return bool(spec.n_swa) or any(layer.state_bytes for layer in spec.layers)
 
 
 def n_scratch(spec: ModelSpec, goal: Goal, n_parallel: int, *, unified: bool) -> int:
