@@ -3,14 +3,17 @@
 import shutil
 
 import pytest
+from hub_server import HubServer
 from pictures import png, png_of
 from projector_files import projector_bytes
 
 from edgellm import resources
+from edgellm.cli.fetching import fetch_model
 from edgellm.cli.pictures import data_urls
 from edgellm.cli.prepare import prepare
-from edgellm.cli.resolve import on_disk
+from edgellm.cli.resolve import on_disk, resolve
 from edgellm.cli.seeing import Seeing
+from edgellm.config import Config
 from edgellm.errors import BadGGUF, BadRequest, ModelNotFound
 from edgellm.selector.plan import Goal
 
@@ -75,6 +78,37 @@ def test_the_users_own_must_suit(folder, hardware, tmp_path):
         plan(folder, hardware, mmproj=str(folder / "nothing.gguf"))
     with pytest.raises(BadRequest, match="exclude"):
         plan(folder, hardware, mmproj=str(own), no_mmproj=True)
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    with HubServer(license="mit") as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+        hub.add("org/repo", "m-Q8_0.gguf", resources.demo_model().read_bytes())
+        hub.add("org/repo", "mmproj-F16.gguf", projector_bytes())
+        yield hub
+
+
+def test_a_repositorys_projector_comes_along_and_is_used(hub, hardware, tmp_path):
+    config = Config(cache_dir=str(tmp_path / "cache"))
+    resolved = Seeing().applied(resolve("org/repo:Q8_0", config))
+    plan = prepare(resolved, hardware, Goal()).plan
+    assert plan.projector.endswith("/mmproj-F16.gguf")
+    again = Seeing().applied(resolve("org/repo:Q8_0", config))
+    assert again.is_local
+    assert prepare(again, hardware, Goal()).plan.projector == plan.projector
+
+
+def test_a_repositorys_projector_is_not_fetched_for_who_does_not_want_it(hub, hardware, tmp_path):
+    config = Config(cache_dir=str(tmp_path / "cache"))
+    resolved = Seeing(no_mmproj=True).applied(resolve("org/repo:Q8_0", config))
+    assert prepare(resolved, hardware, Goal()).plan.projector is None
+    assert not [*tmp_path.rglob("mmproj*")]
+
+
+def test_pull_brings_the_projector_too(hub, tmp_path):
+    fetch_model("org/repo:Q8_0", Config(cache_dir=str(tmp_path / "cache")), is_quiet=True)
+    assert [*tmp_path.rglob("mmproj-F16.gguf")]
 
 
 def test_pictures_of_a_question_are_read_from_this_disk(tmp_path):
