@@ -104,7 +104,7 @@ def plan(model: str, *, hardware: Hardware | None = None, **goal: Any) -> Plan:
 
     Raises DoesNotFit, ModelNotFound, BadGGUF, BadRequest, NetworkError.
     """
-    resolved = resolve(model, config_from(), plan_only=True)
+    resolved = Seeing().applied(resolve(model, config_from(), plan_only=True))
     machine = hardware or probe()
     return planned(machine, resolved.candidates, Pins(**goal).goal(), is_here=hardware is None)
 

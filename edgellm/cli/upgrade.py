@@ -16,6 +16,7 @@ from edgellm.cli.engines import Fleet, describe
 from edgellm.cli.prepare import Prepared, prepare
 from edgellm.cli.progress import ProgressLine
 from edgellm.cli.resolve import resolve
+from edgellm.cli.seeing import Seeing
 from edgellm.config import Config
 from edgellm.errors import EdgellmError, ModelNotFound
 from edgellm.models.download import Progress
@@ -34,7 +35,8 @@ def fetch(config: Config, hardware: Hardware, wished: Choice, progress: Progress
         resolved = resolve(f"{wished.name}-{wished.plan.quant}", config)
     except ModelNotFound:
         resolved = resolve(wished.name, config)
-    return prepare(resolved, hardware, wished.goal, name=wished.name, progress=progress)
+    sees = Seeing().applied(resolved)
+    return prepare(sees, hardware, wished.goal, name=wished.name, progress=progress)
 
 
 def upgrade(
