@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgellm.chat.messages import AdapterSet
-from edgellm.errors import BadGGUF, BadRequest, ModelNotFound
+from edgellm.errors import BadGGUF, BadRequest, DoesNotFit, ModelNotFound
 from edgellm.models import local
 from edgellm.models.adapters import check_adapter
 from edgellm.models.gguf import GGUFHeader
+from edgellm.units import format_bytes
 
 MAX_ADAPTERS = 64
 MAX_SCALE = 100.0  # beyond it a model says nothing; it bounds what reaches native code
@@ -90,6 +91,19 @@ class AdapterList:
         if adapter_id not in self._by_id:
             known = ", ".join(f"{one.id} ({one.name})" for one in self) or "none"
             raise BadRequest(f"lora: no adapter has the id {adapter_id}; {known}", param="lora")
+
+
+def check_room(adapter: GGUFHeader, free_bytes: int) -> None:
+    """At run time nothing is planned anew, and who runs out of memory is killed.
+
+    Raises DoesNotFit.
+    """
+    n_bytes = sum(tensor.n_bytes for tensor in adapter.tensors)
+    if n_bytes > free_bytes:
+        raise DoesNotFit(
+            f"the adapter takes {format_bytes(n_bytes)}, and {format_bytes(free_bytes)} are free",
+            hint="unload another one, or serve the model with --lora: then it is planned for",
+        )
 
 
 def _set(scales: Mapping[int, float]) -> AdapterSet:

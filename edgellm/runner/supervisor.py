@@ -13,12 +13,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import msgspec
+import psutil
 
 from edgellm.chat.events import Event, Failed, Finished
 from edgellm.chat.messages import Claim, GenerateParams
 from edgellm.errors import BadRequest, EdgellmError, NotServing, Overloaded, WorkerDied
 from edgellm.models import local
-from edgellm.runner.adapters import Adapter, AdapterList, read_adapter
+from edgellm.runner.adapters import Adapter, AdapterList, check_room, read_adapter
 from edgellm.runner.child import load_error, obituary, start_worker
 from edgellm.runner.engine import EngineState
 from edgellm.runner.frames import FrameReader, encode_frame
@@ -254,14 +255,19 @@ class Supervisor:
         return (await self._words(asked)).tokens
 
     async def load_adapter(self, name: str, path: Path) -> Adapter:
-        """Returns when requests can ask for it. Raises BadGGUF, BadRequest, ModelNotFound."""
+        """Returns when requests can ask for it. Raises BadGGUF, BadRequest, ModelNotFound,
+        DoesNotFit."""
         async with self._loading_adapter:
             adapter = self.adapters.new(name, str(path))
-            await asyncio.to_thread(lambda: read_adapter(path, local.read_headers(Path(self.path))))
+            await asyncio.to_thread(self._check_adapter, path)
             request_id = next(self._request_ids)
             await self._ask(request_id, LoadAdapter(request_id, adapter.id, os.fsencode(path)))
             self.adapters.add(adapter)
             return adapter
+
+    def _check_adapter(self, path: Path) -> None:
+        header = read_adapter(path, local.read_headers(Path(self.path)))
+        check_room(header, psutil.virtual_memory().available)
 
     async def unload_adapter(self, name: str) -> Adapter:
         """Who asks for it from here on is refused; answers that use it go on to their end."""

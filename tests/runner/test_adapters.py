@@ -1,9 +1,11 @@
 """Which adapters there are, and which a request is computed with."""
 
 import pytest
+from gguf_files import Tensor, gguf_bytes
 
-from edgellm.errors import BadRequest, ModelNotFound
-from edgellm.runner.adapters import MAX_ADAPTERS, Adapter, AdapterList
+from edgellm.errors import BadRequest, DoesNotFit, ModelNotFound
+from edgellm.models.gguf import parse_header
+from edgellm.runner.adapters import MAX_ADAPTERS, Adapter, AdapterList, check_room
 
 
 def two(scale=0.0):
@@ -64,3 +66,11 @@ def test_there_is_a_most_of_them():
 def test_a_request_for_an_adapter_that_is_not_there_is_refused(asked):
     with pytest.raises(BadRequest, match="no adapter has the id 7"):
         two().wanted(asked, "")
+
+
+def test_an_adapter_larger_than_what_is_free_is_refused_with_both_sizes():
+    tensors = [Tensor("x.lora_a", (1024, 1)), Tensor("x.lora_b", (1, 1024))]
+    header = parse_header(gguf_bytes({"general.type": "adapter"}, tensors))
+    check_room(header, 8192)
+    with pytest.raises(DoesNotFit, match=r"takes 8\.0 KiB, and 4\.0 KiB are free"):
+        check_room(header, 4096)
