@@ -6,7 +6,7 @@ only it can reach; who wants a picture from the web fetches it and sends the byt
 
 import base64
 import binascii
-import hashlib
+import secrets
 
 import msgspec
 
@@ -21,12 +21,11 @@ class ImageURL(msgspec.Struct):
 
 
 class Gallery:
-    """A request's pictures, as they come. What stands for one in the text is made from the whole
-    body, so nobody can write it there by himself."""
+    """A request's pictures, as they come. What stands for one in the text is drawn by lot, so that
+    nobody can write it there himself."""
 
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self._mark = ""
+    def __init__(self) -> None:
+        self._mark = f"__picture_{secrets.token_hex(16)}__"
         self._files: list[bytes] = []
         self._names: list[str] = []
 
@@ -39,7 +38,6 @@ class Gallery:
             check_size(file)
         except BadRequest as error:
             raise BadRequest(f"{where}: {error}", hint=error.hint, param=where) from error
-        self._mark = self._mark or f"__picture_{hashlib.sha256(self._body).hexdigest()[:32]}__"
         self._files.append(file)
         self._names.append(where)
         return self._mark

@@ -73,7 +73,7 @@ def chat_request(data: bytes) -> ChatRequest:
         )
     if body.top_logprobs is not None and not body.logprobs:
         raise BadRequest("top_logprobs needs logprobs: true", param="top_logprobs")
-    found, gallery = tools(body.tools or ()), Gallery(data)
+    found, gallery = tools(body.tools or ()), Gallery()
     messages = tuple(message(i, one, gallery) for i, one in enumerate(body.messages))
     params = body.params(
         (body.top_logprobs or 0) if body.logprobs else None, body.max_completion_tokens

@@ -150,6 +150,8 @@ def test_a_small_file_that_inflates_to_very_much_is_refused(client):
 
 def test_the_models_list_says_that_it_sees(client):
     assert "multimodal" in client.models.retrieve("sees").model_extra["capabilities"]
+    root = str(client.base_url).removesuffix("/v1/")
+    assert client.get(f"{root}/props", cast_to=object)["modalities"]["vision"] is True
 
 
 def test_a_model_without_a_projector_says_so():
