@@ -1,9 +1,9 @@
 """The thread that makes ready what a request needs first: its structure, DRY's sequence breakers.
 
 Most structures take milliseconds; one that is made to hurt takes llguidance a second or two to
-give up on. So the thread yields to the loop's (looking.py), and whose turn it is, is fair: what is
-known already goes first, and then each API key in its turn. Whoever asks for many waits for his own
-only, up to a bound, and beyond that is told to come back later.
+give up on. So whose turn it is, is fair: what is known already goes first, and then each API key in
+its turn. Whoever asks for many waits for his own only, up to a bound, and beyond that is told to
+come back later. The thread is not nicer than the loop's: on a busy machine it would starve.
 """
 
 import threading
@@ -15,7 +15,6 @@ from typing import TypeAlias
 from edgellm.chat.messages import GenerateParams
 from edgellm.errors import BadRequest, EdgellmError, Overloaded
 from edgellm.runner.batch import Mask
-from edgellm.runner.looking import yield_to_the_loop
 from edgellm.runner.messages import Generate
 
 MAX_WAITING = 32  # requests of one key
@@ -38,7 +37,7 @@ class Compiling:
         self._make, self._is_known, self._done = make, is_known, done
         self._lines: OrderedDict[str, deque[Generate]] = OrderedDict()  # by key, who waits
         self._lock = threading.Lock()
-        self._pool = ThreadPoolExecutor(1, initializer=yield_to_the_loop)
+        self._pool = ThreadPoolExecutor(1)
 
     def add(self, request: Generate) -> None:
         with self._lock:

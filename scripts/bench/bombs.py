@@ -1,0 +1,186 @@
+"""200 structures made to hurt, against a live server, beside a stream that must not notice.
+
+    python scripts/bench/bombs.py --model q06.gguf [--flags "-t 2"]
+
+Each is asked for alone, as a stream of 24 tokens: "told" is the time to its first token, or to its
+refusal. A neighbour streams all the while; its longest gap between two tokens is kept for each.
+Then all are sent at once, and a modest request with a known structure is timed among them. The
+worker must be the same process in the end. tests/structure_bombs.py has the bombs.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from client import complete
+from pairs import running
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+from structure_bombs import bombs
+
+N_TOKENS, N_CTX, PATIENCE_S = 24, 16_384, 60.0
+MODEST = {"json_schema": {"type": "object", "properties": {"a": {"type": "integer"}}}}
+
+
+@dataclass(slots=True)
+class Told:
+    name: str
+    told_s: float  # to the first token, or the refusal
+    ending: str
+    gap_s: float = 0.0  # the neighbour's longest meanwhile
+
+
+@dataclass(slots=True)
+class Neighbour:
+    """Streams one answer after the other; knows its longest gap since it was last asked."""
+
+    port: int
+    seen_s: float = 0.0
+    longest_s: float = 0.0
+    n_tokens: int = 0
+    began: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> None:
+        while True:
+            self.seen_s = 0.0  # between two answers it waits for its prompt, not for a token
+            async for _ in _events(self.port, _completion(2000)):
+                now_s = time.perf_counter()
+                if self.seen_s:
+                    self.longest_s = max(self.longest_s, now_s - self.seen_s)
+                self.seen_s, self.n_tokens = now_s, self.n_tokens + 1
+                self.began.set()
+
+    def take_longest(self) -> float:
+        waiting_s = time.perf_counter() - self.seen_s if self.seen_s else 0.0
+        longest_s, self.longest_s = max(self.longest_s, waiting_s), 0.0
+        return longest_s
+
+
+def _completion(n: int, **more: Any) -> tuple[str, dict[str, Any]]:
+    body = {"prompt": "once upon a time", "max_tokens": n, "ignore_eos": True, "temperature": 0}
+    return "/v1/completions", body | {"stream": True} | more
+
+
+def _chat(fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    body = {
+        "messages": [{"role": "user", "content": "x"}], "max_tokens": N_TOKENS, "stream": True,
+        "temperature": 1.3, "seed": 1,
+    }  # fmt: skip
+    return "/v1/chat/completions", body | fields
+
+
+async def _events(port: int, asked: tuple[str, dict[str, Any]]) -> Any:
+    """The JSON of each event, an error's too."""
+    path, body = asked
+    data = json.dumps(body).encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 24)
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        f"Connection: close\r\nContent-Length: {len(data)}\r\n\r\n"
+    )
+    try:
+        writer.write(head.encode() + data)
+        async for line in reader:
+            if line.startswith(b"data: {"):
+                yield json.loads(line[6:])
+            elif line.startswith(b"{"):
+                yield json.loads(line)
+    finally:
+        writer.close()
+
+
+async def told(port: int, name: str, fields: dict[str, Any]) -> Told:
+    begun_s = time.perf_counter()
+    try:
+        return await asyncio.wait_for(_told(port, name, fields), PATIENCE_S)
+    except TimeoutError:
+        return Told(name, time.perf_counter() - begun_s, "NO ANSWER")
+
+
+async def _told(port: int, name: str, fields: dict[str, Any]) -> Told:
+    begun_s, first_s, ending = time.perf_counter(), None, "broke off"
+    async for event in _events(port, _chat(fields)):
+        choice = (event.get("choices") or [{}])[0]
+        delta = choice.get("delta") or {}
+        if "error" in event or set(delta) - {"role", "content"} or delta.get("content"):
+            first_s = first_s or time.perf_counter()
+        if "error" in event:
+            ending = str(event["error"]["message"])
+        ending = choice.get("finish_reason") or ending
+    return Told(name, (first_s or time.perf_counter()) - begun_s, ending)
+
+
+async def attack(port: int) -> tuple[list[Told], list[Told], float]:
+    neighbour = Neighbour(port)
+    streaming = asyncio.create_task(neighbour.run())
+    await neighbour.began.wait()
+    await told(port, "the vocabulary is read once", MODEST)
+    neighbour.take_longest()
+    alone: list[Told] = []
+    for name, fields in bombs():
+        one = await told(port, name, fields)
+        one.gap_s = neighbour.take_longest()
+        alone.append(one)
+        print(f"{one.told_s:6.2f} s  {name}", file=sys.stderr)
+    at_once = [asyncio.create_task(told(port, name, fields)) for name, fields in bombs()]
+    await asyncio.sleep(0.2)
+    modest = await told(port, "a modest one among them", MODEST)
+    crowd = [*await asyncio.gather(*at_once), modest]
+    longest_s = neighbour.take_longest()
+    streaming.cancel()
+    return alone, crowd, longest_s
+
+
+def worker_of(server_pid: int) -> list[int]:
+    path = Path(f"/proc/{server_pid}/task/{server_pid}/children")
+    return [int(pid) for pid in path.read_text().split()] if path.exists() else []
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", required=True, metavar="GGUF")
+    parser.add_argument("--flags", default="", help="more flags for edgellm serve")
+    args = parser.parse_args()
+    command = [
+        sys.executable, "-m", "edgellm", "serve", args.model, "--port", "{port}",
+        "-c", str(N_CTX), "--parallel", "8", *args.flags.split(),
+    ]  # fmt: skip
+    with running(command, "edgellm") as (process, port):
+        before = worker_of(process.pid)
+        alone, crowd, longest_s = asyncio.run(attack(port))
+        asyncio.run(complete(port, "it is alive", 4))
+        after = worker_of(process.pid)
+    report(alone, crowd, longest_s)
+    print("the worker is", "the same process" if before == after else "ANOTHER PROCESS")
+
+
+def report(alone: list[Told], crowd: list[Told], longest_s: float) -> None:
+    ends = {"stop", "length", "tool_calls"}
+    n_refused = sum(one.ending not in ends for one in alone)
+    print(
+        f"{len(alone)} bombs: {n_refused} refused or broken off, {len(alone) - n_refused} followed"
+    )
+    print(f"\n{'told':>7} {'gap':>6}  the slowest to be told")
+    for one in sorted(alone, key=lambda one: -one.told_s)[:10]:
+        print(f"{one.told_s:6.2f}s {1000 * one.gap_s:4.0f}ms  {one.name}: {one.ending[:60]}")
+    print(f"\n{'told':>7} {'gap':>6}  the longest gaps of the neighbour")
+    for one in sorted(alone, key=lambda one: -one.gap_s)[:10]:
+        print(f"{one.told_s:6.2f}s {1000 * one.gap_s:4.0f}ms  {one.name}: {one.ending[:60]}")
+    over = sum(one.told_s > 2 for one in alone), sum(one.gap_s > 0.2 for one in alone)
+    print(f"\nover 2 s: {over[0]}; over 200 ms: {over[1]}")
+    modest = crowd[-1]
+    print(
+        f"all at once: the neighbour's longest gap {1000 * longest_s:.0f} ms, the slowest told "
+        f"{max(one.told_s for one in crowd):.1f} s, a modest one told {modest.told_s:.2f} s"
+    )
+
+
+if __name__ == "__main__":
+    main()
