@@ -16,6 +16,7 @@ the soak's length.
     sweep     the same, llama-server at -b 64, 128, 512, 2048, edgellm at several targets
     schema    8 streams that follow a JSON schema, over 8 free ones
     neighbour one stream while another process takes a whole core, over the same alone
+    overhead  what of a step is not native, on edgellm alone
     soak      32 clients on edgellm alone: memory, endings, counted tokens
 """
 
@@ -29,6 +30,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from engine_overhead import overhead
 from engine_prompts import mixed, prefix
 from engine_soak import soak
 from engine_streams import neighbour, schema, streams
@@ -36,6 +38,7 @@ from engine_talks import talks, tree
 from pairs import Load, Pair, compare, server, table
 
 _PREFIXES = ((500, 8), (2000, 8), (2000, 32))
+_ALONE = ("overhead", "sweep", "soak")  # groups that no pairs are made of
 _RIVAL_BATCHES = (64, 128, 512, 2048)
 _OUR_TARGETS_MS = (100, 200, 300, 500, 2000)
 
@@ -61,11 +64,14 @@ def main() -> None:
     args = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers end with us
     groups, found = _groups(), list[Pair]()
-    chosen = args.groups or [*groups, "sweep", "soak"]
+    chosen = args.groups or [*groups, *_ALONE]
     for name in chosen:
         print(f"── {name}", file=sys.stderr, flush=True)
         if name == "soak":
             soak(_ours(args, Group((), 32768, 16)), args.minutes)
+        elif name == "overhead":
+            with server(_ours(args, Group((), 4096, 8)), "edgellm") as port:
+                overhead(port)
         elif name == "sweep":
             _sweep(args)
         else:
@@ -172,7 +178,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rival-flags", default="", help="more flags for llama-server")
     parser.add_argument("--json", metavar="FILE", help="write every single figure here")
     args = parser.parse_args()
-    if strange := set(args.groups) - {*_groups(), "sweep", "soak"}:
+    if strange := set(args.groups) - {*_groups(), *_ALONE}:
         parser.error(f"no such groups: {', '.join(sorted(strange))}")
     return args
 
