@@ -203,3 +203,17 @@ def test_the_url_may_be_of_any_type_of_image(client):
     part = {"type": "image_url", "image_url": {"url": data_url(RED, "image/*"), "detail": "low"}}
     assert text(client, [question("Look: ", part, " What is it?")]) == text(client, ABOUT_RED)
     assert json.loads(chat(client, ABOUT_RED).model_dump_json())["usage"]["prompt_tokens"] > 16
+
+
+def test_run_shows_a_picture_to_a_model_that_sees(home, tmp_path):
+    model, picture = tmp_path / "m-Q8_0.gguf", tmp_path / "red.png"
+    model.write_bytes(demo_path().read_bytes())
+    picture.write_bytes(RED)
+    asked = ("run", str(model), "--image", str(picture), "--temperature", "0", "What is it?")
+    blind = home.run(*asked)
+    assert blind.code != 0
+    assert "sees no pictures" in blind.err
+    (tmp_path / "mmproj-F16.gguf").write_bytes(projector_bytes())
+    seeing = home.run(*asked)
+    assert (seeing.code, bool(seeing.out.strip())) == (0, True)
+    assert "No such file" in home.run("run", "demo", "--image", "none.png", "?").err
