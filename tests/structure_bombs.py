@@ -26,7 +26,7 @@ def bombs() -> list[tuple[str, Fields]]:
 
 
 def _grammars() -> Iterator[tuple[str, Fields]]:
-    for n in (20, 50, 60, 64, 200, 1000, 30_000):
+    for n in (20, 50, 60, 64, 200, 1000, 5000, 30_000):
         yield f"gbnf: {n} groups in one another", _gbnf("(" * n + '"a"' + ")" * n)
     for n in (10, 20, 30, 50, 100, 500, 2000):
         yield f"gbnf: {n} optional choices", _gbnf('("a"|"b")? ' * n)
@@ -56,7 +56,7 @@ def _grammars() -> Iterator[tuple[str, Fields]]:
             f"gbnf: {n} words that may follow each other",
             _gbnf(f"({words})? " * 3),
         )
-    for n in (5, 30, 60):
+    for n in (5, 15, 30, 60):
         yield f"gbnf: {n} optional groups in one another", _gbnf('("a" ' * n + ")?" * n)
         yield f"gbnf: {n} repeats in one another", _gbnf("(" * n + '"a"' + "){1,2}" * n)
         yield f"gbnf: {n} names of one rule", {
@@ -97,7 +97,7 @@ def _regexes() -> Iterator[tuple[str, Fields]]:
     for n in (5, 12, 20, 25):
         yield f"regex: {n} optional, then {n}", {"regex": f"(a?){{{n * 10}}}a{{{n * 10}}}"}
         yield f"regex: {n} back from the end", {"regex": f"[ab]*a[ab]{{{n * 4}}}"}
-    for n in (50, 200):
+    for n in (50, 100, 200):
         yield f"regex: {n} groups in one another", {"regex": "(" * n + "a" + ")" * n}
         yield f"regex: {n} stars in one another", {"regex": "(" * n + "a" + ")*" * n}
     yield "regex: 170 alternatives", {"regex": "|".join(f"w{i % 10}" for i in range(170))}
