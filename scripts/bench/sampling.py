@@ -58,7 +58,8 @@ class Model:
         rows = [llama_cpp.llama_get_logits_ith(self.context, i) for i in range(n_sequences)]
         self.rows = [np.ctypeslib.as_array(row, shape=(self.n_vocab,)) for row in rows]
         for row in self.rows:  # llama.cpp's order among equal logits is its own
-            row += np.random.default_rng(SEED).uniform(0, 1e-2, self.n_vocab).astype(np.float32)
+            row[np.argsort(row)] += np.arange(self.n_vocab, dtype=np.float32) * 1e-6
+            assert np.unique(row).size == self.n_vocab
 
     def whole_chain(self, params: SamplingParams) -> Any:
         """As common/sampling.cpp: common_sampler_init."""
