@@ -137,3 +137,13 @@ def llama_bytes(n_layers: int = 2, n_vocab: int = 8, **extra: object) -> bytes:
         ]
     tensors += [Tensor("output_norm.weight", (d,)), Tensor("output.weight", (d, n_vocab))]
     return gguf_bytes(metadata, tensors)
+
+
+def with_keys(data: bytes, keys: dict[str, object]) -> bytes:
+    """A GGUF with more keys, put first; they are padded, so that all data moves by whole blocks."""
+    (n_keys,) = struct.unpack_from("<Q", data, 16)
+    added = b"".join(text(key) + value_bytes(value) for key, value in keys.items())
+    padding = text("padding.length") + value_bytes("")
+    padding = text("padding.length") + value_bytes("-" * (-(len(added) + len(padding)) % 32))
+    count = struct.pack("<Q", n_keys + len(keys) + 1)
+    return data[:16] + count + added + padding + data[24:]

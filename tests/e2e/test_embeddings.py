@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx2
 import openai
 import pytest
+from gguf_files import with_keys
 from live import live_server
 from real_model import SHARED_MODELS, needs_shared_models, plan
 
@@ -181,3 +182,22 @@ def test_ranks_are_llama_servers_best_first():
         assert "607 tokens; this model takes 512" in refused.json()["error"]["message"]
         assert refused.json()["error"]["param"] == "documents"
         assert http.post("/v1/rerank", json=long | {"max_tokens_per_doc": 100}).status_code == 200
+
+
+def test_a_template_in_the_file_joins_query_and_document(tmp_path):
+    """With the same file llama-server gives these scores, and counts 52 tokens."""
+    words = "[CLS]what: {query} [SEP] text: {document}[SEP]"
+    path = tmp_path / "templated.gguf"
+    path.write_bytes(with_keys(RANKS.read_bytes(), {"tokenizer.chat_template.rerank": words}))
+    with serving(path, "judge") as live, httpx2.Client(base_url=live.url, timeout=30) as http:
+        asked = {"query": QUERY, "documents": DOCUMENTS}
+        told = http.post("/v1/rerank", json=asked).json()
+        scores = {row["index"]: row["relevance_score"] for row in told["results"]}
+        want = {0: 0.79960, 1: 0.89573, 2: 0.66660}
+        assert scores == pytest.approx(want, abs=1e-3)
+        assert told["usage"]["total_tokens"] == 52
+
+        cut = http.post("/v1/rerank", json=asked | {"max_tokens_per_doc": 2}).json()
+        assert cut["usage"]["total_tokens"] < 52
+        braces = {"query": "x", "documents": ["{query} {document}"]}
+        assert http.post("/v1/rerank", json=braces).status_code == 200

@@ -1,11 +1,9 @@
 """Filling in the middle with a real model: the story model, told that it has tokens for it."""
 
-import struct
-
 import httpx2
 import openai
 import pytest
-from gguf_files import text, value_bytes
+from gguf_files import with_keys
 from live import live_server
 from real_model import SHARED_MODELS, needs_shared_models
 
@@ -20,16 +18,6 @@ TOLD = {
     "": (15, "ver many things like to play with"),
     " there": (17, " made a big box with a big b"),
 }
-
-
-def with_keys(data: bytes, keys: dict[str, object]) -> bytes:
-    """A GGUF with more keys, put first; they are padded, so that all data moves by whole blocks."""
-    (n_keys,) = struct.unpack_from("<Q", data, 16)
-    added = b"".join(text(key) + value_bytes(value) for key, value in keys.items())
-    padding = text("padding.length") + value_bytes("")
-    padding = text("padding.length") + value_bytes("-" * (-(len(added) + len(padding)) % 32))
-    count = struct.pack("<Q", n_keys + len(keys) + 1)
-    return data[:16] + count + added + padding + data[24:]
 
 
 @pytest.fixture(scope="module")
