@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 
 from edgellm.cli.client import Client, Message, Timings, with_pictures
 from edgellm.cli.output import say, say_error
+from edgellm.cli.pictures import data_urls
 from edgellm.errors import EdgellmError
 from edgellm.tui.untrusted import prose
 from edgellm.units import format_rate, format_seconds
 
 _HELP = """\
   /clear        forget what was said
+  /image FILE   show a picture with the next question
   /system TEXT  what the model is told before everything; forgets what was said
   /verbose      tell how long each answer took, or stop telling
   /bye          end (Ctrl-D, too)
@@ -32,15 +34,13 @@ class Answering:
     system: str | None = None
     options: Mapping[str, object] = field(default_factory=dict)
     verbose: bool = False
-    pictures: Sequence[str] = ()  # data URLs, for the first question
+    pictures: Sequence[str] = ()  # data URLs, shown with the next question
     said: list[Message] = field(default_factory=list)
 
     def ask(self, question: str) -> None:
         """Writes the answer to stdout. Raises EdgellmError; KeyboardInterrupt on Ctrl-C."""
-        is_first = not self.said and self.pictures
-        self.said.append(
-            with_pictures(self.pictures, question) if is_first else Message("user", question)
-        )
+        shown, self.pictures = self.pictures, ()
+        self.said.append(with_pictures(shown, question) if shown else Message("user", question))
         begun_s, written = time.monotonic(), _Written()
         first = [Message("system", self.system)] if self.system else []
         try:
@@ -60,8 +60,13 @@ class Answering:
         if self.verbose and written.timings:
             say(timing_lines(written.timings, time.monotonic() - begun_s))
 
+    def show(self, path: str) -> None:
+        """With the next question, after those that wait for it. Raises BadRequest."""
+        self.pictures = (*self.pictures, *data_urls([path]))
+
     def forget(self) -> None:
         self.said.clear()
+        self.pictures = ()
 
 
 class _Written:
@@ -108,6 +113,8 @@ def converse(answering: Answering, read: Callable[[str], str] = input) -> None:
             case "/system":
                 answering.system = rest.strip() or None
                 answering.forget()
+            case "/image":
+                _show(answering, rest.strip())
             case "/verbose":
                 answering.verbose = not answering.verbose
             case _ if word.startswith("/") and word[1:].isalpha():
@@ -128,6 +135,13 @@ def timing_lines(timings: Timings, total_s: float) -> str:
         ("eval rate", format_rate(timings.predicted_per_second, "tokens/s")),
     )
     return "\n".join(f"{name + ':':<22}{value}" for name, value in rows)
+
+
+def _show(answering: Answering, path: str) -> None:
+    try:
+        answering.show(path)
+    except EdgellmError as error:
+        say_error(error)
 
 
 def _answer(answering: Answering, question: str) -> None:

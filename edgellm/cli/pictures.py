@@ -17,10 +17,10 @@ def _data_url(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise BadRequest(f"--image {path}: {error.strerror}") from error
+        raise BadRequest(f"{path}: {error.strerror}") from error
     try:
         check_size(data)
     except BadRequest as error:
-        raise BadRequest(f"--image {path}: {error}", hint=error.hint) from error
+        raise BadRequest(f"{path}: {error}", hint=error.hint) from error
     # The server looks at the bytes; the type is there because a data URL has one.
     return f"data:image/*;base64,{base64.b64encode(data).decode()}"

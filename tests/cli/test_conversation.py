@@ -1,4 +1,7 @@
+from dataclasses import replace
+
 import pytest
+from pictures import png
 from server.server_fakes import FakeEngine, live_server, served, words
 
 from edgellm.chat.events import Failed, TextDelta
@@ -63,6 +66,37 @@ def test_what_an_answer_had_said_before_it_broke_is_remembered(answering, engine
     with pytest.raises(WorkerDied):
         answering.ask("Hi")
     assert answering.said[-1] == Message("assistant", "Hel")
+
+
+@pytest.fixture
+def seeing(engine):
+    engine.plan = replace(engine.plan, projector="mmproj.gguf")
+    with live_server(served(engine=engine)) as live:
+        yield Answering(live.url, "tiny")
+
+
+def test_pictures_are_shown_with_the_next_question_and_stay_in_what_was_said(
+    seeing, engine, tmp_path, capsys
+):
+    red, blue = tmp_path / "red.png", tmp_path / "blue picture.png"
+    red.write_bytes(png())
+    blue.write_bytes(png(colour=(0, 0, 255)))
+    converse(seeing, typing(f"/image {red}", f"/image {blue}", "What?", "And?"))
+
+    files = [params.pictures.files for _, params in engine.asked]
+    assert files == [(red.read_bytes(), blue.read_bytes())] * 2
+    assert [type(message.content) for message in seeing.said] == [tuple, str, str, str]
+
+
+def test_a_picture_that_cannot_be_shown_is_told_and_the_question_goes_without(
+    seeing, engine, tmp_path, capsys
+):
+    converse(seeing, typing(f"/image {tmp_path / 'none.png'}", "/image", "What?"))
+
+    err = capsys.readouterr().err
+    assert "none.png: No such file" in err
+    assert "Is a directory" in err
+    assert [params.pictures for _, params in engine.asked] == [None]
 
 
 def test_a_conversation_ends_with_bye(answering, engine, capsys):
