@@ -19,6 +19,8 @@ from edgellm.chat.messages import (
 )
 from edgellm.errors import BadRequest
 from edgellm.server.body import json_depth
+from edgellm.server.infill import InfillBody
+from edgellm.server.lora import LoadBody, UnloadBody
 from edgellm.server.openai_embeddings import EmbeddingsBody
 from edgellm.server.openai_requests import (
     ChatBody,
@@ -26,9 +28,13 @@ from edgellm.server.openai_requests import (
     chat_request,
     completion_request,
 )
-from edgellm.server.words import TokenizeBody
+from edgellm.server.rerank import RerankBody
+from edgellm.server.words import DetokenizeBody, TokenizeBody
 
-BODIES = (ChatBody, CompletionBody, EmbeddingsBody, TokenizeBody)
+BODIES = (
+    ChatBody, CompletionBody, EmbeddingsBody, RerankBody, InfillBody, TokenizeBody, DetokenizeBody,
+    LoadBody, UnloadBody,
+)  # fmt: skip
 
 
 def chat(**fields):
@@ -320,7 +326,7 @@ def test_a_structure_knows_the_field_that_asks_for_it(fields, rule, field):
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"suffix": "end"}, "suffix"),
+        ({"prompt": [1], "suffix": "end"}, "suffix"),
         ({"best_of": 2}, "best_of"),
         ({"prompt": []}, "prompt"),
         ({"prompt": [[]]}, "prompt"),
