@@ -12,7 +12,7 @@ copies that share what the lexer has learned.
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import assert_never
 
 import llguidance
@@ -33,6 +33,7 @@ from edgellm.chat.messages import (
     Thinking,
     Watch,
 )
+from edgellm.chat.repeats import MAX_SIZE, patterns_in, written_out
 from edgellm.errors import BadRequest
 from edgellm.runner.batch import Mask
 from edgellm.runner.stages import StagedMask
@@ -99,17 +100,20 @@ class Masks:
         from_lark = llguidance.LLMatcher.grammar_from_lark
         match rule:
             case JSONSchema(schema):
-                return _json_grammar(_checked(schema))
+                _check_repeats(patterns_in(_checked(schema)))
+                return _json_grammar(schema)
             case Regex(pattern):
-                return str(llguidance.LLMatcher.grammar_from_regex(_checked(pattern)))
+                _check_repeats([_checked(pattern)])
+                return str(llguidance.LLMatcher.grammar_from_regex(pattern))
             case Choices(texts):
                 either = " | ".join(json.dumps(text, ensure_ascii=False) for text in texts)
                 return str(from_lark(_checked(f"start: {either}")))
             case GBNF(grammar):
                 return str(from_lark(to_lark(_checked(grammar))))
             case Lark(grammar, markers):
+                _check_repeats(patterns_in(_checked(grammar)))  # a tool's schema is written in it
                 definitions = [self._vocabulary.definition(i, m) for i, m in enumerate(markers)]
-                return str(from_lark("\n".join([_checked(grammar), *definitions])))
+                return str(from_lark("\n".join([grammar, *definitions])))
             case _:
                 assert_never(rule)
 
@@ -194,6 +198,15 @@ def _checked(source: str) -> str:
     if len(source) > _MAX_SOURCE_BYTES:
         raise _refused(f"{len(source)} characters are more than {_MAX_SOURCE_BYTES}")
     return source
+
+
+def _check_repeats(patterns: Iterable[str]) -> None:
+    for pattern in patterns:
+        if (size := written_out(pattern)) > MAX_SIZE:
+            raise _refused(
+                f"with its repetitions written out, {pattern[:40]!r} has {size} characters; "
+                f"{MAX_SIZE} is the limit"
+            )
 
 
 def _refused(words: str) -> BadRequest:

@@ -121,6 +121,8 @@ def test_a_mask_forbids_the_same_where_it_allows_few_or_most(masks):
         (JSONSchema("[1"), "not a JSON schema"),
         (GBNF('root ::= "a'), "grammar: line 1: the text ends"),
         (Regex("a" * 600_000), "600000 characters are more than"),
+        (Regex("(a{1000}){1000}"), "has 1000000 characters; 100000 is the limit"),
+        (JSONSchema('{"type": "string", "pattern": "a{200000}"}'), "has 200000 characters"),
     ],
 )
 def test_what_is_no_structure_is_refused_in_llguidances_words(masks, structure, words):
