@@ -17,6 +17,8 @@ from edgellm.runner.batch import (
     Batch,
     Copy,
     Discard,
+    Erase,
+    Fetch,
     Forget,
     Fork,
     Mask,
@@ -27,10 +29,12 @@ from edgellm.runner.batch import (
     Save,
     Start,
     Stop,
+    Store,
     Trim,
 )
 from edgellm.runner.infill import FillMarks
 from edgellm.runner.memory import Limits
+from edgellm.runner.prefix_file import Stored
 from edgellm.runner.verify import sampled_rows
 
 END = 2
@@ -81,12 +85,23 @@ class FakeBackend:
         self.adapters: dict[int, bytes] = {}
         self.embedded: list[list[list[int]]] = []  # the tokens of each call
         self.cells: dict[int, list[tuple[int, Cell]]] = {}  # seq_id: (token, cell)
+        self.files: dict[bytes, tuple[Stored, list[int]]] = {}  # what lies on disk
+        self.fetches: list[tuple[int, bytes]] = []  # what is being read from there
         self.blobs: dict[int, tuple[int, list[int]]] = {}  # by number: where it starts, tokens
         self.started: set[int] = set()
         self.n_computed = self.n_padded = 0
         self.end_after = end_after
         self.say = say  # the next token, of all that came before
         self.n_said: dict[int, int] = {}
+
+    def fetch(self, *, ok: bool = True) -> tuple[int, float | None]:
+        """The disk has read what was asked for first; or couldn't."""
+        blob, key = self.fetches.pop(0)
+        if not ok:
+            return blob, None
+        stored, tokens = self.files[key]
+        self.blobs[blob] = (stored.start, tokens)
+        return blob, 0.001
 
     @property
     def used_cells(self) -> int:
@@ -177,6 +192,34 @@ class FakeBackend:
                 copied = [token for token, _ in self.cells[source][:length]]
                 self.cells[target] = []
                 self._fill(target, copied)
+            case Save() | Restore() | Discard():
+                self._copy(op)
+            case Store() | Fetch() | Erase():
+                self._file(op)
+            case Start(seq_id):
+                assert seq_id not in self.started, f"seq {seq_id} started twice"
+                assert seq_id < self.limits.n_seq_max, f"seq {seq_id} can't run"
+                self.started.add(seq_id)
+                self.n_said[seq_id] = 0
+            case Stop(seq_id):
+                self.started.remove(seq_id)
+
+    def _file(self, op: Store | Fetch | Erase) -> None:
+        match op:
+            case Store(blob, stored):
+                start, tokens = self.blobs[blob]
+                assert (start, tuple(tokens[start:])) == (stored.start, stored.tokens)
+                assert stored.key not in self.files, "it is there already"
+                assert not stored.parent or stored.parent in self.files, "it has no way to it"
+                self.files[stored.key] = (stored, tokens)
+            case Fetch(blob, key):
+                assert blob not in self.blobs, "it is here"
+                self.fetches.append((blob, key))
+            case Erase(key):
+                self.files.pop(key, None)
+
+    def _copy(self, op: Save | Restore | Discard) -> None:
+        match op:
             case Save(source, start, end, blob):
                 assert self.limits.n_scratch, "a stretch is copied through an id of its own"
                 assert blob not in self.blobs, f"blob {blob} is written twice"
@@ -190,13 +233,6 @@ class FakeBackend:
                 self._fill(target, tokens[start:])
             case Discard(blob):
                 del self.blobs[blob]
-            case Start(seq_id):
-                assert seq_id not in self.started, f"seq {seq_id} started twice"
-                assert seq_id < self.limits.n_seq_max, f"seq {seq_id} can't run"
-                self.started.add(seq_id)
-                self.n_said[seq_id] = 0
-            case Stop(seq_id):
-                self.started.remove(seq_id)
 
     def _fill(self, seq_id: int, tokens: list[int]) -> None:
         self.cells[seq_id] += zip(tokens, self._new_cells(), strict=False)

@@ -4,6 +4,7 @@ One list of flags for `plan`, `serve` and the others; the words are llama.cpp's 
 """
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_type_hints
 
 import typer
@@ -94,6 +95,13 @@ class Pins:
             metavar="SIZE",
         ),
     ] = None
+    prefix_disk: Annotated[
+        str | None,
+        typer.Option(help="A folder where they outlive the server.", metavar="FOLDER"),
+    ] = None
+    prefix_disk_size: Annotated[
+        str | None, typer.Option(help="Bound of that folder; 8GiB.", metavar="SIZE")
+    ] = None
     batch_invariant: Annotated[
         bool,
         typer.Option(
@@ -178,6 +186,8 @@ class Pins:
             max_watts=self.max_watts,
             allow_disk=self.allow_disk,
             prefix_ram_bytes=None if self.prefix_ram is None else parse_bytes(self.prefix_ram),
+            prefix_disk=self.prefix_disk and str(Path(self.prefix_disk).expanduser().absolute()),
+            prefix_disk_bytes=parse_bytes(self.prefix_disk_size or "8GiB"),
             batch_invariant=self.batch_invariant,
             speculate=self.speculate or "ngram",  # type: ignore[arg-type]
         )

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeAlias
 from edgellm.chat.events import TokenLogprob
 from edgellm.chat.messages import AdapterSet, GenerateParams
 from edgellm.runner.pictures import Placed
+from edgellm.runner.prefix_file import Stored
 
 DRAFTED = -1  # a row's token that the draft model is to write; a row it doesn't write falls away
 
@@ -104,6 +105,29 @@ class Discard:
     blob: int
 
 
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Write a blob to disk, while other things are done."""
+
+    blob: int
+    stored: Stored
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Read a blob from disk, while other things are done; Fetched tells when it is there."""
+
+    blob: int
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Erase:
+    """Of a file, nobody will ask for it again."""
+
+    key: bytes
+
+
 class Mask(Protocol):
     """A structure being followed by one sequence: see masks.py."""
 
@@ -160,6 +184,9 @@ Op: TypeAlias = (
     | Resume
     | Blank
     | Discard
+    | Store
+    | Fetch
+    | Erase
     | Start
     | Stop
 )

@@ -64,6 +64,11 @@ _MAX_TOKEN_BYTES = 64
 _CHUNK = 128
 
 
+def library() -> str:
+    """Whose format a copied state has; it may change with every version."""
+    return f"{llama_cpp.__version__} {llama_cpp.LLAMA_STATE_SEQ_VERSION}"
+
+
 class LlamaBackend:
     def __init__(self, path: bytes, plan: Plan, on_progress: Callable[[float], None]) -> None:
         """Raises LoadError."""
@@ -92,6 +97,7 @@ class LlamaBackend:
         self._compiler: Masks | None = None
         self._copies = StreamCopies(self._context, on_host=not plan.devices)
         self._state = StateBlobs(self._context, scratch=plan.n_seq_max - 1)  # see Limits.n_scratch
+        self.keep_on = self._state.keep_on
         self._rows = Rows(plan.n_batch)
         self._sight = Sight(plan.projector, self._model, plan) if plan.projector else None
         self._positions = Positions() if self._sight and self._sight.uses_mrope else None
@@ -304,7 +310,7 @@ class LlamaBackend:
         carries_rows = carries_rows or llama_cpp.llama_model_is_hybrid(self._model)
         if plan.speculate == "off" or plan.embedding or carries_rows:
             return 0
-        return max(0, plan.n_outputs_max - plan.n_parallel)
+        return max(0, plan.n_outputs_max - plan.n_seq_max)
 
     def _step_rows(self, plan: Plan, n_ubatch: int) -> int:
         """One micro-batch: whoever waits for a prefix, or to be heard, waits no longer than that.

@@ -10,17 +10,30 @@ these tokens is the caller's business.
 """
 
 import ctypes
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import llama_cpp
 import numpy as np
 import numpy.typing as npt
 
 from edgellm.errors import EdgellmError
-from edgellm.runner.batch import Blank, Checkpoint, Discard, Restore, Resume, Save
+from edgellm.runner.batch import (
+    Blank,
+    Checkpoint,
+    Discard,
+    Erase,
+    Fetch,
+    Restore,
+    Resume,
+    Save,
+    Store,
+)
+from edgellm.runner.prefix_disk import PrefixDisk
 from edgellm.runner.shelf import BlobSize
 
 EVERYTHING, PARTIAL = 0, 1  # flags of llama_state_seq_*_ext, llama.h
+StateOp: TypeAlias = Save | Restore | Checkpoint | Resume | Blank | Discard | Store | Fetch | Erase
 Blob = npt.NDArray[np.uint8]  # numpy asks for huge pages: a tenth of the time to touch them first
 
 
@@ -35,9 +48,15 @@ class StateBlobs:
         self._context, self._scratch = context, scratch
         self._memory = llama_cpp.llama_get_memory(context)
         self._blobs: dict[int, Blob] = {}
+        self._disk: PrefixDisk | None = None
         self.blank: Blob | None = None  # see llama_partial.py
 
-    def obey(self, op: Save | Restore | Checkpoint | Resume | Blank | Discard) -> None:
+    def keep_on(self, disk: PrefixDisk, on_fetched: Callable[[int, float | None], None]) -> None:
+        """From here on blobs may be stored and fetched. `on_fetched`, from another thread: of
+        which number, and in how many seconds; None: it couldn't be read."""
+        self._disk, self._on_fetched = disk, on_fetched
+
+    def obey(self, op: StateOp) -> None:
         """Raises EdgellmError."""
         match op:
             case Save(source, start, end, blob):
@@ -53,6 +72,23 @@ class StateBlobs:
                 write_state(self._context, source, self.blank, PARTIAL)
             case Discard(blob):
                 del self._blobs[blob]
+            case Store() | Fetch() | Erase():
+                self._file(op)
+
+    def _file(self, op: Store | Fetch | Erase) -> None:
+        assert self._disk is not None, "nobody stores what can't be"
+        match op:
+            case Store(blob, stored):
+                self._disk.store(stored, self._blobs[blob].data)
+            case Fetch(blob, key):
+                self._disk.fetch(blob, key, self._fetched)
+            case Erase(key):
+                self._disk.erase(key)
+
+    def _fetched(self, number: int, blob: bytearray | None, elapsed_s: float) -> None:
+        if blob is not None:
+            self._blobs[number] = np.frombuffer(blob, np.uint8)
+        self._on_fetched(number, None if blob is None else elapsed_s)
 
     def measure(self, seq_id: int) -> BlobSize:
         """What a stretch takes, by a sequence of two tokens."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edgellm.runner.prefix import Match, RetainedStore, Source, best_match
+from edgellm.runner.prefix_file import Stored
 from edgellm.runner.sequence import Sequence
 from edgellm.runner.shelf import BlobSize
 
@@ -57,6 +58,8 @@ class Limits:
     n_ids: int = 0  # ids in all, running and retained; at most llama.cpp's 256
     n_scratch: int = 0  # ids from n_seq_max on that no sequence has: what is copied goes through it
     shelf_bytes: int = 0  # host memory for what leaves the cells; see spill.py
+    disk_bytes: int = 0  # and on disk
+    stored: tuple[Stored, ...] = ()  # what lies there from before, least recently used first
     blob: BlobSize | None = None  # of a stretch of cells; None: they can't be copied out
     shares_prefixes: bool = False
     unified: bool = True
@@ -118,6 +121,16 @@ class Memory(Protocol):
         included; 0: none."""
         ...
 
+    def fetches(self, sequence: Sequence, n_here: int) -> bool:
+        """It has to wait until what it needs was read from disk."""
+        ...
+
+    def fetched(self, blob: int, elapsed_s: float | None) -> None:
+        """It was read in so many seconds, or couldn't be."""
+
+    def abandon(self, sequence: Sequence) -> None:
+        """It waits no longer, for whatever it was."""
+
     def work(self, running: list[Sequence]) -> None:
         """All are admitted: copy what is to be copied before the rows of this step."""
 
@@ -163,6 +176,15 @@ class Still:
 
     def shelved(self, sequence: Sequence, n_here: int) -> int:
         return 0
+
+    def fetches(self, sequence: Sequence, n_here: int) -> bool:
+        return False
+
+    def fetched(self, blob: int, elapsed_s: float | None) -> None:
+        pass
+
+    def abandon(self, sequence: Sequence) -> None:
+        pass
 
     def work(self, running: list[Sequence]) -> None:
         pass

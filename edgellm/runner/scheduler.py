@@ -33,6 +33,7 @@ from edgellm.runner.aside import AsideMemory
 from edgellm.runner.batch import (
     Batch,
     Checkpoint,
+    Fetch,
     Op,
     Restore,
     Row,
@@ -54,6 +55,7 @@ from edgellm.runner.split import SplitMemory
 from edgellm.runner.turns import Turns
 from edgellm.runner.unified import UnifiedMemory
 
+_URGENT = (Save, Restore, Checkpoint, Fetch)  # operations that don't wait for rows to compute
 _UNPADDED_PERIOD = 50  # steps
 
 
@@ -87,8 +89,9 @@ class Scheduler:
 
     @property
     def rests(self) -> bool:
-        """Idle, and there is nothing to tidy up either."""
-        return self.idle and not self.memory.has_chores
+        """There is nothing to do before the next message."""
+        stands = not self.running and all(s.awaits_disk for s in self.waiting)
+        return stands and not self.memory.has_chores
 
     def add(self, sequence: Sequence) -> None:
         """Raises ContextTooLong. A longer max_tokens than fits is cut: it ends with "length"."""
@@ -119,6 +122,7 @@ class Scheduler:
             self._ops.append(Stop(sequence.seq_id))
             self.memory.leave(sequence)
         self.waiting.leave(sequence)
+        self.memory.abandon(sequence)
         sequence.state = State.FINISHED
 
     def schedule(self) -> Batch | None:
@@ -134,8 +138,8 @@ class Scheduler:
             for pos in range(sequence.n_computed, sequence.n_computed + counts[sequence.seq_id])
         ]
         if not rows:
-            has_copies = any(isinstance(op, Save | Restore | Checkpoint) for op in self._ops)
-            return Batch(self._take_ops(), (), 0) if has_copies else None
+            is_urgent = any(isinstance(op, _URGENT) for op in self._ops)
+            return Batch(self._take_ops(), (), 0) if is_urgent else None
         together = [self.running[seq_id] for seq_id, count in counts.items() if count]
         n_prompt_rows = len(rows) - sum(1 for s in together if _decodes(s))
         all_rows = self._with_drafts(rows, together, n_prompt_rows)
@@ -287,7 +291,7 @@ class Scheduler:
             match = self._match(sequence)
             n_here = match.length if match else 0
             sequence.leader = self._leader(sequence, n_here, self.memory.shelved(sequence, n_here))
-            if sequence.leader:
+            if sequence.leader or self.memory.fetches(sequence, n_here):
                 continue
             if not self.memory.admit(sequence, match, list(self.running.values())):
                 self.waiting.refuse(sequence)

@@ -38,6 +38,7 @@ class Sequence:
     finish_reason: FinishReason | None = None
     leader: "Leader | None" = None
     restoring: list[Edge] = field(default_factory=list)  # what is to come back into its cells
+    fetching: list[Edge] = field(default_factory=list)  # what is read from disk before that
     n_restored: int = 0  # of n_cached, those that were not in the cells
     n_loaded: int = 0  # of these, those that were not in memory either
     mask: Mask | None = None
@@ -53,6 +54,10 @@ class Sequence:
     @property
     def adapters(self) -> AdapterSet:
         return self.params.adapters
+
+    @property
+    def awaits_disk(self) -> bool:
+        return any(edge.is_coming for edge in self.fetching)
 
     @property
     def n_computed_here(self) -> int:

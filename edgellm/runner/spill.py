@@ -25,9 +25,12 @@ _SMOOTHING = 0.3  # weight of the newest measurement
 class Spill:
     def __init__(self, limits: Limits, cells: Cells, pace: Pace, ops: list[Op]) -> None:
         assert limits.blob is not None
-        self.shelf = Shelf(limits.shelf_bytes, limits.blob, ops)
+        self.shelf = Shelf(limits.shelf_bytes, limits.blob, ops, limits.disk_bytes)
+        self.shelf.adopt(limits.stored)
         self._cells, self._pace, self._ops = cells, pace, ops
         self._cell_s: float | None = None  # what copying a cell takes, either way
+        self._waiting: list[Sequence] = []  # for the disk
+        self._load_cell_s: float | None = None  # what reading one from disk takes
         self._left = 0  # cells that may yet be copied in this step
         self._n_copied = 0  # cells copied by the operations since they were last observed
 
@@ -49,16 +52,17 @@ class Spill:
     def observe(self, elapsed_s: float) -> None:
         """What the operations of a step took, if they copied."""
         if self._n_copied:
-            cell_s = elapsed_s / self._n_copied
-            old_s = cell_s if self._cell_s is None else self._cell_s
-            self._cell_s = old_s + _SMOOTHING * (cell_s - old_s)
+            self._cell_s = _mixed(self._cell_s, elapsed_s / self._n_copied)
             self._n_copied = 0
 
-    def _is_worth(self, n_cells: int, n_tokens: int) -> bool:
+    def _is_worth(self, n_cells: int, n_tokens: int, *, on_disk: bool = False) -> bool:
         computing_s = self._pace.costs.mixed_s(0, n_tokens)
-        if self._cell_s is None or computing_s is None:
+        cell_s = self._cell_s
+        if on_disk and cell_s is not None and self._load_cell_s is not None:
+            cell_s += self._load_cell_s
+        if cell_s is None or computing_s is None:
             return True  # a row reads all weights, a copy its own cells
-        return n_cells * self._cell_s < computing_s
+        return n_cells * cell_s < computing_s
 
     def _copied(self, n_cells: int) -> None:
         self._left -= n_cells
@@ -85,6 +89,7 @@ class Spill:
             if edge is None:
                 return True
             self._ops.append(Save(kept.seq_id, start, end, edge.blob))
+            self.shelf.store(edge)
             self._copied(end - start)
         return True
 
@@ -107,13 +112,39 @@ class Spill:
         while edges:
             last = edges[-1]
             begins = max(n_here, last.start)
-            if last.end <= room and self._is_worth(len(last.tokens), length - begins):
+            n_cells, on_disk = len(last.tokens), not last.in_ram
+            if last.end <= room and self._is_worth(n_cells, length - begins, on_disk=on_disk):
                 break
             edges.pop()
             length = last.start
         if length - n_here < WORTH_SHARING:
             return Found()
         return Found(tuple(edges), length)
+
+    def fetches(self, sequence: Sequence, n_here: int) -> bool:
+        """What it will get back has yet to be read from disk; that is under way."""
+        if not sequence.fetching:
+            self._fetch(sequence, self.find(sequence, n_here))
+        return sequence.awaits_disk
+
+    def _fetch(self, sequence: Sequence, found: Found) -> None:
+        """As much of the way as there is room for in memory; the whole of it stays meanwhile."""
+        missing = {edge.blob for edge in found.edges if not edge.in_ram}
+        if not missing:
+            return
+        self._waiting.append(sequence)
+        for edge in found.edges:
+            if not self.shelf.fetch(edge):
+                break
+            edge.n_pins += 1
+            sequence.fetching.append(edge)
+            sequence.n_loaded += len(edge.tokens) if edge.blob in missing else 0
+
+    def fetched(self, blob: int, elapsed_s: float | None) -> None:
+        """`elapsed_s`: what reading took; None: it couldn't be read."""
+        edge = self.shelf.fetched(blob, ok=elapsed_s is not None)
+        if elapsed_s is not None:
+            self._load_cell_s = _mixed(self._load_cell_s, elapsed_s / len(edge.tokens))
 
     def restore(self, sequence: Sequence) -> None:
         """As much of what it waits for as this step may copy."""
@@ -130,17 +161,39 @@ class Spill:
             self._copied(len(edge.tokens))
 
     def promise(self, sequence: Sequence, n_here: int) -> Found | None:
-        """It will get what find() says, and until then that stays on the shelf."""
+        """It will get what find() says, as far as that is in memory; until then it stays there."""
         found = self.find(sequence, n_here)
+        away = next((edge for edge in found.edges if not edge.in_ram), None)
+        if away:
+            edges = found.edges[: found.edges.index(away)]
+            found = Found(edges, away.start) if away.start - n_here >= WORTH_SHARING else Found()
         sequence.restoring = list(found.edges)
         for edge in found.edges:
             edge.n_pins += 1
         return found if found.edges else None
 
     def give_up(self, sequence: Sequence) -> None:
+        """What it was promised."""
         for edge in sequence.restoring:
             edge.n_pins -= 1
         sequence.restoring = []
+
+    def abandon(self, sequence: Sequence) -> None:
+        """It doesn't wait for the disk any longer."""
+        if sequence in self._waiting:
+            self._waiting.remove(sequence)
+        for edge in sequence.fetching:
+            edge.n_pins -= 1
+        sequence.fetching = []
+
+    def check(self, running: list[Sequence]) -> None:
+        promised = [edge for sequence in running for edge in sequence.restoring]
+        awaited = [edge for sequence in self._waiting for edge in sequence.fetching]
+        self.shelf.check([*promised, *awaited])
+
+
+def _mixed(old: float | None, new: float) -> float:
+    return new if old is None else old + _SMOOTHING * (new - old)
 
 
 def _can_move(tokens: list[int]) -> bool:

@@ -46,7 +46,7 @@ class UnifiedMemory(SharedAnywhere):
 
     @property
     def disk_bytes(self) -> int:
-        return 0
+        return self._spill.shelf.disk_used_bytes if self._spill else 0
 
     @property
     def has_chores(self) -> bool:
@@ -77,11 +77,24 @@ class UnifiedMemory(SharedAnywhere):
             if kept.seq_id in self.retained.by_id:
                 self._drop(kept)
         sequence.n_cached, sequence.n_restored = n_cached, n_cached - n_here
+        sequence.n_loaded = min(sequence.n_loaded, sequence.n_restored)
+        self.abandon(sequence)  # what it fetched has come
         self._settled = 0
         return True
 
     def shelved(self, sequence: Sequence, n_here: int) -> int:
         return self._spill.find(sequence, n_here).length if self._spill else 0
+
+    def fetches(self, sequence: Sequence, n_here: int) -> bool:
+        return self._spill.fetches(sequence, n_here) if self._spill else False
+
+    def fetched(self, blob: int, elapsed_s: float | None) -> None:
+        if self._spill:
+            self._spill.fetched(blob, elapsed_s)
+
+    def abandon(self, sequence: Sequence) -> None:
+        if self._spill:
+            self._spill.abandon(sequence)
 
     def begin(self, running: list[Sequence]) -> None:
         if self._spill is None:
@@ -139,7 +152,7 @@ class UnifiedMemory(SharedAnywhere):
         assert all(s.lease.length == s.n_computed for s in running)
         assert self._unsaved.keys() <= self.retained.by_id.keys()
         if self._spill:
-            self._spill.shelf.check(edge for s in running for edge in s.restoring)
+            self._spill.check(running)
 
     @property
     def _retained_ids(self) -> range:

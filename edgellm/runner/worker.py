@@ -5,12 +5,12 @@ still owed and starts another one. What is one request's own fault is told to it
 """
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
 from edgellm.chat.events import FinishReason
 from edgellm.errors import BadRequest, DeadlinePassed, EdgellmError
-from edgellm.runner.backend import Backend, NoKVSlot, Step, tokens_of
+from edgellm.runner.backend import Backend, NoKVSlot, Step
 from edgellm.runner.batch import Batch, Mask, Start
 from edgellm.runner.embedding import Embeddings
 from edgellm.runner.messages import (
@@ -34,7 +34,8 @@ from edgellm.runner.messages import (
     ToWorker,
     UnloadAdapter,
 )
-from edgellm.runner.pictures import Looks, Placed, check_held, placed, woven
+from edgellm.runner.pictures import Looks
+from edgellm.runner.prompt import prompt_of, unguessed
 from edgellm.runner.questions import Questions
 from edgellm.runner.recipe import takes_time
 from edgellm.runner.recorder import Recorder
@@ -56,14 +57,19 @@ class Compiled:
     looks: Looks = ()
 
 
-Take: TypeAlias = Callable[[bool], Iterable[ToWorker | Compiled]]  # take(wait): what has come
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A blob was read from disk in so many seconds, or couldn't be. Comes as Compiled does."""
+
+    blob: int
+    elapsed_s: float | None
+
+
+FromBeside: TypeAlias = Compiled | Fetched  # from threads beside the loop's
+Take: TypeAlias = Callable[[bool], Iterable[ToWorker | FromBeside]]  # take(wait): what has come
 Tell: TypeAlias = Callable[[list[FromWorker]], None]
 # Compiles a structure and looks at pictures, answers with Compiled.
 Prepare: TypeAlias = Callable[[Generate], None]
-
-
-def _nothing_to_forget(request_id: int) -> None:
-    pass
 
 
 class Worker:
@@ -78,7 +84,7 @@ class Worker:
         clock: Callable[[], float],
         embeds: bool = False,
         adapters: Collection[int] = (),
-        forget: Callable[[int], None] = _nothing_to_forget,
+        forget: Callable[[int], None] = lambda request_id: None,
     ) -> None:
         self._forget = forget  # the request has left: what `prepare` began is in vain
         self._backend, self._scheduler, self._embeds = backend, scheduler, embeds
@@ -117,17 +123,19 @@ class Worker:
 
     # ── requests ─────────────────────────────────────────────────────────────
 
-    def _handle(self, message: ToWorker | Compiled) -> None:
+    def _handle(self, message: ToWorker | FromBeside) -> None:
         request_id = getattr(message, "request_id", 0)
         try:
             self._obey(message)
         except EdgellmError as error:  # this request's fault; the others go on
             self._reject(request_id, error)
 
-    def _obey(self, message: ToWorker | Compiled) -> None:
+    def _obey(self, message: ToWorker | FromBeside) -> None:
         match message:
             case Generate():
                 self._generate(message)
+            case Fetched(blob, elapsed_s):
+                self._scheduler.memory.fetched(blob, elapsed_s)
             case Compiled(request, result, looks):
                 self._compiled(request, result, looks)
             case Cancel(request_id):
@@ -179,11 +187,9 @@ class Worker:
     def _add(
         self, request: Generate, arrived_s: float, mask: Mask | None = None, looks: Looks = ()
     ) -> None:
-        tokens, pictures = self._tokens(request, looks)
-        if pictures:  # whoever guesses tokens sees no picture
-            request = Generate(
-                request.request_id, request.prompt, replace(request.params, n_draft_max=0)
-            )
+        tokens, pictures = prompt_of(self._backend, request, looks, self._scheduler.waiting)
+        if pictures:
+            request = unguessed(request)
         limit = request.params.max_tokens
         n_max = self._scheduler.limits.n_ctx_seq if limit is None else len(tokens) + limit
         sequence = Sequence(
@@ -200,16 +206,6 @@ class Worker:
         if request.params.markers:
             stream.marks = self._backend.marks(request.params.markers)
         self._streams[request.request_id] = stream
-
-    def _tokens(self, request: Generate, looks: Looks) -> tuple[list[int], tuple[Placed, ...]]:
-        if not looks:
-            return tokens_of(self._backend, request.prompt, "prompt"), ()
-        assert request.params.pictures
-        assert isinstance(request.prompt, str)
-        check_held(one for sequence in self._scheduler.waiting for one in sequence.pictures)
-        texts = request.prompt.split(request.params.pictures.mark)
-        tokenize = self._backend.tokenize
-        return placed(woven([tokenize(text, not i) for i, text in enumerate(texts)], looks))
 
     def _cancel(self, request_id: int) -> None:
         self._preparing.pop(request_id, None)

@@ -11,12 +11,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
-from typing import TypeAlias
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from edgellm.errors import BadGGUF, EdgellmError
 from edgellm.runner.backend import Backend
 from edgellm.runner.batch import Mask
 from edgellm.runner.compiling import Compiling
+from edgellm.runner.fingerprint import fingerprint
 from edgellm.runner.frames import FrameReader, encode_frame
 from edgellm.runner.looking import Looker
 from edgellm.runner.messages import (
@@ -30,11 +33,16 @@ from edgellm.runner.messages import (
     ToWorker,
 )
 from edgellm.runner.pace import Pace
+from edgellm.runner.prefix_disk import PrefixDisk
 from edgellm.runner.recipe import takes_time
 from edgellm.runner.scheduler import Scheduler
-from edgellm.runner.worker import Compiled, Tell, Worker
+from edgellm.runner.worker import Compiled, Fetched, FromBeside, Tell, Worker
 
-Inbox: TypeAlias = "queue.SimpleQueue[ToWorker | Compiled]"
+Inbox: TypeAlias = "queue.SimpleQueue[ToWorker | FromBeside]"
+
+
+if TYPE_CHECKING:
+    from edgellm.runner.llama import LlamaBackend
 
 
 def main() -> int:
@@ -87,6 +95,8 @@ def _serve(load: Load, inbox: Inbox, tell: Tell) -> None:
     )
     tell([ready])
     prepare = _Preparing(backend, inbox)
+    if plan.prefix_disk and backend.limits.blob:
+        _keep_on_disk(load, backend, inbox)
     Worker(
         backend,
         Scheduler(backend.limits, Pace(plan.itl_target_s, backend.costs)),
@@ -98,6 +108,24 @@ def _serve(load: Load, inbox: Inbox, tell: Tell) -> None:
         embeds=plan.embedding,
         adapters=[adapter_id for adapter_id, _ in load.adapters],
     ).run()
+
+
+def _keep_on_disk(load: Load, backend: "LlamaBackend", inbox: Inbox) -> None:
+    """A folder that can't be used is said, and done without."""
+    from edgellm.runner.llama import library
+
+    plan, n_ctx_seq = load.plan, backend.limits.n_cells
+    assert plan.prefix_disk is not None
+    try:
+        known = fingerprint(load.path, plan, n_ctx_seq, library())
+        disk = PrefixDisk(Path(plan.prefix_disk), plan.prefix_disk_bytes, known)
+        stored = disk.scan()
+    except (OSError, EdgellmError) as error:
+        sys.stderr.write(f"prefixes are not kept on disk: {error}\n")
+        sys.stderr.flush()
+        return
+    backend.keep_on(disk, lambda blob, elapsed_s: inbox.put(Fetched(blob, elapsed_s)))
+    backend.limits = replace(backend.limits, disk_bytes=disk.room_bytes, stored=stored)
 
 
 class _Preparing:
@@ -126,7 +154,7 @@ class _Preparing:
             self._looker.look(request, result)
 
 
-def _take(inbox: Inbox, wait: bool) -> Iterable[ToWorker | Compiled]:
+def _take(inbox: Inbox, wait: bool) -> Iterable[ToWorker | FromBeside]:
     messages = [inbox.get()] if wait else []
     while not inbox.empty():
         messages.append(inbox.get())

@@ -37,6 +37,8 @@ class Goal:
     flash_attention: bool | None = None
     kv_unified: bool | None = None
     prefix_ram_bytes: int | None = None  # host memory for what leaves the KV cells; 0: it stays
+    prefix_disk: str | None = None  # a folder where it outlives the server; None: it doesn't
+    prefix_disk_bytes: int = 8 << 30
     n_cpu_moe: int | None = None  # -ncmoe: the experts of the first n layers stay with the CPU
     tensor_split: tuple[float, ...] | None = None  # -ts, over the accelerators in their order
     split_mode: SplitMode | None = None  # -sm
@@ -183,6 +185,8 @@ class Plan:
     n_rs_seq: int = 0
     speculate: Speculate = "off"
     prefix_ram_bytes: int = 0  # host memory for conversations that leave the KV cells
+    prefix_disk: str | None = None  # a folder where they outlive the worker
+    prefix_disk_bytes: int = 0
     projector: str | None = None  # the file beside it through which it sees pictures
     draft: str | None = None  # the file of the draft model that is loaded beside it
     n_replicas: int = 1  # of this plan side by side, on disjoint devices; for throughput

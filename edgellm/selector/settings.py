@@ -43,7 +43,7 @@ class Setting:
 
     @property
     def n_outputs_max(self) -> int:
-        return self.n_batch if self.embedding else self.n_parallel + self.n_draft
+        return self.n_batch if self.embedding else self.n_seq_max + self.n_draft
 
     @property
     def shape(self) -> ContextShape:

@@ -25,7 +25,8 @@ def test_each_pin_reaches_the_goal():
         ctx=4096, parallel=2, use="agent", objective="speed", min_tok_s=9.5, min_ctx=2048,
         max_watts=300, reserve="2GiB", allow_disk=True, ctk="q8_0", ctv="f16", kv_unified=True,
         ngl=20, ts="3,1", sm="row", ncmoe=8, op_offload=False, ubatch=256, threads=6, flash="on",
-        itl=150, prefix_ram="3GiB",
+        itl=150, prefix_ram="3GiB", speculate="off",
+        prefix_disk="/var/kv", prefix_disk_size="4GiB",
     ).goal()  # fmt: skip
 
     assert goal == Goal(
@@ -33,8 +34,8 @@ def test_each_pin_reaches_the_goal():
         min_ctx_seq=2048, max_watts=300, reserve_bytes=2 * GIB, allow_disk=True,
         kv_type_k="q8_0", kv_type_v="f16", kv_unified=True, n_gpu_layers=20,
         tensor_split=(3.0, 1.0), split_mode="row", n_cpu_moe=8, op_offload=False, n_ubatch=256,
-        n_threads=6, flash_attention=True, itl_target_s=0.15,
-        prefix_ram_bytes=3 * GIB,
+        n_threads=6, flash_attention=True, itl_target_s=0.15, speculate="off",
+        prefix_ram_bytes=3 * GIB, prefix_disk="/var/kv", prefix_disk_bytes=4 * GIB,
     )  # fmt: skip
 
 
@@ -43,7 +44,7 @@ def test_every_wish_of_a_goal_can_be_said():
         ctx=1, n_ctx=1, parallel=1, use="batch", objective="speed", min_tok_s=1, min_ctx=1,
         max_watts=1, reserve="1", allow_disk=True, ctk="q8_0", ctv="q8_0", kv_unified=True, ngl=1,
         ts="1", sm="row", ncmoe=1, op_offload=True, ubatch=1, threads=1, flash="on", itl=1,
-        prefix_ram="1",
+        prefix_ram="1", prefix_disk="x", prefix_disk_size="1", speculate="off",
     ).goal()  # fmt: skip
     untouched = {f.name for f in fields(Goal) if getattr(said, f.name) == f.default}
 
@@ -64,6 +65,7 @@ def test_the_reserve_of_the_configuration_holds_unless_a_flag_says_another():
         ({"flash": "yes"}, "--flash-attn 'yes'"),
         ({"ctk": "q9"}, "--cache-type-k 'q9'"),
         ({"sm": "rows"}, "--split-mode 'rows'"),
+        ({"speculate": "mtp"}, "--speculate 'mtp'"),
         ({"reserve": "much"}, "not a size"),
         ({"ts": "a,b"}, "-ts 'a,b'"),
         ({"ts": "0,0"}, "-ts is 0,0"),

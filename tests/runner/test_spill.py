@@ -1,12 +1,13 @@
 """What leaves the KV cells and what comes back, decided without llama.cpp."""
 
 import random
+from dataclasses import replace
 
 import pytest
 from runner_fakes import FakeBackend, answer
 
 from edgellm.chat.messages import GenerateParams
-from edgellm.runner.batch import Forget, Restore, Save
+from edgellm.runner.batch import Forget, Restore, Save, Store
 from edgellm.runner.costs import StepCosts
 from edgellm.runner.memory import Limits
 from edgellm.runner.pace import Pace
@@ -17,10 +18,11 @@ from edgellm.runner.shelf import BlobSize
 SIZE = BlobSize(base_bytes=0, cell_bytes=1)
 
 
-def limits(n_cells=2048, shelf_bytes=100_000, n_parallel=4, n_retained=8, n_ctx_seq=1024):
+def limits(n_cells=2048, shelf_bytes=100_000, n_parallel=4, n_retained=8, n_ctx_seq=1024, **more):
     return Limits(
         n_cells=n_cells, n_ctx_seq=n_ctx_seq, n_batch=512, n_seq_max=n_parallel, n_scratch=1,
         n_ids=n_parallel + 1 + n_retained, shares_prefixes=True, shelf_bytes=shelf_bytes, blob=SIZE,
+        **more,
     )  # fmt: skip
 
 
@@ -54,9 +56,23 @@ class House:
     def run(self, *prompts, n_output=2):
         """To the last answer, and then until there is nothing to tidy up."""
         asked = [self.ask(prompt, n_output) for prompt in prompts]
-        while not self.scheduler.rests:
+        while not self.scheduler.rests or self.backend.fetches:
             self.step()
+            self.read()
         return asked
+
+    def read(self, *, ok=True):
+        """What is being read from disk comes."""
+        while self.backend.fetches:
+            self.scheduler.memory.fetched(*self.backend.fetch(ok=ok))
+
+    def again(self, **more):
+        """Another worker, on the same disk."""
+        files = self.backend.files
+        stored = tuple(one for one, _ in files.values())
+        house = House(replace(self.backend.limits, stored=stored, **more))
+        house.backend.files = files
+        return house
 
     def done(self, kind):
         found = [op for op in self.ops if isinstance(op, kind)]
@@ -252,6 +268,109 @@ def test_forgotten_cells_are_filled_again_before_higher_ones():
     assert sum(isinstance(op, Forget) for op in house.ops) > 6
 
 
+DISK = {"disk_bytes": 100_000}
+
+
+def test_what_is_copied_out_is_written_to_disk():
+    house = House(limits(**DISK))
+    house.run(text(5, 600))
+    assert [(op.stored.start, len(op.stored.tokens)) for op in house.done(Store)] == [
+        (0, 256), (256, 256), (512, 89),
+    ]  # fmt: skip
+    assert house.scheduler.memory.disk_bytes == 601
+
+
+def test_the_next_worker_goes_on_where_the_last_one_was():
+    house = House(limits(**DISK))
+    (first,) = house.run(text(5, 600))
+    house = house.again()
+    (second,) = house.run([*first.tokens, 44], n_output=3)
+    assert (second.n_cached, second.n_restored, second.n_loaded) == (601, 601, 601)
+    assert house.answers[second.request_id] == answer([*first.tokens, 44], 3)
+    assert house.backend.n_computed == 2 + 2
+
+
+def test_while_the_disk_reads_others_go_on():
+    house = House(limits(**DISK))
+    (first,) = house.run(text(5, 600))
+    house = house.again()
+    waiting, other = house.ask([*first.tokens, 44], 3), house.ask(text(6, 20), 3)
+    for _ in range(5):
+        house.step()
+    assert house.answers[other.request_id] == answer(text(6, 20), 3)
+    assert not waiting.n_computed
+    assert house.scheduler.rests, "nothing is to be done before the disk has read"
+    house.run()
+    assert house.answers[waiting.request_id] == answer([*first.tokens, 44], 3)
+
+
+def test_what_cannot_be_read_is_computed_again_and_nobody_asks_for_it_any_more():
+    house = House(limits(**DISK))
+    (first,) = house.run(text(5, 600))
+    house = house.again()
+    sequence = house.ask([*first.tokens, 44], 3)
+    house.step()
+    assert len(house.backend.fetches) == 3
+    house.scheduler.memory.fetched(*house.backend.fetch())
+    house.scheduler.memory.fetched(*house.backend.fetch(ok=False))
+    house.run()
+    assert (sequence.n_cached, sequence.n_loaded) == (256, 256)
+    assert house.answers[sequence.request_id] == answer([*first.tokens, 44], 3)
+    house.scheduler.check()
+    house.run(text(7, 900))
+    assert house.run([*first.tokens, 44], n_output=10)[0].n_cached == 602
+
+
+def test_who_goes_while_the_disk_reads_for_him_leaves_nothing_behind():
+    house = House(limits(**DISK))
+    (first,) = house.run(text(5, 600))
+    house = house.again()
+    sequence = house.ask([*first.tokens, 44], 3)
+    house.step()
+    house.scheduler.cancel(sequence.request_id)
+    house.run()
+    assert house.run([*first.tokens, 44])[0].n_loaded == 0
+
+
+def test_memory_is_given_up_before_what_is_on_disk_too():
+    house = House(limits(shelf_bytes=700, **DISK))
+    (first,) = house.run(text(5, 600))
+    house.run(text(6, 600))
+    assert house.scheduler.memory.shelf_bytes <= 700
+    assert house.scheduler.memory.disk_bytes == 1202
+    (again,) = house.run([*first.tokens, 44], n_output=3)
+    assert again.n_restored == 601
+    assert again.n_loaded >= 500
+    assert house.answers[again.request_id] == answer([*first.tokens, 44], 3)
+
+
+def test_the_disk_is_bounded():
+    house = House(limits(disk_bytes=1000))
+    for first in range(5, 9):
+        house.run(text(first, 400))
+    assert house.scheduler.memory.disk_bytes <= 1000
+    assert sum(one.n_bytes for one, _ in house.backend.files.values()) <= 1000
+
+
+def test_files_without_a_way_from_the_root_are_erased():
+    house = House(limits(**DISK))
+    house.run(text(5, 600))
+    root = next(key for key, (one, _) in house.backend.files.items() if not one.start)
+    del house.backend.files[root]
+    house = house.again()
+    house.run(text(6, 10))
+    assert [one.start for one, _ in house.backend.files.values()] == [0]
+
+
+def test_what_an_adapter_changed_is_not_written():
+    house = House(limits(**DISK))
+    house.backend.load_adapter(1, b"good")
+    house.ask(text(5, 600), 2, adapters=((1, 0.5),))
+    house.run()
+    assert house.done(Save)
+    assert not house.done(Store)
+
+
 def test_no_history_loses_a_cell_a_blob_or_a_right_answer():
     for seed in range(60):
         _random_history(random.Random(seed))
@@ -262,6 +381,7 @@ def _random_history(rng):
         limits(
             n_cells=rng.choice((512, 1024)), n_ctx_seq=400, n_retained=rng.choice((1, 4, 12)),
             shelf_bytes=rng.choice((0, 300, 1000, 10_000)),
+            disk_bytes=rng.choice((0, 500, 3000)),
         ),
         Pace(rng.choice((None, 0.1))),
     )  # fmt: skip
@@ -278,6 +398,8 @@ def _random_history(rng):
             victim = rng.choice(list(wanted))
             if house.scheduler.cancel(victim):
                 del wanted[victim]
+        if rng.random() < 0.3:
+            house.read(ok=rng.random() < 0.8)
         for _ in range(rng.choice((0, 1, 4, 40))):
             house.step()
             house.scheduler.memory.observe(rng.choice((0.0001, 0.01)))

@@ -1,0 +1,37 @@
+"""What decides, beside the tokens, what KV cells hold: cells of another are never taken for ours.
+
+A model is known by its size and by samples from all over its files: two that were tuned from the
+same one have the same header, and reading all of it would take as long as loading.
+"""
+
+import hashlib
+from pathlib import Path
+
+from edgellm.models.local import shards
+from edgellm.selector.plan import Plan
+
+_HEADER_BYTES, _SAMPLE_BYTES, _N_SAMPLES = 1 << 20, 4096, 256
+
+
+def fingerprint(path: bytes, plan: Plan, n_ctx_seq: int, library: str) -> bytes:
+    """`n_ctx_seq`: llama.cpp's own, which chooses between rotary factors. `library`: whose
+    format a state has."""
+    facts = (
+        library, plan.kv_type_k, plan.kv_type_v, plan.flash_attention, plan.kv_unified,
+        plan.devices, plan.swa_full, n_ctx_seq,
+    )  # fmt: skip
+    digest = hashlib.sha256(repr(facts).encode())
+    for part in shards(Path(path.decode("utf-8", "surrogateescape"))):
+        digest.update(_samples(part))
+    return digest.digest()
+
+
+def _samples(path: Path) -> bytes:
+    size = path.stat().st_size
+    digest = hashlib.sha256(size.to_bytes(8, "little"))
+    with path.open("rb") as file:
+        digest.update(file.read(_HEADER_BYTES))
+        for i in range(_N_SAMPLES):
+            file.seek(size * i // _N_SAMPLES)
+            digest.update(file.read(_SAMPLE_BYTES))
+    return digest.digest()

@@ -1,0 +1,151 @@
+"""Files of KV cells in one folder, written and read beside the worker's loop.
+
+    FOLDER/key                 this user's secret, readable by nobody else
+    FOLDER/<model>/<name>.kv   see prefix_file.py; <model> is the fingerprint's, <name> the key's
+
+A file appears whole or not at all: it is written under another name and renamed. It isn't synced:
+what a power cut leaves half-written has the wrong mac. Whatever can't be written, read or trusted
+is left out and erased; then it is computed again.
+"""
+
+import contextlib
+import hashlib
+import os
+import secrets
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Lock
+
+from edgellm.runner.prefix_file import HEAD, MAC_BYTES, Broken, Seal, Stored
+
+_SECRET_BYTES = 32
+_MOST_PENDING_BYTES = 1 << 30  # what is to be written lies in memory until then; more is left out
+_PART_OF_OTHERS = 0.5  # of the room, for files of other models
+
+OnFetched = Callable[[int, bytearray | None, float], None]  # blob, its bytes, seconds
+
+
+class PrefixDisk:
+    """Raises OSError when the folder can't be made."""
+
+    def __init__(self, folder: Path, room_bytes: int, fingerprint: bytes) -> None:
+        self._folder = folder / hashlib.sha256(fingerprint).hexdigest()[:32]
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._seal = Seal(_secret(folder), fingerprint)
+        others_bytes = _trim_others(folder, self._folder, int(room_bytes * _PART_OF_OTHERS))
+        self.room_bytes = room_bytes - others_bytes
+        self._writers, self._readers = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+        self._lock, self._pending_bytes = Lock(), 0
+
+    def scan(self) -> tuple[Stored, ...]:
+        """What lies there, least recently used first."""
+        found: list[tuple[float, Stored]] = []
+        for path in self._folder.iterdir():
+            try:
+                with path.open("rb") as file:
+                    stored = self._head(file.read(HEAD), file.read)
+                    whole_bytes = file.tell() + stored.n_bytes + MAC_BYTES
+                whole = path.stat()
+                if path != self._path(stored.key) or whole.st_size != whole_bytes:
+                    raise Broken("it was cut short, or renamed")
+                found.append((whole.st_mtime, stored))
+            except (OSError, Broken):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+        return tuple(stored for _, stored in sorted(found, key=lambda one: one[0]))
+
+    def store(self, stored: Stored, payload: memoryview) -> None:
+        with self._lock:
+            if self._pending_bytes + payload.nbytes > _MOST_PENDING_BYTES:
+                return
+            self._pending_bytes += payload.nbytes
+        self._writers.submit(self._store, stored, payload)
+
+    def fetch(self, number: int, key: bytes, done: OnFetched) -> None:
+        """`done` is called from another thread."""
+        self._readers.submit(self._fetch, number, key, done)
+
+    def erase(self, key: bytes) -> None:
+        """After what is still to be written."""
+        self._writers.submit(self._erase, key)
+
+    def close(self) -> None:
+        """All that was to be written is."""
+        self._writers.shutdown()
+        self._readers.shutdown()
+
+    def _store(self, stored: Stored, payload: memoryview) -> None:
+        path = self._path(stored.key)
+        draft = path.with_suffix(f".{os.getpid()}")
+        try:
+            head = self._seal.head(stored)
+            with draft.open("wb") as file:
+                os.fchmod(file.fileno(), 0o600)
+                file.write(head)
+                file.write(payload)
+                file.write(self._seal.tail(head, payload))
+            draft.replace(path)
+        except OSError:  # a full disk: nobody will find the file, so it is computed again
+            with contextlib.suppress(OSError):
+                draft.unlink()
+        finally:
+            with self._lock:
+                self._pending_bytes -= payload.nbytes
+
+    def _fetch(self, number: int, key: bytes, done: OnFetched) -> None:
+        begun_s = time.monotonic()
+        blob: bytearray | None = None
+        with contextlib.suppress(OSError, Broken):
+            blob = self._read(key)
+        done(number, blob, time.monotonic() - begun_s)
+
+    def _read(self, key: bytes) -> bytearray:
+        path = self._path(key)
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+            stored = self._head(head, file.read)
+            if stored.key != key:
+                raise Broken("it is of other tokens")
+            blob = bytearray(stored.n_bytes)
+            file.readinto(blob)
+            self._seal.check_payload(head, memoryview(blob), file.read(MAC_BYTES + 1))
+        os.utime(path)
+        return blob
+
+    def _head(self, head: bytes, read: Callable[[int], bytes]) -> Stored:
+        return self._seal.read_header(head, read(self._seal.header_bytes(head)))
+
+    def _erase(self, key: bytes) -> None:
+        with contextlib.suppress(OSError):
+            self._path(key).unlink()
+
+    def _path(self, key: bytes) -> Path:
+        return self._folder / f"{key.hex()}.kv"
+
+
+def _secret(folder: Path) -> bytes:
+    """Made at first; whoever else makes one at the same time, the first one counts."""
+    path = folder / "key"
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(_SECRET_BYTES))
+    return path.read_bytes()
+
+
+def _trim_others(folder: Path, own: Path, room_bytes: int) -> int:
+    """Erase the oldest files of other models until they fit. Bytes that stay."""
+    files = [
+        (path.stat().st_mtime, path.stat().st_size, path)
+        for path in folder.glob("*/*")
+        if path.parent != own
+    ]
+    total = sum(size for _, size, _ in files)
+    for _, size, path in sorted(files):
+        if total <= room_bytes:
+            break
+        path.unlink(missing_ok=True)
+        total -= size
+    return total

@@ -1,0 +1,127 @@
+import os
+import stat
+import time
+
+from edgellm.runner.prefix_disk import PrefixDisk
+from edgellm.runner.prefix_file import Stored, chain_key
+
+BLOB = memoryview(bytes(range(250)) * 4)
+
+
+def stored(*tokens, parent=b"", start=0):
+    return Stored(chain_key(parent, tokens), parent, start, tokens, BLOB.nbytes)
+
+
+def disk(folder, room_bytes=1 << 20, model=b"model"):
+    return PrefixDisk(folder, room_bytes, model)
+
+
+def kept(folder, *files, **of):
+    one = disk(folder, **of)
+    for file in files:
+        one.store(file, BLOB)
+    one.close()
+    return one
+
+
+def read(one, key):
+    came = []
+    one.fetch(7, key, lambda *told: came.append(told))
+    one.close()
+    ((number, blob, elapsed_s),) = came
+    assert number == 7
+    assert elapsed_s >= 0
+    return blob
+
+
+def files(folder):
+    return [path for path in folder.glob("*/*") if path.suffix == ".kv"]
+
+
+def test_what_was_stored_is_found_and_read_by_the_next_worker(tmp_path):
+    root = stored(1, 2)
+    leaf = stored(3, parent=root.key, start=2)
+    kept(tmp_path, root, leaf)
+    again = disk(tmp_path)
+    assert set(again.scan()) == {root, leaf}
+    assert read(again, leaf.key) == BLOB
+
+
+def test_nobody_else_can_read_the_secret_or_the_cells(tmp_path):
+    kept(tmp_path, stored(1))
+    for path in (tmp_path / "key", *files(tmp_path)):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_another_model_finds_nothing(tmp_path):
+    kept(tmp_path, stored(1))
+    other = disk(tmp_path, model=b"other")
+    assert other.scan() == ()
+    assert read(other, stored(1).key) is None
+
+
+def test_a_changed_file_is_not_read(tmp_path):
+    kept(tmp_path, stored(1))
+    (path,) = files(tmp_path)
+    data = bytearray(path.read_bytes())
+    data[-100] ^= 1
+    path.write_bytes(data)
+    assert read(disk(tmp_path), stored(1).key) is None
+
+
+def test_a_file_under_another_name_is_erased(tmp_path):
+    kept(tmp_path, stored(1))
+    (path,) = files(tmp_path)
+    path.rename(path.with_name(stored(2).key.hex() + ".kv"))
+    again = disk(tmp_path)
+    assert read(again, stored(2).key) is None
+    assert disk(tmp_path).scan() == ()
+    assert not files(tmp_path)
+
+
+def test_what_was_cut_short_is_erased_at_the_next_start(tmp_path):
+    kept(tmp_path, stored(1), stored(2), stored(3))
+    cut, gone, _ = files(tmp_path)
+    cut.write_bytes(cut.read_bytes()[:-40])
+    gone.write_bytes(b"")
+    (gone.parent / "half.123").write_bytes(b"written when the power went")
+    assert len(disk(tmp_path).scan()) == 1
+    assert len(list(gone.parent.iterdir())) == 1
+
+
+def test_with_another_secret_everything_is_computed_again(tmp_path):
+    kept(tmp_path, stored(1))
+    (tmp_path / "key").unlink()
+    assert disk(tmp_path).scan() == ()
+
+
+def test_what_was_read_last_comes_last(tmp_path):
+    kept(tmp_path, stored(1), stored(2))
+    for path in files(tmp_path):
+        os.utime(path, (0, time.time() - 100))
+    assert read(disk(tmp_path), stored(1).key) is not None
+    assert disk(tmp_path).scan() == (stored(2), stored(1))
+
+
+def test_the_oldest_files_of_other_models_make_room(tmp_path):
+    kept(tmp_path, stored(1), stored(2), model=b"other")
+    old = tmp_path.glob(f"*/{stored(1).key.hex()}.kv")
+    os.utime(next(old), (0, 0))
+    one = disk(tmp_path, room_bytes=3000)
+    assert [path.stem for path in files(tmp_path)] == [stored(2).key.hex()]
+    assert 1500 < one.room_bytes < 2000
+
+
+def test_a_disk_that_is_full_costs_nothing_but_the_file(tmp_path):
+    one = disk(tmp_path)
+    (tmp_path / one._folder.name).rmdir()
+    one.store(stored(1), BLOB)
+    assert read(one, stored(1).key) is None
+
+
+def test_erasing_comes_after_what_is_still_to_be_written(tmp_path):
+    one = disk(tmp_path)
+    one.store(stored(1), BLOB)
+    one.erase(stored(1).key)
+    one.close()
+    assert not files(tmp_path)
