@@ -21,7 +21,7 @@ from edgellm.selector.plan import Plan
 
 _SPLIT = {"layer": 1, "row": 2, "tensor": 3}  # enum llama_split_mode, llama.h
 _FLASH = {None: -1, False: 0, True: 1}  # enum llama_flash_attn_type, llama.h
-_POOLING = {"none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}  # enum llama_pooling_type, llama.h
+_POOLING = {"none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}  # enum llama_pooling_type
 _WARN, _CONT = 3, 5  # enum ggml_log_level, ggml.h
 _MAX_LINES = 10_000
 _LISTENING: list[Any] = []  # the process has one log: its listener outlives every context
