@@ -31,6 +31,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     offline: bool = False  # no network at all
     cache_dir: str | None = None  # Hugging Face's cache; None: where its own tools keep it
     limit_rate: str | None = None  # of downloads: "20MiB/s"
+    image_hosts: tuple[str, ...] = ()  # from which pictures are fetched for a client; none else
     lora_dir: str | None = None  # LoRA adapters in here may be loaded over HTTP; None: none may
     draft: str | None = None  # a small model that guesses tokens for the one that `serve` serves
     reserve: str | None = None  # memory left free in every pool: "2GiB"

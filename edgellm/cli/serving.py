@@ -29,6 +29,7 @@ from edgellm.server.access import Access
 from edgellm.server.app import create_app
 from edgellm.server.checkup import OnChange
 from edgellm.server.gateway import Gateway
+from edgellm.server.image_hosts import ImageHosts
 from edgellm.server.joules import Tariff
 from edgellm.server.serve import Bind, serve
 from edgellm.server.served import Models, Served
@@ -109,6 +110,7 @@ def _app(instance: Instance, fleet: Fleet, sampler: Sampler, salvage: Salvage) -
         hardware=instance.hardware,
         download=lambda: fleet.download,
         tariff=Tariff(config.energy_price_per_kwh, config.currency),
+        image_hosts=ImageHosts(() if config.offline else config.image_hosts),
         lora_dir=Path(config.lora_dir).expanduser() if config.lora_dir else None,
         ceilings=Ceilings(config.max_temperature_c, config.max_power_w),
         on_health=_tell_all(instance, salvage),

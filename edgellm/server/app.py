@@ -23,6 +23,7 @@ from edgellm.server.gate import Gate
 from edgellm.server.gateway import Gateway
 from edgellm.server.gauges import Gauges
 from edgellm.server.guard import WRITE_PATIENCE_S, Guard
+from edgellm.server.image_hosts import ImageHosts
 from edgellm.server.infill import infill
 from edgellm.server.joules import Tariff
 from edgellm.server.live import Live, no_download, no_samples, nobody_hears
@@ -75,6 +76,7 @@ def create_app(
     ceilings: Ceilings | None = None,
     write_patience_s: float = WRITE_PATIENCE_S,
     lora_dir: Path | None = None,
+    image_hosts: ImageHosts | None = None,
 ) -> Starlette:
     """`models` may change while it serves; `samples` and `download` are asked for each status."""
     access = access or Access()
@@ -100,6 +102,7 @@ def create_app(
         lifespan=_keep_ticking,
     )
     app.state.gateway = Gateway(models, metrics, live, gate, access, lora_dir=lora_dir)
+    app.state.image_hosts = image_hosts or ImageHosts()
     return app
 
 

@@ -15,6 +15,7 @@ from edgellm.server.claims import claimed
 from edgellm.server.filling import filled
 from edgellm.server.gateway import gateway_of, new_head
 from edgellm.server.hearing import heard
+from edgellm.server.image_hosts import ImageHosts
 from edgellm.server.lora import with_adapters
 from edgellm.server.openai_chat import ChatFold, ChatStream
 from edgellm.server.openai_completions import CompletionFold, CompletionStream
@@ -25,7 +26,8 @@ from edgellm.server.sse import EventStream, Frames, WholeAnswer
 
 
 async def chat(request: Request) -> ASGIApp:
-    asked = chat_request(await request.body())
+    hosts: ImageHosts = request.app.state.image_hosts
+    asked = chat_request(await hosts.inlined(await request.body()))
     served = gateway_of(request).models.generative(asked.model)
     if asked.params.pictures:
         served.check_sees()
