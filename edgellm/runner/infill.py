@@ -17,6 +17,9 @@ from edgellm.runner.messages import Infill
 _PROJECT = "myproject\n"
 _FILE = "filename\n"
 _SNIPPET = "\n\n--- snippet ---\n\n"  # between files where the vocabulary has no mark for it
+# More characters of a text for each token of context than any text has are not even tokenized:
+# that would stall everyone's step.
+_TOKEN_CHARS = 16
 _ANSWER = 256  # tokens left free for an answer of no stated length
 
 
@@ -45,13 +48,15 @@ def fill_prompt(
             "token",
             hint="serve a model of code that was trained for it",
         )
-    prompt, prefix, suffix = map(tokenize, (asked.prompt, asked.prefix, asked.suffix))
+    n_chars = n_ctx * _TOKEN_CHARS
+    texts = (asked.prompt, asked.prefix[-n_chars:], asked.suffix[:n_chars])
+    prompt, prefix, suffix = map(tokenize, texts)
     n_answer = min(_ANSWER if asked.max_tokens is None else asked.max_tokens, n_ctx // 2)
     begin = [] if marks.bos is None else [marks.bos]
     room = max(0, n_ctx - n_answer - len(begin) - len(prompt) - 3)
     suffix = suffix[: max(room // 4, room - len(prefix))]
     prefix = prefix[max(0, len(prefix) - (room - len(suffix))) :]
-    extra = _other_files(asked, marks, tokenize)
+    extra = _other_files(asked, marks, tokenize, n_chars)
     n_left = room - len(suffix) - len(prefix)
     extra = extra[max(0, len(extra) - n_left) :]
     before = [*begin, *extra, marks.prefix, *prefix, *prompt]
@@ -59,7 +64,7 @@ def fill_prompt(
 
 
 def _other_files(
-    asked: Infill, marks: FillMarks, tokenize: Callable[[str], list[int]]
+    asked: Infill, marks: FillMarks, tokenize: Callable[[str], list[int]], n_chars: int
 ) -> list[int]:
     tokens = [] if marks.repo is None else [marks.repo, *tokenize(_PROJECT)]
     for name, text in asked.extra:
@@ -67,7 +72,7 @@ def _other_files(
             tokens += tokenize(_SNIPPET)
         else:
             tokens += [marks.file, *tokenize(name + "\n")]
-        tokens += tokenize(text)
+        tokens += tokenize(text[-n_chars:])
     if marks.file is not None:
         tokens += [marks.file, *tokenize(_FILE)]
     return tokens

@@ -59,6 +59,7 @@ class Tokenize(Message, frozen=True):
     text: str
     add_special: bool
     parse_special: bool = True
+    with_pieces: bool = False
 
 
 class Detokenize(Message, frozen=True):

@@ -32,6 +32,8 @@ class Questions:
         match asked:
             case Tokenize():
                 tokens = backend.tokenize(asked.text, asked.add_special, asked.parse_special)
+                if not asked.with_pieces:
+                    return Tokenized(asked.request_id, tuple(tokens))
                 return self._tokenized(asked.request_id, tokens)
             case Detokenize(request_id, tokens):
                 self._check(tokens)

@@ -242,9 +242,12 @@ class Supervisor:
         assert isinstance(answer, Scored)
         return answer
 
-    async def tokenize(self, text: str, add_special: bool, parse_special: bool = True) -> Tokenized:
+    async def tokenize(
+        self, text: str, add_special: bool, *, parse_special: bool = True, with_pieces: bool = False
+    ) -> Tokenized:
         request_id = next(self._request_ids)
-        return await self._words(Tokenize(request_id, text, add_special, parse_special))
+        asked = Tokenize(request_id, text, add_special, parse_special, with_pieces)
+        return await self._words(asked)
 
     async def detokenize(self, tokens: tuple[int, ...]) -> Tokenized:
         return await self._words(Detokenize(next(self._request_ids), tokens))

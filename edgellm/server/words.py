@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from edgellm.chat.turn import turn
 from edgellm.errors import BadRequest
+from edgellm.runner.messages import Tokenized
 from edgellm.server.body import decode
 from edgellm.server.envelope import text_is_called
 from edgellm.server.gateway import gateway_of, json_response
@@ -20,7 +21,7 @@ from edgellm.server.openai_samplers import Token
 from edgellm.server.served import Served
 
 Text: TypeAlias = Annotated[str, Meta(max_length=8 * 1024 * 1024)]
-_MAX_TOKENS = 1 << 20
+_MAX_TOKENS = 1 << 17  # as many as a context has; more would stall everyone's step
 _MAX_PARTS = 4096
 
 
@@ -63,26 +64,30 @@ async def tokenize(request: Request) -> Response:
     body = decode(_tokenize_decoder, await request.body())
     served = _served(request, body.model)
     parts = [body.content] if isinstance(body.content, str) else body.content
-    pieces: list[Piece] = []
+    tokens: list[int] = []
+    pieces: list[bytes] = []
     with text_is_called("content"):
         for i, part in enumerate(parts):
-            pieces += await _pieces(served, part, body, is_first=i == 0)
-    if body.with_pieces:
-        return json_response(Tokens(pieces))
-    return json_response(Tokens([piece.id for piece in pieces]))
+            found = await _tokenized(served, part, body, is_first=i == 0)
+            tokens += found.tokens
+            pieces += found.pieces
+    if not body.with_pieces:
+        return json_response(Tokens(tokens))
+    shown = zip(tokens, map(_shown, pieces), strict=True)
+    return json_response(Tokens([Piece(token, piece) for token, piece in shown]))
 
 
-async def _pieces(
+async def _tokenized(
     served: Served, part: str | int, body: TokenizeBody, *, is_first: bool
-) -> list[Piece]:
+) -> Tokenized:
     if isinstance(part, int):
-        found = await served.engine.detokenize((part,))
-    else:
-        adds = body.add_special and is_first
-        found = await served.engine.tokenize(part, adds, body.parse_special)
-    return [
-        Piece(token, _shown(piece)) for token, piece in zip(found.tokens, found.pieces, strict=True)
-    ]
+        return await served.engine.detokenize((part,))
+    return await served.engine.tokenize(
+        part,
+        body.add_special and is_first,
+        parse_special=body.parse_special,
+        with_pieces=body.with_pieces,
+    )
 
 
 async def detokenize(request: Request) -> Response:

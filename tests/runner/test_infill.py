@@ -70,6 +70,18 @@ def test_there_is_always_room_for_an_answer(n_ctx, max_tokens):
         assert told[-1] == MID
 
 
+def test_far_more_text_than_fits_is_not_even_tokenized():
+    seen = []
+
+    def counted(text):
+        seen.append(len(text))
+        return tokens(text)
+
+    long = "a" * 1_000_000
+    fill_prompt(Infill(1, long, long, (("x", long),)), PLAIN, counted, 100)
+    assert max(seen) <= 100 * 16
+
+
 def test_a_vocabulary_without_the_marks_cannot_be_asked():
     with pytest.raises(BadRequest, match="can't fill in the middle"):
         prompt(None)

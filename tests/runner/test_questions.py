@@ -12,6 +12,7 @@ from edgellm.runner.messages import (
     LoadAdapter,
     Obeyed,
     Tokenize,
+    Tokenized,
     UnloadAdapter,
 )
 from edgellm.runner.questions import Questions
@@ -30,8 +31,9 @@ def questions(adapters=()):
 
 def test_tokens_come_with_their_letters():
     asked, _ = questions()
-    told = asked.answer(Tokenize(1, "ab", False))
+    told = asked.answer(Tokenize(1, "ab", False, with_pieces=True))
     assert len(told.tokens) == 2
+    assert asked.answer(Tokenize(3, "ab", False)) == Tokenized(3, told.tokens)
     assert told.pieces == tuple(f"{token} ".encode() for token in told.tokens)
     assert asked.answer(Detokenize(2, told.tokens)).pieces == told.pieces
 

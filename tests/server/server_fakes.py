@@ -152,12 +152,13 @@ class FakeEngine:
         self._must_be_ready()
         return Steps(1, self.recorded[-n:])
 
-    async def tokenize(self, text, add_special, parse_special=True):
+    async def tokenize(self, text, add_special, *, parse_special=True, with_pieces=False):
         """A token a byte; <s> is token 1."""
         self._must_be_ready()
         data = text.encode()
         data = data.replace(b"<s>", b"\x01") if parse_special else data
-        return _tokenized(*((1,) if add_special else ()), *data)
+        told = _tokenized(*((1,) if add_special else ()), *data)
+        return told if with_pieces else Tokenized(1, told.tokens)
 
     async def detokenize(self, tokens):
         self._must_be_ready()
