@@ -139,6 +139,34 @@ def test_a_key_may_fill_its_part_of_the_queue_only():
     supervise(scenario, max_queue=8)
 
 
+def test_a_deadline_holds_in_the_workers_process_for_who_waits_and_for_who_runs():
+    def until(deadline_s):
+        return GenerateParams(SamplingParams(ignore_eos=True), 10_000, claim=Claim(0, deadline_s))
+
+    async def scenario(engine):
+        late = await collect(engine, "Once", until(time.monotonic() - 1))
+        cut = await collect(engine, "Once", until(time.monotonic() + 0.3))
+        return late, cut
+
+    (_, late), (text, cut) = supervise(scenario, n_ctx=200_000, n_ctx_seq=100_000)
+    assert (late.http_status, late.kind) == (504, "DeadlinePassed")
+    assert (cut.reason, bool(text)) == ("deadline", True)
+
+
+def test_the_recorder_tells_what_steps_took_in_the_workers_process():
+    async def scenario(engine):
+        params = GenerateParams(SamplingParams(temperature=0), 8, n_draft_max=0)
+        await collect(engine, "Once upon a time", params)
+        return await engine.steps(1000)
+
+    steps = supervise(scenario).steps
+    assert [step.n_decode for step in steps] == [0, *[1] * 7]
+    assert steps[0].n_prompt > 1
+    for step in steps:
+        assert 0 < step.decode_s + step.sample_s + step.ops_s < step.wall_s
+        assert 0 < step.other_s < step.wall_s
+
+
 def test_a_json_schema_is_followed():
     schema = (
         '{"type":"object","properties":{"age":{"type":"integer","maximum":99},'

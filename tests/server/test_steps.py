@@ -11,12 +11,13 @@ RECORD = StepRecord(
     n_ops=0,
 )  # fmt: skip
 
+STARTED_S = time.monotonic() - 10
+
 
 @pytest.fixture
 def recorded(engine):
-    now_s = time.monotonic()
     engine.recorded = tuple(
-        msgspec.structs.replace(RECORD, step=n, start_s=now_s - 10 + n) for n in range(4)
+        msgspec.structs.replace(RECORD, step=n, start_s=STARTED_S + n) for n in range(4)
     )
     yield
     engine.recorded = ()
@@ -28,7 +29,8 @@ def test_the_steps_of_every_model_come_oldest_first_on_the_worlds_clock(http):
     assert (tiny["model"], mini["model"], mini["steps"]) == ("tiny", "mini", [])
     assert [step["step"] for step in tiny["steps"]] == [0, 1, 2, 3]
     assert tiny["steps"][0]["decode_s"] == 0.09
-    assert abs(tiny["steps"][3]["start_s"] - (time.time() - 7)) < 1
+    offset_s = time.time() - time.monotonic()
+    assert tiny["steps"][3]["start_s"] - offset_s == pytest.approx(STARTED_S + 3, abs=1)
 
 
 @pytest.mark.usefixtures("recorded")
