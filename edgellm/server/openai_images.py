@@ -1,7 +1,7 @@
 """Pictures in a request: content parts of type `image_url`, whose URL is the picture itself.
 
-An address is never fetched. A server that fetches what a stranger names can be sent to places that
-only it can reach; who wants a picture from the web fetches it and sends the bytes.
+No address is fetched here: image_hosts.py has put in what came from hosts that may be asked, and
+whatever address is left is refused.
 """
 
 import base64
