@@ -85,6 +85,8 @@ class DraftModel:
         self._p_min: dict[int, float] = {}
         self._n_held: dict[int, int] = {}  # by seq_id: how many of its tokens have cells here
         self._guesses: dict[int, list[int]] = {}  # of the step that is being computed
+        self._decode((Row(0, 0, 0, True),))  # the first decode costs five others
+        self._trim(0, 0)
 
     def follow(self, ops: Iterable[Op]) -> None:
         """What is saved to host memory and restored is not: it is read again."""

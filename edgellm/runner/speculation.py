@@ -22,6 +22,7 @@ from edgellm.runner.trust import Trust
 # Tokens a second with guesses against those without: to begin with guessing, and to go on.
 _TO_BEGIN, _TO_GO_ON = 1.1, 1.02
 _SMOOTHING = 0.3  # weight of the newest draft
+_KEEP = 0.99  # how much of a draft's time is still believed, for each step without one
 # Of a step: what a row more is hoped to cost where nobody has seen so many, so that somebody does.
 _HOPED_ROW_RATIO = 0.25
 
@@ -46,6 +47,8 @@ class Speculation:
             elif guesser and sequence.seq_id in chances:
                 guesser.refused()
         self._is_on = bool(drafts)
+        if not drafts:
+            self._draft_token_s *= _KEEP  # or one slow draft would be the last one
         return drafts
 
     def observe(self, n_drafted: Mapping[int, int] | None, draft_s: float) -> None:

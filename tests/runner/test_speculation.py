@@ -11,6 +11,7 @@ from edgellm.runner.memory import Limits
 from edgellm.runner.pace import Pace
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
+from edgellm.runner.speculation import Speculation
 
 UNIFIED = Limits(
     n_cells=400, n_ctx_seq=100, n_batch=32, n_seq_max=4, n_ids=8, shares_prefixes=True,
@@ -140,3 +141,29 @@ def test_sequences_that_guess_share_the_rows_that_there_are():
     sequences, _ = run(UNIFIED, requests, round_and_round, cheap)
     counts = [s.n_drafted for s in sequences]
     assert min(counts) > 0
+
+
+def test_a_draft_model_that_was_slow_once_is_asked_again():
+    pace = Pace(None, StepCosts({n_rows: cheap(n_rows) for n_rows in range(1, 13)}))
+    speculation = Speculation(8, pace, by_model=True)
+    sequence = Sequence(0, [5, 6, 7], 1000)
+    assert speculation.drafts([sequence], 8)
+    for _ in range(20):
+        speculation.observe({sequence.seq_id: 4}, 40.0)
+    assert not speculation.drafts([sequence], 8)
+    assert any(speculation.drafts([sequence], 8) for _ in range(500))
+
+
+def test_a_sequence_alone_with_its_guesses_does_not_keep_the_others_waiting_too_long():
+    costs = {n_rows: 0.03 * n_rows**0.5 for n_rows in range(1, 13)}
+    looping, other = Sequence(0, [3, 4, 5, 6, 7] * 8, 1000), Sequence(1, [9, 8], 1000)
+    looping.seq_id, other.seq_id = 0, 1
+    n_rows = {}
+    for itl_target_s in (None, 0.05):
+        speculation = Speculation(8, Pace(itl_target_s, StepCosts(costs)))
+        for sequence in (looping, other):
+            sequence.guesser = None
+        drafts = speculation.drafts([looping, other], 8)
+        n_rows[itl_target_s] = 2 + len(drafts.get(0, ()))
+    assert costs[n_rows[0.05]] <= 0.05
+    assert n_rows[0.05] <= n_rows[None]
