@@ -45,6 +45,7 @@ class DraftingBackend(LlamaBackend):
         """Raises LoadError."""
         super().__init__(path, plan, on_progress)
         self._draft = DraftModel(plan, self._model)
+        self.draft_memory = self._draft.memory
         self.limits = replace(self.limits, has_draft_model=True)
 
     def decode(self, batch: Batch) -> Step:
@@ -72,7 +73,7 @@ class DraftModel:
         except LoadError as error:
             raise LoadError(error.kind, f"the draft model: {error}") from error
         self._loaded = loaded  # keeps alive what C points to
-        self._context = loaded.context
+        self._context, self.memory = loaded.context, loaded.memory
         self._memory = llama_cpp.llama_get_memory(loaded.context)
         check_vocabulary(loaded.model, target)
         _check_memory(loaded.model)

@@ -13,6 +13,7 @@ other rules (pace.py).
 from collections import Counter
 from collections.abc import Mapping
 
+from edgellm.runner.batch import DRAFTED
 from edgellm.runner.guessing import Guesser
 from edgellm.runner.lookup import Lookup
 from edgellm.runner.pace import Pace
@@ -43,9 +44,10 @@ class Speculation:
         for sequence in sequences:
             n, guesser = counts.get(sequence.seq_id, 0), sequence.guesser
             if guesser and n and n >= sequence.params.n_draft_min:
-                drafts[sequence.seq_id] = guesser.guess(sequence.tokens, n)
+                drafts[sequence.seq_id] = _allowed(sequence, guesser.guess(sequence.tokens, n))
             elif guesser and sequence.seq_id in chances:
                 guesser.refused()
+        drafts = {seq_id: guesses for seq_id, guesses in drafts.items() if guesses}
         self._is_on = bool(drafts)
         if not drafts:
             self._draft_token_s *= _KEEP  # or one slow draft would be the last one
@@ -101,3 +103,10 @@ class Speculation:
             least = min(n_known, costs.n_seen)
             return (costs.step_s(least) or 0.0) * (1 + _HOPED_ROW_RATIO * n_guessed)
         return costs.step_s(n_known + n_guessed) or 0.0
+
+
+def _allowed(sequence: Sequence, guesses: tuple[int, ...]) -> tuple[int, ...]:
+    """Cut where its structure forbids the next one. A draft model's are not known yet."""
+    if sequence.mask is None or DRAFTED in guesses:
+        return guesses
+    return guesses[: sequence.mask.would_accept(guesses)]

@@ -6,12 +6,16 @@ import pytest
 from real_model import SHARED_MODELS, expected, needs_shared_models, plan
 
 from edgellm.chat.messages import GenerateParams, SamplingParams
+from edgellm.cli.resolve import on_disk
 from edgellm.runner.costs import StepCosts
 from edgellm.runner.llama_draft import DraftingBackend
 from edgellm.runner.llama_load import LoadError
 from edgellm.runner.pace import Pace
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
+from edgellm.selector.draft import draft_bytes
+from edgellm.selector.shape import context_shape
+from edgellm.units import MIB
 
 pytestmark = [pytest.mark.model, needs_shared_models]
 
@@ -112,3 +116,18 @@ def test_a_draft_model_of_other_tokens_is_refused():
 def test_a_draft_model_that_can_not_go_back_is_refused():
     with pytest.raises(LoadError, match="draft model"):
         backend(target="tiny-mamba-q8_0.gguf", draft="tiny-mamba-q8_0.gguf")
+
+
+@both_layouts
+@pytest.mark.parametrize("draft", [DRAFT, "stories260K-q8_0.gguf"])
+def test_what_a_draft_model_takes_is_what_was_added_up(draft, unified):
+    path = SHARED_MODELS / draft
+    shape = plan(speculate="draft", draft=str(path), kv_unified=unified, flash_attention=None)
+    target = DraftingBackend(os.fsencode(SHARED_MODELS / TARGET), shape, lambda ratio: None)
+    (here,) = on_disk(path).candidates
+    on_device, on_host = draft_bytes(here.spec, context_shape(shape), None)
+    taken = sum(
+        one.model_bytes + one.context_bytes + one.compute_bytes for one in target.draft_memory
+    )
+    assert on_device == 0
+    assert on_host == pytest.approx(taken, abs=4 * 0.005 * MIB)  # its log's last digit, four times

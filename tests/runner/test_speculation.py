@@ -167,3 +167,23 @@ def test_a_sequence_alone_with_its_guesses_does_not_keep_the_others_waiting_too_
         n_rows[itl_target_s] = 2 + len(drafts.get(0, ()))
     assert costs[n_rows[0.05]] <= 0.05
     assert n_rows[0.05] <= n_rows[None]
+
+
+class Until:
+    """A structure that allows no token from `limit` on."""
+
+    def __init__(self, limit):
+        self.limit = limit
+
+    def would_accept(self, tokens):
+        return next((i for i, token in enumerate(tokens) if token >= self.limit), len(tokens))
+
+
+def test_a_guess_is_cut_where_the_structure_forbids_it():
+    pace = Pace(None, StepCosts({n_rows: cheap(n_rows) for n_rows in range(1, 13)}))
+    sequence = Sequence(0, [3, 4, 5, 6, 7] * 8, 1000)
+    assert Speculation(8, pace).drafts([sequence], 8) == {-1: (3, 4, 5, 6, 7, 3, 4, 5)}
+    sequence.mask = Until(6)
+    assert Speculation(8, pace).drafts([sequence], 8) == {-1: (3, 4, 5)}
+    sequence.mask = Until(3)
+    assert Speculation(8, pace).drafts([sequence], 8) == {}
