@@ -16,6 +16,8 @@ from collections.abc import Mapping
 
 _SMOOTHING = 0.3  # weight of the newest step in the common factor
 _PROMPT_SMOOTHING = 0.5  # of prompts, which get deeper with each of their chunks
+_LOOK_SMOOTHING = 0.7  # of a step that was made to find out
+_OFF = 1.5  # so much dearer than thought
 _OWN_SMOOTHING = 0.05  # and in a size's own entry: one busy second must not bend the curve
 _KEEP = 0.99  # how much of an entry that was not seen is still believed, for each step since
 _WORTH_PADDING = 0.93  # of the cost without: less gain than that is noise
@@ -80,6 +82,8 @@ class StepCosts:
         self._measured = frozenset(decode)
         self._decode_factor = self._prompt_factor = 1.0
         self._prompt_lag = 0.0  # what the factor is behind while a prompt gets deeper
+        self._prompt_least = 1.0  # since the last step without prompts
+        self._is_off = False  # that step said so
         self._n_steps = 0
         self._seen: dict[int, int] = {}  # by rows of a step without prompts: when it was the last
 
@@ -98,6 +102,12 @@ class StepCosts:
     def n_seen(self) -> int:
         """The most decoding rows whose step was ever seen: beyond it, a cost is a guess."""
         return self._decode.largest
+
+    @property
+    def doubtful(self) -> bool:
+        """Steps with prompts got dearer for long. Either the prompt is deeper or the machine is
+        slower: a step without a prompt would tell."""
+        return self._is_off or self._prompt_factor > _OFF * self._prompt_least
 
     def mixed_s(self, n_decode: int, n_prompt: int) -> float | None:
         """None: nothing like it was ever seen."""
@@ -138,6 +148,7 @@ class StepCosts:
             lag = min(max(ratio - 1, 0.0), _MOST_LAG)
             self._prompt_lag += _SMOOTHING * (lag - self._prompt_lag)
             self._prompt_factor *= _moved(ratio, _PROMPT_SMOOTHING)
+            self._prompt_least = min(self._prompt_least, self._prompt_factor)
 
     def _observe_decode(self, n_rows: int, elapsed_s: float) -> None:
         self._n_steps += 1
@@ -146,7 +157,9 @@ class StepCosts:
             self._decode.put(n_rows, elapsed_s / self._decode_factor)
             return
         ratio = elapsed_s / known_s
-        self._decode_factor *= _moved(ratio, _SMOOTHING)
+        self._decode_factor *= _moved(ratio, _LOOK_SMOOTHING if self.doubtful else _SMOOTHING)
+        self._is_off = not 1 / _OFF < ratio < _OFF
+        self._prompt_least = self._prompt_factor
         n_since = self._n_steps - self._seen.get(n_rows, 0)
         self._decode.scale(n_rows, _moved(ratio, max(_OWN_SMOOTHING, 1 - _KEEP**n_since)))
         self._seen[n_rows] = self._n_steps

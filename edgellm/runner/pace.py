@@ -37,6 +37,8 @@ class Pace:
         alone_s = self.costs.step_s(n_decoding) if n_decoding else None
         if alone_s is None or self.itl_target_s is None or n_free_rows < 1:
             return n_free_rows
+        if self.costs.doubtful:
+            return 0  # one step of the streams alone, to know what they take by now
         target_s = _AIM * self.itl_target_s * (1 + n_prefilling / n_decoding)
         allowed_s = max(target_s, alone_s * (1 + _LEAST_SHARE))
         return self._largest(n_decoding, n_free_rows, allowed_s)

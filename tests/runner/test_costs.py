@@ -89,3 +89,23 @@ def test_a_noisy_measurement_that_made_padding_look_good_is_found_out_by_a_look_
         costs.observe(3, 0, 0.045)
         n_looks += 1
     assert n_looks <= 6
+
+
+def test_a_machine_that_got_slower_while_prompts_were_read_is_found_out_by_one_step_without():
+    costs = StepCosts(BLOCKS, PROMPT)
+    while not costs.doubtful:
+        costs.observe(8, 48, 5 * costs.mixed_s(8, 0) + 1.0)
+    while costs.doubtful:
+        costs.observe(8, 0, 5 * 0.071)
+    assert costs.step_s(8) == pytest.approx(5 * 0.071, rel=0.5)
+
+
+def test_a_prompt_that_gets_deeper_makes_doubtful_once_or_twice():
+    costs, n_doubts = StepCosts(BLOCKS, PROMPT), 0
+    base_s, chunk_s = costs.step_s(8), costs.mixed_s(0, 48)
+    for i in range(80):
+        costs.observe(8, 48, base_s + chunk_s * (1 + i / 80))
+        if costs.doubtful:
+            n_doubts += 1
+            costs.observe(8, 0, base_s)
+    assert n_doubts <= 2
