@@ -29,6 +29,7 @@ class Queue:
         self._lines: dict[str, list[Sequence]] = {}  # by key, who waits, next one first
         self._running: list[Sequence] = []
         self._served: dict[str, float] = {}  # by key: cost of what has ended, by its weight
+        self._last_served = 0.0  # of the key whose request ended last
         self._refused: list[Sequence] = []  # in this round
         self._dated: dict[int, Sequence] = {}  # by request: those that have a deadline
 
@@ -49,7 +50,8 @@ class Queue:
     def add(self, sequence: Sequence) -> None:
         key, spent = sequence.params.claim.key, self._spent()
         if key not in spent:  # it had nothing here
-            self._served[key] = max(self._served.get(key, 0.0), min(spent.values(), default=0.0))
+            least = min(spent.values(), default=self._last_served)
+            self._served[key] = max(self._served.get(key, 0.0), least)
         insort(self._lines.setdefault(key, []), sequence, key=_turn)
         if sequence.params.claim.deadline_s is not None:
             self._dated[sequence.request_id] = sequence
@@ -80,7 +82,7 @@ class Queue:
         if sequence in self._running:
             self._running.remove(sequence)
             key = sequence.params.claim.key
-            self._served[key] = self._served.get(key, 0.0) + _cost(sequence)
+            self._last_served = self._served[key] = self._served.get(key, 0.0) + _cost(sequence)
         else:
             self._leave_line(sequence)
 

@@ -86,6 +86,15 @@ def test_a_key_that_was_silent_has_saved_nothing_up():
     assert 4 <= served.count("late") <= 6
 
 
+def test_a_key_that_was_alone_for_long_owes_nothing_for_it():
+    queue = filled(*(asked(i, key="alone") for i in range(50)))
+    serve(queue, 50)
+    for i in range(50, 60):
+        queue.add(asked(i, key="new"))
+        queue.add(asked(i + 10, key="alone"))
+    assert 4 <= serve(queue, 10).count("alone") <= 6
+
+
 def test_what_was_found_in_memory_is_not_charged():
     queue = filled(asked(1, key="a", n_prompt=100), asked(2, key="b", n_prompt=50))
     queue.add(asked(3, 1.0, key="b"))
