@@ -361,8 +361,10 @@ class LlamaBackend:
         """The limits of a model whose sequences carry a state: shared by checkpoints."""
         ram_bytes = plan.prefix_ram_bytes
         state = partial_state(self._model, self._context, self._decode_rows, ram_bytes)
-        if state is None or not ram_bytes or llama_cpp.llama_model_has_encoder(self._model):
+        if state is None or llama_cpp.llama_model_has_encoder(self._model):
             return self.limits
+        if ram_bytes < state.checkpoint_bytes(state.n_window):
+            return self.limits  # not even one could be kept
         n_running, n_aside = self.limits.n_seq_max, 0
         if not state.has_cells:
             n_aside = 4 * n_running  # they take nothing but checkpoints
