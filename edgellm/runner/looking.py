@@ -21,7 +21,7 @@ from edgellm.runner.pictures import Looks, Piece
 from edgellm.runner.worker import Compiled
 
 _MAX_WAITING_BYTES = 256 << 20  # of files
-_NICE = 10
+_NICER, _NICEST = 10, 19
 
 
 class Looker:
@@ -86,4 +86,6 @@ def _without_files(request: Generate) -> Generate:
 def yield_to_the_loop() -> None:
     """The encoder's own threads are begun by this one, and are as nice."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        thread = threading.get_native_id()
+        nice = os.getpriority(os.PRIO_PROCESS, thread) + _NICER
+        os.setpriority(os.PRIO_PROCESS, thread, min(nice, _NICEST))
