@@ -259,11 +259,12 @@ class Scheduler:
         counts = {
             seq_id: int(s.adapters == adapters) for seq_id, s in self.running.items() if _decodes(s)
         }
-        n_prefilling, n_free = len(self.running) - len(counts), self.limits.n_batch - len(counts)
-        budget = self.pace.chunk(len(counts), n_prefilling, n_free)
-        budget = max(budget, self.limits.n_chunk or 0)
-        reading = [s for seq_id, s in self.running.items() if seq_id not in counts]
         self._n_steps += 1
+        reading = [s for seq_id, s in self.running.items() if seq_id not in counts]
+        if not reading:
+            return counts
+        budget = self.pace.chunk(len(counts), len(reading), self.limits.n_batch - len(counts))
+        budget = max(budget, self.limits.n_chunk or 0)
         for sequence in by_turns(reading, self._n_steps):
             waits = sequence.restoring or sequence.adapters != adapters
             count = 0 if waits else self._prompt_rows(sequence, budget)
