@@ -49,6 +49,12 @@ def test_a_slow_machine_is_not_held_up_for_long_after_its_budget():
     assert costs.step_s(4) == pytest.approx(0.2)
 
 
+def test_what_takes_long_is_decoded_once():
+    machine = Machine(0.001, first_s=0.001)
+    measured(machine, n_decode_max=1, n_prompt_max=256, budget_s=9.0)
+    assert [len(rows) for rows in machine.seen] == [1, 1, 64, 64, 16, 16, 256]
+
+
 def test_one_decode_is_enough_where_even_that_is_too_slow():
     machine = Machine(30.0)
     assert measured(machine).step_s(1) == 30.0
