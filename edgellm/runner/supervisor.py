@@ -54,6 +54,7 @@ from edgellm.selector.plan import Plan
 _LOG_LINES = 200
 _MAX_LINE = 4096  # characters
 _READ_BYTES = 1 << 18
+_MAX_HELD_BYTES = 256 << 20
 
 
 class Supervisor:
@@ -321,6 +322,12 @@ class Supervisor:
             raise Overloaded(
                 f"{len(self._inflight)} requests are running or waiting; the limit is {limit}",
                 hint="come back later, or serve with a larger --max-queue",
+            )
+        n_bytes = sum(map(len, self._held.values()))
+        if n_bytes > _MAX_HELD_BYTES:  # pictures: each of a queue of requests may have 16 MiB
+            raise Overloaded(
+                f"{len(self._held)} requests of {n_bytes} bytes wait for the model to load",
+                hint="come back later",
             )
 
     def _check_share(self, claim: Claim) -> None:

@@ -15,6 +15,7 @@ from real_model import demo_path, plan
 
 from edgellm.chat.events import Failed, Finished, TextDelta
 from edgellm.chat.messages import Claim, GenerateParams, JSONSchema, Regex, SamplingParams
+from edgellm.chat.pictures import Pictures
 from edgellm.errors import BadGGUF, BadRequest, DoesNotFit, NotServing, Overloaded
 from edgellm.runner.supervisor import Supervisor
 from edgellm.units import GIB
@@ -96,6 +97,23 @@ def test_requests_that_come_while_it_restarts_wait_and_are_answered():
         return await asyncio.gather(*(collect(engine, "Once", greedy(5)) for _ in range(5)))
 
     assert all(isinstance(ending, Finished) for _, ending in supervise(scenario))
+
+
+def test_what_waits_for_a_restart_is_bounded_in_bytes():
+    pictures = Pictures("(picture)", (bytes(60 << 20),), ("a picture",))
+
+    async def scenario(engine):
+        os.kill(engine.pid, signal.SIGKILL)
+        while engine.state != "restarting":  # noqa: ASYNC110 - a state, not an event
+            await asyncio.sleep(0.001)
+        held = [engine.generate("Once", greedy(5, pictures=pictures)) for _ in range(5)]
+        with pytest.raises(Overloaded, match=r"5 requests of 3145\d+ bytes wait"):
+            engine.generate("Once", greedy(5))
+        for answer in held:
+            await answer.aclose()
+        assert isinstance((await collect(engine, "Once", greedy(5)))[1], Finished)
+
+    supervise(scenario)
 
 
 def test_closing_an_answer_frees_its_place():
