@@ -2,8 +2,9 @@
 decoding and the clock are handed in.
 
 Every size is decoded twice, and the faster time counts: the first one makes llama.cpp lay out its
-graph anew, a few milliseconds; what takes long is decoded once. On a slow machine the budget ends it early; the sizes come in the order of what is
-missed most, and what is missing is read between the others (costs.py).
+graph anew, which takes some milliseconds; what takes long is decoded once. On a slow machine the
+budget ends it early; the sizes come in the order of what is missed most, and what is missing is
+read between the others (costs.py).
 """
 
 from collections.abc import Callable
