@@ -118,8 +118,8 @@ class AsideMemory(CheckpointedMemory):
             self._ops.append(Trim(kept.seq_id, length))
 
     def _can_retain(self) -> bool:
-        if not self.retained.free_seq_ids and len(self.retained):
-            self._drop_oldest()
+        if not self.retained.free_seq_ids and (least := self._least()):
+            self._drop(least)
         return bool(self.retained.free_seq_ids)
 
     def _drop_oldest(self) -> None:

@@ -18,7 +18,14 @@ from edgellm.runner.batch import Checkpoint, Op
 from edgellm.runner.cells import Cells
 from edgellm.runner.checkpoints import Checkpoints
 from edgellm.runner.memory import WORTH_SHARING, Limits, PartialState, Still
-from edgellm.runner.prefix import Match, RetainedStore, Source, common_prefix, whole_chunks
+from edgellm.runner.prefix import (
+    Match,
+    Retained,
+    RetainedStore,
+    Source,
+    common_prefix,
+    whole_chunks,
+)
 from edgellm.runner.sequence import Sequence
 from edgellm.runner.stops import following, stops
 
@@ -111,6 +118,15 @@ class CheckpointedMemory(Still):
             return False
         last = self._points.last(sequence.seq_id)
         return sequence.n_computed - (last.length if last else 0) >= _SHORT_ANSWER
+
+    def _least(self) -> Retained | None:
+        """Of those kept, the one whose id is worth least: the tokens that nobody else could give,
+        by how many have been kept since."""
+        kept = list(self.retained.by_id.values())
+        worth = [each.n_computed - self._points.shared(each.seq_id) for each in kept]
+        ranks = range(len(kept), 0, -1)
+        order = [n_tokens / rank for n_tokens, rank in zip(worth, ranks, strict=True)]
+        return kept[order.index(min(order))] if kept else None
 
     def _lost(self) -> None:
         """Points of somebody's had to go."""

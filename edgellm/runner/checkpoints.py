@@ -50,6 +50,11 @@ class Checkpoints:
         chain = self._chains.get(seq_id, ())
         return next((p for p in reversed(chain) if limit is None or p.length <= limit), None)
 
+    def shared(self, seq_id: int) -> int:
+        """Up to where others have the same points."""
+        chain = self._chains.get(seq_id, ())
+        return max((point.length for point in chain if point.n_refs > 1), default=0)
+
     def take(self, seq_id: int, length: int) -> bool:
         """A checkpoint of what the sequence holds now. Says whether others had to go for it."""
         n_bytes = self._state.checkpoint_bytes(length)

@@ -8,7 +8,7 @@ tag; into another it is a copy of what the source holds, cut back to the checkpo
 computing, not the memory.
 
 The conversation that stayed is gone on from where it ended without any copy: its state is there.
-It is kept until its id or its cells are needed, the longest unused first.
+It is kept until its id or its cells are needed.
 """
 
 from edgellm.runner.batch import Copy, Forget, Fork, Op, Resume, Trim
@@ -70,7 +70,7 @@ class InPlaceMemory(CheckpointedMemory):
         self._points.check({s.seq_id: s.n_computed for s in held})
 
     def _place(self, match: Match | None) -> int | None:
-        """The id to run on: the source's own, the lowest free one, or the one longest unused."""
+        """The id to run on: the source's own, the lowest free one, or the least worth keeping."""
         source = match.source if match else None
         if match and isinstance(source, Retained):
             if 2 * match.length > len(source.tokens):
@@ -78,8 +78,8 @@ class InPlaceMemory(CheckpointedMemory):
             self.retained.touch(source)
         if self.retained.free_seq_ids:
             return min(self.retained.free_seq_ids)
-        oldest = self.retained.oldest()
-        return oldest.seq_id if oldest else None
+        least = self._least()
+        return least.seq_id if least else None
 
     def _lease(self, match: Match | None, place: int) -> Lease:
         if match is None:

@@ -218,6 +218,16 @@ def test_a_recurrent_model_keeps_no_sequence_but_its_checkpoints():
     assert again.n_cached == 79
 
 
+def test_what_only_one_conversation_holds_outlives_the_leaves_of_a_tree():
+    run = Run(replace(KINDS["sliding"], n_seq_max=2, n_ids=4))
+    own, _ = run.turn(text(150, seed=9))
+    run.turn([*text(150), 5])
+    for i in range(3):
+        run.turn([*text(150), *text(20, seed=20 + i)])
+    again, _ = run.turn([*own.tokens, 6])
+    assert again.n_cached == 146
+
+
 def test_a_hybrid_conversation_that_stayed_is_gone_on_from_without_a_copy():
     run = Run(KINDS["hybrid"])
     first, _ = run.turn(text(100), n_output=20)
