@@ -123,6 +123,13 @@ def test_a_template_that_fails_is_a_bad_request_in_its_own_words(source, words):
     assert raised.value.param == "messages"
 
 
+def grown(expression):
+    return (
+        "{% set ns = namespace(a='a') %}{% for i in range(99) %}{% set ns.a = "
+        + expression + " %}{% endfor %}"
+    )  # fmt: skip
+
+
 NESTED = "{% for i in range(99999) %}" * 3 + "{% endfor %}" * 3
 
 
@@ -135,6 +142,35 @@ NESTED = "{% for i in range(99999) %}" * 3 + "{% endfor %}" * 3
         ("{% macro f(n) %}{% if n %}{{ f(n - 1) ~ f(n - 1) }}{% endif %}{% endmacro %}{{ f(50) }}",
          "steps"),
         ("{% for i in range(9) recursive %}{{ loop(range(9)) }}{% endfor %}", "recursion"),
+        (grown("ns.a ~ ns.a"), "`~`"),
+        (grown("ns.a|replace('a', 'aaaa')"), "`replace`"),
+        (grown("ns.a.replace('a', 'aaaa')"), "`replace`"),
+        (grown("'%s%s' % (ns.a, ns.a)"), "`%`"),
+        (grown("'{0}{0}'.format(ns.a)"), "`format`"),
+        (grown("[ns.a, ns.a]") + "{{ ns.a }}", "too many others"),
+        (grown("[ns.a, ns.a]") + "{{ ns.a|tojson }}", "too many others"),
+        (grown("[ns.a, ns.a]") + "{{ ns.a == [ns.a] }}", "too many others"),
+        (grown("{'a': ns.a, 'b': ns.a}") + "{{ ns.a|string }}", "too many others"),
+        ("{% set ns = namespace(a='a') %}{% for i in range(99) %}{% set x %}{{ ns.a }}{{ ns.a }}"
+         "{% endset %}{% set ns.a = x %}{% endfor %}", "more than"),
+        (f"{{% for i in range(99999) %}}{'y' * 9999}{{% endfor %}}", "`text`"),
+        ("{% set ns = namespace(a=[]) %}{% for i in range(9999) %}{% set ns.a = [ns.a, 'x' * 99999"
+         " ~ i] %}{% endfor %}", "more than"),
+        ("{% set s = 'x' * 9999999 %}{% for i in range(99999) %}{% set y = s[1:] %}{% endfor %}",
+         "more than"),
+        ("{% set s = 'x' * 9999999 %}{% for i in range(99999) %}{% if s == s[1:] %}{% endif %}"
+         "{% endfor %}", "more than"),
+        ("{{ 'x'.center(10**9) }}", "`center`"),
+        ("{{ 'x'|center(10**9) }}", "`center`"),
+        ("{{ '%1000000000d' % 5 }}", "`%`"),
+        ("{{ '%*d' % (1000000000, 5) }}", "`%`"),
+        ("{{ '{:1000000000}'.format(5) }}", "`format`"),
+        ("{{ '{:{}}'.format(5, 1000000000) }}", "`format`"),
+        ("{{ {'a': 1}|tojson(indent=10**9) }}", "`tojson`"),
+        ("{{ ('x ' * 9999999).split() }}", "`split`"),
+        ("{{ ([['x' * 999] * 999] * 999)|join }}", "too many others|too much"),
+        ("{{ [1]|batch(10**9, 'x')|list }}", "`batch`"),
+        ("{{ ('a' * 9999).translate({97: 'b' * 9999}) }}", "`translate`"),
         ("{{ 'a' * 10**10 }}", r"`\*`"),
         ("{{ 10**10 * 'a' }}", r"`\*`"),
         ("{{ 10 ** 99999 }}", r"`\*\*`"),
@@ -145,6 +181,23 @@ NESTED = "{% for i in range(99999) %}" * 3 + "{% endfor %}" * 3
 def test_a_template_that_works_without_end_is_stopped(source, words):
     with pytest.raises(BadRequest, match=words):
         render(source)
+
+
+def test_what_templates_do_with_texts_and_lists_still_works():
+    source = (
+        "{% set ns = namespace(l=[], s='') %}{% for m in messages %}"
+        "{% set ns.l = ns.l + [m.content] %}{% set ns.s = ns.s ~ m.content ~ loop.index %}"
+        "{% endfor %}{{ ns.l|join('+') }} {{ ns.s }}"
+        " {{ ns.l[1:] }} {{ '%s-%03d' % ('x', 7) }} {{ '{}/{:>3}'.format('y', 5) }}"
+        " {{ ', '.join(ns.l|map('upper')) }} {{ messages|map(attribute='role')|list|tojson }}"
+        " {{ 'a,b'.split(',')|last }} {{ 'x'|indent(2, true) }} {{ [1, 2]|sum }} {{ (1, 2)[0] }}"
+        " {{ 'b' in 'abc' and 1 < 2 < 3 and 'x' not in ['y'] }} {{ {'k': [1]}['k'] }}"
+    )
+    told = [Message("user", "a"), Message("assistant", "b")]
+    expected = (
+        "a+b a1b2 ['b'] x-007 y/  5 A, B [\"user\", \"assistant\"] b   x 3 1 True [1]"
+    )  # fmt: skip
+    assert ChatTemplate(source).render(told) == expected
 
 
 def test_the_longest_conversation_is_far_below_the_bound_of_steps():
