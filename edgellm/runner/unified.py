@@ -172,16 +172,19 @@ class UnifiedMemory(SharedAnywhere):
     def _make_way(self, running: list[Sequence]) -> None:
         """Whatever is idle and makes the next steps look further leaves, least recent first."""
         ahead = sum(min(s.n_reserved, s.n_pending + _AHEAD) for s in running)
-        live = [s.lease for s in running]
+        looked_at = self._cells.n_kv(ahead)
+        if looked_at <= self._settled or not len(self.retained):
+            return
+        least = self._cells.n_kv(ahead, only=[s.lease for s in running])
         for kept in list(self.retained.by_id.values()):
-            looked_at = self._cells.n_kv(ahead)
-            if looked_at <= max(self._settled, self._cells.n_kv(ahead, only=live)):
-                self._settled = looked_at
-                return
+            if looked_at <= least:
+                break
             if not self._save(kept):
-                return
+                return  # it goes on in the next step
             if self._spill and self._spill.is_saved(kept):
                 self._drop(kept)
+                looked_at = self._cells.n_kv(ahead)
+        self._settled = looked_at
 
     def _save_all(self, victims: list[Retained]) -> bool:
         saved = [self._save(kept) for kept in victims]

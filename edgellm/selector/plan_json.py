@@ -27,6 +27,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
             "kv_type_k": plan.kv_type_k,
             "kv_type_v": plan.kv_type_v,
             "kv_unified": plan.kv_unified,
+            "prefix_ram_bytes": plan.prefix_ram_bytes,
             "n_batch": plan.n_batch,
             "n_ubatch": plan.n_ubatch,
             "n_threads": plan.n_threads,

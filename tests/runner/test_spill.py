@@ -163,6 +163,13 @@ def test_a_follower_waits_for_what_its_leader_copies_back_and_shares_its_cells()
     assert [s.n_cached for s in asked] == [601, 602, 602]
 
 
+def test_several_answers_to_one_prompt_compute_it_once():
+    house = House(limits())
+    asked = house.run(*[text(5, 600)] * 4, n_output=3)
+    assert [s.n_cached for s in asked] == [0, 599, 599, 599]
+    assert house.backend.n_computed == 600 + 3 * 1 + 4 * 2
+
+
 def test_without_cache_prompt_nothing_comes_back():
     house = House(limits())
     (first,) = house.run(text(5, 600))
