@@ -7,6 +7,7 @@ shows how far it is; `Models` is what the server reads.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from edgellm.cli.prepare import Prepared
 from edgellm.errors import DoesNotFit
@@ -65,12 +66,16 @@ class Fleet:
         return new
 
     async def move(self, old: Served, hardware: Hardware) -> Served:
-        """The same model on what is left of the machine. Requests that come meanwhile wait for it,
-        what `old` had begun is lost. Raises as `load` does; with no plan nothing has changed."""
+        """The same model, with its adapters, on what is left of the machine.
+
+        Requests that come meanwhile wait for it, what `old` had begun is lost. Raises as `load`
+        does; with no plan nothing has changed.
+        """
         on = self._prepared[old.engine].on
         if on is None:
             raise DoesNotFit(f"{old.name} can't be planned again")
         prepared = await asyncio.to_thread(on, hardware)
+        prepared = replace(prepared, adapters=tuple(old.engine.adapters))
         new = self._served(prepared, prepared.plan)
         self.models.swap(old, new)
         await old.engine.stop(_LOST_GRACE_S)

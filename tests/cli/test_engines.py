@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 from selector_specs import dense
-from server.server_fakes import FakeEngine
+from server.server_fakes import FakeEngine, hardware
 from server.server_fakes import plan as any_plan
 
 from edgellm.chat.template import ChatTemplate
 from edgellm.cli.engines import Fleet, describe
 from edgellm.cli.prepare import Prepared
 from edgellm.errors import BadGGUF, DoesNotFit
+from edgellm.runner.adapters import Adapter, AdapterList
 from edgellm.runner.messages import Gauge
 
 IDLE = Gauge(0, 0, 0, 1024, 0, 0, 0, 0, 0, 0)
@@ -49,7 +50,8 @@ class Garage:
 
     def __call__(self, prepared, plan, max_queue):
         trouble = self.troubles.pop(0) if self.troubles else None
-        self.engines.append(Loadable(plan=plan, trouble=trouble))
+        adapters = AdapterList(prepared.adapters)
+        self.engines.append(Loadable(plan=plan, trouble=trouble, adapters=adapters))
         return self.engines[-1]
 
 
@@ -174,3 +176,19 @@ def test_a_repositorys_model_answers_to_its_shorter_names():
 
 def test_a_plan_in_a_few_words():
     assert describe(any_plan()) == "Q8_0, 4 × 512 tokens, 1.2 KiB"
+
+
+def test_a_model_that_moves_takes_its_adapters_along():
+    made, garage, _ = fleet()
+    first, later = Adapter(0, "first", "f.gguf", 1.0), Adapter(1, "later", "l.gguf")
+
+    def on(machine):
+        return prepared(adapters=(first,))
+
+    async def scenario():
+        served = await made.load(prepared(adapters=(first,), on=on))
+        served.engine.adapters.add(later)
+        await made.move(served, hardware())
+
+    asyncio.run(scenario())
+    assert [tuple(engine.adapters) for engine in garage.engines] == [(first, later)] * 2
