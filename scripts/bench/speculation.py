@@ -11,7 +11,8 @@ replaced by a transcript, so that a text of known kind is written whatever the w
 
 Of each kind: tokens a second of `--streams` streams together, off and on in turns; the median of
 the ratios of the pairs with the range of the middle half, and how many guesses came true. With
-`--draft` the text is the model's own, greedy, and the draft model guesses.
+`--draft` the text is the model's own, greedy, and the draft model guesses. On a machine that has
+other things to do, `--threads 1 --cpu-time` counts what the process computed, not what it waited.
 """
 
 import argparse
@@ -21,7 +22,7 @@ import re
 import statistics
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -29,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from edgellm.chat.messages import GenerateParams, SamplingParams
 from edgellm.runner.batch import Batch, Sampled, Start
 from edgellm.runner.llama import LlamaBackend
+from edgellm.runner.llama_draft import DraftingBackend
 from edgellm.runner.pace import Pace
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
@@ -36,6 +38,7 @@ from edgellm.selector.plan import Placement, Plan
 
 _SOURCE = Path(__file__).resolve().parents[2] / "edgellm" / "runner" / "scheduler.py"
 _N_SOURCE, _N_ANSWER = 200, 120  # tokens
+_STARTS = ("Once upon a time", "One day, a girl", "The sun was", "Tom and Lily went to the park")
 
 
 class Dictated(LlamaBackend):
@@ -79,8 +82,11 @@ def edited(text: str) -> str:
 
 
 def texts(kind: str, backend: LlamaBackend, seed: int) -> tuple[list[int], list[int]]:
-    """The prompt and what is to be answered."""
+    """The prompt and what is to be answered: of "own", only how long it gets."""
     rng = random.Random(seed)
+    if kind == "own":
+        start = backend.tokenize(rng.choice(_STARTS), True)
+        return start, [0] * _N_ANSWER
     if kind == "edit":
         source = _SOURCE.read_text()
         source = source[source.index("class Scheduler") :]
@@ -136,13 +142,12 @@ def run(scheduler: Scheduler, backend: LlamaBackend, pairs, n_draft_max: int | N
     )
 
 
-def compare(kind: str, backend: Dictated, scheduler: Scheduler, n_streams, n_pairs) -> None:
+def compare(kind: str, backend: LlamaBackend, scheduler: Scheduler, n_streams, n_pairs) -> None:
     ratios, offs, ons = [], [], []
     for pair in range(n_pairs):
         wave = [texts(kind, backend, 100 * pair + i) for i in range(n_streams)]
-        backend.transcripts = {i: answer for i, (_, answer) in enumerate(wave)}
-        if kind == "own":
-            backend.transcripts = {}
+        if isinstance(backend, Dictated):
+            backend.transcripts = {i: answer for i, (_, answer) in enumerate(wave)}
         order = (0, None) if pair % 2 else (None, 0)
         found = {most: run(scheduler, backend, wave, most) for most in order}
         print(f"  {kind} {pair}: {found[0].tok_s:.1f} → {found[None].tok_s:.1f}", file=sys.stderr)
@@ -159,6 +164,16 @@ def compare(kind: str, backend: Dictated, scheduler: Scheduler, n_streams, n_pai
     )
 
 
+def loaded(asked: argparse.Namespace, n_streams: int) -> LlamaBackend:
+    shape, path = plan(asked.model, n_streams, asked.threads), os.fsencode(asked.model)
+    if asked.draft:
+        shape = replace(shape, speculate="draft", draft=str(asked.draft))
+        return DraftingBackend(path, shape, lambda ratio: None)
+    backend = Dictated(path, shape, lambda ratio: None)
+    backend.transcripts, backend._left = {}, {}
+    return backend
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
@@ -171,15 +186,15 @@ def main() -> None:
         "--cpu-time", action="store_true", help="count the process' CPU seconds; with --threads 1"
     )
     asked = parser.parse_args()
+    if asked.draft and asked.cpu_time:
+        parser.error("a draft model's time is told in seconds of the clock")
     if asked.cpu_time:
         global clock
         clock = time.process_time
     for n_streams in asked.streams:
-        shape = plan(asked.model, n_streams, asked.threads)
-        backend = Dictated(os.fsencode(asked.model), shape, lambda ratio: None)
-        backend.transcripts, backend._left = {}, {}
+        backend = loaded(asked, n_streams)
         scheduler = Scheduler(backend.limits, Pace(None, backend.costs))
-        for kind in asked.kinds:
+        for kind in ["own"] if asked.draft else asked.kinds:
             compare(kind, backend, scheduler, n_streams, asked.pairs)
 
 
