@@ -1,5 +1,6 @@
 """`edgellm plan`: what would run how, on this machine or on one that is only described."""
 
+import gc
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +14,8 @@ from edgellm.cli.sizes import Users
 if TYPE_CHECKING:
     from edgellm.cli.resolve import Resolved
     from edgellm.selector.plan import Goal
+
+_MANY = 100_000  # objects before the first sweep: a plan draws a million that die at once
 
 
 def plan(
@@ -42,6 +45,7 @@ def plan(
       edgellm plan unsloth/Qwen3-8B-GGUF --ctx 32768 --json
       edgellm plan llama3.3:70b --users 50 --tok-s 20 --ttft 1s --on all
     """
+    gc.set_threshold(_MANY)
     from edgellm.cli.resolve import resolve
 
     config = options.config_from(offline=offline, reserve=pins.reserve)

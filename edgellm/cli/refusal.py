@@ -37,10 +37,10 @@ def tell_refusal(
             "\n".join(f"  {line}" for line in rejected_table(rejected, columns() - 2).split("\n"))
         )
         print()
-    would_fit = [sentence(*found) for found in _would_fit(hardware, candidates, goal)]
-    if would_fit:
+    sentences = [sentence(*found) for found in _would_fit(hardware, candidates, goal)]
+    if sentences:
         print("what would fit instead")
-        print("\n".join(bullets(would_fit, columns())), end="\n\n")
+        print("\n".join(bullets(sentences, columns())), end="\n\n")
 
 
 def _would_fit(

@@ -16,12 +16,13 @@ from edgellm.selector.memory import ContextShape, compute_bytes
 
 @dataclass(slots=True)
 class Buffers:
-    """Of one model. `least` and `most`: cells of one stream; `n_seq_max`: the most sequences."""
+    """Of one model. `least` and `most`: cells of one stream; the others: the most of a setting."""
 
     spec: ModelSpec
     least: int
     most: int
     n_seq_max: int
+    n_outputs_max: int
     _known: dict[tuple[ContextShape, Layout], tuple[int, ...]] = field(default_factory=dict)
     _exact: dict[tuple[ContextShape, Layout], tuple[int, ...]] = field(default_factory=dict)
 
@@ -44,7 +45,7 @@ class Buffers:
             shape,
             n_ctx=cells * n_streams,
             n_seq_max=self.n_seq_max,
-            n_outputs_max=max(shape.n_outputs_max, self.n_seq_max),
+            n_outputs_max=max(shape.n_outputs_max, self.n_outputs_max),
         )
         if (end, layout) not in self._exact:
             self._exact[end, layout] = compute_bytes(self.spec, end, layout)

@@ -49,7 +49,7 @@ class Bulk:
     def load(self, shape: ContextShape, assumed: Buffers | None = None) -> "Load":
         """`assumed`: buffers of many contexts at once; else those of this one."""
         cells = shape.cells_per_stream
-        assumed = assumed or Buffers(self.spec, cells, cells, shape.n_seq_max)
+        assumed = assumed or Buffers(self.spec, cells, cells, shape.n_seq_max, shape.n_outputs_max)
         return Load(self, shape, cumulated_kv_bytes(self.spec, shape), assumed)
 
 

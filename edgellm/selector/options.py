@@ -338,7 +338,8 @@ def _widened(figure: Range, profile: SpeedProfile) -> Range:
 def _buffers(spec: ModelSpec, wished: Sequence[Setting]) -> Buffers:
     cells = [setting.shape.cells_per_stream for setting in wished]
     n_seq_max = max(setting.n_seq_max for setting in wished)
-    return Buffers(spec, min(cells), max(cells), n_seq_max)
+    n_outputs_max = max(setting.n_outputs_max for setting in wished)
+    return Buffers(spec, min(cells), max(cells), n_seq_max, max(n_seq_max, n_outputs_max))
 
 
 def _covers(better: Setting, setting: Setting) -> bool:

@@ -69,8 +69,8 @@ class Rates:
             family.efficiency
         ) + work.expert_bytes / self._read_bytes_s(family.expert_efficiency)
         unpack_s = (
-            work.dense_bytes / dense.bytes_a_weight * dense.cost(family.type_costs)
-            + work.expert_bytes / experts.bytes_a_weight * experts.cost(family.type_costs)
+            work.dense_bytes / dense.bytes_a_weight * family.cost(dense.parts)
+            + work.expert_bytes / experts.bytes_a_weight * family.cost(experts.parts)
         ) / self.weights_s
         return _overlapped(read_s, unpack_s)
 
@@ -90,17 +90,19 @@ class Rates:
         return max(matrix_s, vector_s * (_VECTOR_TOKENS - 1) / n_more)
 
     def _by_matrix_s(self, spec: ModelSpec, work: Work) -> float:
-        family, costs = self.family, self.family.prefill_costs
+        family = self.family
+        dense = family.cost(dense_mix(spec).parts, multiplied=True)
+        experts = family.cost(expert_mix(spec).parts, multiplied=True)
         return (
-            work.dense_flops * dense_mix(spec).cost(costs) / family.flops_ratio
-            + work.expert_flops * expert_mix(spec).cost(costs) / family.expert_flops_ratio
+            work.dense_flops * dense / family.flops_ratio
+            + work.expert_flops * experts / family.expert_flops_ratio
         ) / self.flops_s
 
     def _by_vector_s(self, spec: ModelSpec, work: Work) -> float:
-        costs = self.family.type_costs
+        family = self.family
         n_weights = (
-            work.dense_flops * dense_mix(spec).cost(costs)
-            + work.expert_flops * expert_mix(spec).cost(costs)
+            work.dense_flops * family.cost(dense_mix(spec).parts)
+            + work.expert_flops * family.cost(expert_mix(spec).parts)
         ) / 2
         return _COLUMN_RATIO * n_weights / self.weights_s
 

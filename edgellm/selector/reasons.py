@@ -4,21 +4,29 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from edgellm.models.loadable import LOADABLE
-from edgellm.probe.hardware import Device, Hardware
+from edgellm.probe.hardware import Backend, Device, Hardware
 from edgellm.selector.confirm import Confirmed
 from edgellm.selector.decide import Decision
 from edgellm.selector.describe import names_of
 from edgellm.selector.options import Option
-from edgellm.selector.plan import Goal, Placement
+from edgellm.selector.plan import Candidate, Goal, Placement
 from edgellm.selector.power import power_w
 from edgellm.selector.profiles import Workload
 from edgellm.selector.quality import bits_per_weight
 from edgellm.selector.ranking import wants_throughput
-from edgellm.selector.replicas import best_replicas
+from edgellm.selector.replicas import Replicas, best_replicas
 from edgellm.selector.settings import Setting, wished_context, wished_parallel
 from edgellm.units import format_bytes, format_rate
 
 _WORTH_SAYING = 1.05  # replicas that bring less are not worth the trouble
+_FIRST_PORT = 8081  # of replicas; 8080 stays free for what shares requests out among them
+_VISIBLE: dict[Backend, str] = {
+    "cuda": "CUDA_VISIBLE_DEVICES",
+    "rocm": "HIP_VISIBLE_DEVICES",
+    "vulkan": "GGML_VK_VISIBLE_DEVICES",
+    "musa": "MUSA_VISIBLE_DEVICES",
+    "cann": "ASCEND_RT_VISIBLE_DEVICES",
+}
 
 
 def reasons(confirmed: Confirmed) -> tuple[str, ...]:
@@ -199,6 +207,26 @@ def _replica_sentences(decision: Decision) -> Iterator[str]:
             f"{format_rate(chosen.pace.throughput)}; one server runs one copy of a model, so that "
             "takes as many servers"
         )
+        if (command := _replica_command(found, chosen.candidate)) is not None:
+            yield command
+
+
+def _replica_command(found: Replicas, candidate: Candidate) -> str | None:
+    """The first two copies' servers; None where no variable picks their cards."""
+    variable = _VISIBLE.get(found.option.devices[0].backend)
+    if variable is None:
+        return None
+
+    def server(number: int) -> str:
+        n = found.n_devices_each
+        cards = ",".join(map(str, range(number * n, (number + 1) * n)))
+        return (
+            f"`{variable}={cards} edgellm serve {candidate.name} --parallel "
+            f"{found.option.setting.n_parallel} --port {_FIRST_PORT + number}`"
+        )
+
+    more = ", and so on" if found.n_replicas > 2 else ""
+    return f"replicas are started by {server(0)} and {server(1)}{more}"
 
 
 def _power_sentences(option: Option, goal: Goal) -> Iterator[str]:

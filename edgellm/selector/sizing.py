@@ -100,11 +100,13 @@ def _best_on(
     best: Sized | None = None
     for candidate in _acceptable(candidates, profiles):
         search = Search(question, candidate)
-        for row in _rows(name, search, demand):
-            if best is None or (row.n_boards or 0) < (best.n_boards or 0):
-                best = row
-        if best and best.n_boards == 1:
-            return best
+        for devices, n_instances in _groups(search):
+            least = _least_for_fewer(demand, best.n_boards) if best else 1
+            if least is None:
+                return best
+            of_each = -(-least // n_instances)
+            row = _row(name, search, devices, n_instances, demand, of_each)
+            best = row or best
     return best
 
 
@@ -116,30 +118,31 @@ def _acceptable(candidates: Sequence[Candidate], profiles: Profiles) -> list[Can
     return few or [candidate for _, candidate in losses]
 
 
-def _rows(name: str, search: Search, demand: Demand) -> Iterator[Sized]:
-    """One for each way to share the cards among copies, that holds anybody."""
-    for devices, n_instances in _groups(search):
-        held = _held(search, devices, n_instances, demand)
-        if held is None:
-            continue
-        n_users = held.n_streams * n_instances
-        working = search.question.accelerators if n_instances > 1 else devices
-        ids = [device.id for device in working] or ["cpu"]
-        setting, placement = held.service.option.setting, held.service.option.placement
-        yield Sized(
-            board=name,
-            quant=search.candidate.quant,
-            n_users=n_users,
-            n_boards=-(-demand.n_users // n_users),
-            n_instances=n_instances,
-            n_ctx_seq=setting.n_ctx_seq,
-            kv_type=setting.kv_type_k,
-            placement=placement_text(placement, search.spec.n_layers),
-            decode_tok_s=held.service.decode_tok_s,
-            ttft_s=held.service.ttft_s,
-            power_w=power_w(search.question.machine.hardware, ids),
-            binding=held.binding,
-        )
+def _row(
+    name: str, search: Search, devices: DeviceSet, n_instances: int, demand: Demand, least: int
+) -> Sized | None:
+    """So many copies, each on such devices; None where one holds fewer than `least`."""
+    held = _held(search, devices, n_instances, demand, least)
+    if held is None:
+        return None
+    n_users = held.n_streams * n_instances
+    working = search.question.accelerators if n_instances > 1 else devices
+    ids = [device.id for device in working] or ["cpu"]
+    setting, placement = held.service.option.setting, held.service.option.placement
+    return Sized(
+        board=name,
+        quant=search.candidate.quant,
+        n_users=n_users,
+        n_boards=-(-demand.n_users // n_users),
+        n_instances=n_instances,
+        n_ctx_seq=setting.n_ctx_seq,
+        kv_type=setting.kv_type_k,
+        placement=placement_text(placement, search.spec.n_layers),
+        decode_tok_s=held.service.decode_tok_s,
+        ttft_s=held.service.ttft_s,
+        power_w=power_w(search.question.machine.hardware, ids),
+        binding=held.binding,
+    )
 
 
 def _groups(search: Search) -> Iterator[tuple[DeviceSet, int]]:
@@ -190,8 +193,11 @@ class _Copy:
     kv_types: tuple[KVType, KVType]
 
 
-def _held(search: Search, devices: DeviceSet, n_instances: int, demand: Demand) -> _Held | None:
-    """The most streams. Among equals the plain cache, and all on the devices: what is tried first.
+def _held(
+    search: Search, devices: DeviceSet, n_instances: int, demand: Demand, least: int
+) -> _Held | None:
+    """The most streams, `least` or more. Among equals the plain cache, and all on the devices: what
+    is tried first.
 
     A cache that leaves no room for the last layers is tried against one that does: the spilled
     layers may bound the tokens a second long before memory bounds anything. What is whole is left
@@ -199,9 +205,11 @@ def _held(search: Search, devices: DeviceSet, n_instances: int, demand: Demand) 
     """
     best: _Held | None = None
     for ways in _ways(search, devices, n_instances):
-        least = 1 if ways.is_whole or best is None else _least_for_fewer(best, demand)
-        if least is None:
-            return best
+        if best is not None and not ways.is_whole:
+            fewer = _least_for_fewer(demand, -(-demand.n_users // best.n_streams))
+            if fewer is None:
+                return best
+            least = fewer
         for kv_types in kv_pairs(search.spec, search.question.goal):
             copy = _Copy(search, devices, n_instances, ways, kv_types)
             beyond = max(least - 1, best.n_streams if best else 0)
@@ -212,10 +220,11 @@ def _held(search: Search, devices: DeviceSet, n_instances: int, demand: Demand) 
     return best
 
 
-def _least_for_fewer(held: _Held, demand: Demand) -> int | None:
-    """Streams on one machine with which fewer would do; None: one does already."""
-    n_machines = -(-demand.n_users // held.n_streams)
-    return -(-demand.n_users // (n_machines - 1)) if n_machines > 1 else None
+def _least_for_fewer(demand: Demand, n_machines: int | None) -> int | None:
+    """Users on one machine with which fewer would do; None: one does already."""
+    if n_machines is None or n_machines < 2:
+        return None
+    return -(-demand.n_users // (n_machines - 1))
 
 
 def _ways(search: Search, devices: DeviceSet, n_instances: int) -> Iterator[Ways]:
@@ -263,8 +272,6 @@ def _serve(copy: _Copy, n_streams: int, demand: Demand, *, exactly: bool = False
         return "memory"
     if copy.n_instances > 1 and not host_holds(machine, option, copy.n_instances):
         return "memory"
-    if exactly and machine.shortfall(exact_shares(option, machine.hardware)):
-        return "memory"
     rate = decode_tok_s(
         search.spec, setting.shape, option.placement, machine.hardware, machine.speed,
         n_streams=n_streams,
@@ -276,6 +283,8 @@ def _serve(copy: _Copy, n_streams: int, demand: Demand, *, exactly: bool = False
     first = Range(*map(sum, zip(_parts(option.pace.ttft_s), steps, strict=True)))
     if demand.ttft_s is not None and first.p50 > demand.ttft_s:
         return "first token"
+    if exactly and machine.shortfall(exact_shares(option, machine.hardware)):
+        return "memory"  # asked last: it takes longest
     return _Service(option, Range(*(part / n_streams for part in _parts(rate))), first)
 
 

@@ -10,7 +10,7 @@ long on one device is in rates.py; the numbers are fits over published benchmark
 machine has measured itself, its own (profiles/speed.toml, Calibration).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -52,7 +52,7 @@ def prefill_tok_s(
 ) -> Range:
     """One long prompt, after `depth` tokens that are in the cache."""
     n_prompt = max(_PROMPT, shape.n_ubatch)
-    time = _Prompt(spec, shape, placement, hardware, profile, n_prompt, depth)
+    time = _Prompt.of(spec, shape, placement, hardware, profile, n_prompt, depth)
     return _range(lambda pace: n_prompt / time.seconds(pace))
 
 
@@ -66,7 +66,7 @@ def ttft_s(
     depth: int = 0,
 ) -> Range:
     """Seconds until the first token of an answer, for a prompt that has the machine to itself."""
-    time = _Prompt(spec, shape, placement, hardware, profile, n_prompt, depth)
+    time = _Prompt.of(spec, shape, placement, hardware, profile, n_prompt, depth)
     slow_first = _range(time.seconds)
     return Range(slow_first.p90, slow_first.p50, slow_first.p10)
 
@@ -92,29 +92,39 @@ Pace = Callable[[Stage], float]
 class _Prompt:
     """How long a prompt takes, micro-batch by micro-batch."""
 
-    spec: ModelSpec
-    shape: ContextShape
-    placement: Placement
-    hardware: Hardware
+    stages: Sequence[Stage]  # of one micro-batch
+    n_chunks: int
+    is_pipeline: bool
     profile: SpeedProfile
-    n_prompt: int
-    depth: int
+
+    @classmethod
+    def of(
+        cls,
+        spec: ModelSpec,
+        shape: ContextShape,
+        placement: Placement,
+        hardware: Hardware,
+        profile: SpeedProfile,
+        n_prompt: int,
+        depth: int,
+    ) -> "_Prompt":
+        step = prompt_step(shape, n_prompt, depth)
+        stages = stages_of(spec, shape, placement, hardware, profile, step)
+        overlaps = _is_pipeline(spec, placement) and len(stages) > 1
+        return cls(stages, _n_chunks(shape, n_prompt), overlaps, profile)
 
     def seconds(self, pace: Pace) -> float:
-        n_chunks = _n_chunks(self.shape, self.n_prompt)
-        step = prompt_step(self.shape, self.n_prompt, self.depth)
-        facts = self.spec, self.shape, self.placement, self.hardware, self.profile
-        times = [pace(stage) for stage in stages_of(*facts, step)]
-        if not self._is_pipeline() or len(times) < 2:
-            return n_chunks * (self.profile.step_s + sum(times))
+        times = [pace(stage) for stage in self.stages]
+        if not self.is_pipeline:
+            return self.n_chunks * (self.profile.step_s + sum(times))
         beat_s = max(times) / self.profile.pipeline_efficiency
-        return self.profile.step_s + sum(times) + (n_chunks - 1) * min(beat_s, sum(times))
+        return self.profile.step_s + sum(times) + (self.n_chunks - 1) * min(beat_s, sum(times))
 
-    def _is_pipeline(self) -> bool:
-        """Source: llama.cpp src/llama-context.cpp, the constructor's pipeline_parallel."""
-        placement = self.placement
-        is_whole = placement.n_gpu_layers > self.spec.n_layers and not placement.n_cpu_moe
-        return is_whole and placement.split_mode == "layer" and len(placement.device_ids) > 1
+
+def _is_pipeline(spec: ModelSpec, placement: Placement) -> bool:
+    """Source: llama.cpp src/llama-context.cpp, the constructor's pipeline_parallel."""
+    is_whole = placement.n_gpu_layers > spec.n_layers and not placement.n_cpu_moe
+    return is_whole and placement.split_mode == "layer" and len(placement.device_ids) > 1
 
 
 def _range(figure: Callable[[Pace], float]) -> Range:

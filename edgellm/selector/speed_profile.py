@@ -10,6 +10,8 @@ from math import inf
 
 from edgellm.probe.hardware import Backend, Cpu, Device
 
+Parts = tuple[tuple[str, float], ...]  # types of tensors, each with its part of the weights
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -57,6 +59,18 @@ class BackendFamily:
     prefill_costs: Mapping[str, float] = field(default_factory=dict)  # of multiplying by them
     architectures: tuple[str, ...] = ()  # as they begin: "sm_89", "gfx11"
     name_contains: tuple[str, ...] = ()  # goes where a device has no architecture, or the row none
+    _known: dict[tuple[Parts, bool], float] = field(
+        init=False, default_factory=dict, repr=False, compare=False
+    )
+
+    def cost(self, parts: Parts, *, multiplied: bool = False) -> float:
+        """Of a weight of such a mix beside one of q4_k: to unpack it, or to multiply by it."""
+        key = parts, multiplied
+        if key not in self._known:
+            costs = self.prefill_costs if multiplied else self.type_costs
+            mean = sum(part * costs.get(name, 1.0) for name, part in parts)
+            self._known[key] = mean if parts else 1.0
+        return self._known[key]
 
     def matches(self, device: Device) -> bool:
         if device.backend != self.backend:
@@ -162,10 +176,17 @@ class SpeedProfile:
     eras: tuple[Era, ...] = ()
     build: str | None = None  # the llama.cpp that will run, as calibrations name it
     calibrations: tuple[Calibration, ...] = ()
+    _known: dict[tuple[str | None, ...], BackendFamily] = field(
+        init=False, default_factory=dict, repr=False, compare=False
+    )
 
     def family(self, device: Device) -> BackendFamily:
         """The last row matches every backend that none before it knows."""
-        return next((row for row in self.families if row.matches(device)), self.families[-1])
+        key = device.backend, device.architecture, device.name
+        if key not in self._known:
+            matching = (row for row in self.families if row.matches(device))
+            self._known[key] = next(matching, self.families[-1])
+        return self._known[key]
 
     def of_build(self, number: int) -> "SpeedProfile":
         """As that build of llama.cpp was: the first era of each backend that it precedes."""

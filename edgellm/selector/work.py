@@ -4,7 +4,7 @@ A step computes `n_tokens`: one for each stream that is written (decoding), or a
 prompt (prefill). Weights are read once a step, the cache once for each sequence.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -231,12 +231,6 @@ class Mix:
 
     parts: tuple[tuple[str, float], ...]
     bytes_a_weight: float
-
-    def cost(self, costs: Mapping[str, float]) -> float:
-        """Of one of these weights, beside one of q4_k."""
-        if not self.parts:
-            return 1.0
-        return sum(part * costs.get(name, 1.0) for name, part in self.parts)
 
 
 @lru_cache(maxsize=512)

@@ -196,6 +196,7 @@ def _placement(answer: FitAnswer, spec: ModelSpec, hardware: Hardware) -> Placem
         for pattern, device in answer.overrides
         if device < 0 and _WHOLE.search(pattern)
         for number in re.findall(r"blk\\\.(\d+)", pattern)
+        if int(number) < spec.n_layers  # fit counts the head, which has none
     }
     shares, start = [], n_all - n_gpu
     low = start

@@ -50,9 +50,13 @@ def test_different_cards_have_none():
 def test_they_are_advice_and_the_plan_stays_one():
     plan = choose(alike(4), [specs.candidate(specs.dense())], BATCH, PROFILES)
     assert plan.n_replicas == 1
-    (said,) = [why for why in plan.reasons if "replicas" in why]
+    said, how = [why for why in plan.reasons if "replicas" in why]
     assert "4 replicas on one card each would give" in said
     assert "takes as many servers" in said
+    assert "`CUDA_VISIBLE_DEVICES=0 edgellm serve " in how
+    assert "`CUDA_VISIBLE_DEVICES=1 edgellm serve " in how
+    assert "--port 8081`" in how
+    assert "--port 8082`, and so on" in how
 
 
 def test_nobody_asks_for_throughput_and_nothing_is_said():

@@ -5,6 +5,7 @@ import selector_specs as specs
 
 from edgellm.models.spec import LayerSpec
 from edgellm.models.tensor_types import TypeShare
+from edgellm.profiles import load_profiles
 from edgellm.selector.plan import Placement, Share
 from edgellm.selector.shape import ContextShape
 from edgellm.selector.work import (
@@ -17,6 +18,11 @@ from edgellm.selector.work import (
     share_work,
 )
 
+FAMILY = replace(
+    load_profiles().speed.families[0],
+    type_costs={"q8_0": 0.7, "mxfp4": 1.1, "q3_k": 9.0},
+    prefill_costs={"q8_0": 0.98},
+)
 SHAPE = ContextShape(4096, n_seq_max=1, n_ubatch=512, n_outputs_max=1)
 ONE_TOKEN = Step(n_tokens=1, n_seqs=1, depth=0)
 
@@ -158,10 +164,12 @@ def test_the_mix_of_types_is_told_apart_for_experts_and_the_rest():
     assert expert_mix(spec).parts == (("mxfp4", 0.75), ("mxfp4", 0.25))
     assert expert_mix(spec).bytes_a_weight == 17 / 32
     assert dense_mix(spec).bytes_a_weight == 34 / 32
-    assert dense_mix(spec).cost({"q8_0": 0.7}) == pytest.approx(0.7)
+    assert FAMILY.cost(dense_mix(spec).parts) == pytest.approx(0.7)
+    assert FAMILY.cost(expert_mix(spec).parts) == pytest.approx(1.1)
+    assert FAMILY.cost(dense_mix(spec).parts, multiplied=True) == pytest.approx(0.98)
 
 
 def test_without_types_the_average_has_to_do():
     spec = replace(specs.dense(), types=(), name="untold")
     assert dense_mix(spec).bytes_a_weight == pytest.approx(spec.weight_bytes / spec.n_params)
-    assert dense_mix(spec).cost({"q3_k": 9.0}) == 1.0
+    assert FAMILY.cost(dense_mix(spec).parts) == 1.0
