@@ -96,11 +96,11 @@ class UnifiedMemory(SharedAnywhere):
         if self._spill:
             self._spill.abandon(sequence)
 
-    def begin(self, running: list[Sequence]) -> None:
+    def begin(self, running: list[Sequence], *, idle: bool) -> None:
         if self._spill is None:
             return
         n_decoding = sum(1 for s in running if s.n_output)
-        self._spill.begin(n_decoding, idle=not running)
+        self._spill.begin(n_decoding, idle=idle)
 
     def work(self, running: list[Sequence]) -> None:
         if self._spill is None:

@@ -112,6 +112,18 @@ def test_whoever_is_idle_leaves_the_cells_when_another_ones_steps_would_look_at_
     assert len(house.scheduler.memory.retained) == 0
 
 
+def test_who_comes_the_moment_another_ends_has_the_low_cells_too():
+    house = House(limits())
+    house.ask(text(5, 900))
+    while not house.scheduler.idle:
+        house.step()
+    house.ask(text(6, 100), 5)
+    house.step()
+    assert house.backend.n_kv == 256
+    house.run()
+    assert house.run([*text(5, 900), 44], n_output=300)[0].n_cached == 900
+
+
 def test_whoever_is_in_nobodys_way_stays():
     house = House(limits())
     house.run(text(5, 100))
