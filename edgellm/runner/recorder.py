@@ -33,11 +33,13 @@ class StepRecord(msgspec.Struct, frozen=True):
     sample_s: float
     other_s: float  # wall_s less the three
     n_decode: int  # rows that continue an answer
+    n_draft: int  # rows of tokens that are guessed to come after them
     n_prompt: int  # rows that read a prompt
     n_padding: int  # rows of nobody's, because so many are faster
     n_sequences: int  # that had a row
     n_waiting: int
     n_cells_used: int
+    n_kv: int | None  # cells that every row looks at; None where each sequence has its own
     n_cached: int  # prompt tokens found in memory by those who began with this step
     n_ops: int  # memory operations
 
@@ -56,9 +58,13 @@ class Recorder:
         end_s: float,
         n_waiting: int,
         n_cells_used: int,
+        n_kv: int | None,
         n_cached: int,
     ) -> None:
         wall_s = end_s - start_s
+        n_sequences = len({row.seq_id for row in batch.rows})
+        # Guesses go only where no prompt is read: then each sequence has one row that is none.
+        n_draft = 0 if batch.n_prompt_rows else len(batch.rows) - n_sequences
         record = StepRecord(
             step=step,
             start_s=start_s,
@@ -67,12 +73,14 @@ class Recorder:
             decode_s=times.decode_s,
             sample_s=times.sample_s,
             other_s=wall_s - times.ops_s - times.decode_s - times.sample_s,
-            n_decode=len(batch.rows) - batch.n_prompt_rows,
+            n_decode=len(batch.rows) - batch.n_prompt_rows - n_draft,
+            n_draft=n_draft,
             n_prompt=batch.n_prompt_rows,
             n_padding=len(batch.padding),
-            n_sequences=len({row.seq_id for row in batch.rows}),
+            n_sequences=n_sequences,
             n_waiting=n_waiting,
             n_cells_used=n_cells_used,
+            n_kv=n_kv,
             n_cached=n_cached,
             n_ops=sum(1 for op in batch.ops if not isinstance(op, Start | Stop)),
         )

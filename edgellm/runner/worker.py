@@ -270,6 +270,7 @@ class Worker:
             end_s=self._clock(),
             n_waiting=len(self._scheduler.waiting),
             n_cells_used=self._scheduler.memory.used,
+            n_kv=self._scheduler.memory.n_kv,
             n_cached=self._n_cached_begun,
         )
         self._n_cached_begun = 0

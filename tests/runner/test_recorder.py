@@ -8,7 +8,8 @@ def rows(*seq_ids):
 
 def note(recorder, step, batch, times, **facts):
     known = {
-        "start_s": 10.0, "end_s": 10.5, "n_waiting": 0, "n_cells_used": 0, "n_cached": 0, **facts
+        "start_s": 10.0, "end_s": 10.5, "n_waiting": 0, "n_cells_used": 0, "n_kv": None,
+        "n_cached": 0, **facts
     }  # fmt: skip
     recorder.add(step, batch, times, **known)
 
@@ -28,6 +29,13 @@ def test_rows_are_told_by_kind_and_memory_operations_without_samplers():
     (record,) = recorder.last(9)
     assert (record.step, record.n_decode, record.n_prompt, record.n_sequences) == (4, 2, 3, 3)
     assert (record.n_ops, record.n_waiting, record.n_cached) == (1, 6, 40)
+
+
+def test_rows_of_guesses_are_told_apart_from_those_that_continue_an_answer():
+    recorder = Recorder()
+    note(recorder, 1, Batch((), rows(0, 0, 0, 1), 0), NativeTimes(), n_kv=256)
+    (record,) = recorder.last(9)
+    assert (record.n_decode, record.n_draft, record.n_kv) == (2, 2, 256)
 
 
 def test_the_oldest_goes_when_it_is_full_and_the_newest_come_last():

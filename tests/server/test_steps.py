@@ -7,8 +7,8 @@ from edgellm.runner.recorder import StepRecord
 
 RECORD = StepRecord(
     step=1, start_s=0.0, wall_s=0.1, ops_s=0.0, decode_s=0.09, sample_s=0.005, other_s=0.005,
-    n_decode=2, n_prompt=0, n_padding=0, n_sequences=2, n_waiting=1, n_cells_used=9, n_cached=0,
-    n_ops=0,
+    n_decode=2, n_draft=0, n_prompt=0, n_padding=0, n_sequences=2, n_waiting=1, n_cells_used=9,
+    n_kv=256, n_cached=0, n_ops=0,
 )  # fmt: skip
 
 STARTED_S = time.monotonic() - 10
