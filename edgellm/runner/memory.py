@@ -114,7 +114,7 @@ class Memory(Protocol):
         ...
 
     def begin(self, running: list[Sequence], *, idle: bool) -> None:
-        """A step begins: first of all, how much may be copied in it. `idle`: nobody waits either."""
+        """A step begins: how much may be copied in it? `idle`: nobody waits either."""
 
     def shelved(self, sequence: Sequence, n_here: int) -> int:
         """Tokens of its prompt that will be copied back, the first `n_here` in the cells already

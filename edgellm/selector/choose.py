@@ -14,7 +14,7 @@ from edgellm.selector.budget import pool_budgets
 from edgellm.selector.checks import check_goal, check_pins
 from edgellm.selector.confirm import Confirmed, decide_confirmed
 from edgellm.selector.draft import beside_draft, with_draft
-from edgellm.selector.leaving import carries_state, prefix_ram_bytes
+from edgellm.selector.leaving import carries_state, kept_beside, prefix_ram_bytes
 from edgellm.selector.machine import Machine
 from edgellm.selector.options import Question
 from edgellm.selector.oracle import Oracle
@@ -95,9 +95,10 @@ def _choose(
         check_pins(goal, candidate.spec, question.accelerators)
     confirmed = decide_confirmed(question, candidates, oracle)
     decision = confirmed.decision
+    plan = _plan(confirmed)
     plan = replace(
-        _plan(confirmed),
-        reasons=(*reasons(confirmed), *sight(decision.chosen.candidate)),
+        plan,
+        reasons=(*reasons(confirmed), *sight(decision.chosen.candidate), *kept_beside(plan)),
         rejected=rejected(decision),
         pareto=front(decision.searches, replace(decision.chosen, placement=confirmed.placement)),
     )

@@ -9,8 +9,8 @@ share may be resumed. To copy a stretch, llama.cpp needs a sequence id of its ow
 from edgellm.models.spec import ModelSpec
 from edgellm.selector.checks import MAX_SEQUENCES
 from edgellm.selector.machine import Machine
-from edgellm.selector.plan import Goal, Placement
-from edgellm.units import GIB
+from edgellm.selector.plan import Goal, Placement, Plan
+from edgellm.units import GIB, format_bytes
 
 _PART_OF_FREE = 0.5  # of what the plan leaves of the host's budget: other programs grow, too
 _MOST_BYTES = 8 * GIB  # more is to be asked for: it is the machine's whole page cache otherwise
@@ -39,3 +39,11 @@ def prefix_ram_bytes(goal: Goal, placement: Placement, machine: Machine) -> int:
     planned = sum(s.total_bytes for s in placement.shares if s.pool_id == machine.host_id)
     left = machine.budgets[machine.host_id] - planned
     return max(0, min(_MOST_BYTES, int(_PART_OF_FREE * left)))
+
+
+def kept_beside(plan: Plan) -> tuple[str, ...]:
+    """The reason to show: it is no part of the plan's bytes, since it is taken as it is free."""
+    if not plan.prefix_ram_bytes:
+        return ()
+    size = format_bytes(plan.prefix_ram_bytes)
+    return (f"what is kept of past conversations may take {size} beside it (--prefix-ram)",)

@@ -108,6 +108,7 @@ def test_prefixes_get_half_of_what_the_plan_leaves_of_the_hosts_memory():
     budget = pool_budgets(machine((24, 1000), ram=8))["host"]
     assert plan.prefix_ram_bytes == (budget - host.total_bytes) // 2
     assert plan_of(machine((24, 1000)), prefix_ram_bytes=5).prefix_ram_bytes == 5
+    assert any("may take" in reason and "--prefix-ram" in reason for reason in plan.reasons)
 
 
 def test_a_generation_plan_keeps_llama_cpps_preconditions():
