@@ -57,6 +57,7 @@ from edgellm.runner.unified import UnifiedMemory
 
 _URGENT = (Save, Restore, Checkpoint, Fetch)  # operations that don't wait for rows to compute
 _UNPADDED_PERIOD = 50  # steps
+_LEAST_ROWS = 32  # of a step that has prompts only: fewer take hardly less time
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +266,8 @@ class Scheduler:
             return counts
         budget = self.pace.chunk(len(counts), len(reading), self.limits.n_batch - len(counts))
         budget = max(budget, self.limits.n_chunk or 0)
+        if not any(counts.values()):  # who decodes has other adapters: this step is the prompts'
+            budget = max(budget, min(_LEAST_ROWS, self.limits.n_batch))
         for sequence in by_turns(reading, self._n_steps):
             waits = sequence.restoring or sequence.adapters != adapters
             count = 0 if waits else self._prompt_rows(sequence, budget)

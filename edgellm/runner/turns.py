@@ -24,6 +24,7 @@ class Turns:
         self._line: deque[AdapterSet] = deque()  # the first one's turn it is; newcomers come last
         self._spent_s = 0.0  # of this turn
         self._step_s = 0.0
+        self._is_empty = False  # nothing was computed since `next` was asked
 
     def next(self, running: Iterable[Sequence]) -> AdapterSet:
         """The set of the next step: of one of these sequences, if there are any."""
@@ -35,16 +36,21 @@ class Turns:
             return ()
         if self._line[0] != before:
             self._spent_s = 0.0
-        elif self._spent_s and self._spent_s + self._step_s > self._turn_s():
+        elif self._is_empty or self._is_over():
             self._line.rotate(-1)
             self._spent_s = 0.0
+        self._is_empty = True
         return self._line[0]
 
     def observe(self, elapsed_s: float) -> None:
         """What a step of this turn took."""
+        self._is_empty = False
         self._spent_s += elapsed_s
         old_s = self._step_s or elapsed_s
         self._step_s = old_s + _SMOOTHING * (elapsed_s - old_s)
+
+    def _is_over(self) -> bool:
+        return bool(self._spent_s) and self._spent_s + self._step_s > self._turn_s()
 
     def _turn_s(self) -> float:
         n_others, target_s = len(self._line) - 1, self._pace.itl_target_s

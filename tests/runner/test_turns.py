@@ -7,6 +7,7 @@ import pytest
 from runner_fakes import FakeBackend, answer
 
 from edgellm.chat.messages import GenerateParams
+from edgellm.runner.costs import StepCosts
 from edgellm.runner.memory import Limits
 from edgellm.runner.pace import Pace
 from edgellm.runner.scheduler import Scheduler
@@ -129,6 +130,33 @@ def test_no_stream_waits_longer_than_the_target():
         assert max(gaps) <= target_s + 1e-9
     n_changes = sum(a != b for a, b in itertools.pairwise(sets))
     assert n_changes < len(sets) / 2, "a set keeps its turn for some steps"
+
+
+class Doubtful(StepCosts):
+    """Wants to see a step of streams alone, and never sees enough of them."""
+
+    doubtful = True
+
+
+def test_prompts_are_read_also_where_only_streams_of_other_adapters_run():
+    costs = Doubtful()
+    costs.observe(1, 0, 0.001)
+    scheduler = Scheduler(UNIFIED, Pace(0.1, costs))
+    scheduler.add(sequence(0, BASE, n=90))
+    backend = backend_of(UNIFIED)
+    for _ in range(3):
+        list(scheduler.commit(batch := scheduler.schedule(), backend.decode(batch).sampled))
+        scheduler.turns.observe(0.05)
+    scheduler.add(sequence(1, HALF, prompt=range(3, 43), n=5))
+    answers, sets = run(scheduler, backend, step_s=0.05)
+    assert answers[1] == answer(list(range(3, 43)), 5, HALF)
+    assert HALF in sets[:4], "it was not left for last"
+
+
+def test_a_set_without_anything_to_compute_passes_its_turn_on():
+    turns = Turns(Pace(0.1))
+    running = [sequence(0, BASE), sequence(1, WHOLE)]
+    assert [turns.next(running) for _ in range(4)] == [BASE, WHOLE, BASE, WHOLE]
 
 
 def test_steps_longer_than_the_target_alternate():
