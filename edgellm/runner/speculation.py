@@ -3,19 +3,22 @@
 A row more with a guess in it costs little while a step is bound by reading the weights, and wins a
 token if the guess comes true. So the rows of all sequences are one question: of the guesses at
 hand the likeliest ones, as many of them as make the most tokens a second, by what steps are seen
-to take. Where none do, there are none. Text and distribution don't change: every row is sampled as
-ever, and a guess counts only where it is what was sampled.
+to take. Where none do, there are none; nor where the outcome is worse than that (outcome.py). Text
+and distribution don't change: every row is sampled as ever, and a guess counts only where it is
+what was sampled.
 
 Beside a prompt nothing is guessed: such a step is bound by computing, and its time is measured by
 other rules (pace.py).
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 
-from edgellm.runner.batch import DRAFTED
+from edgellm.runner.backend import Step
+from edgellm.runner.batch import DRAFTED, Batch
 from edgellm.runner.guessing import Guesser
 from edgellm.runner.lookup import Lookup
+from edgellm.runner.outcome import Outcome
 from edgellm.runner.pace import Pace
 from edgellm.runner.sequence import Sequence
 from edgellm.runner.trust import Trust
@@ -34,10 +37,11 @@ class Speculation:
         self._n_rows, self._pace, self._by_model = n_rows, pace, by_model
         self._draft_token_s = 0.0  # what the draft model takes for the next token of each sequence
         self._is_on = False
+        self._outcomes = defaultdict[int, Outcome](Outcome)  # by how many sequences decode
 
     def drafts(self, sequences: list[Sequence], n_free: int) -> dict[int, tuple[int, ...]]:
         """The guesses for the next step, by seq_id. `sequences`: all that run, and all decode."""
-        n_free = min(n_free, self._n_rows)
+        n_free = min(n_free, self._n_rows) if self._outcomes[len(sequences)].allows else 0
         chances = self._chances(sequences, n_free) if n_free > 0 else {}
         counts = self._allot(chances, len(sequences)) if chances else {}
         drafts = {}
@@ -53,10 +57,15 @@ class Speculation:
             self._draft_token_s *= _KEEP  # or one slow draft would be the last one
         return drafts
 
-    def observe(self, n_drafted: Mapping[int, int] | None, draft_s: float) -> None:
-        """How many tokens the draft model wrote for each sequence in a step, and what it took."""
-        if deepest := max((n_drafted or {}).values(), default=0):
-            self._draft_token_s += _SMOOTHING * (draft_s / deepest - self._draft_token_s)
+    def observe(self, batch: Batch, step: Step, elapsed_s: float) -> None:
+        """What a batch gave, and what it took from deciding to sampling."""
+        if batch.n_prompt_rows:
+            return
+        n_tokens = sum(map(len, step.sampled.values()))
+        is_guessed = len(batch.rows) > len(step.sampled)
+        self._outcomes[len(step.sampled)].observe(n_tokens, elapsed_s, guessed=is_guessed)
+        if deepest := max((step.n_drafted or {}).values(), default=0):
+            self._draft_token_s += _SMOOTHING * (step.draft_s / deepest - self._draft_token_s)
 
     def _chances(self, sequences: list[Sequence], n_free: int) -> dict[int, list[float]]:
         found = {}

@@ -250,7 +250,7 @@ class Worker:
         elapsed_s = ended_s - begun_s - step.draft_s - step.times.ops_s
         self._scheduler.pace.observe(batch.n_prompt_rows, n_decode_rows, elapsed_s)
         self._scheduler.turns.observe(ended_s - begun_s)
-        self._scheduler.speculation.observe(step.n_drafted, step.draft_s)
+        self._scheduler.speculation.observe(batch, step, ended_s - begun_s)
         self._computed = (batch, step)
         self._counts.n_steps += 1
         self._share_step(batch)

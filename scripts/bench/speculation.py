@@ -126,10 +126,10 @@ def run(scheduler: Scheduler, backend: LlamaBackend, pairs, n_draft_max: int | N
     while batch := scheduler.schedule():
         before_s = clock()
         step = backend.decode(batch)
-        took_s = clock() - before_s - step.draft_s
+        took_s = clock() - before_s
         n_decode = len(batch.rows) - batch.n_prompt_rows
-        scheduler.pace.observe(batch.n_prompt_rows, n_decode, took_s)
-        scheduler.speculation.observe(step.n_drafted, step.draft_s)
+        scheduler.pace.observe(batch.n_prompt_rows, n_decode, took_s - step.draft_s)
+        scheduler.speculation.observe(batch, step, took_s)
         list(scheduler.commit(batch, step.sampled, step.n_drafted))
         if begun_s is None and all(s.n_output for s in sequences):
             begun_s, n_begun = clock(), sum(s.n_output for s in sequences)

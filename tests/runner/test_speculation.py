@@ -6,6 +6,8 @@ import pytest
 from runner_fakes import FakeBackend, next_token
 
 from edgellm.chat.messages import GenerateParams
+from edgellm.runner.backend import Step
+from edgellm.runner.batch import Batch, Row, Sampled
 from edgellm.runner.costs import StepCosts
 from edgellm.runner.memory import Limits
 from edgellm.runner.pace import Pace
@@ -69,6 +71,8 @@ def run(limits, requests, say, cost, *, on_token=None):
         pace.observe(
             batch.n_prompt_rows, len(batch.rows) - batch.n_prompt_rows, cost(len(batch.rows))
         )
+        if not batch.n_prompt_rows:
+            scheduler.speculation.observe(batch, step, cost(len(batch.rows)))
         for output in scheduler.commit(batch, step.sampled):
             if on_token and on_token(output):
                 scheduler.finish(output.sequence, "stop")
@@ -149,7 +153,9 @@ def test_a_draft_model_that_was_slow_once_is_asked_again():
     sequence = Sequence(0, [5, 6, 7], 1000)
     assert speculation.drafts([sequence], 8)
     for _ in range(20):
-        speculation.observe({sequence.seq_id: 4}, 40.0)
+        batch = Batch((), (Row(0, 2, 7, True),), 0)
+        step = Step({0: (Sampled(8, False, False),)}, n_drafted={0: 4}, draft_s=40.0)
+        speculation.observe(batch, step, 41.0)
     assert not speculation.drafts([sequence], 8)
     assert any(speculation.drafts([sequence], 8) for _ in range(500))
 
