@@ -249,7 +249,6 @@ class Worker:
         n_decode_rows = len(batch.rows) + len(batch.padding) - batch.n_prompt_rows
         elapsed_s = ended_s - begun_s - step.draft_s - step.times.ops_s
         self._scheduler.pace.observe(batch.n_prompt_rows, n_decode_rows, elapsed_s)
-        self._scheduler.turns.observe(ended_s - begun_s)
         self._scheduler.speculation.observe(batch, step, ended_s - begun_s)
         self._computed = (batch, step)
         self._counts.n_steps += 1
@@ -262,12 +261,14 @@ class Worker:
         if self._computed is None:
             return
         (batch, step), self._computed = self._computed, None
+        end_s = self._clock()
+        self._scheduler.turns.observe(end_s - begun_s)
         self._recorder.add(
             self._counts.n_steps,
             batch,
             step.times,
             start_s=begun_s,
-            end_s=self._clock(),
+            end_s=end_s,
             n_waiting=len(self._scheduler.waiting),
             n_cells_used=self._scheduler.memory.used,
             n_kv=self._scheduler.memory.n_kv,
