@@ -12,6 +12,7 @@ from edgellm.chat.events import FinishReason
 from edgellm.errors import BadRequest, DeadlinePassed, EdgellmError
 from edgellm.runner.backend import Backend, NoKVSlot, Step
 from edgellm.runner.batch import Batch, Mask, Start
+from edgellm.runner.counts import Counts, gauge
 from edgellm.runner.embedding import Embeddings
 from edgellm.runner.messages import (
     Cancel,
@@ -20,7 +21,6 @@ from edgellm.runner.messages import (
     Done,
     Embed,
     FromWorker,
-    Gauge,
     Generate,
     Infill,
     Load,
@@ -360,43 +360,4 @@ def _too_late(stream: Stream, now_s: float) -> DeadlinePassed:
     return DeadlinePassed(
         f"the deadline passed {where}, {now_s - stream.arrived_s:.1f} s after the request came",
         hint="come back later, or with a later X-Request-Deadline",
-    )
-
-
-@dataclass(slots=True)
-class Counts:
-    n_steps: int = 0
-    n_decoded: int = 0
-    n_prefilled: int = 0
-    n_prompt: int = 0
-    n_cached: int = 0
-    n_restored: int = 0
-    n_loaded: int = 0
-
-
-def gauge(scheduler: Scheduler, counts: Counts) -> Gauge:
-    sequences = [*scheduler.running.values(), *list(scheduler.waiting)[:64]]
-    return Gauge(
-        n_waiting=len(scheduler.waiting),
-        n_running=len(scheduler.running),
-        n_retained=len(scheduler.memory.retained),
-        n_cells=scheduler.limits.n_cells,
-        n_cells_used=scheduler.memory.used,
-        n_decoded=counts.n_decoded,
-        n_prefilled=counts.n_prefilled,
-        n_cached=counts.n_cached,
-        n_prompt=counts.n_prompt,
-        n_steps=counts.n_steps,
-        n_drafted=scheduler.n_drafted,
-        n_draft_accepted=scheduler.n_draft_accepted,
-        n_kv=scheduler.memory.n_kv,
-        prefix_ram_bytes=scheduler.memory.shelf_bytes,
-        prefix_disk_bytes=scheduler.memory.disk_bytes,
-        n_restored=counts.n_restored,
-        n_loaded=counts.n_loaded,
-        sequences=tuple((s.request_id, s.n_prompt, s.n_computed, s.n_output) for s in sequences),
-        work=tuple(
-            (s.request_id, s.step_share, s.n_computed_here)
-            for s in scheduler.running.values()
-        ),
     )

@@ -1,0 +1,44 @@
+"""What the loop counts, and its state in one message."""
+
+from dataclasses import dataclass
+
+from edgellm.runner.messages import Gauge
+from edgellm.runner.scheduler import Scheduler
+
+
+@dataclass(slots=True)
+class Counts:
+    n_steps: int = 0
+    n_decoded: int = 0
+    n_prefilled: int = 0
+    n_prompt: int = 0
+    n_cached: int = 0
+    n_restored: int = 0
+    n_loaded: int = 0
+
+
+def gauge(scheduler: Scheduler, counts: Counts) -> Gauge:
+    sequences = [*scheduler.running.values(), *list(scheduler.waiting)[:64]]
+    return Gauge(
+        n_waiting=len(scheduler.waiting),
+        n_running=len(scheduler.running),
+        n_retained=len(scheduler.memory.retained),
+        n_cells=scheduler.limits.n_cells,
+        n_cells_used=scheduler.memory.used,
+        n_decoded=counts.n_decoded,
+        n_prefilled=counts.n_prefilled,
+        n_cached=counts.n_cached,
+        n_prompt=counts.n_prompt,
+        n_steps=counts.n_steps,
+        n_drafted=scheduler.n_drafted,
+        n_draft_accepted=scheduler.n_draft_accepted,
+        n_kv=scheduler.memory.n_kv,
+        prefix_ram_bytes=scheduler.memory.shelf_bytes,
+        prefix_disk_bytes=scheduler.memory.disk_bytes,
+        n_restored=counts.n_restored,
+        n_loaded=counts.n_loaded,
+        sequences=tuple((s.request_id, s.n_prompt, s.n_computed, s.n_output) for s in sequences),
+        work=tuple(
+            (s.request_id, s.step_share, s.n_computed_here) for s in scheduler.running.values()
+        ),
+    )
