@@ -26,11 +26,15 @@ class Allowance:
     def __init__(self) -> None:
         self._n_steps = self._n_made = 0
 
-    def step(self, looked_at: Any = None) -> None:
-        """One, and more where a long text is looked at."""
-        self._n_steps += 1
-        if isinstance(looked_at, str):
-            self._n_steps += len(looked_at) // _STEP_CHARS
+    def step(self) -> None:
+        self._steps(1)
+
+    def look(self, length: int) -> None:
+        """At so many characters: a long text takes steps."""
+        self._steps(length // _STEP_CHARS)
+
+    def _steps(self, n: int) -> None:
+        self._n_steps += n
         if self._n_steps > MAX_STEPS:
             raise Exceeded(f"it takes more than {MAX_STEPS} steps")
 

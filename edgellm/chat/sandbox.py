@@ -52,9 +52,12 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         return counted
 
     def call(self, context: Context, called: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if any(called is one for one in _OURS):
+            return called(*args)
         text, name = getattr(called, "__self__", None), getattr(called, "__name__", "")
-        _ours().step(text)
+        _ours().step()
         if isinstance(text, str):
+            _ours().look(len(text))
             if name == "join":
                 args = tuple(_as_list(one) for one in args)
             _ours().make(by_method(text, name, (*args, *kwargs.values())), name)
@@ -95,10 +98,8 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     @staticmethod
     def compared(value: Any) -> Any:
-        if isinstance(value, list | tuple | Mapping):
-            _ours().step("x" * written_length(value))
-        else:
-            _ours().step(value)
+        if isinstance(value, str | list | tuple | Mapping):
+            _ours().look(written_length(value))
         return value
 
     @staticmethod
@@ -124,6 +125,12 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             kept.append(part)
         _ours().make(length, "text")
         return "".join(kept)
+
+
+_OURS = [
+    BoundedEnvironment.round, BoundedEnvironment.joined, BoundedEnvironment.compared,
+    BoundedEnvironment.kept,
+]  # fmt: skip
 
 
 class _Counted(NodeTransformer):
@@ -211,7 +218,7 @@ def _bounded_filter(name: str, function: Callable[..., Any]) -> Callable[..., An
         value, others = args[at], args[at + 1 :]
         if name in ("join", "sum"):
             value = _as_list(value)
-        _ours().step(value)
+        _ours().look(len(value) if isinstance(value, str) else 0)
         _ours().make(by_filter(name, value, (*others, *kwargs.values())), name)
         result = function(*args[:at], value, *others, **kwargs)
         _ours().made(result)
