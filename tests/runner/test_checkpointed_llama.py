@@ -150,9 +150,9 @@ class Engine:
         self.scheduler = Scheduler(self.backend.limits)
 
     def ask(self, *prompts, n=24, shared=True):
-        """Greedy answers of n tokens, with the two likeliest at each, and who gave them."""
+        """Greedy answers of n tokens, with the five likeliest at each, and who gave them."""
         sampling = SamplingParams(temperature=0, ignore_eos=True)
-        params = GenerateParams(sampling, n, cache_prompt=shared, logprobs=2)
+        params = GenerateParams(sampling, n, cache_prompt=shared, logprobs=5)
         sequences = [Sequence(i, list(p), len(p) + n, params) for i, p in enumerate(prompts)]
         answers = {sequence.request_id: [] for sequence in sequences}
         for sequence in sequences:
