@@ -91,7 +91,7 @@ class Pins:
     prefix_ram: Annotated[
         str | None,
         typer.Option(
-            help="Memory for conversations that leave the KV cells; 0 keeps them there.",
+            help="Memory for prefixes outside the KV cells: who is idle, checkpoints; 0: none.",
             metavar="SIZE",
         ),
     ] = None
