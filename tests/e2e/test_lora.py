@@ -55,7 +55,7 @@ def text(http, **more):
 @pytest.mark.parametrize("unified", [True, False], ids=["unified", "split"])
 def test_each_scale_says_what_llama_server_says_alone_and_in_a_mixed_crowd(model, adapter, unified):
     with (
-        serving(model, (adapter,), kv_unified=unified) as live,
+        serving(model, (adapter,), kv_unified=unified, itl_target_s=0.05) as live,
         httpx2.Client(base_url=live.url, timeout=60) as http,
     ):
         lists = {scale: [{"id": 0, "scale": scale}] for scale in TEXTS}
