@@ -68,7 +68,7 @@ def balanced_choice(
     """`candidates`: one model in several quantizations. None: it doesn't fit, can't take the
     pins, or writes no text."""
     try:
-        plan = choose(hardware, candidates, goal, profiles)
+        plan = choose(hardware, candidates, goal, profiles, explained=False)
     except (DoesNotFit, BadRequest):
         return None
     if plan.decode_tok_s is None:

@@ -38,11 +38,18 @@ def choose(
     goal: Goal,
     profiles: Profiles,
     oracle: Oracle | None = None,
+    *,
+    explained: bool = True,
 ) -> Plan:
-    """The best plan. Raises DoesNotFit with the sum, BadRequest for pins that can't be."""
+    """The best plan. Raises DoesNotFit with the sum, BadRequest for pins that can't be.
+
+    Without `explained` it has no reasons, alternatives and rejected plans, which take a third of
+    the time: for those who compare the plans of many models.
+    """
     check_goal(goal)
     budgets = pool_budgets(hardware, goal.reserve_bytes, beside(hardware, candidates))
-    return _choose(Machine(hardware, budgets, profiles.speed), candidates, goal, profiles, oracle)
+    machine = Machine(hardware, budgets, profiles.speed)
+    return _choose(machine, candidates, goal, profiles, oracle, explained=explained)
 
 
 def smaller(
@@ -84,6 +91,8 @@ def _choose(
     goal: Goal,
     profiles: Profiles,
     oracle: Oracle | None,
+    *,
+    explained: bool = True,
 ) -> Plan:
     if not candidates:
         raise ModelNotFound("there is no file to choose from", hint="see edgellm list")
@@ -96,6 +105,8 @@ def _choose(
     confirmed = decide_confirmed(question, candidates, oracle)
     decision = confirmed.decision
     plan = _plan(confirmed)
+    if not explained:
+        return with_draft(plan, draft, machine) if draft and plan.speculate == "draft" else plan
     plan = replace(
         plan,
         reasons=(*reasons(confirmed), *sight(decision.chosen.candidate), *kept_beside(plan)),

@@ -610,3 +610,10 @@ def test_batch_invariant_nothing_is_guessed():
 def test_a_recurrent_state_can_not_go_back_so_nothing_is_guessed():
     plan = plan_of(machine((24, 1000)), [specs.candidate(specs.lfm2_350m())])
     assert (plan.speculate, plan.n_outputs_max) == ("off", plan.n_seq_max)
+
+
+def test_what_is_only_compared_is_the_same_plan_without_words():
+    hardware = machine((24, 936), (24, 936))
+    told = choose(hardware, specs.ladder(), Goal(), load_profiles())
+    bare = choose(hardware, specs.ladder(), Goal(), load_profiles(), explained=False)
+    assert bare == replace(told, reasons=(), rejected=(), pareto=())
