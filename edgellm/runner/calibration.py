@@ -1,7 +1,7 @@
 """What this machine measured of itself, kept between runs: its speed over what was predicted, and
 what a driver's context takes.
 
-One row for each device, backend, build of llama.cpp and architecture of models; the last few
+One row for each device, backend, build of llama.cpp, architecture and type of weights; the last few
 measurements of each, of which the median counts. The next plan is centred on them. Kept in the
 user's cache folder: losing it costs accuracy, never an error.
 """
@@ -24,7 +24,7 @@ from edgellm.selector.shape import context_shape
 from edgellm.selector.speed import decode_step, prompt_step
 from edgellm.selector.speed_profile import Calibration, SpeedProfile
 from edgellm.selector.stages import Stage, stages_of
-from edgellm.selector.work import Step
+from edgellm.selector.work import Step, main_type
 from edgellm.units import GIB
 
 _VERSION: Final = 2  # raise it when ratios of an older speed model would mislead this one
@@ -53,6 +53,7 @@ class _Row(msgspec.Struct):
     backend: Backend
     build: str
     architecture: str
+    weight_type: str | None
     decode: list[float] = []
     prefill: list[float] = []
 
@@ -167,7 +168,7 @@ class Calibrations:
             return
         ratio = times[kind] / left_s
         if _LEAST_RATIO <= ratio <= _MOST_RATIO:
-            row = _row_of(file, *kind, self.build, spec.architecture)
+            row = _row_of(file, *kind, self.build, spec)
             ratios = column(row)
             ratios.append(ratio)
             del ratios[:-_MOST_MEASURED]
@@ -227,18 +228,20 @@ def _times_by_kind(stages: Iterable[Stage], hardware: Hardware) -> dict[_Kind, f
     return times
 
 
-def _row_of(file: _File, device: str, backend: Backend, build: str, architecture: str) -> _Row:
+def _row_of(file: _File, device: str, backend: Backend, build: str, spec: ModelSpec) -> _Row:
     """Found or begun, and moved to the end."""
-    key = (device, backend, build, architecture)
-    row = next(
-        (r for r in file.rows if (r.device, r.backend, r.build, r.architecture) == key), None
-    )
+    new = _Row(device, backend, build, spec.architecture, main_type(spec), [], [])
+    row = next((row for row in file.rows if _key(row) == _key(new)), None)
     if row is None:
-        row = _Row(device, backend, build, architecture, [], [])
+        row = new
     else:
         file.rows.remove(row)
     file.rows.append(row)
     return row
+
+
+def _key(row: _Row) -> tuple[str | None, ...]:
+    return row.device, row.backend, row.build, row.architecture, row.weight_type
 
 
 def _calibration(row: _Row) -> Calibration:
@@ -247,6 +250,7 @@ def _calibration(row: _Row) -> Calibration:
         backend=row.backend,
         build=row.build,
         architecture=row.architecture,
+        weight_type=row.weight_type,
         decode_ratio=median(row.decode) if row.decode else None,
         decode_spread=_spread(row.decode),
         n_decode=len(row.decode),

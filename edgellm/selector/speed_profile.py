@@ -144,6 +144,7 @@ class Calibration:
     backend: Backend
     build: str | None = None  # of llama.cpp: "0.3.36"
     architecture: str | None = None  # of the model; None: of any
+    weight_type: str | None = None  # that most of its bytes are kept in: "q4_k"; None: of any
     decode_ratio: float | None = None
     decode_spread: float = 0.0
     n_decode: int = 0
@@ -206,15 +207,20 @@ class SpeedProfile:
         known = next((n_bytes for n_bytes in measured if n_bytes is not None), None)
         return self.family(device).overhead_bytes if known is None else known
 
-    def calibration(self, device: Device, architecture: str, *, prompt: bool) -> Calibration | None:
-        """The nearest: of this build and architecture, of this build, else of the same device."""
+    def calibration(
+        self, device: Device, architecture: str, weight_type: str | None, *, prompt: bool
+    ) -> Calibration | None:
+        """The nearest: of this build, and there of this type of weights and this architecture, of
+        this type, of this architecture; else of the same device."""
         same = [
             row
             for row in self.calibrations
             if (row.device, row.backend) == (device.name, device.backend)
             and (row.prefill_ratio if prompt else row.decode_ratio) is not None
         ]
-        return max(same, key=lambda row: self._nearness(row, architecture), default=None)
 
-    def _nearness(self, row: Calibration, architecture: str) -> tuple[bool, bool, int]:
-        return row.build == self.build, row.architecture == architecture, row.n_decode
+        def nearness(row: Calibration) -> tuple[bool, bool, bool, int]:
+            is_type, is_alike = row.weight_type == weight_type, row.architecture == architecture
+            return row.build == self.build, is_type, is_alike, row.n_decode
+
+        return max(same, key=nearness, default=None)

@@ -11,14 +11,16 @@ from edgellm.selector.plan import Placement, Share
 from edgellm.selector.rates import rates_of
 from edgellm.selector.shape import ContextShape
 from edgellm.selector.speed_profile import BackendFamily, Calibration, SpeedProfile, Spread
-from edgellm.selector.work import Step, Work, host_experts, share_work
+from edgellm.selector.work import Step, Work, host_experts, main_type, share_work
 
 _F32 = 4
 _OFFLOAD_TOKENS = 32  # GGML_OP_OFFLOAD_MIN_BATCH, ggml/src/ggml-cuda/ggml-cuda.cu
 _EXACT = Spread(1.0, 1.0)
-# How far a calibration may be off, by how near it is: of this build and architecture, of this
-# build and another architecture, of another build. The last two are engineering judgement.
-_NEAR, _SAME_BUILD, _OTHER_BUILD = 0.05, 0.12, 0.20
+# How far a calibration may be off, by how near it is: of this build, architecture and type of
+# weights; of another architecture; of another build. The last two are engineering judgement. Of
+# another type of weights: one Zen 5 core calibrated by Q4_0 was 4 % off with Q4_K_M, 26 and 29 %
+# with Q8_0, whose bytes memory holds up; prompts were within 1 % (scripts/bench/calibrated.py).
+_NEAR, _SAME_BUILD, _OTHER_BUILD, _OTHER_TYPE = 0.05, 0.12, 0.20, 0.30
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,8 @@ class _Route:
         rates = rates_of(device, self.hardware, self.profile)
         time_s = rates.time_s(self.spec, work, self.step, flash=self.shape.flash_attention)
         spread = self._spread(device, rates.family)
-        known = self.profile.calibration(device, self.spec.architecture, prompt=self._is_prompt)
+        model = self.spec.architecture, main_type(self.spec)
+        known = self.profile.calibration(device, *model, prompt=self._is_prompt)
         if known is not None:
             ratio = known.prefill_ratio if self._is_prompt else known.decode_ratio
             time_s, spread = time_s / (ratio or 1.0), self._calibrated(known)
@@ -206,6 +209,10 @@ class _Route:
         seen = known.prefill_spread if self._is_prompt else known.decode_spread
         off = _OTHER_BUILD
         if known.build == self.profile.build:
-            off = _NEAR if known.architecture == self.spec.architecture else _SAME_BUILD
+            is_alike = known.architecture == self.spec.architecture
+            off = _NEAR if is_alike else _SAME_BUILD
+            is_type = known.weight_type in (None, main_type(self.spec))
+            if not is_type and not self._is_prompt:
+                off = _OTHER_TYPE
         off = max(off, 2 * seen)
         return Spread(1 / (1 + off), 1 + off)

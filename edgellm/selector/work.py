@@ -245,6 +245,20 @@ def expert_mix(spec: ModelSpec) -> Mix:
     return _mix(spec, tuple(row for row in spec.types if row.tensor_class in _EXPERT_CLASSES))
 
 
+@lru_cache(maxsize=512)
+def main_type(spec: ModelSpec) -> str | None:
+    """The type that most of a token's bytes are kept in; its kernels set the pace. None: untold."""
+    used = min(1.0, spec.n_expert_used / spec.n_expert) if spec.n_expert else 1.0
+    n_bytes: dict[str, float] = {}
+    for row in spec.types:
+        if row.tensor_class == "embedding" or row.type not in BY_NAME:
+            continue
+        part = used if row.tensor_class in _EXPERT_CLASSES else 1.0
+        read = part * row.n_weights * float(BY_NAME[row.type].bytes_per_weight)
+        n_bytes[row.type] = n_bytes.get(row.type, 0.0) + read
+    return max(n_bytes, key=lambda name: n_bytes[name], default=None)
+
+
 def _mix(spec: ModelSpec, rows: tuple[TypeShare, ...]) -> Mix:
     """Without types in the header the average over the whole model has to do."""
     known = [row for row in rows if row.n_weights > 0 and row.type in BY_NAME]

@@ -116,7 +116,13 @@ def test_a_broken_file_is_begun_anew_with_a_word(plan, store, tmp_path):
 
 
 def test_a_file_of_another_version_is_nothing(store, tmp_path):
-    row = {"device": "Card 0", "backend": "cuda", "build": "1", "architecture": "llama"}
+    row = {
+        "device": "Card 0",
+        "backend": "cuda",
+        "build": "1",
+        "architecture": "llama",
+        "weight_type": None,
+    }
     data = {"version": 999, "rows": [{**row, "decode": [0.5], "prefill": []}], "overheads": []}
     (tmp_path / "calibration.json").write_text(json.dumps(data))
     assert store.load() == ()

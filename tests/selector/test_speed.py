@@ -309,6 +309,21 @@ def test_what_this_machine_measured_moves_and_narrows_the_range():
     assert prefill(spec, card, profile=profile) == prefill(spec, card)
 
 
+def test_a_calibration_by_another_type_of_weights_is_less_sure_and_its_own_goes_before():
+    entry = catalog.find("llama3.1:8b")
+    spec = catalog.spec(entry, "Q8_0")
+    card = machine((24, 900))
+    other = Calibration("Card 0", "cuda", "1", "llama", "q4_0", decode_ratio=0.7, n_decode=9)
+    own = Calibration("Card 0", "cuda", "1", "qwen3", "q8_0", decode_ratio=0.9, n_decode=1)
+    plain, one, both = (
+        decode(spec, card, profile=replace(SPEED, build="1", calibrations=rows))
+        for rows in ((), (other,), (other, own))
+    )
+    assert one.p50 == pytest.approx(0.7 * plain.p50, rel=0.02)
+    assert both.p50 == pytest.approx(0.9 * plain.p50, rel=0.02)
+    assert both.p90 / both.p10 < one.p90 / one.p10
+
+
 def test_a_calibration_of_another_device_changes_nothing():
     spec, card = specs.dense(), machine((24, 900))
     row = Calibration(

@@ -15,6 +15,7 @@ from edgellm.selector.work import (
     dense_mix,
     expert_mix,
     host_experts,
+    main_type,
     share_work,
 )
 
@@ -167,6 +168,17 @@ def test_the_mix_of_types_is_told_apart_for_experts_and_the_rest():
     assert FAMILY.cost(dense_mix(spec).parts) == pytest.approx(0.7)
     assert FAMILY.cost(expert_mix(spec).parts) == pytest.approx(1.1)
     assert FAMILY.cost(dense_mix(spec).parts, multiplied=True) == pytest.approx(0.98)
+
+
+def test_the_main_type_is_the_one_that_most_of_a_tokens_bytes_are_in():
+    types = (
+        TypeShare("ffn", "mxfp4", 30_000), TypeShare("attention", "q8_0", 3_000),
+        TypeShare("embedding", "f16", 100_000),
+    )  # fmt: skip
+    spec = replace(specs.moe(), types=types, name="mostly experts")
+    assert main_type(spec) == "q8_0"  # a sixteenth of the experts is used
+    assert main_type(replace(spec, n_expert_used=spec.n_expert)) == "mxfp4"
+    assert main_type(replace(spec, types=())) is None
 
 
 def test_without_types_the_average_has_to_do():
