@@ -1,9 +1,10 @@
-"""The thread that makes ready what a request needs first: its structure, DRY's sequence breakers.
+"""The thread that makes ready what a request needs first: its structure, DRY's sequence breakers,
+the tokens of a long text.
 
-Most structures take milliseconds; one that is made to hurt takes llguidance a second or two to
+Most of it takes milliseconds; a structure that is made to hurt takes llguidance a second or two to
 give up on. So whose turn it is, is fair: what is known already goes first, and then each API key in
-its turn. Whoever asks for many waits for his own only, up to a bound, and beyond that is told to
-come back later. The thread is not nicer than the loop's: on a busy machine it would starve.
+its turn. Whoever asks for many waits for his own only, and is told to come back later once they
+wait long. The thread is not nicer than the loop's: on a busy machine it would starve.
 """
 
 import threading
@@ -16,10 +17,24 @@ from edgellm.chat.messages import GenerateParams
 from edgellm.errors import BadRequest, EdgellmError, Overloaded
 from edgellm.runner.batch import Mask
 from edgellm.runner.messages import Generate
+from edgellm.runner.recipe import uses_dry
 
-MAX_WAITING = 32  # requests of one key
+MAX_WAIT_S = 10.0  # of the first in a key's line
+LONG_CHARS = 32_768  # a text of that takes some 20 ms to be made into tokens
 
+Prepared: TypeAlias = tuple[Generate, Mask | None]  # the request, its text perhaps as tokens
 Done: TypeAlias = Callable[[Generate, Mask | EdgellmError | None], None]
+
+
+def takes_time(request: Generate) -> bool:
+    params = request.params
+    return params.structure is not None or uses_dry(params.sampling) or is_long(request)
+
+
+def is_long(request: Generate) -> bool:
+    """Pictures need their text as it is."""
+    prompt = request.prompt
+    return isinstance(prompt, str) and len(prompt) > LONG_CHARS and not request.params.pictures
 
 
 class Compiling:
@@ -30,23 +45,26 @@ class Compiling:
 
     def __init__(
         self,
-        make: Callable[[GenerateParams], Mask | None],
+        make: Callable[[Generate], Prepared],
         is_known: Callable[[GenerateParams], bool],
         done: Done,
+        clock: Callable[[], float],
     ) -> None:
-        self._make, self._is_known, self._done = make, is_known, done
-        self._lines: OrderedDict[str, deque[Generate]] = OrderedDict()  # by key, who waits
+        self._make, self._is_known, self._done, self._clock = make, is_known, done, clock
+        # By key, who waits, and since when.
+        self._lines: OrderedDict[str, deque[tuple[Generate, float]]] = OrderedDict()
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(1)
 
     def add(self, request: Generate) -> None:
+        now_s = self._clock()
         with self._lock:
             line = self._lines.setdefault(request.params.claim.key, deque())
-            is_full = len(line) >= MAX_WAITING
-            if not is_full:
-                line.append(request)
-        if is_full:
-            words = f"{MAX_WAITING} of your requests wait for their structures to be compiled"
+            is_slow = bool(line) and now_s - line[0][1] > MAX_WAIT_S
+            if not is_slow:
+                line.append((request, now_s))
+        if is_slow:
+            words = f"{len(line)} of your requests wait for their structures to be compiled"
             self._done(request, Overloaded(words, hint="come back later"))
         else:
             self._pool.submit(self._next)
@@ -55,9 +73,9 @@ class Compiling:
         """It is not wanted any more. What has begun is still told."""
         with self._lock:
             for line in self._lines.values():
-                for request in line:
-                    if request.request_id == request_id:
-                        line.remove(request)
+                for one in line:
+                    if one[0].request_id == request_id:
+                        line.remove(one)
                         return
 
     def _next(self) -> None:
@@ -66,7 +84,7 @@ class Compiling:
             return  # forgotten
         result: Mask | EdgellmError | None
         try:
-            result = self._make(request.params)
+            request, result = self._make(request)
         except EdgellmError as error:
             result = error
         except Exception as error:  # noqa: BLE001 - a request must be answered whatever llguidance throws
@@ -75,14 +93,14 @@ class Compiling:
 
     def _taken(self) -> Generate | None:
         with self._lock:
-            waiting = [(line, request) for line in self._lines.values() for request in line]
-            for line, request in waiting:
-                if self._is_known(request.params):
-                    line.remove(request)
-                    return request
+            waiting = [(line, one) for line in self._lines.values() for one in line]
+            for line, one in waiting:
+                if self._is_known(one[0].params):
+                    line.remove(one)
+                    return one[0]
             for key, line in [*self._lines.items()]:
                 if line:
                     self._lines.move_to_end(key)
-                    return line.popleft()
+                    return line.popleft()[0]
                 del self._lines[key]
         return None

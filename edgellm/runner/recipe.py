@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from edgellm.chat.messages import GenerateParams, SamplerName, SamplingParams
+from edgellm.chat.messages import SamplerName, SamplingParams
 
 Draw: TypeAlias = Literal["greedy", "dist", "mirostat", "mirostat_v2", "adaptive_p"]
 
@@ -57,11 +57,6 @@ def recipe(params: SamplingParams) -> Recipe:
 def is_active(name: SamplerName, params: SamplingParams) -> bool:
     """Whether it changes anything."""
     return _ACTIVE[name](params)
-
-
-def takes_time(params: GenerateParams) -> bool:
-    """Whether something must be made ready before it can be sampled: off the loop's thread."""
-    return params.structure is not None or uses_dry(params.sampling)
 
 
 def uses_dry(params: SamplingParams) -> bool:

@@ -12,6 +12,7 @@ from edgellm.chat.events import FinishReason
 from edgellm.errors import BadRequest, DeadlinePassed, EdgellmError
 from edgellm.runner.backend import Backend, NoKVSlot, Step
 from edgellm.runner.batch import Batch, Mask, Start
+from edgellm.runner.compiling import takes_time
 from edgellm.runner.counts import Counts, gauge
 from edgellm.runner.embedding import Embeddings
 from edgellm.runner.messages import (
@@ -37,7 +38,6 @@ from edgellm.runner.messages import (
 from edgellm.runner.pictures import Looks
 from edgellm.runner.prompt import prompt_of, unguessed
 from edgellm.runner.questions import Questions
-from edgellm.runner.recipe import takes_time
 from edgellm.runner.recorder import Recorder
 from edgellm.runner.scheduler import Output, Scheduler
 from edgellm.runner.sequence import Sequence
@@ -167,7 +167,7 @@ class Worker:
         if self._embeds:
             raise BadRequest("this model gives embeddings; it generates no text")
         self._questions.check_adapters(request.params.adapters)
-        if takes_time(request.params) or request.params.pictures:
+        if takes_time(request) or request.params.pictures:
             self._prepare(request)
             self._preparing[request.request_id] = self._clock()
         else:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from edgellm.errors import BadGGUF, EdgellmError
-from edgellm.runner.backend import Backend
+from edgellm.runner.backend import Backend, tokens_of
 from edgellm.runner.batch import Mask
-from edgellm.runner.compiling import Compiling
+from edgellm.runner.compiling import Compiling, Prepared, is_long, takes_time
 from edgellm.runner.fingerprint import fingerprint
 from edgellm.runner.frames import FrameReader, encode_frame
 from edgellm.runner.looking import Looker
@@ -34,7 +34,6 @@ from edgellm.runner.messages import (
 )
 from edgellm.runner.pace import Pace
 from edgellm.runner.prefix_disk import PrefixDisk
-from edgellm.runner.recipe import takes_time
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.worker import Compiled, Fetched, FromBeside, Tell, Worker
 
@@ -134,11 +133,12 @@ class _Preparing:
 
     def __init__(self, backend: Backend, inbox: Inbox) -> None:
         self._inbox = inbox
-        self._compiling = Compiling(backend.prepare, backend.is_prepared, self._compiled)
+        self._backend = backend
+        self._compiling = Compiling(self._make, backend.is_prepared, self._compiled, time.monotonic)
         self._looker = Looker(backend.see, inbox.put)
 
     def __call__(self, request: Generate) -> None:
-        if takes_time(request.params):
+        if takes_time(request):
             self._compiling.add(request)
         else:
             self._looker.look(request)
@@ -146,6 +146,13 @@ class _Preparing:
     def forget(self, request_id: int) -> None:
         self._compiling.forget(request_id)
         self._looker.forget(request_id)
+
+    def _make(self, request: Generate) -> Prepared:
+        mask = self._backend.prepare(request.params)
+        if is_long(request):
+            tokens = tokens_of(self._backend, request.prompt, "prompt")
+            request = Generate(request.request_id, tuple(tokens), request.params)
+        return request, mask
 
     def _compiled(self, request: Generate, result: Mask | EdgellmError | None) -> None:
         if isinstance(result, EdgellmError) or not request.params.pictures:

@@ -5,9 +5,10 @@ import threading
 
 import pytest
 
-from edgellm.chat.messages import Claim, GenerateParams, Regex
+from edgellm.chat.messages import Claim, GenerateParams, Regex, SamplingParams
+from edgellm.chat.pictures import Pictures
 from edgellm.errors import BadRequest, Overloaded
-from edgellm.runner.compiling import MAX_WAITING, Compiling
+from edgellm.runner.compiling import LONG_CHARS, MAX_WAIT_S, Compiling, takes_time
 from edgellm.runner.messages import Generate
 
 
@@ -17,17 +18,18 @@ class Compiler:
     def __init__(self):
         self.may, self.begun, self.made = threading.Event(), threading.Event(), []
         self.known = set()
+        self.now_s = 0.0
 
-    def make(self, params):
+    def make(self, request):
         self.begun.set()
         assert self.may.wait(10)
-        pattern = params.structure.pattern
+        pattern = request.params.structure.pattern
         self.made.append(pattern)
         if pattern == "refused":
             raise BadRequest("no")
         if pattern == "strange":
             raise ZeroDivisionError("by zero")
-        return pattern
+        return request, pattern
 
     def is_known(self, params):
         return params.structure.pattern in self.known
@@ -45,7 +47,8 @@ def told():
 
 @pytest.fixture
 def compiling(compiler, told):
-    yield Compiling(compiler.make, compiler.is_known, lambda *both: told.put(both))
+    done, clock = lambda *both: told.put(both), lambda: compiler.now_s
+    yield Compiling(compiler.make, compiler.is_known, done, clock)
     compiler.may.set()
 
 
@@ -100,17 +103,36 @@ def test_what_is_known_goes_first(compiling, compiler, told):
     assert made == ["first", "b2", "a1", "a2"]
 
 
-def test_who_asks_for_too_many_is_told_to_come_back_and_others_are_not(compiling, compiler, told):
+def test_whose_requests_wait_long_is_told_to_come_back_and_others_are_not(
+    compiling, compiler, told
+):
     busy(compiling, compiler)
-    for i in range(MAX_WAITING + 1):
+    for i in range(99):  # many at once are no reason
         compiling.add(request(i + 1, f"{i}", "greedy"))
+    compiler.now_s = MAX_WAIT_S + 1
+    compiling.add(request(100, "one more", "greedy"))
     asked, refusal = told.get(timeout=10)
-    assert asked.request_id == MAX_WAITING + 1
+    assert asked.request_id == 100
     assert isinstance(refusal, Overloaded)
-    assert f"{MAX_WAITING} of your requests" in str(refusal)
-    compiling.add(request(99, "modest", "other"))
-    made, _ = all_made(compiler, told, MAX_WAITING + 2)
+    assert "99 of your requests" in str(refusal)
+    compiling.add(request(101, "modest", "other"))
+    made, _ = all_made(compiler, told, 101)
     assert made[2] == "modest"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "params", "expected"),
+    [
+        ("x", GenerateParams(), False),
+        ("x" * (LONG_CHARS + 1), GenerateParams(), True),
+        ((5,) * (LONG_CHARS + 1), GenerateParams(), False),
+        ("x" * (LONG_CHARS + 1), GenerateParams(pictures=Pictures("<P>", (b"",), ("a",))), False),
+        ("x", GenerateParams(structure=Regex("a")), True),
+        ("x", GenerateParams(SamplingParams(dry_multiplier=0.8)), True),
+    ],
+)
+def test_what_takes_time_is_known_beforehand(prompt, params, expected):
+    assert takes_time(Generate(1, prompt, params)) is expected
 
 
 def test_who_has_left_is_not_compiled_for(compiling, compiler, told):

@@ -1,7 +1,7 @@
 import pytest
 
-from edgellm.chat.messages import SAMPLERS, GenerateParams, Regex, SamplingParams
-from edgellm.runner.recipe import Recipe, recipe, takes_time, uses_dry
+from edgellm.chat.messages import SAMPLERS, SamplingParams
+from edgellm.runner.recipe import Recipe, recipe, uses_dry
 
 PLAIN = SamplingParams(top_k=0, top_p=1.0, min_p=0.0, temperature=1.0)
 
@@ -68,10 +68,4 @@ def test_a_temperature_of_zero_is_not_always_greedy(changes):
     ],
 )
 def test_dry_is_used_where_it_does_something(changes, is_used):
-    sampling = SamplingParams(**changes)
-    assert uses_dry(sampling) is is_used
-    assert takes_time(GenerateParams(sampling)) is is_used
-
-
-def test_a_structure_takes_time():
-    assert takes_time(GenerateParams(structure=Regex("a")))
+    assert uses_dry(SamplingParams(**changes)) is is_used
