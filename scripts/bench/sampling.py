@@ -18,11 +18,17 @@ from typing import Any
 
 import llama_cpp
 import numpy as np
+from llguidance.llamacpp import lltokenizer_from_vocab
 
-from edgellm.chat.messages import SamplingParams
+from edgellm.chat.messages import JSONSchema, SamplingParams
 from edgellm.runner.llama_sampling import Samplers
+from edgellm.runner.masks import Masks
 
 SEED = 5
+SCHEMA = JSONSchema(
+    """{"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer"},
+    "tags": {"type": "array", "items": {"type": "string"}}}, "required": ["name", "age", "tags"]}"""
+)
 LOADS = {
     "greedy": SamplingParams(temperature=0.0),
     "greedy, penalties": SamplingParams(temperature=0.0, repeat_penalty=1.1),
@@ -115,6 +121,31 @@ def measured(step: Callable[[], list[int]], rounds: int) -> tuple[float, list[li
     return 1000 * statistics.median(times), tokens
 
 
+def mask_ms(model: Model, kept: list[Any], factory: Samplers, rounds: int) -> float:
+    """What a JSON schema adds to a step: its masks applied, its tokens accepted."""
+    ends = [t for t in range(model.n_vocab) if llama_cpp.llama_vocab_is_eog(model.vocab, t)]
+    compiler = Masks(lltokenizer_from_vocab(model.vocab, eos_token=ends), model.n_vocab)
+    masks = [compiler.compile(SCHEMA) for _ in kept]
+    samplers = [factory.start(SamplingParams(temperature=2.0), ()) for _ in kept]
+    times = []
+    for _ in range(rounds):
+        step_s = 0.0
+        for i, (row, sampler) in enumerate(zip(kept, samplers, strict=True)):
+            logits = row.copy()
+            begun_s = time.perf_counter()
+            masks[i].apply(logits)
+            applied_s = time.perf_counter()
+            token = sampler.sample(logits)
+            sampled_s = time.perf_counter()
+            if token not in ends:
+                masks[i].accept(token)
+            step_s += applied_s - begun_s + time.perf_counter() - sampled_s
+            if token in ends or masks[i].complete:
+                masks[i] = compiler.compile(SCHEMA)
+        times.append(step_s)
+    return 1000 * statistics.median(times)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -145,7 +176,9 @@ def main() -> None:
         short_ms, found = measured(short, args.rounds)
         same = int((np.array(expected) == np.array(found)).sum())
         total = args.rounds * args.sequences
-        print(f"{name:22}{whole_ms:10.2f}{short_ms:9.2f}{same:>5}/{total}")
+        print(f"{name:22}{whole_ms:10.2f}{short_ms:9.2f}{same:>5}/{total}", flush=True)
+    schema_ms = mask_ms(model, kept, factory, args.rounds)
+    print(f"\na JSON schema's masks {schema_ms:20.2f}")
 
 
 if __name__ == "__main__":
