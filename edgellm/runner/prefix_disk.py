@@ -11,6 +11,7 @@ is left out and erased; then it is computed again.
 import contextlib
 import hashlib
 import os
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from edgellm.runner.prefix_file import HEAD, MAC_BYTES, Broken, Seal, Stored
 
 _SECRET_BYTES = 32
 _MOST_PENDING_BYTES = 1 << 30  # what is to be written lies in memory until then; more is left out
+_OURS = re.compile("[0-9a-f]{32}/[0-9a-f]{64}[.]kv")
 _PART_OF_OTHERS = 0.5  # of the room, for files of other models
 
 OnFetched = Callable[[int, bytearray | None, float], None]  # blob, its bytes, seconds
@@ -126,21 +128,33 @@ class PrefixDisk:
 
 
 def _secret(folder: Path) -> bytes:
-    """Made at first; whoever else makes one at the same time, the first one counts."""
-    path = folder / "key"
-    with contextlib.suppress(FileExistsError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    """Made at first; of two workers that make one at the same time, the first one's counts.
+
+    Raises OSError, also for one that was cut short: a short secret would be no secret.
+    """
+    path, draft = folder / "key", folder / f"key.{os.getpid()}"
+    if not path.exists():
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(secrets.token_bytes(_SECRET_BYTES))
-    return path.read_bytes()
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+        draft.unlink()
+    secret = path.read_bytes()
+    if len(secret) != _SECRET_BYTES:
+        raise OSError(f"{path} has {len(secret)} bytes, {_SECRET_BYTES} are wanted: delete it")
+    return secret
 
 
 def _trim_others(folder: Path, own: Path, room_bytes: int) -> int:
-    """Erase the oldest files of other models until they fit. Bytes that stay."""
+    """Erase the oldest files of other models until they fit. Bytes that stay.
+
+    Ours only: somebody may have named a folder with other things in it.
+    """
     files = [
         (path.stat().st_mtime, path.stat().st_size, path)
-        for path in folder.glob("*/*")
-        if path.parent != own
+        for path in folder.glob("*/*.kv")
+        if path.parent != own and _OURS.fullmatch(f"{path.parent.name}/{path.name}")
     ]
     total = sum(size for _, size, _ in files)
     for _, size, path in sorted(files):

@@ -69,7 +69,10 @@ class Seal:
         mac = head[len(MAGIC) : len(MAGIC) + _MAC]
         if not hmac.compare_digest(mac, hmac.digest(self._key, header, "sha256")):
             raise Broken("its header is not ours, or of another model")
-        stored = msgspec.msgpack.decode(header, type=Stored)
+        try:
+            stored = msgspec.msgpack.decode(header, type=Stored)
+        except msgspec.MsgspecError as error:
+            raise Broken(f"its header says something odd: {error}") from error
         if stored.key != chain_key(stored.parent, stored.tokens):
             raise Broken("its key is of other tokens")
         return stored

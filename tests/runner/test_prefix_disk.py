@@ -2,6 +2,8 @@ import os
 import stat
 import time
 
+import pytest
+
 from edgellm.runner.prefix_disk import PrefixDisk
 from edgellm.runner.prefix_file import Stored, chain_key
 
@@ -110,6 +112,27 @@ def test_the_oldest_files_of_other_models_make_room(tmp_path):
     one = disk(tmp_path, room_bytes=3000)
     assert [path.stem for path in files(tmp_path)] == [stored(2).key.hex()]
     assert 1500 < one.room_bytes < 2000
+
+
+def test_nothing_of_anybody_elses_is_touched_in_a_folder_that_is_not_ours_alone(tmp_path):
+    others = [
+        tmp_path / "photos" / "a.jpg",
+        tmp_path / "photos" / "a.kv",
+        tmp_path / ("a" * 32) / "b",
+    ]
+    for path in others:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x" * 5000)
+    kept(tmp_path, stored(1), room_bytes=100)
+    disk(tmp_path, room_bytes=100, model=b"other").scan()
+    assert all(path.exists() for path in others)
+
+
+def test_a_secret_that_was_cut_short_is_not_used(tmp_path):
+    kept(tmp_path, stored(1))
+    (tmp_path / "key").write_bytes(b"")
+    with pytest.raises(OSError, match="0 bytes, 32 are wanted"):
+        disk(tmp_path)
 
 
 def test_a_disk_that_is_full_costs_nothing_but_the_file(tmp_path):
