@@ -166,7 +166,6 @@ class Worker:
     def _generate(self, request: Generate) -> None:
         if self._embeds:
             raise BadRequest("this model gives embeddings; it generates no text")
-        self._questions.check_adapters(request.params.adapters)
         if takes_time(request) or request.params.pictures:
             self._prepare(request)
             self._preparing[request.request_id] = self._clock()
@@ -187,6 +186,7 @@ class Worker:
     def _add(
         self, request: Generate, arrived_s: float, mask: Mask | None = None, looks: Looks = ()
     ) -> None:
+        self._questions.check_adapters(request.params.adapters)
         tokens, pictures = prompt_of(self._backend, request, looks, self._scheduler.waiting)
         if pictures:
             request = unguessed(request)

@@ -15,12 +15,15 @@ from edgellm.runner.messages import (
     Embedded,
     Gauge,
     Generate,
+    LoadAdapter,
+    Obeyed,
     ReadSteps,
     Rejected,
     Shutdown,
     Steps,
     Tokenize,
     Tokenized,
+    UnloadAdapter,
 )
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.worker import Compiled, Worker
@@ -31,8 +34,11 @@ LIMITS = Limits(
 )  # fmt: skip
 
 
-def serve(*arrivals, embeds=False, end_after=None, say=next_token):
-    """Feed one list of messages a step, then run dry and shut down. What was told, in order."""
+def serve(*arrivals, embeds=False, end_after=None, say=next_token, prepares=True):
+    """Feed one list of messages a step, then run dry and shut down. What was told, in order.
+
+    Without `prepares` the arrivals bring what was prepared, too.
+    """
     queue, told = [list(messages) for messages in arrivals], []
     backend = FakeBackend(LIMITS, end_after=end_after, say=say)
     ticks = itertools.count()
@@ -43,6 +49,8 @@ def serve(*arrivals, embeds=False, end_after=None, say=next_token):
         return [Shutdown()] if wait else []
 
     def prepare(request):
+        if not prepares:
+            return
         try:
             backend.prepare(request.params)
         except Exception as error:  # noqa: BLE001 - the fake's own refusal, passed on
@@ -260,3 +268,20 @@ def test_a_stop_string_within_accepted_guesses_ends_the_answer_there():
     assert (text_of(told, 1), done.reason) == ("7 ", "stop")
     assert done.n_output == 1 + 5 * 6
     assert done.n_drafted > 0
+
+
+def test_an_adapter_unloaded_while_a_request_is_prepared_is_not_computed_with():
+    wants = GenerateParams(SamplingParams(temperature=0), max_tokens=3, adapters=((0, 1.0),))
+    long = Generate(2, "a" * 100_000, wants)
+    short = Compiled(Generate(2, "ab", wants), None)  # its text has become tokens meanwhile
+    arrivals = [LoadAdapter(1, 0, b"x"), long], [UnloadAdapter(3, 0)], [], [short]
+    told = serve(*arrivals, prepares=False)
+    (rejected,) = endings(told, 2)
+    assert "has been unloaded" in rejected.message
+    assert [m.request_id for m in told if isinstance(m, Obeyed)] == [1, 3]
+
+
+def test_an_adapter_is_there_for_a_request_that_was_prepared():
+    wants = GenerateParams(SamplingParams(temperature=0), max_tokens=3, adapters=((0, 1.0),))
+    told = serve([LoadAdapter(1, 0, b"x"), Generate(2, (5, 6), wants)])
+    assert text_of(told, 2) == shown(answer([5, 6], 3, ((0, 1.0),)))
