@@ -18,6 +18,7 @@ from edgellm.selector.checks import MAX_SEQUENCES, check_goal
 from edgellm.selector.confirm import exact_shares
 from edgellm.selector.describe import placement_text
 from edgellm.selector.devices import DeviceSet
+from edgellm.selector.draft import beside_draft
 from edgellm.selector.machine import Machine
 from edgellm.selector.options import Option, Question, Search
 from edgellm.selector.plan import Candidate, Goal, KVType, Range
@@ -283,8 +284,10 @@ def _serve(copy: _Copy, n_streams: int, demand: Demand, *, exactly: bool = False
     first = Range(*map(sum, zip(_parts(option.pace.ttft_s), steps, strict=True)))
     if demand.ttft_s is not None and first.p50 > demand.ttft_s:
         return "first token"
-    if exactly and machine.shortfall(exact_shares(option, machine.hardware)):
-        return "memory"  # asked last: it takes longest
+    if exactly:  # asked last: it takes longest
+        left = beside_draft(machine, search.candidate, setting.shape, copy.devices)
+        if left.shortfall(exact_shares(option, machine.hardware)):
+            return "memory"
     return _Service(option, Range(*(part / n_streams for part in _parts(rate))), first)
 
 

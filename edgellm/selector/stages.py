@@ -19,7 +19,7 @@ _EXACT = Spread(1.0, 1.0)
 # How far a calibration may be off, by how near it is: of this build, architecture and type of
 # weights; of another architecture; of another build. The last two are engineering judgement. Of
 # another type of weights: one Zen 5 core calibrated by Q4_0 was 4 % off with Q4_K_M, 26 and 29 %
-# with Q8_0, whose bytes memory holds up; prompts were within 1 % (scripts/bench/calibrated.py).
+# with Q8_0, whose bytes memory holds up; prompts were within 5 % (scripts/bench/calibrated.py).
 _NEAR, _SAME_BUILD, _OTHER_BUILD, _OTHER_TYPE = 0.05, 0.12, 0.20, 0.30
 
 
