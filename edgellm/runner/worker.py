@@ -56,6 +56,10 @@ class Compiled:
     result: Mask | EdgellmError | None
     looks: Looks = ()
 
+    @property
+    def request_id(self) -> int:
+        return self.request.request_id
+
 
 @dataclass(frozen=True, slots=True)
 class Fetched:

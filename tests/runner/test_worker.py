@@ -285,3 +285,10 @@ def test_an_adapter_is_there_for_a_request_that_was_prepared():
     wants = GenerateParams(SamplingParams(temperature=0), max_tokens=3, adapters=((0, 1.0),))
     told = serve([LoadAdapter(1, 0, b"x"), Generate(2, (5, 6), wants)])
     assert text_of(told, 2) == shown(answer([5, 6], 3, ((0, 1.0),)))
+
+
+def test_a_prepared_prompt_longer_than_the_context_is_refused_to_who_asked():
+    long = Generate(2, "a" * 100_000, greedy(3))
+    told = serve([long], [], [Compiled(long, None)], prepares=False)
+    (rejected,) = endings(told, 2)
+    assert "100000 tokens" in rejected.message
