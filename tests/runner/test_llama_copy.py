@@ -37,7 +37,8 @@ def compute(backend, seq_id, n, text=TEXT):
 
 
 def said(backend, *ops, batch_rows):
-    return backend.decode(Batch(ops, batch_rows, 0)).logprobs
+    sampled = backend.decode(Batch(ops, batch_rows, 0)).sampled
+    return {seq_id: one.logprob for seq_id, (one,) in sampled.items()}
 
 
 @either_way
