@@ -1,6 +1,6 @@
 """200 structures made to hurt, against a live server, beside a stream that must not notice.
 
-    python scripts/bench/bombs.py --model q06.gguf [--flags "-t 2"]
+    python scripts/bench/bombs.py --model q06.gguf [--only regex] [--flags "-t 2"]
 
 Each is asked for alone, as a stream of 24 tokens: "told" is the time to its first token, or to its
 refusal. A neighbour streams all the while; its longest gap between two tokens is kept for each.
@@ -115,19 +115,22 @@ async def _told(port: int, name: str, fields: dict[str, Any]) -> Told:
     return Told(name, (first_s or time.perf_counter()) - begun_s, ending)
 
 
-async def attack(port: int) -> tuple[list[Told], list[Told], float]:
+async def attack(port: int, only: str) -> tuple[list[Told], list[Told], float]:
+    chosen = [(name, fields) for name, fields in bombs() if only in name]
     neighbour = Neighbour(port)
     streaming = asyncio.create_task(neighbour.run())
     await neighbour.began.wait()
     await told(port, "the vocabulary is read once", MODEST)
     neighbour.take_longest()
+    await asyncio.sleep(5)
+    print(f"the neighbour alone: {1000 * neighbour.take_longest():.0f} ms at the longest")
     alone: list[Told] = []
-    for name, fields in bombs():
+    for name, fields in chosen:
         one = await told(port, name, fields)
         one.gap_s = neighbour.take_longest()
         alone.append(one)
         print(f"{one.told_s:6.2f} s  {name}", file=sys.stderr)
-    at_once = [asyncio.create_task(told(port, name, fields)) for name, fields in bombs()]
+    at_once = [asyncio.create_task(told(port, name, fields)) for name, fields in chosen]
     await asyncio.sleep(0.2)
     modest = await told(port, "a modest one among them", MODEST)
     crowd = [*await asyncio.gather(*at_once), modest]
@@ -146,15 +149,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", required=True, metavar="GGUF")
+    parser.add_argument("--only", default="", help="bombs whose name contains this")
     parser.add_argument("--flags", default="", help="more flags for edgellm serve")
     args = parser.parse_args()
     command = [
         sys.executable, "-m", "edgellm", "serve", args.model, "--port", "{port}",
-        "-c", str(N_CTX), "--parallel", "8", *args.flags.split(),
+        "-c", str(N_CTX), "--parallel", "8", "--name", "bench", *args.flags.split(),
     ]  # fmt: skip
     with running(command, "edgellm") as (process, port):
         before = worker_of(process.pid)
-        alone, crowd, longest_s = asyncio.run(attack(port))
+        alone, crowd, longest_s = asyncio.run(attack(port, args.only))
         asyncio.run(complete(port, "it is alive", 4))
         after = worker_of(process.pid)
     report(alone, crowd, longest_s)
