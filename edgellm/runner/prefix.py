@@ -101,9 +101,7 @@ class RetainedStore:
         self.free_seq_ids = list(seq_ids)[::-1]
         self.by_id: OrderedDict[int, Retained] = OrderedDict()
 
-    def add(
-        self, tokens: list[int], lease: Lease, n_prompt: int, adapters: AdapterSet
-    ) -> Retained:
+    def add(self, tokens: list[int], lease: Lease, n_prompt: int, adapters: AdapterSet) -> Retained:
         kept = Retained(self.free_seq_ids.pop(), tokens, lease, n_prompt, adapters)
         self.by_id[kept.seq_id] = kept
         return kept
