@@ -26,7 +26,8 @@ from typing import Any, Final
 
 import numpy as np
 
-sys.path[:0] = [str(Path(__file__).parent / "bench"), str(Path(__file__).parent)]
+sys.path.insert(0, str(Path(__file__).parent / "bench"))
+sys.path.insert(0, str(Path(__file__).parent))
 
 from fit_spreads import spreads, with_spreads
 from published import Case, cases, read
