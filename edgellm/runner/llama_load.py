@@ -18,6 +18,7 @@ from edgellm.models.quants import BY_NAME
 from edgellm.runner.llama_overrides import experts_on_cpu
 from edgellm.runner.loadlog import DeviceMemory, last_error, memory_by_buffer, says_out_of_memory
 from edgellm.selector.plan import Plan
+from edgellm.selector.shape import context_shape
 
 _SPLIT = {"layer": 1, "row": 2, "tensor": 3}  # enum llama_split_mode, llama.h
 _FLASH = {None: -1, False: 0, True: 1}  # enum llama_flash_attn_type, llama.h
@@ -56,7 +57,8 @@ def load(path: bytes, plan: Plan, on_progress: Callable[[float], None]) -> Loade
     context = llama_cpp.llama_init_from_model(model, _context_params(plan))
     if not context:
         raise _load_error(f"a context of {plan.n_ctx} tokens", lines, otherwise="other")
-    memory = memory_by_buffer(lines)
+    shape = context_shape(plan)
+    memory = memory_by_buffer(lines, shape.n_output_rows / shape.n_seq_max)
     _listen(None)  # from here on nobody reads what it says
     return Loaded(model, context, memory, kept)
 

@@ -35,14 +35,21 @@ class DeviceMemory(msgspec.Struct, frozen=True, array_like=True):
     compute_bytes: int
 
 
-def memory_by_buffer(lines: Iterable[str]) -> tuple[DeviceMemory, ...]:
-    """Bytes that each buffer type took: weights, context (KV, recurrent state), compute."""
+def memory_by_buffer(
+    lines: Iterable[str], output_growth_ratio: float = 1.0
+) -> tuple[DeviceMemory, ...]:
+    """Bytes that each buffer type took: weights, context (KV, recurrent state), compute.
+
+    The output buffer grows, without a word, when more rows are asked for than at load: it is told
+    as large as it gets, `output_growth_ratio` times what llama.cpp says.
+    """
     sums: dict[str, list[int]] = {}
     for line in lines:
         if match := _LINE.search(line):
             name, kind, mib = match.groups()
             column = {"model": 0, "KV": 1, "RS": 1}.get(kind, 2)
-            sums.setdefault(name, [0, 0, 0])[column] += _bytes(mib)
+            ratio = output_growth_ratio if kind == "output" else 1.0
+            sums.setdefault(name, [0, 0, 0])[column] += round(ratio * _bytes(mib))
     return tuple(DeviceMemory(name, *columns) for name, columns in sums.items())
 
 

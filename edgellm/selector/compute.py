@@ -38,5 +38,4 @@ def output_bytes(spec: ModelSpec, shape: ContextShape) -> int:
     llama.cpp keeps room for logits whether they are asked for or not.
     Source: src/llama-context.cpp output_reserve.
     """
-    rows = max(shape.n_outputs_max, shape.n_seq_max)
-    return _F32 * rows * (spec.n_vocab + (spec.n_embd if shape.embedding else 0))
+    return _F32 * shape.n_output_rows * (spec.n_vocab + (spec.n_embd if shape.embedding else 0))

@@ -48,6 +48,14 @@ class ContextShape:
         return min(pad256(self.n_ctx), self.n_ubatch, self.n_outputs_max)
 
     @property
+    def n_output_rows(self) -> int:
+        """Rows that the buffer of what is handed back to us grows to. It begins with n_seq_max.
+
+        Source: src/llama-context.cpp output_reserve and its callers.
+        """
+        return max(self.n_outputs_max, self.n_seq_max)
+
+    @property
     def v_quantized(self) -> bool:
         return BY_NAME[self.kv_type_v].block > 1
 

@@ -48,6 +48,15 @@ def test_buffers_are_added_up_by_what_they_hold():
     )
 
 
+def test_the_output_buffer_is_told_as_large_as_it_gets():
+    lines = [
+        "llama_context:        CPU compute buffer size =   30.00 MiB",
+        "llama_context:        CPU  output buffer size =     0.50 MiB",
+    ]
+
+    assert memory_by_buffer(lines, 3.0) == (DeviceMemory("CPU", 0, 0, 31 * MIB + MIB // 2),)
+
+
 def test_the_first_line_that_names_a_cause_is_the_cause():
     lines = ["loading", "error: tensor 'x' has wrong shape", "error: failed to load model"]
 
