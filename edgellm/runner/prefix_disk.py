@@ -13,6 +13,7 @@ import hashlib
 import os
 import re
 import secrets
+import stat
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from threading import Lock
 from edgellm.runner.prefix_file import HEAD, MAC_BYTES, Broken, Seal, Stored
 
 _SECRET_BYTES = 32
+_READ, _WRITE = stat.S_IRGRP | stat.S_IROTH, stat.S_IWGRP | stat.S_IWOTH  # by others
 _MOST_PENDING_BYTES = 1 << 30  # what is to be written lies in memory until then; more is left out
 _OURS = re.compile("[0-9a-f]{32}/[0-9a-f]{64}[.]kv")
 _PART_OF_OTHERS = 0.5  # of the room, for files of other models
@@ -30,11 +32,13 @@ OnFetched = Callable[[int, bytearray | None, float], None]  # blob, its bytes, s
 
 
 class PrefixDisk:
-    """Raises OSError when the folder can't be made."""
+    """Raises OSError when the folder can't be made, or isn't ours alone to write."""
 
     def __init__(self, folder: Path, room_bytes: int, fingerprint: bytes) -> None:
         self._folder = folder / hashlib.sha256(fingerprint).hexdigest()[:32]
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for one in (folder, self._folder):
+            one.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _check_ours(one, one.stat(), _WRITE)
         self._seal = Seal(_secret(folder), fingerprint)
         others_bytes = _trim_others(folder, self._folder, int(room_bytes * _PART_OF_OTHERS))
         self.room_bytes = room_bytes - others_bytes
@@ -130,20 +134,40 @@ class PrefixDisk:
 def _secret(folder: Path) -> bytes:
     """Made at first; of two workers that make one at the same time, the first one's counts.
 
-    Raises OSError, also for one that was cut short: a short secret would be no secret.
+    Raises OSError, also for one that was cut short or that others know: it would be no secret.
     """
-    path, draft = folder / "key", folder / f"key.{os.getpid()}"
-    if not path.exists():
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    path = folder / "key"
+    if not os.path.lexists(path):
+        _make_secret(path)
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+        _check_ours(path, os.fstat(file.fileno()), _READ | _WRITE)
+        secret = file.read()
+    if len(secret) != _SECRET_BYTES:
+        raise OSError(f"{path} has {len(secret)} bytes, {_SECRET_BYTES} are wanted: delete it")
+    return secret
+
+
+def _make_secret(path: Path) -> None:
+    draft = path.with_name(f"key.{secrets.token_hex(8)}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    descriptor = os.open(draft, flags, 0o600)
+    try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(secrets.token_bytes(_SECRET_BYTES))
         with contextlib.suppress(FileExistsError):
             os.link(draft, path)
+    finally:
         draft.unlink()
-    secret = path.read_bytes()
-    if len(secret) != _SECRET_BYTES:
-        raise OSError(f"{path} has {len(secret)} bytes, {_SECRET_BYTES} are wanted: delete it")
-    return secret
+
+
+def _check_ours(path: Path, found: os.stat_result, forbidden: int) -> None:
+    """Whoever may write there may have us take his cells for ours. Raises OSError."""
+    if found.st_uid != os.geteuid():
+        raise OSError(f"{path} belongs to the user {found.st_uid}, not to {os.geteuid()}")
+    if found.st_mode & forbidden:
+        verbs, change = ("read or write", "go=") if forbidden & _READ else ("write in", "go-w")
+        mode = f"mode {stat.S_IMODE(found.st_mode):04o}"
+        raise OSError(f"others may {verbs} {path} ({mode}): `chmod {change} {path}` forbids it")
 
 
 def _trim_others(folder: Path, own: Path, room_bytes: int) -> int:

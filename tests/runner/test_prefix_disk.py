@@ -135,6 +135,53 @@ def test_a_secret_that_was_cut_short_is_not_used(tmp_path):
         disk(tmp_path)
 
 
+@pytest.mark.parametrize("mode", [0o666, 0o620, 0o644])
+def test_a_secret_that_others_know_or_could_have_put_there_is_not_used(tmp_path, mode):
+    key = tmp_path / "key"
+    key.write_bytes(b"A" * 32)
+    key.chmod(mode)
+    with pytest.raises(OSError, match=rf"others may read or write .*mode {mode:04o}.*chmod go="):
+        disk(tmp_path)
+    key.chmod(0o600)
+    disk(tmp_path).close()
+
+
+def test_a_secret_is_no_link(tmp_path):
+    (tmp_path / "elsewhere").write_bytes(b"A" * 32)
+    (tmp_path / "elsewhere").chmod(0o600)
+    (tmp_path / "key").symlink_to("elsewhere")
+    with pytest.raises(OSError, match="symbolic link"):
+        disk(tmp_path)
+
+
+def test_the_folder_is_made_for_its_user_alone(tmp_path):
+    before = os.umask(0o002)
+    try:
+        kept(tmp_path / "new" / "prefixes", stored(1))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "new" / "prefixes").stat().st_mode) == 0o700
+
+
+def test_a_folder_in_which_others_may_write_is_refused(tmp_path):
+    tmp_path.chmod(0o775)
+    with pytest.raises(OSError, match=r"others may write in .*mode 0775.*chmod go-w"):
+        disk(tmp_path)
+    assert not [*tmp_path.rglob("*key*")]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_another_user_is_refused(tmp_path):
+    os.chown(tmp_path, 12345, -1)
+    with pytest.raises(OSError, match="belongs to the user 12345, not to 0"):
+        disk(tmp_path)
+
+
+def test_making_a_secret_leaves_nothing_else(tmp_path):
+    disk(tmp_path).close()
+    assert [path.name for path in tmp_path.glob("key*")] == ["key"]
+
+
 def test_a_disk_that_is_full_costs_nothing_but_the_file(tmp_path):
     one = disk(tmp_path)
     (tmp_path / one._folder.name).rmdir()
