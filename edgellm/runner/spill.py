@@ -132,13 +132,14 @@ class Spill:
         missing = {edge.blob for edge in found.edges if not edge.in_ram}
         if not missing:
             return
-        self._waiting.append(sequence)
         for edge in found.edges:
             if not self.shelf.fetch(edge):
                 break
             edge.n_pins += 1
             sequence.fetching.append(edge)
             sequence.n_loaded += len(edge.tokens) if edge.blob in missing else 0
+        if sequence.fetching:  # else it asks again in the next step
+            self._waiting.append(sequence)
 
     def fetched(self, blob: int, elapsed_s: float | None) -> None:
         """`elapsed_s`: what reading took; None: it couldn't be read."""

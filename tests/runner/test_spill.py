@@ -351,6 +351,28 @@ def test_who_goes_while_the_disk_reads_for_him_leaves_nothing_behind():
     assert house.run([*first.tokens, 44])[0].n_loaded == 0
 
 
+def test_who_finds_no_room_to_read_into_waits_for_it_and_is_noted_once_it_reads():
+    house = House(limits(n_cells=512, n_parallel=3, n_retained=1, n_ctx_seq=512, shelf_bytes=320,
+                         **DISK))  # fmt: skip
+    for first in (5, 6, 7):
+        house.run(text(first, 300))
+    house.ask(text(9, 40), 400)  # keeps the cells
+    house.step()
+    holder = house.ask([*text(5, 300), 44])
+    waiting = house.ask([*text(6, 300), 44])
+    house.step()
+    house.read()
+    for _ in range(5):
+        house.step()
+    assert holder.fetching
+    assert not waiting.fetching
+    house.scheduler.cancel(holder.request_id)
+    house.step()
+    assert waiting.fetching
+    house.run()
+    assert house.answers[waiting.request_id] == answer(waiting.tokens[:301], 2)
+
+
 def test_memory_is_given_up_before_what_is_on_disk_too():
     house = House(limits(shelf_bytes=700, **DISK))
     (first,) = house.run(text(5, 600))
