@@ -129,8 +129,10 @@ class FakeBackend:
 
     letters = piece
 
-    def pair(self, query: str, document: str, max_doc_tokens: int | None) -> list[int]:
-        return [*self.tokenize(query, False), 1, *self.tokenize(document, False)[:max_doc_tokens]]
+    def pairs(self, query, documents, max_doc_tokens) -> Iterator[list[int]]:
+        asked = self.tokenize(query, False)
+        for document in documents:
+            yield [*asked, 1, *self.tokenize(document, False)[:max_doc_tokens]]
 
     def fill_marks(self) -> FillMarks:
         return FillMarks(prefix=40, suffix=41, middle=42)

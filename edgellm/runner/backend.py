@@ -1,6 +1,6 @@
 """What the worker's loop needs of a model. LlamaBackend is one, the tests' FakeBackend another."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,6 +11,9 @@ from edgellm.runner.infill import FillMarks
 from edgellm.runner.memory import Limits
 from edgellm.runner.pictures import Piece
 from edgellm.runner.recorder import NativeTimes
+
+# More text than that for each token of context can't be a prompt, and would stall everyone's step.
+MAX_TOKEN_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +54,11 @@ class Backend(Protocol):
         """As `piece`, and special tokens are spelled out."""
         ...
 
-    def pair(self, query: str, document: str, max_doc_tokens: int | None) -> list[int]:
-        """As the model wants them to stand together."""
+    def pairs(
+        self, query: str, documents: Sequence[str], max_doc_tokens: int | None
+    ) -> Iterator[list[int]]:
+        """The query with each document, as the model wants them to stand together. Each is made
+        when it is asked for."""
         ...
 
     def fill_marks(self) -> FillMarks | None:

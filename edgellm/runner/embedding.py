@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edgellm.errors import BadRequest, ContextTooLong, EdgellmError
-from edgellm.runner.backend import Backend, Input, tokens_of
+from edgellm.runner.backend import MAX_TOKEN_BYTES, Backend, Input, tokens_of
 from edgellm.runner.messages import Embed, Embedded, Rerank, Scored
 
 _FLOAT_BYTES = 4
@@ -108,12 +108,30 @@ class Embeddings:
         return [Input(tokens, request.norm) for tokens in inputs]
 
     def _pairs(self, request: Rerank) -> list[Input]:
-        pair, most = self._backend.pair, request.max_doc_tokens
-        inputs = [pair(request.query, document, most) for document in request.documents]
-        for i, tokens in enumerate(inputs):
-            said = f"document {i} and the query have together"
-            self._check(len(tokens), said, "shorten them, or send max_tokens_per_doc")
-        return [Input(tokens) for tokens in inputs]
+        """What is far too long is refused before it is made into tokens, the rest with the first
+        pair that is too long: a query stands in each of two thousand."""
+        most, documents = request.max_doc_tokens, request.documents
+        if most is not None:
+            most = min(most, self._backend.n_input)
+            documents = tuple(document[: most * MAX_TOKEN_BYTES] for document in documents)
+        hint = "shorten them, or send max_tokens_per_doc"
+        self._check_text(request.query, "the query has", "shorten it")
+        for i, document in enumerate(documents):
+            self._check_text(document, f"document {i} has", hint)
+        inputs = []
+        for i, tokens in enumerate(self._backend.pairs(request.query, documents, most)):
+            self._check(len(tokens), f"document {i} and the query have together", hint)
+            inputs.append(Input(tokens))
+        return inputs
+
+    def _check_text(self, text: str, what_has: str, hint: str) -> None:
+        limit = self._backend.n_input
+        if len(text) > limit * MAX_TOKEN_BYTES:
+            raise ContextTooLong(
+                f"{what_has} {len(text)} characters; this model takes {limit} tokens at once",
+                hint=hint,
+                param="input",
+            )
 
     def _check(self, n_tokens: int, what_has: str, hint: str) -> None:
         limit = self._backend.n_input

@@ -17,7 +17,7 @@ import numpy as np
 
 from edgellm.chat.messages import GenerateParams
 from edgellm.errors import BadRequest, ContextTooLong, EdgellmError
-from edgellm.runner.backend import Input, NoKVSlot, Step
+from edgellm.runner.backend import MAX_TOKEN_BYTES, Input, NoKVSlot, Step
 from edgellm.runner.batch import (
     Batch,
     Copy,
@@ -57,8 +57,6 @@ from edgellm.selector.plan import Plan
 
 _MAX_IDS = 256  # LLAMA_MAX_SEQ, src/llama-cparams.h
 _N_RETAINED = 64  # ended sequences that keep their cells while these are in nobody's way
-# More text than that for each token of context can't be a prompt, and would stall everyone's step.
-_MAX_TOKEN_BYTES = 64
 # Batch-invariant prompts are computed in chunks of so many tokens: as short as sharing wants them,
 # as long as the kernels do.
 _CHUNK = 128
@@ -109,7 +107,7 @@ class LlamaBackend:
         self._embedder = Embedder(self._model, self._context, self.limits, self._decode_rows)
         self.pooling = self._embedder.pooling if plan.embedding else None
         self.n_input, self.score_at = self._embedder.n_input, self._embedder.score_at
-        self.pair = Pairs(self._model, self._vocab, self._tokenize, self.letters).join
+        self.pairs = Pairs(self._model, self._vocab, self._tokenize, self.letters).join
         if not plan.embedding:
             try:
                 self._warm_up(plan)
@@ -121,7 +119,7 @@ class LlamaBackend:
     def tokenize(self, text: str, add_special: bool, parse_special: bool = True) -> list[int]:
         """With `add_special`, a BOS exactly once: a chat template may have written it already."""
         data = text.encode("utf-8", "replace")
-        if len(data) > self.limits.n_ctx_seq * _MAX_TOKEN_BYTES:
+        if len(data) > self.limits.n_ctx_seq * MAX_TOKEN_BYTES:
             raise ContextTooLong(
                 f"a text of {len(data)} bytes is far more than a context of "
                 f"{self.limits.n_ctx_seq} tokens holds",

@@ -6,7 +6,7 @@ Source: tools/server/server-context.cpp `can_split`, `send_embedding`, `send_rer
 server-common.cpp `format_prompt_rerank`; src/llama-context.cpp `encode`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import llama_cpp
@@ -117,17 +117,25 @@ class Pairs:
         template = llama_cpp.llama_model_chat_template(model, b"rerank")
         self._template: bytes | None = template or None
 
-    def join(self, query: str, document: str, max_doc_tokens: int | None) -> list[int]:
-        """With `max_doc_tokens` a longer document is cut."""
-        asked, text = query.encode("utf-8", "replace"), document.encode("utf-8", "replace")
+    def join(
+        self, query: str, documents: Sequence[str], max_doc_tokens: int | None
+    ) -> Iterator[list[int]]:
+        """With `max_doc_tokens` a longer document is cut.
+
+        The query is tokenized once, unless a template wants it in one text with each document.
+        """
+        asked = query.encode("utf-8", "replace")
+        texts = (document.encode("utf-8", "replace") for document in documents)
         if self._template is None:
-            body = self._tokenize(text, False, False)[:max_doc_tokens]
-            return self._joined(self._tokenize(asked, False, False), body)
-        if max_doc_tokens is not None:
-            text = self._cut(text, max_doc_tokens)
+            question = self._tokenize(asked, False, False)
+            for text in texts:
+                yield self._joined(question, self._tokenize(text, False, False)[:max_doc_tokens])
+            return
         parts = self._template.split(b"{document}")  # a document may say "{query}" itself
-        whole = text.join(part.replace(b"{query}", asked) for part in parts)
-        return self._tokenize(whole, False, True)
+        around = [part.replace(b"{query}", asked) for part in parts]
+        for text in texts:
+            body = text if max_doc_tokens is None else self._cut(text, max_doc_tokens)
+            yield self._tokenize(body.join(around), False, True)
 
     def _joined(self, query: list[int], document: list[int]) -> list[int]:
         """[BOS] query [EOS] [SEP] document [EOS], each mark where the vocabulary adds it."""

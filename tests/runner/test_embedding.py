@@ -115,6 +115,43 @@ def test_a_document_is_cut_only_where_that_was_asked_for():
     assert answer.n_tokens == 3 + 12
 
 
+class Careful(FakeBackend):
+    """Knows how much text it made into tokens."""
+
+    n_read = 0
+
+    def tokenize(self, text, add_special, parse_special=True):
+        self.n_read += len(text)
+        return super().tokenize(text, add_special, parse_special)
+
+
+@pytest.mark.parametrize(
+    ("query", "documents", "said"),
+    [
+        ("q" * 2049, ("a",) * 2048, "the query has 2049 characters; this model takes 32 tokens"),
+        ("q", ("a", "b" * 2049), "document 1 has 2049 characters; this model takes 32 tokens"),
+    ],
+)
+def test_a_text_far_too_long_to_rank_is_not_even_made_into_tokens(query, documents, said):
+    backend = Careful(LIMITS, pooling="rank")
+    with pytest.raises(ContextTooLong, match=said):
+        Embeddings(backend).add(Rerank(1, query, documents))
+    assert backend.n_read == 0
+
+
+def test_after_the_first_pair_that_is_too_long_no_other_is_made():
+    backend = Careful(LIMITS, pooling="rank")
+    with pytest.raises(ContextTooLong, match="document 0 and the query have together 102 tokens"):
+        Embeddings(backend).add(Rerank(1, "q" * 100, ("a",) * 2048))
+    assert backend.n_read == 101
+
+
+def test_of_a_document_that_is_to_be_cut_no_more_is_read_than_may_stay():
+    backend = Careful(LIMITS, pooling="rank")
+    Embeddings(backend).add(Rerank(1, "q", ("a" * 1_000_000,), max_doc_tokens=10))
+    assert backend.n_read == 1 + 640
+
+
 @pytest.mark.parametrize(
     ("pooling", "request_", "said"),
     [
