@@ -93,7 +93,8 @@ class Backend(Protocol):
         ...
 
     def embed(self, inputs: list[Input]) -> list[bytes]:
-        """One call: together they fit n_batch, unless there is one only. Raises EdgellmError."""
+        """One call: together they fit n_batch, unless there is one only. Raises EdgellmError,
+        NoKVSlot."""
         ...
 
 

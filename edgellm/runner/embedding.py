@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edgellm.errors import BadRequest, ContextTooLong, EdgellmError
-from edgellm.runner.backend import MAX_TOKEN_BYTES, Backend, Input, tokens_of
+from edgellm.runner.backend import MAX_TOKEN_BYTES, Backend, Input, NoKVSlot, tokens_of
 from edgellm.runner.messages import Embed, Embedded, Rerank, Scored
 
 _FLOAT_BYTES = 4
@@ -66,8 +66,9 @@ class Embeddings:
         """One call of the model. Its own failure is theirs alone who took part in it."""
         taken = self._batch()
         members = dict.fromkeys(job for job, _ in taken)
+        n_tokens = sum(len(each.tokens) for _, each in taken)
         try:
-            vectors = self._backend.embed([each for _, each in taken])
+            vectors = self._vectors([each for _, each in taken], n_tokens)
         except EdgellmError as error:
             self._leave(members)
             return Computed(0, failed=[(job.request.request_id, error) for job in members])
@@ -76,8 +77,16 @@ class Embeddings:
         done = [job for job in members if job.is_done]
         self._leave(done)
         self._jobs.rotate(-1)  # so that each is once the first, whom no batch is too full for
-        n_tokens = sum(len(each.tokens) for _, each in taken)
         return Computed(n_tokens, [self._answer(job) for job in done])
+
+    def _vectors(self, inputs: list[Input], n_tokens: int) -> list[bytes]:
+        try:
+            return self._backend.embed(inputs)
+        except NoKVSlot as error:  # nothing is kept here that could make room
+            raise EdgellmError(
+                f"llama.cpp finds no room in its context for a batch of {n_tokens} tokens",
+                hint="serve with a larger --ctx",
+            ) from error
 
     def _batch(self) -> list[tuple[Job, Input]]:
         """The next inputs, in turns, as many as fit: each request's in their order, none cut."""

@@ -6,6 +6,7 @@ import pytest
 from runner_fakes import FakeBackend
 
 from edgellm.errors import BadRequest, ContextTooLong
+from edgellm.runner.backend import NoKVSlot
 from edgellm.runner.embedding import Embeddings
 from edgellm.runner.memory import Limits
 from edgellm.runner.messages import Embed, Embedded, Rerank, Scored
@@ -80,6 +81,25 @@ def test_what_the_model_fails_costs_only_those_in_that_call():
     answers, failed, _ = run(Embed(1, ((13,),)), *(of_lengths(n, 32) for n in (2, 3)))
     assert [request_id for request_id, _ in failed] == [1]
     assert [answer.request_id for answer in answers] == [2, 3]
+
+
+class Full(FakeBackend):
+    """As llama.cpp, when it finds no cells for a batch."""
+
+    def embed(self, inputs):
+        if any(each.tokens == [13] for each in inputs):
+            raise NoKVSlot
+        return super().embed(inputs)
+
+
+def test_a_batch_that_finds_no_cells_costs_only_those_in_it():
+    embeddings = Embeddings(Full(LIMITS))
+    embeddings.add(Embed(1, ((13,),)))
+    embeddings.add(of_lengths(2, 32))
+    ((request_id, error),) = embeddings.step().failed
+    assert request_id == 1
+    assert "no room in its context for a batch of 1 tokens" in str(error)
+    assert [answer.request_id for answer in embeddings.step().answers] == [2]
 
 
 def test_an_input_that_is_too_long_is_refused_with_both_numbers_and_its_place():
