@@ -38,7 +38,9 @@ def is_long(request: Generate) -> bool:
 
 
 class Compiling:
-    """`make` may take seconds and raises BadRequest; `is_known` says that it will take none.
+    """Compiles structures and makes long texts into tokens, one request after the other.
+
+    `make` may take seconds and raises BadRequest; `is_known` says that a structure will take none.
 
     `done` is told once of each request that isn't forgotten, on either thread.
     """
@@ -64,7 +66,7 @@ class Compiling:
             if not is_slow:
                 line.append((request, now_s))
         if is_slow:
-            words = f"{len(line)} of your requests wait for their structures to be compiled"
+            words = f"{len(line)} of your requests wait for their structures or long texts"
             self._done(request, Overloaded(words, hint="come back later"))
         else:
             self._pool.submit(self._next)
@@ -88,14 +90,14 @@ class Compiling:
         except EdgellmError as error:
             result = error
         except Exception as error:  # noqa: BLE001 - a request must be answered whatever llguidance throws
-            result = BadRequest(f"this structure can't be compiled: {error}", param="structure")
+            result = _blamed(request, error)
         self._done(request, result)
 
     def _taken(self) -> Generate | None:
         with self._lock:
             waiting = [(line, one) for line in self._lines.values() for one in line]
             for line, one in waiting:
-                if self._is_known(one[0].params):
+                if not is_long(one[0]) and self._is_known(one[0].params):
                     line.remove(one)
                     return one[0]
             for key, line in [*self._lines.items()]:
@@ -104,3 +106,9 @@ class Compiling:
                     return line.popleft()[0]
                 del self._lines[key]
         return None
+
+
+def _blamed(request: Generate, error: Exception) -> BadRequest:
+    if request.params.structure is not None and not is_long(request):
+        return BadRequest(f"this structure can't be compiled: {error}", param="structure")
+    return BadRequest(f"this request can't be made ready: {error}")

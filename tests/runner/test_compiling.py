@@ -23,7 +23,8 @@ class Compiler:
     def make(self, request):
         self.begun.set()
         assert self.may.wait(10)
-        pattern = request.params.structure.pattern
+        structure = request.params.structure
+        pattern = structure.pattern if structure else request.prompt.rstrip("y")
         self.made.append(pattern)
         if pattern == "refused":
             raise BadRequest("no")
@@ -32,7 +33,7 @@ class Compiler:
         return request, pattern
 
     def is_known(self, params):
-        return params.structure.pattern in self.known
+        return params.structure is None or params.structure.pattern in self.known
 
 
 @pytest.fixture
@@ -55,6 +56,10 @@ def compiling(compiler, told):
 def request(request_id, pattern, key=""):
     params = GenerateParams(structure=Regex(pattern), claim=Claim(key=key))
     return Generate(request_id, "x", params)
+
+
+def long_text(request_id, begins, key=""):
+    return Generate(request_id, begins + "y" * LONG_CHARS, GenerateParams(claim=Claim(key=key)))
 
 
 def busy(compiling, compiler):
@@ -101,6 +106,24 @@ def test_what_is_known_goes_first(compiling, compiler, told):
         compiling.add(request(i + 1, pattern))
     made, _ = all_made(compiler, told, 4)
     assert made == ["first", "b2", "a1", "a2"]
+
+
+def test_long_texts_take_their_turn_among_structures(compiling, compiler, told):
+    busy(compiling, compiler)
+    compiling.add(request(1, "a1", "a"))
+    for i in range(2, 6):
+        compiling.add(long_text(i, f"text {i}", "b"))
+    made, _ = all_made(compiler, told, 6)
+    assert made == ["first", "a1", "text 2", "text 3", "text 4", "text 5"]
+
+
+def test_what_nobody_foresaw_of_a_text_is_not_blamed_on_a_structure(compiling, compiler, told):
+    compiling.add(long_text(1, "strange"))
+    _, [(_, refused)] = all_made(compiler, told, 1)
+    assert isinstance(refused, BadRequest)
+    assert "by zero" in str(refused)
+    assert "structure" not in str(refused)
+    assert refused.param != "structure"
 
 
 def test_whose_requests_wait_long_is_told_to_come_back_and_others_are_not(
