@@ -86,7 +86,7 @@ def test_an_unknown_model_is_raised_as_such(client):
 
 def test_a_bad_parameter_is_raised_as_such(client):
     with pytest.raises(BadRequest, match="temperature"):
-        list(client.chat("tiny", HELLO, temperature=9))
+        list(client.chat("tiny", HELLO, temperature=11))
 
 
 def test_a_full_queue_is_raised_as_such(client, engine):
