@@ -18,6 +18,7 @@ from edgellm.runner.batch import Checkpoint, Op
 from edgellm.runner.cells import Cells
 from edgellm.runner.checkpoints import Checkpoints
 from edgellm.runner.memory import WORTH_SHARING, Limits, PartialState, Still
+from edgellm.runner.pictures import Placed, whole_pictures
 from edgellm.runner.prefix import (
     Match,
     Retained,
@@ -62,12 +63,14 @@ class CheckpointedMemory(Still):
 
     # ── what the scheduler asks ──────────────────────────────────────────────
 
-    def match(self, tokens: list[int], sources: Iterable[Source]) -> Match | None:
+    def match(
+        self, tokens: list[int], sources: Iterable[Source], pictures: tuple[Placed, ...] = ()
+    ) -> Match | None:
         """The source that can be resumed furthest along this prompt."""
         best: Match | None = None
         for source in sources:
             common = common_prefix(tokens, source.tokens, self._limit(tokens, source))
-            length = self._resumable(source, common)
+            length = self._shareable(source, common, pictures)
             if length > (best.length if best else 0):
                 best = Match(source, length)
         return best
@@ -135,6 +138,14 @@ class CheckpointedMemory(Still):
         """The last token of a prompt is always computed: its logits are what we are after."""
         limit = min(source.n_computed, len(tokens) - 1)
         return min(limit, source.n_prompt) if self._limits.n_chunk else limit
+
+    def _shareable(self, source: Source, common: int, pictures: tuple[Placed, ...]) -> int:
+        """Where it can be resumed, outside of pictures that must be whole: a request that was
+        cancelled, or a checkpoint, may have ended in one."""
+        length = self._resumable(source, whole_pictures(common, pictures))
+        while length > (outside := whole_pictures(length, pictures)):
+            length = self._resumable(source, outside)
+        return length
 
     def _resumable(self, source: Source, common: int) -> int:
         point = self._points.last(source.seq_id, common)

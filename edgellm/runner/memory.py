@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from edgellm.runner.pictures import Placed
 from edgellm.runner.prefix import Match, RetainedStore, Source, best_match
 from edgellm.runner.prefix_file import Stored
 from edgellm.runner.sequence import Sequence
@@ -100,8 +101,11 @@ class Memory(Protocol):
         """There is something to copy that nobody waits for."""
         ...
 
-    def match(self, tokens: list[int], sources: Iterable[Source]) -> Match | None:
-        """The source that can be forked furthest along this prompt."""
+    def match(
+        self, tokens: list[int], sources: Iterable[Source], pictures: tuple[Placed, ...] = ()
+    ) -> Match | None:
+        """The source that can be forked furthest along this prompt, in none of its pictures that
+        must be whole."""
         ...
 
     def meet(self, leader: Sequence, length: int) -> int:
@@ -198,8 +202,10 @@ class SharedAnywhere:
 
     _limits: Limits
 
-    def match(self, tokens: list[int], sources: Iterable[Source]) -> Match | None:
-        return best_match(tokens, sources, self._limits.n_chunk)
+    def match(
+        self, tokens: list[int], sources: Iterable[Source], pictures: tuple[Placed, ...] = ()
+    ) -> Match | None:
+        return best_match(tokens, sources, self._limits.n_chunk, pictures)
 
     def meet(self, leader: Sequence, length: int) -> int:
         return length

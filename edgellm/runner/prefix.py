@@ -16,6 +16,7 @@ from typing import Protocol
 
 from edgellm.chat.messages import AdapterSet
 from edgellm.runner.cells import Lease
+from edgellm.runner.pictures import Placed, whole_pictures
 
 
 @dataclass(eq=False, slots=True)
@@ -80,15 +81,19 @@ def whole_chunks(length: int, n_chunk: int | None) -> int:
 
 
 def best_match(
-    tokens: list[int], sources: Iterable[Source], n_chunk: int | None = None
+    tokens: list[int],
+    sources: Iterable[Source],
+    n_chunk: int | None = None,
+    pictures: tuple[Placed, ...] = (),
 ) -> Match | None:
-    """The source whose *computed* tokens go furthest along this prompt."""
+    """The source whose *computed* tokens go furthest along this prompt, which has `pictures`."""
     best: Match | None = None
     for source in sources:
         limit = min(source.n_computed, len(tokens) - 1)
         if n_chunk:
             limit = min(limit, source.n_prompt)
         length = whole_chunks(common_prefix(tokens, source.tokens, limit), n_chunk)
+        length = whole_pictures(length, pictures)
         if length > (best.length if best else 0):
             best = Match(source, length)
     return best

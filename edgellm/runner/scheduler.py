@@ -47,7 +47,7 @@ from edgellm.runner.fairness import Queue, by_turns
 from edgellm.runner.in_place import InPlaceMemory
 from edgellm.runner.memory import WORTH_SHARING, Limits, Memory
 from edgellm.runner.pace import Pace
-from edgellm.runner.pictures import next_rows, whole_pictures
+from edgellm.runner.pictures import next_rows
 from edgellm.runner.prefix import Match, Source, common_prefix, whole_chunks
 from edgellm.runner.sequence import Leader, Sequence, State
 from edgellm.runner.speculation import Speculation
@@ -315,8 +315,7 @@ class Scheduler:
         retained = self.memory.retained.by_id.values()
         everyone: list[Source] = [*self.running.values(), *retained]
         sources = [source for source in everyone if source.adapters == sequence.adapters]
-        match = self.memory.match(sequence.tokens, sources)
-        return match and _uncut(match, sequence)
+        return self.memory.match(sequence.tokens, sources, sequence.pictures)
 
     def _leader(self, sequence: Sequence, n_here: int, n_shelved: int) -> Leader | None:
         """A running sequence that will have more of this prompt than the `n_here` tokens that are
@@ -352,12 +351,6 @@ def _start(sequence: Sequence) -> Start:
         sequence.mask,
         sequence.pictures,
     )
-
-
-def _uncut(match: Match, sequence: Sequence) -> Match | None:
-    """Without the picture that it ends in, if that must be whole."""
-    length = whole_pictures(match.length, sequence.pictures)
-    return Match(match.source, length) if length else None
 
 
 def _decodes(sequence: Sequence) -> bool:

@@ -10,6 +10,7 @@ from state_fakes import StatefulBackend
 from edgellm.chat.messages import GenerateParams
 from edgellm.runner.batch import Blank, Checkpoint, Copy, Fork, Resume, Trim
 from edgellm.runner.memory import Limits, PartialState
+from edgellm.runner.pictures import Rows, placed, row_ids
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
 
@@ -38,9 +39,10 @@ class Run:
         self.scheduler, self.backend = Scheduler(limits), StatefulBackend(limits)
         self.sequences, self.answers, self.ops = {}, {}, []
 
-    def add(self, prompt, n_output=4):
+    def add(self, prompt, n_output=4, pictures=()):
         request_id = len(self.answers)
-        sequence = Sequence(request_id, list(prompt), len(prompt) + n_output)
+        n_max = len(prompt) + n_output
+        sequence = Sequence(request_id, list(prompt), n_max, pictures=pictures)
         self.sequences[request_id], self.answers[request_id] = sequence, []
         self.scheduler.add(sequence)
         return sequence
@@ -244,6 +246,23 @@ def test_a_stream_is_cut_back_only_after_its_state_is_there():
     kinds = [type(op) for op in run.ops]
     i = kinds.index(Copy)
     assert kinds[i : i + 3] == [Copy, Resume, Trim]
+
+
+@each_kind
+@pytest.mark.parametrize("n_text", [3, 88])
+def test_a_picture_that_was_left_in_the_middle_is_read_again_from_its_beginning(limits, n_text):
+    run, shared = Run(limits), [*text(47), TURN_END, *text(60)][:n_text]
+    places = object()  # its rows share positions, and may be computed one after the other
+    picture = Rows(row_ids(b"red", 0, 150), None, 0, places=places, n_positions=10)
+    prompt, pictures = placed([tuple(shared), picture, (7, 8, 9)])
+    left = run.add(prompt, pictures=pictures)
+    while left.n_computed <= n_text:
+        run.step()
+    run.scheduler.cancel(left.request_id)
+    del run.sequences[left.request_id]
+    again = run.add(prompt, pictures=pictures)
+    run.finish()
+    assert again.n_cached <= n_text
 
 
 @each_kind
