@@ -21,6 +21,9 @@ from edgellm.units import format_bytes
 
 MAX_ADAPTERS = 64
 MAX_SCALE = 100.0  # beyond it a model says nothing; it bounds what reaches native code
+# Requests run together, and share prefixes, if their sets are equal: so scales are rounded to a
+# grid, or 1.0 and 1.001 would take turns. 0.5 and 0.25 are on it.
+_SCALE_STEP = 1 / 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ class AdapterList:
             return _set(asked)
         named = self.find(model) if model else None
         if named:
-            return ((named.id, named.scale or 1.0),)
+            return _set({named.id: named.scale or 1.0})
         return _set({adapter.id: adapter.scale for adapter in self})
 
     def _check(self, adapter_id: int) -> None:
@@ -107,7 +110,8 @@ def check_room(adapter: GGUFHeader, free_bytes: int) -> None:
 
 
 def _set(scales: Mapping[int, float]) -> AdapterSet:
-    return tuple((one, scale) for one, scale in sorted(scales.items()) if scale)
+    rounded = {one: round(scale / _SCALE_STEP) * _SCALE_STEP for one, scale in scales.items()}
+    return tuple((one, scale) for one, scale in sorted(rounded.items()) if scale)
 
 
 def read_adapter(path: Path, model: Sequence[GGUFHeader]) -> GGUFHeader:
