@@ -265,7 +265,11 @@ class Supervisor:
             adapter = self.adapters.new(name, str(path))
             await asyncio.to_thread(self._check_adapter, path)
             request_id = next(self._request_ids)
-            await self._ask(request_id, LoadAdapter(request_id, adapter.id, os.fsencode(path)))
+            try:
+                await self._ask(request_id, LoadAdapter(request_id, adapter.id, os.fsencode(path)))
+            except asyncio.CancelledError:
+                self._unload(adapter)  # the worker may have it, and no list would
+                raise
             self.adapters.add(adapter)
             return adapter
 
@@ -275,10 +279,20 @@ class Supervisor:
 
     async def unload_adapter(self, name: str) -> Adapter:
         """Who asks for it from here on is refused; answers that use it go on to their end."""
+        self._check_room()  # once it is off the list, nothing may keep it in the worker
         adapter = self.adapters.remove(name)
         request_id = next(self._request_ids)
-        await self._ask(request_id, UnloadAdapter(request_id, adapter.id))
+        try:
+            await self._ask(request_id, UnloadAdapter(request_id, adapter.id))
+        except asyncio.CancelledError:
+            self._unload(adapter)
+            raise
         return adapter
+
+    def _unload(self, adapter: Adapter) -> None:
+        """Who asked has left, and with him what was held until the worker is ready."""
+        request_id = next(self._request_ids)
+        self._send(request_id, _frame(UnloadAdapter(request_id, adapter.id)))
 
     async def _words(self, question: Tokenize | Detokenize | Infill) -> Tokenized:
         answer = await self._ask(question.request_id, question)
