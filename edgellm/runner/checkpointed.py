@@ -104,7 +104,8 @@ class CheckpointedMemory(Still):
             like = (s for s in others if s.adapters == sequence.adapters)
             parted = max((common_prefix(prompt, s.tokens, limit) for s in like), default=0)
             found = stops(prompt, start, self._limits.turn_ends, self._points.every, parted)
-            found = sorted({whole_chunks(stop, n_chunk) for stop in found})
+            outside = (whole_pictures(stop, sequence.pictures) for stop in found)
+            found = sorted({whole_chunks(stop, n_chunk) for stop in outside})
         self._stops[sequence.seq_id] = [stop for stop in found if stop > start]
 
     def _take(self, sequence: Sequence) -> None:

@@ -47,7 +47,7 @@ from edgellm.runner.fairness import Queue, by_turns
 from edgellm.runner.in_place import InPlaceMemory
 from edgellm.runner.memory import WORTH_SHARING, Limits, Memory
 from edgellm.runner.pace import Pace
-from edgellm.runner.pictures import next_rows
+from edgellm.runner.pictures import next_rows, whole_pictures
 from edgellm.runner.prefix import Match, Source, common_prefix, whole_chunks
 from edgellm.runner.sequence import Leader, Sequence, State
 from edgellm.runner.speculation import Speculation
@@ -327,6 +327,7 @@ class Scheduler:
             if other.n_computed >= other.n_prompt or other.adapters != sequence.adapters:
                 continue
             common = common_prefix(sequence.tokens, other.tokens, limit)
+            common = whole_pictures(common, sequence.pictures)
             length = whole_chunks(common, self.limits.n_chunk)
             coming = length - max(other.n_computed, n_here, 0 if other.restoring else n_shelved)
             if coming >= WORTH_SHARING and (best is None or length > best.length):

@@ -249,6 +249,30 @@ def test_a_stream_is_cut_back_only_after_its_state_is_there():
 
 
 @each_kind
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_checkpoint_before_a_picture_is_taken_though_the_text_goes_on(limits, at_once):
+    run, system = Run(replace(limits, n_batch=128)), [*text(47), TURN_END]
+    picture = Rows(row_ids(b"red", 0, 40), None, 0, at_once=at_once)
+    prompt, pictures = placed([(*system, *text(50)), picture, tuple(text(9))])
+    run.add(prompt, pictures=pictures)
+    run.finish()
+    other, _ = run.turn([*system, *text(60, seed=5)])
+    assert other.n_cached == len(system)
+
+
+@each_kind
+def test_a_prompt_that_ends_with_a_picture_seen_at_once_is_shared_up_to_it(limits):
+    run, words = Run(replace(limits, n_batch=128)), tuple(text(60))
+    picture = Rows(row_ids(b"red", 0, 40), None, 0, at_once=True)
+    prompt, pictures = placed([words, picture])
+    for n_together in (2, 1):
+        for _ in range(n_together):
+            run.add(prompt, pictures=pictures)
+        run.finish()
+    assert [s.n_cached for s in run.sequences.values()] == [0, len(words), len(words)]
+
+
+@each_kind
 @pytest.mark.parametrize("n_text", [3, 88])
 def test_a_picture_that_was_left_in_the_middle_is_read_again_from_its_beginning(limits, n_text):
     run, shared = Run(limits), [*text(47), TURN_END, *text(60)][:n_text]

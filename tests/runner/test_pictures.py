@@ -74,6 +74,14 @@ def test_a_picture_is_cut_by_the_budget_unless_it_must_be_whole():
     assert next_rows(2, 10, 0, None, (Placed(2, rows(whole=True)),)) == 0
 
 
+def test_a_step_ends_where_it_is_told_before_a_picture_and_inside_one():
+    one = (Placed(50, rows(n=100)),)
+    assert next_rows(0, 20, 512, None, one) == 20
+    assert next_rows(60, 100, 512, None, one) == 40
+    assert next_rows(32, 40, 512, 16, one) == 8
+    assert next_rows(60, 200, 512, None, one) == 90
+
+
 def test_batch_invariant_steps_end_where_they_always_do():
     picture = (Placed(3, rows(n=8)),)
     cuts = [at for at, _ in walk(20, 4, n_chunk=4, pictures=picture)]
