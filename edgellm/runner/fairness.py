@@ -86,6 +86,11 @@ class Queue:
         else:
             self._leave_line(sequence)
 
+    @property
+    def next_deadline_s(self) -> float:
+        """Of all, waiting or running. Infinite: nobody has one."""
+        return min(map(_deadline_s, self._dated.values()), default=float("inf"))
+
     def overdue(self, now_s: float) -> list[Sequence]:
         """Waiting or running, but its client has stopped waiting."""
         return [each for each in self._dated.values() if _deadline_s(each) <= now_s]

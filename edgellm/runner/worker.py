@@ -36,6 +36,7 @@ from edgellm.runner.messages import (
     UnloadAdapter,
 )
 from edgellm.runner.pictures import Looks
+from edgellm.runner.preparing import Preparing
 from edgellm.runner.prompt import prompt_of, unguessed
 from edgellm.runner.questions import Questions
 from edgellm.runner.recorder import Recorder
@@ -70,7 +71,8 @@ class Fetched:
 
 
 FromBeside: TypeAlias = Compiled | Fetched  # from threads beside the loop's
-Take: TypeAlias = Callable[[bool], Iterable[ToWorker | FromBeside]]  # take(wait): what has come
+# take(wait_s): what has come; if nothing has, what comes first within so many seconds, or nothing.
+Take: TypeAlias = Callable[[float], Iterable[ToWorker | FromBeside]]
 Tell: TypeAlias = Callable[[list[FromWorker]], None]
 # Compiles a structure and looks at pictures, answers with Compiled.
 Prepare: TypeAlias = Callable[[Generate], None]
@@ -94,7 +96,7 @@ class Worker:
         self._backend, self._scheduler, self._embeds = backend, scheduler, embeds
         self._take, self._tell, self._prepare, self._clock = take, tell, prepare, clock
         self._streams: dict[int, Stream] = {}
-        self._preparing: dict[int, float] = {}  # request_id: when it came
+        self._preparing = Preparing()
         self._out: list[FromWorker] = []
         self._counts = Counts()
         self._embeddings, self._questions = Embeddings(backend), Questions(backend, adapters)
@@ -108,7 +110,7 @@ class Worker:
         self._tell([gauge(self._scheduler, self._counts)])
         while True:
             begun_s, was_idle = self._clock(), self._scheduler.rests and not self._embeddings
-            messages = self._take(was_idle)
+            messages = self._take(self._idle_s(begun_s) if was_idle else 0.0)
             if was_idle:
                 begun_s = self._clock()
             for message in messages:
@@ -124,6 +126,11 @@ class Worker:
                 self._tell(self._out)
                 self._out = []
             self._record(begun_s)
+
+    def _idle_s(self, now_s: float) -> float:
+        """How long there is nothing to do if nothing comes: until somebody's deadline."""
+        deadlines_s = (self._preparing.next_deadline_s, self._scheduler.waiting.next_deadline_s)
+        return max(0.0, min(deadlines_s) - now_s)
 
     # ── requests ─────────────────────────────────────────────────────────────
 
@@ -172,16 +179,16 @@ class Worker:
             raise BadRequest("this model gives embeddings; it generates no text")
         if takes_time(request) or request.params.pictures:
             self._prepare(request)
-            self._preparing[request.request_id] = self._clock()
+            self._preparing.add(request, self._clock())
         else:
             self._add(request, self._clock())
 
     def _compiled(
         self, request: Generate, result: Mask | EdgellmError | None, looks: Looks
     ) -> None:
-        arrived_s = self._preparing.pop(request.request_id, None)
+        arrived_s = self._preparing.pop(request.request_id)
         if arrived_s is None:
-            return  # cancelled meanwhile
+            return  # cancelled meanwhile, or overdue
         if isinstance(result, EdgellmError):
             self._reject(request.request_id, result)
             return
@@ -212,7 +219,7 @@ class Worker:
         self._streams[request.request_id] = stream
 
     def _cancel(self, request_id: int) -> None:
-        self._preparing.pop(request_id, None)
+        self._preparing.pop(request_id)
         self._forget(request_id)
         self._embeddings.cancel(request_id)
         if sequence := self._scheduler.cancel(request_id):
@@ -220,14 +227,20 @@ class Worker:
 
     def _end_overdue(self) -> None:
         """Whose client has stopped waiting. What was said is an answer, nothing is none."""
-        for sequence in self._scheduler.waiting.overdue(self._clock()):
+        now_s = self._clock()
+        for request_id, arrived_s in self._preparing.pop_overdue(now_s):
+            self._forget(request_id)
+            self._reject(request_id, _too_late("while it was prepared", now_s - arrived_s))
+        for sequence in self._scheduler.waiting.overdue(now_s):
             stream = self._streams.pop(sequence.request_id)
             self._scheduler.finish(sequence, "deadline")
             if sequence.n_output:
                 self._tell_text(sequence, stream, stream.text.flush())
                 self._done(sequence, stream, "deadline")
             else:
-                self._reject(sequence.request_id, _too_late(stream, self._clock()))
+                was_waiting = stream.started_s is None
+                where = "in the queue" if was_waiting else "while its prompt was read"
+                self._reject(sequence.request_id, _too_late(where, now_s - stream.arrived_s))
 
     def _reject(self, request_id: int, error: EdgellmError) -> None:
         hint = f" ({error.hint})" if error.hint else ""
@@ -359,9 +372,8 @@ class Worker:
         self._out.append(gauge(self._scheduler, self._counts))
 
 
-def _too_late(stream: Stream, now_s: float) -> DeadlinePassed:
-    where = "in the queue" if stream.started_s is None else "while its prompt was read"
+def _too_late(where: str, elapsed_s: float) -> DeadlinePassed:
     return DeadlinePassed(
-        f"the deadline passed {where}, {now_s - stream.arrived_s:.1f} s after the request came",
+        f"the deadline passed {where}, {elapsed_s:.1f} s after the request came",
         hint="come back later, or with a later X-Request-Deadline",
     )

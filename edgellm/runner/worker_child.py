@@ -39,6 +39,7 @@ from edgellm.runner.worker import Compiled, Fetched, FromBeside, Tell, Worker
 
 Inbox: TypeAlias = "queue.SimpleQueue[ToWorker | FromBeside]"
 
+_MAX_WAIT_S = 3600.0
 
 if TYPE_CHECKING:
     from edgellm.runner.llama import LlamaBackend
@@ -99,7 +100,7 @@ def _serve(load: Load, inbox: Inbox, tell: Tell) -> None:
     Worker(
         backend,
         Scheduler(backend.limits, Pace(plan.itl_target_s, backend.costs)),
-        take=lambda wait: _take(inbox, wait),
+        take=lambda wait_s: _take(inbox, wait_s),
         tell=tell,
         prepare=prepare,
         forget=prepare.forget,
@@ -161,8 +162,12 @@ class _Preparing:
             self._looker.look(request, result)
 
 
-def _take(inbox: Inbox, wait: bool) -> Iterable[ToWorker | FromBeside]:
-    messages = [inbox.get()] if wait else []
+def _take(inbox: Inbox, wait_s: float) -> Iterable[ToWorker | FromBeside]:
+    """It may come back with nothing before that: no system waits for ever."""
+    try:
+        messages = [inbox.get(timeout=min(wait_s, _MAX_WAIT_S))] if wait_s else []
+    except queue.Empty:
+        return []
     while not inbox.empty():
         messages.append(inbox.get())
     return messages

@@ -1,6 +1,7 @@
 """The loop, over the strict fake: told exactly once, whatever comes in which order."""
 
 import itertools
+import math
 from array import array
 
 from runner_fakes import VOCABULARY, FakeBackend, answer, next_token
@@ -208,6 +209,35 @@ def test_a_request_whose_deadline_has_passed_is_never_computed():
     assert "in the queue" in ending.message
     assert text_of(told, 2) == shown(answer([6], 5))
     assert told[-1].n_prompt == 1
+
+
+def test_a_deadline_passes_while_a_request_is_prepared_though_nothing_else_happens():
+    slow = Generate(1, "hello", greedy(4, structure=Regex("a"), claim=Claim(deadline_s=0.5)))
+    also = Generate(2, "hello", greedy(4, structure=Regex("a"), claim=Claim(deadline_s=9.0)))
+    arrivals = [[slow, also], [], [Compiled(slow, None)], [], [Shutdown()]]
+    now_s, waits_s, forgotten, told = [0.1], [], [], []
+
+    def take(wait_s):
+        waits_s.append(wait_s)
+        messages = arrivals.pop(0)
+        now_s[0] += 0 if messages else wait_s
+        return messages
+
+    Worker(
+        FakeBackend(LIMITS),
+        Scheduler(LIMITS),
+        take=take,
+        tell=told.extend,
+        prepare=lambda request: None,
+        forget=forgotten.append,
+        clock=lambda: now_s[0],
+    ).run()
+    assert waits_s == [math.inf, 0.4, 8.5, 8.5, math.inf]
+    assert forgotten == [1, 2]
+    (ending,) = endings(told, 1)
+    assert (ending.http_status, ending.kind) == (504, "DeadlinePassed")
+    assert "while it was prepared, 0.4 s after" in ending.message
+    assert "8.9 s after" in endings(told, 2)[0].message
 
 
 def test_a_deadline_that_passes_in_the_queue_ends_the_wait():
