@@ -171,6 +171,16 @@ def test_a_deadline_holds_in_the_workers_process_for_who_waits_and_for_who_runs(
     assert (cut.reason, bool(text)) == ("deadline", True)
 
 
+def test_a_deadline_passes_while_a_long_text_is_made_into_tokens():
+    async def scenario(engine):
+        claim = Claim(deadline_s=time.monotonic() + 0.1)
+        return await collect(engine, "word " * 600_000, greedy(4, claim=claim))
+
+    _, late = supervise(scenario, n_ctx=100_000, n_ctx_seq=100_000)
+    assert late.kind == "DeadlinePassed"
+    assert "while it was prepared" in late.message
+
+
 def test_the_recorder_tells_what_steps_took_in_the_workers_process():
     async def scenario(engine):
         params = GenerateParams(SamplingParams(temperature=0), 8, n_draft_max=0)
