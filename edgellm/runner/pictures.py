@@ -96,8 +96,8 @@ def next_rows(
     """How many of the tokens from `at` to `end` go into one step: all text, or all one picture's.
 
     With `n_chunk` up to its next multiple, or none: batch-invariant steps begin where they always
-    do. A picture that is computed at once goes as soon as there is any budget, wherever the `end`: it
-    is a call of its own, and will not get smaller.
+    do. A picture that is computed at once goes whole as soon as there is any budget: it is a call
+    of its own, and will not get smaller.
     """
     near = next((one for one in pictures if at < one.end), None)
     inside = near is not None and near.start <= at
