@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from edgellm.chat.pictures import Pictures
 from edgellm.errors import BadRequest, EdgellmError, Overloaded
@@ -24,6 +24,13 @@ _MAX_WAITING_BYTES = 256 << 20  # of files
 _NICER, _NICEST = 10, 19
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    request: Generate  # without its files
+    mask: Mask | None
+    pictures: Pictures
+
+
 class Looker:
     """`see` may take seconds and raises BadRequest; `put` may be called from any thread."""
 
@@ -31,26 +38,32 @@ class Looker:
         self, see: Callable[[bytes], tuple[Piece, ...]], put: Callable[[Compiled], None]
     ) -> None:
         self._see, self._put = see, put
-        self._waiting: dict[int, int] = {}  # request_id: bytes of its files
+        self._waiting: dict[int, _Asked] = {}  # by request_id; the pool holds the numbers only
         self._pool = ThreadPoolExecutor(1, initializer=yield_to_the_loop)
 
     def look(self, request: Generate, mask: Mask | None = None) -> None:
-        assert request.params.pictures
-        n_bytes = request.params.pictures.n_bytes
-        if self._waiting and sum(self._waiting.values()) + n_bytes > _MAX_WAITING_BYTES:
+        pictures = request.params.pictures
+        assert pictures
+        n_bytes = sum(asked.pictures.n_bytes for asked in list(self._waiting.values()))
+        if self._waiting and n_bytes + pictures.n_bytes > _MAX_WAITING_BYTES:
             busy = f"pictures of {len(self._waiting)} requests are waiting to be looked at"
             self._put(Compiled(request, Overloaded(busy, hint="come back later")))
             return
-        self._waiting[request.request_id] = n_bytes
-        self._pool.submit(self._look, request, mask)
+        self._waiting[request.request_id] = _Asked(_without_files(request), mask, pictures)
+        self._pool.submit(self._look, request.request_id)
 
     def forget(self, request_id: int) -> None:
+        """Its files are let go, the picture that is being looked at when that is done."""
         self._waiting.pop(request_id, None)
 
-    def _look(self, request: Generate, mask: Mask | None) -> None:
-        seen = _without_files(request)
+    def _look(self, request_id: int) -> None:
+        asked = self._waiting.get(request_id)
+        if asked is None:
+            return  # forgotten
+        seen, mask, names = asked.request, asked.mask, asked.pictures.names
+        del asked  # what is forgotten meanwhile is not to be held by this
         try:
-            looks = self._all(request)
+            looks = self._all(request_id, names)
             if looks is not None:
                 self._put(Compiled(seen, mask, looks))
         except EdgellmError as error:
@@ -59,20 +72,24 @@ class Looker:
             refusal = BadRequest(f"a picture can't be looked at: {error}", param="messages")
             self._put(Compiled(seen, refusal))
         finally:
-            self.forget(request.request_id)
+            self.forget(request_id)
 
-    def _all(self, request: Generate) -> Looks | None:
+    def _all(self, request_id: int, names: tuple[str, ...]) -> Looks | None:
         """None: nobody wants it any more."""
-        pictures, looks = request.params.pictures, []
-        assert pictures
-        for name, file in zip(pictures.names, pictures.files, strict=True):
-            if request.request_id not in self._waiting:
+        looks = []
+        for i, name in enumerate(names):
+            file = self._file(request_id, i)
+            if file is None:
                 return None
             try:
                 looks.append(self._see(file))
             except BadRequest as error:
                 raise BadRequest(f"{name}: {error}", hint=error.hint, param=name) from error
         return tuple(looks)
+
+    def _file(self, request_id: int, i: int) -> bytes | None:
+        asked = self._waiting.get(request_id)
+        return asked.pictures.files[i] if asked else None
 
 
 def _without_files(request: Generate) -> Generate:

@@ -101,6 +101,29 @@ def test_who_has_left_costs_no_more_than_the_picture_being_looked_at(looker, eye
     assert eye.seen == [RED, RED]
 
 
+def test_the_files_of_who_has_left_are_let_go_at_once(looker, eye, told):
+    """They are not held by what the pool has not begun."""
+    file = bytes(1000)
+    before = sys.getrefcount(file)
+    looker.look(request(1, RED))
+    assert eye.begun.wait(10)
+    for request_id in (2, 3):
+        looker.look(request(request_id, file, file))
+    assert sys.getrefcount(file) > before
+    looker.forget(2)
+    looker.forget(3)
+    assert sys.getrefcount(file) == before
+
+
+def test_who_leaves_while_one_picture_is_looked_at_has_the_others_let_go(looker, eye, told):
+    file = bytes(1000)
+    before = sys.getrefcount(file)
+    looker.look(request(1, RED, file))
+    assert eye.begun.wait(10)
+    looker.forget(1)
+    assert sys.getrefcount(file) == before
+
+
 def test_what_waits_is_bounded_in_bytes(looker, eye, told):
     large = bytes(100 << 20)
     for request_id in (1, 2, 3):
