@@ -378,7 +378,7 @@ class LlamaBackend:
             shelf_bytes=0,
             blob=None,
             state=state,
-            turn_ends=turn_ends(self._vocab),
+            turn_ends=turn_ends(self._vocab, self._ends),
         )
 
     def _decode_alone(self, rows: tuple[Row, ...]) -> None:

@@ -7,17 +7,12 @@ for 500 tokens, 7 ms a target. On an accelerator the blob would cross the bus, s
 buffers are copied, except where what is deferred would come too late.
 """
 
-import ctypes
 from typing import Any
 
 import llama_cpp
-import numpy as np
-import numpy.typing as npt
 
 from edgellm.errors import EdgellmError
-
-_EVERYTHING = 0  # flags of llama_state_seq_*_ext
-_Blob = npt.NDArray[np.uint8]  # numpy asks for huge pages: a tenth of the time to touch them first
+from edgellm.runner.llama_state import EVERYTHING, Blob, read_state, write_state
 
 
 class StreamCopies:
@@ -29,7 +24,7 @@ class StreamCopies:
         self._n_cells = int(llama_cpp.llama_n_ctx_seq(context))  # of one stream
         # The last stream that was read, and what it held. Within a batch it can't become false: a
         # stream is filled again by another copy only, and that one's source is then the last.
-        self._blob: tuple[int, _Blob] | None = None
+        self._blob: tuple[int, Blob] | None = None
         self._deferred = False
 
     def begin(self) -> None:
@@ -57,24 +52,14 @@ class StreamCopies:
         is_short = self._on_host and 2 * n_used <= self._n_cells
         if not (is_short or self.at_once):
             return False
-        blob = self._read(source)
-        if blob is None:
+        try:
+            write_state(self._context, target, self._read(source), EVERYTHING)
+        except EdgellmError:
             return False
-        set_data = llama_cpp.llama_state_seq_set_data_ext
-        n_set = set_data(self._context, _pointer(blob), blob.size, target, _EVERYTHING)
-        return bool(n_set == blob.size)
+        return True
 
-    def _read(self, source: int) -> _Blob | None:
+    def _read(self, source: int) -> Blob:
+        """Raises EdgellmError."""
         if self._blob is None or self._blob[0] != source:
-            size = llama_cpp.llama_state_seq_get_size_ext(self._context, source, _EVERYTHING)
-            blob = np.empty(size, np.uint8)
-            get_data = llama_cpp.llama_state_seq_get_data_ext
-            n_read = get_data(self._context, _pointer(blob), size, source, _EVERYTHING)
-            if n_read != size:
-                return None
-            self._blob = (source, blob)
+            self._blob = (source, read_state(self._context, source, EVERYTHING))
         return self._blob[1]
-
-
-def _pointer(blob: _Blob) -> Any:
-    return blob.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))

@@ -7,7 +7,7 @@ attention (llama-memory-hybrid.cpp, -hybrid-iswa.cpp), or nothing but those
 """
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import llama_cpp
@@ -75,14 +75,11 @@ def blank_window(model: Any, context: Any, decode: Decode) -> Blob:
     return blob
 
 
-def turn_ends(vocab: Any) -> frozenset[int]:
-    """Tokens that end a message: those that end an answer, and what the template ends turns with.
+def turn_ends(vocab: Any, ends: Iterable[int]) -> frozenset[int]:
+    """Tokens that end a message: `ends`, that end an answer, and what the template ends turns with.
 
     For gpt-oss the latter is <|end|>, which ends no answer (llama-vocab.cpp, special_eot_id).
     """
-    n_tokens = llama_cpp.llama_vocab_n_tokens(vocab)
-    is_end = llama_cpp.llama_vocab_is_eog
-    ends = {token for token in range(n_tokens) if is_end(vocab, token)}
     return frozenset({*ends, int(llama_cpp.llama_vocab_eot(vocab))} - {-1})
 
 
