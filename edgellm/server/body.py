@@ -5,14 +5,17 @@ bad UTF-8, words after the end; and it gives up on nesting where the interpreter
 """
 
 import re
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
-from msgspec import inspect
+from msgspec import Meta, inspect
 
 from edgellm.errors import BadRequest
 
 T = TypeVar("T")
+
+INT32_MAX = 2**31 - 1  # of the whole numbers that reach native code
+Text: TypeAlias = Annotated[str, Meta(max_length=8 * 1024 * 1024)]  # that becomes tokens
 
 _FIELD = re.compile(r"`\$\.?([^`]*)`$")
 _MAX_SHOWN = 40  # characters of a value that is refused

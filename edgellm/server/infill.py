@@ -1,6 +1,6 @@
 """POST /infill, llama-server's route for editors: what stands between a prefix and a suffix?"""
 
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -9,7 +9,7 @@ from starlette.types import ASGIApp
 
 from edgellm.errors import BadRequest
 from edgellm.runner.messages import Infill
-from edgellm.server.body import decode
+from edgellm.server.body import Text, decode
 from edgellm.server.envelope import text_is_called
 from edgellm.server.gateway import gateway_of
 from edgellm.server.native_completion import NativeCompletion
@@ -18,7 +18,6 @@ from edgellm.server.openai_sampling import Sampling
 from edgellm.server.sse import EventStream, WholeAnswer
 
 _MAX_FILES = 256
-Text: TypeAlias = Annotated[str, Meta(max_length=8 * 1024 * 1024)]
 
 
 class ExtraFile(msgspec.Struct):

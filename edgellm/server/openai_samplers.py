@@ -12,13 +12,12 @@ from msgspec import Meta
 
 from edgellm.chat.messages import SamplerName, SamplingParams
 from edgellm.errors import BadRequest
+from edgellm.server.body import INT32_MAX
 from edgellm.server.openai_structure import Structured
 
-_INT32_MAX = 2**31 - 1
-
-Token: TypeAlias = Annotated[int, Meta(ge=0, le=_INT32_MAX)]
-Count: TypeAlias = Annotated[int, Meta(ge=0, le=_INT32_MAX)]
-Back: TypeAlias = Annotated[int, Meta(ge=-1, le=_INT32_MAX)]  # tokens; -1: all
+Token: TypeAlias = Annotated[int, Meta(ge=0, le=INT32_MAX)]
+Count: TypeAlias = Annotated[int, Meta(ge=0, le=INT32_MAX)]
+Back: TypeAlias = Annotated[int, Meta(ge=-1, le=INT32_MAX)]  # tokens; -1: all
 Bias: TypeAlias = Annotated[float, Meta(ge=-100, le=100)]
 Ratio: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 Penalty: TypeAlias = Annotated[float, Meta(ge=-2, le=2)]

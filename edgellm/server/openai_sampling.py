@@ -13,13 +13,12 @@ from msgspec import Meta
 from edgellm.chat.messages import Claim, GenerateParams
 from edgellm.errors import BadRequest
 from edgellm.runner.adapters import MAX_ADAPTERS, MAX_SCALE
+from edgellm.server.body import INT32_MAX
 from edgellm.server.openai_messages import Name
-from edgellm.server.openai_samplers import Ratio, Samplers
-
-_INT32_MAX = 2**31 - 1
+from edgellm.server.openai_samplers import Count, Ratio, Samplers
 
 Rivals: TypeAlias = Annotated[int, Meta(ge=0, le=20)]
-MaxTokens: TypeAlias = Annotated[int, Meta(ge=-1, le=_INT32_MAX)]  # -1: to the context's end
+MaxTokens: TypeAlias = Annotated[int, Meta(ge=-1, le=INT32_MAX)]  # -1: to the context's end
 Priority: TypeAlias = Annotated[int, Meta(ge=-100, le=100)]
 StopString: TypeAlias = Annotated[str, Meta(max_length=512)]
 
@@ -27,7 +26,7 @@ StopString: TypeAlias = Annotated[str, Meta(max_length=512)]
 class LoraScale(msgspec.Struct):
     """llama-server's. An adapter that a request's list doesn't name takes no part in it."""
 
-    id: Annotated[int, Meta(ge=0, le=_INT32_MAX)]
+    id: Annotated[int, Meta(ge=0, le=INT32_MAX)]
     scale: Annotated[float, Meta(ge=-MAX_SCALE, le=MAX_SCALE)] = 0.0
 
 
@@ -47,12 +46,8 @@ class Sampling(Samplers, kw_only=True):
     n_probs: Rivals | None = None
     post_sampling_probs: bool | None = None
     lora: Annotated[list[LoraScale], Meta(max_length=MAX_ADAPTERS)] | None = None
-    draft_max: Annotated[int, Meta(ge=0, le=_INT32_MAX)] | None = msgspec.field(
-        name="speculative.n_max", default=None
-    )
-    draft_min: Annotated[int, Meta(ge=0, le=_INT32_MAX)] | None = msgspec.field(
-        name="speculative.n_min", default=None
-    )
+    draft_max: Count | None = msgspec.field(name="speculative.n_max", default=None)
+    draft_min: Count | None = msgspec.field(name="speculative.n_min", default=None)
     draft_p_min: Ratio | None = msgspec.field(name="speculative.p_min", default=None)
     priority: Priority | None = None
 

@@ -12,14 +12,13 @@ from msgspec import Meta, Raw
 
 from edgellm.chat.messages import ReasoningFormat
 from edgellm.errors import BadRequest
-from edgellm.server.body import json_depth
+from edgellm.server.body import INT32_MAX, json_depth
 from edgellm.server.openai_sampling import Sampling
 from edgellm.server.openai_structure import NULL
 
-_INT32_MAX = 2**31 - 1
 _MAX_CHARS, _MAX_DEPTH = 16 * 1024, 16
 
-Budget: TypeAlias = Annotated[int, Meta(ge=-1, le=_INT32_MAX)]  # tokens; -1: no bound
+Budget: TypeAlias = Annotated[int, Meta(ge=-1, le=INT32_MAX)]  # tokens; -1: no bound
 
 
 class Thoughtful(Sampling, kw_only=True):

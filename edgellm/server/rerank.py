@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from edgellm.errors import BadRequest
 from edgellm.runner.messages import Scored
-from edgellm.server.body import decode
+from edgellm.server.body import INT32_MAX, decode
 from edgellm.server.envelope import text_is_called
 from edgellm.server.gateway import gateway_of
 from edgellm.server.openai_embeddings import EmbeddingUsage
@@ -28,7 +28,6 @@ from edgellm.server.served import Served
 from edgellm.server.sse import Frames, WholeAnswer
 
 MAX_DOCUMENTS = 2048
-_INT32_MAX = 2**31 - 1
 
 
 class Document(msgspec.Struct):
@@ -36,7 +35,7 @@ class Document(msgspec.Struct):
 
 
 Documents = Annotated[list[str | Document], Meta(max_length=MAX_DOCUMENTS)]
-Count = Annotated[int, Meta(ge=1, le=_INT32_MAX)]
+Count = Annotated[int, Meta(ge=1, le=INT32_MAX)]
 
 
 class RerankBody(msgspec.Struct):

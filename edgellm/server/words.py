@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import datetime
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -12,7 +12,7 @@ from starlette.responses import Response
 from edgellm.chat.turn import turn
 from edgellm.errors import BadRequest
 from edgellm.runner.messages import Tokenized
-from edgellm.server.body import decode
+from edgellm.server.body import Text, decode
 from edgellm.server.envelope import text_is_called
 from edgellm.server.gateway import gateway_of, json_response
 from edgellm.server.openai_messages import Name
@@ -20,7 +20,6 @@ from edgellm.server.openai_requests import chat_request
 from edgellm.server.openai_samplers import Token
 from edgellm.server.served import Served
 
-Text: TypeAlias = Annotated[str, Meta(max_length=8 * 1024 * 1024)]
 _MAX_TOKENS = 1 << 17  # as many as a context has; more would stall everyone's step
 _MAX_PARTS = 4096
 
