@@ -100,7 +100,8 @@ class Pins:
         typer.Option(help="A folder where they outlive the server.", metavar="FOLDER"),
     ] = None
     prefix_disk_size: Annotated[
-        str | None, typer.Option(help="Bound of that folder; 8GiB.", metavar="SIZE")
+        str | None,
+        typer.Option(help="Most that one server's model keeps there; 8GiB.", metavar="SIZE"),
     ] = None
     batch_invariant: Annotated[
         bool,

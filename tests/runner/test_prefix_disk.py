@@ -114,6 +114,13 @@ def test_the_oldest_files_of_other_models_make_room(tmp_path):
     assert 1500 < one.room_bytes < 2000
 
 
+def test_two_models_at_the_same_time_have_a_bound_each(tmp_path):
+    one, other = disk(tmp_path, 10_000, b"one"), disk(tmp_path, 10_000, b"other")
+    assert (one.room_bytes, other.room_bytes) == (10_000, 10_000)
+    one.close()
+    other.close()
+
+
 def test_nothing_of_anybody_elses_is_touched_in_a_folder_that_is_not_ours_alone(tmp_path):
     others = [
         tmp_path / "photos" / "a.jpg",
