@@ -8,7 +8,7 @@ taken for another one's. What a request wants comes from one of three, the first
     the scales     that adapters have been given for everybody
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,6 +32,7 @@ class Adapter:
     name: str  # a request may name it as its model
     path: str
     scale: float = 0.0  # in requests that don't say; 0: it takes no part in them
+    came_later: bool = False  # the model was not served with it: it can be done without
 
 
 class AdapterList:
@@ -56,7 +57,7 @@ class AdapterList:
         if len(self) >= MAX_ADAPTERS:
             raise BadRequest(f"{len(self)} adapters are loaded, and no more than {MAX_ADAPTERS}")
         self._n_given += 1
-        return Adapter(self._n_given - 1, name, path, scale)
+        return Adapter(self._n_given - 1, name, path, scale, came_later=True)
 
     def add(self, adapter: Adapter) -> None:
         self._by_id[adapter.id] = adapter
@@ -67,6 +68,11 @@ class AdapterList:
         if adapter is None:
             raise ModelNotFound(f"no adapter {name[:80]!r} is loaded", param="lora_name")
         return self._by_id.pop(adapter.id)
+
+    def forget(self, adapter_ids: Iterable[int]) -> None:
+        """The worker has them no more."""
+        for adapter_id in adapter_ids:
+            self._by_id.pop(adapter_id, None)
 
     def find(self, name: str) -> Adapter | None:
         wanted = name.casefold()

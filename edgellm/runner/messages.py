@@ -25,6 +25,7 @@ class Load(Message, frozen=True):
     path: bytes
     plan: Plan
     adapters: tuple[tuple[int, bytes], ...] = ()  # (adapter id, path)
+    later_adapters: tuple[tuple[int, bytes], ...] = ()  # left out where they can't be loaded
 
 
 class Generate(Message, frozen=True):
@@ -125,6 +126,7 @@ class Ready(Message, frozen=True):
     n_ctx_train: int
     memory: tuple[DeviceMemory, ...] = ()
     pooling: str | None = None  # of an embedding model; "rank" scores pairs
+    lost_adapters: tuple[int, ...] = ()  # those of Load.later_adapters that were left out
 
 
 class LoadFailed(Message, frozen=True):

@@ -148,8 +148,13 @@ class Supervisor:
             self.state = "loading"
         assert process.stdout
         assert process.stderr
-        adapters = tuple((adapter.id, os.fsencode(adapter.path)) for adapter in self.adapters)
-        self._write(encode_frame([Load(os.fsencode(self.path), self.plan, adapters)]))
+        load = Load(
+            os.fsencode(self.path),
+            self.plan,
+            tuple((one.id, os.fsencode(one.path)) for one in self.adapters if not one.came_later),
+            tuple((one.id, os.fsencode(one.path)) for one in self.adapters if one.came_later),
+        )
+        self._write(encode_frame([load]))
         last_words = asyncio.create_task(self._read_log(process.stderr))
         try:
             load_failed = await self._read_frames(process.stdout)
@@ -191,6 +196,7 @@ class Supervisor:
         if self._stopping.is_set():
             return
         self.ready, self.state, self.progress_ratio = ready, "ready", None
+        self.adapters.forget(ready.lost_adapters)
         held, self._held = list(self._held.values()), {}
         for frame in held:
             self._write(frame)

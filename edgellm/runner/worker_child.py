@@ -10,12 +10,14 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from edgellm.errors import BadGGUF, EdgellmError
+from edgellm.models import local
+from edgellm.runner.adapters import read_adapter
 from edgellm.runner.backend import Backend, tokens_of
 from edgellm.runner.batch import Mask
 from edgellm.runner.compiling import Compiling, Prepared, is_long, takes_time
@@ -75,6 +77,7 @@ def _serve(load: Load, inbox: Inbox, tell: Tell) -> None:
         backend = backend_of(plan)(load.path, plan, lambda ratio: tell([Loading(ratio)]))
         for adapter_id, path in load.adapters:
             backend.load_adapter(adapter_id, path)
+        lost = tuple(_load_later_adapters(load, backend))
     except LoadError as error:
         tell([LoadFailed(error.kind, str(error))])
         return
@@ -92,6 +95,7 @@ def _serve(load: Load, inbox: Inbox, tell: Tell) -> None:
         n_embd=backend.n_embd,
         n_ctx_train=backend.n_ctx_train,
         memory=backend.memory,
+        lost_adapters=lost,
     )
     tell([ready])
     prepare = _Preparing(backend, inbox)
@@ -106,8 +110,21 @@ def _serve(load: Load, inbox: Inbox, tell: Tell) -> None:
         forget=prepare.forget,
         clock=time.monotonic,
         embeds=plan.embedding,
-        adapters=[adapter_id for adapter_id, _ in load.adapters],
+        adapters={one for one, _ in (*load.adapters, *load.later_adapters)}.difference(lost),
     ).run()
+
+
+def _load_later_adapters(load: Load, backend: "LlamaBackend") -> Iterator[int]:
+    """Those whose file has changed or gone since it was first loaded, which must not cost the model
+    its worker. A file is checked again: llama.cpp asserts on some faults."""
+    for adapter_id, path in load.later_adapters:
+        file = Path(os.fsdecode(path))
+        try:
+            read_adapter(file, local.read_headers(Path(os.fsdecode(load.path))))
+            backend.load_adapter(adapter_id, path)
+        except EdgellmError as error:
+            _log(f"the adapter {file.name} is left out: {error}")
+            yield adapter_id
 
 
 def _keep_on_disk(load: Load, backend: "LlamaBackend", inbox: Inbox) -> None:
@@ -121,11 +138,15 @@ def _keep_on_disk(load: Load, backend: "LlamaBackend", inbox: Inbox) -> None:
         disk = PrefixDisk(Path(plan.prefix_disk), plan.prefix_disk_bytes, known)
         stored = disk.scan()
     except (OSError, EdgellmError) as error:
-        sys.stderr.write(f"prefixes are not kept on disk: {error}\n")
-        sys.stderr.flush()
+        _log(f"prefixes are not kept on disk: {error}")
         return
     backend.keep_on(disk, lambda blob, elapsed_s: inbox.put(Fetched(blob, elapsed_s)))
     backend.limits = replace(backend.limits, disk_bytes=disk.room_bytes, stored=stored)
+
+
+def _log(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 class _Preparing:

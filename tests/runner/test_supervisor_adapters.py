@@ -67,6 +67,40 @@ def test_an_adapter_that_nobody_waited_for_is_not_kept():
     supervise(scenario)
 
 
+async def back_again(engine):
+    n_restarts = engine.n_restarts
+    os.kill(engine.pid, signal.SIGKILL)
+    while engine.n_restarts == n_restarts or engine.state != "ready":
+        assert engine.state != "failed", engine.failure
+        await asyncio.sleep(0.01)
+
+
+def test_a_worker_comes_back_without_the_adapters_whose_files_have_changed_or_gone(
+    tmp_path,
+):
+    files = [tmp_path / f"{name}.gguf" for name in ("gone", "damaged", "other", "kept")]
+    for file in files:
+        file.write_bytes(ADAPTER.read_bytes())
+    gone, damaged, other, _ = files
+
+    async def scenario(engine):
+        ids = [(await engine.load_adapter(file.stem, file)).id for file in files]
+        gone.unlink()
+        damaged.write_bytes(ADAPTER.read_bytes()[:2000])
+        other.write_bytes(MODEL.read_bytes())
+        await back_again(engine)
+        assert [one.name for one in engine.adapters] == ["kept"]
+        log = "\n".join(engine.log)
+        assert all(f"the adapter {file.name} is left out: " in log for file in files[:3])
+        refused, *_, served = [await last_event(engine, ((one, 1.0),)) for one in ids]
+        assert isinstance(refused, Failed)
+        assert "has been unloaded" in refused.message
+        assert isinstance(served, Finished)
+        await back_again(engine)
+
+    supervise(scenario)
+
+
 def test_an_adapter_that_cannot_be_unloaded_stays_listed():
     async def scenario(engine):
         kept = await engine.load_adapter("kept", ADAPTER)
