@@ -89,7 +89,9 @@ class Backend(Protocol):
         ...
 
     def decode(self, batch: Batch) -> Step:
-        """Raises NoKVSlot, with the memory as it was before the rows."""
+        """Raises NoKVSlot, with the memory as it was before the rows. Of some sequences they may be
+        computed by then, whole: the same rows, tried again, are those of the others, and what is
+        returned tells of all."""
         ...
 
     def embed(self, inputs: list[Input]) -> list[bytes]:

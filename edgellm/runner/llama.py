@@ -31,6 +31,7 @@ from edgellm.runner.batch import (
     Stop,
     Trim,
 )
+from edgellm.runner.calls import Calls
 from edgellm.runner.costs import StepCosts
 from edgellm.runner.infill import FillMarks
 from edgellm.runner.llama_adapters import Adapters
@@ -102,6 +103,7 @@ class LlamaBackend:
         self.costs = StepCosts()
         self._decode_s = self._sample_s = 0.0  # of the batch that is being computed
         self._invariant = plan.batch_invariant
+        self._calls = Calls()
         self._adapters = Adapters(self._model, self._context)
         self.load_adapter, self.free_adapter = self._adapters.load, self._adapters.free
         self._embedder = Embedder(self._model, self._context, self.limits, self._decode_rows)
@@ -179,10 +181,12 @@ class LlamaBackend:
         ops_s = time.perf_counter() - begun_s
         self._decode_s = self._sample_s = 0.0
         self._adapters.use(batch.adapters)
-        sampled: dict[int, tuple[Sampled, ...]] = {}
-        for rows in self._calls(batch.rows):
+
+        def compute(rows: tuple[Row, ...]) -> dict[int, tuple[Sampled, ...]]:
             self._decode_rows(rows + batch.padding)
-            sampled |= sampled_rows(rows, self._sample)
+            return sampled_rows(rows, self._sample)
+
+        sampled = self._calls.run(batch.rows, self._split, compute)
         if batch.padding:
             llama_cpp.llama_memory_seq_rm(self._memory, batch.padding[0].seq_id, -1, -1)
         return Step(sampled, NativeTimes(ops_s, self._decode_s, self._sample_s))
@@ -192,7 +196,7 @@ class LlamaBackend:
             raise BadRequest("this model sees no pictures", hint="serve it with --mmproj FILE")
         return self._sight.see(file)
 
-    def _calls(self, rows: tuple[Row, ...]) -> Iterator[tuple[Row, ...]]:
+    def _split(self, rows: tuple[Row, ...]) -> Iterator[tuple[Row, ...]]:
         """All rows in one call, or each sequence's in its own: kernels round by the rows beside.
 
         A picture's rows are vectors, which no call has beside tokens.
@@ -383,5 +387,5 @@ class LlamaBackend:
 
     def _decode_alone(self, rows: tuple[Row, ...]) -> None:
         llama_cpp.llama_memory_clear(self._memory, False)
-        for own in self._calls(rows):
+        for own in self._split(rows):
             self._decode_rows(own)
