@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from edgellm.errors import BadRequest, ContextTooLong, EdgellmError
-from edgellm.runner.backend import MAX_TOKEN_BYTES, Backend, Input, NoKVSlot, tokens_of
+from edgellm.errors import BadRequest, EdgellmError
+from edgellm.runner.backend import Backend, Input, NoKVSlot
 from edgellm.runner.messages import Embed, Embedded, Rerank, Scored
 
 _FLOAT_BYTES = 4
@@ -46,17 +46,16 @@ class Embeddings:
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def add(self, request: Embed | Rerank) -> None:
-        """Raises ContextTooLong, BadRequest."""
+    def check(self, request: Embed | Rerank) -> None:
+        """Raises BadRequest: this model does the other."""
         ranks = self._backend.pooling == "rank"
-        if isinstance(request, Rerank):
-            if not ranks:
-                raise BadRequest("this model embeds; it ranks no documents")
-            self._jobs.append(Job(request, self._pairs(request)))
-        else:
-            if ranks:
-                raise BadRequest("this model ranks documents; it gives no embeddings")
-            self._jobs.append(Job(request, self._texts(request)))
+        if isinstance(request, Rerank) and not ranks:
+            raise BadRequest("this model embeds; it ranks no documents")
+        if isinstance(request, Embed) and ranks:
+            raise BadRequest("this model ranks documents; it gives no embeddings")
+
+    def add(self, request: Embed | Rerank, inputs: list[Input]) -> None:
+        self._jobs.append(Job(request, inputs))
 
     def cancel(self, request_id: int) -> None:
         """Nobody waits for it any more. What isn't there, was answered a moment ago."""
@@ -109,47 +108,6 @@ class Embeddings:
     def _leave(self, jobs: Sequence[Job] | dict[Job, None]) -> None:
         for job in jobs:
             self._jobs.remove(job)
-
-    def _texts(self, request: Embed) -> list[Input]:
-        inputs = [tokens_of(self._backend, each, "input") for each in request.inputs]
-        for i, tokens in enumerate(inputs):
-            self._check(len(tokens), f"input {i} has", "shorten it, or cut it into parts")
-        return [Input(tokens, request.norm) for tokens in inputs]
-
-    def _pairs(self, request: Rerank) -> list[Input]:
-        """What is far too long is refused before it is made into tokens, the rest with the first
-        pair that is too long: a query stands in each of two thousand."""
-        most, documents = request.max_doc_tokens, request.documents
-        if most is not None:
-            most = min(most, self._backend.n_input)
-            documents = tuple(document[: most * MAX_TOKEN_BYTES] for document in documents)
-        hint = "shorten them, or send max_tokens_per_doc"
-        self._check_text(request.query, "the query has", "shorten it")
-        for i, document in enumerate(documents):
-            self._check_text(document, f"document {i} has", hint)
-        inputs = []
-        for i, tokens in enumerate(self._backend.pairs(request.query, documents, most)):
-            self._check(len(tokens), f"document {i} and the query have together", hint)
-            inputs.append(Input(tokens))
-        return inputs
-
-    def _check_text(self, text: str, what_has: str, hint: str) -> None:
-        limit = self._backend.n_input
-        if len(text) > limit * MAX_TOKEN_BYTES:
-            raise ContextTooLong(
-                f"{what_has} {len(text)} characters; this model takes {limit} tokens at once",
-                hint=hint,
-                param="input",
-            )
-
-    def _check(self, n_tokens: int, what_has: str, hint: str) -> None:
-        limit = self._backend.n_input
-        if n_tokens > limit:
-            raise ContextTooLong(
-                f"{what_has} {n_tokens} tokens; this model takes {limit} at once",
-                hint=hint,
-                param="input",
-            )
 
     def _answer(self, job: Job) -> Embedded | Scored:
         request_id = job.request.request_id

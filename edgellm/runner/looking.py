@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from edgellm.chat.pictures import Pictures
 from edgellm.errors import BadRequest, EdgellmError, Overloaded
 from edgellm.runner.batch import Mask
+from edgellm.runner.beside import Compiled
 from edgellm.runner.messages import Generate
 from edgellm.runner.pictures import Looks, Piece
-from edgellm.runner.worker import Compiled
 
 _MAX_WAITING_BYTES = 256 << 20  # of files
 _NICER, _NICEST = 10, 19

@@ -12,12 +12,23 @@ from edgellm.runner.messages import (
     Infill,
     LoadAdapter,
     Obeyed,
-    Question,
     Tokenize,
     Tokenized,
     UnloadAdapter,
 )
 from edgellm.runner.scheduler import Scheduler
+
+
+def words_of(backend: Backend, asked: Tokenize | Infill) -> Tokenized:
+    """On any thread. Raises BadRequest."""
+    if isinstance(asked, Infill):
+        marks, n_ctx = backend.fill_marks(), backend.limits.n_ctx_seq
+        found = fill_prompt(asked, marks, lambda text: backend.tokenize(text, False, False), n_ctx)
+        return Tokenized(asked.request_id, tuple(found))
+    tokens = backend.tokenize(asked.text, asked.add_special, asked.parse_special)
+    if not asked.with_pieces:
+        return Tokenized(asked.request_id, tuple(tokens))
+    return _with_pieces(backend, asked.request_id, tokens)
 
 
 class Questions:
@@ -26,22 +37,13 @@ class Questions:
         self._backend, self._adapters = backend, set(adapters)
         self._leaving: set[int] = set()  # adapters that nobody may ask for any more
 
-    def answer(self, asked: Question) -> Tokenized | Obeyed:
+    def answer(self, asked: Detokenize | LoadAdapter | UnloadAdapter) -> Tokenized | Obeyed:
         """Raises BadRequest, BadGGUF."""
         backend = self._backend
         match asked:
-            case Tokenize():
-                tokens = backend.tokenize(asked.text, asked.add_special, asked.parse_special)
-                if not asked.with_pieces:
-                    return Tokenized(asked.request_id, tuple(tokens))
-                return self._tokenized(asked.request_id, tokens)
             case Detokenize(request_id, tokens):
                 self._check(tokens)
-                return self._tokenized(request_id, tokens)
-            case Infill():
-                marks, n_ctx = backend.fill_marks(), backend.limits.n_ctx_seq
-                tokens = fill_prompt(asked, marks, self._plain, n_ctx)
-                return Tokenized(asked.request_id, tuple(tokens))
+                return _with_pieces(backend, request_id, tokens)
             case LoadAdapter(request_id, adapter_id, path):
                 backend.load_adapter(adapter_id, path)
                 self._adapters.add(adapter_id)
@@ -69,12 +71,6 @@ class Questions:
             self._backend.free_adapter(adapter_id)
             self._leaving.remove(adapter_id)
 
-    def _plain(self, text: str) -> list[int]:
-        return self._backend.tokenize(text, False, False)
-
-    def _tokenized(self, request_id: int, tokens: Collection[int]) -> Tokenized:
-        return Tokenized(request_id, tuple(tokens), tuple(map(self._backend.letters, tokens)))
-
     def _check(self, tokens: Collection[int]) -> None:
         strange = next((token for token in tokens if not 0 <= token < self._backend.n_vocab), None)
         if strange is not None:
@@ -82,3 +78,7 @@ class Questions:
                 f"token {strange} is not in the vocabulary of {self._backend.n_vocab} tokens",
                 param="tokens",
             )
+
+
+def _with_pieces(backend: Backend, request_id: int, tokens: Collection[int]) -> Tokenized:
+    return Tokenized(request_id, tuple(tokens), tuple(map(backend.letters, tokens)))

@@ -5,13 +5,13 @@ still owed and starts another one. What is one request's own fault is told to it
 """
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
 from edgellm.chat.events import FinishReason
 from edgellm.errors import BadRequest, DeadlinePassed, EdgellmError
 from edgellm.runner.backend import Backend, NoKVSlot, Step
 from edgellm.runner.batch import Batch, Mask, Start
+from edgellm.runner.beside import Compiled, Fetched, FromBeside, Read, Text, Tokens
 from edgellm.runner.compiling import takes_time
 from edgellm.runner.counts import Counts, gauge
 from edgellm.runner.embedding import Embeddings
@@ -32,6 +32,7 @@ from edgellm.runner.messages import (
     Shutdown,
     Steps,
     Tokenize,
+    Tokenized,
     ToWorker,
     UnloadAdapter,
 )
@@ -39,6 +40,7 @@ from edgellm.runner.pictures import Looks
 from edgellm.runner.preparing import Preparing
 from edgellm.runner.prompt import prompt_of, unguessed
 from edgellm.runner.questions import Questions
+from edgellm.runner.reading import is_long, read
 from edgellm.runner.recorder import Recorder
 from edgellm.runner.scheduler import Output, Scheduler
 from edgellm.runner.sequence import Sequence
@@ -48,34 +50,12 @@ from edgellm.runner.text import TextStream
 _GAUGE_PERIOD_S = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """A structure is ready and pictures are seen, or can't be. Comes through the inbox, from
-    another thread."""
-
-    request: Generate
-    result: Mask | EdgellmError | None
-    looks: Looks = ()
-
-    @property
-    def request_id(self) -> int:
-        return self.request.request_id
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """A blob was read from disk in so many seconds, or couldn't be. Comes as Compiled does."""
-
-    blob: int
-    elapsed_s: float | None
-
-
-FromBeside: TypeAlias = Compiled | Fetched  # from threads beside the loop's
 # take(wait_s): what has come; if nothing has, what comes first within so many seconds, or nothing.
 Take: TypeAlias = Callable[[float], Iterable[ToWorker | FromBeside]]
 Tell: TypeAlias = Callable[[list[FromWorker]], None]
 # Compiles a structure and looks at pictures, answers with Compiled.
 Prepare: TypeAlias = Callable[[Generate], None]
+ReadText: TypeAlias = Callable[[Text], None]  # makes a long text into tokens, answers with Read
 
 
 class Worker:
@@ -87,16 +67,19 @@ class Worker:
         take: Take,
         tell: Tell,
         prepare: Prepare,
+        read_beside: ReadText,
         clock: Callable[[], float],
         embeds: bool = False,
         adapters: Collection[int] = (),
         forget: Callable[[int], None] = lambda request_id: None,
     ) -> None:
+        self._read_beside = read_beside
         self._forget = forget  # the request has left: what `prepare` began is in vain
         self._backend, self._scheduler, self._embeds = backend, scheduler, embeds
         self._take, self._tell, self._prepare, self._clock = take, tell, prepare, clock
         self._streams: dict[int, Stream] = {}
         self._preparing = Preparing()
+        self._reading: set[int] = set()  # request_ids of what `read_beside` has
         self._out: list[FromWorker] = []
         self._counts = Counts()
         self._embeddings, self._questions = Embeddings(backend), Questions(backend, adapters)
@@ -151,11 +134,11 @@ class Worker:
                 self._compiled(request, result, looks)
             case Cancel(request_id):
                 self._cancel(request_id)
-            case Embed() | Rerank():
-                if not self._embeds:
-                    raise BadRequest("this model generates text; it gives no embeddings")
-                self._embeddings.add(message)
-            case Tokenize() | Detokenize() | Infill() | LoadAdapter() | UnloadAdapter():
+            case Embed() | Rerank() | Tokenize() | Infill():
+                self._read_text(message)
+            case Read(request, result):
+                self._was_read(request, result)
+            case Detokenize() | LoadAdapter() | UnloadAdapter():
                 self._out.append(self._questions.answer(message))
             case ReadSteps(request_id, n):
                 self._out.append(Steps(request_id, self._recorder.last(n)))
@@ -163,6 +146,31 @@ class Worker:
                 pass  # the first message and the last one: not the loop's
             case _:
                 assert_never(message)
+
+    def _read_text(self, asked: Text) -> None:
+        if isinstance(asked, Embed | Rerank):
+            if not self._embeds:
+                raise BadRequest("this model generates text; it gives no embeddings")
+            self._embeddings.check(asked)
+        if is_long(asked):
+            self._reading.add(asked.request_id)
+            self._read_beside(asked)
+        else:
+            self._go_on(asked, read(self._backend, asked))
+
+    def _was_read(self, asked: Text, result: Tokens | EdgellmError) -> None:
+        if asked.request_id not in self._reading:
+            return  # cancelled meanwhile
+        self._reading.remove(asked.request_id)
+        if isinstance(result, EdgellmError):
+            raise result
+        self._go_on(asked, result)
+
+    def _go_on(self, asked: Text, tokens: Tokens) -> None:
+        if isinstance(tokens, Tokenized):
+            self._out.append(tokens)
+        elif isinstance(asked, Embed | Rerank):
+            self._embeddings.add(asked, tokens)
 
     def _embed(self) -> None:
         if not self._embeddings:
@@ -220,6 +228,7 @@ class Worker:
 
     def _cancel(self, request_id: int) -> None:
         self._preparing.pop(request_id)
+        self._reading.discard(request_id)
         self._forget(request_id)
         self._embeddings.cancel(request_id)
         if sequence := self._scheduler.cancel(request_id):

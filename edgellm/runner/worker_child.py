@@ -20,6 +20,7 @@ from edgellm.models import local
 from edgellm.runner.adapters import read_adapter
 from edgellm.runner.backend import Backend, tokens_of
 from edgellm.runner.batch import Mask
+from edgellm.runner.beside import Compiled, Fetched, FromBeside
 from edgellm.runner.compiling import Compiling, Prepared, is_long, takes_time
 from edgellm.runner.fingerprint import fingerprint
 from edgellm.runner.frames import FrameReader, encode_frame
@@ -36,8 +37,9 @@ from edgellm.runner.messages import (
 )
 from edgellm.runner.pace import Pace
 from edgellm.runner.prefix_disk import PrefixDisk
+from edgellm.runner.reading import Reading
 from edgellm.runner.scheduler import Scheduler
-from edgellm.runner.worker import Compiled, Fetched, FromBeside, Tell, Worker
+from edgellm.runner.worker import Tell, Worker
 
 Inbox: TypeAlias = "queue.SimpleQueue[ToWorker | FromBeside]"
 
@@ -98,7 +100,12 @@ def _serve(load: Load, inbox: Inbox, tell: Tell) -> None:
         lost_adapters=lost,
     )
     tell([ready])
-    prepare = _Preparing(backend, inbox)
+    prepare, reading = _Preparing(backend, inbox), Reading(backend, inbox.put)
+
+    def forget(request_id: int) -> None:
+        prepare.forget(request_id)
+        reading.forget(request_id)
+
     if plan.prefix_disk and backend.limits.blob:
         _keep_on_disk(load, backend, inbox)
     Worker(
@@ -107,7 +114,8 @@ def _serve(load: Load, inbox: Inbox, tell: Tell) -> None:
         take=lambda wait_s: _take(inbox, wait_s),
         tell=tell,
         prepare=prepare,
-        forget=prepare.forget,
+        read_beside=reading.read,
+        forget=forget,
         clock=time.monotonic,
         embeds=plan.embedding,
         adapters={one for one, _ in (*load.adapters, *load.later_adapters)}.difference(lost),

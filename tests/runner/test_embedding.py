@@ -8,6 +8,7 @@ from runner_fakes import FakeBackend
 from edgellm.errors import BadRequest, ContextTooLong
 from edgellm.runner.backend import NoKVSlot
 from edgellm.runner.embedding import Embeddings
+from edgellm.runner.inputs import inputs_of
 from edgellm.runner.memory import Limits
 from edgellm.runner.messages import Embed, Embedded, Rerank, Scored
 
@@ -18,11 +19,16 @@ def of_lengths(request_id, *lengths, **more):
     return Embed(request_id, tuple((5,) * n for n in lengths), **more)
 
 
+def add(embeddings, backend, request):
+    embeddings.check(request)
+    embeddings.add(request, inputs_of(backend, request))
+
+
 def run(*requests, pooling="mean", limits=LIMITS):
     backend = FakeBackend(limits, pooling=pooling)
     embeddings = Embeddings(backend)
     for request in requests:
-        embeddings.add(request)
+        add(embeddings, backend, request)
     answers, failed = [], []
     while embeddings:
         computed = embeddings.step()
@@ -93,9 +99,10 @@ class Full(FakeBackend):
 
 
 def test_a_batch_that_finds_no_cells_costs_only_those_in_it():
-    embeddings = Embeddings(Full(LIMITS))
-    embeddings.add(Embed(1, ((13,),)))
-    embeddings.add(of_lengths(2, 32))
+    backend = Full(LIMITS)
+    embeddings = Embeddings(backend)
+    add(embeddings, backend, Embed(1, ((13,),)))
+    add(embeddings, backend, of_lengths(2, 32))
     ((request_id, error),) = embeddings.step().failed
     assert request_id == 1
     assert "no room in its context for a batch of 1 tokens" in str(error)
@@ -103,17 +110,16 @@ def test_a_batch_that_finds_no_cells_costs_only_those_in_it():
 
 
 def test_an_input_that_is_too_long_is_refused_with_both_numbers_and_its_place():
-    embeddings = Embeddings(FakeBackend(LIMITS))
     with pytest.raises(ContextTooLong, match=r"input 1 has 33 tokens; this model takes 32") as it:
-        embeddings.add(of_lengths(1, 3, 33))
+        inputs_of(FakeBackend(LIMITS), of_lengths(1, 3, 33))
     assert it.value.param == "input"
-    assert not embeddings
 
 
 def test_a_cancelled_request_is_computed_no_further():
-    embeddings = Embeddings(FakeBackend(LIMITS))
-    embeddings.add(of_lengths(1, *[30] * 5))
-    embeddings.add(of_lengths(2, 30))
+    backend = FakeBackend(LIMITS)
+    embeddings = Embeddings(backend)
+    add(embeddings, backend, of_lengths(1, *[30] * 5))
+    add(embeddings, backend, of_lengths(2, 30))
     embeddings.step()
     embeddings.cancel(1)
     assert [answer.request_id for answer in embeddings.step().answers] == [2]
@@ -155,20 +161,20 @@ class Careful(FakeBackend):
 def test_a_text_far_too_long_to_rank_is_not_even_made_into_tokens(query, documents, said):
     backend = Careful(LIMITS, pooling="rank")
     with pytest.raises(ContextTooLong, match=said):
-        Embeddings(backend).add(Rerank(1, query, documents))
+        inputs_of(backend, Rerank(1, query, documents))
     assert backend.n_read == 0
 
 
 def test_after_the_first_pair_that_is_too_long_no_other_is_made():
     backend = Careful(LIMITS, pooling="rank")
     with pytest.raises(ContextTooLong, match="document 0 and the query have together 102 tokens"):
-        Embeddings(backend).add(Rerank(1, "q" * 100, ("a",) * 2048))
+        inputs_of(backend, Rerank(1, "q" * 100, ("a",) * 2048))
     assert backend.n_read == 101
 
 
 def test_of_a_document_that_is_to_be_cut_no_more_is_read_than_may_stay():
     backend = Careful(LIMITS, pooling="rank")
-    Embeddings(backend).add(Rerank(1, "q", ("a" * 1_000_000,), max_doc_tokens=10))
+    inputs_of(backend, Rerank(1, "q", ("a" * 1_000_000,), max_doc_tokens=10))
     assert backend.n_read == 1 + 640
 
 

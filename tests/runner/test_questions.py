@@ -15,7 +15,7 @@ from edgellm.runner.messages import (
     Tokenized,
     UnloadAdapter,
 )
-from edgellm.runner.questions import Questions
+from edgellm.runner.questions import Questions, words_of
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
 
@@ -30,10 +30,10 @@ def questions(adapters=()):
 
 
 def test_tokens_come_with_their_letters():
-    asked, _ = questions()
-    told = asked.answer(Tokenize(1, "ab", False, with_pieces=True))
+    asked, backend = questions()
+    told = words_of(backend, Tokenize(1, "ab", False, with_pieces=True))
     assert len(told.tokens) == 2
-    assert asked.answer(Tokenize(3, "ab", False)) == Tokenized(3, told.tokens)
+    assert words_of(backend, Tokenize(3, "ab", False)) == Tokenized(3, told.tokens)
     assert told.pieces == tuple(f"{token} ".encode() for token in told.tokens)
     assert asked.answer(Detokenize(2, told.tokens)).pieces == told.pieces
 
@@ -47,8 +47,8 @@ def test_a_token_that_is_none_is_refused_with_the_vocabularys_size(token):
 
 
 def test_the_middle_is_asked_for_in_tokens():
-    asked, _ = questions()
-    told = asked.answer(Infill(1, "a", "b"))
+    _, backend = questions()
+    told = words_of(backend, Infill(1, "a", "b"))
     assert (told.tokens[0], told.tokens[2], told.tokens[-1]) == (40, 41, 42)
 
 

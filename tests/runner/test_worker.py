@@ -7,6 +7,8 @@ from array import array
 from runner_fakes import VOCABULARY, FakeBackend, answer, next_token
 
 from edgellm.chat.messages import Claim, GenerateParams, Regex, SamplingParams
+from edgellm.runner.backend import Input
+from edgellm.runner.beside import Compiled, Read
 from edgellm.runner.memory import Limits
 from edgellm.runner.messages import (
     Cancel,
@@ -16,6 +18,7 @@ from edgellm.runner.messages import (
     Embedded,
     Gauge,
     Generate,
+    Infill,
     LoadAdapter,
     Obeyed,
     ReadSteps,
@@ -26,8 +29,9 @@ from edgellm.runner.messages import (
     Tokenized,
     UnloadAdapter,
 )
+from edgellm.runner.reading import Reading
 from edgellm.runner.scheduler import Scheduler
-from edgellm.runner.worker import Compiled, Worker
+from edgellm.runner.worker import Worker
 
 LIMITS = Limits(
     n_cells=400, n_ctx_seq=100, n_batch=32, n_seq_max=4, n_ids=8, shares_prefixes=True,
@@ -57,12 +61,21 @@ def serve(*arrivals, embeds=False, end_after=None, say=next_token, prepares=True
         except Exception as error:  # noqa: BLE001 - the fake's own refusal, passed on
             queue.insert(0, [Compiled(request, error)])
 
+    def read(asked):
+        arrived = []
+        reading = Reading(backend, arrived.append)
+        reading.read(asked)
+        reading._pool.shutdown()
+        if prepares:
+            queue.insert(0, arrived)
+
     Worker(
         backend,
         Scheduler(LIMITS),
         take=take,
         tell=told.extend,
         prepare=prepare,
+        read_beside=read,
         clock=lambda: next(ticks) * 0.01,
         embeds=embeds,
     ).run()
@@ -229,6 +242,7 @@ def test_a_deadline_passes_while_a_request_is_prepared_though_nothing_else_happe
         take=take,
         tell=told.extend,
         prepare=lambda request: None,
+        read_beside=lambda asked: None,
         forget=forgotten.append,
         clock=lambda: now_s[0],
     ).run()
@@ -264,6 +278,29 @@ def test_text_that_was_held_back_for_a_stop_string_is_told_at_the_deadline():
     )
     (done,) = endings(told, 1)
     assert text_of(told, 1) == shown(answer([5, 6], done.n_output))
+
+
+def test_a_long_text_is_made_into_tokens_beside_the_loop_and_then_goes_on():
+    text = "a" * 40_000
+    told = serve([Tokenize(1, text, False), Infill(2, text, "b"), Tokenize(3, "a", False)])
+    kinds = [m for m in told if isinstance(m, Tokenized)]
+    assert [m.request_id for m in kinds] == [3, 2, 1]  # the short one does not wait
+    assert len(kinds[-1].tokens) == 40_000
+    told = serve([Embed(1, ("a",) * 40_000)], embeds=True)
+    assert [len(m.vectors) for m in told if isinstance(m, Embedded)] == [40_000]
+
+
+def test_a_long_text_that_cannot_be_embedded_is_refused_after_it_was_read():
+    told = serve([Embed(1, ("a" * 40_000,))], embeds=True)
+    (refused,) = endings(told, 1)
+    assert "input 0 has 40000 tokens; this model takes 32" in refused.message
+
+
+def test_a_long_text_that_nobody_waits_for_any_more_goes_no_further():
+    long = Embed(1, ("a",) * 40_000)
+    read = Read(long, [Input([5])] * 40_000)
+    told = serve([long], [Cancel(1)], [read], embeds=True, prepares=False)
+    assert not [m for m in told if isinstance(m, Embedded)]
 
 
 def test_the_recorder_tells_of_each_step_with_its_rows():

@@ -1,0 +1,58 @@
+"""What is to be embedded or ranked, as tokens, none longer than the model takes.
+
+Of many texts each is checked as it is made, and of pairs what is far too long before that: a query
+stands in each of two thousand.
+"""
+
+from edgellm.errors import ContextTooLong
+from edgellm.runner.backend import MAX_TOKEN_BYTES, Backend, Input, tokens_of
+from edgellm.runner.messages import Embed, Rerank
+
+_SHORTER_PAIR = "shorten them, or send max_tokens_per_doc"
+
+
+def inputs_of(backend: Backend, request: Embed | Rerank) -> list[Input]:
+    """On any thread. Raises ContextTooLong, BadRequest."""
+    return _pairs(backend, request) if isinstance(request, Rerank) else _texts(backend, request)
+
+
+def _texts(backend: Backend, request: Embed) -> list[Input]:
+    inputs = []
+    for i, text in enumerate(request.inputs):
+        tokens = tokens_of(backend, text, "input")
+        _check(len(tokens), backend.n_input, f"input {i} has", "shorten it, or cut it into parts")
+        inputs.append(Input(tokens, request.norm))
+    return inputs
+
+
+def _pairs(backend: Backend, request: Rerank) -> list[Input]:
+    most, documents, limit = request.max_doc_tokens, request.documents, backend.n_input
+    if most is not None:
+        most = min(most, limit)
+        documents = tuple(document[: most * MAX_TOKEN_BYTES] for document in documents)
+    _check_text(request.query, limit, "the query has", "shorten it")
+    for i, document in enumerate(documents):
+        _check_text(document, limit, f"document {i} has", _SHORTER_PAIR)
+    inputs = []
+    for i, tokens in enumerate(backend.pairs(request.query, documents, most)):
+        _check(len(tokens), limit, f"document {i} and the query have together", _SHORTER_PAIR)
+        inputs.append(Input(tokens))
+    return inputs
+
+
+def _check(n_tokens: int, limit: int, what_has: str, hint: str) -> None:
+    if n_tokens > limit:
+        raise ContextTooLong(
+            f"{what_has} {n_tokens} tokens; this model takes {limit} at once",
+            hint=hint,
+            param="input",
+        )
+
+
+def _check_text(text: str, limit: int, what_has: str, hint: str) -> None:
+    if len(text) > limit * MAX_TOKEN_BYTES:
+        raise ContextTooLong(
+            f"{what_has} {len(text)} characters; this model takes {limit} tokens at once",
+            hint=hint,
+            param="input",
+        )
