@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from real_model import demo_path, plan
 
@@ -18,7 +19,7 @@ from edgellm.chat.messages import Claim, GenerateParams, JSONSchema, Regex, Samp
 from edgellm.chat.pictures import Pictures
 from edgellm.errors import BadGGUF, BadRequest, DoesNotFit, NotServing, Overloaded
 from edgellm.runner.supervisor import Supervisor
-from edgellm.units import GIB
+from edgellm.units import GIB, MIB
 
 pytestmark = pytest.mark.model
 
@@ -359,9 +360,11 @@ def test_a_file_whose_name_is_not_utf8_is_served(tmp_path):
 
 @contextlib.contextmanager
 def address_space(n_bytes):
-    """What a child started meanwhile may map. Ours is not taken away: only growth is refused."""
+    """What a child started meanwhile may map; more where we ourselves have more: without room for
+    a thread's stack asyncio could not even start it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (n_bytes, hard))
+    least_bytes = psutil.Process().memory_info().vms + 256 * MIB
+    resource.setrlimit(resource.RLIMIT_AS, (max(n_bytes, least_bytes), hard))
     try:
         yield
     finally:
@@ -371,7 +374,7 @@ def address_space(n_bytes):
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS binds on Linux only")
 def test_a_context_that_memory_cannot_hold_asks_for_a_smaller_plan():
     async def run():
-        engine = Supervisor(str(demo_path()), plan(n_ctx=1 << 21, n_ctx_seq=1 << 18))
+        engine = Supervisor(str(demo_path()), plan(n_ctx=1 << 23, n_ctx_seq=1 << 18))
         with pytest.raises(DoesNotFit, match="could not load a context"):
             await engine.start()
 
