@@ -31,13 +31,13 @@ def test_the_first_that_speaks_decides(asked, model, wanted):
 
 
 def test_scales_that_hardly_differ_are_one_set_so_that_they_run_together():
-    near = {two().wanted({0: 1 + i / 1000}, "") for i in range(8)}
+    near = {two().wanted({0: 1 + i / 20_000}, "") for i in range(8)}
     assert near == {((0, 1.0),)}
-    assert two().wanted({0: 0.1, 1: -0.3}, "") == ((0, 6 / 64), (1, -19 / 64))
-    assert two().wanted({0: 0.007}, "") == ()
-    assert two(scale=1.003).wanted(None, "facts") == ((1, 1.0),)
-    assert two(scale=0.004).wanted(None, "facts") == ()
-    assert two(scale=1.003).wanted(None, "") == ((0, 0.5), (1, 1.0))
+    assert two().wanted({0: 0.1, 1: -0.3}, "") == ((0, 102 / 1024), (1, -307 / 1024))
+    assert two().wanted({0: 0.0004}, "") == ()
+    assert two(scale=1.0003).wanted(None, "facts") == ((1, 1.0),)
+    assert two(scale=0.0004).wanted(None, "facts") == ()
+    assert two(scale=1.0003).wanted(None, "") == ((0, 0.5), (1, 1.0))
 
 
 def test_a_number_is_never_given_twice():
