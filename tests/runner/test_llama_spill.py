@@ -38,6 +38,8 @@ files = pytest.mark.parametrize(
     ],
 )
 
+LISTENING = []  # llama.cpp calls it for as long as the process lives
+
 
 class House:
     def __init__(self, path, ram_bytes=1 << 30, **changes):
@@ -123,13 +125,13 @@ def test_cells_lie_where_they_are_counted(monkeypatch):
     monkeypatch.setenv("LLAMA_KV_CACHE_DEBUG", "1")
     house, seen, compared = House(demo_path()), [], 0
 
-    @llama_cpp.llama_log_callback
     def listen(level, line, user_data):
         found = re.search(rb"find_slot: stream\[0\], n = *(\d+), used = *(\d+)", line)
         if found:
             seen.append((int(found[1]), int(found[2])))
 
-    llama_cpp.llama_log_set(listen, None)
+    LISTENING[:] = [llama_cpp.llama_log_callback(listen)]
+    llama_cpp.llama_log_set(LISTENING[0], None)
     conversations = [house.ask(text(i % 6, 90 * (1 + i % 5)), 5 + 7 * (i % 3)) for i in range(9)]
     while not house.scheduler.rests or conversations:
         if house.scheduler.rests:
