@@ -27,18 +27,15 @@ class AsideMemory(CheckpointedMemory):
         if not self._free_seq_ids:
             return False
         lease = self._cells.fork(match.source.lease, match.length) if match else Lease()
-        need = sequence.n_reserved - lease.length + sum(s.n_reserved for s in running)
-        stays = self._cells.held_by([lease, *(s.lease for s in running)])
-        if stays + need > self._cells.n_cells:
-            self._cells.release(lease)  # nothing is dropped for somebody who can't come in yet
+        need = self._need(sequence, lease, running)
+        if need is None:
             return False
         sequence.seq_id, sequence.lease = self._free_seq_ids.pop(0), lease
         others: list[Source] = [*running, *self.retained.by_id.values()]
         if match:
             self._forked(sequence, match)
         self._enter(sequence, others)
-        while self._cells.used + need > self._cells.n_cells:
-            self._drop_oldest()
+        self._make_room(need)
         return True
 
     def leave(self, sequence: Sequence) -> None:
@@ -55,10 +52,6 @@ class AsideMemory(CheckpointedMemory):
         del self._stops[seq_id]
         self._free_seq_ids.append(seq_id)
         self._free_seq_ids.sort()
-
-    def relieve(self) -> None:
-        while len(self.retained):
-            self._drop_oldest()
 
     def check(self, running: list[Sequence]) -> None:
         ids = [*(s.seq_id for s in running), *self._free_seq_ids]
@@ -121,11 +114,6 @@ class AsideMemory(CheckpointedMemory):
         if not self.retained.free_seq_ids and (least := self._least()):
             self._drop(least)
         return bool(self.retained.free_seq_ids)
-
-    def _drop_oldest(self) -> None:
-        oldest = self.retained.oldest()
-        assert oldest is not None, "cells are held by running and retained sequences only"
-        self._drop(oldest)
 
     def _drop(self, kept: Retained) -> None:
         self._cells.release(kept.lease)

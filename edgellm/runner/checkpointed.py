@@ -15,7 +15,7 @@ from bisect import insort
 from collections.abc import Iterable
 
 from edgellm.runner.batch import Checkpoint, Op
-from edgellm.runner.cells import Cells
+from edgellm.runner.cells import Cells, Lease
 from edgellm.runner.checkpoints import Checkpoints
 from edgellm.runner.memory import WORTH_SHARING, Limits, PartialState, Still
 from edgellm.runner.pictures import Placed, whole_pictures
@@ -94,6 +94,33 @@ class CheckpointedMemory(Still):
             self._take(sequence)
 
     # ── what both policies do ────────────────────────────────────────────────
+
+    def relieve(self) -> None:
+        while len(self.retained):
+            self._drop_oldest()
+
+    def _need(self, sequence: Sequence, lease: Lease, running: list[Sequence]) -> int | None:
+        """Cells that it, on this lease, and those who run may yet take. None: they can't all be
+        free yet, and the lease is given up."""
+        need = sequence.n_reserved - lease.length + sum(s.n_reserved for s in running)
+        stays = self._cells.held_by([lease, *(s.lease for s in running)])
+        if stays + need <= self._cells.n_cells:
+            return need
+        self._cells.release(lease)  # nothing is dropped for somebody who can't come in yet
+        return None
+
+    def _make_room(self, need: int) -> None:
+        while self._cells.used + need > self._cells.n_cells:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        oldest = self.retained.oldest()
+        assert oldest is not None, "cells are held by running and retained sequences only"
+        self._drop(oldest)
+
+    def _drop(self, kept: Retained) -> None:
+        """Forget a retained sequence, with all that it holds."""
+        raise NotImplementedError
 
     def _enter(self, sequence: Sequence, others: Iterable[Source]) -> None:
         """It runs on its id from here, with what it shares: plan its stops."""

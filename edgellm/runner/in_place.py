@@ -31,17 +31,14 @@ class InPlaceMemory(CheckpointedMemory):
         if place is None:
             return False
         lease = self._lease(match, place)
-        need = sequence.n_reserved - lease.length + sum(s.n_reserved for s in running)
-        stays = self._cells.held_by([lease, *(s.lease for s in running)])
-        if stays + need > self._cells.n_cells:
-            self._cells.release(lease)  # nothing is dropped for somebody who can't come in yet
+        need = self._need(sequence, lease, running)
+        if need is None:
             return False
         others: list[Source] = [*running, *self.retained.by_id.values()]
         sequence.seq_id, sequence.lease = place, lease
         self._occupy(sequence, match)
         self._enter(sequence, others)
-        while self._cells.used + need > self._cells.n_cells:
-            self._drop_oldest()
+        self._make_room(need)
         return True
 
     def leave(self, sequence: Sequence) -> None:
@@ -55,10 +52,6 @@ class InPlaceMemory(CheckpointedMemory):
         else:
             self._clear(seq_id, sequence.lease)
             self.retained.free_seq_ids.append(seq_id)
-
-    def relieve(self) -> None:
-        while len(self.retained):
-            self._drop_oldest()
 
     def check(self, running: list[Sequence]) -> None:
         held: list[Source] = [*running, *self.retained.by_id.values()]
@@ -128,11 +121,6 @@ class InPlaceMemory(CheckpointedMemory):
         if is_its_end and self._limits.n_chunk is None:
             return common
         return super()._resumable(source, common)
-
-    def _drop_oldest(self) -> None:
-        oldest = self.retained.oldest()
-        assert oldest is not None, "cells are held by running and retained sequences only"
-        self._drop(oldest)
 
     def _drop(self, kept: Retained) -> None:
         self._clear(kept.seq_id, kept.lease)
