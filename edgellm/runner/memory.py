@@ -117,8 +117,8 @@ class Memory(Protocol):
         """The length at which a step of this prompt has to end, if not at its own."""
         ...
 
-    def begin(self, running: list[Sequence], *, idle: bool) -> None:
-        """A step begins: how much may be copied in it? `idle`: nobody waits either."""
+    def begin(self, running: list[Sequence]) -> None:
+        """A step begins: how much may be copied in it?"""
 
     def shelved(self, sequence: Sequence, n_here: int) -> int:
         """Tokens of its prompt that will be copied back, the first `n_here` in the cells already
@@ -175,7 +175,7 @@ class Still:
     def n_kv(self) -> int | None:
         return None
 
-    def begin(self, running: list[Sequence], *, idle: bool) -> None:
+    def begin(self, running: list[Sequence]) -> None:
         pass
 
     def shelved(self, sequence: Sequence, n_here: int) -> int:

@@ -128,7 +128,7 @@ class Scheduler:
 
     def schedule(self) -> Batch | None:
         """The next batch, at most n_batch rows, or None when there is nothing to do."""
-        self.memory.begin(list(self.running.values()), idle=self.idle)
+        self.memory.begin(list(self.running.values()))
         self._admit()
         self.memory.work(list(self.running.values()))
         counts = self._shares()

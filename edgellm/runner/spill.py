@@ -1,10 +1,12 @@
 """Between the KV cells and the shelf: what ended is copied out, what is asked for again comes back.
 
-Copying takes time that running streams would have to wait: so it goes in pieces, as many in a step
-as a tenth of the pace allows, and what ended is copied before anybody needs its cells. Then it can
-leave them at once: nothing but tags changes.
+Copying takes time that others would have to wait, so it goes in pieces. What ended is copied out
+before anybody needs its cells, and then it can leave them at once: nothing but tags changes. Nobody
+waits for that, so it takes a tenth of a step at most, of a prompt's too: the next turn of a
+conversation comes when the last one is just being saved.
 
-Copying back is worth it where it takes less time than computing again; both are measured.
+Copying back is worth it where it takes less time than computing again; both are measured. Somebody
+waits for it, so while no stream runs it takes as long as it takes.
 """
 
 from edgellm.runner.batch import Op, Restore, Save, Trim
@@ -15,9 +17,10 @@ from edgellm.runner.prefix import Retained
 from edgellm.runner.sequence import Sequence
 from edgellm.runner.shelf import Found, Shelf
 
-PIECE = 256  # cells: the most that one operation copies
+_PIECE = 256  # cells: the most that one operation copies
 _LEAST_PIECE = 16  # cells: fewer are hardly worth an operation
-_PART_OF_PACE = 0.1  # of the inter-token target, for copying beside running streams
+_PART_UNNOTICED = 0.1  # of what a step takes anyway, for copying that nobody waits for
+_PART_OF_PACE = 0.3  # of the inter-token target, for copying that somebody waits for
 _FIRST_PIECE = 64  # cells: while nobody knows what copying costs
 _SMOOTHING = 0.3  # weight of the newest measurement
 
@@ -28,45 +31,58 @@ class Spill:
         self.shelf = Shelf(limits.shelf_bytes, limits.blob, ops, limits.disk_bytes)
         self.shelf.adopt(limits.stored)
         self._cells, self._pace, self._ops = cells, pace, ops
-        self._cell_s: float | None = None  # what copying a cell takes, either way
+        self._out_s: float | None = None  # what copying a cell out takes
+        self._back_s: float | None = None  # and back: it is faster, the memory is there already
         self._waiting: list[Sequence] = []  # for the disk
         self._load_cell_s: float | None = None  # what reading one from disk takes
-        self._left = 0  # cells that may yet be copied in this step
-        self._n_copied = 0  # cells copied by the operations since they were last observed
+        self._left_out = self._left_back = 0  # cells that may yet be copied in this step
+        self._n_out = self._n_back = 0  # cells copied since the operations were last observed
 
     # ── pace ─────────────────────────────────────────────────────────────────
 
-    def begin(self, n_decoding: int, *, idle: bool) -> None:
-        """A step begins. Where no stream waits all may be copied; where nobody does, a piece:
-        somebody may come."""
+    def begin(self, n_decoding: int) -> None:
+        """A step begins, with so many streams in it that wait for their next token."""
         target_s = self._pace.itl_target_s
-        if idle:
-            self._left = PIECE
-        elif not n_decoding or target_s is None:
-            self._left = self._cells.n_cells
-        elif self._cell_s is None:
-            self._left = _FIRST_PIECE
-        else:
-            self._left = max(_LEAST_PIECE, int(_PART_OF_PACE * target_s / self._cell_s))
+        if target_s is None:  # nobody counts the time between tokens
+            self._left_out = self._left_back = self._cells.n_cells
+            return
+        self._left_out = _n_cells(_PART_UNNOTICED * target_s, self._out_s)
+        self._left_back = _n_cells(_PART_OF_PACE * target_s, self._back_s or self._out_s)
+        if not n_decoding:
+            self._left_back = self._cells.n_cells
+
+    def beside_prompt(self, n_rows: int) -> None:
+        """This step computes so many rows of prompts, and nobody else waits for it."""
+        step_s = self._pace.costs.mixed_s(0, n_rows)
+        if step_s is not None:
+            n_cells = _n_cells(_PART_UNNOTICED * step_s, self._out_s)
+            self._left_out = max(self._left_out, n_cells)
 
     def observe(self, elapsed_s: float) -> None:
-        """What the operations of a step took, if they copied."""
-        if self._n_copied:
-            self._cell_s = _mixed(self._cell_s, elapsed_s / self._n_copied)
-            self._n_copied = 0
+        """What the operations of a step took: it teaches if they copied, and only one way."""
+        if self._n_out and not self._n_back:
+            self._out_s = _mixed(self._out_s, elapsed_s / self._n_out)
+        elif self._n_back and not self._n_out:
+            self._back_s = _mixed(self._back_s, elapsed_s / self._n_back)
+        self._n_out = self._n_back = 0
 
-    def _is_worth(self, n_cells: int, n_tokens: int, *, on_disk: bool = False) -> bool:
+    def _is_worth(self, copying_s: float | None, n_tokens: int) -> bool:
         computing_s = self._pace.costs.mixed_s(0, n_tokens)
-        cell_s = self._cell_s
-        if on_disk and cell_s is not None and self._load_cell_s is not None:
-            cell_s += self._load_cell_s
-        if cell_s is None or computing_s is None:
+        if copying_s is None or computing_s is None:
             return True  # a row reads all weights, a copy its own cells
-        return n_cells * cell_s < computing_s
+        return copying_s < computing_s
 
-    def _copied(self, n_cells: int) -> None:
-        self._left -= n_cells
-        self._n_copied += n_cells
+    def _saving_s(self, n_cells: int) -> float | None:
+        """To copy them out and, one day, back."""
+        if self._out_s is None:
+            return None
+        return n_cells * (self._out_s + (self._back_s or self._out_s))
+
+    def _restoring_s(self, n_cells: int, *, on_disk: bool) -> float | None:
+        cell_s = self._back_s or self._out_s
+        if cell_s is None:
+            return None
+        return n_cells * (cell_s + ((self._load_cell_s or 0.0) if on_disk else 0.0))
 
     # ── out of the cells ─────────────────────────────────────────────────────
 
@@ -79,18 +95,20 @@ class Spill:
             return True
         n_tokens, ends = len(kept.tokens), self._cells.ends(kept.lease)
         while (start := self.shelf.covered(kept.tokens, kept.adapters)) < n_tokens:
-            if not self._is_worth(2 * (n_tokens - start), n_tokens - start):
+            left = n_tokens - start
+            if not self._is_worth(self._saving_s(left), left):
                 return True
-            if self._left <= 0:
+            if self._left_out <= 0:
                 return False
             fork = next(end for end in ends if end > start)
-            end = min(fork, start + min(PIECE, max(_LEAST_PIECE, self._left)))
+            end = min(fork, start + min(_PIECE, max(_LEAST_PIECE, self._left_out)))
             edge = self.shelf.put(kept.tokens, end, kept.adapters)
             if edge is None:
                 return True
             self._ops.append(Save(kept.seq_id, start, end, edge.blob))
             self.shelf.store(edge)
-            self._copied(end - start)
+            self._left_out -= end - start
+            self._n_out += end - start
         return True
 
     def is_saved(self, kept: Retained) -> bool:
@@ -112,8 +130,8 @@ class Spill:
         while edges:
             last = edges[-1]
             begins = max(n_here, last.start)
-            n_cells, on_disk = len(last.tokens), not last.in_ram
-            if last.end <= room and self._is_worth(n_cells, length - begins, on_disk=on_disk):
+            copying_s = self._restoring_s(len(last.tokens), on_disk=not last.in_ram)
+            if last.end <= room and self._is_worth(copying_s, length - begins):
                 break
             edges.pop()
             length = last.start
@@ -149,7 +167,7 @@ class Spill:
 
     def restore(self, sequence: Sequence) -> None:
         """As much of what it waits for as this step may copy."""
-        while sequence.restoring and self._left > 0:
+        while sequence.restoring and self._left_back > 0:
             edge = sequence.restoring.pop(0)
             edge.n_pins -= 1
             self.shelf.touch(edge)
@@ -159,7 +177,8 @@ class Spill:
             if edge.end > sequence.n_cached:
                 self._ops.append(Trim(sequence.seq_id, sequence.n_cached))
                 self._cells.trim(sequence.lease, sequence.n_cached)
-            self._copied(len(edge.tokens))
+            self._left_back -= len(edge.tokens)
+            self._n_back += len(edge.tokens)
 
     def promise(self, sequence: Sequence, n_here: int) -> Found | None:
         """It will get what find() says, as far as that is in memory; until then it stays there."""
@@ -191,6 +210,11 @@ class Spill:
         promised = [edge for sequence in running for edge in sequence.restoring]
         awaited = [edge for sequence in self._waiting for edge in sequence.fetching]
         self.shelf.check([*promised, *awaited])
+
+
+def _n_cells(seconds: float, cell_s: float | None) -> int:
+    """So many are copied in that time, a cell taking `cell_s`."""
+    return _FIRST_PIECE if cell_s is None else max(_LEAST_PIECE, int(seconds / cell_s))
 
 
 def _mixed(old: float | None, new: float) -> float:

@@ -96,16 +96,17 @@ class UnifiedMemory(SharedAnywhere):
         if self._spill:
             self._spill.abandon(sequence)
 
-    def begin(self, running: list[Sequence], *, idle: bool) -> None:
-        if self._spill is None:
-            return
-        n_decoding = sum(1 for s in running if s.n_output)
-        self._spill.begin(n_decoding, idle=idle)
+    def begin(self, running: list[Sequence]) -> None:
+        if self._spill:
+            self._spill.begin(sum(1 for s in running if s.n_output))
 
     def work(self, running: list[Sequence]) -> None:
         if self._spill is None:
             return
         if running:
+            if not any(s.n_output for s in running):
+                pending = sum(s.n_pending for s in running)
+                self._spill.beside_prompt(min(pending, self._limits.n_batch))
             self._make_way(running)
         for sequence in running:
             self._spill.restore(sequence)

@@ -209,7 +209,7 @@ def test_beside_running_streams_copying_goes_in_pieces():
     assert sum(per_step) == 500
 
 
-def test_a_piece_that_is_copied_back_holds_nobody_up_longer_than_a_piece():
+def test_beside_running_streams_copying_back_takes_a_part_of_the_pace():
     house = House(limits(), Pace(0.1))
     (first,) = house.run(text(5, 700))
     house.run(text(6, 700))
@@ -217,12 +217,32 @@ def test_a_piece_that_is_copied_back_holds_nobody_up_longer_than_a_piece():
     house.step()
     house.done(Restore)
     sequence = house.ask([*first.tokens, 44], 3)
-    n_steps = 0
+    per_step = []
     while not sequence.n_output:
-        assert len([op for op in house.step().ops if isinstance(op, Restore)]) <= 1
-        n_steps += 1
-    assert n_steps == 3
+        ops = [op for op in house.step().ops if isinstance(op, Restore)]
+        restored = [house.backend.blobs[op.blob] for op in ops]
+        per_step.append(sum(len(tokens) - start for start, tokens in restored))
+        house.scheduler.memory.observe(per_step[-1] * 0.0002)  # 150 cells in 30 ms
+    assert sum(per_step) == 701
+    assert max(per_step) < 150 + 64, "what is under way when the time is up is a piece"
+    assert len(per_step) <= 6
     assert house.answers[sequence.request_id] == answer([*first.tokens, 44], 1)
+
+
+@pytest.mark.parametrize(("n_more", "n_saved"), [(40, range(50, 118)), (500, [501])])
+def test_what_has_just_ended_takes_a_tenth_of_the_next_prompt_to_save(n_more, n_saved):
+    """Its own next turn, mostly: it would be the one to wait."""
+    house = House(limits(), Pace(0.1, StepCosts({1: 0.02}, {32: 0.2, 512: 2.0})))
+    house.run(text(9, 8))
+    (saved,) = house.done(Save)
+    house.scheduler.memory.observe(saved.end * 0.0002)
+    first = house.ask(text(5, 500), 2)
+    while not house.scheduler.idle:
+        house.step()
+    house.done(Save)
+    house.ask([*first.tokens[:490], *text(8, n_more)], 2)  # another answer than it got
+    house.step()
+    assert sum(op.end - op.start for op in house.done(Save)) in n_saved
 
 
 def test_who_is_cancelled_while_it_waits_for_its_cells_leaves_nothing_behind():
