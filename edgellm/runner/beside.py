@@ -6,7 +6,15 @@ from typing import TypeAlias
 from edgellm.errors import EdgellmError
 from edgellm.runner.backend import Input
 from edgellm.runner.batch import Mask
-from edgellm.runner.messages import Embed, Generate, Infill, Rerank, Tokenize, Tokenized
+from edgellm.runner.messages import (
+    Embed,
+    Generate,
+    Infill,
+    LoadAdapter,
+    Rerank,
+    Tokenize,
+    Tokenized,
+)
 from edgellm.runner.pictures import Looks
 
 Text: TypeAlias = Tokenize | Infill | Embed | Rerank
@@ -46,4 +54,16 @@ class Read:
         return self.request.request_id
 
 
-FromBeside: TypeAlias = Compiled | Fetched | Read
+@dataclass(frozen=True, slots=True)
+class AdapterLoaded:
+    """It is there, or can't be."""
+
+    asked: LoadAdapter
+    error: EdgellmError | None = None
+
+    @property
+    def request_id(self) -> int:
+        return self.asked.request_id
+
+
+FromBeside: TypeAlias = AdapterLoaded | Compiled | Fetched | Read

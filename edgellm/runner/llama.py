@@ -180,13 +180,15 @@ class LlamaBackend:
         self._copies.end()
         ops_s = time.perf_counter() - begun_s
         self._decode_s = self._sample_s = 0.0
-        self._adapters.use(batch.adapters)
+        if not batch.rows:
+            return Step({}, NativeTimes(ops_s))
 
         def compute(rows: tuple[Row, ...]) -> dict[int, tuple[Sampled, ...]]:
             self._decode_rows(rows + batch.padding)
             return sampled_rows(rows, self._sample)
 
-        sampled = self._calls.run(batch.rows, self._split, compute)
+        with self._adapters.used(batch.adapters):
+            sampled = self._calls.run(batch.rows, self._split, compute)
         if batch.padding:
             llama_cpp.llama_memory_seq_rm(self._memory, batch.padding[0].seq_id, -1, -1)
         return Step(sampled, NativeTimes(ops_s, self._decode_s, self._sample_s))

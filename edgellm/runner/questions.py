@@ -1,11 +1,12 @@
 """What is asked of the model beside its text: words to tokens and back, adapters to load."""
 
-from collections.abc import Collection
-from typing import assert_never
+from collections.abc import Callable, Collection
+from typing import TypeAlias, assert_never
 
 from edgellm.chat.messages import AdapterSet
-from edgellm.errors import BadRequest
+from edgellm.errors import BadRequest, EdgellmError
 from edgellm.runner.backend import Backend
+from edgellm.runner.beside import AdapterLoaded
 from edgellm.runner.infill import fill_prompt
 from edgellm.runner.messages import (
     Detokenize,
@@ -17,6 +18,8 @@ from edgellm.runner.messages import (
     UnloadAdapter,
 )
 from edgellm.runner.scheduler import Scheduler
+
+Asked: TypeAlias = Detokenize | LoadAdapter | AdapterLoaded | UnloadAdapter
 
 
 def words_of(backend: Backend, asked: Tokenize | Infill) -> Tokenized:
@@ -32,29 +35,46 @@ def words_of(backend: Backend, asked: Tokenize | Infill) -> Tokenized:
 
 
 class Questions:
-    def __init__(self, backend: Backend, adapters: Collection[int] = ()) -> None:
-        """`adapters`: those that are loaded."""
-        self._backend, self._adapters = backend, set(adapters)
+    def __init__(
+        self,
+        backend: Backend,
+        adapters: Collection[int] = (),
+        *,
+        load_beside: Callable[[LoadAdapter], None],
+    ) -> None:
+        """`adapters`: those that are loaded. `load_beside` answers with AdapterLoaded."""
+        self._backend, self._adapters, self._load_beside = backend, set(adapters), load_beside
+        self._loading: set[int] = set()
         self._leaving: set[int] = set()  # adapters that nobody may ask for any more
 
-    def answer(self, asked: Detokenize | LoadAdapter | UnloadAdapter) -> Tokenized | Obeyed:
-        """Raises BadRequest, BadGGUF."""
-        backend = self._backend
+    def answers(self, asked: Asked) -> list[Tokenized | Obeyed]:
+        """One, or none yet. Raises BadRequest, and what kept an adapter from being loaded."""
         match asked:
             case Detokenize(request_id, tokens):
                 self._check(tokens)
-                return _with_pieces(backend, request_id, tokens)
-            case LoadAdapter(request_id, adapter_id, path):
-                backend.load_adapter(adapter_id, path)
-                self._adapters.add(adapter_id)
-                return Obeyed(request_id)
+                return [_with_pieces(self._backend, request_id, tokens)]
+            case LoadAdapter(_, adapter_id):
+                self._loading.add(adapter_id)
+                self._load_beside(asked)
+                return []
+            case AdapterLoaded(LoadAdapter(request_id, adapter_id), error):
+                self._loaded(adapter_id, error)
+                return [Obeyed(request_id)]
             case UnloadAdapter(request_id, adapter_id):
-                if adapter_id in self._adapters:  # else a worker before this one had it
-                    self._adapters.remove(adapter_id)
+                if adapter_id in self._adapters | self._loading:  # else an earlier worker had it
+                    self._adapters.discard(adapter_id)
                     self._leaving.add(adapter_id)
-                return Obeyed(request_id)
+                return [Obeyed(request_id)]
             case _:
                 assert_never(asked)
+
+    def _loaded(self, adapter_id: int, error: EdgellmError | None) -> None:
+        self._loading.remove(adapter_id)
+        if error:
+            self._leaving.discard(adapter_id)
+            raise error
+        if adapter_id not in self._leaving:
+            self._adapters.add(adapter_id)
 
     def check_adapters(self, wanted: AdapterSet) -> None:
         """Raises BadRequest: an adapter has been unloaded while the request was on its way."""
@@ -62,8 +82,11 @@ class Questions:
             raise BadRequest("an adapter that this request wants has been unloaded", param="lora")
 
     def free_unused(self, scheduler: Scheduler) -> None:
-        """Adapters that were to be unloaded, and that nobody runs with or waits for any more."""
-        if not self._leaving:
+        """Adapters that were to be unloaded, and that nobody runs with or waits for any more.
+
+        Not while another one is loaded: llama.cpp would let the loop wait for it.
+        """
+        if not self._leaving or self._loading:
             return
         sequences = [*scheduler.running.values(), *scheduler.waiting]
         used = {one for sequence in sequences for one, _ in sequence.params.adapters}

@@ -4,14 +4,22 @@ An exception that gets out of here ends the process, and should: the supervisor 
 still owed and starts another one. What is one request's own fault is told to it as Rejected.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias, assert_never
 
 from edgellm.chat.events import FinishReason
 from edgellm.errors import BadRequest, DeadlinePassed, EdgellmError
 from edgellm.runner.backend import Backend, NoKVSlot, Step
 from edgellm.runner.batch import Batch, Mask, Start
-from edgellm.runner.beside import Compiled, Fetched, FromBeside, Read, Text, Tokens
+from edgellm.runner.beside import (
+    AdapterLoaded,
+    Compiled,
+    Fetched,
+    FromBeside,
+    Read,
+    Text,
+    Tokens,
+)
 from edgellm.runner.compiling import takes_time
 from edgellm.runner.counts import Counts, gauge
 from edgellm.runner.embedding import Embeddings
@@ -68,9 +76,9 @@ class Worker:
         tell: Tell,
         prepare: Prepare,
         read_beside: ReadText,
+        questions: Questions,
         clock: Callable[[], float],
         embeds: bool = False,
-        adapters: Collection[int] = (),
         forget: Callable[[int], None] = lambda request_id: None,
     ) -> None:
         self._read_beside = read_beside
@@ -82,7 +90,7 @@ class Worker:
         self._reading: set[int] = set()  # request_ids of what `read_beside` has
         self._out: list[FromWorker] = []
         self._counts = Counts()
-        self._embeddings, self._questions = Embeddings(backend), Questions(backend, adapters)
+        self._embeddings, self._questions = Embeddings(backend), questions
         self._gauged_s = -1.0
         self._recorder = Recorder()
         self._computed: tuple[Batch, Step] | None = None  # in this turn of the loop
@@ -138,8 +146,8 @@ class Worker:
                 self._read_text(message)
             case Read(request, result):
                 self._was_read(request, result)
-            case Detokenize() | LoadAdapter() | UnloadAdapter():
-                self._out.append(self._questions.answer(message))
+            case Detokenize() | LoadAdapter() | AdapterLoaded() | UnloadAdapter():
+                self._out += self._questions.answers(message)
             case ReadSteps(request_id, n):
                 self._out.append(Steps(request_id, self._recorder.last(n)))
             case Load() | Shutdown():

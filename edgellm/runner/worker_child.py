@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from edgellm.errors import BadGGUF, EdgellmError
 from edgellm.models import local
+from edgellm.runner.adapter_loading import AdapterLoading
 from edgellm.runner.adapters import read_adapter
 from edgellm.runner.backend import Backend, tokens_of
 from edgellm.runner.batch import Mask
@@ -37,6 +38,7 @@ from edgellm.runner.messages import (
 )
 from edgellm.runner.pace import Pace
 from edgellm.runner.prefix_disk import PrefixDisk
+from edgellm.runner.questions import Questions
 from edgellm.runner.reading import Reading
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.worker import Tell, Worker
@@ -115,10 +117,14 @@ def _serve(load: Load, inbox: Inbox, tell: Tell) -> None:
         tell=tell,
         prepare=prepare,
         read_beside=reading.read,
+        questions=Questions(
+            backend,
+            {one for one, _ in (*load.adapters, *load.later_adapters)}.difference(lost),
+            load_beside=AdapterLoading(backend.load_adapter, inbox.put).add,
+        ),
         forget=forget,
         clock=time.monotonic,
         embeds=plan.embedding,
-        adapters={one for one, _ in (*load.adapters, *load.later_adapters)}.difference(lost),
     ).run()
 
 

@@ -8,7 +8,7 @@ from runner_fakes import VOCABULARY, FakeBackend, answer, next_token
 
 from edgellm.chat.messages import Claim, GenerateParams, Regex, SamplingParams
 from edgellm.runner.backend import Input
-from edgellm.runner.beside import Compiled, Read
+from edgellm.runner.beside import AdapterLoaded, Compiled, Read
 from edgellm.runner.memory import Limits
 from edgellm.runner.messages import (
     Cancel,
@@ -29,6 +29,7 @@ from edgellm.runner.messages import (
     Tokenized,
     UnloadAdapter,
 )
+from edgellm.runner.questions import Questions
 from edgellm.runner.reading import Reading
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.worker import Worker
@@ -69,6 +70,10 @@ def serve(*arrivals, embeds=False, end_after=None, say=next_token, prepares=True
         if prepares:
             queue.insert(0, arrived)
 
+    def load(asked):
+        backend.load_adapter(asked.adapter_id, asked.path)
+        queue.insert(0, [AdapterLoaded(asked)])
+
     Worker(
         backend,
         Scheduler(LIMITS),
@@ -76,6 +81,7 @@ def serve(*arrivals, embeds=False, end_after=None, say=next_token, prepares=True
         tell=told.extend,
         prepare=prepare,
         read_beside=read,
+        questions=Questions(backend, load_beside=load),
         clock=lambda: next(ticks) * 0.01,
         embeds=embeds,
     ).run()
@@ -236,13 +242,15 @@ def test_a_deadline_passes_while_a_request_is_prepared_though_nothing_else_happe
         now_s[0] += 0 if messages else wait_s
         return messages
 
+    backend = FakeBackend(LIMITS)
     Worker(
-        FakeBackend(LIMITS),
+        backend,
         Scheduler(LIMITS),
         take=take,
         tell=told.extend,
         prepare=lambda request: None,
         read_beside=lambda asked: None,
+        questions=Questions(backend, load_beside=lambda asked: None),
         forget=forgotten.append,
         clock=lambda: now_s[0],
     ).run()
@@ -350,7 +358,7 @@ def test_an_adapter_unloaded_while_a_request_is_prepared_is_not_computed_with():
 
 def test_an_adapter_is_there_for_a_request_that_was_prepared():
     wants = GenerateParams(SamplingParams(temperature=0), max_tokens=3, adapters=((0, 1.0),))
-    told = serve([LoadAdapter(1, 0, b"x"), Generate(2, (5, 6), wants)])
+    told = serve([LoadAdapter(1, 0, b"x")], [Generate(2, (5, 6), wants)])
     assert text_of(told, 2) == shown(answer([5, 6], 3, ((0, 1.0),)))
 
 

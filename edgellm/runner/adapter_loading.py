@@ -1,0 +1,33 @@
+"""The thread that loads adapters while the loop's decodes: hundreds of megabytes take seconds to
+read. One after the other, and nicer than the loop: nobody waits for one but who asked for it."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from edgellm.errors import BadGGUF, EdgellmError
+from edgellm.runner.beside import AdapterLoaded
+from edgellm.runner.looking import yield_to_the_loop
+from edgellm.runner.messages import LoadAdapter
+
+
+class AdapterLoading:
+    """`load` raises EdgellmError; `put` may be called from any thread, once for each."""
+
+    def __init__(
+        self, load: Callable[[int, bytes], None], put: Callable[[AdapterLoaded], None]
+    ) -> None:
+        self._load, self._put = load, put
+        self._pool = ThreadPoolExecutor(1, initializer=yield_to_the_loop)
+
+    def add(self, asked: LoadAdapter) -> None:
+        self._pool.submit(self._loaded, asked)
+
+    def _loaded(self, asked: LoadAdapter) -> None:
+        error: EdgellmError | None = None
+        try:
+            self._load(asked.adapter_id, asked.path)
+        except EdgellmError as refusal:
+            error = refusal
+        except Exception as fault:  # noqa: BLE001 - it must be answered whatever llama.cpp throws
+            error = BadGGUF(f"this adapter can't be loaded: {fault}")
+        self._put(AdapterLoaded(asked, error))
