@@ -11,9 +11,9 @@ from typing import Literal
 Backend = Literal[
     "cuda", "rocm", "musa", "metal", "vulkan", "sycl", "cann", "opencl", "cpu", "none"
 ]
-# Between two devices, the best first: links of their own; one PCIe switch or more; a host bridge;
-# the processor; two processors.
-Way = Literal["nvlink", "xgmi", "switch", "bridge", "host", "sockets"]
+# Between two devices, the best first: within one package; links of their own; one PCIe switch or
+# more; a host bridge; the processor; two processors.
+Way = Literal["die", "nvlink", "xgmi", "hccs", "switch", "bridge", "host", "sockets"]
 
 
 @dataclass(frozen=True, slots=True)

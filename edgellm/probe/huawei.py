@@ -8,14 +8,17 @@ HBM, calls its own memory DDR, and tells no power (its card's controller does).
     | 0     910B3         | OK            | 98.4      50             0    / 0           |
     | 0                   | 0000:C1:00.0  | 0         0    / 0       3369 / 65536       |
 
-llama.cpp counts in the order of logic ids, which `npu-smi info -m` tells.
+llama.cpp counts in the order of logic ids, which `npu-smi info -m` tells. An A3 tells beside the
+chip its physical id, by which it is called where the links are told (`huawei_links.py`).
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
+from edgellm.probe import huawei_links
 from edgellm.probe.asking import ask
 from edgellm.probe.cards import Card
 from edgellm.probe.evidence import Evidence
@@ -29,7 +32,21 @@ _ANY_ADDRESS = re.compile(r"[0-9a-fA-F]{4}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.\d")
 
 
 def read(evidence: Evidence) -> tuple[Card, ...]:
-    return cards("huawei", readings(evidence))
+    asking = ask(lambda: evidence.run(huawei_links.COMMAND, TIMEOUT_S))
+    said = readings(evidence)
+    if not said:
+        return ()
+    output = asking.result()
+    ways = huawei_links.peers(output.text if output else "", _addresses(said))
+    found = cards("huawei", said)
+    return tuple(replace(card, peers=ways.get(card.address or "", ())) for card in found)
+
+
+def _addresses(said: tuple[Reading, ...]) -> dict[str, str]:
+    """By the names in the matrix of links; one that two chips bear names neither."""
+    names = [(name, one.address) for one in said for name in one.also if one.address]
+    n_bearers = Counter(name for name, _ in names)
+    return {name: address for name, address in names if n_bearers[name] == 1}
 
 
 def readings(evidence: Evidence) -> tuple[Reading, ...]:
@@ -52,7 +69,9 @@ def _chips(text: str) -> Iterator[tuple[tuple[int, int], Reading]]:
         npu, *name = first[0].split()
         chip = second[0].split()[:1]
         if npu.isdecimal() and chip and chip[0].isdecimal():
-            yield (int(npu), int(chip[0])), _reading(name, first, second)
+            also = (f"NPU{npu}", *(f"Phy-ID{phy}" for phy in second[0].split()[1:2]))
+            said = _reading(name, first, second)
+            yield (int(npu), int(chip[0])), replace(said, also=also)
 
 
 def _reading(name: list[str], first: tuple[str, ...], second: tuple[str, ...]) -> Reading:

@@ -38,6 +38,7 @@ class Reading:
     power_w: float | None = None
     power_limit_w: float | None = None
     clock_hz: float | None = None
+    also: tuple[str, ...] = ()  # what the tool's other tables call it
     note: str | None = None
 
 

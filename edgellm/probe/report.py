@@ -19,7 +19,8 @@ _LEAST_NAME = 16
 _LEAST_COLUMNS = 4
 _FEW_WAYS = 6
 _WAYS = {
-    "nvlink": "NVLink", "xgmi": "Infinity Fabric", "switch": "a PCIe switch",
+    "die": "one package", "nvlink": "NVLink", "xgmi": "Infinity Fabric", "hccs": "HCCS",
+    "switch": "a PCIe switch",
     "bridge": "a PCIe host bridge", "host": "the processor", "sockets": "two processors",
 }  # fmt: skip
 
