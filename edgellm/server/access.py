@@ -41,7 +41,7 @@ class Access:
         """A key without a weight has 1."""
         keys = tuple(keys)
         return cls(
-            tuple(_digest(key) for key in keys),
+            tuple(_digest(key.encode("utf-8", "surrogateescape")) for key in keys),
             tuple((weights or {}).get(key, 1.0) for key in keys),
             frozenset(name.casefold() for name in host_names),
         )
@@ -100,7 +100,7 @@ def _foreign_origin(head: Head) -> HTTPProblem | None:
 
 def share(headers: Mapping[str, str], access: Access) -> KeyShare:
     """Of the key that the request brings; without keys all share alike."""
-    given = _digest(_credential(headers))
+    given = _digest(_credential(headers).encode("latin-1"))
     for i, digest in enumerate(access.key_digests):
         if hmac.compare_digest(given, digest):
             weight = access.weights[i]
@@ -112,7 +112,7 @@ def _wrong_key(head: Head, access: Access) -> HTTPProblem | None:
     if not access.key_digests or head.path in OPEN_PATHS:
         return None
     credential = _credential(head.headers)
-    given = _digest(credential)
+    given = _digest(credential.encode("latin-1"))
     if credential and any(hmac.compare_digest(given, digest) for digest in access.key_digests):
         return None
     return HTTPProblem(
@@ -139,7 +139,10 @@ def too_large(access: Access) -> HTTPProblem:
 
 
 def _credential(headers: Mapping[str, str]) -> str:
-    """One reader for both headers: a rule that held for one of them only was a CVE elsewhere."""
+    """One reader for both headers: a rule that held for one of them only was a CVE elsewhere.
+
+    Its letters are bytes (latin-1), as headers have them; those of a key are UTF-8.
+    """
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.casefold() == "bearer" else headers.get("x-api-key", "")
 
@@ -161,5 +164,5 @@ def _is_trusted(name: str, access: Access) -> bool:
     return True
 
 
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode()).digest()
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()

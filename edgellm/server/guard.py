@@ -9,6 +9,7 @@ import asyncio
 import logging
 import secrets
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgellm.errors import EdgellmError, NotServing
@@ -40,7 +41,7 @@ class Guard:
         except asyncio.CancelledError:  # the grace of a shutdown is over; the task ends here
             await response.fail(NotServing("the server is stopping"))
         except Exception as error:  # noqa: BLE001  # a bug: the client learns that, the log why
-            _log.exception("request %s broke: %s %s", response.id, scope["method"], scope["path"])
+            _log.exception("request %s broke: %s %r", response.id, scope["method"], scope["path"])
             await response.fail(error)
 
     def _bounded(self, receive: Receive) -> Receive:
@@ -105,11 +106,11 @@ def by_unix_socket(scope: Scope) -> bool:
 
 
 def _head(scope: Scope) -> Head:
-    raw = scope["headers"]
+    """Its headers are read as the routes read them: of one that comes twice the first counts."""
     return Head(
         method=scope["method"],
         path=scope["path"],
-        headers={name.decode("latin-1"): value.decode("latin-1") for name, value in raw},
-        n_headers=len(raw),
+        headers=Headers(scope=scope),
+        n_headers=len(scope["headers"]),
         by_unix_socket=by_unix_socket(scope),
     )

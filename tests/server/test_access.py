@@ -85,6 +85,12 @@ def test_both_headers_carry_the_key(headers):
     assert status(head(**headers), KEYS) is None
 
 
+def test_a_key_may_have_any_letters_which_headers_carry_as_utf_8():
+    carried = "schlüssel".encode().decode("latin-1")
+    assert status(head(x_api_key=carried), Access.of(keys=["schlüssel"])) is None
+    assert status(head(x_api_key=carried), Access.of(keys=[carried])) == 401
+
+
 def test_health_needs_no_key():
     assert status(head(path="/health"), KEYS) is None
 

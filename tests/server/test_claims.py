@@ -1,5 +1,6 @@
 import time
 
+import httpx2
 import openai
 import pytest
 from server.server_fakes import live_server, served, words
@@ -111,3 +112,15 @@ def test_the_key_decides_whose_share_it_is_and_is_not_told_on():
             told[key] = (claim.weight, claim.queue_ratio)
             assert key not in claim.key
     assert told == {"alpha": (1.0, 0.25), "beta": (3.0, 0.75)}
+
+
+def test_who_gives_a_second_key_has_the_share_of_the_one_that_let_him_in():
+    access = Access.of(keys=["alpha", "beta"], weights={"beta": 3.0})
+    with live_server(served(), access=access) as live:
+        for first, then, status in (("alpha", "none", 200), ("none", "alpha", 401)):
+            headers = [("authorization", f"Bearer {first}"), ("authorization", f"Bearer {then}")]
+            body = {"messages": HI}
+            response = httpx2.post(f"{live.url}/v1/chat/completions", json=body, headers=headers)
+            assert response.status_code == status
+        engine = live.models.find("tiny").engine
+        assert [params.claim.queue_ratio for _, params in engine.asked] == [0.25]
