@@ -60,8 +60,8 @@ class TopApp(App[None]):
         passes_s = interval_s * played.speed if played else interval_s
         self.set_reactive(TopApp.view, View(url, passes_s, played=played))
 
-    def on_mount(self) -> None:
-        self.push_screen(self._start_screen)
+    async def on_mount(self) -> None:
+        await self.push_screen(self._start_screen)
         self.run_worker(self._follow(), name="follow")
 
     async def on_unmount(self) -> None:
@@ -73,6 +73,10 @@ class TopApp(App[None]):
         if action == "switch_screen" and self._replay:
             return False
         return super().check_action(action, parameters)
+
+    async def action_switch_screen(self, screen: str) -> None:
+        """Keys that were typed ahead wait here until the screen is there to take them."""
+        await self.switch_screen(screen)
 
     def watch_view(self, view: View) -> None:
         for screen in self.screen_stack:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
+from textual.events import Key
 from textual.message import Message
 from textual.widgets import TextArea
 
@@ -11,11 +12,15 @@ from edgellm.tui.conversation import Questions
 
 
 class Prompt(TextArea):
-    """Grows with what is written. Enter sends; the arrows walk through earlier questions."""
+    """Grows with what is written. Enter sends; the arrows walk through earlier questions.
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "send", "send", priority=True),
-        Binding("ctrl+j,shift+enter", "new_line", "new line", priority=True, key_display="^j"),
+    Its own keys are taken where the letters are: as a binding, Enter would overtake letters that
+    still wait in the field's queue, and send a question without its end, or nothing.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [  # for the key legend, and a click on it
+        Binding("enter", "send", "send"),
+        Binding("ctrl+j,shift+enter", "new_line", "new line", key_display="^j"),
     ]
     DEFAULT_CSS = """
     Prompt {
@@ -37,14 +42,31 @@ class Prompt(TextArea):
         self.cursor_blink = False  # a blinking cursor is a repaint twice a second, all day
         self._questions = Questions()
 
+    def on_key(self, event: Key) -> None:
+        own = {
+            "enter": self.action_send,
+            "ctrl+j": self.action_new_line,
+            "shift+enter": self.action_new_line,
+        }
+        if act := own.get(event.key):
+            event.stop()
+            event.prevent_default()
+            act()
+
     def action_send(self) -> None:
+        """The field is free at once: what is typed from here on is the next question's."""
         if text := self.text.strip():
+            self.clear()
             self.post_message(self.Sent(text))
 
-    def accept(self) -> None:
-        """What stands here was sent."""
-        self._questions.add(self.text.strip())
-        self.clear()
+    def accept(self, text: str) -> None:
+        """It was sent."""
+        self._questions.add(text)
+
+    def give_back(self, text: str) -> None:
+        """It could not be sent; what was typed since stands behind it."""
+        self.text = text + self.text
+        self.move_cursor(self.document.end)
 
     def action_new_line(self) -> None:
         self.insert("\n")

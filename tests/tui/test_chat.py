@@ -3,6 +3,7 @@
 from contextlib import asynccontextmanager
 
 import pytest
+from textual.events import Key
 from textual.widgets import Static
 from tui_samples import model, ordinary
 from tui_status_server import (
@@ -131,10 +132,11 @@ async def test_a_failure_is_told_and_the_next_question_works(name):
 
 
 @in_loop
-async def test_without_a_server_or_a_ready_model_the_question_is_refused_with_the_reason():
-    async with chat(ordinary(models=(model(state="loading"),))) as (app, pilot, server):
+async def test_without_a_server_or_a_model_the_question_is_refused_with_the_reason():
+    async with chat(ordinary(models=(model(state="failed", detail="out of memory"),))) as chatting:
+        app, pilot, server = chatting
         await ask(pilot, "hi")
-        await until(lambda: "✗ qwen3:8b is loading" in transcript(app))
+        await until(lambda: "✗ qwen3:8b is failed: out of memory" in transcript(app))
 
         server.status = ordinary(models=())
         await until(lambda: not app.view.status.models)
@@ -143,9 +145,82 @@ async def test_without_a_server_or_a_ready_model_the_question_is_refused_with_th
 
         await server.stop()
         await until(lambda: not app.view.is_live)
+        server.status = ordinary()
+        await ask(pilot, "hi")
+        await until(lambda: transcript(app).count("✗ the server has no model yet") == 2)
+        assert server.questions == []
+
+
+@in_loop
+async def test_a_server_that_is_gone_is_told_with_the_question():
+    async with chat() as (app, pilot, server):
+        await server.stop()
+        await until(lambda: not app.view.is_live)
         await ask(pilot, "hi")
         await until(lambda: "✗ no server at" in transcript(app))
+
+
+@in_loop
+async def test_a_question_waits_for_a_model_that_is_loading():
+    async with chat(ordinary(models=(model(state="loading"),))) as (app, pilot, server):
+        await ask(pilot, "hi")
+        await until(lambda: "qwen3:8b is loading; your question waits" in transcript(app))
         assert server.questions == []
+
+        server.status = ordinary(models=(model(name="another"),))  # it came in its place
+        await until(lambda: "Hello there" in transcript(app))
+        assert [q["model"] for q in server.questions] == ["another"]
+        assert "waits" not in transcript(app)
+
+
+@in_loop
+async def test_a_question_that_waits_can_be_stopped():
+    async with chat(ordinary(models=(model(state="loading"),))) as (app, pilot, server):
+        await ask(pilot, "hi")
+        await until(lambda: "your question waits" in transcript(app))
+        await pilot.press("escape")
+        await until(lambda: "stopped" in transcript(app))
+
+        server.status = ordinary()
+        await until(lambda: app.view.model.state == "ready")
+        await ask(pilot, "again")
+        await until(lambda: "Hello there" in transcript(app))
+        assert [q["messages"][0]["content"] for q in server.questions] == ["again"]
+
+
+def type_ahead(app, text):
+    """As a terminal hands over what was typed while the program was busy: all at once."""
+    for letter in text:
+        name = {"\n": "enter", " ": "space"}.get(letter, letter)
+        app.post_message(Key(name, "\r" if letter == "\n" else letter))
+
+
+@in_loop
+async def test_enter_does_not_overtake_the_letters_before_it():
+    async with chat() as (app, _, server):
+        type_ahead(app, "hi there\n")
+        await until(lambda: "Hello there" in transcript(app))
+        assert server.questions[0]["messages"] == [{"role": "user", "content": "hi there"}]
+
+
+@in_loop
+async def test_what_is_typed_after_enter_is_the_next_question():
+    async with chat(script=[delta("word ")] * 400, pause_s=0.02) as (app, _, server):
+        type_ahead(app, "one\ntwo")
+        await until(lambda: "word" in transcript(app))
+        assert server.questions[0]["messages"][0]["content"] == "one"
+        assert app.screen.query_one(Prompt).text == "two"
+
+
+@in_loop
+async def test_a_question_can_be_typed_before_the_chat_has_opened():
+    async with StatusServer(ordinary()) as server:
+        app = TopApp(server.url, interval_s=0.05)
+        async with app.run_test(size=(80, 24)):
+            await until(lambda: app.view.status is not None)
+            type_ahead(app, "cplease help\n")
+            await until(lambda: len(server.questions) == 1)
+            assert server.questions[0]["messages"][0]["content"] == "please help"
 
 
 @in_loop

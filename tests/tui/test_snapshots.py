@@ -4,6 +4,7 @@ Each picture is of one answer of the server and a history that was made up; no c
 """
 
 import pytest
+from textual.widgets import Static
 from tui_samples import URL, big, model, ordinary, pictured, sequence, unknown
 from tui_status_server import until
 
@@ -72,7 +73,7 @@ def test_the_chat(snap_compare):
     async def run_before(pilot):
         await prepare(pilot)
         await pilot.press("c", *"hello", "enter")
-        await until(lambda: len(app.screen.query("#note")) == 1)
+        await until(lambda: "waits" in str(app.screen.query_one("#note", Static).content))
         await pilot.pause()
 
     assert snap_compare(app, terminal_size=(80, 24), run_before=run_before)

@@ -15,6 +15,7 @@ from edgellm.errors import EdgellmError
 from edgellm.status import ModelStatus
 from edgellm.tui import numbers
 from edgellm.tui.answers import Ended, Figures, Piece, Reason, Text, Thought
+from edgellm.tui.asking import Ask, Wait, ask_or_wait
 from edgellm.tui.canvas import Canvas
 from edgellm.tui.conversation import Answer, Conversation
 from edgellm.tui.dashboard import banner
@@ -48,6 +49,7 @@ class ChatScreen(Screen[None]):
         super().__init__()
         self._conversation = Conversation()
         self._answering: Worker[None] | None = None
+        self._newer_view = asyncio.Event()
         self._frame_due = False
         self._last_tok_s: float | None = None  # of the answer that ended last
         self._banner, self._facts = Canvas(id="banner"), Canvas(id="facts")
@@ -69,21 +71,18 @@ class ChatScreen(Screen[None]):
     def draw(self, view: View) -> None:
         width = self.size.width
         self._banner.show([banner(view, width)])
+        self._newer_view.set()
         self._facts.set_class(not view.is_live, "-stale")
         self._facts.show([_facts(view.model, self._last_tok_s, width)])
 
     async def on_prompt_sent(self, event: Prompt.Sent) -> None:
-        if self._answering is not None and self._answering.is_running:
+        if self._is_answering:
+            self._prompt.give_back(event.text)
             self.notify("the model is still answering: Esc stops it", timeout=3)
             return
-        self._prompt.accept()
+        self._prompt.accept(event.text)
         block = await self._transcript.ask(event.text)
-        model = self._top.view.model
-        if reason := _why_not(model, self._top.view):
-            block.show(Answer())
-            block.note(reason, is_error=True)
-        elif model is not None:
-            self._answering = self.run_worker(self._answer(model.name, event.text, block))
+        self._answering = self.run_worker(self._answer(event.text, block))
 
     def action_stop_or_leave(self) -> None:
         if not self._stopped():
@@ -107,21 +106,38 @@ class ChatScreen(Screen[None]):
 
     def _stopped(self) -> bool:
         """Whether there was something to stop."""
-        if self._answering is None or not self._answering.is_running:
+        if self._answering is None or self._answering.is_finished:
             return False
         self._answering.cancel()
         return True
+
+    @property
+    def _is_answering(self) -> bool:
+        return self._answering is not None and not self._answering.is_finished
 
     async def _invite(self) -> None:
         words = "Enter sends, Ctrl-J begins a new line, ↑ brings earlier questions back."
         await self._transcript.mount(Hint(words, markup=False))
 
-    async def _answer(self, model: str, question: str, block: AnswerBlock) -> None:
+    async def _ready_model(self, block: AnswerBlock) -> str:
+        """Its name, as soon as it can be asked. Raises NotServing where waiting is in vain."""
+        while True:
+            match ask_or_wait(self._top.view):
+                case Ask(model):
+                    block.note("")
+                    return model
+                case Wait(reason):
+                    block.note(f"{reason}; your question waits · Esc stops")
+            self._newer_view.clear()
+            await self._newer_view.wait()
+
+    async def _answer(self, question: str, block: AnswerBlock) -> None:
         """Ends with a note under the answer, whichever way it ends."""
         answer, clock = Answer(), asyncio.get_running_loop().time
-        asked_s = clock()
-        stream = self._top.server.answer(model, self._conversation.with_question(question))
         try:
+            model = await self._ready_model(block)
+            asked_s = clock()
+            stream = self._top.server.answer(model, self._conversation.with_question(question))
             async with aclosing(stream):
                 async for piece in stream:
                     _take(answer, piece, clock() - asked_s)
@@ -176,19 +192,6 @@ def _take(answer: Answer, piece: Piece, at_s: float) -> None:
             pass
         case _:
             assert_never(piece)
-
-
-def _why_not(model: ModelStatus | None, view: View) -> str | None:
-    """Why no question can be asked now."""
-    if view.problem is not None:
-        return view.problem
-    if model is None:
-        return "the server has no model yet"
-    if model.embedding:
-        return f"{model.name} makes embeddings; it does not chat"
-    if model.state != "ready":
-        return f"{model.name} is {model.state}; ask again in a moment"
-    return None
 
 
 def _facts(model: ModelStatus | None, last_tok_s: float | None, width: int) -> Line:

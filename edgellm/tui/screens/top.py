@@ -24,7 +24,8 @@ class TopScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "app.quit", "quit"),
         Binding("ctrl+c", "app.quit", show=False, priority=True),
-        Binding("c", "app.switch_screen('chat')", "chat"),
+        # With priority: taken in the app's own turn, so that no key typed after it overtakes it.
+        Binding("c", "app.switch_screen('chat')", "chat", priority=True),
         Binding("p", "plan", "plan"),
         Binding("l", "log", "log"),
         Binding("question_mark", "help", "help", key_display="?"),

@@ -1,0 +1,41 @@
+"""Whether a question can be put now. Pure: a view to the model's name, or to what it waits for."""
+
+from dataclasses import dataclass
+
+from edgellm.errors import NotServing
+from edgellm.tui.view import View
+
+_PASSING = frozenset({"starting", "loading", "restarting"})  # it will be ready by itself
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    reason: str
+
+
+def ask_or_wait(view: View) -> Ask | Wait:
+    """Raises NotServing where waiting is in vain.
+
+    A server that is silent for a moment may be busy: it is asked all the same, and answers for
+    itself.
+    """
+    if view.status is None:
+        return Wait(view.problem or "connecting")
+    model = view.model
+    if model is None:
+        if view.status.download is not None and view.status.download.error is None:
+            return Wait(f"{view.status.download.name} is on its way")
+        raise NotServing("the server has no model yet")
+    if model.embedding:
+        raise NotServing(f"{model.name} makes embeddings; it does not chat")
+    if model.state in _PASSING and view.is_live:
+        return Wait(f"{model.name} is {model.state}")
+    if model.state in _PASSING or model.state == "ready":
+        return Ask(model.name)
+    why = f": {model.detail}" if model.detail else ""
+    raise NotServing(f"{model.name} is {model.state}{why}")
