@@ -15,7 +15,7 @@ from edgellm.runner.messages import (
     Tokenize,
     Tokenized,
 )
-from edgellm.runner.pictures import Looks
+from edgellm.runner.pictures import Placed
 
 Text: TypeAlias = Tokenize | Infill | Embed | Rerank
 Tokens: TypeAlias = Tokenized | list[Input]
@@ -27,7 +27,7 @@ class Compiled:
 
     request: Generate
     result: Mask | EdgellmError | None
-    looks: Looks = ()
+    pictures: tuple[Placed, ...] = ()  # among the request's prompt, which is tokens then
 
     @property
     def request_id(self) -> int:

@@ -1,5 +1,5 @@
 """The thread that looks at pictures, beside the loop's: an encoder takes seconds where a step takes
-hundredths of one.
+hundredths of one. It makes the text around them into tokens, too.
 
 One picture after the other. What waits is bounded in bytes, and a client that has left costs no
 more than the picture that is being looked at. On Linux the thread yields to the loop's (nice): it
@@ -18,7 +18,8 @@ from edgellm.errors import BadRequest, EdgellmError, Overloaded
 from edgellm.runner.batch import Mask
 from edgellm.runner.beside import Compiled
 from edgellm.runner.messages import Generate
-from edgellm.runner.pictures import Looks, Piece
+from edgellm.runner.pictures import Looks, Piece, placed, woven
+from edgellm.runner.prompt import Tokenize, texts_of
 
 _MAX_WAITING_BYTES = 256 << 20  # of files
 _NICER, _NICEST = 10, 19
@@ -35,9 +36,12 @@ class Looker:
     """`see` may take seconds and raises BadRequest; `put` may be called from any thread."""
 
     def __init__(
-        self, see: Callable[[bytes], tuple[Piece, ...]], put: Callable[[Compiled], None]
+        self,
+        see: Callable[[bytes], tuple[Piece, ...]],
+        tokenize: Tokenize,
+        put: Callable[[Compiled], None],
     ) -> None:
-        self._see, self._put = see, put
+        self._see, self._tokenize, self._put = see, tokenize, put
         self._waiting: dict[int, _Asked] = {}  # by request_id; the pool holds the numbers only
         self._pool = ThreadPoolExecutor(1, initializer=yield_to_the_loop)
 
@@ -63,9 +67,11 @@ class Looker:
         seen, mask, names = asked.request, asked.mask, asked.pictures.names
         del asked  # what is forgotten meanwhile is not to be held by this
         try:
+            texts = texts_of(seen, self._tokenize)
             looks = self._all(request_id, names)
             if looks is not None:
-                self._put(Compiled(seen, mask, looks))
+                tokens, pictures = placed(woven(texts, looks))
+                self._put(Compiled(_with_tokens(seen, tokens), mask, pictures))
         except EdgellmError as error:
             self._put(Compiled(seen, error))
         except Exception as error:  # noqa: BLE001 - a request must be answered whatever mtmd throws
@@ -98,6 +104,10 @@ def _without_files(request: Generate) -> Generate:
     assert pictures
     params = replace(request.params, pictures=Pictures(pictures.mark, (), ()))
     return Generate(request.request_id, request.prompt, params)
+
+
+def _with_tokens(request: Generate, tokens: list[int]) -> Generate:
+    return Generate(request.request_id, tuple(tokens), request.params)
 
 
 def yield_to_the_loop() -> None:

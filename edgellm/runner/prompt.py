@@ -1,25 +1,41 @@
 """What a request's prompt becomes: tokens, and pictures among them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import TypeAlias
 
 from edgellm.runner.backend import Backend, tokens_of
 from edgellm.runner.messages import Generate
-from edgellm.runner.pictures import Looks, Placed, check_held, placed, woven
+from edgellm.runner.pictures import Placed, check_held
 from edgellm.runner.sequence import Sequence
+
+# Text, and whether it begins a prompt. On any thread; raises BadRequest, ContextTooLong.
+Tokenize: TypeAlias = Callable[[str, bool], list[int]]
+
+
+def texts_of(request: Generate, tokenize: Tokenize) -> list[list[int]]:
+    """The tokens before, between and after its pictures."""
+    assert request.params.pictures
+    assert isinstance(request.prompt, str)
+    texts = request.prompt.split(request.params.pictures.mark)
+    return [tokenize(text, not i) for i, text in enumerate(texts)]
 
 
 def prompt_of(
-    backend: Backend, request: Generate, looks: Looks, waiting: Iterable[Sequence]
-) -> tuple[list[int], tuple[Placed, ...]]:
-    """`looks`: what was seen of its pictures. Raises BadRequest, ContextTooLong, Overloaded."""
-    if not looks:
-        return tokens_of(backend, request.prompt, "prompt"), ()
-    assert request.params.pictures
-    assert isinstance(request.prompt, str)
+    backend: Backend,
+    request: Generate,
+    pictures: tuple[Placed, ...],
+    waiting: Iterable[Sequence],
+) -> list[int]:
+    """`pictures`: of those that have been looked at; the prompt is tokens and their rows then.
+
+    Raises BadRequest, ContextTooLong, Overloaded.
+    """
+    if not pictures:
+        return tokens_of(backend, request.prompt, "prompt")
+    assert not isinstance(request.prompt, str)
     check_held(one for sequence in waiting for one in sequence.pictures)
-    texts = request.prompt.split(request.params.pictures.mark)
-    return placed(woven([backend.tokenize(text, not i) for i, text in enumerate(texts)], looks))
+    return [*request.prompt]
 
 
 def unguessed(request: Generate) -> Generate:

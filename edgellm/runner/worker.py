@@ -44,7 +44,7 @@ from edgellm.runner.messages import (
     ToWorker,
     UnloadAdapter,
 )
-from edgellm.runner.pictures import Looks
+from edgellm.runner.pictures import Placed
 from edgellm.runner.preparing import Preparing
 from edgellm.runner.prompt import prompt_of, unguessed
 from edgellm.runner.questions import Questions
@@ -138,8 +138,8 @@ class Worker:
                 self._generate(message)
             case Fetched(blob, elapsed_s):
                 self._scheduler.memory.fetched(blob, elapsed_s)
-            case Compiled(request, result, looks):
-                self._compiled(request, result, looks)
+            case Compiled():
+                self._compiled(message)
             case Cancel(request_id):
                 self._cancel(request_id)
             case Embed() | Rerank() | Tokenize() | Infill():
@@ -199,22 +199,25 @@ class Worker:
         else:
             self._add(request, self._clock())
 
-    def _compiled(
-        self, request: Generate, result: Mask | EdgellmError | None, looks: Looks
-    ) -> None:
+    def _compiled(self, told: Compiled) -> None:
+        request, result = told.request, told.result
         arrived_s = self._preparing.pop(request.request_id)
         if arrived_s is None:
             return  # cancelled meanwhile, or overdue
         if isinstance(result, EdgellmError):
             self._reject(request.request_id, result)
             return
-        self._add(request, arrived_s, result, looks)
+        self._add(request, arrived_s, result, told.pictures)
 
     def _add(
-        self, request: Generate, arrived_s: float, mask: Mask | None = None, looks: Looks = ()
+        self,
+        request: Generate,
+        arrived_s: float,
+        mask: Mask | None = None,
+        pictures: tuple[Placed, ...] = (),
     ) -> None:
         self._questions.check_adapters(request.params.adapters)
-        tokens, pictures = prompt_of(self._backend, request, looks, self._scheduler.waiting)
+        tokens = prompt_of(self._backend, request, pictures, self._scheduler.waiting)
         if pictures:
             request = unguessed(request)
         limit = request.params.max_tokens

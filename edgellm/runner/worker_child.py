@@ -171,7 +171,7 @@ class _Preparing:
         self._inbox = inbox
         self._backend = backend
         self._compiling = Compiling(self._make, backend.is_prepared, self._compiled, time.monotonic)
-        self._looker = Looker(backend.see, inbox.put)
+        self._looker = Looker(backend.see, backend.tokenize, inbox.put)
 
     def __call__(self, request: Generate) -> None:
         if takes_time(request):

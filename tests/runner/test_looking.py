@@ -9,11 +9,17 @@ import pytest
 
 from edgellm.chat.messages import GenerateParams
 from edgellm.chat.pictures import Pictures
-from edgellm.errors import BadRequest, Overloaded
+from edgellm.errors import BadRequest, ContextTooLong, Overloaded
 from edgellm.runner.looking import Looker
 from edgellm.runner.messages import Generate
+from edgellm.runner.pictures import Placed, Rows
 
 RED, BLUE = b"red", b"blue"
+
+
+def letters(text, add_special):
+    """Tokens as a vocabulary of letters would have them, with a BOS of 1."""
+    return [*([1] if add_special else []), *map(ord, text)]
 
 
 class Eye:
@@ -48,7 +54,7 @@ def told():
 
 @pytest.fixture
 def looker(eye, told):
-    yield Looker(eye.see, told.put)
+    yield Looker(eye.see, letters, told.put)
     eye.may.set()
 
 
@@ -62,10 +68,38 @@ def test_pictures_are_seen_in_order_and_their_files_let_go(looker, eye, told):
     eye.may.set()
     looker.look(request(1, RED, BLUE))
     compiled = told.get(timeout=10)
-    assert compiled.looks == (((3,),), ((4,),))
+    assert compiled.request.prompt == (1, 3, 4)
     assert compiled.result is None
     assert compiled.request.request_id == 1
     assert compiled.request.params.pictures == Pictures("<P>", (), ())
+
+
+def test_the_text_around_them_becomes_tokens_with_one_beginning(looker, eye, told):
+    eye.may.set()
+    params = request(1, RED, BLUE).params
+    looker.look(Generate(1, "a<P>b<P>c", params))
+    compiled = told.get(timeout=10)
+    assert compiled.request.prompt == (1, ord("a"), 3, ord("b"), 4, ord("c"))
+    assert compiled.pictures == ()  # this eye sees no rows
+
+
+def test_the_rows_of_a_picture_stand_among_the_tokens(told):
+    rows = Rows((-5, -6), None, 0)
+    Looker(lambda file: (rows,), letters, told.put).look(
+        Generate(1, "a<P>b", request(1, RED).params)
+    )
+    compiled = told.get(timeout=10)
+    assert compiled.request.prompt == (1, ord("a"), -5, -6, ord("b"))
+    assert compiled.pictures == (Placed(2, rows),)
+
+
+def test_a_text_that_can_not_be_tokens_costs_no_look(eye, told):
+    def refuse(text, add_special):
+        raise ContextTooLong("far too long")
+
+    Looker(eye.see, refuse, told.put).look(request(1, RED))
+    assert isinstance(told.get(timeout=10).result, ContextTooLong)
+    assert not eye.begun.is_set()
 
 
 def test_a_mask_comes_along(looker, eye, told):
@@ -85,8 +119,8 @@ def test_what_goes_wrong_is_the_requests_own(looker, eye, told, file, words):
     refused, other = told.get(timeout=10), told.get(timeout=10)
     assert isinstance(refused.result, BadRequest)
     assert words in str(refused.result)
-    assert refused.looks == ()
-    assert other.looks == (((4,),),)
+    assert refused.request.request_id == 1
+    assert other.request.prompt == (1, 4)
 
 
 def test_who_has_left_costs_no_more_than_the_picture_being_looked_at(looker, eye, told):
@@ -139,7 +173,7 @@ def test_what_waits_is_bounded_in_bytes(looker, eye, told):
 def test_one_that_is_larger_than_all_that_may_wait_is_seen_alone(looker, eye, told):
     eye.may.set()
     looker.look(request(1, bytes(300 << 20)))
-    assert told.get(timeout=10).looks
+    assert told.get(timeout=10).request.prompt == (1, 300 << 20)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness of their own on Linux")
