@@ -31,6 +31,7 @@ from edgellm.selector.speed_profile import (
     CpuKernels,
     CpuSpeed,
     Era,
+    PlainAttention,
     SpeedProfile,
     Spread,
 )
@@ -90,6 +91,7 @@ class _CpuKernels(ProfileRow, frozen=True, kw_only=True):
     isa: tuple[str, ...]
     decode_gweights_s: float
     gflops: float
+    plain_attention: tuple[float, float, float] | None = None  # ratio, Gflop/s, ratio
 
 
 class _Speed(ProfileRow, frozen=True, kw_only=True):
@@ -187,10 +189,7 @@ def _speed(file: _Speed) -> SpeedProfile:
     return SpeedProfile(
         families=tuple(_family(row, costs) for row in file.family),
         cpu=CpuSpeed(
-            kernels=tuple(
-                CpuKernels(row.isa, row.decode_gweights_s * 1e9, row.gflops * 1e9)
-                for row in file.cpu_kernels
-            ),
+            kernels=tuple(_kernels(row) for row in file.cpu_kernels),
             thread_layer_s=file.thread_layer_us / 1e6,
             attention_ratio=file.cpu_attention_ratio,
         ),
@@ -223,6 +222,14 @@ def _speed(file: _Speed) -> SpeedProfile:
             for row in file.era
         ),
     )
+
+
+def _kernels(row: _CpuKernels) -> CpuKernels:
+    plain = None
+    if row.plain_attention is not None:
+        row_ratio, gflops, masked_ratio = row.plain_attention
+        plain = PlainAttention(row_ratio, gflops * 1e9, masked_ratio)
+    return CpuKernels(row.isa, row.decode_gweights_s * 1e9, row.gflops * 1e9, plain)
 
 
 def _family(row: _Family, costs: Mapping[str, Mapping[str, float]]) -> BackendFamily:

@@ -3,7 +3,8 @@
     blocks × layer_s
     + reading the weights, or unpacking them: they overlap, so the longer of the two counts,
       rounded where they meet
-    + reading the cache, on the CPU the dot products with it where those take longer
+    + reading the cache, on the CPU the dot products with it where those take longer; in a pool also
+      those with others' cells (PlainAttention)
     + multiplications of the tokens after the first: for up to eight by the vector units, beside
       the first one's (llama.cpp ggml/src/ggml-cuda/mmvq.cuh MMVQ_MAX_BATCH_SIZE), for more by the
       matrix units, each kind at its ratio of the peak
@@ -12,12 +13,13 @@ The last three add up, where one might expect the longest alone: over batches of
 prompts of 512 to 32768 tokens sums were within some per cent (llama.cpp benches/dgx-spark).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 from edgellm.models.spec import ModelSpec
 from edgellm.probe.hardware import Device, Hardware
-from edgellm.selector.speed_profile import BackendFamily, SpeedProfile
+from edgellm.selector.shape import ContextShape
+from edgellm.selector.speed_profile import BackendFamily, PlainAttention, SpeedProfile
 from edgellm.selector.work import Step, Work, dense_mix, expert_mix
 
 _OVERLAP_EXPONENT = 4.0  # 1: one after the other; infinity: the longer one alone
@@ -39,20 +41,31 @@ class Rates:
     flops_s: float  # at its peak; for the CPU what its kernels reach with q4_k
     weights_s: float  # of q4_k, unpacked and multiplied by one token
     attention_flops_s: float = inf  # of one token with its cache; accelerators wait for the bytes
+    plain: PlainAttention | None = None  # the CPU's; its flops_s of all cores
 
-    def time_s(self, spec: ModelSpec, work: Work, step: Step, *, flash: bool) -> float:
-        slow = 1.0 if flash else self.family.no_flash_ratio
-        cache_s = _overlapped(
-            work.memory_bytes / (self.family.memory_efficiency * self.bytes_s),
-            work.memory_flops / self.attention_flops_s,
-        )
+    def time_s(self, spec: ModelSpec, work: Work, step: Step, shape: ContextShape) -> float:
+        slow = 1.0 if shape.flash_attention else self.family.no_flash_ratio
         return (
             self._blocks_s(work, step)
             + self._weights_s(spec, work)
-            + cache_s * slow
+            + self._cache_s(work, step, shape, slow)
             + self._weights_again_s(spec, work, step)
             + work.attention_flops * slow / (self.family.attention_flops_ratio * self.flops_s)
         )
+
+    def _cache_s(self, work: Work, step: Step, shape: ContextShape, slow: float) -> float:
+        """What the sequences have in common in a pool isn't known here: they count as strangers."""
+        read_s = work.memory_bytes / (self.family.memory_efficiency * self.bytes_s)
+        look_s = work.memory_flops / self.attention_flops_s
+        if self.plain is None or step.n_tokens > step.n_seqs:
+            return slow * _overlapped(read_s, look_s)
+        n_pooled = step.n_seqs if shape.kv_unified else 1
+        if shape.flash_attention:
+            return _overlapped(read_s, look_s * (1 + self.plain.masked_ratio * (n_pooled - 1)))
+        look_s *= self.plain.row_ratio
+        if n_pooled > 1:
+            look_s = _overlapped(look_s, n_pooled * work.memory_flops / self.plain.flops_s)
+        return _overlapped(read_s, look_s)
 
     def _blocks_s(self, work: Work, step: Step) -> float:
         family = self.family
@@ -132,7 +145,8 @@ def _cpu_rates(
     attention_flops_s = 2 * weights_s * cpu.attention_ratio
     flops_s = kernels.flops_s * n_cores
     layers = layer_s, layer_s, layer_s
-    return Rates(family, *layers, bytes_s, flops_s, weights_s, attention_flops_s)
+    plain = kernels.plain and replace(kernels.plain, flops_s=kernels.plain.flops_s * n_cores)
+    return Rates(family, *layers, bytes_s, flops_s, weights_s, attention_flops_s, plain)
 
 
 def _overlapped(a_s: float, b_s: float) -> float:

@@ -116,9 +116,25 @@ class CpuKernels:
     isa: tuple[str, ...]
     decode_weights_s: float  # of q4_k, out of its cache
     flops_s: float  # in prompts, of q4_k
+    plain: "PlainAttention | None" = None  # None: as the family's no_flash_ratio says
 
     def matches(self, cpu: Cpu) -> bool:
         return set(self.isa) <= set(cpu.isa)
+
+
+@dataclass(frozen=True, slots=True)
+class PlainAttention:
+    """How decoding without flash attention differs from decoding with it, where that was measured.
+
+    With it each row goes through its own cells alone, one after the other, and passes over others'.
+    Without it all rows of a pool are multiplied with all of its cells in use, as one matrix.
+    Source: ggml/src/ggml-cpu/ops.cpp ggml_compute_forward_flash_attn_ext_f16_one_chunk; of several
+    rows without it ggml/src/ggml-cpu/llamafile/sgemm.cpp.
+    """
+
+    row_ratio: float  # one row's cells, over the same with flash attention
+    flops_s: float  # of a core, for several rows at once
+    masked_ratio: float  # with flash attention: a cell that is passed over, over one that is not
 
 
 @dataclass(frozen=True, slots=True)

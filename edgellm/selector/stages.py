@@ -77,7 +77,7 @@ class _Route:
     def _stage(self, device_id: str, work: Work, *, wider: Spread = _EXACT) -> Stage:
         device = self.hardware.device(device_id)
         rates = rates_of(device, self.hardware, self.profile)
-        time_s = rates.time_s(self.spec, work, self.step, flash=self.shape.flash_attention)
+        time_s = rates.time_s(self.spec, work, self.step, self.shape)
         spread = self._spread(device, rates.family)
         model = self.spec.architecture, main_type(self.spec)
         known = self.profile.calibration(device, *model, prompt=self._is_prompt)
