@@ -112,10 +112,4 @@ def _slots(served: Served) -> list[Slot]:
 
 
 def _served(request: Request) -> Served:
-    models = gateway_of(request).models
-    if name := request.query_params.get("model"):
-        return models.find(name)
-    served = next(iter(models), None)
-    if served is None:
-        raise NotServing("no model is served here yet")
-    return served
+    return gateway_of(request).models.any(request.query_params.get("model"))

@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Literal
 
 from edgellm.chat.template import ChatTemplate
-from edgellm.errors import BadRequest, ModelNotFound
+from edgellm.errors import BadRequest, ModelNotFound, NotServing
 from edgellm.models.spec import ModelSpec
 from edgellm.runner.engine import Engine
 
@@ -18,6 +18,7 @@ _ROUTES: dict[Kind, str] = {
     "embedding": "POST /v1/embeddings",
     "reranking": "POST /v1/rerank",
 }
+_LOADS_ONE = "`edgellm serve MODEL` loads one"
 _MAX_ECHO = 80  # characters of a client's word that an error repeats
 
 
@@ -98,6 +99,17 @@ class Models:
             param="model",
         )
 
+    def any(self, name: str | None) -> Served:
+        """The one that is named, else the one that answers chats, else the first.
+
+        Raises NotServing where there is none: who asks so, asks whether we are ready.
+        """
+        if name:
+            return self.find(name)
+        if not self._served:
+            raise NotServing("no model is served here yet", hint=_LOADS_ONE)
+        return min(self._served, key=lambda served: served.kind != "generative")
+
     def generative(self, name: str | None) -> Served:
         return self._of_kind(name, "generative")
 
@@ -112,9 +124,7 @@ class Models:
             for served in self._served:
                 if served.kind == kind:
                     return served
-            raise ModelNotFound(
-                f"no {kind} model is served here", hint="`edgellm serve MODEL` loads one"
-            )
+            raise ModelNotFound(f"no {kind} model is served here", hint=_LOADS_ONE)
         served = self.find(name)
         if served.kind != kind:
             raise BadRequest(

@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from edgellm.chat.turn import turn
-from edgellm.errors import BadRequest
 from edgellm.runner.messages import Tokenized
 from edgellm.server.body import Text, decode
 from edgellm.server.envelope import text_is_called
@@ -61,7 +60,7 @@ _detokenize_decoder = msgspec.json.Decoder(DetokenizeBody)
 async def tokenize(request: Request) -> Response:
     """Of a list each text is tokenized by itself, and a number is a token."""
     body = decode(_tokenize_decoder, await request.body())
-    served = _served(request, body.model)
+    served = gateway_of(request).models.any(body.model)
     parts = [body.content] if isinstance(body.content, str) else body.content
     tokens: list[int] = []
     pieces: list[bytes] = []
@@ -91,7 +90,8 @@ async def _tokenized(
 
 async def detokenize(request: Request) -> Response:
     body = decode(_detokenize_decoder, await request.body())
-    found = await _served(request, body.model).engine.detokenize(tuple(body.tokens))
+    served = gateway_of(request).models.any(body.model)
+    found = await served.engine.detokenize(tuple(body.tokens))
     return json_response(Content(b"".join(found.pieces).decode("utf-8", "replace")))
 
 
@@ -101,18 +101,6 @@ async def apply_template(request: Request) -> Response:
     served = gateway_of(request).models.generative(asked.model)
     ours = await asyncio.to_thread(turn, served.template, asked, datetime.now())
     return json_response(Prompt(ours.prompt))
-
-
-def _served(request: Request, name: str | None) -> Served:
-    """The one that is named, else the one that answers chats, else any."""
-    models = gateway_of(request).models
-    if name:
-        return models.find(name)
-    generates = next((one for one in models if one.kind == "generative"), None)
-    served = generates or next(iter(models), None)
-    if served is None:
-        raise BadRequest("no model is served here yet", param="model")
-    return served
 
 
 def _shown(piece: bytes) -> str | list[int]:

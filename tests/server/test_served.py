@@ -1,7 +1,7 @@
 import pytest
 from server.server_fakes import served, served_embedding
 
-from edgellm.errors import BadRequest, ModelNotFound
+from edgellm.errors import BadRequest, ModelNotFound, NotServing
 from edgellm.server.served import Models
 
 
@@ -11,6 +11,15 @@ def test_no_name_means_the_first_of_its_kind():
     assert models.generative(None) is one
     assert models.generative("") is one
     assert models.embedding(None) is two
+
+
+def test_where_any_will_do_the_one_that_chats_comes_first():
+    first, chats = served_embedding("first"), served("chats")
+    assert Models([first, chats]).any(None) is chats
+    assert Models([first, chats]).any("first") is first
+    assert Models([first]).any(None) is first
+    with pytest.raises(NotServing):
+        Models().any(None)
 
 
 def test_names_alias_and_file_are_known_in_any_case():

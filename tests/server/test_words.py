@@ -58,5 +58,5 @@ def test_what_is_wrong_is_named(http, path, body, param):
 def test_a_server_without_a_model_says_so():
     with live_server() as live, httpx2.Client(base_url=live.url) as http:
         answer = http.post("/tokenize", json={"content": "hi"})
-        assert answer.status_code == 400
+        assert answer.status_code == 503
         assert "no model is served" in answer.json()["error"]["message"]
