@@ -12,12 +12,18 @@ from edgellm.runner.batch import (
     Checkpoint,
     Copy,
     Discard,
+    Erase,
+    Fetch,
     Forget,
     Fork,
     Op,
+    RestoreAll,
     Resume,
+    SaveAll,
+    Store,
     Trim,
 )
+from edgellm.runner.prefix_file import chain_key
 
 
 class StatefulBackend(FakeBackend):
@@ -25,7 +31,20 @@ class StatefulBackend(FakeBackend):
         super().__init__(limits)
         self.states: dict[int, list[int] | None] = {}  # by seq_id; None: a window without a text
         self.checkpoints: dict[int, list[int]] = {}  # by blob
+        self.wholes: dict[int, list[int]] = {}  # by blob
         self.n_resumed = 0
+
+    def fetch(self, *, ok: bool = True) -> tuple[int, float | None]:
+        blob, key = self.fetches.pop(0)
+        if not ok:
+            return blob, None
+        _, text = self.files[key]
+        self._held()[blob] = list(text)
+        return blob, 0.001
+
+    def _held(self) -> dict[int, list[int]]:
+        """What files hold of this kind of model."""
+        return self.wholes if self.limits.state.has_cells else self.checkpoints
 
     @property
     def used_cells(self) -> int:
@@ -50,8 +69,8 @@ class StatefulBackend(FakeBackend):
                 assert self.limits.state.n_window, "there is no window"
                 assert not self.limits.state.has_rows, "a recurrent state can't be blanked"
                 self.states[source] = None
-            case Discard(blob):
-                del self.checkpoints[blob]
+            case SaveAll() | RestoreAll() | Discard():
+                self._copy(op)
             case Fork(_, target, _) | Copy(_, target, _):
                 assert self.limits.state.has_cells, "there is nothing to fork"
                 super()._obey(op)
@@ -64,6 +83,35 @@ class StatefulBackend(FakeBackend):
                 self._lose(seq_id, [])
             case _:
                 super()._obey(op)
+
+    def _copy(self, op: Op) -> None:
+        match op:
+            case SaveAll(source, blob):
+                assert blob not in self.wholes | self.checkpoints, f"blob {blob} is written twice"
+                held = [token for token, _ in self.cells[source]]
+                assert self.states[source] == held, f"seq {source}: another state"
+                self.wholes[blob] = held
+            case RestoreAll(blob, target):
+                assert not self.cells.get(target), f"seq {target} is not empty"
+                self._can_hold(target)
+                self.states[target], self.cells[target] = list(self.wholes[blob]), []
+                self._fill(target, self.wholes[blob])
+            case Discard(blob):
+                del (self.wholes if blob in self.wholes else self.checkpoints)[blob]
+
+    def _file(self, op: Store | Fetch | Erase) -> None:
+        match op:
+            case Store(blob, stored):
+                text = list(self._held()[blob])
+                assert (stored.start, stored.tokens) == (len(text), ())
+                assert stored.parent == chain_key(b"", text)
+                assert stored.key not in self.files, "it is there already"
+                self.files[stored.key] = (stored, text)
+            case Fetch(blob, key):
+                assert key in self.files, "it was erased"
+                self.fetches.append((blob, key))
+            case Erase(key):
+                del self.files[key]
 
     def _resume(self, target: int, state: list[int]) -> None:
         self._can_hold(target)

@@ -9,23 +9,25 @@ Recurrent models. There are no cells, and one row for each id that may run. What
 but its tokens and its checkpoints, and its id is known to us alone.
 """
 
-from edgellm.runner.batch import Blank, Forget, Fork, Op, Resume, Trim
+from edgellm.runner.archived import ArchivedMemory
+from edgellm.runner.batch import Blank, Discard, Forget, Fork, Op, RestoreAll, Resume, Trim
 from edgellm.runner.cells import Lease
-from edgellm.runner.checkpointed import CheckpointedMemory
 from edgellm.runner.memory import Limits, PartialState
+from edgellm.runner.pace import Pace
 from edgellm.runner.prefix import Match, Retained, RetainedStore, Source
 from edgellm.runner.sequence import Sequence
 
 
-class AsideMemory(CheckpointedMemory):
-    def __init__(self, limits: Limits, state: PartialState, ops: list[Op]) -> None:
-        super().__init__(limits, state, ops)
+class AsideMemory(ArchivedMemory):
+    def __init__(self, limits: Limits, state: PartialState, ops: list[Op], pace: Pace) -> None:
+        super().__init__(limits, state, ops, pace)
         self._free_seq_ids = list(range(limits.n_seq_max))
         self.retained = RetainedStore(range(limits.n_seq_max, limits.n_ids))
 
     def admit(self, sequence: Sequence, match: Match | None, running: list[Sequence]) -> bool:
         if not self._free_seq_ids:
             return False
+        match = self._back(sequence, match, running)
         lease = self._cells.fork(match.source.lease, match.length) if match else Lease()
         need = self._need(sequence, lease, running)
         if need is None:
@@ -35,6 +37,7 @@ class AsideMemory(CheckpointedMemory):
         if match:
             self._forked(sequence, match)
         self._enter(sequence, others)
+        self._enter_loaded(sequence)
         self._make_room(need)
         return True
 
@@ -89,10 +92,44 @@ class AsideMemory(CheckpointedMemory):
         n_prompt = min(sequence.n_prompt, length)
         tokens = sequence.tokens[:length]
         kept = self.retained.add(tokens, lease, n_prompt, sequence.adapters)
-        self._points.move(sequence.seq_id, kept.seq_id)
+        self._move_aside(sequence.seq_id, kept)
+        self._ended(kept)
+
+    def _move_aside(self, seq_id: int, kept: Retained) -> None:
+        """What it holds and can share, and its checkpoints."""
+        self._points.move(seq_id, kept.seq_id)
         if self._state.has_cells:
-            self._ops.append(Blank(sequence.seq_id))
-            self._ops.append(Fork(sequence.seq_id, kept.seq_id, length))
+            self._ops.append(Blank(seq_id))
+            self._ops.append(Fork(seq_id, kept.seq_id, kept.n_computed))
+
+    def _lend(self, kept: Retained) -> int | None:
+        if not self._free_seq_ids:
+            return None
+        seq_id, point = self._free_seq_ids[0], self._points.last(kept.seq_id)
+        assert point is not None, f"seq {kept.seq_id} has no checkpoint"
+        self._ops.append(Fork(kept.seq_id, seq_id, kept.n_computed))
+        self._ops.append(Resume(point.blob, seq_id))
+        return seq_id
+
+    def _give_back(self, seq_id: int) -> None:
+        self._ops.append(Forget(seq_id))
+
+    def _put_back(self, blob: int, tokens: list[int], running: list[Sequence]) -> Retained | None:
+        length = len(tokens)
+        if not self._fits(length, running) or not self._can_retain():
+            self._ops.append(Discard(blob))
+            return None
+        lease, seq_id = self._lease_of(length, running), self._free_seq_ids[0]
+        if self._state.has_cells:
+            self._ops += [RestoreAll(blob, seq_id), Discard(blob)]
+            self._points.take(seq_id, length)  # in the memory that was held for the blob
+        else:
+            self._points.adopt(seq_id, length, blob)
+        kept = self.retained.add(tokens, lease, length, ())
+        self._move_aside(seq_id, kept)
+        if self._state.has_cells:
+            self._ops.append(Forget(seq_id))
+        return kept
 
     def _lost(self) -> None:
         for kept in list(self.retained.by_id.values()):
@@ -119,5 +156,6 @@ class AsideMemory(CheckpointedMemory):
         self._cells.release(kept.lease)
         self._points.drop(kept.seq_id)
         self.retained.drop(kept)
+        self._unsaved.pop(kept.seq_id, None)
         if self._state.has_cells:
             self._ops.append(Forget(kept.seq_id))

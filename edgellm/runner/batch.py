@@ -75,6 +75,22 @@ class Restore:
 
 
 @dataclass(frozen=True, slots=True)
+class SaveAll:
+    """Copy out, as `blob`, all that `source` holds: cells, window and recurrent state."""
+
+    source: int
+    blob: int
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreAll:
+    """`target`, which is empty, holds what the source of a SaveAll held, in cells of its own."""
+
+    blob: int
+    target: int
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """Copy out, as `blob`, what of `source` a fork can't share: its window, its recurrent state."""
 
@@ -180,6 +196,8 @@ Op: TypeAlias = (
     | Copy
     | Save
     | Restore
+    | SaveAll
+    | RestoreAll
     | Checkpoint
     | Resume
     | Blank

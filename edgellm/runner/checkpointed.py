@@ -59,7 +59,7 @@ class CheckpointedMemory(Still):
 
     @property
     def shelf_bytes(self) -> int:
-        return self._points.used_bytes
+        return self._points.used_bytes + self._points.held_bytes
 
     # ── what the scheduler asks ──────────────────────────────────────────────
 

@@ -38,7 +38,7 @@ class Checkpoints:
         self._chains: dict[int, list[Point]] = {}  # by seq_id
         self._blobs = itertools.count()
         self._now = 0
-        self.used_bytes = 0
+        self.used_bytes = self.held_bytes = 0
 
     @property
     def every(self) -> int:
@@ -58,17 +58,32 @@ class Checkpoints:
     def take(self, seq_id: int, length: int) -> bool:
         """A checkpoint of what the sequence holds now. Says whether others had to go for it."""
         n_bytes = self._state.checkpoint_bytes(length)
-        if n_bytes > self._state.budget_bytes:
+        if self.held_bytes + n_bytes > self._state.budget_bytes:
             return False
-        evicts = self.used_bytes + n_bytes > self._state.budget_bytes
-        while self.used_bytes + n_bytes > self._state.budget_bytes:
-            self._evict()
-        self._now += 1
-        point = Point(length, next(self._blobs), n_bytes, self._now)
-        self._chains.setdefault(seq_id, []).append(point)
-        self.used_bytes += n_bytes
+        evicts = self._make_room(n_bytes)
+        point = self._add(seq_id, length, self.new_blob(), n_bytes)
         self._ops.append(Checkpoint(seq_id, point.blob))
         return evicts
+
+    def adopt(self, seq_id: int, length: int, blob: int) -> None:
+        """A checkpoint that was read from disk, into memory that was held until now."""
+        self._add(seq_id, length, blob, self._state.checkpoint_bytes(length))
+
+    def hold(self, n_bytes: int) -> bool | None:
+        """Keep so much memory free for something else. Says whether others had to go for it; None:
+        there is not so much."""
+        if self.held_bytes + n_bytes > self._state.budget_bytes:
+            return None
+        evicts = self._make_room(n_bytes)
+        self.held_bytes += n_bytes
+        return evicts
+
+    def let_go(self, n_bytes: int) -> None:
+        """Of what was held."""
+        self.held_bytes -= n_bytes
+
+    def new_blob(self) -> int:
+        return next(self._blobs)
 
     def inherit(self, target: int, source: int, length: int) -> Point | None:
         """`target` was forked from `source`: it has the same points up to `length`. The last."""
@@ -102,7 +117,7 @@ class Checkpoints:
         """Assert what must hold between steps, of sequences that hold so many tokens."""
         held = {id(point): point for chain in self._chains.values() for point in chain}
         assert sum(point.n_bytes for point in held.values()) == self.used_bytes
-        assert self.used_bytes <= self._state.budget_bytes
+        assert self.used_bytes + self.held_bytes <= self._state.budget_bytes
         for point in held.values():
             assert point.n_refs == sum(point in chain for chain in self._chains.values())
         for seq_id, chain in self._chains.items():
@@ -114,6 +129,20 @@ class Checkpoints:
         assert seq_id not in self._chains, f"seq {seq_id} has points already"
         if chain:
             self._chains[seq_id] = chain
+
+    def _add(self, seq_id: int, length: int, blob: int, n_bytes: int) -> Point:
+        self._now += 1
+        point = Point(length, blob, n_bytes, self._now)
+        self._chains.setdefault(seq_id, []).append(point)
+        self.used_bytes += n_bytes
+        return point
+
+    def _make_room(self, n_bytes: int) -> bool:
+        room_bytes = self._state.budget_bytes - self.held_bytes - n_bytes
+        evicts = self.used_bytes > room_bytes
+        while self.used_bytes > room_bytes:
+            self._evict()
+        return evicts
 
     def _evict(self) -> None:
         _, worst = min(self._worth(), key=lambda each: each[0])

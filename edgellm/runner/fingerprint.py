@@ -18,7 +18,8 @@ def fingerprint(path: bytes, plan: Plan, n_ctx_seq: int, library: str) -> bytes:
     format a state has."""
     facts = (
         library, plan.kv_type_k, plan.kv_type_v, plan.flash_attention, plan.kv_unified,
-        plan.devices, plan.swa_full, n_ctx_seq,
+        plan.devices, plan.swa_full, n_ctx_seq, plan.batch_invariant,
+        None if plan.kv_unified else plan.n_seq_max,  # streams: a state tells of all of them
     )  # fmt: skip
     digest = hashlib.sha256(repr(facts).encode())
     for part in shards(Path(path.decode("utf-8", "surrogateescape"))):

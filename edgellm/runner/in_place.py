@@ -11,22 +11,24 @@ The conversation that stayed is gone on from where it ended without any copy: it
 It is kept until its id or its cells are needed.
 """
 
-from edgellm.runner.batch import Copy, Forget, Fork, Op, Resume, Trim
+from edgellm.runner.archived import ArchivedMemory
+from edgellm.runner.batch import Copy, Discard, Forget, Fork, Op, RestoreAll, Resume, Trim
 from edgellm.runner.cells import Lease
-from edgellm.runner.checkpointed import CheckpointedMemory
 from edgellm.runner.memory import WORTH_SHARING, Limits, PartialState
+from edgellm.runner.pace import Pace
 from edgellm.runner.prefix import Match, Retained, RetainedStore, Source
 from edgellm.runner.sequence import Sequence
 
 
-class InPlaceMemory(CheckpointedMemory):
-    def __init__(self, limits: Limits, state: PartialState, ops: list[Op]) -> None:
-        super().__init__(limits, state, ops)
+class InPlaceMemory(ArchivedMemory):
+    def __init__(self, limits: Limits, state: PartialState, ops: list[Op], pace: Pace) -> None:
+        super().__init__(limits, state, ops, pace)
         self.retained = RetainedStore(range(limits.n_seq_max))  # its free ids: all that are free
 
     def admit(self, sequence: Sequence, match: Match | None, running: list[Sequence]) -> bool:
         if match and not self._limits.unified and match.length < WORTH_SHARING:
             match = None  # not worth the copy of a stream
+        match = self._back(sequence, match, running)
         place = self._place(match)
         if place is None:
             return False
@@ -38,6 +40,7 @@ class InPlaceMemory(CheckpointedMemory):
         sequence.seq_id, sequence.lease = place, lease
         self._occupy(sequence, match)
         self._enter(sequence, others)
+        self._enter_loaded(sequence)
         self._make_room(need)
         return True
 
@@ -49,6 +52,7 @@ class InPlaceMemory(CheckpointedMemory):
             self.retained.put(seq_id, tokens, sequence.n_prompt, sequence.adapters)
             kept = self.retained.by_id[seq_id]
             kept.lease, sequence.lease = sequence.lease, Lease()
+            self._ended(kept)
         else:
             self._clear(seq_id, sequence.lease)
             self.retained.free_seq_ids.append(seq_id)
@@ -103,6 +107,7 @@ class InPlaceMemory(CheckpointedMemory):
             self._ops.append(Resume(point.blob, kept.seq_id))
             self._ops.append(Trim(kept.seq_id, length))
         self._cells.release(kept.lease)
+        self._unsaved.pop(kept.seq_id, None)
         del self.retained.by_id[kept.seq_id]
 
     def _fork(self, source: int, target: int, length: int) -> None:
@@ -122,9 +127,25 @@ class InPlaceMemory(CheckpointedMemory):
             return common
         return super()._resumable(source, common)
 
+    def _put_back(self, blob: int, tokens: list[int], running: list[Sequence]) -> Retained | None:
+        place = self._place(None)
+        if place is None or not self._fits(len(tokens), running):
+            self._ops.append(Discard(blob))
+            return None
+        if old := self.retained.by_id.get(place):
+            self._drop(old)
+        lease = self._lease_of(len(tokens), running)
+        self._ops += [RestoreAll(blob, place), Discard(blob)]
+        self.retained.free_seq_ids.remove(place)
+        self.retained.put(place, tokens, len(tokens), ())
+        kept = self.retained.by_id[place]
+        kept.lease = lease
+        return kept
+
     def _drop(self, kept: Retained) -> None:
         self._clear(kept.seq_id, kept.lease)
         self.retained.drop(kept)
+        self._unsaved.pop(kept.seq_id, None)
 
     def _clear(self, seq_id: int, lease: Lease) -> None:
         self._cells.release(lease)

@@ -42,20 +42,22 @@ def partial_state(
     memory = llama_cpp.llama_get_memory(context)
     is_recurrent = bool(llama_cpp.llama_model_is_recurrent(model))
     llama_cpp.llama_memory_clear(memory, False)
-    sizes = []
+    sizes, wholes = [], []
     for pos in range(2):
         decode((Row(0, pos, _any_token(model), True),))
         sizes.append(state_bytes(context, 0, PARTIAL))
-    everything = state_bytes(context, 0, EVERYTHING)
+        wholes.append(state_bytes(context, 0, EVERYTHING))
     llama_cpp.llama_memory_clear(memory, False)
-    if _architecture(model) in _UNTRIED or (sizes[1] >= everything and not is_recurrent):
+    if _architecture(model) in _UNTRIED or (sizes[1] >= wholes[1] and not is_recurrent):
         return None
-    cell_bytes = sizes[1] - sizes[0]
+    cell_bytes, whole_cell_bytes = sizes[1] - sizes[0], wholes[1] - wholes[0]
     return PartialState(
         n_window=int(llama_cpp.llama_model_n_swa(model)) if cell_bytes else 0,
         cell_bytes=cell_bytes,
         row_bytes=sizes[0] - cell_bytes,
         budget_bytes=budget_bytes,
+        fixed_bytes=wholes[0] - whole_cell_bytes,
+        full_cell_bytes=whole_cell_bytes - cell_bytes,
         has_cells=not is_recurrent,
         has_rows=is_recurrent or bool(llama_cpp.llama_model_is_hybrid(model)),
     )

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import llama_cpp
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from edgellm.errors import EdgellmError
 from edgellm.runner.batch import (
@@ -25,15 +26,20 @@ from edgellm.runner.batch import (
     Erase,
     Fetch,
     Restore,
+    RestoreAll,
     Resume,
     Save,
+    SaveAll,
     Store,
 )
 from edgellm.runner.prefix_disk import PrefixDisk
 from edgellm.runner.shelf import BlobSize
 
 EVERYTHING, PARTIAL = 0, 1  # flags of llama_state_seq_*_ext, llama.h
-StateOp: TypeAlias = Save | Restore | Checkpoint | Resume | Blank | Discard | Store | Fetch | Erase
+StateOp: TypeAlias = (
+    Save | Restore | SaveAll | RestoreAll | Checkpoint | Resume | Blank | Discard
+    | Store | Fetch | Erase
+)  # fmt: skip
 Blob = npt.NDArray[np.uint8]  # numpy asks for huge pages: a tenth of the time to touch them first
 
 
@@ -63,6 +69,10 @@ class StateBlobs:
                 self.save(source, start, end, blob)
             case Restore(blob, target):
                 self.restore(blob, target)
+            case SaveAll(source, blob):
+                self._blobs[blob] = read_state(self._context, source, EVERYTHING)
+            case RestoreAll(blob, target):
+                write_state(self._context, target, self._blobs[blob], EVERYTHING)
             case Checkpoint(source, blob):
                 self._blobs[blob] = read_state(self._context, source, PARTIAL)
             case Resume(blob, target):
@@ -79,7 +89,8 @@ class StateBlobs:
         assert self._disk is not None, "nobody stores what can't be"
         match op:
             case Store(blob, stored):
-                self._disk.store(stored, self._blobs[blob].data)
+                payload = self._blobs[blob]  # of a window `n_bytes` says the most that it may take
+                self._disk.store(replace(stored, n_bytes=payload.nbytes), payload.data)
             case Fetch(blob, key):
                 self._disk.fetch(blob, key, self._fetched)
             case Erase(key):

@@ -40,12 +40,19 @@ class PartialState:
     cell_bytes: int  # of one token of it, copied out
     row_bytes: int  # of the recurrent state and what describes it
     budget_bytes: int  # host memory for all that is copied out
+    fixed_bytes: int = 0  # of all that a sequence holds, copied out; beside its cells
+    full_cell_bytes: int = 0  # of what one token has where layers look at everything
     has_cells: bool = True  # some layers look at everything, or at a window: tokens take cells
     has_rows: bool = False  # recurrent: an id above n_seq_max can't even be forgotten
 
     def checkpoint_bytes(self, length: int) -> int:
         """Of what is copied out after `length` tokens."""
         return self.row_bytes + self.cell_bytes * min(length, self.n_window)
+
+    def whole_bytes(self, length: int) -> int:
+        """Of all that a sequence of `length` tokens holds, copied out."""
+        window_bytes = self.cell_bytes * min(length, self.n_window)
+        return self.fixed_bytes + window_bytes + self.full_cell_bytes * length
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +168,12 @@ class Memory(Protocol):
 class Still:
     """A policy under which nothing is copied out while nobody asks for it."""
 
-    disk_bytes = 0
-
     @property
     def shelf_bytes(self) -> int:
+        return 0
+
+    @property
+    def disk_bytes(self) -> int:
         return 0
 
     @property

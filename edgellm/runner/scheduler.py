@@ -39,8 +39,10 @@ from edgellm.runner.batch import (
     Row,
     Sampled,
     Save,
+    SaveAll,
     Start,
     Stop,
+    Store,
     Trim,
 )
 from edgellm.runner.fairness import Queue, by_turns
@@ -55,7 +57,8 @@ from edgellm.runner.split import SplitMemory
 from edgellm.runner.turns import Turns
 from edgellm.runner.unified import UnifiedMemory
 
-_URGENT = (Save, Restore, Checkpoint, Fetch)  # operations that don't wait for rows to compute
+# Operations that don't wait for rows to compute.
+_URGENT = (Save, SaveAll, Restore, Checkpoint, Store, Fetch)
 _UNPADDED_PERIOD = 50  # steps
 _LEAST_ROWS = 32  # of a step that has prompts only: fewer take hardly less time
 
@@ -338,7 +341,7 @@ class Scheduler:
 def _memory(limits: Limits, ops: list[Op], pace: Pace) -> Memory:
     if limits.state:
         policy = AsideMemory if limits.n_ids > limits.n_seq_max else InPlaceMemory
-        return policy(limits, limits.state, ops)
+        return policy(limits, limits.state, ops, pace)
     return UnifiedMemory(limits, ops, pace) if limits.unified else SplitMemory(limits, ops)
 
 

@@ -108,7 +108,7 @@ def _serve(load: Load, inbox: Inbox, tell: Tell) -> None:
         prepare.forget(request_id)
         reading.forget(request_id)
 
-    if plan.prefix_disk and backend.limits.blob:
+    if plan.prefix_disk and (backend.limits.blob or backend.limits.state):
         _keep_on_disk(load, backend, inbox)
     Worker(
         backend,

@@ -160,14 +160,11 @@ def _plan(confirmed: Confirmed) -> Plan:
     )
     if setting.embedding:
         return plan
+    is_kept = bool(setting.n_scratch) or carries_state(candidate.spec)
     return replace(
         plan,
-        prefix_ram_bytes=(
-            prefix_ram_bytes(goal, plan.placement, machine)
-            if setting.n_scratch or carries_state(candidate.spec)
-            else 0
-        ),
-        prefix_disk=goal.prefix_disk if setting.n_scratch else None,
+        prefix_ram_bytes=prefix_ram_bytes(goal, plan.placement, machine) if is_kept else 0,
+        prefix_disk=goal.prefix_disk if is_kept else None,
         prefix_disk_bytes=goal.prefix_disk_bytes,
         itl_target_s=goal.itl_target_s or workload.itl_target_s,
         decode_tok_s=chosen.pace.decode,

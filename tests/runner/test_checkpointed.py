@@ -5,76 +5,13 @@ from dataclasses import replace
 
 import pytest
 from runner_fakes import answer
-from state_fakes import StatefulBackend
+from state_runs import KINDS, TURN_END, Run, text
 
 from edgellm.chat.messages import GenerateParams
 from edgellm.runner.batch import Blank, Checkpoint, Copy, Fork, Resume, Trim
-from edgellm.runner.memory import Limits, PartialState
 from edgellm.runner.pictures import Rows, placed, row_ids
-from edgellm.runner.scheduler import Scheduler
-from edgellm.runner.sequence import Sequence
 
-TURN_END = 49
-LIMITS = Limits(
-    n_cells=2000, n_ctx_seq=1000, n_batch=64, n_seq_max=4, n_ids=4, shares_prefixes=True,
-    turn_ends=frozenset({TURN_END}),
-)  # fmt: skip
-WINDOW = PartialState(n_window=16, cell_bytes=4, row_bytes=8, budget_bytes=10_000)
-HYBRID = PartialState(0, 0, 64, 10_000, has_rows=True)
-RECURRENT = PartialState(0, 0, 64, 10_000, has_cells=False, has_rows=True)
-KINDS = {
-    "sliding": replace(LIMITS, state=WINDOW, n_ids=8),
-    "sliding, split": replace(LIMITS, state=WINDOW, unified=False, n_cells=4000),
-    "hybrid": replace(LIMITS, state=HYBRID),
-    "hybrid, split": replace(LIMITS, state=HYBRID, unified=False, n_cells=4000),
-    "recurrent": replace(LIMITS, state=RECURRENT, n_ids=20),
-}
 each_kind = pytest.mark.parametrize("limits", KINDS.values(), ids=list(KINDS))
-
-
-class Run:
-    """A scheduler and a model, stepped until idle."""
-
-    def __init__(self, limits):
-        self.scheduler, self.backend = Scheduler(limits), StatefulBackend(limits)
-        self.sequences, self.answers, self.ops = {}, {}, []
-
-    def add(self, prompt, n_output=4, pictures=()):
-        request_id = len(self.answers)
-        n_max = len(prompt) + n_output
-        sequence = Sequence(request_id, list(prompt), n_max, pictures=pictures)
-        self.sequences[request_id], self.answers[request_id] = sequence, []
-        self.scheduler.add(sequence)
-        return sequence
-
-    def step(self):
-        batch = self.scheduler.schedule()
-        if batch is None:
-            return
-        self.ops += batch.ops
-        for output in self.scheduler.commit(batch, self.backend.decode(batch).sampled):
-            self.answers[output.sequence.request_id].append(output.token)
-        self.scheduler.check()
-
-    def finish(self):
-        while not self.scheduler.idle:
-            self.step()
-        for request_id, sequence in self.sequences.items():
-            n_output = sequence.n_max - sequence.n_prompt
-            prompt = sequence.tokens[: sequence.n_prompt]
-            assert self.answers[request_id] == answer(prompt, n_output)
-
-    def turn(self, prompt, n_output=4):
-        """One request alone. Its sequence, and how many tokens were computed for it."""
-        before = self.backend.n_computed
-        sequence = self.add(prompt, n_output)
-        self.finish()
-        return sequence, self.backend.n_computed - before
-
-
-def text(n, seed=0):
-    """Tokens in which no message ends."""
-    return random.Random(seed).choices(range(3, TURN_END), k=n)
 
 
 @each_kind

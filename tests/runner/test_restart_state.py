@@ -1,0 +1,102 @@
+"""Conversations of models with a window or a recurrent state outlive the worker too."""
+
+import asyncio
+
+import pytest
+from real_model import SHARED_MODELS, needs_shared_models, plan
+
+from edgellm.chat.events import Finished, TextDelta
+from edgellm.chat.messages import GenerateParams, SamplingParams
+from edgellm.runner.supervisor import Supervisor
+
+pytestmark = [pytest.mark.model, needs_shared_models]
+
+SLIDING = ["tiny-gemma3-q8_0.gguf", "tiny-gpt-oss-mxfp4_moe.gguf"]
+HYBRID = ["tiny-lfm2-q8_0.gguf"]
+RECURRENT = ["tiny-mamba-q8_0.gguf", "tinyrwkv52-730k-f16.gguf"]
+
+TALK = tuple(30 + i * i % 150 for i in range(500))
+
+each_file = pytest.mark.parametrize("file", SLIDING + HYBRID + RECURRENT)
+both_layouts = pytest.mark.parametrize("unified", [True, False], ids=["unified", "split"])
+
+
+async def answer(engine, prompt):
+    params = GenerateParams(SamplingParams(temperature=0, ignore_eos=True), 12, logprobs=2)
+    told, end = [], None
+    async for event in engine.generate(prompt, params):
+        if isinstance(event, TextDelta):
+            told += event.logprobs
+        elif isinstance(event, Finished):
+            end = event
+    return told, end
+
+
+async def lives(file, folder, *prompts, **changes):
+    """One worker's life: what it answered, and its last gauge."""
+    path = SHARED_MODELS / file
+    if not path.exists():
+        pytest.skip(f"{file} is not there")
+    keeps = {"prefix_disk": str(folder), "prefix_disk_bytes": 1 << 28}
+    shape = {"n_parallel": 2, "n_seq_max": 2, "n_outputs_max": 2, "n_ctx": 2048, "n_ctx_seq": 1024}
+    engine = Supervisor(str(path), plan(**shape | keeps | changes))
+    await engine.start()
+    try:
+        answers = [await answer(engine, prompt) for prompt in prompts]
+        for _ in range(100):
+            await asyncio.sleep(0.05)
+            if engine.gauge and engine.gauge.prefix_disk_bytes and not engine.gauge.n_running:
+                break
+        return answers, engine.gauge
+    finally:
+        await engine.stop()
+
+
+def turn(told):
+    return (*TALK, *(token.token for token in told), 31, 32, 33)
+
+
+@both_layouts
+@each_file
+def test_the_next_worker_goes_on_bit_by_bit_where_the_last_one_was(file, unified, tmp_path):
+    ((told, _),), gauge = asyncio.run(lives(file, tmp_path, TALK, kv_unified=unified))
+    files_bytes = [path.stat().st_size for path in tmp_path.glob("*/*.kv")]
+    head_bytes = sum(files_bytes) - gauge.prefix_disk_bytes
+    assert 0 < head_bytes < 300 * len(files_bytes)
+    stays = lives(file, tmp_path / "elsewhere", TALK, turn(told), kv_unified=unified)
+    (_, (stayed, end)), _ = asyncio.run(stays)
+    assert end.n_cached == 511
+    ((again, end),), gauge = asyncio.run(lives(file, tmp_path, turn(told), kv_unified=unified))
+    assert end.n_cached == gauge.n_loaded == 511
+    assert again == stayed
+
+
+@each_file
+def test_what_it_says_is_what_it_says_when_all_is_computed_anew(file, tmp_path):
+    ((told, _),), _ = asyncio.run(lives(file, tmp_path, TALK))
+    ((again, end),), _ = asyncio.run(lives(file, tmp_path, turn(told)))
+    ((anew, none),), _ = asyncio.run(lives(file, tmp_path / "elsewhere", turn(told)))
+    assert (end.n_cached, none.n_cached) == (511, 0)
+    assert [token.token for token in again] == [token.token for token in anew]
+
+
+@pytest.mark.parametrize("file", [SLIDING[0], HYBRID[0], RECURRENT[0]])
+def test_a_broken_file_is_computed_again(file, tmp_path):
+    asyncio.run(lives(file, tmp_path, TALK))
+    paths = list(tmp_path.glob("*/*.kv"))
+    for path in paths:
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    assert paths
+    ((_, end),), _ = asyncio.run(lives(file, tmp_path, (*TALK, 40, 41)))
+    assert end.n_cached == 0
+
+
+@pytest.mark.parametrize("file", [SLIDING[0], HYBRID[0]])
+def test_a_split_kv_of_more_streams_finds_nothing(file, tmp_path):
+    """A file tells of all streams, and llama.cpp takes none that tells of others."""
+    ((told, _),), _ = asyncio.run(lives(file, tmp_path, TALK, kv_unified=False))
+    more = {"n_parallel": 3, "n_seq_max": 3, "n_outputs_max": 3, "n_ctx": 3072}
+    ((_, end),), _ = asyncio.run(lives(file, tmp_path, turn(told), kv_unified=False, **more))
+    assert end.n_cached == 0
