@@ -71,10 +71,16 @@ class Table:
 
 class StepCosts:
     def __init__(
-        self, decode: Mapping[int, float] | None = None, prompt: Mapping[int, float] | None = None
+        self,
+        decode: Mapping[int, float] | None = None,
+        prompt: Mapping[int, float] | None = None,
+        switch_s: float = 0.0,
     ) -> None:
         """`decode`: seconds of so many rows of as many sequences, all with logits. `prompt`: of so
-        many rows of one sequence, the last with logits. Either may be empty: it is learnt then."""
+        many rows of one sequence, the last with logits. Either may be empty: it is learnt then.
+        `switch_s`: what a step takes longer that has more or fewer rows than the one before."""
+        self.switch_s = switch_s
+        self._last_rows = 0
         decode, prompt = dict(decode or {}), dict(prompt or {})
         if prompt and 1 in decode:
             prompt[1] = decode[1]  # the same thing
@@ -132,6 +138,9 @@ class StepCosts:
 
     def observe(self, n_decode: int, n_prompt: int, elapsed_s: float) -> None:
         """A step of so many rows took so long."""
+        if n_decode + n_prompt != self._last_rows:
+            elapsed_s = max(elapsed_s - self.switch_s, elapsed_s / 4)
+        self._last_rows = n_decode + n_prompt
         if not n_prompt:
             self._observe_decode(n_decode, elapsed_s)
             return

@@ -41,6 +41,10 @@ class Outcome:
     def allows(self) -> bool:
         return not self.n_rest
 
+    def charge(self, seconds: float) -> None:
+        """A step without guesses took so much longer for those of the step before."""
+        self.guessed.seconds += seconds
+
     def observe(self, n_tokens: int, seconds: float, *, guessed: bool) -> None:
         if not guessed:
             self.plain.add(n_tokens, seconds)

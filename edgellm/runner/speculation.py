@@ -5,7 +5,8 @@ token if the guess comes true. So the rows of all sequences are one question: of
 hand the likeliest ones, as many of them as make the most tokens a second, by what steps are seen
 to take. Where none do, there are none; nor where the outcome is worse than that (outcome.py). Text
 and distribution don't change: every row is sampled as ever, and a guess counts only where it is
-what was sampled.
+what was sampled. A step of another number of rows than the last one is laid out anew, and so is
+the one after it: where that costs as much as a step, as on a fast GPU, guesses have to win it back.
 
 Beside a prompt nothing is guessed: such a step is bound by computing, and its time is measured by
 other rules (pace.py).
@@ -37,6 +38,7 @@ class Speculation:
         self._n_rows, self._pace, self._by_model = n_rows, pace, by_model
         self._draft_token_s = 0.0  # what the draft model takes for the next token of each sequence
         self._is_on = False
+        self._was_guessed, self._last_rows = False, 0  # of the last step
         self._outcomes = defaultdict[int, Outcome](Outcome)  # by how many sequences decode
 
     def drafts(self, sequences: list[Sequence], n_free: int) -> dict[int, tuple[int, ...]]:
@@ -59,11 +61,18 @@ class Speculation:
 
     def observe(self, batch: Batch, step: Step, elapsed_s: float) -> None:
         """What a batch gave, and what it took from deciding to sampling."""
+        was_guessed, self._was_guessed = self._was_guessed, False
+        self._last_rows = len(batch.rows) + len(batch.padding)
         if batch.n_prompt_rows:
             return
         n_tokens = sum(map(len, step.sampled.values()))
-        is_guessed = len(batch.rows) > len(step.sampled)
-        self._outcomes[len(step.sampled)].observe(n_tokens, elapsed_s, guessed=is_guessed)
+        self._was_guessed = len(batch.rows) > len(step.sampled)
+        outcome = self._outcomes[len(step.sampled)]
+        if was_guessed and not self._was_guessed:
+            back_s = min(self._pace.costs.switch_s, elapsed_s / 2)
+            outcome.charge(back_s)
+            elapsed_s -= back_s
+        outcome.observe(n_tokens, elapsed_s, guessed=self._was_guessed)
         if deepest := max((step.n_drafted or {}).values(), default=0):
             self._draft_token_s += _SMOOTHING * (step.draft_s / deepest - self._draft_token_s)
 
@@ -100,11 +109,16 @@ class Speculation:
             n_right += chance
             counts[seq_id] += 1
             step_s = self._rows_s(n_known, n) + max(counts.values()) * self._draft_token_s
+            step_s += self._switch_s(n_known + n)
             if (n_known + n_right) / step_s > best_rate and (
                 len(counts) == n_known or step_s <= max(base_s, self._pace.itl_target_s or step_s)
             ):
                 best, best_rate = n, (n_known + n_right) / step_s
         return Counter(seq_id for _, seq_id in ranked[:best])
+
+    def _switch_s(self, n_rows: int) -> float:
+        """There and, one day, back."""
+        return 0.0 if n_rows == self._last_rows else 2 * self._pace.costs.switch_s
 
     def _rows_s(self, n_known: int, n_guessed: int) -> float:
         costs = self._pace.costs

@@ -109,3 +109,10 @@ def test_a_prompt_that_gets_deeper_makes_doubtful_once_or_twice():
             n_doubts += 1
             costs.observe(8, 0, base_s)
     assert n_doubts <= 2
+
+
+def test_a_step_of_another_size_than_the_last_is_told_without_what_that_costs():
+    costs = StepCosts({1: 0.001, 2: 0.001}, switch_s=0.002)
+    for i in range(20):
+        costs.observe(1 + i % 2, 0, 0.003)
+    assert costs.step_s(1) == pytest.approx(0.001, rel=0.1)

@@ -45,3 +45,13 @@ def test_one_slow_step_among_many_is_no_loss():
     steps(outcome, 60, n_tokens=3, seconds=1.0, guessed=True)
     steps(outcome, 1, n_tokens=3, seconds=20.0, guessed=True)
     assert outcome.allows
+
+
+def test_what_steps_without_guesses_take_longer_for_them_is_theirs():
+    outcome = Outcome()
+    steps(outcome, 20)
+    for _ in range(12):
+        steps(outcome, 1, n_tokens=2, seconds=1.5, guessed=True)
+        outcome.charge(1.0)
+    steps(outcome, 1, n_tokens=2, seconds=1.5, guessed=True)
+    assert not outcome.allows

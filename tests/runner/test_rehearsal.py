@@ -75,3 +75,21 @@ def test_rows_beyond_those_of_the_sequences_are_guesses_of_the_last_one():
         (rows for rows in machine.seen if rows[-1].wants_logits and rows[0].wants_logits), key=len
     )
     assert [(row.seq_id, row.pos) for row in most] == [(0, 0), *((1, pos) for pos in range(7))]
+
+
+def test_what_another_number_of_rows_costs_is_measured_by_turns():
+    class Switching(Machine):
+        def decode(self, rows):
+            self.now_s += 0.003 if self.seen and len(self.seen[-1]) != len(rows) else 0.0
+            super().decode(rows)
+
+    costs = measured(Switching(1e-4))
+    assert costs.switch_s == pytest.approx(0.003)
+    assert costs.step_s(4) == pytest.approx(4e-4)
+    assert measured(Machine(1e-4)).switch_s == pytest.approx(0.0, abs=1e-9)
+
+
+def test_where_a_step_takes_long_nobody_asks_what_another_number_of_rows_costs():
+    machine = Machine(0.06)
+    assert measured(machine, n_decode_max=2, n_prompt_max=1, budget_s=9.0).switch_s == 0.0
+    assert [len(rows) for rows in machine.seen] == [1, 1, 2]

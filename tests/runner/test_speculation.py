@@ -56,23 +56,24 @@ def said(say, prompt, n):
     return tokens[len(prompt) :]
 
 
-def run(limits, requests, say, cost, *, on_token=None):
-    """All at once, to the end. The sequences, and how many steps it took."""
-    pace = Pace(None, StepCosts({n_rows: cost(n_rows) for n_rows in range(1, 13)}))
+def run(limits, requests, say, cost, *, on_token=None, switch_s=0.0, taken=None):
+    """All at once, to the end. The sequences, and how many steps it took; `taken`: their times."""
+    pace = Pace(None, StepCosts({n_rows: cost(n_rows) for n_rows in range(1, 13)}, {}, switch_s))
     scheduler, backend = Scheduler(limits, pace), FakeBackend(limits, say=say)
     sequences = []
     for request_id, (prompt, n_output, *params) in enumerate(requests):
         n_max = len(prompt) + n_output
         sequences.append(Sequence(request_id, list(prompt), n_max, *params))
         scheduler.add(sequences[-1])
-    n_steps = 0
+    n_steps = last = 0
     while batch := scheduler.schedule():
-        step = backend.decode(batch)
-        pace.observe(
-            batch.n_prompt_rows, len(batch.rows) - batch.n_prompt_rows, cost(len(batch.rows))
-        )
-        if not batch.n_prompt_rows:
-            scheduler.speculation.observe(batch, step, cost(len(batch.rows)))
+        step, n_rows = backend.decode(batch), len(batch.rows)
+        elapsed_s = cost(n_rows) + (switch_s if n_rows != last else 0.0)
+        last = n_rows
+        pace.observe(batch.n_prompt_rows, n_rows - batch.n_prompt_rows, elapsed_s)
+        scheduler.speculation.observe(batch, step, elapsed_s)
+        if taken is not None and not batch.n_prompt_rows:
+            taken.append(elapsed_s)
         for output in scheduler.commit(batch, step.sampled):
             if on_token and on_token(output):
                 scheduler.finish(output.sequence, "stop")
@@ -112,6 +113,15 @@ def test_a_text_without_repetition_costs_no_more_than_one_percent():
     rng = random.Random(1)
     ((sequence,), _) = run(UNIFIED, [([9], 90)], lambda tokens: rng.randint(3, 49), cheap)
     assert sequence.n_drafted * (cheap(2) - cheap(1)) <= 0.01 * 90
+
+
+@pytest.mark.parametrize("say", [round_and_round, mostly_round, next_token])
+def test_guesses_win_back_what_steps_of_another_size_cost(say):
+    taken = []
+    ((sequence,), _) = run(UNIFIED, [([3, 4, 5, 6, 7], 90)], say, cheap, switch_s=2.0, taken=taken)
+    assert sequence.tokens[5:] == said(say, [3, 4, 5, 6, 7], 90)
+    assert sum(taken) <= 1.02 * (90 * cheap(1) + 2.0)
+    assert say is not round_and_round or sum(taken) < 0.5 * 90 * cheap(1)
 
 
 def test_a_stop_in_the_middle_of_accepted_guesses_ends_the_text_there():
