@@ -36,9 +36,10 @@ class Lookup:
             self._find(tokens)
         if self._at is None:
             return []
+        ratios = [one.ratio for one in self._chance_of]
         chances, chance = [], 1.0
         for streak in range(self._streak, self._streak + n_most):
-            chance *= self._chance_of[self._class(streak)].ratio
+            chance *= ratios[self._class(streak)]
             chances.append(chance)
         return chances
 
@@ -73,6 +74,11 @@ class Lookup:
     def _index(self, tokens: list[int]) -> None:
         begin = self._n_indexed
         end = min(len(tokens) - 1, begin + _MOST_AT_ONCE)
+        if end == begin + 1 >= max(_SIZES):  # nearly always: a token has come
+            for size, after in zip(_SIZES, self._after, strict=True):
+                after[tuple(tokens[end - size : end])] = end
+            self._n_indexed = end
+            return
         for size, after in zip(_SIZES, self._after, strict=True):
             first = max(0, begin - size + 1)
             part = tokens[first:end]

@@ -20,6 +20,7 @@ from edgellm.runner.frames import encode_frame
 from edgellm.runner.memory import Limits
 from edgellm.runner.messages import FromWorker, Generate, Shutdown, ToWorker
 from edgellm.runner.pace import Pace
+from edgellm.runner.questions import Questions
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.worker import Worker
 
@@ -58,8 +59,8 @@ def _step_us(n: int) -> float:
     ]
     sink = os.open(os.devnull, os.O_WRONLY)
 
-    def take(wait: bool) -> Iterable[ToWorker]:
-        return asked.pop() if asked else [Shutdown()] if wait else []
+    def take(wait_s: float) -> Iterable[ToWorker]:
+        return asked.pop() if asked else [Shutdown()] if wait_s else []
 
     def tell(messages: list[FromWorker]) -> None:
         os.write(sink, encode_frame(messages))
@@ -72,6 +73,8 @@ def _step_us(n: int) -> float:
         take=take,
         tell=tell,
         prepare=lambda request: None,
+        read_beside=lambda text: None,
+        questions=Questions(backend, load_beside=lambda asked: None),  # type: ignore[arg-type]
         clock=time.monotonic,
     )
     begun_s = time.thread_time()

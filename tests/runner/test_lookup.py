@@ -69,3 +69,13 @@ def test_a_long_prompt_is_taken_in_pieces_and_a_token_costs_microseconds():
     tokens += tokens[500:504]
     assert lookup.chances(tokens, 8)
     assert lookup.guess(tokens, 3) == tuple(tokens[504:507])
+
+
+def test_the_index_is_the_same_whether_tokens_come_one_by_one_or_together():
+    draw = random.Random(4)
+    tokens = [draw.randrange(6) for _ in range(200)]
+    one_by_one, together = Lookup(1), Lookup(1)
+    for n in range(1, len(tokens) + 1):
+        one_by_one._index(tokens[:n])
+    together._index(tokens)
+    assert one_by_one._after == together._after
