@@ -53,10 +53,10 @@ class Spill:
 
     def beside_prompt(self, n_rows: int) -> None:
         """This step computes so many rows of prompts, and nobody else waits for it."""
-        step_s = self._pace.costs.mixed_s(0, n_rows)
-        if step_s is not None:
-            n_cells = _n_cells(_PART_UNNOTICED * step_s, self._out_s)
-            self._left_out = max(self._left_out, n_cells)
+        step_s, out_s = self._pace.costs.mixed_s(0, n_rows), self._out_s
+        if step_s is not None and out_s is not None and self._pace.itl_target_s is not None:
+            n_cells = int(_PART_UNNOTICED * step_s / out_s)
+            self._left_out = n_cells if n_cells >= _LEAST_PIECE else 0
 
     def observe(self, elapsed_s: float) -> None:
         """What the operations of a step took: it teaches if they copied, and only one way."""
