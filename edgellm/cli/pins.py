@@ -19,7 +19,7 @@ USES = ("chat", "batch", "stream", "agent", "code")
 _OBJECTIVES = ("balanced", "speed", "quality", "context", "energy")
 _KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 _SPLIT_MODES = ("layer", "row", "tensor")
-_GUESSERS = ("ngram", "draft", "off")
+_GUESSERS = ("ngram", "draft", "mtp", "off")
 _WHEN = {"auto": None, "on": True, "off": False}
 
 

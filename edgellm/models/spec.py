@@ -72,6 +72,7 @@ class ModelSpec:
     imatrix: bool | None = None  # quantized with an importance matrix; None: the header is made up
     rope_bytes: int = 0  # rotary factors, loaded once for each buffer that has layers
     n_draft_layers: int = 0  # the last ones of `layers` (MTP), which take no part without a draft
+    draft_bytes: int = 0  # their weights, which are loaded when asked for; 0: the file lacks them
     tensors: tuple[LayerTensor, ...] = field(default=(), repr=False)  # those outside the blocks
     graph: GraphFacts = field(default=GraphFacts(), repr=False)
     n_merges: int | None = None  # of its tokenizer; None: the file has no vocabulary
@@ -101,6 +102,9 @@ _INPUT: Final = ("token_embd.", "position_embd.", "token_types.", "per_layer_tok
 _FIRST_LAYER: Final = ("token_embd_norm.", "per_layer_model_proj.", "per_layer_proj_norm.")
 _TIED_ENCODERS: Final = frozenset({"dream", "gemma-embedding", "llada"})  # the others have no head
 _NOT_MODELS: Final = {"adapter": "an adapter (LoRA)", "imatrix": "an importance matrix"}
+# Without this tensor llama.cpp takes a file for one whose draft blocks lie elsewhere, and its
+# graphs assert that it is there (src/models/*.cpp, graph_mtp).
+_DRAFT_JOINT: Final = ".nextn.eh_proj.weight"
 # llama.cpp leaves their draft blocks out unless asked (`load_mtp`, src/models/*.cpp).
 _DRAFT_SKIPPED: Final = frozenset({
     "bailingmoe3", "cohere2moe", "deepseek2", "deepseek32", "deepseek4", "glm-dsa", "glm4moe",
@@ -147,6 +151,7 @@ def model_spec(headers: Sequence[GGUFHeader], name: str, quant: str | None = Non
         imatrix=_has_imatrix(first),
         rope_bytes=weights.rope_bytes,
         n_draft_layers=_n_draft(first, arch, len(memory)),
+        draft_bytes=weights.draft_bytes if weights.has_head_for_drafts else 0,
         tensors=tuple(weights.outside),
         graph=graph_facts(first),
         n_merges=_n_merges(first),
@@ -192,6 +197,7 @@ class _Weights:
         self._inside: list[list[LayerTensor]] = [[] for _ in range(n_layers)]
         self._alike: dict[tuple[LayerTensor, ...], tuple[LayerTensor, ...]] = {}
         self.input_bytes = self.output_bytes = self.rope_bytes = embedding_bytes = 0
+        self.draft_bytes, self.has_head_for_drafts = 0, False
         has_head = False
         for tensor in tensors:
             il = layer_of(tensor.name)
@@ -199,6 +205,8 @@ class _Weights:
                 if il >= n_layers:
                     raise BadGGUF(f"{tensor.name!r} is beyond the model's {n_layers} layers")
                 if il >= n_loaded:
+                    self.draft_bytes += tensor.n_bytes
+                    self.has_head_for_drafts |= tensor.name.endswith(_DRAFT_JOINT)
                     continue
                 self.layer_bytes[il] += tensor.n_bytes
                 self.expert_bytes[il] += tensor.n_bytes if _EXPERT.search(tensor.name) else 0

@@ -9,29 +9,19 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import llama_cpp
 import numpy as np
 
 from edgellm.errors import EdgellmError
 from edgellm.runner.backend import Step
-from edgellm.runner.batch import (
-    DRAFTED,
-    Batch,
-    Copy,
-    Forget,
-    Fork,
-    Op,
-    Row,
-    Sampled,
-    Start,
-    Stop,
-    Trim,
-)
+from edgellm.runner.batch import Batch, Copy, Forget, Fork, Op, Row, Sampled, Start, Stop, Trim
+from edgellm.runner.drafted import wanted, written
 from edgellm.runner.llama import LlamaBackend
 from edgellm.runner.llama_load import LoadError, load
 from edgellm.runner.llama_rows import Rows
+from edgellm.runner.loadlog import DeviceMemory
 from edgellm.selector.draft import draft_plan
 from edgellm.selector.plan import Plan
 
@@ -40,13 +30,35 @@ _CATCH_UP = 256  # tokens of a conversation that it reads in one step
 _MAX_VOCAB_DIFFERENCE, _FIRST_COMPARED = 128, 5
 
 
+class Drafter(Protocol):
+    """Who writes guesses into rows that are DRAFTED."""
+
+    @property
+    def memory(self) -> tuple[DeviceMemory, ...]: ...
+
+    def follow(self, ops: Iterable[Op]) -> None:
+        """What is done to the model's memory, before a step."""
+        ...
+
+    def written(self, rows: tuple[Row, ...]) -> tuple[tuple[Row, ...], Mapping[int, int]]:
+        """The rows with their guesses, those left out that it has none for; how many of each."""
+        ...
+
+    def learn(self, sampled: Mapping[int, tuple[Sampled, ...]]) -> None:
+        """What came of it."""
+        ...
+
+
 class DraftingBackend(LlamaBackend):
     def __init__(self, path: bytes, plan: Plan, on_progress: Callable[[float], None]) -> None:
         """Raises LoadError."""
         super().__init__(path, plan, on_progress)
-        self._draft = DraftModel(plan, self._model)
+        self._draft = self._drafter(plan)
         self.draft_memory = self._draft.memory
         self.limits = replace(self.limits, has_draft_model=True)
+
+    def _drafter(self, plan: Plan) -> Drafter:
+        return DraftModel(plan, self._model)
 
     def decode(self, batch: Batch) -> Step:
         begun_s = time.perf_counter()
@@ -58,10 +70,6 @@ class DraftingBackend(LlamaBackend):
         self._draft.learn(step.sampled)
         draft_s += time.perf_counter() - begun_s
         return replace(step, n_drafted=n_drafted, draft_s=draft_s if n_drafted else 0.0)
-
-
-def backend_of(plan: Plan) -> type[LlamaBackend]:
-    return DraftingBackend if plan.draft else LlamaBackend
 
 
 class DraftModel:
@@ -85,7 +93,6 @@ class DraftModel:
         self._tokens: dict[int, list[int]] = {}  # of the sequences that run: all that is known
         self._p_min: dict[int, float] = {}
         self._n_held: dict[int, int] = {}  # by seq_id: how many of its tokens have cells here
-        self._guesses: dict[int, list[int]] = {}  # of the step that is being computed
         self._decode((Row(0, 0, 0, True),))  # the first decode costs five others
         self._trim(0, 0)
 
@@ -106,24 +113,9 @@ class DraftModel:
                     del self._tokens[seq_id], self._p_min[seq_id]
 
     def written(self, rows: tuple[Row, ...]) -> tuple[tuple[Row, ...], Mapping[int, int]]:
-        """The rows with their guesses, those left out that it has none for; how many of each."""
-        wanted: dict[int, int] = {}
-        for row in rows:
-            if row.token == DRAFTED:
-                wanted[row.seq_id] = wanted.get(row.seq_id, 0) + 1
-        if not wanted:
-            self._guesses = {}
-            return rows, {}
-        guesses = self._guesses = self._guess(wanted)
-        left = {seq_id: iter(tokens) for seq_id, tokens in guesses.items()}
-        full = (
-            replace(row, token=next(left.get(row.seq_id, iter(())), DRAFTED))
-            if row.token == DRAFTED
-            else row
-            for row in rows
-        )
-        kept = tuple(row for row in full if row.token != DRAFTED)
-        return kept, {seq_id: len(guesses.get(seq_id, ())) for seq_id in wanted}
+        asked = wanted(rows)
+        guesses = self._guess(asked) if asked else {}
+        return written(rows, guesses), {seq_id: len(guesses.get(seq_id, ())) for seq_id in asked}
 
     def learn(self, sampled: Mapping[int, tuple[Sampled, ...]]) -> None:
         """What came of it: cells of guesses that failed are given back."""
@@ -138,7 +130,7 @@ class DraftModel:
         while current:
             going = []
             for i, seq_id in current.items():
-                token, p = self._likeliest(i)
+                token, p = likeliest(self._context, i, self._n_logits)
                 if token >= self._n_vocab or p < self._p_min[seq_id]:
                     continue
                 guesses[seq_id].append(token)
@@ -180,12 +172,6 @@ class DraftModel:
             self._n_held[row.seq_id] = row.pos + 1
         return True
 
-    def _likeliest(self, row: int) -> tuple[int, float]:
-        pointer = llama_cpp.llama_get_logits_ith(self._context, row)
-        logits = np.ctypeslib.as_array(pointer, shape=(self._n_logits,))
-        token = int(logits.argmax())
-        return token, float(1 / np.exp(logits - logits[token]).sum())
-
     def _trim(self, seq_id: int, length: int) -> None:
         if self._n_held.get(seq_id, 0) > length:
             llama_cpp.llama_memory_seq_rm(self._memory, seq_id, length, -1)
@@ -197,6 +183,14 @@ class DraftModel:
         if length and self._forks:
             llama_cpp.llama_memory_seq_cp(self._memory, source, target, 0, length)
             self._n_held[target] = length
+
+
+def likeliest(context: Any, row: int, n_logits: int) -> tuple[int, float]:
+    """A token, and how likely it is."""
+    pointer = llama_cpp.llama_get_logits_ith(context, row)
+    logits = np.ctypeslib.as_array(pointer, shape=(n_logits,))
+    token = int(logits.argmax())
+    return token, float(1 / np.exp(logits - logits[token]).sum())
 
 
 def check_vocabulary(draft: Any, target: Any) -> None:

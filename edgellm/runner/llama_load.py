@@ -63,11 +63,27 @@ def load(path: bytes, plan: Plan, on_progress: Callable[[float], None]) -> Loade
     return Loaded(model, context, memory, kept)
 
 
+def load_head(model: Any, target: Any, plan: Plan) -> tuple[Any, tuple[DeviceMemory, ...]]:
+    """The context of the model's own head for guesses, beside the one it guesses for. Raises
+    LoadError. Source: common/speculative.cpp, common_speculative_init_result."""
+    lines: list[str] = []
+    _listen(lines)
+    params = _context_params(plan)
+    params.ctx_type, params.ctx_other = llama_cpp.LLAMA_CONTEXT_TYPE_MTP, target
+    context = llama_cpp.llama_init_from_model(model, params)
+    if not context:
+        raise _load_error("the context of the model's head", lines, otherwise="other")
+    memory = memory_by_buffer(lines)
+    _listen(None)
+    return context, memory
+
+
 def _model_params(plan: Plan, on_progress: Callable[[float], None], kept: list[Any]) -> Any:
     params, placement = llama_cpp.llama_model_default_params(), plan.placement
     params.n_gpu_layers = placement.n_gpu_layers
     params.split_mode = _SPLIT[placement.split_mode]
     params.no_host = placement.no_host
+    params.load_mtp = plan.speculate == "mtp"
     params.progress_callback = _progress(on_progress)
     devices = device_handles(plan.devices)
     params.devices = ctypes.cast(devices, ctypes.c_void_p)

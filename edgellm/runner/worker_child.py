@@ -73,12 +73,12 @@ def main() -> int:
 
 
 def _serve(load: Load, inbox: Inbox, tell: Tell) -> None:
-    from edgellm.runner.llama_draft import backend_of
     from edgellm.runner.llama_load import LoadError
+    from edgellm.runner.llama_mtp import backend_for
 
     plan, begun_s = load.plan, time.monotonic()
     try:
-        backend = backend_of(plan)(load.path, plan, lambda ratio: tell([Loading(ratio)]))
+        backend = backend_for(load.path, plan, lambda ratio: tell([Loading(ratio)]))
         for adapter_id, path in load.adapters:
             backend.load_adapter(adapter_id, path)
         lost = tuple(_load_later_adapters(load, backend))

@@ -14,6 +14,7 @@ from edgellm.selector.budget import pool_budgets
 from edgellm.selector.checks import check_goal, check_pins
 from edgellm.selector.confirm import Confirmed, decide_confirmed
 from edgellm.selector.draft import beside_draft, with_draft
+from edgellm.selector.head import why_without, with_head, without_head
 from edgellm.selector.leaving import carries_state, kept_beside, prefix_ram_bytes
 from edgellm.selector.machine import Machine
 from edgellm.selector.options import Question
@@ -29,6 +30,7 @@ from edgellm.selector.speed import decode_tok_s
 __all__ = ["Candidate", "choose", "smaller"]
 
 _NO_DRAFT = "without the draft model: its guesses could not be taken back here"
+_UNUSED_HEAD = "its own head for guesses (MTP) is not loaded; --speculate mtp uses it"
 _SHRINK_RATIO = 0.9  # a plan after an out-of-memory takes a tenth less where it was short
 
 
@@ -96,8 +98,9 @@ def _choose(
 ) -> Plan:
     if not candidates:
         raise ModelNotFound("there is no file to choose from", hint="see edgellm list")
-    draft = candidates[0].draft  # they have it in common
-    if goal.speculate == "draft" and draft is None:
+    if goal.speculate == "mtp":
+        candidates = [with_head(candidate) for candidate in candidates]
+    if goal.speculate == "draft" and candidates[0].draft is None:  # they have it in common
         raise BadRequest("no draft model is named", hint="--draft MODEL, or --speculate ngram")
     question = Question.of(machine, goal, profiles)
     for candidate in candidates:
@@ -106,15 +109,25 @@ def _choose(
     decision = confirmed.decision
     plan = _plan(confirmed)
     if not explained:
-        return with_draft(plan, draft, machine) if draft and plan.speculate == "draft" else plan
+        return _with_guesser(plan, decision.chosen.candidate, machine)
     plan = replace(
         plan,
         reasons=(*reasons(confirmed), *sight(decision.chosen.candidate), *kept_beside(plan)),
         rejected=rejected(decision),
         pareto=front(decision.searches, replace(decision.chosen, placement=confirmed.placement)),
     )
-    if draft and plan.speculate == "draft":
+    return _with_guesser(plan, decision.chosen.candidate, machine)
+
+
+def _with_guesser(plan: Plan, candidate: Candidate, machine: Machine) -> Plan:
+    """Raises DoesNotFit."""
+    draft = candidate.draft
+    if draft and plan.speculate in ("draft", "mtp"):
         return with_draft(plan, draft, machine)
+    if plan.speculate == "mtp":
+        return without_head(plan, candidate.spec)
+    if plan.speculate == "ngram" and not why_without(candidate.spec):
+        return replace(plan, reasons=(*plan.reasons, _UNUSED_HEAD))
     return replace(plan, reasons=(*plan.reasons, _NO_DRAFT)) if draft else plan
 
 

@@ -3,7 +3,7 @@
 It follows the same conversations, so its context has as many tokens and sequences as the other
 one's. It is small: it lies whole on the first accelerator that takes part, or with the CPU. Its
 bytes are added up as any model's are; what a setting would make it take comes off the budgets
-before the other model is placed in that setting.
+before the other model is placed in that setting. A model's own head is planned as one (head.py).
 """
 
 from dataclasses import replace
@@ -13,6 +13,7 @@ from edgellm.errors import DoesNotFit
 from edgellm.models.spec import ModelSpec
 from edgellm.probe.hardware import Backend
 from edgellm.selector.devices import DeviceSet
+from edgellm.selector.head import state_bytes
 from edgellm.selector.layout import Layout
 from edgellm.selector.machine import Machine
 from edgellm.selector.memory import needs
@@ -67,39 +68,54 @@ def draft_bytes(spec: ModelSpec, shape: ContextShape, backend: Backend | None) -
     return (sums[0], sums[1]) if backend else (0, sums[0])
 
 
+def _bytes_of(draft: DraftFile, shape: ContextShape, backend: Backend | None) -> tuple[int, int]:
+    on_device, on_host = draft_bytes(draft.spec, shape, backend)
+    return on_device, on_host + (state_bytes(draft.spec, shape) if draft.is_head else 0)
+
+
+def _place(draft: DraftFile) -> int:
+    """Among the accelerators: a head lies with the last layer."""
+    return -1 if draft.is_head else 0
+
+
 def beside_draft(
     machine: Machine, candidate: Candidate, shape: ContextShape, devices: DeviceSet
 ) -> Machine:
     """What the draft model of the candidate leaves, should it have this context."""
     if candidate.draft is None:
         return machine
-    backend = devices[0].backend if devices else None
-    on_device, on_host = draft_bytes(candidate.draft.spec, shape, backend)
+    device = devices[_place(candidate.draft)] if devices else None
+    on_device, on_host = _bytes_of(candidate.draft, shape, device.backend if device else None)
     budgets = dict(machine.budgets)
     budgets[machine.host_id] = max(0, budgets[machine.host_id] - on_host)
-    if devices:
-        budgets[devices[0].pool_id] = max(0, budgets[devices[0].pool_id] - on_device)
+    if device:
+        budgets[device.pool_id] = max(0, budgets[device.pool_id] - on_device)
     return Machine(machine.hardware, budgets, machine.speed, machine.margins)
 
 
 def with_draft(plan: Plan, draft: DraftFile, machine: Machine) -> Plan:
     """Its bytes are in no buffer of the model's, so they stand among the overhead. Raises
     DoesNotFit where the device that was to have it was left out in the end."""
-    first = machine.hardware.device(plan.shares[0].device_id)
-    backend = first.backend if plan.devices else None
-    on_device, on_host = draft_bytes(draft.spec, context_shape(plan), backend)
     *others, host = plan.shares
+    backend = None
+    if others:
+        at = _place(draft)
+        backend = machine.hardware.device(others[at].device_id).backend
+    on_device, on_host = _bytes_of(draft, context_shape(plan), backend)
+    if others:
+        more = others[at].overhead_bytes + on_device
+        others[at] = replace(others[at], overhead_bytes=more)
     shares = [*others, replace(host, overhead_bytes=host.overhead_bytes + on_host)]
-    shares[0] = replace(shares[0], overhead_bytes=shares[0].overhead_bytes + on_device)
     if short := machine.without_margins().shortfall(shares, plan.placement.disk_bytes):
+        who, flag = ("head", "--speculate mtp") if draft.is_head else ("draft model", "--draft")
         raise DoesNotFit(
-            f"{plan.model} and its draft model together lack {format_bytes(short.missing_bytes)}",
-            hint="leave --draft out, or ask for less --ctx",
+            f"{plan.model} and its {who} together lack {format_bytes(short.missing_bytes)}",
+            hint=f"leave {flag} out, or ask for less --ctx",
         )
     said = f"{draft.spec.name} guesses for it, and takes {format_bytes(on_device + on_host)}"
     return replace(
         plan,
         placement=replace(plan.placement, shares=tuple(shares)),
-        draft=draft.path,
+        draft=draft.path or None,
         reasons=(*plan.reasons, said),
     )

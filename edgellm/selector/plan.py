@@ -16,7 +16,8 @@ Objective = Literal["speed", "quality", "context", "energy", "balanced"]
 KVType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 SplitMode = Literal["layer", "row", "tensor"]  # enum llama_split_mode, llama.h
 BytesFrom = Literal["arithmetic", "oracle"]
-Speculate = Literal["ngram", "draft", "off"]  # who guesses tokens: a look back, a draft model
+# Who guesses tokens: a look back, a draft model, the model's own head.
+Speculate = Literal["ngram", "draft", "mtp", "off"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +71,16 @@ class Candidate:
     headers: tuple[GGUFHeader, ...] = field(default=(), repr=False, compare=False)
     projector: RepoFile | None = None  # for pictures or sound; lies beside it
     projector_bytes: int = 0  # that it takes of the first accelerator, or of the host
-    draft: "DraftFile | None" = None  # a smaller model that guesses for it
+    draft: "DraftFile | None" = None  # a smaller model that guesses for it, or its own head
 
 
 @dataclass(frozen=True, slots=True)
 class DraftFile:
-    """On this disk."""
+    """On this disk. A model's own head lies in the model's file, and `path` is empty."""
 
     path: str
     spec: ModelSpec
+    is_head: bool = False
 
 
 @dataclass(frozen=True, slots=True)

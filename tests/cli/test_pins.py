@@ -65,7 +65,7 @@ def test_the_reserve_of_the_configuration_holds_unless_a_flag_says_another():
         ({"flash": "yes"}, "--flash-attn 'yes'"),
         ({"ctk": "q9"}, "--cache-type-k 'q9'"),
         ({"sm": "rows"}, "--split-mode 'rows'"),
-        ({"speculate": "mtp"}, "--speculate 'mtp'"),
+        ({"speculate": "eagle"}, "--speculate 'eagle'"),
         ({"reserve": "much"}, "not a size"),
         ({"ts": "a,b"}, "-ts 'a,b'"),
         ({"ts": "0,0"}, "-ts is 0,0"),

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from gguf_files import Tensor, gguf_bytes, llama_bytes
 from models_fakes import SHARED_MODELS, needs_shared_models
+from mtp_files import mtp_bytes
 
 from edgellm.errors import BadGGUF
 from edgellm.models.gguf import GGUFHeader, parse_header
@@ -115,6 +116,15 @@ def test_draft_blocks_that_llama_cpp_leaves_out_weigh_nothing():
     spec = spec_of(gguf_bytes(keys, tensors))
     assert [layer.weight_bytes for layer in spec.layers] == [16 * F32, 0]
     assert spec.layers[1].kv_kind == "none"
+
+
+def test_a_head_is_as_heavy_as_its_block_and_nothing_without_what_joins_it():
+    spec = spec_of(mtp_bytes())
+    bare = spec_of(mtp_bytes(with_head=False))
+    assert (spec.n_draft_layers, bare.n_draft_layers) == (1, 1)
+    assert spec.layers == bare.layers, "llama.cpp leaves it out"
+    assert spec.draft_bytes == spec.n_params * F32 - spec.weight_bytes
+    assert bare.draft_bytes == 0
 
 
 def test_the_last_layers_are_known_to_be_for_drafts():

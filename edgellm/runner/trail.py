@@ -1,0 +1,58 @@
+"""How far a model's own head has followed one sequence. Pure.
+
+The head's cell for a token is made from that token and from what the model thought after the one
+before it, its state there. So whatever the model computes waits here as such pairs until the head
+reads it: many at once cost it hardly more than one. A state is the backend's to understand.
+
+Where the head wasn't told of a stretch (it was copied back from host memory), it begins anew after
+it: it then guesses from less, and how often that comes true is counted anyhow.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+State = Any  # None: nobody kept it
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    pos: int
+    token: int
+    state: State  # after the token before
+
+
+class Trail:
+    __slots__ = ("n_held", "n_seen", "state", "waiting")
+
+    def __init__(self, begin: int = 0) -> None:
+        self.n_seen = begin  # tokens that the model has computed
+        self.n_held = begin  # tokens that have cells of the head; one more than seen after a guess
+        self.state: State = None  # after the last token that was seen
+        self.waiting: list[Pair] = []  # from `n_held` on
+
+    def see(self, token: int, state: State) -> None:
+        """The model computed one more token."""
+        if self.n_seen == self.n_held + len(self.waiting):
+            self.waiting.append(Pair(self.n_seen, token, self.state))
+        self.n_seen += 1
+        self.state = state
+
+    def take(self) -> list[Pair]:
+        """All that waits: its cells are about to be made."""
+        pairs, self.waiting = self.waiting, []
+        self.n_held += len(pairs)
+        return pairs
+
+    def cut(self, length: int) -> None:
+        if length < self.n_seen:
+            self.n_seen, self.state = length, None
+        self.n_held = min(self.n_held, length)
+        del self.waiting[length - self.n_held :]
+
+    def forked(self, length: int) -> "Trail":
+        """Of a sequence that shares the first `length` tokens."""
+        other = Trail()
+        other.n_seen, other.n_held = self.n_seen, self.n_held
+        other.state, other.waiting = self.state, list(self.waiting)
+        other.cut(length)
+        return other
