@@ -4,8 +4,8 @@ read. One after the other, and nicer than the loop: nobody waits for one but who
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from edgellm.errors import BadGGUF, EdgellmError
-from edgellm.runner.beside import AdapterLoaded
+from edgellm.errors import BadGGUF
+from edgellm.runner.beside import AdapterLoaded, attempted
 from edgellm.runner.looking import yield_to_the_loop
 from edgellm.runner.messages import LoadAdapter
 
@@ -23,11 +23,9 @@ class AdapterLoading:
         self._pool.submit(self._loaded, asked)
 
     def _loaded(self, asked: LoadAdapter) -> None:
-        error: EdgellmError | None = None
-        try:
-            self._load(asked.adapter_id, asked.path)
-        except EdgellmError as refusal:
-            error = refusal
-        except Exception as fault:  # noqa: BLE001 - it must be answered whatever llama.cpp throws
-            error = BadGGUF(f"this adapter can't be loaded: {fault}")
+        error = attempted(lambda: self._load(asked.adapter_id, asked.path), _blamed)
         self._put(AdapterLoaded(asked, error))
+
+
+def _blamed(error: Exception) -> BadGGUF:
+    return BadGGUF(f"this adapter can't be loaded: {error}")

@@ -1,7 +1,8 @@
 """What threads beside the loop's have done for it. It comes through the inbox, as messages do."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from edgellm.errors import EdgellmError
 from edgellm.runner.backend import Input
@@ -17,6 +18,7 @@ from edgellm.runner.messages import (
 )
 from edgellm.runner.pictures import Placed
 
+T = TypeVar("T")
 Text: TypeAlias = Tokenize | Infill | Embed | Rerank
 Tokens: TypeAlias = Tokenized | list[Input]
 
@@ -67,3 +69,16 @@ class AdapterLoaded:
 
 
 FromBeside: TypeAlias = AdapterLoaded | Compiled | Fetched | Read
+
+
+def attempted(
+    work: Callable[[], T], blame: Callable[[Exception], EdgellmError]
+) -> T | EdgellmError:
+    """What `work` returns or refuses; `blame` has the words for anything else. On such a thread
+    nothing may be raised: who waits must be answered, whatever native code throws."""
+    try:
+        return work()
+    except EdgellmError as error:
+        return error
+    except Exception as error:  # noqa: BLE001 - as said above
+        return blame(error)

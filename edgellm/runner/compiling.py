@@ -16,6 +16,7 @@ from typing import TypeAlias
 from edgellm.chat.messages import GenerateParams
 from edgellm.errors import BadRequest, EdgellmError, Overloaded
 from edgellm.runner.batch import Mask
+from edgellm.runner.beside import attempted
 from edgellm.runner.messages import Generate
 from edgellm.runner.recipe import uses_dry
 
@@ -84,14 +85,11 @@ class Compiling:
         request = self._taken()
         if request is None:
             return  # forgotten
-        result: Mask | EdgellmError | None
-        try:
-            request, result = self._make(request)
-        except EdgellmError as error:
-            result = error
-        except Exception as error:  # noqa: BLE001 - a request must be answered whatever llguidance throws
-            result = _blamed(request, error)
-        self._done(request, result)
+        made = attempted(lambda: self._make(request), lambda error: _blamed(request, error))
+        if isinstance(made, EdgellmError):
+            self._done(request, made)
+        else:
+            self._done(*made)
 
     def _taken(self) -> Generate | None:
         with self._lock:

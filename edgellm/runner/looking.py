@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from edgellm.chat.pictures import Pictures
 from edgellm.errors import BadRequest, EdgellmError, Overloaded
 from edgellm.runner.batch import Mask
-from edgellm.runner.beside import Compiled
+from edgellm.runner.beside import Compiled, attempted
 from edgellm.runner.messages import Generate
-from edgellm.runner.pictures import Looks, Piece, placed, woven
+from edgellm.runner.pictures import Looks, Piece, Placed, placed, woven
 from edgellm.runner.prompt import Tokenize, texts_of
 
 _MAX_WAITING_BYTES = 256 << 20  # of files
@@ -66,19 +66,24 @@ class Looker:
             return  # forgotten
         seen, mask, names = asked.request, asked.mask, asked.pictures.names
         del asked  # what is forgotten meanwhile is not to be held by this
-        try:
-            texts = texts_of(seen, self._tokenize)
-            looks = self._all(request_id, names)
-            if looks is not None:
-                tokens, pictures = placed(woven(texts, looks))
-                self._put(Compiled(_with_tokens(seen, tokens), mask, pictures))
-        except EdgellmError as error:
-            self._put(Compiled(seen, error))
-        except Exception as error:  # noqa: BLE001 - a request must be answered whatever mtmd throws
-            refusal = BadRequest(f"a picture can't be looked at: {error}", param="messages")
-            self._put(Compiled(seen, refusal))
-        finally:
-            self.forget(request_id)
+        made = attempted(lambda: self._made(seen, names), _blamed)
+        self.forget(request_id)
+        if isinstance(made, EdgellmError):
+            self._put(Compiled(seen, made))
+        elif made:
+            request, pictures = made
+            self._put(Compiled(request, mask, pictures))
+
+    def _made(
+        self, seen: Generate, names: tuple[str, ...]
+    ) -> tuple[Generate, tuple[Placed, ...]] | None:
+        """The request as tokens, and where its pictures are. None: nobody wants it any more."""
+        texts = texts_of(seen, self._tokenize)
+        looks = self._all(seen.request_id, names)
+        if looks is None:
+            return None
+        tokens, pictures = placed(woven(texts, looks))
+        return _with_tokens(seen, tokens), pictures
 
     def _all(self, request_id: int, names: tuple[str, ...]) -> Looks | None:
         """None: nobody wants it any more."""
@@ -96,6 +101,10 @@ class Looker:
     def _file(self, request_id: int, i: int) -> bytes | None:
         asked = self._waiting.get(request_id)
         return asked.pictures.files[i] if asked else None
+
+
+def _blamed(error: Exception) -> BadRequest:
+    return BadRequest(f"a picture can't be looked at: {error}", param="messages")
 
 
 def _without_files(request: Generate) -> Generate:

@@ -7,9 +7,9 @@ Not the thread that prepares prompts: who has books counted lets nobody wait for
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from edgellm.errors import BadRequest, EdgellmError
+from edgellm.errors import BadRequest
 from edgellm.runner.backend import Backend
-from edgellm.runner.beside import Read, Text, Tokens
+from edgellm.runner.beside import Read, Text, Tokens, attempted
 from edgellm.runner.compiling import LONG_CHARS
 from edgellm.runner.inputs import inputs_of
 from edgellm.runner.messages import Embed, Infill, Rerank, Tokenize
@@ -60,12 +60,10 @@ class Reading:
         asked = self._waiting.get(request_id)
         if asked is None:
             return  # forgotten
-        result: Tokens | EdgellmError
-        try:
-            result = read(self._backend, asked)
-        except EdgellmError as error:
-            result = error
-        except Exception as error:  # noqa: BLE001 - it must be answered whatever llama.cpp throws
-            result = BadRequest(f"this text can't be made into tokens: {error}")
+        result = attempted(lambda: read(self._backend, asked), _blamed)
         if self._waiting.pop(request_id, None):
             self._put(Read(asked, result))
+
+
+def _blamed(error: Exception) -> BadRequest:
+    return BadRequest(f"this text can't be made into tokens: {error}")
