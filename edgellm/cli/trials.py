@@ -1,7 +1,9 @@
 """The measuring half of `edgellm tune`: a worker for each variation, and a few requests to it.
 
 The workers are started as a server starts them, one at a time and without any HTTP; who breaks
-off leaves none behind.
+off leaves none behind. Measured is as deep in a conversation as the use's typical request goes:
+what the cache costs (flash attention or not, threads) doesn't show in an empty one. What comes
+before is read once and then kept, where the model's memory can share it.
 """
 
 import asyncio
@@ -25,6 +27,7 @@ _N_SAMPLES, _LEAST_SAMPLES = 5, 3
 _MOST_S = 12.0  # for the samples of one variation, once there are enough to tell how they scatter
 _TICK_S = 1e-9  # what took no time at all took this
 _PART_S = 0.6  # that reading the prompt, and writing, should take each
+_DEPTH_S = 8.0  # that reading what comes before it may take, once for each variation
 _MOST_PROMPT, _LEAST_PROMPT, _SHORT_PROMPT = 2048, 64, 8
 _MOST_ANSWER, _LEAST_ANSWER = 64, 8
 _PASSAGE = (
@@ -40,6 +43,7 @@ Watch = Callable[[Knobs, Trial | None], None]  # None: it begins
 class Sizes:
     n_prompt: int
     n_answer: int
+    depth: int = 0  # tokens in the cache before the prompt
 
 
 def run_trials(
@@ -58,7 +62,7 @@ def run_trials(
         while (step := next_step(axes, start, trials, workload)).next is not None:
             watch(step.next, None)
             engine = new_engine(str(path), step.next.on(plan))
-            sizes, trial = await _trial(engine, step.next, sizes, plan.n_ctx_seq)
+            sizes, trial = await _trial(engine, step.next, sizes, plan.n_ctx_seq, workload)
             trials.append(trial)
             watch(step.next, trial)
         return step.best, tuple(trials)
@@ -88,7 +92,7 @@ async def serving(
 
 
 async def _trial(
-    engine: Engine, knobs: Knobs, sizes: Sizes | None, n_ctx_seq: int
+    engine: Engine, knobs: Knobs, sizes: Sizes | None, n_ctx_seq: int, workload: Workload
 ) -> tuple[Sizes, Trial]:
     """The first one fixes the sizes for all, and has to load."""
     try:
@@ -96,12 +100,14 @@ async def _trial(
         bench = _Bench(engine, (await engine.tokenize(_PASSAGE, False)).tokens)
         # Pages the weights in; it doesn't count.
         warm = await bench.sample(sizes or Sizes(min(_LEAST_PROMPT, n_ctx_seq // 2), _LEAST_ANSWER))
-        sizes = sizes or _fitting(warm, n_ctx_seq)
-        return sizes, Trial(knobs, await _samples(bench, sizes))
+        if sizes is None:
+            sizes = _fitting(warm, n_ctx_seq, workload)
+            await bench.sample(sizes)  # reads what comes before
+        return sizes, Trial(knobs, await _samples(bench, sizes), depth=sizes.depth)
     except EdgellmError as error:
         if sizes is None:
             raise
-        return sizes, Trial(knobs, (), str(error))
+        return sizes, Trial(knobs, (), str(error), sizes.depth)
     finally:
         await engine.stop()
 
@@ -115,12 +121,15 @@ async def _samples(bench: "_Bench", sizes: Sizes) -> tuple[Sample, ...]:
     return tuple(samples)
 
 
-def _fitting(warm: Sample, n_ctx_seq: int) -> Sizes:
+def _fitting(warm: Sample, n_ctx_seq: int, workload: Workload) -> Sizes:
     n_answer = _within(int(warm.decode_tok_s * _PART_S), _LEAST_ANSWER, _MOST_ANSWER)
     n_answer = min(n_answer, max(2, n_ctx_seq // 4))
     room = n_ctx_seq - n_answer - 1
     n_prompt = _within(int(warm.prefill_tok_s * _PART_S), _LEAST_PROMPT, _MOST_PROMPT)
-    return Sizes(max(1, min(n_prompt, room)), n_answer)
+    n_prompt = max(1, min(n_prompt, room))
+    typical = workload.n_prompt + workload.n_answer // 2 - n_prompt - n_answer // 2
+    depth = min(typical, room - n_prompt, int(warm.prefill_tok_s * _DEPTH_S))
+    return Sizes(n_prompt, n_answer, max(0, depth))
 
 
 def _within(n: int, least: int, most: int) -> int:
@@ -133,13 +142,14 @@ class _Bench:
         self._first_words = itertools.count()
 
     async def sample(self, sizes: Sizes) -> Sample:
-        """Each prompt begins otherwise, so that no cache can know it."""
-        first, n = next(self._first_words), len(self._words)
-        prompt = tuple(self._words[(first + i) % n] for i in range(sizes.n_prompt))
+        """What comes before is the same each time; each prompt begins otherwise, so that no cache
+        can know it."""
+        before = self._text(0, sizes.depth)
+        prompt = before + self._text(next(self._first_words), sizes.n_prompt)
         params = GenerateParams(
             sampling=SamplingParams(temperature=0.0, ignore_eos=True),
             max_tokens=sizes.n_answer,
-            cache_prompt=False,
+            cache_prompt=sizes.depth > 0,
         )
         async for event in self._engine.generate(prompt, params):
             match event:
@@ -150,6 +160,9 @@ class _Bench:
                 case _:
                     continue
         raise WorkerDied("the model's process gave no answer while it was measured")
+
+    def _text(self, first: int, n_tokens: int) -> tuple[int, ...]:
+        return tuple(self._words[(first + i) % len(self._words)] for i in range(n_tokens))
 
 
 def _rates(done: Finished) -> Sample:

@@ -35,8 +35,9 @@ def tune(
 
     Threads, batch, micro-batch, flash attention and, over several devices, the split: what changes
     how soon an answer comes, not which. Each variation is loaded and measured for some seconds;
-    nothing else should use the machine meanwhile. `serve`, `run` and `up` then use the best and
-    say so; a flag goes before it. Ctrl-C keeps nothing.
+    nothing else should use the machine meanwhile. Measured is after as many tokens as a request
+    of the --use has; each line says how many. `serve`, `run` and `up` then use the best and say so;
+    a flag goes before it. Ctrl-C keeps nothing.
 
     With --power: joules a token against the cards' power limit, with a plot. The limits are moved
     while it measures, which needs root, and are back at the end; nothing stays changed.
@@ -163,7 +164,8 @@ def _figures(trial: "Trial") -> str:
         return f"can't be loaded: {trial.fault}"
     sample = median_sample([trial], trial.knobs)
     prefill, decode = (format_rate(n, "") for n in (sample.prefill_tok_s, sample.decode_tok_s))
-    return f"prompt {prefill:>7} decode {decode:>7} tok/s"
+    after = f" after {trial.depth:,} tokens" if trial.depth else ""
+    return f"prompt {prefill:>7} decode {decode:>7} tok/s{after}"
 
 
 def _summary(tuned: "Tuned") -> str:

@@ -103,6 +103,7 @@ class Trial:
     knobs: Knobs
     samples: tuple[Sample, ...]
     fault: str | None = None
+    depth: int = 0  # tokens in the cache before the prompt of each sample
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from edgellm.profiles import load_profiles
 from edgellm.runner.messages import Tokenized
 from edgellm.selector.tuning import Axis, Knobs
 
-CHAT = load_profiles().workload("chat")
+CHAT, AGENT = (load_profiles().workload(use) for use in ("chat", "agent"))
 PLAN = hand_made(n_threads=4)
 THREADS = (Axis("n_threads", (1, 2, 4, 8)),)
 
@@ -40,17 +40,22 @@ class Engine:
     async def generate(self, prompt, params):
         assert self.state == "ready"
         assert len(prompt) + params.max_tokens < self.plan.n_ctx_seq
-        assert not params.cache_prompt
         assert params.sampling.ignore_eos
-        assert prompt[:8] not in self.prompts, "a cache would know this one"
-        self.prompts.append(prompt[:8])
+        n_known = max((common(prompt, other) for other in self.prompts), default=0)
+        self.prompts.append(prompt)
+        n_cached = n_known if params.cache_prompt else 0
+        self.garage.fresh.append(len(prompt) - n_cached)
         yield TextDelta("x")
         if failure := self.garage.failure:
             yield failure
             return
         n, rate = params.max_tokens, self.garage.speed(self.plan)
         yield Finished(
-            "length", len(prompt), 0, n, Timings(0.0, len(prompt) / (10 * rate), (n - 1) / rate)
+            "length",
+            len(prompt),
+            n_cached,
+            n,
+            Timings(0.0, (len(prompt) - n_cached) / (10 * rate), (n - 1) / rate),
         )
 
     async def stop(self, grace_s=5.0):
@@ -61,7 +66,7 @@ class Engine:
 class Garage:
     def __init__(self, speed=lambda plan: 50.0, trouble=lambda plan: None, failure=None):
         self.speed, self.trouble, self.failure = speed, trouble, failure
-        self.engines = []
+        self.engines, self.fresh = [], []
 
     def __call__(self, path, plan):
         assert all(engine.state == "stopped" for engine in self.engines), "one at a time"
@@ -69,10 +74,16 @@ class Garage:
         return self.engines[-1]
 
 
-def tune(garage, axes=THREADS, plan=PLAN):
+def common(one, other):
+    """Tokens that both begin with."""
+    unlike = (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    return next(unlike, min(len(one), len(other)))
+
+
+def tune(garage, axes=THREADS, plan=PLAN, workload=CHAT):
     watched = []
     best, trials = run_trials(
-        "m.gguf", plan, axes, CHAT, lambda knobs, trial: watched.append((knobs, trial)), garage
+        "m.gguf", plan, axes, workload, lambda knobs, trial: watched.append((knobs, trial)), garage
     )
     assert all(engine.state == "stopped" for engine in garage.engines)
     return best, trials, watched
@@ -98,6 +109,30 @@ def test_a_trial_has_the_rates_that_the_worker_told():
     assert len(trial.samples) == 5
     assert trial.samples[0].decode_tok_s == pytest.approx(50.0)
     assert trial.samples[0].prefill_tok_s == pytest.approx(500.0)
+
+
+def test_decoding_is_measured_as_deep_as_the_use_goes():
+    garage, deep = Garage(speed=lambda plan: 60.0), replace(PLAN, n_ctx_seq=8192)
+    _, trials, _ = tune(garage, workload=AGENT, plan=deep)
+
+    lengths = {len(prompt) for engine in garage.engines for prompt in engine.prompts[2:]}
+    assert lengths == {AGENT.n_prompt + AGENT.n_answer // 2 - 18}  # half of the 36 that are written
+    assert {trial.depth for trial in trials} == {lengths.pop() - 360}
+
+
+def test_what_comes_before_is_read_once_for_each_variation_and_the_prompt_anew():
+    garage, deep = Garage(), replace(PLAN, n_ctx_seq=8192)
+    _, trials, _ = tune(garage, workload=AGENT, plan=deep, axes=())
+
+    _, _, *samples = garage.fresh
+    assert samples == [300] * 5
+    assert all(sample.prefill_tok_s == pytest.approx(500.0) for sample in trials[0].samples)
+
+
+def test_a_slow_machine_is_not_asked_to_read_a_long_text():
+    _, trials, _ = tune(Garage(speed=lambda plan: 2.0), axes=(), workload=AGENT)
+
+    assert 0 < trials[0].depth <= 8 * 20
 
 
 def test_who_watches_hears_of_each_variation_twice():
