@@ -18,7 +18,8 @@ from edgellm.config import Config
 from edgellm.errors import BadRequest, DoesNotFit
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.choose import choose
-from edgellm.selector.plan import Candidate, Goal, Plan
+from edgellm.selector.glance import glance, may_reach
+from edgellm.selector.plan import Candidate, Goal, Plan, Range
 from edgellm.selector.profiles import Profiles, Workload
 from edgellm.selector.quality import weight_kld
 
@@ -75,8 +76,9 @@ def balanced_choice(
         return None
     chosen = next(one for one in candidates if one.file == plan.file)
     kld = weight_kld(profiles.quality, chosen.quant, chosen.spec)
-    is_whole = kld <= profiles.quality.acceptable_kld
-    is_good = is_whole and _keeps_pace(plan, profiles.workload(goal.use))
+    is_whole = kld <= _acceptable(profiles)
+    workload = profiles.workload(goal.use)
+    is_good = is_whole and _keeps_pace(plan.decode_tok_s, plan.prefill_tok_s, workload)
     return Choice(plan.model, goal, plan, chosen, kld, is_whole, is_good)
 
 
@@ -87,14 +89,33 @@ def best_of(models: Iterable[Sequence[Candidate]], hardware: Hardware, goal: Goa
     return max((choice for choice in found if choice), key=lambda one: one.merit, default=None)
 
 
-def _keeps_pace(plan: Plan, workload: Workload) -> bool:
-    if plan.decode_tok_s is None or plan.prefill_tok_s is None:
+def promises(candidate: Candidate, hardware: Hardware, goal: Goal, profiles: Profiles) -> bool:
+    """Whether the first plan that is found for one file is good already."""
+    if weight_kld(profiles.quality, candidate.quant, candidate.spec) > _acceptable(profiles):
         return False
-    first_word_s = workload.n_prompt / plan.prefill_tok_s.p50
+    seen = glance(hardware, candidate, goal, profiles)
+    workload = profiles.workload(goal.use)
+    return seen is not None and _keeps_pace(seen.decode_tok_s, seen.prefill_tok_s, workload)
+
+
+def is_too_slow(candidate: Candidate, hardware: Hardware, goal: Goal, profiles: Profiles) -> bool:
+    """Whether no plan for the file, however good, could keep the pace of the use."""
+    pace = profiles.workload(goal.use).decode_target_tok_s * _USUAL_PACE_RATIO
+    return not may_reach(hardware, candidate, goal, profiles, pace)
+
+
+def _keeps_pace(decode: Range | None, prefill: Range | None, workload: Workload) -> bool:
+    if decode is None or prefill is None:
+        return False
+    first_word_s = workload.n_prompt / prefill.p50
     return (
-        plan.decode_tok_s.p50 >= workload.decode_target_tok_s * _USUAL_PACE_RATIO
+        decode.p50 >= workload.decode_target_tok_s * _USUAL_PACE_RATIO
         and first_word_s <= workload.ttft_target_s * _USUAL_DELAY_RATIO
     )
+
+
+def _acceptable(profiles: Profiles) -> float:
+    return profiles.quality.acceptable_kld
 
 
 def best_on_disk(config: Config, hardware: Hardware, goal: Goal) -> Choice | None:

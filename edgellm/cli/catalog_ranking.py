@@ -3,18 +3,18 @@
 A hundred models in six quantizations each would take ten seconds. Good models are ranked by their
 parameters, so they are looked at in that order and the search ends when there are enough. Each is
 first glanced at: in one usual quantization, for one short conversation. What can't keep the pace so
-can't in any larger file or context.
+can't in any larger file or context; and what can is mostly known before its plan is made.
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgellm.cli.best import Choice, balanced_choice, choice_of
+from edgellm.cli.best import Choice, balanced_choice, choice_of, is_too_slow, promises
 from edgellm.cli.resolve import catalog_candidates
 from edgellm.models import catalog
 from edgellm.probe.hardware import Hardware
-from edgellm.selector.plan import Goal
+from edgellm.selector.plan import Candidate, Goal
 from edgellm.selector.profiles import Profiles
 
 if TYPE_CHECKING:
@@ -67,8 +67,7 @@ def _best(
         family = _family(entry.name)
         if family in good or len(good) == limit:
             continue
-        glance = _glance(entry, hardware, goal, profiles)
-        choice = _whole(entry, hardware, goal, profiles) if glance and glance.is_good else glance
+        choice = _looked_at(entry, hardware, goal, profiles)
         if choice and choice.is_good:
             good[family] = choice
         else:
@@ -87,8 +86,13 @@ def _fill(
     profiles: Profiles,
 ) -> Iterator[Choice]:
     """What is slower, then what fits in a small file only: as far as there is room for them."""
-    others.sort(key=lambda other: other[1].merit if other[1] else (False, False, 0.0), reverse=True)
-    for entry, _ in others:
+    if limit <= 0:
+        return
+    glances = [
+        (entry, choice or _glance(entry, hardware, goal, profiles)) for entry, choice in others
+    ]
+    glances.sort(key=lambda one: one[1].merit if one[1] else (False, False, 0.0), reverse=True)
+    for entry, _ in glances:
         if limit <= 0:
             return
         family = _family(entry.name)
@@ -98,14 +102,39 @@ def _fill(
             yield choice
 
 
+def _looked_at(
+    entry: "CatalogEntry", hardware: Hardware, goal: Goal, profiles: Profiles
+) -> Choice | None:
+    """Wholly, if that may be worth it. None: it can't be good, and it may not even fit."""
+    usual, short = _usual(entry), _short(goal, profiles)
+    if usual is None:
+        return None
+    if not promises(usual, hardware, short, profiles):
+        if is_too_slow(usual, hardware, short, profiles):
+            return None
+        glance = balanced_choice([usual], hardware, short, profiles)
+        if glance is None or not glance.is_good:
+            return glance
+    return _whole(entry, hardware, goal, profiles)
+
+
 def _glance(
     entry: "CatalogEntry", hardware: Hardware, goal: Goal, profiles: Profiles
 ) -> Choice | None:
     """None: it doesn't fit so; in a smaller file it would lose much."""
-    label = next((label for label in _USUAL if label in catalog.plannable_quants(entry)), None)
-    if label is None:
+    usual = _usual(entry)
+    if usual is None:
         return None
-    short = replace(
+    return balanced_choice([usual], hardware, _short(goal, profiles), profiles)
+
+
+def _usual(entry: "CatalogEntry") -> Candidate | None:
+    label = next((label for label in _USUAL if label in catalog.plannable_quants(entry)), None)
+    return next(iter(catalog_candidates(entry, label)), None) if label else None
+
+
+def _short(goal: Goal, profiles: Profiles) -> Goal:
+    return replace(
         goal,
         n_ctx=None,
         n_ctx_seq=profiles.workload(goal.use).n_ctx_seq_min,
@@ -114,7 +143,6 @@ def _glance(
         kv_type_k=goal.kv_type_k or "f16",
         kv_type_v=goal.kv_type_v or "f16",
     )
-    return balanced_choice(catalog_candidates(entry, label), hardware, short, profiles)
 
 
 def _whole(

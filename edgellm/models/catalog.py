@@ -8,7 +8,7 @@ sizes; the plan made from the real header replaces them before anything is loade
 import dataclasses
 import difflib
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import msgspec
 
@@ -35,6 +35,10 @@ class CatalogEntry:
     n_params: int | None  # as published
     source: str
     date: str
+
+    def __hash__(self) -> int:
+        """A shape has tables, which have none."""
+        return hash(self.name)
 
     @property
     def is_servable(self) -> bool:
@@ -83,10 +87,12 @@ def find(name: str) -> CatalogEntry:
     )
 
 
+@lru_cache(maxsize=128)
 def model(entry: CatalogEntry, quant: str) -> tuple[GGUFHeader, ModelSpec]:
     """The header as llama-quantize would make it, without vocabulary (some MiB), and what it says.
 
-    Raises BadRequest for a mix whose rules aren't public ("UD-Q4_K_XL").
+    Raises BadRequest for a mix whose rules aren't public ("UD-Q4_K_XL"). Asked twice it is one
+    object: the arithmetic's caches go by it, and comparing two that are equal is slow.
     """
     header = shape_header(entry.shape, _mix(quant))
     made = model_spec([header], entry.name, quant)

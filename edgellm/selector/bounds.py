@@ -1,9 +1,10 @@
-"""How fast a token could be at best: what no placement's time lies below.
+"""How soon a token, and an answer's first, could come at best: what no placement's time lies below.
 
 The quickest of the devices holds everything, as if it had the room; but what all of them together
 have no room for is read elsewhere. Of a mixture that is experts on the host, the fewest layers'
 that make room enough. Of another model every byte is read as fast as the device that has it can;
-of what lies elsewhere only a part is read for a token, since with a layer goes its empty cache. No
+of what lies elsewhere only a part is read for a token, since with a layer goes its empty cache. A
+prompt is computed by the quickest alone, or by all at once where they have room for everything. No
 placement has to be made for it, so the search can leave out what can't win.
 """
 
@@ -15,11 +16,13 @@ from itertools import pairwise
 from edgellm.models.spec import ModelSpec
 from edgellm.probe.hardware import Device
 from edgellm.selector.devices import DeviceSet
+from edgellm.selector.kv import sliding_cells
 from edgellm.selector.load import Load
 from edgellm.selector.machine import Machine
 from edgellm.selector.plan import Placement, Share
+from edgellm.selector.power import power_w
 from edgellm.selector.settings import Setting
-from edgellm.selector.speed import active_bytes, decode_tok_s
+from edgellm.selector.speed import active_bytes, decode_tok_s, ttft_s
 
 _LAYERS_DIFFER = 1.1  # the head has no attention, some layers a smaller cache
 _STEPS = 12  # of n_cpu_moe, rounded down: each is one question to the speed model
@@ -34,6 +37,7 @@ class Bounds:
     spec: ModelSpec
     machine: Machine
     _alone: dict[tuple[object, ...], float] = field(default_factory=dict)
+    _first: dict[tuple[object, ...], float] = field(default_factory=dict)
     _parts: dict[Load, float] = field(default_factory=dict)
     _each: tuple[int, ...] = field(init=False)
     _active: int = field(init=False)
@@ -50,7 +54,9 @@ class Bounds:
         rows = [(max(0, machine.room_bytes(d)), self._bytes_s(d, setting)) for d in devices]
         rows.sort(key=lambda row: -row[1])
         rows.append((1 << 62, self._bytes_s(machine.cpu, setting)))  # the host holds any rest
-        return Bound(self, tuple(rows), tuple(kinds.items()))
+        ids = [device.id for device in devices] or ["cpu"]
+        watts = power_w(machine.hardware, ids)
+        return Bound(self, tuple(rows), tuple(kinds.items()), watts)
 
     def least_token_s(self, load: Load, rooms: Sequence[tuple[int, float]]) -> float:
         """Seconds for one token of one stream of a model without experts, by the room there is."""
@@ -98,7 +104,8 @@ class Bounds:
     ) -> float:
         """All layers on one device but some experts, whether it has the room or not."""
         n_cpu_moe = 0 if device.id == "cpu" else n_cpu_moe
-        key = (*kind, setting.kv_type_k, setting.kv_type_v, n_streams, n_cpu_moe)
+        pair = setting.kv_type_k, setting.kv_type_v
+        key = (*kind, *pair, n_streams, n_cpu_moe, self._window(setting))
         if key not in self._alone:
             facts = self.machine.hardware, self.machine.speed
             placement = self._whole_on(device, n_cpu_moe)
@@ -106,14 +113,41 @@ class Bounds:
             self._alone[key] = rate.p50
         return self._alone[key]
 
-    def _whole_on(self, device: Device, n_cpu_moe: int) -> Placement:
+    def alone_first_s(
+        self,
+        setting: Setting,
+        kind: Kind,
+        device: Device,
+        n_prompt: int,
+        n_cpu_moe: int,
+        *,
+        op_offload: bool,
+    ) -> float:
+        """Until the first token, likewise."""
+        n_cpu_moe = 0 if device.id == "cpu" else n_cpu_moe
+        pair = setting.kv_type_k, setting.kv_type_v
+        key = (*kind, *pair, setting.n_ubatch, n_cpu_moe, op_offload, self._window(setting))
+        if key not in self._first:
+            facts = self.machine.hardware, self.machine.speed
+            placement = self._whole_on(device, n_cpu_moe, op_offload=op_offload)
+            self._first[key] = ttft_s(self.spec, setting.shape, placement, *facts, n_prompt).p50
+        return self._first[key]
+
+    def _window(self, setting: Setting) -> float:
+        """Cells of a sliding window that each conversation has: a step goes through all."""
+        if not self.spec.n_swa:
+            return 0.0
+        shape = setting.shape
+        return sliding_cells(self.spec.n_swa, shape) * shape.n_streams / shape.n_seq_max
+
+    def _whole_on(self, device: Device, n_cpu_moe: int, *, op_offload: bool = True) -> Placement:
         layers = tuple(range(self.spec.n_layers + 1))
         share = Share(device.id, device.pool_id, layers, 0, 0, 0)
         if device.id == "cpu":
             return Placement((share,), 0)
         aside = tuple(range(n_cpu_moe))
         host = Share("cpu", self.machine.host_id, (), 0, 0, 0, expert_layers=aside)
-        return Placement((share, host), len(layers), (1.0,), n_cpu_moe)
+        return Placement((share, host), len(layers), (1.0,), n_cpu_moe, op_offload=op_offload)
 
 
 @dataclass(slots=True)
@@ -123,7 +157,7 @@ class Bound:
     _bounds: Bounds
     _rooms: tuple[tuple[int, float], ...]
     _kinds: tuple[tuple[Kind, Device], ...]
-    _ideals: dict[tuple[object, ...], float] = field(default_factory=dict)
+    power_w: float | None
 
     def most_tok_s(self, load: Load, setting: Setting, n_streams: int = 1) -> float:
         """Tokens of all streams together."""
@@ -133,11 +167,28 @@ class Bound:
         by_room = n_streams / self._bounds.least_token_s(load, self._rooms)
         return min(by_room, self._ideal_tok_s(setting, n_streams))
 
+    def least_first_s(
+        self, load: Load, setting: Setting, n_prompt: int, *, op_offload: bool
+    ) -> float:
+        """Seconds until the first token of an answer. Accelerators in a row overlap their
+        micro-batches, if everything lies on them."""
+        bounds = self._bounds
+        n_cpu_moe = bounds.fewest_experts(load, self._rooms) if load.bulk.has_experts else 0
+        alone_s = min(
+            bounds.alone_first_s(setting, kind, device, n_prompt, n_cpu_moe, op_offload=op_offload)
+            for kind, device in self._kinds
+        )
+        n_devices = len(self._rooms) - 1
+        room = sum(room for room, _ in self._rooms[:-1])
+        if n_devices < 2 or load.totals(0)[-1] > room:
+            return alone_s
+        n_chunks = -(-n_prompt // setting.n_ubatch)
+        step_s = bounds.machine.speed.step_s
+        computing_s = alone_s / n_chunks - step_s
+        return step_s + computing_s * (1 + (n_chunks - 1) / n_devices)
+
     def _ideal_tok_s(self, setting: Setting, n_streams: int, n_cpu_moe: int = 0) -> float:
-        key = (setting.kv_type_k, setting.kv_type_v, n_streams, n_cpu_moe)
-        if key not in self._ideals:
-            self._ideals[key] = max(
-                self._bounds.alone_tok_s(setting, kind, device, n_streams, n_cpu_moe)
-                for kind, device in self._kinds
-            )
-        return self._ideals[key]
+        return max(
+            self._bounds.alone_tok_s(setting, kind, device, n_streams, n_cpu_moe)
+            for kind, device in self._kinds
+        )

@@ -102,7 +102,7 @@ def _choose(
         candidates = [with_head(candidate) for candidate in candidates]
     if goal.speculate == "draft" and candidates[0].draft is None:  # they have it in common
         raise BadRequest("no draft model is named", hint="--draft MODEL, or --speculate ngram")
-    question = Question.of(machine, goal, profiles)
+    question = Question.of(machine, goal, profiles, only_best=not explained)
     for candidate in candidates:
         check_pins(goal, candidate.spec, question.accelerators)
     confirmed = decide_confirmed(question, candidates, oracle)

@@ -64,9 +64,7 @@ def decide_confirmed(
         n_rounds += 1
         margins = _margins(question.machine, placement, measured)
         more_bytes = max(margins.values(), default=0)
-        question = Question.of(
-            question.machine.with_margins(margins), question.goal, question.profiles
-        )
+        question = question.with_margins(margins)
 
 
 def _disagreement(decision: Decision, short: Shortfall) -> DoesNotFit:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from edgellm.selector.options import Miss, Option, Question, Search
 from edgellm.selector.plan import Candidate
-from edgellm.selector.variants import refine
+from edgellm.selector.ranking import Rank
+from edgellm.selector.variants import may_overtake, refine
 
 _N_REFINED = 3  # candidates whose best option is tried in its variants
 
@@ -57,10 +58,18 @@ def decide(question: Question, candidates: Sequence[Candidate]) -> Decision | No
             (search for search in searches if search.best), key=lambda s: s.best_rank, reverse=True
         )
         if ranked:
-            for search in ranked[:_N_REFINED]:
-                refine(search)
+            _refine(ranked[:_N_REFINED], question)
             winner = max(ranked, key=lambda search: search.best_rank)
             assert winner.best is not None
             return Decision(question, searches, winner, winner.best, resort.sentence)
         misses += [miss for search in searches for miss in search.misses]
     return Nothing(question, tuple(misses))
+
+
+def _refine(ranked: Sequence[Search], question: Question) -> None:
+    """The best first: what none of another's variants could overtake is as good as chosen."""
+    best: Rank = ()
+    for search in ranked:
+        if not question.only_best or may_overtake(search, best):
+            refine(search)
+        best = max(best, search.best_rank)

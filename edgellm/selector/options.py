@@ -1,9 +1,10 @@
 """The search over one candidate: contexts, devices and placements, the promising ones first.
 
-Each pair of a context and a choice of devices gets a bound, the rank that it would have if its
-tokens were as fast as memory can be read. Pairs are tried in the order of their bounds; when the
-next bound is below the best rank that was found, nothing that is left can win, and the search
-ends. So it finds what trying everything would find.
+Each pair of a context and a choice of devices gets a bound, the rank that it would have if it were
+as fast as it possibly could be. Pairs are tried in the order of their bounds; when the next bound
+is below the best rank that was found, nothing that is left can win, and the search ends. So it
+finds what trying everything would find. Where other plans are to be shown beside it, those are
+looked at, too, that would lose by their first token alone.
 """
 
 from collections.abc import Sequence
@@ -13,15 +14,15 @@ from edgellm.models.loadable import LOADABLE
 from edgellm.models.spec import ModelSpec
 from edgellm.selector.bounds import Bound, Bounds
 from edgellm.selector.buffers import Buffers
-from edgellm.selector.devices import DeviceSet, device_sets, usable_accelerators, within_watts
+from edgellm.selector.devices import DeviceSet
 from edgellm.selector.draft import beside_draft
 from edgellm.selector.load import Bulk, Load
-from edgellm.selector.machine import Machine, Shortfall
-from edgellm.selector.plan import Candidate, Goal, KVType, Placement, Range
-from edgellm.selector.power import placement_power_w, power_w
-from edgellm.selector.profiles import Profiles, Workload
+from edgellm.selector.machine import Shortfall
+from edgellm.selector.plan import Candidate, KVType, Placement, Range
+from edgellm.selector.power import placement_power_w
 from edgellm.selector.quality import kv_kld, weight_kld
-from edgellm.selector.ranking import Merit, Pace, Rank, rank, wants_throughput
+from edgellm.selector.question import Question as Question
+from edgellm.selector.ranking import Merit, Pace, Rank, wants_throughput
 from edgellm.selector.settings import Setting, settings
 from edgellm.selector.shares import Ways
 from edgellm.selector.speed import decode_tok_s, prefill_tok_s, ttft_s
@@ -84,55 +85,6 @@ class Miss:
                 return (1, float(self.why.missing_bytes))
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One machine and one goal, for all candidates."""
-
-    machine: Machine
-    goal: Goal
-    profiles: Profiles
-    accelerators: DeviceSet
-    sets: tuple[DeviceSet, ...]  # of accelerators; the empty one is the CPU alone
-
-    @classmethod
-    def of(cls, machine: Machine, goal: Goal, profiles: Profiles) -> "Question":
-        accelerators = usable_accelerators(machine.hardware)
-        return cls(machine, goal, profiles, accelerators, _sets(machine, goal, accelerators))
-
-    def ways(self, devices: DeviceSet) -> Ways:
-        goal = self.goal
-        split = tuple(part for part in goal.tensor_split or () if part)
-        is_split = len(devices) > 1
-        return Ways(
-            n_gpu_layers=goal.n_gpu_layers if devices else None,
-            n_cpu_moe=goal.n_cpu_moe if devices else None,
-            tensor_split=split if is_split else (),
-            split_mode=(goal.split_mode or "layer") if is_split else "layer",
-            op_offload=goal.op_offload is not False,
-        )
-
-    @property
-    def workload(self) -> Workload:
-        return self.profiles.workload(self.goal.use)
-
-    def rank(self, merit: Merit) -> Rank:
-        return rank(merit, self.goal, self.profiles)
-
-
-def _sets(machine: Machine, goal: Goal, accelerators: DeviceSet) -> tuple[DeviceSet, ...]:
-    """Those that the pins leave. A pinned split names its devices itself."""
-    if goal.tensor_split:
-        named = zip(accelerators, goal.tensor_split, strict=False)
-        return (tuple(device for device, part in named if part),)
-    sets = within_watts(machine.hardware, device_sets(machine, accelerators), goal.max_watts)
-    if goal.split_mode in ("row", "tensor"):
-        return tuple(some for some in sets if len(some) > 1)
-    must_offload = bool(accelerators) and (goal.n_gpu_layers or goal.n_cpu_moe is not None)
-    if goal.n_gpu_layers == 0:
-        return ((),)
-    return sets if must_offload else (*sets, ())
-
-
 @dataclass(slots=True)
 class Search:
     """One candidate. `options` and `misses` are what was tried; `best` is the answer."""
@@ -148,6 +100,7 @@ class Search:
     _paces: dict[tuple[object, ...], Pace] = field(default_factory=dict)
     _loads: dict[Setting, Load] = field(default_factory=dict)
     _kv_klds: dict[tuple[KVType, KVType], float] = field(default_factory=dict)
+    _reaches: dict[DeviceSet, Bound] = field(default_factory=dict)
     _wished: tuple[Setting, ...] = field(init=False)
     _buffers: Buffers = field(init=False)
     _bulk: Bulk = field(init=False)
@@ -166,17 +119,30 @@ class Search:
     def run(self) -> "Search":
         if self._is_hopeless():
             return self
-        whole: dict[tuple[object, ...], list[Setting]] = {}
-        for bound, setting, devices in self._pairs():
-            if self.best and bound <= self.best_rank:
+        tried = _Tried()
+        pairs = sorted(self._pairs(), key=lambda pair: pair.bound, reverse=True)
+        for n, pair in enumerate(pairs):
+            if self.best and pair.bound <= self.best_rank:
+                self._look_beside(pairs[n:], tried)
                 break
-            key = (*devices, setting.kv_type_k, setting.kv_type_v)
-            if any(_covers(better, setting) for better in whole.get(key, ())):
-                continue  # a smaller context on the same equal devices is no faster
-            option = self.attempt(setting, devices, self.question.ways(devices))
-            if option and _is_whole(option) and self._are_equal(devices):
-                whole.setdefault(key, []).append(setting)
+            self._try(pair, tried)
         return self
+
+    def _look_beside(self, pairs: Sequence["_Pair"], tried: "_Tried") -> None:
+        """What can't win, but could if it were not for its first token."""
+        if self.question.only_best:
+            return
+        for pair in pairs:
+            if self.bound(pair.setting, pair.devices) > self.best_rank:
+                self._try(pair, tried)
+
+    def _try(self, pair: "_Pair", tried: "_Tried") -> None:
+        setting, devices = pair.setting, pair.devices
+        if tried.cover(setting, devices):
+            return  # a smaller context on the same equal devices is no faster
+        option = self.attempt(setting, devices, self.question.ways(devices))
+        if option and _is_whole(option) and self._are_equal(devices):
+            tried.add(setting, devices)
 
     @property
     def spec(self) -> ModelSpec:
@@ -209,6 +175,12 @@ class Search:
             self.best, self.best_rank = found, self.question.rank(found.merit)
         return found
 
+    def attempt_if_hopeful(self, setting: Setting, devices: DeviceSet, ways: Ways) -> None:
+        """An attempt, unless it can't win and only the answer counts."""
+        is_hopeful = self.best is None or self.bound(setting, devices, ways) > self.best_rank
+        if is_hopeful or not self.question.only_best:
+            self.attempt(setting, devices, ways)
+
     def look(
         self, setting: Setting, devices: DeviceSet, ways: Ways, *, exactly: bool = False
     ) -> Option | Miss:
@@ -233,27 +205,46 @@ class Search:
             self._loads[setting] = self._bulk.load(setting.shape, assumed)
         return self._loads[setting]
 
-    def _pairs(self) -> list[tuple[Rank, Setting, DeviceSet]]:
-        """The most promising first; among equals fewer devices, then the most wished setting."""
-        question, pairs = self.question, []
-        for devices in question.sets:
-            bound = self._bounds.of(devices, self._wished[0])
-            ids = [device.id for device in devices] or ["cpu"]
-            watts = power_w(question.machine.hardware, ids)
-            for setting in self._wished:
-                pace = self._best_pace(bound, setting, len(devices))
-                merit = self._merit(setting, pace, len(devices), watts)
-                pairs.append((question.rank(merit), setting, devices))
-        return sorted(pairs, key=lambda pair: pair[0], reverse=True)
+    def _pairs(self) -> list["_Pair"]:
+        """Among equals fewer devices, then the most wished setting."""
+        return [
+            _Pair(self.bound(setting, devices, ways), setting, devices)
+            for devices, ways in ((some, self.question.ways(some)) for some in self.question.sets)
+            for setting in self._wished
+        ]
 
-    def _best_pace(self, bound: Bound, setting: Setting, n_devices: int) -> Pace:
-        """What a placement may reach at most; side by side, as many times as there are devices."""
-        goal, load = self.question.goal, self.load(setting)
-        at_once = n_devices if goal.split_mode in ("row", "tensor") else 1
-        decode, batch = _point(at_once * bound.most_tok_s(load, setting)), None
-        if wants_throughput(goal, self.question.workload):
-            batch = _point(at_once * bound.most_tok_s(load, setting, setting.n_parallel))
-        return Pace(decode, _point(0.0), batch)
+    def bound(self, setting: Setting, devices: DeviceSet, ways: Ways | None = None) -> Rank:
+        """What no placement's rank lies above; without `ways`, whenever its first token came."""
+        reach = self._reach(devices)
+        pace = self._best_pace(reach, setting, len(devices), ways)
+        return self.question.rank(self._merit(setting, pace, len(devices), reach.power_w))
+
+    def _reach(self, devices: DeviceSet) -> Bound:
+        if devices not in self._reaches:
+            self._reaches[devices] = self._bounds.of(devices, self._wished[0])
+        return self._reaches[devices]
+
+    def most_tok_s(self) -> float:
+        """One stream's, in whatever context on whatever devices."""
+        rates = (
+            self._reach(devices).most_tok_s(self.load(setting), setting)
+            for devices in self.question.sets
+            for setting in self._wished
+        )
+        return max(rates, default=0.0)
+
+    def _best_pace(self, reach: Bound, setting: Setting, n_devices: int, ways: Ways | None) -> Pace:
+        """Side by side, as many times as there are devices."""
+        question, load = self.question, self.load(setting)
+        at_once = n_devices if question.goal.split_mode in ("row", "tensor") else 1
+        decode, batch = _point(at_once * reach.most_tok_s(load, setting)), None
+        if wants_throughput(question.goal, question.workload):
+            batch = _point(at_once * reach.most_tok_s(load, setting, setting.n_parallel))
+        first_s = 0.0
+        if ways is not None:
+            n_prompt = question.workload.n_prompt
+            first_s = reach.least_first_s(load, setting, n_prompt, op_offload=ways.op_offload)
+        return Pace(decode, _point(first_s / at_once), batch)
 
     def _option(
         self, setting: Setting, devices: DeviceSet, placement: Placement, ways: Ways
@@ -312,6 +303,32 @@ class Search:
             decode.p50 / goal.min_tok_s,
             decode,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """`bound`: the rank that it would have at best."""
+
+    bound: Rank
+    setting: Setting
+    devices: DeviceSet
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """Settings that lie whole on equal devices."""
+
+    _whole: dict[tuple[object, ...], list[Setting]] = field(default_factory=dict)
+
+    def add(self, setting: Setting, devices: DeviceSet) -> None:
+        self._whole.setdefault(self._key(setting, devices), []).append(setting)
+
+    def cover(self, setting: Setting, devices: DeviceSet) -> bool:
+        larger = self._whole.get(self._key(setting, devices), ())
+        return any(_covers(better, setting) for better in larger)
+
+    def _key(self, setting: Setting, devices: DeviceSet) -> tuple[object, ...]:
+        return (*devices, setting.kv_type_k, setting.kv_type_v)
 
 
 def pace_of(question: Question, spec: ModelSpec, setting: Setting, placed: Placement) -> Pace:

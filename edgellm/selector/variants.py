@@ -22,6 +22,7 @@ from edgellm.probe.hardware import Device
 from edgellm.selector.checks import tensor_split_refusal
 from edgellm.selector.devices import DeviceSet
 from edgellm.selector.options import Option, Search
+from edgellm.selector.ranking import Rank
 from edgellm.selector.settings import Setting, wished_context
 from edgellm.selector.shares import Ways
 
@@ -37,13 +38,30 @@ def refine(search: Search) -> None:
     if option is None or option.setting.embedding:
         return
     devices = option.devices
-    for setting, ways in _variants(search, option):
-        search.attempt(setting, devices, ways)
+    variants = list(_variants(search, option))
+    variants.sort(key=lambda variant: search.bound(variant[0], devices, variant[1]), reverse=True)
+    for setting, ways in variants:
+        search.attempt_if_hopeful(setting, devices, ways)
     best = search.best or option
     for setting in _between_halves(search, best):
-        search.attempt(setting, devices, best.ways)
+        search.attempt_if_hopeful(setting, devices, best.ways)
     if _wants_tensor_split(search) and (side_by_side := tensor_split_setting(search, option)):
         search.attempt(side_by_side, devices_of(search, option), TENSOR_SPLIT)
+
+
+def may_overtake(search: Search, rank: Rank) -> bool:
+    """Whether some variant of its best option could have more than this rank."""
+    option, goal = search.best, search.question.goal
+    if option is None or option.setting.embedding:
+        return False
+    if goal.objective == "energy" or goal.max_watts is not None or _wants_tensor_split(search):
+        return True  # what is left out in the end draws nothing
+    devices = option.devices
+    return any(
+        search.bound(tried, devices, ways) > rank
+        for setting, ways in ((option.setting, option.ways), *_variants(search, option))
+        for tried in (setting, *_between_halves(search, replace(option, setting=setting)))
+    )
 
 
 def tensor_split_setting(search: Search, option: Option) -> Setting | None:

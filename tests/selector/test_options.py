@@ -13,6 +13,7 @@ from edgellm.selector.machine import Machine
 from edgellm.selector.options import Miss, Option, Question, Search
 from edgellm.selector.plan import Goal
 from edgellm.selector.settings import settings
+from edgellm.selector.variants import refine
 
 PROFILES = load_profiles()
 MODELS = (
@@ -70,6 +71,37 @@ def test_the_search_looks_at_a_part_of_what_there_is():
     search = search_of(specs.dense(), machine((24, 900), (12, 500)), Goal())
     search.run()
     assert len(search.options) + len(search.misses) < 0.2 * len(list(everything(search)))
+
+
+@pytest.mark.parametrize("use", ["chat", "agent", "batch"])
+def test_who_wants_the_answer_alone_gets_the_same_one_for_less(use):
+    random = Random(7)
+    n_tried = {False: 0, True: 0}
+    for _ in range(3):
+        spec, hardware = random.choice(MODELS), random_machine(random)
+        answers = []
+        for only_best in n_tried:
+            search = search_of(spec, hardware, Goal(use=use))
+            search.question = replace(search.question, only_best=only_best)
+            refine(search.run())
+            n_tried[only_best] += len(search.options) + len(search.misses)
+            answers.append(search.best and (search.best.setting, search.best.placement))
+        assert answers[0] == answers[1]
+    assert n_tried[True] < n_tried[False]
+
+
+def test_no_placement_is_ahead_of_its_bound():
+    random = Random(3)
+    for _ in range(6):
+        goal = Goal(use=random.choice(["chat", "agent", "batch"]))
+        search = search_of(random.choice(MODELS), random_machine(random), goal)
+        question = search.question
+        for setting in settings(search.spec, goal, question.workload):
+            for devices in question.sets:
+                found = search.look(setting, devices, question.ways(devices))
+                if isinstance(found, Option):
+                    bound = search.bound(setting, devices, found.ways)
+                    assert question.rank(found.merit)[:-1] <= bound[:-1], (setting, devices)
 
 
 def test_the_best_is_added_up_exactly():

@@ -111,7 +111,8 @@ def allocate(nodes: Sequence[Tensor], leafs: Sequence[Tensor], arenas: Sequence[
         replay.count_uses(node)
     for node in nodes:
         for parent in node.src:
-            replay.place(parent)
+            if not parent.own:  # most are: asked here, it spares a call
+                replay.place(parent)
         replay.place(node)
         replay.release_parents(node)
 
@@ -166,12 +167,10 @@ class _Replay:
                 holder.n_views -= 1
                 if holder.n_views or holder.n_children:
                     continue
-            if holder.own:
+            if holder.own and not holder.flag_output:
                 self._free(holder)
 
     def _free(self, tensor: Tensor) -> None:
-        if tensor.flag_output:
-            return
         arena = self._arenas[tensor.backend]
         arena.give_back(tensor.address, arena.size_of(tensor))
         tensor.own = False

@@ -228,14 +228,15 @@ class Graph:
 
     def expand(self, *tensors: Tensor) -> None:
         for tensor in tensors:
-            self._visit(tensor)
+            if id(tensor) not in self._seen:
+                self._visit(tensor)
 
     def _visit(self, tensor: Tensor) -> None:
-        if id(tensor) in self._seen:
-            return
-        self._seen.add(id(tensor))
+        seen = self._seen
+        seen.add(id(tensor))
         for src in tensor.src:
-            self._visit(src)
+            if id(src) not in seen:
+                self._visit(src)
         (self.leafs if tensor.op == "none" else self.nodes).append(tensor)
 
     @property
