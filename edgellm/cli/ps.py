@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from edgellm.status import ModelStatus, PlanStatus, Status
 
 _HEADINGS = (
-    "NAME", "STATE", "QUANT", "SIZE", "PROCESSOR", "CONTEXT", "PREDICTED", "MEASURED",
+    "NAME", "STATE", "QUANT", "PROCESSOR", "CONTEXT", "PREDICTED", "MEASURED",
     "TOK/S NOW (EXPECTED)",
 )  # fmt: skip
 
@@ -44,7 +44,7 @@ def ps(as_json: options.AsJSON = False) -> None:
         return
     for i, (url, status) in enumerate(found):
         print(("\n" if i else "") + f"{url}   pid {status.pid}   edgellm {status.version}")
-        print(table(_HEADINGS, [*_rows(status)], right="SIZE,CONTEXT,PREDICTED,MEASURED"))
+        print(table(_HEADINGS, [*_rows(status)], right="CONTEXT,PREDICTED,MEASURED"))
 
 
 def stop(
@@ -101,7 +101,6 @@ def _rows(status: "Status") -> Iterator[tuple[str, ...]]:
             model.name + (" (embedding)" if model.embedding else ""),
             _state(model),
             plan.quant if plan else DASH,
-            format_bytes(plan.measured_bytes or plan.predicted_bytes) if plan else DASH,
             processor(model),
             f"{plan.n_parallel}×{plan.n_ctx_seq}" if plan else DASH,
             format_bytes(plan.predicted_bytes) if plan else DASH,

@@ -24,7 +24,7 @@ def ready_text(url: str, models: Iterable[Served], hardware: Hardware, config: C
 
 
 def taken(served: Served, hardware: Hardware) -> str | None:
-    """ "llama.cpp took 5.9 GiB, as planned", or by how much it is off. What drivers and the
+    """ "5.9 GiB of it llama.cpp's own, as planned", or by how much it is off. What drivers and the
     process take beside it is in neither."""
     plan, ready = served.engine.plan, served.engine.ready
     measured = measured_shares(ready.memory if ready else (), plan.placement, hardware)
@@ -34,8 +34,8 @@ def taken(served: Served, hardware: Hardware) -> str | None:
     planned = plan.total_bytes - sum(share.overhead_bytes for share in plan.shares)
     off_ratio = took / planned - 1
     if abs(off_ratio) < _AS_PLANNED:
-        return f"llama.cpp took {format_bytes(took)}, as planned"
-    return f"llama.cpp took {format_bytes(took)}, {off_ratio:+.1%} beside the plan"
+        return f"{format_bytes(took)} of it llama.cpp's own, as planned"
+    return f"{format_bytes(took)} of it llama.cpp's own, {off_ratio:+.1%} beside the plan"
 
 
 def curl_line(url: str, served: Served, config: Config) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from edgellm.status import Download
 from edgellm.tui import devices, numbers
-from edgellm.tui.lines import Block, Line, Span, bar, beside, box, crop, fit, spread
+from edgellm.tui.lines import Block, Line, Span, bar, beside, box, crop, fit, spread, width_of
 from edgellm.tui.log import log_card
 from edgellm.tui.model import model_card
 from edgellm.tui.sequences import sequence_table
@@ -131,7 +131,9 @@ def banner(view: View, columns: int) -> Line:
     if view.is_live:
         up = format_seconds(view.status.uptime_s if view.status else None)
         return spread(left, (Span(f"up {up}  ", "label"), Span("● live ", "good")), columns)
-    return spread((Span(f" ○ {view.problem} – waiting", "warn"),), (*left[:2], Span(" ")), columns)
+    trouble, name = (Span(f" ○ {view.problem} – waiting", "warn"),), (*left[:2], Span(" "))
+    fits = width_of(trouble) + width_of(name) < columns
+    return spread(trouble, name if fits else (), columns)
 
 
 def _position(view: View, played: Played) -> Line:

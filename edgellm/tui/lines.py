@@ -81,10 +81,11 @@ def spread(left: Line, right: Line, width: int) -> Line:
 
 
 def joined(items: Iterable[str], width: int, separator: str = " · ") -> str:
-    """As many of the items, in their order of importance, as there is room for."""
+    """As many of the items, in their order of importance, as there is room for; the first one is
+    cut rather than left out."""
     text = ""
     for item in items:
-        longer = f"{text}{separator}{item}" if text else item
+        longer = f"{text}{separator}{item}" if text else fit(item, width)
         if cell_len(longer) > width:
             break
         text = longer

@@ -27,10 +27,10 @@ def test_it_says_what_is_served_where_and_a_line_to_paste():
 @pytest.mark.parametrize(
     ("n_bytes", "said"),
     [
-        (1230, "llama.cpp took 1.2 KiB, as planned"),
-        (1240, "llama.cpp took 1.2 KiB, as planned"),
-        (1353, "llama.cpp took 1.3 KiB, +10.0% beside the plan"),
-        (1107, "llama.cpp took 1.1 KiB, -10.0% beside the plan"),
+        (1230, "1.2 KiB of it llama.cpp's own, as planned"),
+        (1240, "1.2 KiB of it llama.cpp's own, as planned"),
+        (1353, "1.3 KiB of it llama.cpp's own, +10.0% beside the plan"),
+        (1107, "1.1 KiB of it llama.cpp's own, -10.0% beside the plan"),
     ],
 )
 def test_what_was_taken_stands_beside_what_was_planned(n_bytes, said):

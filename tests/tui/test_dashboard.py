@@ -15,7 +15,7 @@ from tui_samples import (
 from tui_samples import text as shown
 
 from edgellm.status import HealthStatus
-from edgellm.tui.dashboard import arrange, dashboard, download_line
+from edgellm.tui.dashboard import arrange, banner, dashboard, download_line
 from edgellm.tui.lines import width_of
 from edgellm.tui.view import View
 
@@ -218,3 +218,10 @@ def test_the_demo_is_called_so_once():
 
     assert "demo demo" not in card
     assert "tiny demo" in other
+
+
+def test_why_there_is_nothing_new_is_told_whole_before_the_programs_name():
+    gone = View("x", problem="no server at http://127.0.0.1:8484")
+    assert shown([banner(gone, 50)]).strip() == "○ no server at http://127.0.0.1:8484 – waiting"
+    assert "waiting" in shown([banner(gone, 80)])
+    assert "edgellm" in shown([banner(gone, 80)])

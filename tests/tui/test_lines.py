@@ -75,6 +75,10 @@ def test_items_are_joined_while_there_is_room():
     assert joined(["Q4_K_M", "KV q8_0", "8 threads"], 20) == "Q4_K_M · KV q8_0"
 
 
+def test_the_first_of_joined_items_is_cut_rather_than_left_out():
+    assert joined(["31–40 tok/s predicted", "one stream"], 14) == "31–40 tok/s p…"
+
+
 def test_text_wraps_between_words_and_a_long_word_anywhere():
     assert wrap("nine GiB were asked for", 10) == ["nine GiB", "were asked", "for"]
     assert wrap("see /very/long/path", 6) == ["see", "/very/", "long/p", "ath"]
