@@ -43,11 +43,13 @@ PARAM = "structure"  # what an error blames: the gateway knows what its client c
 
 _MAX_SOURCE_BYTES = 512 << 10
 _MAX_KEPT = 64  # compiled structures
+# Later masks are computed on the loop's thread, where everybody waits: the worst that a step's items
+# were seen to take is 0.3 s.
 _LIMITS = llguidance.LLParserLimits(
     max_items_in_row=2_000,
     initial_lexer_fuel=1_000_000,
     step_lexer_fuel=200_000,
-    step_max_items=50_000,
+    step_max_items=20_000,
     max_lexer_states=50_000,
     max_grammar_size=200_000,
     verbose_errors=False,

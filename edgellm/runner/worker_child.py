@@ -46,12 +46,16 @@ from edgellm.runner.worker import Tell, Worker
 Inbox: TypeAlias = "queue.SimpleQueue[ToWorker | FromBeside]"
 
 _MAX_WAIT_S = 3600.0
+# A thread that runs Python lets another one wait so long whenever that comes back from native code.
+# A step of the loop has dozens of such calls, and Python's own 5 ms would be added to each.
+_SWITCH_S = 0.0002
 
 if TYPE_CHECKING:
     from edgellm.runner.llama import LlamaBackend
 
 
 def main() -> int:
+    sys.setswitchinterval(_SWITCH_S)
     frames_fd = os.dup(1)
     os.dup2(2, 1)
     inbox: Inbox = queue.SimpleQueue()
