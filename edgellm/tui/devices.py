@@ -159,6 +159,12 @@ def _table_columns(width: int) -> tuple[int, int]:
     return max(left - gauge, 8), gauge
 
 
+def _has_notes(width: int) -> bool:
+    """Whether the last column fits; where it doesn't, a slowed device is marked at its name."""
+    name, gauge = _table_columns(width)
+    return name + gauge + _NUMBERS_COLUMNS + _NOTE_COLUMNS <= width
+
+
 def _table_head(width: int) -> Line:
     name, gauge = _table_columns(width)
     heads = (
@@ -168,13 +174,15 @@ def _table_head(width: int) -> Line:
         pad("temp", 7, right=True),
         pad("power", 10, right=True),
         pad("clock", 9, right=True),
-        pad("  backend", _NOTE_COLUMNS),
+        pad("  backend", _NOTE_COLUMNS) if _has_notes(width) else "",
     )
     return (Span("".join(heads), "label"),)
 
 
 def _table_row(device: DeviceStatus, label: str, width: int) -> Line:
     name, gauge = _table_columns(width)
+    has_notes = _has_notes(width)
+    mark = "! " if device.throttle and not has_notes else ""
     ratio = numbers.ratio(device.used_bytes, device.total_bytes)
     figures = (
         pad(numbers.part_of(device.used_bytes, device.total_bytes), 16, right=True),
@@ -184,12 +192,13 @@ def _table_row(device: DeviceStatus, label: str, width: int) -> Line:
     power = pad(numbers.watts(device.power_w, device.power_limit_w), 10, right=True)
     clock = pad(numbers.hertz(device.clock_hz), 9, right=True)
     return (
-        Span(pad(short_name(label, name - 1), name), "strong"),
+        *((Span(mark, "warn"),) if mark else ()),
+        Span(pad(short_name(label, name - 1 - len(mark)), name - len(mark)), "strong"),
         *(bar(ratio, gauge, _fill_tone(ratio)) if gauge else ()),
         Span("".join(figures)),
         Span(heat, _heat_tone(device.temperature_c)),
-        Span(power + clock + "  "),
-        *_note(device),
+        Span(power + clock),
+        *((Span("  "), *_note(device)) if has_notes else ()),
     )
 
 

@@ -225,3 +225,14 @@ def test_why_there_is_nothing_new_is_told_whole_before_the_programs_name():
     assert shown([banner(gone, 50)]).strip() == "○ no server at http://127.0.0.1:8484 – waiting"
     assert "waiting" in shown([banner(gone, 80)])
     assert "edgellm" in shown([banner(gone, 80)])
+
+
+def test_a_narrow_table_shows_its_figures_whole_and_marks_a_slowed_device():
+    hot = device(name="RTX 4060", throttle=("thermal",))
+    narrow = shown(dashboard(seen(ordinary(devices=(hot, CPU))), 60, 16))
+    assert "clock" in narrow
+    assert "2.52 GHz" in narrow
+    assert "! RTX" in narrow
+    wide = shown(dashboard(seen(ordinary(devices=(hot, CPU))), 80, 16))
+    assert "! thermal" in wide
+    assert "! RTX" not in wide
