@@ -43,8 +43,8 @@ PARAM = "structure"  # what an error blames: the gateway knows what its client c
 
 _MAX_SOURCE_BYTES = 512 << 10
 _MAX_KEPT = 64  # compiled structures
-# Later masks are computed on the loop's thread, where everybody waits: the worst that a step's items
-# were seen to take is 0.3 s.
+# Later masks are computed on the loop's thread, where everybody waits: the worst that so many items
+# of a step were seen to take is 0.3 s.
 _LIMITS = llguidance.LLParserLimits(
     max_items_in_row=2_000,
     initial_lexer_fuel=1_000_000,
