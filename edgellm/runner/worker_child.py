@@ -78,43 +78,59 @@ def main() -> int:
 
 def _serve(load: Load, inbox: Inbox, tell: Tell) -> None:
     from edgellm.runner.llama_load import LoadError
-    from edgellm.runner.llama_mtp import backend_for
 
-    plan, begun_s = load.plan, time.monotonic()
+    begun_s = time.monotonic()
     try:
-        backend = backend_for(load.path, plan, lambda ratio: tell([Loading(ratio)]))
-        for adapter_id, path in load.adapters:
-            backend.load_adapter(adapter_id, path)
-        lost = tuple(_load_later_adapters(load, backend))
+        backend, lost = _loaded(load, tell)
     except LoadError as error:
         tell([LoadFailed(error.kind, str(error))])
         return
     except BadGGUF as error:
         tell([LoadFailed("file", str(error))])
         return
-    ready = Ready(
+    tell([_ready(load, backend, lost, time.monotonic() - begun_s)])
+    if load.plan.prefix_disk and (backend.limits.blob or backend.limits.state):
+        _keep_on_disk(load, backend, inbox)
+    _worker(load, backend, lost, inbox, tell).run()
+
+
+def _loaded(load: Load, tell: Tell) -> tuple["LlamaBackend", tuple[int, ...]]:
+    """And which adapters it has to do without. Raises LoadError, BadGGUF."""
+    from edgellm.runner.llama_mtp import backend_for
+
+    backend = backend_for(load.path, load.plan, lambda ratio: tell([Loading(ratio)]))
+    for adapter_id, path in load.adapters:
+        backend.load_adapter(adapter_id, path)
+    return backend, tuple(_load_later_adapters(load, backend))
+
+
+def _ready(load: Load, backend: "LlamaBackend", lost: tuple[int, ...], load_s: float) -> Ready:
+    return Ready(
         n_ctx=backend.limits.n_cells,
         n_ctx_seq=backend.limits.n_ctx_seq,
         n_vocab=backend.n_vocab,
-        load_s=time.monotonic() - begun_s,
+        load_s=load_s,
         shares_prefixes=backend.limits.shares_prefixes,
-        embedding=plan.embedding,
+        embedding=load.plan.embedding,
         pooling=backend.pooling,
         n_embd=backend.n_embd,
         n_ctx_train=backend.n_ctx_train,
         memory=backend.memory,
         lost_adapters=lost,
     )
-    tell([ready])
+
+
+def _worker(
+    load: Load, backend: "LlamaBackend", lost: tuple[int, ...], inbox: Inbox, tell: Tell
+) -> Worker:
+    plan = load.plan
     prepare, reading = _Preparing(backend, inbox), Reading(backend, inbox.put)
 
     def forget(request_id: int) -> None:
         prepare.forget(request_id)
         reading.forget(request_id)
 
-    if plan.prefix_disk and (backend.limits.blob or backend.limits.state):
-        _keep_on_disk(load, backend, inbox)
-    Worker(
+    return Worker(
         backend,
         Scheduler(backend.limits, Pace(plan.itl_target_s, backend.costs)),
         take=lambda wait_s: _take(inbox, wait_s),
@@ -129,7 +145,7 @@ def _serve(load: Load, inbox: Inbox, tell: Tell) -> None:
         forget=forget,
         clock=time.monotonic,
         embeds=plan.embedding,
-    ).run()
+    )
 
 
 def _load_later_adapters(load: Load, backend: "LlamaBackend") -> Iterator[int]:
