@@ -7,6 +7,7 @@ import typer
 
 from edgellm.cli import options
 from edgellm.cli.described import Described
+from edgellm.cli.drafting import Drafting
 from edgellm.cli.pins import Pins
 from edgellm.cli.seeing import Seeing
 from edgellm.cli.sizes import Users
@@ -24,6 +25,7 @@ def plan(
     described: Described,
     users: Users,
     seeing: Seeing,
+    drafting: Drafting,
     no_oracle: Annotated[
         bool, typer.Option("--no-oracle", help="Arithmetic only; llama.cpp isn't asked.")
     ] = False,
@@ -43,18 +45,20 @@ def plan(
       edgellm plan qwen3:30b-a3b --on rtx4090 --goal quality
       edgellm plan ./model.gguf --device "RTX 3090" --device "RTX 3060" --ram 64GiB@60
       edgellm plan unsloth/Qwen3-8B-GGUF --ctx 32768 --json
+      edgellm plan qwen3:8b --draft qwen3:0.6b
       edgellm plan llama3.3:70b --users 50 --tok-s 20 --ttft 1s --on all
     """
     gc.set_threshold(_MANY)
     from edgellm.cli.resolve import resolve
 
-    config = options.config_from(offline=offline, reserve=pins.reserve)
+    config = options.config_from(offline=offline, reserve=pins.reserve, draft=drafting.draft)
     goal = pins.goal(config.reserve)
     users.check(pins)
     described.check()
     if not users.are_many:
         described.check_one_machine()
     found = seeing.applied(resolve(model, config, plan_only=True))
+    found = Drafting(draft=config.draft).applied(found, config, plan_only=True)
     if users.are_many:
         _sizes(found, goal, described, users, as_json)
     else:
@@ -64,6 +68,7 @@ def plan(
 def _one_plan(
     found: "Resolved", goal: "Goal", described: Described, asks_oracle: bool, as_json: bool
 ) -> None:
+    from edgellm.cli.drafting import with_drafts
     from edgellm.cli.output import columns, print_json
     from edgellm.cli.planning import planned
     from edgellm.errors import DoesNotFit
@@ -71,10 +76,11 @@ def _one_plan(
     from edgellm.selector.plan_json import plan_json
 
     hardware = described.hardware()
+    candidates, goal = with_drafts(found, hardware, goal)
     try:
         made = planned(
             hardware,
-            found.candidates,
+            candidates,
             goal,
             asks_oracle=asks_oracle,
             is_here=described.is_here,
@@ -82,7 +88,7 @@ def _one_plan(
     except DoesNotFit as error:
         from edgellm.cli.refusal import tell_refusal
 
-        tell_refusal(error, found.name, hardware, found.candidates, goal, as_json=as_json)
+        tell_refusal(error, found.name, hardware, candidates, goal, as_json=as_json)
         raise
     if as_json:
         print_json(plan_json(made))
@@ -93,6 +99,7 @@ def _one_plan(
 def _sizes(
     found: "Resolved", goal: "Goal", described: Described, users: Users, as_json: bool
 ) -> None:
+    from edgellm.cli.drafting import with_drafts
     from edgellm.cli.output import print_json
     from edgellm.cli.sizes import boards_of, sizes_json, sizes_table
     from edgellm.errors import DoesNotFit
@@ -101,7 +108,8 @@ def _sizes(
 
     boards = boards_of(described.on) if described.on else [("this machine", described.hardware())]
     demand = users.demand()
-    rows = size(boards, found.candidates, demand, goal, load_profiles())
+    candidates, goal = with_drafts(found, boards[0][1], goal)
+    rows = size(boards, candidates, demand, goal, load_profiles())
     if as_json:
         print_json(sizes_json(found.name, rows, demand))
     elif rows:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from edgellm.chat.template import ChatTemplate
 from edgellm.cli import machine
 from edgellm.cli.adapting import pooled, with_adapters
+from edgellm.cli.drafting import draft_goal
 from edgellm.cli.planning import planned, planned_smaller
 from edgellm.cli.progress import ProgressLine
 from edgellm.cli.resolve import DEMO, Resolved, on_disk
@@ -88,7 +89,7 @@ def prepare(
 
 
 def _draft(resolved: Resolved, hardware: Hardware) -> DraftFile:
-    path, here = _fetched(resolved, hardware, Goal(objective="speed"), None, None)
+    path, here = _fetched(resolved, hardware, draft_goal(), None, None)
     return DraftFile(str(path), here.spec)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from edgellm.cli import options
+from edgellm.cli.drafting import Drafting
 from edgellm.cli.pins import Pins
 from edgellm.cli.seeing import Seeing
 
@@ -16,6 +17,7 @@ def run(
     model: options.ModelArgument,
     pins: Pins,
     seeing: Seeing,
+    drafting: Drafting,
     prompt: Annotated[
         list[str] | None,
         typer.Argument(metavar="PROMPT", help="One question; without it, a conversation."),
@@ -61,8 +63,9 @@ def run(
     given = {name: value for name, value in fields.items() if value is not None}
     config = options.config_from(offline=offline, reserve=pins.reserve)
     goal = replace(pins, parallel=pins.parallel or 1).goal(config.reserve)
-    flags = (*pins.given(), *seeing.given())
-    with server_with(model, config, goal, flags=flags, seeing=seeing) as (url, name):
+    flags = (*pins.given(), *seeing.given(), *drafting.given())
+    beside = (seeing, drafting)
+    with server_with(model, config, goal, flags=flags, beside=beside) as (url, name):
         answering = Answering(url, name, system, given, verbose, pictures)
         if question is not None:
             answering.ask(question)

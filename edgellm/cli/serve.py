@@ -7,6 +7,7 @@ import typer
 
 from edgellm.cli import options
 from edgellm.cli.adapting import Adapting
+from edgellm.cli.drafting import Drafting
 from edgellm.cli.listening import Listening
 from edgellm.cli.pins import Pins
 from edgellm.cli.seeing import Seeing
@@ -23,17 +24,12 @@ def serve(
     listening: Listening,
     seeing: Seeing,
     adapting: Adapting,
+    drafting: Drafting,
     embedding: Annotated[
         str | None, typer.Option(help="An embedding model to serve beside it.", metavar="MODEL")
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="The name that clients will use.", metavar="NAME")
-    ] = None,
-    draft: Annotated[
-        str | None,
-        typer.Option(
-            help="A small model with the same vocabulary, that guesses for it.", metavar="MODEL"
-        ),
     ] = None,
     limit_rate: options.LimitRate = None,
     offline: options.Offline = False,
@@ -56,7 +52,7 @@ def serve(
         offline=offline,
         reserve=pins.reserve,
         lora_dir=adapting.lora_dir,
-        draft=draft,
+        draft=drafting.draft,
     )
     goal = pins.goal(config.reserve)
     listening.check(config)
@@ -84,8 +80,7 @@ def _instance(
         resolved = change.applied(resolved)
     beside = resolve(embedding, config) if embedding else None
     hardware = machine.look()
-    if config.draft:
-        resolved = replace(resolved, draft=resolve(config.draft, config))
+    resolved = Drafting(draft=config.draft).applied(resolved, config)
     prepared = prepare_all(resolved, hardware, goal, embedding=beside, name=name)
     return Instance(
         config,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgellm.cli import options
+from edgellm.cli.drafting import Drafting
 from edgellm.cli.listening import Listening
 from edgellm.cli.pins import Pins
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 def up(
     pins: Pins,
     listening: Listening,
+    drafting: Drafting,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Download the best model without asking.")
     ] = False,
@@ -59,7 +61,12 @@ def up(
     found = None if demo else best_on_disk(config, hardware, goal)
     if found:
         say(f"the best model on this disk: {found.name}")
-    prepared = prepare(_resolved(found), hardware, goal)
+    resolved = _resolved(found)
+    if found:
+        resolved = drafting.applied(resolved, config)
+    elif drafting.draft:
+        say("no draft model is loaded: the demo needs none")
+    prepared = prepare(resolved, hardware, goal)
     wished = None
     if not (found or demo or config.offline):
         wished = _wished(config, hardware, goal, asks=shows_screen and not yes, agrees=yes)

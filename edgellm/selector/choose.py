@@ -167,6 +167,7 @@ def _plan(confirmed: Confirmed) -> Plan:
         batch_invariant=goal.batch_invariant,
         speculate=goal.speculate if setting.n_draft else "off",
         projector=projector_path(candidate),
+        projector_bytes=candidate.projector_bytes,
         prefill_tok_s=confirmed.decision.winner.prefill_tok_s(chosen),
         power_w=placement_power_w(hardware, placement),
         bytes_from=confirmed.bytes_from,

@@ -42,7 +42,9 @@ def draft_plan(plan: Plan) -> Plan:
         batch_invariant=False,
         speculate="off",
         draft=None,
+        draft_bytes=0,
         projector=None,
+        projector_bytes=0,
     )
 
 
@@ -117,5 +119,6 @@ def with_draft(plan: Plan, draft: DraftFile, machine: Machine) -> Plan:
         plan,
         placement=replace(plan.placement, shares=tuple(shares)),
         draft=draft.path or None,
+        draft_bytes=on_device + on_host,
         reasons=(*plan.reasons, said),
     )

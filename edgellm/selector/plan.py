@@ -190,7 +190,9 @@ class Plan:
     prefix_disk: str | None = None  # a folder where they outlive the worker
     prefix_disk_bytes: int = 0
     projector: str | None = None  # the file beside it through which it sees pictures
+    projector_bytes: int = 0  # that it takes; among its device's overhead
     draft: str | None = None  # the file of the draft model that is loaded beside it
+    draft_bytes: int = 0  # that it, or the model's own head, takes; among the overhead, too
     n_replicas: int = 1  # of this plan side by side, on disjoint devices; for throughput
     itl_target_s: float | None = None  # bounds the prompt chunk that goes beside running streams
     decode_tok_s: Range | None = None  # one stream

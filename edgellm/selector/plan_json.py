@@ -8,14 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgellm.errors import DoesNotFit
-from edgellm.selector.plan import Alternative, Plan, Range, Rejected, Share
+from edgellm.selector.plan import Alternative, Placement, Plan, Range, Rejected, Share
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
-    """`devices` are the accelerators that take part, `layers` how many of the model's layers each
-    computes, the output head counted as one; `host` is the rest."""
-    *devices, host = plan.shares
-    placement = plan.placement
     return {
         "plan": {
             "model": plan.model,
@@ -31,16 +27,11 @@ def plan_json(plan: Plan) -> dict[str, Any]:
             "n_batch": plan.n_batch,
             "n_ubatch": plan.n_ubatch,
             "n_threads": plan.n_threads,
-            "n_gpu_layers": placement.n_gpu_layers,
-            "tensor_split": list(placement.tensor_split),
-            "n_cpu_moe": placement.n_cpu_moe,
-            "split_mode": placement.split_mode,
-            "op_offload": placement.op_offload,
-            "no_host": placement.no_host,
-            "disk_bytes": placement.disk_bytes,
+            **_placement(plan.placement),
             "n_replicas": plan.n_replicas,
-            "devices": [{"id": share.device_id, **_share(share)} for share in devices],
-            "host": _share(host),
+            "speculate": plan.speculate,
+            "projector": _beside(plan.projector, plan.projector_bytes),
+            "draft": _beside(plan.draft, plan.draft_bytes),
             "bytes_from": plan.bytes_from,
             "decode_tok_s": _range(plan.decode_tok_s),
             "batch_tok_s": _range(plan.batch_tok_s),
@@ -52,6 +43,23 @@ def plan_json(plan: Plan) -> dict[str, Any]:
             "pareto": [_alternative(row) for row in plan.pareto],
         },
         "rejected": [_rejected(row) for row in plan.rejected],
+    }
+
+
+def _placement(placement: Placement) -> dict[str, Any]:
+    """`devices` are the accelerators that take part, `layers` how many of the model's layers each
+    computes, the output head counted as one; `host` is the rest."""
+    *devices, host = placement.shares
+    return {
+        "n_gpu_layers": placement.n_gpu_layers,
+        "tensor_split": list(placement.tensor_split),
+        "n_cpu_moe": placement.n_cpu_moe,
+        "split_mode": placement.split_mode,
+        "op_offload": placement.op_offload,
+        "no_host": placement.no_host,
+        "disk_bytes": placement.disk_bytes,
+        "devices": [{"id": share.device_id, **_share(share)} for share in devices],
+        "host": _share(host),
     }
 
 
@@ -99,6 +107,10 @@ def _share(share: Share) -> dict[str, int]:
         "compute_bytes": share.compute_bytes,
         "overhead_bytes": share.overhead_bytes,
     }
+
+
+def _beside(file: str | None, n_bytes: int) -> dict[str, Any] | None:
+    return {"file": file, "bytes": n_bytes} if n_bytes else None
 
 
 def _range(values: Range | None, digits: int = 2) -> dict[str, float] | None:

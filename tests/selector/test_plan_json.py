@@ -1,12 +1,14 @@
 import json
+from dataclasses import replace
 
 import selector_specs as specs
 from selector_machines import machine
 
 from edgellm.errors import DoesNotFit
+from edgellm.models.names import RepoFile
 from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose
-from edgellm.selector.plan import Goal, Rejected
+from edgellm.selector.plan import DraftFile, Goal, Rejected
 from edgellm.selector.plan_json import plan_json, refusal_json
 
 PLAN_KEYS = {
@@ -51,6 +53,25 @@ def test_the_bytes_are_those_of_the_plan():
     parts = [*answer["devices"], answer["host"]]
     names = ("weight_bytes", "kv_bytes", "compute_bytes", "overhead_bytes")
     assert sum(part[name] for part in parts for name in names) == plan.total_bytes
+
+
+def test_what_lies_beside_the_model_is_listed_with_its_bytes():
+    alone = plan_json(plan_of(machine((24, 900))))["plan"]
+    assert (alone["projector"], alone["draft"], alone["speculate"]) == (None, None, "ngram")
+
+    candidate = replace(
+        specs.candidate(specs.dense("Q4_K_M")),
+        projector=RepoFile("/models/mmproj.gguf", 5_000),
+        projector_bytes=6_000,
+        draft=DraftFile("/models/small.gguf", specs.dense("Q4_0")),
+    )
+    plan = choose(machine((24, 900)), [candidate], Goal(speculate="draft"), load_profiles())
+    both = told(plan_json(plan))["plan"]
+    assert both["projector"] == {"file": "/models/mmproj.gguf", "bytes": 6_000}
+    assert both["draft"]["file"] == "/models/small.gguf"
+    assert both["speculate"] == "draft"
+    beside = sum(part["overhead_bytes"] for part in (*both["devices"], both["host"]))
+    assert both["draft"]["bytes"] + 6_000 <= beside
 
 
 def test_a_machine_without_accelerators_has_an_empty_list_of_devices():

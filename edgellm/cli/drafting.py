@@ -1,0 +1,62 @@
+"""A second, smaller model that guesses for the first: the flag, and what comes of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from edgellm.cli.resolve import Resolved
+    from edgellm.config import Config
+    from edgellm.probe.hardware import Hardware
+    from edgellm.selector.plan import Candidate, Goal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drafting:
+    draft: Annotated[
+        str | None,
+        typer.Option(
+            help="A small model with the same vocabulary, that guesses for it.", metavar="MODEL"
+        ),
+    ] = None
+
+    def given(self) -> tuple[str, ...]:
+        """The flags that were set, as a user writes them."""
+        return ("--draft",) if self.draft else ()
+
+    def applied(
+        self, resolved: "Resolved", config: "Config", *, plan_only: bool = False
+    ) -> "Resolved":
+        """Raises BadRequest, ModelNotFound, BadGGUF, NetworkError, StorageError."""
+        if self.draft is None:
+            return resolved
+        from edgellm.cli.resolve import resolve
+
+        return replace(resolved, draft=resolve(self.draft, config, plan_only=plan_only))
+
+
+def with_drafts(
+    resolved: "Resolved", hardware: "Hardware", goal: "Goal"
+) -> "tuple[Sequence[Candidate], Goal]":
+    """The candidates with the draft model that they would be served with, and the goal that asks
+    for its guesses. Nothing is downloaded. Raises DoesNotFit, BadRequest."""
+    if resolved.draft is None or goal.speculate == "off":
+        return resolved.candidates, goal
+    from edgellm.cli.planning import planned
+    from edgellm.selector.plan import DraftFile
+
+    small = resolved.draft.candidates
+    chosen = planned(hardware, small, draft_goal(), asks_oracle=False).file
+    (spec,) = (one.spec for one in small if one.file == chosen)
+    file = DraftFile(chosen, spec)
+    candidates = [replace(one, draft=file) for one in resolved.candidates]
+    return candidates, replace(goal, speculate="draft")
+
+
+def draft_goal() -> "Goal":
+    """Whose guesses are checked anyway may lose something for its speed."""
+    from edgellm.selector.plan import Goal
+
+    return Goal(objective="speed")
