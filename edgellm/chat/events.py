@@ -62,6 +62,7 @@ class Finished:
     step_share: float = 0.0  # steps it took part in, each divided by who was in it
     n_computed: int = 0  # tokens computed for it alone
     energy_j: float | None = None  # None: no sensor saw all of it
+    step_share_s: float | None = None  # seconds of those steps, divided likewise
     n_drafted: int = 0  # guessed tokens that were computed
     n_draft_accepted: int = 0  # of these, those that came true
 

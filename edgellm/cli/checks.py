@@ -12,6 +12,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 import psutil
@@ -51,7 +52,7 @@ def gather(config: Config) -> Place:
     while not there.exists():
         there = there.parent
     demo = resources.demo_model()
-    hardware = machine.look()
+    hardware, sensors = machine.look(), SystemSources(Path(config.sensors_root))
     return Place(
         hardware=hardware,
         models_folder=folder,
@@ -62,8 +63,8 @@ def gather(config: Config) -> Place:
         llama_cpp_python=_version("llama-cpp-python"),
         profiles_fault=_profiles_fault(),
         demo_size_bytes=demo.stat().st_size if demo.exists() else None,
-        samples=_samples(hardware),
-        cpu_energy=_cpu_energy(SystemSources()),
+        samples=_samples(hardware, sensors),
+        cpu_energy=_cpu_energy(sensors),
         user=getpass.getuser(),
         served=_served(),
     )
@@ -77,9 +78,9 @@ def _served() -> tuple[ModelStatus, ...]:
         return ()
 
 
-def _samples(hardware: Hardware) -> tuple[Sample, ...]:
+def _samples(hardware: Hardware, sensors: Sources) -> tuple[Sample, ...]:
     """One look at each sensor; who has not answered in time is not waited for."""
-    sampler = sampler_for(hardware)
+    sampler = sampler_for(hardware, sensors)
     sampler.start()
     try:
         time.sleep(_SENSORS_S)

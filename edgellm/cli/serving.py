@@ -25,6 +25,7 @@ from edgellm.meter.health import Health
 from edgellm.meter.sampler import Sampler
 from edgellm.meter.sensors import sampler_for
 from edgellm.probe.hardware import Hardware
+from edgellm.probe.sources import SystemSources
 from edgellm.server.access import Access
 from edgellm.server.app import create_app
 from edgellm.server.checkup import OnChange
@@ -65,7 +66,8 @@ class Instance:
 
 async def run_instance(instance: Instance) -> None:
     """Returns when somebody said stop. Raises AddressInUse, ConfigError, and as Fleet.load does."""
-    sampler = sampler_for(instance.hardware)
+    root = Path(instance.config.sensors_root)
+    sampler = sampler_for(instance.hardware, SystemSources(root))
     observer = Observer(instance.hardware, sampler.latest)
     fleet = Fleet(instance.config.max_queue, instance.say, observer.supervise)
     salvage = Salvage(

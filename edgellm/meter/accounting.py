@@ -13,6 +13,7 @@ from edgellm.meter.energy import LONGEST_GAP_S, Ledger, Meter, Work, seen_twice
 from edgellm.meter.sample import Sample
 from edgellm.probe.hardware import Hardware
 
+_NOTHING = Work(0, 0.0, 0, 0.0)
 _MOST_SETTLED = 4096  # ended requests whose client may still ask
 
 
@@ -37,7 +38,7 @@ class Account:
     hardware: Hardware
     _meter: Meter = field(default_factory=Meter)
     _ledger: Ledger = field(default_factory=Ledger)
-    _noted: dict[_Key, float] = field(default_factory=dict)  # the weight of work written down
+    _noted: dict[_Key, Work] = field(default_factory=dict)  # the work that was written down
     _settled: dict[_Key, float | None] = field(default_factory=dict)
     _ended: set[_Key] = field(default_factory=set)  # told, and perhaps listed once more
     _told_s: float | None = None  # when there was the last number, or since when we wait for one
@@ -51,11 +52,11 @@ class Account:
 
     def note(self, engine: object, running: Iterable[Work]) -> None:
         """All requests that run in this engine, and what each has had since it began."""
-        listed = {(engine, work.request_id): work.weight for work in running}
+        listed = {(engine, work.request_id): work for work in running}
         self._ended = {key for key in self._ended if key[0] != engine or key in listed}
-        for key, weight in listed.items():
+        for key, work in listed.items():
             if key not in self._ended:
-                self._add(key, weight)
+                self._add(key, work)
         for key in self._noted:
             if key[0] == engine and key not in listed and key not in self._settled:
                 self._settled[key] = self._ledger.close(key)
@@ -72,7 +73,7 @@ class Account:
         elapsed_s = now_s - self._told_s
         if joules is None and elapsed_s <= LONGEST_GAP_S:
             return  # the slowest sensor hasn't told yet
-        self._ledger.book(joules)
+        self._ledger.book(joules, elapsed_s)
         self._power_w = joules / elapsed_s if joules is not None and elapsed_s > 0 else None
         self._told_s = now_s
 
@@ -81,7 +82,7 @@ class Account:
         key = (engine, work.request_id)
         was_settled = key in self._settled
         before = self._settled.pop(key, 0.0)
-        has_more = self._add(key, work.weight)
+        has_more = self._add(key, work)
         del self._noted[key]
         self._ended.add(key)
         if was_settled and not has_more:
@@ -89,9 +90,15 @@ class Account:
         rest = self._ledger.close(key)
         return None if before is None or rest is None else before + rest
 
-    def _add(self, key: _Key, weight: float) -> bool:
+    def _add(self, key: _Key, work: Work) -> bool:
         """Whether there was more than had been noted."""
-        more = weight - self._noted.get(key, 0.0)
-        self._noted[key] = weight
-        self._ledger.note([(key, more)])
+        before = self._noted.get(key, _NOTHING)
+        more = work.weight - before.weight
+        self._noted[key] = work
+        if more > 0:
+            self._ledger.note([(key, more)], _difference(work.step_share_s, before.step_share_s))
         return more > 0
+
+
+def _difference(after: float | None, before: float | None) -> float | None:
+    return None if after is None or before is None else max(0.0, after - before)

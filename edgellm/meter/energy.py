@@ -2,16 +2,18 @@
 
     joules of an interval    a counter's difference; without a counter (or when it was reset)
                              the mean of the two powers × the seconds between; of all devices
-    whose                    each request's share of the interval's work, where a step costs as
-                             much as some tokens do: a step reads the weights once for all who are
-                             in it, and each token is computed for one. An interval without work
-                             is idle, and nobody's
+    whose                    what is left of an interval after the seconds without work, at the
+                             power of the last idling (unknown: at the interval's mean), is its
+                             work's; each request has its share of it, where a step costs as much
+                             as some tokens do: a step reads the weights once for all who are in
+                             it, and each token is computed for one. Idling is nobody's
 
 What no sensor sees is not counted: a CPU package's counter knows nothing of DIMMs (where they have
 none of their own), fans and the power supply's losses. No sensor, no number: a request of whose
 work a part was not seen has no joules, rather than too few.
 """
 
+from collections import deque
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -24,6 +26,9 @@ LONGEST_GAP_S = 10.0  # beyond it nobody knows what the power was in between
 # Tokens that cost as much as a step without any: bytes of weights / bandwidth against operations
 # a token / peak. Some tens on a CPU, some hundreds on a card.
 STEP_TOKENS = 64.0
+
+_N_IDLE = 3  # idle intervals whose lowest power is idling's: the others may hold a step's end
+_PRICE_MEMORY = 0.8  # of what earlier work cost, an interval later
 
 Key: TypeAlias = Hashable  # a request's, among all that are written down
 
@@ -119,11 +124,28 @@ class Work:
     request_id: int
     step_share: float
     n_tokens: int
+    step_share_s: float | None = None  # its part of those steps' seconds; None: not told
 
     @property
     def weight(self) -> float:
         """In tokens."""
         return STEP_TOKENS * self.step_share + self.n_tokens
+
+
+@dataclass(slots=True)
+class Price:
+    """What a unit of work costs, over the last intervals with work; the busier ones count more."""
+
+    _joules: float = 0.0
+    _work: float = 0.0
+
+    def note(self, joules: float, work: float) -> None:
+        self._joules = self._joules * _PRICE_MEMORY + joules
+        self._work = self._work * _PRICE_MEMORY + work
+
+    @property
+    def j(self) -> float | None:
+        return self._joules / self._work if self._work and self._joules else None
 
 
 @dataclass(slots=True)
@@ -141,34 +163,56 @@ class Ledger:
     _booked: dict[Key, float] = field(default_factory=dict)
     _pending: dict[Key, float] = field(default_factory=dict)  # work since the last reading
     _orphaned: float = 0.0  # pending work of requests that have ended unpriced
+    _charged: float = 0.0  # and of those that have ended and paid in advance
+    _busy_s: float | None = 0.0  # that all this work took; None: not all of it was told
     _unseen: set[Key] = field(default_factory=set)
-    _price_j: float | None = None  # of one unit of work
+    _price: Price = field(default_factory=Price)
     _owed_j: float = 0.0  # charged in advance
+    _idle_w: deque[float] = field(default_factory=lambda: deque(maxlen=_N_IDLE))
 
-    def note(self, shares: Iterable[tuple[Key, float]]) -> None:
+    def note(self, shares: Iterable[tuple[Key, float]], busy_s: float | None = None) -> None:
+        """`busy_s`: what they took together."""
         for request_id, weight in shares:
             if weight > 0:
                 self._pending[request_id] = self._pending.get(request_id, 0.0) + weight
+        if busy_s is None or self._busy_s is None:
+            self._busy_s = None
+        else:
+            self._busy_s += busy_s
 
-    def book(self, joules: float | None) -> None:
-        """None: nobody saw this interval, and so nobody's number would be whole."""
+    def book(self, joules: float | None, seconds: float | None = None) -> None:
+        """Of so many seconds. None: nobody saw this interval, and so nobody's number would be
+        whole."""
         pending, self._pending = self._pending, {}
         orphaned, self._orphaned = self._orphaned, 0.0
+        charged, self._charged = self._charged, 0.0
+        busy_s, self._busy_s = self._busy_s, 0.0
         if joules is None:
             self._unseen.update(pending)
             return
+        work = sum(pending.values()) + orphaned
+        spent_j = self._spent_j(joules, seconds, busy_s) if work + charged else 0.0
+        if work + charged:
+            self._price.note(spent_j, work + charged)
+        elif seconds:
+            self._idle_w.append(joules / seconds)
         self.total_j += joules
         paid = min(joules, self._owed_j)
         self._owed_j -= paid
-        left = joules - paid
-        work = sum(pending.values()) + orphaned
-        if work <= 0:
-            self.idle_j += left
-            return
-        self._price_j = left / work if left > 0 else self._price_j
-        self.unclaimed_j += left * orphaned / work
+        left = max(0.0, spent_j - paid) if work else 0.0
+        self.idle_j += joules - paid - left
+        if work:
+            self.unclaimed_j += left * orphaned / work
         for request_id, weight in pending.items():
             self._booked[request_id] = self._booked.get(request_id, 0.0) + left * weight / work
+
+    def _spent_j(self, joules: float, seconds: float | None, busy_s: float | None) -> float:
+        """On work, of an interval's joules."""
+        if not seconds or busy_s is None or busy_s >= seconds:
+            return joules
+        mean_w = joules / seconds
+        idle_w = min(*self._idle_w, mean_w) if self._idle_w else mean_w
+        return joules - idle_w * (seconds - busy_s)
 
     def so_far(self, request_id: Key) -> float | None:
         """Of one that runs; as of the last reading."""
@@ -179,10 +223,12 @@ class Ledger:
         booked, pending = self._booked.pop(request_id, None), self._pending.pop(request_id, 0.0)
         was_seen = request_id not in self._unseen
         self._unseen.discard(request_id)
-        if pending and self._price_j is None:
+        price_j = self._price.j
+        if pending and price_j is None:
             self._orphaned += pending
             return booked if was_seen else None
-        charged = pending * (self._price_j or 0.0)
+        self._charged += pending
+        charged = pending * (price_j or 0.0)
         self._owed_j += charged
         if booked is None and not pending:
             return None

@@ -39,6 +39,7 @@ def gauge(scheduler: Scheduler, counts: Counts) -> Gauge:
         n_loaded=counts.n_loaded,
         sequences=tuple((s.request_id, s.n_prompt, s.n_computed, s.n_output) for s in sequences),
         work=tuple(
-            (s.request_id, s.step_share, s.n_computed_here) for s in scheduler.running.values()
+            (s.request_id, s.step_share, s.n_computed_here, s.step_share_s)
+            for s in scheduler.running.values()
         ),
     )

@@ -119,6 +119,7 @@ def _finished(done: Done) -> Finished:
         done.timings,
         request_id=done.request_id,
         step_share=done.step_share,
+        step_share_s=done.step_share_s,
         n_computed=done.n_computed,
         n_drafted=done.n_drafted,
         n_draft_accepted=done.n_draft_accepted,

@@ -156,6 +156,7 @@ class Done(Message, frozen=True):
     n_computed: int = 0  # tokens computed for it alone
     n_drafted: int = 0
     n_draft_accepted: int = 0
+    step_share_s: float = 0.0  # seconds of those steps, divided likewise
 
 
 class Embedded(Message, frozen=True):
@@ -213,7 +214,8 @@ class Gauge(Message, frozen=True):
     sequences: tuple[
         tuple[int, int, int, int], ...
     ] = ()  # request_id, n_prompt, n_computed, n_output
-    work: tuple[tuple[int, float, int], ...] = ()  # of those that run: as in Done
+    # Of those that run: request_id, step_share, n_computed, step_share_s, as in Done.
+    work: tuple[tuple[int, float, int, float], ...] = ()
     n_drafted: int = 0  # guessed tokens computed since start
     n_draft_accepted: int = 0  # of these, those that came true
     n_kv: int | None = None  # cells that every row of a step looks at; None: each has its own

@@ -32,6 +32,7 @@ class Sequence:
     n_cached: int = 0  # prompt tokens whose KV was there already
     n_computed: int = 0
     step_share: float = 0.0  # steps it took part in, each divided by who was in it
+    step_share_s: float = 0.0  # and their seconds, divided likewise
     seq_id: int = -1  # llama.cpp's; -1 while waiting
     lease: Lease = field(default_factory=Lease)
     state: State = State.WAITING

@@ -289,7 +289,7 @@ class Worker:
         self._scheduler.speculation.observe(batch, step, ended_s - begun_s)
         self._computed = (batch, step)
         self._counts.n_steps += 1
-        self._share_step(batch)
+        self._share_step(batch, ended_s - begun_s)
         self._counts.n_prefilled += batch.n_prompt_rows
         for output in self._scheduler.commit(batch, step.sampled, step.n_drafted):
             self._show(output, ended_s)
@@ -313,10 +313,12 @@ class Worker:
         )
         self._n_cached_begun = 0
 
-    def _share_step(self, batch: Batch) -> None:
+    def _share_step(self, batch: Batch, seconds: float) -> None:
         members = {row.seq_id for row in batch.rows}
         for seq_id in members:
-            self._scheduler.running[seq_id].step_share += 1 / len(members)
+            sequence = self._scheduler.running[seq_id]
+            sequence.step_share += 1 / len(members)
+            sequence.step_share_s += seconds / len(members)
 
     def _started(self, op: Start, now_s: float) -> None:
         self._streams[op.request_id].started_s = now_s
@@ -380,6 +382,7 @@ class Worker:
                 sequence.n_computed_here,
                 sequence.n_drafted,
                 sequence.n_draft_accepted,
+                sequence.step_share_s,
             )
         )
 

@@ -34,7 +34,12 @@ class Joules:
         self._account.read(now_s, self._samples())
 
     def priced(self, engine: Engine, finished: Finished) -> Finished:
-        work = Work(finished.request_id, finished.step_share, finished.n_computed)
+        work = Work(
+            finished.request_id,
+            finished.step_share,
+            finished.n_computed,
+            finished.step_share_s,
+        )
         joules = self._account.end(engine, work)
         if joules is None:
             return finished

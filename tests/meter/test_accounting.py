@@ -67,6 +67,53 @@ def test_work_after_the_last_gauge_is_charged_by_the_last_price():
     assert book.end(ENGINE, Work(1, 0.0, 150)) == 150.0
 
 
+def test_a_short_answer_in_a_quiet_second_pays_for_its_own_part_of_it():
+    book = account()
+    for second in range(3):
+        book.read(second, at(second))
+    book.note(ENGINE, [Work(1, 10.0, 10, step_share_s=0.1)])
+    book.read(3, at(3))
+
+    assert book.end(ENGINE, Work(1, 10.0, 10, 0.1)) == pytest.approx(10.0)
+    assert book.totals.idle_j == pytest.approx(290.0)
+
+
+def test_what_a_short_answer_draws_above_idling_is_all_its_own():
+    book = account()
+    joules = [0.0, 100.0, 200.0, 330.0]  # the last: 90 of idling, 40 of a tenth of a second
+    for second, energy_j in enumerate(joules):
+        if second == 3:
+            book.note(ENGINE, [Work(1, 10.0, 10, 0.1)])
+        book.read(second, (Sample("gpu", float(second), energy_j=energy_j),))
+
+    assert book.end(ENGINE, Work(1, 10.0, 10, 0.1)) == pytest.approx(40.0)
+
+
+def test_a_crowd_after_a_lonely_answer_is_not_charged_by_the_lonely_second():
+    """All of them begin and end between two readings: they pay in advance."""
+    book = account()
+    for second in range(4):
+        if second == 3:
+            book.note(ENGINE, [Work(1, 10.0, 10, 0.01)])
+        book.read(second, at(second))
+    book.end(ENGINE, Work(1, 10.0, 10, 0.01))
+    crowd = [book.end(ENGINE, Work(2 + n, 10.0, 10, 0.01)) for n in range(50)]
+    book.read(4, at(4))
+
+    assert sum(crowd) == pytest.approx(50.0), "half a second's"
+    assert book.totals.idle_j == pytest.approx(400.0 - 1.0 - 50.0)
+
+
+def test_two_answers_at_a_time_are_busy_no_longer_than_the_machine():
+    book = account()
+    book.read(0, at(0))
+    book.note(ENGINE, [Work(1, 5.0, 10, 0.25), Work(2, 5.0, 10, 0.25)])
+    book.read(1, at(1))
+
+    assert book.end(ENGINE, Work(1, 5.0, 10, 0.25)) == pytest.approx(25.0)
+    assert book.totals.idle_j == pytest.approx(50.0)
+
+
 def test_engines_count_their_requests_apart():
     book = account()
     book.read(0, at(0))

@@ -99,6 +99,27 @@ def test_who_ends_between_two_readings_is_charged_by_the_last_price_and_the_next
     assert ledger.total_j == 180.0
 
 
+def test_a_step_that_ends_in_an_idle_interval_does_not_make_idling_dearer():
+    ledger = Ledger()
+    for joules in (60.0, 90.0):  # the second holds the end of a step
+        ledger.book(joules, 1.0)
+    ledger.note([(1, 10.0)], busy_s=0.5)
+    ledger.book(230.0, 1.0)
+
+    assert ledger.close(1) == 230.0 - 30.0
+    assert ledger.idle_j == 60.0 + 90.0 + 30.0
+
+
+def test_work_whose_seconds_nobody_told_fills_its_interval():
+    ledger = Ledger()
+    ledger.book(60.0, 1.0)
+    ledger.note([(1, 10.0)])
+    ledger.note([(2, 10.0)], busy_s=0.1)
+    ledger.book(100.0, 1.0)
+
+    assert (ledger.close(1), ledger.close(2), ledger.idle_j) == (50.0, 50.0, 60.0)
+
+
 def test_a_debt_larger_than_a_reading_is_paid_by_the_following_ones():
     ledger = Ledger()
     ledger.note([(1, 10.0)])

@@ -201,6 +201,7 @@ def test_the_shares_of_all_requests_are_the_steps_there_were():
     assert first.step_share + second.step_share == gauges[-1].n_steps
     assert (first.step_share, second.step_share) == (3 / 2 + 3, 3 / 2)
     assert (first.n_computed, second.n_computed) == (2 + 5, 3 + 2), "the last token is told only"
+    assert 0 < second.step_share_s < first.step_share_s
     assert gauges[-1].work == ()
 
 
@@ -208,7 +209,7 @@ def test_a_gauge_tells_what_each_running_request_has_had():
     told = serve([Generate(1, (5, 6), greedy(40))])
     rows = [m.work[0] for m in told if isinstance(m, Gauge) and m.work]
     assert rows
-    assert all(n_tokens == steps + 1 for _, steps, n_tokens in rows), "two tokens in the first step"
+    assert all(n_tokens == steps + 1 for _, steps, n_tokens, _ in rows), "two tokens at first"
 
 
 def test_embedded_inputs_are_counted_as_work():
