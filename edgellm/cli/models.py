@@ -69,7 +69,9 @@ def list_models(as_json: options.AsJSON = False) -> None:
     rows = [*_list_rows(store)]
     print(table(("NAME", "SIZE", "MODIFIED"), rows, right="SIZE"))
     if len(rows) == 1:
-        print("\nonly the demo; `edgellm pull qwen3:8b` downloads a real model")
+        print("\nonly the demo; `edgellm recommend` ranks real models for this machine")
+            "\nonly the demo; `edgellm recommend` ranks real models for this machine, `edgellm pull` gets one"
+        )
 
 
 def show(

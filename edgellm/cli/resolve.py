@@ -71,7 +71,12 @@ def resolve(text: str, config: Config, *, plan_only: bool = False) -> Resolved:
         case HubReference():
             return _stored(reference, config) or _on_hub(reference, config)
         case CatalogReference():
-            return _in_catalog(reference, config, plan_only)
+            try:
+                return _in_catalog(reference, config, plan_only)
+            except ModelNotFound as error:
+                if Path(text).is_file():
+                    error.hint = f"the file of that name is ./{text}"
+                raise
 
 
 def demo() -> Resolved:

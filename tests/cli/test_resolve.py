@@ -144,6 +144,14 @@ def test_an_unknown_catalog_name_is_no_model(config):
         resolve("nosuch:1b", config)
 
 
+def test_a_file_that_is_named_like_a_catalog_name_is_pointed_at(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mymodel").write_bytes(b"GGUF")
+    with pytest.raises(ModelNotFound, match="the catalog has no 'mymodel'") as told:
+        resolve("mymodel", config)
+    assert told.value.hint == "the file of that name is ./mymodel"
+
+
 def test_a_catalog_model_without_a_repository_is_planned_and_not_served(config):
     resolved = resolve("glm-130b", config, plan_only=True)
     assert [one.quant for one in resolved.candidates][:2] == ["F16", "Q8_0"]
