@@ -1,6 +1,6 @@
 import pytest
 
-from edgellm.runner.prefix_file import HEAD, Broken, Seal, Stored, chain_key
+from edgellm.runner.prefix_file import HEAD, Broken, Seal, Stored, chain_key, prefix_names
 
 TOKENS = (5, 6, 7)
 STORED = Stored(chain_key(b"", TOKENS), b"", 0, TOKENS, 4)
@@ -61,3 +61,9 @@ def test_a_key_names_the_whole_way_from_the_root():
     root = chain_key(b"", (1, 2))
     assert chain_key(root, (3,)) != chain_key(b"", (1, 2, 3)) != chain_key(b"", (3,))
     assert chain_key(root, (3,)) == chain_key(chain_key(b"", (1, 2)), (3,))
+
+
+def test_prefixes_are_named_as_chains_from_the_root():
+    tokens = [*range(40)]
+    names = list(prefix_names(tokens, [0, 3, 3, 40]))
+    assert names == [chain_key(b"", tokens[:length]) for length in (0, 3, 3, 40)]

@@ -102,6 +102,13 @@ def test_talkers_get_their_own_streams_where_the_idle_would_stay_in_the_pool():
     assert plan_of(machine((24, 1000)), use="batch", prefix_ram_bytes=0).kv_unified
 
 
+def test_conversations_outlive_the_server_where_they_can_leave_the_cells_or_are_checkpointed():
+    kept = plan_of(machine((24, 1000)), use="chat", prefix_disk="/kv")
+    sliding = plan_of(machine((24, 1000)), specs.ladder(specs.gemma3_27b), prefix_disk="/kv")
+    stays = plan_of(machine((24, 1000)), use="chat", prefix_disk="/kv", prefix_ram_bytes=0)
+    assert [plan.prefix_disk for plan in (kept, sliding, stays)] == ["/kv", "/kv", None]
+
+
 def test_prefixes_get_half_of_what_the_plan_leaves_of_the_hosts_memory():
     plan = plan_of(machine((24, 1000), ram=8), use="chat")
     host = plan.shares[-1]
