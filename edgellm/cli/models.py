@@ -70,8 +70,6 @@ def list_models(as_json: options.AsJSON = False) -> None:
     print(table(("NAME", "SIZE", "MODIFIED"), rows, right="SIZE"))
     if len(rows) == 1:
         print("\nonly the demo; `edgellm recommend` ranks real models for this machine")
-            "\nonly the demo; `edgellm recommend` ranks real models for this machine, `edgellm pull` gets one"
-        )
 
 
 def show(
