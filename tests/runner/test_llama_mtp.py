@@ -111,6 +111,23 @@ def test_a_head_follows_a_prefix_that_is_shared(serve, unified):
     assert share_of_right(second) > 0.95
 
 
+def test_a_conversation_that_was_copied_out_and_back_is_guessed_for_again(serve):
+    """Its neighbours fill the cells, so that it has to leave them; the head then begins anew."""
+    shape = {"n_parallel": 2, "n_seq_max": 3, "n_ctx": 1024, "n_outputs_max": 3 + 15}
+    told = []
+    for who in ("mtp", "off"):
+        served = serve(AGREES, who, **shape)
+        prompts = [[1, *(260 + (k + i * i) % 26 for i in range(300))] for k in range(5)]
+        (first,) = answered(served, prompts[:1])
+        answered(served, prompts[1:])
+        (second,) = answered(served, [first.tokens])
+        assert second.n_restored > 100
+        told.append((first, second))
+    (first, second), plain = told
+    assert texts([first, second]) == texts(plain)
+    assert share_of_right([second]) > 0.95
+
+
 @heads
 def test_a_neighbour_that_leaves_in_the_middle_of_its_guesses_changes_nothing(serve, context):
     prompts = prompts_of(5)
