@@ -207,26 +207,51 @@ def _replica_sentences(decision: Decision) -> Iterator[str]:
             f"{format_rate(chosen.pace.throughput)}; one server runs one copy of a model, so that "
             "takes as many servers"
         )
-        if (command := _replica_command(found, chosen.candidate)) is not None:
+        if (command := _replica_command(found, chosen.candidate, question.goal)) is not None:
             yield command
 
 
-def _replica_command(found: Replicas, candidate: Candidate) -> str | None:
+def _replica_command(found: Replicas, candidate: Candidate, goal: Goal) -> str | None:
     """The first two copies' servers; None where no variable picks their cards."""
     variable = _VISIBLE.get(found.option.devices[0].backend)
     if variable is None:
         return None
+    flags = _replica_flags(found.option.setting, goal)
 
     def server(number: int) -> str:
         n = found.n_devices_each
         cards = ",".join(map(str, range(number * n, (number + 1) * n)))
         return (
-            f"`{variable}={cards} edgellm serve {candidate.name} --parallel "
-            f"{found.option.setting.n_parallel} --port {_FIRST_PORT + number}`"
+            f"`{variable}={cards} edgellm serve {_reference(candidate)} {flags} "
+            f"--port {_FIRST_PORT + number}`"
         )
 
     more = ", and so on" if found.n_replicas > 2 else ""
     return f"replicas are started by {server(0)} and {server(1)}{more}"
+
+
+def _replica_flags(setting: Setting, goal: Goal) -> str:
+    """What makes a copy the one that was compared, whatever its server would choose."""
+    flags = {
+        "--use": goal.use,
+        "--goal": None if goal.objective == "balanced" else goal.objective,
+        "--parallel": setting.n_parallel,
+        "--ctx": setting.n_ctx_seq,
+        "-ctk": setting.kv_type_k,
+        "-ctv": setting.kv_type_v,
+        "-ub": setting.n_ubatch,
+    }
+    return " ".join(f"{flag} {value}" for flag, value in flags.items() if value is not None)
+
+
+def _reference(candidate: Candidate) -> str:
+    """By which a command finds this very file."""
+    if candidate.name.startswith("hf.co/"):
+        return candidate.name
+    is_catalogs = candidate.source.startswith("hf.co/") or candidate.source == "the catalog"
+    if is_catalogs and ":" in candidate.name:
+        return f"{candidate.name}-{candidate.quant.lower()}"
+    return candidate.file
 
 
 def _power_sentences(option: Option, goal: Goal) -> Iterator[str]:

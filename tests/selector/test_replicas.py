@@ -59,6 +59,28 @@ def test_they_are_advice_and_the_plan_stays_one():
     assert "--port 8082`, and so on" in how
 
 
+def test_their_commands_pin_the_copy_that_was_compared():
+    catalogs = replace(
+        specs.candidate(specs.dense()), name="qwen3:8b", quant="Q8_0", source="hf.co/Qwen/Qwen3-8B"
+    )
+    goal = replace(BATCH, objective="speed")
+    found = replicas_of(specs.dense(), alike(4), goal)
+    plan = choose(alike(4), [catalogs], goal, PROFILES)
+    (how,) = [why for why in plan.reasons if "replicas are started" in why]
+    setting = found.option.setting
+    assert (
+        f"edgellm serve qwen3:8b-q8_0 --use batch --goal speed --parallel {setting.n_parallel} "
+        f"--ctx {setting.n_ctx_seq} -ctk {setting.kv_type_k} -ctv {setting.kv_type_v} "
+        f"-ub {setting.n_ubatch} --port 8081`"
+    ) in how
+
+
+def test_a_local_file_is_named_by_its_path():
+    local = replace(specs.candidate(specs.dense()), file="/models/x.gguf", source="/models")
+    plan = choose(alike(4), [local], BATCH, PROFILES)
+    assert any("edgellm serve /models/x.gguf --use batch" in why for why in plan.reasons)
+
+
 def test_nobody_asks_for_throughput_and_nothing_is_said():
     plan = choose(alike(4), [specs.candidate(specs.dense())], Goal(), PROFILES)
     assert not any("replicas" in why for why in plan.reasons)
