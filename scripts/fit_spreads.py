@@ -38,19 +38,24 @@ def spreads(model: Families, pairs: Sequence[Pair]) -> Spreads:
     """p10 and p90 of measured over predicted speed.
 
     A device's rows count by the square root of their number. How far a new device may be off is
-    known from devices, so a family of few leans on its backend, and that on everyone. Mixtures of
-    experts and prompts through several cards widen that by as much as they overshoot it.
+    known from devices, so a family of few leans on its backend, and that on everyone. All of that
+    is widened by as much as devices overshoot what the others would have said of them; mixtures of
+    experts and prompts through several cards widen it by as much as they overshoot it.
     """
     plain = [pair for pair in pairs if not pair[0].is_moe and not _is_pipeline(pair[0])]
-    families = {
-        (name, prompt): _family_spread(model, plain, name, prompt=prompt)
-        for name in model.backends
-        for prompt in (False, True)
-    }
+    families = {}
+    for prompt in (False, True):
+        unseen = _of_unseen(model, [pair for pair in plain if pair[0].test.is_prompt is prompt])
+        for name in model.backends:
+            seen = _family_spread(model, plain, name, prompt=prompt)
+            families[name, prompt] = seen.wider(unseen)
+
+    def said(case: Case) -> Spread:
+        name = _first_family(model, case)
+        return families[name, case.test.is_prompt] if name else _EVEN
 
     def beyond(belongs: Callable[[Case], bool]) -> Spread:
-        own = [pair for pair in pairs if belongs(pair[0])]
-        return _beyond(model, families, own)
+        return _beyond([pair for pair in pairs if belongs(pair[0])], said)
 
     return Spreads(
         families,
@@ -74,20 +79,31 @@ def _family_spread(model: Families, pairs: Sequence[Pair], name: str, *, prompt:
     return Spread(min(exp(low), 0.92), max(exp(high), 1.08))
 
 
-def _beyond(
-    model: Families, families: Mapping[tuple[str, bool], Spread], pairs: Sequence[Pair]
-) -> Spread:
-    below, above = [], []
-    for case, off in pairs:
-        known = [
-            families[name, case.test.is_prompt]
-            for name in model.families_of[id(case)]
-            if name in model.backends
-        ]
-        spread = known[0] if known else _EVEN
-        below.append((case, off - log(spread.low)))
-        above.append((case, off - log(spread.high)))
+def _of_unseen(model: Families, pairs: Sequence[Pair]) -> Spread:
+    """How far devices lie outside what is said of them without them."""
+    known: dict[tuple[str, str], Spread] = {}
+
+    def said(case: Case) -> Spread:
+        name = _first_family(model, case)
+        if name is None:
+            return _EVEN
+        if (case.device, name) not in known:
+            others = [pair for pair in pairs if pair[0].device != case.device]
+            spread = _family_spread(model, others, name, prompt=case.test.is_prompt)
+            known[case.device, name] = spread
+        return known[case.device, name]
+
+    return _beyond(pairs, said)
+
+
+def _beyond(pairs: Sequence[Pair], said: Callable[[Case], Spread]) -> Spread:
+    below = [(case, off - log(said(case).low)) for case, off in pairs]
+    above = [(case, off - log(said(case).high)) for case, off in pairs]
     return Spread(min(exp(_quantile(below, 0.1)), 1.0), max(exp(_quantile(above, 0.9)), 1.0))
+
+
+def _first_family(model: Families, case: Case) -> str | None:
+    return next((name for name in model.families_of[id(case)] if name in model.backends), None)
 
 
 def _leant(pairs: Sequence[Pair], q: float, upon: float) -> float:

@@ -132,6 +132,23 @@ def test_spreads_hold_four_of_five(world):
     assert 0.77 < np.mean(inside) < 0.83
 
 
+def test_where_devices_differ_the_spread_allows_for_one_that_is_not_among_them(world):
+    """Each of four is off by an amount of its own: quantiles over them know of no fifth."""
+    rows, _ = world
+    model, rng = Model(SPEED, rows), np.random.default_rng(1)
+    inside, held = [], []
+    for _ in range(40):
+        offs = dict(zip(DEVICES, rng.normal(0, 0.3, len(DEVICES)), strict=True))
+        known = [(case, float(offs[case.device])) for case in rows]
+        unseen = float(rng.normal(0, 0.3))
+        found = with_spreads(SPEED, spreads(model, known))
+        spread = next(f for f in found.families if f.name == "cuda-ada").spread
+        inside.append(np.log(spread.low) <= unseen <= np.log(spread.high))
+        held.append(min(offs.values()) <= unseen <= max(offs.values()))
+    assert np.mean(inside) > np.mean(held)
+    assert np.mean(inside) > 0.7
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
