@@ -73,6 +73,7 @@ class ModelSpec:
     rope_bytes: int = 0  # rotary factors, loaded once for each buffer that has layers
     n_draft_layers: int = 0  # the last ones of `layers` (MTP), which take no part without a draft
     draft_bytes: int = 0  # their weights, which are loaded when asked for; 0: the file lacks them
+    has_mrope: bool = False  # positions have several axes, for pictures
     tensors: tuple[LayerTensor, ...] = field(default=(), repr=False)  # those outside the blocks
     graph: GraphFacts = field(default=GraphFacts(), repr=False)
     n_merges: int | None = None  # of its tokenizer; None: the file has no vocabulary
@@ -152,6 +153,7 @@ def model_spec(headers: Sequence[GGUFHeader], name: str, quant: str | None = Non
         rope_bytes=weights.rope_bytes,
         n_draft_layers=_n_draft(first, arch, len(memory)),
         draft_bytes=weights.draft_bytes if weights.has_head_for_drafts else 0,
+        has_mrope=f"{arch}.rope.dimension_sections" in first.metadata,
         tensors=tuple(weights.outside),
         graph=graph_facts(first),
         n_merges=_n_merges(first),

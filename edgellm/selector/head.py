@@ -32,6 +32,8 @@ def why_without(spec: ModelSpec) -> str | None:
         return f"the head for guesses (MTP) of {spec.architecture} models is not supported"
     if spec.n_draft_layers > 1:
         return f"it has {spec.n_draft_layers} heads for guesses (MTP), and one can be driven"
+    if spec.has_mrope:  # glm4-moe.cpp turns the head's vectors by one axis, and ggml asserts more
+        return "its head for guesses (MTP) has no positions for pictures in llama.cpp"
     return None
 
 

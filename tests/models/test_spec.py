@@ -3,7 +3,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from gguf_files import Tensor, gguf_bytes, llama_bytes
+from gguf_files import Tensor, gguf_bytes, llama_bytes, with_keys
 from models_fakes import SHARED_MODELS, needs_shared_models
 from mtp_files import mtp_bytes
 
@@ -125,6 +125,12 @@ def test_a_head_is_as_heavy_as_its_block_and_nothing_without_what_joins_it():
     assert spec.layers == bare.layers, "llama.cpp leaves it out"
     assert spec.draft_bytes == spec.n_params * F32 - spec.weight_bytes
     assert bare.draft_bytes == 0
+
+
+def test_positions_with_several_axes_are_noticed():
+    keys = {"llama.rope.dimension_sections": [8, 12, 12, 0]}
+    assert spec_of(with_keys(llama_bytes(), keys)).has_mrope
+    assert not spec_of(llama_bytes()).has_mrope
 
 
 def test_the_last_layers_are_known_to_be_for_drafts():

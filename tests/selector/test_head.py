@@ -71,6 +71,7 @@ def test_only_who_asks_for_the_head_gets_it():
         (specs.llama_70b(quant="Q4_K_M"), "its file has no head"),
         (headed("step35"), "of step35 models is not supported"),
         (headed(n_heads=3), "3 heads"),
+        (replace(headed(), has_mrope=True), "no positions for pictures"),
     ],
 )
 def test_a_head_that_can_not_be_driven_is_said_and_done_without(spec, said):
