@@ -134,7 +134,8 @@ class Work:
 
 @dataclass(slots=True)
 class Price:
-    """What a unit of work costs, over the last intervals with work; the busier ones count more."""
+    """What a unit of work, or a second of it, costs: over the last intervals with work, of which
+    the busier ones count more."""
 
     _joules: float = 0.0
     _work: float = 0.0
@@ -153,8 +154,9 @@ class Ledger:
     """What each request has cost so far, and what idling has.
 
     `note` work as it is done, `book` energy as it is read, `close` a request when it ends. One that
-    ends between two readings is charged by the last known price of its work; the next reading pays
-    that back, so that all requests, idling and `unclaimed_j` together are `total_j`.
+    ends between two readings is charged by the last known price of a second of work (of its tokens,
+    where its seconds aren't told: how long those take changes more); the next reading pays that
+    back, so that all requests, idling and `unclaimed_j` together are `total_j`.
     """
 
     idle_j: float = 0.0
@@ -162,19 +164,24 @@ class Ledger:
     unclaimed_j: float = 0.0  # of requests that ended before there was any reading
     _booked: dict[Key, float] = field(default_factory=dict)
     _pending: dict[Key, float] = field(default_factory=dict)  # work since the last reading
+    _pending_s: dict[Key, float] = field(default_factory=dict)  # its seconds, where they are told
     _orphaned: float = 0.0  # pending work of requests that have ended unpriced
     _charged: float = 0.0  # and of those that have ended and paid in advance
     _busy_s: float | None = 0.0  # that all this work took; None: not all of it was told
     _unseen: set[Key] = field(default_factory=set)
     _price: Price = field(default_factory=Price)
+    _price_s: Price = field(default_factory=Price)  # of a second
     _owed_j: float = 0.0  # charged in advance
     _idle_w: deque[float] = field(default_factory=lambda: deque(maxlen=_N_IDLE))
 
     def note(self, shares: Iterable[tuple[Key, float]], busy_s: float | None = None) -> None:
         """`busy_s`: what they took together."""
-        for request_id, weight in shares:
-            if weight > 0:
-                self._pending[request_id] = self._pending.get(request_id, 0.0) + weight
+        told = [(request_id, weight) for request_id, weight in shares if weight > 0]
+        for request_id, weight in told:
+            self._pending[request_id] = self._pending.get(request_id, 0.0) + weight
+            if busy_s is not None:
+                part_s = busy_s * weight / sum(other for _, other in told)
+                self._pending_s[request_id] = self._pending_s.get(request_id, 0.0) + part_s
         if busy_s is None or self._busy_s is None:
             self._busy_s = None
         else:
@@ -183,7 +190,7 @@ class Ledger:
     def book(self, joules: float | None, seconds: float | None = None) -> None:
         """Of so many seconds. None: nobody saw this interval, and so nobody's number would be
         whole."""
-        pending, self._pending = self._pending, {}
+        pending, self._pending, self._pending_s = self._pending, {}, {}
         orphaned, self._orphaned = self._orphaned, 0.0
         charged, self._charged = self._charged, 0.0
         busy_s, self._busy_s = self._busy_s, 0.0
@@ -194,6 +201,8 @@ class Ledger:
         spent_j = self._spent_j(joules, seconds, busy_s) if work + charged else 0.0
         if work + charged:
             self._price.note(spent_j, work + charged)
+            if busy_s and seconds:
+                self._price_s.note(spent_j, min(busy_s, seconds))
         elif seconds:
             self._idle_w.append(joules / seconds)
         self.total_j += joules
@@ -218,17 +227,24 @@ class Ledger:
         """Of one that runs; as of the last reading."""
         return None if request_id in self._unseen else self._booked.get(request_id)
 
+    def _in_advance_j(self, work: float, seconds: float | None) -> float | None:
+        """None: there is no price yet."""
+        if not work:
+            return 0.0
+        if seconds is not None and self._price_s.j is not None:
+            return seconds * self._price_s.j
+        return None if self._price.j is None else work * self._price.j
+
     def close(self, request_id: Key) -> float | None:
         """Its joules, once, at its end. None: no reading saw all of its work."""
         booked, pending = self._booked.pop(request_id, None), self._pending.pop(request_id, 0.0)
         was_seen = request_id not in self._unseen
         self._unseen.discard(request_id)
-        price_j = self._price.j
-        if pending and price_j is None:
+        charged = self._in_advance_j(pending, self._pending_s.pop(request_id, None))
+        if charged is None:
             self._orphaned += pending
             return booked if was_seen else None
         self._charged += pending
-        charged = pending * (price_j or 0.0)
         self._owed_j += charged
         if booked is None and not pending:
             return None

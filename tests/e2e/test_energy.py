@@ -90,9 +90,15 @@ class Client:
         return self._http.get("/edgellm/status").json()["energy"]
 
     def settled(self):
-        """After a reading of everything that was spent, and one more that found nothing."""
-        time.sleep(4.0)
-        return self.energy()
+        """When all that was charged in advance is paid back: no request's joules grow any more."""
+        before, stop_s = self.energy(), time.monotonic() + 60
+        while time.monotonic() < stop_s:
+            time.sleep(4.0)
+            after = self.energy()
+            if after["requests_j"] == before["requests_j"]:
+                return after
+            before = after
+        pytest.fail("what was charged in advance is not paid back")
 
     def ask(self, n_tokens):
         body = {

@@ -120,6 +120,15 @@ def test_work_whose_seconds_nobody_told_fills_its_interval():
     assert (ledger.close(1), ledger.close(2), ledger.idle_j) == (50.0, 50.0, 60.0)
 
 
+def test_what_has_become_slower_pays_in_advance_by_its_seconds_not_by_its_tokens():
+    ledger = Ledger()
+    ledger.note([(1, 100.0)], busy_s=0.5)
+    ledger.book(100.0, 1.0)  # 50 J: 100 W while it works, half a joule a unit
+    ledger.note([(2, 10.0)], busy_s=0.5)  # others hold it up
+
+    assert (ledger.close(1), ledger.close(2)) == (50.0, 50.0)
+
+
 def test_a_debt_larger_than_a_reading_is_paid_by_the_following_ones():
     ledger = Ledger()
     ledger.note([(1, 10.0)])
