@@ -71,6 +71,7 @@ class FakeBackend:
     n_embd = 4
     n_vocab = VOCABULARY
     score_at = 1
+    overlaps = False
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """What the worker's loop needs of a model. LlamaBackend is one, the tests' FakeBackend another."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -45,6 +45,8 @@ class Backend(Protocol):
     pooling: str | None  # of an embedding model; None: it generates
     n_input: int  # tokens of one input that is embedded
     score_at: int  # which number of a ranked pair's vector is its score
+    overlaps: bool  # a device computes by itself, and meanwhile `meanwhile` is called
+    meanwhile: Callable[[], None]
 
     def tokenize(self, text: str, add_special: bool, parse_special: bool = True) -> list[int]: ...
 

@@ -103,6 +103,8 @@ class LlamaBackend:
         self.costs = StepCosts()
         self._decode_s = self._sample_s = 0.0  # of the batch that is being computed
         self._invariant = plan.batch_invariant
+        self.overlaps = bool(plan.devices)
+        self.meanwhile: Callable[[], None] = lambda: None
         self._calls = Calls()
         self._adapters = Adapters(self._model, self._context)
         self.load_adapter, self.free_adapter = self._adapters.load, self._adapters.free
@@ -221,7 +223,9 @@ class LlamaBackend:
         else:
             self._rows.fill(rows)
             code = llama_cpp.llama_decode(self._context, self._rows.raw)
-        llama_cpp.llama_synchronize(self._context)  # an accelerator computes after the return
+        if self.overlaps:  # an accelerator computes after the return
+            self.meanwhile()
+        llama_cpp.llama_synchronize(self._context)
         self._decode_s += time.perf_counter() - begun_s
         if code == 1:
             raise NoKVSlot(f"no KV slot for a batch of {len(rows)} tokens")

@@ -92,10 +92,14 @@ class Scheduler:
         return not self.waiting and not self.running
 
     @property
+    def stands(self) -> bool:
+        """There is nothing to compute before the next message."""
+        return not self.running and all(s.awaits_disk for s in self.waiting)
+
+    @property
     def rests(self) -> bool:
-        """There is nothing to do before the next message."""
-        stands = not self.running and all(s.awaits_disk for s in self.waiting)
-        return stands and not self.memory.has_chores
+        """Nor is there anything to tidy up."""
+        return self.stands and not self.memory.has_chores
 
     def add(self, sequence: Sequence) -> None:
         """Raises ContextTooLong. A longer max_tokens than fits is cut: it ends with "length"."""

@@ -54,7 +54,7 @@ class Spill:
     def beside_prompt(self, n_rows: int) -> None:
         """This step computes so many rows of prompts, and nobody else waits for it."""
         step_s, out_s = self._pace.costs.mixed_s(0, n_rows), self._out_s
-        if step_s is not None and out_s is not None and self._pace.itl_target_s is not None:
+        if step_s is not None and out_s and self._pace.itl_target_s is not None:
             n_cells = int(_PART_UNNOTICED * step_s / out_s)
             self._left_out = n_cells if n_cells >= _LEAST_PIECE else 0
 
@@ -214,7 +214,7 @@ class Spill:
 
 def _n_cells(seconds: float, cell_s: float | None) -> int:
     """So many are copied in that time, a cell taking `cell_s`."""
-    return _FIRST_PIECE if cell_s is None else max(_LEAST_PIECE, int(seconds / cell_s))
+    return max(_LEAST_PIECE, int(seconds / cell_s)) if cell_s else _FIRST_PIECE
 
 
 def _mixed(old: float | None, new: float) -> float:

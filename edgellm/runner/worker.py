@@ -5,10 +5,10 @@ still owed and starts another one. What is one request's own fault is told to it
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TypeAlias, assert_never
 
-from edgellm.chat.events import FinishReason
-from edgellm.errors import BadRequest, DeadlinePassed, EdgellmError
+from edgellm.errors import BadRequest, EdgellmError
 from edgellm.runner.backend import Backend, NoKVSlot, Step
 from edgellm.runner.batch import Batch, Mask, Start
 from edgellm.runner.beside import (
@@ -25,9 +25,7 @@ from edgellm.runner.counts import Counts, gauge
 from edgellm.runner.embedding import Embeddings
 from edgellm.runner.messages import (
     Cancel,
-    Delta,
     Detokenize,
-    Done,
     Embed,
     FromWorker,
     Generate,
@@ -35,7 +33,6 @@ from edgellm.runner.messages import (
     Load,
     LoadAdapter,
     ReadSteps,
-    Rejected,
     Rerank,
     Shutdown,
     Steps,
@@ -50,12 +47,12 @@ from edgellm.runner.prompt import prompt_of, unguessed
 from edgellm.runner.questions import Questions
 from edgellm.runner.reading import is_long, read
 from edgellm.runner.recorder import Recorder
-from edgellm.runner.scheduler import Output, Scheduler
+from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
-from edgellm.runner.stream import Stream
-from edgellm.runner.text import TextStream
+from edgellm.runner.telling import Telling
 
 _GAUGE_PERIOD_S = 0.1
+_PAUSE_S = 0.05  # before each piece of what nobody waits for
 
 
 # take(wait_s): what has come; if nothing has, what comes first within so many seconds, or nothing.
@@ -84,11 +81,12 @@ class Worker:
         self._read_beside = read_beside
         self._forget = forget  # the request has left: what `prepare` began is in vain
         self._backend, self._scheduler, self._embeds = backend, scheduler, embeds
-        self._take, self._tell, self._prepare, self._clock = take, tell, prepare, clock
-        self._streams: dict[int, Stream] = {}
+        self._take, self._prepare, self._clock = take, prepare, clock
+        self._telling = Telling(backend, tell, clock)
+        if backend.overlaps:
+            backend.meanwhile = self._telling.flush
         self._preparing = Preparing()
         self._reading: set[int] = set()  # request_ids of what `read_beside` has
-        self._out: list[FromWorker] = []
         self._counts = Counts()
         self._embeddings, self._questions = Embeddings(backend), questions
         self._gauged_s = -1.0
@@ -98,12 +96,14 @@ class Worker:
 
     def run(self) -> None:
         """Until Shutdown, or until the other side of the pipe is gone."""
-        self._tell([gauge(self._scheduler, self._counts)])
+        self._telling.add([gauge(self._scheduler, self._counts)])
+        self._telling.flush()
         while True:
-            begun_s, was_idle = self._clock(), self._scheduler.rests and not self._embeddings
-            messages = self._take(self._idle_s(begun_s) if was_idle else 0.0)
-            if was_idle:
-                begun_s = self._clock()
+            begun_s = self._clock()
+            if idle_s := self._idle_s(begun_s):
+                messages, begun_s = self._take(idle_s), self._clock()
+            else:
+                messages = self._take(0.0)
             for message in messages:
                 if isinstance(message, Shutdown):
                     return
@@ -113,15 +113,18 @@ class Worker:
             self._embed()
             self._questions.free_unused(self._scheduler)
             self._gauge()
-            if self._out:
-                self._tell(self._out)
-                self._out = []
+            if not (self._backend.overlaps and self._computed and self._scheduler.running):
+                self._telling.flush()  # else while a device computes the next step
             self._record(begun_s)
 
     def _idle_s(self, now_s: float) -> float:
-        """How long there is nothing to do if nothing comes: until somebody's deadline."""
+        """How long there is nothing to do if nothing comes: until somebody's deadline. Chores that
+        nobody waits for begin after a pause: who comes back at once is not held up by them."""
+        if self._embeddings or not self._scheduler.stands:
+            return 0.0
         deadlines_s = (self._preparing.next_deadline_s, self._scheduler.waiting.next_deadline_s)
-        return max(0.0, min(deadlines_s) - now_s)
+        idle_s = max(0.0, min(deadlines_s) - now_s)
+        return idle_s if self._scheduler.rests else min(idle_s, _PAUSE_S)
 
     # ── requests ─────────────────────────────────────────────────────────────
 
@@ -130,7 +133,7 @@ class Worker:
         try:
             self._obey(message)
         except EdgellmError as error:  # this request's fault; the others go on
-            self._reject(request_id, error)
+            self._telling.reject(request_id, error)
 
     def _obey(self, message: ToWorker | FromBeside) -> None:
         match message:
@@ -147,9 +150,9 @@ class Worker:
             case Read(request, result):
                 self._was_read(request, result)
             case Detokenize() | LoadAdapter() | AdapterLoaded() | UnloadAdapter():
-                self._out += self._questions.answers(message)
+                self._telling.add(self._questions.answers(message))
             case ReadSteps(request_id, n):
-                self._out.append(Steps(request_id, self._recorder.last(n)))
+                self._telling.add([Steps(request_id, self._recorder.last(n))])
             case Load() | Shutdown():
                 pass  # the first message and the last one: not the loop's
             case _:
@@ -176,7 +179,7 @@ class Worker:
 
     def _go_on(self, asked: Text, tokens: Tokens) -> None:
         if isinstance(tokens, Tokenized):
-            self._out.append(tokens)
+            self._telling.add([tokens])
         elif isinstance(asked, Embed | Rerank):
             self._embeddings.add(asked, tokens)
 
@@ -186,9 +189,9 @@ class Worker:
         computed = self._embeddings.step()
         self._counts.n_steps += 1
         self._counts.n_prefilled += computed.n_tokens
-        self._out += computed.answers
+        self._telling.add(computed.answers)
         for request_id, error in computed.failed:
-            self._reject(request_id, error)
+            self._telling.reject(request_id, error)
 
     def _generate(self, request: Generate) -> None:
         if self._embeds:
@@ -205,7 +208,7 @@ class Worker:
         if arrived_s is None:
             return  # cancelled meanwhile, or overdue
         if isinstance(result, EdgellmError):
-            self._reject(request.request_id, result)
+            self._telling.reject(request.request_id, result)
             return
         self._add(request, arrived_s, result, told.pictures)
 
@@ -232,10 +235,7 @@ class Worker:
             pictures=pictures,
         )
         self._scheduler.add(sequence)
-        stream = Stream(TextStream(request.params.stop), arrived_s)
-        if request.params.markers:
-            stream.marks = self._backend.marks(request.params.markers)
-        self._streams[request.request_id] = stream
+        self._telling.open(request, arrived_s)
 
     def _cancel(self, request_id: int) -> None:
         self._preparing.pop(request_id)
@@ -243,30 +243,17 @@ class Worker:
         self._forget(request_id)
         self._embeddings.cancel(request_id)
         if sequence := self._scheduler.cancel(request_id):
-            self._done(sequence, self._streams.pop(request_id), "cancelled")
+            self._telling.cancelled(sequence)
 
     def _end_overdue(self) -> None:
-        """Whose client has stopped waiting. What was said is an answer, nothing is none."""
+        """Those whose client has stopped waiting."""
         now_s = self._clock()
         for request_id, arrived_s in self._preparing.pop_overdue(now_s):
             self._forget(request_id)
-            self._reject(request_id, _too_late("while it was prepared", now_s - arrived_s))
+            self._telling.too_late(request_id, "while it was prepared", now_s - arrived_s)
         for sequence in self._scheduler.waiting.overdue(now_s):
-            stream = self._streams.pop(sequence.request_id)
             self._scheduler.finish(sequence, "deadline")
-            if sequence.n_output:
-                self._tell_text(sequence, stream, stream.text.flush())
-                self._done(sequence, stream, "deadline")
-            else:
-                was_waiting = stream.started_s is None
-                where = "in the queue" if was_waiting else "while its prompt was read"
-                self._reject(sequence.request_id, _too_late(where, now_s - stream.arrived_s))
-
-    def _reject(self, request_id: int, error: EdgellmError) -> None:
-        hint = f" ({error.hint})" if error.hint else ""
-        kind = type(error).__name__
-        rejected = Rejected(request_id, f"{error}{hint}", error.http_status, error.param, kind)
-        self._out.append(rejected)
+            self._telling.overdue(sequence, now_s)
 
     # ── steps ────────────────────────────────────────────────────────────────
 
@@ -292,7 +279,9 @@ class Worker:
         self._share_step(batch, ended_s - begun_s)
         self._counts.n_prefilled += batch.n_prompt_rows
         for output in self._scheduler.commit(batch, step.sampled, step.n_drafted):
-            self._show(output, ended_s)
+            self._counts.n_decoded += 1
+            stop = partial(self._scheduler.finish, output.sequence, "stop")
+            self._telling.show(output, ended_s, stop)
 
     def _record(self, begun_s: float) -> None:
         if self._computed is None:
@@ -321,7 +310,7 @@ class Worker:
             sequence.step_share_s += seconds / len(members)
 
     def _started(self, op: Start, now_s: float) -> None:
-        self._streams[op.request_id].started_s = now_s
+        self._telling.started(op.request_id, now_s)
         self._counts.n_prompt += len(op.prompt)
         sequence = self._scheduler.running[op.seq_id]
         self._counts.n_cached += sequence.n_cached
@@ -338,65 +327,10 @@ class Worker:
                 raise
             return self._backend.decode(relief)
 
-    def _show(self, output: Output, now_s: float) -> None:
-        sequence = output.sequence
-        stream = self._streams[sequence.request_id]
-        stream.saw_token(now_s)
-        self._counts.n_decoded += 1
-        stream.n_untold += 1
-        shown = ""
-        if not output.silent:
-            mark = stream.marks.get(output.token)
-            shown = stream.text.feed(mark or self._backend.piece(output.token))
-            if output.logprob:
-                stream.logprobs.append(output.logprob)
-        if stream.text.stopped and not sequence.finish_reason:
-            self._scheduler.finish(sequence, "stop")
-        if sequence.finish_reason:
-            shown += stream.text.flush()
-        self._tell_text(sequence, stream, shown)
-        if sequence.finish_reason:
-            del self._streams[sequence.request_id]
-            if output.fault:
-                self._reject(sequence.request_id, BadRequest(output.fault, param="structure"))
-                return
-            reason = "stop" if stream.text.stopped else sequence.finish_reason
-            self._done(sequence, stream, reason)
-
-    def _tell_text(self, sequence: Sequence, stream: Stream, shown: str) -> None:
-        if shown:
-            told, stream.logprobs = tuple(stream.logprobs), []
-            self._out.append(Delta(sequence.request_id, shown, stream.n_untold, told))
-            stream.n_untold = 0
-
-    def _done(self, sequence: Sequence, stream: Stream, reason: FinishReason) -> None:
-        self._out.append(
-            Done(
-                sequence.request_id,
-                reason,
-                sequence.n_prompt,
-                sequence.n_cached,
-                sequence.n_output,
-                stream.timings(self._clock()),
-                sequence.step_share,
-                sequence.n_computed_here,
-                sequence.n_drafted,
-                sequence.n_draft_accepted,
-                sequence.step_share_s,
-            )
-        )
-
     def _gauge(self) -> None:
         """The state, ten times a second while it changes, and once more when all is done."""
         now_s = self._clock()
         if now_s - self._gauged_s < _GAUGE_PERIOD_S and not self._scheduler.idle:
             return
         self._gauged_s = now_s
-        self._out.append(gauge(self._scheduler, self._counts))
-
-
-def _too_late(where: str, elapsed_s: float) -> DeadlinePassed:
-    return DeadlinePassed(
-        f"the deadline passed {where}, {elapsed_s:.1f} s after the request came",
-        hint="come back later, or with a later X-Request-Deadline",
-    )
+        self._telling.add([gauge(self._scheduler, self._counts)])

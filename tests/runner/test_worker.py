@@ -3,11 +3,13 @@
 import itertools
 import math
 from array import array
+from dataclasses import replace
 
 from runner_fakes import VOCABULARY, FakeBackend, answer, next_token
 
 from edgellm.chat.messages import Claim, GenerateParams, Regex, SamplingParams
 from edgellm.runner.backend import Input
+from edgellm.runner.batch import Save, Start
 from edgellm.runner.beside import AdapterLoaded, Compiled, Read
 from edgellm.runner.memory import Limits
 from edgellm.runner.messages import (
@@ -29,9 +31,11 @@ from edgellm.runner.messages import (
     Tokenized,
     UnloadAdapter,
 )
+from edgellm.runner.pace import Pace
 from edgellm.runner.questions import Questions
 from edgellm.runner.reading import Reading
 from edgellm.runner.scheduler import Scheduler
+from edgellm.runner.shelf import BlobSize
 from edgellm.runner.worker import Worker
 
 LIMITS = Limits(
@@ -368,3 +372,81 @@ def test_a_prepared_prompt_longer_than_the_context_is_refused_to_who_asked():
     told = serve([long], [], [Compiled(long, None)], prepares=False)
     (rejected,) = endings(told, 2)
     assert "100000 tokens" in rejected.message
+
+
+class Device(FakeBackend):
+    """Computes by itself: there is time to tell something meanwhile."""
+
+    overlaps = True
+
+    def __init__(self, limits, log):
+        super().__init__(limits)
+        self.log = log
+
+    def decode(self, batch):
+        self.log.append("computes")
+        self.meanwhile()
+        self.log.append("has computed")
+        return super().decode(batch)
+
+
+def test_while_a_device_computes_the_step_before_is_told():
+    log, asked = [], [[Generate(1, (5, 6), greedy(4))]]
+
+    def take(wait_s):
+        if wait_s:
+            log.append("waits")
+        return asked.pop(0) if asked else [Shutdown()] if wait_s else []
+
+    def tell(messages):
+        log.extend(m.text if isinstance(m, Delta) else "end" for m in messages if kind(m))
+
+    def kind(message):
+        return isinstance(message, Delta | Done)
+
+    backend = Device(LIMITS, log)
+    run_worker(backend, take, tell)
+    first, second, third, fourth = (f"{token} " for token in answer([5, 6], 4))
+    assert log == [
+        "waits", "computes", "has computed", "computes", first, "has computed",
+        "computes", second, "has computed", "computes", third, "has computed",
+        fourth, "end", "waits",
+    ]  # fmt: skip
+
+
+def test_what_nobody_waits_for_begins_after_a_pause_and_who_comes_in_it_goes_first():
+    blob = BlobSize(base_bytes=0, cell_bytes=1)
+    limits = replace(LIMITS, n_scratch=1, n_ids=9, shelf_bytes=10_000, blob=blob)
+    arrivals = [[Generate(1, (5,) * 40, greedy(2))], [Generate(2, (6,) * 40, greedy(2))], [], []]
+    waits, ops = [], []
+
+    class Backend(FakeBackend):
+        def decode(self, batch):
+            ops.extend(type(op) for op in batch.ops if isinstance(op, Start | Save))
+            return super().decode(batch)
+
+    def take(wait_s):
+        if not wait_s:
+            return []
+        waits.append(wait_s)
+        return arrivals.pop(0) if arrivals else [Shutdown()]
+
+    run_worker(Backend(limits), take, lambda messages: None)
+    assert waits[0] == math.inf
+    assert all(0 < wait_s <= 0.05 for wait_s in waits[1:3])
+    assert ops[:2] == [Start, Start]
+    assert Save in ops
+
+
+def run_worker(backend, take, tell):
+    ticks = itertools.count()
+    Worker(
+        backend,
+        Scheduler(backend.limits, Pace(0.1)),
+        take=take,
+        tell=tell,
+        prepare=lambda request: None,
+        read_beside=lambda asked: None,
+        questions=Questions(backend, load_beside=lambda asked: None),
+        clock=lambda: next(ticks) * 0.01,
+    ).run()

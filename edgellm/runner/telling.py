@@ -1,0 +1,124 @@
+"""What the gateway is told of the requests: text that is safe to show, and how each one ended.
+
+Messages are gathered here and go out together, when the loop says so. Of each request that runs
+there is a stream; what ends it is told once, and then there is none.
+"""
+
+from collections.abc import Callable, Iterable
+
+from edgellm.chat.events import FinishReason
+from edgellm.errors import BadRequest, DeadlinePassed, EdgellmError
+from edgellm.runner.backend import Backend
+from edgellm.runner.messages import Delta, Done, FromWorker, Generate, Rejected
+from edgellm.runner.scheduler import Output
+from edgellm.runner.sequence import Sequence
+from edgellm.runner.stream import Stream
+from edgellm.runner.text import TextStream
+
+
+class Telling:
+    def __init__(
+        self, backend: Backend, tell: Callable[[list[FromWorker]], None], clock: Callable[[], float]
+    ) -> None:
+        self._backend, self._tell, self._clock = backend, tell, clock
+        self._streams: dict[int, Stream] = {}
+        self._out: list[FromWorker] = []
+
+    def add(self, messages: Iterable[FromWorker]) -> None:
+        self._out += messages
+
+    def flush(self) -> None:
+        """What was gathered goes out."""
+        if self._out:
+            out, self._out = self._out, []
+            self._tell(out)
+
+    def reject(self, request_id: int, error: EdgellmError) -> None:
+        hint = f" ({error.hint})" if error.hint else ""
+        kind = type(error).__name__
+        rejected = Rejected(request_id, f"{error}{hint}", error.http_status, error.param, kind)
+        self._out.append(rejected)
+
+    def too_late(self, request_id: int, where: str, elapsed_s: float) -> None:
+        """Its client has stopped waiting before anything was said."""
+        error = DeadlinePassed(
+            f"the deadline passed {where}, {elapsed_s:.1f} s after the request came",
+            hint="come back later, or with a later X-Request-Deadline",
+        )
+        self.reject(request_id, error)
+
+    def open(self, request: Generate, arrived_s: float) -> None:
+        """It waits for its turn."""
+        stream = Stream(TextStream(request.params.stop), arrived_s)
+        if request.params.markers:
+            stream.marks = self._backend.marks(request.params.markers)
+        self._streams[request.request_id] = stream
+
+    def started(self, request_id: int, now_s: float) -> None:
+        self._streams[request_id].started_s = now_s
+
+    def show(self, output: Output, now_s: float, stop: Callable[[], None]) -> None:
+        """A token more. `stop` is called where a stop string ends the sequence here."""
+        sequence = output.sequence
+        stream = self._streams[sequence.request_id]
+        stream.saw_token(now_s)
+        stream.n_untold += 1
+        shown = ""
+        if not output.silent:
+            mark = stream.marks.get(output.token)
+            shown = stream.text.feed(mark or self._backend.piece(output.token))
+            if output.logprob:
+                stream.logprobs.append(output.logprob)
+        if stream.text.stopped and not sequence.finish_reason:
+            stop()
+        if not sequence.finish_reason:
+            self._text(sequence, stream, shown)
+        elif output.fault:
+            self._text(sequence, stream, shown + stream.text.flush())
+            del self._streams[sequence.request_id]
+            self.reject(sequence.request_id, BadRequest(output.fault, param="structure"))
+        else:
+            reason = "stop" if stream.text.stopped else sequence.finish_reason
+            self._end(sequence, reason, shown)
+
+    def cancelled(self, sequence: Sequence) -> None:
+        """Nobody reads any more: what was held back is not told."""
+        self._done(sequence, self._streams.pop(sequence.request_id), "cancelled")
+
+    def overdue(self, sequence: Sequence, now_s: float) -> None:
+        """Its client has stopped waiting. What was said is an answer, nothing is none."""
+        if sequence.n_output:
+            self._end(sequence, "deadline")
+            return
+        stream = self._streams.pop(sequence.request_id)
+        was_waiting = stream.started_s is None
+        where = "in the queue" if was_waiting else "while its prompt was read"
+        self.too_late(sequence.request_id, where, now_s - stream.arrived_s)
+
+    def _end(self, sequence: Sequence, reason: FinishReason, shown: str = "") -> None:
+        stream = self._streams.pop(sequence.request_id)
+        self._text(sequence, stream, shown + stream.text.flush())
+        self._done(sequence, stream, reason)
+
+    def _text(self, sequence: Sequence, stream: Stream, shown: str) -> None:
+        if shown:
+            told, stream.logprobs = tuple(stream.logprobs), []
+            self._out.append(Delta(sequence.request_id, shown, stream.n_untold, told))
+            stream.n_untold = 0
+
+    def _done(self, sequence: Sequence, stream: Stream, reason: FinishReason) -> None:
+        self._out.append(
+            Done(
+                sequence.request_id,
+                reason,
+                sequence.n_prompt,
+                sequence.n_cached,
+                sequence.n_output,
+                stream.timings(self._clock()),
+                sequence.step_share,
+                sequence.n_computed_here,
+                sequence.n_drafted,
+                sequence.n_draft_accepted,
+                sequence.step_share_s,
+            )
+        )
