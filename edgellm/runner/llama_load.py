@@ -25,6 +25,8 @@ _FLASH = {None: -1, False: 0, True: 1}  # enum llama_flash_attn_type, llama.h
 _POOLING = {"none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}  # enum llama_pooling_type
 _WARN, _CONT = 3, 5  # enum ggml_log_level, ggml.h
 _MAX_LINES = 10_000
+# Of a pool of cells, which is longer than a conversation may be: that keeps to the plan's n_ctx_seq.
+_NO_FAULT = "possible training context overflow"
 _LISTENING: list[Any] = []  # the process has one log: its listener outlives every context
 
 
@@ -136,7 +138,7 @@ def listener(lines: list[str] | None) -> Any:
         line = text.decode("utf-8", "replace")
         if lines is not None and len(lines) < _MAX_LINES:
             lines.append(line)
-        if _WARN <= level < _CONT:
+        if _WARN <= level < _CONT and _NO_FAULT not in line:
             sys.stderr.write(line)
             sys.stderr.flush()
 
