@@ -25,7 +25,7 @@ _FLASH = {None: -1, False: 0, True: 1}  # enum llama_flash_attn_type, llama.h
 _POOLING = {"none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}  # enum llama_pooling_type
 _WARN, _CONT = 3, 5  # enum ggml_log_level, ggml.h
 _MAX_LINES = 10_000
-# Of a pool of cells, which is longer than a conversation may be: that keeps to the plan's n_ctx_seq.
+# A pool of cells is longer than one conversation, which keeps to the plan's n_ctx_seq.
 _NO_FAULT = "possible training context overflow"
 _LISTENING: list[Any] = []  # the process has one log: its listener outlives every context
 
