@@ -1,62 +1,62 @@
 """Whether steps with guesses really make more tokens a second than steps without. Pure.
 
 What a step with guesses should take is worked out beforehand, from what others took. Where that is
-wrong (a machine with other things to do, kernels with moods) this notices by what came out, and
-lets guesses rest: 64 steps, then twice as many each time they lose again.
+wrong (a machine with other things to do, kernels with moods, a text that only looks repetitive)
+this notices by what came out. Guesses live on credit: what they win they may lose again, up to a
+bound, and beyond that one part in a hundred of the time that passes without them. So they cost no
+more than that for long, and are tried again for ever.
 """
 
 from dataclasses import dataclass, field
 
-_KEEP = 0.97  # of what was seen, with each step of the kind
-_ENOUGH = 12  # steps of a kind before it is judged
-_FIRST_REST, _LONGEST_REST = 64, 1024  # steps
+_KEEP = 0.97  # of what was seen, with each step
+_LOOK = 4  # steps without guesses before there are any: what they are measured by
+# In steps without guesses:
+_FIRST_CREDIT, _MOST_CREDIT = 2.0, 8.0
+_PER_STEP = 0.01
 
 
 @dataclass(slots=True)
-class Tally:
+class Plain:
+    """Steps without guesses."""
+
     n_steps: int = 0
+    weight: float = 0.0
     n_tokens: float = 0.0
     seconds: float = 0.0
 
     def add(self, n_tokens: int, seconds: float) -> None:
         self.n_steps += 1
+        self.weight = self.weight * _KEEP + 1
         self.n_tokens = self.n_tokens * _KEEP + n_tokens
         self.seconds = self.seconds * _KEEP + seconds
 
-    @property
-    def tok_s(self) -> float:
-        return self.n_tokens / self.seconds if self.seconds else 0.0
+    def steps_worth(self, n_tokens: int) -> float:
+        return n_tokens * self.weight / self.n_tokens if self.n_tokens else 0.0
+
+    def steps_lasting(self, seconds: float) -> float:
+        return seconds * self.weight / self.seconds if self.seconds else 0.0
 
 
 @dataclass(slots=True)
 class Outcome:
     """Of steps of one number of sequences."""
 
-    plain: Tally = field(default_factory=Tally)
-    guessed: Tally = field(default_factory=Tally)
-    n_rest: int = 0  # plain steps to go before guesses are tried again
-    next_rest: int = _FIRST_REST
+    plain: Plain = field(default_factory=Plain)
+    credit: float = _FIRST_CREDIT
 
     @property
     def allows(self) -> bool:
-        return not self.n_rest
+        return self.plain.n_steps >= _LOOK and self.credit > 0
 
     def charge(self, seconds: float) -> None:
         """A step without guesses took so much longer for those of the step before."""
-        self.guessed.seconds += seconds
+        self.credit -= self.plain.steps_lasting(seconds)
 
     def observe(self, n_tokens: int, seconds: float, *, guessed: bool) -> None:
-        if not guessed:
+        if guessed:
+            won = self.plain.steps_worth(n_tokens) - self.plain.steps_lasting(seconds)
+            self.credit = min(self.credit + won, _MOST_CREDIT)
+        else:
             self.plain.add(n_tokens, seconds)
-            self.n_rest = max(0, self.n_rest - 1)
-            return
-        self.guessed.add(n_tokens, seconds)
-        if self.guessed.n_steps < _ENOUGH:
-            return
-        if self.plain.n_steps < _ENOUGH:  # there is nothing to compare with yet
-            self.n_rest = _ENOUGH - self.plain.n_steps
-        elif self.guessed.tok_s < self.plain.tok_s:
-            self.n_rest, self.guessed = self.next_rest, Tally()
-            self.next_rest = min(2 * self.next_rest, _LONGEST_REST)
-        elif self.guessed.n_steps >= 4 * _ENOUGH:
-            self.next_rest = _FIRST_REST
+            self.credit = min(self.credit + _PER_STEP, _MOST_CREDIT)

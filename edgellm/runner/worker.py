@@ -113,9 +113,16 @@ class Worker:
             self._embed()
             self._questions.free_unused(self._scheduler)
             self._gauge()
-            if not (self._backend.overlaps and self._computed and self._scheduler.running):
-                self._telling.flush()  # else while a device computes the next step
+            if not self._may_tell_later:
+                self._telling.flush()
             self._record(begun_s)
+
+    @property
+    def _may_tell_later(self) -> bool:
+        """While a device computes the next step: if it is handed that soon. After a prompt's step
+        the next one is laid out anew, and somebody waits for a first token."""
+        is_plain = self._computed is not None and not self._computed[0].n_prompt_rows
+        return self._backend.overlaps and is_plain and bool(self._scheduler.running)
 
     def _idle_s(self, now_s: float) -> float:
         """How long there is nothing to do if nothing comes: until somebody's deadline. Chores that

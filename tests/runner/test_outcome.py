@@ -1,3 +1,5 @@
+import pytest
+
 from edgellm.runner.outcome import Outcome
 
 
@@ -6,52 +8,58 @@ def steps(outcome, n, *, n_tokens=1, seconds=1.0, guessed=False):
         outcome.observe(n_tokens, seconds, guessed=guessed)
 
 
+def tried(outcome, n, **guessed):
+    """Of `n` steps, each with guesses where they are allowed: how many had some."""
+    n_guessed = 0
+    for _ in range(n):
+        allows = outcome.allows
+        steps(outcome, 1, **(guessed if allows else {}), guessed=allows)
+        n_guessed += allows
+    return n_guessed
+
+
 def test_guesses_that_win_go_on():
     outcome = Outcome()
     steps(outcome, 20)
-    steps(outcome, 500, n_tokens=3, seconds=2.0, guessed=True)
-    assert outcome.allows
+    assert tried(outcome, 500, n_tokens=3, seconds=2.0) == 500
 
 
-def test_guesses_that_lose_rest_longer_each_time():
-    outcome, rests = Outcome(), []
+@pytest.mark.parametrize("seconds", [1.5, 3.0, 10.0])
+def test_guesses_that_lose_cost_a_hundredth_in_the_long_run(seconds):
+    outcome = Outcome()
+    n = tried(outcome, 10_000, seconds=seconds)
+    lost_s = n * (seconds - 1.0)
+    assert 0.5 * 0.01 * 10_000 <= lost_s <= 2.0 + seconds + 0.01 * 10_000
+
+
+def test_guesses_that_lose_only_a_little_are_few_too():
+    assert tried(Outcome(), 1000, n_tokens=2, seconds=3.0) <= 3 + 0.01 * 1000
+
+
+def test_a_win_that_ends_is_noticed_within_some_steps():
+    outcome = Outcome()
     steps(outcome, 20)
-    for _ in range(3):
-        n_lost = 0
-        while outcome.allows:
-            steps(outcome, 1, n_tokens=2, seconds=3.0, guessed=True)
-            n_lost += 1
-        assert n_lost == 12
-        n_rest = 0
-        while not outcome.allows:
-            steps(outcome, 1)
-            n_rest += 1
-        rests.append(n_rest)
-    assert rests == [64, 128, 256]
+    steps(outcome, 5000, n_tokens=3, seconds=1.2, guessed=True)
+    assert tried(outcome, 100, seconds=1.5) <= 8.0 / 0.5 + 2
+
+
+def test_when_they_begin_to_win_they_are_soon_found_out():
+    outcome = Outcome()
+    tried(outcome, 1000, seconds=1.5)
+    assert tried(outcome, 300, n_tokens=4, seconds=1.5) > 200
 
 
 def test_what_they_are_compared_with_is_seen_first():
+    assert not Outcome().allows
     outcome = Outcome()
-    steps(outcome, 2)
-    steps(outcome, 12, n_tokens=2, seconds=3.0, guessed=True)
-    assert not outcome.allows
-    steps(outcome, 10)
-    assert outcome.allows
-
-
-def test_one_slow_step_among_many_is_no_loss():
-    outcome = Outcome()
-    steps(outcome, 20)
-    steps(outcome, 60, n_tokens=3, seconds=1.0, guessed=True)
-    steps(outcome, 1, n_tokens=3, seconds=20.0, guessed=True)
+    steps(outcome, 4)
     assert outcome.allows
 
 
 def test_what_steps_without_guesses_take_longer_for_them_is_theirs():
     outcome = Outcome()
     steps(outcome, 20)
-    for _ in range(12):
-        steps(outcome, 1, n_tokens=2, seconds=1.5, guessed=True)
-        outcome.charge(1.0)
     steps(outcome, 1, n_tokens=2, seconds=1.5, guessed=True)
+    assert outcome.allows
+    outcome.charge(3.0)
     assert not outcome.allows

@@ -408,7 +408,7 @@ def test_while_a_device_computes_the_step_before_is_told():
     run_worker(backend, take, tell)
     first, second, third, fourth = (f"{token} " for token in answer([5, 6], 4))
     assert log == [
-        "waits", "computes", "has computed", "computes", first, "has computed",
+        "waits", "computes", "has computed", first, "computes", "has computed",
         "computes", second, "has computed", "computes", third, "has computed",
         fourth, "end", "waits",
     ]  # fmt: skip
