@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 _KEEP = 0.97  # of what was seen, with each step
 _LOOK = 4  # steps without guesses before there are any: what they are measured by
 # In steps without guesses:
-_FIRST_CREDIT, _MOST_CREDIT = 2.0, 8.0
+_FIRST_CREDIT, _MOST_CREDIT = 2.0, 4.0
 _PER_STEP = 0.01
 
 

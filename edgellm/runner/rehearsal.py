@@ -64,18 +64,16 @@ def rehearse(
                     taken_s = min(taken_s, _timed(decode, rows, clock))
             found[kind][n_rows] = taken_s
             row_s = min(row_s or taken_s, taken_s / n_rows)
-    switch_s = _switch_s(found["decode"], decode, clock, token, end_s)
+    switch_s = _switch_s(found["decode"], decode, clock, token)
     return StepCosts(found["decode"], found["prompt"], switch_s)
 
 
-def _switch_s(
-    known: dict[int, float], decode: Decode, clock: Clock, token: int, end_s: float
-) -> float:
+def _switch_s(known: dict[int, float], decode: Decode, clock: Clock, token: int) -> float:
     """What a step takes longer that has another number of rows than the one before it, with what
-    it makes those after it take longer."""
+    it makes those after it take longer. Whatever the budget: it is asked where steps are short."""
     one, two = _streams(1, token, 1), _streams(2, token, 1)
     one_s, two_s = known.get(1, _LONG_S), known.get(2, _LONG_S)
-    if one_s + two_s >= _LONG_S or clock() + (_N_DETOURS + 1) * (two_s + 4 * one_s) > end_s:
+    if one_s + two_s > _SHORT_S:
         return 0.0
     detours_s = []
     for i in range(_N_DETOURS + 1):

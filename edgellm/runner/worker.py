@@ -53,6 +53,7 @@ from edgellm.runner.telling import Telling
 
 _GAUGE_PERIOD_S = 0.1
 _PAUSE_S = 0.05  # before each piece of what nobody waits for
+_TIDY_S = 2.0  # at the end; the supervisor waits for longer
 
 
 # take(wait_s): what has come; if nothing has, what comes first within so many seconds, or nothing.
@@ -106,6 +107,7 @@ class Worker:
                 messages = self._take(0.0)
             for message in messages:
                 if isinstance(message, Shutdown):
+                    self._tidy_up()
                     return
                 self._handle(message)
             self._end_overdue()
@@ -116,6 +118,13 @@ class Worker:
             if not self._may_tell_later:
                 self._telling.flush()
             self._record(begun_s)
+
+    def _tidy_up(self) -> None:
+        """What would be lost with this process, and could be on disk."""
+        end_s = self._clock() + _TIDY_S
+        memory = self._scheduler.memory
+        while self._scheduler.limits.disk_bytes and memory.has_chores and self._clock() < end_s:
+            self._step()
 
     @property
     def _may_tell_later(self) -> bool:

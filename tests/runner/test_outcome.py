@@ -40,7 +40,7 @@ def test_a_win_that_ends_is_noticed_within_some_steps():
     outcome = Outcome()
     steps(outcome, 20)
     steps(outcome, 5000, n_tokens=3, seconds=1.2, guessed=True)
-    assert tried(outcome, 100, seconds=1.5) <= 8.0 / 0.5 + 2
+    assert tried(outcome, 100, seconds=1.5) <= 4.0 / 0.5 + 2
 
 
 def test_when_they_begin_to_win_they_are_soon_found_out():

@@ -438,6 +438,15 @@ def test_what_nobody_waits_for_begins_after_a_pause_and_who_comes_in_it_goes_fir
     assert Save in ops
 
 
+def test_what_has_just_ended_is_written_before_the_worker_goes():
+    blob = BlobSize(base_bytes=0, cell_bytes=1)
+    limits = replace(LIMITS, n_scratch=1, n_ids=9, shelf_bytes=10_000, disk_bytes=10_000, blob=blob)
+    arrivals = [[Generate(1, (5,) * 40, greedy(2))], [Shutdown()]]
+    backend = FakeBackend(limits)
+    run_worker(backend, lambda wait_s: arrivals.pop(0) if wait_s else [], lambda messages: None)
+    assert sum(len(tokens) - stored.start for stored, tokens in backend.files.values()) == 41
+
+
 def run_worker(backend, take, tell):
     ticks = itertools.count()
     Worker(
