@@ -7,6 +7,7 @@ of the figures.
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +27,18 @@ class Answer:
         return (self.n_tokens - 1) / self.last_s if self.last_s else 0.0
 
 
-async def complete(port: int, prompt: list[int] | str, n: int, **more: Any) -> Answer:
-    """One greedy completion of exactly `n` tokens. Raises RuntimeError on an error answer."""
+async def complete(
+    port: int,
+    prompt: list[int] | str,
+    n: int,
+    *,
+    saw: Callable[[], None] | None = None,
+    **more: Any,
+) -> Answer:
+    """One greedy completion of exactly `n` tokens; `saw` is called for each chunk with text.
+
+    Raises RuntimeError on an error answer.
+    """
     body = {
         "model": "bench", "prompt": prompt, "max_tokens": n, "temperature": 0, "stream": True,
         "ignore_eos": True, "stream_options": {"include_usage": True}, **more,
@@ -41,12 +52,12 @@ async def complete(port: int, prompt: list[int] | str, n: int, **more: Any) -> A
     )
     writer.write(head.encode() + data)
     try:
-        return await _read(reader, begun_s)
+        return await _read(reader, begun_s, saw or (lambda: None))
     finally:
         writer.close()
 
 
-async def _read(reader: asyncio.StreamReader, begun_s: float) -> Answer:
+async def _read(reader: asyncio.StreamReader, begun_s: float, saw: Callable[[], None]) -> Answer:
     status = await reader.readline()
     first_s = last_s = None
     usage: dict[str, Any] = {}
@@ -65,6 +76,7 @@ async def _read(reader: asyncio.StreamReader, begun_s: float) -> Answer:
             last_s = time.perf_counter()
             first_s = first_s or last_s
             at_s.append(last_s)
+            saw()
             pieces.append(event["choices"][0]["text"])
     if first_s is None or last_s is None:
         raise RuntimeError(f"an answer without text: {status!r}")

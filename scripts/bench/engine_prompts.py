@@ -3,6 +3,8 @@
 import asyncio
 import random
 import time
+from collections import Counter
+from functools import partial
 
 from client import Answer, complete
 from loads import together, tokens
@@ -10,6 +12,7 @@ from pairs import Figures, Load, quantile
 
 _OWN = 32
 _N_STREAMS, _N_OUTPUT = 8, 220
+_N_BEFORE = 10  # tokens of each stream when the long prompt is sent
 _LONG = 4000
 
 
@@ -31,10 +34,18 @@ def prefix(shared: int, n: int) -> Load:
 
 async def mixed(port: int, rng: random.Random) -> Figures:
     """The gaps of the streams that a long prompt comes between, from its sending to its answer."""
+    all_write, writing = asyncio.Event(), Counter[int]()
+
+    def saw(stream: int) -> None:
+        writing[stream] += 1
+        if len(writing) == _N_STREAMS and min(writing.values()) >= _N_BEFORE:
+            all_write.set()
+
     running = [
-        asyncio.create_task(complete(port, tokens(rng, 32), _N_OUTPUT)) for _ in range(_N_STREAMS)
+        asyncio.create_task(complete(port, tokens(rng, 32), _N_OUTPUT, saw=partial(saw, i)))
+        for i in range(_N_STREAMS)
     ]
-    await asyncio.sleep(3.0)
+    await all_write.wait()
     sent_s = time.perf_counter()
     long = await complete(port, tokens(rng, _LONG), 4)
     ended_s = sent_s + long.ttft_s
