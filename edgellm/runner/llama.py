@@ -307,6 +307,7 @@ class LlamaBackend:
             shelf_bytes=plan.prefix_ram_bytes,
             shares_prefixes=shares,
             unified=plan.kv_unified,
+            on_device=bool(plan.devices),
             n_chunk=min(_CHUNK, n_ubatch) if plan.batch_invariant else None,
             n_draft_rows=self._draft_rows(plan),
         )

@@ -69,6 +69,7 @@ class Limits:
     disk_bytes: int = 0  # and on disk
     stored: tuple[Stored, ...] = ()  # what lies there from before, least recently used first
     blob: BlobSize | None = None  # of a stretch of cells; None: they can't be copied out
+    on_device: bool = False  # the cells are; to read one is a thousandth of copying it out
     shares_prefixes: bool = False
     unified: bool = True
     n_chunk: int | None = None  # batch-invariant: prompts are computed, and shared, in such chunks

@@ -6,7 +6,9 @@ is let in only when all the cells it may ever need are there: there is no preemp
 
 Every step looks at all cells up to the highest that is taken. So what is retained leaves the cells
 when it makes the steps of those who run look further; see spill.py, which also brings it back.
-Without a shelf it stays until its cells are needed.
+Without a shelf it stays until its cells are needed. Out of a device's memory it is copied only
+while nothing runs, or when its cells are needed: an H100 reads the 131 kB of a cell of an 8 B model
+in 40 ns and needs 35 µs to hand it out.
 """
 
 from edgellm.runner.batch import Forget, Fork, Op
@@ -110,6 +112,8 @@ class UnifiedMemory(SharedAnywhere):
             self._make_way(running)
         for sequence in running:
             self._spill.restore(sequence)
+        if running and self._limits.on_device:
+            return
         for kept in list(self._unsaved.values()):
             if not self._save(kept):
                 break
@@ -180,7 +184,7 @@ class UnifiedMemory(SharedAnywhere):
         for kept in list(self.retained.by_id.values()):
             if looked_at <= least:
                 break
-            if not self._save(kept):
+            if not self._limits.on_device and not self._save(kept):
                 return  # it goes on in the next step
             if self._spill and self._spill.is_saved(kept):
                 self._drop(kept)

@@ -124,6 +124,21 @@ def test_who_comes_the_moment_another_ends_has_the_low_cells_too():
     assert house.run([*text(5, 900), 44], n_output=300)[0].n_cached == 900
 
 
+def test_out_of_a_device_what_is_idle_is_copied_only_while_nothing_runs():
+    house = House(limits(on_device=True), Pace(0.1, StepCosts({1: 0.001}, {512: 0.01})))
+    house.ask(text(7, 20), 30)
+    house.step()
+    house.ask(text(5, 500), 1)
+    for _ in range(20):
+        house.step()
+    assert not house.done(Save)
+    house.run()
+    assert sum(op.end - op.start for op in house.done(Save)) == 500 + 49
+    house.ask(text(6, 100), 5)
+    house.step()
+    assert house.backend.n_kv == 256, "what is saved leaves at once"
+
+
 def test_whoever_is_in_nobodys_way_stays():
     house = House(limits())
     house.run(text(5, 100))
