@@ -69,7 +69,7 @@ def list_models(as_json: options.AsJSON = False) -> None:
     rows = [*_list_rows(store)]
     print(table(("NAME", "SIZE", "MODIFIED"), rows, right="SIZE"))
     if len(rows) == 1:
-        print("\nonly the demo; `edgellm recommend` ranks models for this machine, `edgellm pull MODEL` gets one")
+        print("\nonly the demo; `edgellm recommend` names models, `edgellm pull MODEL` gets one")
 
 
 def show(
