@@ -209,18 +209,19 @@ def _speed(file: _Speed) -> SpeedProfile:
         copy_bytes_s=file.copy_gb_s * _GB,
         disk_bytes_s=file.disk_gb_s * _GB,
         pipeline_efficiency=file.pipeline_efficiency,
-        eras=tuple(
-            Era(
-                row.backend,
-                row.before_build,
-                row.layer_ratio,
-                row.flops_ratio,
-                row.moe_layer_ratio,
-                row.batch_layer_ratio,
-                row.most_read_gb_s * _GB,
-            )
-            for row in file.era
-        ),
+        eras=tuple(_era(row) for row in file.era),
+    )
+
+
+def _era(row: _Era) -> Era:
+    return Era(
+        row.backend,
+        row.before_build,
+        row.layer_ratio,
+        row.flops_ratio,
+        row.moe_layer_ratio,
+        row.batch_layer_ratio,
+        row.most_read_gb_s * _GB,
     )
 
 

@@ -140,8 +140,6 @@ def _plan(confirmed: Confirmed) -> Plan:
     chosen, question = confirmed.decision.chosen, confirmed.decision.question
     candidate, setting, placement = chosen.candidate, chosen.setting, confirmed.placement
     goal, hardware = question.goal, question.machine.hardware
-    workload = question.profiles.workload(goal.use)
-    machine = beside_draft(question.machine, candidate, setting.shape, chosen.devices)
     devices = [hardware.device(device_id) for device_id in placement.device_ids]
     plan = Plan(
         model=candidate.name,
@@ -172,8 +170,15 @@ def _plan(confirmed: Confirmed) -> Plan:
         power_w=placement_power_w(hardware, placement),
         bytes_from=confirmed.bytes_from,
     )
-    if setting.embedding:
-        return plan
+    return plan if setting.embedding else _generating(plan, confirmed)
+
+
+def _generating(plan: Plan, confirmed: Confirmed) -> Plan:
+    """What only a model that writes has: conversations that are kept, and a pace."""
+    chosen, question = confirmed.decision.chosen, confirmed.decision.question
+    candidate, setting, goal = chosen.candidate, chosen.setting, question.goal
+    workload = question.profiles.workload(goal.use)
+    machine = beside_draft(question.machine, candidate, setting.shape, chosen.devices)
     is_kept = bool(setting.n_scratch) or carries_state(candidate.spec)
     return replace(
         plan,
