@@ -61,7 +61,7 @@ class Archive:
         if n_bytes > self.room_bytes:
             return
         for edge in list(self._along(tokens)):
-            if edge.start > spared and not edge.n_pins:
+            if edge.start > spared and not _is_in_use(edge):
                 self._drop(edge)
         if self._make_room(n_bytes):
             self._add(stored)
@@ -170,7 +170,7 @@ class Archive:
 
     def _make_room(self, n_bytes: int) -> bool:
         while self.used_bytes + n_bytes > self.room_bytes or len(self._edges) >= _MAX_FILES:
-            free = (edge for edge in self._edges.values() if not edge.n_pins)
+            free = (edge for edge in self._edges.values() if not _is_in_use(edge))
             least = min(free, key=self._worth, default=None)
             if least is None:
                 return False
@@ -199,6 +199,11 @@ class Archive:
         self._let_go(edge.n_bytes)
         del self._by_blob[edge.blob]
         edge.blob, edge.in_ram = -1, False
+
+
+def _is_in_use(edge: Edge) -> bool:
+    """Whoever asked for it may have left before it was read."""
+    return edge.is_coming or edge.n_pins > 0
 
 
 def _key(tokens: list[int]) -> bytes:

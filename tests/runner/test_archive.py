@@ -1,5 +1,7 @@
 from dataclasses import replace
 
+import pytest
+
 from edgellm.runner.archive import Archive
 from edgellm.runner.batch import Discard, Erase, Fetch, Store
 from edgellm.runner.memory import Limits
@@ -112,6 +114,22 @@ def test_what_nobody_waits_for_any_longer_is_let_go():
         assert ops[-1] == Discard(blob)
         assert memory.room_bytes == 1000
         made.check()
+
+
+@pytest.mark.parametrize("room_bytes", [100, 15], ids=["it is replaced", "there is no room"])
+def test_a_file_stays_while_it_is_read_even_if_nobody_waits_for_it(room_bytes):
+    made, ops, memory = archive(replace(LIMITS, disk_bytes=room_bytes))
+    made.put(TALK[:50], 7, 10)
+    sequence = asks(TALK)
+    made.fetches(sequence, 0)
+    made.abandon(sequence)
+    made.put(TALK, 8, 10)
+    made.check()
+    assert not [op for op in ops if isinstance(op, Erase)]
+    made.fetched(1, ok=False)
+    made.check()
+    assert [op for op in ops if isinstance(op, Erase)] == [Erase(stored(TALK[:50]).key)]
+    assert memory.room_bytes == 1000
 
 
 def test_a_file_that_cannot_be_read_is_not_found_again():
