@@ -24,7 +24,7 @@ from edgellm.runner.prefix_file import HEAD, MAC_BYTES, Broken, Seal, Stored
 
 _SECRET_BYTES = 32
 _READ, _WRITE = stat.S_IRGRP | stat.S_IROTH, stat.S_IWGRP | stat.S_IWOTH  # by others
-_MOST_PENDING_BYTES = 1 << 30  # what is to be written lies in memory until then; more is left out
+_MOST_PENDING_BYTES = 1 << 30  # what is to be written lies in memory until then; see `store`
 _OURS = re.compile("[0-9a-f]{32}/[0-9a-f]{64}[.]kv")
 _PART_OF_OTHERS = 0.5  # of the room, for files of other models
 
@@ -34,7 +34,14 @@ OnFetched = Callable[[int, bytearray | None, float], None]  # blob, its bytes, s
 class PrefixDisk:
     """Raises OSError when the folder can't be made, or isn't ours alone to write."""
 
-    def __init__(self, folder: Path, room_bytes: int, fingerprint: bytes) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        room_bytes: int,
+        fingerprint: bytes,
+        *,
+        most_pending_bytes: int = _MOST_PENDING_BYTES,
+    ) -> None:
         self._folder = folder / hashlib.sha256(fingerprint).hexdigest()[:32]
         for one in (folder, self._folder):
             one.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -43,6 +50,7 @@ class PrefixDisk:
         others_bytes = _trim_others(folder, self._folder, int(room_bytes * _PART_OF_OTHERS))
         self.room_bytes = room_bytes - others_bytes
         self._writers, self._readers = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+        self._most_pending_bytes = most_pending_bytes
         self._lock, self._pending_bytes = Lock(), 0
 
     def scan(self) -> tuple[Stored, ...]:
@@ -63,8 +71,11 @@ class PrefixDisk:
         return tuple(stored for _, stored in sorted(found, key=lambda one: one[0]))
 
     def store(self, stored: Stored, payload: memoryview) -> None:
+        """Unless too much is still to be written: then a fetch of it fails, as of a file that can't
+        be read, and it is computed again. A file of any size is written if no other one waits."""
         with self._lock:
-            if self._pending_bytes + payload.nbytes > _MOST_PENDING_BYTES:
+            pending_bytes = self._pending_bytes
+            if pending_bytes and pending_bytes + payload.nbytes > self._most_pending_bytes:
                 return
             self._pending_bytes += payload.nbytes
         self._writers.submit(self._store, stored, payload)

@@ -1,6 +1,7 @@
 import os
 import stat
 import time
+from threading import Event
 
 import pytest
 
@@ -14,8 +15,8 @@ def stored(*tokens, parent=b"", start=0):
     return Stored(chain_key(parent, tokens), parent, start, tokens, BLOB.nbytes)
 
 
-def disk(folder, room_bytes=1 << 20, model=b"model"):
-    return PrefixDisk(folder, room_bytes, model)
+def disk(folder, room_bytes=1 << 20, model=b"model", **bounds):
+    return PrefixDisk(folder, room_bytes, model, **bounds)
 
 
 def kept(folder, *files, **of):
@@ -202,3 +203,13 @@ def test_erasing_comes_after_what_is_still_to_be_written(tmp_path):
     one.erase(stored(1).key)
     one.close()
     assert not files(tmp_path)
+
+
+def test_of_what_is_to_be_written_one_file_may_be_larger_than_the_bound_and_no_second_one(tmp_path):
+    one, goes_on = disk(tmp_path, most_pending_bytes=BLOB.nbytes - 1), Event()
+    one._writers.submit(goes_on.wait)
+    for file in (stored(1), stored(2)):
+        one.store(file, BLOB)
+    goes_on.set()
+    one.close()
+    assert disk(tmp_path).scan() == (stored(1),)
