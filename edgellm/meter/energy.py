@@ -29,6 +29,7 @@ STEP_TOKENS = 64.0
 
 _N_IDLE = 3  # idle intervals whose lowest power is idling's: the others may hold a step's end
 _PRICE_MEMORY = 0.8  # of what earlier work cost, an interval later
+_PRICED_RATIO = 0.1  # of an interval: over less work idling's own swings may be the larger part
 
 Key: TypeAlias = Hashable  # a request's, among all that are written down
 
@@ -171,6 +172,7 @@ class Ledger:
     _unseen: set[Key] = field(default_factory=set)
     _price: Price = field(default_factory=Price)
     _price_s: Price = field(default_factory=Price)  # of a second
+    _most_w: float = 0.0  # the highest mean of an interval
     _owed_j: float = 0.0  # charged in advance
     _idle_w: deque[float] = field(default_factory=lambda: deque(maxlen=_N_IDLE))
 
@@ -199,10 +201,12 @@ class Ledger:
             return
         work = sum(pending.values()) + orphaned
         spent_j = self._spent_j(joules, seconds, busy_s) if work + charged else 0.0
+        if seconds:
+            self._most_w = max(self._most_w, joules / seconds)
         if work + charged:
             self._price.note(spent_j, work + charged)
             if busy_s and seconds:
-                self._price_s.note(spent_j, min(busy_s, seconds))
+                self._price_s.note(self._priced_j(spent_j, seconds, busy_s), busy_s)
         elif seconds:
             self._idle_w.append(joules / seconds)
         self.total_j += joules
@@ -222,6 +226,13 @@ class Ledger:
         mean_w = joules / seconds
         idle_w = min(*self._idle_w, mean_w) if self._idle_w else mean_w
         return joules - idle_w * (seconds - busy_s)
+
+    def _priced_j(self, spent_j: float, seconds: float, busy_s: float) -> float:
+        """What a price is made of. Of hardly any work in an interval all that was above idling
+        would be its work's, thousands of watts: it costs no more than the machine ever took."""
+        if busy_s >= _PRICED_RATIO * seconds:
+            return spent_j
+        return min(spent_j, self._most_w * busy_s)
 
     def so_far(self, request_id: Key) -> float | None:
         """Of one that runs; as of the last reading."""

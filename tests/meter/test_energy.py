@@ -129,6 +129,31 @@ def test_what_has_become_slower_pays_in_advance_by_its_seconds_not_by_its_tokens
     assert (ledger.close(1), ledger.close(2)) == (50.0, 50.0)
 
 
+def test_of_two_engines_that_work_at_once_each_second_costs_half_of_the_machines():
+    ledger = Ledger()
+    for request_id in (1, 2):
+        ledger.note([(request_id, 10.0)], busy_s=1.0)
+    ledger.book(100.0, 1.0)
+    for request_id in (3, 4):
+        ledger.note([(request_id, 10.0)], busy_s=1.0)
+
+    assert (ledger.close(3), ledger.close(4)) == (50.0, 50.0)
+
+
+def test_an_instant_of_work_in_a_second_a_little_above_idling_does_not_make_the_next_ones_dear():
+    ledger = Ledger()
+    ledger.book(10.0, 1.0)
+    ledger.note([(0, 1.0)], busy_s=0.001)
+    ledger.book(15.0, 1.0)  # 5 J more, of which work took little
+    crowd = range(1, 9)
+    ledger.note([(request_id, 100.0) for request_id in crowd], busy_s=0.5)
+    told_j = sum(ledger.close(request_id) for request_id in crowd)
+
+    assert told_j == pytest.approx(0.5 * 15.0)
+    ledger.book(40.0, 1.0)
+    assert ledger.close(0) + told_j + ledger.idle_j == pytest.approx(ledger.total_j)
+
+
 def test_a_debt_larger_than_a_reading_is_paid_by_the_following_ones():
     ledger = Ledger()
     ledger.note([(1, 10.0)])
