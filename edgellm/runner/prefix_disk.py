@@ -15,6 +15,7 @@ import re
 import secrets
 import stat
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -52,6 +53,7 @@ class PrefixDisk:
         self._writers, self._readers = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
         self._most_pending_bytes = most_pending_bytes
         self._lock, self._pending_bytes = Lock(), 0
+        self._pending: Counter[bytes] = Counter()  # keys of what is to be written
 
     def scan(self) -> tuple[Stored, ...]:
         """What lies there, least recently used first."""
@@ -78,11 +80,14 @@ class PrefixDisk:
             if pending_bytes and pending_bytes + payload.nbytes > self._most_pending_bytes:
                 return
             self._pending_bytes += payload.nbytes
+            self._pending[stored.key] += 1
         self._writers.submit(self._store, stored, payload)
 
     def fetch(self, number: int, key: bytes, done: OnFetched) -> None:
-        """`done` is called from another thread."""
-        self._readers.submit(self._fetch, number, key, done)
+        """`done` is called from another thread. What is still to be written is read after that."""
+        with self._lock:
+            pool = self._writers if self._pending[key] else self._readers
+        pool.submit(self._fetch, number, key, done)
 
     def erase(self, key: bytes) -> None:
         """After what is still to be written."""
@@ -110,6 +115,7 @@ class PrefixDisk:
         finally:
             with self._lock:
                 self._pending_bytes -= payload.nbytes
+                self._pending -= Counter((stored.key,))
 
     def _fetch(self, number: int, key: bytes, done: OnFetched) -> None:
         begun_s = time.monotonic()

@@ -213,3 +213,14 @@ def test_of_what_is_to_be_written_one_file_may_be_larger_than_the_bound_and_no_s
     goes_on.set()
     one.close()
     assert disk(tmp_path).scan() == (stored(1),)
+
+
+def test_a_file_that_is_still_to_be_written_is_read_after_that(tmp_path):
+    one, goes_on, came = disk(tmp_path), Event(), {}
+    one._writers.submit(goes_on.wait)
+    one.store(stored(1), BLOB)
+    one.fetch(1, stored(1).key, lambda number, blob, _: came.update({number: blob}))
+    one.fetch(2, stored(2).key, lambda *_: goes_on.set())  # readers don't wait for the writer
+    assert goes_on.wait(10)
+    one.close()
+    assert came == {1: BLOB}
