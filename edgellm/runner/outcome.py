@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 _KEEP = 0.97  # of what was seen, with each step
 _LOOK = 4  # steps without guesses before there are any: what they are measured by
 # In steps without guesses:
-_FIRST_CREDIT, _MOST_CREDIT = 2.0, 4.0
+_FIRST_CREDIT, _LEAST_CREDIT, _MOST_CREDIT = 2.0, -16.0, 4.0
 _PER_STEP = 0.01
 
 
@@ -56,7 +56,8 @@ class Outcome:
     def observe(self, n_tokens: int, seconds: float, *, guessed: bool) -> None:
         if guessed:
             won = self.plain.steps_worth(n_tokens) - self.plain.steps_lasting(seconds)
-            self.credit = min(self.credit + won, _MOST_CREDIT)
+            # Bounded below, too: a process that was stopped for a while is no guess's fault.
+            self.credit = max(_LEAST_CREDIT, min(self.credit + won, _MOST_CREDIT))
         else:
             self.plain.add(n_tokens, seconds)
             self.credit = min(self.credit + _PER_STEP, _MOST_CREDIT)

@@ -79,8 +79,7 @@ def _switch_s(known: dict[int, float], decode: Decode, clock: Clock, token: int)
     for i in range(_N_DETOURS + 1):
         steps = (two, *[one] * _N_STEADY) if i else [one] * _N_STEADY  # the first: to be steady
         detours_s.append(sum(_timed(decode, rows, clock) for rows in steps))
-    detour_s = sorted(detours_s[1:])[_N_DETOURS // 2]
-    return max(0.0, (detour_s - two_s - _N_STEADY * one_s) / 2)
+    return max(0.0, (min(detours_s[1:]) - two_s - _N_STEADY * one_s) / 2)
 
 
 def _timed(decode: Decode, rows: tuple[Row, ...], clock: Clock) -> float:

@@ -60,13 +60,19 @@ class Speculation:
         return drafts
 
     def observe(self, batch: Batch, step: Step, elapsed_s: float) -> None:
-        """What a batch gave, and what it took from deciding to sampling."""
+        """What a batch gave, and what it took from deciding to sampling, copies left out.
+
+        A draft model that only reads what it lacks has guessed nothing yet: that is no loss.
+        """
         was_guessed, self._was_guessed = self._was_guessed, False
-        self._last_rows = len(batch.rows) + len(batch.padding)
+        n_rows = rows_computed(batch, step)
+        self._last_rows = n_rows + len(batch.padding)
         if batch.n_prompt_rows:
             return
         n_tokens = sum(map(len, step.sampled.values()))
-        self._was_guessed = len(batch.rows) > len(step.sampled)
+        self._was_guessed = n_rows > len(step.sampled)
+        if not self._was_guessed:
+            elapsed_s -= step.draft_s
         outcome = self._outcomes[len(step.sampled)]
         if was_guessed and not self._was_guessed:
             back_s = min(self._pace.costs.switch_s, elapsed_s / 2)
@@ -126,6 +132,14 @@ class Speculation:
             least = min(n_known, costs.n_seen)
             return (costs.step_s(least) or 0.0) * (1 + _HOPED_ROW_RATIO * n_guessed)
         return costs.step_s(n_known + n_guessed) or 0.0
+
+
+def rows_computed(batch: Batch, step: Step) -> int:
+    """Without the guesses that a draft model was asked for and didn't make."""
+    if step.n_drafted is None:
+        return len(batch.rows)
+    n_asked = sum(row.token == DRAFTED for row in batch.rows)
+    return len(batch.rows) - n_asked + sum(step.n_drafted.values())
 
 
 def _allowed(sequence: Sequence, guesses: tuple[int, ...]) -> tuple[int, ...]:

@@ -210,9 +210,15 @@ class UnifiedMemory(SharedAnywhere):
             self._drop(source)  # continued whole: nothing of its own is left
 
     def _can_retain(self) -> bool:
-        if not self.retained.free_seq_ids and (oldest := self.retained.oldest()):
-            self._save(oldest)
-            self._drop(oldest)
+        """Somebody who is kept may have to go for it."""
+        kept, spill = list(self.retained.by_id.values()), self._spill
+        if kept and not self.retained.free_seq_ids:
+            victim = kept[0]
+            if not self._limits.on_device:
+                self._save(victim)
+            elif spill:
+                victim = next((one for one in kept if spill.is_saved(one)), victim)
+            self._drop(victim)
         return bool(self.retained.free_seq_ids)
 
     def _drop(self, kept: Retained) -> None:

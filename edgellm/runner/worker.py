@@ -49,6 +49,7 @@ from edgellm.runner.reading import is_long, read
 from edgellm.runner.recorder import Recorder
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
+from edgellm.runner.speculation import rows_computed
 from edgellm.runner.telling import Telling
 
 _GAUGE_PERIOD_S = 0.1
@@ -121,17 +122,20 @@ class Worker:
 
     def _tidy_up(self) -> None:
         """What would be lost with this process, and could be on disk."""
-        end_s = self._clock() + _TIDY_S
-        memory = self._scheduler.memory
+        end_s, memory = self._clock() + _TIDY_S, self._scheduler.memory
+        for sequence in [*self._scheduler.waiting, *self._scheduler.running.values()]:
+            self._scheduler.finish(sequence, "cancelled")  # its client was told
         while self._scheduler.limits.disk_bytes and memory.has_chores and self._clock() < end_s:
             self._step()
 
     @property
     def _may_tell_later(self) -> bool:
         """While a device computes the next step: if it is handed that soon. After a prompt's step
-        the next one is laid out anew, and somebody waits for a first token."""
+        the next one is laid out anew, and somebody waits for a first token; a draft model comes
+        before it, too."""
         is_plain = self._computed is not None and not self._computed[0].n_prompt_rows
-        return self._backend.overlaps and is_plain and bool(self._scheduler.running)
+        is_soon = self._backend.overlaps and not self._scheduler.limits.has_draft_model
+        return is_soon and is_plain and bool(self._scheduler.running)
 
     def _idle_s(self, now_s: float) -> float:
         """How long there is nothing to do if nothing comes: until somebody's deadline. Chores that
@@ -281,15 +285,17 @@ class Worker:
         for op in batch.ops:
             if isinstance(op, Start):
                 self._started(op, begun_s)
+        if batch.ops or batch.adapters:
+            self._telling.flush()  # before the device has its work something else is done
         step = self._decode(batch)
         ended_s = self._clock()
         self._scheduler.memory.observe(step.times.ops_s)
         if not batch.rows:
             return
-        n_decode_rows = len(batch.rows) + len(batch.padding) - batch.n_prompt_rows
-        elapsed_s = ended_s - begun_s - step.draft_s - step.times.ops_s
-        self._scheduler.pace.observe(batch.n_prompt_rows, n_decode_rows, elapsed_s)
-        self._scheduler.speculation.observe(batch, step, ended_s - begun_s)
+        n_decode_rows = rows_computed(batch, step) + len(batch.padding) - batch.n_prompt_rows
+        elapsed_s = ended_s - begun_s - step.times.ops_s
+        self._scheduler.pace.observe(batch.n_prompt_rows, n_decode_rows, elapsed_s - step.draft_s)
+        self._scheduler.speculation.observe(batch, step, elapsed_s)
         self._computed = (batch, step)
         self._counts.n_steps += 1
         self._share_step(batch, ended_s - begun_s)

@@ -41,6 +41,7 @@ def answered(served, prompts, sampling, n=60, **params):
         scheduler.add(sequence)
     while batch := scheduler.schedule():
         step = model.decode(batch)
+        scheduler.speculation.observe(batch, step, 1.0 + step.draft_s)  # rows are free
         list(scheduler.commit(batch, step.sampled, step.n_drafted))
         scheduler.check()
     return sequences

@@ -55,6 +55,7 @@ def answered(served, prompts, sampling=GREEDY, n=60, after=None, **params):
     n_steps = 0
     while batch := scheduler.schedule():
         step = model.decode(batch)
+        scheduler.speculation.observe(batch, step, 1.0 + step.draft_s)  # rows are free
         list(scheduler.commit(batch, step.sampled, step.n_drafted))
         scheduler.check()
         n_steps += 1
@@ -193,6 +194,7 @@ def test_a_step_that_finds_no_place_is_guessed_for_again(serve):
             n_failed += 1
             model._head.written(batch.rows)  # as far as it gets before there is no place
         step = model.decode(batch)
+        scheduler.speculation.observe(batch, step, 1.0 + step.draft_s)
         list(scheduler.commit(batch, step.sampled, step.n_drafted))
     assert n_failed == 3
     assert sequence.n_draft_accepted == sequence.n_drafted > 0

@@ -57,7 +57,9 @@ def run(path, prompts, guessers, sampling, **choices):
         sequences.append(Sequence(i, list(prompt), len(prompt) + N, params, guesser=guesser))
         scheduler.add(sequences[-1])
     while batch := scheduler.schedule():
-        list(scheduler.commit(batch, backend.decode(batch).sampled))
+        step = backend.decode(batch)
+        scheduler.speculation.observe(batch, step, 1.0)
+        list(scheduler.commit(batch, step.sampled))
         scheduler.check()
     return [s.tokens[s.n_prompt :] for s in sequences]
 

@@ -63,3 +63,12 @@ def test_what_steps_without_guesses_take_longer_for_them_is_theirs():
     assert outcome.allows
     outcome.charge(3.0)
     assert not outcome.allows
+
+
+def test_a_process_that_was_stopped_does_not_end_guessing():
+    outcome = Outcome()
+    steps(outcome, 20)
+    steps(outcome, 1, n_tokens=2, seconds=1000.0, guessed=True)
+    assert not outcome.allows
+    steps(outcome, 1700)
+    assert outcome.allows

@@ -7,7 +7,7 @@ from runner_fakes import FakeBackend, next_token
 
 from edgellm.chat.messages import GenerateParams
 from edgellm.runner.backend import Step
-from edgellm.runner.batch import Batch, Row, Sampled
+from edgellm.runner.batch import DRAFTED, Batch, Row, Sampled
 from edgellm.runner.costs import StepCosts
 from edgellm.runner.memory import Limits
 from edgellm.runner.pace import Pace
@@ -157,6 +157,9 @@ def test_sequences_that_guess_share_the_rows_that_there_are():
     assert min(counts) > 0
 
 
+PLAIN = Step({0: (Sampled(8, False, False),)})
+
+
 def speculation_at_work(pace, *, n_sequences=1, **more):
     """It has seen steps of so many sequences without guesses."""
     speculation = Speculation(8, pace, **more)
@@ -173,11 +176,16 @@ def test_a_draft_model_that_was_slow_once_is_asked_again():
     sequence = Sequence(0, [5, 6, 7], 1000)
     assert speculation.drafts([sequence], 8)
     for _ in range(20):
-        batch = Batch((), (Row(0, 2, 7, True),), 0)
+        asked = tuple(Row(0, 3 + i, DRAFTED, True) for i in range(4))
+        batch = Batch((), (Row(0, 2, 7, True), *asked), 0)
         step = Step({0: (Sampled(8, False, False),)}, n_drafted={0: 4}, draft_s=40.0)
         speculation.observe(batch, step, 41.0)
     assert not speculation.drafts([sequence], 8)
-    assert any(speculation.drafts([sequence], 8) for _ in range(500))
+    n_plain = 0
+    while not speculation.drafts([sequence], 8):
+        speculation.observe(Batch((), (Row(0, 2, 7, True),), 0), PLAIN, 1.01)
+        n_plain += 1
+    assert 100 < n_plain < 1700
 
 
 def test_a_sequence_alone_with_its_guesses_does_not_keep_the_others_waiting_too_long():
@@ -213,3 +221,14 @@ def test_a_guess_is_cut_where_the_structure_forbids_it():
     assert speculation_at_work(pace).drafts([sequence], 8) == {-1: (3, 4, 5)}
     sequence.mask = Until(3)
     assert speculation_at_work(pace).drafts([sequence], 8) == {}
+
+
+def test_a_draft_model_that_only_reads_is_no_loss():
+    pace = Pace(None, StepCosts({n_rows: cheap(n_rows) for n_rows in range(1, 13)}))
+    speculation = speculation_at_work(pace, by_model=True)
+    asked = tuple(Row(0, 3 + i, DRAFTED, True) for i in range(4))
+    batch = Batch((), (Row(0, 2, 7, True), *asked), 0)
+    for _ in range(50):
+        read = Step({0: (Sampled(8, False, False),)}, n_drafted={0: 0}, draft_s=5.0)
+        speculation.observe(batch, read, cheap(1) + 5.0)
+    assert speculation.drafts([Sequence(0, [5, 6, 7], 1000)], 8)

@@ -139,6 +139,18 @@ def test_out_of_a_device_what_is_idle_is_copied_only_while_nothing_runs():
     assert house.backend.n_kv == 256, "what is saved leaves at once"
 
 
+def test_on_a_device_nobody_is_saved_to_keep_another_one():
+    house = House(limits(on_device=True, n_retained=1), Pace(0.1))
+    house.ask(text(7, 20), 60)
+    house.step()
+    for first in (5, 6):
+        house.ask(text(first, 100), 1)
+        for _ in range(10):
+            house.step()
+    assert not house.done(Save)
+    assert len(house.scheduler.memory.retained) == 1
+
+
 def test_whoever_is_in_nobodys_way_stays():
     house = House(limits())
     house.run(text(5, 100))

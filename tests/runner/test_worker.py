@@ -5,6 +5,7 @@ import math
 from array import array
 from dataclasses import replace
 
+import pytest
 from runner_fakes import VOCABULARY, FakeBackend, answer, next_token
 
 from edgellm.chat.messages import Claim, GenerateParams, Regex, SamplingParams
@@ -438,13 +439,21 @@ def test_what_nobody_waits_for_begins_after_a_pause_and_who_comes_in_it_goes_fir
     assert Save in ops
 
 
-def test_what_has_just_ended_is_written_before_the_worker_goes():
+@pytest.mark.parametrize("is_running", [False, True], ids=["ended", "running"])
+def test_what_can_be_kept_is_written_before_the_worker_goes(is_running):
     blob = BlobSize(base_bytes=0, cell_bytes=1)
     limits = replace(LIMITS, n_scratch=1, n_ids=9, shelf_bytes=10_000, disk_bytes=10_000, blob=blob)
-    arrivals = [[Generate(1, (5,) * 40, greedy(2))], [Shutdown()]]
+    arrivals = [[Generate(1, (5,) * 40, greedy(50 if is_running else 2))], [Shutdown()]]
+    n_turns = itertools.count()
+
+    def take(wait_s):
+        return arrivals.pop(0) if wait_s or next(n_turns) == 4 else []
+
     backend = FakeBackend(limits)
-    run_worker(backend, lambda wait_s: arrivals.pop(0) if wait_s else [], lambda messages: None)
-    assert sum(len(tokens) - stored.start for stored, tokens in backend.files.values()) == 41
+    run_worker(backend, take, lambda messages: None)
+    written = sum(len(tokens) - stored.start for stored, tokens in backend.files.values())
+    assert written == (43 if is_running else 41)
+    assert not backend.started
 
 
 def run_worker(backend, take, tell):
