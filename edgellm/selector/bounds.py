@@ -104,8 +104,7 @@ class Bounds:
     ) -> float:
         """All layers on one device but some experts, whether it has the room or not."""
         n_cpu_moe = 0 if device.id == "cpu" else n_cpu_moe
-        pair = setting.kv_type_k, setting.kv_type_v
-        key = (*kind, *pair, n_streams, n_cpu_moe, self._window(setting))
+        key = (*kind, *_cache_of(setting), n_streams, n_cpu_moe, self._window(setting))
         if key not in self._alone:
             facts = self.machine.hardware, self.machine.speed
             placement = self._whole_on(device, n_cpu_moe)
@@ -125,8 +124,8 @@ class Bounds:
     ) -> float:
         """Until the first token, likewise."""
         n_cpu_moe = 0 if device.id == "cpu" else n_cpu_moe
-        pair = setting.kv_type_k, setting.kv_type_v
-        key = (*kind, *pair, setting.n_ubatch, n_cpu_moe, op_offload, self._window(setting))
+        more = setting.n_ubatch, n_cpu_moe, op_offload, self._window(setting)
+        key = (*kind, *_cache_of(setting), *more)
         if key not in self._first:
             facts = self.machine.hardware, self.machine.speed
             placement = self._whole_on(device, n_cpu_moe, op_offload=op_offload)
@@ -148,6 +147,11 @@ class Bounds:
         aside = tuple(range(n_cpu_moe))
         host = Share("cpu", self.machine.host_id, (), 0, 0, 0, expert_layers=aside)
         return Placement((share, host), len(layers), (1.0,), n_cpu_moe, op_offload=op_offload)
+
+
+def _cache_of(setting: Setting) -> tuple[object, ...]:
+    """What of it a step's time goes by: in a pool it looks at others' cells, too."""
+    return setting.kv_type_k, setting.kv_type_v, setting.kv_unified
 
 
 @dataclass(slots=True)

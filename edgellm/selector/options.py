@@ -277,6 +277,7 @@ class Search:
             *((share.device_id, share.layers, share.expert_layers) for share in placement.shares),
             placement.split_mode, placement.op_offload, placement.no_host, placement.disk_bytes,
             setting.n_ubatch, setting.n_parallel, setting.kv_type_k, setting.kv_type_v,
+            setting.kv_unified,
         )  # fmt: skip
         if key not in self._paces:
             self._paces[key] = pace_of(self.question, self.spec, setting, placement)

@@ -7,6 +7,7 @@ import pytest
 import selector_specs as specs
 from selector_machines import machine, unified
 
+from edgellm.models import catalog
 from edgellm.profiles import load_profiles
 from edgellm.selector.budget import pool_budgets
 from edgellm.selector.machine import Machine
@@ -102,6 +103,29 @@ def test_no_placement_is_ahead_of_its_bound():
                 if isinstance(found, Option):
                     bound = search.bound(setting, devices, found.ways)
                     assert question.rank(found.merit)[:-1] <= bound[:-1], (setting, devices)
+
+
+def test_a_pool_and_streams_of_ones_own_are_not_taken_for_one_another():
+    """Asked one after the other, they have the paces that each has alone."""
+
+    def asked(search, setting):
+        found = search.look(setting, (), search.question.ways(()))
+        return found.pace.batch, search.bound(setting, ())
+
+    def fresh():
+        return search_of(spec, replace(hardware, cpu=cpu), goal)
+
+    spec, hardware = catalog.spec(catalog.find("qwen3:0.6b"), "Q4_0"), machine(ram=64)
+    cpu = replace(hardware.cpu, n_physical_cores=1, isa=("avx2", "avx512f", "avx512_vnni"))
+    goal = Goal(use="batch", n_parallel=8)
+    first = next(iter(settings(fresh().spec, goal, PROFILES.workload("batch"))))
+    both = [replace(first, kv_unified=pooled, n_scratch=0) for pooled in (True, False)]
+    alone = [asked(fresh(), setting) for setting in both]
+    search = fresh()
+
+    assert [asked(search, setting) for setting in both] == alone
+    assert alone[0][0] != alone[1][0]
+    assert alone[0][1] != alone[1][1]
 
 
 def test_the_best_is_added_up_exactly():
