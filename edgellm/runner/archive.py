@@ -4,8 +4,9 @@ Such a state can't be put together from pieces, as shelf.py does with cells: a f
 sequence held after so many tokens, and a prompt that goes on from all of these can use it. The
 file's key names the tokens (prefix_file.py), and it is found by them alone: no token is kept here.
 
-What is written costs no memory. What is read back does until it is a sequence's, and is counted
-by whom it is read for (`hold`, `let_go`). The folder is bounded: a longer file of a conversation
+What is written is not counted here: until it is on disk its copy lies in memory, beside the room
+for blobs (prefix_disk.py bounds that). What is read back is counted by whom it is read for, until
+it is a sequence's (`hold`, `let_go`). The folder is bounded: a longer file of a conversation
 replaces the shorter ones, and what is worth least goes first:
 
     tokens to compute again without it ÷ its bytes ÷ for how long nobody has used it
