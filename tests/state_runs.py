@@ -57,7 +57,7 @@ class Run:
         for request_id, sequence in self.sequences.items():
             n_output = sequence.n_max - sequence.n_prompt
             prompt = sequence.tokens[: sequence.n_prompt]
-            assert self.answers[request_id] == answer(prompt, n_output)
+            assert self.answers[request_id] == answer(prompt, n_output, sequence.adapters)
 
     def turn(self, prompt, n_output=4):
         """One request alone. Its sequence, and how many tokens were computed for it."""

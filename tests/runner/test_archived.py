@@ -163,14 +163,30 @@ def test_two_who_wait_for_the_same_file_read_it_once(limits):
 
 
 @each_kind
-def test_adapters_and_requests_without_a_cache_are_not_for_the_disk(limits):
+@pytest.mark.parametrize(
+    "params", [GenerateParams(adapters=((1, 0.5),)), GenerateParams(cache_prompt=False)],
+    ids=["adapters", "no cache"],
+)  # fmt: skip
+def test_adapters_and_requests_without_a_cache_are_given_nothing_from_disk(limits, params):
     before = Life(limits)
     first, _ = before.turn(text(100), n_output=20)
     life = Life(limits, before)
+    life.backend.load_adapter(1, b"any")
     sequence = life.add([*first.tokens, 7])
-    sequence.params = GenerateParams(cache_prompt=False)
+    sequence.params = params
     life.finish()
     assert sequence.n_cached == 0
+    assert not [op for op in life.ops if isinstance(op, Fetch)]
+
+
+@each_kind
+def test_what_was_computed_with_adapters_is_not_written(limits):
+    life = Life(limits)
+    life.backend.load_adapter(1, b"any")
+    sequence = life.add(text(100), 20)
+    sequence.params = GenerateParams(adapters=((1, 0.5),))
+    life.finish()
+    assert not life.backend.files
 
 
 @with_cells
