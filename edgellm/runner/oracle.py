@@ -32,7 +32,6 @@ from edgellm.selector.oracle import BufferBytes
 from edgellm.selector.plan import Candidate, Placement
 from edgellm.selector.shape import ContextShape
 
-_N_BATCH: Final = 2048  # llama.cpp's default
 _AUTO, _OFF = -1, 0  # enum llama_flash_attn_type, llama.h
 _MOST_FAULTS: Final = 2  # deaths over one header before it is let be
 _ANY_SIZE: Final = 1 << 36  # of a device whose size decides nothing
@@ -145,7 +144,7 @@ def ask(n_layers: int, shape: ContextShape, placement: Placement, hardware: Hard
         no_host=placement.no_host,
         op_offload=placement.op_offload,
         n_ctx=shape.n_ctx,
-        n_batch=_n_batch(shape),
+        n_batch=shape.n_batch,
         n_ubatch=shape.n_ubatch,
         n_seq_max=shape.n_seq_max,
         n_outputs_max=0 if shape.embedding else shape.n_outputs_max,
@@ -170,13 +169,6 @@ def _described(placement: Placement, hardware: Hardware) -> list[DescribedDevice
         sizes = (pool.total_bytes, free) if by_size else (_ANY_SIZE, _ANY_SIZE)
         described.append(DescribedDevice(device.backend, *sizes))
     return described
-
-
-def _n_batch(shape: ContextShape) -> int:
-    """An embedding's tokens go down together; else llama.cpp's own, which n_ubatch may exceed."""
-    if shape.embedding:
-        return shape.n_ubatch
-    return max(shape.n_ubatch, shape.n_seq_max, min(_N_BATCH, shape.n_ctx))
 
 
 def _with_output(candidate: Candidate, shape: ContextShape, rows: Rows) -> tuple[BufferBytes, ...]:

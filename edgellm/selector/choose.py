@@ -17,12 +17,12 @@ from edgellm.selector.draft import beside_draft, with_draft
 from edgellm.selector.head import why_without, with_head, without_head
 from edgellm.selector.leaving import carries_state, kept_beside, prefix_ram_bytes
 from edgellm.selector.machine import Machine
-from edgellm.selector.options import Question
 from edgellm.selector.oracle import Oracle
 from edgellm.selector.pareto import front
 from edgellm.selector.plan import Candidate, Goal, Plan, Range
 from edgellm.selector.power import placement_power_w
 from edgellm.selector.profiles import Profiles
+from edgellm.selector.question import Question
 from edgellm.selector.reasons import reasons
 from edgellm.selector.rejected import rejected
 from edgellm.selector.speed import decode_tok_s

@@ -15,9 +15,10 @@ from edgellm.selector.describe import binding_text
 from edgellm.selector.draft import beside_draft
 from edgellm.selector.machine import Machine, Shortfall
 from edgellm.selector.memory import layout_of, needs
-from edgellm.selector.options import Option, Question
+from edgellm.selector.options import Option
 from edgellm.selector.oracle import BufferBytes, Oracle
 from edgellm.selector.plan import BytesFrom, Candidate, Placement, Share
+from edgellm.selector.question import Question
 from edgellm.selector.refusal import refusal
 from edgellm.selector.shares import with_bytes
 from edgellm.units import format_bytes

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgellm.selector.options import Miss, Option, Question, Search
+from edgellm.selector.options import Miss, Option, Search
 from edgellm.selector.plan import Candidate
+from edgellm.selector.question import Question
 from edgellm.selector.ranking import Rank
 from edgellm.selector.variants import may_overtake, refine
 

@@ -12,9 +12,10 @@ from edgellm.selector.beside import beside
 from edgellm.selector.budget import pool_budgets
 from edgellm.selector.checks import check_goal, check_pins
 from edgellm.selector.machine import Machine
-from edgellm.selector.options import Question, Search
+from edgellm.selector.options import Search
 from edgellm.selector.plan import Candidate, Goal, Range
 from edgellm.selector.profiles import Profiles
+from edgellm.selector.question import Question
 
 
 @dataclass(frozen=True, slots=True)

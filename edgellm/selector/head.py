@@ -9,10 +9,9 @@ from typing import Final
 
 from edgellm.models.spec import ModelSpec
 from edgellm.selector.plan import Candidate, DraftFile, Plan
-from edgellm.selector.shape import ContextShape
+from edgellm.selector.shape import MOST_ROWS, ContextShape
 
 _F32 = 4
-_N_BATCH = 2048  # rows of one call, at most: settings.py
 # Whose head was driven with this llama.cpp. It has graphs for more (src/models/*.cpp, graph_mtp),
 # and a wrong guess about one of them would end the worker by an assertion.
 _DRIVEN: Final = frozenset({"glm4moe"})
@@ -62,4 +61,4 @@ def head_spec(spec: ModelSpec) -> ModelSpec:
 def state_bytes(spec: ModelSpec, shape: ContextShape) -> int:
     """Of the vectors that both contexts hand back, on the host: the model's of each row, the
     head's of each guess. Source: src/llama-context.cpp output_reserve, embd_nextn."""
-    return _F32 * spec.n_embd * (min(_N_BATCH, shape.n_ctx) + shape.n_seq_max)
+    return _F32 * spec.n_embd * (min(MOST_ROWS, shape.n_ctx) + shape.n_seq_max)

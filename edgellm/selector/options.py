@@ -21,7 +21,7 @@ from edgellm.selector.machine import Shortfall
 from edgellm.selector.plan import Candidate, KVType, Placement, Range
 from edgellm.selector.power import placement_power_w
 from edgellm.selector.quality import kv_kld, weight_kld
-from edgellm.selector.question import Question as Question
+from edgellm.selector.question import Question
 from edgellm.selector.ranking import Merit, Pace, Rank, wants_throughput
 from edgellm.selector.settings import Setting, settings
 from edgellm.selector.shares import Ways

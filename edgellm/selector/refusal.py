@@ -7,9 +7,10 @@ from edgellm.models.spec import ModelSpec
 from edgellm.selector.decide import Nothing
 from edgellm.selector.describe import binding_text, pool_name
 from edgellm.selector.machine import Shortfall
-from edgellm.selector.options import Miss, Question, Unmet
+from edgellm.selector.options import Miss, Unmet
 from edgellm.selector.plan import Goal, Rejected
 from edgellm.selector.profiles import QualityProfile
+from edgellm.selector.question import Question
 from edgellm.selector.rejected import rejected_row, why_missed
 from edgellm.units import GIB, format_bytes
 

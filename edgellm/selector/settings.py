@@ -16,7 +16,6 @@ from edgellm.selector.memory import ContextShape
 from edgellm.selector.plan import Goal, KVType
 from edgellm.selector.profiles import Workload
 
-_N_BATCH = 2048  # llama.cpp's default, the most that goes down in one call
 _LAST_UBATCH = 128
 _EMBEDDING_CTX = 2048  # most texts that are embedded are shorter
 _EMBEDDING_PARALLEL = 8  # short texts side by side in one batch
@@ -43,7 +42,7 @@ class Setting:
 
     @property
     def n_outputs_max(self) -> int:
-        return self.n_batch if self.embedding else self.n_seq_max + self.n_draft
+        return self.n_ubatch if self.embedding else self.n_seq_max + self.n_draft
 
     @property
     def shape(self) -> ContextShape:
@@ -66,10 +65,7 @@ class Setting:
 
     @property
     def n_batch(self) -> int:
-        """An embedding's tokens go down together: a pooled row needs all of its sequence."""
-        if self.embedding:
-            return self.n_ubatch
-        return max(self.n_ubatch, self.n_seq_max, min(_N_BATCH, self.n_ctx))
+        return self.shape.n_batch
 
 
 def settings(

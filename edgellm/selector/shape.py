@@ -1,9 +1,12 @@
 """The llama_context_params that decide how much memory a context takes."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from edgellm.models.quants import BY_NAME
 from edgellm.selector.plan import KVType, Plan
+
+MOST_ROWS: Final = 2048  # of one call; llama.cpp's default of n_batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,14 @@ class ContextShape:
     swa_full: bool = False
     n_rs_seq: int = 0
     embedding: bool = False
+
+    @property
+    def n_batch(self) -> int:
+        """n_ubatch may exceed llama.cpp's own. An embedding's tokens go down together: a pooled row
+        needs all of its sequence."""
+        if self.embedding:
+            return self.n_ubatch
+        return max(self.n_ubatch, self.n_seq_max, min(MOST_ROWS, self.n_ctx))
 
     @property
     def n_streams(self) -> int:

@@ -20,11 +20,12 @@ from edgellm.selector.describe import placement_text
 from edgellm.selector.devices import DeviceSet
 from edgellm.selector.draft import beside_draft
 from edgellm.selector.machine import Machine
-from edgellm.selector.options import Option, Question, Search
+from edgellm.selector.options import Option, Search
 from edgellm.selector.plan import Candidate, Goal, KVType, Range
 from edgellm.selector.power import power_w
 from edgellm.selector.profiles import Profiles
 from edgellm.selector.quality import weight_kld
+from edgellm.selector.question import Question
 from edgellm.selector.replicas import host_holds
 from edgellm.selector.settings import Setting, kv_pairs, setting_of, wished_context
 from edgellm.selector.shares import Ways

@@ -11,8 +11,9 @@ from edgellm.models import catalog
 from edgellm.profiles import load_profiles
 from edgellm.selector.budget import pool_budgets
 from edgellm.selector.machine import Machine
-from edgellm.selector.options import Miss, Option, Question, Search
+from edgellm.selector.options import Miss, Option, Search
 from edgellm.selector.plan import Goal
+from edgellm.selector.question import Question
 from edgellm.selector.settings import settings
 from edgellm.selector.variants import refine
 

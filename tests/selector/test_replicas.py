@@ -7,8 +7,9 @@ from edgellm.profiles import load_profiles
 from edgellm.selector.budget import pool_budgets
 from edgellm.selector.choose import choose
 from edgellm.selector.machine import Machine
-from edgellm.selector.options import Question, Search
+from edgellm.selector.options import Search
 from edgellm.selector.plan import Goal
+from edgellm.selector.question import Question
 from edgellm.selector.replicas import best_replicas
 
 PROFILES = load_profiles()
