@@ -41,6 +41,7 @@ class Archive:
         self._lengths: Counter[int] = Counter()
         self._by_blob: dict[int, Edge] = {}  # of those that are read, or in memory
         self._waiting: list[Sequence] = []
+        self._furthest: dict[Sequence, Edge | None] = {}  # until a file comes or goes
         self._now = 0
         self._adopt(limits.stored)
 
@@ -75,12 +76,10 @@ class Archive:
         is_plain = sequence.params.cache_prompt and not sequence.pictures and not sequence.adapters
         if not is_plain or not self._edges:
             return None
-        usable = [
-            edge
-            for edge in self._along(sequence.tokens[: sequence.n_prompt])
-            if edge.start - n_here >= WORTH_SHARING
-        ]
-        return usable[-1] if usable else None
+        if sequence not in self._furthest:  # it is asked for in every step that it waits
+            self._furthest[sequence] = self._look_up(sequence)
+        edge = self._furthest[sequence]
+        return edge if edge and edge.start - n_here >= WORTH_SHARING else None
 
     def fetches(self, sequence: Sequence, n_here: int) -> bool:
         """It has to wait until what it needs was read from disk."""
@@ -124,6 +123,7 @@ class Archive:
 
     def abandon(self, sequence: Sequence) -> None:
         """It doesn't wait any longer."""
+        self._furthest.pop(sequence, None)
         if sequence in self._waiting:
             self._waiting.remove(sequence)
         for edge in sequence.fetching:
@@ -140,6 +140,7 @@ class Archive:
         assert +self._lengths == Counter(edge.start for edge in edges)
         here = {edge.blob for edge in edges if edge.in_ram or edge.is_coming}
         assert here == self._by_blob.keys()
+        assert all(edge is self._look_up(one) for one, edge in self._furthest.items())
 
     def _adopt(self, stored: Iterable[Stored]) -> None:
         """What lies on disk from before, least recently used first."""
@@ -149,6 +150,10 @@ class Archive:
             else:
                 self._add(one)
         self._make_room(0)
+
+    def _look_up(self, sequence: Sequence) -> Edge | None:
+        along = list(self._along(sequence.tokens[: sequence.n_prompt]))
+        return along[-1] if along else None
 
     def _along(self, tokens: list[int]) -> Iterator[Edge]:
         """The files of some of these tokens but not all, shortest first."""
@@ -162,6 +167,7 @@ class Archive:
         edge.on_disk = True
         self._edges[edge.key] = edge
         self._lengths[edge.start] += 1
+        self._furthest.clear()
         self.used_bytes += edge.n_bytes
         self._touch(edge)
 
@@ -188,6 +194,7 @@ class Archive:
         self._lengths[edge.start] -= 1
         if not self._lengths[edge.start]:
             del self._lengths[edge.start]
+        self._furthest.clear()
         self.used_bytes -= edge.n_bytes
         self._ops.append(Erase(edge.key))
 

@@ -36,6 +36,16 @@ def archive(limits=LIMITS, memory=None):
     return made, ops, memory
 
 
+class Prompt(list):
+    """It counts how often it is read."""
+
+    n_reads = 0
+
+    def __getitem__(self, index):
+        self.n_reads += 1
+        return super().__getitem__(index)
+
+
 def stored(tokens, n_bytes=10):
     name = chain_key(b"", tokens)
     return Stored(chain_key(name, ()), name, len(tokens), (), n_bytes)
@@ -54,6 +64,24 @@ def test_the_longest_file_that_a_prompt_goes_on_from_is_found():
     assert made.find(asks([*TALK[:89], 5, 6]), 0).start == 50
     assert made.find(asks([5, *TALK]), 0) is None
     assert made.find(asks(TALK), 70) is None  # twenty tokens are computed sooner than read
+
+
+def test_a_prompt_that_waits_is_looked_up_again_only_when_the_files_have_changed():
+    made, _, _ = archive()
+    made.put(TALK[:40], 7, 10)
+    sequence = asks(TALK)
+    sequence.tokens = prompt = Prompt(TALK)
+    assert [made.find(sequence, n_here).start for n_here in (0, 0, 5)] == [40, 40, 40]
+    assert made.find(sequence, 30) is None
+    assert prompt.n_reads == 1
+    made.put(TALK[:90], 8, 10)
+    assert [made.find(sequence, n_here).start for n_here in (0, 0)] == [90, 90]
+    assert prompt.n_reads == 2
+    made.fetches(sequence, 0)
+    made.fetched(1, ok=False)
+    assert made.find(sequence, 0) is None
+    made.abandon(sequence)
+    made.check()
 
 
 def test_what_is_not_spared_is_replaced_by_a_longer_file():
