@@ -1,6 +1,7 @@
 """`edgellm plan`: what would run how, on this machine or on one that is only described."""
 
 import gc
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,7 +15,7 @@ from edgellm.cli.sizes import Users
 
 if TYPE_CHECKING:
     from edgellm.cli.resolve import Resolved
-    from edgellm.selector.plan import Goal
+    from edgellm.selector.plan import Candidate, Goal
 
 _MANY = 100_000  # objects before the first sweep: a plan draws a million that die at once
 
@@ -76,8 +77,9 @@ def _one_plan(
     from edgellm.selector.plan_json import plan_json
 
     hardware = described.hardware()
-    candidates, goal = with_drafts(found, hardware, goal)
+    candidates: Sequence[Candidate] = found.candidates
     try:
+        candidates, goal = with_drafts(found, hardware, goal)
         made = planned(
             hardware,
             candidates,

@@ -264,6 +264,16 @@ def test_the_json_of_what_does_not_fit_says_so(here):
     assert "does not fit" in told["plan"]["reasons"][0]
 
 
+def test_a_draft_model_that_does_not_fit_is_told_as_json_too(here):
+    draft = ("--draft", "qwen3:235b-a22b")
+    done = here("plan", "qwen3:0.6b", *draft, "--on", "rpi5", "--json")
+    told = json.loads(done.out)
+
+    assert done.code == 5
+    assert told["plan"]["fits"] is False
+    assert re.match(r"qwen3:235b-a22b .* does not fit", told["plan"]["reasons"][0])
+
+
 def test_boards_are_sized_for_many_users(here):
     words = (
         "plan",
