@@ -55,6 +55,7 @@ class StateBlobs:
         self._memory = llama_cpp.llama_get_memory(context)
         self._blobs: dict[int, Blob] = {}
         self._disk: PrefixDisk | None = None
+        self._file_keys: dict[int, bytes] = {}  # by number, of what was read from disk
         self.blank: Blob | None = None  # see llama_partial.py
 
     def keep_on(self, disk: PrefixDisk, on_fetched: Callable[[int, float | None], None]) -> None:
@@ -72,16 +73,17 @@ class StateBlobs:
             case SaveAll(source, blob):
                 self._blobs[blob] = read_state(self._context, source, EVERYTHING)
             case RestoreAll(blob, target):
-                write_state(self._context, target, self._blobs[blob], EVERYTHING)
+                self._write(target, blob, EVERYTHING)
             case Checkpoint(source, blob):
                 self._blobs[blob] = read_state(self._context, source, PARTIAL)
             case Resume(blob, target):
-                write_state(self._context, target, self._blobs[blob], PARTIAL)
+                self._write(target, blob, PARTIAL)
             case Blank(source):
                 assert self.blank is not None, "only windows are blanked"
                 write_state(self._context, source, self.blank, PARTIAL)
             case Discard(blob):
                 del self._blobs[blob]
+                self._file_keys.pop(blob, None)
             case Store() | Fetch() | Erase():
                 self._file(op)
 
@@ -92,14 +94,27 @@ class StateBlobs:
                 payload = self._blobs[blob]  # of a window `n_bytes` says the most that it may take
                 self._disk.store(replace(stored, n_bytes=payload.nbytes), payload.data)
             case Fetch(blob, key):
+                self._file_keys[blob] = key
                 self._disk.fetch(blob, key, self._fetched)
             case Erase(key):
                 self._disk.erase(key)
 
     def _fetched(self, number: int, blob: bytearray | None, elapsed_s: float) -> None:
-        if blob is not None:
+        if blob is None:
+            del self._file_keys[number]
+        else:
             self._blobs[number] = np.frombuffer(blob, np.uint8)
         self._on_fetched(number, None if blob is None else elapsed_s)
+
+    def _write(self, target: int, blob: int, flags: int) -> None:
+        """Raises EdgellmError, which ends the worker: the next one, asked the same, must not be
+        given the same file."""
+        try:
+            write_state(self._context, target, self._blobs[blob], flags)
+        except EdgellmError:
+            if self._disk and blob in self._file_keys:
+                self._disk.erase(self._file_keys[blob])
+            raise
 
     def measure(self, seq_id: int) -> BlobSize:
         """What a stretch takes, by a sequence of two tokens."""
@@ -121,7 +136,7 @@ class StateBlobs:
 
     def restore(self, blob: int, target: int) -> None:
         """Raises EdgellmError when there are no cells for it."""
-        write_state(self._context, self._scratch, self._blobs[blob], EVERYTHING)
+        self._write(self._scratch, blob, EVERYTHING)
         llama_cpp.llama_memory_seq_cp(self._memory, self._scratch, target, -1, -1)
         llama_cpp.llama_memory_seq_rm(self._memory, self._scratch, -1, -1)
 
