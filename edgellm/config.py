@@ -33,7 +33,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     limit_rate: str | None = None  # of downloads: "20MiB/s"
     image_hosts: tuple[str, ...] = ()  # from which pictures are fetched for a client; none else
     lora_dir: str | None = None  # LoRA adapters in here may be loaded over HTTP; None: none may
-    draft: str | None = None  # a small model that guesses tokens for the one that `serve` serves
+    draft: str | None = None  # a small model that guesses tokens for the one that is served
     reserve: str | None = None  # memory left free in every pool: "2GiB"
     energy_price_per_kwh: float | None = None  # in `currency`; None: no cost is told
     currency: str = "USD"

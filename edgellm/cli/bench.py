@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from edgellm.cli import options
+from edgellm.cli.drafting import Drafting
 from edgellm.cli.pins import Pins
 
 
@@ -50,7 +51,8 @@ def bench(
     from edgellm.cli.private import server_with
     from edgellm.cli.reporting import report, report_soak, write_json
 
-    config = options.config_from(offline=offline, reserve=pins.reserve)
+    draft = Drafting().named(pins)
+    config = options.config_from(offline=offline, reserve=pins.reserve, draft=draft)
     goal = replace(pins, parallel=pins.parallel or 1).goal(config.reserve)
     model = model or _served_model()
     with server_with(model, config, goal, flags=pins.given()) as (url, name):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from edgellm.cli.pins import Pins
     from edgellm.cli.resolve import Resolved
     from edgellm.config import Config
     from edgellm.probe.hardware import Hardware
@@ -26,15 +27,30 @@ class Drafting:
         """The flags that were set, as a user writes them."""
         return ("--draft",) if self.draft else ()
 
-    def applied(
-        self, resolved: "Resolved", config: "Config", *, plan_only: bool = False
-    ) -> "Resolved":
-        """Raises BadRequest, ModelNotFound, BadGGUF, NetworkError, StorageError."""
-        if self.draft is None:
-            return resolved
-        from edgellm.cli.resolve import resolve
+    def named(self, pins: "Pins") -> str | None:
+        """For the configuration: None leaves it to the file; "" is none, whatever the file says,
+        since who names another guesser wants no draft model. Raises BadRequest for both at once."""
+        from edgellm.errors import BadRequest
 
-        return replace(resolved, draft=resolve(self.draft, config, plan_only=plan_only))
+        if self.draft and pins.speculate in ("mtp", "ngram"):
+            raise BadRequest(
+                f"--draft {self.draft} and --speculate {pins.speculate} exclude each other: one of "
+                "them guesses",
+                hint="leave one of them out; --draft alone is --speculate draft",
+            )
+        return "" if pins.speculate in ("mtp", "ngram", "off") else self.draft
+
+
+def with_draft(resolved: "Resolved", config: "Config", *, plan_only: bool = False) -> "Resolved":
+    """Beside the draft model that the flag, the environment or the file names.
+
+    Raises BadRequest, ModelNotFound, BadGGUF, NetworkError, StorageError.
+    """
+    if not config.draft:
+        return resolved
+    from edgellm.cli.resolve import resolve
+
+    return replace(resolved, draft=resolve(config.draft, config, plan_only=plan_only))
 
 
 def with_drafts(

@@ -50,16 +50,18 @@ def plan(
       edgellm plan llama3.3:70b --users 50 --tok-s 20 --ttft 1s --on all
     """
     gc.set_threshold(_MANY)
+    from edgellm.cli.drafting import with_draft
     from edgellm.cli.resolve import resolve
 
-    config = options.config_from(offline=offline, reserve=pins.reserve, draft=drafting.draft)
+    draft = drafting.named(pins)
+    config = options.config_from(offline=offline, reserve=pins.reserve, draft=draft)
     goal = pins.goal(config.reserve)
     users.check(pins)
     described.check()
     if not users.are_many:
         described.check_one_machine()
     found = seeing.applied(resolve(model, config, plan_only=True))
-    found = Drafting(draft=config.draft).applied(found, config, plan_only=True)
+    found = with_draft(found, config, plan_only=True)
     if users.are_many:
         _sizes(found, goal, described, users, as_json)
     else:

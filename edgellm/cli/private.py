@@ -10,7 +10,7 @@ import msgspec
 from edgellm.cli import machine
 from edgellm.cli.background import BackgroundServer
 from edgellm.cli.client import url_of_environment
-from edgellm.cli.drafting import Drafting
+from edgellm.cli.drafting import with_draft
 from edgellm.cli.find import server_of, statuses
 from edgellm.cli.output import say
 from edgellm.cli.prepare import prepare_all
@@ -21,9 +21,7 @@ from edgellm.config import Config
 from edgellm.errors import BadRequest
 from edgellm.selector.plan import Goal
 
-Beside = tuple[Seeing, Drafting]  # files that are loaded with the model
-
-_BY_ITSELF = (Seeing(), Drafting())
+_BY_ITSELF = Seeing()
 
 
 @contextmanager
@@ -33,7 +31,7 @@ def server_with(
     goal: Goal,
     *,
     flags: Sequence[str] = (),
-    beside: Beside = _BY_ITSELF,
+    seeing: Seeing = _BY_ITSELF,
 ) -> Iterator[tuple[str, str]]:
     """Where to ask for the model, and how it is called there.
 
@@ -52,7 +50,7 @@ def server_with(
     elif named:
         yield (named, model)  # it will say in its own words that it hasn't got it
     else:
-        with private_server(model, config, goal, beside) as (url, name):
+        with private_server(model, config, goal, seeing) as (url, name):
             yield (url, name)
 
 
@@ -68,15 +66,14 @@ def ignored(flags: Sequence[str], model: str, url: str) -> str:
 
 @contextmanager
 def private_server(
-    model: str, config: Config, goal: Goal, beside: Beside = _BY_ITSELF
+    model: str, config: Config, goal: Goal, seeing: Seeing = _BY_ITSELF
 ) -> Iterator[tuple[str, str]]:
     """On a unix socket in a folder that is ours alone, and gone with us.
 
     What the server has to tell while it is used is told at the end: an answer is being written.
     """
     with tempfile.TemporaryDirectory(prefix="edgellm-") as folder:
-        seeing, drafting = beside
-        resolved = drafting.applied(seeing.applied(resolve(model, config)), config)
+        resolved = with_draft(seeing.applied(resolve(model, config)), config)
         hardware = machine.look()
         (prepared,) = prepare_all(resolved, hardware, goal)
         if prepared.plan.embedding:

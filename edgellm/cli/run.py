@@ -61,11 +61,11 @@ def run(
     question, pictures = _question(prompt or ()), data_urls(image or ())
     fields = {"temperature": temperature, "seed": seed, "max_tokens": max_tokens}
     given = {name: value for name, value in fields.items() if value is not None}
-    config = options.config_from(offline=offline, reserve=pins.reserve)
+    draft = drafting.named(pins)
+    config = options.config_from(offline=offline, reserve=pins.reserve, draft=draft)
     goal = replace(pins, parallel=pins.parallel or 1).goal(config.reserve)
     flags = (*pins.given(), *seeing.given(), *drafting.given())
-    beside = (seeing, drafting)
-    with server_with(model, config, goal, flags=flags, beside=beside) as (url, name):
+    with server_with(model, config, goal, flags=flags, seeing=seeing) as (url, name):
         answering = Answering(url, name, system, given, verbose, pictures)
         if question is not None:
             answering.ask(question)

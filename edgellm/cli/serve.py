@@ -52,7 +52,7 @@ def serve(
         offline=offline,
         reserve=pins.reserve,
         lora_dir=adapting.lora_dir,
-        draft=drafting.draft,
+        draft=drafting.named(pins),
     )
     goal = pins.goal(config.reserve)
     listening.check(config)
@@ -69,6 +69,7 @@ def _instance(
     changes: tuple[Seeing, Adapting],
 ) -> "Instance":
     from edgellm.cli import machine
+    from edgellm.cli.drafting import with_draft
     from edgellm.cli.output import say
     from edgellm.cli.prepare import prepare_all
     from edgellm.cli.ready import ready_text
@@ -80,7 +81,7 @@ def _instance(
         resolved = change.applied(resolved)
     beside = resolve(embedding, config) if embedding else None
     hardware = machine.look()
-    resolved = Drafting(draft=config.draft).applied(resolved, config)
+    resolved = with_draft(resolved, config)
     prepared = prepare_all(resolved, hardware, goal, embedding=beside, name=name)
     return Instance(
         config,

@@ -49,10 +49,11 @@ def up(
     """
     from edgellm.cli import machine
     from edgellm.cli.best import best_on_disk
+    from edgellm.cli.drafting import with_draft
     from edgellm.cli.output import is_terminal, say
     from edgellm.cli.prepare import prepare
 
-    config = listening.config(offline=offline, reserve=pins.reserve)
+    config = listening.config(offline=offline, reserve=pins.reserve, draft=drafting.named(pins))
     goal = pins.goal(config.reserve)
     listening.check(config)
     shows_screen = is_terminal() and not headless
@@ -63,8 +64,8 @@ def up(
         say(f"the best model on this disk: {found.name}")
     resolved = _resolved(found)
     if found:
-        resolved = drafting.applied(resolved, config)
-    elif drafting.draft:
+        resolved = with_draft(resolved, config)
+    elif config.draft:
         say("no draft model is loaded: the demo needs none")
     prepared = prepare(resolved, hardware, goal)
     wished = None

@@ -274,6 +274,25 @@ def test_a_draft_model_that_does_not_fit_is_told_as_json_too(here):
     assert re.match(r"qwen3:235b-a22b .* does not fit", told["plan"]["reasons"][0])
 
 
+@pytest.mark.parametrize("command", ["plan", "serve", "run", "bench"])
+def test_the_draft_model_of_the_configuration_is_every_commands(home, command):
+    words = ("hi",) if command == "run" else ()
+    done = home.run(command, "demo", *words, EDGELLM_DRAFT="./nowhere.gguf")
+
+    assert done.code == 3
+    assert "nowhere.gguf" in done.err
+
+
+@pytest.mark.parametrize(
+    "command", [("plan", "demo"), ("serve", "demo"), ("run", "demo", "hi"), ("up",)]
+)
+def test_two_who_would_guess_are_bad_usage(home, command):
+    done = home.run(*command, "--draft", "demo", "--speculate", "mtp")
+
+    assert done.code == 2
+    assert "--draft demo and --speculate mtp exclude each other" in done.err
+
+
 def test_boards_are_sized_for_many_users(here):
     words = (
         "plan",

@@ -127,6 +127,15 @@ def test_what_is_on_the_disk_is_served_without_question_or_network(home, hub):
     assert json.loads(home.run("list", "--json").out) == []
 
 
+def test_the_draft_model_of_the_configuration_guesses_for_what_is_on_the_disk(home, hub):
+    hub.add("org/repo", "m-Q8_0.gguf", _bytes())
+    assert home.run("pull", "org/repo").code == 0
+    done = home.run("up", "--port", "0", EDGELLM_DRAFT="./nowhere.gguf")
+
+    assert done.code == 3
+    assert "nowhere.gguf" in done.err
+
+
 def test_a_started_server_is_ready_within_two_seconds(home):
     """The best of two, with the bandwidth measured before: the machine may be busy."""
     took_s = []
