@@ -81,6 +81,19 @@ async def test_the_conversation_goes_on_and_can_be_begun_anew():
         assert len(server.questions[2]["messages"]) == 1
 
 
+@in_loop
+async def test_a_new_chat_knows_nothing_of_an_answer_that_still_came():
+    async with chat(script=[delta("word ")] * 400, pause_s=0.02) as (app, pilot, server):
+        await ask(pilot, "go on")
+        await until(lambda: "word word" in transcript(app))
+        await pilot.press("ctrl+n")
+        await until(lambda: server.n_cut_off == 1)
+        await until(lambda: "word word" not in transcript(app))
+        await ask(pilot, "again")
+        await until(lambda: len(server.questions) == 2)
+        assert server.questions[1]["messages"] == [{"role": "user", "content": "again"}]
+
+
 @pytest.mark.parametrize("key", ["escape", "ctrl+c"])
 @in_loop
 async def test_an_answer_can_be_stopped_and_the_server_learns_of_it(key):

@@ -1,7 +1,7 @@
 """The chat: a transcript, a field, and what the model is doing."""
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, ClassVar, assert_never, cast
 
 from textual.app import ComposeResult
@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.events import Resize
 from textual.screen import Screen
 from textual.widgets import Footer
-from textual.worker import Worker
+from textual.worker import Worker, WorkerError
 
 from edgellm.errors import EdgellmError
 from edgellm.status import ModelStatus
@@ -99,7 +99,9 @@ class ChatScreen(Screen[None]):
                 self.notify("Ctrl-Q quits, Esc goes back", timeout=3)
 
     async def action_new(self) -> None:
-        self._stopped()
+        if self._answering and self._stopped():
+            with suppress(WorkerError):
+                await self._answering.wait()  # or it would keep its half answer in the new one
         self._conversation.clear()
         await self._transcript.clear()
         await self._invite()
@@ -169,8 +171,9 @@ class ChatScreen(Screen[None]):
             self.set_timer(pause_s, lambda: self._draw_now(answer, block))
 
     def _draw_now(self, answer: Answer, block: AnswerBlock) -> None:
+        """Unless it has ended: then all of it is there, or its parts are just being removed."""
         self._frame_due = False
-        if block.is_attached:
+        if self._is_answering and block.is_attached:
             block.show(answer)
 
     @property
