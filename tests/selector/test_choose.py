@@ -1,5 +1,7 @@
+import math
 import time
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import selector_specs as specs
@@ -186,13 +188,18 @@ def test_an_unknown_bandwidth_makes_the_range_wide():
     [machine((24, 1000), (12, 360)), machine(*[(24, 936)] * 4)],
     ids=["two devices", "four devices"],
 )
-def test_twenty_candidates_take_less_than_half_a_second(hardware):
+def test_twenty_candidates_take_less_together_than_one_by_one(hardware):
+    """What can't win is not looked at closely. A ratio: seconds are the machine's."""
     candidates = [
         replace(row, file=f"{i}-{row.file}") for i in range(3) for row in specs.ladder(specs.moe)
     ][:20]
     plan_of(hardware, candidates)
-    spent = min(_cpu_seconds(lambda: plan_of(hardware, candidates)) for _ in range(3))
-    assert spent < 0.5
+    together_s, alone_s = math.inf, dict.fromkeys(range(20), math.inf)
+    for _ in range(3):
+        together_s = min(together_s, _cpu_seconds(lambda: plan_of(hardware, candidates)))
+        for i, one in enumerate(candidates):
+            alone_s[i] = min(alone_s[i], _cpu_seconds(partial(plan_of, hardware, [one])))
+    assert together_s < sum(alone_s.values())
 
 
 def _cpu_seconds(call) -> float:
