@@ -15,15 +15,12 @@ from edgellm.runner.archive import Archive
 from edgellm.runner.batch import Discard, Op, SaveAll, Store
 from edgellm.runner.cells import Lease
 from edgellm.runner.checkpointed import CheckpointedMemory
+from edgellm.runner.copying import AWAITED_RATIO, UNNOTICED_RATIO, smoothed
 from edgellm.runner.memory import Limits, PartialState
 from edgellm.runner.pace import Pace
 from edgellm.runner.prefix import Match, Retained
 from edgellm.runner.sequence import Sequence
 from edgellm.runner.shelf import Edge
-
-_PART_UNNOTICED = 0.1  # of the inter-token target, for copying that nobody waits for
-_PART_OF_PACE = 0.3  # and for copying that somebody waits for
-_SMOOTHING = 0.3  # weight of the newest measurement
 
 
 class ArchivedMemory(CheckpointedMemory):
@@ -84,7 +81,7 @@ class ArchivedMemory(CheckpointedMemory):
         if kept is None or self._archive is None:
             return
         n_bytes = self._state.whole_bytes(kept.n_computed)
-        if running and not self._is_quick(n_bytes, _PART_UNNOTICED):
+        if running and not self._is_quick(n_bytes, UNNOTICED_RATIO):
             return
         source = self._lend(kept)
         if source is None:
@@ -101,9 +98,7 @@ class ArchivedMemory(CheckpointedMemory):
     def observe(self, elapsed_s: float) -> None:
         """What the operations of a step took, if they copied."""
         if self._n_bytes:
-            byte_s = elapsed_s / self._n_bytes
-            old_s = byte_s if self._byte_s is None else self._byte_s
-            self._byte_s = old_s + _SMOOTHING * (byte_s - old_s)
+            self._byte_s = smoothed(self._byte_s, elapsed_s / self._n_bytes)
         self._n_bytes = 0
 
     # ── what the policies do ─────────────────────────────────────────────────
@@ -181,7 +176,7 @@ class ArchivedMemory(CheckpointedMemory):
     def _may_restore(self, edge: Edge) -> bool:
         if not self._is_decoding or not self._state.has_cells:
             return True  # a state alone is put back as every checkpoint is
-        return self._is_quick(edge.n_bytes, _PART_OF_PACE)
+        return self._is_quick(edge.n_bytes, AWAITED_RATIO)
 
     def _is_quick(self, n_bytes: int, part: float) -> bool:
         """To copy so much takes no larger part of the time between two tokens."""

@@ -11,6 +11,7 @@ waits for it, so while no stream runs it takes as long as it takes.
 
 from edgellm.runner.batch import Op, Restore, Save, Trim
 from edgellm.runner.cells import Cells
+from edgellm.runner.copying import AWAITED_RATIO, UNNOTICED_RATIO, smoothed
 from edgellm.runner.memory import WORTH_SHARING, Limits
 from edgellm.runner.pace import Pace
 from edgellm.runner.prefix import Retained
@@ -19,10 +20,7 @@ from edgellm.runner.shelf import Found, Shelf
 
 _PIECE = 256  # cells: the most that one operation copies
 _LEAST_PIECE = 16  # cells: fewer are hardly worth an operation
-_PART_UNNOTICED = 0.1  # of what a step takes anyway, for copying that nobody waits for
-_PART_OF_PACE = 0.3  # of the inter-token target, for copying that somebody waits for
 _FIRST_PIECE = 64  # cells: while nobody knows what copying costs
-_SMOOTHING = 0.3  # weight of the newest measurement
 
 
 class Spill:
@@ -46,8 +44,8 @@ class Spill:
         if target_s is None:  # nobody counts the time between tokens
             self._left_out = self._left_back = self._cells.n_cells
             return
-        self._left_out = _n_cells(_PART_UNNOTICED * target_s, self._out_s)
-        self._left_back = _n_cells(_PART_OF_PACE * target_s, self._back_s or self._out_s)
+        self._left_out = _n_cells(UNNOTICED_RATIO * target_s, self._out_s)
+        self._left_back = _n_cells(AWAITED_RATIO * target_s, self._back_s or self._out_s)
         if not n_decoding:
             self._left_back = self._cells.n_cells
 
@@ -55,15 +53,15 @@ class Spill:
         """This step computes so many rows of prompts, and nobody else waits for it."""
         step_s, out_s = self._pace.costs.mixed_s(0, n_rows), self._out_s
         if step_s is not None and out_s and self._pace.itl_target_s is not None:
-            n_cells = int(_PART_UNNOTICED * step_s / out_s)
+            n_cells = int(UNNOTICED_RATIO * step_s / out_s)
             self._left_out = n_cells if n_cells >= _LEAST_PIECE else 0
 
     def observe(self, elapsed_s: float) -> None:
         """What the operations of a step took: it teaches if they copied, and only one way."""
         if self._n_out and not self._n_back:
-            self._out_s = _mixed(self._out_s, elapsed_s / self._n_out)
+            self._out_s = smoothed(self._out_s, elapsed_s / self._n_out)
         elif self._n_back and not self._n_out:
-            self._back_s = _mixed(self._back_s, elapsed_s / self._n_back)
+            self._back_s = smoothed(self._back_s, elapsed_s / self._n_back)
         self._n_out = self._n_back = 0
 
     def _is_worth(self, copying_s: float | None, n_tokens: int) -> bool:
@@ -163,7 +161,7 @@ class Spill:
         """`elapsed_s`: what reading took; None: it couldn't be read."""
         edge = self.shelf.fetched(blob, ok=elapsed_s is not None)
         if elapsed_s is not None:
-            self._load_cell_s = _mixed(self._load_cell_s, elapsed_s / len(edge.tokens))
+            self._load_cell_s = smoothed(self._load_cell_s, elapsed_s / len(edge.tokens))
 
     def restore(self, sequence: Sequence) -> None:
         """As much of what it waits for as this step may copy."""
@@ -215,10 +213,6 @@ class Spill:
 def _n_cells(seconds: float, cell_s: float | None) -> int:
     """So many are copied in that time, a cell taking `cell_s`."""
     return max(_LEAST_PIECE, int(seconds / cell_s)) if cell_s else _FIRST_PIECE
-
-
-def _mixed(old: float | None, new: float) -> float:
-    return new if old is None else old + _SMOOTHING * (new - old)
 
 
 def _can_move(tokens: list[int]) -> bool:
