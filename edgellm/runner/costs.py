@@ -80,7 +80,7 @@ class StepCosts:
         many rows of one sequence, the last with logits. Either may be empty: it is learnt then.
         `switch_s`: what a step takes longer that has more or fewer rows than the one before."""
         self.switch_s = switch_s
-        self._last_rows = 0
+        self._last_rows = 0  # of the step before
         decode, prompt = dict(decode or {}), dict(prompt or {})
         if prompt and 1 in decode:
             prompt[1] = decode[1]  # the same thing
@@ -122,6 +122,10 @@ class StepCosts:
             return base_s
         prompt_s = self._prompt_s(n_decode, n_prompt)
         return None if base_s is None or prompt_s is None else base_s + prompt_s
+
+    def detour_s(self, n_rows: int) -> float:
+        """What it costs that the next step has so many rows: there and, one day, back."""
+        return 0.0 if n_rows == self._last_rows else 2 * self.switch_s
 
     def padded(self, n_rows: int) -> int:
         """The cheapest number of rows that holds so many, of those that were measured at start.

@@ -38,7 +38,7 @@ class Speculation:
         self._n_rows, self._pace, self._by_model = n_rows, pace, by_model
         self._draft_token_s = 0.0  # what the draft model takes for the next token of each sequence
         self._is_on = False
-        self._was_guessed, self._last_rows = False, 0  # of the last step
+        self._was_guessed = False  # in the last step
         self._outcomes = defaultdict[int, Outcome](Outcome)  # by how many sequences decode
 
     def drafts(self, sequences: list[Sequence], n_free: int) -> dict[int, tuple[int, ...]]:
@@ -65,12 +65,10 @@ class Speculation:
         A draft model that only reads what it lacks has guessed nothing yet: that is no loss.
         """
         was_guessed, self._was_guessed = self._was_guessed, False
-        n_rows = rows_computed(batch, step)
-        self._last_rows = n_rows + len(batch.padding)
         if batch.n_prompt_rows:
             return
         n_tokens = sum(map(len, step.sampled.values()))
-        self._was_guessed = n_rows > len(step.sampled)
+        self._was_guessed = rows_computed(batch, step) > len(step.sampled)
         if not self._was_guessed:
             elapsed_s -= step.draft_s
         outcome = self._outcomes[len(step.sampled)]
@@ -115,16 +113,12 @@ class Speculation:
             n_right += chance
             counts[seq_id] += 1
             step_s = self._rows_s(n_known, n) + max(counts.values()) * self._draft_token_s
-            step_s += self._switch_s(n_known + n)
+            step_s += self._pace.costs.detour_s(n_known + n)
             if (n_known + n_right) / step_s > best_rate and (
                 len(counts) == n_known or step_s <= max(base_s, self._pace.itl_target_s or step_s)
             ):
                 best, best_rate = n, (n_known + n_right) / step_s
         return Counter(seq_id for _, seq_id in ranked[:best])
-
-    def _switch_s(self, n_rows: int) -> float:
-        """There and, one day, back."""
-        return 0.0 if n_rows == self._last_rows else 2 * self._pace.costs.switch_s
 
     def _rows_s(self, n_known: int, n_guessed: int) -> float:
         costs = self._pace.costs
