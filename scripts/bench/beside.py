@@ -18,9 +18,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-from client import complete
+from client import complete, data_lines
 from pairs import quantile, running
 
 Doing = Callable[[int, int], Awaitable[None]]  # port, round
@@ -55,7 +54,7 @@ class Stream:
             "temperature": 0, "stream": True, "speculative.n_max": 0,
         }  # fmt: skip
         while True:
-            async for _ in _lines(self._port, "/v1/completions", body):
+            async for _ in data_lines(self._port, "/v1/completions", body):
                 self.at_s.append(time.perf_counter())
                 self._came.set()
 
@@ -71,23 +70,6 @@ class Stream:
         await self._next()  # the gap in which it ended counts, too
         gaps_s = [after - before for before, after in pairwise(self.at_s[begun - 1 :])]
         return Noticed(what, took_s, gaps_s)
-
-
-async def _lines(port: int, path: str, body: dict[str, Any]) -> Any:
-    """Those of the answer that hold data."""
-    data = json.dumps(body).encode()
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 24)
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        f"Connection: close\r\nContent-Length: {len(data)}\r\n\r\n"
-    )
-    try:
-        writer.write(head.encode() + data)
-        async for line in reader:
-            if line.startswith((b"data: {", b"{")):
-                yield line
-    finally:
-        writer.close()
 
 
 def adapter(path: Path) -> Doing:
@@ -109,7 +91,7 @@ def pictures(file: bytes) -> Doing:
         url = f"data:image/png;base64,{base64.b64encode(file + bytes(i)).decode()}"
         content = [{"type": "image_url", "image_url": {"url": url}}]
         body = {"messages": [{"role": "user", "content": content}], "max_tokens": 1}
-        async for line in _lines(port, "/v1/chat/completions", body):
+        async for line in data_lines(port, "/v1/chat/completions", body):
             if b'"error"' in line:
                 raise SystemExit(line.decode())
 

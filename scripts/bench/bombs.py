@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from client import complete
+from client import complete, data_lines
 from pairs import running
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
@@ -76,22 +76,8 @@ def _chat(fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 async def _events(port: int, asked: tuple[str, dict[str, Any]]) -> Any:
     """The JSON of each event, an error's too."""
-    path, body = asked
-    data = json.dumps(body).encode()
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 24)
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        f"Connection: close\r\nContent-Length: {len(data)}\r\n\r\n"
-    )
-    try:
-        writer.write(head.encode() + data)
-        async for line in reader:
-            if line.startswith(b"data: {"):
-                yield json.loads(line[6:])
-            elif line.startswith(b"{"):
-                yield json.loads(line)
-    finally:
-        writer.close()
+    async for line in data_lines(port, *asked):
+        yield json.loads(line)
 
 
 async def told(port: int, name: str, fields: dict[str, Any]) -> Told:

@@ -5,9 +5,10 @@ of the figures.
 """
 
 import asyncio
+import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,16 +44,30 @@ async def complete(
         "model": "bench", "prompt": prompt, "max_tokens": n, "temperature": 0, "stream": True,
         "ignore_eos": True, "stream_options": {"include_usage": True}, **more,
     }  # fmt: skip
-    data = json.dumps(body).encode()
     begun_s = time.perf_counter()
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 22)
+    async with _asked(port, "/v1/completions", body) as reader:
+        return await _read(reader, begun_s, saw or (lambda: None))
+
+
+async def data_lines(port: int, path: str, body: dict[str, Any]) -> AsyncIterator[bytes]:
+    """The JSON of each event as it comes, or of an answer in one piece, an error's too."""
+    async with _asked(port, path, body) as reader:
+        async for line in reader:
+            if line.startswith((b"data: {", b"{")):
+                yield line.removeprefix(b"data: ")
+
+
+@contextlib.asynccontextmanager
+async def _asked(port: int, path: str, body: dict[str, Any]) -> AsyncIterator[asyncio.StreamReader]:
+    data = json.dumps(body).encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 24)
     head = (
-        "POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
         f"Connection: close\r\nContent-Length: {len(data)}\r\n\r\n"
     )
-    writer.write(head.encode() + data)
     try:
-        return await _read(reader, begun_s, saw or (lambda: None))
+        writer.write(head.encode() + data)
+        yield reader
     finally:
         writer.close()
 
