@@ -11,6 +11,8 @@ then it is `unsaved`, and lost to the disk if it has to make place before.
 What was read for a prompt is kept as if it had just ended here, and the prompt goes on from that.
 """
 
+from abc import abstractmethod
+
 from edgellm.runner.archive import Archive
 from edgellm.runner.batch import Discard, Op, SaveAll, Store
 from edgellm.runner.cells import Lease
@@ -110,12 +112,12 @@ class ArchivedMemory(CheckpointedMemory):
     def _give_back(self, seq_id: int) -> None:
         """What _lend gave."""
 
+    @abstractmethod
     def _put_back(self, blob: int, tokens: list[int], running: list[Sequence]) -> Retained | None:
         """A conversation that was read is kept as if it had just ended. None: there is no place.
 
         Either way the blob is done with.
         """
-        raise NotImplementedError
 
     def _fits(self, length: int, running: list[Sequence]) -> bool:
         """There are cells for what comes back, beside those that who runs may yet need."""

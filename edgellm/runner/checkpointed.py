@@ -11,6 +11,7 @@ llama-memory-hybrid.cpp, llama-memory-recurrent.cpp, `state_write` with PARTIAL_
 """
 
 import sys
+from abc import ABC, abstractmethod
 from bisect import insort
 from collections.abc import Iterable
 
@@ -33,7 +34,7 @@ from edgellm.runner.stops import following, stops
 _SHORT_ANSWER = 8  # tokens; sooner than copying a state, so many are computed again
 
 
-class CheckpointedMemory(Still):
+class CheckpointedMemory(Still, ABC):
     retained: RetainedStore
 
     def __init__(self, limits: Limits, state: PartialState, ops: list[Op]) -> None:
@@ -118,9 +119,9 @@ class CheckpointedMemory(Still):
         assert oldest is not None, "cells are held by running and retained sequences only"
         self._drop(oldest)
 
+    @abstractmethod
     def _drop(self, kept: Retained) -> None:
         """Forget a retained sequence, with all that it holds."""
-        raise NotImplementedError
 
     def _enter(self, sequence: Sequence, others: Iterable[Source]) -> None:
         """It runs on its id from here, with what it shares: plan its stops."""
