@@ -6,6 +6,7 @@ from dataclasses import replace
 from runner_fakes import answer
 from state_fakes import StatefulBackend
 
+from edgellm.chat.messages import GenerateParams
 from edgellm.runner.memory import Limits, PartialState
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
@@ -70,3 +71,31 @@ class Run:
 def text(n, seed=0):
     """Tokens in which no message ends."""
     return random.Random(seed).choices(range(3, TURN_END), k=n)
+
+
+def random_limits(rng, limits, budget_bytes, **more):
+    """Few cells or many, steps of any size."""
+    return replace(
+        limits, n_cells=rng.choice((500, 900)) if limits.unified else 4 * 400, n_ctx_seq=400,
+        n_batch=rng.choice((16, 32, 64)), state=replace(limits.state, budget_bytes=budget_bytes),
+        n_chunk=rng.choice((None, 8)) if not limits.unified else None, **more,
+    )  # fmt: skip
+
+
+def first_prompts():
+    """What a random history begins with."""
+    return [[5], text(120), [*text(50), TURN_END, *text(60, seed=1), TURN_END]]
+
+
+def come_and_go(rng, run, prompts):
+    """Mostly somebody comes, with a beginning that was there before; now and then somebody goes."""
+    if rng.random() < 0.7:
+        base = rng.choice(prompts)[: rng.randint(1, 200)]
+        prompt = base + rng.choices(range(3, 50), k=rng.randint(0, 40))
+        sequence = run.add(prompt, rng.randint(1, 12))
+        sequence.params = GenerateParams(cache_prompt=rng.random() < 0.9)
+        prompts.append(prompt + answer(prompt, sequence.n_max - len(prompt)))
+    if rng.random() < 0.1 and run.sequences:
+        victim = rng.choice(list(run.sequences))
+        if run.scheduler.cancel(victim):
+            del run.sequences[victim]

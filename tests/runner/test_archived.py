@@ -4,9 +4,8 @@ import random
 from dataclasses import replace
 
 import pytest
-from runner_fakes import answer
 from state_fakes import StatefulBackend
-from state_runs import KINDS, TURN_END, Run, text
+from state_runs import KINDS, TURN_END, Run, come_and_go, first_prompts, random_limits, text
 
 from edgellm.chat.messages import GenerateParams
 from edgellm.runner.batch import Fetch, RestoreAll, SaveAll, Store
@@ -225,26 +224,11 @@ def test_no_history_of_lives_loses_a_blob_a_file_a_cell_or_a_right_answer():
 
 
 def _random_history(rng, limits):
-    n_cells = rng.choice((500, 900)) if limits.unified else 4 * 400
-    limits = replace(
-        limits, n_cells=n_cells, n_ctx_seq=400, n_batch=rng.choice((16, 32, 64)),
-        disk_bytes=rng.choice((300, 2_000, ROOM)),
-        state=replace(limits.state, budget_bytes=rng.choice((500, 2_000, 10_000))),
-        n_chunk=rng.choice((None, 8)) if not limits.unified else None,
-    )  # fmt: skip
-    life = Life(limits)
-    prompts = [[5], text(120), [*text(50), TURN_END, *text(60, seed=1), TURN_END]]
+    room = rng.choice((300, 2_000, ROOM))
+    limits = random_limits(rng, limits, rng.choice((500, 2_000, 10_000)), disk_bytes=room)
+    life, prompts = Life(limits), first_prompts()
     for _ in range(60):
-        if rng.random() < 0.7:
-            base = rng.choice(prompts)[: rng.randint(1, 200)]
-            prompt = base + rng.choices(range(3, 50), k=rng.randint(0, 40))
-            sequence = life.add(prompt, rng.randint(1, 12))
-            sequence.params = GenerateParams(cache_prompt=rng.random() < 0.9)
-            prompts.append(prompt + answer(prompt, sequence.n_max - len(prompt)))
-        if rng.random() < 0.1 and life.sequences:
-            victim = rng.choice(list(life.sequences))
-            if life.scheduler.cancel(victim):
-                del life.sequences[victim]
+        come_and_go(rng, life, prompts)
         for _ in range(rng.randint(0, 6)):
             life.step()
             if life.backend.fetches and rng.random() < 0.5:

@@ -4,8 +4,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from runner_fakes import answer
-from state_runs import KINDS, TURN_END, Run, text
+from state_runs import KINDS, TURN_END, Run, come_and_go, first_prompts, random_limits, text
 
 from edgellm.chat.messages import GenerateParams
 from edgellm.runner.batch import Blank, Checkpoint, Copy, Fork, Resume, Trim
@@ -245,26 +244,10 @@ def test_no_history_loses_an_id_a_cell_a_blob_or_a_right_answer():
 
 
 def _random_history(rng, limits):
-    budget = rng.choice((0, 100, 500, 2_000, 10_000))
-    n_cells = rng.choice((500, 900)) if limits.unified else 4 * 400
-    limits = replace(
-        limits, n_cells=n_cells, n_ctx_seq=400, n_batch=rng.choice((16, 32, 64)),
-        state=replace(limits.state, budget_bytes=budget),
-        n_chunk=rng.choice((None, 8)) if not limits.unified else None,
-    )  # fmt: skip
-    run = Run(limits)
-    prompts = [[5], text(120), [*text(50), TURN_END, *text(60, seed=1), TURN_END]]
+    run = Run(random_limits(rng, limits, rng.choice((0, 100, 500, 2_000, 10_000))))
+    prompts = first_prompts()
     for _ in range(40):
-        if rng.random() < 0.7:
-            base = rng.choice(prompts)[: rng.randint(1, 200)]
-            prompt = base + rng.choices(range(3, 50), k=rng.randint(0, 40))
-            sequence = run.add(prompt, rng.randint(1, 12))
-            sequence.params = GenerateParams(cache_prompt=rng.random() < 0.9)
-            prompts.append(prompt + answer(prompt, sequence.n_max - len(prompt)))
-        if rng.random() < 0.1 and run.sequences:
-            victim = rng.choice(list(run.sequences))
-            if run.scheduler.cancel(victim):
-                del run.sequences[victim]
+        come_and_go(rng, run, prompts)
         for _ in range(rng.randint(0, 6)):
             run.step()
     run.finish()

@@ -4,25 +4,11 @@ import asyncio
 
 import pytest
 from real_model import demo_path, plan
-
-from edgellm.chat.events import Finished, TextDelta
-from edgellm.chat.messages import GenerateParams, SamplingParams
-from edgellm.runner.supervisor import Supervisor
+from worker_lives import life
 
 pytestmark = pytest.mark.model
 
 TALK = tuple(300 + i * i % 150 for i in range(500))
-
-
-async def answer(engine, prompt):
-    params = GenerateParams(SamplingParams(temperature=0, ignore_eos=True), 12, logprobs=2)
-    told, end = [], None
-    async for event in engine.generate(prompt, params):
-        if isinstance(event, TextDelta):
-            told += event.logprobs
-        elif isinstance(event, Finished):
-            end = event
-    return told, end
 
 
 async def lives(folder, *prompts, **changes):
@@ -30,17 +16,7 @@ async def lives(folder, *prompts, **changes):
     # One stream: rows that pad a step's number change its last bits, and come as they are faster.
     shape = {"n_parallel": 1, "n_seq_max": 2, "n_outputs_max": 2, "n_ctx": 1024, "n_ctx_seq": 1024}
     keeps = {"prefix_ram_bytes": 1 << 28, "prefix_disk": str(folder), "prefix_disk_bytes": 1 << 28}
-    engine = Supervisor(str(demo_path()), plan(**shape | keeps | changes))
-    await engine.start()
-    try:
-        answers = [await answer(engine, prompt) for prompt in prompts]
-        for _ in range(100):
-            await asyncio.sleep(0.05)
-            if engine.gauge and engine.gauge.prefix_ram_bytes and not engine.gauge.n_running:
-                break
-        return answers, engine.gauge
-    finally:
-        await engine.stop()
+    return await life(demo_path(), plan(**shape | keeps | changes), prompts, "prefix_ram_bytes")
 
 
 def turn(told):

@@ -4,10 +4,7 @@ import asyncio
 
 import pytest
 from real_model import SHARED_MODELS, needs_shared_models, plan
-
-from edgellm.chat.events import Finished, TextDelta
-from edgellm.chat.messages import GenerateParams, SamplingParams
-from edgellm.runner.supervisor import Supervisor
+from worker_lives import life
 
 pytestmark = [pytest.mark.model, needs_shared_models]
 
@@ -21,17 +18,6 @@ each_file = pytest.mark.parametrize("file", SLIDING + HYBRID + RECURRENT)
 both_layouts = pytest.mark.parametrize("unified", [True, False], ids=["unified", "split"])
 
 
-async def answer(engine, prompt):
-    params = GenerateParams(SamplingParams(temperature=0, ignore_eos=True), 12, logprobs=2)
-    told, end = [], None
-    async for event in engine.generate(prompt, params):
-        if isinstance(event, TextDelta):
-            told += event.logprobs
-        elif isinstance(event, Finished):
-            end = event
-    return told, end
-
-
 async def lives(file, folder, *prompts, **changes):
     """One worker's life: what it answered, and its last gauge."""
     path = SHARED_MODELS / file
@@ -39,17 +25,7 @@ async def lives(file, folder, *prompts, **changes):
         pytest.skip(f"{file} is not there")
     keeps = {"prefix_disk": str(folder), "prefix_disk_bytes": 1 << 28}
     shape = {"n_parallel": 2, "n_seq_max": 2, "n_outputs_max": 2, "n_ctx": 2048, "n_ctx_seq": 1024}
-    engine = Supervisor(str(path), plan(**shape | keeps | changes))
-    await engine.start()
-    try:
-        answers = [await answer(engine, prompt) for prompt in prompts]
-        for _ in range(100):
-            await asyncio.sleep(0.05)
-            if engine.gauge and engine.gauge.prefix_disk_bytes and not engine.gauge.n_running:
-                break
-        return answers, engine.gauge
-    finally:
-        await engine.stop()
+    return await life(path, plan(**shape | keeps | changes), prompts, "prefix_disk_bytes")
 
 
 def turn(told):
