@@ -20,7 +20,7 @@ async def answer(engine, prompt):
 
 
 async def life(path, plan, prompts, kept):
-    """What one worker answered, and its last gauge: that which tells of `kept` bytes, if any does."""
+    """What one worker answered, and its last gauge: one that tells of `kept` bytes, if any does."""
     engine = Supervisor(str(path), plan)
     await engine.start()
     try:
