@@ -43,10 +43,10 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class ToolChoice:
-    """With `name`, that one tool must be called."""
+    """With `names`, these tools alone may be called."""
 
     mode: ToolChoiceMode = "auto"
-    name: str | None = None
+    names: tuple[str, ...] = ()
 
 
 SamplerName = Literal[

@@ -82,15 +82,16 @@ def turn(template: ChatTemplate, asked: ChatRequest, now: datetime | None = None
 def _callable(asked: ChatRequest) -> tuple[Tool, ...]:
     """The tools that this answer may call."""
     choice = asked.tool_choice
-    if choice.name is None:
-        return () if choice.mode == "none" else asked.tools
-    named = tuple(tool for tool in asked.tools if tool.name == choice.name)
-    if not named:
-        known = ", ".join(tool.name for tool in asked.tools[:10]) or "none"
-        raise BadRequest(
-            f"tool_choice: {choice.name!r} is not among the tools ({known})", param="tool_choice"
-        )
-    return named
+    if choice.mode == "none":
+        return ()
+    there = {tool.name: tool for tool in asked.tools}
+    for name in choice.names:
+        if name not in there:
+            known = ", ".join(list(there)[:10]) or "none"
+            raise BadRequest(
+                f"tool_choice: {name!r} is not among the tools ({known})", param="tool_choice"
+            )
+    return tuple(there[name] for name in choice.names) or asked.tools
 
 
 def _structure(

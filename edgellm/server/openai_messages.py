@@ -66,12 +66,27 @@ class NamedFunction(msgspec.Struct):
     name: Name
 
 
-class NamedChoice(msgspec.Struct):
+class NamedChoice(msgspec.Struct, tag_field="type", tag="function"):
+    function: NamedFunction
+
+
+class AllowedTool(msgspec.Struct):
     type: Literal["function"]
     function: NamedFunction
 
 
-Choice: TypeAlias = Literal["auto", "none", "required"] | NamedChoice
+class AllowedTools(msgspec.Struct):
+    mode: Literal["auto", "required"]
+    tools: Annotated[list[AllowedTool], Meta(min_length=1, max_length=MAX_TOOLS)]
+
+
+class AllowedChoice(msgspec.Struct, tag_field="type", tag="allowed_tools"):
+    """All tools stay in the prompt, where they are cached; these may be called."""
+
+    allowed_tools: AllowedTools
+
+
+Choice: TypeAlias = Literal["auto", "none", "required"] | NamedChoice | AllowedChoice
 
 
 def message(i: int, given: ChatMessage, gallery: Gallery) -> Message:
@@ -131,11 +146,14 @@ def tools(given: Sequence[ToolBody]) -> tuple[Tool, ...]:
 
 def tool_choice(given: Choice | None, tools: Sequence[Tool]) -> ToolChoice:
     """Raises BadRequest for a choice that there is nothing for."""
-    choice = (
-        ToolChoice("required", given.function.name)
-        if isinstance(given, NamedChoice)
-        else ToolChoice(given or "auto")
-    )
+    match given:
+        case NamedChoice(function):
+            choice = ToolChoice("required", (function.name,))
+        case AllowedChoice(allowed):
+            names = dict.fromkeys(one.function.name for one in allowed.tools)
+            choice = ToolChoice(allowed.mode, tuple(names))
+        case mode:
+            choice = ToolChoice(mode or "auto")
     if choice.mode == "required" and not tools:
         raise BadRequest("tool_choice: there are no tools to choose from", param="tool_choice")
     return choice

@@ -79,10 +79,20 @@ def test_required_binds_from_the_first_token():
 
 
 def test_a_named_tool_is_the_only_one():
-    named = replace(WITH_TOOLS, tool_choice=ToolChoice("required", "clock"))
+    named = replace(WITH_TOOLS, tool_choice=ToolChoice("required", ("clock",)))
     structure = turn(HERMES, named).params.structure
     assert "clock" in structure.grammar
     assert "weather" not in structure.grammar
+
+
+def test_of_the_tools_that_are_shown_only_the_allowed_ones_are_heard_and_may_be_called():
+    allowed = replace(WITH_TOOLS, tool_choice=ToolChoice("auto", ("clock",)))
+    ours = turn(HERMES, allowed)
+    assert ours.prompt == turn(HERMES, WITH_TOOLS).prompt
+    assert kinds(ours.params.structure) == [Watch, Lark]
+    assert "weather" not in ours.params.structure.stages[1].grammar
+    text = '<tool_call>{"name": "weather", "arguments": {}}</tool_call>'
+    assert said(ours.listen(lambda: "id1").hear(TextDelta(text)))[2] == []
 
 
 def test_none_shows_the_tools_and_hears_none():
@@ -147,7 +157,7 @@ def test_a_schema_beside_tools_binds_the_text_or_a_call():
         (wanting(Choices(("a",)), WITH_TOOLS), "tools", "only a JSON schema"),
         (wanting(GBNF('root ::= "a"'), WITH_TOOLS), "tools", "only a JSON schema"),
         (
-            replace(WITH_TOOLS, tool_choice=ToolChoice("required", "x")),
+            replace(WITH_TOOLS, tool_choice=ToolChoice("required", ("x",))),
             "tool_choice",
             "not among the tools (weather, clock)",
         ),

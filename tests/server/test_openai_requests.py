@@ -202,6 +202,11 @@ def function(name="f", **more):
     return {"type": "function", "function": {"name": name, **more}}
 
 
+def allowing(*names):
+    tools = [{"type": "function", "function": {"name": name}} for name in names]
+    return {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": tools}}
+
+
 def parameters(schema):
     return {"tools": [function(), function("g", parameters=schema)]}
 
@@ -234,6 +239,12 @@ def parameters(schema):
         ({"tools": [function()], "tool_choice": {"type": "x"}}, "tool_choice.type", "x"),
         ({"tool_choice": "required"}, "tool_choice", "no tools"),
         (
+            {"tools": [function()], "tool_choice": allowing()},
+            "tool_choice.allowed_tools.tools",
+            "length >= 1",
+        ),
+        ({"tool_choice": allowing("f")}, "tool_choice", "no tools"),
+        (
             {"messages": [{"role": "user", "tool_calls": [{"function": {"name": "f"}}]}]},
             "messages[0]",
             "only an assistant",
@@ -259,8 +270,17 @@ def test_tools_travel_with_their_schemas():
         parallel_tool_calls=False,
     )
     assert asked.tools == (Tool("f", schema, "x"), Tool("g"))
-    assert asked.tool_choice == ToolChoice("required", "g")
+    assert asked.tool_choice == ToolChoice("required", ("g",))
     assert asked.parallel_tool_calls is False
+
+
+@pytest.mark.parametrize("mode", ["auto", "required"])
+def test_some_of_the_tools_may_be_allowed(mode):
+    choice = allowing("g", "f", "g")
+    choice["allowed_tools"]["mode"] = mode
+    asked = chat(tools=[function("f"), function("g"), function("h")], tool_choice=choice)
+    assert asked.tool_choice == ToolChoice(mode, ("g", "f"))
+    assert len(asked.tools) == 3
 
 
 def test_a_past_call_and_its_result_are_understood():
