@@ -1,6 +1,6 @@
 """200 structures made to hurt, against a live server, beside a stream that must not notice.
 
-    python scripts/bench/bombs.py --model q06.gguf [--only regex] [--flags "-t 2"]
+    python scripts/bench/bombs.py --model q06.gguf [--only regex] [--part 1/6] [--flags "-t 2"]
 
 Each is asked for alone, as a stream of 24 tokens: "told" is the time to its first token, or to its
 refusal. A neighbour streams all the while; its longest gap between two tokens is kept for each.
@@ -101,8 +101,15 @@ async def _told(port: int, name: str, fields: dict[str, Any]) -> Told:
     return Told(name, (first_s or time.perf_counter()) - begun_s, ending)
 
 
-async def attack(port: int, only: str) -> tuple[list[Told], list[Told], float]:
-    chosen = [(name, fields) for name, fields in bombs() if only in name]
+def chosen_of(only: str, part: str) -> list[tuple[str, dict[str, Any]]]:
+    """`part` K/N is every N-th of them, from the K-th: each part has some of all kinds."""
+    first, n = map(int, part.split("/"))
+    return [(name, fields) for name, fields in bombs() if only in name][first - 1 :: n]
+
+
+async def attack(
+    port: int, chosen: list[tuple[str, dict[str, Any]]]
+) -> tuple[list[Told], list[Told], float]:
     neighbour = Neighbour(port)
     streaming = asyncio.create_task(neighbour.run())
     await neighbour.began.wait()
@@ -136,6 +143,7 @@ def main() -> None:
     )
     parser.add_argument("--model", required=True, metavar="GGUF")
     parser.add_argument("--only", default="", help="bombs whose name contains this")
+    parser.add_argument("--part", default="1/1", metavar="K/N", help="every N-th, from the K-th")
     parser.add_argument("--flags", default="", help="more flags for edgellm serve")
     args = parser.parse_args()
     command = [
@@ -144,7 +152,7 @@ def main() -> None:
     ]  # fmt: skip
     with running(command, "edgellm") as (process, port):
         before = worker_of(process.pid)
-        alone, crowd, longest_s = asyncio.run(attack(port, args.only))
+        alone, crowd, longest_s = asyncio.run(attack(port, chosen_of(args.only, args.part)))
         asyncio.run(complete(port, "it is alive", 4))
         after = worker_of(process.pid)
     report(alone, crowd, longest_s)
