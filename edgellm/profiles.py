@@ -14,6 +14,7 @@ from edgellm.probe.boards import board_names as board_names
 from edgellm.probe.boards import hardware_from_board as hardware_from_board
 from edgellm.probe.described import hardware_from_devices as hardware_from_devices
 from edgellm.probe.hardware import Backend
+from edgellm.probe.limits import load as load_limits
 from edgellm.resources import ProfileRow, profiles_dir, read_profile
 from edgellm.selector.plan import KVType, Use
 from edgellm.selector.profiles import (
@@ -181,6 +182,7 @@ def load_profiles() -> Profiles:
         speed=_speed(read_profile(root / "speed.toml", _Speed)),
         quality=_quality(read_profile(root / "quality.toml", _Quality)),
         workloads=tuple(_workload(read_profile(path, _Workload)) for path in workloads),
+        backends=load_limits(),
     )
 
 

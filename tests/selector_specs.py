@@ -4,11 +4,13 @@
 speak of sizes; every spec has its true tensors.
 """
 
+from dataclasses import replace
 from functools import cache
 
 from edgellm.models.shapes import Shape, shape_header
-from edgellm.models.spec import ModelSpec, model_spec
+from edgellm.models.spec import LayerSpec, ModelSpec, model_spec
 from edgellm.selector.plan import Candidate
+from edgellm.units import GIB
 
 BITS = {
     "F16": 16.0, "Q8_0": 8.5, "Q6_K": 6.5625, "Q5_K_M": 5.7, "Q4_K_M": 4.89, "Q3_K_M": 4.0,
@@ -95,6 +97,20 @@ def llama2_13b(quant: str = "Q4_K_M") -> ModelSpec:
         "llama-2-13b", n_layers=40, n_embd=5120, n_ff=13824, n_head=40, n_head_kv=40,
         n_vocab=32000, n_ctx_train=4096, quant=quant,
     )  # fmt: skip
+
+
+def headed(architecture: str = "glm4moe", n_heads: int = 1, draft_bytes: int = GIB) -> ModelSpec:
+    """A model with heads for guesses (MTP)."""
+    spec = llama_70b(quant="Q4_K_M")
+    head = LayerSpec(weight_bytes=0, kv_kind="none", n_head_kv=0, head_dim_k=0, head_dim_v=0)
+    return replace(
+        spec,
+        name="headed",
+        architecture=architecture,
+        layers=(*spec.layers, *[head] * n_heads),
+        n_draft_layers=n_heads,
+        draft_bytes=draft_bytes,
+    )
 
 
 def candidate(spec: ModelSpec) -> Candidate:

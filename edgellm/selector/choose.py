@@ -16,6 +16,7 @@ from edgellm.selector.confirm import Confirmed, decide_confirmed
 from edgellm.selector.draft import beside_draft, with_draft
 from edgellm.selector.head import why_without, with_head, without_head
 from edgellm.selector.leaving import carries_state, kept_beside, prefix_ram_bytes
+from edgellm.selector.limited import why_no_head
 from edgellm.selector.machine import Machine
 from edgellm.selector.oracle import Oracle
 from edgellm.selector.pareto import front
@@ -98,35 +99,37 @@ def _choose(
 ) -> Plan:
     if not candidates:
         raise ModelNotFound("there is no file to choose from", hint="see edgellm list")
-    if goal.speculate == "mtp":
+    question = Question.of(machine, goal, profiles, only_best=not explained)
+    no_head = why_no_head(question)
+    if goal.speculate == "mtp" and not no_head:
         candidates = [with_head(candidate) for candidate in candidates]
     if goal.speculate == "draft" and candidates[0].draft is None:  # they have it in common
         raise BadRequest("no draft model is named", hint="--draft MODEL, or --speculate ngram")
-    question = Question.of(machine, goal, profiles, only_best=not explained)
     for candidate in candidates:
         check_pins(goal, candidate.spec, question.accelerators)
     confirmed = decide_confirmed(question, candidates, oracle)
     decision = confirmed.decision
     plan = _plan(confirmed)
     if not explained:
-        return _with_guesser(plan, decision.chosen.candidate, machine)
+        return _with_guesser(plan, decision.chosen.candidate, machine, no_head)
     plan = replace(
         plan,
         reasons=(*reasons(confirmed), *sight(decision.chosen.candidate), *kept_beside(plan)),
         rejected=rejected(decision),
         pareto=front(decision.searches, replace(decision.chosen, placement=confirmed.placement)),
     )
-    return _with_guesser(plan, decision.chosen.candidate, machine)
+    return _with_guesser(plan, decision.chosen.candidate, machine, no_head)
 
 
-def _with_guesser(plan: Plan, candidate: Candidate, machine: Machine) -> Plan:
+def _with_guesser(plan: Plan, candidate: Candidate, machine: Machine, no_head: str | None) -> Plan:
     """Raises DoesNotFit."""
     draft = candidate.draft
+    no_head = why_without(candidate.spec) or no_head
     if draft and plan.speculate in ("draft", "mtp"):
         return with_draft(plan, draft, machine)
     if plan.speculate == "mtp":
-        return without_head(plan, candidate.spec)
-    if plan.speculate == "ngram" and not why_without(candidate.spec):
+        return without_head(plan, no_head)
+    if plan.speculate == "ngram" and not no_head:
         return replace(plan, reasons=(*plan.reasons, _UNUSED_HEAD))
     return replace(plan, reasons=(*plan.reasons, _NO_DRAFT)) if draft else plan
 

@@ -36,9 +36,9 @@ def why_without(spec: ModelSpec) -> str | None:
     return None
 
 
-def without_head(plan: Plan, spec: ModelSpec) -> Plan:
+def without_head(plan: Plan, why: str | None) -> Plan:
     """Guesses are looked up, as they are where nobody asks for anything."""
-    said = f"guesses are looked up: {why_without(spec)}"
+    said = f"guesses are looked up: {why}"
     return replace(plan, speculate="ngram", reasons=(*plan.reasons, said))
 
 

@@ -16,6 +16,7 @@ from edgellm.selector.bounds import Bound, Bounds
 from edgellm.selector.buffers import Buffers
 from edgellm.selector.devices import DeviceSet
 from edgellm.selector.draft import beside_draft
+from edgellm.selector.limited import Barred, Limited
 from edgellm.selector.load import Bulk, Load
 from edgellm.selector.machine import Shortfall
 from edgellm.selector.plan import Candidate, KVType, Placement, Range
@@ -68,7 +69,7 @@ class Miss:
 
     candidate: Candidate
     setting: Setting
-    why: Shortfall | Unmet
+    why: Shortfall | Unmet | Barred
 
     @property
     def decode_tok_s(self) -> Range | None:
@@ -77,12 +78,15 @@ class Miss:
 
     @property
     def distance(self) -> tuple[int, float]:
-        """Smaller is nearer: what fits and is too slow comes before what doesn't fit."""
+        """Smaller is nearer: what fits and is too slow comes before what doesn't fit, and that
+        before what can't run."""
         match self.why:
             case Unmet(ratio=ratio):
                 return (0, -ratio)
             case Shortfall():
                 return (1, float(self.why.missing_bytes))
+            case Barred():
+                return (2, 0.0)
 
 
 @dataclass(slots=True)
@@ -105,6 +109,7 @@ class Search:
     _buffers: Buffers = field(init=False)
     _bulk: Bulk = field(init=False)
     _bounds: Bounds = field(init=False)
+    limited: Limited = field(init=False)
     weight_kld: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -114,6 +119,7 @@ class Search:
         self._buffers = _buffers(self.spec, self._wished)
         self._bulk = Bulk.of(self.spec)
         self._bounds = Bounds(self.spec, self.question.machine)
+        self.limited = Limited(self.question, self.candidate)
         self.weight_kld = weight_kld(profiles.quality, self.candidate.quant, self.spec)
 
     def run(self) -> "Search":
@@ -153,7 +159,8 @@ class Search:
         room = sum(self.question.machine.budgets.values())
         if self.allow_disk or self._bulk.weights[-1] <= room or not self.question.sets:
             return False
-        devices = max(self.question.sets, key=len)
+        able = [some for some in self.question.sets if not any(map(self.limited.why_not, some))]
+        devices = max(able or self.question.sets, key=len)
         self.attempt(self._wished[-1], devices, self.question.ways(devices))
         return True
 
@@ -186,7 +193,10 @@ class Search:
     ) -> Option | Miss:
         if self.allow_disk:
             ways = replace(ways, allow_disk=True)
-        add_up = place if exactly else sketch
+        fitted = self.limited.fitted(setting, devices)
+        if isinstance(fitted, Barred):
+            return Miss(self.candidate, setting, fitted)
+        setting, add_up = fitted, place if exactly else sketch
         machine = beside_draft(self.question.machine, self.candidate, setting.shape, devices)
         placed = add_up(self.load(setting), machine, devices, ways)
         if isinstance(placed, Shortfall):

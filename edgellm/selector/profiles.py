@@ -4,9 +4,10 @@ They live in profiles/*.toml, each with its source and date; edgellm/profiles.py
 selector itself opens no file, so a test can hand it any world it likes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edgellm.models.tensor_types import TensorClass
+from edgellm.probe.limits import Table as BackendTable
 from edgellm.selector.plan import KVType, Use
 from edgellm.selector.speed_profile import BackendFamily as BackendFamily
 from edgellm.selector.speed_profile import Calibration as Calibration
@@ -89,6 +90,7 @@ class Profiles:
     speed: SpeedProfile
     quality: QualityProfile
     workloads: tuple[Workload, ...]
+    backends: BackendTable = field(default_factory=BackendTable)  # what each can't do
 
     def workload(self, use: Use) -> Workload:
         return next(row for row in self.workloads if row.use == use)

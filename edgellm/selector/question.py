@@ -1,8 +1,9 @@
 """What the search is asked: one machine and one goal, the same for all candidates."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from edgellm.probe.limits import Limits, backend_limits
 from edgellm.selector.devices import DeviceSet, device_sets, usable_accelerators, within_watts
 from edgellm.selector.machine import Machine
 from edgellm.selector.plan import Goal
@@ -19,6 +20,7 @@ class Question:
     accelerators: DeviceSet
     sets: tuple[DeviceSet, ...]  # of accelerators; the empty one is the CPU alone
     only_best: bool = False  # nothing is shown beside the answer
+    limits: Mapping[str, Limits] = field(default_factory=dict)  # of each accelerator's backend
 
     @classmethod
     def of(
@@ -26,7 +28,8 @@ class Question:
     ) -> "Question":
         accelerators = usable_accelerators(machine.hardware)
         sets = _sets(machine, goal, accelerators)
-        return cls(machine, goal, profiles, accelerators, sets, only_best)
+        limits = {one.id: backend_limits(one, profiles.backends) for one in accelerators}
+        return cls(machine, goal, profiles, accelerators, sets, only_best, limits)
 
     def with_margins(self, margins: Mapping[str, int]) -> "Question":
         machine = self.machine.with_margins(margins)

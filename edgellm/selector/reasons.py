@@ -16,6 +16,7 @@ from edgellm.selector.quality import bits_per_weight
 from edgellm.selector.ranking import wants_throughput
 from edgellm.selector.replicas import Replicas, best_replicas
 from edgellm.selector.settings import Setting, wished_context, wished_parallel
+from edgellm.selector.variants import devices_of
 from edgellm.units import format_bytes, format_rate
 
 _WORTH_SAYING = 1.05  # replicas that bring less are not worth the trouble
@@ -36,7 +37,8 @@ def reasons(confirmed: Confirmed) -> tuple[str, ...]:
     workload = question.profiles.workload(goal.use)
     return (
         _quant_sentence(chosen, len(decision.searches), goal, workload),
-        *_placement_sentences(chosen, placement, hardware),
+        *_placement_sentences(decision, placement),
+        *decision.winner.limited.notes(devices_of(decision.winner, chosen)),
         *_left_out_sentences(decision),
         *_context_sentences(chosen, goal, workload),
         *([decision.resort] if decision.resort else []),
@@ -65,11 +67,13 @@ def _quant_sentence(option: Option, n_candidates: int, goal: Goal, workload: Wor
     return f"{quant} {why} ({loss}); {workload.use}: {workload.why}"
 
 
-def _placement_sentences(option: Option, placement: Placement, hardware: Hardware) -> Iterator[str]:
-    n_all = option.candidate.spec.n_layers + 1
+def _placement_sentences(decision: Decision, placement: Placement) -> Iterator[str]:
+    n_all, question = decision.chosen.candidate.spec.n_layers + 1, decision.question
+    hardware, limited = question.machine.hardware, decision.winner.limited
     names = names_of([hardware.device(i) for i in placement.device_ids])
     if not names:
-        why = "it is the quickest" if hardware.accelerators else "no accelerator is usable"
+        able = [one for one in question.accelerators if not limited.why_not(one)]
+        why = "it is the quickest" if able else "no accelerator is usable"
         yield f"all on the CPU: {why}"
     elif placement.split_mode != "layer":
         yield (
@@ -124,6 +128,8 @@ def _left_out_sentences(decision: Decision) -> Iterator[str]:
 
 def _why_left_out(device: Device, decision: Decision) -> str:
     goal, chosen = decision.question.goal, decision.chosen
+    if why := decision.winner.limited.why_not(device):
+        return why
     if goal.n_gpu_layers == 0:
         return "-ngl 0 leaves it no layer"
     if goal.tensor_split:

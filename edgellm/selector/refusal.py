@@ -6,6 +6,7 @@ from edgellm.errors import DoesNotFit
 from edgellm.models.spec import ModelSpec
 from edgellm.selector.decide import Nothing
 from edgellm.selector.describe import binding_text, pool_name
+from edgellm.selector.limited import Barred
 from edgellm.selector.machine import Shortfall
 from edgellm.selector.options import Miss, Unmet
 from edgellm.selector.plan import Goal, Rejected
@@ -44,7 +45,26 @@ def _why(nothing: Nothing) -> DoesNotFit:
         case Unmet():
             return _too_slow(miss, miss.why)
         case Shortfall():
-            return _too_large(miss, miss.why, nothing)
+            short = _too_large(miss, miss.why, nothing)
+            whys = _barred(nothing, miss)
+            return (
+                DoesNotFit(str(short), hint="; ".join([short.hint or "", *whys])) if whys else short
+            )
+        case Barred(sentence=sentence):
+            return DoesNotFit(
+                f"{miss.candidate.spec.name} {miss.candidate.quant} can't run as asked: {sentence}",
+                hint="leave -ngl, -ncmoe, -ts, -sm, -fa and the cache's types to edgellm",
+            )
+
+
+def _barred(nothing: Nothing, nearest: Miss) -> list[str]:
+    """What has room, and can't run this file."""
+    whys = dict.fromkeys(
+        miss.why.sentence
+        for miss in nothing.misses
+        if isinstance(miss.why, Barred) and miss.candidate is nearest.candidate
+    )
+    return [f"it can't run on {why}" for why in whys]
 
 
 def _too_large(miss: Miss, short: Shortfall, nothing: Nothing) -> DoesNotFit:

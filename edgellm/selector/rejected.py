@@ -7,8 +7,9 @@ from edgellm.probe.hardware import Hardware
 from edgellm.selector.alike import alike
 from edgellm.selector.decide import Decision
 from edgellm.selector.describe import binding_text, names_of, placement_text
+from edgellm.selector.limited import Barred
 from edgellm.selector.machine import Shortfall
-from edgellm.selector.options import Miss, Option, Unmet
+from edgellm.selector.options import Miss, Option, Search, Unmet
 from edgellm.selector.plan import Placement, Rejected
 from edgellm.selector.variants import TENSOR_SPLIT, devices_of, tensor_split_setting
 from edgellm.units import format_rate, format_seconds
@@ -31,10 +32,16 @@ def _other_files(decision: Decision) -> Iterator[Rejected]:
     for search in others[:_MAX_FILES]:
         if search.best:
             other = alike(search, search.best, chosen)
-            yield rejected_row(other, _why_not(other, chosen))
+            yield rejected_row(other, _why_not(other, chosen) + _bar(search, chosen))
         elif search.misses:
             miss = min(search.misses, key=lambda miss: miss.distance)
             yield rejected_row(miss, why_missed(miss, hardware))
+
+
+def _bar(search: Search, chosen: Option) -> str:
+    """What keeps this file off the devices that the chosen one is on."""
+    whys = dict.fromkeys(map(search.limited.why_not, devices_of(search, chosen)))
+    return "".join(f"; {why}" for why in whys if why)
 
 
 def _other_placements(decision: Decision) -> Iterator[Rejected]:
@@ -77,7 +84,7 @@ def _look_of(placement: Placement) -> tuple[object, ...]:
 
 def why_missed(miss: Miss, hardware: Hardware) -> str:
     match miss.why:
-        case Unmet(sentence=sentence):
+        case Unmet(sentence=sentence) | Barred(sentence=sentence):
             return sentence
         case Shortfall():
             return binding_text(miss.why, hardware)

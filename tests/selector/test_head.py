@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 import selector_specs as specs
 from selector_machines import machine
+from selector_specs import headed
 
 from edgellm.errors import DoesNotFit
-from edgellm.models.spec import LayerSpec
 from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose
 from edgellm.selector.draft import draft_bytes, draft_plan
@@ -15,19 +15,6 @@ from edgellm.selector.shape import context_shape
 from edgellm.units import GIB
 
 PROFILES = load_profiles()
-
-
-def headed(architecture="glm4moe", n_heads=1, draft_bytes=GIB):
-    spec = specs.llama_70b(quant="Q4_K_M")
-    head = LayerSpec(weight_bytes=0, kv_kind="none", n_head_kv=0, head_dim_k=0, head_dim_v=0)
-    return replace(
-        spec,
-        name="headed",
-        architecture=architecture,
-        layers=(*spec.layers, *[head] * n_heads),
-        n_draft_layers=n_heads,
-        draft_bytes=draft_bytes,
-    )
 
 
 def plan_of(hardware, spec, **goal):
