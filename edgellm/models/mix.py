@@ -30,7 +30,6 @@ _NEVER: Final = (
     "ssm_conv1d", "shortconv.conv.weight",
 )  # fmt: skip
 _WHOLE: Final = ("F32", "F16", "BF16")
-_EIGHT_EXPERTS_RAISED: Final = ("Q2_K", "Q3_K_M", "Q4_K_S", "Q4_K_M", "IQ4_XS")
 _ATTENTION_OUTPUT: Final = {"Q2_K": "q3_k", "Q3_K_M": "q4_k", "Q3_K_L": "q5_k"}
 
 
