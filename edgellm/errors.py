@@ -7,7 +7,6 @@
     ├── ModelNotFound         3   404
     ├── BadGGUF               4   422   the file is not what it says, or not whole
     ├── DoesNotFit            5   507   no plan within this machine's memory
-    ├── ProbeError            6   500   a vendor tool answered in words we don't know
     ├── Overloaded            7   429   the queue is full: come back later
     ├── DeadlinePassed       13   504   the request's own deadline, before a word was said
     ├── WorkerDied            8   502   the model's process ended under a request
@@ -50,10 +49,6 @@ class BadGGUF(EdgellmError):
 
 class DoesNotFit(EdgellmError):
     exit_code, http_status = 5, 507
-
-
-class ProbeError(EdgellmError):
-    exit_code, http_status = 6, 500
 
 
 class Overloaded(EdgellmError):

@@ -35,12 +35,11 @@ from edgellm.errors import EdgellmError
 
 _EPILOG = """\b
 Exit codes:
-  0 done                 5 does not fit         10 disk or permission
-  1 a bug: tell us       6 probe                11 address in use
-  2 bad input            7 overloaded           12 no server
-  3 no such model        8 model process died   13 deadline passed
-  4 bad GGUF             9 network              78 configuration
-                                               130 interrupted
+  0 done                 5 does not fit         11 address in use
+  1 a bug: tell us       7 overloaded           12 no server
+  2 bad input            8 model process died   13 deadline passed
+  3 no such model        9 network              78 configuration
+  4 bad GGUF            10 disk or permission  130 interrupted
 
 \b
 Begin with:  edgellm up
