@@ -1,58 +1,19 @@
 """`edgellm cost [MODEL]`: what a million tokens cost here, and on rented hardware."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgellm.cli import options
+from edgellm.cli.means import Means
 from edgellm.errors import NotServing
 
 if TYPE_CHECKING:
-    from edgellm.cli.cost_report import Pace
+    from edgellm.cli.costs import Pace
     from edgellm.config import Config
     from edgellm.profiles import CloudPrice
     from edgellm.selector.plan import Candidate
     from edgellm.status import ModelStatus, Status
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
-    """What the machine costs, by the command line."""
-
-    capex: Annotated[
-        float | None, typer.Option(help="What the machine cost.", metavar="MONEY", min=0)
-    ] = None
-    monthly: Annotated[
-        float | None, typer.Option(help="Standing charges: a rack, a line.", metavar="MONEY", min=0)
-    ] = None
-    years: Annotated[
-        float, typer.Option(help="To write it off over.", metavar="YEARS", min=0.01)
-    ] = 3.0
-    utilisation: Annotated[
-        float,
-        typer.Option(
-            help="The share of all hours in which it writes.", metavar="0-1", min=0.001, max=1
-        ),
-    ] = 1.0
-    requests_per_day: Annotated[
-        float | None, typer.Option(help="For the cost of one.", metavar="N", min=0.001)
-    ] = None
-    per_kwh: Annotated[
-        float | None,
-        typer.Option(help="Instead of energy_price_per_kwh.", metavar="MONEY", min=0),
-    ] = None
-    tok_s: Annotated[
-        float | None,
-        typer.Option(help="Instead of the measured speed.", metavar="TOK/S", min=0.001),
-    ] = None
-    watts: Annotated[
-        float | None, typer.Option(help="Instead of the measured power.", metavar="W", min=0)
-    ] = None
-    usd: Annotated[
-        float | None,
-        typer.Option(help="One dollar in your currency.", metavar="RATE", min=0.000001),
-    ] = None
 
 
 def cost(
@@ -75,7 +36,8 @@ def cost(
       edgellm cost qwen3:8b --capex 10000 --monthly 500 --requests-per-day 50
       edgellm cost --json | jq .cloud
     """
-    from edgellm.cli.cost_report import costs, report
+    from edgellm.cli.cost_report import report
+    from edgellm.cli.costs import costs
     from edgellm.cli.output import columns, print_json
     from edgellm.profiles import load_prices
 
@@ -107,7 +69,7 @@ def _pace(model: str | None, config: "Config") -> tuple["Pace", tuple["Candidate
 
 def _predicted(model: str, config: "Config") -> tuple["Pace", tuple["Candidate", ...]]:
     from edgellm.cli import machine
-    from edgellm.cli.cost_report import Pace
+    from edgellm.cli.costs import Pace
     from edgellm.cli.planning import planned
     from edgellm.cli.resolve import resolve
     from edgellm.selector.plan import Goal
@@ -123,7 +85,7 @@ def _measured(
     url: str, status: "Status", model: "ModelStatus", config: "Config"
 ) -> tuple["Pace", tuple["Candidate", ...]]:
     """What is written now; where nothing is, what the plan expects of one stream."""
-    from edgellm.cli.cost_report import Pace
+    from edgellm.cli.costs import Pace
 
     energy, plan = status.energy, model.plan
     tok_s, tok_s_from = (model.decode_tok_s if model.n_running else None), "measured now"

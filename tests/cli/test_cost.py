@@ -1,7 +1,8 @@
 import pytest
 
-from edgellm.cli.cost import Means
-from edgellm.cli.cost_report import Pace, costs, report
+from edgellm.cli.cost_report import report
+from edgellm.cli.costs import Pace, costs
+from edgellm.cli.means import Means
 from edgellm.config import Config
 from edgellm.errors import BadRequest
 from edgellm.profiles import load_prices
@@ -47,7 +48,10 @@ def test_another_currency_needs_a_rate():
     config = Config(currency="EUR")
     with pytest.raises(BadRequest, match="cloud prices are in USD"):
         made(config=config)
-    assert cloud(made(config=config, usd=0.5), "H100 80GB").per_hour == pytest.approx(1.345)
+    found = made(config=config, usd=0.5)
+    assert cloud(found, "H100 80GB").per_hour == pytest.approx(1.345)
+    assert any("1 USD = 0.5 EUR" in one for one in found.assumptions)
+    assert not any("1 USD" in one for one in made().assumptions)
 
 
 def test_what_is_given_is_said_to_be_given():
@@ -95,4 +99,6 @@ def test_the_report_has_its_figures_its_assumptions_and_a_picture():
     for words in ("4,987 h", "never", "0.16", "of 730 hours", "USD paid, over hours of use"):
         assert words in text
     assert max(map(len, text.splitlines())) <= 100
+    assert "2026-02 to 2026-03" in text, "the prices are of two months"
+    assert "57,228┤" in text, "whole numbers at the picture's side"
     assert "USD paid" not in report(made(), 100), "nothing was bought, nothing is crossed"
