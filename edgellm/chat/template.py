@@ -70,7 +70,6 @@ class ChatTemplate:
         tool_source: str | None = None,
     ) -> None:
         fallback, stop = (CHATML, ("<|im_end|>",)) if has_im_start else (PLAIN, ("\nuser:",))
-        self.is_fallback = not source
         self.source = source or fallback
         self.stop: tuple[str, ...] = () if source else stop
         self._tool_source = tool_source or self.source

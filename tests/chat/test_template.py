@@ -86,7 +86,6 @@ def test_without_a_date_a_template_can_see_that_there_is_none():
 
 def test_a_model_with_chatml_words_and_no_template_speaks_chatml():
     template = ChatTemplate(None, has_im_start=True)
-    assert template.is_fallback
     assert template.render(HELLO) == (
         "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
         "<|im_start|>assistant\n"
