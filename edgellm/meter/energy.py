@@ -234,10 +234,6 @@ class Ledger:
             return spent_j
         return min(spent_j, self._most_w * busy_s)
 
-    def so_far(self, request_id: Key) -> float | None:
-        """Of one that runs; as of the last reading."""
-        return None if request_id in self._unseen else self._booked.get(request_id)
-
     def _in_advance_j(self, work: float, seconds: float | None) -> float | None:
         """None: there is no price yet."""
         if not work:

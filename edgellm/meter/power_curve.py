@@ -37,12 +37,12 @@ def ratios(least: float, most: float) -> tuple[float, ...]:
     return tuple(sorted(even, reverse=True))
 
 
-def thriftiest(points: Sequence[Point], worth_ratio: float = _WORTH_RATIO) -> Point | None:
+def thriftiest(points: Sequence[Point]) -> Point | None:
     """The least energy a token among those nearly as fast as the fastest. None: nobody saw any."""
     fastest = max((point.tok_s for point in points), default=0.0)
     seen = [
         (point.j_per_token, -point.tok_s, point)
         for point in points
-        if point.j_per_token is not None and point.tok_s >= worth_ratio * fastest
+        if point.j_per_token is not None and point.tok_s >= _WORTH_RATIO * fastest
     ]
     return min(seen, key=lambda one: one[:2])[2] if seen else None

@@ -82,7 +82,6 @@ def test_idling_is_nobodys():
     ledger.book(8.0)
 
     assert ledger.idle_j == 5.0
-    assert ledger.so_far(1) == 4.0
     assert (ledger.close(1), ledger.close(2)) == (4.0, 4.0)
     assert ledger.close(1) is None, "a request is closed once"
 
@@ -175,8 +174,7 @@ def test_work_that_no_reading_saw_makes_no_number():
     ledger.note([(1, 10.0), (2, 10.0)])
     ledger.book(40.0)
 
-    assert (ledger.so_far(1), ledger.close(1)) == (None, None)
-    assert ledger.close(2) == 20.0
+    assert (ledger.close(1), ledger.close(2)) == (None, 20.0)
 
 
 def test_who_ended_before_the_first_reading_has_no_number_and_is_not_forgotten():
