@@ -22,7 +22,6 @@ _OWN_SMOOTHING = 0.05  # and in a size's own entry: one busy second must not ben
 _KEEP = 0.99  # how much of an entry that was not seen is still believed, for each step since
 _WORTH_PADDING = 0.93  # of the cost without: less gain than that is noise
 _MAX_PADDING = 3  # rows
-_CHUNK = 64  # rows of an ordinary chunk
 _MOST_LAG = 0.2
 _BOUND = 4.0  # one observation counts as at most so many times off: a stopped process is no step
 
@@ -92,12 +91,6 @@ class StepCosts:
         self._is_off = False  # that step said so
         self._n_steps = 0
         self._seen: dict[int, int] = {}  # by rows of a step without prompts: when it was the last
-
-    @property
-    def prompt_row_s(self) -> float | None:
-        """In a chunk of some length. None: no prompt was ever seen."""
-        chunk_s = self._prompt.at(_CHUNK)
-        return None if chunk_s is None else chunk_s / _CHUNK * self._prompt_factor
 
     def step_s(self, n_rows: int) -> float | None:
         """None: no step was ever seen."""

@@ -19,11 +19,6 @@ class Pace:
         self.itl_target_s = itl_target_s
         self.costs = costs or StepCosts()
 
-    @property
-    def prompt_row_s(self) -> float | None:
-        """What one row more of a prompt takes."""
-        return self.costs.prompt_row_s
-
     def observe(self, n_prompt_rows: int, n_decode_rows: int, elapsed_s: float) -> None:
         self.costs.observe(n_decode_rows, n_prompt_rows, elapsed_s)
 

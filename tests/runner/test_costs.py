@@ -19,7 +19,7 @@ def test_beyond_the_largest_size_a_row_costs_its_average_and_below_the_smallest_
 
 def test_nothing_is_known_before_anything_was_seen():
     costs = StepCosts()
-    assert (costs.step_s(1), costs.mixed_s(1, 8), costs.prompt_row_s) == (None, None, None)
+    assert (costs.step_s(1), costs.mixed_s(1, 8)) == (None, None)
     costs.observe(2, 0, 0.03)
     assert costs.step_s(2) == 0.03
     assert costs.mixed_s(2, 8) is None
