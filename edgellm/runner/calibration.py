@@ -256,7 +256,6 @@ def _calibration(row: _Row) -> Calibration:
         n_decode=len(row.decode),
         prefill_ratio=median(row.prefill) if row.prefill else None,
         prefill_spread=_spread(row.prefill),
-        n_prefill=len(row.prefill),
     )
 
 

@@ -166,7 +166,6 @@ class Calibration:
     n_decode: int = 0
     prefill_ratio: float | None = None
     prefill_spread: float = 0.0
-    n_prefill: int = 0
     overhead_bytes: int | None = None
 
 
