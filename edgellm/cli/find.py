@@ -9,13 +9,13 @@ from edgellm.status import ModelStatus, Status
 from edgellm.tui.untrusted import clean
 
 
-def statuses(host: str | None = None) -> tuple[tuple[str, Status], ...]:
+def statuses() -> tuple[tuple[str, Status], ...]:
     """URL and status of every server that answers, the newest first.
 
-    One that was named must answer: NotServing says why it doesn't. Of those that were only found,
-    one that doesn't is left out.
+    One that EDGELLM_HOST names must answer: NotServing says why it doesn't. Of those that were only
+    found, one that doesn't is left out.
     """
-    named = host or url_of_environment()
+    named = url_of_environment()
     if named:
         with Client(named) as client:
             return ((named, clean(client.status())),)
