@@ -29,6 +29,7 @@ from edgellm.probe.sources import SystemSources
 from edgellm.server.access import Access
 from edgellm.server.app import create_app
 from edgellm.server.checkup import OnChange
+from edgellm.server.connections import most_connections
 from edgellm.server.gateway import Gateway
 from edgellm.server.image_hosts import ImageHosts
 from edgellm.server.joules import Tariff
@@ -83,6 +84,7 @@ async def run_instance(instance: Instance) -> None:
             on_started=listening.set_result,
             grace_s=instance.grace_s,
             insecure=instance.insecure,
+            max_connections=most_connections(instance.config.max_queue),
         )
     )
     loading = asyncio.create_task(_load(instance, fleet, observer, listening))
@@ -115,6 +117,7 @@ def _app(instance: Instance, fleet: Fleet, sampler: Sampler, salvage: Salvage) -
         image_hosts=ImageHosts(() if config.offline else config.image_hosts),
         lora_dir=Path(config.lora_dir).expanduser() if config.lora_dir else None,
         ceilings=Ceilings(config.max_temperature_c, config.max_power_w),
+        on_held=instance.say,
         on_health=_tell_all(instance, salvage),
     )
 

@@ -19,15 +19,16 @@ from edgellm.server import lora, native, openai, openai_embeddings, openai_model
 from edgellm.server.access import Access
 from edgellm.server.checkup import OnChange
 from edgellm.server.envelope import HTTPProblem, encode
-from edgellm.server.gate import Gate
+from edgellm.server.gate import Gate, Tell, nobody_listens
 from edgellm.server.gateway import Gateway
 from edgellm.server.gauges import Gauges
-from edgellm.server.guard import WRITE_PATIENCE_S, Guard
+from edgellm.server.guard import Guard
 from edgellm.server.image_hosts import ImageHosts
 from edgellm.server.infill import infill
 from edgellm.server.joules import Tariff
 from edgellm.server.live import Live, no_download, no_samples, nobody_hears
 from edgellm.server.metrics import Metrics
+from edgellm.server.patience import Patience
 from edgellm.server.rerank import rerank
 from edgellm.server.served import Models
 from edgellm.server.steps import show_steps
@@ -74,13 +75,14 @@ def create_app(
     tariff: Tariff | None = None,
     on_health: OnChange = nobody_hears,
     ceilings: Ceilings | None = None,
-    write_patience_s: float = WRITE_PATIENCE_S,
+    on_held: Tell = nobody_listens,
+    patience: Patience | None = None,
     lora_dir: Path | None = None,
     image_hosts: ImageHosts | None = None,
 ) -> Starlette:
     """`models` may change while it serves; `samples` and `download` are asked for each status."""
-    access = access or Access()
-    gate = Gate(ceilings or Ceilings(), samples)
+    access, patience = access or Access(), patience or Patience()
+    gate = Gate(ceilings or Ceilings(), samples, tell=on_held)
     live = Live(
         models,
         samples=samples,
@@ -97,11 +99,11 @@ def create_app(
             *(Route("/v1" + path, handler, methods=[verb]) for path, handler, verb in _OPENAI),
             *(Route(path, handler, methods=[verb]) for path, handler, verb in _OPENAI + _NATIVE),
         ],
-        middleware=[Middleware(Guard, access, write_patience_s)],
+        middleware=[Middleware(Guard, access, patience)],
         exception_handlers={HTTPException: _unknown_route},
         lifespan=_keep_ticking,
     )
-    app.state.gateway = Gateway(models, metrics, live, gate, access, lora_dir=lora_dir)
+    app.state.gateway = Gateway(models, metrics, live, gate, access, patience, lora_dir=lora_dir)
     app.state.image_hosts = image_hosts or ImageHosts()
     return app
 
@@ -123,6 +125,7 @@ async def _keep_ticking(app: Starlette) -> AsyncIterator[None]:
     async def tick() -> None:
         while True:
             gateway.live.tick()
+            gateway.gate.tick()
             await asyncio.sleep(1.0)
 
     ticking = asyncio.create_task(tick())

@@ -15,6 +15,7 @@ from edgellm.server.gate import Gate
 from edgellm.server.live import Live
 from edgellm.server.metrics import Metrics
 from edgellm.server.openai_wire import Head
+from edgellm.server.patience import Patience
 from edgellm.server.served import Models, Served
 
 
@@ -25,6 +26,7 @@ class Gateway:
     live: Live
     gate: Gate
     access: Access = field(default_factory=Access)
+    patience: Patience = field(default_factory=Patience)
     lora_dir: Path | None = None  # adapters that clients name are looked for here
     stopping: asyncio.Event = field(default_factory=asyncio.Event)  # set: finish, then go
 

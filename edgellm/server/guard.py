@@ -2,7 +2,8 @@
 
 Deny first: a route added later is guarded without knowing it. Every answer carries an
 x-request-id, which the log line of a bug repeats. A client that stops reading loses its answer:
-the tokens would wait for it, and their request keep its place in the engine.
+the tokens would wait for it, and their request keep its place in the engine. One whose body only
+trickles in is told so, and loses its connection.
 """
 
 import asyncio
@@ -14,28 +15,26 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgellm.errors import EdgellmError, NotServing
 from edgellm.server.access import Access, Head, refusal, too_large
-from edgellm.server.envelope import encode, is_final, retry_after_s, status_of
-
-WRITE_PATIENCE_S = 60.0  # for one write to be taken
+from edgellm.server.envelope import HTTPProblem, encode, is_final, retry_after_s, status_of
+from edgellm.server.patience import Patience
 
 _log = logging.getLogger("edgellm.server")
 
 
 class Guard:
-    def __init__(
-        self, app: ASGIApp, access: Access, write_patience_s: float = WRITE_PATIENCE_S
-    ) -> None:
-        self._app, self._access, self._write_patience_s = app, access, write_patience_s
+    def __init__(self, app: ASGIApp, access: Access, patience: Patience) -> None:
+        self._app, self._access, self._patience = app, access, patience
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        response = _Response(send, self._write_patience_s)
+        response = _Response(send, self._patience.write_s)
         try:
             if problem := refusal(_head(scope), self._access):
                 raise problem
-            await self._app(scope, self._bounded(receive), response.send)
+            body = _Body(receive, self._access, self._patience)
+            await self._app(scope, body.receive, response.send)
         except EdgellmError as error:
             await response.fail(error)
         except asyncio.CancelledError:  # the grace of a shutdown is over; the task ends here
@@ -44,18 +43,36 @@ class Guard:
             _log.exception("request %s broke: %s %r", response.id, scope["method"], scope["path"])
             await response.fail(error)
 
-    def _bounded(self, receive: Receive) -> Receive:
-        n_bytes = 0
 
-        async def bounded() -> Message:
-            nonlocal n_bytes
-            message = await receive()
-            n_bytes += len(message.get("body", b""))
-            if n_bytes > self._access.max_body_bytes:
-                raise too_large(self._access)
-            return message
+class _Body:
+    """What a client sends after its head: so many bytes, and not too slowly."""
 
-        return bounded
+    def __init__(self, receive: Receive, access: Access, patience: Patience) -> None:
+        self._receive, self._access, self._patience = receive, access, patience
+        self._n_bytes, self._waited_s, self._is_whole = 0, 0.0, False
+
+    async def receive(self) -> Message:
+        """Raises HTTPProblem. Behind the last byte there is no hurry: then it waits for the end."""
+        if self._is_whole:
+            return await self._receive()
+        message = await self._in_time()
+        self._n_bytes += len(message.get("body", b""))
+        self._is_whole = not message.get("more_body", False)
+        if self._n_bytes > self._access.max_body_bytes:
+            raise too_large(self._access)
+        return message
+
+    async def _in_time(self) -> Message:
+        clock = asyncio.get_running_loop().time
+        asked_s, waited_s = clock(), self._waited_s
+        try:
+            async with asyncio.timeout(self._patience.left_for_body_s(self._n_bytes, waited_s)):
+                message = await self._receive()
+        except TimeoutError as error:
+            words = f"{self._n_bytes} bytes of it in {waited_s + clock() - asked_s:.1f} s"
+            raise HTTPProblem(408, f"the body came too slowly: {words}") from error
+        self._waited_s = waited_s + clock() - asked_s
+        return message
 
 
 class _Response:
@@ -96,6 +113,8 @@ class _Response:
         if is_final(error):
             headers.append((b"x-should-retry", b"false"))
         status = status_of(error)
+        if status == 408:  # nobody waits for the rest of its body
+            headers.append((b"connection", b"close"))
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body, "more_body": False})
 

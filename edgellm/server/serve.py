@@ -21,6 +21,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from edgellm.errors import AddressInUse, ConfigError
+from edgellm.server.connections import Crowd, most_connections, protocol_for
 from edgellm.server.gateway import Gateway
 
 _MAX_HEAD_BYTES = 64 * 1024
@@ -64,6 +65,7 @@ async def serve(
     grace_s: float = 30.0,
     insecure: bool = False,
     access_log: bool = False,
+    max_connections: int | None = None,
 ) -> None:
     """Returns when it has stopped. `on_started` gets the URL, with the port that it really is.
 
@@ -73,11 +75,12 @@ async def serve(
     bind = bind or Bind()
     gateway: Gateway = app.state.gateway
     check_reach(bind, has_key=bool(gateway.access.key_digests), insecure=insecure)
+    crowd = Crowd(max_connections or most_connections(0), gateway.patience)
     with _listening(bind) as (sock, url):
         gateway.live.url = url
         config = uvicorn.Config(
             app,
-            http="h11",  # httptools would buffer a header of any size
+            http=protocol_for(crowd),  # by h11: httptools would buffer a header of any size
             ws="none",
             loop="asyncio",
             log_config=None,

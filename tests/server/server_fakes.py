@@ -220,7 +220,7 @@ class LiveServer:
 
 
 @contextmanager
-def live_server(*served, bind=None, grace_s=5.0, insecure=False, **how):
+def live_server(*served, bind=None, grace_s=5.0, insecure=False, most=None, **how):
     """A server in a thread of its own: the sync client's blocking calls must not stop it."""
     models = Models(served)
     app = create_app(models, **how)
@@ -240,6 +240,7 @@ def live_server(*served, bind=None, grace_s=5.0, insecure=False, **how):
                     on_started=on_started,
                     grace_s=grace_s,
                     insecure=insecure,
+                    max_connections=most,
                 )
             )
         except BaseException as error:  # noqa: BLE001  # raised by the test's own thread

@@ -11,6 +11,7 @@ from server.server_fakes import HANG, FakeEngine, live_server, plan, served, wor
 
 from edgellm.chat.events import Failed, TextDelta
 from edgellm.server.access import Access
+from edgellm.server.patience import Patience
 
 CHAT = "/v1/chat/completions"
 HI = {"messages": [{"role": "user", "content": "Hi"}]}
@@ -135,7 +136,7 @@ def test_a_client_that_stops_reading_loses_its_place(caplog):
     talk = [*[TextDelta("x" * 1000)] * 20_000, HANG]
     engine = FakeEngine(plan(), [talk, words("Hello there")])
     with (
-        live_server(served(engine=engine), write_patience_s=0.2) as live,
+        live_server(served(engine=engine), patience=Patience(write_s=0.2)) as live,
         deaf_client(live, HI | {"stream": True}),
     ):
         assert engine.cancelled.wait(5)
