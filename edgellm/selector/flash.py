@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from edgellm.models.spec import LayerSpec, ModelSpec
 from edgellm.probe.hardware import Backend
-from edgellm.selector.heads import has_cuda_kernel
+from edgellm.selector.kernels import has_cuda_kernel
 
 _CUDA: frozenset[Backend] = frozenset({"cuda", "rocm", "musa"})
 _LATENT_V = {576: 512, 320: 256}  # a latent cache's V is the first part of its K

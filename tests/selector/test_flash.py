@@ -2,7 +2,7 @@ import pytest
 from selector_specs import dense
 
 from edgellm.selector.flash import runs_on
-from edgellm.selector.heads import has_cuda_kernel
+from edgellm.selector.kernels import has_cuda_kernel
 
 
 @pytest.mark.parametrize("size", [64, 80, 96, 128, 256])

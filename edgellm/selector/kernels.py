@@ -1,4 +1,7 @@
-"""The head sizes that CUDA's flash attention has kernels for; ROCm's and MUSA's are the same."""
+"""The head sizes that CUDA's flash attention has kernels for; ROCm's and MUSA's are the same.
+
+Apart from flash.py since the oracle's child asks here, too, and starts sooner without models.
+"""
 
 
 def has_cuda_kernel(size_k: int, size_v: int, n_shared: int) -> bool:
