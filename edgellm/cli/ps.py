@@ -45,6 +45,8 @@ def ps(as_json: options.AsJSON = False) -> None:
     for i, (url, status) in enumerate(found):
         print(("\n" if i else "") + f"{url}   pid {status.pid}   edgellm {status.version}")
         print(table(_HEADINGS, [*_rows(status)], right="CONTEXT,PREDICTED,MEASURED"))
+        for line in notes(status):
+            print(line)
 
 
 def stop(
@@ -107,6 +109,17 @@ def _rows(status: "Status") -> Iterator[tuple[str, ...]]:
             _measured(plan) if plan else DASH,
             pace(model),
         )
+
+
+def notes(status: "Status") -> Iterator[str]:
+    """What is not as it should be, in words."""
+    for model in status.models:
+        if model.detail:
+            yield f"  {model.name}: {model.detail}"
+        if model.health and model.health.message:
+            yield f"  {model.name}: {model.health.message}"
+    if status.held_up:
+        yield f"  new requests wait: {status.held_up}"
 
 
 def processor(model: "ModelStatus") -> str:

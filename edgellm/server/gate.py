@@ -14,6 +14,13 @@ from edgellm.meter.sample import Sample
 _LOOK_S = 0.5
 _LONGEST_HOLD_S = 30.0  # then one goes in: a hot room slows the server down, and does not stop it
 _MOST_WAITING = 512
+_CALM_S = 10.0  # so long nobody has had to wait before that is said
+
+Tell = Callable[[str], None]
+
+
+def nobody_listens(words: str) -> None:
+    pass
 
 
 class Gate:
@@ -22,18 +29,31 @@ class Gate:
         ceilings: Ceilings,
         samples: Callable[[], tuple[Sample, ...]],
         *,
+        tell: Tell = nobody_listens,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._rails, self._samples = Guardrails(ceilings), samples
-        self._clock, self._sleep = clock, sleep
+        self._tell, self._clock, self._sleep = tell, clock, sleep
         self._in_turn = asyncio.Lock()
         self._n_waiting = 0
+        self._held_s: float | None = None  # when somebody had to wait last; None: that is over
 
     @property
     def reason(self) -> str | None:
         """Why new requests wait; None: they don't."""
         return self._rails.look(self._samples()).reason
+
+    def tick(self) -> None:
+        """About once a second: says when requests begin to wait, and when they have ceased to."""
+        now_s, reason = self._clock(), self.reason
+        if reason is not None:
+            if self._held_s is None:
+                self._tell(f"new requests wait: {reason}")
+            self._held_s = now_s
+        elif self._held_s is not None and now_s - self._held_s >= _CALM_S:
+            self._held_s = None
+            self._tell("new requests wait no longer")
 
     async def enter(self) -> None:
         """Returns when the next request may go in. Raises Overloaded when too many wait already."""

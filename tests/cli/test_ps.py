@@ -1,8 +1,15 @@
 import pytest
 from msgspec import structs
 
-from edgellm.cli.ps import pace, processor
-from edgellm.status import MemoryParts, ModelStatus, PlanStatus, ShareStatus
+from edgellm.cli.ps import notes, pace, processor
+from edgellm.status import (
+    HealthStatus,
+    MemoryParts,
+    ModelStatus,
+    PlanStatus,
+    ShareStatus,
+    Status,
+)
 
 
 def share(device_id, predicted, measured):
@@ -51,3 +58,21 @@ def test_the_speed_is_that_of_now_and_in_brackets_the_expected_one(n_running, ex
     planned = structs.replace(model(0, {"cpu": 1}).plan, decode_tok_s_p50=expected)
     one = ModelStatus(name="m", state="ready", plan=planned, decode_tok_s=34.5, n_running=n_running)
     assert pace(one) == said
+
+
+def test_below_the_table_stands_what_is_not_as_it_should_be():
+    slow = HealthStatus(state="degraded", cause="thermal", message="too hot to run at speed")
+    status = Status(
+        version="0.1.0", pid=1, url="", uptime_s=1.0,
+        models=(
+            ModelStatus(name="well", state="ready", health=HealthStatus()),
+            ModelStatus(name="hot", state="ready", health=slow),
+            ModelStatus(name="broken", state="failed", detail="no such file"),
+        ),
+        held_up="gpu has 84 °C, the ceiling is 85 °C",
+    )  # fmt: skip
+    assert [*notes(status)] == [
+        "  hot: too hot to run at speed",
+        "  broken: no such file",
+        "  new requests wait: gpu has 84 °C, the ceiling is 85 °C",
+    ]

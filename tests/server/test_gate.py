@@ -17,11 +17,13 @@ class Room:
 
     def __init__(self, temperature_c, cools_c=0.0, ceiling_c=85.0):
         self.now_s, self.temperature_c, self.cools_c = 0.0, temperature_c, cools_c
+        self.told = []
         self.gate = Gate(
             Ceilings(temperature_c=ceiling_c),
             self.samples,
             clock=lambda: self.now_s,
             sleep=self.sleep,
+            tell=self.told.append,
         )
 
     def samples(self):
@@ -53,6 +55,19 @@ def test_at_the_ceiling_it_opens_by_itself_when_it_is_cool():
     room = Room(86.0, cools_c=1.0)
     asyncio.run(room.gate.enter())
     assert (room.now_s, room.gate.reason) == (6.0, None)
+
+
+def test_that_requests_wait_is_told_once_and_its_end_when_it_has_lasted():
+    room = Room(60.0)
+    for temperature_c in (60.0, 82.0, 84.0, 79.0, 82.0, 79.0):
+        room.temperature_c = temperature_c
+        room.gate.tick()
+        room.now_s += 5.0
+    assert room.told == ["new requests wait: gpu has 82 °C, the ceiling is 85 °C"]
+    room.gate.tick()
+    room.now_s += 5.0
+    room.gate.tick()
+    assert room.told[1:] == ["new requests wait no longer"]
 
 
 def test_a_room_that_never_cools_slows_the_server_and_does_not_stop_it():
