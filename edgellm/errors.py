@@ -11,7 +11,8 @@
     ├── DeadlinePassed       13   504   the request's own deadline, before a word was said
     ├── WorkerDied            8   502   the model's process ended under a request
     ├── NetworkError          9   502   the hub can't be reached, or broke off
-    │   └── Offline           9   403   network is forbidden, by --offline
+    │   ├── Offline           9   403   network is forbidden, by --offline
+    │   └── TransientError    9   502   the network's or the hub's mood: worth another try
     ├── StorageError         10   507   disk full, no permission, a file that can't be read
     ├── AddressInUse         11   500   somebody else listens on that port
     ├── NotServing           12   503   no server answers, or its model is not ready
@@ -69,6 +70,21 @@ class NetworkError(EdgellmError):
 
 class Offline(NetworkError):
     exit_code, http_status = 9, 403
+
+
+class TransientError(NetworkError):
+    """`retry_after_s`: when, if the hub says so."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        param: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, param=param)
+        self.retry_after_s = retry_after_s
 
 
 class StorageError(EdgellmError):

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from edgellm.errors import NetworkError, StorageError
+from edgellm.errors import NetworkError, StorageError, TransientError
 from edgellm.models.digest import Digest, feed
-from edgellm.models.hub import Hub, TransientError
+from edgellm.models.hub import Hub
 from edgellm.models.journal import Part, part_of
 from edgellm.models.lock import locked
 from edgellm.models.names import RepoFile

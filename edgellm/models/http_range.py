@@ -11,8 +11,7 @@ from typing import Final
 
 import httpx2
 
-from edgellm.errors import ModelNotFound, NetworkError
-from edgellm.models.hub import TransientError
+from edgellm.errors import ModelNotFound, NetworkError, TransientError
 
 _MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})

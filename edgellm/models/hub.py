@@ -37,14 +37,6 @@ class Repository:
         return group_files(self.files)
 
 
-class TransientError(NetworkError):
-    """The network, or the hub's mood: worth another try, after `retry_after_s` if it says so."""
-
-    def __init__(self, message: str, *, hint: str = "", retry_after_s: float | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.retry_after_s = retry_after_s
-
-
 class Hub(Protocol):
     def list_files(self, repo: str, revision: str = "main") -> Repository: ...
 

@@ -5,8 +5,8 @@ import pytest
 from gguf_files import llama_bytes
 from hub_server import Corrupt, Cut, HubServer, NoRanges, Stall, Status
 
-from edgellm.errors import ModelNotFound, NetworkError, Offline
-from edgellm.models.hub import HuggingFaceHub, TransientError
+from edgellm.errors import ModelNotFound, NetworkError, Offline, TransientError
+from edgellm.models.hub import HuggingFaceHub
 
 REPO = "org/tiny-GGUF"
 Make = Callable[..., HuggingFaceHub]
