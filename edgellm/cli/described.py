@@ -105,9 +105,9 @@ def sources(sysroot: Path | None) -> "Sources":
 
     if sysroot is None:
         return SystemSources()
-    if not (sysroot / "files").is_dir():
+    if not any((sysroot / folder).is_dir() for folder in ("files", "commands")):
         raise StorageError(
-            f"{sysroot} is no captured machine: it has no folder files/",
+            f"{sysroot} is no captured machine: it has no folder files/ and no commands/",
             hint="scripts/capture_probe.py DIR makes one",
         )
     return SysrootSources(sysroot)

@@ -1,8 +1,14 @@
 """`edgellm doctor`: what is wrong with this place, and what mends it."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import typer
 
 from edgellm.cli import options
+
+if TYPE_CHECKING:
+    from edgellm.cli.findings import Finding
 
 _MARKS = {"ok": "ok  ", "warning": "warn", "problem": "FAIL"}
 
@@ -28,5 +34,16 @@ def doctor(as_json: options.AsJSON = False) -> None:
             print(f"{_MARKS[finding.verdict]}  {finding.name:<{width}}  {finding.message}")
             if finding.fix:
                 print(f"{'':<{6 + width}}  → {finding.fix}")
+        print(f"\n{_sum(findings)}")
     if any(finding.verdict == "problem" for finding in findings):
         raise typer.Exit(1)
+
+
+def _sum(findings: "Sequence[Finding]") -> str:
+    """ "1 problem, 2 warnings"."""
+    counts = [
+        (sum(one.verdict == verdict for one in findings), verdict)
+        for verdict in ("problem", "warning")
+    ]
+    said = [f"{n} {verdict}{'s' if n > 1 else ''}" for n, verdict in counts if n]
+    return ", ".join(said) or "nothing is wrong"

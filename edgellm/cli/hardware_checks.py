@@ -7,6 +7,7 @@ from edgellm.cli.findings import Finding, Place
 from edgellm.probe.advice import rebuild
 from edgellm.probe.hardware import Device, Hardware
 from edgellm.probe.usage import narrowed
+from edgellm.selector.describe import names_of
 from edgellm.units import GIB, format_bytes
 
 _FEWEST_LANES = 4  # below it a model takes minutes to load, and experts in RAM crawl
@@ -26,29 +27,44 @@ def _accelerators(place: Place) -> Finding:
     fixable = [d for d in idle if d.serving is not None and not _is_spare(place.hardware, d)]
     if fixable:
         notes = "; ".join(dict.fromkeys(device.note for device in fixable if device.note))
-        weak = all(device.pool_id == place.hardware.host.id for device in fixable)
+        is_weak = all(_is_weak(place.hardware, device) for device in fixable)
         return Finding(
             "accelerators",
-            "warning" if weak and fixable[0].vendor == "intel" else "problem",
-            f"not used: {', '.join(device.name for device in fixable)}",
+            "warning" if is_weak else "problem",
+            f"not used: {names_of(fixable)}",
             notes or None,
         )
-    foreign = [d.name for d in idle if d.serving is None and d.note and "no backend" in d.note]
+    foreign = [d for d in idle if d.serving is None and d.note and "no backend" in d.note]
     if foreign:
         return Finding(
             "accelerators",
             "warning",
-            f"llama.cpp has no backend for {', '.join(foreign)}; the CPU is used",
+            f"llama.cpp has no backend for {names_of(foreign)}; the CPU is used",
             "nothing mends this; its maker's own runtime can use it",
         )
-    used = [device.name for device in place.hardware.accelerators]
-    return Finding("accelerators", "ok", ", ".join(used) or "none here; the CPU does it all")
+    used = names_of(place.hardware.accelerators)
+    return Finding("accelerators", "ok", used or "none here; the CPU does it all")
 
 
 def _is_spare(hardware: Hardware, device: Device) -> bool:
     """Left alone on purpose: an integrated GPU beside a card, a software renderer."""
+    if device.pool_id != hardware.host.id:
+        return False
     in_build = device.serving is not None and device.serving.in_build is True
-    return in_build and device.pool_id == hardware.host.id and bool(device.ggml_name)
+    beside_a_card = device.vendor == "intel" and _has_a_card(hardware)
+    return beside_a_card or (in_build and bool(device.ggml_name))
+
+
+def _is_weak(hardware: Hardware, device: Device) -> bool:
+    """Without memory that anybody told of: most likely the graphics of the processor, which for
+    AMD's would be all there is to use if no card were beside it."""
+    is_processors = device.vendor == "intel" or (device.vendor == "amd" and _has_a_card(hardware))
+    return device.pool_id == hardware.host.id and is_processors
+
+
+def _has_a_card(hardware: Hardware) -> bool:
+    """With memory of its own, and in use."""
+    return any(device.pool_id != hardware.host.id for device in hardware.accelerators)
 
 
 def _driver(place: Place) -> Finding:
@@ -113,7 +129,8 @@ def _links(place: Place) -> Finding:
             f"Resizable BAR is off for {', '.join(d.name for d in blind)}",
             "switch on Above 4G Decoding and Resizable BAR in the firmware's set-up",
         )
-    return Finding("pcie link", "ok", ", ".join(dict.fromkeys(str(d.link) for d in devices)) or "–")
+    told = ", ".join(dict.fromkeys(str(device.link) for device in devices))
+    return Finding("pcie link", "ok", told or "nobody tells")
 
 
 def _is_without_rebar(hardware: Hardware, device: Device) -> bool:

@@ -152,6 +152,7 @@ def test_a_counter_that_is_roots_alone_is_handed_to_the_user_by_name():
         ("mlu370-x8", "warning", "its maker's own runtime"),
         ("thead-ppu", "warning", "its maker's own runtime"),
         ("8xh100", "ok", None),
+        ("rtx4090", "warning", "load amdgpu"),
         ("snapdragon-x-elite", "ok", None),
         ("arc-b580", "ok", None),
     ],
@@ -161,3 +162,15 @@ def test_an_accelerator_that_idles_is_judged_by_what_can_be_done(name, verdict, 
 
     assert finding.verdict == verdict
     assert words is None or words in finding.fix
+
+
+def test_the_processors_graphics_are_no_loss_beside_a_card():
+    finding = findings(detect(captured("two-uneven-nvidia")))["accelerators"]
+
+    assert (finding.verdict, finding.message) == ("problem", "not used: NVIDIA GeForce GTX 1070")
+    assert "VULKAN" not in finding.fix
+
+
+def test_cards_of_one_name_are_counted():
+    found = detect(captured("8xh100"))
+    assert findings(found)["accelerators"].message == "8 × NVIDIA H100 80GB HBM3"
