@@ -23,7 +23,8 @@ from edgellm.server.patience import Patience
 
 _LEAST_CONNECTIONS = 2048
 _FOR_ONE_IN_THE_QUEUE = 4  # a client's idle connections, and those that ask for no answer
-_OTHER_FILES = 128  # of this process: libraries, pipes to the workers, sensors, adapters
+_REFUSED_AT_ONCE = 64  # are told so; beyond that nobody listens
+_OTHER_FILES = _REFUSED_AT_ONCE + 128  # pipes to the workers, sensors, files that are read
 
 
 def most_connections(max_queue: int) -> int:
@@ -56,16 +57,17 @@ class Crowd:
     patience: Patience
     idle: "dict[Connection, float]" = field(default_factory=dict)  # since when; the oldest first
 
-    def make_room(self, n_open: int, now_s: float) -> bool:
-        """For one that has just come and is counted in `n_open`. False: there is none."""
-        if n_open <= self.most:
-            return True
-        for longest, since_s in self.idle.items():
+    def make_room(self, n_open: int, now_s: float) -> int:
+        """Hangs up on who has been idle the longest, until there is room. Returns how many are
+        open then; more than `most` where the idle ones are too young for it, or there are none.
+        """
+        while n_open > self.most and self.idle:
+            longest, since_s = next(iter(self.idle.items()))
             if now_s - since_s < self.patience.settling_s:
-                return False
+                break
             longest.hang_up()
-            return n_open - 1 <= self.most
-        return False
+            n_open -= 1
+        return n_open
 
 
 def protocol_for(crowd: Crowd) -> type["Connection"]:
@@ -80,7 +82,11 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         now_s = self.loop.time()
-        if not self.crowd.make_room(len(self.connections), now_s):
+        n_open = self.crowd.make_room(len(self.connections), now_s)
+        if n_open > self.crowd.most + _REFUSED_AT_ONCE:
+            self.hang_up()
+            return
+        if n_open > self.crowd.most:
             self.app = _refuse
         self.crowd.idle[self] = now_s
         self._await_head()

@@ -13,7 +13,9 @@ class Patience:
     body_s: float = 30.0
     least_body_bytes_s: float = 500.0
     write_s: float = 60.0  # for one write to be taken
-    settling_s: float = 1.0  # a connection that is younger is never closed to make room
+    settling_s: float = (
+        0.25  # a younger connection is not closed to make room: nobody has looked yet
+    )
 
     def left_for_body_s(self, n_bytes: int, waited_s: float) -> float:
         """After `n_bytes` and `waited_s`, in which the server did nothing but wait for more."""
