@@ -1,0 +1,73 @@
+"""What the documents name is there: files, modules, routes, commands and their flags."""
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from edgellm.cli.main import app
+from edgellm.server.app import create_app
+from edgellm.server.served import Models
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+FOLDERS = ("edgellm", "scripts", "tests")
+NAMED_BY_PATTERN = ("llama_", "oracle", "selftest")
+FILE = re.compile(r"(?<![\w/.*-])(?:[\w-]+/)*[\w-]+\.py\b")
+CODE = re.compile(r"```\w*\n(.*?)```|`([^`\n]+)`|^ {4}(.+)$", re.DOTALL | re.MULTILINE)
+COMMAND = re.compile(r"^(?:sudo -E )?edgellm ([a-z]+)(?= |$)(.*)$", re.MULTILINE)
+COMMANDS = typer.main.get_command(app).commands
+
+
+def names():
+    """Every way to name a file: "cells.py" as well as "runner/cells.py"."""
+    for folder in FOLDERS:
+        for path in (ROOT / folder).rglob("*.py"):
+            parts = path.relative_to(ROOT).parts
+            yield from ("/".join(parts[i:]) for i in range(len(parts)))
+
+
+def shown(text):
+    """The commands in blocks and between back-ticks, each with its flags."""
+    for code in CODE.finditer(text):
+        for command, rest in COMMAND.findall(next(filter(None, code.groups()))):
+            words = re.split(r"[#|]", rest)[0].split()
+            yield command, {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+
+
+def flags(command):
+    return {"--help", *(name for one in command.params for name in one.opts + one.secondary_opts)}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_every_file_that_is_named_is_there(document):
+    assert sorted(set(FILE.findall(document.read_text())) - set(names())) == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_every_command_that_is_shown_takes_its_flags(document):
+    for command, given in shown(document.read_text()):
+        assert command in COMMANDS
+        assert given <= flags(COMMANDS[command]), f"edgellm {command}"
+
+
+def test_commands_are_found_however_they_are_shown():
+    text = (
+        "edgellm is.\n`edgellm plan M --on=X`\n\n    edgellm list\n```\nedgellm rm -c 9 # -d\n```"
+    )
+    assert [*shown(text)] == [("plan", {"--on"}), ("list", set()), ("rm", {"-c"})]
+
+
+def test_the_map_names_every_module_of_the_runner():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    told = {name.rpartition("/")[2] for name in FILE.findall(text)}
+    modules = {path.name for path in (ROOT / "edgellm" / "runner").glob("[!_]*.py")}
+    assert {one for one in modules - told if not one.startswith(NAMED_BY_PATTERN)} == set()
+
+
+def test_every_route_is_told():
+    text = "".join(path.read_text() for path in DOCUMENTS)
+    routes = create_app(Models()).routes
+    paths = {route.path.partition("/{")[0].removeprefix("/v1") for route in routes} - {"/"}
+    assert {path for path in paths if f"{path}`" not in text} == set()
