@@ -13,12 +13,14 @@ die() {
 ensure_environment() {
     local purpose="$1"
     if is_current "$purpose"; then return; fi
+    trap 'printf "\r" >&2; say "stopped; the same command again goes on from here"; exit 130' INT
     if ! is_usable; then make_environment; fi
     ensure_pip
     rm -f .venv/setup.stamp
     .venv/bin/python -m scripts.setup.install "$purpose" ||
         die "set-up did not finish; the whole log: .venv/setup.log. The same command again goes on from here"
     printf '%s %s\n' "$(environment_key)" "$purpose" >.venv/setup.stamp
+    trap - INT
 }
 
 # The stamp says what was installed and for which purpose; "dev" has all that a run needs.
@@ -41,7 +43,7 @@ is_usable() {
 }
 
 make_environment() {
-    local python=""
+    local python="" words=""
     python="$(find_python)" || python=""
     if [ -d .venv ]; then say ".venv does not work here, it is made anew"; fi
     if command -v uv >/dev/null 2>&1; then
@@ -53,8 +55,10 @@ make_environment() {
         die "edgellm needs Python 3.11 or newer, here is $(python_here). $(python_hint)"
     else
         say "making .venv with $("$python" --version 2>&1)"
-        "$python" -m venv --clear .venv >&2 || {
+        # Its words are kept back: on Ctrl-C they are a traceback.
+        words="$("$python" -m venv --clear .venv 2>&1)" || {
             rm -rf .venv
+            say "$words"
             die "$python can't make an environment: its venv module is incomplete. $(venv_hint)"
         }
     fi

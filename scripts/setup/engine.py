@@ -76,7 +76,8 @@ class Engine:
         if isinstance(choice, NoWheel):
             return f"no prebuilt wheel: {choice.why}"
         if problem := self._why_silent(choice.tag):
-            return f"no prebuilt wheel for {choice.tag}: {problem}"
+            named = "" if choice.tag == kind else f" for {choice.tag}"
+            return f"no prebuilt wheel{named}: {problem}"
         if not self._install_wheel(choice.tag):
             return f"{self.index_base}/{choice.tag} has no wheel of {self.requirement} that fits"
         return None

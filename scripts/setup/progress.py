@@ -140,6 +140,7 @@ def run(
             _follow(lines, watch, record, painter)
         except BaseException:
             os.killpg(process.pid, signal.SIGTERM)
+            painter.clear()
             raise
     painter.clear()
     if process.returncode == 0:

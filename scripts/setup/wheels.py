@@ -136,5 +136,7 @@ def _ask(url: str, limit_s: float) -> Silence | None:
     except urllib.error.HTTPError as error:
         return Silence(f"HTTP {error.code}", reached=True)
     except (OSError, ValueError) as error:
-        return Silence(str(getattr(error, "reason", error)), reached=False)
+        reason = getattr(error, "reason", error)
+        words = getattr(reason, "strerror", None) or str(reason)  # without its "[Errno -2]"
+        return Silence(words, reached=False)
     return None

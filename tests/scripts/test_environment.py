@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import time
@@ -112,6 +113,41 @@ def test_uv_is_asked_for_a_python_where_there_is_none(checkout, path):
     said = bash(checkout, path, "make_environment")
     assert "no Python 3.11 or newer here: uv fetches 3.12" in said.stderr
     assert "venv --quiet --clear --python 3.12 .venv" in said.stderr
+
+
+@pytest.mark.parametrize("at", ["venv", "pip", "install"])
+def test_ctrl_c_ends_a_set_up_with_a_word_and_no_traceback(checkout, path, at):
+    """Wherever it is: while Python makes the environment, looks for pip, or installs."""
+    (path / "sleep").symlink_to(shutil.which("sleep"))
+    (path / "mkdir").symlink_to(shutil.which("mkdir"))
+    (path / "ln").symlink_to(shutil.which("ln"))
+    program(
+        path / "python3",
+        f"""case "$*" in
+            *"-m venv"*) mkdir -p .venv/bin; ln -s "$0" .venv/bin/python ;;
+        esac
+        case "$*" in
+            *"-m {at}"*|*.{at}*) trap 'echo Traceback >&2; exit 1' INT; echo >begun; sleep 9 ;;
+        esac""",
+    )
+    with subprocess.Popen(
+        ["bash", "scripts/run"],
+        cwd=checkout,
+        env={"PATH": str(path)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # it may be ignored here
+    ) as running:
+        until_s = time.monotonic() + 10
+        while not (checkout / "begun").exists():
+            assert time.monotonic() < until_s
+            time.sleep(0.02)
+        os.killpg(running.pid, signal.SIGINT)
+        _, said = running.communicate(timeout=10)
+    assert running.returncode == 130
+    assert said.endswith("stopped; the same command again goes on from here\n")
+    assert said.count("Traceback") == (at == "install"), "install.py has no traceback of its own"
 
 
 def test_a_venv_module_without_pip_is_explained(checkout, path):
