@@ -1,7 +1,8 @@
 """Reads profiles/*.toml into the values that the selector takes: numbers we did not compute.
 
 Units change here, once: a file says `layer_us`, `gb_s` and `mib`, as people write them; the values
-say `layer_s`, `bytes_s` and `bytes`. Every row names its source, so a row without one is refused.
+say `layer_s`, `bytes_s` and `bytes`. A file without a date is refused; a test holds every row to
+its source.
 """
 
 from collections.abc import Mapping
@@ -10,9 +11,6 @@ from math import inf
 
 from edgellm.errors import ConfigError
 from edgellm.models.tensor_types import TensorClass
-from edgellm.probe.boards import board_names as board_names
-from edgellm.probe.boards import hardware_from_board as hardware_from_board
-from edgellm.probe.described import hardware_from_devices as hardware_from_devices
 from edgellm.probe.hardware import Backend
 from edgellm.probe.limits import load as load_limits
 from edgellm.resources import ProfileRow, profiles_dir, read_profile

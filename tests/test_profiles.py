@@ -3,14 +3,10 @@ import tomllib
 import pytest
 
 from edgellm.models.quants import BY_NAME
+from edgellm.probe.boards import board_names, hardware_from_board
+from edgellm.probe.described import hardware_from_devices
 from edgellm.probe.hardware import Device
-from edgellm.profiles import (
-    board_names,
-    hardware_from_board,
-    hardware_from_devices,
-    load_prices,
-    load_profiles,
-)
+from edgellm.profiles import load_prices, load_profiles
 from edgellm.resources import profiles_dir
 
 ROOT = profiles_dir()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from edgellm.probe.hardware import Device, Hardware
 from edgellm.selector.budget import Budgets, device_limit_bytes
 from edgellm.selector.plan import Share
-from edgellm.selector.profiles import SpeedProfile
+from edgellm.selector.speed_profile import SpeedProfile
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,7 @@ from dataclasses import dataclass, field
 from edgellm.models.tensor_types import TensorClass
 from edgellm.probe.limits import Table as BackendTable
 from edgellm.selector.plan import KVType, Use
-from edgellm.selector.speed_profile import BackendFamily as BackendFamily
-from edgellm.selector.speed_profile import Calibration as Calibration
-from edgellm.selector.speed_profile import SpeedProfile as SpeedProfile
-from edgellm.selector.speed_profile import Spread as Spread
+from edgellm.selector.speed_profile import SpeedProfile
 
 
 @dataclass(frozen=True, slots=True)

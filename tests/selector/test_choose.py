@@ -8,7 +8,8 @@ import selector_specs as specs
 from selector_machines import machine, unified
 
 from edgellm.errors import BadRequest, DoesNotFit, ModelNotFound
-from edgellm.profiles import hardware_from_board, load_profiles
+from edgellm.probe.boards import hardware_from_board
+from edgellm.profiles import load_profiles
 from edgellm.selector.budget import pool_budgets
 from edgellm.selector.choose import choose, smaller
 from edgellm.selector.plan import Goal

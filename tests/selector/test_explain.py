@@ -5,7 +5,9 @@ import pytest
 import selector_specs as specs
 from selector_machines import machine, unified
 
-from edgellm.profiles import hardware_from_board, hardware_from_devices, load_profiles
+from edgellm.probe.boards import hardware_from_board
+from edgellm.probe.described import hardware_from_devices
+from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose
 from edgellm.selector.explain import explain
 from edgellm.selector.plan import Alternative, Goal, Range
