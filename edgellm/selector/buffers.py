@@ -10,8 +10,9 @@ that wins is added up exactly in any case.
 from dataclasses import dataclass, field, replace
 
 from edgellm.models.spec import ModelSpec
+from edgellm.selector.compute import compute_bytes
 from edgellm.selector.layout import Layout
-from edgellm.selector.memory import ContextShape, compute_bytes
+from edgellm.selector.shape import ContextShape
 
 
 @dataclass(slots=True)

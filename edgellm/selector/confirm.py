@@ -13,8 +13,9 @@ from edgellm.probe.hardware import Hardware
 from edgellm.selector.decide import Decision, Nothing, decide
 from edgellm.selector.describe import binding_text
 from edgellm.selector.draft import beside_draft
+from edgellm.selector.layout import layout_of
 from edgellm.selector.machine import Machine, Shortfall
-from edgellm.selector.memory import layout_of, needs
+from edgellm.selector.memory import needs
 from edgellm.selector.options import Option
 from edgellm.selector.oracle import BufferBytes, Oracle
 from edgellm.selector.plan import BytesFrom, Candidate, Placement, Share

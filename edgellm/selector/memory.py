@@ -6,21 +6,14 @@ compute buffer is the peak of ggml's graph allocator (exact where `is_known`).
 """
 
 from edgellm.models.spec import ModelSpec
-from edgellm.selector.compute import compute_bytes as compute_bytes
-from edgellm.selector.compute import is_known as is_known
+from edgellm.selector.compute import compute_bytes
 from edgellm.selector.compute import output_bytes as output_bytes
 from edgellm.selector.kv import cell_bytes as cell_bytes
-from edgellm.selector.kv import cells as cells
 from edgellm.selector.kv import cumulated_kv_bytes as cumulated_kv_bytes
-from edgellm.selector.kv import kv_bytes as kv_bytes
-from edgellm.selector.kv import kv_bytes_of_parts as kv_bytes_of_parts
-from edgellm.selector.kv import layer_kv_bytes as layer_kv_bytes
-from edgellm.selector.kv import layer_kv_bytes_each as layer_kv_bytes_each
-from edgellm.selector.layout import Layout as Layout
-from edgellm.selector.layout import layout_of as layout_of
+from edgellm.selector.kv import kv_bytes_of_parts
+from edgellm.selector.layout import Layout
 from edgellm.selector.oracle import BufferBytes
 from edgellm.selector.shape import ContextShape as ContextShape
-from edgellm.selector.shape import pad256 as pad256
 from edgellm.selector.weights import cumulated_layer_bytes as cumulated_layer_bytes
 from edgellm.selector.weights import host_weight_bytes as host_weight_bytes
 from edgellm.selector.weights import weight_bytes as weight_bytes

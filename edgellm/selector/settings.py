@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from edgellm.models.spec import ModelSpec
 from edgellm.selector.checks import MAX_SEQUENCES, check_heads, misfit_of
 from edgellm.selector.leaving import can_leave, n_scratch
-from edgellm.selector.memory import ContextShape
 from edgellm.selector.plan import Goal, KVType
 from edgellm.selector.profiles import Workload
+from edgellm.selector.shape import ContextShape
 
 _LAST_UBATCH = 128
 _EMBEDDING_CTX = 2048  # most texts that are embedded are shorter

@@ -35,7 +35,8 @@ from edgellm.models.spec import ModelSpec, model_spec
 from edgellm.probe.hardware import Cpu, Device, Hardware, MemoryPool
 from edgellm.runner.messages import DeviceMemory
 from edgellm.runner.oracle import LlamaOracle
-from edgellm.selector.memory import layout_of, needs
+from edgellm.selector.layout import layout_of
+from edgellm.selector.memory import needs
 from edgellm.selector.oracle import BufferBytes
 from edgellm.selector.plan import Candidate, Placement, Plan, Share
 from edgellm.selector.proportions import tensor_split

@@ -23,7 +23,7 @@ from edgellm.models.spec import model_spec
 from edgellm.probe.hardware import Cpu, Device, Hardware, MemoryPool
 from edgellm.runner.oracle import LlamaOracle, ask
 from edgellm.runner.oracle_layers import norm_layers
-from edgellm.selector.memory import output_bytes
+from edgellm.selector.compute import output_bytes
 from edgellm.selector.plan import Candidate, Placement, Share
 from edgellm.selector.shape import ContextShape
 from edgellm.units import GIB, MIB

@@ -10,7 +10,8 @@ from edgellm.errors import DoesNotFit
 from edgellm.profiles import load_profiles
 from edgellm.selector.budget import pool_budgets
 from edgellm.selector.choose import choose, smaller
-from edgellm.selector.memory import layout_of, needs
+from edgellm.selector.layout import layout_of
+from edgellm.selector.memory import needs
 from edgellm.selector.oracle import BufferBytes
 from edgellm.selector.plan import Goal
 from edgellm.units import GIB, MIB

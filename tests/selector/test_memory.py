@@ -22,8 +22,10 @@ from edgellm.models.shapes import Shape, shape_header
 from edgellm.models.spec import ModelSpec, model_spec
 from edgellm.probe.hardware import Cpu, Device, Hardware, MemoryPool
 from edgellm.runner.oracle import LlamaOracle
-from edgellm.selector.layout import HOST_ONLY
-from edgellm.selector.memory import BufferBytes, is_known, layout_of, needs, output_bytes
+from edgellm.selector.compute import is_known, output_bytes
+from edgellm.selector.layout import HOST_ONLY, layout_of
+from edgellm.selector.memory import needs
+from edgellm.selector.oracle import BufferBytes
 from edgellm.selector.plan import Candidate, Placement, Share
 from edgellm.selector.proportions import tensor_split
 from edgellm.selector.shape import ContextShape

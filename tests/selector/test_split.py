@@ -12,9 +12,9 @@ from edgellm.profiles import load_profiles
 from edgellm.selector.budget import pool_budgets
 from edgellm.selector.load import Bulk
 from edgellm.selector.machine import Machine, Shortfall
-from edgellm.selector.memory import ContextShape
 from edgellm.selector.plan import Placement
 from edgellm.selector.proportions import layer_counts, tensor_split
+from edgellm.selector.shape import ContextShape
 from edgellm.selector.shares import Ways
 from edgellm.selector.split import place, sketch
 from edgellm.units import GIB, MIB
