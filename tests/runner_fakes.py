@@ -229,8 +229,9 @@ class FakeBackend:
                 assert 0 <= start < end <= len(self.cells[source]), f"seq {source} is shorter"
                 tokens = [token for token, _ in self.cells[source]]
                 self.blobs[blob] = (start, tokens[:end])  # it is worth something after these only
-            case Restore(blob, target):
+            case Restore(blob, target, begins, stretch):
                 start, tokens = self.blobs[blob]
+                assert (begins, [*stretch]) == (start, tokens[start:]), "not what it holds"
                 held = self.cells.setdefault(target, [])
                 assert [token for token, _ in held] == tokens[:start], "another text lies before"
                 self._fill(target, tokens[start:])

@@ -91,11 +91,13 @@ class StatefulBackend(FakeBackend):
                 held = [token for token, _ in self.cells[source]]
                 assert self.states[source] == held, f"seq {source}: another state"
                 self.wholes[blob] = held
-            case RestoreAll(blob, target):
+            case RestoreAll(blob, target, tokens):
                 assert not self.cells.get(target), f"seq {target} is not empty"
+                held = self._held()[blob]
+                assert [*tokens] == held, "not what it holds"
                 self._can_hold(target)
-                self.states[target], self.cells[target] = list(self.wholes[blob]), []
-                self._fill(target, self.wholes[blob])
+                self.states[target], self.cells[target] = list(held), []
+                self._fill(target, held)
             case Discard(blob):
                 del (self.wholes if blob in self.wholes else self.checkpoints)[blob]
 

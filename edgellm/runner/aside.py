@@ -120,15 +120,11 @@ class AsideMemory(ArchivedMemory):
             self._ops.append(Discard(blob))
             return None
         lease, seq_id = self._lease_of(length, running), self._free_seq_ids[0]
-        if self._state.has_cells:
-            self._ops += [RestoreAll(blob, seq_id), Discard(blob)]
-            self._points.take(seq_id, length)  # in the memory that was held for the blob
-        else:
-            self._points.adopt(seq_id, length, blob)
+        self._ops += [RestoreAll(blob, seq_id, tuple(tokens)), Discard(blob)]
+        self._points.take(seq_id, length)  # in the memory that was held for the blob
         kept = self.retained.add(tokens, lease, length, ())
         self._move_aside(seq_id, kept)
-        if self._state.has_cells:
-            self._ops.append(Forget(seq_id))
+        self._ops.append(Forget(seq_id))
         return kept
 
     def _lost(self) -> None:

@@ -68,10 +68,15 @@ class Save:
 
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """Cells of its own for `target` with what `blob` holds, after the cells that it has."""
+    """Cells of its own for `target` with what `blob` holds, after the `start` cells that it has.
+
+    They are those of `tokens`: what llama.cpp doesn't take from a file is computed from these.
+    """
 
     blob: int
     target: int
+    start: int
+    tokens: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +89,12 @@ class SaveAll:
 
 @dataclass(frozen=True, slots=True)
 class RestoreAll:
-    """`target`, which is empty, holds what the source of a SaveAll held, in cells of its own."""
+    """`target`, which is empty, holds what the source of a SaveAll held, in cells of its own; or,
+    of a model without cells, the state of a Checkpoint. `tokens` are all, as in Restore."""
 
     blob: int
     target: int
+    tokens: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,13 +61,12 @@ class Checkpoints:
         if self.held_bytes + n_bytes > self._state.budget_bytes:
             return False
         evicts = self._make_room(n_bytes)
-        point = self._add(seq_id, length, self.new_blob(), n_bytes)
+        self._now += 1
+        point = Point(length, self.new_blob(), n_bytes, self._now)
+        self._chains.setdefault(seq_id, []).append(point)
+        self.used_bytes += n_bytes
         self._ops.append(Checkpoint(seq_id, point.blob))
         return evicts
-
-    def adopt(self, seq_id: int, length: int, blob: int) -> None:
-        """A checkpoint that was read from disk, into memory that was held until now."""
-        self._add(seq_id, length, blob, self._state.checkpoint_bytes(length))
 
     def hold(self, n_bytes: int) -> bool | None:
         """Keep so much memory free for something else. Says whether others had to go for it; None:
@@ -129,13 +128,6 @@ class Checkpoints:
         assert seq_id not in self._chains, f"seq {seq_id} has points already"
         if chain:
             self._chains[seq_id] = chain
-
-    def _add(self, seq_id: int, length: int, blob: int, n_bytes: int) -> Point:
-        self._now += 1
-        point = Point(length, blob, n_bytes, self._now)
-        self._chains.setdefault(seq_id, []).append(point)
-        self.used_bytes += n_bytes
-        return point
 
     def _make_room(self, n_bytes: int) -> bool:
         room_bytes = self._state.budget_bytes - self.held_bytes - n_bytes

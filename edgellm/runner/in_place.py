@@ -135,7 +135,7 @@ class InPlaceMemory(ArchivedMemory):
         if old := self.retained.by_id.get(place):
             self._drop(old)
         lease = self._lease_of(len(tokens), running)
-        self._ops += [RestoreAll(blob, place), Discard(blob)]
+        self._ops += [RestoreAll(blob, place, tuple(tokens)), Discard(blob)]
         self.retained.free_seq_ids.remove(place)
         self.retained.put(place, tokens, len(tokens), ())
         kept = self.retained.by_id[place]

@@ -95,7 +95,10 @@ class LlamaBackend:
         self._starts: dict[int, Start] = {}  # by seq_id, of those that run
         self._compiler: Masks | None = None
         self._copies = StreamCopies(self._context, on_host=not plan.devices)
-        self._state = StateBlobs(self._context, scratch=plan.n_seq_max - 1)  # see Limits.n_scratch
+        self._adapters = Adapters(self._model, self._context)
+        self.load_adapter, self.free_adapter = self._adapters.load, self._adapters.free
+        plain = self._adapters.without(self._decode_rows)
+        self._state = StateBlobs(self._context, plan.n_seq_max - 1, plain)  # see Limits.n_scratch
         self.keep_on = self._state.keep_on
         self._rows = Rows(plan.n_batch)
         self._sight = Sight(plan.projector, self._model, plan) if plan.projector else None
@@ -106,8 +109,6 @@ class LlamaBackend:
         self.overlaps = bool(plan.devices)
         self.meanwhile: Callable[[], None] = lambda: None
         self._calls = Calls()
-        self._adapters = Adapters(self._model, self._context)
-        self.load_adapter, self.free_adapter = self._adapters.load, self._adapters.free
         self._embedder = Embedder(self._model, self._context, self.limits, self._decode_rows)
         self.pooling = self._embedder.pooling if plan.embedding else None
         self.n_input, self.score_at = self._embedder.n_input, self._embedder.score_at
@@ -174,14 +175,14 @@ class LlamaBackend:
 
     def decode(self, batch: Batch) -> Step:
         begun_s = time.perf_counter()
+        self._decode_s = self._sample_s = 0.0
         if self._positions:
             batch = self._positions.put(batch)
         self._copies.begin()
         for op in batch.ops:
             self._obey(op)
         self._copies.end()
-        ops_s = time.perf_counter() - begun_s
-        self._decode_s = self._sample_s = 0.0
+        ops_s = time.perf_counter() - begun_s - self._decode_s  # of what no file gave back
         if not batch.rows:
             return Step({}, NativeTimes(ops_s))
 

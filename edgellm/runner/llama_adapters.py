@@ -23,6 +23,8 @@ import llama_cpp
 
 from edgellm.chat.messages import AdapterSet
 from edgellm.errors import BadGGUF
+from edgellm.runner.batch import Row
+from edgellm.runner.llama_state import Decode
 
 _READ_BYTES = 1 << 20
 
@@ -61,6 +63,15 @@ class Adapters:
             self._use(wanted)
             yield
             self._is_reserved = True
+
+    def without(self, decode: Decode) -> Decode:
+        """The same, with no adapter."""
+
+        def decode_plain(rows: tuple[Row, ...]) -> None:
+            with self.used(()):
+                decode(rows)
+
+        return decode_plain
 
     def _use(self, wanted: AdapterSet) -> None:
         self._is_reserved = False

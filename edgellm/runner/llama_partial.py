@@ -7,20 +7,25 @@ attention (llama-memory-hybrid.cpp, -hybrid-iswa.cpp), or nothing but those
 """
 
 import ctypes
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import llama_cpp
 
 from edgellm.runner.batch import Row
-from edgellm.runner.llama_state import EVERYTHING, PARTIAL, Blob, read_state, state_bytes
+from edgellm.runner.llama_state import (
+    EVERYTHING,
+    PARTIAL,
+    Blob,
+    Decode,
+    read_state,
+    state_bytes,
+)
 from edgellm.runner.memory import PartialState
 
 # Memories of their own kind (llama-kv-cache-dsv4.cpp, -dsa-iswa.cpp, -msa.cpp,
 # llama-memory-hybrid-idx.cpp), for which there is no file small enough to try a fork on.
 _UNTRIED = {"deepseek4", "dots3note", "minimax-m3", "glm5-next", "qwen4exp"}
-
-Decode = Callable[[tuple[Row, ...]], None]
 
 
 def carries_state(model: Any) -> bool:

@@ -6,7 +6,7 @@ lands on the scratch id and is tagged for its owner. A *checkpoint* is what a fo
 reference: the sliding window's cells and the recurrent state (LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY).
 
 `llama_state_seq_set_data` checks types and row sizes only: that a blob belongs to this model and
-these tokens is the caller's business.
+these tokens is the caller's business. What it doesn't take from a file is computed again.
 """
 
 import ctypes
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from msgspec.structs import replace
 
 from edgellm.errors import EdgellmError
+from edgellm.runner.backend import NoKVSlot
 from edgellm.runner.batch import (
     Blank,
     Checkpoint,
@@ -28,6 +29,7 @@ from edgellm.runner.batch import (
     Restore,
     RestoreAll,
     Resume,
+    Row,
     Save,
     SaveAll,
     Store,
@@ -41,17 +43,19 @@ StateOp: TypeAlias = (
     | Store | Fetch | Erase
 )  # fmt: skip
 Blob = npt.NDArray[np.uint8]  # numpy asks for huge pages: a tenth of the time to touch them first
+Decode: TypeAlias = Callable[[tuple[Row, ...]], None]  # raises EdgellmError, NoKVSlot
 
 
 class StateBlobs:
     """What was copied out, by number.
 
     `scratch` is an id that no sequence has, below the context's n_seq_max: above it llama.cpp
-    keeps tags but writes none of them (llama-kv-cache.cpp, `state_write_meta`).
+    keeps tags but writes none of them (llama-kv-cache.cpp, `state_write_meta`). `decode`
+    computes rows, with no adapter.
     """
 
-    def __init__(self, context: Any, scratch: int) -> None:
-        self._context, self._scratch = context, scratch
+    def __init__(self, context: Any, scratch: int, decode: Decode) -> None:
+        self._context, self._scratch, self._decode = context, scratch, decode
         self._memory = llama_cpp.llama_get_memory(context)
         self._blobs: dict[int, Blob] = {}
         self._disk: PrefixDisk | None = None
@@ -68,16 +72,16 @@ class StateBlobs:
         match op:
             case Save(source, start, end, blob):
                 self.save(source, start, end, blob)
-            case Restore(blob, target):
-                self.restore(blob, target)
+            case Restore():
+                self.restore(op)
             case SaveAll(source, blob):
                 self._blobs[blob] = read_state(self._context, source, EVERYTHING)
-            case RestoreAll(blob, target):
-                self._write(target, blob, EVERYTHING)
+            case RestoreAll():
+                self._restore_all(op)
             case Checkpoint(source, blob):
                 self._blobs[blob] = read_state(self._context, source, PARTIAL)
             case Resume(blob, target):
-                self._write(target, blob, PARTIAL)
+                write_state(self._context, target, self._blobs[blob], PARTIAL)
             case Blank(source):
                 assert self.blank is not None, "only windows are blanked"
                 write_state(self._context, source, self.blank, PARTIAL)
@@ -106,15 +110,35 @@ class StateBlobs:
             self._blobs[number] = np.frombuffer(blob, np.uint8)
         self._on_fetched(number, None if blob is None else elapsed_s)
 
-    def _write(self, target: int, blob: int, flags: int) -> None:
-        """Raises EdgellmError, which ends the worker: the next one, asked the same, must not be
-        given the same file."""
+    def _restore_all(self, op: RestoreAll) -> None:
+        if not self._takes(op.target, op.blob):
+            self._compute(op.target, 0, op.tokens)
+
+    def _takes(self, target: int, blob: int) -> bool:
+        """Whether llama.cpp puts it on `target`, which is empty; else it still is.
+
+        False for what comes from a file only, which is erased: the next worker must not be given
+        it. For what we have just written ourselves it raises EdgellmError.
+        """
         try:
-            write_state(self._context, target, self._blobs[blob], flags)
+            write_state(self._context, target, self._blobs[blob], EVERYTHING)
         except EdgellmError:
-            if self._disk and blob in self._file_keys:
-                self._disk.erase(self._file_keys[blob])
-            raise
+            if self._disk is None or blob not in self._file_keys:
+                raise
+            self._disk.erase(self._file_keys[blob])
+            llama_cpp.llama_memory_seq_rm(self._memory, target, -1, -1)
+            return False
+        return True
+
+    def _compute(self, target: int, start: int, tokens: tuple[int, ...]) -> None:
+        """Raises EdgellmError."""
+        n_ubatch = int(llama_cpp.llama_n_ubatch(self._context))
+        rows = [Row(target, start + i, token, False) for i, token in enumerate(tokens)]
+        try:
+            for at in range(0, len(rows), n_ubatch):
+                self._decode(tuple(rows[at : at + n_ubatch]))
+        except NoKVSlot as error:
+            raise EdgellmError(f"no cells for {len(tokens)} tokens: {error}") from error
 
     def measure(self, seq_id: int) -> BlobSize:
         """What a stretch takes, by a sequence of two tokens."""
@@ -134,10 +158,12 @@ class StateBlobs:
         finally:
             llama_cpp.llama_memory_seq_rm(self._memory, self._scratch, -1, -1)
 
-    def restore(self, blob: int, target: int) -> None:
+    def restore(self, op: Restore) -> None:
         """Raises EdgellmError when there are no cells for it."""
-        self._write(self._scratch, blob, EVERYTHING)
-        llama_cpp.llama_memory_seq_cp(self._memory, self._scratch, target, -1, -1)
+        if not self._takes(self._scratch, op.blob):
+            self._compute(op.target, op.start, op.tokens)
+            return
+        llama_cpp.llama_memory_seq_cp(self._memory, self._scratch, op.target, -1, -1)
         llama_cpp.llama_memory_seq_rm(self._memory, self._scratch, -1, -1)
 
 

@@ -169,7 +169,8 @@ class Spill:
             edge = sequence.restoring.pop(0)
             edge.n_pins -= 1
             self.shelf.touch(edge)
-            self._ops.append(Restore(edge.blob, sequence.seq_id))
+            tokens = tuple(edge.tokens)
+            self._ops.append(Restore(edge.blob, sequence.seq_id, edge.start, tokens))
             self._cells.append(sequence.lease, len(edge.tokens))
             sequence.n_computed = min(edge.end, sequence.n_cached)
             if edge.end > sequence.n_cached:
