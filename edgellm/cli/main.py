@@ -18,10 +18,10 @@ from edgellm.cli.bench import bench
 from edgellm.cli.coercion import QuickCommand, QuickGroup
 from edgellm.cli.cost import cost
 from edgellm.cli.doctor import doctor
-from edgellm.cli.facts import probe
 from edgellm.cli.models import list_models, pull, rm, show
 from edgellm.cli.output import say_error
 from edgellm.cli.plan import plan
+from edgellm.cli.probe import probe
 from edgellm.cli.ps import ps, stop
 from edgellm.cli.recommend import recommend
 from edgellm.cli.record import record
