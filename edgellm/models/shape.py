@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-Key = int | float | bool | str | list[int]
+KeyValue = int | float | bool | str | list[int]
 
 
 class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,7 +43,7 @@ class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kv_lora: int = 0
     head_dim_k_mla: int = 0
     head_dim_v_mla: int = 0
-    keys: dict[str, Key] = {}  # more that a converter writes, without the architecture before it
+    keys: dict[str, KeyValue] = {}  # more that a converter writes, without the architecture before it
 
     def is_attention(self, il: int) -> bool:
         if self.attention_layers:

@@ -16,7 +16,7 @@ from edgellm.models.gguf import GGUFHeader, TensorInfo
 from edgellm.models.gguf_values import NumberArray, Value, number_array
 from edgellm.models.mix import MixFacts, NamedShape, mix_types
 from edgellm.models.quants import BY_NAME, tensor_bytes
-from edgellm.models.shape import Shape as Shape
+from edgellm.models.shape import KeyValue, Shape
 
 _ALIGNMENT: Final = 32
 _TOKEN_TYPES: Final = 2  # of every BERT
@@ -145,5 +145,5 @@ def _head_count_kv(shape: Shape) -> int | NumberArray:
     return number_array([shape.n_head_kv * shape.is_attention(il) for il in range(shape.n_layers)])
 
 
-def _value(value: int | float | bool | str | list[int]) -> Value:
+def _value(value: KeyValue) -> Value:
     return number_array(value) if isinstance(value, list) else value

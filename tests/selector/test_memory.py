@@ -18,7 +18,8 @@ from selector_layouts import shape
 from edgellm.models.catalog import load_catalog
 from edgellm.models.gguf import GGUFHeader
 from edgellm.models.local import read_spec
-from edgellm.models.shapes import Shape, shape_header
+from edgellm.models.shape import Shape
+from edgellm.models.shapes import shape_header
 from edgellm.models.spec import ModelSpec, model_spec
 from edgellm.probe.hardware import Cpu, Device, Hardware, MemoryPool
 from edgellm.runner.oracle import LlamaOracle
