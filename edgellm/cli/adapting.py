@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
@@ -19,6 +19,8 @@ POOLINGS = ("none", "mean", "cls", "last", "rank")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adapting:
+    HEADINGS: ClassVar = {"lora": "LoRA adapters, and another pooling"}
+
     lora: Annotated[
         list[str] | None,
         typer.Option(

@@ -13,12 +13,17 @@ from typing import Any, get_args, get_origin
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from edgellm.cli.help import write_options
+
 _KINDS = (str, int, float, bool, Path)
 
 
 class QuickCommand(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         return _made_quick(super().get_params(ctx))
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        write_options(self.get_params(ctx), ctx, formatter)
 
 
 class QuickGroup(TyperGroup):

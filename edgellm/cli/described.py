@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
@@ -25,6 +25,8 @@ Sysroot = Annotated[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Described:
+    HEADINGS: ClassVar = {"on": "Another machine than this one"}
+
     on: Annotated[
         list[str] | None,
         typer.Option(

@@ -1,7 +1,7 @@
 """Where a server listens and who may ask it: the same flags for `serve` and `up`."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listening:
+    HEADINGS: ClassVar = {"host": "Where it listens, and to whom"}
+
     host: Annotated[str | None, typer.Option(help="Address to listen on.", metavar="ADDRESS")] = (
         None
     )

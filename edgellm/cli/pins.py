@@ -5,7 +5,7 @@ One list of flags for `plan`, `serve` and the others; the words are llama.cpp's 
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_type_hints
+from typing import TYPE_CHECKING, Annotated, ClassVar, get_type_hints
 
 import typer
 
@@ -20,6 +20,7 @@ _OBJECTIVES = ("balanced", "speed", "quality", "context", "energy")
 _KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 _SPLIT_MODES = ("layer", "row", "tensor")
 _GUESSERS = ("ngram", "draft", "mtp", "off")
+_PARTS = "Parts of the plan; what is not said is chosen"
 _WHEN = {"auto": None, "on": True, "off": False}
 
 
@@ -39,6 +40,13 @@ def _flag(name: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pins:
+    HEADINGS: ClassVar = {
+        "ctx": "What it is for, and what it may take",
+        "ctk": _PARTS,
+        "prefix_ram": "What is kept of past conversations",
+        "batch_invariant": _PARTS,
+    }
+
     ctx: Annotated[int | None, _number("--ctx", text="Tokens of one conversation.")] = None
     n_ctx: Annotated[
         int | None, _number("-c", "--ctx-size", text="Tokens over all conversations together.")

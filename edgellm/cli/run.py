@@ -2,8 +2,8 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Annotated
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, ClassVar
 
 import typer
 
@@ -13,8 +13,28 @@ from edgellm.cli.pins import Pins
 from edgellm.cli.seeing import Seeing
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wording:
+    """How an answer is written: fields of OpenAI's API, by their names there."""
+
+    HEADINGS: ClassVar = {"temperature": "The answer"}
+
+    temperature: Annotated[
+        float | None,
+        typer.Option(help="0 always takes the likeliest word.", metavar="T", min=0, max=2),
+    ] = None
+    seed: Annotated[int | None, typer.Option(help="The same answer again.", metavar="N")] = None
+    max_tokens: Annotated[
+        int | None, typer.Option(help="The most that one answer takes.", metavar="N", min=1)
+    ] = None
+
+    def given(self) -> dict[str, float]:
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
 def run(
     model: options.ModelArgument,
+    wording: Wording,
     pins: Pins,
     seeing: Seeing,
     drafting: Drafting,
@@ -28,14 +48,6 @@ def run(
     ] = None,
     system: Annotated[
         str | None, typer.Option(help="What the model is told before everything.", metavar="TEXT")
-    ] = None,
-    temperature: Annotated[
-        float | None,
-        typer.Option(help="0 always takes the likeliest word.", metavar="T", min=0, max=2),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="The same answer again.", metavar="N")] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(help="The most that one answer takes.", metavar="N", min=1)
     ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Tell how long it took, on stderr.")
@@ -59,14 +71,12 @@ def run(
     from edgellm.cli.private import server_with
 
     question, pictures = _question(prompt or ()), data_urls(image or ())
-    fields = {"temperature": temperature, "seed": seed, "max_tokens": max_tokens}
-    given = {name: value for name, value in fields.items() if value is not None}
     draft = drafting.named(pins)
     config = options.config_from(offline=offline, reserve=pins.reserve, draft=draft)
     goal = replace(pins, parallel=pins.parallel or 1).goal(config.reserve)
     flags = (*pins.given(), *seeing.given(), *drafting.given())
     with server_with(model, config, goal, flags=flags, seeing=seeing) as (url, name):
-        answering = Answering(url, name, system, given, verbose, pictures)
+        answering = Answering(url, name, system, wording.given(), verbose, pictures)
         if question is not None:
             answering.ask(question)
         else:

@@ -6,7 +6,7 @@ model is served for text; only a projector that the user names must do.
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seeing:
+    HEADINGS: ClassVar = {"mmproj": "Pictures"}
+
     mmproj: Annotated[
         str | None,
         typer.Option("--mmproj", help="The projector to see pictures through.", metavar="FILE"),

@@ -4,13 +4,17 @@
 
 `plan --help` lists every field of Pins, and `plan` gets them as one value; `serve` writes the same
 word and means the same flags. typer reads a command by its signature, so that is what changes.
+
+Where the dataclass has HEADINGS, a heading of the help by the name of the first field under it,
+its fields stand apart from the command's own options; cli/help.py writes them.
 """
 
+import copy
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from inspect import Parameter, Signature, signature
-from typing import Any
+from typing import Annotated, Any, get_args
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:
@@ -39,6 +43,18 @@ def _options(parameter: Parameter) -> Iterator[Parameter]:
     if not is_dataclass(parameter.annotation):
         yield parameter.replace(kind=Parameter.KEYWORD_ONLY)
         return
+    headings: Mapping[str, str] = getattr(parameter.annotation, "HEADINGS", {})
+    heading = None
     for field in fields(parameter.annotation):
+        heading = headings.get(field.name, heading)
         default = Parameter.empty if field.default is MISSING else field.default
-        yield Parameter(field.name, Parameter.KEYWORD_ONLY, default=default, annotation=field.type)
+        kind = _under(heading, field.type) if heading else field.type
+        yield Parameter(field.name, Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+
+
+def _under(heading: str, annotation: Any) -> Any:
+    """What typer calls a panel."""
+    kind, option = get_args(annotation)
+    option = copy.copy(option)
+    option.rich_help_panel = heading
+    return Annotated[kind, option]

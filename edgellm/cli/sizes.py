@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -19,6 +19,8 @@ _USUAL_TOK_S = 10.0  # twice as fast as people read
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Users:
+    HEADINGS: ClassVar = {"users": "Machines for so many users"}
+
     users: Annotated[
         int | None,
         typer.Option(

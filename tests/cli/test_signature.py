@@ -1,5 +1,5 @@
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 from typer.testing import CliRunner
@@ -47,6 +47,40 @@ def test_help_lists_the_fields():
     assert "-w, --width" in told
     assert "How wide." in told
     assert "--size" not in told
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    HEADINGS: ClassVar = {"wood": "The frame", "glass": "In front of it"}
+
+    wood: Annotated[str, typer.Option("--wood", metavar="KIND", help="Of what.")] = "oak"
+    gold: Annotated[bool, typer.Option("--gold", help="With gold.")] = False
+    glass: Annotated[int, typer.Option("--glass", metavar="MM", min=1, help="How thick.")] = 2
+
+
+def test_shared_options_stand_under_their_headings_behind_the_commands_own():
+    def hang(
+        what: Annotated[list[str], typer.Argument(metavar="WHAT", help="A picture.")],
+        frame: Frame,
+        high: Annotated[bool, typer.Option("--high", help="Near the ceiling.")] = False,
+    ) -> None:
+        print(what, frame.glass, frame.gold, high)
+
+    told = ask(hang, "--help").stdout.partition("Arguments:")[2]
+
+    assert " ".join(told.split()) == (
+        "WHAT A picture. [required] "
+        "Options: --high Near the ceiling. --help Show this message and exit. "
+        "The frame: --wood KIND Of what. [default: oak] --gold With gold. "
+        "In front of it: --glass MM How thick. [default: 2; x>=1]"
+    )
+    assert ask(hang, "a", "b", "--glass", "3", "--gold").stdout == "['a', 'b'] 3 True False\n"
+
+
+def test_headings_of_one_command_are_none_of_another():
+    def plain(wood: Annotated[str, typer.Option("--wood", help="Of what.")] = "oak") -> None: ...
+
+    assert "The frame" not in ask(plain, "--help").stdout
 
 
 def test_two_commands_with_the_same_dataclass_have_the_same_flags():
