@@ -40,7 +40,7 @@ _TYPED: Final = {_ALIGNMENT: (UINT32, "uint32"), "adapter.lora.alpha": (FLOAT32,
 _FIRST_PREFIX_BYTES: Final = 64 << 10
 _GUESSED_FILE_TYPE: Final = 1024  # LLAMA_FTYPE_GUESSED, a flag
 _NO_TOKEN: Final = 0xFFFF_FFFF  # LLAMA_TOKEN_NULL, written as a uint32
-_POOLING = ("none", "mean", "cls", "last", "rank")  # enum llama_pooling_type
+POOLINGS: Final = ("none", "mean", "cls", "last", "rank")  # enum llama_pooling_type, llama.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +164,9 @@ class GGUFHeader:
         number = self.integer(key)
         if number is None:
             return None
-        if number >= len(_POOLING):
-            raise BadGGUF(f"{key!r} is {number}; pooling types go from 0 to {len(_POOLING) - 1}")
-        return _POOLING[number]
+        if number >= len(POOLINGS):
+            raise BadGGUF(f"{key!r} is {number}; pooling types go from 0 to {len(POOLINGS) - 1}")
+        return POOLINGS[number]
 
     @property
     def quant(self) -> str | None:

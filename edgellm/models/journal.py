@@ -8,7 +8,6 @@ tells one from the other by the boot it was written in.
 import contextlib
 import os
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 import msgspec
@@ -48,12 +47,7 @@ class Part:
         self.done_bytes = self._synced_bytes = trusted
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with contextlib.suppress(OSError):  # a full disk: the error that led here is the news
             self._handle.close()
 

@@ -43,7 +43,7 @@ class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kv_lora: int = 0
     head_dim_k_mla: int = 0
     head_dim_v_mla: int = 0
-    keys: dict[str, KeyValue] = {}  # more that a converter writes, without the architecture before it
+    keys: dict[str, KeyValue] = {}  # more that a converter writes; no architecture before them
 
     def is_attention(self, il: int) -> bool:
         if self.attention_layers:

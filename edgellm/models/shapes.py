@@ -12,7 +12,7 @@ from typing import Final
 from edgellm.errors import ConfigError
 from edgellm.models.architectures import ARCHITECTURES, Traits
 from edgellm.models.blocks import block, norm
-from edgellm.models.gguf import GGUFHeader, TensorInfo
+from edgellm.models.gguf import POOLINGS, GGUFHeader, TensorInfo
 from edgellm.models.gguf_values import NumberArray, Value, number_array
 from edgellm.models.mix import MixFacts, NamedShape, mix_types
 from edgellm.models.quants import BY_NAME, tensor_bytes
@@ -21,7 +21,6 @@ from edgellm.models.shape import KeyValue, Shape
 _ALIGNMENT: Final = 32
 _TOKEN_TYPES: Final = 2  # of every BERT
 _EPSILON: Final = 1e-5  # decides about no byte
-_POOLING: Final = {"none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}
 
 
 def shape_header(shape: Shape, quant: str) -> GGUFHeader:
@@ -100,7 +99,7 @@ def _attention_keys(shape: Shape) -> dict[str, Value]:
     if shape.n_swa:
         keys["attention.sliding_window"] = shape.n_swa
     if shape.pooling is not None:
-        keys["pooling_type"] = _POOLING[shape.pooling]
+        keys["pooling_type"] = POOLINGS.index(shape.pooling)
     if shape.n_conv:
         keys["shortconv.l_cache"] = shape.n_conv
     if shape.n_ssm_state:

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edgellm.errors import EdgellmError
+from edgellm.models.gguf import POOLINGS
 from edgellm.runner.backend import Input
 from edgellm.runner.batch import Row
 from edgellm.runner.memory import Limits
 
-_POOLINGS = ("none", "mean", "cls", "last", "rank")  # enum llama_pooling_type, llama.h
 _NO_ROPE = -1  # enum llama_rope_type: positions are learned, and there are no more than trained
 _YES = ("yes", "true", "relevant", "entailment")  # a classifier's label for "it is about that"
 
@@ -38,7 +38,7 @@ class Embedder:
     ) -> None:
         self._model, self._context, self._limits, self._decode = model, context, limits, decode
         self._memory = llama_cpp.llama_get_memory(context)
-        self.pooling = _POOLINGS[llama_cpp.llama_pooling_type(context)]
+        self.pooling = POOLINGS[llama_cpp.llama_pooling_type(context)]
         self.n_input = self._longest()
         self.score_at = self._score_at()
 
