@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from gguf_files import Tensor, gguf_bytes, llama_bytes
 
-from edgellm.cli.adapting import Adapting, with_adapters
+from edgellm.cli.adapting import POOLINGS, Adapting, with_adapters
 from edgellm.cli.resolve import on_disk
 from edgellm.errors import BadGGUF, BadRequest, ModelNotFound
+from edgellm.models import gguf
 
 RANK = 4
 KEYS = {"general.architecture": "llama", "general.type": "adapter", "adapter.type": "lora"}
@@ -101,3 +102,7 @@ def test_an_embedding_model_takes_no_adapters(model, tmp_path):
     (candidate,) = Adapting(pooling="mean").applied(model).candidates
     with pytest.raises(BadRequest, match="embedding model"):
         with_adapters(candidate, adapters)
+
+
+def test_every_pooling_that_a_file_may_name_can_be_asked_for():
+    assert POOLINGS == gguf.POOLINGS
