@@ -79,11 +79,15 @@ def _row(place: Path, hardware: Hardware, device: Device, sample: Sample | None)
         device.backend,
         f"{format_bytes(pool.total_bytes)}{shared}" if has_memory else DASH,
         DASH if now.temperature_c is None else f"{now.temperature_c:.0f}{more} °C",
-        DASH if now.power_w is None else f"{now.power_w:.0f}{limit} W",
+        DASH if now.power_w is None else f"{_watts(now.power_w)}{limit} W",
         DASH if now.energy_j is None else f"{now.energy_j:.0f} J",
         ", ".join(now.throttle) or ("none" if now.sees_throttle else DASH),
         _labels(place),
     )
+
+
+def _watts(watts: float) -> str:
+    return f"{watts:.0f}" if watts >= 1 else f"{watts:.1g}"
 
 
 def _labels(place: Path) -> str:
@@ -93,12 +97,18 @@ def _labels(place: Path) -> str:
 
 def main(as_markdown: bool) -> None:
     table = [HEADINGS, *rows()]
+    if as_markdown:
+        print("\n".join(markdown(table)))
+        return
     widths = [max(len(row[i]) for row in table) for i in range(len(HEADINGS))]
-    for n, row in enumerate(table):
+    for row in table:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        print(f"| {' | '.join(cells)} |" if as_markdown else "  ".join(cells).rstrip())
-        if n == 0 and as_markdown:
-            print(f"|{'|'.join('-' * (width + 2) for width in widths)}|")
+        print("  ".join(cells).rstrip())
+
+
+def markdown(table: list[tuple[str, ...]]) -> list[str]:
+    head, *body = (f"| {' | '.join(row)} |" for row in table)
+    return [head, "|" + "---|" * len(table[0]), *body]
 
 
 if __name__ == "__main__":

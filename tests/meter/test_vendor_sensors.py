@@ -243,16 +243,27 @@ def test_a_mac_with_macmon_in_two_versions(macmon, clock_hz):
 
 
 def test_a_mac_without_macmon_knows_load_and_memory_and_asks_for_it_once():
-    [sample] = samples("apple-m3-max", "apple")
-    sources = FakeSources(commands={}, system="Darwin")
     asked = []
-    sources.run = lambda argv, timeout_s: asked.append(argv[0]) or Silence("absent", "no")
+
+    class Mac(FakeSources):
+        def run(self, argv, timeout_s):
+            asked.append(argv[0])
+            return super().run(argv, timeout_s)
+
+    sources = Mac(commands={"ioreg -rc AGXAccelerator": IOREG}, system="Darwin")
     sensor = AppleSensor(sources, [Device("MTL0", "apple", "M3", "metal", "host")])
     sensor.read()
-    sensor.read()
+    [sample] = sensor.read()
 
-    assert (sample.busy_ratio, sample.used_bytes, sample.power_w) == (0.42, 3221225472, None)
+    assert (sample.busy_ratio, sample.used_bytes) == (0.37, 123456789)
+    assert (sample.power_w, sample.temperature_c) == (None, None)
     assert asked == ["macmon", "ioreg", "ioreg"]
+
+
+def test_a_captured_mac_tells_by_both_programs():
+    [sample] = samples("apple-m3-max", "apple")
+    assert (sample.busy_ratio, sample.used_bytes) == (0.42, 3221225472)
+    assert (sample.power_w, sample.temperature_c) == (0.22, 36.9)
 
 
 def test_an_adreno_under_the_vendors_kernel():

@@ -5,6 +5,7 @@ import re
 import pytest
 from probe_fakes import CAPTURES
 
+from edgellm.probe.catalog import load
 from scripts import vendor_table
 
 
@@ -49,3 +50,13 @@ def test_what_a_tool_does_not_tell_is_a_dash(table):
     assert cells["BR104P"] == ("–", "–", "–", "–")
     assert cells["Ascend310P3"][1:] == ("–", "–", "–")
     assert cells["MTT S80"][1:] == ("–", "–", "–")
+
+
+def test_the_documentation_has_this_very_table(table):
+    written = (CAPTURES.parents[2] / "docs" / "hardware.md").read_text()
+    assert "\n".join(vendor_table.markdown([vendor_table.HEADINGS, *table])) in written
+
+
+def test_the_documentation_counts_the_data_sheets():
+    written = (CAPTURES.parents[2] / "docs" / "hardware.md").read_text()
+    assert f"Data sheets of {len(load().device)} devices" in written
