@@ -16,13 +16,13 @@ from typing import Final
 
 from edgellm.runner.frames import FrameReader, encode_frame
 from edgellm.runner.oracle_messages import Question
+from edgellm.runner.pipes import own_stdout, write_all
 
 _MOST_BYTES: Final = 2 << 30  # what it allocates is some 50 MiB
 
 
 def main() -> int:
-    frames_fd = os.dup(1)
-    os.dup2(2, 1)
+    frames_fd = own_stdout()
     _limit()
     from edgellm.runner.llama_oracle import LlamaMemory
 
@@ -35,7 +35,7 @@ def main() -> int:
     try:
         while data := os.read(0, 1 << 16):
             for question in reader.feed(data):
-                _write(frames_fd, encode_frame([memory.answer(question)]))
+                write_all(frames_fd, encode_frame([memory.answer(question)]))
     except BrokenPipeError:
         pass
     return 0
@@ -51,12 +51,6 @@ def _limit() -> None:
         _, hard = resource.getrlimit(kind)
         with contextlib.suppress(OSError, ValueError):  # not every system lets one
             resource.setrlimit(kind, (most if hard < 0 else min(most, hard), hard))
-
-
-def _write(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 if __name__ == "__main__":

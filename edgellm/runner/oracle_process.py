@@ -14,6 +14,7 @@ from edgellm.errors import EdgellmError
 from edgellm.runner.child import Piped, start_oracle
 from edgellm.runner.frames import FrameReader, encode_frame
 from edgellm.runner.oracle_messages import Answer, Question
+from edgellm.runner.pipes import write_all
 
 _START_S: Final = 20.0  # a cold disk, a slow board: Python and the libraries take a while
 _ANSWER_S: Final = 10.0  # a big model takes 0.2 s here; a board is ten times slower
@@ -34,7 +35,7 @@ class OracleProcess:
         if self._process is None:
             return None
         try:
-            _send(self._process.stdin_fd, encode_frame([question]))
+            write_all(self._process.stdin_fd, encode_frame([question]))
             return self._receive(self._process.stdout_fd, time.monotonic() + limit_s)
         except (OSError, EdgellmError):  # it died under the question, or writes nonsense
             self.close()
@@ -67,9 +68,3 @@ class OracleProcess:
                     self._starts = 0
                     return answers[0]
         raise OSError("the oracle's child gave no answer in time")
-
-
-def _send(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

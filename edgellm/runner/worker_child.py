@@ -37,6 +37,7 @@ from edgellm.runner.messages import (
     ToWorker,
 )
 from edgellm.runner.pace import Pace
+from edgellm.runner.pipes import own_stdout, write_all
 from edgellm.runner.prefix_disk import PrefixDisk
 from edgellm.runner.questions import Questions
 from edgellm.runner.reading import Reading
@@ -56,15 +57,12 @@ if TYPE_CHECKING:
 
 def main() -> int:
     sys.setswitchinterval(_SWITCH_S)
-    frames_fd = os.dup(1)
-    os.dup2(2, 1)
+    frames_fd = own_stdout()
     inbox: Inbox = queue.SimpleQueue()
     threading.Thread(target=_read, args=(inbox,), daemon=True).start()
 
     def tell(messages: list[FromWorker]) -> None:
-        data = memoryview(encode_frame(messages))
-        while data:
-            data = data[os.write(frames_fd, data) :]
+        write_all(frames_fd, encode_frame(messages))
 
     load = inbox.get()
     if not isinstance(load, Load):
