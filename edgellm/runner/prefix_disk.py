@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 
-from edgellm.runner.prefix_file import HEAD, MAC_BYTES, Broken, Seal, Stored
+from edgellm.runner.prefix_file import HEAD_BYTES, MAC_BYTES, Broken, Seal, Stored
 
 _SECRET_BYTES = 32
 _READ, _WRITE = stat.S_IRGRP | stat.S_IROTH, stat.S_IWGRP | stat.S_IWOTH  # by others
@@ -61,7 +61,7 @@ class PrefixDisk:
         for path in self._folder.iterdir():
             try:
                 with path.open("rb") as file:
-                    stored = self._head(file.read(HEAD), file.read)
+                    stored = self._head(file.read(HEAD_BYTES), file.read)
                     whole_bytes = file.tell() + stored.n_bytes + MAC_BYTES
                 whole = path.stat()
                 if path != self._path(stored.key) or whole.st_size != whole_bytes:
@@ -127,7 +127,7 @@ class PrefixDisk:
     def _read(self, key: bytes) -> bytearray:
         path = self._path(key)
         with path.open("rb") as file:
-            head = file.read(HEAD)
+            head = file.read(HEAD_BYTES)
             stored = self._head(head, file.read)
             if stored.key != key:
                 raise Broken("it is of other tokens")

@@ -20,9 +20,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 MAGIC = b"edgekv1\n"
-_MAC, _LENGTH = 32, 4
-HEAD = len(MAGIC) + _MAC + _LENGTH
-_MAX_HEADER = 1 << 20  # far more than a piece has tokens
+MAC_BYTES, _LENGTH_BYTES = 32, 4
+HEAD_BYTES = len(MAGIC) + MAC_BYTES + _LENGTH_BYTES
+_MAX_HEADER_BYTES = 1 << 20  # far more than a piece has tokens
 
 
 class Stored(msgspec.Struct, frozen=True, array_like=True):
@@ -62,23 +62,23 @@ class Seal:
     def head(self, stored: Stored) -> bytes:
         header = msgspec.msgpack.encode(stored)
         mac = hmac.digest(self._key, header, "sha256")
-        return MAGIC + mac + len(header).to_bytes(_LENGTH, "little") + header
+        return MAGIC + mac + len(header).to_bytes(_LENGTH_BYTES, "little") + header
 
     def tail(self, head: bytes, payload: bytes | memoryview) -> bytes:
-        return self._payload_mac(head[len(MAGIC) : len(MAGIC) + _MAC], payload)
+        return self._payload_mac(head[len(MAGIC) : len(MAGIC) + MAC_BYTES], payload)
 
     def header_bytes(self, head: bytes) -> int:
-        """Of what follows the first HEAD bytes. Raises Broken."""
-        if len(head) < HEAD or head[: len(MAGIC)] != MAGIC:
+        """Of what follows the first HEAD_BYTES bytes. Raises Broken."""
+        if len(head) < HEAD_BYTES or head[: len(MAGIC)] != MAGIC:
             raise Broken("not a file of ours")
-        length = int.from_bytes(head[HEAD - _LENGTH : HEAD], "little")
-        if length > _MAX_HEADER:
+        length = int.from_bytes(head[HEAD_BYTES - _LENGTH_BYTES : HEAD_BYTES], "little")
+        if length > _MAX_HEADER_BYTES:
             raise Broken(f"a header of {length} bytes")
         return length
 
     def read_header(self, head: bytes, header: bytes) -> Stored:
         """Raises Broken."""
-        mac = head[len(MAGIC) : len(MAGIC) + _MAC]
+        mac = head[len(MAGIC) : len(MAGIC) + MAC_BYTES]
         if not hmac.compare_digest(mac, hmac.digest(self._key, header, "sha256")):
             raise Broken("its header is not ours, or of another model")
         try:
@@ -98,6 +98,3 @@ class Seal:
         digest = hmac.new(self._key, header_mac, "sha256")
         digest.update(payload)
         return digest.digest()
-
-
-MAC_BYTES = _MAC

@@ -1,6 +1,6 @@
 import pytest
 
-from edgellm.runner.prefix_file import HEAD, Broken, Seal, Stored, chain_key, prefix_names
+from edgellm.runner.prefix_file import HEAD_BYTES, Broken, Seal, Stored, chain_key, prefix_names
 
 TOKENS = (5, 6, 7)
 STORED = Stored(chain_key(b"", TOKENS), b"", 0, TOKENS, 4)
@@ -8,7 +8,7 @@ SEAL = Seal(b"secret", b"model")
 
 
 def split(data):
-    return data[:HEAD], data[HEAD:]
+    return data[:HEAD_BYTES], data[HEAD_BYTES:]
 
 
 def test_a_header_comes_back_as_it_went():
@@ -39,7 +39,7 @@ def test_a_header_cannot_claim_other_tokens_than_its_key_names():
         SEAL.read_header(*split(SEAL.head(lying)))
 
 
-@pytest.mark.parametrize("head", [b"", b"x" * HEAD, b"edgekv1\n" + b"\xff" * 36])
+@pytest.mark.parametrize("head", [b"", b"x" * HEAD_BYTES, b"edgekv1\n" + b"\xff" * 36])
 def test_what_is_no_file_of_ours_is_told_so(head):
     with pytest.raises(Broken):
         SEAL.header_bytes(head)
