@@ -91,19 +91,25 @@ class _Sighting:
     is_named: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Speed:
+    at_s: float
+    measured_tok_s: float
+    expected_tok_s: float
+    reasons: tuple[Finding, ...]  # that were there when it was measured
+
+
 @dataclass(slots=True)
 class Watch:
     """One model's. `look` once a second."""
 
     health: Health = OK
-    _speeds: deque[tuple[float, float, float]] = field(  # at, measured, expected
-        default_factory=lambda: deque(maxlen=_N_SPEEDS)
-    )
+    _speeds: deque[_Speed] = field(default_factory=lambda: deque(maxlen=_N_SPEEDS))
     _sightings: dict[Cause, _Sighting] = field(default_factory=dict)
 
     def look(self, vitals: Vitals) -> Health:
         now_s = vitals.at_s
-        for finding in findings(vitals, self._slowness(vitals)):
+        for finding in (*_hardware(vitals), *self._slowed(vitals)):
             sighting = self._sightings.setdefault(finding.cause, _Sighting(finding, now_s, now_s))
             sighting.finding, sighting.last_s = finding, now_s
             sighting.is_named |= now_s - sighting.first_s >= _LASTS_S
@@ -121,27 +127,28 @@ class Watch:
             if now_s - one.last_s > (_GONE_S if one.is_named else _BLINK_S):
                 del self._sightings[cause]
 
-    def _slowness(self, vitals: Vitals) -> str | None:
-        """Over the last looks that saw nothing but decoding; None unless too slow."""
+    def _slowed(self, vitals: Vitals) -> Iterator[Finding]:
+        """Over the last looks that saw nothing but decoding: what held any of them back. Nobody
+        knows why only where nothing did: a cause that has just gone explains the average yet."""
+        reasons = tuple(_reasons(vitals))
         if vitals.expected_tok_s_p10 is not None and vitals.measured_tok_s is not None:
-            self._speeds.append((vitals.at_s, vitals.measured_tok_s, vitals.expected_tok_s_p10))
-        while self._speeds and vitals.at_s - self._speeds[0][0] > _OLD_S:
+            speed = _Speed(vitals.at_s, vitals.measured_tok_s, vitals.expected_tok_s_p10, reasons)
+            self._speeds.append(speed)
+        while self._speeds and vitals.at_s - self._speeds[0].at_s > _OLD_S:
             self._speeds.popleft()
-        if len(self._speeds) < _N_SPEEDS or vitals.at_s - self._speeds[-1][0] > _RECENT_S:
-            return None
-        measured = sum(speed for _, speed, _ in self._speeds) / _N_SPEEDS
-        expected = sum(speed for _, _, speed in self._speeds) / _N_SPEEDS
+        if len(self._speeds) < _N_SPEEDS or vitals.at_s - self._speeds[-1].at_s > _RECENT_S:
+            return
+        measured = sum(speed.measured_tok_s for speed in self._speeds) / _N_SPEEDS
+        expected = sum(speed.expected_tok_s for speed in self._speeds) / _N_SPEEDS
         if measured >= _SLOW_RATIO * expected:
-            return None
-        return f"{format_rate(measured)} measured, at least {format_rate(expected)} expected"
-
-
-def findings(vitals: Vitals, slowness: str | None) -> Iterator[Finding]:
-    """All that is wrong at this moment. `slowness`: the two speeds in words, where it is slow."""
-    yield from _hardware(vitals)
-    if slowness is not None:
-        yield from _slowed(vitals, slowness)
-        yield Finding("slow", slowness)
+            return
+        words = f"{format_rate(measured)} measured, at least {format_rate(expected)} expected"
+        seen = [reason for speed in self._speeds for reason in speed.reasons]
+        newest = {reason.cause: reason for reason in (*seen, *reasons)}
+        for reason in newest.values():
+            yield Finding(reason.cause, f"{reason.message}: {words}")
+        if not newest:
+            yield Finding("slow", words)
 
 
 def _hardware(vitals: Vitals) -> Iterator[Finding]:
@@ -160,30 +167,29 @@ def _hardware(vitals: Vitals) -> Iterator[Finding]:
             yield Finding("narrow_link", f"{device} runs on {now} PCIe lanes, and had {most}")
 
 
-def _slowed(vitals: Vitals, slowness: str) -> Iterator[Finding]:
-    """Why it is slow. A power cap at full load is how cards work, unless it costs too much."""
+def _reasons(vitals: Vitals) -> Iterator[Finding]:
+    """Why it would be slow at this moment, if it is. A power cap at full load is how cards work."""
     if any(reason in vitals.throttle for reason in _HEAT):
-        yield Finding("thermal", f"too hot to run at speed: {slowness}")
+        yield Finding("thermal", "too hot to run at speed")
     if any(reason in vitals.throttle for reason in _POWER):
-        yield Finding("power", f"held back for lack of power: {slowness}")
+        yield Finding("power", "held back for lack of power")
     held, used = vitals.held_bytes, vitals.used_bytes
     if held and used is not None and used < _SPILLED_RATIO * held:
         yield Finding(
             "memory_spill",
             f"the GPU holds {format_bytes(used)} of the {format_bytes(held)} it was given, "
-            f"the rest has moved to the host: {slowness}",
+            "the rest has moved to the host",
         )
     if (vitals.swapped_in_bytes_s or 0) > _SWAP_BYTES_S:
         rate = format_bytes(int(vitals.swapped_in_bytes_s or 0))
-        yield Finding("swapping", f"{rate} a second come back from swap: {slowness}")
+        yield Finding("swapping", f"{rate} a second come back from swap")
     free, total = vitals.host_free_bytes, vitals.host_total_bytes
     if free is not None and total and free / total < _LEAST_FREE_RATIO:
         words = f"only {format_bytes(free)} of {format_bytes(total)} memory is free"
-        yield Finding("memory_pressure", f"{words}: {slowness}")
+        yield Finding("memory_pressure", words)
     others = vitals.others_busy_ratio
     if others is not None and others >= _CONTENDED_RATIO:
-        words = f"the CPU is busy with other programs ({others:.0%} of it)"
-        yield Finding("contention", f"{words}: {slowness}")
+        yield Finding("contention", f"the CPU is busy with other programs ({others:.0%} of it)")
 
 
 def _state(worst: Finding | None) -> State:

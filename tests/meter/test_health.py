@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from edgellm.meter.health import OK, Vitals, Watch, findings
+from edgellm.meter.health import OK, Vitals, Watch
 from edgellm.units import GIB
 
 GPU = "0000:01:00.0"
@@ -134,6 +134,29 @@ def test_since_when_is_told():
     assert health.since_s == 103.0
 
 
-def test_one_moment_is_told_as_it_is():
-    assert list(findings(WELL, None)) == []
-    assert OK.finding is None
+def test_a_cause_that_has_just_gone_explains_the_average_that_it_is_still_in():
+    """As two cores were shared with a compiler until it was done: both the CPU's load and the
+    speed are means of some seconds, and the first falls sooner."""
+    contended, recovering = [(4.5, 0.51)] * 12, [(6.5, 0.48), (17.0, 0.37), (28.0, 0.25)]
+    well = [(39.0, 0.13)] * 2 + [(72.0, 0.02)] * 15
+    watch, causes = Watch(), []
+    for second, (tok_s, others) in enumerate(contended + recovering + well):
+        change = {"measured_tok_s": tok_s, "others_busy_ratio": others, "expected_tok_s_p10": 73.0}
+        causes.append(watch.look(replace(WELL, at_s=float(second), **change)).cause)
+    assert list(dict.fromkeys(causes)) == [None, "contention"]
+    assert causes[-1] is None, "all is well in the end"
+
+
+def test_a_slowness_that_outlasts_its_cause_is_nobodys_in_the_end():
+    watch = Watch()
+    slow = replace(WELL, measured_tok_s=9.0)
+    for second in range(10):
+        watch.look(replace(slow, at_s=float(second), others_busy_ratio=0.5))
+    rest = [watch.look(replace(slow, at_s=10.0 + n, others_busy_ratio=0.0)) for n in range(20)]
+    assert [one.cause for one in rest[:4]] == ["contention"] * 4
+    assert rest[-1].cause == "slow"
+    assert all(one.state == "degraded" for one in rest), "it was slow all the time"
+
+
+def test_one_moment_of_health_is_told_as_it_is():
+    assert Watch().look(WELL) == OK
