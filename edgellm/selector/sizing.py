@@ -41,12 +41,12 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Sized:
-    """One machine. `n_boards`: how many of it the demand takes; None where it holds nobody."""
+    """One machine. `n_boards`: how many of it the demand takes."""
 
     board: str
     quant: str
     n_users: int
-    n_boards: int | None
+    n_boards: int
     n_instances: int  # copies of the model on this machine
     n_ctx_seq: int
     kv_type: KVType
@@ -58,7 +58,7 @@ class Sized:
 
     @property
     def total_power_w(self) -> float | None:
-        return None if self.power_w is None or not self.n_boards else self.power_w * self.n_boards
+        return None if self.power_w is None else self.power_w * self.n_boards
 
 
 def size(
@@ -84,7 +84,7 @@ def size(
 
 def _order(row: Sized) -> tuple[int, bool, float, str]:
     watts = row.total_power_w
-    return (row.n_boards or 0, watts is None, watts or 0.0, row.board)
+    return (row.n_boards, watts is None, watts or 0.0, row.board)
 
 
 def _best_on(
@@ -222,9 +222,9 @@ def _held(
     return best
 
 
-def _least_for_fewer(demand: Demand, n_machines: int | None) -> int | None:
+def _least_for_fewer(demand: Demand, n_machines: int) -> int | None:
     """Users on one machine with which fewer would do; None: one does already."""
-    if n_machines is None or n_machines < 2:
+    if n_machines < 2:
         return None
     return -(-demand.n_users // (n_machines - 1))
 
