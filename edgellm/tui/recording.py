@@ -86,7 +86,8 @@ class Reader:
         self._file = file
         file.seek(0)
         if file.read(len(MAGIC)) != MAGIC:
-            raise BadRequest("this is no recording", hint="edgellm record FILE makes one")
+            name = getattr(file, "name", "this")
+            raise BadRequest(f"{name} is no recording", hint="edgellm record FILE makes one")
         self.whole_bytes = len(MAGIC)  # up to the end of the last whole block
         self.is_cut = False
 
