@@ -7,6 +7,7 @@ import pytest
 import typer
 
 from edgellm.cli.main import app
+from edgellm.config import Config
 from edgellm.server.app import create_app
 from edgellm.server.served import Models
 
@@ -64,6 +65,14 @@ def test_the_map_names_every_module_of_the_runner():
     told = {name.rpartition("/")[2] for name in FILE.findall(text)}
     modules = {path.name for path in (ROOT / "edgellm" / "runner").glob("[!_]*.py")}
     assert {one for one in modules - told if not one.startswith(NAMED_BY_PATTERN)} == set()
+
+
+def test_every_setting_is_told_with_its_flag():
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    assert [name for name in Config.__struct_fields__ if f"`{name}`" not in text] == []
+    rows = re.findall(r"^\| `\w+`.*?\|.*?\| `(--[a-z-]+)` \|", text, re.MULTILINE)
+    assert len(rows) > 5
+    assert set(rows) <= flags(COMMANDS["serve"])
 
 
 def test_every_route_is_told():
