@@ -13,7 +13,15 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from published_names import BUILDS, MIXES, UNIFORM, device_of, hosts_behind_slow_links, model_of
+from published_names import (
+    BUILDS,
+    MIXES,
+    UNIFORM,
+    Row,
+    device_of,
+    hosts_behind_slow_links,
+    model_of,
+)
 
 from edgellm.errors import EdgellmError
 from edgellm.models import catalog
@@ -28,24 +36,6 @@ from edgellm.selector.speed import decode_tok_s, ttft_s
 from edgellm.selector.speed_profile import SpeedProfile
 
 _ROOFLINE_SLACK = 1.03  # a nominal bandwidth and a made-up header are no finer than that
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """As published, columns in the file's words."""
-
-    device: str
-    backend: str
-    n_devices: int
-    model: str
-    quant: str
-    test: str
-    tok_s: float
-    ngl: str
-    build: str
-    source: str
-    extra: str
-    grade: str
 
 
 @dataclass(frozen=True, slots=True)

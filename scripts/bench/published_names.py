@@ -7,7 +7,7 @@ here with their public data: memory bandwidth as sold, cores, instruction sets.
 import re
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from edgellm.probe import catalog
 from edgellm.probe.catalog import DeviceRow
@@ -15,8 +15,24 @@ from edgellm.probe.described import Part, assemble
 from edgellm.probe.hardware import Backend, Cpu, Hardware, MemoryPool
 from edgellm.units import GIB
 
-if TYPE_CHECKING:
-    from published import Row
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """As published, columns in the file's words."""
+
+    device: str
+    backend: str
+    n_devices: int
+    model: str
+    quant: str
+    test: str
+    tok_s: float
+    ngl: str
+    build: str
+    source: str
+    extra: str
+    grade: str
+
 
 # Patterns over "build source device", the first that is found; about the build of that day.
 BUILDS: Final = (
@@ -165,7 +181,7 @@ def hosts_behind_slow_links(device: str) -> bool:
     return bool(re.match(r"Pi (5|500|CM5)", device)) and "(" in device
 
 
-def device_of(row: "Row") -> tuple[str, Hardware] | None:
+def device_of(row: Row) -> tuple[str, Hardware] | None:
     """The machine, with the name that all of its spellings share. None: nobody knows it."""
     backend = _backend(row)
     if backend == "cpu":
@@ -188,7 +204,7 @@ def device_of(row: "Row") -> tuple[str, Hardware] | None:
     return name, assemble([part] * row.n_devices, host, cpu, system)
 
 
-def _backend(row: "Row") -> Backend | None:
+def _backend(row: Row) -> Backend | None:
     says = row.backend.lower()
     found = next((backend for pattern, backend in _BACKENDS if re.search(pattern, says)), None)
     if found == "cuda" and re.search(r"\bm[1-5]\b", row.device.lower()):

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from published import Case, Row, build_of, case_of, read, spec_of, test_of
-from published_names import device_of
+from published import Case, build_of, case_of, read, spec_of, test_of
+from published_names import Row, device_of
 
 from edgellm.errors import EdgellmError
 from edgellm.models.spec import ModelSpec
