@@ -80,6 +80,12 @@ class Limits:
     note: str | None = None
     source: str | None = None
 
+    @property
+    def is_narrow(self) -> bool:
+        """So much so that whoever looks for a file has to know it."""
+        listed = self.weights is not None or self.experts is not None
+        return listed or not self.flash_attention
+
     def on_the_cpu(
         self, weights: Iterable[str] = (), experts: Iterable[str] = ()
     ) -> tuple[str, ...]:

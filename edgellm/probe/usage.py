@@ -1,7 +1,8 @@
-"""What llama.cpp will use a device for, or why not: one line for people. Pure."""
+"""What llama.cpp will use a device for, or why not: one line for people."""
 
 from edgellm.probe.advice import rebuild
 from edgellm.probe.hardware import Device, Hardware
+from edgellm.probe.limits import backend_limits
 from edgellm.units import format_bytes
 
 _SPOKEN = {
@@ -33,6 +34,9 @@ def usage_line(hardware: Hardware, device: Device) -> str:
     note = f"; {device.note}" if device.note else ""
     if lanes := narrowed(device):
         note += f"; attached by {lanes[0]} of its {lanes[1]} lanes"
+    limits = backend_limits(device)
+    if limits.is_narrow and limits.note:
+        note += f"; {limits.note}"
     return f"used through {_SPOKEN[device.backend]}{name}: {memory}{note}"
 
 

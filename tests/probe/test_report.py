@@ -43,6 +43,13 @@ def test_each_device_says_in_one_line_whether_it_is_used_and_how():
     )
 
 
+def test_a_backend_that_runs_few_types_says_so():
+    assert lines_of("ascend-910b")["0000:c1:00.0"].endswith(
+        "; of the quantized types Q4_0 and Q8_0 only; a Q4_K_M file runs on the CPU"
+    )
+    assert "; without flash attention" in lines_of("mtt-s80")["0000:04:00.0"]
+
+
 def test_the_cpu_says_what_is_left_for_it():
     assert lines_of("rtx4090")["cpu"] == "used for what no accelerator holds, on 16 cores"
     assert lines_of("raspberry-pi-5")["cpu"] == "runs everything, on 4 cores"
@@ -107,7 +114,7 @@ def test_the_first_line_tells_cores_modules_and_power_mode():
 
 
 def test_lanes_that_are_missing_are_told():
-    assert lines_of("mtt-s80")["0000:04:00.0"].endswith("attached by 4 of its 16 lanes")
+    assert "; attached by 4 of its 16 lanes;" in lines_of("mtt-s80")["0000:04:00.0"]
     assert "lanes" not in lines_of("arc-b580")["0000:03:00.0"]
 
 
