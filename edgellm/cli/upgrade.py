@@ -9,6 +9,8 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from edgellm.cli.best import Choice
@@ -50,41 +52,54 @@ def upgrade(
     """`shown_as`: the name on a progress line; None draws no line, the screen shows it instead."""
 
     async def errand(fleet: Fleet) -> None:
-        if wished is None:
-            return
-        line = ProgressLine(shown_as) if shown_as else None
-        has_left = threading.Event()
-
-        def progress(done: int, total: int, rate: float | None) -> None:
-            if has_left.is_set():
-                raise EdgellmError("the server has stopped")
-            fleet.download = Download(
-                name=wished.name, done_bytes=done, total_bytes=total, rate_bytes_s=rate
-            )
-            if line:
-                line(done, total, rate)
-
-        try:
-            prepared = await _unattended(lambda: fetch(config, hardware, wished, progress))
-            if line:
-                line.end()
-            (old,) = fleet.models
-            await fleet.swap(old, prepared)
-        except Exception as error:  # noqa: BLE001 - not lost: it is shown; the demo must go on
-            words = str(error)
-            if not isinstance(error, EdgellmError):
-                _log.exception("the download broke")
-                words = f"{type(error).__name__}: {error}"
-            done = fleet.download.done_bytes if fleet.download else 0
-            fleet.download = Download(name=wished.name, done_bytes=done, error=words)
-            say(f"{wished.name} did not come: {words}; the demo goes on")
-            return
-        finally:
-            has_left.set()
-        fleet.download = None
-        say(f"now serving {prepared.name} ({describe(prepared.plan)}) instead of the demo")
+        if wished is not None:
+            line = ProgressLine(shown_as) if shown_as else None
+            await _Upgrade(fleet, wished, say, line).run(partial(fetch, config, hardware, wished))
 
     return errand
+
+
+@dataclass(slots=True)
+class _Upgrade:
+    fleet: Fleet
+    wished: Choice
+    say: Callable[[str], None]
+    line: ProgressLine | None
+    has_left: threading.Event = field(default_factory=threading.Event)
+
+    async def run(self, fetch: Callable[[Progress], Prepared]) -> None:
+        try:
+            prepared = await _unattended(lambda: fetch(self._show))
+            if self.line:
+                self.line.end()
+            (old,) = self.fleet.models
+            await self.fleet.swap(old, prepared)
+        except Exception as error:  # noqa: BLE001 - not lost: it is shown; the demo must go on
+            self._failed(error)
+        else:
+            self.fleet.download = None
+            self.say(f"now serving {prepared.name} ({describe(prepared.plan)}) instead of the demo")
+        finally:
+            self.has_left.set()
+
+    def _show(self, done: int, total: int, rate: float | None) -> None:
+        """Raises EdgellmError when nobody waits for it any more."""
+        if self.has_left.is_set():
+            raise EdgellmError("the server has stopped")
+        self.fleet.download = Download(
+            name=self.wished.name, done_bytes=done, total_bytes=total, rate_bytes_s=rate
+        )
+        if self.line:
+            self.line(done, total, rate)
+
+    def _failed(self, error: Exception) -> None:
+        words = str(error)
+        if not isinstance(error, EdgellmError):
+            _log.error("the download broke", exc_info=error)
+            words = f"{type(error).__name__}: {error}"
+        done = self.fleet.download.done_bytes if self.fleet.download else 0
+        self.fleet.download = Download(name=self.wished.name, done_bytes=done, error=words)
+        self.say(f"{self.wished.name} did not come: {words}; the demo goes on")
 
 
 async def _unattended(work: Callable[[], _T]) -> _T:
