@@ -124,8 +124,8 @@ class DraftModel:
             self._trim(seq_id, len(known) + len(new) - 1)
             known += [each.token for each in new]
 
-    def _guess(self, wanted: Mapping[int, int]) -> dict[int, list[int]]:
-        current = self._catch_up(wanted)
+    def _guess(self, asked: Mapping[int, int]) -> dict[int, list[int]]:
+        current = self._catch_up(asked)
         guesses: dict[int, list[int]] = {seq_id: [] for seq_id in current.values()}
         while current:
             going = []
@@ -134,7 +134,7 @@ class DraftModel:
                 if token >= self._n_vocab or p < self._p_min[seq_id]:
                     continue
                 guesses[seq_id].append(token)
-                if len(guesses[seq_id]) < wanted[seq_id]:
+                if len(guesses[seq_id]) < asked[seq_id]:
                     going.append(seq_id)
             rows = tuple(Row(s, self._n_held[s], guesses[s][-1], True) for s in going)
             current = dict(enumerate(going)) if self._decode(rows) else {}
