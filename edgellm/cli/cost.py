@@ -64,7 +64,7 @@ def _pace(model: str | None, config: "Config") -> tuple["Pace", tuple["Candidate
     ours = [m for m in status.models if (is_meant(model, m) if model else not m.embedding)]
     if not ours:
         raise NotServing(f"{url} serves nothing that writes", hint="edgellm cost MODEL")
-    return _measured(url, status, ours[0], config)
+    return measured(url, status, ours[0]), _candidates(ours[0], config)
 
 
 def _predicted(model: str, config: "Config") -> tuple["Pace", tuple["Candidate", ...]]:
@@ -81,22 +81,22 @@ def _predicted(model: str, config: "Config") -> tuple["Pace", tuple["Candidate",
     return pace, tuple(c for c in found.candidates if c.file == plan.file)
 
 
-def _measured(
-    url: str, status: "Status", model: "ModelStatus", config: "Config"
-) -> tuple["Pace", tuple["Candidate", ...]]:
-    """What is written now; where nothing is, what the plan expects of one stream."""
+def measured(url: str, status: "Status", model: "ModelStatus") -> "Pace":
+    """At this moment; while nothing is written, of all answers whose joules are known; else what
+    the plan expects of one stream."""
     from edgellm.cli.costs import Pace
 
-    energy, plan = status.energy, model.plan
-    tok_s, tok_s_from = (model.decode_tok_s if model.n_running else None), "measured now"
-    watts, watts_from = (energy.power_w if energy else None), "measured now, all devices"
-    if tok_s is None:
-        tok_s, tok_s_from = (plan.decode_tok_s_p50 if plan else None), "predicted, one stream"
-        per_token = energy.j_per_token if energy else None
-        watts = per_token * tok_s if per_token is not None and tok_s is not None else None
-        watts_from = "joules of a token so far × that speed"
-    pace = Pace(model.name, tok_s, tok_s_from, watts, watts_from, url)
-    return pace, _candidates(model, config)
+    energy, plan, name = status.energy, model.plan, model.name
+    if model.n_running and model.decode_tok_s is not None:
+        watts = energy.power_w if energy else None
+        return Pace(
+            name, model.decode_tok_s, "measured now", watts, "measured now, all devices", url
+        )
+    if energy and energy.tok_s and energy.j_per_token is not None:
+        so_far = "measured, all answers so far"
+        return Pace(name, energy.tok_s, so_far, energy.j_per_token * energy.tok_s, so_far, url)
+    expected = plan.decode_tok_s_p50 if plan else None
+    return Pace(name, expected, "predicted, one stream", None, "", url)
 
 
 def _candidates(model: "ModelStatus", config: "Config") -> tuple["Candidate", ...]:

@@ -27,6 +27,7 @@ class Joules:
     ) -> None:
         self._account, self._samples, self._tariff = Account(hardware), samples, tariff
         self._seen_j, self._n_seen = 0.0, 0  # of ended requests whose joules are known
+        self._seen_s: float | None = 0.0  # that their work took; None: not all of it was told
 
     def tick(self, now_s: float, models: Iterable[Served]) -> None:
         for served in models:
@@ -45,6 +46,9 @@ class Joules:
             return finished
         self._seen_j += joules
         self._n_seen += finished.n_output
+        told_s = finished.step_share_s
+        known = self._seen_s is not None and told_s is not None
+        self._seen_s = (self._seen_s or 0.0) + (told_s or 0.0) if known else None
         return replace(finished, energy_j=joules)
 
     def status(self) -> EnergyStatus | None:
@@ -58,6 +62,7 @@ class Joules:
             requests_j=totals.requests_j,
             power_w=totals.power_w,
             j_per_token=self._seen_j / self._n_seen if self._n_seen else None,
+            tok_s=self._n_seen / self._seen_s if self._n_seen and self._seen_s else None,
             cost=None if price is None else cost(totals.total_j, price),
             currency=self._tariff.currency,
         )

@@ -1,11 +1,13 @@
 import pytest
 
+from edgellm.cli.cost import measured
 from edgellm.cli.cost_report import report
 from edgellm.cli.costs import Pace, costs
 from edgellm.cli.means import Means
 from edgellm.config import Config
 from edgellm.errors import BadRequest
 from edgellm.profiles import load_prices
+from edgellm.status import EnergyStatus, ModelStatus, Status
 
 FAST = Pace("tiny", 100.0, "measured", 350.0, "measured")
 RENTED = {"H100 80GB": 200.0}
@@ -86,6 +88,30 @@ def test_what_nobody_told_is_a_dash_and_never_a_zero():
 
 def test_what_costs_nothing_is_a_zero():
     assert made(capex=0, monthly=0).per_hour.total == 0
+
+
+def status(n_running=0, decode_tok_s=None, energy=None):
+    model = ModelStatus(name="m", state="ready", n_running=n_running, decode_tok_s=decode_tok_s)
+    return Status(version="0", pid=1, url="", uptime_s=1.0, models=(model,), energy=energy)
+
+
+ENERGY = EnergyStatus(
+    total_j=900, idle_j=400, requests_j=500, power_w=80.0, j_per_token=2.0, tok_s=25.0
+)
+
+
+@pytest.mark.parametrize(
+    ("told", "tok_s", "watts", "words"),
+    [
+        (status(n_running=1, decode_tok_s=30.0, energy=ENERGY), 30.0, 80.0, "measured now"),
+        (status(decode_tok_s=30.0, energy=ENERGY), 25.0, 50.0, "measured, all answers so far"),
+        (status(n_running=1, decode_tok_s=30.0), 30.0, None, "measured now"),
+        (status(), None, None, "predicted, one stream"),
+    ],
+)
+def test_of_a_server_the_measured_comes_before_the_predicted(told, tok_s, watts, words):
+    pace = measured("http://x", told, told.models[0])
+    assert (pace.tok_s, pace.watts, pace.tok_s_from) == (tok_s, watts, words)
 
 
 def test_the_server_that_was_asked_is_named():

@@ -44,10 +44,11 @@ class Bench:
         return self.live.status().energy
 
 
-def finished(request_id, step_share, n_computed, n_output=10):
+def finished(request_id, step_share, n_computed, n_output=10, step_share_s=None):
     return Finished(
         "stop", 7, 0, n_output,
         request_id=request_id, step_share=step_share, n_computed=n_computed,
+        step_share_s=step_share_s,
     )  # fmt: skip
 
 
@@ -61,6 +62,23 @@ def test_an_answer_is_told_its_joules_and_the_rest_is_idle():
     energy = bench.energy()
     assert (energy.total_j, energy.requests_j, energy.idle_j) == (200.0, 100.0, 100.0)
     assert (energy.power_w, energy.j_per_token, energy.cost) == (100.0, 10.0, None)
+
+
+def test_the_speed_is_that_of_the_seconds_that_were_worked():
+    bench = Bench()
+    bench.second((1, 10.0, 16, 0.5), (2, 10.0, 16, 0.3))
+    bench.second()
+    bench.live.priced(bench.engine, finished(1, 10.0, 16, n_output=30, step_share_s=0.5))
+    assert bench.energy().tok_s == pytest.approx(60.0)
+    bench.live.priced(bench.engine, finished(2, 10.0, 16, n_output=18, step_share_s=0.3))
+    assert bench.energy().tok_s == pytest.approx(60.0), "both streams' tokens, both's seconds"
+
+
+def test_who_does_not_tell_seconds_leaves_no_speed():
+    bench = Bench()
+    bench.second((1, 10.0, 16))
+    bench.live.priced(bench.engine, finished(1, 10.0, 16))
+    assert bench.energy().tok_s is None
 
 
 def test_a_tariff_makes_joules_money():
