@@ -70,8 +70,8 @@ class Limited:
             if types:
                 yield (
                     f"{_listed(types)}, {ratio:.0%} of the weights, are multiplied by the CPU: "
-                    f"llama.cpp's {device.backend} backend has no kernel for them on {device.name}; "
-                    "the predicted speed does not count that"
+                    f"llama.cpp's {device.backend} backend has no kernel for them on "
+                    f"{device.name}; the predicted speed does not count that"
                 )
             if self._has_head and (fault := limits.fault(_HEAD_FAULT)):
                 yield f"flash attention is off: {fault.reason} ({fault.source})"
