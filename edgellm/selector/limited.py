@@ -52,15 +52,19 @@ class Limited:
     def fitted(self, setting: Setting, devices: DeviceSet) -> Setting | Barred:
         """The context as these devices can have it."""
         for device in devices:
-            if why := self.why_not(device):
-                return Barred(f"{device.name}: {why}")
             limits = self._limits(device)
-            if self._attends(setting, limits):
-                continue
-            if setting.flash_attention is True or not _attends_plainly(setting, limits):
-                return Barred(f"{device.name}: {self._why_no_cache(setting, limits)}")
-            setting = replace(setting, flash_attention=False)
+            if why := self.why_not(device) or _why_no_cache(setting, limits):
+                return Barred(f"{device.name}: {why}")
+            if not _attends(setting, limits):
+                setting = replace(setting, flash_attention=False)
         return setting
+
+    def whys_not(self, setting: Setting, device: Device) -> tuple[str, ...]:
+        """What keeps it off the device: the file, and what was asked for of its context."""
+        goal = self.question.goal
+        pins = goal.kv_type_k or goal.kv_type_v or goal.flash_attention
+        cache = _why_no_cache(setting, self._limits(device)) if pins else None
+        return tuple(why for why in (self.why_not(device), cache) if why)
 
     def notes(self, devices: DeviceSet) -> Iterator[str]:
         """Of devices that take part: what is done otherwise than elsewhere."""
@@ -89,18 +93,6 @@ class Limited:
             return replace(limits, flash_attention=False)
         return limits
 
-    def _attends(self, setting: Setting, limits: Limits) -> bool:
-        """As it is."""
-        if setting.flash_attention is False:
-            return True
-        return limits.flash_attention and limits.takes_kv(setting.kv_type_k, setting.kv_type_v)
-
-    def _why_no_cache(self, setting: Setting, limits: Limits) -> str:
-        cache = f"a cache of {setting.kv_type_k} and {setting.kv_type_v}"
-        if limits.flash_attention:
-            return f"its flash attention does not read {cache}"
-        return f"{cache} needs flash attention, which it does not have"
-
 
 def why_no_head(question: Question) -> str | None:
     """What keeps a model's own head for guesses (MTP) from running on this machine."""
@@ -117,6 +109,26 @@ def why_no_head(question: Question) -> str | None:
 def _insists_on_flash(goal: Goal) -> bool:
     kv_type_v = goal.kv_type_v or goal.kv_type_k
     return goal.flash_attention is True or (kv_type_v is not None and BY_NAME[kv_type_v].block > 1)
+
+
+def _why_no_cache(setting: Setting, limits: Limits) -> str | None:
+    """None: as it is, or without flash attention."""
+    insists = setting.flash_attention is True
+    if _attends(setting, limits) or (not insists and _attends_plainly(setting, limits)):
+        return None
+    if insists and not limits.flash_attention:
+        return "it has no flash attention, and that is asked for"
+    cache = f"a cache of {setting.kv_type_k} and {setting.kv_type_v}"
+    if limits.flash_attention:
+        return f"its flash attention does not read {cache}"
+    return f"{cache} needs flash attention, which it does not have"
+
+
+def _attends(setting: Setting, limits: Limits) -> bool:
+    """As it is."""
+    if setting.flash_attention is False:
+        return True
+    return limits.flash_attention and limits.takes_kv(setting.kv_type_k, setting.kv_type_v)
 
 
 def _attends_plainly(setting: Setting, limits: Limits) -> bool:

@@ -72,7 +72,8 @@ def _placement_sentences(decision: Decision, placement: Placement) -> Iterator[s
     hardware, limited = question.machine.hardware, decision.winner.limited
     names = names_of([hardware.device(i) for i in placement.device_ids])
     if not names:
-        able = [one for one in question.accelerators if not limited.why_not(one)]
+        setting = decision.chosen.setting
+        able = [one for one in question.accelerators if not limited.whys_not(setting, one)]
         why = "it is the quickest" if able else "no accelerator is usable"
         yield f"all on the CPU: {why}"
     elif placement.split_mode != "layer":
@@ -128,8 +129,8 @@ def _left_out_sentences(decision: Decision) -> Iterator[str]:
 
 def _why_left_out(device: Device, decision: Decision) -> str:
     goal, chosen = decision.question.goal, decision.chosen
-    if why := decision.winner.limited.why_not(device):
-        return why
+    if whys := decision.winner.limited.whys_not(chosen.setting, device):
+        return "; ".join(whys)
     if goal.n_gpu_layers == 0:
         return "-ngl 0 leaves it no layer"
     if goal.tensor_split:

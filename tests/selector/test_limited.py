@@ -122,6 +122,16 @@ def test_a_cache_that_is_pinned_and_that_no_layer_could_read_there_is_refused():
         plan_of(ASCEND_910B, specs.dense(quant="Q8_0"), **pins)
 
 
+def test_what_was_asked_of_the_context_is_named_where_it_costs_the_device():
+    plan = plan_of(MTT_S80, specs.dense(), flash_attention=True)
+    assert plan.devices == ()
+    assert "all on the CPU: no accelerator is usable" in plan.reasons
+    assert "MTT S80 is left out: it has no flash attention, and that is asked for" in plan.reasons
+    both = words(plan_of(ASCEND_910B, specs.dense(), kv_type_k="q8_0", kv_type_v="q8_0"))
+    assert "no kernel there for Q4_K" in both
+    assert "does not read a cache of q8_0 and q8_0" in both
+
+
 def test_no_room_but_on_a_device_that_can_not_run_it_says_so():
     small = replace(ASCEND_310P, pools=(ASCEND_310P.pools[0], *machine(ram=8).pools))
     with pytest.raises(DoesNotFit) as raised:
