@@ -19,16 +19,25 @@ async def answer(engine, prompt):
     return told, end
 
 
+async def _kept(engine, kept):
+    """Until it has some bytes, and for some tenths of a second no more. Or five seconds."""
+    n_bytes, n_same = 0, 0
+    for _ in range(100):
+        await asyncio.sleep(0.05)
+        found = getattr(engine.gauge, kept) if engine.gauge else 0
+        n_same = n_same + 1 if found and found == n_bytes and not engine.gauge.n_running else 0
+        n_bytes = found
+        if n_same == 6:
+            return
+
+
 async def life(path, plan, prompts, kept):
     """What one worker answered, and its last gauge: one that tells of `kept` bytes, if any does."""
     engine = Supervisor(str(path), plan)
     await engine.start()
     try:
         answers = [await answer(engine, prompt) for prompt in prompts]
-        for _ in range(100):
-            await asyncio.sleep(0.05)
-            if engine.gauge and getattr(engine.gauge, kept) and not engine.gauge.n_running:
-                break
+        await _kept(engine, kept)
         return answers, engine.gauge
     finally:
         await engine.stop()

@@ -1,12 +1,16 @@
 """Checkpointed memory whose conversations outlive the worker: between it and the files on disk.
 
-A recurrent state is a conversation's whole memory, and its checkpoints lie in host memory anyway:
-they are written as soon as it ends, at the end of the answer and of what was asked, since an answer
-may come back without its thoughts.
+A file holds all that there was after so many tokens, and only a prompt that goes on from there can
+use it. So what ends is written at several lengths: at its end; at the end of what was asked, since
+an answer may come back without its thoughts; where others have parted from it; and at the first
+message's end, where others will. What several conversations begin with is written once.
 
-Where tokens have cells too, the end of a conversation is copied out with all of them, in one piece:
-that is done while nobody runs, or where it takes hardly any of the running streams' time. Until
-then it is `unsaved`, and lost to the disk if it has to make place before.
+A recurrent state is a conversation's whole memory, and its checkpoints lie in host memory anyway:
+they are written as soon as it ends.
+
+Where tokens have cells too, these are copied out with the state, in one piece: that is done while
+nobody runs, or where it takes hardly any of the running streams' time. Until then it is `unsaved`,
+and lost to the disk if it has to make place before. Its end goes first.
 
 What was read for a prompt is kept as if it had just ended here, and the prompt goes on from that.
 """
@@ -38,7 +42,8 @@ class ArchivedMemory(CheckpointedMemory):
                 hold=self._hold,
                 let_go=self._points.let_go,
             )
-        self._unsaved: dict[int, Retained] = {}  # by seq_id, oldest first
+        # By seq_id, oldest first: at which lengths, and down to which a file replaces others.
+        self._unsaved: dict[int, tuple[Retained, list[tuple[int, int]]]] = {}
         self._is_decoding = False
         self._byte_s: float | None = None  # what copying a byte takes
         self._n_bytes = 0  # copied since the operations were last observed
@@ -79,23 +84,29 @@ class ArchivedMemory(CheckpointedMemory):
 
     def work(self, running: list[Sequence]) -> None:
         """One at most: somebody may come."""
-        kept = next(iter(self._unsaved.values()), None)
+        kept, lengths = next(iter(self._unsaved.values()), (None, []))
         if kept is None or self._archive is None:
             return
-        n_bytes = self._state.whole_bytes(kept.n_computed)
+        length, spared = lengths[-1]
+        n_bytes = self._state.whole_bytes(length)
         if running and not self._is_quick(n_bytes, UNNOTICED_RATIO):
             return
-        source = self._lend(kept)
-        if source is None:
-            return
+        tokens, is_end = kept.tokens[:length], length == kept.n_computed
+        is_wanted = n_bytes <= self._state.budget_bytes and not self._archive.has(tokens)
+        source = self._lend(kept, length) if is_wanted else None
+        if source is None and is_wanted and is_end:
+            return  # there will be an id for it
+        lengths.pop()
         del self._unsaved[kept.seq_id]
-        if n_bytes <= self._state.budget_bytes and not self._archive.has(kept.tokens):
+        if lengths:  # after the others' ends
+            self._unsaved[kept.seq_id] = (kept, lengths)
+        if source is not None:
             blob = self._points.new_blob()
             self._ops.append(SaveAll(source, blob))
-            self._archive.put(kept.tokens, blob, n_bytes)
+            self._archive.put(tokens, blob, n_bytes, spared=spared)
             self._ops.append(Discard(blob))
             self._n_bytes += n_bytes
-        self._give_back(source)
+            self._give_back(source)
 
     def observe(self, elapsed_s: float) -> None:
         """What the operations of a step took, if they copied."""
@@ -105,10 +116,12 @@ class ArchivedMemory(CheckpointedMemory):
 
     # ── what the policies do ─────────────────────────────────────────────────
 
-    def _lend(self, kept: Retained) -> int | None:
-        """An id on which all of it can be copied out now. None: there is none."""
-        return kept.seq_id
+    @abstractmethod
+    def _lend(self, kept: Retained, length: int) -> int | None:
+        """An id on which all that it held after so many tokens can be copied out. None: there is
+        none, or it can't be gone on from there any more."""
 
+    @abstractmethod
     def _give_back(self, seq_id: int) -> None:
         """What _lend gave."""
 
@@ -139,16 +152,27 @@ class ArchivedMemory(CheckpointedMemory):
         """It is kept from here on: it should outlive the worker."""
         if self._archive is None or kept.adapters or min(kept.tokens) < 0:
             return  # adapters are known by numbers that the next worker gives to others
+        lengths = self._lengths(kept)
         if self._state.has_cells:
-            if not self._limits.n_chunk:  # whose ends nobody goes on from
-                self._unsaved[kept.seq_id] = kept
+            if lengths and not self._limits.n_chunk:  # whose ends nobody goes on from
+                self._unsaved[kept.seq_id] = (kept, lengths)
             return
-        spared = self._points.shared(kept.seq_id)
-        for limit in (kept.n_prompt, kept.n_computed):
-            if point := self._points.last(kept.seq_id, limit):
-                tokens = kept.tokens[: point.length]
+        for length, spared in lengths:
+            if point := self._points.last(kept.seq_id, length):
+                tokens = kept.tokens[:length]
                 self._archive.put(tokens, point.blob, point.n_bytes, spared=spared)
-                spared = max(spared, point.length)
+
+    def _lengths(self, kept: Retained) -> list[tuple[int, int]]:
+        """At which it should be written, ascending, each with the one before."""
+        ends, seq_id = self._limits.turn_ends, kept.seq_id
+        first = next((i + 1 for i, token in enumerate(kept.tokens) if token in ends), 0)
+        limits = (first, self._points.shared(seq_id), kept.n_prompt, kept.n_computed)
+        points = [self._points.last(seq_id, limit) for limit in limits]
+        lengths = {point.length for point in points if point}
+        if self._state.has_cells:
+            lengths.add(kept.n_computed)
+        found = sorted(lengths)
+        return list(zip(found, [0, *found[:-1]], strict=True))
 
     def _back(
         self, sequence: Sequence, match: Match | None, running: list[Sequence]

@@ -102,13 +102,12 @@ class AsideMemory(ArchivedMemory):
             self._ops.append(Blank(seq_id))
             self._ops.append(Fork(seq_id, kept.seq_id, kept.n_computed))
 
-    def _lend(self, kept: Retained) -> int | None:
-        if not self._free_seq_ids:
+    def _lend(self, kept: Retained, length: int) -> int | None:
+        point = self._points.last(kept.seq_id, length)
+        if not self._free_seq_ids or point is None or point.length < length:
             return None
-        seq_id, point = self._free_seq_ids[0], self._points.last(kept.seq_id)
-        assert point is not None, f"seq {kept.seq_id} has no checkpoint"
-        self._ops.append(Fork(kept.seq_id, seq_id, kept.n_computed))
-        self._ops.append(Resume(point.blob, seq_id))
+        seq_id = self._free_seq_ids[0]
+        self._ops += [Fork(kept.seq_id, seq_id, length), Resume(point.blob, seq_id)]
         return seq_id
 
     def _give_back(self, seq_id: int) -> None:

@@ -127,6 +127,19 @@ class InPlaceMemory(ArchivedMemory):
             return common
         return super()._resumable(source, common)
 
+    def _lend(self, kept: Retained, length: int) -> int | None:
+        if length == kept.n_computed:
+            return kept.seq_id
+        point, free = self._points.last(kept.seq_id, length), self.retained.free_seq_ids
+        if not free or point is None or point.length < length:
+            return None
+        self._fork(kept.seq_id, place := min(free), length)
+        return place
+
+    def _give_back(self, seq_id: int) -> None:
+        if seq_id not in self.retained.by_id:
+            self._clear(seq_id, Lease())
+
     def _put_back(self, blob: int, tokens: list[int], running: list[Sequence]) -> Retained | None:
         place = self._place(None)
         if place is None or not self._fits(len(tokens), running):

@@ -89,14 +89,49 @@ def test_nobody_is_given_the_end_of_another_text(limits):
         assert sequence.n_loaded == 0
 
 
-def test_a_recurrent_conversation_comes_back_without_its_last_answer():
+@each_kind
+def test_a_conversation_comes_back_without_its_last_answer(limits):
     """As where thoughts are left out of the next turn's prompt."""
-    limits = KINDS["recurrent"]
     before = Life(limits)
     prompt = [*text(100), TURN_END, *text(60, seed=1), TURN_END, *text(3, seed=2)]
     before.turn(prompt, n_output=30)
     again, _ = Life(limits, before).turn([*prompt, 5, *text(20, seed=3)])
     assert again.n_cached == 162
+
+
+@each_kind
+def test_conversations_that_begin_alike_find_what_they_have_in_common(limits):
+    before, system = Life(limits), [*text(100), TURN_END]
+    for i in range(3):
+        before.turn([*system, *text(60, seed=i + 1)], n_output=20)
+    n_files = len(before.backend.files)
+    branch, _ = Life(limits, before).turn([*system, *text(60, seed=9)])
+    assert branch.n_cached == branch.n_loaded == 101
+    assert n_files == 1 + 3 * 2
+
+
+@each_kind
+def test_a_system_prompt_of_a_conversation_that_went_on_is_still_there(limits):
+    life, system = Life(limits), [*text(100), TURN_END]
+    said = [*system, *text(60, seed=1), TURN_END, *text(3)]
+    for i in range(3):
+        sequence, _ = life.turn(said, n_output=20)
+        said = [*sequence.tokens, TURN_END, *text(40, seed=i + 2), TURN_END, *text(3)]
+    assert len(life.backend.files) == 3
+    branch, _ = Life(limits, life).turn([*system, *text(60, seed=9)])
+    assert branch.n_cached == 101
+
+
+@with_cells
+def test_the_ends_of_all_conversations_are_copied_out_before_what_led_to_them(limits):
+    life = Life(limits, pace=Pace(0.05))
+    for i in range(2):
+        life.add(text(100, seed=i), 20)
+    while not life.scheduler.idle:
+        life.step()
+    life.rest()
+    lengths = [op.stored.start for op in life.ops if isinstance(op, Store)]
+    assert lengths == [119, 119, 96, 96]
 
 
 @each_kind
@@ -197,8 +232,8 @@ def test_cells_are_copied_out_while_nobody_runs(limits):
         life.step()
         assert not [op for op in life.ops if isinstance(op, SaveAll)]
     life.rest()
-    assert len([op for op in life.ops if isinstance(op, SaveAll)]) == 2
-    assert len([op for op in life.ops if isinstance(op, Store)]) == 2
+    assert len([op for op in life.ops if isinstance(op, SaveAll)]) == 4  # ends, and what was asked
+    assert len([op for op in life.ops if isinstance(op, Store)]) == 4
 
 
 @with_cells

@@ -56,6 +56,18 @@ def test_what_it_says_is_what_it_says_when_all_is_computed_anew(file, tmp_path):
     assert [token.token for token in again] == [token.token for token in anew]
 
 
+@both_layouts
+@each_file
+def test_an_answer_that_comes_back_changed_is_gone_on_from_what_was_asked(file, unified, tmp_path):
+    changed = (*TALK, 40, 41, 42)
+    asyncio.run(lives(file, tmp_path, TALK, kv_unified=unified))
+    ((again, end),), _ = asyncio.run(lives(file, tmp_path, changed, kv_unified=unified))
+    stays = lives(file, tmp_path / "elsewhere", TALK, changed, kv_unified=unified)
+    (_, (stayed, _)), _ = asyncio.run(stays)
+    assert end.n_cached == 496
+    assert again == stayed
+
+
 @pytest.mark.parametrize("file", [SLIDING[0], HYBRID[0], RECURRENT[0]])
 def test_a_broken_file_is_computed_again(file, tmp_path):
     asyncio.run(lives(file, tmp_path, TALK))
