@@ -76,6 +76,7 @@ class PlanStatus(msgspec.Struct, frozen=True, kw_only=True):
     n_threads: int
     n_gpu_layers: int
     n_cpu_moe: int = 0
+    expert_parts: tuple[tuple[int, tuple[str, ...]], ...] = ()  # layers and matrices
     shares: tuple[ShareStatus, ...] = ()  # accelerators first, the host last
     bytes_from: str = "arithmetic"  # or "oracle": llama.cpp was asked before it loaded
     decode_tok_s_p10: float | None = None

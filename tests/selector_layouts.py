@@ -4,7 +4,8 @@ from dataclasses import replace
 from itertools import pairwise
 
 from edgellm.models.spec import ModelSpec
-from edgellm.selector.layout import HOST_ONLY, Layout
+from edgellm.selector.layout import HOST_ONLY, Aside, Layout
+from edgellm.selector.plan import ExpertPart
 from edgellm.selector.shape import ContextShape
 
 
@@ -13,9 +14,11 @@ def shape(n_ctx: int = 32768, **changes) -> ContextShape:
 
 
 def on_devices(
-    spec: ModelSpec, n_devices: int = 1, *, n_host: int = 0, backend="cuda", **changes
-) -> Layout:
+    spec: ModelSpec, n_devices: int = 1, *, n_host: int = 0, backend="cuda", n_cpu_moe: int = 0,
+    parts: tuple[ExpertPart, ...] = (), **changes,
+) -> Layout:  # fmt: skip
     """Layers from `n_host` on and the head, over so many equal devices."""
+    changes["aside"] = Aside(n_cpu_moe, parts)
     if not n_devices:
         return replace(HOST_ONLY, **changes)
     n = spec.n_layers + 1 - n_host

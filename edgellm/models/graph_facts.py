@@ -18,14 +18,20 @@ class LayerTensor:
     n_bytes: int
 
     @property
+    def expert_matrix(self) -> str | None:
+        """Which of its experts' matrices it is, or belongs to; None of any other tensor."""
+        return _EXPERTS.get(self.name.partition(".")[0])
+
+    @property
     def is_experts(self) -> bool:
         """What `--n-cpu-moe` keeps on the host. Source: common/common.h LLM_FFN_EXPS_REGEX."""
-        return self.name.startswith(_EXPERTS)
+        return self.expert_matrix is not None
 
 
-_EXPERTS: Final = tuple(
-    f"ffn_{part}_{kind}exps." for part in ("up", "down", "gate", "gate_up") for kind in ("", "ch")
-)
+EXPERT_MATRICES: Final = ("up", "gate", "gate_up", "down")  # in the order a token passes them
+_EXPERTS: Final = {
+    f"ffn_{part}_{kind}exps": part for part in EXPERT_MATRICES for kind in ("", "ch")
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Final
 from edgellm.errors import BadGGUF
 from edgellm.models.gguf import GGUFHeader, TensorInfo
 from edgellm.models.gguf_values import StringArray
-from edgellm.models.graph_facts import GraphFacts, LayerTensor, graph_facts
+from edgellm.models.graph_facts import EXPERT_MATRICES, GraphFacts, LayerTensor, graph_facts
 from edgellm.models.memory_kinds import NO_MEMORY, LayerMemory, layer_memory, window_tokens
 from edgellm.models.memory_kinds import KVKind as KVKind
 from edgellm.models.quants import BY_ID
@@ -44,6 +44,15 @@ class LayerSpec:
         """The same when only its experts are the host's."""
         experts = (tensor.n_bytes for tensor in self.tensors if tensor.is_experts)
         return max(experts, default=0) if self.tensors else self.expert_bytes
+
+    @property
+    def expert_matrices(self) -> tuple[str, ...]:
+        """Which its experts have, in the order a token passes them; none when nobody told."""
+        there = {tensor.expert_matrix for tensor in self.tensors}
+        return tuple(matrix for matrix in EXPERT_MATRICES if matrix in there)
+
+    def matrices_bytes(self, matrices: Sequence[str]) -> int:
+        return sum(t.n_bytes for t in self.tensors if t.expert_matrix in matrices)
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,8 +93,9 @@ def _model_params(plan: Plan, on_progress: Callable[[float], None], kept: list[A
     if placement.tensor_split:
         params.tensor_split = _proportions(placement.tensor_split)
         kept.append(params.tensor_split)
-    if placement.n_cpu_moe:
-        overrides = experts_on_cpu(placement.n_cpu_moe, _cpu_buffer_type())
+    if placement.has_experts_aside:
+        aside = placement.n_cpu_moe, placement.expert_parts
+        overrides = experts_on_cpu(*aside, _cpu_buffer_type())
         params.tensor_buft_overrides = ctypes.addressof(overrides)
         kept.append(overrides)
     return params

@@ -110,8 +110,9 @@ class LlamaMemory:
         params.no_alloc, params.load_mode = True, _LOAD_MODE_NONE
         if question.tensor_split:
             params.tensor_split = (c_float * self.llama.llama_max_devices())(*question.tensor_split)
-        overrides = experts_on_cpu(question.n_cpu_moe, self._cpu.ggml_backend_cpu_buffer_type())
-        if question.n_cpu_moe:
+        aside = question.n_cpu_moe, question.expert_parts
+        overrides = experts_on_cpu(*aside, self._cpu.ggml_backend_cpu_buffer_type())
+        if any(aside):
             params.tensor_buft_overrides = ctypes.addressof(overrides)
         kept += [devices, listed, overrides, params.tensor_split]
         return params

@@ -5,9 +5,12 @@ llama.cpp compiles each pattern again for each tensor (llama-model-loader.cpp `c
 """
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any
 
-_EXPERTS = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"  # LLM_FFN_EXPS_REGEX, common/common.h
+_MATRICES = ("up", "down", "gate", "gate_up")
+
+Part = tuple[int, tuple[str, ...]]  # a layer and its experts' matrices: plan.ExpertPart
 
 
 class Override(ctypes.Structure):
@@ -16,12 +19,21 @@ class Override(ctypes.Structure):
     _fields_ = (("pattern", ctypes.c_char_p), ("buft", ctypes.c_void_p))
 
 
-def experts_pattern(n_layers: int) -> str:
-    """The expert tensors of the first `n_layers` layers, and no other tensor of any model."""
-    return rf"^blk\.({'|'.join(map(str, range(n_layers)))}){_EXPERTS}"
+def experts_patterns(n_layers: int, parts: Sequence[Part] = ()) -> list[str]:
+    """The expert tensors of the first `n_layers` layers, then the given matrices of others; and no
+    other tensor of any model."""
+    layers = "|".join(map(str, range(n_layers)))
+    patterns = [_pattern(layers, _MATRICES)] if n_layers else []
+    return patterns + [_pattern(str(layer), matrices) for layer, matrices in parts]
 
 
-def experts_on_cpu(n_layers: int, cpu_buffer_type: int | None) -> Any:
+def experts_on_cpu(n_layers: int, parts: Sequence[Part], cpu_buffer_type: int | None) -> Any:
     """A list that ends with an empty row. llama.cpp keeps pointers into it while it loads."""
-    pattern = experts_pattern(n_layers).encode()
-    return (Override * 2)(Override(pattern, cpu_buffer_type), Override(None, None))
+    patterns = [pattern.encode() for pattern in experts_patterns(n_layers, parts)]
+    rows = [Override(pattern, cpu_buffer_type) for pattern in patterns]
+    return (Override * (len(rows) + 1))(*rows, Override(None, None))
+
+
+def _pattern(layers: str, matrices: Sequence[str]) -> str:
+    """As LLM_FFN_EXPS_REGEX, common/common.h."""
+    return rf"^blk\.({layers})\.ffn_({'|'.join(matrices)})_(ch|)exps"

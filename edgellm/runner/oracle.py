@@ -141,6 +141,7 @@ def ask(n_layers: int, shape: ContextShape, placement: Placement, hardware: Hard
         n_gpu_layers=placement.n_gpu_layers,
         tensor_split=placement.tensor_split if len(described) > 1 else (),
         n_cpu_moe=min(placement.n_cpu_moe, n_layers),
+        expert_parts=placement.expert_parts,
         no_host=placement.no_host,
         op_offload=placement.op_offload,
         n_ctx=shape.n_ctx,

@@ -20,6 +20,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     n_gpu_layers: int
     tensor_split: tuple[float, ...]
     n_cpu_moe: int
+    expert_parts: tuple[tuple[int, tuple[str, ...]], ...]  # layers and matrices: ExpertPart
     no_host: bool
     op_offload: bool
     n_ctx: int

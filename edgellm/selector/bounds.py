@@ -8,7 +8,7 @@ prompt is computed by the quickest alone, or by all at once where they have room
 placement has to be made for it, so the search can leave out what can't win.
 """
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -61,7 +61,7 @@ class Bounds:
     def least_token_s(self, load: Load, rooms: Sequence[tuple[int, float]]) -> float:
         """Seconds for one token of one stream of a model without experts, by the room there is."""
         (room, fastest), *others = rooms
-        total = load.totals(0)[-1]
+        total = load.totals()[-1]
         part = self._least_part(load)
         left = total - min(total, room)
         elsewhere, time_s = 0.0, 0.0
@@ -73,9 +73,9 @@ class Bounds:
         return time_s + max(0.0, self._active - elsewhere) / fastest
 
     def fewest_experts(self, load: Load, rooms: Sequence[tuple[int, float]]) -> int:
-        """Layers whose experts must go to the host, at least; rounded down."""
-        over = load.totals(0)[-1] - sum(room for room, _ in rooms[:-1])
-        n = bisect_left(load.bulk.experts, over) if over > 0 else 0
+        """Layers whose experts must go to the host with all they have, at least; rounded down."""
+        over = load.totals()[-1] - sum(room for room, _ in rooms[:-1])
+        n = bisect_right(load.bulk.experts, over) - 1 if over > 0 else 0
         step = max(1, load.n_blocks // _STEPS)
         return min(n, load.n_blocks) // step * step
 
@@ -184,7 +184,7 @@ class Bound:
         )
         n_devices = len(self._rooms) - 1
         room = sum(room for room, _ in self._rooms[:-1])
-        if n_devices < 2 or load.totals(0)[-1] > room:
+        if n_devices < 2 or load.totals()[-1] > room:
             return alone_s
         n_chunks = -(-n_prompt // setting.n_ubatch)
         step_s = bounds.machine.speed.step_s

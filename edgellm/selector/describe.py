@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from edgellm.probe.hardware import Device, Hardware
 from edgellm.selector.machine import Shortfall
-from edgellm.selector.plan import Placement
+from edgellm.selector.plan import Placement, Share
 from edgellm.units import format_bytes
 
 
@@ -20,13 +20,25 @@ def placement_text(placement: Placement, n_layers: int) -> str:
         text = f"{placement.n_gpu_layers} of {n_all} layers on {devices}"
         if placement.shares[-1].expert_layers:
             text += ", all experts on the CPU"
-    elif placement.n_cpu_moe:
-        text = f"experts of {placement.n_cpu_moe} layers on the CPU, the rest on {devices}"
+    elif placement.has_experts_aside:
+        text = f"{experts_text(placement.shares[-1])} on the CPU, the rest on {devices}"
     else:
         text = f"all layers on {devices}"
     if placement.disk_bytes:
         text += f", {format_bytes(placement.disk_bytes)} read from disk"
     return text
+
+
+def experts_text(share: Share) -> str:
+    """ "experts of 20 layers", "experts of 20 layers, of 1 in part"."""
+    n, n_parts = len(share.expert_layers), len(share.expert_parts)
+    if not n:
+        return f"experts of {layers_text(n_parts)} in part"
+    return f"experts of {layers_text(n)}" + (f", of {n_parts} in part" if n_parts else "")
+
+
+def layers_text(n: int) -> str:
+    return "1 layer" if n == 1 else f"{n} layers"
 
 
 def binding_text(short: Shortfall, hardware: Hardware) -> str:

@@ -26,7 +26,7 @@ def reserved_bytes(spec: ModelSpec, shape: ContextShape, layout: Layout) -> tupl
     n_host = layout.n_host_layers(spec.n_layers)
     mask, row = _mask_bytes(spec, shape), _F32 * shape.n_tokens * spec.n_embd
     block = _block_bytes(spec, shape) + mask
-    whole = not n_host and not layout.n_cpu_moe
+    whole = not n_host and not layout.aside
     inputs = _PIPELINE_COPIES * (mask + 2 * row) if layout.n_accelerators > 1 and whole else 0
     each = []
     for i, part in enumerate(layout.layers):
@@ -85,7 +85,11 @@ def _copied_bytes(spec: ModelSpec, shape: ContextShape, layout: Layout) -> int:
         return 0
     n_host = layout.n_host_layers(spec.n_layers)
     whole = (layer.largest_bytes for layer in spec.layers[:n_host])
-    experts = (layer.largest_expert_bytes for layer in spec.layers[n_host : layout.n_cpu_moe])
+    experts = (
+        layer.largest_expert_bytes
+        for il, layer in enumerate(spec.layers[n_host:], n_host)
+        if layout.aside.matrices(il)
+    )
     caches = layer_kv_bytes_each(spec, shape)[:n_host]
     # Of experts and caches two are there at once: the next is copied before the last is let go.
     return max((*whole, *(2 * n for n in experts)), default=0) + 2 * max(caches, default=0)

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.budget import free_bytes
+from edgellm.selector.describe import experts_text, layers_text
 from edgellm.selector.plan import Alternative, Placement, Plan, Range, Rejected, Share
 from edgellm.tables import bullets, table, wrapped
 from edgellm.units import DASH, format_bytes, format_rate, format_seconds
@@ -94,13 +95,9 @@ def _shared_pools(placement: Placement, hardware: Hardware) -> Iterator[str]:
 
 
 def _carries(share: Share) -> str:
-    experts = f"experts of {_layers(len(share.expert_layers))}" if share.expert_layers else ""
-    layers = _layers(len(share.layers)) if share.layers else ""
+    experts = experts_text(share) if share.expert_layers or share.expert_parts else ""
+    layers = layers_text(len(share.layers)) if share.layers else ""
     return ", ".join(part for part in (layers, experts) if part) or "embedding"
-
-
-def _layers(n: int) -> str:
-    return "1 layer" if n == 1 else f"{n} layers"
 
 
 def _bar(share: Share, room_bytes: int, columns: int) -> str:

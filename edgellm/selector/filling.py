@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby, pairwise
 
 from edgellm.probe.hardware import Device
-from edgellm.selector.layout import Layout
+from edgellm.selector.layout import NOTHING_ASIDE, Aside, Layout
 from edgellm.selector.load import Load
 from edgellm.selector.machine import Machine
 from edgellm.selector.memory import host_weight_bytes
@@ -44,12 +44,12 @@ class Filling:
     _rooms: dict[tuple[bool, bool], list[int]] = field(default_factory=dict)
     _most: int | None = None
 
-    def fits(self, n_layers: int, n_cpu_moe: int) -> bool:
-        totals = self.load.totals(n_cpu_moe)
+    def fits(self, n_layers: int, aside: Aside) -> bool:
+        totals = self.load.totals(aside)
         if totals[-1] - totals[self.load.n_all - n_layers] > self._without_buffers():
             return False  # and no buffer had to be thought of
-        rooms = self._rooms_for(n_layers, n_cpu_moe)
-        runs = self._runs(rooms, n_layers, n_cpu_moe)
+        rooms = self._rooms_for(n_layers, aside)
+        runs = self._runs(rooms, n_layers, aside)
         if sum(map(len, runs)) < n_layers:
             return False
         return all(
@@ -57,52 +57,60 @@ class Filling:
             for room, run in zip(rooms, runs, strict=True)
         )
 
-    def arranged(self, n_layers: int, n_cpu_moe: int) -> Arranged:
+    def arranged(self, n_layers: int, aside: Aside) -> Arranged:
         """Devices that got none are left out. What found no room goes to the last device, so that
         the sum can be told."""
-        rooms = self._rooms_for(n_layers, n_cpu_moe)
-        runs = self._runs(rooms, n_layers, n_cpu_moe)
+        rooms = self._rooms_for(n_layers, aside)
+        runs = self._runs(rooms, n_layers, aside)
         floor = self.load.n_all - n_layers
         if sum(map(len, runs)) < n_layers:
             last = max((i for i, run in enumerate(runs) if run), default=0)
             runs[last] = range(floor, runs[last].stop)
-        *assumed, host = self._assumed(*self._key(n_layers, n_cpu_moe))
+        *assumed, host = self._assumed(*self._key(n_layers, aside))
         listed = zip(self.order[::-1], runs[::-1], assumed, strict=True)
         used = [(device, run, buffer) for device, run, buffer in listed if run]
         devices = tuple(device for device, _, _ in used)
-        layout = self._layout(devices, [run for _, run, _ in used], n_cpu_moe)
+        layout = self._layout(devices, [run for _, run, _ in used], aside)
         return Arranged(devices, layout, (*(buffer for _, _, buffer in used), host))
+
+    def below(self, i: int, n_layers: int, aside: Aside) -> int:
+        """The layer that doesn't find room on the i-th device any more, when it is full; the head
+        is one, too. Less than nothing when all do."""
+        floor = self.load.n_all - n_layers
+        rooms = self._rooms_for(n_layers, aside)
+        runs = self.load.take(rooms[: i + 1], self.load.n_all, floor, aside)
+        return runs[-1].start - 1 if runs[-1].start > floor else -1
 
     # ---- runs, in the order of filling, from the head downwards
 
-    def _runs(self, rooms: Sequence[int], n_layers: int, n_cpu_moe: int) -> list[range]:
+    def _runs(self, rooms: Sequence[int], n_layers: int, aside: Aside) -> list[range]:
         """Together at most n_layers."""
         if self.ways.tensor_split or self.ways.split_mode != "layer":
             return self._in_proportion(n_layers)
-        return self._greedily(rooms, n_layers, n_cpu_moe)
+        return self._greedily(rooms, n_layers, aside)
 
-    def _greedily(self, rooms: Sequence[int], n_layers: int, n_cpu_moe: int) -> list[range]:
+    def _greedily(self, rooms: Sequence[int], n_layers: int, aside: Aside) -> list[range]:
         stop = self.load.n_all
         floor = stop - n_layers
         runs: list[range] = []
         with_rooms = zip(self.order, rooms, strict=True)
         for _, equals in groupby(with_rooms, key=lambda d: self.machine.bandwidth_bytes_s(d[0])):
             group = [room for _, room in equals]
-            runs += self._level(group, stop, floor, n_cpu_moe)
+            runs += self._level(group, stop, floor, aside)
             stop = runs[-1].start
         return runs
 
-    def _level(self, rooms: list[int], stop: int, floor: int, n_cpu_moe: int) -> list[range]:
+    def _level(self, rooms: list[int], stop: int, floor: int, aside: Aside) -> list[range]:
         """Fill equal devices to the lowest common level that takes all, or to the brim."""
-        best = self.load.take(rooms, stop, floor, n_cpu_moe)
+        best = self.load.take(rooms, stop, floor, aside)
         if len(rooms) < 2 or best[-1].start > floor or stop == floor:
             return best
-        totals = self.load.totals(n_cpu_moe)
+        totals = self.load.totals(aside)
         low = (totals[stop] - totals[floor]) / max(1, sum(rooms))
         high = 1.0
         for _ in range(_BALANCE_STEPS):
             level = (low + high) / 2
-            tried = self.load.take([int(room * level) for room in rooms], stop, floor, n_cpu_moe)
+            tried = self.load.take([int(room * level) for room in rooms], stop, floor, aside)
             if tried[-1].start > floor:
                 low = level
             else:
@@ -121,8 +129,8 @@ class Filling:
 
     # ---- rooms, in the order of filling
 
-    def _rooms_for(self, n_layers: int, n_cpu_moe: int) -> list[int]:
-        key = self._key(n_layers, n_cpu_moe)
+    def _rooms_for(self, n_layers: int, aside: Aside) -> list[int]:
+        key = self._key(n_layers, aside)
         if key not in self._rooms:
             *buffers, host = self._assumed(*key)
             spec = self.load.spec
@@ -145,8 +153,8 @@ class Filling:
         corrections = self.corrections.get(device.id, 0)
         return room - corrections - self.machine.overhead_bytes(device)
 
-    def _key(self, n_layers: int, n_cpu_moe: int) -> tuple[bool, bool]:
-        return n_layers < self.load.n_all, n_cpu_moe > 0
+    def _key(self, n_layers: int, aside: Aside) -> tuple[bool, bool]:
+        return n_layers < self.load.n_all, bool(aside)
 
     def _assumed(self, host_works: bool, has_experts_aside: bool) -> tuple[int, ...]:
         """The buffers, in llama.cpp's order, of a layout that shares the layers evenly. Where the
@@ -157,7 +165,7 @@ class Filling:
         step = (n + 1 - start) / len(devices)
         edges = [start + round(step * i) for i in range(len(devices) + 1)]
         runs = [range(a, b) for a, b in pairwise(edges)]
-        layout = self._layout(devices, runs, n if has_experts_aside else 0)
+        layout = self._layout(devices, runs, Aside(n) if has_experts_aside else NOTHING_ASIDE)
         if not self.ways.op_offload or not (host_works or has_experts_aside):
             return self.load.buffers(layout)
         first, *others = self.load.buffers(replace(layout, op_offload=False))
@@ -165,11 +173,11 @@ class Filling:
         copy = bulk.largest_expert_bytes if has_experts_aside else bulk.largest_bytes
         return (first + copy, *others)
 
-    def _layout(self, devices: Sequence[Device], runs: Sequence[range], n_moe: int) -> Layout:
+    def _layout(self, devices: Sequence[Device], runs: Sequence[range], aside: Aside) -> Layout:
         return Layout(
             tuple(device.backend for device in devices),
             tuple(runs),
-            n_moe,
+            aside,
             self.ways.op_offload,
             self.ways.split_mode,
         )

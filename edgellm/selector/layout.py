@@ -6,8 +6,34 @@ accelerator and of the host, and the search compares hundreds of them.
 
 from dataclasses import dataclass
 
+from edgellm.models.graph_facts import EXPERT_MATRICES
 from edgellm.probe.hardware import Backend, Hardware
-from edgellm.selector.plan import Placement, SplitMode
+from edgellm.selector.plan import ExpertPart, Placement, SplitMode
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """Which experts are the host's: those of the first n layers, and parts of other layers'."""
+
+    n_layers: int = 0
+    parts: tuple[ExpertPart, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.n_layers or self.parts)
+
+    @property
+    def stop(self) -> int:
+        """Behind the last layer that it touches."""
+        return max(self.n_layers, *(part.layer + 1 for part in self.parts), 0)
+
+    def matrices(self, il: int) -> tuple[str, ...]:
+        """Of layer `il`'s experts."""
+        if il < self.n_layers:
+            return EXPERT_MATRICES
+        return next((part.matrices for part in self.parts if part.layer == il), ())
+
+
+NOTHING_ASIDE = Aside()
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +43,7 @@ class Layout:
 
     backends: tuple[Backend, ...] = ()
     layers: tuple[range, ...] = ()
-    n_cpu_moe: int = 0  # the experts of the first n layers are the host's
+    aside: Aside = NOTHING_ASIDE
     op_offload: bool = True
     split_mode: SplitMode = "layer"
 
@@ -33,9 +59,6 @@ class Layout:
         """The place in `backends` of who has layer `il`; None: the host."""
         return next((i for i, part in enumerate(self.layers) if il in part), None)
 
-    def experts_on_host(self, il: int) -> bool:
-        return il < self.n_cpu_moe
-
 
 HOST_ONLY = Layout()
 
@@ -45,7 +68,7 @@ def layout_of(placement: Placement, hardware: Hardware) -> Layout:
     return Layout(
         tuple(hardware.device(share.device_id).backend for share in shares),
         tuple(_run(share.layers) for share in shares),
-        placement.n_cpu_moe,
+        Aside(placement.n_cpu_moe, placement.expert_parts),
         placement.op_offload,
         placement.split_mode,
     )

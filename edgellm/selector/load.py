@@ -11,7 +11,7 @@ from itertools import accumulate
 
 from edgellm.models.spec import ModelSpec
 from edgellm.selector.buffers import Buffers
-from edgellm.selector.layout import Layout
+from edgellm.selector.layout import NOTHING_ASIDE, Aside, Layout
 from edgellm.selector.memory import (
     ContextShape,
     cumulated_kv_bytes,
@@ -30,6 +30,7 @@ class Bulk:
     experts: tuple[int, ...]
     largest_bytes: int  # of any layer's tensors
     largest_expert_bytes: int
+    _aside: dict[Aside, list[int]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, spec: ModelSpec) -> "Bulk":
@@ -46,6 +47,19 @@ class Bulk:
     def has_experts(self) -> bool:
         return self.experts[-1] > 0
 
+    def aside_bytes(self, aside: Aside) -> list[int]:
+        """Of the first n layers for n from 0, the head counted: the experts that are the host's."""
+        if aside not in self._aside:
+            n = self.spec.n_layers
+            whole = min(aside.n_layers, n)
+            up_to = [self.experts[min(i, whole)] for i in range(n + 2)]
+            for part in aside.parts:
+                n_bytes = self.spec.layers[part.layer].matrices_bytes(part.matrices)
+                for i in range(part.layer + 1, n + 2):
+                    up_to[i] += n_bytes
+            self._aside[aside] = up_to
+        return self._aside[aside]
+
     def load(self, shape: ContextShape, assumed: Buffers | None = None) -> "Load":
         """`assumed`: buffers of many contexts at once; else those of this one."""
         cells = shape.cells_per_stream
@@ -59,7 +73,7 @@ class Load:
     shape: ContextShape
     kv: tuple[int, ...]  # of the first n layers
     _assumed: Buffers
-    _totals: dict[int, list[int]] = field(default_factory=dict)
+    _totals: dict[Aside, list[int]] = field(default_factory=dict)
 
     @property
     def spec(self) -> ModelSpec:
@@ -73,19 +87,21 @@ class Load:
     def n_all(self) -> int:
         return len(self.kv)
 
-    def totals(self, n_cpu_moe: int) -> list[int]:
-        """Weights and KV of the first n layers, without the experts of the first n_cpu_moe."""
-        if n_cpu_moe not in self._totals:
-            n, experts = self.n_blocks, self.bulk.experts
-            self._totals[n_cpu_moe] = [
-                weights - experts[min(i, n_cpu_moe)] + self.kv[min(i, n)]
-                for i, weights in enumerate(self.bulk.weights)
-            ]
-        return self._totals[n_cpu_moe]
+    def totals(self, aside: Aside = NOTHING_ASIDE) -> list[int]:
+        """Weights and KV of the first n layers, without the experts that are aside."""
+        if aside not in self._totals:
+            rows = zip(
+                self.bulk.weights,
+                self.bulk.aside_bytes(aside),
+                (*self.kv, self.kv[-1]),
+                strict=True,
+            )
+            self._totals[aside] = [weights - without + kv for weights, without, kv in rows]
+        return self._totals[aside]
 
-    def take(self, rooms: Sequence[int], stop: int, floor: int, n_cpu_moe: int) -> list[range]:
+    def take(self, rooms: Sequence[int], stop: int, floor: int, aside: Aside) -> list[range]:
         """One run for each room, from `stop` downwards; empty where nothing fits."""
-        totals = self.totals(n_cpu_moe)
+        totals = self.totals(aside)
         runs = []
         for room in rooms:
             start = bisect_left(totals, totals[stop] - room, floor, stop) if stop > floor else stop
@@ -100,16 +116,15 @@ class Load:
     def parts(self, layout: Layout, buffers: Sequence[int]) -> tuple[BufferBytes, ...]:
         """As `memory.needs`, with given buffers."""
         n, n_host = self.n_blocks, layout.n_host_layers(self.n_blocks)
-        weights, experts = self.bulk.weights, self.bulk.experts
+        weights, aside = self.bulk.weights, self.bulk.aside_bytes(layout.aside)
         rows = []
         for run in layout.layers:
             held = weights[run.stop] - weights[run.start] + self.spec.rope_bytes
-            if run.start < layout.n_cpu_moe:
-                held -= experts[min(run.stop, layout.n_cpu_moe, n)] - experts[run.start]
+            held -= aside[run.stop] - aside[run.start]
             rows.append((held, self.kv[min(run.stop, n)] - self.kv[run.start]))
         own = host_weight_bytes(self.spec, holds_head=n_host > n)
         own += weights[min(n_host, n)] + (self.spec.rope_bytes if n_host else 0)
-        own += max(0, experts[min(layout.n_cpu_moe, n)] - experts[min(n_host, n)])
+        own += aside[n] - aside[min(n_host, n)]
         rows.append((own, self.kv[min(n_host, n)]))
         return tuple(
             BufferBytes(held, kv, buffer) for (held, kv), buffer in zip(rows, buffers, strict=True)

@@ -285,7 +285,8 @@ class Search:
         """The context's size changes where layers go, and with the same placement no speed."""
         key = (
             *((share.device_id, share.layers, share.expert_layers) for share in placement.shares),
-            placement.split_mode, placement.op_offload, placement.no_host, placement.disk_bytes,
+            placement.expert_parts, placement.split_mode, placement.op_offload,
+            placement.no_host, placement.disk_bytes,
             setting.n_ubatch, setting.n_parallel, setting.kv_type_k, setting.kv_type_v,
             setting.kv_unified,
         )  # fmt: skip
@@ -385,7 +386,7 @@ def _is_narrow(miss: Miss) -> bool:
 def _is_whole(option: Option) -> bool:
     """On accelerators, with everything."""
     placement, spec = option.placement, option.candidate.spec
-    return placement.n_gpu_layers > spec.n_layers and not placement.n_cpu_moe
+    return placement.n_gpu_layers > spec.n_layers and not placement.has_experts_aside
 
 
 def _point(rate: float) -> Range:

@@ -5,7 +5,7 @@ Words are llama.cpp's: `n_ctx` is its total over all sequences, `n_ctx_seq` one 
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from edgellm.models.gguf import GGUFHeader
 from edgellm.models.names import RepoFile
@@ -92,6 +92,13 @@ class Range:
     p90: float
 
 
+class ExpertPart(NamedTuple):
+    """One layer's experts cut in two: these matrices are the host's, the others its device's."""
+
+    layer: int
+    matrices: tuple[str, ...]  # "gate", "down": ffn_gate_exps, ffn_down_exps
+
+
 @dataclass(frozen=True, slots=True)
 class Share:
     """What one device carries. Layer n_layers is the output head, as in llama.cpp."""
@@ -104,6 +111,12 @@ class Share:
     compute_bytes: int
     overhead_bytes: int = 0  # what llama.cpp doesn't count: the driver's context
     expert_layers: tuple[int, ...] = ()  # layers of other devices whose experts are kept here
+    expert_parts: tuple[ExpertPart, ...] = ()  # and those of which only a part is
+
+    @property
+    def computes(self) -> bool:
+        """Whether it has more to do than to look up embeddings."""
+        return bool(self.layers or self.expert_layers or self.expert_parts)
 
     @property
     def total_bytes(self) -> int:
@@ -129,6 +142,15 @@ class Placement:
     @property
     def device_ids(self) -> tuple[str, ...]:
         return tuple(share.device_id for share in self.shares[:-1])
+
+    @property
+    def expert_parts(self) -> tuple[ExpertPart, ...]:
+        return tuple(part for share in self.shares for part in share.expert_parts)
+
+    @property
+    def has_experts_aside(self) -> bool:
+        """Some of the devices' layers have experts, or parts of them, on the host."""
+        return bool(self.n_cpu_moe or self.expert_parts)
 
     @property
     def total_bytes(self) -> int:

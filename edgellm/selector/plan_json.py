@@ -54,6 +54,10 @@ def _placement(placement: Placement) -> dict[str, Any]:
         "n_gpu_layers": placement.n_gpu_layers,
         "tensor_split": list(placement.tensor_split),
         "n_cpu_moe": placement.n_cpu_moe,
+        "expert_parts": [
+            {"layer": part.layer, "matrices": list(part.matrices)}
+            for part in placement.expert_parts
+        ],
         "split_mode": placement.split_mode,
         "op_offload": placement.op_offload,
         "no_host": placement.no_host,

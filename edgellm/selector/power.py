@@ -17,9 +17,8 @@ def placement_power_w(hardware: Hardware, placement: Placement) -> float | None:
     """The CPU counts where it computes layers or experts; its limit is rarely known, and then the
     sum is the boards' alone."""
     *boards, host = placement.shares
-    works = bool(host.layers or host.expert_layers)
     ids = [share.device_id for share in boards]
     knows_cpu = hardware.device(host.device_id).board_power_w is not None
-    if works and (knows_cpu or not ids):
+    if host.computes and (knows_cpu or not ids):
         ids.append(host.device_id)
     return power_w(hardware, ids)

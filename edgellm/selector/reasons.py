@@ -7,7 +7,7 @@ from edgellm.models.loadable import LOADABLE
 from edgellm.probe.hardware import Backend, Device, Hardware
 from edgellm.selector.confirm import Confirmed
 from edgellm.selector.decide import Decision
-from edgellm.selector.describe import names_of
+from edgellm.selector.describe import layers_text, names_of
 from edgellm.selector.options import Option
 from edgellm.selector.plan import Candidate, Goal, Placement
 from edgellm.selector.power import power_w
@@ -81,7 +81,7 @@ def _placement_sentences(decision: Decision, placement: Placement) -> Iterator[s
             f"{names} work side by side on every layer (-sm {placement.split_mode}, experimental "
             "in llama.cpp); the bytes of each are an even division, not measured"
         )
-    elif placement.n_cpu_moe:
+    elif placement.has_experts_aside:
         yield _expert_sentence(placement, names, n_all)
     elif placement.n_gpu_layers == n_all:
         yield f"all {n_all} layers fit on {names}"
@@ -102,8 +102,17 @@ def _expert_sentence(placement: Placement, names: str, n_all: int) -> str:
     if placement.n_gpu_layers < n_all:
         where = f"{placement.n_gpu_layers} of {n_all} layers on {names}"
     return (
-        f"{where}, the experts of the first {placement.n_cpu_moe} with the CPU: of their bytes "
+        f"{where}, {_experts_aside(placement)} with the CPU: of their bytes "
         "only a few are read for a token, so they lose least there"
+    )
+
+
+def _experts_aside(placement: Placement) -> str:
+    n, n_parts = placement.n_cpu_moe, len(placement.expert_parts)
+    if not n:
+        return f"the experts of {layers_text(n_parts)} in part"
+    return f"the experts of the first {n}" + (
+        f", and of {n_parts} more in part," if n_parts else ""
     )
 
 
@@ -276,8 +285,7 @@ def _unknown_sentences(option: Option, placement: Placement, hardware: Hardware)
     unknown = [
         hardware.device(share.device_id).name
         for share in placement.shares
-        if (share.layers or share.expert_layers)
-        and not hardware.pool(share.pool_id).bandwidth_bytes_s
+        if share.computes and not hardware.pool(share.pool_id).bandwidth_bytes_s
     ]
     if unknown:
         yield f"memory bandwidth of {', '.join(unknown)} is unknown: the speed range is wide"

@@ -93,7 +93,7 @@ def _what_would_fit(miss: Miss, short: Shortfall, question: Question) -> str:
     spec, machine = miss.candidate.spec, question.machine
     weights = sum(share.weight_bytes for share in short.shares)
     total = sum(share.total_bytes for share in short.shares)
-    used = {share.pool_id for share in short.shares if share.layers or share.expert_layers}
+    used = {share.pool_id for share in short.shares if share.computes}
     given = int(sum(machine.budgets[pool_id] for pool_id in used) * _DRIFT_RATIO)
     needed = f"a machine with {_whole_gib(total)} GiB would hold it (edgellm plan MODEL --on BOARD)"
     untrained = miss.setting.n_ctx_seq > spec.n_ctx_train and not miss.setting.embedding

@@ -69,7 +69,7 @@ def _looks(decision: Decision) -> Iterator[tuple[str, Option | Miss]]:
     used = devices_of(search, chosen)
     if setting := tensor_split_setting(search, chosen):
         yield "-sm tensor, experimental in llama.cpp", search.look(setting, used, TENSOR_SPLIT)
-    if chosen.placement.n_cpu_moe and search.question.goal.n_cpu_moe is None:
+    if chosen.placement.has_experts_aside and search.question.goal.n_cpu_moe is None:
         layers = replace(chosen.ways, experts_first=False)
         yield "whole layers, not experts", search.look(chosen.setting, chosen.devices, layers)
     for devices in search.question.sets:
@@ -79,7 +79,10 @@ def _looks(decision: Decision) -> Iterator[tuple[str, Option | Miss]]:
 
 
 def _look_of(placement: Placement) -> tuple[object, ...]:
-    return placement.device_ids, placement.split_mode, placement.n_gpu_layers, placement.n_cpu_moe
+    return (
+        placement.device_ids, placement.split_mode, placement.n_gpu_layers, placement.n_cpu_moe,
+        placement.expert_parts,
+    )  # fmt: skip
 
 
 def why_missed(miss: Miss, hardware: Hardware) -> str:

@@ -51,13 +51,13 @@ def placement_of(
         return short
     counts = [len(part) for part in layout.layers]
     host = shares[-1]
-    works = bool(devices) and bool(host.layers or host.expert_layers)
+    works = bool(devices) and host.computes
     split = ways.tensor_split if len(ways.tensor_split) == len(counts) else tensor_split(counts)
     return Placement(
         shares=shares,
         n_gpu_layers=sum(counts),
         tensor_split=split,
-        n_cpu_moe=layout.n_cpu_moe,
+        n_cpu_moe=layout.aside.n_layers,
         split_mode=layout.split_mode,
         op_offload=ways.op_offload,
         # Repacked weights can't be copied to a device for a prompt, so it's one or the other.
@@ -78,6 +78,7 @@ def with_bytes(placement: Placement, measured: Sequence[BufferBytes]) -> tuple[S
             row.compute_bytes,
             share.overhead_bytes,
             share.expert_layers,
+            share.expert_parts,
         )
         for share, row in zip(placement.shares, measured, strict=True)
     )
@@ -112,7 +113,8 @@ def _shares(
         host.kv_bytes,
         host.compute_bytes,
         process_bytes(load.spec),
-        expert_layers=tuple(range(n_host, layout.n_cpu_moe)),
+        expert_layers=tuple(range(n_host, layout.aside.n_layers)),
+        expert_parts=layout.aside.parts,
     )
     return (*shares, own)
 

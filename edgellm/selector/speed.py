@@ -123,7 +123,7 @@ class _Prompt:
 
 def _is_pipeline(spec: ModelSpec, placement: Placement) -> bool:
     """Source: llama.cpp src/llama-context.cpp, the constructor's pipeline_parallel."""
-    is_whole = placement.n_gpu_layers > spec.n_layers and not placement.n_cpu_moe
+    is_whole = placement.n_gpu_layers > spec.n_layers and not placement.has_experts_aside
     return is_whole and placement.split_mode == "layer" and len(placement.device_ids) > 1
 
 

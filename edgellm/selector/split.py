@@ -5,15 +5,17 @@ go to the accelerators, in the order of their list, so the head is the first thi
 CPU; the input embedding never does. We fill from the head downwards, the fastest device first;
 devices of the same speed share evenly by the room they have. What the devices can't hold is left
 to the host: a mixture's experts first, those of the lowest layers, because of an expert's bytes
-only a few are read for a token; whole layers only when all the experts are there already. A
-device that gets nothing is left out of the plan: llama.cpp would still take buffers on it.
+only a few are read for a token; whole layers only when all the experts are there already. Of the
+last layer whose experts leave, those matrices stay that find room. A device that gets nothing is
+left out of the plan: llama.cpp would still take buffers on it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from edgellm.probe.hardware import Device
+from edgellm.selector.experts import fewest_experts, first
 from edgellm.selector.filling import Arranged, Filling
-from edgellm.selector.layout import HOST_ONLY, Layout
+from edgellm.selector.layout import HOST_ONLY, Aside, Layout
 from edgellm.selector.load import Load
 from edgellm.selector.machine import Machine, Shortfall
 from edgellm.selector.memory import needs
@@ -94,33 +96,22 @@ def _fullest(placed: Sequence[Placement | Shortfall]) -> Placement | Shortfall:
     """Of those that fit, the one with the most on devices; else the least that is missing."""
     fitting = [one for one in placed if isinstance(one, Placement)]
     if fitting:
-        return max(fitting, key=lambda one: (one.n_gpu_layers, -one.n_cpu_moe))
+        return max(fitting, key=lambda one: (one.n_gpu_layers, -one.shares[-1].weight_bytes))
     short = [one for one in placed if isinstance(one, Shortfall)]
     return min(short, key=lambda one: one.missing_bytes)
 
 
-def _most(filling: Filling) -> tuple[int, int]:
-    """(n_gpu_layers, n_cpu_moe): all layers, else all but some experts, else fewer layers."""
+def _most(filling: Filling) -> tuple[int, Aside]:
+    """(n_gpu_layers, aside): all layers, else all but some experts, else fewer layers."""
     load, ways = filling.load, filling.ways
-    wished, n_moe = ways.n_wished(load.n_all), min(ways.n_cpu_moe or 0, load.n_blocks)
-    if filling.fits(wished, n_moe):
-        return wished, n_moe
+    wished, aside = ways.n_wished(load.n_all), Aside(min(ways.n_cpu_moe or 0, load.n_blocks))
+    if filling.fits(wished, aside):
+        return wished, aside
     if ways.n_cpu_moe is None and load.bulk.has_experts and ways.experts_first:
-        n_moe = load.n_blocks
-        if filling.fits(wished, n_moe):
-            return wished, _first(lambda n: filling.fits(wished, n), 1, n_moe)
+        aside = Aside(load.n_blocks)
+        if filling.fits(wished, aside):
+            return wished, fewest_experts(filling, wished)
     if ways.n_gpu_layers is not None:
-        return wished, n_moe
-    n_left_out = _first(lambda n: filling.fits(wished - n, n_moe), 1, wished)
-    return wished - n_left_out, n_moe
-
-
-def _first(holds: Callable[[int], bool], low: int, high: int) -> int:
-    """The smallest number from low on for which it holds; `high` is known to."""
-    while low < high:
-        middle = (low + high) // 2
-        if holds(middle):
-            high = middle
-        else:
-            low = middle + 1
-    return high
+        return wished, aside
+    n_left_out = first(lambda n: filling.fits(wished - n, aside), 1, wished)
+    return wished - n_left_out, aside

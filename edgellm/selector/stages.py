@@ -115,7 +115,7 @@ class _Route:
         """The CPU's own layers, and the experts that it keeps for others."""
         work = self._work(host)
         experts, _ = host_experts(self.spec, self.shape, host, self.step)
-        if not host.layers and not host.expert_layers:
+        if not host.computes:
             return
         wider = self.profile.hybrid_spread if accelerators else _EXACT
         lends = accelerators and self.placement.op_offload

@@ -118,7 +118,7 @@ def axes(plan: Plan, goal: Goal, hardware: Hardware) -> tuple[Axis, ...]:
     """The settings that matter to this plan and that nobody pinned, the weightiest first."""
     knobs = Knobs.of(plan)
     found = []
-    computes_on_cpu = any(part.layers or part.expert_layers for part in plan.shares[-1:])
+    computes_on_cpu = any(share.computes for share in plan.shares[-1:])
     if goal.n_threads is None and computes_on_cpu:
         counts = {n for n in _THREADS if n <= hardware.cpu.n_logical_cores}
         counts |= {hardware.cpu.n_logical_cores, knobs.n_threads}

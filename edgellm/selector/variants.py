@@ -86,7 +86,7 @@ def _variants(search: Search, option: Option) -> Iterator[tuple[Setting, Ways]]:
     sizes = {setting.n_ubatch} if goal.n_ubatch else sizes
     offloads = {ways.op_offload}
     host = option.placement.shares[-1]
-    helps = bool(host.layers or host.expert_layers) and bool(option.placement.device_ids)
+    helps = host.computes and bool(option.placement.device_ids)
     if helps and goal.op_offload is None:
         offloads = {True, False}
     for layout in (setting, *_own_streams(search, option)):
@@ -99,7 +99,7 @@ def _variants(search: Search, option: Option) -> Iterator[tuple[Setting, Ways]]:
 def _own_streams(search: Search, option: Option) -> Iterator[Setting]:
     goal, placement = search.question.goal, option.placement
     host = placement.shares[-1]
-    is_cut = bool(placement.device_ids) and bool(host.layers or host.expert_layers)
+    is_cut = bool(placement.device_ids) and host.computes
     if is_cut and option.setting.kv_unified and goal.kv_unified is None:
         if search.question.workload.kv_unified_if_idle_stays:
             return  # sharing is what this use is about

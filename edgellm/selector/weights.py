@@ -11,7 +11,7 @@ Source: llama.cpp src/llama-model.cpp load_tensors, src/llama-model-loader.cpp c
 from itertools import accumulate
 
 from edgellm.models.spec import ModelSpec
-from edgellm.selector.layout import Layout
+from edgellm.selector.layout import Aside, Layout
 
 
 def weight_bytes(spec: ModelSpec, layout: Layout) -> tuple[int, ...]:
@@ -22,7 +22,7 @@ def weight_bytes(spec: ModelSpec, layout: Layout) -> tuple[int, ...]:
     """
     each = [_part_bytes(spec, layout, part) for part in layout.layers]
     n_host = layout.n_host_layers(spec.n_layers)
-    experts = sum(layer.expert_bytes for layer in spec.layers[n_host : layout.n_cpu_moe])
+    experts = _aside_bytes(spec, layout.aside, range(n_host, spec.n_layers))
     layers = sum(layer.weight_bytes for layer in spec.layers[:n_host])
     rope = spec.rope_bytes if n_host else 0
     head = host_weight_bytes(spec, holds_head=n_host > spec.n_layers)
@@ -52,6 +52,13 @@ def _part_bytes(spec: ModelSpec, layout: Layout, part: range) -> int:
         return 0
     blocks = range(part.start, min(part.stop, spec.n_layers))
     total = sum(spec.layers[il].weight_bytes for il in blocks)
-    total -= sum(spec.layers[il].expert_bytes for il in blocks if layout.experts_on_host(il))
+    total -= _aside_bytes(spec, layout.aside, blocks)
     head = spec.output_bytes if spec.n_layers in part else 0
     return total + head + (spec.rope_bytes if blocks else 0)
+
+
+def _aside_bytes(spec: ModelSpec, aside: Aside, blocks: range) -> int:
+    """Experts of those layers that are the host's."""
+    whole = sum(spec.layers[il].expert_bytes for il in blocks if il < aside.n_layers)
+    parts = (part for part in aside.parts if part.layer in blocks)
+    return whole + sum(spec.layers[part.layer].matrices_bytes(part.matrices) for part in parts)

@@ -4,7 +4,7 @@ A step computes `n_tokens`: one for each stream that is written (decoding), or a
 prompt (prefill). Weights are read once a step, the cache once for each sequence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -16,7 +16,7 @@ from edgellm.models.spec import LayerSpec, ModelSpec
 from edgellm.models.tensor_types import TypeShare
 from edgellm.selector.kv import sliding_cells
 from edgellm.selector.memory import cell_bytes
-from edgellm.selector.plan import KVType, Placement, Share
+from edgellm.selector.plan import ExpertPart, KVType, Placement, Share
 from edgellm.selector.shape import ContextShape
 
 # Tokens of one text ask for the same experts more often than chance would have it. With this
@@ -87,9 +87,10 @@ def share_work(
     work = table.between(start, min(stop, spec.n_layers))
     if stop > spec.n_layers:
         work = work.plus(table.head)
-    if share.device_id != "cpu" and placement.n_cpu_moe > start:
+    if share.device_id != "cpu" and placement.has_experts_aside:
         kept = table.experts_between(start, min(stop, placement.n_cpu_moe, spec.n_layers))
-        work = work.minus(kept)
+        parts = (part for part in placement.expert_parts if start <= part.layer < stop)
+        work = work.minus(kept).minus(_parts_work(spec, table, parts))
     return work
 
 
@@ -97,12 +98,25 @@ def host_experts(
     spec: ModelSpec, shape: ContextShape, share: Share, step: Step
 ) -> tuple[Work, int]:
     """The experts that the host computes for other devices' blocks, and in how many blocks."""
-    if not share.expert_layers:
+    if not share.expert_layers and not share.expert_parts:
         return Work(), 0
-    start, stop = share.expert_layers[0], share.expert_layers[-1] + 1
     table = _table(spec, *_cache(spec, shape, on_cpu=True), step)
+    work = _parts_work(spec, table, share.expert_parts)
+    if share.expert_layers:
+        start, stop = share.expert_layers[0], share.expert_layers[-1] + 1
+        work = work.plus(table.experts_between(start, stop))
     n_blocks = sum(spec.layers[il].expert_bytes > 0 for il in share.expert_layers)
-    return table.experts_between(start, stop), n_blocks
+    return work, n_blocks + len(share.expert_parts)
+
+
+def _parts_work(spec: ModelSpec, table: "_Table", parts: Iterable[ExpertPart]) -> Work:
+    """A layer's matrices are asked for by the same tokens, so a part's work goes by its bytes."""
+    total = Work()
+    for part in parts:
+        layer = spec.layers[part.layer]
+        ratio = layer.matrices_bytes(part.matrices) / layer.expert_bytes
+        total = total.plus(table.experts_between(part.layer, part.layer + 1).times(ratio))
+    return total
 
 
 def active_bytes(spec: ModelSpec, layer: LayerSpec, n_tokens: int = 1) -> int:

@@ -27,8 +27,7 @@ def cpu_s(pid: int | None) -> float | None:
 
 def computes_on_cpu(plan: Plan) -> bool:
     """Whole layers, or only experts."""
-    host = plan.placement.shares[-1]
-    return bool(host.layers or host.expert_layers)
+    return plan.placement.shares[-1].computes
 
 
 class Others:

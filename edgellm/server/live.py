@@ -254,6 +254,7 @@ def _plan_status(plan: Plan, engine: Engine, hardware: Hardware | None) -> PlanS
         n_threads=plan.n_threads,
         n_gpu_layers=plan.placement.n_gpu_layers,
         n_cpu_moe=plan.placement.n_cpu_moe,
+        expert_parts=plan.placement.expert_parts,
         shares=_shares(plan, engine, hardware),
         bytes_from=plan.bytes_from,
         decode_tok_s_p10=decode.p10 if decode else None,

@@ -38,7 +38,7 @@ from edgellm.runner.oracle import LlamaOracle
 from edgellm.selector.layout import layout_of
 from edgellm.selector.memory import needs
 from edgellm.selector.oracle import BufferBytes
-from edgellm.selector.plan import Candidate, Placement, Plan, Share
+from edgellm.selector.plan import Candidate, ExpertPart, Placement, Plan, Share
 from edgellm.selector.proportions import tensor_split
 from edgellm.selector.shape import ContextShape
 from edgellm.units import GIB, MIB
@@ -56,6 +56,7 @@ class Case:
     parts: tuple[int, ...]
     n_host_layers: int
     n_cpu_moe: int
+    cut: tuple[int, ...] = ()  # layers of which the CPU has two matrices of the experts
 
 
 def main() -> int:
@@ -89,7 +90,9 @@ def _cases(spec: ModelSpec) -> Iterator[Case]:
         yield Case(f"{ratio}, all layers", parts, 0, 0)
         yield Case(f"{ratio}, a third on the CPU", parts, spec.n_layers // 3, 0)
         if spec.n_expert:
-            yield Case(f"{ratio}, half the experts on the CPU", parts, 0, spec.n_layers // 2)
+            half, last = spec.n_layers // 2, spec.n_layers - 1
+            yield Case(f"{ratio}, half the experts on the CPU", parts, 0, half)
+            yield Case(f"{ratio}, and parts of two layers' more", parts, 0, half - 1, (half, last))
 
 
 # ---- the servers
@@ -190,7 +193,11 @@ def _placement(spec: ModelSpec, case: Case) -> Placement:
         for i, (low, high) in enumerate(pairwise(ends))
     ]
     experts = tuple(range(case.n_host_layers, case.n_cpu_moe))
-    host = Share("cpu", "host", tuple(range(case.n_host_layers)), 0, 0, 0, expert_layers=experts)
+    cut = tuple(ExpertPart(il, spec.layers[il].expert_matrices[-2:]) for il in case.cut)
+    host = Share(
+        "cpu", "host", tuple(range(case.n_host_layers)), 0, 0, 0,
+        expert_layers=experts, expert_parts=cut,
+    )  # fmt: skip
     counts = [len(share.layers) for share in shares]
     return Placement((*shares, host), n_gpu, tensor_split(counts), case.n_cpu_moe, op_offload=False)
 

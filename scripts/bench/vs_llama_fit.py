@@ -8,8 +8,8 @@ margin on every device, at least 4096 tokens; the quantization is the one that `
 takes when none is named (Q4_K_M). edgellm plans twice: the same job (that file, those sequences,
 that context), and freely (every quantization that the catalog knows, its own context). The
 memory is llama.cpp's count in each case and the speed one model's: edgellm's. Where fit leaves
-part of a layer on the CPU, it is given the benefit of the doubt: the whole layer counts as the
-device's.
+part of a layer to another device than the layer's, the whole layer counts as its device's; what it
+leaves to the CPU is counted matrix by matrix.
 
 What the table can't say is how right the speeds are; that is a matter of the speed model's own
 figures.
@@ -39,7 +39,7 @@ from edgellm.profiles import load_profiles
 from edgellm.runner.oracle import LlamaOracle, ask
 from edgellm.runner.oracle_messages import DescribedDevice
 from edgellm.selector.choose import choose
-from edgellm.selector.plan import Candidate, Goal, Placement, Plan, Share
+from edgellm.selector.plan import Candidate, ExpertPart, Goal, Placement, Plan, Share
 from edgellm.selector.proportions import layer_counts
 from edgellm.selector.shape import ContextShape
 from edgellm.selector.speed import decode_tok_s, prefill_tok_s
@@ -47,7 +47,9 @@ from edgellm.units import GIB, format_bytes
 
 N_PARALLEL = 4  # llama-server's default
 DEFAULT_QUANT = "Q4_K_M"  # common/download.cpp
-_WHOLE = re.compile(r"\(up\|down\|gate_up\|gate\)|\(gate\|up\|gate_up\|down\)")
+_OVERRIDE = re.compile(
+    r"blk\\\.(\d+)\\\.ffn_\(?([a-z_|]+)\)?"
+)  # common/fit.cpp get_overflow_pattern
 
 # model; a board of profiles/boards, or devices and RAM as on the command line
 CASES = (
@@ -191,13 +193,7 @@ def _placement(answer: FitAnswer, spec: ModelSpec, hardware: Hardware) -> Placem
     n_all, devices = spec.n_layers + 1, hardware.accelerators
     n_gpu = n_all if answer.n_gpu_layers < 0 else answer.n_gpu_layers
     split = answer.layers if any(answer.layers) else [_free(d.pool_id, hardware) for d in devices]
-    on_host = {
-        int(number)
-        for pattern, device in answer.overrides
-        if device < 0 and _WHOLE.search(pattern)
-        for number in re.findall(r"blk\\\.(\d+)", pattern)
-        if int(number) < spec.n_layers  # fit counts the head, which has none
-    }
+    whole, parts = _on_host(answer, spec)
     shares, start = [], n_all - n_gpu
     low = start
     for device, count, row in zip(devices, layer_counts(split, n_gpu), answer.rows, strict=False):
@@ -211,9 +207,27 @@ def _placement(answer: FitAnswer, spec: ModelSpec, hardware: Hardware) -> Placem
             )
         )
         low += count
-    parts = (part or 0 for part in msgspec.structs.astuple(answer.rows[-1]))
-    host = Share("cpu", hardware.host.id, tuple(range(start)), *parts, 0, tuple(sorted(on_host)))
-    return Placement((*shares, host), n_gpu, tuple(split), len(on_host))
+    sizes = (part or 0 for part in msgspec.structs.astuple(answer.rows[-1]))
+    host = Share("cpu", hardware.host.id, tuple(range(start)), *sizes, 0, whole, parts)
+    return Placement((*shares, host), n_gpu, tuple(split), len(whole))
+
+
+def _on_host(answer: FitAnswer, spec: ModelSpec) -> tuple[tuple[int, ...], tuple[ExpertPart, ...]]:
+    """Layers whose experts the CPU has, and those of which it has some matrices."""
+    whole, parts = [], []
+    for pattern, device in answer.overrides:
+        found = _OVERRIDE.match(pattern)
+        if not found:
+            raise ValueError(f"llama.cpp's fit names tensors as nobody knows: {pattern}")
+        layer, named = int(found[1]), found[2].split("|")
+        if device >= 0 or layer >= spec.n_layers:
+            continue  # another device's; fit counts the head, which has none
+        matrices = tuple(m for m in spec.layers[layer].expert_matrices if m in named)
+        if matrices == spec.layers[layer].expert_matrices:
+            whole.append(layer)
+        else:
+            parts.append(ExpertPart(layer, matrices))
+    return tuple(sorted(whole)), tuple(parts)
 
 
 def _free(pool_id: str, hardware: Hardware) -> float:
@@ -258,9 +272,11 @@ def _told(placement: Placement, spec: ModelSpec) -> str:
     *devices, host = placement.shares
     counts = "+".join(str(len(share.layers)) for share in devices)
     text = f"{counts or 'no'} of {spec.n_layers + 1} layers"
-    return text + (
-        f", experts of {len(host.expert_layers)} on the CPU" if host.expert_layers else ""
-    )
+    if host.expert_layers:
+        text += f", experts of {len(host.expert_layers)} on the CPU"
+    for part in host.expert_parts:
+        text += f", {' and '.join(part.matrices)} of layer {part.layer}"
+    return text
 
 
 # ---- printing

@@ -51,6 +51,7 @@ def question(path: Path, is_embedding: bool) -> Question:
         n_gpu_layers=-1,
         tensor_split=(),
         n_cpu_moe=0,
+        expert_parts=(),
         no_host=False,
         op_offload=True,
         n_ctx=512,

@@ -125,8 +125,14 @@ def assert_layers(plan, spec) -> None:
     host = plan.shares[-1]
     aside = set(range(placement.n_cpu_moe)) - set(host.layers)
     assert set(host.expert_layers) == aside, "experts are lost or doubled"
-    assert not any(share.expert_layers for share in plan.shares[:-1])
-    assert not placement.no_host or (plan.devices and (host.layers or host.expert_layers))
+    assert not any(share.expert_layers or share.expert_parts for share in plan.shares[:-1])
+    assert not placement.no_host or (plan.devices and host.computes)
+    cut = [part.layer for part in host.expert_parts]
+    assert cut == sorted(set(cut)), "a layer is cut twice"
+    assert not {*cut} & {*host.layers, *host.expert_layers}, "experts are counted twice"
+    for part in host.expert_parts:
+        matrices = set(spec.layers[part.layer].expert_matrices)
+        assert set() < set(part.matrices) < matrices, "that is no part"
 
 
 def assert_pins(goal: Goal, plan, spec) -> None:
@@ -143,6 +149,7 @@ def assert_pins(goal: Goal, plan, spec) -> None:
         assert plan.placement.n_gpu_layers == wished
     if goal.n_cpu_moe is not None:
         assert plan.placement.n_cpu_moe == min(goal.n_cpu_moe, spec.n_layers)
+        assert not plan.placement.expert_parts
     if goal.op_offload is not None:
         assert plan.placement.op_offload == goal.op_offload
     if goal.tensor_split and len(plan.devices) == len(goal.tensor_split) > 1:

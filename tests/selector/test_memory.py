@@ -7,6 +7,7 @@ other half; those files are not in the repository.
 import json
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from edgellm.selector.compute import is_known, output_bytes
 from edgellm.selector.layout import HOST_ONLY, layout_of
 from edgellm.selector.memory import needs
 from edgellm.selector.oracle import BufferBytes
-from edgellm.selector.plan import Candidate, Placement, Share
+from edgellm.selector.plan import Candidate, ExpertPart, Placement, Share
 from edgellm.selector.proportions import tensor_split
 from edgellm.selector.shape import ContextShape
 from edgellm.units import GIB, MIB
@@ -78,6 +79,15 @@ def placement(spec: ModelSpec, n_devices: int, *, n_host: int = 0, **changes) ->
     return Placement((*shares, host), n, split, **changes)
 
 
+def in_parts(spec: ModelSpec, placed: Placement) -> Placement:
+    """Of the lower half of the layers all experts, of the next two matrices, of the last one."""
+    n, last = spec.n_layers // 2, spec.n_layers - spec.n_draft_layers - 1
+    *shares, host = placed.shares
+    parts = ExpertPart(n, ("gate", "down")), ExpertPart(last, ("down",))
+    host = replace(host, expert_layers=tuple(range(n)), expert_parts=parts)
+    return replace(placed, shares=(*shares, host), n_cpu_moe=n)
+
+
 def on_the_host() -> Placement:
     return Placement((Share("cpu", "host", (), 0, 0, 0),), 0)
 
@@ -92,6 +102,9 @@ def cells(spec: ModelSpec) -> Iterator[tuple[str, ContextShape, Placement]]:
     yield "split caches on the host", shape(kv_unified=False, n_seq_max=4, **of), on_the_host()
     if experts:
         yield "experts on the host", four, placement(spec, 2, n_cpu_moe=n)
+        yield "parts of experts on the host", four, in_parts(spec, placement(spec, 2))
+        computing = placement(spec, 1, op_offload=False)
+        yield "parts of experts that the host computes", four, in_parts(spec, computing)
     if all(not layer.head_dim_k % 32 and not layer.head_dim_v % 32 for layer in spec.layers):
         small = shape(kv_type_k="q8_0", kv_type_v="q8_0", **of)
         yield "quantized caches", small, placement(spec, 1, n_host=n // 2, op_offload=False)

@@ -169,7 +169,8 @@ def test_experts_go_to_the_cpu_before_whole_layers():
 
 def test_as_few_experts_as_possible_are_left_to_the_cpu():
     placed = moe_at(12)
-    fewer = moe_at(12, n_cpu_moe=placed.n_cpu_moe - 1, n_gpu_layers=-1)
+    fewer = moe_at(12, n_cpu_moe=placed.n_cpu_moe, n_gpu_layers=-1)
+    assert placed.expert_parts
     assert isinstance(fewer, Shortfall)
     assert fewer.pool_id == "gpu0"
 
@@ -179,13 +180,16 @@ def test_experts_aside_are_counted_once():
     placed = moe_at(12)
     together = sum(share.weight_bytes for share in placed.shares)
     assert together == pytest.approx(spec.weight_bytes, abs=MIB)
-    aside = sum(spec.layers[il].expert_bytes for il in placed.shares[-1].expert_layers)
-    assert placed.shares[-1].weight_bytes == pytest.approx(spec.input_bytes + aside, abs=MIB)
+    host = placed.shares[-1]
+    aside = sum(spec.layers[il].expert_bytes for il in host.expert_layers)
+    aside += sum(spec.layers[il].matrices_bytes(matrices) for il, matrices in host.expert_parts)
+    assert host.weight_bytes == pytest.approx(spec.input_bytes + aside, abs=MIB)
 
 
 def test_whole_layers_follow_when_all_experts_are_gone_already():
     placed = moe_at(1.6)
     assert placed.n_cpu_moe == 48
+    assert not placed.expert_parts
     assert 0 < placed.n_gpu_layers < 49
     host = placed.shares[-1]
     assert host.layers == tuple(range(49 - placed.n_gpu_layers))
@@ -194,6 +198,7 @@ def test_whole_layers_follow_when_all_experts_are_gone_already():
 
 def test_a_pinned_number_of_experts_is_kept():
     assert moe_at(24, n_cpu_moe=20).n_cpu_moe == 20
+    assert not moe_at(24, n_cpu_moe=20).expert_parts
     assert moe_at(12, n_cpu_moe=48).n_cpu_moe == 48
     assert moe_at(24, n_cpu_moe=999).n_cpu_moe == 48
 
@@ -203,7 +208,7 @@ def test_without_the_copy_for_prompts_more_experts_find_room():
     hardware = machine((24, 936), ram=64)
     with_copy = put_in(spec, hardware)
     without = put_in(spec, hardware, op_offload=False)
-    assert without.n_cpu_moe < with_copy.n_cpu_moe
+    assert without.shares[-1].weight_bytes < with_copy.shares[-1].weight_bytes
     assert without.no_host
     assert not with_copy.no_host
 

@@ -5,6 +5,7 @@ import selector_specs as specs
 from selector_layouts import on_devices
 
 from edgellm.selector.layout import HOST_ONLY
+from edgellm.selector.plan import ExpertPart
 from edgellm.selector.weights import cumulated_layer_bytes, host_weight_bytes, weight_bytes
 
 
@@ -45,6 +46,16 @@ def test_the_experts_of_the_first_layers_stay_with_the_host():
     device, host = weight_bytes(spec, on_devices(spec, n_cpu_moe=10))
     experts = sum(layer.expert_bytes for layer in spec.layers[:10])
     assert (device, host) == (whole - experts, spec.input_bytes + experts)
+
+
+def test_matrices_of_other_layers_follow_them():
+    spec = specs.moe()
+    parts = (ExpertPart(10, ("gate", "down")), ExpertPart(30, ("down",)))
+    before = weight_bytes(spec, on_devices(spec, 2, n_cpu_moe=10))
+    after = weight_bytes(spec, on_devices(spec, 2, n_cpu_moe=10, parts=parts))
+    first, second = (spec.layers[il].matrices_bytes(matrices) for il, matrices in parts)
+    assert [b - a for a, b in zip(before, after, strict=True)] == [-first, -second, first + second]
+    assert sum(after) == spec.weight_bytes
 
 
 def test_rotary_factors_are_loaded_by_everyone_who_has_layers():

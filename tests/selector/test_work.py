@@ -6,7 +6,7 @@ import selector_specs as specs
 from edgellm.models.spec import LayerSpec
 from edgellm.models.tensor_types import TypeShare
 from edgellm.profiles import load_profiles
-from edgellm.selector.plan import Placement, Share
+from edgellm.selector.plan import ExpertPart, Placement, Share
 from edgellm.selector.shape import ContextShape
 from edgellm.selector.work import (
     Step,
@@ -147,6 +147,23 @@ def test_experts_kept_by_the_host_are_the_hosts_work():
     assert tuple(left.plus(kept)) == pytest.approx(tuple(work_of(spec)))
     assert left.moe_blocks == spec.n_layers
     assert left.dense_bytes == work_of(spec).dense_bytes
+
+
+def test_a_part_of_a_layers_experts_is_work_by_its_bytes():
+    spec = specs.moe()
+    layers = tuple(range(spec.n_layers + 1))
+    part = ExpertPart(10, ("down",))
+    host = Share("cpu", "host", (), 0, 0, 0, expert_layers=tuple(range(10)), expert_parts=(part,))
+    card = Share("gpu0", "gpu0", layers, 0, 0, 0)
+    placement = Placement((card, host), len(layers), n_cpu_moe=10)
+    kept, n_blocks = host_experts(spec, SHAPE, host, ONE_TOKEN)
+    left = share_work(spec, SHAPE, placement, card, ONE_TOKEN)
+    whole = replace(host, expert_parts=())
+    more = kept.expert_bytes - host_experts(spec, SHAPE, whole, ONE_TOKEN)[0].expert_bytes
+    used = spec.n_expert_used / spec.n_expert
+    assert n_blocks == 11
+    assert tuple(left.plus(kept)) == pytest.approx(tuple(work_of(spec)))
+    assert more == pytest.approx(used * spec.layers[10].matrices_bytes(("down",)))
 
 
 def test_a_draft_block_that_is_not_loaded_costs_nothing():

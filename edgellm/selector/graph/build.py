@@ -25,7 +25,7 @@ class Place:
 
     kind: Kind
     home: int
-    expert_home: int
+    aside: tuple[str, ...]  # matrices of its experts that are the host's
     copied: Mapping[str, int]  # bytes of what the host has of it
     is_last: bool = False
 
@@ -186,7 +186,7 @@ class Build:
         found = place.kind.named.get(name)
         if found is None:
             return None
-        home = place.expert_home if found.is_experts else place.home
+        home = self.cpu if found.expert_matrix in place.aside else place.home
         copied = place.copied.get(name, 0) if home == self.cpu else 0
         tensor = g.stored(home, *found.shape, n_bytes=copied)
         tensor.is_weight = True

@@ -11,6 +11,7 @@ from typing import Final
 
 from edgellm.models.graph_facts import GraphFacts, LayerTensor
 from edgellm.models.spec import LayerSpec, ModelSpec
+from edgellm.selector.layout import Aside
 
 Copied = tuple[tuple[str, int], ...]  # a tensor's name in its block, bytes
 
@@ -74,16 +75,16 @@ def _same(outline: Outline) -> Outline:
 
 
 @lru_cache(maxsize=4096)
-def copied_of(spec: ModelSpec, n_host: int, n_cpu_moe: int, *, each: bool) -> tuple[Copied, ...]:
+def copied_of(spec: ModelSpec, n_host: int, aside: Aside, *, each: bool) -> tuple[Copied, ...]:
     """What a prompt has copied from the host, tensor by tensor: of each layer, or once for all of
     them, and then the largest of each name."""
     by_layer = [
         [
             (tensor.name, tensor.n_bytes)
             for tensor in layer.tensors
-            if il < n_host or tensor.is_experts
+            if il < n_host or tensor.expert_matrix in aside.matrices(il)
         ]
-        for il, layer in enumerate(spec.layers[: max(n_host, n_cpu_moe)])
+        for il, layer in enumerate(spec.layers[: max(n_host, aside.stop)])
     ]
     if each:
         return (*(tuple(sizes) for sizes in by_layer), ())

@@ -28,7 +28,7 @@ class Stop:
 
     kind: int
     home: int
-    expert_home: int
+    aside: tuple[str, ...]  # matrices of its experts that are the host's
     is_last: bool
 
 
@@ -53,7 +53,7 @@ class Sketch:
         copied = [dict(sizes) for sizes in self.copied] or [{}]
         places = [
             Place(
-                self.outline.kinds[stop.kind], stop.home, stop.expert_home,
+                self.outline.kinds[stop.kind], stop.home, stop.aside,
                 copied[min(i, len(copied) - 1)], stop.is_last,
             )
             for i, stop in enumerate(self.stops)
@@ -99,7 +99,7 @@ def reserved_bytes(
     copied: tuple[Copied, ...] = ()
     if layout.op_offload and machinery.cpu > 0:
         n_host = layout.n_host_layers(spec.n_layers)
-        copied = copied_of(spec, n_host, layout.n_cpu_moe, each=each)
+        copied = copied_of(spec, n_host, layout.aside, each=each)
     flash, stops = flash_runs(spec, shape, layout), _stops(outline, layout, each=each)
     head = _head_home(spec, layout, machinery)
     return _replayed(Sketch(outline, shape, flash, stops, head, machinery, copied))
@@ -187,14 +187,14 @@ def _machinery(spec: ModelSpec, shape: ContextShape, layout: Layout) -> Machiner
 
 def _keeps_weights_on_host(spec: ModelSpec, layout: Layout) -> bool:
     """The embedding aside, which no accelerator ever asks for."""
-    return layout.n_host_layers(spec.n_layers) > 0 or layout.n_cpu_moe > 0
+    return layout.n_host_layers(spec.n_layers) > 0 or bool(layout.aside)
 
 
 @lru_cache(maxsize=_CACHED)
 def _stops(outline: Outline, layout: Layout, *, each: bool) -> tuple[Stop, ...]:
     """All layers, or those whose kind and place, after those before, are new. Layers take turns
     with two places in a buffer, so what is left out is an even number of them."""
-    cpu, last = layout.n_accelerators, len(outline.order) - 1
+    last = len(outline.order) - 1
     homes = _homes(layout, len(outline.order))
     n_before = _NEIGHBOURS if len(outline.kinds) > 1 else _NEIGHBOURS_OF_ONE_KIND
     stops: list[Stop] = []
@@ -202,7 +202,7 @@ def _stops(outline: Outline, layout: Layout, *, each: bool) -> tuple[Stop, ...]:
     recent: tuple[Stop, ...] = ()
     n_skipped = 0
     for il, (kind, home) in enumerate(zip(outline.order, homes, strict=True)):
-        here = Stop(kind, home, cpu if il < layout.n_cpu_moe else home, il == last)
+        here = Stop(kind, home, layout.aside.matrices(il), il == last)
         recent = (*recent[-n_before:], here)
         if recent in seen and not each:
             n_skipped += 1
