@@ -104,14 +104,15 @@ def main() -> None:
         plan = decide(sweep)
         placement, n_layers = plan.placement, catalog.find(sweep.model).shape.n_layers
         whole = placement.n_gpu_layers - 1 >= n_layers
-        chosen = placement.n_cpu_moe if whole else -(n_layers - placement.n_gpu_layers + 1)
+        aside = placement.n_cpu_moe + len(placement.expert_parts)  # nobody published cut layers
+        chosen = aside if whole else -(n_layers - placement.n_gpu_layers + 1)
         best = max(rate for n, rate in sweep.tok_s.items() if n not in sweep.overflowed)
         rate = published(sweep, chosen) if whole else sweep.tok_s.get(chosen, 0.0)
         overflows = bool(sweep.overflowed) and whole and chosen <= max(sweep.overflowed)
         n_overflowed += overflows
         n_good += not overflows and rate >= 0.9 * best
         print(
-            f"{sweep.name}: {plan.quant}, -ncmoe {placement.n_cpu_moe}, "
+            f"{sweep.name}: {plan.quant}, -ncmoe {aside}, "
             f"{placement.n_gpu_layers} layers on the card; published there {rate:.1f} tok/s, "
             f"best {best:.1f}{', out of memory' if overflows else ''} ({sweep.source})"
         )
