@@ -24,7 +24,7 @@ from edgellm.models.spec import ModelSpec
 from edgellm.probe.hardware import Hardware
 from edgellm.profiles import load_profiles
 from edgellm.selector.budget import pool_budgets
-from edgellm.selector.layout import Layout
+from edgellm.selector.layout import Aside, Layout
 from edgellm.selector.machine import Machine
 from edgellm.selector.memory import needs
 from edgellm.selector.plan import Placement, Share
@@ -168,7 +168,7 @@ def _placed(
     profile: SpeedProfile,
 ) -> tuple[Placement, bool]:
     device, first = hardware.accelerators[0], spec.n_layers + 1 - n_gpu
-    layout = Layout((device.backend,), (range(first, spec.n_layers + 1),), n_experts)
+    layout = Layout((device.backend,), (range(first, spec.n_layers + 1),), Aside(n_experts))
     card, host = needs(spec, shape, layout)
     machine = Machine(hardware, pool_budgets(hardware), profile)
     shares = (
