@@ -36,6 +36,8 @@ class Buffers:
     def _between(self, shape: ContextShape, layout: Layout) -> tuple[int, ...]:
         if self.least == self.most or shape.embedding:
             return compute_bytes(self.spec, shape, layout)
+        if shape.cells_per_stream in (self.least, self.most):
+            return self._end(shape, shape.cells_per_stream, layout)
         part = (shape.cells_per_stream - self.least) / (self.most - self.least)
         low, high = (self._end(shape, cells, layout) for cells in (self.least, self.most))
         return tuple(round(a + part * (b - a)) for a, b in zip(low, high, strict=True))

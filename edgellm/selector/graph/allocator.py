@@ -107,13 +107,13 @@ def allocate(nodes: Sequence[Tensor], leafs: Sequence[Tensor], arenas: Sequence[
     replay = _Replay(arenas)
     for leaf in leafs:
         replay.place(leaf)
-    for node in nodes:
-        replay.count_uses(node)
+    replay.count_uses(nodes)
     for node in nodes:
         for parent in node.src:
             if not parent.own:  # most are: asked here, it spares a call
                 replay.place(parent)
-        replay.place(node)
+        if node.root is None:  # views have nothing of their own
+            replay.place(node)
         replay.release_parents(node)
 
 
@@ -121,15 +121,16 @@ class _Replay:
     def __init__(self, arenas: Sequence[Arena]) -> None:
         self._arenas = arenas
 
-    def count_uses(self, node: Tensor) -> None:
-        if node.root is not None and node.op != "none":
-            node.root.n_views += 1
-        if node.flag_input:
-            self.place(node)
-        for parent in node.src:
-            parent.n_children += 1
-            if parent.flag_input:
-                self.place(parent)
+    def count_uses(self, nodes: Sequence[Tensor]) -> None:
+        for node in nodes:
+            if node.root is not None and node.op != "none":
+                node.root.n_views += 1
+            if node.flag_input:
+                self.place(node)
+            for parent in node.src:
+                parent.n_children += 1
+                if parent.flag_input:
+                    self.place(parent)
 
     def place(self, tensor: Tensor) -> None:
         if tensor.own or tensor.root is not None or tensor.home is not None:
@@ -138,7 +139,8 @@ class _Replay:
         if tensor.op in INPLACE and self._take_over(tensor):
             return
         arena = self._arenas[tensor.backend]
-        tensor.address = arena.take(arena.size_of(tensor))
+        tensor.taken_bytes = arena.size_of(tensor)
+        tensor.address = arena.take(tensor.taken_bytes)
 
     def _take_over(self, tensor: Tensor) -> bool:
         """Write over an operand that nobody else needs. Never over a view: ggml doesn't."""
@@ -150,9 +152,10 @@ class _Replay:
             tensor.backend, tensor.address = parent.backend, parent.address
             parent.own = False
             arena = self._arenas[tensor.backend]
-            used, had = arena.size_of(tensor), arena.size_of(parent)
+            tensor.taken_bytes = arena.size_of(tensor)
             chunk, offset = parent.address
-            arena.give_back((chunk, offset + used), had - used)
+            rest = parent.taken_bytes - tensor.taken_bytes
+            arena.give_back((chunk, offset + tensor.taken_bytes), rest)
             return True
         return False
 
@@ -171,6 +174,5 @@ class _Replay:
                 self._free(holder)
 
     def _free(self, tensor: Tensor) -> None:
-        arena = self._arenas[tensor.backend]
-        arena.give_back(tensor.address, arena.size_of(tensor))
+        self._arenas[tensor.backend].give_back(tensor.address, tensor.taken_bytes)
         tensor.own = False

@@ -7,6 +7,7 @@ ggml_backend_sched_split_graph, its passes by number. Every backend is taken to 
 operation; one that doesn't is the oracle's and the load's business.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edgellm.selector.graph.backends import BackendRules
@@ -61,19 +62,19 @@ def _assign(graph: Graph, machinery: Machinery) -> None:
     for passed_over in (machinery.cpu, None):  # accelerators spread first, then all
         for order in (working, working[::-1]):
             _spread(order, passed_over)
-    for node in graph.nodes:
-        _settle(node)
+    _settle(graph.nodes)
 
 
-def _settle(node: Tensor) -> None:
+def _settle(nodes: Sequence[Tensor]) -> None:
     """Pass 4: views lie with what they are views of, and operands with who reads them first."""
-    if node.backend == -1 and node.root is not None:
-        node.backend = node.root.backend
-    for src in node.src:
-        if src.backend == -1:
-            src.backend = node.backend if src.root is None else src.root.backend
-    if node.backend == -1:
-        node.backend = 0
+    for node in nodes:
+        if node.backend == -1 and node.root is not None:
+            node.backend = node.root.backend
+        for src in node.src:
+            if src.backend == -1:
+                src.backend = node.backend if src.root is None else src.root.backend
+        if node.backend == -1:
+            node.backend = 0
 
 
 def _known_backend(tensor: Tensor, machinery: Machinery) -> int:
@@ -146,7 +147,10 @@ class _Splitter:
             if node.backend != current or (inputs and self._wants_other_weights(node, current)):
                 self._emit(inputs, waiting, current)
                 waiting, inputs, current = [], [], node.backend
-            inputs += self._foreign(node, current)
+            for src in node.src:
+                if src.backend != current:
+                    inputs += self._foreign(node, current)
+                    break
             waiting.append(node)
         if current is not None:
             self._emit(inputs, waiting, current)

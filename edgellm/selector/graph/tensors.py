@@ -25,8 +25,9 @@ class Tensor:
     before the graph runs: a weight, a cache."""
 
     __slots__ = (
-        "address", "backend", "dense", "flag_input", "flag_output", "home", "is_weight",
-        "n_bytes", "n_children", "n_views", "ne", "op", "own", "root", "src", "type",
+        "address", "backend", "dense", "flag_input", "flag_output", "home", "is_listed",
+        "is_weight", "n_bytes", "n_children", "n_views", "ne", "op", "own", "root", "src",
+        "taken_bytes", "type",
     )  # fmt: skip
 
     def __init__(
@@ -38,10 +39,10 @@ class Tensor:
         self.dense = True
         self.home: int | None = None
         self.is_weight = self.flag_input = self.flag_output = False
-        self.backend = -1  # the scheduler's and the allocator's notes
-        self.own = False
+        self.is_listed = self.own = False  # the graph's, the scheduler's and the allocator's notes
+        self.backend = -1
         self.address: Address = (0, 0)
-        self.n_children = self.n_views = 0
+        self.taken_bytes = self.n_children = self.n_views = 0
 
     def __repr__(self) -> str:
         return f"{self.op}{list(self.ne)}"
@@ -219,23 +220,22 @@ def flash_attention(
 
 
 class Graph:
-    """Nodes in the order they are computed in: ggml_build_forward_expand, parents first."""
+    """Nodes in the order they are computed in: ggml_build_forward_expand, parents first. A tensor
+    is in one graph only."""
 
     def __init__(self) -> None:
         self.nodes: list[Tensor] = []
         self.leafs: list[Tensor] = []
-        self._seen: set[int] = set()
 
     def expand(self, *tensors: Tensor) -> None:
         for tensor in tensors:
-            if id(tensor) not in self._seen:
+            if not tensor.is_listed:
                 self._visit(tensor)
 
     def _visit(self, tensor: Tensor) -> None:
-        seen = self._seen
-        seen.add(id(tensor))
+        tensor.is_listed = True
         for src in tensor.src:
-            if id(src) not in seen:
+            if not src.is_listed:
                 self._visit(src)
         (self.leafs if tensor.op == "none" else self.nodes).append(tensor)
 
