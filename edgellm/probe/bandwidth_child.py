@@ -5,8 +5,9 @@
 Reading is libc's memchr looking for a byte that isn't there: vectorised, nothing but reads (what
 decoding does with weights), and ctypes lets go of the GIL. It reached what numpy's best
 reduction and a dot product do, and needs neither. The best of several short windows counts: on a
-shared machine single ones differ threefold. The result is kept in FOLDER for this boot; one that
-was measured on a busy machine is measured again, up to three times in all, and the best is kept.
+shared machine single ones differ threefold, so it goes on until three of them agree. The result is
+kept in FOLDER for this boot; one that was measured on a busy machine is measured again, up to three
+times in all, and the best is kept.
 """
 
 import ctypes
@@ -21,7 +22,8 @@ from typing import Any
 
 from edgellm.probe import child_output
 
-_WINDOWS, _WINDOW_S = 6, 0.1
+_MOST_WINDOWS, _WINDOW_S = 6, 0.1
+_AGREEING, _AGREE_RATIO = 3, 0.97  # so many of the best, the least of them so near to the first
 _STEP_BYTES = 8 << 20  # between looks at the clock
 _MOST_MEASUREMENTS = 3
 
@@ -55,16 +57,23 @@ def _measure(n_threads: int, n_bytes: int) -> float:
     for thread in threads:
         thread.start()
     start.wait()
-    best, before, before_s = 0.0, sum(n_read), time.perf_counter()
-    for _ in range(_WINDOWS):
+    rates: list[float] = []
+    before, before_s = sum(n_read), time.perf_counter()
+    while len(rates) < _MOST_WINDOWS and not are_agreed(rates):
         time.sleep(_WINDOW_S)
         now, now_s = sum(n_read), time.perf_counter()
-        best = max(best, (now - before) / (now_s - before_s))
+        rates.append((now - before) / (now_s - before_s))
         before, before_s = now, now_s
     over.set()
     for thread in threads:
         thread.join()
-    return best
+    return max(rates)
+
+
+def are_agreed(rates: list[float]) -> bool:
+    """Whether the best of these windows is no chance."""
+    best = sorted(rates, reverse=True)[:_AGREEING]
+    return len(best) == _AGREEING and best[-1] >= _AGREE_RATIO * best[0]
 
 
 def _reader(

@@ -5,7 +5,6 @@ real device it never says how much memory there is: boards of one name are sold 
 and a 4090 with 48 exists.
 """
 
-import difflib
 import re
 from fnmatch import fnmatchcase
 from functools import cache
@@ -93,6 +92,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         row = by_key.get(_key(name))
         if row is not None:
             return row
+        import difflib
+
         near = difflib.get_close_matches(_key(name), by_key, n=5)
         near += [key for key in by_key if _key(name) and _key(name) in key]
         known = ", ".join(list(dict.fromkeys(by_key[key].name for key in near))[:5])

@@ -89,9 +89,10 @@ def examine(evidence: Evidence, *, measure_bandwidth: bool = True) -> Hardware:
         cores = machine.cpu.n_physical_cores
         rate = bandwidth.measure(evidence, machine.pool, cores, machine.boot_id)
         machine = replace(machine, pool=replace(machine.pool, bandwidth_bytes_s=rate))
-    known = catalog.load()  # some 30 ms, which the waiting hides
+    if cards:
+        catalog.load()  # some 30 ms, which the waiting hides
     ggml = _answer(evidence, "ggml", asking_ggml, registry.TIMEOUT_S + 1.0, None)
-    return _join(evidence, machine, cards, ggml, known)
+    return _join(evidence, machine, cards, ggml)
 
 
 def _join(
@@ -99,9 +100,9 @@ def _join(
     machine: host.Host,
     cards: list[Card],
     ggml: registry.Registry | None,
-    known: catalog.Catalog,
 ) -> Hardware:
     pairs, notes = merge.pair(cards, ggml)
+    known = catalog.load() if pairs else catalog.Catalog()
     for note in notes:
         evidence.fault("ggml", note)
     placed = [merge.place(pair, ggml, machine.pool, known) for pair in pairs]

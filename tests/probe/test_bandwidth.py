@@ -79,3 +79,10 @@ def test_a_folder_that_cannot_be_written_costs_nothing_but_the_time(tmp_path):
     measured = bandwidth_child.kept_or_measured(1, 8 * MIB, "b", tmp_path / "file" / "folder")
 
     assert measured["bytes_s"] > 0
+
+
+def test_measuring_ends_when_the_three_best_windows_agree_and_not_before():
+    assert bandwidth_child.are_agreed([26.1, 26.6, 26.0])
+    assert bandwidth_child.are_agreed([16.1, 26.1, 19.9, 26.6, 26.0])
+    assert not bandwidth_child.are_agreed([16.1, 19.1, 21.3])
+    assert not bandwidth_child.are_agreed([26.6, 26.6])
