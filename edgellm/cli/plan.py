@@ -1,6 +1,5 @@
 """`edgellm plan`: what would run how, on this machine or on one that is only described."""
 
-import gc
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,8 +15,6 @@ from edgellm.cli.sizes import Users
 if TYPE_CHECKING:
     from edgellm.cli.resolve import Resolved
     from edgellm.selector.plan import Candidate, Goal
-
-_MANY = 100_000  # objects before the first sweep: a plan draws a million that die at once
 
 
 def plan(
@@ -49,7 +46,6 @@ def plan(
       edgellm plan qwen3:8b --draft qwen3:0.6b
       edgellm plan llama3.3:70b --users 50 --tok-s 20 --ttft 1s --on all
     """
-    gc.set_threshold(_MANY)
     from edgellm.cli.drafting import with_draft
     from edgellm.cli.resolve import resolve
 

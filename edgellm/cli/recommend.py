@@ -1,6 +1,5 @@
 """`edgellm recommend`: of all models that we know by name, those that this machine runs best."""
 
-import gc
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,8 +10,6 @@ from edgellm.cli.pins import Pins
 
 if TYPE_CHECKING:
     from edgellm.cli.best import Choice
-
-_MANY = 100_000  # objects before the first sweep: a plan draws a million that die at once
 
 
 def recommend(
@@ -34,7 +31,6 @@ def recommend(
       edgellm recommend --use code --min-tok-s 20
       edgellm recommend --on rpi5 --all
     """
-    gc.set_threshold(_MANY)
     from edgellm.cli.catalog_ranking import recommended
     from edgellm.cli.output import print_json
     from edgellm.cli.planning import profiles_here

@@ -27,7 +27,6 @@ from edgellm.models.names import (
     choose_files,
     parse_reference,
 )
-from edgellm.runner.adapters import Adapter
 from edgellm.selector.plan import Candidate
 from edgellm.units import parse_bytes
 
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from edgellm.models.download import Progress
     from edgellm.models.hub import HuggingFaceHub, Repository
     from edgellm.models.store import Store, StoredModel
+    from edgellm.runner.adapters import Adapter
 
 DEMO = "demo"
 
@@ -53,7 +53,7 @@ class Resolved:
     projector: Path | None = None  # the user's own; else one that lies beside the model is used
     is_blind: bool = False  # none is to be used
     pooling: str | None = None  # asked for; None: what the file says
-    adapters: tuple[Adapter, ...] = ()  # to be loaded with the model
+    adapters: "tuple[Adapter, ...]" = ()  # to be loaded with the model
     draft: "Resolved | None" = None  # a smaller model that guesses for it
 
 

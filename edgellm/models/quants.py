@@ -5,7 +5,6 @@ name, never guessed.
 """
 
 from dataclasses import dataclass
-from fractions import Fraction
 
 from edgellm.errors import BadGGUF
 
@@ -18,8 +17,8 @@ class QuantType:
     block_bytes: int
 
     @property
-    def bytes_per_weight(self) -> Fraction:
-        return Fraction(self.block_bytes, self.block)
+    def bytes_per_weight(self) -> float:
+        return self.block_bytes / self.block
 
 
 _TABLE = (

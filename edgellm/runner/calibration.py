@@ -9,7 +9,6 @@ user's cache folder: losing it costs accuracy, never an error.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
 from typing import Final
 
 import msgspec
@@ -257,6 +256,13 @@ def _calibration(row: _Row) -> Calibration:
         prefill_ratio=median(row.prefill) if row.prefill else None,
         prefill_spread=_spread(row.prefill),
     )
+
+
+def median(figures: Iterable[float]) -> float:
+    """Python's, imported late: it takes decimal and random along, and most plans need none."""
+    from statistics import median
+
+    return median(figures)
 
 
 def _spread(ratios: Sequence[float]) -> float:

@@ -78,7 +78,7 @@ def _kld_of_type(profile: QualityProfile, name: str, spec: ModelSpec) -> float:
         return 0.0
     row = next((row for row in profile.types if row.type == name), None)
     if row is None:
-        return kld_of_bits(profile, 8 * float(BY_NAME[name].bytes_per_weight))
+        return kld_of_bits(profile, 8 * BY_NAME[name].bytes_per_weight)
     return row.kld * (row.plain_ratio if spec.imatrix is False else 1.0)
 
 
