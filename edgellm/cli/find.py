@@ -8,6 +8,8 @@ from edgellm.errors import BadRequest, EdgellmError, NotServing
 from edgellm.status import ModelStatus, Status
 from edgellm.tui.untrusted import clean
 
+_START_ONE = "start one: edgellm up, or edgellm serve MODEL"
+
 
 def statuses() -> tuple[tuple[str, Status], ...]:
     """URL and status of every server that answers, the newest first.
@@ -38,7 +40,7 @@ def server_of(model: str) -> tuple[str, ModelStatus] | None:
     return None
 
 
-def the_server(model: str | None = None) -> tuple[str, Status]:
+def the_server(model: str | None = None, *, hint: str = _START_ONE) -> tuple[str, Status]:
     """The only one, or the one that has `model`. Raises NotServing, BadRequest when unclear."""
     found = statuses()
     if model is not None:
@@ -49,7 +51,7 @@ def the_server(model: str | None = None) -> tuple[str, Status]:
         )
     if not found:
         what = f"no running server has {model}" if model else "no server is running here"
-        raise NotServing(what, hint="start one: edgellm up, or edgellm serve MODEL")
+        raise NotServing(what, hint=hint)
     if len(found) > 1:
         raise BadRequest(
             f"{len(found)} servers are running: {', '.join(_named(*one) for one in found)}",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _HEADINGS = (
     "NAME", "STATE", "QUANT", "PROCESSOR", "CONTEXT", "PREDICTED", "MEASURED",
-    "TOK/S NOW (EXPECTED)",
+    "TOK/S NOW",
 )  # fmt: skip
 
 
@@ -71,7 +71,11 @@ def stop(
     from edgellm.cli.client import Client
     from edgellm.cli.find import statuses, the_server
 
-    found = statuses() if everything else (the_server(model),)
+    found = (
+        statuses()
+        if everything
+        else (the_server(model, hint="edgellm ps shows what runs" if model else ""),)
+    )
     for url, _ in found:
         with Client(url) as client:
             client.shutdown()

@@ -140,7 +140,8 @@ def test_stop_ends_a_server_with_exit_code_0(home):
         done = home.run("stop")
         assert (done.code, done.out) == (0, f"stopped {live.url}\n")
         assert live.process.wait(timeout=10) == 0
-    assert home.run("stop").code == 12
+    nobody = home.run("stop")
+    assert (nobody.code, nobody.err) == (12, "edgellm: no server is running here\n")
 
 
 def test_sigterm_ends_a_server_with_exit_code_0_and_leaves_nothing_behind(home):
