@@ -24,6 +24,7 @@ class Step:
     times: NativeTimes = field(default_factory=NativeTimes)
     n_drafted: Mapping[int, int] | None = None  # guesses that the draft model made for each
     draft_s: float = 0.0  # of the step, what the draft model took
+    n_threads: int | None = None  # of the CPU, that computed it
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,7 @@ class Backend(Protocol):
     pooling: str | None  # of an embedding model; None: it generates
     n_input: int  # tokens of one input that is embedded
     score_at: int  # which number of a ranked pair's vector is its score
-    overlaps: bool  # a device computes by itself, and meanwhile `meanwhile` is called
-    meanwhile: Callable[[], None]
+    overlaps: bool  # a device computes by itself, and there is time to do something meanwhile
 
     def tokenize(self, text: str, add_special: bool, parse_special: bool = True) -> list[int]: ...
 
@@ -94,6 +94,10 @@ class Backend(Protocol):
         """Raises NoKVSlot, with the memory as it was before the rows. Of some sequences they may be
         computed by then, whole: the same rows, tried again, are those of the others, and what is
         returned tells of all."""
+        ...
+
+    def while_computing(self, do: Callable[[], None]) -> None:
+        """`do` is called in every `decode` from here on, when the device has its work."""
         ...
 
     def embed(self, inputs: list[Input]) -> list[bytes]:

@@ -35,13 +35,13 @@ from edgellm.runner.calls import Calls
 from edgellm.runner.costs import StepCosts
 from edgellm.runner.infill import FillMarks
 from edgellm.runner.llama_adapters import Adapters
+from edgellm.runner.llama_compute import Compute
 from edgellm.runner.llama_copy import StreamCopies
 from edgellm.runner.llama_embed import Embedder, Pairs
 from edgellm.runner.llama_images import Sight, apart
 from edgellm.runner.llama_load import LoadError, load
 from edgellm.runner.llama_partial import blank_window, carries_state, partial_state, turn_ends
 from edgellm.runner.llama_pieces import PieceOf
-from edgellm.runner.llama_rows import Rows
 from edgellm.runner.llama_sampling import Sampler, Samplers, suppressed
 from edgellm.runner.llama_state import StateBlobs
 from edgellm.runner.llama_vocab import fill_marks
@@ -100,14 +100,13 @@ class LlamaBackend:
         plain = self._adapters.without(self._decode_rows)
         self._state = StateBlobs(self._context, plan.n_seq_max - 1, plain)  # see Limits.n_scratch
         self.keep_on = self._state.keep_on
-        self._rows = Rows(plan.n_batch)
+        self._compute = Compute(self._context, plan)
         self._sight = Sight(plan.projector, self._model, plan) if plan.projector else None
         self._positions = Positions() if self._sight and self._sight.uses_mrope else None
         self.costs = StepCosts()
-        self._decode_s = self._sample_s = 0.0  # of the batch that is being computed
+        self._sample_s = 0.0  # of the batch that is being computed
         self._invariant = plan.batch_invariant
         self.overlaps = bool(plan.devices)
-        self.meanwhile: Callable[[], None] = lambda: None
         self._calls = Calls()
         self._embedder = Embedder(self._model, self._context, self.limits, self._decode_rows)
         self.pooling = self._embedder.pooling if plan.embedding else None
@@ -175,14 +174,15 @@ class LlamaBackend:
 
     def decode(self, batch: Batch) -> Step:
         begun_s = time.perf_counter()
-        self._decode_s = self._sample_s = 0.0
+        computed_s, self._sample_s = self._compute.elapsed_s, 0.0
         if self._positions:
             batch = self._positions.put(batch)
         self._copies.begin()
         for op in batch.ops:
             self._obey(op)
         self._copies.end()
-        ops_s = time.perf_counter() - begun_s - self._decode_s  # of what no file gave back
+        anew_s = self._compute.elapsed_s - computed_s  # of what no file gave back
+        ops_s = time.perf_counter() - begun_s - anew_s
         if not batch.rows:
             return Step({}, NativeTimes(ops_s))
 
@@ -194,7 +194,11 @@ class LlamaBackend:
             sampled = self._calls.run(batch.rows, self._split, compute)
         if batch.padding:
             llama_cpp.llama_memory_seq_rm(self._memory, batch.padding[0].seq_id, -1, -1)
-        return Step(sampled, NativeTimes(ops_s, self._decode_s, self._sample_s))
+        times = NativeTimes(ops_s, self._compute.elapsed_s - computed_s, self._sample_s)
+        return Step(sampled, times, n_threads=self._compute.n_threads)
+
+    def while_computing(self, do: Callable[[], None]) -> None:
+        self._compute.meanwhile = do
 
     def see(self, file: bytes) -> tuple[Piece, ...]:
         if self._sight is None:
@@ -217,21 +221,11 @@ class LlamaBackend:
             yield rows
 
     def _decode_rows(self, rows: tuple[Row, ...]) -> None:
-        begun_s = time.perf_counter()
         if self._sight and is_picture(rows[0].token):
-            pictures = self._starts[rows[0].seq_id].pictures
-            code = self._sight.decode(self._context, rows, pictures)
+            sight, pictures = self._sight, self._starts[rows[0].seq_id].pictures
+            self._compute.call(lambda: sight.decode(self._context, rows, pictures), len(rows))
         else:
-            self._rows.fill(rows)
-            code = llama_cpp.llama_decode(self._context, self._rows.raw)
-        if self.overlaps:  # an accelerator computes after the return
-            self.meanwhile()
-        llama_cpp.llama_synchronize(self._context)
-        self._decode_s += time.perf_counter() - begun_s
-        if code == 1:
-            raise NoKVSlot(f"no KV slot for a batch of {len(rows)} tokens")
-        if code != 0:
-            raise EdgellmError(f"llama_decode returned {code} for {len(rows)} tokens")
+            self._compute.rows(rows)
 
     def _obey(self, op: Op) -> None:
         memory = self._memory

@@ -42,6 +42,7 @@ class StepRecord(msgspec.Struct, frozen=True):
     n_kv: int | None  # cells that every row looks at; None where each sequence has its own
     n_cached: int  # prompt tokens found in memory by those who began with this step
     n_ops: int  # memory operations
+    n_threads: int | None = None  # of the CPU; fewer beside a busy neighbour
 
 
 class Recorder:
@@ -60,6 +61,7 @@ class Recorder:
         n_cells_used: int,
         n_kv: int | None,
         n_cached: int,
+        n_threads: int | None = None,
     ) -> None:
         wall_s = end_s - start_s
         n_sequences = len({row.seq_id for row in batch.rows})
@@ -83,6 +85,7 @@ class Recorder:
             n_kv=n_kv,
             n_cached=n_cached,
             n_ops=sum(1 for op in batch.ops if not isinstance(op, Start | Stop)),
+            n_threads=n_threads,
         )
         self._records.append(record)
 

@@ -86,7 +86,7 @@ class Worker:
         self._take, self._prepare, self._clock = take, prepare, clock
         self._telling = Telling(backend, tell, clock)
         if backend.overlaps:
-            backend.meanwhile = self._telling.flush
+            backend.while_computing(self._telling.flush)
         self._preparing = Preparing()
         self._reading: set[int] = set()  # request_ids of what `read_beside` has
         self._counts = Counts()
@@ -321,6 +321,7 @@ class Worker:
             n_cells_used=self._scheduler.memory.used,
             n_kv=self._scheduler.memory.n_kv,
             n_cached=self._n_cached_begun,
+            n_threads=step.n_threads,
         )
         self._n_cached_begun = 0
 

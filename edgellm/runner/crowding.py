@@ -1,0 +1,118 @@
+"""How many threads compute the next step. Pure: told what steps took, on the clock and of the CPU.
+
+An operation ends when its slowest thread does, and a step has hundreds of them. So a process that
+wants one of the cores for itself stops all threads time and again: on two cores beside one busy
+neighbour two threads make a third of the tokens that they make alone, one thread makes three
+quarters.
+
+That somebody is there shows in our own CPU time: a thread that computes, or spins until the others
+have, takes one second of it a second. If less came, fewer threads are tried, and kept where steps
+got shorter by it; from time to time all of them get another look, the seldomer the more often that
+was in vain. Answers stay the same, but for the rounding of flash attention, which divides its work
+among the threads.
+"""
+
+from collections import defaultdict
+from collections.abc import Generator
+from dataclasses import dataclass
+from statistics import median
+
+_LOST = 0.3  # of a thread; less than that may be our own gateway's doing
+_N_TRIED = 4  # steps of a trial that have as many rows as some before
+_N_TRIED_MOST = 12  # of all sizes
+_FASTER = 0.95
+_WATCHED_S = 0.25  # of computing, as all times here: who rests learns nothing
+_FIRST_S, _LAST_S = 0.25, 8.0  # between two looks at all threads
+_LAST_HOLD_S = 30.0  # between trials that were in vain
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    n_rows: int
+    elapsed_s: float
+    cpu_s: float  # of all threads together
+
+
+class ThreadCount:
+    def __init__(self, most: int) -> None:
+        self._counts = _counts(most)
+        self.n = next(self._counts)  # of the next step
+
+    def observe(self, n_rows: int, elapsed_s: float, cpu_s: float) -> None:
+        """What the step with `n` threads took."""
+        self.n = self._counts.send(Took(n_rows, elapsed_s, cpu_s))
+
+
+def _counts(most: int) -> Generator[int, Took, None]:
+    """Yields the threads of a step, is sent what it took."""
+    n, wait_s = most, 0.0
+    while True:
+        yield from _rest(n, wait_s)
+        before = yield from _watch(n)
+        if fewer := _fewer(n, _got(before)):
+            faster = yield from _first_faster(fewer, before)
+            wait_s = min(max(_FIRST_S, 2 * wait_s), _LAST_HOLD_S)
+            if faster:
+                n, wait_s = faster, _FIRST_S
+        elif n == most:
+            wait_s = 0.0
+        elif (yield from _has_room(most)):
+            n, wait_s = most, 0.0
+        else:
+            wait_s = min(2 * wait_s, _LAST_S)
+
+
+def _rest(n: int, seconds: float) -> Generator[int, Took, None]:
+    while seconds > 0:
+        step = yield n
+        seconds -= step.elapsed_s
+
+
+def _watch(n: int) -> Generator[int, Took, list[Took]]:
+    steps, left_s = [], _WATCHED_S
+    while left_s > 0:
+        step = yield n
+        steps.append(step)
+        left_s -= step.elapsed_s
+    return steps
+
+
+def _fewer(n: int, got: float) -> list[int]:
+    """How many to try, of `n` threads that had the time of `got`: as many, or only those that had
+    a core for themselves, where each of the others had half of one."""
+    lost = n - got
+    if lost < _LOST:
+        return []
+    return sorted({max(1, int(got)), max(1, n - round(2 * lost))} - {n}, reverse=True)
+
+
+def _first_faster(tries: list[int], before: list[Took]) -> Generator[int, Took, int | None]:
+    for n in tries:
+        if (yield from _is_faster(n, before)):
+            return n
+    return None
+
+
+def _is_faster(n: int, before: list[Took]) -> Generator[int, Took, bool]:
+    """Only steps of as many rows can be compared."""
+    known: defaultdict[int, list[float]] = defaultdict(list)
+    for step in before:
+        known[step.n_rows].append(step.elapsed_s)
+    ratios: list[float] = []
+    for _ in range(_N_TRIED_MOST):
+        step = yield n
+        if step.n_rows in known:
+            ratios.append(step.elapsed_s / median(known[step.n_rows]))
+        if len(ratios) == _N_TRIED:
+            return median(ratios) < _FASTER
+    return False
+
+
+def _has_room(most: int) -> Generator[int, Took, bool]:
+    looked = [(yield most), (yield most)]  # the first has to start threads
+    return _got(looked) >= most - _LOST
+
+
+def _got(steps: list[Took]) -> float:
+    """Threads' worth of CPU time."""
+    return sum(step.cpu_s for step in steps) / sum(step.elapsed_s for step in steps)
