@@ -7,7 +7,8 @@
     context   the longest conversation whose loss is acceptable, then as balanced
     balanced  one sum, in doublings: halving the context, or the pace below what the use needs,
               costs one point; a KLD of 1/16 costs one point; a first token twice as late as it
-              should be costs half of one; pace beyond the need is worth a tenth
+              should be costs half of one; pace beyond the need is worth a tenth, and where
+              somebody waits, a first token earlier than need be a twentieth
 
 Where throughput is asked for, or more streams than usual, the pace is that of all streams together,
 and the need that of as many as the use wishes for. Only "quality" promises that more memory never
@@ -29,6 +30,7 @@ _POINTS_PER_SPARE_DOUBLING = 0.1
 _POINTS_PER_PARALLEL_DOUBLING = 0.5
 _POINTS_PER_STREAM_DOUBLING = 0.1  # where throughput counts: it is in the pace already
 _POINTS_PER_DELAY_DOUBLING = 0.5
+_POINTS_PER_SPARE_HALVING = 0.05  # of the time to the first token
 _POINTS_OF_PLAIN_CACHE = 0.05  # a quantized cache has to buy something
 _STEPS_PER_DOUBLING = 35  # 2 %: closer predictions count as equal
 
@@ -117,10 +119,14 @@ def balance(merit: Merit, goal: Goal, workload: Workload) -> float:
         lead = log2(merit.pace.decode.p50 / workload.decode_target_tok_s)
         parallel *= _POINTS_PER_PARALLEL_DOUBLING
     delay = _doublings(merit.pace.ttft_s.p50 / workload.ttft_target_s)
+    if delay > 0:
+        delay *= _POINTS_PER_DELAY_DOUBLING
+    else:
+        delay *= 0.0 if wants_throughput(goal, workload) else _POINTS_PER_SPARE_HALVING
     return (
         (lead if lead < 0 else _POINTS_PER_SPARE_DOUBLING * lead)
         + (_POINTS_OF_PLAIN_CACHE if merit.kv_kld == 0 else 0.0)
-        - _POINTS_PER_DELAY_DOUBLING * delay
+        - delay
         + min(context, 0.0)
         + parallel
         - _POINTS_PER_KLD * merit.kld
@@ -129,7 +135,7 @@ def balance(merit: Merit, goal: Goal, workload: Workload) -> float:
 
 def _doublings(ratio: float) -> float:
     """In tenths, so that a first token that is a few per cent earlier buys nothing."""
-    return int(10 * log2(ratio)) / 10 if ratio > 1 else 0.0
+    return int(10 * log2(ratio)) / 10 if ratio > 0 else 0.0
 
 
 def _steps(value: float) -> float:
