@@ -142,8 +142,8 @@ class EnergyStatus(msgspec.Struct, frozen=True, kw_only=True):
     requests_j: float
     power_w: float | None = None  # of all devices together, each watt once
     j_per_token: float | None = None  # of all answers so far; their prompts are in it
-    cost: float | None = None  # of total_j; None: no price is set
     tok_s: float | None = None  # of the same, a second of work: of all streams together
+    cost: float | None = None  # of total_j; None: no price is set
     currency: str = "USD"
 
 
