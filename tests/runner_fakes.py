@@ -231,7 +231,10 @@ class FakeBackend:
                 self.blobs[blob] = (start, tokens[:end])  # it is worth something after these only
             case Restore(blob, target, begins, stretch):
                 start, tokens = self.blobs[blob]
-                assert (begins, [*stretch]) == (start, tokens[start:]), "not what it holds"
+                own = tokens[start:]
+                assert (begins, len(stretch)) == (start, len(own)), "not what it holds"
+                shades = {held - told for held, told in zip(own, stretch, strict=True)}
+                assert len(shades) == 1, "not what it holds"  # of one set of adapters
                 held = self.cells.setdefault(target, [])
                 assert [token for token, _ in held] == tokens[:start], "another text lies before"
                 self._fill(target, tokens[start:])
