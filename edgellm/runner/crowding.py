@@ -8,8 +8,10 @@ quarters.
 That somebody is there shows in our own CPU time: a thread that computes, or spins until the others
 have, takes one second of it a second. If less came, fewer threads are tried, and kept where steps
 got shorter by it; from time to time all of them get another look, the seldomer the more often that
-was in vain. Answers stay the same, but for the rounding of flash attention, which divides its work
-among the threads.
+was in vain. Steps with a prompt's chunk keep all threads: of so much work llama.cpp deals out
+pieces, and whoever has a core takes more of them (beside that neighbour one thread and two were as
+fast, and a trial would last seconds). Answers stay the same, but for the rounding of flash
+attention, which divides its work among the threads.
 """
 
 from collections import defaultdict
@@ -17,6 +19,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from statistics import median
 
+_MOST_ROWS = 32  # of a step that is no prompt's
 _LOST = 0.3  # of a thread; less than that may be our own gateway's doing
 _N_TRIED = 4  # steps of a trial that have as many rows as some before
 _N_TRIED_MOST = 12  # of all sizes
@@ -35,12 +38,17 @@ class Took:
 
 class ThreadCount:
     def __init__(self, most: int) -> None:
-        self._counts = _counts(most)
-        self.n = next(self._counts)  # of the next step
+        self._most, self._counts = most, _counts(most)
+        self._n = next(self._counts)
+
+    def of(self, n_rows: int) -> int:
+        """For the next step."""
+        return self._n if n_rows <= _MOST_ROWS else self._most
 
     def observe(self, n_rows: int, elapsed_s: float, cpu_s: float) -> None:
-        """What the step with `n` threads took."""
-        self.n = self._counts.send(Took(n_rows, elapsed_s, cpu_s))
+        """What it took, with as many threads as `of` said."""
+        if n_rows <= _MOST_ROWS:
+            self._n = self._counts.send(Took(n_rows, elapsed_s, cpu_s))
 
 
 def _counts(most: int) -> Generator[int, Took, None]:

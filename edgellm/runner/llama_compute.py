@@ -32,7 +32,7 @@ class Compute:
 
     def call(self, decode: Callable[[], int], n_rows: int) -> None:
         """`decode` returns llama_decode's code. Raises NoKVSlot, EdgellmError."""
-        self._use_threads()
+        self._use_threads(n_rows)
         begun_s, begun_cpu_s = time.perf_counter(), time.process_time()
         code = decode()
         if self.meanwhile:
@@ -47,7 +47,7 @@ class Compute:
         if code != 0:
             raise EdgellmError(f"llama_decode returned {code} for {n_rows} tokens")
 
-    def _use_threads(self) -> None:
-        if self._threads and self._threads.n != self.n_threads:
-            self.n_threads = self._threads.n
+    def _use_threads(self, n_rows: int) -> None:
+        if self._threads and (n := self._threads.of(n_rows)) != self.n_threads:
+            self.n_threads = n
             llama_cpp.llama_set_n_threads(self._context, self.n_threads, self.n_threads)

@@ -15,7 +15,7 @@ class Machine:
         self.now_s = 0.0
 
     def step(self, threads, n_rows=1):
-        n = threads.n
+        n = threads.of(n_rows)
         lost = max(0.0, n + self.n_taken - self.n_cores)
         elapsed_s = self.alone_s * self.n_cores / n * n_rows * (self.wait_ratio if lost else 1.0)
         self.now_s += elapsed_s
@@ -75,7 +75,16 @@ def test_steps_of_other_sizes_are_not_compared():
     machine, threads = Machine(2), ThreadCount(2)
     machine.n_taken = 1
     machine.run(threads, 0.3)  # steps of one row: they were seen
-    assert threads.n == 1  # a trial has begun
-    for n_rows in range(100, 112):  # each step is a prompt's chunk of its own size
+    assert threads.of(1) == 1  # a trial has begun
+    for n_rows in range(2, 14):
         machine.step(threads, n_rows)
-    assert threads.n == 2  # nothing was learnt, and nothing is changed
+    assert threads.of(1) == 2  # nothing was learnt, and nothing is changed
+
+
+def test_a_prompts_chunk_has_all_threads_and_is_no_trial():
+    machine, threads = Machine(2), ThreadCount(2)
+    machine.n_taken = 1
+    machine.run(threads, 5)
+    assert threads.of(1) == 1
+    assert [machine.step(threads, n_rows=256) for _ in range(20)] == [2] * 20
+    assert threads.of(1) == 1
