@@ -54,9 +54,9 @@ from edgellm.runner.preselect import Logits
 from edgellm.runner.recorder import NativeTimes
 from edgellm.runner.rehearsal import rehearse
 from edgellm.runner.verify import sampled_rows
+from edgellm.selector.checks import MAX_SEQUENCES
 from edgellm.selector.plan import Plan
 
-_MAX_IDS = 256  # LLAMA_MAX_SEQ, src/llama-cparams.h
 _N_RETAINED = 64  # ended sequences that keep their cells while these are in nobody's way
 # Batch-invariant prompts are computed in chunks of so many tokens: as short as sharing wants them,
 # as long as the kernels do.
@@ -297,7 +297,7 @@ class LlamaBackend:
             n_ctx_seq=min(plan.n_ctx_seq, int(llama_cpp.llama_n_ctx_seq(self._context))),
             n_batch=self._step_rows(plan, n_ubatch),
             n_seq_max=n_running,
-            n_ids=min(plan.n_seq_max + n_retained, _MAX_IDS),
+            n_ids=min(plan.n_seq_max + n_retained, MAX_SEQUENCES),
             n_scratch=n_scratch,
             shelf_bytes=plan.prefix_ram_bytes,
             shares_prefixes=shares,
@@ -379,7 +379,7 @@ class LlamaBackend:
         return replace(
             self.limits,
             shares_prefixes=True,
-            n_ids=min(n_running + n_aside, _MAX_IDS),
+            n_ids=min(n_running + n_aside, MAX_SEQUENCES),
             n_scratch=0,
             shelf_bytes=0,
             blob=None,

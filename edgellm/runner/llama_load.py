@@ -14,6 +14,7 @@ import llama_cpp
 from llama_cpp._ggml import libggml
 
 from edgellm.errors import EdgellmError
+from edgellm.models.gguf import POOLINGS
 from edgellm.models.quants import BY_NAME
 from edgellm.runner.llama_overrides import experts_on_cpu
 from edgellm.runner.loadlog import DeviceMemory, last_error, memory_by_buffer, says_out_of_memory
@@ -22,7 +23,6 @@ from edgellm.selector.shape import context_shape
 
 _SPLIT = {"layer": 1, "row": 2, "tensor": 3}  # enum llama_split_mode, llama.h
 _FLASH = {None: -1, False: 0, True: 1}  # enum llama_flash_attn_type, llama.h
-_POOLING = {"none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}  # enum llama_pooling_type
 _WARN, _CONT = 3, 5  # enum ggml_log_level, ggml.h
 _MAX_LINES = 10_000
 # A pool of cells is longer than one conversation, which keeps to the plan's n_ctx_seq.
@@ -113,7 +113,7 @@ def _context_params(plan: Plan) -> Any:
     params.op_offload = plan.placement.op_offload
     params.embeddings = plan.embedding
     if plan.pooling is not None:
-        params.pooling_type = _POOLING[plan.pooling]
+        params.pooling_type = POOLINGS.index(plan.pooling)
     # Zero lets llama.cpp reserve for n_batch outputs: what pooling needs, and far too much else.
     params.n_outputs_max = 0 if plan.embedding else plan.n_outputs_max
     params.no_perf = True

@@ -3,8 +3,8 @@
 The loop that owns a scheduler does exactly this, and nothing else knows the order:
 
     batch = scheduler.schedule()            # decide
-    sampled = backend.decode(batch)         # do: tokens for each sequence that wants some
-    for output in scheduler.commit(batch, sampled):
+    step = backend.decode(batch)            # do: tokens for each sequence that wants some
+    for output in scheduler.commit(batch, step.sampled, step.n_drafted):
         send(output)                        # tell
 
 Policy. Every running sequence decodes one token each step, so nobody's stream stalls; prompts

@@ -9,7 +9,7 @@ from edgellm.models.spec import ModelSpec
 from edgellm.probe.hardware import Device
 from edgellm.selector.plan import Goal, KVType
 
-MAX_SEQUENCES = 256  # llama.cpp's LLAMA_MAX_SEQ
+MAX_SEQUENCES = 256  # LLAMA_MAX_SEQ, src/llama-cparams.h
 _MAX_THREADS = 512  # GGML_MAX_N_THREADS
 _MAX_TOKENS = 2**31 - 1  # n_ctx and n_ubatch are 32 bits wide
 _LARGEST = {
