@@ -1,13 +1,11 @@
 """The child program against Moore Threads' library as it is compiled here: the loader, the pipe
 and the time-out are all the real ones."""
 
-import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from compiled_driver import compiled, needs_compiler
 from probe_fakes import FakeSources
 
 from edgellm.meter.tool_sensor import ToolSensor
@@ -17,13 +15,9 @@ from edgellm.probe.hardware import Device
 from edgellm.probe.sources import SystemSources
 from edgellm.units import GIB, MIB
 
-CC = shutil.which("cc")
 OUTPUT = Path(__file__).with_name("outputs") / "mthreads-gmi-1.14.0.txt"
 
-pytestmark = [
-    pytest.mark.skipif(CC is None, reason="no C compiler to build the fake driver with"),
-    pytest.mark.skipif(sys.platform != "linux", reason="libmtml.so is found so on Linux"),
-]
+pytestmark = needs_compiler("libmtml.so")
 
 
 class Machine(SystemSources):
@@ -40,10 +34,7 @@ class Hasty(Machine):
 
 @pytest.fixture(scope="module")
 def driver_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("driver")
-    source = Path(__file__).with_name("fake_mtml.c")
-    subprocess.run([CC, "-shared", "-fPIC", "-o", folder / "libmtml.so.2", source], check=True)
-    return folder
+    return compiled(tmp_path_factory.mktemp("driver"), "fake_mtml.c", "libmtml.so.2")
 
 
 @pytest.fixture

@@ -1,34 +1,22 @@
 """The NVML child program against a driver's library that is compiled here: pynvml, the loader,
 the pipe and the time-out are all the real ones."""
 
-import shutil
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
+from compiled_driver import compiled, needs_compiler
 
 from edgellm.probe import nvidia
 from edgellm.probe.evidence import Evidence
 from edgellm.probe.sources import SystemSources
 from edgellm.units import MIB
 
-CC = shutil.which("cc")
-
-pytestmark = [
-    pytest.mark.skipif(CC is None, reason="no C compiler to build the fake driver with"),
-    pytest.mark.skipif(sys.platform != "linux", reason="libnvidia-ml.so.1 is found so on Linux"),
-]
+pytestmark = needs_compiler("libnvidia-ml.so.1")
 
 
 @pytest.fixture(scope="module")
 def driver_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("driver")
-    source = Path(__file__).with_name("fake_nvml.c")
-    library = folder / "libnvidia-ml.so.1"
-    subprocess.run([CC, "-shared", "-fPIC", "-o", library, source], check=True)
-    return folder
+    return compiled(tmp_path_factory.mktemp("driver"), "fake_nvml.c", "libnvidia-ml.so.1")
 
 
 @pytest.fixture
