@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from edgellm.server.envelope import HTTPProblem, encode, retry_after_s
+from edgellm.server.envelope import HTTPProblem, encode, json_headers, retry_after_s
 from edgellm.server.patience import Patience
 
 _LEAST_CONNECTIONS = 2048
@@ -139,11 +139,7 @@ class Connection(H11Protocol):
 
     def _say(self, problem: HTTPProblem) -> None:
         body = encode(problem)
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-            (b"connection", b"close"),
-        ]
+        headers = [*json_headers(body), (b"connection", b"close")]
         head = h11.Response(status_code=problem.http_status, headers=headers)
         for event in (head, h11.Data(data=body), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")

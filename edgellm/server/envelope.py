@@ -101,6 +101,11 @@ def is_final(error: Exception) -> bool:
     return status_of(error) == DeadlinePassed.http_status
 
 
+def json_headers(body: bytes) -> list[tuple[bytes, bytes]]:
+    """Of an answer that is sent whole."""
+    return [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+
+
 def encode(error: Exception) -> bytes:
     """The envelope as JSON."""
     status = status_of(error)

@@ -15,7 +15,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgellm.errors import EdgellmError, NotServing
 from edgellm.server.access import Access, Head, refusal, too_large
-from edgellm.server.envelope import HTTPProblem, encode, is_final, retry_after_s, status_of
+from edgellm.server.envelope import (
+    HTTPProblem,
+    encode,
+    is_final,
+    json_headers,
+    retry_after_s,
+    status_of,
+)
 from edgellm.server.patience import Patience
 
 _log = logging.getLogger("edgellm.server")
@@ -104,10 +111,7 @@ class _Response:
         if self._begun:
             return
         body = encode(error)
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-        ]
+        headers = json_headers(body)
         if (seconds := retry_after_s(error)) is not None:
             headers.append((b"retry-after", b"%d" % seconds))
         if is_final(error):

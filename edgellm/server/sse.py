@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from starlette.types import Receive, Scope, Send
 
 from edgellm.errors import EdgellmError, NotServing
-from edgellm.server.envelope import encode
+from edgellm.server.envelope import encode, json_headers
 
 Frames: TypeAlias = AsyncGenerator[bytes, None]
 
@@ -100,11 +100,8 @@ class WholeAnswer:
     async def _answer(self, send: Send) -> None:
         async with aclosing(self._frames) as frames:
             body = b"".join([data async for data in frames])
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-        ]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        start = {"type": "http.response.start", "status": 200, "headers": json_headers(body)}
+        await send(start)
         await _write(send, body, more=False)
 
 
