@@ -32,10 +32,10 @@ from edgellm.runner.batch import (
     Store,
     Trim,
 )
-from edgellm.runner.infill import FillMarks
-from edgellm.runner.memory import Limits
-from edgellm.runner.prefix_file import Stored
-from edgellm.runner.verify import sampled_rows
+from edgellm.runner.drafting.verify import sampled_rows
+from edgellm.runner.intake.infill import FillMarks
+from edgellm.runner.kv.memory import Limits
+from edgellm.runner.kv.prefix_file import Stored
 
 END = 2
 VOCABULARY = 50

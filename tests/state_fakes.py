@@ -23,7 +23,7 @@ from edgellm.runner.batch import (
     Store,
     Trim,
 )
-from edgellm.runner.prefix_file import chain_key
+from edgellm.runner.kv.prefix_file import chain_key
 
 
 class StatefulBackend(FakeBackend):

@@ -7,7 +7,7 @@ from runner_fakes import answer
 from state_fakes import StatefulBackend
 
 from edgellm.chat.messages import GenerateParams
-from edgellm.runner.memory import Limits, PartialState
+from edgellm.runner.kv.memory import Limits, PartialState
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
 

@@ -14,7 +14,6 @@ from edgellm.server.served import Models
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 FOLDERS = ("edgellm", "scripts", "tests")
-NAMED_BY_PATTERN = ("llama_", "oracle", "selftest")
 FILE = re.compile(r"(?<![\w/.*-])(?:[\w-]+/)*[\w-]+\.py\b")
 CODE = re.compile(r"```\w*\n(.*?)```|`([^`\n]+)`|^ {4}(.+)$", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"^(?:sudo -E )?edgellm ([a-z]+)(?= |$)(.*)$", re.MULTILINE)
@@ -22,7 +21,7 @@ COMMANDS = typer.main.get_command(app).commands
 
 
 def names():
-    """Every way to name a file: "cells.py" as well as "runner/cells.py"."""
+    """Every way to name a file: "cells.py" as well as "runner/kv/cells.py"."""
     for folder in FOLDERS:
         for path in (ROOT / folder).rglob("*.py"):
             parts = path.relative_to(ROOT).parts
@@ -62,9 +61,16 @@ def test_commands_are_found_however_they_are_shown():
 
 def test_the_map_names_every_module_of_the_runner():
     text = (ROOT / "docs" / "architecture.md").read_text()
-    told = {name.rpartition("/")[2] for name in FILE.findall(text)}
-    modules = {path.name for path in (ROOT / "edgellm" / "runner").glob("[!_]*.py")}
-    assert {one for one in modules - told if not one.startswith(NAMED_BY_PATTERN)} == set()
+    runner = ROOT / "edgellm" / "runner"
+    modules = {path.name for path in runner.glob("[!_]*.py")}
+    rooms = {f"{path.parent.name}/" for path in runner.glob("*/__init__.py")}
+    assert {one for one in modules | rooms if f"`{one}`" not in text} == set()
+
+
+def test_every_inner_room_of_the_runner_says_what_its_modules_are():
+    for room in (ROOT / "edgellm" / "runner").glob("*/__init__.py"):
+        modules = {path.stem for path in room.parent.glob("[!_]*.py")}
+        assert {one for one in modules if f"`{one}`" not in room.read_text()} == set(), room.parent
 
 
 def test_every_setting_is_told_with_its_flag():

@@ -163,7 +163,7 @@ AdapterSet: TypeAlias = tuple[tuple[int, float], ...]
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """When a request wants to be served, and on whose account: see runner/fairness.py."""
+    """When a request wants to be served, and on whose account: see runner/pacing/fairness.py."""
 
     priority: int = 0  # lower goes first
     deadline_s: float | None = None  # time.monotonic(): one clock for all processes of a machine

@@ -49,7 +49,7 @@ def oracle(is_wanted: bool = True) -> Iterator[Oracle | None]:
     if not is_wanted:
         yield None
         return
-    from edgellm.runner.oracle import LlamaOracle
+    from edgellm.runner.oracle.oracle import LlamaOracle
 
     with LlamaOracle() as asked:
         yield asked

@@ -7,10 +7,10 @@ from typing import Protocol
 from edgellm.chat.messages import GenerateParams
 from edgellm.errors import BadRequest
 from edgellm.runner.batch import Batch, Mask, Sampled
-from edgellm.runner.infill import FillMarks
-from edgellm.runner.memory import Limits
-from edgellm.runner.pictures import Piece
-from edgellm.runner.recorder import NativeTimes
+from edgellm.runner.intake.infill import FillMarks
+from edgellm.runner.intake.pictures import Piece
+from edgellm.runner.kv.memory import Limits
+from edgellm.runner.pacing.recorder import NativeTimes
 
 # More text than that for each token of context can't be a prompt, and would stall everyone's step.
 MAX_TOKEN_BYTES = 64

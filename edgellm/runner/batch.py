@@ -6,8 +6,8 @@ from typing import Any, Protocol, TypeAlias
 
 from edgellm.chat.events import TokenLogprob
 from edgellm.chat.messages import AdapterSet, GenerateParams
-from edgellm.runner.pictures import Placed
-from edgellm.runner.prefix_file import Stored
+from edgellm.runner.intake.pictures import Placed
+from edgellm.runner.kv.prefix_file import Stored
 
 DRAFTED = -1  # a row's token that the draft model is to write; a row it doesn't write falls away
 

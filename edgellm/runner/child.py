@@ -67,7 +67,7 @@ class Piped:
 def start_oracle() -> Piped:
     """The memory oracle's child. Raises OSError."""
     process = subprocess.Popen(
-        child("edgellm.runner.oracle_child"),
+        child("edgellm.runner.oracle.oracle_child"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -11,7 +11,7 @@ import msgspec
 from edgellm.chat.events import FinishReason, Timings, TokenLogprob
 from edgellm.chat.messages import GenerateParams
 from edgellm.runner.loadlog import DeviceMemory
-from edgellm.runner.recorder import StepRecord
+from edgellm.runner.pacing.recorder import StepRecord
 from edgellm.selector.plan import Plan
 
 

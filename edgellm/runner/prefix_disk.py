@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 
-from edgellm.runner.prefix_file import HEAD_BYTES, MAC_BYTES, Broken, Seal, Stored
+from edgellm.runner.kv.prefix_file import HEAD_BYTES, MAC_BYTES, Broken, Seal, Stored
 
 _SECRET_BYTES = 32
 _READ, _WRITE = stat.S_IRGRP | stat.S_IROTH, stat.S_IWGRP | stat.S_IWOTH  # by others

@@ -29,7 +29,6 @@ from dataclasses import dataclass, replace
 
 from edgellm.chat.events import FinishReason, TokenLogprob
 from edgellm.errors import ContextTooLong
-from edgellm.runner.aside import AsideMemory
 from edgellm.runner.batch import (
     Batch,
     Checkpoint,
@@ -45,17 +44,18 @@ from edgellm.runner.batch import (
     Store,
     Trim,
 )
-from edgellm.runner.fairness import Queue, by_turns
-from edgellm.runner.in_place import InPlaceMemory
-from edgellm.runner.memory import WORTH_SHARING, Limits, Memory
-from edgellm.runner.pace import Pace
-from edgellm.runner.pictures import next_rows, whole_pictures
-from edgellm.runner.prefix import Match, Source, common_prefix, whole_chunks
+from edgellm.runner.drafting.speculation import Speculation
+from edgellm.runner.intake.pictures import next_rows, whole_pictures
+from edgellm.runner.kv.aside import AsideMemory
+from edgellm.runner.kv.in_place import InPlaceMemory
+from edgellm.runner.kv.memory import WORTH_SHARING, Limits, Memory
+from edgellm.runner.kv.prefix import Match, Source, common_prefix, whole_chunks
+from edgellm.runner.kv.split import SplitMemory
+from edgellm.runner.kv.unified import UnifiedMemory
+from edgellm.runner.pacing.fairness import Queue, by_turns
+from edgellm.runner.pacing.pace import Pace
+from edgellm.runner.pacing.turns import Turns
 from edgellm.runner.sequence import Leader, Sequence, State
-from edgellm.runner.speculation import Speculation
-from edgellm.runner.split import SplitMemory
-from edgellm.runner.turns import Turns
-from edgellm.runner.unified import UnifiedMemory
 
 # Operations that don't wait for rows to compute.
 _URGENT = (Save, SaveAll, Restore, Checkpoint, Store, Fetch)

@@ -21,7 +21,7 @@ def decode(device: str, path: str) -> dict[str, object]:
     os.environ["GGML_NO_BACKTRACE"] = "1"  # ggml's abort starts gdb where that is installed
     # Only now: loading a vendor's library may print, and stdout has been put aside.
     from edgellm.runner.batch import Batch, Row, Start
-    from edgellm.runner.llama import LlamaBackend
+    from edgellm.runner.llama.backend import LlamaBackend
 
     backend = LlamaBackend(os.fsencode(path), _plan(device, path), lambda ratio: None)
     prompt = backend.tokenize(_PROMPT, add_special=True)

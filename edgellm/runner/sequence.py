@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from edgellm.chat.events import FinishReason
 from edgellm.chat.messages import AdapterSet, GenerateParams
 from edgellm.runner.batch import Mask
-from edgellm.runner.cells import Lease
-from edgellm.runner.guessing import Guesser
-from edgellm.runner.pictures import Placed
-from edgellm.runner.shelf import Edge
+from edgellm.runner.drafting.guessing import Guesser
+from edgellm.runner.intake.pictures import Placed
+from edgellm.runner.kv.cells import Lease
+from edgellm.runner.kv.shelf import Edge
 
 
 class State(enum.Enum):

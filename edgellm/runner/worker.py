@@ -11,7 +11,9 @@ from typing import TypeAlias, assert_never
 from edgellm.errors import BadRequest, EdgellmError
 from edgellm.runner.backend import Backend, NoKVSlot, Step
 from edgellm.runner.batch import Batch, Mask, Start
-from edgellm.runner.beside import (
+from edgellm.runner.counts import Counts, gauge
+from edgellm.runner.drafting.speculation import rows_computed
+from edgellm.runner.intake.beside import (
     AdapterLoaded,
     Compiled,
     Fetched,
@@ -20,9 +22,11 @@ from edgellm.runner.beside import (
     Text,
     Tokens,
 )
-from edgellm.runner.compiling import takes_time
-from edgellm.runner.counts import Counts, gauge
-from edgellm.runner.embedding import Embeddings
+from edgellm.runner.intake.embedding import Embeddings
+from edgellm.runner.intake.pictures import Placed
+from edgellm.runner.intake.preparing import Preparing
+from edgellm.runner.intake.prompt import prompt_of, unguessed
+from edgellm.runner.intake.questions import Questions
 from edgellm.runner.messages import (
     Cancel,
     Detokenize,
@@ -41,16 +45,12 @@ from edgellm.runner.messages import (
     ToWorker,
     UnloadAdapter,
 )
-from edgellm.runner.pictures import Placed
-from edgellm.runner.preparing import Preparing
-from edgellm.runner.prompt import prompt_of, unguessed
-from edgellm.runner.questions import Questions
-from edgellm.runner.reading import is_long, read
-from edgellm.runner.recorder import Recorder
+from edgellm.runner.pacing.recorder import Recorder
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
-from edgellm.runner.speculation import rows_computed
 from edgellm.runner.telling import Telling
+from edgellm.runner.threads.compiling import takes_time
+from edgellm.runner.threads.reading import is_long, read
 
 _GAUGE_PERIOD_S = 0.1
 _PAUSE_S = 0.05  # before each piece of what nobody waits for

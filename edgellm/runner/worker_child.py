@@ -17,15 +17,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from edgellm.errors import BadGGUF, EdgellmError
 from edgellm.models import local
-from edgellm.runner.adapter_loading import AdapterLoading
 from edgellm.runner.adapters import read_adapter
 from edgellm.runner.backend import Backend, tokens_of
 from edgellm.runner.batch import Mask
-from edgellm.runner.beside import Compiled, Fetched, FromBeside
-from edgellm.runner.compiling import Compiling, Prepared, is_long, takes_time
 from edgellm.runner.fingerprint import fingerprint
 from edgellm.runner.frames import FrameReader, encode_frame
-from edgellm.runner.looking import Looker
+from edgellm.runner.intake.beside import Compiled, Fetched, FromBeside
+from edgellm.runner.intake.questions import Questions
 from edgellm.runner.messages import (
     FromWorker,
     Generate,
@@ -36,12 +34,14 @@ from edgellm.runner.messages import (
     Shutdown,
     ToWorker,
 )
-from edgellm.runner.pace import Pace
+from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.pipes import own_stdout, write_all
 from edgellm.runner.prefix_disk import PrefixDisk
-from edgellm.runner.questions import Questions
-from edgellm.runner.reading import Reading
 from edgellm.runner.scheduler import Scheduler
+from edgellm.runner.threads.adapter_loading import AdapterLoading
+from edgellm.runner.threads.compiling import Compiling, Prepared, is_long, takes_time
+from edgellm.runner.threads.looking import Looker
+from edgellm.runner.threads.reading import Reading
 from edgellm.runner.worker import Tell, Worker
 
 Inbox: TypeAlias = "queue.SimpleQueue[ToWorker | FromBeside]"
@@ -52,7 +52,7 @@ _MAX_WAIT_S = 3600.0
 _SWITCH_S = 0.0002
 
 if TYPE_CHECKING:
-    from edgellm.runner.llama import LlamaBackend
+    from edgellm.runner.llama.backend import LlamaBackend
 
 
 def main() -> int:
@@ -75,7 +75,7 @@ def main() -> int:
 
 
 def _serve(load: Load, inbox: Inbox, tell: Tell) -> None:
-    from edgellm.runner.llama_load import LoadError
+    from edgellm.runner.llama.load import LoadError
 
     begun_s = time.monotonic()
     try:
@@ -94,7 +94,7 @@ def _serve(load: Load, inbox: Inbox, tell: Tell) -> None:
 
 def _loaded(load: Load, tell: Tell) -> tuple["LlamaBackend", tuple[int, ...]]:
     """And which adapters it has to do without. Raises LoadError, BadGGUF."""
-    from edgellm.runner.llama_mtp import backend_for
+    from edgellm.runner.llama.mtp import backend_for
 
     backend = backend_for(load.path, load.plan, lambda ratio: tell([Loading(ratio)]))
     for adapter_id, path in load.adapters:
@@ -161,7 +161,7 @@ def _load_later_adapters(load: Load, backend: "LlamaBackend") -> Iterator[int]:
 
 def _keep_on_disk(load: Load, backend: "LlamaBackend", inbox: Inbox) -> None:
     """A folder that can't be used is said, and done without."""
-    from edgellm.runner.llama import library
+    from edgellm.runner.llama.backend import library
 
     plan, n_ctx_seq = load.plan, backend.limits.n_cells
     assert plan.prefix_disk is not None

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from edgellm.errors import BadRequest
 from edgellm.runner.messages import Steps
-from edgellm.runner.recorder import StepRecord
+from edgellm.runner.pacing.recorder import StepRecord
 from edgellm.server.gateway import gateway_of, json_response
 
 _MOST = 1000

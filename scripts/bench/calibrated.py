@@ -26,7 +26,7 @@ from edgellm.probe.detect import detect
 from edgellm.probe.hardware import Hardware
 from edgellm.profiles import load_profiles
 from edgellm.runner.calibration import Calibrations, Measured
-from edgellm.runner.llama_load import load
+from edgellm.runner.llama.load import load
 from edgellm.selector.choose import choose
 from edgellm.selector.plan import Candidate, Goal, Plan
 from edgellm.selector.profiles import Profiles

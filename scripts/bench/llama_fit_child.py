@@ -2,7 +2,7 @@
 
     {"question": {…}, "n_ctx_min": 4096, "margin_bytes": 1073741824}
 
-The question is the memory oracle's (edgellm/runner/oracle_messages.py) with everything that fit is
+The question is the memory oracle's (edgellm/runner/oracle/messages.py) with everything that fit is
 to find left at llama.cpp's defaults. A program of its own, since llama.cpp may end it.
 """
 
@@ -15,9 +15,9 @@ from typing import Any
 
 import msgspec
 
-from edgellm.runner.llama_oracle import LlamaMemory
-from edgellm.runner.oracle_devices import VirtualDevice
-from edgellm.runner.oracle_messages import Question, Row
+from edgellm.runner.llama.oracle import LlamaMemory
+from edgellm.runner.oracle.devices import VirtualDevice
+from edgellm.runner.oracle.messages import Question, Row
 
 _FIT = (
     "_Z17common_fit_paramsPKcP18llama_model_paramsP20llama_context_paramsPfP32llama_model_tensor_"

@@ -15,12 +15,12 @@ from collections.abc import Iterable
 from edgellm.chat.messages import GenerateParams, SamplingParams
 from edgellm.runner.backend import Step
 from edgellm.runner.batch import Batch, Sampled
-from edgellm.runner.costs import StepCosts
 from edgellm.runner.frames import encode_frame
-from edgellm.runner.memory import Limits
+from edgellm.runner.intake.questions import Questions
+from edgellm.runner.kv.memory import Limits
 from edgellm.runner.messages import FromWorker, Generate, Shutdown, ToWorker
-from edgellm.runner.pace import Pace
-from edgellm.runner.questions import Questions
+from edgellm.runner.pacing.costs import StepCosts
+from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.worker import Worker
 

@@ -28,7 +28,7 @@ from edgellm.models.local import model_name, read_headers
 from edgellm.models.names import shard_names
 from edgellm.models.spec import ModelSpec, model_spec
 from edgellm.probe.hardware import Backend, Cpu, Device, Hardware, MemoryPool
-from edgellm.runner.oracle import LlamaOracle
+from edgellm.runner.oracle.oracle import LlamaOracle
 from edgellm.selector.layout import layout_of
 from edgellm.selector.memory import needs
 from edgellm.selector.oracle import BufferBytes

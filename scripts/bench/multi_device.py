@@ -34,7 +34,7 @@ from edgellm.models.local import model_name, read_headers
 from edgellm.models.spec import ModelSpec, model_spec
 from edgellm.probe.hardware import Cpu, Device, Hardware, MemoryPool
 from edgellm.runner.messages import DeviceMemory
-from edgellm.runner.oracle import LlamaOracle
+from edgellm.runner.oracle.oracle import LlamaOracle
 from edgellm.selector.layout import layout_of
 from edgellm.selector.memory import needs
 from edgellm.selector.oracle import BufferBytes

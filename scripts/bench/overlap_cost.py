@@ -18,7 +18,7 @@ from collections.abc import Callable
 from edgellm.chat.messages import GenerateParams, SamplingParams
 from edgellm.runner.batch import Batch, Forget, Op, Row, Start, Stop
 from edgellm.runner.frames import encode_frame
-from edgellm.runner.llama import LlamaBackend
+from edgellm.runner.llama.backend import LlamaBackend
 from edgellm.runner.messages import Delta
 from edgellm.runner.text import TextStream
 from edgellm.selector.plan import Placement, Plan

@@ -2,7 +2,7 @@
 
     python scripts/bench/rpc_load_child.py LIBGGML_RPC.so MODEL.gguf ENDPOINT... < plan.json
 
-The loader is edgellm's own (runner/llama_load.py); only the devices are made here. One JSON list on
+The loader is edgellm's own (runner/llama/load.py); only the devices are made here. One JSON list on
 stdout: buffer, weights, context and compute in bytes, as llama.cpp logs them.
 """
 
@@ -14,7 +14,7 @@ import llama_cpp
 import msgspec
 from llama_cpp._ggml import libggml
 
-from edgellm.runner.llama_load import load
+from edgellm.runner.llama.load import load
 from edgellm.selector.plan import Plan
 
 

@@ -21,8 +21,8 @@ import numpy as np
 from llguidance.llamacpp import lltokenizer_from_vocab
 
 from edgellm.chat.messages import JSONSchema, SamplingParams
-from edgellm.runner.llama_sampling import Samplers
-from edgellm.runner.masks import Masks
+from edgellm.runner.llama.sampling import Samplers
+from edgellm.runner.sampling.masks import Masks
 
 SEED = 5
 SCHEMA = JSONSchema(

@@ -29,9 +29,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from edgellm.chat.messages import GenerateParams, SamplingParams
 from edgellm.runner.batch import Batch, Sampled, Start
-from edgellm.runner.llama import LlamaBackend
-from edgellm.runner.llama_draft import DraftingBackend
-from edgellm.runner.pace import Pace
+from edgellm.runner.llama.backend import LlamaBackend
+from edgellm.runner.llama.draft import DraftingBackend
+from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
 from edgellm.selector.plan import Placement, Plan

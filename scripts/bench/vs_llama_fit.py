@@ -36,8 +36,8 @@ from edgellm.probe.boards import hardware_from_board
 from edgellm.probe.described import hardware_from_devices
 from edgellm.probe.hardware import Hardware
 from edgellm.profiles import load_profiles
-from edgellm.runner.oracle import LlamaOracle, ask
-from edgellm.runner.oracle_messages import DescribedDevice
+from edgellm.runner.oracle.messages import DescribedDevice
+from edgellm.runner.oracle.oracle import LlamaOracle, ask
 from edgellm.selector.choose import choose
 from edgellm.selector.plan import Candidate, ExpertPart, Goal, Placement, Plan, Share
 from edgellm.selector.proportions import layer_counts

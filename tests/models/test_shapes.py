@@ -13,8 +13,8 @@ from edgellm.models.loadable import LOADABLE
 from edgellm.models.shape import Shape
 from edgellm.models.shapes import shape_header
 from edgellm.models.skeleton import write_skeletons
-from edgellm.runner.oracle_messages import DescribedDevice, Question
-from edgellm.runner.oracle_process import OracleProcess
+from edgellm.runner.oracle.messages import DescribedDevice, Question
+from edgellm.runner.oracle.process import OracleProcess
 
 ENTRIES = load_catalog()
 ONE_OF_EACH = list({e.shape.architecture: e for e in reversed(ENTRIES) if e.is_servable}.values())

@@ -8,7 +8,7 @@ from edgellm.chat.messages import GenerateParams, SamplingParams
 from edgellm.runner.backend import NoKVSlot
 from edgellm.runner.batch import Batch, Forget, Row, Sampled, Start
 from edgellm.runner.calls import Calls
-from edgellm.runner.llama import LlamaBackend
+from edgellm.runner.llama.backend import LlamaBackend
 
 ROWS = (Row(0, 7, 30, True), Row(1, 8, 31, False), Row(1, 9, 32, False), Row(2, 9, 33, True))
 

@@ -5,8 +5,8 @@ from threading import Event
 
 import pytest
 
+from edgellm.runner.kv.prefix_file import Stored, chain_key
 from edgellm.runner.prefix_disk import PrefixDisk
-from edgellm.runner.prefix_file import Stored, chain_key
 
 BLOB = memoryview(bytes(range(250)) * 4)
 

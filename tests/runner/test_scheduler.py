@@ -8,9 +8,9 @@ from runner_fakes import FakeBackend, answer
 from edgellm.chat.messages import Claim, GenerateParams
 from edgellm.errors import ContextTooLong
 from edgellm.runner.batch import Copy, Row, Start
-from edgellm.runner.costs import StepCosts
-from edgellm.runner.memory import Limits
-from edgellm.runner.pace import Pace
+from edgellm.runner.kv.memory import Limits
+from edgellm.runner.pacing.costs import StepCosts
+from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
 

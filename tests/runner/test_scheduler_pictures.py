@@ -6,8 +6,8 @@ from itertools import groupby
 import pytest
 from runner_fakes import FakeBackend, answer
 
-from edgellm.runner.memory import Limits
-from edgellm.runner.pictures import Rows, is_picture, placed, row_ids
+from edgellm.runner.intake.pictures import Rows, is_picture, placed, row_ids
+from edgellm.runner.kv.memory import Limits
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
 

@@ -11,8 +11,10 @@ from runner_fakes import VOCABULARY, FakeBackend, answer, next_token
 from edgellm.chat.messages import Claim, GenerateParams, Regex, SamplingParams
 from edgellm.runner.backend import Input
 from edgellm.runner.batch import Save, Start
-from edgellm.runner.beside import AdapterLoaded, Compiled, Read
-from edgellm.runner.memory import Limits
+from edgellm.runner.intake.beside import AdapterLoaded, Compiled, Read
+from edgellm.runner.intake.questions import Questions
+from edgellm.runner.kv.memory import Limits
+from edgellm.runner.kv.shelf import BlobSize
 from edgellm.runner.messages import (
     Cancel,
     Delta,
@@ -32,11 +34,9 @@ from edgellm.runner.messages import (
     Tokenized,
     UnloadAdapter,
 )
-from edgellm.runner.pace import Pace
-from edgellm.runner.questions import Questions
-from edgellm.runner.reading import Reading
+from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.scheduler import Scheduler
-from edgellm.runner.shelf import BlobSize
+from edgellm.runner.threads.reading import Reading
 from edgellm.runner.worker import Worker
 
 LIMITS = Limits(

@@ -23,7 +23,7 @@ from edgellm.models.shape import Shape
 from edgellm.models.shapes import shape_header
 from edgellm.models.spec import ModelSpec, model_spec
 from edgellm.probe.hardware import Cpu, Device, Hardware, MemoryPool
-from edgellm.runner.oracle import LlamaOracle
+from edgellm.runner.oracle.oracle import LlamaOracle
 from edgellm.selector.compute import is_known, output_bytes
 from edgellm.selector.layout import HOST_ONLY, layout_of
 from edgellm.selector.memory import needs

@@ -3,7 +3,7 @@ import time
 import msgspec
 import pytest
 
-from edgellm.runner.recorder import StepRecord
+from edgellm.runner.pacing.recorder import StepRecord
 
 RECORD = StepRecord(
     step=1, start_s=0.0, wall_s=0.1, ops_s=0.0, decode_s=0.09, sample_s=0.005, other_s=0.005,

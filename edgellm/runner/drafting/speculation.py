@@ -1,0 +1,143 @@
+"""How many guessed tokens go into a step beside those that are known. Pure.
+
+A row more with a guess in it costs little while a step is bound by reading the weights, and wins a
+token if the guess comes true. So the rows of all sequences are one question: of the guesses at
+hand the likeliest ones, as many of them as make the most tokens a second, by what steps are seen
+to take. Where none do, there are none; nor where the outcome is worse than that (outcome.py). Text
+and distribution don't change: every row is sampled as ever, and a guess counts only where it is
+what was sampled. A step of another number of rows than the last one is laid out anew, and so is
+the one after it: where that costs as much as a step, as on a fast GPU, guesses have to win it back.
+
+Beside a prompt nothing is guessed: such a step is bound by computing, and its time is measured by
+other rules (pace.py).
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+
+from edgellm.runner.backend import Step
+from edgellm.runner.batch import DRAFTED, Batch
+from edgellm.runner.drafting.guessing import Guesser
+from edgellm.runner.drafting.lookup import Lookup
+from edgellm.runner.drafting.outcome import Outcome
+from edgellm.runner.drafting.trust import Trust
+from edgellm.runner.pacing.pace import Pace
+from edgellm.runner.sequence import Sequence
+
+# Tokens a second with guesses against those without: to begin with guessing, and to go on.
+_TO_BEGIN, _TO_GO_ON = 1.1, 1.02
+_SMOOTHING = 0.3  # weight of the newest draft
+_KEEP = 0.99  # how much of a draft's time is still believed, for each step without one
+# Of a step: what a row more is hoped to cost where nobody has seen so many, so that somebody does.
+_HOPED_ROW_RATIO = 0.25
+
+
+class Speculation:
+    def __init__(self, n_rows: int, pace: Pace, *, by_model: bool = False) -> None:
+        """`n_rows`: rows of logits that a step has beyond one for each sequence."""
+        self._n_rows, self._pace, self._by_model = n_rows, pace, by_model
+        self._draft_token_s = 0.0  # what the draft model takes for the next token of each sequence
+        self._is_on = False
+        self._was_guessed = False  # in the last step
+        self._outcomes = defaultdict[int, Outcome](Outcome)  # by how many sequences decode
+
+    def drafts(self, sequences: list[Sequence], n_free: int) -> dict[int, tuple[int, ...]]:
+        """The guesses for the next step, by seq_id. `sequences`: all that run, and all decode."""
+        n_free = min(n_free, self._n_rows) if self._outcomes[len(sequences)].allows else 0
+        chances = self._chances(sequences, n_free) if n_free > 0 else {}
+        counts = self._allot(chances, len(sequences)) if chances else {}
+        drafts = {}
+        for sequence in sequences:
+            n, guesser = counts.get(sequence.seq_id, 0), sequence.guesser
+            if guesser and n and n >= sequence.params.n_draft_min:
+                drafts[sequence.seq_id] = _allowed(sequence, guesser.guess(sequence.tokens, n))
+            elif guesser and sequence.seq_id in chances:
+                guesser.refused()
+        drafts = {seq_id: guesses for seq_id, guesses in drafts.items() if guesses}
+        self._is_on = bool(drafts)
+        if not drafts:
+            self._draft_token_s *= _KEEP  # or one slow draft would be the last one
+        return drafts
+
+    def observe(self, batch: Batch, step: Step, elapsed_s: float) -> None:
+        """What a batch gave, and what it took from deciding to sampling, copies left out.
+
+        A draft model that only reads what it lacks has guessed nothing yet: that is no loss.
+        """
+        was_guessed, self._was_guessed = self._was_guessed, False
+        if batch.n_prompt_rows:
+            return
+        n_tokens = sum(map(len, step.sampled.values()))
+        self._was_guessed = rows_computed(batch, step) > len(step.sampled)
+        if not self._was_guessed:
+            elapsed_s -= step.draft_s
+        outcome = self._outcomes[len(step.sampled)]
+        if was_guessed and not self._was_guessed:
+            back_s = min(self._pace.costs.switch_s, elapsed_s / 2)
+            outcome.charge(back_s)
+            elapsed_s -= back_s
+        outcome.observe(n_tokens, elapsed_s, guessed=self._was_guessed)
+        if deepest := max((step.n_drafted or {}).values(), default=0):
+            self._draft_token_s += _SMOOTHING * (step.draft_s / deepest - self._draft_token_s)
+
+    def _chances(self, sequences: list[Sequence], n_free: int) -> dict[int, list[float]]:
+        found = {}
+        for sequence in sequences:
+            most = sequence.params.n_draft_max
+            # The answer's last token is told but never computed: it needs no row.
+            n_most = min(n_free, sequence.n_max - len(sequence.tokens) - 1)
+            n_most = n_most if most is None else min(n_most, most)
+            if n_most > 0:
+                chances = self._guesser(sequence).chances(sequence.tokens, n_most)
+                if chances:
+                    found[sequence.seq_id] = chances
+        return found
+
+    def _guesser(self, sequence: Sequence) -> Guesser:
+        if sequence.guesser is None:
+            sequence.guesser = Trust() if self._by_model else Lookup(len(sequence.tokens))
+        return sequence.guesser
+
+    def _allot(self, chances: Mapping[int, list[float]], n_known: int) -> Mapping[int, int]:
+        """How many rows each sequence gets beside the `n_known` that are there in any case."""
+        base_s = self._pace.costs.step_s(n_known)
+        if base_s is None:
+            return {}
+        ranked = sorted(
+            ((chance, seq_id) for seq_id, own in chances.items() for chance in own),
+            key=lambda one: -one[0],
+        )[: self._n_rows]
+        best, best_rate = 0, (_TO_GO_ON if self._is_on else _TO_BEGIN) * n_known / base_s
+        n_right, counts = 0.0, Counter[int]()
+        for n, (chance, seq_id) in enumerate(ranked, 1):
+            n_right += chance
+            counts[seq_id] += 1
+            step_s = self._rows_s(n_known, n) + max(counts.values()) * self._draft_token_s
+            step_s += self._pace.costs.detour_s(n_known + n)
+            if (n_known + n_right) / step_s > best_rate and (
+                len(counts) == n_known or step_s <= max(base_s, self._pace.itl_target_s or step_s)
+            ):
+                best, best_rate = n, (n_known + n_right) / step_s
+        return Counter(seq_id for _, seq_id in ranked[:best])
+
+    def _rows_s(self, n_known: int, n_guessed: int) -> float:
+        costs = self._pace.costs
+        if n_known + n_guessed > costs.n_seen:
+            least = min(n_known, costs.n_seen)
+            return (costs.step_s(least) or 0.0) * (1 + _HOPED_ROW_RATIO * n_guessed)
+        return costs.step_s(n_known + n_guessed) or 0.0
+
+
+def rows_computed(batch: Batch, step: Step) -> int:
+    """Without the guesses that a draft model was asked for and didn't make."""
+    if step.n_drafted is None:
+        return len(batch.rows)
+    n_asked = sum(row.token == DRAFTED for row in batch.rows)
+    return len(batch.rows) - n_asked + sum(step.n_drafted.values())
+
+
+def _allowed(sequence: Sequence, guesses: tuple[int, ...]) -> tuple[int, ...]:
+    """Cut where its structure forbids the next one. A draft model's are not known yet."""
+    if sequence.mask is None or DRAFTED in guesses:
+        return guesses
+    return guesses[: sequence.mask.would_accept(guesses)]

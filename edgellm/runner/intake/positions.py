@@ -1,0 +1,61 @@
+"""Where llama.cpp has a token, in models that place pictures in two dimensions (M-RoPE). Pure.
+
+There a picture of 30 × 20 rows takes the positions of 30 tokens: the next token's position isn't
+its number. Deciding counts tokens; here a batch is put into positions on its way to llama.cpp.
+Whoever forks a prefix takes along what its pictures have saved.
+
+A picture's own rows keep their numbers: the one who has the vectors also has their places.
+"""
+
+from dataclasses import replace
+
+from edgellm.runner.batch import Batch, Copy, Forget, Fork, Op, Row, Save, Start, Trim
+from edgellm.runner.intake.pictures import is_picture, position, saved
+
+Savings = tuple[tuple[int, int], ...]  # from that token on, positions are so many fewer
+
+
+class Positions:
+    def __init__(self) -> None:
+        self._savings: dict[int, Savings] = {}  # by seq_id, of those that have some
+
+    def put(self, batch: Batch) -> Batch:
+        """The batch with positions for numbers of tokens. Its operations are taken note of."""
+        if not self._savings and not any(isinstance(op, Start) and op.pictures for op in batch.ops):
+            return batch
+        ops = tuple(map(self._op, batch.ops))
+        return replace(batch, ops=ops, rows=tuple(map(self._row, batch.rows)))
+
+    def _row(self, row: Row) -> Row:
+        if row.seq_id not in self._savings or is_picture(row.token):
+            return row
+        return replace(row, pos=self._of(row.seq_id, row.pos))
+
+    def _op(self, op: Op) -> Op:
+        match op:
+            case Fork(source, target, length) | Copy(source, target, length):
+                self._take(source, target, length)
+                return replace(op, length=self._of(source, length))
+            case Trim(seq_id, length):
+                cut = replace(op, length=self._of(seq_id, length))
+                self._take(seq_id, seq_id, length)
+                return cut
+            case Save(source, start, end):
+                return replace(op, start=self._of(source, start), end=self._of(source, end))
+            case Forget(seq_id):
+                self._savings.pop(seq_id, None)
+            case Start():
+                self._set(op.seq_id, saved(op.pictures))
+        return op
+
+    def _of(self, seq_id: int, at: int) -> int:
+        return position(at, self._savings.get(seq_id, ()))
+
+    def _take(self, source: int, target: int, length: int) -> None:
+        held = self._savings.get(source, ())
+        self._set(target, tuple(one for one in held if one[0] <= length))
+
+    def _set(self, seq_id: int, savings: Savings) -> None:
+        self._savings.pop(seq_id, None)
+        if savings:
+            self._savings[seq_id] = savings

@@ -1,0 +1,218 @@
+"""Checkpointed memory whose conversations outlive the worker: between it and the files on disk.
+
+A file holds all that there was after so many tokens, and only a prompt that goes on from there can
+use it. So what ends is written at several lengths: at its end; at the end of what was asked, since
+an answer may come back without its thoughts; where others have parted from it; and at the first
+message's end, where others will. What several conversations begin with is written once.
+
+A recurrent state is a conversation's whole memory, and its checkpoints lie in host memory anyway:
+they are written as soon as it ends.
+
+Where tokens have cells too, these are copied out with the state, in one piece: that is done while
+nobody runs, or where it takes hardly any of the running streams' time. Until then it is `unsaved`,
+and lost to the disk if it has to make place before. Its end goes first.
+
+What was read for a prompt is kept as if it had just ended here, and the prompt goes on from that.
+"""
+
+from abc import abstractmethod
+
+from edgellm.runner.batch import Discard, Op, SaveAll, Store
+from edgellm.runner.kv.archive import Archive
+from edgellm.runner.kv.cells import Lease
+from edgellm.runner.kv.checkpointed import CheckpointedMemory
+from edgellm.runner.kv.copying import AWAITED_RATIO, UNNOTICED_RATIO, smoothed
+from edgellm.runner.kv.memory import Limits, PartialState
+from edgellm.runner.kv.prefix import Match, Retained
+from edgellm.runner.kv.shelf import Edge
+from edgellm.runner.pacing.pace import Pace
+from edgellm.runner.sequence import Sequence
+
+
+class ArchivedMemory(CheckpointedMemory):
+    def __init__(self, limits: Limits, state: PartialState, ops: list[Op], pace: Pace) -> None:
+        super().__init__(limits, state, ops)
+        self._pace = pace
+        self._archive: Archive | None = None
+        if limits.disk_bytes:
+            self._archive = Archive(
+                limits,
+                ops,
+                new_blob=self._points.new_blob,
+                hold=self._hold,
+                let_go=self._points.let_go,
+            )
+        # By seq_id, oldest first: at which lengths, and down to which a file replaces others.
+        self._unsaved: dict[int, tuple[Retained, list[tuple[int, int]]]] = {}
+        self._is_decoding = False
+        self._byte_s: float | None = None  # what copying a byte takes
+        self._n_bytes = 0  # copied since the operations were last observed
+
+    @property
+    def disk_bytes(self) -> int:
+        return self._archive.used_bytes if self._archive else 0
+
+    @property
+    def has_chores(self) -> bool:
+        return (
+            bool(self._unsaved)
+            or any(isinstance(op, Store) for op in self._ops)
+            or (super().has_chores)
+        )
+
+    # ── what the scheduler asks ──────────────────────────────────────────────
+
+    def begin(self, running: list[Sequence]) -> None:
+        self._is_decoding = any(s.n_output for s in running)
+
+    def shelved(self, sequence: Sequence, n_here: int) -> int:
+        edge = self._find(sequence, n_here)
+        return edge.start if edge else 0
+
+    def fetches(self, sequence: Sequence, n_here: int) -> bool:
+        if self._archive is None or not (sequence.fetching or self._find(sequence, n_here)):
+            return False
+        return self._archive.fetches(sequence, n_here)
+
+    def fetched(self, blob: int, elapsed_s: float | None) -> None:
+        if self._archive:
+            self._archive.fetched(blob, ok=elapsed_s is not None)
+
+    def abandon(self, sequence: Sequence) -> None:
+        if self._archive:
+            self._archive.abandon(sequence)
+
+    def work(self, running: list[Sequence]) -> None:
+        """One at most: somebody may come."""
+        kept, lengths = next(iter(self._unsaved.values()), (None, []))
+        if kept is None or self._archive is None:
+            return
+        length, spared = lengths[-1]
+        n_bytes = self._state.whole_bytes(length)
+        if running and not self._is_quick(n_bytes, UNNOTICED_RATIO):
+            return
+        tokens, is_end = kept.tokens[:length], length == kept.n_computed
+        is_wanted = n_bytes <= self._state.budget_bytes and not self._archive.has(tokens)
+        source = self._lend(kept, length) if is_wanted else None
+        if source is None and is_wanted and is_end:
+            return  # there will be an id for it
+        lengths.pop()
+        del self._unsaved[kept.seq_id]
+        if lengths:  # after the others' ends
+            self._unsaved[kept.seq_id] = (kept, lengths)
+        if source is not None:
+            blob = self._points.new_blob()
+            self._ops.append(SaveAll(source, blob))
+            self._archive.put(tokens, blob, n_bytes, spared=spared)
+            self._ops.append(Discard(blob))
+            self._n_bytes += n_bytes
+            self._give_back(source)
+
+    def observe(self, elapsed_s: float) -> None:
+        """What the operations of a step took, if they copied."""
+        if self._n_bytes:
+            self._byte_s = smoothed(self._byte_s, elapsed_s / self._n_bytes)
+        self._n_bytes = 0
+
+    # ── what the policies do ─────────────────────────────────────────────────
+
+    @abstractmethod
+    def _lend(self, kept: Retained, length: int) -> int | None:
+        """An id on which all that it held after so many tokens can be copied out. None: there is
+        none, or it can't be gone on from there any more."""
+
+    @abstractmethod
+    def _give_back(self, seq_id: int) -> None:
+        """What _lend gave."""
+
+    @abstractmethod
+    def _put_back(self, blob: int, tokens: list[int], running: list[Sequence]) -> Retained | None:
+        """A conversation that was read is kept as if it had just ended. None: there is no place.
+
+        Either way the blob is done with.
+        """
+
+    def _fits(self, length: int, running: list[Sequence]) -> bool:
+        """There are cells for what comes back, beside those that who runs may yet need."""
+        need = length + sum(s.n_reserved for s in running)
+        return self._cells.held_by(s.lease for s in running) + need <= self._cells.n_cells
+
+    def _lease_of(self, length: int, running: list[Sequence]) -> Lease:
+        self._make_room(length + sum(s.n_reserved for s in running))
+        lease = Lease()
+        self._cells.append(lease, length)
+        return lease
+
+    def _is_there(self, match: Match) -> bool:
+        source = match.source
+        gone = isinstance(source, Retained) and self.retained.by_id.get(source.seq_id) != source
+        return not gone
+
+    def _ended(self, kept: Retained) -> None:
+        """It is kept from here on: it should outlive the worker."""
+        if self._archive is None or kept.adapters or min(kept.tokens) < 0:
+            return  # adapters are known by numbers that the next worker gives to others
+        lengths = self._lengths(kept)
+        if self._state.has_cells:
+            if lengths and not self._limits.n_chunk:  # whose ends nobody goes on from
+                self._unsaved[kept.seq_id] = (kept, lengths)
+            return
+        for length, spared in lengths:
+            if point := self._points.last(kept.seq_id, length):
+                tokens = kept.tokens[:length]
+                self._archive.put(tokens, point.blob, point.n_bytes, spared=spared)
+
+    def _lengths(self, kept: Retained) -> list[tuple[int, int]]:
+        """At which it should be written, ascending, each with the one before."""
+        ends, seq_id = self._limits.turn_ends, kept.seq_id
+        first = next((i + 1 for i, token in enumerate(kept.tokens) if token in ends), 0)
+        limits = (first, self._points.shared(seq_id), kept.n_prompt, kept.n_computed)
+        points = [self._points.last(seq_id, limit) for limit in limits]
+        lengths = {point.length for point in points if point}
+        if self._state.has_cells:
+            lengths.add(kept.n_computed)
+        found = sorted(lengths)
+        return list(zip(found, [0, *found[:-1]], strict=True))
+
+    def _back(
+        self, sequence: Sequence, match: Match | None, running: list[Sequence]
+    ) -> Match | None:
+        """Where it goes on: from what was read for it, if that goes further than `match`."""
+        if self._archive is None:
+            return match
+        edge = self._archive.arrived(sequence, match.length if match else 0)
+        if edge is None or not self._may_restore(edge):
+            return match
+        tokens = sequence.tokens[: edge.start]
+        kept = self._put_back(self._archive.hand_over(edge), tokens, running)
+        if kept is None:
+            return match if match and self._is_there(match) else None
+        sequence.n_restored = sequence.n_loaded = edge.start
+        return Match(kept, edge.start)
+
+    def _enter_loaded(self, sequence: Sequence) -> None:
+        """It runs: what it waited for has come, or isn't needed."""
+        self.abandon(sequence)
+        sequence.n_loaded = sequence.n_restored = min(sequence.n_loaded, sequence.n_cached)
+
+    def _find(self, sequence: Sequence, n_here: int) -> Edge | None:
+        edge = self._archive.find(sequence, n_here) if self._archive else None
+        return edge if edge and self._may_restore(edge) else None
+
+    def _may_restore(self, edge: Edge) -> bool:
+        if not self._is_decoding or not self._state.has_cells:
+            return True  # a state alone is put back as every checkpoint is
+        return self._is_quick(edge.n_bytes, AWAITED_RATIO)
+
+    def _is_quick(self, n_bytes: int, part: float) -> bool:
+        """To copy so much takes no larger part of the time between two tokens."""
+        target_s = self._pace.itl_target_s
+        if target_s is None:  # nobody counts it
+            return True
+        return self._byte_s is not None and n_bytes * self._byte_s <= part * target_s
+
+    def _hold(self, n_bytes: int) -> bool:
+        evicts = self._points.hold(n_bytes)
+        if evicts:
+            self._lost()
+        return evicts is not None

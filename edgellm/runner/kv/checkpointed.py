@@ -1,0 +1,181 @@
+"""Memory of models whose sequences carry a state: sliding windows, recurrent layers, or both.
+
+What looks at everything can still be shared by reference, or copied; the state can't, and where it
+has been is gone. So it is copied out at chosen lengths (stops.py, checkpoints.py), and a prompt is
+shared up to the last such length at most: fork what is before it, then put the state there. A bare
+fork returns success and wrong text.
+
+Two policies differ in where a sequence that has ended is kept (aside.py, in_place.py); this file
+is what they have in common. Sources: llama.cpp src/llama-kv-cache-iswa.cpp,
+llama-memory-hybrid.cpp, llama-memory-recurrent.cpp, `state_write` with PARTIAL_ONLY.
+"""
+
+import sys
+from abc import ABC, abstractmethod
+from bisect import insort
+from collections.abc import Iterable
+
+from edgellm.runner.batch import Checkpoint, Op
+from edgellm.runner.intake.pictures import Placed, whole_pictures
+from edgellm.runner.kv.cells import Cells, Lease
+from edgellm.runner.kv.checkpoints import Checkpoints
+from edgellm.runner.kv.memory import WORTH_SHARING, Limits, PartialState, Still
+from edgellm.runner.kv.prefix import (
+    Match,
+    Retained,
+    RetainedStore,
+    Source,
+    common_prefix,
+    whole_chunks,
+)
+from edgellm.runner.kv.stops import following, stops
+from edgellm.runner.sequence import Sequence
+
+_SHORT_ANSWER = 8  # tokens; sooner than copying a state, so many are computed again
+
+
+class CheckpointedMemory(Still, ABC):
+    retained: RetainedStore
+
+    def __init__(self, limits: Limits, state: PartialState, ops: list[Op]) -> None:
+        self._limits, self._state, self._ops = limits, state, ops
+        counts = limits.unified and state.has_cells
+        # A stream is as long as a conversation may get, and a recurrent state takes no cells.
+        self._cells = Cells(limits.n_cells if counts else sys.maxsize)
+        self._points = Checkpoints(state, ops)
+        self._stops: dict[int, list[int]] = {}  # by seq_id, of those that run
+
+    @property
+    def used(self) -> int:
+        return self._cells.used if self._state.has_cells else 0
+
+    @property
+    def n_kv(self) -> int | None:
+        """Every row looks at all cells of a unified KV, whatever its window."""
+        return self._cells.n_kv() if self._limits.unified and self._state.has_cells else None
+
+    @property
+    def has_chores(self) -> bool:
+        return any(isinstance(op, Checkpoint) for op in self._ops)
+
+    @property
+    def shelf_bytes(self) -> int:
+        return self._points.used_bytes + self._points.held_bytes
+
+    # ── what the scheduler asks ──────────────────────────────────────────────
+
+    def match(
+        self, tokens: list[int], sources: Iterable[Source], pictures: tuple[Placed, ...] = ()
+    ) -> Match | None:
+        """The source that can be resumed furthest along this prompt."""
+        best: Match | None = None
+        for source in sources:
+            common = common_prefix(tokens, source.tokens, self._limit(tokens, source))
+            length = self._shareable(source, common, pictures)
+            if length > (best.length if best else 0):
+                best = Match(source, length)
+        return best
+
+    def meet(self, leader: Sequence, length: int) -> int:
+        """Where a follower that shares so much with a leader can be forked: there it will stop."""
+        planned = self._stops[leader.seq_id]
+        near = [s for s in planned if length - WORTH_SHARING < s <= length]
+        if near and near[-1] > leader.n_computed:
+            return near[-1]  # not worth a step more
+        insort(planned, length)
+        return length
+
+    def next_stop(self, sequence: Sequence) -> int | None:
+        """The length at which the next step of this prompt should end, if not at its own."""
+        return following(self._stops[sequence.seq_id], sequence.n_computed)
+
+    def grow(self, sequence: Sequence, count: int) -> None:
+        self._cells.append(sequence.lease, count)
+        if sequence.n_computed in self._stops[sequence.seq_id]:
+            self._take(sequence)
+
+    # ── what both policies do ────────────────────────────────────────────────
+
+    def relieve(self) -> None:
+        while len(self.retained):
+            self._drop_oldest()
+
+    def _need(self, sequence: Sequence, lease: Lease, running: list[Sequence]) -> int | None:
+        """Cells that it, on this lease, and those who run may yet take. None: they can't all be
+        free yet, and the lease is given up."""
+        need = sequence.n_reserved - lease.length + sum(s.n_reserved for s in running)
+        stays = self._cells.held_by([lease, *(s.lease for s in running)])
+        if stays + need <= self._cells.n_cells:
+            return need
+        self._cells.release(lease)  # nothing is dropped for somebody who can't come in yet
+        return None
+
+    def _make_room(self, need: int) -> None:
+        while self._cells.used + need > self._cells.n_cells:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        oldest = self.retained.oldest()
+        assert oldest is not None, "cells are held by running and retained sequences only"
+        self._drop(oldest)
+
+    @abstractmethod
+    def _drop(self, kept: Retained) -> None:
+        """Forget a retained sequence, with all that it holds."""
+
+    def _enter(self, sequence: Sequence, others: Iterable[Source]) -> None:
+        """It runs on its id from here, with what it shares: plan its stops."""
+        start, prompt = sequence.n_computed, sequence.tokens
+        found: list[int] = []
+        if self._limits.shares_prefixes:
+            n_chunk, limit = self._limits.n_chunk, len(prompt) - 1
+            like = (s for s in others if s.adapters == sequence.adapters)
+            parted = max((common_prefix(prompt, s.tokens, limit) for s in like), default=0)
+            found = stops(prompt, start, self._limits.turn_ends, self._points.every, parted)
+            outside = (whole_pictures(stop, sequence.pictures) for stop in found)
+            found = sorted({whole_chunks(stop, n_chunk) for stop in outside})
+        self._stops[sequence.seq_id] = [stop for stop in found if stop > start]
+
+    def _take(self, sequence: Sequence) -> None:
+        last = self._points.last(sequence.seq_id)
+        length = sequence.n_computed
+        if last and last.length >= length:
+            return
+        if self._points.take(sequence.seq_id, length):
+            self._lost()
+
+    def _worth_it(self, sequence: Sequence) -> bool:
+        """At the end of an answer: has it gone far since its last checkpoint?"""
+        if not self._limits.shares_prefixes or self._limits.n_chunk:
+            return False
+        last = self._points.last(sequence.seq_id)
+        return sequence.n_computed - (last.length if last else 0) >= _SHORT_ANSWER
+
+    def _least(self) -> Retained | None:
+        """Of those kept, the one whose id is worth least: the tokens that nobody else could give,
+        by how many have been kept since."""
+        kept = list(self.retained.by_id.values())
+        worth = [each.n_computed - self._points.shared(each.seq_id) for each in kept]
+        ranks = range(len(kept), 0, -1)
+        order = [n_tokens / rank for n_tokens, rank in zip(worth, ranks, strict=True)]
+        return kept[order.index(min(order))] if kept else None
+
+    def _lost(self) -> None:
+        """Points of somebody's had to go."""
+
+    def _limit(self, tokens: list[int], source: Source) -> int:
+        """The last token of a prompt is always computed: its logits are what we are after."""
+        limit = min(source.n_computed, len(tokens) - 1)
+        return min(limit, source.n_prompt) if self._limits.n_chunk else limit
+
+    def _shareable(self, source: Source, common: int, pictures: tuple[Placed, ...]) -> int:
+        """Where it can be resumed, outside of pictures that must be whole: a request that was
+        cancelled, or a checkpoint, may have ended in one."""
+        length = self._resumable(source, whole_pictures(common, pictures))
+        while length > (outside := whole_pictures(length, pictures)):
+            length = self._resumable(source, outside)
+        return length
+
+    def _resumable(self, source: Source, common: int) -> int:
+        point = self._points.last(source.seq_id, common)
+        return point.length if point else 0

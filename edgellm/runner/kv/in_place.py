@@ -1,0 +1,166 @@
+"""Checkpointed memory that keeps ended sequences where they ran.
+
+Hybrid models: an id above n_seq_max has no recurrent row, and llama.cpp refuses to forget its other
+cells (llama-memory-hybrid.cpp, `seq_rm`), so what is kept has to stay on an id that could run.
+
+Split KV, windows or hybrid: every id is a stream of its own anyway. A fork within a stream is a
+tag; into another it is a copy of what the source holds, cut back to the checkpoint: it saves the
+computing, not the memory.
+
+The conversation that stayed is gone on from where it ended without any copy: its state is there.
+It is kept until its id or its cells are needed.
+"""
+
+from edgellm.runner.batch import Copy, Discard, Forget, Fork, Op, RestoreAll, Resume, Trim
+from edgellm.runner.kv.archived import ArchivedMemory
+from edgellm.runner.kv.cells import Lease
+from edgellm.runner.kv.memory import WORTH_SHARING, Limits, PartialState
+from edgellm.runner.kv.prefix import Match, Retained, RetainedStore, Source
+from edgellm.runner.pacing.pace import Pace
+from edgellm.runner.sequence import Sequence
+
+
+class InPlaceMemory(ArchivedMemory):
+    def __init__(self, limits: Limits, state: PartialState, ops: list[Op], pace: Pace) -> None:
+        super().__init__(limits, state, ops, pace)
+        self.retained = RetainedStore(range(limits.n_seq_max))  # its free ids: all that are free
+
+    def admit(self, sequence: Sequence, match: Match | None, running: list[Sequence]) -> bool:
+        if match and not self._limits.unified and match.length < WORTH_SHARING:
+            match = None  # not worth the copy of a stream
+        match = self._back(sequence, match, running)
+        place = self._place(match)
+        if place is None:
+            return False
+        lease = self._lease(match, place)
+        need = self._need(sequence, lease, running)
+        if need is None:
+            return False
+        others: list[Source] = [*running, *self.retained.by_id.values()]
+        sequence.seq_id, sequence.lease = place, lease
+        self._occupy(sequence, match)
+        self._enter(sequence, others)
+        self._enter_loaded(sequence)
+        self._make_room(need)
+        return True
+
+    def leave(self, sequence: Sequence) -> None:
+        seq_id = sequence.seq_id
+        del self._stops[seq_id]
+        if sequence.n_computed and self._limits.shares_prefixes:
+            tokens = sequence.tokens[: sequence.n_computed]
+            self.retained.put(seq_id, tokens, sequence.n_prompt, sequence.adapters)
+            kept = self.retained.by_id[seq_id]
+            kept.lease, sequence.lease = sequence.lease, Lease()
+            self._ended(kept)
+        else:
+            self._clear(seq_id, sequence.lease)
+            self.retained.free_seq_ids.append(seq_id)
+
+    def check(self, running: list[Sequence]) -> None:
+        held: list[Source] = [*running, *self.retained.by_id.values()]
+        ids = [*(s.seq_id for s in held), *self.retained.free_seq_ids]
+        assert sorted(ids) == list(range(self._limits.n_seq_max)), f"ids lost or doubled: {ids}"
+        promised = self._cells.used + sum(s.n_reserved for s in running)
+        assert promised <= self._cells.n_cells, f"{promised} of {self._cells.n_cells} cells"
+        assert all(s.lease.length == s.n_computed for s in held)
+        self._points.check({s.seq_id: s.n_computed for s in held})
+
+    def _place(self, match: Match | None) -> int | None:
+        """The id to run on: the source's own, the lowest free one, or the least worth keeping."""
+        source = match.source if match else None
+        if match and isinstance(source, Retained):
+            if 2 * match.length > len(source.tokens):
+                return source.seq_id  # its conversation goes on: nobody else will want the rest
+            self.retained.touch(source)
+        if self.retained.free_seq_ids:
+            return min(self.retained.free_seq_ids)
+        least = self._least()
+        return least.seq_id if least else None
+
+    def _lease(self, match: Match | None, place: int) -> Lease:
+        if match is None:
+            return Lease()
+        if self._limits.unified or match.source.seq_id == place:
+            return self._cells.fork(match.source.lease, match.length)
+        lease = Lease()
+        self._cells.append(lease, match.length)
+        return lease
+
+    def _occupy(self, sequence: Sequence, match: Match | None) -> None:
+        place = sequence.seq_id
+        kept = self.retained.by_id.get(place)
+        if match and kept and match.source is kept:
+            self._take_over(kept, match.length)
+        else:
+            if kept:
+                self._drop(kept)
+            self.retained.free_seq_ids.remove(place)
+            if match:
+                self._fork(match.source.seq_id, place, match.length)
+        sequence.n_cached = sequence.n_computed = match.length if match else 0
+
+    def _take_over(self, kept: Retained, length: int) -> None:
+        point = self._points.cut(kept.seq_id, length)
+        if length < kept.n_computed:
+            assert point is not None, f"seq {kept.seq_id} has no checkpoint"
+            self._ops.append(Resume(point.blob, kept.seq_id))
+            self._ops.append(Trim(kept.seq_id, length))
+        self._cells.release(kept.lease)
+        self._unsaved.pop(kept.seq_id, None)
+        del self.retained.by_id[kept.seq_id]
+
+    def _fork(self, source: int, target: int, length: int) -> None:
+        point = self._points.inherit(target, source, length)
+        assert point is not None, f"seq {source} has no checkpoint"
+        if self._limits.unified:
+            self._ops += [Fork(source, target, length), Resume(point.blob, target)]
+        else:
+            # A recurrent state can't be cut back: only after the right one is there, the rest can.
+            self._ops += [Copy(source, target, length), Resume(point.blob, target)]
+            self._ops.append(Trim(target, length))
+
+    def _resumable(self, source: Source, common: int) -> int:
+        """The end of what has stayed needs no checkpoint, and half of it at least is common."""
+        is_its_end = isinstance(source, Retained) and common == source.n_computed
+        if is_its_end and self._limits.n_chunk is None:
+            return common
+        return super()._resumable(source, common)
+
+    def _lend(self, kept: Retained, length: int) -> int | None:
+        if length == kept.n_computed:
+            return kept.seq_id
+        point, free = self._points.last(kept.seq_id, length), self.retained.free_seq_ids
+        if not free or point is None or point.length < length:
+            return None
+        self._fork(kept.seq_id, place := min(free), length)
+        return place
+
+    def _give_back(self, seq_id: int) -> None:
+        if seq_id not in self.retained.by_id:
+            self._clear(seq_id, Lease())
+
+    def _put_back(self, blob: int, tokens: list[int], running: list[Sequence]) -> Retained | None:
+        place = self._place(None)
+        if place is None or not self._fits(len(tokens), running):
+            self._ops.append(Discard(blob))
+            return None
+        if old := self.retained.by_id.get(place):
+            self._drop(old)
+        lease = self._lease_of(len(tokens), running)
+        self._ops += [RestoreAll(blob, place, tuple(tokens)), Discard(blob)]
+        self.retained.free_seq_ids.remove(place)
+        self.retained.put(place, tokens, len(tokens), ())
+        kept = self.retained.by_id[place]
+        kept.lease = lease
+        return kept
+
+    def _drop(self, kept: Retained) -> None:
+        self._clear(kept.seq_id, kept.lease)
+        self.retained.drop(kept)
+        self._unsaved.pop(kept.seq_id, None)
+
+    def _clear(self, seq_id: int, lease: Lease) -> None:
+        self._cells.release(lease)
+        self._points.drop(seq_id)
+        self._ops.append(Forget(seq_id))

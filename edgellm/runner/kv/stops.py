@@ -1,0 +1,55 @@
+"""At which lengths of a prompt a checkpoint is worth a step that ends there. Pure.
+
+A step ends where a checkpoint is to be taken, so each one may cost a step more; a bigger one would
+have been cheaper. Worth it are the places where other prompts have parted from this one, or will:
+
+    the end of the first message    a system prompt, shared by everyone
+    the end of the last message     what the next turn begins with, whatever becomes of the answer
+    shortly before the end          where no message ends there: the same prompt once more
+    where another prompt parted     it will not be the last one
+    in between                      messages' ends, not too close; else every so many tokens
+"""
+
+from bisect import bisect_right
+
+from edgellm.runner.kv.memory import WORTH_SHARING
+
+_TAIL = 4  # tokens: the last one of a prompt is always computed, and a few make no difference
+
+
+def stops(
+    tokens: list[int], start: int, turn_ends: frozenset[int], every: int, parted: int
+) -> list[int]:
+    """Ascending lengths between `start` and the prompt's end.
+
+    `start`: where it begins to be computed; `parted`: the most that any other has in common.
+    """
+    ends = [i + 1 for i in range(start, len(tokens) - 1) if tokens[i] in turn_ends]
+    first = not any(token in turn_ends for token in tokens[:start])
+    wanted = {*ends[: int(first)], *ends[-1:], parted}
+    found: list[int] = []
+    last = start
+    for stop in sorted({*ends, *wanted}):
+        apart = WORTH_SHARING if stop in wanted else every // 2
+        if stop < len(tokens) and stop - last >= apart:
+            found.append(stop)
+            last = stop
+    if len(tokens) - _TAIL - last >= WORTH_SHARING:
+        found.append(len(tokens) - _TAIL)
+    return _filled(found, start, len(tokens), every)
+
+
+def _filled(found: list[int], start: int, end: int, every: int) -> list[int]:
+    """No gap is longer than `every`."""
+    filled: list[int] = []
+    for stop in [*found, end]:
+        filled += range(start + every, stop - WORTH_SHARING + 1, every)
+        filled.append(stop)
+        start = stop
+    return filled[:-1]
+
+
+def following(stops: list[int], n_computed: int) -> int | None:
+    """The first stop beyond what is computed."""
+    i = bisect_right(stops, n_computed)
+    return stops[i] if i < len(stops) else None

@@ -1,0 +1,228 @@
+"""Unified KV: one pool of cells; a shared prefix costs a tag.
+
+Running sequences use ids below n_seq_max, retained ones the ids that running ones can't have:
+llama.cpp sizes its output buffers by n_seq_max, and a retained sequence has no output. A sequence
+is let in only when all the cells it may ever need are there: there is no preemption.
+
+Every step looks at all cells up to the highest that is taken. So what is retained leaves the cells
+when it makes the steps of those who run look further; see spill.py, which also brings it back.
+Without a shelf it stays until its cells are needed. Out of a device's memory it is copied only
+while nothing runs, or when its cells are needed: an H100 reads the 131 kB of a cell of an 8 B model
+in 40 ns and needs 35 µs to hand it out.
+"""
+
+from edgellm.runner.batch import Forget, Fork, Op
+from edgellm.runner.kv.cells import Cells, Lease
+from edgellm.runner.kv.memory import Limits, SharedAnywhere
+from edgellm.runner.kv.prefix import Match, Retained, RetainedStore
+from edgellm.runner.kv.spill import Spill
+from edgellm.runner.pacing.pace import Pace
+from edgellm.runner.sequence import Sequence
+
+_AHEAD = 64  # tokens of an answer for which the cells are looked over in advance
+
+
+class UnifiedMemory(SharedAnywhere):
+    def __init__(self, limits: Limits, ops: list[Op], pace: Pace) -> None:
+        self._limits, self._ops = limits, ops
+        self._cells = Cells(limits.n_cells)
+        self._free_seq_ids = list(range(limits.n_seq_max))
+        self.retained = RetainedStore(self._retained_ids)
+        self._spill: Spill | None = None
+        if limits.blob and limits.shelf_bytes:
+            self._spill = Spill(limits, self._cells, pace, ops)
+        self._unsaved: dict[int, Retained] = {}  # by seq_id, oldest first
+        self._settled = 0  # up to this many cells nothing that is idle is in the way
+
+    @property
+    def used(self) -> int:
+        return self._cells.used
+
+    @property
+    def n_kv(self) -> int:
+        return self._cells.n_kv()
+
+    @property
+    def shelf_bytes(self) -> int:
+        return self._spill.shelf.used_bytes if self._spill else 0
+
+    @property
+    def disk_bytes(self) -> int:
+        return self._spill.shelf.disk_used_bytes if self._spill else 0
+
+    @property
+    def has_chores(self) -> bool:
+        return bool(self._unsaved)
+
+    def admit(self, sequence: Sequence, match: Match | None, running: list[Sequence]) -> bool:
+        if not self._free_seq_ids:
+            return False
+        n_here = match.length if match else 0
+        n_cached = n_here
+        if self._spill and (found := self._spill.promise(sequence, n_here)):
+            n_here, n_cached = min(n_here, found.edges[0].start), found.length
+        lease = self._cells.fork(match.source.lease, n_here) if match and n_here else Lease()
+        leases = [lease, *(s.lease for s in running)]
+        need = sequence.n_reserved - n_here + sum(s.n_reserved for s in running)
+        if match and isinstance(match.source, Retained):
+            self.retained.touch(match.source)
+        victims = self._victims(leases, need)
+        if victims is None or not self._save_all(victims):
+            self._cells.release(lease)
+            if self._spill:
+                self._spill.give_up(sequence)
+            return False
+        sequence.seq_id, sequence.lease = self._free_seq_ids.pop(0), lease
+        if match and n_here:
+            self._forked(sequence, match, n_here)
+        for kept in victims:
+            if kept.seq_id in self.retained.by_id:
+                self._drop(kept)
+        sequence.n_cached, sequence.n_restored = n_cached, n_cached - n_here
+        sequence.n_loaded = min(sequence.n_loaded, sequence.n_restored)
+        self.abandon(sequence)  # what it fetched has come
+        self._settled = 0
+        return True
+
+    def shelved(self, sequence: Sequence, n_here: int) -> int:
+        return self._spill.find(sequence, n_here).length if self._spill else 0
+
+    def fetches(self, sequence: Sequence, n_here: int) -> bool:
+        return self._spill.fetches(sequence, n_here) if self._spill else False
+
+    def fetched(self, blob: int, elapsed_s: float | None) -> None:
+        if self._spill:
+            self._spill.fetched(blob, elapsed_s)
+
+    def abandon(self, sequence: Sequence) -> None:
+        if self._spill:
+            self._spill.abandon(sequence)
+
+    def begin(self, running: list[Sequence]) -> None:
+        if self._spill:
+            self._spill.begin(sum(1 for s in running if s.n_output))
+
+    def work(self, running: list[Sequence]) -> None:
+        if self._spill is None:
+            return
+        if running:
+            if not any(s.n_output for s in running):
+                pending = sum(s.n_pending for s in running)
+                self._spill.beside_prompt(min(pending, self._limits.n_batch))
+            self._make_way(running)
+        for sequence in running:
+            self._spill.restore(sequence)
+        if running and self._limits.on_device:
+            return
+        for kept in list(self._unsaved.values()):
+            if not self._save(kept):
+                break
+
+    def observe(self, elapsed_s: float) -> None:
+        if self._spill:
+            self._spill.observe(elapsed_s)
+
+    def grow(self, sequence: Sequence, count: int) -> None:
+        self._cells.append(sequence.lease, count)
+
+    def leave(self, sequence: Sequence) -> None:
+        seq_id = sequence.seq_id
+        if self._spill:
+            self._spill.give_up(sequence)
+        if sequence.n_computed and self._limits.shares_prefixes and self._can_retain():
+            lease, sequence.lease = sequence.lease, Lease()
+            tokens = sequence.tokens[: sequence.n_computed]
+            kept = self.retained.add(tokens, lease, sequence.n_prompt, sequence.adapters)
+            self._ops.append(Fork(seq_id, kept.seq_id, sequence.n_computed))
+            if self._spill:
+                self._unsaved[kept.seq_id] = kept
+        else:
+            self._cells.release(sequence.lease)
+        self._ops.append(Forget(seq_id))
+        self._free_seq_ids.append(seq_id)
+        self._free_seq_ids.sort()
+        self._settled = 0
+
+    def relieve(self) -> None:
+        while kept := self.retained.oldest():
+            self._drop(kept)
+
+    def check(self, running: list[Sequence]) -> None:
+        ids = [*(s.seq_id for s in running), *self._free_seq_ids]
+        assert sorted(ids) == list(range(self._limits.n_seq_max)), f"ids lost or doubled: {ids}"
+        kept = [*self.retained.by_id, *self.retained.free_seq_ids]
+        assert sorted(kept) == list(self._retained_ids)
+        promised = self._cells.used + sum(s.n_reserved for s in running)
+        assert promised <= self._cells.n_cells, f"{promised} of {self._cells.n_cells} cells"
+        assert all(s.lease.length == s.n_computed for s in running)
+        assert self._unsaved.keys() <= self.retained.by_id.keys()
+        if self._spill:
+            self._spill.check(running)
+
+    @property
+    def _retained_ids(self) -> range:
+        return range(self._limits.n_seq_max + self._limits.n_scratch, self._limits.n_ids)
+
+    def _victims(self, leases: list[Lease], need: int) -> list[Retained] | None:
+        """Who has to go so that `need` cells are free beside `leases`. None: not even all do."""
+        if self._cells.used + need <= self._cells.n_cells:
+            return []
+        kept = list(self.retained.by_id.values())
+        for n in range(1, len(kept) + 1):
+            stays = self._cells.held_by([*leases, *(each.lease for each in kept[n:])])
+            if stays + need <= self._cells.n_cells:
+                return kept[:n]
+        return None  # nobody is dropped for somebody who can't come in yet
+
+    def _make_way(self, running: list[Sequence]) -> None:
+        """Whatever is idle and makes the next steps look further leaves, least recent first."""
+        ahead = sum(min(s.n_reserved, s.n_pending + _AHEAD) for s in running)
+        looked_at = self._cells.n_kv(ahead)
+        if looked_at <= self._settled or not len(self.retained):
+            return
+        least = self._cells.n_kv(ahead, only=[s.lease for s in running])
+        for kept in list(self.retained.by_id.values()):
+            if looked_at <= least:
+                break
+            if not self._limits.on_device and not self._save(kept):
+                return  # it goes on in the next step
+            if self._spill and self._spill.is_saved(kept):
+                self._drop(kept)
+                looked_at = self._cells.n_kv(ahead)
+        self._settled = looked_at
+
+    def _save_all(self, victims: list[Retained]) -> bool:
+        saved = [self._save(kept) for kept in victims]
+        return all(saved)
+
+    def _save(self, kept: Retained) -> bool:
+        """False: it takes more steps."""
+        done = self._spill is None or self._spill.save(kept)
+        if done:
+            self._unsaved.pop(kept.seq_id, None)
+        return done
+
+    def _forked(self, sequence: Sequence, match: Match, length: int) -> None:
+        source = match.source
+        sequence.n_computed = length
+        self._ops.append(Fork(source.seq_id, sequence.seq_id, length))
+        if isinstance(source, Retained) and length == len(source.tokens):
+            self._drop(source)  # continued whole: nothing of its own is left
+
+    def _can_retain(self) -> bool:
+        """Somebody who is kept may have to go for it."""
+        kept, spill = list(self.retained.by_id.values()), self._spill
+        if kept and not self.retained.free_seq_ids:
+            victim = kept[0]
+            if not self._limits.on_device:
+                self._save(victim)
+            elif spill:
+                victim = next((one for one in kept if spill.is_saved(one)), victim)
+            self._drop(victim)
+        return bool(self.retained.free_seq_ids)
+
+    def _drop(self, kept: Retained) -> None:
+        self._cells.release(kept.lease)
+        self.retained.drop(kept)
+        self._unsaved.pop(kept.seq_id, None)
+        self._ops.append(Forget(kept.seq_id))

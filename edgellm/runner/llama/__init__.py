@@ -1,0 +1,8 @@
+"""llama.cpp itself. Nothing is decided here, and only the child programs import it.
+
+`backend` obeys a step's operations and rows: `compute` and `rows` are the call of llama_decode,
+`state`, `copy` and `partial` the memory that is copied out and back, `sampling` the way to a token,
+`adapters` the LoRA sets. `load`, with `overrides`, makes models and contexts; `pieces` and `vocab`
+read what a vocabulary has. `draft` and `mtp` guess, `embed` and `images` compute what is no text,
+and `oracle` asks what devices that may not exist would have to hold.
+"""

@@ -1,0 +1,53 @@
+"""llama_decode, and what it took. Every row that is computed passes here."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import llama_cpp
+
+from edgellm.errors import EdgellmError
+from edgellm.runner.backend import NoKVSlot
+from edgellm.runner.batch import Row
+from edgellm.runner.llama.rows import Rows
+from edgellm.runner.pacing.crowding import ThreadCount
+from edgellm.selector.plan import Plan
+
+
+class Compute:
+    def __init__(self, context: Any, plan: Plan) -> None:
+        self._context, self._rows = context, Rows(plan.n_batch)
+        # Beside an accelerator our threads rest anyway, and batch-invariant answers must not depend
+        # on who else is there.
+        is_fixed = bool(plan.devices) or plan.batch_invariant
+        self._threads = None if is_fixed else ThreadCount(plan.n_threads)
+        self.n_threads = plan.n_threads  # of the last call
+        self.elapsed_s = 0.0  # of all calls
+        self.meanwhile: Callable[[], None] | None = None  # an accelerator computes after the return
+
+    def rows(self, rows: tuple[Row, ...]) -> None:
+        """Raises NoKVSlot, EdgellmError."""
+        self._rows.fill(rows)
+        self.call(lambda: llama_cpp.llama_decode(self._context, self._rows.raw), len(rows))
+
+    def call(self, decode: Callable[[], int], n_rows: int) -> None:
+        """`decode` returns llama_decode's code. Raises NoKVSlot, EdgellmError."""
+        self._use_threads(n_rows)
+        begun_s, begun_cpu_s = time.perf_counter(), time.process_time()
+        code = decode()
+        if self.meanwhile:
+            self.meanwhile()
+        llama_cpp.llama_synchronize(self._context)
+        elapsed_s = time.perf_counter() - begun_s
+        self.elapsed_s += elapsed_s
+        if self._threads:
+            self._threads.observe(n_rows, elapsed_s, time.process_time() - begun_cpu_s)
+        if code == 1:
+            raise NoKVSlot(f"no KV slot for a batch of {n_rows} tokens")
+        if code != 0:
+            raise EdgellmError(f"llama_decode returned {code} for {n_rows} tokens")
+
+    def _use_threads(self, n_rows: int) -> None:
+        if self._threads and (n := self._threads.of(n_rows)) != self.n_threads:
+            self.n_threads = n
+            llama_cpp.llama_set_n_threads(self._context, self.n_threads, self.n_threads)

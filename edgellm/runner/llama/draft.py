@@ -1,0 +1,232 @@
+"""A small model beside the served one, whose tokens the served one checks.
+
+It follows the same sequences by the same ids, in one pool of cells. It may lag behind: what it
+lacks of a sequence it catches up with when it is asked for guesses, a piece in each step. Nothing
+here can make an answer wrong: the served model samples every token itself (verify.py).
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+import llama_cpp
+import numpy as np
+
+from edgellm.errors import EdgellmError
+from edgellm.runner.backend import Step
+from edgellm.runner.batch import Batch, Copy, Forget, Fork, Op, Row, Sampled, Start, Stop, Trim
+from edgellm.runner.drafting.drafted import wanted, written
+from edgellm.runner.llama.backend import LlamaBackend
+from edgellm.runner.llama.load import LoadError, load
+from edgellm.runner.llama.rows import Rows
+from edgellm.runner.loadlog import DeviceMemory
+from edgellm.selector.draft import draft_plan
+from edgellm.selector.plan import Plan
+
+_CATCH_UP = 256  # tokens of a conversation that it reads in one step
+# common/speculative.cpp: vocabularies of one family differ in the tokens that pad their end.
+_MAX_VOCAB_DIFFERENCE, _FIRST_COMPARED = 128, 5
+
+
+class Drafter(Protocol):
+    """Who writes guesses into rows that are DRAFTED."""
+
+    @property
+    def memory(self) -> tuple[DeviceMemory, ...]: ...
+
+    def follow(self, ops: Iterable[Op]) -> None:
+        """What is done to the model's memory, before a step."""
+        ...
+
+    def written(self, rows: tuple[Row, ...]) -> tuple[tuple[Row, ...], Mapping[int, int]]:
+        """The rows with their guesses, those left out that it has none for; how many of each."""
+        ...
+
+    def learn(self, sampled: Mapping[int, tuple[Sampled, ...]]) -> None:
+        """What came of it."""
+        ...
+
+
+class DraftingBackend(LlamaBackend):
+    def __init__(self, path: bytes, plan: Plan, on_progress: Callable[[float], None]) -> None:
+        """Raises LoadError."""
+        super().__init__(path, plan, on_progress)
+        self._draft = self._drafter(plan)
+        self.draft_memory = self._draft.memory
+        self.limits = replace(self.limits, has_draft_model=True)
+
+    def _drafter(self, plan: Plan) -> Drafter:
+        return DraftModel(plan, self._model)
+
+    def decode(self, batch: Batch) -> Step:
+        begun_s = time.perf_counter()
+        self._draft.follow(batch.ops)
+        rows, n_drafted = self._draft.written(batch.rows)
+        draft_s = time.perf_counter() - begun_s
+        step = super().decode(replace(batch, rows=rows))
+        begun_s = time.perf_counter()
+        self._draft.learn(step.sampled)
+        draft_s += time.perf_counter() - begun_s
+        return replace(step, n_drafted=n_drafted, draft_s=draft_s if n_drafted else 0.0)
+
+
+class DraftModel:
+    def __init__(self, plan: Plan, target: Any) -> None:
+        """Raises LoadError: also when it speaks of other tokens than `target` does."""
+        own = draft_plan(plan)
+        try:
+            loaded = load(os.fsencode(own.file), own, lambda ratio: None)
+        except LoadError as error:
+            raise LoadError(error.kind, f"the draft model: {error}") from error
+        self._loaded = loaded  # keeps alive what C points to
+        self._context, self.memory = loaded.context, loaded.memory
+        self._memory = llama_cpp.llama_get_memory(loaded.context)
+        check_vocabulary(loaded.model, target)
+        _check_memory(loaded.model)
+        # A window's cells can't be shared by a bare fork; it reads such a prefix itself.
+        self._forks = not llama_cpp.llama_model_n_swa(loaded.model)
+        self._n_logits = _n_vocab(loaded.model)
+        self._n_vocab = min(self._n_logits, _n_vocab(target))
+        self._rows = Rows(own.n_batch)
+        self._tokens: dict[int, list[int]] = {}  # of the sequences that run: all that is known
+        self._p_min: dict[int, float] = {}
+        self._n_held: dict[int, int] = {}  # by seq_id: how many of its tokens have cells here
+        self._decode((Row(0, 0, 0, True),))  # the first decode costs five others
+        self._trim(0, 0)
+
+    def follow(self, ops: Iterable[Op]) -> None:
+        """What is saved to host memory and restored is not: it is read again."""
+        for op in ops:
+            match op:
+                case Forget(seq_id):
+                    self._trim(seq_id, 0)
+                case Trim(seq_id, length):
+                    self._trim(seq_id, length)
+                case Fork(source, target, length) | Copy(source, target, length):
+                    self._fork(source, target, length)
+                case Start(seq_id):
+                    self._tokens[seq_id] = list(op.prompt)
+                    self._p_min[seq_id] = op.params.draft_p_min
+                case Stop(seq_id):
+                    del self._tokens[seq_id], self._p_min[seq_id]
+
+    def written(self, rows: tuple[Row, ...]) -> tuple[tuple[Row, ...], Mapping[int, int]]:
+        asked = wanted(rows)
+        guesses = self._guess(asked) if asked else {}
+        return written(rows, guesses), {seq_id: len(guesses.get(seq_id, ())) for seq_id in asked}
+
+    def learn(self, sampled: Mapping[int, tuple[Sampled, ...]]) -> None:
+        """What came of it: cells of guesses that failed are given back."""
+        for seq_id, new in sampled.items():
+            known = self._tokens[seq_id]
+            self._trim(seq_id, len(known) + len(new) - 1)
+            known += [each.token for each in new]
+
+    def _guess(self, asked: Mapping[int, int]) -> dict[int, list[int]]:
+        current = self._catch_up(asked)
+        guesses: dict[int, list[int]] = {seq_id: [] for seq_id in current.values()}
+        while current:
+            going = []
+            for i, seq_id in current.items():
+                token, p = likeliest(self._context, i, self._n_logits)
+                if token >= self._n_vocab or p < self._p_min[seq_id]:
+                    continue
+                guesses[seq_id].append(token)
+                if len(guesses[seq_id]) < asked[seq_id]:
+                    going.append(seq_id)
+            rows = tuple(Row(s, self._n_held[s], guesses[s][-1], True) for s in going)
+            current = dict(enumerate(going)) if self._decode(rows) else {}
+        return guesses
+
+    def _catch_up(self, seq_ids: Iterable[int]) -> dict[int, int]:
+        """Reads what it lacks. By the row of their logits, the sequences it now knows whole."""
+        rows: list[Row] = []
+        whole: dict[int, int] = {}
+        for seq_id in sorted(seq_ids):
+            begin, tokens = self._n_held.get(seq_id, 0), self._tokens[seq_id]
+            end = min(len(tokens), begin + max(1, _CATCH_UP - len(rows)))
+            is_whole = end == len(tokens)
+            rows += [
+                Row(seq_id, pos, tokens[pos], is_whole and pos == end - 1)
+                for pos in range(begin, end)
+            ]
+            if is_whole:
+                whole[len(rows) - 1] = seq_id
+        return whole if self._decode(tuple(rows)) else {}
+
+    def _decode(self, rows: tuple[Row, ...]) -> bool:
+        """False: nothing to do, or no room. Raises EdgellmError."""
+        if not rows:
+            return False
+        self._rows.fill(rows)
+        code = llama_cpp.llama_decode(self._context, self._rows.raw)
+        if code == 1:  # it holds what lagging sequences no longer share: begin again
+            llama_cpp.llama_memory_clear(self._memory, False)
+            self._n_held.clear()
+            return False
+        if code != 0:
+            raise EdgellmError(f"the draft model: llama_decode returned {code}")
+        for row in rows:
+            self._n_held[row.seq_id] = row.pos + 1
+        return True
+
+    def _trim(self, seq_id: int, length: int) -> None:
+        if self._n_held.get(seq_id, 0) > length:
+            llama_cpp.llama_memory_seq_rm(self._memory, seq_id, length, -1)
+            self._n_held[seq_id] = length
+
+    def _fork(self, source: int, target: int, length: int) -> None:
+        self._trim(target, 0)
+        length = min(length, self._n_held.get(source, 0))
+        if length and self._forks:
+            llama_cpp.llama_memory_seq_cp(self._memory, source, target, 0, length)
+            self._n_held[target] = length
+
+
+def likeliest(context: Any, row: int, n_logits: int) -> tuple[int, float]:
+    """A token, and how likely it is."""
+    pointer = llama_cpp.llama_get_logits_ith(context, row)
+    logits = np.ctypeslib.as_array(pointer, shape=(n_logits,))
+    token = int(logits.argmax())
+    return token, float(1 / np.exp(logits - logits[token]).sum())
+
+
+def check_vocabulary(draft: Any, target: Any) -> None:
+    """Raises LoadError. Source: common/speculative.cpp, common_speculative_are_compatible."""
+    ours, theirs = (llama_cpp.llama_model_get_vocab(model) for model in (draft, target))
+    for what, read in (
+        ("type", llama_cpp.llama_vocab_type),
+        ("added BOS", llama_cpp.llama_vocab_get_add_bos),
+        ("BOS", llama_cpp.llama_vocab_bos),
+        ("added EOS", llama_cpp.llama_vocab_get_add_eos),
+        ("EOS", llama_cpp.llama_vocab_eos),
+    ):
+        if read(ours) != read(theirs):
+            raise _other_tokens(f"its {what} is {read(ours)}, the model's {read(theirs)}")
+    n_ours, n_theirs = _n_vocab(draft), _n_vocab(target)
+    if abs(n_ours - n_theirs) > _MAX_VOCAB_DIFFERENCE:
+        raise _other_tokens(f"it has {n_ours} tokens, the model {n_theirs}")
+    text = llama_cpp.llama_vocab_get_text
+    for token in range(_FIRST_COMPARED, min(n_ours, n_theirs)):
+        if text(ours, token) != text(theirs, token):
+            words = (text(vocab, token).decode("utf-8", "replace") for vocab in (ours, theirs))
+            raise _other_tokens("token {} is {!r}, the model's {!r}".format(token, *words))
+
+
+def _check_memory(draft: Any) -> None:
+    """Raises LoadError."""
+    is_recurrent = llama_cpp.llama_model_is_recurrent
+    if is_recurrent(draft) or llama_cpp.llama_model_is_hybrid(draft):
+        raise LoadError(
+            "other", "the draft model keeps a state that can't go back to before a failed guess"
+        )
+
+
+def _other_tokens(difference: str) -> LoadError:
+    return LoadError("other", f"the draft model speaks of other tokens: {difference}")
+
+
+def _n_vocab(model: Any) -> int:
+    return int(llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model)))

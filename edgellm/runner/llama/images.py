@@ -1,0 +1,260 @@
+"""Pictures through llama.cpp's mtmd: a file becomes rows, and rows are decoded.
+
+Two threads meet here. `see` belongs to the one that looks at pictures: it decodes the file, cuts
+and scales it as the projector wants, and runs the encoder, whose buffers are its own. `decode`
+belongs to the loop. They share nothing but finished vectors.
+
+mtmd's functions throw nothing over the border: they return a code, and say why on their log.
+Sources: tools/mtmd/mtmd.h, mtmd-helper.cpp mtmd_helper_decode_image_chunk.
+"""
+
+import contextlib
+import ctypes
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import llama_cpp
+import numpy as np
+from llama_cpp import mtmd_cpp as mtmd
+
+from edgellm.chat.pictures import check_depth
+from edgellm.errors import BadRequest, EdgellmError
+from edgellm.runner.batch import Row
+from edgellm.runner.intake.pictures import Piece, Placed, Rows, is_picture, position, row_ids, saved
+from edgellm.runner.llama.load import LoadError, device_handles, listener
+from edgellm.runner.loadlog import last_error, says_out_of_memory
+from edgellm.selector.plan import Plan
+
+_CACHE_BYTES = 256 << 20  # of vectors, for pictures that come again
+_FLOAT_BYTES = 4
+_DIMENSIONS = 4  # of a position: time, height, width, and one that nobody uses
+# What stb_image can't read would go to ffmpeg as a video: strangers' bytes, another process.
+_NO_FFMPEG = b"/dev/null"
+_MOVING = np.array([[1], [1], [1], [0]], np.int32)  # the dimensions that a text before it moves
+_LARGE_SIDE = 4096  # pixels; no projector of llama.cpp's makes more tokens of a larger picture
+_LISTENING: list[Any] = []  # mtmd has one log for the whole process
+
+
+class Sight:
+    def __init__(self, path: str, model: Any, plan: Plan) -> None:
+        """Raises LoadError, also for projectors that this runner can't serve."""
+        self._plan = plan
+        self._mtmd = _load(os.fsencode(path), model, plan)
+        self._n_embd = int(llama_cpp.llama_model_n_embd_inp(model))
+        self._whole = bool(mtmd.mtmd_decode_use_non_causal(self._mtmd, None))
+        self.uses_mrope = bool(mtmd.mtmd_decode_use_mrope(self._mtmd))
+        self._refuse_others()
+        self._batch = llama_cpp.llama_batch_init(plan.n_batch, self._n_embd, 1)
+        self._pos = (llama_cpp.llama_pos * (plan.n_batch * _DIMENSIONS))()
+        self._batch.pos = self._pos
+        self._seen: OrderedDict[bytes, tuple[Piece, ...]] = OrderedDict()
+        self._seen_bytes = 0
+
+    # ── looking: the other thread's ──────────────────────────────────────────
+
+    def see(self, file: bytes) -> tuple[Piece, ...]:
+        """The picture's rows, and the tokens that the model wants around them. Raises BadRequest.
+
+        A file that was seen a while ago costs its digest.
+        """
+        digest = hashlib.sha256(file).digest()
+        if digest in self._seen:
+            self._seen.move_to_end(digest)
+            return self._seen[digest]
+        check_depth(file)
+        with _Bitmap(self._mtmd, file) as bitmap, _Chunks() as chunks:
+            part = mtmd.mtmd_input_part(None, bitmap)
+            parts = (ctypes.POINTER(mtmd.mtmd_input_part) * 1)(ctypes.pointer(part))
+            if mtmd.mtmd_tokenize_from_parts(self._mtmd, chunks, parts, 1, False) != 0:
+                raise BadRequest("this picture can't be cut to what the model sees")
+            pieces = tuple(self._piece(digest, i, chunk) for i, chunk in enumerate(_each(chunks)))
+        self._keep(digest, pieces)
+        return pieces
+
+    def _piece(self, digest: bytes, i: int, chunk: Any) -> Piece:
+        n_rows = int(mtmd.mtmd_input_chunk_get_n_tokens(chunk))
+        if mtmd.mtmd_input_chunk_get_type(chunk) == mtmd.MTMD_INPUT_CHUNK_TYPE_TEXT:
+            count = ctypes.c_size_t()
+            tokens = mtmd.mtmd_input_chunk_get_tokens_text(chunk, ctypes.byref(count))
+            return tuple(tokens[: count.value])
+        whole = bool(mtmd.mtmd_decode_use_non_causal(self._mtmd, chunk))
+        if whole and n_rows > self._plan.n_ubatch:
+            raise BadRequest(
+                f"it becomes {n_rows} tokens, which this model must see at once; "
+                f"the micro-batch is {self._plan.n_ubatch}",
+                hint=f"scale it down, or serve with --ubatch-size {n_rows}",
+            )
+        if mtmd.mtmd_encode_chunk(self._mtmd, chunk) != 0:
+            raise BadRequest("the model's encoder refuses this picture")
+        found = mtmd.mtmd_get_output_embd(self._mtmd)
+        vectors = np.ctypeslib.as_array(found, shape=(n_rows, self._n_embd)).copy()
+        if not np.isfinite(vectors).all():
+            raise BadRequest("the model's encoder gives no numbers for this picture")
+        ids, places, n_positions = row_ids(digest, i, n_rows), None, None
+        if self.uses_mrope:
+            places = _places(chunk, n_rows)
+            n_positions = int(mtmd.mtmd_input_chunk_get_n_pos(chunk))
+        return Rows(ids, vectors, vectors.nbytes, whole, places, n_positions)
+
+    def _keep(self, digest: bytes, pieces: tuple[Piece, ...]) -> None:
+        self._seen[digest] = pieces
+        self._seen_bytes += _bytes_of(pieces)
+        while self._seen_bytes > _CACHE_BYTES:
+            _, oldest = self._seen.popitem(last=False)
+            self._seen_bytes -= _bytes_of(oldest)
+
+    # ── decoding: the loop's ─────────────────────────────────────────────────
+
+    def decode(self, context: Any, rows: Sequence[Row], pictures: Sequence[Placed]) -> int:
+        """Rows of one picture, one after the other. Returns llama_decode's code."""
+        first = rows[0].pos
+        picture = next(one for one in pictures if one.start <= first < one.end)
+        n, batch = len(rows), self._batch
+        batch.n_tokens = n
+        vectors = picture.rows.vectors[first - picture.start :][:n]
+        ctypes.memmove(batch.embd, vectors.ctypes.data, n * self._n_embd * _FLOAT_BYTES)
+        for i, row in enumerate(rows):
+            batch.n_seq_id[i], batch.logits[i] = 1, row.wants_logits
+            batch.seq_id[i][0] = row.seq_id
+        positions = self._positions(rows, picture, pictures)
+        self._pos[: len(positions)] = positions
+        with _attention(context, both_ways=picture.rows.at_once):
+            return int(llama_cpp.llama_decode(context, batch))
+
+    def _positions(
+        self, rows: Sequence[Row], picture: Placed, pictures: Sequence[Placed]
+    ) -> list[int]:
+        """Of all rows in the first dimension, then of all in the second, and so on."""
+        if picture.rows.places is None:
+            return [row.pos for row in rows]
+        begin = rows[0].pos - picture.start
+        own = picture.rows.places[:, begin : begin + len(rows)]
+        moved = own + position(picture.start, saved(pictures)) * _MOVING
+        return [int(one) for one in moved.ravel()]
+
+    # ── what can be served ───────────────────────────────────────────────────
+
+    def _refuse_others(self) -> None:
+        if not mtmd.mtmd_support_vision(self._mtmd):
+            raise LoadError("file", "this projector is for sound; only pictures are served")
+        most = self._most_rows() if self._whole else 0
+        if most > self._plan.n_ubatch:
+            raise LoadError(
+                "other",
+                f"a picture may become {most} tokens, which this model must see at once; "
+                f"the micro-batch is {self._plan.n_ubatch}: serve with --ubatch-size {most}",
+            )
+
+    def _most_rows(self) -> int:
+        """Of a very large picture, by a placeholder: nothing is drawn, cut or encoded."""
+        bitmap = mtmd.mtmd_bitmap_init(_LARGE_SIDE, _LARGE_SIDE, None)
+        with contextlib.ExitStack() as cleanup, _Chunks() as chunks:
+            cleanup.callback(mtmd.mtmd_bitmap_free, bitmap)
+            part = mtmd.mtmd_input_part(None, bitmap)
+            parts = (ctypes.POINTER(mtmd.mtmd_input_part) * 1)(ctypes.pointer(part))
+            if mtmd.mtmd_tokenize_from_parts(self._mtmd, chunks, parts, 1, False) != 0:
+                return 0
+            return max(int(mtmd.mtmd_input_chunk_get_n_tokens(chunk)) for chunk in _each(chunks))
+
+
+def apart(rows: Sequence[Row]) -> tuple[tuple[Row, ...], list[tuple[Row, ...]]]:
+    """Tokens, and the rows of each sequence's picture: of one step, a sequence has one of them."""
+    tokens = tuple(row for row in rows if not is_picture(row.token))
+    if len(tokens) == len(rows):
+        return tokens, []
+    pictures = (row for row in rows if is_picture(row.token))
+    return tokens, [tuple(own) for _, own in groupby(pictures, lambda row: row.seq_id)]
+
+
+def _load(path: bytes, model: Any, plan: Plan) -> Any:
+    """On the first accelerator that takes part, or with the CPU's memory where none does.
+
+    With flash attention wherever it works, whatever the model has: without, a large picture's graph
+    takes a GiB more than is planned, and the same picture always gives the same rows either way.
+    """
+    params = mtmd.mtmd_context_params_default()
+    params.use_gpu = bool(plan.devices)
+    if plan.devices:
+        params.device = device_handles(plan.devices[:1])[0]
+    params.print_timings = False
+    params.n_threads = plan.n_threads
+    lines: list[str] = []
+    _listen(lines)
+    found = mtmd.mtmd_init_from_file(path, model, params)
+    _listen(None)
+    if not found:
+        kind = "memory" if says_out_of_memory(lines) else "file"
+        cause = last_error(lines) or "llama.cpp gave no reason"
+        raise LoadError(kind, f"llama.cpp could not load the projector: {cause}")
+    return found
+
+
+def _listen(lines: list[str] | None) -> None:
+    callback = listener(lines)
+    mtmd.mtmd_helper_log_set(callback, ctypes.c_void_p(0))
+    _LISTENING[:] = [callback]
+
+
+class _Bitmap:
+    """A file's pixels, for as long as the block lasts. Raises BadRequest."""
+
+    def __init__(self, context: Any, file: bytes) -> None:
+        self._context, self._file = context, file
+
+    def __enter__(self) -> Any:
+        options = mtmd.mtmd_helper_init_opt_default()
+        options.video_params.ffmpeg_bin_dir = _NO_FFMPEG
+        buffer = (ctypes.c_uint8 * len(self._file)).from_buffer_copy(self._file)
+        self._bitmap = mtmd.mtmd_helper_bitmap_init_from_buf(
+            self._context, buffer, len(self._file), False, options
+        )
+        if not self._bitmap:
+            raise BadRequest("this picture is damaged, or of a kind that isn't read here")
+        return self._bitmap
+
+    def __exit__(self, *_: object) -> None:
+        mtmd.mtmd_bitmap_free(self._bitmap)
+
+
+class _Chunks:
+    def __enter__(self) -> Any:
+        self._chunks = mtmd.mtmd_input_chunks_init()
+        if not self._chunks:
+            raise EdgellmError("llama.cpp has no memory for a picture")
+        return self._chunks
+
+    def __exit__(self, *_: object) -> None:
+        mtmd.mtmd_input_chunks_free(self._chunks)
+
+
+def _places(chunk: Any, n_rows: int) -> Any:
+    """Of a picture at the very beginning. Source: mtmd-helper-common.h set_position_mrope_2d."""
+    found = (mtmd.mtmd_decoder_pos * n_rows)()
+    tokens = mtmd.mtmd_input_chunk_get_tokens_image(chunk)
+    mtmd.mtmd_helper_image_get_decoder_pos(tokens, 0, found)
+    return np.array([[p.t, p.y, p.x, p.z] for p in found], np.int32).T
+
+
+def _each(chunks: Any) -> Iterator[Any]:
+    for i in range(mtmd.mtmd_input_chunks_size(chunks)):
+        yield mtmd.mtmd_input_chunks_get(chunks, i)
+
+
+def _bytes_of(pieces: Sequence[Piece]) -> int:
+    return sum(piece.n_bytes for piece in pieces if isinstance(piece, Rows))
+
+
+@contextlib.contextmanager
+def _attention(context: Any, *, both_ways: bool) -> Iterator[None]:
+    if not both_ways:
+        yield
+        return
+    llama_cpp.llama_set_causal_attn(context, False)
+    try:
+        yield
+    finally:
+        llama_cpp.llama_set_causal_attn(context, True)

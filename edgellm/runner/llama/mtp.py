@@ -1,0 +1,290 @@
+"""A model's own head for the tokens after the next one (MTP), whose guesses the model checks.
+
+Some files hold a block more than the model needs, trained to say the next but one token from the
+last token and from what the model thought before it (its state: the vector that goes into the
+output matrix). llama.cpp runs that block in a context of its own, which shares the model's weights
+and has cells of its own; it is driven here as common/speculative.cpp does it
+(common_speculative_impl_draft_mtp). What it reads is kept in trail.py. A guess for the token after
+that is made from the head's own state, which is worse than the model's: the cells of guesses are
+given back, and made anew from what was true.
+
+The states are told by functions that llama.cpp exports, but not in its C interface
+(src/llama-ext.h, "staging"): they are looked for by their names, and without them a model is
+served without its head.
+"""
+
+import ctypes
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import llama_cpp
+import numpy as np
+from llama_cpp import llama_cpp as bindings
+
+from edgellm.errors import EdgellmError
+from edgellm.runner.backend import NoKVSlot
+from edgellm.runner.batch import Copy, Forget, Fork, Op, Row, Sampled, Start, Stop, Trim
+from edgellm.runner.drafting.drafted import wanted, written
+from edgellm.runner.drafting.trail import State, Trail
+from edgellm.runner.llama.backend import LlamaBackend
+from edgellm.runner.llama.draft import DraftingBackend, likeliest
+from edgellm.runner.llama.load import LoadError, load_head
+from edgellm.runner.llama.rows import Rows
+from edgellm.selector.draft import draft_plan
+from edgellm.selector.plan import Plan
+
+_Read: TypeAlias = tuple[Row, State]  # of a token, and the state after the one before
+
+_MOST_WAITING = 64  # pairs of a sequence; then the head reads them, guesses or none
+# As C++ compilers of Linux and macOS write `llama_set_embeddings_nextn(llama_context *, bool,
+# bool)` and the others; Windows' write them otherwise, and nobody has looked.
+_SET = "_Z26llama_set_embeddings_nextnP13llama_contextbb"
+_GET = "_Z26llama_get_embeddings_nextnP13llama_context"
+_GET_ONE = "_Z30llama_get_embeddings_nextn_ithP13llama_contexti"
+
+
+@dataclass(frozen=True, slots=True)
+class StateCalls:
+    """llama-ext.h, of which only this file knows."""
+
+    tell: Callable[[Any, bool, bool], None]  # context, whether, only of rows with logits
+    of_batch: Callable[[Any], Any]  # of all rows of the last call, one after the other
+    of_row: Callable[[Any, int], Any]  # a row's, if only those with logits are told
+
+
+def state_calls(library: Any) -> StateCalls | None:
+    """None: it has them not."""
+    try:
+        tell, of_batch, of_row = (getattr(library, name) for name in (_SET, _GET, _GET_ONE))
+    except AttributeError:
+        return None
+    floats = ctypes.POINTER(ctypes.c_float)
+    tell.argtypes, tell.restype = [ctypes.c_void_p, ctypes.c_bool, ctypes.c_bool], None
+    of_batch.argtypes, of_batch.restype = [ctypes.c_void_p], floats
+    of_row.argtypes, of_row.restype = [ctypes.c_void_p, ctypes.c_int32], floats
+    return StateCalls(tell, of_batch, of_row)
+
+
+_STATE_CALLS = state_calls(getattr(bindings, "_lib", None))
+
+
+class HeadBackend(DraftingBackend):
+    _head: "Head | None" = None
+
+    def __init__(
+        self,
+        path: bytes,
+        plan: Plan,
+        on_progress: Callable[[float], None],
+        calls: StateCalls,
+    ) -> None:
+        """Raises LoadError."""
+        self._state_calls = calls
+        super().__init__(path, plan, on_progress)
+
+    def _drafter(self, plan: Plan) -> "Head":
+        n_rows = min(self.limits.n_batch, self.limits.n_ctx_seq)
+        try:
+            self._head = Head(plan, self._model, self._context, self._state_calls)
+            # What is told from now on takes room: better found out here than by a prompt.
+            self._decode_alone(tuple(Row(0, pos, 0, pos == n_rows - 1) for pos in range(n_rows)))
+        except LoadError:
+            raise
+        except (EdgellmError, NoKVSlot) as error:
+            raise LoadError("memory", f"the first decode for the head failed: {error}") from error
+        llama_cpp.llama_memory_clear(self._memory, True)
+        return self._head
+
+    def _decode_rows(self, rows: tuple[Row, ...]) -> None:
+        super()._decode_rows(rows)
+        if self._head:
+            self._head.watch(rows)
+
+
+def backend_for(
+    path: bytes,
+    plan: Plan,
+    on_progress: Callable[[float], None],
+    calls: StateCalls | None = _STATE_CALLS,
+) -> LlamaBackend:
+    """With whom the plan has guess. Raises LoadError."""
+    if plan.draft:
+        return DraftingBackend(path, plan, on_progress)
+    if plan.speculate != "mtp":
+        return LlamaBackend(path, plan, on_progress)
+    if calls:
+        return HeadBackend(path, plan, on_progress, calls)
+    sys.stderr.write(
+        "the model's head (MTP) stays unused, and guesses are looked up: "
+        f"this build of llama.cpp does not export {_SET}\n"
+    )
+    sys.stderr.flush()
+    return LlamaBackend(path, replace(plan, speculate="ngram"), on_progress)
+
+
+class Head:
+    """A Drafter: see llama/draft.py."""
+
+    def __init__(self, plan: Plan, model: Any, target: Any, calls: StateCalls) -> None:
+        """Raises LoadError."""
+        own = draft_plan(plan)
+        self._target, self._calls = target, calls
+        self._context, self.memory = load_head(model, target, own)
+        self._memory = llama_cpp.llama_get_memory(self._context)
+        self._width = int(llama_cpp.llama_model_n_embd_out(model))
+        vocab = llama_cpp.llama_model_get_vocab(model)
+        self._n_vocab = int(llama_cpp.llama_vocab_n_tokens(vocab))
+        self._n_batch = own.n_batch
+        self._rows = Rows(own.n_batch)
+        self._states = np.zeros((own.n_batch, self._width), np.float32)
+        self._rows.raw.embd = self._states.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        self._tokens: dict[int, list[int]] = {}  # of the sequences that run: all that is known
+        self._p_min: dict[int, float] = {}
+        self._trails: dict[int, Trail] = {}
+        self._seen: list[tuple[tuple[Row, ...], State]] = []  # of this step
+        calls.tell(target, True, False)
+        calls.tell(self._context, True, True)
+        self._decode([(Row(0, 0, 0, True), None)], n_logits=1)  # the first costs five others
+        llama_cpp.llama_memory_clear(self._memory, True)
+
+    def follow(self, ops: Iterable[Op]) -> None:
+        """What is copied out and back is not followed: a trail begins anew after it."""
+        for op in ops:
+            match op:
+                case Forget(seq_id):
+                    self._cut(seq_id, 0)
+                case Trim(seq_id, length):
+                    self._cut(seq_id, length)
+                case Fork(source, target, length) | Copy(source, target, length):
+                    self._fork(source, target, length)
+                case Start(seq_id) if not op.pictures:
+                    self._tokens[seq_id] = list(op.prompt)
+                    self._p_min[seq_id] = op.params.draft_p_min
+                case Stop(seq_id):
+                    self._tokens.pop(seq_id, None)
+
+    def written(self, rows: tuple[Row, ...]) -> tuple[tuple[Row, ...], Mapping[int, int]]:
+        asked = wanted(rows)
+        guesses = self._guess(asked) if asked else {}
+        return written(rows, guesses), {seq_id: len(guesses.get(seq_id, ())) for seq_id in asked}
+
+    def watch(self, rows: tuple[Row, ...]) -> None:
+        """The model has computed these."""
+        if any(row.seq_id in self._tokens for row in rows):
+            states = _floats(self._calls.of_batch(self._target), len(rows), self._width)
+            self._seen.append((rows, states.copy()))
+
+    def learn(self, sampled: Mapping[int, tuple[Sampled, ...]]) -> None:
+        """What came of it: states that follow on a wrong guess are nobody's."""
+        seen, self._seen = self._seen, []
+        left = {seq_id: len(new) for seq_id, new in sampled.items()}
+        for rows, states in seen:
+            for row, state in zip(rows, states, strict=True):
+                if row.seq_id not in self._tokens:
+                    continue
+                if row.wants_logits:
+                    if not left.get(row.seq_id):
+                        continue
+                    left[row.seq_id] -= 1
+                self._see(row, state)
+        for seq_id, new in sampled.items():
+            if seq_id in self._tokens:
+                self._tokens[seq_id] += [each.token for each in new]
+        late = [s for s, trail in self._trails.items() if len(trail.waiting) >= _MOST_WAITING]
+        self._decode(self._waiting(late), n_logits=0)
+
+    def _see(self, row: Row, state: State) -> None:
+        trail = self._trails.get(row.seq_id)
+        if trail is None or trail.n_seen != row.pos:
+            self._cut(row.seq_id, 0)
+            trail = self._trails[row.seq_id] = Trail(row.pos)
+        trail.see(row.token, state)
+
+    def _guess(self, asked: Mapping[int, int]) -> dict[int, list[int]]:
+        """Raises EdgellmError."""
+        current = [seq_id for seq_id in sorted(asked) if self._is_told(seq_id)]
+        guesses: dict[int, list[int]] = {seq_id: [] for seq_id in current}
+        behind = self._waiting(current)
+        heads = [self._last(seq_id) for seq_id in current]
+        while heads:
+            first = self._decode([*behind, *heads], n_logits=len(heads))
+            if first is None:
+                break
+            behind, going = [], []
+            for i, (row, _) in enumerate(heads, first):
+                token, p = likeliest(self._context, i, self._n_vocab)
+                if p < self._p_min[row.seq_id]:
+                    continue
+                guesses[row.seq_id].append(token)
+                if len(guesses[row.seq_id]) < asked[row.seq_id]:
+                    state = _floats(self._calls.of_row(self._context, i), 1, self._width)[0]
+                    going.append((Row(row.seq_id, row.pos + 1, token, True), state.copy()))
+            heads = going
+        for seq_id in current:
+            if trail := self._trails.get(seq_id):
+                trail.n_held = len(self._tokens[seq_id])
+                llama_cpp.llama_memory_seq_rm(self._memory, seq_id, trail.n_held, -1)
+        return guesses
+
+    def _is_told(self, seq_id: int) -> bool:
+        """Everything up to its last token, which nobody has computed yet."""
+        trail = self._trails.get(seq_id)
+        if trail is None or trail.n_seen != len(self._tokens[seq_id]) - 1:
+            return False
+        if trail.n_held > trail.n_seen:  # the step that it guessed for found no place
+            self._cut(seq_id, trail.n_seen)
+        return trail.state is not None
+
+    def _last(self, seq_id: int) -> _Read:
+        tokens = self._tokens[seq_id]
+        row = Row(seq_id, len(tokens) - 1, tokens[-1], wants_logits=True)
+        return row, self._trails[seq_id].state
+
+    def _waiting(self, seq_ids: Iterable[int]) -> list[_Read]:
+        return [
+            (Row(seq_id, pair.pos, pair.token, wants_logits=False), pair.state)
+            for seq_id in seq_ids
+            for pair in self._trails[seq_id].take()
+        ]
+
+    def _decode(self, read: list[_Read], n_logits: int) -> int | None:
+        """The place of the first row with logits: those are the last ones. None: no room, and
+        nothing is held any more. Raises EdgellmError."""
+        n_alone = len(read) - n_logits if len(read) > self._n_batch else 0
+        parts = [read[i : i + self._n_batch] for i in range(0, n_alone, self._n_batch)]
+        parts = [part[: n_alone - i * self._n_batch] for i, part in enumerate(parts)]
+        for part in (*parts, read[n_alone:]):
+            if part and not self._decode_call(part):
+                return None
+        return len(read) - n_alone - n_logits
+
+    def _decode_call(self, read: list[_Read]) -> bool:
+        self._rows.fill(tuple(row for row, _ in read))
+        for i, (_, state) in enumerate(read):
+            self._states[i] = 0.0 if state is None else state
+        code = llama_cpp.llama_decode(self._context, self._rows.raw)
+        if code == 1:  # it holds what the model has forgotten since, or shares no longer
+            llama_cpp.llama_memory_clear(self._memory, False)
+            self._trails.clear()
+            return False
+        if code != 0:
+            raise EdgellmError(f"the model's head: llama_decode returned {code}")
+        return True
+
+    def _cut(self, seq_id: int, length: int) -> None:
+        if trail := self._trails.get(seq_id):
+            trail.cut(length)
+            llama_cpp.llama_memory_seq_rm(self._memory, seq_id, length, -1)
+
+    def _fork(self, source: int, target: int, length: int) -> None:
+        self._cut(target, 0)
+        self._trails.pop(target, None)
+        if trail := self._trails.get(source):
+            forked = self._trails[target] = trail.forked(length)
+            llama_cpp.llama_memory_seq_cp(self._memory, source, target, 0, forked.n_held)
+
+
+def _floats(pointer: Any, n_rows: int, width: int) -> Any:
+    return np.ctypeslib.as_array(pointer, shape=(n_rows, width))

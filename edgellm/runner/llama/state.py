@@ -1,0 +1,193 @@
+"""Pieces of llama.cpp's memory, copied out to ours and back.
+
+A *stretch* is the cells of one sequence from one position to another. llama.cpp writes whole
+sequences only, so a stretch goes through a scratch id that sees just these cells; coming back, it
+lands on the scratch id and is tagged for its owner. A *checkpoint* is what a fork can't share by
+reference: the sliding window's cells and the recurrent state (LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY).
+
+`llama_state_seq_set_data` checks types and row sizes only: that a blob belongs to this model and
+these tokens is the caller's business. What it doesn't take from a file is computed again.
+"""
+
+import ctypes
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import llama_cpp
+import numpy as np
+import numpy.typing as npt
+from msgspec.structs import replace
+
+from edgellm.errors import EdgellmError
+from edgellm.runner.backend import NoKVSlot
+from edgellm.runner.batch import (
+    Blank,
+    Checkpoint,
+    Discard,
+    Erase,
+    Fetch,
+    Restore,
+    RestoreAll,
+    Resume,
+    Row,
+    Save,
+    SaveAll,
+    Store,
+)
+from edgellm.runner.kv.shelf import BlobSize
+from edgellm.runner.prefix_disk import PrefixDisk
+
+EVERYTHING, PARTIAL = 0, 1  # flags of llama_state_seq_*_ext, llama.h
+StateOp: TypeAlias = (
+    Save | Restore | SaveAll | RestoreAll | Checkpoint | Resume | Blank | Discard
+    | Store | Fetch | Erase
+)  # fmt: skip
+Blob = npt.NDArray[np.uint8]  # numpy asks for huge pages: a tenth of the time to touch them first
+Decode: TypeAlias = Callable[[tuple[Row, ...]], None]  # raises EdgellmError, NoKVSlot
+
+
+class StateBlobs:
+    """What was copied out, by number.
+
+    `scratch` is an id that no sequence has, below the context's n_seq_max: above it llama.cpp
+    keeps tags but writes none of them (llama-kv-cache.cpp, `state_write_meta`). `decode`
+    computes rows, with no adapter.
+    """
+
+    def __init__(self, context: Any, scratch: int, decode: Decode) -> None:
+        self._context, self._scratch, self._decode = context, scratch, decode
+        self._memory = llama_cpp.llama_get_memory(context)
+        self._blobs: dict[int, Blob] = {}
+        self._disk: PrefixDisk | None = None
+        self._file_keys: dict[int, bytes] = {}  # by number, of what was read from disk
+        self.blank: Blob | None = None  # see llama/partial.py
+
+    def keep_on(self, disk: PrefixDisk, on_fetched: Callable[[int, float | None], None]) -> None:
+        """From here on blobs may be stored and fetched. `on_fetched`, from another thread: of
+        which number, and in how many seconds; None: it couldn't be read."""
+        self._disk, self._on_fetched = disk, on_fetched
+
+    def obey(self, op: StateOp) -> None:
+        """Raises EdgellmError."""
+        match op:
+            case Save(source, start, end, blob):
+                self.save(source, start, end, blob)
+            case Restore():
+                self.restore(op)
+            case SaveAll(source, blob):
+                self._blobs[blob] = read_state(self._context, source, EVERYTHING)
+            case RestoreAll():
+                self._restore_all(op)
+            case Checkpoint(source, blob):
+                self._blobs[blob] = read_state(self._context, source, PARTIAL)
+            case Resume(blob, target):
+                write_state(self._context, target, self._blobs[blob], PARTIAL)
+            case Blank(source):
+                assert self.blank is not None, "only windows are blanked"
+                write_state(self._context, source, self.blank, PARTIAL)
+            case Discard(blob):
+                del self._blobs[blob]
+                self._file_keys.pop(blob, None)
+            case Store() | Fetch() | Erase():
+                self._file(op)
+
+    def _file(self, op: Store | Fetch | Erase) -> None:
+        assert self._disk is not None, "nobody stores what can't be"
+        match op:
+            case Store(blob, stored):
+                payload = self._blobs[blob]  # of a window `n_bytes` says the most that it may take
+                self._disk.store(replace(stored, n_bytes=payload.nbytes), payload.data)
+            case Fetch(blob, key):
+                self._file_keys[blob] = key
+                self._disk.fetch(blob, key, self._fetched)
+            case Erase(key):
+                self._disk.erase(key)
+
+    def _fetched(self, number: int, blob: bytearray | None, elapsed_s: float) -> None:
+        if blob is None:
+            del self._file_keys[number]
+        else:
+            self._blobs[number] = np.frombuffer(blob, np.uint8)
+        self._on_fetched(number, None if blob is None else elapsed_s)
+
+    def _restore_all(self, op: RestoreAll) -> None:
+        if not self._takes(op.target, op.blob):
+            self._compute(op.target, 0, op.tokens)
+
+    def _takes(self, target: int, blob: int) -> bool:
+        """Whether llama.cpp puts it on `target`, which is empty; else it still is.
+
+        False for what comes from a file only, which is erased: the next worker must not be given
+        it. For what we have just written ourselves it raises EdgellmError.
+        """
+        try:
+            write_state(self._context, target, self._blobs[blob], EVERYTHING)
+        except EdgellmError:
+            if self._disk is None or blob not in self._file_keys:
+                raise
+            self._disk.erase(self._file_keys[blob])
+            llama_cpp.llama_memory_seq_rm(self._memory, target, -1, -1)
+            return False
+        return True
+
+    def _compute(self, target: int, start: int, tokens: tuple[int, ...]) -> None:
+        """Raises EdgellmError."""
+        n_ubatch = int(llama_cpp.llama_n_ubatch(self._context))
+        rows = [Row(target, start + i, token, False) for i, token in enumerate(tokens)]
+        try:
+            for at in range(0, len(rows), n_ubatch):
+                self._decode(tuple(rows[at : at + n_ubatch]))
+        except NoKVSlot as error:
+            raise EdgellmError(f"no cells for {len(tokens)} tokens: {error}") from error
+
+    def measure(self, seq_id: int) -> BlobSize:
+        """What a stretch takes, by a sequence of two tokens."""
+        sizes = []
+        for end in (1, 2):
+            llama_cpp.llama_memory_seq_cp(self._memory, seq_id, self._scratch, 0, end)
+            sizes.append(state_bytes(self._context, self._scratch, EVERYTHING))
+            llama_cpp.llama_memory_seq_rm(self._memory, self._scratch, -1, -1)
+        cell_bytes = sizes[1] - sizes[0]
+        return BlobSize(sizes[0] - cell_bytes, cell_bytes)
+
+    def save(self, source: int, start: int, end: int, blob: int) -> None:
+        """Raises EdgellmError when llama.cpp can't write it."""
+        llama_cpp.llama_memory_seq_cp(self._memory, source, self._scratch, start, end)
+        try:
+            self._blobs[blob] = read_state(self._context, self._scratch, EVERYTHING)
+        finally:
+            llama_cpp.llama_memory_seq_rm(self._memory, self._scratch, -1, -1)
+
+    def restore(self, op: Restore) -> None:
+        """Raises EdgellmError when there are no cells for it."""
+        if not self._takes(self._scratch, op.blob):
+            self._compute(op.target, op.start, op.tokens)
+            return
+        llama_cpp.llama_memory_seq_cp(self._memory, self._scratch, op.target, -1, -1)
+        llama_cpp.llama_memory_seq_rm(self._memory, self._scratch, -1, -1)
+
+
+def state_bytes(context: Any, seq_id: int, flags: int) -> int:
+    return int(llama_cpp.llama_state_seq_get_size_ext(context, seq_id, flags))
+
+
+def read_state(context: Any, seq_id: int, flags: int) -> Blob:
+    """Raises EdgellmError."""
+    size = state_bytes(context, seq_id, flags)
+    blob = np.empty(size, np.uint8)
+    n_read = llama_cpp.llama_state_seq_get_data_ext(context, _pointer(blob), size, seq_id, flags)
+    if not n_read or n_read != size:
+        raise EdgellmError(f"llama.cpp wrote {n_read} of {size} bytes of sequence {seq_id}'s state")
+    return blob
+
+
+def write_state(context: Any, seq_id: int, blob: Blob, flags: int) -> None:
+    """Raises EdgellmError."""
+    set_data = llama_cpp.llama_state_seq_set_data_ext
+    n_set = set_data(context, _pointer(blob), blob.size, seq_id, flags)
+    if n_set != blob.size:
+        raise EdgellmError(f"llama.cpp took {n_set} of {blob.size} bytes for sequence {seq_id}")
+
+
+def _pointer(blob: Blob) -> Any:
+    return blob.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))

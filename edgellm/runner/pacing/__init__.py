@@ -1,0 +1,6 @@
+"""Whose rows come into the next step, how many, and how they are computed. Pure.
+
+`fairness` says who is next, `turns` who may run together; `pace` says how long a prompt's chunk may
+be, by `costs` that `rehearsal` measured and every step corrects. `crowding` takes threads away
+beside a busy neighbour, `recorder` keeps the last thousand steps.
+"""

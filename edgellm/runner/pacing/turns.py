@@ -1,0 +1,61 @@
+"""Who runs together. A context has one set of LoRA adapters at a time, so the sequences of one step
+share theirs; sequences of other sets wait, and the sets take turns. Pure: told what steps took.
+
+A change costs a step's preparation anew, so a set keeps its turn for a while: as long as the
+others' streams may wait by the inter-token target. With G sets of equal turns a stream waits for
+G - 1 turns and its own step. Without a target (batch work) a second is long enough to make the
+changes cheap, and short enough not to look stuck.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+
+from edgellm.chat.messages import AdapterSet
+from edgellm.runner.pacing.pace import Pace
+from edgellm.runner.sequence import Sequence
+
+_TURN_S = 1.0  # without a target
+_SMOOTHING = 0.3  # weight of the newest step
+
+
+class Turns:
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._line: deque[AdapterSet] = deque()  # the first one's turn it is; newcomers come last
+        self._spent_s = 0.0  # of this turn
+        self._step_s = 0.0
+        self._is_empty = False  # nothing was computed since `next` was asked
+
+    def next(self, running: Iterable[Sequence]) -> AdapterSet:
+        """The set of the next step: of one of these sequences, if there are any."""
+        wanted = dict.fromkeys(sequence.adapters for sequence in running)
+        before = self._line[0] if self._line else None
+        self._line = deque(one for one in self._line if one in wanted)
+        self._line.extend(one for one in wanted if one not in self._line)
+        if not self._line:
+            return ()
+        if self._line[0] != before:
+            self._spent_s = 0.0
+        elif self._is_empty or self._is_over():
+            self._line.rotate(-1)
+            self._spent_s = 0.0
+        self._is_empty = True
+        return self._line[0]
+
+    def observe(self, elapsed_s: float) -> None:
+        """What a step of this turn took."""
+        self._is_empty = False
+        self._spent_s += elapsed_s
+        old_s = self._step_s or elapsed_s
+        self._step_s = old_s + _SMOOTHING * (elapsed_s - old_s)
+
+    def _is_over(self) -> bool:
+        return bool(self._spent_s) and self._spent_s + self._step_s > self._turn_s()
+
+    def _turn_s(self) -> float:
+        n_others, target_s = len(self._line) - 1, self._pace.itl_target_s
+        if not n_others:
+            return float("inf")
+        if target_s is None:
+            return _TURN_S
+        return (target_s - self._step_s) / n_others

@@ -1,0 +1,231 @@
+"""Structures as token masks, by llguidance.
+
+llama.cpp's own grammar sampler is never loaded: a body of 60 KB kills it or hangs it for a minute,
+and it costs 42 to 111 ms a token on a vocabulary of 151,000. llguidance has limits, and they are
+set here: what would explode becomes an error of the one request that asked for it. Their items and
+fuel are work, not time; about 20,000 items or 14,000 units of fuel take it a millisecond.
+
+A structure is compiled once, with its first mask, which costs more than the others; requests get
+copies that share what the lexer has learned.
+"""
+
+import json
+import re
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import assert_never
+
+import llguidance
+import llguidance.numpy
+import numpy as np
+import numpy.typing as npt
+
+from edgellm.chat.gbnf_lark import to_lark
+from edgellm.chat.messages import (
+    GBNF,
+    Choices,
+    JSONSchema,
+    Lark,
+    Regex,
+    Rule,
+    Stages,
+    Structure,
+    Thinking,
+    Watch,
+)
+from edgellm.chat.repeats import MAX_SIZE, patterns_in, written_out
+from edgellm.errors import BadRequest
+from edgellm.runner.batch import Mask
+from edgellm.runner.sampling.stages import StagedMask
+from edgellm.runner.sampling.vocabulary import Vocabulary
+
+PARAM = "structure"  # what an error blames: the gateway knows what its client calls it
+
+_MAX_SOURCE_BYTES = 512 << 10
+_MAX_KEPT = 64  # compiled structures
+# Later masks are computed on the loop's thread, where everybody waits: the worst that so many items
+# of a step were seen to take is 0.3 s.
+_LIMITS = llguidance.LLParserLimits(
+    max_items_in_row=2_000,
+    initial_lexer_fuel=1_000_000,
+    step_lexer_fuel=200_000,
+    step_max_items=20_000,
+    max_lexer_states=50_000,
+    max_grammar_size=200_000,
+    verbose_errors=False,
+)
+
+_OF_A_LINE = re.compile(r"at (\d+)\(\d+\): (?:failed to compile JSON schema: )?")
+
+Bits = npt.NDArray[np.int32]  # one for each token; of a whole row
+
+
+class Masks:
+    """Compiles structures for one vocabulary. One thread at a time."""
+
+    def __init__(self, tokenizer: llguidance.LLTokenizer, n_vocab: int) -> None:
+        self._tokenizer, self._n_vocab = tokenizer, n_vocab
+        self._vocabulary = Vocabulary(tokenizer, n_vocab)
+        self._kept: OrderedDict[Rule, TokenMask] = OrderedDict()
+
+    def compile(self, structure: Structure) -> Mask:
+        """Raises BadRequest with llguidance's own words."""
+        if isinstance(structure, Stages):
+            return StagedMask(structure.stages, self._vocabulary, self._compiled)
+        return self._compiled(structure)
+
+    def is_kept(self, structure: Structure) -> bool:
+        """Whether it is compiled already."""
+        rules = structure.stages if isinstance(structure, Stages) else (structure,)
+        return all(isinstance(one, Thinking | Watch) or one in self._kept for one in rules)
+
+    def _compiled(self, rule: Rule) -> "TokenMask":
+        kept = self._kept.get(rule)
+        if kept is None:
+            kept = self._kept[rule] = self._first(rule)
+            if len(self._kept) > _MAX_KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(rule)
+        return kept.copy()
+
+    def _first(self, rule: Rule) -> "TokenMask":
+        grammar = self._grammar(rule)
+        matcher = llguidance.LLMatcher(self._tokenizer, grammar, log_level=0, limits=_LIMITS)
+        bits = llguidance.numpy.allocate_token_bitmask(1, self._n_vocab)
+        mask = TokenMask(matcher, bits, is_computed=False)
+        mask.compute()
+        if matcher.is_error():
+            raise _refused(_words(str(matcher.get_error()), rule))
+        return mask
+
+    def _grammar(self, rule: Rule) -> str:
+        from_lark = llguidance.LLMatcher.grammar_from_lark
+        match rule:
+            case JSONSchema(schema):
+                _check_repeats(patterns_in(_checked(schema)))
+                return _json_grammar(schema)
+            case Regex(pattern):
+                _check_repeats([_checked(pattern)])
+                return str(llguidance.LLMatcher.grammar_from_regex(pattern))
+            case Choices(texts):
+                either = " | ".join(json.dumps(text, ensure_ascii=False) for text in texts)
+                return str(from_lark(_checked(f"start: {either}")))
+            case GBNF(grammar):
+                return str(from_lark(to_lark(_checked(grammar))))
+            case Lark(grammar, markers):
+                _check_repeats(patterns_in(_checked(grammar)))  # a tool's schema is written in it
+                definitions = [self._vocabulary.definition(i, m) for i, m in enumerate(markers)]
+                return str(from_lark("\n".join([grammar, *definitions])))
+            case _:
+                assert_never(rule)
+
+
+class TokenMask:
+    """One sequence's place in its structure."""
+
+    def __init__(self, matcher: llguidance.LLMatcher, bits: Bits, *, is_computed: bool) -> None:
+        self._matcher, self._bits = matcher, bits
+        self._is_computed = is_computed  # whether `bits` are those of this place
+
+    def copy(self) -> "TokenMask":
+        return TokenMask(
+            self._matcher.deep_copy(), self._bits.copy(), is_computed=self._is_computed
+        )
+
+    @property
+    def complete(self) -> bool:
+        """No token but an end can follow, or the structure's own limits broke it off."""
+        return bool(self._matcher.is_stopped())
+
+    @property
+    def fault(self) -> str | None:
+        """Why its limits broke it off. From then on it allows nothing but an end."""
+        if not self._matcher.is_error():
+            return None
+        return (
+            f"this structure is too complex to go on with: {_first_line(self._matcher.get_error())}"
+        )
+
+    def compute(self) -> None:
+        llguidance.numpy.fill_next_token_bitmask(self._matcher, self._bits)
+        self._is_computed = True
+
+    def apply(self, logits: npt.NDArray[np.float32]) -> None:
+        """Forbid, in place, every token that can't come next."""
+        if not self._is_computed:
+            self.compute()
+        bits = self._bits.view(np.uint8)[0]
+        allowed = np.unpackbits(bits, count=logits.size, bitorder="little").view(np.bool_)
+        if 2 * np.count_nonzero(allowed) > logits.size:
+            logits[np.flatnonzero(~allowed)] = -np.inf
+            return
+        ids = np.flatnonzero(allowed)
+        kept = logits[ids]
+        logits.fill(-np.inf)
+        logits[ids] = kept
+
+    def accept(self, token: int) -> None:
+        self._is_computed = False
+        self._matcher.consume_token(token)
+
+    def would_accept(self, tokens: Sequence[int]) -> int:
+        """How many of them, from the first, may come next: see Mask in batch.py."""
+        return int(self._matcher.validate_tokens(list(tokens)))
+
+    def accepts(self, tokens: Sequence[int]) -> bool:
+        """Takes them all, or none of them."""
+        given = list(tokens)
+        if self.would_accept(given) < len(given):
+            return False
+        if given:
+            self._is_computed = False
+            self._matcher.consume_tokens(given)
+        return True
+
+    def restart(self) -> None:
+        self._is_computed = False
+        self._matcher.reset()
+
+
+def _json_grammar(schema: str) -> str:
+    try:
+        # Free white space lets a small model write nothing else.
+        options = {"whitespace_flexible": False}
+        return str(llguidance.LLMatcher.grammar_from_json_schema(json.loads(schema), options))
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"not a JSON schema: {error}", param=PARAM) from error
+
+
+def _checked(source: str) -> str:
+    if len(source) > _MAX_SOURCE_BYTES:
+        raise _refused(f"{len(source)} characters are more than {_MAX_SOURCE_BYTES}")
+    return source
+
+
+def _check_repeats(patterns: Iterable[str]) -> None:
+    for pattern in patterns:
+        if (size := written_out(pattern)) > MAX_SIZE:
+            raise _refused(
+                f"with its repetitions written out, {pattern[:40]!r} has {size} characters; "
+                f"{MAX_SIZE} is the limit"
+            )
+
+
+def _refused(words: str) -> BadRequest:
+    return BadRequest(f"this structure can't be followed: {words}", param=PARAM)
+
+
+def _words(error: str, rule: Rule) -> str:
+    """llguidance's own. In a grammar of ours they name a line, and the line whose schema it is."""
+    words, found = _first_line(error), _OF_A_LINE.match(error)
+    if not found or not isinstance(rule, Lark):
+        return words
+    line = rule.grammar.splitlines()[int(found[1]) - 1]
+    words = words.removeprefix(found[0]) if words.startswith(found[0]) else words
+    return f"{line.rpartition(' // ')[2]}: {words}" if " // " in line else words
+
+
+def _first_line(text: str) -> str:
+    """Or, where that only says that there is an error, the line with the error."""
+    lines = text.strip().splitlines() or [""]
+    return next((line for line in lines if line.startswith("error: ")), lines[0])

@@ -1,0 +1,5 @@
+"""Work beside the loop, each kind on a thread of its own.
+
+`compiling` makes structures ready, `reading` long texts into tokens, `looking` pictures into rows,
+`adapter_loading` LoRA files into memory.
+"""

@@ -1,0 +1,112 @@
+"""The thread that makes ready what a request needs first: its structure, DRY's sequence breakers,
+the tokens of a long text.
+
+Most of it takes milliseconds; a structure that is made to hurt takes llguidance a second or two to
+give up on. So whose turn it is, is fair: what is known already goes first, and then each API key in
+its turn. Whoever asks for many waits for his own only, and is told to come back later once they
+wait long. The thread is not nicer than the loop's: on a busy machine it would starve.
+"""
+
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias
+
+from edgellm.chat.messages import GenerateParams
+from edgellm.errors import BadRequest, EdgellmError, Overloaded
+from edgellm.runner.batch import Mask
+from edgellm.runner.intake.beside import attempted
+from edgellm.runner.messages import Generate
+from edgellm.runner.sampling.recipe import uses_dry
+
+MAX_WAIT_S = 10.0  # of the first in a key's line
+LONG_CHARS = 32_768  # a text of that takes some 20 ms to be made into tokens
+
+Prepared: TypeAlias = tuple[Generate, Mask | None]  # the request, its text perhaps as tokens
+Done: TypeAlias = Callable[[Generate, Mask | EdgellmError | None], None]
+
+
+def takes_time(request: Generate) -> bool:
+    params = request.params
+    return params.structure is not None or uses_dry(params.sampling) or is_long(request)
+
+
+def is_long(request: Generate) -> bool:
+    """Pictures need their text as it is."""
+    prompt = request.prompt
+    return isinstance(prompt, str) and len(prompt) > LONG_CHARS and not request.params.pictures
+
+
+class Compiling:
+    """Compiles structures and makes long texts into tokens, one request after the other.
+
+    `make` may take seconds and raises BadRequest; `is_known` says that a structure will take none.
+
+    `done` is told once of each request that isn't forgotten, on either thread.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[Generate], Prepared],
+        is_known: Callable[[GenerateParams], bool],
+        done: Done,
+        clock: Callable[[], float],
+    ) -> None:
+        self._make, self._is_known, self._done, self._clock = make, is_known, done, clock
+        # By key, who waits, and since when.
+        self._lines: OrderedDict[str, deque[tuple[Generate, float]]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(1)
+
+    def add(self, request: Generate) -> None:
+        now_s = self._clock()
+        with self._lock:
+            line = self._lines.setdefault(request.params.claim.key, deque())
+            is_slow = bool(line) and now_s - line[0][1] > MAX_WAIT_S
+            if not is_slow:
+                line.append((request, now_s))
+        if is_slow:
+            words = f"{len(line)} of your requests wait for their structures or long texts"
+            self._done(request, Overloaded(words, hint="come back later"))
+        else:
+            self._pool.submit(self._next)
+
+    def forget(self, request_id: int) -> None:
+        """It is not wanted any more. What has begun is still told."""
+        with self._lock:
+            for line in self._lines.values():
+                for one in line:
+                    if one[0].request_id == request_id:
+                        line.remove(one)
+                        return
+
+    def _next(self) -> None:
+        request = self._taken()
+        if request is None:
+            return  # forgotten
+        made = attempted(lambda: self._make(request), lambda error: _blamed(request, error))
+        if isinstance(made, EdgellmError):
+            self._done(request, made)
+        else:
+            self._done(*made)
+
+    def _taken(self) -> Generate | None:
+        with self._lock:
+            waiting = [(line, one) for line in self._lines.values() for one in line]
+            for line, one in waiting:
+                if not is_long(one[0]) and self._is_known(one[0].params):
+                    line.remove(one)
+                    return one[0]
+            for key, line in [*self._lines.items()]:
+                if line:
+                    self._lines.move_to_end(key)
+                    return line.popleft()[0]
+                del self._lines[key]
+        return None
+
+
+def _blamed(request: Generate, error: Exception) -> BadRequest:
+    if request.params.structure is not None and not is_long(request):
+        return BadRequest(f"this structure can't be compiled: {error}", param="structure")
+    return BadRequest(f"this request can't be made ready: {error}")

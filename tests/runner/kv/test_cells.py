@@ -1,0 +1,72 @@
+import random
+
+import pytest
+
+from edgellm.runner.kv.cells import Cells, Lease
+
+
+def test_a_fork_takes_no_cell_and_what_follows_is_its_own():
+    cells, a = Cells(100), Lease()
+    cells.append(a, 10)
+    b = cells.fork(a, 6)
+    assert cells.used == 10
+    cells.append(b, 3)
+    assert (cells.used, b.length) == (13, 9)
+
+
+def test_a_shared_cell_is_free_when_its_last_owner_goes():
+    cells, a = Cells(100), Lease()
+    cells.append(a, 10)
+    b = cells.fork(a, 6)
+    assert cells.release(a) == 4
+    assert cells.release(b) == 6
+    assert cells.used == 0
+
+
+def test_shared_cells_are_held_once():
+    cells, a = Cells(100), Lease()
+    cells.append(a, 10)
+    b = cells.fork(a, 6)
+    cells.append(b, 5)
+    assert (cells.held_by([a]), cells.held_by([b]), cells.held_by([a, b])) == (10, 11, 15)
+
+
+def test_a_fork_of_more_than_there_is_is_refused():
+    cells, a = Cells(100), Lease()
+    cells.append(a, 3)
+    with pytest.raises(ValueError, match="can't fork 4 of 3"):
+        cells.fork(a, 4)
+
+
+def test_the_count_agrees_with_sets_of_cells_over_random_histories():
+    for seed in range(50):
+        rng = random.Random(seed)
+        cells, held = Cells(10_000), {}
+        for _ in range(200):
+            _random_step(rng, cells, held)
+            assert cells.used == len({cell for _, owned in held.values() for cell in owned})
+            assert all(lease.length == len(owned) for lease, owned in held.values())
+
+
+def _random_step(rng, cells, held):
+    choice = rng.random()
+    if choice < 0.4 and held:
+        lease, owned = held[rng.choice(list(held))]
+        count = rng.randint(1, 9)
+        cells.append(lease, count)
+        owned += [object() for _ in range(count)]
+    elif choice < 0.6 and held:
+        lease, owned = held[rng.choice(list(held))]
+        length = rng.randint(1, len(owned))
+        held[object()] = (cells.fork(lease, length), owned[:length])
+    elif choice < 0.75 and held:
+        name = rng.choice(list(held))
+        lease, owned = held.pop(name)
+        others = {cell for _, theirs in held.values() for cell in theirs}
+        leases = [theirs for theirs, _ in held.values()]
+        assert cells.held_by(leases) == len(others)
+        assert cells.release(lease) == len(set(owned) - others)
+    else:
+        lease = Lease()
+        cells.append(lease, 5)
+        held[object()] = (lease, [object() for _ in range(5)])

@@ -1,0 +1,134 @@
+import random
+
+from edgellm.runner.batch import Discard
+from edgellm.runner.kv.shelf import BlobSize, Shelf
+
+SIZE = BlobSize(base_bytes=10, cell_bytes=1)
+
+
+def shelf(room_bytes=1000):
+    return Shelf(room_bytes, SIZE, [])
+
+
+def put(shelf, tokens, *ends):
+    return [shelf.put(tokens, end) for end in ends]
+
+
+def test_a_path_is_found_as_far_as_it_agrees():
+    a = shelf()
+    first, second = put(a, list(range(20)), 10, 20)
+    found = a.find([*range(15), 99, 98], 17)
+    assert (found.edges, found.length) == ((first, second), 15)
+    assert a.find([5, 6], 2).length == 0
+
+
+def test_the_limit_bounds_what_is_found():
+    a = shelf()
+    put(a, list(range(20)), 20)
+    assert a.find(list(range(20)), 7).length == 7
+
+
+def test_what_begins_alike_lies_side_by_side_and_the_longer_way_is_found():
+    a = shelf()
+    put(a, [1, 2, 3, 4, 5, 6], 6)
+    put(a, [1, 2, 3, 9, 9, 8, 8], 4, 7)
+    assert a.find([1, 2, 3, 9, 9, 8, 7], 7).length == 6
+    assert a.find([1, 2, 3, 4, 5, 5, 5], 7).length == 5
+
+
+def test_a_stretch_that_is_there_is_not_asked_for_again():
+    a = shelf()
+    tokens = list(range(20))
+    put(a, tokens, 10)
+    assert a.covered(tokens) == 10
+    (edge,) = put(a, tokens, 20)
+    assert (edge.start, edge.tokens) == (10, tokens[10:])
+
+
+def test_where_there_is_no_room_the_leaf_that_was_unused_longest_goes():
+    a = shelf(room_bytes=60)
+    put(a, [1] * 10, 10)
+    put(a, [2] * 10, 10)
+    put(a, [3] * 10, 10)
+    a.touch(a.find([1] * 10, 10).edges[0])
+    put(a, [4] * 10, 10)
+    a.check()
+    lengths = [a.find([first] * 10, 10).length for first in (1, 2, 3, 4)]
+    assert lengths == [10, 0, 10, 10]
+
+
+def test_nothing_that_others_stand_on_goes_before_them():
+    a = shelf(room_bytes=50)
+    put(a, list(range(20)), 10, 20)
+    put(a, [77] * 12, 12)
+    a.check()
+    assert a.find(list(range(20)), 20).length == 10
+
+
+def test_what_somebody_waits_for_stays_and_the_newcomer_is_refused():
+    a = shelf(room_bytes=30)
+    (edge,) = put(a, [1] * 15, 15)
+    edge.n_pins = 1
+    assert put(a, [2] * 15, 15) == [None]
+    assert a.find([1] * 15, 15).edges == (edge,)
+
+
+def test_what_was_computed_with_an_adapter_is_for_those_who_use_it():
+    a = shelf()
+    put(a, [1] * 10, 10)
+    a.put([1] * 10, 10, ((3, 0.5),))
+    assert a.find([1] * 10, 10).edges != a.find([1] * 10, 10, ((3, 0.5),)).edges
+    assert a.find([1] * 10, 10, ((3, 1.0),)).length == 0
+    a.check()
+
+
+def test_what_is_larger_than_all_the_room_empties_nothing():
+    a = shelf(room_bytes=30)
+    put(a, [1] * 15, 15)
+    assert put(a, [2] * 40, 40) == [None]
+    assert len(a) == 1
+
+
+def test_over_random_histories_the_room_is_kept_and_every_edge_has_its_way():
+    for seed in range(40):
+        rng = random.Random(seed)
+        ops = []
+        a = Shelf(rng.choice((100, 400, 2000)), SIZE, ops)
+        texts = [[rng.randint(0, 3) for _ in range(60)] for _ in range(6)]
+        put_blobs, known = set(), {}
+        for _ in range(150):
+            text = [*texts[rng.randrange(6)][: rng.randint(1, 60)], rng.randint(0, 3)]
+            while (start := a.covered(text)) < len(text):
+                edge = a.put(text, min(len(text), start + rng.randint(1, 20)))
+                if edge is None:
+                    break
+                put_blobs.add(edge.blob)
+                known[edge.blob] = text[: edge.end]
+            found = a.find(text, len(text))
+            for edge in found.edges[:-1]:
+                assert known[edge.blob] == text[: edge.end]
+            if found.edges:
+                assert known[found.edges[-1].blob][: found.length] == text[: found.length]
+            a.check()
+        discarded = [op.blob for op in ops]
+        assert all(isinstance(op, Discard) for op in ops)
+        assert len(discarded) == len(set(discarded))
+        assert len(put_blobs - set(discarded)) == len(a)
+
+
+def test_what_other_adapters_computed_is_another_tree():
+    a, half = shelf(), ((0, 0.5),)
+    a.put([1] * 10, 10, half)
+    assert a.find([1] * 10, 10).length == 0
+    assert a.find([1] * 10, 10, ((0, 1.0),)).length == 0
+    assert a.find([1] * 10, 10, half).length == 10
+    a.check()
+
+
+def test_sets_that_are_only_asked_for_leave_nothing_behind():
+    a = shelf()
+    a.put([1] * 10, 10, ((0, 0.5),))
+    for n in range(1000):
+        a.find([1] * 10, 10, ((0, n + 1.0),))
+    assert len(a._roots) <= 2
+    assert a.find([1] * 10, 10, ((0, 0.5),)).length == 10

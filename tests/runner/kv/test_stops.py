@@ -1,0 +1,66 @@
+import itertools
+import random
+
+from edgellm.runner.kv.stops import following, stops
+
+END = 7
+TEXT = [1] * 10_000
+
+
+def prompt(*messages):
+    """Messages of so many tokens, the last of each ends it."""
+    return [token for n in messages for token in [*TEXT[: n - 1], END]]
+
+
+def found(tokens, start=0, parted=0, every=512):
+    return stops(tokens, start, frozenset({END}), every, parted)
+
+
+def test_the_first_and_the_last_message_end_with_a_checkpoint():
+    assert found([*prompt(100, 50, 50, 50), *TEXT[:4]]) == [100, 250]
+
+
+def test_messages_in_between_do_where_they_are_far_apart():
+    assert found([*prompt(100, 300, 50, 300, 100), *TEXT[:4]]) == [100, 400, 750, 850]
+
+
+def test_a_short_system_prompt_is_not_worth_a_step():
+    assert found([*prompt(20, 100), *TEXT[:4]]) == [120]
+
+
+def test_a_prompt_without_messages_ends_with_a_checkpoint_a_little_before_its_end():
+    assert found(TEXT[:100]) == [96]
+    assert found(TEXT[:30]) == []
+
+
+def test_no_gap_is_longer_than_the_grid():
+    assert found(TEXT[:1200]) == [512, 1024, 1196]
+    assert found([*prompt(700, 700), *TEXT[:4]]) == [512, 700, 1212, 1400]
+
+
+def test_where_another_prompt_parted_is_a_stop():
+    assert found(TEXT[:400], parted=200) == [200, 396]
+    assert found(TEXT[:400], start=190, parted=200) == [396]
+
+
+def test_what_is_shared_already_has_its_stops():
+    conversation = [*prompt(100, 200, 60), *TEXT[:4]]
+    assert found(conversation, start=300) == [360]
+
+
+def test_stops_ascend_inside_the_prompt_and_no_gap_is_too_long():
+    for seed in range(300):
+        rng = random.Random(seed)
+        tokens = rng.choices([1, 2, END], [40, 40, rng.choice((0, 1, 20))], k=rng.randint(1, 3000))
+        start, parted = rng.randint(0, len(tokens) - 1), rng.randint(0, len(tokens) - 1)
+        every = rng.choice((100, 512))
+        got = found(tokens, start, parted, every)
+        edges = [start, *got, len(tokens)]
+        assert edges == sorted(set(edges))
+        assert all(b - a <= every + 32 for a, b in itertools.pairwise(edges))
+
+
+def test_the_next_stop_lies_beyond_what_is_computed():
+    assert following([100, 250], 0) == 100
+    assert following([100, 250], 100) == 250
+    assert following([100, 250], 250) is None

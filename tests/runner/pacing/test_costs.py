@@ -1,0 +1,118 @@
+import pytest
+
+from edgellm.runner.pacing.costs import StepCosts
+
+BLOCKS = {1: 0.020, 2: 0.030, 3: 0.049, 4: 0.031, 8: 0.071}  # kernels that like four rows
+PROMPT = {16: 0.080, 64: 0.250}
+
+
+def test_what_was_measured_is_told_and_between_two_sizes_a_straight_line():
+    costs = StepCosts(BLOCKS)
+    assert costs.step_s(3) == 0.049
+    assert costs.step_s(6) == pytest.approx(0.051)
+
+
+def test_beyond_the_largest_size_a_row_costs_its_average_and_below_the_smallest_nothing_less():
+    assert StepCosts({4: 0.04}).step_s(8) == pytest.approx(0.08)
+    assert StepCosts({4: 0.04}).step_s(1) == pytest.approx(0.04)
+
+
+def test_nothing_is_known_before_anything_was_seen():
+    costs = StepCosts()
+    assert (costs.step_s(1), costs.mixed_s(1, 8)) == (None, None)
+    costs.observe(2, 0, 0.03)
+    assert costs.step_s(2) == 0.03
+    assert costs.mixed_s(2, 8) is None
+    costs.observe(0, 64, 0.25)
+    assert costs.mixed_s(0, 64) == 0.25
+
+
+def test_prompt_rows_beside_decoding_ones_cost_less_than_by_themselves():
+    costs = StepCosts(BLOCKS, PROMPT)
+    assert costs.step_s(4) < costs.mixed_s(4, 48) < costs.step_s(4) + costs.mixed_s(0, 48)
+
+
+def test_a_longer_chunk_never_costs_less():
+    costs = StepCosts(BLOCKS, PROMPT)
+    for n_decode in (0, 1, 8, 30):
+        told = [costs.mixed_s(n_decode, n) for n in range(1, 300)]
+        assert told == sorted(told)
+
+
+def test_longer_conversations_make_all_sizes_dearer_at_once():
+    costs = StepCosts(BLOCKS, PROMPT)
+    for _ in range(30):
+        costs.observe(4, 0, 2 * 0.031)
+    assert costs.step_s(4) == pytest.approx(0.062, rel=0.05)
+    assert costs.step_s(1) > 0.025
+
+
+def test_a_size_that_is_off_by_itself_is_corrected_in_time():
+    costs = StepCosts({1: 0.02, 4: 0.04})
+    for _ in range(300):  # both run in turn: the factor finds no middle that suits them
+        costs.observe(1, 0, 0.02)
+        costs.observe(4, 0, 0.10)
+    assert costs.step_s(4) / costs.step_s(1) == pytest.approx(5, rel=0.25)
+
+
+def test_a_stopped_process_is_forgotten_after_a_few_steps():
+    costs = StepCosts(BLOCKS)
+    costs.observe(1, 0, 60.0)
+    assert costs.step_s(1) < 0.05
+    for _ in range(10):
+        costs.observe(1, 0, 0.020)
+    assert costs.step_s(1) == pytest.approx(0.020, rel=0.1)
+
+
+def test_a_deep_prompts_rows_are_learnt_beside_running_streams():
+    costs = StepCosts(BLOCKS, PROMPT)
+    before_s = costs.mixed_s(8, 48)
+    for _ in range(20):
+        costs.observe(8, 48, before_s + 0.1)
+    assert costs.mixed_s(8, 48) == pytest.approx(before_s + 0.1, rel=0.02)
+    assert costs.step_s(8) == 0.071
+
+
+def test_rows_are_padded_only_to_sizes_that_were_measured_to_be_cheaper():
+    costs = StepCosts(BLOCKS)
+    assert [costs.padded(n) for n in (1, 2, 3, 4, 5, 8, 9)] == [1, 2, 4, 4, 5, 8, 9]
+    assert StepCosts({3: 0.0400, 4: 0.0395}).padded(3) == 3
+
+
+def test_a_noisy_measurement_that_made_padding_look_good_is_found_out_by_a_look_now_and_then():
+    costs = StepCosts({3: 0.090, 4: 0.050})  # three rows really take 45 ms
+    assert costs.padded(3) == 4
+    n_looks = 0
+    while costs.padded(3) == 4:
+        for _ in range(49):
+            costs.observe(4, 0, 0.050)
+        costs.observe(3, 0, 0.045)
+        n_looks += 1
+    assert n_looks <= 6
+
+
+def test_a_machine_that_got_slower_while_prompts_were_read_is_found_out_by_one_step_without():
+    costs = StepCosts(BLOCKS, PROMPT)
+    while not costs.doubtful:
+        costs.observe(8, 48, 5 * costs.mixed_s(8, 0) + 1.0)
+    while costs.doubtful:
+        costs.observe(8, 0, 5 * 0.071)
+    assert costs.step_s(8) == pytest.approx(5 * 0.071, rel=0.5)
+
+
+def test_a_prompt_that_gets_deeper_makes_doubtful_once_or_twice():
+    costs, n_doubts = StepCosts(BLOCKS, PROMPT), 0
+    base_s, chunk_s = costs.step_s(8), costs.mixed_s(0, 48)
+    for i in range(80):
+        costs.observe(8, 48, base_s + chunk_s * (1 + i / 80))
+        if costs.doubtful:
+            n_doubts += 1
+            costs.observe(8, 0, base_s)
+    assert n_doubts <= 2
+
+
+def test_a_step_of_another_size_than_the_last_is_told_without_what_that_costs():
+    costs = StepCosts({1: 0.001, 2: 0.001}, switch_s=0.002)
+    for i in range(20):
+        costs.observe(1 + i % 2, 0, 0.003)
+    assert costs.step_s(1) == pytest.approx(0.001, rel=0.1)

@@ -1,0 +1,90 @@
+"""A machine that is known: what a step takes with so many threads, and what they get of the CPU."""
+
+import pytest
+
+from edgellm.runner.pacing.crowding import ThreadCount
+
+
+class Machine:
+    """Of `n_cores` others take `n_taken` for themselves. Where there are more threads than cores,
+    some have half of one, and all wait for them: a step takes `wait_ratio` times as long."""
+
+    def __init__(self, n_cores, *, alone_s=0.02, wait_ratio=3.0):
+        self.n_cores, self.alone_s, self.wait_ratio = n_cores, alone_s, wait_ratio
+        self.n_taken = 0.0
+        self.now_s = 0.0
+
+    def step(self, threads, n_rows=1):
+        n = threads.of(n_rows)
+        lost = max(0.0, n + self.n_taken - self.n_cores)
+        elapsed_s = self.alone_s * self.n_cores / n * n_rows * (self.wait_ratio if lost else 1.0)
+        self.now_s += elapsed_s
+        threads.observe(n_rows, elapsed_s, (n - lost / 2) * elapsed_s)
+        return n
+
+    def run(self, threads, seconds, n_rows=1):
+        """How many threads computed each second's worth of steps, on average."""
+        end_s, seen = self.now_s + seconds, []
+        while self.now_s < end_s:
+            seen.append(self.step(threads, n_rows))
+        return sum(seen) / len(seen)
+
+
+@pytest.mark.parametrize("n_cores", [1, 2, 8])
+def test_alone_all_threads_compute(n_cores):
+    machine, threads = Machine(n_cores), ThreadCount(n_cores)
+    assert machine.run(threads, 60) == n_cores
+
+
+@pytest.mark.parametrize(("n_cores", "n_taken", "left"), [(2, 1, 1), (8, 1, 7), (8, 3, 5)])
+def test_beside_busy_neighbours_the_cores_that_are_left_are_used(n_cores, n_taken, left):
+    machine, threads = Machine(n_cores), ThreadCount(n_cores)
+    machine.n_taken = n_taken
+    machine.run(threads, 5)
+    assert machine.run(threads, 60) == pytest.approx(left, abs=0.1)
+
+
+def test_all_threads_compute_again_soon_after_the_neighbour_has_gone():
+    machine, threads = Machine(2), ThreadCount(2)
+    machine.n_taken = 1
+    machine.run(threads, 60)
+    machine.n_taken = 0
+    machine.run(threads, 9)
+    assert machine.run(threads, 60) == 2
+
+
+def test_looking_whether_the_neighbour_has_gone_takes_little():
+    machine, threads = Machine(2), ThreadCount(2)
+    machine.n_taken = 1
+    machine.run(threads, 30)
+    n_before, began_s = 0, machine.now_s
+    for _ in range(1000):
+        n_before += machine.step(threads) == 2
+    lost_s = n_before * 0.02 * 3
+    assert 0 < lost_s < 0.02 * (machine.now_s - began_s)
+
+
+def test_where_fewer_threads_are_no_faster_all_go_on_and_trials_get_rare():
+    machine, threads = Machine(2, wait_ratio=1.2), ThreadCount(2)
+    machine.n_taken = 1
+    machine.run(threads, 60)
+    assert machine.run(threads, 120) > 1.98
+
+
+def test_steps_of_other_sizes_are_not_compared():
+    machine, threads = Machine(2), ThreadCount(2)
+    machine.n_taken = 1
+    machine.run(threads, 0.3)  # steps of one row: they were seen
+    assert threads.of(1) == 1  # a trial has begun
+    for n_rows in range(2, 14):
+        machine.step(threads, n_rows)
+    assert threads.of(1) == 2  # nothing was learnt, and nothing is changed
+
+
+def test_a_prompts_chunk_has_all_threads_and_is_no_trial():
+    machine, threads = Machine(2), ThreadCount(2)
+    machine.n_taken = 1
+    machine.run(threads, 5)
+    assert threads.of(1) == 1
+    assert [machine.step(threads, n_rows=256) for _ in range(20)] == [2] * 20
+    assert threads.of(1) == 1

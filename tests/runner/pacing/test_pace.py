@@ -1,0 +1,107 @@
+import pytest
+
+from edgellm.runner.pacing.costs import StepCosts
+from edgellm.runner.pacing.pace import Pace
+
+COSTS = {1: 0.010, 8: 0.024}, {16: 0.032, 64: 0.128, 256: 0.512}  # 2 ms a prompt's row
+
+
+def pace(itl_target_s=0.1):
+    return Pace(itl_target_s, StepCosts(*COSTS))
+
+
+def test_the_chunk_is_the_largest_that_keeps_the_running_streams_target():
+    ours = pace()
+    chunk = ours.chunk(n_decoding=8, n_prefilling=0, n_free_rows=500)
+    assert ours.costs.mixed_s(8, chunk) <= 0.093 < ours.costs.mixed_s(8, chunk + 1)
+
+
+def test_who_waits_for_a_first_token_counts_as_much_as_who_waits_for_the_next():
+    one = pace().chunk(n_decoding=8, n_prefilling=1, n_free_rows=500)
+    eight = pace().chunk(n_decoding=8, n_prefilling=8, n_free_rows=500)
+    assert one < eight < 2.5 * one
+
+
+def test_without_running_streams_or_a_target_a_prompt_takes_all_there_is():
+    assert pace().chunk(0, 1, 500) == 500
+    assert pace(None).chunk(8, 1, 500) == 500
+    assert Pace(0.1).chunk(8, 1, 500) == 500  # nothing is known yet
+
+
+def test_where_the_streams_alone_are_slower_than_the_target_a_prompt_gets_half_the_time():
+    ours = pace(0.001)
+    chunk = ours.chunk(n_decoding=8, n_prefilling=1, n_free_rows=500)
+    assert 0.040 < ours.costs.mixed_s(8, chunk) <= 0.048
+
+
+def test_there_is_always_a_row_for_the_prompt_if_there_is_one_free():
+    slow = Pace(0.001, StepCosts({1: 0.01}, {16: 99.0}))
+    assert slow.chunk(1, 1, 500) == 1
+    assert slow.chunk(1, 1, 0) == 0
+
+
+def test_the_chunk_shrinks_as_the_prompt_gets_deeper():
+    ours = pace()
+    first = ours.chunk(8, 1, 500)
+    for _ in range(30):
+        ours.observe(n_prompt_rows=first, n_decode_rows=8, elapsed_s=0.2)
+    assert ours.chunk(8, 1, 500) < first / 1.5
+
+
+def step_s(n_decode, n_prompt, depth):
+    """A CPU whose prompt rows cost twice as much at 4,000 tokens as at the start."""
+    return 0.015 + 0.008 * n_decode + 0.004 * n_prompt * (1 + depth / 4000)
+
+
+def read_a_long_prompt(chunk_of, n_tokens=4000, n_streams=8):
+    """The steps until its first token, each a gap of the streams beside it."""
+    depth = 0
+    while depth < n_tokens:
+        n = min(chunk_of(), n_tokens - depth)
+        gap_s = step_s(n_streams, n, depth + n / 2)
+        depth += n
+        yield n, gap_s
+
+
+def ours(itl_target_s, n_streams=8, slower=1.0):
+    """The gaps; on a machine that is so much slower than when it was measured."""
+    sizes = (16, 64, 256)
+    table = StepCosts(
+        {n: step_s(n, 0, 0) for n in (1, 2, 4, 8)}, {n: step_s(1, n - 1, 0) for n in sizes}
+    )
+    mine = Pace(itl_target_s, table)
+    gaps_s = []
+    for n, gap_s in read_a_long_prompt(lambda: mine.chunk(n_streams, 0, 512)):
+        mine.observe(n, n_streams, slower * gap_s)
+        gaps_s.append(slower * gap_s)
+    return gaps_s
+
+
+def p99(gaps_s):
+    return sorted(gaps_s)[int(0.99 * len(gaps_s))]
+
+
+@pytest.mark.parametrize("fixed", [56, 120, 504])
+def test_at_the_same_time_to_the_long_prompts_first_token_the_gaps_are_shorter(fixed):
+    theirs = [gap_s for _, gap_s in read_a_long_prompt(lambda: fixed)]
+    low, high = 0.1, 10.0
+    while high - low > 0.001:  # the lowest target whose prompt takes about as long as theirs
+        middle = (low + high) / 2
+        is_late = sum(ours(middle)) > 1.08 * sum(theirs)
+        low, high = (middle, high) if is_late else (low, middle)
+    mine = ours(high)
+    assert sum(mine) <= 1.1 * sum(theirs)
+    assert p99(mine) <= 0.9 * p99(theirs)
+
+
+@pytest.mark.parametrize("itl_target_s", [0.17, 0.2, 0.5, 1.0])
+def test_the_target_is_kept_from_the_first_gap_to_the_last(itl_target_s):
+    assert p99(ours(itl_target_s)) <= itl_target_s
+
+
+def test_on_a_machine_that_has_become_slow_prompts_do_not_starve():
+    gaps_s = ours(0.1, slower=8.0)
+    alone_s = 8 * step_s(8, 0, 0)
+    in_half_the_time_s = 2 * (8 * step_s(0, 4000, 2000))
+    assert sum(gaps_s) < 2 * in_half_the_time_s
+    assert p99(gaps_s) < 3 * alone_s

@@ -1,0 +1,293 @@
+import contextlib
+import itertools
+import json
+import time
+
+import numpy as np
+import pytest
+from chat.hearing import BY_NAME, TOOLS, hear
+from mask_fakes import Alphabet
+
+from edgellm.chat.gbnf import Either, Ref, Repeat, Sequence, Set, parse
+from edgellm.chat.lark import Rules
+from edgellm.chat.messages import GBNF, Choices, JSONSchema, Lark, Regex, Stages, Watch
+from edgellm.errors import BadRequest
+from edgellm.runner.sampling.masks import Masks
+
+PLAIN = Alphabet()
+MARKED = Alphabet(
+    (
+        "<tool_call>", "</tool_call>", "[TOOL_CALLS]", "[ARGS]", "<|python_tag|>", "｜DSML｜",
+        "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>", "<｜tool▁call▁begin｜>", "<｜tool▁sep｜>",
+        "<｜tool▁call▁end｜>", "<|channel|>", "<|message|>", "<|start|>", "<|constrain|>",
+        "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>", "<|START_ACTION|>",
+        "<|END_ACTION|>", "<|tool_call>", "<tool_call|>", '<|"|>', "<|tool_calls_section_begin|>",
+        "<|tool_calls_section_end|>", "<|tool_call_begin|>", "<|tool_call_argument_begin|>",
+        "<|tool_call_end|>",
+    )
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def masks():
+    return Masks(PLAIN.tokenizer, PLAIN.n_vocab)
+
+
+@pytest.mark.parametrize(
+    ("structure", "good", "bad"),
+    [
+        (Regex("[0-9]{2,3}"), ["12", "123"], ["1", "1234", "x"]),
+        (Choices(("yes", "no", "nope")), ["yes", "no", "nope"], ["y", "none"]),
+        (JSONSchema('{"type": "integer", "minimum": 5}'), ["5", "17"], ["4", "a"]),
+        (JSONSchema('{"enum": ["a", 1]}'), ['"a"', "1"], ['"b"']),
+        (GBNF('root ::= "a"+ ("b" | "c")'), ["ab", "aac"], ["b", "aa", "abb"]),
+        (Lark('start: "a" m_0', ("<x>",)), ["a<x>"], ["<x>"]),
+        (Lark("start: u_0 m_1", ("</p>", "!")), ["ab</p>!", "</p>!", "</</p>!"], ["ab!", "</p>"]),
+    ],
+)
+def test_a_structure_allows_its_texts_and_no_others(masks, structure, good, bad):
+    for text in good:
+        mask = masks.compile(structure)
+        assert PLAIN.allows(mask, text), text
+        assert PLAIN.may_end(mask), text
+    for text in bad:
+        mask = masks.compile(structure)
+        assert not (PLAIN.allows(mask, text) and PLAIN.may_end(mask)), text
+
+
+def test_a_mask_is_complete_when_nothing_can_follow(masks):
+    mask = masks.compile(JSONSchema('{"type": "object", "properties": {}}'))
+    assert not mask.complete
+    schema = JSONSchema('{"type": "object", "additionalProperties": false}')
+    mask = masks.compile(schema)
+    assert PLAIN.allows(mask, "{}")
+    assert mask.complete
+
+
+def test_requests_of_one_structure_do_not_share_their_place(masks):
+    first, second = masks.compile(Regex("ab")), masks.compile(Regex("ab"))
+    assert PLAIN.allows(first, "a")
+    assert PLAIN.allows(second, "ab")
+    assert PLAIN.allowed(first) == {ord("b")}
+    assert PLAIN.allowed(masks.compile(Regex("ab"))) == {ord("a")}
+
+
+def test_trying_tokens_takes_all_or_none(masks):
+    mask = masks.compile(Regex("abc"))
+    assert not mask.accepts(PLAIN.ids("abx"))
+    assert mask.accepts(PLAIN.ids("ab"))
+    assert PLAIN.allowed(mask) == {ord("c")}
+    mask.restart()
+    assert PLAIN.allowed(mask) == {ord("a")}
+
+
+@pytest.mark.parametrize(
+    ("draft", "n"), [("abc", 3), ("abx", 2), ("xab", 0), ("abcd", 3), ("", 0), ("abc<end>", 4)]
+)
+def test_a_draft_is_known_to_fit_as_far_as_it_does(masks, draft, n):
+    mask = masks.compile(Regex("abc"))
+    assert mask.would_accept(PLAIN.ids(draft)) == n
+    assert PLAIN.allowed(mask) == {ord("a")}, "asking has moved it"
+
+
+def test_what_is_compiled_is_known(masks):
+    watch, regex = Watch(("<x>",)), Regex("known already")
+    assert masks.is_kept(Stages((watch,)))
+    assert not masks.is_kept(regex)
+    assert not masks.is_kept(Stages((watch, regex)))
+    masks.compile(regex)
+    assert masks.is_kept(regex)
+    assert masks.is_kept(Stages((watch, regex)))
+
+
+def test_a_mask_forbids_the_same_where_it_allows_few_or_most(masks):
+    few, most = masks.compile(Regex("[ab]")), masks.compile(Regex("[^a]*"))
+    assert PLAIN.allowed(few) == {ord("a"), ord("b")}
+    logits = np.arange(PLAIN.n_vocab, dtype=np.float32)
+    most.apply(logits)
+    kept = np.flatnonzero(logits > -np.inf)
+    assert ord("a") not in kept
+    assert {ord("b"), PLAIN.end} <= set(kept)
+    assert list(logits[kept]) == list(kept)
+
+
+@pytest.mark.parametrize(
+    ("structure", "words"),
+    [
+        (Regex("("), "unclosed group"),
+        (JSONSchema('{"type": "strin"}'), "Invalid type: strin"),
+        (JSONSchema('{"type": "string", "format": "foo"}'), "Unknown format: foo"),
+        (JSONSchema('{"$ref": "http://x"}'), "http://x"),
+        (JSONSchema("[1"), "not a JSON schema"),
+        (GBNF('root ::= "a'), "grammar: line 1: the text ends"),
+        (Regex("a" * 600_000), "600000 characters are more than"),
+        (Regex("(a{1000}){1000}"), "has 1000000 characters; 100000 is the limit"),
+        (JSONSchema('{"type": "string", "pattern": "a{200000}"}'), "has 200000 characters"),
+    ],
+)
+def test_what_is_no_structure_is_refused_in_llguidances_words(masks, structure, words):
+    with pytest.raises(BadRequest) as raised:
+        masks.compile(structure)
+    assert words in str(raised.value)
+
+
+def test_a_bad_schema_of_a_tool_is_blamed_by_the_tools_name(masks):
+    rules = Rules()
+    bodies = [rules.json({"type": kind}, f"tool '{kind}'") for kind in ("object", "strin")]
+    with pytest.raises(BadRequest, match="tool 'strin': Invalid type: strin"):
+        masks.compile(rules.starting(" | ".join(bodies)))
+
+
+# ── GBNF: the same language ──────────────────────────────────────────────────
+
+
+def ends(rules, node, text, at):
+    """Where a text that begins at `at` may end: GBNF's meaning, written out."""
+    match node:
+        case Set(ranges):
+            here = at < len(text) and any(a <= ord(text[at]) <= b for a, b in ranges)
+            return {at + 1} if here else set()
+        case Ref(rule):
+            return ends(rules, rules[rule], text, at)
+        case Sequence(parts):
+            found = {at}
+            for part in parts:
+                found = {end for begin in found for end in ends(rules, part, text, begin)}
+            return found
+        case Either(options):
+            return {end for option in options for end in ends(rules, option, text, at)}
+        case Repeat(part, least, most):
+            found, reached = {at} if least == 0 else set(), {at}
+            for n in range(1, (most or len(text) + least) + 1):
+                reached = {end for begin in reached for end in ends(rules, part, text, begin)}
+                found |= reached if n >= least else set()
+            return found
+
+
+DIFFICULT = [
+    'root ::= ("a" | "ab") "bc"',
+    'root ::= x x\nx ::= "a"+',
+    'root ::= "a"* "ab"',
+    "root ::= [a-b]* [b]",
+    'root ::= (a | b)*\na ::= "ab"\nb ::= "a" "c"?',
+    'root ::= "a" root "b" | "c"?',
+    'root ::= ws "a" ws\nws ::= "b"*',
+    'root ::= ("a" "b"?){2,3} "c"',
+    'root ::= (("a"|"b")? "c")*',
+    'root ::= "a"? "b"? "a"?',
+    'root ::= [^a] "a" | "b" "c"',
+    'root ::= x "," x | x\nx ::= [ab]+ "c"?',
+    'root ::= ("aa" | "a")* "b"',
+    'root ::= ("" | "a") ("b" | "")',
+    'root ::= item ("," item)*\nitem ::= [a-c]+',
+    'root ::= ("ab"){0,2} "a"',
+    'root ::= "é"+ "a"?',
+    'root ::= .{1,3} "a"',
+    'root ::= "a"{2,} "b"{0,1}',
+]
+
+
+@pytest.mark.parametrize("grammar", DIFFICULT)
+def test_a_converted_grammar_has_exactly_its_language(masks, grammar):
+    rules = parse(grammar)
+    for n in range(6):
+        for letters in itertools.product("abc,", repeat=n):
+            text = "".join(letters)
+            mask = masks.compile(GBNF(grammar))
+            allowed = PLAIN.allows(mask, text) and PLAIN.may_end(mask)
+            assert allowed is (len(text) in ends(rules, rules["root"], text, 0)), text
+
+
+# ── tool calls: what the grammars write, the formats read ────────────────────
+
+
+ENDS = {  # of free text
+    "qwen-coder": "\n</parameter>",
+    "seed-oss": "</parameter>",
+    "minimax": "</parameter>",
+    "glm": "</arg_value>",
+    "deepseek-v3.2": "</｜DSML｜parameter>",
+    "deepseek-v4": "</｜DSML｜parameter>",
+    "gemma-4": '<|"|>',
+}
+
+
+@pytest.mark.parametrize("alphabet", [PLAIN, MARKED], ids=["letters", "special tokens"])
+@pytest.mark.parametrize("name", BY_NAME)
+def test_whatever_a_formats_grammar_writes_is_heard_as_calls_and_nothing_else(name, alphabet):
+    format, n_found = BY_NAME[name], 0
+    for parallel in (False, True):
+        rules = Rules()
+        calls = Masks(alphabet.tokenizer, alphabet.n_vocab)
+        grammar = rules.starting(format.rule(rules, TOOLS, parallel))
+        for seed in range(4):
+            text = alphabet.wander(calls.compile(grammar), seed, ENDS.get(name, ""))
+            if text is None:
+                continue  # a free text that went on and on
+            n_found += 1
+            said, _, heard, reason = hear(format, [text])
+            assert (said, reason) == ("", "tool_calls"), text
+            assert parallel or len(heard) == 1
+            for _, tool, arguments in heard:
+                check(tool, json.loads(arguments))
+    assert n_found >= 4
+
+
+def check(tool, arguments):
+    """What TOOLS' schemas ask for."""
+    match tool:
+        case "clock":
+            assert arguments == {}
+        case "weather":
+            assert isinstance(arguments["city"], str)
+            assert isinstance(arguments.get("days", 1), int)
+            assert {*arguments} <= {"city", "days"}
+        case "note":
+            assert isinstance(arguments["text"], str)
+            assert isinstance(arguments.get("loud", True), bool)
+            assert all(isinstance(tag, str) for tag in arguments.get("tags", []))
+            assert arguments.get("where", {}).get("room", "hall") in ("hall", "attic")
+            assert {*arguments} <= {"text", "tags", "where", "loud", "any"}
+        case _:
+            raise AssertionError(f"no tool is called {tool}")
+
+
+# ── bombs ────────────────────────────────────────────────────────────────────
+
+NESTED = '{"properties":{"a":' * 30 + "{}" + "}}" * 30
+BOMBS = [
+    GBNF("root ::= " + "(" * 30_000 + '"a"' + ")" * 30_000),
+    GBNF("root ::= " + '("a"|"b")? ' * 50),
+    GBNF('root ::= (("a"|"b")?){50}'),
+    GBNF('root ::= ((("a"*)*)*)*'),
+    GBNF('root ::= x x x x\nx ::= x x | "a" | ""'),
+    GBNF("root ::= " + "".join(f"r{i} " for i in range(2000)) + "\n"
+         + "\n".join(f"r{i} ::= [a-z]{{0,2000}}" for i in range(2000))),
+    GBNF("root ::= " + "".join(f"r{i} " for i in range(9)) + "\n"
+         + "\n".join(f"r{i} ::= [a-z]{{0,2000}}" for i in range(9))),
+    GBNF('root ::= (("a"{0,2000}){0,2000}){0,2000}'),
+    Regex("(a?){64}(a){64}"),
+    Regex("((a{1,100}){1,100}){1,100}"),
+    Regex("(?:(?:(?:a|b)*)*)*c{1,900}"),
+    Regex("[^x]{1,5000}(.*a){20}"),
+    JSONSchema(NESTED),
+    JSONSchema(json.dumps({"enum": [f"{i}" * 9 for i in range(5000)]})),
+    JSONSchema(json.dumps({"type": "string", "pattern": "(a|aa)+$" * 9})),
+    JSONSchema(json.dumps({"type": "array", "items": {"enum": [*range(3000)]}})),
+    JSONSchema(json.dumps({"type": "string", "minLength": 9_999, "maxLength": 99_999})),
+    Choices(tuple(f"{i:04}" * 5 for i in range(1000))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("bomb", BOMBS, ids=lambda bomb: repr(bomb)[:40])
+def test_a_bomb_is_refused_or_followed_within_two_seconds(masks, bomb):
+    """Of this process's time: the machine may be busy with something else."""
+    begun_s = time.process_time()
+    with contextlib.suppress(BadRequest):
+        mask = masks.compile(bomb)
+        for _ in range(20):
+            allowed = PLAIN.allowed(mask)
+            if mask.complete or mask.fault or not allowed:
+                break
+            mask.accept(min(allowed - {PLAIN.end}, default=PLAIN.end))
+    assert time.process_time() - begun_s < 2.0

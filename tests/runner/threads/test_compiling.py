@@ -1,0 +1,169 @@
+"""The thread that compiles, with a compiler that does what the test says."""
+
+import queue
+import threading
+
+import pytest
+
+from edgellm.chat.messages import Claim, GenerateParams, Regex, SamplingParams
+from edgellm.chat.pictures import Pictures
+from edgellm.errors import BadRequest, Overloaded
+from edgellm.runner.messages import Generate
+from edgellm.runner.threads.compiling import LONG_CHARS, MAX_WAIT_S, Compiling, takes_time
+
+
+class Compiler:
+    """Makes nothing until it may; what it has made it knows."""
+
+    def __init__(self):
+        self.may, self.begun, self.made = threading.Event(), threading.Event(), []
+        self.known = set()
+        self.now_s = 0.0
+
+    def make(self, request):
+        self.begun.set()
+        assert self.may.wait(10)
+        structure = request.params.structure
+        pattern = structure.pattern if structure else request.prompt.rstrip("y")
+        self.made.append(pattern)
+        if pattern == "refused":
+            raise BadRequest("no")
+        if pattern == "strange":
+            raise ZeroDivisionError("by zero")
+        return request, pattern
+
+    def is_known(self, params):
+        return params.structure is None or params.structure.pattern in self.known
+
+
+@pytest.fixture
+def compiler():
+    return Compiler()
+
+
+@pytest.fixture
+def told():
+    return queue.SimpleQueue()
+
+
+@pytest.fixture
+def compiling(compiler, told):
+    done, clock = lambda *both: told.put(both), lambda: compiler.now_s
+    yield Compiling(compiler.make, compiler.is_known, done, clock)
+    compiler.may.set()
+
+
+def request(request_id, pattern, key=""):
+    params = GenerateParams(structure=Regex(pattern), claim=Claim(key=key))
+    return Generate(request_id, "x", params)
+
+
+def long_text(request_id, begins, key=""):
+    return Generate(request_id, begins + "y" * LONG_CHARS, GenerateParams(claim=Claim(key=key)))
+
+
+def busy(compiling, compiler):
+    """It works on something, so that whoever comes now waits."""
+    compiling.add(request(0, "first"))
+    assert compiler.begun.wait(10)
+
+
+def all_made(compiler, told, n):
+    compiler.may.set()
+    results = [told.get(timeout=10) for _ in range(n)]
+    return compiler.made, results
+
+
+def test_what_is_compiled_is_told(compiling, compiler, told):
+    compiling.add(request(7, "a"))
+    _, [(asked, result)] = all_made(compiler, told, 1)
+    assert (asked.request_id, result) == (7, "a")
+
+
+def test_a_refusal_is_told_and_so_is_what_nobody_foresaw(compiling, compiler, told):
+    compiling.add(request(1, "refused"))
+    compiling.add(request(2, "strange"))
+    _, [(_, refused), (_, strange)] = all_made(compiler, told, 2)
+    assert str(refused) == "no"
+    assert isinstance(strange, BadRequest)
+    assert "by zero" in str(strange)
+
+
+def test_keys_take_turns(compiling, compiler, told):
+    busy(compiling, compiler)
+    for i, (pattern, key) in enumerate(
+        [("a1", "a"), ("a2", "a"), ("a3", "a"), ("b1", "b"), ("c1", "c")]
+    ):
+        compiling.add(request(i + 1, pattern, key))
+    made, _ = all_made(compiler, told, 6)
+    assert made == ["first", "a1", "b1", "c1", "a2", "a3"]
+
+
+def test_what_is_known_goes_first(compiling, compiler, told):
+    busy(compiling, compiler)
+    compiler.known = {"b2"}
+    for i, pattern in enumerate(["a1", "a2", "b2"]):
+        compiling.add(request(i + 1, pattern))
+    made, _ = all_made(compiler, told, 4)
+    assert made == ["first", "b2", "a1", "a2"]
+
+
+def test_long_texts_take_their_turn_among_structures(compiling, compiler, told):
+    busy(compiling, compiler)
+    compiling.add(request(1, "a1", "a"))
+    for i in range(2, 6):
+        compiling.add(long_text(i, f"text {i}", "b"))
+    made, _ = all_made(compiler, told, 6)
+    assert made == ["first", "a1", "text 2", "text 3", "text 4", "text 5"]
+
+
+def test_what_nobody_foresaw_of_a_text_is_not_blamed_on_a_structure(compiling, compiler, told):
+    compiling.add(long_text(1, "strange"))
+    _, [(_, refused)] = all_made(compiler, told, 1)
+    assert isinstance(refused, BadRequest)
+    assert "by zero" in str(refused)
+    assert "structure" not in str(refused)
+    assert refused.param != "structure"
+
+
+def test_whose_requests_wait_long_is_told_to_come_back_and_others_are_not(
+    compiling, compiler, told
+):
+    busy(compiling, compiler)
+    for i in range(99):  # many at once are no reason
+        compiling.add(request(i + 1, f"{i}", "greedy"))
+    compiler.now_s = MAX_WAIT_S + 1
+    compiling.add(request(100, "one more", "greedy"))
+    asked, refusal = told.get(timeout=10)
+    assert asked.request_id == 100
+    assert isinstance(refusal, Overloaded)
+    assert "99 of your requests" in str(refusal)
+    compiling.add(request(101, "modest", "other"))
+    made, _ = all_made(compiler, told, 101)
+    assert made[2] == "modest"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "params", "expected"),
+    [
+        ("x", GenerateParams(), False),
+        ("x" * (LONG_CHARS + 1), GenerateParams(), True),
+        ((5,) * (LONG_CHARS + 1), GenerateParams(), False),
+        ("x" * (LONG_CHARS + 1), GenerateParams(pictures=Pictures("<P>", (b"",), ("a",))), False),
+        ("x", GenerateParams(structure=Regex("a")), True),
+        ("x", GenerateParams(SamplingParams(dry_multiplier=0.8)), True),
+    ],
+)
+def test_what_takes_time_is_known_beforehand(prompt, params, expected):
+    assert takes_time(Generate(1, prompt, params)) is expected
+
+
+def test_who_has_left_is_not_compiled_for(compiling, compiler, told):
+    busy(compiling, compiler)
+    compiling.add(request(1, "left"))
+    compiling.add(request(2, "stayed"))
+    compiling.forget(1)
+    compiling.forget(77)
+    made, _ = all_made(compiler, told, 2)
+    assert made == ["first", "stayed"]
+    assert told.empty()
