@@ -2,20 +2,24 @@
 
 import contextlib
 import os
+import pty
 import re
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import httpx2
 import pytest
 
 from edgellm import resources
 
+_T = TypeVar("_T")
 EDGELLM = (sys.executable, "-m", "edgellm")
 SHARED_MODELS = Path(__file__).resolve().parents[2] / "shared" / "models"
 DEMO_PATH = resources.demo_model()
@@ -119,3 +123,49 @@ def _ready(process: "subprocess.Popen[str]", said: list[str]) -> Live:
     found = re.search(r"at (\S+)", "".join(lines))
     assert found
     return Live(process, found[1], "".join(lines), said)
+
+
+def wait_for(condition: Callable[[], _T], seconds: float = 20.0) -> _T:
+    deadline_s = time.monotonic() + seconds
+    while time.monotonic() < deadline_s:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"{condition} did not come true within {seconds} s")
+
+
+class Terminal:
+    """A program on a pseudo-terminal of 100 × 30; `text` is all that it wrote."""
+
+    def __init__(self, home: Home, *args: str, **env: str) -> None:
+        self._master, slave = pty.openpty()
+        self.text = ""
+        self.process = subprocess.Popen(
+            (*EDGELLM, *args),
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=home.env | {"TERM": "xterm-256color", "LINES": "30"} | env,
+            cwd=home.folder,
+            start_new_session=True,
+        )
+        os.close(slave)
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError):  # Linux's way to say that the other side closed
+            while data := os.read(self._master, 1 << 16):
+                self.text += data.decode(errors="replace")
+
+    def type(self, text: str) -> None:
+        os.write(self._master, text.encode())
+
+    def until(self, words: str, seconds: float = 20.0) -> None:
+        wait_for(lambda: words in self.text or self.process.poll() is not None, seconds)
+        assert words in self.text, self.text[-2000:]
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self._master)

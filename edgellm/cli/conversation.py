@@ -10,6 +10,7 @@ from edgellm.cli.client import Client, Message, Timings, with_pictures
 from edgellm.cli.output import say, say_error
 from edgellm.cli.pictures import data_urls
 from edgellm.errors import EdgellmError
+from edgellm.tui.terminal import has_style
 from edgellm.tui.untrusted import prose
 from edgellm.units import format_rate, format_seconds
 
@@ -22,7 +23,8 @@ _HELP = """\
   \"\"\"           begin and end a question of several lines
   Ctrl-C stops an answer"""
 _FENCE = '"""'
-_FAINT, _PLAIN = "\x1b[2m", "\x1b[0m"
+_FAINT = ("\x1b[2m", "\x1b[0m")
+_MARKED = ("(thinking) ", "")  # where nothing can be faint
 
 
 @dataclass(slots=True)
@@ -70,30 +72,32 @@ class Answering:
 
 
 class _Written:
-    """What has been written. Thoughts are faint on a terminal and not written anywhere else."""
+    """What has been written. Thoughts are told apart on a terminal, and only told there."""
 
     def __init__(self) -> None:
         self.answer = ""
         self.timings: Timings | None = None
         self._is_terminal = sys.stdout.isatty()
+        self._begin, self._end = _FAINT if has_style(sys.stdout) else _MARKED
         self._is_thinking = False
 
     def thought(self, text: str) -> None:
         if text and self._is_terminal:
-            print(prose(text) if self._is_thinking else _FAINT + prose(text), end="", flush=True)
+            begin = "" if self._is_thinking else self._begin
+            print(begin + prose(text), end="", flush=True)
             self._is_thinking = True
 
     def text(self, text: str) -> None:
         if text:
             if self._is_thinking:
-                print(_PLAIN, end="\n\n")
+                print(self._end, end="\n\n")
                 self._is_thinking = False
             print(prose(text) if self._is_terminal else text, end="", flush=True)
             self.answer += text
 
     def end(self) -> None:
         if self._is_thinking:
-            print(_PLAIN, end="")
+            print(self._end, end="")
         print(flush=True)
 
 

@@ -1,4 +1,4 @@
-"""A model brought to this disk and not loaded: what `pull` does."""
+"""A model brought to this disk: all that `pull` does, and what the others begin with."""
 
 from pathlib import Path
 
@@ -11,6 +11,12 @@ from edgellm.models.names import parse_reference
 from edgellm.selector.plan import Candidate, Goal
 
 
+def fetch_aloud(resolved: Resolved, wanted: Candidate) -> Path:
+    """With a line that tells how far it is. Raises ModelNotFound, NetworkError, StorageError."""
+    with ProgressLine(f"{resolved.name} {wanted.quant}") as line:
+        return resolved.fetch(wanted, line)
+
+
 def fetch_model(text: str, config: Config, *, is_quiet: bool = False) -> Path:
     """Raises BadRequest for a path, ModelNotFound, DoesNotFit, NetworkError, StorageError."""
     reference = hub_reference_of(parse_reference(text))
@@ -21,11 +27,7 @@ def fetch_model(text: str, config: Config, *, is_quiet: bool = False) -> Path:
         return resolved.fetch(wanted, lambda done, total, rate: None)
     if resolved.is_local:
         say(f"{wanted.name} is here already, as {wanted.quant}")
-    line = ProgressLine(f"{resolved.name} {wanted.quant}")
-    try:
-        return resolved.fetch(wanted, line)
-    finally:
-        line.end()
+    return fetch_aloud(resolved, wanted)
 
 
 def _suited(resolved: Resolved) -> Candidate:

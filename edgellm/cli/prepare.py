@@ -11,14 +11,13 @@ goes in here, where no flag says otherwise.
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edgellm.chat.template import ChatTemplate
 from edgellm.cli import machine
 from edgellm.cli.adapting import pooled, with_adapters
 from edgellm.cli.drafting import draft_goal
+from edgellm.cli.fetching import fetch_aloud
 from edgellm.cli.planning import planned, planned_smaller
-from edgellm.cli.progress import ProgressLine
 from edgellm.cli.resolve import DEMO, Resolved, on_disk
 from edgellm.cli.seeing import sighted
 from edgellm.cli.tuned import Tuned, goal_with, with_batch
@@ -31,9 +30,7 @@ from edgellm.probe.hardware import Hardware
 from edgellm.runner.adapters import Adapter
 from edgellm.selector.plan import Candidate, DraftFile, Goal, Plan
 
-if TYPE_CHECKING:
-    from edgellm.models.download import Progress
-
+Fetching = Callable[[Resolved, Candidate], Path]
 Replan = Callable[[Plan], Plan | None]  # after an out-of-memory: the next smaller one
 
 
@@ -58,14 +55,14 @@ def prepare(
     goal: Goal,
     *,
     name: str | None = None,
-    progress: "Progress | None" = None,
+    fetching: Fetching = fetch_aloud,
     uses_tuned: bool = True,
 ) -> Prepared:
     """Raises DoesNotFit, BadGGUF, NetworkError, StorageError, BadRequest."""
     draft = None
     if resolved.draft and goal.speculate != "off":
-        draft, goal = _draft(resolved.draft, hardware), replace(goal, speculate="draft")
-    path, here = _fetched(resolved, hardware, goal, name, progress, draft)
+        draft, goal = _draft(resolved.draft, hardware, fetching), replace(goal, speculate="draft")
+    path, here = _fetched(resolved, hardware, goal, fetching, name, draft)
     one = replace(with_adapters(here, resolved.adapters), draft=draft)
 
     def on(machine: Hardware) -> Prepared:
@@ -88,8 +85,8 @@ def prepare(
     return on(hardware)
 
 
-def _draft(resolved: Resolved, hardware: Hardware) -> DraftFile:
-    path, here = _fetched(resolved, hardware, draft_goal(), None, None)
+def _draft(resolved: Resolved, hardware: Hardware, fetching: Fetching) -> DraftFile:
+    path, here = _fetched(resolved, hardware, draft_goal(), fetching)
     return DraftFile(str(path), here.spec)
 
 
@@ -106,8 +103,8 @@ def _fetched(
     resolved: Resolved,
     hardware: Hardware,
     goal: Goal,
-    name: str | None,
-    progress: "Progress | None",
+    fetching: Fetching,
+    name: str | None = None,
     draft: DraftFile | None = None,
 ) -> tuple[Path, Candidate]:
     """The file that suits best, on this disk and checked; what it really is."""
@@ -116,7 +113,7 @@ def _fetched(
         candidates = [replace(one, draft=draft) for one in resolved.candidates]
         wished = planned(hardware, candidates, goal, asks_oracle=False)
         wanted = next(one for one in resolved.candidates if one.file == wished.file)
-    path = resolved.fetch(wanted, progress or (lambda done, total, rate: None))
+    path = fetching(resolved, wanted)
     local.check(path)
     (here,) = on_disk(path, name or wanted.name, wanted.quant).candidates
     here = pooled(here, resolved)
@@ -151,7 +148,7 @@ def prepare_all(
 
     Raises BadRequest when the second one is none, or the first one is one already.
     """
-    first = _with_progress(model, hardware, goal, name)
+    first = prepare(model, hardware, goal, name=name)
     if embedding is None:
         return (first,)
     if first.plan.embedding:
@@ -165,20 +162,10 @@ def prepare_all(
         n_threads=goal.n_threads,
         batch_invariant=goal.batch_invariant,
     )
-    second = _with_progress(embedding, rest, own_goal, None)
+    second = prepare(embedding, rest, own_goal)
     if not second.plan.embedding:
         raise BadRequest(
             f"{second.name} writes text; it is no embedding model",
             hint="edgellm serve MODEL --embedding qwen3-embedding:0.6b",
         )
     return (first, second)
-
-
-def _with_progress(
-    resolved: Resolved, hardware: Hardware, goal: Goal, name: str | None
-) -> Prepared:
-    line = ProgressLine(resolved.name)
-    try:
-        return prepare(resolved, hardware, goal, name=name, progress=line)
-    finally:
-        line.end()

@@ -1,19 +1,28 @@
-"""How far a download is: one line, drawn over on a terminal, and now and then elsewhere."""
+"""How far a download is: one line, drawn over on a terminal, and now and then elsewhere.
+
+The line is never wider than the terminal: one that wraps can't be drawn over.
+"""
 
 import sys
 import time
 from collections.abc import Callable
-from typing import TextIO
+from types import TracebackType
+from typing import Self, TextIO
 
+from edgellm.tui.terminal import can_draw, columns
 from edgellm.units import DASH, format_bytes, format_seconds
 
 _DRAW_EVERY_S = 0.1
 _SAY_EVERY_S = 10.0
 _BAR_CELLS = 24
+_LEAST_BAR_CELLS = 6
 
 
 class ProgressLine:
-    """Is a models.download.Progress. `end` leaves the last state on the screen."""
+    """Is a models.download.Progress. `end` leaves the last state on the screen.
+
+    As a block: whoever breaks it off by Ctrl-C is told how the download goes on.
+    """
 
     def __init__(
         self,
@@ -22,16 +31,26 @@ class ProgressLine:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name, self._out, self._clock = name, out or sys.stderr, clock
-        self._is_terminal = self._out.isatty()
+        self._draws = can_draw(self._out)
         self._drawn_s: float | None = None
         self._newest: tuple[int, int, float | None] | None = None
         self._is_dirty = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: object, traceback: TracebackType | None
+    ) -> None:
+        self.end()
+        if kind is KeyboardInterrupt and self._newest and (words := goes_on(*self._newest[:2])):
+            print(words, file=self._out, flush=True)
 
     def __call__(self, done_bytes: int, total_bytes: int, rate_bytes_s: float | None) -> None:
         before = self._newest
         self._newest = (done_bytes, total_bytes, rate_bytes_s or (before and before[2]))
         self._is_dirty = True
-        every_s = _DRAW_EVERY_S if self._is_terminal else _SAY_EVERY_S
+        every_s = _DRAW_EVERY_S if self._draws else _SAY_EVERY_S
         now_s = self._clock()
         if self._drawn_s is None or now_s - self._drawn_s >= every_s:
             self._drawn_s = now_s
@@ -40,26 +59,56 @@ class ProgressLine:
     def end(self) -> None:
         if self._is_dirty:
             self._draw()
-        if self._is_terminal and self._newest:
+        if self._draws and self._newest:
             print(file=self._out, flush=True)
 
     def _draw(self) -> None:
         assert self._newest
-        line = progress_text(self._name, *self._newest)
-        if self._is_terminal:
+        if self._draws:
+            line = progress_text(self._name, *self._newest, columns(self._out) - 1)
             print(f"\r\x1b[K{line}", end="", file=self._out, flush=True)
         else:
-            print(line, file=self._out, flush=True)
+            print(progress_text(self._name, *self._newest), file=self._out, flush=True)
         self._is_dirty = False
 
 
-def progress_text(name: str, done_bytes: int, total_bytes: int, rate_bytes_s: float | None) -> str:
-    """ "qwen3:8b ███████·····  31 %  1.6 GiB of 5.0 GiB  24.0 MiB/s  2m24s left"."""
+def progress_text(
+    name: str,
+    done_bytes: int,
+    total_bytes: int,
+    rate_bytes_s: float | None,
+    n_columns: int | None = None,
+) -> str:
+    """ "qwen3:8b ███████·····  31 %  1.6 GiB of 5.0 GiB  24.0 MiB/s  2m24s left".
+
+    In `n_columns` the bar gets shorter first, then goes, then the name loses its beginning.
+    """
     ratio = min(1.0, done_bytes / total_bytes) if total_bytes else 1.0
-    filled = int(_BAR_CELLS * ratio)
-    bar = "█" * filled + "·" * (_BAR_CELLS - filled)
-    text = f"{name} {bar} {ratio:4.0%}  {format_bytes(done_bytes)} of {format_bytes(total_bytes)}"
+    figures = f"{ratio:4.0%}  {format_bytes(done_bytes)} of {format_bytes(total_bytes)}"
     if rate_bytes_s and done_bytes < total_bytes:
         left_s = (total_bytes - done_bytes) / rate_bytes_s
-        text += f"  {format_bytes(int(rate_bytes_s))}/s  {format_seconds(left_s) or DASH} left"
-    return text
+        figures += f"  {format_bytes(int(rate_bytes_s))}/s  {format_seconds(left_s) or DASH} left"
+    if n_columns is None:
+        return f"{name} {_bar(ratio, _BAR_CELLS)} {figures}"
+    room = n_columns - len(figures) - 1  # for the name, and for a bar and its blank
+    n_cells = min(_BAR_CELLS, room - len(name) - 1)
+    if n_cells >= _LEAST_BAR_CELLS:
+        return f"{name} {_bar(ratio, n_cells)} {figures}"
+    if room < 2:
+        return figures.strip()[: max(0, n_columns)]
+    return f"{name if len(name) <= room else '…' + name[1 - room :]} {figures}"
+
+
+def goes_on(done_bytes: int, total_bytes: int) -> str | None:
+    """What is told of a download that was broken off. None: nothing of it is here, or all is."""
+    if not 0 < done_bytes < total_bytes:
+        return None
+    return (
+        f"the download is broken off: the same command goes on from {format_bytes(done_bytes)} "
+        f"of {format_bytes(total_bytes)}"
+    )
+
+
+def _bar(ratio: float, n_cells: int) -> str:
+    filled = int(n_cells * ratio)
+    return "█" * filled + "·" * (n_cells - filled)

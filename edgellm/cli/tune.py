@@ -141,18 +141,21 @@ class _Watch:
     def __init__(self, start: "Knobs") -> None:
         import sys
 
+        from edgellm.tui.terminal import can_draw, columns
+
         self._start, self._n = start, 0
         self._out = sys.stderr
-        self._is_terminal = self._out.isatty()
+        self._draws, self._columns = can_draw(self._out), columns(self._out)
 
     def __call__(self, knobs: "Knobs", trial: "Trial | None") -> None:
         what = ", ".join(knobs.changes(self._start)) or "as chosen"
         if trial is None:
             self._n += 1
-            if self._is_terminal:
-                print(f"\r\x1b[K{self._n:>3}  {what} …", end="", file=self._out, flush=True)
+            if self._draws:
+                line = f"{self._n:>3}  {what} …"[: self._columns - 1]
+                print(f"\r\x1b[K{line}", end="", file=self._out, flush=True)
             return
-        clear = "\r\x1b[K" if self._is_terminal else ""
+        clear = "\r\x1b[K" if self._draws else ""
         print(f"{clear}{self._n:>3}  {what:<40} {_figures(trial)}", file=self._out, flush=True)
 
 

@@ -56,7 +56,8 @@ def up(
     config = listening.config(offline=offline, reserve=pins.reserve, draft=drafting.named(pins))
     goal = pins.goal(config.reserve)
     listening.check(config)
-    shows_screen = is_terminal() and not headless
+    is_watched = is_terminal() and not headless
+    shows_screen = is_watched and _can_draw()
     say("looking at this machine …")
     hardware = machine.look()
     found = None if demo else best_on_disk(config, hardware, goal)
@@ -70,7 +71,7 @@ def up(
     prepared = prepare(resolved, hardware, goal)
     wished = None
     if not (found or demo or config.offline):
-        wished = _wished(config, hardware, goal, asks=shows_screen and not yes, agrees=yes)
+        wished = _wished(config, hardware, goal, asks=is_watched and not yes, agrees=yes)
     instance = replace(
         _instance(config, hardware, prepared, wished, shows_screen), insecure=listening.insecure
     )
@@ -78,6 +79,16 @@ def up(
         _with_screen(instance)
     else:
         _headless(instance)
+
+
+def _can_draw() -> bool:
+    from edgellm.cli.output import say
+    from edgellm.tui.terminal import why_not_drawn
+
+    why = why_not_drawn()
+    if why:
+        say(f"{why}, so there is no screen, as with --headless")
+    return why is None
 
 
 def _resolved(found: "Choice | None") -> "Resolved":
@@ -136,7 +147,7 @@ def _instance(
             hardware,
             (prepared,),
             say=lambda text: None,  # the screen is the TUI's
-            errand=upgrade(config, hardware, wished, lambda text: None, None),
+            errand=upgrade(config, hardware, wished, lambda text: None, None, say_last=say),
         )
     return Instance(
         config,

@@ -16,7 +16,7 @@ from typing import TypeVar
 from edgellm.cli.best import Choice
 from edgellm.cli.engines import Fleet, describe
 from edgellm.cli.prepare import Prepared, prepare
-from edgellm.cli.progress import ProgressLine
+from edgellm.cli.progress import ProgressLine, goes_on
 from edgellm.cli.resolve import resolve
 from edgellm.cli.seeing import Seeing
 from edgellm.config import Config
@@ -38,7 +38,13 @@ def fetch(config: Config, hardware: Hardware, wished: Choice, progress: Progress
     except ModelNotFound:
         resolved = resolve(wished.name, config)
     sees = Seeing().applied(resolved)
-    return prepare(sees, hardware, wished.goal, name=wished.name, progress=progress)
+    return prepare(
+        sees,
+        hardware,
+        wished.goal,
+        name=wished.name,
+        fetching=lambda found, wanted: found.fetch(wanted, progress),
+    )
 
 
 def upgrade(
@@ -48,13 +54,19 @@ def upgrade(
     say: Callable[[str], None],
     shown_as: str | None,
     fetch: Fetch = fetch,
+    say_last: Callable[[str], None] | None = None,
 ) -> Errand:
-    """`shown_as`: the name on a progress line; None draws no line, the screen shows it instead."""
+    """`shown_as`: the name on a progress line; None draws no line, the screen shows it instead.
+
+    `say_last` is told where a download goes on that the server's end broke off; else `say` is.
+    """
 
     async def errand(fleet: Fleet) -> None:
         if wished is not None:
             line = ProgressLine(shown_as) if shown_as else None
-            await _Upgrade(fleet, wished, say, line).run(partial(fetch, config, hardware, wished))
+            await _Upgrade(fleet, wished, say, say_last or say, line).run(
+                partial(fetch, config, hardware, wished)
+            )
 
     return errand
 
@@ -64,6 +76,7 @@ class _Upgrade:
     fleet: Fleet
     wished: Choice
     say: Callable[[str], None]
+    say_last: Callable[[str], None]
     line: ProgressLine | None
     has_left: threading.Event = field(default_factory=threading.Event)
 
@@ -76,6 +89,9 @@ class _Upgrade:
             await self.fleet.swap(old, prepared)
         except Exception as error:  # noqa: BLE001 - not lost: it is shown; the demo must go on
             self._failed(error)
+        except asyncio.CancelledError:
+            self._broken_off()
+            raise
         else:
             self.fleet.download = None
             self.say(f"now serving {prepared.name} ({describe(prepared.plan)}) instead of the demo")
@@ -91,6 +107,13 @@ class _Upgrade:
         )
         if self.line:
             self.line(done, total, rate)
+
+    def _broken_off(self) -> None:
+        if self.line:
+            self.line.end()
+        part = self.fleet.download
+        if part and (words := goes_on(part.done_bytes, part.total_bytes or 0)):
+            self.say_last(f"{self.wished.name}: {words}")
 
     def _failed(self, error: Exception) -> None:
         words = str(error)

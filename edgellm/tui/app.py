@@ -21,6 +21,7 @@ from edgellm.tui.recording import Moment
 from edgellm.tui.replay import ReplayTransport
 from edgellm.tui.screens.chat import ChatScreen
 from edgellm.tui.screens.top import TopScreen
+from edgellm.tui.terminal import why_not_drawn
 from edgellm.tui.theme import THEME
 from edgellm.tui.view import View
 
@@ -118,8 +119,9 @@ def run_replay(name: str, moments: Sequence[Moment], speed: float) -> None:
 
 
 def _check_terminal() -> None:
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    why = why_not_drawn() if is_terminal else "this is none"
+    if why:
         raise BadRequest(
-            "top draws on a terminal, and this is none",
-            hint="the same facts as text: edgellm ps --json",
+            f"top draws on a terminal, and {why}", hint="the same facts as lines: edgellm ps"
         )

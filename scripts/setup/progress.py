@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
+from edgellm.tui.terminal import can_draw, columns
+
 _PLAIN_EVERY_S = 30.0
 _LIVE_EVERY_S = 0.2
 _LAST_WORDS = 15
@@ -76,7 +78,7 @@ def clock(seconds: float) -> str:
 class Painter:
     def __init__(self, out: TextIO = sys.stderr) -> None:
         self._out = out
-        self._is_terminal = out.isatty()
+        self._draws = can_draw(out)
         self._shown_s = 0.0
 
     def say(self, text: str) -> None:
@@ -84,12 +86,12 @@ class Painter:
         print(text, file=self._out, flush=True)
 
     def show(self, status: str, now_s: float) -> None:
-        every_s = _LIVE_EVERY_S if self._is_terminal else _PLAIN_EVERY_S
+        every_s = _LIVE_EVERY_S if self._draws else _PLAIN_EVERY_S
         if now_s - self._shown_s < every_s:
             return
         self._shown_s = now_s
-        if self._is_terminal:
-            line = f"\r\x1b[K  {status[: _width(self._out) - 3]}"
+        if self._draws:
+            line = f"\r\x1b[K  {status[: columns(self._out) - 3]}"
             print(line, end="", file=self._out, flush=True)
         else:
             print(f"  {status}", file=self._out, flush=True)
@@ -99,15 +101,8 @@ class Painter:
         self._shown_s = now_s
 
     def clear(self) -> None:
-        if self._is_terminal:
+        if self._draws:
             print("\r\x1b[K", end="", file=self._out, flush=True)
-
-
-def _width(out: TextIO) -> int:
-    try:
-        return os.get_terminal_size(out.fileno()).columns or 80
-    except OSError:
-        return 80
 
 
 def run(

@@ -1,10 +1,12 @@
+import contextlib
+import io
 from dataclasses import replace
 
 import pytest
 from pictures import png
 from server.server_fakes import FakeEngine, live_server, served, words
 
-from edgellm.chat.events import Failed, TextDelta
+from edgellm.chat.events import Failed, ReasoningDelta, TextDelta
 from edgellm.cli.client import Message, Timings
 from edgellm.cli.conversation import Answering, converse, timing_lines
 from edgellm.errors import EdgellmError, WorkerDied
@@ -97,6 +99,44 @@ def test_a_picture_that_cannot_be_shown_is_told_and_the_question_goes_without(
     assert "none.png: No such file" in err
     assert "Is a directory" in err
     assert [params.pictures for _, params in engine.asked] == [None]
+
+
+class Screen(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def thoughtful(answering, engine):
+    """What a terminal gets of an answer that begins with a thought."""
+    engine.scripts = [[ReasoningDelta("Hm. "), ReasoningDelta("Yes."), *words("Hello")]]
+    screen = Screen()
+    with contextlib.redirect_stdout(screen):
+        answering.ask("Hi")
+    return screen.getvalue()
+
+
+def test_thoughts_are_faint_on_a_terminal(answering, engine, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+    assert thoughtful(answering, engine) == "\x1b[2mHm. Yes.\x1b[0m\n\nHello\n"
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_thoughts_are_marked_where_nothing_may_be_faint(
+    answering, engine, monkeypatch, name, value
+):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv(name, value)
+
+    assert thoughtful(answering, engine) == "(thinking) Hm. Yes.\n\nHello\n"
+
+
+def test_thoughts_are_not_written_into_a_file(answering, engine, capsys):
+    engine.scripts = [[ReasoningDelta("Hm."), *words("Hello")]]
+    answering.ask("Hi")
+
+    assert capsys.readouterr().out == "Hello\n"
 
 
 def test_a_conversation_ends_with_bye(answering, engine, capsys):

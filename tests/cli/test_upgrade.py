@@ -59,6 +59,32 @@ def test_whatever_ends_a_download_the_demo_goes_on(trouble, words):
     assert said == [f"qwen3:8b did not come: {words}; the demo goes on"]
 
 
+def test_a_download_that_the_servers_end_breaks_off_says_where_it_goes_on():
+    begun, leaving, said, last = threading.Event(), threading.Event(), [], []
+
+    def fetch(config, hardware, wished, progress):
+        progress(2 << 30, 5 << 30, None)
+        begun.set()
+        assert leaving.wait(5)
+        raise EdgellmError("nobody waits")
+
+    async def quit_in_the_middle():
+        made, _, _ = fleet()
+        await made.load(prepared("demo", is_demo=True))
+        errand = upgrade(Config(), hardware(), WISHED, said.append, None, fetch, last.append)
+        running = asyncio.create_task(errand(made))
+        assert await asyncio.to_thread(begun.wait, 5)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(quit_in_the_middle())
+    leaving.set()
+    assert said == []
+    assert len(last) == 1
+    assert "qwen3:8b: " in last[0]
+    assert "goes on from 2.0 GiB of 5.0 GiB" in last[0]
+
+
 def test_whoever_quits_does_not_wait_for_the_download_which_ends_at_its_next_byte():
     goes_on, ended = threading.Event(), threading.Event()
 

@@ -1,5 +1,5 @@
 import pytest
-from cli_runs import Home
+from cli_runs import Home, Terminal
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +20,17 @@ def demo_home(tmp_path_factory, cache):
     with home.serving("serve", "demo", "--port", "0") as live:
         home.live = live
         yield home
+
+
+@pytest.fixture
+def terminal(home):
+    """Opens programs on terminals of their own: terminal("up", "--demo", TERM="dumb")."""
+    opened = []
+
+    def opens(*args, **env):
+        opened.append(Terminal(home, *args, **env))
+        return opened[-1]
+
+    yield opens
+    for one in opened:
+        one.close()

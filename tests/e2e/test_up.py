@@ -1,17 +1,12 @@
 """`edgellm up`: on an empty disk, on a full one, on a terminal and without."""
 
-import contextlib
 import json
-import os
-import pty
 import signal
-import subprocess
-import threading
 import time
 
 import httpx2
 import pytest
-from cli_runs import DEMO_PATH, EDGELLM
+from cli_runs import DEMO_PATH, wait_for
 from hub_server import HubServer, Stall
 
 from edgellm.cli.best import best_to_download
@@ -51,15 +46,6 @@ def _bytes():
 def model_of(url):
     status = httpx2.get(url + "/edgellm/status", trust_env=False, timeout=10).json()
     return status["models"][0]["name"]
-
-
-def wait_for(condition, seconds=20.0):
-    deadline_s = time.monotonic() + seconds
-    while time.monotonic() < deadline_s:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"{condition} did not come true within {seconds} s")
 
 
 def test_without_a_terminal_nothing_is_downloaded_unasked(home, hub):
@@ -145,52 +131,6 @@ def test_a_started_server_is_ready_within_two_seconds(home):
             took_s.append(time.monotonic() - begun_s)
 
     assert min(took_s) < 2.0
-
-
-class Terminal:
-    """A program on a pseudo-terminal of 100 × 30; `text` is all that it wrote."""
-
-    def __init__(self, home, *args):
-        self._master, slave = pty.openpty()
-        self.text = ""
-        env = home.env | {"TERM": "xterm-256color", "LINES": "30"}
-        self.process = subprocess.Popen(
-            (*EDGELLM, *args), stdin=slave, stdout=slave, stderr=slave, env=env,
-            start_new_session=True,
-        )  # fmt: skip
-        os.close(slave)
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self):
-        with contextlib.suppress(OSError):  # Linux's way to say that the other side closed
-            while data := os.read(self._master, 1 << 16):
-                self.text += data.decode(errors="replace")
-
-    def type(self, text):
-        os.write(self._master, text.encode())
-
-    def until(self, words, seconds=20.0):
-        wait_for(lambda: words in self.text or self.process.poll() is not None, seconds)
-        assert words in self.text, self.text[-2000:]
-
-    def close(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        os.close(self._master)
-
-
-@pytest.fixture
-def terminal(home):
-    opened = []
-
-    def opens(*args):
-        opened.append(Terminal(home, *args))
-        return opened[-1]
-
-    yield opens
-    for one in opened:
-        one.close()
 
 
 def url_here(home):

@@ -1,0 +1,39 @@
+"""What a terminal can do, before anything is drawn on it.
+
+Two questions, and each has one answer for the screen, for progress lines and for faint text: can
+written lines be drawn over, and does whoever sits there want colours.
+"""
+
+import os
+from typing import TextIO
+
+_CANNOT_DRAW = ("", "dumb")  # an editor's shell window, a serial console, `env -i`
+_COLUMNS = 80
+
+
+def can_draw(out: TextIO) -> bool:
+    return out.isatty() and why_not_drawn() is None
+
+
+def has_style(out: TextIO) -> bool:
+    """Faint letters are colour, too: who set NO_COLOR wants none (https://no-color.org)."""
+    return can_draw(out) and not os.environ.get("NO_COLOR")
+
+
+def columns(out: TextIO) -> int:
+    """80 where it does not say."""
+    said = os.environ.get("COLUMNS", "")
+    if said.isdecimal() and int(said):
+        return int(said)
+    try:
+        return os.get_terminal_size(out.fileno()).columns or _COLUMNS
+    except OSError:
+        return _COLUMNS
+
+
+def why_not_drawn() -> str | None:
+    """The reason that the environment gives, as a clause. None: it gives none."""
+    kind = os.environ.get("TERM", "")
+    if kind not in _CANNOT_DRAW:
+        return None
+    return f"this terminal can't be drawn on (TERM is {kind or 'not set'})"

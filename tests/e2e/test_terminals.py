@@ -1,0 +1,70 @@
+"""Commands on terminals of all kinds, and Ctrl-C on them: real processes."""
+
+import signal
+
+import pytest
+from cli_runs import DEMO_PATH, wait_for
+from hub_server import HubServer
+
+ESCAPE = "\x1b"
+
+
+@pytest.fixture
+def hub(home):
+    """A repository whose download takes long enough to be broken off."""
+    with HubServer(bytes_per_s=300_000) as hub:
+        hub.add("org/repo", "m-F16.gguf", DEMO_PATH.read_bytes())
+        home.env["HF_ENDPOINT"] = hub.endpoint
+        yield hub
+
+
+@pytest.mark.parametrize(("term", "said"), [("dumb", "TERM is dumb"), ("", "TERM is not set")])
+def test_top_draws_nothing_on_a_terminal_that_cannot(terminal, term, said):
+    screen = terminal("top", TERM=term)
+    screen.until("edgellm ps")
+
+    assert screen.process.wait(timeout=10) == 2
+    assert said in screen.text
+    assert ESCAPE not in screen.text
+
+
+@pytest.mark.model
+def test_up_goes_without_a_screen_on_a_terminal_that_cannot_draw(terminal):
+    screen = terminal("up", "--demo", "--port", "0", TERM="dumb")
+    screen.until("curl ")
+
+    assert "this terminal can't be drawn on (TERM is dumb)" in screen.text
+    assert ESCAPE not in screen.text
+    screen.process.send_signal(signal.SIGINT)
+    assert screen.process.wait(timeout=15) == 0
+
+
+def part_bytes(home):
+    return sum(one.stat().st_size for one in home.folder.rglob("*.edgellm.part"))
+
+
+def broken_off(screen, home):
+    """Ctrl-C as soon as a part is here; the exit code."""
+    wait_for(lambda: part_bytes(home))
+    screen.process.send_signal(signal.SIGINT)
+    return screen.process.wait(timeout=10)
+
+
+def test_ctrl_c_in_a_download_says_that_the_same_command_goes_on(home, hub, terminal):
+    screen = terminal("pull", "org/repo")
+    assert broken_off(screen, home) == 130
+    screen.until("the same command goes on from")
+    assert "Traceback" not in screen.text
+
+    here, hub.bytes_per_s = part_bytes(home), None
+    assert home.run("pull", "org/repo").code == 0
+    asked = {request.range for request in hub.requests}
+    assert any(one and one.startswith(f"bytes={here}-") for one in asked)
+
+
+def test_a_download_of_run_is_named_with_its_quantization_and_broken_off_alike(home, hub, terminal):
+    screen = terminal("run", "org/repo:F16", "hi", TERM="dumb")
+    assert broken_off(screen, home) == 130
+    screen.until("the same command goes on from")
+    assert "hf.co/org/repo F16 " in screen.text
+    assert ESCAPE not in screen.text
