@@ -61,7 +61,8 @@ def stop(
 ) -> None:
     """Stop a running server.
 
-    It finishes the answers that it has begun, then it ends.
+    It finishes the answers that it has begun, then it ends. Where none runs that is exit code 12,
+    but 0 with --all: nothing is left running, as you asked.
 
     \b
       edgellm stop
@@ -76,6 +77,8 @@ def stop(
         if everything
         else (the_server(model, hint="edgellm ps shows what runs" if model else ""),)
     )
+    if not found:
+        print("no server is running here")
     for url, _ in found:
         with Client(url) as client:
             client.shutdown()

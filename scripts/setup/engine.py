@@ -18,7 +18,7 @@ from scripts.setup.machine import Machine
 from scripts.setup.packages import how_to_get
 from scripts.setup.progress import Painter, Watch, run
 from scripts.setup.source_build import Missing, Recipe, estimate, n_jobs, recipe
-from scripts.setup.wheels import Kind, NoWheel
+from scripts.setup.wheels import TITLES, Kind, NoWheel
 
 _PIP = (sys.executable, "-m", "pip", "install", "--disable-pip-version-check")
 _REGISTRIES: dict[Kind, str] = {
@@ -117,7 +117,7 @@ class Engine:
         plain = kind == "cpu" and not self.cmake_args
         # pip's cache knows a wheel by its version alone: a CPU build would pass for a CUDA one.
         done = self._compile_plainly(answer) if plain else self._compile_apart(answer)
-        return None if done else f"the compilation for {kind} failed, see {self.log}"
+        return None if done else f"the compilation failed, see {self.log}"
 
     def recompile(self, kind: Kind) -> str | None:
         """What pip had in its cache does not run here: it was made on another machine."""
@@ -125,7 +125,7 @@ class Engine:
         if isinstance(answer, Missing):
             return f"{answer.what}; get it: {how_to_get(answer.tool, self.sources)}"
         done = self._compile_plainly(answer, "--no-cache-dir")
-        return None if done else f"the compilation for {kind} failed, see {self.log}"
+        return None if done else f"the compilation failed, see {self.log}"
 
     def _compile_plainly(self, how: Recipe, *options: str) -> bool:
         """By force: a build that was tried before and does not run would be good enough."""
@@ -166,7 +166,8 @@ class Engine:
             if how.tool_folder:
                 env["PATH"] = f"{how.tool_folder}{os.pathsep}{env.get('PATH', '')}"
             announcement = (
-                f"compiling llama.cpp for {how.kind}, {estimate(how.kind, jobs)}; log in {self.log}"
+                f"compiling llama.cpp for {TITLES[how.kind]}, {estimate(how.kind, jobs)}; "
+                f"log in {self.log}"
             )
         return run(argv, Watch(f"installing {title}", announcement), self.log, self.painter, env)
 

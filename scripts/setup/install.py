@@ -21,7 +21,7 @@ from edgellm.probe.sources import SystemSources
 from scripts.setup.engine import Engine
 from scripts.setup.machine import look
 from scripts.setup.progress import Painter, Watch, run
-from scripts.setup.wheels import Kind, index_base, kinds
+from scripts.setup.wheels import TITLES, Kind, index_base, kinds
 
 ROOT = Path(__file__).parents[2]
 LOG = ROOT / ".venv" / "setup.log"
@@ -47,7 +47,7 @@ def main(purpose: str) -> int:
             return 1
         elif not (problem := _check(kind, engine, refused)):
             return 0
-        if (line := f"{kind}: {problem}") not in refused:
+        if (line := f"{_whom(kind)} {problem}") not in refused:
             painter.say(f"  {line}")
             refused.append(line)
     painter.say(_box("edgellm can't be set up here", refused))
@@ -101,11 +101,16 @@ def shortfall(
     """What this machine has and this build does not use, and the way to it."""
     if kind == "cpu" and accelerator:
         title = f"{accelerator} is NOT used: this llama.cpp is built for the CPU only"
-        why = [line for line in refused if not line.startswith("cpu:")]
+        why = [line for line in refused if not line.startswith(_whom("cpu"))]
         return _box(title, [*why, *warnings, f"then: {AGAIN}"])
     if warnings:
         return _box("not every card is used", [*warnings, f"then: {AGAIN}"])
     return None
+
+
+def _whom(kind: Kind) -> str:
+    """What a refusal begins with."""
+    return f"for {TITLES[kind]}:"
 
 
 def _box(title: str, lines: list[str]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edgellm.probe.sources import Output, Sources
 from scripts.setup.machine import Machine, dotted
-from scripts.setup.wheels import Kind
+from scripts.setup.wheels import TITLES, Kind
 
 _SWITCHES: dict[Kind, str] = {
     "cuda": "-DGGML_CUDA=on",
@@ -55,7 +55,7 @@ def recipe(machine: Machine, kind: Kind, sources: Sources, own_args: str = "") -
         tool, places = _COMPILERS[kind]
         found = _first_that_runs(places, sources)
         if found is None:
-            return Missing(tool, f"no {tool}, the compiler for {kind}")
+            return Missing(tool, f"no {tool}, the compiler for {TITLES[kind]}")
         folder = os.path.dirname(found[0]) or None  # noqa: PTH120 - "" means: on the PATH
         if kind == "cuda" and machine.nvidia:
             problem = _too_new(found[1], machine.nvidia.lowest)

@@ -24,6 +24,9 @@ from typing import Literal
 from scripts.setup.machine import Amd, Machine, Nvidia, dotted
 
 Kind = Literal["cuda", "rocm", "vulkan", "metal", "cpu"]
+TITLES: dict[Kind, str] = {
+    "cuda": "CUDA", "rocm": "ROCm", "vulkan": "Vulkan", "metal": "Metal", "cpu": "the CPU",
+}  # fmt: skip
 
 UPSTREAM = "https://abetlen.github.io/llama-cpp-python/whl"
 LIMIT_S = 5.0
@@ -71,7 +74,7 @@ def wheel(machine: Machine, kind: Kind) -> Wheel | NoWheel:
     if (kind == "cpu" and on_arm) or (kind == "metal" and machine.architecture == "arm64"):
         return Wheel(kind)
     if not machine.is_linux_x86:
-        return NoWheel(f"none is published for {kind} on {machine.system} {machine.architecture}")
+        return NoWheel(f"none is published for {machine.system} {machine.architecture}")
     if kind == "cuda" and machine.nvidia:
         return _cuda(machine.nvidia)
     if kind == "rocm" and machine.amd:

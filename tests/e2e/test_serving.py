@@ -142,6 +142,8 @@ def test_stop_ends_a_server_with_exit_code_0(home):
         assert live.process.wait(timeout=10) == 0
     nobody = home.run("stop")
     assert (nobody.code, nobody.err) == (12, "edgellm: no server is running here\n")
+    nothing_left = home.run("stop", "--all")
+    assert (nothing_left.code, nothing_left.out) == (0, "no server is running here\n")
 
 
 def test_sigterm_ends_a_server_with_exit_code_0_and_leaves_nothing_behind(home):

@@ -2,12 +2,15 @@ from scripts.setup.install import AGAIN, shortfall
 
 
 def test_a_gpu_box_is_told_when_its_build_is_for_the_cpu_only():
-    refused = ["cuda: no nvcc, the compiler for cuda; get it: sudo apt install x", "cpu: no index"]
+    refused = [
+        "for CUDA: no nvcc, the compiler for CUDA; get it: sudo apt install x",
+        "for the CPU: no index",
+    ]
     told = shortfall("cpu", "NVIDIA GeForce RTX 3090", refused, ())
     assert told
     assert "NVIDIA GeForce RTX 3090 is NOT used: this llama.cpp is built for the CPU only" in told
     assert "get it: sudo apt install x" in told
-    assert "cpu: no index" not in told
+    assert "no index" not in told
     assert f"then: {AGAIN}" in told
 
 
@@ -18,5 +21,5 @@ def test_a_card_that_is_left_out_beside_others_is_named():
 
 
 def test_nothing_is_said_where_nothing_is_amiss():
-    assert shortfall("cpu", None, ["cpu: EDGELLM_WHEEL_INDEX=none"], ()) is None
+    assert shortfall("cpu", None, ["for the CPU: EDGELLM_WHEEL_INDEX=none"], ()) is None
     assert shortfall("cuda", "a card", [], ()) is None

@@ -34,7 +34,7 @@ def test_cuda_is_compiled_for_the_cards_that_are_here(tmp_path):
 def test_a_missing_compiler_is_named(tmp_path):
     assert recipe(CPU, "cpu", FakeSources(tmp_path)) == Missing("c++", "no C++ compiler")
     without_nvcc = recipe(nvidia((8, 6)), "cuda", FakeSources(tmp_path, programs=GXX))
-    assert without_nvcc == Missing("nvcc", "no nvcc, the compiler for cuda")
+    assert without_nvcc == Missing("nvcc", "no nvcc, the compiler for CUDA")
 
 
 def test_cuda_13_is_not_asked_for_cards_that_it_forgot(tmp_path):

@@ -167,3 +167,9 @@ def test_the_limits_of_backends_say_of_rocm_wheels_what_the_set_up_does(target):
     limits = backend_limits(Device("0", "amd", "Card", "rocm", "host"))
     machine = Machine("Linux", "x86_64", amd=Amd((target,), (7, 2)), cpu_flags=FLAGS)
     assert limits.wheel_runs(target) == isinstance(wheel(machine, "rocm"), Wheel)
+
+
+def test_who_tells_it_names_the_backend_so_the_reason_does_not():
+    assert wheel(Machine("Linux", "riscv64"), "cpu") == NoWheel(
+        "none is published for Linux riscv64"
+    )
