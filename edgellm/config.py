@@ -28,6 +28,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     key_weights: dict[str, float] = {}  # of api_keys: how much of a busy machine is whose; else 1
     allowed_hosts: tuple[str, ...] = ()  # Host names that a reverse proxy may bring
     max_queue: int = 512  # requests that may wait; one more gets a 429
+    request_memory: str | None = None  # for the bodies of all requests: "64MiB"; None: by machine
     offline: bool = False  # no network at all
     cache_dir: str | None = None  # Hugging Face's cache; None: where its own tools keep it
     limit_rate: str | None = None  # of downloads: "20MiB/s"

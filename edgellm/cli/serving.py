@@ -28,6 +28,7 @@ from edgellm.probe.hardware import Hardware
 from edgellm.probe.sources import SystemSources
 from edgellm.server.access import Access
 from edgellm.server.app import create_app
+from edgellm.server.bodies import bodies_bytes
 from edgellm.server.checkup import OnChange
 from edgellm.server.connections import most_connections
 from edgellm.server.gateway import Gateway
@@ -108,7 +109,12 @@ def _app(instance: Instance, fleet: Fleet, sampler: Sampler, salvage: Salvage) -
     return create_app(
         fleet.models,
         access=Access.of(
-            keys=config.api_keys, weights=config.key_weights, host_names=config.allowed_hosts
+            keys=config.api_keys,
+            weights=config.key_weights,
+            host_names=config.allowed_hosts,
+            all_bodies_bytes=bodies_bytes(
+                config.request_memory, instance.hardware.host.total_bytes
+            ),
         ),
         samples=sampler.latest,
         hardware=instance.hardware,

@@ -15,9 +15,12 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from edgellm.server.bodies import for_large_bytes
 from edgellm.server.envelope import HTTPProblem
+from edgellm.units import MIB
 
 MAX_HEADERS = 100
+MAX_BODY_BYTES = 16 * MIB  # of one request
 OPEN_PATHS = frozenset({"/health", "/v1/health"})  # no key needed: it tells nothing
 
 
@@ -28,7 +31,8 @@ class Access:
     key_digests: tuple[bytes, ...] = ()
     weights: tuple[float, ...] = ()  # of the same keys
     host_names: frozenset[str] = frozenset()
-    max_body_bytes: int = 16 * 1024 * 1024
+    max_body_bytes: int = MAX_BODY_BYTES
+    all_bodies_bytes: int = 256 * MIB
 
     @classmethod
     def of(
@@ -37,13 +41,16 @@ class Access:
         keys: Iterable[str] = (),
         weights: Mapping[str, float] | None = None,
         host_names: Iterable[str] = (),
+        all_bodies_bytes: int = 256 * MIB,
     ) -> "Access":
-        """A key without a weight has 1."""
+        """A key without a weight has 1. A body that could never get in is too large by itself."""
         keys = tuple(keys)
         return cls(
             tuple(_digest(key.encode("utf-8", "surrogateescape")) for key in keys),
             tuple((weights or {}).get(key, 1.0) for key in keys),
             frozenset(name.casefold() for name in host_names),
+            min(MAX_BODY_BYTES, for_large_bytes(all_bodies_bytes)),
+            all_bodies_bytes,
         )
 
 
@@ -68,12 +75,14 @@ class Head:
 def refusal(head: Head, access: Access) -> HTTPProblem | None:
     """In this order: a stranger's page learns nothing of whether its key was right."""
     if head.n_headers > MAX_HEADERS:
-        return HTTPProblem(431, f"{head.n_headers} header fields are more than {MAX_HEADERS}")
+        words = f"{head.n_headers} header fields are more than {MAX_HEADERS}"
+        return HTTPProblem(431, words, code="too_many_headers")
     return (
         _foreign_host(head, access)
         or _foreign_origin(head)
         or _wrong_key(head, access)
-        or _wrong_content(head, access)
+        or _wrong_content(head)
+        or (too_large(access) if announced_bytes(head) > access.max_body_bytes else None)
     )
 
 
@@ -84,7 +93,9 @@ def _foreign_host(head: Head, access: Access) -> HTTPProblem | None:
     if _is_trusted(_name_of(host), access):
         return None
     return HTTPProblem(
-        403, "this Host name is not allowed here; use the address, or add it to allowed hosts"
+        403,
+        "this Host name is not allowed here; use the address, or add it to allowed hosts",
+        code="foreign_host",
     )
 
 
@@ -95,7 +106,9 @@ def _foreign_origin(head: Head) -> HTTPProblem | None:
     host = head.headers.get("host", "")
     if origin.casefold() in (f"http://{host}".casefold(), f"https://{host}".casefold()):
         return None
-    return HTTPProblem(403, "requests from web pages of another origin are not answered")
+    return HTTPProblem(
+        403, "requests from web pages of another origin are not answered", code="foreign_origin"
+    )
 
 
 def share(headers: Mapping[str, str], access: Access) -> KeyShare:
@@ -122,20 +135,23 @@ def _wrong_key(head: Head, access: Access) -> HTTPProblem | None:
     )
 
 
-def _wrong_content(head: Head, access: Access) -> HTTPProblem | None:
-    if head.method != "POST":
-        return None
+def _wrong_content(head: Head) -> HTTPProblem | None:
     kind = head.headers.get("content-type", "").partition(";")[0].strip().casefold()
-    if kind != "application/json":
-        return HTTPProblem(415, "Content-Type must be application/json")
+    if head.method != "POST" or kind == "application/json":
+        return None
+    return HTTPProblem(415, "Content-Type must be application/json", code="not_json")
+
+
+def announced_bytes(head: Head) -> int:
+    """How long the body will be; 0 where it comes in chunks, and nobody knows."""
     length = head.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > access.max_body_bytes:
-        return too_large(access)
-    return None
+    return int(length) if length.isdecimal() else 0
 
 
 def too_large(access: Access) -> HTTPProblem:
-    return HTTPProblem(413, f"the body is larger than {access.max_body_bytes} bytes")
+    return HTTPProblem(
+        413, f"the body is larger than {access.max_body_bytes} bytes", code="body_too_large"
+    )
 
 
 def _credential(headers: Mapping[str, str]) -> str:

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TypeAlias, cast
 
-from edgellm.chat.events import Event, Failed, Finished
+from edgellm.chat.events import ENDINGS, Event, Failed, Finished
 from edgellm.chat.messages import GenerateParams
 from edgellm.errors import WorkerDied
 from edgellm.runner.engine import Engine
@@ -50,12 +50,13 @@ async def answer(
     `text_field`, `structure_field`: where the request has those, for errors that blame it. `enter`
     returns when it may go in, `priced` adds the joules to an ending.
     """
+    blamed = text_is_called(text_field, structure_field)
     wanted = [
         _one(served.engine, prompt, _variant(params, i))
         for prompt in prompts
         for i in range(params.n)
     ]
-    blamed = text_is_called(text_field, structure_field)
+    del prompts, params  # megabytes perhaps, and an answer may take long; the worker has its own
     with blamed, metrics.watch(served.name, len(wanted)) as watch:
         await enter()
         async with aclosing(_merge(wanted)) as answers:
@@ -79,10 +80,11 @@ async def _one(engine: Engine, prompt: str | tuple[int, ...], params: GeneratePa
     """Up to the ending. A stream that stops without is a worker that didn't keep its word."""
     # An engine's iterator can be closed: its Protocol says so, the type doesn't.
     stream = cast(Events, engine.generate(prompt, params))
+    del prompt, params
     async with aclosing(stream):
         async for event in stream:
             yield event
-            if isinstance(event, Finished | Failed):
+            if isinstance(event, ENDINGS):
                 return
     raise WorkerDied("the answer broke off")
 
@@ -101,7 +103,7 @@ async def _merge(streams: list[Events]) -> Answers:
             index, item = await queue.get()
             if isinstance(item, Exception):
                 raise item
-            n_open -= isinstance(item, Finished | Failed)
+            n_open -= isinstance(item, ENDINGS)
             yield index, item
     finally:
         for pump in pumps:

@@ -17,10 +17,11 @@ from edgellm.meter.sample import Sample
 from edgellm.probe.hardware import Hardware
 from edgellm.server import lora, native, openai, openai_embeddings, openai_models, props, words
 from edgellm.server.access import Access
+from edgellm.server.bodies import Bodies
 from edgellm.server.checkup import OnChange
 from edgellm.server.envelope import HTTPProblem, encode
 from edgellm.server.gate import Gate, Tell, nobody_listens
-from edgellm.server.gateway import Gateway
+from edgellm.server.gateway import Gateway, gateway_of
 from edgellm.server.gauges import Gauges
 from edgellm.server.guard import Guard
 from edgellm.server.image_hosts import ImageHosts
@@ -92,14 +93,14 @@ def create_app(
         on_health=on_health,
         held_up=lambda: gate.reason,
     )
-    metrics = Metrics()
-    Gauges(live.status, metrics.registry)
+    metrics, bodies = Metrics(), Bodies(access.all_bodies_bytes)
+    Gauges(live.status, metrics.registry, bodies)
     app = Starlette(
         routes=[
             *(Route("/v1" + path, handler, methods=[verb]) for path, handler, verb in _OPENAI),
             *(Route(path, handler, methods=[verb]) for path, handler, verb in _OPENAI + _NATIVE),
         ],
-        middleware=[Middleware(Guard, access, patience)],
+        middleware=[Middleware(Guard, access, patience, bodies, metrics.refused)],
         exception_handlers={HTTPException: _unknown_route},
         lifespan=_keep_ticking,
     )
@@ -112,6 +113,7 @@ async def _unknown_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     words = "is not served here" if error.status_code == 404 else "does not take this method"
     problem = HTTPProblem(error.status_code, f"{request.url.path[:200]} {words}")
+    gateway_of(request).metrics.refused(problem)
     return Response(
         encode(problem), error.status_code, error.headers, media_type="application/json"
     )

@@ -19,12 +19,23 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from edgellm.server.envelope import HTTPProblem, encode, json_headers, retry_after_s
+from edgellm.server.framing import BoundedConnection
+from edgellm.server.metrics import Refused
 from edgellm.server.patience import Patience
+from edgellm.units import KIB
 
 _LEAST_CONNECTIONS = 2048
 _FOR_ONE_IN_THE_QUEUE = 4  # a client's idle connections, and those that ask for no answer
+_MAX_HEAD_BYTES = 32 * KIB
+_READ_BYTES = 64 * KIB  # at once, in place of asyncio's 256: then it's somebody else's turn
 _REFUSED_AT_ONCE = 64  # are told so; beyond that nobody listens
 _OTHER_FILES = _REFUSED_AT_ONCE + 128  # pipes to the workers, sensors, files that are read
+
+_FULL = HTTPProblem(
+    503,
+    "this server has as many connections as it may have; come back later",
+    code="too_many_connections",
+)
 
 
 def most_connections(max_queue: int) -> int:
@@ -55,6 +66,7 @@ class Crowd:
 
     most: int
     patience: Patience
+    refused: Refused  # is told of all that doesn't come as far as the guard
     idle: "dict[Connection, float]" = field(default_factory=dict)  # since when; the oldest first
 
     def make_room(self, n_open: int, now_s: float) -> int:
@@ -81,13 +93,16 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.conn = BoundedConnection(h11.SERVER, _MAX_HEAD_BYTES)
+        transport.max_size = _READ_BYTES  # type: ignore[attr-defined]  # of asyncio's own
         now_s = self.loop.time()
         n_open = self.crowd.make_room(len(self.connections), now_s)
+        if n_open > self.crowd.most:
+            self.crowd.refused(_FULL)
+            self.app = _refuse
         if n_open > self.crowd.most + _REFUSED_AT_ONCE:
             self.hang_up()
             return
-        if n_open > self.crowd.most:
-            self.app = _refuse
         self.crowd.idle[self] = now_s
         self._await_head()
 
@@ -132,12 +147,21 @@ class Connection(H11Protocol):
         """Who has begun with a head is told why; a browser's spare connection is just closed."""
         has_begun = self.conn.our_state is h11.IDLE and self.conn.trailing_data[0]
         if has_begun and not self.transport.is_closing():
-            self._say(
-                HTTPProblem(408, f"no whole head came within {self.crowd.patience.head_s:g} s")
-            )
+            words = f"no whole head came within {self.crowd.patience.head_s:g} s"
+            self._say(HTTPProblem(408, words, code="head_too_slow"))
         self.transport.close()
 
+    def send_400_response(self, msg: str) -> None:
+        """What came is no HTTP. In the midst of an answer there is nothing left to say."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self._say(HTTPProblem(400, "this is no HTTP request", code="malformed"))
+        self.transport.close()
+        if self.cycle is not None:  # what it may still want to say has nobody to go to
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+
     def _say(self, problem: HTTPProblem) -> None:
+        self.crowd.refused(problem)
         body = encode(problem)
         headers = [*json_headers(body), (b"connection", b"close")]
         head = h11.Response(status_code=problem.http_status, headers=headers)
@@ -147,9 +171,6 @@ class Connection(H11Protocol):
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
     """In the place of the whole application, for a connection too many."""
-    problem = HTTPProblem(
-        503, "this server has as many connections as it may have; come back later"
-    )
-    headers = {"connection": "close", "retry-after": str(retry_after_s(problem))}
-    answer = Response(encode(problem), 503, headers, media_type="application/json")
+    headers = {"connection": "close", "retry-after": str(retry_after_s(_FULL))}
+    answer = Response(encode(_FULL), 503, headers, media_type="application/json")
     await answer(scope, receive, send)

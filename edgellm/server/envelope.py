@@ -92,6 +92,12 @@ def status_of(error: Exception) -> int:
     return error.http_status if isinstance(error, EdgellmError) else 500
 
 
+def reason_of(error: Exception) -> str:
+    """One word for counters: the code that the client is told, or the kind."""
+    code = _code(error) if isinstance(error, EdgellmError) else None
+    return code or _type(status_of(error))
+
+
 def retry_after_s(error: Exception) -> int | None:
     return _RETRY_AFTER_S.get(status_of(error))
 

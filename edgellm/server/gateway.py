@@ -3,14 +3,17 @@
 import asyncio
 import secrets
 import time
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from edgellm.server.access import Access
+from edgellm.server.bodies import Hold
+from edgellm.server.envelope import HTTPProblem
 from edgellm.server.gate import Gate
 from edgellm.server.live import Live
 from edgellm.server.metrics import Metrics
@@ -34,6 +37,21 @@ class Gateway:
 def gateway_of(request: Request) -> Gateway:
     gateway: Gateway = request.app.state.gateway
     return gateway
+
+
+def hold_of(request: Request) -> Hold:
+    """Where more memory is counted that it takes."""
+    hold: Hold = request.state.hold
+    return hold
+
+
+async def body_of(request: Request) -> bytes:
+    """Raises HTTPProblem. Starlette's own would keep it until the answer has ended."""
+    try:
+        async with aclosing(request.stream()) as pieces:
+            return b"".join([piece async for piece in pieces])
+    except ClientDisconnect as error:
+        raise HTTPProblem(400, "the body broke off", code="client_left") from error
 
 
 def new_head(prefix: str, served: Served, asked_for: str = "") -> Head:

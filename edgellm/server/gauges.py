@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from edgellm.server.bodies import Bodies
 from edgellm.status import DeviceStatus, EnergyStatus, ModelStatus, Status
 
 _MODEL: tuple[tuple[str, str, Callable[[ModelStatus], float | None]], ...] = (
@@ -54,8 +55,10 @@ _STATES = ("ok", "degraded", "lost")
 
 
 class Gauges(Collector):
-    def __init__(self, status: Callable[[], Status], registry: CollectorRegistry) -> None:
-        self._status = status
+    def __init__(
+        self, status: Callable[[], Status], registry: CollectorRegistry, bodies: Bodies
+    ) -> None:
+        self._status, self._bodies = status, bodies
         registry.register(self)
 
     def describe(self) -> list[Metric]:
@@ -63,9 +66,7 @@ class Gauges(Collector):
 
     def collect(self) -> Iterator[Metric]:
         status = self._status()
-        uptime = GaugeMetricFamily("edgellm_uptime_seconds", "Since the server began")
-        uptime.add_metric((), status.uptime_s)
-        yield uptime
+        yield _one("uptime_seconds", "Since the server began", status.uptime_s)
         for name, help, read in _MODEL:
             family = GaugeMetricFamily(f"edgellm_{name}", help, labels=("model",))
             for model in status.models:
@@ -78,11 +79,18 @@ class Gauges(Collector):
                 if (value := read_device(device)) is not None:
                     family.add_metric((device.id, device.name), value)
             yield family
-        held_up = GaugeMetricFamily("edgellm_admission_held", "1 while a guard rail slows requests")
-        held_up.add_metric((), float(status.held_up is not None))
-        yield held_up
+        held_up = float(status.held_up is not None)
+        yield _one("admission_held", "1 while a guard rail slows requests", held_up)
+        yield _one("request_bodies_bytes", "Of all requests together", self._bodies.held_bytes)
+        yield _one("request_bodies_limit_bytes", "That they may have", self._bodies.most_bytes)
         yield from _energy(status.energy)
         yield _health(status.models)
+
+
+def _one(name: str, help: str, value: float) -> Metric:
+    family = GaugeMetricFamily(f"edgellm_{name}", help)
+    family.add_metric((), value)
+    return family
 
 
 def _health(models: Iterable[ModelStatus]) -> Metric:

@@ -14,7 +14,8 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgellm.errors import EdgellmError, NotServing
-from edgellm.server.access import Access, Head, refusal, too_large
+from edgellm.server.access import Access, Head, announced_bytes, refusal, too_large
+from edgellm.server.bodies import Bodies, Hold
 from edgellm.server.envelope import (
     HTTPProblem,
     encode,
@@ -23,25 +24,33 @@ from edgellm.server.envelope import (
     retry_after_s,
     status_of,
 )
+from edgellm.server.metrics import Refused
 from edgellm.server.patience import Patience
 
 _log = logging.getLogger("edgellm.server")
 
 
 class Guard:
-    def __init__(self, app: ASGIApp, access: Access, patience: Patience) -> None:
+    def __init__(
+        self, app: ASGIApp, access: Access, patience: Patience, bodies: Bodies, refused: Refused
+    ) -> None:
         self._app, self._access, self._patience = app, access, patience
+        self._bodies, self._refused = bodies, refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        response = _Response(send, self._patience.write_s)
+        response = _Response(send, self._patience.write_s, self._refused)
         try:
-            if problem := refusal(_head(scope), self._access):
+            head = _head(scope)
+            if problem := refusal(head, self._access):
                 raise problem
-            body = _Body(receive, self._access, self._patience)
-            await self._app(scope, body.receive, response.send)
+            with self._bodies.hold() as hold:
+                hold.expect(announced_bytes(head))
+                scope.setdefault("state", {})["hold"] = hold
+                body = _Body(receive, hold, self._access, self._patience)
+                await self._app(scope, body.receive, response.send)
         except EdgellmError as error:
             await response.fail(error)
         except asyncio.CancelledError:  # the grace of a shutdown is over; the task ends here
@@ -54,8 +63,9 @@ class Guard:
 class _Body:
     """What a client sends after its head: so many bytes, and not too slowly."""
 
-    def __init__(self, receive: Receive, access: Access, patience: Patience) -> None:
-        self._receive, self._access, self._patience = receive, access, patience
+    def __init__(self, receive: Receive, hold: Hold, access: Access, patience: Patience) -> None:
+        self._receive, self._hold = receive, hold
+        self._access, self._patience = access, patience
         self._n_bytes, self._waited_s, self._is_whole = 0, 0.0, False
 
     async def receive(self) -> Message:
@@ -63,10 +73,12 @@ class _Body:
         if self._is_whole:
             return await self._receive()
         message = await self._in_time()
-        self._n_bytes += len(message.get("body", b""))
+        n_bytes = len(message.get("body", b""))
+        self._n_bytes += n_bytes
         self._is_whole = not message.get("more_body", False)
         if self._n_bytes > self._access.max_body_bytes:
             raise too_large(self._access)
+        self._hold.add(n_bytes)
         return message
 
     async def _in_time(self) -> Message:
@@ -77,7 +89,9 @@ class _Body:
                 message = await self._receive()
         except TimeoutError as error:
             words = f"{self._n_bytes} bytes of it in {waited_s + clock() - asked_s:.1f} s"
-            raise HTTPProblem(408, f"the body came too slowly: {words}") from error
+            raise HTTPProblem(
+                408, f"the body came too slowly: {words}", code="body_too_slow"
+            ) from error
         self._waited_s = waited_s + clock() - asked_s
         return message
 
@@ -85,13 +99,13 @@ class _Body:
 class _Response:
     """The one answer of a request: knows whether it has begun, and whether anybody reads it."""
 
-    def __init__(self, send: Send, patience_s: float) -> None:
-        self._send, self._patience_s = send, patience_s
+    def __init__(self, send: Send, patience_s: float, refused: Refused) -> None:
+        self._send, self._patience_s, self._refused = send, patience_s, refused
         self._begun = self._is_stalled = False
         self.id = f"req_{secrets.token_hex(8)}"
 
     async def send(self, message: Message) -> None:
-        """Raises NotServing when the client doesn't read; what comes after that goes nowhere."""
+        """Raises HTTPProblem when the client doesn't read; what comes after that goes nowhere."""
         if self._is_stalled:
             return
         if not self._begun and message["type"] == "http.response.start":
@@ -104,12 +118,17 @@ class _Response:
         except TimeoutError as error:
             self._is_stalled = True
             _log.warning("request %s: its client stopped reading", self.id)
-            raise NotServing(f"nothing was read for {self._patience_s:g} s") from error
+            stalled = HTTPProblem(
+                503, f"nothing was read for {self._patience_s:g} s", code="unread"
+            )
+            self._refused(stalled)
+            raise stalled from error
 
     async def fail(self, error: Exception) -> None:
         """The envelope, where nothing has been sent yet; later, all that is left is to hang up."""
         if self._begun:
             return
+        self._refused(error)
         body = encode(error)
         headers = json_headers(body)
         if (seconds := retry_after_s(error)) is not None:

@@ -11,7 +11,7 @@ from edgellm.errors import BadRequest
 from edgellm.runner.messages import Infill
 from edgellm.server.body import Text, decode
 from edgellm.server.envelope import text_is_called
-from edgellm.server.gateway import gateway_of
+from edgellm.server.gateway import body_of, gateway_of
 from edgellm.server.native_completion import NativeCompletion
 from edgellm.server.openai import answer_to, frames
 from edgellm.server.openai_sampling import Sampling
@@ -36,7 +36,7 @@ _decoder = msgspec.json.Decoder(InfillBody)
 
 
 async def infill(request: Request) -> ASGIApp:
-    body = decode(_decoder, await request.body())
+    body = decode(_decoder, await body_of(request))
     if body.n not in (None, 1):
         raise BadRequest("n: there is one answer to it", param="n")
     served = gateway_of(request).models.generative(body.model)

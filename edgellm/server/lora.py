@@ -19,7 +19,7 @@ from edgellm.chat.messages import GenerateParams
 from edgellm.errors import BadRequest
 from edgellm.server.body import decode
 from edgellm.server.envelope import HTTPProblem
-from edgellm.server.gateway import Gateway, gateway_of
+from edgellm.server.gateway import Gateway, body_of, gateway_of
 from edgellm.server.openai_messages import Name
 from edgellm.server.openai_sampling import LoraScale, lora_scales
 from edgellm.server.served import Served
@@ -74,13 +74,13 @@ async def list_adapters(request: Request) -> Response:
 
 
 async def give_scales(request: Request) -> Response:
-    scales = lora_scales(decode(_scales_decoder, await request.body()))
+    scales = lora_scales(decode(_scales_decoder, await body_of(request)))
     _served(request).engine.adapters.give_scales(scales)
     return Response(msgspec.json.encode(Success()), media_type="application/json")
 
 
 async def load_adapter(request: Request) -> Response:
-    gateway, body = gateway_of(request), decode(_load_decoder, await request.body())
+    gateway, body = gateway_of(request), decode(_load_decoder, await body_of(request))
     path = _inside(gateway, body.lora_path)
     if not body.lora_name.isprintable():
         raise BadRequest("lora_name: has characters that can't be printed", param="lora_name")
@@ -95,7 +95,7 @@ async def load_adapter(request: Request) -> Response:
 
 
 async def unload_adapter(request: Request) -> Response:
-    gateway, body = gateway_of(request), decode(_unload_decoder, await request.body())
+    gateway, body = gateway_of(request), decode(_unload_decoder, await body_of(request))
     served = gateway.models.generative(body.model)
     adapter = await served.engine.unload_adapter(body.lora_name)
     return PlainTextResponse(f"Success: LoRA adapter '{adapter.name}' removed successfully.")

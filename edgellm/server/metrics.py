@@ -6,14 +6,17 @@ it). The shapes are vLLM's, with our prefix.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from edgellm.chat.events import Event, Finished
 from edgellm.errors import BadRequest, DeadlinePassed, EdgellmError, Overloaded
-from edgellm.server.envelope import status_of
+from edgellm.server.envelope import reason_of, status_of
+
+Refused: TypeAlias = Callable[[Exception], None]
 
 # From a warm cache on a GPU (2 ms) to a long prompt on a small board (minutes).
 _TTFT_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160)
@@ -51,6 +54,16 @@ class Metrics:
             ("model", "outcome"),
             registry=self.registry,
         )
+        self._refused = Counter(
+            "edgellm_refused_requests",
+            "Requests that got an error for an answer, or no end of one, by the reason",
+            ("reason",),
+            registry=self.registry,
+        )
+
+    def refused(self, error: Exception) -> None:
+        """Once for each request, wherever it ended; one that was begun counts as asked for too."""
+        self._refused.labels(reason_of(error)).inc()
 
     @contextmanager
     def watch(self, model: str, n_answers: int) -> Iterator["Watch"]:

@@ -13,7 +13,7 @@ from edgellm.chat.turn import turn
 from edgellm.server.answers import Answers, Prompts, answer
 from edgellm.server.claims import claimed
 from edgellm.server.filling import filled
-from edgellm.server.gateway import gateway_of, new_head
+from edgellm.server.gateway import body_of, gateway_of, hold_of, new_head
 from edgellm.server.hearing import heard
 from edgellm.server.image_hosts import ImageHosts
 from edgellm.server.lora import with_adapters
@@ -27,7 +27,7 @@ from edgellm.server.sse import EventStream, Frames, WholeAnswer
 
 async def chat(request: Request) -> ASGIApp:
     hosts: ImageHosts = request.app.state.image_hosts
-    asked = chat_request(await hosts.inlined(await request.body()))
+    asked = chat_request(await hosts.inlined(await body_of(request), hold_of(request)))
     served = gateway_of(request).models.generative(asked.model)
     if asked.params.pictures:
         served.check_sees()
@@ -47,7 +47,7 @@ async def chat(request: Request) -> ASGIApp:
 
 
 async def completions(request: Request) -> ASGIApp:
-    asked = completion_request(await request.body())
+    asked = completion_request(await body_of(request))
     served = gateway_of(request).models.generative(asked.model)
     fields = ("prompt", asked.structure_field)
     prompts = await filled(served, asked)

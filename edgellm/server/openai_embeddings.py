@@ -23,7 +23,7 @@ from edgellm.errors import BadRequest
 from edgellm.runner.messages import Embedded
 from edgellm.server.body import decode
 from edgellm.server.envelope import text_is_called
-from edgellm.server.gateway import gateway_of
+from edgellm.server.gateway import body_of, gateway_of
 from edgellm.server.openai_messages import Name
 from edgellm.server.openai_requests import Prompt, split_prompts
 from edgellm.server.served import Served
@@ -70,12 +70,12 @@ _decoder = msgspec.json.Decoder(EmbeddingsBody)
 
 
 async def embeddings(request: Request) -> ASGIApp:
-    body = decode(_decoder, await request.body())
+    body = decode(_decoder, await body_of(request))
     return _answered(request, body, is_native=body.input is None and body.content is not None)
 
 
 async def native_embeddings(request: Request) -> ASGIApp:
-    return _answered(request, decode(_decoder, await request.body()), is_native=True)
+    return _answered(request, decode(_decoder, await body_of(request)), is_native=True)
 
 
 def _answered(request: Request, body: EmbeddingsBody, *, is_native: bool) -> ASGIApp:

@@ -20,7 +20,7 @@ from edgellm.errors import BadRequest
 from edgellm.runner.messages import Scored
 from edgellm.server.body import INT32_MAX, decode
 from edgellm.server.envelope import text_is_called
-from edgellm.server.gateway import gateway_of
+from edgellm.server.gateway import body_of, gateway_of
 from edgellm.server.openai_embeddings import EmbeddingUsage
 from edgellm.server.openai_messages import Name
 from edgellm.server.openai_wire import MIN_LOGPROB
@@ -75,7 +75,7 @@ _decoder = msgspec.json.Decoder(RerankBody)
 
 
 async def rerank(request: Request) -> ASGIApp:
-    body = decode(_decoder, await request.body())
+    body = decode(_decoder, await body_of(request))
     if not body.query:
         raise BadRequest("query: is missing, or empty", param="query")
     field = "texts" if body.texts is not None else "documents"

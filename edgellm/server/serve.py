@@ -24,7 +24,6 @@ from edgellm.errors import AddressInUse, ConfigError
 from edgellm.server.connections import Crowd, most_connections, protocol_for
 from edgellm.server.gateway import Gateway
 
-_MAX_HEAD_BYTES = 64 * 1024
 _UNREAD_MS = 60_000  # then the kernel hangs up on a client that takes no bytes
 _LAST_WORDS_S = 1.0  # for error events to clients that were cut off
 
@@ -75,7 +74,8 @@ async def serve(
     bind = bind or Bind()
     gateway: Gateway = app.state.gateway
     check_reach(bind, has_key=bool(gateway.access.key_digests), insecure=insecure)
-    crowd = Crowd(max_connections or most_connections(0), gateway.patience)
+    most = max_connections or most_connections(0)
+    crowd = Crowd(most, gateway.patience, gateway.metrics.refused)
     with _listening(bind) as (sock, url):
         gateway.live.url = url
         config = uvicorn.Config(
@@ -87,7 +87,6 @@ async def serve(
             access_log=access_log,
             server_header=False,
             proxy_headers=False,
-            h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
             timeout_graceful_shutdown=None,  # ours, below: uvicorn's takes whole seconds
         )
         server = _Server(config, gateway, lambda: on_started(url), grace_s)

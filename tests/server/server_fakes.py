@@ -7,6 +7,8 @@ from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import httpx2
+
 from edgellm.chat.events import Failed, Finished, TextDelta, Timings
 from edgellm.chat.messages import GenerateParams
 from edgellm.errors import BadRequest, EdgellmError, ModelNotFound, NotServing
@@ -261,6 +263,20 @@ def live_server(*served, bind=None, grace_s=5.0, insecure=False, most=None, **ho
         thread.join(grace_s + 5)
         assert not thread.is_alive(), "the server did not stop"
         assert not trouble, trouble
+
+
+def scraped(live, **headers):
+    """What /metrics says, by name and labels as they are written there."""
+    lines = httpx2.get(f"{live.url}/metrics", headers=headers).text.splitlines()
+    samples = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, _, value in samples}
+
+
+def refusals(live, **headers):
+    """How many by each reason."""
+    name = 'edgellm_refused_requests_total{reason="'
+    found = scraped(live, **headers).items()
+    return {one.removeprefix(name)[:-2]: n for one, n in found if one.startswith(name)}
 
 
 def served(name="tiny", **how):

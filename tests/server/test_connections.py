@@ -12,7 +12,16 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import httpx2
 import pytest
-from server.server_fakes import HANG, FakeEngine, SlowEngine, live_server, plan, served, words
+from server.server_fakes import (
+    HANG,
+    FakeEngine,
+    SlowEngine,
+    live_server,
+    plan,
+    refusals,
+    served,
+    words,
+)
 
 from edgellm.chat.events import TextDelta
 from edgellm.server.access import Access
@@ -78,6 +87,7 @@ def test_a_head_that_trickles_in_is_408():
     with live_server(served(), patience=HASTE) as live, connect(live) as client:
         threading.Thread(target=trickle, args=(client, head_of(5, "x: " + "a" * 500), 0.02)).start()
         answer = until_closed(client)
+        assert refusals(live) == {"head_too_slow": 1}
     assert status_of(answer) == 408
     assert error_of(answer)["message"] == "no whole head came within 0.4 s"
     assert b"connection: close" in answer.lower()
@@ -110,6 +120,7 @@ def test_a_body_that_stops_is_408_and_says_how_much_came():
     with live_server(served(), patience=HASTE) as live, connect(live) as client:
         client.sendall(head_of(1000) + b'{"messages"')
         answer = until_closed(client)
+        assert refusals(live) == {"body_too_slow": 1}
     assert status_of(answer) == 408
     assert error_of(answer)["message"].startswith("the body came too slowly: 11 bytes of it in 0.")
     assert b"connection: close" in answer.lower()
@@ -195,6 +206,7 @@ def test_where_all_are_being_answered_a_newcomer_is_503():
             assert time.monotonic() < deadline_s
             time.sleep(0.01)
         assert httpx2.get(f"{live.url}/v1/models").status_code == 200
+        assert refusals(live) == {"too_many_connections": 1}
 
 
 def test_a_young_connection_is_never_closed_for_a_newcomer():

@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from tui_samples import ordinary
 
+from edgellm.server.bodies import Bodies
 from edgellm.server.gauges import Gauges
 from edgellm.server.metrics import Metrics
 
@@ -18,7 +19,7 @@ EXPRESSIONS = [(p["title"], t["expr"]) for p in BOARD["panels"] for t in p["targ
 def served_names():
     """What a scrape may hold: the families' names, with what Prometheus puts behind them."""
     metrics, gauges = Metrics(), CollectorRegistry()
-    Gauges(lambda: ordinary(), gauges)
+    Gauges(lambda: ordinary(), gauges, Bodies(1))
     endings = {"gauge": ("",), "counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
     return {
         family.name + ending

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 
 import httpx2
 import pytest
-from server.server_fakes import HANG, FakeEngine, live_server, plan, served, words
+from server.server_fakes import HANG, FakeEngine, live_server, plan, refusals, served, words
 
 from edgellm.chat.events import Failed, TextDelta
+from edgellm.errors import DeadlinePassed, Overloaded
 from edgellm.server.access import Access
 from edgellm.server.patience import Patience
 
@@ -41,6 +42,35 @@ def test_a_strangers_page_reaches_no_engine(http, engine, headers, status):
     assert response.status_code == status
     error_of(response)
     assert engine.asked == []
+
+
+def test_every_refusal_is_counted_by_its_reason():
+    access = Access.of(keys=["secret"], all_bodies_bytes=1 << 20)
+    engine = FakeEngine(plan(), [Overloaded("full"), DeadlinePassed("late"), words("Hello there")])
+    with (
+        live_server(served(engine=engine), access=access) as live,
+        httpx2.Client(base_url=live.url, headers=JSON | {"x-api-key": "secret"}) as http,
+    ):
+        answers = [
+            http.post(CHAT, json=HI, headers={"x-api-key": "wrong"}),
+            http.post(CHAT, json=HI, headers={"host": "evil.com"}),
+            http.post(CHAT, json=HI, headers={"origin": "http://evil.com"}),
+            http.post(CHAT, json=HI, headers={"content-type": "text/plain"}),
+            http.post(CHAT, content=b" " * (1 << 20)),
+            http.post(CHAT, json=HI),
+            http.post(CHAT, json=HI),
+            http.post(CHAT, json=HI | {"model": "none"}),
+            http.get("/nowhere"),
+            http.post(CHAT, json=HI),
+        ]
+        assert [one.status_code for one in answers] == [
+            401, 403, 403, 415, 413, 429, 504, 404, 404, 200
+        ]  # fmt: skip
+        assert refusals(live, **{"x-api-key": "secret"}) == {
+            "invalid_api_key": 1, "foreign_host": 1, "foreign_origin": 1, "not_json": 1,
+            "body_too_large": 1, "queue_full": 1, "deadline_passed": 1, "model_not_found": 1,
+            "not_found_error": 1,
+        }  # fmt: skip
 
 
 def test_no_cors_header_is_ever_sent(http):
@@ -141,6 +171,7 @@ def test_a_client_that_stops_reading_loses_its_place(caplog):
     ):
         assert engine.cancelled.wait(5)
         assert httpx2.post(live.url + CHAT, json=HI).status_code == 200
+        assert refusals(live) == {"unread": 1}
     assert "stopped reading" in caplog.text
     assert engine.n_open == 0
 

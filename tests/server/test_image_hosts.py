@@ -1,6 +1,7 @@
 """Against a web server on loopback, which notes what it is asked for."""
 
 import asyncio
+import gzip
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,8 +11,11 @@ from pictures import data_url, png
 
 from edgellm.chat.pictures import MAX_BYTES
 from edgellm.errors import BadRequest
+from edgellm.server.bodies import Bodies
+from edgellm.server.envelope import HTTPProblem
 from edgellm.server.image_hosts import ImageHosts
 from edgellm.server.openai_requests import chat_request
+from edgellm.units import MIB
 
 RED = png()
 
@@ -19,12 +23,15 @@ RED = png()
 class Web(BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.asked.append(self.path)
-        body = {"/red.png": RED, "/huge": bytes(MAX_BYTES + 1)}.get(self.path)
+        packed = gzip.compress(bytes(MAX_BYTES + 1))
+        body = {"/red.png": RED, "/huge": bytes(MAX_BYTES + 1), "/packed": packed}.get(self.path)
         if self.path == "/elsewhere":
             self.send_response(302)
             self.send_header("Location", f"http://127.0.0.1:{self.server.server_port}/red.png")
         else:
             self.send_response(404 if body is None else 200)
+        if self.path == "/packed":
+            self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Length", str(len(body or b"")))
         self.end_headers()
         self.wfile.write(body or b"")
@@ -47,13 +54,14 @@ def here(web):
     return f"127.0.0.1:{web.server_port}"
 
 
-def inlined(hosts, *urls, as_string=False):
+def inlined(hosts, *urls, as_string=False, room_bytes=64 * MIB):
     images = [url if as_string else {"url": url} for url in urls]
     content = [{"type": "image_url", "image_url": image} for image in images]
     body = json.dumps({"messages": [{"role": "user", "content": content}]}).encode()
 
     async def run():
-        return await ImageHosts(hosts).inlined(body)
+        with Bodies(room_bytes).hold() as hold:
+            return await ImageHosts(hosts).inlined(body, hold)
 
     return asyncio.run(run())
 
@@ -107,6 +115,19 @@ def test_what_cannot_be_had_is_the_requests_own_error_and_named(web, here):
         inlined(["127.0.0.1:9"], "http://127.0.0.1:9/red.png")
 
 
+def test_a_packed_answer_is_not_unpacked(web, here):
+    body = inlined([here], f"http://{here}/packed")
+    assert len(body) < MAX_BYTES // 100
+    with pytest.raises(BadRequest):
+        chat_request(body)
+
+
+def test_pictures_that_are_fetched_count_with_the_bodies(web, here):
+    with pytest.raises(HTTPProblem, match="too many") as caught:
+        inlined([here], f"http://{here}/red.png", room_bytes=len(RED))
+    assert caught.value.http_status == 503
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b"{", b'{"image_url":1}', b'{"messages":1,"a":"image_url"}',
@@ -114,6 +135,7 @@ def test_what_cannot_be_had_is_the_requests_own_error_and_named(web, here):
 )  # fmt: skip
 def test_what_is_no_request_stays_as_it_is(body):
     async def run():
-        return await ImageHosts(["example.com"]).inlined(body)
+        with Bodies(MIB).hold() as hold:
+            return await ImageHosts(["example.com"]).inlined(body, hold)
 
     assert asyncio.run(run()) == body

@@ -8,6 +8,7 @@ from server.server_fakes import FakeEngine, hardware, live_server, plan, served,
 from edgellm.chat.events import Finished
 from edgellm.meter.sample import Sample
 from edgellm.runner.messages import Gauge
+from edgellm.server.bodies import Bodies
 from edgellm.server.gauges import Gauges
 from edgellm.server.joules import Tariff
 from edgellm.server.live import Live
@@ -116,7 +117,7 @@ def test_a_worker_that_dies_takes_its_requests_numbers_not_the_servers():
 def test_metrics_tell_joules_idling_and_cost_and_nothing_where_nothing_is_known():
     def page(bench):
         registry = CollectorRegistry()
-        Gauges(bench.live.status, registry)
+        Gauges(bench.live.status, registry, Bodies(1))
         return generate_latest(registry).decode()
 
     known, blind = Bench(tariff=Tariff(3.6e6, "EUR")), Bench(watts=None)

@@ -19,6 +19,8 @@ from edgellm.chat.messages import GenerateParams
 from edgellm.errors import BadRequest, Overloaded
 from edgellm.meter.sample import Sample
 from edgellm.server.answers import answer
+from edgellm.server.bodies import Bodies
+from edgellm.server.envelope import HTTPProblem
 from edgellm.server.gauges import Gauges
 from edgellm.server.live import Live
 from edgellm.server.metrics import Metrics
@@ -114,7 +116,7 @@ def test_gauges_are_read_at_the_scrape_and_the_unknown_is_absent():
     samples = (Sample("0000:01:00.0", 1.0, used_bytes=500, power_w=70.5),)
     live = Live(Models([served(engine=engine)]), samples=lambda: samples, hardware=hardware())
     metrics = Metrics()
-    Gauges(live.status, metrics.registry)
+    Gauges(live.status, metrics.registry, Bodies(4000))
     seen = values(metrics.registry)
 
     assert seen["edgellm_kv_cells", ("tiny",)] == 1024
@@ -123,11 +125,29 @@ def test_gauges_are_read_at_the_scrape_and_the_unknown_is_absent():
     assert seen["edgellm_requests_running", ("tiny",)] == 2
     assert seen["edgellm_sequences_retained", ("tiny",)] == 3
     assert seen["edgellm_model_ready", ("tiny",)] == 1
+    assert seen["edgellm_request_bodies_bytes", ()] == 0
+    assert seen["edgellm_request_bodies_limit_bytes", ()] == 4000
     assert seen["edgellm_device_power_watts", ("0000:01:00.0", "RTX")] == 70.5
     assert ("edgellm_device_temperature_celsius", ("0000:01:00.0", "RTX")) not in seen
     assert ("edgellm_decode_tokens_per_second", ("tiny",)) not in seen
     engine.state = "loading"
     assert values(metrics.registry)["edgellm_model_ready", ("tiny",)] == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (Overloaded("x"), "queue_full"),
+        (BadRequest("x"), "invalid_request_error"),
+        (HTTPProblem(401, "x", code="invalid_api_key"), "invalid_api_key"),
+        (HTTPProblem(403, "x"), "permission_error"),
+        (KeyError("/home/somebody"), "server_error"),
+    ],
+)
+def test_a_refusal_is_counted_by_the_word_that_the_client_is_told(error, reason):
+    metrics = Metrics()
+    metrics.refused(error)
+    assert values(metrics.registry)["edgellm_refused_requests_total", (reason,)] == 1
 
 
 def test_the_page_parses_and_names_carry_the_prefix():
