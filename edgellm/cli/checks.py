@@ -52,7 +52,8 @@ def gather(config: Config) -> Place:
     while not there.exists():
         there = there.parent
     demo = resources.demo_model()
-    hardware, sensors = machine.look(), SystemSources(Path(config.sensors_root))
+    hardware = machine.look(ask_again=True)
+    sensors = SystemSources(Path(config.sensors_root))
     return Place(
         hardware=hardware,
         models_folder=folder,

@@ -103,10 +103,11 @@ class Described:
 
 def sources(sysroot: Path | None) -> "Sources":
     """Where the probe looks. Raises StorageError for a folder that is no captured machine."""
-    from edgellm.probe.sources import SysrootSources, SystemSources
+    from edgellm.probe.hangs import this_machine
+    from edgellm.probe.sources import SysrootSources
 
     if sysroot is None:
-        return SystemSources()
+        return this_machine()
     if not any((sysroot / folder).is_dir() for folder in ("files", "commands")):
         raise StorageError(
             f"{sysroot} is no captured machine: it has no folder files/ and no commands/",

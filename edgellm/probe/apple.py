@@ -8,6 +8,7 @@ cores, and then in bandwidth: an M3 Max has 30 or 40.
 import re
 
 from edgellm.probe import host
+from edgellm.probe.asking import ask
 from edgellm.probe.cards import Card
 from edgellm.probe.evidence import Evidence
 from edgellm.units import MIB
@@ -20,11 +21,12 @@ _TIMEOUT_S = 2.0
 def read(evidence: Evidence) -> tuple[Card, ...]:
     if evidence.system != "Darwin":
         return ()
+    asking = ask(lambda: evidence.run(IOREG, _TIMEOUT_S))
     told = host.sysctl(evidence)
     name = told.get("machdep.cpu.brand_string", "")
     if not name.startswith("Apple"):  # an Intel Mac
         return ()
-    output = evidence.run(IOREG, _TIMEOUT_S)
+    output = asking.result()
     cores = re.search(r'"gpu-core-count"\s*=\s*(\d+)', output.text if output else "")
     limit = told.get("iogpu.wired_limit_mb", "")
     return (

@@ -7,8 +7,8 @@ tells it: DIMM tables need root, and a virtual machine has none.
 from pathlib import Path
 
 import msgspec
-import platformdirs
 
+from edgellm.probe import keeping
 from edgellm.probe.evidence import Evidence
 from edgellm.probe.hardware import MemoryPool
 from edgellm.probe.sources import child
@@ -35,7 +35,7 @@ def measure(
         str(n_cores),
         str(_buffer_bytes(host, n_cores)),
         boot_id or "",
-        str(folder or platformdirs.user_cache_path("edgellm")),
+        str(folder or keeping.folder()),
     )
     told = evidence.ask(command, _TIMEOUT_S, Measured)
     if told is None:

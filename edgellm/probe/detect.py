@@ -6,7 +6,7 @@ missing. A new vendor is one reader file and one row in VENDORS.
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -19,6 +19,7 @@ from edgellm.probe import (
     buses,
     cambricon,
     catalog,
+    hangs,
     host,
     huawei,
     hygon,
@@ -38,7 +39,7 @@ from edgellm.probe.asking import ask
 from edgellm.probe.cards import Card
 from edgellm.probe.evidence import Evidence
 from edgellm.probe.hardware import Device, Hardware, MemoryPool
-from edgellm.probe.sources import Sources, SystemSources
+from edgellm.probe.sources import Sources
 
 T = TypeVar("T")
 
@@ -49,10 +50,10 @@ VENDORS: tuple[tuple[str, Callable[[Evidence], tuple[Card, ...]], float], ...] =
     ("nvidia", nvidia.read, nvidia.TIMEOUT_S + 1.0),
     ("amdgpu", amd.read, 3.0),
     ("intel", intel.read, 4.0),
-    ("apple", apple.read, 4.0),
+    ("apple", apple.read, 3.0),
     ("qualcomm", qualcomm.read, 3.0),
     ("huawei", huawei.read, _TOOL_S),
-    ("moorethreads", moorethreads.read, _TOOL_S),
+    ("moorethreads", moorethreads.read, _TOOL_S + moorethreads.LIBRARY_TIMEOUT_S),
     ("hygon", hygon.read, _TOOL_S),
     ("cambricon", cambricon.read, _TOOL_S),
     ("iluvatar", iluvatar.read, _TOOL_S),
@@ -61,11 +62,14 @@ VENDORS: tuple[tuple[str, Callable[[Evidence], tuple[Card, ...]], float], ...] =
     ("thead", thead.read, _TOOL_S),
 )
 _FILES_S = 5.0  # for files that the kernel answers at once, or never
+# So long llama.cpp's look at the cards waits for the others': it takes some of the memory that they
+# read as free. Who is slower still will count that memory as taken.
+_BEFORE_GGML_S = 1.5
 
 
 def detect(sources: Sources | None = None, *, measure_bandwidth: bool = True) -> Hardware:
     """The first call after a boot measures the memory's bandwidth, for about a second."""
-    return examine(Evidence(sources or SystemSources()), measure_bandwidth=measure_bandwidth)
+    return examine(Evidence(sources or hangs.this_machine()), measure_bandwidth=measure_bandwidth)
 
 
 def examine(evidence: Evidence, *, measure_bandwidth: bool = True) -> Hardware:
@@ -79,16 +83,16 @@ def examine(evidence: Evidence, *, measure_bandwidth: bool = True) -> Hardware:
         left_s = max(0.0, asked_s + limit_s - time.monotonic())
         return _answer(evidence, name, future, left_s, otherwise)
 
-    machine = answer("host", asking_host, _FILES_S, host.nothing_known())
-    on_pci = answer("pci", asking_pci, _FILES_S, ())
-    cards = [card for name, future, s in asking for card in answer(name, future, s, ())]
-    cards = buses.joined(cards, on_pci)
-    # Only now: llama.cpp's own look at a card takes some of the memory that was read as free.
+    wait([future for _, future, _ in asking], _BEFORE_GGML_S)
     asking_ggml = ask(lambda: registry.read(evidence))
+    machine = answer("host", asking_host, _FILES_S, host.nothing_known())
     if measure_bandwidth:  # beside it: it waits for drivers, and this for memory
         cores = machine.cpu.n_physical_cores
         rate = bandwidth.measure(evidence, machine.pool, cores, machine.boot_id)
         machine = replace(machine, pool=replace(machine.pool, bandwidth_bytes_s=rate))
+    cards = [card for name, future, s in asking for card in answer(name, future, s, ())]
+    on_pci = answer("pci", asking_pci, _FILES_S, ())
+    cards = buses.joined(cards, on_pci)
     if cards:
         catalog.load()  # some 30 ms, which the waiting hides
     ggml = _answer(evidence, "ggml", asking_ggml, registry.TIMEOUT_S + 1.0, None)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from edgellm.probe import cgroup, cpu, jetson, raspberry
+from edgellm.probe.asking import ask
 from edgellm.probe.evidence import Evidence
 from edgellm.probe.hardware import Cpu, MemoryPool
 from edgellm.units import KIB
@@ -82,6 +83,7 @@ def _in_container(evidence: Evidence) -> bool:
 
 
 def _read_darwin(evidence: Evidence) -> Host:
+    asking = ask(lambda: _darwin_free_bytes(evidence))
     told = sysctl(evidence)
     if not told.get("hw.memsize", "").isdecimal():
         evidence.fault("sysctl", "does not say hw.memsize")
@@ -90,7 +92,7 @@ def _read_darwin(evidence: Evidence) -> Host:
         total = int(told["hw.memsize"])
     return Host(
         cpu=cpu.read_darwin(told),
-        pool=MemoryPool("host", "host", total, _darwin_free_bytes(evidence)),
+        pool=MemoryPool("host", "host", total, asking.result()),
         boot_id=told.get("kern.bootsessionuuid"),
     )
 

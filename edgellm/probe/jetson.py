@@ -8,7 +8,7 @@ from edgellm.probe.evidence import Evidence
 
 NVPMODEL = ("nvpmodel", "-q")
 
-_TIMEOUT_S = 2.0
+_TIMEOUT_S = 1.0  # it takes milliseconds
 # The device tree's word → the GPU as CUDA calls it, and its compute capability
 _CHIPS = {
     "nvidia,tegra194": ("Xavier", "sm_72"),

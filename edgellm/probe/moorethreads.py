@@ -14,7 +14,6 @@ from edgellm.probe.cards import Card
 from edgellm.probe.evidence import Evidence
 from edgellm.probe.pci import normal_address
 from edgellm.probe.readings import (
-    TIMEOUT_S,
     Reading,
     address,
     asked,
@@ -28,6 +27,7 @@ from edgellm.probe.sources import child
 
 COMMAND = ("mthreads-gmi",)
 LIBRARY = child("edgellm.probe.mtml_child")
+LIBRARY_TIMEOUT_S = 2.0  # no program of theirs, and the tool is asked after it
 
 _DRIVER = "/dev/mtgpu*"  # without it no child is started
 
@@ -60,7 +60,7 @@ def readings(evidence: Evidence) -> tuple[Reading, ...]:
 def _by_library(evidence: Evidence) -> tuple[Reading, ...]:
     if not evidence.list(_DRIVER):
         return ()
-    said = evidence.ask(LIBRARY, TIMEOUT_S, MtmlSurvey)
+    said = evidence.ask(LIBRARY, LIBRARY_TIMEOUT_S, MtmlSurvey)
     if said is None:
         return ()
     if said.error:

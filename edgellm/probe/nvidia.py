@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import msgspec
 
-from edgellm.probe import jetson
+from edgellm.probe import jetson, pci
 from edgellm.probe.cards import Card, Peer
 from edgellm.probe.evidence import Evidence
 from edgellm.probe.hardware import Way
@@ -22,6 +22,10 @@ _ANCESTORS: dict[int | None, Way] = {
 }  # fmt: skip
 
 TIMEOUT_S = 10.0  # without persistence mode the first NVML user wakes all cards, for seconds
+_AWAKE_TIMEOUT_S = 3.0  # with it, or beside another user, NVML answers in tenths of a second
+
+_SIGNS = ("/dev/nvidia*", "/proc/driver/nvidia", "/sys/module/nvidia", "/dev/dxg", "/dev/nvhost-*")
+_MODULE = "/sys/module/nvidia"
 
 
 class NvmlInstance(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,9 +75,27 @@ class NvmlAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 def read(evidence: Evidence) -> tuple[Card, ...]:
     board = jetson.board(evidence)
-    answer = evidence.ask(COMMAND, TIMEOUT_S, NvmlAnswer)
+    is_sought = board is not None or _may_be_here(evidence)
+    answer = evidence.ask(COMMAND, _timeout_s(evidence), NvmlAnswer) if is_sought else None
     found = cards(evidence, answer) if answer else ()
     return found or ((jetson.card(board),) if board else ())
+
+
+def _may_be_here(evidence: Evidence) -> bool:
+    """Any trace of a driver (WSL's and Tegra's too), or a card without one. Where there is none
+    NVML has nothing to say, and its child a third of a second to take."""
+    if evidence.system != "Linux" or any(evidence.list(sign) for sign in _SIGNS):
+        return evidence.system != "Darwin"
+    vendors = evidence.list("/sys/bus/pci/devices/*/vendor")
+    return any(pci.VENDORS.get(evidence.number(path) or 0) == "nvidia" for path in vendors)
+
+
+def _timeout_s(evidence: Evidence) -> float:
+    """A module is counted once for every module that needs it and every program that has one of its
+    devices open: with any such program (nvidia-persistenced is one) the cards are awake."""
+    n_users = evidence.number(f"{_MODULE}/refcnt") or 0
+    is_awake = n_users > len(evidence.list(f"{_MODULE}/holders/*"))
+    return _AWAKE_TIMEOUT_S if is_awake else TIMEOUT_S
 
 
 def cards(evidence: Evidence, answer: NvmlAnswer) -> tuple[Card, ...]:

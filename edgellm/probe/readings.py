@@ -20,7 +20,7 @@ from edgellm.units import MIB
 
 T = TypeVar("T")
 
-TIMEOUT_S = 5.0  # vendor tools take about a second
+TIMEOUT_S = 4.0  # vendors' tools take about a second, with eight cards two
 
 _ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", re.IGNORECASE)
 

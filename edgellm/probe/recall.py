@@ -9,18 +9,16 @@ on most machines tell the same every time. What is loaded for real is planned on
     bandwidth_child  once it has measured for good in this boot
 """
 
-import contextlib
 import hashlib
 import os
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import platformdirs
 
+from edgellm.probe import keeping
 from edgellm.probe.sources import Output, Silence, Sources, capture_name
 
 _CARDS_S: Final = 300.0
@@ -50,10 +48,8 @@ class RecallingSources:
     ) -> None:
         self._sources, self._build, self._clock = sources, build, clock
         self.system = sources.system
-        self._path = (folder or platformdirs.user_cache_path("edgellm")) / "probe.json"
-        self._kept: dict[str, _Kept] = {}
-        with contextlib.suppress(OSError, msgspec.MsgspecError):
-            self._kept = msgspec.json.decode(self._path.read_bytes(), type=dict[str, _Kept])
+        self._path = (folder or keeping.folder()) / "probe.json"
+        self._kept = keeping.kept(self._path, dict[str, _Kept], {})
         self._circumstances: str | None = None
 
     def run(self, argv: tuple[str, ...], timeout_s: float) -> Output | Silence:
@@ -95,16 +91,9 @@ class RecallingSources:
         return kept.key == key and 0 <= age_s < _holds_s(name, kept.text)
 
     def _keep(self, name: str, kept: _Kept) -> None:
-        """A folder that can't be written costs the next call its time, nothing else."""
-        if not _holds_s(name, kept.text):
-            return
-        self._kept[name] = kept
-        with contextlib.suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            handle, whole = tempfile.mkstemp(dir=self._path.parent, suffix=".new")
-            with os.fdopen(handle, "wb") as file:
-                file.write(msgspec.json.encode(self._kept))
-            Path(whole).replace(self._path)
+        if _holds_s(name, kept.text):
+            self._kept[name] = kept
+            keeping.keep(self._path, self._kept)
 
 
 def _holds_s(name: str, text: str) -> float:

@@ -390,7 +390,7 @@ class Sleeping:
         return SystemSources().read_text(path)
 
     def list(self, pattern):
-        return ()
+        return ("/dev/nvidia0",) if pattern == "/dev/nvidia*" else ()
 
     def real_path(self, path):
         return path
@@ -436,6 +436,25 @@ def test_readers_wait_side_by_side_and_one_that_hangs_costs_its_own_cards():
     vendors = [device.vendor for device in hardware.devices]
     assert vendors == ["huawei"] * 4 + ["moorethreads", "iluvatar", "metax", "cpu"]
     assert "cnmon" in {said.source for said in hardware.faults}
+
+
+def test_llama_cpp_is_not_kept_waiting_by_a_vendor_who_hangs():
+    """One answers after 2.5 s and the other takes 1 s: one after the other that would be 3.5 s."""
+
+    class Hanging(FakeSources):
+        def run(self, argv, timeout_s):
+            if capture_name(argv) == "cnmon":
+                time.sleep(2.5)
+                return Silence("timeout", "cnmon gave no answer within 2.5 s")
+            if capture_name(argv) == "registry_child":
+                time.sleep(1.0)
+            return super().run(argv, timeout_s)
+
+    began_s = time.monotonic()
+    hardware = detect(Hanging(commands={"registry_child": {"devices": []}}))
+
+    assert time.monotonic() - began_s < 3.2
+    assert [said.source for said in hardware.faults if "within" in said.message] == ["cnmon"]
 
 
 def test_a_reader_with_a_bug_is_a_fault_not_an_exception():

@@ -11,7 +11,7 @@ from edgellm.units import GIB, MIB
 
 
 def ask(answer):
-    evidence = Evidence(FakeSources(commands={"nvml_child": answer}))
+    evidence = Evidence(FakeSources({"/dev/nvidiactl": ""}, {"nvml_child": answer}))
     return nvidia.read(evidence), evidence.faults
 
 
@@ -238,3 +238,51 @@ def test_a_jetson_with_nvml_is_one_card():
 def test_a_jetsons_power_mode(said, mode):
     assert jetson.power_mode(Evidence(FakeSources(ORIN, {"nvpmodel -q": said}))) == mode
     assert jetson.power_mode(Evidence(FakeSources({}, {"nvpmodel -q": said}))) is None
+
+
+ONE_CARD = {"cards": [{"index": 0, "name": "NVIDIA H100"}]}
+
+
+@pytest.mark.parametrize(
+    ("files", "system", "is_asked"),
+    [
+        ({}, "Linux", False),
+        ({"/sys/bus/pci/devices/0000:03:00.0/vendor": "0x1002\n"}, "Linux", False),
+        ({"/sys/bus/pci/devices/0000:01:00.0/vendor": "0x10de\n"}, "Linux", True),
+        ({"/dev/dxg": ""}, "Linux", True),
+        ({"/proc/driver/nvidia/version": "NVRM"}, "Linux", True),
+        ({"/proc/device-tree/compatible": "nvidia,tegra234\x00"}, "Linux", True),
+        ({}, "Windows", True),
+        ({}, "Darwin", False),
+    ],
+)
+def test_nvml_is_asked_where_there_is_any_trace_of_a_driver_or_a_card(files, system, is_asked):
+    evidence = Evidence(FakeSources(files, {"nvml_child": ONE_CARD}, system))
+    nvidia.read(evidence)
+
+    asked = {said.source for said in evidence.testimonies}
+    assert ("nvml_child" in asked) is is_asked
+
+
+@pytest.mark.parametrize(
+    ("files", "timeout_s"),
+    [
+        ({}, 10.0),
+        ({"refcnt": "2", "holders/nvidia_uvm": "", "holders/nvidia_modeset": ""}, 10.0),
+        ({"refcnt": "19", "holders/nvidia_uvm": "", "holders/nvidia_modeset": ""}, 3.0),
+        ({"refcnt": "rubbish"}, 10.0),
+        ({"refcnt": Silence("denied", "Permission denied")}, 10.0),
+    ],
+)
+def test_cards_that_somebody_keeps_awake_are_given_less_time(files, timeout_s):
+    allowed_s = []
+
+    class Watched(FakeSources):
+        def run(self, argv, timeout_s):
+            allowed_s.append(timeout_s)
+            return super().run(argv, timeout_s)
+
+    module = {f"/sys/module/nvidia/{path}": text for path, text in files.items()}
+    nvidia.read(Evidence(Watched({"/dev/nvidia0": "", **module}, {"nvml_child": ONE_CARD})))
+
+    assert allowed_s == [timeout_s]
