@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import llama_cpp
 
@@ -15,24 +15,31 @@ from edgellm.selector.plan import Plan
 
 
 class Compute:
-    def __init__(self, context: Any, plan: Plan) -> None:
-        self._context, self._rows = context, Rows(plan.n_batch)
+    def __init__(self, context: Any, plan: Plan, beside: Self | None = None) -> None:
+        """`beside`: of the model that this one guesses for, whose steps are long enough to tell
+        how many threads are best. Both use as many: a team that changes its size starts threads."""
+        self._context, self._beside = context, beside
+        self.input = Rows(plan.n_batch)
         # Beside an accelerator our threads rest anyway, and batch-invariant answers must not depend
         # on who else is there.
         is_fixed = bool(plan.devices) or plan.batch_invariant
         self._threads = None if is_fixed else ThreadCount(plan.n_threads)
+        if beside and self._threads:
+            self._threads = beside._threads
         self.n_threads = plan.n_threads  # of the last call
         self.elapsed_s = 0.0  # of all calls
         self.meanwhile: Callable[[], None] | None = None  # an accelerator computes after the return
+        self.n_beside: Callable[[], int] = lambda: 0  # our own threads that want a core each
 
     def rows(self, rows: tuple[Row, ...]) -> None:
         """Raises NoKVSlot, EdgellmError."""
-        self._rows.fill(rows)
-        self.call(lambda: llama_cpp.llama_decode(self._context, self._rows.raw), len(rows))
+        self.input.fill(rows)
+        self.call(lambda: llama_cpp.llama_decode(self._context, self.input.raw), len(rows))
 
     def call(self, decode: Callable[[], int], n_rows: int) -> None:
         """`decode` returns llama_decode's code. Raises NoKVSlot, EdgellmError."""
-        self._use_threads(n_rows)
+        n_beside = (self._beside or self).n_beside()
+        self._use_threads(n_rows, n_beside)
         begun_s, begun_cpu_s = time.perf_counter(), time.process_time()
         code = decode()
         if self.meanwhile:
@@ -40,14 +47,14 @@ class Compute:
         llama_cpp.llama_synchronize(self._context)
         elapsed_s = time.perf_counter() - begun_s
         self.elapsed_s += elapsed_s
-        if self._threads:
+        if self._threads and not self._beside and not n_beside:
             self._threads.observe(n_rows, elapsed_s, time.process_time() - begun_cpu_s)
         if code == 1:
             raise NoKVSlot(f"no KV slot for a batch of {n_rows} tokens")
         if code != 0:
             raise EdgellmError(f"llama_decode returned {code} for {n_rows} tokens")
 
-    def _use_threads(self, n_rows: int) -> None:
-        if self._threads and (n := self._threads.of(n_rows)) != self.n_threads:
+    def _use_threads(self, n_rows: int, n_beside: int) -> None:
+        if self._threads and (n := self._threads.of(n_rows, n_beside)) != self.n_threads:
             self.n_threads = n
             llama_cpp.llama_set_n_threads(self._context, self.n_threads, self.n_threads)

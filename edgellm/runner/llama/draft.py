@@ -15,12 +15,12 @@ import llama_cpp
 import numpy as np
 
 from edgellm.errors import EdgellmError
-from edgellm.runner.backend import Step
+from edgellm.runner.backend import NoKVSlot, Step
 from edgellm.runner.batch import Batch, Copy, Forget, Fork, Op, Row, Sampled, Start, Stop, Trim
 from edgellm.runner.drafting.drafted import wanted, written
 from edgellm.runner.llama.backend import LlamaBackend
+from edgellm.runner.llama.compute import Compute
 from edgellm.runner.llama.load import LoadError, load
-from edgellm.runner.llama.rows import Rows
 from edgellm.runner.loadlog import DeviceMemory
 from edgellm.selector.draft import draft_plan
 from edgellm.selector.plan import Plan
@@ -58,7 +58,7 @@ class DraftingBackend(LlamaBackend):
         self.limits = replace(self.limits, has_draft_model=True)
 
     def _drafter(self, plan: Plan) -> Drafter:
-        return DraftModel(plan, self._model)
+        return DraftModel(plan, self._model, self._compute)
 
     def decode(self, batch: Batch) -> Step:
         begun_s = time.perf_counter()
@@ -73,7 +73,7 @@ class DraftingBackend(LlamaBackend):
 
 
 class DraftModel:
-    def __init__(self, plan: Plan, target: Any) -> None:
+    def __init__(self, plan: Plan, target: Any, beside: Compute) -> None:
         """Raises LoadError: also when it speaks of other tokens than `target` does."""
         own = draft_plan(plan)
         try:
@@ -89,7 +89,7 @@ class DraftModel:
         self._forks = not llama_cpp.llama_model_n_swa(loaded.model)
         self._n_logits = _n_vocab(loaded.model)
         self._n_vocab = min(self._n_logits, _n_vocab(target))
-        self._rows = Rows(own.n_batch)
+        self._compute = Compute(loaded.context, own, beside)
         self._tokens: dict[int, list[int]] = {}  # of the sequences that run: all that is known
         self._p_min: dict[int, float] = {}
         self._n_held: dict[int, int] = {}  # by seq_id: how many of its tokens have cells here
@@ -160,14 +160,14 @@ class DraftModel:
         """False: nothing to do, or no room. Raises EdgellmError."""
         if not rows:
             return False
-        self._rows.fill(rows)
-        code = llama_cpp.llama_decode(self._context, self._rows.raw)
-        if code == 1:  # it holds what lagging sequences no longer share: begin again
+        try:
+            self._compute.rows(rows)
+        except NoKVSlot:  # it holds what lagging sequences no longer share: begin again
             llama_cpp.llama_memory_clear(self._memory, False)
             self._n_held.clear()
             return False
-        if code != 0:
-            raise EdgellmError(f"the draft model: llama_decode returned {code}")
+        except EdgellmError as error:
+            raise EdgellmError(f"the draft model: {error}") from error
         for row in rows:
             self._n_held[row.seq_id] = row.pos + 1
         return True

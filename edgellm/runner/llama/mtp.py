@@ -29,9 +29,9 @@ from edgellm.runner.batch import Copy, Forget, Fork, Op, Row, Sampled, Start, St
 from edgellm.runner.drafting.drafted import wanted, written
 from edgellm.runner.drafting.trail import State, Trail
 from edgellm.runner.llama.backend import LlamaBackend
+from edgellm.runner.llama.compute import Compute
 from edgellm.runner.llama.draft import DraftingBackend, likeliest
 from edgellm.runner.llama.load import LoadError, load_head
-from edgellm.runner.llama.rows import Rows
 from edgellm.selector.draft import draft_plan
 from edgellm.selector.plan import Plan
 
@@ -87,7 +87,7 @@ class HeadBackend(DraftingBackend):
     def _drafter(self, plan: Plan) -> "Head":
         n_rows = min(self.limits.n_batch, self.limits.n_ctx_seq)
         try:
-            self._head = Head(plan, self._model, self._context, self._state_calls)
+            self._head = Head(plan, self._model, self._context, self._state_calls, self._compute)
             # What is told from now on takes room: better found out here than by a prompt.
             self._decode_alone(tuple(Row(0, pos, 0, pos == n_rows - 1) for pos in range(n_rows)))
         except LoadError:
@@ -127,7 +127,9 @@ def backend_for(
 class Head:
     """A Drafter: see llama/draft.py."""
 
-    def __init__(self, plan: Plan, model: Any, target: Any, calls: StateCalls) -> None:
+    def __init__(
+        self, plan: Plan, model: Any, target: Any, calls: StateCalls, beside: Compute
+    ) -> None:
         """Raises LoadError."""
         own = draft_plan(plan)
         self._target, self._calls = target, calls
@@ -137,9 +139,9 @@ class Head:
         vocab = llama_cpp.llama_model_get_vocab(model)
         self._n_vocab = int(llama_cpp.llama_vocab_n_tokens(vocab))
         self._n_batch = own.n_batch
-        self._rows = Rows(own.n_batch)
+        self._compute = Compute(self._context, own, beside)
         self._states = np.zeros((own.n_batch, self._width), np.float32)
-        self._rows.raw.embd = self._states.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        self._compute.input.raw.embd = self._states.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
         self._tokens: dict[int, list[int]] = {}  # of the sequences that run: all that is known
         self._p_min: dict[int, float] = {}
         self._trails: dict[int, Trail] = {}
@@ -261,16 +263,16 @@ class Head:
         return len(read) - n_alone - n_logits
 
     def _decode_call(self, read: list[_Read]) -> bool:
-        self._rows.fill(tuple(row for row, _ in read))
         for i, (_, state) in enumerate(read):
             self._states[i] = 0.0 if state is None else state
-        code = llama_cpp.llama_decode(self._context, self._rows.raw)
-        if code == 1:  # it holds what the model has forgotten since, or shares no longer
+        try:
+            self._compute.rows(tuple(row for row, _ in read))
+        except NoKVSlot:  # it holds what the model has forgotten since, or shares no longer
             llama_cpp.llama_memory_clear(self._memory, False)
             self._trails.clear()
             return False
-        if code != 0:
-            raise EdgellmError(f"the model's head: llama_decode returned {code}")
+        except EdgellmError as error:
+            raise EdgellmError(f"the model's head: {error}") from error
         return True
 
     def _cut(self, seq_id: int, length: int) -> None:

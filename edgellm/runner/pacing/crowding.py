@@ -41,9 +41,12 @@ class ThreadCount:
         self._most, self._counts = most, _counts(most)
         self._n = next(self._counts)
 
-    def of(self, n_rows: int) -> int:
-        """For the next step."""
-        return self._n if n_rows <= _MOST_ROWS else self._most
+    def of(self, n_rows: int, n_beside: int = 0) -> int:
+        """For the next step. Threads of our own that compute beside it have a core each: nobody has
+        to find out that they are there."""
+        if n_rows > _MOST_ROWS:
+            return self._most
+        return max(1, min(self._n, self._most - n_beside))
 
     def observe(self, n_rows: int, elapsed_s: float, cpu_s: float) -> None:
         """What it took, with as many threads as `of` said."""

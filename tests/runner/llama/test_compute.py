@@ -1,0 +1,77 @@
+"""Threads beside a busy neighbour, of a real context: only llama_decode itself is acted."""
+
+import os
+import time
+
+import llama_cpp
+import pytest
+from real_model import SHARED_MODELS, needs_shared_models, plan
+
+from edgellm.runner.llama.compute import Compute
+from edgellm.runner.llama.load import load
+from edgellm.selector.draft import draft_plan
+
+pytestmark = [pytest.mark.model, needs_shared_models]
+
+
+@pytest.fixture(scope="module")
+def context():
+    loaded = load(os.fsencode(SHARED_MODELS / "stories260K-f16.gguf"), plan(), lambda ratio: None)
+    yield loaded.context
+    llama_cpp.llama_free(loaded.context)
+
+
+def crowded(compute):
+    """It gets nothing of the CPU, and is faster with one thread than with two."""
+
+    def decode():
+        time.sleep(0.02 if compute.n_threads == 2 else 0.005)
+        return 0
+
+    return decode
+
+
+def test_beside_a_busy_neighbour_fewer_threads_compute_the_model_and_its_guesses(
+    context,
+):
+    shape = plan(n_threads=2)
+    model = Compute(context, shape)
+    draft = Compute(context, draft_plan(shape), beside=model)
+    draft.call(lambda: 0, 1)
+    assert draft.n_threads == 2
+    for _ in range(25):
+        model.call(crowded(model), 1)
+    draft.call(lambda: 0, 1)
+    assert (model.n_threads, draft.n_threads) == (1, 1)
+    assert llama_cpp.llama_n_threads(context) == 1
+
+
+def test_whoever_guesses_has_no_say_in_how_many_threads_compute(context):
+    shape = plan(n_threads=2)
+    model = Compute(context, shape)
+    draft = Compute(context, draft_plan(shape), beside=model)
+    for _ in range(25):
+        draft.call(crowded(draft), 1)
+    model.call(lambda: 0, 1)
+    assert (model.n_threads, draft.n_threads) == (2, 2)
+
+
+def test_batch_invariant_answers_have_all_threads(context):
+    model = Compute(context, plan(n_threads=2, batch_invariant=True))
+    for _ in range(25):
+        model.call(crowded(model), 1)
+    assert model.n_threads == 2
+
+
+def test_a_thread_of_our_own_beside_the_step_has_a_core_to_itself(context):
+    shape = plan(n_threads=2)
+    model = Compute(context, shape)
+    draft = Compute(context, draft_plan(shape), beside=model)
+    model.n_beside = lambda: 1
+    for compute in (model, draft):
+        compute.call(lambda: 0, 1)
+    assert (model.n_threads, draft.n_threads) == (1, 1)
+    model.n_beside = lambda: 0
+    for compute in (model, draft):
+        compute.call(lambda: 0, 1)
+    assert (model.n_threads, draft.n_threads) == (2, 2)
