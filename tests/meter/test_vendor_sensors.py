@@ -8,7 +8,7 @@ import pytest
 from probe_fakes import FakeSources, captured
 
 from edgellm.meter import bus
-from edgellm.meter.amd_sensor import AmdSensor, parse_metrics
+from edgellm.meter.amd_sensor import AmdSensor
 from edgellm.meter.apple_sensor import MACMON, AppleSensor
 from edgellm.meter.host_sensor import HostSensor
 from edgellm.meter.intel_sensor import IntelSensor
@@ -44,46 +44,49 @@ def test_a_data_centres_amd_card_has_a_hotspot_and_a_memory_temperature():
     assert (one.power_w, one.power_limit_w, one.n_lanes) == (138.0, 750.0, 16)
 
 
-def metrics(content=3, energy=0, throttle=0, size=120):
-    data = bytearray(120)
-    struct.pack_into("<HBB", data, 0, size, 1, content)
-    struct.pack_into("<Q", data, 24, energy)
-    struct.pack_into("<Q", data, 112, throttle)
+def amd(**files):
+    device = f"{CARD}/device"
+    sources = FakeSources({f"{device}/{path}": said for path, said in files.items()})
+    sources.real_path = lambda path: "/sys/devices/0000:03:00.0"
+    card = Device("0000:03:00.0", "amd", "RX 7900", "rocm", "0000:03:00.0")
+    return AmdSensor(sources, [card]), sources
+
+
+def metrics(content, residency=0):
+    """gpu_metrics 1.6 (a card's), 1.9 (none of ours)."""
+    data = bytearray(b"\xff" * 1664)
+    struct.pack_into("<HBBHHHH", data, 0, len(data), 1, content, 61, 48, 0xFFFF, 743)
+    struct.pack_into("<Q", data, 16, 65536)
+    struct.pack_into("<IIIIII", data, 32, 0, 0, 0, residency, 0, 0)
     return bytes(data)
 
 
-def test_amds_metrics_tell_energy_and_why_it_is_slowed():
-    told = parse_metrics(metrics(energy=65536 * 1000, throttle=1 << 36 | 1 << 0))
+def test_amds_metrics_speak_where_there_is_no_hwmon():
+    sensor, sources = amd(gpu_metrics=metrics(6, residency=5))
+    [first] = sensor.read()
+    sources.files[f"{CARD}/device/gpu_metrics"] = metrics(6, residency=9)
+    [second] = sensor.read()
+    [third] = sensor.read()
 
-    assert told.energy_j == 1000.0
-    assert told.throttle == ("thermal", "power_cap")
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"garbage",
-        metrics(size=121),
-        metrics(content=9, energy=1),
-        metrics(energy=(1 << 64) - 1, throttle=(1 << 64) - 1),
-        metrics()[:30],
-        metrics(content=2, throttle=1 << 36),  # that version has no such field
-    ],
-)
-def test_metrics_of_another_layout_are_left_alone(data):
-    told = parse_metrics(data)
-
-    assert (told.energy_j, told.throttle) == (None, None)
+    assert (first.temperature_c, first.memory_c, first.power_w) == (61.0, 48.0, 743.0)
+    assert (first.energy_j, first.throttle, first.sees_throttle) == (1.0, (), True)
+    assert (second.throttle, third.throttle) == (("thermal",), ())
 
 
-def test_metrics_are_read_as_bytes():
-    device = f"{CARD}/device"
-    sources = FakeSources({f"{device}/gpu_metrics": metrics(energy=65536)})
-    sources.real_path = lambda path: "/sys/devices/0000:03:00.0"
-    card = Device("0000:03:00.0", "amd", "RX 7900", "rocm", "0000:03:00.0")
+def test_hwmon_goes_before_amds_metrics():
+    chip = "hwmon/hwmon2"
+    files = {f"{chip}/temp1_input": "44000", f"{chip}/power1_input": "12000000"}
+    [sample] = amd(gpu_metrics=metrics(6), **files)[0].read()
 
-    assert AmdSensor(sources, [card]).read()[0].energy_j == 1.0
+    assert (sample.temperature_c, sample.power_w) == (44.0, 12.0)
+
+
+@pytest.mark.parametrize("said", [metrics(9), b"rubbish", Silence("denied", "Permission denied")])
+def test_metrics_that_are_not_understood_are_no_metrics(said):
+    [sample] = amd(gpu_metrics=said)[0].read()
+
+    assert (sample.temperature_c, sample.power_w, sample.energy_j) == (None, None, None)
+    assert (sample.throttle, sample.sees_throttle) == ((), False)
 
 
 def intel(device, **files):
