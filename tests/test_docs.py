@@ -67,8 +67,9 @@ def test_the_map_names_every_module_of_the_runner():
     assert {one for one in modules | rooms if f"`{one}`" not in text} == set()
 
 
-def test_every_inner_room_of_the_runner_says_what_its_modules_are():
-    for room in (ROOT / "edgellm" / "runner").glob("*/__init__.py"):
+@pytest.mark.parametrize("outer", ["runner", "server"])
+def test_every_inner_room_says_what_its_modules_are(outer):
+    for room in (ROOT / "edgellm" / outer).glob("*/__init__.py"):
         modules = {path.stem for path in room.parent.glob("[!_]*.py")}
         assert {one for one in modules if f"`{one}`" not in room.read_text()} == set(), room.parent
 

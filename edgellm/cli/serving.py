@@ -26,17 +26,17 @@ from edgellm.meter.sampler import Sampler
 from edgellm.meter.sensors import sampler_for
 from edgellm.probe.hardware import Hardware
 from edgellm.probe.sources import SystemSources
-from edgellm.server.access import Access
 from edgellm.server.app import create_app
-from edgellm.server.bodies import bodies_bytes
-from edgellm.server.checkup import OnChange
-from edgellm.server.connections import most_connections
+from edgellm.server.door.access import Access
+from edgellm.server.door.bodies import bodies_bytes
+from edgellm.server.door.connections import most_connections
 from edgellm.server.gateway import Gateway
-from edgellm.server.image_hosts import ImageHosts
-from edgellm.server.joules import Tariff
+from edgellm.server.routes.image_hosts import ImageHosts
 from edgellm.server.serve import Bind, serve
 from edgellm.server.served import Models, Served
-from edgellm.server.webhook import Webhook
+from edgellm.server.watch.checkup import OnChange
+from edgellm.server.watch.joules import Tariff
+from edgellm.server.watch.webhook import Webhook
 
 
 def _nothing(*_: object) -> None:

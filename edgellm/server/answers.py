@@ -16,8 +16,8 @@ from edgellm.chat.messages import GenerateParams
 from edgellm.errors import WorkerDied
 from edgellm.runner.engine import Engine
 from edgellm.server.envelope import as_error, text_is_called
-from edgellm.server.metrics import Metrics
 from edgellm.server.served import Served
+from edgellm.server.watch.metrics import Metrics
 
 Prompts: TypeAlias = Sequence[str | tuple[int, ...]]
 Events: TypeAlias = AsyncGenerator[Event, None]

@@ -15,42 +15,43 @@ from starlette.routing import Route
 from edgellm.meter.guardrails import Ceilings
 from edgellm.meter.sample import Sample
 from edgellm.probe.hardware import Hardware
-from edgellm.server import lora, native, openai, openai_embeddings, openai_models, props, words
-from edgellm.server.access import Access
-from edgellm.server.bodies import Bodies
-from edgellm.server.checkup import OnChange
+from edgellm.server.door.access import Access
+from edgellm.server.door.bodies import Bodies
+from edgellm.server.door.gate import Gate, Tell, nobody_listens
+from edgellm.server.door.patience import Patience
 from edgellm.server.envelope import HTTPProblem, encode
-from edgellm.server.gate import Gate, Tell, nobody_listens
 from edgellm.server.gateway import Gateway, gateway_of
-from edgellm.server.gauges import Gauges
 from edgellm.server.guard import Guard
-from edgellm.server.image_hosts import ImageHosts
-from edgellm.server.infill import infill
-from edgellm.server.joules import Tariff
-from edgellm.server.live import Live, no_download, no_samples, nobody_hears
-from edgellm.server.metrics import Metrics
-from edgellm.server.patience import Patience
-from edgellm.server.rerank import rerank
+from edgellm.server.routes import about, embeddings, lora, props, text, words
+from edgellm.server.routes.image_hosts import ImageHosts
+from edgellm.server.routes.infill import infill
+from edgellm.server.routes.models import list_models, show_model
+from edgellm.server.routes.rerank import rerank
+from edgellm.server.routes.steps import show_steps
 from edgellm.server.served import Models
-from edgellm.server.steps import show_steps
+from edgellm.server.watch.checkup import OnChange
+from edgellm.server.watch.gauges import Gauges
+from edgellm.server.watch.joules import Tariff
+from edgellm.server.watch.live import Live, no_download, no_samples, nobody_hears
+from edgellm.server.watch.metrics import Metrics
 from edgellm.status import Download
 
 _OPENAI = (
-    ("/chat/completions", openai.chat, "POST"),
-    ("/completions", openai.completions, "POST"),
-    ("/embeddings", openai_embeddings.embeddings, "POST"),
+    ("/chat/completions", text.chat, "POST"),
+    ("/completions", text.completions, "POST"),
+    ("/embeddings", embeddings.embeddings, "POST"),
     ("/load_lora_adapter", lora.load_adapter, "POST"),
     ("/unload_lora_adapter", lora.unload_adapter, "POST"),
     ("/rerank", rerank, "POST"),
     ("/reranking", rerank, "POST"),
-    ("/models", openai_models.list_models, "GET"),
-    ("/models/{name:path}", openai_models.show_model, "GET"),
-    ("/health", native.health, "GET"),
+    ("/models", list_models, "GET"),
+    ("/models/{name:path}", show_model, "GET"),
+    ("/health", about.health, "GET"),
 )
 _NATIVE = (
-    ("/", native.root, "GET"),
-    ("/metrics", native.show_metrics, "GET"),
-    ("/embedding", openai_embeddings.native_embeddings, "POST"),
+    ("/", about.root, "GET"),
+    ("/metrics", about.show_metrics, "GET"),
+    ("/embedding", embeddings.native_embeddings, "POST"),
     ("/v2/rerank", rerank, "POST"),
     ("/props", props.show_props, "GET"),
     ("/slots", props.show_slots, "GET"),
@@ -60,9 +61,9 @@ _NATIVE = (
     ("/infill", infill, "POST"),
     ("/lora-adapters", lora.list_adapters, "GET"),
     ("/lora-adapters", lora.give_scales, "POST"),
-    ("/edgellm/status", native.show_status, "GET"),
+    ("/edgellm/status", about.show_status, "GET"),
     ("/edgellm/steps", show_steps, "GET"),
-    ("/edgellm/shutdown", native.shutdown, "POST"),
+    ("/edgellm/shutdown", about.shutdown, "POST"),
 )
 
 

@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 from edgellm.chat.messages import GenerateParams
 from edgellm.errors import BadRequest
-from edgellm.server.access import Access, share
+from edgellm.server.door.access import Access, share
 
 HEADER = "x-request-deadline"
 

@@ -9,7 +9,8 @@ a sentence of ours while the log keeps the traceback.
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import msgspec
 
@@ -24,6 +25,8 @@ from edgellm.errors import (
     Overloaded,
     WorkerDied,
 )
+
+Refused: TypeAlias = Callable[[Exception], None]  # is told of each error that was an answer
 
 _TYPE_BY_STATUS = {
     401: "authentication_error",

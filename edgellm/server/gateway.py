@@ -1,8 +1,6 @@
 """What every handler may reach: `request.app.state.gateway`, and how a handler gets at it."""
 
 import asyncio
-import secrets
-import time
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,15 +9,14 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from edgellm.server.access import Access
-from edgellm.server.bodies import Hold
+from edgellm.server.door.access import Access
+from edgellm.server.door.bodies import Hold
+from edgellm.server.door.gate import Gate
+from edgellm.server.door.patience import Patience
 from edgellm.server.envelope import HTTPProblem
-from edgellm.server.gate import Gate
-from edgellm.server.live import Live
-from edgellm.server.metrics import Metrics
-from edgellm.server.openai_wire import Head
-from edgellm.server.patience import Patience
-from edgellm.server.served import Models, Served
+from edgellm.server.served import Models
+from edgellm.server.watch.live import Live
+from edgellm.server.watch.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +49,6 @@ async def body_of(request: Request) -> bytes:
             return b"".join([piece async for piece in pieces])
     except ClientDisconnect as error:
         raise HTTPProblem(400, "the body broke off", code="client_left") from error
-
-
-def new_head(prefix: str, served: Served, asked_for: str = "") -> Head:
-    """`asked_for`: the name that the client used; an adapter of the model answers by its own."""
-    adapter = served.engine.adapters.find(asked_for) if asked_for else None
-    name = adapter.name if adapter else served.name
-    return Head(f"{prefix}{secrets.token_hex(12)}", int(time.time()), name)
 
 
 def json_response(value: msgspec.Struct, status: int = 200) -> Response:

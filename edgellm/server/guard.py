@@ -14,18 +14,18 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgellm.errors import EdgellmError, NotServing
-from edgellm.server.access import Access, Head, announced_bytes, refusal, too_large
-from edgellm.server.bodies import Bodies, Hold
+from edgellm.server.door.access import Access, Head, announced_bytes, refusal, too_large
+from edgellm.server.door.bodies import Bodies, Hold
+from edgellm.server.door.patience import Patience
 from edgellm.server.envelope import (
     HTTPProblem,
+    Refused,
     encode,
     is_final,
     json_headers,
     retry_after_s,
     status_of,
 )
-from edgellm.server.metrics import Refused
-from edgellm.server.patience import Patience
 
 _log = logging.getLogger("edgellm.server")
 

@@ -21,7 +21,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from edgellm.errors import AddressInUse, ConfigError
-from edgellm.server.connections import Crowd, most_connections, protocol_for
+from edgellm.server.door.connections import Crowd, most_connections, protocol_for
 from edgellm.server.gateway import Gateway
 
 _UNREAD_MS = 60_000  # then the kernel hangs up on a client that takes no bytes

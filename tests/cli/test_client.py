@@ -8,7 +8,7 @@ from edgellm.chat.events import Failed, TextDelta
 from edgellm.cli.client import Client, Message, url_of, url_of_environment
 from edgellm.cli.find import is_meant, server_of, statuses, the_server
 from edgellm.errors import BadRequest, ModelNotFound, NotServing, Overloaded, WorkerDied
-from edgellm.server.access import Access
+from edgellm.server.door.access import Access
 from edgellm.status import ModelStatus, PlanStatus
 
 HELLO = (Message("user", "Hello"),)

@@ -7,8 +7,8 @@ from server.server_fakes import live_server, served, words
 
 from edgellm.chat.events import Failed
 from edgellm.errors import BadRequest
-from edgellm.server.access import Access
 from edgellm.server.claims import seconds_left
+from edgellm.server.door.access import Access
 
 HI = [{"role": "user", "content": "Hi"}]
 NOW_S = 1_900_000_000.0  # 2030-03-17T17:46:40Z

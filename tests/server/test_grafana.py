@@ -8,9 +8,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 from tui_samples import ordinary
 
-from edgellm.server.bodies import Bodies
-from edgellm.server.gauges import Gauges
-from edgellm.server.metrics import Metrics
+from edgellm.server.door.bodies import Bodies
+from edgellm.server.watch.gauges import Gauges
+from edgellm.server.watch.metrics import Metrics
 
 BOARD = json.loads((Path(__file__).parents[2] / "docs" / "grafana.json").read_text("utf-8"))
 EXPRESSIONS = [(p["title"], t["expr"]) for p in BOARD["panels"] for t in p["targets"]]

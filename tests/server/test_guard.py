@@ -11,8 +11,8 @@ from server.server_fakes import HANG, FakeEngine, live_server, plan, refusals, s
 
 from edgellm.chat.events import Failed, TextDelta
 from edgellm.errors import DeadlinePassed, Overloaded
-from edgellm.server.access import Access
-from edgellm.server.patience import Patience
+from edgellm.server.door.access import Access
+from edgellm.server.door.patience import Patience
 
 CHAT = "/v1/chat/completions"
 HI = {"messages": [{"role": "user", "content": "Hi"}]}

@@ -14,7 +14,7 @@ from edgellm.chat.thoughts import style_of
 from edgellm.chat.tools.calls import Calls
 from edgellm.server.answers import answer
 from edgellm.server.hearing import heard
-from edgellm.server.metrics import Metrics
+from edgellm.server.watch.metrics import Metrics
 
 CALL = '<tool_call>{"name": "clock", "arguments": {}}</tool_call>'
 

@@ -18,8 +18,8 @@ from server.server_fakes import HANG, FakeEngine, SlowEngine, live_server, plan,
 
 from edgellm.chat.events import TextDelta
 from edgellm.errors import AddressInUse, ConfigError
-from edgellm.server.access import Access
 from edgellm.server.app import create_app
+from edgellm.server.door.access import Access
 from edgellm.server.serve import Bind, serve
 from edgellm.server.served import Models
 

@@ -1,0 +1,184 @@
+"""Who may talk to this server. Pure: a request's head in, a refusal or nothing out.
+
+The enemy is a web page in the user's own browser. It can send requests here, and by DNS
+rebinding it can even read the answers: then the Host header carries a name of the attacker's.
+So a Host must be an address (nobody can rebind that), localhost, or a name that the configuration
+allows; the check is never skipped, not on a LAN bind either. A
+request with a foreign Origin is refused, with `null` too, and no CORS header is ever sent. A POST
+must be declared as JSON, which a page cannot do without asking first. A unix socket has no Host
+to check: no browser speaks to one.
+"""
+
+import hashlib
+import hmac
+import ipaddress
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from edgellm.server.door.bodies import for_large_bytes
+from edgellm.server.envelope import HTTPProblem
+from edgellm.units import MIB
+
+MAX_HEADERS = 100
+MAX_BODY_BYTES = 16 * MIB  # of one request
+OPEN_PATHS = frozenset({"/health", "/v1/health"})  # no key needed: it tells nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """`key_digests` are SHA-256 of the API keys: the keys themselves are not kept."""
+
+    key_digests: tuple[bytes, ...] = ()
+    weights: tuple[float, ...] = ()  # of the same keys
+    host_names: frozenset[str] = frozenset()
+    max_body_bytes: int = MAX_BODY_BYTES
+    all_bodies_bytes: int = 256 * MIB
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        keys: Iterable[str] = (),
+        weights: Mapping[str, float] | None = None,
+        host_names: Iterable[str] = (),
+        all_bodies_bytes: int = 256 * MIB,
+    ) -> "Access":
+        """A key without a weight has 1. A body that could never get in is too large by itself."""
+        keys = tuple(keys)
+        return cls(
+            tuple(_digest(key.encode("utf-8", "surrogateescape")) for key in keys),
+            tuple((weights or {}).get(key, 1.0) for key in keys),
+            frozenset(name.casefold() for name in host_names),
+            min(MAX_BODY_BYTES, for_large_bytes(all_bodies_bytes)),
+            all_bodies_bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class KeyShare:
+    """What a key may have of the machine while others want it too."""
+
+    key: str = ""  # a name that tells nothing of the key itself
+    weight: float = 1.0
+    queue_ratio: float = 1.0  # of the places in the queue
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    method: str
+    path: str
+    headers: Mapping[str, str]  # names in lower case
+    n_headers: int
+    by_unix_socket: bool
+
+
+def refusal(head: Head, access: Access) -> HTTPProblem | None:
+    """In this order: a stranger's page learns nothing of whether its key was right."""
+    if head.n_headers > MAX_HEADERS:
+        words = f"{head.n_headers} header fields are more than {MAX_HEADERS}"
+        return HTTPProblem(431, words, code="too_many_headers")
+    return (
+        _foreign_host(head, access)
+        or _foreign_origin(head)
+        or _wrong_key(head, access)
+        or _wrong_content(head)
+        or (too_large(access) if announced_bytes(head) > access.max_body_bytes else None)
+    )
+
+
+def _foreign_host(head: Head, access: Access) -> HTTPProblem | None:
+    host = head.headers.get("host")
+    if head.by_unix_socket or host is None:  # only HTTP/1.0 may leave it out, and no browser does
+        return None
+    if _is_trusted(_name_of(host), access):
+        return None
+    return HTTPProblem(
+        403,
+        "this Host name is not allowed here; use the address, or add it to allowed hosts",
+        code="foreign_host",
+    )
+
+
+def _foreign_origin(head: Head) -> HTTPProblem | None:
+    origin = head.headers.get("origin")
+    if origin is None:
+        return None
+    host = head.headers.get("host", "")
+    if origin.casefold() in (f"http://{host}".casefold(), f"https://{host}".casefold()):
+        return None
+    return HTTPProblem(
+        403, "requests from web pages of another origin are not answered", code="foreign_origin"
+    )
+
+
+def share(headers: Mapping[str, str], access: Access) -> KeyShare:
+    """Of the key that the request brings; without keys all share alike."""
+    given = _digest(_credential(headers).encode("latin-1"))
+    for i, digest in enumerate(access.key_digests):
+        if hmac.compare_digest(given, digest):
+            weight = access.weights[i]
+            return KeyShare(f"key {i}", weight, weight / sum(access.weights))
+    return KeyShare()
+
+
+def _wrong_key(head: Head, access: Access) -> HTTPProblem | None:
+    if not access.key_digests or head.path in OPEN_PATHS:
+        return None
+    credential = _credential(head.headers)
+    given = _digest(credential.encode("latin-1"))
+    if credential and any(hmac.compare_digest(given, digest) for digest in access.key_digests):
+        return None
+    return HTTPProblem(
+        401,
+        "a valid API key is needed, as Authorization: Bearer KEY or x-api-key: KEY",
+        code="invalid_api_key",
+    )
+
+
+def _wrong_content(head: Head) -> HTTPProblem | None:
+    kind = head.headers.get("content-type", "").partition(";")[0].strip().casefold()
+    if head.method != "POST" or kind == "application/json":
+        return None
+    return HTTPProblem(415, "Content-Type must be application/json", code="not_json")
+
+
+def announced_bytes(head: Head) -> int:
+    """How long the body will be; 0 where it comes in chunks, and nobody knows."""
+    length = head.headers.get("content-length", "")
+    return int(length) if length.isdecimal() else 0
+
+
+def too_large(access: Access) -> HTTPProblem:
+    return HTTPProblem(
+        413, f"the body is larger than {access.max_body_bytes} bytes", code="body_too_large"
+    )
+
+
+def _credential(headers: Mapping[str, str]) -> str:
+    """One reader for both headers: a rule that held for one of them only was a CVE elsewhere.
+
+    Its letters are bytes (latin-1), as headers have them; those of a key are UTF-8.
+    """
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.casefold() == "bearer" else headers.get("x-api-key", "")
+
+
+def _name_of(host: str) -> str:
+    """Without the port: "[::1]:8484" -> "::1"."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].casefold().removesuffix(".")
+
+
+def _is_trusted(name: str, access: Access) -> bool:
+    if name == "localhost" or name.endswith(".localhost") or name in access.host_names:
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()

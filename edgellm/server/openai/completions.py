@@ -1,0 +1,130 @@
+"""Plain completions in OpenAI's older dialect: events in, `text_completion` bytes out.
+
+Chunk and answer have the same name. `echoes` has for each prompt what stands before its text.
+"""
+
+from collections.abc import Sequence
+from typing import assert_never
+
+import msgspec
+
+from edgellm.chat.events import (
+    Event,
+    Failed,
+    Finished,
+    ReasoningDelta,
+    TextDelta,
+    TokenLogprob,
+    ToolCallDelta,
+)
+from edgellm.server.openai.object import Chunks, Whole
+from edgellm.server.openai.wire import Ended, Head, finite, text_of
+
+_NAME = "text_completion"
+
+
+class Logprobs(msgspec.Struct):
+    tokens: list[str] = []
+    token_logprobs: list[float] = []
+    top_logprobs: list[dict[str, float]] = []
+    text_offset: list[int] = []  # in characters, from the start of the choice's text
+
+    def add(self, shown: Sequence[TokenLogprob], offset: int) -> int:
+        """The offset after these."""
+        for token in shown:
+            text = _piece(token.piece)
+            self.tokens.append(text)
+            self.token_logprobs.append(finite(token.logprob))
+            self.top_logprobs.append({_piece(p): finite(logprob) for _, p, logprob in token.top})
+            self.text_offset.append(offset)
+            offset += len(text_of(token.piece))
+        return offset
+
+
+class Choice(msgspec.Struct):
+    index: int
+    text: str
+    logprobs: Logprobs | None = None
+    finish_reason: str | None = None
+
+
+class CompletionStream:
+    def __init__(
+        self,
+        head: Head,
+        *,
+        n: int = 1,
+        echoes: Sequence[str] = ("",),
+        include_usage: bool = False,
+    ) -> None:
+        self._pending = {p * n + i: echo for p, echo in enumerate(echoes) for i in range(n)}
+        self._offsets = {index: len(echo) for index, echo in self._pending.items()}
+        ended = Ended(len(echoes), n)
+        self._chunks = Chunks(head, _NAME, Choice(0, ""), ended, include_usage=include_usage)
+
+    def feed(self, index: int, event: Event) -> bytes:
+        match event:
+            case TextDelta(text=text, logprobs=logprobs):
+                if not (text or logprobs):
+                    return b""
+                self._fill(index, text, logprobs)
+                return self._chunks.next()
+            case ReasoningDelta() | ToolCallDelta():
+                return b""  # parts of a chat: plain text has none
+            case Finished():
+                self._fill(index, "")
+                return self._chunks.last(event)
+            case Failed():
+                raise AssertionError("a Failed is raised before it comes here")
+            case _:
+                assert_never(event)
+
+    def _fill(self, index: int, text: str, logprobs: tuple[TokenLogprob, ...] = ()) -> None:
+        choice = self._chunks.choice
+        choice.index, choice.text = index, self._pending.pop(index, "") + text
+        choice.logprobs = Logprobs() if logprobs else None
+        if choice.logprobs:
+            offset = self._offsets.get(index, 0)
+            self._offsets[index] = choice.logprobs.add(logprobs, offset)
+
+
+class CompletionFold:
+    def __init__(
+        self,
+        head: Head,
+        *,
+        n: int = 1,
+        echoes: Sequence[str] = ("",),
+    ) -> None:
+        texts = [echo for echo in echoes for _ in range(n)]
+        self._parts = [[text] for text in texts]
+        self._offsets = [len(text) for text in texts]
+        self._choices = [Choice(index, "") for index in range(len(texts))]
+        self._whole = Whole(head, _NAME, self._choices, Ended(len(echoes), n))
+
+    def feed(self, index: int, event: Event) -> bytes:
+        choice = self._choices[index]
+        match event:
+            case TextDelta(text=text, logprobs=logprobs):
+                self._parts[index].append(text)
+                if logprobs:
+                    choice.logprobs = choice.logprobs or Logprobs()
+                    self._offsets[index] = choice.logprobs.add(logprobs, self._offsets[index])
+            case ReasoningDelta() | ToolCallDelta():
+                pass  # parts of a chat: plain text has none
+            case Finished():
+                choice.text = "".join(self._parts[index])
+                return self._whole.last(choice, event)
+            case Failed():
+                raise AssertionError("a Failed is raised before it comes here")
+            case _:
+                assert_never(event)
+        return b""
+
+
+def _piece(piece: bytes) -> str:
+    """OpenAI's way with half a character: two such tokens must not become one dict key."""
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in piece)

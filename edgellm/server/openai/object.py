@@ -1,0 +1,83 @@
+"""The object that OpenAI puts around an answer's choices: in chunks while they come, or whole.
+
+Chats and plain completions have the same, under other names. A choice's last chunk has its reason.
+With the last of all come the timings, and `data: [DONE]` behind it; who asked for the usage gets
+both in one more chunk, beside `choices: []`.
+"""
+
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from edgellm.chat.events import Finished
+from edgellm.server.openai.wire import DONE, Ended, Head, Timings, Usage, encode, wire_reason
+from edgellm.server.sse import frame
+
+
+class _Choice(Protocol):
+    index: int
+    finish_reason: str | None
+
+
+C = TypeVar("C", bound=_Choice)
+
+
+class _Object(msgspec.Struct, Generic[C]):
+    id: str
+    object: str
+    created: int
+    model: str
+    choices: list[C]
+    usage: Usage | UnsetType = UNSET
+    timings: Timings | UnsetType = UNSET
+
+
+def _object(head: Head, name: str, choices: list[C]) -> _Object[C]:
+    return _Object(head.id, name, head.created, head.model, choices)
+
+
+class Chunks(Generic[C]):
+    """One object and one `choice`, which the dialect fills anew for each token."""
+
+    def __init__(
+        self, head: Head, name: str, choice: C, ended: Ended, *, include_usage: bool
+    ) -> None:
+        self.choice = choice
+        self._object = _object(head, name, [choice])
+        self._ended, self._include_usage = ended, include_usage
+
+    def next(self) -> bytes:
+        return frame(encode(self._object))
+
+    def last(self, finished: Finished) -> bytes:
+        """The last one of this choice."""
+        is_last = self._ended.add(self.choice.index, finished)
+        if is_last and not self._include_usage:
+            self._object.timings = self._ended.timings()
+        self.choice.finish_reason = wire_reason(finished.reason)
+        data = self.next()
+        self.choice.finish_reason = None
+        return data + self._usage() + DONE if is_last else data
+
+    def _usage(self) -> bytes:
+        if not self._include_usage:
+            return b""
+        self._object.choices = []
+        self._object.usage, self._object.timings = self._ended.usage(), self._ended.timings()
+        return self.next()
+
+
+class Whole(Generic[C]):
+    """All `choices`, which the dialect fills until the last of them has ended."""
+
+    def __init__(self, head: Head, name: str, choices: list[C], ended: Ended) -> None:
+        self._object, self._ended = _object(head, name, choices), ended
+
+    def last(self, choice: C, finished: Finished) -> bytes:
+        """Nothing while others go on."""
+        choice.finish_reason = wire_reason(finished.reason)
+        if not self._ended.add(choice.index, finished):
+            return b""
+        self._object.usage, self._object.timings = self._ended.usage(), self._ended.timings()
+        return encode(self._object)

@@ -1,0 +1,141 @@
+"""What OpenAI's clients send, to our requests. null counts as absent.
+
+Fields that clients really send and that change nothing here (user, store, metadata, service_tier
+...) are passed over; those that would change the answer, and that we don't do, are refused by
+name. Sampling is in sampling.py, what binds the text in structure.py, what is said
+of thoughts in thoughts.py, messages and tools in messages.py.
+"""
+
+from dataclasses import replace
+from typing import Annotated, TypeAlias
+
+import msgspec
+from msgspec import Meta, Raw
+
+from edgellm.chat.messages import ChatRequest, CompletionRequest
+from edgellm.errors import BadRequest
+from edgellm.server.body import decode
+from edgellm.server.openai.images import Gallery
+from edgellm.server.openai.messages import (
+    MAX_TOOLS,
+    ChatMessage,
+    Choice,
+    ToolBody,
+    message,
+    tool_choice,
+    tools,
+)
+from edgellm.server.openai.samplers import Token
+from edgellm.server.openai.sampling import MaxTokens, Rivals, Sampling
+from edgellm.server.openai.thoughts import Thoughtful
+
+Prompt: TypeAlias = str | list[str | Token | list[Token]]
+
+MAX_ANSWERS = 64  # of one request: its prompts times n
+
+
+class ChatBody(Thoughtful):
+    messages: Annotated[list[ChatMessage], Meta(min_length=1, max_length=4096)]
+    max_completion_tokens: MaxTokens | None = None
+    logprobs: bool | None = None
+    top_logprobs: Rivals | None = None
+    tools: Annotated[list[ToolBody], Meta(max_length=MAX_TOOLS)] | None = None
+    tool_choice: Choice | None = None
+    parallel_tool_calls: bool | None = None
+    functions: list[Raw] | None = None
+    chat_template: str | None = None
+
+
+class CompletionBody(Sampling):
+    prompt: Prompt
+    logprobs: Rivals | None = None
+    echo: bool | None = None
+    suffix: str | None = None
+    best_of: Annotated[int, Meta(ge=1, le=8)] | None = None
+
+
+_chat_decoder = msgspec.json.Decoder(ChatBody)
+_completion_decoder = msgspec.json.Decoder(CompletionBody)
+
+
+def chat_request(data: bytes, picture_mark: str) -> ChatRequest:
+    """Raises BadRequest that names the field. `picture_mark`: see images.Gallery."""
+    body = decode(_chat_decoder, data)
+    if body.functions:
+        raise BadRequest(
+            "functions: are not served; OpenAI has replaced them by tools", param="functions"
+        )
+    if body.chat_template:
+        raise BadRequest(
+            "chat_template: the model's own is used; a request cannot bring code",
+            hint="send a finished prompt to /v1/completions",
+            param="chat_template",
+        )
+    if body.top_logprobs is not None and not body.logprobs:
+        raise BadRequest("top_logprobs needs logprobs: true", param="top_logprobs")
+    found, gallery = tools(body.tools or ()), Gallery(picture_mark)
+    messages = tuple(message(i, one, gallery) for i, one in enumerate(body.messages))
+    params = body.params(
+        (body.top_logprobs or 0) if body.logprobs else None, body.max_completion_tokens
+    )
+    return ChatRequest(
+        model=body.model or "",
+        messages=messages,
+        params=replace(params, pictures=gallery.pictures()),
+        stream=body.stream or False,
+        include_usage=body.include_usage(),
+        structure_field=body.structure_field(),
+        tools=found,
+        tool_choice=tool_choice(body.tool_choice, found),
+        parallel_tool_calls=body.parallel_tool_calls is not False,
+        template_kwargs=body.template_kwargs(),
+        reasoning_format=body.reasoning_format or "auto",
+        reasoning_budget=body.budget(),
+        lora=body.lora_scales(),
+    )
+
+
+def completion_request(data: bytes) -> CompletionRequest:
+    """Raises BadRequest that names the field."""
+    body = decode(_completion_decoder, data)
+    prompts = split_prompts(body.prompt, "prompt", MAX_ANSWERS)
+    if body.suffix and not all(isinstance(prompt, str) for prompt in prompts):
+        raise BadRequest("suffix: needs a prompt given as text", param="suffix")
+    if body.best_of not in (None, body.n or 1):
+        raise BadRequest("best_of: answers are not ranked; it must equal n", param="best_of")
+    if body.echo and not all(isinstance(prompt, str) for prompt in prompts):
+        raise BadRequest("echo: needs a prompt given as text", param="echo")
+    if len(prompts) * (body.n or 1) > MAX_ANSWERS:
+        raise BadRequest(
+            f"prompt: {len(prompts)} prompts × n = {body.n} are more than {MAX_ANSWERS} answers",
+            param="n",
+        )
+    return CompletionRequest(
+        model=body.model or "",
+        prompts=prompts,
+        params=body.params(body.logprobs, None),
+        stream=body.stream or False,
+        include_usage=body.include_usage(),
+        structure_field=body.structure_field(),
+        echo=body.echo or False,
+        suffix=body.suffix or "",
+        lora=body.lora_scales(),
+    )
+
+
+def split_prompts(given: Prompt, param: str, at_most: int) -> tuple[str | tuple[int, ...], ...]:
+    """OpenAI's four shapes: a text, texts, token ids, lists of token ids."""
+    if isinstance(given, str):
+        return (given,)
+    if given and all(isinstance(item, int) for item in given):
+        return (tuple(item for item in given if isinstance(item, int)),)
+    prompts: list[str | tuple[int, ...]] = []
+    for item in given:
+        if isinstance(item, int):
+            raise BadRequest(f"{param}: mixes token ids with texts or lists", param=param)
+        prompts.append(item if isinstance(item, str) else tuple(item))
+    if not prompts or () in prompts:
+        raise BadRequest(f"{param}: is empty", param=param)
+    if len(prompts) > at_most:
+        raise BadRequest(f"{param}: {len(prompts)} items are more than {at_most}", param=param)
+    return tuple(prompts)

@@ -1,0 +1,90 @@
+"""How an answer is bounded: what chats and completions share. The samplers: samplers.py.
+
+Every number has a lower and an upper bound (a test walks these structs): what is out of bounds
+never reaches native code. Names and meaning: OpenAI's API reference; cache_prompt, n_predict,
+n_probs and post_sampling_probs are llama-server's; priority is vLLM's: lower goes first.
+"""
+
+from typing import Annotated, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from edgellm.chat.messages import Claim, GenerateParams
+from edgellm.errors import BadRequest
+from edgellm.runner.adapters import MAX_ADAPTERS, MAX_SCALE
+from edgellm.server.body import INT32_MAX
+from edgellm.server.openai.messages import Name
+from edgellm.server.openai.samplers import Count, Ratio, Samplers
+
+Rivals: TypeAlias = Annotated[int, Meta(ge=0, le=20)]
+MaxTokens: TypeAlias = Annotated[int, Meta(ge=-1, le=INT32_MAX)]  # -1: to the context's end
+Priority: TypeAlias = Annotated[int, Meta(ge=-100, le=100)]
+StopString: TypeAlias = Annotated[str, Meta(max_length=512)]
+
+
+class LoraScale(msgspec.Struct):
+    """llama-server's. An adapter that a request's list doesn't name takes no part in it."""
+
+    id: Annotated[int, Meta(ge=0, le=INT32_MAX)]
+    scale: Annotated[float, Meta(ge=-MAX_SCALE, le=MAX_SCALE)] = 0.0
+
+
+class StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class Sampling(Samplers, kw_only=True):
+    model: Name | None = None
+    max_tokens: MaxTokens | None = None
+    n_predict: MaxTokens | None = None
+    n: Annotated[int, Meta(ge=1, le=8)] | None = None
+    stop: StopString | Annotated[list[StopString], Meta(max_length=16)] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    cache_prompt: bool | None = None
+    n_probs: Rivals | None = None
+    post_sampling_probs: bool | None = None
+    lora: Annotated[list[LoraScale], Meta(max_length=MAX_ADAPTERS)] | None = None
+    draft_max: Count | None = msgspec.field(name="speculative.n_max", default=None)
+    draft_min: Count | None = msgspec.field(name="speculative.n_min", default=None)
+    draft_p_min: Ratio | None = msgspec.field(name="speculative.p_min", default=None)
+    priority: Priority | None = None
+
+    def params(self, logprobs: int | None, max_completion_tokens: int | None) -> GenerateParams:
+        return GenerateParams(
+            sampling=self.sampling_params(),
+            max_tokens=_bound(max_completion_tokens, self.max_tokens, self.n_predict),
+            stop=self._stop_strings(),
+            structure=self.structure(),
+            n=self.n or 1,
+            logprobs=(self.n_probs or None) if logprobs is None else logprobs,
+            post_sampling_probs=self.post_sampling_probs or False,
+            cache_prompt=self.cache_prompt is not False,
+            n_draft_max=self.draft_max,
+            n_draft_min=self.draft_min or 0,
+            draft_p_min=self.draft_p_min or 0.0,
+            claim=Claim(self.priority or 0),
+        )
+
+    def lora_scales(self) -> dict[int, float] | None:
+        return None if self.lora is None else lora_scales(self.lora)
+
+    def include_usage(self) -> bool:
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+    def _stop_strings(self) -> tuple[str, ...]:
+        given = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return tuple(string for string in given if string)
+
+
+def lora_scales(given: list[LoraScale]) -> dict[int, float]:
+    return {one.id: one.scale for one in given}
+
+
+def _bound(*given: int | None) -> int | None:
+    """The first that is there; -1 bounds nothing."""
+    first = next((number for number in given if number is not None), None)
+    if first == 0:
+        raise BadRequest("max_tokens: must be at least 1, or -1 for no bound", param="max_tokens")
+    return None if first == -1 else first

@@ -1,0 +1,60 @@
+"""What clients say of a model's thoughts, and of its template's other variables.
+
+`chat_template_kwargs`, `reasoning_format`, `reasoning_budget_tokens` and `thinking_budget_tokens`
+are llama-server's, `reasoning_effort` is OpenAI's, `enable_thinking` Qwen's; `reasoning_budget`
+is short for the budgets.
+"""
+
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+from msgspec import Meta, Raw
+
+from edgellm.chat.messages import ReasoningFormat
+from edgellm.errors import BadRequest
+from edgellm.server.body import INT32_MAX, json_depth
+from edgellm.server.openai.sampling import Sampling
+from edgellm.server.openai.structure import NULL
+
+_MAX_CHARS, _MAX_DEPTH = 16 * 1024, 16
+
+Budget: TypeAlias = Annotated[int, Meta(ge=-1, le=INT32_MAX)]  # tokens; -1: no bound
+
+
+class Thoughtful(Sampling, kw_only=True):
+    chat_template_kwargs: Raw = NULL
+    enable_thinking: bool | None = None
+    reasoning_effort: Annotated[str, Meta(max_length=32)] | None = None
+    reasoning_format: ReasoningFormat | None = None
+    reasoning_budget: Budget | None = None
+    reasoning_budget_tokens: Budget | None = None
+    thinking_budget_tokens: Budget | None = None
+
+    def template_kwargs(self) -> dict[str, Any]:
+        """The template's variables. An effort of "none" is OpenAI's word for no thoughts."""
+        found: dict[str, Any] = {}
+        if self.reasoning_effort == "none":
+            found["enable_thinking"] = False
+        elif self.reasoning_effort:
+            found["reasoning_effort"] = self.reasoning_effort
+        if self.enable_thinking is not None:
+            found["enable_thinking"] = self.enable_thinking
+        return found | self._kwargs()
+
+    def budget(self) -> int | None:
+        budgets = (self.reasoning_budget, self.reasoning_budget_tokens, self.thinking_budget_tokens)
+        first = next((budget for budget in budgets if budget is not None), None)
+        return None if first == -1 else first
+
+    def _kwargs(self) -> dict[str, Any]:
+        text, param = bytes(self.chat_template_kwargs).decode(), "chat_template_kwargs"
+        if len(text) > _MAX_CHARS or json_depth(text) > _MAX_DEPTH:
+            raise BadRequest(
+                f"{param}: {len(text)} characters, {json_depth(text)} deep; {_MAX_CHARS} and "
+                f"{_MAX_DEPTH} are the limits",
+                param=param,
+            )
+        given = msgspec.json.decode(text)
+        if given is not None and not isinstance(given, dict):
+            raise BadRequest(f"{param}: must be an object", param=param)
+        return given or {}

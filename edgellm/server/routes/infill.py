@@ -1,0 +1,54 @@
+"""POST /infill, llama-server's route for editors: what stands between a prefix and a suffix?"""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+from starlette.requests import Request
+from starlette.types import ASGIApp
+
+from edgellm.errors import BadRequest
+from edgellm.runner.messages import Infill
+from edgellm.server.body import Text, decode
+from edgellm.server.envelope import text_is_called
+from edgellm.server.gateway import body_of, gateway_of
+from edgellm.server.openai.sampling import Sampling
+from edgellm.server.routes.native_completion import NativeCompletion
+from edgellm.server.routes.text import answer_to, frames
+from edgellm.server.sse import EventStream, WholeAnswer
+
+_MAX_FILES = 256
+
+
+class ExtraFile(msgspec.Struct):
+    text: Text
+    filename: Annotated[str, Meta(max_length=4096)] = "tmp"
+
+
+class InfillBody(Sampling, kw_only=True):
+    input_prefix: Text
+    input_suffix: Text
+    input_extra: Annotated[list[ExtraFile], Meta(max_length=_MAX_FILES)] | None = None
+    prompt: Text = ""  # how the middle begins
+
+
+_decoder = msgspec.json.Decoder(InfillBody)
+
+
+async def infill(request: Request) -> ASGIApp:
+    body = decode(_decoder, await body_of(request))
+    if body.n not in (None, 1):
+        raise BadRequest("n: there is one answer to it", param="n")
+    served = gateway_of(request).models.generative(body.model)
+    params = body.params(None, None)
+    extra = tuple((one.filename, one.text) for one in body.input_extra or ())
+    asked = Infill(0, body.input_prefix, body.input_suffix, extra, body.prompt, params.max_tokens)
+    with text_is_called("input_prefix"):
+        prompt = await served.engine.infill(asked)
+    answers = answer_to(
+        request, served, (prompt,), params, body.lora_scales(), body.model or "",
+        "input_prefix", body.structure_field(),
+    )  # fmt: skip
+    streams = body.stream or False
+    told = frames(answers, NativeCompletion(served.name, streams=streams))
+    return EventStream(told) if streams else WholeAnswer(told)

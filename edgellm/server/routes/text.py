@@ -1,0 +1,111 @@
+"""OpenAI's routes for text: a request in, the engine asked, its events out in OpenAI's words."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Mapping
+from contextlib import aclosing
+from datetime import datetime
+
+from starlette.requests import Request
+from starlette.types import ASGIApp
+
+from edgellm.chat.messages import CompletionRequest, GenerateParams
+from edgellm.chat.turn import turn
+from edgellm.server.answers import Answers, Prompts, answer
+from edgellm.server.claims import claimed
+from edgellm.server.gateway import body_of, gateway_of, hold_of
+from edgellm.server.hearing import heard
+from edgellm.server.openai.chat import ChatFold, ChatStream
+from edgellm.server.openai.completions import CompletionFold, CompletionStream
+from edgellm.server.openai.filling import filled
+from edgellm.server.openai.requests import chat_request, completion_request
+from edgellm.server.openai.wire import Dialect, Head
+from edgellm.server.routes.image_hosts import ImageHosts
+from edgellm.server.routes.lora import with_adapters
+from edgellm.server.served import Served
+from edgellm.server.sse import EventStream, Frames, WholeAnswer
+
+
+async def chat(request: Request) -> ASGIApp:
+    hosts: ImageHosts = request.app.state.image_hosts
+    body = await hosts.inlined(await body_of(request), hold_of(request))
+    asked = chat_request(body, new_picture_mark())
+    del body
+    served = gateway_of(request).models.generative(asked.model)
+    if asked.params.pictures:
+        served.check_sees()
+    # A stranger's template may take its time: not on the loop that carries everybody's tokens.
+    ours = await asyncio.to_thread(turn, served.template, asked, datetime.now())
+    fields = ("messages", ours.structure_field)
+    answers = answer_to(
+        request, served, (ours.prompt,), ours.params, asked.lora, asked.model, *fields
+    )
+    if ours.listen:
+        answers = heard(answers, ours.listen)
+    head, n = _new_head("chatcmpl-", served, asked.model), asked.params.n
+    if asked.stream:
+        stream = ChatStream(head, n=n, include_usage=asked.include_usage)
+        return EventStream(frames(answers, stream))
+    return WholeAnswer(frames(answers, ChatFold(head, n=n)))
+
+
+async def completions(request: Request) -> ASGIApp:
+    asked = completion_request(await body_of(request))
+    served = gateway_of(request).models.generative(asked.model)
+    fields = ("prompt", asked.structure_field)
+    prompts = await filled(served, asked)
+    answers = answer_to(request, served, prompts, asked.params, asked.lora, asked.model, *fields)
+    head, n, echoes = _new_head("cmpl-", served, asked.model), asked.params.n, _echoes(asked)
+    if asked.stream:
+        stream = CompletionStream(head, n=n, echoes=echoes, include_usage=asked.include_usage)
+        return EventStream(frames(answers, stream))
+    return WholeAnswer(frames(answers, CompletionFold(head, n=n, echoes=echoes)))
+
+
+def answer_to(
+    request: Request,
+    served: Served,
+    prompts: Prompts,
+    params: GenerateParams,
+    lora: Mapping[int, float] | None,
+    model: str,
+    text_field: str,
+    structure_field: str,
+) -> Answers:
+    """As the request's headers, its adapters and the gate let it. Raises BadRequest."""
+    gateway = gateway_of(request)
+    params = claimed(request, gateway.access, with_adapters(params, served, lora, model))
+    return answer(
+        served,
+        prompts,
+        params,
+        gateway.metrics,
+        text_field,
+        structure_field=structure_field,
+        enter=gateway.gate.enter,
+        priced=gateway.live.priced,
+    )
+
+
+def _new_head(prefix: str, served: Served, asked_for: str = "") -> Head:
+    """`asked_for`: the name that the client used; an adapter of the model answers by its own."""
+    adapter = served.engine.adapters.find(asked_for) if asked_for else None
+    name = adapter.name if adapter else served.name
+    return Head(f"{prefix}{secrets.token_hex(12)}", int(time.time()), name)
+
+
+def new_picture_mark() -> str:
+    return f"__picture_{secrets.token_hex(16)}__"
+
+
+def _echoes(asked: CompletionRequest) -> list[str]:
+    """What stands before each prompt's answers: the prompt itself, or nothing."""
+    return [prompt if asked.echo and isinstance(prompt, str) else "" for prompt in asked.prompts]
+
+
+async def frames(answers: Answers, dialect: Dialect) -> Frames:
+    async with aclosing(answers):
+        async for index, event in answers:
+            if data := dialect.feed(index, event):
+                yield data

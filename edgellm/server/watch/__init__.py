@@ -1,0 +1,6 @@
+"""What is seen of the models and devices while they serve.
+
+`live` gathers the whole state, `metrics` counts requests, `gauges` names the state for Prometheus.
+`checkup` judges a model's health by what was `expected` and by the CPU's `contention`; `webhook`
+tells of it. `joules` says what an answer's energy was.
+"""

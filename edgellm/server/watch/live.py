@@ -1,0 +1,311 @@
+"""The whole live state, gathered when somebody asks: models, engines, devices, one `Status`.
+
+What is measured lies with the engines (Gauge, ten times a second) and with the meter (Sample,
+once a second); only the rates are ours, from the worker's counters over the last seconds.
+"""
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+
+import edgellm
+from edgellm.chat.events import Finished
+from edgellm.meter.health import Health
+from edgellm.meter.sample import Sample
+from edgellm.probe.hardware import Device, Hardware
+from edgellm.runner.account import measured_shares
+from edgellm.runner.engine import Engine
+from edgellm.runner.messages import Gauge
+from edgellm.selector.oracle import BufferBytes
+from edgellm.selector.plan import Plan, Share
+from edgellm.server.served import Models, Served
+from edgellm.server.watch.checkup import Checkup, OnChange
+from edgellm.server.watch.joules import Joules, Tariff
+from edgellm.status import (
+    DeviceStatus,
+    Download,
+    HealthStatus,
+    MemoryParts,
+    ModelStatus,
+    PlanStatus,
+    SequenceStatus,
+    ShareStatus,
+    Status,
+)
+
+_WINDOW_S = 5.0  # what "now" means in tok/s
+_LOG_LINES = 100
+
+
+def no_samples() -> tuple[Sample, ...]:
+    return ()
+
+
+def nobody_hears(served: Served, health: Health) -> None:
+    pass
+
+
+def nobody_waits() -> str | None:
+    return None
+
+
+def no_download() -> Download | None:
+    return None
+
+
+class Live:
+    """`tick` it about once a second; without, rates span the time between two questions."""
+
+    def __init__(
+        self,
+        models: Models,
+        *,
+        samples: Callable[[], tuple[Sample, ...]] = no_samples,
+        hardware: Hardware | None = None,
+        download: Callable[[], Download | None] = no_download,
+        tariff: Tariff | None = None,
+        on_health: OnChange = nobody_hears,
+        held_up: Callable[[], str | None] = nobody_waits,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.url = ""  # known once the server listens
+        self._models, self._samples, self._hardware = models, samples, hardware
+        self._download, self._clock = download, clock
+        self._began_s = clock()
+        self._paces: dict[Engine, _Pace] = {}
+        self._joules = Joules(hardware, samples, tariff or Tariff()) if hardware else None
+        self._checkup = Checkup(hardware, samples, self._noted) if hardware else None
+        self._on_health, self._held_up = on_health, held_up
+
+    def tick(self) -> None:
+        now_s = self._clock()
+        paces = {served.engine: self._pace(served.engine) for served in self._models}
+        for engine, pace in paces.items():
+            pace.note(now_s, engine.gauge)
+        self._paces = paces  # those of swapped models are forgotten
+        if self._joules:
+            self._joules.tick(now_s, self._models)
+        if self._checkup:
+            self._checkup.tick(now_s, self._models)
+
+    def use(self, hardware: Hardware) -> None:
+        """It has changed: a device was lost."""
+        self._hardware = hardware
+        if self._checkup:
+            self._checkup.hardware = hardware
+
+    def priced(self, engine: Engine, finished: Finished) -> Finished:
+        """With its joules, where sensors tell them."""
+        return self._joules.priced(engine, finished) if self._joules else finished
+
+    def status(self) -> Status:
+        self.tick()
+        now_s = self._clock()
+        lines = [line for served in self._models for line in served.engine.log]
+        return Status(
+            version=edgellm.__version__,
+            pid=os.getpid(),
+            url=self.url,
+            uptime_s=now_s - self._began_s,
+            models=tuple(self._model(served, now_s) for served in self._models),
+            devices=self._devices(),
+            download=self._download(),
+            held_up=self._held_up(),
+            energy=self._joules.status() if self._joules else None,
+            log=tuple(lines[-_LOG_LINES:]),
+        )
+
+    def _noted(self, served: Served, health: Health) -> None:
+        served.engine.log.append(f"health of {served.name}: {health}")
+        self._on_health(served, health)
+
+    def _health(self, engine: Engine, now_s: float) -> HealthStatus | None:
+        if self._checkup is None:
+            return None
+        health = self._checkup.health(engine)
+        return HealthStatus(
+            state=health.state,
+            cause=health.cause,
+            message=health.finding.message if health.finding else None,
+            age_s=now_s - max(health.since_s, self._began_s),
+        )
+
+    def _pace(self, engine: Engine) -> "_Pace":
+        return self._paces.get(engine) or _Pace()
+
+    def _model(self, served: Served, now_s: float) -> ModelStatus:
+        engine, gauge = served.engine, served.engine.gauge
+        pace = self._pace(engine)
+        counts = {} if gauge is None else _counts(gauge)
+        return ModelStatus(
+            name=served.name,
+            state=engine.state,
+            embedding=served.is_embedding,
+            demo=served.demo,
+            progress_ratio=engine.progress_ratio,
+            detail=str(engine.failure) if engine.failure else None,
+            pid=engine.pid,
+            rss_bytes=_rss_bytes(engine.pid),
+            n_restarts=engine.n_restarts,
+            load_s=engine.ready.load_s if engine.ready else None,
+            decode_tok_s=pace.decode_tok_s,
+            prefill_tok_s=pace.prefill_tok_s,
+            sequences=pace.sequences(gauge, now_s),
+            plan=_plan_status(engine.plan, engine, self._hardware),
+            health=self._health(engine, now_s),
+            **counts,
+        )
+
+    def _devices(self) -> tuple[DeviceStatus, ...]:
+        if self._hardware is None:
+            return ()
+        newest = {sample.device_id: sample for sample in self._samples()}
+        return tuple(
+            _device_status(device, self._hardware, newest.get(device.id))
+            for device in self._hardware.devices
+        )
+
+
+class _Pace:
+    """The worker's counters over the last seconds, and when each request was first seen."""
+
+    def __init__(self) -> None:
+        self._notes: deque[tuple[float, int, int]] = deque()  # at, decoded, prefilled
+        self._first_seen_s: dict[int, float] = {}
+
+    def note(self, now_s: float, gauge: Gauge | None) -> None:
+        if gauge is None:
+            self._notes.clear()
+            return
+        if self._notes and gauge.n_decoded < self._notes[-1][1]:
+            self._notes.clear()  # a new worker counts from zero
+        self._notes.append((now_s, gauge.n_decoded, gauge.n_prefilled))
+        while len(self._notes) > 2 and self._notes[1][0] <= now_s - _WINDOW_S:
+            self._notes.popleft()
+
+    @property
+    def decode_tok_s(self) -> float | None:
+        return self._rate(1)
+
+    @property
+    def prefill_tok_s(self) -> float | None:
+        return self._rate(2)
+
+    def _rate(self, column: int) -> float | None:
+        """None where nothing ran: no work is not "0 tokens a second"."""
+        if len(self._notes) < 2:
+            return None
+        first, last = self._notes[0], self._notes[-1]
+        n_tokens, seconds = last[column] - first[column], last[0] - first[0]
+        return n_tokens / seconds if n_tokens > 0 and seconds > 0 else None
+
+    def sequences(self, gauge: Gauge | None, now_s: float) -> tuple[SequenceStatus, ...]:
+        rows = gauge.sequences if gauge else ()
+        self._first_seen_s = {row[0]: self._first_seen_s.get(row[0], now_s) for row in rows}
+        return tuple(
+            SequenceStatus(
+                request_id=request_id,
+                state=_phase(n_prompt, n_computed, n_output),
+                n_prompt=n_prompt,
+                n_computed=n_computed,
+                n_output=n_output,
+                age_s=now_s - self._first_seen_s[request_id],
+            )
+            for request_id, n_prompt, n_computed, n_output in rows
+        )
+
+
+def _phase(n_prompt: int, n_computed: int, n_output: int) -> str:
+    if n_output or (n_prompt and n_computed >= n_prompt):
+        return "decode"
+    return "prefill" if n_computed else "waiting"
+
+
+def _counts(gauge: Gauge) -> dict[str, Any]:
+    names = (
+        "n_waiting", "n_running", "n_retained", "n_cells", "n_cells_used",
+        "n_decoded", "n_prompt", "n_cached", "n_drafted", "n_draft_accepted",
+        "n_kv", "n_restored", "n_loaded", "prefix_ram_bytes", "prefix_disk_bytes",
+    )  # fmt: skip
+    return {name: getattr(gauge, name) for name in names}
+
+
+def _rss_bytes(pid: int | None) -> int | None:
+    try:
+        return None if pid is None else int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:  # it has just ended
+        return None
+
+
+def _plan_status(plan: Plan, engine: Engine, hardware: Hardware | None) -> PlanStatus:
+    decode = plan.decode_tok_s
+    return PlanStatus(
+        file=plan.file,
+        quant=plan.quant,
+        n_ctx=plan.n_ctx,
+        n_ctx_seq=plan.n_ctx_seq,
+        n_parallel=plan.n_parallel,
+        kv_type_k=plan.kv_type_k,
+        kv_type_v=plan.kv_type_v,
+        n_threads=plan.n_threads,
+        n_gpu_layers=plan.placement.n_gpu_layers,
+        n_cpu_moe=plan.placement.n_cpu_moe,
+        expert_parts=plan.placement.expert_parts,
+        shares=_shares(plan, engine, hardware),
+        bytes_from=plan.bytes_from,
+        decode_tok_s_p10=decode.p10 if decode else None,
+        decode_tok_s_p50=decode.p50 if decode else None,
+        decode_tok_s_p90=decode.p90 if decode else None,
+        reasons=plan.reasons,
+    )
+
+
+def _shares(plan: Plan, engine: Engine, hardware: Hardware | None) -> tuple[ShareStatus, ...]:
+    told = engine.ready.memory if engine.ready and hardware else ()
+    measured = measured_shares(told, plan.placement, hardware) if hardware else ()
+    return tuple(
+        ShareStatus(
+            device_id=share.device_id,
+            n_layers=len(share.layers),
+            predicted=_parts(share),
+            measured=_parts(measured[i]) if measured else None,
+            overhead_bytes=share.overhead_bytes,
+        )
+        for i, share in enumerate(plan.shares)
+    )
+
+
+def _parts(of: Share | BufferBytes) -> MemoryParts:
+    return MemoryParts(
+        weight_bytes=of.weight_bytes, kv_bytes=of.kv_bytes, compute_bytes=of.compute_bytes
+    )
+
+
+def _device_status(device: Device, hardware: Hardware, sample: Sample | None) -> DeviceStatus:
+    pool = hardware.pool(device.pool_id)
+    now = sample or Sample(device.id, 0.0)
+    return DeviceStatus(
+        id=device.id,
+        name=device.name,
+        backend=device.backend,
+        total_bytes=now.total_bytes or pool.total_bytes,
+        used_bytes=now.used_bytes,
+        busy_ratio=now.busy_ratio,
+        temperature_c=now.temperature_c,
+        power_w=now.power_w,
+        power_limit_w=now.power_limit_w,
+        clock_hz=now.clock_hz,
+        throttle=now.throttle,
+        sees_throttle=now.sees_throttle,
+        hotspot_c=now.hotspot_c,
+        memory_c=now.memory_c,
+        memory_clock_hz=now.memory_clock_hz,
+        fan_ratio=now.fan_ratio,
+        n_lanes=now.n_lanes,
+        n_link_errors=now.n_link_errors,
+        unified=pool.kind == "unified",
+    )

@@ -1,0 +1,120 @@
+import pytest
+
+from edgellm.server.door.access import Access, Head, refusal
+
+KEYS = Access.of(keys=["s3cret"], host_names=["Box.lan"])
+
+
+def head(method="GET", path="/v1/models", *, n_headers=3, by_unix_socket=False, **headers):
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Head(method, path, {"host": "127.0.0.1:8484"} | named, n_headers, by_unix_socket)
+
+
+def status(head, access=None):
+    problem = refusal(head, access or Access())
+    return problem and problem.http_status
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1:8484", "127.0.0.1", "localhost:8484", "LOCALHOST", "app.localhost", "[::1]:8484",
+     "192.168.1.5:8484", "localhost."],
+)  # fmt: skip
+def test_addresses_and_localhost_are_hosts(host):
+    assert status(head(host=host)) is None
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.com", "127.0.0.1.evil.com", "localhost.evil.com", "evillocalhost", "", "evil.com:8484",
+     "[evil.com]", "box.lan", "127.0.0.1@evil.com"],
+)  # fmt: skip
+def test_names_are_not_hosts_for_anyone_can_point_them_here(host):
+    assert status(head(host=host)) == 403
+
+
+def test_a_name_that_the_configuration_allows_is_a_host():
+    assert status(head(host="box.LAN:8484", x_api_key="s3cret"), KEYS) is None
+
+
+def test_a_unix_socket_has_no_host_to_check():
+    assert status(head(host="anything", by_unix_socket=True)) is None
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["http://evil.com", "null", "http://localhost:3000", "http://127.0.0.1:8485", "file://", "",
+     "http://127.0.0.1:8484.evil.com"],
+)  # fmt: skip
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+def test_pages_of_another_origin_are_refused(method, origin):
+    assert status(head(method, origin=origin, content_type="application/json")) == 403
+
+
+def test_a_page_of_our_own_is_not():
+    assert status(head(origin="http://127.0.0.1:8484")) is None
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"authorization": "Bearer wrong"},
+        {"authorization": "Basic s3cret"},
+        {"authorization": "s3cret"},
+        {"x_api_key": "wrong"},
+        {"x_api_key": ""},
+        {"authorization": "Bearer wrong", "x_api_key": "s3cret"},
+    ],
+)
+def test_without_the_key_nothing_is_answered(headers):
+    for path in ("/", "/v1/models", "/metrics", "/edgellm/status", "/no/such/route"):
+        assert status(head(path=path, **headers), KEYS) == 401
+
+
+@pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer "}, {"x_api_key": ""}])
+def test_no_key_is_not_the_empty_key(headers):
+    assert status(head(**headers), Access.of(keys=[""])) == 401
+
+
+@pytest.mark.parametrize(
+    "headers", [{"authorization": "Bearer s3cret"}, {"authorization": "bearer s3cret"},
+                {"x_api_key": "s3cret"}],
+)  # fmt: skip
+def test_both_headers_carry_the_key(headers):
+    assert status(head(**headers), KEYS) is None
+
+
+def test_a_key_may_have_any_letters_which_headers_carry_as_utf_8():
+    carried = "schlüssel".encode().decode("latin-1")
+    assert status(head(x_api_key=carried), Access.of(keys=["schlüssel"])) is None
+    assert status(head(x_api_key=carried), Access.of(keys=[carried])) == 401
+
+
+def test_health_needs_no_key():
+    assert status(head(path="/health"), KEYS) is None
+
+
+def test_keys_are_not_kept():
+    assert "s3cret" not in repr(KEYS)
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded",
+                                  "multipart/form-data", "application/jsonx"])  # fmt: skip
+def test_a_post_that_a_page_could_send_unasked_is_refused(kind):
+    assert status(head("POST", content_type=kind)) == 415
+
+
+def test_json_may_name_its_charset():
+    assert status(head("POST", content_type="Application/JSON; charset=utf-8")) is None
+
+
+def test_a_body_that_says_it_is_too_large_is_not_even_read():
+    access = Access(max_body_bytes=10)
+    for length, expected in (("10", None), ("11", 413), ("9" * 30, 413), ("x", None)):
+        sent = head("POST", content_type="application/json", content_length=length)
+        assert status(sent, access) == expected
+
+
+def test_headers_are_counted():
+    assert status(head(n_headers=101)) == 431

@@ -1,0 +1,126 @@
+"""Bytes that are valid HTTP, or nearly, and whose purpose is another."""
+
+import socket
+import threading
+import time
+
+import h11
+import httpx2
+import pytest
+from server.server_fakes import live_server, served
+
+from edgellm.server.door.access import Access
+from edgellm.server.door.framing import BoundedConnection
+
+HEAD = (
+    b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+)
+CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
+CRUMB = b"1\r\n \r\n"
+
+
+def received(data):
+    """All bytes of the bodies in it."""
+    connection = BoundedConnection(h11.SERVER)
+    connection.receive_data(data)
+    body = b""
+    while (event := connection.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
+        if isinstance(event, h11.Data):
+            body += event.data
+    return body
+
+
+def asked(live, data):
+    """Everything that comes back until the server hangs up."""
+    with socket.create_connection(("127.0.0.1", live.port)) as client:
+        client.settimeout(5)
+        answer = b""
+        try:
+            client.sendall(data)
+            while piece := client.recv(65536):
+                answer += piece
+        except ConnectionError:
+            pass
+        return answer
+
+
+def test_a_body_in_few_chunks_or_in_large_ones_is_read():
+    assert len(received(CHUNKED + 1000 * CRUMB + b"0\r\n\r\n")) == 1000
+    large = b"200\r\n" + b"a" * 512 + b"\r\n"
+    assert len(received(CHUNKED + 5000 * large + b"0\r\n\r\n")) == 5000 * 512
+
+
+def test_a_body_of_crumbs_is_not_read_to_its_end():
+    with pytest.raises(h11.RemoteProtocolError, match="1033 chunks for 1033 bytes"):
+        received(CHUNKED + 2000 * CRUMB)
+
+
+def test_each_body_of_a_connection_has_its_own_crumbs():
+    connection = BoundedConnection(h11.SERVER)
+    for _ in range(3):
+        connection.receive_data(CHUNKED + 1000 * CRUMB + b"0\r\n\r\n")
+        while not isinstance(connection.next_event(), h11.EndOfMessage):
+            pass
+        connection.send(h11.Response(status_code=200, headers=[("content-length", "0")]))
+        connection.send(h11.EndOfMessage())
+        connection.start_next_cycle()
+
+
+def test_crumbs_are_400_and_slow_nobody_down():
+    access = Access.of(keys=["secret"])  # who sends them has none
+    with live_server(served(), access=access) as live:
+        answers = []
+        crowd = [
+            threading.Thread(target=lambda: answers.append(asked(live, CHUNKED + 400_000 * CRUMB)))
+            for _ in range(4)
+        ]
+        for one in crowd:
+            one.start()
+        worst_s = 0.0
+        while any(one.is_alive() for one in crowd):
+            began_s = time.monotonic()
+            assert httpx2.get(f"{live.url}/health").status_code == 200
+            worst_s = max(worst_s, time.monotonic() - began_s)
+        assert worst_s < 0.5
+        assert len(answers) == 4
+
+
+def test_what_is_no_http_is_400_in_the_envelope():
+    with live_server(served()) as live:
+        answer = asked(live, b"\x16\x03\x01 hello\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"code":"malformed"' in answer
+
+
+def test_a_body_whose_end_is_told_in_two_ways_is_400():
+    smuggled = b"content-length: 6\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nGET /x"
+    with live_server(served()) as live:
+        assert asked(live, HEAD + smuggled).startswith(b"HTTP/1.1 400 ")
+        assert live.models.find("tiny").engine.asked == []
+
+
+def test_nonsense_behind_an_answer_is_no_error_of_the_servers(caplog):
+    access = Access.of(keys=["secret"])
+    with live_server(served(), access=access) as live:
+        answer = asked(live, CHUNKED + b"nonsense\r\n")
+        assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 401 "))
+        with socket.create_connection(("127.0.0.1", live.port)) as client:
+            client.settimeout(5)
+            client.sendall(CHUNKED)
+            answer = b""
+            while b"}}" not in answer:
+                answer += client.recv(65536)
+            assert answer.startswith(b"HTTP/1.1 401 ")
+            client.sendall(b"nonsense\r\n")
+            assert client.recv(65536) == b""
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_a_client_that_leaves_in_the_midst_of_its_body_is_no_error_of_the_servers(caplog):
+    with live_server(served()) as live:
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", live.port)) as client:
+                client.sendall(HEAD + b"content-length: 100\r\n\r\n{")
+                time.sleep(0.05)
+        assert httpx2.get(f"{live.url}/health").status_code == 200
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []

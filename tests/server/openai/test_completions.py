@@ -1,0 +1,44 @@
+from edgellm.chat.events import Finished, ReasoningDelta, TextDelta, Timings
+from edgellm.server.openai.completions import CompletionFold, CompletionStream
+from edgellm.server.openai.wire import Head
+
+HEAD = Head("cmpl-1", 1700000000, "tiny")
+ENDING = Finished("length", 2, 0, 1, Timings(0.0, 0.004, 0.0))
+TIMINGS = (
+    '"timings":{"cache_n":0,"prompt_n":2,"prompt_ms":4.0,"prompt_per_token_ms":2.0,'
+    '"prompt_per_second":500.0,"predicted_n":1,"predicted_ms":0.0,'
+    '"predicted_per_token_ms":null,"predicted_per_second":null,"queue_ms":0.0,"ttft_ms":4.0,'
+    '"itl_p50_ms":null,"itl_p99_ms":null}'
+)
+
+
+def test_a_stream_is_these_bytes():
+    stream = CompletionStream(HEAD, echoes=["Once"])
+    head = (
+        'data: {"id":"cmpl-1","object":"text_completion","created":1700000000,"model":"tiny",'
+        '"choices":[{"index":0,'
+    )
+    assert stream.feed(0, TextDelta(" upon")).decode() == (
+        head + '"text":"Once upon","logprobs":null,"finish_reason":null}]}\n\n'
+    )
+    assert stream.feed(0, ENDING).decode() == (
+        head + '"text":"","logprobs":null,"finish_reason":"length"}],' + TIMINGS + "}\n\n"
+        "data: [DONE]\n\n"
+    )
+
+
+def test_an_answer_without_text_still_echoes_its_prompt():
+    assert b'"text":"Once"' in CompletionStream(HEAD, echoes=["Once"]).feed(0, ENDING)
+    assert b'"text":"Once"' in CompletionFold(HEAD, echoes=["Once"]).feed(0, ENDING)
+
+
+def test_parts_of_a_chat_are_not_text():
+    for dialect in (CompletionStream(HEAD), CompletionFold(HEAD)):
+        assert dialect.feed(0, ReasoningDelta("hm")) == b""
+
+
+def test_the_body_waits_for_the_last_of_several_answers():
+    fold = CompletionFold(HEAD, n=2, echoes=["", ""])
+    assert [fold.feed(index, ENDING) for index in (2, 0, 3)] == [b"", b"", b""]
+    body = fold.feed(1, ENDING)
+    assert b'"prompt_tokens":4,"completion_tokens":4' in body
