@@ -94,7 +94,7 @@ def texts(kind: str, backend: LlamaBackend, seed: int) -> tuple[list[int], list[
         text = b"".join(backend.piece(token) for token in prompt).decode("utf-8", "replace")
         return prompt, backend.tokenize(edited(text), False)[:_N_ANSWER]
     vocabulary = range(backend.n_vocab) if kind == "random" else range(1000, 1050)
-    ends = set(backend._ends)
+    ends = set(backend._vocab.ends)
     drawn = [t for t in rng.choices(vocabulary, k=3 * _N_ANSWER) if t not in ends]
     return drawn[:_N_ANSWER], drawn[_N_ANSWER : 2 * _N_ANSWER]
 

@@ -42,12 +42,12 @@ from edgellm.runner.llama.compute import Compute
 from edgellm.runner.llama.copy import StreamCopies
 from edgellm.runner.llama.embed import Embedder, Pairs
 from edgellm.runner.llama.images import Sight, apart
+from edgellm.runner.llama.limits import limits_of
 from edgellm.runner.llama.load import LoadError, load
 from edgellm.runner.llama.partial import blank_window, carries_state, partial_state, turn_ends
-from edgellm.runner.llama.pieces import PieceOf
 from edgellm.runner.llama.sampling import Sampler, Samplers, suppressed
 from edgellm.runner.llama.state import StateBlobs
-from edgellm.runner.llama.vocab import fill_marks
+from edgellm.runner.llama.vocab import Vocab, fill_marks
 from edgellm.runner.pacing.costs import StepCosts
 from edgellm.runner.pacing.recorder import NativeTimes
 from edgellm.runner.pacing.rehearsal import rehearse
@@ -56,11 +56,6 @@ from edgellm.runner.sampling.masks import Masks
 from edgellm.runner.sampling.preselect import Logits
 from edgellm.selector.checks import MAX_SEQUENCES
 from edgellm.selector.plan import Plan
-
-_N_RETAINED = 64  # ended sequences that keep their cells while these are in nobody's way
-# Batch-invariant prompts are computed in chunks of so many tokens: as short as sharing wants them,
-# as long as the kernels do.
-_CHUNK = 128
 
 
 def library() -> str:
@@ -74,44 +69,41 @@ class LlamaBackend:
         loaded = load(path, plan, on_progress)
         self._loaded = loaded  # keeps alive what C points to
         self._model, self._context, self.memory = loaded.model, loaded.context, loaded.memory
-        self._vocab = llama_cpp.llama_model_get_vocab(self._model)
         self._memory = llama_cpp.llama_get_memory(self._context)
-        self.n_vocab = int(llama_cpp.llama_vocab_n_tokens(self._vocab))
+        self._vocab = vocab = Vocab(self._model)
+        self.piece, self.letters, self.marks = vocab.piece, vocab.letters, vocab.marks
+        self.n_vocab = vocab.n_tokens
         self.n_embd = int(llama_cpp.llama_model_n_embd_out(self._model))
         self.n_ctx_train = int(llama_cpp.llama_model_n_ctx_train(self._model))
-        self.limits = self._limits(plan)
-        is_end = llama_cpp.llama_vocab_is_eog
-        self._ends = [token for token in range(self.n_vocab) if is_end(self._vocab, token)]
-        self.piece = PieceOf(self._vocab)
-        self.letters = PieceOf(self._vocab, special=True)
-        self._sampling = Samplers(
-            self._vocab,
-            self.n_vocab,
-            self.limits.n_ctx_seq,
-            ends=self._ends,
-            suppressed=suppressed(self._vocab),
-        )
-        self._samplers: dict[int, Sampler] = {}
-        self._starts: dict[int, Start] = {}  # by seq_id, of those that run
-        self._compiler: Masks | None = None
-        self._copies = StreamCopies(self._context, on_host=not plan.devices)
+        self.limits, self.costs = limits_of(self._model, self._context, plan), StepCosts()
+        self.overlaps, self._invariant = bool(plan.devices), plan.batch_invariant
+
+        self._compute, self._calls = Compute(self._context, plan), Calls()
+        self._sight = Sight(plan.projector, self._model, plan) if plan.projector else None
+        self._positions = Positions() if self._sight and self._sight.uses_mrope else None
         self._adapters = Adapters(self._model, self._context)
         self.load_adapter, self.free_adapter = self._adapters.load, self._adapters.free
+        self._copies = StreamCopies(self._context, on_host=not plan.devices)
         plain = self._adapters.without(self._decode_rows)
         self._state = StateBlobs(self._context, plan.n_seq_max - 1, plain)  # see Limits.n_scratch
         self.keep_on = self._state.keep_on
-        self._compute = Compute(self._context, plan)
-        self._sight = Sight(plan.projector, self._model, plan) if plan.projector else None
-        self._positions = Positions() if self._sight and self._sight.uses_mrope else None
-        self.costs = StepCosts()
+
+        self._sampling = Samplers(
+            vocab.raw,
+            vocab.n_tokens,
+            self.limits.n_ctx_seq,
+            ends=vocab.ends,
+            suppressed=suppressed(vocab.raw),
+        )
+        self._samplers: dict[int, Sampler] = {}
+        self._starts: dict[int, Start] = {}  # by seq_id, of those that run
         self._sample_s = 0.0  # of the batch that is being computed
-        self._invariant = plan.batch_invariant
-        self.overlaps = bool(plan.devices)
-        self._calls = Calls()
+        self._compiler: Masks | None = None
+
         self._embedder = Embedder(self._model, self._context, self.limits, self._decode_rows)
         self.pooling = self._embedder.pooling if plan.embedding else None
         self.n_input, self.score_at = self._embedder.n_input, self._embedder.score_at
-        self.pairs = Pairs(self._model, self._vocab, self._tokenize, self.letters).join
+        self.pairs = Pairs(self._model, vocab.raw, vocab.tokenize, vocab.letters).join
         if not plan.embedding:
             try:
                 self._warm_up(plan)
@@ -130,26 +122,11 @@ class LlamaBackend:
                 hint="shorten the prompt, or serve with a larger --ctx",
                 param="messages",
             )
-        tokens = self._tokenize(data, add_special, parse_special)
-        bos = llama_cpp.llama_vocab_bos(self._vocab)
+        tokens, bos = self._vocab.tokenize(data, add_special, parse_special), self._vocab.bos
         return tokens[1:] if add_special and tokens[:2] == [bos, bos] else tokens
 
-    def _tokenize(self, data: bytes, add_special: bool, parse_special: bool = True) -> list[int]:
-        size = len(data) + 8
-        tokens = (llama_cpp.llama_token * size)()
-        n = llama_cpp.llama_tokenize(
-            self._vocab, data, len(data), tokens, size, add_special, parse_special
-        )
-        if n < 0:
-            raise BadRequest(f"a text of {len(data)} bytes can't be tokenized")
-        return list(tokens[:n])
-
-    def marks(self, markers: tuple[str, ...]) -> dict[int, bytes]:
-        tokens = {token for marker in markers for token in self._tokenize(marker.encode(), False)}
-        return {token: self.letters(token) for token in tokens if not self.piece(token)}
-
     def fill_marks(self) -> FillMarks | None:
-        return fill_marks(self._vocab)
+        return fill_marks(self._vocab.raw)
 
     # ── structure ────────────────────────────────────────────────────────────
 
@@ -160,7 +137,7 @@ class LlamaBackend:
         if self._compiler is None:
             from llguidance.llamacpp import lltokenizer_from_vocab
 
-            tokenizer = lltokenizer_from_vocab(self._vocab, eos_token=self._ends)
+            tokenizer = lltokenizer_from_vocab(self._vocab.raw, eos_token=self._vocab.ends)
             self._compiler = Masks(tokenizer, self.n_vocab)
         return self._compiler.compile(params.structure)
 
@@ -199,6 +176,10 @@ class LlamaBackend:
 
     def while_computing(self, do: Callable[[], None]) -> None:
         self._compute.meanwhile = do
+
+    def leave_room(self, n_beside: Callable[[], int]) -> None:
+        """`n_beside` says how many threads of this process want a core beside the next step."""
+        self._compute.n_beside = n_beside
 
     def see(self, file: bytes) -> tuple[Piece, ...]:
         if self._sight is None:
@@ -265,7 +246,7 @@ class LlamaBackend:
             mask.apply(logits)
         token = sampler.sample(logits)
         self._sample_s += time.perf_counter() - begun_s
-        silent = ends = token in self._ends
+        silent = ends = token in self._vocab.ends
         if mask and not ends:
             mask.accept(token)
             ends = mask.complete  # a closing brace that nothing can follow saves a step
@@ -283,63 +264,10 @@ class LlamaBackend:
 
     # ── facts ────────────────────────────────────────────────────────────────
 
-    def _limits(self, plan: Plan) -> Limits:
-        shares = not plan.embedding and self._can_share()
-        # As many finished conversations are kept as may run: what llama-server's slots do.
-        n_retained = plan.n_parallel if shares and plan.kv_unified else 0
-        n_running = min(plan.n_parallel, plan.n_seq_max)
-        n_scratch = plan.n_seq_max - n_running
-        if n_scratch and plan.prefix_ram_bytes:
-            n_retained = max(n_retained, _N_RETAINED)  # they leave when they are in the way
-        n_ubatch = int(llama_cpp.llama_n_ubatch(self._context))
-        return Limits(
-            n_cells=int(llama_cpp.llama_n_ctx(self._context)),
-            n_ctx_seq=min(plan.n_ctx_seq, int(llama_cpp.llama_n_ctx_seq(self._context))),
-            n_batch=self._step_rows(plan, n_ubatch),
-            n_seq_max=n_running,
-            n_ids=min(plan.n_seq_max + n_retained, MAX_SEQUENCES),
-            n_scratch=n_scratch,
-            shelf_bytes=plan.prefix_ram_bytes,
-            shares_prefixes=shares,
-            unified=plan.kv_unified,
-            on_device=bool(plan.devices),
-            n_chunk=min(_CHUNK, n_ubatch) if plan.batch_invariant else None,
-            n_draft_rows=self._draft_rows(plan),
-        )
-
-    def _draft_rows(self, plan: Plan) -> int:
-        """A recurrent state can't go back to before a guess that failed. A window can: what a row
-        overwrites in it is out of sight of all later ones (llama-kv-cache.cpp, find_slot)."""
-        carries_rows = llama_cpp.llama_model_is_recurrent(self._model)
-        carries_rows = carries_rows or llama_cpp.llama_model_is_hybrid(self._model)
-        if plan.speculate == "off" or plan.embedding or carries_rows:
-            return 0
-        return max(0, plan.n_outputs_max - plan.n_seq_max)
-
-    def _step_rows(self, plan: Plan, n_ubatch: int) -> int:
-        """One micro-batch: whoever waits for a prefix, or to be heard, waits no longer than that.
-
-        Several devices compute several micro-batches of one call at the same time.
-        """
-        n_batch = int(llama_cpp.llama_n_batch(self._context))
-        if plan.embedding:
-            return min(n_batch, n_ubatch)
-        if len(plan.devices) > 1:
-            return n_batch
-        if plan.batch_invariant:
-            return n_ubatch + plan.n_seq_max  # no call has more rows than a chunk
-        return max(n_ubatch, plan.n_seq_max)
-
-    def _can_share(self) -> bool:
-        """By bare forks: full attention only. For what else there is, see `_carry`."""
-        has_encoder = llama_cpp.llama_model_has_encoder(self._model)
-        is_plain = not has_encoder and not carries_state(self._model)
-        return is_plain and self._memory is not None
-
     def _warm_up(self, plan: Plan) -> None:
         """The first decode costs five others. It also proves that ids above n_seq_max retain."""
         llama_cpp.llama_set_warmup(self._context, True)
-        self._decode_rows((Row(0, 0, max(0, llama_cpp.llama_vocab_bos(self._vocab)), True),))
+        self._decode_rows((Row(0, 0, self._vocab.any_token, True),))
         llama_cpp.llama_set_warmup(self._context, False)
         if self.limits.shares_prefixes and self.limits.n_ids > self.limits.n_seq_max:
             highest = self.limits.n_ids - 1
@@ -347,14 +275,14 @@ class LlamaBackend:
             if llama_cpp.llama_memory_seq_pos_max(self._memory, highest) != 0:
                 raise LoadError("other", "this llama.cpp retains no sequence above n_seq_max")
         if self.limits.n_scratch:
-            self._decode_rows((Row(0, 1, max(0, llama_cpp.llama_vocab_bos(self._vocab)), True),))
+            self._decode_rows((Row(0, 1, self._vocab.any_token, True),))
             self.limits = replace(self.limits, blob=self._state.measure(0))
         if carries_state(self._model):
             self.limits = self._carry(plan)
         self.costs = rehearse(
             self._decode_alone,
             time.perf_counter,
-            max(0, llama_cpp.llama_vocab_bos(self._vocab)),
+            self._vocab.any_token,
             n_decode_max=min(plan.n_parallel + self.limits.n_draft_rows, plan.n_outputs_max),
             n_prompt_max=min(self.limits.n_batch, self.limits.n_ctx_seq),
             n_sequences=plan.n_parallel,
@@ -384,7 +312,7 @@ class LlamaBackend:
             shelf_bytes=0,
             blob=None,
             state=state,
-            turn_ends=turn_ends(self._vocab, self._ends),
+            turn_ends=turn_ends(self._vocab.raw, self._vocab.ends),
         )
 
     def _decode_alone(self, rows: tuple[Row, ...]) -> None:
