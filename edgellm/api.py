@@ -21,9 +21,10 @@ from edgellm.cli.options import config_from
 from edgellm.cli.pins import Pins
 from edgellm.cli.planning import planned
 from edgellm.cli.prepare import Prepared, prepare_all
-from edgellm.cli.resolve import resolve, store_of
+from edgellm.cli.resolve import resolve
 from edgellm.cli.seeing import Seeing
 from edgellm.cli.serving import Instance
+from edgellm.cli.store import store_of
 from edgellm.errors import EdgellmError as EdgellmError
 from edgellm.errors import NotServing
 from edgellm.models.store import StoredModel

@@ -137,11 +137,13 @@ def wait_for(condition: Callable[[], _T], seconds: float = 20.0) -> _T:
 class Terminal:
     """A program on a pseudo-terminal of 100 × 30; `text` is all that it wrote."""
 
-    def __init__(self, home: Home, *args: str, **env: str) -> None:
+    def __init__(
+        self, home: Home, *args: str, program: tuple[str, ...] = EDGELLM, **env: str
+    ) -> None:
         self._master, slave = pty.openpty()
         self.text = ""
         self.process = subprocess.Popen(
-            (*EDGELLM, *args),
+            (*program, *args),
             stdin=slave,
             stdout=slave,
             stderr=slave,

@@ -13,7 +13,8 @@ from itertools import groupby
 from pathlib import Path
 
 from edgellm.cli.planning import profiles_here
-from edgellm.cli.resolve import catalog_candidates, store_of, stored_candidates
+from edgellm.cli.resolve import catalog_candidates, stored_candidates
+from edgellm.cli.store import store_of
 from edgellm.config import Config
 from edgellm.errors import BadRequest, DoesNotFit
 from edgellm.probe.hardware import Hardware

@@ -21,8 +21,8 @@ from edgellm import resources
 from edgellm.cli import hardware_checks, machine
 from edgellm.cli.find import statuses
 from edgellm.cli.findings import Finding, Place
-from edgellm.cli.resolve import store_of
 from edgellm.cli.split_check import split
+from edgellm.cli.store import store_of
 from edgellm.config import Config
 from edgellm.errors import EdgellmError
 from edgellm.meter.sample import Sample

@@ -6,6 +6,7 @@ when it is first asked; we fill it before. Kinds that no command of ours has are
 """
 
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -29,6 +30,14 @@ class QuickCommand(TyperCommand):
 class QuickGroup(TyperGroup):
     def get_params(self, ctx: Any) -> list[Any]:
         return _made_quick(super().get_params(ctx))
+
+    def _main_shell_completion(self, *args: Any, **kwargs: Any) -> None:
+        """Called by `main`, always; typer returns from it where no shell is asking."""
+        if f"_{self.name}_COMPLETE".upper() in os.environ:
+            from edgellm.cli import bash_words
+
+            bash_words.mend()
+        super()._main_shell_completion(*args, **kwargs)
 
 
 @dataclass(frozen=True, slots=True)

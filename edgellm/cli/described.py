@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
+from edgellm.cli import completing
 from edgellm.errors import BadRequest, StorageError
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ class Described:
     on: Annotated[
         list[str] | None,
         typer.Option(
-            help="A described machine instead of this one: rpi5, rtx4090 …", metavar="BOARD"
+            help="A described machine instead of this one: rpi5, rtx4090 …",
+            metavar="BOARD",
+            autocompletion=completing.boards,
         ),
     ] = None
     device: Annotated[

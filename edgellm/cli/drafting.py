@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
+from edgellm.cli import completing
+
 if TYPE_CHECKING:
     from edgellm.cli.pins import Pins
     from edgellm.cli.resolve import Resolved
@@ -21,7 +23,9 @@ class Drafting:
     draft: Annotated[
         str | None,
         typer.Option(
-            help="A small model with the same vocabulary, that guesses for it.", metavar="MODEL"
+            help="A small model with the same vocabulary, that guesses for it.",
+            metavar="MODEL",
+            autocompletion=completing.models,
         ),
     ] = None
 

@@ -6,18 +6,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgellm.cli import options
+from edgellm.cli import completing, options
 from edgellm.units import DASH, format_bytes, format_rate
 
 if TYPE_CHECKING:
     from edgellm.cli.about import About
     from edgellm.models.store import Store, StoredModel
 
+_A_DOWNLOAD = "A repository (org/repo[:QUANT]) or a catalog name (qwen3:8b)."
 DownloadArgument = Annotated[
     str,
-    typer.Argument(
-        metavar="MODEL", help="A repository (org/repo[:QUANT]) or a catalog name (qwen3:8b)."
-    ),
+    typer.Argument(metavar="MODEL", help=_A_DOWNLOAD, autocompletion=completing.in_catalog),
+]
+DownloadedArgument = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help=_A_DOWNLOAD, autocompletion=completing.downloaded),
 ]
 
 
@@ -59,7 +62,7 @@ def list_models(as_json: options.AsJSON = False) -> None:
       edgellm list --json | jq '.[].name'
     """
     from edgellm.cli.output import print_json
-    from edgellm.cli.resolve import store_of
+    from edgellm.cli.store import store_of
     from edgellm.tables import table
 
     store = store_of(options.config_from())
@@ -121,7 +124,7 @@ def show(
     print(table(("QUANT", "SIZE", "BITS", "HERE", "TOK/S"), cells, right="SIZE,BITS,TOK/S"))
 
 
-def rm(model: DownloadArgument) -> None:
+def rm(model: DownloadedArgument) -> None:
     """Remove a downloaded model.
 
     Or what is there of a download that broke off.
@@ -131,7 +134,8 @@ def rm(model: DownloadArgument) -> None:
       edgellm rm unsloth/Qwen3-8B-GGUF:Q5_K_M
     """
     from edgellm.cli.find import statuses
-    from edgellm.cli.resolve import DEMO, hub_reference_of, store_of
+    from edgellm.cli.resolve import DEMO, hub_reference_of
+    from edgellm.cli.store import store_of
     from edgellm.errors import BadRequest
     from edgellm.models.names import parse_reference
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgellm.cli import completing
+
 if TYPE_CHECKING:
     from edgellm.config import Config
 
@@ -12,6 +14,7 @@ ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
+        autocompletion=completing.models,
         help="A file (./x.gguf), a repository (org/repo[:QUANT]), a catalog name (qwen3:8b), "
         "or demo: the tiny model that ships with edgellm.",
     ),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, get_type_hints
 
 import typer
 
+from edgellm.cli import completing
 from edgellm.errors import BadRequest
 from edgellm.units import parse_bytes
 
@@ -26,6 +27,23 @@ _WHEN = {"auto": None, "on": True, "off": False}
 
 def _number(*flags: str, text: str, least: int = 1) -> typer.models.OptionInfo:
     option: typer.models.OptionInfo = typer.Option(*flags, help=text, metavar="N", min=least)
+    return option
+
+
+def _word(*flags: str, known: tuple[str, ...], text: str, metavar: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(
+        *flags,
+        help=f"{text}: {', '.join(known)}.",
+        metavar=metavar,
+        autocompletion=completing.words(*known),
+    )
+    return option
+
+
+def _kv_type(*flags: str, text: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(
+        *flags, help=text, metavar="TYPE", autocompletion=completing.words(*_KV_TYPES)
+    )
     return option
 
 
@@ -54,12 +72,9 @@ class Pins:
     parallel: Annotated[
         int | None, _number("--parallel", "-np", text="Conversations at the same time.")
     ] = None
-    use: Annotated[
-        str, typer.Option("--use", help=f"What it is for: {', '.join(USES)}.", metavar="USE")
-    ] = "chat"
+    use: Annotated[str, _word("--use", known=USES, text="What it is for", metavar="USE")] = "chat"
     objective: Annotated[
-        str,
-        typer.Option("--goal", help=f"What counts most: {', '.join(_OBJECTIVES)}.", metavar="GOAL"),
+        str, _word("--goal", known=_OBJECTIVES, text="What counts most", metavar="GOAL")
     ] = "balanced"
     min_tok_s: Annotated[
         float | None,
@@ -82,12 +97,8 @@ class Pins:
     allow_disk: Annotated[
         bool, typer.Option("--allow-disk", help="Read from disk what no memory holds: slow.")
     ] = False
-    ctk: Annotated[
-        str | None, typer.Option("-ctk", "--cache-type-k", help="KV type of K.", metavar="TYPE")
-    ] = None
-    ctv: Annotated[
-        str | None, typer.Option("-ctv", "--cache-type-v", help="KV type of V.", metavar="TYPE")
-    ] = None
+    ctk: Annotated[str | None, _kv_type("-ctk", "--cache-type-k", text="KV type of K.")] = None
+    ctv: Annotated[str | None, _kv_type("-ctv", "--cache-type-v", text="KV type of V.")] = None
     kv_unified: Annotated[
         bool | None,
         typer.Option(
@@ -119,7 +130,7 @@ class Pins:
     ] = False
     speculate: Annotated[
         str | None,
-        typer.Option(help=f"Who guesses tokens: {', '.join(_GUESSERS)}.", metavar="WHO"),
+        _word("--speculate", known=_GUESSERS, text="Who guesses tokens", metavar="WHO"),
     ] = None
     ngl: Annotated[
         int | None,
@@ -131,7 +142,7 @@ class Pins:
     ] = None
     sm: Annotated[
         str | None,
-        typer.Option("-sm", "--split-mode", help=f"{', '.join(_SPLIT_MODES)}.", metavar="MODE"),
+        _word("-sm", "--split-mode", known=_SPLIT_MODES, text="How they share", metavar="MODE"),
     ] = None
     ncmoe: Annotated[
         int | None,
@@ -152,7 +163,8 @@ class Pins:
         None
     )
     flash: Annotated[
-        str, typer.Option("-fa", "--flash-attn", help="on, off or auto.", metavar="WHEN")
+        str,
+        _word("-fa", "--flash-attn", known=tuple(_WHEN), text="Flash attention", metavar="WHEN"),
     ] = "auto"
 
     def given(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgellm.cli import options
+from edgellm.cli import completing, options
 from edgellm.units import DASH, format_bytes, format_rate
 
 if TYPE_CHECKING:
@@ -52,7 +52,11 @@ def ps(as_json: options.AsJSON = False) -> None:
 def stop(
     model: Annotated[
         str | None,
-        typer.Argument(metavar="MODEL", help="Of several servers, the one with this model."),
+        typer.Argument(
+            metavar="MODEL",
+            help="Of several servers, the one with this model.",
+            autocompletion=completing.here,
+        ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Stop every server here.")] = False,
     wait: Annotated[

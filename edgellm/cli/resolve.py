@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgellm import resources
+from edgellm.cli.store import store_of
 from edgellm.config import Config
 from edgellm.errors import BadGGUF, BadRequest, EdgellmError, ModelNotFound
 from edgellm.models import local
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from edgellm.models.catalog import CatalogEntry
     from edgellm.models.download import Progress
     from edgellm.models.hub import HuggingFaceHub, Repository
-    from edgellm.models.store import Store, StoredModel
+    from edgellm.models.store import StoredModel
     from edgellm.runner.adapters import Adapter
 
 DEMO = "demo"
@@ -99,12 +100,6 @@ def on_disk(path: Path, name: str | None = None, quant: str | None = None) -> Re
         projector=local.projector_beside(path),
     )
     return Resolved(candidate.name, (candidate,), lambda wanted, progress: Path(wanted.file))
-
-
-def store_of(config: Config) -> "Store":
-    from edgellm.models.store import Store
-
-    return Store(Path(config.cache_dir).expanduser() if config.cache_dir else None)
 
 
 def hub_of(config: Config) -> "HuggingFaceHub":

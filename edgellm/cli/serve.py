@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgellm.cli import options
+from edgellm.cli import completing, options
 from edgellm.cli.adapting import Adapting
 from edgellm.cli.drafting import Drafting
 from edgellm.cli.listening import Listening
@@ -26,7 +26,12 @@ def serve(
     adapting: Adapting,
     drafting: Drafting,
     embedding: Annotated[
-        str | None, typer.Option(help="An embedding model to serve beside it.", metavar="MODEL")
+        str | None,
+        typer.Option(
+            help="An embedding model to serve beside it.",
+            metavar="MODEL",
+            autocompletion=completing.models,
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="The name that clients will use.", metavar="NAME")

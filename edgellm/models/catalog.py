@@ -87,6 +87,20 @@ def find(name: str) -> CatalogEntry:
     )
 
 
+def names(beginning: str) -> tuple[str, ...]:
+    """What a name that begins so may become: families, and models where it is only one family.
+
+    One file at most is read. Raises ConfigError.
+    """
+    stem = beginning.partition(":")[0]
+    families = [one for one in _files() if one.startswith(stem)]
+    if ":" in beginning or len(families) == 1:
+        named = [one for one in families if ":" not in beginning or one == stem]
+        models = [entry.name for one in named for entry in _entries(_family(one))]
+        return tuple(name for name in models if name.startswith(beginning))
+    return tuple(families)
+
+
 @lru_cache(maxsize=128)
 def model(entry: CatalogEntry, quant: str) -> tuple[GGUFHeader, ModelSpec]:
     """The header as llama-quantize would make it, without vocabulary (some MiB), and what it says.

@@ -7,7 +7,8 @@ from edgellm import resources
 from edgellm.cli.about import about, quant_rows
 from edgellm.cli.fetching import fetch_model
 from edgellm.cli.prepare import prepare, prepare_all
-from edgellm.cli.resolve import demo, resolve, store_of
+from edgellm.cli.resolve import demo, resolve
+from edgellm.cli.store import store_of
 from edgellm.config import Config
 from edgellm.errors import BadRequest, DoesNotFit, ModelNotFound, NetworkError, Offline
 from edgellm.selector.plan import Goal

@@ -24,11 +24,12 @@ def demo_home(tmp_path_factory, cache):
 
 @pytest.fixture
 def terminal(home):
-    """Opens programs on terminals of their own: terminal("up", "--demo", TERM="dumb")."""
+    """Opens programs on terminals of their own: terminal("up", "--demo", TERM="dumb"), or
+    another one: terminal("-i", program=("bash",))."""
     opened = []
 
-    def opens(*args, **env):
-        opened.append(Terminal(home, *args, **env))
+    def opens(*args, **options):
+        opened.append(Terminal(home, *args, **options))
         return opened[-1]
 
     yield opens

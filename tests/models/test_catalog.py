@@ -11,6 +11,7 @@ from edgellm.models.catalog import (
     find,
     hub_reference,
     load_catalog,
+    names,
     plannable_quants,
     spec,
 )
@@ -202,3 +203,13 @@ def test_computed_layers_equal_those_of_true_headers(tmp_path: Path):
             assert computed.output_bytes == real.output_bytes, name
             assert computed.input_bytes == real.input_bytes, name
             assert computed.n_swa == real.n_swa, name
+
+
+def test_a_name_begins_as_families_and_becomes_a_model_of_the_only_one_left():
+    everything = {entry.name for entry in load_catalog()}
+
+    assert {*names("")} == {name.partition(":")[0] for name in everything}
+    assert {*names("qwen3:")} == {name for name in everything if name.startswith("qwen3:")}
+    assert {*names("gpt-o")} == {name for name in everything if name.startswith("gpt-oss:")}
+    assert names("qwen3:8b") == ("qwen3:8b",)
+    assert names("nosuch:") == names("nosuch") == ()

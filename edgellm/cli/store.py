@@ -1,0 +1,10 @@
+"""Where this configuration's models lie: apart from resolve.py, whose imports Tab can't wait for."""
+
+from pathlib import Path
+
+from edgellm.config import Config
+from edgellm.models.store import Store
+
+
+def store_of(config: Config) -> Store:
+    return Store(Path(config.cache_dir).expanduser() if config.cache_dir else None)
