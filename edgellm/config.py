@@ -1,11 +1,13 @@
 """Settings: defaults < the TOML file < EDGELLM_* < flags. One frozen, typed value.
 
 The file is `config.toml` in the user's configuration folder, or what EDGELLM_CONFIG names. A key
-that isn't known is an error: a typo must not silently mean the default.
+that isn't known is an error: a typo must not silently mean the default. A variable that isn't is
+told and passed over: somebody else's program may mean it.
 """
 
+import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from edgellm.errors import ConfigError
 _PREFIX = "EDGELLM_"
 # Read elsewhere: by scripts/run, or before there is a Config.
 _NOT_SETTINGS = {"EDGELLM_CONFIG", "EDGELLM_WHEEL_INDEX"}
+_ONE_KEY = "api_key"  # EDGELLM_API_KEY: the singular of api_keys, and the client's own
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
 
@@ -63,6 +66,17 @@ def load_config(environ: Mapping[str, str], flags: Mapping[str, Any]) -> Config:
         raise ConfigError(f"a setting can't be: {error}", hint=f"look into {path}") from error
     _check(config)
     return config
+
+
+def unknown_variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
+    """EDGELLM_* that nobody reads, each with the known one that is spelt most like it."""
+    settings = (*(field.name for field in msgspec.structs.fields(Config)), _ONE_KEY)
+    known = {f"{_PREFIX}{name.upper()}" for name in settings} | _NOT_SETTINGS
+    tails = {name.removeprefix(_PREFIX): name for name in sorted(known)}
+    for name in sorted(environ):
+        if name.startswith(_PREFIX) and name not in known:
+            near = difflib.get_close_matches(name.removeprefix(_PREFIX), tails, n=1)
+            yield name, tails[near[0]] if near else None
 
 
 def _check(config: Config) -> None:
@@ -132,7 +146,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             continue
         if name == "host":
             values |= _place(text)
-        elif name == "api_key":
+        elif name == _ONE_KEY:
             values["api_keys"] = [text]
         elif name in fields:
             values[name] = _parsed(key, text, fields[name].type)

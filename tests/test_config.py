@@ -1,6 +1,6 @@
 import pytest
 
-from edgellm.config import Config, config_path, host_and_port, load_config
+from edgellm.config import Config, config_path, host_and_port, load_config, unknown_variables
 from edgellm.errors import ConfigError
 
 
@@ -101,6 +101,27 @@ def test_an_empty_api_key_is_an_error_and_not_a_server_for_everybody(key, others
 
 def test_variables_of_other_programs_are_passed_over():
     assert load({"EDGELLM_SOMETHING_ELSE": "1", "PATH": "/bin"}) == Config()
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("EDGELLM_OFLINE", "EDGELLM_OFFLINE"),
+        ("EDGELLM_APIKEY", "EDGELLM_API_KEY"),
+        ("EDGELLM_HOTS", "EDGELLM_HOST"),
+        ("EDGELLM_offline", None),  # names of variables have their case
+        ("EDGELLM_SOMETHING_ELSE", None),
+    ],
+)
+def test_a_variable_that_nobody_reads_is_told_with_the_one_that_was_meant(name, near):
+    assert [*unknown_variables({name: "1", "PATH": "/bin"})] == [(name, near)]
+
+
+def test_every_variable_that_somebody_reads_is_known():
+    read = {f"EDGELLM_{field.upper()}" for field in Config.__struct_fields__}
+    read |= {"EDGELLM_API_KEY", "EDGELLM_CONFIG", "EDGELLM_WHEEL_INDEX"}
+
+    assert [*unknown_variables(dict.fromkeys(read, "1"))] == []
 
 
 @pytest.mark.parametrize(

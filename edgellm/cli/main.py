@@ -19,7 +19,7 @@ from edgellm.cli.coercion import QuickCommand, QuickGroup
 from edgellm.cli.cost import cost
 from edgellm.cli.doctor import doctor
 from edgellm.cli.models import list_models, pull, rm, show
-from edgellm.cli.output import say_error
+from edgellm.cli.output import say, say_error
 from edgellm.cli.plan import plan
 from edgellm.cli.probe import probe
 from edgellm.cli.ps import ps, stop
@@ -43,6 +43,7 @@ Exit codes:
 
 \b
 Begin with:  edgellm up
+Tab completes commands, models and values:  edgellm --install-completion
 """
 
 app = typer.Typer(
@@ -115,8 +116,24 @@ def _options(
     pass
 
 
+def _tell_unknown_variables() -> None:
+    """Once, whatever the command; who has set none of them need not import the settings."""
+    if "_EDGELLM_COMPLETE" in os.environ or not any(map(_is_ours, os.environ)):
+        return
+    from edgellm.config import unknown_variables
+
+    for name, near in unknown_variables(os.environ):
+        advice = f"; did you mean {near}?" if near else ""
+        say(f"{name} is no setting of edgellm and is passed over{advice}")
+
+
+def _is_ours(variable: str) -> bool:
+    return variable.startswith("EDGELLM_")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Always ends by SystemExit. `argv`: the words after the program's name."""
+    _tell_unknown_variables()
     try:
         app(args=argv, prog_name="edgellm")
     except EdgellmError as error:
