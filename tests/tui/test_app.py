@@ -124,6 +124,11 @@ async def test_every_key_of_the_legend_does_what_it_says():
                 await pilot.press("t")
                 assert isinstance(app.screen, TopScreen)
 
+                await pilot.press(key, key)
+                assert isinstance(app.screen, TopScreen), f"{key} does not close what it opened"
+                await pilot.press(key, "escape")
+                assert isinstance(app.screen, TopScreen)
+
             await pilot.press("c")
             assert isinstance(app.screen, ChatScreen)
             assert isinstance(app.focused, TextArea)
@@ -132,6 +137,21 @@ async def test_every_key_of_the_legend_does_what_it_says():
 
             await pilot.press("q")
             await until(lambda: not app.is_running)
+
+
+@in_loop
+async def test_a_sheets_key_turns_from_another_sheet_to_it():
+    async with StatusServer(ordinary()) as server:
+        app = TopApp(server.url, interval_s=FAST_S)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await until(lambda: "● live" in screen(app))
+            await pilot.press("p", "l")
+            assert "offloaded 37/37" in screen(app)
+            await pilot.press("question_mark")
+            assert "how to read it" in screen(app)
+            assert len(app.screen_stack) == 3, "sheets do not pile up"
+            await pilot.press("escape")
+            assert isinstance(app.screen, TopScreen)
 
 
 @in_loop

@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING, ClassVar, assert_never, cast
+from typing import ClassVar, assert_never, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -19,6 +19,7 @@ from edgellm.tui.asking import Ask, Wait, ask_or_wait
 from edgellm.tui.canvas import Canvas
 from edgellm.tui.conversation import Answer, Conversation
 from edgellm.tui.dashboard import banner
+from edgellm.tui.follower import Follower
 from edgellm.tui.lines import Line, Span, spread
 from edgellm.tui.model import state_note
 from edgellm.tui.prompt import Prompt
@@ -26,9 +27,6 @@ from edgellm.tui.transcript import AnswerBlock, Hint, Transcript
 from edgellm.tui.untrusted import plain
 from edgellm.tui.view import View
 from edgellm.units import format_rate
-
-if TYPE_CHECKING:
-    from edgellm.tui.app import TopApp
 
 _FRAME_S, _LONG_FRAME_S, _LONG_CHARS = 0.07, 0.25, 12_000  # a long answer costs more to wrap
 
@@ -177,8 +175,8 @@ class ChatScreen(Screen[None]):
             block.show(answer)
 
     @property
-    def _top(self) -> "TopApp":
-        return cast("TopApp", self.app)
+    def _top(self) -> Follower:
+        return cast("Follower", self.app)
 
 
 def _take(answer: Answer, piece: Piece, at_s: float) -> None:

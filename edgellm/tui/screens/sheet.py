@@ -1,7 +1,11 @@
-"""A sheet over the dashboard: the plan, the log, the help. It shows one block, and scrolls."""
+"""A sheet over the dashboard: the plan, the log, the help. It shows one page, and scrolls.
+
+The key that opens a page closes it, too; another page's key turns to that one.
+"""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, TypeAlias, cast
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -11,18 +15,41 @@ from textual.screen import ModalScreen
 from textual.widgets import Footer
 
 from edgellm.tui.canvas import Canvas
+from edgellm.tui.details import plan_details
+from edgellm.tui.follower import Follower
+from edgellm.tui.legend import legend
 from edgellm.tui.lines import Block
+from edgellm.tui.log import whole_log
 from edgellm.tui.view import View
-
-if TYPE_CHECKING:
-    from edgellm.tui.app import TopApp
 
 Sketch: TypeAlias = Callable[[View, int], Block]  # a view and a width, to lines
 
 
-class Sheet(ModalScreen[None]):
+@dataclass(frozen=True, slots=True)
+class Page:
     """`at_end`: opens at its last line, and stays there until somebody scrolls."""
 
+    title: str
+    key: str
+    sketch: Sketch
+    at_end: bool = False
+
+    def binding(self, action: str) -> Binding:
+        shown = {"question_mark": "?"}.get(self.key, self.key)
+        return Binding(self.key, f"{action}('{self.title}')", self.title, key_display=shown)
+
+
+PAGES = {
+    page.title: page
+    for page in (
+        Page("plan", "p", plan_details),
+        Page("log", "l", whole_log, at_end=True),
+        Page("help", "question_mark", legend),
+    )
+}
+
+
+class Sheet(ModalScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,t,q", "dismiss", "back", key_display="esc"),
         Binding("up,k", "sheet('scroll_up')", "scroll", key_display="↑↓"),
@@ -32,6 +59,7 @@ class Sheet(ModalScreen[None]):
         Binding("home", "sheet('scroll_home')", show=False),
         Binding("end", "sheet('scroll_end')", show=False),
         Binding("ctrl+c", "app.quit", show=False, priority=True),
+        *(page.binding("turn") for page in PAGES.values()),
     ]
     DEFAULT_CSS = """
     Sheet { align: center middle; background: $background 60%; }
@@ -45,23 +73,23 @@ class Sheet(ModalScreen[None]):
     Sheet Canvas { width: 1fr; height: auto; }
     """
 
-    def __init__(self, heading: str, sketch: Sketch, *, at_end: bool = False) -> None:
-        super().__init__(classes="-wide" if at_end else None)
-        self._sketch, self._at_end = sketch, at_end
+    def __init__(self, page: Page) -> None:
+        super().__init__(classes="-wide" if page.at_end else None)
+        self._page = page
         self._canvas = Canvas()
         self._sheet = VerticalScroll(self._canvas)
-        self._sheet.border_title = heading
+        self._sheet.border_title = page.title
 
     def compose(self) -> ComposeResult:
         yield self._sheet
         yield Footer()
 
     def on_mount(self) -> None:
-        if self._at_end:
+        if self._page.at_end:
             self._sheet.anchor()
 
     def on_screen_resume(self) -> None:
-        self.draw(cast("TopApp", self.app).view)
+        self.draw(cast("Follower", self.app).view)
 
     def on_resize(self, _: Resize) -> None:
         self.call_after_refresh(self.on_screen_resume)
@@ -69,7 +97,13 @@ class Sheet(ModalScreen[None]):
     def draw(self, view: View) -> None:
         width = self._sheet.scrollable_content_region.width
         if width:
-            self._canvas.show(self._sketch(view, width))
+            self._canvas.show(self._page.sketch(view, width))
+
+    def action_turn(self, title: str) -> None:
+        if title == self._page.title:
+            self.dismiss()
+        else:
+            self.app.switch_screen(Sheet(PAGES[title]))
 
     def action_sheet(self, move: str) -> None:
         sheet = self._sheet

@@ -1,6 +1,6 @@
 """The dashboard's screen: one canvas, and the key legend."""
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -10,14 +10,9 @@ from textual.widgets import Footer
 
 from edgellm.tui.canvas import Canvas
 from edgellm.tui.dashboard import dashboard
-from edgellm.tui.details import plan_details
-from edgellm.tui.legend import legend
-from edgellm.tui.log import whole_log
-from edgellm.tui.screens.sheet import Sheet
+from edgellm.tui.follower import Follower
+from edgellm.tui.screens.sheet import PAGES, Sheet
 from edgellm.tui.view import View
-
-if TYPE_CHECKING:
-    from edgellm.tui.app import TopApp
 
 
 class TopScreen(Screen[None]):
@@ -26,9 +21,7 @@ class TopScreen(Screen[None]):
         Binding("ctrl+c", "app.quit", show=False, priority=True),
         # With priority: taken in the app's own turn, so that no key typed after it overtakes it.
         Binding("c", "app.switch_screen('chat')", "chat", priority=True),
-        Binding("p", "plan", "plan"),
-        Binding("l", "log", "log"),
-        Binding("question_mark", "help", "help", key_display="?"),
+        *(page.binding("open") for page in PAGES.values()),
     ]
     DEFAULT_CSS = """
     TopScreen Canvas { width: 1fr; height: 1fr; }
@@ -43,7 +36,7 @@ class TopScreen(Screen[None]):
         yield Footer()
 
     def on_screen_resume(self) -> None:
-        self.draw(cast("TopApp", self.app).view)
+        self.draw(cast("Follower", self.app).view)
 
     def on_resize(self, _: Resize) -> None:
         self.call_after_refresh(self.on_screen_resume)
@@ -54,11 +47,5 @@ class TopScreen(Screen[None]):
             canvas.set_class(not view.is_live and view.status is not None, "-stale")
             canvas.show(dashboard(view, canvas.size.width, canvas.size.height))
 
-    def action_plan(self) -> None:
-        self.app.push_screen(Sheet("plan", plan_details))
-
-    def action_log(self) -> None:
-        self.app.push_screen(Sheet("log", whole_log, at_end=True))
-
-    def action_help(self) -> None:
-        self.app.push_screen(Sheet("help", legend))
+    def action_open(self, title: str) -> None:
+        self.app.push_screen(Sheet(PAGES[title]))
