@@ -83,7 +83,7 @@ class Backend(Protocol):
         ...
 
     def is_prepared(self, params: GenerateParams) -> bool:
-        """That would take no time now. Called on the thread that prepares."""
+        """That would take no time now. Called on any thread."""
         ...
 
     def see(self, file: bytes) -> tuple[Piece, ...]:

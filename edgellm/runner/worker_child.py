@@ -6,23 +6,22 @@ then so are we.
 """
 
 import os
-import queue
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from edgellm.errors import BadGGUF, EdgellmError
 from edgellm.models import local
 from edgellm.runner.adapters import read_adapter
-from edgellm.runner.backend import Backend, tokens_of
+from edgellm.runner.backend import tokens_of
 from edgellm.runner.batch import Mask
 from edgellm.runner.fingerprint import fingerprint
 from edgellm.runner.frames import FrameReader, encode_frame
-from edgellm.runner.intake.beside import Compiled, Fetched, FromBeside
+from edgellm.runner.intake.beside import Compiled, Fetched
 from edgellm.runner.intake.questions import Questions
 from edgellm.runner.messages import (
     FromWorker,
@@ -40,13 +39,11 @@ from edgellm.runner.prefix_disk import PrefixDisk
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.threads.adapter_loading import AdapterLoading
 from edgellm.runner.threads.compiling import Compiling, Prepared, is_long, takes_time
+from edgellm.runner.threads.inbox import Inbox
 from edgellm.runner.threads.looking import Looker
 from edgellm.runner.threads.reading import Reading
 from edgellm.runner.worker import Tell, Worker
 
-Inbox: TypeAlias = "queue.SimpleQueue[ToWorker | FromBeside]"
-
-_MAX_WAIT_S = 3600.0
 # A thread that runs Python lets another one wait so long whenever that comes back from native code.
 # A step of the loop has dozens of such calls, and Python's own 5 ms would be added to each.
 _SWITCH_S = 0.0002
@@ -58,13 +55,13 @@ if TYPE_CHECKING:
 def main() -> int:
     sys.setswitchinterval(_SWITCH_S)
     frames_fd = own_stdout()
-    inbox: Inbox = queue.SimpleQueue()
+    inbox = Inbox()
     threading.Thread(target=_read, args=(inbox,), daemon=True).start()
 
     def tell(messages: list[FromWorker]) -> None:
         write_all(frames_fd, encode_frame(messages))
 
-    load = inbox.get()
+    load = inbox.first()
     if not isinstance(load, Load):
         return 2  # the gateway died before it said anything
     try:
@@ -123,6 +120,9 @@ def _worker(
 ) -> Worker:
     plan = load.plan
     prepare, reading = _Preparing(backend, inbox), Reading(backend, inbox.put)
+    if not plan.embedding:
+        inbox.when_quiet = prepare.ahead
+    backend.leave_room(lambda: prepare.computes + reading.computes)
 
     def forget(request_id: int) -> None:
         prepare.forget(request_id)
@@ -131,7 +131,7 @@ def _worker(
     return Worker(
         backend,
         Scheduler(backend.limits, Pace(plan.itl_target_s, backend.costs)),
-        take=lambda wait_s: _take(inbox, wait_s),
+        take=inbox.take,
         tell=tell,
         prepare=prepare,
         read_beside=reading.read,
@@ -185,7 +185,7 @@ class _Preparing:
     """What takes time before a request can run, on threads beside the loop's: structures are
     compiled, then pictures are looked at."""
 
-    def __init__(self, backend: Backend, inbox: Inbox) -> None:
+    def __init__(self, backend: "LlamaBackend", inbox: Inbox) -> None:
         self._inbox = inbox
         self._backend = backend
         self._compiling = Compiling(self._make, backend.is_prepared, self._compiled, time.monotonic)
@@ -196,6 +196,13 @@ class _Preparing:
             self._compiling.add(request)
         else:
             self._looker.look(request)
+
+    @property
+    def computes(self) -> bool:
+        return self._compiling.computes
+
+    def ahead(self) -> None:
+        self._compiling.run(self._backend.prepare_ahead)
 
     def forget(self, request_id: int) -> None:
         self._compiling.forget(request_id)
@@ -213,17 +220,6 @@ class _Preparing:
             self._inbox.put(Compiled(request, result))
         else:
             self._looker.look(request, result)
-
-
-def _take(inbox: Inbox, wait_s: float) -> Iterable[ToWorker | FromBeside]:
-    """It may come back with nothing before that: no system waits for ever."""
-    try:
-        messages = [inbox.get(timeout=min(wait_s, _MAX_WAIT_S))] if wait_s else []
-    except queue.Empty:
-        return []
-    while not inbox.empty():
-        messages.append(inbox.get())
-    return messages
 
 
 def _read(inbox: Inbox) -> None:

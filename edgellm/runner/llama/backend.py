@@ -132,14 +132,21 @@ class LlamaBackend:
 
     def prepare(self, params: GenerateParams) -> Mask | None:
         self._sampling.warm(params.sampling)
-        if params.structure is None:
-            return None
+        return self._masks().compile(params.structure) if params.structure else None
+
+    def prepare_ahead(self) -> None:
+        """What the first structure needs. Called on the thread that prepares."""
+        self._masks()
+
+    def _masks(self) -> Masks:
+        """The first time, seconds for a large vocabulary. For half of them llguidance lets nobody
+        else run Python."""
         if self._compiler is None:
             from llguidance.llamacpp import lltokenizer_from_vocab
 
             tokenizer = lltokenizer_from_vocab(self._vocab.raw, eos_token=self._vocab.ends)
             self._compiler = Masks(tokenizer, self.n_vocab)
-        return self._compiler.compile(params.structure)
+        return self._compiler
 
     def is_prepared(self, params: GenerateParams) -> bool:
         if not self._sampling.is_warm(params.sampling):

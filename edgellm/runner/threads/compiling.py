@@ -4,7 +4,8 @@ the tokens of a long text.
 Most of it takes milliseconds; a structure that is made to hurt takes llguidance a second or two to
 give up on. So whose turn it is, is fair: what is known already goes first, and then each API key in
 its turn. Whoever asks for many waits for his own only, and is told to come back later once they
-wait long. The thread is not nicer than the loop's: on a busy machine it would starve.
+wait long. The thread is not nicer than the loop's: on a busy machine it would starve. While it
+has work, `computes` says so, and the loop leaves it a core (llama/compute.py).
 """
 
 import threading
@@ -21,6 +22,7 @@ from edgellm.runner.messages import Generate
 from edgellm.runner.sampling.recipe import uses_dry
 
 MAX_WAIT_S = 10.0  # of the first in a key's line
+_NOBODYS = -1  # no request has this id
 LONG_CHARS = 32_768  # a text of that takes some 20 ms to be made into tokens
 
 Prepared: TypeAlias = tuple[Generate, Mask | None]  # the request, its text perhaps as tokens
@@ -41,7 +43,8 @@ def is_long(request: Generate) -> bool:
 class Compiling:
     """Compiles structures and makes long texts into tokens, one request after the other.
 
-    `make` may take seconds and raises BadRequest; `is_known` says that a structure will take none.
+    `make` may take seconds and raises BadRequest; `is_known` says that a structure will take none,
+    on any thread.
 
     `done` is told once of each request that isn't forgotten, on either thread.
     """
@@ -56,8 +59,14 @@ class Compiling:
         self._make, self._is_known, self._done, self._clock = make, is_known, done, clock
         # By key, who waits, and since when.
         self._lines: OrderedDict[str, deque[tuple[Generate, float]]] = OrderedDict()
+        self._slow: set[int] = set()  # request_ids of what takes time and isn't done
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(1)
+
+    @property
+    def computes(self) -> bool:
+        """Whether it has work that takes more than a moment."""
+        return bool(self._slow)
 
     def add(self, request: Generate) -> None:
         now_s = self._clock()
@@ -66,11 +75,24 @@ class Compiling:
             is_slow = bool(line) and now_s - line[0][1] > MAX_WAIT_S
             if not is_slow:
                 line.append((request, now_s))
+                if not self._is_quick(request):
+                    self._slow.add(request.request_id)
         if is_slow:
             words = f"{len(line)} of your requests wait for their structures or long texts"
             self._done(request, Overloaded(words, hint="come back later"))
         else:
             self._pool.submit(self._next)
+
+    def run(self, work: Callable[[], None]) -> None:
+        """Something else in between, that nobody waits for: it may fail."""
+        self._slow.add(_NOBODYS)
+        self._pool.submit(self._run, work)
+
+    def _run(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        finally:
+            self._slow.discard(_NOBODYS)
 
     def forget(self, request_id: int) -> None:
         """It is not wanted any more. What has begun is still told."""
@@ -79,6 +101,7 @@ class Compiling:
                 for one in line:
                     if one[0].request_id == request_id:
                         line.remove(one)
+                        self._slow.discard(request_id)
                         return
 
     def _next(self) -> None:
@@ -86,6 +109,7 @@ class Compiling:
         if request is None:
             return  # forgotten
         made = attempted(lambda: self._make(request), lambda error: _blamed(request, error))
+        self._slow.discard(request.request_id)
         if isinstance(made, EdgellmError):
             self._done(request, made)
         else:
@@ -95,7 +119,7 @@ class Compiling:
         with self._lock:
             waiting = [(line, one) for line in self._lines.values() for one in line]
             for line, one in waiting:
-                if not is_long(one[0]) and self._is_known(one[0].params):
+                if self._is_quick(one[0]):
                     line.remove(one)
                     return one[0]
             for key, line in [*self._lines.items()]:
@@ -104,6 +128,9 @@ class Compiling:
                     return line.popleft()[0]
                 del self._lines[key]
         return None
+
+    def _is_quick(self, request: Generate) -> bool:
+        return not is_long(request) and self._is_known(request.params)
 
 
 def _blamed(request: Generate, error: Exception) -> BadRequest:

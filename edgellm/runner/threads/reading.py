@@ -49,6 +49,10 @@ class Reading:
         self._waiting: dict[int, Text] = {}  # by request_id; the pool holds the numbers only
         self._pool = ThreadPoolExecutor(1)
 
+    @property
+    def computes(self) -> bool:
+        return bool(self._waiting)
+
     def read(self, asked: Text) -> None:
         self._waiting[asked.request_id] = asked
         self._pool.submit(self._read, asked.request_id)

@@ -75,3 +75,23 @@ def test_a_thread_of_our_own_beside_the_step_has_a_core_to_itself(context):
     for compute in (model, draft):
         compute.call(lambda: 0, 1)
     assert (model.n_threads, draft.n_threads) == (2, 2)
+
+
+def test_a_thread_of_our_own_gets_a_core_at_once_and_gives_it_back(context):
+    model, busy = Compute(context, plan(n_threads=2)), [0, 1, 1, 0]
+    model.n_beside = lambda: busy.pop(0)
+    counts = []
+    while busy:
+        model.call(lambda: 0, 1)
+        counts.append(model.n_threads)
+    assert counts == [2, 1, 1, 2]
+
+
+def test_what_a_thread_of_our_own_takes_is_no_neighbours_doing(context):
+    model = Compute(context, plan(n_threads=2))
+    model.n_beside = lambda: 1
+    for _ in range(25):
+        model.call(crowded(model), 1)
+    model.n_beside = lambda: 0
+    model.call(lambda: 0, 1)
+    assert model.n_threads == 2

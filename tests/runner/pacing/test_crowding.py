@@ -88,3 +88,9 @@ def test_a_prompts_chunk_has_all_threads_and_is_no_trial():
     assert threads.of(1) == 1
     assert [machine.step(threads, n_rows=256) for _ in range(20)] == [2] * 20
     assert threads.of(1) == 1
+
+
+def test_threads_of_our_own_have_a_core_each():
+    threads = ThreadCount(4)
+    assert [threads.of(1, n_beside) for n_beside in range(6)] == [4, 3, 2, 1, 1, 1]
+    assert threads.of(256, 1) == 4

@@ -167,3 +167,38 @@ def test_who_has_left_is_not_compiled_for(compiling, compiler, told):
     made, _ = all_made(compiler, told, 2)
     assert made == ["first", "stayed"]
     assert told.empty()
+
+
+def test_it_computes_from_the_first_slow_request_to_the_last(compiling, compiler, told):
+    compiler.known = {"known"}
+    compiling.add(request(1, "known"))
+    assert compiler.begun.wait(10)
+    assert not compiling.computes
+    compiling.add(request(2, "slow"))
+    compiling.add(long_text(3, "text"))
+    assert compiling.computes
+    all_made(compiler, told, 3)
+    compiling.add(request(4, "known"))
+    told.get(timeout=10)
+    assert not compiling.computes
+
+
+def test_what_is_forgotten_before_its_turn_computes_nothing(compiling, compiler, told):
+    compiler.known = {"first"}
+    busy(compiling, compiler)
+    compiling.add(request(1, "slow"))
+    compiling.forget(1)
+    assert not compiling.computes
+
+
+def test_what_nobody_waits_for_is_run_in_between_and_may_fail(compiling, compiler, told):
+    computed = []
+
+    def fail():
+        computed.append(compiling.computes)
+        raise ZeroDivisionError
+
+    compiling.run(fail)
+    compiling.add(request(1, "a"))
+    made, _ = all_made(compiler, told, 1)
+    assert (made, computed) == (["a"], [True])

@@ -85,3 +85,14 @@ def test_whatever_goes_wrong_is_told():
     (told,) = read(Tokenize(1, "odd", False))
     assert isinstance(told.result, BadRequest)
     assert "llama.cpp threw" in str(told.result)
+
+
+def test_it_computes_while_a_text_waits():
+    backend, told = Watched(), []
+    reading = Reading(backend, told.append)
+    assert not reading.computes
+    reading.read(Tokenize(1, HALF, True))
+    assert reading.computes
+    backend.may_read.set()
+    reading._pool.shutdown()
+    assert not reading.computes
