@@ -12,6 +12,7 @@ Beside a prompt nothing is guessed: such a step is bound by computing, and its t
 other rules (pace.py).
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 
@@ -99,7 +100,10 @@ class Speculation:
         return sequence.guesser
 
     def _allot(self, chances: Mapping[int, list[float]], n_known: int) -> Mapping[int, int]:
-        """How many rows each sequence gets beside the `n_known` that are there in any case."""
+        """How many rows each sequence gets beside the `n_known` that are there in any case.
+
+        A step beyond the target is for those who win by it: it takes all of them.
+        """
         base_s = self._pace.costs.step_s(n_known)
         if base_s is None:
             return {}
@@ -108,16 +112,17 @@ class Speculation:
             key=lambda one: -one[0],
         )[: self._n_rows]
         best, best_rate = 0, (_TO_GO_ON if self._is_on else _TO_BEGIN) * n_known / base_s
-        n_right, counts = 0.0, Counter[int]()
+        target_s = max(base_s, self._pace.itl_target_s or math.inf)
+        n_right, counts = defaultdict[int, float](float), Counter[int]()
         for n, (chance, seq_id) in enumerate(ranked, 1):
-            n_right += chance
+            n_right[seq_id] += chance
             counts[seq_id] += 1
             step_s = self._rows_s(n_known, n) + max(counts.values()) * self._draft_token_s
             step_s += self._pace.costs.detour_s(n_known + n)
-            if (n_known + n_right) / step_s > best_rate and (
-                len(counts) == n_known or step_s <= max(base_s, self._pace.itl_target_s or step_s)
-            ):
-                best, best_rate = n, (n_known + n_right) / step_s
+            least = min(n_right.values()) if len(n_right) == n_known else 0.0
+            rate = (n_known + sum(n_right.values())) / step_s
+            if rate > best_rate and (step_s <= target_s or (1 + least) * base_s >= step_s):
+                best, best_rate = n, rate
         return Counter(seq_id for _, seq_id in ranked[:best])
 
     def _rows_s(self, n_known: int, n_guessed: int) -> float:

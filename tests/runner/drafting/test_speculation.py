@@ -203,6 +203,32 @@ def test_a_sequence_alone_with_its_guesses_does_not_keep_the_others_waiting_too_
     assert n_guesses == {None: 2, 0.04: 0}
 
 
+class Sure:
+    """Says how likely its guesses are; nobody checks them."""
+
+    def __init__(self, chances):
+        self._chances = chances
+
+    def chances(self, tokens, n_most):
+        return self._chances[:n_most]
+
+    def guess(self, tokens, n):
+        return (7,) * n
+
+    def refused(self):
+        pass
+
+
+@pytest.mark.parametrize(("likely", "n_guesses"), [(0.95, (3, 1)), (0.1, (1, 0))])
+def test_who_wins_little_by_a_step_is_not_held_up_by_who_wins_much(likely, n_guesses):
+    pace = Pace(0.06, StepCosts({n_rows: 0.03 + 0.01 * n_rows for n_rows in range(1, 13)}))
+    looping, other = Sequence(0, [9, 8], 1000), Sequence(1, [9, 8], 1000)
+    looping.seq_id, other.seq_id = 0, 1
+    looping.guesser, other.guesser = Sure([0.9] * 3), Sure([likely])
+    drafts = speculation_at_work(pace, n_sequences=2).drafts([looping, other], 8)
+    assert tuple(len(drafts.get(seq_id, ())) for seq_id in (0, 1)) == n_guesses
+
+
 class Until:
     """A structure that allows no token from `limit` on."""
 
