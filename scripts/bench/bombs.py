@@ -24,6 +24,9 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 from structure_bombs import bombs
 
 N_TOKENS, N_CTX, PATIENCE_S = 24, 16_384, 60.0
+# A neighbour whose every token is told at once: none is half of a character, none was guessed with
+# others in one long step.
+PLAIN = {"regex": "[a-z ]*", "speculative.n_max": 0}
 MODEST = {"json_schema": {"type": "object", "properties": {"a": {"type": "integer"}}}}
 
 
@@ -48,7 +51,7 @@ class Neighbour:
     async def run(self) -> None:
         while True:
             self.seen_s = 0.0  # between two answers it waits for its prompt, not for a token
-            async for _ in _events(self.port, _completion(2000)):
+            async for _ in _events(self.port, _completion(2000, **PLAIN)):
                 now_s = time.perf_counter()
                 if self.seen_s:
                     self.longest_s = max(self.longest_s, now_s - self.seen_s)
