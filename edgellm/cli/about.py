@@ -10,9 +10,9 @@ from edgellm.cli.resolve import (
     demo,
     hub_of,
     on_disk,
-    store_of,
     stored_candidates,
 )
+from edgellm.cli.store import store_of
 from edgellm.config import Config
 from edgellm.errors import DoesNotFit, EdgellmError, Offline
 from edgellm.models import local

@@ -1,4 +1,4 @@
-"""Where this configuration's models lie: apart from resolve.py, whose imports Tab can't wait for."""
+"""Where this configuration's models lie. Apart from resolve.py: Tab can't wait for its imports."""
 
 from pathlib import Path
 
