@@ -1,7 +1,7 @@
 """What an answer is made of, in the order it comes: deltas, then one Finished or one Failed."""
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 FinishReason = Literal["stop", "length", "tool_calls", "cancelled", "deadline"]
 
@@ -76,3 +76,4 @@ class Failed:
 
 
 Event: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | Finished | Failed
+ENDINGS: Final = (Finished, Failed)

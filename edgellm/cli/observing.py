@@ -11,8 +11,9 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
-from edgellm.chat.events import Event, Failed, Finished
+from edgellm.chat.events import Event, Finished
 from edgellm.chat.messages import GenerateParams
 from edgellm.cli.prepare import Prepared
 from edgellm.meter.sample import Sample
@@ -22,7 +23,8 @@ from edgellm.runner.account import measured_shares
 from edgellm.runner.adapters import Adapter
 from edgellm.runner.calibration import Calibrations, Measured
 from edgellm.runner.engine import Engine
-from edgellm.runner.supervisor import EventStream, Supervisor
+from edgellm.runner.inflight import EventStream
+from edgellm.runner.supervisor import Supervisor
 from edgellm.selector.plan import Plan
 from edgellm.units import MIB
 
@@ -162,46 +164,20 @@ class Watched(Supervisor):
     ) -> AsyncIterator[Event]:
         events = super().generate(prompt, params)
         assert isinstance(events, EventStream)
-        beside = params.structure or params.logprobs is not None or params.adapters
-        return _Heard(events, self, is_plain=not beside)
+        # structure and logprobs cost time of their own
+        is_plain = not (params.structure or params.logprobs is not None or params.adapters)
+        events.on_end = partial(self._left, self._entered(), is_plain)
+        return events
 
-    def entered(self) -> int | None:
-        """What `left` wants to be told; None: somebody else is there already."""
+    def _entered(self) -> int | None:
+        """None: somebody else is there already."""
         self._n_open += 1
         if self._n_open > 1:
             self._n_crowds += 1
             return None
         return self._n_crowds
 
-    def left(self, since: int | None, done: Finished | None) -> None:
+    def _left(self, since: int | None, is_plain: bool, ending: Event | None) -> None:
         self._n_open -= 1
-        if done and since == self._n_crowds:
-            self._notice(measured(done))
-
-
-class _Heard(AsyncIterator[Event]):
-    """An answer that is listened to. Structure and logprobs cost time of their own."""
-
-    def __init__(self, events: EventStream, engine: Watched, *, is_plain: bool) -> None:
-        self._events, self._engine, self._is_plain = events, engine, is_plain
-        self._since, self._is_open = engine.entered(), True
-
-    async def __anext__(self) -> Event:
-        event = await self._events.__anext__()
-        match event:
-            case Finished():
-                self._leave(event if self._is_plain else None)
-            case Failed():
-                self._leave(None)
-            case _:
-                pass
-        return event
-
-    async def aclose(self) -> None:
-        self._leave(None)
-        await self._events.aclose()
-
-    def _leave(self, done: Finished | None) -> None:
-        if self._is_open:
-            self._is_open = False
-            self._engine.left(self._since, done)
+        if is_plain and isinstance(ending, Finished) and since == self._n_crowds:
+            self._notice(measured(ending))

@@ -14,30 +14,58 @@ from edgellm.probe.sources import child
 from edgellm.runner.loadlog import says_out_of_memory
 
 if TYPE_CHECKING:
+    from asyncio import Protocol
     from asyncio.subprocess import Process
 
 _SMALLER = "try a smaller --ctx or a smaller quantization"
 
 # GGML_NO_BACKTRACE: ggml's abort starts gdb where that is installed, and hangs for minutes.
 _ENVIRONMENT = {"GGML_NO_BACKTRACE": "1", "PYTHONUNBUFFERED": "1"}
+_TUNABLES = "GLIBC_TUNABLES"
+_HUGE_PAGES = "glibc.malloc.hugetlb"
 
 
-async def start_worker() -> "Process":
-    """In a process group of its own: a Ctrl-C in the terminal is the gateway's to handle. Not in a
+async def start_worker(frames: "Protocol") -> "Process":
+    """`frames` gets what comes from its stdout.
+
+    In a process group of its own: a Ctrl-C in the terminal is the gateway's to handle. Not in a
     session: Linux shares the cores out by sessions (sched(7), autogroup), and a worker that is
     alone in one gets less of them beside a busy neighbour."""
     import asyncio  # a plan asks the oracle and no worker, and is 50 ms sooner without
 
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "edgellm.runner.worker_child",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, **_ENVIRONMENT},
-        process_group=0,
-    )
+    read_fd, write_fd = os.pipe()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "edgellm.runner.worker_child",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=write_fd,
+            stderr=asyncio.subprocess.PIPE,
+            env={
+                **os.environ,
+                **_ENVIRONMENT,
+                _TUNABLES: with_huge_pages(os.environ.get(_TUNABLES, "")),
+            },
+            process_group=0,
+        )
+    except BaseException:
+        os.close(read_fd)
+        raise
+    finally:
+        os.close(write_fd)
+    pipe = os.fdopen(read_fd, "rb", buffering=0)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: frames, pipe)
+    return process
+
+
+def with_huge_pages(tunables: str) -> str:
+    """glibc's malloc asks for huge pages (its manual, "Memory Allocation Tunables"), unless the
+    user has a word of their own on that. Most Linux systems give them only to who asks; and a step
+    reads all weights, which in pages of 4 KiB is an entry of the page tables for each of them."""
+    if _HUGE_PAGES in tunables:
+        return tunables
+    return ":".join(filter(None, (tunables, f"{_HUGE_PAGES}=1")))
 
 
 # No driver is woken to answer a question about memory: it would take a context on every card.

@@ -31,18 +31,31 @@ class FrameReader(Generic[T]):
 
     def feed(self, data: bytes) -> list[T]:
         """Raises EdgellmError when the other side doesn't speak this format."""
-        self._held += data
+        held: bytes | bytearray = data  # a step's frame nearly always comes in one piece
+        if self._held:
+            self._held += data
+            held = self._held
+        messages, begin = self._whole_frames(held)
+        if held is self._held:
+            del self._held[:begin]
+        else:
+            self._held += held[begin:]
+        return messages
+
+    def _whole_frames(self, held: bytes | bytearray) -> tuple[list[T], int]:
+        """Their messages, and where the first frame begins that is not whole."""
         messages: list[T] = []
-        while len(self._held) >= _LENGTH_BYTES:
-            length = int.from_bytes(self._held[:_LENGTH_BYTES], "little")
+        begin = 0
+        while len(held) - begin >= _LENGTH_BYTES:
+            body = begin + _LENGTH_BYTES
+            length = int.from_bytes(held[begin:body], "little")
             if length > _MAX_FRAME_BYTES:
                 raise EdgellmError(f"a frame of {length} bytes: the pipe is out of step")
-            end = _LENGTH_BYTES + length
-            if len(self._held) < end:
+            if len(held) < body + length:
                 break
+            begin = body + length
             try:
-                messages += self._decoder.decode(bytes(self._held[_LENGTH_BYTES:end]))
+                messages += self._decoder.decode(held[body:begin])
             except msgspec.MsgspecError as error:
                 raise EdgellmError(f"a frame that can't be read: {error}") from error
-            del self._held[:end]
-        return messages
+        return messages, begin

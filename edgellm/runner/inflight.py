@@ -1,10 +1,12 @@
 """Requests that the worker owes an answer. The supervisor's half of the pipe."""
 
 import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
 from typing import TypeAlias
 
 from edgellm import errors
-from edgellm.chat.events import Event, Failed, Finished, TextDelta
+from edgellm.chat.events import ENDINGS, Event, Failed, Finished, TextDelta
 from edgellm.errors import EdgellmError
 from edgellm.runner.messages import (
     Delta,
@@ -25,7 +27,7 @@ class Inflight:
     """Every request gets exactly one ending, however the worker ends."""
 
     def __init__(self) -> None:
-        self._streams: dict[int, asyncio.Queue[Event]] = {}
+        self._streams: dict[int, EventStream] = {}
         self._replies: dict[int, asyncio.Future[Reply]] = {}
         self._keys: dict[int, str] = {}  # of the streams
         self._owed: set[int] = set()  # streams whose end the worker has not told yet
@@ -34,19 +36,17 @@ class Inflight:
         """What the worker still owes. A client that reads its answer slowly takes no place."""
         return len(self._owed) + len(self._replies)
 
-    def open(self, request_id: int, key: str = "") -> None:
-        """`key`: on whose account it is (chat.messages.Claim)."""
-        self._streams[request_id] = asyncio.Queue()
+    def open(self, request_id: int, abandon: Callable[[int], None], key: str = "") -> "EventStream":
+        """`abandon` is called when its reader leaves early; `key`: on whose account it is
+        (chat.messages.Claim)."""
+        stream = self._streams[request_id] = EventStream(request_id, self, abandon)
         self._owed.add(request_id)
         self._keys[request_id] = key
+        return stream
 
     def n_of(self, key: str) -> int:
         """Streams of this key whose end the worker still owes."""
         return sum(1 for request_id in self._owed if self._keys.get(request_id) == key)
-
-    async def next(self, request_id: int) -> Event:
-        """Deltas that have piled up come out as they are: who reads slowly loses nothing."""
-        return await self._streams[request_id].get()
 
     def close(self, request_id: int) -> None:
         self._streams.pop(request_id, None)
@@ -64,9 +64,10 @@ class Inflight:
         """What nobody waits for any more is dropped: the client left first."""
         match message:
             case Delta(request_id, text, n_tokens, logprobs):
-                self._put(request_id, TextDelta(text, n_tokens, logprobs))
+                if stream := self._streams.get(request_id):
+                    stream.put(TextDelta(text, n_tokens, logprobs))
             case Done(request_id):
-                self._put(request_id, _finished(message))
+                self._end(request_id, _finished(message))
             case Rejected():
                 self._fail(message, rejection(message))
             case (
@@ -94,20 +95,57 @@ class Inflight:
     def request_ids(self) -> set[int]:
         return {*self._owed, *self._replies}
 
-    def _put(self, request_id: int, event: Event) -> None:
-        if isinstance(event, Finished | Failed):
-            if request_id not in self._owed:
-                return  # it has had its end
+    def _end(self, request_id: int, event: Finished | Failed) -> None:
+        if request_id in self._owed:  # else it has had its end
             self._owed.remove(request_id)
-        if queue := self._streams.get(request_id):
-            queue.put_nowait(event)
+            if stream := self._streams.get(request_id):
+                stream.put(event)
 
     def _fail(self, message: Rejected, error: EdgellmError) -> None:
         failed = Failed(message.message, message.http_status, message.param, message.kind)
-        self._put(message.request_id, failed)
+        self._end(message.request_id, failed)
         future = self._replies.get(message.request_id)
         if future and not future.done():
             future.set_exception(error)
+
+
+class EventStream(AsyncIterator[Event]):
+    """One answer, for the one who reads it. Deltas that have piled up come out as they are: who
+    reads slowly loses nothing. `aclose` before its end cancels it, also when nobody has begun."""
+
+    def __init__(self, request_id: int, inflight: Inflight, abandon: Callable[[int], None]) -> None:
+        self._request_id, self._inflight, self._abandon = request_id, inflight, abandon
+        self.on_end: Callable[[Event | None], None] | None = None  # None: nobody waited for it
+        self._events: deque[Event] = deque()
+        self._news: asyncio.Future[None] | None = None  # somebody waits for it
+        self._ended = False
+
+    def put(self, event: Event) -> None:
+        self._events.append(event)
+        if self._news and not self._news.done():
+            self._news.set_result(None)
+
+    async def __anext__(self) -> Event:
+        if self._ended:
+            raise StopAsyncIteration
+        while not self._events:
+            self._news = asyncio.get_running_loop().create_future()
+            await self._news
+        event = self._events.popleft()
+        if isinstance(event, ENDINGS):
+            self._end(event)
+        return event
+
+    async def aclose(self) -> None:
+        if not self._ended:
+            self._end(None)
+            self._abandon(self._request_id)
+
+    def _end(self, ending: Event | None) -> None:
+        self._ended = True
+        self._inflight.close(self._request_id)
+        if self.on_end:
+            self.on_end(ending)
 
 
 def _finished(done: Done) -> Finished:

@@ -9,20 +9,20 @@ import contextlib
 import itertools
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import msgspec
 import psutil
 
-from edgellm.chat.events import Event, Failed, Finished
+from edgellm.chat.events import Event
 from edgellm.chat.messages import Claim, GenerateParams
 from edgellm.errors import BadRequest, EdgellmError, NotServing, Overloaded, WorkerDied
 from edgellm.models import local
 from edgellm.runner.adapters import Adapter, AdapterList, check_room, read_adapter
 from edgellm.runner.child import load_error, obituary, start_worker
 from edgellm.runner.engine import EngineState
-from edgellm.runner.frames import FrameReader, encode_frame
+from edgellm.runner.frames import encode_frame
 from edgellm.runner.inflight import Inflight, Reply
 from edgellm.runner.messages import (
     Cancel,
@@ -48,6 +48,7 @@ from edgellm.runner.messages import (
     ToWorker,
     UnloadAdapter,
 )
+from edgellm.runner.receiver import Receiver
 from edgellm.runner.restarts import Restarts
 from edgellm.selector.plan import Plan
 
@@ -79,6 +80,7 @@ class Supervisor:
         self._settled = asyncio.Event()  # ready, or given up
         self._stopping = asyncio.Event()
         self._has_answered = False  # since this worker was started
+        self._load_failed: EdgellmError | None = None  # its own word on it
 
     @property
     def pid(self) -> int | None:
@@ -132,21 +134,24 @@ class Supervisor:
     async def _one_life(self) -> EdgellmError:
         """From start to end of one process. Returns why it ended; never raises."""
         self.gauge, self.progress_ratio, self._has_answered = None, 0.0, False
+        self._load_failed = None
         try:
-            self._process = await start_worker()
-            return await self._attend(self._process)
+            received = Receiver[FromWorker](FromWorker, self._take)
+            self._process = await start_worker(received)
+            return await self._attend(self._process, received.ended)
         except Exception as error:  # noqa: BLE001 - whatever broke, everyone who waits must be told
             if self._process and self.pid:
                 self._process.kill()
                 await self._process.wait()
             return WorkerDied(f"the model's process could not be kept: {error}")
 
-    async def _attend(self, process: asyncio.subprocess.Process) -> EdgellmError:
+    async def _attend(
+        self, process: asyncio.subprocess.Process, last_frame: "asyncio.Future[None]"
+    ) -> EdgellmError:
         if self._stopping.is_set():
             process.kill()  # stop() came while it was being started, and could not reach it
         elif self.state == "starting":
             self.state = "loading"
-        assert process.stdout
         assert process.stderr
         load = Load(
             os.fsencode(self.path),
@@ -157,12 +162,12 @@ class Supervisor:
         self._write(encode_frame([load]))
         last_words = asyncio.create_task(self._read_log(process.stderr))
         try:
-            load_failed = await self._read_frames(process.stdout)
+            await last_frame
             code = await process.wait()
             await last_words
         finally:
             last_words.cancel()
-        return load_failed or obituary(code, self.ready is None, self.log)
+        return self._load_failed or obituary(code, self.ready is None, self.log)
 
     def _give_up(self, cause: EdgellmError) -> None:
         self.state, self.failure = "failed", cause
@@ -172,25 +177,19 @@ class Supervisor:
 
     # ── pipes ────────────────────────────────────────────────────────────────
 
-    async def _read_frames(self, stdout: asyncio.StreamReader) -> EdgellmError | None:
-        """Until the end of the pipe. Returns the worker's own word on a failed load."""
-        reader: FrameReader[FromWorker] = FrameReader(FromWorker)
-        load_failed: EdgellmError | None = None
-        while data := await stdout.read(_READ_BYTES):
-            for message in reader.feed(data):
-                match message:
-                    case Ready():
-                        self._on_ready(message)
-                    case Loading(progress_ratio):
-                        self.progress_ratio = progress_ratio
-                    case LoadFailed(kind, text):
-                        load_failed = load_error(kind, text)
-                    case Gauge():
-                        self.gauge = message
-                    case _:
-                        self._has_answered = True
-                        self._inflight.deliver(message)
-        return load_failed
+    def _take(self, message: FromWorker) -> None:
+        match message:
+            case Ready():
+                self._on_ready(message)
+            case Loading(progress_ratio):
+                self.progress_ratio = progress_ratio
+            case LoadFailed(kind, text):
+                self._load_failed = load_error(kind, text)
+            case Gauge():
+                self.gauge = message
+            case _:
+                self._has_answered = True
+                self._inflight.deliver(message)
 
     def _on_ready(self, ready: Ready) -> None:
         if self._stopping.is_set():
@@ -229,9 +228,9 @@ class Supervisor:
         self._check_share(params.claim)
         request_id = next(self._request_ids)
         frame = _frame(Generate(request_id, prompt, params))
-        self._inflight.open(request_id, params.claim.key)
+        stream = self._inflight.open(request_id, self._abandon, params.claim.key)
         self._send(request_id, frame)
-        return EventStream(request_id, self._inflight, self._abandon)
+        return stream
 
     async def embed(self, inputs: tuple[str | tuple[int, ...], ...], norm: int = 2) -> Embedded:
         """Raises what the worker refuses it with, and WorkerDied."""
@@ -358,29 +357,6 @@ class Supervisor:
                 f"{limit} requests of this API key are running or waiting: that is its part",
                 hint="come back later; key_weights in the configuration divides the queue",
             )
-
-
-class EventStream(AsyncIterator[Event]):
-    """One answer. `aclose` before its end cancels it, also when nobody has begun to read."""
-
-    def __init__(self, request_id: int, inflight: Inflight, abandon: Callable[[int], None]) -> None:
-        self._request_id, self._inflight, self._abandon = request_id, inflight, abandon
-        self._ended = False
-
-    async def __anext__(self) -> Event:
-        if self._ended:
-            raise StopAsyncIteration
-        event = await self._inflight.next(self._request_id)
-        if isinstance(event, Finished | Failed):
-            self._ended = True
-            self._inflight.close(self._request_id)
-        return event
-
-    async def aclose(self) -> None:
-        if not self._ended:
-            self._ended = True
-            self._inflight.close(self._request_id)
-            self._abandon(self._request_id)
 
 
 def _frame(message: ToWorker) -> bytes:
