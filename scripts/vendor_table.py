@@ -2,9 +2,10 @@
 
     python scripts/vendor_table.py [--markdown]
 
-A row a captured machine and vendor. Every value is one that probe and sensors read off the
-capture; a dash is what it does not tell. The last column is how far the values of that capture
-can be believed (its file `source`): c captured, d documented, s synthetic.
+A row a captured machine and vendor; the processor has one where nothing else is. Every value is
+one that probe and sensors read off the capture; a dash is what it does not tell. The last column
+is how far the values of that capture can be believed (its file `source`): c captured, d documented,
+s synthetic.
 """
 
 import sys
@@ -39,7 +40,7 @@ def rows() -> list[tuple[str, ...]]:
         seen = set()
         for device in hardware.devices:
             key = (device.vendor, device.name)
-            if device.vendor != "cpu" and key not in seen:
+            if (device.vendor != "cpu" or len(hardware.devices) == 1) and key not in seen:
                 seen.add(key)
                 found.append(_row(place, hardware, device, samples.get(device.id)))
     return sorted(found)
@@ -47,7 +48,7 @@ def rows() -> list[tuple[str, ...]]:
 
 def _samples(place: Path, hardware: Hardware, sources: SysrootSources) -> dict[str, Sample]:
     found: dict[str, Sample] = {}
-    for sensor in sensors_of(hardware, sources)[1:]:  # the host's reads this machine, too
+    for sensor in reversed(sensors_of(hardware, sources)):  # the host's takes what others told
         one = _replayed(place, sensor, hardware)
         if one is not None:
             found |= {sample.device_id: sample for sample in one.read()}

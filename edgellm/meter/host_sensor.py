@@ -1,4 +1,5 @@
-"""The CPU and its memory: load, use, temperature, clock, and the package's energy counter."""
+"""The CPU and its memory: load, use, temperature, clock, and the package's energy counter; where a
+board's firmware tells power and throttling, what it told last."""
 
 import time
 from dataclasses import dataclass
@@ -6,6 +7,7 @@ from dataclasses import dataclass
 import psutil
 
 from edgellm.meter.energy import Counter
+from edgellm.meter.raspberry_sensor import Board, FirmwareSensor
 from edgellm.meter.sample import Sample
 from edgellm.meter.sysfs import number, text
 from edgellm.probe import cgroup, host
@@ -20,8 +22,6 @@ _ZONE_TYPES = ("x86_pkg_temp", "cpu-thermal", "cpu_thermal", "soc-thermal", "soc
 _RAPL = ("/sys/class/powercap/intel-rapl:[0-9]*", "/sys/class/powercap/intel-rapl:[0-9]*:[0-9]*")
 _COUNTED = ("package", "dram")
 _THROTTLE_COUNTS = "/sys/devices/system/cpu/cpu*/thermal_throttle/package_throttle_count"
-_PI = "/sys/devices/platform/soc/soc:firmware/get_throttled"  # a Raspberry Pi's firmware, in hex
-_PI_BITS = ((0x1, "power_brake"), (0x6, "hardware"), (0x8, "thermal"))
 _CLOCK = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq"
 
 
@@ -34,8 +34,8 @@ class _Package:
 class HostSensor:
     name = "host"
 
-    def __init__(self, sources: Sources) -> None:
-        self._sources = sources
+    def __init__(self, sources: Sources, firmware: FirmwareSensor | None = None) -> None:
+        self._sources, self._firmware = sources, firmware
         self._temperature_path: str | None = None
         self._packages: list[_Package] = []
         self._throttle_counts: tuple[str, ...] = ()
@@ -48,7 +48,9 @@ class HostSensor:
             self._open()
         used, total = self._memory()
         now_s = time.monotonic()
-        energy_j, throttle = self._energy_j(), self._throttle()
+        board = self._firmware.board if self._firmware else Board()
+        energy_j, throttle = self._energy_j(), self._throttle(board)
+        power_w = self._power_w(now_s, energy_j)
         return (
             Sample(
                 device_id="cpu",
@@ -57,7 +59,7 @@ class HostSensor:
                 total_bytes=total,
                 busy_ratio=psutil.cpu_percent(interval=None) / 100,
                 temperature_c=self._temperature_c(),
-                power_w=self._power_w(now_s, energy_j),
+                power_w=board.power_w if power_w is None else power_w,
                 energy_j=energy_j,
                 clock_hz=self._clock_hz(),
                 throttle=throttle or (),
@@ -114,17 +116,13 @@ class HostSensor:
             return None
         return (energy_j - before[1]) / (now_s - before[0])
 
-    def _throttle(self) -> tuple[str, ...] | None:
+    def _throttle(self, board: Board) -> tuple[str, ...] | None:
         counts = [number(self._sources, path) or 0 for path in self._throttle_counts]
-        if counts:
-            before, self._n_throttled = self._n_throttled, max(counts)
-            is_hot = before is not None and self._n_throttled > before
-            return ("thermal",) if is_hot else ()
-        try:
-            bits = int(text(self._sources, _PI) or "", 16)
-        except ValueError:
-            return None
-        return tuple(reason for mask, reason in _PI_BITS if bits & mask)
+        if not counts:
+            return board.throttle
+        before, self._n_throttled = self._n_throttled, max(counts)
+        is_hot = before is not None and self._n_throttled > before
+        return ("thermal",) if is_hot else ()
 
     def _clock_hz(self) -> float | None:
         kilohertz = number(self._sources, _CLOCK)

@@ -10,6 +10,7 @@ from edgellm.meter.intel_sensor import IntelSensor
 from edgellm.meter.jetson_sensor import JetsonSensor
 from edgellm.meter.nvidia_sensor import NvidiaSensor
 from edgellm.meter.qualcomm_sensor import QualcommSensor
+from edgellm.meter.raspberry_sensor import FirmwareSensor
 from edgellm.meter.sampler import Sampler, Sensor
 from edgellm.meter.tool_sensor import ToolSensor
 from edgellm.probe import (
@@ -21,6 +22,7 @@ from edgellm.probe import (
     jetson,
     metax,
     moorethreads,
+    raspberry,
     thead,
 )
 from edgellm.probe.evidence import Evidence
@@ -61,7 +63,8 @@ VENDORS: dict[str, _Make] = {
 
 def sensors_of(hardware: Hardware, sources: Sources | None = None) -> tuple[Sensor, ...]:
     files = sources or SystemSources()
-    sensors: list[Sensor] = [HostSensor(files)]
+    firmware = FirmwareSensor(files) if raspberry.is_here(Evidence(files)) else None
+    sensors: list[Sensor] = [HostSensor(files, firmware), *([firmware] if firmware else [])]
     for vendor, make in VENDORS.items():
         devices = [device for device in hardware.devices if device.vendor == vendor]
         if devices:

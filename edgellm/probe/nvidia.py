@@ -82,12 +82,13 @@ def read(evidence: Evidence) -> tuple[Card, ...]:
 
 
 def _may_be_here(evidence: Evidence) -> bool:
-    """Any trace of a driver (WSL's and Tegra's too), or a card without one. Where there is none
-    NVML has nothing to say, and its child a third of a second to take."""
+    """Any trace of a driver (WSL's and Tegra's too), a card without one, or a card of whom nobody
+    knows. Elsewhere NVML has nothing to say, and its child a third of a second to take."""
     if evidence.system != "Linux" or any(evidence.list(sign) for sign in _SIGNS):
         return evidence.system != "Darwin"
-    vendors = evidence.list("/sys/bus/pci/devices/*/vendor")
-    return any(pci.VENDORS.get(evidence.number(path) or 0) == "nvidia" for path in vendors)
+    folders = evidence.list("/sys/bus/pci/devices/*")
+    ids = (evidence.number(f"{folder}/vendor") for folder in folders)
+    return any(one is None or pci.VENDORS.get(one) == "nvidia" for one in ids)
 
 
 def _timeout_s(evidence: Evidence) -> float:

@@ -244,7 +244,7 @@ def test_a_machine_gets_the_sensors_of_its_vendors():
 
     assert names("rtx4090") == ["host", "nvml", "amdgpu"]
     assert names("rx7800xt") == ["host", "amdgpu"]
-    assert names("raspberry-pi-5") == ["host"]
+    assert names("raspberry-pi-5") == ["host", "vcgencmd"]
 
 
 def test_this_machine_is_sampled():

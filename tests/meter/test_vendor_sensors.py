@@ -323,17 +323,6 @@ def test_a_processor_that_was_throttled_since_the_last_look():
     assert sensor.read()[0].throttle == ("thermal",)
 
 
-@pytest.mark.parametrize(
-    ("bits", "reasons"),
-    [("0", ()), ("1", ("power_brake",)), ("c", ("hardware", "thermal")), ("50000", ()), ("?", ())],
-)
-def test_a_pis_firmware_tells_what_slows_it_now(bits, reasons):
-    sources = host(**{"/sys/devices/platform/soc/soc:firmware/get_throttled": f"{bits}\n"})
-
-    [sample] = HostSensor(sources).read()
-    assert (sample.throttle, sample.sees_throttle) == (reasons, bits != "?")
-
-
 ALL = ("arc-b580", "2xmi300x", "jetson-agx-orin", "ascend-910b", "metax-c550", "mtt-s80")
 
 

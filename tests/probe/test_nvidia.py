@@ -249,6 +249,7 @@ ONE_CARD = {"cards": [{"index": 0, "name": "NVIDIA H100"}]}
         ({}, "Linux", False),
         ({"/sys/bus/pci/devices/0000:03:00.0/vendor": "0x1002\n"}, "Linux", False),
         ({"/sys/bus/pci/devices/0000:01:00.0/vendor": "0x10de\n"}, "Linux", True),
+        ({"/sys/bus/pci/devices/0000:00:06.0": ""}, "Linux", True),
         ({"/dev/dxg": ""}, "Linux", True),
         ({"/proc/driver/nvidia/version": "NVRM"}, "Linux", True),
         ({"/proc/device-tree/compatible": "nvidia,tegra234\x00"}, "Linux", True),
