@@ -38,6 +38,7 @@ _LEAST_DISK_BYTES = 10 * GIB
 _SMALL_MEMORY_BYTES = 4 * GIB
 _MOST_SWAP_BYTES = 256 * MIB
 _LEAST_LLAMA = (0, 3, 36)
+_HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage/enabled"
 _SENSORS_S = 1.2  # NVML and sysfs answer in milliseconds, vendors' tools in a second
 
 
@@ -68,6 +69,7 @@ def gather(config: Config) -> Place:
         cpu_energy=_cpu_energy(sensors),
         user=getpass.getuser(),
         served=_served(),
+        huge_pages=huge_pages_for(sensors),
     )
 
 
@@ -95,6 +97,14 @@ def _cpu_energy(sources: Sources) -> Literal["readable", "denied", "absent"]:
     if isinstance(answer, str):
         return "readable"
     return "denied" if answer.kind == "denied" else "absent"
+
+
+def huge_pages_for(sources: Sources) -> str | None:
+    """The word in brackets: "always [madvise] never" (the kernel's admin-guide/mm/transhuge)."""
+    answer = sources.read_text(_HUGE_PAGES)
+    if not isinstance(answer, str) or "[" not in answer:
+        return None
+    return answer.partition("[")[2].partition("]")[0]
 
 
 def _python(place: Place) -> Finding:
@@ -165,6 +175,19 @@ def _swap(place: Place) -> Finding:
     return Finding("swap", "ok", f"{format_bytes(place.swap_used_bytes)} in use")
 
 
+def _huge_pages(place: Place) -> Finding:
+    """runner/child.py asks for them."""
+    if place.huge_pages == "never":
+        return Finding(
+            "huge pages",
+            "warning",
+            "Linux gives none: what the CPU computes takes some percent longer",
+            f"echo madvise | sudo tee {_HUGE_PAGES}; for good: the kernel's parameter "
+            "transparent_hugepage=madvise",
+        )
+    return Finding("huge pages", "ok", place.huge_pages or "not told here")
+
+
 def _disk(place: Place) -> Finding:
     words = f"{format_bytes(place.models_free_bytes)} free for models in {place.models_folder}"
     if not place.models_writable:
@@ -196,8 +219,8 @@ def _sources(place: Place) -> Finding:
 
 
 CHECKS: tuple[Callable[[Place], Finding], ...] = (
-    _python, _engine, *hardware_checks.CHECKS, split, _cpu_build, _memory, _swap, _disk, _profiles,
-    _demo, _sources,
+    _python, _engine, *hardware_checks.CHECKS, split, _cpu_build, _memory, _swap, _huge_pages,
+    _disk, _profiles, _demo, _sources,
 )  # fmt: skip
 
 

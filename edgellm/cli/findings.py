@@ -34,3 +34,4 @@ class Place:
     cpu_energy: Literal["readable", "denied", "absent"] = "absent"  # the RAPL counter
     user: str = "you"
     served: tuple[ModelStatus, ...] = ()  # by the servers that run here
+    huge_pages: str | None = None  # whom Linux gives them: "always", "madvise", "never"

@@ -2,9 +2,10 @@ from dataclasses import replace
 
 import pytest
 from doctor_place import HEALTHY
+from probe_fakes import FakeSources
 from selector_machines import machine
 
-from edgellm.cli.checks import CHECKS
+from edgellm.cli.checks import CHECKS, huge_pages_for
 from edgellm.probe.hardware import Device, Serving, SourceFault
 from edgellm.units import GIB
 
@@ -42,6 +43,7 @@ def test_a_healthy_place_has_no_findings():
         ("memory", "warning", {"hardware": replace(machine(ram=2), ggml_registries=("CPU",))}),
         ("memory", "warning", {"hardware": hardware(cgroup_limit_bytes=2 * GIB)}),
         ("swap", "warning", {"swap_used_bytes": GIB}),
+        ("huge pages", "warning", {"huge_pages": "never"}),
         ("disk", "warning", {"models_free_bytes": GIB}),
         ("disk", "problem", {"models_writable": False}),
         ("profiles", "problem", {"profiles_fault": "quality.toml can't be read"}),
@@ -54,6 +56,20 @@ def test_what_is_wrong_is_found_and_comes_with_a_fix(name, verdict, changes):
 
     assert finding.verdict == verdict
     assert finding.fix
+
+
+@pytest.mark.parametrize(
+    ("told", "word"),
+    [("always [madvise] never\n", "madvise"), ("always madvise [never]\n", "never"), ("on", None)],
+)
+def test_who_gets_huge_pages_is_the_word_in_brackets(told, word):
+    file = "/sys/kernel/mm/transparent_hugepage/enabled"
+
+    assert huge_pages_for(FakeSources({file: told})) == word
+
+
+def test_a_system_without_that_file_says_nothing_of_huge_pages():
+    assert huge_pages_for(FakeSources()) is None
 
 
 def test_an_unused_gpu_is_named_with_its_fix():
