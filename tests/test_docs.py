@@ -1,23 +1,25 @@
 """What the documents name is there: files, modules, routes, commands and their flags."""
 
 import re
-from pathlib import Path
+import shlex
 
 import pytest
 import typer
+from shown import DOCUMENTS, ROOT, blocks, commands
 
 from edgellm.cli.main import app
-from edgellm.config import Config
+from edgellm.config import Config, load_config
 from edgellm.server.app import create_app
 from edgellm.server.served import Models
 
-ROOT = Path(__file__).parents[1]
-DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 FOLDERS = ("edgellm", "scripts", "tests")
 FILE = re.compile(r"(?<![\w/.*-])(?:[\w-]+/)*[\w-]+\.py\b")
 CODE = re.compile(r"```\w*\n(.*?)```|`([^`\n]+)`|^ {4}(.+)$", re.DOTALL | re.MULTILINE)
-COMMAND = re.compile(r"^(?:sudo -E )?edgellm ([a-z]+)(?= |$)(.*)$", re.MULTILINE)
+COMMAND = re.compile(r"^(?:sudo -E |[A-Z_]+=\S+ )*edgellm ([a-z]+)(?= |$)(.*)$", re.MULTILINE)
 COMMANDS = typer.main.get_command(app).commands
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#([\w-]+))?\)")
+VARIABLE = re.compile(r"\bEDGELLM_[A-Z_]+\b")
+BEFORE_SETTINGS = {"EDGELLM_API_KEY", "EDGELLM_CONFIG"}  # one of the keys; where settings are
 
 
 def names():
@@ -50,6 +52,71 @@ def test_every_command_that_is_shown_takes_its_flags(document):
     for command, given in shown(document.read_text()):
         assert command in COMMANDS
         assert given <= flags(COMMANDS[command]), f"edgellm {command}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_every_command_of_a_block_is_understood(document):
+    """Its numbers, choices and arguments, too: all of it but doing it."""
+    for _, language, text in blocks(document):
+        for command in commands(text) if language == "bash" else ():
+            words = shlex.split(command, comments=True)
+            if words[0] == "edgellm":
+                COMMANDS[words[1]].make_context(words[1], words[2:])
+
+
+def test_a_command_that_would_be_refused_is_not_understood():
+    with pytest.raises(typer.BadParameter):
+        COMMANDS["serve"].make_context("serve", ["demo", "--port", "high"])
+
+
+def test_the_readme_names_every_command_and_none_else():
+    text = (ROOT / "README.md").read_text().partition("## Commands")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| ((?:`[^`]+` ?)+)\| (.*) \|$", text, re.MULTILINE)
+    named = [[one.split()[0] for one in re.findall(r"`([^`]+)`", row[0])] for row in rows]
+    assert {name for row in named for name in row} == {
+        name for name, one in COMMANDS.items() if not one.hidden
+    }
+    for ours, (_, told) in zip(named, rows, strict=True):
+        known = set().union(*(flags(COMMANDS[name]) for name in ours))
+        assert set(re.findall(r"(?<=`)--[a-z-]+", told)) <= known
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_every_link_leads_somewhere(document):
+    for target, heading in LINK.findall(document.read_text()):
+        if not target.startswith("https://"):
+            path = document.parent / target
+            assert path.exists(), target
+            assert not heading or heading in anchors(path.read_text()), f"{target}#{heading}"
+
+
+def anchors(text):
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}
+
+
+def test_every_document_is_in_the_index():
+    index = (ROOT / "docs" / "README.md").read_text()
+    files = {path.name for path in (ROOT / "docs").iterdir() if path.is_file()} - {"README.md"}
+    assert {target for target, _ in LINK.findall(index)} - {"../README.md"} == files
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_every_variable_is_a_setting(document):
+    settings = {f"EDGELLM_{name.upper()}" for name in Config.__struct_fields__}
+    named = {name for name in VARIABLE.findall(document.read_text()) if not name.endswith("_")}
+    assert named <= settings | BEFORE_SETTINGS
+
+
+def test_every_configuration_that_is_shown_can_be_loaded(tmp_path):
+    configurations = [
+        text for document in DOCUMENTS for _, kind, text in blocks(document) if kind == "toml"
+    ]
+    assert len(configurations) >= 2
+    path = tmp_path / "config.toml"
+    for text in configurations:
+        path.write_text(text)
+        load_config({"EDGELLM_CONFIG": str(path)}, {})
 
 
 def test_commands_are_found_however_they_are_shown():
