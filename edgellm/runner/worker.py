@@ -60,8 +60,9 @@ _TIDY_S = 2.0  # at the end; the supervisor waits for longer
 # take(wait_s): what has come; if nothing has, what comes first within so many seconds, or nothing.
 Take: TypeAlias = Callable[[float], Iterable[ToWorker | FromBeside]]
 Tell: TypeAlias = Callable[[list[FromWorker]], None]
-# Compiles a structure and looks at pictures, answers with Compiled.
-Prepare: TypeAlias = Callable[[Generate], None]
+# Compiles a structure and looks at pictures, answers with Compiled: later, or at once where that
+# takes no time.
+Prepare: TypeAlias = Callable[[Generate], Compiled | None]
 ReadText: TypeAlias = Callable[[Text], None]  # makes a long text into tokens, answers with Read
 
 
@@ -217,8 +218,9 @@ class Worker:
         if self._embeds:
             raise BadRequest("this model gives embeddings; it generates no text")
         if takes_time(request) or request.params.pictures:
-            self._prepare(request)
             self._preparing.add(request, self._clock())
+            if ready := self._prepare(request):
+                self._compiled(ready)
         else:
             self._add(request, self._clock())
 

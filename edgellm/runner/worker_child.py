@@ -122,7 +122,7 @@ def _worker(
     prepare, reading = _Preparing(backend, inbox), Reading(backend, inbox.put)
     if not plan.embedding:
         inbox.when_quiet = prepare.ahead
-    backend.leave_room(lambda: prepare.computes + reading.computes)
+    backend.leave_room(lambda: prepare.n_computing + reading.computes)
 
     def forget(request_id: int) -> None:
         prepare.forget(request_id)
@@ -191,15 +191,18 @@ class _Preparing:
         self._compiling = Compiling(self._make, backend.is_prepared, self._compiled, time.monotonic)
         self._looker = Looker(backend.see, backend.tokenize, inbox.put)
 
-    def __call__(self, request: Generate) -> None:
-        if takes_time(request):
-            self._compiling.add(request)
-        else:
+    def __call__(self, request: Generate) -> Compiled | None:
+        if not takes_time(request):
             self._looker.look(request)
+        elif not request.params.pictures and (ready := self._compiling.at_once(request)):
+            return ready
+        else:
+            self._compiling.add(request)
+        return None
 
     @property
-    def computes(self) -> bool:
-        return self._compiling.computes
+    def n_computing(self) -> int:
+        return self._compiling.computes + self._looker.computes
 
     def ahead(self) -> None:
         self._compiling.run(self._backend.prepare_ahead)

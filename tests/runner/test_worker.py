@@ -45,10 +45,10 @@ LIMITS = Limits(
 )  # fmt: skip
 
 
-def serve(*arrivals, embeds=False, end_after=None, say=next_token, prepares=True):
+def serve(*arrivals, embeds=False, end_after=None, say=next_token, prepares=True, at_once=False):
     """Feed one list of messages a step, then run dry and shut down. What was told, in order.
 
-    Without `prepares` the arrivals bring what was prepared, too.
+    Without `prepares` the arrivals bring what was prepared, too; `at_once`, it takes no time.
     """
     queue, told = [list(messages) for messages in arrivals], []
     backend = FakeBackend(LIMITS, end_after=end_after, say=say)
@@ -60,12 +60,15 @@ def serve(*arrivals, embeds=False, end_after=None, say=next_token, prepares=True
         return [Shutdown()] if wait else []
 
     def prepare(request):
+        if at_once:
+            return Compiled(request, None)
         if not prepares:
-            return
+            return None
         try:
             backend.prepare(request.params)
         except Exception as error:  # noqa: BLE001 - the fake's own refusal, passed on
             queue.insert(0, [Compiled(request, error)])
+        return None
 
     def read(asked):
         arrived = []
@@ -349,6 +352,14 @@ def test_a_stop_string_within_accepted_guesses_ends_the_answer_there():
     assert (text_of(told, 1), done.reason) == ("7 ", "stop")
     assert done.n_output == 1 + 5 * 6
     assert done.n_drafted > 0
+
+
+def test_requests_that_take_no_time_to_prepare_are_computed_together():
+    both = [Generate(i, (5, 6 + i), greedy(2, structure=Regex("a"))) for i in (1, 2)]
+    told = serve([*both, ReadSteps(3, 9)], [ReadSteps(4, 9)], at_once=True)
+    first = next(m for m in told if isinstance(m, Steps) and m.steps).steps[0]
+    assert (first.n_sequences, first.n_prompt) == (2, 4)
+    assert [len(endings(told, i)) for i in (1, 2)] == [1, 1]
 
 
 def test_an_adapter_unloaded_while_a_request_is_prepared_is_not_computed_with():

@@ -11,6 +11,7 @@ copies that share what the lexer has learned.
 
 import json
 import re
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import assert_never
@@ -61,12 +62,13 @@ Bits = npt.NDArray[np.int32]  # one for each token; of a whole row
 
 
 class Masks:
-    """Compiles structures for one vocabulary. One thread at a time."""
+    """Compiles structures for one vocabulary, on one thread; what is kept is copied on any."""
 
     def __init__(self, tokenizer: llguidance.LLTokenizer, n_vocab: int) -> None:
         self._tokenizer, self._n_vocab = tokenizer, n_vocab
         self._vocabulary = Vocabulary(tokenizer, n_vocab)
         self._kept: OrderedDict[Rule, TokenMask] = OrderedDict()
+        self._lock = threading.Lock()  # of `_kept`
 
     def compile(self, structure: Structure) -> Mask:
         """Raises BadRequest with llguidance's own words."""
@@ -80,12 +82,12 @@ class Masks:
         return all(isinstance(one, Thinking | Watch) or one in self._kept for one in rules)
 
     def _compiled(self, rule: Rule) -> "TokenMask":
-        kept = self._kept.get(rule)
-        if kept is None:
-            kept = self._kept[rule] = self._first(rule)
+        kept = self._kept.get(rule) or self._first(rule)
+        with self._lock:
+            self._kept[rule] = kept
+            self._kept.move_to_end(rule)
             if len(self._kept) > _MAX_KEPT:
                 self._kept.popitem(last=False)
-        self._kept.move_to_end(rule)
         return kept.copy()
 
     def _first(self, rule: Rule) -> "TokenMask":

@@ -8,6 +8,7 @@ import pytest
 from edgellm.chat.messages import Claim, GenerateParams, Regex, SamplingParams
 from edgellm.chat.pictures import Pictures
 from edgellm.errors import BadRequest, Overloaded
+from edgellm.runner.intake.beside import Compiled
 from edgellm.runner.messages import Generate
 from edgellm.runner.threads.compiling import LONG_CHARS, MAX_WAIT_S, Compiling, takes_time
 
@@ -202,3 +203,20 @@ def test_what_nobody_waits_for_is_run_in_between_and_may_fail(compiling, compile
     compiling.add(request(1, "a"))
     made, _ = all_made(compiler, told, 1)
     assert (made, computed) == (["a"], [True])
+
+
+def test_what_is_known_is_made_at_once_on_the_thread_that_asks(compiling, compiler):
+    compiler.may.set()
+    compiler.known.add("known")
+    known = request(1, "known")
+    assert compiling.at_once(known) == Compiled(known, "known")
+    assert compiling.at_once(request(2, "unknown")) is None
+    assert compiler.made == ["known"]
+
+
+def test_what_is_refused_at_once_is_told_as_what_is_refused_later(compiling, compiler):
+    compiler.may.set()
+    compiler.known.update(("refused", "strange"))
+    refused, strange = (compiling.at_once(request(1, word)) for word in ("refused", "strange"))
+    assert isinstance(refused.result, BadRequest)
+    assert "by zero" in str(strange.result)
