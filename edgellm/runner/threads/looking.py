@@ -2,8 +2,9 @@
 hundredths of one. It makes the text around them into tokens, too.
 
 One picture after the other. What waits is bounded in bytes, and a client that has left costs no
-more than the picture that is being looked at. On Linux the thread yields to the loop's (nice): it
-takes the cores that decoding leaves, and all of them on an idle machine.
+more than the picture that is being looked at. While it has work, `computes` says so, and the loop
+leaves it a core (llama/compute.py); of the others, on Linux, its threads take what decoding leaves
+(nice), and all of them on an idle machine.
 """
 
 import os
@@ -44,6 +45,10 @@ class Looker:
         self._see, self._tokenize, self._put = see, tokenize, put
         self._waiting: dict[int, _Asked] = {}  # by request_id; the pool holds the numbers only
         self._pool = ThreadPoolExecutor(1, initializer=yield_to_the_loop)
+
+    @property
+    def computes(self) -> bool:
+        return bool(self._waiting)
 
     def look(self, request: Generate, mask: Mask | None = None) -> None:
         pictures = request.params.pictures

@@ -183,3 +183,15 @@ def test_the_thread_yields_to_the_loops(looker, eye, told):
     looker.look(request(1, RED))
     told.get(timeout=10)
     assert eye.nice > mine
+
+
+def test_it_computes_until_the_last_picture_is_seen_or_forgotten(looker, eye, told):
+    assert not looker.computes
+    looker.look(request(1, RED))
+    looker.look(request(2, BLUE))
+    assert eye.begun.wait(10)
+    looker.forget(2)
+    assert looker.computes
+    eye.may.set()
+    told.get(timeout=10)
+    assert not looker.computes
