@@ -8,6 +8,8 @@ from edgellm.tui.view import View
 from edgellm.units import DASH, format_bytes, format_rate
 
 _LABEL_COLUMNS = 16
+_FIGURE_COLUMNS = 12  # three of them stand behind a part's name
+_NAME_COLUMNS = 32  # at most
 _PARTS = (("weight_bytes", "weights"), ("kv_bytes", "KV cache"), ("compute_bytes", "compute"))
 
 
@@ -28,9 +30,9 @@ def _model(model: ModelStatus, view: View, width: int) -> Block:
     return [
         head,
         *_choices(model.plan, width),
-        *_speeds(model, model.plan),
+        *_speeds(model, model.plan, width),
         (),
-        *_memory(model.plan, view),
+        *_memory(model.plan, view, width),
         *_reasons(model.plan, width),
     ]
 
@@ -40,66 +42,63 @@ def _choices(plan: PlanStatus, width: int) -> Block:
         f"{numbers.count(plan.n_ctx_seq)} a conversation, {plan.n_parallel} at a time, "
         f"{numbers.count(plan.n_ctx)} in all"
     )
-    first, *more = wrap(plan.file, width - _LABEL_COLUMNS)
-    return [
-        _row("file", first),
-        *(_row("", part) for part in more),
-        _row("quantization", plan.quant),
-        _row("context", context),
-        _row("KV types", kv_types(plan)),
-        _row("layers on GPU", str(plan.n_gpu_layers)),
-        _row("threads", str(plan.n_threads)),
-    ]
+    rows = (
+        ("file", plan.file),
+        ("quantization", plan.quant),
+        ("context", context),
+        ("KV types", kv_types(plan)),
+        ("layers on GPU", str(plan.n_gpu_layers)),
+        ("threads", str(plan.n_threads)),
+    )
+    return [line for row in rows for line in _row(*row, width)]
 
 
-def _speeds(model: ModelStatus, plan: PlanStatus) -> Block:
+def _speeds(model: ModelStatus, plan: PlanStatus, width: int) -> Block:
     figures = (plan.decode_tok_s_p10, plan.decode_tok_s_p50, plan.decode_tok_s_p90)
     predicted = " · ".join(numbers.rate(figure) for figure in figures)
     return [
-        _row("decode", f"{predicted} tok/s predicted (p10 · p50 · p90), one stream"),
-        _row("", f"{format_rate(measured_stream(model))} measured, a stream"),
+        *_row("one stream", f"{predicted} tok/s predicted (p10 · p50 · p90)", width),
+        *_row("", f"{format_rate(measured_stream(model))} measured", width),
     ]
 
 
-def _memory(plan: PlanStatus, view: View) -> Block:
+def _memory(plan: PlanStatus, view: View, width: int) -> Block:
     """Device by device, and part by part: what was predicted, what llama.cpp says it took."""
     if not plan.shares:
         return []
     names = {d.id: d.name for d in view.status.devices} if view.status else {}
-    head = pad("memory", 32) + "".join(
-        pad(text, 12, right=True) for text in ("predicted", "measured", "off by")
-    )
-    block: Block = [(Span(head, "label"),)]
+    n_name = min(_NAME_COLUMNS, max(width - 3 * _FIGURE_COLUMNS, _FIGURE_COLUMNS))
+    block: Block = [_cells("memory", ("predicted", "measured", "off by"), n_name, "label")]
     for share in plan.shares:
-        block += _share(names.get(share.device_id, share.device_id), share)
+        block += _share(names.get(share.device_id, share.device_id), share, n_name)
     return [*block, ()]
 
 
-def _share(name: str, share: ShareStatus) -> Block:
+def _share(name: str, share: ShareStatus, n_name: int) -> Block:
     measured = share.measured
     taken_bytes = measured.total_bytes if measured else None
-    rows: Block = [_memory_row(name, share.predicted.total_bytes, taken_bytes)]
+    rows: Block = [_memory_row(name, share.predicted.total_bytes, taken_bytes, n_name)]
     for part, label in _PARTS:
         planned = getattr(share.predicted, part)
         taken = getattr(measured, part) if measured else None
         if planned or taken:
-            rows.append(_memory_row(f"  {label}", planned, taken, "dim"))
+            rows.append(_memory_row(f"  {label}", planned, taken, n_name, "dim"))
     if share.overhead_bytes:
-        rows.append(_memory_row("  outside llama.cpp", share.overhead_bytes, None))
+        rows.append(_memory_row("  outside llama.cpp", share.overhead_bytes, None, n_name))
     return rows
 
 
 def _memory_row(
-    name: str, predicted: int | None, measured: int | None, tone: Tone | None = None
+    name: str, predicted: int | None, measured: int | None, n_name: int, tone: Tone = "text"
 ) -> Line:
     off = None if predicted is None or measured is None else numbers.ratio(measured, predicted)
-    cells = (
-        format_bytes(predicted),
-        format_bytes(measured),
-        DASH if off is None else f"{100 * (off - 1):+.1f} %",
-    )
-    text = pad(name, 32) + "".join(pad(cell, 12, right=True) for cell in cells)
-    return (Span(text, tone),) if tone else (Span(text),)
+    share = DASH if off is None else f"{100 * (off - 1):+.1f} %"
+    return _cells(name, (format_bytes(predicted), format_bytes(measured), share), n_name, tone)
+
+
+def _cells(name: str, figures: tuple[str, str, str], n_name: int, tone: Tone) -> Line:
+    text = "".join(pad(figure, _FIGURE_COLUMNS, right=True) for figure in figures)
+    return (Span(pad(name, n_name) + text, tone),)
 
 
 def _reasons(plan: PlanStatus, width: int) -> Block:
@@ -112,5 +111,9 @@ def _reasons(plan: PlanStatus, width: int) -> Block:
     return lines
 
 
-def _row(label: str, text: str) -> Line:
-    return (Span(pad(label, _LABEL_COLUMNS), "label"), Span(text))
+def _row(label: str, text: str, width: int) -> Block:
+    parts = wrap(text, width - _LABEL_COLUMNS)
+    return [
+        (Span(pad("" if i else label, _LABEL_COLUMNS), "label"), Span(part))
+        for i, part in enumerate(parts)
+    ]

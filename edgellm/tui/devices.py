@@ -1,6 +1,7 @@
 """Devices as cards, or as a table where cards have no room."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rich.cells import cell_len
 
@@ -148,41 +149,50 @@ def _thirds(
     )
 
 
-_NUMBERS_COLUMNS = 48  # memory 16, load 6, temperature 7, power 10, clock 9
-_NOTE_COLUMNS = 12
+_NUMBERS_COLUMNS = 39  # memory 16, load 6, temperature 7, power 10
+_CLOCK_COLUMNS, _NOTE_COLUMNS = 9, 12
+_NAME_COLUMNS = 14  # "Ryzen 7 5800X": what a name needs before other columns get room
 
 
-def _table_columns(width: int) -> tuple[int, int]:
-    """Cells for the name and for the memory bar, which narrow screens do without."""
-    left = width - _NUMBERS_COLUMNS - _NOTE_COLUMNS
-    gauge = left // 2 if left >= 32 else 0
-    return max(left - gauge, 8), gauge
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """What a table has room for, beside its names and figures: first the clock, then the note,
+    then a bar. Without the note a slowed device is marked at its name."""
+
+    name: int
+    bar: int
+    has_clock: bool
+    has_note: bool
 
 
-def _has_notes(width: int) -> bool:
-    """Whether the last column fits; where it doesn't, a slowed device is marked at its name."""
-    name, gauge = _table_columns(width)
-    return name + gauge + _NUMBERS_COLUMNS + _NOTE_COLUMNS <= width
+def _columns(width: int) -> _Columns:
+    left = width - _NUMBERS_COLUMNS
+    has_clock = left >= _NAME_COLUMNS + _CLOCK_COLUMNS
+    left -= _CLOCK_COLUMNS * has_clock
+    has_note = left >= _NAME_COLUMNS - 6 + _NOTE_COLUMNS
+    left -= _NOTE_COLUMNS * has_note
+    n_bar = left // 2 if left >= 32 else 0
+    return _Columns(left - n_bar, n_bar, has_clock, has_note)
 
 
 def _table_head(width: int) -> Line:
-    name, gauge = _table_columns(width)
+    columns = _columns(width)
     heads = (
-        pad("name", name + gauge),
+        pad("name", columns.name + columns.bar),
         pad("memory", 16, right=True),
         pad("load", 6, right=True),
         pad("temp", 7, right=True),
         pad("power", 10, right=True),
-        pad("clock", 9, right=True),
-        pad("  backend", _NOTE_COLUMNS) if _has_notes(width) else "",
+        pad("clock", _CLOCK_COLUMNS, right=True) if columns.has_clock else "",
+        pad("  backend", _NOTE_COLUMNS) if columns.has_note else "",
     )
     return (Span("".join(heads), "label"),)
 
 
 def _table_row(device: DeviceStatus, label: str, width: int) -> Line:
-    name, gauge = _table_columns(width)
-    has_notes = _has_notes(width)
-    mark = "! " if device.throttle and not has_notes else ""
+    columns = _columns(width)
+    mark = "! " if device.throttle and not columns.has_note else ""
+    name = columns.name - len(mark)
     ratio = numbers.ratio(device.used_bytes, device.total_bytes)
     figures = (
         pad(numbers.part_of(device.used_bytes, device.total_bytes), 16, right=True),
@@ -190,15 +200,15 @@ def _table_row(device: DeviceStatus, label: str, width: int) -> Line:
     )
     heat = pad(numbers.celsius(device.temperature_c), 7, right=True)
     power = pad(numbers.watts(device.power_w, device.power_limit_w), 10, right=True)
-    clock = pad(numbers.hertz(device.clock_hz), 9, right=True)
+    clock = pad(numbers.hertz(device.clock_hz), _CLOCK_COLUMNS, right=True)
     return (
         *((Span(mark, "warn"),) if mark else ()),
-        Span(pad(short_name(label, name - 1 - len(mark)), name - len(mark)), "strong"),
-        *(bar(ratio, gauge, _fill_tone(ratio)) if gauge else ()),
+        Span(pad(short_name(label, name - 1), name), "strong"),
+        *(bar(ratio, columns.bar, _fill_tone(ratio)) if columns.bar else ()),
         Span("".join(figures)),
         Span(heat, _heat_tone(device.temperature_c)),
-        Span(power + clock),
-        *((Span("  "), *_note(device)) if has_notes else ()),
+        Span(power + (clock if columns.has_clock else "")),
+        *((Span("  "), *_note(device)) if columns.has_note else ()),
     )
 
 

@@ -6,8 +6,8 @@ from edgellm.tui.view import View
 _KEYS = (
     ("q, Ctrl-C", "quit; the server goes on, but not that of `up`"),
     ("c", "chat with the model"),
-    ("t, Esc", "back; from a page also by q, or by its own key again"),
-    ("p", "the plan: what was chosen, why, and how it turned out"),
+    ("t, Esc", "back; a page closes by q, too, and by its own key"),
+    ("p", "the plan: what, why, and how it turned out"),
     ("l", "the log"),
     ("?", "this page"),
 )

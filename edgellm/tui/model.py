@@ -28,7 +28,7 @@ _HEALTH = {"degraded": Span("! degraded", "warn"), "lost": Span("✗ device lost
 def model_card(view: View, width: int, height: int) -> Block:
     model = view.model
     if model is None:
-        return box((Span("model", "strong"),), (), _nothing(view), width, height)
+        return box((Span("model", "strong"),), (), _nothing(view, width - 4), width, height)
     inner = width - 4
     kept = sorted(_rows(view, model, inner), key=lambda row: row[0])[: height - 2]
     order = [row for row in _rows(view, model, inner) if row in kept]
@@ -45,18 +45,25 @@ def state_note(model: ModelStatus) -> Line:
     return (Span(f"{mark} {model.state}", tone),)
 
 
-def _nothing(view: View) -> Block:
+def _nothing(view: View, width: int) -> Block:
     if view.status is None:
-        return [
-            (Span(f"nothing known of {view.url} yet", "dim"),),
-            (Span("start a server there with ", "dim"), Span("edgellm up")),
-        ]
+        told, advice = f"nothing known of {view.url} yet", "start a server there with "
+        return [*_dim(told, width), *_with_command(advice, "edgellm up", width)]
     if view.status.download is not None:
-        return [(Span("the model is on its way", "dim"),)]
-    return [
-        (Span("the server has no model yet", "dim"),),
-        (Span("give it one with ", "dim"), Span("edgellm serve MODEL")),
-    ]
+        return _dim("the model is on its way", width)
+    told, advice = "the server has no model yet", "give it one with "
+    return [*_dim(told, width), *_with_command(advice, "edgellm serve MODEL", width)]
+
+
+def _dim(text: str, width: int) -> Block:
+    return [(Span(part, "dim"),) for part in wrap(text, width)]
+
+
+def _with_command(advice: str, command: str, width: int) -> Block:
+    """The command in one piece, on a line of its own where it must."""
+    if len(advice) + len(command) <= width:
+        return [(Span(advice, "dim"), Span(command))]
+    return [*_dim(advice.strip(), width), (Span(command),)]
 
 
 def _rows(view: View, model: ModelStatus, width: int) -> list[tuple[int, Line]]:
@@ -86,7 +93,7 @@ def _plan_rows(model: ModelStatus, plan: PlanStatus, room: int) -> list[tuple[in
     return [
         (2, _labelled("file", (Span(PurePosixPath(plan.file).name),))),
         (1, _labelled("plan", (Span(joined(_choices(plan), room)),))),
-        (3, _labelled("speed", (Span(joined(_speed(model, plan), room)),))),
+        (3, _labelled("speed", (Span(joined(_speed(model, plan, room), room)),))),
     ]
 
 
@@ -140,12 +147,16 @@ def measured_stream(model: ModelStatus) -> float | None:
     return numbers.ratio(model.decode_tok_s, max(n_streams, 1))
 
 
-def _speed(model: ModelStatus, plan: PlanStatus) -> list[str]:
-    """With one stream, what is measured stands beside what was predicted."""
+def _speed(model: ModelStatus, plan: PlanStatus, room: int) -> list[str]:
+    """With one stream, what is measured stands beside what was predicted. The unit goes where
+    there is no room for it: the card beside has it, too."""
     measured = measured_stream(model)
     if measured is None or model.n_running > 1:
-        return [f"{predicted_range(plan)} tok/s predicted", "one stream"]
-    return [f"{numbers.rate(measured)} of {predicted_range(plan)} tok/s", "measured of predicted"]
+        figure, what = f"{predicted_range(plan)} tok/s predicted", "one stream"
+    else:
+        figure = f"{numbers.rate(measured)} of {predicted_range(plan)} tok/s"
+        what = "measured of predicted"
+    return [figure if len(figure) <= room else figure.replace(" tok/s", ""), what]
 
 
 def _cells(model: ModelStatus, room: int) -> Line:
@@ -153,7 +164,8 @@ def _cells(model: ModelStatus, room: int) -> Line:
     used = f"{numbers.short_count(model.n_cells_used)}/{numbers.short_count(model.n_cells)}"
     text = f" {used}{pad(numbers.percent(full), 6, right=True)}"
     tone: Tone = "fill" if full is None or full < 0.9 else "warn"
-    return (*bar(full, max(room - len(text), 4), tone), Span(text))
+    n_bar = room - len(text)
+    return (*bar(full, n_bar, tone), Span(text)) if n_bar >= 4 else (Span(text.strip()),)
 
 
 def _cache(model: ModelStatus) -> list[str]:

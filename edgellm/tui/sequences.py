@@ -1,5 +1,7 @@
 """Requests, running first, as a table."""
 
+from typing import NamedTuple
+
 from edgellm.status import ModelStatus, SequenceStatus
 from edgellm.tui import numbers
 from edgellm.tui.lines import Block, Line, Span, Tone, bar, box, pad
@@ -8,7 +10,30 @@ from edgellm.units import format_seconds
 
 _ORDER = {"decode": 0, "prefill": 1, "waiting": 2}
 _TONES: dict[str, Tone] = {"decode": "decode", "prefill": "prefill", "waiting": "dim"}
-_FIXED_COLUMNS = 6 + 2 + 8 + 14 + 10 + 3 + 6 + 9  # all but the bar
+_STATE_COLUMNS, _SHARE_COLUMNS, _LEAST_BAR_COLUMNS = 8, 6, 4
+_GAP = 2
+
+
+class _Columns(NamedTuple):
+    """Of what may be narrow; the bar takes what is left."""
+
+    id: int
+    prompt: int
+    output: int
+    age: int
+
+    @property
+    def taken(self) -> int:
+        return sum(self) + _GAP + _STATE_COLUMNS + _GAP + 1 + _SHARE_COLUMNS
+
+
+_ROOMY, _TIGHT = _Columns(6, 14, 10, 9), _Columns(5, 13, 7, 8)
+
+
+def _columns(width: int) -> tuple[_Columns, int]:
+    """And how many the bar has."""
+    columns = _ROOMY if width >= _ROOMY.taken + _LEAST_BAR_COLUMNS else _TIGHT
+    return columns, max(width - columns.taken, _LEAST_BAR_COLUMNS)
 
 
 def sequence_table(view: View, width: int, height: int) -> Block:
@@ -38,15 +63,16 @@ def _note(models: tuple[ModelStatus, ...]) -> Line:
 
 
 def _head(width: int) -> Line:
+    columns, n_bar = _columns(width)
     heads = (
-        pad("id", 6, right=True),
+        pad("id", columns.id, right=True),
         "  ",
-        pad("state", 8),
-        pad("prompt", 14, right=True),
-        pad("output", 10, right=True),
+        pad("state", _STATE_COLUMNS),
+        pad("prompt", columns.prompt, right=True),
+        pad("output", columns.output, right=True),
         "   ",
-        pad("context", _gauge_columns(width) + 6),
-        pad("age", 9, right=True),
+        pad("context", n_bar + _SHARE_COLUMNS),
+        pad("age", columns.age, right=True),
     )
     return (Span("".join(heads), "label"),)
 
@@ -54,15 +80,16 @@ def _head(width: int) -> Line:
 def _row(sequence: SequenceStatus, n_ctx_seq: int | None, width: int) -> Line:
     tone = _TONES.get(sequence.state, "text")
     full = numbers.ratio(sequence.n_computed, n_ctx_seq)
+    columns, n_bar = _columns(width)
     return (
-        Span(f"{pad(str(sequence.request_id), 6, right=True)}  ", "dim"),
-        Span(pad(sequence.state, 8), tone),
-        Span(pad(_prompt(sequence), 14, right=True)),
-        Span(pad(numbers.count(sequence.n_output), 10, right=True)),
+        Span(f"{pad(str(sequence.request_id), columns.id, right=True)}  ", "dim"),
+        Span(pad(sequence.state, _STATE_COLUMNS), tone),
+        Span(pad(_prompt(sequence), columns.prompt, right=True)),
+        Span(pad(numbers.count(sequence.n_output), columns.output, right=True)),
         Span("   "),
-        *bar(full, _gauge_columns(width), tone),
-        Span(pad(numbers.percent(full), 6, right=True)),
-        Span(pad(format_seconds(sequence.age_s), 9, right=True), "dim"),
+        *bar(full, n_bar, tone),
+        Span(pad(numbers.percent(full), _SHARE_COLUMNS, right=True)),
+        Span(pad(format_seconds(sequence.age_s), columns.age, right=True), "dim"),
     )
 
 
@@ -72,7 +99,3 @@ def _prompt(sequence: SequenceStatus) -> str:
     if sequence.state != "prefill":
         return n_prompt
     return f"{numbers.count(min(sequence.n_computed, sequence.n_prompt))}/{n_prompt}"
-
-
-def _gauge_columns(width: int) -> int:
-    return max(width - _FIXED_COLUMNS, 4)

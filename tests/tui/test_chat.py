@@ -304,3 +304,16 @@ async def test_after_the_answer_its_own_speed_is_shown_and_no_decaying_one():
         await ask(pilot, "hi")
         await until(lambda: "last answer 34.5 tok/s · 0 running" in facts.text())
         assert "3.3" not in facts.text()
+
+
+@in_loop
+async def test_on_a_narrow_screen_the_models_name_stays_and_cells_give_way():
+    async with StatusServer(ordinary()) as server:
+        app = TopApp(server.url, start_screen="chat", interval_s=0.05)
+        async with app.run_test(size=(60, 20)):
+            await until(lambda: app.view.status is not None)
+            facts = app.screen.query_one("#facts", Canvas).text()
+
+            assert "qwen3:8b  ● ready" in facts
+            assert "1 running · 0 waiting" in facts
+            assert "cells" not in facts

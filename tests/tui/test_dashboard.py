@@ -230,9 +230,24 @@ def test_why_there_is_nothing_new_is_told_whole_before_the_programs_name():
 def test_a_narrow_table_shows_its_figures_whole_and_marks_a_slowed_device():
     hot = device(name="RTX 4060", throttle=("thermal",))
     narrow = shown(dashboard(seen(ordinary(devices=(hot, CPU))), 60, 16))
-    assert "clock" in narrow
-    assert "2.52 GHz" in narrow
-    assert "! RTX" in narrow
+    assert "98/115 W" in narrow
+    assert "! RTX 4060" in narrow
+    assert "clock" not in narrow, "it gives way to the names, which tell two cards apart"
     wide = shown(dashboard(seen(ordinary(devices=(hot, CPU))), 80, 16))
     assert "! thermal" in wide
     assert "! RTX" not in wide
+
+
+def test_at_60_columns_figures_are_whole_and_what_is_said_elsewhere_gives_way():
+    screen = shown(dashboard(seen(ordinary()), 60, 19))
+
+    for words in ("34.5 of 31–40", "12.0k/32.8k", "RTX 4060", "Ryzen 7 5800X", "98/115 W", "1.5 s"):
+        assert words in screen
+
+
+def test_at_60_columns_a_command_is_not_cut():
+    empty = shown(dashboard(seen(ordinary(models=())), 60, 19))
+    nobody = shown(dashboard(View("http://127.0.0.1:8484"), 60, 19))
+
+    assert "edgellm serve MODEL" in empty
+    assert "edgellm up" in nobody

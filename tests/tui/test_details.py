@@ -68,3 +68,14 @@ def test_the_help_names_every_key_and_fits_a_small_screen():
 
     assert all(width_of(line) <= 66 for line in page)
     assert all(key in text(page) for key in ("quit", "chat", "plan", "log", "Esc", "Ctrl-N"))
+
+
+def test_in_a_narrow_sheet_the_plan_is_wrapped_and_its_figures_stay_whole():
+    for width in (54, 66, 74):
+        block = plan_details(seen(ordinary()), width)
+        page = text(block)
+
+        assert all(width_of(line) <= width for line in block)
+        assert "32,768 in all" in page
+        assert page.count("-4.2 %") == 2
+        assert "off by" in page

@@ -20,7 +20,7 @@ from edgellm.tui.canvas import Canvas
 from edgellm.tui.conversation import Answer, Conversation
 from edgellm.tui.dashboard import banner
 from edgellm.tui.follower import Follower
-from edgellm.tui.lines import Line, Span, spread
+from edgellm.tui.lines import Line, Span, fit, joined, spread, width_of
 from edgellm.tui.model import state_note
 from edgellm.tui.prompt import Prompt
 from edgellm.tui.transcript import AnswerBlock, Hint, Transcript
@@ -199,11 +199,11 @@ def _facts(model: ModelStatus | None, last_tok_s: float | None, width: int) -> L
     """The speed is the model's while it writes; afterwards the last answer's own, said so."""
     if model is None:
         return spread((Span(" no model", "dim"),), (), width)
-    left = (Span(f" {model.name}  ", "strong"), *state_note(model))
+    left = (Span(f" {fit(model.name, width // 3)}  ", "strong"), *state_note(model))
     cells = f"{numbers.short_count(model.n_cells_used)}/{numbers.short_count(model.n_cells)} cells"
     queue = f"{model.n_running} running · {model.n_waiting} waiting"
     is_idle = model.n_running == 0
     rate = format_rate(last_tok_s if is_idle else model.decode_tok_s)
     speed = f"last answer {rate}" if is_idle and last_tok_s is not None else rate
-    right = f"{speed} · {queue} · {cells} "
-    return spread(left, (Span(right, "label"),), width)
+    right = joined((speed, queue, cells), width - width_of(left) - 2)
+    return spread(left, (Span(f"{right} ", "label"),), width)

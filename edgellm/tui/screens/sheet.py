@@ -22,6 +22,7 @@ from edgellm.tui.lines import Block
 from edgellm.tui.log import whole_log
 from edgellm.tui.view import View
 
+_ROOMY_COLUMNS = 100
 Sketch: TypeAlias = Callable[[View, int], Block]  # a view and a width, to lines
 
 
@@ -64,7 +65,7 @@ class Sheet(ModalScreen[None]):
     DEFAULT_CSS = """
     Sheet { align: center middle; background: $background 60%; }
     Sheet VerticalScroll {
-        width: 90%; max-width: 108; height: auto; max-height: 100%; margin: 1 0 2 0;
+        width: 90%; max-width: 108; height: auto; max-height: 100%; margin: 1 0 1 0;
         border: round $primary; border-title-color: $foreground; border-title-style: bold;
         padding: 0 1; background: $background; scrollbar-size-vertical: 1;
         scrollbar-gutter: stable;
@@ -74,7 +75,7 @@ class Sheet(ModalScreen[None]):
     """
 
     def __init__(self, page: Page) -> None:
-        super().__init__(classes="-wide" if page.at_end else None)
+        super().__init__()
         self._page = page
         self._canvas = Canvas()
         self._sheet = VerticalScroll(self._canvas)
@@ -85,6 +86,7 @@ class Sheet(ModalScreen[None]):
         yield Footer()
 
     def on_mount(self) -> None:
+        self._widen()
         if self._page.at_end:
             self._sheet.anchor()
 
@@ -92,12 +94,17 @@ class Sheet(ModalScreen[None]):
         self.draw(cast("Follower", self.app).view)
 
     def on_resize(self, _: Resize) -> None:
+        self._widen()
         self.call_after_refresh(self.on_screen_resume)
 
     def draw(self, view: View) -> None:
         width = self._sheet.scrollable_content_region.width
         if width:
             self._canvas.show(self._page.sketch(view, width))
+
+    def _widen(self) -> None:
+        """A small screen has no room for a margin, and long lines want all there is."""
+        self.set_class(self._page.at_end or self.app.size.width < _ROOMY_COLUMNS, "-wide")
 
     def action_turn(self, title: str) -> None:
         if title == self._page.title:
