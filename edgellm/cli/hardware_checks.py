@@ -101,19 +101,6 @@ def _driver(place: Place) -> Finding:
     return Finding("driver", "ok", ", ".join(told) or "none is needed")
 
 
-def _silent(place: Place) -> Finding:
-    """A tool that hangs hangs with its driver; who only lacks a source has no such fault."""
-    hung = [f for f in place.hardware.faults if "no answer within" in f.message]
-    if hung:
-        return Finding(
-            "sources",
-            "warning",
-            "; ".join(f"{fault.source}: {fault.message}" for fault in hung),
-            "most likely its driver hangs: sudo dmesg tells more, restarting the machine mends it",
-        )
-    return Finding("sources", "ok", "all that are here answer")
-
-
 def _cuda_of(libraries: tuple[str, ...]) -> int | None:
     """ "libcudart.so.12.4.127" -> 12"""
     for library in libraries:
@@ -288,6 +275,5 @@ def _cgroup(place: Place) -> Finding:
 
 
 CHECKS: tuple[Callable[[Place], Finding], ...] = (
-    _accelerators, _driver, _silent, _links, _shared_memory, _channels, _power, _heat, _energy,
-    _cgroup,
+    _accelerators, _driver, _links, _shared_memory, _channels, _power, _heat, _energy, _cgroup,
 )  # fmt: skip

@@ -16,8 +16,9 @@ from edgellm.probe.sources import Output, Sources
 MACMON = ("macmon", "pipe", "-s", "1", "-i", "500")  # one sample, of half a second
 
 _TIMEOUT_S = 3.0
-_BUSY = re.compile(r'"Device Utilization %"=(\d+)')
-_MEMORY = re.compile(r'"In use system memory"=(\d+)')
+# Of a line that was cut off the last number may be half of one.
+_BUSY = re.compile(r'"Device Utilization %"=(\d+)[,}]')
+_MEMORY = re.compile(r'"In use system memory"=(\d+)[,}]')
 
 
 class _Temperatures(msgspec.Struct):

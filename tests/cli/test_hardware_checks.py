@@ -31,16 +31,6 @@ def with_cpu(**more):
     return replace(HEALTHY.hardware, cpu=replace(HEALTHY.hardware.cpu, **more))
 
 
-def test_a_tool_that_hangs_is_named_and_one_that_is_broken_is_not_taken_for_one():
-    hung = SourceFault("npu-smi info", "npu-smi gave no answer within 4 s")
-    broken = SourceFault("cnmon", "tells of no device; it began 'no card'")
-    found = findings(replace(HEALTHY.hardware, faults=(hung, broken)))["sources"]
-
-    assert found.verdict == "warning"
-    assert found.message == "npu-smi info: npu-smi gave no answer within 4 s"
-    assert findings(replace(HEALTHY.hardware, faults=(broken,)))["sources"].verdict == "ok"
-
-
 def test_a_healthy_card_has_no_findings():
     found = findings(with_gpu(link_now="PCIe 1.0 x16", visible_bytes=24 * GIB))
 

@@ -5,7 +5,7 @@ import struct
 import msgspec
 import pynvml
 import pytest
-from probe_fakes import FakeSources, captured
+from probe_fakes import CAPTURES, FakeSources, captured
 
 from edgellm.meter import bus
 from edgellm.meter.amd_sensor import AmdSensor
@@ -323,49 +323,84 @@ def test_a_processor_that_was_throttled_since_the_last_look():
     assert sensor.read()[0].throttle == ("thermal",)
 
 
-ALL = ("arc-b580", "2xmi300x", "jetson-agx-orin", "ascend-910b", "metax-c550", "mtt-s80")
+ALL = sorted(place.name for place in CAPTURES.iterdir() if place.is_dir())
+SPOIL = {
+    "absent": lambda text: Silence("absent", "No such file or directory"),
+    "denied": lambda text: Silence("denied", "Permission denied"),
+    "timed out": lambda text: Silence("timeout", "no answer"),
+    "garbage": lambda text: "\x00garbage|||\n1 2 3",
+    "empty": lambda text: "",
+}
 
 
-@pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda answer: Silence("denied", "Permission denied"),
-        lambda answer: Silence("timeout", "no answer"),
-        lambda answer: "\x00garbage|||\n1 2 3",
-        lambda answer: "",
-    ],
-)
-def test_whatever_goes_wrong_no_number_is_made_up(name, spoil):
-    machine = captured(name)
-    hardware = detect(machine)
+class Spoilt:
+    """A captured machine whose programs, and whose files unless they are spared, go wrong."""
 
-    class Spoilt:
-        system = "Linux"
-        list, real_path = machine.list, machine.real_path
+    def __init__(self, name, spoil, *, spares_files=False):
+        self._machine, self._spoil, self._spares_files = captured(name), spoil, spares_files
+        self.system = self._machine.system
+        self.list, self.real_path = self._machine.list, self._machine.real_path
 
-        def read_text(self, path):
-            answer = machine.read_text(path)
-            return spoil(answer) if isinstance(answer, str) else answer
+    def read_text(self, path):
+        answer = self._machine.read_text(path)
+        is_spared = self._spares_files or not isinstance(answer, str)
+        return answer if is_spared else self._spoil(answer)
 
-        def read_bytes(self, path):
-            answer = self.read_text(path)
-            return answer.encode() if isinstance(answer, str) else answer
+    def read_bytes(self, path):
+        if self._spares_files:
+            return self._machine.read_bytes(path)
+        answer = self.read_text(path)
+        return answer.encode() if isinstance(answer, str) else answer
 
-        def run(self, argv, timeout_s):
-            answer = machine.run(argv, timeout_s)
-            spoilt = spoil(answer) if isinstance(answer, Output) else answer
-            return Output(spoilt) if isinstance(spoilt, str) else spoilt
+    def run(self, argv, timeout_s):
+        answer = self._machine.run(argv, timeout_s)
+        spoilt = self._spoil(answer.text) if isinstance(answer, Output) else answer
+        return Output(spoilt) if isinstance(spoilt, str) else spoilt
 
-    for sensor in sensors_of(hardware, Spoilt())[1:]:
+
+def told_of(hardware, sources):
+    """By device: the fields that its sensors tell, save those of the processor's own."""
+    told = {}
+    for sensor in sensors_of(hardware, sources)[1:]:
         try:
             read = sensor.read()
         except (OSError, pynvml.NVMLError):
             continue  # a tool or a library that tells nothing
         for sample in read:
-            told = {
-                k: v
-                for k, v in msgspec.to_builtins(sample).items()
-                if v not in (None, (), [], False)
+            known = msgspec.to_builtins(sample)
+            device_id = known.pop("device_id")
+            told[device_id] = {
+                field: value
+                for field, value in known.items()
+                if field != "at_s" and value not in (None, (), [], False)
             }
-            assert set(told) == {"device_id", "at_s"}
+    return told
+
+
+@pytest.mark.parametrize("how", SPOIL)
+@pytest.mark.parametrize("name", ALL)
+def test_whatever_goes_wrong_no_number_is_made_up(name, how):
+    told = told_of(detect(captured(name)), Spoilt(name, SPOIL[how]))
+
+    assert all(fields == {} for fields in told.values())
+
+
+TOOLS = [
+    "apple-m3-max", "ascend-310p", "ascend-910b", "biren-br104", "hygon-k100", "iluvatar-bi-v100",
+    "metax-c550", "mlu370-x8", "mtt-s80", "raspberry-pi-5", "thead-ppu",
+]  # fmt: skip
+
+
+def cuts(n_pieces):
+    return [lambda text, n=n: text[: len(text) * n // n_pieces] for n in range(n_pieces)]
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_half_an_answer_and_foreign_words_tell_what_is_certain_and_no_other_number(name):
+    hardware = detect(captured(name))
+    whole = told_of(hardware, captured(name))
+    translated = str.maketrans("eEé", "ééé")
+    for spoil in (*cuts(150), lambda text: text.translate(translated)):
+        told = told_of(hardware, Spoilt(name, spoil, spares_files=True))
+        for device, fields in told.items():
+            assert fields.items() <= whole[device].items(), (device, fields, whole[device])
