@@ -13,6 +13,7 @@ from msgspec import Meta, inspect
 from edgellm.errors import BadRequest
 
 T = TypeVar("T")
+Bytes: TypeAlias = bytes | bytearray
 
 INT32_MAX = 2**31 - 1  # of the whole numbers that reach native code
 Text: TypeAlias = Annotated[str, Meta(max_length=8 * 1024 * 1024)]  # that becomes tokens
@@ -21,7 +22,7 @@ _FIELD = re.compile(r"`\$\.?([^`]*)`$")
 _MAX_SHOWN = 40  # characters of a value that is refused
 
 
-def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+def decode(decoder: msgspec.json.Decoder[T], body: Bytes) -> T:
     """Raises BadRequest."""
     try:
         return decoder.decode(body)
@@ -37,7 +38,7 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         raise BadRequest("the body is nested too deep") from error
 
 
-def _out_of_range(kind: Any, body: bytes, param: str) -> str | None:
+def _out_of_range(kind: Any, body: Bytes, param: str) -> str | None:
     """The value and its range, where a number of the outermost object is out of it, or is none."""
     outermost = inspect.type_info(kind)
     fields = outermost.fields if isinstance(outermost, inspect.StructType) else ()

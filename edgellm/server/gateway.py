@@ -9,6 +9,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from edgellm.server.body import Bytes
 from edgellm.server.door.access import Access
 from edgellm.server.door.bodies import Hold
 from edgellm.server.door.gate import Gate
@@ -42,13 +43,17 @@ def hold_of(request: Request) -> Hold:
     return hold
 
 
-async def body_of(request: Request) -> bytes:
-    """Raises HTTPProblem. Starlette's own would keep it until the answer has ended."""
+async def body_of(request: Request) -> Bytes:
+    """Raises HTTPProblem. Starlette's own would keep it until the answer has ended; and pieces that
+    are kept to be joined would leave holes in the heap, which the process could not give back."""
+    body = bytearray()
     try:
         async with aclosing(request.stream()) as pieces:
-            return b"".join([piece async for piece in pieces])
+            async for piece in pieces:
+                body += piece
     except ClientDisconnect as error:
         raise HTTPProblem(400, "the body broke off", code="client_left") from error
+    return body
 
 
 def json_response(value: msgspec.Struct, status: int = 200) -> Response:

@@ -12,6 +12,7 @@ to check: no browser speaks to one.
 import hashlib
 import hmac
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -164,9 +165,10 @@ def _credential(headers: Mapping[str, str]) -> str:
 
 
 def _name_of(host: str) -> str:
-    """Without the port: "[::1]:8484" -> "::1"."""
+    """Without the port: "[::1]:8484" -> "::1". What is not written so has no name."""
     if host.startswith("["):
-        return host[1:].partition("]")[0]
+        name, _, port = host[1:].partition("]")
+        return name if re.fullmatch(r"(:\d*)?", port) else ""
     return host.partition(":")[0].casefold().removesuffix(".")
 
 

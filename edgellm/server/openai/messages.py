@@ -17,6 +17,7 @@ from edgellm.server.openai.images import Gallery, ImageURL
 from edgellm.server.openai.structure import NULL, schema_text
 
 MAX_TOOLS, MAX_TOOLS_CHARS = 128, 256 * 1024
+MAX_PARTS = 4096  # of one message
 
 Name: TypeAlias = Annotated[str, Meta(max_length=512)]
 
@@ -43,7 +44,7 @@ class CallBody(msgspec.Struct):
 
 class ChatMessage(msgspec.Struct):
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[Part] | None = None
+    content: str | Annotated[list[Part], Meta(max_length=MAX_PARTS)] | None = None
     name: Name | None = None
     tool_calls: Annotated[list[CallBody], Meta(max_length=128)] | None = None
     tool_call_id: Name | None = None

@@ -14,7 +14,7 @@ from msgspec import Meta, Raw
 
 from edgellm.chat.messages import ChatRequest, CompletionRequest
 from edgellm.errors import BadRequest
-from edgellm.server.body import decode
+from edgellm.server.body import Bytes, decode
 from edgellm.server.openai.images import Gallery
 from edgellm.server.openai.messages import (
     MAX_TOOLS,
@@ -27,11 +27,19 @@ from edgellm.server.openai.messages import (
 )
 from edgellm.server.openai.samplers import Token
 from edgellm.server.openai.sampling import MaxTokens, Rivals, Sampling
+from edgellm.server.openai.structure import NULL
 from edgellm.server.openai.thoughts import Thoughtful
 
-Prompt: TypeAlias = str | list[str | Token | list[Token]]
-
 MAX_ANSWERS = 64  # of one request: its prompts times n
+MAX_IDS = 1 << 20  # of a prompt; no context is longer
+
+Prompt: TypeAlias = (
+    str
+    | Annotated[
+        list[str | Token | Annotated[list[Token], Meta(max_length=MAX_IDS)]],
+        Meta(max_length=MAX_IDS),
+    ]
+)
 
 
 class ChatBody(Thoughtful):
@@ -42,7 +50,7 @@ class ChatBody(Thoughtful):
     tools: Annotated[list[ToolBody], Meta(max_length=MAX_TOOLS)] | None = None
     tool_choice: Choice | None = None
     parallel_tool_calls: bool | None = None
-    functions: list[Raw] | None = None
+    functions: Raw = NULL
     chat_template: str | None = None
 
 
@@ -58,10 +66,10 @@ _chat_decoder = msgspec.json.Decoder(ChatBody)
 _completion_decoder = msgspec.json.Decoder(CompletionBody)
 
 
-def chat_request(data: bytes, picture_mark: str) -> ChatRequest:
+def chat_request(data: Bytes, picture_mark: str) -> ChatRequest:
     """Raises BadRequest that names the field. `picture_mark`: see images.Gallery."""
     body = decode(_chat_decoder, data)
-    if body.functions:
+    if bytes(body.functions) not in (b"null", b"[]"):
         raise BadRequest(
             "functions: are not served; OpenAI has replaced them by tools", param="functions"
         )
@@ -95,7 +103,7 @@ def chat_request(data: bytes, picture_mark: str) -> ChatRequest:
     )
 
 
-def completion_request(data: bytes) -> CompletionRequest:
+def completion_request(data: Bytes) -> CompletionRequest:
     """Raises BadRequest that names the field."""
     body = decode(_completion_decoder, data)
     prompts = split_prompts(body.prompt, "prompt", MAX_ANSWERS)

@@ -16,6 +16,7 @@ import msgspec
 
 from edgellm.chat.pictures import MAX_BYTES, MAX_PICTURES
 from edgellm.errors import BadRequest
+from edgellm.server.body import Bytes
 from edgellm.server.door.bodies import Hold
 
 _PATIENCE_S = 10.0  # for one picture, from the first byte to the last
@@ -30,7 +31,7 @@ class ImageHosts:
         self._hosts = frozenset(host.lower() for host in hosts)
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
-    async def inlined(self, body: bytes, hold: Hold) -> bytes:
+    async def inlined(self, body: Bytes, hold: Hold) -> Bytes:
         """The request with data: URLs for those addresses that may be fetched. Others stay, and
         so does what is no request at all: who reads it next refuses it in better words.
 

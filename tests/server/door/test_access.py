@@ -27,7 +27,8 @@ def test_addresses_and_localhost_are_hosts(host):
 @pytest.mark.parametrize(
     "host",
     ["evil.com", "127.0.0.1.evil.com", "localhost.evil.com", "evillocalhost", "", "evil.com:8484",
-     "[evil.com]", "box.lan", "127.0.0.1@evil.com"],
+     "[evil.com]", "[::1].evil.com", "[::1]evil", "[::1]:80.evil.com", "box.lan",
+     "127.0.0.1@evil.com"],
 )  # fmt: skip
 def test_names_are_not_hosts_for_anyone_can_point_them_here(host):
     assert status(head(host=host)) == 403

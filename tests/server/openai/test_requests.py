@@ -163,6 +163,11 @@ def test_an_assistant_message_may_be_empty():
             "'file' is not served, only text",
         ),
         ({"functions": [{}]}, "functions", "replaced them by tools"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}] * 4097}]},
+            "messages[0].content",
+            "length <= 4096",
+        ),
         ({"chat_template": "{{ x }}"}, "chat_template", "model's own"),
         ({"top_logprobs": 3}, "top_logprobs", "needs logprobs"),
         ({"max_tokens": 0}, "max_tokens", "at least 1"),

@@ -70,6 +70,16 @@ def test_a_shutdown_is_asked_for_by_post():
         assert not live.thread.is_alive()
 
 
+@pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded", "via", "x-real-ip"])
+def test_who_comes_by_a_proxy_of_this_machine_does_not_come_from_here(header):
+    with live_server(served()) as live:
+        asked = httpx2.post(
+            f"{live.url}/edgellm/shutdown", json={}, headers={header: "203.0.113.9"}
+        )
+        assert asked.status_code == 403
+        assert httpx2.get(f"{live.url}/health").status_code == 200
+
+
 @pytest.mark.parametrize(
     ("peer", "keys", "code"),
     [
