@@ -39,17 +39,14 @@ class GraphFacts:
     """Hyperparameters, those aside that the shapes of the tensors tell. None: the file doesn't
     say, and the architecture has its own default."""
 
-    n_rot: int | None = None
     n_expert_groups: int = 0
     n_expert_groups_used: int = 0
     expert_gating: int | None = None  # enum llama_expert_gating_func_type
     expert_weights_norm: bool = False
     expert_weights_scaled: bool = False
     embedding_scaled: bool = False
-    logits_scaled: bool = False
     logits_capped: bool = False
     attention_capped: bool = False
-    residual_scaled: bool = False
     ssm_inner: int = 0
     ssm_state: int = 0
     ssm_groups: int = 0
@@ -73,17 +70,14 @@ def graph_facts(header: GGUFHeader) -> GraphFacts:
         return isinstance(value, int | float) and value not in (0, 1)
 
     return GraphFacts(
-        n_rot=integer("rope.dimension_count"),
         n_expert_groups=integer("expert_group_count") or 0,
         n_expert_groups_used=integer("expert_group_used_count") or 0,
         expert_gating=integer("expert_gating_func"),
         expert_weights_norm=header.flag(f"{arch}.expert_weights_norm") is True,
         expert_weights_scaled=is_set("expert_weights_scale"),
         embedding_scaled=is_set("embedding_scale"),
-        logits_scaled=is_set("logit_scale"),
         logits_capped=is_set("final_logit_softcapping"),
         attention_capped=is_set("attn_logit_softcapping"),
-        residual_scaled=is_set("residual_scale"),
         ssm_inner=integer("ssm.inner_size") or 0,
         ssm_state=integer("ssm.state_size") or 0,
         ssm_groups=integer("ssm.group_count") or 0,

@@ -106,7 +106,6 @@ class ModelSpec:
 
 
 _BLOCK: Final = re.compile(r"(?:enc\.|dec\.)?blk\.(\d+)\.")
-_EXPERT: Final = re.compile(r"_exps\.|\.ffn_(?:gate|up|down)\.\d+\.")
 _INPUT: Final = ("token_embd.", "position_embd.", "token_types.", "per_layer_token_embd.")
 # Not in a block, and yet among the repeating layers: llama.cpp puts them with the first one.
 _FIRST_LAYER: Final = ("token_embd_norm.", "per_layer_model_proj.", "per_layer_proj_norm.")
@@ -219,9 +218,10 @@ class _Weights:
                     self.draft_bytes += tensor.n_bytes
                     self.has_head_for_drafts |= tensor.name.endswith(_DRAFT_JOINT)
                     continue
-                self.layer_bytes[il] += tensor.n_bytes
-                self.expert_bytes[il] += tensor.n_bytes if _EXPERT.search(tensor.name) else 0
-                self._inside[il].append(bare(tensor))
+                inside = bare(tensor)
+                self.layer_bytes[il] += inside.n_bytes
+                self.expert_bytes[il] += inside.n_bytes if inside.is_experts else 0
+                self._inside[il].append(inside)
                 continue
             self.outside.append(bare(tensor))
             if tensor.name.startswith(_INPUT):

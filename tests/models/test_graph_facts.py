@@ -24,7 +24,6 @@ def test_a_silent_file_leaves_everything_to_the_architecture():
         ("expert_group_used_count", 4, "n_expert_groups_used", 4),
         ("expert_gating_func", 2, "expert_gating", 2),
         ("expert_weights_norm", True, "expert_weights_norm", True),
-        ("rope.dimension_count", 64, "n_rot", 64),
         ("ssm.inner_size", 1536, "ssm_inner", 1536),
         ("wkv.head_size", 64, "wkv_head_dim", 64),
         ("shortconv.l_cache", 3, "n_conv", 3),

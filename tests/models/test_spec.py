@@ -90,11 +90,13 @@ def test_experts_are_a_part_of_their_layer():
         Tensor("token_embd.weight", (16, 8)),
         Tensor("blk.0.attn_norm.weight", (16,)),
         Tensor("blk.0.ffn_up_exps.weight", (16, 32, 4)),
+        Tensor("blk.0.ffn_up_chexps.weight", (16, 8, 2)),
+        Tensor("blk.0.ffn_norm_exps.weight", (16,)),
         Tensor("blk.0.ffn_up_shexp.weight", (16, 32)),
     ]
     spec = spec_of(gguf_bytes(keys, tensors))
-    assert spec.layers[0].expert_bytes == 16 * 32 * 4 * F32
-    assert spec.layers[0].weight_bytes == (16 + 16 * 32 * 5) * F32
+    assert spec.layers[0].expert_bytes == (16 * 32 * 4 + 16 * 8 * 2) * F32
+    assert spec.layers[0].weight_bytes == (16 * 2 + 16 * 32 * 5 + 16 * 8 * 2) * F32
     assert (spec.n_expert, spec.n_expert_used, spec.quant) == (4, 2, "F32")
 
 
