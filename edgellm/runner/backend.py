@@ -1,6 +1,6 @@
 """What the worker's loop needs of a model. LlamaBackend is one, the tests' FakeBackend another."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -114,9 +114,14 @@ def tokens_of(backend: Backend, words: str | tuple[int, ...], param: str) -> lis
     tokens = backend.tokenize(words, True) if isinstance(words, str) else [*words]
     if not tokens:
         raise BadRequest(f"the {param} is empty: it has no token", param=param)
+    check_tokens(backend, tokens, param)
+    return tokens
+
+
+def check_tokens(backend: Backend, tokens: Iterable[int], param: str) -> None:
+    """Raises BadRequest."""
     strange = next((token for token in tokens if not 0 <= token < backend.n_vocab), None)
     if strange is not None:
         raise BadRequest(
             f"token {strange} is not in the vocabulary of {backend.n_vocab} tokens", param=param
         )
-    return tokens

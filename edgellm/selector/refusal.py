@@ -13,10 +13,10 @@ from edgellm.selector.plan import Goal, Rejected
 from edgellm.selector.profiles import QualityProfile
 from edgellm.selector.question import Question
 from edgellm.selector.rejected import rejected_row, why_missed
+from edgellm.selector.shape import cut256
 from edgellm.units import GIB, format_bytes
 
 _DRIFT_RATIO = 0.95  # of what is free; another program may take some before it is asked for
-_CELLS = 256  # llama.cpp pads a stream to as many
 _SMALLEST_BITS = 1.5  # below it no quantization is left of a model's weights
 
 
@@ -120,7 +120,7 @@ def _what_would_fit(miss: Miss, short: Shortfall, question: Question) -> str:
 
 
 def _advised(n_tokens: int, spec: ModelSpec) -> int:
-    return min(max(n_tokens // _CELLS * _CELLS, 1), spec.n_ctx_train)
+    return min(max(cut256(n_tokens), 1), spec.n_ctx_train)
 
 
 def _trained(spec: ModelSpec) -> str:

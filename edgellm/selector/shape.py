@@ -76,7 +76,13 @@ class ContextShape:
 
 
 def pad256(n: int) -> int:
+    """As many cells as llama.cpp gives a stream that is asked for so many."""
     return (n + 255) // 256 * 256
+
+
+def cut256(n: int) -> int:
+    """The most cells, up to so many, of which none is padding."""
+    return n // 256 * 256
 
 
 def context_shape(plan: Plan) -> ContextShape:

@@ -24,10 +24,10 @@ from edgellm.selector.devices import DeviceSet
 from edgellm.selector.options import Option, Search
 from edgellm.selector.ranking import Rank
 from edgellm.selector.settings import Setting, wished_context
+from edgellm.selector.shape import cut256
 from edgellm.selector.shares import Ways
 
 _MICRO_BATCHES = (256, 512, 1024, 2048)
-_CELLS = 256  # llama.cpp pads a stream to as many
 TENSOR_SPLIT = Ways(n_gpu_layers=-1, n_cpu_moe=0, split_mode="tensor")
 _SPLIT_BACKENDS = frozenset({"cuda", "rocm", "musa"})  # with a way to add up between devices
 
@@ -114,7 +114,7 @@ def _between_halves(search: Search, best: Option) -> Iterator[Setting]:
     wished = wished_context(search.spec, goal, question.profiles.workload(goal.use))
     longest = min(2 * setting.n_ctx_seq, wished)
     for eighths in range(15, 8, -1):
-        n_ctx_seq = setting.n_ctx_seq * eighths // 8 // _CELLS * _CELLS
+        n_ctx_seq = cut256(setting.n_ctx_seq * eighths // 8)
         if setting.n_ctx_seq < n_ctx_seq < longest:
             n_ctx = n_ctx_seq * setting.n_parallel
             yield replace(setting, n_ctx_seq=n_ctx_seq, n_ctx=n_ctx)

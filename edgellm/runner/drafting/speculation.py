@@ -23,11 +23,11 @@ from edgellm.runner.drafting.lookup import Lookup
 from edgellm.runner.drafting.outcome import Outcome
 from edgellm.runner.drafting.trust import Trust
 from edgellm.runner.pacing.pace import Pace
+from edgellm.runner.pacing.smoothing import smoothed
 from edgellm.runner.sequence import Sequence
 
 # Tokens a second with guesses against those without: to begin with guessing, and to go on.
 _TO_BEGIN, _TO_GO_ON = 1.1, 1.02
-_SMOOTHING = 0.3  # weight of the newest draft
 _KEEP = 0.99  # how much of a draft's time is still believed, for each step without one
 # Of a step: what a row more is hoped to cost where nobody has seen so many, so that somebody does.
 _HOPED_ROW_RATIO = 0.25
@@ -79,7 +79,7 @@ class Speculation:
             elapsed_s -= back_s
         outcome.observe(n_tokens, elapsed_s, guessed=self._was_guessed)
         if deepest := max((step.n_drafted or {}).values(), default=0):
-            self._draft_token_s += _SMOOTHING * (step.draft_s / deepest - self._draft_token_s)
+            self._draft_token_s = smoothed(self._draft_token_s, step.draft_s / deepest)
 
     def _chances(self, sequences: list[Sequence], n_free: int) -> dict[int, list[float]]:
         found = {}

@@ -5,7 +5,7 @@ from typing import TypeAlias, assert_never
 
 from edgellm.chat.messages import AdapterSet
 from edgellm.errors import BadRequest, EdgellmError
-from edgellm.runner.backend import Backend
+from edgellm.runner.backend import Backend, check_tokens
 from edgellm.runner.intake.beside import AdapterLoaded
 from edgellm.runner.intake.infill import fill_prompt
 from edgellm.runner.messages import (
@@ -51,7 +51,7 @@ class Questions:
         """One, or none yet. Raises BadRequest, and what kept an adapter from being loaded."""
         match asked:
             case Detokenize(request_id, tokens):
-                self._check(tokens)
+                check_tokens(self._backend, tokens, "tokens")
                 return [_with_pieces(self._backend, request_id, tokens)]
             case LoadAdapter(_, adapter_id):
                 self._loading.add(adapter_id)
@@ -93,14 +93,6 @@ class Questions:
         for adapter_id in self._leaving - used:
             self._backend.free_adapter(adapter_id)
             self._leaving.remove(adapter_id)
-
-    def _check(self, tokens: Collection[int]) -> None:
-        strange = next((token for token in tokens if not 0 <= token < self._backend.n_vocab), None)
-        if strange is not None:
-            raise BadRequest(
-                f"token {strange} is not in the vocabulary of {self._backend.n_vocab} tokens",
-                param="tokens",
-            )
 
 
 def _with_pieces(backend: Backend, request_id: int, tokens: Collection[int]) -> Tokenized:

@@ -21,11 +21,12 @@ from edgellm.runner.batch import Discard, Op, SaveAll, Store
 from edgellm.runner.kv.archive import Archive
 from edgellm.runner.kv.cells import Lease
 from edgellm.runner.kv.checkpointed import CheckpointedMemory
-from edgellm.runner.kv.copying import AWAITED_RATIO, UNNOTICED_RATIO, smoothed
+from edgellm.runner.kv.copying import AWAITED_RATIO, UNNOTICED_RATIO
 from edgellm.runner.kv.memory import Limits, PartialState
 from edgellm.runner.kv.prefix import Match, Retained
 from edgellm.runner.kv.shelf import Edge
 from edgellm.runner.pacing.pace import Pace
+from edgellm.runner.pacing.smoothing import smoothed
 from edgellm.runner.sequence import Sequence
 
 

@@ -11,11 +11,12 @@ waits for it, so while no stream runs it takes as long as it takes.
 
 from edgellm.runner.batch import Op, Restore, Save, Trim
 from edgellm.runner.kv.cells import Cells
-from edgellm.runner.kv.copying import AWAITED_RATIO, UNNOTICED_RATIO, smoothed
+from edgellm.runner.kv.copying import AWAITED_RATIO, UNNOTICED_RATIO
 from edgellm.runner.kv.memory import WORTH_SHARING, Limits
 from edgellm.runner.kv.prefix import Retained
 from edgellm.runner.kv.shelf import Found, Shelf
 from edgellm.runner.pacing.pace import Pace
+from edgellm.runner.pacing.smoothing import smoothed
 from edgellm.runner.sequence import Sequence
 
 _PIECE = 256  # cells: the most that one operation copies

@@ -2,7 +2,8 @@
 
 `backend` obeys a step's operations and rows: `compute` and `rows` are the call of llama_decode,
 `state`, `copy` and `partial` the memory that is copied out and back, `sampling` the way to a token,
-`adapters` the LoRA sets. `load`, with `overrides`, makes models and contexts, and `limits` says what
-they offer; `vocab` and `pieces` are text to tokens and back. `draft` and `mtp` guess, `embed` and `images` compute what is no text,
-and `oracle` asks what devices that may not exist would have to hold.
+`adapters` the LoRA sets. `load`, with `overrides`, makes models and contexts, and `limits` says
+what these offer; `vocab` and `pieces` are text to tokens and back. `draft` and `mtp` guess, `embed`
+and `images` compute what is no text, and `oracle` asks what devices that may not exist would have
+to hold.
 """

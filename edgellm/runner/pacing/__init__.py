@@ -2,5 +2,6 @@
 
 `fairness` says who is next, `turns` who may run together; `pace` says how long a prompt's chunk may
 be, by `costs` that `rehearsal` measured and every step corrects. `crowding` takes threads away
-beside a busy neighbour, `recorder` keeps the last thousand steps.
+beside a busy neighbour, `recorder` keeps the last thousand steps; `smoothing` is how what is
+measured anew moves what is believed.
 """

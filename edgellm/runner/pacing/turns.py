@@ -12,10 +12,10 @@ from collections.abc import Iterable
 
 from edgellm.chat.messages import AdapterSet
 from edgellm.runner.pacing.pace import Pace
+from edgellm.runner.pacing.smoothing import smoothed
 from edgellm.runner.sequence import Sequence
 
 _TURN_S = 1.0  # without a target
-_SMOOTHING = 0.3  # weight of the newest step
 
 
 class Turns:
@@ -46,8 +46,7 @@ class Turns:
         """What a step of this turn took."""
         self._is_empty = False
         self._spent_s += elapsed_s
-        old_s = self._step_s or elapsed_s
-        self._step_s = old_s + _SMOOTHING * (elapsed_s - old_s)
+        self._step_s = smoothed(self._step_s or None, elapsed_s)
 
     def _is_over(self) -> bool:
         return bool(self._spent_s) and self._spent_s + self._step_s > self._turn_s()

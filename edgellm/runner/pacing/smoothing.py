@@ -1,0 +1,7 @@
+"""What something is believed to take, after it was measured once more. Pure."""
+
+_NEWEST = 0.3  # weight of the newest measurement
+
+
+def smoothed(old: float | None, new: float) -> float:
+    return new if old is None else old + _NEWEST * (new - old)
