@@ -27,7 +27,7 @@ def read(evidence: Evidence) -> tuple[Card, ...]:
     if not name.startswith("Apple"):  # an Intel Mac
         return ()
     output = asking.result()
-    cores = re.search(r'"gpu-core-count"\s*=\s*(\d+)', output.text if output else "")
+    cores = re.search(r'"gpu-core-count"\s*=\s*(\d+)\s', output.text if output else "")
     limit = told.get("iogpu.wired_limit_mb", "")
     return (
         Card(

@@ -6,6 +6,7 @@ from edgellm.probe import cgroup, cpu, jetson, raspberry
 from edgellm.probe.asking import ask
 from edgellm.probe.evidence import Evidence
 from edgellm.probe.hardware import Cpu, MemoryPool
+from edgellm.probe.readings import whole_lines
 from edgellm.units import KIB
 
 # "hw" is a whole subtree: cores, caches, memory, and hw.optional's instruction sets.
@@ -100,7 +101,7 @@ def _read_darwin(evidence: Evidence) -> Host:
 def sysctl(evidence: Evidence) -> dict[str, str]:
     """What a Mac tells of itself, by name; a name that it lacks makes sysctl end with code 1."""
     output = evidence.run(SYSCTL, _TIMEOUT_S)
-    lines = output.text.splitlines() if output else []
+    lines = whole_lines(output.text) if output else []
     pairs = (line.partition(":") for line in lines)
     return {name.strip(): value.strip() for name, colon, value in pairs if colon}
 
@@ -113,7 +114,7 @@ def _darwin_free_bytes(evidence: Evidence) -> int | None:
     head, _, lines = output.text.partition("\n")
     page = next((int(word) for word in head.split() if word.isdecimal()), None)
     pages = {}
-    for line in lines.splitlines():
+    for line in whole_lines(lines):
         name, _, value = line.partition(":")
         if value.strip().rstrip(".").isdecimal():
             pages[name.strip('" ')] = int(value.strip().rstrip("."))

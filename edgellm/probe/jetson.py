@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from edgellm.probe.cards import Card
 from edgellm.probe.evidence import Evidence
+from edgellm.probe.readings import whole_lines
 
 NVPMODEL = ("nvpmodel", "-q")
 
@@ -41,7 +42,7 @@ def power_mode(evidence: Evidence) -> str | None:
     if board(evidence) is None:
         return None
     output = evidence.run(NVPMODEL, _TIMEOUT_S)
-    for line in output.text.splitlines() if output else ():
+    for line in whole_lines(output.text) if output else ():
         name, colon, mode = line.partition(":")
         if colon and name.strip().lower() == "nv power mode" and mode.strip():
             return mode.strip()

@@ -84,6 +84,11 @@ def _card(vendor: str, said: Reading, part: int | None) -> Card:
     )
 
 
+def whole_lines(text: str) -> list[str]:
+    """Those that a newline ends: of another the last word may be half of one."""
+    return [line.rstrip("\r\n") for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
 def rows(text: str) -> Iterator[tuple[str, ...]]:
     """The lines of a table whose columns are parted by |, without their frame. A line that has a
     frame on its left only was cut off, and a number in it may be."""

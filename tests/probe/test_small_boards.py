@@ -1,12 +1,13 @@
 """What is on no PCI bus: Apple's GPU, Adreno, a Raspberry Pi's alarms."""
 
 import pytest
-from probe_fakes import FakeSources, captured
+from probe_fakes import CAPTURES, FakeSources, captured
 
 from edgellm.probe import apple, qualcomm, raspberry
+from edgellm.probe.detect import detect
 from edgellm.probe.evidence import Evidence
 from edgellm.probe.host import SYSCTL
-from edgellm.probe.sources import Output, Silence, capture_name
+from edgellm.probe.sources import Output, Silence, SysrootSources, capture_name
 from edgellm.units import MIB
 
 M3 = "hw.memsize: 68719476736\nmachdep.cpu.brand_string: Apple M3 Max\niogpu.wired_limit_mb: {}\n"
@@ -96,3 +97,49 @@ def test_a_pis_firmware_tells_what_it_lacked(said, words):
 
 def test_other_boards_are_not_asked():
     assert pi("throttled=0x5", model="NVIDIA Jetson") == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "command", "word", "field"),
+    [
+        (
+            "apple-m3-max",
+            capture_name(SYSCTL),
+            "hw.memsize",
+            lambda hardware: hardware.host.total_bytes,
+        ),
+        (
+            "apple-m3-max",
+            "vm_stat",
+            "Pages inactive",
+            lambda hardware: hardware.host.free_bytes,
+        ),
+        (
+            "apple-m3-max",
+            "ioreg -rc AGXAccelerator",
+            '"gpu-core-count"',
+            lambda hardware: [device.architecture for device in hardware.accelerators],
+        ),
+        ("jetson-agx-orin", "nvpmodel -q", "NV Power Mode", lambda hardware: hardware.power_mode),
+    ],
+)
+def test_of_an_answer_that_was_cut_off_no_half_number_is_taken(name, command, word, field):
+    """The free pages are a sum, which lacks what was cut off, and no digits of it."""
+    machine = captured(name)
+    text = machine.run(tuple(command.split()), 1.0).text
+    whole = field(detect(machine, measure_bandwidth=False))
+
+    class Cut(SysrootSources):
+        def __init__(self, cut):
+            super().__init__(CAPTURES / name)
+            self._cut = cut
+
+        def run(self, argv, timeout_s):
+            is_cut = capture_name(argv) == command
+            return Output(text[: self._cut]) if is_cut else super().run(argv, timeout_s)
+
+    start = text.index(word)
+    cuts = range(start, text.index("\n", start) + 1)
+    said = [field(detect(Cut(cut), measure_bandwidth=False)) for cut in cuts]
+    unknown = {"vm_stat": (said[0],)}.get(command, (None, 0, [None], []))
+    assert all(one == whole or one in unknown for one in said), said
