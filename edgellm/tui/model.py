@@ -142,7 +142,10 @@ def predicted_range(plan: PlanStatus) -> str:
 
 
 def measured_stream(model: ModelStatus) -> float | None:
-    """One stream's share of the decoding speed, beside which a prediction can be put."""
+    """One stream's share of the decoding speed, beside which a prediction can be put. None where
+    nothing runs: what a past answer leaves in the average is nobody's speed."""
+    if model.n_running == 0:
+        return None
     n_streams = sum(1 for sequence in model.sequences if sequence.state == "decode")
     return numbers.ratio(model.decode_tok_s, max(n_streams, 1))
 

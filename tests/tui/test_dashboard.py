@@ -251,3 +251,11 @@ def test_at_60_columns_a_command_is_not_cut():
 
     assert "edgellm serve MODEL" in empty
     assert "edgellm up" in nobody
+
+
+def test_while_nothing_runs_no_past_speed_stands_beside_the_prediction():
+    idle = model(n_running=0, decode_tok_s=3.3, sequences=())
+    screen = shown(dashboard(seen(ordinary(models=(idle,))), 100, 30))
+
+    assert "31–40 tok/s predicted" in screen
+    assert "3.3 of" not in screen

@@ -65,7 +65,7 @@ class Sheet(ModalScreen[None]):
     DEFAULT_CSS = """
     Sheet { align: center middle; background: $background 60%; }
     Sheet VerticalScroll {
-        width: 90%; max-width: 108; height: auto; max-height: 100%; margin: 1 0 1 0;
+        width: 90%; max-width: 108; height: auto; max-height: 100%; margin: 1 0 0 0;
         border: round $primary; border-title-color: $foreground; border-title-style: bold;
         padding: 0 1; background: $background; scrollbar-size-vertical: 1;
         scrollbar-gutter: stable;
