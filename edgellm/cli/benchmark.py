@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import median
 
-from edgellm.cli.client import Client, Timings
+from edgellm.cli.client import Client
 from edgellm.cli.output import say
 from edgellm.errors import ContextTooLong, EdgellmError, ModelNotFound
 from edgellm.status import ModelStatus, Status
+from edgellm.tui.answers import Timings
 
 _PASSAGE = (
     "The river begins in the hills, runs past two villages and a mill, and is in no hurry at all. "

@@ -11,6 +11,7 @@ from edgellm import status
 from edgellm.config import host_and_port
 from edgellm.errors import EdgellmError, NotServing, WorkerDied
 from edgellm.status import Status
+from edgellm.tui.answers import Choice, Chunk, Ended, Problem, Timings, decode, event
 
 _CONNECT_S = 3.0
 _STATUS_S = 10.0
@@ -39,18 +40,6 @@ def with_pictures(urls: Sequence[str], text: str) -> Message:
     return Message("user", (*pictures, Part("text", text)))
 
 
-class Timings(msgspec.Struct, frozen=True):
-    """llama.cpp's words; milliseconds."""
-
-    cache_n: int = 0
-    prompt_n: int = 0
-    prompt_ms: float = 0.0
-    prompt_per_second: float | None = None
-    predicted_n: int = 0
-    predicted_ms: float = 0.0
-    predicted_per_second: float | None = None
-
-
 class Piece(msgspec.Struct, frozen=True):
     """A bit of an answer. The last one has a reason; timings come with it or after it."""
 
@@ -60,31 +49,8 @@ class Piece(msgspec.Struct, frozen=True):
     timings: Timings | None = None
 
 
-class _Delta(msgspec.Struct, frozen=True):
-    content: str | None = None
-    reasoning_content: str | None = None
-
-
-class _Choice(msgspec.Struct, frozen=True):
-    delta: _Delta = _Delta()
-    finish_reason: str | None = None
-
-
-class _Problem(msgspec.Struct, frozen=True):
-    message: str = "no reason given"
-
-
-class _Chunk(msgspec.Struct, frozen=True):
-    choices: tuple[_Choice, ...] = ()
-    timings: Timings | None = None
-    error: _Problem | None = None
-
-
 class _Tokens(msgspec.Struct, frozen=True):
     tokens: tuple[int, ...]
-
-
-_decode = msgspec.json.Decoder(_Chunk).decode
 
 
 class Client:
@@ -136,7 +102,7 @@ class Client:
         """How long a prompt of tokens and its answer took; the text is thrown away."""
         body = {"model": model, "prompt": prompt, **options}
         answer = self._ask("POST", "/v1/completions", body, timeout_s=_BETWEEN_CHUNKS_S)
-        chunk = _decode(answer.content)
+        chunk = decode(answer.content)
         if chunk.timings is None:
             raise EdgellmError(f"{self.url} tells no timings", hint="is it an edgellm server?")
         return chunk.timings
@@ -175,10 +141,11 @@ class Client:
                 if response.status_code >= 400:
                     raise _refusal(self.url, response.status_code, response.read())
                 for line in response.iter_lines():
-                    if line == "data: [DONE]":
-                        return
-                    if line.startswith("data:"):
-                        yield _piece(line)
+                    match event(line):
+                        case Chunk() as chunk:
+                            yield _piece(chunk)
+                        case Ended():
+                            return
         except httpx2.ConnectError as error:
             raise _nobody_there(self.url) from error
         except httpx2.TransportError as error:
@@ -205,14 +172,8 @@ def url_of(text: str) -> str:
     return f"{scheme}://{bracketed}:{port}"
 
 
-def _piece(line: str) -> Piece:
-    try:
-        chunk = _decode(line.removeprefix("data:").strip().encode())
-    except msgspec.MsgspecError as error:
-        raise EdgellmError(f"the answer can't be read: {error}") from error
-    if chunk.error is not None:
-        raise WorkerDied(chunk.error.message)
-    choice = chunk.choices[0] if chunk.choices else _Choice()
+def _piece(chunk: Chunk) -> Piece:
+    choice = chunk.choices[0] if chunk.choices else Choice()
     return Piece(
         text=choice.delta.content or "",
         thought=choice.delta.reasoning_content or "",
@@ -230,7 +191,7 @@ def _refusal(url: str, status_code: int, body: bytes) -> EdgellmError:
     from edgellm.errors import BadRequest, ModelNotFound, Overloaded
 
     try:
-        problem = _decode(body).error or _Problem(f"it answered {status_code}")
+        problem = decode(body).error or Problem(f"it answered {status_code}")
     except msgspec.MsgspecError:
         return NotServing(f"no edgellm at {url}: it answered {status_code}")
     if status_code in (401, 403):

@@ -1,4 +1,6 @@
-"""A streamed chat answer, line by line: server-sent events to pieces. Pure.
+"""A streamed chat answer, line by line: server-sent events to chunks, and these to pieces. Pure.
+
+The screen takes pieces; cli/client.py, for whom a terminal is lines, takes the chunks.
 
 What a stream may end with is `Ended`; one that stops without was cut off, and so was one that
 says `error`: the caller is told, never shown half an answer as a whole one.
@@ -9,7 +11,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from edgellm.errors import EdgellmError
+from edgellm.errors import EdgellmError, WorkerDied
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +49,13 @@ class Ended:
 Piece: TypeAlias = Text | Thought | Figures | Reason | Ended
 
 
-class _Delta(msgspec.Struct, frozen=True):
+class Delta(msgspec.Struct, frozen=True):
     content: str | None = None
     reasoning_content: str | None = None
 
 
-class _Choice(msgspec.Struct, frozen=True):
-    delta: _Delta = _Delta()
+class Choice(msgspec.Struct, frozen=True):
+    delta: Delta = Delta()
     finish_reason: str | None = None
 
 
@@ -61,56 +63,78 @@ class _PromptDetails(msgspec.Struct, frozen=True):
     cached_tokens: int | None = None
 
 
-class _Usage(msgspec.Struct, frozen=True):
+class Usage(msgspec.Struct, frozen=True):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     prompt_tokens_details: _PromptDetails | None = None
 
 
-class _Timings(msgspec.Struct, frozen=True):
+class Timings(msgspec.Struct, frozen=True):
+    """llama.cpp's words; milliseconds."""
+
+    cache_n: int = 0
+    prompt_n: int = 0
+    prompt_ms: float = 0.0
+    prompt_per_second: float | None = None
+    predicted_n: int = 0
+    predicted_ms: float = 0.0
     predicted_per_second: float | None = None
 
 
-class _Problem(msgspec.Struct, frozen=True):
+class Problem(msgspec.Struct, frozen=True):
     message: str = "no reason given"
 
 
-class _Chunk(msgspec.Struct, frozen=True):
-    choices: tuple[_Choice, ...] = ()
-    usage: _Usage | None = None
-    timings: _Timings | None = None
-    error: _Problem | None = None
+class Chunk(msgspec.Struct, frozen=True):
+    """One event; also a whole answer that was not streamed, and a refusal."""
+
+    choices: tuple[Choice, ...] = ()
+    usage: Usage | None = None
+    timings: Timings | None = None
+    error: Problem | None = None
 
 
-_decode = msgspec.json.Decoder(_Chunk).decode
+decode = msgspec.json.Decoder(Chunk).decode
 
 
-def pieces(line: str) -> list[Piece]:
-    """One line of the stream. Raises EdgellmError where the server reports one, or is garbled."""
+def event(line: str) -> Chunk | Ended | None:
+    """One line of the stream; None is a comment that keeps the connection open, a blank line, a
+    field nobody needs. Raises WorkerDied with what the server reports, EdgellmError for garbage."""
     if not line.startswith("data:"):
-        return []  # a comment that keeps the connection open, a blank line, a field nobody needs
+        return None
     data = line.removeprefix("data:").strip()
     if data == "[DONE]":
-        return [Ended()]
+        return Ended()
     try:
-        chunk = _decode(data.encode(errors="surrogatepass"))
+        chunk = decode(data.encode(errors="surrogatepass"))
     except msgspec.MsgspecError as error:
         raise EdgellmError(f"the answer can't be read: {error}") from error
     if chunk.error is not None:
-        raise EdgellmError(chunk.error.message)
-    return [*_deltas(chunk), *_figures(chunk)]
+        raise WorkerDied(chunk.error.message)
+    return chunk
+
+
+def pieces(line: str) -> list[Piece]:
+    """One line of the stream. Raises as `event` does."""
+    match event(line):
+        case Chunk() as chunk:
+            return [*_deltas(chunk), *_figures(chunk)]
+        case Ended() as end:
+            return [end]
+        case None:
+            return []
 
 
 def problem(status: int, body: bytes) -> str:
     """An error response in the server's words, or at least its number."""
     try:
-        chunk = _decode(body)
+        chunk = decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return f"the server answered {status}"
     return f"{status}: {chunk.error.message}" if chunk.error else f"the server answered {status}"
 
 
-def _deltas(chunk: _Chunk) -> list[Piece]:
+def _deltas(chunk: Chunk) -> list[Piece]:
     found: list[Piece] = []
     for choice in chunk.choices[:1]:
         if choice.delta.reasoning_content:
@@ -122,10 +146,10 @@ def _deltas(chunk: _Chunk) -> list[Piece]:
     return found
 
 
-def _figures(chunk: _Chunk) -> list[Piece]:
+def _figures(chunk: Chunk) -> list[Piece]:
     if chunk.usage is None and chunk.timings is None:
         return []
-    usage = chunk.usage or _Usage()
+    usage = chunk.usage or Usage()
     details = usage.prompt_tokens_details
     return [
         Figures(
