@@ -17,7 +17,7 @@ MODEL is a file, a repository (org/repo[:QUANT]), a catalog name (qwen3:8b), or 
 
     import edgellm
 
-    print(edgellm.explain(edgellm.plan("qwen3:8b", ctx=16384)))
+    print(edgellm.explain(edgellm.plan("qwen3:0.6b", ctx=4096)))
 
     with edgellm.serve("demo") as server:
         print(edgellm.chat("Tell me a story", server=server))

@@ -52,8 +52,10 @@ class Answer:
 class Server:
     """A running server. Ends with its `with` block, or with `stop`."""
 
-    def __init__(self, background: BackgroundServer, prepared: Sequence[Prepared]) -> None:
-        self._background = background
+    def __init__(
+        self, background: BackgroundServer, prepared: Sequence[Prepared], api_key: str | None
+    ) -> None:
+        self._background, self._api_key = background, api_key
         self.model = prepared[0].name
 
     @property
@@ -67,8 +69,12 @@ class Server:
         return self._background.url
 
     def status(self) -> Status:
-        with Client(self.url) as client:
+        with self._client() as client:
             return client.status()
+
+    def _client(self) -> Client:
+        """One that has the key, if this server asks for one."""
+        return Client(self.url, self._api_key)
 
     def chat(self, message: Said, **sampling: Any) -> Answer:
         return chat(message, server=self, **sampling)
@@ -136,7 +142,7 @@ def serve(
     hardware = probe()
     prepared = prepare_all(resolved, hardware, wish, embedding=beside, name=name)
     instance = Instance(config, hardware, prepared, say=lambda text: None)
-    return Server(BackgroundServer(instance).start(), prepared)
+    return Server(BackgroundServer(instance).start(), prepared, next(iter(config.api_keys), None))
 
 
 def chat(
@@ -211,27 +217,27 @@ def _pieces(
     system: str | None,
     sampling: Mapping[str, Any],
 ) -> Iterator[Piece]:
-    url, name = _where(model, server)
     messages = [Message("system", system)] if system else []
     if isinstance(message, str):
         messages.append(Message("user", message))
     else:
         messages += msgspec.convert(list(message), list[Message])
-    with Client(url) as client:
+    client, name = _where(model, server)
+    with client:
         yield from client.chat(name, messages, **sampling)
 
 
-def _where(model: str | None, server: Server | str | None) -> tuple[str, str]:
-    """A URL and the model's name there; the name "" means the first generative one."""
+def _where(model: str | None, server: Server | str | None) -> tuple[Client, str]:
+    """Who is asked, and the model's name there; the name "" means the first generative one."""
     if isinstance(server, Server):
-        return server.url, model or server.model
+        return server._client(), model or server.model
     if isinstance(server, str):
-        return server, model or ""
+        return Client(server), model or ""
     if model is None:
-        return the_server()[0], ""
+        return Client(the_server()[0]), ""
     found = server_of(model)
     if found is None:
         raise NotServing(
             f"no running server has {model}", hint=f'with edgellm.serve("{model}") as server: …'
         )
-    return found[0], found[1].name
+    return Client(found[0]), found[1].name

@@ -55,15 +55,17 @@ def config_path(environ: Mapping[str, str]) -> Path:
 def load_config(environ: Mapping[str, str], flags: Mapping[str, Any]) -> Config:
     """`flags` whose value is None were not given. Raises ConfigError, which names the setting."""
     path = config_path(environ)
-    values = {
-        **_from_file(path, must_exist="EDGELLM_CONFIG" in environ),
-        **_from_environment(environ),
-        **{name: value for name, value in flags.items() if value is not None},
-    }
+    given = _from_environment(environ)
+    given |= {name: value for name, value in flags.items() if value is not None}
     try:
-        config = msgspec.convert(values, Config, strict=False)
+        config = msgspec.convert(
+            _from_file(path, must_exist="EDGELLM_CONFIG" in environ) | given, Config, strict=False
+        )
     except msgspec.ValidationError as error:
         raise ConfigError(f"a setting can't be: {error}", hint=f"look into {path}") from error
+    if "api_keys" in given and "key_weights" not in given:  # the file weighs the file's own keys
+        left = {k: w for k, w in config.key_weights.items() if k in config.api_keys}
+        config = msgspec.structs.replace(config, key_weights=left)
     _check(config)
     return config
 

@@ -180,6 +180,14 @@ def test_the_weights_of_keys_come_from_the_file_or_the_environment(tmp_path):
     assert load(environ).key_weights == {"a": 2.0, "b=c": 0.5}
 
 
+def test_keys_given_anew_leave_behind_what_the_file_says_of_others(tmp_path):
+    toml = 'api_keys = ["a", "b"]\nkey_weights = { a = 3, b = 2 }\n'
+    assert load({"EDGELLM_API_KEY": "b"}, tmp_path, toml).key_weights == {"b": 2.0}
+    assert load({}, tmp_path, toml, api_keys=("c",)).key_weights == {}
+    with pytest.raises(ConfigError, match="key_weights"):
+        load({"EDGELLM_API_KEY": "b", "EDGELLM_KEY_WEIGHTS": "a=3"}, tmp_path, toml)
+
+
 @pytest.mark.parametrize("text", ["s3cret=2", "k=0", "k=nan", "k=1000", "k=x", "k"])
 def test_a_weight_that_cannot_be_is_an_error_that_keeps_the_key_secret(text):
     with pytest.raises(ConfigError, match="key_weights") as raised:

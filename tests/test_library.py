@@ -2,8 +2,10 @@
 
 import asyncio
 import inspect
+import re
 import subprocess
 import sys
+import textwrap
 
 import httpx2
 import pytest
@@ -120,6 +122,24 @@ def test_the_server_speaks_openais_api(server):
     assert server.status().models[0].name == server.model == "demo"
     listed = httpx2.get(f"{server.url}/v1/models", trust_env=False).json()
     assert listed["data"][0]["id"] == "demo"
+
+
+@pytest.mark.model
+def test_a_server_with_a_key_answers_its_own_caller_and_nobody_without_it():
+    with edgellm.serve("demo", api_keys=["secret"]) as server:
+        assert server.chat("Hello!", max_tokens=4).n_output == 4
+        assert server.status().models[0].name == "demo"
+        assert httpx2.get(f"{server.url}/v1/models", trust_env=False).status_code == 401
+
+
+@pytest.mark.model
+def test_the_example_of_the_docstring_runs(capsys):
+    example = re.search(r"\n(    import edgellm\n.*?)\n\n`", edgellm.__doc__, re.DOTALL)[1]
+    exec(compile(textwrap.dedent(example), "edgellm.__doc__", "exec"), {})
+
+    told = capsys.readouterr().out
+    assert "qwen3:0.6b" in told.partition("\n")[0]
+    assert not told.endswith("\n")  # the streamed story is the last
 
 
 @pytest.mark.model

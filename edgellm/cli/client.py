@@ -8,6 +8,7 @@ import httpx2
 import msgspec
 
 from edgellm import status
+from edgellm.cli.keys import key_for
 from edgellm.config import host_and_port
 from edgellm.errors import EdgellmError, NotServing, WorkerDied
 from edgellm.status import Status
@@ -62,7 +63,7 @@ class Client:
         if url.startswith(_UNIX):
             path = url.removeprefix(_UNIX).removeprefix("//")
             base, transport = "http://localhost", httpx2.HTTPTransport(uds=path, trust_env=False)
-        key = api_key or os.environ.get("EDGELLM_API_KEY")
+        key = api_key or key_for(url)
         self._http = httpx2.Client(
             base_url=base,
             headers={"authorization": f"Bearer {key}"} if key else {},

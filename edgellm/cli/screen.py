@@ -41,17 +41,15 @@ def top(
     if replay is not None:
         _replay(replay, speed)
         return
-    import os
-
     from edgellm.cli import state
     from edgellm.cli.client import url_of, url_of_environment
+    from edgellm.cli.keys import key_for
     from edgellm.tui.app import run_top
 
     here = state.running()
     found = here[0].url if here else url_of("127.0.0.1")
     url = url_of(host) if host else url_of_environment() or found
-    key = os.environ.get("EDGELLM_API_KEY")
-    run_top(url, api_key=key, start_screen="chat" if chat else "top")
+    run_top(url, api_key=key_for(url), start_screen="chat" if chat else "top")
 
 
 def _replay(file: Path, speed: float) -> None:
