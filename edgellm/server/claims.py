@@ -52,7 +52,7 @@ def _time(words: str) -> datetime:
     read = datetime.fromisoformat if words[:1].isdigit() else parsedate_to_datetime
     try:
         found = read(words)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:  # the latter for a year of many digits
         raise _unreadable(words) from error
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 

@@ -150,6 +150,10 @@ class Connection(H11Protocol):
             self._say(HTTPProblem(408, words, code="head_too_slow"))
         self.transport.close()
 
+    def _should_upgrade(self) -> bool:
+        """There is nothing else to speak here; uvicorn would tell the log to install it."""
+        return False
+
     def send_400_response(self, msg: str) -> None:
         """What came is no HTTP. In the midst of an answer there is nothing left to say."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):

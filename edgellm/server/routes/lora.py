@@ -122,4 +122,6 @@ def _inside(gateway: Gateway, asked: str) -> Path:
         raise HTTPProblem(
             403, "lora_path: lies outside the folder of --lora-dir", param="lora_path"
         )
+    if path.exists() and not path.is_file():  # to open a pipe could take for ever
+        raise BadRequest("lora_path: is no file", param="lora_path")
     return path

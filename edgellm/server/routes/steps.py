@@ -1,6 +1,7 @@
 """GET /edgellm/steps: the flight recorder of every model that is ready. docs/scheduling.md has the
 fields."""
 
+import re
 import time
 
 import msgspec
@@ -42,6 +43,6 @@ def _dated(told: Steps) -> list[StepRecord]:
 def _how_many(text: str | None) -> int:
     if text is None:
         return _MOST
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= _MOST):
+    if not (re.fullmatch(r"[0-9]{1,9}", text) and 1 <= int(text) <= _MOST):
         raise BadRequest(f"last={text[:40]!r} is not 1 to {_MOST}", param="last")
     return int(text)

@@ -92,6 +92,13 @@ def test_what_is_no_http_is_400_in_the_envelope():
     assert b'"code":"malformed"' in answer
 
 
+def test_who_asks_for_another_protocol_gets_http_and_the_log_no_advice(caplog):
+    with live_server(served()) as live:
+        headers = {"connection": "upgrade", "upgrade": "websocket"}
+        assert httpx2.get(f"{live.url}/health", headers=headers).status_code == 200
+    assert caplog.records == []
+
+
 def test_a_body_whose_end_is_told_in_two_ways_is_400():
     smuggled = b"content-length: 6\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nGET /x"
     with live_server(served()) as live:

@@ -1,5 +1,7 @@
 """Adapters over HTTP: listed, given scales, loaded from one folder only, asked for as models."""
 
+import os
+
 import httpx2
 import pytest
 from server.server_fakes import live_server, served, words
@@ -15,6 +17,7 @@ def place(tmp_path):
     folder.mkdir()
     (folder / "tales.gguf").write_bytes(b"GGUF")
     (tmp_path / "secret.gguf").write_bytes(b"GGUF")
+    os.mkfifo(folder / "pipe.gguf")
     (folder / "link.gguf").symlink_to(tmp_path / "secret.gguf")
     model = served()
     model.engine.adapters = AdapterList([Adapter(0, "style", "/models/style.gguf", 0.5)])
@@ -97,6 +100,8 @@ def test_no_path_leads_out_of_the_folder(place, path):
     [
         ("x", "nothing.gguf", 404, "nothing.gguf"),
         ("x", "a\0b", 400, "no path"),
+        ("x", "pipe.gguf", 400, "no file"),
+        ("x", ".", 400, "no file"),
         ("tiny", "tales.gguf", 400, "a name of the model tiny"),
         ("style", "tales.gguf", 400, "loaded already"),
         ("a\nb", "tales.gguf", 400, "printed"),

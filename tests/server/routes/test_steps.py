@@ -39,7 +39,9 @@ def test_last_asks_for_the_newest_only(http):
     assert [step["step"] for step in steps] == [2, 3]
 
 
-@pytest.mark.parametrize("last", ["0", "-1", "1001", "x", "1e3", "9" * 5000])
+@pytest.mark.parametrize(
+    "last", ["0", "-1", "1001", "x", "1e3", "9" * 5000, "0000005001", "000000500" * 999]
+)
 def test_a_last_that_is_no_number_in_bounds_is_refused(http, last):
     assert http.get("/edgellm/steps", params={"last": last}).status_code == 400
 
