@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import tomllib
 
 import pytest
 import typer
@@ -117,6 +118,13 @@ def test_every_configuration_that_is_shown_can_be_loaded(tmp_path):
     for text in configurations:
         path.write_text(text)
         load_config({"EDGELLM_CONFIG": str(path)}, {})
+
+
+def test_the_data_sheets_that_are_told_of_are_there():
+    told = re.search(r"Data sheets of (\d+) devices", (ROOT / "docs" / "hardware.md").read_text())
+    assert int(told[1]) == len(
+        tomllib.loads((ROOT / "profiles/devices.toml").read_text())["device"]
+    )
 
 
 def test_commands_are_found_however_they_are_shown():
