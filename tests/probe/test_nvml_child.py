@@ -20,9 +20,12 @@ def driver_folder(tmp_path_factory):
 
 
 @pytest.fixture
-def machine(driver_folder, monkeypatch):
+def machine(driver_folder, monkeypatch, tmp_path):
+    """The programs are this machine's; of its files there is the trace of a driver."""
     monkeypatch.setenv("LD_LIBRARY_PATH", str(driver_folder))
-    return Evidence(SystemSources())
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev" / "nvidiactl").touch()
+    return Evidence(SystemSources(tmp_path))
 
 
 def test_two_boards_answer_and_the_drivers_chatter_does_no_harm(machine):
