@@ -84,6 +84,7 @@ class _Era(ProfileRow, frozen=True, kw_only=True):
     batch_layer_ratio: float = 1.0
     flops_ratio: float
     most_read_gb_s: float = inf
+    n_apart: int | None = None
 
 
 class _CpuKernels(ProfileRow, frozen=True, kw_only=True):
@@ -110,6 +111,7 @@ class _Speed(ProfileRow, frozen=True, kw_only=True):
     copy_gb_s: float
     disk_gb_s: float
     pipeline_efficiency: float
+    n_apart: dict[Backend, int]
     thread_layer_us: float
     cpu_attention_ratio: float
     family: tuple[_Family, ...]
@@ -187,7 +189,7 @@ def load_profiles() -> Profiles:
 def _speed(file: _Speed) -> SpeedProfile:
     costs = {row.name: row.costs for row in file.type_cost}
     return SpeedProfile(
-        families=tuple(_family(row, costs) for row in file.family),
+        families=tuple(_family(row, costs, file.n_apart) for row in file.family),
         cpu=CpuSpeed(
             kernels=tuple(_kernels(row) for row in file.cpu_kernels),
             thread_layer_s=file.thread_layer_us / 1e6,
@@ -222,6 +224,7 @@ def _era(row: _Era) -> Era:
         row.moe_layer_ratio,
         row.batch_layer_ratio,
         row.most_read_gb_s * _GB,
+        row.n_apart,
     )
 
 
@@ -233,7 +236,9 @@ def _kernels(row: _CpuKernels) -> CpuKernels:
     return CpuKernels(row.isa, row.decode_gweights_s * 1e9, row.gflops * 1e9, plain)
 
 
-def _family(row: _Family, costs: Mapping[str, Mapping[str, float]]) -> BackendFamily:
+def _family(
+    row: _Family, costs: Mapping[str, Mapping[str, float]], n_apart: Mapping[Backend, int]
+) -> BackendFamily:
     return BackendFamily(
         name=row.name,
         backend=row.backend,
@@ -254,6 +259,7 @@ def _family(row: _Family, costs: Mapping[str, Mapping[str, float]]) -> BackendFa
         attention_flops_ratio=row.attention_flops_ratio,
         flops_per_byte=row.flops_per_byte,
         vector_flops_per_byte=row.vector_flops_per_byte,
+        n_apart=n_apart.get(row.backend, 1),
         type_costs=_costs(costs, row.types),
         prefill_costs=_costs(costs, row.prefill_types),
         unknown_bandwidth_bytes_s=row.unknown_bandwidth_gb_s * _GB,

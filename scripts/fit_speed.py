@@ -3,13 +3,13 @@
     python scripts/fit_speed.py --data benchmarks.csv [--write]
 
 The table's columns are in scripts/bench/published.py, which also says which rows are left out and
-why. Fitted are the factors of the families that some row is about. What a family differs from its
-backend, and the backend from PRIORS, is held small, so that three rows of one card can't teach
-nonsense. Least squares of log time with Huber weights; a device's rows count by the square root of
-their number. Families without rows, CPU kernels and costs of types stay as they are placed.
+why; scripts/bench/measured_speeds.csv is read beside it. Fitted are the factors of families that
+some row is about. What a family differs from its backend, and that from PRIORS, is held small, so
+that three rows of one card can't teach nonsense. Least squares of log time with Huber weights; a
+device's rows count by the square root of their number. Other families, CPU kernels and costs of
+types stay as they are placed.
 
-The spreads are quantiles of how far devices lie off that were left out of the fit, one after the
-other, as scripts/bench/speed_holdout.py reports them.
+The spreads are quantiles of how far devices are off when left out (scripts/bench/speed_holdout.py).
 """
 
 import argparse
@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent / "bench"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from fit_spreads import spreads, with_spreads
-from published import Case, cases, read
+from published import MEASURED, Case, cases, read
 
 from edgellm.profiles import load_profiles
 from edgellm.selector.speed_profile import BackendFamily, Era, SpeedProfile, Spread
@@ -56,6 +56,9 @@ _PRIORS: Final[Mapping[str, tuple[float, ...]]] = {
     "rocm": (90e-6, 108e-6, 140e-6, 0.82, 0.7, 0.7, 2.0, 0.3, 0.15, 0.3, 1.0, 1.3, 0.3),
     "cpu": (10e-6, 10e-6, 10e-6, 0.72, 0.72, 0.6, 1.5, 1.0, 0.7, 0.35, 2.0, 10.0, 1.0),
 }
+# GeForce cards' peaks are told with sums in FP32, half of what their matrix units do with others;
+# the rest's in full (profiles/devices.toml, fp16_tflops).
+_TOLD_BY_HALVES: Final = ("cuda-turing", "cuda-ampere", "cuda-ada", "cuda-blackwell")
 # What slows one slows the other: a step of its fields moves those, too.
 _KIN: Final[Mapping[str, tuple[str, ...]]] = {
     "layer_s": ("batch_layer_s",), "efficiency": ("expert_efficiency",),
@@ -129,9 +132,9 @@ class Model:
 
     def _columns(self) -> Iterable[Column]:
         """What a generation's boards have in common ("cuda-ada", "cuda-ada-pro") counts as one
-        for all but the multiplications, whose peak is published by different rules."""
+        for all but the multiplications, whose peaks are published by more than two rules."""
         for field, (far, near) in _FIELDS.items():
-            own = near if "flops" in field else _BOARD_FREEDOM
+            own = near / 2 if "flops" in field else _BOARD_FREEDOM
             moved = (field, *_KIN.get(field, ()))
             for backend in sorted(set(self.backends.values())):
                 names = [name for name, of in self.backends.items() if of == backend]
@@ -152,7 +155,9 @@ class Model:
 
     def _priors(self) -> Iterable[tuple[Number, float]]:
         for name, backend in self.backends.items():
-            yield from (((name, f), v) for f, v in zip(_FIELDS, _PRIORS[backend], strict=True))
+            for field, prior in zip(_FIELDS, _PRIORS[backend], strict=True):
+                is_half = name in _TOLD_BY_HALVES and "flops_ratio" in field
+                yield (name, field), prior * (2 if is_half else 1)
         yield from ((("", field), value) for field, value in _GLOBALS.items())
         for era in self._profile.eras:
             for field, (prior, _) in _era_priors(era).items():
@@ -284,7 +289,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, type=Path, metavar="CSV")
     parser.add_argument("--write", action="store_true", help="put the numbers into speed.toml")
     args = parser.parse_args()
-    rows, left = cases(read(args.data))
+    rows, left = cases(read(args.data, MEASURED))
     print(f"{len(rows)} rows of {len({row.device for row in rows})} devices, {len(left)} left out")
     model = Model(load_profiles().speed, rows)
     unknowns = fit(model, rows)

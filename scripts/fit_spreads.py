@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp, log
+from statistics import NormalDist
 from typing import Final, Protocol
 
 from published import Case
@@ -97,9 +98,23 @@ def _of_unseen(model: Families, pairs: Sequence[Pair]) -> Spread:
 
 
 def _beyond(pairs: Sequence[Pair], said: Callable[[Case], Spread]) -> Spread:
-    below = [(case, off - log(said(case).low)) for case, off in pairs]
-    above = [(case, off - log(said(case).high)) for case, off in pairs]
-    return Spread(min(exp(_quantile(below, 0.1)), 1.0), max(exp(_quantile(above, 0.9)), 1.0))
+    reach = _reach(len({case.device for case, _ in pairs}))
+    below = reach * _quantile([(case, off - log(said(case).low)) for case, off in pairs], 0.1)
+    above = reach * _quantile([(case, off - log(said(case).high)) for case, off in pairs], 0.9)
+    return Spread(min(exp(below), 1.0), max(exp(above), 1.0))
+
+
+def _reach(n_devices: int) -> float:
+    """How much further than the quantiles of so few devices one more may lie: Student's t over the
+    normal distribution, both at 90 %. The expansion is Cornish and Fisher's."""
+    z, free = NormalDist().inv_cdf(0.9), max(1, n_devices - 1)
+    t = (
+        z
+        + (z**3 + z) / (4 * free)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * free**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * free**3)
+    )
+    return float(t / z * (1 + 1 / max(1, n_devices)) ** 0.5)
 
 
 def _first_family(model: Families, case: Case) -> str | None:

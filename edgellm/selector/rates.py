@@ -20,7 +20,7 @@ from edgellm.models.spec import ModelSpec
 from edgellm.probe.hardware import Device, Hardware
 from edgellm.selector.shape import ContextShape
 from edgellm.selector.speed_profile import BackendFamily, PlainAttention, SpeedProfile
-from edgellm.selector.work import Step, Work, dense_mix, expert_mix
+from edgellm.selector.work import Step, Work, dense_mix, expert_mix, reading_ratio
 
 _OVERLAP_EXPONENT = 4.0  # 1: one after the other; infinity: the longer one alone
 _VECTOR_TOKENS = 8
@@ -47,7 +47,7 @@ class Rates:
         slow = 1.0 if shape.flash_attention else self.family.no_flash_ratio
         return (
             self._blocks_s(work, step)
-            + self._weights_s(spec, work)
+            + self._weights_s(spec, work, step)
             + self._cache_s(work, step, shape, slow)
             + self._weights_again_s(spec, work, step)
             + work.attention_flops * slow / (self.family.attention_flops_ratio * self.flops_s)
@@ -75,15 +75,18 @@ class Rates:
         extra = (family.recurrent_layer_ratio - 1) * work.recurrent_blocks
         return layer_s * (work.blocks + family.moe_layer_ratio * work.moe_blocks + extra)
 
-    def _weights_s(self, spec: ModelSpec, work: Work) -> float:
+    def _weights_s(self, spec: ModelSpec, work: Work, step: Step) -> float:
         """Reading and unpacking overlap."""
         family, dense, experts = self.family, dense_mix(spec), expert_mix(spec)
+        expert_bytes = work.expert_bytes
+        if expert_bytes and step.n_tokens > 1:
+            expert_bytes *= reading_ratio(spec, step.n_tokens, family.n_apart)
         read_s = work.dense_bytes / self._read_bytes_s(
             family.efficiency
-        ) + work.expert_bytes / self._read_bytes_s(family.expert_efficiency)
+        ) + expert_bytes / self._read_bytes_s(family.expert_efficiency)
         unpack_s = (
             work.dense_bytes / dense.bytes_a_weight * family.cost(dense.parts)
-            + work.expert_bytes / experts.bytes_a_weight * family.cost(experts.parts)
+            + expert_bytes / experts.bytes_a_weight * family.cost(experts.parts)
         ) / self.weights_s
         return _overlapped(read_s, unpack_s)
 
@@ -95,6 +98,8 @@ class Rates:
         n_more = step.n_tokens - 1
         if not n_more:
             return 0.0
+        if step.n_tokens <= self.family.n_apart:
+            work = work._replace(expert_flops=0.0)  # in unpacking each token's own
         matrix_s, vector_s = self._by_matrix_s(spec, work), self._by_vector_s(spec, work)
         if self.family.backend == "cpu":
             return matrix_s

@@ -55,6 +55,7 @@ class BackendFamily:
     no_flash_ratio: float = 1.0  # attention without flash attention over attention with it
     vector_flops_per_byte: float | None = None  # where the peak is no measure of the vector units
     most_read_bytes_s: float = inf  # of weights, however fast the memory
+    n_apart: int = 1  # tokens of a step up to which each one's experts are read for it alone
     type_costs: Mapping[str, float] = field(default_factory=dict)  # of unpacking, beside q4_k
     prefill_costs: Mapping[str, float] = field(default_factory=dict)  # of multiplying by them
     architectures: tuple[str, ...] = ()  # as they begin: "sm_89", "gfx11"
@@ -93,6 +94,7 @@ class Era:
     moe_layer_ratio: float = 1.0  # on top, for blocks with experts
     batch_layer_ratio: float = 1.0  # for several streams: CUDA replayed no recorded graph then
     most_read_bytes_s: float = inf
+    n_apart: int | None = None  # None: as today
 
     def applied(self, family: BackendFamily) -> BackendFamily:
         if family.backend != self.backend:
@@ -103,6 +105,7 @@ class Era:
             batch_layer_s=family.batch_layer_s * self.batch_layer_ratio,
             prompt_layer_s=family.prompt_layer_s * self.layer_ratio,
             most_read_bytes_s=min(family.most_read_bytes_s, self.most_read_bytes_s),
+            n_apart=self.n_apart or family.n_apart,
             moe_layer_ratio=family.moe_layer_ratio * self.moe_layer_ratio,
             flops_ratio=family.flops_ratio * self.flops_ratio,
             expert_flops_ratio=family.expert_flops_ratio * self.flops_ratio,

@@ -134,6 +134,25 @@ def _hit_ratio(spec: ModelSpec, n_tokens: int) -> float:
     return 1 - float(missed**distinct)
 
 
+def reading_ratio(spec: ModelSpec, n_tokens: int, n_apart: int) -> float:
+    """Bytes of experts that are read over those that are hit.
+
+    In steps of up to `n_apart` tokens each token's experts are multiplied on their own. Only the
+    tokens that have the same one for their first, second, … choice read it together, if chance
+    brings them there. A longer step takes a matrix kernel where that is no slower.
+    Source: ggml/src/ggml-cuda/mmvq.cu mul_mat_vec_q_moe; ggml/src/ggml-metal/ggml-metal-ops.cpp
+    ggml_metal_op_mul_mat_id, ne21_mm_id_min; ggml/src/ggml-vulkan/ggml-vulkan.cpp
+    ggml_vk_use_mul_mat_vec_id.
+    """
+    if not spec.n_expert or n_tokens < 2:
+        return 1.0
+    n_alone = min(n_tokens, n_apart)
+    apart = spec.n_expert_used * (1 - (1 - 1 / spec.n_expert) ** n_alone)
+    if n_tokens > n_apart:
+        apart = min(1.0, apart)
+    return max(1.0, apart / _hit_ratio(spec, n_tokens))
+
+
 # ---- tables over the layers, so that any run of them costs a subtraction
 
 

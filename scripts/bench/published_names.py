@@ -92,6 +92,7 @@ _MODELS: Final = (
     (r"gemma-?3-1b", "gemma3:1b"),
     (r"gemma-?3-270m", "gemma3:270m"),
     (r"gemma-?3-12b", "gemma3:12b"),
+    (r"gemma-?3-27b", "gemma3:27b"),
     (r"gemma-2-2b", "gemma2:2b"),
     (r"gemma-2-9b", "gemma2:9b"),
     (r"mistral[ -]7b", "mistral:7b"),

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from fit_speed import Model, fit, leave_one_out
 from fit_spreads import spreads, with_spreads
-from published import Case, cases, read
+from published import MEASURED, Case, cases, read
 
 from edgellm.profiles import load_profiles
 from edgellm.selector.plan import Range
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--committed", action="store_true", help="fit nothing")
     parser.add_argument("--every-row", action="store_true", help="print each row, too")
     args = parser.parse_args()
-    rows, left = cases(read(args.data))
+    rows, left = cases(read(args.data, MEASURED))
     outcomes = list(_committed(rows) if args.committed else _held_out(rows))
     if args.every_row:
         _print_rows(outcomes)

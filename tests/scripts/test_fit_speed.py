@@ -16,6 +16,7 @@ from scripts.fit_speed import (
     spreads,
     with_spreads,
 )
+from scripts.fit_spreads import _reach
 
 COLUMNS = (
     "device", "backend", "n_devices", "model", "quant", "test", "tok_s", "ngl", "build", "source",
@@ -216,3 +217,9 @@ def test_the_file_is_written_with_the_new_numbers_and_nothing_else(world):
     assert "efficiency = 0.5" in lines
     assert any(line.startswith("source = ") and "12 rows" not in line for line in lines)
     assert not any("cuda-hbm" in line for line in lines)
+
+
+def test_quantiles_of_few_devices_reach_further():
+    """Student's t at 90 % for 1, 4 and 39 degrees of freedom: 3.078, 1.533, 1.304."""
+    for n, t in ((2, 3.078), (5, 1.533), (40, 1.304)):
+        assert _reach(n) == pytest.approx(t / 1.2816 * (1 + 1 / n) ** 0.5, rel=0.05)

@@ -236,6 +236,16 @@ def test_streams_gain_less_with_experts_of_their_own():
     assert moe < dense
 
 
+def test_up_to_how_many_streams_read_experts_apart_depends_on_the_build():
+    """GB10, gpt-oss-20b, 512 tokens of context, b7941 (llama.cpp benches/dgx-spark)."""
+    spec = catalog.spec(catalog.find("gpt-oss:20b"), "MXFP4")
+    card, then = hardware_from_devices(["GB10"]), SPEED.of_build(7941)
+    for n, tok_s in ((1, 80.1), (2, 109.7), (4, 156.0), (8, 271.8), (16, 436.4)):
+        rate = decode(spec, card, profile=then, n_streams=n, depth=528)
+        assert rate.p50 == pytest.approx(tok_s, rel=0.15)
+    assert {family.n_apart for family in then.families if family.backend == "cuda"} == {4}
+
+
 def test_experts_belong_on_the_cpu_rather_than_layers():
     spec, hardware = specs.moe(), with_bandwidths(machine((12, 360)), 80)
     layers = decode(spec, hardware, half(spec, 24))

@@ -16,6 +16,7 @@ from edgellm.selector.work import (
     expert_mix,
     host_experts,
     main_type,
+    reading_ratio,
     share_work,
 )
 
@@ -202,3 +203,26 @@ def test_without_types_the_average_has_to_do():
     spec = replace(specs.dense(), types=(), name="untold")
     assert dense_mix(spec).bytes_a_weight == pytest.approx(spec.weight_bytes / spec.n_params)
     assert FAMILY.cost(dense_mix(spec).parts) == 1.0
+
+
+def test_in_a_short_step_each_token_reads_its_experts_for_itself():
+    """4 of 32 each; alone that is an eighth of all, and two tokens seldom share a choice."""
+    spec = replace(specs.moe(), n_expert=32, n_expert_used=4)
+    layer = replace(spec.layers[0], weight_bytes=3200, expert_bytes=3200)
+    read = [
+        active_bytes(spec, layer, n) * reading_ratio(spec, n, n_apart=8) / 400 for n in (1, 2, 8)
+    ]
+    assert read == pytest.approx([1.0, 2.0, 7.2], rel=0.03)
+
+
+def test_a_matrix_kernel_reads_no_less_than_the_vector_kernel_before_it_and_no_expert_twice():
+    spec = replace(specs.moe(), n_expert=32, n_expert_used=4)
+    layer = replace(spec.layers[0], weight_bytes=3200, expert_bytes=3200)
+
+    def read(n: int, n_apart: int) -> float:
+        return active_bytes(spec, layer, n) * reading_ratio(spec, n, n_apart)
+
+    assert read(9, n_apart=8) == pytest.approx(read(8, n_apart=8), rel=0.01)
+    assert read(31, n_apart=31) > 2 * 3200
+    assert read(32, n_apart=31) == pytest.approx(3200, rel=0.01)
+    assert reading_ratio(specs.dense(), 8, n_apart=8) == 1.0
