@@ -12,7 +12,7 @@ from math import inf
 from edgellm.errors import ConfigError
 from edgellm.models.tensor_types import TensorClass
 from edgellm.probe.hardware import Backend
-from edgellm.probe.limits import load as load_limits
+from edgellm.probe.known.limits import load as load_limits
 from edgellm.resources import ProfileRow, profiles_dir, read_profile
 from edgellm.selector.plan import KVType, Use
 from edgellm.selector.profiles import (

@@ -12,8 +12,8 @@ import os
 import sys
 from pathlib import Path
 
+from edgellm.probe.asked.evidence import Evidence, Testimony
 from edgellm.probe.detect import examine
-from edgellm.probe.evidence import Evidence, Testimony
 from edgellm.probe.sources import Output, SystemSources
 
 

@@ -3,9 +3,9 @@ import tomllib
 import pytest
 
 from edgellm.models.quants import BY_NAME
-from edgellm.probe.boards import board_names, hardware_from_board
-from edgellm.probe.described import hardware_from_devices
 from edgellm.probe.hardware import Device
+from edgellm.probe.known.boards import board_names, hardware_from_board
+from edgellm.probe.known.described import hardware_from_devices
 from edgellm.profiles import load_prices, load_profiles
 from edgellm.resources import profiles_dir
 
@@ -106,7 +106,7 @@ def test_the_quality_table_is_in_the_order_of_its_bits_where_it_is_measured():
 
 
 def test_every_cloud_price_has_a_source_and_a_machine_that_can_be_described():
-    from edgellm.probe.described import hardware_from_devices
+    from edgellm.probe.known.described import hardware_from_devices
 
     prices = load_prices()
     assert prices.date

@@ -53,7 +53,7 @@ def in_catalog(incomplete: str) -> list[str]:
 
 def boards(incomplete: str) -> list[str]:
     from edgellm.cli.described import ALL_BOARDS
-    from edgellm.probe.boards import board_names
+    from edgellm.probe.known.boards import board_names
 
     with contextlib.suppress(EdgellmError):
         return words(*board_names(), ALL_BOARDS)(incomplete)

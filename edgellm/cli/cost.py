@@ -114,7 +114,7 @@ def _cloud_tok_s(price: "CloudPrice", candidates: tuple["Candidate", ...]) -> fl
     """Predicted for one stream of the same file; None where it isn't known, or doesn't fit."""
     from edgellm.cli.planning import planned
     from edgellm.errors import EdgellmError
-    from edgellm.probe.described import hardware_from_devices
+    from edgellm.probe.known.described import hardware_from_devices
     from edgellm.selector.plan import Goal
 
     if not candidates:

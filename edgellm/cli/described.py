@@ -58,12 +58,12 @@ class Described:
         """Raises BadRequest, ModelNotFound for an unknown board, StorageError."""
         self.check_one_machine()
         if self.on:
-            from edgellm.probe.boards import hardware_from_board
+            from edgellm.probe.known.boards import hardware_from_board
 
             (board,) = self.on
             return hardware_from_board(board)
         if self.device or self.ram:
-            from edgellm.probe.described import hardware_from_devices
+            from edgellm.probe.known.described import hardware_from_devices
 
             return hardware_from_devices(tuple(self.device or ()), self.ram)
         if self.sysroot:
@@ -106,7 +106,7 @@ class Described:
 
 def sources(sysroot: Path | None) -> "Sources":
     """Where the probe looks. Raises StorageError for a folder that is no captured machine."""
-    from edgellm.probe.hangs import this_machine
+    from edgellm.probe.asked.hangs import this_machine
     from edgellm.probe.sources import SysrootSources
 
     if sysroot is None:

@@ -9,8 +9,8 @@ from edgellm.selector.plan import Plan
 def look(*, ask_again: bool = False) -> Hardware:
     """The first look after a boot also measures the memory's bandwidth, for about a second.
     `ask_again`: programs that hung lately, too."""
+    from edgellm.probe.asked.hangs import this_machine
     from edgellm.probe.detect import detect
-    from edgellm.probe.hangs import this_machine
 
     return detect(this_machine(ask_again=ask_again))
 
@@ -18,9 +18,9 @@ def look(*, ask_again: bool = False) -> Hardware:
 def recall() -> Hardware:
     """For what would be, not for what is loaded: programs are not asked again what they can only
     answer as before. Free memory is always today's."""
+    from edgellm.probe.asked.hangs import this_machine
+    from edgellm.probe.asked.recall import RecallingSources
     from edgellm.probe.detect import detect
-    from edgellm.probe.hangs import this_machine
-    from edgellm.probe.recall import RecallingSources
     from edgellm.runner.build import llama_build
 
     return detect(RecallingSources(this_machine(), llama_build()))

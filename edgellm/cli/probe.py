@@ -27,8 +27,8 @@ def probe(
     """
     from edgellm.cli.described import sources
     from edgellm.cli.output import columns, print_json
+    from edgellm.probe.asked.evidence import Evidence
     from edgellm.probe.detect import examine
-    from edgellm.probe.evidence import Evidence
     from edgellm.probe.report import as_json as hardware_json
     from edgellm.probe.report import as_text, raw_as_text
 

@@ -54,7 +54,7 @@ def _would_fit(
 
 def _boards(candidates: Sequence[Candidate], goal: Goal) -> Iterator[tuple[str, Plan]]:
     """The smallest described machines that hold it, as it was asked for."""
-    from edgellm.probe.boards import board_names, hardware_from_board
+    from edgellm.probe.known.boards import board_names, hardware_from_board
 
     machines = sorted(
         ((name, hardware_from_board(name)) for name in board_names()),

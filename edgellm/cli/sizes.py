@@ -69,7 +69,7 @@ class Users:
 
 def boards_of(names: Sequence[str]) -> "list[tuple[str, Hardware]]":
     """By name, or all that are described. Raises ModelNotFound."""
-    from edgellm.probe.boards import board_names, hardware_from_board
+    from edgellm.probe.known.boards import board_names, hardware_from_board
 
     wanted = board_names() if ALL_BOARDS in names else tuple(dict.fromkeys(names))
     return [(name, hardware_from_board(name)) for name in wanted]

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import msgspec
 
 from edgellm.meter.sample import Sample
-from edgellm.probe.apple import IOREG
 from edgellm.probe.hardware import Device
 from edgellm.probe.sources import Output, Sources
+from edgellm.probe.vendors.apple import IOREG
 
 MACMON = ("macmon", "pipe", "-s", "1", "-i", "500")  # one sample, of half a second
 

@@ -10,8 +10,8 @@ from edgellm.meter.energy import Counter
 from edgellm.meter.raspberry_sensor import Board, FirmwareSensor
 from edgellm.meter.sample import Sample
 from edgellm.meter.sysfs import number, text
-from edgellm.probe import cgroup, host
-from edgellm.probe.evidence import Evidence
+from edgellm.probe.asked.evidence import Evidence
+from edgellm.probe.host import cgroup, host
 from edgellm.probe.sources import Sources
 
 # hwmon drivers and thermal zones that speak for the processor, the best first

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 
 from edgellm.meter.sample import Sample
 from edgellm.meter.sysfs import text
-from edgellm.probe import raspberry
 from edgellm.probe.sources import Output, Sources
+from edgellm.probe.vendors import raspberry
 
 RAILS = ("vcgencmd", "pmic_read_adc")
 

@@ -13,7 +13,10 @@ from edgellm.meter.qualcomm_sensor import QualcommSensor
 from edgellm.meter.raspberry_sensor import FirmwareSensor
 from edgellm.meter.sampler import Sampler, Sensor
 from edgellm.meter.tool_sensor import ToolSensor
-from edgellm.probe import (
+from edgellm.probe.asked.evidence import Evidence
+from edgellm.probe.hardware import Device, Hardware
+from edgellm.probe.sources import Sources, SystemSources
+from edgellm.probe.vendors import (
     biren,
     cambricon,
     huawei,
@@ -25,9 +28,6 @@ from edgellm.probe import (
     raspberry,
     thead,
 )
-from edgellm.probe.evidence import Evidence
-from edgellm.probe.hardware import Device, Hardware
-from edgellm.probe.sources import Sources, SystemSources
 
 _Make = Callable[[Sources, Sequence[Device]], Sensor]
 

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from edgellm.meter.sample import Sample
-from edgellm.probe.evidence import Evidence
+from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.hardware import Device
-from edgellm.probe.readings import Reading
 from edgellm.probe.sources import Sources
+from edgellm.probe.vendors.readings import Reading
 
 
 class ToolSensor:

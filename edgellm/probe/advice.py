@@ -1,8 +1,8 @@
 """Why llama.cpp won't use a card, and the command that changes it. Pure."""
 
-from edgellm.probe.cards import Card
 from edgellm.probe.hardware import Serving
 from edgellm.probe.registry import GgmlDevice, Registry
+from edgellm.probe.vendors.cards import Card
 from edgellm.units import format_bytes
 
 _CARVE_OUT_RATIO = 0.75

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgellm.probe import pci
-from edgellm.probe.cards import Card
+from edgellm.probe.vendors.cards import Card
 
 
 def joined(cards: Sequence[Card], on_pci: Sequence[pci.PciDevice]) -> list[Card]:

@@ -11,35 +11,31 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from edgellm.probe import (
+from edgellm.probe import buses, merge, pci, registry
+from edgellm.probe.asked import hangs
+from edgellm.probe.asked.asking import ask
+from edgellm.probe.asked.evidence import Evidence
+from edgellm.probe.hardware import Device, Hardware, MemoryPool
+from edgellm.probe.host import bandwidth, host
+from edgellm.probe.known import catalog
+from edgellm.probe.sources import Sources
+from edgellm.probe.vendors import (
     amd,
     apple,
-    bandwidth,
     biren,
-    buses,
     cambricon,
-    catalog,
-    hangs,
-    host,
     huawei,
     hygon,
     iluvatar,
     intel,
-    merge,
     metax,
     moorethreads,
     nvidia,
-    pci,
     qualcomm,
     readings,
-    registry,
     thead,
 )
-from edgellm.probe.asking import ask
-from edgellm.probe.cards import Card
-from edgellm.probe.evidence import Evidence
-from edgellm.probe.hardware import Device, Hardware, MemoryPool
-from edgellm.probe.sources import Sources
+from edgellm.probe.vendors.cards import Card
 
 T = TypeVar("T")
 

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from edgellm.probe import advice
-from edgellm.probe.cards import Card
-from edgellm.probe.catalog import Catalog, DeviceRow
 from edgellm.probe.hardware import Device, MemoryPool, PeerLink, Serving
+from edgellm.probe.known.catalog import Catalog, DeviceRow
 from edgellm.probe.pci import normal_address
 from edgellm.probe.registry import GgmlDevice, Registry
+from edgellm.probe.vendors.cards import Card
 from edgellm.units import GIB
 
 _UNTOLD = Card("", "")  # for a device that no vendor told of: all of it unknown

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from edgellm.probe.evidence import Evidence
+from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.hardware import Backend
 from edgellm.probe.sources import child
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import msgspec
 
-from edgellm.probe.evidence import Testimony
+from edgellm.probe.asked.evidence import Testimony
 from edgellm.probe.hardware import Device, Dimms, Hardware
 from edgellm.probe.sources import Output, Silence
 from edgellm.probe.usage import usage_line

@@ -2,7 +2,7 @@
 
 from edgellm.probe.advice import rebuild
 from edgellm.probe.hardware import Device, Hardware
-from edgellm.probe.limits import backend_limits
+from edgellm.probe.known.limits import backend_limits
 from edgellm.units import format_bytes
 
 _SPOKEN = {

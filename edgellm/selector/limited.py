@@ -6,7 +6,7 @@
     cache         types that its flash attention doesn't read: the device has no such cache
     attention     off on a device that has none, or none for this pair of types
 
-The limits themselves are profiles/backends.toml's (probe/limits.py).
+The limits themselves are profiles/backends.toml's (probe/known/limits.py).
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from edgellm.models.quants import BY_NAME
 from edgellm.models.spec import ModelSpec
 from edgellm.models.tensor_types import TypeShare
 from edgellm.probe.hardware import Device
-from edgellm.probe.limits import Feature, Limits
+from edgellm.probe.known.limits import Feature, Limits
 from edgellm.selector.devices import DeviceSet
 from edgellm.selector.plan import Candidate, Goal
 from edgellm.selector.question import Question

@@ -7,7 +7,7 @@ selector itself opens no file, so a test can hand it any world it likes.
 from dataclasses import dataclass, field
 
 from edgellm.models.tensor_types import TensorClass
-from edgellm.probe.limits import Table as BackendTable
+from edgellm.probe.known.limits import Table as BackendTable
 from edgellm.selector.plan import KVType, Use
 from edgellm.selector.speed_profile import SpeedProfile
 

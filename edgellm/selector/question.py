@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from edgellm.probe.limits import Limits, backend_limits
+from edgellm.probe.known.limits import Limits, backend_limits
 from edgellm.selector.devices import DeviceSet, device_sets, usable_accelerators, within_watts
 from edgellm.selector.machine import Machine
 from edgellm.selector.plan import Goal

@@ -23,11 +23,11 @@ from dataclasses import dataclass, field
 from edgellm.meter.energy import Meter
 from edgellm.meter.nvidia_sensor import NvidiaSensor
 from edgellm.meter.sample import Sample
-from edgellm.probe import nvidia
-from edgellm.probe.evidence import Evidence
+from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.hardware import Device
 from edgellm.probe.pci import normal_address
 from edgellm.probe.sources import SystemSources
+from edgellm.probe.vendors import nvidia
 
 _FIELDS = (
     "pci.bus_id,memory.used,memory.total,temperature.gpu,power.draw,power.limit,clocks.sm,"

@@ -13,8 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from edgellm.probe.asked.hangs import HangsRemembered
 from edgellm.probe.detect import detect
-from edgellm.probe.hangs import HangsRemembered
 from edgellm.probe.sources import Output, Silence, Sources, SysrootSources, capture_name
 
 CAPTURES = Path(__file__).parents[2] / "tests" / "probe" / "captures"

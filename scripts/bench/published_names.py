@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final
 
-from edgellm.probe import catalog
-from edgellm.probe.catalog import DeviceRow
-from edgellm.probe.described import Part, assemble
 from edgellm.probe.hardware import Backend, Cpu, Hardware, MemoryPool
+from edgellm.probe.known import catalog
+from edgellm.probe.known.catalog import DeviceRow
+from edgellm.probe.known.described import Part, assemble
 from edgellm.units import GIB
 
 

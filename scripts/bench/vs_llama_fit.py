@@ -32,9 +32,9 @@ from edgellm.errors import DoesNotFit
 from edgellm.models import catalog
 from edgellm.models.skeleton import write_skeletons
 from edgellm.models.spec import ModelSpec
-from edgellm.probe.boards import hardware_from_board
-from edgellm.probe.described import hardware_from_devices
 from edgellm.probe.hardware import Hardware
+from edgellm.probe.known.boards import hardware_from_board
+from edgellm.probe.known.described import hardware_from_devices
 from edgellm.profiles import load_profiles
 from edgellm.runner.oracle.messages import DescribedDevice
 from edgellm.runner.oracle.oracle import LlamaOracle, ask

@@ -6,7 +6,7 @@ from selector_specs import bert, candidate, dense, ladder
 from edgellm.cli import machine as this_machine
 from edgellm.cli.best import best_of, best_on_disk, best_to_download
 from edgellm.config import Config
-from edgellm.probe.boards import hardware_from_board
+from edgellm.probe.known.boards import hardware_from_board
 from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose
 from edgellm.selector.plan import Goal

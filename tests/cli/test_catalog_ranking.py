@@ -2,7 +2,7 @@ import pytest
 from selector_machines import machine
 
 from edgellm.cli.catalog_ranking import recommended
-from edgellm.probe.boards import hardware_from_board
+from edgellm.probe.known.boards import hardware_from_board
 from edgellm.profiles import load_profiles
 from edgellm.selector.plan import Goal
 

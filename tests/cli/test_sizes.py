@@ -7,7 +7,7 @@ from edgellm.cli.described import Described
 from edgellm.cli.pins import Pins
 from edgellm.cli.sizes import Users, boards_of, sizes_json, sizes_table
 from edgellm.errors import BadRequest, ModelNotFound
-from edgellm.probe.boards import board_names
+from edgellm.probe.known.boards import board_names
 from edgellm.selector.plan import Range
 from edgellm.selector.sizing import Demand, Sized
 

@@ -16,10 +16,10 @@ from edgellm.meter.jetson_sensor import JetsonSensor
 from edgellm.meter.qualcomm_sensor import QualcommSensor
 from edgellm.meter.sensors import sensors_of
 from edgellm.meter.tool_sensor import ToolSensor
-from edgellm.probe import huawei
 from edgellm.probe.detect import detect
 from edgellm.probe.hardware import Device
 from edgellm.probe.sources import Output, Silence, capture_name
+from edgellm.probe.vendors import huawei
 from edgellm.units import MIB
 
 CARD = "/sys/class/drm/card0"

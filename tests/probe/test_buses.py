@@ -1,8 +1,8 @@
 from dataclasses import replace
 
 from edgellm.probe import buses
-from edgellm.probe.cards import Card
 from edgellm.probe.pci import PciDevice
+from edgellm.probe.vendors.cards import Card
 
 SLOT = PciDevice(
     "0000:01:00.0", "biren", 1, link="PCIe 4.0 x16", link_now="PCIe 4.0 x8", numa_node=1

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from probe_fakes import CAPTURES, captured
 
+from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.detect import detect, examine
-from edgellm.probe.evidence import Evidence
 from edgellm.probe.sources import SysrootSources
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "capture_probe.py"

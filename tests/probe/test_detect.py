@@ -5,8 +5,8 @@ import time
 import pytest
 from probe_fakes import CAPTURES, FakeSources, captured
 
+from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.detect import detect, examine
-from edgellm.probe.evidence import Evidence
 from edgellm.probe.hardware import MemoryPool
 from edgellm.probe.sources import Output, Silence, SysrootSources, SystemSources, capture_name
 from edgellm.units import GIB, MIB

@@ -1,8 +1,8 @@
 from edgellm.probe import merge
-from edgellm.probe.cards import Card
-from edgellm.probe.catalog import Catalog, DeviceRow
 from edgellm.probe.hardware import MemoryPool, Serving
+from edgellm.probe.known.catalog import Catalog, DeviceRow
 from edgellm.probe.registry import GgmlDevice, Registry
+from edgellm.probe.vendors.cards import Card
 from edgellm.units import GIB
 
 HOST = MemoryPool("host", "host", 64 * GIB, 60 * GIB, 50e9)

@@ -9,10 +9,10 @@ from compiled_driver import compiled, needs_compiler
 from probe_fakes import FakeSources
 
 from edgellm.meter.tool_sensor import ToolSensor
-from edgellm.probe import moorethreads
-from edgellm.probe.evidence import Evidence
+from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.hardware import Device
 from edgellm.probe.sources import SystemSources
+from edgellm.probe.vendors import moorethreads
 from edgellm.units import GIB, MIB
 
 OUTPUT = Path(__file__).with_name("outputs") / "mthreads-gmi-1.14.0.txt"

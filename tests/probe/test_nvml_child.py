@@ -6,9 +6,9 @@ import time
 import pytest
 from compiled_driver import compiled, needs_compiler
 
-from edgellm.probe import nvidia
-from edgellm.probe.evidence import Evidence
+from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.sources import SystemSources
+from edgellm.probe.vendors import nvidia
 from edgellm.units import MIB
 
 pytestmark = needs_compiler("libnvidia-ml.so.1")

@@ -2,8 +2,8 @@ import pytest
 from probe_fakes import FakeSources
 
 from edgellm.probe import pci
-from edgellm.probe.evidence import Evidence
-from edgellm.probe.lists import parse_list
+from edgellm.probe.asked.evidence import Evidence
+from edgellm.probe.host.lists import parse_list
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import pytest
 from probe_fakes import FakeSources, captured
 
 from edgellm.probe import registry
-from edgellm.probe.evidence import Evidence
+from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.sources import Output, Silence, SystemSources
 
 

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 from probe_fakes import CAPTURES, captured
 
+from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.detect import detect, examine
-from edgellm.probe.evidence import Evidence
 from edgellm.probe.hardware import (
     Cpu,
     Device,

@@ -3,11 +3,11 @@
 import pytest
 from probe_fakes import CAPTURES, FakeSources, captured
 
-from edgellm.probe import apple, qualcomm, raspberry
+from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.detect import detect
-from edgellm.probe.evidence import Evidence
-from edgellm.probe.host import SYSCTL
+from edgellm.probe.host.host import SYSCTL
 from edgellm.probe.sources import Output, Silence, SysrootSources, capture_name
+from edgellm.probe.vendors import apple, qualcomm, raspberry
 from edgellm.units import MIB
 
 M3 = "hw.memsize: 68719476736\nmachdep.cpu.brand_string: Apple M3 Max\niogpu.wired_limit_mb: {}\n"

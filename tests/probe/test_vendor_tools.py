@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from probe_fakes import FakeSources
 
-from edgellm.probe import (
+from edgellm.probe.asked.evidence import Evidence
+from edgellm.probe.sources import Output, Silence, SystemSources, capture_name
+from edgellm.probe.vendors import (
     biren,
     cambricon,
     huawei,
@@ -19,8 +21,6 @@ from edgellm.probe import (
     moorethreads,
     thead,
 )
-from edgellm.probe.evidence import Evidence
-from edgellm.probe.sources import Output, Silence, SystemSources, capture_name
 from edgellm.units import MIB
 
 OUTPUTS = Path(__file__).with_name("outputs")

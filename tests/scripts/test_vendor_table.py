@@ -5,7 +5,7 @@ import re
 import pytest
 from probe_fakes import CAPTURES
 
-from edgellm.probe.catalog import load
+from edgellm.probe.known.catalog import load
 from scripts import vendor_table
 
 

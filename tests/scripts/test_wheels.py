@@ -6,7 +6,7 @@ import time
 import pytest
 
 from edgellm.probe.hardware import Device
-from edgellm.probe.limits import backend_limits
+from edgellm.probe.known.limits import backend_limits
 from scripts.setup.machine import Amd, Machine, Nvidia
 from scripts.setup.wheels import NoWheel, Wheel, index_base, kinds, wheel, why_silent
 

@@ -8,7 +8,7 @@ import selector_specs as specs
 from selector_machines import machine, unified
 
 from edgellm.errors import BadRequest, DoesNotFit, ModelNotFound
-from edgellm.probe.boards import hardware_from_board
+from edgellm.probe.known.boards import hardware_from_board
 from edgellm.profiles import load_profiles
 from edgellm.selector.budget import pool_budgets
 from edgellm.selector.choose import choose, smaller
@@ -627,8 +627,10 @@ def test_a_recurrent_state_can_not_go_back_so_nothing_is_guessed():
     assert (plan.speculate, plan.n_outputs_max) == ("off", plan.n_seq_max)
 
 
-def test_what_is_only_compared_is_the_same_plan_without_words():
-    hardware = machine((24, 936), (24, 936))
-    told = choose(hardware, specs.ladder(), Goal(), load_profiles())
-    bare = choose(hardware, specs.ladder(), Goal(), load_profiles(), explained=False)
+@pytest.mark.parametrize("objective", ["balanced", "speed", "quality", "context", "energy"])
+@pytest.mark.parametrize("cards", [((24, 936), (24, 936)), ((8, 320),), ()])
+def test_what_is_only_compared_is_the_same_plan_without_words(objective, cards):
+    hardware, goal = machine(*cards), Goal(objective=objective)
+    told = choose(hardware, specs.ladder(), goal, load_profiles())
+    bare = choose(hardware, specs.ladder(), goal, load_profiles(), explained=False)
     assert bare == replace(told, reasons=(), rejected=(), pareto=())

@@ -5,8 +5,8 @@ import pytest
 import selector_specs as specs
 from selector_machines import machine, unified
 
-from edgellm.probe.boards import hardware_from_board
-from edgellm.probe.described import hardware_from_devices
+from edgellm.probe.known.boards import hardware_from_board
+from edgellm.probe.known.described import hardware_from_devices
 from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose
 from edgellm.selector.explain import explain

@@ -6,8 +6,8 @@ from selector_machines import GB_S, machine
 
 from edgellm.models import catalog
 from edgellm.models.spec import LayerSpec
-from edgellm.probe.boards import hardware_from_board
-from edgellm.probe.described import hardware_from_devices
+from edgellm.probe.known.boards import hardware_from_board
+from edgellm.probe.known.described import hardware_from_devices
 from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose
 from edgellm.selector.plan import Goal, Placement, Range, Share

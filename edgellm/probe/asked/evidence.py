@@ -1,0 +1,138 @@
+"""What the sources said, and which of them failed: the reader's side of the border.
+
+Readers ask here and get a value or None. Everything that was asked is remembered, so that
+`probe --raw` can show it and a capture can be made of it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+
+from edgellm.probe.asked.asking import ask
+from edgellm.probe.hardware import SourceFault
+from edgellm.probe.sources import Output, Silence, Sources, capture_name
+
+T = TypeVar("T")
+
+Keep = Callable[[str], object]  # of a line: whether it is kept
+
+_FILE_S = 1.0  # the kernel answers in microseconds, or never
+
+
+@dataclass(frozen=True, slots=True)
+class Testimony:
+    source: str  # a path, or the name of a command
+    answer: str | Output | Silence
+
+
+class Evidence:
+    """Shared by readers in several threads: it only ever appends."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._testimonies: list[Testimony] = []
+        self._faults: list[SourceFault] = []
+        self._stuck: set[str] = set()  # folders of a driver that hung
+        self.listed: dict[str, None] = {}  # every path that a pattern found, once
+        self.links: dict[str, str] = {}  # where links led
+
+    @property
+    def system(self) -> str:
+        return self._sources.system
+
+    @property
+    def faults(self) -> tuple[SourceFault, ...]:
+        return tuple(dict.fromkeys(self._faults))
+
+    @property
+    def testimonies(self) -> tuple[Testimony, ...]:
+        return tuple(self._testimonies)
+
+    def fault(self, source: str, message: str) -> None:
+        self._faults.append(SourceFault(source, message))
+
+    def text(self, path: str, keep: Keep | None = None) -> str | None:
+        """The file without blanks and NULs around it; an empty one says nothing. Of a file that
+        tells more than is anybody's business, `keep` chooses the lines that are remembered."""
+        folder = path.rpartition("/")[0]
+        if folder in self._stuck:
+            return None
+        answer = self._read(path)
+        if keep is not None and isinstance(answer, str):
+            answer = _kept(answer, keep)
+        self._testimonies.append(Testimony(path, answer))
+        if isinstance(answer, Silence):
+            if answer.kind != "absent":
+                self.fault(path, answer.message)
+            return None
+        return answer.strip("\x00 \t\r\n") or None
+
+    def _read(self, path: str) -> str | Silence:
+        """A driver that is stuck makes a read hang; its other files are then left alone."""
+        try:
+            return ask(lambda: self._sources.read_text(path)).result(timeout=_FILE_S)
+        except TimeoutError:
+            if path.startswith("/sys/"):
+                self._stuck.add(path.rpartition("/")[0])
+            return Silence("timeout", f"no answer within {_FILE_S:g} s")
+
+    def number(self, path: str) -> int | None:
+        """A file that holds one whole number, as most of sysfs does."""
+        text = self.text(path)
+        if text is None:
+            return None
+        try:
+            return int(text, 0)
+        except ValueError:
+            self.fault(path, f"{text[:40]!r} is not a number")
+            return None
+
+    def list(self, pattern: str) -> tuple[str, ...]:
+        found = self._sources.list(pattern)
+        self.listed.update(dict.fromkeys(found))
+        return found
+
+    def real_path(self, path: str) -> str:
+        self.links[path] = self._sources.real_path(path)
+        return self.links[path]
+
+    def run(
+        self, argv: tuple[str, ...], timeout_s: float, keep: Keep | None = None
+    ) -> Output | None:
+        name = capture_name(argv)
+        answer = self._sources.run(argv, timeout_s)
+        if keep is not None and isinstance(answer, Output):
+            answer = Output(_kept(answer.text, keep), answer.errors, answer.code)
+        self._testimonies.append(Testimony(name, answer))
+        if isinstance(answer, Output):
+            return answer
+        if answer.kind != "absent":
+            self.fault(name, answer.message)
+        return None
+
+    def errors_of(self, source: str) -> str:
+        """What a program that was run wrote to stderr."""
+        outputs = [said.answer for said in self._testimonies if said.source == source]
+        return "".join(answer.errors for answer in outputs if isinstance(answer, Output))
+
+    def ask(self, argv: tuple[str, ...], timeout_s: float, answer_type: type[T]) -> T | None:
+        """The JSON that one of our child programs writes."""
+        name = capture_name(argv)
+        output = self.run(argv, timeout_s)
+        if output is None:
+            return None
+        if output.code != 0:
+            last = output.errors.strip().rpartition("\n")[2]
+            self.fault(name, f"ended with code {output.code}: {last[:200] or 'without a word'}")
+            return None
+        try:
+            return msgspec.json.decode(output.text, type=answer_type)
+        except (msgspec.DecodeError, UnicodeError) as error:
+            self.fault(name, f"not understood: {error}; it began {output.text[:60]!r}")
+            return None
+
+
+def _kept(text: str, keep: Keep) -> str:
+    return "".join(line for line in text.splitlines(keepends=True) if keep(line))

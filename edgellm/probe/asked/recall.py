@@ -1,0 +1,128 @@
+"""What our child programs said before, where nothing that bears on it has changed since.
+
+For `plan` and `recommend`, which say what would be: three programs cost a quarter of a second, and
+on most machines tell the same every time. What is loaded for real is planned on a fresh look.
+
+    nvml_child       recalled when it found no card, until a driver comes or the machine restarts
+    registry_child   llama.cpp's devices: when there is the CPU alone, for this build and this boot;
+                     with cards whose free memory NVML or sysfs tells anyway, for five minutes
+    bandwidth_child  once it has measured for good in this boot
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from edgellm.probe.asked import keeping
+from edgellm.probe.sources import Output, Silence, Sources, capture_name
+
+_CARDS_S: Final = 300.0
+_FOR_EVER_S: Final = float("inf")
+_DRIVERS: Final = ("/proc/driver/nvidia/version", "/sys/module/amdgpu/version")
+_DEVICES: Final = ("/dev/dxg", "/dev/nvidia*", "/dev/dri/render*", "/dev/kfd")
+_ENVIRONMENT: Final = (
+    "CUDA_", "HIP_", "ROCR_", "GGML_", "VK_", "ONEAPI_", "MUSA_", "ASCEND_", "LD_LIBRARY_PATH",
+)  # fmt: skip
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    key: str
+    said_s: float  # Unix seconds
+    text: str
+
+
+class RecallingSources:
+    """Is a Sources. `build` names the llama.cpp that would be asked."""
+
+    def __init__(
+        self,
+        sources: Sources,
+        build: str,
+        folder: Path | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._sources, self._build, self._clock = sources, build, clock
+        self.system = sources.system
+        self._path = (folder or keeping.folder()) / "probe.json"
+        self._kept = keeping.kept(self._path, dict[str, _Kept], {})
+        self._circumstances: str | None = None
+
+    def run(self, argv: tuple[str, ...], timeout_s: float) -> Output | Silence:
+        name = capture_name(argv)
+        if name not in _HOLDS_S:
+            return self._sources.run(argv, timeout_s)
+        key = hashlib.sha256(f"{argv}{self._now()}".encode()).hexdigest()
+        if (kept := self._kept.get(name)) and self._still_holds(name, kept, key):
+            return Output(kept.text)
+        said = self._sources.run(argv, timeout_s)
+        if isinstance(said, Output) and said.code == 0 and not said.errors:
+            self._keep(name, _Kept(key, self._clock(), said.text))
+        return said
+
+    def read_text(self, path: str) -> str | Silence:
+        return self._sources.read_text(path)
+
+    def read_bytes(self, path: str) -> bytes | Silence:
+        return self._sources.read_bytes(path)
+
+    def list(self, pattern: str) -> tuple[str, ...]:
+        return self._sources.list(pattern)
+
+    def real_path(self, path: str) -> str:
+        return self._sources.real_path(path)
+
+    def _now(self) -> str:
+        """All that an answer depends on, as far as it can be seen from here."""
+        if self._circumstances is None:
+            files = ("/proc/sys/kernel/random/boot_id", *_DRIVERS)
+            told = [str(self._sources.read_text(path)) for path in files]
+            there = [self._sources.list(pattern) for pattern in _DEVICES]
+            chosen = sorted(pair for pair in os.environ.items() if pair[0].startswith(_ENVIRONMENT))
+            self._circumstances = f"{self._build}{told}{there}{chosen}"
+        return self._circumstances
+
+    def _still_holds(self, name: str, kept: _Kept, key: str) -> bool:
+        age_s = self._clock() - kept.said_s
+        return kept.key == key and 0 <= age_s < _holds_s(name, kept.text)
+
+    def _keep(self, name: str, kept: _Kept) -> None:
+        if _holds_s(name, kept.text):
+            self._kept[name] = kept
+            keeping.keep(self._path, self._kept)
+
+
+def _holds_s(name: str, text: str) -> float:
+    """How long an answer may be recalled; 0: not at all."""
+    try:
+        return _HOLDS_S[name](msgspec.json.decode(text))
+    except (msgspec.MsgspecError, KeyError, TypeError, AttributeError):
+        return 0.0
+
+
+def _cards_hold_s(said: Any) -> float:
+    return _FOR_EVER_S if not said["cards"] and not said["error"] else 0.0
+
+
+def _devices_hold_s(said: Any) -> float:
+    others = [device for device in said["devices"] if device["type"] != "cpu"]
+    if not others:
+        return _FOR_EVER_S
+    are_told = all(d["registry"] in ("CUDA", "ROCm") and d["device_id"] for d in others)
+    return _CARDS_S if are_told else 0.0
+
+
+def _bandwidth_holds_s(said: Any) -> float:
+    return 0.0 if said["busy"] and said["n_measured"] < _MOST_MEASUREMENTS else _FOR_EVER_S
+
+
+_MOST_MEASUREMENTS: Final = 3  # bandwidth_child's
+_HOLDS_S: Final[dict[str, Callable[[Any], float]]] = {
+    "nvml_child": _cards_hold_s,
+    "registry_child": _devices_hold_s,
+    "bandwidth_child": _bandwidth_holds_s,
+}

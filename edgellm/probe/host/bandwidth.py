@@ -1,0 +1,53 @@
+"""How fast this machine reads its memory: measured once a boot, by a child program.
+
+The number decides more than any other how many tokens a second the CPU will do, and no machine
+tells it: DIMM tables need root, and a virtual machine has none.
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from edgellm.probe.asked import keeping
+from edgellm.probe.asked.evidence import Evidence
+from edgellm.probe.hardware import MemoryPool
+from edgellm.probe.sources import child
+from edgellm.units import MIB
+
+_TIMEOUT_S = 5.0  # it takes about one
+_LEAST_BYTES_S, _MOST_BYTES_S = 0.2e9, 4000e9  # outside is no measurement
+
+
+class Measured(msgspec.Struct, frozen=True):
+    bytes_s: float
+
+
+def measure(
+    evidence: Evidence,
+    host: MemoryPool,
+    n_cores: int,
+    boot_id: str | None,
+    folder: Path | None = None,
+) -> float | None:
+    """`folder` keeps the result for this boot; the user's cache folder when not said."""
+    command = (
+        *child("edgellm.probe.bandwidth_child"),
+        str(n_cores),
+        str(_buffer_bytes(host, n_cores)),
+        boot_id or "",
+        str(folder or keeping.folder()),
+    )
+    told = evidence.ask(command, _TIMEOUT_S, Measured)
+    if told is None:
+        return None
+    if not _LEAST_BYTES_S <= told.bytes_s <= _MOST_BYTES_S:
+        evidence.fault("bandwidth", f"{told.bytes_s / 1e9:.1f} GB/s is no memory's bandwidth")
+        return None
+    return told.bytes_s
+
+
+def _buffer_bytes(host: MemoryPool, n_cores: int) -> int:
+    """For each core: together beyond any cache, and at most an eighth of what is free."""
+    wished = (64 if n_cores <= 16 else 32) * MIB
+    free = host.free_bytes or host.total_bytes
+    return max(4 * MIB, min(wished, free // 8 // n_cores))

@@ -1,0 +1,40 @@
+"""Apple's GPU, by sysctl and ioreg: it shares the Mac's memory, up to a limit.
+
+The limit is Metal's to tell (two thirds to five sixths of the memory, by macOS and chip); llama.cpp
+asks it. Who has set iogpu.wired_limit_mb has set it exactly. Two chips of one name may differ in
+cores, and then in bandwidth: an M3 Max has 30 or 40.
+"""
+
+import re
+
+from edgellm.probe.asked.asking import ask
+from edgellm.probe.asked.evidence import Evidence
+from edgellm.probe.host import host
+from edgellm.probe.vendors.cards import Card
+from edgellm.units import MIB
+
+IOREG = ("ioreg", "-rc", "AGXAccelerator")
+
+_TIMEOUT_S = 2.0
+
+
+def read(evidence: Evidence) -> tuple[Card, ...]:
+    if evidence.system != "Darwin":
+        return ()
+    asking = ask(lambda: evidence.run(IOREG, _TIMEOUT_S))
+    told = host.sysctl(evidence)
+    name = told.get("machdep.cpu.brand_string", "")
+    if not name.startswith("Apple"):  # an Intel Mac
+        return ()
+    output = asking.result()
+    cores = re.search(r'"gpu-core-count"\s*=\s*(\d+)\s', output.text if output else "")
+    limit = told.get("iogpu.wired_limit_mb", "")
+    return (
+        Card(
+            "apple",
+            name,
+            is_unified=True,
+            limit_bytes=int(limit) * MIB if limit.isdecimal() and int(limit) else None,
+            architecture=f"{cores[1]} cores" if cores else None,
+        ),
+    )

@@ -1,0 +1,125 @@
+import json
+
+import pytest
+from probe_fakes import FakeSources
+
+from edgellm.probe import registry
+from edgellm.probe.asked.evidence import Evidence
+from edgellm.probe.asked.hangs import HangsRemembered
+from edgellm.probe.sources import Output, Silence
+
+NPU = ("npu-smi", "info")
+BOOT = "/proc/sys/kernel/random/boot_id"
+HUNG = Silence("timeout", "npu-smi gave no answer within 4 s")
+MIN = 60.0
+
+
+class Machine(FakeSources):
+    """Counts what is started."""
+
+    def __init__(self, answer):
+        commands = {"npu-smi info": answer, "registry_child": answer}
+        super().__init__({BOOT: "b1\n"}, commands)
+        self.n_started = 0
+
+    def run(self, argv, timeout_s):
+        self.n_started += 1
+        return super().run(argv, timeout_s)
+
+
+@pytest.fixture
+def ask(tmp_path):
+    """Each call is another program's: only the file is between them."""
+
+    def ask(machine, argv=NPU, now_s=0.0, **more):
+        return HangsRemembered(machine, tmp_path, clock=lambda: now_s, **more).run(argv, 4.0)
+
+    return ask
+
+
+def test_who_hung_is_not_waited_for_again_and_it_is_said_until_when(ask):
+    machine = Machine(HUNG)
+    first, second = ask(machine), ask(machine, now_s=3 * MIN)
+
+    assert first == HUNG
+    assert second == Silence(
+        "timeout",
+        "npu-smi gave no answer within 4 s, 3 min ago; not asked again for 7 min "
+        "(edgellm doctor asks at once)",
+    )
+    assert machine.n_started == 1
+
+
+def test_the_fault_of_the_next_probe_says_it(tmp_path):
+    for _ in range(2):
+        evidence = Evidence(HangsRemembered(Machine(HUNG), tmp_path))
+        assert evidence.run(NPU, 4.0) is None
+
+    assert "not asked again for 10 min" in evidence.faults[0].message
+
+
+def test_each_further_hang_is_remembered_for_twice_as_long(ask):
+    machine = Machine(HUNG)
+    for now_s in (0, 9 * MIN, 10 * MIN, 29 * MIN, 30 * MIN, 69 * MIN, 70 * MIN):
+        ask(machine, now_s=now_s)
+
+    assert machine.n_started == 4
+
+
+def test_who_answers_again_is_forgotten(ask):
+    machine = Machine(HUNG)
+    ask(machine)
+    machine.commands["npu-smi info"] = "a table"
+
+    assert ask(machine, now_s=10 * MIN) == Output("a table")
+    assert ask(machine, now_s=10 * MIN) == Output("a table")
+    machine.commands["npu-smi info"] = HUNG
+    ask(machine, now_s=11 * MIN)
+    assert "not asked again for 10 min" in ask(machine, now_s=11 * MIN).message
+
+
+@pytest.mark.parametrize("answer", ["a table", Silence("denied", "no"), Silence("broken", "no")])
+def test_only_a_hang_is_remembered(ask, answer):
+    machine = Machine(answer)
+    ask(machine)
+    ask(machine)
+
+    assert machine.n_started == 2
+
+
+def test_the_doctor_asks_at_once_and_what_he_hears_holds(ask):
+    machine = Machine(HUNG)
+    ask(machine)
+    assert ask(machine, ask_again=True) == HUNG
+    machine.commands["npu-smi info"] = "a table"
+    ask(machine, ask_again=True)
+
+    assert ask(machine) == Output("a table")
+
+
+def test_another_boot_and_a_clock_that_went_back_are_another_matter(ask):
+    machine = Machine(HUNG)
+    ask(machine, now_s=1000.0)
+    ask(machine, now_s=10.0)
+    machine.files[BOOT] = "b2\n"
+    ask(machine, now_s=20.0)
+
+    assert machine.n_started == 3
+
+
+def test_llama_cpps_own_list_is_asked_every_time(ask):
+    machine = Machine(HUNG)
+    ask(machine, registry.COMMAND)
+    ask(machine, registry.COMMAND)
+
+    assert machine.n_started == 2
+
+
+@pytest.mark.parametrize("text", ["{", "[]", json.dumps({"hangs": 3}), "\x00"])
+def test_a_file_of_nonsense_and_a_folder_that_cannot_be_written_cost_nothing(tmp_path, text):
+    (tmp_path / "hangs.json").write_text(text)
+    assert HangsRemembered(Machine("a table"), tmp_path).run(NPU, 4.0) == Output("a table")
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+
+    assert HangsRemembered(Machine(HUNG), blocked).run(NPU, 4.0) == HUNG

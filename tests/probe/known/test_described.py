@@ -1,0 +1,111 @@
+import pytest
+
+from edgellm.errors import BadRequest
+from edgellm.probe.known.described import MAX_DEVICES, hardware_from_devices
+from edgellm.units import GIB, MIB
+
+
+def test_a_device_by_name_has_what_its_data_sheet_says():
+    machine = hardware_from_devices(["RTX 4090"], "64GiB@60")
+    card, cpu = machine.devices
+    pool = machine.pool(card.pool_id)
+    assert (card.name, card.backend) == ("NVIDIA GeForce RTX 4090", "cuda")
+    assert card.ggml_name == "CUDA0"
+    assert (card.link, card.architecture) == ("PCIe 4.0 x16", "sm_89")
+    assert pool.total_bytes == 24 * GIB
+    assert 24100 * MIB < pool.free_bytes < 24300 * MIB, "as an idle 24 GB card tells"
+    assert (machine.host.total_bytes, machine.host.bandwidth_bytes_s) == (64 * GIB, 60e9)
+    assert machine.host.free_bytes < machine.host.total_bytes
+    assert cpu.note is None
+
+
+def test_devices_add_up_in_their_order_and_a_count_repeats_one():
+    machine = hardware_from_devices(["2x RTX 3090", "GTX 1070", "MI300X"], "128GiB")
+    assert [device.id for device in machine.accelerators] == [
+        "cuda:0", "cuda:1", "cuda:2", "rocm:0",
+    ]  # fmt: skip
+    assert len(machine.pools) == 5
+    assert machine.host.bandwidth_bytes_s is None
+    again = hardware_from_devices(["2xRTX 3090", "gtx1070", "mi300x"], "128GiB")
+    assert again == machine
+
+
+def test_a_device_by_its_figures_has_them_and_no_others():
+    machine = hardware_from_devices(["cuda:24GiB@1008", "vulkan:8gb"])
+    cuda, vulkan = machine.accelerators
+    assert machine.pool(cuda.id).free_bytes == machine.pool(cuda.id).total_bytes == 24 * GIB
+    assert machine.pool(cuda.id).bandwidth_bytes_s == 1008e9
+    assert machine.pool(vulkan.id).total_bytes == 8 * 10**9
+    assert machine.pool(vulkan.id).bandwidth_bytes_s is None
+    assert cuda.fp16_flops_s is None
+    assert cuda.board_power_w is None
+
+
+def test_a_device_that_shares_the_hosts_memory_is_the_whole_machine():
+    mac = hardware_from_devices(["M3 Max"])
+    assert mac.system == "Darwin"
+    assert (mac.host.kind, mac.host.bandwidth_bytes_s) == ("unified", 400e9)
+    assert mac.host.total_bytes == 128 * GIB
+    smaller = hardware_from_devices(["M3 Max"], "64GiB")
+    assert (smaller.host.total_bytes, smaller.host.bandwidth_bytes_s) == (64 * GIB, 400e9)
+    metal = hardware_from_devices(["metal:32GiB@200"])
+    assert (metal.host.kind, metal.host.total_bytes) == ("unified", 32 * GIB)
+    with pytest.raises(BadRequest, match="whole memory"):
+        hardware_from_devices(["2x DGX Spark"])
+
+
+def test_a_machine_without_accelerator_is_its_memory():
+    pi = hardware_from_devices(["Raspberry Pi 5"])
+    assert pi.accelerators == ()
+    assert (pi.host.kind, pi.host.bandwidth_bytes_s) == ("host", 17.1 * 1e9)
+    assert hardware_from_devices([], "32GiB@51.2").accelerators == ()
+
+
+def test_memory_that_nobody_described_is_assumed_and_said():
+    machine = hardware_from_devices(["RTX 4090"])
+    assert machine.host.total_bytes == 16 * GIB
+    assert "assumed" in machine.device("cpu").note
+    assert machine.host.bandwidth_bytes_s is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("", "no device called"),
+        ("RTX 9999", "no device called 'RTX 9999'"),
+        ("0x RTX 3090", "asks for 0 devices"),
+        (f"{MAX_DEVICES + 1}x RTX 3090", "asks for 17 devices"),
+        ("99999999999999999999x RTX 3090", "llama.cpp takes 1 to 16"),
+        ("cuda:", "'' is not a size"),
+        ("cuda:0GiB", "can't be"),
+        ("cuda:-1GiB", "not a size"),
+        ("cuda:24GiB@", "no bandwidth"),
+        ("cuda:24GiB@0", "no bandwidth"),
+        ("cuda:24GiB@-5", "no bandwidth"),
+        ("cuda:24GiB@nan", "no bandwidth"),
+        ("cuda:24GiB@inf", "no bandwidth"),
+        ("cuda:24GiB@1e30", "no bandwidth"),
+        ("cuda:24GiB@fast", "no bandwidth"),
+        ("cuda:9999TiB", "can't be"),
+        ("cuda:24Gib@1008@2", "no bandwidth"),
+        ("tpu:24GiB", "no kind of accelerator"),
+        ("cpu:64GiB@60", "no kind of accelerator"),
+        ("none:64GiB", "no kind of accelerator"),
+    ],
+)
+def test_what_describes_no_device_is_refused_in_a_sentence(spec, said):
+    with pytest.raises(BadRequest) as raised:
+        hardware_from_devices([spec], "64GiB")
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("ram", ["", "64", "much", "-4GiB", "0", "999999TiB", "64GiB@none"])
+def test_memory_that_can_not_be_is_refused(ram):
+    with pytest.raises(BadRequest, match=r"memory can't be|not a size|no bandwidth"):
+        hardware_from_devices(["RTX 4090"], ram)
+
+
+def test_more_devices_than_llama_cpp_takes_are_refused_however_they_are_said():
+    with pytest.raises(BadRequest, match="18 devices"):
+        hardware_from_devices(["RTX 3090"] * 18)
