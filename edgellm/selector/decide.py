@@ -52,9 +52,9 @@ def decide(question: Question, candidates: Sequence[Candidate]) -> Decision | No
         if resort.from_disk and not question.goal.allow_disk:
             continue
         searches = tuple(
-            Search(question, candidate, resort.coarse, resort.from_disk).run()
-            for candidate in candidates
+            Search(question, candidate, resort.coarse, resort.from_disk) for candidate in candidates
         )
+        _run(searches, question)
         ranked = sorted(
             (search for search in searches if search.best), key=lambda s: s.best_rank, reverse=True
         )
@@ -65,6 +65,20 @@ def decide(question: Question, candidates: Sequence[Candidate]) -> Decision | No
             return Decision(question, searches, winner, winner.best, resort.sentence)
         misses += [miss for search in searches for miss in search.misses]
     return Nothing(question, tuple(misses))
+
+
+def _run(searches: Sequence[Search], question: Question) -> None:
+    """The most promising first, so that what could not come among those that are refined is broken
+    off early, where nothing but the best is asked for."""
+    if not question.only_best:
+        for search in searches:
+            search.run()
+        return
+    ranks: list[Rank] = []
+    for search in sorted(searches, key=lambda search: search.promise, reverse=True):
+        search.run(floor=ranks[_N_REFINED - 1] if len(ranks) >= _N_REFINED else ())
+        if search.best:
+            ranks = sorted((*ranks, search.best_rank), reverse=True)
 
 
 def _refine(ranked: Sequence[Search], question: Question) -> None:

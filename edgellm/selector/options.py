@@ -29,6 +29,7 @@ from edgellm.selector.shares import Ways
 from edgellm.selector.speed import decode_tok_s, prefill_tok_s, ttft_s
 from edgellm.selector.speed_profile import SpeedProfile
 from edgellm.selector.split import place, sketch
+from edgellm.selector.tried import Tried
 from edgellm.units import MIB, format_rate
 
 _NARROW_BYTES, _NARROW_RATIO = 256 * MIB, 0.02
@@ -105,6 +106,7 @@ class Search:
     _loads: dict[Setting, Load] = field(default_factory=dict)
     _kv_klds: dict[tuple[KVType, KVType], float] = field(default_factory=dict)
     _reaches: dict[DeviceSet, Bound] = field(default_factory=dict)
+    _pairs: list["_Pair"] = field(default_factory=list)
     _wished: tuple[Setting, ...] = field(init=False)
     _buffers: Buffers = field(init=False)
     _bulk: Bulk = field(init=False)
@@ -122,19 +124,28 @@ class Search:
         self.limited = Limited(self.question, self.candidate)
         self.weight_kld = weight_kld(profiles.quality, self.candidate.quant, self.spec)
 
-    def run(self) -> "Search":
-        if self._is_hopeless():
+    def run(self, floor: Rank = ()) -> "Search":
+        """What would rank below `floor` isn't looked for."""
+        if self._is_hopeless:
+            self._miss_once()
             return self
-        tried = _Tried()
-        pairs = sorted(self._pairs(), key=lambda pair: pair.bound, reverse=True)
+        tried, pairs = Tried(), self._by_bound()
         for n, pair in enumerate(pairs):
+            if pair.bound < floor:
+                break
             if self.best and pair.bound <= self.best_rank:
                 self._look_beside(pairs[n:], tried)
                 break
             self._try(pair, tried)
         return self
 
-    def _look_beside(self, pairs: Sequence["_Pair"], tried: "_Tried") -> None:
+    @property
+    def promise(self) -> Rank:
+        """What it would rank at best."""
+        pairs = () if self._is_hopeless else self._by_bound()
+        return pairs[0].bound if pairs else ()
+
+    def _look_beside(self, pairs: Sequence["_Pair"], tried: Tried) -> None:
         """What can't win, but could if it were not for its first token."""
         if self.question.only_best:
             return
@@ -142,7 +153,7 @@ class Search:
             if self.bound(pair.setting, pair.devices) > self.best_rank:
                 self._try(pair, tried)
 
-    def _try(self, pair: "_Pair", tried: "_Tried") -> None:
+    def _try(self, pair: "_Pair", tried: Tried) -> None:
         setting, devices = pair.setting, pair.devices
         if tried.cover(setting, devices):
             return  # a smaller context on the same equal devices is no faster
@@ -154,15 +165,17 @@ class Search:
     def spec(self) -> ModelSpec:
         return self.candidate.spec
 
+    @property
     def _is_hopeless(self) -> bool:
-        """Weights alone exceed all memory: one miss is enough to tell by how much."""
+        """Weights alone exceed all memory."""
         room = sum(self.question.machine.budgets.values())
-        if self.allow_disk or self._bulk.weights[-1] <= room or not self.question.sets:
-            return False
+        return bool(self.question.sets) and not self.allow_disk and self._bulk.weights[-1] > room
+
+    def _miss_once(self) -> None:
+        """It is enough to tell by how much."""
         able = [some for some in self.question.sets if not any(map(self.limited.why_not, some))]
         devices = max(able or self.question.sets, key=len)
         self.attempt(self._wished[-1], devices, self.question.ways(devices))
-        return True
 
     def _are_equal(self, devices: DeviceSet) -> bool:
         """Then it is all the same which of them has how much."""
@@ -215,13 +228,17 @@ class Search:
             self._loads[setting] = self._bulk.load(setting.shape, assumed)
         return self._loads[setting]
 
-    def _pairs(self) -> list["_Pair"]:
+    def _by_bound(self) -> list["_Pair"]:
         """Among equals fewer devices, then the most wished setting."""
-        return [
-            _Pair(self.bound(setting, devices, ways), setting, devices)
-            for devices, ways in ((some, self.question.ways(some)) for some in self.question.sets)
-            for setting in self._wished
-        ]
+        if not self._pairs:
+            sets = ((devices, self.question.ways(devices)) for devices in self.question.sets)
+            self._pairs = [
+                _Pair(self.bound(setting, devices, ways), setting, devices)
+                for devices, ways in sets
+                for setting in self._wished
+            ]
+            self._pairs.sort(key=lambda pair: pair.bound, reverse=True)
+        return self._pairs
 
     def bound(self, setting: Setting, devices: DeviceSet, ways: Ways | None = None) -> Rank:
         """What no placement's rank lies above; without `ways`, whenever its first token came."""
@@ -326,23 +343,6 @@ class _Pair:
     devices: DeviceSet
 
 
-@dataclass(frozen=True, slots=True)
-class _Tried:
-    """Settings that lie whole on equal devices."""
-
-    _whole: dict[tuple[object, ...], list[Setting]] = field(default_factory=dict)
-
-    def add(self, setting: Setting, devices: DeviceSet) -> None:
-        self._whole.setdefault(self._key(setting, devices), []).append(setting)
-
-    def cover(self, setting: Setting, devices: DeviceSet) -> bool:
-        larger = self._whole.get(self._key(setting, devices), ())
-        return any(_covers(better, setting) for better in larger)
-
-    def _key(self, setting: Setting, devices: DeviceSet) -> tuple[object, ...]:
-        return (*devices, setting.kv_type_k, setting.kv_type_v)
-
-
 def pace_of(question: Question, spec: ModelSpec, setting: Setting, placed: Placement) -> Pace:
     shape, machine = setting.shape, question.machine
     facts = spec, shape, placed, machine.hardware, machine.speed
@@ -369,10 +369,6 @@ def _buffers(spec: ModelSpec, wished: Sequence[Setting]) -> Buffers:
     n_seq_max = max(setting.n_seq_max for setting in wished)
     n_outputs_max = max(setting.n_outputs_max for setting in wished)
     return Buffers(spec, min(cells), max(cells), n_seq_max, max(n_seq_max, n_outputs_max))
-
-
-def _covers(better: Setting, setting: Setting) -> bool:
-    return better.n_parallel >= setting.n_parallel and better.n_ctx_seq >= setting.n_ctx_seq
 
 
 def _is_narrow(miss: Miss) -> bool:

@@ -186,7 +186,8 @@ class Build:
         found = place.kind.named.get(name)
         if found is None:
             return None
-        home = self.cpu if found.expert_matrix in place.aside else place.home
+        is_aside = bool(place.aside) and found.expert_matrix in place.aside
+        home = self.cpu if is_aside else place.home
         copied = place.copied.get(name, 0) if home == self.cpu else 0
         tensor = g.stored(home, *found.shape, n_bytes=copied)
         tensor.is_weight = True
@@ -213,10 +214,9 @@ class Build:
         """What models/adapters.py put beside a matrix: its two narrow ones, for each adapter."""
         for i in count():
             first = self.weight(place, f"{name}.weight.lora_a.{i}")
-            second = self.weight(place, f"{name}.weight.lora_b.{i}")
-            if first is None or second is None:
+            if first is None:
                 return
-            yield first, second
+            yield first, self.need(place, f"{name}.weight.lora_b.{i}")
 
     # ---- small parts
 

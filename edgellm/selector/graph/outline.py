@@ -78,14 +78,16 @@ def _same(outline: Outline) -> Outline:
 def copied_of(spec: ModelSpec, n_host: int, aside: Aside, *, each: bool) -> tuple[Copied, ...]:
     """What a prompt has copied from the host, tensor by tensor: of each layer, or once for all of
     them, and then the largest of each name."""
-    by_layer = [
-        [
-            (tensor.name, tensor.n_bytes)
-            for tensor in layer.tensors
-            if il < n_host or tensor.expert_matrix in aside.matrices(il)
-        ]
-        for il, layer in enumerate(spec.layers[: max(n_host, aside.stop)])
-    ]
+    by_layer = []
+    for il, layer in enumerate(spec.layers[: max(n_host, aside.stop)]):
+        gone = aside.matrices(il)
+        by_layer.append(
+            [
+                (tensor.name, tensor.n_bytes)
+                for tensor in layer.tensors
+                if il < n_host or tensor.expert_matrix in gone
+            ]
+        )
     if each:
         return (*(tuple(sizes) for sizes in by_layer), ())
     largest: dict[str, int] = {}
