@@ -12,25 +12,25 @@ from typing import Any, Self, TypeAlias
 
 import msgspec
 
-from edgellm.cli import machine
-from edgellm.cli.background import BackgroundServer
-from edgellm.cli.client import Client, Message, Piece
-from edgellm.cli.fetching import fetch_model
-from edgellm.cli.find import server_of, the_server
-from edgellm.cli.options import config_from
-from edgellm.cli.pins import Pins
-from edgellm.cli.planning import planned
-from edgellm.cli.prepare import Prepared, prepare_all
-from edgellm.cli.resolve import resolve
-from edgellm.cli.seeing import Seeing
-from edgellm.cli.serving import Instance
-from edgellm.cli.store import store_of
+from edgellm.cli.flags.options import config_from
+from edgellm.cli.flags.pins import Pins
+from edgellm.cli.flags.seeing import Seeing
+from edgellm.cli.preparing import machine
+from edgellm.cli.preparing.fetching import fetch_model
+from edgellm.cli.preparing.planning import planned
+from edgellm.cli.preparing.prepare import Prepared, prepare_all
+from edgellm.cli.preparing.resolve import resolve
+from edgellm.cli.preparing.store import store_of
+from edgellm.cli.serving.background import BackgroundServer
+from edgellm.cli.serving.client import Client, Message, Piece
+from edgellm.cli.serving.find import server_of, the_server
+from edgellm.cli.serving.serving import Instance
 from edgellm.errors import EdgellmError as EdgellmError
 from edgellm.errors import NotServing
 from edgellm.models.store import StoredModel
 from edgellm.probe.hardware import Hardware
-from edgellm.selector.explain import explain as _explain
 from edgellm.selector.plan import Plan
+from edgellm.selector.telling.explain import explain as _explain
 from edgellm.status import Status
 
 Said: TypeAlias = str | Sequence[Mapping[str, str]]  # or messages: {"role": …, "content": …}

@@ -25,7 +25,7 @@ from edgellm.selector.profiles import (
     TypeQuality,
     Workload,
 )
-from edgellm.selector.speed_profile import (
+from edgellm.selector.speed.speed_profile import (
     BackendFamily,
     CpuKernels,
     CpuSpeed,

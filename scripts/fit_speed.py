@@ -33,7 +33,7 @@ from fit_spreads import spreads, with_spreads
 from published import MEASURED, Case, cases, read
 
 from edgellm.profiles import load_profiles
-from edgellm.selector.speed_profile import BackendFamily, Era, SpeedProfile, Spread
+from edgellm.selector.speed.speed_profile import BackendFamily, Era, SpeedProfile, Spread
 
 PROFILE: Final = Path(__file__).parents[1] / "profiles" / "speed.toml"
 

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from published import Case
 
-from edgellm.selector.speed_profile import SpeedProfile, Spread
+from edgellm.selector.speed.speed_profile import SpeedProfile, Spread
 
 
 class Families(Protocol):

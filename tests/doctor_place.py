@@ -5,7 +5,7 @@ from pathlib import Path
 
 from selector_machines import machine
 
-from edgellm.cli.findings import Place
+from edgellm.cli.doctoring.findings import Place
 from edgellm.units import GIB
 
 HEALTHY = Place(

@@ -4,9 +4,9 @@ from dataclasses import replace
 from itertools import pairwise
 
 from edgellm.models.spec import ModelSpec
-from edgellm.selector.layout import HOST_ONLY, Aside, Layout
+from edgellm.selector.memory.layout import HOST_ONLY, Aside, Layout
+from edgellm.selector.memory.shape import ContextShape
 from edgellm.selector.plan import ExpertPart
-from edgellm.selector.shape import ContextShape
 
 
 def shape(n_ctx: int = 32768, **changes) -> ContextShape:

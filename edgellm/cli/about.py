@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgellm.cli.resolve import (
+from edgellm.cli.preparing.resolve import (
     DEMO,
     catalog_candidates,
     demo,
@@ -12,7 +12,7 @@ from edgellm.cli.resolve import (
     on_disk,
     stored_candidates,
 )
-from edgellm.cli.store import store_of
+from edgellm.cli.preparing.store import store_of
 from edgellm.config import Config
 from edgellm.errors import DoesNotFit, EdgellmError, Offline
 from edgellm.models import local

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edgellm.cli.client import Client, Message, with_pictures
 from edgellm.cli.output import say, say_error
 from edgellm.cli.pictures import data_urls
+from edgellm.cli.serving.client import Client, Message, with_pictures
 from edgellm.errors import EdgellmError
 from edgellm.tui.answers import Timings
 from edgellm.tui.terminal import has_style

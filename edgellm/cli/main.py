@@ -14,23 +14,23 @@ from typing import Annotated, Any
 import typer
 
 import edgellm
-from edgellm.cli.bench import bench
-from edgellm.cli.coercion import QuickCommand, QuickGroup
-from edgellm.cli.cost import cost
-from edgellm.cli.doctor import doctor
-from edgellm.cli.models import list_models, pull, rm, show
+from edgellm.cli.commands.bench import bench
+from edgellm.cli.commands.cost import cost
+from edgellm.cli.commands.doctor import doctor
+from edgellm.cli.commands.models import list_models, pull, rm, show
+from edgellm.cli.commands.plan import plan
+from edgellm.cli.commands.probe import probe
+from edgellm.cli.commands.ps import ps, stop
+from edgellm.cli.commands.recommend import recommend
+from edgellm.cli.commands.record import record
+from edgellm.cli.commands.run import run
+from edgellm.cli.commands.screen import top
+from edgellm.cli.commands.serve import serve
+from edgellm.cli.commands.tune import tune
+from edgellm.cli.commands.up import up
+from edgellm.cli.flags.coercion import QuickCommand, QuickGroup
+from edgellm.cli.flags.signature import spread
 from edgellm.cli.output import say, say_error
-from edgellm.cli.plan import plan
-from edgellm.cli.probe import probe
-from edgellm.cli.ps import ps, stop
-from edgellm.cli.recommend import recommend
-from edgellm.cli.record import record
-from edgellm.cli.run import run
-from edgellm.cli.screen import top
-from edgellm.cli.serve import serve
-from edgellm.cli.signature import spread
-from edgellm.cli.tune import tune
-from edgellm.cli.up import up
 from edgellm.errors import EdgellmError
 
 _EPILOG = """\b

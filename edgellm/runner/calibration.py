@@ -18,12 +18,12 @@ from edgellm.models.journal import write_atomically
 from edgellm.models.spec import ModelSpec
 from edgellm.probe.hardware import Backend, Device, Hardware
 from edgellm.runner.build import llama_build
+from edgellm.selector.memory.shape import context_shape
 from edgellm.selector.plan import Placement, Plan
-from edgellm.selector.shape import context_shape
-from edgellm.selector.speed import decode_step, prompt_step
-from edgellm.selector.speed_profile import Calibration, SpeedProfile
-from edgellm.selector.stages import Stage, stages_of
-from edgellm.selector.work import Step, main_type
+from edgellm.selector.speed.speed import decode_step, prompt_step
+from edgellm.selector.speed.speed_profile import Calibration, SpeedProfile
+from edgellm.selector.speed.stages import Stage, stages_of
+from edgellm.selector.speed.work import Step, main_type
 from edgellm.units import GIB
 
 _VERSION: Final = 2  # raise it when ratios of an older speed model would mislead this one

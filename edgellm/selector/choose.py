@@ -9,24 +9,24 @@ from dataclasses import replace
 
 from edgellm.errors import BadRequest, DoesNotFit, ModelNotFound
 from edgellm.probe.hardware import Hardware
-from edgellm.selector.beside import beside, projector_path, sight, with_projector
-from edgellm.selector.budget import pool_budgets
-from edgellm.selector.checks import check_goal, check_pins
-from edgellm.selector.confirm import Confirmed, decide_confirmed
-from edgellm.selector.draft import beside_draft, with_draft
-from edgellm.selector.head import why_without, with_head, without_head
-from edgellm.selector.leaving import carries_state, kept_beside, prefix_ram_bytes
-from edgellm.selector.limited import why_no_head
-from edgellm.selector.machine import Machine
+from edgellm.selector.memory.beside import beside, projector_path, sight, with_projector
+from edgellm.selector.memory.budget import pool_budgets
+from edgellm.selector.memory.leaving import carries_state, kept_beside, prefix_ram_bytes
 from edgellm.selector.oracle import Oracle
-from edgellm.selector.pareto import front
+from edgellm.selector.placing.draft import beside_draft, with_draft
+from edgellm.selector.placing.head import why_without, with_head, without_head
+from edgellm.selector.placing.machine import Machine
 from edgellm.selector.plan import Candidate, Goal, Plan, Range
 from edgellm.selector.power import placement_power_w
 from edgellm.selector.profiles import Profiles
-from edgellm.selector.question import Question
-from edgellm.selector.reasons import reasons
-from edgellm.selector.rejected import rejected
-from edgellm.selector.speed import decode_tok_s
+from edgellm.selector.search.checks import check_goal, check_pins
+from edgellm.selector.search.confirm import Confirmed, decide_confirmed
+from edgellm.selector.search.limited import why_no_head
+from edgellm.selector.search.pareto import front
+from edgellm.selector.search.question import Question
+from edgellm.selector.speed.speed import decode_tok_s
+from edgellm.selector.telling.reasons import reasons
+from edgellm.selector.telling.rejected import rejected
 
 __all__ = ["Candidate", "choose", "smaller"]
 

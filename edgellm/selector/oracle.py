@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edgellm.probe.hardware import Hardware
+from edgellm.selector.memory.shape import ContextShape
 from edgellm.selector.plan import Candidate, Placement
-from edgellm.selector.shape import ContextShape
 
 
 @dataclass(frozen=True, slots=True)

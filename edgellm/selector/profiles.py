@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from edgellm.models.tensor_types import TensorClass
 from edgellm.probe.known.limits import Table as BackendTable
 from edgellm.selector.plan import KVType, Use
-from edgellm.selector.speed_profile import SpeedProfile
+from edgellm.selector.speed.speed_profile import SpeedProfile
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ copies on disjoint cards step at the same time. They need the model to fit into 
 
 from dataclasses import dataclass, replace
 
-from edgellm.selector.machine import Machine
-from edgellm.selector.options import Option, Search
+from edgellm.selector.memory.shares import Ways
+from edgellm.selector.placing.machine import Machine
 from edgellm.selector.plan import Range
-from edgellm.selector.settings import Setting, kv_pairs
-from edgellm.selector.shares import Ways
-from edgellm.selector.speed import decode_tok_s
+from edgellm.selector.search.options import Option, Search
+from edgellm.selector.search.settings import Setting, kv_pairs
+from edgellm.selector.speed.speed import decode_tok_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,24 +12,24 @@ from math import isfinite
 
 from edgellm.errors import BadRequest
 from edgellm.probe.hardware import Hardware
-from edgellm.selector.beside import beside
-from edgellm.selector.budget import pool_budgets
-from edgellm.selector.checks import MAX_SEQUENCES, check_goal
-from edgellm.selector.confirm import exact_shares
-from edgellm.selector.describe import placement_text
-from edgellm.selector.devices import DeviceSet
-from edgellm.selector.draft import beside_draft
-from edgellm.selector.machine import Machine
-from edgellm.selector.options import Option, Search
+from edgellm.selector.memory.beside import beside
+from edgellm.selector.memory.budget import pool_budgets
+from edgellm.selector.memory.shares import Ways
+from edgellm.selector.placing.devices import DeviceSet
+from edgellm.selector.placing.draft import beside_draft
+from edgellm.selector.placing.machine import Machine
 from edgellm.selector.plan import Candidate, Goal, KVType, Range
 from edgellm.selector.power import power_w
 from edgellm.selector.profiles import Profiles
 from edgellm.selector.quality import weight_kld
-from edgellm.selector.question import Question
 from edgellm.selector.replicas import host_holds
-from edgellm.selector.settings import Setting, kv_pairs, setting_of, wished_context
-from edgellm.selector.shares import Ways
-from edgellm.selector.speed import decode_tok_s
+from edgellm.selector.search.checks import MAX_SEQUENCES, check_goal
+from edgellm.selector.search.confirm import exact_shares
+from edgellm.selector.search.options import Option, Search
+from edgellm.selector.search.question import Question
+from edgellm.selector.search.settings import Setting, kv_pairs, setting_of, wished_context
+from edgellm.selector.speed.speed import decode_tok_s
+from edgellm.selector.telling.describe import placement_text
 
 
 @dataclass(frozen=True, slots=True)

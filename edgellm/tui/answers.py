@@ -1,6 +1,6 @@
 """A streamed chat answer, line by line: server-sent events to chunks, and these to pieces. Pure.
 
-The screen takes pieces; cli/client.py, for whom a terminal is lines, takes the chunks.
+The screen takes pieces; cli/serving/client.py, for whom a terminal is lines, takes the chunks.
 
 What a stream may end with is `Ended`; one that stops without was cut off, and so was one that
 says `error`: the caller is told, never shown half an answer as a whole one.

@@ -28,10 +28,10 @@ from edgellm.profiles import load_profiles
 from edgellm.runner.calibration import Calibrations, Measured
 from edgellm.runner.llama.load import load
 from edgellm.selector.choose import choose
+from edgellm.selector.memory.shape import context_shape
 from edgellm.selector.plan import Candidate, Goal, Plan
 from edgellm.selector.profiles import Profiles
-from edgellm.selector.shape import context_shape
-from edgellm.selector.speed import decode_tok_s, ttft_s
+from edgellm.selector.speed.speed import decode_tok_s, ttft_s
 
 _N_PROMPT, _N_TOKENS = 256, 12
 

@@ -29,12 +29,12 @@ from edgellm.models.names import shard_names
 from edgellm.models.spec import ModelSpec, model_spec
 from edgellm.probe.hardware import Backend, Cpu, Device, Hardware, MemoryPool
 from edgellm.runner.oracle.oracle import LlamaOracle
-from edgellm.selector.layout import layout_of
-from edgellm.selector.memory import needs
+from edgellm.selector.memory.layout import layout_of
+from edgellm.selector.memory.memory import needs
+from edgellm.selector.memory.shape import ContextShape
 from edgellm.selector.oracle import BufferBytes
+from edgellm.selector.placing.proportions import tensor_split
 from edgellm.selector.plan import Candidate, Placement, Share
-from edgellm.selector.proportions import tensor_split
-from edgellm.selector.shape import ContextShape
 from edgellm.units import GIB, MIB
 
 CONTEXTS = (4_096, 32_768, 131_072)

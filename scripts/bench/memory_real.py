@@ -34,9 +34,9 @@ from edgellm.runner.account import measured_shares
 from edgellm.runner.loadlog import DeviceMemory
 from edgellm.runner.supervisor import Supervisor
 from edgellm.selector.choose import choose
-from edgellm.selector.compute import output_bytes
+from edgellm.selector.memory.compute import output_bytes
+from edgellm.selector.memory.shape import ContextShape
 from edgellm.selector.plan import Candidate, Goal, Plan
-from edgellm.selector.shape import ContextShape
 from edgellm.units import GIB, KIB, MIB
 
 BOUND_RATIO, RSS_BOUND_RATIO = 0.01, 0.03

@@ -35,12 +35,12 @@ from edgellm.models.spec import ModelSpec, model_spec
 from edgellm.probe.hardware import Cpu, Device, Hardware, MemoryPool
 from edgellm.runner.messages import DeviceMemory
 from edgellm.runner.oracle.oracle import LlamaOracle
-from edgellm.selector.layout import layout_of
-from edgellm.selector.memory import needs
+from edgellm.selector.memory.layout import layout_of
+from edgellm.selector.memory.memory import needs
+from edgellm.selector.memory.shape import ContextShape
 from edgellm.selector.oracle import BufferBytes
+from edgellm.selector.placing.proportions import tensor_split
 from edgellm.selector.plan import Candidate, ExpertPart, Placement, Plan, Share
-from edgellm.selector.proportions import tensor_split
-from edgellm.selector.shape import ContextShape
 from edgellm.units import GIB, MIB
 
 N_CTX, N_SEQ, N_UBATCH = 8_192, 2, 512

@@ -30,10 +30,10 @@ from edgellm.models.quants import BY_ID, BY_NAME, tensor_bytes
 from edgellm.models.shapes import shape_header
 from edgellm.models.spec import ModelSpec, model_spec
 from edgellm.probe.hardware import Hardware
+from edgellm.selector.memory.shape import ContextShape
 from edgellm.selector.plan import Placement, Range, Share
-from edgellm.selector.shape import ContextShape
-from edgellm.selector.speed import decode_tok_s, ttft_s
-from edgellm.selector.speed_profile import SpeedProfile
+from edgellm.selector.speed.speed import decode_tok_s, ttft_s
+from edgellm.selector.speed.speed_profile import SpeedProfile
 
 MEASURED = Path(__file__).with_name("measured_speeds.csv")  # our own figures, beside those
 _ROOFLINE_SLACK = 1.03  # a nominal bandwidth and a made-up header are no finer than that
@@ -270,7 +270,7 @@ def _fits(placement: Placement, hardware: Hardware) -> bool:
 
 def _roofline_tok_s(case: Case) -> float:
     """Weights read once at the full bandwidth, one device after the other; the cache aside."""
-    from edgellm.selector.work import active_bytes
+    from edgellm.selector.speed.work import active_bytes
 
     spec, n = case.spec, case.test.n_streams
     n_bytes = sum(active_bytes(spec, layer, n) for layer in spec.layers) + spec.output_bytes

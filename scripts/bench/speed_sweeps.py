@@ -23,14 +23,14 @@ from edgellm.errors import EdgellmError
 from edgellm.models.spec import ModelSpec
 from edgellm.probe.hardware import Hardware
 from edgellm.profiles import load_profiles
-from edgellm.selector.budget import pool_budgets
-from edgellm.selector.layout import Aside, Layout
-from edgellm.selector.machine import Machine
-from edgellm.selector.memory import needs
+from edgellm.selector.memory.budget import pool_budgets
+from edgellm.selector.memory.layout import Aside, Layout
+from edgellm.selector.memory.memory import needs
+from edgellm.selector.memory.shape import ContextShape
+from edgellm.selector.placing.machine import Machine
 from edgellm.selector.plan import Placement, Share
-from edgellm.selector.shape import ContextShape
-from edgellm.selector.speed import decode_tok_s, ttft_s
-from edgellm.selector.speed_profile import SpeedProfile
+from edgellm.selector.speed.speed import decode_tok_s, ttft_s
+from edgellm.selector.speed.speed_profile import SpeedProfile
 
 _GOOD_REGRET = 0.10
 

@@ -39,10 +39,10 @@ from edgellm.profiles import load_profiles
 from edgellm.runner.oracle.messages import DescribedDevice
 from edgellm.runner.oracle.oracle import LlamaOracle, ask
 from edgellm.selector.choose import choose
+from edgellm.selector.memory.shape import ContextShape
+from edgellm.selector.placing.proportions import layer_counts
 from edgellm.selector.plan import Candidate, ExpertPart, Goal, Placement, Plan, Share
-from edgellm.selector.proportions import layer_counts
-from edgellm.selector.shape import ContextShape
-from edgellm.selector.speed import decode_tok_s, prefill_tok_s
+from edgellm.selector.speed.speed import decode_tok_s, prefill_tok_s
 from edgellm.units import GIB, format_bytes
 
 N_PARALLEL = 4  # llama-server's default

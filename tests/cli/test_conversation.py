@@ -7,8 +7,8 @@ from pictures import png
 from server.server_fakes import FakeEngine, live_server, served, words
 
 from edgellm.chat.events import Failed, ReasoningDelta, TextDelta
-from edgellm.cli.client import Message
 from edgellm.cli.conversation import Answering, converse, timing_lines
+from edgellm.cli.serving.client import Message
 from edgellm.errors import EdgellmError, WorkerDied
 from edgellm.tui.answers import Timings
 

@@ -10,9 +10,9 @@ import psutil
 import pytest
 from selector_machines import machine
 
-from edgellm.cli.engines import Fleet, supervise
-from edgellm.cli.prepare import prepare
-from edgellm.cli.resolve import demo
+from edgellm.cli.preparing.prepare import prepare
+from edgellm.cli.preparing.resolve import demo
+from edgellm.cli.serving.engines import Fleet, supervise
 from edgellm.errors import DoesNotFit
 from edgellm.selector.plan import Goal
 

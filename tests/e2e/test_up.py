@@ -9,7 +9,7 @@ import pytest
 from cli_runs import DEMO_PATH, wait_for
 from hub_server import HubServer, Stall
 
-from edgellm.cli.best import best_to_download
+from edgellm.cli.preparing.best import best_to_download
 from edgellm.config import Config
 from edgellm.models import catalog
 from edgellm.probe.detect import detect

@@ -10,8 +10,8 @@ from selector_machines import machine, unified
 from edgellm.errors import BadRequest, DoesNotFit
 from edgellm.probe.hardware import Hardware
 from edgellm.profiles import load_profiles
-from edgellm.selector.budget import pool_budgets
 from edgellm.selector.choose import choose, smaller
+from edgellm.selector.memory.budget import pool_budgets
 from edgellm.selector.plan import Goal
 from edgellm.selector.quality import weight_kld
 from edgellm.units import GIB

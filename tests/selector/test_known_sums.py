@@ -14,9 +14,9 @@ from edgellm.models.spec import ModelSpec, model_spec
 from edgellm.probe.hardware import Hardware
 from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose
-from edgellm.selector.kv import kv_bytes
+from edgellm.selector.memory.kv import kv_bytes
 from edgellm.selector.plan import Candidate, Goal, Placement, Plan, Share
-from edgellm.selector.speed import decode_tok_s
+from edgellm.selector.speed.speed import decode_tok_s
 from edgellm.units import GIB
 
 GB = 10**9

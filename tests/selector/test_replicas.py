@@ -4,13 +4,13 @@ import selector_specs as specs
 from selector_machines import machine
 
 from edgellm.profiles import load_profiles
-from edgellm.selector.budget import pool_budgets
 from edgellm.selector.choose import choose
-from edgellm.selector.machine import Machine
-from edgellm.selector.options import Search
+from edgellm.selector.memory.budget import pool_budgets
+from edgellm.selector.placing.machine import Machine
 from edgellm.selector.plan import Goal
-from edgellm.selector.question import Question
 from edgellm.selector.replicas import best_replicas
+from edgellm.selector.search.options import Search
+from edgellm.selector.search.question import Question
 
 PROFILES = load_profiles()
 BATCH = Goal(use="batch")

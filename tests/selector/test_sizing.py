@@ -7,9 +7,9 @@ from selector_machines import machine
 from edgellm.errors import BadRequest, DoesNotFit
 from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose
-from edgellm.selector.describe import placement_text
 from edgellm.selector.plan import Goal
 from edgellm.selector.sizing import Demand, size
+from edgellm.selector.telling.describe import placement_text
 
 PROFILES = load_profiles()
 DEMAND = Demand(n_users=50, tok_s=20, ttft_s=2)

@@ -11,7 +11,7 @@ Left out: `l_last`, which is told in the same way (deepseek4, qwen4exp).
 """
 
 from edgellm.runner.oracle.messages import Question
-from edgellm.selector.proportions import layer_counts
+from edgellm.selector.placing.proportions import layer_counts
 
 _FEW_TOKENS = 32
 

@@ -26,11 +26,11 @@ from edgellm.runner.build import llama_build
 from edgellm.runner.oracle.cache import OracleCache, Rows
 from edgellm.runner.oracle.messages import DescribedDevice, Question
 from edgellm.runner.oracle.process import OracleProcess
-from edgellm.selector.layout import HOST_ONLY
-from edgellm.selector.memory import output_bytes, weight_bytes
+from edgellm.selector.memory.layout import HOST_ONLY
+from edgellm.selector.memory.memory import output_bytes, weight_bytes
+from edgellm.selector.memory.shape import ContextShape
 from edgellm.selector.oracle import BufferBytes
 from edgellm.selector.plan import Candidate, Placement
-from edgellm.selector.shape import ContextShape
 
 _AUTO, _OFF = -1, 0  # enum llama_flash_attn_type, llama.h
 _MOST_FAULTS: Final = 2  # deaths over one header before it is let be

@@ -15,7 +15,7 @@ from edgellm.models.quants import BY_ID, QuantType
 from edgellm.probe.hardware import Backend
 from edgellm.runner.oracle.structs import Tensor
 from edgellm.selector.graph.backends import rules_of
-from edgellm.selector.kernels import has_cuda_kernel
+from edgellm.selector.speed.kernels import has_cuda_kernel
 
 _OFFLOAD_FROM: Final = 32  # rows; GGML_OP_OFFLOAD_MIN_BATCH
 _MOST_OPS: Final = 101  # GGML_OP_COUNT: ggml_op_name reads past its table

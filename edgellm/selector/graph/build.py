@@ -11,8 +11,8 @@ from edgellm.models.spec import LayerSpec
 from edgellm.selector.graph import tensors as g
 from edgellm.selector.graph.outline import Kind, Outline
 from edgellm.selector.graph.tensors import F16, F32, I32, I64, Graph, Tensor
-from edgellm.selector.kv import sliding_cells
-from edgellm.selector.shape import ContextShape
+from edgellm.selector.memory.kv import sliding_cells
+from edgellm.selector.memory.shape import ContextShape
 
 NormOp = Literal["rms_norm", "norm"]
 

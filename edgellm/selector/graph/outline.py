@@ -11,7 +11,7 @@ from typing import Final
 
 from edgellm.models.graph_facts import GraphFacts, LayerTensor
 from edgellm.models.spec import LayerSpec, ModelSpec
-from edgellm.selector.layout import Aside
+from edgellm.selector.memory.layout import Aside
 
 Copied = tuple[tuple[str, int], ...]  # a tensor's name in its block, bytes
 

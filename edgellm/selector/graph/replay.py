@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from edgellm.models.spec import ModelSpec
-from edgellm.selector.flash import runs_on
 from edgellm.selector.graph.allocator import Arena, allocate
 from edgellm.selector.graph.backends import CPU, rules_of
 from edgellm.selector.graph.build import Build, Place
 from edgellm.selector.graph.families import FAMILIES, draw
 from edgellm.selector.graph.outline import Copied, Outline, copied_of, outline_of
 from edgellm.selector.graph.schedule import FEW_TOKENS, OFFLOAD_MIN_ROWS, Machinery, schedule
-from edgellm.selector.layout import Layout
-from edgellm.selector.shape import ContextShape
+from edgellm.selector.memory.layout import Layout
+from edgellm.selector.memory.shape import ContextShape
+from edgellm.selector.speed.flash import runs_on
 
 _NEIGHBOURS_OF_ONE_KIND, _NEIGHBOURS = 2, 4  # before a layer, that make it worth drawing again
 _CACHED = 8192  # replays: some hundred for each model and machine that a plan is made for

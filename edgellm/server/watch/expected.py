@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from edgellm.probe.hardware import Hardware
 from edgellm.profiles import load_profiles
-from edgellm.selector.shape import context_shape
-from edgellm.selector.speed import decode_tok_s
+from edgellm.selector.memory.shape import context_shape
+from edgellm.selector.speed.speed import decode_tok_s
 from edgellm.server.served import Served
 
 

@@ -7,8 +7,8 @@ from selector_layouts import on_devices, shape
 from edgellm.models.graph_facts import LayerTensor
 from edgellm.models.spec import ModelSpec
 from edgellm.selector.graph.replay import flash_runs, is_known, reserved_bytes
-from edgellm.selector.layout import HOST_ONLY
-from edgellm.selector.memory import needs
+from edgellm.selector.memory.layout import HOST_ONLY
+from edgellm.selector.memory.memory import needs
 
 
 def without(spec: ModelSpec, name: str) -> ModelSpec:

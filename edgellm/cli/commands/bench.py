@@ -1,0 +1,91 @@
+"""`edgellm bench`: how fast a model reads and writes on this machine."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgellm.cli.flags import options
+from edgellm.cli.flags.drafting import Drafting
+from edgellm.cli.flags.pins import Pins
+
+
+def bench(
+    pins: Pins,
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="MODEL", help="Without it: what the running server serves."),
+    ] = None,
+    n_prompt: Annotated[
+        int, typer.Option("-p", "--prompt", help="Tokens to read.", metavar="N", min=1)
+    ] = 512,
+    n_generate: Annotated[
+        int, typer.Option("-n", "--generate", help="Tokens to write.", metavar="N", min=2)
+    ] = 64,
+    n_runs: Annotated[
+        int, typer.Option("-r", "--runs", help="Runs of each test.", metavar="N", min=1)
+    ] = 5,
+    soak: Annotated[
+        str | None,
+        typer.Option(help="Write for so long, and compare cold with warm: 10m.", metavar="TIME"),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write everything there, too; - is stdout.")
+    ] = None,
+    offline: options.Offline = False,
+) -> None:
+    """Measure how fast a model reads and writes.
+
+    Prefill is a prompt that no cache knows; decode is one stream, after prompts of several lengths.
+    Each row is the median of its runs with the lowest and the highest. A first run warms up and
+    doesn't count. Nothing else should use the model meanwhile.
+
+    \b
+      edgellm bench
+      edgellm bench qwen3:8b -p 2048 -n 128 --json bench.json
+      edgellm bench --soak 10m          # does it throttle when it gets hot?
+    """
+    from edgellm.cli.measuring.benchmark import Bench, Measured, Sizes
+    from edgellm.cli.measuring.reporting import report, report_soak, write_json
+    from edgellm.cli.output import say
+    from edgellm.cli.serving.private import server_with
+
+    draft = Drafting().named(pins)
+    config = options.config_from(offline=offline, reserve=pins.reserve, draft=draft)
+    goal = replace(pins, parallel=pins.parallel or 1).goal(config.reserve)
+    model = model or _served_model()
+    with server_with(model, config, goal, flags=pins.given()) as (url, name):
+        say(f"measuring {name} at {url}")
+        bench = Bench(url, name, Sizes(n_prompt, n_generate, n_runs))
+        result = bench.soak(seconds_of(soak)) if soak else bench.measure()
+    if json_file != Path("-"):
+        print(report(result) if isinstance(result, Measured) else report_soak(result))
+    if json_file:
+        write_json(result, json_file)
+
+
+def _served_model() -> str:
+    """What the running server serves. Raises NotServing, ModelNotFound."""
+    from edgellm.cli.serving.find import the_server
+    from edgellm.errors import ModelNotFound
+
+    _, status = the_server()
+    model = next((one.name for one in status.models if not one.embedding), None)
+    if model is None:
+        raise ModelNotFound(
+            f"{status.url} serves no model that writes text", hint="edgellm bench MODEL"
+        )
+    return model
+
+
+def seconds_of(text: str) -> float:
+    """ "90s", "10m", "1h", "90" -> seconds. Raises BadRequest."""
+    import re
+
+    from edgellm.errors import BadRequest
+
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip().lower())
+    if not match or float(match[1]) <= 0:
+        raise BadRequest(f"{text!r} is no time", hint="write it like 90s, 10m or 1h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]

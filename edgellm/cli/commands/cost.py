@@ -1,0 +1,127 @@
+"""`edgellm cost [MODEL]`: what a million tokens cost here, and on rented hardware."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgellm.cli.flags import options
+from edgellm.cli.flags.means import Means
+from edgellm.errors import NotServing
+
+if TYPE_CHECKING:
+    from edgellm.cli.measuring.costs import Pace
+    from edgellm.config import Config
+    from edgellm.profiles import CloudPrice
+    from edgellm.selector.plan import Candidate
+    from edgellm.status import ModelStatus, Status
+
+
+def cost(
+    means: Means,
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="MODEL", help="As for plan; without one, what is served here."),
+    ] = None,
+    as_json: options.AsJSON = False,
+    offline: options.Offline = False,
+) -> None:
+    """Tell what tokens cost on this machine, and on rented ones.
+
+    At the speed and power that a running server measures, else as predicted. Cloud prices are
+    profiles/prices.toml's, in dollars, with their date; --usd says what one is in your currency.
+    All that is assumed is said below the figures.
+
+    \b
+      edgellm cost --capex 2400 --per-kwh 0.31 --utilisation 0.2
+      edgellm cost qwen3:8b --capex 10000 --monthly 500 --requests-per-day 50
+      edgellm cost --json | jq .cloud
+    """
+    from edgellm.cli.measuring.cost_report import report
+    from edgellm.cli.measuring.costs import costs
+    from edgellm.cli.output import columns, print_json
+    from edgellm.profiles import load_prices
+
+    config = options.config_from(offline=offline)
+    pace, candidates = _pace(model, config)
+    prices = load_prices()
+    speeds = {price.name: _cloud_tok_s(price, candidates) for price in prices.cloud}
+    made = costs(pace, means, config, prices, speeds)
+    print_json(made) if as_json else print(report(made, columns()))
+
+
+def _pace(model: str | None, config: "Config") -> tuple["Pace", tuple["Candidate", ...]]:
+    """Raises NotServing without a MODEL and a server, and as resolving and planning do."""
+    from edgellm.cli.serving.find import is_meant, statuses, the_server
+
+    having = [
+        (url, status)
+        for url, status in statuses()
+        if model and any(is_meant(model, one) for one in status.models)
+    ]
+    if model is not None and not having:
+        return _predicted(model, config)
+    url, status = having[0] if having else the_server()
+    ours = [m for m in status.models if (is_meant(model, m) if model else not m.embedding)]
+    if not ours:
+        raise NotServing(f"{url} serves nothing that writes", hint="edgellm cost MODEL")
+    return measured(url, status, ours[0]), _candidates(ours[0], config)
+
+
+def _predicted(model: str, config: "Config") -> tuple["Pace", tuple["Candidate", ...]]:
+    from edgellm.cli.measuring.costs import Pace
+    from edgellm.cli.preparing import machine
+    from edgellm.cli.preparing.planning import planned
+    from edgellm.cli.preparing.resolve import resolve
+    from edgellm.selector.plan import Goal
+
+    found = resolve(model, config, plan_only=True)
+    plan = planned(machine.recall(), found.candidates, Goal(), asks_oracle=False)
+    tok_s = plan.decode_tok_s.p50 if plan.decode_tok_s else None
+    pace = Pace(plan.model, tok_s, "predicted, one stream", plan.power_w, "the boards' limits")
+    return pace, tuple(c for c in found.candidates if c.file == plan.file)
+
+
+def measured(url: str, status: "Status", model: "ModelStatus") -> "Pace":
+    """At this moment; while nothing is written, of all answers whose joules are known; else what
+    the plan expects of one stream."""
+    from edgellm.cli.measuring.costs import Pace
+
+    energy, plan, name = status.energy, model.plan, model.name
+    if model.n_running and model.decode_tok_s is not None:
+        watts = energy.power_w if energy else None
+        return Pace(
+            name, model.decode_tok_s, "measured now", watts, "measured now, all devices", url
+        )
+    if energy and energy.tok_s and energy.j_per_token is not None:
+        so_far = "measured, all answers so far"
+        return Pace(name, energy.tok_s, so_far, energy.j_per_token * energy.tok_s, so_far, url)
+    expected = plan.decode_tok_s_p50 if plan else None
+    return Pace(name, expected, "predicted, one stream", None, "", url)
+
+
+def _candidates(model: "ModelStatus", config: "Config") -> tuple["Candidate", ...]:
+    """Of the file that is served, if it can be read from here."""
+    from edgellm.cli.preparing.resolve import resolve
+    from edgellm.errors import EdgellmError
+
+    try:
+        return resolve(model.plan.file, config, plan_only=True).candidates if model.plan else ()
+    except EdgellmError:
+        return ()
+
+
+def _cloud_tok_s(price: "CloudPrice", candidates: tuple["Candidate", ...]) -> float | None:
+    """Predicted for one stream of the same file; None where it isn't known, or doesn't fit."""
+    from edgellm.cli.preparing.planning import planned
+    from edgellm.errors import EdgellmError
+    from edgellm.probe.known.described import hardware_from_devices
+    from edgellm.selector.plan import Goal
+
+    if not candidates:
+        return None
+    try:
+        rented = hardware_from_devices((price.device,), None)
+        plan = planned(rented, candidates, Goal(), asks_oracle=False)
+    except EdgellmError:
+        return None
+    return plan.decode_tok_s.p50 if plan.decode_tok_s else None

@@ -1,0 +1,202 @@
+"""`edgellm pull`, `list`, `show` and `rm`: models on this disk and on the hub."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgellm.cli.flags import completing, options
+from edgellm.units import DASH, format_bytes, format_rate
+
+if TYPE_CHECKING:
+    from edgellm.cli.about import About
+    from edgellm.models.store import Store, StoredModel
+
+_A_DOWNLOAD = "A repository (org/repo[:QUANT]) or a catalog name (qwen3:8b)."
+DownloadArgument = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help=_A_DOWNLOAD, autocompletion=completing.in_catalog),
+]
+DownloadedArgument = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help=_A_DOWNLOAD, autocompletion=completing.downloaded),
+]
+
+
+def pull(
+    model: DownloadArgument,
+    limit_rate: options.LimitRate = None,
+    offline: options.Offline = False,
+) -> None:
+    """Download a model; a broken-off download goes on.
+
+    It goes into Hugging Face's cache, where other tools find it too. Without a QUANT it is the
+    one that suits this machine. Every file's sha256 is checked; the file's path is printed.
+
+    \b
+      edgellm pull qwen3:8b
+      edgellm pull unsloth/Qwen3-8B-GGUF:Q5_K_M --limit-rate 20MiB/s
+      HF_TOKEN=… edgellm pull org/private
+    """
+    from edgellm import resources
+    from edgellm.cli.output import say
+    from edgellm.cli.preparing.fetching import fetch_model
+    from edgellm.cli.preparing.resolve import DEMO
+
+    if model == DEMO:
+        say("demo ships with edgellm: there is nothing to download")
+        print(resources.demo_model())
+        return
+    config = options.config_from(limit_rate=limit_rate, offline=offline)
+    print(fetch_model(model, config))
+
+
+def list_models(as_json: options.AsJSON = False) -> None:
+    """List the models on this disk.
+
+    Those that other tools put into Hugging Face's cache, too.
+
+    \b
+      edgellm list
+      edgellm list --json | jq '.[].name'
+    """
+    from edgellm.cli.output import print_json
+    from edgellm.cli.preparing.store import store_of
+    from edgellm.tables import table
+
+    store = store_of(options.config_from())
+    if as_json:
+        print_json([_listed(model) for model in store.list()])
+        return
+    rows = [*_list_rows(store)]
+    print(table(("NAME", "SIZE", "MODIFIED"), rows, right="SIZE"))
+    if len(rows) == 1:
+        print("\nonly the demo; `edgellm recommend` names models, `edgellm pull MODEL` gets one")
+
+
+def show(
+    model: options.ModelArgument,
+    as_json: options.AsJSON = False,
+    template: Annotated[
+        bool, typer.Option("--template", help="Print the chat template and nothing else.")
+    ] = False,
+    offline: options.Offline = False,
+) -> None:
+    """Show a model: size, licence, template, quantizations.
+
+    TOK/S is what this machine is expected to write with it, for one stream.
+
+    \b
+      edgellm show qwen3:8b
+      edgellm show unsloth/Qwen3-8B-GGUF
+      edgellm show ./model.gguf --json
+    """
+    from edgellm.cli.about import about, quant_rows
+    from edgellm.cli.output import print_json
+    from edgellm.cli.preparing import machine
+    from edgellm.errors import ModelNotFound
+    from edgellm.tables import table
+
+    config = options.config_from(offline=offline)
+    told = about(model, config)
+    if template:
+        if told.template is None:
+            raise ModelNotFound(f"the chat template of {told.name} is not known here")
+        print(told.template)
+        return
+    rows = quant_rows(told, machine.look())
+    if as_json:
+        print_json({"model": told.as_json(), "quants": rows})
+        return
+    print("\n".join(_about_lines(told)))
+    cells = [
+        (
+            row.quant,
+            format_bytes(row.size_bytes),
+            f"{row.bits_per_weight:.1f}" if row.bits_per_weight else DASH,
+            "yes" if row.is_here else "",
+            format_rate(row.decode_tok_s, "").strip() if row.fits else "does not fit",
+        )
+        for row in rows
+    ]
+    print()
+    print(table(("QUANT", "SIZE", "BITS", "HERE", "TOK/S"), cells, right="SIZE,BITS,TOK/S"))
+
+
+def rm(model: DownloadedArgument) -> None:
+    """Remove a downloaded model.
+
+    Or what is there of a download that broke off.
+
+    \b
+      edgellm rm qwen3:8b
+      edgellm rm unsloth/Qwen3-8B-GGUF:Q5_K_M
+    """
+    from edgellm.cli.preparing.resolve import DEMO, hub_reference_of
+    from edgellm.cli.preparing.store import store_of
+    from edgellm.cli.serving.find import statuses
+    from edgellm.errors import BadRequest
+    from edgellm.models.names import parse_reference
+
+    if model == DEMO:
+        raise BadRequest("demo ships with edgellm and is not removed", hint="edgellm list")
+    reference = hub_reference_of(parse_reference(model))
+    store = store_of(options.config_from())
+    path = store.find(reference)
+    served = [one for _, status in statuses() for one in status.models if one.plan]
+    if path and any(one.plan and one.plan.file == str(path) for one in served):
+        raise BadRequest(f"{model} is being served", hint=f"edgellm stop {model}")
+    print(f"removed {model}: {format_bytes(store.remove(reference))} are free again")
+
+
+def _list_rows(store: "Store") -> Iterator[tuple[str, str, str]]:
+    from edgellm import resources
+    from edgellm.cli.preparing.resolve import DEMO
+
+    for model in store.list():
+        when = datetime.fromtimestamp(model.modified_at_s).strftime("%Y-%m-%d %H:%M")
+        yield model.name, format_bytes(model.size_bytes), when
+    for part in store.partials():
+        done = f"{format_bytes(part.done_bytes)} of {format_bytes(part.size_bytes)}"
+        yield f"hf.co/{part.repo}  {part.file}", done, "not whole: pull it again"
+    size = resources.demo_model().stat().st_size
+    yield DEMO, format_bytes(size), "ships with edgellm"
+
+
+def _listed(model: "StoredModel") -> dict[str, object]:
+    return {
+        "name": model.name,
+        "repo": model.repo,
+        "quant": model.quant,
+        "path": str(model.path),
+        "size_bytes": model.size_bytes,
+        "modified_at_s": model.modified_at_s,
+    }
+
+
+def _about_lines(told: "About") -> Iterator[str]:
+    spec = told.spec
+    experts = f", {spec.n_expert_used} of {spec.n_expert} experts a token" if spec.n_expert else ""
+    template = {True: "yes", False: "none; ChatML or plain lines are used", None: DASH}
+    yield told.name
+    facts = (
+        ("architecture", spec.architecture + (" (embedding)" if spec.is_embedding else "")),
+        ("parameters", f"{_count(spec.n_params)}{experts}"),
+        ("layers", f"{spec.n_layers} of width {spec.n_embd}"),
+        ("context", f"{spec.n_ctx_train} tokens"),
+        ("vocabulary", f"{spec.n_vocab} tokens"),
+        ("template", template[told.has_template]),
+        ("licence", told.license or "not stated"),
+        ("from", told.source),
+    )
+    for name, value in facts:
+        yield f"  {name:<13} {value}"
+
+
+def _count(n: int) -> str:
+    """8190735360 -> "8.2 B"."""
+    for size, unit in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
+        if n >= size:
+            return f"{n / size:.1f} {unit}"
+    return str(n)

@@ -1,0 +1,122 @@
+"""`edgellm plan`: what would run how, on this machine or on one that is only described."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgellm.cli.flags import options
+from edgellm.cli.flags.described import Described
+from edgellm.cli.flags.drafting import Drafting
+from edgellm.cli.flags.pins import Pins
+from edgellm.cli.flags.seeing import Seeing
+from edgellm.cli.preparing.sizes import Users
+
+if TYPE_CHECKING:
+    from edgellm.cli.preparing.resolve import Resolved
+    from edgellm.selector.plan import Candidate, Goal
+
+
+def plan(
+    model: options.ModelArgument,
+    pins: Pins,
+    described: Described,
+    users: Users,
+    seeing: Seeing,
+    drafting: Drafting,
+    no_oracle: Annotated[
+        bool, typer.Option("--no-oracle", help="Arithmetic only; llama.cpp isn't asked.")
+    ] = False,
+    as_json: options.AsJSON = False,
+    offline: options.Offline = False,
+) -> None:
+    """Show what would run how, before anything is downloaded.
+
+    The file, its context, memory and speed, what can be traded for what, and the best of what was
+    not chosen. A flag pins its part of the plan, the rest is chosen around it.
+
+    A catalog name needs no network; a repository's headers are read by range, not its files. With
+    --users it is the other way round: which machines hold so many users, and how many of each.
+
+    \b
+      edgellm plan qwen3:8b
+      edgellm plan qwen3:30b-a3b --on rtx4090 --goal quality
+      edgellm plan ./model.gguf --device "RTX 3090" --device "RTX 3060" --ram 64GiB@60
+      edgellm plan unsloth/Qwen3-8B-GGUF --ctx 32768 --json
+      edgellm plan qwen3:8b --draft qwen3:0.6b
+      edgellm plan llama3.3:70b --users 50 --tok-s 20 --ttft 1s --on all
+    """
+    from edgellm.cli.flags.drafting import with_draft
+    from edgellm.cli.preparing.resolve import resolve
+
+    draft = drafting.named(pins)
+    config = options.config_from(offline=offline, reserve=pins.reserve, draft=draft)
+    goal = pins.goal(config.reserve)
+    users.check(pins)
+    described.check()
+    if not users.are_many:
+        described.check_one_machine()
+    found = seeing.applied(resolve(model, config, plan_only=True))
+    found = with_draft(found, config, plan_only=True)
+    if users.are_many:
+        _sizes(found, goal, described, users, as_json)
+    else:
+        _one_plan(found, goal, described, not no_oracle, as_json)
+
+
+def _one_plan(
+    found: "Resolved", goal: "Goal", described: Described, asks_oracle: bool, as_json: bool
+) -> None:
+    from edgellm.cli.flags.drafting import with_drafts
+    from edgellm.cli.output import columns, print_json
+    from edgellm.cli.preparing.planning import planned
+    from edgellm.errors import DoesNotFit
+    from edgellm.selector.telling.explain import explain
+    from edgellm.selector.telling.plan_json import plan_json
+
+    hardware = described.hardware()
+    candidates: Sequence[Candidate] = found.candidates
+    try:
+        candidates, goal = with_drafts(found, hardware, goal)
+        made = planned(
+            hardware,
+            candidates,
+            goal,
+            asks_oracle=asks_oracle,
+            is_here=described.is_here,
+        )
+    except DoesNotFit as error:
+        from edgellm.cli.preparing.refusal import tell_refusal
+
+        tell_refusal(error, found.name, hardware, candidates, goal, as_json=as_json)
+        raise
+    if as_json:
+        print_json(plan_json(made))
+    else:
+        print(explain(made, hardware, columns()), end="")
+
+
+def _sizes(
+    found: "Resolved", goal: "Goal", described: Described, users: Users, as_json: bool
+) -> None:
+    from edgellm.cli.flags.drafting import with_drafts
+    from edgellm.cli.output import print_json
+    from edgellm.cli.preparing.sizes import boards_of, sizes_json, sizes_table
+    from edgellm.errors import DoesNotFit
+    from edgellm.profiles import load_profiles
+    from edgellm.selector.sizing import size
+
+    boards = boards_of(described.on) if described.on else [("this machine", described.hardware())]
+    demand = users.demand()
+    candidates, goal = with_drafts(found, boards[0][1], goal)
+    rows = size(boards, candidates, demand, goal, load_profiles())
+    if as_json:
+        print_json(sizes_json(found.name, rows, demand))
+    elif rows:
+        print(sizes_table(found.name, rows, demand))
+    if not rows:
+        raise DoesNotFit(
+            f"none of {len(boards)} machines holds even one user of {found.name} "
+            f"at {demand.tok_s:g} tok/s",
+            hint="ask for less: a smaller --tok-s, a longer --ttft, a shorter --ctx",
+        )

@@ -1,0 +1,97 @@
+"""`edgellm run MODEL ["prompt"]`: one answer, or a conversation."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, ClassVar
+
+import typer
+
+from edgellm.cli.flags import options
+from edgellm.cli.flags.drafting import Drafting
+from edgellm.cli.flags.pins import Pins
+from edgellm.cli.flags.seeing import Seeing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wording:
+    """How an answer is written: fields of OpenAI's API, by their names there."""
+
+    HEADINGS: ClassVar = {"temperature": "The answer"}
+
+    temperature: Annotated[
+        float | None,
+        typer.Option(help="0 always takes the likeliest word.", metavar="T", min=0, max=2),
+    ] = None
+    seed: Annotated[int | None, typer.Option(help="The same answer again.", metavar="N")] = None
+    max_tokens: Annotated[
+        int | None, typer.Option(help="The most that one answer takes.", metavar="N", min=1)
+    ] = None
+
+    def given(self) -> dict[str, float]:
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def run(
+    model: options.ModelArgument,
+    wording: Wording,
+    pins: Pins,
+    seeing: Seeing,
+    drafting: Drafting,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="PROMPT", help="One question; without it, a conversation."),
+    ] = None,
+    image: Annotated[
+        list[str] | None,
+        typer.Option("--image", help="A picture to ask about; repeatable.", metavar="FILE"),
+    ] = None,
+    system: Annotated[
+        str | None, typer.Option(help="What the model is told before everything.", metavar="TEXT")
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Tell how long it took, on stderr.")
+    ] = False,
+    offline: options.Offline = False,
+) -> None:
+    """Ask a model a question, or talk with it.
+
+    A server that has the model answers: the one in EDGELLM_HOST, else one that runs here. Without
+    one, the model is loaded for as long as this lasts. What is piped in goes with the question.
+    In a conversation: /bye or Ctrl-D ends it, Ctrl-C stops an answer, /? tells the rest.
+
+    \b
+      edgellm run demo
+      edgellm run qwen3:8b "Why is the sky blue?"
+      edgellm run gemma3:4b --image photo.jpg "What is on it?"
+      git diff | edgellm run qwen3:8b "Write a commit message for this:"
+    """
+    from edgellm.cli.conversation import Answering, converse
+    from edgellm.cli.pictures import data_urls
+    from edgellm.cli.serving.private import server_with
+
+    question, pictures = _question(prompt or ()), data_urls(image or ())
+    draft = drafting.named(pins)
+    config = options.config_from(offline=offline, reserve=pins.reserve, draft=draft)
+    goal = replace(pins, parallel=pins.parallel or 1).goal(config.reserve)
+    flags = (*pins.given(), *seeing.given(), *drafting.given())
+    with server_with(model, config, goal, flags=flags, seeing=seeing) as (url, name):
+        answering = Answering(url, name, system, wording.given(), verbose, pictures)
+        if question is not None:
+            answering.ask(question)
+        else:
+            converse(answering)
+
+
+def _question(words: Sequence[str]) -> str | None:
+    """The arguments and, before or after them, what was piped in. None: nobody asked yet."""
+    from edgellm.errors import BadRequest
+
+    spoken = " ".join(words).strip()
+    piped = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read().strip()
+    both = "\n\n".join(part for part in (spoken, piped) if part)
+    if both:
+        return both
+    if words or not sys.stdin.isatty():
+        raise BadRequest("the prompt is empty", hint='edgellm run MODEL "a question"')
+    return None

@@ -1,0 +1,202 @@
+"""`edgellm up`: the one command. Looks at the machine, chooses, serves, and shows it."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgellm.cli.flags import options
+from edgellm.cli.flags.drafting import Drafting
+from edgellm.cli.flags.listening import Listening
+from edgellm.cli.flags.pins import Pins
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgellm.cli.preparing.best import Choice
+    from edgellm.cli.preparing.prepare import Prepared
+    from edgellm.cli.preparing.resolve import Resolved
+    from edgellm.cli.serving.serving import Instance
+    from edgellm.config import Config
+    from edgellm.probe.hardware import Hardware
+    from edgellm.selector.plan import Goal
+
+
+def up(
+    pins: Pins,
+    listening: Listening,
+    drafting: Drafting,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Download the best model without asking.")
+    ] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="Serve the demo, whatever is here.")] = False,
+    headless: Annotated[
+        bool, typer.Option("--headless", help="No screen; print the address.")
+    ] = False,
+    offline: options.Offline = False,
+) -> None:
+    """Choose the best model for this machine, serve it, show it.
+
+    A model that was downloaded before is served without a question; the best of several. Without
+    one, the tiny demo that ships with edgellm answers at once, and on a terminal with network you
+    are asked whether to download the best real model; the demo chats until it is here. Without a
+    terminal nothing is downloaded unasked.
+
+    \b
+      edgellm up
+      edgellm up --yes --headless      # on a server: download, then serve
+      edgellm up --demo                # nothing but what ships with edgellm
+    """
+    from edgellm.cli.flags.drafting import with_draft
+    from edgellm.cli.output import is_terminal, say
+    from edgellm.cli.preparing import machine
+    from edgellm.cli.preparing.best import best_on_disk
+    from edgellm.cli.preparing.prepare import prepare
+
+    config = listening.config(offline=offline, reserve=pins.reserve, draft=drafting.named(pins))
+    goal = pins.goal(config.reserve)
+    listening.check(config)
+    is_watched = is_terminal() and not headless
+    shows_screen = is_watched and _can_draw()
+    say("looking at this machine …")
+    hardware = machine.look()
+    found = None if demo else best_on_disk(config, hardware, goal)
+    if found:
+        say(f"the best model on this disk: {found.name}")
+    resolved = _resolved(found)
+    if found:
+        resolved = with_draft(resolved, config)
+    elif config.draft:
+        say("no draft model is loaded: the demo needs none")
+    prepared = prepare(resolved, hardware, goal)
+    wished = None
+    if not (found or demo or config.offline):
+        wished = _wished(config, hardware, goal, asks=is_watched and not yes, agrees=yes)
+    instance = replace(
+        _instance(config, hardware, prepared, wished, shows_screen), insecure=listening.insecure
+    )
+    if shows_screen:
+        _with_screen(instance)
+    else:
+        _headless(instance)
+
+
+def _can_draw() -> bool:
+    from edgellm.cli.output import say
+    from edgellm.tui.terminal import why_not_drawn
+
+    why = why_not_drawn()
+    if why:
+        say(f"{why}, so there is no screen, as with --headless")
+    return why is None
+
+
+def _resolved(found: "Choice | None") -> "Resolved":
+    from edgellm.cli.flags.seeing import Seeing
+    from edgellm.cli.preparing.resolve import demo, on_disk
+
+    if not found:
+        return demo()
+    return Seeing().applied(on_disk(_path(found), found.name, found.candidate.quant))
+
+
+def _wished(
+    config: "Config", hardware: "Hardware", goal: "Goal", *, asks: bool, agrees: bool
+) -> "Choice | None":
+    """What to download, if the user wants it and the network is there."""
+    from edgellm.cli.output import say
+    from edgellm.cli.preparing.best import best_to_download
+    from edgellm.cli.preparing.network import hub_is_reachable
+
+    if not (asks or agrees):
+        say("no model on this disk: serving the demo; `edgellm up --yes` would download one")
+        return None
+    best = best_to_download(config, hardware, goal)
+    if best is None:
+        say("no model of the catalog fits this machine: serving the demo")
+        return None
+    if not hub_is_reachable():
+        say("the model hub can't be reached: serving the demo")
+        return None
+    offer = f"{best.name} {best.plan.quant}, {_gb(best)}{_pace(best)}"
+    if agrees:
+        say(f"downloading the best real model for this machine: {offer}")
+        return best
+    try:
+        answer = input(f"best real model for this machine: {offer} — download it? [Y/n] ")
+    except EOFError:
+        return None
+    return best if answer.strip().lower() in ("", "y", "yes", "j", "ja") else None
+
+
+def _instance(
+    config: "Config",
+    hardware: "Hardware",
+    prepared: "Prepared",
+    wished: "Choice | None",
+    shows_screen: bool,
+) -> "Instance":
+    from edgellm.cli.output import say
+    from edgellm.cli.serving.ready import ready_text
+    from edgellm.cli.serving.serving import Instance
+    from edgellm.cli.serving.upgrade import upgrade
+
+    if shows_screen:
+        return Instance(
+            config,
+            hardware,
+            (prepared,),
+            say=lambda text: None,  # the screen is the TUI's
+            errand=upgrade(config, hardware, wished, lambda text: None, None, say_last=say),
+        )
+    return Instance(
+        config,
+        hardware,
+        (prepared,),
+        on_listening=lambda url: say(f"listening on {url}, loading {prepared.name}"),
+        on_ready=lambda url, models: print(ready_text(url, models, hardware, config), flush=True),
+        errand=upgrade(config, hardware, wished, say, wished.name if wished else None),
+    )
+
+
+def _headless(instance: "Instance") -> None:
+    import asyncio
+
+    from edgellm.cli.serving.serving import run_instance
+
+    asyncio.run(run_instance(instance))
+
+
+def _with_screen(instance: "Instance") -> None:
+    """The server on a thread, the screen in front; whichever ends first ends the other."""
+    import contextlib
+
+    from edgellm.cli.commands.screen import Screen
+    from edgellm.cli.output import say
+    from edgellm.cli.serving.background import BackgroundServer
+
+    screen = Screen()
+    server = BackgroundServer(instance, waits_for_models=False, on_end=screen.close).start()
+    try:
+        screen.show(server.url, instance.config.api_keys[:1])
+    finally:
+        server.stop()
+    if server.failure:
+        raise server.failure
+    with contextlib.suppress(OSError):  # it may have ended because the terminal was closed
+        say("the server has stopped; one that keeps running: edgellm serve MODEL")
+
+
+def _path(found: "Choice") -> "Path":
+    from pathlib import Path
+
+    return Path(found.candidate.file)
+
+
+def _gb(best: "Choice") -> str:
+    return f"{best.candidate.file_bytes / 1e9:.1f} GB"
+
+
+def _pace(best: "Choice") -> str:
+    rate = best.plan.decode_tok_s
+    return f", {rate.p10:.0f}–{rate.p90:.0f} tok/s" if rate else ""

@@ -1,0 +1,6 @@
+"""What the command line may say.
+
+Dataclasses of options that commands share: `adapting`, `described`, `drafting`, `listening`,
+`means`, `options`, `pins`, `seeing`, `keys`. `signature` makes a command's parameters of them,
+`coercion` values of words, `help` their pages; `completing` and `bash_words` are what Tab offers.
+"""

@@ -1,0 +1,87 @@
+"""Words of the command line to values, without typer's own way, which is pydantic.
+
+Importing pydantic and building an adapter for each option costs a quarter of a second: as much as
+all the rest of a short command. typer keeps the converter of a parameter in a field that it fills
+when it is first asked; we fill it before. Kinds that no command of ours has are left to typer.
+"""
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from edgellm.cli.flags.help import write_options
+
+_KINDS = (str, int, float, bool, Path)
+
+
+class QuickCommand(TyperCommand):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _made_quick(super().get_params(ctx))
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        write_options(self.get_params(ctx), ctx, formatter)
+
+
+class QuickGroup(TyperGroup):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _made_quick(super().get_params(ctx))
+
+    def _main_shell_completion(self, *args: Any, **kwargs: Any) -> None:
+        """Called by `main`, always; typer returns from it where no shell is asking."""
+        if f"_{self.name}_COMPLETE".upper() in os.environ:
+            from edgellm.cli.flags import bash_words
+
+            bash_words.mend()
+        super()._main_shell_completion(*args, **kwargs)
+
+
+@dataclass(frozen=True, slots=True)
+class Coercion:
+    kind: type
+    least: float | None = None
+    most: float | None = None
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        """What typer's `RuntimeParam.coerce` gives. Raises typer.BadParameter."""
+        try:
+            if param.multiple or param.nargs == -1:
+                return tuple(self._one(word) for word in value or ())
+            return None if value is None else self._one(value)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), ctx=ctx, param=param) from error
+
+    def _one(self, word: Any) -> Any:
+        """Raises ValueError, with a sentence."""
+        if isinstance(word, self.kind):
+            return word
+        if self.kind not in (int, float):
+            return self.kind(word)
+        try:
+            number = self.kind(word)
+        except ValueError:
+            what = "whole number" if self.kind is int else "number"
+            raise ValueError(f"{word!r} is no {what}") from None
+        if not math.isfinite(number):
+            raise ValueError(f"{word!r} is no number to count with")
+        if self.least is not None and number < self.least:
+            raise ValueError(f"{word} is less than {self.least:g}")
+        if self.most is not None and number > self.most:
+            raise ValueError(f"{word} is more than {self.most:.12g}")
+        return number
+
+
+def _made_quick(parameters: list[Any]) -> list[Any]:
+    for parameter in parameters:
+        descriptor = parameter.type_descriptor
+        annotation = descriptor.annotation
+        if get_origin(annotation) is list:
+            (annotation,) = get_args(annotation)
+        info = descriptor.parameter_info
+        if annotation in _KINDS and info.parser is None:
+            parameter._runtime_param = Coercion(annotation, info.min, info.max)
+    return parameters

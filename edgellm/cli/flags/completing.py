@@ -1,0 +1,60 @@
+"""What the Tab key offers: models, boards, and the words that an option knows.
+
+A shell starts the program anew for each Tab, so the parts that a list takes are imported when it
+is asked for, and nothing here asks a network. An answer that can't be had is no answer: nobody
+wants an error in the line that he is typing.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable
+
+from edgellm.errors import EdgellmError
+
+Offer = Callable[[str], list[str]]
+
+
+def words(*known: str) -> Offer:
+    def offered(incomplete: str) -> list[str]:
+        return [word for word in known if word.startswith(incomplete)]
+
+    return offered
+
+
+def models(incomplete: str) -> list[str]:
+    """Those of this disk first, then the catalog's."""
+    return [*here(incomplete), *in_catalog(incomplete)]
+
+
+def here(incomplete: str) -> list[str]:
+    """What can be served without a download."""
+    return [*words("demo")(incomplete), *downloaded(incomplete)]
+
+
+def downloaded(incomplete: str) -> list[str]:
+    """By what `list` calls them; hf.co/ may be left out, and is where nothing is typed yet."""
+    from edgellm.cli.preparing.store import store_of
+    from edgellm.config import load_config
+
+    names = []
+    with contextlib.suppress(EdgellmError, OSError):
+        names = [model.name for model in store_of(load_config(os.environ, {})).list()]
+    short = [name.removeprefix("hf.co/") for name in names]
+    return words(*dict.fromkeys([*short, *(names if incomplete else ())]))(incomplete)
+
+
+def in_catalog(incomplete: str) -> list[str]:
+    from edgellm.models import catalog
+
+    with contextlib.suppress(EdgellmError):
+        return [*catalog.names(incomplete)]
+    return []
+
+
+def boards(incomplete: str) -> list[str]:
+    from edgellm.cli.flags.described import ALL_BOARDS
+    from edgellm.probe.known.boards import board_names
+
+    with contextlib.suppress(EdgellmError):
+        return words(*board_names(), ALL_BOARDS)(incomplete)
+    return []

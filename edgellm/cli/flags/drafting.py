@@ -1,0 +1,84 @@
+"""A second, smaller model that guesses for the first: the flag, and what comes of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import typer
+
+from edgellm.cli.flags import completing
+
+if TYPE_CHECKING:
+    from edgellm.cli.flags.pins import Pins
+    from edgellm.cli.preparing.resolve import Resolved
+    from edgellm.config import Config
+    from edgellm.probe.hardware import Hardware
+    from edgellm.selector.plan import Candidate, Goal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drafting:
+    HEADINGS: ClassVar = {"draft": "A second model that guesses"}
+
+    draft: Annotated[
+        str | None,
+        typer.Option(
+            help="A small model with the same vocabulary, that guesses for it.",
+            metavar="MODEL",
+            autocompletion=completing.models,
+        ),
+    ] = None
+
+    def given(self) -> tuple[str, ...]:
+        """The flags that were set, as a user writes them."""
+        return ("--draft",) if self.draft else ()
+
+    def named(self, pins: "Pins") -> str | None:
+        """For the configuration: None leaves it to the file; "" is none, whatever the file says,
+        since who names another guesser wants no draft model. Raises BadRequest for both at once."""
+        from edgellm.errors import BadRequest
+
+        if self.draft and pins.speculate in ("mtp", "ngram"):
+            raise BadRequest(
+                f"--draft {self.draft} and --speculate {pins.speculate} exclude each other: one of "
+                "them guesses",
+                hint="leave one of them out; --draft alone is --speculate draft",
+            )
+        return "" if pins.speculate in ("mtp", "ngram", "off") else self.draft
+
+
+def with_draft(resolved: "Resolved", config: "Config", *, plan_only: bool = False) -> "Resolved":
+    """Beside the draft model that the flag, the environment or the file names.
+
+    Raises BadRequest, ModelNotFound, BadGGUF, NetworkError, StorageError.
+    """
+    if not config.draft:
+        return resolved
+    from edgellm.cli.preparing.resolve import resolve
+
+    return replace(resolved, draft=resolve(config.draft, config, plan_only=plan_only))
+
+
+def with_drafts(
+    resolved: "Resolved", hardware: "Hardware", goal: "Goal"
+) -> "tuple[Sequence[Candidate], Goal]":
+    """The candidates with the draft model that they would be served with, and the goal that asks
+    for its guesses. Nothing is downloaded. Raises DoesNotFit, BadRequest."""
+    if resolved.draft is None or goal.speculate == "off":
+        return resolved.candidates, goal
+    from edgellm.cli.preparing.planning import planned
+    from edgellm.selector.plan import DraftFile
+
+    small = resolved.draft.candidates
+    chosen = planned(hardware, small, draft_goal(), asks_oracle=False).file
+    (spec,) = (one.spec for one in small if one.file == chosen)
+    file = DraftFile(chosen, spec)
+    candidates = [replace(one, draft=file) for one in resolved.candidates]
+    return candidates, replace(goal, speculate="draft")
+
+
+def draft_goal() -> "Goal":
+    """Whose guesses are checked anyway may lose something for its speed."""
+    from edgellm.selector.plan import Goal
+
+    return Goal(objective="speed")

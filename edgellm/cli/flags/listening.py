@@ -1,0 +1,57 @@
+"""Where a server listens and who may ask it: the same flags for `serve` and `up`."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import typer
+
+from edgellm.cli.flags import options
+
+if TYPE_CHECKING:
+    from edgellm.config import Config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening:
+    HEADINGS: ClassVar = {"host": "Where it listens, and to whom"}
+
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", metavar="ADDRESS")] = (
+        None
+    )
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port to listen on (8484); 0 takes any free one.", metavar="N", min=0, max=65535
+        ),
+    ] = None
+    unix_socket: Annotated[
+        str | None, typer.Option(help="Listen on this unix socket instead.", metavar="PATH")
+    ] = None
+    api_key: Annotated[
+        list[str] | None,
+        typer.Option(help="A key that clients must send; repeatable.", metavar="KEY"),
+    ] = None
+    max_queue: Annotated[
+        int | None,
+        typer.Option(help="Requests that may wait; one more gets a 429.", metavar="N", min=0),
+    ] = None
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Allow a non-loopback address without a key.")
+    ] = False
+
+    def config(self, **flags: Any) -> "Config":
+        """Raises ConfigError."""
+        return options.config_from(
+            host=self.host,
+            port=self.port,
+            unix_socket=self.unix_socket,
+            api_keys=tuple(self.api_key) if self.api_key else None,
+            max_queue=self.max_queue,
+            **flags,
+        )
+
+    def check(self, config: "Config") -> None:
+        """What can be known before anything is downloaded. Raises AddressInUse, ConfigError."""
+        from edgellm.cli.preparing.precheck import check_address
+
+        check_address(config, insecure=self.insecure)

@@ -1,0 +1,33 @@
+"""Options that several commands share, so that they mean the same everywhere."""
+
+import os
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgellm.cli.flags import completing
+
+if TYPE_CHECKING:
+    from edgellm.config import Config
+
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        autocompletion=completing.models,
+        help="A file (./x.gguf), a repository (org/repo[:QUANT]), a catalog name (qwen3:8b), "
+        "or demo: the tiny model that ships with edgellm.",
+    ),
+]
+LimitRate = Annotated[
+    str | None, typer.Option(help="The most a download takes: 20MiB/s.", metavar="RATE")
+]
+Offline = Annotated[bool, typer.Option("--offline", help="No network at all.")]
+AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def config_from(*, offline: bool = False, **flags: Any) -> "Config":
+    """Flags over environment over file over defaults; what is None or False was not given."""
+    from edgellm.config import load_config
+
+    return load_config(os.environ, {**flags, "offline": offline or None})

@@ -1,0 +1,96 @@
+"""Whether the model sees pictures, and through which projector: the flags, and what comes of them.
+
+A projector that lies beside its model is used by itself. When it can't be, that is told and the
+model is served for text; only a projector that the user names must do.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import typer
+
+if TYPE_CHECKING:
+    from edgellm.cli.preparing.resolve import Resolved
+    from edgellm.selector.plan import Candidate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seeing:
+    HEADINGS: ClassVar = {"mmproj": "Pictures"}
+
+    mmproj: Annotated[
+        str | None,
+        typer.Option("--mmproj", help="The projector to see pictures through.", metavar="FILE"),
+    ] = None
+    no_mmproj: Annotated[
+        bool, typer.Option("--no-mmproj", help="For text only, also where a projector is.")
+    ] = False
+
+    def given(self) -> tuple[str, ...]:
+        """The flags that were set, as a user writes them."""
+        return (("--mmproj",) if self.mmproj else ()) + (("--no-mmproj",) if self.no_mmproj else ())
+
+    def applied(self, resolved: "Resolved") -> "Resolved":
+        """Raises BadRequest, ModelNotFound, BadGGUF."""
+        from edgellm.errors import BadRequest
+
+        if self.mmproj and self.no_mmproj:
+            raise BadRequest("--mmproj and --no-mmproj exclude each other")
+        named = Path(self.mmproj).expanduser() if self.mmproj else None
+        found = replace(resolved, projector=named, is_blind=self.no_mmproj)
+        if named and not resolved.is_local:  # the width is checked when the model is here
+            size_bytes = _size_bytes(named)
+            candidates = tuple(
+                replace(one, projector=None, projector_bytes=size_bytes)
+                for one in resolved.candidates
+            )
+        else:
+            candidates = tuple(sighted(one, found) for one in resolved.candidates)
+        return replace(found, candidates=candidates)
+
+
+def sighted(candidate: "Candidate", resolved: "Resolved") -> "Candidate":
+    """With the projector that it will be served with, checked where it is on this disk; or none."""
+    from edgellm.cli.output import say
+    from edgellm.errors import BadGGUF
+    from edgellm.models.names import RepoFile
+
+    if resolved.is_blind or not candidate.headers:
+        return replace(candidate, projector=None, projector_bytes=0)
+    if resolved.projector:
+        path = resolved.projector
+        named = RepoFile(str(path), _size_bytes(path))
+        return replace(candidate, projector=named, projector_bytes=_bytes(path, candidate))
+    beside = candidate.projector
+    if beside is None or not Path(beside.path).is_file():
+        return candidate
+    try:
+        return replace(candidate, projector_bytes=_bytes(Path(beside.path), candidate))
+    except BadGGUF as error:
+        say(f"left out: {error}")
+        return replace(candidate, projector=None, projector_bytes=0)
+
+
+def _bytes(path: Path, candidate: "Candidate") -> int:
+    """What it takes. Raises ModelNotFound, StorageError, BadGGUF."""
+    from edgellm.errors import BadGGUF
+    from edgellm.models import local
+    from edgellm.models.projectors import check_projector, projector_bytes
+
+    header = local.read_header(path)
+    try:
+        check_projector(header, candidate.headers[0])
+        return projector_bytes(header)
+    except BadGGUF as error:
+        raise BadGGUF(f"{path.name}: {error}", hint=error.hint) from error
+
+
+def _size_bytes(path: Path) -> int:
+    """Raises ModelNotFound, StorageError."""
+    from edgellm.models import local
+
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise local.unreadable(path, error) from error

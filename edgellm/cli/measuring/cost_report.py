@@ -1,0 +1,128 @@
+"""What `edgellm cost` prints: tables, assumptions, and a picture of both ways to pay."""
+
+from collections.abc import Sequence
+
+from edgellm.cli.measuring.costs import Costs, Pace
+from edgellm.meter.cost import HOURS_A_YEAR, Owned
+from edgellm.tables import bullets, table
+from edgellm.units import DASH, format_rate
+
+_PARTS = (
+    ("energy", "energy"), ("standing charges", "standing"),
+    ("purchase", "purchase"), ("all", "total"),
+)  # fmt: skip
+_PLOT_LINES, _MOST_COLUMNS, _N_POINTS, _N_TICKS = 16, 100, 60, 4
+
+
+def report(made: Costs, columns: int) -> str:
+    parts = [
+        f"{_where(made.pace)}   {format_rate(made.pace.tok_s)}   {_watts(made.pace.watts)}",
+        "",
+        _own_table(made),
+        "",
+        _cloud_table(made),
+        "",
+        "assumed",
+        *bullets(made.assumptions, columns),
+    ]
+    if made.owned.capex:
+        parts += ["", _plot(made, columns)]
+    return "\n".join(parts)
+
+
+def _where(pace: Pace) -> str:
+    return f"{pace.model} at {pace.url}" if pace.url else pace.model
+
+
+def _own_table(made: Costs) -> str:
+    rows: list[tuple[str, str, str]] = []
+    for label, name in _PARTS:
+        per_token = getattr(made.per_million, name) if made.per_million else None
+        rows.append((label, _money(getattr(made.per_hour, name)), _money(per_token)))
+    if None in (made.per_hour.energy, made.per_hour.standing, made.per_hour.purchase):
+        rows[-1] = ("all that is known", *rows[-1][1:])
+    if made.per_request is not None:
+        rows.append(("a request", _money(made.per_request), ""))
+    head = (f"THIS MACHINE, {made.currency}", "AN HOUR", "A MILLION TOKENS")
+    return table(head, rows, right="AN HOUR,A MILLION TOKENS")
+
+
+def _cloud_table(made: Costs) -> str:
+    head: Sequence[str] = (
+        "RENTED",
+        "AN HOUR",
+        "TOK/S",
+        "A MILLION TOKENS",
+        "BREAK-EVEN",
+        "A REQUEST",
+    )
+    rows: list[Sequence[str]] = [
+        (
+            row.name,
+            _money(row.per_hour),
+            format_rate(row.tok_s, "").strip(),
+            _money(row.per_million),
+            _hours(row.break_even_h, made.owned),
+            _money(row.per_request),
+        )
+        for row in made.cloud
+    ]
+    if not any(row.per_request is not None for row in made.cloud):
+        head, rows = head[:-1], [row[:-1] for row in rows]
+    return table(head, rows, right=",".join(head[1:]))
+
+
+def _hours(hours: float | None, owned: Owned) -> str:
+    if not owned.capex:
+        return DASH
+    return "never" if hours is None else f"{hours:,.0f} h"
+
+
+def _money(amount: float | None) -> str:
+    """Cents below a hundred, and what is less than a cent with two figures."""
+    if amount is None:
+        return DASH
+    if 0 < abs(amount) < 0.1:
+        return f"{amount:.2g}"
+    return f"{amount:,.2f}"
+
+
+def _watts(watts: float | None) -> str:
+    return f"{DASH} W" if watts is None else f"{watts:.0f} W"
+
+
+def _ticks(most: float) -> tuple[list[float], list[str]]:
+    """From nothing to `most`: where, and what stands there."""
+    places = [most * i / _N_TICKS for i in range(_N_TICKS + 1)]
+    digits = 0 if most >= 100 else 2
+    return places, [f"{place:,.{digits}f}" for place in places]
+
+
+def _plot(made: Costs, columns: int) -> str:
+    """All that was paid, over hours of use: this machine's line and those it crosses first."""
+    import plotext
+
+    crossed = sorted(
+        (row for row in made.cloud if row.break_even_h is not None),
+        key=lambda row: row.break_even_h or 0.0,
+        reverse=True,
+    )[:2]
+    most = 1.5 * max((row.break_even_h or 0.0 for row in crossed), default=HOURS_A_YEAR / 1.5)
+    hours = [i * most / _N_POINTS for i in range(_N_POINTS + 1)]
+    plotext.clear_figure()
+    plotext.theme("clear")
+    plotext.plotsize(min(_MOST_COLUMNS, columns), _PLOT_LINES)
+    lines: Sequence[tuple[str, list[float], str]] = [
+        ("this machine", [made.owned.after(h) for h in hours], "braille"),
+        *(
+            (row.name, [row.per_hour * h for h in hours], marker)
+            for row, marker in zip(crossed, ("dot", "hd"), strict=False)
+        ),
+    ]
+    for name, paid, marker in lines:
+        plotext.plot(hours, paid, marker=marker, label=name)
+    plotext.xticks(*_ticks(most))
+    plotext.yticks(*_ticks(max(max(paid) for _, paid, _ in lines)))
+    plotext.title(f"{made.currency} paid, over hours of use")
+    drawn: str = plotext.uncolorize(plotext.build())
+    return "\n".join(line.rstrip() for line in drawn.splitlines())

@@ -1,0 +1,118 @@
+"""A benchmark as a table, a plot, and a file."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from edgellm.cli.measuring.benchmark import Expected, Measured, Row, Soaked
+from edgellm.errors import StorageError
+from edgellm.tables import table
+from edgellm.units import DASH, format_rate, format_seconds
+
+_PLOT_LINES = 12
+_MOST_COLUMNS = 100
+
+
+def report(measured: Measured) -> str:
+    rows = [_cells(row) for row in measured.rows]
+    decode = [row for row in measured.rows if row.test == "decode"]
+    return "\n".join(
+        [
+            f"{measured.model} {measured.quant} on {measured.device or DASH}, "
+            f"edgellm {measured.version}",
+            "",
+            table(
+                ("TEST", "TOKENS", "AFTER", "TOK/S", "LOWEST", "HIGHEST", "RUNS"),
+                rows,
+                right="TOKENS,AFTER,TOK/S,LOWEST,HIGHEST,RUNS",
+            ),
+            "",
+            _expectation(measured.expected_decode_tok_s, decode[0].median_tok_s),
+            "",
+            plot(
+                [row.n_prompt for row in decode],
+                [row.median_tok_s for row in decode],
+                "decode tok/s after so many tokens",
+            ),
+        ]
+    )
+
+
+def report_soak(soaked: Soaked) -> str:
+    last = soaked.moments[-1]
+    throttle = ", ".join(dict.fromkeys(why for one in soaked.moments for why in one.throttle))
+    rows = [
+        (
+            "cold",
+            format_rate(soaked.cold_tok_s, "").strip(),
+            _degrees(soaked.moments[0].temperature_c),
+        ),
+        ("warm", format_rate(soaked.warm_tok_s, "").strip(), _degrees(last.temperature_c)),
+    ]
+    lost = 1 - soaked.warm_ratio
+    verdict = f"warm is {lost:.0%} slower than cold" if lost >= 0.005 else "warm is as fast as cold"
+    return "\n".join(
+        [
+            f"{soaked.model}, {len(soaked.moments)} answers in {format_seconds(soaked.seconds)}",
+            "",
+            table(("", "TOK/S", "°C"), rows, right="TOK/S,°C"),
+            "",
+            verdict + (f"; throttled by: {throttle}" if throttle else ""),
+            "",
+            plot(
+                [one.at_s for one in soaked.moments],
+                [one.decode_tok_s for one in soaked.moments],
+                "decode tok/s over seconds",
+            ),
+        ]
+    )
+
+
+def plot(xs: Sequence[float], ys: Sequence[float], title: str) -> str:
+    """A still picture in plain characters, from zero: a cut axis makes noise look like a fall."""
+    import plotext
+
+    columns = min(_MOST_COLUMNS, shutil.get_terminal_size((80, 24)).columns)
+    plotext.clear_figure()
+    plotext.theme("clear")
+    plotext.plotsize(columns, _PLOT_LINES)
+    plotext.plot(list(xs), list(ys), marker="braille")
+    plotext.ylim(0, 1.1 * max(ys))
+    plotext.title(title)
+    drawn: str = plotext.uncolorize(plotext.build())
+    return "\n".join(line.rstrip() for line in drawn.splitlines())
+
+
+def write_json(result: Measured | Soaked, path: Path) -> None:
+    """Raises StorageError."""
+    text = msgspec.json.format(msgspec.json.encode(result), indent=2).decode() + "\n"
+    if path == Path("-"):
+        print(text, end="")
+        return
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"{path} can't be written: {error.strerror}") from error
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    rates = (row.median_tok_s, min(row.tok_s), max(row.tok_s))
+    after = DASH if row.test == "prefill" else str(row.n_prompt)
+    shown = (format_rate(rate, "").strip() for rate in rates)
+    return (row.test, str(row.n_tokens), after, *shown, str(len(row.tok_s)))
+
+
+def _expectation(expected: Expected, median_tok_s: float) -> str:
+    if expected.p10 is None or expected.p90 is None:
+        return "the plan made no prediction"
+    low, high = format_rate(expected.p10, "").strip(), format_rate(expected.p90, "").strip()
+    words = f"the plan expected {low} – {high} tok/s of one stream: "
+    if median_tok_s < expected.p10:
+        return words + f"this is {1 - median_tok_s / expected.p10:.0%} below; `edgellm doctor`?"
+    return words + ("this is above" if median_tok_s > expected.p90 else "as it is")
+
+
+def _degrees(temperature_c: float | None) -> str:
+    return DASH if temperature_c is None else f"{temperature_c:.0f}"

@@ -1,0 +1,290 @@
+"""From the name that a user typed to candidates that the selector can choose from.
+
+    demo                     the model that ships with edgellm
+    ./x.gguf                 a file, served where it lies
+    org/repo[:QUANT]         what of it lies on this disk; else the hub's files, by their headers
+    qwen3:8b                 the same repository by the catalog's name; planned without network
+
+What is already on this disk is never downloaded again and never asked the hub for.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgellm import resources
+from edgellm.cli.preparing.store import store_of
+from edgellm.config import Config
+from edgellm.errors import BadGGUF, BadRequest, EdgellmError, ModelNotFound
+from edgellm.models import local
+from edgellm.models.names import (
+    CatalogReference,
+    HubReference,
+    ModelFiles,
+    PathReference,
+    Reference,
+    RepoFile,
+    choose_files,
+    parse_reference,
+)
+from edgellm.selector.plan import Candidate
+from edgellm.units import parse_bytes
+
+if TYPE_CHECKING:
+    from edgellm.models.catalog import CatalogEntry
+    from edgellm.models.download import Progress
+    from edgellm.models.hub import HuggingFaceHub, Repository
+    from edgellm.models.store import StoredModel
+    from edgellm.runner.adapters import Adapter
+
+DEMO = "demo"
+
+Fetch = Callable[[Candidate, "Progress"], Path]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """`fetch` brings a candidate's file to this disk, if it isn't there, and says where it lies."""
+
+    name: str
+    candidates: tuple[Candidate, ...]
+    fetch: Fetch
+    is_local: bool = True
+    projector: Path | None = None  # the user's own; else one that lies beside the model is used
+    is_blind: bool = False  # none is to be used
+    pooling: str | None = None  # asked for; None: what the file says
+    adapters: "tuple[Adapter, ...]" = ()  # to be loaded with the model
+    draft: "Resolved | None" = None  # a smaller model that guesses for it
+
+
+def resolve(text: str, config: Config, *, plan_only: bool = False) -> Resolved:
+    """Raises BadRequest, ModelNotFound, BadGGUF, NetworkError, StorageError.
+
+    With `plan_only` a catalog name is answered from the catalog, without network.
+    """
+    if text == DEMO:
+        return demo()
+    reference = parse_reference(text)
+    match reference:
+        case PathReference(path):
+            return on_disk(Path(path).expanduser())
+        case HubReference():
+            return _stored(reference, config) or _on_hub(reference, config)
+        case CatalogReference():
+            try:
+                return _in_catalog(reference, config, plan_only)
+            except ModelNotFound as error:
+                if Path(text).is_file():
+                    error.hint = f"the file of that name is ./{text}"
+                raise
+
+
+def demo() -> Resolved:
+    return on_disk(resources.demo_model(), DEMO)
+
+
+def on_disk(path: Path, name: str | None = None, quant: str | None = None) -> Resolved:
+    """A file is served where it lies. Raises ModelNotFound, StorageError, BadGGUF."""
+    if not path.exists():
+        raise ModelNotFound(f"there is no file {path}", hint="edgellm list shows what is here")
+    headers, spec = local.read_model(path)
+    candidate = Candidate(
+        name=name or local.model_name(path),
+        file=str(path),
+        quant=quant or spec.quant,
+        spec=spec,
+        file_bytes=spec.file_bytes,
+        source=str(path.parent),
+        headers=headers,
+        projector=local.projector_beside(path),
+    )
+    return Resolved(candidate.name, (candidate,), lambda wanted, progress: Path(wanted.file))
+
+
+def hub_of(config: Config) -> "HuggingFaceHub":
+    from edgellm.models.hub import HuggingFaceHub
+
+    return HuggingFaceHub(offline=True if config.offline else None)
+
+
+def hub_reference_of(reference: Reference) -> HubReference:
+    """Where the files of a name come from. Raises BadRequest for a path: it comes from nowhere."""
+    match reference:
+        case HubReference():
+            return reference
+        case CatalogReference():
+            from edgellm.models import catalog
+
+            return catalog.hub_reference(reference)
+        case PathReference(path):
+            raise BadRequest(
+                f"{path} is a file of yours: edgellm serves it where it lies",
+                hint="name a repository (org/repo) or a catalog name (qwen3:8b)",
+            )
+
+
+def stored_candidates(
+    models: "Iterable[StoredModel]", name: str | None = None
+) -> tuple[Candidate, ...]:
+    """Files of the store that can be read. A broken one costs itself only."""
+    found = []
+    for model in models:
+        try:
+            resolved = on_disk(model.path, name or model.name, model.quant)
+        except EdgellmError:
+            continue
+        found.append(replace(resolved.candidates[0], source=f"hf.co/{model.repo}"))
+    return tuple(found)
+
+
+def _stored(reference: HubReference, config: Config, name: str | None = None) -> Resolved | None:
+    """What of the reference lies on this disk; None: nothing."""
+    store = store_of(config)
+    if reference.quant or reference.file:
+        path = store.find(reference)
+        shown = name or f"hf.co/{reference.repo}" + (f":{reference.quant}" * bool(reference.quant))
+        return on_disk(path, shown, reference.quant) if path else None
+    of_repo = [model for model in store.list() if model.repo == reference.repo]
+    candidates = stored_candidates(of_repo, name)
+    if not candidates:
+        return None
+    shown = name or f"hf.co/{reference.repo}"
+    return Resolved(shown, candidates, lambda wanted, progress: Path(wanted.file))
+
+
+def _on_hub(reference: HubReference, config: Config) -> Resolved:
+    """Every quantization of the repository, or the one that was named, by its real header."""
+    hub = hub_of(config)
+    repository = hub.list_files(reference.repo, reference.revision)
+    models = _wanted(repository, reference)
+    candidates = _remote_candidates(hub, repository, models)
+
+    def fetch(wanted: Candidate, progress: "Progress") -> Path:
+        chosen = choose_files(repository.listing, file=wanted.file)
+        return _fetch(hub, repository, chosen, config, progress, wanted.projector)
+
+    return Resolved(f"hf.co/{reference.repo}", candidates, fetch, is_local=False)
+
+
+def _in_catalog(reference: CatalogReference, config: Config, plan_only: bool) -> Resolved:
+    from edgellm.models import catalog
+
+    entry = catalog.find(reference.name)
+    if entry.repo is None and plan_only:
+        candidates = catalog_candidates(entry, reference.quant)
+        if candidates:
+            return Resolved(entry.name, candidates, _not_to_be_fetched, is_local=False)
+    where = catalog.hub_reference(reference)
+    name = f"{entry.name}-{reference.quant.lower()}" if reference.quant else entry.name
+    here = _stored(where, config, name)
+    if here:
+        return here
+    candidates = catalog_candidates(entry, reference.quant)
+    if not candidates:  # a mix whose rules aren't public: its header has to be read
+        return _on_hub(where, config)
+    if plan_only:
+        return Resolved(entry.name, candidates, _not_to_be_fetched, is_local=False)
+    hub = hub_of(config)
+    repository = hub.list_files(where.repo, where.revision)
+    there = {model.quant for model in repository.listing.models}
+    both = tuple(
+        _with_projector(candidate, repository)
+        for candidate in candidates
+        if candidate.quant in there
+    )
+
+    def fetch(wanted: Candidate, progress: "Progress") -> Path:
+        chosen = choose_files(repository.listing, wanted.quant)
+        return _fetch(hub, repository, chosen, config, progress, wanted.projector)
+
+    if not both:
+        return _on_hub(where, config)
+    return Resolved(entry.name, both, fetch, is_local=False)
+
+
+def catalog_candidates(entry: "CatalogEntry", quant: str | None = None) -> tuple[Candidate, ...]:
+    """By the model's published shape and the mixes' rules: no network, no file."""
+    from edgellm.models import catalog
+
+    found = []
+    source = catalog.source_of(entry)
+    for label in catalog.plannable_quants(entry, quant):
+        header, spec = catalog.model(entry, label)
+        file = f"{source}:{label}"
+        found.append(Candidate(entry.name, file, label, spec, spec.file_bytes, source, (header,)))
+    return tuple(found)
+
+
+def _wanted(repository: "Repository", reference: HubReference) -> Sequence[ModelFiles]:
+    if reference.quant or reference.file:
+        return (choose_files(repository.listing, reference.quant, reference.file),)
+    choose_files(repository.listing)  # raises ModelNotFound, with the reason, when there is none
+    return tuple(
+        model for model in repository.listing.models if not model.missing and not model.unservable
+    )
+
+
+def _remote_candidates(
+    hub: "HuggingFaceHub", repository: "Repository", models: Sequence[ModelFiles]
+) -> tuple[Candidate, ...]:
+    """A file that is no model costs itself only. Raises BadGGUF when none is one."""
+    from edgellm.models.remote import read_remote_headers
+    from edgellm.models.spec import model_spec
+
+    found, faults = [], []
+    source = f"hf.co/{repository.repo}"
+    for model, headers in zip(models, read_remote_headers(hub, models), strict=True):
+        label = None if model.quant == "?" else model.quant
+        name = f"{source}:{label}" if label else source
+        try:
+            if isinstance(headers, BadGGUF):
+                raise headers
+            spec = model_spec(headers, name, label)
+        except BadGGUF as fault:
+            faults.append(fault)
+            continue
+        path, size_bytes = model.files[0].path, model.size_bytes
+        candidate = Candidate(name, path, model.quant, spec, size_bytes, source, headers)
+        beside = repository.listing.projector(path)
+        found.append(_beside(candidate, beside))
+    if not found:
+        raise faults[0]
+    return tuple(found)
+
+
+def _with_projector(candidate: Candidate, repository: "Repository") -> Candidate:
+    chosen = choose_files(repository.listing, candidate.quant)
+    return _beside(candidate, repository.listing.projector(chosen.files[0].path))
+
+
+def _beside(candidate: Candidate, projector: RepoFile | None) -> Candidate:
+    """Its file's size is nearly what it takes; its header is read when it is here."""
+    if projector is None:
+        return candidate
+    return replace(candidate, projector=projector, projector_bytes=projector.size_bytes)
+
+
+def _fetch(
+    hub: "HuggingFaceHub",
+    repository: "Repository",
+    model: ModelFiles,
+    config: Config,
+    progress: "Progress",
+    projector: RepoFile | None,
+) -> Path:
+    from edgellm.models.download import Terms
+
+    rate = parse_bytes(config.limit_rate) if config.limit_rate else None
+    return store_of(config).fetch(
+        hub,
+        repository,
+        model,
+        terms=Terms(limit_rate_bytes_s=rate),
+        progress=progress,
+        beside=(projector,) if projector else (),
+    )
+
+
+def _not_to_be_fetched(wanted: Candidate, progress: "Progress") -> Path:
+    raise ModelNotFound(f"{wanted.name} was only planned", hint=f"edgellm pull {wanted.name}")

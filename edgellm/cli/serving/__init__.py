@@ -1,0 +1,7 @@
+"""One server from start to end, and how the commands find one.
+
+`serving` is its life, `engines` what it starts and stops, `ready` what it says then; `upgrade`
+swaps the demo for a real model, `salvage` saves a model from a lost device, `observing` tells the
+calibrations. `background` and `private` are servers for a command's time. `state` knows which run,
+`find` which is meant, `client` talks to it.
+"""

@@ -1,0 +1,87 @@
+"""A server on a thread of its own: under the terminal's screen, for one chat, for the library.
+
+The gateway is one event loop that computes nothing (the models are processes), so a thread
+carries it; there is no second program to find, to start and to lose.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Self
+
+from edgellm.cli.serving.serving import Instance, run_instance
+from edgellm.errors import EdgellmError, WorkerDied
+from edgellm.server.served import Models
+
+_GRACE_S = 1.0  # who started it is leaving: nobody waits for the answers
+
+
+class BackgroundServer:
+    """`url` is known once `start` has returned. `on_end` is called from its thread."""
+
+    def __init__(
+        self,
+        instance: Instance,
+        *,
+        waits_for_models: bool = True,
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.url = ""
+        self.models = Models()  # what it serves, once they are ready and were waited for
+        self.failure: EdgellmError | None = None
+        self._on_end = on_end
+        self._settled = threading.Event()
+        self._instance = replace(
+            instance,
+            grace_s=_GRACE_S,
+            on_listening=instance.on_listening if waits_for_models else self._is_there,
+            on_ready=self._is_ready if waits_for_models else instance.on_ready,
+        )
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._thread = threading.Thread(target=self._run, name="edgellm-server", daemon=True)
+
+    def start(self) -> Self:
+        """Returns when it can be asked. Raises what kept it from that."""
+        self._thread.start()
+        self._settled.wait()
+        if self.failure:
+            self._thread.join()
+            raise self.failure
+        return self
+
+    def stop(self) -> None:
+        """Returns when its models are stopped."""
+        if self._loop and self._task and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._task.cancel)
+        self._thread.join()
+
+    @property
+    def is_running(self) -> bool:
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except asyncio.CancelledError:
+            pass
+        except EdgellmError as error:
+            self.failure = error
+        except Exception as error:  # noqa: BLE001 - whoever waits for the start must hear of it
+            self.failure = WorkerDied(f"the server failed: {type(error).__name__}: {error}")
+        finally:
+            self._settled.set()
+            self._on_end()
+
+    async def _main(self) -> None:
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        await run_instance(self._instance)
+
+    def _is_ready(self, url: str, models: Models) -> None:
+        self.models = models
+        self._is_there(url)
+
+    def _is_there(self, url: str) -> None:
+        self.url = url
+        self._settled.set()

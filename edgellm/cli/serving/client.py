@@ -1,0 +1,203 @@
+"""The commands' own client: one server, asked for its status, to answer, and to stop."""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Self
+
+import httpx2
+import msgspec
+
+from edgellm import status
+from edgellm.cli.flags.keys import key_for
+from edgellm.config import host_and_port
+from edgellm.errors import EdgellmError, NotServing, WorkerDied
+from edgellm.status import Status
+from edgellm.tui.answers import Choice, Chunk, Ended, Problem, Timings, decode, event
+
+_CONNECT_S = 3.0
+_STATUS_S = 10.0
+_BETWEEN_CHUNKS_S = 600.0  # a long prompt on a slow machine
+_UNIX = "unix:"
+
+
+class ImageURL(msgspec.Struct, frozen=True):
+    url: str
+
+
+class Part(msgspec.Struct, frozen=True, omit_defaults=True):
+    type: str  # "text", "image_url"
+    text: str | None = None
+    image_url: ImageURL | None = None
+
+
+class Message(msgspec.Struct, frozen=True):
+    role: str  # "system", "user", "assistant"
+    content: str | tuple[Part, ...]
+
+
+def with_pictures(urls: Sequence[str], text: str) -> Message:
+    """A user's question about pictures, which come first."""
+    pictures = (Part("image_url", image_url=ImageURL(url)) for url in urls)
+    return Message("user", (*pictures, Part("text", text)))
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """A bit of an answer. The last one has a reason; timings come with it or after it."""
+
+    text: str = ""
+    thought: str = ""
+    reason: str | None = None
+    timings: Timings | None = None
+
+
+class _Tokens(msgspec.Struct, frozen=True):
+    tokens: tuple[int, ...]
+
+
+class Client:
+    """`url` is http://host:port, or unix:/path. Proxies of the environment are not asked."""
+
+    def __init__(self, url: str, api_key: str | None = None) -> None:
+        self.url = url
+        base, transport = url, httpx2.HTTPTransport(trust_env=False)
+        if url.startswith(_UNIX):
+            path = url.removeprefix(_UNIX).removeprefix("//")
+            base, transport = "http://localhost", httpx2.HTTPTransport(uds=path, trust_env=False)
+        key = api_key or key_for(url)
+        self._http = httpx2.Client(
+            base_url=base,
+            headers={"authorization": f"Bearer {key}"} if key else {},
+            transport=transport,
+            trust_env=False,
+            timeout=httpx2.Timeout(_STATUS_S, connect=_CONNECT_S),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def status(self) -> Status:
+        """Raises NotServing, which says what is wrong."""
+        answer = self._ask("GET", "/edgellm/status")
+        try:
+            return status.decode(answer.content)
+        except msgspec.MsgspecError as error:
+            raise NotServing(f"{self.url} speaks another version of edgellm") from error
+
+    def shutdown(self) -> None:
+        self._ask("POST", "/edgellm/shutdown")
+
+    def chat(self, model: str, messages: Sequence[Message], **options: object) -> Iterator[Piece]:
+        """Closing it early closes the connection, which cancels the request."""
+        return self._stream(
+            "/v1/chat/completions", {"model": model, "messages": messages, **options}
+        )
+
+    def tokenize(self, model: str, text: str) -> tuple[int, ...]:
+        answer = self._ask("POST", "/tokenize", {"model": model, "content": text})
+        return msgspec.json.decode(answer.content, type=_Tokens).tokens
+
+    def complete(self, model: str, prompt: Sequence[int], **options: object) -> Timings:
+        """How long a prompt of tokens and its answer took; the text is thrown away."""
+        body = {"model": model, "prompt": prompt, **options}
+        answer = self._ask("POST", "/v1/completions", body, timeout_s=_BETWEEN_CHUNKS_S)
+        chunk = decode(answer.content)
+        if chunk.timings is None:
+            raise EdgellmError(f"{self.url} tells no timings", hint="is it an edgellm server?")
+        return chunk.timings
+
+    def _ask(
+        self, verb: str, path: str, body: object = None, timeout_s: float = _STATUS_S
+    ) -> httpx2.Response:
+        try:
+            answer = self._http.request(
+                verb,
+                path,
+                content=None if body is None and verb == "GET" else msgspec.json.encode(body or {}),
+                headers={"content-type": "application/json"},
+                timeout=httpx2.Timeout(timeout_s, connect=_CONNECT_S),
+            )
+        except httpx2.TimeoutException as error:
+            raise NotServing(f"{self.url} does not answer") from error
+        except httpx2.TransportError as error:
+            raise _nobody_there(self.url) from error
+        if answer.status_code >= 400:
+            raise _refusal(self.url, answer.status_code, answer.content)
+        return answer
+
+    def _stream(self, path: str, body: dict[str, object]) -> Iterator[Piece]:
+        content = msgspec.json.encode(
+            {**body, "stream": True, "stream_options": {"include_usage": True}}
+        )
+        try:
+            with self._http.stream(
+                "POST",
+                path,
+                content=content,
+                headers={"content-type": "application/json"},
+                timeout=httpx2.Timeout(_BETWEEN_CHUNKS_S, connect=_CONNECT_S),
+            ) as response:
+                if response.status_code >= 400:
+                    raise _refusal(self.url, response.status_code, response.read())
+                for line in response.iter_lines():
+                    match event(line):
+                        case Chunk() as chunk:
+                            yield _piece(chunk)
+                        case Ended():
+                            return
+        except httpx2.ConnectError as error:
+            raise _nobody_there(self.url) from error
+        except httpx2.TransportError as error:
+            raise WorkerDied("the connection broke before the answer was whole") from error
+        raise WorkerDied("the answer broke off before it was whole")
+
+
+def url_of_environment() -> str | None:
+    """EDGELLM_HOST, as a URL."""
+    text = os.environ.get("EDGELLM_HOST", "").strip()
+    return url_of(text) if text else None
+
+
+def url_of(text: str) -> str:
+    """From host, host:port, :port, http://host:port or unix:/path. Raises ConfigError."""
+    if text.startswith(_UNIX):
+        return text
+    scheme = "https" if text.startswith("https://") else "http"
+    host, port = host_and_port(text)
+    if port is None:
+        port = 443 if scheme == "https" else 8484
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    bracketed = f"[{reachable}]" if ":" in reachable else reachable
+    return f"{scheme}://{bracketed}:{port}"
+
+
+def _piece(chunk: Chunk) -> Piece:
+    choice = chunk.choices[0] if chunk.choices else Choice()
+    return Piece(
+        text=choice.delta.content or "",
+        thought=choice.delta.reasoning_content or "",
+        reason=choice.finish_reason,
+        timings=chunk.timings,
+    )
+
+
+def _nobody_there(url: str) -> NotServing:
+    return NotServing(f"no server at {url}", hint="start one: edgellm up, or edgellm serve MODEL")
+
+
+def _refusal(url: str, status_code: int, body: bytes) -> EdgellmError:
+    """The server's refusal in its own words, as the error that it was there."""
+    from edgellm.errors import BadRequest, ModelNotFound, Overloaded
+
+    try:
+        problem = decode(body).error or Problem(f"it answered {status_code}")
+    except msgspec.MsgspecError:
+        return NotServing(f"no edgellm at {url}: it answered {status_code}")
+    if status_code in (401, 403):
+        return NotServing(f"{url}: {problem.message}", hint="set EDGELLM_API_KEY")
+    kinds: dict[int, type[EdgellmError]] = {
+        400: BadRequest, 404: ModelNotFound, 429: Overloaded, 502: WorkerDied, 503: NotServing,
+    }  # fmt: skip
+    return kinds.get(status_code, EdgellmError)(problem.message)

@@ -1,0 +1,146 @@
+"""The engines of one server: started, tried again smaller, swapped, and stopped at the end.
+
+A model is listed while it still loads, so that a client who asks is told to wait and the screen
+shows how far it is; `Models` is what the server reads.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from edgellm.cli.preparing.prepare import Prepared
+from edgellm.errors import DoesNotFit
+from edgellm.probe.hardware import Hardware
+from edgellm.runner.engine import Engine
+from edgellm.runner.supervisor import Supervisor
+from edgellm.selector.plan import Plan
+from edgellm.server.served import Models, Served
+from edgellm.status import Download
+from edgellm.units import format_bytes
+
+_MAX_SMALLER_PLANS = 3
+_STOP_GRACE_S = 5.0
+_LOADING_GRACE_S = 0.2  # a worker that loads doesn't listen
+_LOST_GRACE_S = 0.2  # a worker whose device is gone may never answer
+_SWAP_GRACE_S = 60.0  # for the answers that the old model has begun
+_LOOK_EVERY_S = 0.1
+_SETTLE_S = 0.5  # until the gauge counts a request that came in the moment before
+
+
+NewEngine = Callable[[Prepared, Plan, int], Engine]  # the last: how many requests may wait
+
+
+def supervise(prepared: Prepared, plan: Plan, max_queue: int) -> Engine:
+    path, adapters = str(prepared.path), prepared.adapters
+    return Supervisor(path, plan, max_queue=max_queue, adapters=adapters)
+
+
+class Fleet:
+    def __init__(
+        self,
+        max_queue: int,
+        say: Callable[[str], None],
+        new_engine: NewEngine = supervise,
+    ) -> None:
+        self.models = Models()
+        self.download: Download | None = None  # what the screen shows of one on its way
+        self._max_queue, self._say, self._new_engine = max_queue, say, new_engine
+        self._engines: list[Engine] = []
+        self._prepared: dict[Engine, Prepared] = {}
+
+    async def load(self, prepared: Prepared) -> Served:
+        """Listed at once, ready on return. Raises DoesNotFit, BadGGUF, WorkerDied."""
+        served = self._served(prepared, prepared.plan)
+        self.models.add(served)
+        return await self._start(prepared, served)
+
+    async def swap(self, old: Served, prepared: Prepared) -> Served:
+        """`old` answers until the new one is ready, and ends what it has begun.
+
+        When the new one can't be loaded, nothing has changed. Raises as `load` does.
+        """
+        new = await self._start(prepared, self._served(prepared, prepared.plan), listed=False)
+        self.models.swap(old, new)
+        await self._retire(old)
+        return new
+
+    async def move(self, old: Served, hardware: Hardware) -> Served:
+        """The same model, with its adapters, on what is left of the machine.
+
+        Requests that come meanwhile wait for it, what `old` had begun is lost. Raises as `load`
+        does; with no plan nothing has changed.
+        """
+        on = self._prepared[old.engine].on
+        if on is None:
+            raise DoesNotFit(f"{old.name} can't be planned again")
+        prepared = await asyncio.to_thread(on, hardware)
+        prepared = replace(prepared, adapters=tuple(old.engine.adapters))
+        new = self._served(prepared, prepared.plan)
+        self.models.swap(old, new)
+        await old.engine.stop(_LOST_GRACE_S)
+        return await self._start(prepared, new)
+
+    async def stop(self) -> None:
+        await asyncio.gather(*(self._stop(engine) for engine in self._engines))
+
+    async def _start(self, prepared: Prepared, served: Served, *, listed: bool = True) -> Served:
+        for n_smaller in range(_MAX_SMALLER_PLANS + 1):
+            try:
+                await served.engine.start()
+                return served
+            except DoesNotFit as error:
+                failed = served.engine.plan
+                less = prepared.replan(failed) if n_smaller < _MAX_SMALLER_PLANS else None
+                if less is None:
+                    raise
+                self._say(f"out of memory: {error}")
+                self._say(f"trying a smaller plan: {describe(less)} instead of {describe(failed)}")
+            smaller = self._served(prepared, less)
+            if listed:
+                self.models.swap(served, smaller)
+            served = smaller
+        raise AssertionError("unreachable: the last round returns or raises")
+
+    def _served(self, prepared: Prepared, plan: Plan) -> Served:
+        engine = self._new_engine(prepared, plan, self._max_queue)
+        self._engines.append(engine)
+        self._prepared[engine] = prepared
+        return Served(
+            name=prepared.name,
+            engine=engine,
+            template=prepared.template,
+            aliases=_aliases(prepared.name),
+            created=prepared.created_s,
+            demo=prepared.is_demo,
+            spec=prepared.spec,
+        )
+
+    async def _retire(self, old: Served) -> None:
+        await asyncio.sleep(_SETTLE_S)
+        deadline_s = time.monotonic() + _SWAP_GRACE_S
+        while time.monotonic() < deadline_s:
+            gauge = old.engine.gauge
+            if gauge is None or gauge.n_running + gauge.n_waiting == 0:
+                break
+            await asyncio.sleep(_LOOK_EVERY_S)
+        await old.engine.stop()
+
+    async def _stop(self, engine: Engine) -> None:
+        if engine.state != "stopped":
+            is_listening = engine.state == "ready"
+            await engine.stop(_STOP_GRACE_S if is_listening else _LOADING_GRACE_S)
+
+
+def describe(plan: Plan) -> str:
+    """ "Q4_K_M, 4 × 8192 tokens, 5.9 GiB"."""
+    size = format_bytes(plan.total_bytes)
+    return f"{plan.quant}, {plan.n_parallel} × {plan.n_ctx_seq} tokens, {size}"
+
+
+def _aliases(name: str) -> tuple[str, ...]:
+    """ "hf.co/org/repo:Q8_0" is "org/repo:Q8_0", "repo:Q8_0" and "repo", too."""
+    short = name.removeprefix("hf.co/")
+    base = short.rpartition("/")[2]
+    words: Sequence[str] = (short, base, base.partition(":")[0] if "/" in name else base)
+    return tuple(dict.fromkeys(word for word in words if word != name))

@@ -1,0 +1,119 @@
+"""A model for as long as one command lasts: a server that nobody else finds."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from edgellm.cli.flags.drafting import with_draft
+from edgellm.cli.flags.seeing import Seeing
+from edgellm.cli.output import say
+from edgellm.cli.preparing import machine
+from edgellm.cli.preparing.prepare import prepare_all
+from edgellm.cli.preparing.resolve import resolve
+from edgellm.cli.serving.background import BackgroundServer
+from edgellm.cli.serving.client import url_of_environment
+from edgellm.cli.serving.find import server_of, statuses
+from edgellm.cli.serving.serving import Instance
+from edgellm.config import Config
+from edgellm.errors import BadRequest
+from edgellm.selector.plan import Goal
+
+_BY_ITSELF = Seeing()
+
+
+@contextmanager
+def server_with(
+    model: str,
+    config: Config,
+    goal: Goal,
+    *,
+    flags: Sequence[str] = (),
+    seeing: Seeing = _BY_ITSELF,
+) -> Iterator[tuple[str, str]]:
+    """Where to ask for the model, and how it is called there.
+
+    The server in EDGELLM_HOST, whatever it has; else one that runs here and has the model; else
+    a private one. `flags` are those that set the goal: a server that runs heeds none of them.
+    Raises NotServing when the named one isn't there, and what loading raises.
+    """
+    named = url_of_environment()
+    if named:
+        statuses()  # raises NotServing
+    found = server_of(model)
+    if found and flags:
+        say(ignored(flags, model, found[0]))
+    if found:
+        yield (found[0], found[1].name)
+    elif named:
+        yield (named, model)  # it will say in its own words that it hasn't got it
+    else:
+        with private_server(model, config, goal, seeing) as (url, name):
+            yield (url, name)
+
+
+def ignored(flags: Sequence[str], model: str, url: str) -> str:
+    """What to do instead."""
+    are = "is" if len(flags) == 1 else "are"
+    return (
+        f"{', '.join(flags)} {are} ignored: {url} serves {model} already, with a plan of its own\n"
+        f"  → stop it first (edgellm stop {model}), or serve another beside it "
+        f"(edgellm serve {model} {flags[0]} … --port 8485)"
+    )
+
+
+@contextmanager
+def private_server(
+    model: str, config: Config, goal: Goal, seeing: Seeing = _BY_ITSELF
+) -> Iterator[tuple[str, str]]:
+    """On a unix socket in a folder that is ours alone, and gone with us.
+
+    What the server has to tell while it is used is told at the end: an answer is being written.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgellm-") as folder:
+        resolved = with_draft(seeing.applied(resolve(model, config)), config)
+        hardware = machine.look()
+        (prepared,) = prepare_all(resolved, hardware, goal)
+        if prepared.plan.embedding:
+            raise BadRequest(
+                f"{prepared.name} is an embedding model and writes no text",
+                hint=f"edgellm serve {model}, then POST /v1/embeddings",
+            )
+        say(f"loading {prepared.name} …")
+        own = msgspec.structs.replace(
+            config, unix_socket=str(Path(folder) / "private.sock"), api_keys=()
+        )
+        teller = _Teller()
+        instance = Instance(own, hardware, (prepared,), is_announced=False, say=teller.say)
+        server = BackgroundServer(instance).start()
+        try:
+            with teller.silent():
+                yield (server.url, prepared.name)
+        finally:
+            server.stop()
+
+
+class _Teller:
+    """Says at once what is told while loading, and later what is told while it answers."""
+
+    def __init__(self) -> None:
+        self._held: list[str] | None = None
+
+    def say(self, text: str) -> None:
+        if self._held is None:
+            say(text)
+        elif text not in self._held:
+            self._held.append(text)
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        held: list[str] = []
+        self._held = held
+        try:
+            yield
+        finally:
+            self._held = None
+            for text in held:
+                say(text)

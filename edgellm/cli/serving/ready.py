@@ -1,0 +1,68 @@
+"""What a server says when it is ready: what it serves where, and a line that can be pasted."""
+
+import shlex
+from collections.abc import Iterable
+
+import msgspec
+
+from edgellm.cli.serving.engines import describe
+from edgellm.config import Config
+from edgellm.probe.hardware import Hardware
+from edgellm.runner.account import measured_shares
+from edgellm.server.served import Served
+from edgellm.units import format_bytes
+
+_AS_PLANNED = 0.01
+
+
+def ready_text(url: str, models: Iterable[Served], hardware: Hardware, config: Config) -> str:
+    served = tuple(models)
+    what = ", ".join(f"{one.name} ({describe(one.engine.plan)})" for one in served)
+    lines = [f"edgellm serves {what}", f"  at {url}"]
+    lines += [f"  {text}" for one in served if (text := taken(one, hardware))]
+    return "\n".join([*lines, "", curl_line(url, served[0], config)])
+
+
+def taken(served: Served, hardware: Hardware) -> str | None:
+    """ "5.9 GiB of it llama.cpp's own, as planned", or by how much it is off. What drivers and the
+    process take beside it is in neither."""
+    plan, ready = served.engine.plan, served.engine.ready
+    measured = measured_shares(ready.memory if ready else (), plan.placement, hardware)
+    if not measured:
+        return None
+    took = sum(part.weight_bytes + part.kv_bytes + part.compute_bytes for part in measured)
+    planned = plan.total_bytes - sum(share.overhead_bytes for share in plan.shares)
+    off_ratio = took / planned - 1
+    if abs(off_ratio) < _AS_PLANNED:
+        return f"{format_bytes(took)} of it llama.cpp's own, as planned"
+    return f"{format_bytes(took)} of it llama.cpp's own, {off_ratio:+.1%} beside the plan"
+
+
+def curl_line(url: str, served: Served, config: Config) -> str:
+    """A request that works as it stands; a key is named, never printed."""
+    words = ["curl", "-s"]
+    if url.startswith("unix:"):
+        words += ["--unix-socket", url.removeprefix("unix:").removeprefix("//")]
+        url = "http://localhost"
+    words += [f"{url}/v1/{_route(served)}", "-H", "Content-Type: application/json"]
+    line = shlex.join(words)
+    if config.api_keys:
+        line += ' -H "Authorization: Bearer $EDGELLM_API_KEY"'
+    return f"{line} -d {shlex.quote(_body(served))}"
+
+
+def _route(served: Served) -> str:
+    routes = {"embedding": "embeddings", "reranking": "rerank"}
+    return routes.get(served.kind, "chat/completions")
+
+
+def _body(served: Served) -> str:
+    """Plain ASCII inside: it goes through a shell."""
+    words: dict[str, object] = {"model": served.name}
+    if served.kind == "reranking":
+        words |= {"query": "Hello?", "documents": ["Hello!", "Goodbye!"]}
+    elif served.is_embedding:
+        words["input"] = "Hello"
+    else:
+        words["messages"] = [{"role": "user", "content": "Hello!"}]
+    return msgspec.json.encode(words).decode()

@@ -1,0 +1,163 @@
+"""One server from start to end: it listens first, loads then, and stops its engines at last.
+
+Listening first means that a taken port is told at once and not after minutes of loading, that
+/health says "Loading model" meanwhile, and that the screen shows how far it is.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from starlette.applications import Starlette
+
+from edgellm.cli.output import say
+from edgellm.cli.preparing.prepare import Prepared
+from edgellm.cli.serving import state
+from edgellm.cli.serving.engines import Fleet
+from edgellm.cli.serving.observing import Observer
+from edgellm.cli.serving.salvage import Salvage
+from edgellm.config import Config
+from edgellm.meter.guardrails import Ceilings
+from edgellm.meter.health import Health
+from edgellm.meter.sampler import Sampler
+from edgellm.meter.sensors import sampler_for
+from edgellm.probe.hardware import Hardware
+from edgellm.probe.sources import SystemSources
+from edgellm.server.app import create_app
+from edgellm.server.door.access import Access
+from edgellm.server.door.bodies import bodies_bytes
+from edgellm.server.door.connections import most_connections
+from edgellm.server.gateway import Gateway
+from edgellm.server.routes.image_hosts import ImageHosts
+from edgellm.server.serve import Bind, serve
+from edgellm.server.served import Models, Served
+from edgellm.server.watch.checkup import OnChange
+from edgellm.server.watch.joules import Tariff
+from edgellm.server.watch.webhook import Webhook
+
+
+def _nothing(*_: object) -> None:
+    pass
+
+
+async def _no_errand(fleet: Fleet) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """What one server is asked to be. The callbacks run in its event loop.
+
+    `errand` begins when everything is ready and ends with the server: it may swap models.
+    """
+
+    config: Config
+    hardware: Hardware
+    prepared: Sequence[Prepared]
+    insecure: bool = False
+    is_announced: bool = True  # found by `ps`, `run` and `stop`
+    grace_s: float = 30.0
+    say: Callable[[str], None] = say
+    on_listening: Callable[[str], None] = _nothing  # the URL
+    on_ready: Callable[[str, Models], None] = _nothing  # the URL, and what is served there
+    errand: Callable[[Fleet], Awaitable[None]] = field(default=_no_errand)
+
+
+async def run_instance(instance: Instance) -> None:
+    """Returns when somebody said stop. Raises AddressInUse, ConfigError, and as Fleet.load does."""
+    root = Path(instance.config.sensors_root)
+    sampler = sampler_for(instance.hardware, SystemSources(root))
+    observer = Observer(instance.hardware, sampler.latest)
+    fleet = Fleet(instance.config.max_queue, instance.say, observer.supervise)
+    salvage = Salvage(
+        fleet, instance.hardware, say=instance.say, use=lambda left: gateway.live.use(left)
+    )
+    app = _app(instance, fleet, sampler, salvage)
+    listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    gateway: Gateway = app.state.gateway
+    serving = asyncio.create_task(
+        serve(
+            app,
+            _bind(instance.config),
+            on_started=listening.set_result,
+            grace_s=instance.grace_s,
+            insecure=instance.insecure,
+            max_connections=most_connections(instance.config.max_queue),
+        )
+    )
+    loading = asyncio.create_task(_load(instance, fleet, observer, listening))
+    sampler.start()
+    try:
+        await asyncio.wait({serving, loading}, return_when=asyncio.FIRST_COMPLETED)
+        if loading.done():
+            loading.result()
+        await asyncio.shield(serving)
+    finally:
+        gateway.stopping.set()
+        loading.cancel()
+        salvage.stop()
+        await asyncio.gather(loading, serving, return_exceptions=True)
+        await fleet.stop()
+        sampler.stop()
+
+
+def _app(instance: Instance, fleet: Fleet, sampler: Sampler, salvage: Salvage) -> Starlette:
+    config = instance.config
+    return create_app(
+        fleet.models,
+        access=Access.of(
+            keys=config.api_keys,
+            weights=config.key_weights,
+            host_names=config.allowed_hosts,
+            all_bodies_bytes=bodies_bytes(
+                config.request_memory, instance.hardware.host.total_bytes
+            ),
+        ),
+        samples=sampler.latest,
+        hardware=instance.hardware,
+        download=lambda: fleet.download,
+        tariff=Tariff(config.energy_price_per_kwh, config.currency),
+        image_hosts=ImageHosts(() if config.offline else config.image_hosts),
+        lora_dir=Path(config.lora_dir).expanduser() if config.lora_dir else None,
+        ceilings=Ceilings(config.max_temperature_c, config.max_power_w),
+        on_held=instance.say,
+        on_health=_tell_all(instance, salvage),
+    )
+
+
+def _tell_all(instance: Instance, salvage: Salvage) -> OnChange:
+    """Who hears of a model's health: the terminal, the webhook, and who moves it when it must."""
+    url = instance.config.health_webhook
+    webhook = Webhook(url, instance.say) if url else None
+
+    def tell(served: Served, health: Health) -> None:
+        instance.say(f"{served.name} is {health}")
+        if webhook:
+            webhook.tell(served, health)
+        salvage.noticed(served, health)
+
+    return tell
+
+
+async def _load(
+    instance: Instance, fleet: Fleet, observer: Observer, listening: "asyncio.Future[str]"
+) -> None:
+    """The models one after the other, then the errand; lasts until it is cancelled."""
+    url = await listening
+    instance.on_listening(url)
+    with state.announced(url, time.time()) if instance.is_announced else contextlib.nullcontext():
+        for prepared in instance.prepared:
+            before = observer.used_bytes()
+            served = await fleet.load(prepared)
+            observer.begin(served.engine, before)
+        instance.on_ready(url, fleet.models)
+        await instance.errand(fleet)
+        await asyncio.get_running_loop().create_future()
+
+
+def _bind(config: Config) -> Bind:
+    unix_path = Path(config.unix_socket).expanduser() if config.unix_socket else None
+    return Bind(config.host, config.port, unix_path)

@@ -1,0 +1,49 @@
+"""What of conversations lies in host memory: whose can, and how much of it they get.
+
+On unified KV an idle conversation makes everybody's steps look further, unless it leaves. Cells
+that look at everything can: each stretch of them stands for itself. A sliding window or a recurrent
+state is of use at its end only; what is copied of these are checkpoints, where a prefix that others
+share may be resumed. To copy a stretch, llama.cpp needs a sequence id of its own.
+"""
+
+from edgellm.models.spec import ModelSpec
+from edgellm.selector.placing.machine import Machine
+from edgellm.selector.plan import Goal, Placement, Plan
+from edgellm.selector.search.checks import MAX_SEQUENCES
+from edgellm.units import GIB, format_bytes
+
+_PART_OF_FREE = 0.5  # of what the plan leaves of the host's budget: other programs grow, too
+_MOST_BYTES = 8 * GIB  # more is to be asked for: it is the machine's whole page cache otherwise
+
+
+def can_leave(spec: ModelSpec) -> bool:
+    """What llama.cpp keeps for it is one cell a token, wherever it looks at them from."""
+    kinds = {layer.kv_kind for layer in spec.layers}
+    return not carries_state(spec) and kinds <= {"full", "latent", "none"}
+
+
+def carries_state(spec: ModelSpec) -> bool:
+    """Windows slide, or layers are recurrent: prefixes are shared by checkpoints."""
+    return bool(spec.n_swa) or any(layer.state_bytes for layer in spec.layers)
+
+
+def n_scratch(spec: ModelSpec, goal: Goal, n_parallel: int, *, unified: bool) -> int:
+    """Sequence ids beside those that run."""
+    wanted = unified and goal.prefix_ram_bytes != 0 and can_leave(spec)
+    return 1 if wanted and n_parallel < MAX_SEQUENCES else 0
+
+
+def prefix_ram_bytes(goal: Goal, placement: Placement, machine: Machine) -> int:
+    if goal.prefix_ram_bytes is not None:
+        return goal.prefix_ram_bytes
+    planned = sum(s.total_bytes for s in placement.shares if s.pool_id == machine.host_id)
+    left = machine.budgets[machine.host_id] - planned
+    return max(0, min(_MOST_BYTES, int(_PART_OF_FREE * left)))
+
+
+def kept_beside(plan: Plan) -> tuple[str, ...]:
+    """The reason to show: it is no part of the plan's bytes, since it is taken as it is free."""
+    if not plan.prefix_ram_bytes:
+        return ()
+    size = format_bytes(plan.prefix_ram_bytes)
+    return (f"what is kept of past conversations may take {size} beside it (--prefix-ram)",)

@@ -1,0 +1,131 @@
+"""A model in a context, as a placement sees it: what any run of its layers weighs.
+
+The output head is the last layer, as in llama.cpp. Sums are cumulated, so that the weight of a
+run is one subtraction and filling a device is a bisection.
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+from edgellm.models.spec import ModelSpec
+from edgellm.selector.memory.buffers import Buffers
+from edgellm.selector.memory.layout import NOTHING_ASIDE, Aside, Layout
+from edgellm.selector.memory.memory import (
+    ContextShape,
+    cumulated_kv_bytes,
+    cumulated_layer_bytes,
+    host_weight_bytes,
+)
+from edgellm.selector.oracle import BufferBytes
+
+
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    """A model's weights, whatever the context. `weights[n]`: of its first n layers."""
+
+    spec: ModelSpec
+    weights: tuple[int, ...]
+    experts: tuple[int, ...]
+    largest_bytes: int  # of any layer's tensors
+    largest_expert_bytes: int
+    _aside: dict[Aside, list[int]] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, spec: ModelSpec) -> "Bulk":
+        experts = accumulate((layer.expert_bytes for layer in spec.layers), initial=0)
+        return cls(
+            spec,
+            cumulated_layer_bytes(spec),
+            tuple(experts),
+            max((layer.largest_bytes for layer in spec.layers), default=0),
+            max((layer.largest_expert_bytes for layer in spec.layers), default=0),
+        )
+
+    @property
+    def has_experts(self) -> bool:
+        return self.experts[-1] > 0
+
+    def aside_bytes(self, aside: Aside) -> list[int]:
+        """Of the first n layers for n from 0, the head counted: the experts that are the host's."""
+        if aside not in self._aside:
+            n = self.spec.n_layers
+            whole = min(aside.n_layers, n)
+            up_to = [self.experts[min(i, whole)] for i in range(n + 2)]
+            for part in aside.parts:
+                n_bytes = self.spec.layers[part.layer].matrices_bytes(part.matrices)
+                for i in range(part.layer + 1, n + 2):
+                    up_to[i] += n_bytes
+            self._aside[aside] = up_to
+        return self._aside[aside]
+
+    def load(self, shape: ContextShape, assumed: Buffers | None = None) -> "Load":
+        """`assumed`: buffers of many contexts at once; else those of this one."""
+        cells = shape.cells_per_stream
+        assumed = assumed or Buffers(self.spec, cells, cells, shape.n_seq_max, shape.n_outputs_max)
+        return Load(self, shape, cumulated_kv_bytes(self.spec, shape), assumed)
+
+
+@dataclass(slots=True, eq=False)
+class Load:
+    bulk: Bulk
+    shape: ContextShape
+    kv: tuple[int, ...]  # of the first n layers
+    _assumed: Buffers
+    _totals: dict[Aside, list[int]] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self.bulk.spec
+
+    @property
+    def n_blocks(self) -> int:
+        return len(self.kv) - 1
+
+    @property
+    def n_all(self) -> int:
+        return len(self.kv)
+
+    def totals(self, aside: Aside = NOTHING_ASIDE) -> list[int]:
+        """Weights and KV of the first n layers, without the experts that are aside."""
+        if aside not in self._totals:
+            rows = zip(
+                self.bulk.weights,
+                self.bulk.aside_bytes(aside),
+                (*self.kv, self.kv[-1]),
+                strict=True,
+            )
+            self._totals[aside] = [weights - without + kv for weights, without, kv in rows]
+        return self._totals[aside]
+
+    def take(self, rooms: Sequence[int], stop: int, floor: int, aside: Aside) -> list[range]:
+        """One run for each room, from `stop` downwards; empty where nothing fits."""
+        totals = self.totals(aside)
+        runs = []
+        for room in rooms:
+            start = bisect_left(totals, totals[stop] - room, floor, stop) if stop > floor else stop
+            runs.append(range(start, stop))
+            stop = start
+        return runs
+
+    def buffers(self, layout: Layout) -> tuple[int, ...]:
+        """Compute buffers as assumed: of each accelerator, then of the host."""
+        return self._assumed.at(self.shape, layout)
+
+    def parts(self, layout: Layout, buffers: Sequence[int]) -> tuple[BufferBytes, ...]:
+        """As `memory.needs`, with given buffers."""
+        n, n_host = self.n_blocks, layout.n_host_layers(self.n_blocks)
+        weights, aside = self.bulk.weights, self.bulk.aside_bytes(layout.aside)
+        rows = []
+        for run in layout.layers:
+            held = weights[run.stop] - weights[run.start] + self.spec.rope_bytes
+            held -= aside[run.stop] - aside[run.start]
+            rows.append((held, self.kv[min(run.stop, n)] - self.kv[run.start]))
+        own = host_weight_bytes(self.spec, holds_head=n_host > n)
+        own += weights[min(n_host, n)] + (self.spec.rope_bytes if n_host else 0)
+        own += aside[n] - aside[min(n_host, n)]
+        rows.append((own, self.kv[min(n_host, n)]))
+        return tuple(
+            BufferBytes(held, kv, buffer) for (held, kv), buffer in zip(rows, buffers, strict=True)
+        )

@@ -1,0 +1,90 @@
+"""Every candidate searched, the winners refined, the best taken; or why none can be."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgellm.selector.plan import Candidate
+from edgellm.selector.search.options import Miss, Option, Search
+from edgellm.selector.search.question import Question
+from edgellm.selector.search.ranking import Rank
+from edgellm.selector.search.variants import may_overtake, refine
+
+_N_REFINED = 3  # candidates whose best option is tried in its variants
+
+
+@dataclass(frozen=True, slots=True)
+class _Resort:
+    """`coarse`: a 4-bit cache and small micro-batches are tried, too."""
+
+    coarse: bool = False
+    from_disk: bool = False
+    sentence: str | None = None
+
+
+_RESORTS = (
+    _Resort(),
+    _Resort(coarse=True, sentence="nothing fits with the usual caches and micro-batches"),
+    _Resort(coarse=True, from_disk=True, sentence="no memory holds these weights"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`searches`: one for each candidate. `resort`: what had to be given up, as a sentence."""
+
+    question: Question
+    searches: tuple[Search, ...]
+    winner: Search
+    chosen: Option
+    resort: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    question: Question
+    misses: tuple[Miss, ...]
+
+
+def decide(question: Question, candidates: Sequence[Candidate]) -> Decision | Nothing:
+    """First as wished; then with a coarse cache and small micro-batches; from disk when allowed."""
+    misses: list[Miss] = []
+    for resort in _RESORTS:
+        if resort.from_disk and not question.goal.allow_disk:
+            continue
+        searches = tuple(
+            Search(question, candidate, resort.coarse, resort.from_disk) for candidate in candidates
+        )
+        _run(searches, question)
+        ranked = sorted(
+            (search for search in searches if search.best), key=lambda s: s.best_rank, reverse=True
+        )
+        if ranked:
+            _refine(ranked[:_N_REFINED], question)
+            winner = max(ranked, key=lambda search: search.best_rank)
+            assert winner.best is not None
+            return Decision(question, searches, winner, winner.best, resort.sentence)
+        misses += [miss for search in searches for miss in search.misses]
+    return Nothing(question, tuple(misses))
+
+
+def _run(searches: Sequence[Search], question: Question) -> None:
+    """The most promising first, so that what could not come among those that are refined is broken
+    off early, where nothing but the best is asked for."""
+    if not question.only_best:
+        for search in searches:
+            search.run()
+        return
+    ranks: list[Rank] = []
+    for search in sorted(searches, key=lambda search: search.promise, reverse=True):
+        search.run(floor=ranks[_N_REFINED - 1] if len(ranks) >= _N_REFINED else ())
+        if search.best:
+            ranks = sorted((*ranks, search.best_rank), reverse=True)
+
+
+def _refine(ranked: Sequence[Search], question: Question) -> None:
+    """The best first: what none of another's variants could overtake is as good as chosen."""
+    best: Rank = ()
+    for search in ranked:
+        if not question.only_best or may_overtake(search, best):
+            refine(search)
+        best = max(best, search.best_rank)

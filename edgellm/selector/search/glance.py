@@ -1,0 +1,58 @@
+"""A model at a glance: what one file promises, before anything is refined, confirmed or explained.
+
+For those who go through a catalog: what can't keep a pace is known from its bound alone, and what
+the first search finds is the least that the best plan does.
+"""
+
+from dataclasses import dataclass
+
+from edgellm.errors import BadRequest
+from edgellm.probe.hardware import Hardware
+from edgellm.selector.memory.beside import beside
+from edgellm.selector.memory.budget import pool_budgets
+from edgellm.selector.placing.machine import Machine
+from edgellm.selector.plan import Candidate, Goal, Range
+from edgellm.selector.profiles import Profiles
+from edgellm.selector.search.checks import check_goal, check_pins
+from edgellm.selector.search.options import Search
+from edgellm.selector.search.question import Question
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    decode_tok_s: Range
+    prefill_tok_s: Range
+
+
+def may_reach(
+    hardware: Hardware, candidate: Candidate, goal: Goal, profiles: Profiles, tok_s: float
+) -> bool:
+    """Whether one stream could be that fast on some devices, with the room that they have."""
+    search = _search(hardware, candidate, goal, profiles)
+    return search is not None and search.most_tok_s() >= tok_s
+
+
+def glance(
+    hardware: Hardware, candidate: Candidate, goal: Goal, profiles: Profiles
+) -> Glance | None:
+    """None: it doesn't fit at once, can't take the pins, or writes no text."""
+    search = _search(hardware, candidate, goal, profiles)
+    best = search and search.run().best
+    if not search or not best or best.setting.embedding:
+        return None
+    return Glance(best.pace.decode, search.prefill_tok_s(best))
+
+
+def _search(
+    hardware: Hardware, candidate: Candidate, goal: Goal, profiles: Profiles
+) -> Search | None:
+    """None for pins that can't be."""
+    budgets = pool_budgets(hardware, goal.reserve_bytes, beside(hardware, [candidate]))
+    machine = Machine(hardware, budgets, profiles.speed)
+    question = Question.of(machine, goal, profiles, only_best=True)
+    try:
+        check_goal(goal)
+        check_pins(goal, candidate.spec, question.accelerators)
+        return Search(question, candidate)
+    except BadRequest:
+        return None

@@ -1,0 +1,134 @@
+"""The best option once more, in what changes its speed and little else.
+
+The search takes one micro-batch and one way to compute prompts for weights that lie on the host.
+Here the others are tried on what it found:
+
+    micro-batch   larger ones read the weights, and copy those of the host, less often for a
+                  prompt; smaller ones leave room, so that more may lie on the devices
+    op_offload    off: no copy of experts takes room on the device, and the CPU may repack its
+                  weights and is faster with them; but it computes prompts for them, too
+    streams       one pool has a mask of all its cells for each row: where that takes the room of a
+                  layer, streams of their own are tried
+    tensor split  the devices work side by side on each layer. llama.cpp calls it experimental, so
+                  it is taken for speed only
+    context       where the wished one was halved, the eighths between
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+
+from edgellm.probe.hardware import Device
+from edgellm.selector.memory.shape import cut256
+from edgellm.selector.memory.shares import Ways
+from edgellm.selector.placing.devices import DeviceSet
+from edgellm.selector.search.checks import tensor_split_refusal
+from edgellm.selector.search.options import Option, Search
+from edgellm.selector.search.ranking import Rank
+from edgellm.selector.search.settings import Setting, wished_context
+
+_MICRO_BATCHES = (256, 512, 1024, 2048)
+TENSOR_SPLIT = Ways(n_gpu_layers=-1, n_cpu_moe=0, split_mode="tensor")
+_SPLIT_BACKENDS = frozenset({"cuda", "rocm", "musa"})  # with a way to add up between devices
+
+
+def refine(search: Search) -> None:
+    """Lets `search` try the variants of its best option. Pins stay."""
+    option = search.best
+    if option is None or option.setting.embedding:
+        return
+    devices = option.devices
+    variants = list(_variants(search, option))
+    variants.sort(key=lambda variant: search.bound(variant[0], devices, variant[1]), reverse=True)
+    for setting, ways in variants:
+        search.attempt_if_hopeful(setting, devices, ways)
+    best = search.best or option
+    for setting in _between_halves(search, best):
+        search.attempt_if_hopeful(setting, devices, best.ways)
+    if _wants_tensor_split(search) and (side_by_side := tensor_split_setting(search, option)):
+        search.attempt(side_by_side, devices_of(search, option), TENSOR_SPLIT)
+
+
+def may_overtake(search: Search, rank: Rank) -> bool:
+    """Whether some variant of its best option could have more than this rank."""
+    option, goal = search.best, search.question.goal
+    if option is None or option.setting.embedding:
+        return False
+    if goal.objective == "energy" or goal.max_watts is not None or _wants_tensor_split(search):
+        return True  # what is left out in the end draws nothing
+    devices = option.devices
+    return any(
+        search.bound(tried, devices, ways) > rank
+        for setting, ways in ((option.setting, option.ways), *_variants(search, option))
+        for tried in (setting, *_between_halves(search, replace(option, setting=setting)))
+    )
+
+
+def tensor_split_setting(search: Search, option: Option) -> Setting | None:
+    """The option's, for its devices side by side on each layer; None where that can't be."""
+    goal, devices = search.question.goal, devices_of(search, option)
+    pinned = goal.split_mode is not None or goal.tensor_split or goal.n_cpu_moe
+    if pinned or goal.n_gpu_layers is not None or goal.flash_attention is False:
+        return None
+    if tensor_split_refusal(search.spec, devices) or not _are_alike(search, devices):
+        return None
+    return replace(option.setting, flash_attention=True)
+
+
+def devices_of(search: Search, option: Option) -> DeviceSet:
+    used = option.placement.device_ids
+    return tuple(device for device in search.question.accelerators if device.id in used)
+
+
+def _variants(search: Search, option: Option) -> Iterator[tuple[Setting, Ways]]:
+    goal, setting, ways = search.question.goal, option.setting, option.ways
+    sizes = {min(size, setting.n_ctx) for size in _MICRO_BATCHES} | {setting.n_ubatch}
+    sizes = {setting.n_ubatch} if goal.n_ubatch else sizes
+    offloads = {ways.op_offload}
+    host = option.placement.shares[-1]
+    helps = host.computes and bool(option.placement.device_ids)
+    if helps and goal.op_offload is None:
+        offloads = {True, False}
+    for layout in (setting, *_own_streams(search, option)):
+        for n_ubatch, op_offload in product(sorted(sizes), sorted(offloads, reverse=True)):
+            changed = replace(layout, n_ubatch=n_ubatch), replace(ways, op_offload=op_offload)
+            if changed != (setting, ways):
+                yield changed
+
+
+def _own_streams(search: Search, option: Option) -> Iterator[Setting]:
+    goal, placement = search.question.goal, option.placement
+    host = placement.shares[-1]
+    is_cut = bool(placement.device_ids) and host.computes
+    if is_cut and option.setting.kv_unified and goal.kv_unified is None:
+        if search.question.workload.kv_unified_if_idle_stays:
+            return  # sharing is what this use is about
+        yield replace(option.setting, kv_unified=False, n_scratch=0)
+
+
+def _between_halves(search: Search, best: Option) -> Iterator[Setting]:
+    """Longer than the best one's, up to twice as long or what was wished for."""
+    question, setting, goal = search.question, best.setting, search.question.goal
+    if goal.n_ctx or goal.n_ctx_seq:
+        return
+    wished = wished_context(search.spec, goal, question.profiles.workload(goal.use))
+    longest = min(2 * setting.n_ctx_seq, wished)
+    for eighths in range(15, 8, -1):
+        n_ctx_seq = cut256(setting.n_ctx_seq * eighths // 8)
+        if setting.n_ctx_seq < n_ctx_seq < longest:
+            n_ctx = n_ctx_seq * setting.n_parallel
+            yield replace(setting, n_ctx_seq=n_ctx_seq, n_ctx=n_ctx)
+
+
+def _wants_tensor_split(search: Search) -> bool:
+    """Many streams alone are no wish for speed at such a price."""
+    goal = search.question.goal
+    many = (goal.n_parallel or 1) > 1
+    return goal.use == "batch" or goal.objective == "speed" or (goal.objective == "energy" and many)
+
+
+def _are_alike(search: Search, devices: tuple[Device, ...]) -> bool:
+    """An even cut over uneven devices would wait for the slowest."""
+    machine = search.question.machine
+    kinds = {(d.name, d.backend, machine.bandwidth_bytes_s(d)) for d in devices}
+    return len(kinds) == 1 and devices[0].backend in _SPLIT_BACKENDS

@@ -1,0 +1,198 @@
+"""How soon a token, and an answer's first, could come at best: what no placement's time lies below.
+
+The quickest of the devices holds everything, as if it had the room; but what all of them together
+have no room for is read elsewhere. Of a mixture that is experts on the host, the fewest layers'
+that make room enough. Of another model every byte is read as fast as the device that has it can;
+of what lies elsewhere only a part is read for a token, since with a layer goes its empty cache. A
+prompt is computed by the quickest alone, or by all at once where they have room for everything. No
+placement has to be made for it, so the search can leave out what can't win.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from edgellm.models.spec import ModelSpec
+from edgellm.probe.hardware import Device
+from edgellm.selector.memory.kv import sliding_cells
+from edgellm.selector.memory.load import Load
+from edgellm.selector.placing.devices import DeviceSet
+from edgellm.selector.placing.machine import Machine
+from edgellm.selector.plan import Placement, Share
+from edgellm.selector.power import power_w
+from edgellm.selector.search.settings import Setting
+from edgellm.selector.speed.speed import active_bytes, decode_tok_s, ttft_s
+
+_LAYERS_DIFFER = 1.1  # the head has no attention, some layers a smaller cache
+_STEPS = 12  # of n_cpu_moe, rounded down: each is one question to the speed model
+
+Kind = tuple[object, ...]  # of devices that decode alike
+
+
+@dataclass(slots=True)
+class Bounds:
+    """Of one model on one machine."""
+
+    spec: ModelSpec
+    machine: Machine
+    _alone: dict[tuple[object, ...], float] = field(default_factory=dict)
+    _first: dict[tuple[object, ...], float] = field(default_factory=dict)
+    _parts: dict[Load, float] = field(default_factory=dict)
+    _each: tuple[int, ...] = field(init=False)
+    _active: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        spec = self.spec
+        self._each = tuple(active_bytes(spec, layer) for layer in spec.layers)
+        self._active = sum(self._each) + spec.output_bytes
+
+    def of(self, devices: DeviceSet, setting: Setting) -> "Bound":
+        """`setting`: any; a cache's type hardly matters to a device's rate."""
+        machine = self.machine
+        kinds = {self._kind(device): device for device in (*devices, machine.cpu)}
+        rows = [(max(0, machine.room_bytes(d)), self._bytes_s(d, setting)) for d in devices]
+        rows.sort(key=lambda row: -row[1])
+        rows.append((1 << 62, self._bytes_s(machine.cpu, setting)))  # the host holds any rest
+        ids = [device.id for device in devices] or ["cpu"]
+        watts = power_w(machine.hardware, ids)
+        return Bound(self, tuple(rows), tuple(kinds.items()), watts)
+
+    def least_token_s(self, load: Load, rooms: Sequence[tuple[int, float]]) -> float:
+        """Seconds for one token of one stream of a model without experts, by the room there is."""
+        (room, fastest), *others = rooms
+        total = load.totals()[-1]
+        part = self._least_part(load)
+        left = total - min(total, room)
+        elsewhere, time_s = 0.0, 0.0
+        for room, rate in others:
+            held = min(left, room)
+            left -= held
+            elsewhere += held * part
+            time_s += held * part / rate
+        return time_s + max(0.0, self._active - elsewhere) / fastest
+
+    def fewest_experts(self, load: Load, rooms: Sequence[tuple[int, float]]) -> int:
+        """Layers whose experts must go to the host with all they have, at least; rounded down."""
+        over = load.totals()[-1] - sum(room for room, _ in rooms[:-1])
+        n = bisect_right(load.bulk.experts, over) - 1 if over > 0 else 0
+        step = max(1, load.n_blocks // _STEPS)
+        return min(n, load.n_blocks) // step * step
+
+    def _least_part(self, load: Load) -> float:
+        """Of the bytes that leave with a layer, the part that is read for a token, where that is
+        least: in the layer with the largest cache."""
+        if load not in self._parts:
+            caches = (after - before for before, after in pairwise(load.kv))
+            held = {
+                (active, layer.weight_bytes + kv)
+                for active, layer, kv in zip(self._each, self.spec.layers, caches, strict=True)
+            }
+            self._parts[load] = min(active / total for active, total in held if total)
+        return self._parts[load]
+
+    def _bytes_s(self, device: Device, setting: Setting) -> float:
+        """At most as fast as with all layers, since they are alike."""
+        whole = self.alone_tok_s(setting, self._kind(device), device, 1)
+        return _LAYERS_DIFFER * self._active * whole
+
+    def _kind(self, device: Device) -> Kind:
+        return device.name, device.backend, self.machine.bandwidth_bytes_s(device)
+
+    def alone_tok_s(
+        self, setting: Setting, kind: Kind, device: Device, n_streams: int, n_cpu_moe: int = 0
+    ) -> float:
+        """All layers on one device but some experts, whether it has the room or not."""
+        n_cpu_moe = 0 if device.id == "cpu" else n_cpu_moe
+        key = (*kind, *_cache_of(setting), n_streams, n_cpu_moe, self._window(setting))
+        if key not in self._alone:
+            facts = self.machine.hardware, self.machine.speed
+            placement = self._whole_on(device, n_cpu_moe)
+            rate = decode_tok_s(self.spec, setting.shape, placement, *facts, n_streams=n_streams)
+            self._alone[key] = rate.p50
+        return self._alone[key]
+
+    def alone_first_s(
+        self,
+        setting: Setting,
+        kind: Kind,
+        device: Device,
+        n_prompt: int,
+        n_cpu_moe: int,
+        *,
+        op_offload: bool,
+    ) -> float:
+        """Until the first token, likewise."""
+        n_cpu_moe = 0 if device.id == "cpu" else n_cpu_moe
+        more = setting.n_ubatch, n_cpu_moe, op_offload, self._window(setting)
+        key = (*kind, *_cache_of(setting), *more)
+        if key not in self._first:
+            facts = self.machine.hardware, self.machine.speed
+            placement = self._whole_on(device, n_cpu_moe, op_offload=op_offload)
+            self._first[key] = ttft_s(self.spec, setting.shape, placement, *facts, n_prompt).p50
+        return self._first[key]
+
+    def _window(self, setting: Setting) -> float:
+        """Cells of a sliding window that each conversation has: a step goes through all."""
+        if not self.spec.n_swa:
+            return 0.0
+        shape = setting.shape
+        return sliding_cells(self.spec.n_swa, shape) * shape.n_streams / shape.n_seq_max
+
+    def _whole_on(self, device: Device, n_cpu_moe: int, *, op_offload: bool = True) -> Placement:
+        layers = tuple(range(self.spec.n_layers + 1))
+        share = Share(device.id, device.pool_id, layers, 0, 0, 0)
+        if device.id == "cpu":
+            return Placement((share,), 0)
+        aside = tuple(range(n_cpu_moe))
+        host = Share("cpu", self.machine.host_id, (), 0, 0, 0, expert_layers=aside)
+        return Placement((share, host), len(layers), (1.0,), n_cpu_moe, op_offload=op_offload)
+
+
+def _cache_of(setting: Setting) -> tuple[object, ...]:
+    """What of it a step's time goes by: in a pool it looks at others' cells, too."""
+    return setting.kv_type_k, setting.kv_type_v, setting.kv_unified
+
+
+@dataclass(slots=True)
+class Bound:
+    """Of some devices. `rooms`: (bytes, bytes a second), the fastest first, the host at the end."""
+
+    _bounds: Bounds
+    _rooms: tuple[tuple[int, float], ...]
+    _kinds: tuple[tuple[Kind, Device], ...]
+    power_w: float | None
+
+    def most_tok_s(self, load: Load, setting: Setting, n_streams: int = 1) -> float:
+        """Tokens of all streams together."""
+        if load.bulk.has_experts:
+            n_cpu_moe = self._bounds.fewest_experts(load, self._rooms)
+            return self._ideal_tok_s(setting, n_streams, n_cpu_moe)
+        by_room = n_streams / self._bounds.least_token_s(load, self._rooms)
+        return min(by_room, self._ideal_tok_s(setting, n_streams))
+
+    def least_first_s(
+        self, load: Load, setting: Setting, n_prompt: int, *, op_offload: bool
+    ) -> float:
+        """Seconds until the first token of an answer. Accelerators in a row overlap their
+        micro-batches, if everything lies on them."""
+        bounds = self._bounds
+        n_cpu_moe = bounds.fewest_experts(load, self._rooms) if load.bulk.has_experts else 0
+        alone_s = min(
+            bounds.alone_first_s(setting, kind, device, n_prompt, n_cpu_moe, op_offload=op_offload)
+            for kind, device in self._kinds
+        )
+        n_devices = len(self._rooms) - 1
+        room = sum(room for room, _ in self._rooms[:-1])
+        if n_devices < 2 or load.totals()[-1] > room:
+            return alone_s
+        n_chunks = -(-n_prompt // setting.n_ubatch)
+        step_s = bounds.machine.speed.step_s
+        computing_s = alone_s / n_chunks - step_s
+        return step_s + computing_s * (1 + (n_chunks - 1) / n_devices)
+
+    def _ideal_tok_s(self, setting: Setting, n_streams: int, n_cpu_moe: int = 0) -> float:
+        return max(
+            self._bounds.alone_tok_s(setting, kind, device, n_streams, n_cpu_moe)
+            for kind, device in self._kinds
+        )

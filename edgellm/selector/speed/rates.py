@@ -1,0 +1,162 @@
+"""How long a device takes for a piece of work, from its family's factors.
+
+    blocks × layer_s
+    + reading the weights, or unpacking them: they overlap, so the longer of the two counts,
+      rounded where they meet
+    + reading the cache, on the CPU the dot products with it where those take longer; in a pool also
+      those with others' cells (PlainAttention)
+    + multiplications of the tokens after the first: for up to eight by the vector units, beside
+      the first one's (llama.cpp ggml/src/ggml-cuda/mmvq.cuh MMVQ_MAX_BATCH_SIZE), for more by the
+      matrix units, each kind at its ratio of the peak
+
+The last three add up, where one might expect the longest alone: over batches of 1 to 32 streams and
+prompts of 512 to 32768 tokens sums were within some per cent (llama.cpp benches/dgx-spark).
+"""
+
+from dataclasses import dataclass, replace
+from math import inf
+
+from edgellm.models.spec import ModelSpec
+from edgellm.probe.hardware import Device, Hardware
+from edgellm.selector.memory.shape import ContextShape
+from edgellm.selector.speed.speed_profile import BackendFamily, PlainAttention, SpeedProfile
+from edgellm.selector.speed.work import Step, Work, dense_mix, expert_mix, reading_ratio
+
+_OVERLAP_EXPONENT = 4.0  # 1: one after the other; infinity: the longer one alone
+_VECTOR_TOKENS = 8
+# Dot products of one more token over unpacking the weights and the first one's. Placed between 7B
+# Q2_K on an RTX 3090, 1 to 8 tokens (llama.cpp PR 5434), and 8B Q4_0 on an RTX 4090, 10 (PR 15131).
+_COLUMN_RATIO = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """One device's; of the CPU, of all cores that we may use."""
+
+    family: BackendFamily
+    layer_s: float  # for one token
+    batch_layer_s: float
+    prompt_layer_s: float
+    bytes_s: float  # of its memory
+    flops_s: float  # at its peak; for the CPU what its kernels reach with q4_k
+    weights_s: float  # of q4_k, unpacked and multiplied by one token
+    attention_flops_s: float = inf  # of one token with its cache; accelerators wait for the bytes
+    plain: PlainAttention | None = None  # the CPU's; its flops_s of all cores
+
+    def time_s(self, spec: ModelSpec, work: Work, step: Step, shape: ContextShape) -> float:
+        slow = 1.0 if shape.flash_attention else self.family.no_flash_ratio
+        return (
+            self._blocks_s(work, step)
+            + self._weights_s(spec, work, step)
+            + self._cache_s(work, step, shape, slow)
+            + self._weights_again_s(spec, work, step)
+            + work.attention_flops * slow / (self.family.attention_flops_ratio * self.flops_s)
+        )
+
+    def _cache_s(self, work: Work, step: Step, shape: ContextShape, slow: float) -> float:
+        """What the sequences have in common in a pool isn't known here: they count as strangers."""
+        read_s = work.memory_bytes / (self.family.memory_efficiency * self.bytes_s)
+        look_s = work.memory_flops / self.attention_flops_s
+        if self.plain is None or step.n_tokens > step.n_seqs:
+            return slow * _overlapped(read_s, look_s)
+        n_pooled = step.n_seqs if shape.kv_unified else 1
+        if shape.flash_attention:
+            return _overlapped(read_s, look_s * (1 + self.plain.masked_ratio * (n_pooled - 1)))
+        look_s *= self.plain.row_ratio
+        if n_pooled > 1:
+            look_s = _overlapped(look_s, n_pooled * work.memory_flops / self.plain.flops_s)
+        return _overlapped(read_s, look_s)
+
+    def _blocks_s(self, work: Work, step: Step) -> float:
+        family = self.family
+        layer_s = self.prompt_layer_s
+        if step.n_tokens == step.n_seqs:
+            layer_s = self.layer_s if step.n_tokens == 1 else self.batch_layer_s
+        extra = (family.recurrent_layer_ratio - 1) * work.recurrent_blocks
+        return layer_s * (work.blocks + family.moe_layer_ratio * work.moe_blocks + extra)
+
+    def _weights_s(self, spec: ModelSpec, work: Work, step: Step) -> float:
+        """Reading and unpacking overlap."""
+        family, dense, experts = self.family, dense_mix(spec), expert_mix(spec)
+        expert_bytes = work.expert_bytes
+        if expert_bytes and step.n_tokens > 1:
+            expert_bytes *= reading_ratio(spec, step.n_tokens, family.n_apart)
+        read_s = work.dense_bytes / self._read_bytes_s(
+            family.efficiency
+        ) + expert_bytes / self._read_bytes_s(family.expert_efficiency)
+        unpack_s = (
+            work.dense_bytes / dense.bytes_a_weight * family.cost(dense.parts)
+            + expert_bytes / experts.bytes_a_weight * family.cost(experts.parts)
+        ) / self.weights_s
+        return _overlapped(read_s, unpack_s)
+
+    def _read_bytes_s(self, efficiency: float) -> float:
+        return min(efficiency * self.bytes_s, self.family.most_read_bytes_s)
+
+    def _weights_again_s(self, spec: ModelSpec, work: Work, step: Step) -> float:
+        """Multiplying by the tokens after the first. No step with more tokens is a shorter one."""
+        n_more = step.n_tokens - 1
+        if not n_more:
+            return 0.0
+        if step.n_tokens <= self.family.n_apart:
+            work = work._replace(expert_flops=0.0)  # in unpacking each token's own
+        matrix_s, vector_s = self._by_matrix_s(spec, work), self._by_vector_s(spec, work)
+        if self.family.backend == "cpu":
+            return matrix_s
+        if n_more < _VECTOR_TOKENS:
+            return vector_s
+        return max(matrix_s, vector_s * (_VECTOR_TOKENS - 1) / n_more)
+
+    def _by_matrix_s(self, spec: ModelSpec, work: Work) -> float:
+        family = self.family
+        dense = family.cost(dense_mix(spec).parts, multiplied=True)
+        experts = family.cost(expert_mix(spec).parts, multiplied=True)
+        return (
+            work.dense_flops * dense / family.flops_ratio
+            + work.expert_flops * experts / family.expert_flops_ratio
+        ) / self.flops_s
+
+    def _by_vector_s(self, spec: ModelSpec, work: Work) -> float:
+        family = self.family
+        n_weights = (
+            work.dense_flops * family.cost(dense_mix(spec).parts)
+            + work.expert_flops * family.cost(expert_mix(spec).parts)
+        ) / 2
+        return _COLUMN_RATIO * n_weights / self.weights_s
+
+
+def rates_of(device: Device, hardware: Hardware, profile: SpeedProfile) -> Rates:
+    family = profile.family(device)
+    known = hardware.pool(device.pool_id).bandwidth_bytes_s
+    bytes_s = known or family.unknown_bandwidth_bytes_s
+    if device.backend == "cpu":
+        return _cpu_rates(family, hardware, profile, bytes_s)
+    flops_s = device.fp16_flops_s or family.flops_per_byte * bytes_s
+    vector_flops_s = flops_s
+    if family.vector_flops_per_byte is not None:
+        vector_flops_s = family.vector_flops_per_byte * bytes_s
+    weights_s = family.unpack_ratio * vector_flops_s / 2
+    layers = family.layer_s, family.batch_layer_s, family.prompt_layer_s
+    return Rates(family, *layers, bytes_s, flops_s, weights_s)
+
+
+def _cpu_rates(
+    family: BackendFamily, hardware: Hardware, profile: SpeedProfile, bytes_s: float
+) -> Rates:
+    cpu, kernels = profile.cpu, profile.cpu.kernels_of(hardware.cpu)
+    n_cores = max(1, hardware.cpu.n_physical_cores)
+    layer_s = family.layer_s + cpu.thread_layer_s * n_cores
+    weights_s = kernels.decode_weights_s * n_cores
+    attention_flops_s = 2 * weights_s * cpu.attention_ratio
+    flops_s = kernels.flops_s * n_cores
+    layers = layer_s, layer_s, layer_s
+    plain = kernels.plain and replace(kernels.plain, flops_s=kernels.plain.flops_s * n_cores)
+    return Rates(family, *layers, bytes_s, flops_s, weights_s, attention_flops_s, plain)
+
+
+def _overlapped(a_s: float, b_s: float) -> float:
+    """The longer of two, and a little more where they are about equal."""
+    longer, shorter = max(a_s, b_s), min(a_s, b_s)
+    if not longer:
+        return 0.0
+    return float(longer * (1 + (shorter / longer) ** _OVERLAP_EXPONENT) ** (1 / _OVERLAP_EXPONENT))

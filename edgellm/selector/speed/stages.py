@@ -1,0 +1,218 @@
+"""The stages that a step passes through, one after the other: devices, hops, copies, the disk."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import reduce
+
+from edgellm.models.spec import ModelSpec
+from edgellm.probe.hardware import Device, Hardware
+from edgellm.probe.links import link_bytes_s
+from edgellm.selector.memory.shape import ContextShape
+from edgellm.selector.plan import Placement, Share
+from edgellm.selector.speed.rates import rates_of
+from edgellm.selector.speed.speed_profile import BackendFamily, Calibration, SpeedProfile, Spread
+from edgellm.selector.speed.work import Step, Work, host_experts, main_type, share_work
+
+_F32 = 4
+_OFFLOAD_TOKENS = 32  # GGML_OP_OFFLOAD_MIN_BATCH, ggml/src/ggml-cuda/ggml-cuda.cu
+_EXACT = Spread(1.0, 1.0)
+# How far a calibration may be off, by how near it is: of this build, architecture and type of
+# weights; of another architecture; of another build. The last two are engineering judgement. Of
+# another type of weights: one Zen 5 core calibrated by Q4_0 was 4 % off with Q4_K_M, 26 and 29 %
+# with Q8_0, whose bytes memory holds up; prompts were within 5 % (scripts/bench/calibrated.py).
+_NEAR, _SAME_BUILD, _OTHER_BUILD, _OTHER_TYPE = 0.05, 0.12, 0.20, 0.30
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    time_s: float
+    spread: Spread = _EXACT
+    device_id: str | None = None  # who computes; None: something between devices
+
+    @property
+    def slow_s(self) -> float:
+        return self.time_s / self.spread.low
+
+    @property
+    def fast_s(self) -> float:
+        return self.time_s / self.spread.high
+
+
+def stages_of(
+    spec: ModelSpec,
+    shape: ContextShape,
+    placement: Placement,
+    hardware: Hardware,
+    profile: SpeedProfile,
+    step: Step,
+) -> list[Stage]:
+    return list(_Route(spec, shape, placement, hardware, profile, step).stages())
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    spec: ModelSpec
+    shape: ContextShape
+    placement: Placement
+    hardware: Hardware
+    profile: SpeedProfile
+    step: Step
+
+    def stages(self) -> Iterator[Stage]:
+        accelerators = [s for s in self.placement.shares if s.device_id != "cpu" and s.layers]
+        host = next((s for s in self.placement.shares if s.device_id == "cpu"), None)
+        if self.placement.split_mode == "layer":
+            for share in accelerators:
+                yield self._stage(share.device_id, self._work(share))
+        elif accelerators:
+            yield self._side_by_side(accelerators)
+        if host is not None:
+            yield from self._host(host, accelerators)
+        yield from self._hops(accelerators, host)
+        if self.placement.disk_bytes and host is not None:
+            yield self._disk(host)
+
+    # ---- devices
+
+    def _stage(self, device_id: str, work: Work, *, wider: Spread = _EXACT) -> Stage:
+        device = self.hardware.device(device_id)
+        rates = rates_of(device, self.hardware, self.profile)
+        time_s = rates.time_s(self.spec, work, self.step, self.shape)
+        spread = self._spread(device, rates.family)
+        model = self.spec.architecture, main_type(self.spec)
+        known = self.profile.calibration(device, *model, prompt=self._is_prompt)
+        if known is not None:
+            ratio = known.prefill_ratio if self._is_prompt else known.decode_ratio
+            time_s, spread = time_s / (ratio or 1.0), self._calibrated(known)
+        return Stage(time_s, spread.wider(wider), device_id)
+
+    def _side_by_side(self, shares: list[Share]) -> Stage:
+        """Row and tensor split: each device has its part of every matrix, by its layers' number."""
+        total = reduce(Work.plus, map(self._work, shares))
+        n_all = sum(len(share.layers) for share in shares)
+        slowest = max(
+            (
+                self._stage(share.device_id, self._part(total, len(share.layers) / n_all))
+                for share in shares
+            ),
+            key=lambda stage: stage.time_s,
+        )
+        n_syncs = 2 * (total.blocks + total.moe_blocks)
+        n_bytes = self._activation_bytes() * 2 * (len(shares) - 1) / len(shares)
+        sync_s = n_syncs * (self.profile.sync_s + n_bytes / self._peer_bytes_s(shares))
+        spread = slowest.spread.wider(self.profile.split_spread)
+        return Stage(slowest.time_s + sync_s, spread, slowest.device_id)
+
+    def _part(self, total: Work, ratio: float) -> Work:
+        """Every device launches the kernels of every block."""
+        return total.times(ratio)._replace(
+            blocks=total.blocks,
+            moe_blocks=total.moe_blocks,
+            recurrent_blocks=total.recurrent_blocks,
+        )
+
+    def _host(self, host: Share, accelerators: list[Share]) -> Iterator[Stage]:
+        """The CPU's own layers, and the experts that it keeps for others."""
+        work = self._work(host)
+        experts, _ = host_experts(self.spec, self.shape, host, self.step)
+        if not host.computes:
+            return
+        wider = self.profile.hybrid_spread if accelerators else _EXACT
+        lends = accelerators and self.placement.op_offload
+        if lends and self.step.n_tokens >= _OFFLOAD_TOKENS:
+            lent = work.only_weights().plus(experts)
+            device_id = accelerators[0].device_id
+            copied = (lent.dense_bytes + lent.expert_bytes) / self._copy_bytes_s(device_id)
+            yield Stage(copied, wider.wider(self.profile.copy_spread))
+            yield self._stage(device_id, lent, wider=wider)
+            yield self._stage("cpu", work.only_blocks(), wider=wider)
+        else:
+            yield self._stage("cpu", work.plus(experts), wider=wider)
+
+    def _work(self, share: Share) -> Work:
+        return share_work(self.spec, self.shape, self.placement, share, self.step)
+
+    # ---- between them
+
+    def _hops(self, accelerators: list[Share], host: Share | None) -> Iterator[Stage]:
+        n_devices = len(accelerators) if self.placement.split_mode == "layer" else 1
+        n_hops = max(0, n_devices - 1)
+        n_bytes = self._activation_bytes()
+        if host is not None and accelerators:
+            n_hops += bool(host.layers)
+            _, n_blocks = host_experts(self.spec, self.shape, host, self.step)
+            way_s = self.profile.expert_hop_s + 2 * n_bytes / self._slowest_link(accelerators)
+            if n_blocks:
+                yield Stage(n_blocks * way_s, self.profile.copy_spread)
+        if n_hops:
+            way_s = self.profile.hop_s + n_bytes / self._slowest_link(accelerators)
+            yield Stage(n_hops * way_s, self.profile.copy_spread)
+
+    def _disk(self, host: Share) -> Stage:
+        """Pages of the file that memory does not hold, as far as a step asks for their weights."""
+        experts, _ = host_experts(self.spec, self.shape, host, self.step)
+        work = self._work(host).plus(experts)
+        asked = (work.dense_bytes + work.expert_bytes) / max(1, host.weight_bytes)
+        n_bytes = self.placement.disk_bytes * min(1.0, asked)
+        return Stage(n_bytes / self.profile.disk_bytes_s, self.profile.unknown_spread)
+
+    def _activation_bytes(self) -> int:
+        return _F32 * self.spec.n_embd * self.step.n_tokens
+
+    def _slowest_link(self, shares: list[Share]) -> float:
+        return min(self._link_bytes_s(share.device_id) for share in shares)
+
+    def _copy_bytes_s(self, device_id: str) -> float:
+        """Weights out of the mapped file: the driver stages pages that it can't pin."""
+        return min(self._link_bytes_s(device_id), self.profile.copy_bytes_s)
+
+    def _link_bytes_s(self, device_id: str) -> float:
+        """Between the host and a device; one that lives in the host's memory reads it there."""
+        device = self.hardware.device(device_id)
+        if device.pool_id == self.hardware.host.id:
+            return self.hardware.host.bandwidth_bytes_s or self.profile.link_bytes_s
+        known = link_bytes_s(device.link)
+        return known * self.profile.link_efficiency if known else self.profile.link_bytes_s
+
+    def _peer_bytes_s(self, shares: list[Share]) -> float:
+        peers = [self.hardware.device(share.device_id).peer_bytes_s for share in shares]
+        known = [rate for rate in peers if rate]
+        # Published for both directions together.
+        return min(known) / 2 if len(known) == len(peers) else self._slowest_link(shares)
+
+    # ---- how sure
+
+    @property
+    def _is_prompt(self) -> bool:
+        return self.step.n_tokens > self.step.n_seqs
+
+    @property
+    def _n_in_a_row(self) -> int:
+        return sum(
+            share.device_id != "cpu" and bool(share.layers) for share in self.placement.shares
+        )
+
+    def _spread(self, device: Device, family: BackendFamily) -> Spread:
+        spread = family.prefill_spread if self._is_prompt else family.spread
+        if self.spec.n_expert:
+            profile = self.profile
+            experts = profile.expert_prefill_spread if self._is_prompt else profile.expert_spread
+            spread = spread.wider(experts)
+        if self._is_prompt and self._n_in_a_row > 1:
+            spread = spread.wider(self.profile.pipeline_spread)
+        is_guess = self.hardware.pool(device.pool_id).bandwidth_bytes_s is None
+        if self._is_prompt and device.backend != "cpu" and device.fp16_flops_s is None:
+            is_guess = True
+        return spread.wider(self.profile.unknown_spread) if is_guess else spread
+
+    def _calibrated(self, known: Calibration) -> Spread:
+        seen = known.prefill_spread if self._is_prompt else known.decode_spread
+        off = _OTHER_BUILD
+        if known.build == self.profile.build:
+            is_alike = known.architecture == self.spec.architecture
+            off = _NEAR if is_alike else _SAME_BUILD
+            is_type = known.weight_type in (None, main_type(self.spec))
+            if not is_type and not self._is_prompt:
+                off = _OTHER_TYPE
+        off = max(off, 2 * seen)
+        return Spread(1 / (1 + off), 1 + off)

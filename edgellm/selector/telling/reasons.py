@@ -1,0 +1,325 @@
+"""Why: the sentences of a plan."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from edgellm.models.loadable import LOADABLE
+from edgellm.probe.hardware import Backend, Device, Hardware
+from edgellm.selector.plan import Candidate, Goal, Placement
+from edgellm.selector.power import power_w
+from edgellm.selector.profiles import Workload
+from edgellm.selector.quality import bits_per_weight
+from edgellm.selector.replicas import Replicas, best_replicas
+from edgellm.selector.search.confirm import Confirmed
+from edgellm.selector.search.decide import Decision
+from edgellm.selector.search.options import Option
+from edgellm.selector.search.ranking import wants_throughput
+from edgellm.selector.search.settings import Setting, wished_context, wished_parallel
+from edgellm.selector.search.variants import devices_of
+from edgellm.selector.telling.describe import layers_text, names_of
+from edgellm.units import format_bytes, format_rate
+
+_WORTH_SAYING = 1.05  # replicas that bring less are not worth the trouble
+_FIRST_PORT = 8081  # of replicas; 8080 stays free for what shares requests out among them
+_VISIBLE: dict[Backend, str] = {
+    "cuda": "CUDA_VISIBLE_DEVICES",
+    "rocm": "HIP_VISIBLE_DEVICES",
+    "vulkan": "GGML_VK_VISIBLE_DEVICES",
+    "musa": "MUSA_VISIBLE_DEVICES",
+    "cann": "ASCEND_RT_VISIBLE_DEVICES",
+}
+
+
+def reasons(confirmed: Confirmed) -> tuple[str, ...]:
+    decision, placement = confirmed.decision, confirmed.placement
+    question, chosen = decision.question, decision.chosen
+    goal, hardware = question.goal, question.machine.hardware
+    workload = question.profiles.workload(goal.use)
+    return (
+        _quant_sentence(chosen, len(decision.searches), goal, workload),
+        *_placement_sentences(decision, placement),
+        *decision.winner.limited.notes(devices_of(decision.winner, chosen)),
+        *_left_out_sentences(decision),
+        *_context_sentences(chosen, goal, workload),
+        *([decision.resort] if decision.resort else []),
+        *_buffer_sentences(chosen, placement, goal, workload),
+        *_replica_sentences(decision),
+        *_power_sentences(chosen, goal),
+        *_unknown_sentences(chosen, placement, hardware),
+        *_round_sentences(confirmed),
+        *_pin_sentences(goal, hardware),
+    )
+
+
+def _quant_sentence(option: Option, n_candidates: int, goal: Goal, workload: Workload) -> str:
+    quant, spec = option.candidate.quant, option.candidate.spec
+    source = "by the types of its tensors" if spec.types else "by its label"
+    loss = f"KLD {option.merit.weight_kld:.4f} {source}, {bits_per_weight(spec):.1f} bits a weight"
+    if n_candidates == 1:
+        return f"{quant} is the only file there is ({loss})"
+    why = {
+        "quality": "loses least of those that fit",
+        "speed": "is the fastest with an acceptable loss",
+        "energy": "takes the least energy per token with an acceptable loss",
+        "context": "leaves room for the longest context with an acceptable loss",
+        "balanced": "balances quality, pace and context best",
+    }[goal.objective]
+    return f"{quant} {why} ({loss}); {workload.use}: {workload.why}"
+
+
+def _placement_sentences(decision: Decision, placement: Placement) -> Iterator[str]:
+    n_all, question = decision.chosen.candidate.spec.n_layers + 1, decision.question
+    hardware, limited = question.machine.hardware, decision.winner.limited
+    names = names_of([hardware.device(i) for i in placement.device_ids])
+    if not names:
+        setting = decision.chosen.setting
+        able = [one for one in question.accelerators if not limited.whys_not(setting, one)]
+        why = "it is the quickest" if able else "no accelerator is usable"
+        yield f"all on the CPU: {why}"
+    elif placement.split_mode != "layer":
+        yield (
+            f"{names} work side by side on every layer (-sm {placement.split_mode}, experimental "
+            "in llama.cpp); the bytes of each are an even division, not measured"
+        )
+    elif placement.has_experts_aside:
+        yield _expert_sentence(placement, names, n_all)
+    elif placement.n_gpu_layers == n_all:
+        yield f"all {n_all} layers fit on {names}"
+    else:
+        yield (
+            f"{placement.n_gpu_layers} of {n_all} layers on {names}, which hold no more; "
+            "the CPU computes the rest"
+        )
+    if placement.disk_bytes:
+        yield (
+            f"{format_bytes(placement.disk_bytes)} of the weights have no memory and are read "
+            "from disk for each token, as --allow-disk allows"
+        )
+
+
+def _expert_sentence(placement: Placement, names: str, n_all: int) -> str:
+    where = f"all {n_all} layers on {names}"
+    if placement.n_gpu_layers < n_all:
+        where = f"{placement.n_gpu_layers} of {n_all} layers on {names}"
+    return (
+        f"{where}, {_experts_aside(placement)} with the CPU: of their bytes "
+        "only a few are read for a token, so they lose least there"
+    )
+
+
+def _experts_aside(placement: Placement) -> str:
+    n, n_parts = placement.n_cpu_moe, len(placement.expert_parts)
+    if not n:
+        return f"the experts of {layers_text(n_parts)} in part"
+    return f"the experts of the first {n}" + (
+        f", and of {n_parts} more in part," if n_parts else ""
+    )
+
+
+def _left_out_sentences(decision: Decision) -> Iterator[str]:
+    hardware, question = decision.question.machine.hardware, decision.question
+    used = decision.chosen.placement.device_ids
+    idle: dict[str, list[Device]] = {}
+    for device in hardware.accelerators:
+        if device.id in used:
+            continue
+        if device in question.accelerators:
+            idle.setdefault(_why_left_out(device, decision), []).append(device)
+        elif used:
+            idle.setdefault("a card with memory of its own is beside it", []).append(device)
+    for why, devices in idle.items():
+        verb = "is" if len(devices) == 1 else "are"
+        yield f"{names_of(devices)} {verb} left out: {why}"
+    for device in hardware.devices:
+        if device.backend == "none":
+            why = device.note or "this build of llama.cpp lacks its backend"
+            yield f"{device.name} can't be used: {why}"
+
+
+def _why_left_out(device: Device, decision: Decision) -> str:
+    goal, chosen = decision.question.goal, decision.chosen
+    if whys := decision.winner.limited.whys_not(chosen.setting, device):
+        return "; ".join(whys)
+    if goal.n_gpu_layers == 0:
+        return "-ngl 0 leaves it no layer"
+    if goal.tensor_split:
+        return "-ts gives it nothing"
+    if goal.max_watts is not None:
+        ids = [*chosen.placement.device_ids, device.id]
+        together = power_w(decision.question.machine.hardware, ids)
+        if together is not None and together > goal.max_watts:
+            return f"with it the boards may draw {together:.0f} W, more than {goal.max_watts:g} W"
+    with_it = [
+        option
+        for option in decision.winner.options
+        if device.id in option.placement.device_ids and option.setting == chosen.setting
+    ]
+    best = max(with_it, key=lambda option: option.pace.decode.p50, default=None)
+    if best is None or best.pace.decode.p50 >= chosen.pace.decode.p50:
+        return "it would be no faster with it"
+    there, here = format_rate(best.pace.decode.p50), format_rate(chosen.pace.decode.p50)
+    return f"with it {there}, without it {here}"
+
+
+def _context_sentences(option: Option, goal: Goal, workload: Workload) -> Iterator[str]:
+    spec, setting = option.candidate.spec, option.setting
+    if setting.embedding:
+        yield f"embeddings: texts of up to {setting.n_ctx_seq} tokens, one batch at a time"
+        return
+    wished = wished_context(spec, goal, workload)
+    if setting.n_ctx_seq < wished and not goal.n_ctx:
+        yield (
+            f"context is cut from the {wished} tokens wished for to {setting.n_ctx_seq}: "
+            "memory allows no more at this quality and speed (--ctx pins it)"
+        )
+    n_wished = wished_parallel(spec, goal, workload)
+    if setting.n_parallel < n_wished:
+        yield (
+            f"{setting.n_parallel} instead of {n_wished} parallel conversations: memory and pace "
+            "allow no more with these weights (--parallel pins it)"
+        )
+    if setting.shape.kv_quantized and not (goal.kv_type_k or goal.kv_type_v):
+        part = {"q8_0": "about half", "q4_0": "a good quarter"}.get(setting.kv_type_k, "a part")
+        yield (
+            f"the KV cache is {setting.kv_type_k}: {part} of f16's bytes "
+            f"for a KLD of {option.merit.kv_kld:.4f}"
+        )
+    if setting.n_ctx_seq > spec.n_ctx_train:
+        yield (
+            f"{setting.n_ctx_seq} tokens are more than the {spec.n_ctx_train} "
+            "the model was trained for"
+        )
+
+
+def _buffer_sentences(
+    option: Option, placement: Placement, goal: Goal, workload: Workload
+) -> Iterator[str]:
+    setting: Setting = option.setting
+    usual = min(workload.n_ubatch, setting.n_ctx)
+    if not setting.embedding and goal.n_ubatch is None and setting.n_ubatch != usual:
+        effect = (
+            "prompts are read faster" if setting.n_ubatch > usual else "its buffers are smaller"
+        )
+        yield f"micro-batch {setting.n_ubatch} instead of {usual}: {effect}"
+    if not placement.op_offload and placement.device_ids and goal.op_offload is None:
+        yield (
+            "prompts are computed where the weights lie (no op_offload): the copy's room holds "
+            "weights, and the CPU repacks its own"
+        )
+
+
+def _replica_sentences(decision: Decision) -> Iterator[str]:
+    chosen, question = decision.chosen, decision.question
+    if not wants_throughput(question.goal, question.workload):
+        return
+    if chosen.setting.n_parallel < 2 or chosen.setting.embedding:
+        return
+    found = best_replicas(decision.winner, chosen.setting)
+    if found and found.tok_s.p50 > _WORTH_SAYING * chosen.pace.throughput:
+        each = "one card" if found.n_devices_each == 1 else f"{found.n_devices_each} cards"
+        yield (
+            f"{found.n_replicas} replicas on {each} each would give "
+            f"{format_rate(found.tok_s.p50)} together, this plan gives "
+            f"{format_rate(chosen.pace.throughput)}; one server runs one copy of a model, so that "
+            "takes as many servers"
+        )
+        if (command := _replica_command(found, chosen.candidate, question.goal)) is not None:
+            yield command
+
+
+def _replica_command(found: Replicas, candidate: Candidate, goal: Goal) -> str | None:
+    """The first two copies' servers; None where no variable picks their cards."""
+    variable = _VISIBLE.get(found.option.devices[0].backend)
+    if variable is None:
+        return None
+    flags = _replica_flags(found.option.setting, goal)
+
+    def server(number: int) -> str:
+        n = found.n_devices_each
+        cards = ",".join(map(str, range(number * n, (number + 1) * n)))
+        return (
+            f"`{variable}={cards} edgellm serve {_reference(candidate)} {flags} "
+            f"--port {_FIRST_PORT + number}`"
+        )
+
+    more = ", and so on" if found.n_replicas > 2 else ""
+    return f"replicas are started by {server(0)} and {server(1)}{more}"
+
+
+def _replica_flags(setting: Setting, goal: Goal) -> str:
+    """What makes a copy the one that was compared, whatever its server would choose."""
+    flags = {
+        "--use": goal.use,
+        "--goal": None if goal.objective == "balanced" else goal.objective,
+        "--parallel": setting.n_parallel,
+        "--ctx": setting.n_ctx_seq,
+        "-ctk": setting.kv_type_k,
+        "-ctv": setting.kv_type_v,
+        "-ub": setting.n_ubatch,
+    }
+    return " ".join(f"{flag} {value}" for flag, value in flags.items() if value is not None)
+
+
+def _reference(candidate: Candidate) -> str:
+    """By which a command finds this very file."""
+    if candidate.name.startswith("hf.co/"):
+        return candidate.name
+    is_catalogs = candidate.source.startswith("hf.co/") or candidate.source == "the catalog"
+    if is_catalogs and ":" in candidate.name:
+        return f"{candidate.name}-{candidate.quant.lower()}"
+    return candidate.file
+
+
+def _power_sentences(option: Option, goal: Goal) -> Iterator[str]:
+    watts = option.merit.power_w
+    if goal.max_watts is not None and watts is None:
+        yield f"nobody tells what these devices draw: {goal.max_watts:g} W can't be promised"
+    elif goal.objective == "energy" and watts is None:
+        yield "nobody tells what these devices draw: the fastest is taken for the thriftiest"
+    elif goal.objective == "energy" and watts is not None:
+        joules = watts / option.pace.throughput
+        yield f"{joules:.1f} J a token at the boards' limit of {watts:.0f} W"
+
+
+def _unknown_sentences(option: Option, placement: Placement, hardware: Hardware) -> Iterator[str]:
+    unknown = [
+        hardware.device(share.device_id).name
+        for share in placement.shares
+        if share.computes and not hardware.pool(share.pool_id).bandwidth_bytes_s
+    ]
+    if unknown:
+        yield f"memory bandwidth of {', '.join(unknown)} is unknown: the speed range is wide"
+    devices = [hardware.device(share.device_id) for share in placement.shares]
+    yield from dict.fromkeys(f"{device.name}: {device.note}" for device in devices if device.note)
+    spec = option.candidate.spec
+    if spec.architecture not in LOADABLE:
+        yield (
+            f"this llama.cpp doesn't know the architecture {spec.architecture!r}: the plan is made "
+            "from the tensors' bytes, its ranges are wide, and a newer llama.cpp has to serve it"
+        )
+
+
+def _round_sentences(confirmed: Confirmed) -> Iterator[str]:
+    if confirmed.n_rounds:
+        times = "once" if confirmed.n_rounds == 1 else f"{confirmed.n_rounds} times"
+        yield (
+            f"llama.cpp asked for {format_bytes(confirmed.more_bytes)} more than was added up: "
+            f"chosen again {times}, with that much kept free"
+        )
+
+
+def _pin_sentences(goal: Goal, hardware: Hardware) -> Iterator[str]:
+    goal = replace(goal, **dict.fromkeys(goal.tuned))  # type: ignore[arg-type]
+    split = goal.tensor_split and ",".join(f"{part:g}" for part in goal.tensor_split)
+    flags = {
+        "--ctx": goal.n_ctx_seq, "-c": goal.n_ctx, "--min-ctx": goal.min_ctx_seq,
+        "--parallel": goal.n_parallel, "-ctk": goal.kv_type_k, "-ctv": goal.kv_type_v,
+        "-ngl": goal.n_gpu_layers, "-ncmoe": goal.n_cpu_moe, "-ts": split or None,
+        "-sm": goal.split_mode, "-ub": goal.n_ubatch, "-t": goal.n_threads,
+        "--min-tok-s": goal.min_tok_s, "--max-watts": goal.max_watts,
+    }  # fmt: skip
+    pinned = [f"{flag} {value}" for flag, value in flags.items() if value is not None]
+    if pinned:
+        yield f"as you asked: {' '.join(pinned)}"
+    if goal.n_gpu_layers and not hardware.accelerators:
+        yield "-ngl has no effect: llama.cpp has no accelerator here"

@@ -1,0 +1,185 @@
+"""No plan: the sum beside what there is, what bound it, and what would fit instead."""
+
+from math import floor, log10
+
+from edgellm.errors import DoesNotFit
+from edgellm.models.spec import ModelSpec
+from edgellm.selector.memory.shape import cut256
+from edgellm.selector.placing.machine import Shortfall
+from edgellm.selector.plan import Goal, Rejected
+from edgellm.selector.profiles import QualityProfile
+from edgellm.selector.search.decide import Nothing
+from edgellm.selector.search.limited import Barred
+from edgellm.selector.search.options import Miss, Unmet
+from edgellm.selector.search.question import Question
+from edgellm.selector.telling.describe import binding_text, pool_name
+from edgellm.selector.telling.rejected import rejected_row, why_missed
+from edgellm.units import GIB, format_bytes
+
+_DRIFT_RATIO = 0.95  # of what is free; another program may take some before it is asked for
+_SMALLEST_BITS = 1.5  # below it no quantization is left of a model's weights
+
+
+class NothingFits(DoesNotFit):
+    """`rejected`: each file's nearest try, the nearest of all first."""
+
+    def __init__(self, why: DoesNotFit, rejected: tuple[Rejected, ...]) -> None:
+        super().__init__(str(why), hint=why.hint)
+        self.rejected = rejected
+
+
+def refusal(nothing: Nothing) -> NothingFits:
+    hardware = nothing.question.machine.hardware
+    nearest: dict[str, Miss] = {}
+    for miss in sorted(nothing.misses, key=lambda miss: miss.distance):
+        nearest.setdefault(miss.candidate.file, miss)
+    rows = tuple(rejected_row(miss, why_missed(miss, hardware)) for miss in nearest.values())
+    return NothingFits(_why(nothing), rows)
+
+
+def _why(nothing: Nothing) -> DoesNotFit:
+    if not nothing.misses:
+        return _no_devices(nothing.question)
+    miss = min(nothing.misses, key=lambda miss: miss.distance)
+    match miss.why:
+        case Unmet():
+            return _too_slow(miss, miss.why)
+        case Shortfall():
+            short = _too_large(miss, miss.why, nothing)
+            whys = _barred(nothing, miss)
+            return (
+                DoesNotFit(str(short), hint="; ".join([short.hint or "", *whys])) if whys else short
+            )
+        case Barred(sentence=sentence):
+            return DoesNotFit(
+                f"{miss.candidate.spec.name} {miss.candidate.quant} can't run as asked: {sentence}",
+                hint="leave -ngl, -ncmoe, -ts, -sm, -fa and the cache's types to edgellm",
+            )
+
+
+def _barred(nothing: Nothing, nearest: Miss) -> list[str]:
+    """What has room, and can't run this file."""
+    whys = dict.fromkeys(
+        miss.why.sentence
+        for miss in nothing.misses
+        if isinstance(miss.why, Barred) and miss.candidate is nearest.candidate
+    )
+    return [f"it can't run on {why}" for why in whys]
+
+
+def _too_large(miss: Miss, short: Shortfall, nothing: Nothing) -> DoesNotFit:
+    """The least of all sums, beside what the machine can give."""
+    machine, spec, setting = nothing.question.machine, miss.candidate.spec, miss.setting
+    weights = sum(share.weight_bytes for share in short.shares)
+    kv = sum(share.kv_bytes for share in short.shares)
+    other = sum(share.total_bytes for share in short.shares) - weights - kv
+    given = " + ".join(
+        f"{format_bytes(budget)} on {pool_name(machine.hardware, pool_id)}"
+        for pool_id, budget in machine.budgets.items()
+    )
+    message = (
+        f"{spec.name} {miss.candidate.quant} at {setting.n_ctx_seq} tokens × {setting.n_parallel} "
+        f"does not fit: {format_bytes(weights)} of weights + {format_bytes(kv)} of KV cache + "
+        f"{format_bytes(other)} of buffers = {format_bytes(weights + kv + other)}; this machine "
+        f"can give {given}"
+    )
+    if len(machine.budgets) > 1:
+        message += f" ({binding_text(short, machine.hardware)})"
+    return DoesNotFit(message, hint=_what_would_fit(miss, short, nothing.question))
+
+
+def _what_would_fit(miss: Miss, short: Shortfall, question: Question) -> str:
+    """Of the pools that were to hold layers; a pin may have left the others out."""
+    spec, machine = miss.candidate.spec, question.machine
+    weights = sum(share.weight_bytes for share in short.shares)
+    total = sum(share.total_bytes for share in short.shares)
+    used = {share.pool_id for share in short.shares if share.computes}
+    given = int(sum(machine.budgets[pool_id] for pool_id in used) * _DRIFT_RATIO)
+    needed = f"a machine with {_whole_gib(total)} GiB would hold it (edgellm plan MODEL --on BOARD)"
+    untrained = miss.setting.n_ctx_seq > spec.n_ctx_train and not miss.setting.embedding
+    beside = sum(s.total_bytes - s.weight_bytes for s in short.shares if s.pool_id in used)
+    room = given - beside
+    bits = 8 * room / max(1, spec.n_params)
+    if bits < _SMALLEST_BITS and weights < given:
+        tokens = int(miss.setting.n_ctx_seq * (given - weights) / (total - weights))
+        room_for = f"beside these weights there is room for about --ctx {_advised(tokens, spec)}"
+        return f"{_trained(spec)}; {room_for}" if untrained else f"{room_for}; {needed}"
+    if bits < _SMALLEST_BITS:
+        return (
+            f"no quantization of its {spec.n_params / 1e9:.1f} B parameters is that small: "
+            f"take a smaller model; {needed}"
+        )
+    size = f"a file of up to {format_bytes(room)} would fit, about {bits:.1f} bits a weight"
+    label = _label_below(question.profiles.quality, bits)
+    advice = [f"{size} (such as {label})" if label else size]
+    if untrained:
+        advice.insert(0, _trained(spec))
+    if changes := _changes(question.goal):
+        advice.append(f"or try {', '.join(changes)}")
+    return "; ".join([*advice, needed])
+
+
+def _advised(n_tokens: int, spec: ModelSpec) -> int:
+    return min(max(cut256(n_tokens), 1), spec.n_ctx_train)
+
+
+def _trained(spec: ModelSpec) -> str:
+    return f"{spec.name} was trained for conversations of up to {spec.n_ctx_train} tokens"
+
+
+def _label_below(quality: QualityProfile, bits: float) -> str | None:
+    """The mix that loses least of those that are small enough."""
+    small = [row for row in quality.quants if row.bits_per_weight <= bits]
+    return min(small, key=lambda row: row.kld).label if small else None
+
+
+def _changes(goal: Goal) -> list[str]:
+    """What of the goal's pins takes memory, as the flag that would take less."""
+    changes = []
+    contexts = {"--ctx": goal.n_ctx_seq, "-c": goal.n_ctx, "--min-ctx": goal.min_ctx_seq}
+    changes += [f"a shorter {flag}" for flag, tokens in contexts.items() if tokens]
+    if (goal.n_parallel or 1) > 1:
+        changes.append("fewer --parallel")
+    if goal.kv_type_k in ("f16", "f32", "bf16"):
+        changes.append("-ctk q8_0 -ctv q8_0")
+    if goal.n_gpu_layers or goal.n_cpu_moe is not None or goal.tensor_split:
+        changes.append("leaving -ngl, -ncmoe and -ts to edgellm")
+    if goal.reserve_bytes:
+        changes.append("a smaller --reserve")
+    if goal.max_watts is not None:
+        changes.append("more --max-watts")
+    return changes
+
+
+def _too_slow(miss: Miss, unmet: Unmet) -> DoesNotFit:
+    return DoesNotFit(
+        f"{miss.candidate.spec.name} {miss.candidate.quant} {unmet.sentence}; nothing here is "
+        "faster",
+        hint=f"ask for {_percent_below(unmet.ratio)} of that, or take a smaller model",
+    )
+
+
+def _percent_below(ratio: float) -> str:
+    """Two digits, rounded down: what is advised has to be reached."""
+    step = 10 ** (floor(log10(ratio)) - 1)
+    return f"{100 * step * floor(ratio / step):.2g}%"
+
+
+def _no_devices(question: Question) -> DoesNotFit:
+    """The limits left no device to try."""
+    goal = question.goal
+    drawn = [
+        f"{device.name} {device.board_power_w:.0f} W"
+        for device in question.accelerators
+        if device.board_power_w is not None
+    ]
+    if goal.max_watts is not None:
+        return DoesNotFit(
+            f"--max-watts {goal.max_watts:g} leaves no device: {', '.join(drawn)}",
+            hint="raise it, or use -ngl 0 for the CPU alone",
+        )
+    return DoesNotFit("no device is left by the pins", hint="leave -ngl and -ts to edgellm")
+
+
+def _whole_gib(n_bytes: int) -> int:
+    return -(-n_bytes // GIB)

@@ -1,0 +1,78 @@
+import pytest
+from msgspec import structs
+
+from edgellm.cli.commands.ps import notes, pace, processor
+from edgellm.status import (
+    HealthStatus,
+    MemoryParts,
+    ModelStatus,
+    PlanStatus,
+    ShareStatus,
+    Status,
+)
+
+
+def share(device_id, predicted, measured):
+    return ShareStatus(
+        device_id=device_id,
+        predicted=MemoryParts(weight_bytes=predicted),
+        measured=None if measured is None else MemoryParts(weight_bytes=measured),
+    )
+
+
+def model(n_gpu_layers, measured=None, predicted=None):
+    """By device id, the host last."""
+    ids = [*(measured or predicted or {})]
+    shares = [share(id, (predicted or measured)[id], measured and measured[id]) for id in ids]
+    plan = PlanStatus(
+        file="x.gguf", quant="Q8_0", n_ctx=1, n_ctx_seq=1, n_parallel=1, kv_type_k="f16",
+        kv_type_v="f16", n_threads=1, n_gpu_layers=n_gpu_layers,
+        shares=tuple(shares),
+    )  # fmt: skip
+    return ModelStatus(name="m", state="ready", plan=plan)
+
+
+@pytest.mark.parametrize(
+    ("n_gpu_layers", "measured", "said"),
+    [
+        (0, {"cpu": 100}, "100% CPU"),
+        (33, {"gpu": 1000, "cpu": 1}, "100% GPU"),
+        (16, {"gpu": 52, "cpu": 48}, "48%/52% CPU/GPU"),
+        (33, {"gpu0": 50, "gpu1": 50, "cpu": 0}, "100% GPU"),
+        (33, {}, "–"),
+    ],
+)
+def test_the_processor_is_said_as_ollama_says_it(n_gpu_layers, measured, said):
+    assert processor(model(n_gpu_layers, measured)) == said
+
+
+def test_before_anything_is_measured_the_prediction_counts():
+    assert processor(model(16, predicted={"gpu": 75, "cpu": 25})) == "25%/75% CPU/GPU"
+
+
+@pytest.mark.parametrize(
+    ("n_running", "expected", "said"),
+    [(1, 35.0, "34.5 (35.0)"), (0, 35.0, "– (35.0)"), (1, None, "34.5")],
+)
+def test_the_speed_is_that_of_now_and_in_brackets_the_expected_one(n_running, expected, said):
+    planned = structs.replace(model(0, {"cpu": 1}).plan, decode_tok_s_p50=expected)
+    one = ModelStatus(name="m", state="ready", plan=planned, decode_tok_s=34.5, n_running=n_running)
+    assert pace(one) == said
+
+
+def test_below_the_table_stands_what_is_not_as_it_should_be():
+    slow = HealthStatus(state="degraded", cause="thermal", message="too hot to run at speed")
+    status = Status(
+        version="0.1.0", pid=1, url="", uptime_s=1.0,
+        models=(
+            ModelStatus(name="well", state="ready", health=HealthStatus()),
+            ModelStatus(name="hot", state="ready", health=slow),
+            ModelStatus(name="broken", state="failed", detail="no such file"),
+        ),
+        held_up="gpu has 84 °C, the ceiling is 85 °C",
+    )  # fmt: skip
+    assert [*notes(status)] == [
+        "  hot: too hot to run at speed",
+        "  broken: no such file",
+        "  new requests wait: gpu has 84 °C, the ceiling is 85 °C",
+    ]

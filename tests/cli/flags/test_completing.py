@@ -1,0 +1,48 @@
+import pytest
+
+from edgellm.cli.flags import completing
+from edgellm.cli.flags.completing import boards, downloaded, here, in_catalog, models, words
+from edgellm.cli.preparing.resolve import DEMO
+
+COMMIT = "0" * 40
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """One model in Hugging Face's cache, as `pull` leaves it."""
+    snapshot = tmp_path / "hf" / "hub" / "models--org--repo" / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    (snapshot / "m-Q8_0.gguf").write_bytes(b"GGUF")
+
+
+def test_words_are_those_that_begin_so():
+    assert words("chat", "code", "batch")("c") == ["chat", "code"]
+    assert words("chat")("") == ["chat"]
+
+
+def test_a_family_is_offered_first_and_its_models_when_it_is_the_only_one():
+    assert {"qwen3", "gemma3"} <= {*in_catalog("")}
+    assert all(":" not in name for name in in_catalog(""))
+    assert "qwen3:8b" in in_catalog("qwen3:")
+    assert all(name.startswith("qwen3:") for name in in_catalog("qwen3:"))
+    assert in_catalog("gemma3:1") == [name for name in in_catalog("gemma3:") if "3:1" in name]
+    assert in_catalog("nosuch") == []
+
+
+def test_what_is_on_this_disk_comes_first_with_and_without_where_it_is_from(stored):
+    assert downloaded("") == ["org/repo:Q8_0"]
+    assert downloaded("hf") == ["hf.co/org/repo:Q8_0"]
+    assert here("") == [DEMO, "org/repo:Q8_0"]
+    assert models("")[:2] == here("")
+    assert models("org/repo:Q") == ["org/repo:Q8_0"]
+
+
+def test_a_board_is_offered_by_its_name():
+    assert "rpi5" in boards("rp")
+    assert "all" in boards("")
+
+
+def test_nothing_is_offered_where_a_setting_is_wrong(stored, monkeypatch):
+    monkeypatch.setenv("EDGELLM_OFFLINE", "maybe")
+
+    assert completing.downloaded("") == []

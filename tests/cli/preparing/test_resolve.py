@@ -1,0 +1,255 @@
+"""From names to files, against a hub on loopback. The bytes are the demo's."""
+
+import pytest
+from hub_server import HubServer
+
+from edgellm import resources
+from edgellm.cli.about import about, quant_rows
+from edgellm.cli.preparing.fetching import fetch_model
+from edgellm.cli.preparing.prepare import prepare, prepare_all
+from edgellm.cli.preparing.resolve import demo, resolve
+from edgellm.cli.preparing.store import store_of
+from edgellm.config import Config
+from edgellm.errors import BadRequest, DoesNotFit, ModelNotFound, NetworkError, Offline
+from edgellm.selector.plan import Goal
+
+DEMO = resources.demo_model().read_bytes()
+REPO = "unsloth/Qwen3-0.6B-GGUF"  # the catalog's qwen3:0.6b
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    with HubServer(license="mit") as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+        yield hub
+
+
+@pytest.fixture
+def config(tmp_path):
+    return Config(cache_dir=str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def hardware():
+    from selector_machines import machine
+
+    return machine(ram=16)
+
+
+def pull(hub, config, name="org/repo:Q8_0"):
+    hub.add("org/repo", "m-Q8_0.gguf", DEMO)
+    return fetch_model(name, config, is_quiet=True)
+
+
+def test_the_demo_needs_nothing(config):
+    resolved = resolve("demo", config)
+
+    assert (resolved.name, resolved.is_local) == ("demo", True)
+    assert resolved.candidates[0].spec.architecture == "llama"
+
+
+def test_a_path_is_served_where_it_lies(config, tmp_path):
+    path = tmp_path / "my-Q8_0.gguf"
+    path.write_bytes(DEMO)
+
+    resolved = resolve(str(path), config)
+
+    (candidate,) = resolved.candidates
+    assert (candidate.name, candidate.quant, candidate.file) == ("my-Q8_0", "Q8_0", str(path))
+    assert resolved.fetch(candidate, lambda *_: None) == path
+
+
+def test_a_path_that_is_not_there_is_named_as_it_was_written(config):
+    with pytest.raises(ModelNotFound, match=r"no file nowhere/x\.gguf"):
+        resolve("nowhere/x.gguf", config)
+
+
+def test_a_repository_offers_its_quantizations_by_their_headers(hub, config):
+    hub.add("org/repo", "m-Q8_0.gguf", DEMO)
+    hub.add("org/repo", "m-Q4_0.gguf", DEMO)
+
+    resolved = resolve("org/repo", config)
+
+    assert not resolved.is_local
+    assert sorted(one.quant for one in resolved.candidates) == ["Q4_0", "Q8_0"]
+    assert store_of(config).list() == ()
+
+
+def test_a_named_quantization_is_the_only_candidate(hub, config):
+    hub.add("org/repo", "m-Q8_0.gguf", DEMO)
+    hub.add("org/repo", "m-Q4_0.gguf", DEMO)
+
+    (candidate,) = resolve("org/repo:Q4_0", config).candidates
+
+    assert candidate.name == "hf.co/org/repo:Q4_0"
+
+
+def test_what_was_pulled_is_found_without_network(hub, config):
+    path = pull(hub, config)
+    asked = len(hub.requests)
+    offline = Config(cache_dir=config.cache_dir, offline=True)
+
+    for name in ("org/repo", "org/repo:Q8_0", "hf.co/org/repo"):
+        (candidate,) = resolve(name, offline).candidates
+        assert candidate.file == str(path)
+    assert len(hub.requests) == asked
+
+
+def test_pulling_again_downloads_nothing(hub, config):
+    path = pull(hub, config)
+    sent = hub.sent_bytes
+
+    assert pull(hub, config) == path
+    assert hub.sent_bytes == sent
+
+
+def test_offline_names_what_is_missing(config):
+    with pytest.raises(Offline, match="org/repo"):
+        resolve("org/repo", Config(cache_dir=config.cache_dir, offline=True))
+
+
+def test_without_network_it_is_a_network_error(config):
+    with pytest.raises(NetworkError):
+        resolve("org/repo", config)
+
+
+def test_a_catalog_name_is_planned_without_network(config):
+    resolved = resolve("qwen3:8b", config, plan_only=True)
+
+    assert resolved.name == "qwen3:8b"
+    assert "Q4_K_M" in {one.quant for one in resolved.candidates}
+
+
+def test_a_catalog_name_is_served_from_what_the_repository_really_has(hub, config, hardware):
+    hub.add(REPO, "Qwen3-0.6B-Q6_K.gguf", DEMO)
+
+    prepared = prepare(resolve("qwen3:0.6b", config), hardware, Goal())
+
+    assert (prepared.name, prepared.plan.quant) == ("qwen3:0.6b", "Q6_K")
+    assert prepared.path.read_bytes() == DEMO
+    assert resolve("qwen3:0.6b", config).is_local
+
+
+def test_a_catalog_name_with_a_quantization_is_its_own_name(hub, config, hardware):
+    hub.add(REPO, "Qwen3-0.6B-Q6_K.gguf", DEMO)
+    hub.add(REPO, "Qwen3-0.6B-Q8_0.gguf", DEMO)
+    fetch_model("qwen3:0.6b-q6_k", config, is_quiet=True)
+
+    resolved = resolve("qwen3:0.6b-q6_k", config)
+
+    assert (resolved.name, resolved.is_local) == ("qwen3:0.6b-q6_k", True)
+
+
+def test_an_unknown_catalog_name_is_no_model(config):
+    with pytest.raises(ModelNotFound, match="nosuch"):
+        resolve("nosuch:1b", config)
+
+
+def test_a_file_that_is_named_like_a_catalog_name_is_pointed_at(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mymodel").write_bytes(b"GGUF")
+    with pytest.raises(ModelNotFound, match="the catalog has no 'mymodel'") as told:
+        resolve("mymodel", config)
+    assert told.value.hint == "the file of that name is ./mymodel"
+
+
+def test_a_catalog_model_without_a_repository_is_planned_and_not_served(config):
+    resolved = resolve("glm-130b", config, plan_only=True)
+    assert [one.quant for one in resolved.candidates][:2] == ["F16", "Q8_0"]
+    assert resolved.candidates[0].source == "the catalog"
+    assert resolved.candidates[0].headers
+    with pytest.raises(ModelNotFound, match="no repository has glm-130b:130b"):
+        resolve("glm-130b", config)
+
+
+def test_a_mix_that_the_catalog_does_not_list_is_planned_when_it_is_named(config):
+    (one,) = resolve("llama2:70b-f16", config, plan_only=True).candidates
+    assert (one.quant, one.spec.quant) == ("F16", "F16")
+    assert one.file_bytes == pytest.approx(138e9, rel=0.01)
+
+
+def test_a_file_that_is_no_model_costs_itself_only(hub, config):
+    hub.add(REPO, "good-Q8_0.gguf", DEMO)
+    hub.add(REPO, "broken-Q2_K.gguf", b"<html>" * 50)
+    resolved = resolve(REPO, config)
+    assert [one.quant for one in resolved.candidates] == ["Q8_0"]
+    assert all(one.headers for one in resolved.candidates)
+
+
+def test_a_path_cannot_be_pulled(config):
+    with pytest.raises(BadRequest, match="a file of yours"):
+        fetch_model("./x.gguf", config)
+
+
+def test_the_plan_that_counts_is_made_from_the_file_itself(hub, config, hardware):
+    """The catalog says 0.6 B parameters; the file that came is the demo."""
+    hub.add(REPO, "Qwen3-0.6B-Q6_K.gguf", DEMO)
+
+    prepared = prepare(resolve("qwen3:0.6b", config), hardware, Goal())
+
+    assert prepared.plan.total_bytes < 100 << 20
+    assert prepared.template.source
+
+
+def test_a_smaller_plan_comes_from_the_same_file(hardware):
+    prepared = prepare(demo(), hardware, Goal(n_ctx_seq=1024))
+
+    less = prepared.replan(prepared.plan)
+
+    assert less is None or less.total_bytes < prepared.plan.total_bytes
+
+
+def test_what_cannot_fit_is_not_downloaded(hub, config):
+    from selector_machines import machine
+
+    hub.add("org/repo", "m-Q8_0.gguf", DEMO)
+    with pytest.raises(DoesNotFit):
+        prepare(resolve("org/repo", config), machine(ram=0.001), Goal())
+    assert store_of(config).list() == ()
+
+
+def test_two_generative_models_are_not_served_beside_one_another(hardware):
+    with pytest.raises(BadRequest, match="no embedding model"):
+        prepare_all(demo(), hardware, Goal(), embedding=demo())
+
+
+def test_show_tells_licence_template_and_quantizations_of_a_repository(hub, config, hardware):
+    hub.add("org/repo", "m-Q8_0.gguf", DEMO)
+    hub.add("org/repo", "m-Q4_0.gguf", DEMO[: len(DEMO) // 2])
+    hub.add("org/repo", "m-Q4_K_M.gguf", DEMO)
+    fetch_model("org/repo:Q8_0", config, is_quiet=True)
+
+    told = about("org/repo", config)
+    rows = {row.quant: row for row in quant_rows(told, hardware)}
+
+    assert told.license == "mit"
+    assert told.has_template
+    assert "<|im_start|>" in told.template
+    assert {quant: row.is_here for quant, row in rows.items()} == {
+        "Q8_0": True, "Q4_K_M": False, "Q4_0": False,
+    }  # fmt: skip
+    assert rows["Q4_0"].size_bytes == len(DEMO) // 2
+    assert rows["Q4_0"].decode_tok_s > rows["Q8_0"].decode_tok_s
+
+
+def test_show_offline_tells_what_is_here(hub, config):
+    pull(hub, config)
+
+    told = about("org/repo", Config(cache_dir=config.cache_dir, offline=True))
+
+    assert told.here == {"Q8_0"}
+    assert told.spec.architecture == "llama"
+
+
+def test_show_of_a_catalog_name_needs_no_network(config):
+    told = about("qwen3:8b", config)
+
+    assert told.license == "apache-2.0"
+    assert told.has_template is None
+
+
+def test_show_of_a_file_tells_what_its_header_says(config):
+    told = about("demo", config)
+
+    assert (told.license, told.has_template) == ("mit", True)
+    assert told.as_json()["n_layers"] == 4

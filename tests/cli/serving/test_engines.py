@@ -1,0 +1,194 @@
+"""Fleet with engines that run out of memory when they are told to."""
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from selector_specs import dense
+from server.server_fakes import FakeEngine, hardware
+from server.server_fakes import plan as any_plan
+
+from edgellm.chat.template import ChatTemplate
+from edgellm.cli.preparing.prepare import Prepared
+from edgellm.cli.serving.engines import Fleet, describe
+from edgellm.errors import BadGGUF, DoesNotFit
+from edgellm.runner.adapters import Adapter, AdapterList
+from edgellm.runner.messages import Gauge
+
+IDLE = Gauge(0, 0, 0, 1024, 0, 0, 0, 0, 0, 0)
+BUSY = Gauge(0, 1, 0, 1024, 9, 0, 0, 0, 0, 0)
+
+
+@dataclass(eq=False)
+class Loadable(FakeEngine):
+    """`trouble` is what `start` raises; None: it gets ready."""
+
+    trouble: Exception | None = None
+    state: str = "starting"
+    stopped: list = field(default_factory=list)
+
+    async def start(self):
+        assert self.state == "starting", "an engine is started once"
+        self.state = "loading"
+        await asyncio.sleep(0)
+        if self.trouble:
+            self.state = "failed"
+            raise self.trouble
+        self.state, self.gauge = "ready", IDLE
+
+    async def stop(self, grace_s=5.0):
+        self.state = "stopped"
+        self.stopped.append(grace_s)
+
+
+class Garage:
+    """Makes engines, one trouble for each to come, and then engines without."""
+
+    def __init__(self, *troubles):
+        self.troubles, self.engines = list(troubles), []
+
+    def __call__(self, prepared, plan, max_queue):
+        trouble = self.troubles.pop(0) if self.troubles else None
+        adapters = AdapterList(prepared.adapters)
+        self.engines.append(Loadable(plan=plan, trouble=trouble, adapters=adapters))
+        return self.engines[-1]
+
+
+def halved(plan):
+    """The next smaller plan: half the context, down to 128."""
+    return replace(plan, n_ctx_seq=plan.n_ctx_seq // 2) if plan.n_ctx_seq > 128 else None
+
+
+def prepared(name="tiny", replan=halved, **changes):
+    plan = any_plan(name)
+    return Prepared(name, Path("tiny.gguf"), plan, replan, ChatTemplate(None), dense(), **changes)
+
+
+def fleet(*troubles):
+    said, garage = [], Garage(*troubles)
+    return Fleet(16, said.append, garage), garage, said
+
+
+def test_a_model_is_listed_while_it_loads():
+    made, garage, _ = fleet()
+
+    async def look():
+        loading = asyncio.create_task(made.load(prepared()))
+        await asyncio.sleep(0)
+        states = [served.engine.state for served in made.models]
+        await loading
+        return states
+
+    assert asyncio.run(look()) == ["loading"]
+    assert made.models.find("tiny").engine is garage.engines[0]
+
+
+def test_out_of_memory_tries_the_next_smaller_plan_and_says_so():
+    made, garage, said = fleet(DoesNotFit("2 GiB short"), DoesNotFit("1 GiB short"))
+
+    served = asyncio.run(made.load(prepared()))
+
+    assert [engine.plan.n_ctx_seq for engine in garage.engines] == [512, 256, 128]
+    assert served.engine.plan.n_ctx_seq == 128
+    assert list(made.models) == [served]
+    assert said[0] == "out of memory: 2 GiB short"
+    assert "4 × 256 tokens" in said[1]
+    assert len(said) == 4
+
+
+def test_after_three_smaller_plans_it_gives_up():
+    made, garage, _ = fleet(*(DoesNotFit(f"try {i}") for i in range(9)))
+
+    with pytest.raises(DoesNotFit, match="try 3"):
+        asyncio.run(made.load(prepared(replan=lambda plan: plan)))
+    assert len(garage.engines) == 4
+
+
+def test_it_gives_up_when_nothing_smaller_is_left():
+    made, garage, _ = fleet(*(DoesNotFit(f"try {i}") for i in range(9)))
+
+    with pytest.raises(DoesNotFit, match="try 2"):
+        asyncio.run(made.load(prepared()))
+    assert len(garage.engines) == 3
+
+
+def test_a_bad_file_is_not_tried_again():
+    made, garage, _ = fleet(BadGGUF("broken"))
+
+    with pytest.raises(BadGGUF):
+        asyncio.run(made.load(prepared()))
+    assert len(garage.engines) == 1
+
+
+def test_a_swap_keeps_the_old_model_until_the_new_one_is_ready_and_ends_it_then():
+    made, garage, _ = fleet()
+
+    async def swap():
+        old = await made.load(prepared("demo"))
+        garage.engines[0].gauge = BUSY
+        swapping = asyncio.create_task(made.swap(old, prepared("real")))
+        await asyncio.sleep(0.7)
+        names, state = [one.name for one in made.models], garage.engines[0].state
+        garage.engines[0].gauge = IDLE
+        await swapping
+        return names, state
+
+    assert asyncio.run(swap()) == (["real"], "ready")
+    assert garage.engines[0].state == "stopped"
+
+
+def test_a_swap_that_fails_changes_nothing():
+    made, garage, _ = fleet(None, BadGGUF("broken"))
+
+    async def swap():
+        old = await made.load(prepared("demo"))
+        with pytest.raises(BadGGUF):
+            await made.swap(old, prepared("real"))
+
+    asyncio.run(swap())
+    assert [one.name for one in made.models] == ["demo"]
+    assert garage.engines[0].state == "ready"
+
+
+def test_stopping_waits_for_what_listens_and_not_for_what_loads():
+    made, garage, _ = fleet(None, DoesNotFit("no"), DoesNotFit("no"), DoesNotFit("no"))
+
+    async def load_and_stop():
+        await made.load(prepared())
+        with pytest.raises(DoesNotFit):
+            await made.load(prepared("other", replan=lambda plan: None))
+        await made.stop()
+
+    asyncio.run(load_and_stop())
+    assert garage.engines[0].stopped == [5.0]
+    assert garage.engines[1].stopped == [0.2]
+
+
+def test_a_repositorys_model_answers_to_its_shorter_names():
+    made, _, _ = fleet()
+
+    asyncio.run(made.load(prepared("hf.co/org/repo:Q8_0")))
+
+    for name in ("hf.co/org/repo:Q8_0", "org/repo:Q8_0", "repo:Q8_0", "repo", "REPO"):
+        assert made.models.find(name).name == "hf.co/org/repo:Q8_0"
+
+
+def test_a_plan_in_a_few_words():
+    assert describe(any_plan()) == "Q8_0, 4 × 512 tokens, 1.2 KiB"
+
+
+def test_a_model_that_moves_takes_its_adapters_along():
+    made, garage, _ = fleet()
+    first, later = Adapter(0, "first", "f.gguf", 1.0), Adapter(1, "later", "l.gguf")
+
+    def on(machine):
+        return prepared(adapters=(first,))
+
+    async def scenario():
+        served = await made.load(prepared(adapters=(first,), on=on))
+        served.engine.adapters.add(later)
+        await made.move(served, hardware())
+
+    asyncio.run(scenario())
+    assert [tuple(engine.adapters) for engine in garage.engines] == [(first, later)] * 2

@@ -1,0 +1,21 @@
+from edgellm.cli.serving.private import _Teller, ignored
+
+
+def test_what_is_ignored_is_said_with_a_way_out():
+    text = ignored(("--ctx", "-ngl"), "demo", "http://127.0.0.1:8484")
+
+    assert "--ctx, -ngl are ignored: http://127.0.0.1:8484 serves demo already" in text
+    assert "edgellm stop demo" in text
+    assert "edgellm serve demo --ctx … --port 8485" in text
+    assert "--ctx is ignored" in ignored(("--ctx",), "demo", "http://x")
+
+
+def test_what_the_server_tells_meanwhile_comes_after_the_answer_and_once(capsys):
+    teller = _Teller()
+    teller.say("loading")
+    with teller.silent():
+        teller.say("demo is degraded")
+        teller.say("demo is degraded")
+        assert capsys.readouterr().err == "loading\n"
+    teller.say("stopping")
+    assert capsys.readouterr().err == "demo is degraded\nstopping\n"

@@ -1,0 +1,66 @@
+import shlex
+
+import pytest
+from server.server_fakes import FakeEngine, hardware, served, served_embedding
+
+from edgellm.cli.serving.ready import curl_line, ready_text, taken
+from edgellm.config import Config
+from edgellm.runner.loadlog import DeviceMemory
+
+
+def loaded(*memory):
+    """The fakes' plan counts on 1,230 bytes, all on the CPU."""
+    engine = FakeEngine()
+    fields = {name: getattr(engine.ready, name) for name in engine.ready.__struct_fields__}
+    engine.ready = type(engine.ready)(**fields | {"memory": memory})
+    return served("tiny", engine=engine)
+
+
+def test_it_says_what_is_served_where_and_a_line_to_paste():
+    text = ready_text("http://127.0.0.1:8484", [loaded()], hardware(), Config())
+
+    assert text.splitlines()[0] == "edgellm serves tiny (Q8_0, 4 × 512 tokens, 1.2 KiB)"
+    assert "  at http://127.0.0.1:8484" in text
+    assert text.splitlines()[-1].startswith("curl -s http://127.0.0.1:8484/v1/chat/completions")
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "said"),
+    [
+        (1230, "1.2 KiB of it llama.cpp's own, as planned"),
+        (1240, "1.2 KiB of it llama.cpp's own, as planned"),
+        (1353, "1.3 KiB of it llama.cpp's own, +10.0% beside the plan"),
+        (1107, "1.1 KiB of it llama.cpp's own, -10.0% beside the plan"),
+    ],
+)
+def test_what_was_taken_stands_beside_what_was_planned(n_bytes, said):
+    assert taken(loaded(DeviceMemory("CPU", n_bytes, 0, 0)), hardware()) == said
+
+
+def test_without_a_word_from_llama_cpp_nothing_is_said_of_memory():
+    assert taken(loaded(), hardware()) is None
+    assert "took" not in ready_text("http://x", [loaded()], hardware(), Config())
+
+
+def test_a_key_is_named_and_never_printed():
+    line = curl_line("http://x", loaded(), Config(api_keys=("geheim",)))
+
+    assert "$EDGELLM_API_KEY" in line
+    assert "geheim" not in line
+
+
+def test_a_unix_socket_is_asked_through_its_file():
+    words = shlex.split(curl_line("unix:///run/e.sock", loaded(), Config()))
+
+    assert words[2:5] == ["--unix-socket", "/run/e.sock", "http://localhost/v1/chat/completions"]
+
+
+@pytest.mark.parametrize(
+    ("pooling", "route", "field"),
+    [("mean", "embeddings", "input"), ("rank", "rerank", "documents")],
+)
+def test_the_line_asks_a_model_for_what_it_was_made_for(pooling, route, field):
+    words = shlex.split(curl_line("http://x", served_embedding("mini", pooling), Config()))
+
+    assert words[2] == f"http://x/v1/{route}"
+    assert field in words[-1]

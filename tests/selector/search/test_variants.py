@@ -1,0 +1,104 @@
+from dataclasses import replace
+
+import pytest
+import selector_specs as specs
+from selector_machines import machine
+
+from edgellm.errors import DoesNotFit
+from edgellm.models import catalog
+from edgellm.profiles import load_profiles
+from edgellm.selector.choose import choose
+from edgellm.selector.memory.budget import pool_budgets
+from edgellm.selector.placing.machine import Machine
+from edgellm.selector.plan import Goal
+from edgellm.selector.search.options import Search
+from edgellm.selector.search.question import Question
+from edgellm.selector.search.variants import refine, tensor_split_setting
+
+PROFILES = load_profiles()
+
+
+def search_of(spec, hardware, **goal) -> Search:
+    described = Machine(hardware, pool_budgets(hardware), PROFILES.speed)
+    wish = Goal(**goal)
+    return Search(Question.of(described, wish, PROFILES), specs.candidate(spec)).run()
+
+
+def alike(n: int, size: float = 24, backend="cuda"):
+    hardware = machine(*[(size, 936)] * n, ram=128, backend=backend)
+    cards = tuple(replace(device, name="RTX 3090") for device in hardware.accelerators)
+    return replace(hardware, devices=(*cards, hardware.devices[-1]))
+
+
+def test_a_variant_is_taken_only_when_it_is_better():
+    search = search_of(specs.llama_70b(), machine((24, 936), ram=128))
+    before = search.best_rank
+    refine(search)
+    assert search.best_rank >= before
+    assert search.question.rank(search.best.merit) == search.best_rank
+
+
+@pytest.mark.parametrize(
+    "pins",
+    [{"n_ubatch": 384}, {"op_offload": False}, {"n_ctx_seq": 6000}, {"n_ctx": 12000}],
+)
+def test_variants_keep_the_pins(pins):
+    search = search_of(specs.moe(), machine((12, 936), ram=64), **pins)
+    refine(search)
+    for option in search.options:
+        told = {
+            "n_ubatch": option.setting.n_ubatch,
+            "op_offload": option.placement.op_offload,
+            "n_ctx_seq": option.setting.n_ctx_seq,
+            "n_ctx": option.setting.n_ctx,
+        }
+        assert {name: told[name] for name in pins} == pins
+
+
+def test_micro_batches_and_both_ways_of_prompts_are_tried_for_experts_on_the_host():
+    spec = catalog.spec(catalog.find("gpt-oss:120b"), "MXFP4")
+    search = search_of(spec, machine((24, 936), ram=96), use="agent")
+    refine(search)
+    assert {option.setting.n_ubatch for option in search.options} >= {256, 512, 1024, 2048}
+    assert {option.placement.op_offload for option in search.options} == {True, False}
+
+
+def test_a_context_that_was_halved_gets_what_room_is_left():
+    spec = specs.dense()
+    plan = choose(machine(ram=8.2), [specs.candidate(spec)], Goal(objective="context"), PROFILES)
+    assert plan.n_ctx_seq % 256 == 0
+    halves = {spec.n_ctx_train >> n for n in range(12)}
+    longer = Goal(
+        n_ctx_seq=plan.n_ctx_seq * 5 // 4,
+        n_parallel=1,
+        kv_type_k=plan.kv_type_k,
+        n_ubatch=plan.n_ubatch,
+    )
+    assert plan.n_ctx_seq not in halves
+    with pytest.raises(DoesNotFit):
+        choose(machine(ram=8.2), [specs.candidate(spec)], longer, PROFILES)
+
+
+def test_equal_cards_may_work_side_by_side_for_speed_only():
+    for goal, wanted in (({"objective": "speed"}, True), ({}, False), ({"use": "batch"}, True)):
+        search = search_of(specs.llama_70b(), alike(2), **goal)
+        refine(search)
+        modes = {option.placement.split_mode for option in search.options}
+        assert ("tensor" in modes) == wanted
+
+
+@pytest.mark.parametrize(
+    ("spec", "hardware", "goal"),
+    [
+        (specs.dense(), alike(1), {}),
+        (specs.llama_70b(), machine((24, 936), (24, 500), ram=64), {}),
+        (specs.llama_70b(), alike(2, backend="vulkan"), {}),
+        (specs.llama_70b(), alike(2), {"split_mode": "layer"}),
+        (specs.llama_70b(), alike(2), {"flash_attention": False}),
+        (specs.deepseek_v3(), alike(8, 80), {}),
+    ],
+    ids=["one card", "uneven", "no way to add up", "pinned", "no flash attention", "no such graph"],
+)
+def test_where_they_cannot_it_is_not_tried(spec, hardware, goal):
+    search = search_of(spec, hardware, **goal)
+    assert tensor_split_setting(search, search.best) is None
