@@ -5,7 +5,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-from cli.test_engines import fleet, prepared
+from cli.serving.test_engines import fleet, prepared
 from server.server_fakes import hardware
 
 from edgellm.cli.serving.upgrade import upgrade
