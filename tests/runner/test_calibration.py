@@ -8,9 +8,9 @@ from selector_machines import machine
 from edgellm.profiles import load_profiles
 from edgellm.runner.calibration import Calibrations, Measured
 from edgellm.selector.choose import choose
+from edgellm.selector.memory.shape import context_shape
 from edgellm.selector.plan import Goal
-from edgellm.selector.shape import context_shape
-from edgellm.selector.speed import decode_tok_s, prefill_tok_s
+from edgellm.selector.speed.speed import decode_tok_s, prefill_tok_s
 
 SPEED = load_profiles().speed
 CARD = machine((24, 900))

@@ -23,9 +23,9 @@ from edgellm.models.spec import model_spec
 from edgellm.probe.hardware import Cpu, Device, Hardware, MemoryPool
 from edgellm.runner.oracle.layers import norm_layers
 from edgellm.runner.oracle.oracle import LlamaOracle, ask
-from edgellm.selector.compute import output_bytes
+from edgellm.selector.memory.compute import output_bytes
+from edgellm.selector.memory.shape import ContextShape
 from edgellm.selector.plan import Candidate, Placement, Share
-from edgellm.selector.shape import ContextShape
 from edgellm.units import GIB, MIB
 
 pytestmark = pytest.mark.model
