@@ -19,7 +19,7 @@ somebody else's, or make them lie higher. Source: llama.cpp src/llama-kv-cache.c
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from edgellm.selector.shape import pad256
+from edgellm.selector.memory.shape import pad256
 
 
 @dataclass(eq=False, slots=True)

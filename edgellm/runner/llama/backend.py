@@ -54,8 +54,8 @@ from edgellm.runner.pacing.rehearsal import rehearse
 from edgellm.runner.sampling.logprobs import described, top_logprobs
 from edgellm.runner.sampling.masks import Masks
 from edgellm.runner.sampling.preselect import Logits
-from edgellm.selector.checks import MAX_SEQUENCES
 from edgellm.selector.plan import Plan
+from edgellm.selector.search.checks import MAX_SEQUENCES
 
 
 def library() -> str:

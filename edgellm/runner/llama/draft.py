@@ -22,7 +22,7 @@ from edgellm.runner.llama.backend import LlamaBackend
 from edgellm.runner.llama.compute import Compute
 from edgellm.runner.llama.load import LoadError, load
 from edgellm.runner.loadlog import DeviceMemory
-from edgellm.selector.draft import draft_plan
+from edgellm.selector.placing.draft import draft_plan
 from edgellm.selector.plan import Plan
 
 _CATCH_UP = 256  # tokens of a conversation that it reads in one step

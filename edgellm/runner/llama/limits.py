@@ -6,8 +6,8 @@ import llama_cpp
 
 from edgellm.runner.kv.memory import Limits
 from edgellm.runner.llama.partial import carries_state
-from edgellm.selector.checks import MAX_SEQUENCES
 from edgellm.selector.plan import Plan
+from edgellm.selector.search.checks import MAX_SEQUENCES
 
 _N_RETAINED = 64  # ended sequences that keep their cells while these are in nobody's way
 # Batch-invariant prompts are computed in chunks of so many tokens: as short as sharing wants them,

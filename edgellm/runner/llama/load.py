@@ -18,8 +18,8 @@ from edgellm.models.gguf import POOLINGS
 from edgellm.models.quants import BY_NAME
 from edgellm.runner.llama.overrides import experts_on_cpu
 from edgellm.runner.loadlog import DeviceMemory, last_error, memory_by_buffer, says_out_of_memory
+from edgellm.selector.memory.shape import context_shape
 from edgellm.selector.plan import Plan
-from edgellm.selector.shape import context_shape
 
 _SPLIT = {"layer": 1, "row": 2, "tensor": 3}  # enum llama_split_mode, llama.h
 _FLASH = {None: -1, False: 0, True: 1}  # enum llama_flash_attn_type, llama.h

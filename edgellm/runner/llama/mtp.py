@@ -32,7 +32,7 @@ from edgellm.runner.llama.backend import LlamaBackend
 from edgellm.runner.llama.compute import Compute
 from edgellm.runner.llama.draft import DraftingBackend, likeliest
 from edgellm.runner.llama.load import LoadError, load_head
-from edgellm.selector.draft import draft_plan
+from edgellm.selector.placing.draft import draft_plan
 from edgellm.selector.plan import Plan
 
 _Read: TypeAlias = tuple[Row, State]  # of a token, and the state after the one before

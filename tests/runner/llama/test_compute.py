@@ -9,7 +9,7 @@ from real_model import SHARED_MODELS, needs_shared_models, plan
 
 from edgellm.runner.llama.compute import Compute
 from edgellm.runner.llama.load import load
-from edgellm.selector.draft import draft_plan
+from edgellm.selector.placing.draft import draft_plan
 
 pytestmark = [pytest.mark.model, needs_shared_models]
 

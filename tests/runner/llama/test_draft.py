@@ -6,15 +6,15 @@ import pytest
 from real_model import SHARED_MODELS, expected, needs_shared_models, plan
 
 from edgellm.chat.messages import GenerateParams, SamplingParams
-from edgellm.cli.resolve import on_disk
+from edgellm.cli.preparing.resolve import on_disk
 from edgellm.runner.llama.draft import DraftingBackend
 from edgellm.runner.llama.load import LoadError
 from edgellm.runner.pacing.costs import StepCosts
 from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
-from edgellm.selector.draft import draft_bytes
-from edgellm.selector.shape import context_shape
+from edgellm.selector.memory.shape import context_shape
+from edgellm.selector.placing.draft import draft_bytes
 from edgellm.units import MIB
 
 pytestmark = [pytest.mark.model, needs_shared_models]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from cli_runs import SHARED_MODELS, needs_shared_models
 
-from edgellm.cli.resolve import on_disk
+from edgellm.cli.preparing.resolve import on_disk
 from edgellm.probe.detect import detect
 from edgellm.profiles import load_profiles
 from edgellm.runner.account import measured_shares

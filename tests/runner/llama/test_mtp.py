@@ -7,15 +7,15 @@ from mtp_files import mtp_bytes
 from real_model import plan
 
 from edgellm.chat.messages import GenerateParams, SamplingParams
-from edgellm.cli.resolve import on_disk
+from edgellm.cli.preparing.resolve import on_disk
 from edgellm.runner.llama.mtp import HeadBackend, backend_for, state_calls
 from edgellm.runner.pacing.costs import StepCosts
 from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
-from edgellm.selector.draft import draft_bytes
-from edgellm.selector.head import head_spec
-from edgellm.selector.shape import context_shape
+from edgellm.selector.memory.shape import context_shape
+from edgellm.selector.placing.draft import draft_bytes
+from edgellm.selector.placing.head import head_spec
 
 pytestmark = pytest.mark.model
 
