@@ -5,6 +5,7 @@ llama_cpp is imported, because vendor libraries print. End of stdin means that t
 then so are we.
 """
 
+import gc
 import os
 import sys
 import threading
@@ -83,6 +84,7 @@ def _serve(load: Load, inbox: Inbox, tell: Tell) -> None:
     except BadGGUF as error:
         tell([LoadFailed("file", str(error))])
         return
+    gc.freeze()  # else the collector looks through all that was loaded, while streams wait
     tell([_ready(load, backend, lost, time.monotonic() - begun_s)])
     if load.plan.prefix_disk and (backend.limits.blob or backend.limits.state):
         _keep_on_disk(load, backend, inbox)

@@ -8,6 +8,7 @@ some ubatches computed (we never abort); -1 bad batch; below that, fatal.
 """
 
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -145,7 +146,7 @@ class LlamaBackend:
             from llguidance.llamacpp import lltokenizer_from_vocab
 
             tokenizer = lltokenizer_from_vocab(self._vocab.raw, eos_token=self._vocab.ends)
-            self._compiler = Masks(tokenizer, self.n_vocab)
+            self._compiler = Masks(tokenizer, self.n_vocab, threading.Lock())
         return self._compiler
 
     def is_prepared(self, params: GenerateParams) -> bool:

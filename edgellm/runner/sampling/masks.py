@@ -11,9 +11,9 @@ copies that share what the lexer has learned.
 
 import json
 import re
-import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import assert_never
 
 import llguidance
@@ -62,13 +62,19 @@ Bits = npt.NDArray[np.int32]  # one for each token; of a whole row
 
 
 class Masks:
-    """Compiles structures for one vocabulary, on one thread; what is kept is copied on any."""
+    """Compiles structures for one vocabulary, on one thread; what is kept is copied on any that
+    share `lock`."""
 
-    def __init__(self, tokenizer: llguidance.LLTokenizer, n_vocab: int) -> None:
+    def __init__(
+        self,
+        tokenizer: llguidance.LLTokenizer,
+        n_vocab: int,
+        lock: AbstractContextManager[object] = nullcontext(),  # noqa: B008 - it has no state
+    ) -> None:
         self._tokenizer, self._n_vocab = tokenizer, n_vocab
         self._vocabulary = Vocabulary(tokenizer, n_vocab)
         self._kept: OrderedDict[Rule, TokenMask] = OrderedDict()
-        self._lock = threading.Lock()  # of `_kept`
+        self._lock = lock  # of `_kept`
 
     def compile(self, structure: Structure) -> Mask:
         """Raises BadRequest with llguidance's own words."""
