@@ -99,5 +99,9 @@ class NotServing(EdgellmError):
     exit_code, http_status = 12, 503
 
 
+class KeyRefused(NotServing):
+    """A server is there, and opens to another API key than it was shown."""
+
+
 class ConfigError(EdgellmError):
     exit_code, http_status = 78, 500

@@ -69,3 +69,16 @@ def test_a_misspelt_variable_is_told_and_the_command_goes_on(home):
     assert done.err.startswith("EDGELLM_OFLINE is no setting of edgellm")
     assert done.err.endswith("did you mean EDGELLM_OFFLINE?\n")
     assert home.run("list", EDGELLM_OFFLINE="1").err == ""
+
+
+def test_a_server_that_wants_another_key_is_not_taken_for_none(home):
+    with home.serving("serve", "demo", "--port", "0", "--api-key", "secret") as live:
+        refused = [home.run(*words) for words in (("ps",), ("stop",))]
+        wrong = home.run("ps", EDGELLM_API_KEY="guessed")
+        seen = home.run("ps", EDGELLM_API_KEY="secret")
+
+    for done in (*refused, wrong):
+        assert (done.code, done.out) == (12, "")
+        assert live.url in done.err
+        assert "EDGELLM_API_KEY" in done.err
+    assert (seen.code, live.url in seen.out) == (0, True)

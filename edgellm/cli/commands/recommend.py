@@ -51,7 +51,9 @@ def recommend(
         print_json([_facts(choice) for choice in found])
         return
     print(_table(found))
-    print(f"\nedgellm plan {found[0].name} tells more; edgellm pull {found[0].name} downloads it")
+    name = found[0].name
+    then = f"; edgellm pull {name} downloads it" if described.is_here else ""
+    print(f"\nedgellm plan {name}{described.words} tells more{then}")
 
 
 def _table(found: "list[Choice]") -> str:

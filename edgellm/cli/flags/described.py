@@ -1,5 +1,6 @@
 """The machine that a plan is for: this one, a board or devices that were described, a capture."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -53,6 +54,15 @@ class Described:
     @property
     def is_here(self) -> bool:
         return not (self.on or self.device or self.ram or self.sysroot)
+
+    @property
+    def words(self) -> str:
+        """As flags, to be put behind a command: " --on rtx4090"; for this machine nothing."""
+        given = [("--on", one) for one in self.on or ()]
+        given += [("--device", one) for one in self.device or ()]
+        given += [("--ram", self.ram)] if self.ram else []
+        given += [("--sysroot", str(self.sysroot))] if self.sysroot else []
+        return "".join(f" {flag} {shlex.quote(value)}" for flag, value in given)
 
     def hardware(self) -> "Hardware":
         """Raises BadRequest, ModelNotFound for an unknown board, StorageError."""

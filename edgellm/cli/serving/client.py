@@ -10,7 +10,7 @@ import msgspec
 from edgellm import status
 from edgellm.cli.flags.keys import key_for
 from edgellm.config import host_and_port
-from edgellm.errors import EdgellmError, NotServing, WorkerDied
+from edgellm.errors import EdgellmError, KeyRefused, NotServing, WorkerDied
 from edgellm.status import Status
 from edgellm.tui.answers import Choice, Chunk, Ended, Problem, Timings, decode, event
 
@@ -196,7 +196,7 @@ def _refusal(url: str, status_code: int, body: bytes) -> EdgellmError:
     except msgspec.MsgspecError:
         return NotServing(f"no edgellm at {url}: it answered {status_code}")
     if status_code in (401, 403):
-        return NotServing(f"{url}: {problem.message}", hint="set EDGELLM_API_KEY")
+        return KeyRefused(f"{url}: {problem.message}", hint="set EDGELLM_API_KEY")
     kinds: dict[int, type[EdgellmError]] = {
         400: BadRequest, 404: ModelNotFound, 429: Overloaded, 502: WorkerDied, 503: NotServing,
     }  # fmt: skip

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from edgellm.cli.serving import state
 from edgellm.cli.serving.client import Client, url_of_environment
-from edgellm.errors import BadRequest, EdgellmError, NotServing
+from edgellm.errors import BadRequest, EdgellmError, KeyRefused, NotServing
 from edgellm.status import ModelStatus, Status
 from edgellm.tui.untrusted import clean
 
@@ -15,25 +15,36 @@ def statuses() -> tuple[tuple[str, Status], ...]:
     """URL and status of every server that answers, the newest first.
 
     One that EDGELLM_HOST names must answer: NotServing says why it doesn't. Of those that were only
-    found, one that doesn't is left out.
+    found, one that doesn't is left out; KeyRefused where that leaves none, but one wants a key.
     """
     named = url_of_environment()
     if named:
         with Client(named) as client:
             return ((named, clean(client.status())),)
-    found = []
+    found, refused = [], None
     for server in state.running():
         try:
             with Client(server.url) as client:
                 found.append((server.url, clean(client.status())))
+        except KeyRefused as error:
+            refused = error
         except NotServing:
             continue
+    if refused and not found:
+        raise refused
     return tuple(found)
 
 
 def server_of(model: str) -> tuple[str, ModelStatus] | None:
-    """The server that has this model, and how it is called there."""
-    for url, status in statuses():
+    """The server that has this model, and how it is called there. One that was only found, and
+    wants a key that we don't have, is somebody else's."""
+    try:
+        found = statuses()
+    except KeyRefused:
+        if url_of_environment():
+            raise
+        return None
+    for url, status in found:
         for served in status.models:
             if is_meant(model, served):
                 return url, served

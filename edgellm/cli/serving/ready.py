@@ -19,7 +19,8 @@ def ready_text(url: str, models: Iterable[Served], hardware: Hardware, config: C
     served = tuple(models)
     what = ", ".join(f"{one.name} ({describe(one.engine.plan)})" for one in served)
     lines = [f"edgellm serves {what}", f"  at {url}"]
-    lines += [f"  {text}" for one in served if (text := taken(one, hardware))]
+    whose = {one.name: f"{one.name}: " if len(served) > 1 else "" for one in served}
+    lines += [f"  {whose[one.name]}{text}" for one in served if (text := taken(one, hardware))]
     return "\n".join([*lines, "", curl_line(url, served[0], config)])
 
 

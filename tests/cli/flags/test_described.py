@@ -1,7 +1,7 @@
 import pytest
 from probe_fakes import CAPTURES
 
-from edgellm.cli.flags.described import sources
+from edgellm.cli.flags.described import Described, sources
 from edgellm.errors import StorageError
 from edgellm.probe.detect import detect
 
@@ -16,3 +16,11 @@ def test_every_captured_machine_is_one_that_probe_can_show(place):
 def test_a_folder_of_anything_else_is_none(tmp_path):
     with pytest.raises(StorageError, match="no captured machine"):
         sources(tmp_path)
+
+
+def test_a_described_machine_can_be_put_behind_another_command():
+    cards = Described(device=["RTX 4090", "RTX 3060"], ram="64GiB@60")
+
+    assert cards.words == " --device 'RTX 4090' --device 'RTX 3060' --ram 64GiB@60"
+    assert Described(on=["rpi5"]).words == " --on rpi5"
+    assert Described().words == ""

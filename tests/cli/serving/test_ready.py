@@ -1,4 +1,5 @@
 import shlex
+from dataclasses import replace
 
 import pytest
 from server.server_fakes import FakeEngine, hardware, served, served_embedding
@@ -39,7 +40,17 @@ def test_what_was_taken_stands_beside_what_was_planned(n_bytes, said):
 
 def test_without_a_word_from_llama_cpp_nothing_is_said_of_memory():
     assert taken(loaded(), hardware()) is None
-    assert "took" not in ready_text("http://x", [loaded()], hardware(), Config())
+    assert "llama.cpp" not in ready_text("http://x", [loaded()], hardware(), Config())
+
+
+def test_of_two_models_each_is_named_beside_what_it_took():
+    took = DeviceMemory("CPU", 1230, 0, 0)
+    both = [loaded(took), replace(loaded(took), name="other")]
+
+    text = ready_text("http://x", both, hardware(), Config())
+
+    assert "  tiny: 1.2 KiB of it" in text
+    assert "  other: 1.2 KiB of it" in text
 
 
 def test_a_key_is_named_and_never_printed():
