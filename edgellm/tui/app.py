@@ -13,10 +13,12 @@ from edgellm.tui.recording import Moment
 from edgellm.tui.replay import ReplayTransport
 from edgellm.tui.screens.chat import ChatScreen
 from edgellm.tui.screens.top import TopScreen
-from edgellm.tui.terminal import why_not_drawn
+from edgellm.tui.terminal import is_gone, why_not_drawn
 from edgellm.tui.theme import THEME
 
 StartScreen = Literal["top", "chat"]
+
+_TERMINAL_S = 1.0  # between two looks whether it is still there
 
 
 class TopApp(Follower):
@@ -41,6 +43,14 @@ class TopApp(Follower):
     async def on_mount(self) -> None:
         """Before Follower's: what it learns first is drawn."""
         await self.push_screen(self._start_screen)
+        if not self.is_headless:
+            self.set_interval(_TERMINAL_S, self._leave_with_terminal)
+
+    def _leave_with_terminal(self) -> None:
+        """Where it vanishes nobody can press `q`; and only a controlling terminal says so by a
+        signal. Textual would read its end over and over."""
+        if is_gone(sys.__stdin__):
+            self.exit()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Nobody in a recording answers a chat, so none is offered."""

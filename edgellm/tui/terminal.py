@@ -5,6 +5,7 @@ written lines be drawn over, and does whoever sits there want colours.
 """
 
 import os
+import select
 from typing import TextIO
 
 _CANNOT_DRAW = ("", "dumb")  # an editor's shell window, a serial console, `env -i`
@@ -29,6 +30,15 @@ def columns(out: TextIO) -> int:
         return os.get_terminal_size(out.fileno()).columns or _COLUMNS
     except OSError:
         return _COLUMNS
+
+
+def is_gone(stream: TextIO | None) -> bool:
+    """Its window was closed, or the connection to it: nothing will come from it any more."""
+    if stream is None:
+        return False
+    poll = select.poll()
+    poll.register(stream, 0)  # what is asked for besides: a hang-up is always told
+    return any(told & (select.POLLHUP | select.POLLERR) for _, told in poll.poll(0))
 
 
 def why_not_drawn() -> str | None:

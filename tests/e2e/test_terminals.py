@@ -1,9 +1,12 @@
 """Commands on terminals of all kinds, and Ctrl-C on them: real processes."""
 
+import os
+import pty
 import signal
+import subprocess
 
 import pytest
-from cli_runs import DEMO_PATH, wait_for
+from cli_runs import DEMO_PATH, EDGELLM, wait_for
 from hub_server import HubServer
 
 ESCAPE = "\x1b"
@@ -37,6 +40,28 @@ def test_up_goes_without_a_screen_on_a_terminal_that_cannot_draw(terminal):
     assert ESCAPE not in screen.text
     screen.process.send_signal(signal.SIGINT)
     assert screen.process.wait(timeout=15) == 0
+
+
+@pytest.mark.model
+def test_up_ends_where_its_terminal_vanishes_without_a_signal(home):
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        (*EDGELLM, "up", "--demo", "--port", "0"),
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env=home.env | {"TERM": "xterm-256color"},
+        start_new_session=True,
+    )
+    os.close(slave)
+    drawn = b""
+    while b"quit" not in drawn:
+        drawn += os.read(master, 1 << 16)
+    os.close(master)
+    try:
+        assert process.wait(timeout=20) == 0
+    finally:
+        process.kill()
 
 
 def part_bytes(home):

@@ -4,7 +4,7 @@ import pty
 
 import pytest
 
-from edgellm.tui.terminal import can_draw, columns, has_style, why_not_drawn
+from edgellm.tui.terminal import can_draw, columns, has_style, is_gone, why_not_drawn
 
 
 class Screen(io.StringIO):
@@ -61,3 +61,15 @@ def test_the_width_is_the_environments_or_the_terminals_or_80(monkeypatch):
     os.close(master)
     monkeypatch.setenv("COLUMNS", "many")
     assert columns(io.StringIO()) == 80
+
+
+def test_a_terminal_whose_window_was_closed_is_gone():
+    master, slave = pty.openpty()
+    with os.fdopen(slave, "rb", buffering=0) as terminal:
+        assert not is_gone(terminal)
+        os.close(master)
+        assert is_gone(terminal)
+
+
+def test_a_program_without_input_has_no_terminal_to_lose():
+    assert not is_gone(None)
