@@ -327,7 +327,7 @@ def test_models_are_recommended_for_a_described_machine(here):
 
     assert 1 <= len(told) <= 10
     assert all(row["decode_tok_s"]["p50"] > 0 for row in told)
-    assert f"edgellm pull {told[0]['model']}" in text
+    assert f"edgellm plan {told[0]['model']} --on rpi5" in text
 
 
 def test_devices_can_be_described_one_by_one(here):
