@@ -13,6 +13,7 @@ from edgellm.tui.recording import Moment
 from edgellm.tui.replay import ReplayTransport
 from edgellm.tui.screens.chat import ChatScreen
 from edgellm.tui.screens.top import TopScreen
+from edgellm.tui.signing import Key
 from edgellm.tui.terminal import is_gone, why_not_drawn
 from edgellm.tui.theme import THEME
 
@@ -30,7 +31,7 @@ class TopApp(Follower):
         self,
         url: str,
         *,
-        api_key: str | None = None,
+        api_key: Key = lambda: None,
         start_screen: StartScreen = "top",
         interval_s: float = 1.0,
         transport: httpx2.AsyncBaseTransport | None = None,
@@ -66,7 +67,7 @@ class TopApp(Follower):
 def run_top(
     url: str,
     *,
-    api_key: str | None = None,
+    api_key: Key = lambda: None,
     start_screen: StartScreen = "top",
     interval_s: float = 1.0,
 ) -> None:

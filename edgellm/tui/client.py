@@ -12,6 +12,7 @@ from edgellm import status
 from edgellm.errors import EdgellmError, NotServing, WorkerDied
 from edgellm.status import Status
 from edgellm.tui.answers import Ended, Piece, pieces, problem
+from edgellm.tui.signing import Key, signed
 from edgellm.tui.untrusted import clean, plain
 
 _STATUS_TIMEOUT = httpx2.Timeout(5.0, connect=2.0)
@@ -42,7 +43,7 @@ class Server:
         self,
         url: str,
         *,
-        api_key: str | None = None,
+        api_key: Key = lambda: None,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self.url = url
@@ -51,9 +52,8 @@ class Server:
             path = url.removeprefix(_UNIX).removeprefix("//")
             transport = transport or httpx2.AsyncHTTPTransport(uds=path, trust_env=False)
             base = "http://localhost"
-        headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
         self._http = httpx2.AsyncClient(
-            base_url=base, headers=headers, transport=transport, trust_env=False
+            base_url=base, auth=signed(api_key), transport=transport, trust_env=False
         )
 
     async def aclose(self) -> None:
@@ -67,7 +67,7 @@ class Server:
             raise NotServing(f"{self.url} does not answer") from error
         except httpx2.TransportError as error:
             raise NotServing(f"no server at {self.url}") from error
-        if answer.status_code in (401, 403):
+        if answer.status_code == 401:
             raise NotServing(f"{self.url} wants another API key")
         if answer.status_code != 200:
             raise NotServing(f"no edgellm at {self.url}: it answered {answer.status_code}")

@@ -14,6 +14,7 @@ from textual.reactive import reactive
 from edgellm.errors import NotServing
 from edgellm.tui.client import Backoff, Server
 from edgellm.tui.replay import ReplayTransport
+from edgellm.tui.signing import Key
 from edgellm.tui.view import View
 
 
@@ -33,7 +34,7 @@ class Follower(App[None]):
         self,
         url: str,
         *,
-        api_key: str | None,
+        api_key: Key,
         interval_s: float,
         transport: httpx2.AsyncBaseTransport | None,
     ) -> None:

@@ -70,11 +70,11 @@ async def test_it_can_be_started_before_the_server():
 @in_loop
 async def test_a_key_is_sent_and_a_wrong_one_is_named():
     async with StatusServer(ordinary(), api_key="secret") as server:
-        app = TopApp(server.url, api_key="secret", interval_s=FAST_S)
+        app = TopApp(server.url, api_key=lambda: "secret", interval_s=FAST_S)
         async with app.run_test(size=(80, 24)):
             await until(lambda: "● live" in screen(app))
 
-        app = TopApp(server.url, api_key="wrong", interval_s=FAST_S)
+        app = TopApp(server.url, api_key=lambda: "wrong", interval_s=FAST_S)
         async with app.run_test(size=(80, 24)):
             await until(lambda: "wants another API key" in screen(app))
 

@@ -49,7 +49,7 @@ def top(
     here = state.running()
     found = here[0].url if here else url_of("127.0.0.1")
     url = url_of(host) if host else url_of_environment() or found
-    run_top(url, api_key=key_for(url), start_screen="chat" if chat else "top")
+    run_top(url, api_key=lambda: key_for(url), start_screen="chat" if chat else "top")
 
 
 def _replay(file: Path, speed: float) -> None:
@@ -86,7 +86,7 @@ class Screen:
         """Returns when the user quits, or on SIGTERM or SIGHUP; the terminal is whole again."""
         from edgellm.tui.app import TopApp
 
-        app = TopApp(url, api_key=next(iter(api_keys), None), start_screen=start_screen)
+        app = TopApp(url, api_key=lambda: next(iter(api_keys), None), start_screen=start_screen)
         with self._lock:
             if self._is_over:
                 return

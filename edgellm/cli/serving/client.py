@@ -13,6 +13,7 @@ from edgellm.config import host_and_port
 from edgellm.errors import EdgellmError, KeyRefused, NotServing, WorkerDied
 from edgellm.status import Status
 from edgellm.tui.answers import Choice, Chunk, Ended, Problem, Timings, decode, event
+from edgellm.tui.signing import signed
 
 _CONNECT_S = 3.0
 _STATUS_S = 10.0
@@ -63,10 +64,9 @@ class Client:
         if url.startswith(_UNIX):
             path = url.removeprefix(_UNIX).removeprefix("//")
             base, transport = "http://localhost", httpx2.HTTPTransport(uds=path, trust_env=False)
-        key = api_key or key_for(url)
         self._http = httpx2.Client(
             base_url=base,
-            headers={"authorization": f"Bearer {key}"} if key else {},
+            auth=signed(lambda: api_key or key_for(url)),
             transport=transport,
             trust_env=False,
             timeout=httpx2.Timeout(_STATUS_S, connect=_CONNECT_S),
@@ -195,8 +195,10 @@ def _refusal(url: str, status_code: int, body: bytes) -> EdgellmError:
         problem = decode(body).error or Problem(f"it answered {status_code}")
     except msgspec.MsgspecError:
         return NotServing(f"no edgellm at {url}: it answered {status_code}")
-    if status_code in (401, 403):
+    if status_code == 401:
         return KeyRefused(f"{url}: {problem.message}", hint="set EDGELLM_API_KEY")
+    if status_code == 403:  # another host's name, another site's page
+        return NotServing(f"{url}: {problem.message}")
     kinds: dict[int, type[EdgellmError]] = {
         400: BadRequest, 404: ModelNotFound, 429: Overloaded, 502: WorkerDied, 503: NotServing,
     }  # fmt: skip
