@@ -23,7 +23,9 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
+
+BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"  # another one after each start
 
 _MOST_BYTES = 4 << 20  # a source that writes more than this is broken
 _READ_BYTES = 1 << 16  # /proc/sys refuses to be asked for megabytes at once
@@ -69,6 +71,26 @@ def capture_name(argv: tuple[str, ...]) -> str:
     if argv[0] == sys.executable and "-m" in argv:
         return argv[argv.index("-m") + 1].rpartition(".")[2]
     return " ".join((Path(argv[0]).name, *argv[1:])).replace("/", "_")
+
+
+class SourcesBehind:
+    """Files as another Sources has them; whoever stands before it has a `run` of its own."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self.system = sources.system
+
+    def read_text(self, path: str) -> str | Silence:
+        return self._sources.read_text(path)
+
+    def read_bytes(self, path: str) -> bytes | Silence:
+        return self._sources.read_bytes(path)
+
+    def list(self, pattern: str) -> tuple[str, ...]:
+        return self._sources.list(pattern)
+
+    def real_path(self, path: str) -> str:
+        return self._sources.real_path(path)
 
 
 class _Files:

@@ -20,11 +20,18 @@ import msgspec
 from edgellm.probe import registry
 from edgellm.probe.asked.keeping import folder, keep, kept
 from edgellm.probe.host import host
-from edgellm.probe.sources import Output, Silence, Sources, SystemSources, capture_name
+from edgellm.probe.sources import (
+    BOOT_ID,
+    Output,
+    Silence,
+    Sources,
+    SourcesBehind,
+    SystemSources,
+    capture_name,
+)
 
 _FIRST_S: Final = 600.0
 _ALWAYS_ASKED: Final = frozenset(map(capture_name, (registry.COMMAND, host.SYSCTL)))
-_BOOT: Final = "/proc/sys/kernel/random/boot_id"
 
 
 class Hang(msgspec.Struct, frozen=True):
@@ -38,7 +45,7 @@ class _Kept(msgspec.Struct, frozen=True):
     hangs: dict[str, Hang] = {}  # by the command's name
 
 
-class HangsRemembered:
+class HangsRemembered(SourcesBehind):
     """Is a Sources. `ask_again`: everybody is asked; who answers is forgotten, as ever."""
 
     def __init__(
@@ -49,11 +56,11 @@ class HangsRemembered:
         ask_again: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._sources, self._ask_again, self._clock = sources, ask_again, clock
-        self.system = sources.system
+        super().__init__(sources)
+        self._ask_again, self._clock = ask_again, clock
         self._path = (place or folder()) / "hangs.json"
         self._lock = threading.Lock()  # readers run side by side
-        boot = sources.read_text(_BOOT)
+        boot = sources.read_text(BOOT_ID)
         self._boot_id = "" if isinstance(boot, Silence) else boot.strip()
         told = kept(self._path, _Kept, _Kept())
         self._hangs = dict(told.hangs) if told.boot_id == self._boot_id else {}
@@ -74,18 +81,6 @@ class HangsRemembered:
         elif before is not None:
             self._note(name, None)
         return answer
-
-    def read_text(self, path: str) -> str | Silence:
-        return self._sources.read_text(path)
-
-    def read_bytes(self, path: str) -> bytes | Silence:
-        return self._sources.read_bytes(path)
-
-    def list(self, pattern: str) -> tuple[str, ...]:
-        return self._sources.list(pattern)
-
-    def real_path(self, path: str) -> str:
-        return self._sources.real_path(path)
 
     def _note(self, name: str, hang: Hang | None) -> None:
         with self._lock:

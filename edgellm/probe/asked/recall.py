@@ -19,7 +19,14 @@ from typing import Any, Final
 import msgspec
 
 from edgellm.probe.asked import keeping
-from edgellm.probe.sources import Output, Silence, Sources, capture_name
+from edgellm.probe.sources import (
+    BOOT_ID,
+    Output,
+    Silence,
+    Sources,
+    SourcesBehind,
+    capture_name,
+)
 
 _CARDS_S: Final = 300.0
 _FOR_EVER_S: Final = float("inf")
@@ -36,7 +43,7 @@ class _Kept(msgspec.Struct, frozen=True):
     text: str
 
 
-class RecallingSources:
+class RecallingSources(SourcesBehind):
     """Is a Sources. `build` names the llama.cpp that would be asked."""
 
     def __init__(
@@ -46,8 +53,8 @@ class RecallingSources:
         folder: Path | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._sources, self._build, self._clock = sources, build, clock
-        self.system = sources.system
+        super().__init__(sources)
+        self._build, self._clock = build, clock
         self._path = (folder or keeping.folder()) / "probe.json"
         self._kept = keeping.kept(self._path, dict[str, _Kept], {})
         self._circumstances: str | None = None
@@ -64,22 +71,10 @@ class RecallingSources:
             self._keep(name, _Kept(key, self._clock(), said.text))
         return said
 
-    def read_text(self, path: str) -> str | Silence:
-        return self._sources.read_text(path)
-
-    def read_bytes(self, path: str) -> bytes | Silence:
-        return self._sources.read_bytes(path)
-
-    def list(self, pattern: str) -> tuple[str, ...]:
-        return self._sources.list(pattern)
-
-    def real_path(self, path: str) -> str:
-        return self._sources.real_path(path)
-
     def _now(self) -> str:
         """All that an answer depends on, as far as it can be seen from here."""
         if self._circumstances is None:
-            files = ("/proc/sys/kernel/random/boot_id", *_DRIVERS)
+            files = (BOOT_ID, *_DRIVERS)
             told = [str(self._sources.read_text(path)) for path in files]
             there = [self._sources.list(pattern) for pattern in _DEVICES]
             chosen = sorted(pair for pair in os.environ.items() if pair[0].startswith(_ENVIRONMENT))

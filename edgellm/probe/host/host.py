@@ -6,6 +6,7 @@ from edgellm.probe.asked.asking import ask
 from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.hardware import Cpu, MemoryPool
 from edgellm.probe.host import cgroup, cpu
+from edgellm.probe.sources import BOOT_ID
 from edgellm.probe.vendors import jetson, raspberry
 from edgellm.probe.vendors.readings import whole_lines
 from edgellm.units import KIB
@@ -50,7 +51,7 @@ def _read_linux(evidence: Evidence) -> Host:
         cgroup_limit_bytes=limits.memory_bytes,
         in_wsl="microsoft" in kernel.lower(),
         in_container=_in_container(evidence),
-        boot_id=evidence.text("/proc/sys/kernel/random/boot_id"),
+        boot_id=evidence.text(BOOT_ID),
         power_mode=jetson.power_mode(evidence),
         alarms=raspberry.alarms(evidence),
     )
