@@ -78,8 +78,7 @@ class _Body:
         self._is_whole = not message.get("more_body", False)
         if self._n_bytes > self._access.max_body_bytes:
             raise too_large(self._access)
-        if n_bytes:  # an end without bytes asks for no room
-            self._hold.add(n_bytes)
+        self._hold.add(n_bytes)
         return message
 
     async def _in_time(self) -> Message:

@@ -79,7 +79,9 @@ class Hold:
         self._bodies.check(n_bytes, n_bytes)
 
     def add(self, n_bytes: int) -> None:
-        """Raises HTTPProblem."""
+        """Raises HTTPProblem. An end without bytes asks for no room."""
+        if not n_bytes:
+            return
         self._bodies.check(self.n_bytes + n_bytes, n_bytes)
         self.n_bytes += n_bytes
         self._bodies.held_bytes += n_bytes

@@ -127,3 +127,14 @@ def test_many_small_bodies_have_an_end_too():
             assert bodies.held_bytes == i * 64 * KIB
             held.enter_context(bodies.hold()).add(64 * KIB)
     assert bodies.held_bytes == 0
+
+
+def test_the_end_of_a_large_body_asks_for_no_room_when_small_ones_have_taken_the_rest():
+    bodies = Bodies(4 * MIB)
+    with bodies.hold() as large, bodies.hold() as small:
+        large.add(3 * MIB)
+        small.add(60 * KIB)
+
+        large.add(0)
+
+        assert bodies.held_bytes == 3 * MIB + 60 * KIB
