@@ -35,6 +35,13 @@ class Input:
     norm: int = 2
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A request needs no more preparing."""
+
+    mask: Mask | None  # of its structure, if it has one
+
+
 class NoKVSlot(Exception):
     """llama.cpp found no place for a batch that the scheduler had counted room for."""
 
@@ -82,8 +89,13 @@ class Backend(Protocol):
         thread. Raises BadRequest."""
         ...
 
+    def prepared(self, params: GenerateParams) -> Ready | None:
+        """The same where it takes microseconds; None where it takes longer. Called on the loop's
+        thread."""
+        ...
+
     def is_prepared(self, params: GenerateParams) -> bool:
-        """That would take no time now. Called on any thread."""
+        """That would take no time now; in a moment it may. Called on any thread."""
         ...
 
     def see(self, file: bytes) -> tuple[Piece, ...]:

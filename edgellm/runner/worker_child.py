@@ -190,7 +190,9 @@ class _Preparing:
     def __init__(self, backend: "LlamaBackend", inbox: Inbox) -> None:
         self._inbox = inbox
         self._backend = backend
-        self._compiling = Compiling(self._make, backend.is_prepared, self._compiled, time.monotonic)
+        self._compiling = Compiling(
+            self._make, self._make_known, backend.is_prepared, self._compiled, time.monotonic
+        )
         self._looker = Looker(backend.see, backend.tokenize, inbox.put)
 
     def __call__(self, request: Generate) -> Compiled | None:
@@ -219,6 +221,10 @@ class _Preparing:
             tokens = tokens_of(self._backend, request.prompt, "prompt")
             request = Generate(request.request_id, tuple(tokens), request.params)
         return request, mask
+
+    def _make_known(self, request: Generate) -> Prepared | None:
+        ready = self._backend.prepared(request.params)
+        return (request, ready.mask) if ready else None
 
     def _compiled(self, request: Generate, result: Mask | EdgellmError | None) -> None:
         if isinstance(result, EdgellmError) or not request.params.pictures:

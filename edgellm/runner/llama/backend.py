@@ -18,7 +18,7 @@ import numpy as np
 
 from edgellm.chat.messages import GenerateParams
 from edgellm.errors import BadRequest, ContextTooLong, EdgellmError
-from edgellm.runner.backend import MAX_TOKEN_BYTES, Input, NoKVSlot, Step
+from edgellm.runner.backend import MAX_TOKEN_BYTES, Input, NoKVSlot, Ready, Step
 from edgellm.runner.batch import (
     Batch,
     Copy,
@@ -134,6 +134,14 @@ class LlamaBackend:
     def prepare(self, params: GenerateParams) -> Mask | None:
         self._sampling.warm(params.sampling)
         return self._masks().compile(params.structure) if params.structure else None
+
+    def prepared(self, params: GenerateParams) -> Ready | None:
+        if not self._sampling.is_warm(params.sampling):
+            return None
+        if params.structure is None:
+            return Ready(None)
+        mask = self._compiler.kept(params.structure) if self._compiler else None
+        return Ready(mask) if mask else None
 
     def prepare_ahead(self) -> None:
         """What the first structure needs. Called on the thread that prepares."""

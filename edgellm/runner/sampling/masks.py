@@ -12,7 +12,7 @@ copies that share what the lexer has learned.
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import assert_never
 
@@ -61,6 +61,10 @@ _OF_A_LINE = re.compile(r"at (\d+)\(\d+\): (?:failed to compile JSON schema: )?"
 Bits = npt.NDArray[np.int32]  # one for each token; of a whole row
 
 
+class _NotKept(Exception):
+    """Another thread may ask in the very moment in which this structure makes room for others."""
+
+
 class Masks:
     """Compiles structures for one vocabulary, on one thread; what is kept is copied on any that
     share `lock`."""
@@ -78,22 +82,41 @@ class Masks:
 
     def compile(self, structure: Structure) -> Mask:
         """Raises BadRequest with llguidance's own words."""
-        if isinstance(structure, Stages):
-            return StagedMask(structure.stages, self._vocabulary, self._compiled)
-        return self._compiled(structure)
+        return self._mask(structure, self._compiled)
+
+    def kept(self, structure: Structure) -> Mask | None:
+        """A copy, which takes microseconds. None: it would have to be compiled."""
+        try:
+            return self._mask(structure, self._copied)
+        except _NotKept:
+            return None
 
     def is_kept(self, structure: Structure) -> bool:
         """Whether it is compiled already."""
         rules = structure.stages if isinstance(structure, Stages) else (structure,)
         return all(isinstance(one, Thinking | Watch) or one in self._kept for one in rules)
 
+    def _mask(self, structure: Structure, mask_of: Callable[[Rule], "TokenMask"]) -> Mask:
+        if isinstance(structure, Stages):
+            return StagedMask(structure.stages, self._vocabulary, mask_of)
+        return mask_of(structure)
+
     def _compiled(self, rule: Rule) -> "TokenMask":
-        kept = self._kept.get(rule) or self._first(rule)
+        if rule not in self._kept:
+            first = self._first(rule)
+            with self._lock:
+                self._kept[rule] = first
+                if len(self._kept) > _MAX_KEPT:
+                    self._kept.popitem(last=False)
+        return self._copied(rule)
+
+    def _copied(self, rule: Rule) -> "TokenMask":
+        """Raises _NotKept."""
         with self._lock:
-            self._kept[rule] = kept
+            kept = self._kept.get(rule)
+            if kept is None:
+                raise _NotKept
             self._kept.move_to_end(rule)
-            if len(self._kept) > _MAX_KEPT:
-                self._kept.popitem(last=False)
         return kept.copy()
 
     def _first(self, rule: Rule) -> "TokenMask":

@@ -46,8 +46,8 @@ def is_long(request: Generate) -> bool:
 class Compiling:
     """Compiles structures and makes long texts into tokens, one request after the other.
 
-    `make` may take seconds and raises BadRequest; `is_known` says that a structure will take none,
-    on any thread.
+    `make` may take seconds and raises BadRequest. `make_known` takes none, and gives None where
+    there is more to do. `is_known` says, on any thread, which of them it would be now.
 
     `done` is told once of each request that isn't forgotten, on either thread.
     """
@@ -55,11 +55,13 @@ class Compiling:
     def __init__(
         self,
         make: Callable[[Generate], Prepared],
+        make_known: Callable[[Generate], Prepared | None],
         is_known: Callable[[GenerateParams], bool],
         done: Done,
         clock: Callable[[], float],
     ) -> None:
-        self._make, self._is_known, self._done, self._clock = make, is_known, done, clock
+        self._make, self._make_known = make, make_known
+        self._is_known, self._done, self._clock = is_known, done, clock
         # By key, who waits, and since when.
         self._lines: OrderedDict[str, deque[tuple[Generate, float]]] = OrderedDict()
         self._slow: set[int] = set()  # request_ids of what takes time and isn't done
@@ -73,9 +75,16 @@ class Compiling:
 
     def at_once(self, request: Generate) -> Compiled | None:
         """On the caller's thread. None: it would take time."""
-        if not self._is_quick(request):
+        if is_long(request):
             return None
-        return Compiled(request, self._attempted(request)[1])
+        made = attempted(lambda: self._make_known(request), lambda error: _blamed(request, error))
+        match made:
+            case None:
+                return None
+            case EdgellmError():
+                return Compiled(request, made)
+            case known, mask:
+                return Compiled(known, mask)
 
     def add(self, request: Generate) -> None:
         now_s = self._clock()

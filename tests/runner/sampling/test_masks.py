@@ -100,6 +100,28 @@ def test_what_is_compiled_is_known(masks):
     assert masks.is_kept(Stages((watch, regex)))
 
 
+def test_only_what_is_compiled_is_copied(masks):
+    watch, regex = Watch(("<x>",)), Regex("copied later")
+    assert masks.kept(regex) is None
+    assert masks.kept(Stages((watch, regex))) is None
+    assert not masks.is_kept(regex), "asking has compiled it"
+    masks.compile(regex)
+    assert PLAIN.allowed(masks.kept(regex)) == {ord("c")}
+    assert masks.kept(Stages((watch, regex))) is not None
+
+
+def test_what_was_copied_last_makes_room_last():
+    few = Masks(PLAIN.tokenizer, PLAIN.n_vocab)
+    first, second = Regex("first"), Regex("second")
+    for rule in (first, second):
+        few.compile(rule)
+    assert few.kept(first)
+    for i in range(63):
+        few.compile(Regex(f"other {i}"))
+    assert few.kept(second) is None
+    assert PLAIN.allowed(few.kept(first)) == {ord("f")}
+
+
 def test_a_mask_forbids_the_same_where_it_allows_few_or_most(masks):
     few, most = masks.compile(Regex("[ab]")), masks.compile(Regex("[^a]*"))
     assert PLAIN.allowed(few) == {ord("a"), ord("b")}

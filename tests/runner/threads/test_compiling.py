@@ -18,7 +18,7 @@ class Compiler:
 
     def __init__(self):
         self.may, self.begun, self.made = threading.Event(), threading.Event(), []
-        self.known = set()
+        self.known, self.leaving = set(), set()
         self.now_s = 0.0
 
     def make(self, request):
@@ -32,6 +32,11 @@ class Compiler:
         if pattern == "strange":
             raise ZeroDivisionError("by zero")
         return request, pattern
+
+    def make_known(self, request):
+        """None of those that are made room for while somebody asks."""
+        pattern = request.params.structure.pattern
+        return self.make(request) if pattern in self.known - self.leaving else None
 
     def is_known(self, params):
         return params.structure is None or params.structure.pattern in self.known
@@ -50,7 +55,7 @@ def told():
 @pytest.fixture
 def compiling(compiler, told):
     done, clock = lambda *both: told.put(both), lambda: compiler.now_s
-    yield Compiling(compiler.make, compiler.is_known, done, clock)
+    yield Compiling(compiler.make, compiler.make_known, compiler.is_known, done, clock)
     compiler.may.set()
 
 
@@ -212,6 +217,18 @@ def test_what_is_known_is_made_at_once_on_the_thread_that_asks(compiling, compil
     assert compiling.at_once(known) == Compiled(known, "known")
     assert compiling.at_once(request(2, "unknown")) is None
     assert compiler.made == ["known"]
+
+
+def test_what_leaves_in_the_moment_of_asking_is_not_made_on_the_thread_that_asks(
+    compiling, compiler, told
+):
+    compiler.may.set()
+    compiler.known.add("leaving")
+    compiler.leaving.add("leaving")
+    assert compiling.at_once(request(1, "leaving")) is None
+    assert compiler.made == []
+    compiling.add(request(1, "leaving"))
+    assert told.get(timeout=10)[1] == "leaving"
 
 
 def test_what_is_refused_at_once_is_told_as_what_is_refused_later(compiling, compiler):
