@@ -16,7 +16,7 @@ sys.path[:0] = [str(TESTS)]  # where the captures and NVML's replay live
 
 from nvml_replay import ReplayedNvml  # noqa: E402
 
-from edgellm.meter.nvidia_sensor import NvidiaSensor  # noqa: E402
+from edgellm.meter.readers.nvidia import NvidiaSensor  # noqa: E402
 from edgellm.meter.sample import Sample  # noqa: E402
 from edgellm.meter.sampler import Sensor  # noqa: E402
 from edgellm.meter.sensors import sensors_of  # noqa: E402

@@ -142,7 +142,7 @@ def test_the_map_names_every_module_of_the_runner():
     assert {one for one in modules | rooms if f"`{one}`" not in text} == set()
 
 
-@pytest.mark.parametrize("outer", ["cli", "probe", "runner", "selector", "server"])
+@pytest.mark.parametrize("outer", ["cli", "meter", "probe", "runner", "selector", "server"])
 def test_every_inner_room_says_what_its_modules_are(outer):
     for room in (ROOT / "edgellm" / outer).glob("*/__init__.py"):
         modules = {path.stem for path in room.parent.glob("[!_]*.py")}

@@ -3,16 +3,16 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from edgellm.meter.amd_sensor import AmdSensor
-from edgellm.meter.apple_sensor import AppleSensor
-from edgellm.meter.host_sensor import HostSensor
-from edgellm.meter.intel_sensor import IntelSensor
-from edgellm.meter.jetson_sensor import JetsonSensor
-from edgellm.meter.nvidia_sensor import NvidiaSensor
-from edgellm.meter.qualcomm_sensor import QualcommSensor
-from edgellm.meter.raspberry_sensor import FirmwareSensor
+from edgellm.meter.readers.amd import AmdSensor
+from edgellm.meter.readers.apple import AppleSensor
+from edgellm.meter.readers.host import HostSensor
+from edgellm.meter.readers.intel import IntelSensor
+from edgellm.meter.readers.jetson import JetsonSensor
+from edgellm.meter.readers.nvidia import NvidiaSensor
+from edgellm.meter.readers.qualcomm import QualcommSensor
+from edgellm.meter.readers.raspberry import FirmwareSensor
+from edgellm.meter.readers.tool import ToolSensor
 from edgellm.meter.sampler import Sampler, Sensor
-from edgellm.meter.tool_sensor import ToolSensor
 from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.hardware import Device, Hardware
 from edgellm.probe.sources import Sources, SystemSources

@@ -20,8 +20,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from edgellm.meter.energy import Meter
-from edgellm.meter.nvidia_sensor import NvidiaSensor
+from edgellm.meter.energy.joules import Meter
+from edgellm.meter.readers.nvidia import NvidiaSensor
 from edgellm.meter.sample import Sample
 from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.hardware import Device

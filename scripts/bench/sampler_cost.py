@@ -11,8 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from edgellm.meter.amd_sensor import AmdSensor
-from edgellm.meter.host_sensor import HostSensor
+from edgellm.meter.readers.amd import AmdSensor
+from edgellm.meter.readers.host import HostSensor
 from edgellm.meter.sampler import Sampler
 from edgellm.probe.hardware import Device
 from edgellm.probe.sources import SystemSources

@@ -5,9 +5,9 @@ import pynvml
 import pytest
 from probe_fakes import FakeSources, captured
 
-from edgellm.meter.amd_sensor import AmdSensor
-from edgellm.meter.host_sensor import HostSensor
-from edgellm.meter.nvidia_sensor import NvidiaSensor
+from edgellm.meter.readers.amd import AmdSensor
+from edgellm.meter.readers.host import HostSensor
+from edgellm.meter.readers.nvidia import NvidiaSensor
 from edgellm.meter.sensors import sampler_for, sensors_of
 from edgellm.probe.detect import detect
 from edgellm.probe.hardware import Device

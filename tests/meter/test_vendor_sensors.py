@@ -7,15 +7,15 @@ import pynvml
 import pytest
 from probe_fakes import CAPTURES, FakeSources, captured
 
-from edgellm.meter import bus
-from edgellm.meter.amd_sensor import AmdSensor
-from edgellm.meter.apple_sensor import MACMON, AppleSensor
-from edgellm.meter.host_sensor import HostSensor
-from edgellm.meter.intel_sensor import IntelSensor
-from edgellm.meter.jetson_sensor import JetsonSensor
-from edgellm.meter.qualcomm_sensor import QualcommSensor
+from edgellm.meter.readers import bus
+from edgellm.meter.readers.amd import AmdSensor
+from edgellm.meter.readers.apple import MACMON, AppleSensor
+from edgellm.meter.readers.host import HostSensor
+from edgellm.meter.readers.intel import IntelSensor
+from edgellm.meter.readers.jetson import JetsonSensor
+from edgellm.meter.readers.qualcomm import QualcommSensor
+from edgellm.meter.readers.tool import ToolSensor
 from edgellm.meter.sensors import sensors_of
-from edgellm.meter.tool_sensor import ToolSensor
 from edgellm.probe.detect import detect
 from edgellm.probe.hardware import Device
 from edgellm.probe.sources import Output, Silence, capture_name

@@ -8,7 +8,7 @@ import pytest
 from compiled_driver import compiled, needs_compiler
 from probe_fakes import FakeSources
 
-from edgellm.meter.tool_sensor import ToolSensor
+from edgellm.meter.readers.tool import ToolSensor
 from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.hardware import Device
 from edgellm.probe.sources import SystemSources

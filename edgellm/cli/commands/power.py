@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edgellm.errors import BadRequest, EdgellmError
-from edgellm.meter.energy import Meter
-from edgellm.meter.power_curve import Point, ratios, thriftiest
-from edgellm.meter.power_limit import PowerLimit, PowerRange
+from edgellm.meter.energy.joules import Meter
+from edgellm.meter.energy.power_curve import Point, ratios, thriftiest
+from edgellm.meter.energy.power_limit import PowerLimit, PowerRange
 from edgellm.meter.sampler import Sampler
 from edgellm.selector.plan import Plan
 from edgellm.tables import table

@@ -82,7 +82,7 @@ def _tune_power(prepared: "Prepared", hardware: "Hardware", *, asks: bool, as_js
     from edgellm.cli.commands import power
     from edgellm.cli.output import is_terminal, print_json, say
     from edgellm.errors import BadRequest
-    from edgellm.meter.power_limit import limits_of
+    from edgellm.meter.energy.power_limit import limits_of
     from edgellm.meter.sensors import sampler_for
     from edgellm.probe.sources import SystemSources
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from edgellm.cli.measuring.costs import Costs, Pace
-from edgellm.meter.cost import HOURS_A_YEAR, Owned
+from edgellm.meter.energy.cost import HOURS_A_YEAR, Owned
 from edgellm.tables import bullets, table
 from edgellm.units import DASH, format_rate
 

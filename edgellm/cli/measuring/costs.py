@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edgellm.errors import BadRequest
-from edgellm.meter.cost import (
+from edgellm.meter.energy.cost import (
     HOURS_A_MONTH,
     HOURS_A_YEAR,
     Owned,

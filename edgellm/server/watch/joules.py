@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from edgellm.chat.events import Finished
-from edgellm.meter.accounting import Account
-from edgellm.meter.energy import Work, cost
+from edgellm.meter.energy.accounting import Account
+from edgellm.meter.energy.joules import cost
+from edgellm.meter.energy.ledger import Work
 from edgellm.meter.sample import Sample
 from edgellm.probe.hardware import Hardware
 from edgellm.runner.engine import Engine

@@ -7,7 +7,7 @@ import pytest
 
 from edgellm.cli.commands.power import Cards, curve, report, rows
 from edgellm.errors import BadRequest, EdgellmError
-from edgellm.meter.power_limit import PowerRange
+from edgellm.meter.energy.power_limit import PowerRange
 from edgellm.meter.sample import Sample
 
 

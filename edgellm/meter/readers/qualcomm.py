@@ -3,8 +3,8 @@
 import time
 from collections.abc import Sequence
 
+from edgellm.meter.readers.sysfs import number, scaled, text
 from edgellm.meter.sample import Sample
-from edgellm.meter.sysfs import number, scaled, text
 from edgellm.probe.hardware import Device
 from edgellm.probe.sources import Sources
 

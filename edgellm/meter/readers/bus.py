@@ -6,7 +6,7 @@ sign of it is here. The files are everyone's to read; a virtual machine has none
 
 from dataclasses import dataclass
 
-from edgellm.meter.sysfs import number, text
+from edgellm.meter.readers.sysfs import number, text
 from edgellm.probe.pci import normal_address
 from edgellm.probe.sources import Sources
 

@@ -8,9 +8,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgellm.meter import bus
+from edgellm.meter.readers import bus
+from edgellm.meter.readers.sysfs import card_folders, hwmon, labelled, number, scaled, text
 from edgellm.meter.sample import Sample
-from edgellm.meter.sysfs import card_folders, hwmon, labelled, number, scaled, text
 from edgellm.probe.hardware import Device
 from edgellm.probe.sources import Sources
 

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from edgellm.meter.energy import LONGEST_GAP_S, Ledger, Meter, Work, seen_twice
+from edgellm.meter.energy.joules import LONGEST_GAP_S, Meter, seen_twice
+from edgellm.meter.energy.ledger import Ledger, Work
 from edgellm.meter.sample import Sample
 from edgellm.probe.hardware import Hardware
 

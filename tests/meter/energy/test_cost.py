@@ -1,6 +1,6 @@
 import pytest
 
-from edgellm.meter.cost import (
+from edgellm.meter.energy.cost import (
     Owned,
     break_even_h,
     owned_per_request,

@@ -1,8 +1,8 @@
 import pytest
 from selector_machines import machine
 
-from edgellm.meter.accounting import Account, Totals
-from edgellm.meter.energy import Work
+from edgellm.meter.energy.accounting import Account, Totals
+from edgellm.meter.energy.ledger import Work
 from edgellm.meter.sample import Sample
 
 ENGINE, OTHER = "engine", "other"

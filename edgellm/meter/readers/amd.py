@@ -8,10 +8,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgellm.meter import amd_metrics, bus
-from edgellm.meter.amd_metrics import Metrics
+from edgellm.meter.readers import amd_metrics, bus
+from edgellm.meter.readers.amd_metrics import Metrics
+from edgellm.meter.readers.sysfs import card_folders, hwmon, labelled, number, scaled, text
 from edgellm.meter.sample import Sample
-from edgellm.meter.sysfs import card_folders, hwmon, labelled, number, scaled, text
 from edgellm.probe.hardware import Device
 from edgellm.probe.sources import Silence, Sources
 

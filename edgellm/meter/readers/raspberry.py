@@ -19,8 +19,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edgellm.meter.readers.sysfs import text
 from edgellm.meter.sample import Sample
-from edgellm.meter.sysfs import text
 from edgellm.probe.sources import Output, Sources
 from edgellm.probe.vendors import raspberry
 

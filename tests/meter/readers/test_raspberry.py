@@ -1,8 +1,8 @@
 import pytest
 from probe_fakes import CAPTURES, FakeSources, captured
 
-from edgellm.meter.host_sensor import HostSensor
-from edgellm.meter.raspberry_sensor import Board, FirmwareSensor, rails_w
+from edgellm.meter.readers.host import HostSensor
+from edgellm.meter.readers.raspberry import Board, FirmwareSensor, rails_w
 from edgellm.meter.sensors import sensors_of
 from edgellm.probe.detect import detect
 from edgellm.probe.sources import Output, Silence

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import psutil
 
-from edgellm.meter.energy import Counter
-from edgellm.meter.raspberry_sensor import Board, FirmwareSensor
+from edgellm.meter.energy.joules import Counter
+from edgellm.meter.readers.raspberry import Board, FirmwareSensor
+from edgellm.meter.readers.sysfs import number, text
 from edgellm.meter.sample import Sample
-from edgellm.meter.sysfs import number, text
 from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.host import cgroup, host
 from edgellm.probe.sources import Sources

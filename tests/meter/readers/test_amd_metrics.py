@@ -6,7 +6,7 @@ from ctypes import c_uint8, c_uint16, c_uint32, c_uint64
 
 import pytest
 
-from edgellm.meter.amd_metrics import Metrics, parse, throttled_since
+from edgellm.meter.readers.amd_metrics import Metrics, parse, throttled_since
 
 THERMAL, POWER = 1 << 36, 1 << 0  # of indep_throttle_status: hot spot, package power
 

@@ -4,7 +4,7 @@ import pytest
 from probe_fakes import FakeSources
 
 from edgellm.errors import EdgellmError
-from edgellm.meter.power_limit import AmdLimit, NvidiaLimit, PowerRange, limits_of
+from edgellm.meter.energy.power_limit import AmdLimit, NvidiaLimit, PowerRange, limits_of
 from edgellm.probe.hardware import Device
 from edgellm.probe.sources import Output, SystemSources
 

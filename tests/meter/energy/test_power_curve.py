@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgellm.meter.power_curve import Point, ratios, thriftiest
+from edgellm.meter.energy.power_curve import Point, ratios, thriftiest
 
 
 @pytest.mark.parametrize(("least", "most"), [(0.3, 1.0), (0.55, 1.2), (0.0, 1.119), (0.9, 1.0)])
