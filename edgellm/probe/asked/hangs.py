@@ -18,10 +18,10 @@ from typing import Final
 import msgspec
 
 from edgellm.probe import registry
-from edgellm.probe.asked.keeping import folder, keep, kept
+from edgellm.probe.asked.boots import boot_id
+from edgellm.probe.asked.keeping import alone, folder, keep, kept
 from edgellm.probe.host import host
 from edgellm.probe.sources import (
-    BOOT_ID,
     Output,
     Silence,
     Sources,
@@ -41,8 +41,8 @@ class Hang(msgspec.Struct, frozen=True):
 
 
 class _Kept(msgspec.Struct, frozen=True):
-    boot_id: str = ""
-    hangs: dict[str, Hang] = {}  # by the command's name
+    boot_id: str
+    hangs: dict[str, Hang]  # by the command's name
 
 
 class HangsRemembered(SourcesBehind):
@@ -60,10 +60,9 @@ class HangsRemembered(SourcesBehind):
         self._ask_again, self._clock = ask_again, clock
         self._path = (place or folder()) / "hangs.json"
         self._lock = threading.Lock()  # readers run side by side
-        boot = sources.read_text(BOOT_ID)
-        self._boot_id = "" if isinstance(boot, Silence) else boot.strip()
-        told = kept(self._path, _Kept, _Kept())
-        self._hangs = dict(told.hangs) if told.boot_id == self._boot_id else {}
+        self._boot_id = boot_id(sources)
+        self._hangs: dict[str, Hang] = {}
+        self._hangs = self._told()
 
     def run(self, argv: tuple[str, ...], timeout_s: float) -> Output | Silence:
         name = capture_name(argv)
@@ -83,12 +82,20 @@ class HangsRemembered(SourcesBehind):
         return answer
 
     def _note(self, name: str, hang: Hang | None) -> None:
-        with self._lock:
+        """Other probes write to the same file: theirs is kept."""
+        with self._lock, alone(self._path):
+            self._hangs = self._told()
             if hang is None:
                 self._hangs.pop(name, None)
             else:
                 self._hangs[name] = hang
-            keep(self._path, _Kept(self._boot_id, self._hangs))
+            if self._boot_id is not None:
+                keep(self._path, _Kept(self._boot_id, self._hangs))
+
+    def _told(self) -> dict[str, Hang]:
+        """By the file, if it is of this boot; where none can be read, what is known here."""
+        told = kept(self._path, _Kept, _Kept("", {}))
+        return dict(told.hangs if told.boot_id == self._boot_id else self._hangs)
 
 
 def this_machine(*, ask_again: bool = False) -> Sources:

@@ -1,8 +1,11 @@
 """What a probe writes down for the next one: small files in the user's cache folder."""
 
 import contextlib
+import fcntl
 import os
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,6 +13,8 @@ import msgspec
 import platformdirs
 
 T = TypeVar("T")
+
+_TRIES, _TRY_S = 20, 0.005  # for a lock that others hold while they write some hundred bytes
 
 
 def folder() -> Path:
@@ -32,3 +37,20 @@ def keep(path: Path, value: object) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(msgspec.json.encode(value))
         Path(whole).replace(path)
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Who reads a file and writes it changed is the only one to, among programs that ask here. A
+    lock that can't be had is done without: at worst another's line is lost."""
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = held.enter_context(path.with_suffix(".lock").open("wb"))
+            for _ in range(_TRIES):
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    time.sleep(_TRY_S)
+        yield

@@ -19,8 +19,8 @@ from typing import Any, Final
 import msgspec
 
 from edgellm.probe.asked import keeping
+from edgellm.probe.asked.boots import boot_id
 from edgellm.probe.sources import (
-    BOOT_ID,
     Output,
     Silence,
     Sources,
@@ -57,11 +57,12 @@ class RecallingSources(SourcesBehind):
         self._build, self._clock = build, clock
         self._path = (folder or keeping.folder()) / "probe.json"
         self._kept = keeping.kept(self._path, dict[str, _Kept], {})
+        self._boot_id = boot_id(sources)
         self._circumstances: str | None = None
 
     def run(self, argv: tuple[str, ...], timeout_s: float) -> Output | Silence:
         name = capture_name(argv)
-        if name not in _HOLDS_S:
+        if name not in _HOLDS_S or self._boot_id is None:
             return self._sources.run(argv, timeout_s)
         key = hashlib.sha256(f"{argv}{self._now()}".encode()).hexdigest()
         if (kept := self._kept.get(name)) and self._still_holds(name, kept, key):
@@ -74,8 +75,7 @@ class RecallingSources(SourcesBehind):
     def _now(self) -> str:
         """All that an answer depends on, as far as it can be seen from here."""
         if self._circumstances is None:
-            files = (BOOT_ID, *_DRIVERS)
-            told = [str(self._sources.read_text(path)) for path in files]
+            told = [self._boot_id, *(str(self._sources.read_text(path)) for path in _DRIVERS)]
             there = [self._sources.list(pattern) for pattern in _DEVICES]
             chosen = sorted(pair for pair in os.environ.items() if pair[0].startswith(_ENVIRONMENT))
             self._circumstances = f"{self._build}{told}{there}{chosen}"
@@ -87,8 +87,10 @@ class RecallingSources(SourcesBehind):
 
     def _keep(self, name: str, kept: _Kept) -> None:
         if _holds_s(name, kept.text):
-            self._kept[name] = kept
-            keeping.keep(self._path, self._kept)
+            with keeping.alone(self._path):
+                theirs = keeping.kept(self._path, dict[str, _Kept], self._kept)
+                self._kept = {**theirs, name: kept}
+                keeping.keep(self._path, self._kept)
 
 
 def _holds_s(name: str, text: str) -> float:

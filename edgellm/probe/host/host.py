@@ -17,7 +17,7 @@ SYSCTL = (
 )  # fmt: skip
 VM_STAT = ("vm_stat",)
 
-_TIMEOUT_S = 2.0
+TIMEOUT_S = 2.0
 _CONTAINER_WORDS = ("docker", "kubepods", "containerd", "libpod", "lxc")
 
 
@@ -102,15 +102,18 @@ def _read_darwin(evidence: Evidence) -> Host:
 
 def sysctl(evidence: Evidence) -> dict[str, str]:
     """What a Mac tells of itself, by name; a name that it lacks makes sysctl end with code 1."""
-    output = evidence.run(SYSCTL, _TIMEOUT_S)
-    lines = whole_lines(output.text) if output else []
-    pairs = (line.partition(":") for line in lines)
+    output = evidence.run(SYSCTL, TIMEOUT_S)
+    return named(output.text) if output else {}
+
+
+def named(text: str) -> dict[str, str]:
+    pairs = (line.partition(":") for line in whole_lines(text))
     return {name.strip(): value.strip() for name, colon, value in pairs if colon}
 
 
 def _darwin_free_bytes(evidence: Evidence) -> int | None:
     """Pages that are free, or that the system gives up without swapping."""
-    output = evidence.run(VM_STAT, _TIMEOUT_S)
+    output = evidence.run(VM_STAT, TIMEOUT_S)
     if output is None:
         return None
     head, _, lines = output.text.partition("\n")

@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from probe_fakes import FakeSources
@@ -6,7 +7,8 @@ from probe_fakes import FakeSources
 from edgellm.probe import registry
 from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.asked.hangs import HangsRemembered
-from edgellm.probe.sources import Output, Silence
+from edgellm.probe.host import host
+from edgellm.probe.sources import Output, Silence, capture_name
 
 NPU = ("npu-smi", "info")
 BOOT = "/proc/sys/kernel/random/boot_id"
@@ -20,10 +22,14 @@ class Machine(FakeSources):
     def __init__(self, answer):
         commands = {"npu-smi info": answer, "registry_child": answer}
         super().__init__({BOOT: "b1\n"}, commands)
-        self.n_started = 0
+        self.asked = []
+
+    @property
+    def n_started(self):
+        return len(self.asked)
 
     def run(self, argv, timeout_s):
-        self.n_started += 1
+        self.asked.append(capture_name(argv))
         return super().run(argv, timeout_s)
 
 
@@ -105,6 +111,56 @@ def test_another_boot_and_a_clock_that_went_back_are_another_matter(ask):
     ask(machine, now_s=20.0)
 
     assert machine.n_started == 3
+
+
+def mac(boot):
+    machine = Machine(HUNG)
+    machine.system, machine.files = "Darwin", {}
+    machine.commands[capture_name(host.SYSCTL)] = f"kern.bootsessionuuid: {boot}\n"
+    return machine
+
+
+def test_a_mac_says_by_sysctl_which_boot_it_is(tmp_path):
+    def asked(machine):
+        HangsRemembered(machine, tmp_path).run(NPU, 4.0)
+        return machine.asked.count("npu-smi info")
+
+    assert asked(mac("9D1C")) == 1
+    assert asked(mac("9D1C")) == 0, "in the same boot it is left alone"
+    assert asked(mac("AAAA")) == 1
+
+
+@pytest.mark.parametrize("says_none", [FakeSources(), FakeSources(system="Darwin")])
+def test_where_nobody_says_which_boot_it_is_a_hang_is_forgotten_with_the_program(
+    tmp_path, says_none
+):
+    says_none.commands["npu-smi info"] = HUNG
+    one = HangsRemembered(says_none, tmp_path)
+    one.run(NPU, 4.0)
+
+    assert "not asked again" in one.run(NPU, 4.0).message
+    assert HangsRemembered(says_none, tmp_path).run(NPU, 4.0) == HUNG
+
+
+def test_two_probes_that_note_at_once_keep_what_the_other_wrote(ask, tmp_path):
+    machine = Machine(HUNG)
+    machine.commands["brsmi"] = HUNG
+    one, other = (HangsRemembered(machine, tmp_path, clock=lambda: 0.0) for _ in range(2))
+    one.run(NPU, 4.0)
+    other.run(("brsmi",), 4.0)
+
+    assert "not asked again" in ask(machine).message
+    assert "not asked again" in ask(machine, ("brsmi",)).message
+
+
+def test_many_that_note_at_the_same_moment_lose_nothing(tmp_path):
+    names = [f"tool-{n}" for n in range(24)]
+    machine = FakeSources({BOOT: "b1"}, dict.fromkeys(names, HUNG))
+    probes = [HangsRemembered(machine, tmp_path, clock=lambda: 0.0) for _ in names]
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(lambda probe, name: probe.run((name,), 4.0), probes, names))
+
+    assert sorted(json.loads((tmp_path / "hangs.json").read_text())["hangs"]) == sorted(names)
 
 
 def test_llama_cpps_own_list_is_asked_every_time(ask):

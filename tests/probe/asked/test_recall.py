@@ -4,7 +4,8 @@ import pytest
 from probe_fakes import FakeSources
 
 from edgellm.probe.asked.recall import RecallingSources
-from edgellm.probe.sources import Output, Silence, child
+from edgellm.probe.host import host
+from edgellm.probe.sources import Output, Silence, capture_name, child
 
 NVML = child("edgellm.probe.nvml_child")
 REGISTRY = child("edgellm.probe.registry_child")
@@ -116,6 +117,36 @@ def test_another_boot_driver_or_card_is_another_question(ask, path):
     machine = Machine(registry_child=devices(CPU))
     ask(machine, REGISTRY)
     machine.files[path] = "another"
+    ask(machine, REGISTRY)
+
+    assert len(machine.started) == 2
+
+
+def test_a_mac_that_has_started_again_is_asked_again(ask):
+    machine = Machine(registry_child=devices(CPU))
+    machine.system, machine.files = "Darwin", {}
+    for boot in ("9D1C", "9D1C", "AAAA"):
+        machine.commands[capture_name(host.SYSCTL)] = f"kern.bootsessionuuid: {boot}\n"
+        ask(machine, REGISTRY)
+
+    assert machine.started.count(REGISTRY[3]) == 2
+
+
+def test_where_nobody_says_which_boot_it_is_nothing_is_recalled(ask):
+    machine = Machine(nvml_child=NO_CARDS)
+    machine.files = {}
+    ask(machine, NVML)
+    ask(machine, NVML)
+
+    assert len(machine.started) == 2
+
+
+def test_two_programs_that_keep_at_once_keep_what_the_other_heard(ask, tmp_path):
+    machine = Machine(nvml_child=NO_CARDS, registry_child=devices(CPU))
+    one, other = (RecallingSources(machine, "b1", tmp_path, clock=lambda: 0.0) for _ in range(2))
+    one.run(NVML, 1.0)
+    other.run(REGISTRY, 1.0)
+    ask(machine, NVML)
     ask(machine, REGISTRY)
 
     assert len(machine.started) == 2
