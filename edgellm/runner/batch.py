@@ -160,6 +160,11 @@ class Mask(Protocol):
     @property
     def fault(self) -> str | None: ...
 
+    @property
+    def took_s(self) -> float:
+        """The last token's, from taking the one before to knowing what may come."""
+        ...
+
     def apply(self, logits: Any) -> None:
         """Forbid, in place, every token that can't come next."""
         ...

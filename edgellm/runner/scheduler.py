@@ -53,6 +53,7 @@ from edgellm.runner.kv.prefix import Match, Source, common_prefix, whole_chunks
 from edgellm.runner.kv.split import SplitMemory
 from edgellm.runner.kv.unified import UnifiedMemory
 from edgellm.runner.pacing.fairness import Queue, by_turns
+from edgellm.runner.pacing.mask_turns import mask_s, sitting_out
 from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.pacing.turns import Turns
 from edgellm.runner.sequence import Leader, Sequence, State
@@ -268,10 +269,15 @@ class Scheduler:
             seq_id: int(s.adapters == adapters) for seq_id, s in self.running.items() if _decodes(s)
         }
         self._n_steps += 1
+        decoding = [self.running[seq_id] for seq_id, count in counts.items() if count]
+        late = sitting_out(decoding, self._n_steps)
+        counts |= {sequence.seq_id: 0 for sequence in late}
         reading = [s for seq_id, s in self.running.items() if seq_id not in counts]
         if not reading:
             return counts
-        budget = self.pace.chunk(len(counts), len(reading), self.limits.n_batch - len(counts))
+        masks_s = sum(mask_s(s) for s in decoding if s not in late)
+        n_free = self.limits.n_batch - len(counts)
+        budget = self.pace.chunk(len(counts), len(reading), n_free, masks_s)
         budget = max(budget, self.limits.n_chunk or 0)
         if not any(counts.values()):  # who decodes has other adapters: this step is the prompts'
             budget = max(budget, min(_LEAST_ROWS, self.limits.n_batch))

@@ -296,7 +296,8 @@ class Worker:
             return
         n_decode_rows = rows_computed(batch, step) + len(batch.padding) - batch.n_prompt_rows
         elapsed_s = ended_s - begun_s - step.times.ops_s
-        self._scheduler.pace.observe(batch.n_prompt_rows, n_decode_rows, elapsed_s - step.draft_s)
+        rows_s = elapsed_s - step.draft_s - step.times.mask_s
+        self._scheduler.pace.observe(batch.n_prompt_rows, n_decode_rows, rows_s)
         self._scheduler.speculation.observe(batch, step, elapsed_s)
         self._computed = (batch, step)
         self._counts.n_steps += 1

@@ -63,6 +63,31 @@ def test_a_long_prompt_does_not_stall_a_running_stream(limits):
         assert len(answers[0]) == n
 
 
+class Took:
+    """The mask of a structure that is hard to follow."""
+
+    def __init__(self, took_s):
+        self.took_s = took_s
+
+
+@both_layouts
+def test_streams_with_long_masks_take_turns_and_nobody_else_waits_for_them_all(limits):
+    scheduler, backend = Scheduler(limits), FakeBackend(limits)
+    for request_id in range(4):
+        mask = Took(0.05) if request_id else None
+        scheduler.add(Sequence(request_id, [5 + request_id], 20, mask=mask))
+    answers, n_masks = {i: [] for i in range(4)}, []
+    while not scheduler.idle:
+        n_before = [len(answers[i]) for i in range(4)]
+        step(scheduler, backend, answers)
+        new = [len(answers[i]) - n for i, n in enumerate(n_before)]
+        n_masks.append(sum(new[1:]))
+        assert new[0] or len(answers[0]) == 19
+    assert n_masks[0] == 3  # of a first token the mask was computed beforehand
+    assert set(n_masks[1:]) == {1}
+    assert answers == {i: answer([5 + i], 19) for i in range(4)}
+
+
 @both_layouts
 def test_a_common_prefix_is_computed_once(limits):
     shared = list(range(3, 43))

@@ -22,6 +22,7 @@ from edgellm.runner.drafting.guessing import Guesser
 from edgellm.runner.drafting.lookup import Lookup
 from edgellm.runner.drafting.outcome import Outcome
 from edgellm.runner.drafting.trust import Trust
+from edgellm.runner.pacing.mask_turns import mask_s
 from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.pacing.smoothing import smoothed
 from edgellm.runner.sequence import Sequence
@@ -31,6 +32,7 @@ _TO_BEGIN, _TO_GO_ON = 1.1, 1.02
 _KEEP = 0.99  # how much of a draft's time is still believed, for each step without one
 # Of a step: what a row more is hoped to cost where nobody has seen so many, so that somebody does.
 _HOPED_ROW_RATIO = 0.25
+_MASKS_S = 0.005  # of a step, for the masks of one sequence's guesses: each is a mask more
 
 
 class Speculation:
@@ -88,6 +90,8 @@ class Speculation:
             # The answer's last token is told but never computed: it needs no row.
             n_most = min(n_free, sequence.n_max - len(sequence.tokens) - 1)
             n_most = n_most if most is None else min(n_most, most)
+            if took_s := mask_s(sequence):
+                n_most = min(n_most, int(_MASKS_S / took_s))
             if n_most > 0:
                 chances = self._guesser(sequence).chances(sequence.tokens, n_most)
                 if chances:

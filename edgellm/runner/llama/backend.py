@@ -98,7 +98,7 @@ class LlamaBackend:
         )
         self._samplers: dict[int, Sampler] = {}
         self._starts: dict[int, Start] = {}  # by seq_id, of those that run
-        self._sample_s = 0.0  # of the batch that is being computed
+        self._sample_s = self._mask_s = 0.0  # of the batch that is being computed
         self._compiler: Masks | None = None
 
         self._embedder = Embedder(self._model, self._context, self.limits, self._decode_rows)
@@ -154,7 +154,8 @@ class LlamaBackend:
             from llguidance.llamacpp import lltokenizer_from_vocab
 
             tokenizer = lltokenizer_from_vocab(self._vocab.raw, eos_token=self._vocab.ends)
-            self._compiler = Masks(tokenizer, self.n_vocab, threading.Lock())
+            lock, clock = threading.Lock(), time.perf_counter
+            self._compiler = Masks(tokenizer, self.n_vocab, lock, clock)
         return self._compiler
 
     def is_prepared(self, params: GenerateParams) -> bool:
@@ -167,7 +168,7 @@ class LlamaBackend:
 
     def decode(self, batch: Batch) -> Step:
         begun_s = time.perf_counter()
-        computed_s, self._sample_s = self._compute.elapsed_s, 0.0
+        computed_s, self._sample_s, self._mask_s = self._compute.elapsed_s, 0.0, 0.0
         if self._positions:
             batch = self._positions.put(batch)
         self._copies.begin()
@@ -187,7 +188,8 @@ class LlamaBackend:
             sampled = self._calls.run(batch.rows, self._split, compute)
         if batch.padding:
             llama_cpp.llama_memory_seq_rm(self._memory, batch.padding[0].seq_id, -1, -1)
-        times = NativeTimes(ops_s, self._compute.elapsed_s - computed_s, self._sample_s)
+        decode_s = self._compute.elapsed_s - computed_s
+        times = NativeTimes(ops_s, decode_s, self._sample_s, self._mask_s)
         return Step(sampled, times, n_threads=self._compute.n_threads)
 
     def while_computing(self, do: Callable[[], None]) -> None:
@@ -253,19 +255,23 @@ class LlamaBackend:
     def _sample(self, seq_id: int, row: int) -> Sampled:
         pointer = llama_cpp.llama_get_logits_ith(self._context, row)
         logits: Logits = np.ctypeslib.as_array(pointer, shape=(self.n_vocab,))
-        start, sampler = self._starts[seq_id], self._samplers[seq_id]
-        params, mask = start.params, start.mask
-        begun_s = time.perf_counter()
+        params, sampler = self._starts[seq_id].params, self._samplers[seq_id]
         # Masks and samplers write to `logits`, and what is told are the model's own.
         raw = logits.copy() if params.logprobs is not None else logits
+        begun_s = time.perf_counter()
+        mask = self._starts[seq_id].mask
         if mask:
             mask.apply(logits)
+        masked_s = time.perf_counter()
         token = sampler.sample(logits)
-        self._sample_s += time.perf_counter() - begun_s
+        drawn_s = time.perf_counter()
         silent = ends = token in self._vocab.ends
         if mask and not ends:
             mask.accept(token)
             ends = mask.complete  # a closing brace that nothing can follow saves a step
+        ended_s = time.perf_counter()
+        self._sample_s += ended_s - begun_s
+        self._mask_s += ended_s - begun_s - (drawn_s - masked_s)
         logprob, n_top = None, params.logprobs
         if n_top is not None:
             is_left = params.post_sampling_probs

@@ -22,8 +22,11 @@ class Pace:
     def observe(self, n_prompt_rows: int, n_decode_rows: int, elapsed_s: float) -> None:
         self.costs.observe(n_decode_rows, n_prompt_rows, elapsed_s)
 
-    def chunk(self, n_decoding: int, n_prefilling: int, n_free_rows: int) -> int:
-        """How many prompt rows may go into the next step beside `n_decoding` running streams.
+    def chunk(
+        self, n_decoding: int, n_prefilling: int, n_free_rows: int, masks_s: float = 0.0
+    ) -> int:
+        """How many prompt rows may go into the next step beside `n_decoding` running streams, whose
+        structures take `masks_s` of it.
 
         Who waits for a first token counts as much as who waits for the next one: seven newcomers
         beside one stream may hold it up eight times as long as the target says, while one long
@@ -35,7 +38,7 @@ class Pace:
         if self.costs.doubtful:
             return 0  # one step of the streams alone, to know what they take by now
         target_s = _AIM * self.itl_target_s * (1 + n_prefilling / n_decoding)
-        allowed_s = max(target_s, alone_s * (1 + _LEAST_SHARE))
+        allowed_s = max(target_s - masks_s, alone_s * (1 + _LEAST_SHARE))
         return self._largest(n_decoding, n_free_rows, allowed_s)
 
     def _largest(self, n_decoding: int, n_free_rows: int, allowed_s: float) -> int:

@@ -22,6 +22,7 @@ class NativeTimes:
     ops_s: float = 0.0  # forks, copies, saved and restored state
     decode_s: float = 0.0  # llama_decode, up to the last logit
     sample_s: float = 0.0  # masks and samplers
+    mask_s: float = 0.0  # of these, structures' masks
 
 
 class StepRecord(msgspec.Struct, frozen=True):

@@ -74,11 +74,13 @@ class Masks:
         tokenizer: llguidance.LLTokenizer,
         n_vocab: int,
         lock: AbstractContextManager[object] = nullcontext(),  # noqa: B008 - it has no state
+        clock: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._tokenizer, self._n_vocab = tokenizer, n_vocab
         self._vocabulary = Vocabulary(tokenizer, n_vocab)
         self._kept: OrderedDict[Rule, TokenMask] = OrderedDict()
         self._lock = lock  # of `_kept`
+        self._clock = clock
 
     def compile(self, structure: Structure) -> Mask:
         """Raises BadRequest with llguidance's own words."""
@@ -123,7 +125,7 @@ class Masks:
         grammar = self._grammar(rule)
         matcher = llguidance.LLMatcher(self._tokenizer, grammar, log_level=0, limits=_LIMITS)
         bits = llguidance.numpy.allocate_token_bitmask(1, self._n_vocab)
-        mask = TokenMask(matcher, bits, is_computed=False)
+        mask = TokenMask(matcher, bits, self._clock)
         mask.compute()
         if matcher.is_error():
             raise _refused(_words(str(matcher.get_error()), rule))
@@ -154,14 +156,18 @@ class Masks:
 class TokenMask:
     """One sequence's place in its structure."""
 
-    def __init__(self, matcher: llguidance.LLMatcher, bits: Bits, *, is_computed: bool) -> None:
-        self._matcher, self._bits = matcher, bits
-        self._is_computed = is_computed  # whether `bits` are those of this place
+    def __init__(
+        self, matcher: llguidance.LLMatcher, bits: Bits, clock: Callable[[], float]
+    ) -> None:
+        self._matcher, self._bits, self._clock = matcher, bits, clock
+        self._is_computed = False  # whether `bits` are those of this place
+        self.took_s = self._accepting_s = 0.0
 
     def copy(self) -> "TokenMask":
-        return TokenMask(
-            self._matcher.deep_copy(), self._bits.copy(), is_computed=self._is_computed
-        )
+        """Of one whose mask is computed."""
+        copied = TokenMask(self._matcher.deep_copy(), self._bits.copy(), self._clock)
+        copied._is_computed, copied.took_s = True, self.took_s
+        return copied
 
     @property
     def complete(self) -> bool:
@@ -178,7 +184,9 @@ class TokenMask:
         )
 
     def compute(self) -> None:
+        begun_s = self._clock()
         llguidance.numpy.fill_next_token_bitmask(self._matcher, self._bits)
+        self.took_s = self._accepting_s + self._clock() - begun_s
         self._is_computed = True
 
     def apply(self, logits: npt.NDArray[np.float32]) -> None:
@@ -197,7 +205,9 @@ class TokenMask:
 
     def accept(self, token: int) -> None:
         self._is_computed = False
+        begun_s = self._clock()
         self._matcher.consume_token(token)
+        self._accepting_s = self._clock() - begun_s
 
     def would_accept(self, tokens: Sequence[int]) -> int:
         """How many of them, from the first, may come next: see Mask in batch.py."""

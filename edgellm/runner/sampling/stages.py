@@ -47,6 +47,11 @@ class Running(Protocol):
     @property
     def fault(self) -> str | None: ...
 
+    @property
+    def took_s(self) -> float:
+        """As in Mask."""
+        ...
+
     def begin(self, rest: Rest) -> Rest | None: ...
 
     def apply(self, logits: Any) -> None: ...
@@ -82,6 +87,10 @@ class StagedMask:
     def fault(self) -> str | None:
         return self._stages[0].fault if self._stages else None
 
+    @property
+    def took_s(self) -> float:
+        return self._stages[0].took_s if self._stages else 0.0
+
     def apply(self, logits: Any) -> None:
         if self._stages:
             self._stages[0].apply(logits)
@@ -115,6 +124,10 @@ class Bound:
     def fault(self) -> str | None:
         return None if self._is_off else self._mask.fault
 
+    @property
+    def took_s(self) -> float:
+        return 0.0 if self._is_off else self._mask.took_s
+
     def try_accept(self, token: int) -> bool:
         return self._mask.accepts([token])
 
@@ -143,8 +156,9 @@ class Bound:
 class Watching:
     """Free text, up to a marker."""
 
-    binds = complete = False
+    complete = False
     fault = None
+    took_s = 0.0
 
     def __init__(self, watch: Watch, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
@@ -212,6 +226,10 @@ class Opening:
     def fault(self) -> str | None:
         return self._bound.fault if self._bound else None
 
+    @property
+    def took_s(self) -> float:
+        return self._bound.took_s if self._bound else 0.0
+
     def begin(self, rest: Rest) -> Rest | None:
         return None
 
@@ -256,6 +274,7 @@ class Inside:
 
     complete = False
     fault = None
+    took_s = 0.0
 
     def __init__(self, thinking: Thinking, vocabulary: Vocabulary, must_end: bool) -> None:
         self._vocabulary, self._must_end = vocabulary, must_end
@@ -317,6 +336,10 @@ class Gap:
         blanks = (vocabulary.token("\n\n"), vocabulary.token("\n"))
         self._blanks = [token for token in blanks if token is not None]
         self._n_left = _MAX_GAP
+
+    @property
+    def took_s(self) -> float:
+        return self._bound.took_s if self._bound else 0.0
 
     def begin(self, rest: Rest) -> Rest | None:
         if not self._bound:

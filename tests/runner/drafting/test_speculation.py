@@ -232,8 +232,8 @@ def test_who_wins_little_by_a_step_is_not_held_up_by_who_wins_much(likely, n_gue
 class Until:
     """A structure that allows no token from `limit` on."""
 
-    def __init__(self, limit):
-        self.limit = limit
+    def __init__(self, limit, took_s=0.0):
+        self.limit, self.took_s = limit, took_s
 
     def would_accept(self, tokens):
         return next((i for i, token in enumerate(tokens) if token >= self.limit), len(tokens))
@@ -246,6 +246,14 @@ def test_a_guess_is_cut_where_the_structure_forbids_it():
     sequence.mask = Until(6)
     assert speculation_at_work(pace).drafts([sequence], 8) == {-1: (3, 4, 5)}
     sequence.mask = Until(3)
+    assert speculation_at_work(pace).drafts([sequence], 8) == {}
+
+
+def test_where_a_mask_takes_long_few_are_guessed_or_none():
+    pace = Pace(None, StepCosts({n_rows: cheap(n_rows) for n_rows in range(1, 13)}))
+    sequence = Sequence(0, [3, 4, 5, 6, 7] * 8, 1000, mask=Until(8, took_s=0.002))
+    assert speculation_at_work(pace).drafts([sequence], 8) == {-1: (3, 4)}
+    sequence.mask = Until(8, took_s=0.05)
     assert speculation_at_work(pace).drafts([sequence], 8) == {}
 
 

@@ -34,6 +34,14 @@ def test_where_the_streams_alone_are_slower_than_the_target_a_prompt_gets_half_t
     assert 0.040 < ours.costs.mixed_s(8, chunk) <= 0.048
 
 
+def test_what_masks_take_of_a_step_a_prompt_does_not_get():
+    ours = pace()
+    chunk = ours.chunk(n_decoding=8, n_prefilling=1, n_free_rows=500, masks_s=0.05)
+    target_s = 0.093 * (1 + 1 / 8)
+    assert ours.costs.mixed_s(8, chunk) <= target_s - 0.05 < ours.costs.mixed_s(8, chunk + 1)
+    assert ours.chunk(n_decoding=8, n_prefilling=1, n_free_rows=500, masks_s=9.0) > 1
+
+
 def test_there_is_always_a_row_for_the_prompt_if_there_is_one_free():
     slow = Pace(0.001, StepCosts({1: 0.01}, {16: 99.0}))
     assert slow.chunk(1, 1, 500) == 1

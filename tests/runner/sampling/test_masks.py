@@ -122,6 +122,17 @@ def test_what_was_copied_last_makes_room_last():
     assert PLAIN.allowed(few.kept(first)) == {ord("f")}
 
 
+def test_a_mask_tells_what_its_last_token_took():
+    now_s = itertools.count()
+    timed = Masks(PLAIN.tokenizer, PLAIN.n_vocab, clock=lambda: float(next(now_s)))
+    mask = timed.compile(Regex("[0-9]{9}"))
+    assert mask.took_s == 1.0, "the first one was computed with the structure"
+    assert timed.kept(Regex("[0-9]{9}")).took_s == 1.0
+    mask.accept(ord("1"))
+    PLAIN.allowed(mask)
+    assert mask.took_s == 2.0
+
+
 def test_a_mask_forbids_the_same_where_it_allows_few_or_most(masks):
     few, most = masks.compile(Regex("[ab]")), masks.compile(Regex("[^a]*"))
     assert PLAIN.allowed(few) == {ord("a"), ord("b")}

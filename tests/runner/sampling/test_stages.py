@@ -149,6 +149,14 @@ def test_no_thoughts_and_then_watching(alphabet):
     assert alphabet.allowed(mask) == {ord(digit) for digit in "0123456789"}
 
 
+def test_only_a_stage_that_binds_takes_time(alphabet):
+    masks = Masks(alphabet.tokenizer, alphabet.n_vocab, clock=iter(range(1000)).__next__)
+    mask = masks.compile(Stages((OPENED, DIGITS)))
+    assert mask.took_s == 0
+    assert alphabet.allows(mask, "so</think>4")
+    assert mask.took_s > 0
+
+
 def test_one_structure_follows_another(alphabet):
     preface = Lark('start: m_0 "!"', ("<call>",))
     mask = compiled(alphabet, preface, DIGITS)
