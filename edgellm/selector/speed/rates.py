@@ -11,6 +11,10 @@
 
 The last three add up, where one might expect the longest alone: over batches of 1 to 32 streams and
 prompts of 512 to 32768 tokens sums were within some per cent (llama.cpp benches/dgx-spark).
+
+No step with more tokens is a shorter one. Matrix kernels compute whole tiles of tokens, so few
+tokens cost them as many do; that is not counted, and would make the first step that they take
+seem shorter than the last one before it. So it takes as long at least.
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +24,14 @@ from edgellm.models.spec import ModelSpec
 from edgellm.probe.hardware import Device, Hardware
 from edgellm.selector.memory.shape import ContextShape
 from edgellm.selector.speed.speed_profile import BackendFamily, PlainAttention, SpeedProfile
-from edgellm.selector.speed.work import Step, Work, dense_mix, expert_mix, reading_ratio
+from edgellm.selector.speed.work import (
+    Step,
+    Work,
+    dense_mix,
+    expert_mix,
+    of_fewer,
+    reading_ratio,
+)
 
 _OVERLAP_EXPONENT = 4.0  # 1: one after the other; infinity: the longer one alone
 _VECTOR_TOKENS = 8
@@ -47,9 +58,8 @@ class Rates:
         slow = 1.0 if shape.flash_attention else self.family.no_flash_ratio
         return (
             self._blocks_s(work, step)
-            + self._weights_s(spec, work, step)
+            + self._matrices_s(spec, work, step.n_tokens)
             + self._cache_s(work, step, shape, slow)
-            + self._weights_again_s(spec, work, step)
             + work.attention_flops * slow / (self.family.attention_flops_ratio * self.flops_s)
         )
 
@@ -75,12 +85,22 @@ class Rates:
         extra = (family.recurrent_layer_ratio - 1) * work.recurrent_blocks
         return layer_s * (work.blocks + family.moe_layer_ratio * work.moe_blocks + extra)
 
-    def _weights_s(self, spec: ModelSpec, work: Work, step: Step) -> float:
+    def _matrices_s(self, spec: ModelSpec, work: Work, n_tokens: int) -> float:
+        """With matrix kernels for the experts no less than of the longest step without."""
+        n_apart = self.family.n_apart
+        time_s = self._once_s(spec, work, n_tokens) + self._again_s(spec, work, n_tokens)
+        if not work.expert_bytes or n_tokens <= n_apart:
+            return time_s
+        before = of_fewer(spec, work, n_tokens, n_apart)
+        before_s = self._once_s(spec, before, n_apart) + self._again_s(spec, before, n_apart)
+        return max(time_s, before_s)
+
+    def _once_s(self, spec: ModelSpec, work: Work, n_tokens: int) -> float:
         """Reading and unpacking overlap."""
         family, dense, experts = self.family, dense_mix(spec), expert_mix(spec)
         expert_bytes = work.expert_bytes
-        if expert_bytes and step.n_tokens > 1:
-            expert_bytes *= reading_ratio(spec, step.n_tokens, family.n_apart)
+        if expert_bytes and n_tokens > 1:
+            expert_bytes *= reading_ratio(spec, n_tokens, family.n_apart)
         read_s = work.dense_bytes / self._read_bytes_s(
             family.efficiency
         ) + expert_bytes / self._read_bytes_s(family.expert_efficiency)
@@ -93,12 +113,12 @@ class Rates:
     def _read_bytes_s(self, efficiency: float) -> float:
         return min(efficiency * self.bytes_s, self.family.most_read_bytes_s)
 
-    def _weights_again_s(self, spec: ModelSpec, work: Work, step: Step) -> float:
-        """Multiplying by the tokens after the first. No step with more tokens is a shorter one."""
-        n_more = step.n_tokens - 1
+    def _again_s(self, spec: ModelSpec, work: Work, n_tokens: int) -> float:
+        """Multiplying by the tokens after the first."""
+        n_more = n_tokens - 1
         if not n_more:
             return 0.0
-        if step.n_tokens <= self.family.n_apart:
+        if n_tokens <= self.family.n_apart:
             work = work._replace(expert_flops=0.0)  # in unpacking each token's own
         matrix_s, vector_s = self._by_matrix_s(spec, work), self._by_vector_s(spec, work)
         if self.family.backend == "cpu":

@@ -134,6 +134,16 @@ def _hit_ratio(spec: ModelSpec, n_tokens: int) -> float:
     return 1 - float(missed**distinct)
 
 
+def of_fewer(spec: ModelSpec, work: Work, n_tokens: int, n_fewer: int) -> Work:
+    """Of a step over `n_tokens` more than one: its weights' work over `n_fewer` instead."""
+    again = (n_fewer - 1) / (n_tokens - 1)
+    return work._replace(
+        expert_bytes=work.expert_bytes * _hit_ratio(spec, n_fewer) / _hit_ratio(spec, n_tokens),
+        dense_flops=work.dense_flops * again,
+        expert_flops=work.expert_flops * again,
+    )
+
+
 def reading_ratio(spec: ModelSpec, n_tokens: int, n_apart: int) -> float:
     """Bytes of experts that are read over those that are hit.
 
