@@ -8,23 +8,18 @@ some ubatches computed (we never abort); -1 bad batch; below that, fatal.
 """
 
 import itertools
-import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import llama_cpp
-import numpy as np
 
-from edgellm.chat.messages import GenerateParams
 from edgellm.errors import BadRequest, ContextTooLong, EdgellmError
-from edgellm.runner.backend import MAX_TOKEN_BYTES, Input, NoKVSlot, Ready, Step
+from edgellm.runner.backend import MAX_TOKEN_BYTES, NoKVSlot, Step
 from edgellm.runner.batch import (
     Batch,
     Copy,
     Forget,
     Fork,
-    Mask,
     Op,
     Row,
     Sampled,
@@ -34,29 +29,25 @@ from edgellm.runner.batch import (
 )
 from edgellm.runner.calls import Calls
 from edgellm.runner.drafting.verify import sampled_rows
-from edgellm.runner.intake.infill import FillMarks
 from edgellm.runner.intake.pictures import Piece, is_picture
 from edgellm.runner.intake.positions import Positions
-from edgellm.runner.kv.memory import Limits
 from edgellm.runner.llama.adapters import Adapters
 from edgellm.runner.llama.compute import Compute
 from edgellm.runner.llama.copy import StreamCopies
+from edgellm.runner.llama.drawing import Drawing
 from edgellm.runner.llama.embed import Embedder, Pairs
+from edgellm.runner.llama.first_decodes import FirstDecodes
 from edgellm.runner.llama.images import Sight, apart
 from edgellm.runner.llama.limits import limits_of
 from edgellm.runner.llama.load import LoadError, load
-from edgellm.runner.llama.partial import blank_window, carries_state, partial_state, turn_ends
-from edgellm.runner.llama.sampling import Sampler, Samplers, suppressed
+from edgellm.runner.llama.preparation import Preparation
+from edgellm.runner.llama.sampling import samplers_of
 from edgellm.runner.llama.state import StateBlobs
-from edgellm.runner.llama.vocab import Vocab, fill_marks
+from edgellm.runner.llama.vocab import Vocab
 from edgellm.runner.pacing.costs import StepCosts
 from edgellm.runner.pacing.recorder import NativeTimes
 from edgellm.runner.pacing.rehearsal import rehearse
-from edgellm.runner.sampling.logprobs import described, top_logprobs
-from edgellm.runner.sampling.masks import Masks
-from edgellm.runner.sampling.preselect import Logits
 from edgellm.selector.plan import Plan
-from edgellm.selector.search.checks import MAX_SEQUENCES
 
 
 def library() -> str:
@@ -67,49 +58,68 @@ def library() -> str:
 class LlamaBackend:
     def __init__(self, path: bytes, plan: Plan, on_progress: Callable[[float], None]) -> None:
         """Raises LoadError."""
-        loaded = load(path, plan, on_progress)
-        self._loaded = loaded  # keeps alive what C points to
+        self._loaded = loaded = load(path, plan, on_progress)  # keeps alive what C points to
         self._model, self._context, self.memory = loaded.model, loaded.context, loaded.memory
         self._memory = llama_cpp.llama_get_memory(self._context)
-        self._vocab = vocab = Vocab(self._model)
-        self.piece, self.letters, self.marks = vocab.piece, vocab.letters, vocab.marks
-        self.n_vocab = vocab.n_tokens
-        self.n_embd = int(llama_cpp.llama_model_n_embd_out(self._model))
-        self.n_ctx_train = int(llama_cpp.llama_model_n_ctx_train(self._model))
         self.limits, self.costs = limits_of(self._model, self._context, plan), StepCosts()
         self.overlaps, self._invariant = bool(plan.devices), plan.batch_invariant
-
+        self.n_embd = int(llama_cpp.llama_model_n_embd_out(self._model))
+        self.n_ctx_train = int(llama_cpp.llama_model_n_ctx_train(self._model))
+        self._vocab = Vocab(self._model)
+        self.n_vocab = self._vocab.n_tokens
         self._compute, self._calls = Compute(self._context, plan), Calls()
+        self._adapters = Adapters(self._model, self._context)
         self._sight = Sight(plan.projector, self._model, plan) if plan.projector else None
         self._positions = Positions() if self._sight and self._sight.uses_mrope else None
-        self._adapters = Adapters(self._model, self._context)
-        self.load_adapter, self.free_adapter = self._adapters.load, self._adapters.free
         self._copies = StreamCopies(self._context, on_host=not plan.devices)
         plain = self._adapters.without(self._decode_rows)
         self._state = StateBlobs(self._context, plan.n_seq_max - 1, plain)  # see Limits.n_scratch
-        self.keep_on = self._state.keep_on
-
-        self._sampling = Samplers(
-            vocab.raw,
-            vocab.n_tokens,
-            self.limits.n_ctx_seq,
-            ends=vocab.ends,
-            suppressed=suppressed(vocab.raw),
-        )
-        self._samplers: dict[int, Sampler] = {}
-        self._starts: dict[int, Start] = {}  # by seq_id, of those that run
-        self._sample_s = self._mask_s = 0.0  # of the batch that is being computed
-        self._compiler: Masks | None = None
-
+        samplers = samplers_of(self._vocab, self.limits.n_ctx_seq)
+        self._drawing = Drawing(self._context, self._vocab, samplers)
+        self._preparation = Preparation(self._vocab, samplers)
         self._embedder = Embedder(self._model, self._context, self.limits, self._decode_rows)
         self.pooling = self._embedder.pooling if plan.embedding else None
-        self.n_input, self.score_at = self._embedder.n_input, self._embedder.score_at
-        self.pairs = Pairs(self._model, vocab.raw, vocab.tokenize, vocab.letters).join
+        self._delegate()
         if not plan.embedding:
-            try:
-                self._warm_up(plan)
-            except (EdgellmError, NoKVSlot) as error:
-                raise LoadError("memory", f"the first decode failed: {error}") from error
+            self._try(plan)
+
+    def _delegate(self) -> None:
+        """What others of this room do for Backend, word for word."""
+        vocab, preparation, embedder = self._vocab, self._preparation, self._embedder
+        self.piece, self.letters, self.marks = vocab.piece, vocab.letters, vocab.marks
+        self.fill_marks = vocab.fill_marks
+        self.prepare, self.prepared = preparation.prepare, preparation.prepared
+        self.is_prepared, self.prepare_ahead = preparation.is_prepared, preparation.prepare_ahead
+        self.load_adapter, self.free_adapter = self._adapters.load, self._adapters.free
+        self.keep_on = self._state.keep_on
+        self.embed, self.score_at = embedder.embed, embedder.score_at
+        self.n_input = embedder.n_input
+        self.pairs = Pairs(self._model, vocab.raw, vocab.tokenize, vocab.letters).join
+
+    def _try(self, plan: Plan) -> None:
+        """What can be done, and what a step takes. Raises LoadError."""
+        first = FirstDecodes(self._loaded, self._vocab, self._state, self._decode_rows)
+        try:
+            self.limits = first.limits(self.limits, plan)
+            self._copies.at_once = self.limits.state is not None
+            self.costs = rehearse(
+                self._decode_alone,
+                time.perf_counter,
+                self._vocab.any_token,
+                n_decode_max=min(plan.n_parallel + self.limits.n_draft_rows, plan.n_outputs_max),
+                n_prompt_max=min(self.limits.n_batch, self.limits.n_ctx_seq),
+                n_sequences=plan.n_parallel,
+            )
+        except LoadError:
+            raise
+        except (EdgellmError, NoKVSlot) as error:
+            raise LoadError("memory", f"the first decode failed: {error}") from error
+        llama_cpp.llama_memory_clear(self._memory, True)
+
+    def _decode_alone(self, rows: tuple[Row, ...]) -> None:
+        llama_cpp.llama_memory_clear(self._memory, False)
+        for own in self._split(rows):
+            self._decode_rows(own)
 
     # ── words ────────────────────────────────────────────────────────────────
 
@@ -126,49 +136,12 @@ class LlamaBackend:
         tokens, bos = self._vocab.tokenize(data, add_special, parse_special), self._vocab.bos
         return tokens[1:] if add_special and tokens[:2] == [bos, bos] else tokens
 
-    def fill_marks(self) -> FillMarks | None:
-        return fill_marks(self._vocab.raw)
-
-    # ── structure ────────────────────────────────────────────────────────────
-
-    def prepare(self, params: GenerateParams) -> Mask | None:
-        self._sampling.warm(params.sampling)
-        return self._masks().compile(params.structure) if params.structure else None
-
-    def prepared(self, params: GenerateParams) -> Ready | None:
-        if not self._sampling.is_warm(params.sampling):
-            return None
-        if params.structure is None:
-            return Ready(None)
-        mask = self._compiler.kept(params.structure) if self._compiler else None
-        return Ready(mask) if mask else None
-
-    def prepare_ahead(self) -> None:
-        """What the first structure needs. Called on the thread that prepares."""
-        self._masks()
-
-    def _masks(self) -> Masks:
-        """The first time, seconds for a large vocabulary. For half of them llguidance lets nobody
-        else run Python."""
-        if self._compiler is None:
-            from llguidance.llamacpp import lltokenizer_from_vocab
-
-            tokenizer = lltokenizer_from_vocab(self._vocab.raw, eos_token=self._vocab.ends)
-            lock, clock = threading.Lock(), time.perf_counter
-            self._compiler = Masks(tokenizer, self.n_vocab, lock, clock)
-        return self._compiler
-
-    def is_prepared(self, params: GenerateParams) -> bool:
-        if not self._sampling.is_warm(params.sampling):
-            return False
-        structure, compiler = params.structure, self._compiler
-        return structure is None or (compiler is not None and compiler.is_kept(structure))
-
     # ── decoding ─────────────────────────────────────────────────────────────
 
     def decode(self, batch: Batch) -> Step:
         begun_s = time.perf_counter()
-        computed_s, self._sample_s, self._mask_s = self._compute.elapsed_s, 0.0, 0.0
+        computed_s, drawn_s = self._compute.elapsed_s, self._drawing.elapsed_s
+        masked_s = self._drawing.mask_s
         if self._positions:
             batch = self._positions.put(batch)
         self._copies.begin()
@@ -189,7 +162,8 @@ class LlamaBackend:
         if batch.padding:
             llama_cpp.llama_memory_seq_rm(self._memory, batch.padding[0].seq_id, -1, -1)
         decode_s = self._compute.elapsed_s - computed_s
-        times = NativeTimes(ops_s, decode_s, self._sample_s, self._mask_s)
+        sample_s, mask_s = self._drawing.elapsed_s - drawn_s, self._drawing.mask_s - masked_s
+        times = NativeTimes(ops_s, decode_s, sample_s, mask_s)
         return Step(sampled, times, n_threads=self._compute.n_threads)
 
     def while_computing(self, do: Callable[[], None]) -> None:
@@ -221,7 +195,7 @@ class LlamaBackend:
 
     def _decode_rows(self, rows: tuple[Row, ...]) -> None:
         if self._sight and is_picture(rows[0].token):
-            sight, pictures = self._sight, self._starts[rows[0].seq_id].pictures
+            sight, pictures = self._sight, self._drawing.pictures(rows[0].seq_id)
             self._compute.call(lambda: sight.decode(self._context, rows, pictures), len(rows))
         else:
             self._compute.rows(rows)
@@ -238,106 +212,11 @@ class LlamaBackend:
             case Copy(source, target, length):
                 self._copies.copy(source, target, length)
             case Start():
-                self._start(op)
+                self._drawing.start(op)
             case Stop(seq_id):
-                self._samplers.pop(seq_id).close()
-                del self._starts[seq_id]
+                self._drawing.stop(seq_id)
             case _:
                 self._state.obey(op)
 
-    def _start(self, op: Start) -> None:
-        self._starts[op.seq_id] = op
-        prompt = op.prompt
-        if op.pictures:  # penalties count tokens only
-            prompt = tuple(token for token in prompt if not is_picture(token))
-        self._samplers[op.seq_id] = self._sampling.start(op.params.sampling, prompt)
-
     def _sample(self, seq_id: int, row: int) -> Sampled:
-        pointer = llama_cpp.llama_get_logits_ith(self._context, row)
-        logits: Logits = np.ctypeslib.as_array(pointer, shape=(self.n_vocab,))
-        params, sampler = self._starts[seq_id].params, self._samplers[seq_id]
-        # Masks and samplers write to `logits`, and what is told are the model's own.
-        raw = logits.copy() if params.logprobs is not None else logits
-        begun_s = time.perf_counter()
-        mask = self._starts[seq_id].mask
-        if mask:
-            mask.apply(logits)
-        masked_s = time.perf_counter()
-        token = sampler.sample(logits)
-        drawn_s = time.perf_counter()
-        silent = ends = token in self._vocab.ends
-        if mask and not ends:
-            mask.accept(token)
-            ends = mask.complete  # a closing brace that nothing can follow saves a step
-        ended_s = time.perf_counter()
-        self._sample_s += ended_s - begun_s
-        self._mask_s += ended_s - begun_s - (drawn_s - masked_s)
-        logprob, n_top = None, params.logprobs
-        if n_top is not None:
-            is_left = params.post_sampling_probs
-            told = sampler.left(token, n_top) if is_left else top_logprobs(raw, token, n_top)
-            logprob = described(token, told, self.piece)
-        return Sampled(token, ends, silent, mask.fault if mask else None, logprob)
-
-    # ── embedding ────────────────────────────────────────────────────────────
-
-    def embed(self, inputs: list[Input]) -> list[bytes]:
-        return self._embedder.embed(inputs)
-
-    # ── facts ────────────────────────────────────────────────────────────────
-
-    def _warm_up(self, plan: Plan) -> None:
-        """The first decode costs five others. It also proves that ids above n_seq_max retain."""
-        llama_cpp.llama_set_warmup(self._context, True)
-        self._decode_rows((Row(0, 0, self._vocab.any_token, True),))
-        llama_cpp.llama_set_warmup(self._context, False)
-        if self.limits.shares_prefixes and self.limits.n_ids > self.limits.n_seq_max:
-            highest = self.limits.n_ids - 1
-            llama_cpp.llama_memory_seq_cp(self._memory, 0, highest, 0, 1)
-            if llama_cpp.llama_memory_seq_pos_max(self._memory, highest) != 0:
-                raise LoadError("other", "this llama.cpp retains no sequence above n_seq_max")
-        if self.limits.n_scratch:
-            self._decode_rows((Row(0, 1, self._vocab.any_token, True),))
-            self.limits = replace(self.limits, blob=self._state.measure(0))
-        if carries_state(self._model):
-            self.limits = self._carry(plan)
-        self.costs = rehearse(
-            self._decode_alone,
-            time.perf_counter,
-            self._vocab.any_token,
-            n_decode_max=min(plan.n_parallel + self.limits.n_draft_rows, plan.n_outputs_max),
-            n_prompt_max=min(self.limits.n_batch, self.limits.n_ctx_seq),
-            n_sequences=plan.n_parallel,
-        )
-        llama_cpp.llama_memory_clear(self._memory, True)
-
-    def _carry(self, plan: Plan) -> Limits:
-        """The limits of a model whose sequences carry a state: shared by checkpoints."""
-        ram_bytes = plan.prefix_ram_bytes
-        state = partial_state(self._model, self._context, self._decode_rows, ram_bytes)
-        if state is None or llama_cpp.llama_model_has_encoder(self._model):
-            return self.limits
-        if ram_bytes < state.checkpoint_bytes(state.n_window):
-            return self.limits  # not even one could be kept
-        n_running, n_aside = self.limits.n_seq_max, 0
-        if not state.has_cells:
-            n_aside = 4 * n_running  # they take nothing but checkpoints
-        elif plan.kv_unified and not state.has_rows:
-            n_aside = n_running
-            self._state.blank = blank_window(self._model, self._context, self._decode_rows)
-        self._copies.at_once = True
-        return replace(
-            self.limits,
-            shares_prefixes=True,
-            n_ids=min(n_running + n_aside, MAX_SEQUENCES),
-            n_scratch=0,
-            shelf_bytes=0,
-            blob=None,
-            state=state,
-            turn_ends=turn_ends(self._vocab.raw, self._vocab.ends),
-        )
-
-    def _decode_alone(self, rows: tuple[Row, ...]) -> None:
-        llama_cpp.llama_memory_clear(self._memory, False)
-        for own in self._split(rows):
-            self._decode_rows(own)
+        return self._drawing.draw(seq_id, row)

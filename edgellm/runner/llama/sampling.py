@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgellm.chat.messages import SamplerName, SamplingParams
+from edgellm.runner.llama.vocab import Vocab
 from edgellm.runner.sampling.logprobs import Told, left_logprobs
 from edgellm.runner.sampling.preselect import Logits, at_least, likeliest, possible
 from edgellm.runner.sampling.recipe import MIN_TEMPERATURE, Recipe, is_active, recipe, uses_dry
@@ -282,6 +283,11 @@ def _chained(samplers: list[Any]) -> Any:
     for sampler in samplers:
         llama_cpp.llama_sampler_chain_add(chain, sampler)
     return chain
+
+
+def samplers_of(vocab: Vocab, n_ctx_seq: int) -> Samplers:
+    never = suppressed(vocab.raw)
+    return Samplers(vocab.raw, vocab.n_tokens, n_ctx_seq, ends=vocab.ends, suppressed=never)
 
 
 def suppressed(vocab: Any) -> list[int]:

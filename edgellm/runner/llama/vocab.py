@@ -41,24 +41,22 @@ class Vocab:
         tokens = {token for marker in markers for token in self.tokenize(marker.encode(), False)}
         return {token: self.letters(token) for token in tokens if not self.piece(token)}
 
-
-def fill_marks(vocab: Any) -> FillMarks | None:
-    """The tokens that fill-in-the-middle needs. None: one of the three is missing."""
-    prefix, suffix, middle, repo, file = (
-        _token(function(vocab))
-        for function in (
-            llama_cpp.llama_vocab_fim_pre,
-            llama_cpp.llama_vocab_fim_suf,
-            llama_cpp.llama_vocab_fim_mid,
-            llama_cpp.llama_vocab_fim_rep,
-            llama_cpp.llama_vocab_fim_sep,
+    def fill_marks(self) -> FillMarks | None:
+        """The tokens that fill-in-the-middle needs. None: one of the three is missing."""
+        prefix, suffix, middle, repo, file = (
+            _token(function(self.raw))
+            for function in (
+                llama_cpp.llama_vocab_fim_pre,
+                llama_cpp.llama_vocab_fim_suf,
+                llama_cpp.llama_vocab_fim_mid,
+                llama_cpp.llama_vocab_fim_rep,
+                llama_cpp.llama_vocab_fim_sep,
+            )
         )
-    )
-    if prefix is None or suffix is None or middle is None:
-        return None
-    begins = llama_cpp.llama_vocab_get_add_bos(vocab)
-    bos = _token(llama_cpp.llama_vocab_bos(vocab)) if begins else None
-    return FillMarks(prefix, suffix, middle, repo, file, bos)
+        if prefix is None or suffix is None or middle is None:
+            return None
+        begins = llama_cpp.llama_vocab_get_add_bos(self.raw)
+        return FillMarks(prefix, suffix, middle, repo, file, self.bos if begins else None)
 
 
 def _token(token: int) -> int | None:

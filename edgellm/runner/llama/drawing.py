@@ -1,0 +1,75 @@
+"""From a row of logits to the next token of its sequence, as its samplers and structure have it."""
+
+import time
+from typing import Any
+
+import llama_cpp
+import numpy as np
+
+from edgellm.chat.events import TokenLogprob
+from edgellm.chat.messages import GenerateParams
+from edgellm.runner.batch import Sampled, Start
+from edgellm.runner.intake.pictures import Placed, is_picture
+from edgellm.runner.llama.sampling import Sampler, Samplers
+from edgellm.runner.llama.vocab import Vocab
+from edgellm.runner.sampling.logprobs import described, top_logprobs
+from edgellm.runner.sampling.preselect import Logits
+
+
+class Drawing:
+    """By seq_id, of the sequences that run."""
+
+    def __init__(self, context: Any, vocab: Vocab, samplers: Samplers) -> None:
+        self._context, self._vocab, self._factory = context, vocab, samplers
+        self._starts: dict[int, Start] = {}
+        self._samplers: dict[int, Sampler] = {}
+        self.elapsed_s = 0.0  # of all rows: masks and samplers
+        self.mask_s = 0.0  # of this, masks
+
+    def start(self, op: Start) -> None:
+        self._starts[op.seq_id] = op
+        prompt = op.prompt
+        if op.pictures:  # penalties count tokens only
+            prompt = tuple(token for token in prompt if not is_picture(token))
+        self._samplers[op.seq_id] = self._factory.start(op.params.sampling, prompt)
+
+    def stop(self, seq_id: int) -> None:
+        self._samplers.pop(seq_id).close()
+        del self._starts[seq_id]
+
+    def pictures(self, seq_id: int) -> tuple[Placed, ...]:
+        return self._starts[seq_id].pictures
+
+    def draw(self, seq_id: int, row: int) -> Sampled:
+        """From the last call's `row`. The token counts as written."""
+        pointer = llama_cpp.llama_get_logits_ith(self._context, row)
+        logits: Logits = np.ctypeslib.as_array(pointer, shape=(self._vocab.n_tokens,))
+        start, sampler = self._starts[seq_id], self._samplers[seq_id]
+        params, mask = start.params, start.mask
+        # Masks and samplers write to `logits`, and what is told are the model's own.
+        raw = logits.copy() if params.logprobs is not None else logits
+        begun_s = time.perf_counter()
+        if mask:
+            mask.apply(logits)
+        masked_s = time.perf_counter()
+        token = sampler.sample(logits)
+        drawn_s = time.perf_counter()
+        silent = ends = token in self._vocab.ends
+        if mask and not ends:
+            mask.accept(token)
+            ends = mask.complete  # a closing brace that nothing can follow saves a step
+        ended_s = time.perf_counter()
+        self.elapsed_s += ended_s - begun_s
+        self.mask_s += (masked_s - begun_s) + (ended_s - drawn_s)
+        logprob = self._told(params, sampler, raw, token)
+        return Sampled(token, ends, silent, mask.fault if mask else None, logprob)
+
+    def _told(
+        self, params: GenerateParams, sampler: Sampler, raw: Logits, token: int
+    ) -> TokenLogprob | None:
+        n_top = params.logprobs
+        if n_top is None:
+            return None
+        is_left = params.post_sampling_probs
+        told = sampler.left(token, n_top) if is_left else top_logprobs(raw, token, n_top)
+        return described(token, told, self._vocab.piece)
