@@ -3,7 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cli.serving.test_engines import fleet, halved
+from cli.serving.fleet_fakes import fleet, halved
 from selector_specs import dense
 from server.server_fakes import hardware
 from server.server_fakes import plan as any_plan
@@ -50,39 +50,51 @@ def prepared(on):
     return Prepared("tiny", Path("t.gguf"), plan, halved, ChatTemplate(None), dense(), on=on)
 
 
-def salvaged(on, seen):
-    """What was said, the fleet, and the machines that were planned for."""
+def salvaged(on, *seen):
+    """What was said, the fleet, and the machines that were planned for. `seen`: what each look
+    finds; after the last one all is said to be well again."""
     made, garage, said = fleet()
-    used = []
+    used, looks = [], list(seen)
 
     async def scenario():
         served = await made.load(prepared(on))
+
+        def look():
+            if len(looks) == 1:
+                loop.call_soon_threadsafe(salvage.noticed, served, OK)
+            return looks.pop(0)
+
+        loop = asyncio.get_running_loop()
         salvage = Salvage(
-            made, two_cards(), say=said.append, use=used.append, look=lambda: seen
-        )  # fmt: skip
+            made, two_cards(), say=said.append, use=used.append, look=look, again_s=0.01
+        )
         salvage.noticed(served, OK)
         assert not salvage._moves, "good news moves nothing"
         salvage.noticed(served, LOST)
         salvage.noticed(served, LOST)
+        assert len(salvage._moves) == 1
         await asyncio.gather(*salvage._moves)
 
     asyncio.run(scenario())
+    assert not looks
     return said, made, garage, used
 
 
-def test_a_lost_device_is_planned_without_loaded_again_and_said():
-    def on(machine):
-        ids = [device.id for device in machine.accelerators]
-        return replace(prepared(on), plan=on_cards(*ids))
+def on_what_is_left(machine):
+    ids = [device.id for device in machine.accelerators]
+    return replace(prepared(on_what_is_left), plan=on_cards(*ids))
 
-    said, made, garage, used = salvaged(on, one_card())
+
+def test_a_lost_device_is_planned_without_loaded_again_and_said():
+    said, made, garage, used = salvaged(on_what_is_left, one_card())
     old, new = garage.engines
     (served,) = made.models
 
     assert said == [
-        f"{GONE} is lost: planning tiny on what is left",
-        "tiny is served again: Q8_0, 4 × 512 tokens, 100 B",
+        f"tiny: {GONE} is lost: it is planned on what is left",
+        "tiny: it is served again: Q8_0, 4 × 512 tokens, 100 B",
     ]
+    assert list(new.log) == said, "the screen's log goes on with the engine"
     assert (old.state, new.state) == ("stopped", "ready")
     assert served.engine is new
     assert new.plan.placement.device_ids == (KEPT,)
@@ -92,8 +104,40 @@ def test_a_lost_device_is_planned_without_loaded_again_and_said():
 def test_a_silent_sensor_moves_nothing():
     said, _, garage, used = salvaged(None, two_cards())
 
-    assert set(said) == {"tiny: its devices are all there, only a sensor is silent"}
+    assert said == ["tiny: its devices are all there, only a sensor is silent"]
     assert [engine.state for engine in garage.engines] == ["ready"]
+    assert used == []
+
+
+def test_a_device_that_only_a_later_look_misses_is_given_up_then():
+    said, _, garage, _ = salvaged(on_what_is_left, two_cards(), two_cards(), one_card())
+
+    assert said[0].endswith("only a sensor is silent")
+    assert said[1].startswith(f"tiny: {GONE} is lost")
+    assert said[2].startswith("tiny: it is served again")
+    assert len(said) == 3
+    assert len(garage.engines) == 2
+
+
+def unlisted(registries):
+    """Its files are still there, and llama.cpp has no name for it."""
+    whole = two_cards()
+    cards = [replace(card, ggml_name=None) for card in whole.devices]
+    return replace(whole, devices=(*cards,), ggml_registries=registries)
+
+
+def test_a_card_that_llama_cpp_lists_no_more_is_lost_though_its_files_are_there():
+    _, made, _, used = salvaged(on_what_is_left, unlisted(("CUDA", "CPU")))
+    (served,) = made.models
+
+    assert served.engine.plan.placement.device_ids == ()
+    assert [device.id for device in used[0].devices] == ["cpu"]
+
+
+def test_a_list_that_could_not_be_had_loses_nothing():
+    said, _, _, used = salvaged(None, unlisted(()))
+
+    assert "all there" in said[0]
     assert used == []
 
 
@@ -102,7 +146,7 @@ def test_what_no_longer_fits_is_said():
         raise DoesNotFit("8 GiB short")
 
     said, _, garage, _ = salvaged(on, one_card())
-    assert "tiny can't be served without it: 8 GiB short" in said
+    assert "tiny: it can't be served without: 8 GiB short" in said
     assert len(garage.engines) == 1
 
 

@@ -5,7 +5,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-from cli.serving.test_engines import fleet, prepared
+from cli.serving.fleet_fakes import fleet, prepared
 from server.server_fakes import hardware
 
 from edgellm.cli.serving.upgrade import upgrade
