@@ -14,12 +14,16 @@ from typing import Any
 import msgspec
 import platformdirs
 
-from edgellm.errors import ConfigError
+from edgellm.errors import BadRequest, ConfigError
+from edgellm.units import MIB, format_bytes, parse_bytes
 
 _PREFIX = "EDGELLM_"
+_UNIX = "unix:"
 # Read elsewhere: by scripts/run, or before there is a Config.
 _NOT_SETTINGS = {"EDGELLM_CONFIG", "EDGELLM_WHEEL_INDEX"}
 _ONE_KEY = "api_key"  # EDGELLM_API_KEY: the singular of api_keys, and the client's own
+_SIZES = ("request_memory", "limit_rate", "reserve")
+_LEAST_BYTES = {"request_memory": MIB}
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
 
@@ -67,6 +71,9 @@ def load_config(environ: Mapping[str, str], flags: Mapping[str, Any]) -> Config:
         left = {k: w for k, w in config.key_weights.items() if k in config.api_keys}
         config = msgspec.structs.replace(config, key_weights=left)
     _check(config)
+    for name in _SIZES:
+        if flags.get(name) is None:  # a flag's words are the command's to judge
+            _check_size(name, getattr(config, name))
     return config
 
 
@@ -102,6 +109,18 @@ def _check(config: Config) -> None:
         raise ConfigError(f"health_webhook {hook!r} is no address that begins with http")
 
 
+def _check_size(name: str, text: str | None) -> None:
+    if text is None:
+        return
+    try:
+        n_bytes = parse_bytes(text)
+    except BadRequest as error:
+        raise ConfigError(f"{name}: {error}", hint=error.hint) from error
+    least_bytes = _LEAST_BYTES.get(name, 0)
+    if n_bytes < least_bytes:
+        raise ConfigError(f"{name} {text!r} is less than {format_bytes(least_bytes)}")
+
+
 def _check_weight(key: str, weight: float, keys: tuple[str, ...]) -> None:
     """A key is a secret: it is never repeated in an error."""
     if key not in keys:
@@ -126,6 +145,13 @@ def host_and_port(text: str) -> tuple[str, int | None]:
             f"{text!r} is no address: {port!r} is no port", hint="write it like 127.0.0.1:8484"
         )
     return host.strip("[]") or "127.0.0.1", int(port) if port else None
+
+
+def socket_path(text: str) -> str | None:
+    """ "unix:/run/e.sock", "unix:///run/e.sock" -> the path, as it is written; None: no socket."""
+    if not text.startswith(_UNIX):
+        return None
+    return text.removeprefix(_UNIX).removeprefix("//")
 
 
 def _from_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
@@ -159,8 +185,9 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 
 def _place(text: str) -> dict[str, Any]:
     """EDGELLM_HOST is where a server listens and where the commands look for it, in one."""
-    if text.startswith("unix:"):
-        return {"unix_socket": text.removeprefix("unix:").removeprefix("//")}
+    text = text.strip()
+    if path := socket_path(text):
+        return {"unix_socket": path}
     if not text:
         return {}
     host, port = host_and_port(text)

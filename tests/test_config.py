@@ -193,3 +193,22 @@ def test_a_weight_that_cannot_be_is_an_error_that_keeps_the_key_secret(text):
     with pytest.raises(ConfigError, match="key_weights") as raised:
         load({"EDGELLM_API_KEY": "k", "EDGELLM_KEY_WEIGHTS": text})
     assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["request_memory", "limit_rate", "reserve"])
+def test_a_size_that_is_none_is_told_by_its_setting_when_it_is_read(name, tmp_path):
+    with pytest.raises(ConfigError, match=f"{name}: 'much' is not a size") as caught:
+        load({f"EDGELLM_{name.upper()}": "much"})
+    assert "512MiB" in caught.value.hint
+    with pytest.raises(ConfigError, match=name):
+        load(toml=f'{name} = "much"\n', tmp_path=tmp_path)
+
+
+def test_a_flags_size_is_the_commands_to_judge():
+    assert load(reserve="much").reserve == "much"
+
+
+def test_the_memory_for_requests_has_a_least():
+    with pytest.raises(ConfigError, match=r"request_memory '1000' is less than 1\.0 MiB"):
+        load({"EDGELLM_REQUEST_MEMORY": "1000"})
+    assert load({"EDGELLM_REQUEST_MEMORY": "48MiB"}).request_memory == "48MiB"

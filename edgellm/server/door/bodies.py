@@ -10,13 +10,11 @@ kernel and h11 hold of a connection comes on top; connections.py bounds that.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from edgellm.errors import ConfigError
 from edgellm.server.envelope import HTTPProblem
 from edgellm.units import KIB, MIB, format_bytes, parse_bytes
 
 _SMALL_BYTES = 64 * KIB
 _OF_MEMORY_RATIO = 1 / 64  # a body is there up to four times while it is taken apart
-_LEAST_BYTES = MIB  # that may be set
 _LEAST_USUAL_BYTES, _MOST_USUAL_BYTES = 32 * MIB, 512 * MIB
 
 
@@ -32,12 +30,8 @@ def for_large_bytes(most_bytes: int) -> int:
 
 
 def bodies_bytes(setting: str | None, memory_bytes: int) -> int:
-    """As it was set, or as it is usual. Raises BadRequest, ConfigError."""
-    if setting is None:
-        return usual_bytes(memory_bytes)
-    if (n_bytes := parse_bytes(setting)) < _LEAST_BYTES:
-        raise ConfigError(f"request_memory {setting!r} is less than {format_bytes(_LEAST_BYTES)}")
-    return n_bytes
+    """As it was set (config.py has looked at it), or as it is usual."""
+    return usual_bytes(memory_bytes) if setting is None else parse_bytes(setting)
 
 
 class Bodies:
