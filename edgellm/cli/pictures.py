@@ -17,7 +17,9 @@ def _data_url(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise BadRequest(f"{path}: {error.strerror}") from error
+        raise BadRequest(
+            f"{path}: {error.strerror}", hint="--image takes a picture's file, relative to here"
+        ) from error
     try:
         check_size(data)
     except BadRequest as error:
