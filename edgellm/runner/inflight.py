@@ -1,13 +1,19 @@
-"""Requests that the worker owes an answer. The supervisor's half of the pipe."""
+"""Requests that the worker owes an answer. The supervisor's half of the pipe.
+
+The worker does not wait for readers: it would keep everybody's model waiting. So what slow ones
+have not taken yet lies here, and all of it together has a bound; beyond it the answer of which most
+lies here is given up.
+"""
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import TypeAlias
 
 from edgellm import errors
 from edgellm.chat.events import ENDINGS, Event, Failed, Finished, TextDelta
-from edgellm.errors import EdgellmError
+from edgellm.errors import EdgellmError, NotServing
 from edgellm.runner.messages import (
     Delta,
     Done,
@@ -19,6 +25,11 @@ from edgellm.runner.messages import (
     Steps,
     Tokenized,
 )
+from edgellm.units import MIB, format_bytes
+
+_MOST_UNREAD_BYTES = 64 * MIB  # a text of 400,000 tokens; with 20 logprobs each, one of 19,000
+# What Python takes for them (sys.getsizeof, with the collector's header), the delta's text apart.
+_EVENT_BYTES, _LOGPROB_BYTES, _RIVAL_BYTES = 88, 250, 160
 
 Reply: TypeAlias = Embedded | Scored | Tokenized | Obeyed | Steps
 
@@ -26,7 +37,8 @@ Reply: TypeAlias = Embedded | Scored | Tokenized | Obeyed | Steps
 class Inflight:
     """Every request gets exactly one ending, however the worker ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_unread_bytes: int = _MOST_UNREAD_BYTES) -> None:
+        self._most_unread_bytes, self._unread_bytes = most_unread_bytes, 0
         self._streams: dict[int, EventStream] = {}
         self._replies: dict[int, asyncio.Future[Reply]] = {}
         self._keys: dict[int, str] = {}  # of the streams
@@ -49,9 +61,26 @@ class Inflight:
         return sum(1 for request_id in self._owed if self._keys.get(request_id) == key)
 
     def close(self, request_id: int) -> None:
-        self._streams.pop(request_id, None)
+        if stream := self._streams.pop(request_id, None):
+            self._unread_bytes -= stream.unread_bytes
         self._keys.pop(request_id, None)
         self._owed.discard(request_id)
+
+    def piled(self, n_bytes: int) -> None:
+        """So much more lies here; less than nothing: was taken."""
+        self._unread_bytes += n_bytes
+        if self._unread_bytes > self._most_unread_bytes:
+            self._give_up(max(self._streams.values(), key=lambda stream: stream.unread_bytes))
+
+    def _give_up(self, stream: "EventStream") -> None:
+        unread, most = format_bytes(stream.unread_bytes), format_bytes(self._most_unread_bytes)
+        words = (
+            f"{unread} of this answer are not read yet, and all answers together may have {most}"
+        )
+        stream.give_up(Failed(words, NotServing.http_status))
+        if stream.request_id in self._owed:
+            self._owed.remove(stream.request_id)
+            stream.abandon(stream.request_id)
 
     def expect(self, request_id: int) -> "asyncio.Future[Reply]":
         """A question with one answer."""
@@ -114,16 +143,27 @@ class EventStream(AsyncIterator[Event]):
     reads slowly loses nothing. `aclose` before its end cancels it, also when nobody has begun."""
 
     def __init__(self, request_id: int, inflight: Inflight, abandon: Callable[[int], None]) -> None:
-        self._request_id, self._inflight, self._abandon = request_id, inflight, abandon
+        self.request_id, self.abandon, self._inflight = request_id, abandon, inflight
+        self.unread_bytes = 0
         self.on_end: Callable[[Event | None], None] | None = None  # None: nobody waited for it
         self._events: deque[Event] = deque()
         self._news: asyncio.Future[None] | None = None  # somebody waits for it
-        self._ended = False
+        self._ended = self._is_given_up = False
 
     def put(self, event: Event) -> None:
+        if self._is_given_up:
+            return
         self._events.append(event)
+        self._pile(_size_bytes(event))
         if self._news and not self._news.done():
             self._news.set_result(None)
+
+    def give_up(self, failed: Failed) -> None:
+        """It says no more than that, to whoever reads on."""
+        self._events.clear()
+        self._pile(-self.unread_bytes)
+        self.put(failed)
+        self._is_given_up = True
 
     async def __anext__(self) -> Event:
         if self._ended:
@@ -132,6 +172,7 @@ class EventStream(AsyncIterator[Event]):
             self._news = asyncio.get_running_loop().create_future()
             await self._news
         event = self._events.popleft()
+        self._pile(-_size_bytes(event))
         if isinstance(event, ENDINGS):
             self._end(event)
         return event
@@ -139,13 +180,27 @@ class EventStream(AsyncIterator[Event]):
     async def aclose(self) -> None:
         if not self._ended:
             self._end(None)
-            self._abandon(self._request_id)
+            self.abandon(self.request_id)
+
+    def _pile(self, n_bytes: int) -> None:
+        self.unread_bytes += n_bytes
+        self._inflight.piled(n_bytes)
 
     def _end(self, ending: Event | None) -> None:
         self._ended = True
-        self._inflight.close(self._request_id)
+        self._inflight.close(self.request_id)
         if self.on_end:
             self.on_end(ending)
+
+
+def _size_bytes(event: Event) -> int:
+    """Of memory, about."""
+    if not isinstance(event, TextDelta):
+        return _EVENT_BYTES
+    n_bytes = _EVENT_BYTES + sys.getsizeof(event.text)
+    if event.logprobs:
+        n_bytes += sum(_LOGPROB_BYTES + _RIVAL_BYTES * len(each.top) for each in event.logprobs)
+    return n_bytes
 
 
 def _finished(done: Done) -> Finished:

@@ -1,0 +1,162 @@
+import asyncio
+import tracemalloc
+
+import pytest
+
+from edgellm.chat.events import Failed, Finished, TextDelta, Timings, TokenLogprob
+from edgellm.errors import WorkerDied
+from edgellm.runner.inflight import Inflight
+from edgellm.runner.messages import Delta, Done
+from edgellm.units import KIB
+
+MOST_BYTES = 16 * KIB
+SLOW, QUICK = 1, 2
+
+
+class Worker:
+    """Whom it was told to abandon."""
+
+    def __init__(self):
+        self.abandoned = []
+
+    def __call__(self, request_id):
+        self.abandoned.append(request_id)
+
+
+@pytest.fixture
+def worker():
+    return Worker()
+
+
+@pytest.fixture
+def inflight():
+    return Inflight(MOST_BYTES)
+
+
+def word(request_id):
+    return Delta(request_id, "a word ", 1)
+
+
+def done(request_id):
+    return Done(request_id, "stop", 1, 0, 1, Timings(0.0, 0.0, 0.0))
+
+
+def pile_up(inflight, request_id=SLOW):
+    """More than may lie here."""
+    for _ in range(200):
+        inflight.deliver(word(request_id))
+
+
+def rest_of(stream):
+    async def read():
+        return [event async for event in stream]
+
+    return asyncio.run(read())
+
+
+def test_what_is_not_read_yet_is_kept_whole_up_to_the_bound(inflight, worker):
+    stream = inflight.open(SLOW, worker)
+    for i in range(50):
+        inflight.deliver(Delta(SLOW, f"{i} ", 1))
+    inflight.deliver(done(SLOW))
+
+    *deltas, ending = rest_of(stream)
+    assert "".join(delta.text for delta in deltas) == "".join(f"{i} " for i in range(50))
+    assert isinstance(ending, Finished)
+    assert worker.abandoned == []
+
+
+def test_beyond_the_bound_it_ends_once_with_an_error_that_says_so(inflight, worker):
+    stream = inflight.open(SLOW, worker)
+    pile_up(inflight)
+    inflight.deliver(done(SLOW))
+
+    (ending,) = rest_of(stream)
+    assert isinstance(ending, Failed)
+    assert "are not read yet" in ending.message
+    assert "16.0 KiB" in ending.message
+    assert worker.abandoned == [SLOW]
+    assert len(inflight) == 0
+
+
+def test_an_answer_that_is_whole_and_unread_is_given_up_like_others(inflight, worker):
+    stream, other = inflight.open(SLOW, worker), inflight.open(QUICK, worker)
+    for _ in range(60):
+        inflight.deliver(word(SLOW))
+    inflight.deliver(done(SLOW))
+    for _ in range(59):
+        inflight.deliver(word(QUICK))
+
+    (ending,) = rest_of(stream)
+    assert isinstance(ending, Failed)
+    assert worker.abandoned == []  # the worker had ended it
+    inflight.deliver(done(QUICK))
+    assert len(rest_of(other)) == 60
+
+
+def test_the_one_that_reads_slowest_is_given_up_and_no_other(inflight, worker):
+    slow, quick = inflight.open(SLOW, worker), inflight.open(QUICK, worker)
+
+    async def both():
+        read = []
+        for _ in range(400):
+            inflight.deliver(word(SLOW))
+            inflight.deliver(word(QUICK))
+            read.append(await anext(quick))
+        inflight.deliver(done(QUICK))
+        return [*read, *[event async for event in quick]]
+
+    *deltas, ending = asyncio.run(both())
+    assert (len(deltas), type(ending)) == (400, Finished)
+    assert [type(event) for event in rest_of(slow)] == [Failed]
+    assert worker.abandoned == [SLOW]
+
+
+def test_what_was_read_or_left_makes_room_again(inflight, worker):
+    for request_id in range(10):
+        stream = inflight.open(request_id, worker)
+        for _ in range(100):
+            inflight.deliver(word(request_id))
+        if request_id % 2:
+            asyncio.run(stream.aclose())
+        else:
+            inflight.deliver(done(request_id))
+            assert isinstance(rest_of(stream)[-1], Finished)
+    assert worker.abandoned == [1, 3, 5, 7, 9]
+
+
+def test_the_workers_end_adds_no_second_ending(inflight, worker):
+    stream = inflight.open(SLOW, worker)
+    pile_up(inflight)
+    inflight.fail({SLOW}, WorkerDied("it died"))
+
+    (ending,) = rest_of(stream)
+    assert "are not read yet" in ending.message
+
+
+@pytest.mark.parametrize("n_rivals", [None, 0, 20])
+def test_what_is_counted_is_about_what_it_takes(worker, n_rivals):
+    inflight = Inflight()
+    stream = inflight.open(SLOW, worker)
+
+    def delta(i):
+        top = tuple((i + 1000 * r, b"%d word" % r, -0.5 * r) for r in range(n_rivals or 0))
+        told = TokenLogprob(i + 1000, b"%d word" % i, -0.1 * i, top)
+        return Delta(SLOW, f"word {i} ", 1, () if n_rivals is None else (told,))
+
+    tracemalloc.start()
+    try:
+        for i in range(1000):
+            inflight.deliver(delta(i))
+        taken_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert stream.unread_bytes == pytest.approx(taken_bytes, rel=0.35)
+
+
+def test_text_deltas_come_out_as_they_were_told(inflight, worker):
+    stream = inflight.open(SLOW, worker)
+    inflight.deliver(Delta(SLOW, "ä", 2))
+    inflight.deliver(done(SLOW))
+
+    assert rest_of(stream)[0] == TextDelta("ä", 2)
