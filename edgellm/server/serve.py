@@ -62,12 +62,13 @@ async def serve(
     bind: Bind | None = None,
     *,
     on_started: Callable[[str], None] = lambda url: None,
+    on_closing: Callable[[], None] = lambda: None,
     grace_s: float = 30.0,
     insecure: bool = False,
-    access_log: bool = False,
     max_connections: int | None = None,
 ) -> None:
-    """Returns when it has stopped. `on_started` gets the URL, with the port that it really is.
+    """Returns when it has stopped. `on_started` gets the URL, with the port that it really is;
+    `on_closing` is called before that port may be somebody else's.
 
     Raises ConfigError for a bind that others could reach and no API key (unless `insecure`), or
     that this machine or user can't have; AddressInUse when somebody listens there.
@@ -85,12 +86,12 @@ async def serve(
             ws="none",
             loop="asyncio",
             log_config=None,
-            access_log=access_log,
+            access_log=False,
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=None,  # ours, below: uvicorn's takes whole seconds
         )
-        server = _Server(config, gateway, lambda: on_started(url), grace_s)
+        server = _Server(config, gateway, lambda: on_started(url), on_closing, grace_s)
         await server.serve(sockets=[sock])
         await server.wind_up()
 
@@ -103,10 +104,12 @@ class _Server(uvicorn.Server):
         config: uvicorn.Config,
         gateway: Gateway,
         on_listening: Callable[[], None],
+        on_closing: Callable[[], None],
         grace_s: float,
     ) -> None:
         super().__init__(config)
-        self._gateway, self._on_listening, self._grace_s = gateway, on_listening, grace_s
+        self._gateway, self._grace_s = gateway, grace_s
+        self._on_listening, self._on_closing = on_listening, on_closing
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -118,6 +121,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._gateway.stopping.set()
+        self._on_closing()
         grace = asyncio.get_running_loop().call_later(self._grace_s, self._cut_off)
         await super().shutdown(sockets)
         grace.cancel()
@@ -173,11 +177,13 @@ def _listening(bind: Bind) -> Iterator[tuple[socket.socket, str]]:
 
 
 def _tcp_socket(bind: Bind) -> socket.socket:
+    """Of a name that is both, its IPv4 address: so localhost is one place, for us and for those who
+    look for us there."""
     try:
         found = socket.getaddrinfo(bind.host, bind.port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise ConfigError(f"{bind.host} is no address of this machine") from error
-    family, _, _, _, address = found[0]
+    family, _, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -206,7 +212,8 @@ def _refused(error: OSError, bind: Bind) -> AddressInUse | ConfigError:
 
 @contextlib.contextmanager
 def _unix_socket(path: Path) -> Iterator[socket.socket]:
-    """For this user only. A dead server's file is taken over, a live one's is not."""
+    """For this user only. A dead server's file is taken over, a live one's is not; nor is it
+    removed, if the place was taken while we wound up."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         try:
             if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
@@ -216,10 +223,12 @@ def _unix_socket(path: Path) -> Iterator[socket.socket]:
             sock.listen()
         except OSError as error:
             raise ConfigError(f"can't listen on {path}: {error.strerror or error}") from error
+        ours = path.stat().st_ino
         try:
             yield sock
         finally:
-            path.unlink(missing_ok=True)
+            if path.exists() and path.stat().st_ino == ours:
+                path.unlink()
 
 
 def _remove_if_dead(path: Path) -> None:

@@ -225,3 +225,36 @@ def test_the_gateway_is_small_and_imports_no_engine():
     ).stdout.split()
     assert len(shown) == 1, f"imported {shown[1:]}"
     assert int(shown[0]) <= 100
+
+
+def test_it_says_that_its_port_will_be_anybodys_before_it_is():
+    places, taken = [], []
+
+    def closing():
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", int(places[0].rpartition(":")[2])))
+            except OSError:
+                taken.append(True)
+
+    app = create_app(Models())
+
+    def started(url):
+        places.append(url)
+        app.state.gateway.stopping.set()
+
+    asyncio.run(serve(app, Bind(port=0), on_started=started, on_closing=closing))
+    assert taken == [True]
+
+
+def test_a_socket_that_another_server_took_while_we_wound_up_is_left_to_it(tmp_path):
+    path = tmp_path / "s"
+    with live_server(served(), bind=Bind(unix_path=path)):
+        path.rename(tmp_path / "ours")  # its inode is not given to another file
+        path.touch()
+    assert path.exists()
+
+
+def test_localhost_is_one_place():
+    with live_server(served(), bind=Bind("localhost", 0)) as live:
+        assert live.url.startswith("http://127.0.0.1:")

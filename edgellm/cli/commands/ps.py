@@ -1,6 +1,7 @@
 """`edgellm ps` and `edgellm stop`: what runs here."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,6 +10,7 @@ from edgellm.cli.flags import completing, options
 from edgellm.units import DASH, format_bytes, format_rate
 
 if TYPE_CHECKING:
+    from edgellm.cli.serving.find import Found
     from edgellm.status import ModelStatus, PlanStatus, Status
 
 _HEADINGS = (
@@ -24,7 +26,8 @@ def ps(as_json: options.AsJSON = False) -> None:
     far the prediction was off; what drivers and the process itself take is in neither of them.
     TOK/S NOW is what is written at this moment, a dash where nothing is; in brackets what the plan
     expects of one stream.
-    EDGELLM_HOST asks another server.
+    EDGELLM_HOST asks another server. One that runs here and can't be asked is told below them, with
+    exit code 12.
 
     \b
       edgellm ps
@@ -32,21 +35,28 @@ def ps(as_json: options.AsJSON = False) -> None:
       EDGELLM_HOST=box:8484 edgellm ps
     """
     from edgellm.cli.output import print_json
-    from edgellm.cli.serving.find import statuses
+    from edgellm.cli.serving.find import look
+
+    found = look()
+    if as_json:
+        print_json([status for _, status in found.answering])
+    elif found.is_empty:
+        print("no server is running here; start one: edgellm up, or edgellm serve MODEL")
+    else:
+        print("\n\n".join(_shown(found)))
+    found.check_silent()
+
+
+def _shown(found: "Found") -> Iterator[str]:
+    """Each server in lines of its own."""
     from edgellm.tables import table
 
-    found = statuses()
-    if as_json:
-        print_json([status for _, status in found])
-        return
-    if not found:
-        print("no server is running here; start one: edgellm up, or edgellm serve MODEL")
-        return
-    for i, (url, status) in enumerate(found):
-        print(("\n" if i else "") + f"{url}   pid {status.pid}   edgellm {status.version}")
-        print(table(_HEADINGS, [*_rows(status)], right="CONTEXT,PREDICTED,MEASURED"))
-        for line in notes(status):
-            print(line)
+    for url, status in found.answering:
+        head = f"{url}   pid {status.pid}   edgellm {status.version}"
+        rows = table(_HEADINGS, [*_rows(status)], right="CONTEXT,PREDICTED,MEASURED")
+        yield "\n".join((head, rows, *notes(status)))
+    for server in found.stopping:
+        yield f"{server.url}   pid {server.pid}   is stopping"
 
 
 def stop(
@@ -66,45 +76,25 @@ def stop(
     """Stop a running server.
 
     It finishes the answers that it has begun, then it ends. Where none runs that is exit code 12,
-    but 0 with --all: nothing is left running, as you asked.
+    but 0 with --all: nothing is left running, as you asked. What --all can't stop is told, with
+    exit code 12.
 
     \b
       edgellm stop
       edgellm stop qwen3:8b
       edgellm stop --all
     """
-    from edgellm.cli.serving.client import Client
-    from edgellm.cli.serving.find import statuses, the_server
+    from edgellm.cli.serving.ending import end_all
+    from edgellm.cli.serving.find import Found, look, the_server
 
-    found = (
-        statuses()
-        if everything
-        else (the_server(model, hint="edgellm ps shows what runs" if model else ""),)
-    )
-    if not found:
+    hint = "edgellm ps shows what runs" if model else ""
+    found = look() if everything else Found((the_server(model, hint=hint),))
+    if found.is_empty:
         print("no server is running here")
-    for url, _ in found:
-        with Client(url) as client:
-            client.shutdown()
-    for url, status in found:
-        _await_end(url, status.pid, wait)
+    ended, left = end_all(found, wait)
+    for url in ended:
         print(f"stopped {url}" if wait else f"stopping {url}")
-
-
-def _await_end(url: str, pid: int, wait_s: float) -> None:
-    """Until it no longer listens and, if its process is one of ours here, has ended."""
-    import time
-
-    from edgellm.cli.serving import state
-    from edgellm.errors import NotServing
-
-    deadline_s = time.monotonic() + wait_s
-    while wait_s and any(server.pid == pid for server in state.running()):
-        if time.monotonic() > deadline_s:
-            raise NotServing(
-                f"{url} is still ending after {wait_s:g} s", hint=f"insist: kill -9 {pid}"
-            )
-        time.sleep(0.05)
+    replace(found, silent=(*found.silent, *left)).check_silent()
 
 
 def _rows(status: "Status") -> Iterator[tuple[str, ...]]:

@@ -35,8 +35,8 @@ def record(
       edgellm record night.rec
       edgellm top --replay night.rec --speed 60
     """
+    from edgellm.cli.flags.addresses import url_of
     from edgellm.cli.output import say
-    from edgellm.cli.serving.client import url_of
     from edgellm.cli.serving.find import the_server
     from edgellm.errors import NotServing, StorageError
 

@@ -1,6 +1,7 @@
 """What the command line may say.
 
 Dataclasses of options that commands share: `adapting`, `described`, `drafting`, `listening`,
-`means`, `options`, `pins`, `seeing`, `keys`. `signature` makes a command's parameters of them,
-`coercion` values of words, `help` their pages; `completing` and `bash_words` are what Tab offers.
+`means`, `options`, `pins`, `seeing`. `signature` makes a command's parameters of them, `coercion`
+values of words, `help` their pages; `completing` and `bash_words` are what Tab offers. `addresses`
+says where a server is, `keys` which key it is sent.
 """

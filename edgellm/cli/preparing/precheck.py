@@ -5,6 +5,7 @@ The server checks the same again when it binds; between the two somebody else ma
 
 import socket
 
+from edgellm.cli.flags.addresses import reached_at
 from edgellm.config import Config
 from edgellm.errors import AddressInUse
 from edgellm.server.serve import Bind, check_reach
@@ -26,9 +27,8 @@ def check_address(config: Config, *, insecure: bool = False) -> None:
 
 
 def _somebody_listens(host: str, port: int) -> bool:
-    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     try:
-        with socket.create_connection((here, port), _TIMEOUT_S):
+        with socket.create_connection((reached_at(host), port), _TIMEOUT_S):
             return True
     except OSError:
         return False

@@ -1,6 +1,5 @@
 """The commands' own client: one server, asked for its status, to answer, and to stop."""
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import Self
 
@@ -8,17 +7,17 @@ import httpx2
 import msgspec
 
 from edgellm import status
+from edgellm.cli.flags.addresses import url_of
 from edgellm.cli.flags.keys import key_for
-from edgellm.config import host_and_port
+from edgellm.config import socket_path
 from edgellm.errors import EdgellmError, KeyRefused, NotServing, WorkerDied
 from edgellm.status import Status
 from edgellm.tui.answers import Choice, Chunk, Ended, Problem, Timings, decode, event
 from edgellm.tui.signing import signed
 
 _CONNECT_S = 3.0
-_STATUS_S = 10.0
+PATIENCE_S = 10.0  # with a server that has nothing to compute for it
 _BETWEEN_CHUNKS_S = 600.0  # a long prompt on a slow machine
-_UNIX = "unix:"
 
 
 class ImageURL(msgspec.Struct, frozen=True):
@@ -56,20 +55,25 @@ class _Tokens(msgspec.Struct, frozen=True):
 
 
 class Client:
-    """`url` is http://host:port, or unix:/path. Proxies of the environment are not asked."""
+    """`url` is http://host:port, or unix:/path. Proxies of the environment are not asked.
 
-    def __init__(self, url: str, api_key: str | None = None) -> None:
-        self.url = url
-        base, transport = url, httpx2.HTTPTransport(trust_env=False)
-        if url.startswith(_UNIX):
-            path = url.removeprefix(_UNIX).removeprefix("//")
+    Raises ConfigError for what is no address.
+    """
+
+    def __init__(
+        self, url: str, api_key: str | None = None, *, patience_s: float = PATIENCE_S
+    ) -> None:
+        self.url, base = url, url_of(url)
+        self._patience_s = patience_s
+        transport = httpx2.HTTPTransport(trust_env=False)
+        if path := socket_path(base):
             base, transport = "http://localhost", httpx2.HTTPTransport(uds=path, trust_env=False)
         self._http = httpx2.Client(
             base_url=base,
             auth=signed(lambda: api_key or key_for(url)),
             transport=transport,
             trust_env=False,
-            timeout=httpx2.Timeout(_STATUS_S, connect=_CONNECT_S),
+            timeout=httpx2.Timeout(patience_s, connect=_CONNECT_S),
         )
 
     def __enter__(self) -> Self:
@@ -109,7 +113,7 @@ class Client:
         return chunk.timings
 
     def _ask(
-        self, verb: str, path: str, body: object = None, timeout_s: float = _STATUS_S
+        self, verb: str, path: str, body: object = None, timeout_s: float | None = None
     ) -> httpx2.Response:
         try:
             answer = self._http.request(
@@ -117,7 +121,7 @@ class Client:
                 path,
                 content=None if body is None and verb == "GET" else msgspec.json.encode(body or {}),
                 headers={"content-type": "application/json"},
-                timeout=httpx2.Timeout(timeout_s, connect=_CONNECT_S),
+                timeout=httpx2.Timeout(timeout_s or self._patience_s, connect=_CONNECT_S),
             )
         except httpx2.TimeoutException as error:
             raise NotServing(f"{self.url} does not answer") from error
@@ -152,25 +156,6 @@ class Client:
         except httpx2.TransportError as error:
             raise WorkerDied("the connection broke before the answer was whole") from error
         raise WorkerDied("the answer broke off before it was whole")
-
-
-def url_of_environment() -> str | None:
-    """EDGELLM_HOST, as a URL."""
-    text = os.environ.get("EDGELLM_HOST", "").strip()
-    return url_of(text) if text else None
-
-
-def url_of(text: str) -> str:
-    """From host, host:port, :port, http://host:port or unix:/path. Raises ConfigError."""
-    if text.startswith(_UNIX):
-        return text
-    scheme = "https" if text.startswith("https://") else "http"
-    host, port = host_and_port(text)
-    if port is None:
-        port = 443 if scheme == "https" else 8484
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    bracketed = f"[{reachable}]" if ":" in reachable else reachable
-    return f"{scheme}://{bracketed}:{port}"
 
 
 def _piece(chunk: Chunk) -> Piece:

@@ -1,9 +1,13 @@
 """Which server a command talks to: EDGELLM_HOST, or those that run here."""
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from edgellm.cli.flags.addresses import url_of, url_of_environment
 from edgellm.cli.serving import state
-from edgellm.cli.serving.client import Client, url_of_environment
+from edgellm.cli.serving.client import PATIENCE_S, Client
 from edgellm.errors import BadRequest, EdgellmError, KeyRefused, NotServing
 from edgellm.status import ModelStatus, Status
 from edgellm.tui.untrusted import clean
@@ -11,40 +15,74 @@ from edgellm.tui.untrusted import clean
 _START_ONE = "start one: edgellm up, or edgellm serve MODEL"
 
 
-def statuses() -> tuple[tuple[str, Status], ...]:
-    """URL and status of every server that answers, the newest first.
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """A server that runs here and could not be asked: it hangs, or opens to another key."""
 
-    One that EDGELLM_HOST names must answer: NotServing says why it doesn't. Of those that were only
-    found, one that doesn't is left out; KeyRefused where that leaves none, but one wants a key.
-    """
-    named = url_of_environment()
-    if named:
-        with Client(named) as client:
-            return ((named, clean(client.status())),)
-    found, refused = [], None
-    for server in state.running():
-        try:
-            with Client(server.url) as client:
-                found.append((server.url, clean(client.status())))
-        except KeyRefused as error:
-            refused = error
-        except NotServing:
-            continue
-    if refused and not found:
-        raise refused
-    return tuple(found)
+    url: str
+    pid: int
+    error: EdgellmError
+
+    @property
+    def way_out(self) -> str:
+        if isinstance(self.error, KeyRefused):
+            return f"set EDGELLM_API_KEY, or end it by kill {self.pid}"
+        return f"kill {self.pid} ends it, kill -9 {self.pid} at once"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The servers that run here: those that answer, with their status, those that don't, and those
+    that wind up. Of each the newest first."""
+
+    answering: tuple[tuple[str, Status], ...] = ()
+    silent: tuple[Silent, ...] = ()
+    stopping: tuple[state.Running, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.answering or self.silent or self.stopping)
+
+    def check_silent(self) -> None:
+        """Raises NotServing (KeyRefused) that names those which could not be asked."""
+        if self.silent:
+            raise _trouble(self.silent)
+
+
+def look(patience_s: float = PATIENCE_S) -> Found:
+    """Raises NotServing where one that EDGELLM_HOST names can't be asked, and says why."""
+    here = state.running()
+    if named := url_of_environment():
+        return Found((_asked_by_name(named, here, patience_s),))
+    with ThreadPoolExecutor(len(here) or 1) as pool:  # two that hang are waited for as long as one
+        told = tuple(pool.map(partial(_asked_here, patience_s), here))
+    still_here = {server.url for server in state.running()}
+    return Found(
+        tuple(one for one in told if not isinstance(one, Silent)),
+        tuple(one for one in told if isinstance(one, Silent) and one.url in still_here),
+        state.stopping(),
+    )
+
+
+def statuses() -> tuple[tuple[str, Status], ...]:
+    """URL and status of every server that answers, the newest first. Raises as `look` does."""
+    return look().answering
+
+
+def _trouble(silent: tuple[Silent, ...]) -> NotServing:
+    """One error for all of them."""
+    if len(silent) == 1:
+        (one,) = silent
+        kind = KeyRefused if isinstance(one.error, KeyRefused) else NotServing
+        return kind(f"{one.error} (pid {one.pid})", hint=one.way_out)
+    lines = (f"  {one.error} (pid {one.pid}); {one.way_out}" for one in silent)
+    return NotServing("\n".join((f"of {len(silent)} servers here:", *lines)))
 
 
 def server_of(model: str) -> tuple[str, ModelStatus] | None:
     """The server that has this model, and how it is called there. One that was only found, and
     wants a key that we don't have, is somebody else's."""
-    try:
-        found = statuses()
-    except KeyRefused:
-        if url_of_environment():
-            raise
-        return None
-    for url, status in found:
+    for url, status in statuses():
         for served in status.models:
             if is_meant(model, served):
                 return url, served
@@ -53,22 +91,46 @@ def server_of(model: str) -> tuple[str, ModelStatus] | None:
 
 def the_server(model: str | None = None, *, hint: str = _START_ONE) -> tuple[str, Status]:
     """The only one, or the one that has `model`. Raises NotServing, BadRequest when unclear."""
-    found = statuses()
-    if model is not None:
-        found = tuple(
-            (url, status)
-            for url, status in found
-            if any(is_meant(model, served) for served in status.models)
-        )
-    if not found:
+    found = look()
+    having = tuple(
+        (url, status)
+        for url, status in found.answering
+        if model is None or any(is_meant(model, served) for served in status.models)
+    )
+    if not having:
+        found.check_silent()
         what = f"no running server has {model}" if model else "no server is running here"
         raise NotServing(what, hint=hint)
-    if len(found) > 1:
+    if len(having) > 1:
         raise BadRequest(
-            f"{len(found)} servers are running: {', '.join(_named(*one) for one in found)}",
-            hint=f"say which: EDGELLM_HOST={found[0][0]}, or name its model",
+            f"{len(having)} servers are running: {', '.join(_named(*one) for one in having)}",
+            hint=f"say which: EDGELLM_HOST={having[0][0]}, or name its model",
         )
-    return found[0]
+    return having[0]
+
+
+def _asked(url: str, patience_s: float) -> tuple[str, Status]:
+    with Client(url, patience_s=patience_s) as client:
+        return url, clean(client.status())
+
+
+def _asked_here(patience_s: float, server: state.Running) -> tuple[str, Status] | Silent:
+    try:
+        return _asked(server.url, patience_s)
+    except EdgellmError as error:
+        return Silent(server.url, server.pid, error)
+
+
+def _asked_by_name(
+    url: str, here: tuple[state.Running, ...], patience_s: float
+) -> tuple[str, Status]:
+    """Raises NotServing, which can tell more of a server that is one of those here."""
+    try:
+        return _asked(url, patience_s)
+    except NotServing as error:
+        if ours := next((server for server in here if url_of(server.url) == url), None):
+            raise _trouble((Silent(url, ours.pid, error),)) from error
+        raise
 
 
 def _named(url: str, status: Status) -> str:

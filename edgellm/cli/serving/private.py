@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from edgellm.cli.flags.addresses import url_of_environment
 from edgellm.cli.flags.drafting import with_draft
 from edgellm.cli.flags.seeing import Seeing
 from edgellm.cli.output import say
@@ -14,7 +15,6 @@ from edgellm.cli.preparing import machine
 from edgellm.cli.preparing.prepare import prepare_all
 from edgellm.cli.preparing.resolve import resolve
 from edgellm.cli.serving.background import BackgroundServer
-from edgellm.cli.serving.client import url_of_environment
 from edgellm.cli.serving.find import server_of, statuses
 from edgellm.cli.serving.serving import Instance
 from edgellm.config import Config

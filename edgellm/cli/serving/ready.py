@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import msgspec
 
 from edgellm.cli.serving.engines import describe
-from edgellm.config import Config
+from edgellm.config import Config, socket_path
 from edgellm.probe.hardware import Hardware
 from edgellm.runner.account import measured_shares
 from edgellm.server.served import Served
@@ -42,8 +42,8 @@ def taken(served: Served, hardware: Hardware) -> str | None:
 def curl_line(url: str, served: Served, config: Config) -> str:
     """A request that works as it stands; a key is named, never printed."""
     words = ["curl", "-s"]
-    if url.startswith("unix:"):
-        words += ["--unix-socket", url.removeprefix("unix:").removeprefix("//")]
+    if path := socket_path(url):
+        words += ["--unix-socket", path]
         url = "http://localhost"
     words += [f"{url}/v1/{_route(served)}", "-H", "Content-Type: application/json"]
     line = shlex.join(words)

@@ -5,7 +5,6 @@ Listening first means that a taken port is told at once and not after minutes of
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -63,13 +62,18 @@ class Instance:
     say: Callable[[str], None] = say
     on_listening: Callable[[str], None] = _nothing  # the URL
     on_ready: Callable[[str, Models], None] = _nothing  # the URL, and what is served there
+    on_closing: Callable[[], None] = _nothing  # the URL may be anybody's after that
     errand: Callable[[Fleet], Awaitable[None]] = field(default=_no_errand)
 
 
 async def run_instance(instance: Instance) -> None:
     """Returns when somebody said stop. Raises AddressInUse, ConfigError, and as Fleet.load does."""
-    root = Path(instance.config.sensors_root)
-    sampler = sampler_for(instance.hardware, SystemSources(root))
+    with state.Announcement() as announcement:
+        await _run(instance, announcement)
+
+
+async def _run(instance: Instance, announcement: state.Announcement) -> None:
+    sampler = sampler_for(instance.hardware, SystemSources(Path(instance.config.sensors_root)))
     observer = Observer(instance.hardware, sampler.latest)
     fleet = Fleet(instance.config.max_queue, instance.say, observer.supervise)
     salvage = Salvage(
@@ -78,11 +82,22 @@ async def run_instance(instance: Instance) -> None:
     app = _app(instance, fleet, sampler, salvage)
     listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     gateway: Gateway = app.state.gateway
+
+    def listens(url: str) -> None:
+        if instance.is_announced:
+            announcement.listening(url, time.time())
+        listening.set_result(url)
+
+    def closes() -> None:
+        announcement.stopping()
+        instance.on_closing()
+
     serving = asyncio.create_task(
         serve(
             app,
             _bind(instance.config),
-            on_started=listening.set_result,
+            on_started=listens,
+            on_closing=closes,
             grace_s=instance.grace_s,
             insecure=instance.insecure,
             max_connections=most_connections(instance.config.max_queue),
@@ -148,16 +163,16 @@ async def _load(
     """The models one after the other, then the errand; lasts until it is cancelled."""
     url = await listening
     instance.on_listening(url)
-    with state.announced(url, time.time()) if instance.is_announced else contextlib.nullcontext():
-        for prepared in instance.prepared:
-            before = observer.used_bytes()
-            served = await fleet.load(prepared)
-            observer.begin(served.engine, before)
-        instance.on_ready(url, fleet.models)
-        await instance.errand(fleet)
-        await asyncio.get_running_loop().create_future()
+    for prepared in instance.prepared:
+        before = observer.used_bytes()
+        served = await fleet.load(prepared)
+        observer.begin(served.engine, before)
+    instance.on_ready(url, fleet.models)
+    await instance.errand(fleet)
+    await asyncio.get_running_loop().create_future()
 
 
 def _bind(config: Config) -> Bind:
-    unix_path = Path(config.unix_socket).expanduser() if config.unix_socket else None
+    """A relative path would be another one for whoever finds the server from elsewhere."""
+    unix_path = Path(config.unix_socket).expanduser().absolute() if config.unix_socket else None
     return Bind(config.host, config.port, unix_path)

@@ -1,15 +1,17 @@
 """Which servers run here: one small file for each in the user's runtime folder.
 
 A file says where its server listens and whose process that is, never a key. One whose process is
-gone, or whose number is another process's by now, is stale: it is ignored and removed.
+gone, or whose number is another process's by now, is stale: it is ignored and removed. One that
+winds up says so before it closes its port, which may be anybody's from then on.
 """
 
 import contextlib
 import os
+import secrets
 import stat
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import msgspec
 import psutil
@@ -22,6 +24,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     process_started_s: float  # Unix seconds; with the pid it names one process
     listening_since_s: float
+    is_stopping: bool = False  # its models are being unloaded, and its URL is not its own any more
 
 
 def folder() -> Path:
@@ -33,7 +36,17 @@ def folder() -> Path:
 
 
 def running() -> tuple[Running, ...]:
-    """The newest first."""
+    """Those that listen, the newest first."""
+    return tuple(server for server in alive() if not server.is_stopping)
+
+
+def stopping() -> tuple[Running, ...]:
+    """Those that wind up, the newest first."""
+    return tuple(server for server in alive() if server.is_stopping)
+
+
+def alive() -> tuple[Running, ...]:
+    """Those that have not ended yet, the newest first."""
     found = []
     place = folder()
     with contextlib.suppress(OSError):
@@ -47,39 +60,65 @@ def running() -> tuple[Running, ...]:
     return tuple(sorted(found, key=lambda server: -server.listening_since_s))
 
 
-@contextlib.contextmanager
-def announced(url: str, now_s: float) -> Iterator[None]:
-    """Others find the server while this lasts. A folder that can't be written costs only that."""
-    pid = os.getpid()
-    server = Running(
-        url=url,
-        pid=pid,
-        process_started_s=psutil.Process(pid).create_time(),
-        listening_since_s=now_s,
-    )
-    path: Path | None = None
-    with contextlib.suppress(OSError):
-        path = _write(server)
-    try:
-        yield
-    finally:
-        if path:
+class Announcement:
+    """A server's own file, as long as its `with` block lasts. Others find it from `listening` to
+    `stopping`. A folder that can't be written costs only that."""
+
+    def __init__(self) -> None:
+        self._server: Running | None = None
+        self._path: Path | None = None
+
+    def listening(self, url: str, now_s: float) -> None:
+        """`now_s` is Unix time."""
+        process = psutil.Process()
+        self._server = Running(
+            url=url,
+            pid=process.pid,
+            process_started_s=process.create_time(),
+            listening_since_s=now_s,
+        )
+        with contextlib.suppress(OSError):
+            self._path = _new_path(self._server.pid)
+            _write(self._path, self._server)
+
+    def stopping(self) -> None:
+        """To be said before the port is closed. Where it can't be, there is no file any more."""
+        if not (self._server and self._path):
+            return
+        self._server = msgspec.structs.replace(self._server, is_stopping=True)
+        try:
+            _write(self._path, self._server)
+        except OSError:
+            self._remove()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._remove()
+
+    def _remove(self) -> None:
+        if self._path:
             with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
+                self._path.unlink(missing_ok=True)
+            self._path = None
 
 
-def _write(server: Running) -> Path:
+def _new_path(pid: int) -> Path:
     """One process may serve twice (the library can), so the name is not the pid alone."""
     place = folder()
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not _is_ours(place):
         raise PermissionError(f"{place} belongs to somebody else")
-    handle, name = tempfile.mkstemp(dir=place, prefix=f"{server.pid}-", suffix=".new")
+    return place / f"{pid}-{secrets.token_hex(4)}.json"
+
+
+def _write(path: Path, server: Running) -> None:
+    """Whole or not at all: who reads meanwhile would take half a file for garbage."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".new")
     with os.fdopen(handle, "wb") as file:
         file.write(msgspec.json.encode(server))
-    path = Path(name).with_suffix(".json")
     Path(name).replace(path)
-    return path
 
 
 def _is_ours(place: Path) -> bool:

@@ -1,7 +1,13 @@
-import pytest
-from msgspec import structs
+import json
+import os
 
-from edgellm.cli.commands.ps import notes, pace, processor
+import pytest
+from cli.serving.announcing import announced, http_server
+from msgspec import structs
+from server.server_fakes import FakeEngine, live_server, served
+
+from edgellm.cli.commands.ps import notes, pace, processor, ps, stop
+from edgellm.errors import NotServing
 from edgellm.status import (
     HealthStatus,
     MemoryParts,
@@ -76,3 +82,52 @@ def test_below_the_table_stands_what_is_not_as_it_should_be():
         "  broken: no such file",
         "  new requests wait: gpu has 84 °C, the ceiling is 85 °C",
     ]
+
+
+@pytest.fixture
+def live():
+    with live_server(served(engine=FakeEngine())) as live, announced(live.url, 1.0):
+        yield live
+
+
+@pytest.fixture
+def broken():
+    """A server of ours that answers nothing that can be read; its URL."""
+    with http_server(b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n") as url, announced(url):
+        yield url
+
+
+def test_what_cannot_be_asked_is_told_after_those_that_answered(live, broken, capsys):
+    with pytest.raises(NotServing, match=broken):
+        ps()
+    out = capsys.readouterr().out
+    assert (live.url in out, broken in out) == (True, False)
+
+
+def test_as_json_those_that_answer_are_told_all_the_same(live, broken, capsys):
+    with pytest.raises(NotServing, match=broken):
+        ps(as_json=True)
+    (told,) = json.loads(capsys.readouterr().out)
+    assert told["url"] == live.url
+
+
+def test_a_server_that_winds_up_is_shown_as_such(capsys):
+    with announced("http://127.0.0.1:1") as announcement:
+        announcement.stopping()
+        ps()
+    assert capsys.readouterr().out == f"http://127.0.0.1:1   pid {os.getpid()}   is stopping\n"
+
+
+def test_where_no_server_runs_that_is_said(capsys):
+    ps()
+    assert capsys.readouterr().out.startswith("no server is running here; start one")
+    stop(everything=True)
+    assert capsys.readouterr().out == "no server is running here\n"
+
+
+def test_all_are_stopped_but_those_that_cannot_be_told_and_these_are_named(live, broken, capsys):
+    with pytest.raises(NotServing, match=broken):
+        stop(everything=True, wait=0)
+    assert capsys.readouterr().out == f"stopping {live.url}\n"
+    live.thread.join(5)
+    assert not live.thread.is_alive()

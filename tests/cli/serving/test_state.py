@@ -2,19 +2,29 @@ import os
 
 import msgspec
 import psutil
+from cli.serving.announcing import announced
 
 from edgellm.cli.serving import state
 
 
 def test_a_server_is_found_while_it_is_announced():
-    with state.announced("http://127.0.0.1:1", 100.0):
+    with announced("http://127.0.0.1:1", 100.0):
         (found,) = state.running()
         assert (found.url, found.pid) == ("http://127.0.0.1:1", os.getpid())
     assert state.running() == ()
 
 
+def test_one_that_winds_up_is_not_among_those_that_listen_until_it_has_ended():
+    with announced("http://127.0.0.1:1") as announcement:
+        announcement.stopping()
+        assert state.running() == ()
+        assert [server.url for server in state.stopping()] == ["http://127.0.0.1:1"]
+        assert state.alive() == state.stopping()
+    assert state.alive() == ()
+
+
 def test_the_newest_comes_first():
-    with state.announced("http://old", 100.0), state.announced("http://new", 200.0):
+    with announced("http://old", 100.0), announced("http://new", 200.0):
         assert [server.url for server in state.running()] == ["http://new", "http://old"]
 
 
@@ -54,7 +64,7 @@ def test_garbage_is_ignored_and_removed():
 
 
 def test_the_folder_is_for_this_user_alone():
-    with state.announced("http://x", 1.0):
+    with announced("http://x", 1.0):
         assert state.folder().stat().st_mode & 0o077 == 0
 
 
@@ -69,13 +79,13 @@ def test_a_folder_that_others_can_write_to_is_not_written_to():
     state.folder().mkdir()
     state.folder().chmod(0o777)
 
-    with state.announced("http://x", 1.0):
+    with announced("http://x", 1.0):
         assert list(state.folder().iterdir()) == []
 
 
 def test_no_key_is_ever_in_the_file():
-    with state.announced("http://x", 1.0):
+    with announced("http://x", 1.0):
         (path,) = state.folder().glob("*.json")
         assert set(msgspec.json.decode(path.read_bytes())) == {
-            "url", "pid", "process_started_s", "listening_since_s",
+            "url", "pid", "process_started_s", "listening_since_s", "is_stopping",
         }  # fmt: skip

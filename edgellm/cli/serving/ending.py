@@ -1,0 +1,49 @@
+"""Servers are told to end, and waited for."""
+
+import time
+
+from edgellm.cli.flags.addresses import url_of
+from edgellm.cli.serving import state
+from edgellm.cli.serving.client import Client
+from edgellm.cli.serving.find import Found, Silent
+from edgellm.errors import EdgellmError, NotServing
+
+_LOOK_S = 0.05
+
+
+def end_all(found: Found, wait_s: float) -> tuple[tuple[str, ...], tuple[Silent, ...]]:
+    """Of those that answer and those that wind up already, the URLs that have ended (without a
+    wait: that were told to), and those that go on. All are told before one is waited for: they
+    wind up beside one another."""
+    told = [(server.url, server.pid) for server in found.stopping]
+    left = list[Silent]()
+    for url, status in found.answering:
+        try:
+            _tell(url)
+            told.append((url, status.pid))
+        except EdgellmError as error:
+            left.append(Silent(url, status.pid, error))
+    deadline_s = time.monotonic() + wait_s
+    ended = list[str]()
+    for url, pid in told:
+        if not wait_s or _has_ended(url, pid, deadline_s):
+            ended.append(url)
+        else:
+            late = NotServing(f"{url} is still ending after {wait_s:g} s")
+            left.append(Silent(url, pid, late))
+    return tuple(ended), tuple(left)
+
+
+def _tell(url: str) -> None:
+    with Client(url) as client:
+        client.shutdown()
+
+
+def _has_ended(url: str, pid: int, deadline_s: float) -> bool:
+    """Its models are unloaded by then. Of a server on another machine nothing can be seen.
+    `deadline_s` is time.monotonic's."""
+    while any(server.pid == pid and url_of(server.url) == url_of(url) for server in state.alive()):
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(_LOOK_S)
+    return True

@@ -1,0 +1,60 @@
+import pytest
+
+from edgellm.cli.flags.addresses import url_of, url_of_environment
+from edgellm.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("box", "http://box:8484"),
+        ("box:11434", "http://box:11434"),
+        ("Box.:11434", "http://box:11434"),
+        (":11434", "http://127.0.0.1:11434"),
+        ("127.0.0.1", "http://127.0.0.1:8484"),
+        ("127.0.0.1:8484/", "http://127.0.0.1:8484"),
+        ("http://127.0.0.1:8484", "http://127.0.0.1:8484"),
+        ("http://127.0.0.1:8484/", "http://127.0.0.1:8484"),
+        ("HTTP://localhost", "http://127.0.0.1:8484"),
+        ("localhost:8484", "http://127.0.0.1:8484"),
+        ("0.0.0.0", "http://127.0.0.1:8484"),
+        ("[::]", "http://[::1]:8484"),
+        ("::", "http://[::1]:8484"),
+        ("[::]:80", "http://[::1]:80"),
+        ("[0:0:0:0:0:0:0:1]:80", "http://[::1]:80"),
+        ("http://box:80/", "http://box:80"),
+        ("https://box", "https://box:443"),
+        ("unix:/run/e.sock", "unix:///run/e.sock"),
+        ("unix:///run/e.sock", "unix:///run/e.sock"),
+        (" box ", "http://box:8484"),
+    ],
+)
+def test_one_place_is_written_in_one_way(text, url):
+    assert url_of(text) == url
+    assert url_of(url) == url
+
+
+def test_a_socket_is_where_its_path_leads_from_here(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+    assert url_of("unix:~/e.sock") == url_of("unix:e.sock") == f"unix://{tmp_path}/e.sock"
+
+
+@pytest.mark.parametrize("text", ["ftp://box", "http://a b", "box?x", "box#@127.0.0.1", "."])
+def test_what_is_no_address_is_a_bad_setting(text):
+    with pytest.raises(ConfigError, match="is no address"):
+        url_of(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["127.0.0.1.evil.com", "evil.com/127.0.0.1", "https://127.0.0.1:8484", "[::1]"]
+)
+def test_what_only_looks_like_a_place_is_another(text):
+    assert url_of(text) != url_of("127.0.0.1:8484")
+
+
+def test_the_environment_names_a_server(monkeypatch):
+    assert url_of_environment() is None
+    monkeypatch.setenv("EDGELLM_HOST", " box ")
+    assert url_of_environment() == "http://box:8484"

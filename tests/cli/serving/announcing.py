@@ -1,0 +1,41 @@
+"""Servers that this machine is told of: real ones of this process, and strangers on a socket."""
+
+import socket
+import threading
+from contextlib import contextmanager
+
+from edgellm.cli.serving import state
+
+
+@contextmanager
+def announced(url, now_s=0.0):
+    """As a server of this process is, that listens there."""
+    with state.Announcement() as announcement:
+        announcement.listening(url, now_s)
+        yield announcement
+
+
+@contextmanager
+def http_server(answer):
+    """Says these bytes to whoever asks; None: it takes the connection and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        saying = threading.Thread(target=_say, args=(sock, answer))
+        if answer is not None:
+            saying.start()
+        try:
+            yield f"http://127.0.0.1:{sock.getsockname()[1]}"
+        finally:
+            sock.shutdown(socket.SHUT_RDWR)  # closing it would not wake the thread
+            if answer is not None:
+                saying.join()
+
+
+def _say(sock, answer):
+    while True:
+        try:
+            connection, _ = sock.accept()
+        except OSError:
+            return  # the test is over
+        with connection:
+            connection.recv(65536)
+            connection.sendall(answer)

@@ -1,0 +1,177 @@
+import os
+import socket
+import time
+
+import pytest
+from cli.serving.announcing import announced, http_server
+from server.server_fakes import FakeEngine, live_server, served
+
+from edgellm.cli.serving.find import is_meant, look, server_of, statuses, the_server
+from edgellm.errors import BadRequest, KeyRefused, NotServing
+from edgellm.server.door.access import Access
+from edgellm.status import ModelStatus, PlanStatus
+
+GARBAGE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nno"
+
+
+@pytest.fixture
+def live():
+    with live_server(served(engine=FakeEngine())) as live, announced(live.url, 1.0):
+        yield live
+
+
+@pytest.fixture
+def locked():
+    """A server of ours that opens to a key which we haven't got."""
+    access = Access.of(keys=["secret"])
+    with (
+        live_server(served("locked", engine=FakeEngine()), access=access) as locked,
+        announced(locked.url, 2.0),
+    ):
+        yield locked
+
+
+@pytest.fixture
+def hanging():
+    """It takes the connection, and that is all; its URL."""
+    with http_server(None) as url, announced(url, 3.0):
+        yield url
+
+
+def urls(found):
+    return [url for url, _ in found.answering], [one.url for one in found.silent]
+
+
+def test_a_server_that_answers_is_found_with_its_status(live):
+    ((url, status),) = look().answering
+
+    assert (url, status.models[0].name) == (live.url, "tiny")
+
+
+def test_without_any_server_nothing_is_found_and_the_hint_says_how_to_start_one():
+    assert look().is_empty
+    with pytest.raises(NotServing) as caught:
+        the_server()
+    assert "edgellm up" in caught.value.hint
+
+
+def test_those_that_cannot_be_asked_are_told_apart_from_those_that_answer(live, locked, hanging):
+    assert urls(look(patience_s=0.5)) == ([live.url], [hanging, locked.url])
+
+
+def test_one_that_could_not_be_asked_is_named_with_its_process_and_a_way_out(hanging):
+    with pytest.raises(NotServing) as caught:
+        look(patience_s=0.5).check_silent()
+    assert str(caught.value) == f"{hanging} does not answer (pid {os.getpid()})"
+    assert f"kill -9 {os.getpid()}" in caught.value.hint
+
+
+def test_one_that_wants_another_key_is_named_with_both_ways_out(locked):
+    with pytest.raises(KeyRefused, match=locked.url) as caught:
+        look().check_silent()
+    assert "EDGELLM_API_KEY" in caught.value.hint
+    assert f"kill {os.getpid()}" in caught.value.hint
+
+
+def test_of_several_that_could_not_be_asked_each_is_named(locked, hanging):
+    with pytest.raises(NotServing) as caught:
+        look(patience_s=0.5).check_silent()
+    heading, first, second = str(caught.value).splitlines()
+    assert heading == "of 2 servers here:"
+    assert (hanging in first, "kill -9" in first) == (True, True)
+    assert (locked.url in second, "EDGELLM_API_KEY" in second) == (True, True)
+
+
+def test_several_that_hang_are_waited_for_no_longer_than_one(hanging):
+    with (
+        http_server(None) as second,
+        http_server(None) as third,
+        announced(second),
+        announced(third),
+    ):
+        began_s = time.monotonic()
+        assert len(look(patience_s=1.0).silent) == 3
+    assert time.monotonic() - began_s < 2.0
+
+
+def test_what_listens_in_the_place_of_a_server_and_is_none_is_told():
+    with http_server(GARBAGE) as url, announced(url):
+        (one,) = look().silent
+    assert "another version" in str(one.error)
+
+
+def test_a_server_that_winds_up_is_neither_asked_nor_told_to_be_silent():
+    with http_server(GARBAGE) as url, announced(url) as announcement:
+        announcement.stopping()
+        found = look()
+    assert urls(found) == ([], [])
+    assert [server.url for server in found.stopping] == [url]
+
+
+def test_a_server_that_was_named_must_answer(monkeypatch, live):
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        nobody = f"127.0.0.1:{sock.getsockname()[1]}"
+    monkeypatch.setenv("EDGELLM_HOST", nobody)
+
+    with pytest.raises(NotServing, match=f"no server at http://{nobody}"):
+        statuses()
+
+
+def test_of_a_server_that_was_named_and_is_ours_the_process_is_told(monkeypatch, hanging):
+    monkeypatch.setenv("EDGELLM_HOST", hanging.replace("127.0.0.1", "localhost"))
+
+    with pytest.raises(NotServing, match=f"pid {os.getpid()}"):
+        look(patience_s=0.5)
+
+
+def test_a_server_is_found_by_its_model(live, monkeypatch):
+    monkeypatch.setenv("EDGELLM_HOST", live.url)
+
+    found = server_of("TINY")
+    assert found is not None
+    assert found[1].name == "tiny"
+    assert server_of("other") is None
+    assert the_server()[0] == live.url
+    with pytest.raises(NotServing, match="other"):
+        the_server("other")
+
+
+def test_a_model_is_not_looked_for_where_another_key_is_wanted(locked):
+    assert server_of("locked") is None
+
+
+def test_of_two_servers_one_must_be_named(live):
+    with live_server(served("small", engine=FakeEngine())) as second, announced(second.url, 5.0):
+        with pytest.raises(BadRequest, match="2 servers are running"):
+            the_server()
+        assert the_server("tiny")[0] == live.url
+
+
+def test_who_asks_for_the_only_server_is_told_of_the_one_that_could_not_be_asked(locked):
+    with pytest.raises(KeyRefused, match=locked.url):
+        the_server()
+
+
+def status_of(name, file="x.gguf"):
+    plan = PlanStatus(
+        file=file, quant="Q8_0", n_ctx=1, n_ctx_seq=1, n_parallel=1, kv_type_k="f16",
+        kv_type_v="f16", n_threads=1, n_gpu_layers=0,
+    )  # fmt: skip
+    return ModelStatus(name=name, state="ready", plan=plan)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "meant"),
+    [
+        ("qwen3:8b", "qwen3:8b", True),
+        ("Qwen3:8B", "qwen3:8b", True),
+        ("qwen3", "qwen3:8b", False),
+        ("org/repo", "hf.co/org/repo:Q8_0", True),
+        ("hf.co/org/repo:Q8_0", "hf.co/org/repo:Q8_0", True),
+        ("org/repo:Q4_0", "hf.co/org/repo:Q8_0", False),
+        ("/models/x.gguf", "anything", True),
+        ("/models/y.gguf", "anything", False),
+    ],
+)
+def test_a_model_is_meant_by_its_name_or_its_file(text, name, meant):
+    assert is_meant(text, status_of(name, "/models/x.gguf")) is meant
