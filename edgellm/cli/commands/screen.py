@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from edgellm.tui.app import StartScreen, TopApp
+    from edgellm.tui.signing import Key
 
 
 def top(
@@ -41,9 +42,9 @@ def top(
     if replay is not None:
         _replay(replay, speed)
         return
+    from edgellm.cli.flags.addresses import url_of, url_of_environment
     from edgellm.cli.flags.keys import key_for
     from edgellm.cli.serving import state
-    from edgellm.cli.serving.client import url_of, url_of_environment
     from edgellm.tui.app import run_top
 
     here = state.running()
@@ -80,13 +81,11 @@ class Screen:
         self._lock = threading.Lock()
         self._is_over = False
 
-    def show(
-        self, url: str, api_keys: tuple[str, ...], start_screen: "StartScreen" = "top"
-    ) -> None:
+    def show(self, url: str, api_key: "Key", start_screen: "StartScreen" = "top") -> None:
         """Returns when the user quits, or on SIGTERM or SIGHUP; the terminal is whole again."""
         from edgellm.tui.app import TopApp
 
-        app = TopApp(url, api_key=lambda: next(iter(api_keys), None), start_screen=start_screen)
+        app = TopApp(url, api_key=api_key, start_screen=start_screen)
         with self._lock:
             if self._is_over:
                 return

@@ -1,6 +1,6 @@
 """`edgellm up`: the one command. Looks at the machine, chooses, serves, and shows it."""
 
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +11,7 @@ from edgellm.cli.flags.listening import Listening
 from edgellm.cli.flags.pins import Pins
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from edgellm.cli.preparing.best import Choice
@@ -72,13 +73,22 @@ def up(
     wished = None
     if not (found or demo or config.offline):
         wished = _wished(config, hardware, goal, asks=is_watched and not yes, agrees=yes)
-    instance = replace(
-        _instance(config, hardware, prepared, wished, shows_screen), insecure=listening.insecure
-    )
+    chosen = _Chosen(config, hardware, prepared, wished, listening.insecure)
     if shows_screen:
-        _with_screen(instance)
+        _with_screen(chosen)
     else:
-        _headless(instance)
+        _headless(chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What is served, and what will be once it is here."""
+
+    config: "Config"
+    hardware: "Hardware"
+    prepared: "Prepared"
+    wished: "Choice | None"
+    insecure: bool
 
 
 def _can_draw() -> bool:
@@ -129,62 +139,68 @@ def _wished(
     return best if answer.strip().lower() in ("", "y", "yes", "j", "ja") else None
 
 
-def _instance(
-    config: "Config",
-    hardware: "Hardware",
-    prepared: "Prepared",
-    wished: "Choice | None",
-    shows_screen: bool,
-) -> "Instance":
+def _headless(chosen: _Chosen) -> None:
+    import asyncio
+
     from edgellm.cli.output import say
     from edgellm.cli.serving.ready import ready_text
-    from edgellm.cli.serving.serving import Instance
+    from edgellm.cli.serving.serving import Instance, run_instance
     from edgellm.cli.serving.upgrade import upgrade
 
-    if shows_screen:
-        return Instance(
-            config,
-            hardware,
-            (prepared,),
-            say=lambda text: None,  # the screen is the TUI's
-            errand=upgrade(config, hardware, wished, lambda text: None, None, say_last=say),
-        )
-    return Instance(
+    config, hardware, wished = chosen.config, chosen.hardware, chosen.wished
+    instance = Instance(
         config,
         hardware,
-        (prepared,),
-        on_listening=lambda url: say(f"listening on {url}, loading {prepared.name}"),
+        (chosen.prepared,),
+        insecure=chosen.insecure,
+        on_listening=lambda url: say(f"listening on {url}, loading {chosen.prepared.name}"),
         on_ready=lambda url, models: print(ready_text(url, models, hardware, config), flush=True),
         errand=upgrade(config, hardware, wished, say, wished.name if wished else None),
     )
-
-
-def _headless(instance: "Instance") -> None:
-    import asyncio
-
-    from edgellm.cli.serving.serving import run_instance
-
     asyncio.run(run_instance(instance))
 
 
-def _with_screen(instance: "Instance") -> None:
-    """The server on a thread, the screen in front; whichever ends first ends the other."""
+def _with_screen(chosen: _Chosen) -> None:
+    """The server on a thread, the screen in front; whichever ends first ends the other. What the
+    server says last is said when the screen is gone: it would be drawn over."""
     import contextlib
 
     from edgellm.cli.commands.screen import Screen
     from edgellm.cli.output import say
     from edgellm.cli.serving.background import BackgroundServer
 
-    screen = Screen()
+    screen, last_words = Screen(), list[str]()
+    instance = _behind_screen(chosen, last_words.append)
     server = BackgroundServer(instance, waits_for_models=False, on_end=screen.close).start()
     try:
-        screen.show(server.url, instance.config.api_keys[:1])
+        screen.show(server.url, lambda: server.api_key)
     finally:
         server.stop()
+        with contextlib.suppress(OSError):  # it may have ended because the terminal was closed
+            for text in last_words:
+                say(text)
     if server.failure:
         raise server.failure
-    with contextlib.suppress(OSError):  # it may have ended because the terminal was closed
+    with contextlib.suppress(OSError):
         say("the server has stopped; one that keeps running: edgellm serve MODEL")
+
+
+def _behind_screen(chosen: _Chosen, say_last: "Callable[[str], None]") -> "Instance":
+    from edgellm.cli.serving.serving import Instance
+    from edgellm.cli.serving.upgrade import upgrade
+
+    def unsaid(text: str) -> None:
+        """The screen shows it."""
+
+    config, hardware, wished = chosen.config, chosen.hardware, chosen.wished
+    return Instance(
+        config,
+        hardware,
+        (chosen.prepared,),
+        insecure=chosen.insecure,
+        say=unsaid,
+        errand=upgrade(config, hardware, wished, unsaid, None, say_last=say_last),
+    )
 
 
 def _path(found: "Choice") -> "Path":

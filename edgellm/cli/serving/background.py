@@ -30,11 +30,13 @@ class BackgroundServer:
         self.url = ""
         self.models = Models()  # what it serves, once they are ready and were waited for
         self.failure: EdgellmError | None = None
+        self.api_key = next(iter(instance.config.api_keys), None)  # None once it is of no use
         self._on_end = on_end
         self._settled = threading.Event()
         self._instance = replace(
             instance,
             grace_s=_GRACE_S,
+            on_closing=self._closes,
             on_listening=instance.on_listening if waits_for_models else self._is_there,
             on_ready=self._is_ready if waits_for_models else instance.on_ready,
         )
@@ -77,6 +79,10 @@ class BackgroundServer:
     async def _main(self) -> None:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         await run_instance(self._instance)
+
+    def _closes(self) -> None:
+        """Whoever takes the place of a server that winds up is not sent its key."""
+        self.api_key = None
 
     def _is_ready(self, url: str, models: Models) -> None:
         self.models = models
