@@ -15,7 +15,7 @@ from edgellm.probe.hardware import SourceFault
 
 _STALE_PERIODS = 5
 _STOP_S = 0.5  # shared by all threads; one that hangs is a daemon and left behind
-_FAULT_PERIODS = 10  # a sensor that raised is asked again, but more seldom
+_MOST_FAULT_PERIODS = 10  # a sensor that goes on raising is asked more and more seldom
 
 
 class Sensor(Protocol):
@@ -70,18 +70,19 @@ class Sampler:
         return tuple(self._faults.values())
 
     def _watch(self, sensor: Sensor) -> None:
-        next_s = time.monotonic()
+        next_s, n_faults = time.monotonic(), 0
         while not self._over.is_set():
-            wait_periods = 1
             try:
                 self._latest[sensor.name] = sensor.read()
                 self._faults.pop(sensor.name, None)
+                n_faults = 0
             except Exception as error:  # noqa: BLE001 - a sensor's failure costs its numbers only
                 self._faults[sensor.name] = SourceFault(
                     sensor.name, f"{type(error).__name__}: {error}"
                 )
-                wait_periods = _FAULT_PERIODS
+                n_faults += 1
             # From the plan, not from now: the pace is kept; what was missed is not made up for.
+            wait_periods = min(2 ** max(0, n_faults - 1), _MOST_FAULT_PERIODS)
             next_s = max(next_s + wait_periods * self._pace_s(sensor), time.monotonic())
             self._over.wait(next_s - time.monotonic())
         sensor.close()

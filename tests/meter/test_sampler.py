@@ -8,13 +8,14 @@ from edgellm.meter.sampler import Sampler
 class FakeSensor:
     """Answers with its number of readings as watts; may hang or raise from the n-th on."""
 
-    def __init__(self, name, hangs_at=None, raises_at=None):
+    def __init__(self, name, hangs_at=None, raises_at=None, raises_until=None):
         self.name = name
         self.n_read = 0
         self.closed_in = None
         self.read_in = set()
         self.released = threading.Event()
         self._hangs_at, self._raises_at = hangs_at, raises_at
+        self._raises_until = raises_until or 10**9
 
     def read(self):
         assert self.closed_in is None, "a closed sensor was read"
@@ -22,7 +23,7 @@ class FakeSensor:
         self.n_read += 1
         if self.n_read == self._hangs_at:
             self.released.wait(30)
-        if self._raises_at is not None and self.n_read >= self._raises_at:
+        if self._raises_at is not None and self._raises_at <= self.n_read <= self._raises_until:
             raise OSError("the driver is gone")
         return (Sample(self.name, time.monotonic(), power_w=float(self.n_read)),)
 
@@ -74,6 +75,31 @@ def test_a_sensor_that_fails_is_named_and_asked_again():
 
     [fault] = sampler.faults
     assert (fault.source, fault.message) == ("nvml", "OSError: the driver is gone")
+
+
+def test_one_failure_costs_no_more_than_its_own_second():
+    """A single hiccup of a driver must not leave a device without numbers until it seems lost."""
+    sensor = FakeSensor("nvml", raises_at=2, raises_until=2)
+    sampler = Sampler((sensor,), period_s=0.1)
+    sampler.start()
+    until(lambda: sensor.n_read >= 2)
+    began_s = time.monotonic()
+    until(lambda: sensor.n_read >= 3)
+    sampler.stop()
+
+    assert time.monotonic() - began_s < 0.5
+    assert sampler.faults == ()
+    assert len(sampler.latest()) == 1
+
+
+def test_who_goes_on_failing_is_asked_more_and_more_seldom():
+    sensor = FakeSensor("nvml", raises_at=1)
+    sampler = Sampler((sensor,), period_s=0.02)
+    sampler.start()
+    time.sleep(0.5)
+    sampler.stop()
+
+    assert 4 <= sensor.n_read <= 7, "after 0, 1, 3, 7, 15 and 25 periods, and not after each of 25"
 
 
 def test_a_sensor_lives_and_ends_in_one_thread_of_its_own():

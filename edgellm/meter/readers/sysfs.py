@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from edgellm.meter.sample import Sample
 from edgellm.probe.pci import normal_address
 from edgellm.probe.sources import Silence, Sources
 
@@ -45,3 +46,10 @@ def card_folders(sources: Sources, addresses: Collection[str]) -> dict[str, str]
         if address and "-" not in card and address in addresses:
             found[address] = card
     return found
+
+
+def is_gone(sources: Sources, folder: str, sample: Sample) -> bool:
+    """Nothing was told, and the folder is no more: the card has left its bus. One that sleeps or
+    tells nothing still has it."""
+    tells_nothing = sample == Sample(sample.device_id, sample.at_s)
+    return tells_nothing and not sources.list(f"{folder}/*")

@@ -95,3 +95,24 @@ def test_metrics_that_are_not_understood_are_no_metrics(said):
 
     assert (sample.temperature_c, sample.power_w, sample.energy_j) == (None, None, None)
     assert (sample.throttle, sample.sees_throttle) == ((), False)
+
+
+def test_a_card_that_leaves_its_bus_is_left_out_until_it_is_back():
+    sensor, sources = amd(**{"hwmon/hwmon2/temp1_input": "44000"})
+    there = dict(sources.files)
+    assert len(sensor.read()) == 1
+    sources.files.clear()
+    assert sensor.read() == ()
+    assert sensor.read() == ()
+    sources.files |= there
+
+    assert sensor.read()[0].temperature_c == 44.0
+
+
+def test_a_card_that_tells_nothing_is_still_there():
+    sensor, sources = amd(**{"hwmon/hwmon2/temp1_input": "44000"})
+    sensor.read()
+    sources.files = dict.fromkeys(sources.files, Silence("broken", "Input/output error"))
+
+    [sample] = sensor.read()
+    assert sample.temperature_c is None

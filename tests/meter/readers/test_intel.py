@@ -4,6 +4,7 @@ from probe_fakes import FakeSources
 
 from edgellm.meter.readers.intel import IntelSensor
 from edgellm.probe.hardware import Device
+from edgellm.probe.sources import Silence
 
 CARD = "/sys/class/drm/card0"
 ARC = Device("0000:03:00.0", "intel", "Arc B580", "vulkan", "0000:03:00.0")
@@ -58,3 +59,24 @@ def test_intels_reasons_of_throttling_under_both_drivers(file, reason):
 
     assert intel(ARC, **device, **{file: "1\n"})[0].read()[0].throttle == (reason,)
     assert intel(ARC, **device, **{file: "0\n"})[0].read()[0].throttle == ()
+
+
+def test_a_card_that_leaves_its_bus_is_left_out_until_it_is_back():
+    sensor, sources = intel(ARC, **{"device/hwmon/hwmon1/temp1_input": "44000"})
+    there = dict(sources.files)
+    assert len(sensor.read()) == 1
+    sources.files.clear()
+    assert sensor.read() == ()
+    assert sensor.read() == ()
+    sources.files |= there
+
+    assert sensor.read()[0].temperature_c == 44.0
+
+
+def test_a_card_that_tells_nothing_is_still_there():
+    sensor, sources = intel(ARC, **{"device/hwmon/hwmon1/temp1_input": "44000"})
+    sensor.read()
+    sources.files = dict.fromkeys(sources.files, Silence("broken", "Input/output error"))
+
+    [sample] = sensor.read()
+    assert sample.temperature_c is None
