@@ -47,6 +47,7 @@ class Vitals:
     measured_tok_s: float | None = None  # None as well unless the whole interval was decoding
     planned_devices: tuple[str, ...] = ()
     present_devices: tuple[str, ...] = ()  # of those, the ones that still answer
+    missing_device: str | None = None  # the worker's words, when it finds one of them no more
     planned_bytes: int | None = None  # weights that accelerators were to hold
     held_bytes: int | None = None  # of these, what llama.cpp says that they hold
     used_bytes: int | None = None  # on those devices, by anyone
@@ -156,6 +157,8 @@ def _hardware(vitals: Vitals) -> Iterator[Finding]:
     lost = [device for device in vitals.planned_devices if device not in vitals.present_devices]
     if lost:
         yield Finding("lost_device", f"{', '.join(lost)} no longer answers")
+    elif vitals.missing_device:
+        yield Finding("lost_device", vitals.missing_device)
     planned, held = vitals.planned_bytes, vitals.held_bytes
     if planned and held is not None and held < planned / 2:
         yield Finding(

@@ -138,4 +138,6 @@ def load_error(kind: str, text: str) -> EdgellmError:
         return DoesNotFit(text, hint=_SMALLER)
     if kind == "file":
         return BadGGUF(text, hint="download it again, or check it with 'edgellm show'")
+    if kind == "device":
+        return EdgellmError(text, hint="'edgellm probe' shows what is there")
     return EdgellmError(text)

@@ -23,6 +23,8 @@ class Engine(Protocol):
     gauge: Gauge | None
     n_restarts: int
     failure: EdgellmError | None
+    missing_device: str | None
+    """What llama.cpp said of a planned device that it no longer finds; None once it loads."""
     log: deque[str]
     adapters: AdapterList
 

@@ -71,6 +71,7 @@ class Supervisor:
         self.gauge: Gauge | None = None
         self.n_restarts = 0
         self.failure: EdgellmError | None = None
+        self.missing_device: str | None = None
         self.log: deque[str] = deque(maxlen=_LOG_LINES)
         self._inflight = Inflight()
         self._held: dict[int, bytes] = {}  # frames that came while no worker was ready
@@ -185,6 +186,7 @@ class Supervisor:
                 self.progress_ratio = progress_ratio
             case LoadFailed(kind, text):
                 self._load_failed = load_error(kind, text)
+                self.missing_device = text if kind == "device" else None
             case Gauge():
                 self.gauge = message
             case _:
@@ -195,6 +197,7 @@ class Supervisor:
         if self._stopping.is_set():
             return
         self.ready, self.state, self.progress_ratio = ready, "ready", None
+        self.missing_device = None
         self.adapters.forget(ready.lost_adapters)
         held, self._held = list(self._held.values()), {}
         for frame in held:

@@ -39,8 +39,9 @@ def model_card(view: View, width: int, height: int) -> Block:
 
 
 def state_note(model: ModelStatus) -> Line:
-    if model.state == "ready" and model.health and model.health.state in _HEALTH:
-        return (_HEALTH[model.health.state],)
+    ill = _HEALTH.get(model.health.state) if model.health else None
+    if ill and model.health and (model.state == "ready" or model.health.state == "lost"):
+        return (ill,)
     mark, tone = _STATES.get(model.state, ("·", "dim"))
     return (Span(f"{mark} {model.state}", tone),)
 

@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -17,7 +18,14 @@ from real_model import demo_path, plan
 from edgellm.chat.events import Failed, Finished, TextDelta
 from edgellm.chat.messages import Claim, GenerateParams, JSONSchema, Regex, SamplingParams
 from edgellm.chat.pictures import Pictures
-from edgellm.errors import BadGGUF, BadRequest, DoesNotFit, NotServing, Overloaded
+from edgellm.errors import (
+    BadGGUF,
+    BadRequest,
+    DoesNotFit,
+    EdgellmError,
+    NotServing,
+    Overloaded,
+)
 from edgellm.runner.supervisor import Supervisor
 from edgellm.units import GIB, MIB
 
@@ -330,6 +338,36 @@ def test_an_absurdly_long_text_is_refused_before_it_is_tokenized():
     ending, elapsed_s = supervise(scenario)
     assert (ending.http_status, ending.kind) == (400, "ContextTooLong")
     assert elapsed_s < 5
+
+
+def test_a_device_that_llama_cpp_does_not_find_is_named():
+    async def scenario():
+        engine = Supervisor(str(demo_path()), plan(devices=("CUDA7",)))
+        with pytest.raises(EdgellmError, match="finds no device 'CUDA7'") as caught:
+            await engine.start()
+        await engine.stop()
+        return engine, caught.value
+
+    engine, error = asyncio.run(scenario())
+    assert engine.missing_device == str(error)
+    assert "edgellm probe" in error.hint
+
+
+def test_a_worker_whose_device_is_gone_after_a_crash_says_so_until_it_loads_again():
+    async def scenario(engine):
+        assert engine.missing_device is None
+        whole = engine.plan
+        engine.plan = replace(whole, devices=("CUDA7",))
+        os.kill(engine.pid, signal.SIGKILL)
+        while engine.missing_device is None:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+        engine.plan = whole
+        _, ending = await collect(engine, "Once", greedy(3))
+        return engine, ending
+
+    engine, ending = supervise(scenario)
+    assert isinstance(ending, Finished)
+    assert engine.missing_device is None
 
 
 def test_stopping_an_engine_that_is_still_starting_leaves_no_process():

@@ -17,8 +17,11 @@ from edgellm.runner.adapters import AdapterList
 from edgellm.runner.messages import Embedded, Gauge, Ready, Scored, Steps, Tokenized
 from edgellm.selector.plan import Placement, Plan, Range, Share
 from edgellm.server.app import create_app
+from edgellm.server.door.terms import Terms
+from edgellm.server.routes.reach import Reach
 from edgellm.server.serve import Bind, serve
 from edgellm.server.served import Models, Served
+from edgellm.server.watch.live import Watched
 
 HANG = object()  # in a script: the model thinks for ever
 N_EMBD = 4
@@ -73,6 +76,7 @@ class FakeEngine:
     n_restarts: int = 0
     pid: int | None = None
     failure: EdgellmError | None = None
+    missing_device: str | None = None
     log: deque = field(default_factory=deque)
     asked: list = field(default_factory=list)
     recorded: tuple = ()  # StepRecords
@@ -222,10 +226,13 @@ class LiveServer:
 
 
 @contextmanager
-def live_server(*served, bind=None, grace_s=5.0, insecure=False, most=None, **how):
+def live_server(
+    *served, bind=None, grace_s=5.0, insecure=False, most=None, watched=None, lora_dir=None, **terms
+):
     """A server in a thread of its own: the sync client's blocking calls must not stop it."""
     models = Models(served)
-    app = create_app(models, **how)
+    watched = watched or Watched()
+    app = create_app(models, terms=Terms(**terms), watched=watched, reach=Reach(lora_dir))
     started, trouble = threading.Event(), []
     urls = []
 

@@ -147,6 +147,17 @@ def test_before_the_first_answer_the_screen_says_what_to_do():
     assert "edgellm up" in screen
 
 
+@pytest.mark.parametrize("state", ["ready", "restarting", "failed"])
+def test_a_lost_device_is_named_whatever_its_worker_does_meanwhile(state):
+    words = "0000:01:00.0 no longer answers"
+    ill = HealthStatus(state="lost", cause="lost_device", message=words)
+    lost = model(state=state, health=ill)
+    screen = shown(dashboard(seen(ordinary(models=(lost,))), 120, 39))
+
+    assert "✗ device lost" in screen
+    assert words in screen
+
+
 def test_a_failed_model_says_why():
     failed = model(state="failed", detail="9.1 GiB were asked for, 7.6 GiB are free", n_restarts=3)
     screen = shown(dashboard(seen(ordinary(models=(failed,))), 120, 39))

@@ -77,6 +77,7 @@ class Fleet:
         prepared = await asyncio.to_thread(on, hardware)
         prepared = replace(prepared, adapters=tuple(old.engine.adapters))
         new = self._served(prepared, prepared.plan)
+        new.engine.log.extend(old.engine.log)  # it tells why it was moved
         self.models.swap(old, new)
         await old.engine.stop(_LOST_GRACE_S)
         return await self._start(prepared, new)

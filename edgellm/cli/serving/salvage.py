@@ -1,7 +1,8 @@
 """When a device is lost: the model that was on it is planned anew on what is left, and loaded.
 
 A silent sensor is no proof. The machine is probed once more, and only a device that the probe
-doesn't find either is given up.
+doesn't find either, or that llama.cpp lists no more, is given up. As long as one is said to be lost
+and is found all the same, the machine is looked at again from time to time.
 """
 
 import asyncio
@@ -13,7 +14,11 @@ from edgellm.cli.serving.engines import Fleet, describe
 from edgellm.errors import EdgellmError
 from edgellm.meter.health import Health
 from edgellm.probe.hardware import Hardware
+from edgellm.runner.engine import Engine
+from edgellm.selector.plan import Plan
 from edgellm.server.served import Served
+
+_AGAIN_S = 30.0
 
 
 class Salvage:
@@ -27,15 +32,21 @@ class Salvage:
         say: Callable[[str], None],
         use: Callable[[Hardware], None],
         look: Callable[[], Hardware] = machine.look,
+        again_s: float = _AGAIN_S,
     ) -> None:
         self._fleet, self._hardware = fleet, hardware
-        self._say, self._use, self._look = say, use, look
+        self._say, self._use, self._look, self._again_s = say, use, look, again_s
+        self._lost: set[Engine] = set()  # that are said to lack a device
         self._one_by_one = asyncio.Lock()
         self._moves: set[asyncio.Task[None]] = set()
 
     def noticed(self, served: Served, health: Health) -> None:
         """Returns at once. To be called within the event loop."""
-        if health.state == "lost":
+        engine = served.engine
+        if health.state != "lost":
+            self._lost.discard(engine)
+        elif engine not in self._lost:
+            self._lost.add(engine)
             move = asyncio.create_task(self._move(served))
             self._moves.add(move)
             move.add_done_callback(self._moves.discard)
@@ -45,24 +56,39 @@ class Salvage:
             move.cancel()
 
     async def _move(self, served: Served) -> None:
-        async with self._one_by_one:
-            if not any(one is served for one in self._fleet.models):
-                return  # it was moved or unloaded meanwhile
-            now = await asyncio.to_thread(self._look)
-            here = {device.id for device in now.devices}
-            lost = [id_ for id_ in served.engine.plan.placement.device_ids if id_ not in here]
-            if not lost:
-                self._say(f"{served.name}: its devices are all there, only a sensor is silent")
-                return
-            self._hardware = remaining(self._hardware, now)
-            self._use(self._hardware)
-            self._say(f"{', '.join(lost)} is lost: planning {served.name} on what is left")
-            try:
-                new = await self._fleet.move(served, self._free_for(served))
-            except EdgellmError as error:
-                self._say(f"{served.name} can't be served without it: {error}")
-            else:
-                self._say(f"{served.name} is served again: {describe(new.engine.plan)}")
+        """Until it is moved, or well, or no longer served."""
+        is_said = False
+        while served.engine in self._lost:
+            async with self._one_by_one:
+                if not any(one is served for one in self._fleet.models):
+                    break
+                now = await asyncio.to_thread(self._look)
+                lost = lost_devices(served.engine.plan, self._hardware, now)
+                if lost:
+                    await self._without(lost, served, now)
+                    break
+            if not is_said:
+                self._tell(served, "its devices are all there, only a sensor is silent")
+                is_said = True
+            await asyncio.sleep(self._again_s)
+        self._lost.discard(served.engine)
+
+    async def _without(self, lost: list[str], served: Served, now: Hardware) -> None:
+        self._hardware = remaining(self._hardware, now)
+        self._use(self._hardware)
+        self._tell(served, f"{', '.join(lost)} is lost: it is planned on what is left")
+        try:
+            new = await self._fleet.move(served, self._free_for(served))
+        except EdgellmError as error:
+            self._tell(served, f"it can't be served without: {error}")
+        else:
+            self._tell(new, f"it is served again: {describe(new.engine.plan)}")
+
+    def _tell(self, served: Served, text: str) -> None:
+        """On the terminal, and in the log that the screen and the status show."""
+        line = f"{served.name}: {text}"
+        served.engine.log.append(line)
+        self._say(line)
 
     def _free_for(self, served: Served) -> Hardware:
         left = self._hardware
@@ -72,19 +98,29 @@ class Salvage:
         return left
 
 
+def lost_devices(plan: Plan, before: Hardware, now: Hardware) -> list[str]:
+    """Of those that the plan is on."""
+    left = {device.id for device in remaining(before, now).devices}
+    return [id_ for id_ in plan.placement.device_ids if id_ not in left]
+
+
 def remaining(before: Hardware, now: Hardware) -> Hardware:
     """What is left of `before`. Its memory is told as it was before anything was loaded; devices
-    are called as llama.cpp calls them from now on, which counts those that it sees."""
+    are called as llama.cpp calls them from now on, which counts those that it sees. A card whose
+    files are still there and that llama.cpp no longer lists is lost, too, unless its list couldn't
+    be had at all."""
     names = {device.id: device.ggml_name for device in now.devices}
+    has_list = bool(now.ggml_registries) or any(names.values())
     devices = tuple(
-        dataclasses.replace(device, ggml_name=names[device.id])
+        dataclasses.replace(device, ggml_name=names[device.id] if has_list else device.ggml_name)
         for device in before.devices
-        if device.id in names
+        if device.id in names and (names[device.id] or not device.ggml_name or not has_list)
     )
+    here = {device.id for device in devices}
     pools = {device.pool_id for device in devices}
     return dataclasses.replace(
         before,
         devices=devices,
         pools=tuple(pool for pool in before.pools if pool.id in pools),
-        peers=tuple(p for p in before.peers if p.one in names and p.other in names),
+        peers=tuple(p for p in before.peers if p.one in here and p.other in here),
     )

@@ -31,7 +31,8 @@ _LISTENING: list[Any] = []  # the process has one log: its listener outlives eve
 
 
 class LoadError(EdgellmError):
-    """`kind` is "memory" when a smaller plan may do, else "file" or "other"."""
+    """`kind` is "memory" when a smaller plan may do, "device" when one that was planned for is not
+    there, else "file" or "other"."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -168,7 +169,7 @@ def device_handles(names: tuple[str, ...]) -> Any:
     handles = [by_name(name.encode()) for name in names]
     for name, handle in zip(names, handles, strict=True):
         if not handle:
-            raise LoadError("other", f"this build of llama.cpp has no device {name!r}")
+            raise LoadError("device", f"llama.cpp finds no device {name!r}")
     return (ctypes.c_void_p * (len(handles) + 1))(*handles, None)
 
 

@@ -43,6 +43,7 @@ class Checkup:
         self._samples, self._on_change, self._swapped_in = samples, on_change, swapped_in
         self._own_cpu_s, self._n_cpus = own_cpu_s, psutil.cpu_count() or 1
         self._charts: dict[Engine, _Chart] = {}
+        self._told: dict[str, Health] = {}  # by the model's name: engines come and go
         self._sampled: set[str] = set()  # devices that have answered once
         self._most_lanes: dict[str, int] = {}
         self._ticked_s: float | None = None
@@ -63,9 +64,16 @@ class Checkup:
             chart = self._charts[served.engine]
             others_work = any(one is not served for one in working)
             vitals = self._vitals(now_s, served, samples, swap_bytes_s, others_work)
-            before, after = chart.watch.health, chart.watch.look(vitals)
-            if (before.state, before.cause) != (after.state, after.cause):
-                self._on_change(served, after)
+            self._tell(served, chart.watch.look(vitals))
+        self._told = {one.name: self._told[one.name] for one in models if one.name in self._told}
+
+    def _tell(self, served: Served, health: Health) -> None:
+        """What has changed; of one that was ill no good news before it answers again."""
+        told = self._told.get(served.name, OK)
+        is_good_news = health.state == "ok" and served.engine.state != "ready"
+        if (told.state, told.cause) != (health.state, health.cause) and not is_good_news:
+            self._told[served.name] = health
+            self._on_change(served, health)
 
     def health(self, engine: Engine) -> Health:
         chart = self._charts.get(engine)
@@ -92,6 +100,7 @@ class Checkup:
             measured_tok_s=chart.measured_tok_s(now_s, engine.gauge, expected),
             planned_devices=planned,
             present_devices=tuple(id_ for id_ in planned if id_ in here),
+            missing_device=engine.missing_device,
             planned_bytes=sum(s.weight_bytes for s in engine.plan.placement.shares[:-1]) or None,
             held_bytes=held,
             used_bytes=used,

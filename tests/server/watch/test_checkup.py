@@ -11,7 +11,7 @@ from edgellm.runner.messages import DeviceMemory, Gauge
 from edgellm.selector.plan import Placement, Range, Share
 from edgellm.server.served import Models
 from edgellm.server.watch.checkup import Checkup
-from edgellm.server.watch.live import Live
+from edgellm.server.watch.live import Live, Watched
 
 GPU = "0000:01:00.0"
 
@@ -143,6 +143,30 @@ def test_a_card_that_was_never_sampled_is_not_lost():
     assert Ward().run(30, sampled=False, tok_s=0, n_steps=0).state == "ok"
 
 
+def test_a_card_that_llama_cpp_no_longer_finds_is_lost_whatever_the_sensors_say():
+    ward = Ward()
+    ward.run(10)
+    ward.engine.state, ward.engine.missing_device = "restarting", "llama.cpp finds no 'CUDA0'"
+    health = ward.run(10, tok_s=0, n_steps=0)
+
+    assert (health.state, health.finding.message) == ("lost", "llama.cpp finds no 'CUDA0'")
+    assert ward.told == [(14.0, "lost", "lost_device")]
+
+
+def test_who_heard_that_a_model_is_lost_hears_when_it_answers_again_on_another_engine():
+    ward = Ward()
+    ward.run(10)
+    ward.run(10, sampled=False, n_steps=0, tok_s=0)
+    ward.engine = FakeEngine(plan(), state="loading")  # it was planned anew
+    ward.model = served(engine=ward.engine, spec=dense())
+    ward.run(5)
+    assert [state for _, state, _ in ward.told] == ["lost"], "it does not answer yet"
+    ward.engine.state = "ready"
+    ward.run(5)
+
+    assert ward.told[1:] == [(26.0, "ok", None)]
+
+
 def test_a_link_that_sleeps_while_nothing_runs_is_no_fault():
     ward = Ward()
     ward.run(10)
@@ -182,10 +206,14 @@ def test_beside_another_model_that_computes_nobody_is_called_slow():
 def test_the_status_the_log_and_the_listener_hear_of_it():
     ward, heard = Ward(held=0), []
     live = Live(
-        Models([ward.model]), hardware=hardware(), samples=lambda: ward.samples,
-        on_health=lambda model, health: heard.append((model.name, health.state)),
+        Models([ward.model]),
+        Watched(
+            hardware(),
+            lambda: ward.samples,
+            on_health=lambda model, health: heard.append((model.name, health.state)),
+        ),
         clock=lambda: ward.now_s,
-    )  # fmt: skip
+    )
     for _ in range(6):
         ward.run(1)
         live.tick()
