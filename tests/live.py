@@ -11,6 +11,7 @@ from edgellm.chat.template import ChatTemplate
 from edgellm.models import local
 from edgellm.runner.supervisor import Supervisor
 from edgellm.server.app import create_app
+from edgellm.server.routes.reach import Reach
 from edgellm.server.serve import Bind, serve
 from edgellm.server.served import Models, Served
 
@@ -28,7 +29,7 @@ class Live:
             adds_bos=header.add_bos is not False,
         )  # fmt: skip
         self.models = Models([Served(name, self.engine, template)])
-        self.app = create_app(self.models, lora_dir=lora_dir)
+        self.app = create_app(self.models, reach=Reach(lora_dir))
         self.url = ""
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)

@@ -8,7 +8,7 @@ ends after the last answer's Finished, or raises once, and then nothing of it ru
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeAlias, cast
 
 from edgellm.chat.events import ENDINGS, Event, Failed, Finished
@@ -34,37 +34,43 @@ def unpriced(engine: Engine, finished: Finished) -> Finished:
     return finished
 
 
-async def answer(
-    served: Served,
-    prompts: Prompts,
-    params: GenerateParams,
-    metrics: Metrics,
-    text_field: str,
-    *,
-    structure_field: str = "response_format",
-    enter: Callable[[], Awaitable[None]] = walk_in,
-    priced: Callable[[Engine, Finished], Finished] = unpriced,
-) -> Answers:
-    """Index p × n + i is prompt p's answer i. Closing it cancels; a Failed is raised.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the engine is asked for, and what the client calls two parts of it, for errors that
+    blame one of these."""
 
-    `text_field`, `structure_field`: where the request has those, for errors that blame it. `enter`
-    returns when it may go in, `priced` adds the joules to an ending.
-    """
-    blamed = text_is_called(text_field, structure_field)
+    prompts: Prompts
+    params: GenerateParams
+    text_field: str
+    structure_field: str = "response_format"
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """What every request passes: it is let in, counted, and priced."""
+
+    metrics: Metrics
+    enter: Callable[[], Awaitable[None]] = walk_in  # returns when it may go in
+    priced: Callable[[Engine, Finished], Finished] = unpriced  # adds the joules to an ending
+
+
+async def answer(served: Served, asked: Asked, counter: Counter) -> Answers:
+    """Index p × n + i is prompt p's answer i. Closing it cancels; a Failed is raised."""
+    blamed = text_is_called(asked.text_field, asked.structure_field)
     wanted = [
-        _one(served.engine, prompt, _variant(params, i))
-        for prompt in prompts
-        for i in range(params.n)
+        _one(served.engine, prompt, _variant(asked.params, i))
+        for prompt in asked.prompts
+        for i in range(asked.params.n)
     ]
-    del prompts, params  # megabytes perhaps, and an answer may take long; the worker has its own
-    with blamed, metrics.watch(served.name, len(wanted)) as watch:
-        await enter()
+    del asked  # megabytes perhaps, and an answer may take long; the worker has its own
+    with blamed, counter.metrics.watch(served.name, len(wanted)) as watch:
+        await counter.enter()
         async with aclosing(_merge(wanted)) as answers:
             async for index, event in answers:
                 if isinstance(event, Failed):
                     raise as_error(event)
                 if isinstance(event, Finished):
-                    event = priced(served.engine, event)
+                    event = counter.priced(served.engine, event)
                 watch.saw(index, event)
                 yield index, event
 

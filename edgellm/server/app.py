@@ -2,8 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -12,29 +11,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from edgellm.meter.guardrails import Ceilings
-from edgellm.meter.sample import Sample
-from edgellm.probe.hardware import Hardware
-from edgellm.server.door.access import Access
 from edgellm.server.door.bodies import Bodies
-from edgellm.server.door.gate import Gate, Tell, nobody_listens
-from edgellm.server.door.patience import Patience
+from edgellm.server.door.gate import Gate
+from edgellm.server.door.terms import Terms
 from edgellm.server.envelope import HTTPProblem, encode
 from edgellm.server.gateway import Gateway, gateway_of
 from edgellm.server.guard import Guard
 from edgellm.server.routes import about, embeddings, lora, props, text, words
-from edgellm.server.routes.image_hosts import ImageHosts
 from edgellm.server.routes.infill import infill
 from edgellm.server.routes.models import list_models, show_model
+from edgellm.server.routes.reach import Reach
 from edgellm.server.routes.rerank import rerank
 from edgellm.server.routes.steps import show_steps
 from edgellm.server.served import Models
-from edgellm.server.watch.checkup import OnChange
 from edgellm.server.watch.gauges import Gauges
-from edgellm.server.watch.joules import Tariff
-from edgellm.server.watch.live import Live, no_download, no_samples, nobody_hears
+from edgellm.server.watch.live import Live, Watched
 from edgellm.server.watch.metrics import Metrics
-from edgellm.status import Download
 
 _OPENAI = (
     ("/chat/completions", text.chat, "POST"),
@@ -67,33 +59,20 @@ _NATIVE = (
 )
 
 
+_USUAL, _UNWATCHED, _NOWHERE = Terms(), Watched(), Reach()
+
+
 def create_app(
     models: Models,
     *,
-    access: Access | None = None,
-    samples: Callable[[], tuple[Sample, ...]] = no_samples,
-    hardware: Hardware | None = None,
-    download: Callable[[], Download | None] = no_download,
-    tariff: Tariff | None = None,
-    on_health: OnChange = nobody_hears,
-    ceilings: Ceilings | None = None,
-    on_held: Tell = nobody_listens,
-    patience: Patience | None = None,
-    lora_dir: Path | None = None,
-    image_hosts: ImageHosts | None = None,
+    terms: Terms = _USUAL,
+    watched: Watched = _UNWATCHED,
+    reach: Reach = _NOWHERE,
 ) -> Starlette:
-    """`models` may change while it serves; `samples` and `download` are asked for each status."""
-    access, patience = access or Access(), patience or Patience()
-    gate = Gate(ceilings or Ceilings(), samples, tell=on_held)
-    live = Live(
-        models,
-        samples=samples,
-        hardware=hardware,
-        download=download,
-        tariff=tariff,
-        on_health=on_health,
-        held_up=lambda: gate.reason,
-    )
+    """`models` may change while it serves; what is `watched` is asked for each status."""
+    access, patience = terms.access, terms.patience
+    gate = Gate(terms.ceilings, watched.samples, tell=terms.on_held)
+    live = Live(models, watched, held_up=lambda: gate.reason)
     metrics, bodies = Metrics(), Bodies(access.all_bodies_bytes)
     Gauges(live.status, metrics.registry, bodies)
     app = Starlette(
@@ -105,8 +84,8 @@ def create_app(
         exception_handlers={HTTPException: _unknown_route},
         lifespan=_keep_ticking,
     )
-    app.state.gateway = Gateway(models, metrics, live, gate, access, patience, lora_dir=lora_dir)
-    app.state.image_hosts = image_hosts or ImageHosts()
+    app.state.gateway = Gateway(models, metrics, live, gate, access, patience)
+    app.state.reach = reach
     return app
 
 

@@ -3,7 +3,6 @@
 import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -28,7 +27,6 @@ class Gateway:
     gate: Gate
     access: Access = field(default_factory=Access)
     patience: Patience = field(default_factory=Patience)
-    lora_dir: Path | None = None  # adapters that clients name are looked for here
     stopping: asyncio.Event = field(default_factory=asyncio.Event)  # set: finish, then go
 
 

@@ -12,7 +12,7 @@ from edgellm.chat.messages import GenerateParams
 from edgellm.chat.thoughts import heard as thoughts_of
 from edgellm.chat.thoughts import style_of
 from edgellm.chat.tools.calls import Calls
-from edgellm.server.answers import answer
+from edgellm.server.answers import Asked, Counter, answer
 from edgellm.server.hearing import heard
 from edgellm.server.watch.metrics import Metrics
 
@@ -28,8 +28,8 @@ def events(*scripts, n=1):
     engine = FakeEngine(plan(), list(scripts))
 
     async def collect():
-        params = GenerateParams(n=n)
-        answers = answer(served(engine=engine), ("x",), params, Metrics(), "messages")
+        asked = Asked(("x",), GenerateParams(n=n), "messages")
+        answers = answer(served(engine=engine), asked, Counter(Metrics()))
         async with aclosing(heard(answers, listen)) as told:
             return [one async for one in told]
 
@@ -69,7 +69,9 @@ def test_closing_it_cancels_the_request():
     engine = FakeEngine(plan(), [[TextDelta("Hel"), HANG]])
 
     async def leave():
-        answers = answer(served(engine=engine), ("x",), GenerateParams(), Metrics(), "messages")
+        answers = answer(
+            served(engine=engine), Asked(("x",), GenerateParams(), "messages"), Counter(Metrics())
+        )
         async with aclosing(heard(answers, listen)) as told:
             async for _ in told:
                 break

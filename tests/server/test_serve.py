@@ -20,6 +20,7 @@ from edgellm.chat.events import TextDelta
 from edgellm.errors import AddressInUse, ConfigError
 from edgellm.server.app import create_app
 from edgellm.server.door.access import Access
+from edgellm.server.door.terms import Terms
 from edgellm.server.serve import Bind, serve
 from edgellm.server.served import Models
 
@@ -27,7 +28,7 @@ HI = {"messages": [{"role": "user", "content": "Hi"}], "stream": True}
 
 
 def start(bind, **how):
-    asyncio.run(serve(create_app(Models(), access=how.pop("access", None)), bind, **how))
+    asyncio.run(serve(create_app(Models(), terms=Terms(how.pop("access", Access()))), bind, **how))
 
 
 @pytest.mark.parametrize(

@@ -29,12 +29,15 @@ from edgellm.server.app import create_app
 from edgellm.server.door.access import Access
 from edgellm.server.door.bodies import bodies_bytes
 from edgellm.server.door.connections import most_connections
+from edgellm.server.door.terms import Terms
 from edgellm.server.gateway import Gateway
 from edgellm.server.routes.image_hosts import ImageHosts
+from edgellm.server.routes.reach import Reach
 from edgellm.server.serve import Bind, serve
 from edgellm.server.served import Models, Served
 from edgellm.server.watch.checkup import OnChange
 from edgellm.server.watch.joules import Tariff
+from edgellm.server.watch.live import Watched
 from edgellm.server.watch.webhook import Webhook
 
 
@@ -123,24 +126,31 @@ def _app(instance: Instance, fleet: Fleet, sampler: Sampler, salvage: Salvage) -
     config = instance.config
     return create_app(
         fleet.models,
-        access=Access.of(
-            keys=config.api_keys,
-            weights=config.key_weights,
-            host_names=config.allowed_hosts,
-            all_bodies_bytes=bodies_bytes(
-                config.request_memory, instance.hardware.host.total_bytes
-            ),
+        terms=_terms(instance),
+        watched=Watched(
+            instance.hardware,
+            sampler.latest,
+            lambda: fleet.download,
+            Tariff(config.energy_price_per_kwh, config.currency),
+            _tell_all(instance, salvage),
         ),
-        samples=sampler.latest,
-        hardware=instance.hardware,
-        download=lambda: fleet.download,
-        tariff=Tariff(config.energy_price_per_kwh, config.currency),
-        image_hosts=ImageHosts(() if config.offline else config.image_hosts),
-        lora_dir=Path(config.lora_dir).expanduser() if config.lora_dir else None,
-        ceilings=Ceilings(config.max_temperature_c, config.max_power_w),
-        on_held=instance.say,
-        on_health=_tell_all(instance, salvage),
+        reach=Reach(
+            Path(config.lora_dir).expanduser() if config.lora_dir else None,
+            ImageHosts(() if config.offline else config.image_hosts),
+        ),
     )
+
+
+def _terms(instance: Instance) -> Terms:
+    config, memory_bytes = instance.config, instance.hardware.host.total_bytes
+    access = Access.of(
+        keys=config.api_keys,
+        weights=config.key_weights,
+        host_names=config.allowed_hosts,
+        all_bodies_bytes=bodies_bytes(config.request_memory, memory_bytes),
+    )
+    ceilings = Ceilings(config.max_temperature_c, config.max_power_w)
+    return Terms(access, ceilings=ceilings, on_held=instance.say)
 
 
 def _tell_all(instance: Instance, salvage: Salvage) -> OnChange:

@@ -9,10 +9,12 @@ from starlette.types import ASGIApp
 
 from edgellm.errors import BadRequest
 from edgellm.runner.messages import Infill
+from edgellm.server.answers import Asked
 from edgellm.server.body import Text, decode
 from edgellm.server.envelope import text_is_called
 from edgellm.server.gateway import body_of, gateway_of
 from edgellm.server.openai.sampling import Sampling
+from edgellm.server.routes.lora import with_adapters
 from edgellm.server.routes.native_completion import NativeCompletion
 from edgellm.server.routes.text import answer_to, frames
 from edgellm.server.sse import EventStream, WholeAnswer
@@ -45,10 +47,9 @@ async def infill(request: Request) -> ASGIApp:
     asked = Infill(0, body.input_prefix, body.input_suffix, extra, body.prompt, params.max_tokens)
     with text_is_called("input_prefix"):
         prompt = await served.engine.infill(asked)
-    answers = answer_to(
-        request, served, (prompt,), params, body.lora_scales(), body.model or "",
-        "input_prefix", body.structure_field(),
-    )  # fmt: skip
+    params = with_adapters(params, served, body.lora_scales(), body.model or "")
+    wanted = Asked((prompt,), params, "input_prefix", body.structure_field())
     streams = body.stream or False
-    told = frames(answers, NativeCompletion(served.name, streams=streams))
+    dialect = NativeCompletion(served.name, streams=streams)
+    told = frames(answer_to(request, served, wanted), dialect)
     return EventStream(told) if streams else WholeAnswer(told)

@@ -19,9 +19,10 @@ from edgellm.chat.messages import GenerateParams
 from edgellm.errors import BadRequest
 from edgellm.server.body import decode
 from edgellm.server.envelope import HTTPProblem
-from edgellm.server.gateway import Gateway, body_of, gateway_of
+from edgellm.server.gateway import body_of, gateway_of
 from edgellm.server.openai.messages import Name
 from edgellm.server.openai.sampling import LoraScale, lora_scales
+from edgellm.server.routes.reach import reach_of
 from edgellm.server.served import Served
 
 
@@ -81,7 +82,7 @@ async def give_scales(request: Request) -> Response:
 
 async def load_adapter(request: Request) -> Response:
     gateway, body = gateway_of(request), decode(_load_decoder, await body_of(request))
-    path = _inside(gateway, body.lora_path)
+    path = _inside(reach_of(request).lora_dir, body.lora_path)
     if not body.lora_name.isprintable():
         raise BadRequest("lora_name: has characters that can't be printed", param="lora_name")
     served = gateway.models.generative(body.model)
@@ -105,15 +106,15 @@ def _served(request: Request) -> Served:
     return gateway_of(request).models.generative(request.query_params.get("model"))
 
 
-def _inside(gateway: Gateway, asked: str) -> Path:
+def _inside(folder: Path | None, asked: str) -> Path:
     """Raises HTTPProblem: no folder is open, or the path leads out of it, by a link."""
-    if gateway.lora_dir is None:
+    if folder is None:
         raise HTTPProblem(
             403,
             "no folder is open for adapters; `edgellm serve MODEL --lora-dir DIR` opens one",
             param="lora_path",
         )
-    folder = gateway.lora_dir.resolve()
+    folder = folder.resolve()
     try:
         path = (folder / asked).resolve()
     except (OSError, ValueError) as error:  # a NUL, a loop of links

@@ -3,16 +3,16 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import datetime
 
 from starlette.requests import Request
 from starlette.types import ASGIApp
 
-from edgellm.chat.messages import CompletionRequest, GenerateParams
+from edgellm.chat.messages import CompletionRequest
 from edgellm.chat.turn import turn
-from edgellm.server.answers import Answers, Prompts, answer
+from edgellm.server.answers import Answers, Asked, Counter, answer
 from edgellm.server.claims import claimed
 from edgellm.server.gateway import body_of, gateway_of, hold_of
 from edgellm.server.hearing import heard
@@ -21,15 +21,14 @@ from edgellm.server.openai.completions import CompletionFold, CompletionStream
 from edgellm.server.openai.filling import filled
 from edgellm.server.openai.requests import chat_request, completion_request
 from edgellm.server.openai.wire import Dialect, Head
-from edgellm.server.routes.image_hosts import ImageHosts
 from edgellm.server.routes.lora import with_adapters
+from edgellm.server.routes.reach import reach_of
 from edgellm.server.served import Served
 from edgellm.server.sse import EventStream, Frames, WholeAnswer
 
 
 async def chat(request: Request) -> ASGIApp:
-    hosts: ImageHosts = request.app.state.image_hosts
-    body = await hosts.inlined(await body_of(request), hold_of(request))
+    body = await reach_of(request).image_hosts.inlined(await body_of(request), hold_of(request))
     asked = chat_request(body, new_picture_mark())
     del body
     served = gateway_of(request).models.generative(asked.model)
@@ -37,10 +36,9 @@ async def chat(request: Request) -> ASGIApp:
         served.check_sees()
     # A stranger's template may take its time: not on the loop that carries everybody's tokens.
     ours = await asyncio.to_thread(turn, served.template, asked, datetime.now())
-    fields = ("messages", ours.structure_field)
-    answers = answer_to(
-        request, served, (ours.prompt,), ours.params, asked.lora, asked.model, *fields
-    )
+    params = with_adapters(ours.params, served, asked.lora, asked.model)
+    wanted = Asked((ours.prompt,), params, "messages", ours.structure_field)
+    answers = answer_to(request, served, wanted)
     if ours.listen:
         answers = heard(answers, ours.listen)
     head, n = _new_head("chatcmpl-", served, asked.model), asked.params.n
@@ -53,9 +51,9 @@ async def chat(request: Request) -> ASGIApp:
 async def completions(request: Request) -> ASGIApp:
     asked = completion_request(await body_of(request))
     served = gateway_of(request).models.generative(asked.model)
-    fields = ("prompt", asked.structure_field)
-    prompts = await filled(served, asked)
-    answers = answer_to(request, served, prompts, asked.params, asked.lora, asked.model, *fields)
+    params = with_adapters(asked.params, served, asked.lora, asked.model)
+    wanted = Asked(await filled(served, asked), params, "prompt", asked.structure_field)
+    answers = answer_to(request, served, wanted)
     head, n, echoes = _new_head("cmpl-", served, asked.model), asked.params.n, _echoes(asked)
     if asked.stream:
         stream = CompletionStream(head, n=n, echoes=echoes, include_usage=asked.include_usage)
@@ -63,29 +61,11 @@ async def completions(request: Request) -> ASGIApp:
     return WholeAnswer(frames(answers, CompletionFold(head, n=n, echoes=echoes)))
 
 
-def answer_to(
-    request: Request,
-    served: Served,
-    prompts: Prompts,
-    params: GenerateParams,
-    lora: Mapping[int, float] | None,
-    model: str,
-    text_field: str,
-    structure_field: str,
-) -> Answers:
-    """As the request's headers, its adapters and the gate let it. Raises BadRequest."""
+def answer_to(request: Request, served: Served, asked: Asked) -> Answers:
+    """As the request's headers and the gate let it. Raises BadRequest."""
     gateway = gateway_of(request)
-    params = claimed(request, gateway.access, with_adapters(params, served, lora, model))
-    return answer(
-        served,
-        prompts,
-        params,
-        gateway.metrics,
-        text_field,
-        structure_field=structure_field,
-        enter=gateway.gate.enter,
-        priced=gateway.live.priced,
-    )
+    claim = replace(asked, params=claimed(request, gateway.access, asked.params))
+    return answer(served, claim, Counter(gateway.metrics, gateway.gate.enter, gateway.live.priced))
 
 
 def _new_head(prefix: str, served: Served, asked_for: str = "") -> Head:

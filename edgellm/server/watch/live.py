@@ -8,6 +8,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
@@ -57,29 +58,40 @@ def no_download() -> Download | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What is seen beside the models, and who is told of their health."""
+
+    hardware: Hardware | None = None
+    samples: Callable[[], tuple[Sample, ...]] = no_samples
+    download: Callable[[], Download | None] = no_download
+    tariff: Tariff = field(default_factory=Tariff)
+    on_health: OnChange = nobody_hears
+
+
+_NOTHING = Watched()
+
+
 class Live:
     """`tick` it about once a second; without, rates span the time between two questions."""
 
     def __init__(
         self,
         models: Models,
+        watched: Watched = _NOTHING,
         *,
-        samples: Callable[[], tuple[Sample, ...]] = no_samples,
-        hardware: Hardware | None = None,
-        download: Callable[[], Download | None] = no_download,
-        tariff: Tariff | None = None,
-        on_health: OnChange = nobody_hears,
         held_up: Callable[[], str | None] = nobody_waits,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.url = ""  # known once the server listens
+        hardware, samples = watched.hardware, watched.samples
         self._models, self._samples, self._hardware = models, samples, hardware
-        self._download, self._clock = download, clock
+        self._download, self._clock = watched.download, clock
         self._began_s = clock()
         self._paces: dict[Engine, _Pace] = {}
-        self._joules = Joules(hardware, samples, tariff or Tariff()) if hardware else None
+        self._joules = Joules(hardware, samples, watched.tariff) if hardware else None
         self._checkup = Checkup(hardware, samples, self._noted) if hardware else None
-        self._on_health, self._held_up = on_health, held_up
+        self._on_health, self._held_up = watched.on_health, held_up
 
     def tick(self) -> None:
         now_s = self._clock()

@@ -7,7 +7,7 @@ from edgellm.chat.messages import GenerateParams
 from edgellm.errors import Overloaded
 from edgellm.meter.guardrails import Ceilings
 from edgellm.meter.sample import Sample
-from edgellm.server.answers import answer
+from edgellm.server.answers import Asked, Counter, answer
 from edgellm.server.door.gate import Gate
 from edgellm.server.watch.metrics import Metrics
 
@@ -101,11 +101,8 @@ def test_no_request_reaches_the_engine_before_the_gate_opens():
     async def scenario():
         answers = answer(
             served(engine=engine),
-            ("x",),
-            GenerateParams(),
-            Metrics(),
-            "prompt",
-            enter=room.gate.enter,
+            Asked(("x",), GenerateParams(), "prompt"),
+            Counter(Metrics(), room.gate.enter),
         )
         asked_s.extend([room.now_s async for _ in answers])
 

@@ -7,6 +7,7 @@ from server.server_fakes import live_server, served, served_embedding
 from edgellm import status
 from edgellm.server.app import create_app
 from edgellm.server.door.access import Access
+from edgellm.server.door.terms import Terms
 from edgellm.server.served import Models
 
 
@@ -88,7 +89,7 @@ def test_who_comes_by_a_proxy_of_this_machine_does_not_come_from_here(header):
     ],
 )  # fmt: skip
 def test_a_server_that_is_open_to_others_is_not_stopped_by_them(peer, keys, code):
-    app = create_app(Models(), access=Access.of(keys=keys))
+    app = create_app(Models(), terms=Terms(Access.of(keys=keys)))
 
     async def ask():
         transport = httpx2.ASGITransport(app, client=(peer, 4711))

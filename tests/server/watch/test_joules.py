@@ -12,7 +12,7 @@ from edgellm.server.door.bodies import Bodies
 from edgellm.server.served import Models
 from edgellm.server.watch.gauges import Gauges
 from edgellm.server.watch.joules import Tariff
-from edgellm.server.watch.live import Live
+from edgellm.server.watch.live import Live, Watched
 
 GPU = "0000:01:00.0"
 
@@ -29,8 +29,9 @@ class Bench:
         self.engine = FakeEngine(plan(embedding=embedding))
         self.live = Live(
             Models([served(engine=self.engine)]),
-            hardware=hardware(), samples=self.samples, tariff=tariff, clock=lambda: self.now_s,
-        )  # fmt: skip
+            Watched(hardware(), self.samples, tariff=tariff or Tariff()),
+            clock=lambda: self.now_s,
+        )
         self.live.tick()
 
     def samples(self):
@@ -140,7 +141,7 @@ def test_a_client_reads_its_joules_in_the_timings():
         return (Sample(GPU, now_s, energy_j=1000 * (now_s - began_s)),)
 
     with (
-        live_server(served(engine=engine), samples=samples, hardware=hardware()) as live,
+        live_server(served(engine=engine), watched=Watched(hardware(), samples)) as live,
         httpx2.Client(base_url=live.url) as http,
     ):
         engine.gauge = gauge((1, 10.0, 16))

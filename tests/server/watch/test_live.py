@@ -10,7 +10,7 @@ from edgellm.meter.sample import Sample
 from edgellm.runner.loadlog import DeviceMemory
 from edgellm.runner.messages import Gauge
 from edgellm.server.served import Models
-from edgellm.server.watch.live import Live
+from edgellm.server.watch.live import Live, Watched
 from edgellm.status import MemoryParts
 
 
@@ -37,7 +37,7 @@ def engine():
 
 @pytest.fixture
 def live(engine, clock):
-    return Live(Models([served(engine=engine)]), hardware=hardware(), clock=clock)
+    return Live(Models([served(engine=engine)]), Watched(hardware()), clock=clock)
 
 
 def model(live):
@@ -128,7 +128,7 @@ def test_a_failure_is_told_with_its_words(live, engine):
 
 def test_devices_join_what_they_are_with_what_they_do(engine):
     samples = (Sample("cpu", 1.0, used_bytes=7000, total_bytes=15000, busy_ratio=0.5),)
-    live = Live(Models(), samples=lambda: samples, hardware=hardware())
+    live = Live(Models(), Watched(hardware(), lambda: samples))
     gpu, cpu = live.status().devices
     assert (gpu.total_bytes, gpu.used_bytes, gpu.unified) == (8000, None, False)
     assert (cpu.total_bytes, cpu.used_bytes, cpu.busy_ratio) == (15000, 7000, 0.5)

@@ -18,12 +18,12 @@ from edgellm.chat.events import Failed, TextDelta
 from edgellm.chat.messages import GenerateParams
 from edgellm.errors import BadRequest, Overloaded
 from edgellm.meter.sample import Sample
-from edgellm.server.answers import answer
+from edgellm.server.answers import Asked, Counter, answer
 from edgellm.server.door.bodies import Bodies
 from edgellm.server.envelope import HTTPProblem
 from edgellm.server.served import Models
 from edgellm.server.watch.gauges import Gauges
-from edgellm.server.watch.live import Live
+from edgellm.server.watch.live import Live, Watched
 from edgellm.server.watch.metrics import Metrics
 
 
@@ -43,7 +43,7 @@ def ask(script, metrics, *, n=1, leave_after=math.inf):
 
     async def scenario():
         model = served(engine=FakeEngine(plan(), [script]))
-        answers = answer(model, ("x",), GenerateParams(n=n), metrics, "prompt")
+        answers = answer(model, Asked(("x",), GenerateParams(n=n), "prompt"), Counter(metrics))
         n_seen = 0
         async for _ in answers:
             n_seen += 1
@@ -114,7 +114,7 @@ def test_a_client_that_leaves_with_the_last_byte_was_answered():
 def test_gauges_are_read_at_the_scrape_and_the_unknown_is_absent():
     engine = FakeEngine(plan(), gauge=GAUGE)
     samples = (Sample("0000:01:00.0", 1.0, used_bytes=500, power_w=70.5),)
-    live = Live(Models([served(engine=engine)]), samples=lambda: samples, hardware=hardware())
+    live = Live(Models([served(engine=engine)]), Watched(hardware(), lambda: samples))
     metrics = Metrics()
     Gauges(live.status, metrics.registry, Bodies(4000))
     seen = values(metrics.registry)
