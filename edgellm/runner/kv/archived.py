@@ -21,7 +21,7 @@ from edgellm.runner.batch import Discard, Op, SaveAll, Store
 from edgellm.runner.kv.archive import Archive
 from edgellm.runner.kv.cells import Lease
 from edgellm.runner.kv.checkpointed import CheckpointedMemory
-from edgellm.runner.kv.copying import AWAITED_RATIO, UNNOTICED_RATIO
+from edgellm.runner.kv.copying import AWAITED_RATIO, WHOLE_RATIO
 from edgellm.runner.kv.memory import Limits, PartialState
 from edgellm.runner.kv.prefix import Match, Retained
 from edgellm.runner.kv.shelf import Edge
@@ -90,7 +90,7 @@ class ArchivedMemory(CheckpointedMemory):
             return
         length, spared = lengths[-1]
         n_bytes = self._state.whole_bytes(length)
-        if running and not self._is_quick(n_bytes, UNNOTICED_RATIO):
+        if running and not self._is_quick(n_bytes, WHOLE_RATIO):
             return
         tokens, is_end = kept.tokens[:length], length == kept.n_computed
         is_wanted = n_bytes <= self._state.budget_bytes and not self._archive.has(tokens)

@@ -1,4 +1,5 @@
 """What copying conversations out of the KV memory and back may take of a step."""
 
-UNNOTICED_RATIO = 0.1  # of what a step takes anyway: for what nobody waits for
+UNNOTICED_RATIO = 0.03  # of what a step takes anyway: for what nobody waits for, in pieces
+WHOLE_RATIO = 0.1  # of the time between two tokens: for what nobody waits for and can't be cut
 AWAITED_RATIO = 0.3  # of the time between two tokens: for what somebody waits for

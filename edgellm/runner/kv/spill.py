@@ -2,8 +2,9 @@
 
 Copying takes time that others would have to wait, so it goes in pieces. What ended is copied out
 before anybody needs its cells, and then it can leave them at once: nothing but tags changes. Nobody
-waits for that, so it takes a tenth of a step at most, of a prompt's too: the next turn of a
-conversation comes when the last one is just being saved.
+waits for that, so it takes a thirtieth of a step, of a prompt's too: the next turn of a
+conversation comes when the last one is just being saved. Only when somebody is kept out for want
+of cells it may take what a wait is worth.
 
 Copying back is worth it where it takes less time than computing again; both are measured. Somebody
 waits for it, so while no stream runs it takes as long as it takes.
@@ -35,6 +36,7 @@ class Spill:
         self._waiting: list[Sequence] = []  # for the disk
         self._load_cell_s: float | None = None  # what reading one from disk takes
         self._left_out = self._left_back = 0  # cells that may yet be copied in this step
+        self._left_hurried = 0  # and those that may go out beside, for who needs their room
         self._n_out = self._n_back = 0  # cells copied since the operations were last observed
 
     # ── pace ─────────────────────────────────────────────────────────────────
@@ -45,8 +47,12 @@ class Spill:
         if target_s is None:  # nobody counts the time between tokens
             self._left_out = self._left_back = self._cells.n_cells
             return
-        self._left_out = _n_cells(UNNOTICED_RATIO * target_s, self._out_s)
-        self._left_back = _n_cells(AWAITED_RATIO * target_s, self._back_s or self._out_s)
+        awaited_s = AWAITED_RATIO * target_s
+        step_s = self._pace.costs.step_s(n_decoding) if n_decoding else None
+        unnoticed_s = UNNOTICED_RATIO * min(target_s, step_s or target_s)
+        self._left_out = _n_cells(unnoticed_s, self._out_s)
+        self._left_hurried = _n_cells(awaited_s, self._out_s)
+        self._left_back = _n_cells(awaited_s, self._back_s or self._out_s)
         if not n_decoding:
             self._left_back = self._cells.n_cells
 
@@ -56,6 +62,11 @@ class Spill:
         if step_s is not None and out_s and self._pace.itl_target_s is not None:
             n_cells = int(UNNOTICED_RATIO * step_s / out_s)
             self._left_out = n_cells if n_cells >= _LEAST_PIECE else 0
+
+    def hurry(self) -> None:
+        """Somebody waits for the room of what is saved next."""
+        self._left_out += self._left_hurried
+        self._left_hurried = 0
 
     def observe(self, elapsed_s: float) -> None:
         """What the operations of a step took: it teaches if they copied, and only one way."""

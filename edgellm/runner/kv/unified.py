@@ -192,6 +192,8 @@ class UnifiedMemory(SharedAnywhere):
         self._settled = looked_at
 
     def _save_all(self, victims: list[Retained]) -> bool:
+        if victims and self._spill:
+            self._spill.hurry()
         saved = [self._save(kept) for kept in victims]
         return all(saved)
 

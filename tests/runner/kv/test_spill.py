@@ -256,8 +256,8 @@ def test_beside_running_streams_copying_back_takes_a_part_of_the_pace():
     assert house.answers[sequence.request_id] == answer([*first.tokens, 44], 1)
 
 
-@pytest.mark.parametrize(("n_more", "n_saved"), [(1, [0]), (40, range(50, 118)), (500, [501])])
-def test_what_has_just_ended_takes_a_tenth_of_the_next_prompt_to_save(n_more, n_saved):
+@pytest.mark.parametrize(("n_more", "n_saved"), [(1, [0]), (40, range(16, 36)), (500, [293])])
+def test_what_has_just_ended_takes_a_thirtieth_of_the_next_prompt_to_save(n_more, n_saved):
     """Its own next turn, mostly: it would be the one to wait."""
     house = House(limits(), Pace(0.1, StepCosts({1: 0.02}, {32: 0.2, 512: 2.0})))
     house.run(text(9, 8))
@@ -323,6 +323,24 @@ def test_who_needs_the_cells_of_the_idle_waits_until_they_are_copied():
     house.run()
     assert house.answers[waiting.request_id] == answer(text(6, 500), 2)
     assert house.run([*text(5, 500), 44])[0].n_restored > 400
+
+
+def test_who_is_kept_out_for_want_of_cells_waits_a_part_of_the_pace_for_each_step():
+    house = House(limits(n_cells=1024), Pace(0.1, StepCosts({1: 0.01}, {512: 0.5})))
+    house.ask(text(7, 20), 400)
+    house.step()
+    house.ask(text(5, 500), 2)
+    while len(house.scheduler.running) + len(house.scheduler.waiting) > 1:
+        house.step()
+    house.scheduler.memory.observe(sum(op.end - op.start for op in house.done(Save)) * 0.0002)
+    house.ask(text(6, 500), 2)
+    per_step = []
+    while house.scheduler.waiting:
+        house.step()
+        per_step.append(sum(op.end - op.start for op in house.done(Save)))
+        house.scheduler.memory.observe(per_step[-1] * 0.0002)
+    assert max(per_step) <= 150 + 16, "30 ms of 100, and what goes unnoticed"
+    assert len(per_step) <= 5
 
 
 def test_forgotten_cells_are_filled_again_before_higher_ones():
