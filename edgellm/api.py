@@ -97,7 +97,7 @@ class Server:
 
 def probe() -> Hardware:
     """This machine. The first time after a boot, measuring its memory takes a second."""
-    return machine.look()
+    return machine.look(waiting=lambda waits: None)
 
 
 def plan(model: str, *, hardware: Hardware | None = None, **goal: Any) -> Plan:

@@ -39,6 +39,9 @@ from edgellm.probe.vendors.cards import Card
 
 T = TypeVar("T")
 
+# Told once, of all sources that are still waited for: each one's name, and for how long at most.
+Waiting = Callable[[tuple[tuple[str, float], ...]], None]
+
 _TOOL_S = readings.TIMEOUT_S + 1.0
 
 # Who is asked, and how long his answer may take. No card's name or number stands here.
@@ -63,12 +66,24 @@ _FILES_S = 5.0  # for files that the kernel answers at once, or never
 _BEFORE_GGML_S = 1.5
 
 
-def detect(sources: Sources | None = None, *, measure_bandwidth: bool = True) -> Hardware:
+def nobody_hears(waits: tuple[tuple[str, float], ...]) -> None:
+    pass
+
+
+def detect(
+    sources: Sources | None = None,
+    *,
+    measure_bandwidth: bool = True,
+    waiting: Waiting = nobody_hears,
+) -> Hardware:
     """The first call after a boot measures the memory's bandwidth, for about a second."""
-    return examine(Evidence(sources or hangs.this_machine()), measure_bandwidth=measure_bandwidth)
+    evidence = Evidence(sources or hangs.this_machine())
+    return examine(evidence, measure_bandwidth=measure_bandwidth, waiting=waiting)
 
 
-def examine(evidence: Evidence, *, measure_bandwidth: bool = True) -> Hardware:
+def examine(
+    evidence: Evidence, *, measure_bandwidth: bool = True, waiting: Waiting = nobody_hears
+) -> Hardware:
     """As `detect`; afterwards the evidence tells what each source said."""
     asked_s = time.monotonic()
     asking_host = ask(lambda: host.read(evidence))
@@ -81,6 +96,10 @@ def examine(evidence: Evidence, *, measure_bandwidth: bool = True) -> Hardware:
 
     wait([future for _, future, _ in asking], _BEFORE_GGML_S)
     asking_ggml = ask(lambda: registry.read(evidence))
+    now_s = time.monotonic() - asked_s
+    waits = tuple((name, s - now_s) for name, future, s in asking if not future.done())
+    if waits:
+        waiting(waits)
     machine = answer("host", asking_host, _FILES_S, host.nothing_known())
     if measure_bandwidth:  # beside it: it waits for drivers, and this for memory
         cores = machine.cpu.n_physical_cores

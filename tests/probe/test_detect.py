@@ -430,9 +430,11 @@ def test_readers_wait_side_by_side_and_one_that_hangs_costs_its_own_cards():
         "npu-smi info": (CAPTURES.parent / "outputs" / "npu-smi-22.0.3.1.txt").read_text(),
     }
     began_s = time.monotonic()
-    hardware = detect(Slow(commands=tools))
+    waits = []
+    hardware = detect(Slow(commands=tools), waiting=waits.append)
 
     assert time.monotonic() - began_s < 2.0, "one after another they would take 3.0 s"
+    assert waits == [], "nobody took so long that it had to be said"
     vendors = [device.vendor for device in hardware.devices]
     assert vendors == ["huawei"] * 4 + ["moorethreads", "iluvatar", "metax", "cpu"]
     assert "cnmon" in {said.source for said in hardware.faults}
@@ -450,10 +452,17 @@ def test_llama_cpp_is_not_kept_waiting_by_a_vendor_who_hangs():
                 time.sleep(1.0)
             return super().run(argv, timeout_s)
 
-    began_s = time.monotonic()
-    hardware = detect(Hanging(commands={"registry_child": {"devices": []}}))
+    began_s, told = time.monotonic(), []
+
+    def waiting(waits):
+        told.append((time.monotonic() - began_s, waits))
+
+    hardware = detect(Hanging(commands={"registry_child": {"devices": []}}), waiting=waiting)
 
     assert time.monotonic() - began_s < 3.2
+    [(told_s, [(name, left_s)])] = told
+    assert (1.4 < told_s < 2.2, name) == (True, "cambricon"), "whoever waits is told for whom"
+    assert 0 < left_s < 6
     assert [said.source for said in hardware.faults if "within" in said.message] == ["cnmon"]
 
 

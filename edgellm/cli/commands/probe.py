@@ -27,13 +27,14 @@ def probe(
     """
     from edgellm.cli.flags.described import sources
     from edgellm.cli.output import columns, print_json
+    from edgellm.cli.preparing.machine import say_waiting
     from edgellm.probe.asked.evidence import Evidence
     from edgellm.probe.detect import examine
     from edgellm.probe.report import as_json as hardware_json
     from edgellm.probe.report import as_text, raw_as_text
 
     evidence = Evidence(sources(sysroot))
-    hardware = examine(evidence)
+    hardware = examine(evidence, waiting=say_waiting)
     if raw:
         print(raw_as_text(evidence.testimonies), end="")
     elif as_json:

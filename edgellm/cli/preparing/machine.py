@@ -1,18 +1,27 @@
 """This machine, as the selector is told of it."""
 
 import dataclasses
+from collections.abc import Callable
 
+from edgellm.cli.output import say
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.plan import Plan
 
+Waits = tuple[tuple[str, float], ...]
 
-def look(*, ask_again: bool = False) -> Hardware:
+
+def say_waiting(waits: Waits) -> None:
+    """Of drivers that are slow, or hang: cards that sleep take seconds to wake."""
+    say("waiting for " + ", ".join(f"{name} (up to {left_s:.0f} s)" for name, left_s in waits))
+
+
+def look(*, ask_again: bool = False, waiting: Callable[[Waits], None] = say_waiting) -> Hardware:
     """The first look after a boot also measures the memory's bandwidth, for about a second.
     `ask_again`: programs that hung lately, too."""
     from edgellm.probe.asked.hangs import this_machine
     from edgellm.probe.detect import detect
 
-    return detect(this_machine(ask_again=ask_again))
+    return detect(this_machine(ask_again=ask_again), waiting=waiting)
 
 
 def recall() -> Hardware:
@@ -23,7 +32,8 @@ def recall() -> Hardware:
     from edgellm.probe.detect import detect
     from edgellm.runner.build import llama_build
 
-    return detect(RecallingSources(this_machine(), llama_build()))
+    sources = RecallingSources(this_machine(), llama_build())
+    return detect(sources, waiting=say_waiting)
 
 
 def without(hardware: Hardware, plan: Plan) -> Hardware:
