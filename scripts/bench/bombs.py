@@ -3,7 +3,8 @@
     python scripts/bench/bombs.py --model q06.gguf [--only regex] [--part 1/6] [--flags "-t 2"]
 
 Each is asked for alone, as a stream of 24 tokens: "told" is the time to its first token, or to its
-refusal. A neighbour streams all the while; its longest gap between two tokens is kept for each.
+refusal; "read" is what of that its prompt took to be read, which no structure makes longer. A
+neighbour streams all the while; its longest gap between two tokens is kept for each.
 Then all are sent at once, and a modest request with a known structure is timed among them. The
 worker must be the same process in the end. tests/structure_bombs.py has the bombs.
 """
@@ -35,7 +36,12 @@ class Told:
     name: str
     told_s: float  # to the first token, or the refusal
     ending: str
+    read_s: float = 0.0  # of this, from the prompt's first step to the first token
     gap_s: float = 0.0  # the neighbour's longest meanwhile
+
+    @property
+    def judged_s(self) -> float:
+        return self.told_s - self.read_s
 
 
 @dataclass(slots=True)
@@ -92,7 +98,7 @@ async def told(port: int, name: str, fields: dict[str, Any]) -> Told:
 
 
 async def _told(port: int, name: str, fields: dict[str, Any]) -> Told:
-    begun_s, first_s, ending = time.perf_counter(), None, "broke off"
+    begun_s, first_s, read_s, ending = time.perf_counter(), None, 0.0, "broke off"
     async for event in _events(port, _chat(fields)):
         choice = (event.get("choices") or [{}])[0]
         delta = choice.get("delta") or {}
@@ -101,7 +107,8 @@ async def _told(port: int, name: str, fields: dict[str, Any]) -> Told:
         if "error" in event:
             ending = str(event["error"]["message"])
         ending = choice.get("finish_reason") or ending
-    return Told(name, (first_s or time.perf_counter()) - begun_s, ending)
+        read_s = event.get("timings", {}).get("prompt_ms", 0.0) / 1000 or read_s
+    return Told(name, (first_s or time.perf_counter()) - begun_s, ending, read_s)
 
 
 def chosen_of(only: str, part: str) -> list[tuple[str, dict[str, Any]]]:
@@ -168,19 +175,30 @@ def report(alone: list[Told], crowd: list[Told], longest_s: float) -> None:
     print(
         f"{len(alone)} bombs: {n_refused} refused or broken off, {len(alone) - n_refused} followed"
     )
-    print(f"\n{'told':>7} {'gap':>6}  the slowest to be told")
-    for one in sorted(alone, key=lambda one: -one.told_s)[:10]:
-        print(f"{one.told_s:6.2f}s {1000 * one.gap_s:4.0f}ms  {one.name}: {one.ending[:60]}")
-    print(f"\n{'told':>7} {'gap':>6}  the longest gaps of the neighbour")
-    for one in sorted(alone, key=lambda one: -one.gap_s)[:10]:
-        print(f"{one.told_s:6.2f}s {1000 * one.gap_s:4.0f}ms  {one.name}: {one.ending[:60]}")
-    over = sum(one.told_s > 2 for one in alone), sum(one.gap_s > 0.2 for one in alone)
-    print(f"\nover 2 s: {over[0]}; over 200 ms: {over[1]}")
+    listed("the slowest to be told", sorted(alone, key=lambda one: -one.told_s))
+    listed("the longest gaps of the neighbour", sorted(alone, key=lambda one: -one.gap_s))
+    n_late, n_judged_late = (
+        sum(seconds > 2 for seconds in each)
+        for each in ([one.told_s for one in alone], [one.judged_s for one in alone])
+    )
+    print(
+        f"\ntold after 2 s: {n_late}, {n_judged_late} without their prompts' reading; "
+        f"gaps over 200 ms: {sum(one.gap_s > 0.2 for one in alone)}"
+    )
     modest = crowd[-1]
     print(
         f"all at once: the neighbour's longest gap {1000 * longest_s:.0f} ms, the slowest told "
         f"{max(one.told_s for one in crowd):.1f} s, a modest one told {modest.told_s:.2f} s"
     )
+
+
+def listed(title: str, ordered: list[Told]) -> None:
+    print(f"\n{'told':>7} {'read':>6} {'gap':>6}  {title}")
+    for one in ordered[:10]:
+        print(
+            f"{one.told_s:6.2f}s {one.read_s:5.2f}s {1000 * one.gap_s:4.0f}ms  "
+            f"{one.name}: {one.ending[:60]}"
+        )
 
 
 if __name__ == "__main__":

@@ -196,7 +196,7 @@ class LlamaBackend:
     def _decode_rows(self, rows: tuple[Row, ...]) -> None:
         if self._sight and is_picture(rows[0].token):
             sight, pictures = self._sight, self._drawing.pictures(rows[0].seq_id)
-            self._compute.call(lambda: sight.decode(self._context, rows, pictures), len(rows))
+            self._compute.call(lambda: sight.decode(self._context, rows, pictures), rows)
         else:
             self._compute.rows(rows)
 

@@ -34,12 +34,13 @@ class Compute:
     def rows(self, rows: tuple[Row, ...]) -> None:
         """Raises NoKVSlot, EdgellmError."""
         self.input.fill(rows)
-        self.call(lambda: llama_cpp.llama_decode(self._context, self.input.raw), len(rows))
+        self.call(lambda: llama_cpp.llama_decode(self._context, self.input.raw), rows)
 
-    def call(self, decode: Callable[[], int], n_rows: int) -> None:
+    def call(self, decode: Callable[[], int], rows: tuple[Row, ...]) -> None:
         """`decode` returns llama_decode's code. Raises NoKVSlot, EdgellmError."""
-        n_beside = (self._beside or self).n_beside()
-        self._use_threads(n_rows, n_beside)
+        n_rows, n_beside = len(rows), (self._beside or self).n_beside()
+        reads_prompt = not all(row.wants_logits for row in rows)
+        self._use_threads(n_rows, n_beside, reads_prompt)
         begun_s, begun_cpu_s = time.perf_counter(), time.process_time()
         code = decode()
         if self.meanwhile:
@@ -48,13 +49,17 @@ class Compute:
         elapsed_s = time.perf_counter() - begun_s
         self.elapsed_s += elapsed_s
         if self._threads and not self._beside and not n_beside:
-            self._threads.observe(n_rows, elapsed_s, time.process_time() - begun_cpu_s)
+            cpu_s = time.process_time() - begun_cpu_s
+            self._threads.observe(n_rows, elapsed_s, cpu_s, reads_prompt=reads_prompt)
         if code == 1:
             raise NoKVSlot(f"no KV slot for a batch of {n_rows} tokens")
         if code != 0:
             raise EdgellmError(f"llama_decode returned {code} for {n_rows} tokens")
 
-    def _use_threads(self, n_rows: int, n_beside: int) -> None:
-        if self._threads and (n := self._threads.of(n_rows, n_beside)) != self.n_threads:
+    def _use_threads(self, n_rows: int, n_beside: int, reads_prompt: bool) -> None:
+        if self._threads is None:
+            return
+        n = self._threads.of(n_rows, n_beside, reads_prompt=reads_prompt)
+        if n != self.n_threads:
             self.n_threads = n
-            llama_cpp.llama_set_n_threads(self._context, self.n_threads, self.n_threads)
+            llama_cpp.llama_set_n_threads(self._context, n, n)

@@ -10,8 +10,8 @@ have, takes one second of it a second. If less came, fewer threads are tried, an
 got shorter by it; from time to time all of them get another look, the seldomer the more often that
 was in vain. Steps with a prompt's chunk keep all threads: of so much work llama.cpp deals out
 pieces, and whoever has a core takes more of them (beside that neighbour one thread and two were as
-fast, and a trial would last seconds). Answers stay the same, but for the rounding of flash
-attention, which divides its work among the threads.
+fast), and a trial would last seconds, since hardly two chunks have as many rows. Answers stay the
+same, but for the rounding of flash attention, which divides its work among the threads.
 """
 
 from collections import defaultdict
@@ -41,16 +41,19 @@ class ThreadCount:
         self._most, self._counts = most, _counts(most)
         self._n = next(self._counts)
 
-    def of(self, n_rows: int, n_beside: int = 0) -> int:
+    def of(self, n_rows: int, n_beside: int = 0, *, reads_prompt: bool = False) -> int:
         """For the next step. Threads of our own that compute beside it have a core each: nobody has
         to find out that they are there."""
         if n_rows > _MOST_ROWS:
             return self._most
-        return max(1, min(self._n, self._most - n_beside))
+        n = self._most if reads_prompt else self._n
+        return max(1, min(n, self._most - n_beside))
 
-    def observe(self, n_rows: int, elapsed_s: float, cpu_s: float) -> None:
+    def observe(
+        self, n_rows: int, elapsed_s: float, cpu_s: float, *, reads_prompt: bool = False
+    ) -> None:
         """What it took, with as many threads as `of` said."""
-        if n_rows <= _MOST_ROWS:
+        if n_rows <= _MOST_ROWS and not reads_prompt:
             self._n = self._counts.send(Took(n_rows, elapsed_s, cpu_s))
 
 

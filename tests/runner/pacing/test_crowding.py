@@ -94,3 +94,12 @@ def test_threads_of_our_own_have_a_core_each():
     threads = ThreadCount(4)
     assert [threads.of(1, n_beside) for n_beside in range(6)] == [4, 3, 2, 1, 1, 1]
     assert threads.of(256, 1) == 4
+
+
+def test_a_prompts_chunk_is_computed_by_all_but_our_own_busy_threads():
+    machine, threads = Machine(8), ThreadCount(8)
+    machine.n_taken = 3
+    machine.run(threads, 5)
+    assert threads.of(20) < 8
+    assert threads.of(20, reads_prompt=True) == 8
+    assert threads.of(20, n_beside=1, reads_prompt=True) == 7
