@@ -19,6 +19,7 @@ class StatusServer:
         self.api_key = api_key
         self.script = [delta("Hello"), delta(" there"), finish(), usage(3), DONE]
         self.refusal = None  # (HTTP status, message) in place of an answer
+        self.most_messages = None  # that the context has room for
         self.raw_status = None  # bytes in place of the status
         self.pause_s = 0.0  # between two pieces of an answer
         self.questions = []  # the bodies that were posted
@@ -74,7 +75,11 @@ class StatusServer:
             await self._whole(writer, 200, self.raw_status or status.encode(self.status))
         elif (method, path) == ("POST", "/v1/chat/completions"):
             self.questions.append(json.loads(body))
-            if self.refusal:
+            n_messages = len(self.questions[-1]["messages"])
+            if self.most_messages is not None and n_messages > self.most_messages:
+                refused = envelope("it is too long", code="context_length_exceeded")
+                await self._whole(writer, 400, refused)
+            elif self.refusal:
                 await self._whole(writer, self.refusal[0], envelope(self.refusal[1]))
             else:
                 await self._stream(writer)
@@ -139,8 +144,8 @@ def failure(message):
     return event(error={"message": message, "type": "server_error"})
 
 
-def envelope(message):
-    return json.dumps({"error": {"message": message, "type": "x"}}).encode()
+def envelope(message, code=None):
+    return json.dumps({"error": {"message": message, "type": "x", "code": code}}).encode()
 
 
 async def until(true, *, within_s=5.0):

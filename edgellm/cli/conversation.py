@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edgellm.cli.output import say, say_error
+from edgellm.cli.flow import Flow
+from edgellm.cli.output import columns, say, say_error
 from edgellm.cli.pictures import data_urls
-from edgellm.cli.serving.client import Client, Message, with_pictures
-from edgellm.errors import EdgellmError
+from edgellm.cli.serving.client import Client, Message, Piece, with_pictures
+from edgellm.errors import ContextTooLong, EdgellmError
 from edgellm.tui.answers import Timings
+from edgellm.tui.conversation import left_out, n_questions, newer_half
 from edgellm.tui.terminal import has_style
 from edgellm.tui.untrusted import prose
 from edgellm.units import format_rate, format_seconds
@@ -45,13 +47,12 @@ class Answering:
         shown, self.pictures = self.pictures, ()
         self.said.append(with_pictures(shown, question) if shown else Message("user", question))
         begun_s, written = time.monotonic(), _Written()
-        first = [Message("system", self.system)] if self.system else []
         try:
-            with Client(self.url) as client:
-                for piece in client.chat(self.model, [*first, *self.said], **self.options):
-                    written.thought(piece.thought)
-                    written.text(piece.text)
-                    written.timings = piece.timings or written.timings
+            for piece in self._pieces():
+                written.thought(piece.thought)
+                written.text(piece.text)
+                written.timings = piece.timings or written.timings
+                written.reason = piece.reason or written.reason
         except EdgellmError:
             if not written.answer:
                 self.said.pop()
@@ -60,8 +61,30 @@ class Answering:
             written.end()
             if written.answer:
                 self.said.append(Message("assistant", written.answer))
+        if written.reason == "length" and "max_tokens" not in self.options:
+            say("(cut at the length limit)")
         if self.verbose and written.timings:
             say(timing_lines(written.timings, time.monotonic() - begun_s))
+
+    def _pieces(self) -> Iterator[Piece]:
+        """As long as all that was said is too much for the model, it is asked the newer half."""
+        first = [Message("system", self.system)] if self.system else []
+        asked: Sequence[Message] = self.said
+        with Client(self.url) as client:
+            while True:
+                try:
+                    for piece in client.chat(self.model, [*first, *asked], **self.options):
+                        if len(asked) < len(self.said):
+                            n_left_out = n_questions(self.said) - n_questions(asked)
+                            say(f"({left_out(n_left_out)})")
+                            self.said[:] = asked
+                        yield piece
+                    return
+                except ContextTooLong:
+                    newer = newer_half(asked)
+                    if not newer:
+                        raise
+                    asked = newer
 
     def show(self, path: str) -> None:
         """With the next question, after those that wait for it. Raises BadRequest."""
@@ -73,32 +96,34 @@ class Answering:
 
 
 class _Written:
-    """What has been written. Thoughts are told apart on a terminal, and only told there."""
+    """What has been written. Thoughts are told apart on a terminal, and only told there; lines end
+    between words there."""
 
     def __init__(self) -> None:
         self.answer = ""
         self.timings: Timings | None = None
+        self.reason: str | None = None
         self._is_terminal = sys.stdout.isatty()
+        self._flow = Flow(columns)
         self._begin, self._end = _FAINT if has_style(sys.stdout) else _MARKED
         self._is_thinking = False
 
     def thought(self, text: str) -> None:
         if text and self._is_terminal:
             begin = "" if self._is_thinking else self._begin
-            print(begin + prose(text), end="", flush=True)
+            print(begin + self._flow.feed(prose(text)), end="", flush=True)
             self._is_thinking = True
 
     def text(self, text: str) -> None:
         if text:
             if self._is_thinking:
-                print(self._end, end="\n\n")
+                print(self._flow.rest() + self._end + self._flow.feed("\n\n"), end="")
                 self._is_thinking = False
-            print(prose(text) if self._is_terminal else text, end="", flush=True)
+            print(self._flow.feed(prose(text)) if self._is_terminal else text, end="", flush=True)
             self.answer += text
 
     def end(self) -> None:
-        if self._is_thinking:
-            print(self._end, end="")
+        print(self._flow.rest(), end=self._end if self._is_thinking else "")
         print(flush=True)
 
 

@@ -83,6 +83,7 @@ class Timings(msgspec.Struct, frozen=True):
 
 class Problem(msgspec.Struct, frozen=True):
     message: str = "no reason given"
+    code: str | int | None = None
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -125,13 +126,18 @@ def pieces(line: str) -> list[Piece]:
             return []
 
 
-def problem(status: int, body: bytes) -> str:
+def problem(status: int, body: bytes) -> Problem:
     """An error response in the server's words, or at least its number."""
+    unknown = Problem(f"the server answered {status}")
     try:
-        chunk = decode(body)
+        return decode(body).error or unknown
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        return f"the server answered {status}"
-    return f"{status}: {chunk.error.message}" if chunk.error else f"the server answered {status}"
+        return unknown
+
+
+def is_too_long(told: Problem) -> bool:
+    """Whether the prompt is more than the model's context: server/envelope.py's word for it."""
+    return told.code == "context_length_exceeded"
 
 
 def _deltas(chunk: Chunk) -> list[Piece]:

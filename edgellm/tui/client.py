@@ -9,9 +9,9 @@ import httpx2
 import msgspec
 
 from edgellm import status
-from edgellm.errors import EdgellmError, NotServing, WorkerDied
+from edgellm.errors import ContextTooLong, EdgellmError, NotServing, WorkerDied
 from edgellm.status import Status
-from edgellm.tui.answers import Ended, Piece, pieces, problem
+from edgellm.tui.answers import Ended, Piece, is_too_long, pieces, problem
 from edgellm.tui.signing import Key, signed
 from edgellm.tui.untrusted import clean, plain
 
@@ -80,7 +80,7 @@ class Server:
         """Pieces until `Ended`. Closing it early closes the connection, which cancels the request.
 
         Raises NotServing without a server, WorkerDied where the stream is cut off, EdgellmError
-        with the server's own words.
+        with the server's own words: ContextTooLong before the first piece.
         """
         body = msgspec.json.encode(_Question(model, tuple(messages)))
         try:
@@ -92,8 +92,9 @@ class Server:
                 timeout=_ANSWER_TIMEOUT,
             ) as response:
                 if response.status_code != 200:
-                    words = problem(response.status_code, await response.aread())
-                    raise EdgellmError(plain(words))
+                    told = problem(response.status_code, await response.aread())
+                    kind = ContextTooLong if is_too_long(told) else EdgellmError
+                    raise kind(plain(told.message))
                 async for line in response.aiter_lines():
                     for piece in pieces(line):
                         yield piece

@@ -1,6 +1,8 @@
 """What was asked and answered, and what an answer cost. Pure: the screen has the clock."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 from edgellm.tui import numbers
 from edgellm.tui.answers import Figures
@@ -8,16 +10,42 @@ from edgellm.tui.client import Message
 from edgellm.units import format_rate, format_seconds
 
 
+class Said(Protocol):
+    @property
+    def role(self) -> str: ...
+
+
+AnySaid = TypeVar("AnySaid", bound=Said)
+
+
+def newer_half(said: Sequence[AnySaid]) -> Sequence[AnySaid]:
+    """What is left of a conversation that outgrew the context: half of its questions, with their
+    answers. Half, so that the next ones find what was computed for this one. Nothing of one."""
+    questions = [i for i, message in enumerate(said) if message.role == "user"]
+    return said[questions[len(questions) // 2] :] if len(questions) > 1 else ()
+
+
+def n_questions(said: Sequence[Said]) -> int:
+    return sum(1 for message in said if message.role == "user")
+
+
+def left_out(n_questions: int) -> str:
+    plural = "s" if n_questions > 1 else ""
+    return f"{n_questions} earlier question{plural} left out: the context is full"
+
+
 @dataclass(slots=True)
 class Answer:
     """An answer while it comes. Times are seconds after the question."""
 
+    asked: Sequence[Message] = ()  # all that is sent, the question last
     text: str = ""
     thought: str = ""
     first_s: float | None = None  # the first piece of text or thought
     last_s: float | None = None
     figures: Figures = field(default_factory=Figures)
     reason: str | None = None  # why it ended, in the server's word
+    n_left_out: int = 0  # earlier questions, for which the context has no room
 
     def add_text(self, text: str, at_s: float) -> None:
         self.text += text
@@ -26,6 +54,14 @@ class Answer:
     def add_thought(self, text: str, at_s: float) -> None:
         self.thought += text
         self._came(at_s)
+
+    def leave_out(self) -> bool:
+        """The older half of what is asked; False where only the question is left."""
+        newer = newer_half(self.asked)
+        if newer:
+            self.n_left_out += n_questions(self.asked) - n_questions(newer)
+            self.asked = newer
+        return bool(newer)
 
     def _came(self, at_s: float) -> None:
         if self.first_s is None:
@@ -54,6 +90,8 @@ class Answer:
             parts.append(f"{numbers.count(figures.n_cached)} prompt tokens from the cache")
         if self.reason == "length":
             parts.append("cut at the length limit")
+        if self.n_left_out:
+            parts.append(left_out(self.n_left_out))
         return " · ".join(parts)
 
 
@@ -66,9 +104,10 @@ class Conversation:
     def with_question(self, question: str) -> tuple[Message, ...]:
         return (*self._messages, Message("user", question))
 
-    def keep(self, question: str, answer: str) -> None:
+    def keep(self, asked: Sequence[Message], answer: str) -> None:
+        """`asked` is all that was sent."""
         if answer:
-            self._messages += [Message("user", question), Message("assistant", answer)]
+            self._messages = [*asked, Message("assistant", answer)]
 
     def clear(self) -> None:
         self._messages.clear()

@@ -9,7 +9,7 @@ from server.server_fakes import FakeEngine, live_server, served, words
 from edgellm.chat.events import Failed, ReasoningDelta, TextDelta
 from edgellm.cli.conversation import Answering, converse, timing_lines
 from edgellm.cli.serving.client import Message
-from edgellm.errors import EdgellmError, WorkerDied
+from edgellm.errors import ContextTooLong, EdgellmError, WorkerDied
 from edgellm.tui.answers import Timings
 
 
@@ -71,6 +71,40 @@ def test_what_an_answer_had_said_before_it_broke_is_remembered(answering, engine
     assert answering.said[-1] == Message("assistant", "Hel")
 
 
+def test_a_conversation_that_outgrows_the_context_goes_on_with_its_newer_half(
+    answering, engine, capsys
+):
+    answering.system = "Be brief."
+    engine.scripts = [words("one"), words("two"), ContextTooLong("too long"), words("three")]
+    converse(answering, typing("first", "second", "third", "fourth"))
+
+    assert "(1 earlier question left out: the context is full)" in capsys.readouterr().err
+    for prompt in (engine.asked[3][0], engine.asked[4][0]):
+        assert [word in prompt for word in ("Be brief.", "first", "second")] == [True, False, True]
+
+
+def test_a_question_that_is_too_long_by_itself_is_refused_and_nothing_is_left_out(
+    answering, engine, capsys
+):
+    engine.scripts = [words("one"), ContextTooLong("a"), ContextTooLong("b"), words("three")]
+    converse(answering, typing("first", "second", "third"))
+
+    assert "left out" not in capsys.readouterr().err
+    assert [message.content for message in answering.said] == ["first", "one", "third", "three"]
+
+
+def test_an_answer_that_the_context_cut_is_told_but_not_one_that_was_to_be_short(
+    answering, engine, capsys
+):
+    engine.scripts = [words("Hel", reason="length")]
+    answering.ask("Hi")
+    assert "(cut at the length limit)" in capsys.readouterr().err
+
+    answering.options = {"max_tokens": 1}
+    answering.ask("Hi")
+    assert capsys.readouterr().err == ""
+
+
 @pytest.fixture
 def seeing(engine):
     engine.plan = replace(engine.plan, projector="mmproj.gguf")
@@ -105,6 +139,20 @@ def test_a_picture_that_cannot_be_shown_is_told_and_the_question_goes_without(
 class Screen(io.StringIO):
     def isatty(self):
         return True
+
+
+def test_lines_end_between_words_on_a_terminal_and_not_in_a_file(
+    answering, engine, monkeypatch, capsys
+):
+    monkeypatch.setenv("COLUMNS", "20")
+    engine.scripts = [words("Once upon a time there was a fox")]
+    answering.ask("Hi")
+    screen = Screen()
+    with contextlib.redirect_stdout(screen):
+        answering.ask("Hi")
+
+    assert capsys.readouterr().out == "Once upon a time there was a fox\n"
+    assert screen.getvalue() == "Once upon a time\nthere was a fox\n"
 
 
 def thoughtful(answering, engine):

@@ -2,7 +2,7 @@ import pytest
 from tui_status_server import DONE, PING, delta, envelope, event, failure, finish, usage
 
 from edgellm.errors import EdgellmError
-from edgellm.tui.answers import Ended, Figures, Reason, Text, Thought, pieces, problem
+from edgellm.tui.answers import Ended, Figures, Reason, Text, Thought, is_too_long, pieces, problem
 
 
 def of(data):
@@ -38,8 +38,13 @@ def test_a_garbled_line_is_an_error_and_not_a_crash(data):
         of(data)
 
 
-def test_a_refusal_is_told_with_its_number():
-    assert problem(429, envelope("the queue is full")) == "429: the queue is full"
-    assert problem(502, b"<html>") == "the server answered 502"
-    assert problem(500, b"\xff\xfe") == "the server answered 500"
-    assert problem(500, b"{}") == "the server answered 500"
+def test_a_refusal_is_told_in_the_servers_words_or_by_its_number():
+    assert problem(429, envelope("the queue is full")).message == "the queue is full"
+    assert problem(502, b"<html>").message == "the server answered 502"
+    assert problem(500, b"\xff\xfe").message == "the server answered 500"
+    assert problem(500, b"{}").message == "the server answered 500"
+
+
+def test_a_prompt_without_room_is_known_by_its_code():
+    assert is_too_long(problem(400, envelope("no", code="context_length_exceeded")))
+    assert not is_too_long(problem(400, envelope("context_length_exceeded")))

@@ -121,8 +121,42 @@ async def test_a_second_question_waits_for_the_first_answer():
         assert app.screen.query_one(Prompt).text == "two"
 
 
+@in_loop
+async def test_a_conversation_that_outgrows_the_context_goes_on_with_its_newer_half():
+    async with chat(most_messages=5) as (app, pilot, server):
+        for i, question in enumerate(("one", "two", "three", "four"), 1):
+            await ask(pilot, question)
+            await until(lambda i=i: transcript(app).count("3 tokens") == i)
+
+        assert "2 earlier questions left out: the context is full" in transcript(app)
+        asked = [message["content"] for message in server.questions[-1]["messages"]]
+        assert asked == ["three", "Hello there", "four"]
+
+        await ask(pilot, "five")
+        await until(lambda: transcript(app).count("3 tokens") == 5)
+        assert len(server.questions[-1]["messages"]) == 5
+        assert transcript(app).count("left out") == 1
+
+
+@in_loop
+async def test_a_question_that_is_too_long_by_itself_is_refused_and_nothing_is_left_out():
+    async with chat() as (app, pilot, server):
+        await ask(pilot, "one")
+        await until(lambda: "3 tokens" in transcript(app))
+        server.most_messages = 0
+        await ask(pilot, "two")
+        await until(lambda: "✗ it is too long" in transcript(app))
+
+        server.most_messages = None
+        await ask(pilot, "three")
+        await until(lambda: transcript(app).count("3 tokens") == 2)
+        assert [m["content"] for m in server.questions[-1]["messages"]] == [
+            "one", "Hello there", "three",
+        ]  # fmt: skip
+
+
 FAILURES = {
-    "a refusal": ({"refusal": (429, "the queue is full")}, "✗ 429: the queue is full"),
+    "a refusal": ({"refusal": (429, "the queue is full")}, "✗ the queue is full"),
     "an error event": ({"script": [delta("a"), failure("the worker died")]}, "✗ the worker died"),
     "a cut": ({"script": [delta("half"), CUT], "pause_s": 0.1}, "✗ the connection broke"),
     "no end": ({"script": [delta("half"), finish()]}, "✗ the answer broke off"),

@@ -1,11 +1,13 @@
+import pytest
+
 from edgellm.tui.answers import Figures
 from edgellm.tui.client import Message
-from edgellm.tui.conversation import Answer, Conversation, Questions
+from edgellm.tui.conversation import Answer, Conversation, Questions, newer_half
 
 
 def test_the_next_question_goes_with_what_was_said_before():
     talk = Conversation()
-    talk.keep("who?", "me")
+    talk.keep(talk.with_question("who?"), "me")
 
     assert talk.with_question("why?") == (
         Message("user", "who?"),
@@ -16,9 +18,19 @@ def test_the_next_question_goes_with_what_was_said_before():
 
 def test_a_question_without_an_answer_is_not_sent_again():
     talk = Conversation()
-    talk.keep("who?", "")
+    talk.keep(talk.with_question("who?"), "")
 
     assert talk.with_question("why?") == (Message("user", "why?"),)
+
+
+@pytest.mark.parametrize(("n", "n_left"), [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3)])
+def test_half_of_the_questions_is_left_with_their_answers(n, n_left):
+    roles = ["user", *["assistant", "user"] * (n - 1)]
+    said = [Message(role, str(i)) for i, role in enumerate(roles)]
+    newer = newer_half(said)
+
+    assert [message.role for message in newer].count("user") == n_left
+    assert not newer or (newer[0].role == "user" and newer[-1] is said[-1])
 
 
 def test_the_servers_own_speed_counts():

@@ -12,7 +12,7 @@ from edgellm.cli.flags.keys import key_for
 from edgellm.config import socket_path
 from edgellm.errors import EdgellmError, KeyRefused, NotServing, WorkerDied
 from edgellm.status import Status
-from edgellm.tui.answers import Choice, Chunk, Ended, Problem, Timings, decode, event
+from edgellm.tui.answers import Choice, Chunk, Ended, Problem, Timings, decode, event, is_too_long
 from edgellm.tui.signing import signed
 
 _CONNECT_S = 3.0
@@ -174,7 +174,7 @@ def _nobody_there(url: str) -> NotServing:
 
 def _refusal(url: str, status_code: int, body: bytes) -> EdgellmError:
     """The server's refusal in its own words, as the error that it was there."""
-    from edgellm.errors import BadRequest, ModelNotFound, Overloaded
+    from edgellm.errors import BadRequest, ContextTooLong, ModelNotFound, Overloaded
 
     try:
         problem = decode(body).error or Problem(f"it answered {status_code}")
@@ -184,6 +184,8 @@ def _refusal(url: str, status_code: int, body: bytes) -> EdgellmError:
         return KeyRefused(f"{url}: {problem.message}", hint="set EDGELLM_API_KEY")
     if status_code == 403:  # another host's name, another site's page
         return NotServing(f"{url}: {problem.message}")
+    if is_too_long(problem):
+        return ContextTooLong(problem.message)
     kinds: dict[int, type[EdgellmError]] = {
         400: BadRequest, 404: ModelNotFound, 429: Overloaded, 502: WorkerDied, 503: NotServing,
     }  # fmt: skip

@@ -1,6 +1,7 @@
 """The chat: a transcript, a field, and what the model is doing."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import ClassVar, assert_never, cast
 
@@ -11,7 +12,7 @@ from textual.screen import Screen
 from textual.widgets import Footer
 from textual.worker import Worker, WorkerError
 
-from edgellm.errors import EdgellmError
+from edgellm.errors import ContextTooLong, EdgellmError
 from edgellm.status import ModelStatus
 from edgellm.tui import numbers
 from edgellm.tui.answers import Ended, Figures, Piece, Reason, Text, Thought
@@ -133,18 +134,18 @@ class ChatScreen(Screen[None]):
 
     async def _answer(self, question: str, block: AnswerBlock) -> None:
         """Ends with a note under the answer, whichever way it ends."""
-        answer, clock = Answer(), asyncio.get_running_loop().time
+        answer = Answer(self._conversation.with_question(question))
+        clock = asyncio.get_running_loop().time
         try:
             model = await self._ready_model(block)
             asked_s = clock()
-            stream = self._top.server.answer(model, self._conversation.with_question(question))
-            async with aclosing(stream):
-                async for piece in stream:
+            async with aclosing(self._pieces(model, answer)) as pieces:
+                async for piece in pieces:
                     _take(answer, piece, clock() - asked_s)
                     self._draw_soon(answer, block)
         except asyncio.CancelledError:
             self._finish(block, answer, "stopped")
-            self._conversation.keep(question, answer.text)
+            self._conversation.keep(answer.asked, answer.text)
             raise
         except EdgellmError as error:
             self._finish(block, answer, plain(str(error)), is_error=True)
@@ -152,7 +153,19 @@ class ChatScreen(Screen[None]):
             self._last_tok_s = answer.decode_tok_s
             self.draw(self._top.view)
             self._finish(block, answer, answer.summary())
-            self._conversation.keep(question, answer.text)
+            self._conversation.keep(answer.asked, answer.text)
+
+    async def _pieces(self, model: str, answer: Answer) -> AsyncGenerator[Piece]:
+        """As long as all that is asked is too much for the model, it is asked the newer half."""
+        while True:
+            try:
+                async with aclosing(self._top.server.answer(model, answer.asked)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+                return
+            except ContextTooLong:
+                if not answer.leave_out():
+                    raise
 
     def _finish(
         self, block: AnswerBlock, answer: Answer, note: str, *, is_error: bool = False
