@@ -173,6 +173,19 @@ def test_the_screen_goes_when_the_server_is_stopped(home, terminal):
     assert screen.process.wait(timeout=15) == 0
 
 
+def test_where_a_download_goes_on_is_said_when_the_screen_is_gone(home, hub, terminal):
+    hub.bytes_per_s = 100_000
+    screen = terminal("up", "--yes", "--port", "0")
+    screen.until("quit")
+    (part,) = wait_for(lambda: list(home.folder.rglob("*.edgellm.part")))
+    wait_for(lambda: part.stat().st_size > 0)
+    assert home.run("stop").code == 0
+    assert screen.process.wait(timeout=15) == 0
+    wait_for(lambda: "edgellm serve MODEL" in screen.text)
+    _, _, after = screen.text.rpartition("\x1b[?1049l")
+    assert "the same command goes on from" in after
+
+
 def test_sigterm_takes_the_screen_down_and_mends_the_terminal(home, terminal):
     screen = terminal("up", "--demo", "--port", "0")
     screen.until("ready")

@@ -1,6 +1,6 @@
 """`edgellm pull`, `list`, `show` and `rm`: models on this disk and on the hub."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +10,7 @@ from edgellm.cli.flags import completing, options
 from edgellm.units import DASH, format_bytes, format_rate
 
 if TYPE_CHECKING:
-    from edgellm.cli.about import About
+    from edgellm.cli.about import About, QuantRow
     from edgellm.models.store import Store, StoredModel
 
 _A_DOWNLOAD = "A repository (org/repo[:QUANT]) or a catalog name (qwen3:8b)."
@@ -96,7 +96,6 @@ def show(
     from edgellm.cli.output import print_json
     from edgellm.cli.preparing import machine
     from edgellm.errors import ModelNotFound
-    from edgellm.tables import table
 
     config = options.config_from(offline=offline)
     told = about(model, config)
@@ -110,18 +109,8 @@ def show(
         print_json({"model": told.as_json(), "quants": rows})
         return
     print("\n".join(_about_lines(told)))
-    cells = [
-        (
-            row.quant,
-            format_bytes(row.size_bytes),
-            f"{row.bits_per_weight:.1f}" if row.bits_per_weight else DASH,
-            "yes" if row.is_here else "",
-            format_rate(row.decode_tok_s, "").strip() if row.fits else "does not fit",
-        )
-        for row in rows
-    ]
     print()
-    print(table(("QUANT", "SIZE", "BITS", "HERE", "TOK/S"), cells, right="SIZE,BITS,TOK/S"))
+    print(_quant_table(rows))
 
 
 def rm(model: DownloadedArgument) -> None:
@@ -192,6 +181,22 @@ def _about_lines(told: "About") -> Iterator[str]:
     )
     for name, value in facts:
         yield f"  {name:<13} {value}"
+
+
+def _quant_table(rows: "Sequence[QuantRow]") -> str:
+    from edgellm.tables import table
+
+    cells = [
+        (
+            row.quant,
+            format_bytes(row.size_bytes),
+            f"{row.bits_per_weight:.1f}" if row.bits_per_weight else DASH,
+            "yes" if row.is_here else "",
+            format_rate(row.decode_tok_s, "").strip() if row.fits else "does not fit",
+        )
+        for row in rows
+    ]
+    return table(("QUANT", "SIZE", "BITS", "HERE", "TOK/S"), cells, right="SIZE,BITS,TOK/S")
 
 
 def _count(n: int) -> str:

@@ -1,6 +1,6 @@
 """`edgellm up`: the one command. Looks at the machine, chooses, serves, and shows it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -48,36 +48,27 @@ def up(
       edgellm up --yes --headless      # on a server: download, then serve
       edgellm up --demo                # nothing but what ships with edgellm
     """
-    from edgellm.cli.flags.drafting import with_draft
-    from edgellm.cli.output import is_terminal, say
-    from edgellm.cli.preparing import machine
-    from edgellm.cli.preparing.best import best_on_disk
-    from edgellm.cli.preparing.prepare import prepare
+    from edgellm.cli.output import is_terminal
 
     config = listening.config(offline=offline, reserve=pins.reserve, draft=drafting.named(pins))
     goal = pins.goal(config.reserve)
     listening.check(config)
     is_watched = is_terminal() and not headless
     shows_screen = is_watched and _can_draw()
-    say("looking at this machine …")
-    hardware = machine.look()
-    found = None if demo else best_on_disk(config, hardware, goal)
-    if found:
-        say(f"the best model on this disk: {found.name}")
-    resolved = _resolved(found)
-    if found:
-        resolved = with_draft(resolved, config)
-    elif config.draft:
-        say("no draft model is loaded: the demo needs none")
-    prepared = prepare(resolved, hardware, goal)
-    wished = None
-    if not (found or demo or config.offline):
-        wished = _wished(config, hardware, goal, asks=is_watched and not yes, agrees=yes)
-    chosen = _Chosen(config, hardware, prepared, wished, listening.insecure)
+    chosen = _chosen(config, goal, _Consent(demo, asks=is_watched and not yes, agrees=yes))
     if shows_screen:
-        _with_screen(chosen)
+        _with_screen(chosen, insecure=listening.insecure)
     else:
-        _headless(chosen)
+        _headless(chosen, insecure=listening.insecure)
+
+
+@dataclass(frozen=True, slots=True)
+class _Consent:
+    """What the user will have."""
+
+    only_demo: bool
+    asks: bool  # he can be asked
+    agrees: bool  # to a download, without being asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +79,28 @@ class _Chosen:
     hardware: "Hardware"
     prepared: "Prepared"
     wished: "Choice | None"
-    insecure: bool
+
+
+def _chosen(config: "Config", goal: "Goal", consent: _Consent) -> _Chosen:
+    from edgellm.cli.flags.drafting import with_draft
+    from edgellm.cli.output import say
+    from edgellm.cli.preparing import machine
+    from edgellm.cli.preparing.best import best_on_disk
+    from edgellm.cli.preparing.prepare import prepare
+
+    say("looking at this machine …")
+    hardware = machine.look()
+    found = None if consent.only_demo else best_on_disk(config, hardware, goal)
+    resolved = _resolved(found)
+    if found:
+        say(f"the best model on this disk: {found.name}")
+        resolved = with_draft(resolved, config)
+    elif config.draft:
+        say("no draft model is loaded: the demo needs none")
+    prepared = prepare(resolved, hardware, goal)
+    is_enough = found or consent.only_demo or config.offline
+    wished = None if is_enough else _wished(config, hardware, goal, consent)
+    return _Chosen(config, hardware, prepared, wished)
 
 
 def _can_draw() -> bool:
@@ -111,14 +123,14 @@ def _resolved(found: "Choice | None") -> "Resolved":
 
 
 def _wished(
-    config: "Config", hardware: "Hardware", goal: "Goal", *, asks: bool, agrees: bool
+    config: "Config", hardware: "Hardware", goal: "Goal", consent: _Consent
 ) -> "Choice | None":
     """What to download, if the user wants it and the network is there."""
     from edgellm.cli.output import say
     from edgellm.cli.preparing.best import best_to_download
     from edgellm.cli.preparing.network import hub_is_reachable
 
-    if not (asks or agrees):
+    if not (consent.asks or consent.agrees):
         say("no model on this disk: serving the demo; `edgellm up --yes` would download one")
         return None
     best = best_to_download(config, hardware, goal)
@@ -129,7 +141,7 @@ def _wished(
         say("the model hub can't be reached: serving the demo")
         return None
     offer = f"{best.name} {best.plan.quant}, {_gb(best)}{_pace(best)}"
-    if agrees:
+    if consent.agrees:
         say(f"downloading the best real model for this machine: {offer}")
         return best
     try:
@@ -139,7 +151,7 @@ def _wished(
     return best if answer.strip().lower() in ("", "y", "yes", "j", "ja") else None
 
 
-def _headless(chosen: _Chosen) -> None:
+def _headless(chosen: _Chosen, *, insecure: bool) -> None:
     import asyncio
 
     from edgellm.cli.output import say
@@ -152,7 +164,7 @@ def _headless(chosen: _Chosen) -> None:
         config,
         hardware,
         (chosen.prepared,),
-        insecure=chosen.insecure,
+        insecure=insecure,
         on_listening=lambda url: say(f"listening on {url}, loading {chosen.prepared.name}"),
         on_ready=lambda url, models: print(ready_text(url, models, hardware, config), flush=True),
         errand=upgrade(config, hardware, wished, say, wished.name if wished else None),
@@ -160,7 +172,7 @@ def _headless(chosen: _Chosen) -> None:
     asyncio.run(run_instance(instance))
 
 
-def _with_screen(chosen: _Chosen) -> None:
+def _with_screen(chosen: _Chosen, *, insecure: bool) -> None:
     """The server on a thread, the screen in front; whichever ends first ends the other. What the
     server says last is said when the screen is gone: it would be drawn over."""
     import contextlib
@@ -170,7 +182,7 @@ def _with_screen(chosen: _Chosen) -> None:
     from edgellm.cli.serving.background import BackgroundServer
 
     screen, last_words = Screen(), list[str]()
-    instance = _behind_screen(chosen, last_words.append)
+    instance = replace(_behind_screen(chosen, last_words.append), insecure=insecure)
     server = BackgroundServer(instance, waits_for_models=False, on_end=screen.close).start()
     try:
         screen.show(server.url, lambda: server.api_key)
@@ -197,7 +209,6 @@ def _behind_screen(chosen: _Chosen, say_last: "Callable[[str], None]") -> "Insta
         config,
         hardware,
         (chosen.prepared,),
-        insecure=chosen.insecure,
         say=unsaid,
         errand=upgrade(config, hardware, wished, unsaid, None, say_last=say_last),
     )

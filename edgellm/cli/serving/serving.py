@@ -85,27 +85,7 @@ async def _run(instance: Instance, announcement: state.Announcement) -> None:
     app = _app(instance, fleet, sampler, salvage)
     listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     gateway: Gateway = app.state.gateway
-
-    def listens(url: str) -> None:
-        if instance.is_announced:
-            announcement.listening(url, time.time())
-        listening.set_result(url)
-
-    def closes() -> None:
-        announcement.stopping()
-        instance.on_closing()
-
-    serving = asyncio.create_task(
-        serve(
-            app,
-            _bind(instance.config),
-            on_started=listens,
-            on_closing=closes,
-            grace_s=instance.grace_s,
-            insecure=instance.insecure,
-            max_connections=most_connections(instance.config.max_queue),
-        )
-    )
+    serving = asyncio.create_task(_serve(instance, app, announcement, listening))
     loading = asyncio.create_task(_load(instance, fleet, observer, listening))
     sampler.start()
     try:
@@ -120,6 +100,34 @@ async def _run(instance: Instance, announcement: state.Announcement) -> None:
         await asyncio.gather(loading, serving, return_exceptions=True)
         await fleet.stop()
         sampler.stop()
+
+
+async def _serve(
+    instance: Instance,
+    app: Starlette,
+    announcement: state.Announcement,
+    listening: "asyncio.Future[str]",
+) -> None:
+    """Others find the server as long as it listens."""
+
+    def listens(url: str) -> None:
+        if instance.is_announced:
+            announcement.listening(url, time.time())
+        listening.set_result(url)
+
+    def closes() -> None:
+        announcement.stopping()
+        instance.on_closing()
+
+    await serve(
+        app,
+        _bind(instance.config),
+        on_started=listens,
+        on_closing=closes,
+        grace_s=instance.grace_s,
+        insecure=instance.insecure,
+        max_connections=most_connections(instance.config.max_queue),
+    )
 
 
 def _app(instance: Instance, fleet: Fleet, sampler: Sampler, salvage: Salvage) -> Starlette:
