@@ -11,7 +11,7 @@ Pieces: TypeAlias = Generator[str | None, None, None]
 _CLOSING = {"{": "}", "[": "]"}
 _NESTED_STOPS = frozenset('"{}[]')
 _STRING_STOPS = frozenset('"\\')
-_SCALAR_STOPS = frozenset(",]})" + SPACE)
+_SCALAR_STOPS = frozenset(",]})<" + SPACE)  # "<": a format's mark
 
 
 def tell_value(source: Source, tell: Tell) -> Reading[None]:

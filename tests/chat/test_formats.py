@@ -101,6 +101,13 @@ def test_kimis_ids_are_the_name_and_the_calls_number():
     assert told[3].tool_call_id == "functions.clock:1"
 
 
+def test_deepseeks_results_come_in_the_order_of_their_calls():
+    asked, calling, *results, last = TALK
+    for order in (results, results[::-1]):
+        assert adapted("deepseek-v4", [asked, calling, *order, last]) == TALK
+    assert adapted("deepseek-v3.2", [asked, calling, *results[::-1], last]) != TALK
+
+
 def test_a_template_without_tools_is_told_them_in_the_system_message():
     told = adapted("generic")
     assert told[0].role == "system"

@@ -172,7 +172,109 @@ def test_json_calls_are_understood_in_any_order_and_wrapping(text, arguments):
     assert heard_every_way(BY_NAME["hermes"], text)[2] == [("id1", "weather", arguments)]
 
 
+CODE = '{"text": "if (x) { y[0] = \\"}\\"; } // ]}", "tags": ["\\u00fc\\ud83d\\ude00", "a\\\\b"]}'
+MARKS = '{"text": "</tool_call> [ARGS] <|tool_call_end|> ``` ;"}'
+AROUND = {  # of one call: its tool's name, its arguments' JSON
+    "hermes": '<tool_call>\n{{"name": "{}", "arguments": {}}}\n</tool_call>',
+    "generic": '<tool_call>\n{{"name": "{}", "arguments": {}}}\n</tool_call>',
+    "deepseek": (
+        "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>{}\n```json\n{}\n```"
+        "<｜tool▁call▁end｜><｜tool▁calls▁end｜>"
+    ),
+    "deepseek-v3.1": (
+        "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>{}<｜tool▁sep｜>{}"
+        "<｜tool▁call▁end｜><｜tool▁calls▁end｜>"
+    ),
+    "kimi": (
+        "<|tool_calls_section_begin|><|tool_call_begin|>functions.{}:0"
+        "<|tool_call_argument_begin|>{}<|tool_call_end|><|tool_calls_section_end|>"
+    ),
+    "mistral": '[TOOL_CALLS] [{{"name": "{}", "arguments": {}}}]',
+    "mistral-args": "[TOOL_CALLS]{}[ARGS]{}",
+    "llama-3": '{{"name": "{}", "parameters": {}}}',
+    "command-r": (
+        '<|START_ACTION|>[\n    {{"tool_call_id": "0", "tool_name": "{}", "parameters": {}}}\n]'
+        "<|END_ACTION|>"
+    ),
+    "harmony": "<|channel|>commentary to=functions.{} <|constrain|>json<|message|>{}<|call|>",
+}
+
+
+@pytest.mark.parametrize("name", AROUND)
+@pytest.mark.parametrize("arguments", [CODE, MARKS], ids=["brackets in strings", "marks"])
+def test_what_stands_in_a_string_ends_nothing(name, arguments):
+    text = AROUND[name].format("note", arguments)
+    said_text, _, calls, _ = heard_every_way(BY_NAME[name], text)
+    assert (said_text, calls) == ("", [("id1", "note", arguments)])
+
+
+@pytest.mark.parametrize("name", AROUND)
+@pytest.mark.parametrize("written", ["{}", "null", '""', '"{}"'])
+def test_no_arguments_are_none_however_they_are_written(name, written):
+    text = AROUND[name].format("clock", written)
+    assert heard_every_way(BY_NAME[name], text) == ("", "", [("id1", "clock", "{}")], "tool_calls")
+
+
+OTHERWISE = [  # as models write it that were taught otherwise
+    ("hermes", '<tool_call>\n{ROME}\n{TIME}\n</tool_call>'),
+    ("hermes", '<tool_call>[{ROME}, {TIME}]</tool_call>'),
+    ("hermes", '<tool_call>{ROME_FUNCTION}</tool_call><tool_call>{TIME_FUNCTION}</tool_call>'),
+    ("llama-3", "{ROME}\n{TIME}"),
+    ("llama-3", "{ROME}, {TIME}"),
+    ("llama-3", "[{ROME}, {TIME}]"),
+    ("llama-3", "{ROME_FUNCTION}; {TIME_FUNCTION}"),
+    ("mistral-args", '[TOOL_CALLS]weather{"city": "Rome", "days": 2}[TOOL_CALLS]clock {}'),
+    (
+        "qwen-coder",
+        "<function=weather>\n<parameter=city>\nRome\n</parameter>\n<parameter=days>\n2\n"
+        "</parameter>\n</function>\n</tool_call>\n<tool_call>\n<function=clock>\n</function>",
+    ),
+    (
+        "qwen-coder",
+        "<tool_call>\n<function=weather>\n<parameter=city>\nRome\n</parameter>\n"
+        "<parameter=days>\n2\n</parameter>\n</function>\n<function=clock>\n</function>\n"
+        "</tool_call>",
+    ),
+    ("gemma-4", '<|tool_call>call:weather{"city":"Rome","days":2}<tool_call|>'
+     '<|tool_call>call:clock{ }<tool_call|>'),
+]  # fmt: skip
+WORDS = {
+    "{ROME}": '{"name": "weather", "parameters": {"city": "Rome", "days": 2}}',
+    "{TIME}": '{"name": "clock", "parameters": {}}',
+    "{ROME_FUNCTION}": (
+        '{"type": "function", "function": '
+        '{"name": "weather", "arguments": {"city": "Rome", "days": 2}}}'
+    ),
+    "{TIME_FUNCTION}": '{"type": "function", "function": "clock", "parameters": {}}',
+}
+
+
+@pytest.mark.parametrize(("name", "text"), OTHERWISE)
+def test_calls_in_other_words_than_the_formats_are_heard_too(name, text):
+    for word, written in WORDS.items():
+        text = text.replace(word, written)
+    assert heard_every_way(BY_NAME[name], text) == ("", "", BOTH, "tool_calls")
+
+
+@pytest.mark.parametrize("text", ["{ROME}; and that was it", "{ROME}, [1]", "{ROME}\n\n{1}"])
+def test_what_follows_a_call_and_is_none_stays_text(text):
+    said_text, _, calls, _ = heard_every_way(
+        BY_NAME["llama-3"], text.replace("{ROME}", WORDS["{ROME}"])
+    )
+    assert calls == [ROME]
+    assert said_text.strip() == text.removeprefix("{ROME}").strip()
+
+
+def test_a_call_without_its_mark_is_none_inside_thoughts():
+    text = "<think>\nI could write <function=clock></function>.</think>Hi"
+    heard = heard_every_way(BY_NAME["qwen-coder"], text, style="</think>")
+    assert heard == ("Hi", "I could write <function=clock></function>.", [], "stop")
+
+
 BROKEN = [
+    ("hermes", "<tool_call>[1]</tool_call>"),
+    ("qwen-coder", "#include <functional> and <function=x>"),
+    ("llama-3", "[1, 2]"),
     ("hermes", "A <tool_call> is a tag.\n"),
     ("hermes", '<tool_call>{"name": "weather", "arguments": [1]}</tool_call>'),
     ("hermes", '<tool_call>{"name": 5, "arguments": {}}</tool_call>'),
@@ -257,6 +359,28 @@ def test_gemmas_values_become_json():
     assert json.loads(arguments) == {
         "text": 'a "b"\n', "tags": ["x", "y"], "where": {"room": "hall"}, "loud": True, "any": None,
     }  # fmt: skip
+
+
+def test_gemmas_values_may_be_jsons():
+    text = (
+        '<|tool_call>call:note{"text":"Rome, Italy","tags":["a,b","c:d"],'
+        'any:{<|"|>a:b<|"|>:[-1.5e3,null]}}<tool_call|>'
+    )
+    ((_, _, arguments),) = heard_every_way(BY_NAME["gemma-4"], text)[2]
+    expected = {"text": "Rome, Italy", "tags": ["a,b", "c:d"], "any": {"a:b": [-1.5e3, None]}}
+    assert json.loads(arguments) == expected
+
+
+WRAPPED = [
+    ("command-r", "<|START_RESPONSE|>Hi there<|END_RESPONSE|>", "<|END_THINKING|>"),
+    ("command-r", "<|START_TEXT|>Hi there<|END_TEXT|>", "<|END_THINKING|>"),
+    ("gemma-4", "<|channel>thought\n<channel|>Hi there<channel|>", "<channel|>"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "style"), WRAPPED)
+def test_marks_around_text_are_no_part_of_it(name, text, style):
+    assert heard_every_way(BY_NAME[name], text, style=style) == ("Hi there", "", [], "stop")
 
 
 def test_llamas_built_ins_are_calls_too():

@@ -38,6 +38,14 @@ def rule(rules: Rules, tools: Sequence[Tool], parallel: bool) -> str:
     return rules.add(f"{begin} {indent}? {calls} {rules.plain(_NEWLINE)}? {end}")
 
 
+_WRAPPERS = ("<|START_RESPONSE|>", "<|END_RESPONSE|>", "<|START_TEXT|>", "<|END_TEXT|>")
 FORMAT = marked_format(
-    "command-r", speaks, read, rule, starts=(_OPEN,), markers=(_CLOSE,), ends_thought=True
+    "command-r",
+    speaks,
+    read,
+    rule,
+    starts=(_OPEN,),
+    markers=(_CLOSE,),
+    wrappers=_WRAPPERS,
+    ends_thought=True,
 )

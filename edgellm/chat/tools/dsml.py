@@ -1,9 +1,12 @@
 """DeepSeek's markup, `<｜DSML｜invoke name="...">`: V3.2 and V4.
 
 V3.2 calls its block `function_calls`, V4 `tool_calls`. A parameter says itself whether it is a
-string. (llama.cpp: common/parsers/deepseek.cpp)
+string; V4's results have no names. (llama.cpp: common/parsers/deepseek.cpp)
 """
 
+from dataclasses import replace
+
+from edgellm.chat.tools.format import results_in_order
 from edgellm.chat.tools.tagged import Tags, tagged_format
 
 _MARK = "｜DSML｜"
@@ -29,4 +32,7 @@ def speaks_v3(source: str) -> bool:
 
 
 V3 = tagged_format("deepseek-v3.2", speaks_v3, _TAGS, _BEGINS, _ENDS, holds_many=True)
-V4 = tagged_format("deepseek-v4", speaks, _TAGS, _BEGINS[::-1], _ENDS[::-1], holds_many=True)
+V4 = replace(
+    tagged_format("deepseek-v4", speaks, _TAGS, _BEGINS[::-1], _ENDS[::-1], holds_many=True),
+    adapt=results_in_order,
+)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import TypeAlias
 
 from edgellm.chat.lark import Rules
@@ -45,6 +46,21 @@ def repeated(rules: Rules, call: str, separator: str, parallel: bool) -> str:
         return call
     between = f"{rules.text(separator)} " if separator else ""
     return rules.add(f"{call} ({between}{call}){{0,{_MAX_PARALLEL - 1}}}")
+
+
+def results_in_order(messages: Messages, tools: Tools) -> list[Message]:
+    """For models that tell results by their places: in the order of the calls that they answer."""
+    told: list[Message] = []
+    places: dict[str, int] = {}
+    for are_results, run in groupby(messages, lambda message: message.role == "tool"):
+        if are_results:
+            told += sorted(run, key=lambda result: places.get(result.tool_call_id or "", 0))
+            continue
+        for message in run:
+            if message.tool_calls:
+                places = {call.id: i for i, call in enumerate(message.tool_calls)}
+            told.append(message)
+    return told
 
 
 def one_call_each(messages: Messages) -> list[Message]:

@@ -8,12 +8,12 @@ and options bind here, and scalars as they do in JSON; what it combines (anyOf .
 import json
 from collections.abc import Sequence
 
-from edgellm.chat import schema
+from edgellm.chat import json_source, schema
 from edgellm.chat.json_source import is_json
 from edgellm.chat.lark import Rules
 from edgellm.chat.messages import Tool
 from edgellm.chat.schema import Schema
-from edgellm.chat.source import Broken, Reading, Source
+from edgellm.chat.source import Broken, Reading, Source, Waiting
 from edgellm.chat.tools.calls import Calls
 from edgellm.chat.tools.format import repeated
 from edgellm.chat.tools.marked import marked_format
@@ -47,6 +47,8 @@ def _tell_value(source: Source, calls: Calls) -> Reading[None]:
     yield from source.skip()
     opening = yield from source.accepts(_QUOTE, "{", "[")
     match opening:
+        case "" if (yield from source.peek()) == '"':
+            yield from json_source.tell_value(source, calls.arguments)
         case "":
             yield from _tell_scalar(source, calls)
         case "{" | "[":
@@ -68,12 +70,26 @@ def _tell_members(source: Source, calls: Calls, opening: str) -> Reading[None]:
             yield from source.skip()
         key = ""
         if opening == "{":
-            key, _ = yield from source.take_until(":")
-            key = json.dumps(key.replace(_QUOTE, "").strip(' "'), ensure_ascii=False) + ": "
+            key = json.dumps((yield from _key(source)), ensure_ascii=False) + ": "
         yield calls.arguments(separator + key)
         yield from _tell_value(source, calls)
         separator = ", "
     yield calls.arguments(closing)
+
+
+def _key(source: Source) -> Waiting[str]:
+    """Bare, as the model was taught; or in quotes, its own or JSON's."""
+    if (yield from source.accepts(_QUOTE)):
+        key, _ = yield from source.take_until(_QUOTE)
+        yield from source.skip()
+        yield from source.expect(":")
+    elif (yield from source.peek()) == '"':
+        key = yield from json_source.string(source)
+        yield from source.skip()
+        yield from source.expect(":")
+    else:
+        key, _ = yield from source.take_until(":")
+    return key.strip()
 
 
 def _tell_string(source: Source, calls: Calls) -> Reading[None]:
@@ -157,4 +173,13 @@ def _any_rule(rules: Rules, depth: int = 0) -> str:
     return rules.either(options)
 
 
-FORMAT = marked_format("gemma-4", speaks, read, rule, starts=(_OPEN,), markers=(_CLOSE, _QUOTE))
+# Its models end thoughts now and then that they have not begun.
+FORMAT = marked_format(
+    "gemma-4",
+    speaks,
+    read,
+    rule,
+    starts=(_OPEN,),
+    markers=(_CLOSE, _QUOTE),
+    wrappers=("<channel|>",),
+)

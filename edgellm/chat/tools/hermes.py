@@ -7,7 +7,7 @@ from edgellm.chat.messages import Tool
 from edgellm.chat.source import Reading, Source
 from edgellm.chat.tools.calls import Calls
 from edgellm.chat.tools.format import repeated
-from edgellm.chat.tools.json_form import object_rule, read_object
+from edgellm.chat.tools.json_form import object_rule, read_all
 from edgellm.chat.tools.marked import marked_format
 
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
@@ -19,7 +19,7 @@ def speaks(source: str) -> bool:
 
 def read(source: Source, calls: Calls, start: str) -> Reading[None]:
     yield from source.skip()
-    yield from read_object(source, calls)
+    yield from read_all(source, calls)
     yield from source.skip()
     yield from source.accepts(_CLOSE)
     source.mark()

@@ -9,10 +9,10 @@ from edgellm.chat import json_source
 from edgellm.chat.lark import Rules
 from edgellm.chat.messages import Tool
 from edgellm.chat.schema import parameters
-from edgellm.chat.source import Broken, Reading, Source, Waiting
+from edgellm.chat.source import SPACE, Broken, Reading, Source, Waiting
 from edgellm.chat.tools.calls import Calls
 
-_NAMES = frozenset({"name", "tool_name", "function_name"})
+_NAMES = frozenset({"name", "tool_name", "function_name", "function"})
 _ARGUMENTS = frozenset({"arguments", "parameters", "args"})
 _OTHERS = frozenset({"type", "id", "tool_call_id", "call_id", "index"})
 
@@ -25,7 +25,10 @@ def read_object(source: Source, calls: Calls) -> Reading[None]:
     while True:
         key = yield from json_source.string(source)
         yield from _expect_spaced(source, ":")
-        if key in _NAMES and name is None:
+        if key == "function" and (yield from source.peek()) == "{":  # OpenAI's own form
+            yield from read_object(source, calls)
+            name, begun = key, True
+        elif key in _NAMES and name is None:
             name = yield from json_source.string(source)
         elif name is None and key not in _ARGUMENTS | _OTHERS:
             raise Broken(f"{key[:20]!r} is of no call")
@@ -59,15 +62,29 @@ def tell_call(source: Source, calls: Calls, name: str) -> Reading[None]:
 
 
 def arguments_text(source: Source) -> Waiting[str]:
-    """An object's text. Some models write it into a string, or null for none at all."""
+    """An object's text. Some models write it into a string; null or "" for none at all."""
     text = yield from json_source.value_text(source)
     if text.startswith('"'):
         text = str(json.loads(text)).strip()
-    if text == "null":
+    if text in ("null", ""):
         return "{}"
     if not (text.startswith("{") and json_source.is_json(text)):
         raise Broken("the arguments are no object")
     return text
+
+
+def read_all(source: Source, calls: Calls, between: str = "") -> Reading[None]:
+    """An array of calls, or calls one after the other, with one of these characters `between`."""
+    if (yield from source.peek()) == "[":
+        yield from read_list(source, calls)
+        return
+    while True:
+        yield from read_object(source, calls)
+        yield from source.skip(SPACE + between)
+        if (yield from source.peek()) != "{":
+            source.go_back()  # what was passed over separates nothing
+            source.mark()
+            return
 
 
 def read_list(source: Source, calls: Calls) -> Reading[None]:

@@ -58,5 +58,5 @@ def adapt(messages: Sequence[Message], tools: Sequence[Tool]) -> Sequence[Messag
 
 
 FORMAT = marked_format(
-    "kimi", speaks, read, rule, starts=_SECTION.starts, markers=_MARKERS, adapt=adapt
+    "kimi", speaks, read, rule, _SECTION.starts, markers=_MARKERS, ends_thought=True, adapt=adapt
 )

@@ -13,7 +13,7 @@ from edgellm.chat.messages import Message, Tool
 from edgellm.chat.source import Reading, Source
 from edgellm.chat.tools.calls import Calls
 from edgellm.chat.tools.format import one_call_each
-from edgellm.chat.tools.json_form import object_rule, read_object
+from edgellm.chat.tools.json_form import object_rule, read_all
 from edgellm.chat.tools.marked import marked_format
 
 _TAG = "<|python_tag|>"
@@ -25,16 +25,10 @@ def speaks(source: str) -> bool:
 
 def read(source: Source, calls: Calls, start: str) -> Reading[None]:
     yield from source.skip()
-    if (yield from source.peek()) != "{":
+    if (yield from source.peek()) in ("{", "["):
+        yield from read_all(source, calls, between=";,")
+    else:
         yield from _read_built_in(source, calls)
-        return
-    while True:
-        yield from read_object(source, calls)
-        yield from source.skip()
-        if not (yield from source.accepts(";")):
-            break
-        yield from source.skip()
-    source.mark()
 
 
 def rule(rules: Rules, tools: Sequence[Tool], parallel: bool) -> str:
@@ -60,4 +54,4 @@ def _read_built_in(source: Source, calls: Calls) -> Reading[None]:
     source.mark()
 
 
-FORMAT = marked_format("llama-3", speaks, read, rule, starts=(_TAG,), opens=("{",), adapt=adapt)
+FORMAT = marked_format("llama-3", speaks, read, rule, starts=(_TAG,), opens=("{", "["), adapt=adapt)

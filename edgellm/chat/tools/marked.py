@@ -29,16 +29,20 @@ def marked_format(
     opens: tuple[str, ...] = (),
     *,
     markers: tuple[str, ...] = (),
+    wrappers: tuple[str, ...] = (),
+    bare: tuple[str, ...] = (),
     ends_thought: bool = False,
     adapt: Callable[[Sequence[Message], Sequence[Tool]], Sequence[Message]] = as_they_are,
 ) -> Format:
     """`read` is given the start that it was called for, already taken ("" for one of `opens`).
 
     It tells all calls that follow one another there, and raises Broken where they break off.
-    `ends_thought`: these models may call without ending their thoughts first.
+    `wrappers` stand around text and are none. `ends_thought`: these models may call without ending
+    their thoughts first; `bare` are starts that count outside of thoughts only.
     """
-    marked = Marked(read, starts, opens, ends_thought)
-    return Format(name, speaks, marked.listen, rule, starts, opens, markers, adapt)
+    marked = Marked(read, starts, opens, wrappers, bare, ends_thought)
+    all_starts, markers = (*starts, *bare), (*markers, *wrappers)
+    return Format(name, speaks, marked.listen, rule, all_starts, opens, markers, adapt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +50,23 @@ class Marked:
     read: Read
     starts: tuple[str, ...]
     opens: tuple[str, ...]
+    wrappers: tuple[str, ...]
+    bare: tuple[str, ...]
     ends_thought: bool
 
     def listen(self, source: Source, calls: Calls, thoughts: Thoughts) -> Reading[None]:
         yield from self._first_thoughts(source, calls, thoughts)
         if calls.any and self.opens and (yield from _is_next(source, self.opens)):
             yield from self._attempt(source, calls, "", TextDelta)
-        starts = self.starts if calls.any else ()
-        marks = (*starts, thoughts.start) if thoughts.anywhere else starts
+        starts = (*self.starts, *self.bare) if calls.any else ()
+        wrappers = self.wrappers if thoughts.start else ()  # who wants marks gets them all
+        marks = (*starts, *wrappers, *((thoughts.start,) if thoughts.anywhere else ()))
         while marks:  # without any, the rest is text
             gap, mark = yield from source.tell_until(marks, TextDelta)
             if mark in starts:
                 yield from self._attempt(source, calls, mark, TextDelta, gap)
+            elif mark in wrappers:
+                yield from source.skip()
             elif mark:
                 yield from self._thoughts(source, calls, thoughts)
             else:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from edgellm.chat.lark import Rules
 from edgellm.chat.messages import Message, Tool
-from edgellm.chat.source import Reading, Source
+from edgellm.chat.source import Broken, Reading, Source
 from edgellm.chat.tools.calls import Calls
 from edgellm.chat.tools.format import repeated
 from edgellm.chat.tools.json_form import (
@@ -42,9 +42,12 @@ def read(source: Source, calls: Calls, start: str) -> Reading[None]:
     elif first == "[":
         yield from read_list(source, calls)
     else:
-        name, mark = yield from source.take_until(_ARGUMENTS, _ID)
+        name = yield from source.take_while(lambda character: character not in "[{")
+        mark = yield from source.accepts(_ARGUMENTS, _ID)
         if mark == _ID:
             yield from source.take_until(_ARGUMENTS)
+        elif not mark and (yield from source.peek()) != "{":
+            raise Broken("no arguments")
         yield from tell_call(source, calls, name.strip())
 
 

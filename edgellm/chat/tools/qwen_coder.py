@@ -17,4 +17,6 @@ def speaks(source: str) -> bool:
     return all(tag in source for tag in ("<tool_call>", _TAGS.open, _TAGS.key))
 
 
-FORMAT = tagged_format("qwen-coder", speaks, _TAGS, ["<tool_call>\n"], ["\n</tool_call>"])
+FORMAT = tagged_format(
+    "qwen-coder", speaks, _TAGS, ["<tool_call>\n"], ["\n</tool_call>"], begins_bare=True
+)

@@ -54,20 +54,28 @@ def tagged_format(
     ends: Sequence[str],
     *,
     holds_many: bool = False,
+    begins_bare: bool = False,
 ) -> Format:
     """Calls in blocks: one in each, or all in one. The first of `begins` and `ends` is written.
 
-    A block that isn't closed is a call all the same.
+    A block that isn't closed is a call all the same. `begins_bare`: these models leave out a
+    block's begin.
     """
     starts, closes = [one.strip() for one in begins], [one.strip() for one in ends]
+    bare = (tags.open,) if begins_bare else ()
 
     def read(source: Source, calls: Calls, start: str) -> Reading[None]:
-        while True:
+        if start != tags.open:
             yield from source.skip()
+            if tags.open:
+                yield from source.expect(tags.open)
+        while True:
             yield from read_call(source, calls, tags)
             yield from source.skip()
-            closed = yield from source.accepts(*closes)
-            if closed or not holds_many or (yield from source.peek()) != tags.open[:1]:
+            if (yield from source.accepts(*closes)):
+                break
+            yield from source.skip()
+            if not tags.open or not (yield from source.accepts(tags.open)):
                 break
         source.mark()
 
@@ -81,14 +89,12 @@ def tagged_format(
     texts = (tags.open, tags.key, *tags.values, tags.opening, tags.end, tags.close, *closes)
     markers = tuple(text for text in texts if text)
     return marked_format(
-        name, speaks, read, rule, starts=tuple(starts), markers=markers, ends_thought=True
+        name, speaks, read, rule, tuple(starts), markers=markers, bare=bare, ends_thought=True
     )
 
 
 def read_call(source: Source, calls: Calls, tags: Tags) -> Reading[None]:
-    """One call, from `open` to `close`. Unaccounted for until the first tag after its name."""
-    if tags.open:
-        yield from source.expect(tags.open)
+    """One call, from its name to `close`. Unaccounted for until the first tag after its name."""
     name = yield from source.take_while(_is_of_a_name)
     if tags.named:
         yield from source.expect(tags.named)
