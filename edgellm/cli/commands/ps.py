@@ -42,8 +42,8 @@ def ps(as_json: options.AsJSON = False) -> None:
         print_json([status for _, status in found.answering])
     elif found.is_empty:
         print("no server is running here; start one: edgellm up, or edgellm serve MODEL")
-    else:
-        print("\n\n".join(_shown(found)))
+    elif shown := "\n\n".join(_shown(found)):
+        print(shown)
     found.check_silent()
 
 

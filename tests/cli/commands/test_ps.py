@@ -104,6 +104,12 @@ def test_what_cannot_be_asked_is_told_after_those_that_answered(live, broken, ca
     assert (live.url in out, broken in out) == (True, False)
 
 
+def test_where_none_can_be_asked_there_is_nothing_on_stdout(broken, capsys):
+    with pytest.raises(NotServing, match=broken):
+        ps()
+    assert capsys.readouterr().out == ""
+
+
 def test_as_json_those_that_answer_are_told_all_the_same(live, broken, capsys):
     with pytest.raises(NotServing, match=broken):
         ps(as_json=True)
