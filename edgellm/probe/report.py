@@ -63,6 +63,21 @@ def raw_as_text(testimonies: Sequence[Testimony]) -> str:
     )
 
 
+def raw_as_json(testimonies: Sequence[Testimony]) -> list[dict[str, object]]:
+    """The same for programs: who gave no answer has no text, and a reason."""
+    return [{"source": said.source, **_parts(said)} for said in testimonies]
+
+
+def _parts(testimony: Testimony) -> dict[str, object]:
+    match testimony.answer:
+        case str(text):
+            return {"text": text}
+        case Output(text, errors, code):
+            return {"text": text, "stderr": errors, "code": code}
+        case Silence(kind, message):
+            return {"text": None, "silence": kind, "message": message}
+
+
 def _uses(hardware: Hardware) -> Iterator[tuple[str, str]]:
     """Devices of which the same is to be said are named together."""
     said: dict[str, list[str]] = {}

@@ -237,6 +237,8 @@ def test_probe_tells_this_machine_in_text_and_json(here):
 
 def test_probe_shows_what_the_sources_said(here):
     assert "== /proc/meminfo" in here("probe", "--raw").out
+    told = json.loads(here("probe", "--raw", "--json").out)
+    assert "/proc/meminfo" in {said["source"] for said in told}
 
 
 def test_plan_explains_and_has_a_documented_json(here):

@@ -19,7 +19,7 @@ from edgellm.probe.hardware import (
     Serving,
     SourceFault,
 )
-from edgellm.probe.report import as_json, as_text, raw_as_text
+from edgellm.probe.report import as_json, as_text, raw_as_json, raw_as_text
 from edgellm.probe.usage import features_not_built, usage_line
 
 ALL = sorted(place.name for place in CAPTURES.iterdir() if place.is_dir())
@@ -172,3 +172,18 @@ def test_raw_shows_every_answer_word_for_word():
     assert '"driver": "560.94"' in text
     assert "== /.dockerenv" not in text
     assert "(absent: No such file or directory)" in text
+
+
+def test_raw_for_programs_has_the_same_answers():
+    evidence = Evidence(captured("wsl2"))
+    examine(evidence)
+
+    told = raw_as_json(evidence.testimonies)
+    by_source = {said["source"]: said for said in told}
+
+    assert [said["source"] for said in told] == [said.source for said in evidence.testimonies]
+    assert by_source["/proc/version"]["text"].startswith("Linux version 5.15")
+    assert by_source["nvml_child"]["code"] == 0
+    absent = next(said for said in told if said.get("silence") == "absent")
+    assert absent["text"] is None
+    assert json.loads(json.dumps(told)) == told

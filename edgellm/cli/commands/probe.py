@@ -31,11 +31,13 @@ def probe(
     from edgellm.probe.asked.evidence import Evidence
     from edgellm.probe.detect import examine
     from edgellm.probe.report import as_json as hardware_json
-    from edgellm.probe.report import as_text, raw_as_text
+    from edgellm.probe.report import as_text, raw_as_json, raw_as_text
 
     evidence = Evidence(sources(sysroot))
     hardware = examine(evidence, waiting=say_waiting)
-    if raw:
+    if raw and as_json:
+        print_json(raw_as_json(evidence.testimonies))
+    elif raw:
         print(raw_as_text(evidence.testimonies), end="")
     elif as_json:
         print_json(hardware_json(hardware))
