@@ -52,10 +52,8 @@ class Answer:
 class Server:
     """A running server. Ends with its `with` block, or with `stop`."""
 
-    def __init__(
-        self, background: BackgroundServer, prepared: Sequence[Prepared], api_key: str | None
-    ) -> None:
-        self._background, self._api_key = background, api_key
+    def __init__(self, background: BackgroundServer, prepared: Sequence[Prepared]) -> None:
+        self._background = background
         self.model = prepared[0].name
 
     @property
@@ -74,7 +72,7 @@ class Server:
 
     def _client(self) -> Client:
         """One that has the key, if this server asks for one."""
-        return Client(self.url, self._api_key)
+        return Client(self.url, self._background.api_key)
 
     def chat(self, message: Said, **sampling: Any) -> Answer:
         return chat(message, server=self, **sampling)
@@ -142,7 +140,7 @@ def serve(
     hardware = probe()
     prepared = prepare_all(resolved, hardware, wish, embedding=beside, name=name)
     instance = Instance(config, hardware, prepared, say=lambda text: None)
-    return Server(BackgroundServer(instance).start(), prepared, next(iter(config.api_keys), None))
+    return Server(BackgroundServer(instance).start(), prepared)
 
 
 def chat(

@@ -1,5 +1,6 @@
 """A real server with the demo, and the commands that talk to it."""
 
+import contextlib
 import json
 import signal
 import socket
@@ -9,7 +10,7 @@ import time
 import httpx2
 import psutil
 import pytest
-from cli_runs import DEMO_PATH, EDGELLM, SHARED_MODELS, needs_shared_models
+from cli_runs import DEMO_PATH, EDGELLM, SHARED_MODELS, needs_shared_models, wait_for
 
 pytestmark = pytest.mark.model
 HELLO = {"messages": [{"role": "user", "content": "Hello!"}], "temperature": 0}
@@ -152,6 +153,31 @@ def test_sigterm_ends_a_server_with_exit_code_0_and_leaves_nothing_behind(home):
         assert live.end(signal.SIGTERM) == 0
     assert not process_exists(worker)
     assert home.run("ps", "--json").out.strip() == "[]"
+
+
+@contextlib.contextmanager
+def half_a_request(url):
+    """It keeps a server that winds up from its end, as an answer would that goes on."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
+            b"content-type: application/json\r\ncontent-length: 100\r\n\r\n{"
+        )
+        yield
+
+
+def test_a_server_that_winds_up_is_shown_as_such_and_waited_for(home):
+    with home.serving("serve", "demo", "--port", "0") as live:
+        with half_a_request(live.url):
+            time.sleep(0.2)  # until it has begun to read
+            live.process.send_signal(signal.SIGTERM)
+            wait_for(lambda: "is stopping" in home.run("ps").out)
+            assert home.run("ps", "--json").out.strip() == "[]"
+            late = home.run("stop", "--all", "--wait", "0.2")
+            assert (late.code, "still ending" in late.err) == (12, True)
+        assert live.process.wait(timeout=10) == 0
+    assert home.run("stop", "--all").out == "no server is running here\n"
 
 
 def test_ctrl_c_ends_a_server_and_leaves_nothing_behind(home):

@@ -29,6 +29,9 @@ class Silent:
             return f"set EDGELLM_API_KEY, or end it by kill {self.pid}"
         return f"kill {self.pid} ends it, kill -9 {self.pid} at once"
 
+    def __str__(self) -> str:
+        return f"{self.error} (pid {self.pid}); {self.way_out}"
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -75,14 +78,19 @@ def _trouble(silent: tuple[Silent, ...]) -> NotServing:
         (one,) = silent
         kind = KeyRefused if isinstance(one.error, KeyRefused) else NotServing
         return kind(f"{one.error} (pid {one.pid})", hint=one.way_out)
-    lines = (f"  {one.error} (pid {one.pid}); {one.way_out}" for one in silent)
+    lines = (f"  {one}" for one in silent)
     return NotServing("\n".join((f"of {len(silent)} servers here:", *lines)))
 
 
 def server_of(model: str) -> tuple[str, ModelStatus] | None:
     """The server that has this model, and how it is called there. One that was only found, and
     wants a key that we don't have, is somebody else's."""
-    for url, status in statuses():
+    return having(model, look())
+
+
+def having(model: str, found: Found) -> tuple[str, ModelStatus] | None:
+    """As `server_of`, of those that were found."""
+    for url, status in found.answering:
         for served in status.models:
             if is_meant(model, served):
                 return url, served
@@ -92,21 +100,21 @@ def server_of(model: str) -> tuple[str, ModelStatus] | None:
 def the_server(model: str | None = None, *, hint: str = _START_ONE) -> tuple[str, Status]:
     """The only one, or the one that has `model`. Raises NotServing, BadRequest when unclear."""
     found = look()
-    having = tuple(
+    meant = tuple(
         (url, status)
         for url, status in found.answering
         if model is None or any(is_meant(model, served) for served in status.models)
     )
-    if not having:
+    if not meant:
         found.check_silent()
         what = f"no running server has {model}" if model else "no server is running here"
         raise NotServing(what, hint=hint)
-    if len(having) > 1:
+    if len(meant) > 1:
         raise BadRequest(
-            f"{len(having)} servers are running: {', '.join(_named(*one) for one in having)}",
-            hint=f"say which: EDGELLM_HOST={having[0][0]}, or name its model",
+            f"{len(meant)} servers are running: {', '.join(_named(*one) for one in meant)}",
+            hint=f"say which: EDGELLM_HOST={meant[0][0]}, or name its model",
         )
-    return having[0]
+    return meant[0]
 
 
 def _asked(url: str, patience_s: float) -> tuple[str, Status]:

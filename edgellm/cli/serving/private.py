@@ -15,10 +15,10 @@ from edgellm.cli.preparing import machine
 from edgellm.cli.preparing.prepare import prepare_all
 from edgellm.cli.preparing.resolve import resolve
 from edgellm.cli.serving.background import BackgroundServer
-from edgellm.cli.serving.find import server_of, statuses
+from edgellm.cli.serving.find import having, look
 from edgellm.cli.serving.serving import Instance
 from edgellm.config import Config
-from edgellm.errors import BadRequest
+from edgellm.errors import BadRequest, KeyRefused
 from edgellm.selector.plan import Goal
 
 _BY_ITSELF = Seeing()
@@ -39,10 +39,8 @@ def server_with(
     a private one. `flags` are those that set the goal: a server that runs heeds none of them.
     Raises NotServing when the named one isn't there, and what loading raises.
     """
-    named = url_of_environment()
-    if named:
-        statuses()  # raises NotServing
-    found = server_of(model)
+    named, here = url_of_environment(), look()
+    found = having(model, here)
     if found and flags:
         say(ignored(flags, model, found[0]))
     if found:
@@ -50,6 +48,9 @@ def server_with(
     elif named:
         yield (named, model)  # it will say in its own words that it hasn't got it
     else:
+        for server in here.silent:
+            if not isinstance(server.error, KeyRefused):  # that would be somebody else's
+                say(f"passed over: {server}")
         with private_server(model, config, goal, seeing) as (url, name):
             yield (url, name)
 

@@ -1,4 +1,21 @@
-from edgellm.cli.serving.private import _Teller, ignored
+import pytest
+from cli.serving.announcing import announced, http_server
+
+from edgellm.cli.serving.private import _Teller, ignored, server_with
+from edgellm.config import Config
+from edgellm.errors import ModelNotFound
+from edgellm.selector.plan import Goal
+
+
+def test_a_server_that_could_not_be_asked_is_passed_over_aloud(capsys):
+    with (
+        http_server(b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n") as url,
+        announced(url),
+        pytest.raises(ModelNotFound),
+        server_with("./nowhere.gguf", Config(), Goal()),
+    ):
+        pass
+    assert capsys.readouterr().err.startswith(f"passed over: no edgellm at {url}")
 
 
 def test_what_is_ignored_is_said_with_a_way_out():
