@@ -19,6 +19,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from edgellm.chat.messages import Message, Tool, ToolCall
+from edgellm.chat.responses import with_responses
 from edgellm.chat.thoughts import Style, style_of
 from edgellm.chat.tools import format_of, generic
 from edgellm.chat.tools.format import Format
@@ -106,7 +107,7 @@ class ChatTemplate:
         told = self._adapted(messages, tools) if with_tools else messages
         shown = tools if with_tools and self.format.shows_tools else ()
         ours = {
-            "messages": [self._as_mapping(one) for one in self._without_system(told)],
+            "messages": self._as_mappings(self._without_system(told)),
             "tools": [generic.as_mapping(tool) for tool in shown] or None,
             "add_generation_prompt": add_generation_prompt,
         }
@@ -117,7 +118,12 @@ class ChatTemplate:
     def _adapted(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Sequence[Message]:
         told = self.format.adapt(messages, tools)
         has_calls = any(one.tool_calls for one in told)
-        return generic.as_text(told) if has_calls and not self._trials.shows_calls else told
+        has_results = any(one.role == "tool" for one in told)
+        loses_calls = has_calls and not self._trials.shows_calls
+        loses_results = has_results and not (
+            self._trials.shows_results or self._trials.takes_responses
+        )
+        return generic.as_text(told) if loses_calls or loses_results else told
 
     def _without_system(self, messages: Sequence[Message]) -> Sequence[Message]:
         """Where the template knows no system message, the first user's begins with its text."""
@@ -153,6 +159,11 @@ class ChatTemplate:
 
         same = self._tool_source == self.source
         return self._compiled if same else environment().from_string(self._tool_source)
+
+    def _as_mappings(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
+        mapped = [self._as_mapping(one) for one in messages]
+        has_results = any(one.role == "tool" for one in messages)
+        return with_responses(mapped) if has_results and not self._trials.shows_results else mapped
 
     def _as_mapping(self, message: Message) -> dict[str, Any]:
         """Few templates know OpenAI's "developer"; to the others it is the system's word."""

@@ -56,6 +56,27 @@ class Trials:
             return self._call_text('{"key": "value"}') is None
         return "{'key'" not in text
 
+    @cached_property
+    def shows_results(self) -> bool:
+        """Whether what a call gave comes out, told in a message of its own. A template that
+        refuses the trial is not judged by it."""
+        result = {"role": "tool", "content": _NEEDLE, "name": "x", "tool_call_id": "callcall0"}
+        text = self._text([_USER, self._calling({}), result])
+        return text is None or _NEEDLE in text
+
+    @cached_property
+    def takes_responses(self) -> bool:
+        """Whether it comes out as a field of the message that called: see responses.py."""
+        responses = [{"name": "x", "response": _NEEDLE}]
+        text = self._text([_USER, self._calling({"tool_responses": responses})])
+        return _NEEDLE in (text or "")
+
+    def _calling(self, more: Mapping[str, Any]) -> dict[str, Any]:
+        arguments: Any = {"key": "value"} if self.takes_objects else '{"key": "value"}'
+        function = {"name": "x", "arguments": arguments}
+        call = {"id": "callcall0", "type": "function", "function": function}
+        return {"role": "assistant", "content": "", "tool_calls": [call], **more}
+
     def _call_text(self, arguments: Any) -> str | None:
         function = {"name": _NEEDLE, "arguments": arguments}
         call = {"id": f"{_NEEDLE}000", "type": "function", "function": function}

@@ -268,6 +268,33 @@ def test_a_template_that_shows_no_calls_has_them_as_text():
     assert "<tool_response>\n12:00" in text
 
 
+QUIET = "{% for m in messages if m.role != 'tool' %}{{ m.role }}:{{ m.content }} {% endfor %}"
+CALLED = CALLS.replace("X", "m.tool_calls[0].function.name")
+RESPONSES = (
+    "{% for m in messages %}{% for r in m.tool_responses or [] %}{{ r }}{% endfor %}{% endfor %}"
+)
+
+
+def test_a_template_that_shows_no_results_has_them_as_text():
+    text = render(SHOWS + QUIET + CALLED, ASKED)
+    assert "<tool_response>\n12:00" in text
+    assert '<tool_call>\n{"name": "clock"' in text
+
+
+def test_results_go_into_the_message_that_called_where_the_template_looks_for_them_there():
+    answered = (Message("assistant", "Noon."), Message("user", "Thanks"))
+    talk = (*ASKED[:2], replace(RESULT, name="clock"), *answered)
+    text = render(SHOWS + QUIET + CALLED + RESPONSES, talk)
+    assert text.startswith("user:x assistant:Noon. user:Thanks ")
+    assert text.endswith("<tool_call>clock{'name': 'clock', 'response': '12:00'}")
+
+
+def test_a_template_that_shows_results_gets_them_as_messages():
+    text = render(SHOWS + TALKS + CALLED + RESPONSES, ASKED)
+    assert "tool:12:00" in text
+    assert "response" not in text
+
+
 def test_a_template_that_shows_no_tools_gets_ours():
     template = ChatTemplate(TALKS + CALLS)
     assert template.format.name == "generic"
