@@ -165,6 +165,10 @@ class Mask(Protocol):
         """The last token's, from taking the one before to knowing what may come."""
         ...
 
+    def look_ahead(self) -> None:
+        """Find out what may come next, while the logits are still being computed."""
+        ...
+
     def apply(self, logits: Any) -> None:
         """Forbid, in place, every token that can't come next."""
         ...
@@ -177,7 +181,7 @@ class Mask(Protocol):
         Changes nothing, costs microseconds. A draft is cut there before it is computed. Then its
         rows are sampled in order, each by `apply`, draw, `accept`, and the first token that is not
         the draft's is the last one sampled: so a mask never has to go back. Where another stage
-        begins (stages.py), the number is a guess: too many costs rows, never a wrong token.
+        begins (staged.py), the number is a guess: too many costs rows, never a wrong token.
         """
         ...
 

@@ -68,6 +68,7 @@ class LlamaBackend:
         self._vocab = Vocab(self._model)
         self.n_vocab = self._vocab.n_tokens
         self._compute, self._calls = Compute(self._context, plan), Calls()
+        self._computed: tuple[Row, ...] = ()  # of the last call
         self._adapters = Adapters(self._model, self._context)
         self._sight = Sight(plan.projector, self._model, plan) if plan.projector else None
         self._positions = Positions() if self._sight and self._sight.uses_mrope else None
@@ -154,6 +155,7 @@ class LlamaBackend:
             return Step({}, NativeTimes(ops_s))
 
         def compute(rows: tuple[Row, ...]) -> dict[int, tuple[Sampled, ...]]:
+            self._computed = rows
             self._decode_rows(rows + batch.padding)
             return sampled_rows(rows, self._sample)
 
@@ -167,7 +169,11 @@ class LlamaBackend:
         return Step(sampled, times, n_threads=self._compute.n_threads)
 
     def while_computing(self, do: Callable[[], None]) -> None:
-        self._compute.meanwhile = do
+        def meanwhile() -> None:
+            self._drawing.look_ahead(self._computed)
+            do()
+
+        self._compute.meanwhile = meanwhile
 
     def leave_room(self, n_beside: Callable[[], int]) -> None:
         """`n_beside` says how many threads of this process want a core beside the next step."""

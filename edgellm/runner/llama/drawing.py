@@ -1,6 +1,7 @@
 """From a row of logits to the next token of its sequence, as its samplers and structure have it."""
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import llama_cpp
@@ -8,7 +9,7 @@ import numpy as np
 
 from edgellm.chat.events import TokenLogprob
 from edgellm.chat.messages import GenerateParams
-from edgellm.runner.batch import Sampled, Start
+from edgellm.runner.batch import Row, Sampled, Start
 from edgellm.runner.intake.pictures import Placed, is_picture
 from edgellm.runner.llama.sampling import Sampler, Samplers
 from edgellm.runner.llama.vocab import Vocab
@@ -39,6 +40,13 @@ class Drawing:
 
     def pictures(self, seq_id: int) -> tuple[Placed, ...]:
         return self._starts[seq_id].pictures
+
+    def look_ahead(self, rows: Iterable[Row]) -> None:
+        """What may be drawn from these rows, which are being computed. Of a draft's later ones
+        nobody knows yet what comes before them."""
+        for seq_id in {row.seq_id for row in rows if row.wants_logits}:
+            if (start := self._starts.get(seq_id)) and start.mask:
+                start.mask.look_ahead()
 
     def draw(self, seq_id: int, row: int) -> Sampled:
         """From the last call's `row`. The token counts as written."""

@@ -37,7 +37,7 @@ from edgellm.chat.messages import (
 from edgellm.chat.repeats import MAX_SIZE, patterns_in, written_out
 from edgellm.errors import BadRequest
 from edgellm.runner.batch import Mask
-from edgellm.runner.sampling.stages import StagedMask
+from edgellm.runner.sampling.staged import StagedMask
 from edgellm.runner.sampling.vocabulary import Vocabulary
 
 PARAM = "structure"  # what an error blames: the gateway knows what its client calls it
@@ -189,10 +189,13 @@ class TokenMask:
         self.took_s = self._accepting_s + self._clock() - begun_s
         self._is_computed = True
 
-    def apply(self, logits: npt.NDArray[np.float32]) -> None:
-        """Forbid, in place, every token that can't come next."""
+    def look_ahead(self) -> None:
         if not self._is_computed:
             self.compute()
+
+    def apply(self, logits: npt.NDArray[np.float32]) -> None:
+        """Forbid, in place, every token that can't come next."""
+        self.look_ahead()
         bits = self._bits.view(np.uint8)[0]
         allowed = np.unpackbits(bits, count=logits.size, bitorder="little").view(np.bool_)
         if 2 * np.count_nonzero(allowed) > logits.size:

@@ -157,6 +157,18 @@ def test_only_a_stage_that_binds_takes_time(alphabet):
     assert mask.took_s > 0
 
 
+def test_looking_ahead_changes_nothing_but_when_it_is_computed(alphabet):
+    plain, ahead = (compiled(alphabet, THINKING, Watch(("<call>",)), CALL) for _ in range(2))
+    text = "<think>a</think>\n\nb<call>1</call>"
+    while text:
+        ahead.look_ahead()
+        assert alphabet.allowed(ahead) == alphabet.allowed(plain)
+        mark = next((one for one in MARKS if text.startswith(one)), text[0])
+        for mask in (plain, ahead):
+            assert alphabet.allows(mask, mark)
+        text = text.removeprefix(mark)
+
+
 def test_one_structure_follows_another(alphabet):
     preface = Lark('start: m_0 "!"', ("<call>",))
     mask = compiled(alphabet, preface, DIGITS)

@@ -1,0 +1,69 @@
+"""From the real llama.cpp's rows to tokens, with a structure that writes down what it is asked."""
+
+import os
+
+import pytest
+from real_model import demo_path, plan
+
+from edgellm.chat.messages import GenerateParams, SamplingParams
+from edgellm.runner.batch import Batch, Row, Start
+from edgellm.runner.llama.backend import LlamaBackend
+
+pytestmark = pytest.mark.model
+
+GREEDY = GenerateParams(SamplingParams(temperature=0), 4)
+
+
+class Asked:
+    """Allows one token."""
+
+    complete, fault, took_s = False, None, 0.0
+
+    def __init__(self, token):
+        self._token, self.calls = token, []
+
+    def look_ahead(self):
+        self.calls.append("look ahead")
+
+    def apply(self, logits):
+        self.calls.append("apply")
+        kept = logits[self._token]
+        logits.fill(float("-inf"))
+        logits[self._token] = kept
+
+    def accept(self, token):
+        self.calls.append(f"accept {token}")
+
+
+@pytest.fixture
+def backend():
+    return LlamaBackend(os.fsencode(demo_path()), plan(), lambda ratio: None)
+
+
+def decode(backend, mask, *tokens):
+    start = Start(0, 0, GREEDY, tokens, mask)
+    rows = tuple(Row(0, pos, token, pos == len(tokens) - 1) for pos, token in enumerate(tokens))
+    return backend.decode(Batch((start,), rows, len(rows)))
+
+
+def test_a_structure_has_its_say_in_every_token_and_its_time_is_told(backend):
+    mask = Asked(77)
+    step = decode(backend, mask, 5, 6, 7)
+    assert [one.token for one in step.sampled[0]] == [77]
+    assert mask.calls == ["apply", "accept 77"]
+    assert 0 < step.times.mask_s < step.times.sample_s
+
+
+def test_while_a_device_computes_structures_look_ahead_before_anything_is_told(backend):
+    mask = Asked(77)
+    backend.while_computing(lambda: mask.calls.append("told"))
+    decode(backend, mask, 5, 6, 7)
+    assert mask.calls == ["look ahead", "told", "apply", "accept 77"]
+
+
+def test_without_a_structure_there_is_nothing_to_look_ahead_to(backend):
+    told = []
+    backend.while_computing(lambda: told.append(1))
+    step = decode(backend, None, 5, 6, 7)
+    assert len(step.sampled[0]) == len(told) == 1
+    assert step.times.mask_s < 0.001
