@@ -6,7 +6,6 @@ lies here is given up.
 """
 
 import asyncio
-import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import TypeAlias
@@ -28,8 +27,8 @@ from edgellm.runner.messages import (
 from edgellm.units import MIB, format_bytes
 
 _MOST_UNREAD_BYTES = 64 * MIB  # a text of 400,000 tokens; with 20 logprobs each, one of 19,000
-# What Python takes for them (sys.getsizeof, with the collector's header), the delta's text apart.
-_EVENT_BYTES, _LOGPROB_BYTES, _RIVAL_BYTES = 88, 250, 160
+# What Python takes for them, by tracemalloc; the letters of a delta's text apart.
+_EVENT_BYTES, _LOGPROB_BYTES, _RIVAL_BYTES = 140, 250, 160
 
 Reply: TypeAlias = Embedded | Scored | Tokenized | Obeyed | Steps
 
@@ -38,7 +37,7 @@ class Inflight:
     """Every request gets exactly one ending, however the worker ends."""
 
     def __init__(self, most_unread_bytes: int = _MOST_UNREAD_BYTES) -> None:
-        self._most_unread_bytes, self._unread_bytes = most_unread_bytes, 0
+        self._most_unread_bytes, self.unread_bytes = most_unread_bytes, 0
         self._streams: dict[int, EventStream] = {}
         self._replies: dict[int, asyncio.Future[Reply]] = {}
         self._keys: dict[int, str] = {}  # of the streams
@@ -62,14 +61,12 @@ class Inflight:
 
     def close(self, request_id: int) -> None:
         if stream := self._streams.pop(request_id, None):
-            self._unread_bytes -= stream.unread_bytes
+            self.unread_bytes -= stream.unread_bytes
         self._keys.pop(request_id, None)
         self._owed.discard(request_id)
 
-    def piled(self, n_bytes: int) -> None:
-        """So much more lies here; less than nothing: was taken."""
-        self._unread_bytes += n_bytes
-        if self._unread_bytes > self._most_unread_bytes:
+    def check_unread(self) -> None:
+        if self.unread_bytes > self._most_unread_bytes:
             self._give_up(max(self._streams.values(), key=lambda stream: stream.unread_bytes))
 
     def _give_up(self, stream: "EventStream") -> None:
@@ -154,14 +151,18 @@ class EventStream(AsyncIterator[Event]):
         if self._is_given_up:
             return
         self._events.append(event)
-        self._pile(_size_bytes(event))
+        n_bytes = _size_bytes(event)
+        self.unread_bytes += n_bytes
+        self._inflight.unread_bytes += n_bytes
+        self._inflight.check_unread()
         if self._news and not self._news.done():
             self._news.set_result(None)
 
     def give_up(self, failed: Failed) -> None:
         """It says no more than that, to whoever reads on."""
         self._events.clear()
-        self._pile(-self.unread_bytes)
+        self._inflight.unread_bytes -= self.unread_bytes
+        self.unread_bytes = 0
         self.put(failed)
         self._is_given_up = True
 
@@ -172,7 +173,9 @@ class EventStream(AsyncIterator[Event]):
             self._news = asyncio.get_running_loop().create_future()
             await self._news
         event = self._events.popleft()
-        self._pile(-_size_bytes(event))
+        n_bytes = _size_bytes(event)
+        self.unread_bytes -= n_bytes
+        self._inflight.unread_bytes -= n_bytes
         if isinstance(event, ENDINGS):
             self._end(event)
         return event
@@ -181,10 +184,6 @@ class EventStream(AsyncIterator[Event]):
         if not self._ended:
             self._end(None)
             self.abandon(self.request_id)
-
-    def _pile(self, n_bytes: int) -> None:
-        self.unread_bytes += n_bytes
-        self._inflight.piled(n_bytes)
 
     def _end(self, ending: Event | None) -> None:
         self._ended = True
@@ -197,7 +196,7 @@ def _size_bytes(event: Event) -> int:
     """Of memory, about."""
     if not isinstance(event, TextDelta):
         return _EVENT_BYTES
-    n_bytes = _EVENT_BYTES + sys.getsizeof(event.text)
+    n_bytes = _EVENT_BYTES + len(event.text)
     if event.logprobs:
         n_bytes += sum(_LOGPROB_BYTES + _RIVAL_BYTES * len(each.top) for each in event.logprobs)
     return n_bytes
