@@ -114,7 +114,7 @@ class Step:
     next: Knobs | None
 
 
-def axes(plan: Plan, goal: Goal, hardware: Hardware) -> tuple[Axis, ...]:
+def axes(plan: Plan, goal: Goal, hardware: Hardware, workload: Workload) -> tuple[Axis, ...]:
     """The settings that matter to this plan and that nobody pinned, the weightiest first."""
     knobs = Knobs.of(plan)
     found = []
@@ -126,13 +126,19 @@ def axes(plan: Plan, goal: Goal, hardware: Hardware) -> tuple[Axis, ...]:
     if goal.flash_attention is None and not BY_NAME[plan.kv_type_v].block > 1:
         found.append(Axis("flash_attention", (False, knobs.flash_attention)))
     if goal.n_ubatch is None and not plan.embedding:
-        sizes = {n for n in _MICRO_BATCHES if n <= plan.n_ctx} | {knobs.n_ubatch}
-        found.append(Axis("n_ubatch", tuple(sorted(sizes))))
-        sizes = {n for n in _BATCHES if n <= plan.n_ctx} | {knobs.n_batch}
-        found.append(Axis("n_batch", tuple(sorted(sizes))))
+        n_most = min(plan.n_ctx, workload.n_prompt)
+        found.append(Axis("n_ubatch", _sizes(_MICRO_BATCHES, knobs.n_ubatch, n_most)))
+        found.append(Axis("n_batch", _sizes(_BATCHES, knobs.n_batch, n_most)))
     if goal.tensor_split is None and knobs.tensor_split:
         found.append(Axis("tensor_split", _splits(knobs.tensor_split)))
     return tuple(axis for axis in found if len(axis.values) > 1)
+
+
+def _sizes(known: Sequence[int], chosen: int, n_most: int) -> tuple[int, ...]:
+    """What holds all of a prompt is as good as any that holds more."""
+    parts = {n for n in known if n < n_most}
+    whole = () if chosen >= n_most else [n for n in known if n >= n_most][:1]
+    return tuple(sorted({*parts, chosen, *whole}))
 
 
 def _said(value: object) -> str:
@@ -203,6 +209,12 @@ def _descend(
             if at != origin and (best == origin or _is_faster(seen[at], seen[best])):
                 best = at
     return best, None
+
+
+def fewest_trials(axes: Sequence[Axis], start: Knobs) -> int:
+    """How many are measured where nothing is faster: the start, and what is next to it."""
+    moves = (axis.neighbour(start, step) for axis in axes for step in (1, -1))
+    return 1 + sum(move is not None for move in moves)
 
 
 def scatter_ratio(trials: Sequence[Trial], workload: Workload) -> float:

@@ -8,7 +8,7 @@ from selector_machines import machine
 from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose
 from edgellm.selector.plan import Goal
-from edgellm.selector.tuning import Axis, Knobs, Sample, Trial, axes, next_step
+from edgellm.selector.tuning import Axis, Knobs, Sample, Trial, axes, fewest_trials, next_step
 
 PROFILES = load_profiles()
 CHAT = PROFILES.workload("chat")
@@ -88,6 +88,7 @@ def test_where_nothing_is_faster_the_plan_stays_and_few_are_measured():
 
     assert best == START
     assert len(trials) == 6  # the start, two neighbours of threads and micro-batch, one of flash
+    assert fewest_trials(AXES, START) == 6
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -136,7 +137,7 @@ def test_a_gain_below_three_percent_is_none():
 
 
 def names(plan, goal, hardware):
-    return {axis.name for axis in axes(plan, goal, hardware)}
+    return {axis.name for axis in axes(plan, goal, hardware, CHAT)}
 
 
 def test_on_a_cpu_threads_matter_and_there_is_nothing_to_split():
@@ -156,7 +157,7 @@ def test_with_all_layers_on_a_card_threads_do_not_matter():
 def test_over_two_cards_the_split_is_tried_in_both_directions():
     hardware = machine((24, 1000), (24, 1000))
     plan = plan_of(hardware, candidates=specs.ladder(lambda quant: specs.llama_70b(quant)))
-    (split,) = [axis for axis in axes(plan, Goal(), hardware) if axis.name == "tensor_split"]
+    (split,) = [axis for axis in axes(plan, Goal(), hardware, CHAT) if axis.name == "tensor_split"]
 
     firsts = [value[0] for value in split.values]
     assert firsts == sorted(firsts, reverse=True)
@@ -178,8 +179,21 @@ def test_a_quantized_v_cache_needs_flash_attention():
     assert "flash_attention" not in names(plan_of(hardware, goal), goal, hardware)
 
 
+def test_batches_are_tried_up_to_the_first_that_holds_a_whole_prompt():
+    hardware, agent = machine(ram=32), PROFILES.workload("agent")  # 600 and 3000 tokens
+    for workload, chosen, sizes, batches in (
+        (CHAT, 512, (64, 128, 256, 512, 1024), (512, 2048)),
+        (CHAT, 1024, (64, 128, 256, 512, 1024), (512, 2048)),
+        (CHAT, 2048, (64, 128, 256, 512, 2048), (512, 2048)),
+        (agent, 1024, (64, 128, 256, 512, 1024, 2048, 4096), (512, 1024, 2048, 4096)),
+    ):
+        plan = replace(plan_of(hardware), n_ubatch=chosen, n_batch=2048)
+        found = {axis.name: axis.values for axis in axes(plan, Goal(), hardware, workload)}
+        assert (found["n_ubatch"], found["n_batch"]) == (sizes, batches)
+
+
 def test_each_start_is_among_its_axis_values():
     for hardware in (machine(ram=32), machine((24, 1000)), machine((8, 500), ram=16)):
         plan = plan_of(hardware)
-        for axis in axes(plan, Goal(), hardware):
+        for axis in axes(plan, Goal(), hardware, CHAT):
             assert getattr(Knobs.of(plan), axis.name) in axis.values

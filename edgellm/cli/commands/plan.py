@@ -69,7 +69,7 @@ def _one_plan(
 ) -> None:
     from edgellm.cli.flags.drafting import with_drafts
     from edgellm.cli.output import columns, print_json
-    from edgellm.cli.preparing.planning import planned
+    from edgellm.cli.preparing.planning import planned, planned_as_tuned
     from edgellm.errors import DoesNotFit
     from edgellm.selector.telling.explain import explain
     from edgellm.selector.telling.plan_json import plan_json
@@ -78,13 +78,10 @@ def _one_plan(
     candidates: Sequence[Candidate] = found.candidates
     try:
         candidates, goal = with_drafts(found, hardware, goal)
-        made = planned(
-            hardware,
-            candidates,
-            goal,
-            asks_oracle=asks_oracle,
-            is_here=described.is_here,
-        )
+        if described.is_here:
+            made = planned_as_tuned(hardware, candidates, goal, asks_oracle=asks_oracle)
+        else:
+            made = planned(hardware, candidates, goal, asks_oracle=asks_oracle, is_here=False)
     except DoesNotFit as error:
         from edgellm.cli.preparing.refusal import tell_refusal
 

@@ -36,8 +36,8 @@ def tune(
     Threads, batch, micro-batch, flash attention and, over several devices, the split: what changes
     how soon an answer comes, not which. Each variation is loaded and measured for some seconds;
     nothing else should use the machine meanwhile. Measured is after as many tokens as a request
-    of the --use has; each line says how many. `serve`, `run` and `up` then use the best and say so;
-    a flag goes before it. Ctrl-C keeps nothing.
+    of the --use has; each line says how many. `serve`, `run`, `up` and `plan` then use the best and
+    say so; a flag goes before it. Ctrl-C keeps nothing.
 
     With --power: joules a token against the cards' power limit, with a plot. The limits are moved
     while it measures, which needs root, and are back at the end; nothing stays changed.
@@ -65,8 +65,13 @@ def tune(
     if power:
         _tune_power(prepared, hardware, asks=not yes, as_json=as_json)
         return
+    _warn_of_servers()
     say(f"measuring {prepared.name} {prepared.plan.quant}; Ctrl-C leaves everything as it is")
-    tuned, trials = _measured(prepared, hardware, goal)
+    try:
+        tuned, trials = _measured(prepared, hardware, goal)
+    except KeyboardInterrupt:
+        say("stopped: nothing was kept")
+        raise
     if as_json:
         print_json({"tuned": tuned, "trials": trials})
     else:
@@ -75,6 +80,17 @@ def tune(
         say(
             f"the figures scatter by {tuned.scatter_ratio:.0%}: this machine is busy, and smaller "
             "gains were not seen; measure again when it is idle"
+        )
+
+
+def _warn_of_servers() -> None:
+    from edgellm.cli.output import say
+    from edgellm.cli.serving import state
+
+    if urls := [server.url for server in state.running()]:
+        say(
+            f"a server is running ({', '.join(urls)}): its memory is taken and its work slows what "
+            "is measured; edgellm stop, or measure while nobody asks it"
         )
 
 
@@ -111,13 +127,13 @@ def _measured(
     from edgellm.cli.measuring.trials import run_trials
     from edgellm.cli.preparing import tuned as store
     from edgellm.profiles import load_profiles
-    from edgellm.selector.tuning import Knobs, axes, median_sample, scatter_ratio
+    from edgellm.selector.tuning import Knobs, axes, fewest_trials, median_sample, scatter_ratio
 
     plan, workload = prepared.plan, load_profiles().workload(goal.use)
     start = Knobs.of(plan)
-    best, trials = run_trials(
-        prepared.path, plan, axes(plan, goal, hardware), workload, _Watch(start)
-    )
+    tried = axes(plan, goal, hardware, workload)
+    watch = _Watch(start, fewest_trials(tried, start))
+    best, trials = run_trials(prepared.path, plan, tried, workload, watch)
     was, now = median_sample(trials, start), median_sample(trials, best)
     tuned = store.Tuned(
         model=prepared.name,
@@ -136,14 +152,17 @@ def _measured(
 
 
 class _Watch:
-    """A line for each variation, on stderr; on a terminal also what is being measured."""
+    """A line for each variation, on stderr; on a terminal also what is being measured. The first
+    one says how long the others will take."""
 
-    def __init__(self, start: "Knobs") -> None:
+    def __init__(self, start: "Knobs", n_fewest: int) -> None:
         import sys
+        import time
 
         from edgellm.tui.terminal import can_draw, columns
 
-        self._start, self._n = start, 0
+        self._start, self._n, self._n_fewest = start, 0, n_fewest
+        self._clock, self._begun_s = time.monotonic, time.monotonic()
         self._out = sys.stderr
         self._draws, self._columns = can_draw(self._out), columns(self._out)
 
@@ -157,6 +176,15 @@ class _Watch:
             return
         clear = "\r\x1b[K" if self._draws else ""
         print(f"{clear}{self._n:>3}  {what:<40} {_figures(trial)}", file=self._out, flush=True)
+        if self._n == 1:
+            self._say_how_long(self._n_fewest - 1, self._clock() - self._begun_s)
+
+    def _say_how_long(self, n_more: int, each_s: float) -> None:
+        from edgellm.units import format_seconds
+
+        if n_more:
+            words = f"{n_more} variations or some more: at least {format_seconds(n_more * each_s)}"
+            print(f"     {words}", file=self._out, flush=True)
 
 
 def _figures(trial: "Trial") -> str:
@@ -180,5 +208,5 @@ def _summary(tuned: "Tuned") -> str:
     changes = ", ".join(tuned.best.changes(tuned.start))
     return (
         f"fastest: {changes}\n{now}: a typical request takes {tuned.gain_ratio:.0%} less time\n"
-        "serve, run and up use it from here on; a flag goes before it"
+        "serve, run, up and plan use it from here on; a flag goes before it"
     )

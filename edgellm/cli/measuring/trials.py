@@ -1,9 +1,11 @@
 """The measuring half of `edgellm tune`: a worker for each variation, and a few requests to it.
 
 The workers are started as a server starts them, one at a time and without any HTTP; who breaks
-off leaves none behind. Measured is as deep in a conversation as the use's typical request goes:
-what the cache costs (flash attention or not, threads) doesn't show in an empty one. What comes
-before is read once and then kept, where the model's memory can share it.
+off leaves none behind. Measured is the use's typical request, as much of its prompt as can be read
+in some seconds: a micro-batch shows only in a prompt that is longer. The answer comes as deep in
+the conversation as the request goes: what the cache costs (flash attention or not, threads)
+doesn't show in an empty one. What of the prompt is left is read once and then kept, where the
+model's memory can share it.
 """
 
 import asyncio
@@ -11,7 +13,7 @@ import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgellm.chat.events import Failed, Finished
@@ -24,12 +26,14 @@ from edgellm.selector.profiles import Workload
 from edgellm.selector.tuning import Axis, Knobs, Sample, Trial, next_step
 
 _N_SAMPLES, _LEAST_SAMPLES = 5, 3
-_MOST_S = 12.0  # for the samples of one variation, once there are enough to tell how they scatter
+_MOST_S = 8.0  # for the samples of one variation, once there are enough to tell how they scatter
 _TICK_S = 1e-9  # what took no time at all took this
-_PART_S = 0.6  # that reading the prompt, and writing, should take each
+_PROMPT_S, _ANSWER_S = 2.0, 0.8  # that reading the prompt, and writing, should take
 _DEPTH_S = 8.0  # that reading what comes before it may take, once for each variation
 _MOST_PROMPT, _LEAST_PROMPT, _SHORT_PROMPT = 2048, 64, 8
 _MOST_ANSWER, _LEAST_ANSWER = 64, 8
+_CELLS = 256  # llama.cpp rounds up to
+_LEAST_CELLS = 4096  # no batch is cut down by them
 _PASSAGE = (
     "The river begins in the hills, runs past two villages and a mill, and is in no hurry at all. "
     "In spring it takes the bridge with it, and in summer children walk across on the stones. "
@@ -58,11 +62,11 @@ def run_trials(
 
     async def run() -> tuple[Knobs, tuple[Trial, ...]]:
         start, trials = Knobs.of(plan), list[Trial]()
-        sizes = None
+        sizes, small = None, _with_fewer_cells(plan, workload)
         while (step := next_step(axes, start, trials, workload)).next is not None:
             watch(step.next, None)
-            engine = new_engine(str(path), step.next.on(plan))
-            sizes, trial = await _trial(engine, step.next, sizes, plan.n_ctx_seq, workload)
+            engine = new_engine(str(path), step.next.on(small))
+            sizes, trial = await _trial(engine, step.next, sizes, small.n_ctx_seq, workload)
             trials.append(trial)
             watch(step.next, trial)
         return step.best, tuple(trials)
@@ -89,6 +93,19 @@ async def serving(
         yield decode
     finally:
         await engine.stop()
+
+
+def _with_fewer_cells(plan: Plan, workload: Workload) -> Plan:
+    """As many as the samples fill, where the host's memory holds them: it takes seconds a GiB to
+    touch them first, and nobody looks at empty ones. Accelerators need none, and there a variation
+    has to find its room beside all cells."""
+    if plan.devices:
+        return plan
+    n_seqs = max(1, plan.n_ctx // plan.n_ctx_seq)
+    n_filled = workload.n_prompt + workload.n_answer + _LEAST_PROMPT
+    n_ctx_seq = max(n_filled, -(-_LEAST_CELLS // n_seqs))
+    n_ctx_seq = min(plan.n_ctx_seq, -(-n_ctx_seq // _CELLS) * _CELLS)
+    return replace(plan, n_ctx_seq=n_ctx_seq, n_ctx=min(plan.n_ctx, n_seqs * n_ctx_seq))
 
 
 async def _trial(
@@ -122,10 +139,11 @@ async def _samples(bench: "_Bench", sizes: Sizes) -> tuple[Sample, ...]:
 
 
 def _fitting(warm: Sample, n_ctx_seq: int, workload: Workload) -> Sizes:
-    n_answer = _within(int(warm.decode_tok_s * _PART_S), _LEAST_ANSWER, _MOST_ANSWER)
+    n_answer = _within(int(warm.decode_tok_s * _ANSWER_S), _LEAST_ANSWER, _MOST_ANSWER)
     n_answer = min(n_answer, max(2, n_ctx_seq // 4))
     room = n_ctx_seq - n_answer - 1
-    n_prompt = _within(int(warm.prefill_tok_s * _PART_S), _LEAST_PROMPT, _MOST_PROMPT)
+    most = min(_MOST_PROMPT, workload.n_prompt)
+    n_prompt = _within(int(warm.prefill_tok_s * _PROMPT_S), min(_LEAST_PROMPT, most), most)
     n_prompt = max(1, min(n_prompt, room))
     typical = workload.n_prompt + workload.n_answer // 2 - n_prompt - n_answer // 2
     depth = min(typical, room - n_prompt, int(warm.prefill_tok_s * _DEPTH_S))

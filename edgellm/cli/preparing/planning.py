@@ -4,6 +4,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from edgellm.cli.preparing.tuned import find as find_tuned
+from edgellm.cli.preparing.tuned import goal_with, with_batch
+from edgellm.errors import DoesNotFit
 from edgellm.probe.hardware import Hardware
 from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose, smaller
@@ -32,6 +35,26 @@ def planned(
     profiles = profiles_here() if is_here else load_profiles()
     with oracle(asks_oracle) as asked:
         return choose(hardware, candidates, goal, profiles, asked)
+
+
+def planned_as_tuned(
+    hardware: Hardware, candidates: Sequence[Candidate], goal: Goal, *, asks_oracle: bool = True
+) -> Plan:
+    """As `planned`, on this machine, with what `edgellm tune` measured where there is one file.
+    Without it where it no longer fits: something else may have the memory by now."""
+    is_one = len(candidates) == 1 and candidates[0].headers
+    tuned = find_tuned(hardware, candidates[0].headers) if is_one else None
+    if tuned is None:
+        return planned(hardware, candidates, goal, asks_oracle=asks_oracle)
+    measured = goal_with(tuned, goal)
+    try:
+        plan = planned(hardware, candidates, measured, asks_oracle=asks_oracle)
+    except DoesNotFit:
+        return planned(hardware, candidates, goal, asks_oracle=asks_oracle)
+    plan = with_batch(tuned, plan)
+    is_batch = plan.n_batch == tuned.best.n_batch
+    said = tuned.sentence((*measured.tuned, "n_batch") if is_batch else measured.tuned)
+    return replace(plan, reasons=(*plan.reasons, said)) if said else plan
 
 
 def planned_smaller(

@@ -18,11 +18,9 @@ from edgellm.cli.flags.drafting import draft_goal
 from edgellm.cli.flags.seeing import sighted
 from edgellm.cli.preparing import machine
 from edgellm.cli.preparing.fetching import fetch_aloud
-from edgellm.cli.preparing.planning import planned, planned_smaller
+from edgellm.cli.preparing.planning import planned, planned_as_tuned, planned_smaller
 from edgellm.cli.preparing.resolve import DEMO, Resolved, on_disk
-from edgellm.cli.preparing.tuned import Tuned, goal_with, with_batch
-from edgellm.cli.preparing.tuned import find as find_tuned
-from edgellm.errors import BadRequest, DoesNotFit
+from edgellm.errors import BadRequest
 from edgellm.models import local
 from edgellm.models.gguf import GGUFHeader
 from edgellm.models.spec import ModelSpec
@@ -66,8 +64,7 @@ def prepare(
     one = replace(with_adapters(here, resolved.adapters), draft=draft)
 
     def on(machine: Hardware) -> Prepared:
-        tuned = find_tuned(machine, here.headers) if uses_tuned else None
-        plan = _with_tuned(tuned, machine, one, goal) if tuned else planned(machine, (one,), goal)
+        plan = (planned_as_tuned if uses_tuned else planned)(machine, (one,), goal)
         return Prepared(
             name=plan.model,
             path=path,
@@ -88,15 +85,6 @@ def prepare(
 def _draft(resolved: Resolved, hardware: Hardware, fetching: Fetching) -> DraftFile:
     path, here = _fetched(resolved, hardware, draft_goal(), fetching)
     return DraftFile(str(path), here.spec)
-
-
-def _with_tuned(tuned: Tuned, hardware: Hardware, here: Candidate, goal: Goal) -> Plan:
-    """Without it where it no longer fits: something else may have the memory by now."""
-    try:
-        plan = planned(hardware, (here,), goal_with(tuned, goal))
-    except DoesNotFit:
-        return planned(hardware, (here,), goal)
-    return replace(with_batch(tuned, plan), reasons=(*plan.reasons, tuned.sentence))
 
 
 def _fetched(

@@ -33,13 +33,18 @@ class Tuned(msgspec.Struct, frozen=True, kw_only=True):
     gain_ratio: float  # of a typical request's time
     scatter_ratio: float  # of single measurements around their median
 
-    @property
-    def sentence(self) -> str:
-        changes = ", ".join(self.best.changes(self.start))
-        return (
-            f"measured by edgellm tune on {self.date}: {changes} "
-            f"make a request {self.gain_ratio:.0%} shorter"
-        )
+    def sentence(self, used: Sequence[str]) -> str | None:
+        """`used`: the settings that the plan has from here. They were measured together, so the
+        gain is told of all only. None: flags went before each."""
+        moved = {name: getattr(self.best, name) for name in used}
+        settings = replace(self.start, **moved)
+        changes = ", ".join(settings.changes(self.start))
+        if not changes:
+            return None
+        measured = f"measured by edgellm tune on {self.date}: {changes}"
+        if settings != self.best:
+            return measured
+        return f"{measured}: a request takes {self.gain_ratio:.0%} less time"
 
 
 def find(

@@ -116,8 +116,8 @@ def test_decoding_is_measured_as_deep_as_the_use_goes():
     _, trials, _ = tune(garage, workload=AGENT, plan=deep)
 
     lengths = {len(prompt) for engine in garage.engines for prompt in engine.prompts[2:]}
-    assert lengths == {AGENT.n_prompt + AGENT.n_answer // 2 - 18}  # half of the 36 that are written
-    assert {trial.depth for trial in trials} == {lengths.pop() - 360}
+    assert lengths == {AGENT.n_prompt + AGENT.n_answer // 2 - 24}  # half of the 48 that are written
+    assert {trial.depth for trial in trials} == {lengths.pop() - 1200}
 
 
 def test_what_comes_before_is_read_once_for_each_variation_and_the_prompt_anew():
@@ -125,8 +125,34 @@ def test_what_comes_before_is_read_once_for_each_variation_and_the_prompt_anew()
     _, trials, _ = tune(garage, workload=AGENT, plan=deep, axes=())
 
     _, _, *samples = garage.fresh
-    assert samples == [300] * 5
+    assert samples == [1000] * 5
     assert all(sample.prefill_tok_s == pytest.approx(500.0) for sample in trials[0].samples)
+
+
+def test_a_prompt_is_read_whole_where_that_takes_some_seconds_only():
+    """A micro-batch of 512 does not show in a prompt of 150 tokens."""
+    garage, deep = Garage(), replace(PLAN, n_ctx_seq=8192)
+    _, trials, _ = tune(garage, plan=deep, axes=())
+
+    _, _, *samples = garage.fresh
+    assert samples == [CHAT.n_prompt] * 5
+    assert trials[0].depth == CHAT.n_answer // 2 - 20  # half of the 40 that are written
+
+
+def test_the_hosts_cache_is_no_larger_than_the_samples_need():
+    garage = Garage()
+    tune(garage, plan=replace(PLAN, n_ctx=65536, n_ctx_seq=32768), axes=())
+    tune(garage, plan=replace(PLAN, n_ctx=65536, n_ctx_seq=32768), axes=(), workload=AGENT)
+
+    sizes = [(engine.plan.n_ctx_seq, engine.plan.n_ctx) for engine in garage.engines]
+    assert sizes == [(2048, 4096), (3584, 7168)]
+
+
+def test_beside_accelerators_a_variation_has_to_fit_with_the_whole_cache():
+    garage, plan = Garage(), replace(PLAN, n_ctx=65536, n_ctx_seq=32768, devices=("CUDA0",))
+    tune(garage, plan=plan, axes=())
+
+    assert [engine.plan for engine in garage.engines] == [plan]
 
 
 def test_a_slow_machine_is_not_asked_to_read_a_long_text():

@@ -5,6 +5,7 @@ from selector_machines import machine
 from selector_specs import candidate, dense
 
 from edgellm import resources
+from edgellm.cli.preparing.planning import planned_as_tuned
 from edgellm.cli.preparing.tuned import Tuned, find, goal_with, keep, with_batch
 from edgellm.models import local
 from edgellm.profiles import load_profiles
@@ -96,7 +97,39 @@ def test_the_batch_is_never_smaller_than_what_it_has_to_hold():
 
 
 def test_it_says_what_was_measured_when_and_what_it_gained():
-    assert tuned().sentence == (
+    assert tuned().sentence(("n_threads", "n_ubatch", "n_batch", "flash_attention")) == (
         "measured by edgellm tune on 2026-11-26: threads 6 (8), micro-batch 256 (512), "
-        "batch 1024 (2048), flash attention off (auto) make a request 17% shorter"
+        "batch 1024 (2048), flash attention off (auto): a request takes 17% less time"
     )
+
+
+def test_it_says_nothing_of_settings_that_a_flag_went_before():
+    assert tuned().sentence(("n_threads",)) == (
+        "measured by edgellm tune on 2026-11-26: threads 6 (8)"
+    )
+    assert tuned().sentence(()) is None
+
+
+@pytest.fixture
+def tuned_demo(monkeypatch, tmp_path, headers):
+    """The demo's file as a candidate, tuned on this machine in an empty home."""
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    demo = replace(candidate(dense()), headers=tuple(headers))
+    best = replace(START, n_ubatch=256)
+    keep(tuned(best=best), machine(), headers)
+    return demo
+
+
+def test_a_plan_for_this_machine_is_as_tuned_and_says_so(tuned_demo):
+    plan = planned_as_tuned(machine(), [tuned_demo], Goal(), asks_oracle=False)
+
+    assert plan.n_ubatch == 256
+    assert any("micro-batch 256 (512)" in reason for reason in plan.reasons)
+
+
+def test_a_flag_goes_before_what_was_measured_and_nothing_is_said_of_it(tuned_demo):
+    plan = planned_as_tuned(machine(), [tuned_demo], Goal(n_ubatch=128), asks_oracle=False)
+
+    assert plan.n_ubatch == 128
+    assert not any("tune" in reason for reason in plan.reasons)
