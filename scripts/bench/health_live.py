@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 _EVERY_S, _N_TOKENS = 14.0, 320
-# A true alarm ends within 12 s of its cause: four looks, three seconds to the next, five to be gone.
+# A true alarm ends within 12 s of its cause: four looks, three seconds to the next, five after it.
 _CALM_S, _CALM_RATIO = 15, 0.2
 _LEAST_CALM, _LEAST_WRITING = 0.8, 0.25  # of the time
 _HELD_S, _NAMED_S = 25.0, 10.0
