@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 
 from edgellm.errors import NotServing
-from edgellm.tui.view import View
-
-_PASSING = frozenset({"starting", "loading", "restarting"})  # it will be ready by itself
+from edgellm.tui.view import PASSING, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +31,9 @@ def ask_or_wait(view: View) -> Ask | Wait:
         raise NotServing("the server has no model yet")
     if model.embedding:
         raise NotServing(f"{model.name} makes embeddings; it does not chat")
-    if model.state in _PASSING and view.is_live:
+    if model.state in PASSING and view.is_live:
         return Wait(f"{model.name} is {model.state}")
-    if model.state in _PASSING or model.state == "ready":
+    if model.state in PASSING or model.state == "ready":
         return Ask(model.name)
     why = f": {model.detail}" if model.detail else ""
     raise NotServing(f"{model.name} is {model.state}{why}")

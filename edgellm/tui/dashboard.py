@@ -13,6 +13,7 @@ from edgellm.tui.lines import Block, Line, Span, bar, beside, box, crop, fit, sp
 from edgellm.tui.log import log_card
 from edgellm.tui.model import model_card
 from edgellm.tui.sequences import sequence_table
+from edgellm.tui.small import small_screen
 from edgellm.tui.speed import speed_card
 from edgellm.tui.view import Played, View
 from edgellm.units import format_rate, format_seconds
@@ -65,13 +66,13 @@ def _card_columns(columns: int, n_devices: int) -> int:
 
 
 def dashboard(view: View, columns: int, rows: int) -> Block:
-    """`rows` full lines. Below the least size: a sentence that says which size is needed."""
-    if columns < MIN_COLUMNS or rows < MIN_ROWS:
-        needed = f"this needs {MIN_COLUMNS}×{MIN_ROWS + 1}, the terminal has {columns}×{rows + 1}"
-        return [banner(view, columns), (Span(fit(needed, columns), "warn"),)][:rows]
+    """`rows` full lines; below the least size as many as there is something to say."""
     head = [banner(view, columns)]
     if view.status and view.status.download:
         head.append(download_line(view.status.download, columns))
+    if columns < MIN_COLUMNS or rows < MIN_ROWS:
+        whole = f"{MIN_COLUMNS}×{MIN_ROWS + 1}"
+        return [*head, *small_screen(view, columns, rows - len(head), whole)][:rows]
     n_devices = len(view.status.devices) if view.status else 0
     plan = arrange(columns, rows - len(head), n_devices)
     half = columns // 2

@@ -1,4 +1,5 @@
-"""What is below every screen: one server, asked for its status once a second, whoever shows it.
+"""What is below every screen: one server, asked for its status once a second, whoever shows it;
+more often while its model loads, so that nobody waits a second too long.
 
 A server that is gone is knocked at again; what it said last stays, and is known to be old.
 """
@@ -16,6 +17,9 @@ from edgellm.tui.client import Backoff, Server
 from edgellm.tui.replay import ReplayTransport
 from edgellm.tui.signing import Key
 from edgellm.tui.view import View
+
+_SOON_S = 0.2
+_EARLY_S = 0.01  # a timer may wake a little before its time
 
 
 @runtime_checkable
@@ -60,14 +64,20 @@ class Follower(App[None]):
 
     async def _follow(self) -> None:
         backoff, loop = Backoff(), asyncio.get_running_loop()
+        due_s = loop.time()
         while True:
             asked_s = loop.time()
+            is_due = asked_s >= due_s - _EARLY_S
             try:
-                newest = self.view.seen(await self.server.status())
-                self.view = replace(newest, played=self.replay.played if self.replay else None)
+                status = await self.server.status()
             except NotServing as error:
                 self.view = self.view.lost(str(error))
+                due_s = asked_s
                 await asyncio.sleep(backoff.wait_s())
             else:
+                newest = self.view.seen(status) if is_due else self.view.glimpsed(status)
+                self.view = replace(newest, played=self.replay.played if self.replay else None)
                 backoff.reset()
-                await asyncio.sleep(max(self._interval_s - (loop.time() - asked_s), 0.05))
+                due_s = asked_s + self._interval_s if is_due else due_s
+                soon_s = asked_s + _SOON_S if newest.is_on_its_way and not self.replay else due_s
+                await asyncio.sleep(max(min(soon_s, due_s) - loop.time(), 0.05))

@@ -28,7 +28,7 @@ _HEALTH = {"degraded": Span("! degraded", "warn"), "lost": Span("✗ device lost
 def model_card(view: View, width: int, height: int) -> Block:
     model = view.model
     if model is None:
-        return box((Span("model", "strong"),), (), _nothing(view, width - 4), width, height)
+        return box((Span("model", "strong"),), (), nothing(view, width - 4), width, height)
     inner = width - 4
     kept = sorted(_rows(view, model, inner), key=lambda row: row[0])[: height - 2]
     order = [row for row in _rows(view, model, inner) if row in kept]
@@ -46,7 +46,7 @@ def state_note(model: ModelStatus) -> Line:
     return (Span(f"{mark} {model.state}", tone),)
 
 
-def _nothing(view: View, width: int) -> Block:
+def nothing(view: View, width: int) -> Block:
     if view.status is None:
         told, advice = f"nothing known of {view.url} yet", "start a server there with "
         return [*_dim(told, width), *_with_command(advice, "edgellm up", width)]
@@ -70,7 +70,7 @@ def _with_command(advice: str, command: str, width: int) -> Block:
 def _rows(view: View, model: ModelStatus, width: int) -> list[tuple[int, Line]]:
     """(importance, line), in the order of reading; 0 is the most important."""
     room = width - _LABEL_COLUMNS
-    rows: list[tuple[int, Line]] = [(0, line) for line in _trouble(model, width)]
+    rows: list[tuple[int, Line]] = [(0, line) for line in trouble(model, width)]
     if view.status and view.status.held_up:
         rows.append((0, _labelled("waiting", (Span(view.status.held_up, "warn"),))))
     if model.n_restarts:
@@ -102,7 +102,7 @@ def _labelled(label: str, line: Line) -> Line:
     return (Span(pad(label, _LABEL_COLUMNS), "label"), *line)
 
 
-def _trouble(model: ModelStatus, width: int) -> Block:
+def trouble(model: ModelStatus, width: int) -> Block:
     """Why it failed; else why it is slower than it should be."""
     ails = model.health.message if model.health else None
     words = model.detail or ails

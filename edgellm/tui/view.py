@@ -9,6 +9,7 @@ from typing import TypeAlias
 from edgellm.status import DeviceStatus, ModelStatus, Status
 
 History: TypeAlias = tuple[float | None, ...]  # one value an answer, the newest last
+PASSING = frozenset({"starting", "loading", "restarting"})  # it will be ready by itself
 _LENGTH = 600  # ten minutes at 1 Hz: more than the widest graph shows
 
 
@@ -43,6 +44,11 @@ class View:
         return next((m for m in models if not m.embedding), models[0] if models else None)
 
     @property
+    def is_on_its_way(self) -> bool:
+        """Whether the model changes its state in a moment, by itself."""
+        return self.model is not None and self.model.state in PASSING
+
+    @property
     def others(self) -> tuple[ModelStatus, ...]:
         models = self.status.models if self.status else ()
         return tuple(m for m in models if m is not self.model)
@@ -70,6 +76,10 @@ class View:
                 for device in status.devices
             ),
         )
+
+    def glimpsed(self, status: Status) -> "View":
+        """The server answered between two looks: the graphs keep their step."""
+        return replace(self, status=status, problem=None)
 
     def lost(self, problem: str) -> "View":
         """The server did not answer. What was known last stays."""

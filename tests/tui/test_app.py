@@ -33,6 +33,18 @@ async def test_it_shows_what_the_server_says_and_what_changes():
 
 
 @in_loop
+async def test_a_model_that_loads_is_looked_at_more_often_and_the_graphs_keep_their_step():
+    async with StatusServer(ordinary(models=(model(state="loading"),))) as server:
+        app = TopApp(server.url, interval_s=3600)
+        async with app.run_test(size=(80, 24)):
+            await until(lambda: "loading" in screen(app))
+            server.status = ordinary(models=(model(state="ready"),))
+            await until(lambda: "● ready" in screen(app))
+
+            assert len(app.view.decode_tok_s) == 1
+
+
+@in_loop
 async def test_it_survives_a_server_that_goes_and_comes_back():
     async with StatusServer(ordinary()) as server:
         app = TopApp(server.url, interval_s=FAST_S)
@@ -194,7 +206,7 @@ async def test_the_screen_follows_the_terminals_size():
             await until(lambda: "hot 83 °C" in screen(app))
             assert max(len(line) for line in screen(app).split("\n")) == 120
             await pilot.resize_terminal(30, 8)
-            await until(lambda: "this needs" in screen(app))
+            await until(lambda: "decode  34.5 tok/s" in screen(app))
 
 
 @in_loop

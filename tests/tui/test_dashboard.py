@@ -210,13 +210,6 @@ def test_a_download_shows_bytes_rate_and_time_left():
     assert "stopped: disk full" in shown([download_line(downloading(error="disk full"), 80)])
 
 
-def test_too_small_a_terminal_is_told_which_size_is_needed():
-    screen = shown(dashboard(seen(ordinary()), 40, 10))
-
-    assert "60×17" in screen
-    assert "40×11" in screen
-
-
 def test_the_plan_of_a_cpu_says_so():
     on_cpu = model(plan=plan(n_gpu_layers=0))
 
