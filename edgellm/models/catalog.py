@@ -70,6 +70,9 @@ def load_catalog() -> tuple[CatalogEntry, ...]:
     return tuple(entry for stem in _files() for entry in _entries(_family(stem)))
 
 
+_WHERE = "edgellm recommend --all lists what fits here; any hf.co/ORG/REPO works, too"
+
+
 def find(name: str) -> CatalogEntry:
     """By "qwen3:8b", or by "qwen3" for the family's default. Raises ModelNotFound."""
     stem = name.partition(":")[0]
@@ -83,7 +86,7 @@ def find(name: str) -> CatalogEntry:
     near = difflib.get_close_matches(name, known, n=3)
     raise ModelNotFound(
         f"the catalog has no {name!r}",
-        hint=f"did you mean {', '.join(near)}?" if near else "any hf.co/ORG/REPO works, too",
+        hint=f"did you mean {', '.join(near)}?" if near else _WHERE,
     )
 
 

@@ -201,7 +201,7 @@ def _refused(error: OSError, bind: Bind) -> AddressInUse | ConfigError:
     if error.errno == errno.EADDRINUSE:
         return AddressInUse(
             f"port {bind.port} on {bind.host} is taken",
-            hint="`edgellm ps` shows a running server; --port chooses another, 0 any free one",
+            hint="`edgellm top` watches a server that runs; --port chooses another, 0 any free one",
         )
     if error.errno == errno.EACCES:
         return ConfigError(

@@ -31,7 +31,8 @@ def bench(
         typer.Option(help="Write for so long, and compare cold with warm: 10m.", metavar="TIME"),
     ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write everything there, too; - is stdout.")
+        Path | None,
+        typer.Option("--json", help="Write everything there, too; - is stdout.", metavar="FILE"),
     ] = None,
     offline: options.Offline = False,
 ) -> None:
