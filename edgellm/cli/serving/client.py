@@ -55,7 +55,8 @@ class _Tokens(msgspec.Struct, frozen=True):
 
 
 class Client:
-    """`url` is http://host:port, or unix:/path. Proxies of the environment are not asked.
+    """`url` is http://host:port, with a path where a proxy has put the server below one, or
+    unix:/path. Proxies of the environment are not asked.
 
     Raises ConfigError for what is no address.
     """
@@ -68,6 +69,8 @@ class Client:
         transport = httpx2.HTTPTransport(trust_env=False)
         if path := socket_path(base):
             base, transport = "http://localhost", httpx2.HTTPTransport(uds=path, trust_env=False)
+        else:
+            base += _below(url)
         self._http = httpx2.Client(
             base_url=base,
             auth=signed(lambda: api_key or key_for(url)),
@@ -156,6 +159,12 @@ class Client:
         except httpx2.TransportError as error:
             raise WorkerDied("the connection broke before the answer was whole") from error
         raise WorkerDied("the answer broke off before it was whole")
+
+
+def _below(url: str) -> str:
+    """ "http://box/llm/" -> "/llm"."""
+    _, slash, path = url.partition("://")[2].partition("/")
+    return f"{slash}{path}".rstrip("/")
 
 
 def _piece(chunk: Chunk) -> Piece:

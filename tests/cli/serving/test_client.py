@@ -108,6 +108,12 @@ def test_what_answers_but_is_no_edgellm_is_told_apart():
         client.status()
 
 
+def test_a_server_may_be_below_a_path(live):
+    with Client(live.url + "/below/") as client, pytest.raises(ModelNotFound) as caught:
+        client.status()
+    assert "/below/edgellm/status is not served here" in str(caught.value)
+
+
 def test_a_unix_socket_is_a_server_too(engine, tmp_path, monkeypatch):
     from edgellm.server.serve import Bind
 
