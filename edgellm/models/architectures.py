@@ -5,15 +5,16 @@ a converter writes where llama.cpp takes either (split or fused, biased or not).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Literal
 
 from edgellm.models.gguf_values import Value
+from edgellm.values import frozen
 
 Join = Literal["apart", "fused", "absent"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Traits:
     """The defaults are LLaMA's: RMS norms, no bias, Q, K and V apart, a gated feed-forward."""
 

@@ -7,12 +7,12 @@ A digest becomes a file's name on this disk, so it is hex of the right length or
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edgellm.errors import NetworkError
 from edgellm.models.names import RepoFile
+from edgellm.values import frozen
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -22,7 +22,7 @@ _GIT_OID: Final = re.compile(r"[0-9a-f]{40}")
 _READ_BYTES: Final = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Digest:
     hex: str  # 64 digits: sha256; 40: git's sha1 of a blob
     size_bytes: int

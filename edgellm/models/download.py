@@ -23,6 +23,7 @@ from edgellm.models.journal import Part, part_of
 from edgellm.models.lock import locked
 from edgellm.models.names import RepoFile
 from edgellm.units import format_bytes
+from edgellm.values import frozen
 
 # done bytes, total bytes, bytes a second (None before two readings)
 Progress = Callable[[int, int, float | None], None]
@@ -32,7 +33,7 @@ _MAX_PAUSE_S: Final = 30.0
 _MAX_RETRY_AFTER_S: Final = 60.0  # a hub may ask for an hour; nobody waits that long unasked
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Terms:
     """How a download behaves. `sleep` and `now` are the clock's; tests bring their own."""
 

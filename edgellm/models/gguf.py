@@ -11,7 +11,6 @@ ones, tensors back to back without gap or overlap, no name twice.
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import prod
 from typing import Final
 
@@ -27,6 +26,7 @@ from edgellm.models.gguf_values import (
     Value,
 )
 from edgellm.models.quants import FILE_TYPES, tensor_bytes
+from edgellm.values import frozen
 
 MAX_KEYS: Final = 65_536
 MAX_TENSORS: Final = 65_536
@@ -43,7 +43,7 @@ _NO_TOKEN: Final = 0xFFFF_FFFF  # LLAMA_TOKEN_NULL, written as a uint32
 POOLINGS: Final = ("none", "mean", "cls", "last", "rank")  # enum llama_pooling_type, llama.h
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NeedBytes:
     """A longer prefix, from the start of the file."""
 
@@ -51,7 +51,7 @@ class NeedBytes:
     at_least: int  # less can't be enough
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TensorInfo:
     name: str
     shape: tuple[int, ...]  # as GGUF writes it: fastest-moving dimension first
@@ -64,7 +64,7 @@ class TensorInfo:
         return prod(self.shape)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GGUFHeader:
     version: int
     metadata: Mapping[str, Value]

@@ -10,10 +10,10 @@ a hundred to decode, and most callers want two of its tokens.
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from edgellm.errors import BadGGUF
+from edgellm.values import frozen
 
 MAX_STRING_BYTES: Final = 16 << 20
 MAX_HEADER_BYTES: Final = 256 << 20
@@ -27,7 +27,7 @@ _SCALARS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NumberArray:
     data: bytes
     item: struct.Struct
@@ -44,7 +44,7 @@ def number_array(numbers: Sequence[int]) -> NumberArray:
     return NumberArray(struct.pack(f"<{len(numbers)}I", *numbers), _SCALARS[UINT32])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StringArray:
     """`data` is the array as the file has it: a length in 8 bytes, the text, and again."""
 

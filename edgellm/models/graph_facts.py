@@ -3,13 +3,13 @@
 Sources: llama.cpp src/llama-model.cpp load_hparams, src/models/*.cpp load_arch_hparams.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 from edgellm.models.gguf import GGUFHeader
+from edgellm.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LayerTensor:
     """One tensor of a block, or of the model outside its blocks, as llama.cpp creates it."""
 
@@ -34,7 +34,7 @@ _EXPERTS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GraphFacts:
     """Hyperparameters, those aside that the shapes of the tensors tell. None: the file doesn't
     say, and the architecture has its own default."""

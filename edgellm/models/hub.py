@@ -7,12 +7,12 @@ Both libraries are imported at the first use: they cost more time than the whole
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from edgellm.errors import ModelNotFound, NetworkError, Offline
 from edgellm.models.names import Listing, RepoFile, group_files
+from edgellm.values import frozen
 
 if TYPE_CHECKING:
     from edgellm.models.http_range import RangeClient
@@ -22,7 +22,7 @@ _TRUE: Final = frozenset({"1", "on", "true", "yes"})
 _LISTING_TIMEOUT_S: Final = 15.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Repository:
     """One commit of a repository. The files' addresses are pinned to it."""
 

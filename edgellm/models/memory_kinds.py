@@ -11,11 +11,11 @@ without flash attention where layers differ in width.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from edgellm.errors import BadGGUF
 from edgellm.models.gguf import GGUFHeader
+from edgellm.values import frozen
 
 KVKind = Literal["full", "sliding", "latent", "recurrent", "none"]
 
@@ -23,7 +23,7 @@ MAX_LAYERS: Final = 512  # LLAMA_MAX_LAYERS
 _F32_BYTES: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LayerMemory:
     """`state_bytes` beside a kind other than recurrent: the layer keeps both (falcon-h1)."""
 
@@ -34,7 +34,7 @@ class LayerMemory:
     state_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Window:
     """Which layers slide. `every` n-th layer is full; None: only the file can say."""
 

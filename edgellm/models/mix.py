@@ -6,12 +6,12 @@ Source: src/llama-quant.cpp `llama_tensor_get_type_impl`, `tensor_allows_quantiz
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Final
 
 from edgellm.errors import BadRequest
 from edgellm.models.quants import BY_NAME
+from edgellm.values import frozen
 
 # label -> the type of most tensors
 _BASE: Final = {
@@ -33,7 +33,7 @@ _WHOLE: Final = ("F32", "F16", "BF16")
 _ATTENTION_OUTPUT: Final = {"Q2_K": "q3_k", "Q3_K_M": "q4_k", "Q3_K_L": "q5_k"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NamedShape:
     """A tensor before its type is known; fastest-moving dimension first."""
 
@@ -45,7 +45,7 @@ class NamedShape:
         return prod(self.shape)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MixFacts:
     """What of the model the rules look at."""
 

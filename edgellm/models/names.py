@@ -14,10 +14,10 @@ large publishers do; a label in a name is only a label, the tensors' types decid
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from edgellm.errors import BadRequest, ModelNotFound
+from edgellm.values import frozen
 
 SidecarKind = Literal["projector", "imatrix", "draft", "adapter", "part", "vocabulary"]
 
@@ -57,12 +57,12 @@ _device_name = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)", re.IGNOREC
 _MAX_SHARDS: Final = 1_024
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PathReference:
     path: str  # as written; "~" is not yet expanded
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HubReference:
     repo: str  # "Qwen/Qwen3-8B-GGUF"
     quant: str | None = None
@@ -70,7 +70,7 @@ class HubReference:
     revision: str = "main"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CatalogReference:
     name: str  # "qwen3:8b"; "qwen3" takes the family's default size
     quant: str | None = None
@@ -79,7 +79,7 @@ class CatalogReference:
 Reference: TypeAlias = PathReference | HubReference | CatalogReference
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RepoFile:
     path: str  # inside the repository
     size_bytes: int
@@ -88,7 +88,7 @@ class RepoFile:
     url: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ModelFiles:
     """One model that can be fetched: a file, or all parts of a split one, in order."""
 
@@ -102,13 +102,13 @@ class ModelFiles:
         return sum(file.size_bytes for file in self.files)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sidecar:
     kind: SidecarKind
     file: RepoFile
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Listing:
     """A repository, sorted out: models by size, everything else beside them."""
 

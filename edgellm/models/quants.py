@@ -4,12 +4,11 @@ One table: id, name, weights in a block, bytes of a block. A type that isn't her
 name, never guessed.
 """
 
-from dataclasses import dataclass
-
 from edgellm.errors import BadGGUF
+from edgellm.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class QuantType:
     id: int
     name: str

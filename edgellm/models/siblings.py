@@ -11,12 +11,12 @@ say. Where one of these fails, `read_behind` gives None and the file is read fro
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from edgellm.errors import BadGGUF
 from edgellm.models.gguf import GGUFHeader, NeedBytes, TensorInfo, tensor_info
 from edgellm.models.gguf_values import Cursor, NumberArray, ShortError, StringArray, Value
+from edgellm.values import frozen
 
 _LONG_BYTES: Final = 64 << 10  # an array from here on is a part of the vocabulary
 _ANCHOR_BYTES: Final = 512
@@ -25,7 +25,7 @@ _START_BYTES: Final = 24  # magic, version, two counts
 _OWN_KEYS: Final = ("general.file_type", "split.", "quantize.")  # of a file, not of the model
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sibling:
     """A header that was read in full. Offsets are the file's."""
 

@@ -8,7 +8,7 @@ follows llama.cpp's own placement: src/llama-arch.cpp `LLM_TENSOR_INFOS`, src/ll
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from edgellm.errors import BadGGUF
@@ -19,9 +19,10 @@ from edgellm.models.memory_kinds import NO_MEMORY, LayerMemory, layer_memory, wi
 from edgellm.models.memory_kinds import KVKind as KVKind
 from edgellm.models.quants import BY_ID
 from edgellm.models.tensor_types import TypeShare, type_shares
+from edgellm.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LayerSpec:
     """One repeating block. `weight_bytes` counts its experts too; `expert_bytes` is that part."""
 
@@ -55,7 +56,7 @@ class LayerSpec:
         return sum(t.n_bytes for t in self.tensors if t.expert_matrix in matrices)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ModelSpec:
     name: str
     architecture: str  # general.architecture: "llama", "qwen3", ...

@@ -6,7 +6,6 @@ the folders). A model at a path of its own is served in place and never comes he
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -40,11 +39,12 @@ from edgellm.models.names import (
     group_files,
     quant_label,
 )
+from edgellm.values import frozen
 
 _DEFAULT_TERMS: Final = Terms()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoredModel:
     repo: str
     commit: str
@@ -63,7 +63,7 @@ class StoredModel:
         return self.snapshot / self.files[0]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PartialDownload:
     repo: str
     file: str

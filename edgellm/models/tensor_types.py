@@ -7,11 +7,11 @@ what they lose, because their makers spent the bits on different tensors.
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from edgellm.models.gguf import TensorInfo
 from edgellm.models.quants import BY_ID
+from edgellm.values import frozen
 
 TensorClass = Literal["attention", "ffn_down", "ffn", "embedding", "output", "other"]
 
@@ -25,7 +25,7 @@ _CLASSES: Final[tuple[tuple[TensorClass, re.Pattern[str]], ...]] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TypeShare:
     """Matrices only: norms and biases are never quantized and weigh nothing."""
 

@@ -5,8 +5,10 @@ is always a measured zero. Memory belongs to a pool, not to a device: an APU's G
 name the same pool, so no one can count that memory twice.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
+
+from edgellm.values import frozen
 
 Backend = Literal[
     "cuda", "rocm", "musa", "metal", "vulkan", "sycl", "cann", "opencl", "cpu", "none"
@@ -16,7 +18,7 @@ Backend = Literal[
 Way = Literal["die", "nvlink", "xgmi", "hccs", "switch", "bridge", "host", "sockets"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MemoryPool:
     id: str  # "host", or the id of the device that owns it
     kind: Literal["host", "dedicated", "unified"]
@@ -25,7 +27,7 @@ class MemoryPool:
     bandwidth_bytes_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Serving:
     """How llama.cpp would drive a device best, whether or not it does so here."""
 
@@ -34,7 +36,7 @@ class Serving:
     command: str | None  # what gets a build with it; None when it is there
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Device:
     """`backend` is what llama.cpp uses it through; "none" when this build cannot use it."""
 
@@ -60,7 +62,7 @@ class Device:
     serving: Serving | None = None  # None: llama.cpp has no backend for it
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PeerLink:
     """Two devices and the shortest way between them. `bytes_s` is one direction's, as told by the
     driver; None where only the kind of the way is known."""
@@ -71,7 +73,7 @@ class PeerLink:
     bytes_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NumaNode:
     id: int
     n_logical_cores: int
@@ -79,7 +81,7 @@ class NumaNode:
     distances: tuple[int, ...] = ()  # to each node, itself included; 10 is "local"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Dimms:
     """The memory modules, as the firmware tells them. A channel is 64 bits wide unless told."""
 
@@ -98,7 +100,7 @@ class Dimms:
         return self.n_channels * self.transfers_s * self.channel_bits / 8
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cpu:
     """Cores are those that this process may use: affinity and cgroup quota are counted in."""
 
@@ -115,7 +117,7 @@ class Cpu:
     dimms: Dimms | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SourceFault:
     """A source that failed cost its own fields only; this says which and why."""
 
@@ -123,7 +125,7 @@ class SourceFault:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Hardware:
     """`devices` in llama.cpp's order, those that it doesn't list after them; always ends with the
     CPU, whose id is "cpu" and whose pool is "host"."""

@@ -12,7 +12,7 @@ memory must not be counted twice.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from edgellm.probe import advice
 from edgellm.probe.hardware import Device, MemoryPool, PeerLink, Serving
@@ -21,12 +21,13 @@ from edgellm.probe.pci import normal_address
 from edgellm.probe.registry import GgmlDevice, Registry
 from edgellm.probe.vendors.cards import Card
 from edgellm.units import GIB
+from edgellm.values import frozen
 
 _UNTOLD = Card("", "")  # for a device that no vendor told of: all of it unknown
 _SOFTWARE = ("llvmpipe", "swiftshader", "lavapipe")  # Vulkan on the CPU
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pair:
     card: Card | None
     ggml: GgmlDevice | None
@@ -123,7 +124,7 @@ def _is_software(device: GgmlDevice) -> bool:
     return any(word in device.description.lower() for word in _SOFTWARE)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Placed:
     device: Device
     own_pool: MemoryPool | None  # None: it shares the host's

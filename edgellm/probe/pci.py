@@ -5,10 +5,10 @@ ggml 0000:01:00.0-v1 for the second of several virtual devices. One spelling joi
 """
 
 import re
-from dataclasses import dataclass
 from typing import Literal
 
 from edgellm.probe.asked.evidence import Evidence
+from edgellm.values import frozen
 
 _ADDRESS = re.compile(
     r"(?:(?P<domain>[0-9a-f]{1,8}):)?(?P<bus>[0-9a-f]{1,2}):(?P<slot>[0-9a-f]{1,2})"
@@ -60,7 +60,7 @@ def normal_address(text: str | None) -> str | None:
     return f"{domain:04x}:{bus:02x}:{slot:02x}.{match['function']}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PciDevice:
     address: str
     vendor: str

@@ -21,9 +21,10 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, Protocol
+
+from edgellm.values import frozen
 
 BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"  # another one after each start
 
@@ -31,14 +32,14 @@ _MOST_BYTES = 4 << 20  # a source that writes more than this is broken
 _READ_BYTES = 1 << 16  # /proc/sys refuses to be asked for megabytes at once
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Output:
     text: str
     errors: str = ""
     code: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Silence:
     """Why a source gave no answer. "absent" is normal: most machines lack most sources."""
 

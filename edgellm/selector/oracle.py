@@ -4,15 +4,15 @@ The search goes by arithmetic, which costs microseconds; what it found is confir
 which is llama.cpp itself in a child process and costs a tenth of a second. `runner.oracle` is it.
 """
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.memory.shape import ContextShape
 from edgellm.selector.plan import Candidate, Placement
+from edgellm.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BufferBytes:
     """What one device, or the host, would be asked for.
 

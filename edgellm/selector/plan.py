@@ -4,12 +4,13 @@ The selector makes it, the CLI prints it, the runner obeys it and decides nothin
 Words are llama.cpp's: `n_ctx` is its total over all sequences, `n_ctx_seq` one conversation's.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, NamedTuple
 
 from edgellm.models.gguf import GGUFHeader
 from edgellm.models.names import RepoFile
 from edgellm.models.spec import ModelSpec
+from edgellm.values import frozen
 
 Use = Literal["chat", "batch", "stream", "agent"]
 Objective = Literal["speed", "quality", "context", "energy", "balanced"]
@@ -20,7 +21,7 @@ BytesFrom = Literal["arithmetic", "oracle"]
 Speculate = Literal["ngram", "draft", "mtp", "off"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Goal:
     """What the user asked for. `None` leaves the choice to the selector; a number is obeyed."""
 
@@ -54,7 +55,7 @@ class Goal:
     tuned: tuple[str, ...] = ()  # fields of this goal that were measured, not asked for
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Candidate:
     """One quantization that could be served: a local file, or one of a repository's.
 
@@ -74,7 +75,7 @@ class Candidate:
     draft: "DraftFile | None" = None  # a smaller model that guesses for it, or its own head
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DraftFile:
     """On this disk. A model's own head lies in the model's file, and `path` is empty."""
 
@@ -83,7 +84,7 @@ class DraftFile:
     is_head: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Range:
     """A prediction is a range, never a point: one in ten lies below p10, one in ten above p90."""
 
@@ -99,7 +100,7 @@ class ExpertPart(NamedTuple):
     matrices: tuple[str, ...]  # "gate", "down": ffn_gate_exps, ffn_down_exps
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Share:
     """What one device carries. Layer n_layers is the output head, as in llama.cpp."""
 
@@ -123,7 +124,7 @@ class Share:
         return self.weight_bytes + self.kv_bytes + self.compute_bytes + self.overhead_bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Placement:
     """Who keeps and computes what, in llama.cpp's words. `shares`: accelerators in llama.cpp's
     order, the host last."""
@@ -157,7 +158,7 @@ class Placement:
         return sum(share.total_bytes for share in self.shares)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rejected:
     """A plan that was not chosen, and the constraint that bound it."""
 
@@ -168,7 +169,7 @@ class Rejected:
     decode_tok_s: Range | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Alternative:
     """A plan on the Pareto front: it fits, and no other is better in everything."""
 
@@ -183,7 +184,7 @@ class Alternative:
     prefill_tok_s: Range
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Plan:
     model: str  # the name that clients use
     file: str  # the first file's name, or its path when it lies on this disk

@@ -4,15 +4,16 @@ They live in profiles/*.toml, each with its source and date; edgellm/profiles.py
 selector itself opens no file, so a test can hand it any world it likes.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from edgellm.models.tensor_types import TensorClass
 from edgellm.probe.known.limits import Table as BackendTable
 from edgellm.selector.plan import KVType, Use
 from edgellm.selector.speed.speed_profile import SpeedProfile
+from edgellm.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class QuantQuality:
     """Mean KL divergence from the unquantized model, of one mix of tensor types."""
 
@@ -21,7 +22,7 @@ class QuantQuality:
     kld: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TypeQuality:
     """KLD of a model whose every matrix is of this type, made with an importance matrix."""
 
@@ -30,7 +31,7 @@ class TypeQuality:
     plain_ratio: float = 1.0  # how many times as much it loses without one
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClassWeight:
     """How much of a model's loss comes from the tensors of a class, all types being equal."""
 
@@ -38,7 +39,7 @@ class ClassWeight:
     weight: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NativeType:
     """A type that the models of an architecture were trained in: it loses nothing."""
 
@@ -46,14 +47,14 @@ class NativeType:
     type: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KVQuality:
     type: KVType
     kld_k: float
     kld_v: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class QualityProfile:
     quants: tuple[QuantQuality, ...]
     kv: tuple[KVQuality, ...]
@@ -63,7 +64,7 @@ class QualityProfile:
     native: tuple[NativeType, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Workload:
     """What `--use` changes."""
 
@@ -82,7 +83,7 @@ class Workload:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Profiles:
     speed: SpeedProfile
     quality: QualityProfile

@@ -4,7 +4,7 @@ A step passes through a layer split one card after the other, so more cards make
 copies on disjoint cards step at the same time. They need the model to fit into each part.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from edgellm.selector.memory.shares import Ways
 from edgellm.selector.placing.machine import Machine
@@ -12,9 +12,10 @@ from edgellm.selector.plan import Range
 from edgellm.selector.search.options import Option, Search
 from edgellm.selector.search.settings import Setting, kv_pairs
 from edgellm.selector.speed.speed import decode_tok_s
+from edgellm.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Replicas:
     """`tok_s`: of all streams of all copies together."""
 

@@ -7,7 +7,7 @@ kind may run a copy of the model on every few of them; users are shared over the
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import isfinite
 
 from edgellm.errors import BadRequest
@@ -30,16 +30,17 @@ from edgellm.selector.search.question import Question
 from edgellm.selector.search.settings import Setting, kv_pairs, setting_of, wished_context
 from edgellm.selector.speed.speed import decode_tok_s
 from edgellm.selector.telling.describe import placement_text
+from edgellm.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Demand:
     n_users: int
     tok_s: float  # for each, at p50
     ttft_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sized:
     """One machine. `n_boards`: how many of it the demand takes."""
 
@@ -168,14 +169,14 @@ def _pins_devices(goal: Goal, n_layers: int) -> bool:
     return some_layers or bool(split) or goal.n_cpu_moe is not None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Service:
     option: Option
     decode_tok_s: Range
     ttft_s: Range
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Held:
     """`n_streams`: of one copy."""
 
@@ -184,7 +185,7 @@ class _Held:
     binding: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Copy:
     """One copy of the model as it could be served, but for the number of its streams."""
 

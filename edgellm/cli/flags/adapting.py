@@ -1,10 +1,12 @@
 """How a model is made to differ from its file: LoRA adapters beside it, another pooling."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
+
+from edgellm.values import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 POOLINGS = ("none", "mean", "cls", "last", "rank")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Adapting:
     HEADINGS: ClassVar = {"lora": "LoRA adapters, and another pooling"}
 

@@ -7,7 +7,6 @@ when it is first asked; we fill it before. Kinds that no command of ours has are
 
 import math
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -15,6 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from edgellm.cli.flags.help import write_options
+from edgellm.values import frozen
 
 _KINDS = (str, int, float, bool, Path)
 
@@ -40,7 +40,7 @@ class QuickGroup(TyperGroup):
         super()._main_shell_completion(*args, **kwargs)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Coercion:
     kind: type
     least: float | None = None

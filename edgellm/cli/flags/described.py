@@ -1,7 +1,6 @@
 """The machine that a plan is for: this one, a board or devices that were described, a capture."""
 
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -9,6 +8,7 @@ import typer
 
 from edgellm.cli.flags import completing
 from edgellm.errors import BadRequest, StorageError
+from edgellm.values import frozen
 
 if TYPE_CHECKING:
     from edgellm.probe.hardware import Hardware
@@ -25,7 +25,7 @@ Sysroot = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Described:
     HEADINGS: ClassVar = {"on": "Another machine than this one"}
 

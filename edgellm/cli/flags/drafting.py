@@ -1,12 +1,13 @@
 """A second, smaller model that guesses for the first: the flag, and what comes of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
 from edgellm.cli.flags import completing
+from edgellm.values import frozen
 
 if TYPE_CHECKING:
     from edgellm.cli.flags.pins import Pins
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from edgellm.selector.plan import Candidate, Goal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Drafting:
     HEADINGS: ClassVar = {"draft": "A second model that guesses"}
 

@@ -1,17 +1,17 @@
 """Where a server listens and who may ask it: the same flags for `serve` and `up`."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
 from edgellm.cli.flags import options
+from edgellm.values import frozen
 
 if TYPE_CHECKING:
     from edgellm.config import Config
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Listening:
     HEADINGS: ClassVar = {"host": "Where it listens, and to whom"}
 

@@ -1,12 +1,13 @@
 """What a machine costs, by the command line."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
+from edgellm.values import frozen
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@frozen(kw_only=True)
 class Means:
     """None: not known, which is not the same as free."""
 

@@ -3,7 +3,7 @@
 One list of flags for `plan`, `serve` and the others; the words are llama.cpp's where it has one.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, get_type_hints
 
@@ -12,6 +12,7 @@ import typer
 from edgellm.cli.flags import completing
 from edgellm.errors import BadRequest
 from edgellm.units import parse_bytes
+from edgellm.values import frozen
 
 if TYPE_CHECKING:
     from edgellm.selector.plan import Goal
@@ -56,7 +57,7 @@ def _flag(name: str) -> str:
     return next(flags, f"--{name.replace('_', '-')}").partition("/")[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Pins:
     HEADINGS: ClassVar = {
         "ctx": "What it is for, and what it may take",

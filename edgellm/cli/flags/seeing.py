@@ -4,18 +4,20 @@ A projector that lies beside its model is used by itself. When it can't be, that
 model is served for text; only a projector that the user names must do.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
+
+from edgellm.values import frozen
 
 if TYPE_CHECKING:
     from edgellm.cli.preparing.resolve import Resolved
     from edgellm.selector.plan import Candidate
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Seeing:
     HEADINGS: ClassVar = {"mmproj": "Pictures"}
 

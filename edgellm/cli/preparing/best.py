@@ -8,7 +8,7 @@ quantization.
 
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from edgellm.selector.plan import Candidate, Goal, Plan, Range
 from edgellm.selector.profiles import Profiles, Workload
 from edgellm.selector.quality import weight_kld
 from edgellm.selector.search.glance import glance, may_reach
+from edgellm.values import frozen
 
 # What is offered unasked: one family in every size, Apache-2.0, on the hub for everyone.
 _OFFERED_FAMILIES = ("qwen3", "gpt-oss")
@@ -31,7 +32,7 @@ _USUAL_DELAY_RATIO = 10.0  # of the target for the first word: a long question m
 _FREE_DISK_RATIO = 0.8  # a download that fills the disk helps nobody
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Choice:
     """One model, in the quantization and placement that suit it. `kld`: what its weights lose."""
 

@@ -9,7 +9,7 @@ What is already on this disk is never downloaded again and never asked the hub f
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,7 @@ from edgellm.models.names import (
 )
 from edgellm.selector.plan import Candidate
 from edgellm.units import parse_bytes
+from edgellm.values import frozen
 
 if TYPE_CHECKING:
     from edgellm.models.catalog import CatalogEntry
@@ -43,7 +44,7 @@ DEMO = "demo"
 Fetch = Callable[[Candidate, "Progress"], Path]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Resolved:
     """`fetch` brings a candidate's file to this disk, if it isn't there, and says where it lies."""
 

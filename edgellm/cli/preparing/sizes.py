@@ -1,7 +1,6 @@
 """`edgellm plan MODEL --users N`: the other way round, which machines hold so many users."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
@@ -9,6 +8,7 @@ import typer
 from edgellm.cli.flags.described import ALL_BOARDS
 from edgellm.cli.flags.pins import Pins
 from edgellm.errors import BadRequest
+from edgellm.values import frozen
 
 if TYPE_CHECKING:
     from edgellm.probe.hardware import Hardware
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _USUAL_TOK_S = 10.0  # twice as fast as people read
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Users:
     HEADINGS: ClassVar = {"users": "Machines for so many users"}
 

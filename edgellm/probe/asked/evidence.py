@@ -5,7 +5,6 @@ Readers ask here and get a value or None. Everything that was asked is remembere
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
@@ -13,6 +12,7 @@ import msgspec
 from edgellm.probe.asked.asking import ask
 from edgellm.probe.hardware import SourceFault
 from edgellm.probe.sources import Output, Silence, Sources, capture_name
+from edgellm.values import frozen
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ Keep = Callable[[str], object]  # of a line: whether it is kept
 _FILE_S = 1.0  # the kernel answers in microseconds, or never
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Testimony:
     source: str  # a path, or the name of a command
     answer: str | Output | Silence

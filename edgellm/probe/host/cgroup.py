@@ -5,15 +5,15 @@ A limit of any group on the way up binds, so the way is walked. Inside a contain
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from edgellm.probe.asked.evidence import Evidence
+from edgellm.values import frozen
 
 _ROOT = "/sys/fs/cgroup"
 _NO_LIMIT = 1 << 60  # v1 writes a number near 2^63 where v2 writes "max"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CgroupLimits:
     memory_bytes: int | None = None
     memory_free_bytes: int | None = None  # of the group that is nearest to its limit

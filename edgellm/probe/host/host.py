@@ -1,7 +1,5 @@
 """The machine around the accelerators: processor, memory, and what kind of place this is."""
 
-from dataclasses import dataclass
-
 from edgellm.probe.asked.asking import ask
 from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.hardware import Cpu, MemoryPool
@@ -10,6 +8,7 @@ from edgellm.probe.sources import BOOT_ID
 from edgellm.probe.vendors import jetson, raspberry
 from edgellm.probe.vendors.readings import whole_lines
 from edgellm.units import KIB
+from edgellm.values import frozen
 
 # "hw" is a whole subtree: cores, caches, memory, and hw.optional's instruction sets.
 SYSCTL = (
@@ -21,7 +20,7 @@ TIMEOUT_S = 2.0
 _CONTAINER_WORDS = ("docker", "kubepods", "containerd", "libpod", "lxc")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Host:
     cpu: Cpu
     pool: MemoryPool

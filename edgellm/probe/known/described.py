@@ -9,7 +9,7 @@ Ids are made up, in the order of the description: the machine is nobody's.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, get_args
 
 from edgellm.errors import BadRequest
@@ -17,6 +17,7 @@ from edgellm.probe.hardware import Backend, Cpu, Device, Hardware, MemoryPool
 from edgellm.probe.known import catalog
 from edgellm.probe.known.catalog import DeviceRow
 from edgellm.units import GIB, TIB, format_bytes, parse_bytes
+from edgellm.values import frozen
 
 MAX_DEVICES: Final = 16  # GGML_CUDA_MAX_DEVICES, and llama_max_devices()
 _FREE_RATIO: Final = 0.985  # 24200 of a headless RTX 3090's 24576 MiB (llama.cpp's fit reports)
@@ -28,7 +29,7 @@ _COUNT = re.compile(r"(\d+)\s*[x×*]\s+(.+)|(\d+)\s*[x×*]\s*(.+)", re.IGNORECAS
 _KINDS: Final = tuple(kind for kind in get_args(Backend) if kind not in ("cpu", "none"))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Part:
     """One accelerator of a described machine. `free_bytes`: None where it shares the host's."""
 

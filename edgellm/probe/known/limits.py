@@ -14,7 +14,7 @@ Pure, given the table; the table itself is read once. Type names are those of mo
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import fnmatchcase
 from functools import cache
 from typing import Literal
@@ -23,6 +23,7 @@ import msgspec
 
 from edgellm.probe.hardware import Backend, Device
 from edgellm.resources import profiles_dir
+from edgellm.values import frozen
 
 Feature = Literal["moe", "mtp", "recurrent", "mtp with flash attention"]
 
@@ -64,7 +65,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     backend: tuple[Row, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limits:
     """`None` is "all of them". `note` and `source` are there to be quoted to people."""
 

@@ -6,12 +6,13 @@ than its carve-out is unified; one with a large carve-out owns that and is treat
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from edgellm.probe import pci
 from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.vendors.cards import Card, Peer
 from edgellm.units import GIB
+from edgellm.values import frozen
 
 _XGMI = 11  # HSA_IOLINK_TYPE_XGMI
 _NAMES = "/usr/share/libdrm/amdgpu.ids"  # lines like "747E,	C8,	AMD Radeon RX 7800 XT"
@@ -44,7 +45,7 @@ def _peers(node: "_KfdNode | None", nodes: tuple["_KfdNode", ...]) -> tuple[Peer
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _KfdNode:
     """The compute side of a card: what ROCm calls it, its memory's clock, its own links."""
 

@@ -1,11 +1,10 @@
 """An accelerator as its vendor's source tells it, before anybody asked llama.cpp."""
 
-from dataclasses import dataclass
-
 from edgellm.probe.hardware import Way
+from edgellm.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Peer:
     """The way to another card."""
 
@@ -14,7 +13,7 @@ class Peer:
     bytes_s: float | None = None  # one direction
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Card:
     """`total_bytes` is its own memory; a unified one has none and shares the host's."""
 

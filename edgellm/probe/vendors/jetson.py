@@ -1,11 +1,10 @@
 """NVIDIA's Jetson boards, by the device tree: their GPU is on no PCI bus, and before JetPack 6
 there is no NVML on them at all."""
 
-from dataclasses import dataclass
-
 from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.vendors.cards import Card
 from edgellm.probe.vendors.readings import whole_lines
+from edgellm.values import frozen
 
 NVPMODEL = ("nvpmodel", "-q")
 
@@ -18,7 +17,7 @@ _CHIPS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Board:
     model: str  # "NVIDIA Jetson AGX Orin Developer Kit"
     gpu: str

@@ -8,7 +8,6 @@ does not have is None, and so is one that it fills with "N/A", "NA" or "-".
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
 
@@ -17,6 +16,7 @@ from edgellm.probe.pci import normal_address
 from edgellm.probe.sources import capture_name
 from edgellm.probe.vendors.cards import Card
 from edgellm.units import MIB
+from edgellm.values import frozen
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ TIMEOUT_S = 4.0  # vendors' tools take about a second, with eight cards two
 _ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reading:
     name: str
     index: int | None = None  # as the tool counts

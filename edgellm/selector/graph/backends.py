@@ -5,18 +5,18 @@ ggml-cuda.cu (ROCm and MUSA are built from it), ggml-metal.cpp, ggml-vulkan.cpp,
 ggml-cann.cpp. Left out: scratch of SYCL's and CANN's flash attention.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 from edgellm.probe.hardware import Backend
 from edgellm.selector.graph import tensors as g
 from edgellm.selector.graph.tensors import F16, F32, Tensor
+from edgellm.values import frozen
 
 _ROW_PADDING: Final = 512  # MATRIX_ROW_PADDING, weights
 _F16_BYTES: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BackendRules:
     alignment: int = 64  # Vulkan's is 16 to 256, by driver
     max_chunk_bytes: int = 1 << 62

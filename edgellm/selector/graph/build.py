@@ -1,7 +1,6 @@
 """The parts that llama.cpp's model files are made of, in its words. Source: src/llama-graph.cpp."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
 from typing import Literal
@@ -13,13 +12,14 @@ from edgellm.selector.graph.outline import Kind, Outline
 from edgellm.selector.graph.tensors import F16, F32, I32, I64, Graph, Tensor
 from edgellm.selector.memory.kv import sliding_cells
 from edgellm.selector.memory.shape import ContextShape
+from edgellm.values import frozen
 
 NormOp = Literal["rms_norm", "norm"]
 
 _ROTATION = 64  # the smallest Hadamard matrix, and what a head must be a multiple of
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """One layer of the model and the backends that keep its parts."""
 

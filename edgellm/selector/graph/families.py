@@ -1,7 +1,7 @@
 """Which graph an architecture has. One row each; what is not here is estimated, with a margin."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Literal
 
 from edgellm.selector.graph import delta_net, encoder, gemma4, hybrid, latent, rwkv
@@ -14,12 +14,13 @@ from edgellm.selector.graph.tensors import Tensor
 from edgellm.selector.graph.transformer import STYLES, Style, feed, llama4_block
 from edgellm.selector.graph.transformer import attention as plain_attention
 from edgellm.selector.graph.transformer import block as transformer_block
+from edgellm.values import frozen
 
 Block = Callable[[Build, Place, Tensor], Tensor]
 Cuts = Literal["in the last block", "before the norm", "after the norm"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Family:
     """How a graph begins, what a layer is, and how it ends."""
 

@@ -3,16 +3,15 @@
 Source: src/llama-graph.cpp build_ffn, build_moe_ffn.
 """
 
-from dataclasses import dataclass
-
 from edgellm.selector.graph import tensors as g
 from edgellm.selector.graph.build import Build, Place
 from edgellm.selector.graph.tensors import Tensor
+from edgellm.values import frozen
 
 SOFTMAX, SIGMOID, SOFTMAX_WEIGHT = 1, 2, 3  # enum llama_expert_gating_func_type
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Routing:
     """How tokens find their experts."""
 

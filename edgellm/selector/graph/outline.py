@@ -5,13 +5,14 @@ copied, so all quantizations of a model have one outline.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import lru_cache
 from typing import Final
 
 from edgellm.models.graph_facts import GraphFacts, LayerTensor
 from edgellm.models.spec import LayerSpec, ModelSpec
 from edgellm.selector.memory.layout import Aside
+from edgellm.values import frozen
 
 Copied = tuple[tuple[str, int], ...]  # a tensor's name in its block, bytes
 
@@ -20,7 +21,7 @@ Copied = tuple[tuple[str, int], ...]  # a tensor's name in its block, bytes
 _STANDS_OUT_EVERY: Final = {"gemma-embedding": 6, "llama4": 4, "smollm3": 4}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Kind:
     layer: LayerSpec  # without its bytes
     stands_out: bool
@@ -28,7 +29,7 @@ class Kind:
     named: Mapping[str, LayerTensor] = field(compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outline:
     architecture: str
     n_embd: int

@@ -4,7 +4,7 @@ Layers that are alike take the same memory, so a run of them is drawn by its fir
 last: what is kept holds every kind of layer beside every neighbour that it has.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from edgellm.models.spec import ModelSpec
@@ -17,12 +17,13 @@ from edgellm.selector.graph.schedule import FEW_TOKENS, OFFLOAD_MIN_ROWS, Machin
 from edgellm.selector.memory.layout import Layout
 from edgellm.selector.memory.shape import ContextShape
 from edgellm.selector.speed.flash import runs_on
+from edgellm.values import frozen
 
 _NEIGHBOURS_OF_ONE_KIND, _NEIGHBOURS = 2, 4  # before a layer, that make it worth drawing again
 _CACHED = 8192  # replays: some hundred for each model and machine that a plan is made for
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stop:
     """A layer to be drawn, by its kind, and the backends that keep its parts."""
 
@@ -32,7 +33,7 @@ class Stop:
     is_last: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sketch:
     """All that a graph and its buffers depend on."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from edgellm.selector.graph.backends import BackendRules
 from edgellm.selector.graph.tensors import VIEW_OPS, Graph, Tensor
+from edgellm.values import frozen
 
 FEW_TOKENS = 32  # fewer are computed where the layer is, whatever the weights cost to read
 OFFLOAD_MIN_ROWS = 32  # GGML_OP_OFFLOAD_MIN_BATCH's default
@@ -19,7 +20,7 @@ _PIPELINE_COPIES = 4  # GGML_SCHED_MAX_COPIES
 _BY_WEIGHT_EXCEPT = frozenset({"rope", "flash_attn"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Machinery:
     """Backends by number, with their rules: accelerators in llama.cpp's order, the CPU last."""
 

@@ -1,7 +1,7 @@
 """Transformer blocks as one description for many architectures: what differs is read from the
 tensors that a block has, and from a row of `STYLES`. Source: src/models/*.cpp, the graphs."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from edgellm.selector.graph import feed_forward
@@ -10,9 +10,10 @@ from edgellm.selector.graph.attention import cached, output, qkv
 from edgellm.selector.graph.build import Build, NormOp, Place
 from edgellm.selector.graph.feed_forward import PLAIN_ROUTING, SIGMOID, SOFTMAX_WEIGHT, Routing
 from edgellm.selector.graph.tensors import Tensor
+from edgellm.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Style:
     """How an architecture departs from Llama's block."""
 

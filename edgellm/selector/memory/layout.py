@@ -4,14 +4,13 @@ A layout is a Placement without its bytes: the arithmetic turns a layout into th
 accelerator and of the host, and the search compares hundreds of them.
 """
 
-from dataclasses import dataclass
-
 from edgellm.models.graph_facts import EXPERT_MATRICES
 from edgellm.probe.hardware import Backend, Hardware
 from edgellm.selector.plan import ExpertPart, Placement, SplitMode
+from edgellm.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Aside:
     """Which experts are the host's: those of the first n layers, and parts of other layers'."""
 
@@ -36,7 +35,7 @@ class Aside:
 NOTHING_ASIDE = Aside()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Layout:
     """Accelerators are in llama.cpp's order, each with a run of consecutive layers; the lowest
     layers, those of no accelerator, are the host's. Layer n_layers is the output head."""

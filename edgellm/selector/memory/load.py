@@ -19,9 +19,10 @@ from edgellm.selector.memory.memory import (
     host_weight_bytes,
 )
 from edgellm.selector.oracle import BufferBytes
+from edgellm.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Bulk:
     """A model's weights, whatever the context. `weights[n]`: of its first n layers."""
 

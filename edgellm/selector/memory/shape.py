@@ -1,15 +1,15 @@
 """The llama_context_params that decide how much memory a context takes."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from edgellm.models.quants import BY_NAME
 from edgellm.selector.plan import KVType, Plan
+from edgellm.values import frozen
 
 MOST_ROWS: Final = 2048  # of one call; llama.cpp's default of n_batch
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ContextShape:
     """Words are llama.cpp's: `n_ctx` is its total over all sequences."""
 

@@ -1,7 +1,6 @@
 """A layout added up: every device's bytes, and whether its pools hold them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from edgellm.probe.hardware import Device
 from edgellm.selector.memory.layout import Layout
@@ -11,9 +10,10 @@ from edgellm.selector.oracle import BufferBytes
 from edgellm.selector.placing.machine import Machine, Shortfall
 from edgellm.selector.placing.proportions import tensor_split
 from edgellm.selector.plan import Placement, Share, SplitMode
+from edgellm.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ways:
     """What of a placement is settled before it is made, by a pin or as the variant to try."""
 

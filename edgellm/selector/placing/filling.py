@@ -18,11 +18,12 @@ from edgellm.selector.memory.process import process_bytes
 from edgellm.selector.memory.shares import Ways
 from edgellm.selector.placing.machine import Machine
 from edgellm.selector.placing.proportions import layer_counts
+from edgellm.values import frozen
 
 _BALANCE_STEPS = 8  # halvings while looking for the fullest common level of equal devices
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Arranged:
     """`devices` in llama.cpp's order. `buffers`: theirs and then the host's, as assumed."""
 

@@ -1,15 +1,16 @@
 """What a placement is made for: devices with the room that each may be filled to."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from edgellm.probe.hardware import Device, Hardware
 from edgellm.selector.memory.budget import Budgets, device_limit_bytes
 from edgellm.selector.plan import Share
 from edgellm.selector.speed.speed_profile import SpeedProfile
+from edgellm.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Machine:
     """`margins`: by device, what llama.cpp was found to need beyond the arithmetic."""
 
@@ -88,7 +89,7 @@ class Machine:
         return rows
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Facts:
     """Of one device, looked up once: the search asks thousands of times."""
 
@@ -97,7 +98,7 @@ class _Facts:
     bandwidth_bytes_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Shortfall:
     """What a placement would overfill: a pool, or what one device may take of it."""
 

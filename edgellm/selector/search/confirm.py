@@ -6,7 +6,7 @@ made again within it. Arithmetic and oracle differ by a percent, so one round is
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from edgellm.errors import DoesNotFit
 from edgellm.probe.hardware import Hardware
@@ -23,11 +23,12 @@ from edgellm.selector.search.question import Question
 from edgellm.selector.telling.describe import binding_text
 from edgellm.selector.telling.refusal import refusal
 from edgellm.units import format_bytes
+from edgellm.values import frozen
 
 _ROUNDS = 3  # choices made again
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Confirmed:
     decision: Decision
     placement: Placement

@@ -1,18 +1,18 @@
 """Every candidate searched, the winners refined, the best taken; or why none can be."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from edgellm.selector.plan import Candidate
 from edgellm.selector.search.options import Miss, Option, Search
 from edgellm.selector.search.question import Question
 from edgellm.selector.search.ranking import Rank
 from edgellm.selector.search.variants import may_overtake, refine
+from edgellm.values import frozen
 
 _N_REFINED = 3  # candidates whose best option is tried in its variants
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Resort:
     """`coarse`: a 4-bit cache and small micro-batches are tried, too."""
 
@@ -28,7 +28,7 @@ _RESORTS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Decision:
     """`searches`: one for each candidate. `resort`: what had to be given up, as a sentence."""
 
@@ -39,7 +39,7 @@ class Decision:
     resort: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Nothing:
     question: Question
     misses: tuple[Miss, ...]

@@ -4,8 +4,6 @@ For those who go through a catalog: what can't keep a pace is known from its bou
 the first search finds is the least that the best plan does.
 """
 
-from dataclasses import dataclass
-
 from edgellm.errors import BadRequest
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.memory.beside import beside
@@ -16,9 +14,10 @@ from edgellm.selector.profiles import Profiles
 from edgellm.selector.search.checks import check_goal, check_pins
 from edgellm.selector.search.options import Search
 from edgellm.selector.search.question import Question
+from edgellm.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Glance:
     decode_tok_s: Range
     prefill_tok_s: Range

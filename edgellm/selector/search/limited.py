@@ -21,6 +21,7 @@ from edgellm.selector.placing.devices import DeviceSet
 from edgellm.selector.plan import Candidate, Goal
 from edgellm.selector.search.question import Question
 from edgellm.selector.search.settings import Setting
+from edgellm.values import frozen
 
 # More than an output matrix of another type (a Q4_0 file's is Q6_K, a tenth of an 8 B model).
 _MOST_ASIDE_RATIO = 0.25
@@ -28,7 +29,7 @@ _EXPERT_CLASSES = ("ffn", "ffn_down")
 _HEAD_FAULT: Feature = "mtp with flash attention"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Barred:
     """Why a device can't take part."""
 

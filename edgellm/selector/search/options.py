@@ -31,11 +31,12 @@ from edgellm.selector.speed.bounds import Bound, Bounds
 from edgellm.selector.speed.speed import decode_tok_s, prefill_tok_s, ttft_s
 from edgellm.selector.speed.speed_profile import SpeedProfile
 from edgellm.units import MIB, format_rate
+from edgellm.values import frozen
 
 _NARROW_BYTES, _NARROW_RATIO = 256 * MIB, 0.02
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Option:
     """A candidate in a context, placed: it fits."""
 
@@ -55,7 +56,7 @@ class Option:
         return self.merit.kld
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unmet:
     """It fits, and misses what was asked for. `ratio`: how much of it is reached."""
 
@@ -64,7 +65,7 @@ class Unmet:
     decode_tok_s: Range
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Miss:
     """A candidate in a context that can't be, by the placement that came nearest."""
 
@@ -334,7 +335,7 @@ class Search:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Pair:
     """`bound`: the rank that it would have at best."""
 

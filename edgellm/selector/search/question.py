@@ -1,7 +1,7 @@
 """What the search is asked: one machine and one goal, the same for all candidates."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from edgellm.probe.known.limits import Limits, backend_limits
 from edgellm.selector.memory.shares import Ways
@@ -15,9 +15,10 @@ from edgellm.selector.placing.machine import Machine
 from edgellm.selector.plan import Goal
 from edgellm.selector.profiles import Profiles, Workload
 from edgellm.selector.search.ranking import Merit, Rank, rank
+from edgellm.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Question:
     machine: Machine
     goal: Goal

@@ -16,7 +16,6 @@ gives a worse file: the others may trade it for the speed of a card that could n
 before.
 """
 
-from dataclasses import dataclass
 from math import inf, log2
 from typing import assert_never
 
@@ -24,6 +23,7 @@ from edgellm.models.spec import ModelSpec
 from edgellm.selector.plan import Goal, Range
 from edgellm.selector.profiles import Profiles, Workload
 from edgellm.selector.search.settings import Setting, wished_context, wished_parallel
+from edgellm.values import frozen
 
 _POINTS_PER_KLD = 16.0
 _POINTS_PER_SPARE_DOUBLING = 0.1
@@ -37,7 +37,7 @@ _STEPS_PER_DOUBLING = 35  # 2 %: closer predictions count as equal
 Rank = tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pace:
     decode: Range  # tok/s, one stream
     ttft_s: Range  # the use's typical prompt, alone
@@ -48,7 +48,7 @@ class Pace:
         return self.batch.p50 if self.batch else self.decode.p50
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Merit:
     """What an option is judged by. A bound is a merit too: that of a placement not yet made."""
 

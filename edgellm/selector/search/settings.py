@@ -7,7 +7,6 @@ micro-batches are the last resort: tried only when nothing fits without them.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from edgellm.models.spec import ModelSpec
 from edgellm.selector.memory.leaving import can_leave, n_scratch
@@ -15,6 +14,7 @@ from edgellm.selector.memory.shape import ContextShape
 from edgellm.selector.plan import Goal, KVType
 from edgellm.selector.profiles import Workload
 from edgellm.selector.search.checks import MAX_SEQUENCES, check_heads, misfit_of
+from edgellm.values import frozen
 
 _LAST_UBATCH = 128
 _EMBEDDING_CTX = 2048  # most texts that are embedded are shorter
@@ -24,7 +24,7 @@ _EMBEDDING_PARALLEL = 8  # short texts side by side in one batch
 _DRAFT_ROWS = 15
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Setting:
     """One context that could be asked of llama.cpp, wherever its layers go."""
 

@@ -1,12 +1,13 @@
 """What the search passes over: where a large context lies whole, a smaller one is no faster."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from edgellm.selector.placing.devices import DeviceSet
 from edgellm.selector.search.settings import Setting
+from edgellm.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tried:
     """Settings that lie whole on equal devices."""
 

@@ -17,7 +17,7 @@ tokens cost them as many do; that is not counted, and would make the first step 
 seem shorter than the last one before it. So it takes as long at least.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 
 from edgellm.models.spec import ModelSpec
@@ -32,6 +32,7 @@ from edgellm.selector.speed.work import (
     of_fewer,
     reading_ratio,
 )
+from edgellm.values import frozen
 
 _OVERLAP_EXPONENT = 4.0  # 1: one after the other; infinity: the longer one alone
 _VECTOR_TOKENS = 8
@@ -40,7 +41,7 @@ _VECTOR_TOKENS = 8
 _COLUMN_RATIO = 0.3
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rates:
     """One device's; of the CPU, of all cores that we may use."""
 

@@ -11,7 +11,6 @@ machine has measured itself, its own (profiles/speed.toml, Calibration).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import ceil
 
 from edgellm.models.spec import ModelSpec
@@ -22,6 +21,7 @@ from edgellm.selector.speed.speed_profile import SpeedProfile
 from edgellm.selector.speed.stages import Stage, stages_of
 from edgellm.selector.speed.work import Step
 from edgellm.selector.speed.work import active_bytes as active_bytes
+from edgellm.values import frozen
 
 _DEPTH = 512  # tokens already in the cache when we say how fast one decodes
 _PROMPT = 2048  # tokens of the prompt that we mean by "prefill", n_batch of llama.cpp
@@ -88,7 +88,7 @@ def _n_chunks(shape: ContextShape, n_prompt: int) -> int:
 Pace = Callable[[Stage], float]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Prompt:
     """How long a prompt takes, micro-batch by micro-batch."""
 

@@ -5,15 +5,16 @@ kept by family, not by device: a card nobody has benchmarked behaves like its ge
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from math import inf
 
 from edgellm.probe.hardware import Backend, Cpu, Device
+from edgellm.values import frozen
 
 Parts = tuple[tuple[str, float], ...]  # types of tensors, each with its part of the weights
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Spread:
     """How far below and above its p50 a prediction reaches: p10 = low × p50, p90 = high × p50."""
 
@@ -24,7 +25,7 @@ class Spread:
         return Spread(self.low * other.low, self.high * other.high)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BackendFamily:
     """Devices that behave alike under one backend. The first family that matches a device is its.
 
@@ -83,7 +84,7 @@ class BackendFamily:
         return is_any or any(part.lower() in name for part in self.name_contains)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Era:
     """What older builds of llama.cpp took for the same, on one backend."""
 
@@ -112,7 +113,7 @@ class Era:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CpuKernels:
     """What one core does, by its instruction sets. The first row that is all there wins."""
 
@@ -125,7 +126,7 @@ class CpuKernels:
         return set(self.isa) <= set(cpu.isa)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PlainAttention:
     """How decoding without flash attention differs from decoding with it, where that was measured.
 
@@ -140,7 +141,7 @@ class PlainAttention:
     masked_ratio: float  # with flash attention: a cell that is passed over, over one that is not
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CpuSpeed:
     kernels: tuple[CpuKernels, ...]
     thread_layer_s: float  # a block's barriers, for each thread that meets at them
@@ -151,7 +152,7 @@ class CpuSpeed:
         return next((row for row in self.kernels if row.matches(cpu)), self.kernels[-1])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Calibration:
     """Measured over predicted on this machine, in tokens a second; None: not measured.
 
@@ -172,7 +173,7 @@ class Calibration:
     overhead_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SpeedProfile:
     families: tuple[BackendFamily, ...]
     cpu: CpuSpeed

@@ -1,7 +1,6 @@
 """The stages that a step passes through, one after the other: devices, hops, copies, the disk."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import reduce
 
 from edgellm.models.spec import ModelSpec
@@ -12,6 +11,7 @@ from edgellm.selector.plan import Placement, Share
 from edgellm.selector.speed.rates import rates_of
 from edgellm.selector.speed.speed_profile import BackendFamily, Calibration, SpeedProfile, Spread
 from edgellm.selector.speed.work import Step, Work, host_experts, main_type, share_work
+from edgellm.values import frozen
 
 _F32 = 4
 _OFFLOAD_TOKENS = 32  # GGML_OP_OFFLOAD_MIN_BATCH, ggml/src/ggml-cuda/ggml-cuda.cu
@@ -23,7 +23,7 @@ _EXACT = Spread(1.0, 1.0)
 _NEAR, _SAME_BUILD, _OTHER_BUILD, _OTHER_TYPE = 0.05, 0.12, 0.20, 0.30
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stage:
     time_s: float
     spread: Spread = _EXACT
@@ -49,7 +49,7 @@ def stages_of(
     return list(_Route(spec, shape, placement, hardware, profile, step).stages())
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Route:
     spec: ModelSpec
     shape: ContextShape

@@ -5,7 +5,6 @@ prompt (prefill). Weights are read once a step, the cache once for each sequence
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 from operator import add, sub
@@ -18,6 +17,7 @@ from edgellm.selector.memory.kv import sliding_cells
 from edgellm.selector.memory.memory import cell_bytes
 from edgellm.selector.memory.shape import ContextShape
 from edgellm.selector.plan import ExpertPart, KVType, Placement, Share
+from edgellm.values import frozen
 
 # Tokens of one text ask for the same experts more often than chance would have it. With this
 # exponent on their number the distinct experts of 2 to 32 streams come out as they were measured
@@ -268,7 +268,7 @@ def _flops(n_bytes: float, mix: "Mix", n_tokens: int) -> float:
 # ---- tensor types
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mix:
     """Which types a part of the weights is kept in; the parts add up to 1."""
 

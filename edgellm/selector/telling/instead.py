@@ -5,13 +5,14 @@ only when none is enough all of them go together.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from edgellm.errors import BadRequest, DoesNotFit
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.choose import choose
 from edgellm.selector.plan import Candidate, Goal, Plan
 from edgellm.selector.profiles import Profiles
+from edgellm.values import frozen
 
 # Fields that go together, and how the flag of each is called.
 _WISHES: tuple[dict[str, str], ...] = (
@@ -26,7 +27,7 @@ _WISHES: tuple[dict[str, str], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Instead:
     """`without`: the flags that were let go."""
 
