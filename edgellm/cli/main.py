@@ -1,35 +1,20 @@
 """The command line: a table of commands. Only `main` exits; commands return or raise.
 
 `edgellm --help` must answer in a quarter of a second, so the commands import what they need when
-they are called, and typer's rich mode is off (it alone costs 0.3 s). Where a command takes a
-dataclass, `spread` makes its fields options.
+they are called, and typer's rich mode is off (it alone costs 0.3 s). Each is imported when it is
+asked for (cli/commanding.py); where it takes a dataclass, `spread` makes its fields options.
 """
 
-import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, cast
 
 import typer
 
 import edgellm
-from edgellm.cli.commands.bench import bench
-from edgellm.cli.commands.cost import cost
-from edgellm.cli.commands.doctor import doctor
-from edgellm.cli.commands.models import list_models, pull, rm, show
-from edgellm.cli.commands.plan import plan
-from edgellm.cli.commands.probe import probe
-from edgellm.cli.commands.ps import ps, stop
-from edgellm.cli.commands.recommend import recommend
-from edgellm.cli.commands.record import record
-from edgellm.cli.commands.run import run
-from edgellm.cli.commands.screen import top
-from edgellm.cli.commands.serve import serve
-from edgellm.cli.commands.tune import tune
-from edgellm.cli.commands.up import up
-from edgellm.cli.flags.coercion import QuickCommand, QuickGroup
-from edgellm.cli.flags.signature import spread
+from edgellm.cli.commanding import Commands
+from edgellm.cli.flags.coercion import QuickGroup
 from edgellm.cli.output import say, say_error
 from edgellm.errors import EdgellmError
 
@@ -46,56 +31,44 @@ Begin with:  edgellm up
 Tab completes commands, models and values:  edgellm --install-completion
 """
 
+# In the order of a first acquaintance; --help keeps it.
+_COMMANDS = {
+    "up": "up",
+    "serve": "serve",
+    "run": "run",
+    "pull": "models.pull",
+    "list": "models.list_models",
+    "show": "models.show",
+    "rm": "models.rm",
+    "ps": "ps",
+    "stop": "ps.stop",
+    "probe": "probe",
+    "plan": "plan",
+    "recommend": "recommend",
+    "top": "screen.top",
+    "record": "record",
+    "bench": "bench",
+    "tune": "tune",
+    "cost": "cost",
+    "doctor": "doctor",
+}
+
+
+class _Edgellm(QuickGroup):
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.commands = cast(Any, Commands(_COMMANDS, hidden={"ls": "models.list_models"}))
+
+
 app = typer.Typer(
     name="edgellm",
-    cls=QuickGroup,
+    cls=_Edgellm,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Turn this machine into a local LLM server: probe it, choose a model, serve it, watch it.",
     epilog=_EPILOG,
 )
-
-# In the order of a first acquaintance; --help keeps it.
-_COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
-    ("up", up),
-    ("serve", serve),
-    ("run", run),
-    ("pull", pull),
-    ("list", list_models),
-    ("show", show),
-    ("rm", rm),
-    ("ps", ps),
-    ("stop", stop),
-    ("probe", probe),
-    ("plan", plan),
-    ("recommend", recommend),
-    ("top", top),
-    ("record", record),
-    ("bench", bench),
-    ("tune", tune),
-    ("cost", cost),
-    ("doctor", doctor),
-)
-
-
-def _into_pipes(command: Callable[..., None]) -> Callable[..., None]:
-    """`edgellm list | head` is no error: who reads no more has read enough."""
-
-    @functools.wraps(command)
-    def quiet(*args: Any, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-
-    return quiet
-
-
-for _name, _command in _COMMANDS:
-    app.command(_name, cls=QuickCommand)(_into_pipes(spread(_command)))
-app.command("ls", cls=QuickCommand, hidden=True)(_into_pipes(list_models))
 
 
 def _print_version(wanted: bool) -> None:
