@@ -133,12 +133,12 @@ def _wished(
     if not (consent.asks or consent.agrees):
         say("no model on this disk: serving the demo; `edgellm up --yes` would download one")
         return None
+    if not hub_is_reachable():
+        say("the model hub can't be reached: serving the demo")
+        return None
     best = best_to_download(config, hardware, goal)
     if best is None:
         say("no model of the catalog fits this machine: serving the demo")
-        return None
-    if not hub_is_reachable():
-        say("the model hub can't be reached: serving the demo")
         return None
     offer = f"{best.name} {best.plan.quant}, {_gb(best)}{_pace(best)}"
     if consent.agrees:

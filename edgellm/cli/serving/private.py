@@ -8,15 +8,9 @@ from pathlib import Path
 import msgspec
 
 from edgellm.cli.flags.addresses import url_of_environment
-from edgellm.cli.flags.drafting import with_draft
 from edgellm.cli.flags.seeing import Seeing
 from edgellm.cli.output import say
-from edgellm.cli.preparing import machine
-from edgellm.cli.preparing.prepare import prepare_all
-from edgellm.cli.preparing.resolve import resolve
-from edgellm.cli.serving.background import BackgroundServer
 from edgellm.cli.serving.find import having, look
-from edgellm.cli.serving.serving import Instance
 from edgellm.config import Config
 from edgellm.errors import BadRequest, KeyRefused
 from edgellm.selector.plan import Goal
@@ -73,6 +67,14 @@ def private_server(
 
     What the server has to tell while it is used is told at the end: an answer is being written.
     """
+    # Half a second of imports, that who asks a server which runs need not wait for.
+    from edgellm.cli.flags.drafting import with_draft
+    from edgellm.cli.preparing import machine
+    from edgellm.cli.preparing.prepare import prepare_all
+    from edgellm.cli.preparing.resolve import resolve
+    from edgellm.cli.serving.background import BackgroundServer
+    from edgellm.cli.serving.serving import Instance
+
     with tempfile.TemporaryDirectory(prefix="edgellm-") as folder:
         resolved = with_draft(seeing.applied(resolve(model, config)), config)
         hardware = machine.look()
