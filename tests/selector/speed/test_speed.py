@@ -284,6 +284,16 @@ def test_copies_for_a_prompt_are_as_fast_as_the_link():
     assert prefill(spec, slow, half(spec, 41)).p50 < 0.3 * prefill(spec, card, half(spec, 41)).p50
 
 
+def test_an_orin_multiplies_as_an_a100_of_its_size():
+    """Their matrix units are alike: 16 of them at 1.3 GHz beside 108 at 1.41."""
+    spec = catalog.spec(catalog.find("llama2:7b"), "Q4_0")
+    orin, a100 = (
+        prefill(spec, hardware_from_devices([name])).p50
+        for name in ("Jetson AGX Orin 64GB", "A100 SXM 80GB")
+    )
+    assert orin / a100 == pytest.approx(16 * 1.3 / (108 * 1.41), rel=0.25)
+
+
 def test_a_larger_micro_batch_copies_the_hosts_experts_less_often():
     spec, hardware = specs.moe(), machine((12, 360))
     placement = half(spec, 0, experts=48)
