@@ -133,7 +133,7 @@ def test_a_generation_plan_keeps_llama_cpps_preconditions():
 def test_a_slow_second_card_is_left_out_and_named():
     plan = plan_of(machine((24, 1000), (8, 100)))
     assert plan.devices == ("CUDA0",)
-    assert any("Card 1 is left out" in reason for reason in plan.reasons)
+    assert "Card 1 is left out: it would be no faster" in plan.reasons
 
 
 def test_graphics_inside_the_cpu_are_left_alone_beside_a_card():
@@ -448,7 +448,9 @@ def test_cards_that_may_work_side_by_side_are_an_offer_and_not_the_default():
     hardware = replace(hardware, devices=(*cards, hardware.devices[-1]))
     plan = plan_of(hardware, [specs.candidate(specs.llama_70b())])
     assert plan.placement.split_mode == "layer"
-    assert any("-sm tensor, experimental" in row.binding for row in plan.rejected)
+    (offer,) = [row for row in plan.rejected if "-sm tensor, experimental" in row.binding]
+    assert offer.decode_tok_s.p50 > plan.decode_tok_s.p50
+    assert "fits and is faster: -sm tensor takes it" in offer.binding
     pinned = plan_of(hardware, [specs.candidate(specs.llama_70b())], split_mode="tensor")
     assert pinned.flash_attention is True
     assert any("the bytes of each are an even division" in why for why in pinned.reasons)

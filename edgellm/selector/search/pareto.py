@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import inf
 
+from edgellm.selector.placing.devices import DeviceSet
 from edgellm.selector.plan import Alternative
 from edgellm.selector.search.alike import alike
 from edgellm.selector.search.options import Option, Search
@@ -46,11 +47,12 @@ def _unbeaten(options: Sequence[Option], n_parallel: int) -> list[Option]:
 
 
 def _longer(search: Search, n_parallel: int) -> Iterable[Option]:
-    """A candidate's best devices in contexts twice, four times … as long, while they fit."""
+    """A candidate's best devices in contexts twice, four times … as long, while they fit; and the
+    fewest devices that hold all of such a one where those would leave layers to the host."""
     best, goal = search.best, search.question.goal
     if best is None or goal.n_ctx or goal.n_ctx_seq:
         return
-    devices, n_ctx_seq = best.devices, best.setting.n_ctx_seq
+    sets, n_ctx_seq = _from(best, search), best.setting.n_ctx_seq
     while 2 * n_ctx_seq <= search.spec.n_ctx_train:
         n_ctx_seq *= 2
         setting = replace(
@@ -59,10 +61,23 @@ def _longer(search: Search, n_parallel: int) -> Iterable[Option]:
             n_ctx=n_ctx_seq * n_parallel,
             n_parallel=n_parallel,
         )
-        option = search.look(setting, devices, best.ways)
-        if not isinstance(option, Option):
+        found: list[Option] = []
+        for i, devices in enumerate(sets):
+            ways = search.question.ways(devices) if i else best.ways
+            option = search.look(setting, devices, ways)
+            if isinstance(option, Option):
+                found.append(option)
+                if not any(share.computes for share in option.placement.shares[-1:]):
+                    break  # the host has none of it
+        if not found:
             return
-        yield option
+        yield from found
+
+
+def _from(best: Option, search: Search) -> list[DeviceSet]:
+    """The best devices, then more of them at a time."""
+    more = (some for some in search.question.sets if len(some) > len(best.devices))
+    return [best.devices, *sorted(more, key=len)] if best.devices else [best.devices]
 
 
 def _beats(one: Option, other: Option) -> bool:

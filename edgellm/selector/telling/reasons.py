@@ -156,9 +156,9 @@ def _why_left_out(device: Device, decision: Decision) -> str:
     ]
     best = max(with_it, key=lambda option: option.pace.decode.p50, default=None)
     if best is None or best.pace.decode.p50 >= chosen.pace.decode.p50:
-        return "it would be no faster with it"
+        return "it would be no faster"
     there, here = format_rate(best.pace.decode.p50), format_rate(chosen.pace.decode.p50)
-    return f"with it {there}, without it {here}"
+    return f"it would be slower, {there} instead of {here}"
 
 
 def _context_sentences(option: Option, goal: Goal, workload: Workload) -> Iterator[str]:

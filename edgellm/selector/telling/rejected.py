@@ -114,4 +114,9 @@ def _why_not(option: Option, chosen: Option) -> str:
     own, best = option.pace.ttft_s.p50, chosen.pace.ttft_s.p50
     if own > _LATER * best:
         losses.append(f"answers after {format_seconds(own)}, not {format_seconds(best)}")
-    return f"fits, but {' and '.join(losses)}" if losses else "fits, and is no better"
+    if losses:
+        return f"fits, but {' and '.join(losses)}"
+    mode = option.placement.split_mode
+    if option.pace.decode.p50 > chosen.pace.decode.p50 and mode != chosen.placement.split_mode:
+        return f"fits and is faster: -sm {mode} takes it"
+    return "fits, and is no better"

@@ -6,6 +6,7 @@ from selector_machines import machine
 from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose
 from edgellm.selector.plan import Goal
+from edgellm.units import GIB
 
 PROFILES = load_profiles()
 
@@ -46,6 +47,19 @@ def test_it_is_short_and_in_the_order_of_quality():
 def test_longer_contexts_are_among_what_can_be_traded():
     plan, rows = front_of(machine((24, 1000)))
     assert max(row.n_ctx_seq for row in rows) > plan.n_ctx_seq
+
+
+def test_a_longer_context_takes_more_cards_before_the_host_takes_layers():
+    llama = specs.ladder(lambda quant: specs.llama_70b(quant))
+    plan, rows = front_of(machine(*[(24, 936)] * 8, ram=256), llama)
+    longest = max(rows, key=lambda row: row.n_ctx_seq)
+
+    assert longest.n_ctx_seq >= 4 * plan.n_ctx_seq
+    assert all(
+        row.placement.startswith("all layers")
+        for row in rows
+        if row.total_bytes < 0.9 * 8 * 24 * GIB
+    )
 
 
 def test_a_pinned_context_has_no_longer_ones():
