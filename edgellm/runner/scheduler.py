@@ -270,7 +270,7 @@ class Scheduler:
         }
         self._n_steps += 1
         decoding = [self.running[seq_id] for seq_id, count in counts.items() if count]
-        late = sitting_out(decoding, self._n_steps)
+        late = sitting_out(decoding)
         counts |= {sequence.seq_id: 0 for sequence in late}
         reading = [s for seq_id, s in self.running.items() if seq_id not in counts]
         if not reading:

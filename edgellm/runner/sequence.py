@@ -47,6 +47,7 @@ class Sequence:
     n_in_flight: int = 0  # guessed tokens in the batch that is being computed
     n_drafted: int = 0  # guessed tokens that were computed
     n_draft_accepted: int = 0  # of these, those that came true
+    n_sat_out: int = 0  # steps since its last turn, see mask_turns.py
     pictures: tuple[Placed, ...] = ()
 
     def __post_init__(self) -> None:

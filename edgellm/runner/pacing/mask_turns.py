@@ -12,20 +12,20 @@ from edgellm.runner.sequence import Sequence
 MOST_S = 0.03  # of a step, for the masks of all; one that takes longer by itself is alone
 
 
-def sitting_out(sequences: Many[Sequence], n_step: int) -> list[Sequence]:
-    """Of those that would decode. Each has its turn at least once in as many steps."""
+def sitting_out(sequences: Many[Sequence]) -> list[Sequence]:
+    """Of those that would decode. Who has sat out the most steps comes first: each has its turn at
+    least once in as many of them, whichever steps it is asked in."""
     share_s = MOST_S / max(1, len(sequences))
     costly = [one for one in sequences if mask_s(one) > share_s]
-    if not costly:
-        return []
     left_s = MOST_S - sum(mask_s(one) for one in sequences if mask_s(one) <= share_s)
-    first = n_step % len(costly)
     late = []
-    for i, one in enumerate([*costly[first:], *costly[:first]]):
+    for i, one in enumerate(sorted(costly, key=lambda one: -one.n_sat_out)):
         if i and mask_s(one) > left_s:
             late.append(one)
         else:
             left_s -= mask_s(one)
+    for one in sequences:
+        one.n_sat_out = one.n_sat_out + 1 if one in late else 0
     return late
 
 

@@ -184,3 +184,24 @@ def test_a_set_that_runs_alone_keeps_its_turn():
         assert turns.next([sequence(0, HALF)]) == HALF
         turns.observe(1.0)
     assert turns.next([]) == ()
+
+
+class Took:
+    """The mask of a structure that is hard to follow."""
+
+    took_s = 0.05
+
+
+def test_streams_with_long_masks_have_their_turns_among_those_of_their_set_too():
+    scheduler, backend = Scheduler(UNIFIED, Pace(0.05)), backend_of(UNIFIED)
+    streams = [sequence(i, BASE if i < 2 else WHOLE, n=90) for i in range(4)]
+    for one in streams:
+        one.mask = Took()
+        scheduler.add(one)
+    for _ in range(80):
+        batch = scheduler.schedule()
+        list(scheduler.commit(batch, backend.decode(batch).sampled))
+        scheduler.turns.observe(0.2)
+    n_told = [one.n_output for one in streams]
+    assert max(n_told) - min(n_told) <= 1
+    assert sum(n_told) >= 80
