@@ -71,8 +71,16 @@ class Server:
             return client.status()
 
     def _client(self) -> Client:
-        """One that has the key, if this server asks for one."""
-        return Client(self.url, self._background.api_key)
+        """One that has the key, if this server asks for one, as long as the URL is its own.
+
+        Raises NotServing.
+        """
+        if not self._background.is_listening:
+            raise NotServing(
+                f"{self.model} is no longer served: its server has ended",
+                hint="begin another: edgellm.serve(…)",
+            )
+        return Client(self.url, lambda: self._background.api_key)
 
     def chat(self, message: Said, **sampling: Any) -> Answer:
         return chat(message, server=self, **sampling)

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import re
+import socket
 import subprocess
 import sys
 import textwrap
@@ -148,6 +149,20 @@ def test_after_its_block_a_server_is_gone():
         url = server.url
     with pytest.raises(edgellm.EdgellmError, match="no server at"):
         edgellm.chat("Hello?", server=url)
+
+
+@pytest.mark.model
+def test_whoever_takes_the_port_of_a_server_that_ended_is_sent_nothing(monkeypatch):
+    monkeypatch.setenv("EDGELLM_API_KEY", "of others")
+    with edgellm.serve("demo", api_keys=["secret"]) as server:
+        port = int(server.url.rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", port)) as stranger:
+        for ask in (server.status, lambda: server.chat("Hello?"), lambda: [*server.stream("Hi")]):
+            with pytest.raises(edgellm.EdgellmError, match="demo is no longer served"):
+                ask()
+        stranger.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            stranger.accept()
 
 
 @pytest.mark.model

@@ -30,7 +30,7 @@ class BackgroundServer:
         self.url = ""
         self.models = Models()  # what it serves, once they are ready and were waited for
         self.failure: EdgellmError | None = None
-        self.api_key = next(iter(instance.config.api_keys), None)  # None once it is of no use
+        self._has_closed = False
         self._on_end = on_end
         self._settled = threading.Event()
         self._instance = replace(
@@ -60,8 +60,14 @@ class BackgroundServer:
         self._thread.join()
 
     @property
-    def is_running(self) -> bool:
-        return self._thread.is_alive()
+    def is_listening(self) -> bool:
+        """Else its URL is not its own: nobody's yet, or anybody's."""
+        return bool(self.url) and not self._has_closed
+
+    @property
+    def api_key(self) -> str | None:
+        """None once it listens no more: whoever takes its place is not sent its key."""
+        return None if self._has_closed else next(iter(self._instance.config.api_keys), None)
 
     def _run(self) -> None:
         try:
@@ -73,6 +79,7 @@ class BackgroundServer:
         except Exception as error:  # noqa: BLE001 - whoever waits for the start must hear of it
             self.failure = WorkerDied(f"the server failed: {type(error).__name__}: {error}")
         finally:
+            self._closes()
             self._settled.set()
             self._on_end()
 
@@ -81,8 +88,7 @@ class BackgroundServer:
         await run_instance(self._instance)
 
     def _closes(self) -> None:
-        """Whoever takes the place of a server that winds up is not sent its key."""
-        self.api_key = None
+        self._has_closed = True
 
     def _is_ready(self, url: str, models: Models) -> None:
         self.models = models

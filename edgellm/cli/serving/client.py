@@ -1,6 +1,7 @@
 """The commands' own client: one server, asked for its status, to answer, and to stop."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Self
 
 import httpx2
@@ -13,7 +14,7 @@ from edgellm.config import socket_path
 from edgellm.errors import EdgellmError, KeyRefused, NotServing, WorkerDied
 from edgellm.status import Status
 from edgellm.tui.answers import Choice, Chunk, Ended, Problem, Timings, decode, event, is_too_long
-from edgellm.tui.signing import signed
+from edgellm.tui.signing import Key, signed
 
 _CONNECT_S = 3.0
 PATIENCE_S = 10.0  # with a server that has nothing to compute for it
@@ -56,13 +57,14 @@ class _Tokens(msgspec.Struct, frozen=True):
 
 class Client:
     """`url` is http://host:port, with a path where a proxy has put the server below one, or
-    unix:/path. Proxies of the environment are not asked.
+    unix:/path. Proxies of the environment are not asked. `api_key` is called for each request, and
+    what it gives is all that is sent; without it `key_for` is asked.
 
     Raises ConfigError for what is no address.
     """
 
     def __init__(
-        self, url: str, api_key: str | None = None, *, patience_s: float = PATIENCE_S
+        self, url: str, api_key: Key | None = None, *, patience_s: float = PATIENCE_S
     ) -> None:
         self.url, base = url, url_of(url)
         self._patience_s = patience_s
@@ -73,7 +75,7 @@ class Client:
             base += _below(url)
         self._http = httpx2.Client(
             base_url=base,
-            auth=signed(lambda: api_key or key_for(url)),
+            auth=signed(api_key or partial(key_for, url)),
             transport=transport,
             trust_env=False,
             timeout=httpx2.Timeout(patience_s, connect=_CONNECT_S),

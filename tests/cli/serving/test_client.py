@@ -7,7 +7,7 @@ from server.server_fakes import FakeEngine, live_server, served, words
 
 from edgellm.chat.events import Failed, TextDelta
 from edgellm.cli.serving.client import Client, Message
-from edgellm.errors import BadRequest, ModelNotFound, NotServing, Overloaded, WorkerDied
+from edgellm.errors import BadRequest, KeyRefused, ModelNotFound, NotServing, Overloaded, WorkerDied
 from edgellm.server.door.access import Access
 
 HELLO = (Message("user", "Hello"),)
@@ -97,6 +97,19 @@ def test_a_key_is_taken_from_the_environment(engine, monkeypatch):
         monkeypatch.setenv("EDGELLM_API_KEY", "secret")
         with Client(live.url) as client:
             assert client.status().models[0].name == "tiny"
+
+
+def test_whoever_brings_a_key_of_his_own_sends_no_other(engine, monkeypatch):
+    monkeypatch.setenv("EDGELLM_API_KEY", "secret")
+    keys = ["secret"]
+    with (
+        live_server(served(engine=engine), access=Access.of(keys=["secret"])) as live,
+        Client(live.url, lambda: next(iter(keys), None)) as client,
+    ):
+        assert client.status().models[0].name == "tiny"
+        keys.clear()
+        with pytest.raises(KeyRefused):
+            client.status()
 
 
 def test_what_answers_but_is_no_edgellm_is_told_apart():
