@@ -297,7 +297,8 @@ class Worker:
         n_decode_rows = rows_computed(batch, step) + len(batch.padding) - batch.n_prompt_rows
         elapsed_s = ended_s - begun_s - step.times.ops_s
         rows_s = elapsed_s - step.draft_s - step.times.mask_s
-        self._scheduler.pace.observe(batch.n_prompt_rows, n_decode_rows, rows_s)
+        late_s = step.times.late_mask_s
+        self._scheduler.pace.observe(batch.n_prompt_rows, n_decode_rows, rows_s, late_s)
         self._scheduler.speculation.observe(batch, step, elapsed_s)
         self._computed = (batch, step)
         self._counts.n_steps += 1

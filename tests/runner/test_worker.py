@@ -34,7 +34,9 @@ from edgellm.runner.messages import (
     Tokenized,
     UnloadAdapter,
 )
+from edgellm.runner.pacing.costs import StepCosts
 from edgellm.runner.pacing.pace import Pace
+from edgellm.runner.pacing.recorder import NativeTimes
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.threads.reading import Reading
 from edgellm.runner.worker import Worker
@@ -470,11 +472,27 @@ def test_what_can_be_kept_is_written_before_the_worker_goes(is_running):
     assert not backend.started
 
 
-def run_worker(backend, take, tell):
+def test_masks_that_outlast_a_device_make_no_step_dearer():
+    class Backend(FakeBackend):
+        def decode(self, batch):
+            step = super().decode(batch)
+            return replace(step, times=NativeTimes(decode_s=0.01, late_mask_s=0.01))
+
+    arrivals = [[Generate(1, (5,), greedy(20))]]
+
+    def take(wait_s):
+        return arrivals.pop(0) if arrivals else [Shutdown()] if wait_s else []
+
+    pace = Pace(0.1, StepCosts({1: 0.001}))
+    run_worker(Backend(LIMITS), take, lambda messages: None, pace)
+    assert pace.costs.step_s(1) == pytest.approx(0.001)
+
+
+def run_worker(backend, take, tell, pace=None):
     ticks = itertools.count()
     Worker(
         backend,
-        Scheduler(backend.limits, Pace(0.1)),
+        Scheduler(backend.limits, pace or Pace(0.1)),
         take=take,
         tell=tell,
         prepare=lambda request: None,

@@ -141,8 +141,8 @@ class LlamaBackend:
 
     def decode(self, batch: Batch) -> Step:
         begun_s = time.perf_counter()
-        computed_s, drawn_s = self._compute.elapsed_s, self._drawing.elapsed_s
-        masked_s = self._drawing.mask_s
+        computed_s, late_s = self._compute.elapsed_s, self._compute.late_mask_s
+        drawn_s, masked_s = self._drawing.elapsed_s, self._drawing.mask_s
         if self._positions:
             batch = self._positions.put(batch)
         self._copies.begin()
@@ -165,13 +165,16 @@ class LlamaBackend:
             llama_cpp.llama_memory_seq_rm(self._memory, batch.padding[0].seq_id, -1, -1)
         decode_s = self._compute.elapsed_s - computed_s
         sample_s, mask_s = self._drawing.elapsed_s - drawn_s, self._drawing.mask_s - masked_s
-        times = NativeTimes(ops_s, decode_s, sample_s, mask_s)
+        late_s = self._compute.late_mask_s - late_s
+        times = NativeTimes(ops_s, decode_s, sample_s, mask_s, late_s)
         return Step(sampled, times, n_threads=self._compute.n_threads)
 
     def while_computing(self, do: Callable[[], None]) -> None:
-        def meanwhile() -> None:
+        def meanwhile() -> float:
+            do()  # first: somebody waits for what it tells
+            begun_s = time.perf_counter()
             self._drawing.look_ahead(self._computed)
-            do()
+            return time.perf_counter() - begun_s
 
         self._compute.meanwhile = meanwhile
 

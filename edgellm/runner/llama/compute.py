@@ -13,6 +13,8 @@ from edgellm.runner.llama.rows import Rows
 from edgellm.runner.pacing.crowding import ThreadCount
 from edgellm.selector.plan import Plan
 
+_NO_WAIT_S = 1e-4  # what it takes to hear of a device that it was done before
+
 
 class Compute:
     def __init__(self, context: Any, plan: Plan, beside: Self | None = None) -> None:
@@ -28,7 +30,9 @@ class Compute:
             self._threads = beside._threads
         self.n_threads = plan.n_threads  # of the last call
         self.elapsed_s = 0.0  # of all calls
-        self.meanwhile: Callable[[], None] | None = None  # an accelerator computes after the return
+        self.late_mask_s = 0.0  # of this at most, masks alone: the device was done before them
+        # An accelerator computes after the return. What it says is the seconds of its masks.
+        self.meanwhile: Callable[[], float] | None = None
         self.n_beside: Callable[[], int] = lambda: 0  # our own threads that want a core each
 
     def rows(self, rows: tuple[Row, ...]) -> None:
@@ -43,11 +47,13 @@ class Compute:
         self._use_threads(n_rows, n_beside, reads_prompt)
         begun_s, begun_cpu_s = time.perf_counter(), time.process_time()
         code = decode()
-        if self.meanwhile:
-            self.meanwhile()
+        masks_s = self.meanwhile() if self.meanwhile else 0.0
+        asked_s = time.perf_counter()
         llama_cpp.llama_synchronize(self._context)
-        elapsed_s = time.perf_counter() - begun_s
+        ended_s = time.perf_counter()
+        elapsed_s = ended_s - begun_s
         self.elapsed_s += elapsed_s
+        self.late_mask_s += late_s(masks_s, ended_s - asked_s)
         if self._threads and not self._beside and not n_beside:
             cpu_s = time.process_time() - begun_cpu_s
             self._threads.observe(n_rows, elapsed_s, cpu_s, reads_prompt=reads_prompt)
@@ -63,3 +69,9 @@ class Compute:
         if n != self.n_threads:
             self.n_threads = n
             llama_cpp.llama_set_n_threads(self._context, n, n)
+
+
+def late_s(masks_s: float, waited_s: float) -> float:
+    """Of masks that were computed while a device did its work, then waited for: what they may have
+    taken beyond it. It doesn't say when it ended, only that it had."""
+    return masks_s if waited_s < _NO_WAIT_S else 0.0

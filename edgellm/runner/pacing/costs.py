@@ -133,11 +133,17 @@ class StepCosts:
         best = min(costs, key=lambda n: costs[n], default=n_rows)
         return best if costs and costs[best] < _WORTH_PADDING * now_s else n_rows
 
-    def observe(self, n_decode: int, n_prompt: int, elapsed_s: float) -> None:
-        """A step of so many rows took so long."""
+    def observe(
+        self, n_decode: int, n_prompt: int, elapsed_s: float, unsure_s: float = 0.0
+    ) -> None:
+        """A step of so many rows took so long, or up to `unsure_s` less: then what is believed is
+        moved no further than to the nearest of that."""
         if n_decode + n_prompt != self._last_rows:
             elapsed_s = max(elapsed_s - self.switch_s, elapsed_s / 4)
         self._last_rows = n_decode + n_prompt
+        if unsure_s:
+            believed_s = self.mixed_s(n_decode, n_prompt) or elapsed_s
+            elapsed_s = min(max(believed_s, elapsed_s - unsure_s), elapsed_s)
         if not n_prompt:
             self._observe_decode(n_decode, elapsed_s)
             return

@@ -19,8 +19,10 @@ class Pace:
         self.itl_target_s = itl_target_s
         self.costs = costs or StepCosts()
 
-    def observe(self, n_prompt_rows: int, n_decode_rows: int, elapsed_s: float) -> None:
-        self.costs.observe(n_decode_rows, n_prompt_rows, elapsed_s)
+    def observe(
+        self, n_prompt_rows: int, n_decode_rows: int, elapsed_s: float, unsure_s: float = 0.0
+    ) -> None:
+        self.costs.observe(n_decode_rows, n_prompt_rows, elapsed_s, unsure_s)
 
     def chunk(
         self, n_decoding: int, n_prefilling: int, n_free_rows: int, masks_s: float = 0.0

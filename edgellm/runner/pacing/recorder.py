@@ -23,6 +23,7 @@ class NativeTimes:
     decode_s: float = 0.0  # llama_decode, up to the last logit
     sample_s: float = 0.0  # masks and samplers
     mask_s: float = 0.0  # of these, structures' masks
+    late_mask_s: float = 0.0  # of decode_s at most: masks that outlasted the device
 
 
 class StepRecord(msgspec.Struct, frozen=True):
@@ -44,6 +45,8 @@ class StepRecord(msgspec.Struct, frozen=True):
     n_cached: int  # prompt tokens found in memory by those who began with this step
     n_ops: int  # memory operations
     n_threads: int | None = None  # of the CPU; fewer beside a busy neighbour
+    mask_s: float = 0.0  # of sample_s, structures' masks
+    late_mask_s: float = 0.0  # of decode_s at most: masks that outlasted the device
 
 
 class Recorder:
@@ -87,6 +90,8 @@ class Recorder:
             n_cached=n_cached,
             n_ops=sum(1 for op in batch.ops if not isinstance(op, Start | Stop)),
             n_threads=n_threads,
+            mask_s=times.mask_s,
+            late_mask_s=times.late_mask_s,
         )
         self._records.append(record)
 

@@ -8,7 +8,7 @@ import pytest
 from real_model import SHARED_MODELS, needs_shared_models, plan
 
 from edgellm.runner.batch import Row
-from edgellm.runner.llama.compute import Compute
+from edgellm.runner.llama.compute import Compute, late_s
 from edgellm.runner.llama.load import load
 from edgellm.selector.placing.draft import draft_plan
 
@@ -111,3 +111,16 @@ def test_a_prompts_small_chunk_is_no_trial_and_has_all_threads(context):
     assert model.n_threads == 1
     model.call(lambda: 0, chunk)
     assert model.n_threads == 2
+
+
+def test_masks_hold_up_nothing_where_the_device_takes_longer():
+    assert late_s(0.03, 0.001) == 0
+    assert late_s(0.03, 0.00001) == 0.03
+
+
+def test_what_masks_take_while_a_device_computes_is_told_apart(context):
+    model = Compute(context, plan(n_threads=2))
+    for masks_s in (0.03, 0.0, 0.01):
+        model.meanwhile = lambda masks_s=masks_s: masks_s
+        model.call(lambda: 0, ONE)
+    assert model.late_mask_s == pytest.approx(0.04)

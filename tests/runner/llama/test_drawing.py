@@ -1,6 +1,7 @@
 """From the real llama.cpp's rows to tokens, with a structure that writes down what it is asked."""
 
 import os
+import time
 
 import pytest
 from real_model import demo_path, plan
@@ -19,11 +20,12 @@ class Asked:
 
     complete, fault, took_s = False, None, 0.0
 
-    def __init__(self, token):
-        self._token, self.calls = token, []
+    def __init__(self, token, ahead_s=0.0):
+        self._token, self._ahead_s, self.calls = token, ahead_s, []
 
     def look_ahead(self):
         self.calls.append("look ahead")
+        time.sleep(self._ahead_s)
 
     def apply(self, logits):
         self.calls.append("apply")
@@ -54,11 +56,18 @@ def test_a_structure_has_its_say_in_every_token_and_its_time_is_told(backend):
     assert 0 < step.times.mask_s < step.times.sample_s
 
 
-def test_while_a_device_computes_structures_look_ahead_before_anything_is_told(backend):
+def test_while_a_device_computes_structures_look_ahead_when_all_is_told(backend):
     mask = Asked(77)
     backend.while_computing(lambda: mask.calls.append("told"))
     decode(backend, mask, 5, 6, 7)
-    assert mask.calls == ["look ahead", "told", "apply", "accept 77"]
+    assert mask.calls == ["told", "look ahead", "apply", "accept 77"]
+
+
+def test_what_masks_took_is_told_apart_where_they_ended_after_the_device(backend):
+    backend.while_computing(lambda: None)
+    times = decode(backend, Asked(77, ahead_s=0.05), 5, 6, 7).times
+    assert 0.05 <= times.late_mask_s < times.decode_s
+    assert times.mask_s < 0.05
 
 
 def test_without_a_structure_there_is_nothing_to_look_ahead_to(backend):
@@ -67,3 +76,4 @@ def test_without_a_structure_there_is_nothing_to_look_ahead_to(backend):
     step = decode(backend, None, 5, 6, 7)
     assert len(step.sampled[0]) == len(told) == 1
     assert step.times.mask_s < 0.001
+    assert step.times.late_mask_s < 0.001

@@ -116,3 +116,22 @@ def test_a_step_of_another_size_than_the_last_is_told_without_what_that_costs():
     for i in range(20):
         costs.observe(1 + i % 2, 0, 0.003)
     assert costs.step_s(1) == pytest.approx(0.001, rel=0.1)
+
+
+def test_of_a_step_whose_time_is_not_sure_only_what_is_sure_is_learned():
+    costs = StepCosts({1: 0.005})
+    for _ in range(20):
+        costs.observe(1, 0, 0.030, unsure_s=0.029)  # 1 to 30 ms
+    assert costs.step_s(1) == pytest.approx(0.005)
+    for _ in range(40):
+        costs.observe(1, 0, 0.030, unsure_s=0.020)  # 10 to 30 ms
+    assert costs.step_s(1) == pytest.approx(0.010, rel=0.05)
+    for _ in range(40):
+        costs.observe(1, 0, 0.003, unsure_s=0.002)
+    assert costs.step_s(1) == pytest.approx(0.003, rel=0.05)
+
+
+def test_what_nothing_is_known_of_is_believed_to_be_no_dearer_than_it_was_seen():
+    costs = StepCosts()
+    costs.observe(2, 0, 0.03, unsure_s=0.02)
+    assert costs.step_s(2) == 0.03

@@ -1,3 +1,5 @@
+import pytest
+
 from edgellm.runner.batch import Batch, Forget, Row, Start, Stop
 from edgellm.runner.pacing.recorder import NativeTimes, Recorder
 
@@ -45,3 +47,12 @@ def test_the_oldest_goes_when_it_is_full_and_the_newest_come_last():
     assert [record.step for record in recorder.last(1000)] == [2, 3, 4]
     assert [record.step for record in recorder.last(2)] == [3, 4]
     assert recorder.last(0) == ()
+
+
+def test_masks_are_told_apart_and_those_that_outlasted_a_device_too():
+    recorder = Recorder()
+    times = NativeTimes(0.0, 0.05, 0.02, mask_s=0.01, late_mask_s=0.03)
+    note(recorder, 1, Batch((), rows(0), 0), times)
+    (record,) = recorder.last(1)
+    assert (record.mask_s, record.late_mask_s) == (0.01, 0.03)
+    assert record.other_s == pytest.approx(0.5 - 0.07)
