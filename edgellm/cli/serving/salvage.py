@@ -2,12 +2,13 @@
 
 A silent sensor is no proof. The machine is probed once more, and only a device that the probe
 doesn't find either, or that llama.cpp lists no more, is given up. As long as one is said to be lost
-and is found all the same, the machine is looked at again from time to time.
+and is found all the same, the machine is looked at again, more and more seldom.
 """
 
 import asyncio
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from edgellm.cli.preparing import machine
 from edgellm.cli.serving.engines import Fleet, describe
@@ -18,7 +19,19 @@ from edgellm.runner.engine import Engine
 from edgellm.selector.plan import Plan
 from edgellm.server.served import Served
 
-_AGAIN_S = 30.0
+_AGAIN_S, _MOST_S = 30.0, 600.0
+
+
+def look_again() -> Hardware:
+    """In silence: an answer may be being written, or a screen be drawn."""
+    return machine.look(waiting=lambda waits: None)
+
+
+def pauses_s(first_s: float) -> Iterator[float]:
+    """A look costs what serves meanwhile: llama.cpp's own takes memory of each card."""
+    while True:
+        yield first_s
+        first_s = min(2 * first_s, _MOST_S)
 
 
 class Salvage:
@@ -31,12 +44,13 @@ class Salvage:
         *,
         say: Callable[[str], None],
         use: Callable[[Hardware], None],
-        look: Callable[[], Hardware] = machine.look,
+        look: Callable[[], Hardware] = look_again,
         again_s: float = _AGAIN_S,
     ) -> None:
         self._fleet, self._hardware = fleet, hardware
         self._say, self._use, self._look, self._again_s = say, use, look, again_s
-        self._lost: set[Engine] = set()  # that are said to lack a device
+        # Those that are said to lack a device, and what is set when they are said to be well again.
+        self._lost: dict[Engine, asyncio.Event] = {}
         self._one_by_one = asyncio.Lock()
         self._moves: set[asyncio.Task[None]] = set()
 
@@ -44,10 +58,11 @@ class Salvage:
         """Returns at once. To be called within the event loop."""
         engine = served.engine
         if health.state != "lost":
-            self._lost.discard(engine)
+            if well := self._lost.pop(engine, None):
+                well.set()
         elif engine not in self._lost:
-            self._lost.add(engine)
-            move = asyncio.create_task(self._move(served))
+            well = self._lost[engine] = asyncio.Event()
+            move = asyncio.create_task(self._move(served, well))
             self._moves.add(move)
             move.add_done_callback(self._moves.discard)
 
@@ -55,12 +70,12 @@ class Salvage:
         for move in self._moves:
             move.cancel()
 
-    async def _move(self, served: Served) -> None:
+    async def _move(self, served: Served, well: asyncio.Event) -> None:
         """Until it is moved, or well, or no longer served."""
         is_said = False
-        while served.engine in self._lost:
+        for pause_s in pauses_s(self._again_s):
             async with self._one_by_one:
-                if not any(one is served for one in self._fleet.models):
+                if well.is_set() or not any(one is served for one in self._fleet.models):
                     break
                 now = await asyncio.to_thread(self._look)
                 lost = lost_devices(served.engine.plan, self._hardware, now)
@@ -68,10 +83,13 @@ class Salvage:
                     await self._without(lost, served, now)
                     break
             if not is_said:
-                self._tell(served, "its devices are all there, only a sensor is silent")
+                but = _though(served.engine.missing_device)
+                self._tell(served, f"its devices are all there, {but}")
                 is_said = True
-            await asyncio.sleep(self._again_s)
-        self._lost.discard(served.engine)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(well.wait(), pause_s)
+        if not well.is_set():
+            self._lost.pop(served.engine, None)
 
     async def _without(self, lost: list[str], served: Served, now: Hardware) -> None:
         self._hardware = remaining(self._hardware, now)
@@ -96,6 +114,11 @@ class Salvage:
             if other is not served:
                 left = machine.without(left, other.engine.plan)
         return left
+
+
+def _though(missing_device: str | None) -> str:
+    """`missing_device`: llama.cpp's word, where it is what says that one is lost."""
+    return f"though {missing_device}" if missing_device else "only a sensor is silent"
 
 
 def lost_devices(plan: Plan, before: Hardware, now: Hardware) -> list[str]:

@@ -1,4 +1,7 @@
 import asyncio
+import itertools
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +12,9 @@ from server.server_fakes import hardware
 from server.server_fakes import plan as any_plan
 
 from edgellm.chat.template import ChatTemplate
+from edgellm.cli.preparing import machine
 from edgellm.cli.preparing.prepare import Prepared
-from edgellm.cli.serving.salvage import Salvage, remaining
+from edgellm.cli.serving.salvage import Salvage, look_again, pauses_s, remaining
 from edgellm.errors import DoesNotFit
 from edgellm.meter.health import OK, Finding, Health
 from edgellm.probe.hardware import Device, MemoryPool, PeerLink
@@ -50,14 +54,15 @@ def prepared(on):
     return Prepared("tiny", Path("t.gguf"), plan, halved, ChatTemplate(None), dense(), on=on)
 
 
-def salvaged(on, *seen):
+def salvaged(on, *seen, missing=None):
     """What was said, the fleet, and the machines that were planned for. `seen`: what each look
-    finds; after the last one all is said to be well again."""
+    finds; after the last one all is said to be well again. `missing`: llama.cpp's word."""
     made, garage, said = fleet()
     used, looks = [], list(seen)
 
     async def scenario():
         served = await made.load(prepared(on))
+        served.engine.missing_device = missing
 
         def look():
             if len(looks) == 1:
@@ -107,6 +112,59 @@ def test_a_silent_sensor_moves_nothing():
     assert said == ["tiny: its devices are all there, only a sensor is silent"]
     assert [engine.state for engine in garage.engines] == ["ready"]
     assert used == []
+
+
+def test_a_word_of_llama_cpp_is_no_silent_sensor():
+    said, _, _, used = salvaged(None, two_cards(), missing="llama.cpp finds no device 'CUDA1'")
+
+    assert said == ["tiny: its devices are all there, though llama.cpp finds no device 'CUDA1'"]
+    assert used == []
+
+
+def test_each_look_is_waited_for_twice_as_long_as_the_one_before():
+    pauses = list(itertools.islice(pauses_s(30.0), 7))
+
+    assert pauses == [30.0, 60.0, 120.0, 240.0, 480.0, 600.0, 600.0]
+    began_s = time.monotonic()
+    salvaged(None, *[two_cards()] * 6)
+    assert time.monotonic() - began_s > 0.01 + 0.02 + 0.04 + 0.08 + 0.16
+
+
+def test_one_that_is_well_again_is_not_waited_for():
+    """Else each flicker of a sensor would leave another that looks."""
+
+    async def scenario():
+        made, _, _ = fleet()
+        served = await made.load(prepared(None))
+        looked = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def look():
+            loop.call_soon_threadsafe(looked.set)
+            return two_cards()
+
+        salvage = Salvage(made, two_cards(), say=[].append, use=[].append, look=look, again_s=60)
+        salvage.noticed(served, LOST)
+        (move,) = salvage._moves
+        await looked.wait()
+        salvage.noticed(served, OK)
+        await asyncio.wait_for(move, 5)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.slow
+def test_looking_again_says_nothing_of_drivers_that_are_waited_for(tmp_path, monkeypatch, capfd):
+    """An answer may be being written."""
+    slow = tmp_path / "cnmon"
+    slow.write_text("#!/bin/sh\nsleep 2\n")
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    assert machine.look().host.total_bytes > 0
+    assert "waiting for cambricon" in capfd.readouterr().err
+    assert look_again().host.total_bytes > 0
+    assert capfd.readouterr().err == ""
 
 
 def test_a_device_that_only_a_later_look_misses_is_given_up_then():
