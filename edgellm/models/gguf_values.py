@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias
 
 from edgellm.errors import BadGGUF
+from edgellm.models.walked import WALKED
 from edgellm.values import frozen
 
 MAX_STRING_BYTES: Final = 16 << 20
@@ -149,9 +150,18 @@ class Cursor:
         return NumberArray(self.take(count * item.size), item)
 
     def _strings(self, count: int) -> StringArray:
-        """Steps over `count` strings; tight, because a vocabulary and its merges are 300,000."""
-        start = at = self.at
+        start = self.at
         self.reach(start + 8 * count)
+        end = WALKED.end(self.data, start, count)
+        if end is None:
+            end = self._walk(start, count)
+            WALKED.learn(self.data, start, end, count)
+        self.at = end
+        return StringArray(self.data[start:end], count)
+
+    def _walk(self, at: int, count: int) -> int:
+        """Where `count` strings are over; tight, because a vocabulary and its merges are
+        300,000."""
         data, length_at, longest = self.data, _U64.unpack_from, MAX_STRING_BYTES
         try:
             for _ in range(count):
@@ -165,8 +175,7 @@ class Cursor:
             self.reach(at + 8)
             raise  # unreachable: unpack_from fails only where reach() does
         self.reach(at)
-        self.at = at
-        return StringArray(data[start:at], count)
+        return at
 
 
 def _scalar_code(type_id: int, key: str) -> struct.Struct:

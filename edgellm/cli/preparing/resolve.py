@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from edgellm import resources
 from edgellm.cli.preparing.store import store_of
+from edgellm.cli.preparing.vocabularies import remembered
 from edgellm.config import Config
 from edgellm.errors import BadGGUF, BadRequest, EdgellmError, ModelNotFound
 from edgellm.models import local
@@ -64,6 +65,11 @@ def resolve(text: str, config: Config, *, plan_only: bool = False) -> Resolved:
 
     With `plan_only` a catalog name is answered from the catalog, without network.
     """
+    with remembered():
+        return _resolved(text, config, plan_only)
+
+
+def _resolved(text: str, config: Config, plan_only: bool) -> Resolved:
     if text == DEMO:
         return demo()
     reference = parse_reference(text)
