@@ -295,6 +295,37 @@ BROKEN = [
 ]
 
 
+@pytest.mark.parametrize("name", ["hermes", "mistral", "llama-3"])
+def test_openais_form_is_no_call_inside_itself(name):
+    start = {"hermes": "<tool_call>", "mistral": "[TOOL_CALLS]", "llama-3": ""}[name]
+    twice = '{"function": {"function": {"name": "clock", "arguments": {}}}}'
+    assert heard_every_way(BY_NAME[name], start + twice) == (start + twice, "", [], "stop")
+    deep = start + '{"function": ' * 5000
+    assert hear(BY_NAME[name], [deep]) == (deep, "", [], "stop")
+
+
+def test_a_call_has_one_function():
+    text = '<tool_call>{"function": {"name": "clock"}, "function": {"name": "weather"}}</tool_call>'
+    assert heard_every_way(BY_NAME["hermes"], text)[2] == [("id1", "clock", "{}")]
+
+
+def test_gemmas_values_may_be_deep_but_not_without_end():
+    begin = "<|tool_call>call:note{any:"
+    deep = "[" * 60 + "]" * 60
+    assert hear(BY_NAME["gemma-4"], [f"{begin}{deep}}}<tool_call|>"])[:3] == (
+        "", "", [("id1", "note", f'{{"any": {deep}}}')],
+    )  # fmt: skip
+    for value in ("[", "{a:"):
+        text, _, ((_, _, arguments),), _ = hear(BY_NAME["gemma-4"], [begin + value * 5000])
+        assert arguments.count(value[0]) + text.count(value[0]) - (value == "{a:") == 5000
+
+
+def test_what_breaks_off_inside_gemmas_values_goes_on_as_text():
+    text = '<|tool_call>call:note{"text" : 1 , "tags" or so'
+    heard = heard_every_way(BY_NAME["gemma-4"], text)
+    assert heard == (', "tags" or so', "", [("id1", "note", '{"text": 1')], "tool_calls")
+
+
 @pytest.mark.parametrize(("name", "text"), BROKEN)
 def test_a_broken_call_is_text_to_the_last_letter(name, text):
     assert heard_every_way(BY_NAME[name], text) == (text, "", [], "stop")
@@ -381,6 +412,26 @@ WRAPPED = [
 @pytest.mark.parametrize(("name", "text", "style"), WRAPPED)
 def test_marks_around_text_are_no_part_of_it(name, text, style):
     assert heard_every_way(BY_NAME[name], text, style=style) == ("Hi there", "", [], "stop")
+
+
+SPACED = [
+    ("gemma-4", "one <channel|> two\n\n<channel|>\n three", "one  two\n\n\n three"),
+    ("gemma-4", "one <|channel>thought\nhm<channel|> two\n", "one  two\n"),
+    ("gemma-4", "\n<channel|> \none<channel|>\n", "one\n"),
+    ("command-r", "one <|START_TEXT|>two <|END_TEXT|>\n\nthree", "one two \n\nthree"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "told"), SPACED)
+def test_white_space_between_texts_stays_where_marks_stand_in_it(name, text, told):
+    style = {"gemma-4": "<channel|>", "command-r": "<|END_THINKING|>"}[name]
+    assert heard_every_way(BY_NAME[name], text, style=style)[0] == told
+
+
+def test_white_space_between_a_mark_and_a_call_goes():
+    text = f"I look.\n<|END_TEXT|> {TWO_CALLS['command-r']}\n"
+    heard = heard_every_way(BY_NAME["command-r"], text, style="<|END_THINKING|>")
+    assert heard == ("I look.", "", BOTH, "tool_calls")
 
 
 def test_llamas_built_ins_are_calls_too():

@@ -22,6 +22,7 @@ _OPEN, _CLOSE, _CALL, _QUOTE = "<|tool_call>", "<tool_call|>", "call:", '<|"|>'
 _SCALARS = frozenset({"integer", "number", "boolean", "null"})
 _SCALAR_ENDS = ",]}"
 _MAX_FREE_DEPTH = 2  # of a value whose schema says nothing
+_MAX_DEPTH = 64  # of what is heard: each level reads by itself
 _MAX_ITEMS = 64  # of an array whose schema sets no bound, where a grammar writes it
 
 
@@ -43,7 +44,9 @@ def read(source: Source, calls: Calls, start: str) -> Reading[None]:
     source.mark()
 
 
-def _tell_value(source: Source, calls: Calls) -> Reading[None]:
+def _tell_value(source: Source, calls: Calls, depth: int = 0) -> Reading[None]:
+    if depth > _MAX_DEPTH:
+        raise Broken("values inside values without end")
     yield from source.skip()
     opening = yield from source.accepts(_QUOTE, "{", "[")
     match opening:
@@ -52,12 +55,12 @@ def _tell_value(source: Source, calls: Calls) -> Reading[None]:
         case "":
             yield from _tell_scalar(source, calls)
         case "{" | "[":
-            yield from _tell_members(source, calls, opening)
+            yield from _tell_members(source, calls, opening, depth)
         case _:
             yield from _tell_string(source, calls)
 
 
-def _tell_members(source: Source, calls: Calls, opening: str) -> Reading[None]:
+def _tell_members(source: Source, calls: Calls, opening: str, depth: int) -> Reading[None]:
     closing = "}" if opening == "{" else "]"
     yield calls.arguments(opening)
     separator = ""
@@ -65,6 +68,7 @@ def _tell_members(source: Source, calls: Calls, opening: str) -> Reading[None]:
         yield from source.skip()
         if (yield from source.accepts(closing)):
             break
+        source.mark()
         if separator:
             yield from source.expect(",")
             yield from source.skip()
@@ -72,7 +76,8 @@ def _tell_members(source: Source, calls: Calls, opening: str) -> Reading[None]:
         if opening == "{":
             key = json.dumps((yield from _key(source)), ensure_ascii=False) + ": "
         yield calls.arguments(separator + key)
-        yield from _tell_value(source, calls)
+        source.unmark()
+        yield from _tell_value(source, calls, depth + 1)
         separator = ", "
     yield calls.arguments(closing)
 

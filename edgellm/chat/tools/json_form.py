@@ -17,16 +17,20 @@ _ARGUMENTS = frozenset({"arguments", "parameters", "args"})
 _OTHERS = frozenset({"type", "id", "tool_call_id", "call_id", "index"})
 
 
-def read_object(source: Source, calls: Calls) -> Reading[None]:
-    """One call. Its text is unaccounted for until its name is known."""
+def read_object(source: Source, calls: Calls, *, is_inner: bool = False) -> Reading[None]:
+    """One call. Its text is unaccounted for until its name is known.
+
+    OpenAI's own form has it inside an object, once: `is_inner`.
+    """
     name = held = None
     begun = False
     yield from source.expect("{")
     while True:
         key = yield from json_source.string(source)
         yield from _expect_spaced(source, ":")
-        if key == "function" and (yield from source.peek()) == "{":  # OpenAI's own form
-            yield from read_object(source, calls)
+        may_hold = key == "function" and not (is_inner or begun)
+        if may_hold and (yield from source.peek()) == "{":
+            yield from read_object(source, calls, is_inner=True)
             name, begun = key, True
         elif key in _NAMES and name is None:
             name = yield from json_source.string(source)

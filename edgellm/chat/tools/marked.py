@@ -2,7 +2,7 @@
 
 A call that breaks before its tool's name is known was text, mark and all. If it breaks later, what
 was told of it stays told, and the rest is text. So nothing that a model writes gets lost, but the
-marks that were understood and the white space beside them.
+marks that were understood, and white space beside calls or before any text.
 """
 
 from collections.abc import Callable, Sequence
@@ -61,16 +61,18 @@ class Marked:
         starts = (*self.starts, *self.bare) if calls.any else ()
         wrappers = self.wrappers if thoughts.start else ()  # who wants marks gets them all
         marks = (*starts, *wrappers, *((thoughts.start,) if thoughts.anywhere else ()))
+        text = _Text()
         while marks:  # without any, the rest is text
-            gap, mark = yield from source.tell_until(marks, TextDelta)
+            gap, mark = yield from source.tell_until(marks, text.tell)
             if mark in starts:
-                yield from self._attempt(source, calls, mark, TextDelta, gap)
+                if (yield from self._attempt(source, calls, mark, text.tell, gap)):
+                    text.gap = ""
             elif mark in wrappers:
-                yield from source.skip()
+                text.pass_over(gap + (yield from source.skip()))
             elif mark:
-                yield from self._thoughts(source, calls, thoughts)
+                text.pass_over(gap + (yield from self._thoughts(source, calls, thoughts)))
             else:
-                if gap and not calls.n:
+                if not calls.n and (gap := text.gap + gap):
                     yield TextDelta(gap)
                 return
 
@@ -84,8 +86,8 @@ class Marked:
         else:
             source.go_back()
 
-    def _thoughts(self, source: Source, calls: Calls, thoughts: Thoughts) -> Reading[None]:
-        """Up to their end, or to a call."""
+    def _thoughts(self, source: Source, calls: Calls, thoughts: Thoughts) -> Reading[str]:
+        """Up to their end, or to a call. Returns the white space that follows."""
         source.unmark()
         yield from source.skip()
         starts = self.starts if calls.any and self.ends_thought else ()
@@ -93,11 +95,9 @@ class Marked:
             gap, mark = yield from source.tell_until((thoughts.end, *starts), thoughts.tell)
             if mark in starts:
                 if (yield from self._attempt(source, calls, mark, thoughts.tell, gap)):
-                    return
+                    return ""
                 continue
-            if mark:
-                yield from source.skip()
-            return
+            return (yield from source.skip()) if mark else ""
 
     def _attempt(
         self, source: Source, calls: Calls, mark: str, tell: Tell, gap: str = ""
@@ -113,6 +113,22 @@ class Marked:
                 yield tell(text)
         source.unmark()
         return calls.n > n_before
+
+
+@dataclass(slots=True)
+class _Text:
+    """Text between marks: `gap` is white space beside them, told if more text comes."""
+
+    gap: str = ""
+    is_begun: bool = False
+
+    def tell(self, text: str) -> TextDelta:
+        text, self.gap, self.is_begun = self.gap + text, "", True
+        return TextDelta(text)
+
+    def pass_over(self, space: str) -> None:
+        if self.is_begun:
+            self.gap += space
 
 
 def _is_next(source: Source, texts: tuple[str, ...]) -> Reading[bool]:
