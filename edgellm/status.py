@@ -6,6 +6,8 @@ else. Unknown is null.
 
 import msgspec
 
+RATE_WINDOW_S = 5.0  # what decode_tok_s and prefill_tok_s are the means of
+
 State = str  # "starting", "loading", "ready", "restarting", "failed", "stopping"
 
 
@@ -112,8 +114,11 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     rss_bytes: int | None = None
     n_restarts: int = 0
     load_s: float | None = None
-    decode_tok_s: float | None = None  # over the last seconds; None when nothing ran
+    decode_tok_s: float | None = None  # over RATE_WINDOW_S, idle seconds too; None: nothing ran
     prefill_tok_s: float | None = None
+    # Of one answer alone, a second of decoding: beside plan.decode_tok_s_p50. The last one stays
+    # when nothing runs.
+    stream_tok_s: float | None = None
     n_waiting: int = 0
     n_running: int = 0
     n_retained: int = 0

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from edgellm.runner.batch import Batch
 from edgellm.runner.messages import Gauge
 from edgellm.runner.scheduler import Scheduler
 
@@ -15,6 +16,18 @@ class Counts:
     n_cached: int = 0
     n_restored: int = 0
     n_loaded: int = 0
+    n_alone: int = 0
+    alone_s: float = 0.0
+    _n_decoded_before: int = 0
+
+    def turn(self, batch: Batch, wall_s: float) -> None:
+        """A turn of the loop that computed `batch`: one that only continued one answer is what a
+        plan predicts of one stream."""
+        n_told = self.n_decoded - self._n_decoded_before
+        self._n_decoded_before = self.n_decoded
+        if not batch.n_prompt_rows and len({row.seq_id for row in batch.rows}) == 1:
+            self.n_alone += n_told
+            self.alone_s += wall_s
 
 
 def gauge(scheduler: Scheduler, counts: Counts) -> Gauge:
@@ -37,6 +50,8 @@ def gauge(scheduler: Scheduler, counts: Counts) -> Gauge:
         prefix_disk_bytes=scheduler.memory.disk_bytes,
         n_restored=counts.n_restored,
         n_loaded=counts.n_loaded,
+        n_alone=counts.n_alone,
+        alone_s=counts.alone_s,
         sequences=tuple((s.request_id, s.n_prompt, s.n_computed, s.n_output) for s in sequences),
         work=tuple(
             (s.request_id, s.step_share, s.n_computed_here, s.step_share_s)

@@ -315,6 +315,7 @@ class Worker:
         (batch, step), self._computed = self._computed, None
         end_s = self._clock()
         self._scheduler.turns.observe(end_s - begun_s)
+        self._counts.turn(batch, end_s - begun_s)
         self._recorder.add(
             self._counts.n_steps,
             batch,

@@ -215,6 +215,16 @@ def test_the_shares_of_all_requests_are_the_steps_there_were():
     assert gauges[-1].work == ()
 
 
+def test_only_steps_that_continue_one_answer_are_counted_as_alone():
+    alone = [m for m in serve([Generate(1, (5, 6), greedy(6))], []) if isinstance(m, Gauge)][-1]
+    two = serve([Generate(1, (5, 6), greedy(6)), Generate(2, (7, 8), greedy(6))], [])
+    beside = [m for m in two if isinstance(m, Gauge)][-1]
+
+    assert alone.n_alone == 4, "the first comes with the prompt, the last turn is not yet over"
+    assert alone.alone_s > 0
+    assert (beside.n_alone, beside.alone_s) == (0, 0.0)
+
+
 def test_a_gauge_tells_what_each_running_request_has_had():
     told = serve([Generate(1, (5, 6), greedy(40))])
     rows = [m.work[0] for m in told if isinstance(m, Gauge) and m.work]

@@ -27,6 +27,7 @@ from edgellm.server.served import Models, Served
 from edgellm.server.watch.checkup import Checkup, OnChange
 from edgellm.server.watch.joules import Joules, Tariff
 from edgellm.status import (
+    RATE_WINDOW_S,
     DeviceStatus,
     Download,
     HealthStatus,
@@ -38,7 +39,6 @@ from edgellm.status import (
     Status,
 )
 
-_WINDOW_S = 5.0  # what "now" means in tok/s
 _LOG_LINES = 100
 
 
@@ -166,6 +166,7 @@ class Live:
             load_s=engine.ready.load_s if engine.ready else None,
             decode_tok_s=pace.decode_tok_s,
             prefill_tok_s=pace.prefill_tok_s,
+            stream_tok_s=pace.stream_tok_s,
             sequences=pace.sequences(gauge, now_s),
             plan=_plan_status(engine.plan, engine, self._hardware),
             health=self._health(engine, now_s),
@@ -186,18 +187,32 @@ class _Pace:
     """The worker's counters over the last seconds, and when each request was first seen."""
 
     def __init__(self) -> None:
-        self._notes: deque[tuple[float, int, int]] = deque()  # at, decoded, prefilled
+        # at, decoded, prefilled, and of answers alone: decoded, in so many seconds
+        self._notes: deque[tuple[float, int, int, int, float]] = deque()
+        self.stream_tok_s: float | None = None
         self._first_seen_s: dict[int, float] = {}
 
     def note(self, now_s: float, gauge: Gauge | None) -> None:
-        if gauge is None:
+        is_new = bool(self._notes) and gauge is not None and gauge.n_decoded < self._notes[-1][1]
+        if gauge is None or is_new:  # a new worker counts from zero, and may have another plan
             self._notes.clear()
+            self.stream_tok_s = None
+        if gauge is None:
             return
-        if self._notes and gauge.n_decoded < self._notes[-1][1]:
-            self._notes.clear()  # a new worker counts from zero
-        self._notes.append((now_s, gauge.n_decoded, gauge.n_prefilled))
-        while len(self._notes) > 2 and self._notes[1][0] <= now_s - _WINDOW_S:
+        n_alone = self._notes[-1][3] if self._notes else 0
+        note = (now_s, gauge.n_decoded, gauge.n_prefilled, gauge.n_alone, gauge.alone_s)
+        self._notes.append(note)
+        while len(self._notes) > 2 and self._notes[1][0] <= now_s - RATE_WINDOW_S:
             self._notes.popleft()
+        if gauge.n_alone > n_alone:
+            self.stream_tok_s = self._alone()
+
+    def _alone(self) -> float | None:
+        """Seconds of decoding are counted, so that a short answer has the speed of a long one."""
+        first, last = self._notes[0], self._notes[-1]
+        n_before, before_s = first[3:] if len(self._notes) > 1 else (0, 0.0)
+        seconds = last[4] - before_s
+        return (last[3] - n_before) / seconds if seconds > 0 else None
 
     @property
     def decode_tok_s(self) -> float | None:

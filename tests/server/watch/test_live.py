@@ -21,8 +21,8 @@ class Clock:
         return self.now_s
 
 
-def gauge(n_decoded=0, n_prefilled=0, sequences=()):
-    return Gauge(0, 0, 0, 1024, 0, n_decoded, n_prefilled, 0, 0, 0, sequences)
+def gauge(n_decoded=0, n_prefilled=0, sequences=(), **more):
+    return Gauge(0, 0, 0, 1024, 0, n_decoded, n_prefilled, 0, 0, 0, sequences, **more)
 
 
 @pytest.fixture
@@ -74,6 +74,47 @@ def test_no_work_has_no_rate(live, engine, clock):
         engine.gauge = gauge(n_decoded=50)
         live.tick()
     assert model(live).decode_tok_s is None
+
+
+def test_a_short_answer_has_the_speed_of_its_own_seconds_and_keeps_it(live, engine, clock):
+    for second in range(20):
+        clock.now_s = 100.0 + second
+        n, took_s = (40, 0.05) if second >= 3 else (0, 0.0)
+        engine.gauge = gauge(n_decoded=n, n_alone=n, alone_s=took_s)
+        live.tick()
+    assert model(live).decode_tok_s is None
+    assert model(live).stream_tok_s == pytest.approx(800.0)
+
+
+def test_an_answer_before_the_first_look_was_measured_as_well(live, engine):
+    engine.gauge = gauge(n_decoded=40, n_alone=40, alone_s=0.05)
+    assert model(live).stream_tok_s == pytest.approx(800.0)
+
+
+def test_a_long_answer_has_the_speed_of_its_last_seconds(live, engine, clock):
+    n, took_s = 0, 0.0
+    for second in range(21):
+        clock.now_s = 100.0 + second
+        n, took_s = n + (10 if second <= 10 else 30), took_s + 0.5
+        engine.gauge = gauge(n_decoded=n, n_alone=n, alone_s=took_s)
+        live.tick()
+    assert model(live).stream_tok_s == pytest.approx(60.0)
+
+
+def test_answers_side_by_side_leave_the_speed_of_one_alone_as_it_was(live, engine, clock):
+    engine.gauge = gauge(n_decoded=40, n_alone=40, alone_s=0.05)
+    live.tick()
+    clock.now_s += 1
+    engine.gauge = gauge(n_decoded=400, n_alone=40, alone_s=0.05)
+    assert model(live).stream_tok_s == pytest.approx(800.0)
+
+
+def test_the_speed_of_another_worker_is_not_this_ones(live, engine, clock):
+    engine.gauge = gauge(n_decoded=40, n_alone=40, alone_s=0.05)
+    live.tick()
+    clock.now_s += 1
+    engine.gauge = gauge()
+    assert model(live).stream_tok_s is None
 
 
 def test_a_restarted_worker_counts_from_zero(live, engine, clock):
