@@ -75,6 +75,7 @@ def model(**changes):
         "load_s": 3.2,
         "decode_tok_s": 34.5,
         "prefill_tok_s": 1210.0,
+        "stream_tok_s": 34.5,
         "n_running": 1,
         "n_retained": 2,
         "n_cells": 32_768,

@@ -3,7 +3,7 @@
 from edgellm.status import ModelStatus, PlanStatus, ShareStatus
 from edgellm.tui import numbers
 from edgellm.tui.lines import Block, Line, Span, Tone, pad, wrap
-from edgellm.tui.model import kv_types, measured_stream, state_note
+from edgellm.tui.model import is_last, kv_types, state_note
 from edgellm.tui.view import View
 from edgellm.units import DASH, format_bytes, format_rate
 
@@ -56,9 +56,10 @@ def _choices(plan: PlanStatus, width: int) -> Block:
 def _speeds(model: ModelStatus, plan: PlanStatus, width: int) -> Block:
     figures = (plan.decode_tok_s_p10, plan.decode_tok_s_p50, plan.decode_tok_s_p90)
     predicted = " · ".join(numbers.rate(figure) for figure in figures)
+    last = "last " if model.stream_tok_s is not None and is_last(model) else ""
     return [
         *_row("one stream", f"{predicted} tok/s predicted (p10 · p50 · p90)", width),
-        *_row("", f"{format_rate(measured_stream(model))} measured", width),
+        *_row("", f"{format_rate(model.stream_tok_s)} {last}measured", width),
     ]
 
 

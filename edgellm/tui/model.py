@@ -94,7 +94,7 @@ def _plan_rows(model: ModelStatus, plan: PlanStatus, room: int) -> list[tuple[in
     return [
         (2, _labelled("file", (Span(PurePosixPath(plan.file).name),))),
         (1, _labelled("plan", (Span(joined(_choices(plan), room)),))),
-        (3, _labelled("speed", (Span(joined(_speed(model, plan, room), room)),))),
+        (3, _labelled("speed", (Span(stream_speed(model, plan, room)),))),
     ]
 
 
@@ -142,25 +142,24 @@ def predicted_range(plan: PlanStatus) -> str:
     return f"{low:.1f}–{high:.1f}"
 
 
-def measured_stream(model: ModelStatus) -> float | None:
-    """One stream's share of the decoding speed, beside which a prediction can be put. None where
-    nothing runs: what a past answer leaves in the average is nobody's speed."""
-    if model.n_running == 0:
-        return None
-    n_streams = sum(1 for sequence in model.sequences if sequence.state == "decode")
-    return numbers.ratio(model.decode_tok_s, max(n_streams, 1))
+def is_last(model: ModelStatus) -> bool:
+    """Whether `stream_tok_s` is of an answer that has ended: no answer is alone at this moment."""
+    return model.n_running != 1 or not any(one.state == "decode" for one in model.sequences)
 
 
-def _speed(model: ModelStatus, plan: PlanStatus, room: int) -> list[str]:
-    """With one stream, what is measured stands beside what was predicted. The unit goes where
-    there is no room for it: the card beside has it, too."""
-    measured = measured_stream(model)
+def stream_speed(model: ModelStatus, plan: PlanStatus, room: int) -> str:
+    """What was measured of one stream beside what was predicted of one. The unit goes first where
+    there is no room for it, then the prediction, which has a page of its own."""
+    measured = model.stream_tok_s
     if measured is None or model.n_running > 1:
         figure, what = f"{predicted_range(plan)} tok/s predicted", "one stream"
+        short = figure.replace(" tok/s", "")
     else:
-        figure = f"{numbers.rate(measured)} of {predicted_range(plan)} tok/s"
-        what = "measured of predicted"
-    return [figure if len(figure) <= room else figure.replace(" tok/s", ""), what]
+        short = f"{'last ' if is_last(model) else ''}{numbers.rate(measured)}"
+        figure, what = f"{short} of {predicted_range(plan)} tok/s", "measured of predicted"
+        unitless = figure.removesuffix(" tok/s")
+        short = unitless if len(unitless) <= room else f"{short} tok/s"
+    return joined((figure if len(figure) <= room else short, what), room)
 
 
 def _cells(model: ModelStatus, room: int) -> Line:

@@ -3,11 +3,11 @@
 A line for each thing, the most important first; what is below the last row is left out.
 """
 
-from edgellm.status import DeviceStatus, ModelStatus
+from edgellm.status import RATE_WINDOW_S, DeviceStatus, ModelStatus
 from edgellm.tui import numbers
 from edgellm.tui.devices import labels
 from edgellm.tui.lines import Block, Line, Span, crop, fit, joined, pad, wrap
-from edgellm.tui.model import nothing, state_note, trouble
+from edgellm.tui.model import nothing, state_note, stream_speed, trouble
 from edgellm.tui.view import View
 
 _LABEL_COLUMNS = 8
@@ -30,11 +30,15 @@ def _model(model: ModelStatus, width: int) -> Block:
     room = max(width - sum(len(span.text) for span in note) - 2, 0)
     cells = f"{numbers.short_count(model.n_cells_used)}/{numbers.short_count(model.n_cells)}"
     full = numbers.percent(numbers.ratio(model.n_cells_used, model.n_cells))
+    beside = width - _LABEL_COLUMNS
+    mean = f"tok/s, {RATE_WINDOW_S:.0f} s mean"
+    plan = model.plan
     return [
         (Span(f"{fit(model.name, room)}  ", "strong"), *note),
         *trouble(model, width),
-        _labelled("decode", f"{numbers.rate(model.decode_tok_s)} tok/s"),
-        _labelled("prefill", f"{numbers.rate(model.prefill_tok_s)} tok/s"),
+        *([_labelled("speed", stream_speed(model, plan, beside))] if plan else ()),
+        _labelled("decode", f"{numbers.rate(model.decode_tok_s)} {mean}"),
+        _labelled("prefill", f"{numbers.rate(model.prefill_tok_s)} {mean}"),
         _labelled("asked", f"{model.n_running} running · {model.n_waiting} waiting"),
         _labelled("cells", f"{cells}  {full}"),
     ]

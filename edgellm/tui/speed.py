@@ -1,7 +1,12 @@
-"""Decode and prefill, each with its history."""
+"""Decode and prefill of all requests over wall time, each with its history.
 
+A second in which nothing ran counts, too: how fast one answer is written stands on the model's
+card, beside what was predicted of it.
+"""
+
+from edgellm.status import RATE_WINDOW_S
 from edgellm.tui import braille, numbers
-from edgellm.tui.lines import Block, Line, Span, Tone, box, pad
+from edgellm.tui.lines import Block, Line, Span, Tone, box, pad, width_of
 from edgellm.tui.view import History, View
 from edgellm.units import format_seconds
 
@@ -22,7 +27,10 @@ def speed_card(view: View, width: int, height: int) -> Block:
     ]
     past = Span(f"last {_span(_shown_s(view, n_columns))}", "dim")
     note = (*_per_token(view), past) if width >= 38 else (past,)
-    return box((Span("speed", "strong"),), note, body, width, height)
+    mean = f"{RATE_WINDOW_S:.0f} s mean"
+    whole = f"throughput, {mean}"
+    title = (Span(whole if len(whole) + width_of(note) + 8 <= width else mean, "strong"),)
+    return box(title, note, body, width, height)
 
 
 def _per_token(view: View) -> Line:

@@ -341,6 +341,13 @@ async def test_after_the_answer_its_own_speed_is_shown_and_no_decaying_one():
 
 
 @in_loop
+async def test_while_an_answer_is_written_alone_its_own_speed_is_shown_and_not_the_mean():
+    async with chat(ordinary(models=(model(decode_tok_s=3.3),))) as (app, _, _):
+        facts = app.screen.query_one("#facts", Canvas)
+        await until(lambda: "34.5 tok/s · 1 running" in facts.text())
+
+
+@in_loop
 async def test_on_a_narrow_screen_the_models_name_stays_and_cells_give_way():
     async with StatusServer(ordinary()) as server:
         app = TopApp(server.url, start_screen="chat", interval_s=0.05)

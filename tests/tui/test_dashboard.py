@@ -257,9 +257,34 @@ def test_at_60_columns_a_command_is_not_cut():
     assert "edgellm up" in nobody
 
 
-def test_while_nothing_runs_no_past_speed_stands_beside_the_prediction():
-    idle = model(n_running=0, decode_tok_s=3.3, sequences=())
-    screen = shown(dashboard(seen(ordinary(models=(idle,))), 100, 30))
+def test_beside_the_prediction_stands_an_answers_own_speed_and_not_the_mean():
+    short = model(decode_tok_s=3.3, stream_tok_s=36.5)
+    screen = shown(dashboard(seen(ordinary(models=(short,))), 120, 39))
+
+    assert "36.5 of 31–40 tok/s · measured of predicted" in screen
+    assert "throughput, 5 s mean" in screen
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_while_nothing_runs_the_last_answers_speed_stays_and_is_said_to_be_the_last(columns):
+    idle = model(n_running=0, decode_tok_s=3.3, stream_tok_s=36.5, sequences=())
+    screen = shown(dashboard(seen(ordinary(models=(idle,))), columns, 30))
+
+    assert "last 36.5 of 31–40" in screen
+    assert "5 s mean" in screen
+
+
+def test_a_fast_models_last_speed_is_whole_at_60_columns():
+    fast = plan(decode_tok_s_p10=1026.0, decode_tok_s_p90=1908.0)
+    idle = model(n_running=0, stream_tok_s=912.0, sequences=(), plan=fast)
+
+    assert "last 912 tok/s" in shown(dashboard(seen(ordinary(models=(idle,))), 60, 30))
+    wide = shown(dashboard(seen(ordinary(models=(idle,))), 80, 30))
+    assert "last 912 of 1,026–1,908" in wide
+
+
+def test_before_the_first_answer_only_the_prediction_is_there():
+    fresh = model(n_running=0, decode_tok_s=None, stream_tok_s=None, sequences=())
+    screen = shown(dashboard(seen(ordinary(models=(fresh,))), 100, 30))
 
     assert "31–40 tok/s predicted" in screen
-    assert "3.3 of" not in screen

@@ -19,6 +19,16 @@ def test_prediction_and_measurement_stand_side_by_side():
     assert "· Q5_K_M needs 9.1 GiB, 8.0 GiB are free" in page
 
 
+def test_the_last_answers_speed_stays_when_nothing_runs():
+    idle = model(n_running=0, decode_tok_s=None, stream_tok_s=36.5, sequences=())
+    fresh = model(n_running=0, decode_tok_s=None, stream_tok_s=None, sequences=())
+
+    assert "36.5 tok/s last measured" in text(plan_details(seen(ordinary(models=(idle,))), 100))
+    page = text(plan_details(seen(ordinary(models=(fresh,))), 100))
+    assert "– measured" in page
+    assert "last" not in page
+
+
 def test_before_the_load_there_is_only_a_prediction():
     planned = plan(shares=(share("gpu0", 7 * GIB, None), share("lost", GIB, None)))
     page = text(plan_details(seen(ordinary(models=(model(plan=planned),))), 100))

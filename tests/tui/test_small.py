@@ -26,7 +26,14 @@ def test_no_terminal_is_too_small_for_what_fits_on_it(name, size):
 def test_a_telephone_shows_the_speed_the_queue_and_each_device():
     shown = text(dashboard(seen(ordinary()), 40, 24))
 
-    for words in ("qwen3:8b  ● ready", "decode  34.5 tok/s", "running · ", "cells", "GiB"):
+    for words in (
+        "qwen3:8b  ● ready",
+        "decode  34.5 tok/s, 5 s mean",
+        "34.5 of 31–40",
+        "running · ",
+        "cells",
+        "GiB",
+    ):
         assert words in shown
     assert "60×17 shows all of it" in shown
 

@@ -22,7 +22,7 @@ from edgellm.tui.conversation import Answer, Conversation
 from edgellm.tui.dashboard import banner
 from edgellm.tui.follower import Follower
 from edgellm.tui.lines import Line, Span, fit, joined, spread, width_of
-from edgellm.tui.model import state_note
+from edgellm.tui.model import is_last, state_note
 from edgellm.tui.prompt import Prompt
 from edgellm.tui.transcript import AnswerBlock, Hint, Transcript
 from edgellm.tui.untrusted import plain
@@ -209,14 +209,16 @@ def _take(answer: Answer, piece: Piece, at_s: float) -> None:
 
 
 def _facts(model: ModelStatus | None, last_tok_s: float | None, width: int) -> Line:
-    """The speed is the model's while it writes; afterwards the last answer's own, said so."""
+    """While one answer is written, its speed; beside others the mean of all. Afterwards the last
+    answer's own, said so."""
     if model is None:
         return spread((Span(" no model", "dim"),), (), width)
     left = (Span(f" {fit(model.name, width // 3)}  ", "strong"), *state_note(model))
     cells = f"{numbers.short_count(model.n_cells_used)}/{numbers.short_count(model.n_cells)} cells"
     queue = f"{model.n_running} running · {model.n_waiting} waiting"
     is_idle = model.n_running == 0
-    rate = format_rate(last_tok_s if is_idle else model.decode_tok_s)
+    now_tok_s = model.decode_tok_s if is_last(model) else model.stream_tok_s
+    rate = format_rate(last_tok_s if is_idle else now_tok_s)
     speed = f"last answer {rate}" if is_idle and last_tok_s is not None else rate
     right = joined((speed, queue, cells), width - width_of(left) - 2)
     return spread(left, (Span(f"{right} ", "label"),), width)
