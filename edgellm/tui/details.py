@@ -5,7 +5,7 @@ from edgellm.tui import numbers
 from edgellm.tui.lines import Block, Line, Span, Tone, pad, wrap
 from edgellm.tui.model import is_last, kv_types, state_note
 from edgellm.tui.view import View
-from edgellm.units import DASH, format_bytes, format_rate
+from edgellm.units import DASH, format_bytes
 
 _LABEL_COLUMNS = 16
 _FIGURE_COLUMNS = 12  # three of them stand behind a part's name
@@ -59,7 +59,7 @@ def _speeds(model: ModelStatus, plan: PlanStatus, width: int) -> Block:
     last = "last " if model.stream_tok_s is not None and is_last(model) else ""
     return [
         *_row("one stream", f"{predicted} tok/s predicted (p10 · p50 · p90)", width),
-        *_row("", f"{format_rate(model.stream_tok_s)} {last}measured", width),
+        *_row("", f"{numbers.rate(model.stream_tok_s)} tok/s {last}measured", width),
     ]
 
 
