@@ -1,8 +1,8 @@
-"""Where a server is. However that is written, it becomes one form, by which we connect and compare.
+"""Where a server is. However that is written, it becomes one form to ask it by, and one to compare.
 
 Two words for one place must not be told apart, or a server of ours is taken for a stranger; nor
-may two places look like one, or a stranger gets our key. So the form is an address, never a name
-that might mean two: localhost is 127.0.0.1, where a server that is told so listens.
+may two places look like one, or a stranger gets our key. So what is compared is an address, never a
+name that might mean two: localhost is 127.0.0.1, where a server that is told so listens.
 """
 
 import ipaddress
@@ -14,27 +14,32 @@ from edgellm.config import host_and_port, socket_path
 from edgellm.errors import ConfigError
 
 _PORT = 8484
+_PORT_OF_A_PROXY = {"http": 80, "https": 443}
 _REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1", "localhost": "127.0.0.1"}
+_HINT = "write it like 127.0.0.1:8484, or http://box:8484"
 
 
 def url_of(text: str) -> str:
-    """http://host:port, https://host:port or unix:///path, from what may be written for them: host,
-    host:port, :port, [::1]:port, with or without a scheme, unix:/path, unix:~/path.
+    """Where it is asked: http://host:port, https://host:port or unix:///path, from what may be
+    written for them: host, host:port, :port, [::1]:port, with or without a scheme, unix:/path,
+    unix:~/path. A path below a host stays: who names one, or https, names a proxy, which has its
+    scheme's port unless another is said. With https the name stays, too: certificates are made
+    for names.
 
     Raises ConfigError.
     """
-    text = text.strip()
-    if path := socket_path(text):
-        return f"unix://{Path(path).expanduser().absolute()}"
-    scheme, has_scheme, _ = text.partition("://")
-    scheme = scheme.lower() if has_scheme else "http"
-    if scheme not in ("http", "https"):
-        raise ConfigError(f"{text!r} is no address", hint="write it like http://127.0.0.1:8484")
-    host, port = host_and_port(text)
-    if port is None:
-        port = 443 if scheme == "https" else _PORT
-    reached = reached_at(host)
-    return f"{scheme}://[{reached}]:{port}" if ":" in reached else f"{scheme}://{reached}:{port}"
+    if socket := _socket_of(text):
+        return socket
+    scheme, host, port, path = _parts(text)
+    return _written(scheme, _plain(host) if scheme == "https" else reached_at(host), port) + path
+
+
+def place_of(text: str) -> str:
+    """The same for every spelling of one place, to compare by. Raises ConfigError."""
+    if socket := _socket_of(text):
+        return socket
+    scheme, host, port, _ = _parts(text)
+    return _written(scheme, reached_at(host), port)
 
 
 def url_of_environment() -> str | None:
@@ -46,12 +51,38 @@ def url_of_environment() -> str | None:
 def reached_at(host: str) -> str:
     """Where a server that listens there is reached from here: an IPv6 address in its shortest form,
     a name in small letters. Raises ConfigError."""
+    name = _plain(host)
+    return _REACHED_AT.get(name, name)
+
+
+def _socket_of(text: str) -> str | None:
+    path = socket_path(text.strip())
+    return f"unix://{Path(path).expanduser().absolute()}" if path else None
+
+
+def _parts(text: str) -> tuple[str, str, int, str]:
+    """Scheme, host, port, and a path that is empty or begins with a slash."""
+    text = text.strip()
+    scheme, has_scheme, rest = text.partition("://")
+    scheme, rest = (scheme.lower(), rest) if has_scheme else ("http", text)
+    path = "".join(rest.partition("/")[1:]).rstrip("/")
+    if scheme not in _PORT_OF_A_PROXY or re.search(r"[\s?#]", path):
+        raise ConfigError(f"{text!r} is no address", hint=_HINT)
+    host, port = host_and_port(text)
+    if port is None:
+        port = _PORT_OF_A_PROXY[scheme] if path or scheme == "https" else _PORT
+    return scheme, host, port, path
+
+
+def _plain(host: str) -> str:
     name = host.casefold().removesuffix(".")
     try:
-        name = str(ipaddress.ip_address(name))
+        return str(ipaddress.ip_address(name))
     except ValueError:
         if not re.fullmatch(r"[\w.-]+", name):
-            raise ConfigError(
-                f"{host!r} is no address", hint="write it like 127.0.0.1:8484, or box:8484"
-            ) from None
-    return _REACHED_AT.get(name, name)
+            raise ConfigError(f"{host!r} is no address", hint=_HINT) from None
+    return name
+
+
+def _written(scheme: str, host: str, port: int) -> str:
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

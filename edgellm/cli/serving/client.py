@@ -71,8 +71,6 @@ class Client:
         transport = httpx2.HTTPTransport(trust_env=False)
         if path := socket_path(base):
             base, transport = "http://localhost", httpx2.HTTPTransport(uds=path, trust_env=False)
-        else:
-            base += _below(url)
         self._http = httpx2.Client(
             base_url=base,
             auth=signed(api_key or partial(key_for, url)),
@@ -161,12 +159,6 @@ class Client:
         except httpx2.TransportError as error:
             raise WorkerDied("the connection broke before the answer was whole") from error
         raise WorkerDied("the answer broke off before it was whole")
-
-
-def _below(url: str) -> str:
-    """ "http://box/llm/" -> "/llm"."""
-    _, slash, path = url.partition("://")[2].partition("/")
-    return f"{slash}{path}".rstrip("/")
 
 
 def _piece(chunk: Chunk) -> Piece:

@@ -2,7 +2,7 @@
 
 import time
 
-from edgellm.cli.flags.addresses import url_of
+from edgellm.cli.flags.addresses import place_of
 from edgellm.cli.serving import state
 from edgellm.cli.serving.client import Client
 from edgellm.cli.serving.find import Found, Silent
@@ -42,7 +42,9 @@ def _tell(url: str) -> None:
 def _has_ended(url: str, pid: int, deadline_s: float) -> bool:
     """Its models are unloaded by then. Of a server on another machine nothing can be seen.
     `deadline_s` is time.monotonic's."""
-    while any(server.pid == pid and url_of(server.url) == url_of(url) for server in state.alive()):
+    while any(
+        server.pid == pid and place_of(server.url) == place_of(url) for server in state.alive()
+    ):
         if time.monotonic() > deadline_s:
             return False
         time.sleep(_LOOK_S)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from edgellm.cli.flags.addresses import url_of, url_of_environment
+from edgellm.cli.flags.addresses import place_of, url_of_environment
 from edgellm.cli.serving import state
 from edgellm.cli.serving.client import PATIENCE_S, Client
 from edgellm.errors import BadRequest, EdgellmError, KeyRefused, NotServing
@@ -136,7 +136,7 @@ def _asked_by_name(
     try:
         return _asked(url, patience_s)
     except NotServing as error:
-        if ours := next((server for server in here if url_of(server.url) == url), None):
+        if ours := next((server for server in here if place_of(server.url) == place_of(url)), None):
             raise _trouble((Silent(url, ours.pid, error),)) from error
         raise
 

@@ -1,6 +1,6 @@
 import pytest
 
-from edgellm.cli.flags.addresses import url_of, url_of_environment
+from edgellm.cli.flags.addresses import place_of, url_of, url_of_environment
 from edgellm.errors import ConfigError
 
 
@@ -24,14 +24,34 @@ from edgellm.errors import ConfigError
         ("[0:0:0:0:0:0:0:1]:80", "http://[::1]:80"),
         ("http://box:80/", "http://box:80"),
         ("https://box", "https://box:443"),
+        ("https://localhost:8443", "https://localhost:8443"),
+        ("https://Box.lan/llm/", "https://box.lan:443/llm"),
+        ("http://box.lan/llm", "http://box.lan:80/llm"),
+        ("http://localhost:8484/llm/a", "http://127.0.0.1:8484/llm/a"),
+        ("[::1]/llm", "http://[::1]:80/llm"),
         ("unix:/run/e.sock", "unix:///run/e.sock"),
         ("unix:///run/e.sock", "unix:///run/e.sock"),
         (" box ", "http://box:8484"),
     ],
 )
-def test_one_place_is_written_in_one_way(text, url):
+def test_one_place_is_asked_in_one_way(text, url):
     assert url_of(text) == url
     assert url_of(url) == url
+    assert place_of(text) == place_of(url)
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("http://localhost:8484/llm", "127.0.0.1"),
+        ("http://box/llm", "box:80"),
+        ("https://localhost", "https://127.0.0.1:443"),
+        ("unix:/run/e.sock", "unix:///run/e.sock"),
+        ("0.0.0.0", "localhost"),
+    ],
+)
+def test_places_are_compared_by_their_address_alone(text, same):
+    assert place_of(text) == place_of(same)
 
 
 def test_a_socket_is_where_its_path_leads_from_here(monkeypatch, tmp_path):
@@ -41,7 +61,9 @@ def test_a_socket_is_where_its_path_leads_from_here(monkeypatch, tmp_path):
     assert url_of("unix:~/e.sock") == url_of("unix:e.sock") == f"unix://{tmp_path}/e.sock"
 
 
-@pytest.mark.parametrize("text", ["ftp://box", "http://a b", "box?x", "box#@127.0.0.1", "."])
+@pytest.mark.parametrize(
+    "text", ["ftp://box", "http://a b", "box?x", "box#@127.0.0.1", ".", "box/a?b", "box/a b"]
+)
 def test_what_is_no_address_is_a_bad_setting(text):
     with pytest.raises(ConfigError, match="is no address"):
         url_of(text)
@@ -51,10 +73,12 @@ def test_what_is_no_address_is_a_bad_setting(text):
     "text", ["127.0.0.1.evil.com", "evil.com/127.0.0.1", "https://127.0.0.1:8484", "[::1]"]
 )
 def test_what_only_looks_like_a_place_is_another(text):
-    assert url_of(text) != url_of("127.0.0.1:8484")
+    assert place_of(text) != place_of("127.0.0.1:8484")
 
 
 def test_the_environment_names_a_server(monkeypatch):
     assert url_of_environment() is None
     monkeypatch.setenv("EDGELLM_HOST", " box ")
     assert url_of_environment() == "http://box:8484"
+    monkeypatch.setenv("EDGELLM_HOST", "https://box.lan/llm")
+    assert url_of_environment() == "https://box.lan:443/llm"
