@@ -3,8 +3,9 @@
 Copying takes time that others would have to wait, so it goes in pieces. What ended is copied out
 before anybody needs its cells, and then it can leave them at once: nothing but tags changes. Nobody
 waits for that, so it takes a thirtieth of a step, of a prompt's too: the next turn of a
-conversation comes when the last one is just being saved. Only when somebody is kept out for want
-of cells it may take what a wait is worth.
+conversation comes when the last one is just being saved. Where that is less than a piece, several
+steps save up for one. Only when somebody is kept out for want of cells it may take what a wait is
+worth.
 
 Copying back is worth it where it takes less time than computing again; both are measured. Somebody
 waits for it, so while no stream runs it takes as long as it takes.
@@ -35,7 +36,8 @@ class Spill:
         self._back_s: float | None = None  # and back: it is faster, the memory is there already
         self._waiting: list[Sequence] = []  # for the disk
         self._load_cell_s: float | None = None  # what reading one from disk takes
-        self._left_out = self._left_back = 0  # cells that may yet be copied in this step
+        self._left_out, self._left_back = 0.0, 0  # cells that may yet be copied in this step
+        self._saved_up = 0.0  # and in a later one, because they were too few for a piece
         self._left_hurried = 0  # and those that may go out beside, for who needs their room
         self._n_out = self._n_back = 0  # cells copied since the operations were last observed
 
@@ -49,8 +51,10 @@ class Spill:
             return
         awaited_s = AWAITED_RATIO * target_s
         step_s = self._pace.costs.step_s(n_decoding) if n_decoding else None
-        unnoticed_s = UNNOTICED_RATIO * min(target_s, step_s or target_s)
-        self._left_out = _n_cells(unnoticed_s, self._out_s)
+        if step_s is None:
+            self._left_out = _n_cells(UNNOTICED_RATIO * target_s, self._out_s)
+        else:
+            self._go_unnoticed(min(target_s, step_s))
         self._left_hurried = _n_cells(awaited_s, self._out_s)
         self._left_back = _n_cells(awaited_s, self._back_s or self._out_s)
         if not n_decoding:
@@ -58,10 +62,13 @@ class Spill:
 
     def beside_prompt(self, n_rows: int) -> None:
         """This step computes so many rows of prompts, and nobody else waits for it."""
-        step_s, out_s = self._pace.costs.mixed_s(0, n_rows), self._out_s
-        if step_s is not None and out_s and self._pace.itl_target_s is not None:
-            n_cells = int(UNNOTICED_RATIO * step_s / out_s)
-            self._left_out = n_cells if n_cells >= _LEAST_PIECE else 0
+        step_s = self._pace.costs.mixed_s(0, n_rows)
+        if step_s is not None and self._pace.itl_target_s is not None:
+            self._go_unnoticed(step_s)
+
+    def _go_unnoticed(self, step_s: float) -> None:
+        part = UNNOTICED_RATIO * step_s / self._out_s if self._out_s else _FIRST_PIECE
+        self._left_out, self._saved_up = self._saved_up + part, 0.0
 
     def hurry(self) -> None:
         """Somebody waits for the room of what is saved next."""
@@ -108,10 +115,11 @@ class Spill:
             left = n_tokens - start
             if not self._is_worth(self._saving_s(left), left):
                 return True
-            if self._left_out <= 0:
+            if self._left_out < _LEAST_PIECE:
+                self._saved_up = self._left_out
                 return False
             fork = next(end for end in ends if end > start)
-            end = min(fork, start + min(_PIECE, max(_LEAST_PIECE, self._left_out)))
+            end = min(fork, start + min(_PIECE, int(self._left_out)))
             edge = self.shelf.put(kept.tokens, end, kept.adapters)
             if edge is None:
                 return True

@@ -236,6 +236,25 @@ def test_beside_running_streams_copying_goes_in_pieces():
     assert sum(per_step) == 500
 
 
+def test_beside_short_steps_a_piece_waits_until_enough_of_them_have_passed():
+    house = House(limits(), Pace(0.1, StepCosts({1: 0.002}, {512: 1.0})))
+    house.run(text(9, 8))
+    (saved,) = house.done(Save)
+    house.scheduler.memory.observe(saved.end * 0.0002)
+    house.ask(text(7, 20), 500)
+    house.step()
+    house.ask(text(5, 500), 1)
+    while len(house.scheduler.running) + len(house.scheduler.waiting) > 1:
+        house.step()
+    house.done(Save)
+    per_step = []
+    for _ in range(400):
+        house.step()
+        per_step.append(sum(op.end - op.start for op in house.done(Save)))
+    assert 100 <= sum(per_step) <= 0.03 * 400 * 10 + 16, "of 400 steps of 10 cells each"
+    assert {n for n in per_step if n} == {16}
+
+
 def test_beside_running_streams_copying_back_takes_a_part_of_the_pace():
     house = House(limits(), Pace(0.1))
     (first,) = house.run(text(5, 700))
