@@ -9,7 +9,7 @@ from edgellm.probe.asked import keeping
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
+def note(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
     return keeping.folder() / "vocabularies.json"
@@ -19,20 +19,20 @@ def walks():
     return msgspec.json.decode(keeping.folder().joinpath("vocabularies.json").read_bytes())
 
 
-def test_what_was_stepped_over_is_written_down_and_given_to_the_next(cache):
+def test_what_was_stepped_over_is_written_down_and_given_to_the_next(note):
     data = struct.pack("<Q", 1) * LEAST_COUNT
     with remembered():
         WALKED.learn(data, 0, len(data), LEAST_COUNT)
     assert walks()[-1]["n_bytes"] == len(data)
-    before = cache.stat().st_mtime_ns
+    before = note.stat().st_mtime_ns
     with remembered():
         assert WALKED.end(data, 0, LEAST_COUNT) == len(data)
-    assert cache.stat().st_mtime_ns == before, "nothing that is not known yet"
+    assert note.stat().st_mtime_ns == before, "nothing that is not known yet"
 
 
-def test_a_broken_note_is_as_none(cache):
-    cache.parent.mkdir(parents=True)
-    cache.write_text("[{]")
+def test_a_broken_note_is_as_none(note):
+    note.parent.mkdir(parents=True)
+    note.write_text("[{]")
     data = struct.pack("<Qc", 1, b"z") * LEAST_COUNT
     with remembered():
         WALKED.learn(data, 0, len(data), LEAST_COUNT)
