@@ -1,7 +1,7 @@
 """Results of calls as a field of the message that called, `tool_responses`: Gemma 4's templates.
 
-What the model said next belongs to the same turn, and so to the same message.
-(llama.cpp: common/parsers/gemma4.cpp convert_tool_responses_gemma4)
+What the model said next belongs to the same turn, and so to the same message, where that has no
+text of its own. (llama.cpp: common/parsers/gemma4.cpp convert_tool_responses_gemma4)
 """
 
 import json
@@ -18,7 +18,7 @@ def with_responses(messages: Sequence[Mapped]) -> list[Mapped]:
         if message["role"] == "tool" and responses is not None:
             responses.append(_response(message))
             told[-1]["tool_responses"] = responses
-        elif responses and _is_plain_answer(message):
+        elif responses and _is_plain_answer(message) and not told[-1]["content"]:
             told[-1] |= {"content": message["content"]}
             responses = None
         else:

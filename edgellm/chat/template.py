@@ -163,7 +163,7 @@ class ChatTemplate:
     def _as_mappings(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
         mapped = [self._as_mapping(one) for one in messages]
         has_results = any(one.role == "tool" for one in messages)
-        return with_responses(mapped) if has_results and not self._trials.shows_results else mapped
+        return with_responses(mapped) if has_results and self._trials.takes_responses else mapped
 
     def _as_mapping(self, message: Message) -> dict[str, Any]:
         """Few templates know OpenAI's "developer"; to the others it is the system's word."""

@@ -60,16 +60,20 @@ class Trials:
     def shows_results(self) -> bool:
         """Whether what a call gave comes out, told in a message of its own. A template that
         refuses the trial is not judged by it."""
-        result = {"role": "tool", "content": _NEEDLE, "name": "x", "tool_call_id": "callcall0"}
-        text = self._text([_USER, self._calling({}), result])
-        return text is None or _NEEDLE in text
+        return self._result_text is None or _NEEDLE in self._result_text
 
     @cached_property
     def takes_responses(self) -> bool:
-        """Whether it comes out as a field of the message that called: see responses.py."""
+        """Whether it comes out as a field of the message that called, in words that a message of
+        its own would not have had: see responses.py."""
         responses = [{"name": "x", "response": _NEEDLE}]
         text = self._text([_USER, self._calling({"tool_responses": responses})])
-        return _NEEDLE in (text or "")
+        return _NEEDLE in (text or "") and text != self._result_text
+
+    @cached_property
+    def _result_text(self) -> str | None:
+        result = {"role": "tool", "content": _NEEDLE, "name": "x", "tool_call_id": "callcall0"}
+        return self._text([_USER, self._calling({}), result])
 
     def _calling(self, more: Mapping[str, Any]) -> dict[str, Any]:
         arguments: Any = {"key": "value"} if self.takes_objects else '{"key": "value"}'

@@ -62,7 +62,7 @@ def adapted(name, messages=TALK, tools=(WEATHER, CLOCK)):
     return list(BY_NAME[name].adapt(messages, tools))
 
 
-@pytest.mark.parametrize("name", ["hermes", "glm", "command-r", "gemma-4", "deepseek"])
+@pytest.mark.parametrize("name", ["hermes", "glm", "command-r", "deepseek"])
 def test_most_templates_take_a_conversation_as_it_is(name):
     assert adapted(name) == TALK
 
@@ -106,6 +106,13 @@ def test_deepseeks_results_come_in_the_order_of_their_calls():
     for order in (results, results[::-1]):
         assert adapted("deepseek-v4", [asked, calling, *order, last]) == TALK
     assert adapted("deepseek-v3.2", [asked, calling, *results[::-1], last]) != TALK
+
+
+def test_what_is_said_before_a_call_is_a_message_before_it_where_templates_write_it_after():
+    asked, calling, *others = TALK
+    said, silent = replace(calling, reasoning=None, tool_calls=()), replace(calling, text="")
+    assert adapted("gemma-4") == [asked, said, silent, *others]
+    assert adapted("gemma-4", [asked, silent, *others]) == [asked, silent, *others]
 
 
 def test_a_template_without_tools_is_told_them_in_the_system_message():

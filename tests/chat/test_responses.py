@@ -16,6 +16,13 @@ def test_results_and_the_answer_that_follows_are_in_the_message_that_called():
     assert told == [USER, {**CALLING, "content": "Noon.", "tool_responses": responses}, USER]
 
 
+def test_a_caller_with_text_of_its_own_keeps_it_and_the_answer_is_another_message():
+    caller = {**CALLING, "content": "Let me look."}
+    told = with_responses([USER, caller, result("a", name="clock"), ANSWER])
+    responses = [{"name": "clock", "response": "a"}]
+    assert told == [USER, {**caller, "tool_responses": responses}, ANSWER]
+
+
 def test_a_call_after_a_result_is_a_message_of_its_own():
     told = with_responses([CALLING, result("a"), CALLING, result("b")])
     assert [len(one["tool_responses"]) for one in told] == [1, 1]

@@ -289,10 +289,20 @@ def test_results_go_into_the_message_that_called_where_the_template_looks_for_th
     assert text.endswith("<tool_call>clock{'name': 'clock', 'response': '12:00'}")
 
 
-def test_a_template_that_shows_results_gets_them_as_messages():
-    text = render(SHOWS + TALKS + CALLED + RESPONSES, ASKED)
-    assert "tool:12:00" in text
-    assert "response" not in text
+def test_a_template_that_writes_any_message_has_results_where_it_looks_for_them_too():
+    """Gemma 4's first one: a turn of a tool is nothing that its models know."""
+    text = render(SHOWS + TALKS + CALLED + RESPONSES, (*ASKED[:2], replace(RESULT, name="clock")))
+    assert "tool:" not in text
+    assert text.endswith("{'name': 'clock', 'response': '12:00'}")
+
+
+def test_a_template_that_writes_results_the_same_either_way_gets_them_as_messages():
+    both = (
+        "{% for m in messages %}{% for r in m.tool_responses or [] %}{{ r.response }}{% endfor %}"
+        "{% if m.role == 'tool' %}{{ m.content }}{% else %}{{ m.content }}{% endif %}{% endfor %}"
+    )
+    text = render(SHOWS + both + CALLED, (*ASKED[:2], replace(RESULT, text='{"t": 1}')))
+    assert '{"t": 1}' in text
 
 
 def test_a_template_that_shows_no_tools_gets_ours():

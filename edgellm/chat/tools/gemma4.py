@@ -6,12 +6,13 @@ and options bind here, and scalars as they do in JSON; what it combines (anyOf .
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from edgellm.chat import json_source, schema
 from edgellm.chat.json_source import is_json
 from edgellm.chat.lark import Rules
-from edgellm.chat.messages import Tool
+from edgellm.chat.messages import Message, Tool
 from edgellm.chat.schema import Schema
 from edgellm.chat.source import Broken, Reading, Source, Waiting
 from edgellm.chat.tools.calls import Calls
@@ -178,6 +179,23 @@ def _any_rule(rules: Rules, depth: int = 0) -> str:
     return rules.either(options)
 
 
+def adapt(messages: Sequence[Message], tools: Sequence[Tool]) -> Sequence[Message]:
+    """Its templates write text after the calls and results of its message, and end the turn there.
+
+    What was said before a call is a message before it.
+    """
+    return list(_text_first(messages))
+
+
+def _text_first(messages: Sequence[Message]) -> Iterator[Message]:
+    for message in messages:
+        if message.text and message.tool_calls:
+            yield replace(message, reasoning=None, tool_calls=())
+            yield replace(message, text="")
+        else:
+            yield message
+
+
 # Its models end thoughts now and then that they have not begun.
 FORMAT = marked_format(
     "gemma-4",
@@ -187,4 +205,5 @@ FORMAT = marked_format(
     starts=(_OPEN,),
     markers=(_CLOSE, _QUOTE),
     wrappers=("<channel|>",),
+    adapt=adapt,
 )
