@@ -2,7 +2,7 @@
 
 import time
 
-from edgellm.cli.flags.addresses import place_of
+from edgellm.cli.flags.addresses import place_of, url_of_environment
 from edgellm.cli.serving import state
 from edgellm.cli.serving.client import Client
 from edgellm.cli.serving.find import Found, Silent
@@ -22,7 +22,10 @@ def end_all(found: Found, wait_s: float) -> tuple[tuple[str, ...], tuple[Silent,
             _tell(url)
             told.append((url, status.pid))
         except EdgellmError as error:
-            left.append(Silent(url, status.pid, error))
+            if _winds_up(url, status.pid):
+                told.append((url, status.pid))
+            else:
+                left.append(Silent(url, status.pid, error))
     deadline_s = time.monotonic() + wait_s
     ended = list[str]()
     for url, pid in told:
@@ -39,12 +42,22 @@ def _tell(url: str) -> None:
         client.shutdown()
 
 
+def _winds_up(url: str, pid: int) -> bool:
+    """By itself, since it was found, or it is gone. One that was named and has no file here may be
+    another machine's."""
+    alive = _alive(url, pid)
+    return all(one.is_stopping for one in alive) if alive else url_of_environment() is None
+
+
+def _alive(url: str, pid: int) -> list[state.Running]:
+    place = place_of(url)
+    return [one for one in state.alive() if one.pid == pid and place_of(one.url) == place]
+
+
 def _has_ended(url: str, pid: int, deadline_s: float) -> bool:
     """Its models are unloaded by then. Of a server on another machine nothing can be seen.
     `deadline_s` is time.monotonic's."""
-    while any(
-        server.pid == pid and place_of(server.url) == place_of(url) for server in state.alive()
-    ):
+    while _alive(url, pid):
         if time.monotonic() > deadline_s:
             return False
         time.sleep(_LOOK_S)

@@ -59,11 +59,12 @@ def look(patience_s: float = PATIENCE_S) -> Found:
         return Found((_asked_by_name(named, here, patience_s),))
     with ThreadPoolExecutor(len(here) or 1) as pool:  # two that hang are waited for as long as one
         told = tuple(pool.map(partial(_asked_here, patience_s), here))
-    still_here = {server.url for server in state.running()}
+    now = state.alive()  # who has begun to wind up meanwhile is no longer what it was
+    still_here = [one for server, one in zip(here, told, strict=True) if server in now]
     return Found(
-        tuple(one for one in told if not isinstance(one, Silent)),
-        tuple(one for one in told if isinstance(one, Silent) and one.url in still_here),
-        state.stopping(),
+        tuple(one for one in still_here if not isinstance(one, Silent)),
+        tuple(one for one in still_here if isinstance(one, Silent)),
+        tuple(server for server in now if server.is_stopping),
     )
 
 

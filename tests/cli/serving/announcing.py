@@ -16,10 +16,11 @@ def announced(url, now_s=0.0):
 
 
 @contextmanager
-def http_server(answer):
-    """Says these bytes to whoever asks; None: it takes the connection and says nothing."""
+def http_server(answer, before=lambda: None):
+    """Says these bytes to whoever asks; None: it takes the connection and says nothing. `before`
+    is called when somebody has asked."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        saying = threading.Thread(target=_say, args=(sock, answer))
+        saying = threading.Thread(target=_say, args=(sock, answer, before))
         if answer is not None:
             saying.start()
         try:
@@ -30,7 +31,7 @@ def http_server(answer):
                 saying.join()
 
 
-def _say(sock, answer):
+def _say(sock, answer, before):
     while True:
         try:
             connection, _ = sock.accept()
@@ -38,4 +39,5 @@ def _say(sock, answer):
             return  # the test is over
         with connection:
             connection.recv(65536)
+            before()
             connection.sendall(answer)

@@ -48,11 +48,36 @@ def test_one_that_winds_up_already_is_waited_for_and_told_nothing():
     assert end_all(found, 0.1) == ((url,), ())
 
 
+def test_one_that_winds_up_before_it_is_told_ends_as_the_others_do(live):
+    with announced(live.url):
+        ((_, status),) = look().answering
+        with http_server(b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n") as stranger:
+            found = Found(((stranger, status),))
+            with announced(stranger) as announcement:
+                announcement.stopping()
+                ended, (late,) = end_all(found, 0.1)
+            assert (ended, "still ending" in str(late.error)) == ((), True)
+            assert end_all(found, 0.1) == ((stranger,), ())
+
+
+def test_one_that_was_named_and_cannot_be_told_has_not_ended(live, monkeypatch):
+    """It may be another machine's, of whose end nothing can be seen."""
+    with announced(live.url):
+        ((_, status),) = look().answering
+    with http_server(b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n") as broken:
+        monkeypatch.setenv("EDGELLM_HOST", broken)
+        _, (left,) = end_all(Found(((broken, status),)), 0.1)
+    assert "it answered 500" in str(left.error)
+
+
 def test_one_that_cannot_be_told_keeps_no_other_from_its_end(live):
     with announced(live.url):
         found = look()
     ((_, status),) = found.answering
-    with http_server(b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n") as broken:
+    with (
+        http_server(b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n") as broken,
+        announced(broken),
+    ):
         both = replace(found, answering=((broken, status), *found.answering))
         ended, (left,) = end_all(both, 5.0)
     assert (ended, left.url) == ((live.url,), broken)

@@ -2,6 +2,7 @@ import os
 import socket
 import time
 
+import httpx2
 import pytest
 from cli.serving.announcing import announced, http_server
 from server.server_fakes import FakeEngine, live_server, served
@@ -105,6 +106,20 @@ def test_a_server_that_winds_up_is_neither_asked_nor_told_to_be_silent():
         announcement.stopping()
         found = look()
     assert urls(found) == ([], [])
+    assert [server.url for server in found.stopping] == [url]
+
+
+def test_a_server_that_answers_and_winds_up_then_is_told_once(live):
+    told = httpx2.get(f"{live.url}/edgellm/status", trust_env=False).content
+    answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + told
+    begun = []
+    with (
+        http_server(answer, lambda: begun[0].stopping()) as url,
+        announced(url) as announcement,
+    ):
+        begun.append(announcement)
+        found = look()
+    assert urls(found) == ([live.url], [])
     assert [server.url for server in found.stopping] == [url]
 
 
