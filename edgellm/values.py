@@ -20,8 +20,7 @@ def frozen(cls: type[T]) -> type[T]: ...
 def frozen(*, kw_only: bool = False) -> Callable[[type[T]], type[T]]: ...
 @dataclass_transform(frozen_default=True, field_specifiers=(Field, field))
 def frozen(cls: Any = None, *, kw_only: bool = False) -> Any:
-    """As `dataclass(frozen=True, slots=True, kw_only=kw_only)`, but without InitVar and
-    pickles."""
+    """As `dataclass(frozen=True, slots=True, kw_only=kw_only)`, but without InitVar."""
     if cls is None:
         return lambda cls: _made(cls, kw_only)
     return _made(cls, kw_only)
@@ -40,6 +39,8 @@ def _made(cls: Any, kw_only: bool) -> Any:
         "__hash__": hashed,
         "__setattr__": _no_change,
         "__delattr__": _no_removal,
+        "__getstate__": _parts,
+        "__setstate__": _filled,
     }
     for name, function in functions.items():
         if name not in made.__dict__:  # else the class has written its own
@@ -99,6 +100,16 @@ def _equality(compared: Any) -> tuple[Callable[[Any, Any], bool], Callable[[Any]
         return hash(of(self))
 
     return equal, hashed
+
+
+def _parts(self: Any) -> list[Any]:
+    """What a copy or a pickle takes along, as the library's slotted classes do."""
+    return [getattr(self, one.name) for one in fields(self)]
+
+
+def _filled(self: Any, parts: list[Any]) -> None:
+    for one, part in zip(fields(self), parts, strict=True):
+        object.__setattr__(self, one.name, part)
 
 
 def _no_change(self: Any, name: str, to: object) -> NoReturn:

@@ -1,6 +1,8 @@
 """`frozen` makes what the standard library's own frozen, slotted dataclass would be."""
 
+import copy
 import math
+import pickle
 from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
 
 import msgspec
@@ -142,3 +144,22 @@ def test_it_is_matched_by_place():
 def test_it_is_written_as_json():
     assert msgspec.json.encode(Pair(left=2.0)) == b'{"left":2.0,"right":1.0}'
     assert msgspec.convert({"left": 2.0}, Pair) == Pair(left=2.0)
+
+
+def test_it_can_be_copied_and_pickled():
+    whole = Outer(Inner(1), [2])
+    for again in (copy.copy(whole), copy.deepcopy(whole), pickle.loads(pickle.dumps(whole))):
+        assert again == whole
+        assert again is not whole
+    assert copy.deepcopy(whole).parts is not whole.parts
+
+
+@frozen
+class Inner:
+    number: int
+
+
+@frozen
+class Outer:
+    inner: Inner
+    parts: list[int]
