@@ -64,7 +64,10 @@ def _instead_of(name: str, names: tuple[str, ...]) -> str:
     near += [by_key[k] for k in difflib.get_close_matches(key, by_key, n=_MOST_NEAR)]
     asked = ", ".join(list(dict.fromkeys(near))[:_MOST_NEAR])
     other = 'any machine can be described by its parts: --device "RTX 4090" --ram 64GiB'
-    return f"did you mean {asked}? Else {other}" if asked else other
+    if asked:
+        return f"did you mean {asked}? Else {other}"
+    some = ", ".join(names[:: len(names) // _MOST_NEAR or 1][:_MOST_NEAR])
+    return f"{len(names)} are described, such as {some}; {other}"
 
 
 def _key(name: str) -> str:

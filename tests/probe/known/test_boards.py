@@ -83,4 +83,5 @@ def test_a_board_like_no_other_is_to_be_described_by_its_parts(said):
     with pytest.raises(ModelNotFound) as raised:
         hardware_from_board(said)
     assert "--device" in raised.value.hint
+    assert board_names()[0] in raised.value.hint, "what names look like"
     assert len(raised.value.hint) < 200
