@@ -39,7 +39,8 @@ from edgellm.probe.vendors.cards import Card
 
 T = TypeVar("T")
 
-# Told once, of all sources that are still waited for: each one's name, and for how long at most.
+# Told of all sources that are still waited for: each one's name, and for how long at most. Once of
+# the cards', and once of llama.cpp where it is what is waited for when they have answered.
 Waiting = Callable[[tuple[tuple[str, float], ...]], None]
 
 _TOOL_S = readings.TIMEOUT_S + 1.0
@@ -64,6 +65,7 @@ _FILES_S = 5.0  # for files that the kernel answers at once, or never
 # So long llama.cpp's look at the cards waits for the others': it takes some of the memory that they
 # read as free. Who is slower still will count that memory as taken.
 _BEFORE_GGML_S = 1.5
+_SOON_S = 1.5  # who answers within it need not be told of
 
 
 def nobody_hears(waits: tuple[tuple[str, float], ...]) -> None:
@@ -95,8 +97,8 @@ def examine(
         return _answer(evidence, name, future, left_s, otherwise)
 
     wait([future for _, future, _ in asking], _BEFORE_GGML_S)
-    asking_ggml = ask(lambda: registry.read(evidence))
-    now_s = time.monotonic() - asked_s
+    asking_ggml, ggml_asked_s = ask(lambda: registry.read(evidence)), time.monotonic()
+    now_s = ggml_asked_s - asked_s
     waits = tuple((name, s - now_s) for name, future, s in asking if not future.done())
     if waits:
         waiting(waits)
@@ -110,6 +112,9 @@ def examine(
     cards = buses.joined(cards, on_pci)
     if cards:
         catalog.load()  # some 30 ms, which the waiting hides
+    wait([asking_ggml], max(0.0, ggml_asked_s + _SOON_S - time.monotonic()))
+    if not asking_ggml.done():
+        waiting((("llama.cpp", max(0.0, ggml_asked_s + registry.TIMEOUT_S - time.monotonic())),))
     ggml = _answer(evidence, "ggml", asking_ggml, registry.TIMEOUT_S + 1.0, None)
     return _join(evidence, machine, cards, ggml)
 

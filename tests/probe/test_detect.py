@@ -466,6 +466,28 @@ def test_llama_cpp_is_not_kept_waiting_by_a_vendor_who_hangs():
     assert [said.source for said in hardware.faults if "within" in said.message] == ["cnmon"]
 
 
+def test_whoever_waits_for_llama_cpp_is_told_so():
+    class Slow(FakeSources):
+        def run(self, argv, timeout_s):
+            if capture_name(argv) == "registry_child":
+                time.sleep(2.5)
+            return super().run(argv, timeout_s)
+
+    began_s, told = time.monotonic(), []
+
+    def waiting(waits):
+        told.append((time.monotonic() - began_s, waits))
+
+    hardware = detect(
+        Slow(commands={"registry_child": {"devices": [], "registries": ["CPU"]}}), waiting=waiting
+    )
+
+    [(told_s, [(name, left_s)])] = told
+    assert (1.4 < told_s < 2.4, name) == (True, "llama.cpp")
+    assert 12 < left_s < 15
+    assert hardware.ggml_registries == ("CPU",)
+
+
 def test_a_reader_with_a_bug_is_a_fault_not_an_exception():
     class Raising(FakeSources):
         def list(self, pattern):
