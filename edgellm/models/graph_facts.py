@@ -3,6 +3,7 @@
 Sources: llama.cpp src/llama-model.cpp load_hparams, src/models/*.cpp load_arch_hparams.
 """
 
+from functools import cache
 from typing import Final
 
 from edgellm.models.gguf import GGUFHeader
@@ -20,7 +21,7 @@ class LayerTensor:
     @property
     def expert_matrix(self) -> str | None:
         """Which of its experts' matrices it is, or belongs to; None of any other tensor."""
-        return _EXPERTS.get(self.name.partition(".")[0])
+        return _expert_matrix(self.name)
 
     @property
     def is_experts(self) -> bool:
@@ -32,6 +33,11 @@ EXPERT_MATRICES: Final = ("up", "gate", "gate_up", "down")  # in the order a tok
 _EXPERTS: Final = {
     f"ffn_{part}_{kind}exps": part for part in EXPERT_MATRICES for kind in ("", "ch")
 }
+
+
+@cache  # a ranking asks half a million times, and there are some hundred names
+def _expert_matrix(name: str) -> str | None:
+    return _EXPERTS.get(name.partition(".")[0])
 
 
 @frozen
