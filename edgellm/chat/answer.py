@@ -29,6 +29,11 @@ class Listener:
         self._n_tokens = 0  # that no event has told of yet
         self._logprobs: list[TokenLogprob] = []
 
+    @property
+    def n_reread(self) -> int:
+        """Characters that were heard again, since what they seemed to begin broke off."""
+        return self._source.n_reread
+
     def hear(self, event: Event) -> list[Event]:
         match event:
             case TextDelta() if self._is_over:

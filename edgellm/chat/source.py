@@ -9,7 +9,9 @@ What a reading takes but can't understand must not be lost. It keeps a mark on t
 that no event has accounted for; whoever catches its Broken goes back there and reads plainly.
 """
 
+import re
 from collections.abc import Callable, Generator
+from functools import lru_cache
 from typing import TypeAlias, TypeVar
 
 from edgellm.chat.events import Event
@@ -32,6 +34,7 @@ class Source:
         self._at = 0
         self._mark: int | None = None
         self._closed = False
+        self.n_reread = 0  # characters that were gone back over, to be read again
 
     def rest(self) -> str:
         """What no reading has taken."""
@@ -60,6 +63,7 @@ class Source:
     def go_back(self) -> None:
         """To the mark, if there is one: where there is none, all was told."""
         if self._mark is not None:
+            self.n_reread += self._at - self._mark
             self._at, self._mark = self._mark, None
 
     # ── readings ─────────────────────────────────────────────────────────────
@@ -79,9 +83,9 @@ class Source:
     def accepts(self, *literals: str) -> Waiting[str]:
         """The longest of `literals` that comes next, taken; or "", and nothing taken."""
         while True:
-            rest = self._text[self._at :]
-            if self._closed or not any(_grows_from(rest, literal) for literal in literals):
-                found = max((x for x in literals if rest.startswith(x)), key=len, default="")
+            near = self._text[self._at : self._at + max(map(len, literals), default=0)]
+            if self._closed or not any(_grows_from(near, literal) for literal in literals):
+                found = max((x for x in literals if near.startswith(x)), key=len, default="")
                 self._at += len(found)
                 return found
             yield None
@@ -96,9 +100,12 @@ class Source:
         """What was passed over."""
         return (yield from self.take_while(lambda character: character in characters))
 
-    def take_while(self, wanted: Callable[[str], bool]) -> Waiting[str]:
+    def take_while(self, wanted: Callable[[str], bool], most: int | None = None) -> Waiting[str]:
+        """Broken where there are more than `most` of them."""
         taken = []
         while (character := (yield from self.peek())) and wanted(character):
+            if len(taken) == most:
+                raise Broken(f"longer than {most} characters")
             taken.append(self.take(1))
         return "".join(taken)
 
@@ -121,16 +128,29 @@ class Source:
                 return
             yield None
 
-    def take_until(self, *markers: str) -> Waiting[tuple[str, str]]:
-        """The text before the first of `markers`, and which that is. Broken where none comes."""
+    def take_until(self, *markers: str, most: int | None = None) -> Waiting[tuple[str, str]]:
+        """The text before the first of `markers`, and which that is. Broken where none comes, or
+        after more than `most` characters only."""
+        taken: list[str] = []
+        n_taken, is_marked = 0, self._mark is not None
+        if not is_marked:
+            self.mark()
         while True:
             text, marker = self._find(markers)
+            self._at += len(text) + len(marker)
+            taken.append(text)
+            n_taken += len(text)
+            if most is not None and n_taken > most:
+                self._at -= n_taken - most + len(marker)  # the same however the text was cut
+                raise Broken(f"none of {markers} in {most} characters")
             if marker:
-                self._at += len(text) + len(marker)
-                return text, marker
+                break
             if self._closed:
                 raise Broken(f"none of {markers}")
             yield None
+        if not is_marked:
+            self.unmark()
+        return "".join(taken), marker
 
     def tell_until(
         self, markers: tuple[str, ...], tell: Tell, *, trims: bool = True
@@ -157,17 +177,14 @@ class Source:
 
         While a marker may yet begin sooner, or be a longer one: the text before that, and "".
         """
-        rest = self._text[self._at :]
-        at, marker = len(rest), ""
-        for one in markers:
-            found = rest.find(one)
-            if found >= 0 and (found, -len(one)) < (at, -len(marker)):
-                at, marker = found, one
+        found = _first_of(markers).search(self._text, self._at)
+        at, marker = (found.start(), found[0]) if found else (len(self._text), "")
         if not self._closed:
-            held = max((overlap(rest, one) for one in markers), default=0)
-            if held and len(rest) - held <= at:
-                return rest[: len(rest) - held], ""
-        return rest[:at], marker
+            near = self._text[max(self._at, len(self._text) - max(map(len, markers), default=0)) :]
+            held = max((overlap(near, one) for one in markers), default=0)
+            if held and len(self._text) - held <= at:
+                return self._text[self._at : len(self._text) - held], ""
+        return self._text[self._at : at], marker
 
 
 def overlap(text: str, marker: str) -> int:
@@ -178,6 +195,13 @@ def overlap(text: str, marker: str) -> int:
     while at >= 0 and not marker.startswith(text[at:]):
         at = text.find(marker[0], at + 1)
     return len(text) - at if at >= 0 else 0
+
+
+@lru_cache
+def _first_of(markers: tuple[str, ...]) -> re.Pattern[str]:
+    """Finds the first of them: the longest, where several begin. None of none."""
+    longest_first = sorted(filter(None, markers), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
 
 
 def _grows_from(text: str, literal: str) -> bool:

@@ -7,9 +7,9 @@ parsers of the same formats expect.
 import json
 
 import pytest
-from chat.hearing import BY_NAME, hear, heard_every_way, listener
+from chat.hearing import BY_NAME, hear, heard_every_way, listener, said
 
-from edgellm.chat.events import TextDelta, ToolCallDelta
+from edgellm.chat.events import Finished, TextDelta, ToolCallDelta
 
 ROME = ("id1", "weather", '{"city": "Rome", "days": 2}')
 TIME = ("id2", "clock", "{}")
@@ -329,6 +329,46 @@ def test_what_breaks_off_inside_gemmas_values_goes_on_as_text():
 @pytest.mark.parametrize(("name", "text"), BROKEN)
 def test_a_broken_call_is_text_to_the_last_letter(name, text):
     assert heard_every_way(BY_NAME[name], text) == (text, "", [], "stop")
+
+
+ENDLESS = [
+    ("hermes", '<tool_call>{"arguments": {"a": "'),
+    ("hermes", '<tool_call>{"arguments": ['),
+    ("mistral", '[TOOL_CALLS]{"arguments": {"a": '),
+    ("deepseek", "<｜tool▁call▁begin｜>so and so "),
+    ("llama-3", "<|python_tag|>so "),
+    ("qwen-coder", "<tool_call>\n<function=note>"),
+    ("gemma-4", "<|tool_call>call:so and so "),
+]
+
+
+@pytest.mark.parametrize(("name", "unit"), ENDLESS)
+def test_calls_inside_calls_that_never_end_are_read_a_few_times_not_each_to_the_end(name, unit):
+    text = unit * (80_000 // len(unit))
+    ear = listener(BY_NAME[name])
+    heard = [ear.hear(TextDelta(text)), ear.hear(Finished("length", 1, 0, 1))]
+    assert said([event for events in heard for event in events])[0] == text
+    assert ear.n_reread < 4 * len(text)
+
+
+NAMELESS = [
+    ("deepseek", "<｜tool▁call▁begin｜>"),
+    ("kimi", "<|tool_call_begin|>"),
+    ("llama-3", "<|python_tag|>"),
+    ("mistral-args", "[TOOL_CALLS]"),
+    ("mistral-args", "[TOOL_CALLS]clock[CALL_ID]"),
+    ("gemma-4", "<|tool_call>call:"),
+    ("qwen-coder", "<tool_call>\n<function="),
+    ("harmony", "<|channel|>"),
+]
+
+
+@pytest.mark.parametrize(("name", "start"), NAMELESS)
+def test_a_name_that_does_not_end_is_text_before_the_answer_ends(name, start):
+    text = start + "print_a-b" * 50
+    assert heard_every_way(BY_NAME[name], text)[:3] == (text, "", [])
+    told = listener(BY_NAME[name]).hear(TextDelta(text))
+    assert said(told)[0] == text
 
 
 def test_after_a_broken_call_the_next_one_is_still_heard():

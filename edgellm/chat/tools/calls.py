@@ -6,6 +6,8 @@ from edgellm.chat.events import ToolCallDelta
 from edgellm.chat.messages import Tool
 from edgellm.chat.source import Broken
 
+_AROUND_NAME = 64  # characters that a format may write beside a name: spaces, ids
+
 
 class Calls:
     """`new_id` is the caller's: randomness is. `tools` are those that may be called."""
@@ -13,6 +15,7 @@ class Calls:
     def __init__(self, tools: Sequence[Tool], new_id: Callable[[], str]) -> None:
         self._tools = {tool.name: tool for tool in tools}
         self._new_id = new_id
+        self.most = max(map(len, self._tools), default=0) + _AROUND_NAME  # what holds a name
         self.n = 0
 
     @property

@@ -33,7 +33,7 @@ def speaks(source: str) -> bool:
 
 def read(source: Source, calls: Calls, start: str) -> Reading[None]:
     yield from source.expect(_CALL)
-    name = yield from source.take_while(lambda character: character not in "{<")
+    name = yield from source.take_while(lambda character: character not in "{<", calls.most)
     if (yield from source.peek()) != "{":
         raise Broken("no arguments")
     yield calls.begin(name.strip())

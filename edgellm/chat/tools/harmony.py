@@ -26,6 +26,7 @@ _CHANNEL, _MESSAGE, _ASSISTANT = "<|channel|>", "<|message|>", "<|start|>assista
 _CONSTRAIN, _TO = "<|constrain|>", " to=functions."
 _BEGINS = (_CHANNEL, "<|start|>", " to=")
 _ENDS = (END, "<|call|>", "<|return|>")
+_AROUND_NAME = 128  # characters of a header that are not its recipient's name, and more
 _RECIPIENT = re.compile(r"\bto=(functions\.)?([\w.:/-]+)")
 
 
@@ -36,6 +37,7 @@ def speaks(source: str) -> bool:
 def listen(source: Source, calls: Calls, thoughts: Thoughts) -> Reading[None]:
     """The whole answer. A message to anybody but our tools is text, header and all."""
     channels: list[str] = []  # of the messages that were told
+    most = calls.most + _AROUND_NAME
     while (yield from source.peek()):
         source.mark()
         if not (yield from source.accepts(*_BEGINS)):
@@ -44,10 +46,14 @@ def listen(source: Source, calls: Calls, thoughts: Thoughts) -> Reading[None]:
         source.go_back()
         source.mark()
         try:
-            header, _ = yield from source.take_until(_MESSAGE)
-        except Broken:  # cut off inside a header: there was no text yet
-            source.take(len(source.rest()))
-            return
+            header, _ = yield from source.take_until(_MESSAGE, most=most)
+        except Broken:
+            source.go_back()
+            if len(source.rest()) <= most:  # cut off inside a header: there was no text yet
+                source.take(len(source.rest()))
+                return
+            yield TextDelta(source.take(1))  # of a mark that begins no header
+            continue
         recipient, channel = _RECIPIENT.search(header), _channel(header)
         if recipient and recipient[2] != "assistant":
             yield from _read_call(source, calls, recipient[2])

@@ -67,6 +67,9 @@ def tell_call(source: Source, calls: Calls, name: str) -> Reading[None]:
 
 def arguments_text(source: Source) -> Waiting[str]:
     """An object's text. Some models write it into a string; null or "" for none at all."""
+    yield from source.skip()
+    if (yield from source.peek()) == "[":  # known before it is read to its end
+        raise Broken("the arguments are an array")
     text = yield from json_source.value_text(source)
     if text.startswith('"'):
         text = str(json.loads(text)).strip()

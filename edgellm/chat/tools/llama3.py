@@ -40,7 +40,7 @@ def adapt(messages: Sequence[Message], tools: Sequence[Tool]) -> Sequence[Messag
 
 
 def _read_built_in(source: Source, calls: Calls) -> Reading[None]:
-    name, _ = yield from source.take_until(".call(")
+    name, _ = yield from source.take_until(".call(", most=calls.most)
     yield calls.begin(name)
     source.unmark()
     separator = "{"

@@ -17,6 +17,10 @@ from edgellm.chat.thoughts import Thoughts
 from edgellm.chat.tools.calls import Calls
 from edgellm.chat.tools.format import Format, as_they_are
 
+# Characters of an answer that may be read twice, some 50 ms: of calls inside calls that don't end,
+# each would else be read to the end of the answer. Later marks are text.
+_MAX_REREAD = 1 << 17
+
 Read: TypeAlias = Callable[[Source, Calls, str], Reading[None]]
 
 
@@ -103,6 +107,9 @@ class Marked:
         self, source: Source, calls: Calls, mark: str, tell: Tell, gap: str = ""
     ) -> Reading[bool]:
         """Whether there was a call after this mark. Where there was none, the mark is told."""
+        if source.n_reread > _MAX_REREAD:
+            yield tell(gap + mark)
+            return False
         source.mark(len(mark))
         n_before = calls.n
         try:

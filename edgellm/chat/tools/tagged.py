@@ -95,7 +95,7 @@ def tagged_format(
 
 def read_call(source: Source, calls: Calls, tags: Tags) -> Reading[None]:
     """One call, from its name to `close`. Unaccounted for until the first tag after its name."""
-    name = yield from source.take_while(_is_of_a_name)
+    name = yield from source.take_while(_is_of_a_name, calls.most)
     if tags.named:
         yield from source.expect(tags.named)
     known = schema.members(schema.parameters(calls.tool(name)))
