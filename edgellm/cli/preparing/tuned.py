@@ -5,8 +5,6 @@ longer found. Nothing here decides: `serve` takes what was measured, and a flag 
 """
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +12,7 @@ from pathlib import Path
 import msgspec
 import platformdirs
 
+from edgellm.files import write_whole
 from edgellm.models.gguf import GGUFHeader
 from edgellm.probe.hardware import Hardware
 from edgellm.runner.build import llama_build
@@ -64,10 +63,7 @@ def keep(
     """Whole or not at all. Raises OSError."""
     path = _path(hardware, headers, folder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".new")
-    with os.fdopen(handle, "wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(tuned), indent=2))
-    Path(name).replace(path)
+    write_whole(path, msgspec.json.format(msgspec.json.encode(tuned), indent=2))
     return path
 
 

@@ -16,6 +16,8 @@ from typing import Self
 import msgspec
 import psutil
 
+from edgellm.files import write_whole
+
 _SAME_PROCESS_S = 2.0  # how exactly a process's start is told, twice
 
 
@@ -79,7 +81,7 @@ class Announcement:
         )
         with contextlib.suppress(OSError):
             self._path = _new_path(self._server.pid)
-            _write(self._path, self._server)
+            write_whole(self._path, msgspec.json.encode(self._server))
 
     def stopping(self) -> None:
         """To be said before the port is closed. Where it can't be, there is no file any more."""
@@ -87,7 +89,7 @@ class Announcement:
             return
         self._server = msgspec.structs.replace(self._server, is_stopping=True)
         try:
-            _write(self._path, self._server)
+            write_whole(self._path, msgspec.json.encode(self._server))
         except OSError:
             self._remove()
 
@@ -111,14 +113,6 @@ def _new_path(pid: int) -> Path:
     if not _is_ours(place):
         raise PermissionError(f"{place} belongs to somebody else")
     return place / f"{pid}-{secrets.token_hex(4)}.json"
-
-
-def _write(path: Path, server: Running) -> None:
-    """Whole or not at all: who reads meanwhile would take half a file for garbage."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".new")
-    with os.fdopen(handle, "wb") as file:
-        file.write(msgspec.json.encode(server))
-    Path(name).replace(path)
 
 
 def _is_ours(place: Path) -> bool:

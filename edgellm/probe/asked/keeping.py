@@ -2,8 +2,6 @@
 
 import contextlib
 import fcntl
-import os
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +9,8 @@ from typing import TypeVar
 
 import msgspec
 import platformdirs
+
+from edgellm.files import write_whole
 
 T = TypeVar("T")
 
@@ -33,10 +33,7 @@ def keep(path: Path, value: object) -> None:
     else."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, whole = tempfile.mkstemp(dir=path.parent, suffix=".new")
-        with os.fdopen(handle, "wb") as file:
-            file.write(msgspec.json.encode(value))
-        Path(whole).replace(path)
+        write_whole(path, msgspec.json.encode(value))
 
 
 @contextlib.contextmanager

@@ -8,13 +8,12 @@ an error.
 
 import contextlib
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from edgellm.files import write_whole
 from edgellm.runner.oracle.messages import Question, Row
 
 _RULES: Final = 2  # raise it when oracle/rules.py or the question's meaning changes
@@ -63,14 +62,7 @@ class OracleCache:
     def _write(self, model: str, file: _File) -> None:
         """Whole or not at all: another edgellm may read it at this moment."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        fd, name = tempfile.mkstemp(dir=self._folder)
-        try:
-            with os.fdopen(fd, "wb") as out:
-                out.write(msgspec.msgpack.encode(file))
-            Path(name).replace(self._folder / model)
-        except OSError:
-            Path(name).unlink(missing_ok=True)
-            raise
+        write_whole(self._folder / model, msgspec.msgpack.encode(file))
 
 
 def _key(question: Question) -> str:

@@ -28,6 +28,15 @@ def test_the_newest_comes_first():
         assert [server.url for server in state.running()] == ["http://new", "http://old"]
 
 
+def test_a_word_that_cannot_be_written_leaves_nothing_behind():
+    with announced("http://127.0.0.1:1") as announcement:
+        (path,) = state.folder().iterdir()
+        path.unlink()
+        path.mkdir()
+        announcement.stopping()
+        assert [*state.folder().iterdir()] == [path]
+
+
 def written(**changes):
     state.folder().mkdir(mode=0o700)
     fields = {

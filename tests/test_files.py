@@ -1,0 +1,22 @@
+import pytest
+
+from edgellm.files import write_whole
+
+
+def test_a_file_is_written_over_and_is_its_owners_alone(tmp_path):
+    path = tmp_path / "a.json"
+    write_whole(path, b"one")
+    write_whole(path, b"two")
+
+    assert path.read_bytes() == b"two"
+    assert path.stat().st_mode & 0o077 == 0
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(tmp_path):
+    taken = tmp_path / "a.json"
+    taken.mkdir()
+
+    with pytest.raises(OSError, match="directory"):
+        write_whole(taken, b"one")
+    assert [*tmp_path.iterdir()] == [taken]
