@@ -102,7 +102,7 @@ class Source:
 
     def take_while(self, wanted: Callable[[str], bool], most: int | None = None) -> Waiting[str]:
         """Broken where there are more than `most` of them."""
-        taken = []
+        taken: list[str] = []
         while (character := (yield from self.peek())) and wanted(character):
             if len(taken) == most:
                 raise Broken(f"longer than {most} characters")

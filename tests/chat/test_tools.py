@@ -7,9 +7,9 @@ parsers of the same formats expect.
 import json
 
 import pytest
-from chat.hearing import BY_NAME, hear, heard_every_way, listener, said
+from chat.hearing import BY_NAME, hear, heard_every_way, listener
 
-from edgellm.chat.events import Finished, TextDelta, ToolCallDelta
+from edgellm.chat.events import TextDelta, ToolCallDelta
 
 ROME = ("id1", "weather", '{"city": "Rome", "days": 2}')
 TIME = ("id2", "clock", "{}")
@@ -265,36 +265,6 @@ def test_what_follows_a_call_and_is_none_stays_text(text):
     assert said_text.strip() == text.removeprefix("{ROME}").strip()
 
 
-def test_a_call_without_its_mark_is_none_inside_thoughts():
-    text = "<think>\nI could write <function=clock></function>.</think>Hi"
-    heard = heard_every_way(BY_NAME["qwen-coder"], text, style="</think>")
-    assert heard == ("Hi", "I could write <function=clock></function>.", [], "stop")
-
-
-BROKEN = [
-    ("hermes", "<tool_call>[1]</tool_call>"),
-    ("qwen-coder", "#include <functional> and <function=x>"),
-    ("llama-3", "[1, 2]"),
-    ("hermes", "A <tool_call> is a tag.\n"),
-    ("hermes", '<tool_call>{"name": "weather", "arguments": [1]}</tool_call>'),
-    ("hermes", '<tool_call>{"name": 5, "arguments": {}}</tool_call>'),
-    ("hermes", '<tool_call>{"thought": "x", "name": "weather"}'),
-    ("hermes", '<tool_call>\n{"name": "wea'),
-    ("qwen-coder", "<tool_call>\n<function=weather is nice"),
-    ("glm", "<tool_call>weather is nice</tool_call>"),
-    ("deepseek", "<｜tool▁calls▁begin｜>nothing"),
-    ("mistral", "[TOOL_CALLS] is how I call"),
-    ("mistral-args", "[TOOL_CALLS]weather is nice"),
-    ("llama-3", '{"answer": {"name": "weather", "parameters": {}}}'),
-    ("llama-3", '{"name": "Bob", "parameters": {}} is Bob'),
-    ("llama-3", 'So: {"name": "weather", "parameters": {}}'),
-    ("command-r", "<|START_ACTION|>{}"),
-    ("gemma-4", "<|tool_call>call:weather<tool_call|>"),
-    ("kimi", "<|tool_calls_section_begin|>none<|tool_calls_section_end|>"),
-    ("minimax", "<minimax:tool_call>\nnone"),
-]
-
-
 @pytest.mark.parametrize("name", ["hermes", "mistral", "llama-3"])
 def test_openais_form_is_no_call_inside_itself(name):
     start = {"hermes": "<tool_call>", "mistral": "[TOOL_CALLS]", "llama-3": ""}[name]
@@ -309,80 +279,10 @@ def test_a_call_has_one_function():
     assert heard_every_way(BY_NAME["hermes"], text)[2] == [("id1", "clock", "{}")]
 
 
-def test_gemmas_values_may_be_deep_but_not_without_end():
-    begin = "<|tool_call>call:note{any:"
-    deep = "[" * 60 + "]" * 60
-    assert hear(BY_NAME["gemma-4"], [f"{begin}{deep}}}<tool_call|>"])[:3] == (
-        "", "", [("id1", "note", f'{{"any": {deep}}}')],
-    )  # fmt: skip
-    for value in ("[", "{a:"):
-        text, _, ((_, _, arguments),), _ = hear(BY_NAME["gemma-4"], [begin + value * 5000])
-        assert arguments.count(value[0]) + text.count(value[0]) - (value == "{a:") == 5000
-
-
-def test_what_breaks_off_inside_gemmas_values_goes_on_as_text():
-    text = '<|tool_call>call:note{"text" : 1 , "tags" or so'
-    heard = heard_every_way(BY_NAME["gemma-4"], text)
-    assert heard == (', "tags" or so', "", [("id1", "note", '{"text": 1')], "tool_calls")
-
-
-@pytest.mark.parametrize(("name", "text"), BROKEN)
-def test_a_broken_call_is_text_to_the_last_letter(name, text):
-    assert heard_every_way(BY_NAME[name], text) == (text, "", [], "stop")
-
-
-ENDLESS = [
-    ("hermes", '<tool_call>{"arguments": {"a": "'),
-    ("hermes", '<tool_call>{"arguments": ['),
-    ("mistral", '[TOOL_CALLS]{"arguments": {"a": '),
-    ("deepseek", "<｜tool▁call▁begin｜>so and so "),
-    ("llama-3", "<|python_tag|>so "),
-    ("qwen-coder", "<tool_call>\n<function=note>"),
-    ("gemma-4", "<|tool_call>call:so and so "),
-]
-
-
-@pytest.mark.parametrize(("name", "unit"), ENDLESS)
-def test_calls_inside_calls_that_never_end_are_read_a_few_times_not_each_to_the_end(name, unit):
-    text = unit * (80_000 // len(unit))
-    ear = listener(BY_NAME[name])
-    heard = [ear.hear(TextDelta(text)), ear.hear(Finished("length", 1, 0, 1))]
-    assert said([event for events in heard for event in events])[0] == text
-    assert ear.n_reread < 4 * len(text)
-
-
-NAMELESS = [
-    ("deepseek", "<｜tool▁call▁begin｜>"),
-    ("kimi", "<|tool_call_begin|>"),
-    ("llama-3", "<|python_tag|>"),
-    ("mistral-args", "[TOOL_CALLS]"),
-    ("mistral-args", "[TOOL_CALLS]clock[CALL_ID]"),
-    ("gemma-4", "<|tool_call>call:"),
-    ("qwen-coder", "<tool_call>\n<function="),
-    ("harmony", "<|channel|>"),
-]
-
-
-@pytest.mark.parametrize(("name", "start"), NAMELESS)
-def test_a_name_that_does_not_end_is_text_before_the_answer_ends(name, start):
-    text = start + "print_a-b" * 50
-    assert heard_every_way(BY_NAME[name], text)[:3] == (text, "", [])
-    told = listener(BY_NAME[name]).hear(TextDelta(text))
-    assert said(told)[0] == text
-
-
-def test_after_a_broken_call_the_next_one_is_still_heard():
-    text = '<tool_call>oh <tool_call>{"name": "clock", "arguments": {}}</tool_call>!'
-    said_text, _, calls, _ = heard_every_way(BY_NAME["hermes"], text)
-    assert said_text == "<tool_call>oh!"
-    assert calls == [("id1", "clock", "{}")]
-
-
-def test_arguments_that_break_off_go_on_as_text():
-    text = '<tool_call>{"name": "weather", "arguments": {"city": ]}} and more'
-    said_text, _, calls, _ = heard_every_way(BY_NAME["hermes"], text)
-    assert calls == [("id1", "weather", '{"city": ')]
-    assert said_text == "]}} and more"
+def test_a_call_without_its_mark_is_none_inside_thoughts():
+    text = "<think>\nI could write <function=clock></function>.</think>Hi"
+    heard = heard_every_way(BY_NAME["qwen-coder"], text, style="</think>")
+    assert heard == ("Hi", "I could write <function=clock></function>.", [], "stop")
 
 
 TAGGED = [
@@ -421,53 +321,6 @@ def test_other_values_in_tags_are_what_the_schema_says(key, written, told):
     assert heard_every_way(BY_NAME["glm"], text)[2] == [("id1", "note", f'{{"{key}": {told}}}')]
 
 
-def test_gemmas_values_become_json():
-    text = (
-        '<|tool_call>call:note{text:<|"|>a "b"\n<|"|>,tags:[<|"|>x<|"|>,<|"|>y<|"|>],'
-        'where:{room:<|"|>hall<|"|>},loud:true,any:null}<tool_call|>'
-    )
-    (_, _, arguments) = heard_every_way(BY_NAME["gemma-4"], text)[2][0]
-    assert json.loads(arguments) == {
-        "text": 'a "b"\n', "tags": ["x", "y"], "where": {"room": "hall"}, "loud": True, "any": None,
-    }  # fmt: skip
-
-
-def test_gemmas_values_may_be_jsons():
-    text = (
-        '<|tool_call>call:note{"text":"Rome, Italy","tags":["a,b","c:d"],'
-        'any:{<|"|>a:b<|"|>:[-1.5e3,null]}}<tool_call|>'
-    )
-    ((_, _, arguments),) = heard_every_way(BY_NAME["gemma-4"], text)[2]
-    expected = {"text": "Rome, Italy", "tags": ["a,b", "c:d"], "any": {"a:b": [-1.5e3, None]}}
-    assert json.loads(arguments) == expected
-
-
-WRAPPED = [
-    ("command-r", "<|START_RESPONSE|>Hi there<|END_RESPONSE|>", "<|END_THINKING|>"),
-    ("command-r", "<|START_TEXT|>Hi there<|END_TEXT|>", "<|END_THINKING|>"),
-    ("gemma-4", "<|channel>thought\n<channel|>Hi there<channel|>", "<channel|>"),
-]
-
-
-@pytest.mark.parametrize(("name", "text", "style"), WRAPPED)
-def test_marks_around_text_are_no_part_of_it(name, text, style):
-    assert heard_every_way(BY_NAME[name], text, style=style) == ("Hi there", "", [], "stop")
-
-
-SPACED = [
-    ("gemma-4", "one <channel|> two\n\n<channel|>\n three", "one  two\n\n\n three"),
-    ("gemma-4", "one <|channel>thought\nhm<channel|> two\n", "one  two\n"),
-    ("gemma-4", "\n<channel|> \none<channel|>\n", "one\n"),
-    ("command-r", "one <|START_TEXT|>two <|END_TEXT|>\n\nthree", "one two \n\nthree"),
-]
-
-
-@pytest.mark.parametrize(("name", "text", "told"), SPACED)
-def test_white_space_between_texts_stays_where_marks_stand_in_it(name, text, told):
-    style = {"gemma-4": "<channel|>", "command-r": "<|END_THINKING|>"}[name]
-    assert heard_every_way(BY_NAME[name], text, style=style)[0] == told
-
-
 def test_white_space_between_a_mark_and_a_call_goes():
     text = f"I look.\n<|END_TEXT|> {TWO_CALLS['command-r']}\n"
     heard = heard_every_way(BY_NAME["command-r"], text, style="<|END_THINKING|>")
@@ -477,50 +330,3 @@ def test_white_space_between_a_mark_and_a_call_goes():
 def test_llamas_built_ins_are_calls_too():
     text = '<|python_tag|>weather.call(city="Rome", days=2)'
     assert heard_every_way(BY_NAME["llama-3"], text)[2] == [ROME]
-
-
-HARMONY = [
-    ("<|channel|>final<|message|>Hi there<|return|>", "Hi there", "", []),
-    ("Hi, no channels", "Hi, no channels", "", []),
-    (
-        "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>Hi",
-        "Hi", "hm", [],
-    ),
-    (
-        "<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>analysis<|message|>b"
-        "<|end|><|start|>assistant<|channel|>commentary<|message|>I look.<|end|>"
-        "<|start|>assistant to=functions.clock<|channel|>commentary json<|message|>{}<|call|>",
-        "I look.", "a\n\nb", [("id1", "clock", "{}")],
-    ),
-    (
-        "<|channel|>commentary<|message|>One.<|end|><|start|>assistant<|channel|>final<|message|>"
-        "Two.",
-        "One.\n\nTwo.", "", [],
-    ),
-    (
-        " to=functions.clock<|channel|>commentary json<|message|>{}",
-        "", "", [("id1", "clock", "{}")],
-    ),
-    (
-        "<|channel|>commentary to=browser.search<|message|>x<|end|>",
-        "<|channel|>commentary to=browser.search<|message|>x", "", [],
-    ),
-    (
-        "<|channel|>commentary to=functions.clock<|message|>no JSON<|end|>",
-        "<|channel|>commentary to=functions.clock<|message|>no JSON", "", [],
-    ),
-    ("<|channel|>anal", "", "", []),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("text", "said_text", "thoughts", "calls"), HARMONY)
-def test_harmonys_channels_are_text_thoughts_and_calls(text, said_text, thoughts, calls):
-    reason = "tool_calls" if calls else "stop"
-    heard = heard_every_way(BY_NAME["harmony"], text, style="<|channel|>")
-    assert heard == (said_text, thoughts, calls, reason)
-
-
-def test_harmonys_thoughts_keep_their_marks_where_they_are_not_told_apart():
-    text = "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>Hi"
-    said_text, thoughts, _, _ = heard_every_way(BY_NAME["harmony"], text, style="")
-    assert (said_text, thoughts) == ("<|channel|>analysis<|message|>hmHi", "")

@@ -1,0 +1,48 @@
+import pytest
+from chat.hearing import BY_NAME, heard_every_way
+
+HARMONY = [
+    ("<|channel|>final<|message|>Hi there<|return|>", "Hi there", "", []),
+    ("Hi, no channels", "Hi, no channels", "", []),
+    (
+        "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>Hi",
+        "Hi", "hm", [],
+    ),
+    (
+        "<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>analysis<|message|>b"
+        "<|end|><|start|>assistant<|channel|>commentary<|message|>I look.<|end|>"
+        "<|start|>assistant to=functions.clock<|channel|>commentary json<|message|>{}<|call|>",
+        "I look.", "a\n\nb", [("id1", "clock", "{}")],
+    ),
+    (
+        "<|channel|>commentary<|message|>One.<|end|><|start|>assistant<|channel|>final<|message|>"
+        "Two.",
+        "One.\n\nTwo.", "", [],
+    ),
+    (
+        " to=functions.clock<|channel|>commentary json<|message|>{}",
+        "", "", [("id1", "clock", "{}")],
+    ),
+    (
+        "<|channel|>commentary to=browser.search<|message|>x<|end|>",
+        "<|channel|>commentary to=browser.search<|message|>x", "", [],
+    ),
+    (
+        "<|channel|>commentary to=functions.clock<|message|>no JSON<|end|>",
+        "<|channel|>commentary to=functions.clock<|message|>no JSON", "", [],
+    ),
+    ("<|channel|>anal", "", "", []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "said_text", "thoughts", "calls"), HARMONY)
+def test_harmonys_channels_are_text_thoughts_and_calls(text, said_text, thoughts, calls):
+    reason = "tool_calls" if calls else "stop"
+    heard = heard_every_way(BY_NAME["harmony"], text, style="<|channel|>")
+    assert heard == (said_text, thoughts, calls, reason)
+
+
+def test_harmonys_thoughts_keep_their_marks_where_they_are_not_told_apart():
+    text = "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>Hi"
+    said_text, thoughts, _, _ = heard_every_way(BY_NAME["harmony"], text, style="")
+    assert (said_text, thoughts) == ("<|channel|>analysis<|message|>hmHi", "")
