@@ -91,6 +91,10 @@ class Server:
     def stream(self, message: Said, **sampling: Any) -> Iterator[str]:
         return stream(message, server=self, **sampling)
 
+    def __repr__(self) -> str:
+        where = f" at {self.url}" if self._background.is_listening else ", which has ended"
+        return f"<edgellm server of {self.model}{where}>"
+
     def stop(self) -> None:
         self._background.stop()
 

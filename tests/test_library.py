@@ -152,6 +152,13 @@ def test_after_its_block_a_server_is_gone():
 
 
 @pytest.mark.model
+def test_a_server_says_of_itself_what_it_serves_where_and_whether_it_does():
+    with edgellm.serve("demo") as server:
+        assert str(server) == f"<edgellm server of demo at {server.url}>"
+    assert str(server) == "<edgellm server of demo, which has ended>"
+
+
+@pytest.mark.model
 def test_whoever_takes_the_port_of_a_server_that_ended_is_sent_nothing(monkeypatch):
     monkeypatch.setenv("EDGELLM_API_KEY", "of others")
     with edgellm.serve("demo", api_keys=["secret"]) as server:

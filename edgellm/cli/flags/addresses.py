@@ -8,6 +8,7 @@ name that might mean two: localhost is 127.0.0.1, where a server that is told so
 import ipaddress
 import os
 import re
+import socket
 from pathlib import Path
 
 from edgellm.config import host_and_port, socket_path
@@ -28,16 +29,16 @@ def url_of(text: str) -> str:
 
     Raises ConfigError.
     """
-    if socket := _socket_of(text):
-        return socket
+    if place := _socket_of(text):
+        return place
     scheme, host, port, path = _parts(text)
     return _written(scheme, _plain(host) if scheme == "https" else reached_at(host), port) + path
 
 
 def place_of(text: str) -> str:
     """The same for every spelling of one place, to compare by. Raises ConfigError."""
-    if socket := _socket_of(text):
-        return socket
+    if place := _socket_of(text):
+        return place
     scheme, host, port, _ = _parts(text)
     return _written(scheme, reached_at(host), port)
 
@@ -53,6 +54,26 @@ def reached_at(host: str) -> str:
     a name in small letters. Raises ConfigError."""
     name = _plain(host)
     return _REACHED_AT.get(name, name)
+
+
+def seen_from_outside(host: str) -> str | None:
+    """This machine's address for others, of the family of `host`; None without a network. Nothing
+    is sent: the system is asked only from which address it would send."""
+    family, anywhere = (
+        (socket.AF_INET6, "2001:db8::1") if ":" in host else (socket.AF_INET, "192.0.2.1")
+    )  # RFC 3849, RFC 5737: nobody's
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect((anywhere, 9))
+            address = str(sock.getsockname()[0])
+    except OSError:
+        return None
+    return None if ipaddress.ip_address(address).is_loopback else address
+
+
+def is_everywhere(host: str) -> bool:
+    """A server that listens there hears whoever reaches the machine."""
+    return host in ("0.0.0.0", "::")
 
 
 def _socket_of(text: str) -> str | None:

@@ -1,12 +1,13 @@
 """What a server says when it is ready: what it serves where, and a line that can be pasted."""
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
+from edgellm.cli.flags.addresses import is_everywhere, seen_from_outside, url_of
 from edgellm.cli.serving.engines import describe
-from edgellm.config import Config, socket_path
+from edgellm.config import Config, host_and_port, socket_path
 from edgellm.probe.hardware import Hardware
 from edgellm.runner.account import measured_shares
 from edgellm.server.served import Served
@@ -15,13 +16,35 @@ from edgellm.units import format_bytes
 _AS_PLANNED = 0.01
 
 
-def ready_text(url: str, models: Iterable[Served], hardware: Hardware, config: Config) -> str:
+def ready_text(
+    url: str,
+    models: Iterable[Served],
+    hardware: Hardware,
+    config: Config,
+    outside: Callable[[str], str | None] = seen_from_outside,
+) -> str:
+    """`outside` tells this machine's address for others, to one that listens at all of them."""
     served = tuple(models)
     what = ", ".join(f"{one.name} ({describe(one.engine.plan)})" for one in served)
-    lines = [f"edgellm serves {what}", f"  at {url}"]
+    lines = [f"edgellm serves {what}"]
+    here, elsewhere = _places(url, outside)
+    lines.append(f"  at {here}")
+    if elsewhere:
+        lines.append(f"  from other machines at {elsewhere}")
     whose = {one.name: f"{one.name}: " if len(served) > 1 else "" for one in served}
     lines += [f"  {whose[one.name]}{text}" for one in served if (text := taken(one, hardware))]
-    return "\n".join([*lines, "", curl_line(url, served[0], config)])
+    return "\n".join([*lines, "", curl_line(here, served[0], config)])
+
+
+def _places(url: str, outside: Callable[[str], str | None]) -> tuple[str, str | None]:
+    """Where it is asked from here; and from elsewhere, where it listens at every address."""
+    host, port = ("", None) if socket_path(url) else host_and_port(url)
+    if not is_everywhere(host):
+        return url, None
+    seen = outside(host)
+    if seen is None:
+        return url_of(url), f"port {port} of this machine's address"
+    return url_of(url), url_of(f"http://[{seen}]:{port}")
 
 
 def taken(served: Served, hardware: Hardware) -> str | None:

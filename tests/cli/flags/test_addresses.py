@@ -1,6 +1,7 @@
+import psutil
 import pytest
 
-from edgellm.cli.flags.addresses import place_of, url_of, url_of_environment
+from edgellm.cli.flags.addresses import place_of, seen_from_outside, url_of, url_of_environment
 from edgellm.errors import ConfigError
 
 
@@ -74,6 +75,12 @@ def test_what_is_no_address_is_a_bad_setting(text):
 )
 def test_what_only_looks_like_a_place_is_another(text):
     assert place_of(text) != place_of("127.0.0.1:8484")
+
+
+def test_what_others_see_of_this_machine_is_an_address_of_its_own_or_unknown():
+    seen = seen_from_outside("0.0.0.0")
+    own = {one.address for part in psutil.net_if_addrs().values() for one in part}
+    assert seen is None or (seen in own and not seen.startswith("127."))
 
 
 def test_the_environment_names_a_server(monkeypatch):

@@ -26,6 +26,22 @@ def test_it_says_what_is_served_where_and_a_line_to_paste():
 
 
 @pytest.mark.parametrize(
+    ("url", "here", "outside", "elsewhere"),
+    [
+        ("http://0.0.0.0:84", "http://127.0.0.1:84", "10.0.0.7", "http://10.0.0.7:84"),
+        ("http://[::]:84", "http://[::1]:84", "fd00::7", "http://[fd00::7]:84"),
+        ("http://0.0.0.0:84", "http://127.0.0.1:84", None, "port 84 of this machine's address"),
+    ],
+)
+def test_one_that_listens_everywhere_says_where_it_is_asked(url, here, outside, elsewhere):
+    text = ready_text(url, [loaded()], hardware(), Config(), lambda host: outside)
+
+    assert text.splitlines()[1:3] == [f"  at {here}", f"  from other machines at {elsewhere}"]
+    assert shlex.split(text.splitlines()[-1])[2] == f"{here}/v1/chat/completions"
+    assert "0.0.0.0" not in text
+
+
+@pytest.mark.parametrize(
     ("n_bytes", "said"),
     [
         (1230, "1.2 KiB of it llama.cpp's own, as planned"),
