@@ -160,6 +160,7 @@ def test_the_first_delta_of_a_call_has_its_id_and_name_and_no_arguments():
 HERMES = [
     ('<tool_call>{"arguments": {"city": "a"}, "name": "weather"}</tool_call>', '{"city": "a"}'),
     (r'<tool_call>{"name": "weather", "arguments": "{\"city\": \"a\"}"}', '{"city": "a"}'),
+    ('<tool_call>{"name": "weather", "arguments": "{\n}"}</tool_call>', "{\n}"),
     ('<tool_call>{"name": "weather", "arguments": null}</tool_call>', "{}"),
     ('<tool_call>{"name": "weather"}</tool_call>', "{}"),
     ('<tool_call>\n{"name": "weather", "arguments": {"city": "}]\\"{"}}', '{"city": "}]\\"{"}'),

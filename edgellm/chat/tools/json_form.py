@@ -72,7 +72,10 @@ def arguments_text(source: Source) -> Waiting[str]:
         raise Broken("the arguments are an array")
     text = yield from json_source.value_text(source)
     if text.startswith('"'):
-        text = str(json.loads(text)).strip()
+        try:
+            text = str(json.loads(text, strict=False)).strip()  # with bare new lines, too
+        except ValueError as error:
+            raise Broken("not a JSON string") from error
     if text in ("null", ""):
         return "{}"
     if not (text.startswith("{") and json_source.is_json(text)):

@@ -17,8 +17,8 @@ from edgellm.chat.thoughts import Thoughts
 from edgellm.chat.tools.calls import Calls
 from edgellm.chat.tools.format import Format, as_they_are
 
-# Characters of an answer that may be read twice, some 50 ms: of calls inside calls that don't end,
-# each would else be read to the end of the answer. Later marks are text.
+# Characters of an answer that may be read twice, some 50 ms, before later marks are text: of calls
+# inside calls that don't end, each would else be read to the end of the answer.
 _MAX_REREAD = 1 << 17
 
 Read: TypeAlias = Callable[[Source, Calls, str], Reading[None]]

@@ -10,6 +10,7 @@ BROKEN = [
     ("hermes", "A <tool_call> is a tag.\n"),
     ("hermes", '<tool_call>{"name": "weather", "arguments": [1]}</tool_call>'),
     ("hermes", '<tool_call>{"name": 5, "arguments": {}}</tool_call>'),
+    ("hermes", '<tool_call>{"name": "weather", "arguments": "\\q"}</tool_call>'),
     ("hermes", '<tool_call>{"thought": "x", "name": "weather"}'),
     ("hermes", '<tool_call>\n{"name": "wea'),
     ("qwen-coder", "<tool_call>\n<function=weather is nice"),
