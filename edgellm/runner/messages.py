@@ -130,8 +130,8 @@ class Ready(Message, frozen=True):
 
 
 class LoadFailed(Message, frozen=True):
-    """`kind`: "memory" asks for a smaller plan, "device" for one without what is missing; "file" and
-    "other" don't get better by another plan."""
+    """`kind`: "memory" asks for a smaller plan, "device" for one without what is missing; "file"
+    and "other" don't get better by another plan."""
 
     kind: str
     message: str
