@@ -1,7 +1,10 @@
 import struct
+from concurrent.futures import ThreadPoolExecutor
 
-from gguf_files import llama_bytes
+import pytest
+from gguf_files import gguf_bytes, llama_bytes
 
+from edgellm.errors import BadGGUF
 from edgellm.models.gguf import parse_header
 from edgellm.models.walked import LEAST_COUNT, WALKED, Walked
 
@@ -44,6 +47,41 @@ def test_what_was_asked_for_last_stays_longest():
         first = strings(*MANY[:-1], b"0")
         assert walked.end(first, 0, len(MANY)) == len(first)
     assert len(walked.latest()) == 64
+
+
+def test_of_several_with_as_many_strings_the_right_one_is_known():
+    walked = Walked()
+    arrays = [strings(*MANY[:-1], b"z" * i) for i in (1, 5, 9)]
+    for data in arrays:
+        walked.learn(data, 0, len(data), len(MANY))
+    for data in arrays:
+        assert walked.end(data + b"more", 0, len(MANY)) == len(data)
+
+
+def test_several_threads_may_read_headers_at_once():
+    walked = Walked()
+    arrays = [strings(*MANY[:-1], b"%d" % i) for i in range(8)]
+
+    def read(i):
+        for turn in range(30):
+            data = arrays[(i + turn) % len(arrays)]
+            if walked.end(data, 0, len(MANY)) is None:
+                walked.learn(data, 0, len(data), len(MANY))
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(read, range(8)))
+    assert len(walked.latest()) == len(arrays)
+
+
+def test_a_header_whose_vocabulary_is_known_is_not_stepped_over():
+    """A string's length that no walk would believe, in an array that is said to be known."""
+    tokens = [b"x" * (i % 7) for i in range(LEAST_COUNT + 1)]
+    broken = strings(*tokens).replace(struct.pack("<Q", 6) + b"x" * 6, b"\xff" * 14, 1)
+    header = gguf_bytes({"tokenizer.ggml.tokens": tokens}).replace(strings(*tokens), broken)
+    with pytest.raises(BadGGUF, match="beyond the limit"):
+        parse_header(header)
+    WALKED.learn(broken, 0, len(broken), len(tokens))
+    assert parse_header(header).tokens.data == broken
 
 
 def test_a_header_that_is_read_again_says_the_same():
