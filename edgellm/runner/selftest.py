@@ -4,6 +4,7 @@ A device that is listed can still fail: code for another CPU or card, a broken d
 library that is missing. Only decoding shows it.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from edgellm.probe.sources import Output, Silence, Sources, child
 from edgellm.runner.child import describe_exit
 
 _CPU_S = 60.0
+_EXCEPTION = re.compile(r"^[\w.]+(?:Error|Exception): ")  # which class of ours it was tells nobody
 _GPU_S = 600.0  # a card newer than the build: its driver compiles all kernels first, once
 
 
@@ -60,8 +62,9 @@ def _decode(name: str, model: Path, sources: Sources, limit_s: float) -> _Decode
 def _fault(code: int, errors: str) -> str:
     if describe_exit(code) == "SIGILL":
         return "SIGILL: it was compiled for a CPU with instructions that this one lacks"
-    last = next((line for line in reversed(errors.splitlines()) if line.strip()), "")
-    return f"{describe_exit(code)}: {last.strip()}" if last else describe_exit(code)
+    last = next((line.strip() for line in reversed(errors.splitlines()) if line.strip()), "")
+    words = _EXCEPTION.sub("", last)
+    return f"{describe_exit(code)}: {words}" if words else describe_exit(code)
 
 
 def _check(device: Device, got: _Decoded | str, on_cpu: _Decoded | str | None) -> DeviceCheck:

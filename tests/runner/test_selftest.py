@@ -79,4 +79,4 @@ def test_the_demo_model_is_decoded_on_this_cpu():
 def test_a_device_that_this_build_lacks_is_a_fault_and_no_crash_of_ours():
     absent = Device("x", "nvidia", "a card", "cuda", "host", ggml_name="CUDA7")
     checks = selftest(hardware(absent), resources.demo_model(), SystemSources())
-    assert "has no device 'CUDA7'" in checks[1].fault
+    assert checks[1].fault == "exit code 1: llama.cpp finds no device 'CUDA7'"
