@@ -15,8 +15,8 @@ from edgellm.probe.sources import Output, Silence, Sources, child
 from edgellm.runner.child import describe_exit
 
 _CPU_S = 60.0
-_EXCEPTION = re.compile(r"^[\w.]+(?:Error|Exception): ")  # which class of ours it was tells nobody
 _GPU_S = 600.0  # a card newer than the build: its driver compiles all kernels first, once
+_EXCEPTION = re.compile(r"^[\w.]+(?:Error|Exception): ")  # which class of ours it was tells nobody
 
 
 class _Decoded(msgspec.Struct, frozen=True):
