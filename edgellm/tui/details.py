@@ -56,7 +56,8 @@ def _choices(plan: PlanStatus, width: int) -> Block:
 def _speeds(model: ModelStatus, plan: PlanStatus, width: int) -> Block:
     figures = (plan.decode_tok_s_p10, plan.decode_tok_s_p50, plan.decode_tok_s_p90)
     predicted = " · ".join(numbers.rate(figure) for figure in figures)
-    last = "last " if model.stream_tok_s is not None and is_last(model) else ""
+    has_ended = model.stream_tok_s is not None and is_last(model) and model.n_running < 2
+    last = "last " if has_ended else ""
     return [
         *_row("one stream", f"{predicted} tok/s predicted (p10 · p50 · p90)", width),
         *_row("", f"{numbers.rate(model.stream_tok_s)} tok/s {last}measured", width),

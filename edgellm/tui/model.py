@@ -143,7 +143,8 @@ def predicted_range(plan: PlanStatus) -> str:
 
 
 def is_last(model: ModelStatus) -> bool:
-    """Whether `stream_tok_s` is of an answer that has ended: no answer is alone at this moment."""
+    """Whether `stream_tok_s` is of a moment that has passed: no answer is alone at this one. With
+    several its answer may be among them."""
     return model.n_running != 1 or not any(one.state == "decode" for one in model.sequences)
 
 

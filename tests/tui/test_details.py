@@ -29,6 +29,15 @@ def test_the_last_answers_speed_stays_when_nothing_runs():
     assert "last" not in page
 
 
+def test_the_speed_of_an_answer_that_is_no_longer_alone_is_not_said_to_be_the_last():
+    """It may be running yet, beside another."""
+    beside = model(n_running=2, stream_tok_s=36.5)
+
+    page = text(plan_details(seen(ordinary(models=(beside,))), 100))
+    assert "36.5 tok/s measured" in page
+    assert "last" not in page
+
+
 def test_before_the_load_there_is_only_a_prediction():
     planned = plan(shares=(share("gpu0", 7 * GIB, None), share("lost", GIB, None)))
     page = text(plan_details(seen(ordinary(models=(model(plan=planned),))), 100))
