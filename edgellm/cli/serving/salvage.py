@@ -2,12 +2,15 @@
 
 A silent sensor is no proof. The machine is probed once more, and only a device that the probe
 doesn't find either, or that llama.cpp lists no more, is given up. As long as one is said to be lost
-and is found all the same, the machine is looked at again, more and more seldom.
+and is found all the same, the machine is looked at again, more and more seldom; but at once when
+its worker says that it misses one.
 """
 
 import asyncio
 import contextlib
 import dataclasses
+import time
+import weakref
 from collections.abc import Callable, Iterator
 
 from edgellm.cli.preparing import machine
@@ -34,6 +37,15 @@ def pauses_s(first_s: float) -> Iterator[float]:
         first_s = min(2 * first_s, _MOST_S)
 
 
+@dataclasses.dataclass(slots=True)
+class _Doubt:
+    """What is remembered of an engine from one flicker of its sensors to the next."""
+
+    pauses_s: Iterator[float]
+    due_s: float = 0.0  # time.monotonic's, when it is to be looked at again
+    word: str | None = None  # the worker's, of a missing device, that needs no other look
+
+
 class Salvage:
     """`noticed` takes the news of a model's health; `use` is told what is left of the machine."""
 
@@ -51,6 +63,7 @@ class Salvage:
         self._say, self._use, self._look, self._again_s = say, use, look, again_s
         # Those that are said to lack a device, and what is set when they are said to be well again.
         self._lost: dict[Engine, asyncio.Event] = {}
+        self._doubts = weakref.WeakKeyDictionary[Engine, _Doubt]()
         self._one_by_one = asyncio.Lock()
         self._moves: set[asyncio.Task[None]] = set()
 
@@ -60,6 +73,8 @@ class Salvage:
         if health.state != "lost":
             if well := self._lost.pop(engine, None):
                 well.set()
+            if doubt := self._doubts.get(engine):
+                doubt.word = engine.missing_device  # said once more, the same word is news
         elif engine not in self._lost:
             well = self._lost[engine] = asyncio.Event()
             move = asyncio.create_task(self._move(served, well))
@@ -72,24 +87,41 @@ class Salvage:
 
     async def _move(self, served: Served, well: asyncio.Event) -> None:
         """Until it is moved, or well, or no longer served."""
-        is_said = False
-        for pause_s in pauses_s(self._again_s):
+        told = ""
+        doubt = self._doubts.setdefault(served.engine, _Doubt(pauses_s(self._again_s)))
+        while await self._is_due(served, doubt, well):
             async with self._one_by_one:
-                if well.is_set() or not any(one is served for one in self._fleet.models):
+                if well.is_set() or not self._is_served(served):
                     break
+                doubt.word = served.engine.missing_device
+                doubt.due_s = time.monotonic() + next(doubt.pauses_s)
                 now = await asyncio.to_thread(self._look)
                 lost = lost_devices(served.engine.plan, self._hardware, now)
                 if lost:
                     await self._without(lost, served, now)
                     break
-            if not is_said:
-                but = _though(served.engine.missing_device)
-                self._tell(served, f"its devices are all there, {but}")
-                is_said = True
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(well.wait(), pause_s)
+            text = f"its devices are all there, {_though(doubt.word)}"
+            if text != told:
+                self._tell(served, text)
+                told = text
         if not well.is_set():
             self._lost.pop(served.engine, None)
+
+    async def _is_due(self, served: Served, doubt: _Doubt, well: asyncio.Event) -> bool:
+        """Returns when it is time for a look, or when the worker misses a device: its word costs
+        nothing, and a pause may have grown long. False: it is well, or no longer served."""
+        while not well.is_set() and self._is_served(served):
+            word = served.engine.missing_device
+            left_s = doubt.due_s - time.monotonic()
+            if left_s <= 0 or (word and word != doubt.word):
+                return True
+            doubt.word = word
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(well.wait(), min(left_s, self._again_s))
+        return False
+
+    def _is_served(self, served: Served) -> bool:
+        return any(one is served for one in self._fleet.models)
 
     async def _without(self, lost: list[str], served: Served, now: Hardware) -> None:
         self._hardware = remaining(self._hardware, now)

@@ -14,7 +14,7 @@ from server.server_fakes import plan as any_plan
 from edgellm.chat.template import ChatTemplate
 from edgellm.cli.preparing import machine
 from edgellm.cli.preparing.prepare import Prepared
-from edgellm.cli.serving.salvage import Salvage, look_again, pauses_s, remaining
+from edgellm.cli.serving.salvage import Salvage, _Doubt, look_again, pauses_s, remaining
 from edgellm.errors import DoesNotFit
 from edgellm.meter.health import OK, Finding, Health
 from edgellm.probe.hardware import Device, MemoryPool, PeerLink
@@ -149,6 +149,98 @@ def test_one_that_is_well_again_is_not_waited_for():
         await looked.wait()
         salvage.noticed(served, OK)
         await asyncio.wait_for(move, 5)
+
+    asyncio.run(scenario())
+
+
+async def doubted(pause_s=600.0):
+    """A model with a silent sensor that was looked at once. Its fleet, its salvage, itself, the
+    looks so far, and what was said. A look finds a card missing when the worker says so."""
+    made, _, _ = fleet()
+    served = await made.load(prepared(on_what_is_left))
+    looks, said, is_said = [], [], asyncio.Event()
+
+    def look():
+        looks.append(one_card() if served.engine.missing_device else two_cards())
+        return looks[-1]
+
+    def say(text):
+        said.append(text)
+        is_said.set()
+
+    salvage = Salvage(made, two_cards(), say=say, use=[].append, look=look, again_s=0.01)
+    salvage._doubts[served.engine] = _Doubt(itertools.chain([pause_s], pauses_s(600.0)))
+    salvage.noticed(served, LOST)
+    await asyncio.wait_for(is_said.wait(), 5)
+    return made, salvage, served, looks, said
+
+
+async def ended(salvage):
+    await asyncio.wait_for(asyncio.gather(*salvage._moves), 5)
+
+
+async def flicker(salvage, served):
+    salvage.noticed(served, OK)
+    await asyncio.sleep(0.02)
+    salvage.noticed(served, LOST)
+    await asyncio.sleep(0.02)
+
+
+def test_a_device_that_llama_cpp_misses_is_looked_for_at_once_however_long_the_pause():
+    async def scenario():
+        _, salvage, served, looks, said = await doubted()
+        served.engine.missing_device = "llama.cpp finds no device 'CUDA0'"
+        await ended(salvage)
+        assert len(looks) == 2
+        assert said[1] == f"tiny: {GONE} is lost: it is planned on what is left"
+
+    asyncio.run(scenario())
+
+
+def test_one_that_is_no_longer_served_is_not_waited_for():
+    async def scenario():
+        made, salvage, served, looks, _ = await doubted()
+        made.models.swap(served, replace(served, name="other"))
+        await ended(salvage)
+        assert len(looks) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_sensor_that_flickers_is_not_looked_after_each_time():
+    async def scenario():
+        _, salvage, served, looks, _ = await doubted()
+        for _ in range(3):
+            await flicker(salvage, served)
+        assert (len(looks), len(salvage._moves)) == (1, 1)
+        salvage.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_pause_goes_on_to_grow_when_a_sensor_flickers():
+    async def scenario():
+        _, salvage, served, looks, _ = await doubted(pause_s=0.1)
+        for _ in range(6):
+            await flicker(salvage, served)
+        assert len(looks) == 2, "the second pause is no shorter than the first"
+        salvage.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_word_of_llama_cpp_that_comes_again_after_all_was_well_is_looked_into_again():
+    word = "llama.cpp finds no device 'CUDA0'"
+
+    async def scenario():
+        _, salvage, served, looks, _ = await doubted()
+        salvage._doubts[served.engine].word = word
+        salvage.noticed(served, OK)
+        await ended(salvage)
+        served.engine.missing_device = word
+        salvage.noticed(served, LOST)
+        await ended(salvage)
+        assert len(looks) == 2
 
     asyncio.run(scenario())
 
