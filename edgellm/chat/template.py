@@ -79,7 +79,9 @@ class ChatTemplate:
         self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
         self._dropped_prefix = bos_token if adds_bos else ""
         self._knows_developer = "developer" in self.source
-        self._trials = Trials(lambda variables: self._rendered(variables, with_tools=True))
+        self._trials = Trials(
+            self._tool_source, lambda variables: self._rendered(variables, with_tools=True)
+        )
 
     @cached_property
     def format(self) -> Format:

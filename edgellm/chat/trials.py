@@ -25,10 +25,10 @@ _TOOL = {
 
 
 class Trials:
-    """`render` gives the text for these variables, or raises BadRequest."""
+    """`render` gives the text of `source` for these variables, or raises BadRequest."""
 
-    def __init__(self, render: Render) -> None:
-        self._render = render
+    def __init__(self, source: str, render: Render) -> None:
+        self._source, self._render = source, render
 
     @cached_property
     def takes_system(self) -> bool:
@@ -65,7 +65,10 @@ class Trials:
     @cached_property
     def takes_responses(self) -> bool:
         """Whether it comes out as a field of the message that called, in words that a message of
-        its own would not have had: see responses.py."""
+        its own would not have had: see responses.py. A template that writes messages out whole
+        shows any field; one that looks for this field names it."""
+        if "tool_responses" not in self._source:
+            return False
         responses = [{"name": "x", "response": _NEEDLE}]
         text = self._text([_USER, self._calling({"tool_responses": responses})])
         return _NEEDLE in (text or "") and text != self._result_text

@@ -305,6 +305,15 @@ def test_a_template_that_writes_results_the_same_either_way_gets_them_as_message
     assert '{"t": 1}' in text
 
 
+@pytest.mark.parametrize("dump", ["{{ m | tojson }}", "{{ m.items() | list }}"])
+def test_a_template_that_writes_messages_out_whole_keeps_the_turns_of_tools(dump):
+    text = render(SHOWS + "{% for m in messages %}" + dump + "\n{% endfor %}<tool_call>", ASKED)
+    _, call, result, _ = text.splitlines()
+    assert "clock" in call
+    assert "12:00" in result
+    assert "tool_responses" not in text
+
+
 def test_a_template_that_shows_no_tools_gets_ours():
     template = ChatTemplate(TALKS + CALLS)
     assert template.format.name == "generic"
