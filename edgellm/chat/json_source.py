@@ -1,6 +1,11 @@
-"""JSON taken off a Source while it comes: passed on as it stands, or understood."""
+"""JSON taken off a Source while it comes: passed on as it stands, or understood.
+
+What stands bare in a string but may not (RFC 8259 §7: control characters, new lines before all)
+is passed on as its escape, and so is half a surrogate pair, which UTF-8 has no bytes for.
+"""
 
 import json
+import re
 from collections.abc import Generator
 from typing import TypeAlias
 
@@ -11,6 +16,7 @@ Pieces: TypeAlias = Generator[str | None, None, None]
 _CLOSING = {"{": "}", "[": "]"}
 _NESTED_STOPS = frozenset('"{}[]')
 _STRING_STOPS = frozenset('"\\')
+_BARE = re.compile("[\x00-\x1f\ud800-\udfff]")
 _SCALAR_STOPS = frozenset(",]})<" + SPACE)  # "<": a format's mark
 
 
@@ -50,12 +56,26 @@ def string(source: Source) -> Waiting[str]:
     yield from source.skip()
     if (yield from source.peek()) != '"':
         raise Broken("not a string")
+    return unquoted((yield from value_text(source)))
+
+
+def unquoted(text: str) -> str:
+    """What a JSON string says. Broken where an escape in it is none."""
     try:
-        text = json.loads((yield from value_text(source)))
+        said = json.loads(text)
     except ValueError as error:
         raise Broken("not a JSON string") from error
-    assert isinstance(text, str)
-    return text
+    assert isinstance(said, str)
+    return said
+
+
+def quoted(text: str) -> str:
+    """A JSON string, in its own letters where they can be written."""
+    return _escaped(json.dumps(text, ensure_ascii=False))
+
+
+def _escaped(text: str) -> str:
+    return _BARE.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def _nested(source: Source) -> Pieces:
@@ -91,7 +111,7 @@ def _string(source: Source) -> Pieces:
         if character == '"':
             yield source.take(1)
             return
-        yield (yield from source.take_run(_STRING_STOPS))
+        yield _escaped((yield from source.take_run(_STRING_STOPS)))
 
 
 def _scalar(source: Source) -> Pieces:

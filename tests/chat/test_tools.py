@@ -161,6 +161,8 @@ HERMES = [
     ('<tool_call>{"arguments": {"city": "a"}, "name": "weather"}</tool_call>', '{"city": "a"}'),
     (r'<tool_call>{"name": "weather", "arguments": "{\"city\": \"a\"}"}', '{"city": "a"}'),
     ('<tool_call>{"name": "weather", "arguments": "{\n}"}</tool_call>', "{\n}"),
+    ('<tool_call>{"name": "weather", "arguments": {\n"city": "a\nb"}}', '{\n"city": "a\\nb"}'),
+    ('<tool_call>{"arguments": {"city": "\t"}, "name": "weather"}', '{"city": "\\t"}'),
     ('<tool_call>{"name": "weather", "arguments": null}</tool_call>', "{}"),
     ('<tool_call>{"name": "weather"}</tool_call>', "{}"),
     ('<tool_call>\n{"name": "weather", "arguments": {"city": "}]\\"{"}}', '{"city": "}]\\"{"}'),
@@ -170,6 +172,21 @@ HERMES = [
 
 @pytest.mark.parametrize(("text", "arguments"), HERMES)
 def test_json_calls_are_understood_in_any_order_and_wrapping(text, arguments):
+    assert heard_every_way(BY_NAME["hermes"], text)[2] == [("id1", "weather", arguments)]
+
+
+WITHIN = [
+    ('{\\"city\\": \n\\"a\nb\\"}', '{"city": \n"a\\nb"}'),
+    (r"{\"days\": 1.50, \"city\": \"\nü\"}", r'{"days": 1.50, "city": "\nü"}'),
+    (r"{\"city\": \"\ud83d\ude00\ud800\"}", r'{"city": "😀\ud800"}'),
+]
+
+
+@pytest.mark.parametrize(("within", "arguments"), WITHIN)
+def test_arguments_in_a_string_are_json_as_they_stand_but_for_what_lacks_its_escape(
+    within, arguments
+):
+    text = f'<tool_call>{{"name": "weather", "arguments": "{within}"}}</tool_call>'
     assert heard_every_way(BY_NAME["hermes"], text)[2] == [("id1", "weather", arguments)]
 
 

@@ -75,7 +75,7 @@ def _tell_members(source: Source, calls: Calls, opening: str, depth: int) -> Rea
             yield from source.skip()
         key = ""
         if opening == "{":
-            key = json.dumps((yield from _key(source)), ensure_ascii=False) + ": "
+            key = json_source.quoted((yield from _key(source))) + ": "
         yield calls.arguments(separator + key)
         source.unmark()
         yield from _tell_value(source, calls, depth + 1)

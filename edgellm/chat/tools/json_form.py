@@ -72,15 +72,22 @@ def arguments_text(source: Source) -> Waiting[str]:
         raise Broken("the arguments are an array")
     text = yield from json_source.value_text(source)
     if text.startswith('"'):
-        try:
-            text = str(json.loads(text, strict=False)).strip()  # with bare new lines, too
-        except ValueError as error:
-            raise Broken("not a JSON string") from error
+        text = yield from _text_within(text)
     if text in ("null", ""):
         return "{}"
     if not (text.startswith("{") and json_source.is_json(text)):
         raise Broken("the arguments are no object")
     return text
+
+
+def _text_within(quoted: str) -> Waiting[str]:
+    """The value that this string is the text of, with nothing bare inside its own strings."""
+    inner = Source()
+    inner.add(json_source.unquoted(quoted).strip())
+    inner.close()
+    if not inner.rest():
+        return ""
+    return (yield from json_source.value_text(inner)) + inner.rest()
 
 
 def read_all(source: Source, calls: Calls, between: str = "") -> Reading[None]:

@@ -39,3 +39,9 @@ def test_what_breaks_off_inside_gemmas_values_goes_on_as_text():
     text = '<|tool_call>call:note{"text" : 1 , "tags" or so'
     heard = heard_every_way(BY_NAME["gemma-4"], text)
     assert heard == (', "tags" or so', "", [("id1", "note", '{"text": 1')], "tool_calls")
+
+
+def test_what_json_has_only_as_escapes_is_told_as_them():
+    text = '<|tool_call>call:note{"\\ud800":"a\nb"}<tool_call|>'
+    ((_, _, arguments),) = heard_every_way(BY_NAME["gemma-4"], text)[2]
+    assert arguments == '{"\\ud800": "a\\nb"}'
