@@ -162,7 +162,8 @@ class Mask(Protocol):
 
     @property
     def took_s(self) -> float:
-        """The last token's, from taking the one before to knowing what may come."""
+        """The last token's, from taking the one before to knowing what may come; before that, what
+        the structure's first mask took."""
         ...
 
     def look_ahead(self) -> None:

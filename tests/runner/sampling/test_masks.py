@@ -12,7 +12,9 @@ from edgellm.chat.gbnf import Either, Ref, Repeat, Sequence, Set, parse
 from edgellm.chat.lark import Rules
 from edgellm.chat.messages import GBNF, Choices, JSONSchema, Lark, Regex, Stages, Watch
 from edgellm.errors import BadRequest
+from edgellm.runner.pacing.mask_turns import sitting_out
 from edgellm.runner.sampling.masks import Masks
+from edgellm.runner.sequence import Sequence as Running
 
 PLAIN = Alphabet()
 MARKED = Alphabet(
@@ -126,13 +128,29 @@ def test_a_mask_tells_what_its_last_token_took():
     now_s = itertools.count()
     timed = Masks(PLAIN.tokenizer, PLAIN.n_vocab, clock=lambda: float(next(now_s)))
     mask = timed.compile(Regex("[0-9]{9}"))
-    assert mask.took_s == 0.0, "the first one was computed with the structure"
-    assert timed.kept(Regex("[0-9]{9}")).took_s == 0.0
-    PLAIN.allowed(mask)
-    assert mask.took_s == 0.0
+    assert mask.took_s == 1.0, "the first one was computed with the structure"
+    assert timed.kept(Regex("[0-9]{9}")).took_s == 1.0
     mask.accept(ord("1"))
     PLAIN.allowed(mask)
     assert mask.took_s == 2.0
+
+
+def test_what_a_structure_takes_to_compile_is_not_what_its_masks_take():
+    times_s = iter((0.0, 9.0, 9.0, 9.05))  # the first mask makes the lexer learn its states
+    timed = Masks(PLAIN.tokenizer, PLAIN.n_vocab, clock=lambda: next(times_s))
+    assert timed.compile(Regex("[0-9]{9}")).took_s == pytest.approx(0.05)
+
+
+def test_newcomers_with_long_masks_are_not_all_in_one_step():
+    now_s = itertools.count()
+    timed = Masks(PLAIN.tokenizer, PLAIN.n_vocab, clock=lambda: 0.05 * next(now_s))
+    newcomers = []
+    for i in range(32):
+        mask = timed.compile(Regex("[0-9]{9}"))
+        assert ord("1") in PLAIN.allowed(mask)
+        mask.accept(ord("1"))  # its first token; the second's mask comes in the next step
+        newcomers.append(Running(i, [5], 100, mask=mask))
+    assert len(sitting_out(newcomers)) == 31
 
 
 def test_a_mask_forbids_the_same_where_it_allows_few_or_most(masks):

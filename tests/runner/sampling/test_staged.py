@@ -152,9 +152,8 @@ def test_no_thoughts_and_then_watching(alphabet):
 def test_only_a_stage_that_binds_takes_time(alphabet):
     masks = Masks(alphabet.tokenizer, alphabet.n_vocab, clock=iter(range(1000)).__next__)
     mask = masks.compile(Stages((OPENED, DIGITS)))
+    assert mask.took_s == 0
     assert alphabet.allows(mask, "so</think>4")
-    assert mask.took_s == 0, "its first mask was computed with the structure"
-    assert alphabet.allows(mask, "2")
     assert mask.took_s > 0
 
 
