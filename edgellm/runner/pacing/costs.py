@@ -89,6 +89,7 @@ class StepCosts:
         self._prompt_lag = 0.0  # what the factor is behind while a prompt gets deeper
         self._prompt_least = 1.0  # since the last step without prompts
         self._is_off = False  # that step said so
+        self._vain_factor = 0.0  # the prompts' when such a step told nothing of a doubt
         self._n_steps = 0
         self._seen: dict[int, int] = {}  # by rows of a step without prompts: when it was the last
 
@@ -105,7 +106,12 @@ class StepCosts:
     @property
     def doubtful(self) -> bool:
         """Steps with prompts got dearer for long. Either the prompt is deeper or the machine is
-        slower: a step without a prompt would tell."""
+        slower: a step without a prompt would tell. If one didn't, no other is asked for before
+        prompts got as much dearer again: they must go on beside streams of which none tells."""
+        return self._is_in_doubt and self._prompt_factor > _OFF * self._vain_factor
+
+    @property
+    def _is_in_doubt(self) -> bool:
         return self._is_off or self._prompt_factor > _OFF * self._prompt_least
 
     def mixed_s(self, n_decode: int, n_prompt: int) -> float | None:
@@ -137,13 +143,17 @@ class StepCosts:
         self, n_decode: int, n_prompt: int, elapsed_s: float, unsure_s: float = 0.0
     ) -> None:
         """A step of so many rows took so long, or up to `unsure_s` less: then what is believed is
-        moved no further than to the nearest of that."""
+        moved no further than to the nearest of that, and what lies within tells nothing."""
         if n_decode + n_prompt != self._last_rows:
             elapsed_s = max(elapsed_s - self.switch_s, elapsed_s / 4)
         self._last_rows = n_decode + n_prompt
         if unsure_s:
             believed_s = self.mixed_s(n_decode, n_prompt) or elapsed_s
             elapsed_s = min(max(believed_s, elapsed_s - unsure_s), elapsed_s)
+            if elapsed_s == believed_s and self._knows(n_decode, n_prompt):
+                if not n_prompt and self._is_in_doubt:
+                    self._vain_factor = self._prompt_factor
+                return
         if not n_prompt:
             self._observe_decode(n_decode, elapsed_s)
             return
@@ -161,6 +171,11 @@ class StepCosts:
             self._prompt_lag += _SMOOTHING * (lag - self._prompt_lag)
             self._prompt_factor *= _moved(ratio, _PROMPT_SMOOTHING)
             self._prompt_least = min(self._prompt_least, self._prompt_factor)
+            self._vain_factor = min(self._vain_factor, self._prompt_factor)
+
+    def _knows(self, n_decode: int, n_prompt: int) -> bool:
+        """Whether such a step was seen, and not only guessed from others."""
+        return bool(self._prompt) if n_prompt else n_decode in self._decode
 
     def _observe_decode(self, n_rows: int, elapsed_s: float) -> None:
         self._n_steps += 1
@@ -169,9 +184,9 @@ class StepCosts:
             self._decode.put(n_rows, elapsed_s / self._decode_factor)
             return
         ratio = elapsed_s / known_s
-        self._decode_factor *= _moved(ratio, _LOOK_SMOOTHING if self.doubtful else _SMOOTHING)
+        self._decode_factor *= _moved(ratio, _LOOK_SMOOTHING if self._is_in_doubt else _SMOOTHING)
         self._is_off = not 1 / _OFF < ratio < _OFF
-        self._prompt_least = self._prompt_factor
+        self._prompt_least, self._vain_factor = self._prompt_factor, 0.0
         n_since = self._n_steps - self._seen.get(n_rows, 0)
         self._decode.scale(n_rows, _moved(ratio, max(_OWN_SMOOTHING, 1 - _KEEP**n_since)))
         self._seen[n_rows] = self._n_steps

@@ -135,3 +135,66 @@ def test_what_nothing_is_known_of_is_believed_to_be_no_dearer_than_it_was_seen()
     costs = StepCosts()
     costs.observe(2, 0, 0.03, unsure_s=0.02)
     assert costs.step_s(2) == 0.03
+
+
+def in_doubt():
+    """Of eight streams, after prompts beside them got dearer."""
+    costs = StepCosts(BLOCKS, PROMPT)
+    while not costs.doubtful:
+        costs.observe(8, 48, 5 * costs.mixed_s(8, 0) + 1.0)
+    return costs
+
+
+def test_a_step_that_tells_nothing_settles_no_doubt():
+    costs, untouched = in_doubt(), in_doubt()
+    for _ in range(50):
+        costs.observe(8, 0, 0.2, unsure_s=0.19)
+    for each in (costs, untouched):
+        each.observe(8, 0, 2 * 0.071)
+    assert costs.step_s(8) == pytest.approx(untouched.step_s(8)), "the look was still to come"
+
+
+def test_a_step_that_tells_nothing_leaves_a_size_as_long_unseen():
+    costs, untouched = StepCosts({1: 0.02, 8: 0.07}), StepCosts({1: 0.02, 8: 0.07})
+    for each in (costs, untouched):
+        for _ in range(50):
+            each.observe(1, 0, 0.02)
+    costs.observe(8, 0, 0.2, unsure_s=0.19)
+    for each in (costs, untouched):
+        each.observe(8, 0, 0.14)
+    assert costs.step_s(8) == pytest.approx(untouched.step_s(8))
+
+
+def test_after_a_look_that_told_nothing_the_next_is_asked_for_when_prompts_got_dearer_again():
+    costs = in_doubt()
+    costs.observe(8, 0, 0.2, unsure_s=0.19)
+    assert not costs.doubtful
+    costs.observe(8, 48, 1.05 * costs.mixed_s(8, 48))
+    assert not costs.doubtful
+    for _ in range(5):
+        costs.observe(8, 48, 2 * costs.mixed_s(8, 48))
+    assert costs.doubtful
+
+
+def test_after_a_step_that_told_something_looks_are_asked_for_as_ever():
+    costs = in_doubt()
+    costs.observe(8, 0, 0.2, unsure_s=0.19)
+    costs.observe(8, 0, 2 * 0.071)  # sure, and not what was thought
+    assert costs.doubtful
+
+
+def test_looks_in_vain_at_a_deep_prompt_spare_the_next_one_none():
+    costs = in_doubt()
+    costs.observe(8, 0, 0.2, unsure_s=0.19)
+    for _ in range(40):
+        costs.observe(8, 48, 0.25)  # a prompt that begins
+    while not costs.doubtful:
+        costs.observe(8, 48, 1.1 * costs.mixed_s(8, 48))
+    assert costs.mixed_s(8, 48) < 0.5
+
+
+def test_a_size_never_seen_is_learned_from_a_step_that_is_not_sure():
+    costs = StepCosts({1: 0.02, 4: 0.04})
+    costs.observe(3, 0, 0.05, unsure_s=0.04)
+    costs.observe(8, 0, 0.09, unsure_s=0.04)
+    assert costs.n_seen == 8

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from edgellm.runner.pacing.costs import StepCosts
@@ -113,3 +115,17 @@ def test_on_a_machine_that_has_become_slow_prompts_do_not_starve():
     in_half_the_time_s = 2 * (8 * step_s(0, 4000, 2000))
     assert sum(gaps_s) < 2 * in_half_the_time_s
     assert p99(gaps_s) < 3 * alone_s
+
+
+@pytest.mark.parametrize("row_s", [0.0005, 0.004, 0.05])
+@pytest.mark.parametrize("first_s", [0.010, 0.040])
+def test_beside_a_stream_whose_steps_tell_nothing_prompts_go_on(row_s, first_s):
+    ours, chunks = pace(), []
+    ours.observe(0, 1, first_s)  # sure, and 40 ms are not what was thought
+    for _ in range(60):
+        chunks.append(n := ours.chunk(n_decoding=1, n_prefilling=1, n_free_rows=500))
+        ours.observe(n, 1, 0.010 + row_s * n if n else 0.1, unsure_s=0 if n else 0.0999)
+    assert (chunks[0] == 0) == (first_s == 0.040)
+    assert not any(a == b == 0 for a, b in itertools.pairwise(chunks)), "one look, then prompts"
+    assert chunks.count(0) <= 10
+    assert 0 not in chunks[30:], "what prompts take is known"
