@@ -20,12 +20,13 @@ class Counts:
     alone_s: float = 0.0
     _n_decoded_before: int = 0
 
-    def turn(self, batch: Batch, wall_s: float) -> None:
-        """A turn of the loop that computed `batch`: one that only continued one answer is what a
-        plan predicts of one stream."""
+    def turn(self, batch: Batch, wall_s: float, n_running: int) -> None:
+        """A turn of the loop that computed `batch` while so many were running: one that continued
+        the only answer is what a plan predicts of one stream. Others may run and have no row of
+        it, where streams take turns."""
         n_told = self.n_decoded - self._n_decoded_before
         self._n_decoded_before = self.n_decoded
-        if not batch.n_prompt_rows and len({row.seq_id for row in batch.rows}) == 1:
+        if n_running == 1 and not batch.n_prompt_rows:
             self.n_alone += n_told
             self.alone_s += wall_s
 

@@ -224,7 +224,7 @@ class Gauge(Message, frozen=True):
     prefix_disk_bytes: int = 0  # and on disk
     n_restored: int = 0  # of n_cached, tokens that came back from host memory
     n_loaded: int = 0  # and from disk
-    n_alone: int = 0  # output tokens of steps that continued one answer and nothing else,
+    n_alone: int = 0  # output tokens of steps that continued the only answer that ran,
     alone_s: float = 0.0  # and the seconds of those turns, as the flight recorder's wall_s
 
 

@@ -95,6 +95,7 @@ class Worker:
         self._gauged_s = -1.0
         self._recorder = Recorder()
         self._computed: tuple[Batch, Step] | None = None  # in this turn of the loop
+        self._n_running = 0  # while it was computed
         self._n_cached_begun = 0
 
     def run(self) -> None:
@@ -300,7 +301,7 @@ class Worker:
         late_s = step.times.late_mask_s
         self._scheduler.pace.observe(batch.n_prompt_rows, n_decode_rows, rows_s, late_s)
         self._scheduler.speculation.observe(batch, step, elapsed_s)
-        self._computed = (batch, step)
+        self._computed, self._n_running = (batch, step), len(self._scheduler.running)
         self._counts.n_steps += 1
         self._share_step(batch, ended_s - begun_s)
         self._counts.n_prefilled += batch.n_prompt_rows
@@ -315,7 +316,7 @@ class Worker:
         (batch, step), self._computed = self._computed, None
         end_s = self._clock()
         self._scheduler.turns.observe(end_s - begun_s)
-        self._counts.turn(batch, end_s - begun_s)
+        self._counts.turn(batch, end_s - begun_s, self._n_running)
         self._recorder.add(
             self._counts.n_steps,
             batch,

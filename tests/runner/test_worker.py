@@ -225,6 +225,16 @@ def test_only_steps_that_continue_one_answer_are_counted_as_alone():
     assert (beside.n_alone, beside.alone_s) == (0, 0.0)
 
 
+def test_of_streams_that_take_turns_none_is_alone():
+    wants = GenerateParams(SamplingParams(temperature=0), max_tokens=40, adapters=((0, 1.0),))
+    streams = [Generate(2, (5, 6), greedy(40)), Generate(3, (7, 8), wants)]
+    gauges = [m for m in serve([LoadAdapter(1, 0, b"x")], streams) if isinstance(m, Gauge)]
+    both = [gauge for gauge in gauges if gauge.n_running == 2]
+    assert both[-1].n_decoded > 10
+    assert both[-1].n_alone == 0
+    assert gauges[-1].n_alone > 0, "when the other one has ended"
+
+
 def test_a_gauge_tells_what_each_running_request_has_had():
     told = serve([Generate(1, (5, 6), greedy(40))])
     rows = [m.work[0] for m in told if isinstance(m, Gauge) and m.work]
