@@ -1,14 +1,19 @@
 """Servers are told to end, and waited for."""
 
+import socket
 import time
 
-from edgellm.cli.flags.addresses import place_of, url_of_environment
+import psutil
+
+from edgellm.cli.flags.addresses import place_of, url_of, url_of_environment
 from edgellm.cli.serving import state
 from edgellm.cli.serving.client import Client
 from edgellm.cli.serving.find import Found, Silent
+from edgellm.config import host_and_port, socket_path
 from edgellm.errors import EdgellmError, NotServing
 
 _LOOK_S = 0.05
+_KNOCK_S = 1.0
 
 
 def end_all(found: Found, wait_s: float) -> tuple[tuple[str, ...], tuple[Silent, ...]]:
@@ -55,10 +60,40 @@ def _alive(url: str, pid: int) -> list[state.Running]:
 
 
 def _has_ended(url: str, pid: int, deadline_s: float) -> bool:
-    """Its models are unloaded by then. Of a server on another machine nothing can be seen.
-    `deadline_s` is time.monotonic's."""
-    while _alive(url, pid):
+    """Its models are unloaded by then, if its file says when. `deadline_s` is time.monotonic's."""
+    while _alive(url, pid) or _goes_on_unannounced(url, pid):
         if time.monotonic() > deadline_s:
             return False
         time.sleep(_LOOK_S)
+    return True
+
+
+def _goes_on_unannounced(url: str, pid: int) -> bool:
+    """Its file couldn't be written, or lies in another folder. On another machine nobody listens at
+    the end, whichever process has that number here; behind a proxy nothing can be seen."""
+    place = place_of(url)
+    is_proxy = url_of(url) != place or place.startswith("https:")
+    return not is_proxy and _exists(pid) and _is_open(place)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        return bool(psutil.pid_exists(pid))
+    except OverflowError:  # it is what a server told
+        return False
+
+
+def _is_open(place: str) -> bool:
+    """Whether somebody listens there. Who doesn't answer the knock is not known to be gone."""
+    try:
+        if path := socket_path(place):
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.settimeout(_KNOCK_S)
+                sock.connect(path)
+        else:
+            socket.create_connection(host_and_port(place), _KNOCK_S).close()
+    except TimeoutError:
+        return True
+    except OSError:
+        return False
     return True

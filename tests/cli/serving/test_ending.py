@@ -1,13 +1,19 @@
 import os
+import socket
 from dataclasses import replace
 
+import msgspec
 import pytest
 from cli.serving.announcing import announced, http_server
 from server.server_fakes import FakeEngine, live_server, served
 
 from edgellm.cli.serving import state
+from edgellm.cli.serving.client import Client
 from edgellm.cli.serving.ending import end_all
 from edgellm.cli.serving.find import Found, look
+
+TAKEN = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+_NOBODY = 2**22 + 1  # no process has a number beyond Linux's highest
 
 
 @pytest.fixture
@@ -57,7 +63,57 @@ def test_one_that_winds_up_before_it_is_told_ends_as_the_others_do(live):
                 announcement.stopping()
                 ended, (late,) = end_all(found, 0.1)
             assert (ended, "still ending" in str(late.error)) == ((), True)
-            assert end_all(found, 0.1) == ((stranger,), ())
+        assert end_all(found, 0.1) == ((stranger,), ())
+
+
+def asked(url):
+    with Client(url) as client:
+        return client.status()
+
+
+def told_to_end(status, url):
+    """A server that takes the word, and goes on to listen; no file says that it runs here."""
+    return end_all(Found(((url, status),)), 0.1)
+
+
+def test_one_without_a_file_goes_on_while_its_process_lives_and_its_port_is_open(live, monkeypatch):
+    status = asked(live.url)
+    with http_server(TAKEN) as url:
+        monkeypatch.setenv("EDGELLM_HOST", url)
+        _, (late,) = told_to_end(status, url)
+        assert "still ending after 0.1 s" in str(late.error)
+
+
+@pytest.mark.parametrize("pid", [_NOBODY, 1 << 70])
+def test_one_without_a_file_has_ended_with_its_process(pid, live, monkeypatch):
+    """Another's port may be open in its place."""
+    status = msgspec.structs.replace(asked(live.url), pid=pid)
+    with http_server(TAKEN) as url:
+        monkeypatch.setenv("EDGELLM_HOST", url)
+        assert told_to_end(status, url) == ((url,), ())
+
+
+def test_of_one_behind_a_proxy_no_end_is_seen(live, monkeypatch):
+    """The proxy goes on to listen, and the process has another machine's number."""
+    status = asked(live.url)
+    with http_server(TAKEN) as proxy:
+        url = f"{proxy}/box"
+        monkeypatch.setenv("EDGELLM_HOST", url)
+        assert told_to_end(status, url) == ((url,), ())
+
+
+def test_one_at_a_socket_without_a_file_has_ended_when_nobody_listens_there(tmp_path):
+    place = tmp_path / "edgellm.sock"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(place))
+        sock.listen()
+        server = state.Running(
+            url=f"unix://{place}", pid=os.getpid(), process_started_s=0.0, listening_since_s=0.0
+        )
+        found = Found(stopping=(server,))
+        _, (late,) = end_all(found, 0.1)
+    assert "still ending" in str(late.error)
+    assert end_all(found, 0.1) == ((server.url,), ())
 
 
 def test_one_that_was_named_and_cannot_be_told_has_not_ended(live, monkeypatch):
