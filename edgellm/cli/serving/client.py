@@ -11,7 +11,7 @@ from edgellm import status
 from edgellm.cli.flags.addresses import url_of
 from edgellm.cli.flags.keys import key_for
 from edgellm.config import socket_path
-from edgellm.errors import EdgellmError, KeyRefused, NotServing, WorkerDied
+from edgellm.errors import EdgellmError, KeyRefused, ModelNotFound, NotServing, WorkerDied
 from edgellm.status import Status
 from edgellm.tui.answers import Choice, Chunk, Ended, Problem, Timings, decode, event, is_too_long
 from edgellm.tui.signing import Key, signed
@@ -87,7 +87,10 @@ class Client:
 
     def status(self) -> Status:
         """Raises NotServing, which says what is wrong."""
-        answer = self._ask("GET", "/edgellm/status")
+        try:
+            answer = self._ask("GET", "/edgellm/status")
+        except ModelNotFound as error:  # which 404 means elsewhere; here it is the path
+            raise NotServing(f"no edgellm at {self.url}: {error}") from error
         try:
             return status.decode(answer.content)
         except msgspec.MsgspecError as error:
@@ -177,7 +180,7 @@ def _nobody_there(url: str) -> NotServing:
 
 def _refusal(url: str, status_code: int, body: bytes) -> EdgellmError:
     """The server's refusal in its own words, as the error that it was there."""
-    from edgellm.errors import BadRequest, ContextTooLong, ModelNotFound, Overloaded
+    from edgellm.errors import BadRequest, ContextTooLong, Overloaded
 
     try:
         problem = decode(body).error or Problem(f"it answered {status_code}")

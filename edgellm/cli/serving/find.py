@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from edgellm.cli.flags.addresses import place_of, url_of_environment
+from edgellm.cli.flags.addresses import place_of, url_of, url_of_environment
 from edgellm.cli.serving import state
 from edgellm.cli.serving.client import PATIENCE_S, Client
 from edgellm.errors import BadRequest, EdgellmError, KeyRefused, NotServing
@@ -133,12 +133,17 @@ def _asked_here(patience_s: float, server: state.Running) -> tuple[str, Status] 
 def _asked_by_name(
     url: str, here: tuple[state.Running, ...], patience_s: float
 ) -> tuple[str, Status]:
-    """Raises NotServing, which can tell more of a server that is one of those here."""
+    """Raises NotServing, which can tell more of a server that is one of those here. Below a path
+    there is another, or none, and what fails there says nothing of the one at the root."""
     try:
         return _asked(url, patience_s)
     except NotServing as error:
-        if ours := next((server for server in here if place_of(server.url) == place_of(url)), None):
+        ours = next((server for server in here if place_of(server.url) == place_of(url)), None)
+        if ours and url == url_of(ours.url):
             raise _trouble((Silent(url, ours.pid, error),)) from error
+        if ours and not isinstance(error, KeyRefused):
+            hint = f"one listens at {ours.url}: is the path right?"
+            raise NotServing(str(error), hint=hint) from error
         raise
 
 

@@ -122,7 +122,7 @@ def test_what_answers_but_is_no_edgellm_is_told_apart():
 
 
 def test_a_server_may_be_below_a_path(live):
-    with Client(live.url + "/below/") as client, pytest.raises(ModelNotFound) as caught:
+    with Client(live.url + "/below/") as client, pytest.raises(NotServing) as caught:
         client.status()
     assert "/below/edgellm/status is not served here" in str(caught.value)
 

@@ -139,6 +139,23 @@ def test_of_a_server_that_was_named_and_is_ours_the_process_is_told(monkeypatch,
         look(patience_s=0.5)
 
 
+def test_a_path_that_is_wrong_is_no_reason_to_end_the_server_there(monkeypatch, live):
+    monkeypatch.setenv("EDGELLM_HOST", f"{live.url}/typo")
+
+    with pytest.raises(NotServing, match=f"no edgellm at {live.url}/typo: ") as caught:
+        look()
+    assert caught.value.hint == f"one listens at {live.url}: is the path right?"
+
+
+def test_a_path_that_hangs_is_no_reason_to_end_the_server_there(monkeypatch, hanging):
+    """There may be a proxy's healthy server beside it."""
+    monkeypatch.setenv("EDGELLM_HOST", f"{hanging}/box")
+
+    with pytest.raises(NotServing, match=f"^{hanging}/box does not answer$") as caught:
+        look(patience_s=0.5)
+    assert "kill" not in caught.value.hint
+
+
 def test_a_server_is_found_by_its_model(live, monkeypatch):
     monkeypatch.setenv("EDGELLM_HOST", live.url)
 
