@@ -1,6 +1,8 @@
 """An answer's text, as it comes, to what is said in it: text, thoughts, tool calls. Sans-I/O."""
 
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 
 from edgellm.chat.events import (
     Event,
@@ -57,12 +59,12 @@ class Listener:
         for event in self._reading:
             if event is None:
                 break
-            _append(told, event)
+            told.append(event)
         else:
             self._is_over = True
             if rest := self._source.rest():
-                _append(told, TextDelta(rest))
-        return [self._with_tokens(event) for event in told]
+                told.append(TextDelta(rest))
+        return [self._with_tokens(event) for event in _joined(told)]
 
     def _with_tokens(self, event: Event) -> Event:
         """Shown tokens' probabilities are those of the text; thoughts and calls have none."""
@@ -71,21 +73,34 @@ class Listener:
         return TextDelta(event.text, n_tokens, logprobs) if isinstance(event, TextDelta) else event
 
 
-def _append(told: list[Event], event: Event) -> None:
-    joined = _joined(told[-1], event) if told else None
-    if joined:
-        told[-1] = joined
-    else:
-        told.append(event)
+def _joined(told: Sequence[Event]) -> Iterator[Event]:
+    """Each run of pieces as one: put together once, since every escape may be a piece."""
+    for _, run in groupby(told, _whole):
+        first, *others = run
+        words = "".join(map(_words, (first, *others)))
+        match first:
+            case TextDelta() | ReasoningDelta() if others:
+                yield replace(first, text=words)
+            case ToolCallDelta() if others:
+                yield replace(first, arguments=words)
+            case _:
+                yield first
 
 
-def _joined(last: Event, event: Event) -> Event | None:
-    match last, event:
-        case TextDelta(text), TextDelta(more):
-            return TextDelta(text + more)
-        case ReasoningDelta(text), ReasoningDelta(more):
-            return ReasoningDelta(text + more)
-        case ToolCallDelta(i, None, _, text), ToolCallDelta(j, None, _, more) if i == j:
-            return ToolCallDelta(i, None, None, text + more)
+def _whole(event: Event) -> Hashable:
+    """The same for pieces of the same whole."""
+    match event:
+        case TextDelta() | ReasoningDelta():
+            return type(event).__name__
+        case ToolCallDelta(index, None):
+            return ToolCallDelta, index
         case _:
-            return None
+            return id(event)
+
+
+def _words(event: Event) -> str:
+    match event:
+        case TextDelta(words) | ReasoningDelta(words) | ToolCallDelta(_, _, _, words):
+            return words
+        case _:
+            return ""
