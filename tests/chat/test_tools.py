@@ -5,7 +5,6 @@ parsers of the same formats expect.
 """
 
 import json
-import time
 
 import pytest
 from chat.hearing import BY_NAME, hear, heard_every_way, listener
@@ -189,19 +188,6 @@ def test_arguments_in_a_string_are_json_as_they_stand_but_for_what_lacks_its_esc
 ):
     text = f'<tool_call>{{"name": "weather", "arguments": "{within}"}}</tool_call>'
     assert heard_every_way(BY_NAME["hermes"], text)[2] == [("id1", "weather", arguments)]
-
-
-def seconds_for(n_escapes):
-    value = r"\n" * n_escapes
-    text = f'<tool_call>{{"name": "note", "arguments": {{"text": "{value}"}}}}</tool_call>'
-    start = time.process_time()
-    hear(BY_NAME["hermes"], [text])
-    return time.process_time() - start
-
-
-def test_a_call_full_of_escapes_that_comes_at_once_takes_no_more_time_for_each_of_them():
-    few, many = seconds_for(20_000), seconds_for(320_000)
-    assert many < 3 * 16 * few
 
 
 CODE = '{"text": "if (x) { y[0] = \\"}\\"; } // ]}", "tags": ["\\u00fc\\ud83d\\ude00", "a\\\\b"]}'
