@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Protocol
 
 from edgellm.errors import EdgellmError
-from edgellm.meter.readers.sysfs import card_folders, hwmon, scaled
+from edgellm.meter.readers.cards import card_folders
+from edgellm.meter.readers.sysfs import hwmon, scaled
 from edgellm.probe.hardware import Device
 from edgellm.probe.sources import Silence, Sources
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from edgellm.meter.readers import amd_metrics, bus
 from edgellm.meter.readers.amd_metrics import Metrics
-from edgellm.meter.readers.sysfs import card_folders, hwmon, is_gone, labelled, number, scaled, text
+from edgellm.meter.readers.cards import Cards
+from edgellm.meter.readers.sysfs import hwmon, labelled, number, scaled, text
 from edgellm.meter.sample import Sample
 from edgellm.probe.hardware import Device
 from edgellm.probe.sources import Silence, Sources
@@ -30,20 +31,12 @@ class AmdSensor:
 
     def __init__(self, sources: Sources, devices: Sequence[Device]) -> None:
         self._sources = sources
-        self._ids = {device.id for device in devices}
-        self._folders: dict[str, str] = {}  # device id → its folder
+        self._cards = Cards(sources, {device.id for device in devices}, below="/device")
         self._places: dict[str, _Place] = {}
         self._before: dict[str, Metrics] = {}
 
     def read(self) -> tuple[Sample, ...]:
-        """A card that has left its bus is left out, and looked for."""
-        if len(self._folders) < len(self._ids):
-            cards = card_folders(self._sources, self._ids)
-            self._folders = {id_: f"{card}/device" for id_, card in cards.items()}
-        read = {id_: self._sample(id_, folder) for id_, folder in self._folders.items()}
-        gone = {id_ for id_, one in read.items() if is_gone(self._sources, self._folders[id_], one)}
-        self._folders = {id_: at for id_, at in self._folders.items() if id_ not in gone}
-        return tuple(sample for id_, sample in read.items() if id_ not in gone)
+        return self._cards.read(self._sample)
 
     def close(self) -> None:
         pass

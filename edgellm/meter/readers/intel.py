@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgellm.meter.readers import bus
-from edgellm.meter.readers.sysfs import card_folders, hwmon, is_gone, labelled, number, scaled, text
+from edgellm.meter.readers.cards import Cards
+from edgellm.meter.readers.sysfs import hwmon, labelled, number, scaled, text
 from edgellm.meter.sample import Sample
 from edgellm.probe.hardware import Device
 from edgellm.probe.sources import Sources
@@ -39,17 +40,11 @@ class IntelSensor:
         self._sources = sources
         # An integrated one's counter is the whole processor's, and RAPL has that.
         self._has_energy = {device.id: device.pool_id == device.id for device in devices}
-        self._folders: dict[str, str] = {}
+        self._cards = Cards(sources, self._has_energy)
         self._before: dict[str, _Before] = {}
 
     def read(self) -> tuple[Sample, ...]:
-        """A card that has left its bus is left out, and looked for."""
-        if len(self._folders) < len(self._has_energy):
-            self._folders = card_folders(self._sources, self._has_energy)
-        read = {id_: self._sample(id_, folder) for id_, folder in self._folders.items()}
-        gone = {id_ for id_, one in read.items() if is_gone(self._sources, self._folders[id_], one)}
-        self._folders = {id_: at for id_, at in self._folders.items() if id_ not in gone}
-        return tuple(sample for id_, sample in read.items() if id_ not in gone)
+        return self._cards.read(self._sample)
 
     def close(self) -> None:
         pass

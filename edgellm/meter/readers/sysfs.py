@@ -1,9 +1,5 @@
 """One value from one of the kernel's files; None when it doesn't tell."""
 
-from collections.abc import Collection
-
-from edgellm.meter.sample import Sample
-from edgellm.probe.pci import normal_address
 from edgellm.probe.sources import Silence, Sources
 
 
@@ -36,20 +32,3 @@ def labelled(sources: Sources, chip: str, kind: str, label: str) -> str | None:
 def hwmon(sources: Sources, folder: str) -> str | None:
     """A device's own chip of sensors."""
     return next(iter(sources.list(f"{folder}/hwmon/hwmon*")), None)
-
-
-def card_folders(sources: Sources, addresses: Collection[str]) -> dict[str, str]:
-    """PCI address → /sys/class/drm/cardN, of those that are asked for."""
-    found = {}
-    for card in sources.list("/sys/class/drm/card[0-9]*"):
-        address = normal_address(sources.real_path(f"{card}/device").rpartition("/")[2])
-        if address and "-" not in card and address in addresses:
-            found[address] = card
-    return found
-
-
-def is_gone(sources: Sources, folder: str, sample: Sample) -> bool:
-    """Nothing was told, and the folder is no more: the card has left its bus. One that sleeps or
-    tells nothing still has it."""
-    tells_nothing = sample == Sample(sample.device_id, sample.at_s)
-    return tells_nothing and not sources.list(f"{folder}/*")
