@@ -9,6 +9,7 @@ import httpx2
 import msgspec
 
 from edgellm import status
+from edgellm.config import socket_path
 from edgellm.errors import ContextTooLong, EdgellmError, NotServing, WorkerDied
 from edgellm.status import Status
 from edgellm.tui.answers import Ended, Piece, is_too_long, pieces, problem
@@ -17,7 +18,6 @@ from edgellm.tui.untrusted import clean, plain
 
 _STATUS_TIMEOUT = httpx2.Timeout(5.0, connect=2.0)
 _ANSWER_TIMEOUT = httpx2.Timeout(120.0, connect=5.0)  # between two writes: a long prompt is slow
-_UNIX = "unix:"
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -48,8 +48,7 @@ class Server:
     ) -> None:
         self.url = url
         base = url if "://" in url else "http://localhost"  # a recording's name is no address
-        if url.startswith(_UNIX):
-            path = url.removeprefix(_UNIX).removeprefix("//")
+        if path := socket_path(url):
             transport = transport or httpx2.AsyncHTTPTransport(uds=path, trust_env=False)
             base = "http://localhost"
         self._http = httpx2.AsyncClient(
