@@ -15,7 +15,7 @@ from pairs import Figures, Load
 
 def tokens(rng: random.Random, n: int) -> list[int]:
     """Ordinary words: the first thousand ids are bytes, the last hundreds are control tokens."""
-    return [rng.randrange(1_000, 100_000) for _ in range(n)]
+    return [rng.randrange(1_000, 30_000) for _ in range(n)]  # words in any model's vocabulary
 
 
 async def single_stream(port: int, rng: random.Random) -> Figures:
