@@ -11,6 +11,8 @@ import re
 import socket
 from pathlib import Path
 
+import psutil
+
 from edgellm.config import host_and_port, socket_path
 from edgellm.errors import ConfigError
 
@@ -41,6 +43,18 @@ def place_of(text: str) -> str:
         return place
     scheme, host, port, _ = _parts(text)
     return _written(scheme, reached_at(host), port)
+
+
+def hears(server_url: str, url: str) -> bool:
+    """Whether `url` leads to the server that says it listens at `server_url`: the same place, or
+    another address of this machine for one that listens everywhere. Raises ConfigError."""
+    if place_of(server_url) == place_of(url):
+        return True
+    if socket_path(server_url) or _socket_of(url):
+        return False
+    everywhere, port = host_and_port(server_url)
+    scheme, host, asked_port, _ = _parts(url)
+    return scheme == "http" and asked_port == port and _hears(everywhere, _plain(host))
 
 
 def url_of_environment() -> str | None:
@@ -74,6 +88,17 @@ def seen_from_outside(host: str) -> str | None:
 def is_everywhere(host: str) -> bool:
     """A server that listens there hears whoever reaches the machine."""
     return host in ("0.0.0.0", "::")
+
+
+def _hears(everywhere: str, host: str) -> bool:
+    """`::` hears IPv4, too; the names of this machine's addresses are not asked for."""
+    families = {"0.0.0.0": (socket.AF_INET,), "::": (socket.AF_INET, socket.AF_INET6)}
+    heard = families.get(everywhere, ())
+    return bool(heard) and any(
+        one.family in heard and one.address.partition("%")[0] == host
+        for addresses in psutil.net_if_addrs().values()
+        for one in addresses
+    )
 
 
 def _socket_of(text: str) -> str | None:

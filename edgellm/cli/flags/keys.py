@@ -2,7 +2,7 @@
 
 import os
 
-from edgellm.cli.flags.addresses import place_of
+from edgellm.cli.flags.addresses import hears
 from edgellm.cli.serving import state
 from edgellm.config import load_config
 
@@ -15,6 +15,6 @@ def key_for(url: str) -> str | None:
     """
     if named := os.environ.get("EDGELLM_API_KEY"):
         return named
-    if place_of(url) not in {place_of(server.url) for server in state.running()}:
+    if not any(hears(server.url, url) for server in state.running()):
         return None
     return next(iter(load_config(os.environ, {}).api_keys), None)

@@ -1,45 +1,70 @@
 """Servers are told to end, and waited for."""
 
+import contextlib
 import socket
 import time
+from dataclasses import dataclass
 
 import psutil
 
-from edgellm.cli.flags.addresses import place_of, url_of, url_of_environment
+from edgellm.cli.flags.addresses import hears, place_of, url_of, url_of_environment
 from edgellm.cli.serving import state
 from edgellm.cli.serving.client import Client
 from edgellm.cli.serving.find import Found, Silent
 from edgellm.config import host_and_port, socket_path
 from edgellm.errors import EdgellmError, NotServing
+from edgellm.status import Status
 
 _LOOK_S = 0.05
 _KNOCK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A server that was told to end, or winds up already. `workers` are its models' processes as
+    far as they are known."""
+
+    url: str
+    pid: int
+    workers: tuple[psutil.Process, ...] = ()
 
 
 def end_all(found: Found, wait_s: float) -> tuple[tuple[str, ...], tuple[Silent, ...]]:
     """Of those that answer and those that wind up already, the URLs that have ended (without a
     wait: that were told to), and those that go on. All are told before one is waited for: they
     wind up beside one another."""
-    told = [(server.url, server.pid) for server in found.stopping]
+    told = [_Told(server.url, server.pid) for server in found.stopping]
     left = list[Silent]()
     for url, status in found.answering:
+        this = _Told(url, status.pid, _workers(status))
         try:
             _tell(url)
-            told.append((url, status.pid))
+            told.append(this)
         except EdgellmError as error:
             if _winds_up(url, status.pid):
-                told.append((url, status.pid))
+                told.append(this)
             else:
                 left.append(Silent(url, status.pid, error))
     deadline_s = time.monotonic() + wait_s
     ended = list[str]()
-    for url, pid in told:
-        if not wait_s or _has_ended(url, pid, deadline_s):
-            ended.append(url)
+    for this in told:
+        if not wait_s or _has_ended(this, deadline_s):
+            ended.append(this.url)
         else:
-            late = NotServing(f"{url} is still ending after {wait_s:g} s")
-            left.append(Silent(url, pid, late))
+            late = NotServing(f"{this.url} is still ending after {wait_s:g} s")
+            left.append(Silent(this.url, this.pid, late))
     return tuple(ended), tuple(left)
+
+
+def _workers(status: Status) -> tuple[psutil.Process, ...]:
+    """Those that are children of this server's process here: elsewhere the numbers are others'."""
+    found = []
+    for pid in (model.pid for model in status.models if model.pid):
+        with contextlib.suppress(psutil.Error, OverflowError, ValueError):
+            process = psutil.Process(pid)
+            if process.ppid() == status.pid:
+                found.append(process)
+    return tuple(found)
 
 
 def _tell(url: str) -> None:
@@ -55,13 +80,17 @@ def _winds_up(url: str, pid: int) -> bool:
 
 
 def _alive(url: str, pid: int) -> list[state.Running]:
-    place = place_of(url)
-    return [one for one in state.alive() if one.pid == pid and place_of(one.url) == place]
+    return [one for one in state.alive() if one.pid == pid and hears(one.url, url)]
 
 
-def _has_ended(url: str, pid: int, deadline_s: float) -> bool:
-    """Its models are unloaded by then, if its file says when. `deadline_s` is time.monotonic's."""
-    while _alive(url, pid) or _goes_on_unannounced(url, pid):
+def _has_ended(server: _Told, deadline_s: float) -> bool:
+    """Its models are unloaded by then, if they or its file can be seen from here. `deadline_s` is
+    time.monotonic's."""
+    while (
+        _alive(server.url, server.pid)
+        or _goes_on_unannounced(server.url, server.pid)
+        or any(_lives(worker) for worker in server.workers)
+    ):
         if time.monotonic() > deadline_s:
             return False
         time.sleep(_LOOK_S)
@@ -74,6 +103,13 @@ def _goes_on_unannounced(url: str, pid: int) -> bool:
     place = place_of(url)
     is_proxy = url_of(url) != place or place.startswith("https:")
     return not is_proxy and _exists(pid) and _is_open(place)
+
+
+def _lives(worker: psutil.Process) -> bool:
+    try:
+        return bool(worker.is_running()) and worker.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _exists(pid: int) -> bool:

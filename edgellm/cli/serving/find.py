@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from edgellm.cli.flags.addresses import place_of, url_of, url_of_environment
+from edgellm.cli.flags.addresses import hears, place_of, url_of_environment
 from edgellm.cli.serving import state
 from edgellm.cli.serving.client import PATIENCE_S, Client
 from edgellm.errors import BadRequest, EdgellmError, KeyRefused, NotServing
@@ -138,8 +138,8 @@ def _asked_by_name(
     try:
         return _asked(url, patience_s)
     except NotServing as error:
-        ours = next((server for server in here if place_of(server.url) == place_of(url)), None)
-        if ours and url == url_of(ours.url):
+        ours = next((server for server in here if hears(server.url, url)), None)
+        if ours and url == place_of(url):
             raise _trouble((Silent(url, ours.pid, error),)) from error
         if ours and not isinstance(error, KeyRefused):
             hint = f"one listens at {ours.url}: is the path right?"

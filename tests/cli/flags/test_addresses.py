@@ -1,7 +1,15 @@
+import socket
+
 import psutil
 import pytest
 
-from edgellm.cli.flags.addresses import place_of, seen_from_outside, url_of, url_of_environment
+from edgellm.cli.flags.addresses import (
+    hears,
+    place_of,
+    seen_from_outside,
+    url_of,
+    url_of_environment,
+)
 from edgellm.errors import ConfigError
 
 
@@ -75,6 +83,38 @@ def test_what_is_no_address_is_a_bad_setting(text):
 )
 def test_what_only_looks_like_a_place_is_another(text):
     assert place_of(text) != place_of("127.0.0.1:8484")
+
+
+def own_address():
+    """One that others reach this machine by."""
+    for addresses in psutil.net_if_addrs().values():
+        for one in addresses:
+            if one.family == socket.AF_INET and not one.address.startswith("127."):
+                return one.address
+    pytest.skip("this machine has no address but its own loopback")
+
+
+@pytest.mark.parametrize("everywhere", ["http://0.0.0.0:8484", "http://[::]:8484"])
+def test_who_listens_everywhere_hears_every_address_of_this_machine(everywhere):
+    assert hears(everywhere, own_address())
+    assert hears(everywhere, f"http://{own_address()}:8484/")
+    assert hears(everywhere, "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("server", "url"),
+    [
+        ("http://0.0.0.0:8484", "192.0.2.1"),
+        ("http://0.0.0.0:8484", "[::1]"),
+        ("http://0.0.0.0:8484", "{own}:8485"),
+        ("http://0.0.0.0:8484", "https://{own}:8484"),
+        ("http://127.0.0.1:8484", "{own}"),
+        ("unix:///run/e.sock", "{own}"),
+        ("http://[::]:8484", "unix:/run/e.sock"),
+    ],
+)
+def test_whoever_is_asked_elsewhere_is_another(server, url):
+    assert not hears(server, url.format(own=own_address()))
 
 
 def test_what_others_see_of_this_machine_is_an_address_of_its_own_or_unknown():

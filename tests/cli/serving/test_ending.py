@@ -1,5 +1,7 @@
 import os
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 
 import msgspec
@@ -82,6 +84,39 @@ def test_one_without_a_file_goes_on_while_its_process_lives_and_its_port_is_open
         monkeypatch.setenv("EDGELLM_HOST", url)
         _, (late,) = told_to_end(status, url)
         assert "still ending after 0.1 s" in str(late.error)
+
+
+@pytest.fixture
+def worker():
+    """A process of ours that ends when it is told to, as one with a model does."""
+    with subprocess.Popen((sys.executable, "-c", "input()"), stdin=subprocess.PIPE) as process:
+        yield process
+
+
+def with_worker(status, pid):
+    model = msgspec.structs.replace(status.models[0], pid=pid)
+    return msgspec.structs.replace(status, models=(model,))
+
+
+def test_one_without_a_file_has_ended_when_its_models_are_unloaded(worker, live):
+    """Nobody listens there meanwhile."""
+    with announced(live.url):
+        found = look()
+    ((url, status),) = found.answering
+    server = Found(((url, with_worker(status, worker.pid)),))
+    _, (late,) = end_all(server, 0.1)
+    assert "still ending after 0.1 s" in str(late.error)
+    live.thread.join(5)
+    worker.communicate(b"\n")
+    assert end_all(server, 0.1) == ((url,), ())
+
+
+@pytest.mark.parametrize("pid", [os.getppid(), _NOBODY, 1 << 70, -1])
+def test_a_worker_that_is_no_child_of_the_server_is_not_waited_for(pid, live):
+    """The status is another machine's, and the number somebody else's here."""
+    with announced(live.url):
+        ((url, status),) = look().answering
+    assert end_all(Found(((url, with_worker(status, pid)),)), 5.0) == ((url,), ())
 
 
 @pytest.mark.parametrize("pid", [_NOBODY, 1 << 70])
