@@ -80,7 +80,7 @@ def test_a_second_server_on_the_same_port_is_exit_code_11(demo_home):
     for command in (["serve", "demo"], ["up", "--demo"]):
         done = demo_home.run(*command, "--port", port)
         assert done.code == 11
-        assert "taken" in done.err
+        assert f"edgellm serves demo at {demo_home.live.url} already" in done.err
 
 
 def test_bench_measures_the_running_server(demo_home):
@@ -212,6 +212,8 @@ def test_a_unix_socket_serves_and_is_found(home):
         assert live.url == f"unix://{path}"
         assert f"--unix-socket {path}" in live.out
         assert home.run("run", "demo", "Hello!", "--max-tokens", "5").code == 0
+        second = home.run("serve", "demo", "--unix-socket", str(path))
+        assert (second.code, f"at {live.url} already" in second.err) == (11, True)
         assert home.run("stop").code == 0
     assert not path.exists()
 

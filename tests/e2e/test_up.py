@@ -211,3 +211,20 @@ def test_a_conversation_on_a_terminal(home, terminal):
     screen.until("demo model")
     screen.type("/bye\n")
     assert screen.process.wait(timeout=15) == 0
+
+
+def test_where_a_server_runs_already_a_second_up_shows_its_screen(home, terminal):
+    with home.serving("serve", "demo", "--port", "0") as live:
+        port = live.url.rpartition(":")[2]
+        screen = terminal("up", "--port", port)
+        screen.until("quit")
+        assert f"edgellm serves demo at {live.url} already" in screen.text
+        screen.type("q")
+        assert screen.process.wait(timeout=15) == 0
+        wait_for(lambda: "edgellm stop" in screen.text)
+
+        assert model_of(live.url) == "demo"
+        for asked in (("--headless",), ("--ctx", "512"), ("--yes",)):
+            other = terminal("up", "--port", port, *asked)
+            assert other.process.wait(timeout=15) == 11
+            assert "already" in other.text

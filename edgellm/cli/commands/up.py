@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edgellm.cli.preparing.best import Choice
     from edgellm.cli.preparing.prepare import Prepared
     from edgellm.cli.preparing.resolve import Resolved
+    from edgellm.cli.serving.already import AlreadyServing
     from edgellm.cli.serving.serving import Instance
     from edgellm.config import Config
     from edgellm.probe.hardware import Hardware
@@ -41,7 +42,8 @@ def up(
     A model that was downloaded before is served without a question; the best of several. Without
     one, the tiny demo that ships with edgellm answers at once, and on a terminal with network you
     are asked whether to download the best real model; the demo chats until it is here. Without a
-    terminal nothing is downloaded unasked.
+    terminal nothing is downloaded unasked. Where `up` or `serve` runs at that address already, its
+    screen is shown.
 
     \b
       edgellm up
@@ -49,17 +51,37 @@ def up(
       edgellm up --demo                # nothing but what ships with edgellm
     """
     from edgellm.cli.output import is_terminal
+    from edgellm.cli.serving.already import AlreadyServing
 
     config = listening.config(offline=offline, reserve=pins.reserve, draft=drafting.named(pins))
     goal = pins.goal(config.reserve)
-    listening.check(config)
     is_watched = is_terminal() and not headless
     shows_screen = is_watched and _can_draw()
+    try:
+        listening.check(config)
+    except AlreadyServing as there:
+        if not shows_screen or yes or demo or pins.given() or drafting.given():
+            raise
+        _watch(there)
+        return
     chosen = _chosen(config, goal, _Consent(demo, asks=is_watched and not yes, agrees=yes))
     if shows_screen:
         _with_screen(chosen, insecure=listening.insecure)
     else:
         _headless(chosen, insecure=listening.insecure)
+
+
+def _watch(there: "AlreadyServing") -> None:
+    """Its screen in place of one more server's."""
+    from functools import partial
+
+    from edgellm.cli.flags.keys import key_for
+    from edgellm.cli.output import say
+    from edgellm.tui.app import run_top
+
+    say(f"{there}: here is its screen")
+    run_top(there.url, api_key=partial(key_for, there.url))
+    say("the server goes on; it ends by: edgellm stop")
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,8 @@ class Listening:
         )
 
     def check(self, config: "Config") -> None:
-        """What can be known before anything is downloaded. Raises AddressInUse, ConfigError."""
-        from edgellm.cli.preparing.precheck import check_address
+        """What can be known before anything is downloaded. Raises AddressInUse
+        (AlreadyServing, where it is a server of this user's), ConfigError."""
+        from edgellm.cli.serving.already import check_place
 
-        check_address(config, insecure=self.insecure)
+        check_place(config, insecure=self.insecure)

@@ -1,0 +1,43 @@
+"""A server of this user's in the very place where another is asked to listen."""
+
+from edgellm.cli.flags.addresses import hears, url_of
+from edgellm.cli.preparing.precheck import check_address
+from edgellm.cli.serving import state
+from edgellm.cli.serving.client import Client
+from edgellm.config import Config
+from edgellm.errors import AddressInUse, EdgellmError
+from edgellm.tui.untrusted import clean
+
+_PATIENCE_S = 2.0
+_HINT = "`edgellm top` watches it, `edgellm stop` ends it; --port chooses another, 0 any free one"
+
+
+class AlreadyServing(AddressInUse):
+    def __init__(self, server: state.Running) -> None:
+        self.url = url_of(server.url)
+        super().__init__(
+            f"edgellm {_occupation(self.url)} at {self.url} already (pid {server.pid})", hint=_HINT
+        )
+
+
+def check_place(config: Config, *, insecure: bool) -> None:
+    """Raises AlreadyServing, and as check_address does."""
+    place = f"unix:{config.unix_socket}" if config.unix_socket else _tcp(config)
+    for server in state.running():
+        if hears(server.url, place):
+            raise AlreadyServing(server)
+    check_address(config, insecure=insecure)
+
+
+def _tcp(config: Config) -> str:
+    return f"http://[{config.host}]:{config.port}"
+
+
+def _occupation(url: str) -> str:
+    """ "serves qwen3:8b", as far as it tells: it may be loading, hang, or want another key."""
+    try:
+        with Client(url, patience_s=_PATIENCE_S) as client:
+            models = clean(client.status()).models
+    except EdgellmError:
+        return "listens"
+    return f"serves {', '.join(model.name for model in models)}" if models else "loads a model"
