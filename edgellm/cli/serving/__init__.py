@@ -3,5 +3,6 @@
 `serving` is its life, `engines` what it starts and stops, `ready` what it says then; `upgrade`
 swaps the demo for a real model, `salvage` saves a model from a lost device, `observing` tells the
 calibrations. `background` and `private` are servers for a command's time. `state` knows which run,
-`find` which is meant, `client` talks to it, `ending` stops it.
+`find` which is meant, `already` which has the place that another wants, `client` talks to it,
+`ending` stops it.
 """
