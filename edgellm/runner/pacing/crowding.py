@@ -8,10 +8,12 @@ quarters.
 That somebody is there shows in our own CPU time: a thread that computes, or spins until the others
 have, takes one second of it a second. If less came, fewer threads are tried, and kept where steps
 got shorter by it; from time to time all of them get another look, the seldomer the more often that
-was in vain. Steps with a prompt's chunk keep all threads: of so much work llama.cpp deals out
+was in vain. Steps with a prompt's chunk are no trials, which would last seconds, since hardly two
+chunks have as many rows. A long chunk keeps all threads: of so much work llama.cpp deals out
 pieces, and whoever has a core takes more of them (beside that neighbour one thread and two were as
-fast), and a trial would last seconds, since hardly two chunks have as many rows. Answers stay the
-same, but for the rounding of flash attention, which divides its work among the threads.
+fast). A short one has as many as the trials have settled on: five rows took 3 s on two threads
+beside a neighbour of higher priority, and 0.13 s on one. Answers stay the same, but for the
+rounding of flash attention, which divides its work among the threads.
 """
 
 from collections import defaultdict
@@ -19,7 +21,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from statistics import median
 
-_MOST_ROWS = 32  # of a step that is no prompt's
+_MOST_ROWS = 32  # more are work enough to be dealt out
 _LOST = 0.3  # of a thread; less than that may be our own gateway's doing
 _N_TRIED = 4  # steps of a trial that have as many rows as some before
 _N_TRIED_MOST = 12  # of all sizes
@@ -36,56 +38,66 @@ class Took:
     cpu_s: float  # of all threads together
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    n: int  # threads of the next step
+    settled: int  # whatever is tried or looked at for a step or two
+
+
 class ThreadCount:
     def __init__(self, most: int) -> None:
         self._most, self._counts = most, _counts(most)
-        self._n = next(self._counts)
+        self._use = next(self._counts)
 
     def of(self, n_rows: int, n_beside: int = 0, *, reads_prompt: bool = False) -> int:
         """For the next step. Threads of our own that compute beside it have a core each: nobody has
         to find out that they are there."""
         if n_rows > _MOST_ROWS:
             return self._most
-        n = self._most if reads_prompt else self._n
+        n = self._use.settled if reads_prompt else self._use.n
         return max(1, min(n, self._most - n_beside))
+
+    def slowdown(self, n_beside: int) -> float:
+        """How many times as long the next step takes because of these threads of our own."""
+        return self._use.settled / max(1, min(self._use.settled, self._most - n_beside))
 
     def observe(
         self, n_rows: int, elapsed_s: float, cpu_s: float, *, reads_prompt: bool = False
     ) -> None:
         """What it took, with as many threads as `of` said."""
         if n_rows <= _MOST_ROWS and not reads_prompt:
-            self._n = self._counts.send(Took(n_rows, elapsed_s, cpu_s))
+            self._use = self._counts.send(Took(n_rows, elapsed_s, cpu_s))
 
 
-def _counts(most: int) -> Generator[int, Took, None]:
-    """Yields the threads of a step, is sent what it took."""
+def _counts(most: int) -> Generator[Use, Took, None]:
+    """Is sent what the step of each Use took."""
     n, wait_s = most, 0.0
     while True:
         yield from _rest(n, wait_s)
         before = yield from _watch(n)
         if fewer := _fewer(n, _got(before)):
-            faster = yield from _first_faster(fewer, before)
+            faster = yield from _first_faster(fewer, n, before)
             wait_s = min(max(_FIRST_S, 2 * wait_s), _LAST_HOLD_S)
             if faster:
                 n, wait_s = faster, _FIRST_S
         elif n == most:
             wait_s = 0.0
-        elif (yield from _has_room(most)):
+        elif (yield from _has_room(most, n)):
             n, wait_s = most, 0.0
         else:
             wait_s = min(2 * wait_s, _LAST_S)
 
 
-def _rest(n: int, seconds: float) -> Generator[int, Took, None]:
+def _rest(n: int, seconds: float) -> Generator[Use, Took, None]:
     while seconds > 0:
-        step = yield n
+        step = yield Use(n, n)
         seconds -= step.elapsed_s
 
 
-def _watch(n: int) -> Generator[int, Took, list[Took]]:
+def _watch(n: int) -> Generator[Use, Took, list[Took]]:
     steps, left_s = [], _WATCHED_S
     while left_s > 0:
-        step = yield n
+        step = yield Use(n, n)
         steps.append(step)
         left_s -= step.elapsed_s
     return steps
@@ -100,21 +112,23 @@ def _fewer(n: int, got: float) -> list[int]:
     return sorted({max(1, int(got)), max(1, n - round(2 * lost))} - {n}, reverse=True)
 
 
-def _first_faster(tries: list[int], before: list[Took]) -> Generator[int, Took, int | None]:
+def _first_faster(
+    tries: list[int], settled: int, before: list[Took]
+) -> Generator[Use, Took, int | None]:
     for n in tries:
-        if (yield from _is_faster(n, before)):
+        if (yield from _is_faster(Use(n, settled), before)):
             return n
     return None
 
 
-def _is_faster(n: int, before: list[Took]) -> Generator[int, Took, bool]:
+def _is_faster(use: Use, before: list[Took]) -> Generator[Use, Took, bool]:
     """Only steps of as many rows can be compared."""
     known: defaultdict[int, list[float]] = defaultdict(list)
     for step in before:
         known[step.n_rows].append(step.elapsed_s)
     ratios: list[float] = []
     for _ in range(_N_TRIED_MOST):
-        step = yield n
+        step = yield use
         if step.n_rows in known:
             ratios.append(step.elapsed_s / median(known[step.n_rows]))
         if len(ratios) == _N_TRIED:
@@ -122,8 +136,9 @@ def _is_faster(n: int, before: list[Took]) -> Generator[int, Took, bool]:
     return False
 
 
-def _has_room(most: int) -> Generator[int, Took, bool]:
-    looked = [(yield most), (yield most)]  # the first has to start threads
+def _has_room(most: int, settled: int) -> Generator[Use, Took, bool]:
+    look = Use(most, settled)
+    looked = [(yield look), (yield look)]  # the first has to start threads
     return _got(looked) >= most - _LOST
 
 

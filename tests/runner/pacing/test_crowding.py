@@ -81,7 +81,7 @@ def test_steps_of_other_sizes_are_not_compared():
     assert threads.of(1) == 2  # nothing was learnt, and nothing is changed
 
 
-def test_a_prompts_chunk_has_all_threads_and_is_no_trial():
+def test_a_long_chunk_of_a_prompt_has_all_threads_and_is_no_trial():
     machine, threads = Machine(2), ThreadCount(2)
     machine.n_taken = 1
     machine.run(threads, 5)
@@ -96,10 +96,26 @@ def test_threads_of_our_own_have_a_core_each():
     assert threads.of(256, 1) == 4
 
 
-def test_a_prompts_chunk_is_computed_by_all_but_our_own_busy_threads():
+def test_what_steps_take_beside_threads_of_our_own_is_known_beforehand():
+    assert [ThreadCount(4).slowdown(n_beside) for n_beside in (0, 1, 2, 9)] == [1, 4 / 3, 2, 4]
+    machine, threads = Machine(2), ThreadCount(2)
+    machine.n_taken = 1
+    machine.run(threads, 5)
+    assert threads.slowdown(1) == 1  # one thread computes anyway
+
+
+def test_a_prompts_short_chunk_is_computed_by_as_many_threads_as_is_settled():
     machine, threads = Machine(8), ThreadCount(8)
     machine.n_taken = 3
     machine.run(threads, 5)
-    assert threads.of(20) < 8
-    assert threads.of(20, reads_prompt=True) == 8
-    assert threads.of(20, n_beside=1, reads_prompt=True) == 7
+    assert threads.of(20) == 5
+    assert threads.of(20, reads_prompt=True) == 5
+    assert threads.of(20, n_beside=4, reads_prompt=True) == 4
+
+
+def test_no_prompts_chunk_takes_part_in_a_trial():
+    machine, threads = Machine(2), ThreadCount(2)
+    machine.n_taken = 1
+    machine.run(threads, 0.3)
+    assert threads.of(1) == 1  # a trial has begun, and nothing is settled
+    assert threads.of(20, reads_prompt=True) == 2
