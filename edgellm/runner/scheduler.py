@@ -136,6 +136,7 @@ class Scheduler:
 
     def schedule(self) -> Batch | None:
         """The next batch, at most n_batch rows, or None when there is nothing to do."""
+        self.pace.begin()
         self.memory.begin(list(self.running.values()))
         self._admit()
         self.memory.work(list(self.running.values()))

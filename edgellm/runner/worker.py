@@ -298,8 +298,13 @@ class Worker:
         n_decode_rows = rows_computed(batch, step) + len(batch.padding) - batch.n_prompt_rows
         elapsed_s = ended_s - begun_s - step.times.ops_s
         rows_s = elapsed_s - step.draft_s - step.times.mask_s
-        late_s = step.times.late_mask_s
-        self._scheduler.pace.observe(batch.n_prompt_rows, n_decode_rows, rows_s, late_s)
+        self._scheduler.pace.observe(
+            batch.n_prompt_rows,
+            n_decode_rows,
+            rows_s,
+            unsure_s=step.times.late_mask_s,
+            whole_s=ended_s - begun_s,
+        )
         self._scheduler.speculation.observe(batch, step, elapsed_s)
         self._computed, self._n_running = (batch, step), len(self._scheduler.running)
         self._counts.n_steps += 1

@@ -132,7 +132,7 @@ def _worker(
 
     return Worker(
         backend,
-        Scheduler(backend.limits, Pace(plan.itl_target_s, backend.costs)),
+        Scheduler(backend.limits, Pace(plan.itl_target_s, backend.costs, backend.slowdown)),
         take=inbox.take,
         tell=tell,
         prepare=prepare,

@@ -92,7 +92,7 @@ class LlamaBackend:
         self.prepare, self.prepared = preparation.prepare, preparation.prepared
         self.is_prepared, self.prepare_ahead = preparation.is_prepared, preparation.prepare_ahead
         self.load_adapter, self.free_adapter = self._adapters.load, self._adapters.free
-        self.keep_on = self._state.keep_on
+        self.keep_on, self.slowdown = self._state.keep_on, self._compute.slowdown
         self.embed, self.score_at = embedder.embed, embedder.score_at
         self.n_input = embedder.n_input
         self.pairs = Pairs(self._model, vocab.raw, vocab.tokenize, vocab.letters).join

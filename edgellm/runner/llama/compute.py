@@ -35,6 +35,10 @@ class Compute:
         self.meanwhile: Callable[[], float] | None = None
         self.n_beside: Callable[[], int] = lambda: 0  # our own threads that want a core each
 
+    def slowdown(self) -> float:
+        """How many times as long the next call takes because of `n_beside`."""
+        return self._threads.slowdown(self.n_beside()) if self._threads else 1.0
+
     def rows(self, rows: tuple[Row, ...]) -> None:
         """Raises NoKVSlot, EdgellmError."""
         self.input.fill(rows)

@@ -9,7 +9,8 @@ padding (scheduler.py), the length of a prompt's chunk (pace.py), the length of 
 
 Both start from tables that rehearsal.py measured on nearly empty memory. Real steps cost more as
 conversations get longer, so what is observed moves a factor for all sizes at once; a size that is
-off by itself moves its own entry too, slowly.
+off by itself moves its own entry too, slowly. What is known beforehand of the next step moves the
+factors before it (`slow_down`): they would learn it by the steps that are too long already.
 """
 
 from collections.abc import Mapping
@@ -79,6 +80,7 @@ class StepCosts:
         many rows of one sequence, the last with logits. Either may be empty: it is learnt then.
         `switch_s`: what a step takes longer that has more or fewer rows than the one before."""
         self.switch_s = switch_s
+        self._slowdown = 1.0
         self._last_rows = 0  # of the step before
         decode, prompt = dict(decode or {}), dict(prompt or {})
         if prompt and 1 in decode:
@@ -92,6 +94,15 @@ class StepCosts:
         self._vain_factor = 0.0  # the prompts' when such a step told nothing of a doubt
         self._n_steps = 0
         self._seen: dict[int, int] = {}  # by rows of a step without prompts: when it was the last
+
+    def slow_down(self, times: float) -> None:
+        """From the next step on all take so many times what they take at their best, whatever they
+        were said to take before."""
+        ratio, self._slowdown = times / self._slowdown, times
+        self._decode_factor *= ratio
+        self._prompt_factor *= ratio
+        self._prompt_least *= ratio
+        self._vain_factor *= ratio
 
     def step_s(self, n_rows: int) -> float | None:
         """None: no step was ever seen."""

@@ -198,3 +198,15 @@ def test_a_size_never_seen_is_learned_from_a_step_that_is_not_sure():
     costs.observe(3, 0, 0.05, unsure_s=0.04)
     costs.observe(8, 0, 0.09, unsure_s=0.04)
     assert costs.n_seen == 8
+
+
+def test_what_is_known_to_slow_a_step_is_no_sign_of_a_deeper_prompt():
+    costs = StepCosts({1: 0.01, 8: 0.02}, {16: 0.03, 64: 0.12})
+    before = costs.step_s(8), costs.mixed_s(8, 20)
+    costs.slow_down(2.0)
+    assert (costs.step_s(8), costs.mixed_s(8, 20)) == pytest.approx([2 * one for one in before])
+    for _ in range(20):
+        costs.observe(8, 20, costs.mixed_s(8, 20))
+    assert not costs.doubtful
+    costs.slow_down(1.0)
+    assert (costs.step_s(8), costs.mixed_s(8, 20)) == pytest.approx(before)
