@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from cli_runs import DEMO_PATH, EDGELLM, Result
@@ -359,7 +360,9 @@ def test_list_shows_the_demo_and_how_to_get_more(here):
 
     assert re.search(r"^demo +\d", done.out, re.MULTILINE)
     assert "edgellm pull" in done.out
-    assert json.loads(here("list", "--json").out) == []
+    (demo,) = json.loads(here("list", "--json").out)
+    assert (demo["name"], demo["repo"], demo["quant"]) == ("demo", None, "F16")
+    assert Path(demo["path"]).stat().st_size == demo["size_bytes"] == demo["done_bytes"]
 
 
 def test_show_prints_licence_and_quantizations(here):

@@ -1,5 +1,6 @@
 """Commands on terminals of all kinds, and Ctrl-C on them: real processes."""
 
+import json
 import os
 import pty
 import signal
@@ -85,6 +86,15 @@ def test_ctrl_c_in_a_download_says_that_the_same_command_goes_on(home, hub, term
     assert home.run("pull", "org/repo").code == 0
     asked = {request.range for request in hub.requests}
     assert any(one and one.startswith(f"bytes={here}-") for one in asked)
+
+
+def test_a_download_that_broke_off_is_listed_with_what_is_here_of_it(home, hub, terminal):
+    broken_off(terminal("pull", "org/repo"), home)
+    part, demo = json.loads(home.run("list", "--json").out)
+
+    assert (part["repo"], part["done_bytes"]) == ("org/repo", part_bytes(home))
+    assert part["size_bytes"] == demo["size_bytes"] == DEMO_PATH.stat().st_size
+    assert "not whole" in home.run("list").out
 
 
 def test_a_download_of_run_is_named_with_its_quantization_and_broken_off_alike(home, hub, terminal):

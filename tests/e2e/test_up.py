@@ -110,7 +110,7 @@ def test_what_is_on_the_disk_is_served_without_question_or_network(home, hub):
     with home.serving("up", "--demo", "--port", "0") as live:
         assert model_of(live.url) == "demo"
     assert home.run("rm", "org/repo").code == 0
-    assert json.loads(home.run("list", "--json").out) == []
+    assert [one["name"] for one in json.loads(home.run("list", "--json").out)] == ["demo"]
 
 
 def test_the_draft_model_of_the_configuration_guesses_for_what_is_on_the_disk(home, hub):

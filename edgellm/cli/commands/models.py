@@ -1,7 +1,9 @@
 """`edgellm pull`, `list`, `show` and `rm`: models on this disk and on the hub."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +13,7 @@ from edgellm.units import DASH, format_bytes, format_rate
 
 if TYPE_CHECKING:
     from edgellm.cli.about import About, QuantRow
-    from edgellm.models.store import Store, StoredModel
+    from edgellm.models.store import Store
 
 _A_DOWNLOAD = "A repository (org/repo[:QUANT]) or a catalog name (qwen3:8b)."
 DownloadArgument = Annotated[
@@ -22,6 +24,29 @@ DownloadedArgument = Annotated[
     str,
     typer.Argument(metavar="MODEL", help=_A_DOWNLOAD, autocompletion=completing.downloaded),
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A line of `list`. Without a repository it ships with edgellm."""
+
+    name: str
+    repo: str | None
+    quant: str | None
+    path: Path
+    size_bytes: int
+    done_bytes: int
+    modified_at_s: float | None = None
+
+    def cells(self) -> tuple[str, str, str]:
+        size = format_bytes(self.size_bytes)
+        if self.done_bytes < self.size_bytes:
+            done = format_bytes(self.done_bytes)
+            return self.name, f"{done} of {size}", "not whole: pull it again"
+        if self.modified_at_s is None:
+            return self.name, size, "ships with edgellm"
+        when = datetime.fromtimestamp(self.modified_at_s).strftime("%Y-%m-%d %H:%M")
+        return self.name, size, when
 
 
 def pull(
@@ -55,7 +80,8 @@ def pull(
 def list_models(as_json: options.AsJSON = False) -> None:
     """List the models on this disk.
 
-    Those that other tools put into Hugging Face's cache, too.
+    Those that other tools put into Hugging Face's cache, too, and what is there of downloads that
+    broke off: their `done_bytes` are less than their `size_bytes`.
 
     \b
       edgellm list
@@ -65,11 +91,11 @@ def list_models(as_json: options.AsJSON = False) -> None:
     from edgellm.cli.preparing.store import store_of
     from edgellm.tables import table
 
-    store = store_of(options.config_from())
+    listed = [*_listed(store_of(options.config_from()))]
     if as_json:
-        print_json([_listed(model) for model in store.list()])
+        print_json(listed)
         return
-    rows = [*_list_rows(store)]
+    rows = [one.cells() for one in listed]
     print(table(("NAME", "SIZE", "MODIFIED"), rows, right="SIZE"))
     if len(rows) == 1:
         print("\nonly the demo; `edgellm recommend` names models, `edgellm pull MODEL` gets one")
@@ -139,29 +165,21 @@ def rm(model: DownloadedArgument) -> None:
     print(f"removed {model}: {format_bytes(store.remove(reference))} are free again")
 
 
-def _list_rows(store: "Store") -> Iterator[tuple[str, str, str]]:
-    from edgellm import resources
-    from edgellm.cli.preparing.resolve import DEMO
+def _listed(store: "Store") -> Iterator[_Listed]:
+    from edgellm.cli.preparing.resolve import DEMO, demo
 
     for model in store.list():
-        when = datetime.fromtimestamp(model.modified_at_s).strftime("%Y-%m-%d %H:%M")
-        yield model.name, format_bytes(model.size_bytes), when
+        size_bytes = model.size_bytes
+        yield _Listed(
+            model.name, model.repo, model.quant, model.path, size_bytes, size_bytes,
+            model.modified_at_s,
+        )  # fmt: skip
     for part in store.partials():
-        done = f"{format_bytes(part.done_bytes)} of {format_bytes(part.size_bytes)}"
-        yield f"hf.co/{part.repo}  {part.file}", done, "not whole: pull it again"
-    size = resources.demo_model().stat().st_size
-    yield DEMO, format_bytes(size), "ships with edgellm"
-
-
-def _listed(model: "StoredModel") -> dict[str, object]:
-    return {
-        "name": model.name,
-        "repo": model.repo,
-        "quant": model.quant,
-        "path": str(model.path),
-        "size_bytes": model.size_bytes,
-        "modified_at_s": model.modified_at_s,
-    }
+        name = f"hf.co/{part.repo}  {part.file}"
+        yield _Listed(name, part.repo, None, part.path, part.size_bytes, part.done_bytes)
+    (built_in,) = demo().candidates
+    size_bytes = built_in.file_bytes
+    yield _Listed(DEMO, None, built_in.quant, Path(built_in.file), size_bytes, size_bytes)
 
 
 def _about_lines(told: "About") -> Iterator[str]:
