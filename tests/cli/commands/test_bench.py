@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import msgspec
@@ -79,7 +80,27 @@ def test_a_plot_is_plain_text_that_begins_at_zero():
     drawn = plot([0, 1, 2], [10.0, 12.0, 11.0], "tok/s")
 
     assert "\x1b" not in drawn
-    assert " 0.0┤" in drawn
+    assert " 0┤" in drawn
+
+
+@pytest.mark.parametrize(
+    ("highest", "marks"),
+    [
+        (101.3, ["0", "25", "50", "75", "100", "125"]),
+        (0.83, ["0", "0.2", "0.4", "0.6", "0.8", "1"]),
+        (1031.8, ["0", "250", "500", "750", "1,000", "1,250"]),
+        (4.0, ["0", "1", "2", "3", "4"]),
+        (0.0, ["0", "0.2", "0.4", "0.6", "0.8", "1"]),
+    ],
+)
+def test_the_axis_of_a_plot_has_round_numbers(highest, marks):
+    drawn = plot([0, 512], [highest, highest / 2], "tok/s")
+
+    assert re.findall(r"^ *([\d.,]+)┤", drawn, re.MULTILINE) == marks[::-1]
+
+
+def test_a_plot_of_one_point_begins_at_zero_too():
+    assert plot([0], [10.0], "tok/s").splitlines()[-1].split()[0] == "0"
 
 
 def test_everything_is_written_to_the_file(tmp_path):
