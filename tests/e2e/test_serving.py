@@ -80,7 +80,7 @@ def test_a_second_server_on_the_same_port_is_exit_code_11(demo_home):
     for command in (["serve", "demo"], ["up", "--demo"]):
         done = demo_home.run(*command, "--port", port)
         assert done.code == 11
-        assert f"edgellm serves demo at {demo_home.live.url} already" in done.err
+        assert f"demo is served at {demo_home.live.url} already" in done.err
 
 
 def test_bench_measures_the_running_server(demo_home):

@@ -218,7 +218,7 @@ def test_where_a_server_runs_already_a_second_up_shows_its_screen(home, terminal
         port = live.url.rpartition(":")[2]
         screen = terminal("up", "--port", port)
         screen.until("quit")
-        assert f"edgellm serves demo at {live.url} already" in screen.text
+        assert f"demo is served at {live.url} already" in screen.text
         screen.type("q")
         assert screen.process.wait(timeout=15) == 0
         wait_for(lambda: "edgellm stop" in screen.text)

@@ -16,7 +16,7 @@ class AlreadyServing(AddressInUse):
     def __init__(self, server: state.Running) -> None:
         self.url = url_of(server.url)
         super().__init__(
-            f"edgellm {_occupation(self.url)} at {self.url} already (pid {server.pid})", hint=_HINT
+            f"{_occupation(self.url)} at {self.url} already (pid {server.pid})", hint=_HINT
         )
 
 
@@ -34,10 +34,11 @@ def _tcp(config: Config) -> str:
 
 
 def _occupation(url: str) -> str:
-    """ "serves qwen3:8b", as far as it tells: it may be loading, hang, or want another key."""
+    """ "qwen3:8b is served", as far as it tells: it may hang, or want another key."""
     try:
         with Client(url, patience_s=_PATIENCE_S) as client:
             models = clean(client.status()).models
     except EdgellmError:
-        return "listens"
-    return f"serves {', '.join(model.name for model in models)}" if models else "loads a model"
+        return "a server of yours listens"
+    names = " and ".join(model.name for model in models)
+    return f"{names or 'a model'} is served"

@@ -24,7 +24,7 @@ def test_a_server_of_ours_is_named_with_what_it_serves(host, live):
     with announced(live.url), pytest.raises(AlreadyServing) as caught:
         check_place(at(live.url, host), insecure=True)
     assert caught.value.url == live.url
-    assert str(caught.value) == f"edgellm serves tiny at {live.url} already (pid {os.getpid()})"
+    assert str(caught.value) == f"tiny is served at {live.url} already (pid {os.getpid()})"
     assert "edgellm top" in caught.value.hint
 
 
@@ -32,7 +32,7 @@ def test_one_that_does_not_tell_what_it_serves_is_named_all_the_same():
     answer = b"HTTP/1.1 401 No\r\ncontent-length: 0\r\n\r\n"
     with http_server(answer) as url, announced(url), pytest.raises(AlreadyServing) as caught:
         check_place(at(url), insecure=False)
-    assert str(caught.value).startswith(f"edgellm listens at {url} already")
+    assert str(caught.value).startswith(f"a server of yours listens at {url} already")
 
 
 def test_somebody_else_in_that_place_is_no_server_of_ours(live):
