@@ -18,7 +18,7 @@ from edgellm.runner.pacing.costs import StepCosts
 # Where the streams alone use up the target, prompts still get as much time as they: whoever waits
 # for a first token must not starve.
 _LEAST_SHARE = 1.0  # of what the decoding rows of a step take
-_FIRST_LATE = 0.025  # of a step's time: how late they are thought to come before one was seen
+_FIRST_LATE = 0.04  # of a step's time: how late they are thought to come before one was seen
 _MOST_LATE = 0.3  # counts of one: a stopped process says nothing of the next step
 _NEWEST = 0.1  # weight of the newest step's
 _ROOM = 3.0  # times the root of the mean square, to which steps in good time add nothing

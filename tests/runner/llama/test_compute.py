@@ -100,7 +100,7 @@ def test_what_a_thread_of_our_own_takes_is_no_neighbours_doing(context):
     assert model.n_threads == 2
 
 
-def test_a_prompts_small_chunk_is_no_trial_and_has_all_threads(context):
+def test_a_prompts_small_chunk_is_no_trial_and_has_as_many_threads_as_are_settled(context):
     model = Compute(context, plan(n_threads=2))
     chunk = (*ONE, *(Row(1, pos, 5, wants_logits=False) for pos in range(20)))
     for _ in range(25):
@@ -110,6 +110,8 @@ def test_a_prompts_small_chunk_is_no_trial_and_has_all_threads(context):
         model.call(crowded(model), ONE)
     assert model.n_threads == 1
     model.call(lambda: 0, chunk)
+    assert model.n_threads == 1
+    model.call(lambda: 0, 7 * chunk)
     assert model.n_threads == 2
 
 

@@ -109,7 +109,7 @@ def test_a_prompts_short_chunk_is_computed_by_as_many_threads_as_is_settled():
     machine.n_taken = 3
     machine.run(threads, 5)
     assert threads.of(20) == 5
-    assert threads.of(20, reads_prompt=True) == 5
+    assert threads.of(20, reads_prompt=True) == threads.of(100, reads_prompt=True) == 5
     assert threads.of(20, n_beside=4, reads_prompt=True) == 4
 
 
