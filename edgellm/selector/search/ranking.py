@@ -8,7 +8,12 @@
     balanced  one sum, in doublings: halving the context, or the pace below what the use needs,
               costs one point; a KLD of 1/16 costs one point; a first token twice as late as it
               should be costs half of one; pace beyond the need is worth a tenth, and where
-              somebody waits, a first token earlier than need be a twentieth
+              somebody waits, a first token earlier than need be a twentieth; twice as many
+              devices cost a tenth
+
+A device that takes part is taken from whatever else could run there, so it has to bring something:
+context or pace that the use lacks, or weights that lose clearly less. A plain cache instead of a
+quantized one, or a first token that is early enough anyway, is not worth one more card.
 
 Where throughput is asked for, or more streams than usual, the pace is that of all streams together,
 and the need that of as many as the use wishes for. Only "quality" promises that more memory never
@@ -31,6 +36,7 @@ _POINTS_PER_PARALLEL_DOUBLING = 0.5
 _POINTS_PER_STREAM_DOUBLING = 0.1  # where throughput counts: it is in the pace already
 _POINTS_PER_DELAY_DOUBLING = 0.5
 _POINTS_PER_SPARE_HALVING = 0.05  # of the time to the first token
+_POINTS_PER_DEVICE_DOUBLING = 0.1
 _POINTS_OF_PLAIN_CACHE = 0.05  # a quantized cache has to buy something
 _STEPS_PER_DOUBLING = 35  # 2 %: closer predictions count as equal
 
@@ -129,6 +135,7 @@ def balance(merit: Merit, goal: Goal, workload: Workload) -> float:
         - delay
         + min(context, 0.0)
         + parallel
+        - _POINTS_PER_DEVICE_DOUBLING * log2(max(merit.n_devices, 1))
         - _POINTS_PER_KLD * merit.kld
     )
 

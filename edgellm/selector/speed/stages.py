@@ -23,6 +23,14 @@ _EXACT = Spread(1.0, 1.0)
 _NEAR, _SAME_BUILD, _OTHER_BUILD, _OTHER_TYPE = 0.05, 0.12, 0.20, 0.30
 
 
+def _sum_rounds(n_devices: int) -> int:
+    """In which each of them sends its part of a sum: a butterfly over a power of two; who is
+    beyond it sends its part before, and gets the sum after (ggml/src/ggml-backend-meta.cpp,
+    allreduce_fallback). NCCL, where it was built in, takes no more."""
+    n_doublings = n_devices.bit_length() - 1
+    return n_doublings if n_devices == 1 << n_doublings else n_doublings + 2
+
+
 @frozen
 class Stage:
     time_s: float
@@ -97,9 +105,9 @@ class _Route:
             ),
             key=lambda stage: stage.time_s,
         )
-        n_syncs = 2 * (total.blocks + total.moe_blocks)
-        n_bytes = self._activation_bytes() * 2 * (len(shares) - 1) / len(shares)
-        sync_s = n_syncs * (self.profile.sync_s + n_bytes / self._peer_bytes_s(shares))
+        n_rounds = 2 * (total.blocks + total.moe_blocks) * _sum_rounds(len(shares))
+        way_s = self._activation_bytes() / self._peer_bytes_s(shares)
+        sync_s = n_rounds * (self.profile.sync_s + way_s)
         spread = slowest.spread.wider(self.profile.split_spread)
         return Stage(slowest.time_s + sync_s, spread, slowest.device_id)
 

@@ -149,16 +149,29 @@ def _why_left_out(device: Device, decision: Decision) -> str:
         together = power_w(decision.question.machine.hardware, ids)
         if together is not None and together > goal.max_watts:
             return f"with it the boards may draw {together:.0f} W, more than {goal.max_watts:g} W"
-    with_it = [
-        option
-        for option in decision.winner.options
-        if device.id in option.placement.device_ids and option.setting == chosen.setting
-    ]
-    best = max(with_it, key=lambda option: option.pace.decode.p50, default=None)
-    if best is None or best.pace.decode.p50 >= chosen.pace.decode.p50:
-        return "it would be no faster"
-    there, here = format_rate(best.pace.decode.p50), format_rate(chosen.pace.decode.p50)
-    return f"it would be slower, {there} instead of {here}"
+    with_it = _with_one_more(device, decision)
+    if with_it is None:
+        return "what is faster holds everything"
+    there, here = with_it.pace.decode.p50, chosen.pace.decode.p50
+    paces = f"{format_rate(there)} instead of {format_rate(here)}"
+    if there < here:
+        return f"with one more it would be slower, {paces}"
+    return f"one more would bring too little, {paces}"
+
+
+def _with_one_more(device: Device, decision: Decision) -> Option | None:
+    """The chosen plan with a device like this one besides; None where that can't be, or where it
+    would get nothing."""
+    search, chosen = decision.winner, decision.chosen
+    used = devices_of(search, chosen)
+    like = {one.id for one in search.question.accelerators if one.name == device.name}
+    for devices in search.question.sets:
+        more = [one for one in devices if one not in used]
+        if len(devices) == len(used) + 1 and len(more) == 1 and more[0].id in like:
+            found = search.look(chosen.setting, devices, chosen.ways)
+            if isinstance(found, Option) and more[0].id in found.placement.device_ids:
+                return found
+    return None
 
 
 def _context_sentences(option: Option, goal: Goal, workload: Workload) -> Iterator[str]:

@@ -10,7 +10,7 @@ from edgellm.selector.search.alike import alike
 from edgellm.selector.search.decide import Decision
 from edgellm.selector.search.limited import Barred
 from edgellm.selector.search.options import Miss, Option, Search, Unmet
-from edgellm.selector.search.variants import TENSOR_SPLIT, devices_of, tensor_split_setting
+from edgellm.selector.search.variants import TENSOR_SPLIT, devices_of, side_by_side
 from edgellm.selector.telling.describe import binding_text, names_of, placement_text
 from edgellm.units import format_rate, format_seconds
 
@@ -67,8 +67,11 @@ def _looks(decision: Decision) -> Iterator[tuple[str, Option | Miss]]:
     if chosen.setting.embedding:
         return
     used = devices_of(search, chosen)
-    if setting := tensor_split_setting(search, chosen):
-        yield "-sm tensor, experimental in llama.cpp", search.look(setting, used, TENSOR_SPLIT)
+    if (split := _side_by_side(search, chosen)) is not None:
+        yield "-sm tensor, experimental in llama.cpp", split
+    if chosen.placement.split_mode != "layer" and search.question.goal.split_mode is None:
+        layers = search.question.ways(used)
+        yield "-sm layer", search.look(chosen.setting, used, layers)
     if chosen.placement.has_experts_aside and search.question.goal.n_cpu_moe is None:
         layers = replace(chosen.ways, experts_first=False)
         yield "whole layers, not experts", search.look(chosen.setting, chosen.devices, layers)
@@ -76,6 +79,18 @@ def _looks(decision: Decision) -> Iterator[tuple[str, Option | Miss]]:
         if devices != used:
             ways = replace(search.question.ways(devices), op_offload=chosen.ways.op_offload)
             yield names_of(devices) or "CPU", search.look(chosen.setting, devices, ways)
+
+
+def _side_by_side(search: Search, chosen: Option) -> Option | Miss | None:
+    """What -sm tensor would take, or the miss over the most devices."""
+    looks = [
+        search.look(setting, devices, TENSOR_SPLIT)
+        for devices, setting in side_by_side(search, chosen)
+    ]
+    fitting = [found for found in looks if isinstance(found, Option)]
+    if not fitting:
+        return looks[-1] if looks else None
+    return max(fitting, key=lambda found: search.question.rank(found.merit))
 
 
 def _look_of(placement: Placement) -> tuple[object, ...]:

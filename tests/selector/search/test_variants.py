@@ -13,7 +13,7 @@ from edgellm.selector.placing.machine import Machine
 from edgellm.selector.plan import Goal
 from edgellm.selector.search.options import Search
 from edgellm.selector.search.question import Question
-from edgellm.selector.search.variants import refine, tensor_split_setting
+from edgellm.selector.search.variants import refine, side_by_side
 
 PROFILES = load_profiles()
 
@@ -101,4 +101,21 @@ def test_equal_cards_may_work_side_by_side_for_speed_only():
 )
 def test_where_they_cannot_it_is_not_tried(spec, hardware, goal):
     search = search_of(spec, hardware, **goal)
-    assert tensor_split_setting(search, search.best) is None
+    assert not list(side_by_side(search, search.best))
+
+
+def test_side_by_side_is_tried_over_cards_that_one_after_the_other_would_bring_nothing():
+    search = search_of(specs.dense(quant="F16"), alike(4), objective="speed")
+    assert len(search.best.placement.device_ids) == 1
+    refine(search)
+    assert search.best.placement.split_mode == "tensor"
+
+
+def test_side_by_side_has_to_be_clearly_faster():
+    """Each of many small layers waits for the others, which eats what the second card wins."""
+    spec = catalog.spec(catalog.find("qwen3:0.6b"), "Q4_K_M")
+    search = search_of(spec, alike(2), objective="speed")
+    before = search.best
+    refine(search)
+    assert search.best.placement.split_mode == before.placement.split_mode == "layer"
+    assert len(search.best.placement.device_ids) == 1

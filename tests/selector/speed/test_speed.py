@@ -126,6 +126,18 @@ def test_side_by_side_two_cards_are_faster_than_one_after_the_other():
     assert together.p90 / together.p10 > in_turn.p90 / in_turn.p10
 
 
+def test_side_by_side_each_doubling_of_the_cards_adds_a_round_to_every_sum():
+    spec = specs.dense(quant="F16")
+
+    def step_s(n):
+        cards = machine(*[(48, 1e6)] * n)  # reading takes no time, waiting does
+        return 1 / decode(spec, cards, whole(spec, cards, split_mode="tensor")).p50
+
+    two, three, four, eight = map(step_s, (2, 3, 4, 8))
+    assert four - two == pytest.approx(eight - four, rel=0.1)
+    assert three == pytest.approx(eight, rel=0.1)  # folded in before, told after
+
+
 def test_the_link_between_cards_prices_a_tensor_split():
     spec, cards = specs.dense(), machine((24, 900), (24, 900))
     placement = whole(spec, cards, split_mode="tensor")

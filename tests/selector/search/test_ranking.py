@@ -1,0 +1,93 @@
+"""What an option is worth, and that devices are not taken for nothing."""
+
+from dataclasses import replace
+
+import pytest
+import selector_specs as specs
+from selector_machines import machine
+
+from edgellm.probe.known.boards import hardware_from_board
+from edgellm.profiles import load_profiles
+from edgellm.selector.choose import choose
+from edgellm.selector.plan import Goal, Range
+from edgellm.selector.search.ranking import Merit, Pace, balance
+from edgellm.selector.search.settings import settings
+
+PROFILES = load_profiles()
+CHAT = PROFILES.workload("chat")
+SPEC = specs.dense()
+WISHED = next(iter(settings(SPEC, Goal(), CHAT)))
+
+
+def merit(tok_s=20.0, first_s=1.5, n_devices=1, kld=0.0, kv_kld=0.0, **setting) -> Merit:
+    """Just what a chat needs, unless said otherwise."""
+    pace = Pace(Range(tok_s, tok_s, tok_s), Range(first_s, first_s, first_s))
+    return Merit(SPEC, replace(WISHED, **setting), pace, kld, kv_kld, n_devices, None)
+
+
+def points(**facts) -> float:
+    return balance(merit(**facts), Goal(), CHAT)
+
+
+def plan_on(board, candidates=None, **goal):
+    hardware = hardware_from_board(board) if isinstance(board, str) else board
+    return choose(hardware, candidates or specs.ladder(), Goal(**goal), PROFILES)
+
+
+def test_half_a_context_or_half_of_the_needed_pace_costs_a_point():
+    assert points(n_ctx_seq=WISHED.n_ctx_seq // 2) == pytest.approx(points() - 1)
+    assert points(tok_s=10.0) == pytest.approx(points() - 1)
+
+
+def test_twice_as_many_devices_cost_what_twice_the_spare_pace_brings():
+    assert points(n_devices=2, tok_s=40.0) == pytest.approx(points())
+    assert points(n_devices=8) == pytest.approx(points() - 0.3)
+
+
+def test_the_first_device_costs_nothing():
+    assert points(n_devices=1) == points(n_devices=0)
+
+
+def test_a_card_is_worth_context_that_is_lacking_or_weights_that_lose_clearly_less():
+    assert points(n_devices=2) > points(n_ctx_seq=WISHED.n_ctx_seq * 3 // 4)
+    assert points(n_devices=2) > points(tok_s=15.0)
+    assert points(n_devices=2, kld=0.0054) > points(kld=0.0263)  # Q6_K instead of Q4_K_M
+
+
+def test_a_card_is_not_worth_a_plain_cache_or_a_first_token_that_comes_early_anyway():
+    assert points(n_devices=2) < points(kv_kld=0.0017)
+    assert points(n_devices=2, first_s=0.4) < points(first_s=0.8)
+
+
+@pytest.mark.parametrize("board", ["2x3090", "4x3090", "8x3090", "8xh100"])
+@pytest.mark.parametrize("use", ["chat", "agent", "stream", "batch"])
+def test_what_one_card_holds_leaves_the_others_free(board, use):
+    plan = plan_on(board, use=use)
+
+    assert len(plan.placement.device_ids) == 1
+    assert plan.n_parallel == PROFILES.workload(use).n_parallel
+    assert plan.n_ctx_seq == PROFILES.workload(use).n_ctx_seq
+
+
+def test_what_needs_more_cards_gets_no_more_than_that():
+    plan = plan_on("8x3090", specs.ladder(specs.llama_70b, ("Q4_K_M",)))
+
+    assert 2 <= len(plan.placement.device_ids) <= 3
+    assert (plan.n_ctx_seq, plan.n_parallel) == (CHAT.n_ctx_seq, CHAT.n_parallel)
+
+
+def test_a_card_is_taken_before_the_context_is_cut():
+    candidates = [specs.candidate(specs.dense(quant="Q8_0"))]
+    one, two = machine((10, 900)), machine((10, 900), (10, 900))
+
+    alone = plan_on(one, candidates, n_gpu_layers=-1)
+    assert alone.n_ctx_seq * alone.n_parallel < CHAT.n_ctx_seq * CHAT.n_parallel
+    plan = plan_on(two, candidates, n_gpu_layers=-1)
+    assert (plan.n_ctx_seq, plan.n_parallel) == (CHAT.n_ctx_seq, CHAT.n_parallel)
+    assert len(plan.placement.device_ids) == 2
+
+
+def test_equal_cards_that_are_left_out_are_told_in_one_sentence():
+    (said,) = [why for why in plan_on("8x3090").reasons if "left out" in why]
+
+    assert said.startswith("7 × NVIDIA GeForce RTX 3090 are left out: with one more it would be")
