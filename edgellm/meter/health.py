@@ -32,7 +32,9 @@ _CONTENDED_RATIO = 0.2  # of all cores, that other programs take
 _HEAT, _POWER = ("thermal", "hardware"), ("power_brake", "power_cap")
 
 _LASTS_S = 3.0  # so long a cause must be there, look after look, before it is named
-_BLINK_S = 1.6  # a look that is late is no gap
+_BLINK_S = 1.6  # a look that is late, or that sees nothing, is no gap
+# Who tells of a lost device has looked twice himself: three looks do, none of them without it.
+_LOST_LASTS_S, _LOST_BLINK_S = 1.8, 0.0
 _GONE_S = 5.0  # and so long be gone before it is forgotten
 _N_SPEEDS = 4  # looks at the speed that are averaged,
 _RECENT_S, _OLD_S = 3.0, 10.0  # the last of them this recent, the first no older
@@ -113,7 +115,7 @@ class Watch:
         for finding in (*_hardware(vitals), *self._slowed(vitals)):
             sighting = self._sightings.setdefault(finding.cause, _Sighting(finding, now_s, now_s))
             sighting.finding, sighting.last_s = finding, now_s
-            sighting.is_named |= now_s - sighting.first_s >= _LASTS_S
+            sighting.is_named |= now_s - sighting.first_s >= _lasts_s(finding.cause)
         self._forget(now_s)
         named = [one.finding for one in self._sightings.values() if one.is_named]
         worst = min(named, key=lambda finding: _WORST_FIRST.index(finding.cause), default=None)
@@ -125,7 +127,7 @@ class Watch:
     def _forget(self, now_s: float) -> None:
         """Of a model that idles nothing can be said, and so no slowness either."""
         for cause, one in list(self._sightings.items()):
-            if now_s - one.last_s > (_GONE_S if one.is_named else _BLINK_S):
+            if now_s - one.last_s > (_GONE_S if one.is_named else _blink_s(cause)):
                 del self._sightings[cause]
 
     def _slowed(self, vitals: Vitals) -> Iterator[Finding]:
@@ -193,6 +195,14 @@ def _reasons(vitals: Vitals) -> Iterator[Finding]:
     others = vitals.others_busy_ratio
     if others is not None and others >= _CONTENDED_RATIO:
         yield Finding("contention", f"the CPU is busy with other programs ({others:.0%} of it)")
+
+
+def _lasts_s(cause: Cause) -> float:
+    return _LOST_LASTS_S if cause == "lost_device" else _LASTS_S
+
+
+def _blink_s(cause: Cause) -> float:
+    return _LOST_BLINK_S if cause == "lost_device" else _BLINK_S
 
 
 def _state(worst: Finding | None) -> State:

@@ -1,6 +1,7 @@
 """Reads every sensor once a second, each in a thread of its own: one that hangs stops no other.
 
-A sensor that has to start a program says its own, slower pace (`period_s`). Whoever asks gets what
+A sensor that has to start a program says its own, slower pace (`period_s`), and when it wants to be
+read at ours all the same (`is_in_doubt`). Whoever asks gets what
 is there and never waits. A reading that has grown old is left out, so a sensor that hangs turns
 into "unknown", not into a number that no longer changes.
 """
@@ -83,6 +84,8 @@ class Sampler:
                 n_faults += 1
             # From the plan, not from now: the pace is kept; what was missed is not made up for.
             wait_periods = min(2 ** max(0, n_faults - 1), _MOST_FAULT_PERIODS)
-            next_s = max(next_s + wait_periods * self._pace_s(sensor), time.monotonic())
+            hurries = not n_faults and getattr(sensor, "is_in_doubt", False)
+            pace_s = self._period_s if hurries else self._pace_s(sensor)
+            next_s = max(next_s + wait_periods * pace_s, time.monotonic())
             self._over.wait(next_s - time.monotonic())
         sensor.close()

@@ -131,7 +131,7 @@ def test_since_when_is_told():
     watch = Watch()
     for second in range(20):
         health = watch.look(replace(WELL, at_s=100.0 + second, present_devices=()))
-    assert health.since_s == 103.0
+    assert health.since_s == 102.0
 
 
 def test_a_cause_that_has_just_gone_explains_the_average_that_it_is_still_in():
@@ -160,3 +160,16 @@ def test_a_slowness_that_outlasts_its_cause_is_nobodys_in_the_end():
 
 def test_one_moment_of_health_is_told_as_it_is():
     assert Watch().look(WELL) == OK
+
+
+def test_a_device_that_is_missed_every_other_second_is_not_lost():
+    watch = Watch()
+    for second in range(60):
+        here = (GPU,) if second % 2 else ()
+        assert watch.look(replace(WELL, at_s=float(second), present_devices=here)) == OK
+
+
+def test_a_lost_device_is_named_at_the_third_look_that_misses_it():
+    watch = Watch()
+    states = [watch.look(replace(WELL, at_s=0.9 * n, present_devices=())).state for n in range(4)]
+    assert states == ["ok", "ok", "lost", "lost"]

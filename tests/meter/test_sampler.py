@@ -124,3 +124,19 @@ def test_the_pace_is_kept():
     sampler.stop()
 
     assert elapsed_s > 0.35, "not faster than once a period"
+
+
+def test_a_slow_sensor_that_is_in_doubt_is_read_at_the_samplers_pace_until_it_is_not():
+    sensor = FakeSensor("npu-smi")
+    sensor.period_s = 30.0
+    sensor.is_in_doubt = True
+    sampler = Sampler((sensor,), period_s=0.01)
+    sampler.start()
+    until(lambda: sensor.n_read >= 4)
+    sensor.is_in_doubt = False
+    time.sleep(0.05)  # one that was read in doubt may end
+    n_read = sensor.n_read
+    time.sleep(0.1)
+    sampler.stop()
+
+    assert sensor.n_read == n_read

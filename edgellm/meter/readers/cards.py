@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 
+from edgellm.meter.readers import bus
 from edgellm.meter.sample import Sample
 from edgellm.probe.pci import normal_address
 from edgellm.probe.sources import Sources
@@ -27,10 +28,12 @@ class Cards:
         return tuple(one for address, one in read.items() if address not in gone)
 
     def _is_gone(self, address: str, sample: Sample) -> bool:
-        """Nothing was told, and the folder is no more. One that sleeps or tells nothing still has
-        it."""
+        """Nothing was told, and the folder is no more; or the bus says so. One that sleeps or
+        tells nothing still has its folder."""
         tells_nothing = sample == Sample(sample.device_id, sample.at_s)
-        return tells_nothing and not self._sources.list(f"{self._folders[address]}/*")
+        if tells_nothing and not self._sources.list(f"{self._folders[address]}/*"):
+            return True
+        return bus.has_dropped(self._sources, address)
 
 
 def card_folders(sources: Sources, addresses: Collection[str]) -> dict[str, str]:

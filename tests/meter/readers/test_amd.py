@@ -109,6 +109,14 @@ def test_a_card_that_leaves_its_bus_is_left_out_until_it_is_back():
     assert sensor.read()[0].temperature_c == 44.0
 
 
+def test_a_card_that_answers_no_more_on_its_bus_is_left_out_though_its_files_are_there():
+    sensor, sources = amd(**{"hwmon/hwmon2/temp1_input": "44000"})
+    sensor.read()
+    sources.files["/sys/bus/pci/devices/0000:03:00.0/current_link_width"] = "63"
+
+    assert sensor.read() == ()
+
+
 def test_a_card_that_tells_nothing_is_still_there():
     sensor, sources = amd(**{"hwmon/hwmon2/temp1_input": "44000"})
     sensor.read()

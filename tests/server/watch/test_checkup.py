@@ -150,7 +150,7 @@ def test_a_card_that_llama_cpp_no_longer_finds_is_lost_whatever_the_sensors_say(
     health = ward.run(10, tok_s=0, n_steps=0)
 
     assert (health.state, health.finding.message) == ("lost", "llama.cpp finds no 'CUDA0'")
-    assert ward.told == [(14.0, "lost", "lost_device")]
+    assert ward.told == [(13.0, "lost", "lost_device")]
 
 
 def test_who_heard_that_a_model_is_lost_hears_when_it_answers_again_on_another_engine():
