@@ -60,6 +60,7 @@ class Device:
     driver: str | None = None  # its version
     toolkit: str | None = None  # the newest that this driver runs: "CUDA 13.0"
     serving: Serving | None = None  # None: llama.cpp has no backend for it
+    ggml_address: str | None = None  # its PCI address in ggml's own words, where ggml knows it
 
 
 @frozen

@@ -167,6 +167,7 @@ def place(found: Pair, registry: Registry | None, host: MemoryPool, catalog: Cat
         driver=told.driver,
         toolkit=told.toolkit,
         serving=_serving(found, registry),
+        ggml_address=ggml.device_id if ggml else None,
     )
     return Placed(device, own_pool, shares_host)
 

@@ -15,6 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from edgellm.errors import BadGGUF, EdgellmError
 from edgellm.models import local
 from edgellm.runner.adapters import read_adapter
@@ -24,6 +26,7 @@ from edgellm.runner.fingerprint import fingerprint
 from edgellm.runner.frames import FrameReader, encode_frame
 from edgellm.runner.intake.beside import Compiled, Fetched
 from edgellm.runner.intake.questions import Questions
+from edgellm.runner.loadlog import DeviceMemory
 from edgellm.runner.messages import (
     FromWorker,
     Generate,
@@ -73,10 +76,12 @@ def main() -> int:
 
 
 def _serve(load: Load, inbox: Inbox, tell: Tell) -> None:
+    from edgellm.runner.llama.devices import as_planned, bound
     from edgellm.runner.llama.load import LoadError
 
-    begun_s = time.monotonic()
+    begun_s, planned = time.monotonic(), load.plan
     try:
+        load = structs.replace(load, plan=bound(planned))
         backend, lost = _loaded(load, tell)
     except LoadError as error:
         tell([LoadFailed(error.kind, str(error))])
@@ -85,7 +90,8 @@ def _serve(load: Load, inbox: Inbox, tell: Tell) -> None:
         tell([LoadFailed("file", str(error))])
         return
     gc.freeze()  # else the collector looks through all that was loaded, while streams wait
-    tell([_ready(load, backend, lost, time.monotonic() - begun_s)])
+    memory = as_planned(backend.memory, planned, load.plan)
+    tell([_ready(load, backend, memory, lost, time.monotonic() - begun_s)])
     if load.plan.prefix_disk and (backend.limits.blob or backend.limits.state):
         _keep_on_disk(load, backend, inbox)
     _worker(load, backend, lost, inbox, tell).run()
@@ -101,7 +107,13 @@ def _loaded(load: Load, tell: Tell) -> tuple["LlamaBackend", tuple[int, ...]]:
     return backend, tuple(_load_later_adapters(load, backend))
 
 
-def _ready(load: Load, backend: "LlamaBackend", lost: tuple[int, ...], load_s: float) -> Ready:
+def _ready(
+    load: Load,
+    backend: "LlamaBackend",
+    memory: tuple[DeviceMemory, ...],
+    lost: tuple[int, ...],
+    load_s: float,
+) -> Ready:
     return Ready(
         n_ctx=backend.limits.n_cells,
         n_ctx_seq=backend.limits.n_ctx_seq,
@@ -112,7 +124,7 @@ def _ready(load: Load, backend: "LlamaBackend", lost: tuple[int, ...], load_s: f
         pooling=backend.pooling,
         n_embd=backend.n_embd,
         n_ctx_train=backend.n_ctx_train,
-        memory=backend.memory,
+        memory=memory,
         lost_adapters=lost,
     )
 

@@ -163,6 +163,7 @@ def _plan(confirmed: Confirmed) -> Plan:
         flash_attention=setting.flash_attention,
         swa_full=False,
         devices=tuple(device.ggml_name or device.id for device in devices),
+        device_addresses=tuple(device.ggml_address for device in devices),
         embedding=setting.embedding,
         pooling=candidate.spec.pooling if setting.embedding else None,
         batch_invariant=goal.batch_invariant,

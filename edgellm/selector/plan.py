@@ -204,6 +204,7 @@ class Plan:
     flash_attention: bool | None  # None: llama.cpp's own "auto"
     swa_full: bool
     devices: tuple[str, ...] = ()  # ggml names of the accelerators that take part; () = CPU only
+    device_addresses: tuple[str | None, ...] = ()  # of each, as ggml tells it; () = nobody knows
     embedding: bool = False
     pooling: str | None = None  # of an embedding model; None: what its file says
     batch_invariant: bool = False  # each sequence is computed in a call of its own

@@ -17,7 +17,7 @@ from edgellm.cli.preparing import machine
 from edgellm.cli.serving.engines import Fleet, describe
 from edgellm.errors import EdgellmError
 from edgellm.meter.health import Health
-from edgellm.probe.hardware import Hardware
+from edgellm.probe.hardware import Device, Hardware
 from edgellm.runner.engine import Engine
 from edgellm.selector.plan import Plan
 from edgellm.server.served import Served
@@ -164,13 +164,7 @@ def remaining(before: Hardware, now: Hardware) -> Hardware:
     are called as llama.cpp calls them from now on, which counts those that it sees. A card whose
     files are still there and that llama.cpp no longer lists is lost, too, unless its list couldn't
     be had at all."""
-    names = {device.id: device.ggml_name for device in now.devices}
-    has_list = bool(now.ggml_registries) or any(names.values())
-    devices = tuple(
-        dataclasses.replace(device, ggml_name=names[device.id] if has_list else device.ggml_name)
-        for device in before.devices
-        if device.id in names and (names[device.id] or not device.ggml_name or not has_list)
-    )
+    devices = tuple(kept for device in before.devices if (kept := _kept(device, before, now)))
     here = {device.id for device in devices}
     pools = {device.pool_id for device in devices}
     return dataclasses.replace(
@@ -179,3 +173,25 @@ def remaining(before: Hardware, now: Hardware) -> Hardware:
         pools=tuple(pool for pool in before.pools if pool.id in pools),
         peers=tuple(p for p in before.peers if p.one in here and p.other in here),
     )
+
+
+def _kept(device: Device, before: Hardware, now: Hardware) -> Device | None:
+    """As it is called from now on. None: it is lost."""
+    seen = next((one for one in now.devices if one.id == device.id), None)
+    if seen is None:
+        return device if _are_all_listed(device, before, now) else None
+    if not now.ggml_registries and not any(one.ggml_name for one in now.devices):
+        return device  # llama.cpp's list couldn't be had
+    if device.ggml_name and not seen.ggml_name:
+        return None
+    return dataclasses.replace(device, ggml_name=seen.ggml_name, ggml_address=seen.ggml_address)
+
+
+def _are_all_listed(device: Device, before: Hardware, now: Hardware) -> bool:
+    """Whether llama.cpp lists as many of its kind as before: then it is only the vendor's tool that
+    was silent this time, and would have told which is which."""
+    listed = [
+        sum(one.backend == device.backend and one.ggml_name is not None for one in seen.devices)
+        for seen in (before, now)
+    ]
+    return device.ggml_name is not None and listed[0] == listed[1]

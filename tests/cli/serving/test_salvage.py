@@ -308,3 +308,29 @@ def test_what_is_left_keeps_its_first_memory_and_gets_its_names_of_now():
     assert left.peers == ()
     with pytest.raises(StopIteration):
         left.device(GONE)
+
+
+def npus(*ids):
+    whole = hardware()
+    cards = [
+        Device(id_, "huawei", "Ascend910B3", "cann", id_, ggml_name=f"CANN{n}")
+        for n, id_ in enumerate(ids)
+    ]
+    pools = [MemoryPool(id_, "dedicated", 8000, None) for id_ in ids]
+    host = whole.pools[-1]
+    return replace(whole, devices=(*cards, whole.devices[-1]), pools=(*pools, host))
+
+
+def test_devices_whose_vendors_tool_is_silent_and_that_llama_cpp_lists_all_are_there():
+    """Nobody told this time which of them is at which address."""
+    before = npus(GONE, KEPT)
+    assert remaining(before, npus("CANN0", "CANN1")) == before
+    assert [d.id for d in remaining(before, npus("CANN0")).devices] == ["cpu"]
+
+
+def test_a_device_keeps_its_address_in_llama_cpps_words_of_now():
+    before = npus(GONE, KEPT)
+    cards = [replace(d, ggml_address=d.id) for d in before.devices[:2]]
+    now = replace(before, devices=(*cards, before.devices[-1]))
+
+    assert [d.ggml_address for d in remaining(before, now).devices] == [GONE, KEPT, None]

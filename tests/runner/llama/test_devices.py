@@ -1,0 +1,69 @@
+"""A plan is loaded on the cards it was made for, however ggml counts them today."""
+
+from dataclasses import replace
+
+import pytest
+from llama_cpp._ggml import libggml
+from server.server_fakes import plan
+
+from edgellm.runner.llama.devices import addresses, as_planned, bound, names_now
+from edgellm.runner.llama.load import LoadError
+from edgellm.runner.loadlog import DeviceMemory
+
+ONE, TWO = "0000:01:00.0", "0000:02:00.0"
+BOTH = {"CUDA0": ONE, "CUDA1": TWO, "Vulkan0": ONE, "CPU": None}
+ONLY_TWO = {"CUDA0": TWO, "Vulkan0": TWO, "CPU": None}
+
+
+def on(*devices):
+    names, known = zip(*devices, strict=True)
+    return replace(plan(), devices=names, device_addresses=known)
+
+
+@pytest.mark.parametrize("here", [BOTH, {"CUDA0": ONE, "CPU": None}])
+def test_a_card_that_is_where_it_was_keeps_its_name(here):
+    assert names_now(on(("CUDA0", ONE)), here) == ("CUDA0",)
+
+
+def test_a_card_that_is_counted_anew_is_known_by_its_address():
+    assert names_now(on(("CUDA1", TWO)), ONLY_TWO) == ("CUDA0",)
+    assert names_now(on(("CUDA0", ONE), ("CUDA1", TWO)), {"CUDA1": ONE, "CUDA0": TWO}) == (
+        "CUDA1",
+        "CUDA0",
+    )
+
+
+@pytest.mark.parametrize(
+    "here", [ONLY_TWO, {"CUDA0": TWO, "Vulkan0": ONE}, {"CUDA0": None}, {"CPU": None}]
+)
+def test_another_card_or_another_backends_view_is_no_substitute_for_a_lost_one(here):
+    with pytest.raises(LoadError, match=f"no device at {ONE}, which was 'CUDA0'") as error:
+        names_now(on(("CUDA0", ONE)), here)
+    assert error.value.kind == "device"
+
+
+def test_where_ggml_told_no_address_the_name_has_to_do():
+    assert names_now(on(("CANN1", None)), {"CANN0": None}) == ("CANN1",)
+    assert names_now(replace(plan(), devices=("CUDA0",)), ONLY_TWO) == ("CUDA0",)
+
+
+def test_what_a_card_took_is_told_under_its_planned_name():
+    planned = on(("CUDA1", TWO), ("CUDA2", ONE))
+    loaded = replace(planned, devices=("CUDA0", "CUDA1"))
+    took = [
+        DeviceMemory(name, n, 0, 0)
+        for n, name in enumerate(("CUDA0", "CUDA1", "CUDA0_Split", "CUDA_Host", "CPU"))
+    ]
+
+    names = [one.name for one in as_planned(took, planned, loaded)]
+    assert names == ["CUDA1", "CUDA2", "CUDA1_Split", "CUDA_Host", "CPU"]
+
+
+def test_this_ggmls_devices_are_read_and_the_cpu_has_no_address():
+    assert addresses(libggml)["CPU"] is None
+
+
+def test_a_card_that_this_machine_has_not_is_missed_before_anything_is_loaded():
+    with pytest.raises(LoadError, match="finds no device at ffff:1f"):
+        bound(on(("CUDA0", "ffff:1f:1f.7")))
+    assert bound(plan()) is not None
