@@ -13,7 +13,7 @@ die() {
 ensure_environment() {
     local purpose="$1"
     if is_current "$purpose"; then return; fi
-    trap 'printf "\r" >&2; say "stopped; the same command again goes on from here; a compilation begins anew"; exit 130' INT
+    trap 'printf "\r" >&2; say "stopped; the same command again goes on from here"; exit 130' INT
     if ! is_usable; then make_environment; fi
     ensure_pip
     rm -f .venv/setup.stamp

@@ -9,11 +9,14 @@ import os
 import re
 import sys
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgellm.models.lock import locked
 from edgellm.probe.sources import Output, Sources
 from scripts.setup import cuda_runtime, wheels
+from scripts.setup.kept_build import KeptBuild
 from scripts.setup.machine import Machine
 from scripts.setup.packages import how_to_get
 from scripts.setup.progress import Painter, Watch, run
@@ -21,6 +24,7 @@ from scripts.setup.source_build import Missing, Recipe, estimate, n_jobs, recipe
 from scripts.setup.wheels import TITLES, Kind, NoWheel
 
 _PIP = (sys.executable, "-m", "pip", "install", "--disable-pip-version-check")
+_PIP_CACHE = (sys.executable, "-m", "pip", "cache", "list", "llama_cpp_python")
 _REGISTRIES: dict[Kind, str] = {
     "cuda": "CUDA", "rocm": "ROCm", "vulkan": "Vulkan", "metal": "MTL", "cpu": "CPU",
 }  # fmt: skip
@@ -114,35 +118,56 @@ class Engine:
         answer = recipe(self.machine, kind, self.sources, self.cmake_args)
         if isinstance(answer, Missing):
             return f"{answer.what}; get it: {how_to_get(answer.tool, self.sources)}"
-        plain = kind == "cpu" and not self.cmake_args
         # pip's cache knows a wheel by its version alone: a CPU build would pass for a CUDA one.
-        done = self._compile_plainly(answer) if plain else self._compile_apart(answer)
-        return None if done else f"the compilation failed, see {self.log}"
+        is_plain = kind == "cpu" and not self.cmake_args
+        if is_plain and not self._kept(answer).wheel and self._install_ready_made(answer):
+            return None
+        return None if self._compile(answer) else f"the compilation failed, see {self.log}"
 
     def recompile(self, kind: Kind) -> str | None:
         """What pip had in its cache does not run here: it was made on another machine."""
         answer = recipe(self.machine, kind, self.sources, self.cmake_args)
         if isinstance(answer, Missing):
             return f"{answer.what}; get it: {how_to_get(answer.tool, self.sources)}"
-        done = self._compile_plainly(answer, "--no-cache-dir")
-        return None if done else f"the compilation failed, see {self.log}"
+        return None if self._compile(answer) else f"the compilation failed, see {self.log}"
 
-    def _compile_plainly(self, how: Recipe, *options: str) -> bool:
-        """By force: a build that was tried before and does not run would be good enough."""
-        again = ("-v", "--force-reinstall", "--no-deps", *options)
-        return self._pip("llama-cpp-python", (*again, self.requirement), how)
+    def _install_ready_made(self, how: Recipe) -> bool:
+        """A wheel that pip compiled before, or that its own settings lead to. By force: a build
+        that was tried before and does not run would be good enough."""
+        cached = self.sources.run(_PIP_CACHE, 60.0)
+        again = ("--force-reinstall", "--no-deps")
+        if isinstance(cached, Output) and ".whl" in cached.text:
+            return self._pip("llama-cpp-python", ("-v", *again, self.requirement), how)
+        only = ("--quiet", "--only-binary", "llama-cpp-python", *again, *_WHEEL_NETWORK)
+        answer = self.sources.run((*_PIP, *only, self.requirement), 600.0)
+        return isinstance(answer, Output) and answer.code == 0
 
-    def _compile_apart(self, how: Recipe) -> bool:
-        """Into a folder of our own, so that a new environment need not compile again."""
-        folder = self._cache_folder(how)
-        if not any(folder.glob("*.whl")):
-            folder.mkdir(parents=True, exist_ok=True)
-            make = (sys.executable, "-m", "pip", "wheel", "-v", "--no-cache-dir", "--no-deps")
-            fresh = ("--no-binary", "llama-cpp-python", "-w", str(folder), self.requirement)
-            if not self._run("llama-cpp-python", (*make, *fresh), how):
-                return False
-        found = max(folder.glob("*.whl"), key=lambda path: path.stat().st_mtime)
-        return self._pip("llama-cpp-python", ("--no-deps", "--force-reinstall", str(found)))
+    def _compile(self, how: Recipe) -> bool:
+        """In a folder of our own, so that it can go on later, and a new environment need not
+        compile again. Two set-ups compile one after the other: the second finds the wheel."""
+        kept = self._kept(how)
+        with locked(kept.folder / "lock", self._waiter("another set-up compiles llama.cpp here")):
+            if kept.is_begun:
+                self.painter.say("llama-cpp-python: its compilation was broken off, and goes on")
+            wheel = kept.wheel or kept.make(
+                lambda title, argv: self._run(title, argv, None),
+                lambda title, argv: self._run(title, argv, how),
+            )
+        again = ("--no-deps", "--force-reinstall", str(wheel))
+        return wheel is not None and self._pip("llama-cpp-python", again)
+
+    def _waiter(self, why: str) -> Callable[[], None]:
+        said: list[str] = []
+
+        def waits() -> None:
+            if not said:
+                self.painter.say(f"{why}; waiting for it")
+                said.append(why)
+
+        return waits
+
+    def _kept(self, how: Recipe) -> KeptBuild:
+        return KeptBuild(self._cache_folder(how), self.requirement)
 
     def _cache_folder(self, how: Recipe) -> Path:
         flags = " ".join(sorted(self.machine.cpu_flags))

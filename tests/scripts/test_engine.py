@@ -10,6 +10,7 @@ from edgellm.probe.sources import Output
 from scripts.setup.engine import Engine
 from scripts.setup.machine import Machine, Nvidia
 from scripts.setup.progress import Painter
+from scripts.setup.source_build import recipe
 
 ROOT = Path(__file__).parents[2]
 CARD = Nvidia(("RTX 3090",), (12, 4), ((8, 6),))
@@ -74,6 +75,35 @@ def test_no_compiler_is_a_clause_with_the_command_that_brings_one(engine):
     answer = engine(files=debian).compile("cpu")
     assert answer.startswith("no C++ compiler; get it: ")
     assert answer.endswith("apt install build-essential")
+
+
+GXX = {("c++", "--version"): "c++ 12"}
+CACHED = "/cache/wheels/a7/llama_cpp_python-0.3.36-py3-none-linux_x86_64.whl\n"
+
+
+def asked_pip_for(engine):
+    return [argv for argv in engine.sources.asked if "install" in argv]
+
+
+def test_a_wheel_that_pips_settings_lead_to_is_no_compilation(engine):
+    found = engine(GXX | {"pip": ""})
+    assert found.compile("cpu") is None
+    (argv,) = asked_pip_for(found)
+    assert "--only-binary" in argv
+    assert argv[-1] == found.requirement
+
+
+def test_a_wheel_that_was_compiled_here_is_installed_again(engine, tmp_path, monkeypatch):
+    """It is not there, so pip says no; nothing else was tried."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    before = engine(GXX | {"pip": CACHED})
+    kept = before._kept(recipe(MACHINE, "cpu", before.sources)).folder
+    kept.mkdir(parents=True)
+    (kept / "llama_cpp_python-0.0.0-py3-none-any.whl").write_text("")
+
+    assert "compilation failed" in before.compile("cpu")
+    assert asked_pip_for(before) == []
+    assert str(kept) in before.log.read_text()
 
 
 def test_the_requirement_is_the_projects_own(engine):

@@ -1,0 +1,98 @@
+import tarfile
+
+import pytest
+
+from scripts.setup.kept_build import KeptBuild
+
+SOURCE = "llama_cpp_python-0.3.36"
+
+
+class Broken(Exception):
+    """Ctrl-C, at a moment of the test's choice."""
+
+
+class Pip:
+    """As far as it is asked here. `ends` are those of the builds to come: True, False, Broken."""
+
+    def __init__(self, *ends, downloads=(True,)):
+        self.ends, self.downloads, self.built_on = list(ends), list(downloads), []
+
+    def download(self, title, argv):
+        folder = argv[argv.index("--dest") + 1]
+        if not self.downloads.pop(0):
+            return False
+        with tarfile.open(f"{folder}/{SOURCE}.tar.gz", "w:gz") as package:
+            package.add(__file__, f"{SOURCE}/pyproject.toml")
+        return True
+
+    def build(self, title, argv):
+        """Each try compiles one more file."""
+        *_, source = argv
+        kept = next(one for one in argv if one.startswith("build-dir="))
+        objects = self._folder(kept.removeprefix("build-dir="))
+        self.built_on.append(len([*objects.iterdir()]))
+        (objects / f"{len(self.built_on)}.o").write_text(source)
+        end = self.ends.pop(0)
+        if end is Broken:
+            raise Broken
+        if end:
+            wheels = self._folder(argv[argv.index("--wheel-dir") + 1])
+            (wheels / "llama_cpp_python-0.3.36-py3-none-any.whl").write_text("")
+        return end
+
+    def _folder(self, path):
+        folder = self.root / path
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+@pytest.fixture
+def kept(tmp_path):
+    return KeptBuild(tmp_path / "kept", "llama-cpp-python>=0.3")
+
+
+def made(kept, pip, tmp_path):
+    pip.root = tmp_path
+    return kept.make(pip.download, pip.build)
+
+
+def test_of_a_build_that_is_done_the_wheel_stays_and_nothing_else(kept, tmp_path):
+    wheel = made(kept, Pip(True), tmp_path)
+
+    assert wheel == kept.wheel
+    assert [*kept.folder.iterdir()] == [wheel]
+
+
+def test_a_build_that_was_broken_off_goes_on_with_its_own_sources_and_objects(kept, tmp_path):
+    pip = Pip(Broken, Broken, True)
+    for _ in range(2):
+        with pytest.raises(Broken):
+            made(kept, pip, tmp_path)
+        assert kept.is_begun
+        assert kept.wheel is None
+
+    assert made(kept, pip, tmp_path)
+    assert pip.built_on == [0, 1, 2]
+    assert pip.downloads == []
+
+
+def test_where_it_fails_with_old_objects_it_is_tried_without(kept, tmp_path):
+    pip = Pip(Broken, False, True)
+    with pytest.raises(Broken):
+        made(kept, pip, tmp_path)
+
+    assert made(kept, pip, tmp_path)
+    assert pip.built_on == [0, 1, 0]
+
+
+def test_what_fails_from_the_start_is_not_tried_twice(kept, tmp_path):
+    pip = Pip(False)
+    assert made(kept, pip, tmp_path) is None
+    assert pip.built_on == [0]
+
+
+def test_sources_that_did_not_come_are_asked_for_again(kept, tmp_path):
+    pip = Pip(True, downloads=(False, True))
+    assert made(kept, pip, tmp_path) is None
+    assert not kept.is_begun
+    assert made(kept, pip, tmp_path)
