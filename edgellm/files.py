@@ -1,8 +1,13 @@
-"""Small files that others may read at any moment."""
+"""Small files that others may read at any moment, and paths as people write them."""
 
 import os
 import tempfile
 from pathlib import Path
+
+
+def path_of(text: str) -> Path:
+    """`~` is one's home. Nobody's (`~nobody/x`) is a name, as in a shell: pathlib would raise."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - see above
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -1,6 +1,19 @@
+from pathlib import Path
+
 import pytest
 
-from edgellm.files import write_whole
+from edgellm.files import path_of, write_whole
+
+
+def test_a_path_begins_at_ones_home_where_it_says_so(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    assert path_of("~/a.gguf") == tmp_path / "a.gguf"
+    assert path_of("a~") == Path("a~")
+
+
+def test_the_home_of_nobody_is_a_name():
+    assert path_of("~nobody-here/a.gguf") == Path("~nobody-here/a.gguf")
 
 
 def test_a_file_is_written_over_and_is_its_owners_alone(tmp_path):

@@ -15,6 +15,7 @@ from edgellm.cli.preparing.resolve import (
 from edgellm.cli.preparing.store import store_of
 from edgellm.config import Config
 from edgellm.errors import DoesNotFit, EdgellmError, Offline
+from edgellm.files import path_of
 from edgellm.models import local
 from edgellm.models.names import (
     CatalogReference,
@@ -74,7 +75,7 @@ def about(text: str, config: Config) -> About:
     reference = parse_reference(text)
     match reference:
         case PathReference(path):
-            return _of_file(Path(path).expanduser())
+            return _of_file(path_of(path))
         case CatalogReference():
             return _of_catalog(reference, config)
         case HubReference():

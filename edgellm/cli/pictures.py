@@ -6,11 +6,12 @@ from pathlib import Path
 
 from edgellm.chat.pictures import check_size
 from edgellm.errors import BadRequest
+from edgellm.files import path_of
 
 
 def data_urls(paths: Sequence[str]) -> tuple[str, ...]:
     """Raises BadRequest that names the file."""
-    return tuple(_data_url(Path(path).expanduser()) for path in paths)
+    return tuple(_data_url(path_of(path)) for path in paths)
 
 
 def _data_url(path: Path) -> str:

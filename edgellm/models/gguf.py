@@ -215,7 +215,7 @@ def parse_header(prefix: bytes, file_bytes: int | None = None) -> GGUFHeader | N
 def _header(cursor: Cursor) -> GGUFHeader:
     magic = cursor.take(4)
     if magic != b"GGUF":
-        raise BadGGUF(f"not a GGUF file: it starts with {magic!r}, not b'GGUF'")
+        raise BadGGUF(f"not a GGUF file: it starts with {repr(magic)[1:]}, not with 'GGUF'")
     version = cursor.u32()
     if version not in (2, 3):
         swapped = version & 0xFFFF == 0  # a big-endian 3 reads as 0x03000000

@@ -65,7 +65,10 @@ def read_headers(path: Path) -> tuple[GGUFHeader, ...]:
 
 
 def read_model(path: Path) -> tuple[tuple[GGUFHeader, ...], ModelSpec]:
-    """The headers of the model at `path`, all its parts together, and what they say."""
+    """The headers of the model at `path`, all its parts together, and what they say. Raises
+    ModelNotFound, StorageError, BadGGUF."""
+    if path.is_dir():
+        raise _is_folder(path)
     if path.exists() and sidecar_kind(path.name) == "part":
         raise BadGGUF(
             f"{path.name} is a raw piece of a file", hint="join the pieces with cat first"
@@ -124,8 +127,12 @@ def unreadable(path: Path, error: OSError) -> ModelNotFound | StorageError:
                 f"there is no file {path.name}", hint="edgellm list shows what is here"
             )
         case IsADirectoryError():
-            return StorageError(f"{path.name} is a folder", hint="name the .gguf file in it")
+            return _is_folder(path)
         case PermissionError():
             return StorageError(f"no permission to read {path.name}", hint=f"chmod +r {path.name}")
         case _:
             return StorageError(f"{path.name} can't be read: {error.strerror}")
+
+
+def _is_folder(path: Path) -> StorageError:
+    return StorageError(f"{path.name or path} is a folder", hint="name the .gguf file in it")

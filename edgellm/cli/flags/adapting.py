@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
+from edgellm.files import path_of
 from edgellm.values import frozen
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Adapting:
             )
         if self.pooling and self.lora:
             raise BadRequest("--lora is for models that write text; --pooling makes it embed")
-        if self.lora_dir is not None and not Path(self.lora_dir).expanduser().is_dir():
+        if self.lora_dir is not None and not path_of(self.lora_dir).is_dir():
             raise BadRequest(f"--lora-dir: there is no folder {self.lora_dir}")
         found = replace(resolved, pooling=self.pooling, adapters=_adapters(self.lora or ()))
         for adapter in found.adapters:
@@ -112,7 +113,7 @@ def _parsed(text: str) -> tuple[Path, float]:
 
     name, mark, number = text.rpartition("=")
     if not mark or "/" in number:  # a path may have the mark itself
-        return Path(text).expanduser(), 1.0
+        return path_of(text), 1.0
     try:
         scale = float(number)
     except ValueError:
@@ -122,7 +123,7 @@ def _parsed(text: str) -> tuple[Path, float]:
             f"--lora {text}: {number!r} is no scale from {-MAX_SCALE:g} to {MAX_SCALE:g}",
             hint="--lora FILE=0.5",
         )
-    return Path(name).expanduser(), scale
+    return path_of(name), scale
 
 
 def _check_is_there(path: Path) -> None:

@@ -9,12 +9,12 @@ import ipaddress
 import os
 import re
 import socket
-from pathlib import Path
 
 import psutil
 
 from edgellm.config import host_and_port, socket_path
 from edgellm.errors import ConfigError
+from edgellm.files import path_of
 
 _PORT = 8484
 _PORT_OF_A_PROXY = {"http": 80, "https": 443}
@@ -103,7 +103,7 @@ def _hears(everywhere: str, host: str) -> bool:
 
 def _socket_of(text: str) -> str | None:
     path = socket_path(text.strip())
-    return f"unix://{Path(path).expanduser().absolute()}" if path else None
+    return f"unix://{path_of(path).absolute()}" if path else None
 
 
 def _parts(text: str) -> tuple[str, str, int, str]:

@@ -4,13 +4,13 @@ One list of flags for `plan`, `serve` and the others; the words are llama.cpp's 
 """
 
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, get_type_hints
 
 import typer
 
 from edgellm.cli.flags import completing
 from edgellm.errors import BadRequest
+from edgellm.files import path_of
 from edgellm.units import parse_bytes
 from edgellm.values import frozen
 
@@ -208,7 +208,7 @@ class Pins:
             max_watts=self.max_watts,
             allow_disk=self.allow_disk,
             prefix_ram_bytes=None if self.prefix_ram is None else parse_bytes(self.prefix_ram),
-            prefix_disk=self.prefix_disk and str(Path(self.prefix_disk).expanduser().absolute()),
+            prefix_disk=self.prefix_disk and str(path_of(self.prefix_disk).absolute()),
             prefix_disk_bytes=parse_bytes(self.prefix_disk_size or "8GiB"),
             batch_invariant=self.batch_invariant,
             speculate=self.speculate or "ngram",  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
+from edgellm.files import path_of
 from edgellm.values import frozen
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Seeing:
 
         if self.mmproj and self.no_mmproj:
             raise BadRequest("--mmproj and --no-mmproj exclude each other")
-        named = Path(self.mmproj).expanduser() if self.mmproj else None
+        named = path_of(self.mmproj) if self.mmproj else None
         found = replace(resolved, projector=named, is_blind=self.no_mmproj)
         if named and not resolved.is_local:  # the width is checked when the model is here
             size_bytes = _size_bytes(named)

@@ -8,6 +8,7 @@
 What is already on this disk is never downloaded again and never asked the hub for.
 """
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from edgellm.cli.preparing.store import store_of
 from edgellm.cli.preparing.vocabularies import remembered
 from edgellm.config import Config
 from edgellm.errors import BadGGUF, BadRequest, EdgellmError, ModelNotFound
+from edgellm.files import path_of
 from edgellm.models import local
 from edgellm.models.names import (
     CatalogReference,
@@ -75,14 +77,14 @@ def _resolved(text: str, config: Config, plan_only: bool) -> Resolved:
     reference = parse_reference(text)
     match reference:
         case PathReference(path):
-            return on_disk(Path(path).expanduser())
+            return on_disk(path_of(path))
         case HubReference():
             return _stored(reference, config) or _on_hub(reference, config)
         case CatalogReference():
             try:
                 return _in_catalog(reference, config, plan_only)
             except ModelNotFound as error:
-                if Path(text).is_file():
+                if os.path.isfile(text):  # noqa: PTH113 - see on_disk
                     error.hint = f"the file of that name is ./{text}"
                 raise
 
@@ -93,7 +95,7 @@ def demo() -> Resolved:
 
 def on_disk(path: Path, name: str | None = None, quant: str | None = None) -> Resolved:
     """A file is served where it lies. Raises ModelNotFound, StorageError, BadGGUF."""
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 - which raises where a name is too long
         raise ModelNotFound(f"there is no file {path}", hint="edgellm list shows what is here")
     headers, spec = local.read_model(path)
     candidate = Candidate(

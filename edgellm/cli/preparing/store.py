@@ -1,10 +1,9 @@
 """Where this configuration's models lie. Apart from resolve.py: Tab can't wait for its imports."""
 
-from pathlib import Path
-
 from edgellm.config import Config
+from edgellm.files import path_of
 from edgellm.models.store import Store
 
 
 def store_of(config: Config) -> Store:
-    return Store(Path(config.cache_dir).expanduser() if config.cache_dir else None)
+    return Store(path_of(config.cache_dir) if config.cache_dir else None)

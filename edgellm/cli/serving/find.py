@@ -9,6 +9,7 @@ from edgellm.cli.flags.addresses import hears, place_of, url_of_environment
 from edgellm.cli.serving import state
 from edgellm.cli.serving.client import PATIENCE_S, Client
 from edgellm.errors import BadRequest, EdgellmError, KeyRefused, NotServing
+from edgellm.files import path_of
 from edgellm.status import ModelStatus, Status
 from edgellm.tui.untrusted import clean
 
@@ -160,7 +161,7 @@ def is_meant(text: str, served: ModelStatus) -> bool:
         is_repo = "/" in text and ":" not in text
         return is_repo and _plain(text) == _plain(served.name).partition(":")[0]
     try:
-        return Path(text).expanduser().resolve() == Path(file).resolve()
+        return path_of(text).resolve() == Path(file).resolve()
     except (OSError, EdgellmError):
         return False
 

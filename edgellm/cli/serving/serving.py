@@ -19,6 +19,7 @@ from edgellm.cli.serving.engines import Fleet
 from edgellm.cli.serving.observing import Observer
 from edgellm.cli.serving.salvage import Salvage
 from edgellm.config import Config
+from edgellm.files import path_of
 from edgellm.meter.guardrails import Ceilings
 from edgellm.meter.health import Health
 from edgellm.meter.sampler import Sampler
@@ -143,7 +144,7 @@ def _app(instance: Instance, fleet: Fleet, sampler: Sampler, salvage: Salvage) -
             _tell_all(instance, salvage),
         ),
         reach=Reach(
-            Path(config.lora_dir).expanduser() if config.lora_dir else None,
+            path_of(config.lora_dir) if config.lora_dir else None,
             ImageHosts(() if config.offline else config.image_hosts),
         ),
     )
@@ -192,5 +193,5 @@ async def _load(
 
 def _bind(config: Config) -> Bind:
     """A relative path would be another one for whoever finds the server from elsewhere."""
-    unix_path = Path(config.unix_socket).expanduser().absolute() if config.unix_socket else None
+    unix_path = path_of(config.unix_socket).absolute() if config.unix_socket else None
     return Bind(config.host, config.port, unix_path)
