@@ -6,6 +6,7 @@ told and passed over: somebody else's program may mean it.
 """
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -66,7 +67,7 @@ def load_config(environ: Mapping[str, str], flags: Mapping[str, Any]) -> Config:
             _from_file(path, must_exist="EDGELLM_CONFIG" in environ) | given, Config, strict=False
         )
     except msgspec.ValidationError as error:
-        raise ConfigError(f"a setting can't be: {error}", hint=f"look into {path}") from error
+        raise _unfit(error, environ, path) from error
     if "api_keys" in given and "key_weights" not in given:  # the file weighs the file's own keys
         left = {k: w for k, w in config.key_weights.items() if k in config.api_keys}
         config = msgspec.structs.replace(config, key_weights=left)
@@ -86,6 +87,16 @@ def unknown_variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str | N
         if name.startswith(_PREFIX) and name not in known:
             near = difflib.get_close_matches(name.removeprefix(_PREFIX), tails, n=1)
             yield name, tails[near[0]] if near else None
+
+
+def _unfit(error: msgspec.ValidationError, environ: Mapping[str, str], path: Path) -> ConfigError:
+    """With the place where it was said, and never the value: it may be a key."""
+    what, _, where = str(error).partition(" - at `$.")
+    name = re.split(r"\W", where)[0]
+    variable = f"{_PREFIX}{name.upper()}"
+    if name and variable in environ:
+        return ConfigError(f"{name} can't be: {what}", hint=f"look at {variable}")
+    return ConfigError(f"{name or 'a setting'} can't be: {what}", hint=f"look into {path}")
 
 
 def _check(config: Config) -> None:

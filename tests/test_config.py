@@ -62,9 +62,18 @@ def test_a_port_that_cannot_be_is_an_error(text):
         load({"EDGELLM_PORT": text})
 
 
-def test_a_wrong_type_is_an_error_that_names_the_setting():
-    with pytest.raises(ConfigError, match=r"max_queue"):
-        load({"EDGELLM_MAX_QUEUE": "many"})
+@pytest.mark.parametrize("name", ["max_queue", "port"])
+def test_a_wrong_type_is_an_error_that_names_the_variable(name):
+    variable = f"EDGELLM_{name.upper()}"
+    with pytest.raises(ConfigError, match=f"{name} can't be: Expected `int`") as raised:
+        load({variable: "many"})
+    assert raised.value.hint == f"look at {variable}"
+
+
+def test_a_wrong_type_in_the_file_is_an_error_that_names_the_setting_and_the_file(tmp_path):
+    with pytest.raises(ConfigError, match="max_queue can't be") as raised:
+        load(tmp_path=tmp_path, toml='max_queue = "many"')
+    assert str(tmp_path / "config.toml") in raised.value.hint
 
 
 @pytest.mark.parametrize(

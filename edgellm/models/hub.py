@@ -6,11 +6,12 @@ Both libraries are imported at the first use: they cost more time than the whole
 """
 
 import os
+import re
 from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
-from edgellm.errors import ModelNotFound, NetworkError, Offline
+from edgellm.errors import ConfigError, ModelNotFound, NetworkError, Offline
 from edgellm.models.names import Listing, RepoFile, group_files
 from edgellm.values import frozen
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 DEFAULT_ENDPOINT: Final = "https://huggingface.co"
 _TRUE: Final = frozenset({"1", "on", "true", "yes"})
+_ERRNO: Final = re.compile(r"^\[Errno -?\d+\] ")  # before words that say the same
 _LISTING_TIMEOUT_S: Final = 15.0
 
 
@@ -77,8 +79,13 @@ class HuggingFaceHub:
             ranges.close()
 
     def list_files(self, repo: str, revision: str = "main") -> Repository:
-        """One request. Raises Offline, ModelNotFound, NetworkError."""
+        """One request. Raises Offline, ModelNotFound, NetworkError, ConfigError."""
         self._forbid_offline(f"hf.co/{repo}")
+        if not self._host:
+            raise ConfigError(
+                f"HF_ENDPOINT {self.endpoint!r} is no address that begins with http",
+                hint=f"write it like {DEFAULT_ENDPOINT}",
+            )
         import httpx2
         from huggingface_hub import HfApi, hf_hub_url
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -94,7 +101,7 @@ class HuggingFaceHub:
             raise _listing_error(repo, self._host, error) from error
         except (httpx2.HTTPError, OSError) as error:
             raise NetworkError(
-                f"{self._host} can't be reached: {error}",
+                f"{self._host} can't be reached: {_ERRNO.sub('', str(error))}",
                 hint="check the network or HF_ENDPOINT; --offline works with what is on this disk",
             ) from error
         commit = info.sha or revision

@@ -138,6 +138,7 @@ def files(tmp_path_factory):
         (2, "--flash-attn 'x'", ["serve", "demo", "-fa", "x"]),
         (2, "--cache-type-k 'q9'", ["plan", "demo", "-ctk", "q9"]),
         (2, "not a size", ["serve", "demo", "--reserve", "3x"]),
+        (2, "not a size", ["pull", "org/repo", "--limit-rate", "fast"]),
         (2, "does not name a model", ["serve", "a b c"]),
         (2, "this is none", ["top"]),
         (2, "a file of yours", ["rm", "./x.gguf"]),

@@ -5,7 +5,7 @@ import pytest
 from gguf_files import llama_bytes
 from hub_server import Corrupt, Cut, HubServer, NoRanges, Stall, Status
 
-from edgellm.errors import ModelNotFound, NetworkError, Offline, TransientError
+from edgellm.errors import ConfigError, ModelNotFound, NetworkError, Offline, TransientError
 from edgellm.models.hub import HuggingFaceHub
 
 REPO = "org/tiny-GGUF"
@@ -160,6 +160,13 @@ def test_a_hub_that_is_not_there_is_a_network_error():
     with pytest.raises(NetworkError, match="can't be reached") as raised:
         HuggingFaceHub(endpoint=endpoint, token="", offline=False).list_files(REPO)
     assert "--offline" in raised.value.hint
+    assert "Errno" not in str(raised.value)
+
+
+def test_an_endpoint_without_a_scheme_is_a_setting_that_cannot_be():
+    hub = HuggingFaceHub(endpoint="hf-mirror.example", token="", offline=False)
+    with pytest.raises(ConfigError, match="HF_ENDPOINT 'hf-mirror.example'"):
+        hub.list_files(REPO)
 
 
 def test_the_real_client_understands_this_server(server: HubServer):

@@ -27,7 +27,11 @@ AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 
 
 def config_from(*, offline: bool = False, **flags: Any) -> "Config":
-    """Flags over environment over file over defaults; what is None or False was not given."""
+    """Flags over environment over file over defaults; what is None or False was not given. Raises
+    ConfigError, and BadRequest for a rate that is none: before the network is asked for anything."""
     from edgellm.config import load_config
+    from edgellm.units import parse_bytes
 
+    if rate := flags.get("limit_rate"):
+        parse_bytes(rate)
     return load_config(os.environ, {**flags, "offline": offline or None})
