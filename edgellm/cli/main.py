@@ -7,7 +7,7 @@ asked for (cli/commanding.py); where it takes a dataclass, `spread` makes its fi
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, cast
 
 import typer
@@ -107,8 +107,32 @@ def _is_ours(variable: str) -> bool:
 def main(argv: Sequence[str] | None = None) -> None:
     """Always ends by SystemExit. `argv`: the words after the program's name."""
     _tell_unknown_variables()
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["help"]:  # as git and cargo have it
+        words = [*words[1:], "--help"]
+    telling(lambda: app(args=words, prog_name="edgellm"))
+
+
+def telling(command: Callable[[], object]) -> None:
+    """Runs it; what goes wrong is told, and ends by SystemExit."""
     try:
-        app(args=argv, prog_name="edgellm")
+        command()
     except EdgellmError as error:
         say_error(error)
         sys.exit(error.exit_code)
+    except Exception as error:  # noqa: BLE001 - a bug: who meets it reads a sentence, we the rest
+        say(f"edgellm: this is a bug: {type(error).__name__}: {error}")
+        say(f"  → tell us, with what is in {_kept(error)}")
+        sys.exit(EdgellmError.exit_code)
+
+
+def _kept(error: Exception) -> str:
+    """A file with where it came from."""
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="edgellm-bug-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
+        file.write("".join(traceback.format_exception(error)))
+    return file.name

@@ -88,6 +88,11 @@ def test_version(home):
     assert re.fullmatch(r"edgellm \d+\.\d+\.\d+\n", home.run("--version").out)
 
 
+def test_help_may_be_asked_for_as_a_command(home):
+    assert home.run("help").out == home.run("--help").out
+    assert home.run("help", "serve").out == home.run("serve", "--help").out
+
+
 def test_no_arguments_show_the_help(home):
     assert "Usage: edgellm" in home.run().out + home.run().err
 
