@@ -344,3 +344,18 @@ def test_a_bomb_is_refused_or_followed_within_two_seconds(masks, bomb):
                 break
             mask.accept(min(allowed - {PLAIN.end}, default=PLAIN.end))
     assert time.process_time() - begun_s < 2.0
+
+
+def test_a_grammar_of_ever_more_readings_is_broken_off_before_its_masks_take_long():
+    alphabet = Alphabet(words=tuple("a" * n for n in range(2, 12)))
+    masks = Masks(alphabet.tokenizer, alphabet.n_vocab)
+    doubled = "\n".join(f"r{i} ::= r{i + 1} r{i + 1}" for i in range(20))
+    mask = masks.compile(GBNF(f'root ::= r0\n{doubled}\nr20 ::= "a"?'))
+    n_followed = 0
+    while ord("a") in alphabet.allowed(mask):
+        mask.accept(ord("a"))
+        n_followed += 1
+        assert n_followed < 40
+    assert n_followed > 5
+    assert "too complex to go on with" in mask.fault
+    assert alphabet.may_end(mask)
