@@ -1,5 +1,21 @@
-"""`python -m edgellm` is `edgellm`."""
+"""`edgellm`, and `python -m edgellm`: where the program begins.
 
-from edgellm.cli.main import main
+The rest is imported in here, for Ctrl-C may come meanwhile.
+"""
 
-main()
+import sys
+
+_INTERRUPTED = 130  # as a shell tells it
+
+
+def main() -> None:
+    try:
+        from edgellm.cli.main import main as command
+
+        command()
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -412,6 +412,14 @@ def test_doctor_checks_and_says_what_it_found(here):
     assert ("nothing is wrong" in done.out.splitlines()) == (n_wrong == 0)
 
 
+def test_ctrl_c_while_it_is_imported_is_no_traceback(home):
+    """In the place of a library that is imported early stands one that is interrupted."""
+    (home.folder / "typer.py").write_text("raise KeyboardInterrupt\n")
+    done = home.run("list", PYTHONPATH=str(home.folder))
+
+    assert (done.code, done.out, done.err) == (130, "", "")
+
+
 def test_python_dash_m_is_the_same_program(home):
     assert EDGELLM[1:] == ("-m", "edgellm")
     assert home.run("--version").code == 0
