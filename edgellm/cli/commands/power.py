@@ -1,10 +1,13 @@
 """`edgellm tune MODEL --power`: how much energy a token takes at each power limit.
 
-The limits are moved while it measures, and moved back whatever happens; what is worth keeping is
-said, with the command that would set it, and not set.
+The limits are moved while it measures, and moved back whatever happens: Ctrl-C, an error, a signal
+that ends it. Against SIGKILL nothing helps, so what would move them back is said before. What is
+worth keeping is said, with the command that would set it, and not set.
 """
 
 import asyncio
+import math
+import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +25,7 @@ from edgellm.units import DASH, format_rate
 
 _SETTLE_S, _MEASURE_S = 3.0, 10.0  # a card needs some seconds to find its clock
 _LOOK_S = 0.25
+_ENDS = (signal.SIGTERM, signal.SIGHUP)  # SIGINT is asyncio's own
 
 Decode = Callable[[], Awaitable[int]]  # one answer; how many tokens it had
 Say = Callable[[str], None]
@@ -53,15 +57,25 @@ class Cards:
         )
 
     def watts(self, ratio: float) -> float:
-        return sum(ratio * one.default_w for one in self.found)
+        return sum(_whole_w(one, ratio) for one in self.found)
 
     def set(self, ratio: float) -> None:
         for limit, found in zip(self.limits, self.found, strict=True):
-            limit.set(ratio * found.default_w)
+            limit.set(_whole_w(found, ratio))
+
+    def try_out(self) -> None:
+        """Each card gets the limit that it has: who may not move it is told before a model is
+        loaded. Raises EdgellmError."""
+        for limit, found in zip(self.limits, self.found, strict=True):
+            limit.set(found.set_w)
 
     def commands(self, ratio: float) -> Iterator[str]:
         for limit, found in zip(self.limits, self.found, strict=True):
-            yield limit.command(ratio * found.default_w)
+            yield limit.command(_whole_w(found, ratio))
+
+    def commands_back(self) -> Iterator[str]:
+        for limit, found in zip(self.limits, self.found, strict=True):
+            yield limit.command(found.set_w)
 
     @contextmanager
     def put_back(self) -> Iterator[None]:
@@ -70,13 +84,31 @@ class Cards:
             yield
         finally:
             refused = list[str]()
-            for limit, found in zip(self.limits, self.found, strict=True):
-                try:
-                    limit.set(found.set_w)
-                except EdgellmError as error:
-                    refused.append(f"{limit.device_id} should have {found.set_w:.0f} W: {error}")
+            with _undisturbed():
+                for limit, found in zip(self.limits, self.found, strict=True):
+                    try:
+                        limit.set(found.set_w)
+                    except EdgellmError as error:
+                        refused.append(f"{limit.device_id} should have {found.set_w:g} W: {error}")
             if refused:
                 raise EdgellmError("a power limit could not be put back: " + "; ".join(refused))
+
+
+def _whole_w(found: PowerRange, ratio: float) -> int:
+    """Whole watts, of those that the card allows."""
+    watts = round(ratio * found.default_w)
+    return min(max(watts, math.ceil(found.least_w)), math.floor(found.most_w))
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """An impatient second Ctrl-C must not leave a card with a limit that isn't its own."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, *_ENDS)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 async def curve(
@@ -137,10 +169,14 @@ async def _mean_w(cards: Cards, sampler: Sampler) -> float | None:
 
 
 def measure(path: Path, plan: Plan, cards: Cards, sampler: Sampler, say: Say) -> tuple[Point, ...]:
-    """With a worker of its own, one stream. Raises EdgellmError."""
+    """With a worker of its own, one stream. Raises EdgellmError, and KeyboardInterrupt for every
+    signal that ends it."""
     from edgellm.cli.measuring.trials import serving
 
     async def run() -> tuple[Point, ...]:
+        if own := asyncio.current_task():
+            for number in _ENDS:
+                asyncio.get_running_loop().add_signal_handler(number, own.cancel)
         sampler.start()
         try:
             async with serving(path, plan) as decode:
@@ -148,7 +184,10 @@ def measure(path: Path, plan: Plan, cards: Cards, sampler: Sampler, say: Say) ->
         finally:
             sampler.stop()
 
-    return asyncio.run(run())
+    try:
+        return asyncio.run(run())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 def rows(points: Sequence[Point]) -> list[dict[str, float | None]]:

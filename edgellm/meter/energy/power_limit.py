@@ -113,7 +113,8 @@ class AmdLimit:
 
 
 def _limit(watts: float) -> str:
-    return f"--power-limit={watts:.0f}"
+    """nvidia-smi takes fractions, and tells a limit to the hundredth."""
+    return f"--power-limit={round(watts, 2):g}"
 
 
 def _microwatts(watts: float) -> int:

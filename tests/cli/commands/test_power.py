@@ -98,3 +98,19 @@ def test_one_that_can_not_be_put_back_is_named_with_what_it_should_have():
 def test_a_model_on_no_card_has_nothing_to_limit():
     with pytest.raises(BadRequest, match="no card"):
         Cards.of([])
+
+
+class Odd(Card):
+    """A board whose driver allows no whole watts at its ends."""
+
+    def read(self):
+        return PowerRange(100.4, 219.6, 219.6, self.set_w)
+
+
+def test_limits_are_whole_watts_that_the_card_allows_and_its_own_is_put_back_to_the_hundredth():
+    card = Odd(set_w=212.35)
+    measured(card)
+
+    assert card.history[0] == 219
+    assert card.history[-2] == 101
+    assert card.set_w == 212.35

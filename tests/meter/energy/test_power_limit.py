@@ -13,7 +13,7 @@ QUERY = (
     f"nvidia-smi --id={H100} --query-gpu=power.min_limit,power.max_limit,power.default_limit,"
     "power.limit --format=csv,noheader,nounits"
 )
-SET = f"nvidia-smi --id={H100} --power-limit=500"
+SET = f"nvidia-smi --id={H100} --power-limit=500.25"
 CARD = "/sys/class/drm/card1"
 CHIP = f"{CARD}/device/hwmon/hwmon4"
 
@@ -35,7 +35,7 @@ def test_a_card_without_limits_says_so(text):
 
 
 def test_setting_succeeds_when_nvidia_smi_does():
-    nvidia(**{SET: "Power limit for GPU 00000000:0B:00.0 was set to 500.00 W\n"}).set(500.2)
+    nvidia(**{SET: "Power limit for GPU 00000000:0B:00.0 was set to 500.00 W\n"}).set(500.254)
 
 
 def test_who_may_not_set_it_is_told_who_may():
@@ -43,7 +43,7 @@ def test_who_may_not_set_it_is_told_who_may():
     limit = nvidia(**{SET: Output(f"{said}\nTerminating early due to previous errors.\n", "", 4)})
 
     with pytest.raises(EdgellmError, match="Insufficient Permissions") as refused:
-        limit.set(500)
+        limit.set(500.25)
     assert "sudo" in refused.value.hint
 
 
