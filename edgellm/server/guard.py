@@ -105,7 +105,8 @@ class _Response:
         self.id = f"req_{secrets.token_hex(8)}"
 
     async def send(self, message: Message) -> None:
-        """Raises HTTPProblem when the client doesn't read; what comes after that goes nowhere."""
+        """Raises HTTPProblem when the client doesn't read, which its connection notices; what comes
+        after that goes nowhere."""
         if self._is_stalled:
             return
         if not self._begun and message["type"] == "http.response.start":
@@ -113,8 +114,7 @@ class _Response:
             headers = [*message.get("headers", ()), (b"x-request-id", self.id.encode())]
             message = {**message, "headers": headers}
         try:
-            async with asyncio.timeout(self._patience_s):
-                await self._send(message)
+            await self._send(message)
         except TimeoutError as error:
             self._is_stalled = True
             _log.warning("request %s: its client stopped reading", self.id)

@@ -16,6 +16,7 @@ from typing import ClassVar
 import h11
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from edgellm.server.door.framing import BoundedConnection
@@ -93,6 +94,7 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.conn = BoundedConnection(h11.SERVER, _MAX_HEAD_BYTES)
+        self.flow = _Flow(transport, self.crowd.patience.write_s)
         transport.max_size = _READ_BYTES  # type: ignore[attr-defined]  # of asyncio's own
         now_s = self.loop.time()
         n_open = self.crowd.make_room(len(self.connections), now_s)
@@ -170,6 +172,20 @@ class Connection(H11Protocol):
         head = h11.Response(status_code=problem.http_status, headers=headers)
         for event in (head, h11.Data(data=body), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
+
+
+class _Flow(FlowControl):
+    """Its clock runs only while a client doesn't read: a timer for every token would take longer
+    than writing it."""
+
+    def __init__(self, transport: asyncio.Transport, patience_s: float) -> None:
+        super().__init__(transport)
+        self._patience_s = patience_s
+
+    async def drain(self) -> None:
+        """Raises TimeoutError."""
+        async with asyncio.timeout(self._patience_s):
+            await super().drain()
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:

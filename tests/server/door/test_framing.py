@@ -65,6 +65,33 @@ def test_each_body_of_a_connection_has_its_own_crumbs():
         connection.start_next_cycle()
 
 
+def written(connection, asked, headers):
+    """What it sends to who asked so, call by call."""
+    connection.receive_data(asked)
+    while not isinstance(connection.next_event(), h11.EndOfMessage):
+        pass
+    pieces = [h11.Data(data=piece) for piece in (b"data: a", b"", b"\n\n")]
+    events = [h11.Response(status_code=200, headers=headers), *pieces, h11.EndOfMessage()]
+    return [connection.send(event) for event in events]
+
+
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+def test_an_answer_is_written_as_h11_writes_it(version):
+    asked = b"GET / HTTP/%b\r\nhost: localhost\r\n\r\n" % version
+    for headers in ([], [("content-length", "9")]):
+        ours, theirs = BoundedConnection(h11.SERVER), h11.Connection(h11.SERVER)
+        assert written(ours, asked, headers) == written(theirs, asked, headers)
+
+
+def test_an_answer_of_known_length_after_one_in_chunks_is_in_none():
+    connection, asked = BoundedConnection(h11.SERVER), b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    assert written(connection, asked, [])[1] == b"7\r\ndata: a\r\n"
+    connection.start_next_cycle()
+    assert written(connection, asked, [("content-length", "9")])[1] == b"data: a"
+    with pytest.raises(h11.LocalProtocolError):
+        connection.send(h11.Data(data=b"more"))
+
+
 def test_who_sends_crumbs_without_end_is_hung_up_on():
     access = Access.of(keys=["secret"])  # who sends them has none
     with (
