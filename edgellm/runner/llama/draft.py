@@ -21,7 +21,9 @@ from edgellm.runner.drafting.drafted import wanted, written
 from edgellm.runner.llama.backend import LlamaBackend
 from edgellm.runner.llama.compute import Compute
 from edgellm.runner.llama.load import LoadError, load
+from edgellm.runner.llama.logits import LogitRows
 from edgellm.runner.loadlog import DeviceMemory
+from edgellm.runner.sampling.preselect import Logits
 from edgellm.selector.placing.draft import draft_plan
 from edgellm.selector.plan import Plan
 
@@ -87,8 +89,8 @@ class DraftModel:
         _check_memory(loaded.model)
         # A window's cells can't be shared by a bare fork; it reads such a prefix itself.
         self._forks = not llama_cpp.llama_model_n_swa(loaded.model)
-        self._n_logits = _n_vocab(loaded.model)
-        self._n_vocab = min(self._n_logits, _n_vocab(target))
+        self._logits = LogitRows(loaded.context, _n_vocab(loaded.model))
+        self._n_vocab = min(_n_vocab(loaded.model), _n_vocab(target))
         self._compute = Compute(loaded.context, own, beside)
         self._tokens: dict[int, list[int]] = {}  # of the sequences that run: all that is known
         self._p_min: dict[int, float] = {}
@@ -130,7 +132,7 @@ class DraftModel:
         while current:
             going = []
             for i, seq_id in current.items():
-                token, p = likeliest(self._context, i, self._n_logits)
+                token, p = likeliest(self._logits.of(i))
                 if token >= self._n_vocab or p < self._p_min[seq_id]:
                     continue
                 guesses[seq_id].append(token)
@@ -185,10 +187,8 @@ class DraftModel:
             self._n_held[target] = length
 
 
-def likeliest(context: Any, row: int, n_logits: int) -> tuple[int, float]:
+def likeliest(logits: Logits) -> tuple[int, float]:
     """A token, and how likely it is."""
-    pointer = llama_cpp.llama_get_logits_ith(context, row)
-    logits = np.ctypeslib.as_array(pointer, shape=(n_logits,))
     token = int(logits.argmax())
     return token, float(1 / np.exp(logits - logits[token]).sum())
 

@@ -4,13 +4,11 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-import llama_cpp
-import numpy as np
-
 from edgellm.chat.events import TokenLogprob
 from edgellm.chat.messages import GenerateParams
 from edgellm.runner.batch import Row, Sampled, Start
 from edgellm.runner.intake.pictures import Placed, is_picture
+from edgellm.runner.llama.logits import LogitRows
 from edgellm.runner.llama.sampling import Sampler, Samplers
 from edgellm.runner.llama.vocab import Vocab
 from edgellm.runner.sampling.logprobs import described, top_logprobs
@@ -21,7 +19,8 @@ class Drawing:
     """By seq_id, of the sequences that run."""
 
     def __init__(self, context: Any, vocab: Vocab, samplers: Samplers) -> None:
-        self._context, self._vocab, self._factory = context, vocab, samplers
+        self._vocab, self._factory = vocab, samplers
+        self._logits = LogitRows(context, vocab.n_tokens)
         self._starts: dict[int, Start] = {}
         self._samplers: dict[int, Sampler] = {}
         self.elapsed_s = 0.0  # of all rows: masks and samplers
@@ -50,8 +49,7 @@ class Drawing:
 
     def draw(self, seq_id: int, row: int) -> Sampled:
         """From the last call's `row`. The token counts as written."""
-        pointer = llama_cpp.llama_get_logits_ith(self._context, row)
-        logits: Logits = np.ctypeslib.as_array(pointer, shape=(self._vocab.n_tokens,))
+        logits = self._logits.of(row)
         start, sampler = self._starts[seq_id], self._samplers[seq_id]
         params, mask = start.params, start.mask
         # Masks and samplers write to `logits`, and what is told are the model's own.

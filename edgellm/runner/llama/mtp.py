@@ -32,6 +32,7 @@ from edgellm.runner.llama.backend import LlamaBackend
 from edgellm.runner.llama.compute import Compute
 from edgellm.runner.llama.draft import DraftingBackend, likeliest
 from edgellm.runner.llama.load import LoadError, load_head
+from edgellm.runner.llama.logits import LogitRows
 from edgellm.selector.placing.draft import draft_plan
 from edgellm.selector.plan import Plan
 
@@ -137,7 +138,7 @@ class Head:
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._width = int(llama_cpp.llama_model_n_embd_out(model))
         vocab = llama_cpp.llama_model_get_vocab(model)
-        self._n_vocab = int(llama_cpp.llama_vocab_n_tokens(vocab))
+        self._logits = LogitRows(self._context, int(llama_cpp.llama_vocab_n_tokens(vocab)))
         self._n_batch = own.n_batch
         self._compute = Compute(self._context, own, beside)
         self._states = np.zeros((own.n_batch, self._width), np.float32)
@@ -216,7 +217,7 @@ class Head:
                 break
             behind, going = [], []
             for i, (row, _) in enumerate(heads, first):
-                token, p = likeliest(self._context, i, self._n_vocab)
+                token, p = likeliest(self._logits.of(i))
                 if p < self._p_min[row.seq_id]:
                     continue
                 guesses[row.seq_id].append(token)
