@@ -2,7 +2,8 @@
 
     python scripts/bench/loop_cost.py [STREAMS ...]
 
-CPU time of the thread, so that a busy machine doesn't show. What llama.cpp's side adds in Python
+CPU time of the thread, so that a busy machine doesn't show; once with the caches as it left them,
+and once as a step finds them, after all weights were read. What llama.cpp's side adds in Python
 (filling a batch, reading logits) is in the flight recorder's `other_s` only: engine_loads.py
 overhead.
 """
@@ -11,6 +12,8 @@ import os
 import sys
 import time
 from collections.abc import Iterable
+
+import numpy as np
 
 from edgellm.chat.messages import GenerateParams, SamplingParams
 from edgellm.runner.backend import Step
@@ -24,15 +27,19 @@ from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.worker import Worker
 
-_N_PROMPT, _N_OUTPUT = 32, 1000
+_N_PROMPT, _N_OUTPUT = 32, 200
+_WEIGHTS_BYTES = 128 << 20  # several times what caches hold
 
 
 class Nothing:
-    """A model that computes nothing: the same token for every row, in the text it is a word."""
+    """A model that computes nothing: the same token for every row, in the text it is a word. It
+    may read as many weights as a model does."""
 
-    n_embd, n_vocab, pooling = 4, 150_000, None
+    n_embd, n_vocab, pooling, overlaps = 4, 150_000, None, False
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, weights_bytes: int) -> None:
+        self._weights = np.ones(weights_bytes // 4, np.float32)
+        self.reading_s = 0.0  # of the thread's CPU time
         n_ctx_seq = _N_PROMPT + _N_OUTPUT
         self.limits = Limits(
             n_cells=n * n_ctx_seq, n_ctx_seq=n_ctx_seq, n_batch=512, n_seq_max=n, n_ids=2 * n,
@@ -43,16 +50,20 @@ class Nothing:
         return b" word"
 
     def decode(self, batch: Batch) -> Step:
+        begun_s = time.thread_time()
+        self._weights.sum()
+        self.reading_s += time.thread_time() - begun_s
         word = (Sampled(1000, ends=False, silent=False),)
         return Step({row.seq_id: word for row in batch.rows if row.wants_logits})
 
 
 def main() -> None:
     for n in [int(word) for word in sys.argv[1:]] or [1, 2, 4, 8, 16, 32]:
-        print(f"{n} streams: {_step_us(n):.0f} µs a step")
+        warm_us, cold_us = _step_us(n, 0), _step_us(n, _WEIGHTS_BYTES)
+        print(f"{n} streams: {warm_us:.0f} µs a step, {cold_us:.0f} after reading weights")
 
 
-def _step_us(n: int) -> float:
+def _step_us(n: int, weights_bytes: int) -> float:
     params = GenerateParams(SamplingParams(temperature=0), _N_OUTPUT, n_draft_max=0)
     asked: list[list[ToWorker]] = [
         [Generate(i, tuple(range(40 * i, 40 * i + _N_PROMPT)), params) for i in range(n)]
@@ -65,7 +76,7 @@ def _step_us(n: int) -> float:
     def tell(messages: list[FromWorker]) -> None:
         os.write(sink, encode_frame(messages))
 
-    backend = Nothing(n)
+    backend = Nothing(n, weights_bytes)
     pace = Pace(0.1, StepCosts({1: 0.02}, {64: 0.25}))
     worker = Worker(
         backend,  # type: ignore[arg-type]
@@ -79,7 +90,7 @@ def _step_us(n: int) -> float:
     )
     begun_s = time.thread_time()
     worker.run()
-    return 1e6 * (time.thread_time() - begun_s) / _N_OUTPUT
+    return 1e6 * (time.thread_time() - begun_s - backend.reading_s) / _N_OUTPUT
 
 
 if __name__ == "__main__":
