@@ -6,6 +6,7 @@ told and passed over: somebody else's program may mean it.
 """
 
 import difflib
+import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -111,10 +112,18 @@ def _check(config: Config) -> None:
         )
     for key, weight in config.key_weights.items():
         _check_weight(key, weight, config.api_keys)
-    for name in ("energy_price_per_kwh", "max_temperature_c", "max_power_w"):
+    price = config.energy_price_per_kwh
+    if price is not None and not 0 <= price < math.inf:
+        raise ConfigError(f"energy_price_per_kwh {price} is no price")
+    if not config.currency.isprintable() or not 1 <= len(config.currency) <= 8:
+        raise ConfigError(f"currency {config.currency!r} is not a word of 1 to 8 letters or signs")
+    for name in ("max_temperature_c", "max_power_w"):
         value = getattr(config, name)
-        if value is not None and not value >= 0:
-            raise ConfigError(f"{name} {value} is less than 0")
+        if value is not None and not 0 < value < math.inf:
+            raise ConfigError(
+                f"{name} {value} is no ceiling: a request would wait for ever",
+                hint=f"leave {name} out for none",
+            )
     hook = config.health_webhook
     if hook is not None and not hook.startswith(("http://", "https://")):
         raise ConfigError(f"health_webhook {hook!r} is no address that begins with http")

@@ -166,10 +166,26 @@ def test_edgellm_host_places_the_server_too():
     assert load({"EDGELLM_HOST": ""}) == Config()
 
 
-def test_the_price_of_a_kilowatt_hour_comes_from_anywhere_and_is_not_negative():
+@pytest.mark.parametrize("price", ["-0.31", "nan", "inf", "-inf"])
+def test_the_price_of_a_kilowatt_hour_comes_from_anywhere_and_is_a_price(price):
     assert load({"EDGELLM_ENERGY_PRICE_PER_KWH": "0.31"}).energy_price_per_kwh == 0.31
-    with pytest.raises(ConfigError, match="less than 0"):
-        load({"EDGELLM_ENERGY_PRICE_PER_KWH": "-0.31"})
+    assert load({"EDGELLM_ENERGY_PRICE_PER_KWH": "0"}).energy_price_per_kwh == 0
+    with pytest.raises(ConfigError, match=f"energy_price_per_kwh {price} is no price"):
+        load({"EDGELLM_ENERGY_PRICE_PER_KWH": price})
+
+
+@pytest.mark.parametrize("currency", ["", "E\x1b[31m", "E\nUR", "more than a word"])
+def test_a_currency_is_any_short_word_or_sign(currency):
+    assert load({"EDGELLM_CURRENCY": "€"}).currency == "€"
+    with pytest.raises(ConfigError, match="currency"):
+        load({"EDGELLM_CURRENCY": currency})
+
+
+@pytest.mark.parametrize("name", ["MAX_TEMPERATURE_C", "MAX_POWER_W"])
+@pytest.mark.parametrize("value", ["0", "-3", "nan", "inf"])
+def test_a_ceiling_below_which_nothing_ever_is_is_refused(name, value):
+    with pytest.raises(ConfigError, match=f"{name.lower()} .* is no ceiling"):
+        load({f"EDGELLM_{name}": value})
 
 
 def test_a_webhook_is_a_url_and_a_ceiling_a_number():
@@ -177,8 +193,6 @@ def test_a_webhook_is_a_url_and_a_ceiling_a_number():
     assert (config.health_webhook, config.max_power_w) == ("http://box/x", 900.0)
     with pytest.raises(ConfigError, match="begins with http"):
         load({"EDGELLM_HEALTH_WEBHOOK": "box"})
-    with pytest.raises(ConfigError, match="max_temperature_c"):
-        load({"EDGELLM_MAX_TEMPERATURE_C": "-3"})
 
 
 def test_the_weights_of_keys_come_from_the_file_or_the_environment(tmp_path):
