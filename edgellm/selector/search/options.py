@@ -279,7 +279,8 @@ class Search:
     ) -> Option:
         watts = placement_power_w(self.question.machine.hardware, placement)
         pace = self._pace(setting, placement)
-        merit = self._merit(setting, pace, len(placement.device_ids), watts)
+        n_devices = len(placement.device_ids) + placement.shares[-1].computes
+        merit = self._merit(setting, pace, n_devices, watts)
         return Option(self.candidate, setting, devices, placement, ways, merit)
 
     def _merit(self, setting: Setting, pace: Pace, n_devices: int, watts: float | None) -> Merit:

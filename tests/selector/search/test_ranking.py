@@ -6,6 +6,7 @@ import pytest
 import selector_specs as specs
 from selector_machines import machine
 
+from edgellm.models import catalog
 from edgellm.probe.known.boards import hardware_from_board
 from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose
@@ -85,6 +86,15 @@ def test_a_card_is_taken_before_the_context_is_cut():
     plan = plan_on(two, candidates, n_gpu_layers=-1)
     assert (plan.n_ctx_seq, plan.n_parallel) == (CHAT.n_ctx_seq, CHAT.n_parallel)
     assert len(plan.placement.device_ids) == 2
+
+
+def test_a_second_card_is_taken_before_the_cpu_computes():
+    """Either is one more device, and the card is faster, weak as it is."""
+    spec = catalog.spec(catalog.find("gpt-oss:20b"), "MXFP4")
+    plan = plan_on("3060+gtx1070", [specs.candidate(spec)])
+
+    assert len(plan.placement.device_ids) == 2
+    assert not plan.shares[-1].computes
 
 
 def test_equal_cards_that_are_left_out_are_told_in_one_sentence():
