@@ -1,4 +1,5 @@
 """What `bench`, `tune` and `cost` measure and reckon, and how that is told.
 
-`benchmark` and `trials` measure, `reporting` tells; `costs` reckons, `cost_report` tells.
+`benchmark` measures, `reporting` tells; `trials` and `tune_report`, `costs` and `cost_report`
+likewise.
 """

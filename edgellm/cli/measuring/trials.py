@@ -1,32 +1,37 @@
-"""The measuring half of `edgellm tune`: a worker for each variation, and a few requests to it.
+"""The measuring half of `edgellm tune`: workers for two variations, and requests to them in turn.
 
-The workers are started as a server starts them, one at a time and without any HTTP; who breaks
-off leaves none behind. Measured is the use's typical request, as much of its prompt as can be read
-in some seconds: a micro-batch shows only in a prompt that is longer. The answer comes as deep in
-the conversation as the request goes: what the cache costs (flash attention or not, threads)
-doesn't show in an empty one. What of the prompt is left is read once and then kept, where the
-model's memory can share it.
+The workers are started as a server starts them, without any HTTP; who breaks off leaves none
+behind. Two that are compared are loaded at the same time where there is room, and asked one after
+the other: who waits takes no processor. Where there is not, each is loaded for its turn, and writes
+more in it.
+
+Measured is the use's typical request, as much of its prompt as can be read in some seconds: a
+micro-batch shows only in a prompt that is longer. The answer comes as deep in the conversation as
+the request goes: what the cache costs (flash attention or not, threads) doesn't show in an empty
+one. What of the prompt is left is read once and then kept, where the model's memory can share it.
 """
 
 import asyncio
 import itertools
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from edgellm.chat.events import Failed, Finished
 from edgellm.chat.messages import GenerateParams, SamplingParams
 from edgellm.errors import EdgellmError, WorkerDied
 from edgellm.runner.engine import Engine
 from edgellm.runner.supervisor import Supervisor
+from edgellm.selector.bouts import Bout, Match, Sample, middle
+from edgellm.selector.knobs import Knobs
 from edgellm.selector.plan import Plan
 from edgellm.selector.profiles import Workload
-from edgellm.selector.tuning import Axis, Knobs, Sample, Trial, next_step
+from edgellm.selector.tuning import Axis, next_step
 
-_N_SAMPLES, _LEAST_SAMPLES = 5, 3
-_MOST_S = 8.0  # for the samples of one variation, once there are enough to tell how they scatter
+_FIRST_SAMPLES = 3  # of the plan as it was chosen
+_LONE_SAMPLES = 2  # of a turn for which a worker was loaded
 _TICK_S = 1e-9  # what took no time at all took this
 _PROMPT_S, _ANSWER_S = 2.0, 0.8  # that reading the prompt, and writing, should take
 _DEPTH_S = 8.0  # that reading what comes before it may take, once for each variation
@@ -40,7 +45,6 @@ _PASSAGE = (
 )
 
 NewEngine = Callable[[str, Plan], Engine]
-Watch = Callable[[Knobs, Trial | None], None]  # None: it begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,25 @@ class Sizes:
     depth: int = 0  # tokens in the cache before the prompt
 
 
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """`first`: the plan as it was chosen, after `depth` tokens."""
+
+    best: Knobs
+    first: tuple[Sample, ...]
+    depth: int
+    bouts: tuple[Bout, ...] = ()
+
+
+class Watch(Protocol):
+    def begun(self, first: Tuning) -> None: ...
+
+    def under_way(self, match: Match, ratios: Sequence[float]) -> None:
+        """Before the first pair, and after each."""
+
+    def settled(self, bout: Bout) -> None: ...
+
+
 def run_trials(
     path: Path,
     plan: Plan,
@@ -57,19 +80,24 @@ def run_trials(
     workload: Workload,
     watch: Watch,
     new_engine: NewEngine = lambda path, plan: Supervisor(path, plan),
-) -> tuple[Knobs, tuple[Trial, ...]]:
-    """The winner and all that was measured. Raises what loading the plan itself raises."""
+    *,
+    has_room: bool = True,
+) -> Tuning:
+    """The winner and all that was measured. `has_room`: for two of them. Raises what loading the
+    plan itself raises."""
 
-    async def run() -> tuple[Knobs, tuple[Trial, ...]]:
-        start, trials = Knobs.of(plan), list[Trial]()
-        sizes, small = None, _with_fewer_cells(plan, workload)
-        while (step := next_step(axes, start, trials, workload)).next is not None:
-            watch(step.next, None)
-            engine = new_engine(str(path), step.next.on(small))
-            sizes, trial = await _trial(engine, step.next, sizes, small.n_ctx_seq, workload)
-            trials.append(trial)
-            watch(step.next, trial)
-        return step.best, tuple(trials)
+    async def run() -> Tuning:
+        start, bouts = Knobs.of(plan), list[Bout]()
+        turns = _Turns(str(path), _with_fewer_cells(plan, workload), workload, new_engine, has_room)
+        try:
+            samples, depth = await turns.first(start)
+            watch.begun(Tuning(start, samples, depth))
+            while (step := next_step(axes, start, bouts, workload)).next is not None:
+                bouts.append(await turns.fought(step.next, watch))
+                watch.settled(bouts[-1])
+            return Tuning(step.best, samples, depth, tuple(bouts))
+        finally:
+            await turns.stop()
 
     return asyncio.run(run())
 
@@ -108,34 +136,81 @@ def _with_fewer_cells(plan: Plan, workload: Workload) -> Plan:
     return replace(plan, n_ctx_seq=n_ctx_seq, n_ctx=min(plan.n_ctx, n_seqs * n_ctx_seq))
 
 
-async def _trial(
-    engine: Engine, knobs: Knobs, sizes: Sizes | None, n_ctx_seq: int, workload: Workload
-) -> tuple[Sizes, Trial]:
-    """The first one fixes the sizes for all, and has to load."""
-    try:
-        await engine.start()
-        bench = _Bench(engine, (await engine.tokenize(_PASSAGE, False)).tokens)
-        # Pages the weights in; it doesn't count.
-        warm = await bench.sample(sizes or Sizes(min(_LEAST_PROMPT, n_ctx_seq // 2), _LEAST_ANSWER))
-        if sizes is None:
-            sizes = _fitting(warm, n_ctx_seq, workload)
-            await bench.sample(sizes)  # reads what comes before
-        return sizes, Trial(knobs, await _samples(bench, sizes), depth=sizes.depth)
-    except EdgellmError as error:
-        if sizes is None:
+class _Turns:
+    """The workers that are loaded, two at most, and what they are asked."""
+
+    def __init__(
+        self, path: str, plan: Plan, workload: Workload, new_engine: NewEngine, has_room: bool
+    ) -> None:
+        self._path, self._plan, self._workload = path, plan, workload
+        self._new_engine, self._has_room = new_engine, has_room
+        self._sizes = Sizes(min(_LEAST_PROMPT, plan.n_ctx_seq // 2), _LEAST_ANSWER)
+        self._loaded: dict[Knobs, _Bench] = {}
+
+    async def first(self, start: Knobs) -> tuple[tuple[Sample, ...], int]:
+        """Of the plan as it was chosen, which fixes the sizes for all."""
+        bench = await self._load(start)
+        warm = await bench.sample(self._sizes)
+        self._sizes = _fitting(warm, self._plan.n_ctx_seq, self._workload)
+        await bench.sample(self._sizes)  # reads what comes before
+        samples = [await bench.sample(self._sizes) for _ in range(_FIRST_SAMPLES)]
+        return tuple(samples), self._sizes.depth
+
+    async def fought(self, match: Match, watch: Watch) -> Bout:
+        """Raises what the incumbent's worker raises, when it fails alone."""
+        bout = Bout(match, ())
+        watch.under_way(match, ())
+        while bout.is_won(self._workload) is None:
+            sides = [match.incumbent, match.challenger]
+            if len(bout.pairs) % 2:  # who was the last is the first
+                sides.reverse()
+            samples = dict[Knobs, Sample]()
+            for knobs, other in (sides, sides[::-1]):
+                try:
+                    samples[knobs] = await self._turn(knobs, other)
+                except EdgellmError as error:
+                    if knobs == match.incumbent:
+                        raise
+                    return replace(bout, fault=str(error))
+            pair = samples[match.incumbent], samples[match.challenger]
+            bout = replace(bout, pairs=(*bout.pairs, pair))
+            watch.under_way(match, bout.ratios(self._workload))
+        return bout
+
+    async def _turn(self, knobs: Knobs, other: Knobs) -> Sample:
+        """When it fails beside the other one, it is tried alone: there may be no room for two."""
+        if self._has_room:
+            try:
+                return await self._asked(knobs, other)
+            except EdgellmError:
+                await self.stop()
+                sample = await self._asked(knobs)
+                self._has_room = False
+                return sample
+        return await self._asked(knobs)
+
+    async def _asked(self, knobs: Knobs, beside: Knobs | None = None) -> Sample:
+        if knobs not in self._loaded:
+            await self.stop(but=beside)
+            bench = await self._load(knobs)
+            await bench.sample(self._sizes)  # pages the weights in, reads what comes before
+        bench, n_samples = self._loaded[knobs], 1 if beside else _LONE_SAMPLES
+        return middle([await bench.sample(self._sizes) for _ in range(n_samples)])
+
+    async def _load(self, knobs: Knobs) -> "_Bench":
+        engine = self._new_engine(self._path, knobs.on(self._plan))
+        try:
+            await engine.start()
+            bench = _Bench(engine, (await engine.tokenize(_PASSAGE, False)).tokens)
+        except BaseException:
+            await engine.stop()
             raise
-        return sizes, Trial(knobs, (), str(error), sizes.depth)
-    finally:
-        await engine.stop()
+        self._loaded[knobs] = bench
+        return bench
 
-
-async def _samples(bench: "_Bench", sizes: Sizes) -> tuple[Sample, ...]:
-    samples, begun_s = list[Sample](), time.monotonic()
-    while len(samples) < _N_SAMPLES:
-        samples.append(await bench.sample(sizes))
-        if len(samples) >= _LEAST_SAMPLES and time.monotonic() - begun_s > _MOST_S:
-            break
-    return tuple(samples)
+    async def stop(self, but: Knobs | None = None) -> None:
+        for knobs in [knobs for knobs in self._loaded if knobs != but]:
+            await self._loaded.pop(knobs).engine.stop()
 
 
 def _fitting(warm: Sample, n_ctx_seq: int, workload: Workload) -> Sizes:
@@ -156,7 +231,7 @@ def _within(n: int, least: int, most: int) -> int:
 
 class _Bench:
     def __init__(self, engine: Engine, words: tuple[int, ...]) -> None:
-        self._engine, self._words = engine, words
+        self.engine, self._words = engine, words
         self._first_words = itertools.count()
 
     async def sample(self, sizes: Sizes) -> Sample:
@@ -169,7 +244,7 @@ class _Bench:
             max_tokens=sizes.n_answer,
             cache_prompt=sizes.depth > 0,
         )
-        async for event in self._engine.generate(prompt, params):
+        async for event in self.engine.generate(prompt, params):
             match event:
                 case Finished():
                     return _rates(event)

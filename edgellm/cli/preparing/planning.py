@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from edgellm.cli.preparing.tuned import Served, goal_with, with_batch
 from edgellm.cli.preparing.tuned import find as find_tuned
-from edgellm.cli.preparing.tuned import goal_with, with_batch
 from edgellm.errors import DoesNotFit
 from edgellm.probe.hardware import Hardware
 from edgellm.profiles import load_profiles
@@ -42,8 +42,9 @@ def planned_as_tuned(
 ) -> Plan:
     """As `planned`, on this machine, with what `edgellm tune` measured where there is one file.
     Without it where it no longer fits: something else may have the memory by now."""
-    is_one = len(candidates) == 1 and candidates[0].headers
-    tuned = find_tuned(hardware, candidates[0].headers) if is_one else None
+    first, tuned = candidates[0], None
+    if len(candidates) == 1 and first.headers:
+        tuned = find_tuned(hardware, first.headers, Served.of(first.spec, goal))
     if tuned is None:
         return planned(hardware, candidates, goal, asks_oracle=asks_oracle)
     measured = goal_with(tuned, goal)

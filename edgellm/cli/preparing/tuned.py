@@ -1,12 +1,13 @@
-"""What `edgellm tune` found, kept for the machine, the file and the llama.cpp that it holds for.
+"""What `edgellm tune` found, kept for the machine, the file, the llama.cpp and the use that it
+holds for: what is fastest goes by how long prompts are, and how many conversations there are.
 
-One small file for each; whatever of the three changes makes another name, and the old file is no
-longer found. Nothing here decides: `serve` takes what was measured, and a flag goes before it.
+One small file for each; whatever of them changes makes another name, and the old file is no longer
+found. Nothing here decides: `serve` takes what was measured, and a flag goes before it.
 """
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -14,23 +15,39 @@ import platformdirs
 
 from edgellm.files import write_whole
 from edgellm.models.gguf import GGUFHeader
+from edgellm.models.spec import ModelSpec
 from edgellm.probe.hardware import Hardware
+from edgellm.profiles import load_profiles
 from edgellm.runner.build import llama_build
-from edgellm.selector.plan import Goal, Plan
-from edgellm.selector.tuning import Knobs
+from edgellm.selector.knobs import Knobs
+from edgellm.selector.plan import Goal, Plan, Use
+from edgellm.selector.search.settings import wished_parallel
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a model is there for."""
+
+    use: Use
+    n_parallel: int  # as wished for, whatever memory allows
+
+    @classmethod
+    def of(cls, spec: ModelSpec, goal: Goal) -> "Served":
+        workload = load_profiles().workload(goal.use)
+        return cls(goal.use, wished_parallel(spec, goal, workload))
 
 
 class Tuned(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     quant: str
     date: str
-    n_parallel: int
+    served: Served
     best: Knobs
     start: Knobs  # as the selector had chosen it
     decode_tok_s: float
     prefill_tok_s: float
     gain_ratio: float  # of a typical request's time
-    scatter_ratio: float  # of single measurements around their median
+    scatter_ratio: float  # of comparisons around their median
 
     def sentence(self, used: Sequence[str]) -> str | None:
         """`used`: the settings that the plan has from here. They were measured together, so the
@@ -40,18 +57,22 @@ class Tuned(msgspec.Struct, frozen=True, kw_only=True):
         changes = ", ".join(settings.changes(self.start))
         if not changes:
             return None
-        measured = f"measured by edgellm tune on {self.date}: {changes}"
+        measured = f"measured by edgellm tune --use {self.served.use} on {self.date}: {changes}"
         if settings != self.best:
             return measured
         return f"{measured}: a request takes {self.gain_ratio:.0%} less time"
 
 
 def find(
-    hardware: Hardware, headers: Sequence[GGUFHeader], folder: Path | None = None
+    hardware: Hardware,
+    headers: Sequence[GGUFHeader],
+    served: Served,
+    folder: Path | None = None,
 ) -> Tuned | None:
     """None where nothing was measured, or the chosen plan was already the fastest."""
+    path = _path(hardware, headers, served, folder)
     try:
-        kept = msgspec.json.decode(_path(hardware, headers, folder).read_bytes(), type=Tuned)
+        kept = msgspec.json.decode(path.read_bytes(), type=Tuned)
     except (OSError, msgspec.MsgspecError):  # none, or another version's
         return None
     return kept if kept.best != kept.start else None
@@ -61,7 +82,7 @@ def keep(
     tuned: Tuned, hardware: Hardware, headers: Sequence[GGUFHeader], folder: Path | None = None
 ) -> Path:
     """Whole or not at all. Raises OSError."""
-    path = _path(hardware, headers, folder)
+    path = _path(hardware, headers, tuned.served, folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, msgspec.json.format(msgspec.json.encode(tuned), indent=2))
     return path
@@ -85,15 +106,18 @@ def with_batch(tuned: Tuned, plan: Plan) -> Plan:
     return replace(plan, n_batch=max(tuned.best.n_batch, plan.n_ubatch, plan.n_seq_max))
 
 
-def _path(hardware: Hardware, headers: Sequence[GGUFHeader], folder: Path | None) -> Path:
+def _path(
+    hardware: Hardware, headers: Sequence[GGUFHeader], served: Served, folder: Path | None
+) -> Path:
     folder = folder or platformdirs.user_cache_path("edgellm") / "tuned"
-    return folder / f"{_digest(hardware, headers)}.json"
+    return folder / f"{_digest(hardware, headers, served)}.json"
 
 
-def _digest(hardware: Hardware, headers: Sequence[GGUFHeader]) -> str:
+def _digest(hardware: Hardware, headers: Sequence[GGUFHeader], served: Served) -> str:
     """By the tensors' names, types and places: of the same model, no two files have those alike."""
     cpu = hardware.cpu
     digest = hashlib.sha256(llama_build().encode())
+    digest.update(repr((served.use, served.n_parallel)).encode())
     digest.update(repr((cpu.name, cpu.n_physical_cores, cpu.n_logical_cores)).encode())
     for device in hardware.devices:
         digest.update(repr((device.id, device.name, device.backend)).encode())
