@@ -51,6 +51,7 @@ class ChatBody(Thoughtful):
     tool_choice: Choice | None = None
     parallel_tool_calls: bool | None = None
     functions: Raw = NULL
+    modalities: Annotated[list[str], Meta(max_length=8)] | None = None
     chat_template: str | None = None
 
 
@@ -69,18 +70,7 @@ _completion_decoder = msgspec.json.Decoder(CompletionBody)
 def chat_request(data: Bytes, picture_mark: str) -> ChatRequest:
     """Raises BadRequest that names the field. `picture_mark`: see images.Gallery."""
     body = decode(_chat_decoder, data)
-    if bytes(body.functions) not in (b"null", b"[]"):
-        raise BadRequest(
-            "functions: are not served; OpenAI has replaced them by tools", param="functions"
-        )
-    if body.chat_template:
-        raise BadRequest(
-            "chat_template: the model's own is used; a request cannot bring code",
-            hint="send a finished prompt to /v1/completions",
-            param="chat_template",
-        )
-    if body.top_logprobs is not None and not body.logprobs:
-        raise BadRequest("top_logprobs needs logprobs: true", param="top_logprobs")
+    _check(body)
     found, gallery = tools(body.tools or ()), Gallery(picture_mark)
     messages = tuple(message(i, one, gallery) for i, one in enumerate(body.messages))
     params = body.params(
@@ -101,6 +91,24 @@ def chat_request(data: Bytes, picture_mark: str) -> ChatRequest:
         reasoning_budget=body.budget(),
         lora=body.lora_scales(),
     )
+
+
+def _check(body: ChatBody) -> None:
+    """What is not served is refused: who asks for it would take the answer for it."""
+    if bytes(body.functions) not in (b"null", b"[]"):
+        raise BadRequest(
+            "functions: are not served; OpenAI has replaced them by tools", param="functions"
+        )
+    if other := next((kind for kind in body.modalities or () if kind != "text"), None):
+        raise BadRequest(f"modalities: {other[:20]!r} is not served, text is", param="modalities")
+    if body.chat_template:
+        raise BadRequest(
+            "chat_template: the model's own is used; a request cannot bring code",
+            hint="send a finished prompt to /v1/completions",
+            param="chat_template",
+        )
+    if body.top_logprobs is not None and not body.logprobs:
+        raise BadRequest("top_logprobs needs logprobs: true", param="top_logprobs")
 
 
 def completion_request(data: Bytes) -> CompletionRequest:

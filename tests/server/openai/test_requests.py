@@ -163,6 +163,7 @@ def test_an_assistant_message_may_be_empty():
             "'file' is not served, only text",
         ),
         ({"functions": [{}]}, "functions", "replaced them by tools"),
+        ({"modalities": ["text", "audio"]}, "modalities", "'audio' is not served"),
         (
             {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}] * 4097}]},
             "messages[0].content",
