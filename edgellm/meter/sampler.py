@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
+from edgellm.meter.plausible import plausible
 from edgellm.meter.sample import Sample
 from edgellm.probe.hardware import SourceFault
 
@@ -74,7 +75,7 @@ class Sampler:
         next_s, n_faults = time.monotonic(), 0
         while not self._over.is_set():
             try:
-                self._latest[sensor.name] = sensor.read()
+                self._latest[sensor.name] = tuple(map(plausible, sensor.read()))
                 self._faults.pop(sensor.name, None)
                 n_faults = 0
             except Exception as error:  # noqa: BLE001 - a sensor's failure costs its numbers only

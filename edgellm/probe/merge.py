@@ -24,6 +24,7 @@ from edgellm.units import GIB
 from edgellm.values import frozen
 
 _UNTOLD = Card("", "")  # for a device that no vendor told of: all of it unknown
+_MOST_BYTES, _MOST_W = 1 << 50, 1e5  # no device has a PiB, no board draws 100 kW
 _SOFTWARE = ("llvmpipe", "swiftshader", "lavapipe")  # Vulkan on the CPU
 
 
@@ -188,7 +189,7 @@ def _serving(found: Pair, registry: Registry | None) -> Serving | None:
 
 
 def _power_w(card: Card | None, known: DeviceRow | None) -> float | None:
-    if card and card.power_limit_w:
+    if card and card.power_limit_w and 0 < card.power_limit_w < _MOST_W:
         return card.power_limit_w
     return known.board_power_w if known else None
 
@@ -207,13 +208,13 @@ def _why_unwise(device: GgmlDevice, registry: Registry) -> str | None:
 def _memory(found: Pair, catalog: Catalog) -> tuple[MemoryPool | None, bool]:
     """The vendor's word on memory goes before ggml's: it was read without a context of ours."""
     card, ggml = found.card, found.ggml
-    total, free = (card.total_bytes, card.free_bytes) if card else (None, None)
+    total, free = (_size(card.total_bytes), _size(card.free_bytes)) if card else (None, None)
     if card and card.is_unified:
         return None, True
-    if total is None and ggml and ggml.total_bytes:
+    if total is None and ggml and _size(ggml.total_bytes):
         if ggml.type == "igpu" or _is_software(ggml) or _is_apple(ggml):
             return None, True
-        total, free = ggml.total_bytes, min(ggml.free_bytes, ggml.total_bytes)
+        total, free = ggml.total_bytes, _size(min(ggml.free_bytes, ggml.total_bytes))
     if total is None:
         return None, False
     bandwidth = _bandwidth_bytes_s(found, total, catalog)
@@ -230,11 +231,17 @@ def _bandwidth_bytes_s(found: Pair, total: int, catalog: Catalog) -> float | Non
     return told or known
 
 
+def _size(n_bytes: int | None) -> int | None:
+    """A driver's nonsense (minus one, all ones) is no size."""
+    return n_bytes if n_bytes is not None and 0 <= n_bytes <= _MOST_BYTES else None
+
+
 def _limit_bytes(found: Pair, host: MemoryPool) -> int | None:
-    limits = [found.card.limit_bytes] if found.card and found.card.limit_bytes else []
-    if found.ggml and found.ggml.total_bytes:
-        limits.append(found.ggml.total_bytes)
-    limit = min(limits, default=None)
+    told = (
+        found.card.limit_bytes if found.card else None,
+        found.ggml.total_bytes if found.ggml else None,
+    )
+    limit = min(filter(None, map(_size, told)), default=None)
     return limit if limit is not None and limit < host.total_bytes else None
 
 

@@ -16,6 +16,8 @@ _ADDRESS = re.compile(
     re.IGNORECASE,
 )
 
+_MOST_NODES = 1 << 10  # MAX_NUMNODES; -1 says that nobody knows
+
 # PCI vendor ids of those who make accelerators, as gpustack-runtime and pci.ids list them.
 VENDORS = {
     0x10DE: "nvidia",
@@ -88,7 +90,7 @@ def scan(evidence: Evidence) -> tuple[PciDevice, ...]:
                     device_id=evidence.number(f"{folder}/device") or 0,
                     link=link(evidence, folder, vendor),
                     link_now=link(evidence, folder, vendor, "current"),
-                    numa_node=None if node is None or node < 0 else node,  # -1: nobody knows
+                    numa_node=node if node is not None and 0 <= node < _MOST_NODES else None,
                 )
             )
     return tuple(found)

@@ -1,3 +1,7 @@
+from dataclasses import replace
+
+import pytest
+
 from edgellm.probe import merge
 from edgellm.probe.hardware import MemoryPool, Serving
 from edgellm.probe.known.catalog import Catalog, DeviceRow
@@ -325,3 +329,21 @@ def test_an_apu_of_which_rocm_sees_the_carve_out_only_is_told_of_vulkan():
 
     assert "GGML_VULKAN=on" in place(merge.Pair(apu, few), registry(few)).device.note
     assert place(merge.Pair(apu, all_), registry(all_)).device.note is None
+
+
+@pytest.mark.parametrize("nonsense", [-1, 2**64 - 1, 10**26])
+def test_a_size_that_can_not_be_is_not_told_and_ggmls_word_is_taken(nonsense):
+    told = registry(ggml(device_id="0000:01:00.0"))
+    odd = replace(card(), total_bytes=nonsense, free_bytes=nonsense)
+    placed = place(merge.Pair(odd, told.devices[0]), told)
+
+    assert (placed.own_pool.total_bytes, placed.own_pool.free_bytes) == (24 * GIB, 22 * GIB)
+    odd = replace(card(), free_bytes=nonsense)
+    assert place(merge.Pair(odd, told.devices[0]), told).own_pool.free_bytes is None
+
+
+def test_a_limit_that_can_not_be_is_not_told():
+    odd = replace(card(), limit_bytes=-1, is_unified=True, power_limit_w=1.8e19)
+    device = place(merge.Pair(odd, None), registry()).device
+
+    assert (device.memory_limit_bytes, device.board_power_w) == (None, None)

@@ -82,7 +82,15 @@ def test_a_link_is_the_fastest_that_the_device_can_do(speed, width, link):
 
 @pytest.mark.parametrize(
     ("text", "members"),
-    [("0-3,8", {0, 1, 2, 3, 8}), ("5", {5}), ("", set()), ("x", None), ("1-", {1}), (None, None)],
+    [
+        ("0-3,8", {0, 1, 2, 3, 8}),
+        ("5", {5}),
+        ("", set()),
+        ("x", None),
+        ("1-", {1}),
+        ("0-18446744073709551615", None),
+        (None, None),
+    ],
 )
 def test_the_kernels_lists_are_sets_of_numbers(text, members):
     assert parse_list(text) == members
