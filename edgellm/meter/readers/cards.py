@@ -33,7 +33,7 @@ class Cards:
         tells_nothing = sample == Sample(sample.device_id, sample.at_s)
         if tells_nothing and not self._sources.list(f"{self._folders[address]}/*"):
             return True
-        return bus.has_dropped(self._sources, address)
+        return sample.n_lanes is None and bus.has_dropped(self._sources, address)
 
 
 def card_folders(sources: Sources, addresses: Collection[str]) -> dict[str, str]:
