@@ -51,6 +51,8 @@ def as_text(hardware: Hardware, width: int = 100) -> str:
 def as_json(hardware: Hardware) -> dict[str, Any]:
     """The dataclasses as they are, and each device's line of usage. Unknown is null."""
     told = cast(dict[str, Any], msgspec.to_builtins(hardware))
+    for pool in told["pools"]:
+        pool["total_bytes"] = pool["total_bytes"] or None  # a host whose memory nobody tells
     for said, device in zip(told["devices"], hardware.devices, strict=True):
         said["usage"] = usage_line(hardware, device)
     return told
@@ -148,7 +150,7 @@ def _row(hardware: Hardware, device: Device) -> tuple[str, ...]:
     # A device that is not used and whose own memory nobody tells is filed under the host's.
     if device.backend != "none" or device.pool_id != hardware.host.id:
         pool = hardware.pool(device.pool_id)
-        free, total = format_bytes(pool.free_bytes), format_bytes(pool.total_bytes)
+        free, total = format_bytes(pool.free_bytes), format_bytes(pool.total_bytes or None)
         if free.rpartition(" ")[2] == total.rpartition(" ")[2]:  # one unit is said once
             free = free.partition(" ")[0]
         memory = f"{free} / {total}"

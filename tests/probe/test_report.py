@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from probe_fakes import CAPTURES, captured
+from probe_fakes import CAPTURES, FakeSources, captured
 
 from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.detect import detect, examine
@@ -187,3 +187,11 @@ def test_raw_for_programs_has_the_same_answers():
     absent = next(said for said in told if said.get("silence") == "absent")
     assert absent["text"] is None
     assert json.loads(json.dumps(told)) == told
+
+
+def test_a_machine_that_does_not_tell_its_memory_has_a_dash_and_no_zero():
+    hardware = detect(FakeSources(), measure_bandwidth=False)
+
+    assert "0 B" not in as_text(hardware)
+    (pool,) = as_json(hardware)["pools"]
+    assert (pool["total_bytes"], pool["free_bytes"]) == (None, None)
