@@ -124,6 +124,11 @@ def _check(config: Config) -> None:
                 f"{name} {value} is no ceiling: a request would wait for ever",
                 hint=f"leave {name} out for none",
             )
+    if not Path(config.sensors_root).is_dir():
+        raise ConfigError(
+            f"sensors_root {config.sensors_root} is no folder",
+            hint="in a container, mount the host's files there: -v /:/host:ro",
+        )
     hook = config.health_webhook
     if hook is not None and not hook.startswith(("http://", "https://")):
         raise ConfigError(f"health_webhook {hook!r} is no address that begins with http")

@@ -188,6 +188,12 @@ def test_a_ceiling_below_which_nothing_ever_is_is_refused(name, value):
         load({f"EDGELLM_{name}": value})
 
 
+def test_where_the_sensors_files_are_is_a_folder(tmp_path):
+    assert load({"EDGELLM_SENSORS_ROOT": str(tmp_path)}).sensors_root == str(tmp_path)
+    with pytest.raises(ConfigError, match="sensors_root /nowhere is no folder"):
+        load({"EDGELLM_SENSORS_ROOT": "/nowhere"})
+
+
 def test_a_webhook_is_a_url_and_a_ceiling_a_number():
     config = load({"EDGELLM_HEALTH_WEBHOOK": "http://box/x", "EDGELLM_MAX_POWER_W": "900"})
     assert (config.health_webhook, config.max_power_w) == ("http://box/x", 900.0)
