@@ -112,6 +112,10 @@ def _check(config: Config) -> None:
         )
     for key, weight in config.key_weights.items():
         _check_weight(key, weight, config.api_keys)
+    _check_meter(config)
+
+
+def _check_meter(config: Config) -> None:
     price = config.energy_price_per_kwh
     if price is not None and not 0 <= price < math.inf:
         raise ConfigError(f"energy_price_per_kwh {price} is no price")
