@@ -7,7 +7,9 @@ import json
 
 import httpx2
 import pytest
+from gguf_files import with_keys
 from live import live_server
+from real_model import demo_path
 from structure_bombs import bombs
 
 pytestmark = pytest.mark.model
@@ -82,7 +84,13 @@ def test_structures_made_to_hurt_end_and_a_neighbour_does_not_notice(live):
     ("fields", "words"),
     [
         ({"n": 10**9}, "n: 1000000000 is not a whole number from 1 to 8"),
+        ({"n": 0}, "n: 0 is not a whole number from 1 to 8"),
+        ({"n": 10**400}, "is not a whole number from 1 to 8"),
         ({"logprobs": True, "top_logprobs": 10**6}, "top_logprobs: 1000000 is not a whole number"),
+        ({"logprobs": True, "top_logprobs": -5}, "top_logprobs: -5 is not a whole number"),
+        ({"top_k": -9}, "top_k: -9 is not a whole number from -1"),
+        ({"repeat_penalty": 0}, "repeat_penalty: 0 is not a number above 0"),
+        ({"frequency_penalty": 1e308}, "frequency_penalty: 1e+308 is not a number from -2 to 2"),
         ({"temperature": -1}, "temperature: -1 is not a number from 0 to 10"),
         ({"min_p": 1e300}, "min_p: 1e+300 is not a number from 0 to 1"),
         ({"max_tokens": 10**12}, "max_tokens: 1000000000000 is not a whole number"),
@@ -108,6 +116,35 @@ def test_a_prompt_that_is_too_long_is_refused_with_both_numbers(live):
     assert "4096" in message
 
 
+def picture(url):
+    part = {"type": "image_url", "image_url": {"url": url}}
+    return {"messages": [{"role": "user", "content": [part]}]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"lora": [{"id": 99, "scale": 1}]}, "no adapter has the id 99"),
+        (picture("data:image/png;base64,bm8gcGljdHVyZQ=="), "this is no picture that is read here"),
+        (picture("data:image/png;base64,%%%"), "the base64 is damaged"),
+        (picture("http://127.0.0.1:1/x.png"), "is not fetched"),
+        ({"chat_template": "{% for i in range(99999) %}{% endfor %}"}, "cannot bring code"),
+        ({"prompt": [10**9]}, "token 1000000000 is not in the vocabulary"),
+        ({"prompt": [-1]}, "prompt[0]"),
+    ],
+)
+def test_what_is_not_there_or_broken_is_the_clients_error_and_named(live, fields, words):
+    async def scenario(client):
+        if "prompt" in fields:
+            return await post(client, "/v1/completions", **fields)
+        body = {"messages": [{"role": "user", "content": "x"}]} | fields
+        return await post(client, "/v1/chat/completions", **body)
+
+    answer = run(live, scenario)
+    assert answer.status_code == 400
+    assert words in answer.json()["error"]["message"]
+
+
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999"])
 def test_what_is_no_number_is_no_json(live, value):
     async def scenario(client):
@@ -116,3 +153,52 @@ def test_what_is_no_number_is_no_json(live, value):
         return await client.post("/v1/completions", content=body, headers=headers)
 
     assert run(live, scenario).status_code == 400
+
+
+def speaking(template, path):
+    """The demo with another chat template, or with none."""
+    key = b"tokenizer.chat_template"
+    data = demo_path().read_bytes().replace(key, b"nobodys.chat_template__")
+    keys = {} if template is None else {key.decode(): template}
+    path.write_bytes(with_keys(data, keys))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{% for i in range(99999) %}" * 3 + "{% endfor %}" * 3, "takes more than 500000 steps"),
+        ("{% set ns = namespace(a='a') %}{% for i in range(99) %}{% set ns.a = ns.a ~ ns.a %}"
+         "{% endfor %}{{ ns.a }}", "makes too much"),
+        ("{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}", "recursion"),
+    ],
+    ids=["loops", "explodes", "calls itself"],
+)  # fmt: skip
+def test_a_template_made_to_hurt_is_broken_off_and_a_neighbour_does_not_notice(
+    tmp_path, template, words
+):
+    async def scenario(client):
+        alone = await post(client, "/v1/completions", **NEIGHBOUR)
+        beside = asyncio.create_task(post(client, "/v1/completions", **NEIGHBOUR))
+        asked = {"messages": [{"role": "user", "content": "x"}]}
+        refused = [await post(client, "/v1/chat/completions", **asked) for _ in range(2)]
+        return alone.json(), (await beside).json(), refused
+
+    with live_server(speaking(template, tmp_path / "hurts.gguf")) as live:
+        alone, beside, refused = run(live, scenario)
+        assert live.engine.n_restarts == 0
+    assert beside["choices"][0]["text"] == alone["choices"][0]["text"]
+    for answer in refused:
+        assert answer.status_code == 400
+        assert words in answer.json()["error"]["message"]
+
+
+def test_a_model_without_a_chat_template_answers_chats_all_the_same(tmp_path):
+    async def scenario(client):
+        asked = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 3}
+        return await post(client, "/v1/chat/completions", **asked)
+
+    with live_server(speaking(None, tmp_path / "plain.gguf")) as live:
+        answer = run(live, scenario)
+    assert answer.status_code == 200
+    assert answer.json()["usage"]["completion_tokens"] == 3
