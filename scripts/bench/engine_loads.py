@@ -6,13 +6,13 @@ Names are groups, all of them without any. A group has servers of its own, with 
 slots that it is about (-np N on both sides), or with --plain those that each side chooses;
 everything else is both sides' default, unless --our-flags and --rival-flags say more. pairs.py
 compares; the last column is the median of the paired ratio with its 95 % interval. --minutes is
-the soak's length.
+the soak's length, --long the mixed load's. --cold leaves out the pair that warms up.
 
     streams   2, 3, 4, 8, 16, 32 independent streams, greedy and with the default samplers
     prefix    N clients with S tokens in common and 32 of their own, cold and once more
     tree      one root, 4 branches, 4 leaves each: prompt tokens computed over unique ones
     talks     8 users × 6 turns, context for 4
-    mixed     8 streams, then a prompt of 4,000 tokens: p99 of their gaps, TTFT of the prompt
+    mixed     8 streams, then a prompt of 4,000 tokens (--long): p99 of their gaps, its TTFT
     sweep     the same, llama-server at -b 64, 128, 512, 2048, edgellm at several targets
     schema    8 streams that follow a JSON schema, over 8 free ones
     neighbour one stream while another process takes a whole core, over the same alone
@@ -57,13 +57,14 @@ def _one_pool(n_ctx_seq: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return ("--kv-unified", "--ctx", str(n_ctx_seq)), ("--kv-unified",)
 
 
-_MIXED = Group((mixed,), 9216, 9, *_one_pool(8192))
+def _mixed(n_long: int) -> Group:
+    return Group((mixed(n_long),), 9216, 9, *_one_pool(8192))
 
 
 def main() -> None:
     args = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers end with us
-    groups, found = _groups(), list[Pair]()
+    groups, found = _groups(args.long), list[Pair]()
     chosen = args.groups or [*groups, *_ALONE]
     for name in chosen:
         print(f"── {name}", file=sys.stderr, flush=True)
@@ -83,7 +84,7 @@ def main() -> None:
         Path(args.json).write_text(json.dumps([asdict(one) for one in found], indent=1))
 
 
-def _groups() -> dict[str, tuple[Group, ...]]:
+def _groups(n_long: int) -> dict[str, tuple[Group, ...]]:
     few, many = (2, 3, 4, 8), (16, 32)
     return {
         "streams": (
@@ -100,7 +101,7 @@ def _groups() -> dict[str, tuple[Group, ...]]:
         ),
         "tree": (Group((tree,), 16384, 16),),
         "talks": (Group((talks,), 4096, 8, *_one_pool(2048)),),
-        "mixed": (_MIXED,),
+        "mixed": (_mixed(n_long),),
         "schema": (Group((schema,), 8192, 8),),
         "neighbour": (Group((neighbour,), 4096, 4),),
     }
@@ -113,26 +114,28 @@ def _run(args: argparse.Namespace, group: Group, n_pairs: int) -> list[Pair]:
         return []
     ours, theirs = _ours(args, group), _theirs(args, group)
     with server(ours, "edgellm") as mine, server(theirs, "llama-server") as rival:
-        return asyncio.run(compare(loads, mine, rival, n_pairs))
+        return asyncio.run(compare(loads, mine, rival, n_pairs, warms_up=not args.cold))
 
 
 def _sweep(args: argparse.Namespace) -> None:
     """Each rival's setting beside the target of ours whose long prompt takes about as long."""
     points: dict[str, tuple[float, float]] = {}
+    group = _mixed(args.long)
     for batch in _RIVAL_BATCHES:
         flags = ("-b", str(batch), "-ub", str(min(batch, 512)))
-        with server([*_theirs(args, _MIXED), *flags], "llama-server") as port:
-            points[f"llama-server -b {batch}"] = asyncio.run(_medians(port, args.pairs))
+        with server([*_theirs(args, group), *flags], "llama-server") as port:
+            points[f"llama-server -b {batch}"] = asyncio.run(_medians(port, group, args.pairs))
     for target_ms in _OUR_TARGETS_MS:
-        with server([*_ours(args, _MIXED), "--itl", str(target_ms)], "edgellm") as port:
-            points[f"edgellm --itl {target_ms}"] = asyncio.run(_medians(port, args.pairs))
+        with server([*_ours(args, group), "--itl", str(target_ms)], "edgellm") as port:
+            points[f"edgellm --itl {target_ms}"] = asyncio.run(_medians(port, group, args.pairs))
     print("| setting | TTFT of the long prompt s | p99 ITL ms |\n|---|---|---|")
     for name, (ttft_s, p99_ms) in points.items():
         print(f"| {name} | {ttft_s:.2f} | {p99_ms:.0f} |")
 
 
-async def _medians(port: int, n: int) -> tuple[float, float]:
-    runs = [await mixed(port, random.Random(f"sweep {i}")) for i in range(-1, n)][1:]
+async def _medians(port: int, group: Group, n: int) -> tuple[float, float]:
+    (load,) = group.loads
+    runs = [await load(port, random.Random(f"sweep {i}")) for i in range(-1, n)][1:]
     ttft_s, p99_ms = (
         statistics.median(next(v for k, v in run.items() if word in k) for run in runs)
         for word in ("TTFT", "p99")
@@ -169,6 +172,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--model", required=True, metavar="GGUF")
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--long", type=int, default=4000, metavar="TOKENS")
+    parser.add_argument("--cold", action="store_true")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument(
         "--plain", action="store_true", help="context and slots as both sides choose them"
@@ -178,7 +183,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rival-flags", default="", help="more flags for llama-server")
     parser.add_argument("--json", metavar="FILE", help="write every single figure here")
     args = parser.parse_args()
-    if strange := set(args.groups) - {*_groups(), *_ALONE}:
+    if strange := set(args.groups) - {*_groups(args.long), *_ALONE}:
         parser.error(f"no such groups: {', '.join(sorted(strange))}")
     return args
 

@@ -3,8 +3,8 @@
 import asyncio
 import random
 import time
-from collections import Counter
 from functools import partial
+from itertools import pairwise
 
 from client import Answer, complete
 from loads import together, tokens
@@ -13,7 +13,6 @@ from pairs import Figures, Load, quantile
 _OWN = 32
 _N_STREAMS, _N_OUTPUT = 8, 220
 _N_BEFORE = 10  # tokens of each stream when the long prompt is sent
-_LONG = 4000
 
 
 def prefix(shared: int, n: int) -> Load:
@@ -32,34 +31,49 @@ def prefix(shared: int, n: int) -> Load:
     return load
 
 
-async def mixed(port: int, rng: random.Random) -> Figures:
-    """The gaps of the streams that a long prompt comes between, from its sending to its answer."""
-    all_write, writing = asyncio.Event(), Counter[int]()
+def mixed(n_long: int) -> Load:
+    """The gaps of the streams that a prompt of so many tokens comes between, from its sending to
+    its answer. Then they are broken off: at that depth they would go on for a minute."""
 
-    def saw(stream: int) -> None:
-        writing[stream] += 1
-        if len(writing) == _N_STREAMS and min(writing.values()) >= _N_BEFORE:
-            all_write.set()
+    async def mixed(port: int, rng: random.Random) -> Figures:
+        all_write = asyncio.Event()
+        at_s: list[list[float]] = [[] for _ in range(_N_STREAMS)]
 
-    running = [
-        asyncio.create_task(complete(port, tokens(rng, 32), _N_OUTPUT, saw=partial(saw, i)))
-        for i in range(_N_STREAMS)
-    ]
-    await all_write.wait()
-    sent_s = time.perf_counter()
-    long = await complete(port, tokens(rng, _LONG), 4)
-    ended_s = sent_s + long.ttft_s
-    answers = await asyncio.gather(*running)
-    gaps_s = [
-        after - before
-        for answer in answers
-        for before, after in zip(answer.at_s, answer.at_s[1:], strict=False)
-        if after > sent_s and before < ended_s
-    ]
-    return {
-        "8 streams beside a long prompt: p99 ITL ms": 1000 * quantile(gaps_s, 0.99),
-        "8 streams beside a long prompt: TTFT of the prompt s": long.ttft_s,
-    }
+        def saw(stream: int) -> None:
+            at_s[stream].append(time.perf_counter())
+            if min(map(len, at_s)) >= _N_BEFORE:
+                all_write.set()
+
+        running = [
+            asyncio.create_task(complete(port, tokens(rng, 32), _N_OUTPUT, saw=partial(saw, i)))
+            for i in range(_N_STREAMS)
+        ]
+        await all_write.wait()
+        sent_s = time.perf_counter()
+        long = await complete(port, tokens(rng, n_long), 4)
+        await _broken_off(running)
+        gaps_s = [
+            after - before
+            for times_s in at_s
+            for before, after in pairwise(times_s)
+            if after > sent_s and before < sent_s + long.ttft_s
+        ]
+        name = f"8 streams beside a prompt of {n_long}"
+        return {
+            f"{name}: p99 ITL ms": 1000 * quantile(gaps_s, 0.99),
+            f"{name}: TTFT of the prompt s": long.ttft_s,
+        }
+
+    return mixed
+
+
+async def _broken_off(running: list[asyncio.Task[Answer]]) -> None:
+    """Raises what one of them has raised before."""
+    for task in running:
+        task.cancel()
+    for ended in await asyncio.gather(*running, return_exceptions=True):
+        if isinstance(ended, Exception):
+            raise ended
 
 
 def _decode_tok_s(answers: list[Answer]) -> float:

@@ -52,9 +52,12 @@ def running(command: Sequence[str], name: str) -> Iterator[tuple["subprocess.Pop
         process.wait(20)
 
 
-async def compare(loads: Sequence[tuple[str, Load]], ours: int, theirs: int, n: int) -> list[Pair]:
+async def compare(
+    loads: Sequence[tuple[str, Load]], ours: int, theirs: int, n: int, *, warms_up: bool = True
+) -> list[Pair]:
+    """`warms_up`: one pair more, the first, is not counted."""
     found: list[Pair] = []
-    for pair in range(-1, n):  # the first is a warm-up and not counted
+    for pair in range(-1 if warms_up else 0, n):
         for name, load in loads:
             order = [("edgellm", ours), ("rival", theirs)]
             figures: dict[str, Figures] = {}
