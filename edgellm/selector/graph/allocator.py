@@ -109,12 +109,12 @@ def allocate(nodes: Sequence[Tensor], leafs: Sequence[Tensor], arenas: Sequence[
         replay.place(leaf)
     replay.count_uses(nodes)
     for node in nodes:
-        for parent in node.src:
-            if not parent.own:  # most are: asked here, it spares a call
-                replay.place(parent)
         if node.root is None:  # views have nothing of their own
             replay.place(node)
-        replay.release_parents(node)
+        for parent in node.src:
+            parent.n_children -= 1
+            if not parent.n_children and not parent.n_views:
+                replay.release(parent)
 
 
 class _Replay:
@@ -159,20 +159,14 @@ class _Replay:
             return True
         return False
 
-    def release_parents(self, node: Tensor) -> None:
-        for parent in node.src:
-            parent.n_children -= 1
-            if parent.n_children or parent.n_views:
-                continue
-            holder = parent
-            if parent.root is not None:
-                holder = parent.root
-                holder.n_views -= 1
-                if holder.n_views or holder.n_children:
-                    continue
-            if holder.own and not holder.flag_output:
-                self._free(holder)
-
-    def _free(self, tensor: Tensor) -> None:
-        self._arenas[tensor.backend].give_back(tensor.address, tensor.taken_bytes)
-        tensor.own = False
+    def release(self, tensor: Tensor) -> None:
+        """After its last use; of a view, what it was a part of, if that was the last one."""
+        holder = tensor
+        if tensor.root is not None:
+            holder = tensor.root
+            holder.n_views -= 1
+            if holder.n_views or holder.n_children:
+                return
+        if holder.own and not holder.flag_output:
+            self._arenas[holder.backend].give_back(holder.address, holder.taken_bytes)
+            holder.own = False

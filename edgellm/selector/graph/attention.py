@@ -147,7 +147,7 @@ def _flash(
     build: Build, place: Place, q: Tensor, k: Tensor, v: Tensor, mask: Tensor, unpack: Tensor | None
 ) -> Tensor:
     k, v = (g.cast(t, F16) if t.type is g.F32 else t for t in (k, v))
-    sinks = build.weight(place, "attn_sinks.weight")
+    sinks = build.weight(place, "attn_sinks.weight", is_copied=True)  # where the CPU attends
     result = g.flash_attention(q, k, v, mask, sinks)
     build.attending.append((result, place.home))
     if unpack is not None:

@@ -5,6 +5,7 @@ from functools import cached_property
 from itertools import count
 from typing import Literal
 
+from edgellm.models.graph_facts import LayerTensor
 from edgellm.models.quants import BY_NAME
 from edgellm.models.spec import LayerSpec
 from edgellm.selector.graph import tensors as g
@@ -69,9 +70,11 @@ class Build:
         head_home: int,
         first_home: int,
         norms_stay: bool,
+        offloads: bool,
     ) -> None:
         self.outline, self.facts, self.shape = outline, outline.facts, shape
         self.norms_stay = norms_stay  # with their layer, whoever gave what they read
+        self.offloads = offloads  # the host's weights are copied for a prompt
         self.flash = flash  # what becomes of shape.flash_attention on these devices
         self.cpu, self.head_home, self.first_home = cpu, head_home, first_home
         self.graph = Graph()
@@ -82,6 +85,7 @@ class Build:
         self.attending: list[tuple[Tensor, int]] = []  # by flash attention, and whose layer it is
         self._caches: dict[str, Cells] = {}
         self._weights: dict[tuple[str, int], Tensor] = {}
+        self._shared: dict[tuple[int, int], Tensor] = {}
         self._outside = {tensor.name: tensor for tensor in outline.outside}
 
     @property
@@ -182,16 +186,20 @@ class Build:
     def has(self, place: Place, name: str) -> bool:
         return name in place.kind.named
 
-    def weight(self, place: Place, name: str) -> Tensor | None:
+    def weight(self, place: Place, name: str, *, is_copied: bool = False) -> Tensor | None:
+        """Of layers that are alike it is one tensor, unless it is copied: then each is let go of
+        at a time of its own."""
         found = place.kind.named.get(name)
         if found is None:
             return None
         is_aside = bool(place.aside) and found.expert_matrix in place.aside
         home = self.cpu if is_aside else place.home
-        copied = place.copied.get(name, 0) if home == self.cpu else 0
-        tensor = g.stored(home, *found.shape, n_bytes=copied)
-        tensor.is_weight = True
-        return tensor
+        if is_copied or (home == self.cpu and self.offloads):
+            return _weight(found, home, place.copied.get(name, 0) if home == self.cpu else 0)
+        key = id(found), home
+        if key not in self._shared:
+            self._shared[key] = _weight(found, home, 0)
+        return self._shared[key]
 
     def need(self, place: Place, name: str) -> Tensor:
         tensor = self.weight(place, name)
@@ -204,10 +212,7 @@ class Build:
         if name not in self._outside:
             return None
         if (name, home) not in self._weights:
-            found = self._outside[name]
-            tensor = g.stored(home, *found.shape)
-            tensor.is_weight = True
-            self._weights[name, home] = tensor
+            self._weights[name, home] = _weight(self._outside[name], home, None)
         return self._weights[name, home]
 
     def adapters(self, place: Place, name: str) -> Iterator[tuple[Tensor, Tensor]]:
@@ -257,6 +262,12 @@ class Build:
         if not place.is_last:
             return tensors
         return tuple(g.get_rows(tensor, self.output_ids) for tensor in tensors)
+
+
+def _weight(found: LayerTensor, home: int, copied_bytes: int | None) -> Tensor:
+    tensor = g.stored(home, *found.shape, n_bytes=copied_bytes)
+    tensor.is_weight = True
+    return tensor
 
 
 def _rotation(kind: str, dims: set[int], *, grows: bool) -> Tensor | None:

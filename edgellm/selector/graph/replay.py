@@ -50,6 +50,7 @@ class Sketch:
             self.outline, self.shape, flash=self.flash, cpu=self.machinery.cpu,
             head_home=self.head, first_home=self.stops[0].home,
             norms_stay=self.machinery.norms_stay,
+            offloads=self.machinery.op_offload and self.machinery.cpu > 0,
         )  # fmt: skip
         copied = [dict(sizes) for sizes in self.copied] or [{}]
         places = [

@@ -9,6 +9,7 @@ operation; one that doesn't is the oracle's and the load's business.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from edgellm.selector.graph.backends import BackendRules
 from edgellm.selector.graph.tensors import VIEW_OPS, Graph, Tensor
@@ -56,7 +57,7 @@ def schedule(graph: Graph, machinery: Machinery) -> Scheduled:
 
 
 def _assign(graph: Graph, machinery: Machinery) -> None:
-    for tensor in graph.tensors:
+    for tensor in chain(graph.leafs, graph.nodes):
         if tensor.backend == -1:  # else llama.cpp asked for one
             tensor.backend = _known_backend(tensor, machinery)
     working = [node for node in graph.nodes if node.op not in VIEW_OPS]
@@ -145,11 +146,14 @@ class _Splitter:
                 continue
             if current is None:
                 current = node.backend
-            if node.backend != current or (inputs and self._wants_other_weights(node, current)):
+            if node.backend != current:
                 self._emit(inputs, waiting, current)
                 waiting, inputs, current = [], [], node.backend
             for src in node.src:
                 if src.backend != current:
+                    if inputs and self._wants_other_weights(node, current):
+                        self._emit(inputs, waiting, current)
+                        waiting, inputs = [], []
                     inputs += self._foreign(node, current)
                     break
             waiting.append(node)

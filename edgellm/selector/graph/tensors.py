@@ -4,7 +4,6 @@ A Tensor is a shape, what it is computed from, and where its bytes lie if they a
 view). Source: ggml/src/ggml.c; `INPLACE` is ggml_op_can_inplace of ggml-alloc.c.
 """
 
-from collections.abc import Iterable
 from math import prod
 
 from edgellm.models.quants import BY_NAME, QuantType
@@ -30,6 +29,9 @@ class Tensor:
         "taken_bytes", "type",
     )  # fmt: skip
 
+    address: Address  # these two from when it has memory of its own
+    taken_bytes: int
+
     def __init__(
         self, op: str, ne: Extents, kind: QuantType = F32, src: tuple["Tensor", ...] = ()
     ) -> None:
@@ -41,8 +43,7 @@ class Tensor:
         self.is_weight = self.flag_input = self.flag_output = False
         self.is_listed = self.own = False  # the graph's, the scheduler's and the allocator's notes
         self.backend = -1
-        self.address: Address = (0, 0)
-        self.taken_bytes = self.n_children = self.n_views = 0
+        self.n_children = self.n_views = 0
 
     def __repr__(self) -> str:
         return f"{self.op}{list(self.ne)}"
@@ -238,8 +239,3 @@ class Graph:
             if not src.is_listed:
                 self._visit(src)
         (self.leafs if tensor.op == "none" else self.nodes).append(tensor)
-
-    @property
-    def tensors(self) -> Iterable[Tensor]:
-        yield from self.leafs
-        yield from self.nodes

@@ -15,7 +15,7 @@ def peak(*results: Tensor, rules: BackendRules = CPU) -> int:
     """KiB of one backend that computes all."""
     graph = Graph()
     graph.expand(*results)
-    for tensor in graph.tensors:
+    for tensor in (*graph.leafs, *graph.nodes):
         tensor.backend = 0
     arena = Arena(rules)
     allocate(graph.nodes, graph.leafs, [arena])
