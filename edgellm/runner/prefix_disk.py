@@ -2,6 +2,7 @@
 
     FOLDER/key                 this user's secret, readable by nobody else
     FOLDER/<model>/<name>.kv   see prefix_file.py; <model> is the fingerprint's, <name> the key's
+    FOLDER/<model>/<name>.PID  one that is being written, or whose writer was killed meanwhile
 
 A file appears whole or not at all: it is written under another name and renamed. It isn't synced:
 what a power cut leaves half-written has the wrong mac. Whatever can't be written, read or trusted
@@ -26,7 +27,7 @@ from edgellm.runner.kv.prefix_file import HEAD_BYTES, MAC_BYTES, Broken, Seal, S
 _SECRET_BYTES = 32
 _READ, _WRITE = stat.S_IRGRP | stat.S_IROTH, stat.S_IWGRP | stat.S_IWOTH  # by others
 _MOST_PENDING_BYTES = 1 << 30  # what is to be written lies in memory until then; see `store`
-_OURS = re.compile("[0-9a-f]{32}/[0-9a-f]{64}[.]kv")
+_OURS = re.compile("[0-9a-f]{32}/[0-9a-f]{64}[.](kv|[0-9]+)")
 _PART_OF_OTHERS = 0.5  # of the room, for files of other models
 
 OnFetched = Callable[[int, bytearray | None, float], None]  # blob, its bytes, seconds
@@ -120,7 +121,8 @@ class PrefixDisk:
     def _fetch(self, number: int, key: bytes, done: OnFetched) -> None:
         begun_s = time.monotonic()
         blob: bytearray | None = None
-        with contextlib.suppress(OSError, Broken):
+        # Whatever it is, also that there is no memory for it: requests wait to be told.
+        with contextlib.suppress(Exception):
             blob = self._read(key)
         done(number, blob, time.monotonic() - begun_s)
 
@@ -192,11 +194,12 @@ def _trim_others(folder: Path, own: Path, room_bytes: int) -> int:
 
     Ours only: somebody may have named a folder with other things in it.
     """
-    files = [
-        (path.stat().st_mtime, path.stat().st_size, path)
-        for path in folder.glob("*/*.kv")
-        if path.parent != own and _OURS.fullmatch(f"{path.parent.name}/{path.name}")
-    ]
+    files = []
+    for path in folder.glob("*/*"):
+        if path.parent != own and _OURS.fullmatch(f"{path.parent.name}/{path.name}"):
+            with contextlib.suppress(FileNotFoundError):  # another worker has just erased it
+                found = path.stat()
+                files.append((found.st_mtime, found.st_size, path))
     total = sum(size for _, size, _ in files)
     for _, size, path in sorted(files):
         if total <= room_bytes:

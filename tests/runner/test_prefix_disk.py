@@ -115,6 +115,24 @@ def test_the_oldest_files_of_other_models_make_room(tmp_path):
     assert 1500 < one.room_bytes < 2000
 
 
+def test_what_other_models_workers_were_killed_writing_makes_room_too(tmp_path):
+    kept(tmp_path, stored(1), model=b"other")
+    (whole,) = files(tmp_path)
+    half = whole.with_suffix(".4711")
+    half.write_bytes(bytes(100_000))
+    one = disk(tmp_path, room_bytes=100_000)
+    assert not half.exists()
+    assert one.room_bytes >= 50_000
+
+
+def test_a_file_that_another_worker_erases_meanwhile_costs_nothing(tmp_path):
+    kept(tmp_path, stored(1), model=b"other")
+    (whole,) = files(tmp_path)
+    whole.with_stem("a" * 64).symlink_to("gone")  # found, and not there when it is asked
+    kept(tmp_path, stored(2))
+    assert read(disk(tmp_path), stored(2).key) == BLOB
+
+
 def test_two_models_at_the_same_time_have_a_bound_each(tmp_path):
     one, other = disk(tmp_path, 10_000, b"one"), disk(tmp_path, 10_000, b"other")
     assert (one.room_bytes, other.room_bytes) == (10_000, 10_000)
@@ -195,6 +213,13 @@ def test_a_disk_that_is_full_costs_nothing_but_the_file(tmp_path):
     (tmp_path / one._folder.name).rmdir()
     one.store(stored(1), BLOB)
     assert read(one, stored(1).key) is None
+
+
+def test_a_file_that_there_is_no_memory_for_is_told_to_be_none(tmp_path):
+    large = Stored(chain_key(b"", (1,)), b"", 0, (1,), 1 << 62)
+    one = disk(tmp_path)
+    one._path(large.key).write_bytes(one._seal.head(large))
+    assert read(one, large.key) is None
 
 
 def test_erasing_comes_after_what_is_still_to_be_written(tmp_path):
