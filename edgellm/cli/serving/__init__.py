@@ -2,7 +2,7 @@
 
 `serving` is its life, `engines` what it starts and stops, `ready` what it says then; `upgrade`
 swaps the demo for a real model, `salvage` saves a model from a lost device, `observing` tells the
-calibrations. `background` and `private` are servers for a command's time. `state` knows which run,
-`find` which is meant, `already` which has the place that another wants, `client` talks to it,
-`ending` stops it.
+calibrations. `background` and `private` are servers for a command's time. `state` knows which run
+and `births` whose process that is, `find` which is meant, `already` which has the place that
+another wants, `client` talks to it, `ending` stops it.
 """

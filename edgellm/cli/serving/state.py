@@ -1,4 +1,4 @@
-"""Which servers run here: one small file for each in the user's runtime folder.
+"""Which servers run here: a small file of each in the user's runtime folder.
 
 A file says where its server listens and whose process that is, never a key. One whose process is
 gone, or whose number is another process's by now, is stale: it is ignored and removed. One that
@@ -10,31 +10,39 @@ import os
 import secrets
 import stat
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
 import msgspec
-import psutil
 
+from edgellm.cli.serving.births import birth_of
 from edgellm.files import write_whole
 
-_SAME_PROCESS_S = 2.0  # how exactly a process's start is told, twice
+_LOGINS = Path("/run/user")
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
     url: str  # http://host:port or unix:///path
     pid: int
-    process_started_s: float  # Unix seconds; with the pid it names one process
+    birth: str  # with the pid it names one process
     listening_since_s: float
     is_stopping: bool = False  # its models are being unloaded, and its URL is not its own any more
 
 
-def folder() -> Path:
-    """For this user only: who can write here could send our prompts to a server of his own."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
-    if os.access(runtime, os.W_OK):
-        return Path(runtime) / "edgellm"
-    return Path(tempfile.gettempdir()) / f"edgellm-{os.getuid()}"
+def folders(logins: Path = _LOGINS) -> tuple[Path, ...]:
+    """Where a server's file is written and looked for: in each of them, under one name.
+
+    The login's folder comes and goes with the login. A server may begin before it, at boot, or go
+    on after it, and is found by its file in the temporary folder. An XDG_RUNTIME_DIR of somebody's
+    own choice is a place apart.
+    """
+    user, chosen = os.getuid(), os.environ.get("XDG_RUNTIME_DIR")
+    login = logins / str(user)
+    if chosen and Path(chosen) != login and os.access(chosen, os.W_OK):
+        return (Path(chosen) / "edgellm",)
+    temporary = Path(tempfile.gettempdir()) / f"edgellm-{user}"
+    return (login / "edgellm", temporary) if os.access(login, os.W_OK) else (temporary,)
 
 
 def running() -> tuple[Running, ...]:
@@ -47,72 +55,72 @@ def stopping() -> tuple[Running, ...]:
     return tuple(server for server in alive() if server.is_stopping)
 
 
-def alive() -> tuple[Running, ...]:
-    """Those that have not ended yet, the newest first."""
-    found = []
-    place = folder()
-    with contextlib.suppress(OSError):
-        for path in place.glob("*.json") if _is_ours(place) else ():
-            server = _read(path)
-            if server and _is_alive(server):
-                found.append(server)
-            else:
-                with contextlib.suppress(OSError):
-                    path.unlink()
-    return tuple(sorted(found, key=lambda server: -server.listening_since_s))
+def alive(places: Sequence[Path] | None = None) -> tuple[Running, ...]:
+    """Those that have not ended yet, the newest first. `places`: instead of `folders()`."""
+    found = dict[str, Running]()
+    for place in folders() if places is None else places:
+        with contextlib.suppress(OSError):
+            for path in place.glob("*.json") if _is_ours(place) else ():
+                server = _read(path)
+                if server and birth_of(server.pid) == server.birth:
+                    found[path.name] = server
+                else:
+                    _remove(path)
+    return tuple(sorted(found.values(), key=lambda server: -server.listening_since_s))
 
 
 class Announcement:
-    """A server's own file, as long as its `with` block lasts. Others find it from `listening` to
-    `stopping`. A folder that can't be written costs only that."""
+    """A server's own word, as long as its `with` block lasts. Others find it from `listening` to
+    `stopping`. A folder that can't be written costs only that. `places`: instead of `folders()`.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, places: Sequence[Path] | None = None) -> None:
+        self._places = folders() if places is None else places
         self._server: Running | None = None
-        self._path: Path | None = None
+        self._paths: list[Path] = []
 
     def listening(self, url: str, now_s: float) -> None:
         """`now_s` is Unix time."""
-        process = psutil.Process()
-        self._server = Running(
-            url=url,
-            pid=process.pid,
-            process_started_s=process.create_time(),
-            listening_since_s=now_s,
-        )
-        with contextlib.suppress(OSError):
-            self._path = _new_path(self._server.pid)
-            write_whole(self._path, msgspec.json.encode(self._server))
+        pid = os.getpid()
+        if not (birth := birth_of(pid)):
+            return
+        self._server = Running(url=url, pid=pid, birth=birth, listening_since_s=now_s)
+        name = f"{pid}-{secrets.token_hex(4)}.json"  # one process may serve twice: the library can
+        for place in self._places:
+            with contextlib.suppress(OSError):
+                _make(place)
+                write_whole(place / name, msgspec.json.encode(self._server))
+                self._paths.append(place / name)
 
     def stopping(self) -> None:
         """To be said before the port is closed. Where it can't be, there is no file any more."""
-        if not (self._server and self._path):
+        if not self._server:
             return
-        self._server = msgspec.structs.replace(self._server, is_stopping=True)
-        try:
-            write_whole(self._path, msgspec.json.encode(self._server))
-        except OSError:
-            self._remove()
+        word = msgspec.json.encode(msgspec.structs.replace(self._server, is_stopping=True))
+        for path in self._paths:
+            try:
+                write_whole(path, word)
+            except OSError:
+                _remove(path)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._remove()
-
-    def _remove(self) -> None:
-        if self._path:
-            with contextlib.suppress(OSError):
-                self._path.unlink(missing_ok=True)
-            self._path = None
+        for path in self._paths:
+            _remove(path)
 
 
-def _new_path(pid: int) -> Path:
-    """One process may serve twice (the library can), so the name is not the pid alone."""
-    place = folder()
+def _make(place: Path) -> None:
+    """For this user only: who can write here could send our prompts to a server of his own."""
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not _is_ours(place):
         raise PermissionError(f"{place} belongs to somebody else")
-    return place / f"{pid}-{secrets.token_hex(4)}.json"
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def _is_ours(place: Path) -> bool:
@@ -126,11 +134,3 @@ def _read(path: Path) -> Running | None:
         return msgspec.json.decode(path.read_bytes(), type=Running)
     except (OSError, msgspec.MsgspecError):
         return None
-
-
-def _is_alive(server: Running) -> bool:
-    try:
-        started_s = psutil.Process(server.pid).create_time()
-    except psutil.Error:
-        return False
-    return bool(abs(started_s - server.process_started_s) < _SAME_PROCESS_S)

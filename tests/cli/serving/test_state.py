@@ -1,10 +1,18 @@
 import os
+import shutil
 
 import msgspec
-import psutil
+import pytest
 from cli.serving.announcing import announced
 
 from edgellm.cli.serving import state
+from edgellm.cli.serving.births import birth_of
+
+
+def folder():
+    """In these tests XDG_RUNTIME_DIR is a place apart."""
+    (place,) = state.folders()
+    return place
 
 
 def test_a_server_is_found_while_it_is_announced():
@@ -30,22 +38,22 @@ def test_the_newest_comes_first():
 
 def test_a_word_that_cannot_be_written_leaves_nothing_behind():
     with announced("http://127.0.0.1:1") as announcement:
-        (path,) = state.folder().iterdir()
+        (path,) = folder().iterdir()
         path.unlink()
         path.mkdir()
         announcement.stopping()
-        assert [*state.folder().iterdir()] == [path]
+        assert [*folder().iterdir()] == [path]
 
 
 def written(**changes):
-    state.folder().mkdir(mode=0o700)
+    folder().mkdir(mode=0o700)
     fields = {
         "url": "http://x",
         "pid": os.getpid(),
-        "process_started_s": psutil.Process().create_time(),
+        "birth": birth_of(os.getpid()),
         "listening_since_s": 1.0,
     }
-    path = state.folder() / "1-a.json"
+    path = folder() / "1-a.json"
     path.write_bytes(msgspec.json.encode(fields | changes))
     return path
 
@@ -58,7 +66,7 @@ def test_a_file_whose_process_is_gone_is_ignored_and_removed():
 
 
 def test_a_file_whose_number_is_another_process_by_now_is_stale():
-    path = written(process_started_s=12345.0)
+    path = written(birth="another start 12345")
 
     assert state.running() == ()
     assert not path.exists()
@@ -74,27 +82,78 @@ def test_garbage_is_ignored_and_removed():
 
 def test_the_folder_is_for_this_user_alone():
     with announced("http://x", 1.0):
-        assert state.folder().stat().st_mode & 0o077 == 0
+        assert folder().stat().st_mode & 0o077 == 0
 
 
 def test_a_folder_that_others_can_write_to_is_not_believed():
     written()
-    state.folder().chmod(0o777)
+    folder().chmod(0o777)
 
     assert state.running() == ()
 
 
 def test_a_folder_that_others_can_write_to_is_not_written_to():
-    state.folder().mkdir()
-    state.folder().chmod(0o777)
+    folder().mkdir()
+    folder().chmod(0o777)
 
     with announced("http://x", 1.0):
-        assert list(state.folder().iterdir()) == []
+        assert list(folder().iterdir()) == []
 
 
 def test_no_key_is_ever_in_the_file():
     with announced("http://x", 1.0):
-        (path,) = state.folder().glob("*.json")
+        (path,) = folder().glob("*.json")
         assert set(msgspec.json.decode(path.read_bytes())) == {
-            "url", "pid", "process_started_s", "listening_since_s", "is_stopping",
+            "url", "pid", "birth", "listening_since_s", "is_stopping",
         }  # fmt: skip
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """The login's folder and the temporary one."""
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    (tmp_path / "login" / str(os.getuid())).mkdir(parents=True)
+    login, temporary = state.folders(tmp_path / "login")
+    return login, tmp_path / temporary.name
+
+
+def found_in(places):
+    return [server.url for server in state.alive(places)]
+
+
+def said(server, places):
+    server.listening("http://x", 1.0)
+    return all(len([*place.iterdir()]) == 1 for place in places)
+
+
+def test_a_server_that_began_before_the_login_is_found_after_it(places):
+    _, temporary = places
+    with state.Announcement((temporary,)) as server:
+        assert said(server, (temporary,))
+        assert found_in(places) == ["http://x"]
+
+
+def test_a_server_that_goes_on_after_the_login_is_found_and_says_that_it_winds_up(places):
+    login, temporary = places
+    with state.Announcement(places) as server:
+        assert said(server, places)
+        assert found_in(places) == ["http://x"]
+        shutil.rmtree(login.parent)
+        assert found_in((temporary,)) == ["http://x"]
+        server.stopping()
+        (winding_up,) = state.alive((temporary,))
+        assert winding_up.is_stopping
+    assert [*temporary.iterdir()] == []
+
+
+def test_without_a_login_there_is_the_temporary_folder_and_a_chosen_place_stands_alone(
+    tmp_path, monkeypatch
+):
+    assert state.folders() == (tmp_path / "run" / "edgellm",)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/nonexistent")
+    (temporary,) = state.folders(tmp_path / "nobody")
+    assert temporary.name == f"edgellm-{os.getuid()}"
+    login = tmp_path / "login" / str(os.getuid())
+    login.mkdir(parents=True)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(login))
+    assert state.folders(tmp_path / "login") == (login / "edgellm", temporary)

@@ -1,0 +1,35 @@
+"""Which process a number meant when it was written down: it is another's once that one has ended.
+
+Not by the second of its start. Linux counts that from the boot, and the boot's own second moves
+whenever the clock is set: a board without a clock has it set soon after its servers have begun.
+"""
+
+import sys
+from pathlib import Path
+
+import psutil
+
+from edgellm.probe.sources import BOOT_ID
+
+_STARTED_AT = 22 - 3  # proc(5): field 22, counted behind the name, which is the second
+
+
+def birth_of(pid: int) -> str | None:
+    """The same as long as the process lives, and no other's. None: no process has this number."""
+    if sys.platform != "linux":
+        return _started(pid)
+    try:
+        told = Path(f"/proc/{pid}/stat").read_bytes()
+        boot = Path(BOOT_ID).read_text().strip()
+    except OSError:
+        return None
+    ticks = told.rpartition(b")")[2].split()[_STARTED_AT]  # a name may have blanks and brackets
+    return f"{boot} {int(ticks)}"
+
+
+def _started(pid: int) -> str | None:
+    """Where the system has kept the second of the start, no clock moves it."""
+    try:
+        return str(psutil.Process(pid).create_time())
+    except (psutil.Error, OverflowError, ValueError):  # it is what a file told
+        return None
