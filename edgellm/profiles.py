@@ -10,7 +10,7 @@ from functools import cache
 from math import inf
 
 from edgellm.errors import ConfigError
-from edgellm.models.tensor_types import TensorClass
+from edgellm.models.anatomy.tensor_types import TensorClass
 from edgellm.probe.hardware import Backend
 from edgellm.probe.known.limits import load as load_limits
 from edgellm.resources import ProfileRow, profiles_dir, read_profile

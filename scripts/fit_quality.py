@@ -27,12 +27,12 @@ from pathlib import Path
 import llama_cpp
 import numpy as np
 
-from edgellm.models.catalog import find
-from edgellm.models.gguf import TensorInfo
+from edgellm.models.anatomy.tensor_types import type_shares
+from edgellm.models.gguf.header import TensorInfo
+from edgellm.models.gguf.skeleton import write_skeletons
+from edgellm.models.known.catalog import find
+from edgellm.models.known.shapes import shape_header
 from edgellm.models.quants import BY_NAME, FILE_TYPES
-from edgellm.models.shapes import shape_header
-from edgellm.models.skeleton import write_skeletons
-from edgellm.models.tensor_types import type_shares
 
 CLASSES = ("attention", "ffn_down", "ffn", "embedding", "output")
 PRIOR_WEIGHTS = (0.3, 0.3, 0.3, 0.05, 0.05)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from real_model import demo_path, plan
 
-from edgellm.chat.template import ChatTemplate
+from edgellm.chat.templating.template import ChatTemplate
 from edgellm.models import local
 from edgellm.runner.supervisor import Supervisor
 from edgellm.server.app import create_app

@@ -14,7 +14,7 @@ from pathlib import Path
 from real_model import demo_path, plan
 from selector_specs import dense
 
-from edgellm.chat.template import ChatTemplate
+from edgellm.chat.templating.template import ChatTemplate
 from edgellm.cli.commands.tune import _tune_power
 from edgellm.cli.output import say_error
 from edgellm.cli.preparing.prepare import Prepared

@@ -5,8 +5,8 @@ import struct
 
 from gguf_files import Tensor, gguf_bytes, text, value_bytes
 
-from edgellm.models.gguf import tensor_info
-from edgellm.models.gguf_values import Cursor
+from edgellm.models.gguf.header import tensor_info
+from edgellm.models.gguf.values import Cursor
 
 DEMO_WIDTH = 256  # of the demo model's vectors
 _WIDTH, _FF, _PATCH, _BLOCKS = 64, 128, 8, 2

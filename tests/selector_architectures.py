@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from gguf_files import Tensor, gguf_bytes
 
-from edgellm.models.gguf import GGUFHeader, parse_header
+from edgellm.models.gguf.header import GGUFHeader, parse_header
 from edgellm.models.quants import BY_NAME, tensor_bytes
 
 N_LAYERS, N_EMBD, N_HEAD, N_KV, HEAD_DIM, N_VOCAB = 6, 2048, 16, 4, 128, 64_000

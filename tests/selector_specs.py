@@ -7,8 +7,8 @@ speak of sizes; every spec has its true tensors.
 from dataclasses import replace
 from functools import cache
 
-from edgellm.models.shape import Shape
-from edgellm.models.shapes import shape_header
+from edgellm.models.known.shape import Shape
+from edgellm.models.known.shapes import shape_header
 from edgellm.models.spec import LayerSpec, ModelSpec, model_spec
 from edgellm.selector.plan import Candidate
 from edgellm.units import GIB

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from edgellm.chat.messages import Message
-from edgellm.chat.template import ChatTemplate
-from edgellm.models.gguf_values import NumberArray
+from edgellm.chat.templating.template import ChatTemplate
+from edgellm.models.gguf.values import NumberArray
 from edgellm.models.local import read_header, read_spec
 from scripts.demo import chat, corpus, stories, tokenizer
 from scripts.demo.tokenizer import FIRST_PIECE, Vocabulary

@@ -56,7 +56,7 @@ def test_the_functions_keep_their_names_when_rooms_are_imported():
     )
     done = subprocess.run((sys.executable, "-c", program), capture_output=True, text=True)
 
-    assert done.stdout.split() == ["True", "True", "edgellm.chat.template"]
+    assert done.stdout.split() == ["True", "True", "edgellm.chat.templating.template"]
 
 
 @pytest.mark.parametrize("keys", ["", [""], ("secret", " ")])

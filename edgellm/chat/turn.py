@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from edgellm.chat.answer import Listener
-from edgellm.chat.lark import Rules
+from edgellm.chat.grammars.lark import Rules
 from edgellm.chat.messages import (
     GBNF,
     ChatRequest,
@@ -30,7 +30,7 @@ from edgellm.chat.messages import (
     Watch,
 )
 from edgellm.chat.pictures import check_shown
-from edgellm.chat.template import ChatTemplate
+from edgellm.chat.templating.template import ChatTemplate
 from edgellm.chat.thoughts import heard, is_ended, is_opened
 from edgellm.chat.tools.calls import Calls
 from edgellm.chat.tools.format import Format

@@ -30,7 +30,7 @@ from edgellm.probe.hardware import Hardware
 from edgellm.selector.plan import Candidate, Goal
 
 if TYPE_CHECKING:
-    from edgellm.models.gguf import GGUFHeader
+    from edgellm.models.gguf.header import GGUFHeader
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def _of_file(path: Path, name: str | None = None) -> About:
 
 def _of_catalog(reference: CatalogReference, config: Config) -> About:
     """By the catalog's row; what of it is here tells more."""
-    from edgellm.models import catalog
+    from edgellm.models.known import catalog
 
     entry = catalog.find(reference.name)
     here = _here(entry.repo, config) if entry.repo else ()
@@ -152,7 +152,7 @@ def _of_hub(reference: HubReference, config: Config) -> About:
 
 
 def _online(reference: HubReference, config: Config) -> About:
-    from edgellm.models.remote import read_remote_header
+    from edgellm.models.fetching.remote import read_remote_header
     from edgellm.models.spec import model_spec
 
     hub = hub_of(config)

@@ -11,10 +11,10 @@ from edgellm.cli.output import columns, say, say_error
 from edgellm.cli.pictures import data_urls
 from edgellm.cli.serving.client import Client, Message, Piece, with_pictures
 from edgellm.errors import ContextTooLong, EdgellmError
-from edgellm.tui.answers import Timings
 from edgellm.tui.conversation import left_out, n_questions, newer_half
+from edgellm.tui.drawn.untrusted import prose
 from edgellm.tui.terminal import has_style
-from edgellm.tui.untrusted import prose
+from edgellm.tui.told.answers import Timings
 from edgellm.units import format_rate, format_seconds
 
 _HELP = """\

@@ -6,10 +6,10 @@ Plain reads, no mmap: a file that is cut short under a mapping kills the process
 from pathlib import Path
 
 from edgellm.errors import BadGGUF, ModelNotFound, StorageError
-from edgellm.models.gguf import GGUFHeader, NeedBytes, parse_header
+from edgellm.models.gguf.header import GGUFHeader, NeedBytes, parse_header
+from edgellm.models.gguf.vocabulary import check_vocabulary
 from edgellm.models.names import RepoFile, group_files, quant_label, shard_names, sidecar_kind
 from edgellm.models.spec import ModelSpec, model_spec
-from edgellm.models.vocabulary import check_vocabulary
 
 # A header with a large vocabulary, at once: parsing it twice costs more.
 _FIRST_READ_BYTES = 12 << 20

@@ -12,13 +12,13 @@ from dataclasses import field
 from typing import Final
 
 from edgellm.errors import BadGGUF
-from edgellm.models.gguf import GGUFHeader, TensorInfo
-from edgellm.models.gguf_values import StringArray
-from edgellm.models.graph_facts import EXPERT_MATRICES, GraphFacts, LayerTensor, graph_facts
-from edgellm.models.memory_kinds import NO_MEMORY, LayerMemory, layer_memory, window_tokens
-from edgellm.models.memory_kinds import KVKind as KVKind
+from edgellm.models.anatomy.graph_facts import EXPERT_MATRICES, GraphFacts, LayerTensor, graph_facts
+from edgellm.models.anatomy.memory_kinds import NO_MEMORY, LayerMemory, layer_memory, window_tokens
+from edgellm.models.anatomy.memory_kinds import KVKind as KVKind
+from edgellm.models.anatomy.tensor_types import TypeShare, type_shares
+from edgellm.models.gguf.header import GGUFHeader, TensorInfo
+from edgellm.models.gguf.values import StringArray
 from edgellm.models.quants import BY_ID
-from edgellm.models.tensor_types import TypeShare, type_shares
 from edgellm.values import frozen
 
 

@@ -12,15 +12,15 @@ from typing import Final
 import msgspec
 
 from edgellm.errors import BadRequest, ModelNotFound, StorageError
-from edgellm.models.cache_layout import (
+from edgellm.models.fetching.cache_layout import (
     RepoFolder,
     children,
     default_root,
     files_of,
     repo_folders,
 )
-from edgellm.models.digest import Digest
-from edgellm.models.download import (
+from edgellm.models.fetching.digest import Digest
+from edgellm.models.fetching.download import (
     Progress,
     Terms,
     check_space,
@@ -28,9 +28,9 @@ from edgellm.models.download import (
     is_complete,
     storage_error,
 )
-from edgellm.models.hub import Hub, Repository
-from edgellm.models.journal import SUFFIX, journal_of, part_of, read_entry
-from edgellm.models.lock import locked
+from edgellm.models.fetching.hub import Hub, Repository
+from edgellm.models.fetching.journal import SUFFIX, journal_of, part_of, read_entry
+from edgellm.models.fetching.lock import locked
 from edgellm.models.names import (
     HubReference,
     ModelFiles,

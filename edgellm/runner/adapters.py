@@ -15,8 +15,8 @@ from pathlib import Path
 from edgellm.chat.messages import AdapterSet
 from edgellm.errors import BadGGUF, BadRequest, DoesNotFit, ModelNotFound
 from edgellm.models import local
-from edgellm.models.adapters import check_adapter
-from edgellm.models.gguf import GGUFHeader
+from edgellm.models.anatomy.adapters import check_adapter
+from edgellm.models.gguf.header import GGUFHeader
 from edgellm.units import format_bytes
 
 MAX_ADAPTERS = 64

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 import platformdirs
 
-from edgellm.models.journal import write_atomically
+from edgellm.models.fetching.journal import write_atomically
 from edgellm.models.spec import ModelSpec
 from edgellm.probe.hardware import Backend, Device, Hardware
 from edgellm.runner.build import llama_build

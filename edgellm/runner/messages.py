@@ -80,7 +80,7 @@ class Infill(Message, frozen=True):
 
 
 class LoadAdapter(Message, frozen=True):
-    """Its header has been read and agrees with the model's: see models/adapters.py."""
+    """Its header has been read and agrees with the model's: see models/anatomy/adapters.py."""
 
     request_id: int
     adapter_id: int

@@ -7,7 +7,7 @@ Words are llama.cpp's: `n_ctx` is its total over all sequences, `n_ctx_seq` one 
 from dataclasses import field
 from typing import Literal, NamedTuple
 
-from edgellm.models.gguf import GGUFHeader
+from edgellm.models.gguf.header import GGUFHeader
 from edgellm.models.names import RepoFile
 from edgellm.models.spec import ModelSpec
 from edgellm.values import frozen

@@ -6,7 +6,7 @@ selector itself opens no file, so a test can hand it any world it likes.
 
 from dataclasses import field
 
-from edgellm.models.tensor_types import TensorClass
+from edgellm.models.anatomy.tensor_types import TensorClass
 from edgellm.probe.known.limits import Table as BackendTable
 from edgellm.selector.plan import KVType, Use
 from edgellm.selector.speed.speed_profile import SpeedProfile

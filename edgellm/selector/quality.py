@@ -16,9 +16,9 @@ of two between quantizers, so treat close values as equal.
 import math
 from itertools import pairwise
 
+from edgellm.models.anatomy.tensor_types import TensorClass
 from edgellm.models.quants import BY_NAME
 from edgellm.models.spec import ModelSpec
-from edgellm.models.tensor_types import TensorClass
 from edgellm.selector.plan import KVType
 from edgellm.selector.profiles import QualityProfile, QuantQuality
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Literal
 
-from edgellm.chat.template import ChatTemplate
+from edgellm.chat.templating.template import ChatTemplate
 from edgellm.errors import BadRequest, ModelNotFound, NotServing
 from edgellm.models.spec import ModelSpec
 from edgellm.runner.engine import Engine

@@ -8,14 +8,14 @@ from typing import ClassVar, Literal
 import httpx2
 
 from edgellm.errors import BadRequest
-from edgellm.tui.follower import Follower
-from edgellm.tui.recording import Moment
-from edgellm.tui.replay import ReplayTransport
 from edgellm.tui.screens.chat import ChatScreen
 from edgellm.tui.screens.top import TopScreen
-from edgellm.tui.signing import Key
 from edgellm.tui.terminal import is_gone, why_not_drawn
 from edgellm.tui.theme import THEME
+from edgellm.tui.told.follower import Follower
+from edgellm.tui.told.recording import Moment
+from edgellm.tui.told.replay import ReplayTransport
+from edgellm.tui.told.signing import Key
 
 StartScreen = Literal["top", "chat"]
 

@@ -8,7 +8,7 @@ from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
-from edgellm.tui.lines import TONES, Block, Line, Tone
+from edgellm.tui.drawn.lines import TONES, Block, Line, Tone
 
 
 class Canvas(Widget):

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from edgellm.tui import numbers
-from edgellm.tui.answers import Figures
-from edgellm.tui.client import Message
+from edgellm.tui.drawn import numbers
+from edgellm.tui.told.answers import Figures
+from edgellm.tui.told.client import Message
 from edgellm.units import format_rate, format_seconds
 
 

@@ -5,7 +5,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Static
 
 from edgellm.tui.conversation import Answer
-from edgellm.tui.untrusted import prose
+from edgellm.tui.drawn.untrusted import prose
 
 
 class Question(Static):

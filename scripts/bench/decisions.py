@@ -16,7 +16,7 @@ lacks, and Mistral-7B on an i7-1165G7's graphics, whose backend of early 2024 is
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgellm.models import catalog
+from edgellm.models.known import catalog
 from edgellm.probe.known.described import hardware_from_devices
 from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose

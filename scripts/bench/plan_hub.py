@@ -25,9 +25,9 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 from gguf_files import text
 from hub_server import HubServer
 
-from edgellm.models.gguf import GGUFHeader
+from edgellm.models.gguf.header import GGUFHeader
+from edgellm.models.known.mix import MIXES, MixFacts, NamedShape, mix_types
 from edgellm.models.local import read_header
-from edgellm.models.mix import MIXES, MixFacts, NamedShape, mix_types
 from edgellm.models.quants import BY_NAME, FILE_TYPES, tensor_bytes
 from edgellm.units import MIB
 

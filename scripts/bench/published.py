@@ -24,10 +24,10 @@ from published_names import (
 )
 
 from edgellm.errors import EdgellmError
-from edgellm.models import catalog
-from edgellm.models.gguf import TensorInfo
+from edgellm.models.gguf.header import TensorInfo
+from edgellm.models.known import catalog
+from edgellm.models.known.shapes import shape_header
 from edgellm.models.quants import BY_ID, BY_NAME, tensor_bytes
-from edgellm.models.shapes import shape_header
 from edgellm.models.spec import ModelSpec, model_spec
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.memory.shape import ContextShape

@@ -29,8 +29,8 @@ import msgspec
 from llama_fit_child import FitAnswer, FitQuestion
 
 from edgellm.errors import DoesNotFit
-from edgellm.models import catalog
-from edgellm.models.skeleton import write_skeletons
+from edgellm.models.gguf.skeleton import write_skeletons
+from edgellm.models.known import catalog
 from edgellm.models.spec import ModelSpec
 from edgellm.probe.hardware import Hardware
 from edgellm.probe.known.boards import hardware_from_board

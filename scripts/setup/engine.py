@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgellm.models.lock import locked
+from edgellm.models.fetching.lock import locked
 from edgellm.probe.sources import Output, Sources
 from scripts.setup import cuda_runtime, wheels
 from scripts.setup.kept_build import KeptBuild

@@ -18,7 +18,7 @@ from edgellm.chat.messages import (
     ToolChoice,
     Watch,
 )
-from edgellm.chat.template import ChatTemplate
+from edgellm.chat.templating.template import ChatTemplate
 from edgellm.chat.turn import turn
 from edgellm.errors import BadRequest
 

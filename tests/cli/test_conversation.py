@@ -10,7 +10,7 @@ from edgellm.chat.events import Failed, ReasoningDelta, TextDelta
 from edgellm.cli.conversation import Answering, converse, timing_lines
 from edgellm.cli.serving.client import Message
 from edgellm.errors import ContextTooLong, EdgellmError, WorkerDied
-from edgellm.tui.answers import Timings
+from edgellm.tui.told.answers import Timings
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 import pytest
 
-from edgellm.tui.recording import Reader
+from edgellm.tui.told.recording import Reader
 
 pytestmark = pytest.mark.model
 

@@ -11,7 +11,7 @@ from hub_server import HubServer, Stall
 
 from edgellm.cli.preparing.best import best_to_download
 from edgellm.config import Config
-from edgellm.models import catalog
+from edgellm.models.known import catalog
 from edgellm.probe.detect import detect
 from edgellm.selector.plan import Goal
 

@@ -8,7 +8,7 @@ from models_fakes import SHARED_MODELS, needs_shared_models
 from mtp_files import mtp_bytes
 
 from edgellm.errors import BadGGUF
-from edgellm.models.gguf import GGUFHeader, parse_header
+from edgellm.models.gguf.header import GGUFHeader, parse_header
 from edgellm.models.local import read_headers, read_spec
 from edgellm.models.spec import LayerSpec, ModelSpec, model_spec
 

@@ -13,9 +13,9 @@ import pytest
 from hub_server import Corrupt, Cut, HubServer, NoRanges, Stall, Status
 
 from edgellm.errors import BadRequest, ModelNotFound, NetworkError, Offline, StorageError
-from edgellm.models.download import Pace, Terms, storage_error
-from edgellm.models.hub import HuggingFaceHub, Repository
-from edgellm.models.journal import journal_of, read_entry
+from edgellm.models.fetching.download import Pace, Terms, storage_error
+from edgellm.models.fetching.hub import HuggingFaceHub, Repository
+from edgellm.models.fetching.journal import journal_of, read_entry
 from edgellm.models.names import HubReference, ModelFiles, RepoFile, choose_files
 from edgellm.models.store import Store
 
@@ -213,8 +213,8 @@ def test_after_a_power_cut_only_synced_bytes_count(
 FETCH_SLOWLY = """
     import sys
     from pathlib import Path
-    from edgellm.models.download import Terms
-    from edgellm.models.hub import HuggingFaceHub
+    from edgellm.models.fetching.download import Terms
+    from edgellm.models.fetching.hub import HuggingFaceHub
     from edgellm.models.names import choose_files
     from edgellm.models.store import Store
 

@@ -4,7 +4,7 @@ import pytest
 from gguf_files import Tensor, gguf_bytes
 
 from edgellm.errors import BadRequest, DoesNotFit, ModelNotFound
-from edgellm.models.gguf import parse_header
+from edgellm.models.gguf.header import parse_header
 from edgellm.runner.adapters import MAX_ADAPTERS, Adapter, AdapterList, check_room
 
 

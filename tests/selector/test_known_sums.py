@@ -8,8 +8,8 @@ from selector_layouts import shape
 from selector_machines import machine
 
 from edgellm.errors import DoesNotFit
-from edgellm.models.catalog import find
-from edgellm.models.shapes import shape_header
+from edgellm.models.known.catalog import find
+from edgellm.models.known.shapes import shape_header
 from edgellm.models.spec import ModelSpec, model_spec
 from edgellm.probe.hardware import Hardware
 from edgellm.profiles import load_profiles

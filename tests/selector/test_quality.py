@@ -6,12 +6,12 @@ import pytest
 import selector_specs as specs
 from models_fakes import SHARED_MODELS, needs_shared_models
 
-from edgellm.models.catalog import find
+from edgellm.models.anatomy.tensor_types import TypeShare
+from edgellm.models.known.catalog import find
+from edgellm.models.known.shapes import shape_header
 from edgellm.models.local import read_header
 from edgellm.models.quants import BY_NAME
-from edgellm.models.shapes import shape_header
 from edgellm.models.spec import model_spec
-from edgellm.models.tensor_types import TypeShare
 from edgellm.profiles import load_profiles
 from edgellm.selector.quality import kld_of_bits, kv_kld, weight_kld
 

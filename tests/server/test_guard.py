@@ -191,7 +191,7 @@ def test_a_model_that_is_not_ready_is_503_with_retry_after(http, engine):
 
 
 def test_a_template_that_refuses_is_400():
-    from edgellm.chat.template import ChatTemplate
+    from edgellm.chat.templating.template import ChatTemplate
 
     template = ChatTemplate("{{ raise_exception('roles must alternate') }}")
     with (

@@ -215,7 +215,7 @@ def test_the_gateway_is_small_and_imports_no_engine():
         import sys
         import edgellm.server.app, edgellm.server.serve, uvicorn.protocols.http.h11_impl
         from edgellm.chat.messages import Message
-        from edgellm.chat.template import ChatTemplate
+        from edgellm.chat.templating.template import ChatTemplate
         ChatTemplate(None).render([Message("user", "x")])
         import psutil
         banned = {"numpy", "llama_cpp", "huggingface_hub", "textual", "llguidance", "typer"}

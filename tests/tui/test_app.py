@@ -8,10 +8,10 @@ from tui_status_server import StatusServer, in_loop, until
 from edgellm.errors import BadRequest
 from edgellm.tui.app import TopApp, run_top
 from edgellm.tui.canvas import Canvas
-from edgellm.tui.client import Backoff
 from edgellm.tui.screens.chat import ChatScreen
 from edgellm.tui.screens.sheet import Sheet
 from edgellm.tui.screens.top import TopScreen
+from edgellm.tui.told.client import Backoff
 
 FAST_S = 0.05
 

@@ -1,8 +1,8 @@
 import pytest
 
-from edgellm.tui.answers import Figures
-from edgellm.tui.client import Message
 from edgellm.tui.conversation import Answer, Conversation, Questions, newer_half
+from edgellm.tui.told.answers import Figures
+from edgellm.tui.told.client import Message
 
 
 def test_the_next_question_goes_with_what_was_said_before():

@@ -6,7 +6,7 @@
 
 from collections.abc import Sequence
 
-from edgellm.chat.lark import Rules
+from edgellm.chat.grammars.lark import Rules
 from edgellm.chat.messages import Tool
 from edgellm.chat.source import Reading, Source
 from edgellm.chat.tools.calls import Calls

@@ -5,7 +5,7 @@ V3 and R1 write `function` for the name, then the name on a line and the argumen
 
 from collections.abc import Sequence
 
-from edgellm.chat.lark import Rules
+from edgellm.chat.grammars.lark import Rules
 from edgellm.chat.messages import Tool
 from edgellm.chat.source import Reading, Source
 from edgellm.chat.tools.calls import Calls

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from edgellm.chat import json_source, schema
+from edgellm.chat.grammars.lark import Rules
 from edgellm.chat.json_source import is_json
-from edgellm.chat.lark import Rules
 from edgellm.chat.messages import Message, Tool
 from edgellm.chat.schema import Schema
 from edgellm.chat.source import Broken, Reading, Source, Waiting

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgellm.chat.events import TextDelta
-from edgellm.chat.lark import Rules
+from edgellm.chat.grammars.lark import Rules
 from edgellm.chat.messages import Message, Tool
 from edgellm.chat.source import Broken, Reading, Source
 from edgellm.chat.thoughts import Thoughts

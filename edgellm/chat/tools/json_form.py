@@ -6,7 +6,7 @@ A model keeps to its words more than to their order: a name that comes late is w
 import json
 
 from edgellm.chat import json_source
-from edgellm.chat.lark import Rules
+from edgellm.chat.grammars.lark import Rules
 from edgellm.chat.messages import Tool
 from edgellm.chat.schema import parameters
 from edgellm.chat.source import SPACE, Broken, Reading, Source, Waiting

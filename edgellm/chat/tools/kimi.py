@@ -6,7 +6,7 @@ The id is the name and the call's number in the conversation; its template shows
 from collections.abc import Sequence
 from dataclasses import replace
 
-from edgellm.chat.lark import Rules
+from edgellm.chat.grammars.lark import Rules
 from edgellm.chat.messages import Message, Tool
 from edgellm.chat.source import Reading, Source
 from edgellm.chat.tools.calls import Calls

@@ -8,7 +8,7 @@ Their template takes one call in a message, so a grammar writes one, and past on
 from collections.abc import Sequence
 
 from edgellm.chat import json_source
-from edgellm.chat.lark import Rules
+from edgellm.chat.grammars.lark import Rules
 from edgellm.chat.messages import Message, Tool
 from edgellm.chat.source import Reading, Source
 from edgellm.chat.tools.calls import Calls

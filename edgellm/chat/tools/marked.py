@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from edgellm.chat.events import TextDelta
-from edgellm.chat.lark import Rules
+from edgellm.chat.grammars.lark import Rules
 from edgellm.chat.messages import Message, Tool
 from edgellm.chat.source import Broken, Reading, Source, Tell
 from edgellm.chat.thoughts import Thoughts

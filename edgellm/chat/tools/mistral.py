@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from edgellm.chat.lark import Rules
+from edgellm.chat.grammars.lark import Rules
 from edgellm.chat.messages import Message, Tool
 from edgellm.chat.source import Broken, Reading, Source
 from edgellm.chat.tools.calls import Calls

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from edgellm.chat.lark import Rules
+from edgellm.chat.grammars.lark import Rules
 from edgellm.chat.source import Reading, Source
 from edgellm.chat.tools.calls import Calls
 from edgellm.chat.tools.format import repeated

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgellm.chat import schema
+from edgellm.chat.grammars.lark import Rules
 from edgellm.chat.json_source import is_json
-from edgellm.chat.lark import Rules
 from edgellm.chat.messages import Tool
 from edgellm.chat.schema import Schema
 from edgellm.chat.source import Broken, Reading, Source

@@ -7,7 +7,7 @@ import typer
 
 if TYPE_CHECKING:
     from edgellm.cli.serving.client import Client
-    from edgellm.tui.recording import Recorder
+    from edgellm.tui.told.recording import Recorder
 
 
 def record(
@@ -60,7 +60,7 @@ def record(
 def _recorded(file: Path, url: str, interval_s: float, seconds: float | None) -> int:
     """How many moments. Ctrl-C ends it as time does."""
     from edgellm.cli.serving.client import Client
-    from edgellm.tui.recording import Recorder
+    from edgellm.tui.told.recording import Recorder
 
     with file.open("a+b") as kept, Client(url) as client:
         recorder = Recorder(kept)

@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from edgellm.tui.app import StartScreen, TopApp
-    from edgellm.tui.signing import Key
+    from edgellm.tui.told.signing import Key
 
 
 def top(
@@ -58,7 +58,7 @@ def _replay(file: Path, speed: float) -> None:
     from edgellm.cli.output import say
     from edgellm.errors import BadRequest, StorageError
     from edgellm.tui.app import run_replay
-    from edgellm.tui.recording import Reader
+    from edgellm.tui.told.recording import Reader
 
     try:
         with file.open("rb") as kept:

@@ -233,7 +233,7 @@ def _version(package: str) -> str | None:
 
 
 def _profiles_fault() -> str | None:
-    from edgellm.models.catalog import load_catalog
+    from edgellm.models.known.catalog import load_catalog
     from edgellm.profiles import load_profiles
 
     try:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgellm.cli.preparing.resolve import Resolved
-    from edgellm.models.gguf import GGUFHeader
+    from edgellm.models.gguf.header import GGUFHeader
     from edgellm.runner.adapters import Adapter
     from edgellm.selector.plan import Candidate
 
@@ -81,7 +81,7 @@ def with_adapters(candidate: "Candidate", adapters: "Sequence[Adapter]") -> "Can
     """What it takes with them, for planning: by arithmetic, since llama.cpp's own figures are
     asked for by a model's headers alone. Raises BadGGUF, BadRequest, ModelNotFound."""
     from edgellm.errors import BadRequest
-    from edgellm.models.adapters import with_adapter
+    from edgellm.models.anatomy.adapters import with_adapter
     from edgellm.runner.adapters import read_adapter
 
     if not adapters:

@@ -44,7 +44,7 @@ def downloaded(incomplete: str) -> list[str]:
 
 
 def in_catalog(incomplete: str) -> list[str]:
-    from edgellm.models import catalog
+    from edgellm.models.known import catalog
 
     with contextlib.suppress(EdgellmError):
         return [*catalog.names(incomplete)]

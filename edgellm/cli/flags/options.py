@@ -28,7 +28,7 @@ AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 
 def config_from(*, offline: bool = False, **flags: Any) -> "Config":
     """Flags over environment over file over defaults; what is None or False was not given. Raises
-    ConfigError, and BadRequest for a rate that is none: before the network is asked for anything."""
+    ConfigError, and BadRequest for a rate that is none: before the network is asked anything."""
     from edgellm.config import load_config
     from edgellm.units import parse_bytes
 

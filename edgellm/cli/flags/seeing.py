@@ -79,7 +79,7 @@ def _bytes(path: Path, candidate: "Candidate") -> int:
     """What it takes. Raises ModelNotFound, StorageError, BadGGUF."""
     from edgellm.errors import BadGGUF
     from edgellm.models import local
-    from edgellm.models.projectors import check_projector, projector_bytes
+    from edgellm.models.anatomy.projectors import check_projector, projector_bytes
 
     header = local.read_header(path)
     try:

@@ -11,7 +11,7 @@ from edgellm.cli.output import say
 from edgellm.cli.serving.client import Client
 from edgellm.errors import ContextTooLong, EdgellmError, ModelNotFound
 from edgellm.status import ModelStatus, Status
-from edgellm.tui.answers import Timings
+from edgellm.tui.told.answers import Timings
 
 _PASSAGE = (
     "The river begins in the hills, runs past two villages and a mill, and is in no hurry at all. "

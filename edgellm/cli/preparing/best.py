@@ -129,7 +129,7 @@ def best_on_disk(config: Config, hardware: Hardware, goal: Goal) -> Choice | Non
 
 def best_to_download(config: Config, hardware: Hardware, goal: Goal) -> Choice | None:
     """By the catalog alone: nobody is asked. Leaves out what the disk has no room for."""
-    from edgellm.models import catalog
+    from edgellm.models.known import catalog
 
     room = _free_disk_bytes(store_of(config).root) * _FREE_DISK_RATIO
     offered = (

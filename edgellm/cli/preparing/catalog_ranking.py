@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from edgellm.cli.preparing.best import Choice, balanced_choice, choice_of, is_too_slow, promises
 from edgellm.cli.preparing.resolve import catalog_candidates
-from edgellm.models import catalog
+from edgellm.models.known import catalog
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.plan import Candidate, Goal
 from edgellm.selector.profiles import Profiles
 
 if TYPE_CHECKING:
-    from edgellm.models.catalog import CatalogEntry
+    from edgellm.models.known.catalog import CatalogEntry
 
 _MOST_ROWS = 10
 _USUAL = ("Q4_K_M", "MXFP4", "Q4_K_S", "Q4_0", "Q8_0", "F16")  # the first that there is

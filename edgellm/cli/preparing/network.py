@@ -10,7 +10,7 @@ _PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 def hub_is_reachable() -> bool:
     """A connection, no request. Through a proxy nobody knows before the request itself."""
-    from edgellm.models.hub import DEFAULT_ENDPOINT
+    from edgellm.models.fetching.hub import DEFAULT_ENDPOINT
 
     if any(os.environ.get(name) for name in _PROXIES):
         return True

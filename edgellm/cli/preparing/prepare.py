@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from edgellm.chat.template import ChatTemplate
+from edgellm.chat.templating.template import ChatTemplate
 from edgellm.cli.flags.adapting import pooled, with_adapters
 from edgellm.cli.flags.drafting import draft_goal
 from edgellm.cli.flags.seeing import sighted
@@ -22,7 +22,7 @@ from edgellm.cli.preparing.planning import planned, planned_as_tuned, planned_sm
 from edgellm.cli.preparing.resolve import DEMO, Resolved, on_disk
 from edgellm.errors import BadRequest
 from edgellm.models import local
-from edgellm.models.gguf import GGUFHeader
+from edgellm.models.gguf.header import GGUFHeader
 from edgellm.models.spec import ModelSpec
 from edgellm.probe.hardware import Hardware
 from edgellm.runner.adapters import Adapter

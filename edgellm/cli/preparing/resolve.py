@@ -36,9 +36,9 @@ from edgellm.units import parse_bytes
 from edgellm.values import frozen
 
 if TYPE_CHECKING:
-    from edgellm.models.catalog import CatalogEntry
-    from edgellm.models.download import Progress
-    from edgellm.models.hub import HuggingFaceHub, Repository
+    from edgellm.models.fetching.download import Progress
+    from edgellm.models.fetching.hub import HuggingFaceHub, Repository
+    from edgellm.models.known.catalog import CatalogEntry
     from edgellm.models.store import StoredModel
     from edgellm.runner.adapters import Adapter
 
@@ -112,7 +112,7 @@ def on_disk(path: Path, name: str | None = None, quant: str | None = None) -> Re
 
 
 def hub_of(config: Config) -> "HuggingFaceHub":
-    from edgellm.models.hub import HuggingFaceHub
+    from edgellm.models.fetching.hub import HuggingFaceHub
 
     return HuggingFaceHub(offline=True if config.offline else None)
 
@@ -123,7 +123,7 @@ def hub_reference_of(reference: Reference) -> HubReference:
         case HubReference():
             return reference
         case CatalogReference():
-            from edgellm.models import catalog
+            from edgellm.models.known import catalog
 
             return catalog.hub_reference(reference)
         case PathReference(path):
@@ -177,7 +177,7 @@ def _on_hub(reference: HubReference, config: Config) -> Resolved:
 
 
 def _in_catalog(reference: CatalogReference, config: Config, plan_only: bool) -> Resolved:
-    from edgellm.models import catalog
+    from edgellm.models.known import catalog
 
     entry = catalog.find(reference.name)
     if entry.repo is None and plan_only:
@@ -214,7 +214,7 @@ def _in_catalog(reference: CatalogReference, config: Config, plan_only: bool) ->
 
 def catalog_candidates(entry: "CatalogEntry", quant: str | None = None) -> tuple[Candidate, ...]:
     """By the model's published shape and the mixes' rules: no network, no file."""
-    from edgellm.models import catalog
+    from edgellm.models.known import catalog
 
     found = []
     source = catalog.source_of(entry)
@@ -238,7 +238,7 @@ def _remote_candidates(
     hub: "HuggingFaceHub", repository: "Repository", models: Sequence[ModelFiles]
 ) -> tuple[Candidate, ...]:
     """A file that is no model costs itself only. Raises BadGGUF when none is one."""
-    from edgellm.models.remote import read_remote_headers
+    from edgellm.models.fetching.remote import read_remote_headers
     from edgellm.models.spec import model_spec
 
     found, faults = [], []
@@ -282,7 +282,7 @@ def _fetch(
     progress: "Progress",
     projector: RepoFile | None,
 ) -> Path:
-    from edgellm.models.download import Terms
+    from edgellm.models.fetching.download import Terms
 
     rate = parse_bytes(config.limit_rate) if config.limit_rate else None
     return store_of(config).fetch(

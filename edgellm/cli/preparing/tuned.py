@@ -14,7 +14,7 @@ import msgspec
 import platformdirs
 
 from edgellm.files import write_whole
-from edgellm.models.gguf import GGUFHeader
+from edgellm.models.gguf.header import GGUFHeader
 from edgellm.models.spec import ModelSpec
 from edgellm.probe.hardware import Hardware
 from edgellm.profiles import load_profiles

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from edgellm.models.walked import WALKED, Walk
+from edgellm.models.gguf.walked import WALKED, Walk
 from edgellm.probe.asked.keeping import folder, keep, kept
 
 

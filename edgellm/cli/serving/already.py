@@ -6,7 +6,7 @@ from edgellm.cli.serving import state
 from edgellm.cli.serving.client import Client
 from edgellm.config import Config
 from edgellm.errors import AddressInUse, EdgellmError
-from edgellm.tui.untrusted import clean
+from edgellm.tui.drawn.untrusted import clean
 
 _PATIENCE_S = 2.0
 _HINT = "`edgellm top` watches it, `edgellm stop` ends it; --port chooses another, 0 any free one"

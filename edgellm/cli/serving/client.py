@@ -13,8 +13,17 @@ from edgellm.cli.flags.keys import key_for
 from edgellm.config import socket_path
 from edgellm.errors import EdgellmError, KeyRefused, ModelNotFound, NotServing, WorkerDied
 from edgellm.status import Status
-from edgellm.tui.answers import Choice, Chunk, Ended, Problem, Timings, decode, event, is_too_long
-from edgellm.tui.signing import Key, signed
+from edgellm.tui.told.answers import (
+    Choice,
+    Chunk,
+    Ended,
+    Problem,
+    Timings,
+    decode,
+    event,
+    is_too_long,
+)
+from edgellm.tui.told.signing import Key, signed
 
 _CONNECT_S = 3.0
 PATIENCE_S = 10.0  # with a server that has nothing to compute for it

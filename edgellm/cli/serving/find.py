@@ -11,7 +11,7 @@ from edgellm.cli.serving.client import PATIENCE_S, Client
 from edgellm.errors import BadRequest, EdgellmError, KeyRefused, NotServing
 from edgellm.files import path_of
 from edgellm.status import ModelStatus, Status
-from edgellm.tui.untrusted import clean
+from edgellm.tui.drawn.untrusted import clean
 
 _START_ONE = "start one: edgellm up, or edgellm serve MODEL"
 

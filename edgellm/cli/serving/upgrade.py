@@ -21,7 +21,7 @@ from edgellm.cli.progress import ProgressLine, goes_on
 from edgellm.cli.serving.engines import Fleet, describe
 from edgellm.config import Config
 from edgellm.errors import EdgellmError, ModelNotFound
-from edgellm.models.download import Progress
+from edgellm.models.fetching.download import Progress
 from edgellm.probe.hardware import Hardware
 from edgellm.status import Download
 

@@ -3,7 +3,7 @@
 A context has one set of adapters with their scales at a time; every row of a call is computed with
 it. Another set means another graph, reserved anew: 3 ms at 0.5 B. `llama_adapter_lora_init` throws
 and catches on most faults of a file, but asserts on keys of a wrong type and shapes that only the
-graph meets, so a header is checked in Python first (models/adapters.py).
+graph meets, so a header is checked in Python first (models/anatomy/adapters.py).
 
 A file is read beside the loop. All that this shares with decoding is the model's set of adapters:
 it is written when one has been read or is freed, and gone through when a graph is reserved, by the

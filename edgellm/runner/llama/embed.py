@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgellm.errors import EdgellmError
-from edgellm.models.gguf import POOLINGS
+from edgellm.models.gguf.header import POOLINGS
 from edgellm.runner.backend import Input
 from edgellm.runner.batch import Row
 from edgellm.runner.kv.memory import Limits

@@ -14,7 +14,7 @@ import llama_cpp
 from llama_cpp._ggml import libggml
 
 from edgellm.errors import EdgellmError
-from edgellm.models.gguf import POOLINGS
+from edgellm.models.gguf.header import POOLINGS
 from edgellm.models.quants import BY_NAME
 from edgellm.runner.llama.overrides import experts_on_cpu
 from edgellm.runner.loadlog import DeviceMemory, last_error, memory_by_buffer, says_out_of_memory

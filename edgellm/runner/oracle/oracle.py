@@ -19,8 +19,8 @@ from typing import Final, Self
 import msgspec
 import platformdirs
 
+from edgellm.models.gguf.skeleton import skeleton, write_skeletons
 from edgellm.models.quants import BY_NAME
-from edgellm.models.skeleton import skeleton, write_skeletons
 from edgellm.probe.hardware import Hardware
 from edgellm.runner.build import llama_build
 from edgellm.runner.oracle.cache import OracleCache, Rows

@@ -21,7 +21,8 @@ import llguidance.numpy
 import numpy as np
 import numpy.typing as npt
 
-from edgellm.chat.gbnf_lark import to_lark
+from edgellm.chat.grammars.repeats import MAX_SIZE, patterns_in, written_out
+from edgellm.chat.grammars.to_lark import to_lark
 from edgellm.chat.messages import (
     GBNF,
     Choices,
@@ -34,7 +35,6 @@ from edgellm.chat.messages import (
     Thinking,
     Watch,
 )
-from edgellm.chat.repeats import MAX_SIZE, patterns_in, written_out
 from edgellm.errors import BadRequest
 from edgellm.runner.batch import Mask
 from edgellm.runner.sampling.staged import StagedMask

@@ -43,7 +43,7 @@ class Vocabulary:
         return found[0] if len(found) == 1 else None
 
     def definition(self, i: int, text: str) -> str:
-        """The rules `m_i`, this text, and `u_i`, any text up to and with it: see chat/lark.py."""
+        """The rules `m_i`, this text, and `u_i`, any text up to its end: chat/grammars/lark.py."""
         parts = self._parts(text)
         this = " ".join(map(_body, parts))
         match parts:

@@ -5,7 +5,7 @@ from functools import cached_property
 from itertools import count
 from typing import Literal
 
-from edgellm.models.graph_facts import LayerTensor
+from edgellm.models.anatomy.graph_facts import LayerTensor
 from edgellm.models.quants import BY_NAME
 from edgellm.models.spec import LayerSpec
 from edgellm.selector.graph import tensors as g
@@ -216,7 +216,7 @@ class Build:
         return self._weights[name, home]
 
     def adapters(self, place: Place, name: str) -> Iterator[tuple[Tensor, Tensor]]:
-        """What models/adapters.py put beside a matrix: its two narrow ones, for each adapter."""
+        """What models/anatomy/adapters.py put beside a matrix: two narrow ones for each adapter."""
         for i in count():
             first = self.weight(place, f"{name}.weight.lora_a.{i}")
             if first is None:

@@ -9,7 +9,7 @@ from dataclasses import field, replace
 from functools import lru_cache
 from typing import Final
 
-from edgellm.models.graph_facts import GraphFacts, LayerTensor
+from edgellm.models.anatomy.graph_facts import GraphFacts, LayerTensor
 from edgellm.models.spec import LayerSpec, ModelSpec
 from edgellm.selector.memory.layout import Aside
 from edgellm.values import frozen

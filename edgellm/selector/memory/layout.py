@@ -4,7 +4,7 @@ A layout is a Placement without its bytes: the arithmetic turns a layout into th
 accelerator and of the host, and the search compares hundreds of them.
 """
 
-from edgellm.models.graph_facts import EXPERT_MATRICES
+from edgellm.models.anatomy.graph_facts import EXPERT_MATRICES
 from edgellm.probe.hardware import Backend, Hardware
 from edgellm.selector.plan import ExpertPart, Placement, SplitMode
 from edgellm.values import frozen

@@ -12,9 +12,9 @@ The limits themselves are profiles/backends.toml's (probe/known/limits.py).
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from edgellm.models.anatomy.tensor_types import TypeShare
 from edgellm.models.quants import BY_NAME
 from edgellm.models.spec import ModelSpec
-from edgellm.models.tensor_types import TypeShare
 from edgellm.probe.hardware import Device
 from edgellm.probe.known.limits import Feature, Limits
 from edgellm.selector.placing.devices import DeviceSet

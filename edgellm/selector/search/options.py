@@ -10,7 +10,7 @@ looked at, too, that would lose by their first token alone.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from edgellm.models.loadable import LOADABLE
+from edgellm.models.gguf.loadable import LOADABLE
 from edgellm.models.spec import ModelSpec
 from edgellm.selector.memory.buffers import Buffers
 from edgellm.selector.memory.load import Bulk, Load

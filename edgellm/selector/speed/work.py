@@ -10,9 +10,9 @@ from itertools import accumulate
 from operator import add, sub
 from typing import NamedTuple
 
+from edgellm.models.anatomy.tensor_types import TypeShare
 from edgellm.models.quants import BY_NAME
 from edgellm.models.spec import LayerSpec, ModelSpec
-from edgellm.models.tensor_types import TypeShare
 from edgellm.selector.memory.kv import sliding_cells
 from edgellm.selector.memory.memory import cell_bytes
 from edgellm.selector.memory.shape import ContextShape

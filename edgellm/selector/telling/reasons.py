@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from edgellm.models.loadable import LOADABLE
+from edgellm.models.gguf.loadable import LOADABLE
 from edgellm.probe.hardware import Backend, Device, Hardware
 from edgellm.selector.plan import Candidate, Goal, Placement
 from edgellm.selector.power import power_w

@@ -14,18 +14,18 @@ from textual.worker import Worker, WorkerError
 
 from edgellm.errors import ContextTooLong, EdgellmError
 from edgellm.status import ModelStatus
-from edgellm.tui import numbers
-from edgellm.tui.answers import Ended, Figures, Piece, Reason, Text, Thought
 from edgellm.tui.asking import Ask, Wait, ask_or_wait
 from edgellm.tui.canvas import Canvas
 from edgellm.tui.conversation import Answer, Conversation
-from edgellm.tui.dashboard import banner
-from edgellm.tui.follower import Follower
-from edgellm.tui.lines import Line, Span, fit, joined, spread, width_of
-from edgellm.tui.model import is_last, state_note
+from edgellm.tui.drawn import numbers
+from edgellm.tui.drawn.dashboard import banner
+from edgellm.tui.drawn.lines import Line, Span, fit, joined, spread, width_of
+from edgellm.tui.drawn.model import is_last, state_note
+from edgellm.tui.drawn.untrusted import plain
 from edgellm.tui.prompt import Prompt
+from edgellm.tui.told.answers import Ended, Figures, Piece, Reason, Text, Thought
+from edgellm.tui.told.follower import Follower
 from edgellm.tui.transcript import AnswerBlock, Hint, Transcript
-from edgellm.tui.untrusted import plain
 from edgellm.tui.view import View
 from edgellm.units import format_rate
 

@@ -15,11 +15,11 @@ from textual.screen import ModalScreen
 from textual.widgets import Footer
 
 from edgellm.tui.canvas import Canvas
-from edgellm.tui.details import plan_details
-from edgellm.tui.follower import Follower
-from edgellm.tui.legend import legend
-from edgellm.tui.lines import Block
-from edgellm.tui.log import whole_log
+from edgellm.tui.drawn.details import plan_details
+from edgellm.tui.drawn.legend import legend
+from edgellm.tui.drawn.lines import Block
+from edgellm.tui.drawn.log import whole_log
+from edgellm.tui.told.follower import Follower
 from edgellm.tui.view import View
 
 _ROOMY_COLUMNS = 100

@@ -9,9 +9,9 @@ from textual.screen import Screen
 from textual.widgets import Footer
 
 from edgellm.tui.canvas import Canvas
-from edgellm.tui.dashboard import dashboard
-from edgellm.tui.follower import Follower
+from edgellm.tui.drawn.dashboard import dashboard
 from edgellm.tui.screens.sheet import PAGES, Sheet
+from edgellm.tui.told.follower import Follower
 from edgellm.tui.view import View
 
 

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from edgellm.cli.preparing.vocabularies import remembered
-from edgellm.models.walked import LEAST_COUNT, WALKED
+from edgellm.models.gguf.walked import LEAST_COUNT, WALKED
 from edgellm.probe.asked import keeping
 
 

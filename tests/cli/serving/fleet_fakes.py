@@ -8,7 +8,7 @@ from selector_specs import dense
 from server.server_fakes import FakeEngine
 from server.server_fakes import plan as any_plan
 
-from edgellm.chat.template import ChatTemplate
+from edgellm.chat.templating.template import ChatTemplate
 from edgellm.cli.preparing.prepare import Prepared
 from edgellm.cli.serving.engines import Fleet
 from edgellm.runner.adapters import AdapterList

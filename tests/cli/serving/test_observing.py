@@ -9,7 +9,7 @@ from selector_specs import candidate, dense
 
 from edgellm.chat.events import Finished, Timings
 from edgellm.chat.messages import GenerateParams, JSONSchema
-from edgellm.chat.template import ChatTemplate
+from edgellm.chat.templating.template import ChatTemplate
 from edgellm.cli.preparing.prepare import Prepared
 from edgellm.cli.serving.observing import Observer, Watched, measured
 from edgellm.meter.sample import Sample

@@ -11,7 +11,7 @@ from selector_specs import dense
 from server.server_fakes import hardware
 from server.server_fakes import plan as any_plan
 
-from edgellm.chat.template import ChatTemplate
+from edgellm.chat.templating.template import ChatTemplate
 from edgellm.cli.preparing import machine
 from edgellm.cli.preparing.prepare import Prepared
 from edgellm.cli.serving.salvage import Salvage, _Doubt, look_again, pauses_s, remaining

@@ -15,10 +15,10 @@ import pytest
 from gguf_files import llama_bytes
 from real_model import SHARED_MODELS, demo_path, needs_shared_models
 
-from edgellm.models.catalog import find, load_catalog
-from edgellm.models.gguf import GGUFHeader, parse_header
+from edgellm.models.gguf.header import GGUFHeader, parse_header
+from edgellm.models.known.catalog import find, load_catalog
+from edgellm.models.known.shapes import shape_header
 from edgellm.models.local import read_headers
-from edgellm.models.shapes import shape_header
 from edgellm.models.spec import model_spec
 from edgellm.probe.hardware import Cpu, Device, Hardware, MemoryPool
 from edgellm.runner.oracle.layers import norm_layers
@@ -345,7 +345,7 @@ import sys
 from pathlib import Path
 import msgspec
 from edgellm.models.local import read_headers
-from edgellm.models.skeleton import write_skeletons
+from edgellm.models.gguf.skeleton import write_skeletons
 from edgellm.runner.llama.oracle import LlamaMemory
 from edgellm.runner.oracle.messages import Question
 question = msgspec.json.decode(sys.argv[1], type=Question)
@@ -357,7 +357,7 @@ for symbols in ((), None):
 
 def test_without_the_symbol_the_log_tells_the_cpus_part(tmp_path, demo):
     """The C API alone: KV cache and compute as in the full answer, rounded to 0.01 MiB."""
-    from edgellm.models.skeleton import write_skeletons
+    from edgellm.models.gguf.skeleton import write_skeletons
 
     path = write_skeletons(demo.headers, demo.spec.n_vocab, tmp_path)
     question = ask(demo.spec.n_layers, shape(32_768), CPU_ONLY, machine())

@@ -8,8 +8,8 @@ import pytest
 from chat.hearing import BY_NAME, TOOLS, hear
 from mask_fakes import Alphabet
 
-from edgellm.chat.gbnf import Either, Ref, Repeat, Sequence, Set, parse
-from edgellm.chat.lark import Rules
+from edgellm.chat.grammars.gbnf import Either, Ref, Repeat, Sequence, Set, parse
+from edgellm.chat.grammars.lark import Rules
 from edgellm.chat.messages import GBNF, Choices, JSONSchema, Lark, Regex, Stages, Watch
 from edgellm.errors import BadRequest
 from edgellm.runner.pacing.mask_turns import sitting_out

@@ -4,7 +4,7 @@ import pytest
 import selector_specs as specs
 from selector_layouts import on_devices, shape
 
-from edgellm.models.graph_facts import LayerTensor
+from edgellm.models.anatomy.graph_facts import LayerTensor
 from edgellm.models.spec import ModelSpec
 from edgellm.selector.graph.replay import flash_runs, is_known, reserved_bytes
 from edgellm.selector.memory.layout import HOST_ONLY

@@ -16,11 +16,11 @@ from models_fakes import SHARED_MODELS, needs_shared_models
 from selector_architectures import SKETCHES
 from selector_layouts import shape
 
-from edgellm.models.catalog import load_catalog
-from edgellm.models.gguf import GGUFHeader
+from edgellm.models.gguf.header import GGUFHeader
+from edgellm.models.known.catalog import load_catalog
+from edgellm.models.known.shape import Shape
+from edgellm.models.known.shapes import shape_header
 from edgellm.models.local import read_spec
-from edgellm.models.shape import Shape
-from edgellm.models.shapes import shape_header
 from edgellm.models.spec import ModelSpec, model_spec
 from edgellm.probe.hardware import Cpu, Device, Hardware, MemoryPool
 from edgellm.runner.oracle.oracle import LlamaOracle

@@ -5,8 +5,8 @@ import pytest
 import selector_specs as specs
 from selector_machines import machine
 
-from edgellm.models import catalog
-from edgellm.models.graph_facts import LayerTensor
+from edgellm.models.anatomy.graph_facts import LayerTensor
+from edgellm.models.known import catalog
 from edgellm.profiles import load_profiles
 from edgellm.selector.memory.budget import pool_budgets
 from edgellm.selector.memory.layout import Aside

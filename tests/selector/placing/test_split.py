@@ -7,7 +7,7 @@ import pytest
 import selector_specs as specs
 from selector_machines import machine, unified
 
-from edgellm.models import catalog
+from edgellm.models.known import catalog
 from edgellm.profiles import load_profiles
 from edgellm.selector.memory.budget import pool_budgets
 from edgellm.selector.memory.load import Bulk

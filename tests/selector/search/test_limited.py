@@ -6,7 +6,7 @@ from selector_machines import machine
 from selector_specs import headed
 
 from edgellm.errors import DoesNotFit
-from edgellm.models.tensor_types import TypeShare
+from edgellm.models.anatomy.tensor_types import TypeShare
 from edgellm.probe.hardware import Hardware
 from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose

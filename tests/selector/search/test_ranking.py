@@ -6,7 +6,7 @@ import pytest
 import selector_specs as specs
 from selector_machines import machine
 
-from edgellm.models import catalog
+from edgellm.models.known import catalog
 from edgellm.probe.known.boards import hardware_from_board
 from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose

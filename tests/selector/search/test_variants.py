@@ -5,7 +5,7 @@ import selector_specs as specs
 from selector_machines import machine
 
 from edgellm.errors import DoesNotFit
-from edgellm.models import catalog
+from edgellm.models.known import catalog
 from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose
 from edgellm.selector.memory.budget import pool_budgets

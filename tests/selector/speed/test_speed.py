@@ -5,7 +5,7 @@ import pytest
 import selector_specs as specs
 from selector_machines import GB_S, machine
 
-from edgellm.models import catalog
+from edgellm.models.known import catalog
 from edgellm.models.spec import LayerSpec
 from edgellm.probe.known.boards import hardware_from_board
 from edgellm.probe.known.described import hardware_from_devices

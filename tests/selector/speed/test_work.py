@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 import selector_specs as specs
 
+from edgellm.models.anatomy.tensor_types import TypeShare
 from edgellm.models.spec import LayerSpec
-from edgellm.models.tensor_types import TypeShare
 from edgellm.profiles import load_profiles
 from edgellm.selector.memory.shape import ContextShape
 from edgellm.selector.plan import ExpertPart, Placement, Share

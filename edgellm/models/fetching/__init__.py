@@ -1,0 +1,5 @@
+"""From a hub to this disk: whole, checked, resumed after anything.
+
+`hub` is the border, `http_range` reads parts of a file, `remote` headers by them. `download` keeps
+a `journal` under a `lock`, checks the `digest`, and leaves the file where `cache_layout` says.
+"""

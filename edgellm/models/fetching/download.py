@@ -1,0 +1,193 @@
+"""Our own download: resumable after anything, verified, never half a file under a final name.
+
+    lock → trusted part → hash what is there → stream the rest → compare → fsync, rename, fsync
+
+A broken connection, silence or a busy hub is tried again, as long as tries make progress; a
+wrong digest once, from the first byte. Everything else ends it and leaves the part to resume.
+"""
+
+import contextlib
+import errno
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from edgellm.errors import NetworkError, StorageError, TransientError
+from edgellm.models.fetching.digest import Digest, feed
+from edgellm.models.fetching.hub import Hub
+from edgellm.models.fetching.journal import Part, part_of
+from edgellm.models.fetching.lock import locked
+from edgellm.models.names import RepoFile
+from edgellm.units import format_bytes
+from edgellm.values import frozen
+
+# done bytes, total bytes, bytes a second (None before two readings)
+Progress = Callable[[int, int, float | None], None]
+
+_SPARE_BYTES: Final = 16 << 20  # a disk filled to its last byte breaks other things
+_MAX_PAUSE_S: Final = 30.0
+_MAX_RETRY_AFTER_S: Final = 60.0  # a hub may ask for an hour; nobody waits that long unasked
+
+
+@frozen
+class Terms:
+    """How a download behaves. `sleep` and `now` are the clock's; tests bring their own."""
+
+    limit_rate_bytes_s: float | None = None
+    max_tries: int = 8  # in a row, without a byte of progress
+    first_pause_s: float = 0.5
+    sleep: Callable[[float], None] = time.sleep
+    now: Callable[[], float] = time.monotonic
+
+
+@dataclass(slots=True)
+class Pace:
+    """Measures the rate of the last seconds, and keeps it under a limit."""
+
+    terms: Terms
+    window_s: float = 5.0
+    _marks: deque[tuple[float, int]] = field(default_factory=deque)
+    _bytes: int = 0
+
+    def passed(self, n_bytes: int) -> float | None:
+        now = self.terms.now()
+        if not self._marks:
+            self._marks.append((now, 0))
+        self._bytes += n_bytes
+        limit = self.terms.limit_rate_bytes_s
+        if limit:
+            oldest_s, oldest_bytes = self._marks[0]
+            ahead_s = (self._bytes - oldest_bytes) / limit - (now - oldest_s)
+            if ahead_s > 0:
+                self.terms.sleep(ahead_s)
+                now = self.terms.now()
+        self._marks.append((now, self._bytes))
+        while len(self._marks) > 2 and self._marks[0][0] < now - self.window_s:
+            self._marks.popleft()
+        seconds = now - self._marks[0][0]
+        return (self._bytes - self._marks[0][1]) / seconds if seconds > 0 else None
+
+
+def download(
+    hub: Hub, file: RepoFile, blob: Path, lock: Path, terms: Terms, progress: Progress
+) -> None:
+    """Puts the file's content under `blob`. Raises NetworkError, StorageError, Offline.
+
+    While another process downloads the same file, `progress` tells how far that one is.
+    """
+    digest = Digest.of(file)
+
+    def watch_the_other() -> None:
+        progress(_here_bytes(blob), digest.size_bytes, None)
+
+    try:
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        with locked(lock, on_wait=watch_the_other):
+            if is_complete(blob, digest):
+                return  # another process was faster
+            with Part(blob, digest, file.path) as part:
+                check_space(blob.parent, digest.size_bytes - part.done_bytes)
+                _Download(hub, file, part, terms, progress).run()
+    except OSError as error:
+        raise storage_error(error, blob.parent) from error
+
+
+class _Download:
+    def __init__(
+        self, hub: Hub, file: RepoFile, part: Part, terms: Terms, progress: Progress
+    ) -> None:
+        self.hub, self.file, self.part, self.terms = hub, file, part, terms
+        self.progress, self.pace = progress, Pace(terms)
+        self.hasher = part.digest.hasher()
+
+    def run(self) -> None:
+        for done in feed(self.hasher, self.part.path):
+            self.progress(done, self.file.size_bytes, None)
+        for _ in range(2):
+            self._fill()
+            if self.hasher.hexdigest() == self.part.digest.hex:
+                self.part.publish()
+                return
+            self.part.restart()
+            self.hasher = self.part.digest.hasher()
+        raise NetworkError(
+            f"{self.file.path} came twice with a content that is not the hub's "
+            f"(its digest is {self.part.digest.hex[:12]}…)",
+            hint="something between here and the hub changes files; nothing was kept",
+        )
+
+    def _fill(self) -> None:
+        """Streams until every byte is here, whatever breaks in between."""
+        n_tries = 0
+        while self.part.done_bytes < self.file.size_bytes:
+            before, failure = self.part.done_bytes, self._stream_once()
+            if self.part.done_bytes >= self.file.size_bytes:
+                return
+            n_tries = 0 if self.part.done_bytes > before else n_tries + 1
+            if n_tries >= self.terms.max_tries:
+                raise failure
+            pause_s = min(self.terms.first_pause_s * 2**n_tries, _MAX_PAUSE_S)
+            self.terms.sleep(min(failure.retry_after_s or pause_s, _MAX_RETRY_AFTER_S))
+
+    def _stream_once(self) -> TransientError:
+        """Takes what one connection gives; returns why it ended."""
+        total = self.file.size_bytes
+        try:
+            for chunk in self.hub.stream(self.file.url, self.part.done_bytes):
+                wanted = chunk[: total - self.part.done_bytes]
+                self.part.append(wanted)
+                self.hasher.update(wanted)
+                self.progress(self.part.done_bytes, total, self.pace.passed(len(wanted)))
+                if self.part.done_bytes >= total:
+                    break
+        except TransientError as error:
+            return error
+        return TransientError(
+            f"{self.file.path} ended after {format_bytes(self.part.done_bytes)} "
+            f"of {format_bytes(total)}",
+            hint="run the same command again: it goes on from there",
+        )
+
+
+def _here_bytes(blob: Path) -> int:
+    for path in (part_of(blob), blob):  # in the order in which they come and go
+        with contextlib.suppress(FileNotFoundError):
+            return path.stat().st_size
+    return 0
+
+
+def is_complete(blob: Path, digest: Digest) -> bool:
+    """Published blobs were verified; a size that differs means somebody else's hand."""
+    try:
+        return blob.stat().st_size == digest.size_bytes
+    except FileNotFoundError:
+        return False
+
+
+def check_space(folder: Path, wanted_bytes: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if wanted_bytes + _SPARE_BYTES > free:
+        raise StorageError(
+            f"{format_bytes(wanted_bytes)} are to come, {format_bytes(free)} are free on the disk",
+            hint="edgellm list and edgellm rm make room; HF_HOME names another disk",
+        )
+
+
+def storage_error(error: OSError, folder: Path) -> StorageError:
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return StorageError(
+                f"the disk is full: {format_bytes(shutil.disk_usage(folder).free)} are free",
+                hint="edgellm rm makes room; then the download goes on where it stopped",
+            )
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return StorageError(
+                "no permission to write to the model cache",
+                hint="HF_HOME names another folder",
+            )
+        case _:
+            return StorageError(f"the model cache can't be written: {error.strerror or error}")

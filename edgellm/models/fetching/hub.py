@@ -1,0 +1,186 @@
+"""The border to the model hub.
+
+huggingface-hub answers what it is good at: which files, which commit, which token. The bytes come
+by our own ranged HTTP, because its download neither resumes after a kill nor checks a digest.
+Both libraries are imported at the first use: they cost more time than the whole command line.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, Protocol, Self
+
+from edgellm.errors import ConfigError, ModelNotFound, NetworkError, Offline
+from edgellm.models.names import Listing, RepoFile, group_files
+from edgellm.values import frozen
+
+if TYPE_CHECKING:
+    from edgellm.models.fetching.http_range import RangeClient
+
+DEFAULT_ENDPOINT: Final = "https://huggingface.co"
+_TRUE: Final = frozenset({"1", "on", "true", "yes"})
+_ERRNO: Final = re.compile(r"^\[Errno -?\d+\] ")  # before words that say the same
+_LISTING_TIMEOUT_S: Final = 15.0
+
+
+@frozen
+class Repository:
+    """One commit of a repository. The files' addresses are pinned to it."""
+
+    repo: str
+    revision: str  # as asked for: "main"
+    commit: str
+    license: str | None
+    files: tuple[RepoFile, ...]
+
+    @property
+    def listing(self) -> Listing:
+        return group_files(self.files)
+
+
+class Hub(Protocol):
+    def list_files(self, repo: str, revision: str = "main") -> Repository: ...
+
+    def read_range(self, url: str, start: int, end: int) -> bytes:
+        """Bytes [start, end), fewer where the file ends."""
+        ...
+
+    def stream(self, url: str, start: int, end: int | None = None) -> Iterator[bytes]:
+        """Bytes [start, end) as they come in. A cut ends it early or raises TransientError."""
+        ...
+
+
+class HuggingFaceHub:
+    """huggingface.co, or the mirror in HF_ENDPOINT. Raises Offline before any socket is opened."""
+
+    def __init__(
+        self,
+        *,
+        endpoint: str | None = None,
+        token: str | None = None,
+        offline: bool | None = None,
+        stall_timeout_s: float = 30.0,
+    ) -> None:
+        self.endpoint = (endpoint or os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
+        self.offline = _offline_by_environment() if offline is None else offline
+        self._given_token, self._stall_timeout_s = token, stall_timeout_s
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of the connections; the next question opens new ones."""
+        ranges = self.__dict__.pop("_ranges", None)
+        if ranges is not None:
+            ranges.close()
+
+    def list_files(self, repo: str, revision: str = "main") -> Repository:
+        """One request. Raises Offline, ModelNotFound, NetworkError, ConfigError."""
+        self._forbid_offline(f"hf.co/{repo}")
+        if not self._host:
+            raise ConfigError(
+                f"HF_ENDPOINT {self.endpoint!r} is no address that begins with http",
+                hint=f"write it like {DEFAULT_ENDPOINT}",
+            )
+        import httpx2
+        from huggingface_hub import HfApi, hf_hub_url
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+        api = HfApi(endpoint=self.endpoint, token=self._token or False)
+        try:
+            info = api.model_info(
+                repo, revision=revision, files_metadata=True, timeout=_LISTING_TIMEOUT_S
+            )
+        except HFValidationError as error:
+            raise ModelNotFound(f"{repo!r} is not the name of a repository") from error
+        except HfHubHTTPError as error:
+            raise _listing_error(repo, self._host, error) from error
+        except (httpx2.HTTPError, OSError) as error:
+            raise NetworkError(
+                f"{self._host} can't be reached: {_ERRNO.sub('', str(error))}",
+                hint="check the network or HF_ENDPOINT; --offline works with what is on this disk",
+            ) from error
+        commit = info.sha or revision
+        files = tuple(
+            RepoFile(
+                path=sibling.rfilename,
+                size_bytes=sibling.size or 0,
+                sha256=sibling.lfs.sha256 if sibling.lfs else None,
+                git_oid=sibling.blob_id,
+                url=hf_hub_url(repo, sibling.rfilename, revision=commit, endpoint=self.endpoint),
+            )
+            for sibling in info.siblings or ()
+        )
+        named = info.card_data.get("license") if info.card_data else None
+        return Repository(repo, revision, commit, named if isinstance(named, str) else None, files)
+
+    def read_range(self, url: str, start: int, end: int) -> bytes:
+        self._forbid_offline(url)
+        return self._ranges.read(url, start, end)
+
+    def stream(self, url: str, start: int, end: int | None = None) -> Iterator[bytes]:
+        self._forbid_offline(url)
+        return self._ranges.stream(url, start, end)
+
+    def _forbid_offline(self, what: str) -> None:
+        if self.offline:
+            raise Offline(
+                f"{what} is not on this disk, and network is forbidden",
+                hint="drop --offline (or HF_HUB_OFFLINE), or copy the file here and serve its path",
+            )
+
+    @cached_property
+    def _ranges(self) -> "RangeClient":
+        from edgellm.models.fetching.http_range import RangeClient
+
+        return RangeClient(self.endpoint, self._token, self._stall_timeout_s)
+
+    @cached_property
+    def _token(self) -> str | None:
+        """The given one, HF_TOKEN, or that of `hf auth login`."""
+        if self._given_token is not None:
+            return self._given_token
+        from huggingface_hub import get_token
+
+        return get_token()
+
+    @property
+    def _host(self) -> str:
+        return self.endpoint.partition("://")[2]
+
+
+def _offline_by_environment() -> bool:
+    names = ("EDGELLM_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    return any(os.environ.get(name, "").lower() in _TRUE for name in names)
+
+
+def _listing_error(repo: str, host: str, error: Exception) -> NetworkError | ModelNotFound:
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    from edgellm.models.fetching.http_range import status_error
+
+    response = getattr(error, "response", None)
+    match error:
+        case GatedRepoError():
+            return NetworkError(
+                f"{repo} wants its licence accepted",
+                hint=f"accept it on https://{host}/{repo}, then set HF_TOKEN",
+            )
+        case RepositoryNotFoundError():
+            return ModelNotFound(
+                f"{host} has no {repo}, or not for everyone",
+                hint="check the name; a private repository needs HF_TOKEN",
+            )
+        case RevisionNotFoundError():
+            return ModelNotFound(f"{repo} has no such revision")
+    if response is None:
+        return NetworkError(f"{host}: {error}")
+    return status_error(host, response.status_code, response.headers.get("Retry-After"))

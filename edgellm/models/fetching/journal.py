@@ -1,0 +1,139 @@
+"""A file on its way: `<digest>.edgellm.part`, and beside it how much of it is surely on the disk.
+
+After a kill the kernel still has every byte that was written: all of the part counts. After a
+power cut only what was fsynced does; the rest may be zeros of the right length. The journal
+tells one from the other by the boot it was written in.
+"""
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Final, Self
+
+import msgspec
+
+from edgellm.models.fetching.digest import Digest
+
+SUFFIX: Final = ".edgellm.part"
+_SYNC_EVERY_BYTES: Final = 64 << 20
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Entry(msgspec.Struct, frozen=True):
+    file: str  # its path in the repository
+    size_bytes: int
+    synced_bytes: int
+    boot_id: str
+
+
+def part_of(blob: Path) -> Path:
+    return blob.with_name(blob.name + SUFFIX)
+
+
+class Part:
+    """Opened under the blob's lock; appended to; at last published under the blob's name."""
+
+    def __init__(self, blob: Path, digest: Digest, file: str) -> None:
+        self.blob, self.digest, self.file = blob, digest, file
+        self.path = part_of(blob)
+        self.journal = journal_of(self.path)
+        self._boot_id = _boot_id()
+
+    def __enter__(self) -> Self:
+        trusted = self._trusted_bytes()
+        self._handle = self.path.open("ab")
+        self._handle.truncate(trusted)
+        self._handle.seek(trusted)
+        self.done_bytes = self._synced_bytes = trusted
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):  # a full disk: the error that led here is the news
+            self._handle.close()
+
+    def append(self, chunk: bytes) -> None:
+        self._handle.write(chunk)
+        self.done_bytes += len(chunk)
+        if self.done_bytes - self._synced_bytes >= _SYNC_EVERY_BYTES:
+            self.sync()
+
+    def sync(self) -> None:
+        self._handle.flush()
+        os.fsync(self._handle.fileno())
+        self._synced_bytes = self.done_bytes
+        self._note(self._synced_bytes)
+
+    def restart(self) -> None:
+        """Nothing of it is any good. Forgotten first: the journal must never vouch for too much."""
+        self._note(0)
+        self._handle.truncate(0)
+        self._handle.seek(0)
+        self.done_bytes = self._synced_bytes = 0
+
+    def publish(self) -> None:
+        """From now on the blob's name means this file, whole, whatever happens to the power."""
+        self.sync()
+        self._handle.close()
+        self.path.chmod(0o444)
+        self.path.replace(self.blob)
+        sync_folder(self.blob.parent)
+        self.journal.unlink(missing_ok=True)
+
+    def _note(self, synced_bytes: int) -> None:
+        entry = Entry(self.file, self.digest.size_bytes, synced_bytes, self._boot_id)
+        write_atomically(self.journal, msgspec.json.encode(entry))
+
+    def _trusted_bytes(self) -> int:
+        try:
+            here = self.path.stat().st_size
+        except FileNotFoundError:
+            self._note(0)  # the journal comes first: its boot vouches for what is written next
+            return 0
+        try:
+            entry = read_entry(self.journal)
+        except (FileNotFoundError, msgspec.DecodeError):
+            self._note(0)
+            return 0
+        same_boot = bool(self._boot_id) and entry.boot_id == self._boot_id
+        trusted = here if same_boot else min(here, entry.synced_bytes)
+        return trusted if trusted <= self.digest.size_bytes else 0
+
+
+def journal_of(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
+def read_entry(journal: Path) -> Entry:
+    """Raises FileNotFoundError, msgspec.DecodeError."""
+    return msgspec.json.decode(journal.read_bytes(), type=Entry)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """All of it or nothing, under the final name."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        with fresh.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """A rename is on the disk only when its folder is."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _boot_id() -> str:
+    """ "" where the system tells none: then only fsynced bytes count."""
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return ""

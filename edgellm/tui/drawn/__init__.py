@@ -1,0 +1,6 @@
+"""What is on the screens, as plain values: a view and a size in, lines out. Pure.
+
+`dashboard` puts the cards together: `model`, `devices`, `speed`, `sequences`, `log`; `small` does
+where no card has room. `details` and `legend` are the sheets. They are made of `lines`, `numbers`,
+`braille` and text of others made `untrusted`.
+"""

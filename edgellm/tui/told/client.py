@@ -1,0 +1,122 @@
+"""The server, from outside: its status, and answers to a chat.
+
+Proxies of the environment are not asked: what is watched is this machine, or one that was named.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+
+import httpx2
+import msgspec
+
+from edgellm import status
+from edgellm.config import socket_path
+from edgellm.errors import ContextTooLong, EdgellmError, NotServing, WorkerDied
+from edgellm.status import Status
+from edgellm.tui.drawn.untrusted import clean, plain
+from edgellm.tui.told.answers import Ended, Piece, is_too_long, pieces, problem
+from edgellm.tui.told.signing import Key, signed
+
+_STATUS_TIMEOUT = httpx2.Timeout(5.0, connect=2.0)
+_ANSWER_TIMEOUT = httpx2.Timeout(120.0, connect=5.0)  # between two writes: a long prompt is slow
+
+
+class Message(msgspec.Struct, frozen=True):
+    role: str  # "user", "assistant"
+    content: str
+
+
+class _Options(msgspec.Struct, frozen=True):
+    include_usage: bool = True
+
+
+class _Question(msgspec.Struct, frozen=True):
+    model: str
+    messages: tuple[Message, ...]
+    stream: bool = True
+    stream_options: _Options = _Options()
+
+
+class Server:
+    """`url` is http://host:port, or unix:/path/to/socket. `transport` is the seam for tests."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: Key = lambda: None,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.url = url
+        base = url if "://" in url else "http://localhost"  # a recording's name is no address
+        if path := socket_path(url):
+            transport = transport or httpx2.AsyncHTTPTransport(uds=path, trust_env=False)
+            base = "http://localhost"
+        self._http = httpx2.AsyncClient(
+            base_url=base, auth=signed(api_key), transport=transport, trust_env=False
+        )
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def status(self) -> Status:
+        """Harmless to show. Raises NotServing, whose message says what is wrong."""
+        try:
+            answer = await self._http.get("/edgellm/status", timeout=_STATUS_TIMEOUT)
+        except httpx2.TimeoutException as error:
+            raise NotServing(f"{self.url} does not answer") from error
+        except httpx2.TransportError as error:
+            raise NotServing(f"no server at {self.url}") from error
+        if answer.status_code == 401:
+            raise NotServing(f"{self.url} wants another API key")
+        if answer.status_code != 200:
+            raise NotServing(f"no edgellm at {self.url}: it answered {answer.status_code}")
+        try:
+            return clean(status.decode(answer.content))
+        except msgspec.MsgspecError as error:
+            raise NotServing(f"{self.url} speaks another version of edgellm") from error
+
+    async def answer(self, model: str, messages: Sequence[Message]) -> AsyncGenerator[Piece]:
+        """Pieces until `Ended`. Closing it early closes the connection, which cancels the request.
+
+        Raises NotServing without a server, WorkerDied where the stream is cut off, EdgellmError
+        with the server's own words: ContextTooLong before the first piece.
+        """
+        body = msgspec.json.encode(_Question(model, tuple(messages)))
+        try:
+            async with self._http.stream(
+                "POST",
+                "/v1/chat/completions",
+                content=body,
+                headers={"content-type": "application/json"},
+                timeout=_ANSWER_TIMEOUT,
+            ) as response:
+                if response.status_code != 200:
+                    told = problem(response.status_code, await response.aread())
+                    kind = ContextTooLong if is_too_long(told) else EdgellmError
+                    raise kind(plain(told.message))
+                async for line in response.aiter_lines():
+                    for piece in pieces(line):
+                        yield piece
+                        if isinstance(piece, Ended):
+                            return
+        except httpx2.ConnectError as error:
+            raise NotServing(f"no server at {self.url}") from error
+        except httpx2.TransportError as error:
+            raise WorkerDied("the connection broke before the answer was whole") from error
+        raise WorkerDied("the answer broke off before it was whole")
+
+
+class Backoff:
+    """How long to wait before knocking again: soon at first, then every few seconds."""
+
+    FIRST_S, MOST_S = 0.5, 5.0
+
+    def __init__(self) -> None:
+        self._next_s = self.FIRST_S
+
+    def reset(self) -> None:
+        self._next_s = self.FIRST_S
+
+    def wait_s(self) -> float:
+        now_s, self._next_s = self._next_s, min(2 * self._next_s, self.MOST_S)
+        return now_s

@@ -1,0 +1,179 @@
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from gguf_files import llama_bytes
+from hub_server import Corrupt, Cut, HubServer, NoRanges, Stall, Status
+
+from edgellm.errors import ConfigError, ModelNotFound, NetworkError, Offline, TransientError
+from edgellm.models.fetching.hub import HuggingFaceHub
+
+REPO = "org/tiny-GGUF"
+Make = Callable[..., HuggingFaceHub]
+
+
+@pytest.fixture
+def server() -> Iterator[HubServer]:
+    with HubServer() as running:
+        running.add(REPO, "tiny-F32.gguf", llama_bytes())
+        running.add(REPO, "mmproj-F16.gguf", b"GGUF")
+        running.add(REPO, "README.md", b"# tiny")
+        running.plain_git.add("README.md")
+        yield running
+
+
+@pytest.fixture
+def client(server: HubServer) -> Iterator[Make]:
+    """Makes clients of the server, and closes them at the end."""
+    with ExitStack() as made:
+
+        def make(**options: object) -> HuggingFaceHub:
+            given = {"endpoint": server.endpoint, "token": "", "offline": False}
+            given |= {"stall_timeout_s": 0.5} | options
+            return made.enter_context(HuggingFaceHub(**given))
+
+        yield make
+
+
+def test_a_repository_is_listed_with_one_request_and_pinned_to_its_commit(
+    server: HubServer, client: Make
+):
+    repository = client().list_files(REPO)
+    assert len(server.requests) == 1
+    assert repository.commit == server.commit(REPO)
+    assert repository.license == "apache-2.0"
+    files = {file.path: file for file in repository.files}
+    model = files["tiny-F32.gguf"]
+    assert model.size_bytes == len(llama_bytes())
+    assert model.sha256
+    assert repository.commit in model.url
+    assert files["README.md"].sha256 is None
+    assert files["README.md"].git_oid
+    assert [side.kind for side in repository.listing.sidecars] == ["projector"]
+
+
+def test_a_server_without_ranges_is_read_past_what_is_not_wanted(server: HubServer, client: Make):
+    hub, data = client(), llama_bytes()
+    url = hub.list_files(REPO).files[0].url
+    server.faults.append(NoRanges())
+    assert hub.read_range(url, 100, 200) == data[100:200]
+    server.faults.append(NoRanges())
+    assert b"".join(hub.stream(url, 5000)) == data[5000:]
+
+
+def test_the_token_goes_to_the_hub_and_to_no_other_host(server: HubServer, client: Make):
+    server.token = "hf_secret"
+    hub = client(token="hf_secret")
+    hub.read_range(hub.list_files(REPO).files[0].url, 0, 10)
+    by_host = {request.host: request.authorization for request in server.requests}
+    assert by_host == {"127.0.0.1": "Bearer hf_secret", "localhost": None}
+
+
+def test_the_tokens_environment_variable_is_honoured(
+    server: HubServer, monkeypatch: pytest.MonkeyPatch
+):
+    server.token = "hf_env"
+    monkeypatch.setenv("HF_TOKEN", "hf_env")
+    monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
+    assert HuggingFaceHub(offline=False).list_files(REPO).files
+
+
+def test_a_redirect_to_another_kind_of_address_is_not_followed(server: HubServer, client: Make):
+    hub = client()
+    url = hub.list_files(REPO).files[0].url
+    server.scheme_of_cdn = "file"
+    with pytest.raises(NetworkError, match="file://"):
+        hub.read_range(url, 0, 10)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "said"),
+    [
+        (Status(404, (("X-Error-Code", "RepoNotFound"),)), ModelNotFound, "no org/tiny"),
+        (Status(401, (("X-Error-Code", "RepoNotFound"),)), ModelNotFound, "no org/tiny"),
+        (Status(403, (("X-Error-Code", "GatedRepo"),)), NetworkError, "licence"),
+        (Status(404, (("X-Error-Code", "RevisionNotFound"),)), ModelNotFound, "revision"),
+        (Status(429), TransientError, "429"),
+        (Status(500), TransientError, "500"),
+        (Status(503), TransientError, "503"),
+    ],
+)
+def test_the_hubs_refusals_have_their_own_errors(
+    server: HubServer, status: Status, error: type[Exception], said: str, client: Make
+):
+    server.api_faults.append(status)
+    with pytest.raises(error, match=said):
+        client().list_files(REPO)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "said"),
+    [
+        (Status(404), ModelNotFound, "no such file"),
+        (Status(401), NetworkError, "refuses"),
+        (Status(403), NetworkError, "refuses"),
+        (Status(410), NetworkError, "410"),
+        (Status(429, (("Retry-After", "7"),)), TransientError, "429"),
+        (Status(502), TransientError, "502"),
+        (Cut(100), TransientError, "broke"),
+        (Stall(100), TransientError, "silent for 0.5 s"),
+    ],
+)
+def test_the_cdns_faults_have_their_own_errors(
+    server: HubServer,
+    fault: Status | Cut | Stall | Corrupt,
+    error: type[Exception],
+    said: str,
+    client: Make,
+):
+    hub = client()
+    url = hub.list_files(REPO).files[0].url
+    server.faults.append(fault)
+    with pytest.raises(error, match=said) as raised:
+        hub.read_range(url, 0, 4096)
+    if isinstance(raised.value, TransientError) and fault == Status(429, (("Retry-After", "7"),)):
+        assert raised.value.retry_after_s == 7
+
+
+def test_offline_forbids_every_question_before_a_socket_is_opened(server: HubServer, client: Make):
+    hub = client(offline=True)
+    for ask in (
+        lambda: hub.list_files(REPO),
+        lambda: hub.read_range(f"{server.endpoint}/x", 0, 1),
+        lambda: hub.stream(f"{server.endpoint}/x", 0),
+    ):
+        with pytest.raises(Offline, match="forbidden"):
+            ask()
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "EDGELLM_OFFLINE"])
+def test_offline_may_come_by_the_environment(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(Offline):
+        HuggingFaceHub().list_files(REPO)
+
+
+def test_a_hub_that_is_not_there_is_a_network_error():
+    with HubServer() as gone:
+        endpoint = gone.endpoint
+    with pytest.raises(NetworkError, match="can't be reached") as raised:
+        HuggingFaceHub(endpoint=endpoint, token="", offline=False).list_files(REPO)
+    assert "--offline" in raised.value.hint
+    assert "Errno" not in str(raised.value)
+
+
+def test_an_endpoint_without_a_scheme_is_a_setting_that_cannot_be():
+    hub = HuggingFaceHub(endpoint="hf-mirror.example", token="", offline=False)
+    with pytest.raises(ConfigError, match=r"HF_ENDPOINT 'hf-mirror\.example'"):
+        hub.list_files(REPO)
+
+
+def test_the_real_client_understands_this_server(server: HubServer):
+    """So that what the other tests prove holds for the hub, too."""
+    from huggingface_hub import HfApi
+
+    api = HfApi(endpoint=server.endpoint, token=False)
+    tree = {file.path: file for file in api.list_repo_tree(REPO, recursive=True)}
+    assert tree["tiny-F32.gguf"].lfs.sha256 == server.add(REPO, "tiny-F32.gguf", llama_bytes())
+    assert api.model_info(REPO).sha == server.commit(REPO)

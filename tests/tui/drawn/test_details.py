@@ -1,0 +1,100 @@
+from tui_samples import GIB, model, ordinary, plan, seen, share, text, unknown
+
+from edgellm.status import MemoryParts, ShareStatus
+from edgellm.tui.drawn.details import plan_details
+from edgellm.tui.drawn.legend import legend
+from edgellm.tui.drawn.lines import width_of
+from edgellm.tui.drawn.log import tone_of, whole_log
+from edgellm.tui.view import View
+
+
+def test_prediction_and_measurement_stand_side_by_side():
+    page = text(plan_details(seen(ordinary()), 100))
+
+    assert "/models/Qwen3-8B-Q4_K_M.gguf" in page
+    assert "8,192 a conversation, 4 at a time, 32,768 in all" in page
+    assert "31.0 · 35.0 · 40.0 tok/s predicted" in page
+    assert "34.5 tok/s measured" in page
+    assert "-4.2 %" in page
+    assert "· Q5_K_M needs 9.1 GiB, 8.0 GiB are free" in page
+
+
+def test_the_last_answers_speed_stays_when_nothing_runs():
+    idle = model(n_running=0, decode_tok_s=None, stream_tok_s=36.5, sequences=())
+    fresh = model(n_running=0, decode_tok_s=None, stream_tok_s=None, sequences=())
+
+    assert "36.5 tok/s last measured" in text(plan_details(seen(ordinary(models=(idle,))), 100))
+    page = text(plan_details(seen(ordinary(models=(fresh,))), 100))
+    assert "– tok/s measured" in page
+    assert "last" not in page
+
+
+def test_the_speed_of_an_answer_that_is_no_longer_alone_is_not_said_to_be_the_last():
+    """It may be running yet, beside another."""
+    beside = model(n_running=2, stream_tok_s=36.5)
+
+    page = text(plan_details(seen(ordinary(models=(beside,))), 100))
+    assert "36.5 tok/s measured" in page
+    assert "last" not in page
+
+
+def test_before_the_load_there_is_only_a_prediction():
+    planned = plan(shares=(share("gpu0", 7 * GIB, None), share("lost", GIB, None)))
+    page = text(plan_details(seen(ordinary(models=(model(plan=planned),))), 100))
+
+    for name in ("RTX 4060", "lost"):
+        assert name in page
+    assert "%" not in page
+
+
+def test_each_part_of_a_device_is_listed_and_what_llama_cpp_does_not_count():
+    of_gpu = ShareStatus(
+        device_id="gpu0",
+        predicted=MemoryParts(weight_bytes=4 * GIB, kv_bytes=GIB, compute_bytes=GIB // 4),
+        measured=MemoryParts(weight_bytes=4 * GIB, kv_bytes=2 * GIB, compute_bytes=GIB // 4),
+        overhead_bytes=GIB // 2,
+    )
+    lines = text(
+        plan_details(seen(ordinary(models=(model(plan=plan(shares=(of_gpu,))),))), 100)
+    ).splitlines()
+
+    rows = {line.strip().partition("  ")[0]: line.split() for line in lines}
+    assert rows["weights"][-2:] == ["+0.0", "%"]
+    assert rows["KV cache"][-2:] == ["+100.0", "%"]
+    assert rows["outside llama.cpp"][-1] == "–"
+
+
+def test_unknown_predictions_are_dashes():
+    assert "– · – · – tok/s" in text(plan_details(seen(unknown()), 100))
+
+
+def test_without_a_model_there_is_no_plan():
+    assert "no model" in text(plan_details(View("http://x"), 80))
+    assert "not known" in text(plan_details(seen(ordinary(models=(model(plan=None),))), 80))
+
+
+def test_long_log_lines_are_wrapped_and_bad_ones_marked():
+    view = seen(ordinary(log=("error: " + "word " * 60,)))
+
+    assert all(width_of(line) <= 40 for line in whole_log(view, 40))
+    assert tone_of("E error loading model") == "bad"
+    assert tone_of("warning: no GPU") == "warn"
+    assert tone_of("load_tensors: done") == "dim"
+
+
+def test_the_help_names_every_key_and_fits_a_small_screen():
+    page = legend(View("http://x"), 66)
+
+    assert all(width_of(line) <= 66 for line in page)
+    assert all(key in text(page) for key in ("quit", "chat", "plan", "log", "Esc", "Ctrl-N"))
+
+
+def test_in_a_narrow_sheet_the_plan_is_wrapped_and_its_figures_stay_whole():
+    for width in (54, 66, 74):
+        block = plan_details(seen(ordinary()), width)
+        page = text(block)
+
+        assert all(width_of(line) <= width for line in block)
+        assert "32,768 in all" in page
+        assert page.count("-4.2 %") == 2
+        assert "off by" in page
