@@ -11,7 +11,7 @@ import msgspec
 from edgellm.errors import EdgellmError
 
 _LENGTH_BYTES = 4
-_MAX_FRAME_BYTES = 256 << 20  # a batch of embeddings is the largest thing that travels
+_MAX_FRAME_BYTES = 256 << 20  # what one message may be, has bounds of its own, far below
 
 _encoder = msgspec.msgpack.Encoder()
 T = TypeVar("T")
@@ -20,6 +20,18 @@ T = TypeVar("T")
 def encode_frame(messages: list[T]) -> bytes:
     body = _encoder.encode(messages)
     return len(body).to_bytes(_LENGTH_BYTES, "little") + body
+
+
+def encode_frames(messages: list[T], most_bytes: int = _MAX_FRAME_BYTES) -> bytes:
+    """One frame; more of them where one would be longer than the reader takes. Raises EdgellmError
+    for a single message that is."""
+    frame = encode_frame(messages)
+    if len(frame) - _LENGTH_BYTES <= most_bytes:
+        return frame
+    if len(messages) == 1:
+        raise EdgellmError(f"a message of {len(frame)} bytes; the pipe takes {most_bytes}")
+    half = len(messages) // 2
+    return encode_frames(messages[:half], most_bytes) + encode_frames(messages[half:], most_bytes)
 
 
 class FrameReader(Generic[T]):

@@ -23,7 +23,7 @@ from edgellm.runner.adapters import read_adapter
 from edgellm.runner.backend import tokens_of
 from edgellm.runner.batch import Mask
 from edgellm.runner.fingerprint import fingerprint
-from edgellm.runner.frames import FrameReader, encode_frame
+from edgellm.runner.frames import FrameReader, encode_frames
 from edgellm.runner.intake.beside import Compiled, Fetched
 from edgellm.runner.intake.questions import Questions
 from edgellm.runner.loadlog import DeviceMemory
@@ -63,7 +63,7 @@ def main() -> int:
     threading.Thread(target=_read, args=(inbox,), daemon=True).start()
 
     def tell(messages: list[FromWorker]) -> None:
-        write_all(frames_fd, encode_frame(messages))
+        write_all(frames_fd, encode_frames(messages))
 
     load = inbox.first()
     if not isinstance(load, Load):

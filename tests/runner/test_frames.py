@@ -3,7 +3,7 @@ import pytest
 from edgellm.chat.events import Timings, TokenLogprob
 from edgellm.chat.messages import GenerateParams, JSONSchema, Regex, SamplingParams
 from edgellm.errors import EdgellmError
-from edgellm.runner.frames import FrameReader, encode_frame
+from edgellm.runner.frames import FrameReader, encode_frame, encode_frames
 from edgellm.runner.messages import (
     Cancel,
     Delta,
@@ -35,6 +35,23 @@ def test_frames_may_be_cut_anywhere():
     for cut in range(len(data)):
         reader = FrameReader(FromWorker)
         assert reader.feed(data[:cut]) + reader.feed(data[cut:]) == [*UP, UP[0]]
+
+
+@pytest.mark.parametrize("most_bytes", [120, 150, 1000])
+def test_what_one_frame_would_be_too_long_for_goes_in_several(most_bytes):
+    data = encode_frames(UP, most_bytes)
+    assert FrameReader(FromWorker).feed(data) == UP
+    at, lengths = 0, []
+    while at < len(data):
+        lengths.append(int.from_bytes(data[at : at + 4], "little"))
+        at += 4 + lengths[-1]
+    assert max(lengths) <= most_bytes
+    assert (len(lengths) == 1) == (most_bytes == 1000)
+
+
+def test_a_message_too_long_for_any_frame_is_not_sent():
+    with pytest.raises(EdgellmError, match=r"a message of \d+ bytes; the pipe takes 10"):
+        encode_frames(UP, 10)
 
 
 def test_a_pipe_out_of_step_is_an_error_not_a_hang():

@@ -1,7 +1,8 @@
 """Inputs of any number of requests, packed into the batches that the model can take.
 
 They are taken in turns, one of each request: a single query doesn't queue behind somebody's two
-thousand documents, and short inputs of several clients go down in one call.
+thousand documents, and short inputs of several clients go down in one call. What is begun at the
+same time has a bound: a request's vectors lie here until the last one is computed.
 """
 
 from array import array
@@ -11,9 +12,11 @@ from dataclasses import dataclass, field
 
 from edgellm.errors import BadRequest, EdgellmError
 from edgellm.runner.backend import Backend, Input, NoKVSlot
+from edgellm.runner.intake.inputs import FLOAT_BYTES, vectors_bytes
 from edgellm.runner.messages import Embed, Embedded, Rerank, Scored
+from edgellm.units import MIB
 
-_FLOAT_BYTES = 4
+_MOST_BEGUN_BYTES = 256 * MIB  # of answers
 
 
 @dataclass(eq=False, slots=True)
@@ -22,6 +25,7 @@ class Job:
 
     request: Embed | Rerank
     inputs: Sequence[Input]
+    answer_bytes: int
     vectors: list[bytes] = field(default_factory=list)
 
     @property
@@ -41,10 +45,11 @@ class Computed:
 class Embeddings:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._jobs: deque[Job] = deque()
+        self._jobs: deque[Job] = deque()  # that take turns
+        self._waiting: deque[Job] = deque()
 
     def __len__(self) -> int:
-        return len(self._jobs)
+        return len(self._jobs) + len(self._waiting)
 
     def check(self, request: Embed | Rerank) -> None:
         """Raises BadRequest: this model does the other."""
@@ -55,14 +60,20 @@ class Embeddings:
             raise BadRequest("this model ranks documents; it gives no embeddings")
 
     def add(self, request: Embed | Rerank, inputs: list[Input]) -> None:
-        self._jobs.append(Job(request, inputs))
+        n_bytes = sum(vectors_bytes(self._backend, len(each.tokens)) for each in inputs)
+        self._waiting.append(Job(request, inputs, n_bytes))
 
     def cancel(self, request_id: int) -> None:
         """Nobody waits for it any more. What isn't there, was answered a moment ago."""
-        self._jobs = deque(job for job in self._jobs if job.request.request_id != request_id)
+        for jobs in (self._jobs, self._waiting):
+            for job in jobs:
+                if job.request.request_id == request_id:
+                    jobs.remove(job)
+                    return
 
     def step(self) -> Computed:
         """One call of the model. Its own failure is theirs alone who took part in it."""
+        self._begin()
         taken = self._batch()
         members = dict.fromkeys(job for job, _ in taken)
         n_tokens = sum(len(each.tokens) for _, each in taken)
@@ -77,6 +88,15 @@ class Embeddings:
         self._leave(done)
         self._jobs.rotate(-1)  # so that each is once the first, whom no batch is too full for
         return Computed(n_tokens, [self._answer(job) for job in done])
+
+    def _begin(self) -> None:
+        """Whose answers find room beside those that are begun; one by itself always does."""
+        begun_bytes = sum(job.answer_bytes for job in self._jobs)
+        while self._waiting:
+            begun_bytes += self._waiting[0].answer_bytes
+            if self._jobs and begun_bytes > _MOST_BEGUN_BYTES:
+                return
+            self._jobs.append(self._waiting.popleft())
 
     def _vectors(self, inputs: list[Input], n_tokens: int) -> list[bytes]:
         try:
@@ -114,6 +134,6 @@ class Embeddings:
         n_tokens = sum(len(each.tokens) for each in job.inputs)
         if isinstance(job.request, Embed):
             return Embedded(request_id, tuple(job.vectors), n_tokens)
-        at = self._backend.score_at * _FLOAT_BYTES
-        scores = (array("f", vector[at : at + _FLOAT_BYTES])[0] for vector in job.vectors)
+        at = self._backend.score_at * FLOAT_BYTES
+        scores = (array("f", vector[at : at + FLOAT_BYTES])[0] for vector in job.vectors)
         return Scored(request_id, tuple(scores), n_tokens)

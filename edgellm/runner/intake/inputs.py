@@ -4,10 +4,15 @@ Of many texts each is checked as it is made, and of pairs what is far too long b
 stands in each of two thousand.
 """
 
-from edgellm.errors import ContextTooLong
+from edgellm.errors import BadRequest, ContextTooLong
 from edgellm.runner.backend import MAX_TOKEN_BYTES, Backend, Input, tokens_of
 from edgellm.runner.messages import Embed, Rerank
+from edgellm.units import MIB, format_bytes
 
+# Of one answer's vectors: OpenAI's 2,048 inputs at 8,192 numbers each. As JSON it is five times
+# that, and where nothing is pooled a short request would ask for gigabytes.
+MOST_ANSWER_BYTES = 64 * MIB
+FLOAT_BYTES = 4
 _SHORTER_PAIR = "shorten them, or send max_tokens_per_doc"
 
 
@@ -16,11 +21,25 @@ def inputs_of(backend: Backend, request: Embed | Rerank) -> list[Input]:
     return _pairs(backend, request) if isinstance(request, Rerank) else _texts(backend, request)
 
 
+def vectors_bytes(backend: Backend, n_tokens: int) -> int:
+    """What an input of so many tokens is answered with."""
+    n_vectors = n_tokens if backend.pooling == "none" else 1
+    return n_vectors * backend.n_embd * FLOAT_BYTES
+
+
 def _texts(backend: Backend, request: Embed) -> list[Input]:
-    inputs = []
+    inputs, answer_bytes = [], 0
     for i, text in enumerate(request.inputs):
         tokens = tokens_of(backend, text, "input")
         _check(len(tokens), backend.n_input, f"input {i} has", "shorten it, or cut it into parts")
+        answer_bytes += vectors_bytes(backend, len(tokens))
+        if answer_bytes > MOST_ANSWER_BYTES:
+            raise BadRequest(
+                f"the vectors of the first {i + 1} inputs are {format_bytes(answer_bytes)}; "
+                f"one answer may have {format_bytes(MOST_ANSWER_BYTES)}",
+                hint="ask for fewer inputs at once",
+                param="input",
+            )
         inputs.append(Input(tokens, request.norm))
     return inputs
 

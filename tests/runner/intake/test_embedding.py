@@ -141,6 +141,41 @@ def test_a_document_is_cut_only_where_that_was_asked_for():
     assert answer.n_tokens == 3 + 12
 
 
+def of_width(n_embd, pooling):
+    backend = FakeBackend(LIMITS, pooling=pooling)
+    backend.n_embd = n_embd
+    return backend
+
+
+@pytest.mark.parametrize(("pooling", "lengths"), [("none", (1, 20, 10)), ("mean", (5,) * 20)])
+def test_vectors_larger_than_an_answer_may_be_are_refused_with_both_numbers(pooling, lengths):
+    backend = of_width(1 << 20, pooling)
+    said = r"first \d+ inputs are (84|68).0 MiB; one answer may have 64.0 MiB"
+    with pytest.raises(BadRequest, match=said):
+        inputs_of(backend, of_lengths(1, *lengths))
+    assert len(inputs_of(backend, of_lengths(1, *lengths[:1]))) == 1
+
+
+def test_openais_most_inputs_are_answered_at_any_width_that_there_is():
+    assert len(inputs_of(of_width(8192, "last"), of_lengths(1, *[30] * 2048))) == 2048
+
+
+def test_of_large_answers_no_more_are_begun_than_have_room_beside_each_other():
+    backend = of_width(1 << 20, "none")
+    embeddings = Embeddings(backend)
+    for request_id in range(1, 8):
+        add(embeddings, backend, of_lengths(request_id, *[2] * 8))  # 64 MiB each
+    add(embeddings, backend, of_lengths(8, 1))
+    embeddings.cancel(7)
+    told, most_open = [], 0
+    while embeddings:
+        told += embeddings.step().answers
+        n_begun = sum(0 < len(job.vectors) < 8 for job in embeddings._jobs)
+        most_open = max(most_open, n_begun)
+    assert sorted(answer.request_id for answer in told) == [1, 2, 3, 4, 5, 6, 8]
+    assert most_open == 4
+
+
 class Careful(FakeBackend):
     """Knows how much text it made into tokens."""
 
