@@ -7,8 +7,11 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
+import psutil
 import pytest
 
 import edgellm
@@ -170,6 +173,21 @@ def test_whoever_takes_the_port_of_a_server_that_ended_is_sent_nothing(monkeypat
         stranger.settimeout(0.2)
         with pytest.raises(TimeoutError):
             stranger.accept()
+
+
+@pytest.mark.model
+def test_a_model_ends_with_its_server_though_two_stop_it_amid_an_answer():
+    server = edgellm.serve("demo")
+    worker = psutil.Process(server.status().models[0].pid)
+    answer = server.stream("Once upon a time", n=8, max_tokens=900, ignore_eos=True)
+    next(answer)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(server.stop)
+        time.sleep(0.05)
+        pool.submit(server.stop).result()
+        first.result()
+    assert not worker.is_running()
+    answer.close()
 
 
 @pytest.mark.model

@@ -5,6 +5,7 @@ carries it; there is no second program to find, to start and to lose.
 """
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -54,9 +55,10 @@ class BackgroundServer:
         return self
 
     def stop(self) -> None:
-        """Returns when its models are stopped."""
-        if self._loop and self._task and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._task.cancel)
+        """Returns when its models are stopped, whoever else has told it to end."""
+        if self._loop and self._task:
+            with contextlib.suppress(RuntimeError):  # its loop is closed: it has ended
+                self._loop.call_soon_threadsafe(self._task.cancel)
         self._thread.join()
 
     @property
@@ -72,8 +74,6 @@ class BackgroundServer:
     def _run(self) -> None:
         try:
             asyncio.run(self._main())
-        except asyncio.CancelledError:
-            pass
         except EdgellmError as error:
             self.failure = error
         except Exception as error:  # noqa: BLE001 - whoever waits for the start must hear of it

@@ -71,36 +71,46 @@ class Instance:
 
 
 async def run_instance(instance: Instance) -> None:
-    """Returns when somebody said stop. Raises AddressInUse, ConfigError, and as Fleet.load does."""
-    with state.Announcement() as announcement:
-        await _run(instance, announcement)
+    """Returns when somebody said stop. To cancel it says no more than that, however often: what it
+    has started it stops. Raises AddressInUse, ConfigError, and as Fleet.load does."""
+    stop = asyncio.Event()
+    life = asyncio.create_task(_live(instance, stop))
+    while not life.done():
+        try:
+            await asyncio.shield(life)
+        except asyncio.CancelledError:
+            stop.set()
+    life.result()
 
 
-async def _run(instance: Instance, announcement: state.Announcement) -> None:
+async def _live(instance: Instance, stop: asyncio.Event) -> None:
     sampler = sampler_for(instance.hardware, SystemSources(Path(instance.config.sensors_root)))
     observer = Observer(instance.hardware, sampler.latest)
     fleet = Fleet(instance.config.max_queue, instance.say, observer.supervise)
-    salvage = Salvage(
-        fleet, instance.hardware, say=instance.say, use=lambda left: gateway.live.use(left)
-    )
-    app = _app(instance, fleet, sampler, salvage)
-    listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    hearers = _hearers(instance)
+    app = _app(instance, fleet, sampler, hearers)
     gateway: Gateway = app.state.gateway
-    serving = asyncio.create_task(_serve(instance, app, announcement, listening))
-    loading = asyncio.create_task(_load(instance, fleet, observer, listening))
-    sampler.start()
-    try:
-        await asyncio.wait({serving, loading}, return_when=asyncio.FIRST_COMPLETED)
-        if loading.done():
-            loading.result()
-        await asyncio.shield(serving)
-    finally:
-        gateway.stopping.set()
-        loading.cancel()
-        salvage.stop()
-        await asyncio.gather(loading, serving, return_exceptions=True)
-        await fleet.stop()
-        sampler.stop()
+    salvage = Salvage(fleet, instance.hardware, say=instance.say, use=gateway.live.use)
+    hearers.append(salvage.noticed)
+    with state.Announcement() as announcement:
+        listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        serving = asyncio.create_task(_serve(instance, app, announcement, listening))
+        loading = asyncio.create_task(_load(instance, fleet, observer, listening))
+        told = asyncio.create_task(stop.wait())
+        sampler.start()
+        try:
+            await asyncio.wait({serving, loading, told}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (loading, serving):
+                if task.done():
+                    task.result()
+        finally:
+            gateway.stopping.set()
+            told.cancel()
+            loading.cancel()
+            salvage.stop()
+            await asyncio.gather(loading, serving, told, return_exceptions=True)
+            await fleet.stop()
+            sampler.stop()
 
 
 async def _serve(
@@ -131,8 +141,15 @@ async def _serve(
     )
 
 
-def _app(instance: Instance, fleet: Fleet, sampler: Sampler, salvage: Salvage) -> Starlette:
+def _app(
+    instance: Instance, fleet: Fleet, sampler: Sampler, hearers: Sequence[OnChange]
+) -> Starlette:
     config = instance.config
+
+    def tell_all(served: Served, health: Health) -> None:
+        for hear in hearers:
+            hear(served, health)
+
     return create_app(
         fleet.models,
         terms=_terms(instance),
@@ -141,7 +158,7 @@ def _app(instance: Instance, fleet: Fleet, sampler: Sampler, salvage: Salvage) -
             sampler.latest,
             lambda: fleet.download,
             Tariff(config.energy_price_per_kwh, config.currency),
-            _tell_all(instance, salvage),
+            tell_all,
         ),
         reach=Reach(
             path_of(config.lora_dir) if config.lora_dir else None,
@@ -162,18 +179,14 @@ def _terms(instance: Instance) -> Terms:
     return Terms(access, ceilings=ceilings, on_held=instance.say)
 
 
-def _tell_all(instance: Instance, salvage: Salvage) -> OnChange:
-    """Who hears of a model's health: the terminal, the webhook, and who moves it when it must."""
-    url = instance.config.health_webhook
-    webhook = Webhook(url, instance.say) if url else None
+def _hearers(instance: Instance) -> list[OnChange]:
+    """Who is told of a model's health: the terminal, and the webhook."""
 
-    def tell(served: Served, health: Health) -> None:
+    def say(served: Served, health: Health) -> None:
         instance.say(f"{served.name} is {health}")
-        if webhook:
-            webhook.tell(served, health)
-        salvage.noticed(served, health)
 
-    return tell
+    url = instance.config.health_webhook
+    return [say, Webhook(url, instance.say).tell] if url else [say]
 
 
 async def _load(
