@@ -7,7 +7,7 @@ As a library, in ten names:
     explain(plan)            a plan in words, as `edgellm plan` prints it        -> str
     serve(MODEL, …)          a server in the background, for a `with` block      -> Server
     chat(MESSAGE, …)         an answer                                           -> Answer
-    achat(MESSAGE, …)        the same, to be awaited                             -> Answer
+    achat(MESSAGE, …)        the same, to be awaited; cancelled, it stops        -> Answer
     stream(MESSAGE, …)       the answer's text, piece by piece                   -> Iterator[str]
     pull(MODEL)              download it                                         -> Path
     list_models()            what is on this disk                                -> tuple

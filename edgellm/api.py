@@ -6,11 +6,9 @@ hint, and nothing is printed.
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypeAlias
-
-import msgspec
 
 from edgellm.cli.flags.options import config_from
 from edgellm.cli.flags.pins import Pins
@@ -21,8 +19,9 @@ from edgellm.cli.preparing.planning import planned
 from edgellm.cli.preparing.prepare import Prepared, prepare_all
 from edgellm.cli.preparing.resolve import resolve
 from edgellm.cli.preparing.store import store_of
+from edgellm.cli.serving.awaited import AwaitedClient
 from edgellm.cli.serving.background import BackgroundServer
-from edgellm.cli.serving.client import Client, Message, Piece
+from edgellm.cli.serving.client import AnyMessage, Client, Message, Piece
 from edgellm.cli.serving.find import server_of, the_server
 from edgellm.cli.serving.serving import Instance
 from edgellm.errors import EdgellmError as EdgellmError
@@ -32,8 +31,10 @@ from edgellm.probe.hardware import Hardware
 from edgellm.selector.plan import Plan
 from edgellm.selector.telling.explain import explain as _explain
 from edgellm.status import Status
+from edgellm.tui.told.answers import Timings
+from edgellm.tui.told.signing import Key
 
-Said: TypeAlias = str | Sequence[Mapping[str, str]]  # or messages: {"role": …, "content": …}
+Said: TypeAlias = str | Sequence[Mapping[str, Any]]  # or messages: {"role": …, "content": …}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,40 @@ class Answer:
 
     def __str__(self) -> str:
         return self.text
+
+
+class _Heard:
+    """What has come of an answer."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._reason = "stop"
+        self._timings = Timings()
+
+    def add(self, piece: Piece) -> None:
+        self._texts.append(piece.text)
+        self._reason = piece.reason or self._reason
+        self._timings = piece.timings or self._timings
+
+    def answer(self) -> Answer:
+        timings = self._timings
+        return Answer(
+            text="".join(self._texts),
+            reason=self._reason,
+            n_prompt=timings.prompt_n + timings.cache_n,
+            n_cached=timings.cache_n,
+            n_output=timings.predicted_n,
+            decode_tok_s=timings.predicted_per_second,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """Whom to ask. A model "" is the first generative one; without a key `key_for` is asked."""
+
+    url: str
+    model: str = ""
+    key: Key | None = None
 
 
 class Server:
@@ -67,11 +102,12 @@ class Server:
         return self._background.url
 
     def status(self) -> Status:
-        with self._client() as client:
+        address = self._address()
+        with Client(address.url, address.key) as client:
             return client.status()
 
-    def _client(self) -> Client:
-        """One that has the key, if this server asks for one, as long as the URL is its own.
+    def _address(self) -> _Address:
+        """With the key, if this server asks for one, as long as the URL is its own.
 
         Raises NotServing.
         """
@@ -80,7 +116,7 @@ class Server:
                 f"{self.model} is no longer served: its server has ended",
                 hint="begin another: edgellm.serve(…)",
             )
-        return Client(self.url, lambda: self._background.api_key)
+        return _Address(self.url, self.model, lambda: self._background.api_key)
 
     def chat(self, message: Said, **sampling: Any) -> Answer:
         return chat(message, server=self, **sampling)
@@ -167,19 +203,10 @@ def chat(
 
     `server` is a Server or a URL. Raises NotServing, ModelNotFound, BadRequest, WorkerDied.
     """
-    texts, last = [], Piece()
+    heard = _Heard()
     for piece in _pieces(message, model, server, system, sampling):
-        texts.append(piece.text)
-        last = Piece(reason=piece.reason or last.reason, timings=piece.timings or last.timings)
-    timings = last.timings
-    return Answer(
-        text="".join(texts),
-        reason=last.reason or "stop",
-        n_prompt=timings.prompt_n + timings.cache_n if timings else 0,
-        n_cached=timings.cache_n if timings else 0,
-        n_output=timings.predicted_n if timings else 0,
-        decode_tok_s=timings.predicted_per_second if timings else None,
-    )
+        heard.add(piece)
+    return heard.answer()
 
 
 async def achat(
@@ -190,10 +217,13 @@ async def achat(
     system: str | None = None,
     **sampling: Any,
 ) -> Answer:
-    """`chat` on a thread, so that the event loop goes on."""
-    return await asyncio.to_thread(
-        chat, message, model=model, server=server, system=system, **sampling
-    )
+    """`chat` for an event loop. Cancelling it stops the model."""
+    heard = _Heard()
+    address = await asyncio.to_thread(_where, model, server)  # it may have to look for one
+    async with AwaitedClient(address.url, address.key) as client:
+        async for piece in client.chat(address.model, _messages(message, system), **sampling):
+            heard.add(piece)
+    return heard.answer()
 
 
 def stream(
@@ -227,27 +257,28 @@ def _pieces(
     system: str | None,
     sampling: Mapping[str, Any],
 ) -> Iterator[Piece]:
-    messages = [Message("system", system)] if system else []
-    if isinstance(message, str):
-        messages.append(Message("user", message))
-    else:
-        messages += msgspec.convert(list(message), list[Message])
-    client, name = _where(model, server)
-    with client:
-        yield from client.chat(name, messages, **sampling)
+    address = _where(model, server)
+    with Client(address.url, address.key) as client:
+        yield from client.chat(address.model, _messages(message, system), **sampling)
 
 
-def _where(model: str | None, server: Server | str | None) -> tuple[Client, str]:
-    """Who is asked, and the model's name there; the name "" means the first generative one."""
+def _messages(message: Said, system: str | None) -> list[AnyMessage]:
+    """What there is in a message of the caller's is the server's to judge."""
+    said = [Message("user", message)] if isinstance(message, str) else message
+    return [Message("system", system), *said] if system else [*said]
+
+
+def _where(model: str | None, server: Server | str | None) -> _Address:
     if isinstance(server, Server):
-        return server._client(), model or server.model
+        address = server._address()
+        return replace(address, model=model or address.model)
     if isinstance(server, str):
-        return Client(server), model or ""
+        return _Address(server, model or "")
     if model is None:
-        return Client(the_server()[0]), ""
+        return _Address(the_server()[0])
     found = server_of(model)
     if found is None:
         raise NotServing(
             f"no running server has {model}", hint=f'with edgellm.serve("{model}") as server: …'
         )
-    return Client(found[0]), found[1].name
+    return _Address(found[0], found[1].name)

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx2
 import psutil
 import pytest
+from server.server_fakes import FakeEngine, SlowEngine, live_server, served, words
 
 import edgellm
 from edgellm.probe.hardware import Hardware
@@ -54,7 +55,7 @@ def test_the_functions_keep_their_names_when_rooms_are_imported():
     """`edgellm.probe` and `edgellm.chat` are packages, too."""
     program = (
         "import edgellm, edgellm.chat.events, edgellm.probe.hardware\n"
-        "from edgellm.chat import template\n"
+        "from edgellm.chat.templating import template\n"
         "print(callable(edgellm.chat), callable(edgellm.probe), template.__name__)"
     )
     done = subprocess.run((sys.executable, "-c", program), capture_output=True, text=True)
@@ -102,6 +103,41 @@ def test_an_answer_may_be_awaited_while_the_loop_goes_on(server):
     first, second = asyncio.run(two())
     assert "demo" in first.text
     assert second.text
+
+
+def test_an_answer_that_is_no_longer_awaited_ends_in_the_model():
+    engine = SlowEngine(scripts=[words(" ".join(["word"] * 100))])
+
+    async def given_up(url):
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(edgellm.achat("Hello", server=url), 0.3)
+        return await asyncio.to_thread(engine.cancelled.wait, 2)
+
+    with live_server(served(engine=engine)) as live:
+        begun_s = time.monotonic()
+        assert asyncio.run(given_up(live.url))
+        assert time.monotonic() - begun_s < 3
+
+
+def test_what_a_message_says_beyond_its_role_and_content_arrives():
+    engine = FakeEngine()
+    call = {"id": "a", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    messages = [
+        {"role": "user", "content": "Look!"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "a", "content": "a cat"},
+    ]
+    with live_server(served(engine=engine)) as live:
+        assert edgellm.chat(messages, server=live.url).text == "Hello there"
+    ((prompt, _),) = engine.asked
+    assert "look" in prompt
+
+
+def test_a_message_that_the_server_does_not_take_is_an_edgellm_error():
+    with live_server(served(engine=FakeEngine())) as live:
+        for messages in ([{"content": "Hi"}], ["Hi"], {"role": "user"}):
+            with pytest.raises(edgellm.EdgellmError):
+                edgellm.chat(messages, server=live.url)
 
 
 @pytest.mark.model

@@ -4,5 +4,5 @@
 swaps the demo for a real model, `salvage` saves a model from a lost device, `observing` tells the
 calibrations. `background` and `private` are servers for a command's time. `state` knows which run
 and `births` whose process that is, `find` which is meant, `already` which has the place that
-another wants, `client` talks to it, `ending` stops it.
+another wants, `client` talks to it (`awaited` in an event loop), `ending` stops it.
 """

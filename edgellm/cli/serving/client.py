@@ -1,8 +1,9 @@
 """The commands' own client: one server, asked for its status, to answer, and to stop."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
-from typing import Self
+from typing import Any, Self, TypeAlias
 
 import httpx2
 import msgspec
@@ -11,7 +12,16 @@ from edgellm import status
 from edgellm.cli.flags.addresses import url_of
 from edgellm.cli.flags.keys import key_for
 from edgellm.config import socket_path
-from edgellm.errors import EdgellmError, KeyRefused, ModelNotFound, NotServing, WorkerDied
+from edgellm.errors import (
+    BadRequest,
+    ContextTooLong,
+    EdgellmError,
+    KeyRefused,
+    ModelNotFound,
+    NotServing,
+    Overloaded,
+    WorkerDied,
+)
 from edgellm.status import Status
 from edgellm.tui.told.answers import (
     Choice,
@@ -45,6 +55,9 @@ class Message(msgspec.Struct, frozen=True):
     content: str | tuple[Part, ...]
 
 
+AnyMessage: TypeAlias = Message | Mapping[str, Any]  # as OpenAI's API has it
+
+
 def with_pictures(urls: Sequence[str], text: str) -> Message:
     """A user's question about pictures, which come first."""
     pictures = (Part("image_url", image_url=ImageURL(url)) for url in urls)
@@ -75,15 +88,12 @@ class Client:
     def __init__(
         self, url: str, api_key: Key | None = None, *, patience_s: float = PATIENCE_S
     ) -> None:
-        self.url, base = url, url_of(url)
-        self._patience_s = patience_s
-        transport = httpx2.HTTPTransport(trust_env=False)
-        if path := socket_path(base):
-            base, transport = "http://localhost", httpx2.HTTPTransport(uds=path, trust_env=False)
+        self.url, self._patience_s = url, patience_s
+        base, path = base_and_socket(url)
         self._http = httpx2.Client(
             base_url=base,
             auth=signed(api_key or partial(key_for, url)),
-            transport=transport,
+            transport=httpx2.HTTPTransport(uds=path, trust_env=False),
             trust_env=False,
             timeout=httpx2.Timeout(patience_s, connect=_CONNECT_S),
         )
@@ -108,11 +118,23 @@ class Client:
     def shutdown(self) -> None:
         self._ask("POST", "/edgellm/shutdown")
 
-    def chat(self, model: str, messages: Sequence[Message], **options: object) -> Iterator[Piece]:
+    def chat(
+        self, model: str, messages: Sequence[AnyMessage], **options: object
+    ) -> Iterator[Piece]:
         """Closing it early closes the connection, which cancels the request."""
-        return self._stream(
-            "/v1/chat/completions", {"model": model, "messages": messages, **options}
-        )
+        with (
+            broken_off(self.url),
+            self._http.stream(**question(model, messages, options)) as response,
+        ):
+            if response.status_code >= 400:
+                raise refusal(self.url, response.status_code, response.read())
+            for line in response.iter_lines():
+                match event(line):
+                    case Chunk() as chunk:
+                        yield piece_of(chunk)
+                    case Ended():
+                        return
+        raise cut_off()
 
     def tokenize(self, model: str, text: str) -> tuple[int, ...]:
         answer = self._ask("POST", "/tokenize", {"model": model, "content": text})
@@ -143,37 +165,58 @@ class Client:
         except httpx2.TransportError as error:
             raise _nobody_there(self.url) from error
         if answer.status_code >= 400:
-            raise _refusal(self.url, answer.status_code, answer.content)
+            raise refusal(self.url, answer.status_code, answer.content)
         return answer
 
-    def _stream(self, path: str, body: dict[str, object]) -> Iterator[Piece]:
-        content = msgspec.json.encode(
-            {**body, "stream": True, "stream_options": {"include_usage": True}}
-        )
-        try:
-            with self._http.stream(
-                "POST",
-                path,
-                content=content,
-                headers={"content-type": "application/json"},
-                timeout=httpx2.Timeout(_BETWEEN_CHUNKS_S, connect=_CONNECT_S),
-            ) as response:
-                if response.status_code >= 400:
-                    raise _refusal(self.url, response.status_code, response.read())
-                for line in response.iter_lines():
-                    match event(line):
-                        case Chunk() as chunk:
-                            yield _piece(chunk)
-                        case Ended():
-                            return
-        except httpx2.ConnectError as error:
-            raise _nobody_there(self.url) from error
-        except httpx2.TransportError as error:
-            raise WorkerDied("the connection broke before the answer was whole") from error
-        raise WorkerDied("the answer broke off before it was whole")
+
+def base_and_socket(url: str) -> tuple[str, str | None]:
+    """What an HTTP client is to be told. Raises ConfigError for what is no address."""
+    base = url_of(url)
+    path = socket_path(base)
+    return ("http://localhost", path) if path else (base, None)
 
 
-def _piece(chunk: Chunk) -> Piece:
+def question(
+    model: str, messages: Sequence[AnyMessage], options: Mapping[str, object]
+) -> dict[str, Any]:
+    """What an HTTP client is to send. Raises BadRequest for what is no JSON."""
+    body = {
+        "model": model,
+        "messages": messages,
+        **options,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    try:
+        content = msgspec.json.encode(body)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise BadRequest(f"this can't be asked in JSON: {error}") from error
+    return {
+        "method": "POST",
+        "url": "/v1/chat/completions",
+        "content": content,
+        "headers": {"content-type": "application/json"},
+        "timeout": httpx2.Timeout(_BETWEEN_CHUNKS_S, connect=_CONNECT_S),
+    }
+
+
+@contextmanager
+def broken_off(url: str) -> Iterator[None]:
+    """Around the reading of an answer. Raises NotServing, WorkerDied."""
+    try:
+        yield
+    except httpx2.ConnectError as error:
+        raise _nobody_there(url) from error
+    except httpx2.TransportError as error:
+        raise WorkerDied("the connection broke before the answer was whole") from error
+
+
+def cut_off() -> WorkerDied:
+    """For one that ends and doesn't say so."""
+    return WorkerDied("the answer broke off before it was whole")
+
+
+def piece_of(chunk: Chunk) -> Piece:
     choice = chunk.choices[0] if chunk.choices else Choice()
     return Piece(
         text=choice.delta.content or "",
@@ -187,10 +230,8 @@ def _nobody_there(url: str) -> NotServing:
     return NotServing(f"no server at {url}", hint="start one: edgellm up, or edgellm serve MODEL")
 
 
-def _refusal(url: str, status_code: int, body: bytes) -> EdgellmError:
+def refusal(url: str, status_code: int, body: bytes) -> EdgellmError:
     """The server's refusal in its own words, as the error that it was there."""
-    from edgellm.errors import BadRequest, ContextTooLong, Overloaded
-
     try:
         problem = decode(body).error or Problem(f"it answered {status_code}")
     except msgspec.MsgspecError:

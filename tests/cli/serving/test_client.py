@@ -65,6 +65,11 @@ def test_a_bad_parameter_is_raised_as_such(client):
         list(client.chat("tiny", HELLO, temperature=11))
 
 
+def test_what_is_no_json_is_a_bad_request(client):
+    with pytest.raises(BadRequest, match="JSON"):
+        list(client.chat("tiny", HELLO, temperature=object()))
+
+
 def test_a_full_queue_is_raised_as_such(client, engine):
     engine.scripts = [Overloaded("the queue is full")]
 

@@ -1,0 +1,57 @@
+"""The client of a program that has an event loop: an answer that may be given up."""
+
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from typing import Self
+
+import httpx2
+
+from edgellm.cli.flags.keys import key_for
+from edgellm.cli.serving.client import (
+    AnyMessage,
+    Piece,
+    base_and_socket,
+    broken_off,
+    cut_off,
+    piece_of,
+    question,
+    refusal,
+)
+from edgellm.tui.told.answers import Chunk, Ended, event
+from edgellm.tui.told.signing import Key, signed
+
+
+class AwaitedClient:
+    """`url` and `api_key` as Client has them."""
+
+    def __init__(self, url: str, api_key: Key | None = None) -> None:
+        self.url = url
+        base, path = base_and_socket(url)
+        self._http = httpx2.AsyncClient(
+            base_url=base,
+            auth=signed(api_key or partial(key_for, url)),
+            transport=httpx2.AsyncHTTPTransport(uds=path, trust_env=False),
+            trust_env=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    async def chat(
+        self, model: str, messages: Sequence[AnyMessage], **options: object
+    ) -> AsyncIterator[Piece]:
+        """Cancelled while it waits, it closes the connection, which cancels the request."""
+        with broken_off(self.url):
+            async with self._http.stream(**question(model, messages, options)) as response:
+                if response.status_code >= 400:
+                    raise refusal(self.url, response.status_code, await response.aread())
+                async for line in response.aiter_lines():
+                    match event(line):
+                        case Chunk() as chunk:
+                            yield piece_of(chunk)
+                        case Ended():
+                            return
+        raise cut_off()

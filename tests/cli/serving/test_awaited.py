@@ -1,0 +1,54 @@
+import asyncio
+
+import pytest
+from cli.serving.announcing import http_server
+from server.server_fakes import HANG, FakeEngine, live_server, served
+
+from edgellm.chat.events import Failed, TextDelta
+from edgellm.cli.serving.awaited import AwaitedClient
+from edgellm.cli.serving.client import Message
+from edgellm.errors import ModelNotFound, NotServing, WorkerDied
+from edgellm.server.door.access import Access
+from edgellm.server.serve import Bind
+
+HELLO = (Message("user", "Hello"),)
+HALF = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\ndata: {}\n\n"
+
+
+async def heard(url, model="tiny", **options):
+    async with AwaitedClient(url, lambda: "secret") as client:
+        return [piece async for piece in client.chat(model, HELLO, **options)]
+
+
+def test_an_answer_comes_whole_with_its_reason_and_its_timings(tmp_path):
+    access = Access.of(keys=["secret"])
+    for bind in (None, Bind(unix_path=tmp_path / "s")):
+        with live_server(served(engine=FakeEngine()), bind=bind, access=access) as live:
+            pieces = asyncio.run(heard(live.url))
+        assert "".join(piece.text for piece in pieces) == "Hello there"
+        assert [piece.reason for piece in pieces if piece.reason] == ["stop"]
+        assert [piece.timings.predicted_n for piece in pieces if piece.timings] == [2]
+
+
+def test_one_that_is_given_up_while_the_model_thinks_is_cancelled_there():
+    engine = FakeEngine(scripts=[[HANG]])
+    with live_server(served(engine=engine)) as live:
+        with pytest.raises(asyncio.TimeoutError):
+            asyncio.run(asyncio.wait_for(heard(live.url), 0.3))
+        assert engine.cancelled.wait(5)
+
+
+def test_what_fails_is_the_error_that_it_was_there():
+    engine = FakeEngine(scripts=[[TextDelta("Hel"), Failed("the process ended", 502)]])
+    with live_server(served(engine=engine)) as live:
+        with pytest.raises(WorkerDied, match="the process ended"):
+            asyncio.run(heard(live.url))
+        with pytest.raises(ModelNotFound, match="nope"):
+            asyncio.run(heard(live.url, "nope"))
+    with pytest.raises(NotServing, match="no server at"):
+        asyncio.run(heard(live.url))
+
+
+def test_an_answer_that_ends_without_a_word_was_cut_off():
+    with http_server(HALF) as url, pytest.raises(WorkerDied, match="whole"):
+        asyncio.run(heard(url))
