@@ -12,6 +12,7 @@ from jinja2.utils import Namespace  # noqa: TID253 - sandbox.py, too, is importe
 MAX_STEPS = 500_000  # rounds of loops and calls; 4096 messages take some ten thousand
 MAX_LENGTH = 32 << 20  # characters of one value; a context's text is smaller
 MAX_MADE = 128 << 20  # characters of all values together; an element of a list counts as eight
+MAX_BITS = 4096  # of a whole number
 MAX_NODES = 1_000_000  # values inside a value that is written out
 
 _STEP_CHARS = 4096  # a step's worth of looking at a text
@@ -52,6 +53,13 @@ class Allowance:
             self.make(len(value), "text")
         elif isinstance(value, list | tuple | Mapping):
             self.make(_ELEMENT * (len(value) + 8), "list")
+        elif isinstance(value, int):
+            self.number(value.bit_length(), "number")
+
+    def number(self, n_bits: int, what: str) -> None:
+        """A whole number of so many bits is there, or about to be."""
+        if n_bits > MAX_BITS:
+            raise Exceeded(f"its `{what}` makes too much: a number of {n_bits} bits")
 
 
 def written_length(value: Any) -> int:

@@ -5,14 +5,18 @@ Estimates are never too low. What is not named here makes nothing longer, or a f
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from string import Formatter
 from typing import Any, Protocol, TypeAlias
 
-from edgellm.chat.templating.allowance import MAX_LENGTH, written_length
+from edgellm.chat.templating.allowance import MAX_LENGTH, Exceeded, written_length
 
 Arguments: TypeAlias = Sequence[Any]  # positional ones, then those by name
 
 _NUMBER = re.compile(r"\d+")
 _MAX_DIGITS = 10
+_MAX_PLACES = 99  # that a number is rounded to: Jinja computes 10 ** places
+_STRFTIME = 256  # times its format is what CPython gives the text (timemodule.c: time_strftime)
+_FROM_THE_END = frozenset({"rfind", "rindex", "rsplit", "rpartition"})
 _PIECE = 64  # bytes that a piece of a split text takes, whatever is in it
 
 
@@ -22,8 +26,20 @@ def by_method(text: str, name: str, arguments: Arguments) -> int:
     return estimate(text, arguments) if estimate else 3 * len(text)
 
 
+def looked_at(text: str, name: str, arguments: Arguments) -> int:
+    """Characters that `text.name(*arguments)` compares: from the end, the mark's for each place."""
+    marks = [len(one) for one in arguments if isinstance(one, str)]
+    return len(text) * max([1, *marks]) if name in _FROM_THE_END else len(text)
+
+
+def by_strftime(arguments: Arguments) -> int:
+    return _STRFTIME * written_length(arguments)
+
+
 def by_filter(name: str, value: Any, arguments: Arguments) -> int:
-    """What `value|name(*arguments)` is going to be long."""
+    """What `value|name(*arguments)` is going to be long. Raises Exceeded."""
+    if name == "round" and _widest(arguments) > _MAX_PLACES:
+        raise Exceeded(f"its `round` wants more than {_MAX_PLACES} places")
     if name == "format":
         return by_format(str(value), arguments)
     estimate = _FILTERS.get(name)
@@ -33,11 +49,23 @@ def by_filter(name: str, value: Any, arguments: Arguments) -> int:
 
 
 def by_format(text: str, arguments: Arguments) -> int:
-    """`text % arguments`, or `text.format(*arguments)`: widths may be written, or be arguments."""
+    """`text % arguments`, or `text.format(*arguments)`: widths may be written, or be arguments.
+
+    Those of `text.format` may be parts of arguments too: `refuse_nested_fields` comes before.
+    """
     widths = sum(_number(digits) for digits in _NUMBER.findall(text))
     n_fields = text.count("%") + text.count("{")
     longest = max((written_length(one) for one in arguments), default=0)
     return len(text) + widths + n_fields * (longest + _widest(arguments))
+
+
+def refuse_nested_fields(text: str) -> None:
+    """`{:>{w}}` takes its width from an argument, a part of one, a text: from anywhere.
+
+    Raises Exceeded, and ValueError for what is no format.
+    """
+    if any("{" in (spec or "") for _, _, spec, _ in Formatter().parse(text)):
+        raise Exceeded("its `format` takes a width from an argument")
 
 
 class Text(Protocol):
@@ -101,7 +129,9 @@ def _filled(value: Text, arguments: Arguments) -> int:
 
 
 def _written_as_json(value: Text, arguments: Arguments) -> int:
-    return len(value) * (1 + _widest(arguments))
+    """But for the indent of what is deep, which is counted as it is written (sandbox.py)."""
+    marks = [one for one in arguments if isinstance(one, str | list | tuple)]  # indent, separators
+    return len(value) * (1 + _widest(arguments) + (written_length(marks) if marks else 0))
 
 
 def _times(n: int) -> Callable[[Text, Arguments], int]:
@@ -132,7 +162,7 @@ _METHODS: Mapping[str, Callable[[Text, Arguments], int]] = {
 _FILTERS: Mapping[str, Callable[[Text, Arguments], int]] = {
     **dict.fromkeys(("batch", "slice"), _filled),
     **dict.fromkeys(("join", "wordwrap"), _between),
-    **dict.fromkeys(("escape", "e", "forceescape", "xmlattr", "pprint"), _times(8)),
+    **dict.fromkeys(("escape", "e", "forceescape", "xmlattr"), _times(8)),
     **dict.fromkeys(("urlize", "urlencode"), _times(12)),
     **dict.fromkeys(("string", "sum", "sort", "unique"), _times(1)),
     **dict.fromkeys(("min", "max", "dictsort", "groupby"), _times(1)),

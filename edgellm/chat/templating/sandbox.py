@@ -16,14 +16,33 @@ from typing import Any, NoReturn
 import jinja2  # noqa: TID253 - whoever renders imports this module, and nobody before
 from jinja2 import nodes  # noqa: TID253
 from jinja2.ext import Extension, loopcontrols  # noqa: TID253
-from jinja2.runtime import Context  # noqa: TID253
+from jinja2.runtime import (  # noqa: TID253
+    BlockReference,
+    Context,
+    LoopContext,
+    Macro,
+    TemplateReference,
+)
 from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: TID253
+from jinja2.utils import Cycler, Joiner, Namespace  # noqa: TID253
 from jinja2.visitor import NodeTransformer  # noqa: TID253
 
-from edgellm.chat.templating.allowance import MAX_LENGTH, Allowance, Exceeded, written_length
-from edgellm.chat.templating.growth import by_filter, by_format, by_method
+from edgellm.chat.templating.allowance import MAX_LENGTH, Allowance, written_length
+from edgellm.chat.templating.growth import (
+    by_filter,
+    by_format,
+    by_method,
+    by_strftime,
+    looked_at,
+    refuse_nested_fields,
+)
 
-_MAX_BITS = 4096  # of a number that an operator makes
+# What a template may ask for attributes, and so for methods. Numbers' (`to_bytes`) and bytes' are
+# in no table of growth.py, so nobody gets there, nor to `encode`, which makes bytes.
+_WITH_ATTRIBUTES = (
+    str, list, tuple, Mapping, Namespace, LoopContext, Macro, BlockReference, TemplateReference,
+    Cycler, Joiner, jinja2.Undefined,
+)  # fmt: skip
 
 _allowance: ContextVar[Allowance | None] = ContextVar("allowance", default=None)
 
@@ -56,14 +75,20 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             return called(*args)
         text, name = getattr(called, "__self__", None), getattr(called, "__name__", "")
         _ours().step()
+        if name == "strftime":
+            _ours().make(by_strftime((*args, *kwargs.values())), name)
         if isinstance(text, str):
-            _ours().look(len(text))
+            _ours().look(looked_at(text, name, args))
             if name == "join":
                 args = tuple(_as_list(one) for one in args)
             _ours().make(by_method(text, name, (*args, *kwargs.values())), name)
         result = super().call(context, called, *args, **kwargs)
         _ours().made(result)
         return result
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        is_known = isinstance(obj, _WITH_ATTRIBUTES) and attr != "encode"
+        return is_known and super().is_safe_attribute(obj, attr, value)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         """Jinja's own way to make `format` safe; what it returns doesn't know its text any more."""
@@ -72,7 +97,9 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             return None
 
         def bounded_format(*args: Any, **kwargs: Any) -> str:
-            _ours().make(by_format(str(value.__self__), (*args, *kwargs.values())), "format")
+            text = str(value.__self__)
+            refuse_nested_fields(text)
+            _ours().make(by_format(text, (*args, *kwargs.values())), "format")
             return safe(*args, **kwargs)
 
         return bounded_format
@@ -194,15 +221,9 @@ def _check_operator(operator: str, left: Any, right: Any) -> None:
             values = right if isinstance(right, tuple) else (right,)
             _ours().make(by_format(left, values), "%")
         case "*", int(), int():
-            _ours().make(_digits(left.bit_length() + right.bit_length(), "*"), "*")
+            _ours().number(left.bit_length() + right.bit_length(), "*")
         case "**", int(), int():
-            _ours().make(_digits(left.bit_length() * right, "**"), "**")
-
-
-def _digits(n_bits: int, operator: str) -> int:
-    if n_bits > _MAX_BITS:
-        raise Exceeded(f"its `{operator}` makes too much: a number of {n_bits} bits")
-    return 0
+            _ours().number(left.bit_length() * right, "**")
 
 
 def _as_list(value: Any) -> Any:
@@ -247,7 +268,7 @@ def environment() -> BoundedEnvironment:
     made.filters["tojson"] = _tojson
     made.filters = {name: _bounded_filter(name, one) for name, one in made.filters.items()}
     made.globals["raise_exception"] = _raise_exception
-    del made.globals["lipsum"]
+    del made.globals["lipsum"], made.filters["pprint"]  # it takes minutes for what is deep
     return made
 
 
@@ -263,10 +284,9 @@ def _tojson(
     sort_keys: bool = False,
 ) -> str:
     """Jinja's own escapes <, > and & for HTML, and sorts keys: models never saw that."""
-    return json.dumps(
-        value,
-        ensure_ascii=ensure_ascii,
-        indent=indent,
-        separators=separators,
-        sort_keys=sort_keys,
+    encoder = json.JSONEncoder(
+        ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
     )
+    if indent is None:
+        return encoder.encode(value)
+    return BoundedEnvironment.concat(encoder.iterencode(value))  # deep values: indents of indents

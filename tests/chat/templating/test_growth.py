@@ -1,9 +1,18 @@
 """Estimates are held against what Python and Jinja really make: never too low."""
 
+from datetime import datetime
+
 import jinja2
 import pytest
 
-from edgellm.chat.templating.growth import by_filter, by_format, by_method
+from edgellm.chat.templating.allowance import Exceeded
+from edgellm.chat.templating.growth import (
+    by_filter,
+    by_format,
+    by_method,
+    by_strftime,
+    refuse_nested_fields,
+)
 
 TEXT = "one two\n\tthree & four\n"
 
@@ -34,7 +43,7 @@ def test_pieces_are_counted_with_what_they_take(arguments):
         ("indent", TEXT, ("-------->",)), ("replace", TEXT, ("e", "xyz")), ("escape", "<&>\"", ()),
         ("join", ["a", "b"], (", ",)), ("tojson", {"a": [1, "<é>"]}, ()), ("string", [1, "a"], ()),
         ("wordwrap", "abc def ghi", (1, True, "yyyyy")), ("urlencode", "äöü / x", ()),
-        ("urlize", "see a.com and http://b.org", ()), ("pprint", {"a": "b\n"}, ()),
+        ("urlize", "see a.com and http://b.org", ()),
         ("upper", "straße", ()), ("trim", TEXT, ()), ("xmlattr", {"a": "<&>"}, ()),
         ("truncate", "x" * 300, (9,)), ("capitalize", "x", ()), ("title", TEXT, ()),
     ],
@@ -57,9 +66,23 @@ def test_a_text_with_fields_makes_no_more_than_is_expected(text, arguments):
     assert len(text % values) <= by_format(text, arguments)
 
 
+def test_a_date_makes_no_more_than_is_expected():
+    date = datetime(2026, 11, 27)
+    for how in ("%d %b %Y", "%c" * 50, "%255Y", "%200000000Y"):
+        assert len(date.strftime(how)) <= by_strftime((how,))
+
+
+def test_a_width_out_of_an_argument_is_refused_wherever_it_is_from():
+    for nested in ("{:{}}", "{:>{w}}", "{0:>{1[w]}}", "a{b!r:{c}}"):
+        with pytest.raises(Exceeded, match="width from an argument"):
+            refuse_nested_fields(nested)
+    for plain in ("", "{}", "{{{}}}", "{0:>40} {{:{{}}}}", "{a[b]!r:x}"):
+        refuse_nested_fields(plain)
+
+
 @pytest.mark.parametrize(
     ("text", "arguments"),
-    [("{} {!r}", ("abc", [1])), ("{:>40}", (1,)), ("{:{}}", (1, 70)), ("{0}{0}{0}", ("abcd",))],
+    [("{} {!r}", ("abc", [1])), ("{:>40}", (1,)), ("{0}{0}{0}", ("abcd",))],
 )
 def test_a_text_with_braces_makes_no_more_than_is_expected(text, arguments):
     assert len(text.format(*arguments)) <= by_format(text, arguments)

@@ -165,7 +165,23 @@ NESTED = "{% for i in range(99999) %}" * 3 + "{% endfor %}" * 3
         ("{{ '%*d' % (1000000000, 5) }}", "`%`"),
         ("{{ '{:1000000000}'.format(5) }}", "`format`"),
         ("{{ '{:{}}'.format(5, 1000000000) }}", "`format`"),
+        ("{{ '{:>{w}}'.format('x', w='200000000') }}", "`format`"),
+        ("{{ '{0:>{1[w]}}'.format('x', {'w': 200000000}) }}", "`format`"),
+        ("{{ '{:>{w}}'.format('x', w=200000000.0) }}", "`format`"),
+        ("{{ '{a:>{b}}'.format_map({'a': 'x', 'b': 200000000}) }}", "`format`"),
+        ("{{ ('a'.encode() * 200000000)|length }}", "encode.*unsafe"),
+        ("{{ ('a'|attr('encode'))()|length }}", "encode.*unsafe"),
+        ("{{ (1).to_bytes(200000000, 'big')|length }}", "to_bytes.*unsafe"),
+        ("{{ (0.5)['as_integer_ratio']() }}", "as_integer_ratio.*unsafe"),
+        ("{{ 1|round(4000000, 'ceil') }}", "`round`"),
+        ("{{ 1|round(precision=-4000000) }}", "`round`"),
+        ("{{ ('f' * 9999)|int(base=16) }}", "39996 bits"),
+        ("{% for i in range(9999) %}{{ ('a' * 999999).rfind('ab' ~ 'a' * 99999) }}{% endfor %}",
+         "steps"),
         ("{{ {'a': 1}|tojson(indent=10**9) }}", "`tojson`"),
+        ("{{ [1, 2]|tojson(separators=('x' * 9999999, ':')) }}", "`tojson`"),
+        ("{% set ns = namespace(a=range(99999)|list) %}{% for i in range(300) %}"
+         "{% set ns.a = [ns.a] %}{% endfor %}{{ ns.a|tojson(indent=9)|length }}", "`text`"),
         ("{{ ('x ' * 9999999).split() }}", "`split`"),
         ("{{ ([['x' * 999] * 999] * 999)|join }}", "too many others|too much"),
         ("{{ [1]|batch(10**9, 'x')|list }}", "`batch`"),
@@ -190,11 +206,13 @@ def test_what_templates_do_with_texts_and_lists_still_works():
         " {{ ns.l[1:] }} {{ '%s-%03d' % ('x', 7) }} {{ '{}/{:>3}'.format('y', 5) }}"
         " {{ ', '.join(ns.l|map('upper')) }} {{ messages|map(attribute='role')|list|tojson }}"
         " {{ 'a,b'.split(',')|last }} {{ 'x'|indent(2, true) }} {{ [1, 2]|sum }} {{ (1, 2)[0] }}"
+        " {{ 2.345|round(2) }} {{ {'k': [1]}|tojson(indent=1) }}"
         " {{ 'b' in 'abc' and 1 < 2 < 3 and 'x' not in ['y'] }} {{ {'k': [1]}['k'] }}"
     )
     told = [Message("user", "a"), Message("assistant", "b")]
     expected = (
-        "a+b a1b2 ['b'] x-007 y/  5 A, B [\"user\", \"assistant\"] b   x 3 1 True [1]"
+        "a+b a1b2 ['b'] x-007 y/  5 A, B [\"user\", \"assistant\"] b   x 3 1 2.35"
+        " {\n \"k\": [\n  1\n ]\n} True [1]"
     )  # fmt: skip
     assert ChatTemplate(source).render(told) == expected
 
