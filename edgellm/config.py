@@ -135,7 +135,7 @@ def _check_meter(config: Config) -> None:
         )
     hook = config.health_webhook
     if hook is not None and not hook.startswith(("http://", "https://")):
-        raise ConfigError(f"health_webhook {hook!r} is no address that begins with http")
+        raise ConfigError("health_webhook is no address that begins with http:// or https://")
 
 
 def _check_size(name: str, text: str | None) -> None:

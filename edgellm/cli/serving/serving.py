@@ -180,12 +180,15 @@ def _terms(instance: Instance) -> Terms:
 
 
 def _hearers(instance: Instance) -> list[OnChange]:
-    """Who is told of a model's health: the terminal, and the webhook."""
+    """Who is told of a model's health: the terminal, and the webhook. Raises ConfigError."""
 
     def say(served: Served, health: Health) -> None:
         instance.say(f"{served.name} is {health}")
 
     url = instance.config.health_webhook
+    if url and instance.config.offline:
+        instance.say("offline: health_webhook is told nothing")
+        url = None
     return [say, Webhook(url, instance.say).tell] if url else [say]
 
 

@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 import httpx2
 import msgspec
 
+from edgellm.errors import ConfigError
 from edgellm.meter.health import Health
 from edgellm.server.served import Served
 
 _TIMEOUT_S = 5.0
 _TRIES, _PAUSE_S = 3, 2.0
+_MOST_PORT = 65535
 
 
 class HealthChange(msgspec.Struct, frozen=True):
@@ -25,10 +27,14 @@ class HealthChange(msgspec.Struct, frozen=True):
 
 
 class Webhook:
-    """Never in anybody's way: what can't be delivered after some tries is said and given up."""
+    """Never in anybody's way: what can't be delivered after some tries is said and given up. Of the
+    URL only the host is ever said: with many services the rest is the key.
+
+    Raises ConfigError for what is no URL.
+    """
 
     def __init__(self, url: str, say: Callable[[str], None], *, pause_s: float = _PAUSE_S) -> None:
-        self._url, self._say, self._pause_s = url, say, pause_s
+        self._url, self._say, self._pause_s = _parsed(url), say, pause_s
         self._posts: set[asyncio.Task[None]] = set()  # or they might be collected midway
 
     def tell(self, served: Served, health: Health) -> None:
@@ -59,4 +65,14 @@ class Webhook:
                     if answer.is_success:
                         return
                     trouble = f"it answered {answer.status_code}"
-        self._say(f"health_webhook {self._url} could not be told: {trouble}")
+        self._say(f"health_webhook at {self._url.netloc.decode()} could not be told: {trouble}")
+
+
+def _parsed(text: str) -> httpx2.URL:
+    try:
+        url = httpx2.URL(text)
+    except httpx2.InvalidURL as error:
+        raise ConfigError(f"health_webhook is no URL: {error}") from error
+    if not url.host or (url.port or 0) > _MOST_PORT:
+        raise ConfigError(f"health_webhook is no URL: {url.netloc.decode()!r} is no host")
+    return url

@@ -4,8 +4,10 @@ import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import pytest
 from server.server_fakes import served
 
+from edgellm.errors import ConfigError
 from edgellm.meter.health import Finding, Health
 from edgellm.server.watch.webhook import Webhook
 
@@ -76,9 +78,20 @@ def test_one_that_never_takes_it_is_given_up_and_that_is_said():
     with listener(500) as (url, heard):
         [line] = tell(url)
     assert len(heard) == 3
-    assert line == f"health_webhook {url} could not be told: it answered 500"
+    host = url.removeprefix("http://").removesuffix("/hook")
+    assert line == f"health_webhook at {host} could not be told: it answered 500"
 
 
 def test_nobody_there_is_said_too():
-    [line] = tell("http://127.0.0.1:9/hook")
-    assert "could not be told" in line
+    [line] = tell("http://me:secret@127.0.0.1:9/T0/secret?key=secret")
+    assert line.startswith("health_webhook at 127.0.0.1:9 could not be told")
+    assert "secret" not in line
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://", "http://x:abc", "http://x:99999", "http://[::1", "http://x/a\n", "http://:80/x"],
+)
+def test_what_is_no_url_is_refused_before_anything_is_to_be_told(url):
+    with pytest.raises(ConfigError, match="health_webhook is no URL"):
+        Webhook(f"{url}/secret", print)
