@@ -1,5 +1,6 @@
 """A model for as long as one command lasts: a server that nobody else finds."""
 
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,10 @@ from edgellm.errors import BadRequest, KeyRefused
 from edgellm.selector.plan import Goal
 
 _BY_ITSELF = Seeing()
+_SOCKET = "private.sock"
+_MOST_PATH_BYTES = (
+    103  # of a socket: sun_path of sys/un.h under macOS, less the zero; Linux has 107
+)
 
 
 @contextmanager
@@ -75,7 +80,7 @@ def private_server(
     from edgellm.cli.serving.background import BackgroundServer
     from edgellm.cli.serving.serving import Instance
 
-    with tempfile.TemporaryDirectory(prefix="edgellm-") as folder:
+    with _own_folder() as folder:
         resolved = with_draft(seeing.applied(resolve(model, config)), config)
         hardware = machine.look()
         (prepared,) = prepare_all(resolved, hardware, goal)
@@ -85,9 +90,7 @@ def private_server(
                 hint=f"edgellm serve {model}, then POST /v1/embeddings",
             )
         say(f"loading {prepared.name} …")
-        own = msgspec.structs.replace(
-            config, unix_socket=str(Path(folder) / "private.sock"), api_keys=()
-        )
+        own = msgspec.structs.replace(config, unix_socket=str(folder / _SOCKET), api_keys=())
         teller = _Teller()
         instance = Instance(own, hardware, (prepared,), is_announced=False, say=teller.say)
         server = BackgroundServer(instance).start()
@@ -96,6 +99,16 @@ def private_server(
                 yield (server.url, prepared.name)
         finally:
             server.stop()
+
+
+@contextmanager
+def _own_folder() -> Iterator[Path]:
+    """The usual temporary one may lie too deep for the name of a socket."""
+    for place in (None, "/tmp"):
+        with tempfile.TemporaryDirectory(prefix="edgellm-", dir=place) as folder:
+            if len(os.fsencode(Path(folder, _SOCKET))) <= _MOST_PATH_BYTES:
+                yield Path(folder)
+                return
 
 
 class _Teller:

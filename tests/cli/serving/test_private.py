@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 from cli.serving.announcing import announced, http_server
 
@@ -36,3 +40,26 @@ def test_what_the_server_tells_meanwhile_comes_after_the_answer_and_once(capsys)
         assert capsys.readouterr().err == "loading\n"
     teller.say("stopping")
     assert capsys.readouterr().err == "demo is degraded\nstopping\n"
+
+
+@pytest.mark.model
+def test_a_socket_is_heard_where_temporary_files_lie_deep(tmp_path):
+    deep = tmp_path / ("d" * 120)
+    deep.mkdir()
+    program = (
+        "from edgellm.cli.flags.pins import Pins\n"
+        "from edgellm.cli.serving.client import Client\n"
+        "from edgellm.cli.serving.private import private_server\n"
+        "from edgellm.config import Config\n"
+        "with private_server('demo', Config(), Pins().goal()) as (url, name):\n"
+        "    with Client(url) as client:\n"
+        "        print(name, client.status().models[0].state)\n"
+    )
+    done = subprocess.run(
+        (sys.executable, "-c", program),
+        env={**os.environ, "TMPDIR": str(deep)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "demo ready\n", done.stderr
+    assert [*deep.iterdir()] == []
