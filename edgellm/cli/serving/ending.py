@@ -20,35 +20,64 @@ _KNOCK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """A server that was told to end, or winds up already. `workers` are its models' processes as
-    far as they are known."""
+class _Leaving:
+    """A server that is told to end, or winds up already. `workers` are its models' processes as far
+    as they are known."""
 
     url: str
     pid: int
     workers: tuple[psutil.Process, ...] = ()
+
+    def is_gone_by(self, deadline_s: float) -> bool:
+        """`deadline_s` is time.monotonic's."""
+        while not self.is_gone():
+            if time.monotonic() > deadline_s:
+                return False
+            time.sleep(_LOOK_S)
+        return True
+
+    def is_gone(self) -> bool:
+        """None of its signs is left: its file, its open place, its models' processes. Not all can
+        be seen of every server."""
+        return not (self._files() or self._is_heard() or any(_lives(one) for one in self.workers))
+
+    def winds_up(self) -> bool:
+        """By itself, since it was found, or it is gone. One that was named and has no file here may
+        be another machine's."""
+        files = self._files()
+        return all(one.is_stopping for one in files) if files else url_of_environment() is None
+
+    def _files(self) -> list[state.Running]:
+        return [one for one in state.alive() if one.pid == self.pid and hears(one.url, self.url)]
+
+    def _is_heard(self) -> bool:
+        """Its file couldn't be written, or lies elsewhere. On another machine nobody listens at the
+        end, whichever process has that number here; behind a proxy nothing can be seen."""
+        place = place_of(self.url)
+        is_proxy = url_of(self.url) != place or place.startswith("https:")
+        return not is_proxy and _exists(self.pid) and _is_open(place)
 
 
 def end_all(found: Found, wait_s: float) -> tuple[tuple[str, ...], tuple[Silent, ...]]:
     """Of those that answer and those that wind up already, the URLs that have ended (without a
     wait: that were told to), and those that go on. All are told before one is waited for: they
     wind up beside one another."""
-    told = [_Told(server.url, server.pid) for server in found.stopping]
+    told = [_Leaving(server.url, server.pid) for server in found.stopping]
     left = list[Silent]()
     for url, status in found.answering:
-        this = _Told(url, status.pid, _workers(status))
+        this = _Leaving(url, status.pid, _workers(status))
         try:
             _tell(url)
             told.append(this)
         except EdgellmError as error:
-            if _winds_up(url, status.pid):
+            if this.winds_up():
                 told.append(this)
             else:
                 left.append(Silent(url, status.pid, error))
     deadline_s = time.monotonic() + wait_s
     ended = list[str]()
     for this in told:
-        if not wait_s or _has_ended(this, deadline_s):
+        if not wait_s or this.is_gone_by(deadline_s):
             ended.append(this.url)
         else:
             late = NotServing(f"{this.url} is still ending after {wait_s:g} s")
@@ -70,39 +99,6 @@ def _workers(status: Status) -> tuple[psutil.Process, ...]:
 def _tell(url: str) -> None:
     with Client(url) as client:
         client.shutdown()
-
-
-def _winds_up(url: str, pid: int) -> bool:
-    """By itself, since it was found, or it is gone. One that was named and has no file here may be
-    another machine's."""
-    alive = _alive(url, pid)
-    return all(one.is_stopping for one in alive) if alive else url_of_environment() is None
-
-
-def _alive(url: str, pid: int) -> list[state.Running]:
-    return [one for one in state.alive() if one.pid == pid and hears(one.url, url)]
-
-
-def _has_ended(server: _Told, deadline_s: float) -> bool:
-    """Its models are unloaded by then, if they or its file can be seen from here. `deadline_s` is
-    time.monotonic's."""
-    while (
-        _alive(server.url, server.pid)
-        or _goes_on_unannounced(server.url, server.pid)
-        or any(_lives(worker) for worker in server.workers)
-    ):
-        if time.monotonic() > deadline_s:
-            return False
-        time.sleep(_LOOK_S)
-    return True
-
-
-def _goes_on_unannounced(url: str, pid: int) -> bool:
-    """Its file couldn't be written, or lies in another folder. On another machine nobody listens at
-    the end, whichever process has that number here; behind a proxy nothing can be seen."""
-    place = place_of(url)
-    is_proxy = url_of(url) != place or place.startswith("https:")
-    return not is_proxy and _exists(pid) and _is_open(place)
 
 
 def _lives(worker: psutil.Process) -> bool:
