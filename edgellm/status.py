@@ -1,11 +1,22 @@
 """What the server tells and the TUI draws: the whole live state, to and from JSON.
 
 GET /edgellm/status answers with one `Status`. The TUI, `ps` and /metrics read it and nothing
-else. Unknown is null.
+else. Unknown is null. Whoever answers may be anything: what it sends is read here, by `read`, and
+has no number that can't be counted with or drawn.
 """
 
-import msgspec
+from typing import Annotated, TypeAlias, TypeVar
 
+import msgspec
+from msgspec import Meta
+
+T = TypeVar("T")
+
+_MOST = 10**18  # a whole number that floats, and a screen's sums, have room for
+Whole: TypeAlias = Annotated[int, Meta(ge=-_MOST, le=_MOST)]
+Real: TypeAlias = Annotated[float, Meta(ge=-_MOST, le=_MOST)]
+
+MAX_BYTES = 32 << 20  # of what is read: thousands of requests on dozens of devices are a tenth
 RATE_WINDOW_S = 5.0  # what decode_tok_s and prefill_tok_s are the means of
 
 State = str  # "starting", "loading", "ready", "restarting", "failed", "stopping"
@@ -15,37 +26,37 @@ class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     name: str
     backend: str
-    total_bytes: int | None = None
-    used_bytes: int | None = None
-    busy_ratio: float | None = None
-    temperature_c: float | None = None
-    power_w: float | None = None
-    power_limit_w: float | None = None
-    clock_hz: float | None = None
+    total_bytes: Whole | None = None
+    used_bytes: Whole | None = None
+    busy_ratio: Real | None = None
+    temperature_c: Real | None = None
+    power_w: Real | None = None
+    power_limit_w: Real | None = None
+    clock_hz: Real | None = None
     throttle: tuple[str, ...] = ()
     sees_throttle: bool = False  # False: an empty `throttle` means that nobody tells
-    hotspot_c: float | None = None  # the hottest place of the chip
-    memory_c: float | None = None
-    memory_clock_hz: float | None = None
-    fan_ratio: float | None = None  # of its full speed
-    n_lanes: int | None = None  # of the PCIe link, that run
-    n_link_errors: int | None = None  # since the machine started
+    hotspot_c: Real | None = None  # the hottest place of the chip
+    memory_c: Real | None = None
+    memory_clock_hz: Real | None = None
+    fan_ratio: Real | None = None  # of its full speed
+    n_lanes: Whole | None = None  # of the PCIe link, that run
+    n_link_errors: Whole | None = None  # since the machine started
     unified: bool = False
 
 
 class SequenceStatus(msgspec.Struct, frozen=True, kw_only=True):
-    request_id: int
+    request_id: Whole
     state: str  # "waiting", "prefill", "decode"
-    n_prompt: int
-    n_computed: int
-    n_output: int
-    age_s: float
+    n_prompt: Whole
+    n_computed: Whole
+    n_output: Whole
+    age_s: Real
 
 
 class MemoryParts(msgspec.Struct, frozen=True, kw_only=True):
-    weight_bytes: int = 0
-    kv_bytes: int = 0
-    compute_bytes: int = 0
+    weight_bytes: Whole = 0
+    kv_bytes: Whole = 0
+    compute_bytes: Whole = 0
 
     @property
     def total_bytes(self) -> int:
@@ -59,31 +70,32 @@ class ShareStatus(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     device_id: str
-    n_layers: int = 0
+    n_layers: Whole = 0
     predicted: MemoryParts
     measured: MemoryParts | None = None  # until it is loaded
-    overhead_bytes: int = 0
+    overhead_bytes: Whole = 0
 
 
 class PlanStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What was decided, beside what came of it."""
 
     file: str
+    draft: str | None = None  # the file of the model that guesses for it
     quant: str
-    n_ctx: int
-    n_ctx_seq: int
-    n_parallel: int
+    n_ctx: Whole
+    n_ctx_seq: Whole
+    n_parallel: Whole
     kv_type_k: str
     kv_type_v: str
-    n_threads: int
-    n_gpu_layers: int
-    n_cpu_moe: int = 0
-    expert_parts: tuple[tuple[int, tuple[str, ...]], ...] = ()  # layers and matrices
+    n_threads: Whole
+    n_gpu_layers: Whole
+    n_cpu_moe: Whole = 0
+    expert_parts: tuple[tuple[Whole, tuple[str, ...]], ...] = ()  # layers and matrices
     shares: tuple[ShareStatus, ...] = ()  # accelerators first, the host last
     bytes_from: str = "arithmetic"  # or "oracle": llama.cpp was asked before it loaded
-    decode_tok_s_p10: float | None = None
-    decode_tok_s_p50: float | None = None
-    decode_tok_s_p90: float | None = None
+    decode_tok_s_p10: Real | None = None
+    decode_tok_s_p50: Real | None = None
+    decode_tok_s_p90: Real | None = None
     reasons: tuple[str, ...] = ()
 
     @property
@@ -100,7 +112,7 @@ class HealthStatus(msgspec.Struct, frozen=True, kw_only=True):
     state: str = "ok"  # "degraded", "lost"
     cause: str | None = None  # "thermal", "cpu_fallback" ...: see docs/health.md
     message: str | None = None
-    age_s: float = 0.0  # it has been so for
+    age_s: Real = 0.0  # it has been so for
 
 
 class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,32 +120,32 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     state: State
     embedding: bool = False
     demo: bool = False
-    progress_ratio: float | None = None  # while loading
+    progress_ratio: Real | None = None  # while loading
     detail: str | None = None  # why it failed, or what it waits for
-    pid: int | None = None
-    rss_bytes: int | None = None
-    n_restarts: int = 0
-    load_s: float | None = None
-    decode_tok_s: float | None = None  # over RATE_WINDOW_S, idle seconds too; None: nothing ran
-    prefill_tok_s: float | None = None
+    pid: Whole | None = None
+    rss_bytes: Whole | None = None
+    n_restarts: Whole = 0
+    load_s: Real | None = None
+    decode_tok_s: Real | None = None  # over RATE_WINDOW_S, idle seconds too; None: nothing ran
+    prefill_tok_s: Real | None = None
     # Of one answer alone, a second of decoding: beside plan.decode_tok_s_p50. The last one stays
     # when nothing runs.
-    stream_tok_s: float | None = None
-    n_waiting: int = 0
-    n_running: int = 0
-    n_retained: int = 0
-    n_cells: int | None = None
-    n_cells_used: int | None = None
-    n_decoded: int = 0
-    n_prompt: int = 0
-    n_cached: int = 0
-    n_restored: int = 0  # of n_cached, tokens that came back from host memory
-    n_loaded: int = 0  # and from disk
-    n_kv: int | None = None  # cells that every row of a step looks at
-    prefix_ram_bytes: int = 0  # host memory taken by conversations that left the cells
-    prefix_disk_bytes: int = 0
-    n_drafted: int = 0  # guessed tokens computed since it was loaded
-    n_draft_accepted: int = 0
+    stream_tok_s: Real | None = None
+    n_waiting: Whole = 0
+    n_running: Whole = 0
+    n_retained: Whole = 0
+    n_cells: Whole | None = None
+    n_cells_used: Whole | None = None
+    n_decoded: Whole = 0
+    n_prompt: Whole = 0
+    n_cached: Whole = 0
+    n_restored: Whole = 0  # of n_cached, tokens that came back from host memory
+    n_loaded: Whole = 0  # and from disk
+    n_kv: Whole | None = None  # cells that every row of a step looks at
+    prefix_ram_bytes: Whole = 0  # host memory taken by conversations that left the cells
+    prefix_disk_bytes: Whole = 0
+    n_drafted: Whole = 0  # guessed tokens computed since it was loaded
+    n_draft_accepted: Whole = 0
     sequences: tuple[SequenceStatus, ...] = ()
     plan: PlanStatus | None = None
     health: HealthStatus | None = None  # None: nobody looks after it
@@ -142,29 +154,29 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
 class EnergyStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Since the server began, of all devices that tell. Requests and idling are all there is."""
 
-    total_j: float
-    idle_j: float
-    requests_j: float
-    power_w: float | None = None  # of all devices together, each watt once
-    j_per_token: float | None = None  # of all answers so far; their prompts are in it
-    tok_s: float | None = None  # of the same, a second of work: of all streams together
-    cost: float | None = None  # of total_j; None: no price is set
+    total_j: Real
+    idle_j: Real
+    requests_j: Real
+    power_w: Real | None = None  # of all devices together, each watt once
+    j_per_token: Real | None = None  # of all answers so far; their prompts are in it
+    tok_s: Real | None = None  # of the same, a second of work: of all streams together
+    cost: Real | None = None  # of total_j; None: no price is set
     currency: str = "USD"
 
 
 class Download(msgspec.Struct, frozen=True, kw_only=True):
     name: str
-    done_bytes: int
-    total_bytes: int | None = None
-    rate_bytes_s: float | None = None
+    done_bytes: Whole
+    total_bytes: Whole | None = None
+    rate_bytes_s: Real | None = None
     error: str | None = None
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     version: str
-    pid: int
+    pid: Whole
     url: str
-    uptime_s: float
+    uptime_s: Real
     models: tuple[ModelStatus, ...] = ()
     devices: tuple[DeviceStatus, ...] = ()
     download: Download | None = None
@@ -173,10 +185,34 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     log: tuple[str, ...] = ()  # the last lines
 
 
+class Unreadable(ValueError):
+    """What came is not what an edgellm server tells: one of another version, or anything else."""
+
+
 def encode(status: Status) -> bytes:
     return msgspec.json.encode(status)
 
 
-def decode(data: bytes) -> Status:
-    """Raises msgspec.ValidationError: the other side speaks another version, or isn't edgellm."""
-    return msgspec.json.decode(data, type=Status)
+def decode(data: bytes | bytearray) -> Status:
+    """Raises Unreadable."""
+    return read(_decoder, data)
+
+
+def read(
+    decoder: msgspec.json.Decoder[T] | msgspec.msgpack.Decoder[T], data: bytes | bytearray
+) -> T:
+    """Whatever the bytes are, Unreadable is all that it raises."""
+    try:
+        return decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Unreadable(str(error)) from error
+
+
+def take(body: bytearray, part: bytes) -> None:
+    """One more part of a body. Raises Unreadable for one that goes on over MAX_BYTES."""
+    body += part
+    if len(body) > MAX_BYTES:
+        raise Unreadable(f"it answers with more than {MAX_BYTES} bytes")
+
+
+_decoder = msgspec.json.Decoder(Status)

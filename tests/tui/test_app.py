@@ -91,7 +91,9 @@ async def test_a_key_is_sent_and_a_wrong_one_is_named():
             await until(lambda: "wants another API key" in screen(app))
 
 
-@pytest.mark.parametrize("words", [b"<html>", b'{"version": 3}', b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "words", [b"<html>", b'{"version": 3}', b"\xff\xfe", b'{"version": "\xff"}', b"[" * 99_999]
+)
 @in_loop
 async def test_a_stranger_on_the_port_is_not_mistaken_for_edgellm(words):
     async with StatusServer(ordinary()) as server:

@@ -1,9 +1,10 @@
 """The commands' own client: one server, asked for its status, to answer, and to stop."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, TypeVar
 
 import httpx2
 import msgspec
@@ -34,6 +35,8 @@ from edgellm.tui.told.answers import (
     is_too_long,
 )
 from edgellm.tui.told.signing import Key, signed
+
+T = TypeVar("T")
 
 _CONNECT_S = 3.0
 PATIENCE_S = 10.0  # with a server that has nothing to compute for it
@@ -107,12 +110,10 @@ class Client:
     def status(self) -> Status:
         """Raises NotServing, which says what is wrong."""
         try:
-            answer = self._ask("GET", "/edgellm/status")
+            return status.decode(self._ask("GET", "/edgellm/status"))
         except ModelNotFound as error:  # which 404 means elsewhere; here it is the path
             raise NotServing(f"no edgellm at {self.url}: {error}") from error
-        try:
-            return status.decode(answer.content)
-        except msgspec.MsgspecError as error:
+        except status.Unreadable as error:
             raise NotServing(f"{self.url} speaks another version of edgellm") from error
 
     def shutdown(self) -> None:
@@ -127,7 +128,8 @@ class Client:
             self._http.stream(**question(model, messages, options)) as response,
         ):
             if response.status_code >= 400:
-                raise refusal(self.url, response.status_code, response.read())
+                told = self._whole(response, self._patience_s)
+                raise refusal(self.url, response.status_code, told)
             for line in response.iter_lines():
                 match event(line):
                     case Chunk() as chunk:
@@ -138,35 +140,54 @@ class Client:
 
     def tokenize(self, model: str, text: str) -> tuple[int, ...]:
         answer = self._ask("POST", "/tokenize", {"model": model, "content": text})
-        return msgspec.json.decode(answer.content, type=_Tokens).tokens
+        return self._read(msgspec.json.Decoder(_Tokens), answer).tokens
 
     def complete(self, model: str, prompt: Sequence[int], **options: object) -> Timings:
         """How long a prompt of tokens and its answer took; the text is thrown away."""
         body = {"model": model, "prompt": prompt, **options}
         answer = self._ask("POST", "/v1/completions", body, timeout_s=_BETWEEN_CHUNKS_S)
-        chunk = decode(answer.content)
+        chunk = self._read(msgspec.json.Decoder(Chunk), answer)
         if chunk.timings is None:
             raise EdgellmError(f"{self.url} tells no timings", hint="is it an edgellm server?")
         return chunk.timings
 
     def _ask(
         self, verb: str, path: str, body: object = None, timeout_s: float | None = None
-    ) -> httpx2.Response:
+    ) -> bytearray:
+        """The answer's body. Raises Unreadable where it has no end, and the refusal that it is."""
+        waits_s = timeout_s or self._patience_s
         try:
-            answer = self._http.request(
+            with self._http.stream(
                 verb,
                 path,
                 content=None if body is None and verb == "GET" else msgspec.json.encode(body or {}),
                 headers={"content-type": "application/json"},
-                timeout=httpx2.Timeout(timeout_s or self._patience_s, connect=_CONNECT_S),
-            )
+                timeout=httpx2.Timeout(waits_s, connect=_CONNECT_S),
+            ) as answer:
+                told = self._whole(answer, waits_s)
         except httpx2.TimeoutException as error:
             raise NotServing(f"{self.url} does not answer") from error
-        except httpx2.TransportError as error:
+        except httpx2.RequestError as error:
             raise _nobody_there(self.url) from error
         if answer.status_code >= 400:
-            raise refusal(self.url, answer.status_code, answer.content)
-        return answer
+            raise refusal(self.url, answer.status_code, told)
+        return told
+
+    def _whole(self, answer: httpx2.Response, waits_s: float) -> bytearray:
+        body, ends_s = bytearray(), time.monotonic() + waits_s
+        for part in answer.iter_bytes():
+            status.take(body, part)
+            if time.monotonic() > ends_s:  # letter by letter
+                raise NotServing(f"{self.url} does not answer")
+        return body
+
+    def _read(self, decoder: msgspec.json.Decoder[T], body: bytearray) -> T:
+        try:
+            return status.read(decoder, body)
+        except status.Unreadable as error:
+            raise EdgellmError(
+                f"{self.url} can't be understood: {error}", hint="is it an edgellm server?"
+            ) from error
 
 
 def base_and_socket(url: str) -> tuple[str, str | None]:
@@ -207,7 +228,7 @@ def broken_off(url: str) -> Iterator[None]:
         yield
     except httpx2.ConnectError as error:
         raise _nobody_there(url) from error
-    except httpx2.TransportError as error:
+    except (httpx2.RequestError, status.Unreadable) as error:
         raise WorkerDied("the connection broke before the answer was whole") from error
 
 
@@ -230,11 +251,11 @@ def _nobody_there(url: str) -> NotServing:
     return NotServing(f"no server at {url}", hint="start one: edgellm up, or edgellm serve MODEL")
 
 
-def refusal(url: str, status_code: int, body: bytes) -> EdgellmError:
+def refusal(url: str, status_code: int, body: bytes | bytearray) -> EdgellmError:
     """The server's refusal in its own words, as the error that it was there."""
     try:
         problem = decode(body).error or Problem(f"it answered {status_code}")
-    except msgspec.MsgspecError:
+    except status.Unreadable:
         return NotServing(f"no edgellm at {url}: it answered {status_code}")
     if status_code == 401:
         return KeyRefused(f"{url}: {problem.message}", hint="set EDGELLM_API_KEY")

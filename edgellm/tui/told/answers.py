@@ -12,6 +12,7 @@ from typing import TypeAlias
 import msgspec
 
 from edgellm.errors import EdgellmError, WorkerDied
+from edgellm.status import Unreadable, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,12 @@ class Chunk(msgspec.Struct, frozen=True):
     error: Problem | None = None
 
 
-decode = msgspec.json.Decoder(Chunk).decode
+_decoder = msgspec.json.Decoder(Chunk)
+
+
+def decode(data: bytes | bytearray) -> Chunk:
+    """Raises Unreadable."""
+    return read(_decoder, data)
 
 
 def event(line: str) -> Chunk | Ended | None:
@@ -108,7 +114,7 @@ def event(line: str) -> Chunk | Ended | None:
         return Ended()
     try:
         chunk = decode(data.encode(errors="surrogatepass"))
-    except msgspec.MsgspecError as error:
+    except Unreadable as error:
         raise EdgellmError(f"the answer can't be read: {error}") from error
     if chunk.error is not None:
         raise WorkerDied(chunk.error.message)
@@ -126,12 +132,12 @@ def pieces(line: str) -> list[Piece]:
             return []
 
 
-def problem(status: int, body: bytes) -> Problem:
+def problem(status: int, body: bytes | bytearray) -> Problem:
     """An error response in the server's words, or at least its number."""
     unknown = Problem(f"the server answered {status}")
     try:
         return decode(body).error or unknown
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except Unreadable:
         return unknown
 
 

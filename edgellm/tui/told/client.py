@@ -3,6 +3,7 @@
 Proxies of the environment are not asked: what is watched is this machine, or one that was named.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
 import httpx2
@@ -17,6 +18,7 @@ from edgellm.tui.told.answers import Ended, Piece, is_too_long, pieces, problem
 from edgellm.tui.told.signing import Key, signed
 
 _STATUS_TIMEOUT = httpx2.Timeout(5.0, connect=2.0)
+_STATUS_WHOLE_S = 15.0  # of one that comes letter by letter
 _ANSWER_TIMEOUT = httpx2.Timeout(120.0, connect=5.0)  # between two writes: a long prompt is slow
 
 
@@ -61,19 +63,26 @@ class Server:
     async def status(self) -> Status:
         """Harmless to show. Raises NotServing, whose message says what is wrong."""
         try:
-            answer = await self._http.get("/edgellm/status", timeout=_STATUS_TIMEOUT)
-        except httpx2.TimeoutException as error:
+            async with asyncio.timeout(_STATUS_WHOLE_S):
+                return clean(status.decode(await self._status_bytes()))
+        except (httpx2.TimeoutException, TimeoutError) as error:
             raise NotServing(f"{self.url} does not answer") from error
-        except httpx2.TransportError as error:
+        except httpx2.RequestError as error:
             raise NotServing(f"no server at {self.url}") from error
-        if answer.status_code == 401:
-            raise NotServing(f"{self.url} wants another API key")
-        if answer.status_code != 200:
-            raise NotServing(f"no edgellm at {self.url}: it answered {answer.status_code}")
-        try:
-            return clean(status.decode(answer.content))
-        except msgspec.MsgspecError as error:
+        except status.Unreadable as error:
             raise NotServing(f"{self.url} speaks another version of edgellm") from error
+
+    async def _status_bytes(self) -> bytearray:
+        """Raises NotServing for a refusal, Unreadable, and what httpx2 raises."""
+        body = bytearray()
+        async with self._http.stream("GET", "/edgellm/status", timeout=_STATUS_TIMEOUT) as answer:
+            if answer.status_code == 401:
+                raise NotServing(f"{self.url} wants another API key")
+            if answer.status_code != 200:
+                raise NotServing(f"no edgellm at {self.url}: it answered {answer.status_code}")
+            async for part in answer.aiter_bytes():
+                status.take(body, part)
+        return body
 
     async def answer(self, model: str, messages: Sequence[Message]) -> AsyncGenerator[Piece]:
         """Pieces until `Ended`. Closing it early closes the connection, which cancels the request.
@@ -101,7 +110,7 @@ class Server:
                             return
         except httpx2.ConnectError as error:
             raise NotServing(f"no server at {self.url}") from error
-        except httpx2.TransportError as error:
+        except httpx2.RequestError as error:
             raise WorkerDied("the connection broke before the answer was whole") from error
         raise WorkerDied("the answer broke off before it was whole")
 

@@ -18,7 +18,7 @@ from typing import BinaryIO
 import msgspec
 
 from edgellm.errors import BadRequest
-from edgellm.status import Status
+from edgellm.status import Status, Unreadable, read
 
 MAGIC = b"EDGELLM REC 1\n"
 
@@ -35,7 +35,7 @@ class Moment(msgspec.Struct, frozen=True, array_like=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[Moment]).decode
+_decoder = msgspec.msgpack.Decoder(list[Moment])
 
 
 class Recorder:
@@ -96,8 +96,8 @@ class Reader:
         while (body := self._body(before)) is not None:
             before = body
             try:
-                moments = _decode(body)
-            except msgspec.MsgspecError:  # of a version that tells other things
+                moments = read(_decoder, body)
+            except Unreadable:  # of a version that tells other things
                 self.is_cut = True
                 return
             yield from moments

@@ -7,7 +7,15 @@ from server.server_fakes import FakeEngine, live_server, served, words
 
 from edgellm.chat.events import Failed, TextDelta
 from edgellm.cli.serving.client import Client, Message
-from edgellm.errors import BadRequest, KeyRefused, ModelNotFound, NotServing, Overloaded, WorkerDied
+from edgellm.errors import (
+    BadRequest,
+    EdgellmError,
+    KeyRefused,
+    ModelNotFound,
+    NotServing,
+    Overloaded,
+    WorkerDied,
+)
 from edgellm.server.door.access import Access
 
 HELLO = (Message("user", "Hello"),)
@@ -124,6 +132,31 @@ def test_what_answers_but_is_no_edgellm_is_told_apart():
         pytest.raises(NotServing, match="it answered 404"),
     ):
         client.status()
+
+
+def answered(status_line, body, header=b"x: y"):
+    length = b"content-length: %d" % len(body)
+    return b"\r\n".join((b"HTTP/1.1 " + status_line, length, header, b"", body))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        answered(b"200 OK", b'{"version":"\xff"}'),
+        answered(b"500 Broken", b'{"error":{"message":"\xff\xfe"}}'),
+        answered(b"200 OK", b'{"z":' + b"[" * 99_999 + b"]" * 99_999 + b"}"),
+        answered(b"200 OK", b"xxxx", b"content-encoding: gzip"),
+        answered(b"302 Found", b"", b"location: http://[::1"),
+    ],
+)
+def test_whatever_a_stranger_answers_is_no_server_of_ours(answer):
+    with http_server(answer) as url, Client(url) as client:
+        with pytest.raises(NotServing):
+            client.status()
+        with pytest.raises(EdgellmError):
+            client.complete("m", [1])
+        with pytest.raises(EdgellmError):
+            client.tokenize("m", "x")
 
 
 def test_a_server_may_be_below_a_path(live):
