@@ -1,10 +1,13 @@
 """What the loop counts, and its state in one message."""
 
 from dataclasses import dataclass
+from itertools import islice
 
 from edgellm.runner.batch import Batch
 from edgellm.runner.messages import Gauge
 from edgellm.runner.scheduler import Scheduler
+
+_MOST_WAITING = 64  # of them a gauge tells, those that come next
 
 
 @dataclass(slots=True)
@@ -32,7 +35,7 @@ class Counts:
 
 
 def gauge(scheduler: Scheduler, counts: Counts) -> Gauge:
-    sequences = [*scheduler.running.values(), *list(scheduler.waiting)[:64]]
+    sequences = [*scheduler.running.values(), *islice(scheduler.waiting, _MOST_WAITING)]
     return Gauge(
         n_waiting=len(scheduler.waiting),
         n_running=len(scheduler.running),

@@ -95,7 +95,7 @@ class Scheduler:
     @property
     def stands(self) -> bool:
         """There is nothing to compute before the next message."""
-        return not self.running and all(s.awaits_disk for s in self.waiting)
+        return not self.running and all(s.awaits_disk for s in self.waiting.unordered)
 
     @property
     def rests(self) -> bool:
@@ -116,12 +116,10 @@ class Scheduler:
         self.waiting.add(sequence)
 
     def cancel(self, request_id: int) -> Sequence | None:
-        everyone: list[Sequence] = [*self.waiting, *self.running.values()]
-        for sequence in everyone:
-            if sequence.request_id == request_id:
-                self.finish(sequence, "cancelled")
-                return sequence
-        return None  # it finished a moment ago: not an error
+        """None: it finished a moment ago, which is no error."""
+        if sequence := self.waiting.find(request_id):
+            self.finish(sequence, "cancelled")
+        return sequence
 
     def finish(self, sequence: Sequence, reason: FinishReason) -> None:
         sequence.finish_reason = reason
@@ -301,6 +299,8 @@ class Scheduler:
 
     def _admit(self) -> None:
         self.waiting.begin()
+        if len(self.running) >= self.limits.n_seq_max:
+            return  # before anybody is put in order
         for sequence in self.waiting:
             if len(self.running) >= self.limits.n_seq_max or self.waiting.closed:
                 return

@@ -125,7 +125,7 @@ class Worker:
     def _tidy_up(self) -> None:
         """What would be lost with this process, and could be on disk."""
         end_s, memory = self._clock() + _TIDY_S, self._scheduler.memory
-        for sequence in [*self._scheduler.waiting, *self._scheduler.running.values()]:
+        for sequence in [*self._scheduler.waiting.unordered, *self._scheduler.running.values()]:
             self._scheduler.finish(sequence, "cancelled")  # its client was told
         while self._scheduler.limits.disk_bytes and memory.has_chores and self._clock() < end_s:
             self._step()
@@ -243,7 +243,7 @@ class Worker:
         pictures: tuple[Placed, ...] = (),
     ) -> None:
         self._questions.check_adapters(request.params.adapters)
-        tokens = prompt_of(self._backend, request, pictures, self._scheduler.waiting)
+        tokens = prompt_of(self._backend, request, pictures, self._scheduler.waiting.unordered)
         if pictures:
             request = unguessed(request)
         limit = request.params.max_tokens

@@ -88,7 +88,7 @@ class Questions:
         """
         if not self._leaving or self._loading:
             return
-        sequences = [*scheduler.running.values(), *scheduler.waiting]
+        sequences = [*scheduler.running.values(), *scheduler.waiting.unordered]
         used = {one for sequence in sequences for one, _ in sequence.params.adapters}
         for adapter_id in self._leaving - used:
             self._backend.free_adapter(adapter_id)

@@ -14,6 +14,8 @@ What does not fit into memory yet may be passed by what does, but only so often;
 
 from bisect import insort
 from collections.abc import Iterator
+from heapq import heapify, heappop, heapreplace
+from itertools import chain
 
 from edgellm.runner.sequence import Sequence
 
@@ -31,21 +33,39 @@ class Queue:
         self._served: dict[str, float] = {}  # by key: cost of what has ended, by its weight
         self._last_served = 0.0  # of the key whose request ended last
         self._refused: list[Sequence] = []  # in this round
-        self._dated: dict[int, Sequence] = {}  # by request: those that have a deadline
+        self._by_id: dict[int, Sequence] = {}  # by request, waiting or running
+        self._dated: dict[int, Sequence] = {}  # those of them that have a deadline
+        self._quiet_until_s = float("inf")  # no deadline passes before that
 
     def __len__(self) -> int:
         return sum(map(len, self._lines.values()))
 
     def __iter__(self) -> Iterator[Sequence]:
-        """All who wait, as they would come in if each had room."""
-        lines = {key: iter(tuple(line)) for key, line in self._lines.items()}
-        spent = self._spent()
-        heads = {key: next(line, None) for key, line in lines.items()}
-        while waiting := {key: head for key, head in heads.items() if head is not None}:
-            key = min(waiting, key=lambda key: (spent[key], _turn(waiting[key])))
-            yield waiting[key]
-            spent[key] += _cost(waiting[key])
-            heads[key] = next(lines[key], None)
+        """All who wait, as they would come in if each had room. The first of them cost no more than
+        a look at each key."""
+        spent, heads = self._spent(), []
+        for i, (key, line) in enumerate(self._lines.items()):  # `i`: of two alike, the older key
+            rest = iter(tuple(line))
+            head = next(rest)
+            heads.append((spent[key], _turn(head), i, head, rest))
+        heapify(heads)
+        while heads:
+            spent_here, _, i, head, rest = heads[0]
+            yield head
+            spent_here += _cost(head)  # by what has been found of it, if it has come in
+            if following := next(rest, None):
+                heapreplace(heads, (spent_here, _turn(following), i, following, rest))
+            else:
+                heappop(heads)
+
+    @property
+    def unordered(self) -> Iterator[Sequence]:
+        """All who wait."""
+        return chain.from_iterable(self._lines.values())
+
+    def find(self, request_id: int) -> Sequence | None:
+        """Waiting or running."""
+        return self._by_id.get(request_id)
 
     def add(self, sequence: Sequence) -> None:
         key, spent = sequence.params.claim.key, self._spent()
@@ -53,8 +73,10 @@ class Queue:
             least = min(spent.values(), default=self._last_served)
             self._served[key] = max(self._served.get(key, 0.0), least)
         insort(self._lines.setdefault(key, []), sequence, key=_turn)
+        self._by_id[sequence.request_id] = sequence
         if sequence.params.claim.deadline_s is not None:
             self._dated[sequence.request_id] = sequence
+            self._quiet_until_s = min(self._quiet_until_s, _deadline_s(sequence))
 
     def begin(self) -> None:
         """A new round of admissions."""
@@ -78,6 +100,7 @@ class Queue:
 
     def leave(self, sequence: Sequence) -> None:
         """It ended, running or waiting."""
+        self._by_id.pop(sequence.request_id, None)
         self._dated.pop(sequence.request_id, None)
         if sequence in self._running:
             self._running.remove(sequence)
@@ -93,6 +116,9 @@ class Queue:
 
     def overdue(self, now_s: float) -> list[Sequence]:
         """Waiting or running, but its client has stopped waiting."""
+        if now_s < self._quiet_until_s:
+            return []
+        self._quiet_until_s = self.next_deadline_s
         return [each for each in self._dated.values() if _deadline_s(each) <= now_s]
 
     def _leave_line(self, sequence: Sequence) -> None:

@@ -1,4 +1,5 @@
 import random
+from itertools import islice
 
 from edgellm.chat.messages import Claim, GenerateParams
 from edgellm.runner.pacing.fairness import Queue, by_turns
@@ -141,6 +142,80 @@ def test_overdue_is_whoever_has_a_deadline_behind_it_waiting_or_running():
     assert queue.overdue(4.9) == []
     assert queue.overdue(5.0) == [waiting]
     assert set(queue.overdue(7.0)) == {waiting, running}
+
+
+def test_one_that_waits_or_runs_is_found_by_its_number_until_it_ends():
+    one, other = asked(1), asked(2, key="b")
+    queue = filled(one, other)
+    queue.admit(other)
+    assert (queue.find(1), queue.find(2), queue.find(3)) == (one, other, None)
+    assert list(queue.unordered) == [one]
+    queue.leave(one)
+    queue.leave(other)
+    assert (queue.find(1), queue.find(2)) == (None, None)
+
+
+def test_a_deadline_that_comes_before_all_others_is_kept_too():
+    late, soon = asked(1, deadline_s=9.0), asked(2, deadline_s=5.0)
+    queue = filled(late)
+    assert queue.overdue(4.0) == []
+    queue.add(soon)
+    assert queue.overdue(5.0) == [soon]
+    queue.leave(soon)
+    assert queue.overdue(6.0) == []
+    assert queue.overdue(9.0) == [late]
+
+
+class Looked(Sequence):
+    """Counts how often anybody asks when one of them came."""
+
+    n_looks = 0
+
+    @property
+    def arrived_s(self):
+        Looked.n_looks += 1
+        return self._came_s
+
+    @arrived_s.setter
+    def arrived_s(self, came_s):
+        self._came_s = came_s
+
+
+def test_many_who_wait_with_many_keys_are_put_in_order_with_few_looks():
+    queue = Queue(2)
+    for i in range(500):
+        params = GenerateParams(claim=Claim(key=str(i % 100)))
+        queue.add(Looked(i, [5] * 10, 20, params, float(i)))
+    for n_taken, most_looks in ((500, 500), (64, 164)):
+        Looked.n_looks = 0
+        assert len(list(islice(queue, n_taken))) == n_taken
+        assert Looked.n_looks <= most_looks
+
+
+def by_hand(queue):
+    """The order that the rule gives, said in the plainest way."""
+    lines = {key: [*line] for key, line in queue._lines.items()}
+    spent = queue._spent()
+    while lines:
+        key = min(lines, key=lambda key: (spent[key], lines[key][0].arrived_s))
+        one = lines[key].pop(0)
+        yield one.request_id
+        spent[key] += one.n_prompt / one.params.claim.weight
+        if not lines[key]:
+            del lines[key]
+
+
+def test_the_order_is_the_rules_also_among_those_that_are_alike():
+    rng = random.Random(3)
+    for _ in range(50):
+        queue = Queue(2)
+        for i in range(rng.randint(1, 40)):
+            key, weight = rng.choice("abcdef"), rng.choice((1.0, 2.0))
+            came_s, n_prompt = float(rng.randint(0, 3)), rng.choice((10, 20))
+            queue.add(asked(i, came_s, n_prompt, key=key, weight=weight))
+            if rng.random() < 0.2:
+                queue.admit(next(iter(queue)))
+        assert order(queue) == [*by_hand(queue)]
 
 
 def test_nobody_is_lost_or_doubled_whatever_happens_and_nobody_starves():
