@@ -8,7 +8,7 @@ from gguf_files import Tensor, gguf_bytes, llama_bytes
 from edgellm.cli.flags.adapting import POOLINGS, Adapting, with_adapters
 from edgellm.cli.preparing.resolve import on_disk
 from edgellm.errors import BadGGUF, BadRequest, ModelNotFound
-from edgellm.models.gguf.header import header as gguf
+from edgellm.models.gguf import header
 
 RANK = 4
 KEYS = {"general.architecture": "llama", "general.type": "adapter", "adapter.type": "lora"}
