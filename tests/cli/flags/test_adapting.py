@@ -105,4 +105,4 @@ def test_an_embedding_model_takes_no_adapters(model, tmp_path):
 
 
 def test_every_pooling_that_a_file_may_name_can_be_asked_for():
-    assert POOLINGS == gguf.POOLINGS
+    assert POOLINGS == header.POOLINGS
