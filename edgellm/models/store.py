@@ -133,6 +133,17 @@ class Store:
             raise storage_error(error, self.root) from error
         return links[0]
 
+    def places(self, reference: HubReference) -> tuple[Path, ...]:
+        """What `remove` takes out of the commits' snapshots: nothing of a model that isn't here.
+
+        Raises BadRequest as `remove` does.
+        """
+        folder = RepoFolder(self.root, reference.repo)
+        with contextlib.suppress(ModelNotFound):
+            files = _only([*_models(folder)], reference).files
+            return tuple(snap / file for snap in folder.snapshots() for file in files)
+        return ()
+
     def remove(self, reference: HubReference) -> int:
         """Removes one model, or its broken-off download; returns the bytes that this freed.
 

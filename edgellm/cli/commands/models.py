@@ -150,7 +150,6 @@ def rm(model: DownloadedArgument) -> None:
     """
     from edgellm.cli.preparing.resolve import DEMO, hub_reference_of
     from edgellm.cli.preparing.store import store_of
-    from edgellm.cli.serving.find import statuses
     from edgellm.errors import BadRequest
     from edgellm.models.names import parse_reference
 
@@ -158,11 +157,26 @@ def rm(model: DownloadedArgument) -> None:
         raise BadRequest("demo ships with edgellm and is not removed", hint="edgellm list")
     reference = hub_reference_of(parse_reference(model))
     store = store_of(options.config_from())
-    path = store.find(reference)
-    served = [one for _, status in statuses() for one in status.models if one.plan]
-    if path and any(one.plan and one.plan.file == str(path) for one in served):
-        raise BadRequest(f"{model} is being served", hint=f"edgellm stop {model}")
+    _check_unserved(model, store.places(reference))
     print(f"removed {model}: {format_bytes(store.remove(reference))} are free again")
+
+
+def _check_unserved(model: str, places: Sequence[Path]) -> None:
+    """By a server of this machine: one that EDGELLM_HOST names elsewhere has files of its own.
+
+    Raises BadRequest.
+    """
+    from edgellm.cli.output import say
+    from edgellm.cli.serving.find import look_here
+    from edgellm.errors import BadRequest
+
+    found = look_here()
+    for server in found.silent:
+        say(f"passed over: {server}")
+    plans = [one.plan for _, status in found.answering for one in status.models if one.plan]
+    used = {Path(file).resolve() for plan in plans for file in (plan.file, plan.draft) if file}
+    if any(place.resolve() in used for place in places):
+        raise BadRequest(f"{model} is being served", hint=f"edgellm stop {model}")
 
 
 def _listed(store: "Store") -> Iterator[_Listed]:

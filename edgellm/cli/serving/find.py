@@ -55,9 +55,14 @@ class Found:
 
 def look(patience_s: float = PATIENCE_S) -> Found:
     """Raises NotServing where one that EDGELLM_HOST names can't be asked, and says why."""
-    here = state.running()
     if named := url_of_environment():
-        return Found((_asked_by_name(named, here, patience_s),))
+        return Found((_asked_by_name(named, state.running(), patience_s),))
+    return look_here(patience_s)
+
+
+def look_here(patience_s: float = PATIENCE_S) -> Found:
+    """Those of this machine, whichever EDGELLM_HOST names."""
+    here = state.running()
     with ThreadPoolExecutor(len(here) or 1) as pool:  # two that hang are waited for as long as one
         told = tuple(pool.map(partial(_asked_here, patience_s), here))
     now = state.alive()  # who has begun to wind up meanwhile is no longer what it was

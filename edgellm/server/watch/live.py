@@ -272,6 +272,7 @@ def _plan_status(plan: Plan, engine: Engine, hardware: Hardware | None) -> PlanS
     decode = plan.decode_tok_s
     return PlanStatus(
         file=plan.file,
+        draft=plan.draft,
         quant=plan.quant,
         n_ctx=plan.n_ctx,
         n_ctx_seq=plan.n_ctx_seq,

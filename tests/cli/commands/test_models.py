@@ -1,0 +1,82 @@
+from dataclasses import replace
+
+import pytest
+from cli.serving.announcing import announced, http_server
+from server.server_fakes import FakeEngine, live_server, served
+from server.server_fakes import plan as any_plan
+
+from edgellm.cli.commands.models import rm
+from edgellm.errors import BadRequest
+
+MODEL = "org/repo:Q8_0"
+NOBODY = "127.0.0.1:9"
+
+
+@pytest.fixture
+def downloaded(tmp_path):
+    """One file in each of two commits."""
+    folder = tmp_path / "hf" / "hub" / "models--org--repo"
+    (folder / "blobs").mkdir(parents=True)
+    for commit in ("old", "new"):
+        (folder / "blobs" / f"blob-{commit}").write_bytes(bytes(1000))
+        link = folder / "snapshots" / commit / "m-Q8_0.gguf"
+        link.parent.mkdir(parents=True)
+        link.symlink_to(folder / "blobs" / f"blob-{commit}")
+    return folder
+
+
+def link_of(folder, commit):
+    return folder / "snapshots" / commit / "m-Q8_0.gguf"
+
+
+def serving(file, draft=None):
+    plan = replace(any_plan(file=str(file)), draft=draft and str(draft))
+    return live_server(served(engine=FakeEngine(plan=plan)))
+
+
+@pytest.mark.parametrize("host", [None, NOBODY])
+@pytest.mark.parametrize("commit", ["old", "new"])
+def test_a_model_that_is_served_here_stays_whichever_host_is_named(
+    downloaded, monkeypatch, host, commit
+):
+    if host:
+        monkeypatch.setenv("EDGELLM_HOST", host)
+    link = link_of(downloaded, commit)
+    with (
+        serving(link) as live,
+        announced(live.url),
+        pytest.raises(BadRequest, match="is being served"),
+    ):
+        rm(MODEL)
+    assert link.exists()
+
+
+def test_one_whose_blob_is_served_by_another_name_stays(downloaded, tmp_path):
+    name = tmp_path / "mine.gguf"
+    name.symlink_to(link_of(downloaded, "new"))
+    with serving(name) as live, announced(live.url), pytest.raises(BadRequest):
+        rm(MODEL)
+
+
+def test_a_model_goes_though_nobody_answers_at_the_host_that_is_named(
+    downloaded, monkeypatch, capsys
+):
+    monkeypatch.setenv("EDGELLM_HOST", NOBODY)
+    rm(MODEL)
+    assert capsys.readouterr().out == f"removed {MODEL}: 2.0 KiB are free again\n"
+    assert not link_of(downloaded, "new").exists()
+
+
+def test_a_server_that_cannot_say_what_it_serves_is_passed_over_aloud(downloaded, capsys):
+    with http_server(b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n") as url, announced(url):
+        rm(MODEL)
+    assert capsys.readouterr().err.startswith(f"passed over: no edgellm at {url}")
+
+
+def test_a_model_that_guesses_for_one_that_is_served_stays(downloaded):
+    with (
+        serving("big.gguf", draft=link_of(downloaded, "new")) as live,
+        announced(live.url),
+        pytest.raises(BadRequest, match="is being served"),
+    ):
+        rm(MODEL)
