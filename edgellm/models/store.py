@@ -13,7 +13,9 @@ import msgspec
 
 from edgellm.errors import BadRequest, ModelNotFound, StorageError
 from edgellm.models.fetching.cache_layout import (
+    WAYS,
     RepoFolder,
+    Way,
     children,
     default_root,
     files_of,
@@ -73,8 +75,11 @@ class PartialDownload:
 
 
 class Store:
-    def __init__(self, root: Path | None = None) -> None:
+    """`ways`: how this disk may give a file a second name, the best one first."""
+
+    def __init__(self, root: Path | None = None, ways: Sequence[Way] = WAYS) -> None:
         self.root = default_root() if root is None else root
+        self._ways = ways
 
     def list(self) -> tuple[StoredModel, ...]:
         """Every whole model, by name; of several commits' the newest."""
@@ -124,9 +129,10 @@ class Store:
         folder = RepoFolder(self.root, repository.repo)
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
-            check_space(folder.path, sum(_missing_bytes(folder, file) for file in files))
-            _download_all(hub, folder, files, terms, progress)
-            links = [folder.link(repository.commit, file) for file in files]
+            missing = [file for file in files if not folder.holds(repository.commit, file)]
+            check_space(folder.path, sum(_missing_bytes(folder, file) for file in missing))
+            _download_all(hub, folder, missing, terms, progress)
+            links = [folder.link(repository.commit, file, self._ways) for file in files]
             if repository.revision != repository.commit:
                 folder.write_ref(repository.revision, repository.commit)
         except OSError as error:

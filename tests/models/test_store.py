@@ -13,6 +13,7 @@ import pytest
 from hub_server import Corrupt, Cut, HubServer, NoRanges, Stall, Status
 
 from edgellm.errors import BadRequest, ModelNotFound, NetworkError, Offline, StorageError
+from edgellm.models.fetching.cache_layout import Way
 from edgellm.models.fetching.download import Pace, Terms, storage_error
 from edgellm.models.fetching.hub import HuggingFaceHub, Repository
 from edgellm.models.fetching.journal import journal_of, read_entry
@@ -397,6 +398,62 @@ def test_removing_a_model_frees_its_blob_only_when_no_commit_needs_it(
     assert store.list() == ()
     with pytest.raises(ModelNotFound):
         store.remove(HubReference(REPO))
+
+
+def refused(blob: Path, fresh: Path) -> None:
+    raise PermissionError(errno.EPERM, "Operation not permitted")
+
+
+@pytest.mark.parametrize("ways", [(refused, os.link), (refused, refused, os.replace)])
+def test_a_disk_without_links_keeps_a_model_once_and_gives_its_room_back(
+    server: HubServer, hub: HuggingFaceHub, tmp_path: Path, ways: tuple[Way, ...]
+):
+    server.add(REPO, "tiny-Q4_0.gguf", DATA[:1000])
+    store = Store(tmp_path / "hub", ways)
+    assert fetch(store, hub, "Q8_0").read_bytes() == DATA
+    fetch(store, hub, "Q4_0")
+    n_asked = len(ranges(server))
+    path = fetch(store, hub, "Q8_0")
+    assert len(ranges(server)) == n_asked  # nothing comes twice
+    found = store.find(HubReference(REPO, "Q8_0"))
+    assert found == path
+    assert taken_bytes(store) >= len(DATA) + 1000
+    assert store.remove(HubReference(REPO, "Q8_0")) == len(DATA)
+    assert store.remove(HubReference(REPO, "Q4_0")) == 1000
+    assert store.list() == ()
+    assert taken_bytes(store) < 1000
+
+
+def taken_bytes(store: Store) -> int:
+    inodes = {
+        path.stat().st_ino: path.stat().st_size for path in store.root.rglob("*") if path.is_file()
+    }
+    return sum(inodes.values())
+
+
+def test_a_disk_that_gives_no_second_name_by_any_way_says_so(hub: HuggingFaceHub, tmp_path: Path):
+    with pytest.raises(StorageError, match="permission"):
+        fetch(Store(tmp_path / "hub", (refused, refused)), hub, "Q8_0")
+
+
+def test_a_model_in_two_commits_on_a_disk_without_links_is_freed_whole(
+    server: HubServer, hub: HuggingFaceHub, tmp_path: Path
+):
+    store = Store(tmp_path / "hub", (refused, refused, os.replace))
+    fetch(store, hub, "Q8_0")
+    server.add(REPO, "README.md", b"a new commit")
+    fetch(store, hub, "Q8_0")
+    assert store.remove(HubReference(REPO, "Q8_0")) == 2 * len(DATA)
+
+
+def test_a_commit_that_is_none_is_said_before_anything_comes(
+    server: HubServer, hub: HuggingFaceHub, store: Store
+):
+    true = hub.list_files(REPO)
+    lying = Repository(REPO, "main", "../../../x", None, true.files)
+    with pytest.raises(StorageError, match="no name for a commit"):
+        store.fetch(hub, lying, ModelFiles("Q8_0", true.files))
+    assert ranges(server) == []
 
 
 def test_another_tools_unfinished_download_is_left_alone(

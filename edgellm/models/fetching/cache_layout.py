@@ -6,15 +6,20 @@
       snapshots/<commit>/<path>             a link to its blob
     .locks/models--ORG--REPO/<digest>.lock
 
+Where the file system makes no link (FAT, exFAT), the snapshot has the content itself, as with
+huggingface_hub: there is no blob then, and another commit's snapshot has a copy of its own.
+
 Names from strangers become paths here and nowhere else. Source: huggingface_hub,
 docs/source/en/guides/manage-cache.md.
 """
 
+import contextlib
 import os
 import re
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from edgellm.errors import StorageError
 from edgellm.models.fetching.digest import Digest
@@ -33,6 +38,14 @@ def default_root() -> Path:
     cache = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     home = Path(os.path.expandvars(environ.get("HF_HOME") or str(cache / "huggingface")))
     return home.expanduser() / "hub"
+
+
+def _symbolic(blob: Path, fresh: Path) -> None:
+    fresh.symlink_to(os.path.relpath(blob, fresh.parent))
+
+
+Way: TypeAlias = Callable[[Path, Path], None]
+WAYS: Final[Sequence[Way]] = (_symbolic, os.link, os.replace)  # to give a blob another name
 
 
 class RepoFolder:
@@ -60,22 +73,31 @@ class RepoFolder:
         wanted = revision if _COMMIT.fullmatch(revision) else self._commit(revision)
         return [commit for commit in commits if commit.name == wanted]
 
-    def link(self, commit: str, file: RepoFile) -> Path:
-        """Makes the file's content appear in the commit's snapshot."""
-        if not is_safe_path(file.path) or not is_safe_path(commit):
-            raise StorageError(f"{file.path!r} is no name for a file here")
-        blob = self.blob(Digest.of(file))
-        link = self.path / "snapshots" / commit / file.path
-        link.parent.mkdir(parents=True, exist_ok=True)
-        fresh = link.with_name(f".{blob.name[:16]}.{os.getpid()}.new")
+    def place(self, commit: str, file: RepoFile) -> Path:
+        """Of the file in the commit's snapshot. Raises StorageError for names that leave it."""
+        for name, what in ((commit, "commit"), (file.path, "file")):
+            if not is_safe_path(name):
+                raise StorageError(f"{name!r} is no name for a {what} here")
+        return self.path / "snapshots" / commit / file.path
+
+    def holds(self, commit: str, file: RepoFile) -> bool:
+        """Whether the snapshot has the content itself."""
+        place = self.place(commit, file)
+        is_itself = place.is_file() and not place.is_symlink()
+        return is_itself and place.stat().st_size == file.size_bytes
+
+    def link(self, commit: str, file: RepoFile, ways: Sequence[Way] = WAYS) -> Path:
+        """Makes the file's content appear in the commit's snapshot. Raises OSError."""
+        blob, place = self.blob(Digest.of(file)), self.place(commit, file)
+        if self.holds(commit, file):
+            return place
+        place.parent.mkdir(parents=True, exist_ok=True)
+        fresh = place.with_name(f".{blob.name[:16]}.{os.getpid()}.new")
         fresh.unlink(missing_ok=True)
-        try:
-            fresh.symlink_to(os.path.relpath(blob, link.parent))
-        except OSError:  # a file system without symbolic links
-            os.link(blob, fresh)
-        fresh.replace(link)
-        sync_folder(link.parent)
-        return link
+        _first_that_works(ways, blob, fresh)
+        fresh.replace(place)
+        sync_folder(place.parent)
+        return place
 
     def write_ref(self, revision: str, commit: str) -> None:
         if not is_safe_path(revision):
@@ -90,16 +112,16 @@ class RepoFolder:
         A blob goes when nothing links to it any more. Blobs that were never linked may be
         another tool's download on its way, and stay.
         """
-        links = [snap / path for snap in self.snapshots() for path in paths]
-        blobs = {link.resolve() for link in links if link.is_symlink()}
-        for link in links:
-            link.unlink(missing_ok=True)
-        still_linked = {
-            link.resolve() for link in (self.path / "snapshots").rglob("*") if link.is_symlink()
-        }
-        freed = 0
-        for blob in blobs - still_linked:
-            if blob.parent == (self.path / "blobs").resolve() and blob.exists():
+        places = [snap / path for snap in self.snapshots() for path in paths]
+        places = [place for place in places if place.exists() or place.is_symlink()]
+        wanted = {_identity(place) for place in places} - {None}
+        blobs = [blob for blob in children(self.path / "blobs") if _identity(blob) in wanted]
+        freed = sum(_own_bytes(place) for place in places)
+        for place in places:
+            place.unlink()
+        linked = {_identity(place) for place in (self.path / "snapshots").rglob("*")}
+        for blob in blobs:
+            if _identity(blob) not in linked:
                 freed += blob.stat().st_size
                 blob.unlink()
         self._remove_empty_folders()
@@ -115,6 +137,29 @@ class RepoFolder:
         for path in sorted((self.path / "snapshots").rglob("*"), reverse=True):
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
+
+
+def _first_that_works(ways: Sequence[Way], blob: Path, fresh: Path) -> None:
+    for way in ways[:-1]:
+        with contextlib.suppress(OSError):  # not on this file system
+            way(blob, fresh)
+            return
+    ways[-1](blob, fresh)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """The same for a file and every link to it; None: there is nothing behind it."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _own_bytes(place: Path) -> int:
+    """What goes with it: nothing, unless it is the only name of its content."""
+    found = place.lstat()
+    return found.st_size if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 else 0
 
 
 def repo_folders(root: Path) -> Iterator[RepoFolder]:

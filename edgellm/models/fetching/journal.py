@@ -74,7 +74,8 @@ class Part:
         """From now on the blob's name means this file, whole, whatever happens to the power."""
         self.sync()
         self._handle.close()
-        self.path.chmod(0o444)
+        with contextlib.suppress(OSError):  # a file system without modes
+            self.path.chmod(0o444)
         self.path.replace(self.blob)
         sync_folder(self.blob.parent)
         self.journal.unlink(missing_ok=True)
