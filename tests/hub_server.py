@@ -50,6 +50,7 @@ class Corrupt:
 class Status:
     code: int
     headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b"{}"  # of the API's answer
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._cdn(path.removeprefix("/cdn/"))
             elif self.hub.api_faults:
                 fault = self.hub.api_faults.popleft()
-                self._send(fault.code, b"{}", dict(fault.headers))
+                self._send(fault.code, fault.body, dict(fault.headers))
             elif self.hub.token and authorization != f"Bearer {self.hub.token}":
                 self._send(401, b"{}", {"X-Error-Code": "RepoNotFound"})
             elif path.startswith("/api/models/"):

@@ -2,7 +2,6 @@
 
 import os
 import socket
-from urllib.parse import urlsplit
 
 _TIMEOUT_S = 2.0
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
@@ -10,14 +9,14 @@ _PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 def hub_is_reachable() -> bool:
     """A connection, no request. Through a proxy nobody knows before the request itself."""
-    from edgellm.models.fetching.hub import DEFAULT_ENDPOINT
+    from edgellm.errors import ConfigError
+    from edgellm.models.fetching.hub import DEFAULT_ENDPOINT, address_of
 
     if any(os.environ.get(name) for name in _PROXIES):
         return True
-    address = urlsplit(os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT)
-    port = address.port or (80 if address.scheme == "http" else 443)
     try:
-        with socket.create_connection((address.hostname or "", port), _TIMEOUT_S):
+        address = address_of(os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT)
+        with socket.create_connection(address, _TIMEOUT_S):
             return True
-    except (OSError, UnicodeError):
+    except (ConfigError, OSError, UnicodeError):
         return False

@@ -50,6 +50,8 @@ class RangeClient:
                     if skip < len(chunk):
                         yield chunk[skip:]
                     skip = max(skip - len(chunk), 0)
+        except httpx2.InvalidURL as error:
+            raise NetworkError(f"{_host(url)} redirects to what is no address") from error
         except httpx2.TimeoutException as error:
             waited_s = self._client.timeout.read
             raise TransientError(f"{_host(url)} was silent for {waited_s:g} s") from error

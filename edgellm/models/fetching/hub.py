@@ -9,7 +9,10 @@ import os
 import re
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, Self, TypeAlias
+from urllib.parse import urlsplit
+
+import msgspec
 
 from edgellm.errors import ConfigError, ModelNotFound, NetworkError, Offline
 from edgellm.models.names import Listing, RepoFile, group_files
@@ -37,6 +40,41 @@ class Repository:
     @property
     def listing(self) -> Listing:
         return group_files(self.files)
+
+
+_Bytes: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _Lfs(msgspec.Struct):
+    sha256: str
+    size: _Bytes | None = None
+
+
+class _File(msgspec.Struct):
+    rfilename: str
+    size: _Bytes | None = None
+    blob_id: str | None = None
+    lfs: _Lfs | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Raises NetworkError for a model that has none."""
+        size = self.lfs.size if self.size is None and self.lfs else self.size
+        if size is None and self.rfilename.endswith(".gguf"):
+            raise NetworkError(f"the hub states no size for {self.rfilename}")
+        return size or 0
+
+
+class _Info(msgspec.Struct):
+    """What is taken of huggingface_hub's ModelInfo, which checks no kinds."""
+
+    sha: str | None = None
+    siblings: list[_File] | None = None
+    card_data: Any = None
+
+
+# What huggingface_hub raises while it takes apart JSON of another shape, or a login page.
+_NOT_A_HUBS: Final = (ValueError, KeyError, TypeError, AttributeError)
 
 
 class Hub(Protocol):
@@ -81,13 +119,9 @@ class HuggingFaceHub:
     def list_files(self, repo: str, revision: str = "main") -> Repository:
         """One request. Raises Offline, ModelNotFound, NetworkError, ConfigError."""
         self._forbid_offline(f"hf.co/{repo}")
-        if not self._host:
-            raise ConfigError(
-                f"HF_ENDPOINT {self.endpoint!r} is no address that begins with http",
-                hint=f"write it like {DEFAULT_ENDPOINT}",
-            )
+        address_of(self.endpoint)
         import httpx2
-        from huggingface_hub import HfApi, hf_hub_url
+        from huggingface_hub import HfApi
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
         api = HfApi(endpoint=self.endpoint, token=self._token or False)
@@ -104,19 +138,37 @@ class HuggingFaceHub:
                 f"{self._host} can't be reached: {_ERRNO.sub('', str(error))}",
                 hint="check the network or HF_ENDPOINT; --offline works with what is on this disk",
             ) from error
+        except _NOT_A_HUBS as error:
+            raise self._no_hub() from error
+        try:
+            told = msgspec.convert(info, _Info, from_attributes=True)
+        except msgspec.ValidationError as error:
+            raise self._no_hub() from error
+        return self._repository(repo, revision, told)
+
+    def _repository(self, repo: str, revision: str, info: "_Info") -> Repository:
+        from huggingface_hub import hf_hub_url
+
         commit = info.sha or revision
         files = tuple(
             RepoFile(
-                path=sibling.rfilename,
-                size_bytes=sibling.size or 0,
-                sha256=sibling.lfs.sha256 if sibling.lfs else None,
-                git_oid=sibling.blob_id,
-                url=hf_hub_url(repo, sibling.rfilename, revision=commit, endpoint=self.endpoint),
+                path=one.rfilename,
+                size_bytes=one.size_bytes,
+                sha256=one.lfs.sha256 if one.lfs else None,
+                git_oid=one.blob_id,
+                url=hf_hub_url(repo, one.rfilename, revision=commit, endpoint=self.endpoint),
             )
-            for sibling in info.siblings or ()
+            for one in info.siblings or ()
         )
-        named = info.card_data.get("license") if info.card_data else None
+        card = info.card_data
+        named = card.get("license") if hasattr(card, "get") else None
         return Repository(repo, revision, commit, named if isinstance(named, str) else None, files)
+
+    def _no_hub(self) -> NetworkError:
+        return NetworkError(
+            f"{self._host} does not answer as a model hub does",
+            hint="does this network want a login? Open a web page; or look at HF_ENDPOINT",
+        )
 
     def read_range(self, url: str, start: int, end: int) -> bytes:
         self._forbid_offline(url)
@@ -151,6 +203,21 @@ class HuggingFaceHub:
     @property
     def _host(self) -> str:
         return self.endpoint.partition("://")[2]
+
+
+def address_of(endpoint: str) -> tuple[str, int]:
+    """Host and port. Raises ConfigError for what is no address."""
+    try:
+        parts = urlsplit(endpoint)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+        if parts.hostname and port:
+            return parts.hostname, port
+    except ValueError:  # a port that is no number, a bracket without its other
+        pass
+    raise ConfigError(
+        f"HF_ENDPOINT {endpoint!r} is no address that begins with http",
+        hint=f"write it like {DEFAULT_ENDPOINT}",
+    )
 
 
 def _offline_by_environment() -> bool:

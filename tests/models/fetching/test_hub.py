@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -163,10 +164,56 @@ def test_a_hub_that_is_not_there_is_a_network_error():
     assert "Errno" not in str(raised.value)
 
 
-def test_an_endpoint_without_a_scheme_is_a_setting_that_cannot_be():
-    hub = HuggingFaceHub(endpoint="hf-mirror.example", token="", offline=False)
-    with pytest.raises(ConfigError, match=r"HF_ENDPOINT 'hf-mirror\.example'"):
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "hf-mirror.example",
+        "http://[::1",
+        "http://x:abc",
+        "http://127.0.0.1:99999",
+        "http:///x",
+        "x:1",
+    ],
+)
+def test_an_endpoint_that_is_no_address_is_a_setting_that_cannot_be(endpoint: str):
+    hub = HuggingFaceHub(endpoint=endpoint, token="", offline=False)
+    with pytest.raises(ConfigError, match=r"HF_ENDPOINT '" + re.escape(endpoint)):
         hub.list_files(REPO)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>Please log in</html>", b"[1]", b"{}", b"\xff", b"null", b'"x"',
+        b'{"id": "a/b", "siblings": [{"foo": 1}]}',
+        b'{"id": "a/b", "siblings": [{"rfilename": 5}]}',
+        b'{"id": "a/b", "siblings": [{"rfilename": "a.gguf", "size": "12"}]}',
+        b'{"id": "a/b", "siblings": [{"rfilename": "a.gguf", "size": -1}]}',
+        b'{"id": "a/b", "siblings": 7}',
+        b'{"id": "a/b", "sha": 5, "siblings": []}',
+    ],
+)  # fmt: skip
+def test_a_login_page_or_another_servers_words_are_no_hub(
+    server: HubServer, client: Make, body: bytes
+):
+    server.api_faults.append(Status(200, (), body))
+    with pytest.raises(NetworkError, match="does not answer as a model hub"):
+        client().list_files(REPO)
+
+
+def test_a_model_without_a_size_is_named(server: HubServer, client: Make):
+    body = b'{"id": "a/b", "siblings": [{"rfilename": "a.gguf", "size": null}]}'
+    server.api_faults.append(Status(200, (), body))
+    with pytest.raises(NetworkError, match=r"no size for a\.gguf"):
+        client().list_files(REPO)
+
+
+def test_a_redirect_to_what_is_no_address_is_told(server: HubServer, client: Make):
+    hub = client()
+    url = hub.list_files(REPO).files[0].url
+    server.scheme_of_cdn = "http://x:abc"
+    with pytest.raises(NetworkError, match="no address"):
+        hub.read_range(url, 0, 10)
 
 
 def test_the_real_client_understands_this_server(server: HubServer):
