@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from asyncio import Protocol
     from asyncio.subprocess import Process
 
+DEATH_S = 10.0  # that a process may take which is killed
 _SMALLER = "try a smaller --ctx or a smaller quantization"
 
 # GGML_NO_BACKTRACE: ggml's abort starts gdb where that is installed, and hangs for minutes.
@@ -57,6 +58,16 @@ async def start_worker(frames: "Protocol") -> "Process":
     pipe = os.fdopen(read_fd, "rb", buffering=0)
     await asyncio.get_running_loop().connect_read_pipe(lambda: frames, pipe)
     return process
+
+
+async def kill(process: "Process") -> None:
+    """Returns when it is gone, or after DEATH_S: a call of a driver can hold one for ever."""
+    import asyncio
+
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(process.wait(), DEATH_S)
 
 
 def with_huge_pages(tunables: str) -> str:

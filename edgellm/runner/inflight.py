@@ -6,13 +6,15 @@ lies here is given up.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import TypeAlias
 
 from edgellm import errors
 from edgellm.chat.events import ENDINGS, Event, Failed, Finished, TextDelta
-from edgellm.errors import EdgellmError, NotServing
+from edgellm.chat.messages import Claim
+from edgellm.errors import DeadlinePassed, EdgellmError, NotServing
 from edgellm.runner.messages import (
     Delta,
     Done,
@@ -27,6 +29,7 @@ from edgellm.runner.messages import (
 from edgellm.units import MIB, format_bytes
 
 _MOST_UNREAD_BYTES = 64 * MIB  # a text of 400,000 tokens; with 20 logprobs each, one of 19,000
+_GRACE_S = 5.0  # for the worker, which ends what is overdue between two steps
 # What Python takes for them, by tracemalloc; the letters of a delta's text apart.
 _EVENT_BYTES, _LOGPROB_BYTES, _RIVAL_BYTES = 140, 250, 160
 
@@ -42,17 +45,25 @@ class Inflight:
         self._replies: dict[int, asyncio.Future[Reply]] = {}
         self._keys: dict[int, str] = {}  # of the streams
         self._owed: set[int] = set()  # streams whose end the worker has not told yet
+        self._deadlines: dict[int, asyncio.TimerHandle] = {}  # of those
 
     def __len__(self) -> int:
         """What the worker still owes. A client that reads its answer slowly takes no place."""
         return len(self._owed) + len(self._replies)
 
-    def open(self, request_id: int, abandon: Callable[[int], None], key: str = "") -> "EventStream":
-        """`abandon` is called when its reader leaves early; `key`: on whose account it is
-        (chat.messages.Claim)."""
+    def open(
+        self, request_id: int, abandon: Callable[[int], None], claim: Claim | None = None
+    ) -> "EventStream":
+        """`abandon` is called when its reader leaves early."""
+        claim = claim or Claim()
+        if claim.deadline_s is not None:
+            now_s = time.monotonic()
+            self._deadlines[request_id] = asyncio.get_running_loop().call_later(
+                claim.deadline_s + _GRACE_S - now_s, self._too_late, request_id, now_s
+            )
         stream = self._streams[request_id] = EventStream(request_id, self, abandon)
         self._owed.add(request_id)
-        self._keys[request_id] = key
+        self._keys[request_id] = claim.key
         return stream
 
     def n_of(self, key: str) -> int:
@@ -63,7 +74,7 @@ class Inflight:
         if stream := self._streams.pop(request_id, None):
             self.unread_bytes -= stream.unread_bytes
         self._keys.pop(request_id, None)
-        self._owed.discard(request_id)
+        self._owes_no_more(request_id)
 
     def check_unread(self) -> None:
         if self.unread_bytes > self._most_unread_bytes:
@@ -76,8 +87,26 @@ class Inflight:
         )
         stream.give_up(Failed(words, NotServing.http_status))
         if stream.request_id in self._owed:
-            self._owed.remove(stream.request_id)
+            self._owes_no_more(stream.request_id)
             stream.abandon(stream.request_id)
+
+    def _too_late(self, request_id: int, asked_s: float) -> None:
+        """Whoever has been told nothing is not to wait for a worker that loads, that hangs, or
+        that computes a long step. An answer that has begun, the worker ends."""
+        stream = self._streams.get(request_id)
+        if stream is None or stream.has_begun:
+            return
+        error = DeadlinePassed(
+            "the deadline passed before the model's process had an answer, "
+            f"{time.monotonic() - asked_s:.1f} s after the request came"
+        )
+        self.fail({request_id}, error)
+        stream.abandon(request_id)
+
+    def _owes_no_more(self, request_id: int) -> None:
+        self._owed.discard(request_id)
+        if timer := self._deadlines.pop(request_id, None):
+            timer.cancel()
 
     def expect(self, request_id: int) -> "asyncio.Future[Reply]":
         """A question with one answer."""
@@ -123,7 +152,7 @@ class Inflight:
 
     def _end(self, request_id: int, event: Finished | Failed) -> None:
         if request_id in self._owed:  # else it has had its end
-            self._owed.remove(request_id)
+            self._owes_no_more(request_id)
             if stream := self._streams.get(request_id):
                 stream.put(event)
 
@@ -142,6 +171,7 @@ class EventStream(AsyncIterator[Event]):
     def __init__(self, request_id: int, inflight: Inflight, abandon: Callable[[int], None]) -> None:
         self.request_id, self.abandon, self._inflight = request_id, abandon, inflight
         self.unread_bytes = 0
+        self.has_begun = False
         self.on_end: Callable[[Event | None], None] | None = None  # None: nobody waited for it
         self._events: deque[Event] = deque()
         self._news: asyncio.Future[None] | None = None  # somebody waits for it
@@ -151,6 +181,7 @@ class EventStream(AsyncIterator[Event]):
         if self._is_given_up:
             return
         self._events.append(event)
+        self.has_begun = True
         n_bytes = _size_bytes(event)
         self.unread_bytes += n_bytes
         self._inflight.unread_bytes += n_bytes

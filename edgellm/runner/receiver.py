@@ -24,18 +24,24 @@ class Receiver(asyncio.Protocol, Generic[T]):
     def __init__(self, message: object, take: Callable[[T], None]) -> None:
         self._reader: FrameReader[T] = FrameReader(message)
         self._take = take
+        self.n_bytes = 0  # that came
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.ReadTransport, transport)
 
     def data_received(self, data: bytes) -> None:
+        self.n_bytes += len(data)
         try:
             for message in self._reader.feed(data):
                 self._take(message)
         except Exception as error:  # noqa: BLE001 - a callback has no caller: `ended` is asked
             self._end(error)
             self._transport.close()
+
+    def close(self) -> None:
+        """Nothing more is taken, though the other side may still be there."""
+        self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(exc)

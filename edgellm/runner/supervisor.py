@@ -20,10 +20,11 @@ from edgellm.chat.messages import Claim, GenerateParams
 from edgellm.errors import BadRequest, EdgellmError, NotServing, Overloaded, WorkerDied
 from edgellm.models import local
 from edgellm.runner.adapters import Adapter, AdapterList, check_room, read_adapter
-from edgellm.runner.child import load_error, obituary, start_worker
+from edgellm.runner.child import DEATH_S, kill, load_error, obituary, start_worker
 from edgellm.runner.engine import EngineState
 from edgellm.runner.frames import encode_frame
 from edgellm.runner.inflight import Inflight, Reply
+from edgellm.runner.liveness import Heard, Patience, patience_for, until_hung
 from edgellm.runner.messages import (
     Cancel,
     Detokenize,
@@ -60,7 +61,13 @@ _MAX_HELD_BYTES = 256 << 20
 
 class Supervisor:
     def __init__(
-        self, path: str, plan: Plan, *, max_queue: int = 512, adapters: Sequence[Adapter] = ()
+        self,
+        path: str,
+        plan: Plan,
+        *,
+        max_queue: int = 512,
+        adapters: Sequence[Adapter] = (),
+        patience: Patience | None = None,
     ) -> None:
         self.path, self.plan, self.max_queue = path, plan, max_queue
         self.adapters = AdapterList(adapters)
@@ -73,6 +80,7 @@ class Supervisor:
         self.failure: EdgellmError | None = None
         self.missing_device: str | None = None
         self.log: deque[str] = deque(maxlen=_LOG_LINES)
+        self._patience = patience or patience_for(plan)
         self._inflight = Inflight()
         self._held: dict[int, bytes] = {}  # frames that came while no worker was ready
         self._request_ids = itertools.count(1)
@@ -109,7 +117,8 @@ class Supervisor:
                 await asyncio.wait_for(asyncio.shield(self._life), grace_s)
             if self._process and self.pid:
                 self._process.kill()
-            await self._life
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._life, DEATH_S)
         self.state = "stopped"
 
     async def _live(self) -> None:
@@ -139,15 +148,14 @@ class Supervisor:
         try:
             received = Receiver[FromWorker](FromWorker, self._take)
             self._process = await start_worker(received)
-            return await self._attend(self._process, received.ended)
+            return await self._attend(self._process, received)
         except Exception as error:  # noqa: BLE001 - whatever broke, everyone who waits must be told
             if self._process and self.pid:
-                self._process.kill()
-                await self._process.wait()
+                await kill(self._process)
             return WorkerDied(f"the model's process could not be kept: {error}")
 
     async def _attend(
-        self, process: asyncio.subprocess.Process, last_frame: "asyncio.Future[None]"
+        self, process: asyncio.subprocess.Process, received: Receiver[FromWorker]
     ) -> EdgellmError:
         if self._stopping.is_set():
             process.kill()  # stop() came while it was being started, and could not reach it
@@ -162,13 +170,26 @@ class Supervisor:
         )
         self._write(encode_frame([load]))
         last_words = asyncio.create_task(self._read_log(process.stderr))
+        hung = asyncio.create_task(
+            until_hung(process.pid, self._patience, lambda: self._heard(received))
+        )
         try:
-            await last_frame
+            await asyncio.wait((received.ended, hung), return_when=asyncio.FIRST_COMPLETED)
+            if not received.ended.done():
+                await kill(process)
+                received.close()
+                return WorkerDied(f"the model's process {await hung}")
+            await received.ended
             code = await process.wait()
             await last_words
         finally:
+            hung.cancel()
             last_words.cancel()
         return self._load_failed or obituary(code, self.ready is None, self.log)
+
+    def _heard(self, received: Receiver[FromWorker]) -> Heard:
+        is_loading = self.ready is None
+        return Heard(received.n_bytes, is_loading or bool(self._inflight), is_loading)
 
     def _give_up(self, cause: EdgellmError) -> None:
         self.state, self.failure = "failed", cause
@@ -231,7 +252,7 @@ class Supervisor:
         self._check_share(params.claim)
         request_id = next(self._request_ids)
         frame = _frame(Generate(request_id, prompt, params))
-        stream = self._inflight.open(request_id, self._abandon, params.claim.key)
+        stream = self._inflight.open(request_id, self._abandon, params.claim)
         self._send(request_id, frame)
         return stream
 

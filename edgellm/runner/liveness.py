@@ -1,0 +1,101 @@
+"""Whether a worker that owes something still lives.
+
+Its pipe tells when it has ended. A call of a driver that never comes back ends nothing: all who
+wait would wait for ever, and nobody would say why.
+
+Signs of life are what it says, and its processor time: a step of a slow CPU is silent for minutes,
+and so is a load from a slow disk, but both compute. Who waits for a device may do that in a loop,
+so to be busy is believed for so long only, far beyond what the plan expects of a step. Silence is
+counted from look to look: while the machine sleeps, or the gateway is stopped, nobody listens.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psutil
+
+from edgellm.selector.plan import Plan
+
+_LOOK_S = 5.0
+_LEAST_IDLE_S, _IDLE_STEPS = 120.0, 3.0
+_LEAST_BUSY_S, _BUSY_STEPS = 900.0, 10.0  # of steps as the plan expects the longest one
+_UNKNOWN_STEP_S = 120.0
+_LOAD_S = 3600.0  # it says how far it is, but not all of it does
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long it may be silent."""
+
+    look_s: float  # between looks
+    idle_s: float  # without taking processor time either
+    busy_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the gateway knows of it."""
+
+    n_bytes: int  # that came from it, ever
+    owes: bool
+    is_loading: bool
+
+
+def patience_for(plan: Plan) -> Patience:
+    step_s = _UNKNOWN_STEP_S
+    if plan.prefill_tok_s and plan.prefill_tok_s.p10 > 0:
+        step_s = plan.n_batch / plan.prefill_tok_s.p10
+    idle_s = max(_LEAST_IDLE_S, _IDLE_STEPS * step_s)
+    return Patience(_LOOK_S, idle_s, max(_LEAST_BUSY_S, _BUSY_STEPS * step_s))
+
+
+class Liveness:
+    """Of one process. Pure: it is told the time."""
+
+    def __init__(self, patience: Patience, now_s: float) -> None:
+        self._patience, self._looked_s = patience, now_s
+        self._silent_s = self._idle_s = 0.0
+        self._n_bytes, self._cpu_s = 0, 0.0
+
+    def look(self, now_s: float, heard: Heard, cpu_s: float | None) -> str | None:
+        """What is wrong with it, in words that follow "the model's process"; None: nothing that
+        one could see. `cpu_s`: what it has taken so far; None: nobody knows."""
+        listened_s = min(now_s - self._looked_s, 2 * self._patience.look_s)
+        self._looked_s = now_s
+        if heard.n_bytes != self._n_bytes or not heard.owes:
+            self._silent_s = self._idle_s = 0.0
+        else:
+            self._silent_s += listened_s
+            has_computed = cpu_s is None or cpu_s != self._cpu_s
+            self._idle_s = 0.0 if has_computed else self._idle_s + listened_s
+        self._n_bytes, self._cpu_s = heard.n_bytes, cpu_s or 0.0
+        return self._verdict(heard.is_loading)
+
+    def _verdict(self, is_loading: bool) -> str | None:
+        if self._idle_s > self._patience.idle_s:
+            return f"hung: for {self._idle_s:.0f} s it has said nothing and computed nothing"
+        most_s = max(self._patience.busy_s, _LOAD_S if is_loading else 0.0)
+        if self._silent_s > most_s:
+            return f"hung: for {self._silent_s:.0f} s it was busy and has said nothing"
+        return None
+
+
+async def until_hung(pid: int, patience: Patience, heard: Callable[[], Heard]) -> str:
+    """Returns when it is, with words as `Liveness.look` has them."""
+    liveness = Liveness(patience, time.monotonic())
+    while True:
+        await asyncio.sleep(patience.look_s)
+        known = heard()
+        cpu_s = _cpu_s(pid) if known.owes else None
+        if words := liveness.look(time.monotonic(), known, cpu_s):
+            return words
+
+
+def _cpu_s(pid: int) -> float | None:
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return None  # it has just ended
+    return float(times.user + times.system)

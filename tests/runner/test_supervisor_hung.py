@@ -1,0 +1,124 @@
+"""The real worker process, stopped: as one whose driver never comes back."""
+
+import asyncio
+import os
+import signal
+import time
+
+import pytest
+from real_model import demo_path, plan
+
+from edgellm.chat.events import Failed, Finished, TextDelta
+from edgellm.chat.messages import Claim, GenerateParams, SamplingParams
+from edgellm.errors import WorkerDied
+from edgellm.runner.liveness import Patience
+from edgellm.runner.supervisor import Supervisor
+
+pytestmark = pytest.mark.model
+
+IMPATIENT = Patience(look_s=0.05, idle_s=2.0, busy_s=60.0)
+
+
+def supervise(scenario, patience=None):
+    async def run():
+        engine = Supervisor(str(demo_path()), plan(), patience=patience)
+        await engine.start()
+        try:
+            return await asyncio.wait_for(scenario(engine), 60)
+        finally:
+            await engine.stop()
+
+    return asyncio.run(run())
+
+
+def greedy(n, **claim):
+    params = SamplingParams(temperature=0, ignore_eos=True)
+    return GenerateParams(params, n, claim=Claim(**claim))
+
+
+async def ending_of(stream):
+    return [event async for event in stream if not isinstance(event, TextDelta)][-1]
+
+
+async def until(holds):
+    while not holds():  # noqa: ASYNC110 - a state, not an event
+        await asyncio.sleep(0.001)
+
+
+def test_a_worker_that_hangs_is_ended_whoever_waits_is_told_and_the_next_one_answers():
+    async def scenario(engine):
+        running = engine.generate("Once", greedy(450))
+        await anext(running)
+        os.kill(engine.pid, signal.SIGSTOP)
+        waiting = engine.generate("Once", greedy(5))
+        question = asyncio.create_task(engine.tokenize("Once", False))
+        endings = [await ending_of(running), await ending_of(waiting)]
+        with pytest.raises(WorkerDied, match="hung"):
+            await question
+        return endings, await ending_of(engine.generate("Once", greedy(5))), engine.n_restarts
+
+    endings, after, n_restarts = supervise(scenario, IMPATIENT)
+    for ending in endings:
+        assert isinstance(ending, Failed)
+        assert (ending.http_status, ending.kind) == (502, "WorkerDied")
+        assert "said nothing and computed nothing" in ending.message
+    assert isinstance(after, Finished)
+    assert n_restarts == 1
+
+
+def test_a_worker_that_hangs_while_it_loads_is_ended_too():
+    async def scenario(engine):
+        os.kill(engine.pid, signal.SIGKILL)
+        await until(lambda: engine.state == "restarting" and engine.pid)
+        os.kill(engine.pid, signal.SIGSTOP)
+        ending = await ending_of(engine.generate("Once", greedy(5)))
+        return ending, engine.n_restarts
+
+    ending, n_restarts = supervise(scenario, IMPATIENT)
+    assert isinstance(ending, Finished)  # it was held, and the third worker has answered it
+    assert n_restarts == 2
+
+
+def test_a_worker_that_nobody_waits_for_may_stand_still():
+    async def scenario(engine):
+        pid = engine.pid
+        os.kill(pid, signal.SIGSTOP)
+        await asyncio.sleep(4)
+        os.kill(pid, signal.SIGCONT)
+        assert isinstance(await ending_of(engine.generate("Once", greedy(5))), Finished)
+        return engine.n_restarts
+
+    assert supervise(scenario, IMPATIENT) == 0
+
+
+def test_a_deadline_holds_though_the_worker_hangs():
+    async def scenario(engine):
+        os.kill(engine.pid, signal.SIGSTOP)
+        begun_s = time.monotonic()
+        ending = await ending_of(engine.generate("Once", greedy(5, deadline_s=begun_s + 0.2)))
+        elapsed_s = time.monotonic() - begun_s
+        os.kill(engine.pid, signal.SIGCONT)
+        again = await ending_of(engine.generate("Once", greedy(5)))
+        return ending, elapsed_s, again
+
+    ending, elapsed_s, again = supervise(scenario)
+    assert (ending.http_status, ending.kind) == (504, "DeadlinePassed")
+    assert elapsed_s < 10
+    assert isinstance(again, Finished)
+
+
+def test_a_deadline_holds_while_the_model_loads():
+    async def scenario(engine):
+        os.kill(engine.pid, signal.SIGKILL)
+        await until(lambda: engine.state == "restarting" and engine.pid)
+        os.kill(engine.pid, signal.SIGSTOP)
+        claim = {"deadline_s": time.monotonic() + 0.2}
+        late, patient = (engine.generate("Once", greedy(5, **more)) for more in (claim, {}))
+        ending = await ending_of(late)
+        os.kill(engine.pid, signal.SIGCONT)
+        return ending, await ending_of(patient), engine.n_restarts
+
+    ending, after, n_restarts = supervise(scenario)
+    assert (ending.http_status, ending.kind) == (504, "DeadlinePassed")
+    assert isinstance(after, Finished)
+    assert n_restarts == 1
