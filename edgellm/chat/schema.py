@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from edgellm.chat.messages import Tool
+from edgellm.errors import BadRequest
 
 Schema: TypeAlias = Mapping[str, Any]
+
+_MAX_ITEMS = 65_536  # of an array: no answer has more, and grammars count in 32 bits
 
 _APPLICATORS = ("allOf", "anyOf", "oneOf", "$ref", "patternProperties", "additionalProperties")
 _DEFINITIONS = ("$defs", "definitions")
@@ -48,6 +51,17 @@ def types(schema: Schema) -> frozenset[str]:
             found = [types(one) for one in branches]
             return frozenset().union(*found) if all(found) else frozenset()
     return frozenset()
+
+
+def item_bounds(schema: Schema, whose: str) -> tuple[int, int | None]:
+    """An array's least and most items; None: there is no most. Raises BadRequest."""
+    least, most = schema.get("minItems", 0), schema.get("maxItems")
+    for name, n in (("minItems", least), ("maxItems", 0 if most is None else most)):
+        if isinstance(n, bool) or not isinstance(n, int) or n < 0:
+            raise BadRequest(f"{whose}: {name} is no count: {str(n)[:40]}", param="tools")
+    if most is not None and most < least:
+        raise BadRequest(f"{whose}: minItems is {least}, maxItems {most}", param="tools")
+    return min(least, _MAX_ITEMS), None if most is None else min(most, _MAX_ITEMS)
 
 
 def may_be(schema: Schema, value: Any) -> bool:

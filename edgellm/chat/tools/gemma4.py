@@ -24,7 +24,7 @@ _SCALARS = frozenset({"integer", "number", "boolean", "null"})
 _SCALAR_ENDS = ",]}"
 _MAX_FREE_DEPTH = 2  # of a value whose schema says nothing
 _MAX_DEPTH = 64  # of what is heard: each level reads by itself
-_MAX_ITEMS = 64  # of an array whose schema sets no bound, where a grammar writes it
+_USUAL_ITEMS = 64  # of an array whose schema sets no bound, where a grammar writes it
 
 
 def speaks(source: str) -> bool:
@@ -144,7 +144,8 @@ def _value_rule(rules: Rules, wanted: Schema, whose: str) -> str:
 def _array_rule(rules: Rules, wanted: Schema, whose: str) -> str:
     items = wanted.get("items")
     item = _value_rule(rules, items if isinstance(items, dict) else {}, whose)
-    least, most = wanted.get("minItems", 0), wanted.get("maxItems", _MAX_ITEMS)
+    least, bound = schema.item_bounds(wanted, whose)
+    most = max(least, _USUAL_ITEMS) if bound is None else bound
     more = f"{item} ({rules.plain(',')} {item}){{{max(least - 1, 0)},{max(most - 1, 0)}}}"
     inside = more if least else f"({more})?"
     return rules.add(f"{rules.plain('[')} {inside if most else ''} {rules.plain(']')}")

@@ -3,8 +3,8 @@
     <|channel|>analysis<|message|>thoughts<|end|><|start|>assistant<|channel|>commentary
     to=functions.NAME <|constrain|>json<|message|>{...}<|call|>
 
-The recipient may also stand before the channel. The prompt has written the answer's first
-`<|start|>assistant`, and `<|call|>` ends it. (llama.cpp: common/parsers/gpt-oss.cpp)
+The recipient may also stand before the channel, and begin the message. The prompt has written the
+answer's first `<|start|>assistant`, and `<|call|>` ends it. (llama.cpp: common/parsers/gpt-oss.cpp)
 """
 
 import re
@@ -24,7 +24,8 @@ ANALYSIS, END = "<|channel|>analysis<|message|>", "<|end|>"
 
 _CHANNEL, _MESSAGE, _ASSISTANT = "<|channel|>", "<|message|>", "<|start|>assistant"
 _CONSTRAIN, _TO = "<|constrain|>", " to=functions."
-_BEGINS = (_CHANNEL, "<|start|>", " to=")
+_MARKS = (_CHANNEL, "<|start|>")  # that begin a header, wherever they are
+_BEGINS = (*_MARKS, " to=")  # and where a message does; inside of text these are words
 _ENDS = (END, "<|call|>", "<|return|>")
 _AROUND_NAME = 128  # characters of a header that are not its recipient's name, and more
 _RECIPIENT = re.compile(r"\bto=(functions\.)?([\w.:/-]+)")
@@ -37,11 +38,13 @@ def speaks(source: str) -> bool:
 def listen(source: Source, calls: Calls, thoughts: Thoughts) -> Reading[None]:
     """The whole answer. A message to anybody but our tools is text, header and all."""
     channels: list[str] = []  # of the messages that were told
+    begins: tuple[str, ...] = _BEGINS
     most = calls.most + _AROUND_NAME
     while (yield from source.peek()):
         source.mark()
-        if not (yield from source.accepts(*_BEGINS)):
-            yield from source.tell_run(_BEGINS, TextDelta)
+        if not (yield from source.accepts(*begins)):
+            begins = _MARKS
+            yield from source.tell_run(begins, TextDelta)
             continue
         source.go_back()
         source.mark()
@@ -49,11 +52,13 @@ def listen(source: Source, calls: Calls, thoughts: Thoughts) -> Reading[None]:
             header, _ = yield from source.take_until(_MESSAGE, most=most)
         except Broken:
             source.go_back()
-            if len(source.rest()) <= most:  # cut off inside a header: there was no text yet
-                source.take(len(source.rest()))
+            rest, begins = source.rest(), _MARKS
+            if len(rest) <= most and rest.startswith((*_MARKS, _TO)):
+                source.take(len(rest))  # cut off inside a header: there was no text yet
                 return
             yield TextDelta(source.take(1))  # of a mark that begins no header
             continue
+        begins = _BEGINS
         recipient, channel = _RECIPIENT.search(header), _channel(header)
         if recipient and recipient[2] != "assistant":
             yield from _read_call(source, calls, recipient[2])

@@ -1,6 +1,12 @@
 import json
 
+import pytest
 from chat.hearing import BY_NAME, hear, heard_every_way
+
+from edgellm.chat.grammars.lark import Rules
+from edgellm.chat.messages import Tool
+from edgellm.chat.tools.gemma4 import rule
+from edgellm.errors import BadRequest
 
 
 def test_gemmas_values_become_json():
@@ -45,3 +51,34 @@ def test_what_json_has_only_as_escapes_is_told_as_them():
     text = '<|tool_call>call:note{"\\ud800":"a\nb"}<tool_call|>'
     ((_, _, arguments),) = heard_every_way(BY_NAME["gemma-4"], text)[2]
     assert arguments == '{"\\ud800": "a\\nb"}'
+
+
+def array_rule(**bounds):
+    items = {"type": "array", "items": {"type": "integer"}, **bounds}
+    rules = Rules()
+    rule(rules, (Tool("sum", {"properties": {"of": items}}),), False)
+    return rules.starting("x").grammar
+
+
+@pytest.mark.parametrize(
+    ("bounds", "written"),
+    [
+        ({}, "{0,63}"), ({"minItems": 2}, "{1,63}"), ({"maxItems": 3}, "{0,2}"),
+        ({"minItems": 100}, "{99,99}"), ({"maxItems": 2**70}, "{0,65535}"),
+    ],
+)  # fmt: skip
+def test_gemmas_arrays_have_the_schemas_bounds(bounds, written):
+    assert written in array_rule(**bounds)
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {"minItems": {}}, {"minItems": 1.5}, {"minItems": -1}, {"minItems": True},
+        {"minItems": None}, {"maxItems": "3"}, {"maxItems": []},
+        {"minItems": 3, "maxItems": 2},
+    ],
+)  # fmt: skip
+def test_bounds_that_bound_nothing_are_the_clients_fault(bounds):
+    with pytest.raises(BadRequest, match=r"tool 'sum'.*Items"):
+        array_rule(**bounds)

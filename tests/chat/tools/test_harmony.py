@@ -32,6 +32,21 @@ HARMONY = [
         "<|channel|>commentary to=functions.clock<|message|>no JSON", "", [],
     ),
     ("<|channel|>anal", "", "", []),
+    (" to=functions.clo", "", "", []),
+    (" to=functions.clock<|chan", "", "", []),
+    (" to=3 and wait.", " to=3 and wait.", "", []),
+    (
+        "Set the pin with gpio to=3 and wait.", "Set the pin with gpio to=3 and wait.", "", [],
+    ),
+    (
+        "<|channel|>final<|message|>Done.<|end|>The rest to=be told",
+        "Done.The rest to=be told", "", [],
+    ),
+    (
+        "<|channel|>commentary<|message|>I look.<|end|> to=functions.clock<|channel|>commentary"
+        "<|message|>{}<|call|>",
+        "I look.", "", [("id1", "clock", "{}")],
+    ),
 ]  # fmt: skip
 
 
