@@ -23,7 +23,7 @@ def plan_of(hardware, spec, **goal):
 
 def test_a_head_is_counted_on_the_device_of_the_last_layer():
     spec, hardware = headed(), machine((48, 1000), (48, 1000))
-    plan = plan_of(hardware, spec, speculate="mtp", n_gpu_layers=-1)
+    plan = plan_of(hardware, spec, speculate="mtp", tensor_split=(1.0, 1.0))
     assert (plan.speculate, plan.draft) == ("mtp", None)
     shape = context_shape(plan)
     on_device, on_host = draft_bytes(head_spec(spec), shape, "cuda")
