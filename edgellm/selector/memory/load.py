@@ -100,16 +100,6 @@ class Load:
             self._totals[aside] = [weights - without + kv for weights, without, kv in rows]
         return self._totals[aside]
 
-    def take(self, rooms: Sequence[int], stop: int, floor: int, aside: Aside) -> list[range]:
-        """One run for each room, from `stop` downwards; empty where nothing fits."""
-        totals = self.totals(aside)
-        runs = []
-        for room in rooms:
-            start = bisect_left(totals, totals[stop] - room, floor, stop) if stop > floor else stop
-            runs.append(range(start, stop))
-            stop = start
-        return runs
-
     def buffers(self, layout: Layout) -> tuple[int, ...]:
         """Compute buffers as assumed: of each accelerator, then of the host."""
         return self._assumed.at(self.shape, layout)
@@ -130,3 +120,13 @@ class Load:
         return tuple(
             BufferBytes(held, kv, buffer) for (held, kv), buffer in zip(rows, buffers, strict=True)
         )
+
+
+def take(totals: Sequence[int], rooms: Sequence[int], stop: int, floor: int) -> list[range]:
+    """One run for each room, from layer `stop` downwards; empty where nothing fits."""
+    runs = []
+    for room in rooms:
+        start = bisect_left(totals, totals[stop] - room, floor, stop) if stop > floor else stop
+        runs.append(range(start, stop))
+        stop = start
+    return runs

@@ -12,7 +12,7 @@ from itertools import groupby, pairwise
 
 from edgellm.probe.hardware import Device
 from edgellm.selector.memory.layout import NOTHING_ASIDE, Aside, Layout
-from edgellm.selector.memory.load import Load
+from edgellm.selector.memory.load import Load, take
 from edgellm.selector.memory.memory import host_weight_bytes
 from edgellm.selector.memory.process import process_bytes
 from edgellm.selector.memory.shares import Ways
@@ -46,13 +46,13 @@ class Filling:
     _most: int | None = None
 
     def fits(self, n_layers: int, aside: Aside) -> bool:
-        totals = self.load.totals(aside)
-        if totals[-1] - totals[self.load.n_all - n_layers] > self._without_buffers():
+        totals, floor = self.load.totals(aside), self.load.n_all - n_layers
+        if totals[-1] - totals[floor] > self._without_buffers():
             return False  # and no buffer had to be thought of
         rooms = self._rooms_for(n_layers, aside)
-        runs = self._runs(rooms, n_layers, aside)
-        if sum(map(len, runs)) < n_layers:
-            return False
+        if not self._has_proportions:  # then what fits to the brim fits at a common level, too
+            return take(totals, rooms, self.load.n_all, floor)[-1].start <= floor
+        runs = self._in_proportion(n_layers)
         return all(
             not run or totals[run.stop] - totals[run.start] <= room
             for room, run in zip(rooms, runs, strict=True)
@@ -61,9 +61,7 @@ class Filling:
     def arranged(self, n_layers: int, aside: Aside) -> Arranged:
         """Devices that got none are left out. What found no room goes to the last device, so that
         the sum can be told."""
-        rooms = self._rooms_for(n_layers, aside)
-        runs = self._runs(rooms, n_layers, aside)
-        floor = self.load.n_all - n_layers
+        runs, floor = self._runs(n_layers, aside), self.load.n_all - n_layers
         if sum(map(len, runs)) < n_layers:
             last = max((i for i, run in enumerate(runs) if run), default=0)
             runs[last] = range(floor, runs[last].stop)
@@ -79,47 +77,35 @@ class Filling:
         is one, too. Less than nothing when all do."""
         floor = self.load.n_all - n_layers
         rooms = self._rooms_for(n_layers, aside)
-        runs = self.load.take(rooms[: i + 1], self.load.n_all, floor, aside)
+        runs = take(self.load.totals(aside), rooms[: i + 1], self.load.n_all, floor)
         return runs[-1].start - 1 if runs[-1].start > floor else -1
 
     # ---- runs, in the order of filling, from the head downwards
 
-    def _runs(self, rooms: Sequence[int], n_layers: int, aside: Aside) -> list[range]:
-        """Together at most n_layers."""
-        if self.ways.tensor_split or self.ways.split_mode != "layer":
-            return self._in_proportion(n_layers)
-        return self._greedily(rooms, n_layers, aside)
+    @property
+    def _has_proportions(self) -> bool:
+        """That llama.cpp cuts by, whether the parts fit or not."""
+        return bool(self.ways.tensor_split) or self.ways.split_mode != "layer"
 
-    def _greedily(self, rooms: Sequence[int], n_layers: int, aside: Aside) -> list[range]:
+    def _runs(self, n_layers: int, aside: Aside) -> list[range]:
+        """Together at most n_layers."""
+        if self._has_proportions:
+            return self._in_proportion(n_layers)
+        rooms = self._rooms_for(n_layers, aside)
+        return self._greedily(self.load.totals(aside), rooms, n_layers)
+
+    def _greedily(self, totals: Sequence[int], rooms: Sequence[int], n_layers: int) -> list[range]:
         stop = self.load.n_all
         floor = stop - n_layers
         runs: list[range] = []
         with_rooms = zip(self.order, rooms, strict=True)
         for _, equals in groupby(with_rooms, key=lambda d: self.machine.bandwidth_bytes_s(d[0])):
             group = [room for _, room in equals]
-            runs += self._level(group, stop, floor, aside)
+            runs += _level(totals, group, stop, floor)
             stop = runs[-1].start
         return runs
 
-    def _level(self, rooms: list[int], stop: int, floor: int, aside: Aside) -> list[range]:
-        """Fill equal devices to the lowest common level that takes all, or to the brim."""
-        best = self.load.take(rooms, stop, floor, aside)
-        if len(rooms) < 2 or best[-1].start > floor or stop == floor:
-            return best
-        totals = self.load.totals(aside)
-        low = (totals[stop] - totals[floor]) / max(1, sum(rooms))
-        high = 1.0
-        for _ in range(_BALANCE_STEPS):
-            level = (low + high) / 2
-            tried = self.load.take([int(room * level) for room in rooms], stop, floor, aside)
-            if tried[-1].start > floor:
-                low = level
-            else:
-                best, high = tried, level
-        return best
-
     def _in_proportion(self, n_layers: int) -> list[range]:
-        """As llama.cpp cuts them, whether they fit or not."""
         split = self.ways.tensor_split or (1.0,) * len(self.order)
         start = self.load.n_all - n_layers
         runs = []
@@ -182,3 +168,20 @@ class Filling:
             self.ways.op_offload,
             self.ways.split_mode,
         )
+
+
+def _level(totals: Sequence[int], rooms: list[int], stop: int, floor: int) -> list[range]:
+    """Fill equal devices to the lowest common level that takes all, or to the brim."""
+    best = take(totals, rooms, stop, floor)
+    if len(rooms) < 2 or best[-1].start > floor or stop == floor:
+        return best
+    low = (totals[stop] - totals[floor]) / max(1, sum(rooms))
+    high = 1.0
+    for _ in range(_BALANCE_STEPS):
+        level = (low + high) / 2
+        tried = take(totals, [int(room * level) for room in rooms], stop, floor)
+        if tried[-1].start > floor:
+            low = level
+        else:
+            best, high = tried, level
+    return best
