@@ -233,6 +233,16 @@ def test_a_port_that_is_taken_is_told(server):
         edgellm.serve("demo", port=port)
 
 
+def test_what_is_of_the_wrong_kind_is_an_edgellm_error():
+    for goal in ({"ctx": "abc"}, {"ctx": 1.5}, {"ts": [1]}, {"ngl": -7}, {"itl": 0}):
+        with pytest.raises(edgellm.EdgellmError, match="it must be"):
+            edgellm.plan("demo", **goal)
+
+
+def test_the_demo_is_there_without_a_download():
+    assert edgellm.pull("demo").is_file()
+
+
 def test_nothing_downloaded_is_an_empty_list(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HOME", str(tmp_path))
 

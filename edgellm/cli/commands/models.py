@@ -64,15 +64,8 @@ def pull(
       edgellm pull unsloth/Qwen3-8B-GGUF:Q5_K_M --limit-rate 20MiB/s
       HF_TOKEN=… edgellm pull org/private
     """
-    from edgellm import resources
-    from edgellm.cli.output import say
     from edgellm.cli.preparing.fetching import fetch_model
-    from edgellm.cli.preparing.resolve import DEMO
 
-    if model == DEMO:
-        say("demo ships with edgellm: there is nothing to download")
-        print(resources.demo_model())
-        return
     config = options.config_from(limit_rate=limit_rate, offline=offline)
     print(fetch_model(model, config))
 

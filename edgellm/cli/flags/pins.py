@@ -4,7 +4,7 @@ One list of flags for `plan`, `serve` and the others; the words are llama.cpp's 
 """
 
 from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated, ClassVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, ClassVar, get_args, get_type_hints
 
 import typer
 
@@ -23,6 +23,7 @@ _KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_
 _SPLIT_MODES = ("layer", "row", "tensor")
 _GUESSERS = ("ngram", "draft", "mtp", "off")
 _PARTS = "Parts of the plan; what is not said is chosen"
+_KINDS = {int: "a whole number", float: "a number", str: "a word or a size", bool: "True or False"}
 _WHEN = {"auto": None, "on": True, "off": False}
 
 
@@ -182,6 +183,7 @@ class Pins:
         from edgellm.selector.plan import Goal
         from edgellm.selector.search.checks import check_goal
 
+        self._check_kinds()
         self._check_words()
         least_free = self.reserve or reserve
         goal = Goal(
@@ -216,6 +218,19 @@ class Pins:
         check_goal(goal)
         return goal
 
+    def _check_kinds(self) -> None:
+        """On the command line typer has; the library's callers may say anything."""
+        for name, hint in get_type_hints(Pins, include_extras=True).items():
+            if name == "HEADINGS":
+                continue
+            value, kinds = getattr(self, name), get_args(hint.__origin__) or (hint.__origin__,)
+            least = hint.__metadata__[0].min
+            if not _is_one_of(value, kinds):
+                wanted = next(_KINDS[kind] for kind in kinds if kind in _KINDS)
+                raise BadRequest(f"{_flag(name)} is {repr(value)[:40]}; it must be {wanted}")
+            if value is not None and least is not None and value < least:
+                raise BadRequest(f"{_flag(name)} is {value}; it must be {least} or more")
+
     def _check_words(self) -> None:
         _one_of("--use", self.use, USES)
         _one_of("--goal", self.objective, _OBJECTIVES)
@@ -224,6 +239,13 @@ class Pins:
         _one_of("--cache-type-v", self.ctv or "f16", _KV_TYPES)
         _one_of("--split-mode", self.sm or "layer", _SPLIT_MODES)
         _one_of("--speculate", self.speculate or "ngram", _GUESSERS)
+
+
+def _is_one_of(value: object, kinds: tuple[type, ...]) -> bool:
+    """As the words of a command line would be: True is no number, and 4 is one with a fraction."""
+    if isinstance(value, bool):
+        return bool in kinds
+    return isinstance(value, (*kinds, int) if float in kinds else kinds)
 
 
 def _one_of(flag: str, word: str, words: tuple[str, ...]) -> None:

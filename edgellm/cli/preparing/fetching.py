@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from edgellm import resources
 from edgellm.cli.output import say
 from edgellm.cli.preparing import machine
-from edgellm.cli.preparing.resolve import Resolved, hub_reference_of, resolve
+from edgellm.cli.preparing.resolve import DEMO, Resolved, hub_reference_of, resolve
 from edgellm.cli.progress import ProgressLine
 from edgellm.config import Config
 from edgellm.models.names import parse_reference
@@ -19,6 +20,10 @@ def fetch_aloud(resolved: Resolved, wanted: Candidate) -> Path:
 
 def fetch_model(text: str, config: Config, *, is_quiet: bool = False) -> Path:
     """Raises BadRequest for a path, ModelNotFound, DoesNotFit, NetworkError, StorageError."""
+    if text == DEMO:
+        if not is_quiet:
+            say("demo ships with edgellm: there is nothing to download")
+        return resources.demo_model()
     reference = hub_reference_of(parse_reference(text))
     resolved = resolve(text, config)
     is_named = bool(reference.quant or reference.file)

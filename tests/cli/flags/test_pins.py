@@ -81,6 +81,18 @@ def test_the_reserve_of_the_configuration_holds_unless_a_flag_says_another():
         ({"ngl": 0, "ts": "1,1"}, "-ngl 0"),
         ({"parallel": 257}, "llama.cpp holds 256"),
         ({"min_tok_s": 0}, "--min-tok-s is 0"),
+        ({"ctx": "abc"}, "--ctx is 'abc'; it must be a whole number"),
+        ({"ctx": 1.5}, "--ctx is 1.5; it must be a whole number"),
+        ({"ctx": True}, "--ctx is True; it must be a whole number"),
+        ({"ctx": 0}, "--ctx is 0; it must be 1 or more"),
+        ({"ngl": -7}, "-ngl is -7; it must be -1 or more"),
+        ({"itl": 0}, "--itl is 0; it must be 1 or more"),
+        ({"ts": [1]}, "-ts is [1]; it must be a word"),
+        ({"ctk": 8}, "-ctk is 8; it must be a word"),
+        ({"use": None}, "--use is None; it must be a word"),
+        ({"reserve": 2**31}, "--reserve is 2147483648; it must be a word or a size"),
+        ({"max_watts": "x"}, "--max-watts is 'x'; it must be a number"),
+        ({"allow_disk": 1}, "--allow-disk is 1; it must be True or False"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_sentence(given, words):
