@@ -94,7 +94,7 @@ def _serve(load: Load, inbox: Inbox, tell: Tell) -> None:
     tell([_ready(load, backend, memory, lost, time.monotonic() - begun_s)])
     if load.plan.prefix_disk and (backend.limits.blob or backend.limits.state):
         _keep_on_disk(load, backend, inbox)
-    _worker(load, backend, lost, inbox, tell).run()
+    _run(load, backend, lost, inbox, tell)
 
 
 def _loaded(load: Load, tell: Tell) -> tuple["LlamaBackend", tuple[int, ...]]:
@@ -129,11 +129,12 @@ def _ready(
     )
 
 
-def _worker(
+def _run(
     load: Load, backend: "LlamaBackend", lost: tuple[int, ...], inbox: Inbox, tell: Tell
-) -> Worker:
+) -> None:
     plan = load.plan
     prepare, reading = _Preparing(backend, inbox), Reading(backend, inbox.put)
+    adapters = AdapterLoading(backend.load_adapter, inbox.put)
     if not plan.embedding:
         inbox.when_quiet = prepare.ahead
     backend.leave_room(lambda: prepare.n_computing + reading.computes)
@@ -142,7 +143,7 @@ def _worker(
         prepare.forget(request_id)
         reading.forget(request_id)
 
-    return Worker(
+    worker = Worker(
         backend,
         Scheduler(backend.limits, Pace(plan.itl_target_s, backend.costs, backend.slowdown)),
         take=inbox.take,
@@ -152,12 +153,17 @@ def _worker(
         questions=Questions(
             backend,
             {one for one, _ in (*load.adapters, *load.later_adapters)}.difference(lost),
-            load_beside=AdapterLoading(backend.load_adapter, inbox.put).add,
+            load_beside=adapters.add,
         ),
         forget=forget,
         clock=time.monotonic,
         embeds=plan.embedding,
     )
+    try:
+        worker.run()
+    finally:
+        for thread in (prepare, reading, adapters):
+            thread.close()
 
 
 def _load_later_adapters(load: Load, backend: "LlamaBackend") -> Iterator[int]:
@@ -226,6 +232,10 @@ class _Preparing:
     def forget(self, request_id: int) -> None:
         self._compiling.forget(request_id)
         self._looker.forget(request_id)
+
+    def close(self) -> None:
+        self._compiling.close()
+        self._looker.close()
 
     def _make(self, request: Generate) -> Prepared:
         mask = self._backend.prepare(request.params)

@@ -22,6 +22,10 @@ class AdapterLoading:
     def add(self, asked: LoadAdapter) -> None:
         self._pool.submit(self._loaded, asked)
 
+    def close(self) -> None:
+        """What has not begun, never does: Python would do it all before the process ends."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
     def _loaded(self, asked: LoadAdapter) -> None:
         error = attempted(lambda: self._load(asked.adapter_id, asked.path), _blamed)
         self._put(AdapterLoaded(asked, error))

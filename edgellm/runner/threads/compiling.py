@@ -122,6 +122,10 @@ class Compiling:
                         self._slow.discard(request_id)
                         return
 
+    def close(self) -> None:
+        """What has not begun, never does: Python would do it all before the process ends."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
     def _next(self) -> None:
         request = self._taken()
         if request is None:

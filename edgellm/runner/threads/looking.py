@@ -65,6 +65,10 @@ class Looker:
         """Its files are let go, the picture that is being looked at when that is done."""
         self._waiting.pop(request_id, None)
 
+    def close(self) -> None:
+        """What has not begun, never does: Python would do it all before the process ends."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
     def _look(self, request_id: int) -> None:
         asked = self._waiting.get(request_id)
         if asked is None:

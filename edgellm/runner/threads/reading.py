@@ -60,6 +60,10 @@ class Reading:
     def forget(self, request_id: int) -> None:
         self._waiting.pop(request_id, None)
 
+    def close(self) -> None:
+        """What has not begun, never does: Python would do it all before the process ends."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
     def _read(self, request_id: int) -> None:
         asked = self._waiting.get(request_id)
         if asked is None:

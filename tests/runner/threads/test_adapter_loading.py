@@ -54,3 +54,19 @@ def test_the_thread_yields_to_the_loops():
 
     loaded(load, b"a")
     assert nice[0] > os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+
+def test_what_has_not_begun_when_the_worker_ends_never_does():
+    may, seen = threading.Event(), []
+
+    def load(adapter_id, path):
+        assert may.wait(10)
+        seen.append(path)
+
+    loading = AdapterLoading(load, lambda told: None)
+    for i in range(20):
+        loading.add(LoadAdapter(i, i, b"a"))
+    loading.close()
+    may.set()
+    loading._pool.shutdown()
+    assert len(seen) <= 1

@@ -237,3 +237,13 @@ def test_what_is_refused_at_once_is_told_as_what_is_refused_later(compiling, com
     refused, strange = (compiling.at_once(request(1, word)) for word in ("refused", "strange"))
     assert isinstance(refused.result, BadRequest)
     assert "by zero" in str(strange.result)
+
+
+def test_what_has_not_begun_when_the_worker_ends_never_does(compiling, compiler):
+    busy(compiling, compiler)
+    for request_id in (1, 2, 3):
+        compiling.add(request(request_id, "later"))
+    compiling.close()
+    compiler.may.set()
+    compiling._pool.shutdown()
+    assert compiler.made == ["first"]

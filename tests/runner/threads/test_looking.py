@@ -195,3 +195,13 @@ def test_it_computes_until_the_last_picture_is_seen_or_forgotten(looker, eye, to
     eye.may.set()
     told.get(timeout=10)
     assert not looker.computes
+
+
+def test_what_has_not_begun_when_the_worker_ends_never_does(looker, eye):
+    for request_id in (1, 2, 3):
+        looker.look(request(request_id, RED))
+    assert eye.begun.wait(10)
+    looker.close()
+    eye.may.set()
+    looker._pool.shutdown()
+    assert eye.seen == [RED]

@@ -96,3 +96,14 @@ def test_it_computes_while_a_text_waits():
     backend.may_read.set()
     reading._pool.shutdown()
     assert not reading.computes
+
+
+def test_what_has_not_begun_when_the_worker_ends_never_does():
+    backend = Watched()
+    reading = Reading(backend, lambda told: None)
+    for request_id in range(20):
+        reading.read(Tokenize(request_id, "abc", False))
+    reading.close()
+    backend.may_read.set()
+    reading._pool.shutdown()
+    assert len(backend.threads) <= 1
