@@ -47,12 +47,15 @@ class Telling:
         )
         self.reject(request_id, error)
 
-    def open(self, request: Generate, arrived_s: float) -> None:
-        """It waits for its turn."""
+    def stream(self, request: Generate, arrived_s: float) -> Stream:
         stream = Stream(TextStream(request.params.stop), arrived_s)
         if request.params.markers:
             stream.marks = self._backend.marks(request.params.markers)
-        self._streams[request.request_id] = stream
+        return stream
+
+    def open(self, request_id: int, stream: Stream) -> None:
+        """It waits for its turn."""
+        self._streams[request_id] = stream
 
     def started(self, request_id: int, now_s: float) -> None:
         self._streams[request_id].started_s = now_s
@@ -97,11 +100,16 @@ class Telling:
 
     def _end(self, sequence: Sequence, reason: FinishReason, shown: str = "") -> None:
         stream = self._streams.pop(sequence.request_id)
-        self._text(sequence, stream, shown + stream.text.flush())
+        self._text(sequence, stream, shown + stream.text.flush(), is_last=True)
         self._done(sequence, stream, reason)
 
-    def _text(self, sequence: Sequence, stream: Stream, shown: str) -> None:
-        if shown:
+    def _text(
+        self, sequence: Sequence, stream: Stream, shown: str, *, is_last: bool = False
+    ) -> None:
+        """What the tokens behind the last text were is told at the end, though they have none; but
+        of a stop string that was left out, not its tokens either."""
+        is_due = is_last and stream.logprobs and not stream.text.stopped
+        if shown or is_due:
             told, stream.logprobs = tuple(stream.logprobs), []
             self._out.append(Delta(sequence.request_id, shown, stream.n_untold, told))
             stream.n_untold = 0

@@ -257,8 +257,9 @@ class Worker:
             mask=mask,
             pictures=pictures,
         )
+        stream = self._telling.stream(request, arrived_s)  # what may fail comes before it is in
         self._scheduler.add(sequence)
-        self._telling.open(request, arrived_s)
+        self._telling.open(request.request_id, stream)
 
     def _cancel(self, request_id: int) -> None:
         self._preparing.pop(request_id)
