@@ -24,8 +24,8 @@ from edgellm.cli.serving.background import BackgroundServer
 from edgellm.cli.serving.client import AnyMessage, Client, Message, Piece
 from edgellm.cli.serving.find import server_of, the_server
 from edgellm.cli.serving.serving import Instance
+from edgellm.errors import BadRequest, NotServing
 from edgellm.errors import EdgellmError as EdgellmError
-from edgellm.errors import NotServing
 from edgellm.models.store import StoredModel
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.plan import Plan
@@ -146,12 +146,12 @@ def probe() -> Hardware:
     return machine.look(waiting=lambda waits: None)
 
 
-def plan(model: str, *, hardware: Hardware | None = None, **goal: Any) -> Plan:
+def plan(model: str | Path, *, hardware: Hardware | None = None, **goal: Any) -> Plan:
     """What would run how. `goal`: ctx, parallel, use, objective, ctk, ctv, ngl, threads, reserve …
 
     Raises DoesNotFit, ModelNotFound, BadGGUF, BadRequest, NetworkError.
     """
-    resolved = Seeing().applied(resolve(model, config_from(), plan_only=True))
+    resolved = Seeing().applied(resolve(_name_of(model), config_from(), plan_only=True))
     machine = hardware or probe()
     return planned(machine, resolved.candidates, Pins(**goal).goal(), is_here=hardware is None)
 
@@ -164,7 +164,7 @@ def explain(made: Plan, hardware: Hardware | None = None) -> str:
 def serve(
     model: str,
     *,
-    embedding: str | None = None,
+    embedding: str | Path | None = None,
     name: str | None = None,
     host: str | None = None,
     port: int = 0,
@@ -183,8 +183,8 @@ def serve(
         offline=offline,
     )  # fmt: skip
     wish = Pins(**goal).goal(config.reserve)
-    resolved = Seeing().applied(resolve(model, config))
-    beside = resolve(embedding, config) if embedding else None
+    resolved = Seeing().applied(resolve(_name_of(model), config))
+    beside = resolve(_name_of(embedding), config) if embedding else None
     hardware = probe()
     prepared = prepare_all(resolved, hardware, wish, embedding=beside, name=name)
     instance = Instance(config, hardware, prepared, say=lambda text: None)
@@ -240,9 +240,9 @@ def stream(
             yield piece.text
 
 
-def pull(model: str) -> Path:
+def pull(model: str | Path) -> Path:
     """Downloads it, in the quantization that suits this machine when none is named."""
-    return fetch_model(model, config_from(), is_quiet=True)
+    return fetch_model(_name_of(model), config_from(), is_quiet=True)
 
 
 def list_models() -> tuple[StoredModel, ...]:
@@ -265,6 +265,10 @@ def _pieces(
 def _messages(message: Said, system: str | None) -> list[AnyMessage]:
     """What there is in a message of the caller's is the server's to judge."""
     said = [Message("user", message)] if isinstance(message, str) else message
+    if not isinstance(said, Sequence):
+        raise BadRequest(
+            f"{_shown(message)} is nothing to say", hint="a text, or messages with role and content"
+        )
     return [Message("system", system), *said] if system else [*said]
 
 
@@ -274,6 +278,8 @@ def _where(model: str | None, server: Server | str | None) -> _Address:
         return replace(address, model=model or address.model)
     if isinstance(server, str):
         return _Address(server, model or "")
+    if server is not None:
+        raise BadRequest(f"{_shown(server)} is no server", hint="a Server, or the URL of one")
     if model is None:
         return _Address(the_server()[0])
     found = server_of(model)
@@ -282,3 +288,18 @@ def _where(model: str | None, server: Server | str | None) -> _Address:
             f"no running server has {model}", hint=f'with edgellm.serve("{model}") as server: …'
         )
     return _Address(found[0], found[1].name)
+
+
+def _name_of(model: object) -> str:
+    """As the command line has it. Raises BadRequest for what is none."""
+    if isinstance(model, str):
+        return model
+    if isinstance(model, Path):
+        return str(model.absolute())  # a name without a folder would be the catalog's
+    raise BadRequest(
+        f"{_shown(model)} does not name a model", hint='"qwen3:8b", "org/repo:Q4_0", or a path'
+    )
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:40]

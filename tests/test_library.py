@@ -239,6 +239,23 @@ def test_what_is_of_the_wrong_kind_is_an_edgellm_error():
             edgellm.plan("demo", **goal)
 
 
+def test_what_is_no_name_no_message_and_no_server_is_an_edgellm_error():
+    for ask in (
+        lambda: edgellm.plan(5),
+        lambda: edgellm.serve(None),
+        lambda: edgellm.pull(b"demo"),
+        lambda: edgellm.chat(5, server="http://127.0.0.1:9"),
+        lambda: edgellm.chat("Hi", server=8484),
+    ):
+        with pytest.raises(edgellm.EdgellmError, match=r"name a model|nothing to say|no server"):
+            ask()
+
+
+def test_a_path_names_a_model():
+    path = edgellm.pull("demo")
+    assert edgellm.plan(path).file == edgellm.plan(str(path)).file
+
+
 def test_the_demo_is_there_without_a_download():
     assert edgellm.pull("demo").is_file()
 
