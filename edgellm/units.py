@@ -26,6 +26,15 @@ def format_bytes(n: int | None) -> str:
     return f"{n} B"
 
 
+def format_params(n: int) -> str:
+    """7615616512 -> "7.6 B", 260032 -> "260 K": as the names of models count parameters."""
+    for size, name in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
+        if n >= size:
+            scaled = n / size
+            return f"{scaled:.0f} {name}" if scaled >= 99.95 else f"{scaled:.1f} {name}"
+    return str(n)
+
+
 def parse_bytes(text: str) -> int:
     """ "24GiB", "24g", "1.5 MB" -> bytes; kB, MB and GB are decimal. Raises BadRequest."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower().removesuffix("/s"))

@@ -14,7 +14,7 @@ from edgellm.selector.search.options import Miss, Unmet
 from edgellm.selector.search.question import Question
 from edgellm.selector.telling.describe import binding_text, pool_name
 from edgellm.selector.telling.rejected import rejected_row, why_missed
-from edgellm.units import GIB, format_bytes
+from edgellm.units import GIB, format_bytes, format_params
 
 _DRIFT_RATIO = 0.95  # of what is free; another program may take some before it is asked for
 _SMALLEST_BITS = 1.5  # below it no quantization is left of a model's weights
@@ -106,7 +106,7 @@ def _what_would_fit(miss: Miss, short: Shortfall, question: Question) -> str:
         return f"{_trained(spec)}; {room_for}" if untrained else f"{room_for}; {needed}"
     if bits < _SMALLEST_BITS:
         return (
-            f"no quantization of its {spec.n_params / 1e9:.1f} B parameters is that small: "
+            f"no quantization of its {format_params(spec.n_params)} parameters is that small: "
             f"take a smaller model; {needed}"
         )
     size = f"a file of up to {format_bytes(room)} would fit, about {bits:.1f} bits a weight"
