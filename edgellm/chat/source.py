@@ -175,7 +175,8 @@ class Source:
     def _find(self, markers: tuple[str, ...]) -> tuple[str, str]:
         """The text before the first marker, and the longest that begins there.
 
-        While a marker may yet begin sooner, or be a longer one: the text before that, and "".
+        While a marker may yet begin sooner, or be a longer one: the text before that, and "". So
+        of `<a` and `<a>`, "x<a" gives "x" alone, as a ">" may come; "x<ab" gives "x" and `<a`.
         """
         found = _first_of(markers).search(self._text, self._at)
         at, marker = (found.start(), found[0]) if found else (len(self._text), "")

@@ -94,10 +94,10 @@ class Cursor:
         self.data, self.at = data, 0
         self.file_bytes = file_bytes
 
-    def reach(self, end: int) -> int:
-        """Where we stand, if the bytes up to `end` are here."""
+    def need(self, end: int) -> None:
+        """Returns if the bytes up to `end` are here. Raises ShortError, BadGGUF."""
         if end <= len(self.data):
-            return self.at
+            return
         if self.file_bytes is not None and end > self.file_bytes:
             raise BadGGUF(
                 f"the file is cut off, or lies: its header goes on to byte {end:,}, "
@@ -109,12 +109,14 @@ class Cursor:
         raise ShortError(end)
 
     def take(self, n: int) -> bytes:
-        start = self.reach(self.at + n)
-        self.at += n
-        return self.data[start : self.at]
+        start, end = self.at, self.at + n
+        self.need(end)
+        self.at = end
+        return self.data[start:end]
 
     def scalar(self, code: struct.Struct) -> int | float | bool:
-        (value,) = code.unpack_from(self.data, self.reach(self.at + code.size))
+        self.need(self.at + code.size)
+        (value,) = code.unpack_from(self.data, self.at)
         self.at += code.size
         assert isinstance(value, int | float)
         return value
@@ -123,7 +125,8 @@ class Cursor:
         return int(self.scalar(_U32))
 
     def peek_u32(self) -> int:
-        (value,) = _U32.unpack_from(self.data, self.reach(self.at + 4))
+        self.need(self.at + 4)
+        (value,) = _U32.unpack_from(self.data, self.at)
         return int(value)
 
     def u64(self) -> int:
@@ -151,7 +154,7 @@ class Cursor:
 
     def _strings(self, count: int) -> StringArray:
         start = self.at
-        self.reach(start + 8 * count)
+        self.need(start + 8 * count)
         end = WALKED.end(self.data, start, count)
         if end is None:
             end = self._walk(start, count)
@@ -172,9 +175,9 @@ class Cursor:
                     )
                 at += 8 + length
         except struct.error:
-            self.reach(at + 8)
-            raise  # unreachable: unpack_from fails only where reach() does
-        self.reach(at)
+            self.need(at + 8)
+            raise  # unreachable: unpack_from fails only where need() does
+        self.need(at)
         return at
 
 
