@@ -70,9 +70,16 @@ class Shelf:
     """What is to be done with blobs and files, it appends to the list of ops it was made with."""
 
     def __init__(
-        self, room_bytes: int, size: BlobSize, ops: list[Op], disk_room_bytes: int = 0
+        self,
+        room_bytes: int,
+        size: BlobSize,
+        ops: list[Op],
+        disk_room_bytes: int = 0,
+        *,
+        most_edges: int = _MAX_EDGES,
     ) -> None:
         self.room_bytes, self.disk_room_bytes = room_bytes, disk_room_bytes
+        self._most_edges = most_edges
         self.size, self._ops = size, ops
         self.used_bytes = self.disk_used_bytes = 0
         self._roots: dict[AdapterSet, Edge] = {}  # what was computed with other adapters differs
@@ -231,23 +238,23 @@ class Shelf:
             node = whole
 
     def _make_room(self, n_bytes: int) -> bool:
-        """In memory. An edge that is on disk too stays in the tree."""
+        """In memory, and for one edge more."""
         if n_bytes > self.room_bytes:
             return False
-        while self.used_bytes + n_bytes > self.room_bytes or len(self._edges) >= _MAX_EDGES:
-            is_short = self.used_bytes + n_bytes > self.room_bytes
-            least = self._least(
-                edge
-                for edge in self._edges.values()
-                if (edge.in_ram and (edge.on_disk or not edge.children))
-                or not (is_short or edge.children)
-            )
+        while self.used_bytes + n_bytes > self.room_bytes:
+            here = (edge for edge in self._edges.values() if edge.in_ram)
+            least = self._least(edge for edge in here if edge.on_disk or not edge.children)
             if least is None:
                 return False
-            if least.in_ram and least.on_disk and is_short:
-                self._discard(least)
+            if least.on_disk:
+                self._discard(least)  # it stays in the tree
             else:
                 self._drop(least)
+        while len(self._edges) >= self._most_edges:
+            least = self._least(edge for edge in self._edges.values() if not edge.children)
+            if least is None:
+                return False
+            self._drop(least)
         return True
 
     def _make_disk_room(self, n_bytes: int) -> bool:

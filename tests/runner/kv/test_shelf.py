@@ -65,6 +65,18 @@ def test_nothing_that_others_stand_on_goes_before_them():
     assert a.find(list(range(20)), 20).length == 10
 
 
+def test_where_there_are_too_many_edges_none_goes_that_others_stand_on_though_disk_has_it():
+    a = Shelf(1000, SIZE, [], 1000, most_edges=3)
+    first, second = put(a, list(range(20)), 10, 20)
+    a.store(first)
+    put(a, [77] * 12, 12)
+    a.touch(second)
+    put(a, [88] * 12, 12)
+    a.check()
+    assert len(a) == 3
+    assert a.find(list(range(20)), 20).length == 20
+
+
 def test_what_somebody_waits_for_stays_and_the_newcomer_is_refused():
     a = shelf(room_bytes=30)
     (edge,) = put(a, [1] * 15, 15)
