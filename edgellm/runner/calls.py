@@ -24,7 +24,8 @@ class Calls:
     ) -> New:
         """The new tokens of each sequence that wants some. What `compute` raises comes through;
         the same rows once more then go on from there."""
-        if rows != self._rows:
+        is_retry = rows == self._rows
+        if not is_retry:
             self._rows, self._done = rows, {}
         done = self._done
         left = tuple(row for row in rows if row.seq_id not in done) if done else rows

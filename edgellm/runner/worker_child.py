@@ -183,10 +183,10 @@ def _keep_on_disk(load: Load, backend: "LlamaBackend", inbox: Inbox) -> None:
     """A folder that can't be used is said, and done without."""
     from edgellm.runner.llama.backend import library
 
-    plan, n_ctx_seq = load.plan, backend.limits.n_cells
+    plan = load.plan
     assert plan.prefix_disk is not None
     try:
-        known = fingerprint(load.path, plan, n_ctx_seq, library())
+        known = fingerprint(load.path, plan, backend.limits.n_cells, library())
         disk = PrefixDisk(Path(plan.prefix_disk), plan.prefix_disk_bytes, known)
         stored = disk.scan()
     except (OSError, EdgellmError) as error:

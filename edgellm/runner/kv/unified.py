@@ -57,13 +57,13 @@ class UnifiedMemory(SharedAnywhere):
     def admit(self, sequence: Sequence, match: Match | None, running: list[Sequence]) -> bool:
         if not self._free_seq_ids:
             return False
-        n_here = match.length if match else 0
-        n_cached = n_here
-        if self._spill and (found := self._spill.promise(sequence, n_here)):
-            n_here, n_cached = min(n_here, found.edges[0].start), found.length
-        lease = self._cells.fork(match.source.lease, n_here) if match and n_here else Lease()
+        n_matched = match.length if match else 0
+        n_forked = n_cached = n_matched
+        if self._spill and (found := self._spill.promise(sequence, n_matched)):
+            n_forked, n_cached = min(n_matched, found.edges[0].start), found.length
+        lease = self._cells.fork(match.source.lease, n_forked) if match and n_forked else Lease()
         leases = [lease, *(s.lease for s in running)]
-        need = sequence.n_reserved - n_here + sum(s.n_reserved for s in running)
+        need = sequence.n_reserved - n_forked + sum(s.n_reserved for s in running)
         if match and isinstance(match.source, Retained):
             self.retained.touch(match.source)
         victims = self._victims(leases, need)
@@ -73,12 +73,12 @@ class UnifiedMemory(SharedAnywhere):
                 self._spill.give_up(sequence)
             return False
         sequence.seq_id, sequence.lease = self._free_seq_ids.pop(0), lease
-        if match and n_here:
-            self._forked(sequence, match, n_here)
+        if match and n_forked:
+            self._forked(sequence, match, n_forked)
         for kept in victims:
             if kept.seq_id in self.retained.by_id:
                 self._drop(kept)
-        sequence.n_cached, sequence.n_restored = n_cached, n_cached - n_here
+        sequence.n_cached, sequence.n_restored = n_cached, n_cached - n_forked
         sequence.n_loaded = min(sequence.n_loaded, sequence.n_restored)
         self.abandon(sequence)  # what it fetched has come
         self._settled = 0
