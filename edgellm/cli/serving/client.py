@@ -167,8 +167,10 @@ class Client:
                 told = self._whole(answer, waits_s)
         except httpx2.TimeoutException as error:
             raise NotServing(f"{self.url} does not answer") from error
-        except httpx2.RequestError as error:
+        except httpx2.TransportError as error:
             raise _nobody_there(self.url) from error
+        except httpx2.RequestError as error:  # packed in a way that it isn't
+            raise NotServing(f"no edgellm at {self.url}: its answer can't be read") from error
         if answer.status_code >= 400:
             raise refusal(self.url, answer.status_code, told)
         return told

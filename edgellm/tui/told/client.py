@@ -67,8 +67,10 @@ class Server:
                 return clean(status.decode(await self._status_bytes()))
         except (httpx2.TimeoutException, TimeoutError) as error:
             raise NotServing(f"{self.url} does not answer") from error
-        except httpx2.RequestError as error:
+        except httpx2.TransportError as error:
             raise NotServing(f"no server at {self.url}") from error
+        except httpx2.RequestError as error:  # packed in a way that it isn't
+            raise NotServing(f"no edgellm at {self.url}: its answer can't be read") from error
         except status.Unreadable as error:
             raise NotServing(f"{self.url} speaks another version of edgellm") from error
 
