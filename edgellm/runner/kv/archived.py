@@ -92,22 +92,29 @@ class ArchivedMemory(CheckpointedMemory):
         n_bytes = self._state.whole_bytes(length)
         if running and not self._is_quick(n_bytes, WHOLE_RATIO):
             return
-        tokens, is_end = kept.tokens[:length], length == kept.n_computed
-        is_wanted = n_bytes <= self._state.budget_bytes and not self._archive.has(tokens)
-        source = self._lend(kept, length) if is_wanted else None
-        if source is None and is_wanted and is_end:
+        tokens = kept.tokens[:length]
+        if n_bytes > self._state.budget_bytes or self._archive.has(tokens):
+            self._done_with_longest(kept)
+            return
+        source = self._lend(kept, length)
+        if source is None and length == kept.n_computed:
             return  # there will be an id for it
+        self._done_with_longest(kept)
+        if source is None:
+            return
+        blob = self._points.new_blob()
+        self._ops.append(SaveAll(source, blob))
+        self._archive.put(tokens, blob, n_bytes, spared=spared)
+        self._ops.append(Discard(blob))
+        self._n_bytes += n_bytes
+        self._give_back(source)
+
+    def _done_with_longest(self, kept: Retained) -> None:
+        """The shorter ones come after the others' ends."""
+        _, lengths = self._unsaved.pop(kept.seq_id)
         lengths.pop()
-        del self._unsaved[kept.seq_id]
-        if lengths:  # after the others' ends
+        if lengths:
             self._unsaved[kept.seq_id] = (kept, lengths)
-        if source is not None:
-            blob = self._points.new_blob()
-            self._ops.append(SaveAll(source, blob))
-            self._archive.put(tokens, blob, n_bytes, spared=spared)
-            self._ops.append(Discard(blob))
-            self._n_bytes += n_bytes
-            self._give_back(source)
 
     def observe(self, elapsed_s: float) -> None:
         """What the operations of a step took, if they copied."""
