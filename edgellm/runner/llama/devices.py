@@ -5,7 +5,7 @@ planned for the one would be loaded on the other. Where ggml tells PCI addresses
 Vulkan where its driver does), they say who is who. Elsewhere the name has to do.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from ctypes import CDLL, POINTER, byref, c_char_p, c_size_t, c_void_p
 from dataclasses import replace
 
@@ -25,23 +25,29 @@ def bound(plan: Plan) -> Plan:
     if not plan.devices:
         return plan
     llama_cpp.llama_backend_init()
-    return replace(plan, devices=names_now(plan, addresses(libggml)))
+    return replace(plan, devices=names_now(plan, Addresses(libggml)))
 
 
 def names_now(plan: Plan, here: Mapping[str, str | None]) -> tuple[str, ...]:
-    """`here`: ggml's devices and their addresses. Raises LoadError."""
+    """`here`: ggml's devices and their addresses, of which no more are read than it takes. Raises
+    LoadError."""
     known = plan.device_addresses or (None,) * len(plan.devices)
-    return tuple(map(_name_now, plan.devices, known, [here] * len(known)))
+    devices = zip(plan.devices, known, strict=True)
+    return tuple(_name_now(name, address, here) for name, address in devices)
 
 
 def _name_now(name: str, address: str | None, here: Mapping[str, str | None]) -> str:
     if address is None or here.get(name) == address:
         return name  # whether there is one of that name, the load will say
-    family = name.rstrip("0123456789")  # another backend's view of the card is no substitute
-    for other, seen in here.items():
-        if seen == address and other.rstrip("0123456789") == family:
+    family = _family(name)  # another backend's view of the card is no substitute
+    for other in here:
+        if _family(other) == family and here[other] == address:
             return other
     raise LoadError("device", f"llama.cpp finds no device at {address}, which was {name!r}")
+
+
+def _family(name: str) -> str:
+    return name.rstrip("0123456789")
 
 
 def as_planned(
@@ -58,20 +64,37 @@ def _planned_name(buffer: str, names: Mapping[str, str]) -> str:
     return names.get(name, name) + mark + rest
 
 
-def addresses(ggml: CDLL) -> dict[str, str | None]:
-    """By ggml's names, in its order."""
-    ggml.ggml_backend_dev_count.restype = c_size_t
-    ggml.ggml_backend_dev_get.restype = c_void_p
-    ggml.ggml_backend_dev_get.argtypes = [c_size_t]
-    ggml.ggml_backend_dev_get_props.argtypes = [c_void_p, POINTER(Properties)]
-    found: dict[str, str | None] = {}
-    for i in range(ggml.ggml_backend_dev_count()):
+class Addresses(Mapping[str, str | None]):
+    """Of ggml's devices, by their names, in its order. Each is asked only when its address is read:
+    CUDA looks up the free memory as well, and for that makes a context on the card, of some hundred
+    MiB, for as long as the process lives (ggml-cuda.cu:ggml_backend_cuda_device_get_props). Names
+    cost nothing."""
+
+    def __init__(self, ggml: CDLL) -> None:
+        ggml.ggml_backend_dev_count.restype = c_size_t
+        ggml.ggml_backend_dev_get.restype = c_void_p
+        ggml.ggml_backend_dev_get.argtypes = [c_size_t]
+        ggml.ggml_backend_dev_name.restype = c_void_p
+        ggml.ggml_backend_dev_name.argtypes = [c_void_p]
+        ggml.ggml_backend_dev_get_props.argtypes = [c_void_p, POINTER(Properties)]
+        self._ggml = ggml
+        self._devices: dict[str, int] = {}  # ggml's pointers
+        for i in range(ggml.ggml_backend_dev_count()):
+            device = ggml.ggml_backend_dev_get(i)
+            name = _text(ggml.ggml_backend_dev_name(device))
+            if name is not None:
+                self._devices.setdefault(name, device)
+
+    def __getitem__(self, name: str) -> str | None:
         said = Properties()
-        ggml.ggml_backend_dev_get_props(ggml.ggml_backend_dev_get(i), byref(said))
-        name = _text(said.name)
-        if name is not None:
-            found.setdefault(name, _text(said.device_id))
-    return found
+        self._ggml.ggml_backend_dev_get_props(self._devices[name], byref(said))
+        return _text(said.device_id)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._devices)
+
+    def __len__(self) -> int:
+        return len(self._devices)
 
 
 def _text(pointer: int | None) -> str | None:

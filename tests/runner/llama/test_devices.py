@@ -1,12 +1,14 @@
 """A plan is loaded on the cards it was made for, however ggml counts them today."""
 
+from ctypes import addressof, create_string_buffer
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from llama_cpp._ggml import libggml
 from server.server_fakes import plan
 
-from edgellm.runner.llama.devices import addresses, as_planned, bound, names_now
+from edgellm.runner.llama.devices import Addresses, as_planned, bound, names_now
 from edgellm.runner.llama.load import LoadError
 from edgellm.runner.loadlog import DeviceMemory
 
@@ -60,7 +62,54 @@ def test_what_a_card_took_is_told_under_its_planned_name():
 
 
 def test_this_ggmls_devices_are_read_and_the_cpu_has_no_address():
-    assert addresses(libggml)["CPU"] is None
+    here = Addresses(libggml)
+    assert "CPU" in list(here)
+    assert len(list(here)) == len(here)
+    assert here["CPU"] is None
+
+
+def ggml_with(devices, asked):
+    """ggml as far as it is asked for names and addresses. Whose address: `asked`."""
+    texts = [
+        (create_string_buffer(name.encode()), where and create_string_buffer(where.encode()))
+        for name, where in devices.items()
+    ]
+
+    def get_props(device, said):
+        name, where = texts[device - 1]
+        asked.add(name.value.decode())
+        said._obj.device_id = where and addressof(where)
+
+    return SimpleNamespace(
+        ggml_backend_dev_count=lambda: len(texts),
+        ggml_backend_dev_get=lambda i: i + 1,
+        ggml_backend_dev_name=lambda device: addressof(texts[device - 1][0]),
+        ggml_backend_dev_get_props=get_props,
+    )
+
+
+@pytest.mark.parametrize(
+    ("here", "asked"),
+    [
+        (BOTH, {"CUDA1"}),
+        ({"Vulkan0": TWO, "CUDA0": TWO, "CPU": None}, {"CUDA0"}),
+        ({"Vulkan0": TWO, "CUDA0": TWO, "CUDA1": ONE, "CUDA2": ONE}, {"CUDA0", "CUDA1"}),
+    ],
+    ids=["where it was", "its name is gone", "another has its name"],
+)
+def test_a_card_that_is_not_needed_is_not_asked_for_its_address(here, asked):
+    """CUDA would make a context on it, of some hundred MiB."""
+    seen = set()
+    (name,) = names_now(on(("CUDA1", TWO)), Addresses(ggml_with(here, seen)))
+    assert here[name] == TWO
+    assert name.startswith("CUDA")
+    assert seen == asked
+
+
+def test_no_planned_device_is_left_out_in_silence():
+    odd = replace(plan(), devices=("CUDA0", "CUDA1"), device_addresses=(ONE,))
+    with pytest.raises(ValueError, match="zip"):
+        names_now(odd, BOTH)
 
 
 def test_a_card_that_this_machine_has_not_is_missed_before_anything_is_loaded():
