@@ -5,7 +5,8 @@ wait would wait for ever, and nobody would say why.
 
 Signs of life are what it says, and its processor time: a step of a slow CPU is silent for minutes,
 and so is a load from a slow disk, but both compute. Who waits for a device may do that in a loop,
-so to be busy is believed for so long only, far beyond what the plan expects of a step. Silence is
+so to be busy is believed for so long only, far beyond what the plan expects of a step. What takes
+long on a thread beside the loop is no silence: the loop tells a gauge meanwhile. Silence is
 counted from look to look: while the machine sleeps, or the gateway is stopped, nobody listens.
 """
 

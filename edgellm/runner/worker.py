@@ -55,6 +55,8 @@ from edgellm.runner.threads.reading import is_long, read
 _GAUGE_PERIOD_S = 0.1
 _PAUSE_S = 0.05  # before each piece of what nobody waits for
 _TIDY_S = 2.0  # at the end; the supervisor waits for longer
+_SIGN_S = 30.0  # of life, while other threads work; liveness.py is patient for longer
+_BESIDE_S = 3600.0  # that is believed of them: then who listens has to judge
 
 
 # take(wait_s): what has come; if nothing has, what comes first within so many seconds, or nothing.
@@ -93,6 +95,7 @@ class Worker:
         self._counts = Counts()
         self._embeddings, self._questions = Embeddings(backend), questions
         self._gauged_s = -1.0
+        self._came_s = 0.0  # when something came last
         self._recorder = Recorder()
         self._computed: tuple[Batch, Step] | None = None  # in this turn of the loop
         self._n_running = 0  # while it was computed
@@ -109,6 +112,7 @@ class Worker:
             else:
                 messages = self._take(0.0)
             for message in messages:
+                self._came_s = begun_s
                 if isinstance(message, Shutdown):
                     self._tidy_up()
                     return
@@ -146,7 +150,17 @@ class Worker:
             return 0.0
         deadlines_s = (self._preparing.next_deadline_s, self._scheduler.waiting.next_deadline_s)
         idle_s = max(0.0, min(deadlines_s) - now_s)
+        if self._awaits_others and now_s - self._came_s < _BESIDE_S:
+            idle_s = min(idle_s, _SIGN_S)
         return idle_s if self._scheduler.rests else min(idle_s, _PAUSE_S)
+
+    @property
+    def _awaits_others(self) -> bool:
+        """Somebody waits, and another thread has to be done first: the one that looks at pictures,
+        compiles, makes text into tokens, loads an adapter or reads from disk."""
+        waits_for_disk = self._scheduler.stands and self._scheduler.waiting
+        reads = self._reading or self._questions.is_loading
+        return bool(self._preparing or reads or waits_for_disk)
 
     # ── requests ─────────────────────────────────────────────────────────────
 

@@ -9,6 +9,7 @@ import pytest
 from runner_fakes import VOCABULARY, FakeBackend, answer, next_token
 
 from edgellm.chat.messages import Claim, GenerateParams, Regex, SamplingParams
+from edgellm.chat.pictures import Pictures
 from edgellm.runner.backend import Input
 from edgellm.runner.batch import Save, Start
 from edgellm.runner.intake.beside import AdapterLoaded, Compiled, Read
@@ -508,7 +509,37 @@ def test_masks_that_outlast_a_device_make_no_step_dearer():
     assert pace.costs.step_s(1) == pytest.approx(0.001)
 
 
-def run_worker(backend, take, tell, pace=None):
+@pytest.mark.parametrize(
+    "asked",
+    [
+        Generate(1, "hello", greedy(4, pictures=Pictures("<image>", (b"png",), ("1",)))),
+        Generate(1, "hello", greedy(4, structure=Regex("a"))),
+        Tokenize(1, "a" * 40_000, False),
+        LoadAdapter(1, 7, b"there"),
+    ],
+    ids=["a picture", "a structure", "a long text", "an adapter"],
+)
+def test_while_another_thread_works_the_loop_tells_that_it_lives_for_an_hour(asked):
+    now_s, gauged_s, arrivals = [100.0], [], [[asked]]
+
+    def take(wait_s):
+        if arrivals:
+            return arrivals.pop(0)
+        if wait_s == math.inf:
+            return [Shutdown()]
+        now_s[0] += wait_s
+        return []
+
+    def tell(messages):
+        gauged_s.extend(now_s[0] for message in messages if isinstance(message, Gauge))
+
+    run_worker(FakeBackend(LIMITS), take, tell, clock=lambda: now_s[0])
+    gaps_s = [later - sooner for sooner, later in itertools.pairwise(gauged_s)]
+    assert max(gaps_s) == 30
+    assert gauged_s[-1] == 100 + 3600
+
+
+def run_worker(backend, take, tell, pace=None, clock=None):
     ticks = itertools.count()
     Worker(
         backend,
@@ -518,5 +549,5 @@ def run_worker(backend, take, tell, pace=None):
         prepare=lambda request: None,
         read_beside=lambda asked: None,
         questions=Questions(backend, load_beside=lambda asked: None),
-        clock=lambda: next(ticks) * 0.01,
+        clock=clock or (lambda: next(ticks) * 0.01),
     ).run()

@@ -17,6 +17,9 @@ class Preparing:
     def __init__(self) -> None:
         self._asked: dict[int, _Asked] = {}  # by request_id
 
+    def __len__(self) -> int:
+        return len(self._asked)
+
     @property
     def next_deadline_s(self) -> float:
         return min((one.deadline_s for one in self._asked.values()), default=float("inf"))

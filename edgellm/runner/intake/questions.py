@@ -47,6 +47,11 @@ class Questions:
         self._loading: set[int] = set()
         self._leaving: set[int] = set()  # adapters that nobody may ask for any more
 
+    @property
+    def is_loading(self) -> bool:
+        """An adapter, on a thread beside the loop."""
+        return bool(self._loading)
+
     def answers(self, asked: Asked) -> list[Tokenized | Obeyed]:
         """One, or none yet. Raises BadRequest, and what kept an adapter from being loaded."""
         match asked:
