@@ -54,7 +54,7 @@ def hears(server_url: str, url: str) -> bool:
         return False
     everywhere, port = host_and_port(server_url)
     scheme, host, asked_port, _ = _parts(url)
-    return scheme == "http" and asked_port == port and _hears(everywhere, _plain(host))
+    return scheme == "http" and asked_port == port and _hears(everywhere, reached_at(host))
 
 
 def url_of_environment() -> str | None:

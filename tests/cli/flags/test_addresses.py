@@ -98,7 +98,8 @@ def own_address():
 def test_who_listens_everywhere_hears_every_address_of_this_machine(everywhere):
     assert hears(everywhere, own_address())
     assert hears(everywhere, f"http://{own_address()}:8484/")
-    assert hears(everywhere, "127.0.0.1")
+    for name in ("127.0.0.1", "localhost:8484", "0.0.0.0"):
+        assert hears(everywhere, name)
 
 
 @pytest.mark.parametrize(
