@@ -11,20 +11,29 @@ import psutil
 
 from edgellm.probe.sources import BOOT_ID
 
+_BOOT = Path(BOOT_ID)
 _STARTED_AT = 22 - 3  # proc(5): field 22, counted behind the name, which is the second
 
 
-def birth_of(pid: int) -> str | None:
-    """The same as long as the process lives, and no other's. None: no process has this number."""
+def birth_of(pid: int, boot: Path = _BOOT) -> str | None:
+    """The same as long as the process lives, and no other's. None: no process has this number.
+    Where the system names no boot, the ticks since it are all. Raises OSError where it can't be
+    known at this moment."""
     if sys.platform != "linux":
         return _started(pid)
     try:
         told = Path(f"/proc/{pid}/stat").read_bytes()
-        boot = Path(BOOT_ID).read_text().strip()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):  # it may end while it is read
         return None
     ticks = told.rpartition(b")")[2].split()[_STARTED_AT]  # a name may have blanks and brackets
-    return f"{boot} {int(ticks)}"
+    return f"{_name_of(boot)} {int(ticks)}"
+
+
+def _name_of(boot: Path) -> str:
+    try:
+        return boot.read_text().strip()
+    except (FileNotFoundError, PermissionError):  # a sandbox without it
+        return ""
 
 
 def _started(pid: int) -> str | None:

@@ -2,7 +2,9 @@
 
 A file says where its server listens and whose process that is, never a key. One whose process is
 gone, or whose number is another process's by now, is stale: it is ignored and removed. One that
-winds up says so before it closes its port, which may be anybody's from then on.
+can't be read may be another version's: it is ignored, and stays while the process lives that it is
+named after. A server that winds up says so before it closes its port, which may be anybody's from
+then on.
 """
 
 import contextlib
@@ -16,6 +18,7 @@ from typing import Self
 
 import msgspec
 
+from edgellm import status
 from edgellm.cli.serving.births import birth_of
 from edgellm.files import write_whole
 
@@ -61,11 +64,8 @@ def alive(places: Sequence[Path] | None = None) -> tuple[Running, ...]:
     for place in folders() if places is None else places:
         with contextlib.suppress(OSError):
             for path in place.glob("*.json") if _is_ours(place) else ():
-                server = _read(path)
-                if server and birth_of(server.pid) == server.birth:
+                if server := _living(path):
                     found[path.name] = server
-                else:
-                    _remove(path)
     return tuple(sorted(found.values(), key=lambda server: -server.listening_since_s))
 
 
@@ -82,7 +82,11 @@ class Announcement:
     def listening(self, url: str, now_s: float) -> None:
         """`now_s` is Unix time."""
         pid = os.getpid()
-        if not (birth := birth_of(pid)):
+        try:
+            birth = birth_of(pid)
+        except OSError:  # nor could others tell that it lives
+            return
+        if not birth:
             return
         self._server = Running(url=url, pid=pid, birth=birth, listening_since_s=now_s)
         name = f"{pid}-{secrets.token_hex(4)}.json"  # one process may serve twice: the library can
@@ -129,8 +133,23 @@ def _is_ours(place: Path) -> bool:
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and is_private
 
 
+def _living(path: Path) -> Running | None:
+    """The server whose file this is. Without one to be read, its name tells whose it is."""
+    server = _read(path)
+    with contextlib.suppress(OSError, ValueError):  # whose it is can't be known: it stays
+        birth = birth_of(server.pid if server else int(path.name.partition("-")[0]))
+        if server and birth == server.birth:
+            return server
+        if server or birth is None:
+            _remove(path)
+    return None
+
+
 def _read(path: Path) -> Running | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Running)
-    except (OSError, msgspec.MsgspecError):
+        return status.read(_decoder, path.read_bytes())
+    except (OSError, status.Unreadable):
         return None
+
+
+_decoder = msgspec.json.Decoder(Running)

@@ -34,6 +34,14 @@ def test_a_number_that_no_process_has_has_no_birth(pid):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no start is counted from the boot")
+def test_where_the_boot_has_no_name_a_process_has_its_birth_all_the_same(tmp_path):
+    birth = birth_of(os.getpid(), tmp_path / "none")
+    assert birth
+    assert birth_of(os.getpid(), tmp_path / "none") == birth
+    assert birth_of(2**22 + 1, tmp_path / "none") is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no start is counted from the boot")
 def test_a_server_is_found_when_the_clock_was_set(tmp_path):
     proc = tmp_path / "proc"
     proc.mkdir()

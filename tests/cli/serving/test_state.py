@@ -8,6 +8,8 @@ from cli.serving.announcing import announced
 from edgellm.cli.serving import state
 from edgellm.cli.serving.births import birth_of
 
+NOBODY = 2**22 + 1  # beyond the highest number that Linux gives
+
 
 def folder():
     """In these tests XDG_RUNTIME_DIR is a place apart."""
@@ -59,7 +61,7 @@ def written(**changes):
 
 
 def test_a_file_whose_process_is_gone_is_ignored_and_removed():
-    path = written(pid=2**22 - 3)
+    path = written(pid=NOBODY)
 
     assert state.running() == ()
     assert not path.exists()
@@ -72,12 +74,46 @@ def test_a_file_whose_number_is_another_process_by_now_is_stale():
     assert not path.exists()
 
 
-def test_garbage_is_ignored_and_removed():
-    path = written()
-    path.write_text("{")
+def named(pid):
+    """Where a server of that number has its file."""
+    return written().rename(folder() / f"{pid}-a.json")
 
+
+UNREADABLE = {
+    "garbage": b"{",
+    "no text": b'{"url":"\xff"}',
+    "another version's": b'{"url":"http://x","pid":1}',
+}
+
+
+@pytest.mark.parametrize("content", UNREADABLE.values(), ids=UNREADABLE)
+def test_what_cannot_be_read_is_removed_with_its_process_alone(content):
+    path = named(os.getpid())
+    path.write_bytes(content)
+    assert state.running() == ()
+    assert path.exists()
+
+    path = path.rename(folder() / f"{NOBODY}-a.json")
     assert state.running() == ()
     assert not path.exists()
+
+
+def test_a_file_that_cannot_be_opened_is_its_servers_yet():
+    path = named(os.getpid())
+    path.unlink()
+    path.symlink_to(path)
+
+    assert state.running() == ()
+    assert path.is_symlink()
+
+
+def test_a_file_that_names_no_process_and_cannot_be_read_is_nobodys_to_remove():
+    path = named("notes")
+    path.write_text("{")
+
+    with announced("http://127.0.0.1:1"):
+        assert [server.url for server in state.running()] == ["http://127.0.0.1:1"]
+    assert path.exists()
 
 
 def test_the_folder_is_for_this_user_alone():
