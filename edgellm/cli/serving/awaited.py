@@ -1,13 +1,16 @@
 """The client of a program that has an event loop: an answer that may be given up."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Self
 
 import httpx2
 
+from edgellm import status
 from edgellm.cli.flags.keys import key_for
 from edgellm.cli.serving.client import (
+    PATIENCE_S,
     AnyMessage,
     Piece,
     base_and_socket,
@@ -17,15 +20,18 @@ from edgellm.cli.serving.client import (
     question,
     refusal,
 )
+from edgellm.errors import NotServing
 from edgellm.tui.told.answers import Chunk, Ended, event
 from edgellm.tui.told.signing import Key, signed
 
 
 class AwaitedClient:
-    """`url` and `api_key` as Client has them."""
+    """`url`, `api_key` and `patience_s` as Client has them."""
 
-    def __init__(self, url: str, api_key: Key | None = None) -> None:
-        self.url = url
+    def __init__(
+        self, url: str, api_key: Key | None = None, *, patience_s: float = PATIENCE_S
+    ) -> None:
+        self.url, self._patience_s = url, patience_s
         base, path = base_and_socket(url)
         self._http = httpx2.AsyncClient(
             base_url=base,
@@ -47,7 +53,8 @@ class AwaitedClient:
         with broken_off(self.url):
             async with self._http.stream(**question(model, messages, options)) as response:
                 if response.status_code >= 400:
-                    raise refusal(self.url, response.status_code, await response.aread())
+                    told = await self._whole(response)
+                    raise refusal(self.url, response.status_code, told)
                 async for line in response.aiter_lines():
                     match event(line):
                         case Chunk() as chunk:
@@ -55,3 +62,14 @@ class AwaitedClient:
                         case Ended():
                             return
         raise cut_off()
+
+    async def _whole(self, answer: httpx2.Response) -> bytearray:
+        """Raises Unreadable, and NotServing for one that comes letter by letter."""
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._patience_s):
+                async for part in answer.aiter_bytes():
+                    status.take(body, part)
+        except TimeoutError as error:
+            raise NotServing(f"{self.url} does not answer") from error
+        return body

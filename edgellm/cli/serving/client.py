@@ -154,7 +154,7 @@ class Client:
     def _ask(
         self, verb: str, path: str, body: object = None, timeout_s: float | None = None
     ) -> bytearray:
-        """The answer's body. Raises Unreadable where it has no end, and the refusal that it is."""
+        """The answer's body. Raises NotServing, and the refusal that it is."""
         waits_s = timeout_s or self._patience_s
         try:
             with self._http.stream(
@@ -171,6 +171,8 @@ class Client:
             raise _nobody_there(self.url) from error
         except httpx2.RequestError as error:  # packed in a way that it isn't
             raise NotServing(f"no edgellm at {self.url}: its answer can't be read") from error
+        except status.Unreadable as error:
+            raise NotServing(f"no edgellm at {self.url}: its answer has no end") from error
         if answer.status_code >= 400:
             raise refusal(self.url, answer.status_code, told)
         return told

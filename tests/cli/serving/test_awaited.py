@@ -1,7 +1,8 @@
 import asyncio
+import contextlib
 
 import pytest
-from cli.serving.announcing import http_server
+from cli.serving.announcing import http_server, without_end
 from server.server_fakes import HANG, FakeEngine, live_server, served
 
 from edgellm.chat.events import Failed, TextDelta
@@ -51,4 +52,27 @@ def test_what_fails_is_the_error_that_it_was_there():
 
 def test_an_answer_that_ends_without_a_word_was_cut_off():
     with http_server(HALF) as url, pytest.raises(WorkerDied, match="whole"):
+        asyncio.run(heard(url))
+
+
+async def half_refused(reader, writer):
+    """A refusal's beginning, and then nothing until the client hangs up."""
+    with contextlib.closing(writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 500 No\r\ncontent-length: 9\r\n\r\n{")
+        await reader.read()
+
+
+async def heard_of_half():
+    server = await asyncio.start_server(half_refused, "127.0.0.1", 0)
+    async with server, asyncio.timeout(5):
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with AwaitedClient(url, lambda: None, patience_s=0.1) as client:
+            return [piece async for piece in client.chat("tiny", HELLO)]
+
+
+def test_a_refusal_that_does_not_end_is_given_up_in_time_and_before_it_is_too_much():
+    with pytest.raises(NotServing, match="does not answer"):
+        asyncio.run(heard_of_half())
+    with http_server(without_end(b"500 No")) as url, pytest.raises(WorkerDied, match="whole"):
         asyncio.run(heard(url))

@@ -2,7 +2,7 @@ import contextlib
 import socket
 
 import pytest
-from cli.serving.announcing import http_server
+from cli.serving.announcing import http_server, without_end
 from server.server_fakes import FakeEngine, live_server, served, words
 
 from edgellm.chat.events import Failed, TextDelta
@@ -157,6 +157,19 @@ def test_whatever_a_stranger_answers_is_no_server_of_ours(answer):
             client.complete("m", [1])
         with pytest.raises(EdgellmError):
             client.tokenize("m", "x")
+
+
+def test_an_answer_without_an_end_is_no_server_of_ours():
+    with http_server(without_end(b"200 OK")) as url, Client(url) as client:
+        asked = (
+            client.status,
+            client.shutdown,
+            lambda: client.tokenize("m", "x"),
+            lambda: client.complete("m", [1]),
+        )
+        for ask in asked:
+            with pytest.raises(NotServing, match=r"no edgellm at .*: its answer has no end"):
+                ask()
 
 
 def test_a_server_may_be_below_a_path(live):
