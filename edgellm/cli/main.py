@@ -122,17 +122,24 @@ def telling(command: Callable[[], object]) -> None:
         sys.exit(error.exit_code)
     except Exception as error:  # noqa: BLE001 - a bug: who meets it reads a sentence, we the rest
         say(f"edgellm: this is a bug: {type(error).__name__}: {error}")
-        say(f"  → tell us, with what is in {_kept(error)}")
+        say(f"  → tell us, with {_where_it_arose(error)}")
         sys.exit(EdgellmError.exit_code)
 
 
-def _kept(error: Exception) -> str:
-    """A file with where it came from."""
+def _where_it_arose(error: Exception) -> str:
+    """A file that tells all of it; where none can be written, the line."""
+    import secrets
     import tempfile
     import traceback
+    from pathlib import Path
 
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="edgellm-bug-", suffix=".txt", delete=False, encoding="utf-8"
-    ) as file:
-        file.write("".join(traceback.format_exception(error)))
-    return file.name
+    from edgellm.files import write_whole
+
+    told = "".join(traceback.format_exception(error)).encode(errors="backslashreplace")
+    try:
+        path = Path(tempfile.gettempdir()) / f"edgellm-bug-{secrets.token_hex(4)}.txt"
+        write_whole(path, told)
+    except OSError:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        return f"the line where it arose: {last.filename}:{last.lineno}"
+    return f"what is in {path}"

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import platformdirs
 
+from edgellm.errors import StorageError
 from edgellm.files import write_whole
 from edgellm.models.gguf.header import GGUFHeader
 from edgellm.models.spec import ModelSpec
@@ -81,10 +82,17 @@ def find(
 def keep(
     tuned: Tuned, hardware: Hardware, headers: Sequence[GGUFHeader], folder: Path | None = None
 ) -> Path:
-    """Whole or not at all. Raises OSError."""
+    """Whole or not at all. Raises StorageError, which tells what was fastest: it took minutes."""
     path = _path(hardware, headers, tuned.served, folder)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, msgspec.json.format(msgspec.json.encode(tuned), indent=2))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, msgspec.json.format(msgspec.json.encode(tuned), indent=2))
+    except OSError as error:
+        changes = ", ".join(tuned.best.changes(tuned.start)) or "the plan as it is"
+        raise StorageError(
+            f"what was measured can't be kept in {path.parent}: {error.strerror or error}",
+            hint=f"make room for it and tune again; the fastest was {changes}",
+        ) from error
     return path
 
 

@@ -7,6 +7,7 @@ from selector_specs import candidate, dense
 from edgellm import resources
 from edgellm.cli.preparing.planning import planned_as_tuned
 from edgellm.cli.preparing.tuned import Served, Tuned, find, goal_with, keep, with_batch
+from edgellm.errors import StorageError
 from edgellm.models import local
 from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose
@@ -34,6 +35,14 @@ def test_what_was_kept_is_found_again(tmp_path, headers):
     keep(tuned(), machine(), headers, tmp_path)
 
     assert find(machine(), headers, CHAT, tmp_path) == tuned()
+
+
+def test_what_cannot_be_kept_is_told_with_what_was_fastest(tmp_path, headers):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(StorageError, match=r"can't be kept in .*: Not a directory") as caught:
+        keep(tuned(), machine(), headers, tmp_path / "file" / "tuned")
+    assert "threads 6 (8), micro-batch 256 (512)" in caught.value.hint
 
 
 def test_where_the_plan_was_the_fastest_there_is_nothing_to_use(tmp_path, headers):
