@@ -72,7 +72,9 @@ class Instance:
 
 async def run_instance(instance: Instance) -> None:
     """Returns when somebody said stop. To cancel it says no more than that, however often: what it
-    has started it stops. Raises AddressInUse, ConfigError, and as Fleet.load does."""
+    has started it stops. Signals are another matter: once the port is closed SIGTERM and Ctrl-C are
+    the program's own again, and on the command line end it at once. Raises AddressInUse,
+    ConfigError, and as Fleet.load does."""
     stop = asyncio.Event()
     life = asyncio.create_task(_live(instance, stop))
     while not life.done():
