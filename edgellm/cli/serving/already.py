@@ -13,11 +13,9 @@ _HINT = "`edgellm top` watches it, `edgellm stop` ends it; --port chooses anothe
 
 
 class AlreadyServing(AddressInUse):
-    def __init__(self, server: state.Running) -> None:
-        self.url = url_of(server.url)
-        super().__init__(
-            f"{_occupation(self.url)} at {self.url} already (pid {server.pid})", hint=_HINT
-        )
+    def __init__(self, message: str, url: str) -> None:
+        super().__init__(message, hint=_HINT)
+        self.url = url
 
 
 def check_place(config: Config, *, insecure: bool) -> None:
@@ -25,7 +23,9 @@ def check_place(config: Config, *, insecure: bool) -> None:
     place = f"unix:{config.unix_socket}" if config.unix_socket else _tcp(config)
     for server in state.running():
         if hears(server.url, place):
-            raise AlreadyServing(server)
+            url = url_of(server.url)
+            there = f"{_occupation(url)} at {url} already (pid {server.pid})"
+            raise AlreadyServing(there, url)
     check_address(config, insecure=insecure)
 
 
