@@ -41,6 +41,7 @@ class Engine:
     log: Path
     index_base: str | None  # None: "EDGELLM_WHEEL_INDEX=none"
     cmake_args: str = ""  # the person's own
+    was_ready_made: bool = field(default=False, init=False)  # what `compile` installed last
     _index_is_down: str | None = field(default=None)
 
     @property
@@ -48,6 +49,13 @@ class Engine:
         with (self.root / "pyproject.toml").open("rb") as file:
             listed: list[str] = tomllib.load(file)["project"]["dependencies"]
         return next(line for line in listed if line.startswith("llama-cpp-python"))
+
+    @property
+    def _version(self) -> str:
+        """The one that we ask for, the oldest that will do."""
+        bound = re.search(r"[=>]=([\d.]+)", self.requirement)
+        assert bound, self.requirement
+        return bound[1]
 
     # ── the one that is there ────────────────────────────────────────────────
 
@@ -118,43 +126,52 @@ class Engine:
         answer = recipe(self.machine, kind, self.sources, self.cmake_args)
         if isinstance(answer, Missing):
             return f"{answer.what}; get it: {how_to_get(answer.tool, self.sources)}"
+        self.was_ready_made = self._kept(answer).wheel is not None
         # pip's cache knows a wheel by its version alone: a CPU build would pass for a CUDA one.
         is_plain = kind == "cpu" and not self.cmake_args
-        if is_plain and not self._kept(answer).wheel and self._install_ready_made(answer):
+        if is_plain and not self.was_ready_made and self._install_ready_made(answer):
+            self.was_ready_made = True
             return None
         return None if self._compile(answer) else f"the compilation failed, see {self.log}"
 
     def recompile(self, kind: Kind) -> str | None:
-        """What pip had in its cache does not run here: it was made on another machine."""
+        """What was ready made does not run here: it was made on another machine."""
         answer = recipe(self.machine, kind, self.sources, self.cmake_args)
         if isinstance(answer, Missing):
             return f"{answer.what}; get it: {how_to_get(answer.tool, self.sources)}"
-        return None if self._compile(answer) else f"the compilation failed, see {self.log}"
+        done = self._compile(answer, anew=True)
+        return None if done else f"the compilation failed, see {self.log}"
 
     def _install_ready_made(self, how: Recipe) -> bool:
         """A wheel that pip compiled before, or that its own settings lead to. By force: a build
         that was tried before and does not run would be good enough."""
         cached = self.sources.run(_PIP_CACHE, 60.0)
         again = ("--force-reinstall", "--no-deps")
-        if isinstance(cached, Output) and ".whl" in cached.text:
-            return self._pip("llama-cpp-python", ("-v", *again, self.requirement), how)
+        if isinstance(cached, Output) and f"llama_cpp_python-{self._version}-" in cached.text:
+            this_one = f"llama-cpp-python=={self._version}"
+            return self._pip("llama-cpp-python", ("-v", *again, this_one), how)
         only = ("--quiet", "--only-binary", "llama-cpp-python", *again, *_WHEEL_NETWORK)
         answer = self.sources.run((*_PIP, *only, self.requirement), 600.0)
         return isinstance(answer, Output) and answer.code == 0
 
-    def _compile(self, how: Recipe) -> bool:
+    def _compile(self, how: Recipe, anew: bool = False) -> bool:
         """In a folder of our own, so that it can go on later, and a new environment need not
         compile again. Two set-ups compile one after the other: the second finds the wheel."""
         kept = self._kept(how)
         with locked(kept.folder / "lock", self._waiter("another set-up compiles llama.cpp here")):
-            if kept.is_begun:
-                self.painter.say("llama-cpp-python: its compilation was broken off, and goes on")
-            wheel = kept.wheel or kept.make(
-                lambda title, argv: self._run(title, argv, None),
-                lambda title, argv: self._run(title, argv, how),
-            )
+            if anew:
+                kept.forget()
+            wheel = kept.wheel or self._made(kept, how)
         again = ("--no-deps", "--force-reinstall", str(wheel))
         return wheel is not None and self._pip("llama-cpp-python", again)
+
+    def _made(self, kept: KeptBuild, how: Recipe) -> Path | None:
+        if kept.is_begun:
+            self.painter.say("llama-cpp-python: its compilation was begun before, and goes on")
+        return kept.make(
+            lambda title, argv: self._run(title, argv, None),
+            lambda title, argv: self._run(title, argv, how),
+        )
 
     def _waiter(self, why: str) -> Callable[[], None]:
         said: list[str] = []

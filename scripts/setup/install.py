@@ -60,7 +60,8 @@ def _ways(engine: Engine) -> Iterator[tuple[Kind, Callable[[Kind], str | None]]]
         yield kind, engine.present
         yield kind, engine.wheel
         yield kind, engine.compile
-    yield "cpu", engine.recompile
+    if engine.was_ready_made:  # by now `compile` for the CPU has been tried
+        yield "cpu", engine.recompile
 
 
 def install_project(purpose: str, painter: Painter) -> bool:

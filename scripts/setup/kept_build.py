@@ -33,6 +33,12 @@ class KeptBuild:
     def is_begun(self) -> bool:
         return self._objects.is_dir()
 
+    def forget(self) -> None:
+        """The wheel, which does not run here, and what may be left of its making."""
+        for wheel in self.folder.glob("*.whl"):
+            wheel.unlink()
+            shutil.rmtree(self._objects, ignore_errors=True)
+
     def make(self, download: Run, build: Run) -> Path | None:
         """The wheel; None: it failed, and what is here of it stays.
 
@@ -74,7 +80,9 @@ class KeptBuild:
         fetch = (*_PIP, "download", *_PLAINLY, *only, self.requirement)
         if not download("llama-cpp-python's sources", fetch):
             return None
-        (package,) = beside.glob("*.tar.gz")
+        package = next(beside.glob("*.tar.gz"), None)
+        if package is None:
+            return None
         shutil.unpack_archive(package, beside)
         package.unlink()
         shutil.rmtree(self._objects, ignore_errors=True)  # of other sources

@@ -8,6 +8,7 @@ from scripts_fakes import FakeSources
 
 from edgellm.probe.sources import Output
 from scripts.setup.engine import Engine
+from scripts.setup.install import _ways
 from scripts.setup.machine import Machine, Nvidia
 from scripts.setup.progress import Painter
 from scripts.setup.source_build import recipe
@@ -93,17 +94,67 @@ def test_a_wheel_that_pips_settings_lead_to_is_no_compilation(engine):
     assert argv[-1] == found.requirement
 
 
-def test_a_wheel_that_was_compiled_here_is_installed_again(engine, tmp_path, monkeypatch):
-    """It is not there, so pip says no; nothing else was tried."""
+@pytest.fixture
+def empty_index(tmp_path, monkeypatch):
+    """pip finds nothing, and what was compiled before is the test's own."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def keep_a_wheel(engine):
+    """One that pip refuses."""
+    kept = engine._kept(recipe(MACHINE, "cpu", engine.sources))
+    kept.folder.mkdir(parents=True)
+    (kept.folder / "llama_cpp_python-0.0.0-py3-none-any.whl").write_text("")
+    return kept
+
+
+@pytest.mark.usefixtures("empty_index")
+def test_a_wheel_that_was_compiled_here_is_installed_again(engine):
+    """pip says no to it; nothing else was tried."""
     before = engine(GXX | {"pip": CACHED})
-    kept = before._kept(recipe(MACHINE, "cpu", before.sources)).folder
-    kept.mkdir(parents=True)
-    (kept / "llama_cpp_python-0.0.0-py3-none-any.whl").write_text("")
+    kept = keep_a_wheel(before)
 
     assert "compilation failed" in before.compile("cpu")
     assert asked_pip_for(before) == []
-    assert str(kept) in before.log.read_text()
+    assert str(kept.wheel) in before.log.read_text()
+
+
+@pytest.mark.usefixtures("empty_index")
+def test_a_kept_wheel_that_does_not_run_here_gives_way_to_a_compilation(engine):
+    """Its sources are asked for, and are not there."""
+    elsewhere = engine(GXX | {"pip": CACHED})
+    kept = keep_a_wheel(elsewhere)
+    elsewhere.compile("cpu")
+    assert "pip download" not in elsewhere.log.read_text()
+
+    assert ("cpu", elsewhere.recompile) in _ways(elsewhere)
+    elsewhere.recompile("cpu")
+    assert kept.wheel is None
+    assert "pip download" in elsewhere.log.read_text()
+
+
+@pytest.mark.usefixtures("empty_index")
+def test_what_was_compiled_here_a_moment_ago_is_not_compiled_again(engine):
+    fresh = engine(GXX | {"pip": Output("", code=1)})
+    assert "compilation failed" in fresh.compile("cpu")
+    assert ("cpu", fresh.recompile) not in _ways(fresh)
+
+
+@pytest.mark.usefixtures("empty_index")
+def test_a_cached_wheel_of_another_version_is_not_taken_for_ours(engine):
+    found = engine(GXX | {"pip": CACHED.replace("0.3.36", "0.2.90")})
+    assert found.compile("cpu") is None
+    assert [argv for argv in asked_pip_for(found) if "--only-binary" in argv]
+    assert not found.log.exists()
+
+
+@pytest.mark.usefixtures("empty_index")
+def test_the_cached_wheel_of_our_version_is_the_one_that_is_installed(engine):
+    """Not the latest that would do, which would have to be compiled."""
+    found = engine(GXX | {"pip": CACHED.replace("0.3.36", engine()._version)})
+    found.compile("cpu")
+    assert f"llama-cpp-python=={found._version}\n" in found.log.read_text()
 
 
 def test_the_requirement_is_the_projects_own(engine):

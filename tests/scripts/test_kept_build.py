@@ -12,15 +12,17 @@ class Broken(Exception):
 
 
 class Pip:
-    """As far as it is asked here. `ends` are those of the builds to come: True, False, Broken."""
+    """As far as it is asked here. `ends` are those of the builds to come: True, False, Broken.
+    A download comes, fails (False), or succeeds and brings nothing (None)."""
 
     def __init__(self, *ends, downloads=(True,)):
         self.ends, self.downloads, self.built_on = list(ends), list(downloads), []
 
     def download(self, title, argv):
         folder = argv[argv.index("--dest") + 1]
-        if not self.downloads.pop(0):
-            return False
+        comes = self.downloads.pop(0)
+        if not comes:
+            return comes is None
         with tarfile.open(f"{folder}/{SOURCE}.tar.gz", "w:gz") as package:
             package.add(__file__, f"{SOURCE}/pyproject.toml")
         return True
@@ -94,5 +96,21 @@ def test_what_fails_from_the_start_is_not_tried_twice(kept, tmp_path):
 def test_sources_that_did_not_come_are_asked_for_again(kept, tmp_path):
     pip = Pip(True, downloads=(False, True))
     assert made(kept, pip, tmp_path) is None
+    assert not kept.is_begun
+    assert made(kept, pip, tmp_path)
+
+
+def test_a_download_that_brought_no_package_is_one_that_failed(kept, tmp_path):
+    pip = Pip(True, downloads=(None, True))
+    assert made(kept, pip, tmp_path) is None
+    assert made(kept, pip, tmp_path)
+
+
+def test_a_wheel_that_is_forgotten_is_made_from_the_beginning(kept, tmp_path):
+    pip = Pip(True, True, downloads=(True, True))
+    made(kept, pip, tmp_path)
+    (kept.folder / "build").mkdir()  # broken off while it was cleared away
+    kept.forget()
+    assert kept.wheel is None
     assert not kept.is_begun
     assert made(kept, pip, tmp_path)
