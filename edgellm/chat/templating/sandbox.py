@@ -78,7 +78,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         if name == "strftime":
             _ours().make(by_strftime((*args, *kwargs.values())), name)
         if isinstance(text, str):
-            _ours().look(looked_at(text, name, args))
+            _ours().look(looked_at(text, name, (*args, *kwargs.values())))
             if name == "join":
                 args = tuple(_as_list(one) for one in args)
             _ours().make(by_method(text, name, (*args, *kwargs.values())), name)

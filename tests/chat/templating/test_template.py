@@ -176,6 +176,7 @@ NESTED = "{% for i in range(99999) %}" * 3 + "{% endfor %}" * 3
         ("{{ 1|round(4000000, 'ceil') }}", "`round`"),
         ("{{ 1|round(precision=-4000000) }}", "`round`"),
         ("{{ ('f' * 9999)|int(base=16) }}", "39996 bits"),
+        ("{{ ('a' * 99999).rsplit(sep='ab' ~ 'a' * 29999) }}", "steps"),
         ("{% for i in range(9999) %}{{ ('a' * 999999).rfind('ab' ~ 'a' * 99999) }}{% endfor %}",
          "steps"),
         ("{{ {'a': 1}|tojson(indent=10**9) }}", "`tojson`"),
