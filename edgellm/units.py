@@ -29,7 +29,7 @@ def format_bytes(n: int | None) -> str:
 def format_params(n: int) -> str:
     """7615616512 -> "7.6 B", 260032 -> "260 K": as the names of models count parameters."""
     for size, name in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
-        if n >= size:
+        if n >= 0.9995 * size:  # less is at most 999 of the unit below
             scaled = n / size
             return f"{scaled:.0f} {name}" if scaled >= 99.95 else f"{scaled:.1f} {name}"
     return str(n)
