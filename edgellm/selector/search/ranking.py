@@ -11,10 +11,10 @@
               somebody waits, a first token earlier than need be a twentieth; twice as many
               devices cost a tenth
 
-A device that takes part is taken from whatever else could run there, the processor no less than a
-card, so it has to bring something: context or pace that the use lacks, or weights that lose clearly
-less. A plain cache instead of a quantized one, or a first token that is early enough anyway, is not
-worth one more card.
+In the balanced objective a device that takes part has to bring something, for it is taken from
+whatever else could run there, the processor no less than a card: context or pace that the use
+lacks, or weights that lose clearly less. A plain cache instead of a quantized one, or a first token
+that is early enough anyway, is not worth one more card.
 
 Where throughput is asked for, or more streams than usual, the pace is that of all streams together,
 and the need that of as many as the use wishes for. Only "quality" promises that more memory never
