@@ -17,7 +17,7 @@ from edgellm.selector.profiles import Workload
 from edgellm.values import frozen
 
 LEAST_GAIN_RATIO = 0.03
-_FEWEST = 3  # pairs; of which none was faster: that is enough to leave it
+_MOST_SLOWER = 1  # pairs; with one more no interval ends below one
 _USUAL, _MOST = 5, 9
 _USUAL_FINAL, _MOST_FINAL = 8, 11  # eight of eight by luck alone: once in 256 matches
 
@@ -64,9 +64,9 @@ class Bout:
 def verdict(ratios: Sequence[float], *, is_final: bool = False) -> bool | None:
     """Faster by 3 % or more, and the whole interval below one. None: one more pair is needed."""
     usual, most = (_USUAL_FINAL, _MOST_FINAL) if is_final else (_USUAL, _MOST)
-    n = len(ratios)
-    if n >= _FEWEST and min(ratios) >= 1:
+    if sum(ratio >= 1 for ratio in ratios) > _MOST_SLOWER:
         return False
+    n = len(ratios)
     if n < usual:
         return None
     if 1 - median(ratios) < LEAST_GAIN_RATIO:

@@ -19,10 +19,14 @@ def bout(*ratios, fault=None):
     return Bout(MATCH, pairs, fault)
 
 
-def test_after_three_pairs_of_which_none_was_faster_it_is_left():
-    assert verdict((1.0, 1.2)) is None
+def test_two_pairs_that_were_no_faster_end_it_since_no_interval_could_lie_below_one():
+    assert verdict((1.0,)) is None
+    assert verdict((1.0, 1.2)) is False
+    assert verdict((1.0, 0.8, 1.2, 0.8)) is False
     assert verdict((1.0, 1.2, 1.01)) is False
-    assert verdict((1.0, 1.2, 0.99)) is None
+    for is_final, most in ((False, 9), (True, 11)):
+        assert verdict((0.8,) * (most - 2) + (1.0, 1.0), is_final=is_final) is False
+        assert verdict((0.8, 1.0, 1.0), is_final=is_final) is False
 
 
 def test_five_pairs_that_all_say_so_win():
