@@ -17,6 +17,10 @@ Backend = Literal[
 # more; a host bridge; the processor; two processors.
 Way = Literal["die", "nvlink", "xgmi", "hccs", "switch", "bridge", "host", "sockets"]
 
+# No device draws more watts: the limits of the largest boards are 1 to 2 kW. What says so misread:
+# 16 bits of ones are 65.5 kW, a RAPL counter that was reset and not wrapped comes to 260 kW.
+MOST_W = 2e4
+
 
 @frozen
 class MemoryPool:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgellm.probe import advice
-from edgellm.probe.hardware import Device, MemoryPool, PeerLink, Serving
+from edgellm.probe.hardware import MOST_W, Device, MemoryPool, PeerLink, Serving
 from edgellm.probe.known.catalog import Catalog, DeviceRow
 from edgellm.probe.pci import normal_address
 from edgellm.probe.registry import GgmlDevice, Registry
@@ -24,7 +24,7 @@ from edgellm.units import GIB
 from edgellm.values import frozen
 
 _UNTOLD = Card("", "")  # for a device that no vendor told of: all of it unknown
-_MOST_BYTES, _MOST_W = 1 << 50, 1e5  # no device has a PiB, no board draws 100 kW
+_MOST_BYTES = 1 << 50  # no device has a PiB
 _SOFTWARE = ("llvmpipe", "swiftshader", "lavapipe")  # Vulkan on the CPU
 
 
@@ -189,7 +189,7 @@ def _serving(found: Pair, registry: Registry | None) -> Serving | None:
 
 
 def _power_w(card: Card | None, known: DeviceRow | None) -> float | None:
-    if card and card.power_limit_w and 0 < card.power_limit_w < _MOST_W:
+    if card and card.power_limit_w and 0 < card.power_limit_w < MOST_W:
         return card.power_limit_w
     return known.board_power_w if known else None
 

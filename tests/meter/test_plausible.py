@@ -23,7 +23,8 @@ def test_what_can_be_is_left_as_it_is():
     [
         ("used_bytes", -1), ("total_bytes", 2**64 - 1), ("busy_ratio", 655.35),
         ("temperature_c", 511.0), ("hotspot_c", float("nan")), ("memory_c", -273.0),
-        ("power_w", -1e-3), ("power_w", float("inf")), ("power_limit_w", -9.2e12),
+        ("power_w", -1e-3), ("power_w", float("inf")), ("power_w", 65535.0),
+        ("power_w", 262144.0), ("power_limit_w", -9.2e12), ("power_limit_w", 65535.0),
         ("energy_j", -4.0), ("clock_hz", -1.0), ("clock_hz", 1e26), ("memory_clock_hz", 1e26),
         ("fan_ratio", 65535.0), ("n_lanes", 63), ("n_link_errors", -1),
     ],
