@@ -400,7 +400,7 @@ def test_removing_a_model_frees_its_blob_only_when_no_commit_needs_it(
         store.remove(HubReference(REPO))
 
 
-def refused(blob: Path, fresh: Path) -> None:
+def refused(blob: Path, place: Path) -> None:
     raise PermissionError(errno.EPERM, "Operation not permitted")
 
 
@@ -422,6 +422,37 @@ def test_a_disk_without_links_keeps_a_model_once_and_gives_its_room_back(
     assert store.remove(HubReference(REPO, "Q4_0")) == 1000
     assert store.list() == ()
     assert taken_bytes(store) < 1000
+
+
+def full(blob: Path, place: Path) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def killed_after_its_move(blob: Path, place: Path) -> None:
+    blob.replace(place)
+    raise KeyboardInterrupt
+
+
+def test_a_link_that_fails_for_another_reason_is_told_and_the_blob_stays(
+    server: HubServer, hub: HuggingFaceHub, tmp_path: Path
+):
+    with pytest.raises(StorageError, match="the disk is full"):
+        fetch(Store(tmp_path / "hub", (full, os.link, os.replace)), hub, "Q8_0")
+    (blob,) = (tmp_path / "hub").rglob("blobs/*")
+    assert blob.read_bytes() == DATA
+    assert fetch(Store(tmp_path / "hub"), hub, "Q8_0").resolve() == blob
+    assert len(ranges(server)) == 1
+
+
+def test_a_kill_right_after_the_blob_was_moved_loses_nothing(
+    server: HubServer, hub: HuggingFaceHub, tmp_path: Path
+):
+    with pytest.raises(KeyboardInterrupt):
+        fetch(Store(tmp_path / "hub", (refused, refused, killed_after_its_move)), hub, "Q8_0")
+    store = Store(tmp_path / "hub", (refused, refused, os.replace))
+    assert fetch(store, hub, "Q8_0").read_bytes() == DATA
+    assert len(ranges(server)) == 1
+    assert leftovers(store) == []
 
 
 def taken_bytes(store: Store) -> int:

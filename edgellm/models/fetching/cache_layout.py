@@ -13,7 +13,7 @@ Names from strangers become paths here and nowhere else. Source: huggingface_hub
 docs/source/en/guides/manage-cache.md.
 """
 
-import contextlib
+import errno
 import os
 import re
 import stat
@@ -40,12 +40,29 @@ def default_root() -> Path:
     return home.expanduser() / "hub"
 
 
+Way: TypeAlias = Callable[[Path, Path], None]  # to give a blob the name of a place, at once
+
+
+def _linked(link: Way) -> Way:
+    """A link is never made over what is there."""
+
+    def way(blob: Path, place: Path) -> None:
+        fresh = place.with_name(f".{blob.name[:16]}.{os.getpid()}.new")
+        fresh.unlink(missing_ok=True)
+        link(blob, fresh)
+        fresh.replace(place)
+
+    return way
+
+
 def _symbolic(blob: Path, fresh: Path) -> None:
     fresh.symlink_to(os.path.relpath(blob, fresh.parent))
 
 
-Way: TypeAlias = Callable[[Path, Path], None]
-WAYS: Final[Sequence[Way]] = (_symbolic, os.link, os.replace)  # to give a blob another name
+WAYS: Final[Sequence[Way]] = (_linked(_symbolic), _linked(os.link), os.replace)
+# What is answered where there are no links: EPERM by Linux for FAT and exFAT (fs/namei.c:
+# vfs_symlink, vfs_link), the others for SMB and FUSE and by macOS.
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 class RepoFolder:
@@ -92,10 +109,7 @@ class RepoFolder:
         if self.holds(commit, file):
             return place
         place.parent.mkdir(parents=True, exist_ok=True)
-        fresh = place.with_name(f".{blob.name[:16]}.{os.getpid()}.new")
-        fresh.unlink(missing_ok=True)
-        _first_that_works(ways, blob, fresh)
-        fresh.replace(place)
+        _first_that_works(ways, blob, place)
         sync_folder(place.parent)
         return place
 
@@ -139,12 +153,17 @@ class RepoFolder:
                 path.rmdir()
 
 
-def _first_that_works(ways: Sequence[Way], blob: Path, fresh: Path) -> None:
+def _first_that_works(ways: Sequence[Way], blob: Path, place: Path) -> None:
+    """Only where there are no links is the blob moved: other snapshots and tools look for it."""
     for way in ways[:-1]:
-        with contextlib.suppress(OSError):  # not on this file system
-            way(blob, fresh)
+        try:
+            way(blob, place)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+        else:
             return
-    ways[-1](blob, fresh)
+    ways[-1](blob, place)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
