@@ -30,9 +30,9 @@ def usable_accelerators(hardware: Hardware) -> DeviceSet:
 
 def device_sets(machine: Machine, accelerators: DeviceSet) -> tuple[DeviceSet, ...]:
     """Without the empty one; few devices first, fast ones first among equally many."""
-    order = sorted(accelerators, key=lambda d: (*_pace(machine, d), -machine.room_bytes(d)))
-    kinds = [list(alike) for _, alike in groupby(order, key=lambda d: _kind(machine, d))]
-    if prod(len(kind) + 1 for kind in kinds) <= _MAX_SETS:
+    kinds = _kinds(machine, accelerators)
+    order = [device for kind in kinds for device in kind]
+    if _n_choices(kinds) <= _MAX_SETS:
         found = list(_combinations(kinds))
     else:
         found = [order[:n] for n in range(1, len(order) + 1)]
@@ -47,6 +47,11 @@ def device_sets(machine: Machine, accelerators: DeviceSet) -> tuple[DeviceSet, .
     )
 
 
+def are_thinned(machine: Machine, accelerators: DeviceSet) -> bool:
+    """Whether `device_sets` lacks choices that a larger one of them may come down to."""
+    return _n_choices(_kinds(machine, accelerators)) > _MAX_SETS
+
+
 def within_watts(
     hardware: Hardware, sets: Sequence[DeviceSet], max_watts: float | None
 ) -> tuple[DeviceSet, ...]:
@@ -57,6 +62,17 @@ def within_watts(
     return tuple(
         some for some, watts in zip(sets, drawn, strict=True) if watts is None or watts <= max_watts
     )
+
+
+def _kinds(machine: Machine, accelerators: DeviceSet) -> list[list[Device]]:
+    """The fastest first, the roomiest first in each."""
+    order = sorted(accelerators, key=lambda d: (*_pace(machine, d), -machine.room_bytes(d)))
+    return [list(alike) for _, alike in groupby(order, key=lambda d: _kind(machine, d))]
+
+
+def _n_choices(kinds: Sequence[Sequence[Device]]) -> int:
+    """The empty one, too."""
+    return prod(len(kind) + 1 for kind in kinds)
 
 
 def _combinations(kinds: Sequence[Sequence[Device]]) -> Iterator[list[Device]]:

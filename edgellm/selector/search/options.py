@@ -245,7 +245,10 @@ class Search:
         """What no placement's rank lies above; without `ways`, whenever its first token came."""
         reach = self._reach(devices)
         pace = self._best_pace(reach, setting, len(devices), ways)
-        return self.question.rank(self._merit(setting, pace, len(devices), reach.power_w))
+        n_devices, watts = len(devices), reach.power_w
+        if self.question.may_idle:
+            n_devices, watts = min(n_devices, 1), reach.least_power_w
+        return self.question.rank(self._merit(setting, pace, n_devices, watts))
 
     def _reach(self, devices: DeviceSet) -> Bound:
         if devices not in self._reaches:

@@ -7,6 +7,7 @@ from edgellm.probe.known.limits import Limits, backend_limits
 from edgellm.selector.memory.shares import Ways
 from edgellm.selector.placing.devices import (
     DeviceSet,
+    are_thinned,
     device_sets,
     usable_accelerators,
     within_watts,
@@ -27,6 +28,7 @@ class Question:
     sets: tuple[DeviceSet, ...]  # of accelerators; the empty one is the CPU alone
     only_best: bool = False  # nothing is shown beside the answer
     limits: Mapping[str, Limits] = field(default_factory=dict)  # of each accelerator's backend
+    may_idle: bool = False  # a set may come down to fewer devices that are none themselves
 
     @classmethod
     def of(
@@ -35,7 +37,8 @@ class Question:
         accelerators = usable_accelerators(machine.hardware)
         sets = _sets(machine, goal, accelerators)
         limits = {one.id: backend_limits(one, profiles.backends) for one in accelerators}
-        return cls(machine, goal, profiles, accelerators, sets, only_best, limits)
+        may_idle = bool(goal.tensor_split) or are_thinned(machine, accelerators)
+        return cls(machine, goal, profiles, accelerators, sets, only_best, limits, may_idle)
 
     def with_margins(self, margins: Mapping[str, int]) -> "Question":
         machine = self.machine.with_margins(margins)

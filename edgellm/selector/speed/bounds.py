@@ -56,7 +56,9 @@ class Bounds:
         rows.append((1 << 62, self._bytes_s(machine.cpu, setting)))  # the host holds any rest
         ids = [device.id for device in devices] or ["cpu"]
         watts = power_w(machine.hardware, ids)
-        return Bound(self, tuple(rows), tuple(kinds.items()), watts)
+        told = (device.board_power_w for device in (*devices, machine.cpu))
+        least_w = min((one for one in told if one is not None), default=None)
+        return Bound(self, tuple(rows), tuple(kinds.items()), watts, least_w)
 
     def least_token_s(self, load: Load, rooms: Sequence[tuple[int, float]]) -> float:
         """Seconds for one token of one stream of a model without experts, by the room there is."""
@@ -162,6 +164,7 @@ class Bound:
     _rooms: tuple[tuple[int, float], ...]
     _kinds: tuple[tuple[Kind, Device], ...]
     power_w: float | None
+    least_power_w: float | None  # where but one of them took part
 
     def most_tok_s(self, load: Load, setting: Setting, n_streams: int = 1) -> float:
         """Tokens of all streams together."""

@@ -106,6 +106,31 @@ def test_no_placement_is_ahead_of_its_bound():
                     assert question.rank(found.merit)[:-1] <= bound[:-1], (setting, devices)
 
 
+# The second of two gets nothing by the split; of eight that are too many for every choice of them,
+# every other one has no room.
+IDLE = (
+    (machine((80, 900), (80, 500)), {"tensor_split": (1.0, 1e-6)}),
+    (machine(*((1 if i % 2 else 24, 1000 - 50 * i) for i in range(8))), {}),
+)
+
+
+@pytest.mark.parametrize("objective", ["balanced", "energy"])
+@pytest.mark.parametrize(("hardware", "pins"), IDLE)
+def test_what_leaves_devices_idle_is_not_ahead_of_its_bound_either(hardware, pins, objective):
+    devices = tuple(replace(device, board_power_w=300.0) for device in hardware.accelerators)
+    hardware = replace(hardware, devices=(*devices, *hardware.devices[len(devices) :]))
+    goal = Goal(use="batch", objective=objective, **pins)
+    search = search_of(specs.llama_70b("Q4_K_M"), hardware, goal)
+    question, n_idle = search.question, 0
+    for setting in settings(search.spec, goal, question.workload):
+        for some in question.sets:
+            found = search.look(setting, some, question.ways(some))
+            if isinstance(found, Option):
+                n_idle += len(found.placement.device_ids) < len(some)
+                assert question.rank(found.merit) <= search.bound(setting, some, found.ways)
+    assert n_idle
+
+
 def test_a_pool_and_streams_of_ones_own_are_not_taken_for_one_another():
     """Asked one after the other, they have the paces that each has alone."""
 
