@@ -16,6 +16,7 @@ from edgellm.selector.plan import Goal
 from edgellm.units import GIB, MIB
 
 PROFILES = load_profiles()
+F16_70B = [specs.candidate(specs.llama_70b("F16"))]
 
 
 def plan_of(hardware, candidates=None, **goal):
@@ -134,6 +135,38 @@ def test_a_slow_second_card_is_left_out_and_named():
     plan = plan_of(machine((24, 1000), (8, 100)))
     assert plan.devices == ("CUDA0",)
     assert "Card 1 is left out: what is faster holds everything" in plan.reasons
+
+
+@pytest.mark.parametrize(
+    ("small_gib", "pins", "why"),
+    [
+        (0.5, {}, "no room for a layer"),
+        (24, {"n_gpu_layers": 5}, "-ngl 5 leaves it no layer"),
+    ],
+)
+def test_a_card_that_gets_nothing_is_not_told_of_what_the_others_hold(small_gib, pins, why):
+    plan = plan_of(machine((24, 1000), (small_gib, 100), ram=256), F16_70B, **pins)
+    assert f"Card 1 is left out: {why}" in plan.reasons
+
+
+def test_a_card_that_an_even_split_would_overfill_is_said_not_to_fit():
+    hardware = machine((24, 1000), (24, 1000), (2, 1000), backend="sycl")
+    pins = {"split_mode": "row", "n_gpu_layers": -1, "n_ctx": 4096}
+    plan = plan_of(hardware, [specs.candidate(specs.llama_70b())], **pins)
+    assert "Card 2 is left out: with it the plan does not fit" in plan.reasons
+
+
+def test_of_experts_that_are_pinned_to_the_host_no_other_card_is_told_to_hold_them():
+    plan = plan_of(machine((24, 1000), (24, 100)), [specs.candidate(specs.moe())], n_cpu_moe=48)
+    assert "Card 1 is left out: -ncmoe 48 leaves it no layer" in plan.reasons
+
+
+def test_each_of_more_kinds_than_have_every_choice_tried_has_its_reason():
+    small = [(0.5, 800 - 100 * i) for i in range(4)]
+    plan = plan_of(machine((24, 1000), (24, 900), *small, ram=256), F16_70B)
+    assert sorted(plan.devices) == ["CUDA0", "CUDA1"]
+    named = "Card 2 + Card 3 + Card 4 + Card 5"
+    assert f"{named} are left out: no room for a layer" in plan.reasons
 
 
 def test_graphics_inside_the_cpu_are_left_alone_beside_a_card():

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from edgellm.models.gguf.loadable import LOADABLE
 from edgellm.probe.hardware import Backend, Device, Hardware
+from edgellm.selector.placing.machine import Shortfall
 from edgellm.selector.plan import Candidate, Goal, Placement
 from edgellm.selector.power import power_w
 from edgellm.selector.profiles import Workload
@@ -12,7 +13,8 @@ from edgellm.selector.quality import bits_per_weight
 from edgellm.selector.replicas import Replicas, best_replicas
 from edgellm.selector.search.confirm import Confirmed
 from edgellm.selector.search.decide import Decision
-from edgellm.selector.search.options import Option
+from edgellm.selector.search.limited import Barred
+from edgellm.selector.search.options import Miss, Option, Unmet
 from edgellm.selector.search.ranking import wants_throughput
 from edgellm.selector.search.settings import Setting, wished_context, wished_parallel
 from edgellm.selector.search.variants import devices_of
@@ -149,9 +151,11 @@ def _why_left_out(device: Device, decision: Decision) -> str:
         together = power_w(decision.question.machine.hardware, ids)
         if together is not None and together > goal.max_watts:
             return f"with it the boards may draw {together:.0f} W, more than {goal.max_watts:g} W"
-    with_it = _with_one_more(device, decision)
-    if with_it is None:
-        return "what is faster holds everything"
+    with_it, used = _with_one_more(device, decision), chosen.placement.device_ids
+    if isinstance(with_it, Miss):
+        return _why_missed(with_it, device)
+    if set(with_it.placement.device_ids) <= set(used):
+        return _why_no_layer(chosen, goal)
     there, here = with_it.pace.decode.p50, chosen.pace.decode.p50
     paces = f"{format_rate(there)} instead of {format_rate(here)}"
     if there < here:
@@ -159,19 +163,36 @@ def _why_left_out(device: Device, decision: Decision) -> str:
     return f"one more would bring too little, {paces}"
 
 
-def _with_one_more(device: Device, decision: Decision) -> Option | None:
-    """The chosen plan with a device like this one besides; None where that can't be, or where it
-    would get nothing."""
+def _with_one_more(device: Device, decision: Decision) -> Option | Miss:
+    """The chosen plan with a device like this one besides: the roomiest of its name, so that equal
+    ones have one reason. The search itself may have left this choice out."""
     search, chosen = decision.winner, decision.chosen
-    used = devices_of(search, chosen)
-    like = {one.id for one in search.question.accelerators if one.name == device.name}
-    for devices in search.question.sets:
-        more = [one for one in devices if one not in used]
-        if len(devices) == len(used) + 1 and len(more) == 1 and more[0].id in like:
-            found = search.look(chosen.setting, devices, chosen.ways)
-            if isinstance(found, Option) and more[0].id in found.placement.device_ids:
-                return found
-    return None
+    used, accelerators = devices_of(search, chosen), search.question.accelerators
+    alike = [one for one in accelerators if one.name == device.name and one not in used]
+    more = max(alike, key=search.question.machine.room_bytes)
+    devices = tuple(one for one in accelerators if one in used or one == more)
+    return search.look(chosen.setting, devices, chosen.ways)
+
+
+def _why_missed(miss: Miss, device: Device) -> str:
+    match miss.why:
+        case Shortfall():
+            return "with it the plan does not fit"
+        case Unmet(sentence=sentence):
+            return f"with it the plan {sentence}"
+        case Barred(sentence=sentence):
+            return sentence.removeprefix(f"{device.name}: ")
+
+
+def _why_no_layer(chosen: Option, goal: Goal) -> str:
+    placement = chosen.placement
+    if not placement.shares[-1].computes:
+        return "what is faster holds everything"
+    if goal.n_cpu_moe is not None and placement.n_gpu_layers > chosen.candidate.spec.n_layers:
+        return f"-ncmoe {goal.n_cpu_moe} leaves it no layer"
+    if goal.n_gpu_layers is not None:
+        return f"-ngl {goal.n_gpu_layers} leaves it no layer"
+    return "no room for a layer"
 
 
 def _context_sentences(option: Option, goal: Goal, workload: Workload) -> Iterator[str]:
