@@ -2,29 +2,24 @@
 read. One after the other, and nicer than the loop: nobody waits for one but who asked for it."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from edgellm.errors import BadGGUF
 from edgellm.runner.intake.beside import AdapterLoaded, attempted
 from edgellm.runner.messages import LoadAdapter
-from edgellm.runner.threads.looking import yield_to_the_loop
+from edgellm.runner.threads.one_thread import OneThread
 
 
-class AdapterLoading:
+class AdapterLoading(OneThread):
     """`load` raises EdgellmError; `put` may be called from any thread, once for each."""
 
     def __init__(
         self, load: Callable[[int, bytes], None], put: Callable[[AdapterLoaded], None]
     ) -> None:
+        super().__init__(is_nicer=True)
         self._load, self._put = load, put
-        self._pool = ThreadPoolExecutor(1, initializer=yield_to_the_loop)
 
     def add(self, asked: LoadAdapter) -> None:
         self._pool.submit(self._loaded, asked)
-
-    def close(self) -> None:
-        """What has not begun, never does: Python would do it all before the process ends."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _loaded(self, asked: LoadAdapter) -> None:
         error = attempted(lambda: self._load(asked.adapter_id, asked.path), _blamed)

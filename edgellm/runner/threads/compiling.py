@@ -14,7 +14,6 @@ that came together begin in one step.
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
 from edgellm.chat.messages import GenerateParams
@@ -23,6 +22,7 @@ from edgellm.runner.batch import Mask
 from edgellm.runner.intake.beside import Compiled, attempted
 from edgellm.runner.messages import Generate
 from edgellm.runner.sampling.recipe import uses_dry
+from edgellm.runner.threads.one_thread import OneThread
 
 MAX_WAIT_S = 10.0  # of the first in a key's line
 _NOBODYS = -1  # no request has this id
@@ -43,7 +43,7 @@ def is_long(request: Generate) -> bool:
     return isinstance(prompt, str) and len(prompt) > LONG_CHARS and not request.params.pictures
 
 
-class Compiling:
+class Compiling(OneThread):
     """Compiles structures and makes long texts into tokens, one request after the other.
 
     `make` may take seconds and raises BadRequest. `make_known` takes none, and gives None where
@@ -60,13 +60,13 @@ class Compiling:
         done: Done,
         clock: Callable[[], float],
     ) -> None:
+        super().__init__()
         self._make, self._make_known = make, make_known
         self._is_known, self._done, self._clock = is_known, done, clock
         # By key, who waits, and since when.
         self._lines: OrderedDict[str, deque[tuple[Generate, float]]] = OrderedDict()
         self._slow: set[int] = set()  # request_ids of what takes time and isn't done
         self._lock = threading.Lock()
-        self._pool = ThreadPoolExecutor(1)
 
     @property
     def computes(self) -> bool:
@@ -121,10 +121,6 @@ class Compiling:
                         line.remove(one)
                         self._slow.discard(request_id)
                         return
-
-    def close(self) -> None:
-        """What has not begun, never does: Python would do it all before the process ends."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _next(self) -> None:
         request = self._taken()

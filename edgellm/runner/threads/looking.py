@@ -7,11 +7,7 @@ leaves it a core (llama/compute.py); of the others, on Linux, its threads take w
 (nice), and all of them on an idle machine.
 """
 
-import os
-import sys
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from edgellm.chat.pictures import Pictures
@@ -21,9 +17,9 @@ from edgellm.runner.intake.beside import Compiled, attempted
 from edgellm.runner.intake.pictures import Looks, Piece, Placed, placed, woven
 from edgellm.runner.intake.prompt import Tokenize, texts_of
 from edgellm.runner.messages import Generate
+from edgellm.runner.threads.one_thread import OneThread
 
 _MAX_WAITING_BYTES = 256 << 20  # of files
-_NICER, _NICEST = 10, 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +29,7 @@ class _Asked:
     pictures: Pictures
 
 
-class Looker:
+class Looker(OneThread):
     """`see` may take seconds and raises BadRequest; `put` may be called from any thread."""
 
     def __init__(
@@ -42,9 +38,9 @@ class Looker:
         tokenize: Tokenize,
         put: Callable[[Compiled], None],
     ) -> None:
+        super().__init__(is_nicer=True)
         self._see, self._tokenize, self._put = see, tokenize, put
         self._waiting: dict[int, _Asked] = {}  # by request_id; the pool holds the numbers only
-        self._pool = ThreadPoolExecutor(1, initializer=yield_to_the_loop)
 
     @property
     def computes(self) -> bool:
@@ -64,10 +60,6 @@ class Looker:
     def forget(self, request_id: int) -> None:
         """Its files are let go, the picture that is being looked at when that is done."""
         self._waiting.pop(request_id, None)
-
-    def close(self) -> None:
-        """What has not begun, never does: Python would do it all before the process ends."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _look(self, request_id: int) -> None:
         asked = self._waiting.get(request_id)
@@ -126,11 +118,3 @@ def _without_files(request: Generate) -> Generate:
 
 def _with_tokens(request: Generate, tokens: list[int]) -> Generate:
     return Generate(request.request_id, tuple(tokens), request.params)
-
-
-def yield_to_the_loop() -> None:
-    """The encoder's own threads are begun by this one, and are as nice."""
-    if sys.platform == "linux":
-        thread = threading.get_native_id()
-        nice = os.getpriority(os.PRIO_PROCESS, thread) + _NICER
-        os.setpriority(os.PRIO_PROCESS, thread, min(nice, _NICEST))

@@ -5,7 +5,6 @@ Not the thread that prepares prompts: who has books counted lets nobody wait for
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from edgellm.errors import BadRequest
 from edgellm.runner.backend import Backend
@@ -14,6 +13,7 @@ from edgellm.runner.intake.inputs import inputs_of
 from edgellm.runner.intake.questions import words_of
 from edgellm.runner.messages import Embed, Infill, Rerank, Tokenize
 from edgellm.runner.threads.compiling import LONG_CHARS
+from edgellm.runner.threads.one_thread import OneThread
 
 
 def read(backend: Backend, asked: Text) -> Tokens:
@@ -41,13 +41,13 @@ def _n_chars(asked: Text) -> int:
             return len(asked.query) * len(documents) + sum(map(len, documents))
 
 
-class Reading:
+class Reading(OneThread):
     """`put` may be called from any thread, and is given each text once that isn't forgotten."""
 
     def __init__(self, backend: Backend, put: Callable[[Read], None]) -> None:
+        super().__init__()
         self._backend, self._put = backend, put
         self._waiting: dict[int, Text] = {}  # by request_id; the pool holds the numbers only
-        self._pool = ThreadPoolExecutor(1)
 
     @property
     def computes(self) -> bool:
@@ -59,10 +59,6 @@ class Reading:
 
     def forget(self, request_id: int) -> None:
         self._waiting.pop(request_id, None)
-
-    def close(self) -> None:
-        """What has not begun, never does: Python would do it all before the process ends."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _read(self, request_id: int) -> None:
         asked = self._waiting.get(request_id)
