@@ -7,7 +7,6 @@ from typing import Self
 
 import httpx2
 
-from edgellm import status
 from edgellm.cli.flags.keys import key_for
 from edgellm.cli.serving.client import (
     PATIENCE_S,
@@ -20,8 +19,9 @@ from edgellm.cli.serving.client import (
     question,
     refusal,
 )
-from edgellm.errors import NotServing
+from edgellm.errors import EdgellmError, NotServing
 from edgellm.tui.told.answers import Chunk, Ended, event
+from edgellm.tui.told.client import whole
 from edgellm.tui.told.signing import Key, signed
 
 
@@ -53,8 +53,7 @@ class AwaitedClient:
         with broken_off(self.url):
             async with self._http.stream(**question(model, messages, options)) as response:
                 if response.status_code >= 400:
-                    told = await self._whole(response)
-                    raise refusal(self.url, response.status_code, told)
+                    raise await self._refusal(response)
                 async for line in response.aiter_lines():
                     match event(line):
                         case Chunk() as chunk:
@@ -63,13 +62,10 @@ class AwaitedClient:
                             return
         raise cut_off()
 
-    async def _whole(self, answer: httpx2.Response) -> bytearray:
+    async def _refusal(self, answer: httpx2.Response) -> EdgellmError:
         """Raises Unreadable, and NotServing for one that comes letter by letter."""
-        body = bytearray()
         try:
             async with asyncio.timeout(self._patience_s):
-                async for part in answer.aiter_bytes():
-                    status.take(body, part)
+                return refusal(self.url, answer.status_code, await whole(answer))
         except TimeoutError as error:
             raise NotServing(f"{self.url} does not answer") from error
-        return body

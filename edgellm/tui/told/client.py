@@ -76,15 +76,12 @@ class Server:
 
     async def _status_bytes(self) -> bytearray:
         """Raises NotServing for a refusal, Unreadable, and what httpx2 raises."""
-        body = bytearray()
         async with self._http.stream("GET", "/edgellm/status", timeout=_STATUS_TIMEOUT) as answer:
             if answer.status_code == 401:
                 raise NotServing(f"{self.url} wants another API key")
             if answer.status_code != 200:
                 raise NotServing(f"no edgellm at {self.url}: it answered {answer.status_code}")
-            async for part in answer.aiter_bytes():
-                status.take(body, part)
-        return body
+            return await whole(answer)
 
     async def answer(self, model: str, messages: Sequence[Message]) -> AsyncGenerator[Piece]:
         """Pieces until `Ended`. Closing it early closes the connection, which cancels the request.
@@ -102,7 +99,7 @@ class Server:
                 timeout=_ANSWER_TIMEOUT,
             ) as response:
                 if response.status_code != 200:
-                    told = problem(response.status_code, await response.aread())
+                    told = problem(response.status_code, await whole(response))
                     kind = ContextTooLong if is_too_long(told) else EdgellmError
                     raise kind(plain(told.message))
                 async for line in response.aiter_lines():
@@ -112,9 +109,17 @@ class Server:
                             return
         except httpx2.ConnectError as error:
             raise NotServing(f"no server at {self.url}") from error
-        except httpx2.RequestError as error:
+        except (httpx2.RequestError, status.Unreadable) as error:
             raise WorkerDied("the connection broke before the answer was whole") from error
         raise WorkerDied("the answer broke off before it was whole")
+
+
+async def whole(answer: httpx2.Response) -> bytearray:
+    """Its body. Raises Unreadable for one without an end, and what httpx2 raises."""
+    body = bytearray()
+    async for part in answer.aiter_bytes():
+        status.take(body, part)
+    return body
 
 
 class Backoff:
