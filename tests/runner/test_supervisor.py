@@ -4,14 +4,12 @@ import asyncio
 import contextlib
 import json
 import os
-import resource
 import signal
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 from real_model import demo_path, plan
 
@@ -27,7 +25,7 @@ from edgellm.errors import (
     Overloaded,
 )
 from edgellm.runner.supervisor import Supervisor
-from edgellm.units import GIB, MIB
+from edgellm.units import GIB, KIB
 
 pytestmark = pytest.mark.model
 
@@ -306,14 +304,16 @@ def test_a_structure_that_explodes_fails_its_request_instead_of_pretending_to_be
     assert isinstance(ending, Failed) or ending.reason == "length"
 
 
-def test_a_penalty_window_of_any_size_costs_nobody_the_worker():
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS binds on Linux only")
+def test_a_penalty_window_of_any_size_costs_nobody_the_worker(tmp_path, monkeypatch):
+    limit_address_space(3 * GIB, tmp_path, monkeypatch)
+
     async def scenario(engine):
         sampling = SamplingParams(repeat_last_n=2**31 - 1, repeat_penalty=1.1)
         _, ending = await collect(engine, "Once", GenerateParams(sampling, 5))
         return ending, engine.n_restarts
 
-    with address_space(3 * GIB):
-        ending, n_restarts = supervise(scenario)
+    ending, n_restarts = supervise(scenario)
     assert isinstance(ending, Finished)
     assert n_restarts == 0
 
@@ -396,28 +396,25 @@ def test_a_file_whose_name_is_not_utf8_is_served(tmp_path):
     assert isinstance(ending, Finished)
 
 
-@contextlib.contextmanager
-def address_space(n_bytes):
-    """What a child started meanwhile may map; more where we ourselves have more: without room for
-    a thread's stack asyncio could not even start it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    least_bytes = psutil.Process().memory_info().vms + 256 * MIB
-    resource.setrlimit(resource.RLIMIT_AS, (max(n_bytes, least_bytes), hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+def limit_address_space(n_bytes, folder, monkeypatch):
+    """Children alone get the limit: what this process maps by now may be more than any sensible
+    one, and where memory is given out before it is there, the kernel kills what is not limited."""
+    limited = folder / "limited-python"
+    limited.write_text(f'#!/bin/sh\nulimit -v {n_bytes // KIB}\nexec "{sys.executable}" "$@"\n')
+    limited.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(limited))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS binds on Linux only")
-def test_a_context_that_memory_cannot_hold_asks_for_a_smaller_plan():
+def test_a_context_that_memory_cannot_hold_asks_for_a_smaller_plan(tmp_path, monkeypatch):
+    limit_address_space(3 * GIB, tmp_path, monkeypatch)
+
     async def run():
         engine = Supervisor(str(demo_path()), plan(n_ctx=1 << 23, n_ctx_seq=1 << 18))
         with pytest.raises(DoesNotFit, match="could not load a context"):
             await engine.start()
 
-    with address_space(3 * GIB):
-        asyncio.run(run())
+    asyncio.run(run())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
