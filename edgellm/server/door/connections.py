@@ -11,7 +11,7 @@ comes too slowly is the guard's affair: by then the request has begun.
 import asyncio
 import resource
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import h11
 from starlette.responses import Response
@@ -20,6 +20,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from edgellm.server.door.framing import BoundedConnection
+from edgellm.server.door.lingering import Lingering
 from edgellm.server.door.patience import Patience
 from edgellm.server.envelope import HTTPProblem, Refused, encode, json_headers, retry_after_s
 from edgellm.units import KIB
@@ -93,6 +94,8 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._lingering = Lingering(transport, lambda: self._is_sending, self._linger)
+        self.transport = cast(asyncio.Transport, self._lingering)
         self.conn = BoundedConnection(h11.SERVER, _MAX_HEAD_BYTES)
         self.flow = _Flow(transport, self.crowd.patience.write_s)
         transport.max_size = _READ_BYTES  # type: ignore[attr-defined]  # of asyncio's own
@@ -108,6 +111,8 @@ class Connection(H11Protocol):
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
+        if self._lingering.lingers:
+            return
         super().data_received(data)
         if self._is_answering:
             self._leave_idle()
@@ -123,6 +128,11 @@ class Connection(H11Protocol):
         self._leave_idle()
         super().connection_lost(exc)
 
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self._lingering.lingers:
+            self.hang_up()
+
     def hang_up(self) -> None:
         """Without a word: it was idle."""
         self._leave_idle()
@@ -132,6 +142,17 @@ class Connection(H11Protocol):
     @property
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
+
+    @property
+    def _is_sending(self) -> bool:
+        return self.conn.their_state is h11.SEND_BODY
+
+    def _linger(self) -> None:
+        """Until the client closes, is in the way of a newcomer, or has had the time of a head."""
+        self._leave_idle()
+        self.flow.resume_reading()
+        self.crowd.idle[self] = self.loop.time()
+        self._giving_up = self.loop.call_later(self.crowd.patience.head_s, self.transport.close)
 
     def _await_head(self) -> None:
         """What is left of a body whose request was answered early counts as the next head."""
@@ -160,7 +181,7 @@ class Connection(H11Protocol):
         """What came is no HTTP. In the midst of an answer there is nothing left to say."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             self._say(HTTPProblem(400, "this is no HTTP request", code="malformed"))
-        self.transport.close()
+        self._lingering.close_for_good()
         if self.cycle is not None:  # what it may still want to say has nobody to go to
             self.cycle.disconnected = True
             self.cycle.message_event.set()
