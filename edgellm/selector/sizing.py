@@ -42,12 +42,14 @@ class Demand:
 
 @frozen
 class Sized:
-    """One machine. `n_boards`: how many of it the demand takes."""
+    """One machine. `n_boards`: how many of it the demand takes, and of all their devices
+    `n_devices`: those of as many copies as so many users need."""
 
     board: str
     quant: str
     n_users: int
     n_boards: int
+    n_devices: int
     n_instances: int  # copies of the model on this machine
     n_ctx_seq: int
     kv_type: KVType
@@ -55,11 +57,8 @@ class Sized:
     decode_tok_s: Range  # of one stream among n_users
     ttft_s: Range
     power_w: float | None  # the limits of this machine's boards that take part
+    total_power_w: float | None  # those of the `n_devices`
     binding: str  # what allows no more: "memory", "tok/s", "first token"
-
-    @property
-    def total_power_w(self) -> float | None:
-        return None if self.power_w is None else self.power_w * self.n_boards
 
 
 def size(
@@ -69,7 +68,8 @@ def size(
     goal: Goal,
     profiles: Profiles,
 ) -> tuple[Sized, ...]:
-    """The fewest machines first, then the fewest watts; those that hold nobody are left out.
+    """The fewest devices first, then the fewest watts; those that hold nobody are left out. What
+    a device costs isn't known, so one that is dear counts as much as one that is cheap.
 
     Raises BadRequest for a demand or a goal that can't be.
     """
@@ -83,9 +83,12 @@ def size(
     return tuple(sorted(rows, key=_order))
 
 
-def _order(row: Sized) -> tuple[int, bool, float, str]:
+def _order(row: Sized) -> tuple[int, bool, float, int, int, str]:
+    """Among equals the fewest machines, and there the one with the least to spare."""
     watts = row.total_power_w
-    return (row.n_boards, watts is None, watts or 0.0, row.board)
+    return (
+        row.n_devices, watts is None, watts or 0.0, row.n_boards, row.n_users, row.board,
+    )  # fmt: skip
 
 
 def _best_on(
@@ -129,21 +132,26 @@ def _row(
     if held is None:
         return None
     n_users = held.n_streams * n_instances
+    hardware = search.question.machine.hardware
     working = search.question.accelerators if n_instances > 1 else devices
     ids = [device.id for device in working] or ["cpu"]
+    n_copies = -(-demand.n_users // held.n_streams)
+    copy_w = power_w(hardware, [device.id for device in devices] or ["cpu"])
     setting, placement = held.service.option.setting, held.service.option.placement
     return Sized(
         board=name,
         quant=search.candidate.quant,
         n_users=n_users,
         n_boards=-(-demand.n_users // n_users),
+        n_devices=n_copies * max(1, len(devices)),
         n_instances=n_instances,
         n_ctx_seq=setting.n_ctx_seq,
         kv_type=setting.kv_type_k,
         placement=placement_text(placement, search.spec.n_layers),
         decode_tok_s=held.service.decode_tok_s,
         ttft_s=held.service.ttft_s,
-        power_w=power_w(search.question.machine.hardware, ids),
+        power_w=power_w(hardware, ids),
+        total_power_w=None if copy_w is None else copy_w * n_copies,
         binding=held.binding,
     )
 

@@ -38,11 +38,35 @@ def by_board(rows):
     return {row.board: row for row in rows}
 
 
-def test_the_fewest_machines_come_first():
+def test_the_fewest_cards_come_first():
     rows = rows_of()
-    assert [row.n_boards for row in rows] == sorted(row.n_boards for row in rows)
+    assert [row.n_devices for row in rows] == sorted(row.n_devices for row in rows)
     assert all(row.n_boards * row.n_users >= 50 for row in rows)
     assert all((row.n_boards - 1) * row.n_users < 50 for row in rows)
+
+
+def test_of_a_large_machine_only_the_cards_that_the_users_take_count():
+    """Eight cards hold many more than are asked for: that is no reason to rank them last, nor to
+    count what they all draw."""
+    few = Demand(n_users=3, tok_s=20, ttft_s=2)
+    eight = named(machine(*[(24, 936)] * 8, ram=256), "RTX 3090", 350)
+    rows = by_board(rows_of(few, [("eight", eight), BOARDS[1]]))
+
+    assert rows["eight"].n_users > 8
+    assert rows["eight"].n_devices == rows["one"].n_devices == 1
+    assert rows["eight"].total_power_w == rows["one"].total_power_w == 350
+    assert rows["eight"].power_w == 8 * 350
+
+
+def test_two_fast_cards_stand_above_more_slow_ones_in_fewer_machines():
+    demand = Demand(n_users=38, tok_s=30)
+    slow = named(machine(*[(24, 300)] * 8, ram=256), "T4", 70)
+    fast = named(machine((24, 2000)), "Fast", 500)
+    rows = rows_of(demand, [("slow", slow), ("fast", fast)])
+
+    assert [row.board for row in rows] == ["fast", "slow"]
+    assert rows[0].n_boards > rows[1].n_boards
+    assert rows[0].n_devices < rows[1].n_devices
 
 
 def test_among_equally_many_the_thriftiest_comes_first():

@@ -85,6 +85,7 @@ def sizes_table(model: str, rows: "Sequence[Sized]", demand: "Demand") -> str:
         (
             row.board,
             str(row.n_boards),
+            str(row.n_devices),
             str(row.n_users),
             DASH if row.total_power_w is None else f"{row.total_power_w:.0f}",
             row.quant,
@@ -96,13 +97,18 @@ def sizes_table(model: str, rows: "Sequence[Sized]", demand: "Demand") -> str:
         for row in rows
     ]
     headings = (
-        "BOARD", "BOARDS", "USERS", "WATTS", "QUANT", "CONTEXT", "TOK/S", "FIRST", "BOUND BY"
+        "BOARD", "BOARDS", "CARDS", "USERS", "WATTS", "QUANT", "CONTEXT", "TOK/S", "FIRST",
+        "BOUND BY",
     )  # fmt: skip
     legend = (
-        "BOARDS: how many of it are needed; USERS: how many one holds; WATTS: of all, by the "
-        "boards' limits;\nTOK/S and FIRST: what each user gets; BOUND BY: what allows no more users"
+        "Each holds them all within what was asked. First whose CARDS are fewest, then whose WATTS "
+        "are:\nwhat a card costs isn't known.\n"
+        "BOARDS: how many of it are needed; CARDS: of theirs, those that so many users take (a CPU "
+        "is one);\nUSERS: how many one board holds; WATTS: of the cards, by their limits; "
+        "TOK/S and FIRST: what each\nuser gets where as many are served as it holds; BOUND BY: "
+        "what allows no more users"
     )
-    right = "BOARDS,USERS,WATTS,CONTEXT,TOK/S,FIRST"
+    right = "BOARDS,CARDS,USERS,WATTS,CONTEXT,TOK/S,FIRST"
     return f"{head}\n\n{table(headings, cells, right=right)}\n\n{legend}"
 
 
@@ -114,6 +120,7 @@ def sizes_json(model: str, rows: "Sequence[Sized]", demand: "Demand") -> dict[st
             {
                 "board": row.board,
                 "n_boards": row.n_boards,
+                "n_devices": row.n_devices,
                 "n_users": row.n_users,
                 "power_w": row.power_w,
                 "total_power_w": row.total_power_w,

@@ -13,9 +13,10 @@ from edgellm.selector.sizing import Demand, Sized
 
 DEMAND = Demand(50, 20.0, 1.0)
 ROW = Sized(
-    board="rtx4090", quant="Q6_K", n_users=25, n_boards=2, n_instances=1, n_ctx_seq=8192,
-    kv_type="q8_0", placement="all layers on 1 device", decode_tok_s=Range(15, 20.7, 25),
-    ttft_s=Range(0.2, 0.39, 0.6), power_w=450.0, binding="tok/s",
+    board="rtx4090", quant="Q6_K", n_users=25, n_boards=2, n_devices=2, n_instances=1,
+    n_ctx_seq=8192, kv_type="q8_0", placement="all layers on 1 device",
+    decode_tok_s=Range(15, 20.7, 25), ttft_s=Range(0.2, 0.39, 0.6),
+    power_w=450.0, total_power_w=900.0, binding="tok/s",
 )  # fmt: skip
 
 
@@ -63,14 +64,14 @@ def test_the_table_says_how_many_boards_users_and_watts():
     lines = sizes_table("qwen3:8b", [ROW], DEMAND).splitlines()
 
     assert lines[0] == "qwen3:8b for 50 users, 20 tok/s each, the first token within 1 s"
-    assert lines[3].split()[:4] == ["rtx4090", "2", "25", "900"]
+    assert lines[3].split()[:5] == ["rtx4090", "2", "2", "25", "900"]
     assert max(map(len, lines)) <= 100
 
 
 def test_unknown_watts_are_a_dash():
-    row = msgspec.convert(msgspec.to_builtins(ROW) | {"power_w": None}, Sized)
+    row = msgspec.convert(msgspec.to_builtins(ROW) | {"total_power_w": None}, Sized)
 
-    assert sizes_table("m", [row], DEMAND).splitlines()[3].split()[3] == "–"
+    assert sizes_table("m", [row], DEMAND).splitlines()[3].split()[4] == "–"
 
 
 def test_the_json_has_the_sum_and_the_ranges():
