@@ -10,6 +10,9 @@ from edgellm.cli.flags.pins import Pins
 
 if TYPE_CHECKING:
     from edgellm.cli.preparing.best import Choice
+    from edgellm.config import Config
+    from edgellm.errors import DoesNotFit
+    from edgellm.models.known.ratings import Kind
 
 
 def recommend(
@@ -18,47 +21,78 @@ def recommend(
     every: Annotated[
         bool, typer.Option("--all", help="Every model that fits, not one of each family.")
     ] = False,
+    offline: options.Offline = False,
     as_json: options.AsJSON = False,
 ) -> None:
     """Rank the models of the catalog for this machine.
 
-    First those that keep the pace of the use without losing much, the largest first; then what
-    fits and is slower. One of each family, ten at most; what does not fit is not listed. Nothing
-    is downloaded and nobody is asked. With --use code the families made for it come first.
+    First those that keep the pace of the use without losing much, the best first; then what fits
+    and is slower. One of each family, ten at most; what does not fit is not listed. Nothing is
+    downloaded and nobody is asked.
+
+    Which is better, people have judged: ratings of LMArena, of prompts about programs with --use
+    code. What is not rated is estimated by its size, its age and its family, and marked so.
+
+    With --offline only what is on this disk is ranked: nothing else can be had without a network.
+    Of a machine that is only described (--on, --device) the whole catalog is.
 
     \b
       edgellm recommend
       edgellm recommend --use code --min-tok-s 20
       edgellm recommend --on rpi5 --all
+      edgellm recommend --offline
     """
     from edgellm.cli.output import print_json
-    from edgellm.cli.preparing.catalog_ranking import recommended
+    from edgellm.cli.preparing.catalog_ranking import recommended, recommended_of_disk
     from edgellm.cli.preparing.planning import profiles_here
-    from edgellm.errors import DoesNotFit
+    from edgellm.models.known.ratings import kind_of
     from edgellm.profiles import load_profiles
 
-    config = options.config_from(reserve=pins.reserve)
+    config = options.config_from(offline=offline, reserve=pins.reserve)
     hardware = described.hardware()
     goal = pins.goal(config.reserve)
-    profiles = profiles_here() if described.is_here else load_profiles()
-    found = recommended(hardware, goal, profiles, prefers_code=pins.use == "code", every=every)
+    kind = kind_of(pins.use)
+    is_of_disk = config.offline and described.is_here
+    if is_of_disk:
+        found = recommended_of_disk(config, hardware, goal, kind=kind)
+    else:
+        profiles = profiles_here() if described.is_here else load_profiles()
+        found = recommended(hardware, goal, profiles, kind=kind, every=every)
     if not found:
-        raise DoesNotFit(
+        raise _nothing(config, is_of_disk=is_of_disk)
+    if as_json:
+        print_json([_facts(choice, kind) for choice in found])
+        return
+    print(_table(found))
+    print(f"\n{_legend(found, kind)}\n{_advice(found[0], described, is_of_disk=is_of_disk)}")
+
+
+def _nothing(config: "Config", *, is_of_disk: bool) -> "DoesNotFit":
+    from edgellm.cli.preparing.store import store_of
+    from edgellm.errors import DoesNotFit
+
+    if not is_of_disk:
+        return DoesNotFit(
             "no model of the catalog fits this machine as you asked",
             hint="ask for less, or see what one takes: edgellm plan qwen3:0.6b",
         )
-    if as_json:
-        print_json([_facts(choice) for choice in found])
-        return
-    print(_table(found))
-    name = found[0].name
-    then = f"; edgellm pull {name} downloads it" if described.is_here else ""
-    print(f"\nedgellm plan {name}{described.words} tells more{then}")
+    what = "no model on this disk fits as you asked" if [*store_of(config).list()] else ""
+    return DoesNotFit(
+        what or "there is no model on this disk",
+        hint="without --offline the catalog is ranked; edgellm run demo needs no download",
+    )
+
+
+def _advice(best: "Choice", described: Described, *, is_of_disk: bool) -> str:
+    if is_of_disk:
+        return f"edgellm run {best.name} needs no network"
+    then = f"; edgellm pull {best.name} downloads it" if described.is_here else ""
+    return f"edgellm plan {best.name}{described.words} tells more{then}"
 
 
 def _table(found: "list[Choice]") -> str:
     from edgellm.tables import table
-    from edgellm.units import format_bytes
+    from edgellm.units import format_bytes, format_params
 
     rows = []
     for choice in found:
@@ -67,16 +101,17 @@ def _table(found: "list[Choice]") -> str:
             (
                 choice.name,
                 plan.quant,
-                f"{spec.n_params / 1e9:.1f} B",
+                format_params(spec.n_params),
                 format_bytes(plan.total_bytes),
                 f"{plan.n_parallel}×{plan.n_ctx_seq}",
                 _range(choice),
                 f"{choice.kld:.4f}",
-                _remark(choice),
+                _points(choice),
+                _why(choice),
             )
         )
-    headings = ("MODEL", "QUANT", "PARAMS", "MEMORY", "CONTEXT", "TOK/S", "LOSS", "")
-    return table(headings, rows, right="PARAMS,MEMORY,CONTEXT,TOK/S,LOSS")
+    headings = ("MODEL", "QUANT", "PARAMS", "MEMORY", "CONTEXT", "TOK/S", "LOSS", "RATING", "WHY")
+    return table(headings, rows, right="PARAMS,MEMORY,CONTEXT,TOK/S,LOSS,RATING")
 
 
 def _range(choice: "Choice") -> str:
@@ -88,18 +123,53 @@ def _range(choice: "Choice") -> str:
     return f"{rate.p10:.{digits}f}–{rate.p90:.{digits}f}"
 
 
-def _remark(choice: "Choice") -> str:
-    if choice.is_good:
-        return ""
-    return "slow for this use" if choice.is_whole else "loses much"
+def _points(choice: "Choice") -> str:
+    rating = choice.rating
+    if rating.is_published:
+        return f"{rating.points:.0f}"
+    return f"~{rating.points:.0f}±{rating.spread:.0f}"
 
 
-def _facts(choice: "Choice") -> dict[str, Any]:
+def _why(choice: "Choice") -> str:
+    """Where its rating is from, and what speaks against it."""
+    rating = choice.rating
+    if rating.is_published:
+        parts = [f"rated, {rating.released}"]
+    elif rating.released is None:
+        parts = ["by size, age unknown"]
+    else:
+        kin = f", {rating.n_kin} kin" if rating.n_kin else ""
+        parts = [f"by size, {rating.released}{kin}"]
+    if rating.is_base:
+        parts.append("not taught to answer")
+    if not choice.is_whole:
+        parts.append("loses much")
+    elif not choice.is_good:
+        parts.append("slow for this use")
+    return "; ".join(parts)
+
+
+def _legend(found: "list[Choice]", kind: "Kind") -> str:
+    from edgellm.models.known.ratings import load_ratings
+
+    what = "prompts about programs" if kind == "code" else "all prompts"
+    text = f"RATING: LMArena {load_ratings().date}, {what}; 100 points more win 64 of 100 times"
+    if all(choice.rating.is_published for choice in found):
+        return text
+    return (
+        f"{text};\n~ is not rated: estimated by size, release and rated kin, and ranked by the "
+        "lower end\n  where nothing so small is rated"
+    )
+
+
+def _facts(choice: "Choice", kind: "Kind") -> dict[str, Any]:
     plan, spec = choice.plan, choice.candidate.spec
     return {
         "model": choice.name,
         "source": choice.candidate.source,
         "license": spec.license,
+        "released": choice.rating.released,
+        "rating": _rating_facts(choice, kind),
         "quant": plan.quant,
         "n_params": spec.n_params,
         "file_bytes": choice.candidate.file_bytes,
@@ -112,4 +182,24 @@ def _facts(choice: "Choice") -> dict[str, Any]:
         "kld": round(choice.kld, 5),
         "keeps_pace": choice.is_good,
         "loses_little": choice.is_whole,
+    }
+
+
+def _rating_facts(choice: "Choice", kind: "Kind") -> dict[str, Any]:
+    from edgellm.models.known.ratings import load_ratings
+
+    rating, table = choice.rating, load_ratings()
+    spread = rating.spread or 0.0
+    return {
+        "points": round(rating.points, 1),
+        "low": round(rating.points - spread, 1),
+        "high": round(rating.points + spread, 1),
+        "counted": round(rating.counted, 1),
+        "is_published": rating.is_published,
+        "n_kin": rating.n_kin,
+        "is_base": rating.is_base,
+        "of": kind,
+        "source": table.source,
+        "date": table.date,
+        "why": _why(choice),
     }

@@ -1,15 +1,16 @@
 """The model that suits this machine best, when nobody named one.
 
 A use needs a pace and a first word in time (profiles/workloads), and there is a loss that is still
-acceptable (profiles/quality). Among the models that keep all three, the one with the most
-parameters; when none does, the fastest. Within a model the selector has already chosen the
-quantization.
+acceptable (profiles/quality). Among the models that keep all three, the one that is rated best
+(profiles/ratings); when none does, the rating counts against the pace that is missing. Within a
+model the selector has already chosen the quantization.
 """
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
+from math import inf, log2
 from pathlib import Path
 
 from edgellm.cli.preparing.planning import profiles_here
@@ -17,6 +18,8 @@ from edgellm.cli.preparing.resolve import catalog_candidates, stored_candidates
 from edgellm.cli.preparing.store import store_of
 from edgellm.config import Config
 from edgellm.errors import BadRequest, DoesNotFit
+from edgellm.models.known import catalog, ratings
+from edgellm.models.known.ratings import Kind, Rating
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.choose import choose
 from edgellm.selector.plan import Candidate, Goal, Plan, Range
@@ -29,44 +32,58 @@ from edgellm.values import frozen
 _OFFERED_FAMILIES = ("qwen3", "gpt-oss")
 _USUAL_PACE_RATIO = 0.5  # of the use's target: ten tokens a second is still faster than reading
 _USUAL_DELAY_RATIO = 10.0  # of the target for the first word: a long question may take a while
+# Half the pace is worth a better model only if that is more than twice as large: between sizes of
+# one family half the size is 25 to 50 points less and twice the pace.
+_POINTS_PER_HALVING = 100.0
 _FREE_DISK_RATIO = 0.8  # a download that fills the disk helps nobody
 
 
 @frozen
 class Choice:
-    """One model, in the quantization and placement that suit it. `kld`: what its weights lose."""
+    """One model, in the quantization and placement that suit it. `kld`: what its weights lose.
+    `lack`: halvings of the pace that the use needs."""
 
     name: str
     goal: Goal
     plan: Plan
     candidate: Candidate
+    rating: Rating
     kld: float
+    lack: float
     is_whole: bool  # its loss is acceptable
     is_good: bool  # and it keeps the pace of the use
 
     @property
-    def merit(self) -> tuple[bool, bool, float]:
-        """Greater is better."""
-        pace = self.plan.decode_tok_s.p50 if self.plan.decode_tok_s else 0.0
-        size = float(self.candidate.spec.n_params)
-        return (self.is_good, self.is_whole, size if self.is_good else pace)
+    def merit(self) -> tuple[bool, bool, float, str]:
+        """Greater is better; of equal ones the newer is."""
+        lost = 0.0 if self.is_good else _POINTS_PER_HALVING * self.lack
+        points = self.rating.counted - lost
+        return (self.is_good, self.is_whole, points, self.rating.released or "")
 
 
 def choice_of(
-    candidates: Sequence[Candidate], hardware: Hardware, goal: Goal, profiles: Profiles
+    candidates: Sequence[Candidate],
+    hardware: Hardware,
+    goal: Goal,
+    profiles: Profiles,
+    rating: Rating,
 ) -> Choice | None:
     """As `balanced_choice`, unless that one is slow and another plan keeps the pace."""
-    first = balanced_choice(candidates, hardware, goal, profiles)
+    first = balanced_choice(candidates, hardware, goal, profiles, rating)
     if first is None or first.is_good:
         return first
     pace = profiles.workload(goal.use).decode_target_tok_s * _USUAL_PACE_RATIO
     faster = replace(goal, min_tok_s=max(pace, goal.min_tok_s or 0.0))
-    second = balanced_choice(candidates, hardware, faster, profiles)
+    second = balanced_choice(candidates, hardware, faster, profiles, rating)
     return replace(second, goal=goal) if second and second.is_good else first
 
 
 def balanced_choice(
-    candidates: Sequence[Candidate], hardware: Hardware, goal: Goal, profiles: Profiles
+    candidates: Sequence[Candidate],
+    hardware: Hardware,
+    goal: Goal,
+    profiles: Profiles,
+    rating: Rating,
 ) -> Choice | None:
     """`candidates`: one model in several quantizations. None: it doesn't fit, can't take the
     pins, or writes no text."""
@@ -80,15 +97,25 @@ def balanced_choice(
     kld = weight_kld(profiles.quality, chosen.quant, chosen.spec)
     is_whole = kld <= _acceptable(profiles)
     workload = profiles.workload(goal.use)
-    is_good = is_whole and _keeps_pace(plan.decode_tok_s, plan.prefill_tok_s, workload)
-    return Choice(plan.model, goal, plan, chosen, kld, is_whole, is_good)
+    lack = _lack(plan.decode_tok_s, plan.prefill_tok_s, workload)
+    is_good = is_whole and lack <= 0
+    return Choice(plan.model, goal, plan, chosen, rating, kld, lack, is_whole, is_good)
 
 
-def best_of(models: Iterable[Sequence[Candidate]], hardware: Hardware, goal: Goal) -> Choice | None:
+def best_of(
+    models: Iterable[tuple[Sequence[Candidate], Rating]], hardware: Hardware, goal: Goal
+) -> Choice | None:
     """On this machine. None: nothing fits."""
+    return max(choices_of(models, hardware, goal), key=lambda one: one.merit, default=None)
+
+
+def choices_of(
+    models: Iterable[tuple[Sequence[Candidate], Rating]], hardware: Hardware, goal: Goal
+) -> list[Choice]:
+    """On this machine, of those that fit."""
     profiles = profiles_here()
-    found = (choice_of(candidates, hardware, goal, profiles) for candidates in models)
-    return max((choice for choice in found if choice), key=lambda one: one.merit, default=None)
+    found = (choice_of(files, hardware, goal, profiles, rating) for files, rating in models)
+    return [choice for choice in found if choice]
 
 
 def promises(candidate: Candidate, hardware: Hardware, goal: Goal, profiles: Profiles) -> bool:
@@ -97,7 +124,7 @@ def promises(candidate: Candidate, hardware: Hardware, goal: Goal, profiles: Pro
         return False
     seen = glance(hardware, candidate, goal, profiles)
     workload = profiles.workload(goal.use)
-    return seen is not None and _keeps_pace(seen.decode_tok_s, seen.prefill_tok_s, workload)
+    return seen is not None and _lack(seen.decode_tok_s, seen.prefill_tok_s, workload) <= 0
 
 
 def is_too_slow(candidate: Candidate, hardware: Hardware, goal: Goal, profiles: Profiles) -> bool:
@@ -106,14 +133,15 @@ def is_too_slow(candidate: Candidate, hardware: Hardware, goal: Goal, profiles: 
     return not may_reach(hardware, candidate, goal, profiles, pace)
 
 
-def _keeps_pace(decode: Range | None, prefill: Range | None, workload: Workload) -> bool:
-    if decode is None or prefill is None:
-        return False
+def _lack(decode: Range, prefill: Range | None, workload: Workload) -> float:
+    """How many times the pace, or the first word's, would have to double; not above zero where it
+    need not. Without a figure for prompts nothing is promised."""
+    if prefill is None:
+        return inf
+    pace = decode.p50 / (workload.decode_target_tok_s * _USUAL_PACE_RATIO)
     first_word_s = workload.n_prompt / prefill.p50
-    return (
-        decode.p50 >= workload.decode_target_tok_s * _USUAL_PACE_RATIO
-        and first_word_s <= workload.ttft_target_s * _USUAL_DELAY_RATIO
-    )
+    delay = first_word_s / (workload.ttft_target_s * _USUAL_DELAY_RATIO)
+    return max(-log2(pace), log2(delay)) if pace > 0 else inf
 
 
 def _acceptable(profiles: Profiles) -> float:
@@ -122,25 +150,37 @@ def _acceptable(profiles: Profiles) -> float:
 
 def best_on_disk(config: Config, hardware: Hardware, goal: Goal) -> Choice | None:
     """Of what was downloaded before, by us or by another tool."""
+    return best_of(stored_models(config, "chat"), hardware, goal)
+
+
+def stored_models(config: Config, kind: Kind) -> Iterator[tuple[Sequence[Candidate], Rating]]:
+    """Each that is on this disk, in the quantizations that are."""
     stored = sorted(store_of(config).list(), key=lambda model: model.repo)
-    by_repo = (tuple(models) for _, models in groupby(stored, key=lambda model: model.repo))
-    return best_of((stored_candidates(models) for models in by_repo), hardware, goal)
+    for repo, models in groupby(stored, key=lambda model: model.repo):
+        if candidates := stored_candidates(tuple(models)):
+            yield candidates, _rating_of_repo(repo, candidates, kind)
+
+
+def _rating_of_repo(repo: str, candidates: Sequence[Candidate], kind: Kind) -> Rating:
+    """The catalog's, where it knows the repository."""
+    for entry in catalog.load_catalog():
+        if entry.repo and entry.repo.lower() == repo.lower():
+            return ratings.rating(entry, kind)
+    return ratings.rating_of_unknown(candidates[0].spec, kind)
 
 
 def best_to_download(config: Config, hardware: Hardware, goal: Goal) -> Choice | None:
     """By the catalog alone: nobody is asked. Leaves out what the disk has no room for."""
-    from edgellm.models.known import catalog
-
     room = _free_disk_bytes(store_of(config).root) * _FREE_DISK_RATIO
-    offered = (
-        entry
-        for entry in catalog.load_catalog()
-        if entry.name.partition(":")[0] in _OFFERED_FAMILIES
-    )
+    offered = (one for one in catalog.load_catalog() if one.family in _OFFERED_FAMILIES)
     models = (
-        [one for one in catalog_candidates(entry) if one.file_bytes <= room] for entry in offered
+        (
+            [one for one in catalog_candidates(entry) if one.file_bytes <= room],
+            ratings.rating(entry, "chat"),
+        )
+        for entry in offered
     )
-    return best_of((candidates for candidates in models if candidates), hardware, goal)
+    return best_of((model for model in models if model[0]), hardware, goal)
 
 
 def _free_disk_bytes(folder: Path) -> int:

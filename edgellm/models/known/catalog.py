@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from typing import Annotated
 
 import msgspec
 
@@ -33,12 +34,28 @@ class CatalogEntry:
     quants: tuple[str, ...]  # best first; what to plan with before the repository was asked
     shape: Shape
     n_params: int | None  # as published
+    released: str  # by its makers: "2025-04"
+    is_base: bool  # it continues texts, and was not taught to answer
     source: str
     date: str
 
     def __hash__(self) -> int:
         """A shape has tables, which have none."""
         return hash(self.name)
+
+    @property
+    def family(self) -> str:
+        return self.name.partition(":")[0]
+
+    @property
+    def n_active_params(self) -> int | None:
+        """Those that one token uses: all but the experts that are not asked."""
+        shape = self.shape
+        if self.n_params is None:
+            return None
+        n_blocks = sum(shape.has_experts(il) for il in range(shape.n_layers))
+        idle = n_blocks * (shape.n_expert - shape.n_expert_used)
+        return self.n_params - idle * 3 * shape.n_embd * shape.n_ff_expert
 
     @property
     def is_servable(self) -> bool:
@@ -55,13 +72,17 @@ class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     license: str | None = None  # where it isn't the family's
     quants: tuple[str, ...] = _COMPUTABLE_FIRST
     n_params: int | None = None
+    released: str | None = None  # the same
+    is_base: bool = False
 
 
 class _Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     family: str
     default: str  # the tag that the bare family name means
     license: str
+    released: Annotated[str, msgspec.Meta(pattern=r"^20\d\d-(0[1-9]|1[0-2])$")]
     model: tuple[_Row, ...]
+    is_base: bool = False
 
 
 @cache
@@ -168,6 +189,8 @@ def _entries(family: _Family) -> tuple[CatalogEntry, ...]:
             quants=row.quants,
             shape=row.shape,
             n_params=row.n_params,
+            released=row.released or family.released,
+            is_base=row.is_base or family.is_base,
             source=row.source,
             date=row.date,
         )

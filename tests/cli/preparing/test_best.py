@@ -1,11 +1,13 @@
 from dataclasses import replace
+from math import log2
 
 from selector_machines import machine
 from selector_specs import bert, candidate, dense, ladder
 
 from edgellm.cli.preparing import machine as this_machine
-from edgellm.cli.preparing.best import best_of, best_on_disk, best_to_download
+from edgellm.cli.preparing.best import best_of, best_on_disk, best_to_download, choices_of
 from edgellm.config import Config
+from edgellm.models.known.ratings import Rating, rating_of_unknown
 from edgellm.probe.known.boards import hardware_from_board
 from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose
@@ -17,16 +19,44 @@ SMALL = ladder(
 LARGE = ladder(lambda quant: dense("large", quant=quant))
 
 
-def test_of_models_that_keep_pace_the_largest_is_best():
-    best = best_of([SMALL, LARGE], machine((24, 1000)), Goal())
+def best_of_files(models, hardware, goal):
+    """Files that no catalog knows: rated by their size alone."""
+    rated = [(files, rating_of_unknown(files[0].spec, "chat")) for files in models]
+    return best_of(rated, hardware, goal)
+
+
+def test_of_files_that_nobody_rates_and_that_keep_pace_the_largest_is_best():
+    best = best_of_files([SMALL, LARGE], machine((24, 1000)), Goal())
 
     assert best is not None
     assert best.name == "large"
     assert best.candidate.file == best.plan.file
 
 
+def test_a_smaller_model_that_is_rated_higher_is_better():
+    models = [(LARGE, Rating(1100.0)), (SMALL, Rating(1200.0))]
+    best = best_of(models, machine((24, 1000)), Goal())
+
+    assert best is not None
+    assert best.name == "small"
+    assert best.is_good
+
+
+def test_of_two_that_are_too_slow_a_much_better_one_may_be_half_as_fast():
+    """And no slower one: a halving of the pace is worth a hundred points."""
+    slow = machine(ram_bandwidth=0.5)
+    both = [(LARGE, Rating(1100.0)), (SMALL, Rating(1100.0))]
+    large, small = choices_of(both, slow, Goal())
+    halvings = log2(small.plan.decode_tok_s.p50 / large.plan.decode_tok_s.p50)
+    assert 0 < small.lack < large.lack
+    for more, winner in ((100 * halvings + 5, "large"), (100 * halvings - 5, "small")):
+        best = best_of([(LARGE, Rating(1100.0 + more)), (SMALL, Rating(1100.0))], slow, Goal())
+        assert best is not None
+        assert (best.name, best.is_good) == (winner, False)
+
+
 def test_a_model_that_is_too_slow_to_read_along_loses_to_a_smaller_one():
-    best = best_of([LARGE, SMALL], machine(ram_bandwidth=20), Goal())
+    best = best_of_files([LARGE, SMALL], machine(ram_bandwidth=20), Goal())
 
     assert best is not None
     assert best.name == "small"
@@ -34,26 +64,26 @@ def test_a_model_that_is_too_slow_to_read_along_loses_to_a_smaller_one():
 
 def test_a_large_model_that_fits_only_badly_cut_down_loses_to_a_smaller_one():
     cut = [one for one in LARGE if one.quant == "Q2_K"]
-    best = best_of([cut, SMALL], machine((24, 1000)), Goal())
+    best = best_of_files([cut, SMALL], machine((24, 1000)), Goal())
 
     assert best is not None
     assert best.name == "small"
 
 
 def test_when_none_keeps_pace_the_fastest_is_best():
-    best = best_of([LARGE, SMALL], machine(ram_bandwidth=0.5), Goal())
+    best = best_of_files([LARGE, SMALL], machine(ram_bandwidth=0.5), Goal())
 
     assert best is not None
     assert best.name == "small"
 
 
 def test_what_does_not_fit_is_no_candidate():
-    assert best_of([LARGE], machine(ram=1), Goal()) is None
-    assert best_of([], machine(), Goal()) is None
+    assert best_of_files([LARGE], machine(ram=1), Goal()) is None
+    assert best_of_files([], machine(), Goal()) is None
 
 
 def test_an_embedding_model_is_not_what_was_meant():
-    assert best_of([[candidate(bert())]], machine(), Goal()) is None
+    assert best_of_files([[candidate(bert())]], machine(), Goal()) is None
 
 
 def test_an_empty_disk_has_no_best_model(tmp_path):

@@ -1,7 +1,14 @@
 import pytest
 from selector_machines import machine
 
-from edgellm.cli.preparing.catalog_ranking import recommended
+from edgellm.cli.preparing.catalog_ranking import (
+    rated_candidates,
+    recommended,
+    recommended_of_disk,
+)
+from edgellm.config import Config
+from edgellm.models.known.catalog import find
+from edgellm.models.known.ratings import rating
 from edgellm.probe.known.boards import hardware_from_board
 from edgellm.profiles import load_profiles
 from edgellm.selector.plan import Goal
@@ -41,12 +48,39 @@ def test_only_what_can_be_had_and_served_is_listed(on_a_small_board):
         assert choice.plan.decode_tok_s is not None
 
 
-def test_for_code_the_families_made_for_it_come_first():
-    found = recommended(hardware_from_board("rpi5"), Goal(use="agent"), PROFILES, prefers_code=True)
-    are_coders = ["cod" in family for family in families(found)]
+def names_for(kind):
+    return [one.entry.name for one in rated_candidates(hardware_from_board("rtx3060"), kind)]
 
-    assert are_coders[0]
-    assert are_coders == sorted(are_coders, reverse=True)
+
+def test_a_newer_model_of_four_billion_parameters_stands_above_an_old_one_of_seven():
+    names = names_for("chat")
+    for newer in ("qwen3:4b", "gemma3:4b"):
+        for older in ("llama2:7b", "mistral:7b", "mpt:7b"):
+            assert names.index(newer) < names.index(older)
+
+
+def test_for_code_the_ratings_of_prompts_about_programs_count():
+    chat, code = names_for("chat"), names_for("code")
+
+    assert chat.index("gemma3:12b") < chat.index("gpt-oss:20b")
+    assert code.index("gpt-oss:20b") < code.index("gemma3:12b")
+    assert chat.index("qwen2.5:7b") < chat.index("qwen2.5-coder:7b")
+    assert code.index("qwen2.5-coder:14b") < code.index("qwen2.5:14b")
+
+
+def test_what_is_for_code_is_ranked_by_that():
+    found = recommended(hardware_from_board("rpi5"), Goal(use="agent"), PROFILES, kind="code")
+
+    assert [choice.merit for choice in found] == sorted((c.merit for c in found), reverse=True)
+    for choice in found:
+        assert choice.rating == rating(find(choice.name), "code")
+
+
+def test_what_is_ranked_says_whether_somebody_rated_it(on_a_small_board):
+    for choice in on_a_small_board:
+        rating = choice.rating
+        assert rating.released is not None
+        assert rating.is_published == (rating.spread is None)
 
 
 def test_a_wish_that_nothing_keeps_leaves_nothing():
@@ -55,3 +89,9 @@ def test_a_wish_that_nothing_keeps_leaves_nothing():
 
 def test_on_a_machine_without_room_nothing_is_recommended():
     assert recommended(machine(ram=0.1), Goal(), PROFILES) == []
+
+
+def test_on_a_disk_without_models_there_is_nothing_to_rank(tmp_path):
+    config = Config(cache_dir=str(tmp_path), offline=True)
+
+    assert recommended_of_disk(config, machine(), Goal()) == []
