@@ -9,7 +9,7 @@ from functools import partial
 from typing import TypeAlias, assert_never
 
 from edgellm.errors import BadRequest, EdgellmError
-from edgellm.runner.backend import Backend, NoKVSlot, Step
+from edgellm.runner.backend import Backend, NoKVSlot, Step, check_tokens
 from edgellm.runner.batch import Batch, Mask, Start
 from edgellm.runner.counts import Counts, gauge
 from edgellm.runner.drafting.speculation import rows_computed
@@ -232,6 +232,8 @@ class Worker:
     def _generate(self, request: Generate) -> None:
         if self._embeds:
             raise BadRequest("this model gives embeddings; it generates no text")
+        biased = (token for token, _ in request.params.sampling.logit_bias)
+        check_tokens(self._backend, biased, "logit_bias")
         if takes_time(request) or request.params.pictures:
             self._preparing.add(request, self._clock())
             if ready := self._prepare(request):

@@ -124,6 +124,10 @@ def picture(url):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
+        (
+            {"logit_bias": {"0": 1, "99999": 5}},
+            "token 99999 is not in the vocabulary of 1408 tokens",
+        ),
         ({"lora": [{"id": 99, "scale": 1}]}, "no adapter has the id 99"),
         (picture("data:image/png;base64,bm8gcGljdHVyZQ=="), "this is no picture that is read here"),
         (picture("data:image/png;base64,%%%"), "the base64 is damaged"),

@@ -165,6 +165,16 @@ def test_a_token_outside_the_vocabulary_is_refused_before_it_spoils_a_batch():
     assert text_of(told, 2) == shown(answer([6], 5))
 
 
+def test_a_bias_for_a_token_outside_the_vocabulary_is_refused_before_anything_is_prepared():
+    biased = SamplingParams(temperature=0, logit_bias=((VOCABULARY - 1, 1.0), (VOCABULARY, 1.0)))
+    params = GenerateParams(biased, max_tokens=5, structure=Regex("a"))
+    told = serve([Generate(1, (5,), params), Generate(2, (6,), greedy(5))])
+    (ending,) = endings(told, 1)
+    assert ending.message == "token 50 is not in the vocabulary of 50 tokens"
+    assert (ending.http_status, ending.param) == (400, "logit_bias")
+    assert text_of(told, 2) == shown(answer([6], 5))
+
+
 def test_a_structure_that_cannot_be_compiled_is_the_requests_own_fault():
     told = serve([Generate(1, (5,), greedy(5, structure=Regex("(")))], [])
     assert endings(told, 1)[0].http_status == 400
