@@ -18,6 +18,7 @@ class Stream:
     gaps_s: "array[float]" = field(default_factory=lambda: array("f"))  # from step to step
     marks: Mapping[int, bytes] = field(default_factory=dict)  # special tokens that are text here
     n_untold: int = 0  # tokens since the last Delta
+    has_text: bool = False  # there was one
     logprobs: list[TokenLogprob] = field(default_factory=list)
 
     def saw_token(self, now_s: float) -> None:

@@ -2,6 +2,11 @@
 
 Messages are gathered here and go out together, when the loop says so. Of each request that runs
 there is a stream; what ends it is told once, and then there is none.
+
+Whatever goes out wakes the gateway, often on a core that computes. Where steps take a millisecond
+or two that is a good part of them, so text of a few steps goes out at once: as many messages, but
+one awakening, and later by less than a screen takes to show it. What somebody waits for (a first
+token, an end, an answer) never waits.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,6 +20,8 @@ from edgellm.runner.sequence import Sequence
 from edgellm.runner.stream import Stream
 from edgellm.runner.text import TextStream
 
+_HELD_S = 0.008  # that text may wait for more; half a picture of a screen with 60 a second
+
 
 class Telling:
     def __init__(
@@ -23,21 +30,30 @@ class Telling:
         self._backend, self._tell, self._clock = backend, tell, clock
         self._streams: dict[int, Stream] = {}
         self._out: list[FromWorker] = []
+        self._is_awaited = False  # some of it
+        self._flushed_s = 0.0  # when it was due last
 
     def add(self, messages: Iterable[FromWorker]) -> None:
         self._out += messages
+        self._is_awaited = True
 
     def flush(self) -> None:
         """What was gathered goes out."""
         if self._out:
-            out, self._out = self._out, []
+            out, self._out, self._is_awaited = self._out, [], False
             self._tell(out)
+
+    def flush_if_due(self, now_s: float, step_s: float) -> None:
+        """The same, unless all of it may wait for a next step that takes as long as the last."""
+        if self._is_awaited or now_s + step_s > self._flushed_s + _HELD_S:
+            self._flushed_s = now_s
+            self.flush()
 
     def reject(self, request_id: int, error: EdgellmError) -> None:
         hint = f" ({error.hint})" if error.hint else ""
         kind = type(error).__name__
         rejected = Rejected(request_id, f"{error}{hint}", error.http_status, error.param, kind)
-        self._out.append(rejected)
+        self.add([rejected])
 
     def too_late(self, request_id: int, where: str, elapsed_s: float) -> None:
         """Its client has stopped waiting before anything was said."""
@@ -112,21 +128,21 @@ class Telling:
         if shown or is_due:
             told, stream.logprobs = tuple(stream.logprobs), []
             self._out.append(Delta(sequence.request_id, shown, stream.n_untold, told))
-            stream.n_untold = 0
+            self._is_awaited |= not stream.has_text
+            stream.n_untold, stream.has_text = 0, True
 
     def _done(self, sequence: Sequence, stream: Stream, reason: FinishReason) -> None:
-        self._out.append(
-            Done(
-                sequence.request_id,
-                reason,
-                sequence.n_prompt,
-                sequence.n_cached,
-                sequence.n_output,
-                stream.timings(self._clock()),
-                sequence.step_share,
-                sequence.n_computed_here,
-                sequence.n_drafted,
-                sequence.n_draft_accepted,
-                sequence.step_share_s,
-            )
+        done = Done(
+            sequence.request_id,
+            reason,
+            sequence.n_prompt,
+            sequence.n_cached,
+            sequence.n_output,
+            stream.timings(self._clock()),
+            sequence.step_share,
+            sequence.n_computed_here,
+            sequence.n_drafted,
+            sequence.n_draft_accepted,
+            sequence.step_share_s,
         )
+        self.add([done])

@@ -122,8 +122,7 @@ class Worker:
             self._embed()
             self._questions.free_unused(self._scheduler)
             self._gauge()
-            if not self._may_tell_later:
-                self._telling.flush()
+            self._flush(begun_s)
             self._record(begun_s)
 
     def _tidy_up(self) -> None:
@@ -134,6 +133,13 @@ class Worker:
         while self._scheduler.limits.disk_bytes and memory.has_chores and self._clock() < end_s:
             self._step()
 
+    def _flush(self, begun_s: float) -> None:
+        if self._computed is None or not self._scheduler.running:
+            self._telling.flush()
+        elif not self._may_tell_later:
+            now_s = self._clock()
+            self._telling.flush_if_due(now_s, now_s - begun_s)
+
     @property
     def _may_tell_later(self) -> bool:
         """While a device computes the next step: if it is handed that soon. After a prompt's step
@@ -141,7 +147,7 @@ class Worker:
         before it, too."""
         is_plain = self._computed is not None and not self._computed[0].n_prompt_rows
         is_soon = self._backend.overlaps and not self._scheduler.limits.has_draft_model
-        return is_soon and is_plain and bool(self._scheduler.running)
+        return is_soon and is_plain
 
     def _idle_s(self, now_s: float) -> float:
         """How long there is nothing to do if nothing comes: until somebody's deadline. Chores that
@@ -305,8 +311,8 @@ class Worker:
         for op in batch.ops:
             if isinstance(op, Start):
                 self._started(op, begun_s)
-        if batch.ops or batch.adapters:
-            self._telling.flush()  # before the device has its work something else is done
+        if batch.ops or batch.adapters or batch.n_prompt_rows:
+            self._telling.flush()  # before the next token something else is done
         step = self._decode(batch)
         ended_s = self._clock()
         self._scheduler.memory.observe(step.times.ops_s)

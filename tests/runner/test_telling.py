@@ -55,3 +55,25 @@ def test_each_tokens_logprob_is_told_whether_or_not_it_has_letters(tokens):
 
 def test_of_a_stop_string_neither_letters_nor_tokens_are_told():
     assert told(b"abXY", ending=None, stop=("XY",)) == ("ab", [*b"ab"])
+
+
+def test_text_of_short_steps_goes_out_together_and_what_is_waited_for_at_once():
+    sent = []
+    telling = Telling(Letters(LIMITS), sent.append, lambda: 1.0)
+    request = Generate(1, (5,), GenerateParams())
+    telling.open(1, telling.stream(request, 0.0))
+    telling.started(1, 0.0)
+    sequence = Sequence(1, [5], 50, request.params, 0.0)
+
+    def turn(now_s, token, step_s=0.003):
+        sequence.tokens.append(token)
+        telling.show(Output(sequence, token, silent=False), now_s, lambda: None)
+        telling.flush_if_due(now_s, step_s)
+
+    for i, token in enumerate(b"abcdefg"):
+        turn(1 + 0.003 * i, token)
+    turn(1.021, ord("h"), step_s=0.02)  # the next one may be late
+    sequence.finish_reason = "length"
+    turn(1.022, ord("i"))
+    told = [[m.text if isinstance(m, Delta) else "end" for m in each] for each in sent]
+    assert told == [["a"], ["b", "c"], ["d", "e"], ["f", "g"], ["h"], ["i", "end"]]

@@ -237,7 +237,7 @@ def test_only_steps_that_continue_one_answer_are_counted_as_alone():
 
 
 def test_of_streams_that_take_turns_none_is_alone():
-    wants = GenerateParams(SamplingParams(temperature=0), max_tokens=40, adapters=((0, 1.0),))
+    wants = GenerateParams(SamplingParams(temperature=0), max_tokens=60, adapters=((0, 1.0),))
     streams = [Generate(2, (5, 6), greedy(40)), Generate(3, (7, 8), wants)]
     gauges = [m for m in serve([LoadAdapter(1, 0, b"x")], streams) if isinstance(m, Gauge)]
     both = [gauge for gauge in gauges if gauge.n_running == 2]
