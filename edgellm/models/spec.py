@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import field
+from functools import lru_cache
 from typing import Final
 
 from edgellm.errors import BadGGUF
@@ -34,6 +35,11 @@ class LayerSpec:
     expert_bytes: int = 0
     state_bytes: int = 0  # recurrent state of one sequence (F32)
     tensors: tuple[LayerTensor, ...] = field(default=(), repr=False)
+    _matrices: dict[str, int] = field(init=False, default_factory=dict, repr=False, compare=False)
+
+    def __hash__(self) -> int:
+        """Cheap: layers are told apart by the dozen, and their tensors are some dozen each."""
+        return hash((self.weight_bytes, self.expert_bytes, self.kv_kind, len(self.tensors)))
 
     @property
     def largest_bytes(self) -> int:
@@ -49,11 +55,20 @@ class LayerSpec:
     @property
     def expert_matrices(self) -> tuple[str, ...]:
         """Which its experts have, in the order a token passes them; none when nobody told."""
-        there = {tensor.expert_matrix for tensor in self.tensors}
+        there = self._bytes_by_matrix()
         return tuple(matrix for matrix in EXPERT_MATRICES if matrix in there)
 
     def matrices_bytes(self, matrices: Sequence[str]) -> int:
-        return sum(t.n_bytes for t in self.tensors if t.expert_matrix in matrices)
+        there = self._bytes_by_matrix()
+        return sum(there.get(matrix, 0) for matrix in matrices)
+
+    def _bytes_by_matrix(self) -> dict[str, int]:
+        """Added up once: a search asks some hundred times."""
+        if not self._matrices:
+            for tensor in self.tensors:
+                if matrix := tensor.expert_matrix:
+                    self._matrices[matrix] = self._matrices.get(matrix, 0) + tensor.n_bytes
+        return self._matrices
 
 
 @frozen
@@ -171,13 +186,19 @@ def model_spec(headers: Sequence[GGUFHeader], name: str, quant: str | None = Non
 
 def layer_of(tensor_name: str) -> int | None:
     """The block that a tensor is in, if it is in one."""
-    block = _BLOCK.match(tensor_name)
-    return int(block[1]) if block else None
+    return _placed(tensor_name)[0]
 
 
 def bare(tensor: TensorInfo) -> LayerTensor:
     """As llama.cpp's graphs know it: by its name within its block."""
-    return LayerTensor(_BLOCK.sub("", tensor.name), tensor.shape, tensor.n_bytes)
+    return LayerTensor(_placed(tensor.name)[1], tensor.shape, tensor.n_bytes)
+
+
+@lru_cache(maxsize=8192)  # a model's quantizations have the same names, and so has the next model
+def _placed(name: str) -> tuple[int | None, str]:
+    """Its block, and what it is called there."""
+    block = _BLOCK.match(name)
+    return int(block[1]) if block else None, _BLOCK.sub("", name)
 
 
 def _layers(memory: Sequence[LayerMemory], weights: "_Weights") -> tuple[LayerSpec, ...]:

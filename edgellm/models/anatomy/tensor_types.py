@@ -7,6 +7,7 @@ what they lose, because their makers spent the bits on different tensors.
 import re
 from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final, Literal
 
 from edgellm.models.gguf.header import TensorInfo
@@ -43,5 +44,6 @@ def type_shares(tensors: Iterable[TensorInfo]) -> tuple[TypeShare, ...]:
     return tuple(TypeShare(*key, n) for key, n in sums.most_common())
 
 
+@lru_cache(maxsize=8192)  # the same names in every quantization of a model, and in the next model
 def _class_of(name: str) -> TensorClass:
     return next((kind for kind, pattern in _CLASSES if pattern.search(name)), "other")

@@ -10,15 +10,15 @@ from edgellm.models.known.mix import NamedShape
 from edgellm.models.known.shape import Shape
 
 
-def block(s: Shape, traits: Traits, il: int) -> Iterator[NamedShape]:
-    """Block `il`, its tensors without "blk.N."."""
+def block(s: Shape, traits: Traits, has_attention: bool, has_experts: bool) -> Iterator[NamedShape]:
+    """The tensors of a block of this kind, without "blk.N."."""
     if s.architecture == "bert":
         yield from _bert(s)
         return
     yield from norm("attn_norm", s.n_embd, traits.norm_bias)
     if s.kv_lora:
         yield from _latent_attention(s)
-    elif s.is_attention(il):
+    elif has_attention:
         yield from _attention(s, traits)
     elif s.n_conv:
         yield from _short_convolution(s)
@@ -26,7 +26,7 @@ def block(s: Shape, traits: Traits, il: int) -> Iterator[NamedShape]:
         yield from _linear_attention(s)
     for name in traits.norms:
         yield from norm(name, s.n_embd, traits.norm_bias)
-    if s.has_experts(il):
+    if has_experts:
         yield from _experts(s, traits)
     else:
         yield from _dense(s.n_embd, s.n_ff, traits)

@@ -56,9 +56,7 @@ def _tensors(s: Shape, traits: Traits) -> Iterator[NamedShape]:
     if s.rope_factors:
         for name in traits.rope_tensors:
             yield NamedShape(f"{name}.weight", (s.rope_factors,))
-    for il in range(s.n_layers):
-        for tensor in block(s, traits, il):
-            yield NamedShape(f"blk.{il}.{tensor.name}", tensor.shape)
+    yield from _blocks(s, traits)
     if s.architecture == "bert":
         return
     yield from norm(traits.final_norm, d, traits.norm_bias)
@@ -66,6 +64,17 @@ def _tensors(s: Shape, traits: Traits) -> Iterator[NamedShape]:
         yield NamedShape("output.weight", (d, s.n_vocab))
         if traits.output_bias:
             yield NamedShape("output.bias", (s.n_vocab,))
+
+
+def _blocks(s: Shape, traits: Traits) -> Iterator[NamedShape]:
+    """Most are alike, so each kind is worked out once."""
+    kinds: dict[tuple[bool, bool], tuple[NamedShape, ...]] = {}
+    for il in range(s.n_layers):
+        kind = s.is_attention(il), s.has_experts(il)
+        if kind not in kinds:
+            kinds[kind] = tuple(block(s, traits, *kind))
+        for tensor in kinds[kind]:
+            yield NamedShape(f"blk.{il}.{tensor.name}", tensor.shape)
 
 
 def _metadata(shape: Shape, traits: Traits) -> dict[str, Value]:
