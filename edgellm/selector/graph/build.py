@@ -228,6 +228,8 @@ class Build:
     def linear(self, place: Place, name: str, x: Tensor) -> Tensor:
         """A matrix with its adapters and its bias. Source: build_lora_mm."""
         result = g.mul_mat(self.need(place, f"{name}.weight"), x)
+        if name not in place.kind.dressed:  # most are bare, and a graph has hundreds
+            return result
         if (factor := self.weight(place, f"{name}.scale")) is not None:
             result = g.mul(result, factor)
         for first, second in self.adapters(place, name):

@@ -27,6 +27,7 @@ class Kind:
     stands_out: bool
     stacked: bool  # features of a picture are added after it
     named: Mapping[str, LayerTensor] = field(compare=False, repr=False)
+    dressed: frozenset[str] = field(compare=False, repr=False)  # what has more than a matrix
 
 
 @frozen
@@ -50,16 +51,14 @@ class Outline:
 @lru_cache(maxsize=512)
 def outline_of(spec: ModelSpec) -> Outline:
     kinds: dict[Kind, int] = {}
-    bare: dict[LayerSpec, LayerSpec] = {}
+    known: dict[tuple[LayerSpec, bool, bool], int] = {}
     order = []
     every = _STANDS_OUT_EVERY.get(spec.architecture, 0)
     for il, layer in enumerate(spec.layers[: spec.n_layers - spec.n_draft_layers]):
-        if layer not in bare:
-            bare[layer] = _bare(layer)
-        named = {tensor.name: tensor for tensor in bare[layer].tensors}
-        stands_out = bool(every) and (il + 1) % every == 0
-        kind = Kind(bare[layer], stands_out, il < spec.graph.n_deepstack, named)
-        order.append(kinds.setdefault(kind, len(kinds)))
+        seen = layer, bool(every) and (il + 1) % every == 0, il < spec.graph.n_deepstack
+        if seen not in known:
+            known[seen] = kinds.setdefault(_kind(*seen), len(kinds))
+        order.append(known[seen])
     outside = tuple(_without_bytes(tensor) for tensor in spec.tensors)
     return _same(
         Outline(
@@ -95,6 +94,19 @@ def copied_of(spec: ModelSpec, n_host: int, aside: Aside, *, each: bool) -> tupl
     for name, n_bytes in (size for sizes in by_layer for size in sizes):
         largest[name] = max(largest.get(name, 0), n_bytes)
     return (tuple(largest.items()),)
+
+
+def _kind(layer: LayerSpec, stands_out: bool, stacked: bool) -> Kind:
+    bare = _bare(layer)
+    named = {tensor.name: tensor for tensor in bare.tensors}
+    dressed = frozenset(_matrix(name) for name in named if not name.endswith(".weight"))
+    return Kind(bare, stands_out, stacked, named, dressed)
+
+
+def _matrix(name: str) -> str:
+    """ "attn_q.bias" and "attn_q.weight.lora_a.0" belong to "attn_q"."""
+    stem, is_adapter, _ = name.partition(".weight.")
+    return stem if is_adapter else stem.rpartition(".")[0]
 
 
 def _bare(layer: LayerSpec) -> LayerSpec:

@@ -6,6 +6,7 @@ last: what is kept holds every kind of layer beside every neighbour that it has.
 
 from dataclasses import replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from edgellm.models.spec import ModelSpec
 from edgellm.selector.graph.allocator import Arena, allocate
@@ -23,8 +24,7 @@ _NEIGHBOURS_OF_ONE_KIND, _NEIGHBOURS = 2, 4  # before a layer, that make it wort
 _CACHED = 8192  # replays: some hundred for each model and machine that a plan is made for
 
 
-@frozen
-class Stop:
+class Stop(NamedTuple):
     """A layer to be drawn, by its kind, and the backends that keep its parts."""
 
     kind: int

@@ -74,7 +74,8 @@ def new_input(*dims: int, kind: QuantType = F32) -> Tensor:
 def stored(home: int, *dims: int, kind: QuantType = F32, n_bytes: int | None = None) -> Tensor:
     """A cache, or a weight, in the buffer of backend `home`."""
     tensor = Tensor("none", extents(*dims), kind)
-    tensor.home = home
+    tensor.home = tensor.backend = home
+    tensor.is_listed = True  # no graph's: neither scheduled nor allocated
     if n_bytes is not None:
         tensor.n_bytes = n_bytes
     return tensor
