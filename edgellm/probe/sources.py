@@ -12,11 +12,13 @@ A captured machine (`scripts/capture_probe.py` writes one):
     DIR/commands/NAME.code  how it ended, when not with 0
 """
 
+import errno
 import glob
 import os
 import platform
 import re
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
@@ -135,6 +137,8 @@ class SystemSources(_Files):
         self.system = platform.system()
 
     def run(self, argv: tuple[str, ...], timeout_s: float) -> Output | Silence:
+        if shutil.which(argv[0], os.F_OK) is None:  # a dozen tools, and most machines have none
+            return Silence("absent", os.strerror(errno.ENOENT))  # without a fork for each
         try:
             process = subprocess.Popen(
                 argv,

@@ -26,6 +26,16 @@ def test_a_missing_program_is_absent():
     assert answer.kind == "absent"
 
 
+def test_a_program_that_may_not_be_started_is_denied_and_not_absent(tmp_path, monkeypatch):
+    (tmp_path / "some-smi").write_text("#!/bin/sh\n")
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    answer = SystemSources().run(("some-smi",), 1.0)
+
+    assert isinstance(answer, Silence)
+    assert answer.kind == "denied"
+
+
 def test_a_hanging_program_is_given_up_in_time_and_so_are_its_children():
     began_s = time.monotonic()
     # The grandchild holds the pipe: who only ends the shell would wait for it.
