@@ -32,8 +32,8 @@ def planned(
     is_here: bool = True,
 ) -> Plan:
     """`is_here`: it is this machine. Raises DoesNotFit, BadRequest, ModelNotFound."""
-    profiles = profiles_here() if is_here else load_profiles()
-    with oracle(asks_oracle) as asked:
+    with oracle(asks_oracle, candidates) as asked:
+        profiles = profiles_here() if is_here else load_profiles()
         return choose(hardware, candidates, goal, profiles, asked)
 
 
@@ -67,13 +67,15 @@ def planned_smaller(
 
 
 @contextmanager
-def oracle(is_wanted: bool = True) -> Iterator[Oracle | None]:
-    """llama.cpp's own figures, in a child process that ends with the block. Nothing is started
-    before the first question that no cache answers."""
+def oracle(is_wanted: bool = True, candidates: Sequence[Candidate] = ()) -> Iterator[Oracle | None]:
+    """llama.cpp's own figures, in a child process that ends with the block. It starts with the
+    first question that no cache answers, or at once where the only candidate is new to it."""
     if not is_wanted:
         yield None
         return
     from edgellm.runner.oracle.oracle import LlamaOracle
 
     with LlamaOracle() as asked:
+        if len(candidates) == 1:
+            asked.expect(candidates[0])
         yield asked

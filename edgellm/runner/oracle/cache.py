@@ -34,6 +34,10 @@ class OracleCache:
         self._version = f"{llama_version}/{_RULES}"
         self._files: dict[str, _File] = {}
 
+    def knows(self, model: str) -> bool:
+        """Whether it was ever asked about."""
+        return bool(self._file(model).answers)
+
     def get(self, model: str, question: Question) -> Rows | None:
         return self._file(model).answers.get(_key(question))
 

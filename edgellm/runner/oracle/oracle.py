@@ -2,7 +2,7 @@
 
 `LlamaOracle` is selector.oracle's Oracle: it writes the candidate's headers as skeleton files, asks
 llama.cpp about them in a child process, and keeps the answers. Cheap to make: nothing is started,
-written or read before the first question.
+written or read before the first question, or before one is expected.
 
 Not asked, since virtual devices can't stand in for them: `--split-mode row` and `tensor`, and
 candidates without headers. Then, and whenever llama.cpp gives no answer, it is None.
@@ -63,10 +63,20 @@ class LlamaOracle:
         question = ask(candidate.spec.n_layers, shape, placement, hardware)
         with self._turn:
             model = self._model(candidate)
-            rows = self._known(model, question) or self._ask(candidate, model, question)
+            rows = self._kept().get(model.digest, question)
+            rows = rows or self._ask(candidate, model, question)
         if rows is None or len(rows) != len(placement.shares):
             return None
         return _with_output(candidate, shape, rows)
+
+    def expect(self, candidate: Candidate) -> None:
+        """A question about it will come: where it was never asked about, the child comes up
+        meanwhile."""
+        if not candidate.headers:
+            return
+        with self._turn:
+            if not self._kept().knows(self._model(candidate).digest):
+                self._process.start()
 
     def close(self) -> None:
         with self._turn:
@@ -99,11 +109,11 @@ class LlamaOracle:
             self._models[id(candidate)] = known
         return known[1]
 
-    def _known(self, model: _Model, question: Question) -> Rows | None:
+    def _kept(self) -> OracleCache:
         if self._cache is None:
             folder = self._folder or platformdirs.user_cache_path("edgellm") / "oracle"
             self._cache = OracleCache(folder, llama_build())
-        return self._cache.get(model.digest, question)
+        return self._cache
 
     def _ask(self, candidate: Candidate, model: _Model, question: Question) -> Rows | None:
         if model.faults >= _MOST_FAULTS:
@@ -117,8 +127,8 @@ class LlamaOracle:
         if answer is None:
             model.faults += 1
             return None
-        if answer.rows and self._cache:
-            self._cache.put(model.digest, question, answer.rows)
+        if answer.rows:
+            self._kept().put(model.digest, question, answer.rows)
         return answer.rows or None
 
     def _written(self, candidate: Candidate, model: _Model) -> Path:

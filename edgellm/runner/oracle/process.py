@@ -25,15 +25,19 @@ class OracleProcess:
     def __init__(self) -> None:
         self._process: Piped | None = None
         self._reader: FrameReader[Answer] = FrameReader(Answer)
-        self._starts = 0
+        self._starts = 0  # without an answer since
+
+    def start(self) -> None:
+        """Unless it runs already; it comes up beside what its parent does meanwhile."""
+        if self._process is None:
+            self._process = self._started()
 
     def ask(self, question: Question) -> Answer | None:
         """None when the child died of it, gave no answer in time, or can't be started at all."""
-        limit_s = _ANSWER_S
-        if self._process is None:
-            self._process, limit_s = self._start(), limit_s + _START_S
+        self.start()
         if self._process is None:
             return None
+        limit_s = _ANSWER_S + (_START_S if self._starts else 0.0)
         try:
             write_all(self._process.stdin_fd, encode_frame([question]))
             return self._receive(self._process.stdout_fd, time.monotonic() + limit_s)
@@ -46,7 +50,7 @@ class OracleProcess:
         if process:
             process.end()
 
-    def _start(self) -> Piped | None:
+    def _started(self) -> Piped | None:
         if self._starts >= _MOST_STARTS:
             return None
         self._starts += 1

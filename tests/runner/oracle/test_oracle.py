@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 from gguf_files import llama_bytes
 from real_model import SHARED_MODELS, demo_path, needs_shared_models
@@ -306,6 +307,24 @@ def test_an_answer_is_kept_and_a_broken_file_of_answers_is_not_believed(tmp_path
     file.write_bytes(b"\xff" + file.read_bytes())
     with LlamaOracle(tmp_path) as oracle:
         assert oracle.measure(demo, shape(), placement(1), machine(24)) == told
+
+
+def test_the_child_comes_up_for_a_model_that_was_never_asked_about(tmp_path, demo):
+    def n_children() -> int:
+        return len(psutil.Process().children())
+
+    n_before = n_children()
+    with LlamaOracle(tmp_path) as first:
+        first.expect(demo)
+        assert n_children() == n_before + 1
+        told = first.measure(demo, shape(), CPU_ONLY, machine())
+        assert n_children() == n_before + 1
+    assert n_children() == n_before
+
+    with LlamaOracle(tmp_path) as second:
+        second.expect(demo)
+        assert second.measure(demo, shape(), CPU_ONLY, machine()) == told
+        assert n_children() == n_before
 
 
 def test_answers_of_another_llama_cpp_are_not_believed(tmp_path, demo):
