@@ -276,7 +276,8 @@ class Scheduler:
             return counts
         masks_s = sum(mask_s(s) for s in decoding if s not in late)
         n_free = self.limits.n_batch - len(counts)
-        budget = self.pace.chunk(len(counts), len(reading), n_free, masks_s)
+        pending = [s.n_pending for s in reading]
+        budget = self.pace.chunk(len(counts), pending, n_free, masks_s)
         budget = max(budget, self.limits.n_chunk or 0)
         if not any(counts.values()):  # who decodes has other adapters: this step is the prompts'
             budget = max(budget, min(_LEAST_ROWS, self.limits.n_batch))

@@ -11,7 +11,7 @@ come late of late.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from edgellm.runner.pacing.costs import StepCosts
 
@@ -69,14 +69,15 @@ class Pace:
         return max(_LEAST_AIM, 1 / (1 + _ROOM * math.sqrt(self._late_square)))
 
     def chunk(
-        self, n_decoding: int, n_prefilling: int, n_free_rows: int, masks_s: float = 0.0
+        self, n_decoding: int, pending: Sequence[int], n_free_rows: int, masks_s: float = 0.0
     ) -> int:
         """How many prompt rows may go into the next step beside `n_decoding` running streams, whose
-        structures take `masks_s` of it.
+        structures take `masks_s` of it. `pending`: the rows that each prompt still has to come.
 
         Who waits for a first token counts as much as who waits for the next one: seven newcomers
         beside one stream may hold it up eight times as long as the target says, while one long
-        prompt beside eight streams has to go in small pieces.
+        prompt beside eight streams has to go in small pieces. But nobody counts for more than it
+        can use: else a long prompt would get the time of six short ones that came with it.
         """
         self._masks_s = masks_s
         alone_s = self.costs.step_s(n_decoding) if n_decoding else None
@@ -84,9 +85,15 @@ class Pace:
             return n_free_rows
         if self.costs.doubtful:
             return 0  # one step of the streams alone, to know what they take by now
-        target_s = self.aim * self.itl_target_s * (1 + n_prefilling / n_decoding)
-        allowed_s = max(target_s - masks_s, alone_s * (1 + _LEAST_SHARE))
-        return self._largest(n_decoding, n_free_rows, allowed_s)
+        own_s = self.aim * self.itl_target_s
+
+        def largest(n_prefilling: float) -> int:
+            target_s = own_s * (1 + n_prefilling / n_decoding)
+            allowed_s = max(target_s - masks_s, alone_s * (1 + _LEAST_SHARE))
+            return self._largest(n_decoding, n_free_rows, allowed_s)
+
+        most = largest(1.0)
+        return largest(sum(min(n / most, 1.0) for n in pending))
 
     def _largest(self, n_decoding: int, n_free_rows: int, allowed_s: float) -> int:
         low, high = 1, n_free_rows  # a chunk of `low` is taken, one above `high` is not

@@ -14,55 +14,70 @@ def pace(itl_target_s=0.1):
 
 def test_the_chunk_is_the_largest_that_keeps_the_running_streams_target():
     ours = pace()
-    chunk = ours.chunk(n_decoding=8, n_prefilling=0, n_free_rows=500)
+    chunk = ours.chunk(n_decoding=8, pending=[], n_free_rows=500)
     assert ours.costs.mixed_s(8, chunk) <= 0.1 * ours.aim < ours.costs.mixed_s(8, chunk + 1)
 
 
 def test_who_waits_for_a_first_token_counts_as_much_as_who_waits_for_the_next():
-    one = pace().chunk(n_decoding=8, n_prefilling=1, n_free_rows=500)
-    eight = pace().chunk(n_decoding=8, n_prefilling=8, n_free_rows=500)
+    one = pace().chunk(n_decoding=8, pending=[500], n_free_rows=500)
+    eight = pace().chunk(n_decoding=8, pending=[500] * 8, n_free_rows=500)
     assert one < eight < 2.5 * one
 
 
+def test_a_long_prompt_gets_nothing_of_the_time_of_short_ones_that_came_with_it():
+    alone = pace().chunk(n_decoding=1, pending=[500], n_free_rows=500)
+    beside = pace().chunk(n_decoding=1, pending=[500, 1, 1, 1, 1, 1, 1], n_free_rows=500)
+    assert alone < beside <= alone + 10
+    many = pace().chunk(n_decoding=1, pending=[500] * 7, n_free_rows=500)
+    assert many > 3 * beside
+
+
+@pytest.mark.parametrize("n_rows", [1, 5, 20, 40])
+def test_a_short_prompt_is_read_in_one_step_where_a_long_ones_chunk_is_no_shorter(n_rows):
+    ours = pace()
+    assert ours.chunk(8, [500], 500) >= 40
+    assert ours.chunk(8, [n_rows], 500) >= n_rows
+
+
 def test_without_running_streams_or_a_target_a_prompt_takes_all_there_is():
-    assert pace().chunk(0, 1, 500) == 500
-    assert pace(None).chunk(8, 1, 500) == 500
-    assert Pace(0.1).chunk(8, 1, 500) == 500  # nothing is known yet
+    assert pace().chunk(0, [500], 500) == 500
+    assert pace(None).chunk(8, [500], 500) == 500
+    assert Pace(0.1).chunk(8, [500], 500) == 500  # nothing is known yet
 
 
 def test_where_the_streams_alone_are_slower_than_the_target_a_prompt_gets_half_the_time():
     ours = pace(0.001)
-    chunk = ours.chunk(n_decoding=8, n_prefilling=1, n_free_rows=500)
+    chunk = ours.chunk(n_decoding=8, pending=[500], n_free_rows=500)
     assert 0.040 < ours.costs.mixed_s(8, chunk) <= 0.048
 
 
 def test_what_masks_take_of_a_step_a_prompt_does_not_get():
     ours = pace()
-    chunk = ours.chunk(n_decoding=8, n_prefilling=1, n_free_rows=500, masks_s=0.05)
+    chunk = ours.chunk(n_decoding=8, pending=[500], n_free_rows=500, masks_s=0.05)
     target_s = 0.1 * ours.aim * (1 + 1 / 8)
     assert ours.costs.mixed_s(8, chunk) <= target_s - 0.05 < ours.costs.mixed_s(8, chunk + 1)
-    assert ours.chunk(n_decoding=8, n_prefilling=1, n_free_rows=500, masks_s=9.0) > 1
+    assert ours.chunk(n_decoding=8, pending=[500], n_free_rows=500, masks_s=9.0) > 1
 
 
 def test_there_is_always_a_row_for_the_prompt_if_there_is_one_free():
     slow = Pace(0.001, StepCosts({1: 0.01}, {16: 99.0}))
-    assert slow.chunk(1, 1, 500) == 1
-    assert slow.chunk(1, 1, 0) == 0
+    assert slow.chunk(1, [500], 500) == 1
+    assert slow.chunk(1, [500], 0) == 0
 
 
 def test_the_chunk_shrinks_as_the_prompt_gets_deeper():
     ours = pace()
-    first = ours.chunk(8, 1, 500)
+    first = ours.chunk(8, [500], 500)
     for _ in range(30):
         ours.observe(n_prompt_rows=first, n_decode_rows=8, elapsed_s=0.2)
-    assert ours.chunk(8, 1, 500) < first / 1.5
+    assert ours.chunk(8, [500], 500) < first / 1.5
 
 
 def gaps_where_steps_take(times, n=400, itl_target_s=0.1):
     """So many times what is known, one after the other."""
     ours, table = pace(itl_target_s), StepCosts(*COSTS)
     for ratio in itertools.islice(itertools.cycle(times), n):
-        chunk = ours.chunk(n_decoding=8, n_prefilling=0, n_free_rows=500)
+        chunk = ours.chunk(n_decoding=8, pending=[], n_free_rows=500)
         gap_s = ratio * table.mixed_s(8, chunk)
         ours.observe(chunk, 8, gap_s)
         yield gap_s
@@ -88,7 +103,7 @@ def test_what_is_done_beside_the_rows_of_a_step_leaves_them_less_of_the_target()
     plain, beside = pace(), pace()
     for _ in range(50):
         for one, other_s in ((plain, 0.0), (beside, 0.01)):
-            chunk = one.chunk(n_decoding=8, n_prefilling=0, n_free_rows=500)
+            chunk = one.chunk(n_decoding=8, pending=[], n_free_rows=500)
             rows_s = StepCosts(*COSTS).mixed_s(8, chunk)
             one.observe(chunk, 8, rows_s, whole_s=rows_s + other_s)
     assert beside.aim < plain.aim - 0.1
@@ -99,14 +114,14 @@ def test_beside_threads_of_our_own_a_chunk_is_shorter_from_its_first_step_on():
     times = 1.0
     ours = Pace(0.1, StepCosts(*COSTS), lambda: times)
     ours.begin()
-    free = ours.chunk(n_decoding=1, n_prefilling=1, n_free_rows=500)
+    free = ours.chunk(n_decoding=1, pending=[500], n_free_rows=500)
     times = 2.0
     ours.begin()
-    beside = ours.chunk(n_decoding=1, n_prefilling=1, n_free_rows=500)
+    beside = ours.chunk(n_decoding=1, pending=[500], n_free_rows=500)
     assert StepCosts(*COSTS).mixed_s(1, beside) * 2 <= 0.2
     times = 1.0
     ours.begin()
-    assert beside < free == ours.chunk(n_decoding=1, n_prefilling=1, n_free_rows=500)
+    assert beside < free == ours.chunk(n_decoding=1, pending=[500], n_free_rows=500)
 
 
 def step_s(n_decode, n_prompt, depth):
@@ -132,7 +147,7 @@ def ours(itl_target_s, n_streams=8, slower=1.0):
     )
     mine = Pace(itl_target_s, table)
     gaps_s = []
-    for n, gap_s in read_a_long_prompt(lambda: mine.chunk(n_streams, 0, 512)):
+    for n, gap_s in read_a_long_prompt(lambda: mine.chunk(n_streams, [], 512)):
         mine.observe(n, n_streams, slower * gap_s)
         gaps_s.append(slower * gap_s)
     return gaps_s
@@ -174,7 +189,7 @@ def test_beside_a_stream_whose_steps_tell_nothing_prompts_go_on(row_s, first_s):
     ours, chunks = pace(), []
     ours.observe(0, 1, first_s)  # sure, and 40 ms are not what was thought
     for _ in range(60):
-        chunks.append(n := ours.chunk(n_decoding=1, n_prefilling=1, n_free_rows=500))
+        chunks.append(n := ours.chunk(n_decoding=1, pending=[500], n_free_rows=500))
         ours.observe(n, 1, 0.010 + row_s * n if n else 0.1, unsure_s=0 if n else 0.0999)
     assert (chunks[0] == 0) == (first_s == 0.040)
     assert not any(a == b == 0 for a, b in itertools.pairwise(chunks)), "one look, then prompts"
