@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from edgellm.chat.grammars.json_schema import binding
 from edgellm.chat.messages import Lark
 
 # A model's own spacing, or none: free white space lets a small model write nothing else.
@@ -44,8 +45,10 @@ class Rules:
 
         Unless it is strict, a keyword that llguidance doesn't know binds nothing.
         """
-        options = SPACING if is_strict else SPACING | {"lenient": True}
-        return self.add(f"%json {json.dumps({**schema, 'x-guidance': options})} // {whose}")
+        bound = {**binding(schema), "x-guidance": SPACING}
+        if not is_strict:
+            bound = {**schema, "x-guidance": SPACING | {"lenient": True}}
+        return self.add(f"%json {json.dumps(bound)} // {whose}")
 
     def either(self, bodies: Iterable[str]) -> str:
         return self.add(" | ".join(bodies))

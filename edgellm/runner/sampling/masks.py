@@ -21,6 +21,7 @@ import llguidance.numpy
 import numpy as np
 import numpy.typing as npt
 
+from edgellm.chat.grammars.json_schema import binding, without_unread
 from edgellm.chat.grammars.repeats import MAX_SIZE, patterns_in, written_out
 from edgellm.chat.grammars.to_lark import to_lark
 from edgellm.chat.messages import (
@@ -56,6 +57,9 @@ _LIMITS = llguidance.LLParserLimits(
     verbose_errors=False,
 )
 
+_MAX_TRIED = 2_000  # characters of a regular expression that is tried alone, a few milliseconds
+
+_OF_A_REGEX = re.compile(r"regex parse error|lookarounds not supported")
 _OF_A_LINE = re.compile(r"at (\d+)\(\d+\): (?:failed to compile JSON schema: )?")
 
 Bits = npt.NDArray[np.int32]  # one for each token; of a whole row
@@ -129,6 +133,8 @@ class Masks:
         mask.compute()
         mask.compute()  # once more: what the lexer had to learn first is no later mask's time
         if matcher.is_error():
+            if read := _read(rule, str(matcher.get_error())):
+                return self._first(read)
             raise _refused(_words(str(matcher.get_error()), rule))
         return mask
 
@@ -237,7 +243,8 @@ def _json_grammar(schema: str) -> str:
     try:
         # Free white space lets a small model write nothing else.
         options = {"whitespace_flexible": False}
-        return str(llguidance.LLMatcher.grammar_from_json_schema(json.loads(schema), options))
+        bound = binding(json.loads(schema))
+        return str(llguidance.LLMatcher.grammar_from_json_schema(bound, options))
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"not a JSON schema: {error}", param=PARAM) from error
 
@@ -255,6 +262,23 @@ def _check_repeats(patterns: Iterable[str]) -> None:
                 f"with its repetitions written out, {pattern[:40]!r} has {size} characters; "
                 f"{MAX_SIZE} is the limit"
             )
+
+
+def _read(rule: Rule, error: str) -> Rule | None:
+    """The rule without the regular expressions that can't be read, if it fails for one that is
+    lenient: a tool's. It is looked for after the failure, as a long one takes a while to compile.
+    """
+    if not isinstance(rule, Lark) or not _OF_A_REGEX.search(error):
+        return None
+    grammar = without_unread(rule.grammar, _is_read)
+    return Lark(grammar, rule.markers) if grammar != rule.grammar else None
+
+
+def _is_read(pattern: str) -> bool:
+    if written_out(pattern) > _MAX_TRIED:
+        return True
+    grammar = llguidance.LLMatcher.grammar_from_json_schema({"pattern": pattern})
+    return not _OF_A_REGEX.search(llguidance.LLMatcher.validate_grammar(grammar, limits=_LIMITS))
 
 
 def _refused(words: str) -> BadRequest:
