@@ -3,12 +3,21 @@
 Plain reads, no mmap: a file that is cut short under a mapping kills the process (SIGBUS).
 """
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from edgellm.errors import BadGGUF, ModelNotFound, StorageError
 from edgellm.models.gguf.header import GGUFHeader, NeedBytes, parse_header
 from edgellm.models.gguf.vocabulary import check_vocabulary
-from edgellm.models.names import RepoFile, group_files, quant_label, shard_names, sidecar_kind
+from edgellm.models.names import (
+    RepoFile,
+    family,
+    group_files,
+    quant_label,
+    shard_names,
+    sidecar_kind,
+)
 from edgellm.models.spec import ModelSpec, model_spec
 
 # A header with a large vocabulary, at once: parsing it twice costs more.
@@ -84,21 +93,24 @@ def read_spec(path: Path) -> ModelSpec:
 
 def projector_beside(path: Path) -> RepoFile | None:
     """The one in the model's folder, by its path on this disk; None among several models."""
-    try:
-        files = [RepoFile(at.name, at.stat().st_size) for at in path.parent.glob("*.gguf")]
-    except OSError:
-        return None
-    listing = group_files(files)
+    listing = group_files(_files_in(path.parent))
     found = listing.projector(path.name)
-    if found is None or len({_family(model.files[0].path) for model in listing.models}) > 1:
+    if found is None or len({family(model.files[0].path) for model in listing.models}) > 1:
         return None
     return RepoFile(str(path.with_name(found.path)), found.size_bytes)
 
 
-def _family(name: str) -> str:
-    """ "Gemma-3-4B-it-Q4_K_M.gguf" -> "gemma-3-4b-it": without the label of its mix."""
-    label = quant_label(name) or ""
-    return name.lower().partition(label.lower() or ".gguf")[0].rstrip("-._")
+def _files_in(folder: Path) -> Iterator[RepoFile]:
+    """None in a folder that can't be read; a link to nothing is passed over."""
+    with contextlib.suppress(OSError):
+        for at in folder.glob("*.gguf"):
+            with contextlib.suppress(OSError):
+                yield RepoFile(at.name, at.stat().st_size)
+
+
+def is_adapter(path: Path) -> bool:
+    """By its header, not by its name. Raises ModelNotFound, StorageError, BadGGUF."""
+    return read_header(path).text("general.type") == "adapter"
 
 
 def check(path: Path) -> None:

@@ -8,6 +8,8 @@ References, first match wins:
     ORG/REPO[:QUANT]                       the same, short
     NAME[:TAG]                             the catalog: qwen3, qwen3:8b, qwen3:8b-q8_0
 
+The tag "latest" says nothing, as with other tools; what a browser has encoded (%20) is decoded.
+
 File names follow no standard. The rules are llama.cpp's (common/download.cpp) and what the
 large publishers do; a label in a name is only a label, the tensors' types decide.
 """
@@ -15,6 +17,7 @@ large publishers do; a label in a name is only a label, the tensors' types decid
 import re
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal, TypeAlias
+from urllib.parse import unquote
 
 from edgellm.errors import BadRequest, ModelNotFound
 from edgellm.values import frozen
@@ -55,6 +58,7 @@ _fork_label = re.compile(
 _removed_label = re.compile(r"Q4_0_[48]_[48]")
 _device_name = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)", re.IGNORECASE)
 _MAX_SHARDS: Final = 1_024
+_NO_TAG: Final = "latest"  # what other tools write where none was
 
 
 @frozen
@@ -130,7 +134,7 @@ def parse_reference(text: str) -> Reference:
     """Raises BadRequest."""
     text = text.strip()
     if text.lower().startswith("file://"):
-        return PathReference(text[len("file://") :])
+        return PathReference(unquote(text[len("file://") :]))
     prefix = _hub_prefix.match(text)
     if prefix:
         return _hub_reference(text[prefix.end() :], text)
@@ -158,14 +162,16 @@ def _projector_rank(file: RepoFile) -> tuple[int, int, int]:
 
 def _hub_reference(rest: str, text: str) -> HubReference:
     rest = rest.split("?")[0].split("#")[0].strip("/")
-    head, _, quant = rest.partition(":")
-    parts = head.split("/")
+    head, _, tag = rest.partition(":")
+    quant = "" if tag.lower() == _NO_TAG else tag
+    parts = [unquote(part) for part in head.split("/")]  # "refs%2Fpr%2F3" is one of them
     repo, revision, file = "/".join(parts[:2]), "main", parts[2:]
     if file and file[0] in ("resolve", "blob", "tree") and len(file) > 1:
         revision, file = file[1], file[2:]
     path = "/".join(file) or None
     bad_repo = not _repo.fullmatch(repo) or ".." in repo or "--" in repo
-    if bad_repo or (quant and not _quant.fullmatch(quant)) or (path and not is_safe_path(path)):
+    bad_quant = bool(quant) and not _quant.fullmatch(quant)
+    if bad_repo or bad_quant or not all(map(is_safe_path, filter(None, (revision, path)))):
         raise BadRequest(
             f"{text!r} does not name a model", hint="write it like hf.co/Qwen/Qwen3-8B-GGUF:Q4_K_M"
         )
@@ -182,6 +188,8 @@ def _catalog_reference(text: str) -> CatalogReference:
             hint="name a .gguf file, hf.co/ORG/REPO[:QUANT] or a catalog name like qwen3:8b",
         )
     family, tag = match[1].lower(), match[2]
+    if tag and tag.lower() == _NO_TAG:
+        tag = None
     with_quant = _tag.fullmatch(tag) if tag else None
     if with_quant:
         size = with_quant[1]
@@ -199,11 +207,22 @@ def normal_quant(label: str) -> str:
 def quant_label(path: str) -> str | None:
     """The label in a file's name, else in its folder's: "UD-Q4_K_XL". None: neither tells."""
     for part in reversed(path.split("/")):
-        stem = _without_shard(part).removesuffix(".gguf")
-        labels = _label.findall(stem)
-        if labels:
-            return normal_quant(labels[-1])
+        _, label = _cut(part)
+        if label:
+            return normal_quant(label)
     return None
+
+
+def family(name: str) -> str:
+    """ "Gemma-3-4B-it-Q4_K_M.gguf" -> "gemma-3-4b-it": the same for all mixes of one model."""
+    return _cut(name)[0].lower()
+
+
+def _cut(name: str) -> tuple[str, str | None]:
+    """A file's or folder's name before its label, and that label as it is written."""
+    stem = _without_shard(name).removesuffix(".gguf")
+    *_, last = (None, *_label.finditer(stem))
+    return (stem[: last.start()], last[1]) if last else (stem, None)
 
 
 def unservable_reason(label: str) -> str | None:
@@ -259,7 +278,8 @@ def group_files(files: Iterable[RepoFile]) -> Listing:
     """A repository's files by model: parts joined, folders read, sidecars set apart.
 
     Files that are neither GGUF nor known beside one, and names that could leave their folder,
-    are left out. Where drafters are all there is, they are the models.
+    are left out. Where drafters are all there is, they are the models; failing these, what is
+    called an adapter: it may be one merged into its model, and the header has the last word.
     """
     models: dict[str, list[RepoFile]] = {}
     sidecars: list[Sidecar] = []
@@ -271,8 +291,8 @@ def group_files(files: Iterable[RepoFile]) -> Listing:
             sidecars.append(Sidecar(kind, file))
         elif file.path.lower().endswith(".gguf"):
             models.setdefault(_without_shard(file.path), []).append(file)
-    if not models:
-        for side in [side for side in sidecars if _is_whole_drafter(side)]:
+    for is_model in (_is_whole_drafter, _may_be_merged):
+        for side in [side for side in sidecars if not models and is_model(side)]:
             sidecars.remove(side)
             models.setdefault(_without_shard(side.file.path), []).append(side.file)
     grouped = (_model(parts) for parts in models.values())
@@ -283,6 +303,10 @@ def _is_whole_drafter(side: Sidecar) -> bool:
     """A small model of its own, not a head that only works on another's layers."""
     name = side.file.path.rpartition("/")[2]
     return side.kind == "draft" and name.lower().endswith(".gguf") and not _draft_part.search(name)
+
+
+def _may_be_merged(side: Sidecar) -> bool:
+    return side.kind == "adapter" and side.file.path.lower().endswith(".gguf")
 
 
 def choose_files(listing: Listing, quant: str | None = None, file: str | None = None) -> ModelFiles:

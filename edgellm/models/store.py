@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from edgellm.errors import BadRequest, ModelNotFound, StorageError
+from edgellm.errors import BadRequest, EdgellmError, ModelNotFound, StorageError
 from edgellm.models.fetching.cache_layout import (
     WAYS,
     RepoFolder,
@@ -33,6 +33,7 @@ from edgellm.models.fetching.download import (
 from edgellm.models.fetching.hub import Hub, Repository
 from edgellm.models.fetching.journal import SUFFIX, journal_of, part_of, read_entry
 from edgellm.models.fetching.lock import locked
+from edgellm.models.local import is_adapter
 from edgellm.models.names import (
     HubReference,
     ModelFiles,
@@ -40,6 +41,7 @@ from edgellm.models.names import (
     choose_files,
     group_files,
     quant_label,
+    sidecar_kind,
 )
 from edgellm.values import frozen
 
@@ -158,10 +160,14 @@ class Store:
         """
         folder = RepoFolder(self.root, reference.repo)
         try:
-            freed = _remove_partials(folder, reference)
-            if freed and not self.find(reference):
-                return freed
-            return freed + folder.unlink(set(_only([*_models(folder)], reference).files))
+            try:  # what asks a question back must not have deleted anything
+                files = set(_only([*_models(folder)], reference).files)
+            except ModelNotFound:
+                freed = _remove_partials(folder, reference)
+                if freed:
+                    return freed
+                raise
+            return _remove_partials(folder, reference) + folder.unlink(files)
         except OSError as error:
             raise storage_error(error, self.root) from error
 
@@ -209,7 +215,7 @@ def _models(folder: RepoFolder, revision: str | None = None) -> Iterator[StoredM
     for snapshot in folder.snapshots(revision):
         for model in group_files(files_of(snapshot)).models:
             files = tuple(file.path for file in model.files)
-            if not model.missing:
+            if not model.missing and not _is_adapter(snapshot / files[0]):
                 yield StoredModel(
                     repo=folder.repo,
                     commit=snapshot.name,
@@ -219,6 +225,13 @@ def _models(folder: RepoFolder, revision: str | None = None) -> Iterator[StoredM
                     size_bytes=model.size_bytes,
                     modified_at_s=max((snapshot / file).stat().st_mtime for file in files),
                 )
+
+
+def _is_adapter(path: Path) -> bool:
+    """Only of what is called so is the header read; what can't be read is no adapter."""
+    with contextlib.suppress(EdgellmError):
+        return sidecar_kind(path.name) == "adapter" and is_adapter(path)
+    return False
 
 
 def _partials(folder: RepoFolder) -> Iterator[PartialDownload]:

@@ -167,6 +167,9 @@ def test_a_projector_beside_a_model_is_found_and_among_strangers_is_nobodys(tmp_
         (tmp_path / name).write_bytes(b"x" * 10)
     found = projector_beside(tmp_path / "gemma-3-4b-it-Q8_0.gguf")
     assert (found.path, found.size_bytes) == (str(tmp_path / "mmproj-F16.gguf"), 10)
+    (tmp_path / "gemma-3-4b-it-fp16.gguf").write_bytes(b"x")  # a label that is F16 elsewhere
+    (tmp_path / "moved-away.gguf").symlink_to(tmp_path / "nowhere.gguf")
+    assert projector_beside(tmp_path / "gemma-3-4b-it-Q8_0.gguf") == found
     (tmp_path / "qwen3-8b-Q4_0.gguf").write_bytes(b"x")
     assert projector_beside(tmp_path / "gemma-3-4b-it-Q8_0.gguf") is None
     assert projector_beside(tmp_path / "missing" / "m.gguf") is None

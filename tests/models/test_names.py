@@ -8,6 +8,7 @@ from edgellm.models.names import (
     Reference,
     RepoFile,
     choose_files,
+    family,
     group_files,
     is_safe_path,
     parse_reference,
@@ -52,6 +53,14 @@ REPO = "Qwen/Qwen3-8B-GGUF"
         ("gpt-oss:20b", CatalogReference("gpt-oss:20b")),
         ("qwen3:30b-a3b-instruct-2507", CatalogReference("qwen3:30b-a3b-instruct-2507")),
         ("llama3.2:1b-ud-q4_k_xl", CatalogReference("llama3.2:1b", "UD-Q4_K_XL")),
+        ("qwen3:latest", CatalogReference("qwen3")),
+        (f"{REPO}:Latest", HubReference(REPO)),
+        ("file:///my%20models/x.gguf", PathReference("/my models/x.gguf")),
+        (f"https://hf.co/{REPO}/blob/main/a%20b.gguf", HubReference(REPO, file="a b.gguf")),
+        (
+            f"https://huggingface.co/{REPO}/blob/refs%2Fpr%2F3/b.gguf",
+            HubReference(REPO, file="b.gguf", revision="refs/pr/3"),
+        ),
     ],
 )
 def test_a_reference_is_read(text: str, reference: Reference):
@@ -72,6 +81,10 @@ def test_a_reference_is_read(text: str, reference: Reference):
         f"hf.co/{REPO}:",
         f"{REPO}:Q4;rm",
         f"hf.co/{REPO}/../../x.gguf",
+        f"hf.co/{REPO}/%2e%2e/x.gguf",
+        f"hf.co/{REPO}/blob/..%2F..%2Frefs/x.gguf",
+        f"hf.co/{REPO}/blob/../x.gguf",
+        "hf.co/a%2Fb/c",
         f"hf.co/{REPO}/a\\b.gguf",
         f"hf.co/{REPO}/README.md",
         "https://example.com/x",
@@ -266,6 +279,24 @@ def test_a_repository_of_drafters_alone_serves_them_and_one_with_a_model_does_no
     both = listing("Qwen3-0.6B-DRAFT-Q4_0.gguf", "Qwen3-32B-Q4_K_M.gguf")
     assert [m.quant for m in both.models] == ["Q4_K_M"]
     assert listing("mtp-Qwen3-Q8_0.gguf").models == (), "a head alone is no model"
+
+
+def test_files_called_adapters_are_models_where_nothing_else_is():
+    """A model that a LoRA was merged into keeps the word in its name."""
+    alone = listing("X-lora-merged-Q4_K_M.gguf", "X-lora-merged-Q8_0.gguf", "mmproj-F16.gguf")
+    assert [m.quant for m in alone.models] == ["Q4_K_M", "Q8_0"]
+    assert [side.kind for side in alone.sidecars] == ["projector"]
+    beside = listing("X-Q4_K_M.gguf", "X-lora-Q8_0.gguf")
+    assert [m.quant for m in beside.models] == ["Q4_K_M"]
+    assert listing("adapter_config.json", "my-lora.safetensors").models == ()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["M-it-fp16.gguf", "M-it-F16.gguf", "m-it.Q4_K_M.gguf", "m-IT-UD-Q4_K_XL-00001-of-00002.gguf"],
+)
+def test_the_mixes_of_one_model_are_one_family_however_their_label_is_written(name: str):
+    assert family(name) == "m-it"
 
 
 def test_shards_come_in_order_whatever_the_listing_says():

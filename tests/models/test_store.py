@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gguf_files import gguf_bytes, llama_bytes
 from hub_server import Corrupt, Cut, HubServer, NoRanges, Stall, Status
 
 from edgellm.errors import BadRequest, ModelNotFound, NetworkError, Offline, StorageError
@@ -505,6 +506,38 @@ def test_a_broken_off_download_can_be_removed(server: HubServer, hub: HuggingFac
     assert store.remove(HubReference(REPO, "Q8_0")) > 0
     assert store.partials() == ()
     assert leftovers(store) == []
+
+
+def test_a_question_back_deletes_nothing(server: HubServer, hub: HuggingFaceHub, store: Store):
+    server.add(REPO, "tiny-Q4_0.gguf", DATA[:1000])
+    server.add(REPO, "tiny-Q6_K.gguf", DATA[:400_000])
+    fetch(store, hub, "Q8_0")
+    fetch(store, hub, "Q4_0")
+    server.faults.append(Cut(100_000))
+    server.faults.extend([Status(503)] * 3)
+    with pytest.raises(NetworkError):
+        fetch(store, hub, "Q6_K")
+    with pytest.raises(BadRequest, match="Q4_0, Q8_0"):
+        store.remove(HubReference(REPO))
+    assert [part.file for part in store.partials()] == ["tiny-Q6_K.gguf"]
+    assert len(store.list()) == 2
+    assert store.remove(HubReference(REPO, "Q6_K")) > 0
+    assert store.partials() == ()
+    assert len(store.list()) == 2
+
+
+def test_a_merged_model_is_served_and_an_adapter_is_not_whatever_they_are_called(
+    server: HubServer, hub: HuggingFaceHub, store: Store
+):
+    header = {"general.architecture": "llama", "general.type": "adapter"}
+    for repo, data in (("org/merged", llama_bytes()), ("org/lora", gguf_bytes(header, []))):
+        server.add(repo, "X-lora-Q8_0.gguf", data)
+        repository = hub.list_files(repo)
+        store.fetch(hub, repository, choose_files(repository.listing), terms=FAST)
+    assert [model.name for model in store.list()] == ["hf.co/org/merged:Q8_0"]
+    assert store.find(HubReference("org/merged"))
+    assert store.find(HubReference("org/lora")) is None
+    assert store.remove(HubReference("org/merged")) == len(llama_bytes())
 
 
 def test_a_running_download_is_not_removed_under_its_feet(

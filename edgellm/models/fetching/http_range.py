@@ -117,7 +117,7 @@ def status_error(host: str, status: int, retry_after: str | None) -> NetworkErro
     message = f"{host} answered with status {status}"
     if status not in _WORTH_ANOTHER_TRY:
         return NetworkError(message)
-    wait_s = float(retry_after) if retry_after and retry_after.isdigit() else None
+    wait_s = float(retry_after) if retry_after and retry_after.isdecimal() else None
     return TransientError(message, hint="try again in a minute", retry_after_s=wait_s)
 
 

@@ -7,6 +7,7 @@ from gguf_files import llama_bytes
 from hub_server import Corrupt, Cut, HubServer, NoRanges, Stall, Status
 
 from edgellm.errors import ConfigError, ModelNotFound, NetworkError, Offline, TransientError
+from edgellm.models.fetching.http_range import status_error
 from edgellm.models.fetching.hub import HuggingFaceHub
 
 REPO = "org/tiny-GGUF"
@@ -134,6 +135,16 @@ def test_the_cdns_faults_have_their_own_errors(
         hub.read_range(url, 0, 4096)
     if isinstance(raised.value, TransientError) and fault == Status(429, (("Retry-After", "7"),)):
         assert raised.value.retry_after_s == 7
+
+
+@pytest.mark.parametrize(
+    ("told", "wait_s"),
+    [("7", 7), ("0", 0), ("²", None), ("-1", None), ("Fri, 31 Dec 1999 23:59:59 GMT", None)],
+)
+def test_how_long_to_wait_is_a_number_or_not_known(told: str, wait_s: float | None):
+    error = status_error("hub", 503, told)
+    assert isinstance(error, TransientError)
+    assert error.retry_after_s == wait_s
 
 
 def test_offline_forbids_every_question_before_a_socket_is_opened(server: HubServer, client: Make):
