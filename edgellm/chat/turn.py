@@ -19,7 +19,6 @@ from edgellm.chat.messages import (
     GenerateParams,
     JSONSchema,
     Lark,
-    Message,
     Regex,
     Rule,
     Stage,
@@ -29,6 +28,7 @@ from edgellm.chat.messages import (
     Tool,
     Watch,
 )
+from edgellm.chat.pairing import paired
 from edgellm.chat.pictures import check_shown
 from edgellm.chat.templating.template import ChatTemplate
 from edgellm.chat.thoughts import heard, is_ended, is_opened
@@ -52,7 +52,7 @@ class Turn:
 
 def turn(template: ChatTemplate, asked: ChatRequest, now: datetime | None = None) -> Turn:
     """Raises BadRequest: the template refuses the conversation, or wishes exclude each other."""
-    messages, tools, style = _with_names(asked.messages), _callable(asked), template.style
+    messages, tools, style = paired(asked.messages), _callable(asked), template.style
     prompt = template.render(messages, tools=asked.tools, variables=asked.template_kwargs, now=now)
     if asked.params.pictures:
         check_shown(prompt, asked.params.pictures)
@@ -148,14 +148,3 @@ def _or_calls(format: Format, asked: ChatRequest, tools: tuple[Tool, ...], wante
     calls = format.rule(rules, tools, asked.parallel_tool_calls)
     text = rules.json(json.loads(wanted.schema), "response_format", is_strict=True)
     return rules.starting(f"{text} | {calls}")
-
-
-def _with_names(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """Results say which tool's they are: some templates want its name, clients give its id."""
-    names = {call.id: call.name for message in messages for call in message.tool_calls}
-    return tuple(
-        replace(message, name=names[message.tool_call_id])
-        if message.role == "tool" and not message.name and message.tool_call_id in names
-        else message
-        for message in messages
-    )

@@ -192,3 +192,22 @@ def test_a_result_is_given_its_tools_name():
     )
     asked = replace(WITH_TOOLS, messages=messages)
     assert turn(ChatTemplate(source), asked).prompt.startswith("clock")
+
+
+def test_results_stay_with_their_calls_where_a_later_message_uses_the_ids_again():
+    def round(*said):
+        calls = tuple(
+            ToolCall(f"c{n}", "clock", f'{{"at": "{one}"}}') for n, one in enumerate(said)
+        )
+        results = (Message("tool", f"R{one}", tool_call_id=f"c{n}") for n, one in enumerate(said))
+        return (Message("user", "x"), Message("assistant", "", tool_calls=calls), *results)
+
+    told = (
+        "{% for m in messages %}{% for c in m.tool_calls or [] %}{{ c.function.arguments.at }}"
+        "{% endfor %}{% if m.role == 'tool' %}={{ m.content }} {% endif %}{% endfor %}"
+    )
+    shown = TOOLS.replace("<tool_call>", "") + CALLS
+    template = ChatTemplate(shown + "{# <|python_tag|> #}" + told)
+    asked = replace(WITH_TOOLS, messages=round("a", "b") + round("c", "d"))
+    assert template.format.name == "llama-3"
+    assert turn(template, asked).prompt.endswith("a=Ra b=Rb c=Rc d=Rd ")

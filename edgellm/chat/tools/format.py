@@ -67,7 +67,10 @@ def one_call_each(messages: Messages) -> list[Message]:
     """For templates that show one call in a message: each is followed by its own result."""
     several = [message for message in messages if len(message.tool_calls) > 1]
     moved = {call.id for message in several for call in message.tool_calls}
-    results = {message.tool_call_id: message for message in messages if message.role == "tool"}
+    results = {id: list[Message]() for id in moved}
+    for message in messages:
+        if message.role == "tool" and message.tool_call_id in moved:
+            results[message.tool_call_id].append(message)
     told: list[Message] = []
     for message in messages:
         if message.role == "tool" and message.tool_call_id in moved:
@@ -78,5 +81,5 @@ def one_call_each(messages: Messages) -> list[Message]:
         for i, call in enumerate(message.tool_calls):
             text, reasoning = ("", None) if i else (message.text, message.reasoning)
             told.append(replace(message, text=text, reasoning=reasoning, tool_calls=(call,)))
-            told += [results[call.id]] if call.id in results else []
+            told += results[call.id]
     return told
