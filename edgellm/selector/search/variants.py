@@ -4,7 +4,8 @@ The search takes one micro-batch and one way to compute prompts for weights that
 Here the others are tried on what it found:
 
     micro-batch   larger ones read the weights, and copy those of the host, less often for a
-                  prompt; smaller ones leave room, so that more may lie on the devices
+                  prompt; smaller ones leave room, so that more may lie on the devices; so other
+                  devices, which lost with the usual one, are tried with theirs, too
     op_offload    off: no copy of experts takes room on the device, and the CPU may repack its
                   weights and is faster with them; but it computes prompts for them, too
     streams       one pool has a mask of all its cells for each row: where that takes the room of a
@@ -39,20 +40,41 @@ def refine(search: Search) -> None:
     option = search.best
     if option is None or option.setting.embedding:
         return
-    devices = option.devices
-    variants = list(_variants(search, option))
-    variants.sort(key=lambda variant: search.bound(variant[0], devices, variant[1]), reverse=True)
-    for setting, ways in variants:
-        search.attempt_if_hopeful(setting, devices, ways)
+    _try_variants(search, option)
+    _try_elsewhere(search, option)
     best = search.best or option
+    if best.devices != option.devices:
+        _try_variants(search, best)
+        best = search.best or best
     for setting in _between_halves(search, best):
-        search.attempt_if_hopeful(setting, devices, best.ways)
+        search.attempt_if_hopeful(setting, best.devices, best.ways)
     if _wants_tensor_split(search):
         best = search.best or option
         for devices, setting in side_by_side(search, option):
             found = search.look(setting, devices, TENSOR_SPLIT)
             if isinstance(found, Miss) or _is_clearly_faster(found, best):
                 search.attempt(setting, devices, TENSOR_SPLIT)
+
+
+def _try_variants(search: Search, option: Option) -> None:
+    """On the devices that it was offered."""
+    devices = option.devices
+    variants = list(_variants(search, option))
+    variants.sort(key=lambda variant: search.bound(variant[0], devices, variant[1]), reverse=True)
+    for setting, ways in variants:
+        search.attempt_if_hopeful(setting, devices, ways)
+
+
+def _try_elsewhere(search: Search, option: Option) -> None:
+    """Each other choice of devices with its best micro-batch, if that could win."""
+    hopeful = [
+        (search.bound(setting, devices, ways), setting, devices, ways)
+        for setting, devices, ways in _elsewhere(search, option, search.best_rank)
+    ]
+    hopeful.sort(key=lambda one: one[0], reverse=True)
+    for bound, setting, devices, ways in hopeful:
+        if bound > search.best_rank:
+            search.attempt(setting, devices, ways)
 
 
 def _is_clearly_faster(option: Option, than: Option) -> bool:
@@ -67,7 +89,8 @@ def may_overtake(search: Search, rank: Rank) -> bool:
     if goal.objective == "energy" or goal.max_watts is not None or _wants_tensor_split(search):
         return True  # what is left out in the end draws nothing
     devices = option.devices
-    return any(
+    others = _elsewhere(search, option, rank)
+    return any(search.bound(*other) > rank for other in others) or any(
         search.bound(tried, devices, ways) > rank
         for setting, ways in ((option.setting, option.ways), *_variants(search, option))
         for tried in (setting, *_between_halves(search, replace(option, setting=setting)))
@@ -106,6 +129,21 @@ def _variants(search: Search, option: Option) -> Iterator[tuple[Setting, Ways]]:
             changed = replace(layout, n_ubatch=n_ubatch), replace(ways, op_offload=op_offload)
             if changed != (setting, ways):
                 yield changed
+
+
+def _elsewhere(
+    search: Search, option: Option, rank: Rank
+) -> Iterator[tuple[Setting, DeviceSet, Ways]]:
+    """The option's context with other micro-batches on other devices, where those could have more
+    than this rank if no prompt took any time."""
+    setting = option.setting
+    sizes = set() if search.question.goal.n_ubatch else {*_MICRO_BATCHES}
+    sizes = {min(size, setting.n_ctx) for size in sizes} - {setting.n_ubatch}
+    for devices in search.question.sets if sizes else ():
+        if devices != option.devices and search.bound(setting, devices) > rank:
+            ways = search.question.ways(devices)
+            for n_ubatch in sorted(sizes):
+                yield replace(setting, n_ubatch=n_ubatch), devices, ways
 
 
 def _own_streams(search: Search, option: Option) -> Iterator[Setting]:

@@ -6,12 +6,14 @@ from selector_machines import machine
 
 from edgellm.errors import DoesNotFit
 from edgellm.models.known import catalog
+from edgellm.probe.known.boards import hardware_from_board
 from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose
+from edgellm.selector.memory.beside import beside
 from edgellm.selector.memory.budget import pool_budgets
 from edgellm.selector.placing.machine import Machine
 from edgellm.selector.plan import Goal
-from edgellm.selector.search.options import Search
+from edgellm.selector.search.options import Option, Search
 from edgellm.selector.search.question import Question
 from edgellm.selector.search.variants import refine, side_by_side
 
@@ -53,6 +55,42 @@ def test_variants_keep_the_pins(pins):
             "n_ctx": option.setting.n_ctx,
         }
         assert {name: told[name] for name in pins} == pins
+
+
+@pytest.mark.parametrize("only_best", [True, False])
+@pytest.mark.parametrize(
+    ("board", "model", "quant", "use"),
+    [
+        ("3060+gtx1070", "llama:30b", "Q5_K_M", "batch"),
+        ("4x3090", "llama3.3:70b", "Q6_K", "agent"),
+        ("4x3090", "llama3.3:70b", "Q4_K_M", "agent"),
+    ],
+)
+def test_each_choice_of_devices_competes_with_its_own_micro_batch(
+    board, model, quant, use, only_best
+):
+    hardware, goal = hardware_from_board(board), Goal(use=use)
+    one = specs.candidate(catalog.spec(catalog.find(model), quant))
+    budgets = pool_budgets(hardware, goal.reserve_bytes, beside(hardware, [one]))
+    described = Machine(hardware, budgets, PROFILES.speed)
+    question = Question.of(described, goal, PROFILES, only_best=only_best)
+    search = Search(question, one).run()
+    tried = search.best.setting
+    refine(search)
+
+    for devices in question.sets:
+        for n_ubatch in (256, 512, 1024, 2048):
+            setting, ways = replace(tried, n_ubatch=n_ubatch), question.ways(devices)
+            found = search.look(setting, devices, ways, exactly=True)
+            if isinstance(found, Option):
+                assert question.rank(found.merit) <= search.best_rank
+
+
+def test_a_pinned_micro_batch_is_the_only_one_on_all_devices():
+    search = search_of(specs.llama_70b(), machine((24, 936), (8, 256), ram=128), n_ubatch=256)
+    refine(search)
+
+    assert {option.setting.n_ubatch for option in search.options} == {256}
 
 
 def test_micro_batches_and_both_ways_of_prompts_are_tried_for_experts_on_the_host():
