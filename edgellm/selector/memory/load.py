@@ -4,7 +4,7 @@ The output head is the last layer, as in llama.cpp. Sums are cumulated, so that 
 run is one subtraction and filling a device is a bisection.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -122,11 +122,27 @@ class Load:
         )
 
 
-def take(totals: Sequence[int], rooms: Sequence[int], stop: int, floor: int) -> list[range]:
-    """One run for each room, from layer `stop` downwards; empty where nothing fits."""
+def take(
+    totals: Sequence[int], rooms: Sequence[int], stop: int, floor: int, from_below: bool = False
+) -> list[range]:
+    """One run for each room, from layer `stop` downwards, or from `floor` upwards; empty where
+    nothing fits."""
+    if from_below:
+        return _take_upwards(totals, rooms, stop, floor)
     runs = []
     for room in rooms:
         start = bisect_left(totals, totals[stop] - room, floor, stop) if stop > floor else stop
         runs.append(range(start, stop))
         stop = start
+    return runs
+
+
+def _take_upwards(
+    totals: Sequence[int], rooms: Sequence[int], stop: int, floor: int
+) -> list[range]:
+    runs = []
+    for room in rooms:
+        end = bisect_right(totals, totals[floor] + room, floor, stop + 1) - 1
+        runs.append(range(floor, max(floor, end)))
+        floor = runs[-1].stop
     return runs

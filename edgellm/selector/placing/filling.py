@@ -4,11 +4,17 @@ A room is what a device has for weights and cache: what it may be filled to, les
 context and its compute buffer. How large that buffer is depends on the layers, which depend on
 the rooms; so it is assumed to be that of a layout of the same kind, which is one for all
 quantizations of a model, and corrected when the layout is there.
+
+The fastest device is filled first. Where the devices have every layer it gets the head, so it comes
+last in llama.cpp's list. Where the host computes, too, it comes first: that is the one to which
+llama.cpp takes the host's weights for a long prompt (ggml_backend_sched_backend_id_from_cur asks
+the backends in their order).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby, pairwise
+from typing import TypeVar
 
 from edgellm.probe.hardware import Device
 from edgellm.selector.memory.layout import NOTHING_ASIDE, Aside, Layout
@@ -20,6 +26,8 @@ from edgellm.selector.placing.machine import Machine
 from edgellm.selector.placing.proportions import layer_counts
 from edgellm.values import frozen
 
+_T = TypeVar("_T")
+_Key = tuple[bool, bool]  # the host has layers of its own, experts of others
 _BALANCE_STEPS = 8  # halvings while looking for the fullest common level of equal devices
 
 
@@ -34,16 +42,24 @@ class Arranged:
 
 @dataclass(slots=True)
 class Filling:
-    """`order`: the first is filled first and gets the head, so llama.cpp's list is its reverse.
-    `corrections`: by device, what its buffer was found to need beyond the assumed."""
+    """`order`: the first is filled first. `corrections`: by device, what its buffer was found to
+    need beyond the assumed."""
 
     load: Load
     machine: Machine
     order: tuple[Device, ...]
     ways: Ways
     corrections: Mapping[str, int] = field(default_factory=dict)
-    _rooms: dict[tuple[bool, bool], list[int]] = field(default_factory=dict)
+    _rooms: dict[_Key, list[int]] = field(default_factory=dict)
     _most: int | None = None
+    _from_below: tuple[Device, ...] = field(init=False)  # the order; equal ones as llama.cpp has it
+    _is_uneven: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        rate, place = self.machine.bandwidth_bytes_s, self.order.index
+        in_turn = sorted(self.order, key=lambda one: (-rate(one), -place(one)))
+        self._from_below = tuple(in_turn)
+        self._is_uneven = len(set(map(rate, self.order))) > 1
 
     def fits(self, n_layers: int, aside: Aside) -> bool:
         totals, floor = self.load.totals(aside), self.load.n_all - n_layers
@@ -51,7 +67,8 @@ class Filling:
             return False  # and no buffer had to be thought of
         rooms = self._rooms_for(n_layers, aside)
         if not self._has_proportions:  # then what fits to the brim fits at a common level, too
-            return take(totals, rooms, self.load.n_all, floor)[-1].start <= floor
+            from_below = self._is_from_below(self._key(n_layers, aside))
+            return _n_taken(take(totals, rooms, self.load.n_all, floor, from_below)) == n_layers
         runs = self._in_proportion(n_layers)
         return all(
             not run or totals[run.stop] - totals[run.start] <= room
@@ -61,13 +78,16 @@ class Filling:
     def arranged(self, n_layers: int, aside: Aside) -> Arranged:
         """Devices that got none are left out. What found no room goes to the last device, so that
         the sum can be told."""
-        runs, floor = self._runs(n_layers, aside), self.load.n_all - n_layers
-        if sum(map(len, runs)) < n_layers:
+        key, n_all = self._key(n_layers, aside), self.load.n_all
+        runs = self._runs(n_layers, aside)
+        if _n_taken(runs) < n_layers:
             last = max((i for i, run in enumerate(runs) if run), default=0)
-            runs[last] = range(floor, runs[last].stop)
-        *assumed, host = self._assumed(*self._key(n_layers, aside))
-        listed = zip(self.order[::-1], runs[::-1], assumed, strict=True)
-        used = [(device, run, buffer) for device, run, buffer in listed if run]
+            others = n_layers - _n_taken(runs) + len(runs[last])
+            start = n_all - others if self._is_from_below(key) else n_all - n_layers
+            runs[last] = range(start, start + others)
+        *assumed, host = self._assumed(*key)
+        listed = zip(self._in_turn(key), runs, self._listed(assumed, key), strict=True)
+        used = self._listed([row for row in listed if row[1]], key)
         devices = tuple(device for device, _, _ in used)
         layout = self._layout(devices, [run for _, run, _ in used], aside)
         return Arranged(devices, layout, (*(buffer for _, _, buffer in used), host))
@@ -75,12 +95,26 @@ class Filling:
     def below(self, i: int, n_layers: int, aside: Aside) -> int:
         """The layer that doesn't find room on the i-th device any more, when it is full; the head
         is one, too. Less than nothing when all do."""
-        floor = self.load.n_all - n_layers
+        floor, stop = self.load.n_all - n_layers, self.load.n_all
         rooms = self._rooms_for(n_layers, aside)
-        runs = take(self.load.totals(aside), rooms[: i + 1], self.load.n_all, floor)
+        from_below = self._is_from_below(self._key(n_layers, aside))
+        runs = take(self.load.totals(aside), rooms[: i + 1], stop, floor, from_below)
+        if from_below:
+            return runs[-1].stop if runs[-1].stop < stop else -1
         return runs[-1].start - 1 if runs[-1].start > floor else -1
 
-    # ---- runs, in the order of filling, from the head downwards
+    # ---- the order of filling, and runs in it
+
+    def _is_from_below(self, key: _Key) -> bool:
+        """Filled from the lowest layer upwards; else from the head downwards."""
+        return any(key) and self._is_uneven and not self._has_proportions
+
+    def _in_turn(self, key: _Key) -> tuple[Device, ...]:
+        return self._from_below if self._is_from_below(key) else self.order
+
+    def _listed(self, in_turn: Sequence[_T], key: _Key) -> Sequence[_T]:
+        """In llama.cpp's order what is in that of filling, and the other way round."""
+        return in_turn if self._is_from_below(key) else in_turn[::-1]
 
     @property
     def _has_proportions(self) -> bool:
@@ -91,18 +125,13 @@ class Filling:
         """Together at most n_layers."""
         if self._has_proportions:
             return self._in_proportion(n_layers)
-        rooms = self._rooms_for(n_layers, aside)
-        return self._greedily(self.load.totals(aside), rooms, n_layers)
-
-    def _greedily(self, totals: Sequence[int], rooms: Sequence[int], n_layers: int) -> list[range]:
-        stop = self.load.n_all
-        floor = stop - n_layers
-        runs: list[range] = []
-        with_rooms = zip(self.order, rooms, strict=True)
-        for _, equals in groupby(with_rooms, key=lambda d: self.machine.bandwidth_bytes_s(d[0])):
-            group = [room for _, room in equals]
-            runs += _level(totals, group, stop, floor)
-            stop = runs[-1].start
+        key, totals = self._key(n_layers, aside), self.load.totals(aside)
+        from_below, stop = self._is_from_below(key), self.load.n_all
+        floor, runs = stop - n_layers, list[range]()
+        rooms = zip(self._in_turn(key), self._rooms_for(n_layers, aside), strict=True)
+        for _, equals in groupby(rooms, key=lambda row: self.machine.bandwidth_bytes_s(row[0])):
+            runs += _level(totals, [room for _, room in equals], stop, floor, from_below)
+            floor, stop = (runs[-1].stop, stop) if from_below else (floor, runs[-1].start)
         return runs
 
     def _in_proportion(self, n_layers: int) -> list[range]:
@@ -124,7 +153,9 @@ class Filling:
             fixed = host + host_weight_bytes(spec, holds_head=False) + process_bytes(spec)
             self._rooms[key] = [
                 self._room(device, fixed) - buffer
-                for device, buffer in zip(self.order, reversed(buffers), strict=True)
+                for device, buffer in zip(
+                    self._in_turn(key), self._listed(buffers, key), strict=True
+                )
             ]
         return self._rooms[key]
 
@@ -140,14 +171,15 @@ class Filling:
         corrections = self.corrections.get(device.id, 0)
         return room - corrections - self.machine.overhead_bytes(device)
 
-    def _key(self, n_layers: int, aside: Aside) -> tuple[bool, bool]:
+    def _key(self, n_layers: int, aside: Aside) -> _Key:
         return n_layers < self.load.n_all, bool(aside)
 
     def _assumed(self, host_works: bool, has_experts_aside: bool) -> tuple[int, ...]:
         """The buffers, in llama.cpp's order, of a layout that shares the layers evenly. Where the
         host works, with half of the layers there; experts aside, with all of them. On top comes
         op_offload's copy of the largest tensor, which the first device holds."""
-        n, devices = self.load.n_blocks, self.order[::-1]
+        key = host_works, has_experts_aside
+        n, devices = self.load.n_blocks, self._listed(self._in_turn(key), key)
         start = n // 2 if host_works else 0
         step = (n + 1 - start) / len(devices)
         edges = [start + round(step * i) for i in range(len(devices) + 1)]
@@ -170,18 +202,24 @@ class Filling:
         )
 
 
-def _level(totals: Sequence[int], rooms: list[int], stop: int, floor: int) -> list[range]:
+def _level(
+    totals: Sequence[int], rooms: list[int], stop: int, floor: int, from_below: bool
+) -> list[range]:
     """Fill equal devices to the lowest common level that takes all, or to the brim."""
-    best = take(totals, rooms, stop, floor)
-    if len(rooms) < 2 or best[-1].start > floor or stop == floor:
+    best, n_layers = take(totals, rooms, stop, floor, from_below), stop - floor
+    if len(rooms) < 2 or _n_taken(best) < n_layers or not n_layers:
         return best
     low = (totals[stop] - totals[floor]) / max(1, sum(rooms))
     high = 1.0
     for _ in range(_BALANCE_STEPS):
         level = (low + high) / 2
-        tried = take(totals, [int(room * level) for room in rooms], stop, floor)
-        if tried[-1].start > floor:
+        tried = take(totals, [int(room * level) for room in rooms], stop, floor, from_below)
+        if _n_taken(tried) < n_layers:
             low = level
         else:
             best, high = tried, level
     return best
+
+
+def _n_taken(runs: Sequence[range]) -> int:
+    return sum(map(len, runs))

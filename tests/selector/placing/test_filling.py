@@ -67,3 +67,21 @@ def test_runs_go_downwards_and_a_room_too_small_gets_none():
     totals = [0, 10, 20, 30, 60]  # the head is the largest
     assert take(totals, [5, 30, 100], stop=4, floor=1) == [range(4, 4), range(3, 4), range(1, 3)]
     assert take(totals, [30, -1], stop=4, floor=0) == [range(3, 4), range(3, 3)]
+
+
+def test_runs_go_upwards_as_well():
+    totals = [0, 10, 20, 30, 60]
+    assert take(totals, [5, 20, 100], 4, 1, True) == [range(1, 1), range(1, 3), range(3, 4)]
+    assert take(totals, [30, -1, 29], 4, 0, True) == [range(3), range(3, 3), range(3, 3)]
+
+
+def test_from_below_as_many_layers_find_room_as_from_the_head():
+    """But for the head itself, which is larger than a layer."""
+    spec = specs.llama_70b()
+    fast_last = filling(spec, [(12, 900), (8, 300)], Ways())
+    even = filling(spec, [(12, 900), (8, 900)], Ways())
+
+    def most(filled: Filling) -> int:
+        return max(n for n in range(spec.n_layers + 2) if filled.fits(n, NOTHING_ASIDE))
+
+    assert 0 <= most(even) - most(fast_last) <= 1

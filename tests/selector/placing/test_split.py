@@ -105,6 +105,32 @@ def test_the_faster_card_is_filled_first():
     assert together.device_ids == ("gpu1", "gpu0"), "the fastest has the head, so it comes last"
 
 
+@pytest.mark.parametrize("op_offload", [True, False])
+def test_where_the_host_computes_the_faster_card_comes_first_as_prompts_go_there(op_offload):
+    cards = (12, 1000), (8, 250), (12, 1000)
+    placed = put_in(specs.llama_70b(), machine(*cards), op_offload=op_offload)
+    assert placed.device_ids == ("gpu0", "gpu2", "gpu1")
+    first, second, slow, host = placed.shares
+    assert 0 < len(host.layers) == first.layers[0]
+    assert first.total_bytes > 11 * GIB < second.total_bytes
+    assert slow.total_bytes > 7 * GIB
+    assert slow.layers[-1] == 80
+
+
+def test_a_pin_that_the_faster_card_can_hold_leaves_the_slower_one_out():
+    placed = put(specs.llama_70b(), machine((8, 250), (12, 1000)), n_gpu_layers=10)
+    assert placed.device_ids == ("gpu1",)
+    assert placed.shares[0].layers == tuple(range(71, 81))
+
+
+def test_experts_that_the_host_keeps_are_those_of_the_faster_card():
+    placed = put(specs.moe(), machine((4, 250), (8, 1000)))
+    assert placed.device_ids == ("gpu1", "gpu0")
+    assert 0 < placed.n_cpu_moe < placed.shares[0].layers[-1]
+    assert placed.shares[0].total_bytes > 7 * GIB
+    assert placed.shares[1].total_bytes > 3 * GIB
+
+
 def test_a_card_too_small_for_anything_is_left_out():
     placed = put(specs.dense(), machine((0.5, 1000), (24, 500)))
     assert placed.device_ids == ("gpu1",)
