@@ -4,30 +4,29 @@
 
 Each is asked for alone, as a stream of 24 tokens: "told" is the time to its first token, or to its
 refusal; "read" is what of that its prompt took to be read, which no structure makes longer. A
-neighbour streams all the while; its longest gap between two tokens is kept for each.
+neighbour streams all the while; its longest gap between two tokens is kept for each, and what it
+was made of is said (gaps.py).
+
 Then all are sent at once, and a modest request with a known structure is timed among them. The
 worker must be the same process in the end. tests/structure_bombs.py has the bombs.
 """
 
 import argparse
 import asyncio
-import json
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from client import complete, data_lines
+from client import complete
+from gaps import Gap, Neighbour, events
 from pairs import running
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 from structure_bombs import bombs
 
 N_TOKENS, N_CTX, PATIENCE_S = 24, 16_384, 60.0
-# A neighbour whose every token is told at once: none is half of a character, none was guessed with
-# others in one long step.
-PLAIN = {"regex": "[a-z ]*", "speculative.n_max": 0}
 MODEST = {"json_schema": {"type": "object", "properties": {"a": {"type": "integer"}}}}
 
 
@@ -37,42 +36,11 @@ class Told:
     told_s: float  # to the first token, or the refusal
     ending: str
     read_s: float = 0.0  # of this, from the prompt's first step to the first token
-    gap_s: float = 0.0  # the neighbour's longest meanwhile
+    gap: Gap = field(default_factory=Gap)  # the neighbour's longest meanwhile
 
     @property
     def judged_s(self) -> float:
         return self.told_s - self.read_s
-
-
-@dataclass(slots=True)
-class Neighbour:
-    """Streams one answer after the other; knows its longest gap since it was last asked."""
-
-    port: int
-    seen_s: float = 0.0
-    longest_s: float = 0.0
-    n_tokens: int = 0
-    began: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def run(self) -> None:
-        while True:
-            self.seen_s = 0.0  # between two answers it waits for its prompt, not for a token
-            async for _ in _events(self.port, _completion(2000, **PLAIN)):
-                now_s = time.perf_counter()
-                if self.seen_s:
-                    self.longest_s = max(self.longest_s, now_s - self.seen_s)
-                self.seen_s, self.n_tokens = now_s, self.n_tokens + 1
-                self.began.set()
-
-    def take_longest(self) -> float:
-        waiting_s = time.perf_counter() - self.seen_s if self.seen_s else 0.0
-        longest_s, self.longest_s = max(self.longest_s, waiting_s), 0.0
-        return longest_s
-
-
-def _completion(n: int, **more: Any) -> tuple[str, dict[str, Any]]:
-    body = {"prompt": "once upon a time", "max_tokens": n, "ignore_eos": True, "temperature": 0}
-    return "/v1/completions", body | {"stream": True} | more
 
 
 def _chat(fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -81,12 +49,6 @@ def _chat(fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         "temperature": 1.3, "seed": 1,
     }  # fmt: skip
     return "/v1/chat/completions", body | fields
-
-
-async def _events(port: int, asked: tuple[str, dict[str, Any]]) -> Any:
-    """The JSON of each event, an error's too."""
-    async for line in data_lines(port, *asked):
-        yield json.loads(line)
 
 
 async def told(port: int, name: str, fields: dict[str, Any]) -> Told:
@@ -99,7 +61,7 @@ async def told(port: int, name: str, fields: dict[str, Any]) -> Told:
 
 async def _told(port: int, name: str, fields: dict[str, Any]) -> Told:
     begun_s, first_s, read_s, ending = time.perf_counter(), None, 0.0, "broke off"
-    async for event in _events(port, _chat(fields)):
+    async for event in events(port, _chat(fields)):
         choice = (event.get("choices") or [{}])[0]
         delta = choice.get("delta") or {}
         if "error" in event or set(delta) - {"role", "content"} or delta.get("content"):
@@ -118,28 +80,28 @@ def chosen_of(only: str, part: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 async def attack(
-    port: int, chosen: list[tuple[str, dict[str, Any]]]
-) -> tuple[list[Told], list[Told], float]:
-    neighbour = Neighbour(port)
+    port: int, processes: list[int], chosen: list[tuple[str, dict[str, Any]]]
+) -> tuple[list[Told], list[Told], Gap]:
+    neighbour = Neighbour(port, processes)
     streaming = asyncio.create_task(neighbour.run())
     await neighbour.began.wait()
     await told(port, "the vocabulary is read once", MODEST)
-    neighbour.take_longest()
+    await neighbour.take_longest()
     await asyncio.sleep(5)
-    print(f"the neighbour alone: {1000 * neighbour.take_longest():.0f} ms at the longest")
+    print(f"the neighbour alone: {await neighbour.take_longest()}")
     alone: list[Told] = []
     for name, fields in chosen:
         one = await told(port, name, fields)
-        one.gap_s = neighbour.take_longest()
+        one.gap = await neighbour.take_longest()
         alone.append(one)
         print(f"{one.told_s:6.2f} s  {name}", file=sys.stderr)
     at_once = [asyncio.create_task(told(port, name, fields)) for name, fields in chosen]
     await asyncio.sleep(0.2)
     modest = await told(port, "a modest one among them", MODEST)
     crowd = [*await asyncio.gather(*at_once), modest]
-    longest_s = neighbour.take_longest()
+    longest = await neighbour.take_longest()
     streaming.cancel()
-    return alone, crowd, longest_s
+    return alone, crowd, longest
 
 
 def worker_of(server_pid: int) -> list[int]:
@@ -162,33 +124,34 @@ def main() -> None:
     ]  # fmt: skip
     with running(command, "edgellm") as (process, port):
         before = worker_of(process.pid)
-        alone, crowd, longest_s = asyncio.run(attack(port, chosen_of(args.only, args.part)))
+        chosen = chosen_of(args.only, args.part)
+        alone, crowd, longest = asyncio.run(attack(port, [process.pid, *before], chosen))
         asyncio.run(complete(port, "it is alive", 4))
         after = worker_of(process.pid)
-    report(alone, crowd, longest_s)
+    report(alone, crowd, longest)
     print("the worker is", "the same process" if before == after else "ANOTHER PROCESS")
 
 
-def report(alone: list[Told], crowd: list[Told], longest_s: float) -> None:
+def report(alone: list[Told], crowd: list[Told], longest: Gap) -> None:
     ends = {"stop", "length", "tool_calls"}
     n_refused = sum(one.ending not in ends for one in alone)
     print(
         f"{len(alone)} bombs: {n_refused} refused or broken off, {len(alone) - n_refused} followed"
     )
     listed("the slowest to be told", sorted(alone, key=lambda one: -one.told_s))
-    listed("the longest gaps of the neighbour", sorted(alone, key=lambda one: -one.gap_s))
+    listed("the longest gaps of the neighbour", sorted(alone, key=lambda one: -one.gap.gap_s))
     n_late, n_judged_late = (
         sum(seconds > 2 for seconds in each)
         for each in ([one.told_s for one in alone], [one.judged_s for one in alone])
     )
     print(
         f"\ntold after 2 s: {n_late}, {n_judged_late} without their prompts' reading; "
-        f"gaps over 200 ms: {sum(one.gap_s > 0.2 for one in alone)}"
+        f"gaps over 200 ms: {sum(one.gap.gap_s > 0.2 for one in alone)}"
     )
     modest = crowd[-1]
     print(
-        f"all at once: the neighbour's longest gap {1000 * longest_s:.0f} ms, the slowest told "
-        f"{max(one.told_s for one in crowd):.1f} s, a modest one told {modest.told_s:.2f} s"
+        f"all at once: the slowest told {max(one.told_s for one in crowd):.1f} s, a modest one "
+        f"told {modest.told_s:.2f} s\nthe neighbour's longest gap meanwhile {longest}"
     )
 
 
@@ -196,9 +159,11 @@ def listed(title: str, ordered: list[Told]) -> None:
     print(f"\n{'told':>7} {'read':>6} {'gap':>6}  {title}")
     for one in ordered[:10]:
         print(
-            f"{one.told_s:6.2f}s {one.read_s:5.2f}s {1000 * one.gap_s:4.0f}ms  "
+            f"{one.told_s:6.2f}s {one.read_s:5.2f}s {1000 * one.gap.gap_s:4.0f}ms  "
             f"{one.name}: {one.ending[:60]}"
         )
+        if one.gap.step:
+            print(f"{'':24}{one.gap}")
 
 
 if __name__ == "__main__":
