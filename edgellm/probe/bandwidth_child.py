@@ -22,7 +22,7 @@ from typing import Any
 
 from edgellm.probe import child_output
 
-_MOST_WINDOWS, _WINDOW_S = 6, 0.1
+_WINDOW_S, _MOST_S = 0.05, 0.6  # one is some dozen steps of every thread; all together
 _AGREEING, _AGREE_RATIO = 3, 0.97  # so many of the best, the least of them so near to the first
 _STEP_BYTES = 8 << 20  # between looks at the clock
 _MOST_MEASUREMENTS = 3
@@ -59,7 +59,8 @@ def _measure(n_threads: int, n_bytes: int) -> float:
     start.wait()
     rates: list[float] = []
     before, before_s = sum(n_read), time.perf_counter()
-    while len(rates) < _MOST_WINDOWS and not are_agreed(rates):
+    stop_s = before_s + _MOST_S
+    while before_s < stop_s and not are_agreed(rates):
         time.sleep(_WINDOW_S)
         now, now_s = sum(n_read), time.perf_counter()
         rates.append((now - before) / (now_s - before_s))
