@@ -2,8 +2,10 @@
 what a driver's context takes.
 
 One row for each device, backend, build of llama.cpp, architecture and type of weights; the last few
-measurements of each, of which the median counts. The next plan is centred on them. Kept in the
-user's cache folder: losing it costs accuracy, never an error.
+measurements of each, of which the median counts. The next plan is centred on them. All ratios of a
+device are over one bandwidth of its memory, the first one's: what the probe measures differs from
+boot to boot, and a ratio over another one would be wrong by as much. Kept in the user's cache
+folder: losing it costs accuracy, never an error.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -27,7 +29,7 @@ from edgellm.selector.speed.work import Step, main_type
 from edgellm.units import GIB
 
 # Raise it when older ratios would mislead: of another speed model, or of a runner that was slower.
-_VERSION: Final = 3
+_VERSION: Final = 4
 _MOST_ROWS: Final = 100
 _MOST_MEASURED: Final = 9  # of each row; the oldest goes
 _MOST_BYTES: Final = 1 << 20
@@ -54,6 +56,7 @@ class _Row(msgspec.Struct):
     build: str
     architecture: str
     weight_type: str | None
+    bandwidth_bytes_s: float | None = None
     decode: list[float] = []
     prefill: list[float] = []
 
@@ -106,11 +109,11 @@ class Calibrations:
         the time is what the device with the largest part of it took.
         """
         corrected = self.applied(profile)
-        shape = context_shape(plan)
+        known, shape = corrected.calibrations, context_shape(plan)
 
         def stages(step: Step) -> tuple[Sequence[Stage], Sequence[Stage]]:
             facts = spec, shape, plan.placement, hardware
-            bare = replace(corrected, calibrations=())
+            bare = replace(corrected, calibrations=tuple(map(_without_ratios, known)))
             return stages_of(*facts, bare, step), stages_of(*facts, corrected, step)
 
         file = self._read()
@@ -162,13 +165,14 @@ class Calibrations:
         if not times:
             return
         kind = max(times, key=lambda key: times[key])
-        others_s = sum(stage.time_s for stage in corrected if _kind(stage, hardware) != kind)
-        left_s = took_s - others_s
+        aside_s = sum(_aside_s(stage, hardware, kind) for stage in corrected)
+        left_s = took_s - aside_s
         if left_s < _LEAST_PART * took_s:
             return
         ratio = times[kind] / left_s
         if _LEAST_RATIO <= ratio <= _MOST_RATIO:
             row = _row_of(file, *kind, self.build, spec)
+            row.bandwidth_bytes_s = _bandwidth_bytes_s(file, row, hardware)
             ratios = column(row)
             ratios.append(ratio)
             del ratios[:-_MOST_MEASURED]
@@ -219,18 +223,23 @@ def _kind(stage: Stage, hardware: Hardware) -> _Kind | None:
     return device.name, device.backend
 
 
+def _aside_s(stage: Stage, hardware: Hardware, judged: _Kind) -> float:
+    """What is not the judged device's, or nothing that is judged."""
+    return stage.apart_s if _kind(stage, hardware) == judged else stage.time_s
+
+
 def _times_by_kind(stages: Iterable[Stage], hardware: Hardware) -> dict[_Kind, float]:
     times: dict[_Kind, float] = {}
     for stage in stages:
         kind = _kind(stage, hardware)
         if kind is not None:
-            times[kind] = times.get(kind, 0.0) + stage.time_s
+            times[kind] = times.get(kind, 0.0) + stage.time_s - stage.apart_s
     return times
 
 
 def _row_of(file: _File, device: str, backend: Backend, build: str, spec: ModelSpec) -> _Row:
     """Found or begun, and moved to the end."""
-    new = _Row(device, backend, build, spec.architecture, main_type(spec), [], [])
+    new = _Row(device, backend, build, spec.architecture, main_type(spec), None, [], [])
     row = next((row for row in file.rows if _key(row) == _key(new)), None)
     if row is None:
         row = new
@@ -238,6 +247,21 @@ def _row_of(file: _File, device: str, backend: Backend, build: str, spec: ModelS
         file.rows.remove(row)
     file.rows.append(row)
     return row
+
+
+def _bandwidth_bytes_s(file: _File, row: _Row, hardware: Hardware) -> float | None:
+    """As predicted with: that of the device's other rows, else the memory's. Rows go, so each keeps
+    it."""
+    others = (r for r in file.rows if (r.device, r.backend) == (row.device, row.backend))
+    known = next((r.bandwidth_bytes_s for r in others if r.bandwidth_bytes_s is not None), None)
+    if known is not None:
+        return known
+    devices = (d for d in hardware.devices if (d.name, d.backend) == (row.device, row.backend))
+    return hardware.pool(next(devices).pool_id).bandwidth_bytes_s
+
+
+def _without_ratios(row: Calibration) -> Calibration:
+    return replace(row, decode_ratio=None, prefill_ratio=None)
 
 
 def _key(row: _Row) -> tuple[str | None, ...]:
@@ -251,6 +275,7 @@ def _calibration(row: _Row) -> Calibration:
         build=row.build,
         architecture=row.architecture,
         weight_type=row.weight_type,
+        bandwidth_bytes_s=row.bandwidth_bytes_s,
         decode_ratio=median(row.decode) if row.decode else None,
         decode_spread=_spread(row.decode),
         n_decode=len(row.decode),

@@ -3,10 +3,10 @@
     python scripts/bench/calibrated.py A.gguf B.gguf C.gguf [--threads 1]
 
 Each model is planned, loaded as planned and timed: prompts and single tokens through llama.cpp,
-the models in turn, so that a busy moment hits all of them. Only the first one's figures go into
-the calibrations (in a folder of the bench's own), then all are planned again. With --threads 1 the
-clock is the thread's own CPU time, which on a busy machine tells about what an idle one would:
-nobody waits for a second thread. Medians of --repeats.
+the models in turn, prompt by prompt and token by token, so that a busy moment hits all of them.
+Only the first one's figures go into the calibrations (in a folder of the bench's own), then all are
+planned again. With --threads 1 the clock is the thread's own CPU time, which on a busy machine
+tells about what an idle one would: nobody waits for a second thread. Medians of --repeats.
 """
 
 import argparse
@@ -62,7 +62,10 @@ def main() -> None:
     loaded = {path: _Loaded(path, plans[path], clock) for path in args.models}
     for _ in range(args.repeats + 1):
         for model in loaded.values():
-            model.run()
+            model.read_prompt()
+        for _ in range(_N_TOKENS):
+            for model in loaded.values():
+                model.write_token()
     timed = {path: model.timed() for path, model in loaded.items()}
     with tempfile.TemporaryDirectory() as folder:
         calibrations = Calibrations(Path(folder))
@@ -126,11 +129,13 @@ class _Loaded:
         self._prompts: list[float] = []
         self._tokens: list[float] = []
 
-    def run(self) -> None:
+    def read_prompt(self) -> None:
         memory = llama_cpp.llama_get_memory(self._loaded.context)
         llama_cpp.llama_memory_clear(memory, ctypes.c_bool(True))
         self._prompts.append(self._compute(_N_PROMPT))
-        self._tokens += [self._compute(1) for _ in range(_N_TOKENS)]
+
+    def write_token(self) -> None:
+        self._tokens.append(self._compute(1))
 
     def timed(self) -> Timed:
         """The first run pages the weights in."""

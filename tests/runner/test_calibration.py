@@ -156,3 +156,53 @@ def test_what_a_driver_takes_is_measured_once_and_used(store):
 def test_an_overhead_that_can_not_be_true_is_dropped(store, free_after):
     store.observe_overhead(CARD.devices[0], 20 << 30, free_after, accounted_bytes=5 << 30)
     assert store.load() == ()
+
+
+def on_cpu(ram_bandwidth):
+    hardware = machine(ram=64, ram_bandwidth=ram_bandwidth)
+    chosen = choose(hardware, [specs.candidate(SPEC)], Goal(n_ctx_seq=4096), load_profiles())
+    return hardware, chosen
+
+
+def seconds(plan, hardware, profile, depth):
+    return 1 / decode_tok_s(SPEC, context_shape(plan), plan.placement, hardware, profile, depth).p50
+
+
+def test_on_the_cpu_weights_are_corrected_and_the_look_at_the_cache_is_not(store):
+    hardware, plan = on_cpu(50)
+    shallow, deep = (seconds(plan, hardware, SPEED, depth) for depth in (100, 3000))
+    store.observe(plan, SPEC, hardware, SPEED, Measured(decode_tok_s=2 / shallow, depth=100))
+    corrected = store.applied(SPEED)
+
+    again, far = (seconds(plan, hardware, corrected, depth) for depth in (100, 3000))
+
+    assert again == pytest.approx(shallow / 2, rel=0.01)
+    assert far - again == pytest.approx(deep - shallow, rel=0.01)
+
+
+def test_a_memory_that_is_measured_anew_does_not_shift_what_is_known(store):
+    hardware, plan = on_cpu(12)
+    took_s = seconds(plan, hardware, SPEED, 512) / 2.5  # others were reading, too, at first
+    store.observe(plan, SPEC, hardware, SPEED, Measured(decode_tok_s=1 / took_s))
+    idle, _ = on_cpu(30)
+
+    assert seconds(plan, idle, store.applied(SPEED), 512) == pytest.approx(took_s, rel=0.01)
+
+    store.observe(plan, SPEC, idle, SPEED, Measured(decode_tok_s=1 / took_s))
+    (row,) = store.load()
+    assert row.n_decode == 2
+    assert row.decode_spread == pytest.approx(0.0, abs=0.01)
+    assert row.bandwidth_bytes_s == hardware.host.bandwidth_bytes_s
+
+
+def test_on_the_cpu_another_architecture_says_less_of_decoding_than_its_own(store):
+    hardware, plan = on_cpu(50)
+    store.observe(plan, SPEC, hardware, SPEED, Measured(decode_tok_s=5.0, prefill_tok_s=50.0))
+    profile = store.applied(SPEED)
+    decode, prefill = predicted(plan, hardware=hardware, profile=profile)
+    other = replace(SPEC, architecture="qwen3")
+    far, prompt = predicted(plan, spec=other, hardware=hardware, profile=profile)
+
+    assert far.p50 == pytest.approx(decode.p50, rel=0.01)
+    assert far.p90 / far.p10 > 1.5 * decode.p90 / decode.p10
+    assert prompt.p90 / prompt.p10 < 1.3 * prefill.p90 / prefill.p10

@@ -60,12 +60,13 @@ class Rates:
         return (
             self._blocks_s(work, step)
             + self._matrices_s(spec, work, step.n_tokens)
-            + self._cache_s(work, step, shape, slow)
+            + self.cache_s(work, step, shape)
             + work.attention_flops * slow / (self.family.attention_flops_ratio * self.flops_s)
         )
 
-    def _cache_s(self, work: Work, step: Step, shape: ContextShape, slow: float) -> float:
+    def cache_s(self, work: Work, step: Step, shape: ContextShape) -> float:
         """What the sequences have in common in a pool isn't known here: they count as strangers."""
+        slow = 1.0 if shape.flash_attention else self.family.no_flash_ratio
         read_s = work.memory_bytes / (self.family.memory_efficiency * self.bytes_s)
         look_s = work.memory_flops / self.attention_flops_s
         if self.plain is None or step.n_tokens > step.n_seqs:
@@ -148,7 +149,8 @@ class Rates:
 
 def rates_of(device: Device, hardware: Hardware, profile: SpeedProfile) -> Rates:
     family = profile.family(device)
-    known = hardware.pool(device.pool_id).bandwidth_bytes_s
+    told = hardware.pool(device.pool_id).bandwidth_bytes_s
+    known = profile.bandwidth_bytes_s(device) or told
     bytes_s = known or family.unknown_bandwidth_bytes_s
     if device.backend == "cpu":
         return _cpu_rates(family, hardware, profile, bytes_s)

@@ -158,6 +158,7 @@ class Calibration:
 
     `decode_spread` and `prefill_spread` are what single measurements lay apart, as a ratio to the
     median: 0.03 is three per cent. `overhead_bytes` is what a driver's context was seen to take.
+    `bandwidth_bytes_s` is the memory's that was predicted with: a ratio is over that and no other.
     """
 
     device: str  # Device.name
@@ -171,6 +172,7 @@ class Calibration:
     prefill_ratio: float | None = None
     prefill_spread: float = 0.0
     overhead_bytes: int | None = None
+    bandwidth_bytes_s: float | None = None
 
 
 @frozen
@@ -225,6 +227,16 @@ class SpeedProfile:
         )
         known = next((n_bytes for n_bytes in measured if n_bytes is not None), None)
         return self.family(device).overhead_bytes if known is None else known
+
+    def bandwidth_bytes_s(self, device: Device) -> float | None:
+        """Of the memory that the device's ratios are over; None: it has none yet. What is measured
+        on a busy machine is less than on an idle one, and another boot measures again."""
+        rates = (
+            row.bandwidth_bytes_s
+            for row in self.calibrations
+            if (row.device, row.backend) == (device.name, device.backend)
+        )
+        return next((rate for rate in rates if rate is not None), None)
 
     def calibration(
         self, device: Device, architecture: str, weight_type: str | None, *, prompt: bool

@@ -8,7 +8,7 @@ from edgellm.probe.hardware import Device, Hardware
 from edgellm.probe.links import link_bytes_s
 from edgellm.selector.memory.shape import ContextShape
 from edgellm.selector.plan import Placement, Share
-from edgellm.selector.speed.rates import rates_of
+from edgellm.selector.speed.rates import Rates, rates_of
 from edgellm.selector.speed.speed_profile import BackendFamily, Calibration, SpeedProfile, Spread
 from edgellm.selector.speed.work import Step, Work, host_experts, main_type, share_work
 from edgellm.values import frozen
@@ -19,8 +19,11 @@ _EXACT = Spread(1.0, 1.0)
 # How far a calibration may be off, by how near it is: of this build, architecture and type of
 # weights; of another architecture; of another build. The last two are engineering judgement. Of
 # another type of weights: one Zen 5 core calibrated by Q4_0 was 4 % off with Q4_K_M, 26 and 29 %
-# with Q8_0, whose bytes memory holds up; prompts were within 5 % (scripts/bench/calibrated.py).
+# with Q8_0, whose bytes memory holds up; prompts were within 5 %. Of another architecture on the
+# CPU: qwen3-0.6b Q4_K_M was 19 % (one core) and 31 % (two, and others busy) too low for llama 1B
+# Q4_K_M: its blocks are fewer and larger (all by scripts/bench/calibrated.py).
 _NEAR, _SAME_BUILD, _OTHER_BUILD, _OTHER_TYPE = 0.05, 0.12, 0.20, 0.30
+_OTHER_BLOCKS = 0.30
 
 
 def _sum_rounds(n_devices: int) -> int:
@@ -36,6 +39,7 @@ class Stage:
     time_s: float
     spread: Spread = _EXACT
     device_id: str | None = None  # who computes; None: something between devices
+    apart_s: float = 0.0  # of it, what no calibration changes
 
     @property
     def slow_s(self) -> float:
@@ -89,10 +93,19 @@ class _Route:
         spread = self._spread(device, rates.family)
         model = self.spec.architecture, main_type(self.spec)
         known = self.profile.calibration(device, *model, prompt=self._is_prompt)
+        apart_s = self._apart_s(rates, work)
         if known is not None:
             ratio = known.prefill_ratio if self._is_prompt else known.decode_ratio
-            time_s, spread = time_s / (ratio or 1.0), self._calibrated(known)
-        return Stage(time_s, spread.wider(wider), device_id)
+            time_s = apart_s + (time_s - apart_s) / (ratio or 1.0)
+            spread = self._calibrated(known)
+        return Stage(time_s, spread.wider(wider), device_id, apart_s)
+
+    def _apart_s(self, rates: Rates, work: Work) -> float:
+        """A core's dot products with the cache: how fast they are says nothing about the weights,
+        whose bytes memory holds up, nor the other way round. On accelerators both are bytes."""
+        if self._is_prompt or rates.family.backend != "cpu":
+            return 0.0
+        return rates.cache_s(work, self.step, self.shape)
 
     def _side_by_side(self, shares: list[Share]) -> Stage:
         """Row and tensor split: each device has its part of every matrix, by its layers' number."""
@@ -219,6 +232,8 @@ class _Route:
         if known.build == self.profile.build:
             is_alike = known.architecture == self.spec.architecture
             off = _NEAR if is_alike else _SAME_BUILD
+            if known.backend == "cpu" and not is_alike and not self._is_prompt:
+                off = _OTHER_BLOCKS
             is_type = known.weight_type in (None, main_type(self.spec))
             if not is_type and not self._is_prompt:
                 off = _OTHER_TYPE
