@@ -114,7 +114,7 @@ def _choose(
         return _with_guesser(plan, decision.chosen.candidate, machine, no_head)
     plan = replace(
         plan,
-        reasons=(*reasons(confirmed), *sight(decision.chosen.candidate), *kept_beside(plan)),
+        reasons=(*reasons(confirmed), *sight(decision.chosen.candidate), *kept_beside(plan, goal)),
         rejected=rejected(decision),
         pareto=front(decision.searches, replace(decision.chosen, placement=confirmed.placement)),
     )

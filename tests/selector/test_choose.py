@@ -122,6 +122,14 @@ def test_prefixes_get_half_of_what_the_plan_leaves_of_the_hosts_memory():
     assert any("may take" in reason and "--prefix-ram" in reason for reason in plan.reasons)
 
 
+def test_prefixes_never_get_more_than_the_host_has_whatever_is_asked_for():
+    plan = plan_of(machine((24, 1000), ram=8), use="chat", prefix_ram_bytes=1 << 40)
+    budget = pool_budgets(machine((24, 1000), ram=8))["host"]
+    assert 0 < plan.prefix_ram_bytes == budget - plan.shares[-1].total_bytes
+    (said,) = [reason for reason in plan.reasons if "may take" in reason]
+    assert "not 1.0 TiB as --prefix-ram asks" in said
+
+
 def test_a_generation_plan_keeps_llama_cpps_preconditions():
     plan = plan_of(machine((24, 1000)), n_parallel=8)
     assert plan.n_seq_max == 9 <= plan.n_outputs_max
@@ -153,7 +161,7 @@ def test_a_card_that_an_even_split_would_overfill_is_said_not_to_fit():
     hardware = machine((24, 1000), (24, 1000), (2, 1000), backend="sycl")
     pins = {"split_mode": "row", "n_gpu_layers": -1, "n_ctx": 4096}
     plan = plan_of(hardware, [specs.candidate(specs.llama_70b())], **pins)
-    assert "Card 2 is left out: with it the plan does not fit" in plan.reasons
+    assert "Card 2 is left out: with one more the plan does not fit" in plan.reasons
 
 
 def test_of_experts_that_are_pinned_to_the_host_no_other_card_is_told_to_hold_them():
@@ -555,6 +563,11 @@ def test_an_advised_pace_is_reached():
     error = refusal_of(machine(ram=32), specs.ladder(), min_tok_s=500)
     percent = float(error.hint.split("ask for ")[1].split("%")[0])
     assert plan_of(machine(ram=32), specs.ladder(), min_tok_s=500 * percent / 100)
+
+
+def test_a_pace_far_out_of_reach_is_no_percentage_to_advise():
+    error = refusal_of(machine(ram=32), specs.ladder(), min_tok_s=1e9)
+    assert error.hint == "ask for far less, or take a smaller model"
 
 
 def test_a_hopeless_model_is_told_to_be_smaller():

@@ -151,13 +151,15 @@ def _memory(spec: str, text: str, most_bytes: int) -> tuple[int, float | None]:
 
 
 def _host(ram: str | None, shared: DeviceRow | None) -> tuple[MemoryPool, str | None]:
-    """The host's pool and, where its size is only assumed, a word on that."""
+    """The host's pool and, where its size is only assumed, a word on that. Raises BadRequest
+    for another size than that of the device that is described as having all of it."""
     kind = "unified" if shared and shared.unified else "host"
     bandwidth = shared.bandwidth_bytes_s if shared else None
     note = None
     if ram is not None:
         total, gb_s = _memory(ram, ram, _MOST_RAM_BYTES)
         bandwidth = gb_s * 1e9 if gb_s else bandwidth
+        _check_same_memory(ram, total, shared)
     elif shared is not None and shared.memory_gib is not None:
         total = int(shared.memory_gib * GIB)
     else:
@@ -166,6 +168,17 @@ def _host(ram: str | None, shared: DeviceRow | None) -> tuple[MemoryPool, str | 
     taken = min(total // 10, 8 * GIB)  # the system and what runs beside
     pool = MemoryPool("host", "host", total, total - taken, bandwidth)
     return (replace(pool, kind="unified") if kind == "unified" else pool), note
+
+
+def _check_same_memory(ram: str, total_bytes: int, shared: DeviceRow | None) -> None:
+    """Of a row by its name another size may be sold; what was described has the one it has."""
+    if shared is None or shared.vendor != "described" or shared.memory_gib is None:
+        return
+    if total_bytes != int(shared.memory_gib * GIB):
+        raise BadRequest(
+            f"{shared.name}, has the machine's whole memory, and --ram says {ram}",
+            hint="leave --ram away, or describe the device with as much",
+        )
 
 
 def _usable_bytes(row: DeviceRow) -> int:

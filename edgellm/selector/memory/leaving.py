@@ -34,16 +34,22 @@ def n_scratch(spec: ModelSpec, goal: Goal, n_parallel: int, *, unified: bool) ->
 
 
 def prefix_ram_bytes(goal: Goal, placement: Placement, machine: Machine) -> int:
-    if goal.prefix_ram_bytes is not None:
-        return goal.prefix_ram_bytes
+    """Never more than the plan leaves of the host's budget, whatever is asked for."""
     planned = sum(s.total_bytes for s in placement.shares if s.pool_id == machine.host_id)
-    left = machine.budgets[machine.host_id] - planned
-    return max(0, min(_MOST_BYTES, int(_PART_OF_FREE * left)))
+    left = max(0, machine.budgets[machine.host_id] - planned)
+    if goal.prefix_ram_bytes is not None:
+        return min(goal.prefix_ram_bytes, left)
+    return min(_MOST_BYTES, int(_PART_OF_FREE * left))
 
 
-def kept_beside(plan: Plan) -> tuple[str, ...]:
+def kept_beside(plan: Plan, goal: Goal) -> tuple[str, ...]:
     """The reason to show: it is no part of the plan's bytes, since it is taken as it is free."""
-    if not plan.prefix_ram_bytes:
+    taken, asked = plan.prefix_ram_bytes, goal.prefix_ram_bytes
+    if not taken:
         return ()
-    size = format_bytes(plan.prefix_ram_bytes)
-    return (f"what is kept of past conversations may take {size} beside it (--prefix-ram)",)
+    flag = "--prefix-ram"
+    if asked is not None and asked > taken:
+        flag = f"not {format_bytes(asked)} as {flag} asks: the host has no more"
+    return (
+        f"what is kept of past conversations may take {format_bytes(taken)} beside it ({flag})",
+    )

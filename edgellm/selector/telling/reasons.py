@@ -132,10 +132,13 @@ def _left_out_sentences(decision: Decision) -> Iterator[str]:
     for why, devices in idle.items():
         verb = "is" if len(devices) == 1 else "are"
         yield f"{names_of(devices)} {verb} left out: {why}"
+    useless: dict[str, list[Device]] = {}
     for device in hardware.devices:
         if device.backend == "none":
             why = device.note or "this build of llama.cpp lacks its backend"
-            yield f"{device.name} can't be used: {why}"
+            useless.setdefault(why, []).append(device)
+    for why, devices in useless.items():
+        yield f"{names_of(devices)} can't be used: {why}"
 
 
 def _why_left_out(device: Device, decision: Decision) -> str:
@@ -150,7 +153,8 @@ def _why_left_out(device: Device, decision: Decision) -> str:
         ids = [*chosen.placement.device_ids, device.id]
         together = power_w(decision.question.machine.hardware, ids)
         if together is not None and together > goal.max_watts:
-            return f"with it the boards may draw {together:.0f} W, more than {goal.max_watts:g} W"
+            drawn = f"{together:.0f} W, more than {goal.max_watts:g} W"
+            return f"with one more the boards may draw {drawn}"
     with_it, used = _with_one_more(device, decision), chosen.placement.device_ids
     if isinstance(with_it, Miss):
         return _why_missed(with_it, device)
@@ -177,9 +181,9 @@ def _with_one_more(device: Device, decision: Decision) -> Option | Miss:
 def _why_missed(miss: Miss, device: Device) -> str:
     match miss.why:
         case Shortfall():
-            return "with it the plan does not fit"
+            return "with one more the plan does not fit"
         case Unmet(sentence=sentence):
-            return f"with it the plan {sentence}"
+            return f"with one more the plan {sentence}"
         case Barred(sentence=sentence):
             return sentence.removeprefix(f"{device.name}: ")
 

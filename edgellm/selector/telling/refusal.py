@@ -17,6 +17,7 @@ from edgellm.selector.telling.rejected import rejected_row, why_missed
 from edgellm.units import GIB, format_bytes, format_params
 
 _DRIFT_RATIO = 0.95  # of what is free; another program may take some before it is asked for
+_LEAST_TOLD = 0.01  # a smaller part of what was asked for is no advice
 _SMALLEST_BITS = 1.5  # below it no quantization is left of a model's weights
 
 
@@ -155,14 +156,16 @@ def _too_slow(miss: Miss, unmet: Unmet) -> DoesNotFit:
     return DoesNotFit(
         f"{miss.candidate.spec.name} {miss.candidate.quant} {unmet.sentence}; nothing here is "
         "faster",
-        hint=f"ask for {_percent_below(unmet.ratio)} of that, or take a smaller model",
+        hint=f"ask for {_less(unmet.ratio)}, or take a smaller model",
     )
 
 
-def _percent_below(ratio: float) -> str:
+def _less(ratio: float) -> str:
     """Two digits, rounded down: what is advised has to be reached."""
+    if ratio < _LEAST_TOLD:
+        return "far less"
     step = 10 ** (floor(log10(ratio)) - 1)
-    return f"{100 * step * floor(ratio / step):.2g}%"
+    return f"{100 * step * floor(ratio / step):.2g}% of that"
 
 
 def _no_devices(question: Question) -> DoesNotFit:

@@ -61,6 +61,14 @@ def test_a_machine_without_accelerator_is_its_memory():
     assert hardware_from_devices([], "32GiB@51.2").accelerators == ()
 
 
+def test_a_machines_whole_memory_has_one_size():
+    with pytest.raises(BadRequest, match=r"metal device, 16\.0 GiB, has .* --ram says 256GiB"):
+        hardware_from_devices(["metal:16GiB@100"], "256GiB")
+    same = hardware_from_devices(["metal:16GiB@100"], "16GiB@120")
+    assert (same.host.total_bytes, same.host.bandwidth_bytes_s) == (16 * GIB, 120e9)
+    assert hardware_from_devices(["cuda:16GiB@100"], "256GiB").host.total_bytes == 256 * GIB
+
+
 def test_memory_that_nobody_described_is_assumed_and_said():
     machine = hardware_from_devices(["RTX 4090"])
     assert machine.host.total_bytes == 16 * GIB
