@@ -127,11 +127,9 @@ def _fill(
 def _looked_at(one: Rated, hardware: Hardware, goal: Goal, profiles: Profiles) -> Choice | None:
     """Wholly, if that may be worth it. None: it can't be good, and it may not even fit."""
     usual, short = _usual(one.entry), _short(goal, profiles)
-    if usual is None:
+    if usual is None or is_too_slow(usual, hardware, short, profiles):
         return None
     if not promises(usual, hardware, short, profiles):
-        if is_too_slow(usual, hardware, short, profiles):
-            return None
         glance = balanced_choice([usual], hardware, short, profiles, one.rating)
         if glance is None or not glance.is_good:
             return glance
