@@ -113,7 +113,8 @@ def _structure(
             stages = (*stages, _preface(format.preface))
         return _staged(*stages, _or_calls(format, asked, tools, wanted) if tools else wanted)
     if tools:
-        watch = Watch(format.starts, format.opens)
+        opens = tuple(map(format.binds, tools)) if format.binds else format.opens
+        watch = Watch(format.starts, opens)
         return _staged(*stages, watch, _calls(format, tools, asked.parallel_tool_calls))
     return _staged(*stages) if thinking and thinking.budget is not None else None
 

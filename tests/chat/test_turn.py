@@ -211,3 +211,13 @@ def test_results_stay_with_their_calls_where_a_later_message_uses_the_ids_again(
     asked = replace(WITH_TOOLS, messages=round("a", "b") + round("c", "d"))
     assert template.format.name == "llama-3"
     assert turn(template, asked).prompt.endswith("a=Ra b=Rb c=Rc d=Rd ")
+
+
+LLAMA = ChatTemplate(HERMES.source.replace("<tool_call>", "") + "{# <|python_tag|> #}")
+
+
+def test_a_json_object_that_nothing_marks_is_bound_from_a_tools_name_on():
+    watch = turn(LLAMA, WITH_TOOLS).params.structure.stages[0]
+    assert watch == Watch(("<|python_tag|>",), ('{"name": "weather"', '{"name": "clock"'))
+    allowed = replace(WITH_TOOLS, tool_choice=ToolChoice("auto", ("clock",)))
+    assert turn(LLAMA, allowed).params.structure.stages[0].at_start == ('{"name": "clock"',)

@@ -37,6 +37,7 @@ class Format:
     markers: tuple[str, ...] = ()  # further texts in which a vocabulary may have special tokens
     adapt: Callable[[Messages, Tools], Messages] = as_they_are  # a conversation to its template
     shows_tools: bool = True  # the template does; else `adapt` has told them
+    binds: Callable[[Tool], str] | None = None  # of `opens`, what is this tool's call for sure
     preface: Callable[[Rules], str] | None = None  # what must stand before an answer's text
 
 

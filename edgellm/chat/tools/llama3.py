@@ -1,10 +1,12 @@
 """`{"name": ..., "parameters": {...}}` as the whole answer: Llama 3.1 to 3.3.
 
-Nothing marks it, so it counts as an answer's first text only, and a name of ours must be in it.
+Nothing marks it, so it counts as an answer's first text only, and a name of ours must be in it:
+from there on it is bound, as any other JSON may be the answer itself.
 `<|python_tag|>` may stand before, or before a built-in's call, `brave_search.call(query="...")`.
 Their template takes one call in a message, so a grammar writes one, and past ones are told apart.
 """
 
+import json
 from collections.abc import Sequence
 
 from edgellm.chat import json_source
@@ -54,4 +56,11 @@ def _read_built_in(source: Source, calls: Calls) -> Reading[None]:
     source.mark()
 
 
-FORMAT = marked_format("llama-3", speaks, read, rule, starts=(_TAG,), opens=("{", "["), adapt=adapt)
+def binds(tool: Tool) -> str:
+    """A JSON object is a call from its name on; before, it may be an answer."""
+    return f'{{"name": {json.dumps(tool.name)}'
+
+
+FORMAT = marked_format(
+    "llama-3", speaks, read, rule, starts=(_TAG,), opens=("{", "["), binds=binds, adapt=adapt
+)

@@ -36,6 +36,7 @@ def marked_format(
     wrappers: tuple[str, ...] = (),
     bare: tuple[str, ...] = (),
     ends_thought: bool = False,
+    binds: Callable[[Tool], str] | None = None,
     adapt: Callable[[Sequence[Message], Sequence[Tool]], Sequence[Message]] = as_they_are,
 ) -> Format:
     """`read` is given the start that it was called for, already taken ("" for one of `opens`).
@@ -46,7 +47,7 @@ def marked_format(
     """
     marked = Marked(read, starts, opens, wrappers, bare, ends_thought)
     all_starts, markers = (*starts, *bare), (*markers, *wrappers)
-    return Format(name, speaks, marked.listen, rule, all_starts, opens, markers, adapt)
+    return Format(name, speaks, marked.listen, rule, all_starts, opens, markers, adapt, binds=binds)
 
 
 @dataclass(frozen=True, slots=True)
