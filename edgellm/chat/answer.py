@@ -1,8 +1,9 @@
 """An answer's text, as it comes, to what is said in it: text, thoughts, tool calls. Sans-I/O."""
 
+from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import chain, groupby
 
 from edgellm.chat.events import (
     Event,
@@ -25,11 +26,9 @@ class Listener:
     """
 
     def __init__(self, format: Format, calls: Calls, thoughts: Thoughts) -> None:
-        self._source, self._calls = Source(), calls
+        self._source, self._calls, self._tokens = Source(), calls, _Tokens()
         self._reading: Reading[None] = format.listen(self._source, calls, thoughts)
         self._is_over = False
-        self._n_tokens = 0  # that no event has told of yet
-        self._logprobs: list[TokenLogprob] = []
 
     @property
     def n_reread(self) -> int:
@@ -40,10 +39,9 @@ class Listener:
         match event:
             case TextDelta() if self._is_over:
                 return [event]
-            case TextDelta(text, n_tokens, logprobs):
-                self._n_tokens += n_tokens
-                self._logprobs += logprobs
+            case TextDelta(text):
                 self._source.add(text)
+                self._tokens.add(event)
                 return self._heard()
             case Finished():
                 self._source.close()
@@ -59,18 +57,50 @@ class Listener:
         for event in self._reading:
             if event is None:
                 break
-            told.append(event)
+            told.append(self._with_tokens(event, self._source.n_taken))
         else:
             self._is_over = True
             if rest := self._source.rest():
-                told.append(TextDelta(rest))
-        return [self._with_tokens(event) for event in _joined(told)]
+                told.append(self._with_tokens(TextDelta(rest), self._source.n_taken + len(rest)))
+        return list(_joined(told))
 
-    def _with_tokens(self, event: Event) -> Event:
-        """Shown tokens' probabilities are those of the text; thoughts and calls have none."""
-        n_tokens, self._n_tokens = self._n_tokens, 0
-        logprobs, self._logprobs = tuple(self._logprobs), []
-        return TextDelta(event.text, n_tokens, logprobs) if isinstance(event, TextDelta) else event
+    def _with_tokens(self, event: Event, end: int) -> Event:
+        if not isinstance(event, TextDelta):
+            return event
+        n_tokens, logprobs = self._tokens.take(end - len(event.text), end)
+        return replace(event, n_tokens=n_tokens, logprobs=logprobs)
+
+
+class _Tokens:
+    """The tokens of an answer that no event has told of yet, by their places in its text.
+
+    Shown are those of the text alone: thoughts, calls and the marks around them have none.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[int, TextDelta]] = deque()  # with where their text ends
+        self._end = 0
+
+    def add(self, delta: TextDelta) -> None:
+        self._end += len(delta.text)
+        self._waiting.append((self._end, delta))
+
+    def take(self, start: int, end: int) -> tuple[int, tuple[TokenLogprob, ...]]:
+        """How many are in the text from `start` to `end`, and their probabilities; those before it
+        are forgotten. What begins in it belongs to it.
+        """
+        n_tokens, shown = 0, list[TokenLogprob]()
+        while self._waiting and self._begin() < end:
+            at, delta = self._waiting.popleft()
+            if at > start:
+                n_tokens += delta.n_tokens
+                shown += delta.logprobs
+        return n_tokens, tuple(shown)
+
+    def _begin(self) -> int:
+        """Where the text of the first that waits begins."""
+        at, delta = self._waiting[0]
+        return at - len(delta.text)
 
 
 def _joined(told: Sequence[Event]) -> Iterator[Event]:
@@ -79,8 +109,12 @@ def _joined(told: Sequence[Event]) -> Iterator[Event]:
         first, *others = run
         words = "".join(map(_words, (first, *others)))
         match first:
-            case TextDelta() | ReasoningDelta() if others:
-                yield replace(first, text=words)
+            case TextDelta() if others:
+                texts = [one for one in (first, *others) if isinstance(one, TextDelta)]
+                shown = tuple(chain.from_iterable(one.logprobs for one in texts))
+                yield TextDelta(words, sum(one.n_tokens for one in texts), shown)
+            case ReasoningDelta() if others:
+                yield ReasoningDelta(words)
             case ToolCallDelta() if others:
                 yield replace(first, arguments=words)
             case _:

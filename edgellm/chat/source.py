@@ -23,6 +23,8 @@ Tell: TypeAlias = Callable[[str], Event]
 
 SPACE = " \t\r\n"
 
+_LITTLE_SPACE = re.compile(r"[ \t\r\n]{0,64}")  # looked over again with every piece that comes
+
 
 class Broken(Exception):
     """The text is not what this reading reads."""
@@ -33,8 +35,14 @@ class Source:
         self._text = ""
         self._at = 0
         self._mark: int | None = None
+        self._n_dropped = 0  # characters before `_text`
         self._closed = False
         self.n_reread = 0  # characters that were gone back over, to be read again
+
+    @property
+    def n_taken(self) -> int:
+        """Characters of the whole text, up to here."""
+        return self._n_dropped + self._at
 
     def rest(self) -> str:
         """What no reading has taken."""
@@ -44,6 +52,7 @@ class Source:
         start = self._at if self._mark is None else min(self._mark, self._at)
         self._text = self._text[start:] + text
         self._at -= start
+        self._n_dropped += start
         if self._mark is not None:
             self._mark -= start
 
@@ -95,6 +104,19 @@ class Source:
         if not found:
             raise Broken(f"not {literals}")
         return found
+
+    def is_followed_by(self, *literals: str) -> Waiting[bool]:
+        """Whether a little white space and then one of `literals`, or nothing more, comes next.
+        Takes nothing."""
+        while True:
+            space = _LITTLE_SPACE.match(self._text, self._at)
+            at = space.end() if space else self._at
+            near = self._text[at : at + max(map(len, literals))]
+            if any(near.startswith(literal) for literal in literals):
+                return True
+            if self._closed or not any(_grows_from(near, literal) for literal in literals):
+                return not near
+            yield None
 
     def skip(self, characters: str = SPACE) -> Waiting[str]:
         """What was passed over."""

@@ -65,6 +65,28 @@ def test_tokens_are_counted_once_and_probabilities_stay_with_the_text():
     assert [text.logprobs for text in texts] == [(shown[2],), (shown[3],)]
 
 
+def test_marks_around_the_text_give_it_no_probabilities():
+    pieces = ["<think>", "hm", "</think>", "\n\n", "Hi", " you", "<tool_call>", CALL[11:]]
+    script = [TextDelta(piece, 1, (shown_as(piece),)) for piece in pieces]
+    told = [event for _, event in events([*script, ended()])[0] if isinstance(event, TextDelta)]
+    assert [(text.text, text.n_tokens) for text in told] == [("Hi", 1), (" you", 1)]
+    assert [text.logprobs for text in told] == [(shown_as("Hi"),), (shown_as(" you"),)]
+
+
+def test_of_text_that_comes_after_a_while_all_tokens_are_its_own():
+    pieces = ["Hi", " <", "tool", "box", ">", "!"]  # it might have been a call
+    script = [TextDelta(piece, 1, (shown_as(piece),)) for piece in pieces]
+    told = [event for _, event in events([*script, ended()])[0] if isinstance(event, TextDelta)]
+    assert "".join(text.text for text in told) == "".join(pieces)
+    shown = [logprob.piece.decode() for text in told for logprob in text.logprobs]
+    assert shown == pieces
+    assert sum(text.n_tokens for text in told) == len(pieces)
+
+
+def shown_as(piece):
+    return TokenLogprob(0, piece.encode(), -0.5)
+
+
 def test_closing_it_cancels_the_request():
     engine = FakeEngine(plan(), [[TextDelta("Hel"), HANG]])
 
