@@ -7,11 +7,14 @@ from edgellm.chat.messages import Tool
 from edgellm.errors import BadRequest
 
 Schema: TypeAlias = Mapping[str, Any]
+Scalar: TypeAlias = str | int | float | None
 
 _MAX_ITEMS = 65_536  # of an array: no answer has more, and grammars count in 32 bits
 
 _APPLICATORS = ("allOf", "anyOf", "oneOf", "$ref", "patternProperties", "additionalProperties")
 _DEFINITIONS = ("$defs", "definitions")
+_MAX_BRANCHES = 16  # that are looked into: every property may name them all
+_ALL_OF_A_TYPE: Mapping[str, tuple[Scalar, ...]] = {"null": (None,), "boolean": (True, False)}
 _OF_SCHEMAS_BY_NAME = ("properties", "$defs", "definitions")
 _OF_SCHEMAS = ("anyOf", "oneOf", "prefixItems")
 _OF_ONE_SCHEMA = ("items", "additionalProperties")
@@ -25,31 +28,38 @@ def parameters(tool: Tool) -> Schema:
 
 def members(whole: Schema) -> dict[str, tuple[Schema, bool]]:
     """An object's properties in their order: a schema that stands alone, and if it is required."""
-    shared = {key: whole[key] for key in _DEFINITIONS if key in whole}
     required, found = whole.get("required") or (), whole.get("properties")
     return {
-        name: ({**shared, **schema} if isinstance(schema, Mapping) else shared, name in required)
+        name: (_alone(whole, schema if isinstance(schema, Mapping) else {}), name in required)
         for name, schema in (found if isinstance(found, Mapping) else {}).items()
     }
 
 
+def items(whole: Schema) -> Schema:
+    """An array's items: a schema that stands alone."""
+    found = whole.get("items")
+    return _alone(whole, found) if isinstance(found, Mapping) else {}
+
+
 def types(schema: Schema) -> frozenset[str]:
     """JSON types that a value may have; empty where the schema doesn't say."""
-    schema = _resolved(schema)
-    given = schema.get("type")
+    own = _own_types(_resolved(schema))
+    if own:
+        return own
+    found = [_own_types(one) for one in _branches(schema)]
+    return frozenset().union(*found) if all(found) else frozenset()
+
+
+def _own_types(resolved: Schema) -> frozenset[str]:
+    given = resolved.get("type")
     if isinstance(given, str):
         return frozenset({given})
     if isinstance(given, list):
         return frozenset(one for one in given if isinstance(one, str))
-    if "const" in schema:
-        return frozenset({_type_of(schema["const"])})
-    if isinstance(schema.get("enum"), list):
-        return frozenset(_type_of(value) for value in schema["enum"])
-    for key in ("anyOf", "oneOf"):
-        branches = schema.get(key)
-        if isinstance(branches, list) and all(isinstance(one, Mapping) for one in branches):
-            found = [types(one) for one in branches]
-            return frozenset().union(*found) if all(found) else frozenset()
+    if "const" in resolved:
+        return frozenset({_type_of(resolved["const"])})
+    if isinstance(resolved.get("enum"), list):
+        return frozenset(_type_of(value) for value in resolved["enum"])
     return frozenset()
 
 
@@ -72,13 +82,46 @@ def may_be(schema: Schema, value: Any) -> bool:
     return kind in kinds or (kind == "number" and "integer" in kinds)
 
 
-def string_options(schema: Schema) -> tuple[str, ...] | None:
-    """The only strings that there are, if the schema counts them up."""
-    schema = _resolved(schema)
-    options = [schema["const"]] if "const" in schema else schema.get("enum")
-    if not isinstance(options, list) or not all(isinstance(one, str) for one in options):
-        return None
-    return tuple(options) or None
+def options(schema: Schema) -> tuple[Scalar, ...] | None:
+    """The only values that there are, if the schema counts them up and none holds others."""
+    resolved, found = _resolved(schema), list[Scalar]()
+    own = _own_options(resolved)
+    if own or not {"const", "enum", "type"}.isdisjoint(resolved):
+        return own
+    for branch in _branches(schema):
+        more = _own_options(branch)
+        if more is None:
+            return None
+        found += more
+    return tuple(found) or None
+
+
+def _own_options(resolved: Schema) -> tuple[Scalar, ...] | None:
+    if "const" in resolved or isinstance(resolved.get("enum"), list):
+        counted = [resolved["const"]] if "const" in resolved else resolved["enum"]
+        if not all(value is None or isinstance(value, str | int | float) for value in counted):
+            return None
+        return tuple(value for value in counted if may_be(resolved, value)) or None
+    kind = resolved.get("type")
+    return _ALL_OF_A_TYPE.get(kind) if isinstance(kind, str) else None
+
+
+def _branches(schema: Schema) -> list[Schema]:
+    """Of a schema that is one of several, or in `allOf` another one: those, their references
+    followed. Only these are looked into, and not what they combine in turn."""
+    resolved = _resolved(schema)
+    for key in ("anyOf", "oneOf", "allOf"):
+        found = resolved.get(key)
+        if not isinstance(found, list) or (key == "allOf" and len(found) != 1):
+            continue
+        if len(found) <= _MAX_BRANCHES and all(isinstance(one, Mapping) for one in found):
+            return [_resolved(_alone(schema, one)) for one in found]
+    return []
+
+
+def _alone(whole: Schema, part: Schema) -> Schema:
+    """With the definitions that it may refer to."""
+    return {**{key: whole[key] for key in _DEFINITIONS if key in whole}, **part}
 
 
 def _resolved(schema: Schema) -> Schema:

@@ -73,15 +73,35 @@ def test_types_are_what_the_schema_says_or_nothing(given, expected):
     assert schema.types(given) == expected
 
 
+DEFINED = {"$defs": {"Color": {"enum": ["red", "blue"]}}}
+COLOR = {"$ref": "#/$defs/Color"}
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
         ({"enum": ["a", "b"]}, ("a", "b")),
         ({"const": "a"}, ("a",)),
-        ({"enum": ["a", 1]}, None),
+        ({"const": None}, (None,)),
+        ({"enum": ["a", 1, 1.5, True]}, ("a", 1, 1.5, True)),
+        ({"type": ["string", "null"], "enum": ["a", None, 7]}, ("a", None)),
+        ({"anyOf": [{"type": "string", "enum": ["a"]}, {"type": "null"}]}, ("a", None)),
+        ({"oneOf": [{"const": "a"}, {"type": "boolean"}]}, ("a", True, False)),
+        ({"anyOf": [COLOR, {"type": "null"}], **DEFINED}, ("red", "blue", None)),
+        ({"allOf": [COLOR], "default": "red", **DEFINED}, ("red", "blue")),
+        ({**COLOR, **DEFINED}, ("red", "blue")),
+        ({"allOf": [COLOR, {"const": "red"}], **DEFINED}, None),
+        ({"anyOf": [{"const": "a"}, {"type": "string"}]}, None),
+        ({"anyOf": [{"$ref": "#/$defs/A"}], "$defs": {"A": {"anyOf": [COLOR]}}}, None),
+        ({"enum": ["a", {}]}, None),
         ({"enum": []}, None),
         ({"type": "string"}, None),
     ],
 )
-def test_options_are_the_strings_that_a_schema_counts_up(given, expected):
-    assert schema.string_options(given) == expected
+def test_options_are_the_values_that_a_schema_counts_up(given, expected):
+    assert schema.options(given) == expected
+
+
+def test_the_items_of_an_array_stand_alone_with_the_definitions_they_name():
+    assert schema.options(schema.items({"items": COLOR, **DEFINED})) == ("red", "blue")
+    assert schema.items({"items": True, **DEFINED}) == {}

@@ -1,7 +1,8 @@
 """`<|tool_call>call:NAME{key:<|"|>text<|"|>,other:1}<tool_call|>`: Gemma 4.
 
 Its values are JSON but for their strings and keys; what is told is JSON. A schema's objects, arrays
-and options bind here, and scalars as they do in JSON; what it combines (anyOf ...) binds nothing.
+and options bind here, and scalars as they do in JSON; other things that it combines (anyOf ...)
+bind nothing.
 (llama.cpp: common/parsers/gemma4.cpp)
 """
 
@@ -127,9 +128,9 @@ def rule(rules: Rules, tools: Sequence[Tool], parallel: bool) -> str:
 
 
 def _value_rule(rules: Rules, wanted: Schema, whose: str) -> str:
-    kinds, options = schema.types(wanted), schema.string_options(wanted)
+    kinds, options = schema.types(wanted), schema.options(wanted)
     if options is not None:
-        return rules.either([rules.text(f"{_QUOTE}{option}{_QUOTE}") for option in options])
+        return rules.either([_option(rules, option) for option in options])
     if kinds == {"string"}:
         return rules.add(f"{rules.text(_QUOTE)} {rules.until(_QUOTE)}")
     if kinds and kinds <= _SCALARS:
@@ -141,9 +142,14 @@ def _value_rule(rules: Rules, wanted: Schema, whose: str) -> str:
     return _any_rule(rules)
 
 
+def _option(rules: Rules, option: schema.Scalar) -> str:
+    if isinstance(option, str):
+        return rules.text(f"{_QUOTE}{option}{_QUOTE}")
+    return rules.plain(json.dumps(option))
+
+
 def _array_rule(rules: Rules, wanted: Schema, whose: str) -> str:
-    items = wanted.get("items")
-    item = _value_rule(rules, items if isinstance(items, dict) else {}, whose)
+    item = _value_rule(rules, schema.items(wanted), whose)
     least, bound = schema.item_bounds(wanted, whose)
     most = max(least, _USUAL_ITEMS) if bound is None else bound
     more = f"{item} ({rules.plain(',')} {item}){{{max(least - 1, 0)},{max(most - 1, 0)}}}"

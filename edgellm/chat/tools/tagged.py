@@ -1,7 +1,8 @@
 """Calls written in tags, one for each parameter: Qwen3-Coder, GLM, DeepSeek V3.2 and others.
 
-A value stands there as it is. Of a string, JSON is told while it comes; anything else is JSON
-already, and told when it is whole.
+A value stands there as it is, and ends where another parameter follows, or the call's end: what
+looks like its end elsewhere is text of it. Of a string, JSON is told while it comes; anything else
+is JSON already, and told when it is whole.
 """
 
 import json
@@ -137,17 +138,25 @@ def call_rule(rules: Rules, tool: Tool, tags: Tags) -> str:
 def _tell_string(source: Source, calls: Calls, tags: Tags) -> Reading[None]:
     yield calls.arguments('"')
     ends = yield from _ends(source, tags)
-    _, end = yield from source.tell_until(
-        ends, lambda text: calls.arguments(_escaped(text)), trims=False
-    )
-    if not end:
-        raise Broken("a value does not end")
+    while True:
+        _, end = yield from source.tell_until(
+            ends, lambda text: calls.arguments(_escaped(text)), trims=False
+        )
+        if not end:
+            raise Broken("a value does not end")
+        if (yield from source.is_followed_by(tags.key, tags.close)):
+            break
+        yield calls.arguments(_escaped(end))
     yield calls.arguments('"')
 
 
 def _tell_other(source: Source, calls: Calls, tags: Tags, wanted: Schema) -> Reading[None]:
+    source.mark()
     ends = yield from _ends(source, tags)
-    text, _ = yield from source.take_until(*ends)
+    text, end = yield from source.take_until(*ends)
+    while not (yield from source.is_followed_by(tags.key, tags.close)):
+        more, next_end = yield from source.take_until(*ends)
+        text, end = text + end + more, next_end
     value = _PYTHONS.get(text.strip(), text.strip())
     is_other = is_json(value) and schema.may_be(wanted, json.loads(value))
     yield calls.arguments(value if is_other else json.dumps(text, ensure_ascii=False))
@@ -167,22 +176,41 @@ def _is_string(wanted: Schema, value: str, tags: Tags) -> bool:
 
 
 def _parameter_rule(rules: Rules, tool: Tool, key: str, wanted: Schema, tags: Tags) -> str:
-    kinds, end, gap = schema.types(wanted), tags.inner + tags.end, _gap(rules, tags)
-    is_text = not kinds or "string" in kinds
-    parts = [rules.text(tags.key + key + tags.values[0 if is_text else -1])]
+    options = schema.options(wanted)
+    if options is not None:
+        return _options_rule(rules, key, options, tags)
+    kinds = schema.types(wanted)
+    if not kinds or "string" in kinds:
+        return _written_rule(rules, key, rules.until(tags.inner + tags.end), tags, tags.value)
+    value = rules.json(wanted, f"tool {tool.name!r}, parameter {key!r}")
+    end = rules.text(tags.inner + tags.end)
+    return _written_rule(rules, key, f"{value} {end}", tags, tags.values[-1])
+
+
+def _options_rule(rules: Rules, key: str, options: Sequence[schema.Scalar], tags: Tags) -> str:
+    """Strings stand there as they are, anything else as JSON."""
+    texts: dict[str, list[str]] = {}  # by the mark before them
+    for option in options:
+        text = option if isinstance(option, str) else json.dumps(option)
+        mark = tags.value if isinstance(option, str) else tags.values[-1]
+        texts.setdefault(mark, []).append(text)
+    end = rules.text(tags.inner + tags.end)
+    ways = []
+    for mark, each in texts.items():
+        value = rules.either([rules.plain(text) for text in dict.fromkeys(each)])
+        ways.append(_written_rule(rules, key, f"{value} {end}", tags, mark))
+    return ways[0] if len(ways) == 1 else rules.either(ways)
+
+
+def _written_rule(rules: Rules, key: str, value: str, tags: Tags, mark: str) -> str:
+    """`value` is a rule up to its end's mark."""
+    gap = _gap(rules, tags)
+    parts = [rules.text(tags.key + key + mark)]
     if tags.opening:
         parts += [gap, rules.text(tags.opening)]
     if tags.inner:
         parts.append(rules.text(tags.inner))
-    options = schema.string_options(wanted)
-    if options is not None:
-        parts += [rules.either([rules.plain(text) for text in options]), rules.text(end)]
-    elif is_text:
-        parts.append(rules.until(end))
-    else:
-        whose = f"tool {tool.name!r}, parameter {key!r}"
-        parts += [rules.json(wanted, whose), rules.text(end)]
-    return rules.add(" ".join([*parts, gap]))
+    return rules.add(" ".join([*parts, value, gap]))
 
 
 def _gap(rules: Rules, tags: Tags) -> str:

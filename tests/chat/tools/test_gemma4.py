@@ -82,3 +82,20 @@ def test_gemmas_arrays_have_the_schemas_bounds(bounds, written):
 def test_bounds_that_bound_nothing_are_the_clients_fault(bounds):
     with pytest.raises(BadRequest, match=r"tool 'sum'.*Items"):
         array_rule(**bounds)
+
+
+def test_what_is_optional_or_named_elsewhere_binds_as_its_definition_does():
+    color = {"$ref": "#/$defs/Color"}
+    properties = {
+        "one": {"anyOf": [color, {"type": "null"}]},
+        "many": {"type": "array", "items": color},
+    }
+    parameters = {"$defs": {"Color": {"enum": ["red"]}}, "properties": properties}
+    rules = Rules()
+    rule(rules, (Tool("paint", parameters),), False)
+    written = rules.starting("x")
+    red = "m_" + str(written.markers.index('<|"|>red<|"|>'))
+    lines = dict(line.split(": ", 1) for line in written.grammar.splitlines())
+    bodies = {*lines.values()}
+    assert {f'{red} | "null"', red} <= bodies
+    assert "%json" not in written.grammar, "somewhere any value is allowed"

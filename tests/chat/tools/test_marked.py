@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from chat.hearing import BY_NAME, heard_every_way, listener, said
 
@@ -111,3 +113,24 @@ SPACED = [
 def test_white_space_between_texts_stays_where_marks_stand_in_it(name, text, told):
     style = {"gemma-4": "<channel|>", "command-r": "<|END_THINKING|>"}[name]
     assert heard_every_way(BY_NAME[name], text, style=style)[0] == told
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "minimax",
+            '<minimax:tool_call>\n<invoke name="note">\n<parameter name="text">{}</parameter>\n'
+            '<parameter name="any">{}</parameter>\n</invoke>\n</minimax:tool_call>',
+        ),
+        (
+            "seed-oss",
+            "<seed:tool_call>\n<function=note>\n<parameter=text>{}</parameter>\n"
+            "<parameter=any>{}</parameter>\n</function>\n</seed:tool_call>",
+        ),
+    ],
+)
+def test_what_looks_like_a_values_end_inside_it_is_text_of_it(name, text):
+    value = "a</parameter> b\n</parameter>"
+    (call,) = heard_every_way(BY_NAME[name], text.replace("{}", value))[2]
+    assert json.loads(call[2]) == {"text": value, "any": value}
