@@ -4,6 +4,7 @@ No clock and no random: the caller brings the `Head`, so a test can write down t
 Not streaming is the same events, folded.
 """
 
+from dataclasses import replace
 from typing import assert_never
 
 import msgspec
@@ -53,10 +54,8 @@ class ChatStream:
 
     def __init__(self, head: Head, *, n: int = 1, include_usage: bool = False) -> None:
         self._introduced: set[int] = set()
-        self._text = Delta()  # one, filled anew for each token
-        choice = ChunkChoice(0, self._text)
-        self._chunks = Chunks(
-            head, "chat.completion.chunk", choice, Ended(1, n), include_usage=include_usage
+        self._chunks: Chunks[ChunkChoice] = Chunks(
+            head, "chat.completion.chunk", Ended(1, n), include_usage=include_usage
         )
 
     def feed(self, index: int, event: Event) -> bytes:
@@ -65,33 +64,25 @@ class ChatStream:
         if index in self._introduced:
             return self._told(index, event)
         self._introduced.add(index)
-        return self._next(index, Delta(role="assistant", content="")) + self._told(index, event)
+        role = ChunkChoice(index, Delta(role="assistant", content=""))
+        return self._chunks.one(role) + self._told(index, event)
 
     def _told(self, index: int, event: Event) -> bytes:
         match event:
             case TextDelta(text=text, logprobs=logprobs):
-                self._text.content = text
-                return self._next(index, self._text, logprobs)
+                shown = chat_logprobs(logprobs) if logprobs else None
+                return self._chunks.one(ChunkChoice(index, Delta(content=text), shown))
             case ReasoningDelta(text):
-                return self._next(index, Delta(reasoning_content=text))
+                return self._chunks.one(ChunkChoice(index, Delta(reasoning_content=text)))
             case ToolCallDelta():
-                return self._next(index, Delta(tool_calls=[_tool_call(event)]))
+                delta = Delta(tool_calls=[_tool_call(event)])
+                return self._chunks.one(ChunkChoice(index, delta))
             case Finished():
-                self._fill(index, Delta())
-                return self._chunks.last(event)
+                return self._chunks.last(ChunkChoice(index, Delta()), event)
             case Failed():
                 raise AssertionError("a Failed is raised before it comes here")
             case _:
                 assert_never(event)
-
-    def _next(self, index: int, delta: Delta, logprobs: tuple[TokenLogprob, ...] = ()) -> bytes:
-        self._fill(index, delta, logprobs)
-        return self._chunks.next()
-
-    def _fill(self, index: int, delta: Delta, logprobs: tuple[TokenLogprob, ...] = ()) -> None:
-        choice = self._chunks.choice
-        choice.index, choice.delta = index, delta
-        choice.logprobs = chat_logprobs(logprobs) if logprobs else None
 
 
 class ChatMessage(msgspec.Struct):
@@ -113,31 +104,53 @@ class ChatFold:
     """Nothing until the last event, then the whole answer."""
 
     def __init__(self, head: Head, *, n: int = 1) -> None:
-        self._parts: list[list[str]] = [[] for _ in range(n)]
+        self._said = [_Said() for _ in range(n)]
         self._choices = [ChatChoice(i, ChatMessage()) for i in range(n)]
         self._whole = Whole(head, "chat.completion", self._choices, Ended(1, n))
 
     def feed(self, index: int, event: Event) -> bytes:
-        choice = self._choices[index]
+        said = self._said[index]
         match event:
             case TextDelta(text=text, logprobs=logprobs):
-                self._parts[index].append(text)
-                if logprobs:
-                    choice.logprobs = choice.logprobs or ChatLogprobs([])
-                    choice.logprobs.content.extend(chat_logprobs(logprobs).content)
+                said.text.append(text)
+                said.logprobs += logprobs
             case ReasoningDelta(text):
-                choice.message.reasoning_content = (choice.message.reasoning_content or "") + text
+                said.reasoning.append(text)
             case ToolCallDelta():
-                _join(choice.message, event)
+                said.add_call(event)
             case Finished():
-                text = "".join(self._parts[index])
-                choice.message.content = text or (None if choice.message.tool_calls else "")
+                choice = self._choices[index]
+                choice.message = said.message()
+                choice.logprobs = chat_logprobs(said.logprobs) if said.logprobs else None
                 return self._whole.last(choice, event)
             case Failed():
                 raise AssertionError("a Failed is raised before it comes here")
             case _:
                 assert_never(event)
         return b""
+
+
+class _Said:
+    """What an answer has said by now, in the pieces in which it came."""
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.reasoning: list[str] = []
+        self.logprobs: list[TokenLogprob] = []
+        self._calls: list[tuple[ToolCallDelta, list[str]]] = []  # as it began; its arguments
+
+    def add_call(self, delta: ToolCallDelta) -> None:
+        if delta.index == len(self._calls):
+            self._calls.append((delta, []))
+        self._calls[delta.index][1].append(delta.arguments)
+
+    def message(self) -> ChatMessage:
+        calls = [_whole_call(first, "".join(arguments)) for first, arguments in self._calls]
+        return ChatMessage(
+            content="".join(self.text) or (None if calls else ""),
+            reasoning_content="".join(self.reasoning) or UNSET,
+            tool_calls=calls or UNSET,
+        )
 
 
 def _tool_call(delta: ToolCallDelta) -> ToolCall:
@@ -149,11 +162,7 @@ def _tool_call(delta: ToolCallDelta) -> ToolCall:
     )
 
 
-def _join(message: ChatMessage, delta: ToolCallDelta) -> None:
-    calls = message.tool_calls or []
-    message.tool_calls = calls
-    if delta.index == len(calls):
-        calls.append(_tool_call(delta))
-        calls[-1].index = UNSET  # a chunk's word only
-    else:
-        calls[delta.index].function.arguments += delta.arguments
+def _whole_call(first: ToolCallDelta, arguments: str) -> ToolCall:
+    call = _tool_call(replace(first, arguments=arguments))
+    call.index = UNSET  # a chunk's word only
+    return call

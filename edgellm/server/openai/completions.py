@@ -3,6 +3,7 @@
 Chunk and answer have the same name. `echoes` has for each prompt what stands before its text.
 """
 
+import codecs
 from collections.abc import Sequence
 from typing import assert_never
 
@@ -18,7 +19,7 @@ from edgellm.chat.events import (
     ToolCallDelta,
 )
 from edgellm.server.openai.object import Chunks, Whole
-from edgellm.server.openai.wire import Ended, Head, finite, text_of
+from edgellm.server.openai.wire import Ended, Head, finite
 
 _NAME = "text_completion"
 
@@ -29,16 +30,27 @@ class Logprobs(msgspec.Struct):
     top_logprobs: list[dict[str, float]] = []
     text_offset: list[int] = []  # in characters, from the start of the choice's text
 
-    def add(self, shown: Sequence[TokenLogprob], offset: int) -> int:
-        """The offset after these."""
+    def add(self, shown: Sequence[TokenLogprob], place: "_Place") -> None:
         for token in shown:
-            text = _piece(token.piece)
-            self.tokens.append(text)
+            self.tokens.append(_piece(token.piece))
             self.token_logprobs.append(finite(token.logprob))
             self.top_logprobs.append({_piece(p): finite(logprob) for _, p, logprob in token.top})
-            self.text_offset.append(offset)
-            offset += len(text_of(token.piece))
-        return offset
+            self.text_offset.append(place.pass_over(token.piece))
+
+
+class _Place:
+    """Where the next token begins in its choice's text, in characters."""
+
+    def __init__(self, offset: int) -> None:
+        self._offset = offset
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def pass_over(self, piece: bytes) -> int:
+        """Where this one begins. A character counts with the token that ends it: all tokens that
+        have a part of it begin where it does."""
+        begin = self._offset
+        self._offset += len(self._decoder.decode(piece))
+        return begin
 
 
 class Choice(msgspec.Struct):
@@ -58,34 +70,32 @@ class CompletionStream:
         include_usage: bool = False,
     ) -> None:
         self._pending = {p * n + i: echo for p, echo in enumerate(echoes) for i in range(n)}
-        self._offsets = {index: len(echo) for index, echo in self._pending.items()}
-        ended = Ended(len(echoes), n)
-        self._chunks = Chunks(head, _NAME, Choice(0, ""), ended, include_usage=include_usage)
+        self._places = {index: _Place(len(echo)) for index, echo in self._pending.items()}
+        self._chunks: Chunks[Choice] = Chunks(
+            head, _NAME, Ended(len(echoes), n), include_usage=include_usage
+        )
 
     def feed(self, index: int, event: Event) -> bytes:
         match event:
             case TextDelta(text=text, logprobs=logprobs):
                 if not (text or logprobs):
                     return b""
-                self._fill(index, text, logprobs)
-                return self._chunks.next()
+                return self._chunks.one(self._choice(index, text, logprobs))
             case ReasoningDelta() | ToolCallDelta():
                 return b""  # parts of a chat: plain text has none
             case Finished():
-                self._fill(index, "")
-                return self._chunks.last(event)
+                return self._chunks.last(self._choice(index, ""), event)
             case Failed():
                 raise AssertionError("a Failed is raised before it comes here")
             case _:
                 assert_never(event)
 
-    def _fill(self, index: int, text: str, logprobs: tuple[TokenLogprob, ...] = ()) -> None:
-        choice = self._chunks.choice
-        choice.index, choice.text = index, self._pending.pop(index, "") + text
-        choice.logprobs = Logprobs() if logprobs else None
-        if choice.logprobs:
-            offset = self._offsets.get(index, 0)
-            self._offsets[index] = choice.logprobs.add(logprobs, offset)
+    def _choice(self, index: int, text: str, logprobs: tuple[TokenLogprob, ...] = ()) -> Choice:
+        """With the echo before its first text."""
+        shown = Logprobs() if logprobs else None
+        if shown:
+            shown.add(logprobs, self._places[index])
+        return Choice(index, self._pending.pop(index, "") + text, shown)
 
 
 class CompletionFold:
@@ -98,7 +108,7 @@ class CompletionFold:
     ) -> None:
         texts = [echo for echo in echoes for _ in range(n)]
         self._parts = [[text] for text in texts]
-        self._offsets = [len(text) for text in texts]
+        self._places = [_Place(len(text)) for text in texts]
         self._choices = [Choice(index, "") for index in range(len(texts))]
         self._whole = Whole(head, _NAME, self._choices, Ended(len(echoes), n))
 
@@ -109,7 +119,7 @@ class CompletionFold:
                 self._parts[index].append(text)
                 if logprobs:
                     choice.logprobs = choice.logprobs or Logprobs()
-                    self._offsets[index] = choice.logprobs.add(logprobs, self._offsets[index])
+                    choice.logprobs.add(logprobs, self._places[index])
             case ReasoningDelta() | ToolCallDelta():
                 pass  # parts of a chat: plain text has none
             case Finished():

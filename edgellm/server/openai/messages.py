@@ -14,7 +14,8 @@ from msgspec import Meta, Raw
 from edgellm.chat.messages import Message, Tool, ToolCall, ToolChoice
 from edgellm.errors import BadRequest
 from edgellm.server.openai.images import Gallery, ImageURL
-from edgellm.server.openai.structure import NULL, schema_text
+from edgellm.server.openai.structure import schema_text
+from edgellm.server.openai.unserved import NULL
 
 MAX_TOOLS, MAX_TOOLS_CHARS = 128, 256 * 1024
 MAX_PARTS = 4096  # of one message

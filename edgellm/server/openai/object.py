@@ -38,34 +38,30 @@ def _object(head: Head, name: str, choices: list[C]) -> _Object[C]:
 
 
 class Chunks(Generic[C]):
-    """One object and one `choice`, which the dialect fills anew for each token."""
+    """One object around each choice that comes."""
 
-    def __init__(
-        self, head: Head, name: str, choice: C, ended: Ended, *, include_usage: bool
-    ) -> None:
-        self.choice = choice
-        self._object = _object(head, name, [choice])
+    def __init__(self, head: Head, name: str, ended: Ended, *, include_usage: bool) -> None:
+        self._object: _Object[C] = _object(head, name, [])
         self._ended, self._include_usage = ended, include_usage
 
-    def next(self) -> bytes:
+    def one(self, choice: C) -> bytes:
+        self._object.choices = [choice]
         return frame(encode(self._object))
 
-    def last(self, finished: Finished) -> bytes:
+    def last(self, choice: C, finished: Finished) -> bytes:
         """The last one of this choice."""
-        is_last = self._ended.add(self.choice.index, finished)
-        if is_last and not self._include_usage:
-            self._object.timings = self._ended.timings()
-        self.choice.finish_reason = wire_reason(finished.reason)
-        data = self.next()
-        self.choice.finish_reason = None
-        return data + self._usage() + DONE if is_last else data
+        choice.finish_reason = wire_reason(finished.reason)
+        if not self._ended.add(choice.index, finished):
+            return self.one(choice)
+        if self._include_usage:
+            return self.one(choice) + self._usage() + DONE
+        self._object.timings = self._ended.timings()
+        return self.one(choice) + DONE
 
     def _usage(self) -> bytes:
-        if not self._include_usage:
-            return b""
         self._object.choices = []
         self._object.usage, self._object.timings = self._ended.usage(), self._ended.timings()
-        return self.next()
+        return frame(encode(self._object))
 
 
 class Whole(Generic[C]):

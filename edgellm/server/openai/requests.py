@@ -2,8 +2,8 @@
 
 Fields that clients really send and that change nothing here (user, store, metadata, service_tier
 ...) are passed over; those that would change the answer, and that we don't do, are refused by
-name. Sampling is in sampling.py, what binds the text in structure.py, what is said
-of thoughts in thoughts.py, messages and tools in messages.py.
+name (unserved.py). Sampling is in sampling.py, what binds the text in structure.py, what is said of
+thoughts in thoughts.py, messages and tools in messages.py.
 """
 
 from dataclasses import replace
@@ -20,6 +20,7 @@ from edgellm.server.openai.messages import (
     MAX_TOOLS,
     ChatMessage,
     Choice,
+    NamedChoice,
     ToolBody,
     message,
     tool_choice,
@@ -27,8 +28,8 @@ from edgellm.server.openai.messages import (
 )
 from edgellm.server.openai.samplers import Token
 from edgellm.server.openai.sampling import MaxTokens, Rivals, Sampling
-from edgellm.server.openai.structure import NULL
 from edgellm.server.openai.thoughts import Thoughtful
+from edgellm.server.openai.unserved import NULL
 
 MAX_ANSWERS = 64  # of one request: its prompts times n
 MAX_IDS = 1 << 20  # of a prompt; no context is longer
@@ -85,7 +86,8 @@ def chat_request(data: Bytes, picture_mark: str) -> ChatRequest:
         structure_field=body.structure_field(),
         tools=found,
         tool_choice=tool_choice(body.tool_choice, found),
-        parallel_tool_calls=body.parallel_tool_calls is not False,
+        parallel_tool_calls=body.parallel_tool_calls is not False
+        and not isinstance(body.tool_choice, NamedChoice),  # one function by its name: one call
         template_kwargs=body.template_kwargs(),
         reasoning_format=body.reasoning_format or "auto",
         reasoning_budget=body.budget(),
@@ -121,6 +123,13 @@ def completion_request(data: Bytes) -> CompletionRequest:
         raise BadRequest("best_of: answers are not ranked; it must equal n", param="best_of")
     if body.echo and not all(isinstance(prompt, str) for prompt in prompts):
         raise BadRequest("echo: needs a prompt given as text", param="echo")
+    if body.echo and (body.logprobs is not None or body.n_probs):
+        name = "n_probs" if body.logprobs is None else "logprobs"
+        raise BadRequest(
+            f"{name}: with echo they would be the prompt's too, and these are not served",
+            hint="leave out echo for those of the answer",
+            param=name,
+        )
     if len(prompts) * (body.n or 1) > MAX_ANSWERS:
         raise BadRequest(
             f"prompt: {len(prompts)} prompts × n = {body.n} are more than {MAX_ANSWERS} answers",

@@ -54,6 +54,7 @@ class Samplers(Structured, kw_only=True):
     min_keep: Count | None = None
     repeat_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
     repeat_last_n: Back | None = None
+    repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None  # vLLM's
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     dry_multiplier: Annotated[float, Meta(ge=0, le=100)] | None = None
@@ -79,6 +80,8 @@ class Samplers(Structured, kw_only=True):
         fields["seed"] = _seed(self.seed)
         if self.top_k is not None:
             fields["top_k"] = max(self.top_k, 0)
+        if self.repetition_penalty is not None:
+            fields |= self._repetition()
         if self.samplers is not None:
             fields["samplers"] = sampler_order(self.samplers)
         if self.dry_sequence_breakers is not None:
@@ -86,6 +89,16 @@ class Samplers(Structured, kw_only=True):
         if self.logit_bias is not None:
             fields["logit_bias"] = _biases(self.logit_bias)
         return SamplingParams(**{name: v for name, v in fields.items() if v is not None})
+
+    def _repetition(self) -> dict[str, Any]:
+        """vLLM's penalty is llama.cpp's, but looks back on all that was written, and the prompt."""
+        if self.repeat_penalty is not None:
+            words = "repetition_penalty and repeat_penalty exclude each other"
+            raise BadRequest(words, param="repetition_penalty")
+        looks_back = -1 if self.repeat_last_n is None else self.repeat_last_n
+        if self.repetition_penalty == 1:  # off: the other penalties keep their own reach
+            return {}
+        return {"repeat_penalty": self.repetition_penalty, "repeat_last_n": looks_back}
 
 
 def sampler_order(given: list[str] | str) -> tuple[SamplerName, ...]:

@@ -52,9 +52,15 @@ class Sampling(Samplers, kw_only=True):
     priority: Priority | None = None
 
     def params(self, logprobs: int | None, max_completion_tokens: int | None) -> GenerateParams:
+        """Raises BadRequest."""
+        self.check_served()
         return GenerateParams(
             sampling=self.sampling_params(),
-            max_tokens=_bound(max_completion_tokens, self.max_tokens, self.n_predict),
+            max_tokens=_bound(
+                max_completion_tokens=max_completion_tokens,
+                max_tokens=self.max_tokens,
+                n_predict=self.n_predict,
+            ),
             stop=self._stop_strings(),
             structure=self.structure(),
             n=self.n or 1,
@@ -82,9 +88,10 @@ def lora_scales(given: list[LoraScale]) -> dict[int, float]:
     return {one.id: one.scale for one in given}
 
 
-def _bound(*given: int | None) -> int | None:
+def _bound(**given: int | None) -> int | None:
     """The first that is there; -1 bounds nothing."""
-    first = next((number for number in given if number is not None), None)
+    named = ((name, number) for name, number in given.items() if number is not None)
+    name, first = next(named, ("", None))
     if first == 0:
-        raise BadRequest("max_tokens: must be at least 1, or -1 for no bound", param="max_tokens")
+        raise BadRequest(f"{name}: must be at least 1, or -1 for no bound", param=name)
     return None if first == -1 else first

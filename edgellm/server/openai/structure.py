@@ -1,7 +1,8 @@
 """What binds an answer's text, as OpenAI's clients and llama-server's write it.
 
 `response_format` is OpenAI's; `json_schema` and `grammar` (GBNF) are llama-server's; `regex` and
-`choices` are ours. They exclude each other.
+`choices` are ours; `structured_outputs` and `guided_...` are vLLM's words for the same. They
+exclude each other.
 """
 
 from typing import Annotated, Literal, TypeAlias
@@ -12,11 +13,16 @@ from msgspec import Meta, Raw
 from edgellm.chat.messages import GBNF, Choices, JSONSchema, Regex, Rule
 from edgellm.errors import BadRequest
 from edgellm.server.body import json_depth
+from edgellm.server.openai.unserved import NULL, Unserved
 
-NULL = Raw(b"null")
 MAX_SCHEMA_CHARS, MAX_SCHEMA_DEPTH = 64 * 1024, 32
 
 Choice: TypeAlias = Annotated[str, Meta(min_length=1, max_length=4096)]
+Options: TypeAlias = Annotated[list[Choice], Meta(max_length=1024)]
+Pattern: TypeAlias = Annotated[str, Meta(max_length=512)]
+Grammar: TypeAlias = Annotated[str, Meta(max_length=MAX_SCHEMA_CHARS)]
+
+_ANY_OBJECT = JSONSchema('{"type":"object"}')
 
 
 class NamedSchema(msgspec.Struct):
@@ -29,12 +35,29 @@ class ResponseFormat(msgspec.Struct):
     schema: Raw = NULL  # llama-server's: {"type": "json_object", "schema": {...}}
 
 
-class Structured(msgspec.Struct, kw_only=True):
+class StructuredOutputs(msgspec.Struct, forbid_unknown_fields=True):
+    """vLLM's."""
+
+    json: Raw = NULL
+    regex: Pattern | None = None
+    choice: Options | None = None
+    grammar: Grammar | None = None
+    json_object: bool | None = None
+    disable_fallback: bool | None = None  # how vLLM goes about it; it changes nothing here
+    disable_any_whitespace: bool | None = None
+
+
+class Structured(Unserved, kw_only=True):
     response_format: ResponseFormat | None = None
     json_schema: Raw = NULL
-    regex: Annotated[str, Meta(max_length=512)] | None = None
-    choices: Annotated[list[Choice], Meta(max_length=1024)] | None = None
-    grammar: Annotated[str, Meta(max_length=MAX_SCHEMA_CHARS)] | None = None
+    regex: Pattern | None = None
+    choices: Options | None = None
+    grammar: Grammar | None = None
+    structured_outputs: StructuredOutputs | None = None
+    guided_json: Raw = NULL
+    guided_regex: Pattern | None = None
+    guided_choice: Options | None = None
+    guided_grammar: Grammar | None = None
 
     def structure(self) -> Rule | None:
         found = self._structures()
@@ -48,12 +71,22 @@ class Structured(msgspec.Struct, kw_only=True):
         return next(iter(self._structures()), "response_format")
 
     def _structures(self) -> dict[str, Rule]:
+        outputs = self.structured_outputs or StructuredOutputs()
         asked: tuple[tuple[str, Rule | None], ...] = (
             ("response_format", _format_schema(self.response_format)),
             ("json_schema", _schema(self.json_schema, "json_schema")),
-            ("regex", Regex(self.regex) if self.regex else None),
-            ("choices", Choices(tuple(self.choices)) if self.choices else None),
-            ("grammar", GBNF(self.grammar) if self.grammar else None),
+            ("regex", _regex(self.regex)),
+            ("choices", _choices(self.choices)),
+            ("grammar", _grammar(self.grammar)),
+            ("structured_outputs.json", _vllm_schema(outputs.json, "structured_outputs.json")),
+            ("structured_outputs.regex", _regex(outputs.regex)),
+            ("structured_outputs.choice", _choices(outputs.choice)),
+            ("structured_outputs.grammar", _grammar(outputs.grammar)),
+            ("structured_outputs.json_object", _ANY_OBJECT if outputs.json_object else None),
+            ("guided_json", _vllm_schema(self.guided_json, "guided_json")),
+            ("guided_regex", _regex(self.guided_regex)),
+            ("guided_choice", _choices(self.guided_choice)),
+            ("guided_grammar", _grammar(self.guided_grammar)),
         )
         return {field: rule for field, rule in asked if rule}
 
@@ -78,8 +111,7 @@ def _format_schema(given: ResponseFormat | None) -> JSONSchema | None:
     if given is None or given.type == "text":
         return None
     if given.type == "json_object":
-        any_object = JSONSchema('{"type":"object"}')
-        return _schema(given.schema, "response_format.schema") or any_object
+        return _schema(given.schema, "response_format.schema") or _ANY_OBJECT
     named = given.json_schema.schema if given.json_schema else given.schema
     schema = _schema(named, "response_format.json_schema.schema")
     if schema is None:
@@ -91,3 +123,23 @@ def _format_schema(given: ResponseFormat | None) -> JSONSchema | None:
 def _schema(raw: Raw, param: str) -> JSONSchema | None:
     text = schema_text(raw, param)
     return None if text is None else JSONSchema(text)
+
+
+def _vllm_schema(raw: Raw, param: str) -> JSONSchema | None:
+    """Some of its clients write the schema into a string."""
+    text = bytes(raw).decode().strip()
+    if text.startswith('"'):
+        raw = Raw(msgspec.json.decode(text, type=str).encode())
+    return _schema(raw, param)
+
+
+def _regex(pattern: str | None) -> Regex | None:
+    return Regex(pattern) if pattern else None
+
+
+def _choices(texts: list[str] | None) -> Choices | None:
+    return Choices(tuple(texts)) if texts else None
+
+
+def _grammar(text: str | None) -> GBNF | None:
+    return GBNF(text) if text else None

@@ -14,7 +14,7 @@ from edgellm.chat.messages import ReasoningFormat
 from edgellm.errors import BadRequest
 from edgellm.server.body import INT32_MAX, json_depth
 from edgellm.server.openai.sampling import Sampling
-from edgellm.server.openai.structure import NULL
+from edgellm.server.openai.unserved import NULL
 
 _MAX_CHARS, _MAX_DEPTH = 16 * 1024, 16
 

@@ -1,4 +1,12 @@
-from edgellm.chat.events import Finished, ReasoningDelta, TextDelta, Timings
+import json
+
+from edgellm.chat.events import (
+    Finished,
+    ReasoningDelta,
+    TextDelta,
+    Timings,
+    TokenLogprob,
+)
 from edgellm.server.openai.completions import CompletionFold, CompletionStream
 from edgellm.server.openai.wire import Head
 
@@ -42,3 +50,17 @@ def test_the_body_waits_for_the_last_of_several_answers():
     assert [fold.feed(index, ENDING) for index in (2, 0, 3)] == [b"", b"", b""]
     body = fold.feed(1, ENDING)
     assert b'"prompt_tokens":4,"completion_tokens":4' in body
+
+
+def test_an_offset_counts_characters_however_their_bytes_fall():
+    pieces = [b"a", b"\xf0\x9f", b"\x98", b"\x80b", b"\xc3", b"\xa9", b"c"]
+    shown = tuple(TokenLogprob(i, piece, -0.5) for i, piece in enumerate(pieces))
+    deltas = [TextDelta("a😀b", 4, shown[:4]), TextDelta("éc", 3, shown[4:])]
+    expected = [2, 3, 3, 3, 5, 5, 6]
+    stream = CompletionStream(HEAD, echoes=["é!"])
+    chunks = [json.loads(stream.feed(0, delta).removeprefix(b"data: ")) for delta in deltas]
+    told = [chunk["choices"][0]["logprobs"]["text_offset"] for chunk in chunks]
+    assert [*told[0], *told[1]] == expected
+    fold = CompletionFold(HEAD, echoes=["é!"])
+    whole = [fold.feed(0, event) for event in (*deltas, ENDING)][-1]
+    assert json.loads(whole)["choices"][0]["logprobs"]["text_offset"] == expected

@@ -341,6 +341,21 @@ def test_a_budget_of_thought_has_several_names(fields, expected):
         ({"grammar": 'root ::= "a"'}, GBNF('root ::= "a"'), "grammar"),
         ({"regex": "a+"}, Regex("a+"), "regex"),
         ({"json_schema": {}}, JSONSchema("{}"), "json_schema"),
+        ({"guided_json": {"type": "null"}}, JSONSchema('{"type": "null"}'), "guided_json"),
+        ({"guided_json": '{"type":"null"}'}, JSONSchema('{"type":"null"}'), "guided_json"),
+        ({"guided_regex": "a+"}, Regex("a+"), "guided_regex"),
+        ({"guided_choice": ["a"]}, Choices(("a",)), "guided_choice"),
+        ({"guided_grammar": 'root ::= "a"'}, GBNF('root ::= "a"'), "guided_grammar"),
+        *(
+            ({"structured_outputs": {key: value}}, rule, f"structured_outputs.{key}")
+            for key, value, rule in (
+                ("json", {"type": "null"}, JSONSchema('{"type": "null"}')),
+                ("regex", "a+", Regex("a+")),
+                ("choice", ["a"], Choices(("a",))),
+                ("grammar", 'root ::= "a"', GBNF('root ::= "a"')),
+                ("json_object", True, JSONSchema('{"type":"object"}')),
+            )
+        ),
     ],
 )
 def test_a_structure_knows_the_field_that_asks_for_it(fields, rule, field):
@@ -362,6 +377,11 @@ def test_a_structure_knows_the_field_that_asks_for_it(fields, rule, field):
         ({"prompt": ["a"] * 65}, "prompt"),
         ({"prompt": ["a"] * 9, "n": 8}, "n"),
         ({"prompt": [1], "echo": True}, "echo"),
+        ({"echo": True, "logprobs": 0}, "logprobs"),
+        ({"echo": True, "n_probs": 3}, "n_probs"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"n_predict": 0}, "n_predict"),
+        ({"min_tokens": 4}, "min_tokens"),
     ],
 )
 def test_completions_refuse_by_name(fields, param):
@@ -491,3 +511,56 @@ def test_depth_counts_brackets_outside_of_strings(text, depth):
 def test_a_chat_of_many_megabytes_is_decoded_quickly():
     body = {"messages": [{"role": "user", "content": "x" * 1000}] * 4096}
     assert len(chat_request(msgspec.json.encode(body), "__mark__").messages) == 4096
+
+
+@pytest.mark.parametrize(
+    ("field", "asks", "says_nothing"),
+    [
+        ("min_tokens", 5, 0),
+        ("stop_token_ids", [2], []),
+        ("bad_words", ["x"], []),
+        ("prompt_logprobs", 0, None),
+        ("continue_final_message", True, False),
+        ("add_generation_prompt", False, True),
+        ("function_call", {"name": "f"}, "auto"),
+        ("t_max_predict_ms", 100, -1),
+        ("skip_special_tokens", False, True),
+    ],
+)
+def test_what_would_change_the_answer_and_is_not_served_is_refused(field, asks, says_nothing):
+    assert refused(chat, **{field: asks}).param == field
+    assert chat(**{field: says_nothing}) == chat()
+
+
+def test_a_structure_of_vllms_that_is_not_served_is_refused():
+    error = refused(chat, structured_outputs={"structural_tag": "x"})
+    assert "structural_tag" in str(error)
+    assert refused(chat, guided_regex="a", regex="b").param == "guided_regex"
+
+
+def test_vllms_repetition_penalty_looks_back_on_everything():
+    sampling = chat(repetition_penalty=1.5).params.sampling
+    assert (sampling.repeat_penalty, sampling.repeat_last_n) == (1.5, -1)
+    near = chat(repetition_penalty=1.5, repeat_last_n=8).params.sampling
+    assert (near.repeat_penalty, near.repeat_last_n) == (1.5, 8)
+    assert chat(repetition_penalty=1).params.sampling == SamplingParams()
+    error = refused(chat, repetition_penalty=1.5, repeat_penalty=1.1)
+    assert error.param == "repetition_penalty"
+
+
+def test_a_length_of_none_is_refused_by_the_name_that_the_client_gave_it():
+    error = refused(chat, max_completion_tokens=0)
+    assert error.param == "max_completion_tokens"
+    assert str(error).startswith("max_completion_tokens: ")
+
+
+def test_one_function_by_its_name_is_one_call():
+    tools = [{"type": "function", "function": {"name": name}} for name in ("f", "g")]
+    named = {"type": "function", "function": {"name": "f"}}
+    allowed = {
+        "type": "allowed_tools",
+        "allowed_tools": {"mode": "required", "tools": [named]},
+    }
+    assert not chat(tools=tools, tool_choice=named).parallel_tool_calls
+    assert chat(tools=tools, tool_choice=allowed).parallel_tool_calls
+    assert chat(tools=tools, tool_choice="required").parallel_tool_calls
