@@ -22,7 +22,7 @@ from typing import Any
 
 from edgellm.probe import child_output
 
-_WINDOW_S, _MOST_S = 0.05, 0.6  # one is some dozen steps of every thread; all together
+_WINDOW_S, _MOST_S = 0.05, 0.45  # one is some dozen steps of every thread; all together
 _AGREEING, _AGREE_RATIO = 3, 0.97  # so many of the best, the least of them so near to the first
 _STEP_BYTES = 8 << 20  # between looks at the clock
 _MOST_MEASUREMENTS = 3
