@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import TypeAlias, cast
+from typing import Protocol, TypeAlias, TypeVar, cast
 
 from edgellm.chat.events import ENDINGS, Event, Failed, Finished
 from edgellm.chat.messages import GenerateParams
@@ -22,6 +22,8 @@ from edgellm.server.watch.metrics import Metrics
 Prompts: TypeAlias = Sequence[str | tuple[int, ...]]
 Events: TypeAlias = AsyncGenerator[Event, None]
 Answers: TypeAlias = AsyncGenerator[tuple[int, Event], None]
+
+R = TypeVar("R", bound="Read")
 
 _MAX_BUFFERED = 64  # events of all answers together, while the client is slow to read
 
@@ -73,6 +75,22 @@ async def answer(served: Served, asked: Asked, counter: Counter) -> Answers:
                     event = counter.priced(served.engine, event)
                 watch.saw(index, event)
                 yield index, event
+
+
+class Read(Protocol):
+    """What came of texts that were only read: vectors, scores."""
+
+    @property
+    def n_tokens(self) -> int: ...
+
+
+async def read(served: Served, work: Callable[[], Awaitable[R]], counter: Counter) -> R:
+    """Let in and counted as an answer is, for requests that nothing is written for."""
+    with counter.metrics.watch(served.name, 1) as watch:
+        await counter.enter()
+        result = await work()
+        watch.read(result.n_tokens)
+        return result
 
 
 def _variant(params: GenerateParams, i: int) -> GenerateParams:

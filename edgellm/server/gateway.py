@@ -8,6 +8,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from edgellm.server.answers import Counter
 from edgellm.server.body import Bytes
 from edgellm.server.door.access import Access
 from edgellm.server.door.bodies import Hold
@@ -33,6 +34,11 @@ class Gateway:
 def gateway_of(request: Request) -> Gateway:
     gateway: Gateway = request.app.state.gateway
     return gateway
+
+
+def counter_of(request: Request) -> Counter:
+    gateway = gateway_of(request)
+    return Counter(gateway.metrics, gateway.gate.enter, gateway.live.priced)
 
 
 def hold_of(request: Request) -> Hold:

@@ -118,17 +118,14 @@ class _Response:
         except TimeoutError as error:
             self._is_stalled = True
             _log.warning("request %s: its client stopped reading", self.id)
-            stalled = HTTPProblem(
-                503, f"nothing was read for {self._patience_s:g} s", code="unread"
-            )
-            self._refused(stalled)
-            raise stalled from error
+            words = f"nothing was read for {self._patience_s:g} s"
+            raise HTTPProblem(503, words, code="unread") from error
 
     async def fail(self, error: Exception) -> None:
         """The envelope, where nothing has been sent yet; later, all that is left is to hang up."""
+        self._refused(error)
         if self._begun:
             return
-        self._refused(error)
         body = encode(error)
         headers = json_headers(body)
         if (seconds := retry_after_s(error)) is not None:

@@ -8,14 +8,13 @@ the openai package raises on the one, and takes the other for success.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
 from typing import Any, TypeAlias
 
 from starlette.types import Receive, Scope, Send
 
-from edgellm.errors import EdgellmError, NotServing
+from edgellm.errors import NotServing
 from edgellm.server.envelope import encode, json_headers
 
 Frames: TypeAlias = AsyncGenerator[bytes, None]
@@ -28,7 +27,6 @@ _SSE_HEADERS = [
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),  # nginx would hold the tokens back
 ]
-_log = logging.getLogger("edgellm.server")
 
 
 def frame(data: bytes) -> bytes:
@@ -62,11 +60,9 @@ class EventStream:
                     await _fail(send, NotServing("the server is stopping"))
                 raise
             except Exception as error:
-                if not self._started:
-                    raise
-                if not isinstance(error, EdgellmError):
-                    _log.exception("a stream broke")
-                await _fail(send, error)
+                if self._started:
+                    await _fail(send, error)
+                raise  # who counts and logs what breaks is above
 
     async def _first(self, frames: Frames, send: Send) -> bytes:
         first = asyncio.ensure_future(anext(frames, b""))
@@ -123,7 +119,7 @@ async def _until_gone(receive: Receive) -> None:
         pass
 
 
-async def _fail(send: Send, error: EdgellmError | Exception) -> None:
+async def _fail(send: Send, error: Exception) -> None:
     await _write(send, frame(encode(error)))
     await _write(send, b"", more=False)
 

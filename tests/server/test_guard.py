@@ -237,6 +237,23 @@ def test_a_failure_midway_ends_the_stream_with_an_error_and_without_done(http, e
     assert '"finish_reason":"' not in response.text
 
 
+@pytest.mark.parametrize(
+    ("end", "reason", "logged"),
+    [
+        (Failed("ended with -9", 502, kind="WorkerDied"), "worker_died", False),
+        (KeyError("secret"), "server_error", True),
+    ],
+)
+def test_a_stream_that_breaks_midway_is_counted_once(end, reason, logged, caplog):
+    engine = FakeEngine(plan(), [[TextDelta("Hel"), end]])
+    with live_server(served(engine=engine)) as live:
+        text = httpx2.post(live.url + CHAT, json=HI | {"stream": True}).text
+        assert text.count('"error"') == 1
+        assert "secret" not in text
+        assert refusals(live) == {reason: 1}
+    assert ("KeyError" in caplog.text) == logged
+
+
 def test_a_stream_has_exactly_one_ending(http, engine):
     engine.scripts = [words("a b c")]
     text = http.post(CHAT, json=HI | {"stream": True}).text

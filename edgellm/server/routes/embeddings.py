@@ -12,7 +12,9 @@ import base64
 import math
 import sys
 from array import array
-from typing import Annotated, Literal, TypeAlias
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -21,17 +23,16 @@ from starlette.types import ASGIApp
 
 from edgellm.errors import BadRequest
 from edgellm.runner.messages import Embedded
+from edgellm.server.answers import read
 from edgellm.server.body import decode
 from edgellm.server.envelope import text_is_called
-from edgellm.server.gateway import body_of, gateway_of
+from edgellm.server.gateway import body_of, counter_of, gateway_of
 from edgellm.server.openai.messages import Name
 from edgellm.server.openai.requests import Prompt, split_prompts
 from edgellm.server.served import Served
 from edgellm.server.sse import Frames, WholeAnswer
 
 MAX_INPUTS = 2048  # OpenAI's
-
-Inputs: TypeAlias = tuple[str | tuple[int, ...], ...]
 
 
 class EmbeddingsBody(msgspec.Struct):
@@ -88,7 +89,10 @@ def _answered(request: Request, body: EmbeddingsBody, *, is_native: bool) -> ASG
         raise BadRequest(f"{field}: an empty text has no embedding", param=field)
     served = gateway_of(request).models.embedding(body.model)
     _check(served, body, is_native)
-    return WholeAnswer(_answer(served, inputs, body, field, is_native))
+    norm = 2 if body.embd_normalize is None else body.embd_normalize
+    embed = partial(served.engine.embed, inputs, norm)
+    work = partial(read, served, embed, counter_of(request))
+    return WholeAnswer(_answer(served, work, body, field, is_native))
 
 
 def _check(served: Served, body: EmbeddingsBody, is_native: bool) -> None:
@@ -110,11 +114,14 @@ def _check(served: Served, body: EmbeddingsBody, is_native: bool) -> None:
 
 
 async def _answer(
-    served: Served, inputs: Inputs, body: EmbeddingsBody, field: str, is_native: bool
+    served: Served,
+    work: Callable[[], Awaitable[Embedded]],
+    body: EmbeddingsBody,
+    field: str,
+    is_native: bool,
 ) -> Frames:
-    norm = 2 if body.embd_normalize is None else body.embd_normalize
     with text_is_called(field):
-        embedded = await served.engine.embed(inputs, norm)
+        embedded = await work()
     # 2,048 vectors are megabytes of JSON: not on the loop that carries everybody's tokens.
     if is_native:
         ready = served.engine.ready

@@ -9,6 +9,8 @@ orders documents of one query, and is no probability.
 import asyncio
 import math
 import secrets
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -18,9 +20,10 @@ from starlette.types import ASGIApp
 
 from edgellm.errors import BadRequest
 from edgellm.runner.messages import Scored
+from edgellm.server.answers import read
 from edgellm.server.body import INT32_MAX, decode
 from edgellm.server.envelope import text_is_called
-from edgellm.server.gateway import body_of, gateway_of
+from edgellm.server.gateway import body_of, counter_of, gateway_of
 from edgellm.server.openai.messages import Name
 from edgellm.server.openai.wire import MIN_LOGPROB
 from edgellm.server.routes.embeddings import EmbeddingUsage
@@ -84,14 +87,20 @@ async def rerank(request: Request) -> ASGIApp:
         raise BadRequest(f"{field}: there must be at least one", param=field)
     documents = tuple(one if isinstance(one, str) else one.text for one in given)
     served = gateway_of(request).models.reranker(body.model)
-    return WholeAnswer(_answer(served, body.query, documents, body, field))
+    rank = partial(served.engine.rerank, body.query, documents, body.max_tokens_per_doc)
+    work = partial(read, served, rank, counter_of(request))
+    return WholeAnswer(_answer(served, work, documents, body, field))
 
 
 async def _answer(
-    served: Served, query: str, documents: tuple[str, ...], body: RerankBody, field: str
+    served: Served,
+    work: Callable[[], Awaitable[Scored]],
+    documents: tuple[str, ...],
+    body: RerankBody,
+    field: str,
 ) -> Frames:
     with text_is_called(field):
-        scored = await served.engine.rerank(query, documents, body.max_tokens_per_doc)
+        scored = await work()
     yield await asyncio.to_thread(_encode, scored, documents, served.name, body)
 
 

@@ -12,9 +12,9 @@ from starlette.types import ASGIApp
 
 from edgellm.chat.messages import CompletionRequest
 from edgellm.chat.turn import turn
-from edgellm.server.answers import Answers, Asked, Counter, answer
+from edgellm.server.answers import Answers, Asked, answer
 from edgellm.server.claims import claimed
-from edgellm.server.gateway import body_of, gateway_of, hold_of
+from edgellm.server.gateway import body_of, counter_of, gateway_of, hold_of
 from edgellm.server.hearing import heard
 from edgellm.server.openai.chat import ChatFold, ChatStream
 from edgellm.server.openai.completions import CompletionFold, CompletionStream
@@ -63,9 +63,8 @@ async def completions(request: Request) -> ASGIApp:
 
 def answer_to(request: Request, served: Served, asked: Asked) -> Answers:
     """As the request's headers and the gate let it. Raises BadRequest."""
-    gateway = gateway_of(request)
-    claim = replace(asked, params=claimed(request, gateway.access, asked.params))
-    return answer(served, claim, Counter(gateway.metrics, gateway.gate.enter, gateway.live.priced))
+    claim = replace(asked, params=claimed(request, gateway_of(request).access, asked.params))
+    return answer(served, claim, counter_of(request))
 
 
 def _new_head(prefix: str, served: Served, asked_for: str = "") -> Head:

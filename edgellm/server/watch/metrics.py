@@ -64,7 +64,8 @@ class Metrics:
 
     @contextmanager
     def watch(self, model: str, n_answers: int) -> Iterator["Watch"]:
-        """Around one request. However it ends, it is counted once, with its outcome."""
+        """Around one request. However it ends, it is counted once, with its outcome. One without an
+        answer to write (embeddings, ranks) says when all was `read`."""
         watch = Watch(
             self._ttft.labels(model), self._itl.labels(model), began_s=time.perf_counter()
         )
@@ -80,6 +81,9 @@ class Metrics:
         finally:
             if len(watch.finished) == n_answers:  # a client may hang up on the last byte
                 outcome = watch.finished[-1].reason
+            if watch.n_read is not None:
+                outcome = "stop"
+                self._prompt.labels(model).inc(watch.n_read)
             self._requests.labels(model, outcome).inc()
             self._e2e.labels(model).observe(time.perf_counter() - watch.began_s)
             for finished in watch.finished:
@@ -104,13 +108,17 @@ class Metrics:
 class Watch:
     """The clock of one request, which may have several answers. On the path of every token."""
 
-    __slots__ = ("_itl", "_last_s", "_ttft", "began_s", "finished")
+    __slots__ = ("_itl", "_last_s", "_ttft", "began_s", "finished", "n_read")
 
     def __init__(self, ttft: Histogram, itl: Histogram, *, began_s: float) -> None:
         self._ttft, self._itl = ttft, itl
         self._last_s: dict[int, float] = {}  # by answer
         self.began_s = began_s
         self.finished: list[Finished] = []
+        self.n_read: int | None = None  # tokens of a request that nothing is written for
+
+    def read(self, n_tokens: int) -> None:
+        self.n_read = n_tokens
 
     def saw(self, index: int, event: Event) -> None:
         if isinstance(event, Finished):

@@ -1,6 +1,7 @@
 import asyncio
 import math
 
+import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from server.server_fakes import (
@@ -11,6 +12,7 @@ from server.server_fakes import (
     live_server,
     plan,
     served,
+    served_embedding,
     words,
 )
 
@@ -18,7 +20,8 @@ from edgellm.chat.events import Failed, TextDelta
 from edgellm.chat.messages import GenerateParams
 from edgellm.errors import BadRequest, Overloaded
 from edgellm.meter.sample import Sample
-from edgellm.server.answers import Asked, Counter, answer
+from edgellm.runner.messages import Embedded
+from edgellm.server.answers import Asked, Counter, answer, read
 from edgellm.server.door.bodies import Bodies
 from edgellm.server.envelope import HTTPProblem
 from edgellm.server.served import Models
@@ -162,3 +165,42 @@ def test_the_page_parses_and_names_carry_the_prefix():
     families = list(text_string_to_metric_families(response.text))
     assert len(families) > 20
     assert all(family.name.startswith("edgellm_") for family in families)
+
+
+def test_texts_that_are_only_read_are_counted_and_pass_the_gate():
+    vectors, ranks = served_embedding(), served_embedding("judge", pooling="rank")
+    with live_server(vectors, ranks) as live:
+        url = live.url + "/v1/"
+        assert httpx2.post(url + "embeddings", json={"input": ["a", "b"]}).status_code == 200
+        ask_for = {"query": "q", "documents": ["a", "b"]}
+        assert httpx2.post(url + "rerank", json=ask_for).status_code == 200
+        vectors.engine.state = "loading"
+        assert httpx2.post(url + "embeddings", json={"input": "a"}).status_code == 503
+        page = httpx2.get(live.url + "/metrics").text
+    seen = {
+        (sample.name, tuple(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+    }
+    assert seen["edgellm_requests_total", (vectors.name, "stop")] == 1
+    assert seen["edgellm_requests_total", (vectors.name, "failed")] == 1
+    assert seen["edgellm_requests_total", ("judge", "stop")] == 1
+    assert seen["edgellm_prompt_tokens_total", (vectors.name,)] == 6
+    assert seen["edgellm_prompt_tokens_total", ("judge",)] > 0
+    assert ("edgellm_request_queue_time_seconds_count", (vectors.name,)) not in seen, (
+        "nobody measured it"
+    )
+    asked = []
+
+    async def knocked():
+        async def enter():
+            asked.append("gate")
+
+        await read(vectors, vectors_of, Counter(Metrics(), enter))
+
+    async def vectors_of():
+        asked.append("engine")
+        return Embedded(1, (b"",), n_tokens=1)
+
+    asyncio.run(knocked())
+    assert asked == ["gate", "engine"]
