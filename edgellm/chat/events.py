@@ -65,6 +65,7 @@ class Finished:
     step_share_s: float | None = None  # seconds of those steps, divided likewise
     n_drafted: int = 0  # guessed tokens that were computed
     n_draft_accepted: int = 0  # of these, those that came true
+    stop_word: str | None = None  # the stop string that ended it; None: something else did
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,6 +246,7 @@ def _finished(done: Done) -> Finished:
         n_computed=done.n_computed,
         n_drafted=done.n_drafted,
         n_draft_accepted=done.n_draft_accepted,
+        stop_word=done.stop_word,
     )
 
 

@@ -158,6 +158,7 @@ class Done(Message, frozen=True):
     n_drafted: int = 0
     n_draft_accepted: int = 0
     step_share_s: float = 0.0  # seconds of those steps, divided likewise
+    stop_word: str | None = None  # the stop string that ended it
 
 
 class Embedded(Message, frozen=True):

@@ -144,5 +144,6 @@ class Telling:
             sequence.n_drafted,
             sequence.n_draft_accepted,
             sequence.step_share_s,
+            stream.text.stop_word if reason == "stop" else None,
         )
         self.add([done])

@@ -19,6 +19,7 @@ INT32_MAX = 2**31 - 1  # of the whole numbers that reach native code
 Text: TypeAlias = Annotated[str, Meta(max_length=8 * 1024 * 1024)]  # that becomes tokens
 
 _FIELD = re.compile(r"`\$\.?([^`]*)`$")
+_MISSING = re.compile(r"missing required field `([^`]*)`$")
 _MAX_SHOWN = 40  # characters of a value that is refused
 
 
@@ -29,8 +30,12 @@ def decode(decoder: msgspec.json.Decoder[T], body: Bytes) -> T:
     except msgspec.ValidationError as error:
         words, _, where = str(error).partition(" - at ")
         match = _FIELD.search(where)
-        param = match[1] if match and match[1] else None
-        words = _out_of_range(decoder.type, body, param or "") or _lower_first(words)
+        outer, missing = match[1] if match else "", _MISSING.search(words)
+        if missing:
+            field = f"{outer}.{missing[1]}" if outer else missing[1]
+            raise BadRequest(f"{field}: is missing", param=field) from error
+        param = outer or None
+        words = _out_of_range(decoder.type, body, outer) or _lower_first(words)
         raise BadRequest(f"{param}: {words}" if param else words, param=param) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"the body is not JSON: {_lower_first(str(error))}") from error

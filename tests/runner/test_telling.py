@@ -22,6 +22,12 @@ class Letters(FakeBackend):
 
 def told(tokens, ending="length", stop=()):
     """Of an answer of these tokens, all with a logprob."""
+    deltas, _ = ended(tokens, ending, stop)
+    text = "".join(each.text for each in deltas)
+    return text, [one.token for each in deltas for one in each.logprobs]
+
+
+def ended(tokens, ending="length", stop=()):
     out = []
     telling = Telling(Letters(LIMITS), out.extend, lambda: 1.0)
     request = Generate(1, (5,), GenerateParams(stop=stop))
@@ -42,8 +48,7 @@ def told(tokens, ending="length", stop=()):
     *deltas, done = out
     assert isinstance(done, Done)
     assert all(isinstance(each, Delta) for each in deltas)
-    text = "".join(each.text for each in deltas)
-    return text, [one.token for each in deltas for one in each.logprobs]
+    return deltas, done
 
 
 @pytest.mark.parametrize("tokens", [b"ab", (*b"ab", SILENT), (SILENT, *b"a", SILENT), (SILENT,)])
@@ -55,6 +60,11 @@ def test_each_tokens_logprob_is_told_whether_or_not_it_has_letters(tokens):
 
 def test_of_a_stop_string_neither_letters_nor_tokens_are_told():
     assert told(b"abXY", ending=None, stop=("XY",)) == ("ab", [*b"ab"])
+
+
+def test_the_stop_string_that_ended_it_is_told():
+    assert ended(b"abXY", ending=None, stop=("Q", "XY"))[1].stop_word == "XY"
+    assert ended(b"abX", ending="stop", stop=("Q", "XY"))[1].stop_word is None
 
 
 def test_text_of_short_steps_goes_out_together_and_what_is_waited_for_at_once():

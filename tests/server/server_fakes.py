@@ -175,7 +175,7 @@ class FakeEngine:
     async def infill(self, asked):
         self._must_be_ready()
         if not self.can_fill:
-            raise BadRequest("this model can't fill in the middle")
+            raise BadRequest("this model can't fill in the middle", param="model")
         self.asked.append((asked, None))
         return (40, *asked.prefix.encode(), 41, *asked.suffix.encode(), 42)
 

@@ -104,6 +104,22 @@ def test_the_field_that_is_wrong_is_named(http):
     assert error["message"] == "temperature: 11 is not a number from 0 to 10"
 
 
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"model": "tiny"}, "messages"),
+        ({"messages": [{"content": "Hi"}]}, "messages[0].role"),
+        (
+            {"messages": [{"role": "user", "content": [{"text": "x"}]}]},
+            "messages[0].content[0].type",
+        ),
+    ],
+)
+def test_the_field_that_is_missing_is_named(http, body, field):
+    error = error_of(http.post(CHAT, json=body))
+    assert (error["message"], error["param"]) == (f"{field}: is missing", field)
+
+
 def test_an_unknown_route_and_a_wrong_method_have_envelopes(http):
     missing = http.get("/v1/nonsense")
     assert (missing.status_code, error_of(missing)["type"]) == (404, "not_found_error")

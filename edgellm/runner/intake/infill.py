@@ -47,6 +47,7 @@ def fill_prompt(
             "this model can't fill in the middle: its vocabulary lacks a prefix, suffix or middle "
             "token",
             hint="serve a model of code that was trained for it",
+            param="model",
         )
     n_chars = n_ctx * _TOKEN_CHARS
     texts = (asked.prompt, asked.prefix[-n_chars:], asked.suffix[:n_chars])

@@ -19,8 +19,6 @@ from edgellm.chat.events import (
 from edgellm.server.openai.wire import Ended, Timings, encode
 from edgellm.server.sse import frame
 
-_STOP_TYPES = {"length": "limit", "deadline": "limit"}
-
 
 class NativeChunk(msgspec.Struct):
     """Fields of a chunk, and those that only the end of an answer has."""
@@ -77,7 +75,14 @@ class NativeCompletion:
             tokens_evaluated=finished.n_prompt,
             tokens_cached=finished.n_prompt + finished.n_output,
             truncated=False,
-            stop_type=_STOP_TYPES.get(finished.reason, "eos"),
-            stopping_word="",
+            stop_type=_stop_type(finished),
+            stopping_word=finished.stop_word or "",
             timings=self._ended.timings(),
         )
+
+
+def _stop_type(finished: Finished) -> str:
+    """llama-server's words."""
+    if finished.reason in ("length", "deadline"):
+        return "limit"
+    return "eos" if finished.stop_word is None else "word"

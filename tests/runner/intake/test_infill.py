@@ -83,5 +83,6 @@ def test_far_more_text_than_fits_is_not_even_tokenized():
 
 
 def test_a_vocabulary_without_the_marks_cannot_be_asked():
-    with pytest.raises(BadRequest, match="can't fill in the middle"):
+    with pytest.raises(BadRequest, match="can't fill in the middle") as raised:
         prompt(None)
+    assert raised.value.param == "model"

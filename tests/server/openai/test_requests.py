@@ -221,7 +221,7 @@ def parameters(schema):
     ("fields", "param", "words"),
     [
         ({"tools": [{"type": "web_search"}]}, "tools[0].type", "web_search"),
-        ({"tools": [{"type": "function"}]}, "tools[0]", "function"),
+        ({"tools": [{"type": "function"}]}, "tools[0].function", "is missing"),
         ({"tools": [function("a b")]}, "tools[0].function.name", "'a b' is not"),
         ({"tools": [function("x" * 129)]}, "tools[0].function.name", "128 letters"),
         ({"tools": [function(), function()]}, "tools[1].function.name", "'f' is there twice"),

@@ -5,6 +5,8 @@ import json
 import pytest
 from server.server_fakes import words
 
+from edgellm.chat.events import Finished, TextDelta
+
 ASKED = {"input_prefix": "a", "input_suffix": "b"}
 
 
@@ -49,14 +51,29 @@ def test_a_suffix_makes_a_completion_fill_in(http, engine):
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "param"),
-    [("/infill", ASKED, None), ("/v1/completions", {"prompt": "a", "suffix": "b"}, None)],
+    ("reason", "stop_word", "expected"),
+    [
+        ("stop", "\n\n", ("word", "\n\n")),
+        ("stop", None, ("eos", "")),
+        ("length", None, ("limit", "")),
+    ],
 )
-def test_a_model_that_cannot_says_so(http, engine, path, body, param):
+def test_what_ended_it_is_told(http, engine, reason, stop_word, expected):
+    engine.scripts = [[TextDelta("x"), Finished(reason, 1, 0, 1, stop_word=stop_word)]]
+    told = http.post("/infill", json=ASKED).json()
+    assert (told["stop_type"], told["stopping_word"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/infill", ASKED), ("/v1/completions", {"prompt": "a", "suffix": "b"})],
+)
+def test_a_model_that_cannot_says_so(http, engine, path, body):
     engine.can_fill = False
     answer = http.post(path, json=body)
     assert answer.status_code == 400
     assert "can't fill in the middle" in answer.json()["error"]["message"]
+    assert answer.json()["error"]["param"] == "model"
 
 
 @pytest.mark.parametrize(
