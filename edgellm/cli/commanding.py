@@ -5,7 +5,6 @@ of a short command's time; only `--help` and a shell that completes ask for all.
 """
 
 import functools
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
@@ -16,6 +15,7 @@ from typer.models import CommandInfo
 
 from edgellm.cli.flags.coercion import QuickCommand
 from edgellm.cli.flags.signature import spread
+from edgellm.cli.streams import silence_stdout
 
 
 class Commands(Mapping[str, Any]):
@@ -58,6 +58,6 @@ def _into_pipes(command: Callable[..., None]) -> Callable[..., None]:
             command(*args, **kwargs)
             sys.stdout.flush()
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            silence_stdout()
 
     return quiet

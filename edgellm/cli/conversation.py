@@ -10,6 +10,7 @@ from edgellm.cli.flow import Flow
 from edgellm.cli.output import columns, say, say_error
 from edgellm.cli.pictures import data_urls
 from edgellm.cli.serving.client import Client, Message, Piece, with_pictures
+from edgellm.cli.waiting import Waiting
 from edgellm.errors import ContextTooLong, EdgellmError
 from edgellm.tui.conversation import left_out, n_questions, newer_half
 from edgellm.tui.drawn.untrusted import prose
@@ -47,8 +48,11 @@ class Answering:
         shown, self.pictures = self.pictures, ()
         self.said.append(with_pictures(shown, question) if shown else Message("user", question))
         begun_s, written = time.monotonic(), _Written()
+        waiting = Waiting(lambda: "waiting for the first word …")
         try:
-            for piece in self._pieces():
+            for piece in self._pieces(waiting.end):
+                if piece.text or piece.thought:
+                    waiting.end()
                 written.thought(piece.thought)
                 written.text(piece.text)
                 written.timings = piece.timings or written.timings
@@ -58,6 +62,7 @@ class Answering:
                 self.said.pop()
             raise
         finally:
+            waiting.end()
             written.end()
             if written.answer:
                 self.said.append(Message("assistant", written.answer))
@@ -66,7 +71,7 @@ class Answering:
         if self.verbose and written.timings:
             say(timing_lines(written.timings, time.monotonic() - begun_s))
 
-    def _pieces(self) -> Iterator[Piece]:
+    def _pieces(self, before_said: Callable[[], None]) -> Iterator[Piece]:
         """As long as all that was said is too much for the model, it is asked the newer half."""
         first = [Message("system", self.system)] if self.system else []
         asked: Sequence[Message] = self.said
@@ -76,6 +81,7 @@ class Answering:
                     for piece in client.chat(self.model, [*first, *asked], **self.options):
                         if len(asked) < len(self.said):
                             n_left_out = n_questions(self.said) - n_questions(asked)
+                            before_said()
                             say(f"({left_out(n_left_out)})")
                             self.said[:] = asked
                         yield piece
@@ -123,13 +129,15 @@ class _Written:
             self.answer += text
 
     def end(self) -> None:
-        print(self._flow.rest(), end=self._end if self._is_thinking else "")
-        print(flush=True)
+        """Where nothing was written there is no line to end."""
+        if self._is_thinking or self.answer:
+            print(self._flow.rest(), end=self._end if self._is_thinking else "")
+            print(flush=True)
 
 
 def converse(answering: Answering, read: Callable[[str], str] = input) -> None:
     """Until /bye or the end of the input. `read` is given a prompt and returns a line."""
-    _with_line_editing()
+    _edit_lines()
     say(f"{answering.model} · /? for help, /bye to end")
     for question in _questions(read):
         word, _, rest = question.partition(" ")
@@ -140,13 +148,16 @@ def converse(answering: Answering, read: Callable[[str], str] = input) -> None:
                 print(_HELP)
             case "/clear":
                 answering.forget()
+                say("(what was said is forgotten)")
             case "/system":
                 answering.system = rest.strip() or None
                 answering.forget()
+                say(_instructed(answering.system))
             case "/image":
                 _show(answering, rest.strip())
             case "/verbose":
                 answering.verbose = not answering.verbose
+                say(f"(how long an answer took is {'' if answering.verbose else 'no longer '}told)")
             case _ if word.startswith("/") and word[1:].isalpha():
                 print(f"{word} is no command\n{_HELP}")
             case _:
@@ -209,7 +220,15 @@ def _several_lines(first: str, read: Callable[[str], str]) -> str:
     return "\n".join(lines).strip()
 
 
-def _with_line_editing() -> None:
-    """Arrow keys and history, where this Python has readline: importing it is all it takes."""
+def _instructed(system: str | None) -> str:
+    told = "the model is told this before everything" if system else "the model is told nothing"
+    return f"({told}; what was said is forgotten)"
+
+
+def _edit_lines() -> None:
+    """Arrow keys and history, where this Python has readline. A paste of several lines is one
+    question: Python switches that off, for its own prompt's sake (bpo-42819)."""
     with contextlib.suppress(ImportError):
-        import readline  # noqa: F401
+        import readline
+
+        readline.parse_and_bind("set enable-bracketed-paste on")

@@ -5,6 +5,7 @@ they are called, and typer's rich mode is off (it alone costs 0.3 s). Each is im
 asked for (cli/commanding.py); where it takes a dataclass, `spread` makes its fields options.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -16,20 +17,27 @@ import edgellm
 from edgellm.cli.commanding import Commands
 from edgellm.cli.flags.coercion import QuickGroup
 from edgellm.cli.output import say, say_error
-from edgellm.errors import EdgellmError
+from edgellm.cli.streams import mend_streams, silence_stdout
+from edgellm.errors import EdgellmError, StorageError
 
 _EPILOG = """\b
 Exit codes:
   0 done                 5 does not fit         11 address in use
-  1 a bug: tell us       7 overloaded           12 no server
+  1 a bug: tell us (*)   7 overloaded           12 no server
   2 bad input            8 model process died   13 deadline passed
   3 no such model        9 network              78 configuration
   4 bad GGUF            10 disk or permission  130 interrupted
+  (*) of `doctor`: it found a problem
 
 \b
 Begin with:  edgellm up
 Tab completes commands, models and values:  edgellm --install-completion
 """
+
+# What a place refuses, whatever program asks: no fault of ours.
+_REFUSALS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EBADF, errno.EIO,
+}  # fmt: skip
 
 # In the order of a first acquaintance; --help keeps it.
 _COMMANDS = {
@@ -106,6 +114,7 @@ def _is_ours(variable: str) -> bool:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Always ends by SystemExit. `argv`: the words after the program's name."""
+    mend_streams()
     _tell_unknown_variables()
     words = sys.argv[1:] if argv is None else argv
     if words[:1] == ["help"]:  # as git and cargo have it
@@ -116,14 +125,28 @@ def main(argv: Sequence[str] | None = None) -> None:
 def telling(command: Callable[[], object]) -> None:
     """Runs it; what goes wrong is told, and ends by SystemExit."""
     try:
-        command()
+        try:
+            command()
+        finally:
+            sys.stdout.flush()  # while it can still be told that it can't be written
     except EdgellmError as error:
         say_error(error)
         sys.exit(error.exit_code)
+    except BrokenPipeError:  # who reads no more has read enough
+        silence_stdout()
     except Exception as error:  # noqa: BLE001 - a bug: who meets it reads a sentence, we the rest
+        if isinstance(error, OSError) and error.errno in _REFUSALS:
+            say(f"edgellm: {_refused(error)}")
+            silence_stdout()
+            sys.exit(StorageError.exit_code)
         say(f"edgellm: this is a bug: {type(error).__name__}: {error}")
         say(f"  → tell us, with {_where_it_arose(error)}")
         sys.exit(EdgellmError.exit_code)
+
+
+def _refused(error: OSError) -> str:
+    """Without a file it is what was being written: stdout, nearly always."""
+    return f"{error.filename or 'the output'} can't be written: {error.strerror}"
 
 
 def _where_it_arose(error: Exception) -> str:

@@ -63,6 +63,14 @@ def test_a_question_without_any_answer_is_forgotten(answering, engine):
     assert answering.said == []
 
 
+def test_an_answer_that_never_began_leaves_no_line(answering, engine, capsys):
+    engine.scripts = [[Failed("out of luck", 500)]]
+
+    with pytest.raises(EdgellmError):
+        answering.ask("Hi")
+    assert capsys.readouterr().out == ""
+
+
 def test_what_an_answer_had_said_before_it_broke_is_remembered(answering, engine, capsys):
     engine.scripts = [[TextDelta("Hel"), Failed("out of luck", 502)]]
 
@@ -221,6 +229,18 @@ def test_clear_forgets_and_system_instructs(answering, engine, capsys):
     prompt, _ = engine.asked[-1]
     assert "pirate" in prompt
     assert "Hi" not in prompt
+
+
+def test_every_command_is_answered(answering, engine, capsys):
+    converse(answering, typing("/clear", "/system Be brief", "/system", "/verbose", "/verbose"))
+
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "(what was said is forgotten)",
+        "(the model is told this before everything; what was said is forgotten)",
+        "(the model is told nothing; what was said is forgotten)",
+        "(how long an answer took is told)",
+        "(how long an answer took is no longer told)",
+    ]
 
 
 def test_an_unknown_command_is_not_sent_to_the_model(answering, engine, capsys):

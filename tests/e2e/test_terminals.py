@@ -103,3 +103,16 @@ def test_a_download_of_run_is_named_with_its_quantization_and_broken_off_alike(h
     screen.until("the same command goes on from")
     assert "hf.co/org/repo F16 " in screen.text
     assert ESCAPE not in screen.text
+
+
+@pytest.mark.model
+def test_lines_that_are_pasted_together_are_one_question(terminal):
+    screen = terminal("run", "demo", "--max-tokens", "4")
+    screen.until(">>> ")
+    screen.until(f"{ESCAPE}[?2004h")  # the terminal is to mark what is pasted
+    screen.type(f"{ESCAPE}[200~first\rsecond{ESCAPE}[201~\r")
+    wait_for(lambda: screen.text.count(">>> ") == 2)
+    screen.type("/bye\r")
+
+    assert screen.process.wait(timeout=10) == 0
+    assert screen.text.count(">>> ") == 2

@@ -1,5 +1,7 @@
 """`edgellm run MODEL ["prompt"]`: one answer, or a conversation."""
 
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -87,11 +89,23 @@ def _question(words: Sequence[str]) -> str | None:
     """The arguments and, before or after them, what was piped in. None: nobody asked yet."""
     from edgellm.errors import BadRequest
 
-    spoken = " ".join(words).strip()
-    piped = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read().strip()
+    spoken = _text_of(os.fsencode(" ".join(words))).strip()
+    piped = "" if sys.stdin.isatty() else _text_of(sys.stdin.buffer.read()).strip()
     both = "\n\n".join(part for part in (spoken, piped) if part)
     if both:
         return both
     if words or not sys.stdin.isatty():
         raise BadRequest("the prompt is empty", hint='edgellm run MODEL "a question"')
     return None
+
+
+def _text_of(data: bytes) -> str:
+    """UTF-8, else what the terminal speaks; what is neither is asked as "�", and that is told."""
+    from edgellm.cli.output import say
+
+    for encoding in ("utf-8", sys.stdin.encoding):
+        with contextlib.suppress(UnicodeDecodeError, LookupError):
+            return data.decode(encoding)
+    text = data.decode(errors="replace")
+    say("not all of the question is UTF-8: what isn't is asked as \ufffd (iconv turns files)")
+    return text

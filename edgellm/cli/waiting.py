@@ -1,0 +1,60 @@
+"""A sign of life while there is nothing to show yet: one line on stderr, gone when there is."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self, TextIO
+
+from edgellm.tui.terminal import can_draw, columns
+from edgellm.units import format_seconds
+
+_PATIENT_S = 0.4  # what takes no longer needs no sign
+_EVERY_S = 0.25
+
+
+class Waiting:
+    """As a block, or until `end`. Says nothing where a line can't be drawn over.
+
+    `words` is called from a thread of its own, some times a second, and may take its time.
+    """
+
+    def __init__(
+        self,
+        words: Callable[[], str],
+        out: TextIO | None = None,  # stderr
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._words, self._out, self._clock = words, out or sys.stderr, clock
+        self._is_over = threading.Event()
+        self._thread: threading.Thread | None = None
+        if can_draw(self._out):
+            self._thread = threading.Thread(target=self._draw, daemon=True)
+            self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: object, traceback: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """When it returns the line is gone and no other comes. Once is as good as often."""
+        self._is_over.set()
+        if self._thread:
+            self._thread.join()
+            self._thread = None
+
+    def _draw(self) -> None:
+        begun_s, is_drawn = self._clock(), False
+        pause_s = _PATIENT_S
+        while not self._is_over.wait(pause_s):
+            words = self._words()
+            line = f"{words} {format_seconds(self._clock() - begun_s)}"[: columns(self._out) - 1]
+            print(f"\r\x1b[K{line}", end="", file=self._out, flush=True)
+            pause_s, is_drawn = _EVERY_S, True
+        if is_drawn:
+            print("\r\x1b[K", end="", file=self._out, flush=True)

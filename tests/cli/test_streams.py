@@ -1,0 +1,80 @@
+"""Commands whose standard streams are closed, full, or of another encoding: real processes."""
+
+import codecs
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgellm.cli.streams import like_it
+
+EDGELLM = (sys.executable, "-m", "edgellm")
+
+
+def shell(line, **env):
+    """`line` with the program in "$@"."""
+    return subprocess.run(
+        ("sh", "-c", line, "sh", *EDGELLM),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=os.environ | env,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("encoding", "written"),
+    [("ascii", b"-> 4x ?"), ("latin-1", b"-> 4\xd7 ?"), ("utf-8", "→ 4× │".encode())],
+)
+def test_what_an_encoding_lacks_is_written_as_something_like_it(encoding, written):
+    codecs.register_error("test.like_it", like_it)
+
+    assert "→ 4× │".encode(encoding, "test.like_it") == written
+
+
+def test_a_byte_of_a_name_that_is_no_text_is_written_as_it_is():
+    codecs.register_error("test.like_it", like_it)
+    name = os.fsdecode(b"/mod\xe9les/x")
+
+    assert name.encode("utf-8", "test.like_it") == b"/mod\xe9les/x"
+
+
+def test_a_plan_is_told_in_an_encoding_that_has_no_bars():
+    done = shell('"$@" plan demo', PYTHONUTF8="0", PYTHONIOENCODING="ascii")
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.isascii()
+    assert b"#" in done.stdout
+
+
+@pytest.mark.parametrize("words", ["list", "list --json", "--help", "plan --help"])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_output_that_cannot_be_written_is_exit_code_10(words):
+    done = shell(f'"$@" {words} > /dev/full')
+
+    assert done.returncode == 10
+    assert done.stderr == b"edgellm: the output can't be written: No space left on device\n"
+
+
+def test_a_closed_stdout_is_no_bug():
+    assert shell('"$@" list >&-').returncode == 0
+    assert b"a bug" not in shell('"$@" list >&-').stderr
+
+
+def test_a_closed_stdin_is_an_empty_one():
+    done = shell('"$@" run demo <&-')
+
+    assert done.returncode == 2
+    assert b"the prompt is empty" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="no folder that refuses everybody")
+def test_a_home_that_cannot_be_written_is_exit_code_10():
+    named = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}  # by the word, not the parent
+    done = shell('"$@" --install-completion bash', HOME="/sys", **named)
+
+    assert done.returncode == 10
+    assert b"/sys/.bashrc can't be written" in done.stderr
