@@ -23,32 +23,39 @@ def read_object(source: Source, calls: Calls, *, is_inner: bool = False) -> Read
     OpenAI's own form has it inside an object, once: `is_inner`.
     """
     name = held = None
-    begun = False
     yield from source.expect("{")
     while True:
         key = yield from json_source.string(source)
         yield from _expect_spaced(source, ":")
-        may_hold = key == "function" and not (is_inner or begun)
-        if may_hold and (yield from source.peek()) == "{":
+        if key == "function" and not is_inner and (yield from source.peek()) == "{":
             yield from read_object(source, calls, is_inner=True)
-            name, begun = key, True
-        elif key in _NAMES and name is None:
+            break
+        if key in _NAMES and name is None:
             name = yield from json_source.string(source)
+        elif key in _ARGUMENTS and held is None and name is not None:
+            yield from tell_call(source, calls, name)
+            break
+        elif key in _ARGUMENTS and held is None:
+            held = yield from arguments_text(source)
         elif name is None and key not in _ARGUMENTS | _OTHERS:
             raise Broken(f"{key[:20]!r} is of no call")
-        elif key not in _ARGUMENTS or begun or held:
-            yield from json_source.value_text(source)
-        elif name is None:
-            held = yield from arguments_text(source)
         else:
-            begun = True
-            yield from tell_call(source, calls, name)
+            yield from json_source.value_text(source)
         if (yield from _expect_spaced(source, ",", "}")) == "}":
-            break
-    if not begun:
-        yield calls.begin(name or "")
-        yield calls.arguments(held or "{}")
+            yield calls.begin(name or "")
+            yield calls.arguments(held or "{}")
+            source.mark()
+            return
+    yield from _pass_over_rest(source)
     source.mark()
+
+
+def _pass_over_rest(source: Source) -> Waiting[None]:
+    """What an object has beside the call that is told."""
+    while (yield from _expect_spaced(source, ",", "}")) == ",":
+        yield from json_source.string(source)
+        yield from _expect_spaced(source, ":")
+        yield from json_source.value_text(source)
 
 
 def tell_call(source: Source, calls: Calls, name: str) -> Reading[None]:

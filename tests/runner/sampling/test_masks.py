@@ -315,6 +315,21 @@ ENDS = {  # of free text
 }
 
 
+def test_a_json_answer_is_free_until_it_has_a_tools_name(masks):
+    llama = BY_NAME["llama-3"]
+
+    def mask():
+        rules = Rules()
+        calls = rules.starting(llama.rule(rules, TOOLS, False))
+        watch = Watch(llama.starts, tuple(map(llama.binds, TOOLS)))
+        return masks.compile(Stages((watch, calls)))
+
+    for answer in ('{"age": 3}', '{"name": "Bob"}', "[1]"):
+        assert PLAIN.allows(mask(), answer)
+    assert PLAIN.allows(mask(), '{"name": "clock", "parameters": {}}')
+    assert not PLAIN.allows(mask(), '{"name": "clock", "age": 3}')
+
+
 @pytest.mark.parametrize("alphabet", [PLAIN, MARKED], ids=["letters", "special tokens"])
 @pytest.mark.parametrize("name", BY_NAME)
 def test_whatever_a_formats_grammar_writes_is_heard_as_calls_and_nothing_else(name, alphabet):
