@@ -1,5 +1,6 @@
 """What a server says when it is ready: what it serves where, and a line that can be pasted."""
 
+import os
 import shlex
 from collections.abc import Callable, Iterable
 
@@ -14,6 +15,7 @@ from edgellm.server.served import Served
 from edgellm.units import format_bytes
 
 _AS_PLANNED = 0.01
+_KEY = "EDGELLM_API_KEY"
 
 
 def ready_text(
@@ -33,6 +35,8 @@ def ready_text(
         lines.append(f"  from other machines at {elsewhere}")
     whose = {one.name: f"{one.name}: " if len(served) > 1 else "" for one in served}
     lines += [f"  {whose[one.name]}{text}" for one in served if (text := taken(one, hardware))]
+    if config.api_keys and os.environ.get(_KEY) not in config.api_keys:
+        lines.append(f"  opened by its API key: where you ask, export {_KEY}=… first")
     return "\n".join([*lines, "", curl_line(here, served[0], config)])
 
 
@@ -63,7 +67,7 @@ def taken(served: Served, hardware: Hardware) -> str | None:
 
 
 def curl_line(url: str, served: Served, config: Config) -> str:
-    """A request that works as it stands; a key is named, never printed."""
+    """A request that works as it stands, where the key is set; it is named, never printed."""
     words = ["curl", "-s"]
     if path := socket_path(url):
         words += ["--unix-socket", path]
@@ -71,7 +75,7 @@ def curl_line(url: str, served: Served, config: Config) -> str:
     words += [f"{url}/v1/{_route(served)}", "-H", "Content-Type: application/json"]
     line = shlex.join(words)
     if config.api_keys:
-        line += ' -H "Authorization: Bearer $EDGELLM_API_KEY"'
+        line += f' -H "Authorization: Bearer ${_KEY}"'
     return f"{line} -d {shlex.quote(_body(served))}"
 
 

@@ -76,6 +76,17 @@ def test_a_key_is_named_and_never_printed():
     assert "geheim" not in line
 
 
+def test_who_has_not_set_the_key_is_told_to(monkeypatch):
+    text = ready_text("http://x", [loaded()], hardware(), Config(api_keys=("geheim",)))
+    assert "export EDGELLM_API_KEY=… first" in text
+    assert "geheim" not in text
+
+    monkeypatch.setenv("EDGELLM_API_KEY", "geheim")
+    text = ready_text("http://x", [loaded()], hardware(), Config(api_keys=("geheim",)))
+    assert "export" not in text
+    assert "export" not in ready_text("http://x", [loaded()], hardware(), Config())
+
+
 def test_a_unix_socket_is_asked_through_its_file():
     words = shlex.split(curl_line("unix:///run/e.sock", loaded(), Config()))
 
