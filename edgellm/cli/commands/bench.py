@@ -1,7 +1,6 @@
 """`edgellm bench`: how fast a model reads and writes on this machine."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,10 +29,7 @@ def bench(
         str | None,
         typer.Option(help="Write for so long, and compare cold with warm: 10m.", metavar="TIME"),
     ] = None,
-    json_file: Annotated[
-        Path | None,
-        typer.Option("--json", help="Write everything there, too; - is stdout.", metavar="FILE"),
-    ] = None,
+    as_json: options.AsJSON = False,
     offline: options.Offline = False,
 ) -> None:
     """Measure how fast a model reads and writes.
@@ -44,12 +40,12 @@ def bench(
 
     \b
       edgellm bench
-      edgellm bench qwen3:8b -p 2048 -n 128 --json bench.json
+      edgellm bench qwen3:8b -p 2048 -n 128 --json > bench.json
       edgellm bench --soak 10m          # does it throttle when it gets hot?
     """
     from edgellm.cli.measuring.benchmark import Bench, Measured, Sizes
-    from edgellm.cli.measuring.reporting import report, report_soak, write_json
-    from edgellm.cli.output import say
+    from edgellm.cli.measuring.reporting import report, report_soak
+    from edgellm.cli.output import print_json, say
     from edgellm.cli.serving.private import server_with
 
     draft = Drafting().named(pins)
@@ -60,10 +56,10 @@ def bench(
         say(f"measuring {name} at {url}")
         bench = Bench(url, name, Sizes(n_prompt, n_generate, n_runs))
         result = bench.soak(seconds_of(soak)) if soak else bench.measure()
-    if json_file != Path("-"):
+    if as_json:
+        print_json(result)
+    else:
         print(report(result) if isinstance(result, Measured) else report_soak(result))
-    if json_file:
-        write_json(result, json_file)
 
 
 def _served_model() -> str:

@@ -1,14 +1,10 @@
-"""A benchmark as a table, a plot, and a file."""
+"""A benchmark as a table and a plot."""
 
 import math
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
-
-import msgspec
 
 from edgellm.cli.measuring.benchmark import Expected, Measured, Row, Soaked
-from edgellm.errors import StorageError
 from edgellm.tables import table
 from edgellm.units import DASH, format_rate, format_seconds
 
@@ -97,18 +93,6 @@ def _marks(values: Sequence[float]) -> list[float]:
     power = 10.0 ** math.floor(math.log10(highest / _STEPS))
     step = next(one for one in (1, 2, 2.5, 5, 10) if one * power * _STEPS >= highest) * power
     return [step * i for i in range(math.ceil(highest / step) + 1)]
-
-
-def write_json(result: Measured | Soaked, path: Path) -> None:
-    """Raises StorageError."""
-    text = msgspec.json.format(msgspec.json.encode(result), indent=2).decode() + "\n"
-    if path == Path("-"):
-        print(text, end="")
-        return
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"{path} can't be written: {error.strerror}") from error
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -1,13 +1,12 @@
 import re
 from dataclasses import replace
 
-import msgspec
 import pytest
 
 from edgellm.cli.commands.bench import seconds_of
 from edgellm.cli.measuring.benchmark import Expected, Measured, Moment, Row, Soaked
-from edgellm.cli.measuring.reporting import plot, report, report_soak, write_json
-from edgellm.errors import BadRequest, StorageError
+from edgellm.cli.measuring.reporting import plot, report, report_soak
+from edgellm.errors import BadRequest
 
 MEASURED = Measured(
     model="demo",
@@ -101,15 +100,3 @@ def test_the_axis_of_a_plot_has_round_numbers(highest, marks):
 
 def test_a_plot_of_one_point_begins_at_zero_too():
     assert plot([0], [10.0], "tok/s").splitlines()[-1].split()[0] == "0"
-
-
-def test_everything_is_written_to_the_file(tmp_path):
-    path = tmp_path / "bench.json"
-    write_json(MEASURED, path)
-
-    assert msgspec.json.decode(path.read_bytes(), type=Measured) == MEASURED
-
-
-def test_a_file_that_cannot_be_written_is_a_storage_error(tmp_path):
-    with pytest.raises(StorageError):
-        write_json(MEASURED, tmp_path / "no" / "folder.json")
