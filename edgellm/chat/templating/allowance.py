@@ -11,12 +11,12 @@ from jinja2.utils import Namespace  # noqa: TID253 - sandbox.py, too, is importe
 
 MAX_STEPS = 500_000  # rounds of loops and calls; 4096 messages take some ten thousand
 MAX_LENGTH = 32 << 20  # characters of one value; a context's text is smaller
-MAX_MADE = 128 << 20  # characters of all values together; an element of a list counts as eight
+MAX_MADE = 128 << 20  # characters of all values together
 MAX_BITS = 4096  # of a whole number
 MAX_NODES = 1_000_000  # values inside a value that is written out
 
 _STEP_CHARS = 4096  # a step's worth of looking at a text
-_ELEMENT = 8
+ELEMENT = 8  # characters that one of a list counts as
 
 
 class Exceeded(ValueError):
@@ -52,7 +52,7 @@ class Allowance:
         if isinstance(value, str):
             self.make(len(value), "text")
         elif isinstance(value, list | tuple | Mapping):
-            self.make(_ELEMENT * (len(value) + 8), "list")
+            self.make(ELEMENT * (len(value) + 8), "list")
         elif isinstance(value, int):
             self.number(value.bit_length(), "number")
 

@@ -1,8 +1,9 @@
 """Where a stranger's template runs: Jinja's immutable sandbox, with bounds on work and memory.
 
 allowance.py counts steps and characters, growth.py knows what makes much of little. Here both are
-put where Jinja does things: calls, operators, filters, what is written out, and, because Jinja asks
-nobody about `~`, comparisons, slices, lists and rounds of a loop, into the template's own tree.
+put where Jinja does things: calls, operators, filters, tests, what is written out, and, because
+Jinja asks nobody about `~`, comparisons, slices, lists and rounds of a loop, into the template's
+own tree. Nothing that a template is given can it change, only lists that it has made itself.
 Import this module late: jinja2 comes with it.
 """
 
@@ -27,7 +28,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: TID253
 from jinja2.utils import Cycler, Joiner, Namespace  # noqa: TID253
 from jinja2.visitor import NodeTransformer  # noqa: TID253
 
-from edgellm.chat.templating.allowance import MAX_LENGTH, Allowance, written_length
+from edgellm.chat.templating.allowance import ELEMENT, MAX_LENGTH, Allowance, written_length
 from edgellm.chat.templating.growth import (
     by_filter,
     by_format,
@@ -44,7 +45,18 @@ _WITH_ATTRIBUTES = (
     Cycler, Joiner, jinja2.Undefined,
 )  # fmt: skip
 
+# Tests that look at all that is in a value.
+_COMPARING = (
+    "==", "eq", "equalto", "!=", "ne", "<", "lt", "lessthan", "<=", "le", ">", "gt", "greaterthan",
+    ">=", "ge", "in",
+)  # fmt: skip
+_CHANGES = frozenset({"append", "pop"})  # of a template's own list; Kimi K2's keeps a queue
+
 _allowance: ContextVar[Allowance | None] = ContextVar("allowance", default=None)
+
+
+class _OwnList(list[Any]):
+    """A list that the template wrote, or a part of one that it cut off."""
 
 
 def _ours() -> Allowance:
@@ -82,11 +94,16 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             if name == "join":
                 args = tuple(_as_list(one) for one in args)
             _ours().make(by_method(text, name, (*args, *kwargs.values())), name)
+        if isinstance(text, _OwnList) and name in _CHANGES:
+            _ours().make(ELEMENT, name)
+            _ours().look(ELEMENT * len(text) if name == "pop" else 0)  # the others move up
         result = super().call(context, called, *args, **kwargs)
         _ours().made(result)
         return result
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        if isinstance(obj, _OwnList) and attr in _CHANGES:
+            return True
         is_known = isinstance(obj, _WITH_ATTRIBUTES) and attr != "encode"
         return is_known and super().is_safe_attribute(obj, attr, value)
 
@@ -133,7 +150,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     def kept(value: Any) -> Any:
         """A list, or a part of one or of a text."""
         _ours().made(value)
-        return value
+        return _OwnList(value) if isinstance(value, list) else value
 
     @staticmethod
     def written(value: Any) -> Any:
@@ -248,6 +265,10 @@ def _bounded_filter(name: str, function: Callable[..., Any]) -> Callable[..., An
     return bounded_one
 
 
+def _bounded_test(test: Any) -> Callable[..., Any]:
+    return lambda *sides: test(*map(BoundedEnvironment.compared, sides))
+
+
 @contextmanager
 def bounded() -> Iterator[None]:
     """One rendering, with an allowance of its own."""
@@ -267,6 +288,7 @@ def environment() -> BoundedEnvironment:
     )
     made.filters["tojson"] = _tojson
     made.filters = {name: _bounded_filter(name, one) for name, one in made.filters.items()}
+    made.tests |= {name: _bounded_test(made.tests[name]) for name in _COMPARING}
     made.globals["raise_exception"] = _raise_exception
     del made.globals["lipsum"], made.filters["pprint"]  # it takes minutes for what is deep
     return made

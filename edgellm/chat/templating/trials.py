@@ -4,6 +4,7 @@ llama.cpp does the same (common/jinja/caps.cpp). A trial is a rendering, and don
 asked for.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -13,13 +14,17 @@ from edgellm.errors import BadRequest
 Render: TypeAlias = Callable[[Mapping[str, Any]], str]
 
 _NEEDLE = "needle"
+_NAMED_DEVELOPER = re.compile(r"""["']developer["']""")
 _USER = {"role": "user", "content": "x"}
 _TOOL = {
     "type": "function",
     "function": {
         "name": _NEEDLE,
         "description": "x",
-        "parameters": {"type": "object", "properties": {"key": {"type": "string"}}},
+        "parameters": {
+            "type": "object",
+            "properties": {"key": {"type": "string", "description": "x"}},
+        },
     },
 }
 
@@ -31,9 +36,34 @@ class Trials:
         self._source, self._render = source, render
 
     @cached_property
+    def no_tools(self) -> list[Any] | None:
+        """What it is given for none: an empty list, if it fails where there isn't even that. Those
+        made for tools alone ask for no proof that there are any."""
+        fails_without = self._tried([_USER], None) is None
+        return [] if fails_without and self._tried([_USER], []) is not None else None
+
+    @cached_property
     def takes_system(self) -> bool:
         """Whether a system message comes out at all."""
         return _NEEDLE in (self._text([{"role": "system", "content": _NEEDLE}, _USER]) or "")
+
+    @cached_property
+    def takes_more_systems(self) -> bool:
+        """Whether others come out, too: after the first one, and in the midst of the talk."""
+        first, second, later = (
+            {"role": "system", "content": f"{_NEEDLE} {n}"} for n in ("a", "b", "c")
+        )
+        answer = {"role": "assistant", "content": "x"}
+        text = self._text([first, second, _USER, answer, later, _USER])
+        return all(f"{_NEEDLE} {n}" in (text or "") for n in ("a", "b", "c"))
+
+    @cached_property
+    def takes_developer(self) -> bool:
+        """Whether that role is one it knows. Many write any role as it is: these name it nowhere.
+        Others name it, and leave out what it says."""
+        if not _NAMED_DEVELOPER.search(self._source):
+            return False
+        return _NEEDLE in (self._text([{"role": "developer", "content": _NEEDLE}, _USER]) or "")
 
     @cached_property
     def shows_tools(self) -> bool:
@@ -41,9 +71,11 @@ class Trials:
 
     @cached_property
     def shows_calls(self) -> bool:
-        """Whether past calls come out, by their names or ids. Mistral's are nine letters long."""
+        """Whether past calls come out, by their names or ids. Mistral's are nine letters long.
+        A template that refuses the trial is not judged by it."""
         texts = (self._call_text({"key": "value"}), self._call_text('{"key": "value"}'))
-        return any(_NEEDLE in text for text in texts if text is not None)
+        shown = [_NEEDLE in text for text in texts if text is not None]
+        return any(shown) or not shown
 
     @cached_property
     def takes_objects(self) -> bool:
@@ -58,8 +90,8 @@ class Trials:
 
     @cached_property
     def shows_results(self) -> bool:
-        """Whether what a call gave comes out, told in a message of its own. A template that
-        refuses the trial is not judged by it."""
+        """Whether what a call gave comes out, told in a message of its own. Here, too, a refusal
+        is no answer."""
         return self._result_text is None or _NEEDLE in self._result_text
 
     @cached_property
@@ -93,6 +125,11 @@ class Trials:
 
     def _text(
         self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None
+    ) -> str | None:
+        return self._tried(messages, tools or self.no_tools)
+
+    def _tried(
+        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None
     ) -> str | None:
         clock = {"strftime_now": lambda form: "2026"}
         variables = {"messages": messages, "tools": tools, "add_generation_prompt": True, **clock}

@@ -159,6 +159,12 @@ NESTED = "{% for i in range(99999) %}" * 3 + "{% endfor %}" * 3
          "more than"),
         ("{% set s = 'x' * 9999999 %}{% for i in range(99999) %}{% if s == s[1:] %}{% endif %}"
          "{% endfor %}", "more than"),
+        ("{% set l = [] %}{% set _ = l.append(l) %}{{ l }}", "too many others"),
+        ("{% set l = [1] %}{% for i in l %}{% set _ = l.append(i) %}{% endfor %}", "steps"),
+        ("{% set l = [] %}{% for i in range(99999) %}{% set _ = l.append(i) %}{% endfor %}"
+         "{% for i in range(99999) %}{% set _ = l.pop(0) %}{% endfor %}", "steps"),
+        (grown("[ns.a, ns.a]") + "{{ ns.a is eq([ns.a]) }}", "too many others"),
+        (grown("[ns.a, ns.a]") + "{{ [ns.a]|select('in', [ns.a])|list }}", "too many others"),
         ("{{ 'x'.center(10**9) }}", "`center`"),
         ("{{ 'x'|center(10**9) }}", "`center`"),
         ("{{ '%1000000000d' % 5 }}", "`%`"),
@@ -363,3 +369,123 @@ def test_thoughts_of_the_past_are_there_for_a_template_that_wants_them():
         "{{ messages[0].reasoning_content }}{{ messages[0].thinking }}{{ messages[0].content }}"
     )
     assert render(source, (Message("assistant", "4", reasoning="hm"),)) == "hmhm4"
+
+
+ANY_ROLE = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
+FIRST_ONLY = (
+    "{% for m in messages %}{% if m.role == 'system' %}{% if loop.first %}[system]{{ m.content }}"
+    "{% endif %}{% else %}[{{ m.role }}]{{ m.content }}{% endif %}{% endfor %}"
+)
+STRICT = (
+    "{% for m in messages %}{% if m.role == 'system' and not loop.first %}"
+    "{{ raise_exception('not there') }}{% endif %}[{{ m.role }}]{{ m.content }}{% endfor %}"
+)
+SYSTEMS = (*HELLO, Message("assistant", "Yes?"), Message("system", "Be kind."), HELLO[1])
+
+
+@pytest.mark.parametrize("source", [FIRST_ONLY, STRICT], ids=["leaves it out", "refuses it"])
+def test_a_second_system_message_is_heard_where_the_template_knows_one(source):
+    two = (HELLO[0], Message("developer", "Be kind."), HELLO[1])
+    assert render(source, two) == "[system]Be brief.\n\nBe kind.[user]Hi"
+    later = "[system]Be brief.[user]Hi[assistant]Yes?[user]Be kind.\n\nHi"
+    assert render(source, SYSTEMS) == later
+
+
+def test_system_messages_stay_where_the_template_writes_them_all():
+    later = "[system]Be brief.[user]Hi[assistant]Yes?[system]Be kind.[user]Hi"
+    assert render(ANY_ROLE, SYSTEMS) == later
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% set developer_words = '' %}" + ANY_ROLE,
+        "{% for m in messages if m.role != 'developer' %}[{{ m.role }}]{{ m.content }}{% endfor %}",
+        "{% for m in messages %}{% if m.role == 'developer' %}{{ raise_exception('who?') }}"
+        "{% endif %}[{{ m.role }}]{{ m.content }}{% endfor %}",
+    ],
+    ids=["another word", "leaves it out", "refuses it"],
+)
+def test_a_template_that_names_developers_and_does_not_hear_them_gets_the_system(source):
+    assert render(source, (Message("developer", "x"), HELLO[1])) == "[system]x[user]Hi"
+
+
+def test_arguments_that_were_cut_off_are_an_object_for_a_template_that_wants_one():
+    source = calls_written(
+        "name }}{% for k, v in m.tool_calls[0].function.arguments.items() %}{{ k ~ '=' ~ v }}"
+        "{% endfor %}{{ ''"
+    )
+    for written, left in (('{"at": "no', "clockat=no"), ("no JSON", "clock"), ("[1]", "clock")):
+        cut = replace(CALL, tool_calls=(ToolCall("c1", "clock", written),))
+        assert render(source, (Message("user", "x"), cut)).endswith(f"<tool_call>{left}")
+
+
+NEEDS_TOOLS = (
+    "{% for t in tools %}[{{ t.function.name }}]{% endfor %}{% for m in messages %}{{ m.role }}:"
+    "{{ m.content }}{% for c in m.tool_calls or [] %}<tool_call>{{ c.function.name }}{% endfor %} "
+    "{% endfor %}"
+)
+
+
+def test_a_template_for_tools_is_given_an_empty_list_where_there_are_none():
+    template = ChatTemplate(TALKS, tool_source=NEEDS_TOOLS)
+    assert template.format.name == "hermes"
+    assert template.render(ASKED) == "user:x assistant:<tool_call>clock tool:12:00 "
+    assert template.render(ASKED, tools=(CLOCK,)).startswith("[clock]user:x assistant:<tool_call>")
+    assert render(NEEDS_TOOLS) == "system:Be brief. user:Hi "
+
+
+def test_a_template_that_knows_no_tools_as_well_as_one_is_given_none():
+    assert render("{{ 'none' if tools is none else tools }}") == "none"
+
+
+def test_a_plain_chat_is_rendered_as_its_own_template_wants_it():
+    refuses = "{% if messages[0].role == 'system' %}{{ raise_exception('no') }}{% endif %}"
+    template = ChatTemplate(ANY_ROLE, tool_source=refuses + NEEDS_TOOLS)
+    assert template.render(HELLO) == "[system]Be brief.[user]Hi"
+    text = template.render(HELLO, tools=(CLOCK,))
+    assert text == "[clock]user:Be brief.\n\nHi "
+
+
+def test_where_tools_are_told_in_our_words_the_template_for_other_words_is_not_used():
+    template = ChatTemplate(ANY_ROLE, tool_source=NEEDS_TOOLS.replace("<tool_call>", "Action: "))
+    assert template.format.name == "generic"
+    text = template.render(ASKED, tools=(CLOCK,))
+    assert text.startswith("[system]# Tools")
+    assert '[assistant]<tool_call>\n{"name": "clock"' in text
+
+
+QUEUE = (
+    "{% set q = namespace(ids=[]) %}{% for m in messages %}{% for c in m.tool_calls or [] %}"
+    "{% set _ = q.ids.append(c.id) %}<|tool_calls_section_begin|><|tool_call_begin|>{{ c.id }}"
+    "{% endfor %}{% if m.role == 'tool' %} {{ q.ids.pop(0) }}={{ m.content }}{% endif %}"
+    "{% endfor %}"
+)
+
+
+def test_a_template_may_keep_a_queue_of_its_own():
+    """Kimi K2's does, for its results' ids."""
+    text = render(SHOWS + QUEUE, ASKED)
+    begin = "<|tool_calls_section_begin|><|tool_call_begin|>"
+    assert text == f"{begin}functions.clock:0 functions.clock:0=12:00"
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["messages.append(1)", "messages[0].pop('role')", "tools.pop()", "given.append(1)",
+     "tools[0].function.parameters.required.append('y')", "[1].insert(0, 1)", "[1].clear()"],
+)  # fmt: skip
+def test_what_a_template_is_given_it_cannot_change(change):
+    tool, given = replace(CLOCK, parameters={"type": "object", "required": ["x"]}), [1]
+    changes = "{% if given is defined %}{% set _ = " + change + " %}{% endif %}"
+    template = ChatTemplate(SHOWS + "<tool_call>" + changes)
+    with pytest.raises(BadRequest, match="unsafe"):
+        template.render(HELLO, tools=(tool,), variables={"given": given})
+    assert (tool.parameters["required"], given) == (["x"], [1])
+
+
+def test_a_template_that_refuses_the_trial_of_calls_keeps_its_own_words():
+    picky = "{% if c.id == 'needle000' %}{{ raise_exception('an id of mine?') }}{% endif %}"
+    shown = "{% for c in m.tool_calls %}" + picky + "{{ c.id }}{% endfor %}"
+    source = SHOWS + TALKS + CALLS.replace("{{ X }}", shown)
+    assert render(source, ASKED).endswith("<tool_call>c1")

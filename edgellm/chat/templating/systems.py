@@ -1,0 +1,43 @@
+"""What the system says, where a template gives it no place: it becomes what the user says. Pure.
+
+Many templates know one such message, at the start, and leave out or refuse every other one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import takewhile
+
+from edgellm.chat.messages import Message
+
+
+def placed(messages: Sequence[Message], *, takes_first: bool, takes_more: bool) -> list[Message]:
+    """What the template takes stays. If it takes one alone, those at the start are one."""
+    if takes_first and takes_more:
+        return list(messages)
+    leading = [*takewhile(_is_system, messages)] if takes_first else []
+    first = [replace(leading[0], text=_joined(*leading))] if leading else []
+    return [*first, *_as_users(messages[len(leading) :])]
+
+
+def _as_users(messages: Sequence[Message]) -> list[Message]:
+    """Joined to what the user says before or after: by this no two of his messages follow each
+    other, which some templates refuse."""
+    told: list[Message] = []
+    joins = False  # the last one told ends with the system's words
+    for message in messages:
+        is_system = _is_system(message)
+        may_join = is_system or (joins and message.role == "user")
+        if may_join and told and told[-1].role == "user":
+            told[-1] = replace(told[-1], text=_joined(told[-1], message))
+        else:
+            told.append(Message("user", message.text) if is_system else message)
+        joins = is_system
+    return told
+
+
+def _joined(*messages: Message) -> str:
+    return "\n\n".join(message.text for message in messages if message.text)
+
+
+def _is_system(message: Message) -> bool:
+    return message.role in ("system", "developer")
