@@ -14,7 +14,7 @@ from dataclasses import replace
 from edgellm.chat.events import TextDelta
 from edgellm.chat.grammars.lark import Rules
 from edgellm.chat.messages import Message, Tool
-from edgellm.chat.source import Broken, Reading, Source
+from edgellm.chat.source import Broken, Reading, Source, Waiting
 from edgellm.chat.thoughts import Thoughts
 from edgellm.chat.tools.calls import Calls
 from edgellm.chat.tools.format import Format, one_call_each
@@ -39,38 +39,67 @@ def listen(source: Source, calls: Calls, thoughts: Thoughts) -> Reading[None]:
     """The whole answer. A message to anybody but our tools is text, header and all."""
     channels: list[str] = []  # of the messages that were told
     begins: tuple[str, ...] = _BEGINS
-    most = calls.most + _AROUND_NAME
     while (yield from source.peek()):
-        source.mark()
-        if not (yield from source.accepts(*begins)):
-            begins = _MARKS
-            yield from source.tell_run(begins, TextDelta)
-            continue
+        header = yield from _header(source, begins, calls.most + _AROUND_NAME)
+        begins = _MARKS if header is None else _BEGINS
+        if header is None:
+            yield from _tell_text(source)
+        elif name := _recipient(header):
+            yield from _read_call(source, calls, name)
+        else:
+            source.unmark()
+            yield from _tell_message(source, header, thoughts, channels)
+
+
+def _header(source: Source, begins: tuple[str, ...], most: int) -> Waiting[str | None]:
+    """What stands before a message, taken; the mark is on its start. None where nothing does.
+
+    One that the answer's end cut off is passed over: there was no text yet.
+    """
+    source.mark()
+    is_begun = yield from source.accepts(*begins)
+    source.go_back()
+    if not is_begun:
+        return None
+    source.mark()
+    try:
+        header, _ = yield from source.take_until(_MESSAGE, most=most)
+    except Broken:
         source.go_back()
-        source.mark()
-        try:
-            header, _ = yield from source.take_until(_MESSAGE, most=most)
-        except Broken:
-            source.go_back()
-            rest, begins = source.rest(), _MARKS
-            if len(rest) <= most and rest.startswith((*_MARKS, _TO)):
-                source.take(len(rest))  # cut off inside a header: there was no text yet
-                return
-            yield TextDelta(source.take(1))  # of a mark that begins no header
-            continue
-        begins = _BEGINS
-        recipient, channel = _RECIPIENT.search(header), _channel(header)
-        if recipient and recipient[2] != "assistant":
-            yield from _read_call(source, calls, recipient[2])
-            continue
-        tell = thoughts.tell if channel == "analysis" else TextDelta
-        if channel in channels:
-            yield tell("\n\n")
-        channels.append(channel)
-        if channel == "analysis" and not thoughts.start:
-            source.go_back()  # thoughts that are not told apart keep their marks
-        source.unmark()
-        yield from source.tell_until(_ENDS, tell)
+        rest = source.rest()
+        if len(rest) <= most and rest.startswith((*_MARKS, _TO)):
+            source.take(len(rest))
+        return None
+    return header
+
+
+def _tell_text(source: Source) -> Reading[None]:
+    """Up to the next mark. The first character may be that of one that begins no header."""
+    if text := source.take(1):
+        yield TextDelta(text)
+        yield from source.tell_run(_MARKS, TextDelta)
+
+
+def _tell_message(
+    source: Source, header: str, thoughts: Thoughts, channels: list[str]
+) -> Reading[None]:
+    channel = _channel(header)
+    if channel == "analysis" and not thoughts.start:
+        yield from _tell_marked(source, header)
+        return
+    tell = thoughts.tell if channel == "analysis" else TextDelta
+    if channel in channels:
+        yield tell("\n\n")
+    channels.append(channel)
+    yield from source.tell_until(_ENDS, tell)
+
+
+def _tell_marked(source: Source, header: str) -> Reading[None]:
+    """Thoughts that are not told apart are text, and keep their marks."""
+    yield TextDelta(header[header.index(_CHANNEL) :] + _MESSAGE)
+    gap, end = yield from source.tell_until(_ENDS, TextDelta)
+    if gap or end:
+        yield TextDelta(gap + end)
 
 
 def _read_call(source: Source, calls: Calls, name: str) -> Reading[None]:
@@ -82,6 +111,12 @@ def _read_call(source: Source, calls: Calls, name: str) -> Reading[None]:
     else:
         yield from source.skip()
         yield from source.accepts(*_ENDS)
+
+
+def _recipient(header: str) -> str | None:
+    """Whom the message is for: a tool. An assistant's to itself is for everybody."""
+    found = _RECIPIENT.search(header)
+    return found[2] if found and found[2] != "assistant" else None
 
 
 def _channel(header: str) -> str:

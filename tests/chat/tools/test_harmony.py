@@ -57,7 +57,20 @@ def test_harmonys_channels_are_text_thoughts_and_calls(text, said_text, thoughts
     assert heard == (said_text, thoughts, calls, reason)
 
 
-def test_harmonys_thoughts_keep_their_marks_where_they_are_not_told_apart():
-    text = "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>Hi"
+FIRST = "<|channel|>analysis<|message|>hm \n<|end|>"
+MARKED = [
+    (FIRST + "<|start|>assistant<|channel|>final<|message|>Hi", FIRST + "Hi"),
+    (FIRST + "<|start|>assistant" + FIRST, FIRST + FIRST),
+    ("<|start|>assistant" + FIRST[:-8], FIRST[:-8]),
+    (
+        "<|channel|>final<|message|>Hi<|end|><|start|>assistant" + FIRST
+        + "<|start|>assistant<|channel|>final<|message|>you",
+        "Hi" + FIRST + "\n\nyou",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "expected"), MARKED)
+def test_harmonys_thoughts_keep_both_their_marks_where_they_are_not_told_apart(text, expected):
     said_text, thoughts, _, _ = heard_every_way(BY_NAME["harmony"], text, style="")
-    assert (said_text, thoughts) == ("<|channel|>analysis<|message|>hmHi", "")
+    assert (said_text, thoughts) == (expected, "")
