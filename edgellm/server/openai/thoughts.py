@@ -16,6 +16,7 @@ from edgellm.server.body import INT32_MAX, json_depth
 from edgellm.server.openai.sampling import Sampling
 from edgellm.server.openai.unserved import NULL
 
+_SWITCHES = ("enable_thinking", "thinking")  # most templates know the first, some the second
 _MAX_CHARS, _MAX_DEPTH = 16 * 1024, 16
 
 Budget: TypeAlias = Annotated[int, Meta(ge=-1, le=INT32_MAX)]  # tokens; -1: no bound
@@ -33,12 +34,13 @@ class Thoughtful(Sampling, kw_only=True):
     def template_kwargs(self) -> dict[str, Any]:
         """The template's variables. An effort of "none" is OpenAI's word for no thoughts."""
         found: dict[str, Any] = {}
+        thinks = self.enable_thinking
         if self.reasoning_effort == "none":
-            found["enable_thinking"] = False
+            thinks = thinks or False
         elif self.reasoning_effort:
             found["reasoning_effort"] = self.reasoning_effort
-        if self.enable_thinking is not None:
-            found["enable_thinking"] = self.enable_thinking
+        if thinks is not None:
+            found |= dict.fromkeys(_SWITCHES, thinks)
         return found | self._kwargs()
 
     def budget(self) -> int | None:

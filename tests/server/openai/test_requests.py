@@ -309,11 +309,13 @@ def test_a_past_call_and_its_result_are_understood():
     ("fields", "expected"),
     [
         ({}, {}),
-        ({"reasoning_effort": "none"}, {"enable_thinking": False}),
+        ({"reasoning_effort": "none"}, {"enable_thinking": False, "thinking": False}),
         ({"reasoning_effort": "low"}, {"reasoning_effort": "low"}),
-        ({"enable_thinking": True}, {"enable_thinking": True}),
+        ({"enable_thinking": True}, {"enable_thinking": True, "thinking": True}),
+        ({"enable_thinking": True, "reasoning_effort": "none"},
+         {"enable_thinking": True, "thinking": True}),
         ({"enable_thinking": True, "chat_template_kwargs": {"enable_thinking": False, "x": [1]}},
-         {"enable_thinking": False, "x": [1]}),
+         {"enable_thinking": False, "thinking": True, "x": [1]}),
     ],
 )  # fmt: skip
 def test_what_is_said_of_thoughts_becomes_the_templates_variables(fields, expected):
