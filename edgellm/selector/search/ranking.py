@@ -1,7 +1,7 @@
 """Which of the options that fit is the best, for each objective.
 
     quality   the weights that lose least, then context, then speed
-    speed     the fastest whose loss is acceptable
+    speed     the fastest whose loss is acceptable; where none is, of the file that loses least
     energy    the fewest joules a token, by the boards' limits, whose loss is acceptable; boards
               that don't say what they draw come after those that do, the fastest first
     context   the longest conversation whose loss is acceptable, then as balanced
@@ -89,8 +89,10 @@ def rank(merit: Merit, goal: Goal, profiles: Profiles) -> Rank:
 
 def _by_objective(merit: Merit, goal: Goal, profiles: Profiles) -> Rank:
     points = balance(merit, goal, profiles.workload(goal.use))
-    acceptable = float(merit.kld <= profiles.quality.acceptable_kld)
     setting, pace = merit.setting, _steps(merit.pace.throughput)
+    acceptable, lost = 1.0, 0.0
+    if merit.kld > profiles.quality.acceptable_kld:
+        acceptable, lost = 0.0, merit.weight_kld
     match goal.objective:
         case "quality":
             return (
@@ -98,12 +100,12 @@ def _by_objective(merit: Merit, goal: Goal, profiles: Profiles) -> Rank:
                 merit.pace.throughput,
             )  # fmt: skip
         case "speed":
-            return (acceptable, pace if acceptable else -merit.kld, points)
+            return (acceptable, -lost, pace, points)
         case "energy":
             thrift = (0.0, pace)
             if merit.power_w:
                 thrift = (1.0, -_steps(merit.power_w / merit.pace.throughput))
-            return (acceptable, *(thrift if acceptable else (-merit.kld, 0.0)), points)
+            return (acceptable, -lost, *thrift, points)
         case "context":
             return (acceptable, setting.n_ctx_seq, points)
         case "balanced":

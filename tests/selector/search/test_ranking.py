@@ -11,12 +11,13 @@ from edgellm.probe.known.boards import hardware_from_board
 from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose
 from edgellm.selector.plan import Goal, Range
-from edgellm.selector.search.ranking import Merit, Pace, balance
+from edgellm.selector.search.ranking import Merit, Pace, balance, rank
 from edgellm.selector.search.settings import settings
 
 PROFILES = load_profiles()
 CHAT = PROFILES.workload("chat")
 SPEC = specs.dense()
+SPEED, ENERGY = ((Goal(objective=one), PROFILES) for one in ("speed", "energy"))
 WISHED = next(iter(settings(SPEC, Goal(), CHAT)))
 
 
@@ -101,3 +102,13 @@ def test_equal_cards_that_are_left_out_are_told_in_one_sentence():
     (said,) = [why for why in plan_on("8x3090").reasons if "left out" in why]
 
     assert said.startswith("7 × NVIDIA GeForce RTX 3090 are left out: with one more it would be")
+
+
+def test_where_no_loss_is_acceptable_the_fastest_of_the_best_file_is_taken():
+    plain = merit(tok_s=4.9, first_s=20, kld=0.27)
+    quick = merit(tok_s=5.1, first_s=25, kld=0.27, kv_kld=0.002)
+    worse = merit(tok_s=9.0, kld=0.4)
+    thrifty = replace(plain, power_w=100.0), replace(quick, power_w=100.0)
+    assert rank(quick, *SPEED) > rank(plain, *SPEED)
+    assert rank(plain, *SPEED) > rank(worse, *SPEED)
+    assert rank(thrifty[1], *ENERGY) > rank(thrifty[0], *ENERGY)
