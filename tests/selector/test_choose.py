@@ -394,7 +394,7 @@ def test_what_is_too_slow_is_told_with_its_pace():
 def test_a_context_that_must_be_is_not_cut():
     candidates = [specs.candidate(specs.dense())]
     pins = {"n_parallel": 1, "use": "agent"}
-    assert plan_of(machine(ram=6.3), candidates, **pins).n_ctx_seq < 16384
+    assert plan_of(machine(ram=6), candidates, **pins).n_ctx_seq < 16384
     assert plan_of(machine(ram=9), candidates, **pins, min_ctx_seq=16384).n_ctx_seq >= 16384
     error = refusal_of(machine(ram=5.4), candidates, **pins, min_ctx_seq=16384)
     assert "does not fit" in str(error)

@@ -4,11 +4,11 @@ llama.cpp numbers the output head as layer n_layers. The last n_gpu_layers of th
 go to the accelerators, in the order of their list, so the head is the first thing to leave the
 CPU; the input embedding never does. We fill from the head downwards, the fastest device first, or
 upwards where devices of unlike speed do not hold all (filling.py); devices of the same speed share
-evenly by the room they have. What the devices can't hold is left
-to the host: a mixture's experts first, those of the lowest layers, because of an expert's bytes
-only a few are read for a token; whole layers only when all the experts are there already. Of the
-last layer whose experts leave, those matrices stay that find room. A device that gets nothing is
-left out of the plan: llama.cpp would still take buffers on it.
+evenly by the room they have. What the devices can't hold is left to the host: a mixture's experts
+first, those of the lowest layers, because of an expert's bytes only a few are read for a token;
+whole layers only when all the experts are there already. Of the last layer whose experts leave,
+those matrices stay that find room. A device that gets nothing is left out of the plan: llama.cpp
+would still take buffers on it.
 """
 
 from collections.abc import Sequence

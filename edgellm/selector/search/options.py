@@ -9,6 +9,7 @@ looked at, too, that would lose by their first token alone.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 from edgellm.models.gguf.loadable import LOADABLE
 from edgellm.models.spec import ModelSpec
@@ -108,7 +109,7 @@ class Search:
     _kv_klds: dict[tuple[KVType, KVType], float] = field(default_factory=dict)
     _reaches: dict[DeviceSet, Bound] = field(default_factory=dict)
     _pairs: list["_Pair"] = field(default_factory=list)
-    _wished: tuple[Setting, ...] = field(init=False)
+    wished: tuple[Setting, ...] = field(init=False)
     _buffers: Buffers = field(init=False)
     _bulk: Bulk = field(init=False)
     _bounds: Bounds = field(init=False)
@@ -118,8 +119,8 @@ class Search:
     def __post_init__(self) -> None:
         goal, profiles = self.question.goal, self.question.profiles
         workload = self.question.workload
-        self._wished = tuple(settings(self.spec, goal, workload, last_resort=self.last_resort))
-        self._buffers = _buffers(self.spec, self._wished)
+        self.wished = tuple(settings(self.spec, goal, workload, last_resort=self.last_resort))
+        self._buffers = _buffers(self.spec, self.wished)
         self._bulk = Bulk.of(self.spec)
         self._bounds = Bounds(self.spec, self.question.machine)
         self.limited = Limited(self.question, self.candidate)
@@ -176,7 +177,7 @@ class Search:
         """It is enough to tell by how much."""
         able = [some for some in self.question.sets if not any(map(self.limited.why_not, some))]
         devices = max(able or self.question.sets, key=len)
-        self.attempt(self._wished[-1], devices, self.question.ways(devices))
+        self.attempt(self.wished[-1], devices, self.question.ways(devices))
 
     def _are_equal(self, devices: DeviceSet) -> bool:
         """Then it is all the same which of them has how much."""
@@ -193,8 +194,12 @@ class Search:
             return None
         self.options.append(found)
         if self._wins(found):
-            self.best, self.best_rank = found, self.question.rank(found.merit)
+            self.settle(found)
         return found
+
+    def settle(self, option: Option) -> None:
+        """It is the answer as far as we know."""
+        self.best, self.best_rank = option, self.question.rank(option.merit)
 
     def attempt_if_hopeful(self, setting: Setting, devices: DeviceSet, ways: Ways) -> None:
         """An attempt, unless it can't win and only the answer counts."""
@@ -224,7 +229,7 @@ class Search:
 
     def load(self, setting: Setting) -> Load:
         if setting not in self._loads:
-            is_alike = setting.kv_unified == self._wished[0].kv_unified
+            is_alike = setting.kv_unified == self.wished[0].kv_unified
             assumed = self._buffers if is_alike else None
             self._loads[setting] = self._bulk.load(setting.shape, assumed)
         return self._loads[setting]
@@ -236,15 +241,20 @@ class Search:
             self._pairs = [
                 _Pair(self.bound(setting, devices, ways), setting, devices)
                 for devices, ways in sets
-                for setting in self._wished
+                for setting in self.wished
             ]
             self._pairs.sort(key=lambda pair: pair.bound, reverse=True)
         return self._pairs
 
-    def bound(self, setting: Setting, devices: DeviceSet, ways: Ways | None = None) -> Rank:
-        """What no placement's rank lies above; without `ways`, whenever its first token came."""
+    def bound(
+        self, setting: Setting, devices: DeviceSet, ways: Ways | None = None, first_s: float = 0.0
+    ) -> Rank:
+        """What no placement's rank lies above; without `ways`, if its first token came by then."""
         reach = self._reach(devices)
-        pace = self._best_pace(reach, setting, len(devices), ways)
+        if ways is not None:
+            facts = self.load(setting), setting, self.question.workload.n_prompt
+            first_s = reach.least_first_s(*facts, op_offload=ways.op_offload)
+        pace = self._best_pace(reach, setting, len(devices), first_s)
         n_devices, watts = len(devices), reach.power_w
         if self.question.may_idle:
             n_devices, watts = min(n_devices, 1), reach.least_power_w
@@ -252,29 +262,24 @@ class Search:
 
     def _reach(self, devices: DeviceSet) -> Bound:
         if devices not in self._reaches:
-            self._reaches[devices] = self._bounds.of(devices, self._wished[0])
+            self._reaches[devices] = self._bounds.of(devices, self.wished[0])
         return self._reaches[devices]
 
     def most_tok_s(self) -> float:
         """One stream's, in whatever context on whatever devices."""
         rates = (
             self._reach(devices).most_tok_s(self.load(setting), setting)
-            for devices in self.question.sets
-            for setting in self._wished
+            for devices, setting in product(self.question.sets, self.wished)
         )
         return max(rates, default=0.0)
 
-    def _best_pace(self, reach: Bound, setting: Setting, n_devices: int, ways: Ways | None) -> Pace:
+    def _best_pace(self, reach: Bound, setting: Setting, n_devices: int, first_s: float) -> Pace:
         """Side by side, as many times as there are devices."""
-        question, load = self.question, self.load(setting)
-        at_once = n_devices if question.goal.split_mode in ("row", "tensor") else 1
+        goal, load = self.question.goal, self.load(setting)
+        at_once = n_devices if goal.split_mode in ("row", "tensor") else 1
         decode, batch = _point(at_once * reach.most_tok_s(load, setting)), None
-        if wants_throughput(question.goal, question.workload):
+        if wants_throughput(goal, self.question.workload):
             batch = _point(at_once * reach.most_tok_s(load, setting, setting.n_parallel))
-        first_s = 0.0
-        if ways is not None:
-            n_prompt = question.workload.n_prompt
-            first_s = reach.least_first_s(load, setting, n_prompt, op_offload=ways.op_offload)
         return Pace(decode, _point(first_s / at_once), batch)
 
     def _option(

@@ -1,11 +1,11 @@
-"""The best option once more, in what changes its speed and little else.
+"""The search's finds once more, in what changes their speed and little else.
 
 The search takes one micro-batch and one way to compute prompts for weights that lie on the host.
-Here the others are tried on what it found:
+Here the others are tried: on the best option, and in every context on every choice of devices that
+could then be better than it, for what lost by its first token may win by another way to it.
 
     micro-batch   larger ones read the weights, and copy those of the host, less often for a
-                  prompt; smaller ones leave room, so that more may lie on the devices; so other
-                  devices, which lost with the usual one, are tried with theirs, too
+                  prompt; smaller ones leave room, so that more may lie on the devices
     op_offload    off: no copy of experts takes room on the device, and the CPU may repack its
                   weights and is faster with them; but it computes prompts for them, too
     streams       one pool has a mask of all its cells for each row: where that takes the room of a
@@ -13,6 +13,8 @@ Here the others are tried on what it found:
     tensor split  the devices, two or more of them, work side by side on each layer. llama.cpp calls
                   it experimental, so it is taken for speed only, and where that is clearly more
     context       where the wished one was halved, the eighths between
+
+In the end the micro-batch is no larger than the usual one where that reads prompts as fast.
 """
 
 from collections.abc import Iterator
@@ -32,6 +34,9 @@ _MICRO_BATCHES = (256, 512, 1024, 2048)
 TENSOR_SPLIT = Ways(n_gpu_layers=-1, n_cpu_moe=0, split_mode="tensor")
 # What nobody has measured has to promise so much more: half of its range lies below the promise.
 _LEAST_SPLIT_GAIN = 1.25
+_FEW_SETS = 3  # one card and the CPU, or two alike
+_AT_ONCE_S = 1e-3  # no prompt is read in less
+_LATE_RATIO = 1.03  # what is that much later with a smaller micro-batch is as good
 _SPLIT_BACKENDS = frozenset({"cuda", "rocm", "musa"})  # with a way to add up between devices
 
 
@@ -41,9 +46,9 @@ def refine(search: Search) -> None:
     if option is None or option.setting.embedding:
         return
     _try_variants(search, option)
-    _try_elsewhere(search, option)
+    _try_others(search, search.best or option)
     best = search.best or option
-    if best.devices != option.devices:
+    if _where(best) != _where(option):
         _try_variants(search, best)
         best = search.best or best
     for setting in _between_halves(search, best):
@@ -54,6 +59,11 @@ def refine(search: Search) -> None:
             found = search.look(setting, devices, TENSOR_SPLIT)
             if isinstance(found, Miss) or _is_clearly_faster(found, best):
                 search.attempt(setting, devices, TENSOR_SPLIT)
+    _take_smaller_micro_batch(search)
+
+
+def _where(option: Option) -> tuple[object, ...]:
+    return option.devices, option.setting, option.ways
 
 
 def _try_variants(search: Search, option: Option) -> None:
@@ -65,16 +75,41 @@ def _try_variants(search: Search, option: Option) -> None:
         search.attempt_if_hopeful(setting, devices, ways)
 
 
-def _try_elsewhere(search: Search, option: Option) -> None:
-    """Each other choice of devices with its best micro-batch, if that could win."""
-    hopeful = [
-        (search.bound(setting, devices, ways), setting, devices, ways)
-        for setting, devices, ways in _elsewhere(search, option, search.best_rank)
-    ]
+def _try_others(search: Search, option: Option) -> None:
+    """What could win on other devices, or in another context."""
+    hopeful = list(_others(search, option, search.best_rank))
     hopeful.sort(key=lambda one: one[0], reverse=True)
-    for bound, setting, devices, ways in hopeful:
-        if bound > search.best_rank:
-            search.attempt(setting, devices, ways)
+    for bound, setting, devices in hopeful:
+        if bound <= search.best_rank:
+            return
+        for ways in _ways(search, devices):
+            found = None
+            if search.bound(setting, devices, ways) > search.best_rank:
+                found = search.attempt(setting, devices, ways)
+            if found and not found.placement.shares[-1].computes:
+                break  # nothing lies on the host: its prompts have one way
+
+
+def _take_smaller_micro_batch(search: Search) -> None:
+    """Not a larger one for nothing: its buffers are larger, too."""
+    best, goal = search.best, search.question.goal
+    usual = search.wished[0].n_ubatch
+    if best is None or goal.n_ubatch or best.setting.n_ubatch <= usual:
+        return
+    for n_ubatch in (size for size in _MICRO_BATCHES if usual <= size < best.setting.n_ubatch):
+        setting = replace(best.setting, n_ubatch=n_ubatch)
+        found = search.look(setting, best.devices, best.ways, exactly=True)
+        if isinstance(found, Option) and _is_as_good(search, found, best):
+            search.settle(found)
+            return
+
+
+def _is_as_good(search: Search, option: Option, than: Option) -> bool:
+    """But for a first token that is hardly later."""
+    first_s, least_s = option.pace.ttft_s, than.pace.ttft_s
+    in_time = replace(option.merit, pace=replace(option.pace, ttft_s=least_s))
+    is_late = first_s.p50 > _LATE_RATIO * least_s.p50
+    return not is_late and search.question.rank(in_time) >= search.question.rank(than.merit)
 
 
 def _is_clearly_faster(option: Option, than: Option) -> bool:
@@ -89,8 +124,7 @@ def may_overtake(search: Search, rank: Rank) -> bool:
     if goal.objective == "energy" or goal.max_watts is not None or _wants_tensor_split(search):
         return True  # what is left out in the end draws nothing
     devices = option.devices
-    others = _elsewhere(search, option, rank)
-    return any(search.bound(*other) > rank for other in others) or any(
+    return any(True for _ in _others(search, option, rank)) or any(
         search.bound(tried, devices, ways) > rank
         for setting, ways in ((option.setting, option.ways), *_variants(search, option))
         for tried in (setting, *_between_halves(search, replace(option, setting=setting)))
@@ -117,33 +151,48 @@ def devices_of(search: Search, option: Option) -> DeviceSet:
 
 def _variants(search: Search, option: Option) -> Iterator[tuple[Setting, Ways]]:
     goal, setting, ways = search.question.goal, option.setting, option.ways
-    sizes = {min(size, setting.n_ctx) for size in _MICRO_BATCHES} | {setting.n_ubatch}
-    sizes = {setting.n_ubatch} if goal.n_ubatch else sizes
+    sizes = _micro_batches(search, setting)
     offloads = {ways.op_offload}
     host = option.placement.shares[-1]
     helps = host.computes and bool(option.placement.device_ids)
     if helps and goal.op_offload is None:
         offloads = {True, False}
     for layout in (setting, *_own_streams(search, option)):
-        for n_ubatch, op_offload in product(sorted(sizes), sorted(offloads, reverse=True)):
+        for n_ubatch, op_offload in product(sizes, sorted(offloads, reverse=True)):
             changed = replace(layout, n_ubatch=n_ubatch), replace(ways, op_offload=op_offload)
             if changed != (setting, ways):
                 yield changed
 
 
-def _elsewhere(
+def _others(
     search: Search, option: Option, rank: Rank
-) -> Iterator[tuple[Setting, DeviceSet, Ways]]:
-    """The option's context with other micro-batches on other devices, where those could have more
-    than this rank if no prompt took any time."""
-    setting = option.setting
-    sizes = set() if search.question.goal.n_ubatch else {*_MICRO_BATCHES}
-    sizes = {min(size, setting.n_ctx) for size in sizes} - {setting.n_ubatch}
-    for devices in search.question.sets if sizes else ():
-        if devices != option.devices and search.bound(setting, devices) > rank:
-            ways = search.question.ways(devices)
-            for n_ubatch in sorted(sizes):
-                yield replace(setting, n_ubatch=n_ubatch), devices, ways
+) -> Iterator[tuple[Rank, Setting, DeviceSet]]:
+    """Whatever could have more than this rank, with its bound: every context on every choice of
+    devices with every micro-batch; where those are many, other contexts with the option's only."""
+    setting, question = option.setting, search.question
+    each, are_few = _micro_batches(search, setting), len(question.sets) <= _FEW_SETS
+    for devices, wished in product(question.sets, search.wished):
+        if search.bound(wished, devices, first_s=_AT_ONCE_S) <= rank:
+            continue
+        is_own = replace(wished, n_ubatch=setting.n_ubatch) == setting
+        for n_ubatch in each if is_own or are_few else [setting.n_ubatch]:
+            other = replace(wished, n_ubatch=min(n_ubatch, wished.n_ctx))
+            bound = max(search.bound(other, devices, ways) for ways in _ways(search, devices))
+            if bound > rank:
+                yield bound, other, devices
+
+
+def _micro_batches(search: Search, setting: Setting) -> list[int]:
+    """llama.cpp cuts them to the context."""
+    sizes = {min(size, setting.n_ctx) for size in _MICRO_BATCHES} | {setting.n_ubatch}
+    return [setting.n_ubatch] if search.question.goal.n_ubatch else sorted(sizes)
+
+
+def _ways(search: Search, devices: DeviceSet) -> Iterator[Ways]:
+    ways = search.question.ways(devices)
+    yield ways
+    if devices and ways.split_mode == "layer" and search.question.goal.op_offload is None:
+        yield replace(ways, op_offload=False)
 
 
 def _own_streams(search: Search, option: Option) -> Iterator[Setting]:
