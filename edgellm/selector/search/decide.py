@@ -26,6 +26,9 @@ _RESORTS = (
     _Resort(coarse=True, sentence="nothing fits with the usual caches and micro-batches"),
     _Resort(coarse=True, from_disk=True, sentence="no memory holds these weights"),
 )
+_ON_DEVICES = _Resort(
+    coarse=True, sentence="with the usual caches and micro-batches it would all be on the CPU"
+)
 
 
 @frozen
@@ -46,37 +49,60 @@ class Nothing:
 
 
 def decide(question: Question, candidates: Sequence[Candidate]) -> Decision | Nothing:
-    """First as wished; then with a coarse cache and small micro-batches; from disk when allowed."""
+    """First as wished; then with a coarse cache and small micro-batches, too, where nothing fits or
+    nothing but the CPU is used; from disk when allowed."""
     misses: list[Miss] = []
     for resort in _RESORTS:
         if resort.from_disk and not question.goal.allow_disk:
             continue
-        searches = tuple(
-            Search(question, candidate, resort.coarse, resort.from_disk) for candidate in candidates
-        )
-        _run(searches, question)
-        ranked = sorted(
-            (search for search in searches if search.best), key=lambda s: s.best_rank, reverse=True
-        )
-        if ranked:
-            _refine(ranked[:_N_REFINED], question)
-            winner = max(ranked, key=lambda search: search.best_rank)
-            assert winner.best is not None
-            return Decision(question, searches, winner, winner.best, resort.sentence)
-        misses += [miss for search in searches for miss in search.misses]
+        found = _decided(question, candidates, resort)
+        if isinstance(found, Decision):
+            return found if resort.coarse else _on_devices(found, candidates)
+        misses += found
     return Nothing(question, tuple(misses))
 
 
-def _run(searches: Sequence[Search], question: Question) -> None:
+def _decided(
+    question: Question, candidates: Sequence[Candidate], resort: _Resort, floor: Rank = ()
+) -> Decision | list[Miss]:
+    """What would rank below `floor` isn't looked for."""
+    searches = tuple(
+        Search(question, candidate, resort.coarse, resort.from_disk) for candidate in candidates
+    )
+    _run(searches, question, floor)
+    ranked = sorted(
+        (search for search in searches if search.best), key=lambda s: s.best_rank, reverse=True
+    )
+    if not ranked:
+        return [miss for search in searches for miss in search.misses]
+    _refine(ranked[:_N_REFINED], question)
+    winner = max(ranked, key=lambda search: search.best_rank)
+    assert winner.best is not None
+    return Decision(question, searches, winner, winner.best, resort.sentence)
+
+
+def _on_devices(usual: Decision, candidates: Sequence[Candidate]) -> Decision:
+    """A coarse cache on an accelerator may be better than a usual one on the CPU."""
+    if usual.chosen.placement.device_ids or not any(usual.question.sets):
+        return usual
+    rank = usual.winner.best_rank
+    coarse = _decided(usual.question, candidates, _ON_DEVICES, floor=rank)
+    if isinstance(coarse, Decision) and coarse.winner.best_rank > rank:
+        return coarse if coarse.chosen.placement.device_ids else usual
+    return usual
+
+
+def _run(searches: Sequence[Search], question: Question, floor: Rank) -> None:
     """The most promising first, so that what could not come among those that are refined is broken
     off early, where nothing but the best is asked for."""
     if not question.only_best:
         for search in searches:
-            search.run()
+            search.run(floor)
         return
     ranks: list[Rank] = []
     for search in sorted(searches, key=lambda search: search.promise, reverse=True):
-        search.run(floor=ranks[_N_REFINED - 1] if len(ranks) >= _N_REFINED else ())
+        third = ranks[_N_REFINED - 1] if len(ranks) >= _N_REFINED else floor
+        search.run(max(floor, third))
         if search.best:
             ranks = sorted((*ranks, search.best_rank), reverse=True)
 
