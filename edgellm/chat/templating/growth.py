@@ -41,6 +41,7 @@ def by_filter(name: str, value: Any, arguments: Arguments) -> int:
     if name == "round" and _widest(arguments) > _MAX_PLACES:
         raise Exceeded(f"its `round` wants more than {_MAX_PLACES} places")
     if name == "format":
+        written_length(value)  # before it is written out
         return by_format(str(value), arguments)
     estimate = _FILTERS.get(name)
     if estimate is None:
@@ -165,6 +166,8 @@ _FILTERS: Mapping[str, Callable[[Text, Arguments], int]] = {
     **dict.fromkeys(("escape", "e", "forceescape", "xmlattr"), _times(8)),
     **dict.fromkeys(("urlize", "urlencode"), _times(12)),
     **dict.fromkeys(("string", "sum", "sort", "unique"), _times(1)),
+    **dict.fromkeys(("upper", "lower", "title", "capitalize", "trim", "safe"), _times(3)),
+    **dict.fromkeys(("striptags", "truncate", "wordcount"), _times(3)),
     **dict.fromkeys(("min", "max", "dictsort", "groupby"), _times(1)),
     "center": _padded, "indent": _indented, "replace": _replaced, "tojson": _written_as_json,
 }  # fmt: skip

@@ -149,6 +149,8 @@ NESTED = "{% for i in range(99999) %}" * 3 + "{% endfor %}" * 3
         (grown("[ns.a, ns.a]") + "{{ ns.a }}", "too many others"),
         (grown("[ns.a, ns.a]") + "{{ ns.a|tojson }}", "too many others"),
         (grown("[ns.a, ns.a]") + "{{ ns.a == [ns.a] }}", "too many others"),
+        (grown("[ns.a, ns.a]") + "{{ ns.a|upper }}", "too many others"),
+        (grown("[ns.a, ns.a]") + "{{ ns.a|format }}", "too many others"),
         (grown("{'a': ns.a, 'b': ns.a}") + "{{ ns.a|string }}", "too many others"),
         ("{% set ns = namespace(a='a') %}{% for i in range(99) %}{% set x %}{{ ns.a }}{{ ns.a }}"
          "{% endset %}{% set ns.a = x %}{% endfor %}", "more than"),
