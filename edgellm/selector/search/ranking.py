@@ -39,6 +39,7 @@ _POINTS_PER_DELAY_DOUBLING = 0.5
 _POINTS_PER_SPARE_HALVING = 0.05  # of the time to the first token
 _POINTS_PER_DEVICE_DOUBLING = 0.1
 _POINTS_OF_PLAIN_CACHE = 0.05  # a quantized cache has to buy something
+_POINTS_OF_POOL = 0.05  # so have streams of their own: idle conversations can't leave those
 _STEPS_PER_DOUBLING = 35  # 2 %: closer predictions count as equal
 
 Rank = tuple[float, ...]
@@ -135,6 +136,7 @@ def balance(merit: Merit, goal: Goal, workload: Workload) -> float:
     return (
         (lead if lead < 0 else _POINTS_PER_SPARE_DOUBLING * lead)
         + (_POINTS_OF_PLAIN_CACHE if merit.kv_kld == 0 else 0.0)
+        + (_POINTS_OF_POOL if setting.kv_unified else 0.0)
         - delay
         + min(context, 0.0)
         + parallel

@@ -112,3 +112,10 @@ def test_where_no_loss_is_acceptable_the_fastest_of_the_best_file_is_taken():
     assert rank(quick, *SPEED) > rank(plain, *SPEED)
     assert rank(plain, *SPEED) > rank(worse, *SPEED)
     assert rank(thrifty[1], *ENERGY) > rank(thrifty[0], *ENERGY)
+
+
+def test_streams_of_their_own_have_to_buy_something():
+    """Idle conversations can't leave those for host memory."""
+    apart = {"kv_unified": False, "n_scratch": 0}
+    assert points(**apart) < points()
+    assert points(**apart, tok_s=16.0) > points(tok_s=15.0)
