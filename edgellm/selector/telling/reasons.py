@@ -19,6 +19,7 @@ from edgellm.selector.search.ranking import wants_throughput
 from edgellm.selector.search.settings import Setting, wished_context, wished_parallel
 from edgellm.selector.search.variants import devices_of
 from edgellm.selector.telling.describe import layers_text, names_of
+from edgellm.selector.telling.weighed import is_clearly_faster, losses, why_on_cpu
 from edgellm.units import format_bytes, format_rate
 
 _WORTH_SAYING = 1.05  # replicas that bring less are not worth the trouble
@@ -38,12 +39,13 @@ def reasons(confirmed: Confirmed) -> tuple[str, ...]:
     goal, hardware = question.goal, question.machine.hardware
     workload = question.profiles.workload(goal.use)
     return (
-        _quant_sentence(chosen, len(decision.searches), goal, workload),
+        _quant_sentence(decision, workload),
         *_placement_sentences(decision, placement),
         *decision.winner.limited.notes(devices_of(decision.winner, chosen)),
         *_left_out_sentences(decision),
         *_context_sentences(chosen, goal, workload),
         *([decision.resort] if decision.resort else []),
+        *_stream_sentences(decision),
         *_buffer_sentences(chosen, placement, goal, workload),
         *_replica_sentences(decision),
         *_power_sentences(chosen, goal),
@@ -53,11 +55,12 @@ def reasons(confirmed: Confirmed) -> tuple[str, ...]:
     )
 
 
-def _quant_sentence(option: Option, n_candidates: int, goal: Goal, workload: Workload) -> str:
+def _quant_sentence(decision: Decision, workload: Workload) -> str:
+    option, objective = decision.chosen, decision.question.goal.objective
     quant, spec = option.candidate.quant, option.candidate.spec
     source = "by the types of its tensors" if spec.types else "by its label"
     loss = f"KLD {option.merit.weight_kld:.4f} {source}, {bits_per_weight(spec):.1f} bits a weight"
-    if n_candidates == 1:
+    if len(decision.searches) == 1:
         return f"{quant} is the only file there is ({loss})"
     why = {
         "quality": "loses least of those that fit",
@@ -65,8 +68,14 @@ def _quant_sentence(option: Option, n_candidates: int, goal: Goal, workload: Wor
         "energy": "takes the least energy per token with an acceptable loss",
         "context": "leaves room for the longest context with an acceptable loss",
         "balanced": "balances quality, pace and context best",
-    }[goal.objective]
-    return f"{quant} {why} ({loss}); {workload.use}: {workload.why}"
+    }[objective]
+    most = decision.question.profiles.quality.acceptable_kld
+    if option.kld > most and objective in ("speed", "energy"):
+        why = f"loses least of those that fit, and none has an acceptable loss, at most {most:g}"
+    elif option.kld > most and objective == "context":
+        why = f"leaves room for the longest context; no loss is acceptable, at most {most:g}"
+    purpose = "" if option.setting.embedding else f"; {workload.use}: {workload.why}"
+    return f"{quant} {why} ({loss}){purpose}"
 
 
 def _placement_sentences(decision: Decision, placement: Placement) -> Iterator[str]:
@@ -76,7 +85,7 @@ def _placement_sentences(decision: Decision, placement: Placement) -> Iterator[s
     if not names:
         setting = decision.chosen.setting
         able = [one for one in question.accelerators if not limited.whys_not(setting, one)]
-        why = "it is the quickest" if able else "no accelerator is usable"
+        why = why_on_cpu(decision) if able else "no accelerator is usable"
         yield f"all on the CPU: {why}"
     elif placement.split_mode != "layer":
         yield (
@@ -88,10 +97,9 @@ def _placement_sentences(decision: Decision, placement: Placement) -> Iterator[s
     elif placement.n_gpu_layers == n_all:
         yield f"all {n_all} layers fit on {names}"
     else:
-        yield (
-            f"{placement.n_gpu_layers} of {n_all} layers on {names}, which hold no more; "
-            "the CPU computes the rest"
-        )
+        pinned = question.goal.n_gpu_layers
+        why = "which hold no more" if pinned is None else f"as -ngl {pinned} asks"
+        yield f"{placement.n_gpu_layers} of {n_all} layers on {names}, {why}; the CPU has the rest"
     if placement.disk_bytes:
         yield (
             f"{format_bytes(placement.disk_bytes)} of the weights have no memory and are read "
@@ -164,6 +172,8 @@ def _why_left_out(device: Device, decision: Decision) -> str:
     paces = f"{format_rate(there)} instead of {format_rate(here)}"
     if there < here:
         return f"with one more it would be slower, {paces}"
+    if is_clearly_faster(with_it, chosen) and (lost := losses(with_it, chosen)):
+        return f"with one more it would decode {paces}, but it {' and '.join(lost)}"
     return f"one more would bring too little, {paces}"
 
 
@@ -226,6 +236,16 @@ def _context_sentences(option: Option, goal: Goal, workload: Workload) -> Iterat
         yield (
             f"{setting.n_ctx_seq} tokens are more than the {spec.n_ctx_train} "
             "the model was trained for"
+        )
+
+
+def _stream_sentences(decision: Decision) -> Iterator[str]:
+    """Where the use wished for one pool, and another way was better."""
+    is_pool = decision.chosen.setting.kv_unified
+    if decision.winner.wished[0].kv_unified and not is_pool:
+        yield (
+            "each conversation has cells of its own: the mask of one pool for all would take the "
+            "room of layers; idle ones can't leave for host memory (--kv-unified pins the pool)"
         )
 
 

@@ -12,11 +12,10 @@ from edgellm.selector.search.limited import Barred
 from edgellm.selector.search.options import Miss, Option, Search, Unmet
 from edgellm.selector.search.variants import TENSOR_SPLIT, devices_of, side_by_side
 from edgellm.selector.telling.describe import binding_text, names_of, placement_text
-from edgellm.units import format_rate, format_seconds
+from edgellm.selector.telling.weighed import is_clearly_faster, losses, price
 
 _MAX_FILES = 6
 _MAX_PLACEMENTS = 4
-_LATER = 1.1  # a first token that is later by less is no loss
 
 
 def rejected(decision: Decision) -> tuple[Rejected, ...]:
@@ -117,21 +116,12 @@ def rejected_row(attempt: Option | Miss, binding: str) -> Rejected:
 
 def _why_not(option: Option, chosen: Option) -> str:
     """What it loses against the chosen one; what it gains is in its row."""
-    here, there = option.setting, chosen.setting
-    losses = []
-    if here.n_ctx_seq < there.n_ctx_seq or here.n_parallel < there.n_parallel:
-        losses.append(f"holds only {here.n_ctx_seq} tokens × {here.n_parallel}")
-    if option.kld > chosen.kld:
-        losses.append(f"loses more (KLD {option.kld:.4f} against {chosen.kld:.4f})")
-    own, best = option.pace.decode.p50, chosen.pace.decode.p50
-    if own < best and (slow := format_rate(own)) != (fast := format_rate(best)):
-        losses.append(f"decodes {slow} against {fast}")
-    own, best = option.pace.ttft_s.p50, chosen.pace.ttft_s.p50
-    if own > _LATER * best:
-        losses.append(f"answers after {format_seconds(own)}, not {format_seconds(best)}")
-    if losses:
-        return f"fits, but {' and '.join(losses)}"
+    if lost := losses(option, chosen):
+        return f"fits, but {' and '.join(lost)}"
     mode = option.placement.split_mode
     if option.pace.decode.p50 > chosen.pace.decode.p50 and mode != chosen.placement.split_mode:
         return f"fits and is faster: -sm {mode} takes it"
+    cost = price(option, chosen)
+    if cost and is_clearly_faster(option, chosen):
+        return f"fits and decodes faster, but {cost}"
     return "fits, and is no better"

@@ -1,0 +1,62 @@
+"""What weighed: why a plan that fits is not the chosen one, and why devices have nothing to do."""
+
+from edgellm.selector.search.decide import Decision
+from edgellm.selector.search.options import Option
+from edgellm.selector.telling.describe import names_of
+from edgellm.units import format_rate, format_seconds
+
+_LATER = 1.1  # a first token that is later by less is no loss
+_FASTER = 1.05  # and so much more is worth a word
+
+
+def losses(option: Option, chosen: Option) -> list[str]:
+    """What it loses against the chosen one, the gravest first."""
+    here, there = option.setting, chosen.setting
+    found = []
+    if here.n_ctx_seq < there.n_ctx_seq or here.n_parallel < there.n_parallel:
+        found.append(f"holds only {here.n_ctx_seq} tokens × {here.n_parallel}")
+    if option.kld > chosen.kld:
+        found.append(f"loses more (KLD {option.kld:.4f} against {chosen.kld:.4f})")
+    own, best = option.pace.decode.p50, chosen.pace.decode.p50
+    if own < best and (slow := format_rate(own)) != (fast := format_rate(best)):
+        found.append(f"decodes {slow} against {fast}")
+    own, best = option.pace.ttft_s.p50, chosen.pace.ttft_s.p50
+    if own > _LATER * best:
+        found.append(f"answers after {format_seconds(own)}, not {format_seconds(best)}")
+    return found
+
+
+def price(option: Option, chosen: Option) -> str | None:
+    """Of devices: each that computes could run something else."""
+    more = option.merit.n_devices - chosen.merit.n_devices
+    if more < 1:
+        return None
+    return f"takes {more} more device{'' if more == 1 else 's'}"
+
+
+def is_clearly_faster(option: Option, chosen: Option) -> bool:
+    return option.pace.decode.p50 > _FASTER * chosen.pace.decode.p50
+
+
+def why_on_cpu(decision: Decision) -> str:
+    """All is on the CPU, and some accelerator could take part."""
+    question, chosen, search = decision.question, decision.chosen, decision.winner
+    goal = question.goal
+    if goal.n_gpu_layers == 0:
+        return "-ngl 0 asks for it"
+    if not any(question.sets):
+        watts = goal.max_watts or 0.0
+        return f"every accelerator may draw more than the {watts:g} W that --max-watts leaves"
+    tried = [search.look(chosen.setting, some, question.ways(some)) for some in question.sets]
+    able = [one for one in (*search.options, *tried) if isinstance(one, Option)]
+    on_devices = [one for one in able if one.placement.device_ids]
+    if not on_devices:
+        return "with an accelerator it does not fit"
+    best = max(on_devices, key=lambda one: question.rank(one.merit))
+    if chosen.pace.decode.p50 >= max(one.pace.decode.p50 for one in on_devices):
+        return "it is the quickest"
+    hardware = question.machine.hardware
+    names = names_of([hardware.device(i) for i in best.placement.device_ids])
+    paces = f"{format_rate(best.pace.decode.p50)} instead of {format_rate(chosen.pace.decode.p50)}"
+    why = losses(best, chosen) or [price(best, chosen) or "is no better otherwise"]
+    return f"with {names} it would decode {paces}, but it {' and '.join(why)}"
