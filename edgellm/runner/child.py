@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgellm.errors import BadGGUF, DoesNotFit, EdgellmError, WorkerDied
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 DEATH_S = 10.0  # that a process may take which is killed
 _SMALLER = "try a smaller --ctx or a smaller quantization"
+_WATCHERS = "the kernel didn't, a program that watches over memory may have"
+_WORDLESS = {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP}
 
 # GGML_NO_BACKTRACE: ggml's abort starts gdb where that is installed, and hangs for minutes.
 _ENVIRONMENT = {"GGML_NO_BACKTRACE": "1", "PYTHONUNBUFFERED": "1"}
@@ -129,17 +132,33 @@ def describe_exit(code: int) -> str:
         return f"signal {-code}"
 
 
-def obituary(code: int, while_loading: bool, log: Iterable[str]) -> EdgellmError:
-    """Why a worker that told us nothing itself is gone."""
+def n_oom_kills() -> int | None:
+    """How many processes the kernel has ended for want of memory since the boot (`oom_kill` of
+    /proc/vmstat, those of a cgroup's limit too). None: it doesn't tell."""
+    try:
+        counts = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
+        return int(counts["oom_kill"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def obituary(
+    code: int, while_loading: bool, log: Iterable[str], *, oom_killed: bool | None = None
+) -> EdgellmError:
+    """Why a worker that told us nothing itself is gone. `log` is what it said since it was ready,
+    or since it was started; `oom_killed`: whether the kernel has ended processes for want of memory
+    meanwhile, None where nobody knows."""
     ending, log = describe_exit(code), list(log)
-    # The kernel's out-of-memory killer sends SIGKILL, and during a load nobody else does; an
-    # allocator that gives up aborts, and says so.
+    # The kernel's out-of-memory killer sends SIGKILL, and so do programs that come before it
+    # (earlyoom, systemd-oomd); an allocator that gives up aborts, and says so.
     if while_loading and (code == -signal.SIGKILL or says_out_of_memory(log)):
+        is_sure = oom_killed is not False or says_out_of_memory(log)
+        why = "it ran out of memory" if is_sure else f"somebody sent it the signal; {_WATCHERS}"
         return DoesNotFit(
-            f"the model's process ended ({ending}) while it loaded: it ran out of memory",
-            hint=_SMALLER,
+            f"the model's process ended ({ending}) while it loaded: {why}", hint=_SMALLER
         )
-    words = "; ".join(line for line in log[-3:] if line)
+    # Who is killed has no time for a word: the last one is of something else.
+    words = "" if code in _WORDLESS else "; ".join(line for line in log[-3:] if line)
     return WorkerDied(f"the model's process ended ({ending})" + (f": {words}" if words else ""))
 
 

@@ -1,7 +1,7 @@
 """What the rest of the program may ask of a served model. Supervisor is one."""
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -26,6 +26,8 @@ class Engine(Protocol):
     missing_device: str | None
     """What llama.cpp said of a planned device that it no longer finds; None once it loads."""
     log: deque[str]
+    on_death: Callable[[str], None]
+    """Is told in a line that the worker died, and what becomes of it; the log has it, too."""
     adapters: AdapterList
 
     @property

@@ -25,3 +25,10 @@ class Restarts:
         if self._n_fruitless == 1 and was_ready:
             return 0.0
         return min(_FIRST_WAIT_S * 2.0 ** (self._n_fruitless - 1), _MAX_WAIT_S)
+
+
+def again(wait_s: float | None) -> str:
+    """What becomes of it, in words."""
+    if wait_s is None:
+        return "it is not started again"
+    return f"it is started again in {wait_s:g} s" if wait_s else "it is started again"

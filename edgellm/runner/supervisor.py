@@ -8,8 +8,7 @@ import asyncio
 import contextlib
 import itertools
 import os
-from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,7 +19,7 @@ from edgellm.chat.messages import Claim, GenerateParams
 from edgellm.errors import BadRequest, EdgellmError, NotServing, Overloaded, WorkerDied
 from edgellm.models import local
 from edgellm.runner.adapters import Adapter, AdapterList, check_room, read_adapter
-from edgellm.runner.child import DEATH_S, kill, load_error, obituary, start_worker
+from edgellm.runner.child import DEATH_S, kill, load_error, start_worker
 from edgellm.runner.engine import EngineState
 from edgellm.runner.frames import encode_frame
 from edgellm.runner.inflight import Inflight, Reply
@@ -50,12 +49,10 @@ from edgellm.runner.messages import (
     UnloadAdapter,
 )
 from edgellm.runner.receiver import Receiver
-from edgellm.runner.restarts import Restarts
+from edgellm.runner.restarts import Restarts, again
+from edgellm.runner.words import Words
 from edgellm.selector.plan import Plan
 
-_LOG_LINES = 200
-_MAX_LINE = 4096  # characters
-_READ_BYTES = 1 << 18
 _MAX_HELD_BYTES = 256 << 20
 
 
@@ -79,7 +76,9 @@ class Supervisor:
         self.n_restarts = 0
         self.failure: EdgellmError | None = None
         self.missing_device: str | None = None
-        self.log: deque[str] = deque(maxlen=_LOG_LINES)
+        self.on_death: Callable[[str], None] = lambda line: None
+        self._last_words = Words()
+        self.log = self._last_words.log
         self._patience = patience or patience_for(plan)
         self._inflight = Inflight()
         self._held: dict[int, bytes] = {}  # frames that came while no worker was ready
@@ -131,7 +130,11 @@ class Supervisor:
             was_ready, self.ready = self.ready is not None, None
             wait_s = restarts.wait_s(was_ready=was_ready, has_answered=self._has_answered)
             self._inflight.fail(self._inflight.request_ids - set(self._held), cause)
-            if wait_s is None or (is_first and not was_ready):
+            if is_first and not was_ready:
+                self._give_up(cause)  # who started it raises it
+                return
+            self._tell_death(cause, again(wait_s))
+            if wait_s is None:
                 self._give_up(cause)
                 return
             is_first = False
@@ -145,6 +148,7 @@ class Supervisor:
         """From start to end of one process. Returns why it ended; never raises."""
         self.gauge, self.progress_ratio, self._has_answered = None, 0.0, False
         self._load_failed = None
+        self._last_words.begin()
         try:
             received = Receiver[FromWorker](FromWorker, self._take)
             self._process = await start_worker(received)
@@ -169,7 +173,7 @@ class Supervisor:
             tuple((one.id, os.fsencode(one.path)) for one in self.adapters if one.came_later),
         )
         self._write(encode_frame([load]))
-        last_words = asyncio.create_task(self._read_log(process.stderr))
+        last_words = asyncio.create_task(self._last_words.read(process.stderr))
         hung = asyncio.create_task(
             until_hung(process.pid, self._patience, lambda: self._heard(received))
         )
@@ -185,11 +189,17 @@ class Supervisor:
         finally:
             hung.cancel()
             last_words.cancel()
-        return self._load_failed or obituary(code, self.ready is None, self.log)
+        return self._load_failed or self._last_words.obituary(code, self.ready is None)
 
     def _heard(self, received: Receiver[FromWorker]) -> Heard:
         is_loading = self.ready is None
         return Heard(received.n_bytes, is_loading or bool(self._inflight), is_loading)
+
+    def _tell_death(self, cause: EdgellmError, then: str) -> None:
+        words = str(cause) if isinstance(cause, WorkerDied) else f"it did not load again: {cause}"
+        line = f"{self.plan.model}: {words}; {then}"
+        self.log.append(line)
+        self.on_death(line)
 
     def _give_up(self, cause: EdgellmError) -> None:
         self.state, self.failure = "failed", cause
@@ -219,19 +229,12 @@ class Supervisor:
             return
         self.ready, self.state, self.progress_ratio = ready, "ready", None
         self.missing_device = None
+        self._last_words.is_ready()
         self.adapters.forget(ready.lost_adapters)
         held, self._held = list(self._held.values()), {}
         for frame in held:
             self._write(frame)
         self._settled.set()
-
-    async def _read_log(self, stderr: asyncio.StreamReader) -> None:
-        """In pieces, since a line of native code may be of any length."""
-        rest = ""
-        while data := await stderr.read(_READ_BYTES):
-            *lines, rest = (rest + data.decode("utf-8", "replace")).split("\n")
-            self.log.extend(line.rstrip()[:_MAX_LINE] for line in lines)
-            rest = rest[-_MAX_LINE:]
 
     def _write(self, frame: bytes) -> None:
         """Never blocks: a worker that doesn't read is busy computing, and frames are small."""

@@ -47,7 +47,10 @@ _TEXT_FIELDS = {"messages", "prompt", "input"}  # the engine's words for the tex
 _RETRY_AFTER_S = {429: 1, 503: 2}  # a place in the queue is free sooner than a model is loaded
 
 # What a worker's last words may hold: where files lie, and where things lie in memory.
-_DIRECTORY = re.compile(r"(?<![\w.:/])(?:~?/[\w.@+~ -]*?[\w.@+~-])*/(?=[\w.@+~-])")
+# A tag's end, "</s>", is neither.
+_DIRECTORY = re.compile(
+    r"(?<![\w.:/])(?!(?<=<)/[\w-]+>)(?:~?/[\w.@+~ -]*?[\w.@+~-])*/(?=[\w.@+~-])"
+)
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
 
 

@@ -91,7 +91,7 @@ def test_a_smaller_plan_is_loaded_and_each_step_is_said(plain):
     assert kv_bytes(plan) < whole
     assert 2 <= len(cut.plans) <= 4
     assert len(said) == 2 * (len(cut.plans) - 1)
-    assert said[0].startswith("out of memory: ")
+    assert said[0].startswith("demo did not load: ")
     assert "instead of" in said[1]
     assert "ran out of memory" in plan.reasons[0]
 

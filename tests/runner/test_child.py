@@ -1,6 +1,10 @@
+import signal
+from pathlib import Path
+
 import pytest
 
-from edgellm.runner.child import with_huge_pages
+from edgellm.errors import DoesNotFit
+from edgellm.runner.child import n_oom_kills, obituary, with_huge_pages
 
 
 def test_malloc_is_asked_for_huge_pages():
@@ -17,3 +21,38 @@ def test_other_tunables_of_the_user_stay():
 )
 def test_a_word_of_the_user_on_huge_pages_stands(asked):
     assert with_huge_pages(asked) == asked
+
+
+def test_who_was_killed_said_nothing_about_it():
+    log = ["load: control-looking token: 128247 '</s>' was not control-type"]
+    assert str(obituary(-signal.SIGKILL, False, log)) == "the model's process ended (SIGKILL)"
+    assert str(obituary(-signal.SIGTERM, False, log)) == "the model's process ended (SIGTERM)"
+
+
+def test_who_aborts_says_why():
+    said = ["ggml.c:1: GGML_ASSERT(n > 0) failed"]
+    assert str(obituary(-signal.SIGABRT, False, said)).endswith(f"(SIGABRT): {said[0]}")
+
+
+@pytest.mark.parametrize("oom_killed", [True, None])
+def test_a_kill_while_it_loads_is_taken_for_the_kernels(oom_killed):
+    ended = obituary(-signal.SIGKILL, True, [], oom_killed=oom_killed)
+    assert isinstance(ended, DoesNotFit)
+    assert str(ended).endswith("it ran out of memory")
+
+
+def test_a_kill_while_it_loads_that_was_not_the_kernels_is_told_so():
+    ended = obituary(-signal.SIGKILL, True, [], oom_killed=False)
+    assert "somebody sent it the signal" in str(ended)
+    assert "ran out" not in str(ended)
+
+
+def test_an_allocator_that_gave_up_needs_no_killer():
+    ended = obituary(-signal.SIGABRT, True, ["std::bad_alloc"], oom_killed=False)
+    assert str(ended).endswith("it ran out of memory")
+
+
+def test_the_kernels_kills_are_counted_where_it_tells():
+    told = Path("/proc/vmstat")
+    is_told = told.exists() and "oom_kill " in told.read_text()
+    assert isinstance(n_oom_kills(), int) is is_told

@@ -1,4 +1,6 @@
-from edgellm.runner.restarts import Restarts
+import pytest
+
+from edgellm.runner.restarts import Restarts, again
 
 
 def lives(*answered, was_ready=True):
@@ -20,3 +22,15 @@ def test_an_answer_makes_up_for_the_deaths_before_it():
 
 def test_one_that_cannot_load_any_more_is_given_up():
     assert lives(*[False] * 5, was_ready=False) == [0.5, 1.0, 2.0, 4.0, None]
+
+
+@pytest.mark.parametrize(
+    ("wait_s", "words"),
+    [
+        (0.0, "it is started again"),
+        (0.5, "it is started again in 0.5 s"),
+        (None, "it is not started again"),
+    ],
+)
+def test_what_becomes_of_it_is_said(wait_s, words):
+    assert again(wait_s) == words

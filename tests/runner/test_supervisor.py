@@ -425,3 +425,24 @@ def test_what_native_code_prints_goes_to_the_log_and_not_between_the_frames():
 
     stdout, stderr = supervise(scenario)
     assert stdout == stderr
+
+
+def test_a_death_is_told_and_logged_once_without_the_words_of_the_load():
+    told = []
+
+    async def scenario(engine):
+        engine.on_death = told.append
+        asking = asyncio.create_task(collect(engine, "Once", greedy(450)))
+        while not (engine.gauge and engine.gauge.n_running):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        os.kill(engine.pid, signal.SIGKILL)
+        _, ending = await asking
+        _, again = await collect(engine, "Once", greedy(5))
+        return ending, again, [line for line in engine.log if "SIGKILL" in line]
+
+    ending, again, logged = supervise(scenario)
+    assert ending.message == "the model's process ended (SIGKILL)"
+    assert isinstance(again, Finished)
+    assert told == logged
+    (line,) = told
+    assert line.endswith(": the model's process ended (SIGKILL); it is started again")

@@ -45,6 +45,8 @@ def test_an_error_that_is_a_bug_says_nothing_of_itself():
 @pytest.mark.parametrize(
     ("words", "shown"),
     [
+        ("token '</s>' of </think> is odd", "token '</s>' of </think> is odd"),
+        ("in </home/ann/x.gguf>", "in <x.gguf>"),
         ("can't read /home/ann/models/tiny.gguf: bad", "can't read tiny.gguf: bad"),
         ("GGML_ASSERT at /src/llama.cpp/ggml.c:12", "GGML_ASSERT at ggml.c:12"),
         ("fault at 0x7f5cb6dbbe70 in x", "fault at (address) in x"),

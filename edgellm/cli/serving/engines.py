@@ -95,8 +95,8 @@ class Fleet:
                 less = prepared.replan(failed) if n_smaller < _MAX_SMALLER_PLANS else None
                 if less is None:
                     raise
-                self._say(f"out of memory: {error}")
-                self._say(f"trying a smaller plan: {describe(less)} instead of {describe(failed)}")
+                self._say(f"{served.name} did not load: {error}")
+                self._say(f"trying a smaller plan: {difference(less, failed)}")
             smaller = self._served(prepared, less)
             if listed:
                 self.models.swap(served, smaller)
@@ -105,6 +105,7 @@ class Fleet:
 
     def _served(self, prepared: Prepared, plan: Plan) -> Served:
         engine = self._new_engine(prepared, plan, self._max_queue)
+        engine.on_death = self._say
         self._engines.append(engine)
         self._prepared[engine] = prepared
         return Served(
@@ -137,6 +138,25 @@ def describe(plan: Plan) -> str:
     """ "Q4_K_M, 4 × 8192 tokens, 5.9 GiB"."""
     size = format_bytes(plan.total_bytes)
     return f"{plan.quant}, {plan.n_parallel} × {plan.n_ctx_seq} tokens, {size}"
+
+
+def difference(less: Plan, failed: Plan) -> str:
+    """ "KV q8_0 instead of f16, 5.1 GiB instead of 5.9 GiB": what is another in the first one."""
+    pairs = zip(_aspects(less), _aspects(failed), strict=True)
+    return ", ".join(f"{now} instead of {before}" for now, before in pairs if now != before)
+
+
+def _aspects(plan: Plan) -> tuple[str, ...]:
+    on_cpu = plan.placement.n_cpu_moe
+    return (
+        plan.quant,
+        f"{plan.n_parallel} × {plan.n_ctx_seq} tokens",
+        f"KV {plan.kv_type_k}/{plan.kv_type_v}",
+        f"micro-batch {plan.n_ubatch}",
+        f"{plan.placement.n_gpu_layers} layers on GPU",
+        f"experts of {on_cpu} layers on the CPU",
+        format_bytes(plan.total_bytes),
+    )
 
 
 def _aliases(name: str) -> tuple[str, ...]:

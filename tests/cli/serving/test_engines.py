@@ -35,8 +35,8 @@ def test_out_of_memory_tries_the_next_smaller_plan_and_says_so():
     assert [engine.plan.n_ctx_seq for engine in garage.engines] == [512, 256, 128]
     assert served.engine.plan.n_ctx_seq == 128
     assert list(made.models) == [served]
-    assert said[0] == "out of memory: 2 GiB short"
-    assert "4 × 256 tokens" in said[1]
+    assert said[0] == "tiny did not load: 2 GiB short"
+    assert said[1] == "trying a smaller plan: 4 × 256 tokens instead of 4 × 512 tokens"
     assert len(said) == 4
 
 
