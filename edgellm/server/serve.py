@@ -26,6 +26,7 @@ from edgellm.server.door.connections import Crowd, most_connections, protocol_fo
 from edgellm.server.gateway import Gateway
 
 _UNREAD_MS = 60_000  # then the kernel hangs up on a client that takes no bytes
+_TOLD_AFTER_S = 0.3  # who waits for the end hears why it doesn't come
 _LAST_WORDS_S = 1.0  # for error events to clients that were cut off
 
 
@@ -63,12 +64,14 @@ async def serve(
     *,
     on_started: Callable[[str], None] = lambda url: None,
     on_closing: Callable[[], None] = lambda: None,
+    on_waiting: Callable[[int], None] = lambda n_answers: None,
     grace_s: float = 30.0,
     insecure: bool = False,
     max_connections: int | None = None,
 ) -> None:
     """Returns when it has stopped. `on_started` gets the URL, with the port that it really is;
-    `on_closing` is called before that port may be somebody else's.
+    `on_closing` is called before that port may be somebody else's, `on_waiting` where answers are
+    still running a moment later, and a signal would end them: with how many.
 
     Raises ConfigError for a bind that others could reach and no API key (unless `insecure`), or
     that this machine or user can't have; AddressInUse when somebody listens there.
@@ -92,6 +95,7 @@ async def serve(
             timeout_graceful_shutdown=None,  # ours, below: uvicorn's takes whole seconds
         )
         server = _Server(config, gateway, lambda: on_started(url), on_closing, grace_s)
+        server.on_waiting = on_waiting
         await server.serve(sockets=[sock])
         await server.wind_up()
 
@@ -110,6 +114,8 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._gateway, self._grace_s = gateway, grace_s
         self._on_listening, self._on_closing = on_listening, on_closing
+        self.on_waiting: Callable[[int], None] = lambda n_answers: None
+        self._hears_signals = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -122,9 +128,17 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._gateway.stopping.set()
         self._on_closing()
-        grace = asyncio.get_running_loop().call_later(self._grace_s, self._cut_off)
+        loop = asyncio.get_running_loop()
+        grace = loop.call_later(self._grace_s, self._cut_off)
+        telling = loop.call_later(_TOLD_AFTER_S, self._tell_of_waiting)
         await super().shutdown(sockets)
+        telling.cancel()
         grace.cancel()
+
+    def _tell_of_waiting(self) -> None:
+        n_answers = len(self.server_state.tasks)
+        if n_answers and self._hears_signals and not self.force_exit:
+            self.on_waiting(n_answers)
 
     async def wind_up(self) -> None:
         if self.force_exit:  # then uvicorn leaves this out
@@ -140,6 +154,7 @@ class _Server(uvicorn.Server):
         loop, mine = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
         for number in mine:
             loop.add_signal_handler(number, self._on_signal)
+        self._hears_signals = True
         try:
             yield
         finally:
@@ -201,7 +216,7 @@ def _refused(error: OSError, bind: Bind) -> AddressInUse | ConfigError:
     if error.errno == errno.EADDRINUSE:
         return AddressInUse(
             f"port {bind.port} on {bind.host} is taken",
-            hint="`edgellm top` watches a server that runs; --port chooses another, 0 any free one",
+            hint="--port chooses another, 0 any free one",
         )
     if error.errno == errno.EACCES:
         return ConfigError(

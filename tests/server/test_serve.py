@@ -259,3 +259,29 @@ def test_a_socket_that_another_server_took_while_we_wound_up_is_left_to_it(tmp_p
 def test_localhost_is_one_place():
     with live_server(served(), bind=Bind("localhost", 0)) as live:
         assert live.url.startswith("http://127.0.0.1:")
+
+
+SLOW_PROGRAM = PROGRAM.replace('SlowEngine(plan(), [words("a b c d e f")])', "ENGINE").replace(
+    "ENGINE", 'FakeEngine(plan(), [[*words("a")[:-1], HANG]])'
+)
+
+
+def test_who_ends_a_server_hears_what_still_runs_and_may_end_that_too():
+    program = SLOW_PROGRAM.replace("import SlowEngine", "import HANG, FakeEngine").replace(
+        "on_started=say", 'on_started=say, on_waiting=lambda n: print("waits", n, flush=True)'
+    )
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=root
+    ) as server:
+        try:
+            url = server.stdout.readline().strip()
+            with httpx2.stream("POST", f"{url}/v1/chat/completions", json=HI, timeout=30) as answer:
+                os.kill(server.pid, signal.SIGINT)
+                assert server.stdout.readline() == "waits 1\n"
+                os.kill(server.pid, signal.SIGINT)
+                text = "".join(answer.iter_text())
+            assert server.wait(10) == 0
+        finally:
+            server.kill()
+    assert '"error"' in text

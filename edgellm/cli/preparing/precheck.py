@@ -22,7 +22,7 @@ def check_address(config: Config, *, insecure: bool = False) -> None:
     if config.port and _somebody_listens(config.host, config.port):
         raise AddressInUse(
             f"port {config.port} on {config.host} is taken",
-            hint="`edgellm top` watches a server that runs; --port chooses another, 0 any free one",
+            hint="by no server of yours: --port chooses another, 0 any free one",
         )
 
 

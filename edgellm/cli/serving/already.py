@@ -4,17 +4,20 @@ from edgellm.cli.flags.addresses import hears, url_of
 from edgellm.cli.preparing.precheck import check_address
 from edgellm.cli.serving import state
 from edgellm.cli.serving.client import Client
-from edgellm.config import Config
+from edgellm.config import Config, socket_path
 from edgellm.errors import AddressInUse, EdgellmError
 from edgellm.tui.drawn.untrusted import clean
 
 _PATIENCE_S = 2.0
-_HINT = "`edgellm top` watches it, `edgellm stop` ends it; --port chooses another, 0 any free one"
+_HINT = "`edgellm top` watches it, `edgellm stop` ends it; "
+_ANOTHER_PORT = "--port chooses another, 0 any free one"
+_ANOTHER_SOCKET = "--unix-socket chooses another"
 
 
 class AlreadyServing(AddressInUse):
     def __init__(self, message: str, url: str) -> None:
-        super().__init__(message, hint=_HINT)
+        other = _ANOTHER_SOCKET if socket_path(url) else _ANOTHER_PORT
+        super().__init__(message, hint=_HINT + other)
         self.url = url
 
 

@@ -132,11 +132,18 @@ async def _serve(
         announcement.stopping()
         instance.on_closing()
 
+    def waits(n_answers: int) -> None:
+        have = "1 answer still runs and has"
+        if n_answers > 1:
+            have = f"{n_answers} answers still run and have"
+        instance.say(f"{have} {instance.grace_s:g} s to end; Ctrl-C again ends now")
+
     await serve(
         app,
         _bind(instance.config),
         on_started=listens,
         on_closing=closes,
+        on_waiting=waits,
         grace_s=instance.grace_s,
         insecure=instance.insecure,
         max_connections=most_connections(instance.config.max_queue),

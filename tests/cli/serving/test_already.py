@@ -49,3 +49,16 @@ def test_a_free_place_and_any_free_port_are_nobodys(live):
     with announced(live.url):
         check_place(Config(port=0), insecure=False)
         check_place(Config(unix_socket="/run/e.sock"), insecure=False)
+
+
+def test_who_asks_for_a_socket_is_offered_another_socket():
+    at_socket = AlreadyServing("tiny is served", "unix:///run/e.sock").hint
+    assert "--unix-socket chooses another" in at_socket
+    assert "--port" not in at_socket
+
+
+def test_a_stranger_in_that_place_is_not_to_be_watched():
+    with http_server(None) as stranger, pytest.raises(AddressInUse) as caught:
+        check_place(at(stranger), insecure=False)
+    assert "edgellm top" not in caught.value.hint
+    assert "--port" in caught.value.hint
