@@ -31,7 +31,7 @@ def top(
 
     Devices, tokens a second, requests, the plan and the log, once a second.
 
-    Without --host it is the server of this machine, or the one in EDGELLM_HOST. It may go and
+    Without --host it is the one in EDGELLM_HOST, else that of this machine. It may go and
     come back; the screen waits for it.
 
     \b
@@ -44,12 +44,16 @@ def top(
         return
     from edgellm.cli.flags.addresses import url_of, url_of_environment
     from edgellm.cli.flags.keys import key_for
-    from edgellm.cli.serving import state
+    from edgellm.cli.serving.find import the_only
     from edgellm.tui.app import run_top
 
-    here = state.running()
-    found = here[0].url if here else url_of("127.0.0.1")
-    url = url_of(host) if host else url_of_environment() or found
+    if host:
+        url = url_of(host)
+    elif (named := url_of_environment()) is not None:
+        url = named
+    else:
+        here = the_only()
+        url = here.url if here else url_of("127.0.0.1")
     run_top(url, api_key=lambda: key_for(url), start_screen="chat" if chat else "top")
 
 

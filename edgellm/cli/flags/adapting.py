@@ -1,5 +1,6 @@
 """How a model is made to differ from its file: LoRA adapters beside it, another pooling."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -128,6 +129,9 @@ def _parsed(text: str) -> tuple[Path, float]:
 
 def _check_is_there(path: Path) -> None:
     """Raises ModelNotFound, StorageError, BadGGUF."""
+    from edgellm.errors import ModelNotFound
     from edgellm.models import local
 
+    if not os.path.exists(path):  # noqa: PTH110 - which raises where a name is too long
+        raise ModelNotFound(f"--lora: there is no file {path}")
     local.read_header(path)

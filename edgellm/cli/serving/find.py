@@ -13,6 +13,7 @@ from edgellm.files import path_of
 from edgellm.status import ModelStatus, Status
 from edgellm.tui.drawn.untrusted import clean
 
+_SHORT_S = 2.0  # for their names only
 _START_ONE = "start one: edgellm up, or edgellm serve MODEL"
 
 
@@ -122,6 +123,20 @@ def the_server(model: str | None = None, *, hint: str = _START_ONE) -> tuple[str
             hint=f"say which: EDGELLM_HOST={meant[0][0]}, or name its model",
         )
     return meant[0]
+
+
+def the_only() -> state.Running | None:
+    """The server that runs here, whether or not it answers. Raises BadRequest where there are
+    several."""
+    here = state.running()
+    if len(here) > 1:
+        found = look_here(_SHORT_S)
+        names = [_named(*one) for one in found.answering] + [one.url for one in found.silent]
+        raise BadRequest(
+            f"{len(here)} servers are running: {', '.join(names)}",
+            hint=f"say which: --host {here[0].url}",
+        )
+    return here[0] if here else None
 
 
 def _asked(url: str, patience_s: float) -> tuple[str, Status]:

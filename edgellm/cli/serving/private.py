@@ -13,7 +13,7 @@ from edgellm.cli.flags.seeing import Seeing
 from edgellm.cli.output import say
 from edgellm.cli.serving.find import having, look
 from edgellm.config import Config
-from edgellm.errors import BadRequest, KeyRefused
+from edgellm.errors import BadRequest
 from edgellm.selector.plan import Goal
 
 _BY_ITSELF = Seeing()
@@ -48,8 +48,7 @@ def server_with(
         yield (named, model)  # it will say in its own words that it hasn't got it
     else:
         for server in here.silent:
-            if not isinstance(server.error, KeyRefused):  # that would be somebody else's
-                say(f"passed over: {server}")
+            say(f"passed over: {server}")
         with private_server(model, config, goal, seeing) as (url, name):
             yield (url, name)
 

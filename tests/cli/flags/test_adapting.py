@@ -72,7 +72,7 @@ def test_without_flags_nothing_changes(model):
 @pytest.mark.parametrize(
     ("flags", "error", "said"),
     [
-        ({"lora": ["nowhere.gguf"]}, ModelNotFound, "nowhere.gguf"),
+        ({"lora": ["/nowhere/x.gguf"]}, ModelNotFound, "--lora: there is no file /nowhere/x.gguf"),
         ({"lora": ["{adapter}=x"]}, BadRequest, "'x' is no scale"),
         ({"lora": ["{adapter}=nan"]}, BadRequest, "no scale"),
         ({"lora": ["{adapter}=1000"]}, BadRequest, "-100 to 100"),

@@ -7,7 +7,7 @@ import pytest
 from cli.serving.announcing import announced, http_server
 from server.server_fakes import FakeEngine, live_server, served
 
-from edgellm.cli.serving.find import is_meant, look, server_of, statuses, the_server
+from edgellm.cli.serving.find import is_meant, look, server_of, statuses, the_only, the_server
 from edgellm.errors import BadRequest, KeyRefused, NotServing
 from edgellm.server.door.access import Access
 from edgellm.status import ModelStatus, PlanStatus
@@ -207,3 +207,19 @@ def status_of(name, file="x.gguf"):
 )
 def test_a_model_is_meant_by_its_name_or_its_file(text, name, meant):
     assert is_meant(text, status_of(name, "/models/x.gguf")) is meant
+
+
+def test_the_only_server_is_found_without_being_asked(hanging):
+    assert the_only().url == hanging
+
+
+def test_without_a_server_there_is_no_only_one():
+    assert the_only() is None
+
+
+def test_of_several_each_is_named_and_one_has_to_be_said(live, locked):
+    with pytest.raises(BadRequest, match="2 servers are running") as caught:
+        the_only()
+    assert f"{live.url} (tiny)" in str(caught.value)
+    assert locked.url in str(caught.value)
+    assert caught.value.hint == f"say which: --host {locked.url}"

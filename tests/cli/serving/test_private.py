@@ -4,11 +4,13 @@ import sys
 
 import pytest
 from cli.serving.announcing import announced, http_server
+from server.server_fakes import live_server, served
 
 from edgellm.cli.serving.private import _Teller, ignored, server_with
 from edgellm.config import Config
 from edgellm.errors import ModelNotFound
 from edgellm.selector.plan import Goal
+from edgellm.server.door.access import Access
 
 
 def test_a_server_that_could_not_be_asked_is_passed_over_aloud(capsys):
@@ -63,3 +65,16 @@ def test_a_socket_is_heard_where_temporary_files_lie_deep(tmp_path):
     )
     assert done.stdout == "demo ready\n", done.stderr
     assert [*deep.iterdir()] == []
+
+
+def test_one_that_wants_a_key_is_told_before_a_copy_is_loaded(capsys):
+    with (
+        live_server(served(), access=Access.of(keys=["k"])) as locked,
+        announced(locked.url),
+        pytest.raises(ModelNotFound),
+        server_with("./nowhere.gguf", Config(), Goal()),
+    ):
+        pass
+    said = capsys.readouterr().err
+    assert said.startswith(f"passed over: {locked.url}")
+    assert "set EDGELLM_API_KEY" in said
