@@ -103,6 +103,12 @@ class PlanStatus(msgspec.Struct, frozen=True, kw_only=True):
         return sum(share.predicted.total_bytes for share in self.shares) or None
 
     @property
+    def total_bytes(self) -> int | None:
+        """All that was planned: with what llama.cpp doesn't count."""
+        outside = sum(share.overhead_bytes for share in self.shares)
+        return (self.predicted_bytes or 0) + outside or None
+
+    @property
     def measured_bytes(self) -> int | None:
         told = [share.measured.total_bytes for share in self.shares if share.measured]
         return sum(told) or None
@@ -118,7 +124,8 @@ class HealthStatus(msgspec.Struct, frozen=True, kw_only=True):
 class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     state: State
-    embedding: bool = False
+    embedding: bool = False  # it writes no text; one that reranks is among them
+    reranking: bool = False
     demo: bool = False
     progress_ratio: Real | None = None  # while loading
     detail: str | None = None  # why it failed, or what it waits for

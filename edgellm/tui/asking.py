@@ -30,7 +30,8 @@ def ask_or_wait(view: View) -> Ask | Wait:
             return Wait(f"{view.status.download.name} is on its way")
         raise NotServing("the server has no model yet")
     if model.embedding:
-        raise NotServing(f"{model.name} makes embeddings; it does not chat")
+        does = "ranks documents" if model.reranking else "makes embeddings"
+        raise NotServing(f"{model.name} {does}; it does not chat")
     if model.state in PASSING and view.is_live:
         return Wait(f"{model.name} is {model.state}")
     if model.state in PASSING or model.state == "ready":

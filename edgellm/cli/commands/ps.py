@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from edgellm.status import ModelStatus, PlanStatus, Status
 
 _HEADINGS = (
-    "NAME", "STATE", "QUANT", "PROCESSOR", "CONTEXT", "PREDICTED", "MEASURED",
+    "NAME", "STATE", "QUANT", "PROCESSOR", "CONTEXT", "MEMORY", "LLAMA.CPP'S",
     "TOK/S NOW",
 )  # fmt: skip
 
@@ -22,8 +22,8 @@ _HEADINGS = (
 def ps(as_json: options.AsJSON = False) -> None:
     """Show the running servers and their models.
 
-    PREDICTED is the memory that the plan counted on, MEASURED what llama.cpp says it took and how
-    far the prediction was off; what drivers and the process itself take is in neither of them.
+    MEMORY is all that the plan counted on, LLAMA.CPP'S what llama.cpp says it took of it, and how
+    far that part was off; the rest is for drivers and the process itself.
     TOK/S NOW is what is written at this moment, a dash where nothing is; in brackets what the plan
     expects of one stream.
     EDGELLM_HOST asks another server. One that runs here and can't be asked is told below them, with
@@ -53,7 +53,7 @@ def _shown(found: "Found") -> Iterator[str]:
 
     for url, status in found.answering:
         head = f"{url}   pid {status.pid}   edgellm {status.version}"
-        rows = table(_HEADINGS, [*_rows(status)], right="CONTEXT,PREDICTED,MEASURED")
+        rows = table(_HEADINGS, [*_rows(status)], right="CONTEXT,MEMORY,LLAMA.CPP'S")
         yield "\n".join((head, rows, *notes(status)))
     for server in found.stopping:
         yield f"{server.url}   pid {server.pid}   is stopping"
@@ -101,12 +101,12 @@ def _rows(status: "Status") -> Iterator[tuple[str, ...]]:
     for model in status.models:
         plan = model.plan
         yield (
-            model.name + (" (embedding)" if model.embedding else ""),
+            model.name + _kind(model),
             _state(model),
             plan.quant if plan else DASH,
             processor(model),
             f"{plan.n_parallel}×{plan.n_ctx_seq}" if plan else DASH,
-            format_bytes(plan.predicted_bytes) if plan else DASH,
+            format_bytes(plan.total_bytes) if plan else DASH,
             _measured(plan) if plan else DASH,
             pace(model),
         )
@@ -115,6 +115,8 @@ def _rows(status: "Status") -> Iterator[tuple[str, ...]]:
 def notes(status: "Status") -> Iterator[str]:
     """What is not as it should be, in words."""
     for model in status.models:
+        if model.n_restarts:
+            yield f"  {model.name}: its process died {model.n_restarts}×, and was started again"
         if model.detail:
             yield f"  {model.name}: {model.detail}"
         if model.health and model.health.message:
@@ -153,6 +155,12 @@ def pace(model: "ModelStatus") -> str:
     expected = plan and plan.decode_tok_s_p50
     now = format_rate(model.decode_tok_s if model.n_running else None, "").strip()
     return f"{now} ({format_rate(expected, '').strip()})" if expected else now
+
+
+def _kind(model: "ModelStatus") -> str:
+    if model.reranking:
+        return " (reranking)"
+    return " (embedding)" if model.embedding else ""
 
 
 def _measured(plan: "PlanStatus") -> str:

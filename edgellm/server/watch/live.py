@@ -157,6 +157,7 @@ class Live:
             name=served.name,
             state=engine.state,
             embedding=served.is_embedding,
+            reranking=served.kind == "reranking",
             demo=served.demo,
             progress_ratio=engine.progress_ratio,
             detail=str(engine.failure) if engine.failure else None,

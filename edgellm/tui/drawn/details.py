@@ -24,7 +24,7 @@ def plan_details(view: View, width: int) -> Block:
 
 
 def _model(model: ModelStatus, view: View, width: int) -> Block:
-    head: Line = (Span(f"{model.name}  ", "strong"), *state_note(model))
+    head: Line = (Span(f"{model.name}  ", "strong"), *state_note(model, view))
     if model.plan is None:
         return [head, (Span("its plan is not known", "dim"),)]
     return [
@@ -73,7 +73,8 @@ def _memory(plan: PlanStatus, view: View, width: int) -> Block:
     block: Block = [_cells("memory", ("predicted", "measured", "off by"), n_name, "label")]
     for share in plan.shares:
         block += _share(names.get(share.device_id, share.device_id), share, n_name)
-    return [*block, ()]
+    in_all = (format_bytes(plan.total_bytes), DASH, DASH)
+    return [*block, _cells("all together", in_all, n_name, "text"), ()]
 
 
 def _share(name: str, share: ShareStatus, n_name: int) -> Block:

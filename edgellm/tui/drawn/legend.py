@@ -3,9 +3,10 @@
 from edgellm.tui.drawn.lines import Block, Line, Span, pad, wrap
 from edgellm.tui.view import View
 
+_CHAT_KEY = "c"
 _KEYS = (
     ("q, Ctrl-C", "quit; the server goes on, but not that of `up`"),
-    ("c", "chat with the model"),
+    (_CHAT_KEY, "chat with the model"),
     ("t, Esc", "back; a page closes by q, too, and by its own key"),
     ("p", "the plan: what, why, and how it turned out"),
     ("l", "the log"),
@@ -20,7 +21,7 @@ _CHAT = (
 )
 _READING = (
     ("–", "nobody knows: no sensor, or nothing ran. Never a zero"),
-    ("○ waiting", "the server does not answer; what it said last is shown in grey"),
+    ("○ waiting", "the server does not answer; what it said last is in grey, and what it was"),
     ("!", "the device is throttled, and by what"),
     ("5 s mean", "tokens written (decode), read (prefill) a second; idle time counts"),
     ("speed", "of an answer alone, idle time left out; “last”: it has ended"),
@@ -34,7 +35,10 @@ _READING = (
 _KEY_COLUMNS = 16
 
 
-def legend(_: View, width: int) -> Block:
+def legend(view: View, width: int) -> Block:
+    if view.played:  # nobody in a recording answers
+        keys = tuple(row for row in _KEYS if row[0] != _CHAT_KEY)
+        return [*_part("keys", keys, width), (), *_part("how to read it", _READING, width)]
     return [
         *_part("keys", _KEYS, width),
         (),

@@ -35,10 +35,13 @@ def model_card(view: View, width: int, height: int) -> Block:
     is_told = model.name == "demo"  # by its name
     mark = (Span(" demo", "dim"),) if model.demo and not is_told else ()
     title = (Span(model.name, "strong"), *mark)
-    return box(title, state_note(model), [line for _, line in order], width, height)
+    return box(title, state_note(model, view), [line for _, line in order], width, height)
 
 
-def state_note(model: ModelStatus) -> Line:
+def state_note(model: ModelStatus, view: View) -> Line:
+    """Of a server that does not answer only what it was is known."""
+    if not (view.is_live or view.played):
+        return (Span(f"○ was {model.state}", "dim"),)
     ill = _HEALTH.get(model.health.state) if model.health else None
     if ill and model.health and (model.state == "ready" or model.health.state == "lost"):
         return (ill,)
@@ -86,7 +89,7 @@ def _rows(view: View, model: ModelStatus, width: int) -> list[tuple[int, Line]]:
     rows.append((7, _labelled("process", (Span(joined(_process(model), room)),))))
     if view.status and view.status.energy:
         rows.append((5, _labelled("energy", (Span(joined(_energy(view.status.energy), room)),))))
-    rows += [(5, _labelled("beside", _other(other))) for other in view.others]
+    rows += [(5, _labelled("beside", _other(other, view))) for other in view.others]
     return rows
 
 
@@ -180,8 +183,8 @@ def _cache(model: ModelStatus) -> list[str]:
 
 def _memory(plan: PlanStatus) -> list[str]:
     measured, predicted = plan.measured_bytes, plan.predicted_bytes
-    told = [f"{format_bytes(measured)} of {format_bytes(predicted)} predicted"]
     off = numbers.ratio(measured, predicted)
+    told = [f"{format_bytes(plan.total_bytes)} planned", f"{format_bytes(measured)} llama.cpp's"]
     return told if off is None else [*told, f"{100 * (off - 1):+.1f} %"]
 
 
@@ -205,5 +208,5 @@ def _energy(energy: EnergyStatus) -> list[str]:
     ]
 
 
-def _other(model: ModelStatus) -> Line:
-    return (Span(f"{model.name} "), *state_note(model))
+def _other(model: ModelStatus, view: View) -> Line:
+    return (Span(f"{model.name} "), *state_note(model, view))

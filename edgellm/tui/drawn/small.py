@@ -16,7 +16,7 @@ _LABEL_COLUMNS = 8
 def small_screen(view: View, columns: int, rows: int, whole: str) -> Block:
     """`rows` lines below the banner; `whole` is the size that shows all of it."""
     model, inner = view.model, columns - 1
-    told = _model(model, inner) if model else nothing(view, inner)
+    told = _model(model, view, inner) if model else nothing(view, inner)
     shown = view.status.devices if view.status else ()
     named = zip(shown, labels(shown), strict=True)
     block = [*told, *(_device(device, label, inner) for device, label in named)]
@@ -25,8 +25,8 @@ def small_screen(view: View, columns: int, rows: int, whole: str) -> Block:
     return [crop((Span(" "), *line), columns) for line in block[:rows]]
 
 
-def _model(model: ModelStatus, width: int) -> Block:
-    note = state_note(model)
+def _model(model: ModelStatus, view: View, width: int) -> Block:
+    note = state_note(model, view)
     room = max(width - sum(len(span.text) for span in note) - 2, 0)
     cells = f"{numbers.short_count(model.n_cells_used)}/{numbers.short_count(model.n_cells)}"
     full = numbers.percent(numbers.ratio(model.n_cells_used, model.n_cells))

@@ -13,7 +13,6 @@ from textual.widgets import Footer
 from textual.worker import Worker, WorkerError
 
 from edgellm.errors import ContextTooLong, EdgellmError
-from edgellm.status import ModelStatus
 from edgellm.tui.asking import Ask, Wait, ask_or_wait
 from edgellm.tui.canvas import Canvas
 from edgellm.tui.conversation import Answer, Conversation
@@ -72,7 +71,7 @@ class ChatScreen(Screen[None]):
         self._banner.show([banner(view, width)])
         self._newer_view.set()
         self._facts.set_class(not view.is_live, "-stale")
-        self._facts.show([_facts(view.model, self._last_tok_s, width)])
+        self._facts.show([_facts(view, self._last_tok_s, width)])
 
     async def on_prompt_sent(self, event: Prompt.Sent) -> None:
         if self._is_answering:
@@ -208,12 +207,13 @@ def _take(answer: Answer, piece: Piece, at_s: float) -> None:
             assert_never(piece)
 
 
-def _facts(model: ModelStatus | None, last_tok_s: float | None, width: int) -> Line:
+def _facts(view: View, last_tok_s: float | None, width: int) -> Line:
     """While one answer is written, its speed; beside others the mean of all. Afterwards the last
     answer's own, said so."""
+    model = view.model
     if model is None:
         return spread((Span(" no model", "dim"),), (), width)
-    left = (Span(f" {fit(model.name, width // 3)}  ", "strong"), *state_note(model))
+    left = (Span(f" {fit(model.name, width // 3)}  ", "strong"), *state_note(model, view))
     cells = f"{numbers.short_count(model.n_cells_used)}/{numbers.short_count(model.n_cells)} cells"
     queue = f"{model.n_running} running · {model.n_waiting} waiting"
     is_idle = model.n_running == 0

@@ -78,7 +78,7 @@ class Server:
         """Raises NotServing for a refusal, Unreadable, and what httpx2 raises."""
         async with self._http.stream("GET", "/edgellm/status", timeout=_STATUS_TIMEOUT) as answer:
             if answer.status_code == 401:
-                raise NotServing(f"{self.url} wants another API key")
+                raise NotServing(f"{self.url} wants another API key: set EDGELLM_API_KEY")
             if answer.status_code != 200:
                 raise NotServing(f"no edgellm at {self.url}: it answered {answer.status_code}")
             return await whole(answer)

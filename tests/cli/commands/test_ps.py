@@ -6,7 +6,7 @@ from cli.serving.announcing import announced, http_server
 from msgspec import structs
 from server.server_fakes import FakeEngine, live_server, served
 
-from edgellm.cli.commands.ps import notes, pace, processor, ps, stop
+from edgellm.cli.commands.ps import _rows, notes, pace, processor, ps, stop
 from edgellm.errors import NotServing
 from edgellm.status import (
     HealthStatus,
@@ -137,3 +137,26 @@ def test_all_are_stopped_but_those_that_cannot_be_told_and_these_are_named(live,
     assert capsys.readouterr().out == f"stopping {live.url}\n"
     live.thread.join(5)
     assert not live.thread.is_alive()
+
+
+def test_what_ranks_is_not_called_an_embedding_model_and_memory_is_all_that_was_planned():
+    (cpu,) = (ShareStatus(device_id="cpu", predicted=MemoryParts(weight_bytes=3 << 20)),)
+    cpu = structs.replace(cpu, measured=cpu.predicted, overhead_bytes=1 << 20)
+    ranks = model(0, {"cpu": 1})
+    ranks = structs.replace(
+        ranks, embedding=True, reranking=True, plan=structs.replace(ranks.plan, shares=(cpu,))
+    )
+    embeds = structs.replace(ranks, name="e", reranking=False)
+
+    rows = [" ".join(row) for row in _rows(Status(
+        version="1", pid=1, url="u", uptime_s=1.0, models=(ranks, embeds)
+    ))]  # fmt: skip
+    assert rows[0].startswith("m (reranking) ready")
+    assert rows[1].startswith("e (embedding) ready")
+    assert "4.0 MiB 3.0 MiB (+0.0%)" in rows[0]
+
+
+def test_deaths_are_told_below_the_table():
+    died = structs.replace(model(0, {"cpu": 1}), n_restarts=2)
+    status = Status(version="1", pid=1, url="u", uptime_s=1.0, models=(died, model(0)))
+    assert [*notes(status)] == ["  m: its process died 2×, and was started again"]

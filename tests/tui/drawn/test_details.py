@@ -5,7 +5,7 @@ from edgellm.tui.drawn.details import plan_details
 from edgellm.tui.drawn.legend import legend
 from edgellm.tui.drawn.lines import width_of
 from edgellm.tui.drawn.log import tone_of, whole_log
-from edgellm.tui.view import View
+from edgellm.tui.view import Played, View
 
 
 def test_prediction_and_measurement_stand_side_by_side():
@@ -98,3 +98,29 @@ def test_in_a_narrow_sheet_the_plan_is_wrapped_and_its_figures_stay_whole():
         assert "32,768 in all" in page
         assert page.count("-4.2 %") == 2
         assert "off by" in page
+
+
+def test_of_a_server_that_is_gone_the_page_says_what_it_was():
+    view = seen(ordinary()).lost("no server")
+
+    page = text(plan_details(view, 100))
+    assert "○ was ready" in page
+    assert "● ready" not in page
+
+
+def test_all_that_was_planned_is_summed_up_with_what_llama_cpp_does_not_count():
+    of_gpu = ShareStatus(
+        device_id="gpu0",
+        predicted=MemoryParts(weight_bytes=4 * GIB),
+        overhead_bytes=GIB,
+    )
+    page = text(plan_details(seen(ordinary(models=(model(plan=plan(shares=(of_gpu,))),))), 100))
+    (row,) = [line for line in page.splitlines() if line.startswith("all together")]
+    assert row.split()[2:] == ["5.0", "GiB", "–", "–"]
+
+
+def test_the_help_of_a_recording_offers_no_chat():
+    page = text(legend(View("x.rec", played=Played(1.0, 9.0, 1.0)), 80))
+
+    assert "chat" not in page
+    assert all(word in page for word in ("quit", "the plan", "the log"))
