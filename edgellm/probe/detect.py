@@ -61,6 +61,7 @@ VENDORS: tuple[tuple[str, Callable[[Evidence], tuple[Card, ...]], float], ...] =
     ("biren", biren.read, _TOOL_S),
     ("thead", thead.read, _TOOL_S),
 )
+_LOW_BANDWIDTH = "its memory's bandwidth was measured beside other programs and may be higher"
 _FILES_S = 5.0  # for files that the kernel answers at once, or never
 # So long llama.cpp's look at the cards waits for the others': it takes some of the memory that they
 # read as free. Who is slower still will count that memory as taken.
@@ -105,8 +106,11 @@ def examine(
     machine = answer("host", asking_host, _FILES_S, host.nothing_known())
     if measure_bandwidth:  # beside it: it waits for drivers, and this for memory
         cores = machine.cpu.n_physical_cores
-        rate = bandwidth.measure(evidence, machine.pool, cores, machine.boot_id)
-        machine = replace(machine, pool=replace(machine.pool, bandwidth_bytes_s=rate))
+        measured = bandwidth.measure(evidence, machine.pool, cores, machine.boot_id)
+        rate = measured.bytes_s if measured else None
+        is_low = measured is not None and measured.busy
+        pool = replace(machine.pool, bandwidth_bytes_s=rate)
+        machine = replace(machine, pool=pool, is_bandwidth_low=is_low)
     cards = [card for name, future, s in asking for card in answer(name, future, s, ())]
     on_pci = answer("pci", asking_pci, _FILES_S, ())
     cards = buses.joined(cards, on_pci)
@@ -131,7 +135,12 @@ def _join(
         evidence.fault("ggml", note)
     placed = [merge.place(pair, ggml, machine.pool, known) for pair in pairs]
     pool = merge.unify(machine.pool, placed, known)
-    cpu = Device("cpu", "cpu", machine.cpu.name, "cpu", pool.id, ggml_name="CPU" if ggml else None)
+    is_measured = pool.bandwidth_bytes_s == machine.pool.bandwidth_bytes_s
+    cpu = Device(
+        "cpu", "cpu", machine.cpu.name, "cpu", pool.id,
+        ggml_name="CPU" if ggml else None,
+        note=_LOW_BANDWIDTH if machine.is_bandwidth_low and is_measured else None,
+    )  # fmt: skip
     own: tuple[MemoryPool, ...] = tuple(p.own_pool for p in placed if p.own_pool)
     devices = (*(p.device for p in placed), cpu)
     return Hardware(

@@ -21,7 +21,7 @@ def usage_line(hardware: Hardware, device: Device) -> str:
     if device.backend == "none":
         return f"not used: {device.note or 'llama.cpp does not list it'}"
     if device.backend == "cpu":
-        return _cpu_line(hardware)
+        return _cpu_line(hardware) + (f"; {device.note}" if device.note else "")
     pool = hardware.pool(device.pool_id)
     memory = format_bytes(pool.total_bytes)
     if pool.free_bytes is not None:

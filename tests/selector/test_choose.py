@@ -261,6 +261,7 @@ def test_an_encoder_takes_a_whole_text_in_one_batch():
     assert plan.n_outputs_max == plan.n_batch
     assert plan.decode_tok_s is None
     assert plan.shares[-1].kv_bytes == 0
+    assert not any("reads along" in why for why in plan.reasons)
 
 
 # ---- pins
@@ -383,6 +384,29 @@ def test_a_pace_that_nothing_reaches_is_refused_with_what_can_be_had():
     error = refusal_of(machine(ram=32), specs.ladder(), min_tok_s=500)
     assert "--min-tok-s asks for 500" in str(error)
     assert "take a smaller model" in error.hint
+
+
+def taken(hardware, free_bytes):
+    """Other programs have the rest."""
+    pools = tuple(replace(pool, free_bytes=free_bytes) for pool in hardware.pools)
+    return replace(hardware, pools=pools)
+
+
+def test_memory_that_others_have_at_the_moment_is_no_reason_for_a_larger_machine():
+    error = refusal_of(taken(machine(ram=64), GIB), specs.ladder())
+    assert "63.0 GiB of 64.0 GiB are taken by other programs" in error.hint
+    assert "no quantization" not in error.hint
+
+
+def test_what_a_reserve_keeps_is_said_to_be_the_reserves():
+    error = refusal_of(machine(ram=64), specs.ladder(), reserve_bytes=100 * GIB)
+    assert error.hint.startswith("--reserve keeps 100.0 GiB free: ask for less")
+
+
+def test_a_machine_that_is_too_small_when_empty_is_not_told_to_be_emptied():
+    error = refusal_of(taken(machine(ram=2), GIB // 2), specs.ladder())
+    assert "taken by other programs" not in error.hint
+    assert "a machine with" in error.hint
 
 
 def test_what_is_too_slow_is_told_with_its_pace():

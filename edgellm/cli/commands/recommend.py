@@ -140,6 +140,8 @@ def _why(choice: "Choice") -> str:
     else:
         kin = f", {rating.n_kin} kin" if rating.n_kin else ""
         parts = [f"by size, {rating.released}{kin}"]
+    if choice.plan.n_ctx_seq > choice.candidate.spec.n_ctx_train:
+        parts.append(f"trained for {choice.candidate.spec.n_ctx_train} tokens")
     if rating.is_base:
         parts.append("not taught to answer")
     if not choice.is_whole:

@@ -156,4 +156,9 @@ def prepare_all(
             f"{second.name} writes text; it is no embedding model",
             hint="edgellm serve MODEL --embedding qwen3-embedding:0.6b",
         )
+    if second.name.casefold() == first.name.casefold():
+        raise BadRequest(
+            f"both would be called {first.name}, and clients could ask for one only",
+            hint="--name gives MODEL another name",
+        )
     return (first, second)

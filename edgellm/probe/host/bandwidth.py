@@ -20,6 +20,7 @@ _LEAST_BYTES_S, _MOST_BYTES_S = 0.2e9, 4000e9  # outside is no measurement
 
 class Measured(msgspec.Struct, frozen=True):
     bytes_s: float
+    busy: bool = False  # other programs ran meanwhile: alone it may be faster
 
 
 def measure(
@@ -28,7 +29,7 @@ def measure(
     n_cores: int,
     boot_id: str | None,
     folder: Path | None = None,
-) -> float | None:
+) -> Measured | None:
     """`folder` keeps the result for this boot; the user's cache folder when not said."""
     command = (
         *child("edgellm.probe.bandwidth_child"),
@@ -43,7 +44,7 @@ def measure(
     if not _LEAST_BYTES_S <= told.bytes_s <= _MOST_BYTES_S:
         evidence.fault("bandwidth", f"{told.bytes_s / 1e9:.1f} GB/s is no memory's bandwidth")
         return None
-    return told.bytes_s
+    return told
 
 
 def _buffer_bytes(host: MemoryPool, n_cores: int) -> int:

@@ -30,6 +30,7 @@ class Host:
     boot_id: str | None = None
     power_mode: str | None = None
     alarms: tuple[str, ...] = ()
+    is_bandwidth_low: bool = False  # it was measured beside other programs
 
 
 def read(evidence: Evidence) -> Host:

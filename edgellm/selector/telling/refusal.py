@@ -1,9 +1,12 @@
 """No plan: the sum beside what there is, what bound it, and what would fit instead."""
 
+from dataclasses import replace
 from math import floor, log10
 
 from edgellm.errors import DoesNotFit
 from edgellm.models.spec import ModelSpec
+from edgellm.probe.hardware import Hardware
+from edgellm.selector.memory.budget import free_bytes, pool_budgets
 from edgellm.selector.memory.shape import cut256
 from edgellm.selector.placing.machine import Shortfall
 from edgellm.selector.plan import Goal, Rejected
@@ -105,6 +108,9 @@ def _what_would_fit(miss: Miss, short: Shortfall, question: Question) -> str:
         tokens = int(miss.setting.n_ctx_seq * (given - weights) / (total - weights))
         room_for = f"beside these weights there is room for about --ctx {_advised(tokens, spec)}"
         return f"{_trained(spec)}; {room_for}" if untrained else f"{room_for}; {needed}"
+    crowded = _crowded(short, total, question)
+    if bits < _SMALLEST_BITS and crowded:
+        return f"{crowded}; or take a smaller model"
     if bits < _SMALLEST_BITS:
         return (
             f"no quantization of its {format_params(spec.n_params)} parameters is that small: "
@@ -117,7 +123,35 @@ def _what_would_fit(miss: Miss, short: Shortfall, question: Question) -> str:
         advice.insert(0, _trained(spec))
     if changes := _changes(question.goal):
         advice.append(f"or try {', '.join(changes)}")
+    if crowded:
+        advice.append(crowded)
     return "; ".join([*advice, needed])
+
+
+def _crowded(short: Shortfall, total_bytes: int, question: Question) -> str | None:
+    """What to do where the pools that were to hold layers are large enough, and only kept, or for
+    the larger part taken at this moment."""
+    hardware, reserve_bytes = question.machine.hardware, question.goal.reserve_bytes
+    used = [
+        p for p in hardware.pools if any(s.pool_id == p.id and s.computes for s in short.shares)
+    ]
+
+    def would_hold(machine: Hardware, reserve_bytes: int | None) -> bool:
+        budgets = pool_budgets(machine, reserve_bytes)
+        return total_bytes <= _DRIFT_RATIO * sum(budgets[pool.id] for pool in used)
+
+    if reserve_bytes is not None and would_hold(hardware, None):
+        return f"--reserve keeps {format_bytes(reserve_bytes)} free: ask for less"
+    taken_bytes = sum(p.total_bytes - free_bytes(hardware, p) for p in used)
+    empty = tuple(replace(pool, free_bytes=pool.total_bytes) for pool in hardware.pools)
+    there_bytes = sum(pool.total_bytes for pool in used)
+    if 2 * taken_bytes < there_bytes or not would_hold(replace(hardware, pools=empty), None):
+        return None
+    part = f"{format_bytes(taken_bytes)} of {format_bytes(there_bytes)}"
+    return (
+        f"{part} are taken by other programs: end one of them (edgellm ps shows the servers that "
+        "run here)"
+    )
 
 
 def _advised(n_tokens: int, spec: ModelSpec) -> int:

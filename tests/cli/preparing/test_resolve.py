@@ -1,10 +1,12 @@
 """From names to files, against a hub on loopback. The bytes are the demo's."""
 
 import pytest
+from gguf_files import Tensor, gguf_bytes
 from hub_server import HubServer
 
 from edgellm import resources
 from edgellm.cli.about import about, quant_rows
+from edgellm.cli.flags.adapting import Adapting
 from edgellm.cli.preparing.fetching import fetch_model
 from edgellm.cli.preparing.prepare import prepare, prepare_all
 from edgellm.cli.preparing.resolve import demo, resolve
@@ -213,6 +215,15 @@ def test_two_generative_models_are_not_served_beside_one_another(hardware):
         prepare_all(demo(), hardware, Goal(), embedding=demo())
 
 
+def test_two_models_of_one_name_are_not_served(hardware):
+    embeds = Adapting(pooling="mean").applied(demo())
+    with pytest.raises(BadRequest, match="both would be called demo") as caught:
+        prepare_all(demo(), hardware, Goal(), embedding=embeds)
+    assert "--name" in caught.value.hint
+    one, other = prepare_all(demo(), hardware, Goal(), embedding=embeds, name="writer")
+    assert (one.name, other.name) == ("writer", "demo")
+
+
 def test_show_tells_licence_template_and_quantizations_of_a_repository(hub, config, hardware):
     hub.add("org/repo", "m-Q8_0.gguf", DEMO)
     hub.add("org/repo", "m-Q4_0.gguf", DEMO[: len(DEMO) // 2])
@@ -253,3 +264,20 @@ def test_show_of_a_file_tells_what_its_header_says(config):
 
     assert (told.license, told.has_template) == ("mit", True)
     assert told.as_json()["n_layers"] == 4
+
+
+def test_whichever_part_of_a_split_model_is_named_it_begins_with_the_first(config, tmp_path):
+    whole = {"general.architecture": "llama", "llama.block_count": 2, "llama.context_length": 64}
+    whole |= {"llama.embedding_length": 16, "llama.attention.head_count": 2, "llama.vocab_size": 8}
+    for no in range(2):
+        keys = {"split.no": no, "split.count": 2, "split.tensors.count": 2}
+        path = tmp_path / f"m-{no + 1:05}-of-00002.gguf"
+        path.write_bytes(
+            gguf_bytes(
+                keys | (whole if no == 0 else {}), [Tensor(f"blk.{no}.attn_norm.weight", (16,))]
+            )
+        )
+
+    (candidate,) = resolve(str(tmp_path / "m-00002-of-00002.gguf"), config).candidates
+
+    assert candidate.file == str(tmp_path / "m-00001-of-00002.gguf")

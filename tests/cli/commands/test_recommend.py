@@ -1,0 +1,22 @@
+from edgellm.cli.commands.recommend import _why
+from edgellm.cli.preparing.catalog_ranking import recommended
+from edgellm.probe.known.boards import hardware_from_board
+from edgellm.profiles import load_profiles
+from edgellm.selector.plan import Goal
+
+
+def whys(n_ctx_seq):
+    goal = Goal(n_ctx_seq=n_ctx_seq, n_parallel=1)
+    found = recommended(hardware_from_board("rtx4090"), goal, load_profiles())
+    return {choice.candidate.spec.n_ctx_train: _why(choice) for choice in found}
+
+
+def test_a_context_that_a_model_was_not_trained_for_is_marked():
+    told = whys(1_000_000)
+    assert told
+    for n_ctx_train, why in told.items():
+        assert (f"trained for {n_ctx_train} tokens" in why) is (n_ctx_train < 1_000_000)
+
+
+def test_a_usual_context_is_not():
+    assert not any("trained for" in why for why in whys(2048).values())
