@@ -42,7 +42,7 @@ _repo = re.compile(rf"{_NAME}/{_NAME}")
 _hub_prefix = re.compile(
     r"(?:https?://)?(?:www\.)?(?:hf\.co|huggingface\.co)/|hf://", re.IGNORECASE
 )
-_catalog = re.compile(rf"({_NAME})(?::({_NAME}))?")
+_catalog = re.compile(rf"({_NAME})(?::({_NAME}))?(?::({_LABEL}))?", re.IGNORECASE)
 _tag = re.compile(rf"(?:(.*?)-)?({_LABEL})", re.IGNORECASE)
 _quant = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _shard = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
@@ -190,6 +190,8 @@ def _catalog_reference(text: str) -> CatalogReference:
     family, tag = match[1].lower(), match[2]
     if tag and tag.lower() == _NO_TAG:
         tag = None
+    if match[3]:
+        tag = f"{tag}-{match[3]}" if tag else match[3]
     with_quant = _tag.fullmatch(tag) if tag else None
     if with_quant:
         size = with_quant[1]

@@ -94,7 +94,10 @@ def test_a_download_that_broke_off_is_listed_with_what_is_here_of_it(home, hub, 
 
     assert (part["repo"], part["done_bytes"]) == ("org/repo", part_bytes(home))
     assert part["size_bytes"] == demo["size_bytes"] == DEMO_PATH.stat().st_size
+    assert (part["name"], part["quant"]) == ("hf.co/org/repo:F16", "F16")
     assert "not whole" in home.run("list").out
+    assert home.run("rm", part["name"]).code == 0
+    assert part_bytes(home) == 0
 
 
 def test_a_download_of_run_is_named_with_its_quantization_and_broken_off_alike(home, hub, terminal):

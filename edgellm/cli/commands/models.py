@@ -13,7 +13,7 @@ from edgellm.units import DASH, format_bytes, format_rate
 
 if TYPE_CHECKING:
     from edgellm.cli.about import About, QuantRow
-    from edgellm.models.store import Store
+    from edgellm.models.store import PartialDownload, Store
 
 _A_DOWNLOAD = "A repository (org/repo[:QUANT]) or a catalog name (qwen3:8b)."
 DownloadArgument = Annotated[
@@ -182,11 +182,20 @@ def _listed(store: "Store") -> Iterator[_Listed]:
             model.modified_at_s,
         )  # fmt: skip
     for part in store.partials():
-        name = f"hf.co/{part.repo}  {part.file}"
-        yield _Listed(name, part.repo, None, part.path, part.size_bytes, part.done_bytes)
+        name, quant = _partial_name(part)
+        yield _Listed(name, part.repo, quant, part.path, part.size_bytes, part.done_bytes)
     (built_in,) = demo().candidates
     size_bytes = built_in.file_bytes
     yield _Listed(DEMO, None, built_in.quant, Path(built_in.file), size_bytes, size_bytes)
+
+
+def _partial_name(part: "PartialDownload") -> tuple[str, str | None]:
+    """What `pull` and `rm` are to be given, and its quantization. A projector's label is not its
+    model's, and a name that has none is no help: they go by their file."""
+    from edgellm.models.names import quant_label, sidecar_kind
+
+    quant = None if sidecar_kind(part.file) else quant_label(part.file)
+    return f"hf.co/{part.repo}" + (f":{quant}" if quant else f"/{part.file}"), quant
 
 
 def _about_lines(told: "About") -> Iterator[str]:

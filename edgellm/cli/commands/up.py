@@ -167,7 +167,8 @@ def _wished(
         say(f"downloading the best real model for this machine: {offer}")
         return best
     try:
-        answer = input(f"best real model for this machine: {offer} — download it? [Y/n] ")
+        say(f"best real model for this machine: {offer}")
+        answer = input("download it? [Y/n] ")
     except EOFError:
         return None
     return best if answer.strip().lower() in ("", "y", "yes", "j", "ja") else None

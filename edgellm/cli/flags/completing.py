@@ -58,3 +58,16 @@ def boards(incomplete: str) -> list[str]:
     with contextlib.suppress(EdgellmError):
         return words(*board_names(), ALL_BOARDS)(incomplete)
     return []
+
+
+def devices(incomplete: str) -> list[str]:
+    """As one word, which a shell takes without quotes; with its blanks where one was typed. In
+    small letters where those were typed: the name is known by either."""
+    from edgellm.probe.known import catalog
+
+    names = [row.name for row in catalog.load().device]
+    if " " not in incomplete:  # a maker's name is only known as a word of its own
+        names = [name.replace(" ", "") for name in names if not name.startswith("Radeon ")]
+    if incomplete.islower():
+        names = [name.lower() for name in names]
+    return words(*dict.fromkeys(names))(incomplete)

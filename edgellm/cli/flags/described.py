@@ -43,6 +43,7 @@ class Described:
             help='An accelerator of a described machine: "RTX 4090" or cuda:24GiB@1008 '
             "(kind:memory@GB/s); repeatable.",
             metavar="DEVICE",
+            autocompletion=completing.devices,
         ),
     ] = None
     ram: Annotated[

@@ -88,3 +88,9 @@ def test_a_command_runs_without_pydantic():
     done = subprocess.run((sys.executable, "-c", program), capture_output=True, text=True)
 
     assert done.stderr == "False\n"
+
+
+def test_what_must_be_said_has_no_braces_in_the_usage():
+    usage = CliRunner().invoke(app, ["run", "--help"]).stdout.splitlines()
+
+    assert "Usage: edgellm run [OPTIONS] MODEL [PROMPT]..." in usage

@@ -1,8 +1,17 @@
 import pytest
 
 from edgellm.cli.flags import completing
-from edgellm.cli.flags.completing import boards, downloaded, here, in_catalog, models, words
+from edgellm.cli.flags.completing import (
+    boards,
+    devices,
+    downloaded,
+    here,
+    in_catalog,
+    models,
+    words,
+)
 from edgellm.cli.preparing.resolve import DEMO
+from edgellm.probe.known import catalog
 
 COMMIT = "0" * 40
 
@@ -40,6 +49,18 @@ def test_what_is_on_this_disk_comes_first_with_and_without_where_it_is_from(stor
 def test_a_board_is_offered_by_its_name():
     assert "rpi5" in boards("rp")
     assert "all" in boards("")
+
+
+def test_a_device_is_offered_as_a_word_that_needs_no_quotes_and_is_understood():
+    assert "RTX3090" in devices("RTX30")
+    assert "rtx3090" in devices("rtx30")
+    assert "RTX 3090" in devices("RTX 30")
+    assert devices("nosuch") == []
+    for word in ("RTX3090", "rtx3090"):
+        assert catalog.load().named(word).name == "RTX 3090"
+    assert all(" " not in word for word in devices(""))
+    for word in devices(""):
+        catalog.load().named(word)
 
 
 def test_nothing_is_offered_where_a_setting_is_wrong(stored, monkeypatch):
