@@ -55,6 +55,7 @@ class Device:
     note: str | None = None  # why it can't be used, and the fix
     memory_limit_bytes: int | None = None  # the most that it may take of a pool it shares
     fp16_flops_s: float | None = None  # dense peak of its matrix units, as published
+    vector_flops_s: float | None = None  # of its integer lanes, where that peak is no measure of it
     board_power_w: float | None = None  # its limit as set, else as published
     peer_bytes_s: float | None = None  # to its neighbours without the host, one direction; NVLink
     power_default_w: float | None = None  # the limit that its maker set

@@ -159,6 +159,7 @@ def place(found: Pair, registry: Registry | None, host: MemoryPool, catalog: Cat
         note=note,
         memory_limit_bytes=_limit_bytes(found, host) if shares_host else None,
         fp16_flops_s=_sliced(found, known, total, known.fp16_flops_s) if known else None,
+        vector_flops_s=_sliced(found, known, total, known.vector_flops_s) if known else None,
         board_power_w=_power_w(card, known),
         peer_bytes_s=known.peer_bytes_s() if known else None,
         power_default_w=told.power_default_w,

@@ -186,6 +186,7 @@ def test_of_a_card_cut_up_the_first_instance_is_used_with_its_own_memory():
     assert hardware.pool(gpu.pool_id).total_bytes == 40448 * MIB
     assert hardware.pool(gpu.pool_id).bandwidth_bytes_s == pytest.approx(3350e9 / 2, rel=0.03)
     assert gpu.fp16_flops_s == pytest.approx(989e12 / 2, rel=0.03)
+    assert gpu.vector_flops_s == pytest.approx(33.5e12 / 2, rel=0.03)
     assert "3g.40gb" in gpu.note
 
 

@@ -38,6 +38,7 @@ class DeviceRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     unified: bool = False
     bandwidth_gb_s: float | None = None
     fp16_tflops: float | None = None
+    vector_tops: float | None = None
     board_power_w: float | None = None
     peer_gb_s: float | None = None
     bridge_gb_s: float | None = None
@@ -57,6 +58,10 @@ class DeviceRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     @property
     def fp16_flops_s(self) -> float | None:
         return self.fp16_tflops and self.fp16_tflops * 1e12
+
+    @property
+    def vector_flops_s(self) -> float | None:
+        return self.vector_tops and self.vector_tops * 1e12
 
     @property
     def bandwidth_bytes_s(self) -> float | None:

@@ -199,6 +199,7 @@ def _device(part: Part, backend: Backend, n: int, host_id: str) -> Device:
         link=part.link,
         note=_as_if(row),
         fp16_flops_s=row.fp16_flops_s,
+        vector_flops_s=row.vector_flops_s,
         board_power_w=row.board_power_w,
         peer_bytes_s=row.peer_bytes_s(part.is_bridged),
     )

@@ -155,12 +155,18 @@ def rates_of(device: Device, hardware: Hardware, profile: SpeedProfile) -> Rates
     if device.backend == "cpu":
         return _cpu_rates(family, hardware, profile, bytes_s)
     flops_s = device.fp16_flops_s or family.flops_per_byte * bytes_s
-    vector_flops_s = flops_s
-    if family.vector_flops_per_byte is not None:
-        vector_flops_s = family.vector_flops_per_byte * bytes_s
-    weights_s = family.unpack_ratio * vector_flops_s / 2
+    weights_s = family.unpack_ratio * _vector_flops_s(device, family, flops_s, bytes_s) / 2
     layers = family.layer_s, family.batch_layer_s, family.prompt_layer_s
     return Rates(family, *layers, bytes_s, flops_s, weights_s)
+
+
+def _vector_flops_s(device: Device, family: BackendFamily, flops_s: float, bytes_s: float) -> float:
+    """By the die where it is known: the same one is sold with faster and slower memory."""
+    if device.vector_flops_s is not None:
+        return device.vector_flops_s
+    if family.vector_flops_per_byte is not None:
+        return family.vector_flops_per_byte * bytes_s
+    return flops_s
 
 
 def _cpu_rates(

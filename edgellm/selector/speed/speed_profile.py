@@ -54,7 +54,8 @@ class BackendFamily:
     moe_layer_ratio: float = 1.0  # a block with experts over one without
     recurrent_layer_ratio: float = 1.0
     no_flash_ratio: float = 1.0  # attention without flash attention over attention with it
-    vector_flops_per_byte: float | None = None  # where the peak is no measure of the vector units
+    # the same of the vector units, where the peak is no measure of them and nobody tells theirs
+    vector_flops_per_byte: float | None = None
     most_read_bytes_s: float = inf  # of weights, however fast the memory
     n_apart: int = 1  # tokens of a step up to which each one's experts are read for it alone
     type_costs: Mapping[str, float] = field(default_factory=dict)  # of unpacking, beside q4_k

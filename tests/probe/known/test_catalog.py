@@ -31,7 +31,8 @@ def test_bandwidth_is_found_by_the_whole_name(name, total_gib, gb_s):
 
 
 KNOWN = catalog.load().device
-COLUMNS = ("memory_gib", "bandwidth_gb_s", "fp16_tflops", "board_power_w", "peer_gb_s")
+COLUMNS = ("memory_gib", "bandwidth_gb_s", "fp16_tflops", "vector_tops", "board_power_w",
+           "peer_gb_s")  # fmt: skip
 
 
 @pytest.mark.parametrize("row", KNOWN, ids=lambda row: row.name)
@@ -42,6 +43,7 @@ def test_every_row_has_a_source_a_date_and_believable_figures(row):
     assert row.memory_gib is not None
     assert 2 <= row.memory_gib <= 1024
     assert row.fp16_tflops is None or 0.1 <= row.fp16_tflops <= 3_000
+    assert row.vector_tops is None or 1 <= row.vector_tops <= row.fp16_tflops / 4
     assert row.board_power_w is None or 5 <= row.board_power_w <= 1_500
     assert all(pattern.strip("* ") for pattern in row.match)
     assert (row.backend == "none") == (row.planned_as is not None)

@@ -7,6 +7,7 @@ from selector_machines import GB_S, machine
 
 from edgellm.models.known import catalog
 from edgellm.models.spec import LayerSpec
+from edgellm.probe.known import catalog as devices
 from edgellm.probe.known.boards import hardware_from_board
 from edgellm.probe.known.described import hardware_from_devices
 from edgellm.profiles import load_profiles
@@ -183,6 +184,34 @@ def test_steps_of_several_rows_take_as_long_as_published(n_tokens, tok_s):
     spec = catalog.spec(catalog.find("llama3:8b"), "Q4_0")
     rate = decode(spec, hardware_from_devices(["RTX 4090"]), n_streams=n_tokens, depth=2)
     assert rate.p50 == pytest.approx(tok_s, rel=0.15)
+
+
+def test_one_die_computes_alike_whatever_memory_is_beside_it():
+    """A step of some streams waits for the vector lanes: faster memory then saves only reading."""
+    spec = catalog.spec(catalog.find("llama3.3:70b"), "Q4_K_M")
+    h100, h200 = (hardware_from_devices([f"H{n}"]) for n in ("100 SXM 80GB", "200 SXM 141GB"))
+    same = [one.accelerators[0].vector_flops_s for one in (h100, h200)]
+    assert same[0] == same[1] > 0
+    alone = decode(spec, h200).p50 / decode(spec, h100).p50
+    eight = (decode(spec, one, n_streams=8, depth=0).p50 for one in (h200, h100))
+    together = next(eight) / next(eight)
+    assert alone < 4800 / 3350
+    assert 1 <= together < 1.2
+    small, large = (hardware_from_devices([f"A100 SXM {gb}GB"]) for gb in (40, 80))
+    assert small.accelerators[0].vector_flops_s == large.accelerators[0].vector_flops_s
+
+
+def test_where_the_matrix_units_are_no_measure_every_known_die_tells_its_lanes():
+    """Else it would get them by its memory's bandwidth, which its sisters don't share."""
+    by_lanes = [family for family in SPEED.families if family.vector_flops_per_byte is not None]
+    dies = [
+        device
+        for row in devices.load().device
+        for device in hardware_from_devices([row.name]).accelerators
+        if SPEED.family(device) in by_lanes
+    ]
+    assert len(dies) > 15
+    assert [device.name for device in dies if device.vector_flops_s is None] == []
 
 
 def zen5_core():
