@@ -92,6 +92,7 @@ class _CpuKernels(ProfileRow, frozen=True, kw_only=True):
     decode_gweights_s: float
     gflops: float
     plain_attention: tuple[float, float, float] | None = None  # ratio, Gflop/s, ratio
+    prefill_types: str = ""  # as a family's, where such cores differ from it
 
 
 class _Speed(ProfileRow, frozen=True, kw_only=True):
@@ -191,7 +192,7 @@ def _speed(file: _Speed) -> SpeedProfile:
     return SpeedProfile(
         families=tuple(_family(row, costs, file.n_apart) for row in file.family),
         cpu=CpuSpeed(
-            kernels=tuple(_kernels(row) for row in file.cpu_kernels),
+            kernels=tuple(_kernels(row, costs) for row in file.cpu_kernels),
             thread_layer_s=file.thread_layer_us / 1e6,
             attention_ratio=file.cpu_attention_ratio,
         ),
@@ -228,12 +229,13 @@ def _era(row: _Era) -> Era:
     )
 
 
-def _kernels(row: _CpuKernels) -> CpuKernels:
+def _kernels(row: _CpuKernels, costs: Mapping[str, Mapping[str, float]]) -> CpuKernels:
     plain = None
     if row.plain_attention is not None:
         row_ratio, gflops, masked_ratio = row.plain_attention
         plain = PlainAttention(row_ratio, gflops * 1e9, masked_ratio)
-    return CpuKernels(row.isa, row.decode_gweights_s * 1e9, row.gflops * 1e9, plain)
+    prefill = _costs(costs, row.prefill_types) if row.prefill_types else None
+    return CpuKernels(row.isa, row.decode_gweights_s * 1e9, row.gflops * 1e9, plain, prefill)
 
 
 def _family(

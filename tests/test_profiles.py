@@ -90,6 +90,8 @@ def test_every_tensor_type_that_costs_is_one_of_ggmls():
     speed = load_profiles().speed
     for family in speed.families:
         assert {*family.type_costs, *family.prefill_costs} <= set(BY_NAME)
+    for kernels in speed.cpu.kernels:
+        assert set(kernels.prefill_costs or {}) <= set(BY_NAME)
 
 
 def test_a_prediction_has_a_middle():

@@ -23,7 +23,13 @@ from math import inf
 from edgellm.models.spec import ModelSpec
 from edgellm.probe.hardware import Device, Hardware
 from edgellm.selector.memory.shape import ContextShape
-from edgellm.selector.speed.speed_profile import BackendFamily, PlainAttention, SpeedProfile
+from edgellm.selector.speed.speed_profile import (
+    BackendFamily,
+    CpuKernels,
+    Parts,
+    PlainAttention,
+    SpeedProfile,
+)
 from edgellm.selector.speed.work import (
     Step,
     Work,
@@ -54,6 +60,7 @@ class Rates:
     weights_s: float  # of q4_k, unpacked and multiplied by one token
     attention_flops_s: float = inf  # of one token with its cache; accelerators wait for the bytes
     plain: PlainAttention | None = None  # the CPU's; its flops_s of all cores
+    kernels: CpuKernels | None = None  # the CPU's
 
     def time_s(self, spec: ModelSpec, work: Work, step: Step, shape: ContextShape) -> float:
         slow = 1.0 if shape.flash_attention else self.family.no_flash_ratio
@@ -131,12 +138,17 @@ class Rates:
 
     def _by_matrix_s(self, spec: ModelSpec, work: Work) -> float:
         family = self.family
-        dense = family.cost(dense_mix(spec).parts, multiplied=True)
-        experts = family.cost(expert_mix(spec).parts, multiplied=True)
+        dense = self._multiplying_cost(dense_mix(spec).parts)
+        experts = self._multiplying_cost(expert_mix(spec).parts)
         return (
             work.dense_flops * dense / family.flops_ratio
             + work.expert_flops * experts / family.expert_flops_ratio
         ) / self.flops_s
+
+    def _multiplying_cost(self, parts: Parts) -> float:
+        if self.kernels is not None:
+            return self.kernels.multiplying_cost(parts, self.family)
+        return self.family.cost(parts, multiplied=True)
 
     def _by_vector_s(self, spec: ModelSpec, work: Work) -> float:
         family = self.family
@@ -180,7 +192,7 @@ def _cpu_rates(
     flops_s = kernels.flops_s * n_cores
     layers = layer_s, layer_s, layer_s
     plain = kernels.plain and replace(kernels.plain, flops_s=kernels.plain.flops_s * n_cores)
-    return Rates(family, *layers, bytes_s, flops_s, weights_s, attention_flops_s, plain)
+    return Rates(family, *layers, bytes_s, flops_s, weights_s, attention_flops_s, plain, kernels)
 
 
 def _overlapped(a_s: float, b_s: float) -> float:

@@ -71,8 +71,7 @@ class BackendFamily:
         key = parts, multiplied
         if key not in self._known:
             costs = self.prefill_costs if multiplied else self.type_costs
-            mean = sum(part * costs.get(name, 1.0) for name, part in parts)
-            self._known[key] = mean if parts else 1.0
+            self._known[key] = _mean_cost(parts, costs)
         return self._known[key]
 
     def matches(self, device: Device) -> bool:
@@ -83,6 +82,10 @@ class BackendFamily:
         name = device.name.lower()
         is_any = not self.architectures and not self.name_contains
         return is_any or any(part.lower() in name for part in self.name_contains)
+
+
+def _mean_cost(parts: Parts, costs: Mapping[str, float]) -> float:
+    return sum(part * costs.get(name, 1.0) for name, part in parts) if parts else 1.0
 
 
 @frozen
@@ -122,9 +125,20 @@ class CpuKernels:
     decode_weights_s: float  # of q4_k, out of its cache
     flops_s: float  # in prompts, of q4_k
     plain: "PlainAttention | None" = None  # None: as the family's no_flash_ratio says
+    prefill_costs: Mapping[str, float] | None = None  # beside q4_k; None: the family's
+    _known: dict[Parts, float] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     def matches(self, cpu: Cpu) -> bool:
         return set(self.isa) <= set(cpu.isa)
+
+    def multiplying_cost(self, parts: Parts, family: BackendFamily) -> float:
+        """Of a weight of such a mix beside one of q4_k, in prompts: which types llama.cpp repacks,
+        and what the others cost, is another matter on each instruction set."""
+        if self.prefill_costs is None:
+            return family.cost(parts, multiplied=True)
+        if parts not in self._known:
+            self._known[parts] = _mean_cost(parts, self.prefill_costs)
+        return self._known[parts]
 
 
 @frozen

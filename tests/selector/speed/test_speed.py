@@ -214,6 +214,31 @@ def test_where_the_matrix_units_are_no_measure_every_known_die_tells_its_lanes()
     assert [device.name for device in dies if device.vector_flops_s is None] == []
 
 
+def prompts_on(board: str, *quants: str) -> list[float]:
+    entry, machine = catalog.find("qwen3:8b"), hardware_from_board(board)
+    specs_ = [catalog.spec(entry, quant) for quant in quants]
+    return [prefill(spec, machine, on_cpu(spec)).p50 for spec in specs_]
+
+
+@pytest.mark.parametrize("board", ["rpi5", "m4-16"])
+def test_on_arm_prompts_go_by_what_llama_cpp_repacks_there(board):
+    """llama.cpp PRs 18096 and 18888, qwen3 8B on an M4 Max: Q8_0 160, Q4_K_M 106, Q6_K 95 tok/s,
+    43 before it was repacked."""
+    q8, q4, q5, q6, q3 = prompts_on(board, "Q8_0", "Q4_K_M", "Q5_K_M", "Q6_K", "Q3_K_M")
+    assert q8 > q4 > max(q5, q6)
+    assert q4 / q6 == pytest.approx(106 / 95, rel=0.2)
+    assert min(q5, q6) > 1.5 * q3, "nothing repacks q3_K"
+
+
+def test_on_x86_it_is_another_order():
+    zen5 = replace(hardware_from_board("rpi5"), cpu=zen5_core().cpu)
+    rates = []
+    for quant in ("Q5_K_M", "Q4_K_M", "Q8_0"):
+        spec = catalog.spec(catalog.find("qwen3:8b"), quant)
+        rates.append(prefill(spec, zen5, on_cpu(spec)).p50)
+    assert rates == sorted(rates, reverse=True)
+
+
 def zen5_core():
     """The machine of the figures below: one core of an EPYC with AVX-512."""
     hardware = with_bandwidths(machine(), 50)
