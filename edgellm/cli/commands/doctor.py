@@ -6,21 +6,23 @@ from typing import TYPE_CHECKING
 import typer
 
 from edgellm.cli.flags import options
+from edgellm.units import DASH
 
 if TYPE_CHECKING:
     from edgellm.cli.doctoring.findings import Finding
 
-_MARKS = {"ok": "ok  ", "warning": "warn", "problem": "FAIL"}
+_MARKS = {"ok": "ok  ", "warning": "warn", "problem": "FAIL", "unknown": f"{DASH}   "}
 
 
 def doctor(as_json: options.AsJSON = False) -> None:
     """Check this installation and this machine; say what mends it.
 
-    Ends with exit code 1 when something is a problem; warnings alone end with 0.
+    Ends with exit code 1 when something is a problem; warnings alone end with 0. A dash marks what
+    can't be seen here.
 
     \b
       edgellm doctor
-      edgellm doctor --json | jq '.[] | select(.verdict != "ok")'
+      edgellm doctor --json | jq '.[] | select(.fix)'
     """
     from edgellm.cli.doctoring.checks import examine
     from edgellm.cli.output import print_json

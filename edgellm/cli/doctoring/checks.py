@@ -186,7 +186,9 @@ def _huge_pages(place: Place) -> Finding:
             f"echo madvise | sudo tee {_HUGE_PAGES}; for good: the kernel's parameter "
             "transparent_hugepage=madvise",
         )
-    return Finding("huge pages", "ok", place.huge_pages or "not told here")
+    if place.huge_pages is None:
+        return Finding("huge pages", "unknown", "whether Linux gives them can't be read here")
+    return Finding("huge pages", "ok", place.huge_pages)
 
 
 def _disk(place: Place) -> Finding:

@@ -12,7 +12,7 @@ from edgellm.status import ModelStatus
 @dataclass(frozen=True, slots=True)
 class Finding:
     name: str
-    verdict: Literal["ok", "warning", "problem"]
+    verdict: Literal["ok", "warning", "problem", "unknown"]  # unknown: it can't be seen here
     message: str
     fix: str | None = None
 

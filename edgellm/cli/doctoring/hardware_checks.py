@@ -130,7 +130,11 @@ def _links(place: Place) -> Finding:
             "switch on Above 4G Decoding and Resizable BAR in the firmware's set-up",
         )
     told = ", ".join(dict.fromkeys(str(device.link) for device in devices))
-    return Finding("pcie link", "ok", told or "nobody tells")
+    if told:
+        return Finding("pcie link", "ok", told)
+    if not place.hardware.accelerators:
+        return Finding("pcie link", "ok", "no card here needs one")
+    return Finding("pcie link", "unknown", "no driver tells how many lanes a card has")
 
 
 def _is_without_rebar(hardware: Hardware, device: Device) -> bool:
@@ -160,7 +164,7 @@ def _shared_memory(place: Place) -> Finding:
                 f"for {format_bytes(wanted)} add ttm.pages_limit={pages} to the kernel's command "
                 "line (amdttm.pages_limit with AMD's own driver) and restart",
             )
-    return Finding("gpu memory", "ok", "as much as it can be")
+    return Finding("gpu memory", "ok", "no limit on what a GPU may map")
 
 
 def _channels(place: Place) -> Finding:
@@ -175,7 +179,7 @@ def _channels(place: Place) -> Finding:
         )
     if dimms and dimms.n_channels:
         return Finding("memory channels", "ok", f"{dimms.n_channels} hold a module")
-    return Finding("memory channels", "ok", "nobody tells")
+    return Finding("memory channels", "unknown", "which slots hold a module can't be read here")
 
 
 def _power(place: Place) -> Finding:
@@ -210,7 +214,11 @@ def _power(place: Place) -> Finding:
             if capped[0].vendor == "nvidia"
             else "if that is not meant: write the default back to hwmon's power1_cap",
         )
-    return Finding("power", "ok", "no limit below the makers'")
+    if any(device.power_default_w is not None for device in hardware.devices):
+        return Finding("power", "ok", "every card may draw what its maker set")
+    if hardware.power_mode:
+        return Finding("power", "ok", f"power mode {hardware.power_mode}")
+    return Finding("power", "unknown", "no power limit can be read here")
 
 
 def _is_capped(device: Device) -> bool:
@@ -228,7 +236,9 @@ def _heat(place: Place) -> Finding:
             "cooling, dust, the case's air; or less power: edgellm serves on, more slowly",
         )
     known = [s.temperature_c for s in place.samples if s.temperature_c is not None]
-    return Finding("heat", "ok", f"{max(known):.0f} °C at most" if known else "no sensor tells")
+    if known:
+        return Finding("heat", "ok", f"{max(known):.0f} °C at most")
+    return Finding("heat", "unknown", "no temperature can be read here")
 
 
 def _too_hot(place: Place) -> Iterator[str]:
@@ -252,8 +262,9 @@ def _energy(place: Place) -> Finding:
             f"{place.user}' | sudo tee /etc/tmpfiles.d/edgellm-rapl.conf && sudo systemd-tmpfiles "
             "--create (it can leak what others compute: CVE-2020-8694)",
         )
-    words = {"readable": "counted", "absent": "no counter here"}
-    return Finding("cpu energy", "ok", words[place.cpu_energy])
+    if place.cpu_energy == "absent":
+        return Finding("cpu energy", "unknown", "the processor's energy counter can't be read here")
+    return Finding("cpu energy", "ok", "counted")
 
 
 def _cgroup(place: Place) -> Finding:
