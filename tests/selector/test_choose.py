@@ -157,6 +157,17 @@ def test_a_card_that_gets_nothing_is_not_told_of_what_the_others_hold(small_gib,
     assert f"Card 1 is left out: {why}" in plan.reasons
 
 
+def test_several_cards_are_told_of_in_one_sentence_that_holds_for_all():
+    one = machine((24, 1000), ram=64)
+    useless = [replace(one.devices[0], id=f"x{n}", backend="none", note="no") for n in range(3)]
+    plan = plan_of(replace(one, devices=(*one.devices, *useless)))
+    assert len([why for why in plan.reasons if "can't be used" in why]) == 1
+    limited = powered(machine((12, 900), (12, 900), (12, 900), ram=128), 350, 350, 350)
+    few = plan_of(limited, [specs.candidate(specs.dense(quant="F16"))], max_watts=400)
+    (said,) = [why for why in few.reasons if "left out" in why]
+    assert " are left out: with one more the boards may draw 700 W" in said
+
+
 def test_a_card_that_an_even_split_would_overfill_is_said_not_to_fit():
     hardware = machine((24, 1000), (24, 1000), (2, 1000), backend="sycl")
     pins = {"split_mode": "row", "n_gpu_layers": -1, "n_ctx": 4096}
