@@ -4,6 +4,7 @@ A projector that lies beside its model is used by itself. When it can't be, that
 model is served for text; only a projector that the user names must do.
 """
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -91,8 +92,11 @@ def _bytes(path: Path, candidate: "Candidate") -> int:
 
 def _size_bytes(path: Path) -> int:
     """Raises ModelNotFound, StorageError."""
+    from edgellm.errors import ModelNotFound
     from edgellm.models import local
 
+    if not os.path.exists(path):  # noqa: PTH110 - which raises where a name is too long
+        raise ModelNotFound(f"--mmproj: there is no file {path}")
     try:
         return path.stat().st_size
     except OSError as error:

@@ -74,7 +74,7 @@ def test_the_users_own_must_suit(folder, hardware, tmp_path):
         plan(folder, hardware, mmproj=str(own))
     with pytest.raises(BadGGUF, match="no projector"):
         plan(folder, hardware, mmproj=str(folder / "m-Q8_0.gguf"))
-    with pytest.raises(ModelNotFound, match=r"nothing\.gguf"):
+    with pytest.raises(ModelNotFound, match=f"--mmproj: there is no file {folder}/nothing.gguf"):
         plan(folder, hardware, mmproj=str(folder / "nothing.gguf"))
     with pytest.raises(BadRequest, match="exclude"):
         plan(folder, hardware, mmproj=str(own), no_mmproj=True)
