@@ -78,6 +78,7 @@ def broken_off(screen, home):
 
 def test_ctrl_c_in_a_download_says_that_the_same_command_goes_on(home, hub, terminal):
     screen = terminal("pull", "org/repo")
+    screen.until("looking for org/repo …")  # before the hub has answered
     assert broken_off(screen, home) == 130
     screen.until("the same command goes on from")
     assert "Traceback" not in screen.text

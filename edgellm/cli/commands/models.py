@@ -64,9 +64,12 @@ def pull(
       edgellm pull unsloth/Qwen3-8B-GGUF:Q5_K_M --limit-rate 20MiB/s
       HF_TOKEN=… edgellm pull org/private
     """
+    from edgellm.cli.output import say
     from edgellm.cli.preparing.fetching import fetch_model
 
     config = options.config_from(limit_rate=limit_rate, offline=offline)
+    if not config.offline:  # a hub that takes the question and never answers is asked for a minute
+        say(f"looking for {model} …")
     print(fetch_model(model, config))
 
 
