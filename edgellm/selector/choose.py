@@ -5,6 +5,7 @@ options.py searches, ranking.py says what is better, confirm.py asks llama.cpp w
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from edgellm.errors import BadRequest, DoesNotFit, ModelNotFound
@@ -32,7 +33,7 @@ __all__ = ["Candidate", "choose", "smaller"]
 
 _NO_DRAFT = "without the draft model: its guesses could not be taken back here"
 _UNUSED_HEAD = "its own head for guesses (MTP) is not loaded; --speculate mtp uses it"
-_SHRINK_RATIO = 0.9  # a plan after an out-of-memory takes a tenth less where it was short
+_SHRINK_RATIO = 0.1  # less after the first out-of-memory, where it was short; then twice as much
 
 
 def choose(
@@ -62,13 +63,34 @@ def smaller(
     goal: Goal,
     profiles: Profiles,
     oracle: Oracle | None = None,
+    n_before: int = 0,
 ) -> Plan | None:
-    """The plan to try after `plan` ran out of memory: less in the pools that it filled.
+    """The plan to try after `plan` ran out of memory: less in the pools that it filled. After
+    the first plan a tenth less, then a fifth and two fifths (`n_before` were tried before this
+    one) if that can be: nobody wants to wait for ten loads.
 
     Those are its accelerators', or the host's when it had none; an accelerator that it left out
     stays out, so that one retry after the other comes to an end. Pins stay; None when nothing
     smaller is left. Pass only the candidates that are on this disk to avoid another download.
     """
+    for n in range(n_before, -1, -1):  # where so much less can't be, less will do
+        budgets = _lessened(plan, hardware, candidates, goal, 1 - _SHRINK_RATIO * 2**n)
+        machine = Machine(hardware, budgets, profiles.speed)
+        with suppress(DoesNotFit):
+            less = _choose(machine, candidates, goal, profiles, oracle)
+            said = f"the plan before this one ({plan.quant}, {plan.n_ctx} cells) ran out of memory"
+            return replace(less, reasons=(said, *less.reasons))
+    return None
+
+
+def _lessened(
+    plan: Plan,
+    hardware: Hardware,
+    candidates: Sequence[Candidate],
+    goal: Goal,
+    kept_ratio: float,
+) -> dict[str, int]:
+    """What there is, and of each pool that the plan filled no more than so much of what it took."""
     taken = {pool.id: 0 for pool in hardware.pools}
     for share in plan.shares:
         taken[share.pool_id] += share.total_bytes
@@ -77,15 +99,9 @@ def smaller(
     host_is_short = len(plan.shares) == 1
     for pool_id, n_bytes in taken.items():
         if host_is_short or pool_id != hardware.host.id or _shares_host(plan, hardware):
-            less_bytes = int(n_bytes * _SHRINK_RATIO) - held.get(pool_id, 0)
+            less_bytes = int(n_bytes * kept_ratio) - held.get(pool_id, 0)
             budgets[pool_id] = min(budgets[pool_id], max(0, less_bytes))
-    machine = Machine(hardware, budgets, profiles.speed)
-    try:
-        less = _choose(machine, candidates, goal, profiles, oracle)
-    except DoesNotFit:
-        return None
-    said = f"the plan before this one ({plan.quant}, {plan.n_ctx} cells) ran out of memory"
-    return replace(less, reasons=(said, *less.reasons))
+    return budgets
 
 
 def _choose(

@@ -678,6 +678,14 @@ def test_smaller_plans_shrink_what_was_full_and_come_to_an_end(hardware):
     pytest.fail("it never ended")
 
 
+def test_each_plan_tried_in_vain_makes_the_next_one_smaller_by_more():
+    hardware, goal = machine(ram=32), Goal()
+    plan = choose(hardware, specs.ladder(), goal, PROFILES)
+    for n_before, kept_ratio in enumerate((0.9, 0.8, 0.6)):
+        less = smaller(plan, hardware, specs.ladder(), goal, PROFILES, n_before=n_before)
+        assert used(less, "host") <= kept_ratio * used(plan, "host") + MIB
+
+
 def used(plan, pool_id: str) -> int:
     return sum(share.total_bytes for share in plan.shares if share.pool_id == pool_id)
 

@@ -59,11 +59,12 @@ def planned_as_tuned(
 
 
 def planned_smaller(
-    failed: Plan, hardware: Hardware, candidates: Sequence[Candidate], goal: Goal
+    failed: Plan, n_before: int, hardware: Hardware, candidates: Sequence[Candidate], goal: Goal
 ) -> Plan | None:
-    """After `failed` ran out of memory on this machine. None: nothing smaller is left."""
+    """After `failed`, and `n_before` plans before it, ran out of memory on this machine. None:
+    nothing smaller is left."""
     with oracle() as asked:
-        return smaller(failed, hardware, candidates, goal, profiles_here(), asked)
+        return smaller(failed, hardware, candidates, goal, profiles_here(), asked, n_before)
 
 
 @contextmanager

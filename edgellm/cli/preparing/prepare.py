@@ -29,7 +29,8 @@ from edgellm.runner.adapters import Adapter
 from edgellm.selector.plan import Candidate, DraftFile, Goal, Plan
 
 Fetching = Callable[[Resolved, Candidate], Path]
-Replan = Callable[[Plan], Plan | None]  # after an out-of-memory: the next smaller one
+# After an out-of-memory, and so many others that were tried before: the next smaller one.
+Replan = Callable[[Plan, int], Plan | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,9 @@ def prepare(
             name=plan.model,
             path=path,
             plan=plan,
-            replan=lambda failed: planned_smaller(failed, machine, (one,), goal),
+            replan=lambda failed, n_before: planned_smaller(
+                failed, n_before, machine, (one,), goal
+            ),
             template=_template(here.headers[0]),
             spec=here.spec,
             headers=here.headers,

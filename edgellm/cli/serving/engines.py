@@ -92,7 +92,8 @@ class Fleet:
                 return served
             except DoesNotFit as error:
                 failed = served.engine.plan
-                less = prepared.replan(failed) if n_smaller < _MAX_SMALLER_PLANS else None
+                is_last = n_smaller == _MAX_SMALLER_PLANS
+                less = None if is_last else prepared.replan(failed, n_smaller)
                 if less is None:
                     raise
                 self._say(f"{served.name} did not load: {error}")

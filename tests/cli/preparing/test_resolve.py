@@ -196,7 +196,7 @@ def test_the_plan_that_counts_is_made_from_the_file_itself(hub, config, hardware
 def test_a_smaller_plan_comes_from_the_same_file(hardware):
     prepared = prepare(demo(), hardware, Goal(n_ctx_seq=1024))
 
-    less = prepared.replan(prepared.plan)
+    less = prepared.replan(prepared.plan, 0)
 
     assert less is None or less.total_bytes < prepared.plan.total_bytes
 

@@ -52,7 +52,7 @@ class Garage:
         return self.engines[-1]
 
 
-def halved(plan):
+def halved(plan, n_before):
     """The next smaller plan: half the context, down to 128."""
     return replace(plan, n_ctx_seq=plan.n_ctx_seq // 2) if plan.n_ctx_seq > 128 else None
 

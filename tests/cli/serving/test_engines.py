@@ -44,7 +44,7 @@ def test_after_three_smaller_plans_it_gives_up():
     made, garage, _ = fleet(*(DoesNotFit(f"try {i}") for i in range(9)))
 
     with pytest.raises(DoesNotFit, match="try 3"):
-        asyncio.run(made.load(prepared(replan=lambda plan: plan)))
+        asyncio.run(made.load(prepared(replan=lambda plan, n_before: plan)))
     assert len(garage.engines) == 4
 
 
@@ -100,7 +100,7 @@ def test_stopping_waits_for_what_listens_and_not_for_what_loads():
     async def load_and_stop():
         await made.load(prepared())
         with pytest.raises(DoesNotFit):
-            await made.load(prepared("other", replan=lambda plan: None))
+            await made.load(prepared("other", replan=lambda plan, n_before: None))
         await made.stop()
 
     asyncio.run(load_and_stop())
