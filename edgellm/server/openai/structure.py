@@ -130,7 +130,18 @@ def _vllm_schema(raw: Raw, param: str) -> JSONSchema | None:
     text = bytes(raw).decode().strip()
     if text.startswith('"'):
         raw = Raw(msgspec.json.decode(text, type=str).encode())
-    return _schema(raw, param)
+    found = _schema(raw, param)
+    if found:
+        _check_is_json(found.schema, param)
+    return found
+
+
+def _check_is_json(text: str, param: str) -> None:
+    """A request's own JSON was checked with the request; what a string holds was not."""
+    try:
+        msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"{param}: is not JSON: {error}", param=param) from error
 
 
 def _regex(pattern: str | None) -> Regex | None:

@@ -540,6 +540,16 @@ def test_a_structure_of_vllms_that_is_not_served_is_refused():
     assert refused(chat, guided_regex="a", regex="b").param == "guided_regex"
 
 
+@pytest.mark.parametrize("text", ["{nonsense", '{"a": [}', '{"a": 1} b'])
+def test_a_schema_in_a_string_is_json(text):
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    for asked in ({"guided_json": text}, {"structured_outputs": {"json": text}}):
+        for more in ({}, {"tools": tools}):
+            error = refused(chat, **asked, **more)
+            assert error.param in ("guided_json", "structured_outputs.json")
+            assert "is not JSON" in str(error)
+
+
 def test_vllms_repetition_penalty_looks_back_on_everything():
     sampling = chat(repetition_penalty=1.5).params.sampling
     assert (sampling.repeat_penalty, sampling.repeat_last_n) == (1.5, -1)
