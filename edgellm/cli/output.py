@@ -1,5 +1,6 @@
 """What the commands print: facts on stdout, for people and pipes; progress on stderr."""
 
+import contextlib
 import sys
 from typing import Any
 
@@ -7,8 +8,9 @@ from edgellm.errors import EdgellmError
 
 
 def say(text: str) -> None:
-    """Progress. stdout stays clean for what was asked for."""
-    print(text, file=sys.stderr, flush=True)
+    """Progress. stdout stays clean for what was asked for. Where nobody reads it, it is lost."""
+    with contextlib.suppress(OSError):  # whatever it tells of goes on
+        print(text, file=sys.stderr, flush=True)
 
 
 def say_error(error: EdgellmError) -> None:

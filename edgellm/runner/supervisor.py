@@ -199,7 +199,8 @@ class Supervisor:
         words = str(cause) if isinstance(cause, WorkerDied) else f"it did not load again: {cause}"
         line = f"{self.plan.model}: {words}; {then}"
         self.log.append(line)
-        self.on_death(line)
+        with contextlib.suppress(OSError):  # where it is told may be closed; the log has it
+            self.on_death(line)
 
     def _give_up(self, cause: EdgellmError) -> None:
         self.state, self.failure = "failed", cause

@@ -1,4 +1,7 @@
-from edgellm.cli.output import print_json, say_error
+import os
+import sys
+
+from edgellm.cli.output import print_json, say, say_error
 from edgellm.errors import BadRequest
 
 
@@ -30,3 +33,26 @@ def test_an_error_without_a_hint_has_one_line(capsys):
     say_error(BadRequest("too long"))
 
     assert capsys.readouterr().err == "edgellm: too long\n"
+
+
+def test_progress_that_nobody_reads_any_more_stops_nothing(monkeypatch):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb", buffering=0) as pipe:
+        monkeypatch.setattr(sys, "stderr", _Written(pipe))
+        say("a worker died")
+        assert sys.stderr.n_written == 1
+
+
+class _Written:
+    """A text stream that keeps nothing back, so that closing it has nothing left to write."""
+
+    def __init__(self, raw):
+        self._raw, self.n_written = raw, 0
+
+    def write(self, text):
+        self.n_written += 1
+        return self._raw.write(text.encode())
+
+    def flush(self):
+        self._raw.flush()

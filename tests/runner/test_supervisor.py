@@ -446,3 +446,21 @@ def test_a_death_is_told_and_logged_once_without_the_words_of_the_load():
     assert told == logged
     (line,) = told
     assert line.endswith(": the model's process ended (SIGKILL); it is started again")
+
+
+def test_a_death_that_can_be_told_nobody_is_logged_and_the_worker_comes_back():
+    def nobody(line):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    async def scenario(engine):
+        engine.on_death = nobody
+        os.kill(engine.pid, signal.SIGKILL)
+        while engine.state == "ready":  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        _, ending = await collect(engine, "Once", greedy(5))
+        return ending, engine.n_restarts, [line for line in engine.log if "SIGKILL" in line]
+
+    ending, n_restarts, logged = supervise(scenario)
+    assert isinstance(ending, Finished)
+    assert n_restarts == 1
+    assert len(logged) == 1
