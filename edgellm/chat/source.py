@@ -106,16 +106,17 @@ class Source:
         return found
 
     def is_followed_by(self, *literals: str) -> Waiting[bool]:
-        """Whether a little white space and then one of `literals`, or nothing more, comes next.
-        Takes nothing."""
+        """Whether a little white space and then one of `literals`, or nothing more, comes next; at
+        the text's end also where one has begun. Takes nothing."""
         while True:
             space = _LITTLE_SPACE.match(self._text, self._at)
             at = space.end() if space else self._at
             near = self._text[at : at + max(map(len, literals))]
             if any(near.startswith(literal) for literal in literals):
                 return True
-            if self._closed or not any(_grows_from(near, literal) for literal in literals):
-                return not near
+            begins = any(_grows_from(near, literal) for literal in literals)
+            if self._closed or not begins:
+                return begins
             yield None
 
     def skip(self, characters: str = SPACE) -> Waiting[str]:
