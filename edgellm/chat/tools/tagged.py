@@ -1,8 +1,9 @@
 """Calls written in tags, one for each parameter: Qwen3-Coder, GLM, DeepSeek V3.2 and others.
 
-A value stands there as it is, and ends where another parameter follows, or the call's end: what
-looks like its end elsewhere is text of it. Of a string, JSON is told while it comes; anything else
-is JSON already, and told when it is whole.
+A value stands there as it is, and ends where another parameter follows, or the call's end; or, where
+a model forgot that, the block's end or another call. What looks like its end elsewhere is text of
+it. Of a string, JSON is told while it comes; anything else is JSON already, and told when it is
+whole.
 """
 
 import json
@@ -64,6 +65,7 @@ def tagged_format(
     """
     starts, closes = [one.strip() for one in begins], [one.strip() for one in ends]
     bare = (tags.open,) if begins_bare else ()
+    follow = tuple(filter(None, (tags.key, tags.close, *closes, *starts, tags.open)))
 
     def read(source: Source, calls: Calls, start: str) -> Reading[None]:
         if start != tags.open:
@@ -71,7 +73,7 @@ def tagged_format(
             if tags.open:
                 yield from source.expect(tags.open)
         while True:
-            yield from read_call(source, calls, tags)
+            yield from read_call(source, calls, tags, follow)
             yield from source.skip()
             if (yield from source.accepts(*closes)):
                 break
@@ -94,8 +96,9 @@ def tagged_format(
     )
 
 
-def read_call(source: Source, calls: Calls, tags: Tags) -> Reading[None]:
-    """One call, from its name to `close`. Unaccounted for until the first tag after its name."""
+def read_call(source: Source, calls: Calls, tags: Tags, follow: tuple[str, ...]) -> Reading[None]:
+    """One call, from its name to `close`. Unaccounted for until the first tag after its name.
+    A value ends only where one of `follow` comes."""
     name = yield from source.take_while(_is_of_a_name, calls.most)
     if tags.named:
         yield from source.expect(tags.named)
@@ -115,9 +118,9 @@ def read_call(source: Source, calls: Calls, tags: Tags) -> Reading[None]:
         source.unmark()
         n_told += 1
         if _is_string(known.get(key, ({}, False))[0], value, tags):
-            yield from _tell_string(source, calls, tags)
+            yield from _tell_string(source, calls, tags, follow)
         else:
-            yield from _tell_other(source, calls, tags, known.get(key, ({}, False))[0])
+            yield from _tell_other(source, calls, tags, follow, known.get(key, ({}, False))[0])
         source.mark()
     if not n_told:
         yield calls.begin(name)
@@ -135,7 +138,9 @@ def call_rule(rules: Rules, tool: Tool, tags: Tags) -> str:
     return rules.add(" ".join([*parts, rules.text(tags.close)]))
 
 
-def _tell_string(source: Source, calls: Calls, tags: Tags) -> Reading[None]:
+def _tell_string(
+    source: Source, calls: Calls, tags: Tags, follow: tuple[str, ...]
+) -> Reading[None]:
     yield calls.arguments('"')
     ends = yield from _ends(source, tags)
     while True:
@@ -144,17 +149,19 @@ def _tell_string(source: Source, calls: Calls, tags: Tags) -> Reading[None]:
         )
         if not end:
             raise Broken("a value does not end")
-        if (yield from source.is_followed_by(tags.key, tags.close)):
+        if (yield from source.is_followed_by(*follow)):
             break
         yield calls.arguments(_escaped(end))
     yield calls.arguments('"')
 
 
-def _tell_other(source: Source, calls: Calls, tags: Tags, wanted: Schema) -> Reading[None]:
+def _tell_other(
+    source: Source, calls: Calls, tags: Tags, follow: tuple[str, ...], wanted: Schema
+) -> Reading[None]:
     source.mark()
     ends = yield from _ends(source, tags)
     text, end = yield from source.take_until(*ends)
-    while not (yield from source.is_followed_by(tags.key, tags.close)):
+    while not (yield from source.is_followed_by(*follow)):
         more, next_end = yield from source.take_until(*ends)
         text, end = text + end + more, next_end
     value = _PYTHONS.get(text.strip(), text.strip())

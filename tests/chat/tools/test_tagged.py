@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from chat.hearing import BY_NAME, hear
+from chat.hearing import BY_NAME, hear, heard_every_way
 
 DSML = "｜DSML｜"
 CALLS = {  # two parameters, `{0}` and `{1}`, as the format writes them
@@ -55,3 +55,35 @@ def test_a_call_that_is_cut_off_in_its_closing_tags_has_its_values_and_no_tags(n
             assert arguments.startswith(json.dumps(there)[:-1]), text[:cut]
             if cut >= ends[1]:  # before that, of the second value's end some may be in it
                 assert whole.startswith(arguments), text[:cut]
+
+
+FORGOTTEN = [
+    ("qwen-coder", "\n</function>"),
+    ("qwen-coder", "\n</function>\n</tool_call>"),
+    ("glm", "\n</tool_call>"),
+    ("minimax", "\n</invoke>"),
+    ("minimax", "\n</invoke>\n</minimax:tool_call>"),
+    ("seed-oss", "\n</function>"),
+    ("seed-oss", "\n</function>\n</seed:tool_call>"),
+    ("deepseek-v3.2", f"\n</{DSML}invoke>"),
+    ("deepseek-v3.2", f"\n</{DSML}invoke>\n</{DSML}function_calls>"),
+]
+
+
+@pytest.mark.parametrize("values", ORDERS)
+@pytest.mark.parametrize(("name", "end"), FORGOTTEN)
+def test_a_call_without_its_end_takes_no_other_call_into_its_value(name, end, values):
+    text, _ = written(name, values)
+    assert end in text
+    calls = heard_every_way(BY_NAME[name], f"{text.replace(end, '')}\n{text}")[2]
+    whole = json.dumps(dict(values))
+    assert [arguments for _, _, arguments in calls] == [whole[:-1], whole]
+
+
+@pytest.mark.parametrize("name", ["qwen-coder", "minimax"])
+def test_a_second_call_in_the_block_is_not_in_the_firsts_value(name):
+    text, ends = written(name, ORDERS[0])
+    first = text[: ends[1]]
+    second = text[text.index("\n") :]  # without the block's begin
+    calls = heard_every_way(BY_NAME[name], first + second)[2]
+    assert calls[0][2] == json.dumps(dict(ORDERS[0]))[:-1]
