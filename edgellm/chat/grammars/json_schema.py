@@ -30,7 +30,7 @@ _OF_SCHEMAS = frozenset({
     "allOf", "anyOf", "oneOf", "not", "if", "then", "else", "items", "prefixItems", "contains",
     "additionalItems", "additionalProperties", "propertyNames",
 })  # fmt: skip
-_JSON_RULE = re.compile(r"%json (?=\{)")
+_JSON_RULE = re.compile(r"r_\d+: %json (?=\{)")  # the whole of a rule: a literal may say %json, too
 
 
 def binding(schema: Any) -> Any:
@@ -45,7 +45,7 @@ def without_unread(grammar: str, is_read: IsRead) -> str:
 
 
 def _line_without(line: str, is_read: IsRead) -> str:
-    found = _JSON_RULE.search(line)
+    found = _JSON_RULE.match(line)
     if not found:
         return line
     schema, end = json.JSONDecoder().raw_decode(line, found.end())
