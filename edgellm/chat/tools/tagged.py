@@ -1,9 +1,8 @@
 """Calls written in tags, one for each parameter: Qwen3-Coder, GLM, DeepSeek V3.2 and others.
 
-A value stands there as it is, and ends where another parameter follows, or the call's end; or, where
-a model forgot that, the block's end or another call. What looks like its end elsewhere is text of
-it. Of a string, JSON is told while it comes; anything else is JSON already, and told when it is
-whole.
+A value stands there as it is, and ends where another parameter follows, or the call's end; where a
+model forgot that, the block's end or another call. What looks like its end elsewhere is text of it.
+Of a string, JSON is told while it comes; anything else is JSON already, and told when it is whole.
 """
 
 import json
