@@ -7,8 +7,8 @@ Each model is planned for the CPU alone, loaded, given a context full of tokens,
 weights, KV, compute: as llama.cpp logs its buffers, bound 1 %. A mapped buffer is the stretch of
 the file from its first to its last tensor; where the CPU's kernels got repacked copies, what they
 copied lies in that stretch a second time, so of a stretch counts at most what no copy holds
-("repacked" in the table, the file itself being the bound). compute is what is there after loading:
-room for the outputs of one batch is made when an embedding model is first asked.
+("repacked" in the table, the file itself being the bound). compute is with the outputs as many as
+they get, though room for most of them is made when they are first asked for (runner/loadlog.py).
 
 RSS: the process's resident memory after the context was full, beside the plan's sum on the host,
 its own overhead included, and the repacked copies; bound 3 %, or 4 MiB for files of a few MiB. The
@@ -34,8 +34,6 @@ from edgellm.runner.account import measured_shares
 from edgellm.runner.loadlog import DeviceMemory
 from edgellm.runner.supervisor import Supervisor
 from edgellm.selector.choose import choose
-from edgellm.selector.memory.compute import output_bytes
-from edgellm.selector.memory.shape import ContextShape
 from edgellm.selector.plan import Candidate, Goal, Plan
 from edgellm.units import GIB, KIB, MIB
 
@@ -148,25 +146,14 @@ def _compared(
     yield Figure("KV", planned.kv_bytes, taken.kv_bytes, BOUND_RATIO, ROUNDING_BYTES)
     yield Figure(
         "compute",
-        planned.compute_bytes - _made_later(spec, plan),
+        planned.compute_bytes,
         taken.compute_bytes,
         BOUND_RATIO,
-        ROUNDING_BYTES,
+        ROUNDING_BYTES * plan.n_outputs_max / plan.n_seq_max,  # outputs are logged as at load
     )
     yield Figure(
         "RSS", planned.total_bytes + copies, rss_bytes, RSS_BOUND_RATIO, RSS_BOUND_BYTES
     )  # fmt: skip
-
-
-def _made_later(spec: ModelSpec, plan: Plan) -> int:
-    """The outputs beyond one for each sequence."""
-    of_all = ContextShape(
-        plan.n_ctx, plan.n_seq_max, plan.n_ubatch, plan.n_outputs_max, embedding=plan.embedding
-    )
-    at_load = ContextShape(
-        plan.n_ctx, plan.n_seq_max, plan.n_ubatch, plan.n_seq_max, embedding=plan.embedding
-    )
-    return output_bytes(spec, of_all) - output_bytes(spec, at_load)
 
 
 def _rss_bytes(pid: int) -> int:
