@@ -92,12 +92,12 @@ class Samplers(Structured, kw_only=True):
 
     def _repetition(self) -> dict[str, Any]:
         """vLLM's penalty is llama.cpp's, but looks back on all that was written, and the prompt."""
+        if self.repetition_penalty == 1:  # off: the other penalties keep their own reach
+            return {}
         if self.repeat_penalty is not None:
             words = "repetition_penalty and repeat_penalty exclude each other"
             raise BadRequest(words, param="repetition_penalty")
         looks_back = -1 if self.repeat_last_n is None else self.repeat_last_n
-        if self.repetition_penalty == 1:  # off: the other penalties keep their own reach
-            return {}
         return {"repeat_penalty": self.repetition_penalty, "repeat_last_n": looks_back}
 
 

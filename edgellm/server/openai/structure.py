@@ -5,6 +5,7 @@
 exclude each other.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
@@ -13,7 +14,7 @@ from msgspec import Meta, Raw
 from edgellm.chat.messages import GBNF, Choices, JSONSchema, Regex, Rule
 from edgellm.errors import BadRequest
 from edgellm.server.body import json_depth
-from edgellm.server.openai.unserved import NULL, Unserved
+from edgellm.server.openai.unserved import NULL, Unserved, check_says_nothing
 
 MAX_SCHEMA_CHARS, MAX_SCHEMA_DEPTH = 64 * 1024, 32
 
@@ -23,6 +24,11 @@ Pattern: TypeAlias = Annotated[str, Meta(max_length=512)]
 Grammar: TypeAlias = Annotated[str, Meta(max_length=MAX_SCHEMA_CHARS)]
 
 _ANY_OBJECT = JSONSchema('{"type":"object"}')
+_UNSERVED: Mapping[str, tuple[bool, ...]] = {  # of vLLM's, and which of their values say nothing
+    "disable_additional_properties": (False,),
+    "whitespace_pattern": (),
+    "structural_tag": (),
+}
 
 
 class NamedSchema(msgspec.Struct):
@@ -45,6 +51,14 @@ class StructuredOutputs(msgspec.Struct, forbid_unknown_fields=True):
     json_object: bool | None = None
     disable_fallback: bool | None = None  # how vLLM goes about it; it changes nothing here
     disable_any_whitespace: bool | None = None
+    disable_additional_properties: Raw = NULL
+    whitespace_pattern: Raw = NULL
+    structural_tag: Raw = NULL
+
+    def check_served(self) -> None:
+        """Raises BadRequest that names the first field that asks for what isn't there."""
+        for name, says_nothing in _UNSERVED.items():
+            check_says_nothing(getattr(self, name), f"structured_outputs.{name}", says_nothing)
 
 
 class Structured(Unserved, kw_only=True):
@@ -60,6 +74,8 @@ class Structured(Unserved, kw_only=True):
     guided_grammar: Grammar | None = None
 
     def structure(self) -> Rule | None:
+        if self.structured_outputs:
+            self.structured_outputs.check_served()
         found = self._structures()
         if len(found) > 1:
             fields = list(found)

@@ -43,6 +43,12 @@ def chat(**fields):
     )
 
 
+def chat_written(field, written):
+    """With a field's value in the client's own bytes."""
+    start = b'{"messages": [{"role": "user", "content": "Hi"}], '
+    return chat_request(start + b'"%s": %s}' % (field.encode(), written), "__mark__")
+
+
 def completion(**fields):
     return completion_request(json.dumps({"prompt": "Hi"} | fields).encode())
 
@@ -534,6 +540,40 @@ def test_what_would_change_the_answer_and_is_not_served_is_refused(field, asks, 
     assert chat(**{field: says_nothing}) == chat()
 
 
+@pytest.mark.parametrize(
+    ("field", "written"),
+    [
+        ("min_tokens", b"0.0"),
+        ("stop_token_ids", b"[ ]"),
+        ("allowed_token_ids", b"[]"),
+        ("bad_words", b'""'),
+        ("bad_words", b"[\n]"),
+        ("t_max_predict_ms", b"-1.0"),
+        ("function_call", b'"\\u0061uto"'),
+    ],
+)
+def test_what_asks_for_nothing_may_be_written_in_any_way(field, written):
+    assert chat_written(field, written) == chat()
+
+
+@pytest.mark.parametrize("written", [b'"\xff"', b"[1]", b"[" * 40 + b"]" * 40])
+def test_what_asks_for_something_or_cannot_be_read_is_refused(written):
+    with pytest.raises(BadRequest, match="bad_words: is not served"):
+        chat_written("bad_words", written)
+
+
+def test_vllms_defaults_of_a_structure_ask_for_nothing():
+    choice = {"choice": ["a"]}
+    defaults = {"disable_additional_properties": False} | dict.fromkeys(
+        ("json", "regex", "grammar", "json_object", "whitespace_pattern", "structural_tag")
+    )
+    asked = chat(structured_outputs=choice | defaults)
+    assert asked.params.structure == Choices(("a",))
+    for field in ("disable_additional_properties", "whitespace_pattern", "structural_tag"):
+        error = refused(chat, structured_outputs=choice | {field: True})
+        assert error.param == f"structured_outputs.{field}"
+
+
 def test_a_structure_of_vllms_that_is_not_served_is_refused():
     error = refused(chat, structured_outputs={"structural_tag": "x"})
     assert "structural_tag" in str(error)
@@ -556,6 +596,9 @@ def test_vllms_repetition_penalty_looks_back_on_everything():
     near = chat(repetition_penalty=1.5, repeat_last_n=8).params.sampling
     assert (near.repeat_penalty, near.repeat_last_n) == (1.5, 8)
     assert chat(repetition_penalty=1).params.sampling == SamplingParams()
+    assert chat(repetition_penalty=1, repeat_penalty=1.1).params.sampling == SamplingParams(
+        repeat_penalty=1.1
+    )
     error = refused(chat, repetition_penalty=1.5, repeat_penalty=1.1)
     assert error.param == "repetition_penalty"
 
