@@ -50,6 +50,7 @@ _COMPARING = (
     "==", "eq", "equalto", "!=", "ne", "<", "lt", "lessthan", "<=", "le", ">", "gt", "greaterthan",
     ">=", "ge", "in",
 )  # fmt: skip
+_LOOKING = frozenset({"index", "count"})  # methods of a list that compare what is in it
 _CHANGES = frozenset({"append", "pop"})  # of a template's own list; Kimi K2's keeps a queue
 
 _allowance: ContextVar[Allowance | None] = ContextVar("allowance", default=None)
@@ -94,6 +95,9 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             if name == "join":
                 args = tuple(_as_list(one) for one in args)
             _ours().make(by_method(text, name, (*args, *kwargs.values())), name)
+        if isinstance(text, list | tuple) and name in _LOOKING:
+            for value in (text, *args):  # neither takes a name for what it looks for
+                self.compared(value)
         if isinstance(text, _OwnList) and name in _CHANGES:
             _ours().make(ELEMENT, name)
             _ours().look(ELEMENT * len(text) if name == "pop" else 0)  # the others move up

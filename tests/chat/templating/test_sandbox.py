@@ -27,6 +27,13 @@ def grown(expression):
 NESTED = "{% for i in range(99999) %}" * 3 + "{% endfor %}" * 3
 
 
+# Two that are equal, and no part of either is a part of the other: 2 ** 22 comparisons.
+TWINS = (
+    "{% set ns = namespace(a=[0], b=[0]) %}{% for i in range(22) %}{% set ns.a = [ns.a, ns.a] %}"
+    "{% set ns.b = [ns.b, ns.b] %}{% endfor %}"
+)
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
     [
@@ -44,6 +51,13 @@ NESTED = "{% for i in range(99999) %}" * 3 + "{% endfor %}" * 3
         (grown("[ns.a, ns.a]") + "{{ ns.a }}", "too many others"),
         (grown("[ns.a, ns.a]") + "{{ ns.a|tojson }}", "too many others"),
         (grown("[ns.a, ns.a]") + "{{ ns.a == [ns.a] }}", "too many others"),
+        (grown("[ns.a, ns.a]") + "{{ [ns.a].index([ns.a]) }}", "too many others"),
+        (grown("[ns.a, ns.a]") + "{{ (1,).count(ns.a) }}", "too many others"),
+        (TWINS + "{{ [ns.a].index(ns.b) }}", "too many others"),
+        (TWINS + "{{ [ns.a].count(ns.b) }}", "too many others"),
+        (TWINS + "{{ (ns.a,).index(ns.b) }}", "too many others"),
+        ("{% set l = ['x' * 999999] %}{% for i in range(9999) %}{{ l.count('y') }}{% endfor %}",
+         "steps"),
         (grown("[ns.a, ns.a]") + "{{ ns.a|upper }}", "too many others"),
         (grown("[ns.a, ns.a]") + "{{ ns.a|format }}", "too many others"),
         (grown("{'a': ns.a, 'b': ns.a}") + "{{ ns.a|string }}", "too many others"),
@@ -111,12 +125,13 @@ def test_what_templates_do_with_texts_and_lists_still_works():
         " {{ ', '.join(ns.l|map('upper')) }} {{ messages|map(attribute='role')|list|tojson }}"
         " {{ 'a,b'.split(',')|last }} {{ 'x'|indent(2, true) }} {{ [1, 2]|sum }} {{ (1, 2)[0] }}"
         " {{ 2.345|round(2) }} {{ {'k': [1]}|tojson(indent=1) }}"
+        " {{ [1, [2]].index([2]) }} {{ (1, 2, 1).count(1) }}"
         " {{ 'b' in 'abc' and 1 < 2 < 3 and 'x' not in ['y'] }} {{ {'k': [1]}['k'] }}"
     )
     told = [Message("user", "a"), Message("assistant", "b")]
     expected = (
         "a+b a1b2 ['b'] x-007 y/  5 A, B [\"user\", \"assistant\"] b   x 3 1 2.35"
-        " {\n \"k\": [\n  1\n ]\n} True [1]"
+        " {\n \"k\": [\n  1\n ]\n} 1 2 True [1]"
     )  # fmt: skip
     assert ChatTemplate(source).render(told) == expected
 
