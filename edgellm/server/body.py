@@ -53,11 +53,29 @@ def _out_of_range(kind: Any, body: Bytes, param: str) -> str | None:
     if number is None:
         return None
     given = msgspec.json.decode(body, type=dict[str, msgspec.Raw])[param]
-    value = bytes(given).decode()
+    value = raw_text(given, param)
     value = value if len(value) <= _MAX_SHOWN else f"{value[:_MAX_SHOWN]}…"
     words = "a number" if isinstance(number, inspect.FloatType) else "a whole number"
     low = f"above {number.gt}" if number.ge is None else f"from {number.ge}"
     return f"{value} is not {words} {low} to {number.le}"
+
+
+def raw_text(raw: msgspec.Raw, param: str) -> str:
+    """A field that was kept as it was written: msgspec has not looked into its strings.
+    Raises BadRequest."""
+    try:
+        return bytes(raw).decode()
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"{param}: is not UTF-8: {error.reason}", param=param) from error
+
+
+def json_value(text: str, param: str) -> Any:
+    """What the text of such a field stands for, or of a string that holds JSON: its numbers may be
+    none. Raises BadRequest."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"{param}: is not JSON: {error}", param=param) from error
 
 
 def json_depth(text: str) -> int:

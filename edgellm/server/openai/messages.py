@@ -13,6 +13,7 @@ from msgspec import Meta, Raw
 
 from edgellm.chat.messages import Message, Tool, ToolCall, ToolChoice
 from edgellm.errors import BadRequest
+from edgellm.server.body import json_value, raw_text
 from edgellm.server.openai.images import Gallery, ImageURL
 from edgellm.server.openai.structure import schema_text
 from edgellm.server.openai.unserved import NULL
@@ -105,7 +106,10 @@ def message(i: int, given: ChatMessage, gallery: Gallery) -> Message:
         text=text if text is not None else "".join(written),
         name=given.name or None,
         reasoning=given.reasoning_content or given.reasoning or None,
-        tool_calls=tuple(_call(call, f"call_{i}_{n}") for n, call in enumerate(calls)),
+        tool_calls=tuple(
+            _call(call, f"call_{i}_{n}", f"{where}.tool_calls[{n}].function.arguments")
+            for n, call in enumerate(calls)
+        ),
         tool_call_id=given.tool_call_id or None,
     )
 
@@ -140,7 +144,7 @@ def tools(given: Sequence[ToolBody]) -> tuple[Tool, ...]:
             )
         if name in found:
             raise BadRequest(f"{where}.name: {name!r} is there twice", param=f"{where}.name")
-        parameters = msgspec.json.decode(schema)
+        parameters = json_value(schema, f"{where}.parameters")
         _check(parameters, f"{where}.parameters")
         found[name] = Tool(name, parameters, one.function.description or "")
     return tuple(found.values())
@@ -161,8 +165,8 @@ def tool_choice(given: Choice | None, tools: Sequence[Tool]) -> ToolChoice:
     return choice
 
 
-def _call(given: CallBody, fallback_id: str) -> ToolCall:
-    text = bytes(given.function.arguments).decode().strip()
+def _call(given: CallBody, fallback_id: str, param: str) -> ToolCall:
+    text = raw_text(given.function.arguments, param).strip()
     if text.startswith('"'):
         text = msgspec.json.decode(text, type=str).strip()
     arguments = "{}" if text in ("", "null") else text

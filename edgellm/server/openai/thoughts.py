@@ -7,12 +7,11 @@ is short for the budgets.
 
 from typing import Annotated, Any, TypeAlias
 
-import msgspec
 from msgspec import Meta, Raw
 
 from edgellm.chat.messages import ReasoningFormat
 from edgellm.errors import BadRequest
-from edgellm.server.body import INT32_MAX, json_depth
+from edgellm.server.body import INT32_MAX, json_depth, json_value, raw_text
 from edgellm.server.openai.sampling import Sampling
 from edgellm.server.openai.unserved import NULL
 
@@ -49,14 +48,15 @@ class Thoughtful(Sampling, kw_only=True):
         return None if first == -1 else first
 
     def _kwargs(self) -> dict[str, Any]:
-        text, param = bytes(self.chat_template_kwargs).decode(), "chat_template_kwargs"
+        param = "chat_template_kwargs"
+        text = raw_text(self.chat_template_kwargs, param)
         if len(text) > _MAX_CHARS or json_depth(text) > _MAX_DEPTH:
             raise BadRequest(
                 f"{param}: {len(text)} characters, {json_depth(text)} deep; {_MAX_CHARS} and "
                 f"{_MAX_DEPTH} are the limits",
                 param=param,
             )
-        given = msgspec.json.decode(text)
+        given = json_value(text, param)
         if given is not None and not isinstance(given, dict):
             raise BadRequest(f"{param}: must be an object", param=param)
         return given or {}

@@ -136,6 +136,51 @@ def test_a_body_that_is_no_chat_is_a_bad_request(body):
     refused(chat_request, body, "__mark__")
 
 
+CALLED = (
+    b'{"messages":[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":%s}}]}]}'
+)
+
+
+@pytest.mark.parametrize(
+    ("field", "written", "param"),
+    [
+        ("guided_json", b'{"a": "%s"}', None),
+        ("guided_json", b'"{%s}"', None),
+        ("json_schema", b'{"a": "%s"}', None),
+        ("response_format", b'{"type":"json_object","schema":{"a":"%s"}}',
+         "response_format.schema"),
+        ("chat_template_kwargs", b'{"a": "%s"}', None),
+        ("tools", b'[{"type":"function","function":{"name":"f","parameters":{"a":"%s"}}}]',
+         "tools[0].function.parameters"),
+        ("temperature", b'"%s"', None),
+    ],
+)  # fmt: skip
+def test_a_field_whose_strings_are_no_text_is_refused_by_name(field, written, param):
+    error = refused(chat_written, field, written.replace(b"%s", b"\xff"))
+    assert error.param == (param or field)
+    assert str(error).startswith(f"{error.param}: is not UTF-8")
+
+
+@pytest.mark.parametrize("arguments", [b'{"a": "\xff"}', b'"{\xff}"'])
+def test_a_call_whose_arguments_are_no_text_is_refused_by_name(arguments):
+    error = refused(chat_request, CALLED.replace(b"%s", arguments), "__mark__")
+    assert error.param == "messages[0].tool_calls[0].function.arguments"
+
+
+@pytest.mark.parametrize(
+    ("field", "written"),
+    [
+        ("chat_template_kwargs", b'{"a": 1e999}'),
+        ("tools", b'[{"type":"function","function":{"name":"f","parameters":{"a":1e999}}}]'),
+        ("guided_json", b'{"a": 1e999}'),
+    ],
+)
+def test_a_field_with_a_number_that_is_none_is_refused_by_name(field, written):
+    error = refused(chat_written, field, written)
+    assert str(error.param).startswith(field)
+    assert "is not JSON" in str(error)
+
+
 def test_null_counts_as_absent():
     nothing = {field.encode_name: None for field in inspect.type_info(ChatBody).fields}
     del nothing["messages"]
