@@ -145,7 +145,11 @@ def _or_calls(format: Format, asked: ChatRequest, tools: tuple[Tool, ...], wante
             hint="leave out the tools, or say tool_choice: none",
             param="tools",
         )
+    try:
+        schema = json.loads(wanted.schema)
+    except ValueError as error:  # of JSON itself, an integer of thousands of digits
+        raise BadRequest(f"response_format: {error}", param="response_format") from None
     rules = Rules()
     calls = format.rule(rules, tools, asked.parallel_tool_calls)
-    text = rules.json(json.loads(wanted.schema), "response_format", is_strict=True)
+    text = rules.json(schema, "response_format", is_strict=True)
     return rules.starting(f"{text} | {calls}")

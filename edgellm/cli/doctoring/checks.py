@@ -236,11 +236,13 @@ def _version(package: str) -> str | None:
 
 def _profiles_fault() -> str | None:
     from edgellm.models.known.catalog import load_catalog
+    from edgellm.models.known.ratings import load_ratings
     from edgellm.profiles import load_profiles
 
     try:
         load_profiles()
         load_catalog()
+        load_ratings()
     except EdgellmError as error:
         return str(error)
     return None

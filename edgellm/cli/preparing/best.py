@@ -56,7 +56,7 @@ class Choice:
     @property
     def merit(self) -> tuple[bool, bool, float, str]:
         """Greater is better; of equal ones the newer is."""
-        lost = 0.0 if self.is_good else _POINTS_PER_HALVING * self.lack
+        lost = 0.0 if self.is_good else _POINTS_PER_HALVING * max(0.0, self.lack)
         points = self.rating.counted - lost
         return (self.is_good, self.is_whole, points, self.rating.released or "")
 

@@ -45,7 +45,7 @@ def prefix_ram_bytes(goal: Goal, placement: Placement, machine: Machine) -> int:
 def kept_beside(plan: Plan, goal: Goal) -> tuple[str, ...]:
     """The reason to show: it is no part of the plan's bytes, since it is taken as it is free."""
     taken, asked = plan.prefix_ram_bytes, goal.prefix_ram_bytes
-    if not taken:
+    if not taken and not asked:
         return ()
     flag = "--prefix-ram"
     if asked is not None and asked > taken:

@@ -6,7 +6,7 @@ from edgellm.selector.plan import Candidate
 from edgellm.selector.search.options import Miss, Option, Search
 from edgellm.selector.search.question import Question
 from edgellm.selector.search.ranking import Rank
-from edgellm.selector.search.variants import may_overtake, refine
+from edgellm.selector.search.variants import may_overtake, refine, take_smaller_micro_batch
 from edgellm.values import frozen
 
 _N_REFINED = 3  # candidates whose best option is tried in its variants
@@ -77,6 +77,7 @@ def _decided(
         return [miss for search in searches for miss in search.misses]
     _refine(ranked[:_N_REFINED], question)
     winner = max(ranked, key=lambda search: search.best_rank)
+    take_smaller_micro_batch(winner)
     assert winner.best is not None
     return Decision(question, searches, winner, winner.best, resort.sentence)
 

@@ -59,7 +59,6 @@ def refine(search: Search) -> None:
             found = search.look(setting, devices, TENSOR_SPLIT)
             if isinstance(found, Miss) or _is_clearly_faster(found, best):
                 search.attempt(setting, devices, TENSOR_SPLIT)
-    _take_smaller_micro_batch(search)
 
 
 def _where(option: Option) -> tuple[object, ...]:
@@ -90,11 +89,14 @@ def _try_others(search: Search, option: Option) -> None:
                 break  # nothing lies on the host: its prompts have one way
 
 
-def _take_smaller_micro_batch(search: Search) -> None:
-    """Not a larger one for nothing: its buffers are larger, too."""
+def take_smaller_micro_batch(search: Search) -> None:
+    """Not a larger one for nothing: its buffers are larger, too. Of the winner only: it may cost a
+    step of the rank, which none of its rivals would pay."""
     best, goal = search.best, search.question.goal
     usual = search.wished[0].n_ubatch
-    if best is None or goal.n_ubatch or best.setting.n_ubatch <= usual:
+    if best is None or best.setting.embedding or goal.n_ubatch:
+        return
+    if best.setting.n_ubatch <= usual:
         return
     for n_ubatch in (size for size in _MICRO_BATCHES if usual <= size < best.setting.n_ubatch):
         setting = replace(best.setting, n_ubatch=n_ubatch)

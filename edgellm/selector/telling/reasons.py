@@ -162,19 +162,19 @@ def _why_left_out(device: Device, decision: Decision) -> str:
         together = power_w(decision.question.machine.hardware, ids)
         if together is not None and together > goal.max_watts:
             drawn = f"{together:.0f} W, more than {goal.max_watts:g} W"
-            return f"with one more the boards may draw {drawn}"
+            return f"{_with_it(chosen)} the boards may draw {drawn}"
     with_it, used = _with_one_more(device, decision), chosen.placement.device_ids
     if isinstance(with_it, Miss):
-        return _why_missed(with_it, device)
+        return _why_missed(with_it, device, _with_it(chosen))
     if set(with_it.placement.device_ids) <= set(used):
         return _why_no_layer(chosen, goal)
     there, here = with_it.pace.decode.p50, chosen.pace.decode.p50
     paces = f"{format_rate(there)} instead of {format_rate(here)}"
     if there < here:
-        return f"with one more it would be slower, {paces}"
+        return f"{_with_it(chosen)} it would be slower, {paces}"
     if is_clearly_faster(with_it, chosen) and (lost := losses(with_it, chosen)):
-        return f"with one more it would decode {paces}, but it {' and '.join(lost)}"
-    return f"one more would bring too little, {paces}"
+        return f"{_with_it(chosen)} it would decode {paces}, but it {' and '.join(lost)}"
+    return f"{_with_it(chosen)} too little would be gained, {paces}"
 
 
 def _with_one_more(device: Device, decision: Decision) -> Option | Miss:
@@ -188,12 +188,16 @@ def _with_one_more(device: Device, decision: Decision) -> Option | Miss:
     return search.look(chosen.setting, devices, chosen.ways)
 
 
-def _why_missed(miss: Miss, device: Device) -> str:
+def _with_it(chosen: Option) -> str:
+    return "with one more" if chosen.placement.device_ids else "with it"
+
+
+def _why_missed(miss: Miss, device: Device, with_it: str) -> str:
     match miss.why:
         case Shortfall():
-            return "with one more the plan does not fit"
+            return f"{with_it} the plan does not fit"
         case Unmet(sentence=sentence):
-            return f"with one more the plan {sentence}"
+            return f"{with_it} the plan {sentence}"
         case Barred(sentence=sentence):
             return sentence.removeprefix(f"{device.name}: ")
 

@@ -55,6 +55,13 @@ def test_of_two_that_are_too_slow_a_much_better_one_may_be_half_as_fast():
         assert (best.name, best.is_good) == (winner, False)
 
 
+def test_pace_that_nobody_needs_earns_no_points():
+    (choice,) = choices_of([(SMALL, Rating(1100.0))], machine((24, 1000)), Goal())
+    assert choice.lack < 0
+    coarse = replace(choice, is_good=False, is_whole=False)
+    assert coarse.merit[2] == 1100.0
+
+
 def test_a_model_that_is_too_slow_to_read_along_loses_to_a_smaller_one():
     best = best_of_files([LARGE, SMALL], machine(ram_bandwidth=20), Goal())
 

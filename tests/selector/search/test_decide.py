@@ -11,6 +11,7 @@ from edgellm.selector.choose import choose
 from edgellm.selector.memory.budget import pool_budgets
 from edgellm.selector.placing.machine import Machine
 from edgellm.selector.plan import Goal
+from edgellm.selector.search import decide as decide_module
 from edgellm.selector.search.decide import Decision, decide
 from edgellm.selector.search.question import Question
 
@@ -58,3 +59,16 @@ def test_a_usual_cache_on_the_accelerator_is_not_given_up_for_a_coarse_one():
     found = decision(machine((24, 900), ram=64), files("qwen3:8b"))
     assert found.chosen.placement.device_ids == ("gpu0",)
     assert found.resort is None
+
+
+@pytest.mark.parametrize(
+    ("board", "model"), [("m2-24", "qwen3:8b"), ("m3-max-64", "qwen3:32b"), ("m2-24", "qwen3:4b")]
+)
+def test_the_smaller_micro_batch_of_one_file_makes_no_other_one_win(board, model, monkeypatch):
+    hardware = hardware_from_board(board)
+    with monkeypatch.context() as untrimmed:
+        untrimmed.setattr(decide_module, "take_smaller_micro_batch", lambda search: None)
+        best = decision(hardware, files(model)).chosen
+    taken = decision(hardware, files(model)).chosen
+    assert taken.candidate.quant == best.candidate.quant
+    assert taken.setting.n_ubatch <= best.setting.n_ubatch
