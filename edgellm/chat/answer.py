@@ -57,18 +57,21 @@ class Listener:
         for event in self._reading:
             if event is None:
                 break
-            told.append(self._with_tokens(event, self._source.n_taken))
+            told.append(self._with_tokens(event))
         else:
             self._is_over = True
             if rest := self._source.rest():
-                told.append(self._with_tokens(TextDelta(rest), self._source.n_taken + len(rest)))
+                start = self._source.n_taken
+                told.append(TextDelta(rest, *self._tokens.take(start, start + len(rest))))
         return list(_joined(told))
 
-    def _with_tokens(self, event: Event, end: int) -> Event:
+    def _with_tokens(self, event: Event) -> Event:
+        """What a reading writes between two texts isn't the answer's, and has none."""
         if not isinstance(event, TextDelta):
             return event
-        n_tokens, logprobs = self._tokens.take(end - len(event.text), end)
-        return replace(event, n_tokens=n_tokens, logprobs=logprobs)
+        end, n_own = self._source.n_taken, self._source.n_own(event.text)
+        tokens = self._tokens.take(end - n_own, end) if n_own else (0, ())
+        return TextDelta(event.text, *tokens)
 
 
 class _Tokens:

@@ -12,6 +12,7 @@ that no event has accounted for; whoever catches its Broken goes back there and 
 import re
 from collections.abc import Callable, Generator
 from functools import lru_cache
+from itertools import takewhile
 from typing import TypeAlias, TypeVar
 
 from edgellm.chat.events import Event
@@ -43,6 +44,14 @@ class Source:
     def n_taken(self) -> int:
         """Characters of the whole text, up to here."""
         return self._n_dropped + self._at
+
+    def n_own(self, text: str) -> int:
+        """Characters at the end of `text` that were taken last, as far as that is still here."""
+        taken = self._text[max(self._at - len(text), 0) : self._at]
+        if text.endswith(taken):
+            return len(text)
+        pairs = zip(reversed(text), reversed(taken), strict=False)
+        return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
     def rest(self) -> str:
         """What no reading has taken."""

@@ -83,6 +83,28 @@ def test_of_text_that_comes_after_a_while_all_tokens_are_its_own():
     assert sum(text.n_tokens for text in told) == len(pieces)
 
 
+def test_what_parts_two_texts_has_no_tokens():
+    pieces = ["<|channel|>", "commentary", "<|message|>", "One", "<|end|>", "<|start|>"]
+    pieces += ["assistant", "<|channel|>", "final", "<|message|>", "Two"]
+    told = texts_of("harmony", [(piece, piece.encode()) for piece in pieces])
+    assert [(text.text, text.n_tokens) for text in told] == [("One", 1), ("\n\n", 0), ("Two", 1)]
+    assert [text.logprobs for text in told] == [(shown_as("One"),), (), (shown_as("Two"),)]
+
+    pieces[-2:] = ["<|message|>Two"]  # what comes at once is one event, with what is in it
+    told = texts_of("harmony", [(piece, piece.encode()) for piece in pieces])
+    assert [(text.text, text.n_tokens) for text in told] == [("One", 1), ("\n\nTwo", 1)]
+
+
+def texts_of(format, pieces):
+    """What is told as text of pieces with the bytes of their tokens, one for each."""
+    style = "<|channel|>" if format == "harmony" else "</think>"
+    thoughts = thoughts_of(style_of(style), opened=False, apart=True)
+    ear = Listener(BY_NAME[format], Calls((CLOCK,), lambda: "id"), thoughts)
+    said = [TextDelta(text, 1, (TokenLogprob(0, piece, -0.5),)) for text, piece in pieces]
+    events = [told for one in [*said, ended()] for told in ear.hear(one)]
+    return [event for event in events if isinstance(event, TextDelta)]
+
+
 def shown_as(piece):
     return TokenLogprob(0, piece.encode(), -0.5)
 
