@@ -46,6 +46,7 @@ class Listener:
             case Finished():
                 self._source.close()
                 told = [] if self._is_over else self._heard()
+                told += self._tokens.last()
                 called = event.reason == "stop" and self._calls.n > 0
                 return [*told, replace(event, reason="tool_calls") if called else event]
             case _:
@@ -83,6 +84,7 @@ class _Tokens:
     def __init__(self) -> None:
         self._waiting: deque[tuple[int, TextDelta]] = deque()  # with where their text ends
         self._end = 0
+        self._told = 0  # where the text ends that was told last
 
     def add(self, delta: TextDelta) -> None:
         self._end += len(delta.text)
@@ -95,10 +97,19 @@ class _Tokens:
         n_tokens, shown = 0, list[TokenLogprob]()
         while self._waiting and self._begin() < end:
             at, delta = self._waiting.popleft()
-            if at > start:
+            if at > start or (at == start and not delta.text):  # the first half of a character
                 n_tokens += delta.n_tokens
                 shown += delta.logprobs
+        self._told = end
         return n_tokens, tuple(shown)
+
+    def last(self) -> list[Event]:
+        """At the answer's end: those behind its text that no letter came of, half a character."""
+        if self._told != self._end:
+            return []
+        halves = [one for at, one in self._waiting if at == self._end and not one.text]
+        shown = tuple(chain.from_iterable(one.logprobs for one in halves))
+        return [TextDelta("", sum(one.n_tokens for one in halves), shown)] if halves else []
 
     def _begin(self) -> int:
         """Where the text of the first that waits begins."""

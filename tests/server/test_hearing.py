@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import aclosing
 
+import pytest
 from chat.hearing import BY_NAME, CLOCK, said
 from server.server_fakes import HANG, FakeEngine, plan, served
 
@@ -93,6 +94,22 @@ def test_what_parts_two_texts_has_no_tokens():
     pieces[-2:] = ["<|message|>Two"]  # what comes at once is one event, with what is in it
     told = texts_of("harmony", [(piece, piece.encode()) for piece in pieces])
     assert [(text.text, text.n_tokens) for text in told] == [("One", 1), ("\n\nTwo", 1)]
+
+
+@pytest.mark.parametrize("format", ["hermes", "harmony"])
+def test_a_token_that_is_half_a_character_is_the_texts_wherever_it_stands(format):
+    pieces = [("", b"\xc3"), ("\u00e9", b"\xa9"), ("a", b"a"), ("", b"\xc3"), ("\u00e9", b"\xa9")]
+    pieces += [("", b"\xe2"), ("", b"\x82")]  # and the answer was cut off
+    told = texts_of(format, pieces)
+    assert [one.piece for text in told for one in text.logprobs] == [piece for _, piece in pieces]
+    assert sum(text.n_tokens for text in told) == len(pieces)
+    assert "".join(text.text for text in told) == "\u00e9a\u00e9"
+
+
+def test_half_a_character_of_what_is_no_text_is_not_shown():
+    assert texts_of("hermes", [("<think>", b"t"), ("hm", b"hm"), ("", b"\xc3")]) == []
+    (text,) = texts_of("hermes", [("Hi", b"Hi"), (CALL, b"call"), ("", b"\xc3")])
+    assert text.logprobs == (shown_as("Hi"),)
 
 
 def texts_of(format, pieces):
