@@ -45,8 +45,9 @@ class Rules:
 
         Unless it is strict, a keyword that llguidance doesn't know binds nothing.
         """
-        bound = {**binding(schema), "x-guidance": SPACING}
-        if not is_strict:
+        if is_strict:
+            bound = {**binding(schema), "x-guidance": SPACING}
+        else:
             bound = {**schema, "x-guidance": SPACING | {"lenient": True}}
         return self.add(f"%json {json.dumps(bound)} // {whose}")
 

@@ -23,3 +23,14 @@ def test_a_literal_that_says_json_is_no_schema():
     assert without_unread(grammar, lambda pattern: True) == grammar
     left = without_unread(grammar, lambda pattern: pattern != UNREAD)
     assert left == re.sub(r', "pattern": "[^"]*"', "", grammar)
+
+
+def test_only_a_strict_schema_loses_the_remarks_that_bind_nothing():
+    schema = {"type": "string", "format": "a poem"}
+    lenient, strict = Rules(), Rules()
+    lenient.json(schema, "x")
+    strict.json(schema, "x", is_strict=True)
+    assert "a poem" in lenient.starting("r_0").grammar
+    assert "lenient" in lenient.starting("r_0").grammar
+    assert "a poem" not in strict.starting("r_0").grammar
+    assert "lenient" not in strict.starting("r_0").grammar
