@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TextIO
 
-from edgellm.tui.terminal import can_draw, columns
+from edgellm.tui.terminal import can_draw, columns, draw_over
 from edgellm.units import DASH, format_bytes, format_seconds
 
 _DRAW_EVERY_S = 0.1
@@ -65,8 +65,8 @@ class ProgressLine:
     def _draw(self) -> None:
         assert self._newest
         if self._draws:
-            line = progress_text(self._name, *self._newest, columns(self._out) - 1)
-            print(f"\r\x1b[K{line}", end="", file=self._out, flush=True)
+            n_columns = columns(self._out) - 1
+            draw_over(self._out, progress_text(self._name, *self._newest, n_columns))
         else:
             print(progress_text(self._name, *self._newest), file=self._out, flush=True)
         self._is_dirty = False

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TextIO
 
-from edgellm.tui.terminal import can_draw, columns
+from edgellm.tui.terminal import can_draw, draw_over
 from edgellm.units import format_seconds
 
 _PATIENT_S = 0.4  # what takes no longer needs no sign
@@ -53,8 +53,7 @@ class Waiting:
         pause_s = _PATIENT_S
         while not self._is_over.wait(pause_s):
             words = self._words()
-            line = f"{words} {format_seconds(self._clock() - begun_s)}"[: columns(self._out) - 1]
-            print(f"\r\x1b[K{line}", end="", file=self._out, flush=True)
+            draw_over(self._out, f"{words} {format_seconds(self._clock() - begun_s)}")
             pause_s, is_drawn = _EVERY_S, True
         if is_drawn:
-            print("\r\x1b[K", end="", file=self._out, flush=True)
+            draw_over(self._out)

@@ -32,6 +32,12 @@ def columns(out: TextIO) -> int:
         return _COLUMNS
 
 
+def draw_over(out: TextIO, line: str = "") -> None:
+    """In place of the line that stands there, which is gone then. Never wider than the terminal: a
+    line that wraps can't be drawn over."""
+    print(f"\r\x1b[K{line[: columns(out) - 1]}", end="", file=out, flush=True)
+
+
 def is_gone(stream: TextIO | None) -> bool:
     """Its window was closed, or the connection to it: nothing will come from it any more."""
     if stream is None:

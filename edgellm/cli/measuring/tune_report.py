@@ -10,7 +10,7 @@ from edgellm.cli.preparing.tuned import Tuned
 from edgellm.selector.bouts import LEAST_GAIN_RATIO, Bout, Match, Sample, interval, middle
 from edgellm.selector.knobs import Knobs
 from edgellm.selector.profiles import Workload
-from edgellm.tui.terminal import can_draw, columns
+from edgellm.tui.terminal import can_draw, draw_over
 from edgellm.units import format_rate, format_seconds
 
 
@@ -22,7 +22,7 @@ class Watch:
         self._start, self._n, self._n_fewest, self._workload = start, 0, n_fewest, workload
         self._clock, self._begun_s = time.monotonic, time.monotonic()
         self._out = sys.stderr
-        self._draws, self._columns = can_draw(self._out), columns(self._out)
+        self._draws = can_draw(self._out)
         self._draw("  0  as chosen …")
 
     def begun(self, first: Tuning) -> None:
@@ -50,11 +50,12 @@ class Watch:
 
     def _draw(self, line: str) -> None:
         if self._draws:
-            print(f"\r\x1b[K{line[: self._columns - 1]}", end="", file=self._out, flush=True)
+            draw_over(self._out, line)
 
     def _print(self, line: str) -> None:
-        clear = "\r\x1b[K" if self._draws else ""
-        print(f"{clear}{line}", file=self._out, flush=True)
+        if self._draws:
+            draw_over(self._out)
+        print(line, file=self._out, flush=True)
 
 
 def _name(match: Match, start: Knobs) -> str:
