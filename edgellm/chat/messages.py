@@ -31,6 +31,11 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None  # of a tool's result: the call that it answers
 
+    @property
+    def is_system(self) -> bool:
+        """From whoever set up the conversation, under either of OpenAI's names."""
+        return self.role in ("system", "developer")
+
 
 @dataclass(frozen=True, slots=True)
 class Tool:

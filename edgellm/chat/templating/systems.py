@@ -14,7 +14,7 @@ def placed(messages: Sequence[Message], *, takes_first: bool, takes_more: bool) 
     """What the template takes stays. If it takes one alone, those at the start are one."""
     if takes_first and takes_more:
         return list(messages)
-    leading = [*takewhile(_is_system, messages)] if takes_first else []
+    leading = [*takewhile(lambda message: message.is_system, messages)] if takes_first else []
     first = [replace(leading[0], text=_joined(*leading))] if leading else []
     return [*first, *_as_users(messages[len(leading) :])]
 
@@ -25,19 +25,14 @@ def _as_users(messages: Sequence[Message]) -> list[Message]:
     told: list[Message] = []
     joins = False  # the last one told ends with the system's words
     for message in messages:
-        is_system = _is_system(message)
-        may_join = is_system or (joins and message.role == "user")
+        may_join = message.is_system or (joins and message.role == "user")
         if may_join and told and told[-1].role == "user":
             told[-1] = replace(told[-1], text=_joined(told[-1], message))
         else:
-            told.append(Message("user", message.text) if is_system else message)
-        joins = is_system
+            told.append(Message("user", message.text) if message.is_system else message)
+        joins = message.is_system
     return told
 
 
 def _joined(*messages: Message) -> str:
     return "\n\n".join(message.text for message in messages if message.text)
-
-
-def _is_system(message: Message) -> bool:
-    return message.role in ("system", "developer")

@@ -92,7 +92,7 @@ class ChatTemplate:
         shows_tools = with_tools and self.format.shows_tools
         script = self._for_tools if shows_tools else self._plain
         told = self._adapted(messages, tools, script.trials) if with_tools else messages
-        if any(one.role in ("system", "developer") for one in told):
+        if any(one.is_system for one in told):
             takes_first, takes_more = script.trials.takes_system, script.trials.takes_more_systems
             told = placed(told, takes_first=takes_first, takes_more=takes_more)
         ours = {

@@ -35,7 +35,7 @@ def adapt(messages: Sequence[Message], tools: Sequence[Tool]) -> Sequence[Messag
         return told
     lines = "\n".join(json.dumps(as_mapping(tool), ensure_ascii=False) for tool in tools)
     instructions = _INSTRUCTIONS.format(tools=lines)
-    if told and told[0].role in ("system", "developer"):
+    if told and told[0].is_system:
         first = replace(told[0], text=f"{told[0].text}\n\n{instructions}")
         return [first, *told[1:]]
     return [Message("system", instructions), *told]
