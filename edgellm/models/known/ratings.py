@@ -6,6 +6,7 @@ expect something, in a range, and is called what it is. Nothing unknown counts a
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from math import log2
 from typing import Final, Literal
@@ -148,10 +149,9 @@ def rated_facts() -> tuple[tuple[Rated, Facts], ...]:
 def facts_of(entry: CatalogEntry) -> Facts:
     """Newer than all that is rated counts as being as new as the newest: the trend is not
     continued beyond what was seen."""
-    n_params = entry.n_params or _counted(entry)
+    known = _known_facts(entry)
     newest = max((facts.months for _, facts in rated_facts()), default=0.0)
-    size = size_of(n_params, entry.n_active_params or n_params)
-    return Facts(entry.family, size, min(months_of(entry.released), newest), entry.is_base)
+    return replace(known, months=min(known.months, newest))
 
 
 def size_of(n_params: int, n_active_params: int) -> float:
@@ -165,14 +165,16 @@ def months_of(released: str) -> float:
 
 
 def _facts_of_row(row: Rated) -> Facts:
-    family = row.model.partition(":")[0]
     if row.n_params and row.released:
-        size = size_of(row.n_params, row.n_params)
+        family, size = row.model.partition(":")[0], size_of(row.n_params, row.n_params)
         return Facts(family, size, months_of(row.released), False)
-    entry = catalog.find(row.model)
+    return _known_facts(catalog.find(row.model))
+
+
+def _known_facts(entry: CatalogEntry) -> Facts:
     n_params = entry.n_params or _counted(entry)
     size = size_of(n_params, entry.n_active_params or n_params)
-    return Facts(family, size, months_of(entry.released), entry.is_base)
+    return Facts(entry.family, size, months_of(entry.released), entry.is_base)
 
 
 def _is_within(facts: Facts) -> bool:
