@@ -10,8 +10,8 @@ from datetime import datetime
 from starlette.requests import Request
 from starlette.types import ASGIApp
 
-from edgellm.chat.messages import CompletionRequest
-from edgellm.chat.turn import turn
+from edgellm.chat.messages import ChatRequest, CompletionRequest
+from edgellm.chat.turn import Turn, turn
 from edgellm.server.answers import Answers, Asked, answer
 from edgellm.server.claims import claimed
 from edgellm.server.gateway import body_of, counter_of, gateway_of, hold_of
@@ -32,20 +32,39 @@ async def chat(request: Request) -> ASGIApp:
     asked = chat_request(body, new_picture_mark())
     del body
     served = gateway_of(request).models.generative(asked.model)
-    if asked.params.pictures:
-        served.check_sees()
-    # A stranger's template may take its time: not on the loop that carries everybody's tokens.
-    ours = await asyncio.to_thread(turn, served.template, asked, datetime.now())
-    params = with_adapters(ours.params, served, asked.lora, asked.model)
-    wanted = Asked((ours.prompt,), params, "messages", ours.structure_field)
-    answers = answer_to(request, served, wanted)
-    if ours.listen:
-        answers = heard(answers, ours.listen)
+    answers = await chat_answers(request, served, asked)
     head, n = _new_head("chatcmpl-", served, asked.model), asked.params.n
     if asked.stream:
         stream = ChatStream(head, n=n, include_usage=asked.include_usage)
         return EventStream(frames(answers, stream))
     return WholeAnswer(frames(answers, ChatFold(head, n=n)))
+
+
+async def chat_answers(request: Request, served: Served, asked: ChatRequest) -> Answers:
+    """Of every dialect's chats: text, thoughts and calls. Raises BadRequest."""
+    return turn_answers(request, served, asked, await turned(served, asked))
+
+
+async def turned(served: Served, asked: ChatRequest) -> Turn:
+    """Raises BadRequest."""
+    if asked.params.pictures:
+        served.check_sees()
+    # A stranger's template may take its time: not on the loop that carries everybody's tokens.
+    return await asyncio.to_thread(turn, served.template, asked, datetime.now())
+
+
+def turn_answers(
+    request: Request,
+    served: Served,
+    asked: ChatRequest,
+    ours: Turn,
+    tokens: tuple[int, ...] | None = None,
+) -> Answers:
+    """`tokens` for the turn's prompt, where they are known already. Raises BadRequest."""
+    params = with_adapters(ours.params, served, asked.lora, asked.model)
+    prompt = ours.prompt if tokens is None else tokens
+    answers = answer_to(request, served, Asked((prompt,), params, "messages", ours.structure_field))
+    return heard(answers, ours.listen) if ours.listen else answers
 
 
 async def completions(request: Request) -> ASGIApp:
