@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -11,12 +11,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from edgellm.server.anthropic.errors import MANNER as ANTHROPIC
 from edgellm.server.door.bodies import Bodies
 from edgellm.server.door.gate import Gate
 from edgellm.server.door.terms import Terms
-from edgellm.server.envelope import HTTPProblem, encode
+from edgellm.server.envelope import HTTPProblem
 from edgellm.server.gateway import Gateway, gateway_of
 from edgellm.server.guard import Guard
+from edgellm.server.manners import USUAL, Manner, error_of
 from edgellm.server.routes import about, embeddings, lora, props, text, words
 from edgellm.server.routes.infill import infill
 from edgellm.server.routes.models import list_models, show_model
@@ -57,15 +59,16 @@ _NATIVE = (
     ("/edgellm/steps", show_steps, "GET"),
     ("/edgellm/shutdown", about.shutdown, "POST"),
 )
+# Whose errors are told under a path, whether or not a route is there.
+_MANNERS: Mapping[str, Manner] = {"/v1/messages": ANTHROPIC, "/messages": ANTHROPIC}
 
-
-_USUAL, _UNWATCHED, _NOWHERE = Terms(), Watched(), Reach()
+_USUAL_TERMS, _UNWATCHED, _NOWHERE = Terms(), Watched(), Reach()
 
 
 def create_app(
     models: Models,
     *,
-    terms: Terms = _USUAL,
+    terms: Terms = _USUAL_TERMS,
     watched: Watched = _UNWATCHED,
     reach: Reach = _NOWHERE,
 ) -> Starlette:
@@ -80,7 +83,7 @@ def create_app(
             *(Route("/v1" + path, handler, methods=[verb]) for path, handler, verb in _OPENAI),
             *(Route(path, handler, methods=[verb]) for path, handler, verb in _OPENAI + _NATIVE),
         ],
-        middleware=[Middleware(Guard, access, patience, bodies, metrics.refused)],
+        middleware=[Middleware(Guard, access, patience, bodies, metrics.refused, manner_at)],
         exception_handlers={HTTPException: _unknown_route},
         lifespan=_keep_ticking,
     )
@@ -89,14 +92,19 @@ def create_app(
     return app
 
 
+def manner_at(path: str) -> Manner:
+    """The dialect's at this path, or above it."""
+    found = (m for root, m in _MANNERS.items() if path == root or path.startswith(f"{root}/"))
+    return next(found, USUAL)
+
+
 async def _unknown_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     words = "is not served here" if error.status_code == 404 else "does not take this method"
     problem = HTTPProblem(error.status_code, f"{request.url.path[:200]} {words}")
     gateway_of(request).metrics.refused(problem)
-    return Response(
-        encode(problem), error.status_code, error.headers, media_type="application/json"
-    )
+    body = error_of(request.scope, problem)
+    return Response(body, error.status_code, error.headers, media_type="application/json")
 
 
 @contextlib.asynccontextmanager

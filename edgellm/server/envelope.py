@@ -100,8 +100,7 @@ def status_of(error: Exception) -> int:
 
 def reason_of(error: Exception) -> str:
     """One word for counters: the code that the client is told, or the kind."""
-    code = _code(error) if isinstance(error, EdgellmError) else None
-    return code or _type(status_of(error))
+    return code_of(error) or _type(status_of(error))
 
 
 def retry_after_s(error: Exception) -> int | None:
@@ -120,15 +119,25 @@ def json_headers(body: bytes) -> list[tuple[bytes, bytes]]:
 
 def encode(error: Exception) -> bytes:
     """The envelope as JSON."""
-    status = status_of(error)
-    if not isinstance(error, EdgellmError):
-        body = ErrorBody("something broke in the server; its log says what", "server_error")
-    else:
-        words = f"{error}; {error.hint}" if error.hint else str(error)
-        if status >= 422:  # below, the words are the client's own or ours
-            words = without_secrets(words)
-        body = ErrorBody(words, _type(status), error.param, _code(error))
+    param = error.param if isinstance(error, EdgellmError) else None
+    body = ErrorBody(words_of(error), _type(status_of(error)), param, code_of(error))
     return msgspec.json.encode(Envelope(body))
+
+
+def words_of(error: Exception) -> str:
+    """What a client may read of it, in any dialect."""
+    if not isinstance(error, EdgellmError):
+        return "something broke in the server; its log says what"
+    words = f"{error}; {error.hint}" if error.hint else str(error)
+    # Below that status the words are the client's own or ours.
+    return without_secrets(words) if status_of(error) >= 422 else words
+
+
+def code_of(error: Exception) -> str | None:
+    """One word for what went wrong, in any dialect; None where it has none."""
+    if isinstance(error, HTTPProblem):
+        return error.code
+    return _code_of(type(error))
 
 
 def without_secrets(text: str) -> str:
@@ -140,11 +149,5 @@ def _type(status: int) -> str:
     return _TYPE_BY_STATUS.get(status, "invalid_request_error" if status < 500 else "server_error")
 
 
-def _code(error: EdgellmError) -> str | None:
-    if isinstance(error, HTTPProblem):
-        return error.code
-    return _code_of(type(error))
-
-
-def _code_of(kind: type[EdgellmError]) -> str | None:
+def _code_of(kind: type[Exception]) -> str | None:
     return next((code for known, code in _CODES if issubclass(kind, known)), None)

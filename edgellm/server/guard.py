@@ -3,12 +3,14 @@
 Deny first: a route added later is guarded without knowing it. Every answer carries an
 x-request-id, which the log line of a bug repeats. A client that stops reading loses its answer:
 the tokens would wait for it, and their request keep its place in the engine. One whose body only
-trickles in is told so, and loses its connection.
+trickles in is told so, and loses its connection. What is said is said in the manner of the dialect
+whose path was asked.
 """
 
 import asyncio
 import logging
 import secrets
+from collections.abc import Callable
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,35 +22,43 @@ from edgellm.server.door.patience import Patience
 from edgellm.server.envelope import (
     HTTPProblem,
     Refused,
-    encode,
     is_final,
     json_headers,
     retry_after_s,
     status_of,
 )
+from edgellm.server.manners import Manner, error_of, lay, manner_of
 
 _log = logging.getLogger("edgellm.server")
 
 
 class Guard:
     def __init__(
-        self, app: ASGIApp, access: Access, patience: Patience, bodies: Bodies, refused: Refused
+        self,
+        app: ASGIApp,
+        access: Access,
+        patience: Patience,
+        bodies: Bodies,
+        refused: Refused,
+        manner_at: Callable[[str], Manner],
     ) -> None:
         self._app, self._access, self._patience = app, access, patience
-        self._bodies, self._refused = bodies, refused
+        self._bodies, self._refused, self._manner_at = bodies, refused, manner_at
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        response = _Response(send, self._patience.write_s, self._refused)
+        request_id = f"req_{secrets.token_hex(8)}"
+        lay(scope, self._manner_at(scope["path"]), request_id)
+        response = _Response(scope, send, request_id, self._patience.write_s, self._refused)
         try:
             head = _head(scope)
             if problem := refusal(head, self._access):
                 raise problem
             with self._bodies.hold() as hold:
                 hold.expect(announced_bytes(head))
-                scope.setdefault("state", {})["hold"] = hold
+                scope["state"]["hold"] = hold
                 body = _Body(receive, hold, self._access, self._patience)
                 await self._app(scope, body.receive, response.send)
         except EdgellmError as error:
@@ -99,10 +109,12 @@ class _Body:
 class _Response:
     """The one answer of a request: knows whether it has begun, and whether anybody reads it."""
 
-    def __init__(self, send: Send, patience_s: float, refused: Refused) -> None:
-        self._send, self._patience_s, self._refused = send, patience_s, refused
+    def __init__(
+        self, scope: Scope, send: Send, request_id: str, patience_s: float, refused: Refused
+    ) -> None:
+        self._scope, self._send, self.id = scope, send, request_id
+        self._patience_s, self._refused = patience_s, refused
         self._begun = self._is_stalled = False
-        self.id = f"req_{secrets.token_hex(8)}"
 
     async def send(self, message: Message) -> None:
         """Raises HTTPProblem when the client doesn't read, which its connection notices; what comes
@@ -111,8 +123,8 @@ class _Response:
             return
         if not self._begun and message["type"] == "http.response.start":
             self._begun = True
-            headers = [*message.get("headers", ()), (b"x-request-id", self.id.encode())]
-            message = {**message, "headers": headers}
+            ids = [(name, self.id.encode()) for name in manner_of(self._scope).id_headers]
+            message = {**message, "headers": [*message.get("headers", ()), *ids]}
         try:
             await self._send(message)
         except TimeoutError as error:
@@ -122,11 +134,11 @@ class _Response:
             raise HTTPProblem(503, words, code="unread") from error
 
     async def fail(self, error: Exception) -> None:
-        """The envelope, where nothing has been sent yet; later, all that is left is to hang up."""
+        """The error, where nothing has been sent yet; later, all that is left is to hang up."""
         self._refused(error)
         if self._begun:
             return
-        body = encode(error)
+        body = error_of(self._scope, error)
         headers = json_headers(body)
         if (seconds := retry_after_s(error)) is not None:
             headers.append((b"retry-after", b"%d" % seconds))

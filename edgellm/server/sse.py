@@ -4,73 +4,76 @@ Both watch for the client to leave, and then close the frames, which cancels the
 worker. Both wait for the first frame before they send a status, so that what fails at once fails
 with its own status; a prompt that takes long gets its 200 early and a comment line now and then,
 or clients and proxies lose patience. A failure later is an `error` event, and then no "[DONE]":
-the openai package raises on the one, and takes the other for success.
+the openai package raises on the one, and takes the other for success. How a stream, its waiting and
+its failure are written is the dialect's manner.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from typing import Any, TypeAlias
 
 from starlette.types import Receive, Scope, Send
 
 from edgellm.errors import NotServing
-from edgellm.server.envelope import encode, json_headers
+from edgellm.server.envelope import json_headers
+from edgellm.server.manners import error_of, manner_of
 
 Frames: TypeAlias = AsyncGenerator[bytes, None]
 
 PATIENCE_S = 10.0  # how long a failure can still have a status of its own
 PING_S = 15.0
 
-_SSE_HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
+_STREAM_HEADERS = [
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),  # nginx would hold the tokens back
 ]
 
 
-def frame(data: bytes) -> bytes:
-    return b"data: %b\n\n" % data
-
-
 class EventStream:
-    """An ASGI response. `frames` are whole events; each is one write."""
+    """An ASGI response. `frames` are whole events, or lines; each is one write."""
 
     def __init__(
-        self, frames: Frames, *, patience_s: float = PATIENCE_S, ping_s: float = PING_S
+        self,
+        frames: Frames,
+        *,
+        broken: Callable[[Exception], bytes] | None = None,
+        patience_s: float = PATIENCE_S,
+        ping_s: float = PING_S,
     ) -> None:
-        self._frames = frames
+        """`broken`: the last words of a stream that fails, where they are more than the error."""
+        self._frames, self._broken = frames, broken
         self._patience_s, self._ping_s = patience_s, ping_s
         self._started = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await unless_gone(receive, self._pump(send))
+        await unless_gone(receive, self._pump(scope, send))
 
-    async def _pump(self, send: Send) -> None:
+    async def _pump(self, scope: Scope, send: Send) -> None:
         async with aclosing(self._frames) as frames:
             try:
-                first = await self._first(frames, send)
-                await self._start(send)
+                first = await self._first(frames, scope, send)
+                await self._start(scope, send)
                 await _write(send, first)
                 async for data in frames:
                     await _write(send, data)
                 await _write(send, b"", more=False)
             except asyncio.CancelledError:
                 if self._started:  # to a client that has left, a write is nothing
-                    await _fail(send, NotServing("the server is stopping"))
+                    await self._fail(scope, send, NotServing("the server is stopping"))
                 raise
             except Exception as error:
                 if self._started:
-                    await _fail(send, error)
+                    await self._fail(scope, send, error)
                 raise  # who counts and logs what breaks is above
 
-    async def _first(self, frames: Frames, send: Send) -> bytes:
+    async def _first(self, frames: Frames, scope: Scope, send: Send) -> bytes:
         first = asyncio.ensure_future(anext(frames, b""))
         try:
             done, _ = await asyncio.wait({first}, timeout=self._patience_s)
             while not done:
-                await self._start(send)
-                await _write(send, b": waiting\n\n")
+                await self._start(scope, send)
+                await _write(send, manner_of(scope).waiting)
                 done, _ = await asyncio.wait({first}, timeout=self._ping_s)
             return first.result()
         finally:
@@ -78,10 +81,17 @@ class EventStream:
                 first.cancel()
                 await asyncio.wait({first})
 
-    async def _start(self, send: Send) -> None:
+    async def _start(self, scope: Scope, send: Send) -> None:
         if not self._started:
             self._started = True
-            await send({"type": "http.response.start", "status": 200, "headers": _SSE_HEADERS})
+            headers = [(b"content-type", manner_of(scope).stream_type), *_STREAM_HEADERS]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    async def _fail(self, scope: Scope, send: Send, error: Exception) -> None:
+        manner = manner_of(scope)
+        told = self._broken(error) if self._broken else manner.framed_error(error_of(scope, error))
+        await _write(send, told)
+        await _write(send, b"", more=False)
 
 
 class WholeAnswer:
@@ -117,11 +127,6 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, None]) -> None
 async def _until_gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def _fail(send: Send, error: Exception) -> None:
-    await _write(send, frame(encode(error)))
-    await _write(send, b"", more=False)
 
 
 async def _write(send: Send, data: bytes, *, more: bool = True) -> None:

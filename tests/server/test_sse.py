@@ -1,8 +1,11 @@
 import asyncio
+import json
 
 import pytest
 
 from edgellm.errors import BadRequest, WorkerDied
+from edgellm.server import manners
+from edgellm.server.anthropic.errors import MANNER as ANTHROPIC
 from edgellm.server.sse import EventStream, WholeAnswer
 
 
@@ -153,3 +156,50 @@ def test_a_cancelled_stream_closes_its_frames_and_says_why(steps):
     assert frames.closed
     assert b"the server is stopping" in socket.bodies[-2]
     assert socket.sent[-1]["more_body"] is False
+
+
+LINES = manners.Manner(
+    lambda error, request_id: json.dumps({"error": str(error), "id": request_id}).encode(),
+    framed_error=lambda data: data + b"\n",
+    stream_type=b"application/x-ndjson",
+    waiting=b"",
+)
+
+
+@pytest.mark.parametrize(
+    ("manner", "kind", "waiting", "failure"),
+    [
+        (
+            manners.USUAL,
+            b"text/event-stream; charset=utf-8",
+            b": waiting\n\n",
+            b'data: {"error":{"message":"gone","type":"server_error","param":null,'
+            b'"code":"worker_died"}}\n\n',
+        ),
+        (
+            ANTHROPIC,
+            b"text/event-stream; charset=utf-8",
+            b'event: ping\ndata: {"type":"ping"}\n\n',
+            b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"gone",'
+            b'"details":{"error_code":"worker_died"}},"request_id":"req_1"}\n\n',
+        ),
+        (LINES, b"application/x-ndjson", b"", b'{"error": "gone", "id": "req_1"}\n'),
+    ],
+)
+def test_a_stream_waits_and_fails_in_its_dialects_manner(manner, kind, waiting, failure):
+    async def scenario():
+        socket, scope = Socket(), {}
+        manners.lay(scope, manner, "req_1")
+
+        async def slow():
+            await asyncio.sleep(0.05)
+
+        frames = Frames(slow, b"one", WorkerDied("gone"))
+        stream = EventStream(frames.run(), patience_s=0.01, ping_s=10)
+        with pytest.raises(WorkerDied):
+            await stream(scope, socket.receive, socket.send)
+        return socket
+
+    socket = run(scenario())
+    assert dict(socket.sent[0]["headers"])[b"content-type"] == kind
+    assert socket.bodies == [waiting, b"one", failure, b""]

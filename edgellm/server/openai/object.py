@@ -11,8 +11,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from edgellm.chat.events import Finished
+from edgellm.server.manners import frame
 from edgellm.server.openai.wire import DONE, Ended, Head, Timings, Usage, encode, wire_reason
-from edgellm.server.sse import frame
 
 
 class _Choice(Protocol):

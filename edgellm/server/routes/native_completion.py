@@ -16,8 +16,8 @@ from edgellm.chat.events import (
     TextDelta,
     ToolCallDelta,
 )
+from edgellm.server.manners import frame
 from edgellm.server.openai.wire import Ended, Timings, encode
-from edgellm.server.sse import frame
 
 
 class NativeChunk(msgspec.Struct):
