@@ -33,6 +33,11 @@ class Served:
     spec: ModelSpec | None = None
 
     @property
+    def file_name(self) -> str:
+        """Without its folder, which is nobody's business."""
+        return PurePath(self.engine.plan.file).name
+
+    @property
     def is_embedding(self) -> bool:
         return self.engine.plan.embedding
 
@@ -64,7 +69,7 @@ class Served:
     def answers_to(self, name: str) -> bool:
         """Its name with or without ":latest", an alias, its file's name, or that of an adapter of
         its; any case."""
-        file = PurePath(self.engine.plan.file)
+        file = PurePath(self.file_name)
         adapters = (adapter.name for adapter in self.engine.adapters)
         known = {self.name, *self.aliases, file.name, file.stem, *adapters}
         asked = PurePath(name).name if name.endswith(".gguf") else name
@@ -141,5 +146,10 @@ def _a(kind: Kind) -> str:
     return f"an {kind}" if kind == "embedding" else f"a {kind}"
 
 
+def untagged(name: str) -> str:
+    """ "latest" is what Ollama's clients call a model of which there is one."""
+    return name.removesuffix(":latest")
+
+
 def _plain(name: str) -> str:
-    return name.removesuffix(":latest").casefold()
+    return untagged(name).casefold()

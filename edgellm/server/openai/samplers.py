@@ -77,7 +77,7 @@ class Samplers(Structured, kw_only=True):
     def sampling_params(self) -> SamplingParams:
         """Raises BadRequest that names the field."""
         fields: dict[str, Any] = {name: getattr(self, name) for name in _FIELDS}
-        fields["seed"] = _seed(self.seed)
+        fields["seed"] = seed_of(self.seed)
         if self.top_k is not None:
             fields["top_k"] = max(self.top_k, 0)
         if self.repetition_penalty is not None:
@@ -130,6 +130,6 @@ def _biases(given: Biases) -> tuple[tuple[int, float], ...]:
     return tuple(found.items())
 
 
-def _seed(given: int | None) -> int | None:
+def seed_of(given: int | None) -> int | None:
     """llama.cpp's is 32 bits wide, and its highest value means "random", as -1 does here."""
     return None if given in (None, -1) else given % 0xFFFF_FFFF

@@ -15,7 +15,7 @@ from edgellm.server.body import INT32_MAX, json_depth, json_value, raw_text
 from edgellm.server.openai.sampling import Sampling
 from edgellm.server.openai.unserved import NULL
 
-_SWITCHES = ("enable_thinking", "thinking")  # most templates know the first, some the second
+SWITCHES = ("enable_thinking", "thinking")  # most templates know the first, some the second
 _MAX_CHARS, _MAX_DEPTH = 16 * 1024, 16
 
 Budget: TypeAlias = Annotated[int, Meta(ge=-1, le=INT32_MAX)]  # tokens; -1: no bound
@@ -39,7 +39,7 @@ class Thoughtful(Sampling, kw_only=True):
         elif self.reasoning_effort:
             found["reasoning_effort"] = self.reasoning_effort
         if thinks is not None:
-            found |= dict.fromkeys(_SWITCHES, thinks)
+            found |= dict.fromkeys(SWITCHES, thinks)
         return found | self._kwargs()
 
     def budget(self) -> int | None:

@@ -88,14 +88,14 @@ def _answered(request: Request, body: EmbeddingsBody, *, is_native: bool) -> ASG
     if "" in inputs:
         raise BadRequest(f"{field}: an empty text has no embedding", param=field)
     served = gateway_of(request).models.embedding(body.model)
-    _check(served, body, is_native)
+    check(served, body.dimensions, is_native=is_native)
     norm = 2 if body.embd_normalize is None else body.embd_normalize
     embed = partial(served.engine.embed, inputs, norm)
     work = partial(read, served, embed, counter_of(request))
     return WholeAnswer(_answer(served, work, body, field, is_native))
 
 
-def _check(served: Served, body: EmbeddingsBody, is_native: bool) -> None:
+def check(served: Served, dimensions: int | None, *, is_native: bool = False) -> None:
     """Before anything is computed for it. Raises BadRequest."""
     ready = served.engine.ready
     if ready is None:
@@ -106,9 +106,9 @@ def _check(served: Served, body: EmbeddingsBody, is_native: bool) -> None:
             hint="ask it by POST /embedding, or serve it with --pooling mean, cls or last",
             param="model",
         )
-    if body.dimensions and body.dimensions > ready.n_embd:
+    if dimensions and dimensions > ready.n_embd:
         raise BadRequest(
-            f"dimensions: {body.dimensions} are more than this model's {ready.n_embd}",
+            f"dimensions: {dimensions} are more than this model's {ready.n_embd}",
             param="dimensions",
         )
 
@@ -144,29 +144,30 @@ def _encode_native(embedded: Embedded, n_embd: int) -> bytes:
     """A list of vectors for each input: of its tokens, or the one of all."""
     rows = []
     for i, vector in enumerate(embedded.vectors):
-        floats = _floats(vector, None).tolist()
-        each = [floats[at : at + n_embd] for at in range(0, len(floats), n_embd)]
+        numbers = floats(vector, None).tolist()
+        each = [numbers[at : at + n_embd] for at in range(0, len(numbers), n_embd)]
         rows.append(NativeEmbedding(i, each))
     return msgspec.json.encode(rows)
 
 
 def _on_the_wire(vector: bytes, body: EmbeddingsBody) -> list[float] | str:
     if body.encoding_format != "base64":
-        return _floats(vector, body.dimensions).tolist()
+        return floats(vector, body.dimensions).tolist()
     if body.dimensions:
-        cut = _floats(vector, body.dimensions)
+        cut = floats(vector, body.dimensions)
         if sys.byteorder == "big":
             cut.byteswap()
         vector = cut.tobytes()
     return base64.b64encode(vector).decode()
 
 
-def _floats(vector: bytes, dimensions: int | None) -> "array[float]":
-    floats = array("f", vector)
+def floats(vector: bytes, dimensions: int | None) -> "array[float]":
+    """A vector as the worker sends it, cut to so many numbers."""
+    numbers = array("f", vector)
     if sys.byteorder == "big":
-        floats.byteswap()
-    if dimensions is None or dimensions >= len(floats):
-        return floats
-    cut = floats[:dimensions]
+        numbers.byteswap()
+    if dimensions is None or dimensions >= len(numbers):
+        return numbers
+    cut = numbers[:dimensions]
     length = math.sqrt(math.fsum(x * x for x in cut))
     return array("f", (x / length for x in cut)) if length else cut

@@ -4,7 +4,6 @@ A slot is a place for a sequence that runs. We have as many as run side by side,
 keeps its own: the rows say how many are busy, and with what.
 """
 
-from pathlib import PurePath
 from typing import Any
 
 import msgspec
@@ -80,7 +79,7 @@ async def show_props(request: Request) -> Response:
             total_slots=plan.n_parallel,
             model_alias=served.name,
             model_ftype=plan.quant,
-            model_path=PurePath(plan.file).name,
+            model_path=served.file_name,
             modalities=Modalities(vision="multimodal" in served.capabilities),
             chat_template=template.source,
             bos_token=template.bos_token,
