@@ -20,10 +20,17 @@ def format_bytes(n: int | None) -> str:
     """1536 -> "1.5 KiB". Binary units with binary names; a disk's "GB" is never meant."""
     if n is None:
         return DASH
+    size, name = binary_step(n)
+    return f"{n / size:.1f} {name}" if size > 1 else f"{n} {name}"
+
+
+def binary_step(n: int) -> tuple[int, str]:
+    """The unit that n bytes are told in: 1536 -> 1024, "KiB". What would round to 1024.0 of one is
+    told in the next."""
     for size, name in _STEPS:
-        if abs(n) >= size:
-            return f"{n / size:.1f} {name}"
-    return f"{n} B"
+        if abs(n) / (size >> 10) >= 1023.95:
+            return size, name
+    return 1, "B"
 
 
 def format_params(n: int) -> str:
@@ -48,16 +55,16 @@ def format_rate(per_s: float | None, unit: str = "tok/s") -> str:
     """34.51 -> "34.5 tok/s"; a number over 100 needs no decimals."""
     if per_s is None:
         return DASH
-    return f"{per_s:.0f} {unit}" if per_s >= 100 else f"{per_s:.1f} {unit}"
+    return f"{per_s:.0f} {unit}" if per_s >= 99.95 else f"{per_s:.1f} {unit}"
 
 
 def format_seconds(seconds: float | None) -> str:
     """0.0123 -> "12 ms", 75 -> "1m15s"."""
     if seconds is None:
         return DASH
-    if seconds < 1:
+    if seconds * 1000 < 999.5:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

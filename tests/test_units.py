@@ -1,6 +1,15 @@
 import pytest
 
-from edgellm.units import format_params
+from edgellm.units import (
+    GIB,
+    KIB,
+    MIB,
+    TIB,
+    format_bytes,
+    format_params,
+    format_rate,
+    format_seconds,
+)
 
 
 @pytest.mark.parametrize(
@@ -13,3 +22,34 @@ from edgellm.units import format_params
 )  # fmt: skip
 def test_parameters_are_counted_as_models_names_do(n, words):
     assert format_params(n) == words
+
+
+@pytest.mark.parametrize(
+    ("n", "words"),
+    [
+        (0, "0 B"), (1023, "1023 B"), (KIB, "1.0 KiB"), (1536, "1.5 KiB"),
+        (1_048_524, "1023.9 KiB"), (1_048_525, "1.0 MiB"), (MIB - 1, "1.0 MiB"),
+        (GIB - MIB, "1023.0 MiB"), (GIB - 1, "1.0 GiB"), (TIB - 1, "1.0 TiB"),
+        (2048 * TIB, "2048.0 TiB"), (-1536, "-1.5 KiB"), (None, "–"),
+    ],
+)  # fmt: skip
+def test_what_would_round_to_a_whole_of_the_next_unit_is_told_in_it(n, words):
+    assert format_bytes(n) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 ms"), (0.0123, "12 ms"), (0.9994, "999 ms"), (0.9996, "1.0 s"), (1, "1.0 s"),
+        (59.94, "59.9 s"), (59.96, "1m00s"), (75, "1m15s"), (3599.4, "59m59s"), (3599.6, "1h00m"),
+        (None, "–"),
+    ],
+)  # fmt: skip
+def test_a_time_that_rounds_to_the_next_unit_is_told_in_it(seconds, words):
+    assert format_seconds(seconds) == words
+
+
+def test_a_rate_loses_its_decimal_where_it_would_read_100():
+    assert [format_rate(rate) for rate in (99.94, 99.96, 100.4)] == [
+        "99.9 tok/s", "100 tok/s", "100 tok/s",
+    ]  # fmt: skip

@@ -1,8 +1,6 @@
 """Numbers as the screen shows them: short, with their unit, a dash where nobody knows."""
 
-from edgellm.units import DASH, GIB, KIB, MIB, TIB
-
-_STEPS = ((TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"), (1, "B"))
+from edgellm.units import DASH, GIB, binary_step
 
 
 def count(n: int | None) -> str:
@@ -15,7 +13,7 @@ def short_count(n: int | None) -> str:
     if n is None:
         return DASH
     for size, name in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if n >= size:
+        if n >= 0.9995 * size:  # less is at most 999 of the unit below
             scaled = n / size
             return f"{scaled:.0f}{name}" if scaled >= 99.95 else f"{scaled:.1f}{name}"
     return str(n)
@@ -40,7 +38,7 @@ def watts(power_w: float | None, limit_w: float | None = None) -> str:
     """ "312 W", "312/450 W"; a Raspberry Pi's "4.2 W" keeps its decimal."""
     if power_w is None:
         return f"{DASH} W"
-    drawn = f"{power_w:.1f}" if power_w < 10 else f"{power_w:.0f}"
+    drawn = f"{power_w:.1f}" if power_w < 9.95 else f"{power_w:.0f}"
     return f"{drawn} W" if limit_w is None else f"{drawn}/{limit_w:.0f} W"
 
 
@@ -51,7 +49,7 @@ def joules(energy_j: float | None) -> str:
     if energy_j >= 1e7:
         return f"{energy_j / 3.6e6:.1f} kWh"
     for size, name in ((1e6, "MJ"), (1e3, "kJ")):
-        if energy_j >= size:
+        if energy_j >= 0.9995 * size:
             return f"{energy_j / size:.1f} {name}"
     return f"{energy_j:.0f} J"
 
@@ -63,7 +61,7 @@ def joules_per_token(energy_j: float | None) -> str:
 def hertz(clock_hz: float | None) -> str:
     if clock_hz is None:
         return f"{DASH} GHz"
-    return f"{clock_hz / 1e9:.2f} GHz" if clock_hz >= 1e9 else f"{clock_hz / 1e6:.0f} MHz"
+    return f"{clock_hz / 1e9:.2f} GHz" if clock_hz >= 9.995e8 else f"{clock_hz / 1e6:.0f} MHz"
 
 
 def part_of(part_bytes: int | None, whole_bytes: int | None) -> str:
@@ -80,7 +78,7 @@ def ratio(part: float | None, whole: float | None) -> float | None:
 
 
 def _step(n_bytes: int | None) -> tuple[int, str]:
-    return next((step for step in _STEPS if n_bytes is not None and n_bytes >= step[0]), _STEPS[1])
+    return binary_step(n_bytes) if n_bytes else (GIB, "GiB")
 
 
 def _scaled(n_bytes: int | None, size: int, _name: str) -> str:

@@ -29,8 +29,11 @@ def test_zero_is_a_number():
 
 @pytest.mark.parametrize(
     ("n", "text"),
-    [(0, "0"), (999, "999"), (12_034, "12.0k"), (148_410, "148k"), (1_300_000, "1.3M")],
-)
+    [
+        (0, "0"), (999, "999"), (12_034, "12.0k"), (148_410, "148k"), (999_499, "999k"),
+        (999_500, "1.0M"), (1_300_000, "1.3M"),
+    ],
+)  # fmt: skip
 def test_big_counts_are_short(n, text):
     assert numbers.short_count(n) == text
 
@@ -41,11 +44,15 @@ def test_a_part_has_the_unit_of_its_whole():
     assert numbers.part_of(gib // 4, 8 * gib) == "0.2/8.0 GiB"
     assert numbers.part_of(None, 8 * gib) == "–/8.0 GiB"
     assert numbers.part_of(gib, None) == "1.0/– GiB"
+    assert numbers.part_of(0, gib - 1) == "0.0/1.0 GiB"
 
 
 def test_watts_clocks_and_rates_keep_what_matters():
     assert numbers.watts(312.4, 450.0) == "312/450 W"
     assert numbers.watts(4.23) == "4.2 W"
+    assert numbers.watts(9.96) == "10 W"
+    assert numbers.joules(999.6) == "1.0 kJ"
+    assert numbers.hertz(999.6e6) == "1.00 GHz"
     assert numbers.hertz(2.61e9) == "2.61 GHz"
     assert numbers.hertz(600e6) == "600 MHz"
     assert numbers.rate(34.51) == "34.5"
