@@ -89,14 +89,19 @@ def progress_text(
         left_s = (total_bytes - done_bytes) / rate_bytes_s
         figures += f"  {format_bytes(int(rate_bytes_s))}/s  {format_seconds(left_s) or DASH} left"
     if n_columns is None:
-        return f"{name} {_bar(ratio, _BAR_CELLS)} {figures}"
+        return f"{name} {bar(ratio, _BAR_CELLS)} {figures}"
     room = n_columns - len(figures) - 1  # for the name, and for a bar and its blank
     n_cells = min(_BAR_CELLS, room - len(name) - 1)
     if n_cells >= _LEAST_BAR_CELLS:
-        return f"{name} {_bar(ratio, n_cells)} {figures}"
+        return f"{name} {bar(ratio, n_cells)} {figures}"
     if room < 2:
         return figures.strip()[: max(0, n_columns)]
     return f"{name if len(name) <= room else '…' + name[1 - room :]} {figures}"
+
+
+def bar(ratio: float, n_cells: int) -> str:
+    filled = int(n_cells * ratio)
+    return "█" * filled + "·" * (n_cells - filled)
 
 
 def goes_on(done_bytes: int, total_bytes: int) -> str | None:
@@ -107,8 +112,3 @@ def goes_on(done_bytes: int, total_bytes: int) -> str | None:
         f"the download is broken off: the same command goes on from {format_bytes(done_bytes)} "
         f"of {format_bytes(total_bytes)}"
     )
-
-
-def _bar(ratio: float, n_cells: int) -> str:
-    filled = int(n_cells * ratio)
-    return "█" * filled + "·" * (n_cells - filled)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgellm.cli.serving.serving import Instance
     from edgellm.config import Config
     from edgellm.selector.plan import Goal
+    from edgellm.server.served import Models
 
 
 def serve(
@@ -78,6 +79,7 @@ def _instance(
     from edgellm.cli.preparing import machine
     from edgellm.cli.preparing.prepare import prepare_all
     from edgellm.cli.preparing.resolve import resolve
+    from edgellm.cli.serving.loading import LoadingLine
     from edgellm.cli.serving.ready import ready_text
     from edgellm.cli.serving.serving import Instance
 
@@ -88,12 +90,21 @@ def _instance(
     hardware = machine.look()
     resolved = with_draft(resolved, config)
     prepared = prepare_all(resolved, hardware, goal, embedding=beside, name=name)
+    line = LoadingLine()
+
+    def ready(url: str, models: "Models") -> None:
+        line.end()
+        print(ready_text(url, models, hardware, config), flush=True)
+
     return Instance(
         config,
         hardware,
         prepared,
+        say=line.say,
         on_listening=lambda url: say(f"listening on {url}, loading {prepared[0].name}"),
-        on_ready=lambda url, models: print(ready_text(url, models, hardware, config), flush=True),
+        on_loading=line.follow,
+        on_ready=ready,
+        on_closing=line.end,
     )
 
 

@@ -1,8 +1,9 @@
 """A model for as long as one command lasts: a server that nobody else finds."""
 
 import os
+import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from edgellm.cli.serving.find import having, look
 from edgellm.config import Config
 from edgellm.errors import BadRequest
 from edgellm.selector.plan import Goal
+from edgellm.tui.terminal import can_draw
 
 _BY_ITSELF = Seeing()
 _SOCKET = "private.sock"
@@ -77,6 +79,7 @@ def private_server(
     from edgellm.cli.preparing.prepare import prepare_all
     from edgellm.cli.preparing.resolve import resolve
     from edgellm.cli.serving.background import BackgroundServer
+    from edgellm.cli.serving.loading import LoadingLine
     from edgellm.cli.serving.serving import Instance
 
     with _own_folder() as folder:
@@ -88,12 +91,25 @@ def private_server(
                 f"{prepared.name} is an embedding model and writes no text",
                 hint=f"edgellm serve {model}, then POST /v1/embeddings",
             )
-        say(f"loading {prepared.name} …")
+        if not can_draw(sys.stderr):
+            say(f"loading {prepared.name} …")
         own = msgspec.structs.replace(config, unix_socket=str(folder / _SOCKET), api_keys=())
-        teller = _Teller()
-        instance = Instance(own, hardware, (prepared,), is_announced=False, say=teller.say)
-        server = BackgroundServer(instance).start()
+        line = LoadingLine()
+        teller = _Teller(line.say)
+        instance = Instance(
+            own,
+            hardware,
+            (prepared,),
+            is_announced=False,
+            say=teller.say,
+            on_loading=line.follow,
+        )
+        server = BackgroundServer(instance)
         try:
+            try:
+                server.start()
+            finally:
+                line.end()
             with teller.silent():
                 yield (server.url, prepared.name)
         finally:
@@ -113,12 +129,13 @@ def _own_folder() -> Iterator[Path]:
 class _Teller:
     """Says at once what is told while loading, and later what is told while it answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[str], None] = say) -> None:
+        self._say = say
         self._held: list[str] | None = None
 
     def say(self, text: str) -> None:
         if self._held is None:
-            say(text)
+            self._say(text)
         elif text not in self._held:
             self._held.append(text)
 
@@ -131,4 +148,4 @@ class _Teller:
         finally:
             self._held = None
             for text in held:
-                say(text)
+                self._say(text)

@@ -65,6 +65,7 @@ class Instance:
     grace_s: float = 30.0
     say: Callable[[str], None] = say
     on_listening: Callable[[str], None] = _nothing  # the URL
+    on_loading: Callable[[Models], None] = _nothing  # each listed when its turn comes
     on_ready: Callable[[str, Models], None] = _nothing  # the URL, and what is served there
     on_closing: Callable[[], None] = _nothing  # the URL may be anybody's after that
     errand: Callable[[Fleet], Awaitable[None]] = field(default=_no_errand)
@@ -207,6 +208,7 @@ async def _load(
     """The models one after the other, then the errand; lasts until it is cancelled."""
     url = await listening
     instance.on_listening(url)
+    instance.on_loading(fleet.models)
     for prepared in instance.prepared:
         before = observer.used_bytes()
         served = await fleet.load(prepared)

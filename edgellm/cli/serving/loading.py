@@ -1,0 +1,53 @@
+"""How far the models of a server are loaded: a line on a terminal, gone when they are ready.
+
+Elsewhere nothing is drawn: who reads a file of lines is told once that it loads.
+"""
+
+import sys
+from collections.abc import Iterable
+from typing import TextIO
+
+from edgellm.cli.output import say
+from edgellm.cli.progress import bar
+from edgellm.cli.waiting import Waiting
+from edgellm.server.served import Served
+
+_BAR_CELLS = 24
+
+
+class LoadingLine:
+    """`follow` and `say` are an Instance's callbacks. Once `end` was called, `say` only says."""
+
+    def __init__(self, out: TextIO | None = None) -> None:  # stderr
+        self._out = out or sys.stderr
+        self._models: Iterable[Served] = ()
+        self._waiting: Waiting | None = None
+
+    def follow(self, models: Iterable[Served]) -> None:
+        self._models = models
+        self._waiting = Waiting(lambda: loading_text(self._models), self._out)
+
+    def end(self) -> None:
+        if self._waiting:
+            self._waiting.end()
+            self._waiting = None
+
+    def say(self, text: str) -> None:
+        """Above the line, which goes on."""
+        is_followed = self._waiting is not None
+        self.end()
+        say(text)
+        if is_followed:
+            self.follow(self._models)
+
+
+def loading_text(models: Iterable[Served]) -> str:
+    """ "loading qwen3:8b ███████·····  31%": of the first that isn't ready, since they are loaded
+    one after the other. llama.cpp tells the share of the weights that it has read; what comes
+    before and behind it has no bar."""
+    for served in models:
+        ratio = served.engine.progress_ratio
+        if served.engine.state in ("starting", "loading"):
+            read = f"{bar(ratio, _BAR_CELLS)} {ratio:4.0%}" if ratio else "…"
+            return f"loading {served.name} {read}"
+    return "loading …"
