@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 from cli_runs import DEMO_PATH, EDGELLM, Result
+from typer.main import get_command
+from typer.testing import CliRunner
 
 from edgellm.cli.main import app, main
 
 COMMANDS = (
     "up", "serve", "run", "pull", "list", "show", "rm", "ps", "stop", "probe", "plan", "recommend",
-    "top", "bench", "tune", "doctor",
+    "top", "record", "bench", "tune", "cost", "doctor",
 )  # fmt: skip
 HEAVY = (
     "huggingface_hub", "httpx2", "textual", "starlette", "uvicorn", "jinja2", "msgspec", "numpy",
@@ -77,11 +79,20 @@ def test_help_answers_in_a_quarter_of_a_second(home):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_a_command_teaches_by_examples(command):
     """In this process: fourteen more would cost seconds."""
-    from typer.testing import CliRunner
-
     told = CliRunner().invoke(app, [command, "--help"]).output
 
     assert f"edgellm {command}" in told.partition("Options:")[0].partition("\n")[2]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_fits_two_screens_and_names_every_flag(command):
+    at_80 = {"COLUMNS": "80"}
+    told = CliRunner().invoke(app, [command, "--help"], env=at_80).output
+    params = get_command(app).commands[command].params
+    flags = {name for one in params for name in one.opts if name.startswith("--")}
+
+    assert len(told.splitlines()) <= 40
+    assert {name for name in flags if name not in told} == set()
 
 
 def test_version(home):

@@ -33,17 +33,15 @@ def plan(
     """Show what would run how, before anything is downloaded.
 
     The file, its context, memory and speed, what can be traded for what, and the best of what was
-    not chosen. A flag pins its part of the plan, the rest is chosen around it.
-
-    A catalog name needs no network; a repository's headers are read by range, not its files. With
-    --users it is the other way round: which machines hold so many users, and how many of each.
+    not chosen. A flag pins its part of the plan, the rest is chosen around it. Of a repository the
+    headers are read, not the files; a catalog name needs no network. With --users: which machines
+    hold so many users, and how many of each.
 
     \b
       edgellm plan qwen3:8b
       edgellm plan qwen3:30b-a3b --on rtx4090 --goal quality
       edgellm plan ./model.gguf --device "RTX 3090" --device "RTX 3060" --ram 64GiB@60
       edgellm plan unsloth/Qwen3-8B-GGUF --ctx 32768 --json
-      edgellm plan qwen3:8b --draft qwen3:0.6b
       edgellm plan llama3.3:70b --users 50 --tok-s 20 --ttft 1s --on all
     """
     from edgellm.cli.flags.drafting import with_draft

@@ -23,7 +23,7 @@ POOLINGS = ("none", "mean", "cls", "last", "rank")
 
 @frozen(kw_only=True)
 class Adapting:
-    HEADINGS: ClassVar = {"lora": "LoRA adapters, and another pooling"}
+    HEADINGS: ClassVar = {"lora": "LoRA and pooling"}
 
     lora: Annotated[
         list[str] | None,

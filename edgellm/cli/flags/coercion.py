@@ -13,13 +13,17 @@ from typing import Any, get_args, get_origin
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from edgellm.cli.flags.help import write_options
+from edgellm.cli.flags.help import add_help_all, write_options
 from edgellm.values import frozen
 
 _KINDS = (str, int, float, bool, Path)
 
 
 class QuickCommand(TyperCommand):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        add_help_all(self)
+
     def get_params(self, ctx: Any) -> list[Any]:
         return _made_quick(super().get_params(ctx))
 

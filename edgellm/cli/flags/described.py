@@ -27,7 +27,7 @@ Sysroot = Annotated[
 
 @frozen(kw_only=True)
 class Described:
-    HEADINGS: ClassVar = {"on": "Another machine than this one"}
+    HEADINGS: ClassVar = {"on": "Another machine"}
 
     on: Annotated[
         list[str] | None,

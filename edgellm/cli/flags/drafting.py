@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class Drafting:
-    HEADINGS: ClassVar = {"draft": "A second model that guesses"}
+    HEADINGS: ClassVar = {"draft": "A draft model"}
 
     draft: Annotated[
         str | None,

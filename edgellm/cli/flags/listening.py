@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class Listening:
-    HEADINGS: ClassVar = {"host": "Where it listens, and to whom"}
+    HEADINGS: ClassVar = {"host": "Where it listens"}
 
     host: Annotated[str | None, typer.Option(help="Address to listen on.", metavar="ADDRESS")] = (
         None

@@ -16,7 +16,7 @@ ModelArgument = Annotated[
         metavar="MODEL",
         autocompletion=completing.models,
         help="A file (./x.gguf), a repository (org/repo[:QUANT]), a catalog name (qwen3:8b), "
-        "or demo: the tiny model that ships with edgellm.",
+        "or demo, which ships with edgellm.",
     ),
 ]
 LimitRate = Annotated[

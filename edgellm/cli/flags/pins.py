@@ -22,7 +22,7 @@ _OBJECTIVES = ("balanced", "speed", "quality", "context", "energy")
 _KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 _SPLIT_MODES = ("layer", "row", "tensor")
 _GUESSERS = ("ngram", "draft", "mtp", "off")
-_PARTS = "Parts of the plan; what is not said is chosen"
+_PARTS = "Parts of the plan"
 _KINDS = {int: "a whole number", float: "a number", str: "a word or a size", bool: "True or False"}
 _WHEN = {"auto": None, "on": True, "off": False}
 
@@ -61,9 +61,10 @@ def _flag(name: str) -> str:
 @frozen(kw_only=True)
 class Pins:
     HEADINGS: ClassVar = {
-        "ctx": "What it is for, and what it may take",
+        "ctx": "What it is for",
+        "min_tok_s": "What it may take",
         "ctk": _PARTS,
-        "prefix_ram": "What is kept of past conversations",
+        "prefix_ram": "Past conversations",
         "batch_invariant": _PARTS,
     }
 

@@ -19,7 +19,7 @@ _USUAL_TOK_S = 10.0  # twice as fast as people read
 
 @frozen(kw_only=True)
 class Users:
-    HEADINGS: ClassVar = {"users": "Machines for so many users"}
+    HEADINGS: ClassVar = {"users": "For many users"}
 
     users: Annotated[
         int | None,

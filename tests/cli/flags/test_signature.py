@@ -66,13 +66,19 @@ def test_shared_options_stand_under_their_headings_behind_the_commands_own():
     ) -> None:
         print(what, frame.glass, frame.gold, high)
 
-    told = ask(hang, "--help").stdout.partition("Arguments:")[2]
+    told = ask(hang, "--help-all").stdout.partition("Arguments:")[2]
 
     assert " ".join(told.split()) == (
-        "WHAT A picture. [required] "
-        "Options: --high Near the ceiling. --help Show this message and exit. "
+        "WHAT A picture. Options: --high Near the ceiling. "
+        "--help-all Show all options and exit. --help Show this message and exit. "
         "The frame: --wood KIND Of what. [default: oak] --gold With gold. "
         "In front of it: --glass MM How thick. [default: 2; x>=1]"
+    )
+    told = ask(hang, "--help").stdout
+    assert "--help-all  " not in told
+    told = told.partition("More options;")[2]
+    assert " ".join(told.split()) == (
+        "--help-all tells what each does: The frame --wood, --gold In front of it --glass"
     )
     assert ask(hang, "a", "b", "--glass", "3", "--gold").stdout == "['a', 'b'] 3 True False\n"
 
@@ -81,6 +87,7 @@ def test_headings_of_one_command_are_none_of_another():
     def plain(wood: Annotated[str, typer.Option("--wood", help="Of what.")] = "oak") -> None: ...
 
     assert "The frame" not in ask(plain, "--help").stdout
+    assert "--help-all" not in ask(plain, "--help").stdout
 
 
 def test_two_commands_with_the_same_dataclass_have_the_same_flags():
