@@ -50,6 +50,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     health_webhook: str | None = None  # a URL that is told when a model degrades or recovers
     max_temperature_c: float | None = None  # of any device; above it new requests wait
     max_power_w: float | None = None  # of all boards together
+    history: bool = True  # what is typed in `edgellm run`'s conversations is kept for the next
     sensors_root: str = "/"  # below which the sensors' files are: a container sees the host's there
 
 

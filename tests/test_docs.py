@@ -154,7 +154,7 @@ def test_every_setting_is_told_with_its_flag():
     assert [name for name in Config.__struct_fields__ if f"`{name}`" not in text] == []
     rows = re.findall(r"^\| `\w+`.*?\|.*?\| `(--[a-z-]+)` \|", text, re.MULTILINE)
     assert len(rows) > 5
-    assert set(rows) <= flags(COMMANDS["serve"])
+    assert set(rows) <= flags(COMMANDS["serve"]) | flags(COMMANDS["run"])
 
 
 def test_every_route_is_told():

@@ -3,10 +3,11 @@
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edgellm.cli.flow import Flow
+from edgellm.cli.history import History
 from edgellm.cli.output import columns, say, say_error
 from edgellm.cli.pictures import data_urls
 from edgellm.cli.serving.client import Client, Message, Piece, with_pictures
@@ -135,9 +136,14 @@ class _Written:
             print(flush=True)
 
 
-def converse(answering: Answering, read: Callable[[str], str] = input) -> None:
-    """Until /bye or the end of the input. `read` is given a prompt and returns a line."""
-    _edit_lines()
+def converse(
+    answering: Answering, read: Callable[[str], str] = input, history: History | None = None
+) -> None:
+    """Until /bye or the end of the input. `read` is given a prompt and returns a line; what it
+    returns is kept in `history`."""
+    _edit_lines(history.lines() if history else ())
+    if history:
+        read = history.noting(read)
     say(f"{answering.model} · /? for help, /bye to end")
     for question in _questions(read):
         word, _, rest = question.partition(" ")
@@ -225,10 +231,12 @@ def _instructed(system: str | None) -> str:
     return f"({told}; what was said is forgotten)"
 
 
-def _edit_lines() -> None:
-    """Arrow keys and history, where this Python has readline. A paste of several lines is one
-    question: Python switches that off, for its own prompt's sake (bpo-42819)."""
+def _edit_lines(earlier: Iterable[str]) -> None:
+    """Arrow keys and what was typed `earlier`, where this Python has readline. A paste of several
+    lines is one question: Python switches that off, for its own prompt's sake (bpo-42819)."""
     with contextlib.suppress(ImportError):
         import readline
 
+        for line in earlier:
+            readline.add_history(line)
         readline.parse_and_bind("set enable-bracketed-paste on")

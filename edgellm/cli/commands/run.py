@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import typer
 
@@ -18,8 +18,6 @@ from edgellm.cli.flags.seeing import Seeing
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wording:
     """How an answer is written: fields of OpenAI's API, by their names there."""
-
-    HEADINGS: ClassVar = {"temperature": "The answer"}
 
     temperature: Annotated[
         float | None,
@@ -54,6 +52,9 @@ def run(
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Tell how long it took, on stderr.")
     ] = False,
+    no_history: Annotated[
+        bool, typer.Option("--no-history", help="Don't keep what is typed for the next time.")
+    ] = False,
     offline: options.Offline = False,
 ) -> None:
     """Ask a model a question, or talk with it.
@@ -69,6 +70,8 @@ def run(
       git diff | edgellm run qwen3:8b "Write a commit message for this:"
     """
     from edgellm.cli.conversation import Answering, converse
+    from edgellm.cli.history import users_history
+    from edgellm.cli.output import is_terminal
     from edgellm.cli.pictures import data_urls
     from edgellm.cli.serving.private import server_with
 
@@ -82,7 +85,8 @@ def run(
         if question is not None:
             answering.ask(question)
         else:
-            converse(answering)
+            keeps = config.history and not no_history and is_terminal()
+            converse(answering, history=users_history() if keeps else None)
 
 
 def _question(words: Sequence[str]) -> str | None:
