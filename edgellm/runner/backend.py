@@ -11,12 +11,13 @@ from edgellm.runner.intake.infill import FillMarks
 from edgellm.runner.intake.pictures import Piece
 from edgellm.runner.kv.memory import Limits
 from edgellm.runner.pacing.recorder import NativeTimes
+from edgellm.values import frozen
 
 # More text than that for each token of context can't be a prompt, and would stall everyone's step.
 MAX_TOKEN_BYTES = 64
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Step:
     """What a batch gave: the new tokens of each seq_id that wanted some."""
 

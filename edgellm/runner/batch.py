@@ -4,18 +4,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
+import msgspec
+
 from edgellm.chat.events import TokenLogprob
 from edgellm.chat.messages import AdapterSet, GenerateParams
 from edgellm.runner.intake.pictures import Placed
 from edgellm.runner.kv.prefix_file import Stored
+from edgellm.values import frozen
 
 DRAFTED = -1  # a row's token that the draft model is to write; a row it doesn't write falls away
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, gc=False):
     """One token of a llama_batch, or one row of a picture (pictures.py). Of a sequence's rows that
-    want logits, all but the first hold guessed tokens: see verify.py."""
+    want logits, all but the first hold guessed tokens: see verify.py.
+
+    Every step makes some for each sequence: msgspec does in 60 ns what takes a dataclass 1 µs.
+    """
 
     seq_id: int
     pos: int
@@ -227,7 +232,7 @@ Op: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Batch:
     ops: tuple[Op, ...]
     rows: tuple[Row, ...]
@@ -236,8 +241,7 @@ class Batch:
     padding: tuple[Row, ...] = ()  # nobody's, after the rows; their cells go when it is computed
 
 
-@dataclass(frozen=True, slots=True)
-class Sampled:
+class Sampled(msgspec.Struct, frozen=True, gc=False):
     token: int
     ends: bool  # an end-of-generation token, or the last one of a structure
     silent: bool  # not part of the text

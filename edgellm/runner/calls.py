@@ -30,6 +30,6 @@ class Calls:
         done = self._done
         left = tuple(row for row in rows if row.seq_id not in done) if done else rows
         for call in split(left):
-            done |= dict.fromkeys((row.seq_id for row in call), ()) | compute(call)
+            done |= dict.fromkeys([row.seq_id for row in call], ()) | compute(call)
         self._rows, self._done = (), {}
         return {seq_id: new for seq_id, new in done.items() if new}

@@ -25,7 +25,9 @@ that come true are tokens like any other; the cells of the rest are trimmed with
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+import msgspec
 
 from edgellm.chat.events import FinishReason, TokenLogprob
 from edgellm.errors import ContextTooLong
@@ -64,8 +66,7 @@ _UNPADDED_PERIOD = 50  # steps
 _LEAST_ROWS = 32  # of a step that has prompts only: fewer take hardly less time
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(msgspec.Struct, frozen=True, gc=False):
     sequence: Sequence
     token: int
     silent: bool
@@ -90,7 +91,7 @@ class Scheduler:
 
     @property
     def idle(self) -> bool:
-        return not self.waiting and not self.running
+        return not self.running and not self.waiting
 
     @property
     def stands(self) -> bool:
@@ -141,15 +142,15 @@ class Scheduler:
         counts = self._shares()
         # In ascending order of ids: llama.cpp computes adjoining streams of a split KV together.
         rows = [
-            _row(sequence, pos)
-            for _, sequence in sorted(self.running.items())
-            for pos in range(sequence.n_computed, sequence.n_computed + counts[sequence.seq_id])
+            Row(seq_id, pos, one.tokens[pos], pos == len(one.tokens) - 1)
+            for seq_id, one in sorted(self.running.items())
+            for pos in range(one.n_computed, one.n_computed + counts[seq_id])
         ]
         if not rows:
             is_urgent = any(isinstance(op, _URGENT) for op in self._ops)
             return Batch(self._take_ops(), (), 0) if is_urgent else None
         together = [self.running[seq_id] for seq_id, count in counts.items() if count]
-        n_prompt_rows = len(rows) - sum(1 for s in together if _decodes(s))
+        n_prompt_rows = len(rows) - len([s for s in together if _decodes(s)])
         all_rows = self._with_drafts(rows, together, n_prompt_rows)
         padding = () if n_prompt_rows else self._padding(all_rows)
         return Batch(self._take_ops(), all_rows, n_prompt_rows, together[0].adapters, padding)
@@ -172,23 +173,26 @@ class Scheduler:
         for seq_id, count in counts.items():
             sequence = self.running[seq_id]
             self._grow(sequence, count - sequence.n_in_flight)
-            self._judge(sequence, sampled, (n_drafted or {}).get(seq_id, sequence.n_in_flight))
+            if sequence.n_in_flight:
+                self._judge(sequence, sampled, (n_drafted or {}).get(seq_id, sequence.n_in_flight))
         for seq_id, tokens in sampled.items():
-            yield from self._outputs(self.running[seq_id], tokens)
+            sequence = self.running[seq_id]
+            for i, new in enumerate(tokens):
+                if i:
+                    self._grow(sequence, 1)  # by the guess that came true
+                self._append(sequence, new)
+                yield Output(sequence, new.token, new.silent, new.fault, new.logprob)
+                if sequence.finish_reason:
+                    break
+            else:
+                self._trim(sequence)
 
-    def _outputs(self, sequence: Sequence, tokens: tuple[Sampled, ...]) -> Iterator[Output]:
-        for i, new in enumerate(tokens):
-            if i:
-                self._grow(sequence, 1)  # by the guess that came true
-            sequence.tokens.append(new.token)
-            if new.ends:
-                self.finish(sequence, "stop")
-            elif len(sequence.tokens) >= sequence.n_max:
-                self.finish(sequence, "length")
-            yield Output(sequence, new.token, new.silent, new.fault, new.logprob)
-            if sequence.finish_reason:
-                return
-        self._trim(sequence)
+    def _append(self, sequence: Sequence, new: Sampled) -> None:
+        sequence.tokens.append(new.token)
+        if new.ends:
+            self.finish(sequence, "stop")
+        elif len(sequence.tokens) >= sequence.n_max:
+            self.finish(sequence, "length")
 
     def _grow(self, sequence: Sequence, count: int) -> None:
         sequence.n_computed += count
@@ -197,7 +201,7 @@ class Scheduler:
     def _judge(
         self, sequence: Sequence, sampled: Mapping[int, tuple[Sampled, ...]], n_drafted: int
     ) -> None:
-        if sequence.guesser is None or not sequence.n_in_flight:
+        if sequence.guesser is None:
             return
         n_right = len(sampled[sequence.seq_id]) - 1
         sequence.n_drafted += n_drafted
@@ -236,8 +240,10 @@ class Scheduler:
         right after. Streams of a split KV may be somebody's memory, and a recurrent state is.
         """
         limits, n_rows = self.limits, len(rows)
+        if not limits.unified or limits.state or limits.n_chunk:
+            return ()
         n = self.pace.costs.padded(n_rows) - n_rows
-        if not n or not limits.unified or limits.state or limits.n_chunk:
+        if not n:
             return ()
         if self._n_steps % _UNPADDED_PERIOD == 0:
             return ()  # a look at what it takes without
@@ -300,7 +306,7 @@ class Scheduler:
 
     def _admit(self) -> None:
         self.waiting.begin()
-        if len(self.running) >= self.limits.n_seq_max:
+        if not self.waiting or len(self.running) >= self.limits.n_seq_max:
             return  # before anybody is put in order
         for sequence in self.waiting:
             if len(self.running) >= self.limits.n_seq_max or self.waiting.closed:
@@ -370,9 +376,4 @@ def _start(sequence: Sequence) -> Start:
 
 
 def _decodes(sequence: Sequence) -> bool:
-    return sequence.n_output > 0
-
-
-def _row(sequence: Sequence, pos: int) -> Row:
-    last = pos == len(sequence.tokens) - 1
-    return Row(sequence.seq_id, pos, sequence.tokens[pos], wants_logits=last)
+    return len(sequence.tokens) > sequence.n_prompt

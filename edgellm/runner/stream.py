@@ -23,6 +23,7 @@ class Stream:
 
     def saw_token(self, now_s: float) -> None:
         """Guesses that came true make several tokens of one step: the gap is the step's."""
+        self.n_untold += 1
         if self.first_token_s is None:
             self.first_token_s = now_s
         elif now_s > self.last_token_s:

@@ -11,7 +11,7 @@ token, an end, an answer) never waits.
 
 from collections.abc import Callable, Iterable
 
-from edgellm.chat.events import FinishReason
+from edgellm.chat.events import FinishReason, TokenLogprob
 from edgellm.errors import BadRequest, DeadlinePassed, EdgellmError
 from edgellm.runner.backend import Backend
 from edgellm.runner.messages import Delta, Done, FromWorker, Generate, Rejected
@@ -81,15 +81,14 @@ class Telling:
         sequence = output.sequence
         stream = self._streams[sequence.request_id]
         stream.saw_token(now_s)
-        stream.n_untold += 1
         shown = ""
         if not output.silent:
-            mark = stream.marks.get(output.token)
+            mark = stream.marks.get(output.token) if stream.marks else None
             shown = stream.text.feed(mark or self._backend.piece(output.token))
             if output.logprob:
                 stream.logprobs.append(output.logprob)
-        if stream.text.stopped and not sequence.finish_reason:
-            stop()
+            if stream.text.stop_word is not None and not sequence.finish_reason:
+                stop()
         if not sequence.finish_reason:
             self._text(sequence, stream, shown)
         elif output.fault:
@@ -126,7 +125,9 @@ class Telling:
         of a stop string that was left out, not its tokens either."""
         is_due = is_last and stream.logprobs and not stream.text.stopped
         if shown or is_due:
-            told, stream.logprobs = tuple(stream.logprobs), []
+            told: tuple[TokenLogprob, ...] = ()
+            if stream.logprobs:
+                told, stream.logprobs = tuple(stream.logprobs), []
             self._out.append(Delta(sequence.request_id, shown, stream.n_untold, told))
             self._is_awaited |= not stream.has_text
             stream.n_untold, stream.has_text = 0, True

@@ -119,7 +119,8 @@ class Worker:
                 self._handle(message)
             self._end_overdue()
             self._step()
-            self._embed()
+            if self._embeds:
+                self._embed()
             self._questions.free_unused(self._scheduler)
             self._gauge()
             self._flush(begun_s)
@@ -152,7 +153,7 @@ class Worker:
     def _idle_s(self, now_s: float) -> float:
         """How long there is nothing to do if nothing comes: until somebody's deadline. Chores that
         nobody waits for begin after a pause: who comes back at once is not held up by them."""
-        if self._embeddings or not self._scheduler.stands:
+        if self._scheduler.running or self._embeddings or not self._scheduler.stands:
             return 0.0
         deadlines_s = (self._preparing.next_deadline_s, self._scheduler.waiting.next_deadline_s)
         idle_s = max(0.0, min(deadlines_s) - now_s)
@@ -315,7 +316,8 @@ class Worker:
             self._telling.flush()  # before the next token something else is done
         step = self._decode(batch)
         ended_s = self._clock()
-        self._scheduler.memory.observe(step.times.ops_s)
+        if batch.ops:
+            self._scheduler.memory.observe(step.times.ops_s)
         if not batch.rows:
             return
         n_decode_rows = rows_computed(batch, step) + len(batch.padding) - batch.n_prompt_rows
@@ -361,10 +363,11 @@ class Worker:
 
     def _share_step(self, batch: Batch, seconds: float) -> None:
         members = {row.seq_id for row in batch.rows}
+        share = 1 / len(members)
         for seq_id in members:
             sequence = self._scheduler.running[seq_id]
-            sequence.step_share += 1 / len(members)
-            sequence.step_share_s += seconds / len(members)
+            sequence.step_share += share
+            sequence.step_share_s += seconds * share
 
     def _started(self, op: Start, now_s: float) -> None:
         self._telling.started(op.request_id, now_s)

@@ -1,7 +1,6 @@
 """Rows whose guesses are written by a model, not known beforehand. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from edgellm.runner.batch import DRAFTED, Row
 
@@ -19,7 +18,7 @@ def written(rows: Sequence[Row], guesses: Mapping[int, Sequence[int]]) -> tuple[
     """The rows with their guesses, those left out that there is none for."""
     left = {seq_id: iter(tokens) for seq_id, tokens in guesses.items()}
     full = (
-        replace(row, token=next(left.get(row.seq_id, iter(())), DRAFTED))
+        Row(row.seq_id, row.pos, next(left.get(row.seq_id, iter(())), DRAFTED), row.wants_logits)
         if row.token == DRAFTED
         else row
         for row in rows

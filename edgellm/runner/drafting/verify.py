@@ -14,14 +14,14 @@ def sampled_rows(
     rows: Sequence[Row], sample: Callable[[int, int], Sampled]
 ) -> dict[int, tuple[Sampled, ...]]:
     """`sample(seq_id, i)` draws from row `i`. The new tokens of each sequence that wants some."""
-    found: dict[int, list[Sampled]] = {}
+    found: dict[int, tuple[Sampled, ...]] = {}
     failed = -1  # the sequence whose guesses, from here on, follow on a wrong one
     for i, row in enumerate(rows):
         if not row.wants_logits or row.seq_id == failed:
             continue
         new = sample(row.seq_id, i)
-        found.setdefault(row.seq_id, []).append(new)
+        found[row.seq_id] = (*found.get(row.seq_id, ()), new)
         following = rows[i + 1] if i + 1 < len(rows) else None
         if new.ends or following is None or following.token != new.token:
             failed = row.seq_id
-    return {seq_id: tuple(new) for seq_id, new in found.items()}
+    return found

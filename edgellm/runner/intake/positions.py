@@ -29,7 +29,7 @@ class Positions:
     def _row(self, row: Row) -> Row:
         if row.seq_id not in self._savings or is_picture(row.token):
             return row
-        return replace(row, pos=self._of(row.seq_id, row.pos))
+        return Row(row.seq_id, self._of(row.seq_id, row.pos), row.token, row.wants_logits)
 
     def _op(self, op: Op) -> Op:
         match op:

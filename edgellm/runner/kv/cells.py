@@ -116,14 +116,15 @@ class Cells:
     def _take(self, count: int) -> list[int]:
         taken, place, places = self._taken, self._lowest, []
         assert self.used + count <= self.n_cells, f"{self.used} + {count} of {self.n_cells} cells"
-        missing = count - taken.count(0, self._lowest)
-        taken.extend(bytes(max(0, missing)))
         for _ in range(count):
             place = taken.find(0, place)
+            if place < 0:
+                place = len(taken)
+                taken.append(1)
+            else:
+                taken[place] = 1
             places.append(place)
             place += 1
-        for each in places:
-            taken[each] = 1
         self._lowest, self.used = place, self.used + count
         return places
 
@@ -161,6 +162,8 @@ def _runs(leases: Iterable[Lease]) -> Iterable[Run]:
 
 def _end_of_free(taken: bytearray, count: int) -> int:
     """How far the `count` lowest free cells reach; behind those that were ever taken all are."""
+    if not count:
+        return 0
     low, high = 0, len(taken)
     missing = count - taken.count(0)
     if missing > 0:

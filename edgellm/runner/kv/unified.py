@@ -100,7 +100,7 @@ class UnifiedMemory(SharedAnywhere):
 
     def begin(self, running: list[Sequence]) -> None:
         if self._spill:
-            self._spill.begin(sum(1 for s in running if s.n_output))
+            self._spill.begin(len([s for s in running if s.n_output]))
 
     def work(self, running: list[Sequence]) -> None:
         if self._spill is None:
@@ -111,7 +111,8 @@ class UnifiedMemory(SharedAnywhere):
                 self._spill.beside_prompt(min(pending, self._limits.n_batch))
             self._make_way(running)
         for sequence in running:
-            self._spill.restore(sequence)
+            if sequence.restoring:
+                self._spill.restore(sequence)
         if running and self._limits.on_device:
             return
         for kept in list(self._unsaved.values()):
@@ -176,9 +177,11 @@ class UnifiedMemory(SharedAnywhere):
 
     def _make_way(self, running: list[Sequence]) -> None:
         """Whatever is idle and makes the next steps look further leaves, least recent first."""
-        ahead = sum(min(s.n_reserved, s.n_pending + _AHEAD) for s in running)
+        if not self.retained.by_id:
+            return
+        ahead = sum([min(s.n_reserved, s.n_pending + _AHEAD) for s in running])
         looked_at = self._cells.n_kv(ahead)
-        if looked_at <= self._settled or not len(self.retained):
+        if looked_at <= self._settled:
             return
         least = self._cells.n_kv(ahead, only=[s.lease for s in running])
         for kept in list(self.retained.by_id.values()):

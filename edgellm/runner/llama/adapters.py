@@ -11,11 +11,11 @@ first call after another set. Those exclude each other; calls of an unchanged se
 Source: src/llama-adapter.cpp; src/llama-context.cpp `set_adapters_lora`, `graph_max_nodes`.
 """
 
-import contextlib
 import ctypes
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from edgellm.runner.batch import Row
 from edgellm.runner.llama.state import Decode
 
 _READ_BYTES = 1 << 20
+_UNCHANGED = nullcontext()
 
 
 class Adapters:
@@ -53,12 +54,14 @@ class Adapters:
                 self._use(())  # the context would still point to it
             llama_cpp.llama_adapter_lora_free(self._loaded.pop(adapter_id))
 
-    @contextlib.contextmanager
-    def used(self, wanted: AdapterSet) -> Iterator[None]:
+    def used(self, wanted: AdapterSet) -> AbstractContextManager[None]:
         """For the calls within, of which there is one at least."""
         if wanted == self._used and self._is_reserved:
-            yield
-            return
+            return _UNCHANGED
+        return self._changed(wanted)
+
+    @contextmanager
+    def _changed(self, wanted: AdapterSet) -> Iterator[None]:
         with self._lock:
             self._use(wanted)
             yield

@@ -145,10 +145,8 @@ class LlamaBackend:
         drawn_s, masked_s = self._drawing.elapsed_s, self._drawing.mask_s
         if self._positions:
             batch = self._positions.put(batch)
-        self._copies.begin()
-        for op in batch.ops:
-            self._obey(op)
-        self._copies.end()
+        if batch.ops:
+            self._operate(batch.ops)
         anew_s = self._compute.elapsed_s - computed_s  # of what no file gave back
         ops_s = time.perf_counter() - begun_s - anew_s
         if not batch.rows:
@@ -157,7 +155,7 @@ class LlamaBackend:
         def compute(rows: tuple[Row, ...]) -> dict[int, tuple[Sampled, ...]]:
             self._computed = rows
             self._decode_rows(rows + batch.padding)
-            return sampled_rows(rows, self._sample)
+            return sampled_rows(rows, self._drawing.draw)
 
         with self._adapters.used(batch.adapters):
             sampled = self._calls.run(batch.rows, self._split, compute)
@@ -209,6 +207,12 @@ class LlamaBackend:
         else:
             self._compute.rows(rows)
 
+    def _operate(self, ops: tuple[Op, ...]) -> None:
+        self._copies.begin()
+        for op in ops:
+            self._obey(op)
+        self._copies.end()
+
     def _obey(self, op: Op) -> None:
         memory = self._memory
         match op:
@@ -226,6 +230,3 @@ class LlamaBackend:
                 self._drawing.stop(seq_id)
             case _:
                 self._state.obey(op)
-
-    def _sample(self, seq_id: int, row: int) -> Sampled:
-        return self._drawing.draw(seq_id, row)

@@ -47,7 +47,7 @@ class Compute:
     def call(self, decode: Callable[[], int], rows: tuple[Row, ...]) -> None:
         """`decode` returns llama_decode's code. Raises NoKVSlot, EdgellmError."""
         n_rows, n_beside = len(rows), (self._beside or self).n_beside()
-        reads_prompt = not all(row.wants_logits for row in rows)
+        reads_prompt = False in [row.wants_logits for row in rows]
         self._use_threads(n_rows, n_beside, reads_prompt)
         begun_s, begun_cpu_s = time.perf_counter(), time.process_time()
         code = decode()

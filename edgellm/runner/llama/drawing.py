@@ -6,7 +6,7 @@ from typing import Any
 
 from edgellm.chat.events import TokenLogprob
 from edgellm.chat.messages import GenerateParams
-from edgellm.runner.batch import Row, Sampled, Start
+from edgellm.runner.batch import Mask, Row, Sampled, Start
 from edgellm.runner.intake.pictures import Placed, is_picture
 from edgellm.runner.llama.logits import LogitRows
 from edgellm.runner.llama.sampling import Sampler, Samplers
@@ -19,7 +19,7 @@ class Drawing:
     """By seq_id, of the sequences that run."""
 
     def __init__(self, context: Any, vocab: Vocab, samplers: Samplers) -> None:
-        self._vocab, self._factory = vocab, samplers
+        self._vocab, self._factory, self._ends = vocab, samplers, frozenset(vocab.ends)
         self._logits = LogitRows(context, vocab.n_tokens)
         self._starts: dict[int, Start] = {}
         self._samplers: dict[int, Sampler] = {}
@@ -51,31 +51,32 @@ class Drawing:
         """From the last call's `row`. The token counts as written."""
         logits = self._logits.of(row)
         start, sampler = self._starts[seq_id], self._samplers[seq_id]
-        params, mask = start.params, start.mask
+        if start.params.logprobs is None:
+            return self._drawn(start.mask, sampler, logits)
         # Masks and samplers write to `logits`, and what is told are the model's own.
-        raw = logits.copy() if params.logprobs is not None else logits
+        raw = logits.copy()
+        drawn = self._drawn(start.mask, sampler, logits)
+        logprob = self._told(start.params, start.params.logprobs, sampler, raw, drawn.token)
+        return Sampled(drawn.token, drawn.ends, drawn.silent, drawn.fault, logprob)
+
+    def _drawn(self, mask: Mask | None, sampler: Sampler, logits: Logits) -> Sampled:
         begun_s = time.perf_counter()
         if mask:
             mask.apply(logits)
-        masked_s = time.perf_counter()
+            self.mask_s += time.perf_counter() - begun_s
         token = sampler.sample(logits)
-        drawn_s = time.perf_counter()
-        silent = ends = token in self._vocab.ends
+        silent = ends = token in self._ends
         if mask and not ends:
+            drawn_s = time.perf_counter()
             mask.accept(token)
             ends = mask.complete  # a closing brace that nothing can follow saves a step
-        ended_s = time.perf_counter()
-        self.elapsed_s += ended_s - begun_s
-        self.mask_s += (masked_s - begun_s) + (ended_s - drawn_s)
-        logprob = self._told(params, sampler, raw, token)
-        return Sampled(token, ends, silent, mask.fault if mask else None, logprob)
+            self.mask_s += time.perf_counter() - drawn_s
+        self.elapsed_s += time.perf_counter() - begun_s
+        return Sampled(token, ends, silent, mask.fault if mask else None)
 
     def _told(
-        self, params: GenerateParams, sampler: Sampler, raw: Logits, token: int
-    ) -> TokenLogprob | None:
-        n_top = params.logprobs
-        if n_top is None:
-            return None
+        self, params: GenerateParams, n_top: int, sampler: Sampler, raw: Logits, token: int
+    ) -> TokenLogprob:
         is_left = params.post_sampling_probs
         told = sampler.left(token, n_top) if is_left else top_logprobs(raw, token, n_top)
         return described(token, told, self._vocab.piece)

@@ -8,20 +8,27 @@ import numpy as np
 
 from edgellm.runner.sampling.preselect import Logits
 
+# llama_get_logits_ith, but what comes back is a number: to look into a pointer takes as long again.
+_ADDRESS_OF = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32)(
+    ctypes.cast(llama_cpp.llama_get_logits_ith, ctypes.c_void_p).value or 0
+)
+
 
 class LogitRows:
     """llama.cpp writes its rows to the same places step after step, and to make numpy's view of one
     takes longer than to draw from it: so a view is made once for each place."""
 
     def __init__(self, context: Any, n_vocab: int) -> None:
-        self._context, self._shape = context, (n_vocab,)
+        self._context, self._n_vocab = context, n_vocab
         self._views: dict[int, Logits] = {}  # by address
 
     def of(self, row: int) -> Logits:
         """Of the last call's `row`, which wanted some; true until the next call."""
-        pointer = llama_cpp.llama_get_logits_ith(self._context, row)
-        address = ctypes.addressof(pointer.contents)
+        address = _ADDRESS_OF(self._context, row)
         view = self._views.get(address)
         if view is None:
-            view = self._views[address] = np.ctypeslib.as_array(pointer, shape=self._shape)
+            view = self._views[address] = self._view(address)
         return view
+
+    def _view(self, address: int) -> Logits:
+        return np.ctypeslib.as_array((ctypes.c_float * self._n_vocab).from_address(address))

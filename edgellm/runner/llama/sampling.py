@@ -13,7 +13,7 @@ import ctypes
 import secrets
 import threading
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import llama_cpp
@@ -161,6 +161,8 @@ class Sampler:
         self._bias_ids = np.array([*biases], dtype=np.intp)
         self._biases = np.array([*biases.values()], dtype=np.float32)
         self._left: Candidates | None = None  # of the last row
+        self._natives = by_id if chain is None else [*by_id, chain]
+        self._adjusts = bool(biases or by_id)  # the logits
 
     def sample(self, logits: Logits) -> int:
         """The next token of this sequence, which counts as written. Writes to `logits`.
@@ -168,15 +170,17 @@ class Sampler:
         The rows of a draft come in their order; the first whose token is not the draft's is the
         last one.
         """
-        self._adjust(logits)
+        if self._adjusts:
+            self._adjust(logits)
         token = self._greedy(logits) if self._chain is None else self._drawn(logits)
-        self.look_back((token,))
+        if self._natives:
+            self.look_back((token,))
         return token
 
     def look_back(self, tokens: Sequence[int]) -> None:
         """On tokens that are written now, here or in the prompt."""
         self._written.add(tokens)
-        for native in self._natives():
+        for native in self._natives:
             for token in tokens:
                 llama_cpp.llama_sampler_accept(native, token)
 
@@ -187,12 +191,9 @@ class Sampler:
         return left_logprobs(self._left["id"], self._left["p"], token, n_top)
 
     def close(self) -> None:
-        for native in self._natives():
+        for native in self._natives:
             llama_cpp.llama_sampler_free(native)
-        self._by_id, self._chain = [], None
-
-    def _natives(self) -> Iterable[Any]:
-        return self._by_id if self._chain is None else [*self._by_id, self._chain]
+        self._natives, self._by_id, self._chain = [], [], None
 
     def _adjust(self, logits: Logits) -> None:
         """Biases; then what looks back, on the tokens that were written."""

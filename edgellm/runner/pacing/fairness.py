@@ -40,6 +40,9 @@ class Queue:
     def __len__(self) -> int:
         return sum(map(len, self._lines.values()))
 
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
     def __iter__(self) -> Iterator[Sequence]:
         """All who wait, as they would come in if each had room. The first of them cost no more than
         a look at each key."""

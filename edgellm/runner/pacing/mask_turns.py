@@ -15,6 +15,8 @@ MOST_S = 0.03  # of a step, for the masks of all; one that takes longer by itsel
 def sitting_out(sequences: Many[Sequence]) -> list[Sequence]:
     """Of those that would decode. Who has sat out the most steps comes first: each has its turn at
     least once in as many of them, whichever steps it is asked in."""
+    if not [one for one in sequences if one.mask]:
+        return []
     share_s = MOST_S / max(1, len(sequences))
     costly = [one for one in sequences if mask_s(one) > share_s]
     left_s = MOST_S - sum(mask_s(one) for one in sequences if mask_s(one) <= share_s)

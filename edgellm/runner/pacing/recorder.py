@@ -6,7 +6,6 @@ sampling) is what this program costs, and the first thing to look at when a toke
 """
 
 from collections import deque
-from dataclasses import dataclass
 
 import msgspec
 
@@ -15,8 +14,7 @@ from edgellm.runner.batch import Batch, Start, Stop
 _N_KEPT = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class NativeTimes:
+class NativeTimes(msgspec.Struct, frozen=True):
     """Seconds inside llama.cpp, and inside numpy where that samples."""
 
     ops_s: float = 0.0  # forks, copies, saved and restored state
@@ -88,7 +86,7 @@ class Recorder:
             n_cells_used=n_cells_used,
             n_kv=n_kv,
             n_cached=n_cached,
-            n_ops=sum(1 for op in batch.ops if not isinstance(op, Start | Stop)),
+            n_ops=len([op for op in batch.ops if not isinstance(op, Start | Stop)]),
             n_threads=n_threads,
             mask_s=times.mask_s,
             late_mask_s=times.late_mask_s,

@@ -28,7 +28,10 @@ class Turns:
 
     def next(self, running: Iterable[Sequence]) -> AdapterSet:
         """The set of the next step: of one of these sequences, if there are any."""
-        wanted = dict.fromkeys(sequence.adapters for sequence in running)
+        wanted = dict.fromkeys([sequence.params.adapters for sequence in running])
+        if len(wanted) == len(self._line) == 1 and self._line[0] in wanted and not self._is_empty:
+            self._is_empty = True  # nobody to take turns with: nearly always
+            return self._line[0]
         before = self._line[0] if self._line else None
         self._line = deque(one for one in self._line if one in wanted)
         self._line.extend(one for one in wanted if one not in self._line)
