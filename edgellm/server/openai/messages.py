@@ -5,7 +5,7 @@ thoughts, `reasoning` Ollama's; both are taken.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
@@ -125,13 +125,17 @@ def _written(part: Part, where: str, gallery: Gallery) -> str:
     return part.text
 
 
-def tools(given: Sequence[ToolBody]) -> tuple[Tool, ...]:
-    """Raises BadRequest that names the tool's place."""
+def tools(
+    given: Iterable[tuple[str, FunctionBody]], *, schema_field: str = "parameters"
+) -> tuple[Tool, ...]:
+    """Each with its place in the request, and what its schema is called there. Raises BadRequest
+    that names it."""
     found: dict[str, Tool] = {}
     n_chars = 0
-    for i, one in enumerate(given):
-        where, name = f"tools[{i}].function", one.function.name
-        schema = schema_text(one.function.parameters, f"{where}.parameters") or "{}"
+    for where, one in given:
+        name = one.name
+        place = f"{where}.{schema_field}"
+        schema = schema_text(one.parameters, place) or "{}"
         n_chars += len(schema)
         if n_chars > MAX_TOOLS_CHARS:
             raise BadRequest(
@@ -144,9 +148,9 @@ def tools(given: Sequence[ToolBody]) -> tuple[Tool, ...]:
             )
         if name in found:
             raise BadRequest(f"{where}.name: {name!r} is there twice", param=f"{where}.name")
-        parameters = json_value(schema, f"{where}.parameters")
-        _check(parameters, f"{where}.parameters")
-        found[name] = Tool(name, parameters, one.function.description or "")
+        parameters = json_value(schema, place)
+        _check(parameters, place)
+        found[name] = Tool(name, parameters, one.description or "")
     return tuple(found.values())
 
 

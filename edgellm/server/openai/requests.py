@@ -72,7 +72,8 @@ def chat_request(data: Bytes, picture_mark: str) -> ChatRequest:
     """Raises BadRequest that names the field. `picture_mark`: see images.Gallery."""
     body = decode(_chat_decoder, data)
     _check(body)
-    found, gallery = tools(body.tools or ()), Gallery(picture_mark)
+    gallery = Gallery(picture_mark)
+    found = tools((f"tools[{i}].function", one.function) for i, one in enumerate(body.tools or ()))
     messages = tuple(message(i, one, gallery) for i, one in enumerate(body.messages))
     params = body.params(
         (body.top_logprobs or 0) if body.logprobs else None, body.max_completion_tokens

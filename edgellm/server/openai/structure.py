@@ -23,7 +23,7 @@ Options: TypeAlias = Annotated[list[Choice], Meta(max_length=1024)]
 Pattern: TypeAlias = Annotated[str, Meta(max_length=512)]
 Grammar: TypeAlias = Annotated[str, Meta(max_length=MAX_SCHEMA_CHARS)]
 
-_ANY_OBJECT = JSONSchema('{"type":"object"}')
+ANY_OBJECT = JSONSchema('{"type":"object"}')
 _UNSERVED: Mapping[str, tuple[bool, ...]] = {  # of vLLM's, and which of their values say nothing
     "disable_additional_properties": (False,),
     "whitespace_pattern": (),
@@ -76,7 +76,7 @@ class Structured(Unserved, kw_only=True):
     def structure(self) -> Rule | None:
         if self.structured_outputs:
             self.structured_outputs.check_served()
-        found = self._structures()
+        found = self.rules()
         if len(found) > 1:
             fields = list(found)
             raise BadRequest(f"{' and '.join(fields)} exclude each other", param=fields[-1])
@@ -84,13 +84,14 @@ class Structured(Unserved, kw_only=True):
 
     def structure_field(self) -> str:
         """Which of them asks for it."""
-        return next(iter(self._structures()), "response_format")
+        return next(iter(self.rules()), "response_format")
 
-    def _structures(self) -> dict[str, Rule]:
+    def rules(self) -> dict[str, Rule]:
+        """What binds the text, by the field that says so."""
         outputs = self.structured_outputs or StructuredOutputs()
         asked: tuple[tuple[str, Rule | None], ...] = (
             ("response_format", _format_schema(self.response_format)),
-            ("json_schema", _schema(self.json_schema, "json_schema")),
+            ("json_schema", schema_rule(self.json_schema, "json_schema")),
             ("regex", _regex(self.regex)),
             ("choices", _choices(self.choices)),
             ("grammar", _grammar(self.grammar)),
@@ -98,7 +99,7 @@ class Structured(Unserved, kw_only=True):
             ("structured_outputs.regex", _regex(outputs.regex)),
             ("structured_outputs.choice", _choices(outputs.choice)),
             ("structured_outputs.grammar", _grammar(outputs.grammar)),
-            ("structured_outputs.json_object", _ANY_OBJECT if outputs.json_object else None),
+            ("structured_outputs.json_object", ANY_OBJECT if outputs.json_object else None),
             ("guided_json", _vllm_schema(self.guided_json, "guided_json")),
             ("guided_regex", _regex(self.guided_regex)),
             ("guided_choice", _choices(self.guided_choice)),
@@ -127,16 +128,16 @@ def _format_schema(given: ResponseFormat | None) -> JSONSchema | None:
     if given is None or given.type == "text":
         return None
     if given.type == "json_object":
-        return _schema(given.schema, "response_format.schema") or _ANY_OBJECT
+        return schema_rule(given.schema, "response_format.schema") or ANY_OBJECT
     named = given.json_schema.schema if given.json_schema else given.schema
-    schema = _schema(named, "response_format.json_schema.schema")
+    schema = schema_rule(named, "response_format.json_schema.schema")
     if schema is None:
         param = "response_format.json_schema"
         raise BadRequest(f"{param}: the schema is missing", param=param)
     return schema
 
 
-def _schema(raw: Raw, param: str) -> JSONSchema | None:
+def schema_rule(raw: Raw, param: str) -> JSONSchema | None:
     text = schema_text(raw, param)
     return None if text is None else JSONSchema(text)
 
@@ -146,7 +147,7 @@ def _vllm_schema(raw: Raw, param: str) -> JSONSchema | None:
     text = raw_text(raw, param).strip()
     if text.startswith('"'):
         raw = Raw(msgspec.json.decode(text, type=str).encode())
-    found = _schema(raw, param)
+    found = schema_rule(raw, param)
     if found:
         json_value(found.schema, param)  # what a string holds nobody has checked
     return found

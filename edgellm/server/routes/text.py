@@ -14,6 +14,7 @@ from edgellm.chat.messages import ChatRequest, CompletionRequest
 from edgellm.chat.turn import Turn, turn
 from edgellm.server.answers import Answers, Asked, answer
 from edgellm.server.claims import claimed
+from edgellm.server.envelope import text_is_called
 from edgellm.server.gateway import body_of, counter_of, gateway_of, hold_of
 from edgellm.server.hearing import heard
 from edgellm.server.openai.chat import ChatFold, ChatStream
@@ -33,24 +34,29 @@ async def chat(request: Request) -> ASGIApp:
     del body
     served = gateway_of(request).models.generative(asked.model)
     answers = await chat_answers(request, served, asked)
-    head, n = _new_head("chatcmpl-", served, asked.model), asked.params.n
+    head, n = new_head("chatcmpl-", served, asked.model), asked.params.n
     if asked.stream:
         stream = ChatStream(head, n=n, include_usage=asked.include_usage)
         return EventStream(frames(answers, stream))
     return WholeAnswer(frames(answers, ChatFold(head, n=n)))
 
 
-async def chat_answers(request: Request, served: Served, asked: ChatRequest) -> Answers:
-    """Of every dialect's chats: text, thoughts and calls. Raises BadRequest."""
-    return turn_answers(request, served, asked, await turned(served, asked))
+async def chat_answers(
+    request: Request, served: Served, asked: ChatRequest, text_field: str = "messages"
+) -> Answers:
+    """Of every dialect's chats: text, thoughts and calls. `text_field`: by which name the client
+    wrote the conversation. Raises BadRequest."""
+    ours = await turned(served, asked, text_field)
+    return turn_answers(request, served, asked, ours, text_field=text_field)
 
 
-async def turned(served: Served, asked: ChatRequest) -> Turn:
+async def turned(served: Served, asked: ChatRequest, text_field: str = "messages") -> Turn:
     """Raises BadRequest."""
-    if asked.params.pictures:
-        served.check_sees()
-    # A stranger's template may take its time: not on the loop that carries everybody's tokens.
-    return await asyncio.to_thread(turn, served.template, asked, datetime.now())
+    with text_is_called(text_field):
+        if asked.params.pictures:
+            served.check_sees()
+        # A stranger's template may take its time: not on the loop that carries everybody's tokens.
+        return await asyncio.to_thread(turn, served.template, asked, datetime.now())
 
 
 def turn_answers(
@@ -59,11 +65,12 @@ def turn_answers(
     asked: ChatRequest,
     ours: Turn,
     tokens: tuple[int, ...] | None = None,
+    text_field: str = "messages",
 ) -> Answers:
     """`tokens` for the turn's prompt, where they are known already. Raises BadRequest."""
     params = with_adapters(ours.params, served, asked.lora, asked.model)
     prompt = ours.prompt if tokens is None else tokens
-    answers = answer_to(request, served, Asked((prompt,), params, "messages", ours.structure_field))
+    answers = answer_to(request, served, Asked((prompt,), params, text_field, ours.structure_field))
     return heard(answers, ours.listen) if ours.listen else answers
 
 
@@ -73,7 +80,7 @@ async def completions(request: Request) -> ASGIApp:
     params = with_adapters(asked.params, served, asked.lora, asked.model)
     wanted = Asked(await filled(served, asked), params, "prompt", asked.structure_field)
     answers = answer_to(request, served, wanted)
-    head, n, echoes = _new_head("cmpl-", served, asked.model), asked.params.n, _echoes(asked)
+    head, n, echoes = new_head("cmpl-", served, asked.model), asked.params.n, _echoes(asked)
     if asked.stream:
         stream = CompletionStream(head, n=n, echoes=echoes, include_usage=asked.include_usage)
         return EventStream(frames(answers, stream))
@@ -86,7 +93,7 @@ def answer_to(request: Request, served: Served, asked: Asked) -> Answers:
     return answer(served, claim, counter_of(request))
 
 
-def _new_head(prefix: str, served: Served, asked_for: str = "") -> Head:
+def new_head(prefix: str, served: Served, asked_for: str = "") -> Head:
     """`asked_for`: the name that the client used; an adapter of the model answers by its own."""
     adapter = served.engine.adapters.find(asked_for) if asked_for else None
     name = adapter.name if adapter else served.name
