@@ -29,6 +29,7 @@ class Listener:
         self._source, self._calls, self._tokens = Source(), calls, _Tokens()
         self._reading: Reading[None] = format.listen(self._source, calls, thoughts)
         self._is_over = False
+        self._n_reasoning = 0  # tokens
 
     @property
     def n_reread(self) -> int:
@@ -47,6 +48,7 @@ class Listener:
                 self._source.close()
                 told = [] if self._is_over else self._heard()
                 told += self._tokens.last()
+                event = replace(event, n_reasoning=self._n_reasoning)
                 called = event.reason == "stop" and self._calls.n > 0
                 return [*told, replace(event, reason="tool_calls") if called else event]
             case _:
@@ -67,10 +69,14 @@ class Listener:
         return list(_joined(told))
 
     def _with_tokens(self, event: Event) -> Event:
-        """What a reading writes between two texts isn't the answer's, and has none."""
-        if not isinstance(event, TextDelta):
+        """What a reading writes between two texts isn't the answer's, and has none. Those of
+        thoughts are counted, and not shown."""
+        if not isinstance(event, TextDelta | ReasoningDelta):
             return event
         end, n_own = self._source.n_taken, self._source.n_own(event.text)
+        if isinstance(event, ReasoningDelta):
+            self._n_reasoning += self._tokens.pass_over(end - n_own, end)
+            return event
         tokens = self._tokens.take(end - n_own, end) if n_own else (0, ())
         return TextDelta(event.text, *tokens)
 
@@ -94,14 +100,22 @@ class _Tokens:
         """How many are in the text from `start` to `end`, and their probabilities; those before it
         are forgotten. What begins in it belongs to it.
         """
-        n_tokens, shown = 0, list[TokenLogprob]()
+        taken = self._taken(start, end)
+        self._told = end
+        shown = tuple(chain.from_iterable(one.logprobs for one in taken))
+        return sum(one.n_tokens for one in taken), shown
+
+    def pass_over(self, start: int, end: int) -> int:
+        """How many are in what is there from `start` to `end`, which is no text of the answer."""
+        return sum(one.n_tokens for one in self._taken(start, end))
+
+    def _taken(self, start: int, end: int) -> list[TextDelta]:
+        taken: list[TextDelta] = []
         while self._waiting and self._begin() < end:
             at, delta = self._waiting.popleft()
             if at > start or (at == start and not delta.text):  # the first half of a character
-                n_tokens += delta.n_tokens
-                shown += delta.logprobs
-        self._told = end
-        return n_tokens, tuple(shown)
+                taken.append(delta)
+        return taken
 
     def last(self) -> list[Event]:
         """At the answer's end: those behind its text that no letter came of, half a character."""

@@ -66,6 +66,7 @@ class Finished:
     n_drafted: int = 0  # guessed tokens that were computed
     n_draft_accepted: int = 0  # of these, those that came true
     stop_word: str | None = None  # the stop string that ended it; None: something else did
+    n_reasoning: int = 0  # of n_output, those in thoughts that were told apart
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ def _structure(
         if wanted:
             raise BadRequest(
                 "tool_choice: a call that must come leaves no room for another structure",
-                hint="leave out response_format, or let tool_choice be auto",
+                hint=f"leave out {asked.structure_field}, or let tool_choice be auto",
                 param="tool_choice",
             )
         return _staged(*stages, _calls(format, tools, asked.parallel_tool_calls))
@@ -148,8 +148,9 @@ def _or_calls(format: Format, asked: ChatRequest, tools: tuple[Tool, ...], wante
     try:
         schema = json.loads(wanted.schema)
     except ValueError as error:  # of JSON itself, an integer of thousands of digits
-        raise BadRequest(f"response_format: {error}", param="response_format") from None
+        field = asked.structure_field
+        raise BadRequest(f"{field}: {error}", param=field) from None
     rules = Rules()
     calls = format.rule(rules, tools, asked.parallel_tool_calls)
-    text = rules.json(schema, "response_format", is_strict=True)
+    text = rules.json(schema, asked.structure_field, is_strict=True)
     return rules.starting(f"{text} | {calls}")

@@ -19,7 +19,7 @@ from edgellm.server.envelope import HTTPProblem
 from edgellm.server.gateway import Gateway, gateway_of
 from edgellm.server.guard import Guard
 from edgellm.server.manners import USUAL, Manner, error_of
-from edgellm.server.routes import about, embeddings, lora, props, text, words
+from edgellm.server.routes import about, embeddings, lora, props, responses, text, words
 from edgellm.server.routes.infill import infill
 from edgellm.server.routes.models import list_models, show_model
 from edgellm.server.routes.reach import Reach
@@ -33,6 +33,8 @@ from edgellm.server.watch.metrics import Metrics
 _OPENAI = (
     ("/chat/completions", text.chat, "POST"),
     ("/completions", text.completions, "POST"),
+    ("/responses", responses.respond, "POST"),
+    ("/responses/input_tokens", responses.count_input, "POST"),
     ("/embeddings", embeddings.embeddings, "POST"),
     ("/load_lora_adapter", lora.load_adapter, "POST"),
     ("/unload_lora_adapter", lora.unload_adapter, "POST"),

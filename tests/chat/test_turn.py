@@ -136,6 +136,21 @@ def test_thoughts_are_told_apart_unless_the_client_wants_them_in_the_text():
     assert turn(OPENER, replace(ASKED, reasoning_format="none")).listen is None
 
 
+def test_tokens_of_thoughts_are_counted_however_they_come():
+    """A token a character: those of the marks are neither thoughts nor text."""
+    ear = turn(OPENER, ASKED).listen(lambda: "")
+    pieces = [TextDelta(one) for one in "hmm.</think>Hi"]
+    for piece in pieces:
+        ear.hear(piece)
+    *_, ended = ear.hear(Finished("stop", 1, 0, len(pieces)))
+    assert ended.n_reasoning == len("hmm.")
+
+    whole = turn(OPENER, ASKED).listen(lambda: "")
+    whole.hear(TextDelta("hmm.</think>Hi", 3))
+    *_, ended = whole.hear(Finished("stop", 1, 0, 3))
+    assert ended.n_reasoning == 3, "one piece of all three, and it begins in the thoughts"
+
+
 def test_harmony_is_always_heard_and_its_text_has_a_preface():
     ours = turn(HARMONY, wanting(JSONSchema("{}")))
     assert ours.listen is not None

@@ -71,14 +71,22 @@ class ImageHosts:
 
 def _urls(decoded: Any) -> Iterator[tuple[dict[str, Any], str, str]]:
     """Where a URL stands in it: the object, its key, and the part's name for errors."""
-    messages = decoded.get("messages") if isinstance(decoded, dict) else None
-    for i, message in enumerate(messages if isinstance(messages, list) else ()):
-        content = message.get("content") if isinstance(message, dict) else None
-        for n, part in enumerate(content if isinstance(content, list) else ()):
-            image = part.get("image_url") if isinstance(part, dict) else None
-            holder, key = (image, "url") if isinstance(image, dict) else (part, "image_url")
-            if isinstance(holder, dict) and isinstance(holder.get(key), str):
-                yield holder, key, f"messages[{i}].content[{n}]"
+    for part, where in _parts(decoded):
+        image = part.get("image_url") if isinstance(part, dict) else None
+        holder, key = (image, "url") if isinstance(image, dict) else (part, "image_url")
+        if isinstance(holder, dict) and isinstance(holder.get(key), str):
+            yield holder, key, where
+
+
+def _parts(decoded: Any) -> Iterator[tuple[Any, str]]:
+    """Of a chat's messages, and of a response's input, where a tool's output has some, too."""
+    for conversation, holds in (("messages", ("content",)), ("input", ("content", "output"))):
+        several = decoded.get(conversation) if isinstance(decoded, dict) else None
+        for i, one in enumerate(several if isinstance(several, list) else ()):
+            for field in holds:
+                parts = one.get(field) if isinstance(one, dict) else None
+                for n, part in enumerate(parts if isinstance(parts, list) else ()):
+                    yield part, f"{conversation}[{i}].{field}[{n}]"
 
 
 async def _fetched(client: httpx2.AsyncClient, url: httpx2.URL, where: str, at_most: int) -> bytes:

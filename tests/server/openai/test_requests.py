@@ -25,6 +25,7 @@ from edgellm.server.openai.requests import (
     chat_request,
     completion_request,
 )
+from edgellm.server.responses.requests import ResponseBody
 from edgellm.server.routes.embeddings import EmbeddingsBody
 from edgellm.server.routes.infill import InfillBody
 from edgellm.server.routes.lora import LoadBody, UnloadBody
@@ -33,7 +34,7 @@ from edgellm.server.routes.words import DetokenizeBody, TokenizeBody
 
 BODIES = (
     ChatBody, CompletionBody, EmbeddingsBody, RerankBody, InfillBody, TokenizeBody, DetokenizeBody,
-    LoadBody, UnloadBody,
+    LoadBody, UnloadBody, ResponseBody,
 )  # fmt: skip
 
 

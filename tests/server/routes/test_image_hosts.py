@@ -14,6 +14,7 @@ from edgellm.errors import BadRequest
 from edgellm.server.door.bodies import Bodies
 from edgellm.server.envelope import HTTPProblem
 from edgellm.server.openai.requests import chat_request
+from edgellm.server.responses.requests import response_request
 from edgellm.server.routes.image_hosts import ImageHosts
 from edgellm.units import MIB
 
@@ -57,11 +58,13 @@ def here(web):
 def inlined(hosts, *urls, as_string=False, room_bytes=64 * MIB):
     images = [url if as_string else {"url": url} for url in urls]
     content = [{"type": "image_url", "image_url": image} for image in images]
-    body = json.dumps({"messages": [{"role": "user", "content": content}]}).encode()
+    return fetched(hosts, {"messages": [{"role": "user", "content": content}]}, room_bytes)
 
+
+def fetched(hosts, body, room_bytes=64 * MIB):
     async def run():
         with Bodies(room_bytes).hold() as hold:
-            return await ImageHosts(hosts).inlined(body, hold)
+            return await ImageHosts(hosts).inlined(json.dumps(body).encode(), hold)
 
     return asyncio.run(run())
 
@@ -71,6 +74,14 @@ def test_a_picture_of_a_listed_host_is_fetched(web, here, as_string):
     body = inlined([here], f"http://{here}/red.png", as_string=as_string)
     assert chat_request(body, "__mark__").params.pictures.files == (RED,)
     assert web.asked == ["/red.png"]
+
+
+def test_one_in_a_responses_input_is_fetched_too_and_in_a_tools_output(web, here):
+    part = {"type": "input_image", "image_url": f"http://{here}/red.png"}
+    told = {"type": "function_call_output", "call_id": "a", "output": [part]}
+    body = fetched([here], {"input": [{"role": "user", "content": [part]}, told]})
+    asked = response_request(body, "__mark__")
+    assert asked.chat.params.pictures.files == (RED, RED)
 
 
 def test_by_default_nothing_is_fetched(web, here):

@@ -1,0 +1,159 @@
+"""A conversation as the Responses API writes it, to our messages.
+
+There a turn of the model is several items: its thoughts, its text, its calls. Here it is one
+message, as templates want it. Items that have an id only (`item_reference`) name what a server
+would have kept, and this one keeps nothing.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from edgellm.chat.messages import Message, ToolCall
+from edgellm.errors import BadRequest
+from edgellm.server.openai.images import Gallery, ImageURL
+from edgellm.server.openai.messages import MAX_PARTS, Name
+from edgellm.server.responses.tools import INPUT, full_name
+
+_TEXTS = frozenset({"input_text", "output_text", "text", "reasoning_text", "summary_text"})
+
+
+class Part(msgspec.Struct):
+    type: Name
+    text: str | None = None
+    refusal: str | None = None
+    image_url: ImageURL | str | None = None
+
+
+Words = str | Annotated[list[Part], Meta(max_length=MAX_PARTS)]
+
+
+class Item(msgspec.Struct):
+    type: Name | None = None  # absent: a message
+    role: Literal["system", "developer", "user", "assistant"] | None = None
+    content: Words | None = None
+    summary: Annotated[list[Part], Meta(max_length=MAX_PARTS)] | None = None
+    call_id: Name | None = None
+    name: Name | None = None
+    namespace: Name | None = None
+    arguments: str | None = None
+    input: str | None = None
+    output: Words | None = None
+
+
+def messages(
+    instructions: str | None, given: str | Sequence[Item], gallery: Gallery
+) -> tuple[Message, ...]:
+    """Raises BadRequest that names the item's place."""
+    first = (Message("system", instructions),) if instructions else ()
+    if isinstance(given, str):
+        return (*first, Message("user", given))
+    talk = _Talk(gallery)
+    for i, item in enumerate(given):
+        talk.add(item, f"input[{i}]")
+    return (*first, *talk.told())
+
+
+class _Talk:
+    """The messages so far, and the model's turn that is still growing."""
+
+    def __init__(self, gallery: Gallery) -> None:
+        self._gallery = gallery
+        self._messages: list[Message] = []
+        self._turn = _Turn()
+
+    def told(self) -> list[Message]:
+        self._end_turn()
+        return self._messages
+
+    def add(self, item: Item, where: str) -> None:
+        match item.type or "message":
+            case "message":
+                self._message(item, where)
+            case "reasoning":
+                self._reasoning(item, where)
+            case "function_call":
+                self._turn.calls.append(_call(item, item.arguments or "{}", where))
+            case "custom_tool_call":
+                text = msgspec.json.encode({INPUT: item.input or ""}).decode()
+                self._turn.calls.append(_call(item, text, where))
+            case "function_call_output" | "custom_tool_call_output":
+                self._end_turn()
+                text = self._text(item.output, f"{where}.output")
+                self._messages.append(Message("tool", text, tool_call_id=item.call_id or None))
+            case other:
+                raise BadRequest(
+                    f"{where}: an item of type {other[:40]!r} is not served",
+                    hint="nothing is kept here: send messages, reasoning, calls and their outputs",
+                    param=where,
+                )
+
+    def _message(self, item: Item, where: str) -> None:
+        if item.role is None or item.content is None:
+            missing = "role" if item.role is None else "content"
+            raise BadRequest(f"{where}.{missing}: is missing", param=f"{where}.{missing}")
+        text = self._text(item.content, f"{where}.content")
+        if item.role != "assistant":
+            self._end_turn()
+            self._messages.append(Message(item.role, text))
+            return
+        if self._turn.text is not None and not self._turn.calls:
+            self._end_turn()
+        self._turn.text = (self._turn.text or "") + text
+
+    def _reasoning(self, item: Item, where: str) -> None:
+        """Its content; where it has none, the summary. OpenAI's own are locked, and nothing here
+        could read them."""
+        thoughts = self._text(item.content, f"{where}.content")
+        thoughts = thoughts or self._text(item.summary, f"{where}.summary")
+        if self._turn.text is not None or self._turn.calls:
+            self._end_turn()
+        if thoughts:
+            self._turn.thoughts.append(thoughts)
+
+    def _end_turn(self) -> None:
+        turn, self._turn = self._turn, _Turn()
+        if turn.text is None and not (turn.calls or turn.thoughts):
+            return
+        self._messages.append(
+            Message(
+                "assistant",
+                turn.text or "",
+                reasoning="\n\n".join(turn.thoughts) or None,
+                tool_calls=tuple(turn.calls),
+            )
+        )
+
+    def _text(self, given: str | list[Part] | None, where: str) -> str:
+        if not isinstance(given, list):
+            return given or ""
+        return "".join(self._written(part, f"{where}[{n}]") for n, part in enumerate(given))
+
+    def _written(self, part: Part, where: str) -> str:
+        if part.type in _TEXTS and part.text is not None:
+            return part.text
+        if part.type == "input_image" and part.image_url is not None:
+            return self._gallery.add(part.image_url, where)
+        if part.type == "refusal" and part.refusal is not None:
+            return part.refusal
+        raise BadRequest(
+            f"{where}: a part of type {part.type[:40]!r} is not served, only input_text, and "
+            "input_image with an image_url",
+            param=where,
+        )
+
+
+class _Turn:
+    def __init__(self) -> None:
+        self.text: str | None = None
+        self.thoughts: list[str] = []
+        self.calls: list[ToolCall] = []
+
+
+def _call(item: Item, arguments: str, where: str) -> ToolCall:
+    for field, value in (("call_id", item.call_id), ("name", item.name)):
+        if not value:
+            raise BadRequest(f"{where}.{field}: is missing", param=f"{where}.{field}")
+    return ToolCall(item.call_id or "", full_name(item.name or "", item.namespace), arguments)

@@ -1,0 +1,186 @@
+"""What the Responses API's clients send, to our requests, and to the response as it begins.
+
+What a chat may ask for beside OpenAI's fields (samplers, structures, adapters …) may be asked for
+here under the same names. `text.verbosity` and `truncation` change nothing: a conversation that is
+too long is refused and never cut. `store` is answered as false, whatever was asked.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Raw
+
+from edgellm.chat.messages import ChatRequest, GenerateParams, JSONSchema, Rule
+from edgellm.errors import BadRequest
+from edgellm.server.body import INT32_MAX, Bytes, decode
+from edgellm.server.openai.images import Gallery
+from edgellm.server.openai.messages import MAX_TOOLS, Name
+from edgellm.server.openai.sampling import Rivals
+from edgellm.server.openai.structure import ANY_OBJECT, schema_rule
+from edgellm.server.openai.unserved import NULL
+from edgellm.server.responses.items import Item, messages
+from edgellm.server.responses.object import Effort, Response, Text, TextFormat
+from edgellm.server.responses.tools import (
+    Choice,
+    ChoiceBody,
+    ToolBody,
+    Tools,
+    shown_choice,
+    tool_choice,
+    tools,
+)
+from edgellm.server.responses.unserved import Kept
+
+MAX_ITEMS = 16384  # an agent's turn is many
+
+_LOGPROBS = "message.output_text.logprobs"
+
+MetadataKey = Annotated[str, Meta(max_length=64)]
+MetadataValue = Annotated[str, Meta(max_length=512)]
+Count = Annotated[int, Meta(ge=1, le=INT32_MAX)]
+
+
+class FormatBody(msgspec.Struct):
+    type: Literal["text", "json_object", "json_schema"]
+    name: Name | None = None
+    description: str | None = None
+    schema: Raw = NULL
+
+
+class TextBody(msgspec.Struct):
+    format: FormatBody | None = None
+    verbosity: Name | None = None
+
+
+class ReasoningBody(msgspec.Struct):
+    effort: Annotated[str, Meta(max_length=32)] | None = None
+    summary: Name | None = None
+    generate_summary: Name | None = None  # its older name
+
+
+class ResponseBody(Kept, kw_only=True):
+    input: str | Annotated[list[Item], Meta(min_length=1, max_length=MAX_ITEMS)]
+    instructions: str | None = None
+    max_output_tokens: Count | None = None
+    max_tool_calls: Count | None = None  # of those that OpenAI's servers run: there are none
+    metadata: Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=16)] | None = None
+    tools: Annotated[list[ToolBody], Meta(max_length=MAX_TOOLS)] | None = None
+    tool_choice: Choice | None = None
+    parallel_tool_calls: bool | None = None
+    text: TextBody | None = None
+    reasoning: ReasoningBody | None = None
+    include: Annotated[list[Name], Meta(max_length=32)] | None = None
+    top_logprobs: Rivals | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+    prompt_cache_key: Name | None = None
+    safety_identifier: Name | None = None
+    user: Name | None = None
+
+    def rules(self) -> dict[str, Rule]:
+        rule = _rule(self.text.format if self.text else None)
+        return super().rules() | ({"text.format": rule} if rule else {})
+
+    def logprobs(self) -> int | None:
+        """Rivals of each token; None: nobody asked."""
+        is_asked = self.top_logprobs or _LOGPROBS in (self.include or ())
+        return (self.top_logprobs or 0) if is_asked else None
+
+    def summary(self) -> str | None:
+        given = self.reasoning or ReasoningBody()
+        asked = given.summary or given.generate_summary
+        return None if asked == "none" else asked
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """`in_summary`: a client that asks for a summary of the thoughts looks for them there."""
+
+    chat: ChatRequest
+    tools: Tools
+    response: Response
+    in_summary: bool
+
+
+_decoder = msgspec.json.Decoder(ResponseBody)
+
+
+def response_request(data: Bytes, picture_mark: str) -> Asked:
+    """Raises BadRequest that names the field. `picture_mark`: see images.Gallery."""
+    body = decode(_decoder, data)
+    body.check_kept()
+    if body.n not in (None, 1):
+        raise BadRequest("n: a response has one answer", param="n")
+    if body.reasoning and body.reasoning.effort:
+        body.reasoning_effort = body.reasoning.effort
+    found, gallery = tools(body.tools or ()), Gallery(picture_mark)
+    talk = messages(body.instructions, body.input, gallery)
+    params = replace(
+        body.params(body.logprobs(), body.max_output_tokens), pictures=gallery.pictures()
+    )
+    is_named = isinstance(body.tool_choice, ChoiceBody) and body.tool_choice.mode is None
+    chat = ChatRequest(
+        model=body.model or "",
+        messages=talk,
+        params=params,
+        stream=body.stream or False,
+        structure_field=body.structure_field(),
+        tools=found.known,
+        tool_choice=tool_choice(body.tool_choice, found),
+        parallel_tool_calls=body.parallel_tool_calls is not False
+        and not is_named,  # one function by its name: one call
+        template_kwargs=body.template_kwargs(),
+        reasoning_format=body.reasoning_format or "auto",
+        reasoning_budget=body.budget(),
+        lora=body.lora_scales(),
+    )
+    return Asked(chat, found, _response(body, chat, found), body.summary() is not None)
+
+
+def _response(body: ResponseBody, chat: ChatRequest, found: Tools) -> Response:
+    """What the response repeats: as it is done, not as it was asked for."""
+    return Response(
+        instructions=body.instructions,
+        max_output_tokens=chat.params.max_tokens,
+        max_tool_calls=body.max_tool_calls,
+        metadata=body.metadata or {},
+        parallel_tool_calls=chat.parallel_tool_calls,
+        prompt_cache_key=body.prompt_cache_key,
+        reasoning=Effort(body.reasoning_effort, body.summary()),
+        safety_identifier=body.safety_identifier,
+        temperature=chat.params.sampling.temperature,
+        text=_text(body.text or TextBody(), chat.params),
+        tool_choice=shown_choice(body.tool_choice),
+        tools=found.shown,
+        top_logprobs=chat.params.logprobs or 0,
+        top_p=chat.params.sampling.top_p,
+        user=body.user,
+    )
+
+
+def _text(given: TextBody, params: GenerateParams) -> Text:
+    verbosity = given.verbosity or UNSET
+    form = given.format or FormatBody("text")
+    if form.type != "json_schema" or not isinstance(params.structure, JSONSchema):
+        return Text(TextFormat(form.type), verbosity)
+    shown = TextFormat(
+        form.type,
+        form.name or "schema",
+        form.description or UNSET,
+        Raw(params.structure.schema.encode()),
+        strict=True,
+    )
+    return Text(shown, verbosity)
+
+
+def _rule(given: FormatBody | None) -> JSONSchema | None:
+    match given:
+        case FormatBody("json_object"):
+            return ANY_OBJECT
+        case FormatBody("json_schema", schema=schema):
+            param = "text.format.schema"
+            if rule := schema_rule(schema, param):
+                return rule
+            raise BadRequest(f"{param}: is missing", param=param)
+        case _:
+            return None

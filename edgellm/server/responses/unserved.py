@@ -1,0 +1,49 @@
+"""Fields of the Responses API that need what this server hasn't: a memory of earlier responses,
+work without a client, OpenAI's other services. A value that asks for nothing is passed over.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Raw
+
+from edgellm.errors import BadRequest
+from edgellm.server.openai.thoughts import Thoughtful
+from edgellm.server.openai.unserved import NULL, check_says_nothing
+
+_KEEPS_NOTHING = "nothing is kept here: send the whole conversation as input"
+_HINTS: Mapping[str, str] = {
+    "previous_response_id": _KEEPS_NOTHING,
+    "conversation": _KEEPS_NOTHING,
+    "background": "stream the response instead",
+    "prompt": "send the prompt's text as instructions",
+    "context_management": "shorten the input yourself",
+}
+_SAYS_NOTHING: Mapping[str, tuple[Any, ...]] = {
+    "previous_response_id": ("",),
+    "background": (False,),
+    "context_management": ([],),
+}
+
+
+class Kept(Thoughtful, kw_only=True):
+    previous_response_id: Raw = NULL
+    conversation: Raw = NULL
+    background: Raw = NULL
+    prompt: Raw = NULL
+    context_management: Raw = NULL
+    moderation: Raw = NULL
+
+    def check_kept(self) -> None:
+        """Raises BadRequest that names the first of them that asks for something."""
+        for name in Kept.__struct_fields__:
+            if name not in Thoughtful.__struct_fields__:
+                _check(getattr(self, name), name)
+
+
+def _check(raw: Raw, name: str) -> None:
+    try:
+        check_says_nothing(raw, name, _SAYS_NOTHING.get(name, ()))
+    except BadRequest:
+        hint = _HINTS.get(name, "")
+        raise BadRequest(f"{name}: is not served here", hint=hint, param=name) from None

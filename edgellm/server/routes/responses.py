@@ -1,0 +1,50 @@
+"""OpenAI's Responses API: a turn of an agent, and what its conversation takes in tokens."""
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from edgellm.errors import BadRequest
+from edgellm.server.envelope import text_is_called
+from edgellm.server.gateway import body_of, gateway_of, hold_of, json_response
+from edgellm.server.responses.answers import ResponseFold, ResponseStream
+from edgellm.server.responses.requests import Asked, response_request
+from edgellm.server.routes.reach import reach_of
+from edgellm.server.routes.text import chat_answers, frames, new_head, new_picture_mark, turned
+from edgellm.server.sse import EventStream, WholeAnswer
+
+_TEXT = "input"
+
+
+class InputTokens(msgspec.Struct):
+    input_tokens: int
+    object: str = "response.input_tokens"
+
+
+async def respond(request: Request) -> ASGIApp:
+    asked = await _asked(request)
+    served = gateway_of(request).models.generative(asked.chat.model)
+    answers = await chat_answers(request, served, asked.chat, _TEXT)
+    head = new_head("resp_", served, asked.chat.model)
+    if asked.chat.stream:
+        stream = ResponseStream(head, asked)
+        return EventStream(frames(answers, stream), broken=stream.broken)
+    return WholeAnswer(frames(answers, ResponseFold(head, asked)))
+
+
+async def count_input(request: Request) -> Response:
+    """The body is a response's. As the model would read it, tools included; nothing is computed."""
+    asked = await _asked(request)
+    if asked.chat.params.pictures:
+        raise BadRequest("input: pictures become tokens only when they are seen", param=_TEXT)
+    served = gateway_of(request).models.generative(asked.chat.model)
+    ours = await turned(served, asked.chat, _TEXT)
+    with text_is_called(_TEXT):
+        found = await served.engine.tokenize(ours.prompt, True)
+    return json_response(InputTokens(len(found.tokens)))
+
+
+async def _asked(request: Request) -> Asked:
+    body = await reach_of(request).image_hosts.inlined(await body_of(request), hold_of(request))
+    return response_request(body, new_picture_mark())
