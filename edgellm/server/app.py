@@ -19,7 +19,19 @@ from edgellm.server.envelope import HTTPProblem
 from edgellm.server.gateway import Gateway, gateway_of
 from edgellm.server.guard import Guard
 from edgellm.server.manners import USUAL, Manner, error_of
-from edgellm.server.routes import about, embeddings, lora, props, responses, text, words
+from edgellm.server.ollama.wire import MANNER as OLLAMA
+from edgellm.server.routes import (
+    about,
+    embeddings,
+    lora,
+    ollama,
+    ollama_embed,
+    ollama_models,
+    props,
+    responses,
+    text,
+    words,
+)
 from edgellm.server.routes.infill import infill
 from edgellm.server.routes.models import list_models, show_model
 from edgellm.server.routes.reach import Reach
@@ -61,8 +73,25 @@ _NATIVE = (
     ("/edgellm/steps", show_steps, "GET"),
     ("/edgellm/shutdown", about.shutdown, "POST"),
 )
+_OLLAMA = (
+    ("/version", ollama_models.version, "GET"),
+    ("/tags", ollama_models.tags, "GET"),
+    ("/ps", ollama_models.ps, "GET"),
+    ("/show", ollama_models.show, "POST"),
+    ("/chat", ollama.chat, "POST"),
+    ("/generate", ollama.generate, "POST"),
+    ("/embed", ollama_embed.embed, "POST"),
+    ("/embeddings", ollama_embed.embeddings, "POST"),
+    ("/pull", ollama_models.pull, "POST"),
+    ("/push", ollama_models.refuse, "POST"),
+    ("/create", ollama_models.refuse, "POST"),
+    ("/copy", ollama_models.refuse, "POST"),
+    ("/delete", ollama_models.refuse, "DELETE"),
+    ("/blobs/{digest}", ollama_models.refuse, "HEAD"),
+    ("/blobs/{digest}", ollama_models.refuse, "POST"),
+)
 # Whose errors are told under a path, whether or not a route is there.
-_MANNERS: Mapping[str, Manner] = {"/v1/messages": ANTHROPIC, "/messages": ANTHROPIC}
+_MANNERS: Mapping[str, Manner] = {"/v1/messages": ANTHROPIC, "/messages": ANTHROPIC, "/api": OLLAMA}
 
 _USUAL_TERMS, _UNWATCHED, _NOWHERE = Terms(), Watched(), Reach()
 
@@ -83,6 +112,7 @@ def create_app(
     app = Starlette(
         routes=[
             *(Route("/v1" + path, handler, methods=[verb]) for path, handler, verb in _OPENAI),
+            *(Route("/api" + path, handler, methods=[verb]) for path, handler, verb in _OLLAMA),
             *(Route(path, handler, methods=[verb]) for path, handler, verb in _OPENAI + _NATIVE),
         ],
         middleware=[Middleware(Guard, access, patience, bodies, metrics.refused, manner_at)],

@@ -4,6 +4,7 @@
 API, `anthropic` Anthropic's, `embeddings`, `models` and `rerank` what their names say. llama-
 server's are `infill` (which answers in its dialect, `native_completion`), `lora`, `props` and
 `words`. Ollama's texts are in `ollama`, its vectors in `ollama_embed`, what it tells of models in
-`ollama_models`; `warned` are answers with a remark. `about` and `steps` tell of this server.
-`reach` is what requests may name beyond it.
+`ollama_models`; `warned` are answers with a remark. Ollama's texts are in `ollama`, its vectors in
+`ollama_embed`, what it tells of models in `ollama_models`; `warned` are answers with a remark.
+`about` and `steps` tell of this server. `reach` is what requests may name beyond it.
 """

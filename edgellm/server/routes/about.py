@@ -13,6 +13,7 @@ from edgellm.server.envelope import Envelope, ErrorBody, HTTPProblem
 from edgellm.server.gateway import Gateway, gateway_of, json_response
 from edgellm.server.guard import by_unix_socket
 
+OLLAMA_PORT = 11434
 _PROXYS_WORDS = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"})
 
 
@@ -21,10 +22,14 @@ class Word(msgspec.Struct):
 
 
 async def root(request: Request) -> Response:
+    """At Ollama's own port who asks is a client of Ollama's, and some look for these very words."""
+    if request.url.port == OLLAMA_PORT:
+        return PlainTextResponse("Ollama is running")
     names = ", ".join(served.name for served in gateway_of(request).models) or "no model yet"
     return PlainTextResponse(
         f"edgellm {edgellm.__version__} serves {names}\n"
-        "OpenAI's API is under /v1, the live state at /edgellm/status, counters at /metrics\n"
+        "OpenAI's API is under /v1, Ollama's under /api, the live state at /edgellm/status, "
+        "counters at /metrics\n"
     )
 
 

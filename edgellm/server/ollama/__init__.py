@@ -1,0 +1,7 @@
+"""Ollama's words: a request's bytes in, an answer's lines out. Pure.
+
+`requests` reads a chat or a prompt: its `messages`, its `options`, what its `thinking` is to be.
+`answers` writes both, whole or line by line, of what is in `wire` (times, durations, errors);
+`calls` makes whole tool calls of those that come in pieces. `embeds` has vectors, `cards` what is
+told of a model, `refusals` what this server leaves to the command line.
+"""

@@ -1,0 +1,183 @@
+"""What is told of a model: in the list, of those that are loaded, and by itself.
+
+What is not known is absent. Ollama's `digest` is that of a model's manifest; ours is that of what
+is told of it here, so that it changes with the model: clients show its first letters, and some
+break without. Models are never unloaded, so `expires_at` is a day that doesn't come.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from edgellm.errors import ModelNotFound
+from edgellm.models.spec import ModelSpec
+from edgellm.server.ollama.wire import encode, stamp
+from edgellm.server.served import Served
+from edgellm.units import format_params
+
+_NEVER = "9999-12-31T23:59:59Z"
+_NS = 1_000_000_000
+_CAPABILITIES = {"embedding": ("embedding",), "reranking": ("rerank",)}
+
+
+class Details(msgspec.Struct, kw_only=True):
+    parent_model: str = ""
+    format: str = "gguf"
+    family: str | UnsetType = UNSET
+    families: list[str] | UnsetType = UNSET
+    parameter_size: str | UnsetType = UNSET
+    quantization_level: str
+    context_length: int | UnsetType = UNSET  # that it was trained for
+    embedding_length: int | UnsetType = UNSET
+
+
+class Card(msgspec.Struct, kw_only=True):
+    """In the list all but what only a loaded model has: the last three."""
+
+    name: str
+    model: str
+    modified_at: str | UnsetType = UNSET
+    size: int | UnsetType = UNSET  # bytes: of its file, of a loaded one in memory
+    digest: str
+    details: Details
+    capabilities: tuple[str, ...]
+    expires_at: str | UnsetType = UNSET
+    size_vram: int | UnsetType = UNSET
+    context_length: int | UnsetType = UNSET  # of one conversation, as it is served
+
+
+class Cards(msgspec.Struct):
+    models: list[Card]
+
+
+class Shown(msgspec.Struct, kw_only=True):
+    modelfile: str
+    parameters: str
+    template: str
+    license: str | UnsetType = UNSET
+    details: Details
+    model_info: dict[str, Any]
+    capabilities: tuple[str, ...]
+    modified_at: str | UnsetType = UNSET
+
+
+def card(served: Served, adapter: str | None = None) -> Card:
+    """`adapter`: one of the model's, which is asked for like a model."""
+    name = tagged(adapter or served.name)
+    parent = served.name if adapter else ""
+    made = Card(
+        name=name,
+        model=name,
+        modified_at=_modified_at(served),
+        size=served.spec.file_bytes if served.spec else UNSET,
+        digest="",
+        details=msgspec.structs.replace(_details(served), parent_model=parent),
+        capabilities=capabilities(served),
+    )
+    made.digest = hashlib.sha256(encode(made)).hexdigest()
+    return made
+
+
+def loaded(served: Served) -> Card:
+    """With the memory that its plan gives it."""
+    plan = served.engine.plan
+    return msgspec.structs.replace(
+        card(served),
+        size=plan.total_bytes if plan.shares else UNSET,
+        size_vram=sum(one.total_bytes for one in plan.shares[:-1]) if plan.shares else UNSET,
+        expires_at=_NEVER,
+        context_length=plan.n_ctx_seq,
+    )
+
+
+def shown(served: Served) -> Shown:
+    """Its parameters are those that clients look for: how long a conversation may be, and where an
+    answer ends."""
+    parameters = [f"{'num_ctx':<30} {served.engine.plan.n_ctx_seq}"]
+    parameters += [f"{'stop':<30} {encode(word).decode()}" for word in served.template.stop]
+    lines = [
+        f"FROM {served.file_name}",
+        *(f"PARAMETER {' '.join(line.split(None, 1))}" for line in parameters),
+    ]
+    return Shown(
+        modelfile="\n".join(lines) + "\n",
+        parameters="\n".join(parameters),
+        template=served.template.source,
+        license=(served.spec.license if served.spec else None) or UNSET,
+        details=_details(served),
+        model_info=_info(served.spec) if served.spec else {},
+        capabilities=capabilities(served),
+        modified_at=_modified_at(served),
+    )
+
+
+def capabilities(served: Served) -> tuple[str, ...]:
+    """Tools are told to any model, in our own words if need be. Whether it fills in the middle
+    ("insert") only its worker knows, and says so when it is asked to."""
+    if served.kind != "generative":
+        return _CAPABILITIES[served.kind]
+    vision = ("vision",) if served.engine.plan.projector else ()
+    thinking = ("thinking",) if served.template.style else ()
+    return ("completion", *vision, "tools", *thinking)
+
+
+def names(served: Served) -> Iterator[str | None]:
+    """Its own (None), and those of its adapters."""
+    yield None
+    yield from (adapter.name for adapter in served.engine.adapters)
+
+
+def tagged(name: str) -> str:
+    """Ollama's names have a tag."""
+    return name if ":" in name else f"{name}:latest"
+
+
+def not_found(name: str, error: ModelNotFound) -> ModelNotFound:
+    """In Ollama's words, which clients look for; the rest is ours."""
+    asked = name if len(name) <= 80 else f"{name[:80]}…"
+    _, _, there = str(error).partition(" is served here, but ")
+    return ModelNotFound(
+        f"model '{asked}' not found" + (f", served here: {there}" if there else ""),
+        hint=error.hint,
+        param="model",
+    )
+
+
+def _details(served: Served) -> Details:
+    spec, ready = served.spec, served.engine.ready
+    return Details(
+        family=spec.architecture if spec else UNSET,
+        families=[spec.architecture] if spec else UNSET,
+        parameter_size=format_params(spec.n_params).replace(" ", "") if spec else UNSET,
+        quantization_level=served.engine.plan.quant,
+        context_length=spec.n_ctx_train if spec else ready.n_ctx_train if ready else UNSET,
+        embedding_length=spec.n_embd if spec else ready.n_embd if ready else UNSET,
+    )
+
+
+def _info(spec: ModelSpec) -> dict[str, Any]:
+    """The GGUF keys of what is kept of its header."""
+    arch = spec.architecture
+    told: dict[str, Any] = {
+        "general.architecture": arch,
+        "general.parameter_count": spec.n_params,
+        f"{arch}.context_length": spec.n_ctx_train,
+        f"{arch}.embedding_length": spec.n_embd,
+        f"{arch}.block_count": spec.n_layers,
+        f"{arch}.feed_forward_length": spec.n_ff,
+        f"{arch}.attention.head_count": spec.n_head,
+        f"{arch}.vocab_size": spec.n_vocab,
+    }
+    if spec.n_expert:
+        told |= {
+            f"{arch}.expert_count": spec.n_expert,
+            f"{arch}.expert_used_count": spec.n_expert_used,
+        }
+    return told
+
+
+def _modified_at(served: Served) -> str | UnsetType:
+    return stamp(served.created * _NS) if served.created else UNSET

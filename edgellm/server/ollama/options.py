@@ -1,0 +1,100 @@
+"""`options`: what Ollama's clients say of sampling and length. Names, meaning and defaults of what
+is sampled are llama.cpp's, as in every dialect here (docs/sampling.md).
+
+How a model is loaded is not a request's to say here: `num_gpu`, `main_gpu`, `num_thread`,
+`num_batch`, `use_mmap`, `use_mlock`, `numa`, `low_vram` and the like are passed over, as they
+change no text. So are `num_keep`, since no context is shifted, and what llama.cpp has given up
+(`tfs_z`, `penalize_newline`). `num_ctx` is held against the context that is served.
+"""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Raw
+
+from edgellm.chat.messages import SamplingParams
+from edgellm.errors import BadRequest
+from edgellm.server.body import INT32_MAX, decode, json_value, raw_text
+from edgellm.server.openai.samplers import Back, Count, Penalty, Ratio, seed_of
+from edgellm.server.openai.sampling import StopString
+
+_NO_BOUND = (-1, -2)  # of num_predict: no bound, and to the context's end: both end there
+
+
+class Options(msgspec.Struct, kw_only=True, frozen=True):
+    temperature: Annotated[float, Meta(ge=0, le=10)] | None = None
+    top_k: Back | None = None
+    top_p: Ratio | None = None
+    min_p: Ratio | None = None
+    typical_p: Ratio | None = None
+    repeat_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
+    repeat_last_n: Back | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    mirostat: Annotated[int, Meta(ge=0, le=2)] | None = None
+    mirostat_tau: Annotated[float, Meta(ge=0, le=100)] | None = None
+    mirostat_eta: Ratio | None = None
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    stop: StopString | Annotated[list[StopString], Meta(max_length=16)] | None = None
+    num_predict: Annotated[int, Meta(ge=-2, le=INT32_MAX)] | None = None
+    num_ctx: Count | None = None
+    draft_num_predict: Count | None = None
+
+    def sampling_params(self) -> SamplingParams:
+        given = {name: getattr(self, name) for name in _SAMPLING}
+        given["seed"] = seed_of(self.seed)
+        if self.top_k is not None:
+            given["top_k"] = max(self.top_k, 0)
+        return SamplingParams(**{name: v for name, v in given.items() if v is not None})
+
+    def max_tokens(self) -> int | None:
+        """Raises BadRequest."""
+        if self.num_predict == 0:
+            raise BadRequest(
+                "options.num_predict: must be at least 1, or -1 for no bound",
+                param="options.num_predict",
+            )
+        return None if self.num_predict in _NO_BOUND else self.num_predict
+
+    def stop_strings(self) -> tuple[str, ...]:
+        given = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return tuple(string for string in given if string)
+
+
+_SAMPLING = (
+    "temperature", "top_k", "top_p", "min_p", "typical_p", "repeat_penalty", "repeat_last_n",
+    "presence_penalty", "frequency_penalty", "mirostat", "mirostat_tau", "mirostat_eta",
+)  # fmt: skip
+
+_decoder = msgspec.json.Decoder(Options)
+
+
+def read_options(raw: Raw) -> Options:
+    """A whole number may be written as 8192.0, as some clients do. Raises BadRequest that names
+    the option."""
+    given = json_value(raw_text(raw, "options"), "options")
+    if given is None:
+        return Options()
+    if not isinstance(given, dict):
+        raise BadRequest("options: must be an object", param="options")
+    whole = {name: _as_whole(value) for name, value in given.items()}
+    try:
+        return decode(_decoder, msgspec.json.encode(whole))
+    except BadRequest as error:
+        words = f"options.{error}" if error.param else f"options: {error}"
+        raise BadRequest(words, param=f"options.{error.param or ''}".rstrip(".")) from error
+
+
+def context_warning(options: Options, n_ctx_seq: int) -> str | None:
+    """Of a client that wants more context than is served. A prompt that is too long for it is
+    refused, and none is cut; so the wish alone breaks nothing."""
+    if options.num_ctx is None or options.num_ctx <= n_ctx_seq:
+        return None
+    return (
+        f"num_ctx {options.num_ctx} is more than the {n_ctx_seq} tokens that are served; "
+        f"edgellm serve MODEL --ctx {options.num_ctx} would serve them"
+    )
+
+
+def _as_whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,0 +1,216 @@
+"""What Ollama's clients send to be answered, to our requests. null counts as absent.
+
+A request streams unless it says `stream: false`. One without a text only wants the model to be
+there (`asked` is None). `keep_alive`, `truncate` and `shift` are passed over: models stay while the
+server runs, and a prompt that is too long is refused, never cut.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Raw
+
+from edgellm.chat.messages import (
+    ChatRequest,
+    CompletionRequest,
+    GenerateParams,
+    JSONSchema,
+    Message,
+    Role,
+)
+from edgellm.chat.pictures import Pictures
+from edgellm.errors import BadRequest
+from edgellm.server.body import Bytes, Text, decode, raw_text
+from edgellm.server.ollama.messages import (
+    ChatMessage,
+    Images,
+    ToolOffer,
+    message,
+    offered,
+    with_pictures,
+)
+from edgellm.server.ollama.options import Options, read_options
+from edgellm.server.ollama.thinking import Think, template_kwargs
+from edgellm.server.openai.images import Gallery
+from edgellm.server.openai.messages import MAX_TOOLS, Name
+from edgellm.server.openai.samplers import Token
+from edgellm.server.openai.sampling import Rivals
+from edgellm.server.openai.structure import ANY_OBJECT, schema_rule
+from edgellm.server.openai.unserved import NULL
+from edgellm.server.served import untagged
+
+MAX_CONTEXT = 1 << 20  # tokens that a request brings; no context is longer
+_FORMAT = "format"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a request is about, besides the text it asks for."""
+
+    name: str  # the model's, as the client wrote it; "" for none
+    streams: bool
+    options: Options
+    think: Think | None
+    unloads: bool = False
+    context: tuple[int, ...] = ()  # what was said before, as tokens
+
+    @property
+    def model(self) -> str:
+        """By which we know it: "latest" is nobody's tag here."""
+        return untagged(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    wish: Wish
+    asked: ChatRequest | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A CompletionRequest where no template is put around it: a raw prompt, or one to fill in."""
+
+    wish: Wish
+    asked: ChatRequest | CompletionRequest | None
+
+
+class _Body(msgspec.Struct, kw_only=True):
+    model: Name | None = None
+    stream: bool | None = None
+    options: Raw = NULL
+    format: Raw = NULL
+    keep_alive: float | Name | None = None
+    think: Think | None = None
+    logprobs: bool | None = None
+    top_logprobs: Rivals | None = None
+
+    def wish(self, context: tuple[int, ...] = ()) -> Wish:
+        return Wish(
+            name=self.model or "",
+            streams=self.stream is not False,
+            options=read_options(self.options),
+            think=self.think,
+            unloads=_is_zero(self.keep_alive),
+            context=context,
+        )
+
+    def params(self, options: Options, pictures: Pictures | None) -> GenerateParams:
+        """Raises BadRequest."""
+        if self.top_logprobs is not None and not self.logprobs:
+            raise BadRequest("top_logprobs needs logprobs: true", param="top_logprobs")
+        return GenerateParams(
+            sampling=options.sampling_params(),
+            max_tokens=options.max_tokens(),
+            stop=options.stop_strings(),
+            structure=_structure(self.format),
+            logprobs=(self.top_logprobs or 0) if self.logprobs else None,
+            n_draft_max=options.draft_num_predict,
+            pictures=pictures,
+        )
+
+
+class ChatBody(_Body):
+    messages: Annotated[list[ChatMessage], Meta(max_length=4096)] | None = None
+    tools: Annotated[list[ToolOffer], Meta(max_length=MAX_TOOLS)] | None = None
+
+
+class GenerateBody(_Body):
+    prompt: Text | None = None
+    suffix: Text | None = None
+    system: Text | None = None
+    template: Text | None = None
+    context: Annotated[list[Token], Meta(max_length=MAX_CONTEXT)] | None = None
+    raw: bool | None = None
+    images: Images | None = None
+
+
+_chat_decoder = msgspec.json.Decoder(ChatBody)
+_generate_decoder = msgspec.json.Decoder(GenerateBody)
+
+
+def read_chat(data: Bytes, picture_mark: str) -> Chat:
+    """Raises BadRequest that names the field. `picture_mark`: see images.Gallery."""
+    body = decode(_chat_decoder, data)
+    wish = body.wish()
+    if not body.messages:
+        return Chat(wish, None)
+    gallery = Gallery(picture_mark)
+    messages = tuple(message(i, one, gallery) for i, one in enumerate(body.messages))
+    asked = ChatRequest(
+        model=wish.model,
+        messages=messages,
+        params=body.params(wish.options, gallery.pictures()),
+        stream=wish.streams,
+        structure_field=_FORMAT,
+        tools=offered(body.tools or ()),
+        template_kwargs=template_kwargs(body.think),
+    )
+    return Chat(wish, asked)
+
+
+def read_prompt(data: Bytes, picture_mark: str) -> Prompt:
+    """Raises BadRequest that names the field."""
+    body = decode(_generate_decoder, data)
+    wish = body.wish(tuple(body.context or ()))
+    if body.template:
+        raise BadRequest(
+            "template: the model's own is used; a request cannot bring code",
+            hint="send a finished prompt with raw: true",
+            param="template",
+        )
+    if not (body.prompt or body.suffix):
+        return Prompt(wish, None)
+    if body.raw or body.suffix:
+        return Prompt(wish, _bare(body, wish, picture_mark))
+    gallery = Gallery(picture_mark)
+    text = with_pictures(body.prompt or "", body.images or (), gallery, "")
+    said: tuple[tuple[Role, str], ...] = (("system", body.system or ""), ("user", text))
+    asked = ChatRequest(
+        model=wish.model,
+        messages=tuple(Message(role, text) for role, text in said if text),
+        params=body.params(wish.options, gallery.pictures()),
+        stream=wish.streams,
+        structure_field=_FORMAT,
+        template_kwargs=template_kwargs(body.think),
+    )
+    if wish.context and asked.params.pictures:
+        raise BadRequest("context: goes with no pictures", param="context")
+    return Prompt(wish, asked)
+
+
+def _bare(body: GenerateBody, wish: Wish, picture_mark: str) -> CompletionRequest:
+    """Without a template there is no place for what one would place."""
+    why = "raw" if body.raw else "suffix"
+    beside = ("system", "context") if body.raw else ("system", "context", "images")
+    for field in beside:
+        if getattr(body, field):
+            raise BadRequest(f"{why} mode does not support {field}", param=field)
+    gallery = Gallery(picture_mark)
+    text = with_pictures(body.prompt or "", body.images or (), gallery, "")
+    return CompletionRequest(
+        model=wish.model,
+        prompts=(text,),
+        params=body.params(wish.options, gallery.pictures()),
+        stream=wish.streams,
+        structure_field=_FORMAT,
+        suffix=body.suffix or "",
+    )
+
+
+def _structure(given: Raw) -> JSONSchema | None:
+    text = raw_text(given, _FORMAT).strip()
+    if text in ("null", '""'):
+        return None
+    if text == '"json"':
+        return ANY_OBJECT
+    if text.startswith('"'):
+        raise BadRequest('format: is "json" or a JSON schema', param=_FORMAT)
+    return schema_rule(given, _FORMAT)
+
+
+def _is_zero(keep_alive: float | str | None) -> bool:
+    """0, "0", "0s": the model is to be unloaded."""
+    if isinstance(keep_alive, str):
+        return keep_alive.strip().rstrip("smh") in ("0", "0m")
+    return keep_alive == 0

@@ -1,0 +1,151 @@
+"""Ollama's routes for text: chats, and prompts that a template is put around, or none."""
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from edgellm.chat.events import Finished, TextDelta
+from edgellm.chat.messages import ChatRequest, CompletionRequest
+from edgellm.errors import EdgellmError
+from edgellm.server.answers import Answers, Asked
+from edgellm.server.gateway import body_of
+from edgellm.server.hearing import heard
+from edgellm.server.ollama.answers import Lines, nothing_asked
+from edgellm.server.ollama.options import context_warning
+from edgellm.server.ollama.refusals import refused
+from edgellm.server.ollama.requests import Wish, read_chat, read_prompt
+from edgellm.server.ollama.thinking import check_thinks
+from edgellm.server.ollama.wire import Head
+from edgellm.server.openai.filling import filled
+from edgellm.server.routes.lora import with_adapters
+from edgellm.server.routes.ollama_models import any_model, generative, until_ready
+from edgellm.server.routes.text import (
+    answer_to,
+    chat_answers,
+    frames,
+    new_picture_mark,
+    turn_answers,
+    turned,
+)
+from edgellm.server.routes.warned import Warned
+from edgellm.server.served import Served
+from edgellm.server.sse import EventStream, Frames, WholeAnswer
+
+_TEXT = "prompt"
+
+
+async def chat(request: Request) -> ASGIApp:
+    begun_ns = time.time_ns()
+    wanted = read_chat(await body_of(request), new_picture_mark())
+    wish, asked = wanted.wish, wanted.asked
+    if asked is None:
+        return await _only_there(request, wish, begun_ns, is_chat=True)
+    served = generative(request, wish.name)
+    check_thinks(wish.think, served.template.style, wish.name or served.name)
+    lines = _lines(served, wish, begun_ns, is_chat=True)
+    answers = await chat_answers(request, served, asked)
+    return _answered(served, wish, frames(answers, lines))
+
+
+async def generate(request: Request) -> ASGIApp:
+    begun_ns = time.time_ns()
+    wanted = read_prompt(await body_of(request), new_picture_mark())
+    wish, asked = wanted.wish, wanted.asked
+    if asked is None:
+        return await _only_there(request, wish, begun_ns, is_chat=False)
+    served = generative(request, wish.name)
+    lines = _lines(served, wish, begun_ns, is_chat=False)
+    if isinstance(asked, CompletionRequest):
+        told = frames(await _bare(request, served, asked), lines)
+    else:
+        check_thinks(wish.think, served.template.style, wish.name or served.name)
+        told = await _going_on(request, served, wish, asked, lines)
+    return _answered(served, wish, told)
+
+
+async def _only_there(request: Request, wish: Wish, begun_ns: int, *, is_chat: bool) -> Response:
+    """Nothing is asked of the model but to be there. Raises HTTPProblem where it is to go."""
+    served = any_model(request, wish.name)
+    if wish.unloads:
+        raise refused("unload", wish.name)
+    await until_ready(served)
+    head = Head(wish.name or served.name, begun_ns)
+    line = nothing_asked(head, time.time_ns(), is_chat=is_chat, streams=wish.streams)
+    kind = "application/x-ndjson" if wish.streams else "application/json"
+    return Response(line, media_type=kind)
+
+
+async def _bare(request: Request, served: Served, asked: CompletionRequest) -> Answers:
+    if asked.params.pictures:
+        served.check_sees()
+    params = with_adapters(asked.params, served, None, asked.model)
+    wanted = Asked(await filled(served, asked), params, _TEXT, asked.structure_field)
+    return answer_to(request, served, wanted)
+
+
+async def _going_on(
+    request: Request, served: Served, wish: Wish, asked: ChatRequest, lines: Lines
+) -> Frames:
+    """A prompt as a chat of one turn, behind what the client brings of those before."""
+    ours = await turned(served, asked, _TEXT)
+    tokens = None
+    if wish.context:
+        tokens = (*wish.context, *(await served.engine.tokenize(ours.prompt, False)).tokens)
+    said: list[str] = []
+    bare = turn_answers(request, served, asked, replace(ours, listen=None), tokens, _TEXT)
+    answers = _overheard(bare, said)
+    if ours.listen:
+        answers = heard(answers, ours.listen)
+    if asked.params.pictures:
+        return frames(answers, lines)
+    return _with_context(answers, lines, served, wish.context, ours.prompt, said)
+
+
+async def _overheard(answers: Answers, said: list[str]) -> Answers:
+    """Its text, with all marks in it."""
+    async with aclosing(answers):
+        async for index, event in answers:
+            if isinstance(event, TextDelta):
+                said.append(event.text)
+            yield index, event
+
+
+async def _with_context(
+    answers: Answers,
+    lines: Lines,
+    served: Served,
+    context: tuple[int, ...],
+    prompt: str,
+    said: list[str],
+) -> Frames:
+    async with aclosing(answers):
+        async for index, event in answers:
+            if isinstance(event, Finished):
+                lines.context = await _context(served, context, prompt + "".join(said))
+            if data := lines.feed(index, event):
+                yield data
+
+
+async def _context(served: Served, before: tuple[int, ...], text: str) -> list[int] | None:
+    """None where the model has no time for it: the answer is whole without."""
+    try:
+        found = await served.engine.tokenize(text, not before)
+    except EdgellmError:
+        return None
+    return [*before, *found.tokens]
+
+
+def _lines(served: Served, wish: Wish, begun_ns: int, *, is_chat: bool) -> Lines:
+    head = Head(wish.name or served.name, begun_ns)
+    return Lines(head, time.time_ns, is_chat=is_chat, streams=wish.streams)
+
+
+def _answered(served: Served, wish: Wish, told: AsyncGenerator[bytes, None]) -> ASGIApp:
+    app = EventStream(told) if wish.streams else WholeAnswer(told)
+    warning = context_warning(wish.options, served.engine.plan.n_ctx_seq)
+    return Warned(app, [warning]) if warning else app

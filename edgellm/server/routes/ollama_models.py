@@ -1,0 +1,95 @@
+"""Ollama's routes about models: which there are, what each is, and those that are refused."""
+
+from collections.abc import Callable
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+import edgellm
+from edgellm.errors import ModelNotFound
+from edgellm.server.gateway import body_of, gateway_of, json_response
+from edgellm.server.ollama.cards import Cards, card, loaded, names, not_found
+from edgellm.server.ollama.cards import shown as shown_card
+from edgellm.server.ollama.refusals import NameBody, read_name, refused
+from edgellm.server.served import Served, untagged
+
+API_VERSION = "0.34.0"  # of Ollama, whose API this is: clients ask for one that is new enough
+
+
+class Version(msgspec.Struct):
+    version: str
+    edgellm: str
+
+
+class Status(msgspec.Struct):
+    status: str
+
+
+def generative(request: Request, name: str) -> Served:
+    """Raises ModelNotFound in Ollama's words, BadRequest for a model of another kind."""
+    return _found(gateway_of(request).models.generative, name)
+
+
+def embedding(request: Request, name: str) -> Served:
+    """The same for one that makes vectors."""
+    return _found(gateway_of(request).models.embedding, name)
+
+
+def any_model(request: Request, name: str) -> Served:
+    """The same for one of any kind."""
+    return _found(gateway_of(request).models.any, name)
+
+
+def _found(find: Callable[[str], Served], name: str) -> Served:
+    try:
+        return find(untagged(name))
+    except ModelNotFound as error:
+        raise (not_found(name, error) if name else error) from error
+
+
+async def until_ready(served: Served) -> None:
+    """Whoever asks a model that still loads waits for it. Raises NotServing, WorkerDied."""
+    if served.engine.state != "ready":
+        await served.engine.tokenize("", False)
+
+
+async def version(request: Request) -> Response:
+    return json_response(Version(API_VERSION, edgellm.__version__))
+
+
+async def tags(request: Request) -> Response:
+    models = gateway_of(request).models
+    return json_response(Cards([card(one, name) for one in models for name in names(one)]))
+
+
+async def ps(request: Request) -> Response:
+    models = gateway_of(request).models
+    return json_response(Cards([loaded(one) for one in models if one.engine.state == "ready"]))
+
+
+async def show(request: Request) -> Response:
+    return json_response(shown_card(any_model(request, read_name(await body_of(request)).asked)))
+
+
+async def pull(request: Request) -> Response:
+    """Of a model that is served there is nothing left to do, as clients ask before they begin."""
+    body = read_name(await body_of(request))
+    if not body.asked or not _is_served(request, body):
+        raise refused("pull", body.asked)
+    done = msgspec.json.encode(Status("success"))
+    if body.stream is False:
+        return Response(done, media_type="application/json")
+    return Response(done + b"\n", media_type="application/x-ndjson")
+
+
+def _is_served(request: Request, body: NameBody) -> bool:
+    return any(one.answers_to(body.asked) for one in gateway_of(request).models)
+
+
+async def refuse(request: Request) -> ASGIApp:
+    """Raises HTTPProblem, always."""
+    what = request.url.path.split("/")[2]  # "/api/blobs/sha256:…"
+    has_name = what in ("delete", "push")
+    raise refused(what, read_name(await body_of(request)).asked if has_name else "")

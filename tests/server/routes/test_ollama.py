@@ -1,0 +1,318 @@
+"""The real ollama package against a live server, whose engine says what its script says."""
+
+import asyncio
+import json
+from dataclasses import replace
+
+import ollama
+import pytest
+from server.server_fakes import live_server, served, words
+
+from edgellm.chat.events import Failed, TextDelta
+from edgellm.chat.messages import JSONSchema
+from edgellm.chat.templating.template import ChatTemplate
+from edgellm.errors import ContextTooLong, Overloaded
+from edgellm.runner.adapters import AdapterList
+from edgellm.selector.plan import Placement, Share
+from edgellm.server.door.access import Access
+
+HI = [{"role": "user", "content": "Hi"}]
+THINKER = "{% for m in messages %}{{ m.content }}{% endfor %}{# </think> #}<think>"
+
+
+@pytest.fixture
+def client(live):
+    with ollama.Client(live.url) as client:
+        yield client
+
+
+def lines(answer):
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+def test_a_chat_is_answered(client, engine):
+    answer = client.chat(model="tiny:latest", messages=HI)
+    assert answer.message.content == "Hello there"
+    assert (answer.model, answer.done, answer.done_reason) == ("tiny:latest", True, "stop")
+    assert (answer.prompt_eval_count, answer.eval_count) == (7, 2)
+    assert (answer.prompt_eval_duration, answer.eval_duration) == (20_000_000, 10_000_000)
+    assert answer.total_duration > 0
+    assert engine.asked[0][0] == "user: Hi\nassistant:"
+
+
+def test_a_stream_is_lines_of_which_the_last_is_done(client, http):
+    parts = list(client.chat(model="tiny", messages=HI, stream=True))
+    assert "".join(part.message.content for part in parts) == "Hello there"
+    assert [part.done for part in parts] == [False, False, True]
+
+    answer = http.post("/api/chat", json={"model": "tiny", "messages": HI})
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    assert [line["done"] for line in lines(answer)] == [False, False, True]
+
+
+def test_the_async_client_streams_too(live):
+    async def scenario():
+        async with ollama.AsyncClient(live.url) as client:
+            parts = await client.generate(model="tiny", prompt="Hi", stream=True)
+            return [part.response async for part in parts]
+
+    assert "".join(asyncio.run(scenario())) == "Hello there"
+
+
+def test_what_is_asked_reaches_the_engine(client, engine):
+    client.chat(
+        model="tiny",
+        messages=HI,
+        format={"type": "integer"},
+        options={"temperature": 0, "num_predict": 9, "seed": 5, "stop": ["x"]},
+    )
+    _, params = engine.asked[0]
+    assert params.sampling.temperature == 0
+    assert (params.max_tokens, params.sampling.seed) == (9, 5)
+    assert params.stop == ("x", "\nuser:")
+    assert params.structure == JSONSchema('{"type":"integer"}')
+
+
+def test_a_response_has_a_context_that_the_next_prompt_goes_on_from(client, engine):
+    first = client.generate(model="tiny", prompt="Hi")
+    text = b"user: Hi\nassistant:Hello there"
+    assert first.response == "Hello there"
+    assert list(first.context) == [1, *text]
+
+    client.generate(model="tiny", prompt="More", context=first.context)
+    prompt, _ = engine.asked[1]
+    assert prompt == (1, *text, *b"user: More\nassistant:")
+
+
+def test_a_raw_prompt_goes_as_it_is_and_has_no_context(client, engine):
+    answer = client.generate(model="tiny", prompt="Once", raw=True)
+    assert engine.asked[0][0] == "Once"
+    assert (answer.response, answer.context) == ("Hello there", None)
+
+
+def test_a_suffix_is_filled_in(client, engine):
+    engine.can_fill = True
+    client.generate(model="tiny", prompt="a", suffix="b")
+    assert engine.asked[1][0] == (40, 97, 41, 98, 42)
+
+
+def test_a_system_prompt_comes_first(client, engine):
+    client.generate(model="tiny", prompt="Hi", system="Be brief.")
+    assert engine.asked[0][0].startswith("system: Be brief.")
+
+
+def test_a_request_without_a_text_wants_the_model_to_be_there(client, engine):
+    loaded = client.generate(model="tiny", keep_alive="10m")
+    assert (loaded.response, loaded.done, loaded.done_reason) == ("", True, "load")
+    assert client.chat(model="mini").done_reason == "load"
+    assert not engine.asked
+
+
+def test_no_model_is_unloaded_by_a_request(client, engine):
+    with pytest.raises(ollama.ResponseError, match="edgellm stop") as raised:
+        client.generate(model="tiny", keep_alive=0)
+    assert raised.value.status_code == 501
+    assert client.generate(model="tiny", prompt="Hi", keep_alive=0).response == "Hello there"
+
+
+@pytest.mark.parametrize("path", ["chat", "generate", "show", "embed"])
+def test_a_model_that_is_unknown_is_a_404_with_the_command_that_serves_it(http, path):
+    body = {"model": "llama3.2:latest", "messages": HI, "prompt": "Hi", "input": "Hi"}
+    answer = http.post(f"/api/{path}", json=body)
+    assert answer.status_code == 404
+    error = answer.json()["error"]
+    assert error.startswith("model 'llama3.2:latest' not found, served here: tiny, mini; ")
+    assert "`edgellm serve llama3.2`" in error
+
+
+def test_errors_are_one_sentence_each(client, http, engine):
+    for options, said in (({"temperature": -1}, "options.temperature: -1"), ({"stop": 5}, "stop")):
+        with pytest.raises(ollama.ResponseError, match=said) as raised:
+            client.chat(model="tiny", messages=HI, options=options)
+        assert raised.value.status_code == 400
+    engine.scripts = [Overloaded("9 are waiting")]
+    answer = http.post("/api/chat", json={"model": "tiny", "messages": HI})
+    assert (answer.status_code, answer.json()) == (429, {"error": "9 are waiting"})
+    assert http.get("/api/nonsense").json() == {"error": "/api/nonsense is not served here"}
+    assert http.get("/api/chat").json() == {"error": "/api/chat does not take this method"}
+    assert set(http.post("/api/chat", content=b"{}").json()) == {"error"}
+
+
+def test_a_failure_midway_raises_in_the_client(client, engine):
+    engine.scripts = [[TextDelta("Hel"), Failed("the model's process ended with -9", 502)]]
+    seen = []
+    with pytest.raises(ollama.ResponseError, match="ended with -9"):
+        seen.extend(client.chat(model="tiny", messages=HI, stream=True))
+    with pytest.raises(ollama.ResponseError) as raised:
+        client.chat(model="tiny", messages=HI)
+    assert raised.value.status_code == 502
+
+
+def test_a_prompt_that_is_too_long_is_refused_and_never_cut(client, engine):
+    engine.scripts = [ContextTooLong("900 tokens are more than 512", param="messages")]
+    for stream in (False, True):
+        with pytest.raises(ollama.ResponseError, match="900 tokens") as raised:
+            list(client.generate(model="tiny", prompt="Hi", stream=stream))
+        assert raised.value.status_code == 400
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_more_context_than_is_served_gets_a_warning(http, stream):
+    body = {"model": "tiny", "messages": HI, "stream": stream}
+    warned = http.post("/api/chat", json=body | {"options": {"num_ctx": 4096}})
+    assert warned.status_code == 200
+    assert warned.headers["warning"].startswith('199 edgellm "num_ctx 4096 is more than the 512')
+    assert (
+        "warning" not in http.post("/api/chat", json=body | {"options": {"num_ctx": 512}}).headers
+    )
+
+
+def test_thinking_is_refused_where_the_model_has_none(client):
+    with pytest.raises(ollama.ResponseError, match='"tiny" does not support thinking') as raised:
+        client.chat(model="tiny", messages=HI, think=True)
+    assert raised.value.status_code == 400
+    assert client.chat(model="tiny", messages=HI, think=False).message.content == "Hello there"
+
+
+def test_thoughts_are_told_apart():
+    model = served("wise", template=ChatTemplate(THINKER))
+    model.engine.scripts = [words("I see. </think> Yes")]
+    with live_server(model) as live, ollama.Client(live.url) as client:
+        message = client.chat(model="wise", messages=HI, think="high").message
+        assert (message.thinking.strip(), message.content.strip()) == ("I see.", "Yes")
+        assert "thinking" in client.show("wise").capabilities
+
+
+def test_embeddings(client, http, live):
+    found = client.embed(model="mini", input=["a", "b"])
+    assert [list(one) for one in found.embeddings] == [[0.5, 0.5, -0.5, 0.5]] * 2
+    assert (found.prompt_eval_count, found.load_duration) == (6, 0)
+    assert list(client.embed(model="mini", input="a", dimensions=1).embeddings[0]) == [1.0]
+    assert list(client.embeddings(model="mini", prompt="a").embedding) == [0.5, 0.5, -0.5, 0.5]
+    assert list(client.embed(model="mini", input=[]).embeddings) == []
+    assert http.post("/api/embeddings", json={"model": "mini"}).json() == {"embedding": []}
+    for body, said in (
+        ({"input": ["a", ""]}, "empty"), ({"input": "a", "dimensions": 9}, "dimensions"),
+        ({"model": "tiny", "input": "a"}, "not an embedding model"),
+    ):  # fmt: skip
+        answer = http.post("/api/embed", json={"model": "mini"} | body)
+        assert answer.status_code == 400
+        assert said in answer.json()["error"]
+
+
+def test_a_list_and_what_runs(client, http):
+    tiny, mini = client.list().models
+    assert (tiny.model, mini.model) == ("tiny:latest", "mini:latest")
+    assert len({tiny.digest, mini.digest}) == 2
+    assert len(tiny.digest) == 64
+    assert tiny.modified_at.year == 2023
+    assert (tiny.size, tiny.details.family) == (None, None)  # nobody has told this server
+    assert (tiny.details.format, tiny.details.quantization_level) == ("gguf", "Q8_0")
+    listed = http.get("/api/tags").json()["models"]
+    assert [one["capabilities"] for one in listed] == [["completion", "tools"], ["embedding"]]
+
+    running = client.ps().models
+    assert [one.name for one in running] == ["tiny:latest", "mini:latest"]
+    assert [one.digest for one in running] == [tiny.digest, mini.digest]
+    assert running[0].context_length == 512
+    assert (running[0].size, running[0].size_vram) == (1230, 0)
+    assert running[0].expires_at.year == 9999
+
+
+def test_only_what_is_loaded_runs(client, engine):
+    engine.state = "loading"
+    assert [one.name for one in client.ps().models] == ["mini:latest"]
+    assert len(client.list().models) == 2
+
+
+def test_what_devices_hold_is_their_share():
+    shares = (Share("gpu", "gpu", (0,), 700, 50, 5), Share("cpu", "host", (1,), 300, 20, 2))
+    model = served("split")
+    model.engine.plan = replace(model.engine.plan, placement=Placement(shares, 1))
+    with live_server(model) as live, ollama.Client(live.url) as client:
+        [running] = client.ps().models
+    assert (running.size, running.size_vram) == (1077, 755)
+
+
+def test_an_adapter_is_listed_and_asked_for_like_a_model(client, live, engine):
+    engine.adapters = AdapterList()
+    engine.adapters.add(engine.adapters.new("pirate", "/x/pirate.gguf"))
+    try:
+        assert [one.model for one in client.list().models][:2] == ["tiny:latest", "pirate:latest"]
+        client.chat(model="pirate:latest", messages=HI)
+        assert engine.asked[0][1].adapters == ((0, 1.0),)
+    finally:
+        engine.adapters = AdapterList()
+
+
+def test_a_model_is_shown(client, http):
+    shown = client.show("tiny")
+    assert shown.parameters.splitlines()[0].split() == ["num_ctx", "512"]
+    assert shown.modelfile.splitlines()[:2] == ["FROM tiny-q8_0.gguf", "PARAMETER num_ctx 512"]
+    assert 'stop "\\nuser:"' in shown.modelfile
+    assert shown.modelinfo == {}
+    assert shown.capabilities == ["completion", "tools"]
+    assert http.post("/api/show", json={"name": "tiny"}).json()["template"] == shown.template
+
+
+def test_what_is_done_on_the_command_line_is_refused_with_its_command(client):
+    asked = (
+        (lambda: client.pull("user/repo"), "`edgellm pull user/repo`"),
+        (lambda: list(client.pull("user/repo", stream=True)), "`edgellm serve user/repo`"),
+        (lambda: client.delete("tiny"), "`edgellm rm tiny`"),
+        (lambda: client.copy("tiny", "big"), "not copied"),
+        (lambda: client.create("big", from_="tiny"), "`edgellm serve FILE.gguf`"),
+        (lambda: client.push("tiny"), "pushed"),
+    )
+    for ask, said in asked:
+        with pytest.raises(ollama.ResponseError) as raised:
+            ask()
+        assert said in raised.value.error
+        assert raised.value.status_code == 501
+
+
+def test_a_pull_of_what_is_served_has_nothing_to_do(client):
+    assert client.pull("tiny").status == "success"
+    assert [part.status for part in client.pull("tiny:latest", stream=True)] == ["success"]
+
+
+def test_blobs_are_refused(http):
+    assert http.head("/api/blobs/sha256:ab").status_code == 501
+    assert "serves one in place" in http.post("/api/blobs/sha256:ab", json={}).json()["error"]
+
+
+def test_the_version_is_one_that_clients_take(http):
+    told = http.get("/api/version").json()
+    assert tuple(map(int, told["version"].split("."))) >= (0, 6, 4)  # what Copilot asks for
+    assert http.head("/api/version").status_code == 200
+    assert http.head("/api/tags").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [("127.0.0.1:11434", "Ollama is running"), ("localhost:11434", "Ollama is running")],
+)
+def test_at_ollamas_own_port_the_root_says_its_words(http, host, said):
+    assert http.get("/", headers={"host": host}).text == said
+    assert http.head("/", headers={"host": host}).status_code == 200
+    assert http.get("/").text.startswith("edgellm ")
+
+
+def test_a_key_is_asked_for_and_its_error_is_ollamas(monkeypatch):
+    monkeypatch.delenv("OLLAMA_API_KEY", raising=False)
+    key = {"Authorization": "Bearer right"}
+    with (
+        live_server(served(), access=Access.of(keys=["right"])) as live,
+        ollama.Client(live.url) as stranger,
+        ollama.Client(live.url, headers=key) as friend,
+    ):
+        with pytest.raises(ollama.ResponseError, match="API key") as raised:
+            stranger.list()
+        assert raised.value.status_code == 401
+        assert len(friend.list().models) == 1
+
+
+def test_whoever_asks_a_model_that_has_failed_is_told(http, engine):
+    engine.state = "failed"
+    answer = http.post("/api/generate", json={"model": "tiny"})
+    assert (answer.status_code, answer.json()) == (503, {"error": "the model is failed"})
