@@ -167,32 +167,38 @@ class Scheduler:
         Token by token, to be gone through to the end: whoever finds a stop string in one of them
         finishes the sequence there, and those after it never were.
         """
-        counts: dict[int, int] = {}
-        for row in batch.rows:
-            counts[row.seq_id] = counts.get(row.seq_id, 0) + 1
-        for seq_id, count in counts.items():
-            sequence = self.running[seq_id]
-            self._grow(sequence, count - sequence.n_in_flight)
-            if sequence.n_in_flight:
-                self._judge(sequence, sampled, (n_drafted or {}).get(seq_id, sequence.n_in_flight))
+        self._count(batch.rows, sampled, n_drafted or {})
         for seq_id, tokens in sampled.items():
             sequence = self.running[seq_id]
             for i, new in enumerate(tokens):
                 if i:
                     self._grow(sequence, 1)  # by the guess that came true
-                self._append(sequence, new)
+                sequence.tokens.append(new.token)
+                if new.ends:
+                    self.finish(sequence, "stop")
+                elif len(sequence.tokens) >= sequence.n_max:
+                    self.finish(sequence, "length")
                 yield Output(sequence, new.token, new.silent, new.fault, new.logprob)
                 if sequence.finish_reason:
                     break
-            else:
+            if sequence.n_in_flight:
                 self._trim(sequence)
 
-    def _append(self, sequence: Sequence, new: Sampled) -> None:
-        sequence.tokens.append(new.token)
-        if new.ends:
-            self.finish(sequence, "stop")
-        elif len(sequence.tokens) >= sequence.n_max:
-            self.finish(sequence, "length")
+    def _count(
+        self,
+        rows: tuple[Row, ...],
+        sampled: Mapping[int, tuple[Sampled, ...]],
+        n_drafted: Mapping[int, int],
+    ) -> None:
+        """What is computed of each sequence now, its guesses left out."""
+        counts: dict[int, int] = {}
+        for row in rows:
+            counts[row.seq_id] = counts.get(row.seq_id, 0) + 1
+        for seq_id, count in counts.items():
+            sequence = self.running[seq_id]
+            self._grow(sequence, count - sequence.n_in_flight)
+            if sequence.n_in_flight:
+                self._judge(sequence, sampled, n_drafted.get(seq_id, sequence.n_in_flight))
 
     def _grow(self, sequence: Sequence, count: int) -> None:
         sequence.n_computed += count
@@ -248,8 +254,8 @@ class Scheduler:
         if self._n_steps % _UNPADDED_PERIOD == 0:
             return ()  # a look at what it takes without
         free = next((i for i in range(limits.n_seq_max) if i not in self.running), None)
-        n_logits, n_cells = limits.n_seq_max + limits.n_draft_rows, limits.n_cells
-        if free is None or n_rows + n > n_logits or self.memory.used + n_rows + n > n_cells:
+        most = min(limits.n_seq_max + limits.n_draft_rows, limits.n_batch)
+        if free is None or n_rows + n > most or self.memory.used + n_rows + n > limits.n_cells:
             return ()
         return tuple(Row(free, pos, rows[0].token, wants_logits=True) for pos in range(n))
 
@@ -305,9 +311,9 @@ class Scheduler:
         return ops
 
     def _admit(self) -> None:
-        self.waiting.begin()
         if not self.waiting or len(self.running) >= self.limits.n_seq_max:
             return  # before anybody is put in order
+        self.waiting.begin()
         for sequence in self.waiting:
             if len(self.running) >= self.limits.n_seq_max or self.waiting.closed:
                 return

@@ -48,19 +48,23 @@ class Speculation:
         """The guesses for the next step, by seq_id. `sequences`: all that run, and all decode."""
         n_free = min(n_free, self._n_rows) if self._outcomes[len(sequences)].allows else 0
         chances = self._chances(sequences, n_free) if n_free > 0 else {}
-        counts = self._allot(chances, len(sequences)) if chances else {}
-        drafts = {}
+        drafts = self._guesses(sequences, chances) if chances else {}
+        self._is_on = bool(drafts)
+        if not drafts:
+            self._draft_token_s *= _KEEP  # or one slow draft would be the last one
+        return drafts
+
+    def _guesses(
+        self, sequences: list[Sequence], chances: Mapping[int, list[float]]
+    ) -> dict[int, tuple[int, ...]]:
+        counts, drafts = self._allot(chances, len(sequences)), {}
         for sequence in sequences:
             n, guesser = counts.get(sequence.seq_id, 0), sequence.guesser
             if guesser and n and n >= sequence.params.n_draft_min:
                 drafts[sequence.seq_id] = _allowed(sequence, guesser.guess(sequence.tokens, n))
             elif guesser and sequence.seq_id in chances:
                 guesser.refused()
-        drafts = {seq_id: guesses for seq_id, guesses in drafts.items() if guesses}
-        self._is_on = bool(drafts)
-        if not drafts:
-            self._draft_token_s *= _KEEP  # or one slow draft would be the last one
-        return drafts
+        return {seq_id: guesses for seq_id, guesses in drafts.items() if guesses}
 
     def observe(self, batch: Batch, step: Step, elapsed_s: float) -> None:
         """What a batch gave, and what it took from deciding to sampling, copies left out.

@@ -50,13 +50,11 @@ class Cells:
 
     def append(self, lease: Lease, count: int) -> None:
         """`count` more cells, seen by this sequence alone."""
-        places = self._take(count)
         tail = lease.tail
-        if tail is not None and tail.n_refs == 1:
-            tail.places += places
-        else:
+        if tail is None or tail.n_refs != 1:
             # The reference of the lease on its old tail becomes that of the new run.
-            lease.tail = Run(tail, places, 1)
+            tail = lease.tail = Run(tail, [], 1)
+        self._take(count, tail.places)
         lease.length += count
 
     def fork(self, source: Lease, length: int) -> Lease:
@@ -113,8 +111,9 @@ class Cells:
         height = max(taken.rfind(1) + 1, _end_of_free(taken, count))
         return min(self.n_cells, max(pad256(1), pad256(height)))
 
-    def _take(self, count: int) -> list[int]:
-        taken, place, places = self._taken, self._lowest, []
+    def _take(self, count: int, places: list[int]) -> None:
+        """The lowest that are free, told behind `places`."""
+        taken, place = self._taken, self._lowest
         assert self.used + count <= self.n_cells, f"{self.used} + {count} of {self.n_cells} cells"
         for _ in range(count):
             place = taken.find(0, place)
@@ -126,7 +125,6 @@ class Cells:
             places.append(place)
             place += 1
         self._lowest, self.used = place, self.used + count
-        return places
 
     def _free(self, places: list[int]) -> None:
         for place in places:
