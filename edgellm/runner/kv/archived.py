@@ -134,8 +134,9 @@ class ArchivedMemory(CheckpointedMemory):
         """What _lend gave."""
 
     @abstractmethod
-    def _put_back(self, blob: int, tokens: list[int], running: list[Sequence]) -> Retained | None:
-        """A conversation that was read is kept as if it had just ended. None: there is no place.
+    def _put_back(self, blob: int, held: Retained, running: list[Sequence]) -> Retained | None:
+        """All that a conversation held, from a blob: it is kept as if it had just ended. What has
+        checkpoints under `held`'s id has them under its own. None: there is no place.
 
         Either way the blob is done with.
         """
@@ -191,8 +192,8 @@ class ArchivedMemory(CheckpointedMemory):
         edge = self._archive.arrived(sequence, match.length if match else 0)
         if edge is None or not self._may_restore(edge):
             return match
-        tokens = sequence.tokens[: edge.start]
-        kept = self._put_back(self._archive.hand_over(edge), tokens, running)
+        held = Retained(-1, sequence.tokens[: edge.start], Lease(), edge.start)
+        kept = self._put_back(self._archive.hand_over(edge), held, running)
         if kept is None:
             return match if match and self._is_there(match) else None
         sequence.n_restored = sequence.n_loaded = edge.start
@@ -201,7 +202,8 @@ class ArchivedMemory(CheckpointedMemory):
     def _enter_loaded(self, sequence: Sequence) -> None:
         """It runs: what it waited for has come, or isn't needed."""
         self.abandon(sequence)
-        sequence.n_loaded = sequence.n_restored = min(sequence.n_loaded, sequence.n_cached)
+        sequence.n_loaded = min(sequence.n_loaded, sequence.n_cached)
+        sequence.n_restored = min(sequence.n_restored, sequence.n_cached)
 
     def _find(self, sequence: Sequence, n_here: int) -> Edge | None:
         edge = self._archive.find(sequence, n_here) if self._archive else None

@@ -10,7 +10,7 @@ but its tokens and its checkpoints, and its id is known to us alone.
 """
 
 from edgellm.runner.batch import Blank, Discard, Forget, Fork, Op, RestoreAll, Resume, Trim
-from edgellm.runner.kv.archived import ArchivedMemory
+from edgellm.runner.kv.away import AwayMemory
 from edgellm.runner.kv.cells import Lease
 from edgellm.runner.kv.memory import Limits, PartialState
 from edgellm.runner.kv.prefix import Match, Retained, RetainedStore, Source
@@ -18,7 +18,7 @@ from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.sequence import Sequence
 
 
-class AsideMemory(ArchivedMemory):
+class AsideMemory(AwayMemory):
     def __init__(self, limits: Limits, state: PartialState, ops: list[Op], pace: Pace) -> None:
         super().__init__(limits, state, ops, pace)
         self._free_seq_ids = list(range(limits.n_seq_max))
@@ -70,7 +70,8 @@ class AsideMemory(ArchivedMemory):
             last = self._points.last(seq_id)
             assert last is not None, f"seq {seq_id} can't be resumed"
             assert last.length == each.n_computed, f"seq {seq_id} is longer than what is resumable"
-        self._points.check({s.seq_id: s.n_computed for s in held})
+        self._check_away()
+        self._points.check({s.seq_id: s.n_computed for s in [*held, *self._kept_away()]})
 
     def _forked(self, sequence: Sequence, match: Match) -> None:
         source, seq_id = match.source, sequence.seq_id
@@ -113,15 +114,18 @@ class AsideMemory(ArchivedMemory):
     def _give_back(self, seq_id: int) -> None:
         self._ops.append(Forget(seq_id))
 
-    def _put_back(self, blob: int, tokens: list[int], running: list[Sequence]) -> Retained | None:
-        length = len(tokens)
+    def _put_back(self, blob: int, held: Retained, running: list[Sequence]) -> Retained | None:
+        length = held.n_computed
         if not self._fits(length, running) or not self._can_retain():
             self._ops.append(Discard(blob))
             return None
         lease, seq_id = self._lease_of(length, running), self._free_seq_ids[0]
-        self._ops += [RestoreAll(blob, seq_id, tuple(tokens)), Discard(blob)]
-        self._points.take(seq_id, length)  # in the memory that was held for the blob
-        kept = self.retained.add(tokens, lease, length, ())
+        self._ops += [RestoreAll(blob, seq_id, tuple(held.tokens)), Discard(blob)]
+        self._points.move(held.seq_id, seq_id)
+        last = self._points.last(seq_id)
+        if last is None or last.length < length:
+            self._points.take(seq_id, length)  # in the memory that was held for the blob
+        kept = self.retained.add(held.tokens, lease, held.n_prompt, held.adapters)
         self._move_aside(seq_id, kept)
         self._ops.append(Forget(seq_id))
         return kept
@@ -144,7 +148,7 @@ class AsideMemory(ArchivedMemory):
 
     def _can_retain(self) -> bool:
         if not self.retained.free_seq_ids and (least := self._least()):
-            self._drop(least)
+            self._evict(least)
         return bool(self.retained.free_seq_ids)
 
     def _drop(self, kept: Retained) -> None:

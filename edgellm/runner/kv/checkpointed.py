@@ -97,8 +97,8 @@ class CheckpointedMemory(Still, ABC):
     # ── what both policies do ────────────────────────────────────────────────
 
     def relieve(self) -> None:
-        while len(self.retained):
-            self._drop_oldest()
+        while oldest := self.retained.oldest():
+            self._drop(oldest)
 
     def _need(self, sequence: Sequence, lease: Lease, running: list[Sequence]) -> int | None:
         """Cells that it, on this lease, and those who run may yet take. None: they can't all be
@@ -112,12 +112,13 @@ class CheckpointedMemory(Still, ABC):
 
     def _make_room(self, need: int) -> None:
         while self._cells.used + need > self._cells.n_cells:
-            self._drop_oldest()
+            oldest = self.retained.oldest()
+            assert oldest is not None, "cells are held by running and retained sequences only"
+            self._evict(oldest)
 
-    def _drop_oldest(self) -> None:
-        oldest = self.retained.oldest()
-        assert oldest is not None, "cells are held by running and retained sequences only"
-        self._drop(oldest)
+    @abstractmethod
+    def _evict(self, kept: Retained) -> None:
+        """A retained sequence has to make place."""
 
     @abstractmethod
     def _drop(self, kept: Retained) -> None:

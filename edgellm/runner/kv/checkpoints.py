@@ -68,6 +68,10 @@ class Checkpoints:
         self._ops.append(Checkpoint(seq_id, point.blob))
         return evicts
 
+    def has_room(self, n_bytes: int) -> bool:
+        """For so much nothing has to go."""
+        return self.used_bytes + self.held_bytes + n_bytes <= self._state.budget_bytes
+
     def hold(self, n_bytes: int) -> bool | None:
         """Keep so much memory free for something else. Says whether others had to go for it; None:
         there is not so much."""

@@ -12,7 +12,7 @@ It is kept until its id or its cells are needed.
 """
 
 from edgellm.runner.batch import Copy, Discard, Forget, Fork, Op, RestoreAll, Resume, Trim
-from edgellm.runner.kv.archived import ArchivedMemory
+from edgellm.runner.kv.away import AwayMemory
 from edgellm.runner.kv.cells import Lease
 from edgellm.runner.kv.memory import WORTH_SHARING, Limits, PartialState
 from edgellm.runner.kv.prefix import Match, Retained, RetainedStore, Source
@@ -20,7 +20,7 @@ from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.sequence import Sequence
 
 
-class InPlaceMemory(ArchivedMemory):
+class InPlaceMemory(AwayMemory):
     def __init__(self, limits: Limits, state: PartialState, ops: list[Op], pace: Pace) -> None:
         super().__init__(limits, state, ops, pace)
         self.retained = RetainedStore(range(limits.n_seq_max))  # its free ids: all that are free
@@ -64,7 +64,8 @@ class InPlaceMemory(ArchivedMemory):
         promised = self._cells.used + sum(s.n_reserved for s in running)
         assert promised <= self._cells.n_cells, f"{promised} of {self._cells.n_cells} cells"
         assert all(s.lease.length == s.n_computed for s in held)
-        self._points.check({s.seq_id: s.n_computed for s in held})
+        self._check_away()
+        self._points.check({s.seq_id: s.n_computed for s in [*held, *self._kept_away()]})
 
     def _place(self, match: Match | None) -> int | None:
         """The id to run on: the source's own, the lowest free one, or the least worth keeping."""
@@ -94,7 +95,7 @@ class InPlaceMemory(ArchivedMemory):
             self._take_over(kept, match.length)
         else:
             if kept:
-                self._drop(kept)
+                self._evict(kept)
             self.retained.free_seq_ids.remove(place)
             if match:
                 self._fork(match.source.seq_id, place, match.length)
@@ -140,17 +141,18 @@ class InPlaceMemory(ArchivedMemory):
         if seq_id not in self.retained.by_id:
             self._clear(seq_id, Lease())
 
-    def _put_back(self, blob: int, tokens: list[int], running: list[Sequence]) -> Retained | None:
-        place = self._place(None)
-        if place is None or not self._fits(len(tokens), running):
+    def _put_back(self, blob: int, held: Retained, running: list[Sequence]) -> Retained | None:
+        place, length = self._place(None), held.n_computed
+        if place is None or not self._fits(length, running):
             self._ops.append(Discard(blob))
             return None
         if old := self.retained.by_id.get(place):
-            self._drop(old)
-        lease = self._lease_of(len(tokens), running)
-        self._ops += [RestoreAll(blob, place, tuple(tokens)), Discard(blob)]
+            self._evict(old)
+        lease = self._lease_of(length, running)
+        self._ops += [RestoreAll(blob, place, tuple(held.tokens)), Discard(blob)]
         self.retained.free_seq_ids.remove(place)
-        self.retained.put(place, tokens, len(tokens), ())
+        self.retained.put(place, held.tokens, held.n_prompt, held.adapters)
+        self._points.move(held.seq_id, place)
         kept = self.retained.by_id[place]
         kept.lease = lease
         return kept

@@ -209,6 +209,21 @@ def test_every_turn_of_a_conversation_goes_on_where_the_last_one_ended(file, uni
         prompt = [*sequence.tokens, *text(30, seed=turn + 1)]
 
 
+@both_layouts
+@pytest.mark.parametrize("file", SLIDING + HYBRID)
+def test_a_conversation_that_had_to_make_place_goes_on_where_it_ended(file, unified):
+    """Neither ids nor cells are as many as conversations: it comes back from memory, whole."""
+    few = {"kv_unified": unified, "n_ctx": 1024, "n_parallel": 2, "n_seq_max": 2}
+    engine, alone = Engine(file, **few), Engine(file, **few)
+    said = [engine.ask(text(150, seed=i))[0][0].tokens for i in range(8)]
+    for i, first in enumerate(said[:3]):
+        prompt = [*first, *text(20, seed=20 + i)]
+        (sequence,), (answer,) = engine.ask(prompt)
+        assert sequence.n_restored == sequence.n_cached == len(first) - 1
+        _, (wanted,) = alone.ask(prompt, shared=False)
+        assert parts_at_a_tie(answer, wanted)
+
+
 @pytest.mark.slow
 @both_layouts
 @pytest.mark.parametrize("swa_full", [False, True], ids=["window", "swa_full"])

@@ -1,0 +1,149 @@
+"""Archived memory whose conversations, when they have to make place, go to host memory whole.
+
+What carries a state can't leave the cells in pieces, as spill.py has it. So who must go is copied
+out with all that it holds, its checkpoints stay its own, and the prompt that goes on from it, or
+parts from it where it has a checkpoint, brings it back. One copy takes the time of a few tokens;
+what it saves is the whole conversation.
+
+All copies take at most half of the budget; the rest is for checkpoints. The one that nobody has
+used for the longest goes first. While somebody's answer is being written, what would take longer
+than a prompt's part of a step is not copied. A recurrent state's checkpoints are in host memory
+anyway, and batch-invariant nobody goes on from an end: there nothing is done here.
+"""
+
+import itertools
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from edgellm.runner.batch import Discard, Op, SaveAll
+from edgellm.runner.kv.archived import ArchivedMemory
+from edgellm.runner.kv.cells import Lease
+from edgellm.runner.kv.copying import EVICTED_RATIO
+from edgellm.runner.kv.memory import WORTH_SHARING, Limits, PartialState
+from edgellm.runner.kv.prefix import Match, Retained
+from edgellm.runner.pacing.pace import Pace
+from edgellm.runner.sequence import Sequence
+
+_BUDGET_RATIO = 0.5
+_MOST = 256  # copies: each is looked at for each prompt that waits
+_BYTE_S = 1e-9  # to copy one, until that was measured
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    kept: Retained  # on an id below -1, which is known to us alone, and without cells
+    blob: int
+    n_bytes: int
+
+
+class AwayMemory(ArchivedMemory):
+    def __init__(self, limits: Limits, state: PartialState, ops: list[Op], pace: Pace) -> None:
+        super().__init__(limits, state, ops, pace)
+        self._away: OrderedDict[int, Copied] = OrderedDict()  # by id, least recently used first
+        self._away_bytes = 0
+        self._away_ids = itertools.count(-2, -1)
+
+    # ── what the scheduler asks ──────────────────────────────────────────────
+
+    def shelved(self, sequence: Sequence, n_here: int) -> int:
+        return max(self._n_away(sequence, n_here), super().shelved(sequence, n_here))
+
+    def fetches(self, sequence: Sequence, n_here: int) -> bool:
+        """Nothing is read that memory has."""
+        return super().fetches(sequence, max(n_here, self._n_away(sequence, n_here)))
+
+    # ── what the policies do ─────────────────────────────────────────────────
+
+    def _evict(self, kept: Retained) -> None:
+        self._put_away(kept)
+        self._drop(kept)
+
+    def _back(
+        self, sequence: Sequence, match: Match | None, running: list[Sequence]
+    ) -> Match | None:
+        match = super()._back(sequence, match, running)
+        found = self._find_away(sequence, match.length if match else 0)
+        if found is None or not self._fits(found.source.n_computed, running):
+            return match
+        copied = self._forget_away(found.source.seq_id)
+        self._n_bytes += copied.n_bytes
+        kept = self._put_back(copied.blob, copied.kept, running)
+        if kept is None:
+            self._points.drop(copied.kept.seq_id)
+            return match if match and self._is_there(match) else None
+        sequence.n_restored = found.length
+        return Match(kept, found.length)
+
+    def _kept_away(self) -> Iterable[Retained]:
+        return (copied.kept for copied in self._away.values())
+
+    def _check_away(self) -> None:
+        assert self._away_bytes == sum(copied.n_bytes for copied in self._away.values())
+        assert self._away_bytes <= self._points.held_bytes
+        assert self._away_bytes <= self._state.budget_bytes * _BUDGET_RATIO
+
+    def _put_away(self, kept: Retained) -> None:
+        n_bytes = self._state.whole_bytes(kept.n_computed)
+        is_worth_it = kept.n_computed >= 2 * WORTH_SHARING and self._state.has_cells
+        if not is_worth_it or self._limits.n_chunk or not self._is_quick_enough(n_bytes):
+            return
+        if not self._make_room_away(n_bytes):
+            return
+        source = self._lend(kept, kept.n_computed)
+        if source is None:
+            return
+        self._points.hold(n_bytes)
+        blob, seq_id = self._points.new_blob(), next(self._away_ids)
+        self._ops.append(SaveAll(source, blob))
+        self._give_back(source)
+        self._points.move(kept.seq_id, seq_id)
+        there = Retained(seq_id, kept.tokens, Lease(), kept.n_prompt, kept.adapters)
+        self._away[seq_id] = Copied(there, blob, n_bytes)
+        self._away_bytes += n_bytes
+        self._n_bytes += n_bytes
+
+    def _make_room_away(self, n_bytes: int) -> bool:
+        """Among the copies alone: no checkpoint goes for one."""
+        room_bytes = int(self._state.budget_bytes * _BUDGET_RATIO) - n_bytes
+        if room_bytes < 0:
+            return False
+        while self._away and (self._away_bytes > room_bytes or len(self._away) >= _MOST):
+            self._drop_away(next(iter(self._away)))
+        while self._away and not self._points.has_room(n_bytes):
+            self._drop_away(next(iter(self._away)))
+        return self._points.has_room(n_bytes)
+
+    def _drop_away(self, seq_id: int) -> None:
+        copied = self._forget_away(seq_id)
+        self._points.drop(seq_id)
+        self._ops.append(Discard(copied.blob))
+
+    def _forget_away(self, seq_id: int) -> Copied:
+        """It is counted no longer; its blob and its checkpoints are the caller's."""
+        copied = self._away.pop(seq_id)
+        self._away_bytes -= copied.n_bytes
+        self._points.let_go(copied.n_bytes)
+        return copied
+
+    def _n_away(self, sequence: Sequence, n_here: int) -> int:
+        found = self._find_away(sequence, n_here)
+        return found.length if found else 0
+
+    def _find_away(self, sequence: Sequence, n_here: int) -> Match | None:
+        """What of its prompt a copy has, if that is much more than the `n_here` tokens."""
+        if not self._away or not sequence.params.cache_prompt:
+            return None
+        like = (kept for kept in self._kept_away() if kept.adapters == sequence.adapters)
+        found = self.match(sequence.tokens, like, sequence.pictures)
+        if found is None or found.length - n_here < WORTH_SHARING:
+            return None
+        n_bytes = self._away[found.source.seq_id].n_bytes
+        return found if self._is_quick_enough(n_bytes) else None
+
+    def _is_quick_enough(self, n_bytes: int) -> bool:
+        target_s = self._pace.itl_target_s
+        if target_s is None or not self._is_decoding:
+            return True
+        byte_s = _BYTE_S if self._byte_s is None else self._byte_s
+        return n_bytes * byte_s <= EVICTED_RATIO * target_s
