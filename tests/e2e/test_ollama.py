@@ -6,7 +6,9 @@ import json
 import ollama
 import pytest
 from live import live_server
-from real_model import SHARED_MODELS, needs_shared_models
+from pictures import png
+from projector_files import projector_bytes
+from real_model import SHARED_MODELS, demo_path, needs_shared_models
 
 pytestmark = pytest.mark.model
 
@@ -181,6 +183,32 @@ def test_a_bad_request_is_the_clients_own_error(client, status, more, stream):
     assert raised.value.status_code == status
     assert raised.value.error
     assert chat(client).message.content  # and nobody else's
+
+
+def test_pictures_are_seen_by_a_model_with_a_projector(tmp_path, client):
+    """Of random weights: another answer for another picture is all that can be said of it."""
+    projector = tmp_path / "mmproj.gguf"
+    projector.write_bytes(projector_bytes())
+    red, blue = png(colour=(255, 0, 0)), png(colour=(0, 0, 255))
+    with (
+        live_server(demo_path(), "sees", projector=str(projector), kv_unified=False) as live,
+        ollama.Client(live.url) as seer,
+    ):
+
+        def answer(picture, **more):
+            asked = {"model": "sees", "images": [picture], "options": BRIEF} | more
+            return seer.generate(prompt="What is it?", **asked)
+
+        turn = {"role": "user", "content": "What is it?", "images": [red]}
+        seen = answer(red)
+        assert seer.chat("sees", [turn], options=BRIEF).message.content == seen.response
+        assert answer(blue).response != seen.response
+        assert answer(red, raw=True).response != answer(blue, raw=True).response
+        assert "vision" in seer.show("sees").capabilities
+        assert seen.context is None  # tokens can't bring a picture back
+    with pytest.raises(ollama.ResponseError, match="--mmproj") as raised:
+        chat(client, messages=[turn])
+    assert raised.value.status_code == 400
 
 
 @needs_shared_models
