@@ -4,6 +4,7 @@ No clock: the caller brings it, so a test can write down the exact bytes. Not st
 events, kept until the last and told in one line.
 """
 
+from collections.abc import Sequence
 from typing import assert_never
 
 import msgspec
@@ -31,7 +32,7 @@ class Message(msgspec.Struct, kw_only=True):
 
 
 class Line(msgspec.Struct, kw_only=True):
-    """A chat's has a message, a prompt's a response. Of durations see wire.Spent."""
+    """A chat's has a message, a prompt's a response."""
 
     model: str
     created_at: str
@@ -40,7 +41,12 @@ class Line(msgspec.Struct, kw_only=True):
     thinking: str | UnsetType = UNSET
     logprobs: list[ShownToken] | UnsetType = UNSET
     done: bool = False
-    done_reason: str | UnsetType = UNSET
+
+
+class LastLine(Line, kw_only=True):
+    """Of durations see wire.Spent."""
+
+    done_reason: str
     context: list[int] | UnsetType = UNSET
     total_duration: int | UnsetType = UNSET
     load_duration: int | UnsetType = UNSET
@@ -48,30 +54,6 @@ class Line(msgspec.Struct, kw_only=True):
     prompt_eval_duration: int | UnsetType = UNSET
     eval_count: int | UnsetType = UNSET
     eval_duration: int | UnsetType = UNSET
-
-
-class _Said:
-    """Since the last line."""
-
-    def __init__(self) -> None:
-        self.text: list[str] = []
-        self.thoughts: list[str] = []
-        self.calls: list[ToolCall] = []
-        self.logprobs: list[TokenLogprob] = []
-
-    def __bool__(self) -> bool:
-        return bool(any(self.text) or any(self.thoughts) or self.calls or self.logprobs)
-
-    def told(self, line: Line, *, is_chat: bool) -> Line:
-        text, thinking = "".join(self.text), "".join(self.thoughts) or UNSET
-        if self.logprobs:
-            line.logprobs = chat_logprobs(self.logprobs).content
-        if is_chat:
-            calls = self.calls or UNSET
-            line.message = Message(content=text, thinking=thinking, tool_calls=calls)
-        else:
-            line.response, line.thinking = text, thinking
-        return line
 
 
 class Lines:
@@ -89,31 +71,38 @@ class Lines:
     def feed(self, index: int, event: Event) -> bytes:
         match event:
             case TextDelta(text=text, logprobs=logprobs):
-                self._said.text.append(text)
-                self._said.logprobs += logprobs
+                return self._told(text, logprobs=logprobs) if text or logprobs else b""
             case ReasoningDelta(text):
-                self._said.thoughts.append(text)
+                return self._told("", text)
             case ToolCallDelta():
-                self._said.calls += self._calls.add(event)
+                calls = self._calls.add(event)
+                return self._told("", calls=calls) if calls else b""
             case Finished():
-                self._said.calls += self._calls.end()
-                return self._flushed() + self._last(event)
+                calls = self._calls.end()
+                return (self._told("", calls=calls) if calls else b"") + self._last(event)
             case Failed():
                 raise AssertionError("a Failed is raised before it comes here")
             case _:
                 assert_never(event)
-        return self._flushed()
 
-    def _flushed(self) -> bytes:
-        if not (self._streams and self._said):
+    def _told(
+        self,
+        text: str,
+        thought: str = "",
+        calls: Sequence[ToolCall] = (),
+        logprobs: Sequence[TokenLogprob] = (),
+    ) -> bytes:
+        if not self._streams:
+            self._said.add(text, thought, calls, logprobs)
             return b""
-        line = encode(self._told(Line(model=self._head.model, created_at=stamp(self._now_ns()))))
-        return line + b"\n"
+        line = Line(model=self._head.model, created_at=stamp(self._now_ns()))
+        _say(line, text, thought, calls, logprobs, is_chat=self._is_chat)
+        return encode(line) + b"\n"
 
     def _last(self, finished: Finished) -> bytes:
         now_ns = self._now_ns()
         of = spent(finished, now_ns - self._head.begun_ns)
-        line = Line(
+        line = LastLine(
             model=self._head.model,
             created_at=stamp(now_ns),
             done=True,
@@ -121,14 +110,56 @@ class Lines:
             context=UNSET if self.context is None else self.context,
             **msgspec.structs.asdict(of),
         )
-        return encode(self._told(line)) + (b"\n" if self._streams else b"")
+        _say(line, *self._said.whole(), is_chat=self._is_chat)
+        return encode(line) + (b"\n" if self._streams else b"")
 
-    def _told(self, line: Line) -> Line:
-        said, self._said = self._said, _Said()
-        return said.told(line, is_chat=self._is_chat)
+
+class _Said:
+    """What an answer that is told whole has said by now, in the pieces in which it came."""
+
+    def __init__(self) -> None:
+        self._text: list[str] = []
+        self._thoughts: list[str] = []
+        self._calls: list[ToolCall] = []
+        self._logprobs: list[TokenLogprob] = []
+
+    def add(
+        self,
+        text: str,
+        thought: str,
+        calls: Sequence[ToolCall],
+        logprobs: Sequence[TokenLogprob],
+    ) -> None:
+        self._text.append(text)
+        self._thoughts.append(thought)
+        self._calls += calls
+        self._logprobs += logprobs
+
+    def whole(self) -> tuple[str, str, list[ToolCall], list[TokenLogprob]]:
+        return "".join(self._text), "".join(self._thoughts), self._calls, self._logprobs
 
 
 def nothing_asked(head: Head, now_ns: int, *, is_chat: bool, streams: bool) -> bytes:
     """The answer to a request without a text, which only wants the model to be there."""
-    line = Line(model=head.model, created_at=stamp(now_ns), done=True, done_reason="load")
-    return encode(_Said().told(line, is_chat=is_chat)) + (b"\n" if streams else b"")
+    line = LastLine(model=head.model, created_at=stamp(now_ns), done=True, done_reason="load")
+    _say(line, is_chat=is_chat)
+    return encode(line) + (b"\n" if streams else b"")
+
+
+def _say(
+    line: Line,
+    text: str = "",
+    thought: str = "",
+    calls: Sequence[ToolCall] = (),
+    logprobs: Sequence[TokenLogprob] = (),
+    *,
+    is_chat: bool,
+) -> None:
+    if logprobs:
+        line.logprobs = chat_logprobs(logprobs).content
+    if is_chat:
+        line.message = Message(
+            content=text, thinking=thought or UNSET, tool_calls=list(calls) or UNSET
+        )
+    else:
+        line.response, line.thinking = text, thought or UNSET

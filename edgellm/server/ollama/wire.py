@@ -7,6 +7,7 @@ also as a stream's last line. While a prompt is read there is nothing to say: a 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TypeAlias
 
 import msgspec
@@ -59,7 +60,12 @@ def spent(finished: Finished, total_ns: int) -> Spent:
 
 def stamp(unix_ns: int) -> str:
     seconds, ns = divmod(unix_ns, _NS)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ns:09d}Z"
+    return f"{_second(seconds)}.{ns:09d}Z"
+
+
+@lru_cache(maxsize=16)  # hundreds of lines have the same
+def _second(unix_s: int) -> str:
+    return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def done_reason(reason: FinishReason) -> str:
