@@ -9,20 +9,25 @@ import io
 import os
 import sys
 
+from edgellm.tui.plain import OR_SO, ascii_cell, is_plain, utf8
+
 _LIKE_IT = {
-    "→": "->", "←": "<-", "…": "...", "–": "-", "—": "-", "·": ".", "×": "x", "±": "+-", "°": "",
-    "█": "#", "▓": "=", "▒": "+", "░": ":",
+    "→": "->", "←": "<-", "…": "...", "±": "+-", "°": "", "█": "#", "▓": "=", "▒": "+", "░": ":",
 }  # fmt: skip
 _LOST = "edgellm.lost"
 
 
 def mend_streams() -> None:
-    """A closed one leads nowhere; what the encoding lacks is written as something like it."""
+    """A closed one leads nowhere; what the encoding lacks is written as something like it. On a
+    terminal of the C locale nothing is drawn but ASCII: Python would write UTF-8 there."""
     _open_closed()
     codecs.register_error(_LOST, like_it)
+    codecs.register_error(OR_SO, like_it_or_so)
     for stream, errors in ((sys.stdin, "replace"), (sys.stdout, _LOST), (sys.stderr, _LOST)):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=errors)
+            if errors == _LOST and stream.isatty() and is_plain(os.environ):
+                stream.reconfigure(encoding="ascii", errors=OR_SO)
 
 
 def silence_stdout() -> None:
@@ -35,12 +40,19 @@ def silence_stdout() -> None:
 def like_it(error: UnicodeError) -> tuple[str | bytes, int]:
     """For the first character that can't be written. A byte of a file's name that is no UTF-8
     stays what it is: who reads the name is to find the file."""
+    written, after = like_it_or_so(error)
+    return written if isinstance(written, str) or len(written) == 1 else "?", after
+
+
+def like_it_or_so(error: UnicodeError) -> tuple[str | bytes, int]:
+    """As `like_it`, and what is like nothing is written in UTF-8."""
     assert isinstance(error, UnicodeEncodeError)
     lost = error.object[error.start]
     after = error.start + 1
     if "\udc80" <= lost <= "\udcff":
         return bytes([ord(lost) - 0xDC00]), after
-    return _LIKE_IT.get(lost, "?"), after
+    like = _LIKE_IT.get(lost, ascii_cell(lost))
+    return utf8(lost) if like is None else like, after
 
 
 def _open_closed() -> None:

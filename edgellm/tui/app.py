@@ -3,11 +3,12 @@
 import sys
 import time
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import httpx2
 
 from edgellm.errors import BadRequest
+from edgellm.tui.plain import in_cells
 from edgellm.tui.screens.chat import ChatScreen
 from edgellm.tui.screens.top import TopScreen
 from edgellm.tui.terminal import is_gone, why_not_drawn
@@ -40,6 +41,10 @@ class TopApp(Follower):
         self.register_theme(THEME)
         self.theme = THEME.name
         self._start_screen = start_screen
+
+    def run(self, *args: Any, **kwargs: Any) -> None:
+        with in_cells(sys.__stderr__):  # where Textual draws
+            super().run(*args, **kwargs)
 
     async def on_mount(self) -> None:
         """Before Follower's: what it learns first is drawn."""

@@ -1,14 +1,16 @@
 """Commands whose standard streams are closed, full, or of another encoding: real processes."""
 
 import codecs
+import contextlib
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from edgellm.cli.streams import like_it
+from edgellm.cli.streams import like_it, like_it_or_so
 
 EDGELLM = (sys.executable, "-m", "edgellm")
 
@@ -25,14 +27,45 @@ def shell(line, **env):
     )
 
 
+def on_terminal(*words, **env):
+    """What a terminal is sent."""
+    ours, theirs = pty.openpty()
+    program = subprocess.Popen(
+        (*EDGELLM, *words), stdin=theirs, stdout=theirs, stderr=theirs, env=os.environ | env
+    )
+    os.close(theirs)
+    sent = b""
+    with contextlib.suppress(OSError):  # Linux tells its end so
+        while part := os.read(ours, 65536):
+            sent += part
+    os.close(ours)
+    assert program.wait(timeout=60) == 0
+    return sent
+
+
 @pytest.mark.parametrize(
     ("encoding", "written"),
-    [("ascii", b"-> 4x ?"), ("latin-1", b"-> 4\xd7 ?"), ("utf-8", "→ 4× │".encode())],
+    [("ascii", b"-> 4x | ?"), ("latin-1", b"-> 4\xd7 | ?"), ("utf-8", "→ 4× │ 你".encode())],
 )
 def test_what_an_encoding_lacks_is_written_as_something_like_it(encoding, written):
     codecs.register_error("test.like_it", like_it)
 
-    assert "→ 4× │".encode(encoding, "test.like_it") == written
+    assert "→ 4× │ 你".encode(encoding, "test.like_it") == written
+
+
+def test_in_the_c_locale_what_is_said_passes_and_what_is_drawn_is_ascii():
+    codecs.register_error("test.like_it_or_so", like_it_or_so)
+
+    assert "→ 你 █…".encode("ascii", "test.like_it_or_so") == "-> 你 #...".encode()
+
+
+@pytest.mark.parametrize(("locale", "is_ascii"), [("C", True), ("C.UTF-8", False)])
+def test_a_terminal_of_the_c_locale_is_sent_ascii(locale, is_ascii):
+    assert on_terminal("plan", "demo", LC_ALL=locale, TERM="xterm").isascii() is is_ascii
+
+
+def test_a_pipe_of_the_c_locale_is_sent_what_there_is():
+    assert "█" in shell('"$@" plan demo', LC_ALL="C").stdout.decode()
 
 
 def test_a_byte_of_a_name_that_is_no_text_is_written_as_it_is():

@@ -49,7 +49,10 @@ def tmux(tmp_path):
 
 
 def start(tmux, url, **environment):
-    program = f"from edgellm.tui.app import run_top; run_top({url!r}, interval_s=0.2)"
+    program = (
+        "from edgellm.cli.streams import mend_streams; mend_streams()\n"
+        f"from edgellm.tui.app import run_top; run_top({url!r}, interval_s=0.2)"
+    )
     settings = " ".join(f"{k}={shlex.quote(v)}" for k, v in environment.items())
     command = shlex.join([sys.executable, "-c", program])
     python = f"exec env -u COLUMNS -u LINES {settings} {command}"  # the size is the pane's
@@ -88,6 +91,20 @@ def test_a_person_sees_it_and_can_use_it(tmux, url):
             return
         time.sleep(0.1)
     raise AssertionError("Ctrl-Q did not quit")
+
+
+def test_in_the_c_locale_it_is_drawn_with_ascii_and_stays_in_its_place(tmux, url):
+    start(tmux, url, LC_ALL="C")
+    pane(tmux, "* live")
+    shown = pane(tmux, "q quit")
+
+    assert shown.isascii()
+    lines = shown.rstrip("\n").split("\n")
+    frames = [line for line in lines if line.startswith(("+", "|"))]
+    assert len(lines) == 24
+    assert len(frames) > 15
+    assert {len(line) for line in frames} == {80}
+    assert {line[-1] for line in frames} == {"+", "|"}
 
 
 def test_no_color_means_no_colour(tmux, url):
