@@ -63,6 +63,7 @@ VENDORS: tuple[tuple[str, Callable[[Evidence], tuple[Card, ...]], float], ...] =
 )
 _LOW_BANDWIDTH = "its memory's bandwidth was measured beside other programs and may be higher"
 _FILES_S = 5.0  # for files that the kernel answers at once, or never
+_HOST_S = 30.0  # without its memory there is no plan: a machine that is starved gets its time
 # So long llama.cpp's look at the cards waits for the others': it takes some of the memory that they
 # read as free. Who is slower still will count that memory as taken.
 _BEFORE_GGML_S = 1.5
@@ -103,7 +104,7 @@ def examine(
     waits = tuple((name, s - now_s) for name, future, s in asking if not future.done())
     if waits:
         waiting(waits)
-    machine = answer("host", asking_host, _FILES_S, host.nothing_known())
+    machine = answer("host", asking_host, _HOST_S, host.nothing_known())
     if measure_bandwidth:  # beside it: it waits for drivers, and this for memory
         cores = machine.cpu.n_physical_cores
         measured = bandwidth.measure(evidence, machine.pool, cores, machine.boot_id)

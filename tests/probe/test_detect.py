@@ -379,6 +379,20 @@ def test_a_file_that_hangs_costs_its_own_field():
     ]
 
 
+def test_a_busy_machine_gets_the_time_to_tell_its_memory():
+    """Its file is read by a thread, which may have to wait for a core."""
+    told = captured("rx7800xt").read_text("/proc/meminfo")
+
+    def late():
+        time.sleep(1.3)
+        return told
+
+    hardware = detect(Broken("rx7800xt", "/proc/meminfo", late))
+
+    assert hardware.host.total_bytes == detect(captured("rx7800xt")).host.total_bytes > 0
+    assert hardware.faults == ()
+
+
 class Sleeping:
     """Every command is a real `sleep`, with a time-out of its own."""
 

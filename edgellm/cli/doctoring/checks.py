@@ -29,6 +29,8 @@ from edgellm.errors import EdgellmError
 from edgellm.meter.sample import Sample
 from edgellm.meter.sensors import sampler_for
 from edgellm.probe.advice import rebuild
+from edgellm.probe.asked.hangs import this_machine
+from edgellm.probe.detect import detect
 from edgellm.probe.hardware import Hardware
 from edgellm.probe.sources import Sources, SystemSources
 from edgellm.probe.usage import features_not_built
@@ -54,7 +56,7 @@ def gather(config: Config) -> Place:
     while not there.exists():
         there = there.parent
     demo = resources.demo_model()
-    hardware = machine.look(ask_again=True)
+    hardware = detect(this_machine(ask_again=True), waiting=machine.say_waiting)
     sensors = SystemSources(Path(config.sensors_root))
     return Place(
         hardware=hardware,

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from edgellm.cli.output import say
+from edgellm.errors import DeadlinePassed
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.plan import Plan
 
@@ -15,25 +16,38 @@ def say_waiting(waits: Waits) -> None:
     say("waiting for " + ", ".join(f"{name} (up to {left_s:.0f} s)" for name, left_s in waits))
 
 
-def look(*, ask_again: bool = False, waiting: Callable[[Waits], None] = say_waiting) -> Hardware:
+def look(*, waiting: Callable[[Waits], None] = say_waiting) -> Hardware:
     """The first look after a boot also measures the memory's bandwidth, for about a second.
-    `ask_again`: programs that hung lately, too."""
+
+    Raises DeadlinePassed.
+    """
     from edgellm.probe.asked.hangs import this_machine
     from edgellm.probe.detect import detect
 
-    return detect(this_machine(ask_again=ask_again), waiting=waiting)
+    return known(detect(this_machine(), waiting=waiting))
 
 
 def recall() -> Hardware:
     """For what would be, not for what is loaded: programs are not asked again what they can only
-    answer as before. Free memory is always today's."""
+    answer as before. Free memory is always today's. Raises DeadlinePassed."""
     from edgellm.probe.asked.hangs import this_machine
     from edgellm.probe.asked.recall import RecallingSources
     from edgellm.probe.detect import detect
     from edgellm.runner.build import llama_build
 
     sources = RecallingSources(this_machine(), llama_build())
-    return detect(sources, waiting=say_waiting)
+    return known(detect(sources, waiting=say_waiting))
+
+
+def known(hardware: Hardware) -> Hardware:
+    """Raises DeadlinePassed for a machine that did not tell its memory: there is no plan without
+    it, and "does not fit" would be no answer."""
+    if not hardware.host.total_bytes:
+        raise DeadlinePassed(
+            "this machine did not tell in time how much memory it has: it may be very busy",
+            hint="try again; edgellm probe says what did not answer",
+        )
+    return hardware
 
 
 def without(hardware: Hardware, plan: Plan) -> Hardware:
