@@ -81,6 +81,7 @@ class PlanStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     file: str
     draft: str | None = None  # the file of the model that guesses for it
+    projector: str | None = None  # and that of the one through which it sees
     quant: str
     n_ctx: Whole
     n_ctx_seq: Whole

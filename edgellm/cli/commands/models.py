@@ -170,7 +170,8 @@ def _check_unserved(model: str, places: Sequence[Path]) -> None:
     for server in found.silent:
         say(f"passed over: {server}")
     plans = [one.plan for _, status in found.answering for one in status.models if one.plan]
-    used = {Path(file).resolve() for plan in plans for file in (plan.file, plan.draft) if file}
+    files = [file for plan in plans for file in (plan.file, plan.draft, plan.projector)]
+    used = {Path(file).resolve() for file in files if file}
     if any(place.resolve() in used for place in places):
         raise BadRequest(f"{model} is being served", hint=f"edgellm stop {model}")
 

@@ -274,6 +274,7 @@ def _plan_status(plan: Plan, engine: Engine, hardware: Hardware | None) -> PlanS
     return PlanStatus(
         file=plan.file,
         draft=plan.draft,
+        projector=plan.projector,
         quant=plan.quant,
         n_ctx=plan.n_ctx,
         n_ctx_seq=plan.n_ctx_seq,

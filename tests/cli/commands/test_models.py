@@ -29,8 +29,8 @@ def link_of(folder, commit):
     return folder / "snapshots" / commit / "m-Q8_0.gguf"
 
 
-def serving(file, draft=None):
-    plan = replace(any_plan(file=str(file)), draft=draft and str(draft))
+def serving(file, **beside):
+    plan = replace(any_plan(file=str(file)), **{name: str(path) for name, path in beside.items()})
     return live_server(served(engine=FakeEngine(plan=plan)))
 
 
@@ -73,9 +73,10 @@ def test_a_server_that_cannot_say_what_it_serves_is_passed_over_aloud(downloaded
     assert capsys.readouterr().err.startswith(f"passed over: no edgellm at {url}")
 
 
-def test_a_model_that_guesses_for_one_that_is_served_stays(downloaded):
+@pytest.mark.parametrize("role", ["draft", "projector"])
+def test_a_file_that_helps_one_that_is_served_stays(downloaded, role):
     with (
-        serving("big.gguf", draft=link_of(downloaded, "new")) as live,
+        serving("big.gguf", **{role: link_of(downloaded, "new")}) as live,
         announced(live.url),
         pytest.raises(BadRequest, match="is being served"),
     ):
