@@ -15,7 +15,7 @@ from edgellm.probe.sources import child
 from edgellm.runner.loadlog import says_out_of_memory
 
 if TYPE_CHECKING:
-    from asyncio import Protocol
+    from asyncio import Protocol, Task
     from asyncio.subprocess import Process
 
 DEATH_S = 10.0  # that a process may take which is killed
@@ -59,8 +59,27 @@ async def start_worker(frames: "Protocol") -> "Process":
     finally:
         os.close(write_fd)
     pipe = os.fdopen(read_fd, "rb", buffering=0)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: frames, pipe)
+    try:
+        await asyncio.get_running_loop().connect_read_pipe(lambda: frames, pipe)
+    except BaseException:
+        process.kill()  # nobody else knows of it
+        pipe.close()
+        raise
     return process
+
+
+async def exit_code(process: "Process", last_words: "Task[None]") -> int | None:
+    """Of a process that has closed its pipe. It ends at once, unless native code holds it: None,
+    it didn't within DEATH_S. Its last words are waited for no longer than that, either: whom it has
+    started may hold its stderr, and until that is closed asyncio's `wait` waits, too."""
+    import asyncio
+
+    ending = asyncio.create_task(process.wait())
+    _, late = await asyncio.wait((ending, last_words), timeout=DEATH_S)
+    ending.cancel()
+    if late:
+        process._transport.close()  # type: ignore[attr-defined] # its pipes; nothing else does
+    return process.returncode
 
 
 async def kill(process: "Process") -> None:

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from edgellm.errors import EdgellmError
+from edgellm.errors import BadRequest, EdgellmError
 
 _LENGTH_BYTES = 4
 _MAX_FRAME_BYTES = 256 << 20  # what one message may be, has bounds of its own, far below
@@ -20,6 +20,15 @@ T = TypeVar("T")
 def encode_frame(messages: list[T]) -> bytes:
     body = _encoder.encode(messages)
     return len(body).to_bytes(_LENGTH_BYTES, "little") + body
+
+
+def encode_request(message: object) -> bytes:
+    """A frame of one message that has a stranger's text in it. Raises BadRequest for text that is
+    none: half a surrogate pair."""
+    try:
+        return encode_frame([message])
+    except UnicodeEncodeError as error:
+        raise BadRequest(f"the text is not valid Unicode: {error.reason}") from error
 
 
 def encode_frames(messages: list[T], most_bytes: int = _MAX_FRAME_BYTES) -> bytes:

@@ -16,12 +16,12 @@ import psutil
 
 from edgellm.chat.events import Event
 from edgellm.chat.messages import Claim, GenerateParams
-from edgellm.errors import BadRequest, EdgellmError, NotServing, Overloaded, WorkerDied
+from edgellm.errors import EdgellmError, NotServing, Overloaded, WorkerDied
 from edgellm.models import local
 from edgellm.runner.adapters import Adapter, AdapterList, check_room, read_adapter
-from edgellm.runner.child import DEATH_S, kill, load_error, start_worker
+from edgellm.runner.child import DEATH_S, exit_code, kill, load_error, start_worker
 from edgellm.runner.engine import EngineState
-from edgellm.runner.frames import encode_frame
+from edgellm.runner.frames import encode_frame, encode_request
 from edgellm.runner.inflight import Inflight, Reply
 from edgellm.runner.liveness import Heard, Patience, patience_for, until_hung
 from edgellm.runner.messages import (
@@ -87,6 +87,7 @@ class Supervisor:
         self._life: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()  # ready, or given up
         self._stopping = asyncio.Event()
+        self._listens = False  # a worker that is ready, and has not gone as far as is known
         self._has_answered = False  # since this worker was started
         self._load_failed: EdgellmError | None = None  # its own word on it
 
@@ -179,13 +180,16 @@ class Supervisor:
         )
         try:
             await asyncio.wait((received.ended, hung), return_when=asyncio.FIRST_COMPLETED)
+            self._listens = False
             if not received.ended.done():
                 await kill(process)
                 received.close()
                 return WorkerDied(f"the model's process {await hung}")
             await received.ended
-            code = await process.wait()
-            await last_words
+            code = await exit_code(process, last_words)
+            if code is None:
+                await kill(process)
+                return WorkerDied("the model's process has closed its pipe, and did not end")
         finally:
             hung.cancel()
             last_words.cancel()
@@ -199,7 +203,8 @@ class Supervisor:
         words = str(cause) if isinstance(cause, WorkerDied) else f"it did not load again: {cause}"
         line = f"{self.plan.model}: {words}; {then}"
         self.log.append(line)
-        with contextlib.suppress(OSError):  # where it is told may be closed; the log has it
+        # Where it is told may be closed, or know fewer letters; the log has it.
+        with contextlib.suppress(OSError, ValueError):
             self.on_death(line)
 
     def _give_up(self, cause: EdgellmError) -> None:
@@ -232,7 +237,7 @@ class Supervisor:
         self.missing_device = None
         self._last_words.is_ready()
         self.adapters.forget(ready.lost_adapters)
-        held, self._held = list(self._held.values()), {}
+        held, self._held, self._listens = list(self._held.values()), {}, True
         for frame in held:
             self._write(frame)
         self._settled.set()
@@ -242,6 +247,12 @@ class Supervisor:
         process = self._process
         if process and process.stdin and not process.stdin.is_closing():
             process.stdin.write(frame)
+
+    @property
+    def _n_unread_bytes(self) -> int:
+        """Of what was written: a worker that hangs reads nothing."""
+        stdin = self._process.stdin if self._process else None
+        return stdin.transport.get_write_buffer_size() if stdin else 0
 
     # ── requests ─────────────────────────────────────────────────────────────
 
@@ -255,7 +266,7 @@ class Supervisor:
         self._check_room()
         self._check_share(params.claim)
         request_id = next(self._request_ids)
-        frame = _frame(Generate(request_id, prompt, params))
+        frame = encode_request(Generate(request_id, prompt, params))
         stream = self._inflight.open(request_id, self._abandon, params.claim)
         self._send(request_id, frame)
         return stream
@@ -325,7 +336,7 @@ class Supervisor:
     def _unload(self, adapter: Adapter) -> None:
         """Who asked has left, and with him what was held until the worker is ready."""
         request_id = next(self._request_ids)
-        self._send(request_id, _frame(UnloadAdapter(request_id, adapter.id)))
+        self._send(request_id, encode_request(UnloadAdapter(request_id, adapter.id)))
 
     async def _words(self, question: Tokenize | Detokenize | Infill) -> Tokenized:
         answer = await self._ask(question.request_id, question)
@@ -340,7 +351,7 @@ class Supervisor:
 
     async def _ask(self, request_id: int, question: ToWorker) -> Reply:
         self._check_room()
-        frame = _frame(question)
+        frame = encode_request(question)
         reply = self._inflight.expect(request_id)
         self._send(request_id, frame)
         try:
@@ -355,7 +366,7 @@ class Supervisor:
             self._write(encode_frame([Cancel(request_id)]))
 
     def _send(self, request_id: int, frame: bytes) -> None:
-        if self.state == "ready":
+        if self._listens:
             self._write(frame)
         else:
             self._held[request_id] = frame
@@ -370,10 +381,11 @@ class Supervisor:
                 f"{len(self._inflight)} requests are running or waiting; the limit is {limit}",
                 hint="come back later, or serve with a larger --max-queue",
             )
-        n_bytes = sum(map(len, self._held.values()))
+        n_bytes = sum(map(len, self._held.values())) + self._n_unread_bytes
         if n_bytes > _MAX_HELD_BYTES:  # pictures: each of a queue of requests may have 16 MiB
             raise Overloaded(
-                f"{len(self._held)} requests of {n_bytes} bytes wait for the model to load",
+                f"{len(self._inflight)} requests wait, {n_bytes} bytes of which the model's "
+                "process has not read yet",
                 hint="come back later",
             )
 
@@ -385,11 +397,3 @@ class Supervisor:
                 f"{limit} requests of this API key are running or waiting: that is its part",
                 hint="come back later; key_weights in the configuration divides the queue",
             )
-
-
-def _frame(message: ToWorker) -> bytes:
-    """Raises BadRequest for text that is no text: half a surrogate pair."""
-    try:
-        return encode_frame([message])
-    except UnicodeEncodeError as error:
-        raise BadRequest(f"the text is not valid Unicode: {error.reason}") from error

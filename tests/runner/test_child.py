@@ -1,10 +1,12 @@
+import asyncio
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 
 from edgellm.errors import DoesNotFit
-from edgellm.runner.child import n_oom_kills, obituary, with_huge_pages
+from edgellm.runner.child import n_oom_kills, obituary, start_worker, with_huge_pages
 
 
 def test_malloc_is_asked_for_huge_pages():
@@ -56,3 +58,19 @@ def test_the_kernels_kills_are_counted_where_it_tells():
     told = Path("/proc/vmstat")
     is_told = told.exists() and "oom_kill " in told.read_text()
     assert isinstance(n_oom_kills(), int) is is_told
+
+
+def test_a_worker_whose_pipe_cannot_be_read_is_not_left_behind(monkeypatch):
+    async def run():
+        async def refuse(protocol, pipe):
+            raise OSError(24, "Too many open files")
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "connect_read_pipe", refuse)
+        before = {one.pid for one in psutil.Process().children()}
+        with pytest.raises(OSError, match="Too many"):
+            await start_worker(asyncio.Protocol())
+        left = [one for one in psutil.Process().children() if one.pid not in before]
+        _, alive = psutil.wait_procs(left, timeout=10)
+        return alive
+
+    assert asyncio.run(run()) == []

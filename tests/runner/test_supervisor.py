@@ -114,7 +114,7 @@ def test_what_waits_for_a_restart_is_bounded_in_bytes():
         while engine.state != "restarting":  # noqa: ASYNC110 - a state, not an event
             await asyncio.sleep(0.001)
         held = [engine.generate("Once", greedy(5, pictures=pictures)) for _ in range(5)]
-        with pytest.raises(Overloaded, match=r"5 requests of 3145\d+ bytes wait"):
+        with pytest.raises(Overloaded, match=r"5 requests wait, 3145\d+ bytes"):
             engine.generate("Once", greedy(5))
         for answer in held:
             await answer.aclose()
@@ -448,9 +448,10 @@ def test_a_death_is_told_and_logged_once_without_the_words_of_the_load():
     assert line.endswith(": the model's process ended (SIGKILL); it is started again")
 
 
-def test_a_death_that_can_be_told_nobody_is_logged_and_the_worker_comes_back():
+@pytest.mark.parametrize("error", [BrokenPipeError(32, "Broken pipe"), ValueError("closed file")])
+def test_a_death_that_can_be_told_nobody_is_logged_and_the_worker_comes_back(error):
     def nobody(line):
-        raise BrokenPipeError(32, "Broken pipe")
+        raise error
 
     async def scenario(engine):
         engine.on_death = nobody
