@@ -3,12 +3,15 @@
 import json
 import os
 import signal
+from dataclasses import replace
 from typing import Literal
 
 import openai
 import pytest
 from live import live_server
 from pydantic import BaseModel, Field
+
+from edgellm.chat.templating.template import ChatTemplate
 
 pytestmark = pytest.mark.model
 
@@ -150,6 +153,37 @@ def test_a_custom_tool_gets_its_text_as_it_is(client):
     ).output
     assert (call.type, call.name) == ("custom_tool_call", "note")
     assert isinstance(call.input, str)
+
+
+THINKS = (
+    "{% for m in messages %}{{ m.role }}: {% if m.reasoning_content %}<think>"
+    "{{ m.reasoning_content }}</think>{% endif %}{{ m.content }}\n{% endfor %}assistant: <think>"
+)
+
+
+@pytest.mark.parametrize("summary", [None, "auto"])
+def test_thoughts_are_an_item_that_is_counted_and_may_be_given_back(summary):
+    asked = {"extra_body": {"reasoning_budget": 12}, "reasoning": {"summary": summary}}
+    with live_server(n_ctx=4096, n_ctx_seq=2048, kv_unified=False) as live:
+        (demo,) = live.models
+        live.models.swap(demo, replace(demo, template=ChatTemplate(THINKS)))
+        client = openai.OpenAI(base_url=f"{live.url}/v1", api_key="none", max_retries=0)
+        first = ask(client, **asked)
+        thoughts, message = first.output
+        talk = [
+            {"role": "user", "content": ASKED["input"]},
+            *(item.model_dump(exclude_none=True) for item in first.output),
+            {"role": "user", "content": "Tell me a story about a fox."},
+        ]
+        prompt = ask(client, input=talk, **asked).usage
+        without = ask(client, input=[talk[0], *talk[2:]], **asked).usage
+        client.close()
+    assert (thoughts.type, message.type) == ("reasoning", "message")
+    (part,) = thoughts.summary if summary else thoughts.content
+    assert part.text.strip()
+    assert not (thoughts.content if summary else thoughts.summary)
+    assert 0 < first.usage.output_tokens_details.reasoning_tokens <= 12
+    assert prompt.input_tokens > without.input_tokens, "the template shows them to the model"
 
 
 def test_an_answer_that_is_cut_is_incomplete(client):

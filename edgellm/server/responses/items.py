@@ -1,8 +1,8 @@
 """A conversation as the Responses API writes it, to our messages.
 
 There a turn of the model is several items: its thoughts, its text, its calls. Here it is one
-message, as templates want it. Items that have an id only (`item_reference`) name what a server
-would have kept, and this one keeps nothing.
+message, as templates want it: some refuse two of the model's in a row. Items that have an id only
+(`item_reference`) name what a server would have kept, and this one keeps nothing.
 """
 
 from collections.abc import Sequence
@@ -75,10 +75,10 @@ class _Talk:
             case "reasoning":
                 self._reasoning(item, where)
             case "function_call":
-                self._turn.calls.append(_call(item, item.arguments or "{}", where))
+                self._turn.call(_call(item, item.arguments or "{}", where))
             case "custom_tool_call":
                 text = msgspec.json.encode({INPUT: item.input or ""}).decode()
-                self._turn.calls.append(_call(item, text, where))
+                self._turn.call(_call(item, text, where))
             case "function_call_output" | "custom_tool_call_output":
                 self._end_turn()
                 text = self._text(item.output, f"{where}.output")
@@ -100,7 +100,9 @@ class _Talk:
             self._messages.append(Message(item.role, text))
             return
         if self._turn.text is not None and not self._turn.calls:
+            later, self._turn.later = self._turn.later, []
             self._end_turn()
+            self._turn.thoughts = later
         self._turn.text = (self._turn.text or "") + text
 
     def _reasoning(self, item: Item, where: str) -> None:
@@ -108,20 +110,19 @@ class _Talk:
         could read them."""
         thoughts = self._text(item.content, f"{where}.content")
         thoughts = thoughts or self._text(item.summary, f"{where}.summary")
-        if self._turn.text is not None or self._turn.calls:
-            self._end_turn()
         if thoughts:
-            self._turn.thoughts.append(thoughts)
+            (self._turn.thoughts if self._turn.text is None else self._turn.later).append(thoughts)
 
     def _end_turn(self) -> None:
         turn, self._turn = self._turn, _Turn()
-        if turn.text is None and not (turn.calls or turn.thoughts):
+        thoughts = [*turn.thoughts, *turn.later]
+        if turn.text is None and not (turn.calls or thoughts):
             return
         self._messages.append(
             Message(
                 "assistant",
                 turn.text or "",
-                reasoning="\n\n".join(turn.thoughts) or None,
+                reasoning="\n\n".join(thoughts) or None,
                 tool_calls=tuple(turn.calls),
             )
         )
@@ -146,10 +147,17 @@ class _Talk:
 
 
 class _Turn:
+    """`later`: thoughts behind its text. They are this turn's, unless another text follows."""
+
     def __init__(self) -> None:
         self.text: str | None = None
         self.thoughts: list[str] = []
+        self.later: list[str] = []
         self.calls: list[ToolCall] = []
+
+    def call(self, called: ToolCall) -> None:
+        self.thoughts, self.later = [*self.thoughts, *self.later], []
+        self.calls.append(called)
 
 
 def _call(item: Item, arguments: str, where: str) -> ToolCall:

@@ -127,7 +127,9 @@ def shown_choice(given: Choice | None) -> str | wire.ToolChoice:
     if not isinstance(given, ChoiceBody):
         return given or "auto"
     allowed = [{"type": one.type, "name": one.name or ""} for one in given.tools or ()]
-    return wire.ToolChoice(given.type, given.name or UNSET, given.mode or UNSET, allowed or UNSET)
+    if given.type == "allowed_tools":
+        return wire.ToolChoice(given.type, mode=given.mode or "auto", tools=allowed)
+    return wire.ToolChoice(given.type, given.name or UNSET)
 
 
 def _own(given: Sequence[ToolBody]) -> Iterator[tuple[str, OwnBody, str | None]]:

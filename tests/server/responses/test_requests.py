@@ -1,5 +1,6 @@
 import json
 
+import msgspec
 import pytest
 from pictures import data_url, png
 
@@ -75,7 +76,6 @@ def test_a_turn_of_several_items_is_one_message():
         output("c2", [{"type": "input_text", "text": "ra"}, {"type": "input_text", "text": "in"}]),
         thoughts,
         said("assistant", "Sunny.", "output_text"),
-        thoughts,
     )
     rome, other = ToolCall("c1", "weather", '{"city":"Rome"}'), ToolCall("c2", "weather", "{}")
     assert found == (
@@ -84,8 +84,23 @@ def test_a_turn_of_several_items_is_one_message():
         Message("tool", "sunny", tool_call_id="c1"),
         Message("tool", "rain", tool_call_id="c2"),
         Message("assistant", "Sunny.", reasoning="Hm."),
-        Message("assistant", "", reasoning="Hm."),
     )
+
+
+def test_thoughts_between_text_and_call_are_of_one_turn_and_between_texts_of_the_next():
+    def thoughts(text):
+        return {"type": "reasoning", "content": [{"type": "reasoning_text", "text": text}]}
+
+    a, b = (said("assistant", text, "output_text") for text in "ab")
+    called = (ToolCall("c1", "weather", "{}"),)
+    assert messages(thoughts("1"), a, thoughts("2"), call("c1"), b) == (
+        Message("assistant", "ab", reasoning="1\n\n2", tool_calls=called),
+    )
+    assert messages(a, thoughts("2"), b) == (
+        Message("assistant", "a"),
+        Message("assistant", "b", reasoning="2"),
+    )
+    assert messages(a, thoughts("2")) == (Message("assistant", "a", reasoning="2"),)
 
 
 @pytest.mark.parametrize(
@@ -270,6 +285,9 @@ def test_the_response_repeats_what_is_done():
     assert (response.reasoning.effort, response.reasoning.summary) == ("low", "detailed")
     assert response.tool_choice.name == "weather"
     assert json.loads(bytes(response.tools[0].parameters)) == CITY
+    allowed = {"type": "allowed_tools", "tools": [{"type": "function", "name": "weather"}]}
+    shown = asked(tools=[WEATHER], tool_choice=allowed).response.tool_choice
+    assert json.loads(msgspec.json.encode(shown)) == allowed | {"mode": "auto"}
     assert not response.parallel_tool_calls
     assert response.text.verbosity == "low"
 
