@@ -22,6 +22,7 @@ from edgellm.server.manners import USUAL, Manner, error_of
 from edgellm.server.ollama.wire import MANNER as OLLAMA
 from edgellm.server.routes import (
     about,
+    anthropic,
     embeddings,
     lora,
     ollama,
@@ -45,6 +46,8 @@ from edgellm.server.watch.metrics import Metrics
 _OPENAI = (
     ("/chat/completions", text.chat, "POST"),
     ("/completions", text.completions, "POST"),
+    ("/messages", anthropic.messages, "POST"),
+    ("/messages/count_tokens", anthropic.count_tokens, "POST"),
     ("/responses", responses.respond, "POST"),
     ("/responses/input_tokens", responses.count_input, "POST"),
     ("/embeddings", embeddings.embeddings, "POST"),

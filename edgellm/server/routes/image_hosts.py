@@ -22,6 +22,7 @@ from edgellm.server.door.bodies import Hold
 _PATIENCE_S = 10.0  # for one picture, from the first byte to the last
 _MAX_TOTAL_BYTES = 32 << 20  # of one request
 _AT_ONCE = 4  # requests whose pictures are being fetched
+_PICTURES = (b"image_url", b'"image"')  # no request with one does without either
 _AS_IT_IS = {"accept-encoding": "identity"}  # a packed answer may unpack to any size
 
 
@@ -37,7 +38,7 @@ class ImageHosts:
 
         Raises BadRequest that names the part, HTTPProblem when `hold` has no room for what came.
         """
-        if not self._hosts or b"image_url" not in body:
+        if not self._hosts or not any(word in body for word in _PICTURES):
             return body
         try:
             decoded = msgspec.json.decode(body)
@@ -72,21 +73,31 @@ class ImageHosts:
 def _urls(decoded: Any) -> Iterator[tuple[dict[str, Any], str, str]]:
     """Where a URL stands in it: the object, its key, and the part's name for errors."""
     for part, where in _parts(decoded):
-        image = part.get("image_url") if isinstance(part, dict) else None
+        image = part.get(
+            "source" if part.get("type") == "image" else "image_url"
+        )  # Anthropic's, others
         holder, key = (image, "url") if isinstance(image, dict) else (part, "image_url")
-        if isinstance(holder, dict) and isinstance(holder.get(key), str):
+        if isinstance(holder.get(key), str):
             yield holder, key, where
 
 
-def _parts(decoded: Any) -> Iterator[tuple[Any, str]]:
-    """Of a chat's messages, and of a response's input, where a tool's output has some, too."""
+def _parts(decoded: Any) -> Iterator[tuple[dict[str, Any], str]]:
+    """Of a chat's messages, where a tool's result among them has some, too; and of a response's
+    input, where a tool's output has."""
     for conversation, holds in (("messages", ("content",)), ("input", ("content", "output"))):
         several = decoded.get(conversation) if isinstance(decoded, dict) else None
         for i, one in enumerate(several if isinstance(several, list) else ()):
             for field in holds:
-                parts = one.get(field) if isinstance(one, dict) else None
-                for n, part in enumerate(parts if isinstance(parts, list) else ()):
-                    yield part, f"{conversation}[{i}].{field}[{n}]"
+                for part, where in _listed(one, field, f"{conversation}[{i}]"):
+                    yield part, where
+                    yield from _listed(part, "content", where)
+
+
+def _listed(holder: Any, field: str, where: str) -> Iterator[tuple[dict[str, Any], str]]:
+    parts = holder.get(field) if isinstance(holder, dict) else None
+    for n, part in enumerate(parts if isinstance(parts, list) else ()):
+        if isinstance(part, dict):
+            yield part, f"{where}.{field}[{n}]"
 
 
 async def _fetched(client: httpx2.AsyncClient, url: httpx2.URL, where: str, at_most: int) -> bytes:

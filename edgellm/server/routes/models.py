@@ -1,10 +1,17 @@
-"""GET /v1/models: OpenAI's four fields, and llama-server's `meta` beside them."""
+"""GET /v1/models: OpenAI's four fields, and llama-server's `meta` beside them.
+
+Anthropic's clients ask by the same path, and name their API's version: they get its fields.
+"""
+
+from collections.abc import Iterable
 
 import msgspec
 from msgspec import UNSET, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
+from edgellm.server.anthropic.cards import ModelCard as AnthropicCard
+from edgellm.server.anthropic.cards import model_card, model_list
 from edgellm.server.gateway import gateway_of, json_response
 from edgellm.server.served import Served
 
@@ -40,6 +47,8 @@ class ModelList(msgspec.Struct):
 
 async def list_models(request: Request) -> Response:
     """Each model, and after it its adapters: they are asked for like models."""
+    if _is_anthropics(request):
+        return json_response(model_list(_all_anthropics(gateway_of(request).models)))
     cards = []
     for served in gateway_of(request).models:
         cards.append(_card(served))
@@ -51,7 +60,25 @@ async def show_model(request: Request) -> Response:
     name = request.path_params["name"]
     served = gateway_of(request).models.find(name)
     adapter = served.engine.adapters.find(name)
+    if _is_anthropics(request):
+        return json_response(_anthropics(served, adapter.name if adapter else served.name))
     return json_response(_adapter_card(served, adapter.name) if adapter else _card(served))
+
+
+def _is_anthropics(request: Request) -> bool:
+    return "anthropic-version" in request.headers
+
+
+def _all_anthropics(models: Iterable[Served]) -> list[AnthropicCard]:
+    cards = []
+    for served in models:
+        names = (served.name, *(adapter.name for adapter in served.engine.adapters))
+        cards += [_anthropics(served, name) for name in names]
+    return cards
+
+
+def _anthropics(served: Served, name: str) -> AnthropicCard:
+    return model_card(name, served.created, served.engine.plan.n_ctx_seq)
 
 
 def _adapter_card(served: Served, name: str) -> ModelCard:

@@ -11,6 +11,7 @@ from pictures import data_url, png
 
 from edgellm.chat.pictures import MAX_BYTES
 from edgellm.errors import BadRequest
+from edgellm.server.anthropic.requests import message_request
 from edgellm.server.door.bodies import Bodies
 from edgellm.server.envelope import HTTPProblem
 from edgellm.server.openai.requests import chat_request
@@ -74,6 +75,21 @@ def test_a_picture_of_a_listed_host_is_fetched(web, here, as_string):
     body = inlined([here], f"http://{here}/red.png", as_string=as_string)
     assert chat_request(body, "__mark__").params.pictures.files == (RED,)
     assert web.asked == ["/red.png"]
+
+
+def test_one_in_a_message_of_anthropics_is_fetched_too_and_in_a_tools_result(web, here):
+    image = {"type": "image", "source": {"type": "url", "url": f"http://{here}/red.png"}}
+    paper = image | {"type": "document"}
+    result = {"type": "tool_result", "tool_use_id": "a", "content": [image]}
+    body = fetched(
+        [here],
+        {"max_tokens": 1, "messages": [{"role": "user", "content": [image, result]}]},
+    )
+    asked = message_request(body, "__mark__")
+    assert asked.chat.params.pictures.files == (RED, RED)
+    web.asked.clear()
+    fetched([here], {"messages": [{"role": "user", "content": [paper]}]})
+    assert web.asked == []
 
 
 def test_one_in_a_responses_input_is_fetched_too_and_in_a_tools_output(web, here):

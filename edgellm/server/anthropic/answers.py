@@ -1,0 +1,77 @@
+"""Messages in Anthropic's dialect: events in, a message's bytes out.
+
+No clock and no random: the caller brings the id. Not streaming is the same happenings, untold: so
+both end with the same message. How much of the prompt was there already is known at the end only:
+a stream's last usage is the true one, and overrides the first.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from edgellm.chat.events import Event, Failed, Finished
+from edgellm.server.anthropic import object as wire
+from edgellm.server.anthropic.content import Content
+from edgellm.server.anthropic.errors import event as frame
+from edgellm.server.anthropic.requests import Asked
+from edgellm.server.openai.wire import Head
+
+
+class MessageFold:
+    """Nothing until the last event, then the whole message."""
+
+    def __init__(self, head: Head, asked: Asked) -> None:
+        self._message, self._asked = wire.Message(head.id, head.model), asked
+        self._content = Content(shows_thoughts=asked.shows_thoughts)
+
+    def feed(self, index: int, event: Event) -> bytes:
+        for _ in _happened(self._content, event):
+            pass
+        if not isinstance(event, Finished):
+            return b""
+        ending = _ending(event, self._asked)
+        self._message.content = self._content.blocks
+        self._message.stop_reason = ending.stop_reason
+        self._message.stop_sequence = ending.stop_sequence
+        self._message.usage = wire.usage_of(event)
+        return wire.encode(self._message)
+
+
+class MessageStream:
+    """The message as it begins, its blocks as they come, and how it has ended."""
+
+    def __init__(self, head: Head, asked: Asked, n_prompt: int) -> None:
+        """`n_prompt`: tokens; 0 where nobody has counted them yet."""
+        self._message, self._asked = wire.Message(head.id, head.model), asked
+        self._message.usage.input_tokens = n_prompt
+        self._content = Content(shows_thoughts=asked.shows_thoughts)
+        self._is_begun = False
+
+    def feed(self, index: int, event: Event) -> bytes:
+        return b"".join(map(_frame, self._told(event)))
+
+    def _told(self, event: Event) -> Iterator[wire.Happening]:
+        if not self._is_begun:
+            self._is_begun = True
+            yield wire.MessageStart(self._message)
+        yield from _happened(self._content, event)
+        if isinstance(event, Finished):
+            yield wire.MessageDelta(_ending(event, self._asked), wire.usage_of(event))
+            yield wire.MessageStop()
+
+
+def _happened(content: Content, event: Event) -> Iterable[wire.Happening]:
+    match event:
+        case Finished():
+            return content.close()
+        case Failed():
+            raise AssertionError("a Failed is raised before it comes here")
+        case _:
+            return content.add(event)
+
+
+def _ending(finished: Finished, asked: Asked) -> wire.Ending:
+    params = asked.chat.params
+    return wire.ending_of(finished, params.stop, params.max_tokens)
+
+
+def _frame(happening: wire.Happening) -> bytes:
+    return frame(str(happening.__struct_config__.tag), wire.encode(happening))

@@ -1,0 +1,182 @@
+"""A conversation as Anthropic's clients send it, to our messages.
+
+A user's message may hold results of calls among its words: each becomes a message of its own, in
+the order in which they stand. Thoughts that are given back go to the template, which knows whether
+its model sees them again; redacted ones nobody can read, and so they are passed over.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta, Raw
+
+from edgellm.chat.messages import Message, ToolCall
+from edgellm.errors import BadRequest
+from edgellm.server.body import raw_text
+from edgellm.server.openai.images import Gallery
+from edgellm.server.openai.messages import MAX_PARTS, Name
+from edgellm.server.openai.unserved import NULL
+
+# Claude Code begins its system prompt with a line that has another stamp each time ("cch=ef01a;"):
+# all that comes after it would have to be read again.
+_STAMP = re.compile(r"(?<=\bcch=)[0-9a-f]{5}(?=;)")
+_STAMPED = "x-anthropic-billing-header:"
+
+
+class Source(msgspec.Struct):
+    type: Name
+    media_type: Name | None = None
+    data: str | None = None
+    url: str | None = None
+
+
+class Part(msgspec.Struct):
+    """Of a result, or of the system prompt."""
+
+    type: Name
+    text: str | None = None
+    source: Source | None = None
+
+
+Parts: TypeAlias = str | Annotated[list[Part], Meta(max_length=MAX_PARTS)]
+
+
+class Block(Part, kw_only=True):
+    id: Name | None = None
+    name: Name | None = None
+    input: Raw = NULL
+    tool_use_id: Name | None = None
+    content: Parts | None = None
+    is_error: bool | None = None
+    thinking: str | None = None
+
+
+class MessageBody(msgspec.Struct):
+    role: Literal["user", "assistant", "system"]
+    content: str | Annotated[list[Block], Meta(max_length=MAX_PARTS)]
+
+
+def messages(
+    system: Parts | None, given: Sequence[MessageBody], gallery: Gallery
+) -> tuple[Message, ...]:
+    """Raises BadRequest that names the place of what is not served."""
+    if given[-1].role == "assistant":
+        raise BadRequest(
+            "messages: the last one is the assistant's; an answer's beginning is not served",
+            hint="end with a message of the user's",
+            param="messages",
+        )
+    found = [Message("system", _system(system))] if system else []
+    for i, one in enumerate(given):
+        where = f"messages[{i}].content"
+        if isinstance(one.content, str):
+            found.append(Message(one.role, one.content))
+        elif one.role == "assistant":
+            found.append(_answer(one.content, where, gallery))
+        else:
+            found += _said(one.role, one.content, where, gallery)
+    return tuple(found)
+
+
+def _system(given: Parts) -> str:
+    parts = [Part("text", given)] if isinstance(given, str) else given
+    texts = [_text(part, f"system[{n}]") for n, part in enumerate(parts)]
+    return "\n".join(
+        _STAMP.sub("fffff", text, count=1) if text.startswith(_STAMPED) else text for text in texts
+    )
+
+
+def _answer(blocks: Sequence[Block], where: str, gallery: Gallery) -> Message:
+    texts, thoughts, calls = list[str](), list[str](), list[ToolCall]()
+    for n, block in enumerate(blocks):
+        place = f"{where}[{n}]"
+        match block.type:
+            case "thinking":
+                thoughts.append(block.thinking or "")
+            case "redacted_thinking":
+                pass
+            case "tool_use":
+                calls.append(_call(block, place))
+            case _:
+                texts.append(_written(block, place, gallery))
+    return Message(
+        role="assistant",
+        text="".join(texts),
+        reasoning="".join(thoughts) or None,
+        tool_calls=tuple(calls),
+    )
+
+
+def _said(
+    role: Literal["user", "system"], blocks: Sequence[Block], where: str, gallery: Gallery
+) -> Iterator[Message]:
+    """Results, and the words between them."""
+    texts: list[str] = []
+    for n, block in enumerate(blocks):
+        if block.type != "tool_result":
+            texts.append(_written(block, f"{where}[{n}]", gallery))
+            continue
+        if texts:
+            yield Message(role, "".join(texts))
+            texts = []
+        yield _result(block, f"{where}[{n}]", gallery)
+    if texts or not blocks:
+        yield Message(role, "".join(texts))
+
+
+def _call(block: Block, where: str) -> ToolCall:
+    if not block.name:
+        raise BadRequest(f"{where}.name: is missing", param=f"{where}.name")
+    text = raw_text(block.input, f"{where}.input").strip()
+    if text == "null":
+        text = "{}"
+    if not text.startswith("{"):
+        raise BadRequest(f"{where}.input: must be an object", param=f"{where}.input")
+    return ToolCall(block.id or where, block.name, text)
+
+
+def _result(block: Block, where: str, gallery: Gallery) -> Message:
+    """A template has no word for a call that failed: its text says so."""
+    content = block.content
+    if isinstance(content, str):
+        text = content
+    else:
+        parts = [] if content is None else content
+        text = "".join(
+            _written(part, f"{where}.content[{n}]", gallery) for n, part in enumerate(parts)
+        )
+    return Message(
+        role="tool",
+        text=f"Error: {text}" if block.is_error else text,
+        tool_call_id=block.tool_use_id or None,
+    )
+
+
+def _written(part: Part, where: str, gallery: Gallery) -> str:
+    if part.type == "image" and part.source is not None:
+        return gallery.add(_url(part.source, where), where)
+    return _text(part, where)
+
+
+def _text(part: Part, where: str) -> str:
+    if part.type != "text":
+        raise BadRequest(
+            f"{where}: a block of type {part.type[:40]!r} is not served here", param=where
+        )
+    if part.text is None:
+        raise BadRequest(f"{where}.text: is missing", param=f"{where}.text")
+    return part.text
+
+
+def _url(source: Source, where: str) -> str:
+    """As the gallery takes it."""
+    if source.type == "url" and source.url is not None:
+        return source.url
+    if source.type != "base64" or source.data is None:
+        raise BadRequest(
+            f"{where}.source: one of type {source.type[:40]!r} is not served, only base64 and url",
+            param=f"{where}.source",
+        )
+    return f"data:{source.media_type or 'image/*'};base64,{source.data}"

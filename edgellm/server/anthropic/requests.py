@@ -1,0 +1,146 @@
+"""What Anthropic's clients send, to our requests. null counts as absent.
+
+What a chat may ask for beside OpenAI's fields (samplers, structures, adapters …) may be asked for
+here under the same names. Fields that clients really send and that change nothing here (metadata,
+service_tier, cache_control, context_management …) are passed over: prefixes are shared without
+being asked. Those that would change the answer are refused by name.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Raw
+
+from edgellm.chat.messages import ChatRequest, Rule
+from edgellm.errors import BadRequest
+from edgellm.server.anthropic.messages import MessageBody, Parts, messages
+from edgellm.server.anthropic.tools import (
+    ChoiceBody,
+    ToolBody,
+    may_call_several,
+    tool_choice,
+    tools,
+)
+from edgellm.server.body import INT32_MAX, Bytes, decode
+from edgellm.server.openai.images import Gallery
+from edgellm.server.openai.messages import MAX_TOOLS
+from edgellm.server.openai.sampling import StopString
+from edgellm.server.openai.structure import schema_rule
+from edgellm.server.openai.thoughts import SWITCHES, Thoughtful
+from edgellm.server.openai.unserved import NULL, check_says_nothing
+
+MAX_MESSAGES = 16384  # an agent's turn is many
+
+
+class ThinkingBody(msgspec.Struct):
+    type: Literal["enabled", "adaptive", "disabled"]
+    budget_tokens: Annotated[int, Meta(ge=1, le=INT32_MAX)] | None = None
+    display: Literal["summarized", "omitted"] | None = None
+
+
+class FormatBody(msgspec.Struct):
+    type: Literal["json_schema"]
+    schema: Raw = NULL
+
+
+class OutputBody(msgspec.Struct):
+    effort: Annotated[str, Meta(max_length=32)] | None = None
+    format: FormatBody | None = None
+
+
+class MessagesBody(Thoughtful, kw_only=True):
+    messages: Annotated[list[MessageBody], Meta(min_length=1, max_length=MAX_MESSAGES)]
+    max_tokens: Annotated[int, Meta(ge=1, le=INT32_MAX)] | None = None
+    system: Parts | None = None
+    stop_sequences: Annotated[list[StopString], Meta(max_length=16)] | None = None
+    tools: Annotated[list[ToolBody], Meta(max_length=MAX_TOOLS)] | None = None
+    tool_choice: ChoiceBody | None = None
+    thinking: ThinkingBody | None = None
+    output_config: OutputBody | None = None
+    output_format: FormatBody | None = None  # where it stood before it had a place there
+    mcp_servers: Raw = NULL
+    container: Raw = NULL
+
+    def rules(self) -> dict[str, Rule]:
+        asked = {
+            "output_config.format": self.output_config.format if self.output_config else None,
+            "output_format": self.output_format,
+        }
+        ours = {field: _rule(one, f"{field}.schema") for field, one in asked.items() if one}
+        return super().rules() | ours
+
+    def template_kwargs(self) -> dict[str, Any]:
+        thinks = {} if self.thinking is None else dict.fromkeys(SWITCHES, self.thinks())
+        return thinks | super().template_kwargs()
+
+    def thinks(self) -> bool:
+        return self.thinking is not None and self.thinking.type != "disabled"
+
+    def budget(self) -> int | None:
+        given = self.thinking.budget_tokens if self.thinking and self.thinks() else None
+        return super().budget() if given is None else given
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    chat: ChatRequest
+    shows_thoughts: bool
+
+
+_decoder = msgspec.json.Decoder(MessagesBody)
+
+
+def message_request(data: Bytes, picture_mark: str) -> Asked:
+    """Raises BadRequest that names the field. `picture_mark`: see images.Gallery."""
+    body = decode(_decoder, data)
+    if body.max_tokens is None:
+        raise BadRequest("max_tokens: is missing", param="max_tokens")
+    return _asked(body, picture_mark)
+
+
+def count_request(data: Bytes, picture_mark: str) -> ChatRequest:
+    """The same, without an answer whose length is to be bounded."""
+    return _asked(decode(_decoder, data), picture_mark).chat
+
+
+def _asked(body: MessagesBody, picture_mark: str) -> Asked:
+    _check(body)
+    if body.output_config and body.output_config.effort:
+        body.reasoning_effort = body.output_config.effort
+    found, gallery = tools(body.tools or ()), Gallery(picture_mark)
+    talk = messages(body.system, body.messages, gallery)
+    params = body.params(None, None)
+    stop = tuple(text for text in body.stop_sequences or () if text)
+    chat = ChatRequest(
+        model=body.model or "",
+        messages=talk,
+        params=replace(params, stop=params.stop + stop, pictures=gallery.pictures()),
+        stream=body.stream or False,
+        structure_field=body.structure_field(),
+        tools=found,
+        tool_choice=tool_choice(body.tool_choice, found),
+        parallel_tool_calls=may_call_several(body.tool_choice),
+        template_kwargs=body.template_kwargs(),
+        reasoning_format=body.reasoning_format or "auto",
+        reasoning_budget=body.budget(),
+        lora=body.lora_scales(),
+    )
+    return Asked(chat, not (body.thinking and body.thinking.display == "omitted"))
+
+
+def _check(body: MessagesBody) -> None:
+    check_says_nothing(body.mcp_servers, "mcp_servers", ([],))
+    check_says_nothing(body.container, "container")
+    if body.n not in (None, 1):
+        raise BadRequest("n: a message has one answer", param="n")
+    if body.thinking and body.thinking.type == "enabled" and body.thinking.budget_tokens is None:
+        field = "thinking.budget_tokens"
+        raise BadRequest(f"{field}: is missing", param=field)
+
+
+def _rule(given: FormatBody, param: str) -> Rule:
+    rule = schema_rule(given.schema, param)
+    if rule is None:
+        raise BadRequest(f"{param}: is missing", param=param)
+    return rule
