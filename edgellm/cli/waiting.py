@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TextIO
 
-from edgellm.tui.terminal import can_draw, draw_over
+from edgellm.tui.terminal import can_draw, draw_over, is_in_front
 from edgellm.units import format_seconds
 
 _PATIENT_S = 0.4  # what takes no longer needs no sign
@@ -52,8 +52,11 @@ class Waiting:
         begun_s, is_drawn = self._clock(), False
         pause_s = _PATIENT_S
         while not self._is_over.wait(pause_s):
+            pause_s = _EVERY_S
+            if not is_in_front(self._out):
+                continue
             words = self._words()
             draw_over(self._out, f"{words} {format_seconds(self._clock() - begun_s)}")
-            pause_s, is_drawn = _EVERY_S, True
+            is_drawn = True
         if is_drawn:
             draw_over(self._out)

@@ -16,6 +16,14 @@ def can_draw(out: TextIO) -> bool:
     return out.isatty() and why_not_drawn() is None
 
 
+def is_in_front(out: TextIO) -> bool:
+    """Not one that the shell runs behind (`serve … &`): where that draws a line, somebody types."""
+    try:
+        return os.tcgetpgrp(out.fileno()) == os.getpgrp()
+    except OSError:  # a terminal that isn't the one of this session
+        return True
+
+
 def has_style(out: TextIO) -> bool:
     """Faint letters are colour, too: who set NO_COLOR wants none (https://no-color.org)."""
     return can_draw(out) and not os.environ.get("NO_COLOR")

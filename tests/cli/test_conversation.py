@@ -8,6 +8,7 @@ from server.server_fakes import FakeEngine, live_server, served, words
 
 from edgellm.chat.events import Failed, ReasoningDelta, TextDelta
 from edgellm.cli.conversation import Answering, converse, timing_lines
+from edgellm.cli.history import History
 from edgellm.cli.serving.client import Message
 from edgellm.errors import ContextTooLong, EdgellmError, WorkerDied
 from edgellm.tui.told.answers import Timings
@@ -278,3 +279,11 @@ def test_timings_are_told_as_people_know_them():
         "eval duration:        4.0 s",
         "eval rate:            24.8 tokens/s",
     ]
+
+
+def test_what_is_typed_is_there_the_next_time(answering, tmp_path, capsys):
+    history = History(tmp_path / "history")
+    converse(answering, typing("Hi", '"""two', 'lines"""', "/bye"), history)
+
+    assert History(tmp_path / "history").lines() == ["Hi", '"""two', 'lines"""', "/bye"]
+    assert answering.said[-2] == Message("user", "two\nlines")

@@ -1,10 +1,19 @@
 import io
 import os
 import pty
+import subprocess
+import sys
 
 import pytest
 
-from edgellm.tui.terminal import can_draw, columns, has_style, is_gone, why_not_drawn
+from edgellm.tui.terminal import (
+    can_draw,
+    columns,
+    has_style,
+    is_gone,
+    is_in_front,
+    why_not_drawn,
+)
 
 
 class Screen(io.StringIO):
@@ -73,3 +82,28 @@ def test_a_terminal_whose_window_was_closed_is_gone():
 
 def test_a_program_without_input_has_no_terminal_to_lose():
     assert not is_gone(None)
+
+
+def test_a_program_that_the_shell_runs_behind_is_not_in_front():
+    program = (
+        "import os, sys\n"
+        "from edgellm.tui.terminal import is_in_front\n"
+        "os.open(os.ttyname(0), os.O_RDWR)  # so it becomes that of the session\n"
+        "print(is_in_front(sys.stdout), flush=True)\n"
+        "if not os.fork():\n"
+        "    os.setpgid(0, 0)\n"
+        "    print(is_in_front(sys.stdout), flush=True)\n"
+        "    os._exit(0)\n"
+        "os.wait()"
+    )
+    ours, theirs = pty.openpty()
+    subprocess.run(
+        (sys.executable, "-c", program),
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, check=True,
+    )  # fmt: skip
+    told = os.read(ours, 1000).decode().split()
+    os.close(theirs)
+    os.close(ours)
+
+    assert told == ["True", "False"]
+    assert is_in_front(io.StringIO()), "where nobody can say"

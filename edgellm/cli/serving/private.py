@@ -1,6 +1,7 @@
 """A model for as long as one command lasts: a server that nobody else finds."""
 
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ from edgellm.tui.terminal import can_draw
 
 _BY_ITSELF = Seeing()
 _SOCKET = "private.sock"
+_FIGURES = re.compile(r"\d+(?:\.\d+)?")
 _MOST_PATH_BYTES = (
     103  # of a socket: sun_path of sys/un.h under macOS, less the zero; Linux has 107
 )
@@ -127,25 +129,28 @@ def _own_folder() -> Iterator[Path]:
 
 
 class _Teller:
-    """Says at once what is told while loading, and later what is told while it answers."""
+    """Says at once what is told while loading, and later what is told while it answers: of what
+    differs by its figures only, the last."""
 
     def __init__(self, say: Callable[[str], None] = say) -> None:
         self._say = say
-        self._held: list[str] | None = None
+        self._held: dict[str, str] | None = None
 
     def say(self, text: str) -> None:
         if self._held is None:
             self._say(text)
-        elif text not in self._held:
-            self._held.append(text)
+        else:
+            words = _FIGURES.sub("", text)
+            self._held.pop(words, None)  # the newest comes last
+            self._held[words] = text
 
     @contextmanager
     def silent(self) -> Iterator[None]:
-        held: list[str] = []
+        held: dict[str, str] = {}
         self._held = held
         try:
             yield
         finally:
             self._held = None
-            for text in held:
+            for text in held.values():
                 self._say(text)

@@ -37,11 +37,14 @@ def test_what_the_server_tells_meanwhile_comes_after_the_answer_and_once(capsys)
     teller = _Teller()
     teller.say("loading")
     with teller.silent():
-        teller.say("demo is degraded")
-        teller.say("demo is degraded")
+        teller.say("demo is degraded: 0.4 tok/s measured, 12 expected")
+        teller.say("demo is well")
+        teller.say("demo is degraded: 3 tok/s measured, 12.5 expected")
         assert capsys.readouterr().err == "loading\n"
     teller.say("stopping")
-    assert capsys.readouterr().err == "demo is degraded\nstopping\n"
+    assert capsys.readouterr().err == (
+        "demo is well\ndemo is degraded: 3 tok/s measured, 12.5 expected\nstopping\n"
+    )
 
 
 @pytest.mark.model
