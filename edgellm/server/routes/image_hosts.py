@@ -73,9 +73,8 @@ class ImageHosts:
 def _urls(decoded: Any) -> Iterator[tuple[dict[str, Any], str, str]]:
     """Where a URL stands in it: the object, its key, and the part's name for errors."""
     for part, where in _parts(decoded):
-        image = part.get(
-            "source" if part.get("type") == "image" else "image_url"
-        )  # Anthropic's, others
+        is_anthropics = part.get("type") == "image"
+        image = part.get("source" if is_anthropics else "image_url")
         holder, key = (image, "url") if isinstance(image, dict) else (part, "image_url")
         if isinstance(holder.get(key), str):
             yield holder, key, where
