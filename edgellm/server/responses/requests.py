@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, Raw
 
 from edgellm.chat.messages import ChatRequest, GenerateParams, JSONSchema, Rule
 from edgellm.errors import BadRequest
-from edgellm.server.body import INT32_MAX, Bytes, decode
+from edgellm.server.body import INT32_MAX, Bytes, decode, json_value
 from edgellm.server.openai.images import Gallery
 from edgellm.server.openai.messages import MAX_TOOLS, Name
 from edgellm.server.openai.sampling import Rivals
@@ -180,6 +180,7 @@ def _rule(given: FormatBody | None) -> JSONSchema | None:
         case FormatBody("json_schema", schema=schema):
             param = "text.format.schema"
             if rule := schema_rule(schema, param):
+                json_value(rule.schema, param)  # the response repeats it
                 return rule
             raise BadRequest(f"{param}: is missing", param=param)
         case _:

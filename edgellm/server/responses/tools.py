@@ -96,8 +96,10 @@ def tools(given: Sequence[ToolBody]) -> Tools:
         known_as = full_name(tool.name or "", namespace)
         offered[known_as] = Offered(kind, tool.name or "", namespace)
         functions.append((where, _function(tool, known_as)))
-    if given and not functions:
-        raise _unserved(given[0].type, "tools[0]")
+    if not functions:
+        for i, tool in enumerate(given):
+            if _is_passed_over(tool.type):
+                raise _unserved(tool.type, f"tools[{i}]")
     if len(functions) > MAX_TOOLS:
         raise BadRequest(f"tools: {len(functions)} are more than {MAX_TOOLS}", param="tools")
     known = openai.tools(functions)

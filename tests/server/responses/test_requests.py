@@ -151,6 +151,19 @@ def test_tools_become_the_models():
     assert "start: /a+/" in found[1].description, "it is not bound, so the model has to be told"
 
 
+def test_a_namespace_without_tools_offers_nothing():
+    empty = {"type": "namespace", "name": "mcp__git", "tools": []}
+    assert asked(tools=[empty]).chat.tools == ()
+    assert refused(tools=[empty, {"type": "web_search"}]).param == "tools[1]"
+
+
+def test_numbers_that_are_none_are_refused_in_a_schema_that_is_repeated():
+    form = b'{"type": "json_schema", "name": "a", "schema": {"maximum": 1e999}}'
+    with pytest.raises(BadRequest, match="out of range") as raised:
+        response_request(b'{"input": "Hi", "text": {"format": %b}}' % form, "__mark__")
+    assert raised.value.param == "text.format.schema"
+
+
 def test_what_agents_offer_to_every_model_is_passed_over_beside_their_own_and_not_shown():
     offered = [WEATHER, {"type": "web_search"}, {"type": "image_generation"}]
     found = asked(tools=offered)
