@@ -15,6 +15,7 @@ from edgellm.cli.serving.serving import Instance, run_instance
 from edgellm.errors import EdgellmError, WorkerDied
 from edgellm.server.served import Models
 
+_LOOK_EVERY_S = 0.25
 _GRACE_S = 1.0  # who started it is leaving: nobody waits for the answers
 
 
@@ -48,7 +49,8 @@ class BackgroundServer:
     def start(self) -> Self:
         """Returns when it can be asked. Raises what kept it from that."""
         self._thread.start()
-        self._settled.wait()
+        while not self._settled.wait(_LOOK_EVERY_S):
+            pass  # Ctrl-C may have been told to another thread: it wakes nobody who waits for good
         if self.failure:
             self._thread.join()
             raise self.failure
