@@ -32,10 +32,11 @@ class Commands(Mapping[str, Any]):
         return self._made[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+        """Without the hidden ones: nobody is told "did you mean 'list', 'ls'?"."""
+        return (name for name in self._places if name not in self._hidden)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._places) - len(self._hidden)
 
     def _command(self, name: str, place: str) -> Any:
         module, _, function = place.partition(".")

@@ -182,6 +182,12 @@ def _hub_reference(rest: str, text: str) -> HubReference:
 
 def _catalog_reference(text: str) -> CatalogReference:
     match = _catalog.fullmatch(text)
+    name, mark, label = text.rpartition(":")
+    if not match and mark and (known := _catalog.fullmatch(name)) and known[2] and not known[3]:
+        raise BadRequest(
+            f"{label!r} is no quantization",
+            hint=f"write it like {name}:Q4_K_M; edgellm show {name} lists them",
+        )
     if not match:
         raise BadRequest(
             f"{text!r} does not name a model",

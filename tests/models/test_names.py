@@ -103,6 +103,13 @@ def test_what_names_no_model_is_a_bad_request(text: str):
         parse_reference(text)
 
 
+@pytest.mark.parametrize("label", ["Q4", "Q9_X", ""])
+def test_a_quantization_that_is_none_is_told_apart_from_a_name_that_is_none(label):
+    with pytest.raises(BadRequest, match=f"'{label}' is no quantization") as refused:
+        parse_reference(f"qwen3:8b:{label}")
+    assert refused.value.hint == ("write it like qwen3:8b:Q4_K_M; edgellm show qwen3:8b lists them")
+
+
 @pytest.mark.parametrize(
     ("path", "label"),
     [

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from edgellm.errors import DoesNotFit
     from edgellm.models.known.ratings import Kind
 
+_DROPPED_FIRST = ("LOSS", "PARAMS", "CONTEXT", "QUANT")
+
 
 def recommend(
     pins: Pins,
@@ -42,11 +44,12 @@ def recommend(
       edgellm recommend --on rpi5 --all
       edgellm recommend --offline
     """
-    from edgellm.cli.output import print_json
+    from edgellm.cli.output import columns, print_json
     from edgellm.cli.preparing.catalog_ranking import recommended, recommended_of_disk
     from edgellm.cli.preparing.planning import profiles_here
     from edgellm.models.known.ratings import kind_of
     from edgellm.profiles import load_profiles
+    from edgellm.tables import wrapped
 
     config = options.config_from(offline=offline, reserve=pins.reserve)
     hardware = described.hardware()
@@ -63,8 +66,9 @@ def recommend(
     if as_json:
         print_json([_facts(choice, kind) for choice in found])
         return
-    print(_table(found))
-    print(f"\n{_legend(found, kind)}\n{_advice(found[0], described, is_of_disk=is_of_disk)}")
+    print(_table(found, columns()))
+    legend = "\n".join(wrapped(_legend(found, kind), columns()))
+    print(f"\n{legend}\n{_advice(found[0], described, is_of_disk=is_of_disk)}")
 
 
 def _nothing(config: "Config", *, is_of_disk: bool) -> "DoesNotFit":
@@ -90,7 +94,9 @@ def _advice(best: "Choice", described: Described, *, is_of_disk: bool) -> str:
     return f"edgellm plan {best.name}{described.words} tells more{then}"
 
 
-def _table(found: "list[Choice]") -> str:
+def _table(found: "list[Choice]", n_columns: int) -> str:
+    """Where a terminal is too narrow it goes without what the name, the quantization and the plan
+    tell, too."""
     from edgellm.tables import table
     from edgellm.units import format_bytes, format_params
 
@@ -111,7 +117,19 @@ def _table(found: "list[Choice]") -> str:
             )
         )
     headings = ("MODEL", "QUANT", "PARAMS", "MEMORY", "CONTEXT", "TOK/S", "LOSS", "RATING", "WHY")
-    return table(headings, rows, right="PARAMS,MEMORY,CONTEXT,TOK/S,LOSS,RATING")
+    text, dropped = "", set[int]()
+    for name in ("", *_DROPPED_FIRST):
+        dropped |= {i for i, heading in enumerate(headings) if heading == name}
+        kept = [i for i in range(len(headings)) if i not in dropped]
+        text = table(
+            [headings[i] for i in kept],
+            [[row[i] for i in kept] for row in rows],
+            right="PARAMS,MEMORY,CONTEXT,TOK/S,LOSS,RATING",
+            columns=n_columns,
+        )
+        if max(map(len, text.split("\n"))) <= n_columns:
+            break
+    return text
 
 
 def _range(choice: "Choice") -> str:
@@ -159,8 +177,8 @@ def _legend(found: "list[Choice]", kind: "Kind") -> str:
     if all(choice.rating.is_published for choice in found):
         return text
     return (
-        f"{text};\n~ is not rated: estimated by size, release and rated kin, and ranked by the "
-        "lower end\n  where nothing so small is rated"
+        f"{text}; ~ is not rated: estimated by size, release and rated kin, and ranked by the "
+        "lower end where nothing so small is rated"
     )
 
 

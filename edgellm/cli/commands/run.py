@@ -59,9 +59,9 @@ def run(
 ) -> None:
     """Ask a model a question, or talk with it.
 
-    A server that has the model answers: the one in EDGELLM_HOST, else one that runs here. Without
-    one, the model is loaded for as long as this lasts. What is piped in goes with the question.
-    In a conversation: /bye or Ctrl-D ends it, Ctrl-C stops an answer, /? tells the rest.
+    A server that has the model answers: the one in EDGELLM_HOST, else one that runs here; else it
+    is loaded for as long as this lasts. What is piped in goes with the question. In a
+    conversation /? tells more, /bye ends it.
 
     \b
       edgellm run demo

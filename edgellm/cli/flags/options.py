@@ -15,8 +15,8 @@ ModelArgument = Annotated[
     typer.Argument(
         metavar="MODEL",
         autocompletion=completing.models,
-        help="A file (./x.gguf), a repository (org/repo[:QUANT]), a catalog name (qwen3:8b), "
-        "or demo, which ships with edgellm.",
+        help="A file (./x.gguf), a repository (org/repo[:QUANT]), a name of the catalog "
+        "(qwen3:8b[:QUANT]), or demo, which ships with edgellm.",
     ),
 ]
 LimitRate = Annotated[

@@ -1,4 +1,4 @@
-from edgellm.cli.commands.recommend import _why
+from edgellm.cli.commands.recommend import _table, _why
 from edgellm.cli.preparing.catalog_ranking import recommended
 from edgellm.probe.known.boards import hardware_from_board
 from edgellm.profiles import load_profiles
@@ -20,3 +20,19 @@ def test_a_context_that_a_model_was_not_trained_for_is_marked():
 
 def test_a_usual_context_is_not():
     assert not any("trained for" in why for why in whys(2048).values())
+
+
+def test_the_table_fits_terminals_and_keeps_what_is_told_nowhere_else():
+    found = recommended(hardware_from_board("rtx4090"), Goal(), load_profiles())
+    heads = {}
+    for n_columns in (60, 80, 100, 140):
+        lines = _table(found, n_columns).split("\n")
+        heads[n_columns] = lines[0].split()
+        assert n_columns == 60 or max(map(len, lines)) <= n_columns
+
+    assert "LOSS" not in heads[80]
+    assert "LOSS" in heads[140]
+    assert all(
+        {"MODEL", "MEMORY", "TOK/S", "RATING", "WHY"} <= {*names} for names in heads.values()
+    )
+    assert len(heads[60]) == len(heads[80]) < len(heads[100]) < len(heads[140])
