@@ -3,7 +3,7 @@
 from typing import TypeAlias
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw, UnsetType
 
 from edgellm.chat.events import Finished
 
@@ -31,6 +31,10 @@ class ToolUse(msgspec.Struct, tag_field="type", tag="tool_use"):
 Block: TypeAlias = Thinking | Text | ToolUse
 
 
+class OutputDetails(msgspec.Struct):
+    thinking_tokens: int
+
+
 class Usage(msgspec.Struct):
     """`input_tokens` are those that were read for this message alone, as Anthropic counts them."""
 
@@ -38,6 +42,7 @@ class Usage(msgspec.Struct):
     cache_creation_input_tokens: int = 0  # nobody pays for it here, and so nothing is counted
     cache_read_input_tokens: int = 0
     output_tokens: int = 0
+    output_tokens_details: OutputDetails | UnsetType = UNSET  # where there were thoughts
 
 
 class Message(msgspec.Struct, tag_field="type", tag="message"):
@@ -108,6 +113,9 @@ def usage_of(finished: Finished) -> Usage:
         input_tokens=finished.n_prompt - finished.n_cached,
         cache_read_input_tokens=finished.n_cached,
         output_tokens=finished.n_output,
+        output_tokens_details=OutputDetails(finished.n_reasoning)
+        if finished.n_reasoning
+        else UNSET,
     )
 
 

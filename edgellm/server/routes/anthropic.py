@@ -5,13 +5,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from edgellm.chat.messages import ChatRequest
-from edgellm.chat.turn import Turn
-from edgellm.errors import BadRequest
 from edgellm.server.anthropic.answers import MessageFold, MessageStream
 from edgellm.server.anthropic.requests import count_request, message_request
 from edgellm.server.body import Bytes
-from edgellm.server.envelope import text_is_called
 from edgellm.server.gateway import body_of, gateway_of, hold_of, json_response
 from edgellm.server.routes.reach import reach_of
 from edgellm.server.routes.text import (
@@ -19,10 +15,11 @@ from edgellm.server.routes.text import (
     frames,
     new_head,
     new_picture_mark,
+    prompt_length,
+    prompt_tokens,
     turn_answers,
     turned,
 )
-from edgellm.server.served import Served
 from edgellm.server.sse import EventStream, WholeAnswer
 
 
@@ -40,27 +37,17 @@ async def messages(request: Request) -> ASGIApp:
         answers = await chat_answers(request, served, chat)
         return WholeAnswer(frames(answers, MessageFold(head, asked)))
     ours = await turned(served, chat)
-    tokens = None if chat.params.pictures else await _tokens(served, ours)
+    tokens = None if chat.params.pictures else await prompt_tokens(served, ours)
     answers = turn_answers(request, served, chat, ours, tokens)
     stream = MessageStream(head, asked, len(tokens) if tokens else 0)
     return EventStream(frames(answers, stream))
 
 
 async def count_tokens(request: Request) -> Response:
-    """The body is a message's. As the model would read it, tools included; nothing is computed."""
-    chat: ChatRequest = count_request(await _body(request), new_picture_mark())
-    if chat.params.pictures:
-        raise BadRequest(
-            "messages: pictures become tokens only when they are seen", param="messages"
-        )
+    """The body is a message's."""
+    chat = count_request(await _body(request), new_picture_mark())
     served = gateway_of(request).models.generative(chat.model)
-    tokens = await _tokens(served, await turned(served, chat))
-    return json_response(InputTokens(len(tokens)))
-
-
-async def _tokens(served: Served, ours: Turn) -> tuple[int, ...]:
-    with text_is_called("messages"):
-        return tuple((await served.engine.tokenize(ours.prompt, True)).tokens)
+    return json_response(InputTokens(await prompt_length(served, chat)))
 
 
 async def _body(request: Request) -> Bytes:

@@ -5,13 +5,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from edgellm.errors import BadRequest
-from edgellm.server.envelope import text_is_called
 from edgellm.server.gateway import body_of, gateway_of, hold_of, json_response
 from edgellm.server.responses.answers import ResponseFold, ResponseStream
 from edgellm.server.responses.requests import Asked, response_request
 from edgellm.server.routes.reach import reach_of
-from edgellm.server.routes.text import chat_answers, frames, new_head, new_picture_mark, turned
+from edgellm.server.routes.text import (
+    chat_answers,
+    frames,
+    new_head,
+    new_picture_mark,
+    prompt_length,
+)
 from edgellm.server.sse import EventStream, WholeAnswer
 
 _TEXT = "input"
@@ -34,15 +38,10 @@ async def respond(request: Request) -> ASGIApp:
 
 
 async def count_input(request: Request) -> Response:
-    """The body is a response's. As the model would read it, tools included; nothing is computed."""
+    """The body is a response's."""
     asked = await _asked(request)
-    if asked.chat.params.pictures:
-        raise BadRequest("input: pictures become tokens only when they are seen", param=_TEXT)
     served = gateway_of(request).models.generative(asked.chat.model)
-    ours = await turned(served, asked.chat, _TEXT)
-    with text_is_called(_TEXT):
-        found = await served.engine.tokenize(ours.prompt, True)
-    return json_response(InputTokens(len(found.tokens)))
+    return json_response(InputTokens(await prompt_length(served, asked.chat, _TEXT)))
 
 
 async def _asked(request: Request) -> Asked:

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from edgellm.chat.messages import ChatRequest, CompletionRequest
 from edgellm.chat.turn import Turn, turn
+from edgellm.errors import BadRequest
 from edgellm.server.answers import Answers, Asked, answer
 from edgellm.server.claims import claimed
 from edgellm.server.envelope import text_is_called
@@ -57,6 +58,23 @@ async def turned(served: Served, asked: ChatRequest, text_field: str = "messages
             served.check_sees()
         # A stranger's template may take its time: not on the loop that carries everybody's tokens.
         return await asyncio.to_thread(turn, served.template, asked, datetime.now())
+
+
+async def prompt_length(served: Served, asked: ChatRequest, text_field: str = "messages") -> int:
+    """In tokens, as the model would read it, tools included; nothing is computed. Raises
+    BadRequest."""
+    if asked.params.pictures:
+        words = f"{text_field}: pictures become tokens only when they are seen"
+        raise BadRequest(words, param=text_field)
+    ours = await turned(served, asked, text_field)
+    return len(await prompt_tokens(served, ours, text_field))
+
+
+async def prompt_tokens(
+    served: Served, ours: Turn, text_field: str = "messages"
+) -> tuple[int, ...]:
+    with text_is_called(text_field):
+        return tuple((await served.engine.tokenize(ours.prompt, True)).tokens)
 
 
 def turn_answers(

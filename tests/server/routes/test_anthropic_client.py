@@ -5,7 +5,7 @@ import pytest
 from pictures import data_url, png
 from server.server_fakes import FakeEngine, live_server, plan, served, words
 
-from edgellm.chat.events import Failed, TextDelta
+from edgellm.chat.events import Failed, Finished, ReasoningDelta, TextDelta
 from edgellm.errors import DeadlinePassed, NotServing, Overloaded, WorkerDied
 from edgellm.server.door.access import Access
 
@@ -63,6 +63,25 @@ def test_a_stream_begins_with_the_prompts_length_which_is_read_once(client, engi
     n = client.messages.count_tokens(model="tiny", messages=HI).input_tokens
     assert first.message.usage.input_tokens == n > 0
     assert len(engine.asked[0][0]) == n  # tokens, not their text
+
+
+@pytest.mark.parametrize(("display", "shown"), [("summarized", "Hm, a greeting"), ("omitted", "")])
+def test_thoughts_are_blocks_of_their_own_and_their_tokens_are_told(client, engine, display, shown):
+    thoughts = [ReasoningDelta("Hm,"), ReasoningDelta(" a greeting")]
+    engine.scripts = [[*thoughts, TextDelta("Hi"), Finished("stop", 7, 3, 9, n_reasoning=6)]]
+    thinking = {"type": "adaptive", "display": display}
+    wish = {"model": "tiny", "max_tokens": 9, "messages": HI, "thinking": thinking}
+    with client.messages.stream(**wish) as stream:
+        told = stream.get_final_message()
+    whole = ask(client, **wish)
+    for message in (told, whole):
+        thought, text = message.content
+        assert (thought.type, thought.thinking) == ("thinking", shown)
+        assert thought.signature
+        assert (text.type, text.text) == ("text", "Hi")
+    assert whole.usage.output_tokens_details.thinking_tokens == 6
+    talk = [*HI, {"role": "assistant", "content": whole.content}, *HI]
+    assert ask(client, messages=talk).content
 
 
 @pytest.mark.parametrize(
