@@ -186,8 +186,13 @@ class Shelf:
             edge.broken = True
             self.used_bytes -= edge.n_bytes
             self._erase(edge)
-            self._prune(edge)
+        self._prune_broken(edge)
         return edge
+
+    def let_go(self, edge: Edge) -> None:
+        """One request less waits for it."""
+        edge.n_pins -= 1
+        self._prune_broken(edge)
 
     def touch(self, edge: Edge) -> None:
         """It was used."""
@@ -284,6 +289,15 @@ class Shelf:
         del self._edges[edge.blob]
         self._discard(edge)
         self._erase(edge)
+
+    def _prune_broken(self, edge: Edge | None) -> None:
+        """All that hangs on the first broken edge of its way can't be found any more."""
+        first = None
+        while edge is not None:
+            first = edge if edge.broken else first
+            edge = edge.parent
+        if first:
+            self._prune(first)
 
     def _prune(self, edge: Edge) -> None:
         """All below it that nobody waits for, and itself."""

@@ -187,10 +187,10 @@ class Spill:
         """As much of what it waits for as this step may copy."""
         while sequence.restoring and self._left_back > 0:
             edge = sequence.restoring.pop(0)
-            edge.n_pins -= 1
             self.shelf.touch(edge)
             tokens = tuple(edge.tokens)
             self._ops.append(Restore(edge.blob, sequence.seq_id, edge.start, tokens))
+            self.shelf.let_go(edge)
             self._cells.append(sequence.lease, len(edge.tokens))
             sequence.n_computed = min(edge.end, sequence.n_cached)
             if edge.end > sequence.n_cached:
@@ -214,7 +214,7 @@ class Spill:
     def give_up(self, sequence: Sequence) -> None:
         """What it was promised."""
         for edge in sequence.restoring:
-            edge.n_pins -= 1
+            self.shelf.let_go(edge)
         sequence.restoring = []
 
     def abandon(self, sequence: Sequence) -> None:
@@ -222,7 +222,7 @@ class Spill:
         if sequence in self._waiting:
             self._waiting.remove(sequence)
         for edge in sequence.fetching:
-            edge.n_pins -= 1
+            self.shelf.let_go(edge)
         sequence.fetching = []
 
     def check(self, running: list[Sequence]) -> None:

@@ -424,6 +424,21 @@ def test_what_cannot_be_read_is_computed_again_and_nobody_asks_for_it_any_more()
     assert house.run([*first.tokens, 44], n_output=10)[0].n_cached == 602
 
 
+@pytest.mark.parametrize("n_read", [0, 1, 2])
+def test_what_cannot_be_read_goes_with_all_behind_it_once_nobody_waits_for_it(n_read):
+    house = House(limits(**DISK))
+    (first,) = house.run(text(5, 600))
+    house = house.again()
+    house.ask([*first.tokens, 44], 3)
+    house.step()
+    for _ in range(n_read):
+        house.scheduler.memory.fetched(*house.backend.fetch())
+    house.scheduler.memory.fetched(*house.backend.fetch(ok=False))
+    house.read()
+    house.step()
+    assert len(house.scheduler.memory._spill.shelf) == n_read
+
+
 def test_who_goes_while_the_disk_reads_for_him_leaves_nothing_behind():
     house = House(limits(**DISK))
     (first,) = house.run(text(5, 600))
@@ -531,6 +546,8 @@ def _random_history(rng):
             assert house.scheduler.memory.n_kv == house.backend.n_kv or _has_left(house)
     house.run()
     assert {i: house.answers[i] for i in wanted} == wanted
+    if spill := house.scheduler.memory._spill:
+        assert not [edge for edge in spill.shelf._edges.values() if edge.broken]
     house.scheduler.memory.relieve()
 
 
