@@ -389,6 +389,13 @@ def test_nothing_is_padded_where_it_would_be_somebodys_place(limits):
     assert backend.n_padded == 0
 
 
+def test_nothing_is_padded_beyond_a_steps_rows():
+    limits = replace(LIMITS, n_batch=2, n_seq_max=2, n_draft_rows=3)
+    scheduler, backend = padded(limits, {1: 0.05, 2: 0.06, 3: 0.01})
+    assert run(scheduler, backend, [([5], 9)]) == {0: answer([5], 9)}
+    assert backend.n_padded == 0
+
+
 def test_a_padded_batch_that_finds_no_slot_is_tried_without():
     scheduler, _ = padded(LIMITS)
     for i in range(3):

@@ -48,16 +48,16 @@ class Speculation:
         """The guesses for the next step, by seq_id. `sequences`: all that run, and all decode."""
         n_free = min(n_free, self._n_rows) if self._outcomes[len(sequences)].allows else 0
         chances = self._chances(sequences, n_free) if n_free > 0 else {}
-        drafts = self._guesses(sequences, chances) if chances else {}
+        drafts = self._guesses(sequences, chances, n_free) if chances else {}
         self._is_on = bool(drafts)
         if not drafts:
             self._draft_token_s *= _KEEP  # or one slow draft would be the last one
         return drafts
 
     def _guesses(
-        self, sequences: list[Sequence], chances: Mapping[int, list[float]]
+        self, sequences: list[Sequence], chances: Mapping[int, list[float]], n_free: int
     ) -> dict[int, tuple[int, ...]]:
-        counts, drafts = self._allot(chances, len(sequences)), {}
+        counts, drafts = self._allot(chances, len(sequences), n_free), {}
         for sequence in sequences:
             n, guesser = counts.get(sequence.seq_id, 0), sequence.guesser
             if guesser and n and n >= sequence.params.n_draft_min:
@@ -107,8 +107,11 @@ class Speculation:
             sequence.guesser = Trust() if self._by_model else Lookup(len(sequence.tokens))
         return sequence.guesser
 
-    def _allot(self, chances: Mapping[int, list[float]], n_known: int) -> Mapping[int, int]:
-        """How many rows each sequence gets beside the `n_known` that are there in any case.
+    def _allot(
+        self, chances: Mapping[int, list[float]], n_known: int, n_free: int
+    ) -> Mapping[int, int]:
+        """How many of the `n_free` rows each sequence gets, beside the `n_known` that are there in
+        any case.
 
         A step beyond the target is for those who win by it: it takes all of them.
         """
@@ -118,7 +121,7 @@ class Speculation:
         ranked = sorted(
             ((chance, seq_id) for seq_id, own in chances.items() for chance in own),
             key=lambda one: -one[0],
-        )[: self._n_rows]
+        )[:n_free]
         best, best_rate = 0, (_TO_GO_ON if self._is_on else _TO_BEGIN) * n_known / base_s
         target_s = max(base_s, self._pace.itl_target_s or math.inf)
         n_right, counts = defaultdict[int, float](float), Counter[int]()

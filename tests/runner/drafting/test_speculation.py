@@ -1,6 +1,7 @@
 """Guesses cost rows, never a token: over the strict fake, with step times that are made up."""
 
 import random
+from dataclasses import replace
 
 import pytest
 from runner_fakes import FakeBackend, next_token
@@ -95,6 +96,15 @@ def test_the_answer_is_the_models_whatever_is_guessed(limits, cost, say):
     for sequence, (prompt, n_output) in zip(sequences, requests, strict=True):
         assert sequence.tokens[len(prompt) :] == said(say, prompt, n_output)
         assert sequence.finish_reason == "length"
+
+
+def test_guesses_of_all_together_take_no_more_rows_than_a_step_has():
+    limits = replace(UNIFIED, n_batch=4)
+    sequences, _ = run(
+        limits, [([3 + i, 4, 5, 6, 7], 30) for i in range(3)], round_and_round, cheap
+    )
+    assert all(len(sequence.tokens) == 35 for sequence in sequences)
+    assert any(sequence.n_draft_accepted for sequence in sequences)
 
 
 @both_layouts
