@@ -1,9 +1,14 @@
 """Anthropic's API: the real anthropic package, a real server, a real model."""
 
+import base64
+
 import anthropic
 import openai
 import pytest
 from live import live_server
+from pictures import png
+from projector_files import projector_bytes
+from real_model import demo_path
 
 pytestmark = pytest.mark.model
 
@@ -18,6 +23,7 @@ WEATHER = {
     },
 }
 CLOCK = {"name": "clock", "input_schema": {"type": "object", "properties": {}}}
+RED, BLUE = (255, 0, 0), (0, 0, 255)
 NAMED = {"type": "tool", "name": "weather"}
 
 
@@ -48,6 +54,12 @@ def streamed(client, **more):
     with client.messages.stream(extra_body=body, **values) as stream:
         kinds = [event.type for event in stream]
         return kinds, stream.get_final_message()
+
+
+def image(colour):
+    data = base64.b64encode(png(colour=colour)).decode()
+    source = {"type": "base64", "media_type": "image/png", "data": data}
+    return {"type": "image", "source": source}
 
 
 def read(usage):
@@ -152,6 +164,43 @@ def test_an_error_is_the_clients_own_class(client, more, kind, word, code, strea
         ask(client, stream=stream, **more)
     assert (caught.value.type, caught.value.error_code) == (word, code)
     assert caught.value.request_id
+
+
+def test_pictures_are_seen_also_in_a_result(tmp_path, client):
+    """Of random weights: another answer for another picture is all that can be said of it."""
+    projector = tmp_path / "mmproj.gguf"
+    projector.write_bytes(projector_bytes())
+    with (
+        live_server(demo_path(), "sees", projector=str(projector), kv_unified=False) as live,
+        anthropic.Anthropic(base_url=live.url, api_key="none", max_retries=0) as seer,
+    ):
+
+        def answer(colour, **more):
+            content = [image(colour), {"type": "text", "text": "What is it?"}]
+            return ask(seer, model="sees", messages=[{"role": "user", "content": content}], **more)
+
+        red, blue = answer(RED), answer(BLUE)
+        assert red.content[0].text != blue.content[0].text
+        assert read(red.usage) > 20
+        start, *_, last, _stop = answer(RED, stream=True)
+        assert start.message.usage.input_tokens == 0  # nobody knows before it is seen
+        assert read(last.usage) == read(red.usage)
+
+        def n_tokens(*blocks):
+            call = {"type": "tool_use", "id": "a", "name": "clock", "input": {}}
+            result = {"type": "tool_result", "tool_use_id": "a", "content": list(blocks)}
+            talk = [
+                *HELLO,
+                {"role": "assistant", "content": [call]},
+                {"role": "user", "content": [result]},
+            ]
+            return read(ask(seer, model="sees", messages=talk, max_tokens=1).usage)
+
+        asked = [{"role": "user", "content": "What is it?"}]
+        counted = seer.messages.count_tokens(model="sees", messages=asked).input_tokens
+        assert n_tokens(image(RED)) - n_tokens() == read(red.usage) - counted > 0
+    with pytest.raises(anthropic.BadRequestError, match="--mmproj"):
+        ask(client, messages=[{"role": "user", "content": [image(RED)]}])
 
 
 def test_the_model_is_listed(client):

@@ -28,7 +28,7 @@ async def root(request: Request) -> Response:
     names = ", ".join(served.name for served in gateway_of(request).models) or "no model yet"
     return PlainTextResponse(
         f"edgellm {edgellm.__version__} serves {names}\n"
-        "OpenAI's API is under /v1, Ollama's under /api, the live state at /edgellm/status, "
+        "OpenAI's and Anthropic's APIs are under /v1, Ollama's under /api, the live state at "
         "counters at /metrics\n"
     )
 
