@@ -29,7 +29,7 @@ async def root(request: Request) -> Response:
     return PlainTextResponse(
         f"edgellm {edgellm.__version__} serves {names}\n"
         "OpenAI's and Anthropic's APIs are under /v1, Ollama's under /api, the live state at "
-        "counters at /metrics\n"
+        "/edgellm/status, counters at /metrics\n"
     )
 
 

@@ -53,7 +53,9 @@ def test_the_status_is_what_the_tui_decodes(http, live):
 
 
 def test_the_root_says_who_is_there(http):
-    assert http.get("/").text.startswith("edgellm ")
+    text = http.get("/").text
+    assert text.startswith("edgellm ")
+    assert "at /edgellm/status, counters at /metrics" in text
     assert http.head("/").status_code == 200
 
 
