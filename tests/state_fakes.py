@@ -31,6 +31,7 @@ class StatefulBackend(FakeBackend):
         super().__init__(limits)
         self.states: dict[int, list[int] | None] = {}  # by seq_id; None: a window without a text
         self.checkpoints: dict[int, list[int]] = {}  # by blob
+        self.lowest: dict[int, int] = {}  # by seq_id: the first token that its window has for sure
         self.wholes: dict[int, list[int]] = {}  # by blob
         self.n_resumed = 0
 
@@ -97,6 +98,7 @@ class StatefulBackend(FakeBackend):
                 assert [*tokens] == held, "not what it holds"
                 self._can_hold(target)
                 self.states[target], self.cells[target] = list(held), []
+                self._saw(target, len(held), 0)
                 self._fill(target, held)
             case Discard(blob):
                 del (self.wholes if blob in self.wholes else self.checkpoints)[blob]
@@ -118,21 +120,37 @@ class StatefulBackend(FakeBackend):
     def _resume(self, target: int, state: list[int]) -> None:
         self._can_hold(target)
         self.states[target] = state
+        self._saw(target, len(state), 0)
         self.n_resumed += 1
         if not self.limits.state.has_cells:
             self.cells[target] = []
             self._fill(target, state)
 
     def _cut(self, seq_id: int, length: int) -> None:
+        state = self.states.get(seq_id, [])
         if self.limits.state.has_rows:
-            state = self.states[seq_id]
             assert state is not None
             assert len(state) <= length, "a recurrent state can't be cut back"
+        elif state and len(state) > length:
+            first = max(0, length + 1 - self.limits.state.n_window)
+            assert self.lowest[seq_id] <= first, f"seq {seq_id}: its window begins later"
+            self.states[seq_id] = state[:length]
 
     def _lose(self, seq_id: int, state: list[int] | None) -> None:
         if self.limits.state.has_rows:
             self._can_hold(seq_id)
         self.states[seq_id] = state
+        self.lowest[seq_id] = 0
+
+    def _saw(self, seq_id: int, length: int, lowest: int) -> None:
+        self.lowest[seq_id] = max(lowest, length - self.limits.state.n_window)
+
+    def _reuse(self, seq_ids: set[int]) -> None:
+        """Before rows are computed: what no later row can see is free for them, in one pool for
+        everybody's."""
+        for seq_id, state in self.states.items():
+            if state and (self.limits.unified or seq_id in seq_ids):
+                self._saw(seq_id, len(state) + 1, self.lowest.get(seq_id, 0))
 
     def _can_hold(self, seq_id):
         assert seq_id < self.limits.n_seq_max, f"there is no row for seq {seq_id}"
@@ -143,6 +161,7 @@ class StatefulBackend(FakeBackend):
             self._can_hold(seq_id)
             held = [token for token, _ in self.cells.get(seq_id, [])]
             assert self.states.setdefault(seq_id, []) == held, f"seq {seq_id}: another state"
+        self._reuse(seq_ids)
         sampled = super()._compute(batch)
         for seq_id in seq_ids:
             self.states[seq_id] = [token for token, _ in self.cells[seq_id]]

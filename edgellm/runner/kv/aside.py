@@ -27,7 +27,7 @@ class AsideMemory(AwayMemory):
     def admit(self, sequence: Sequence, match: Match | None, running: list[Sequence]) -> bool:
         if not self._free_seq_ids:
             return False
-        match = self._back(sequence, match, running)
+        match = self._with_point(self._back(sequence, match, running))
         lease = self._cells.fork(match.source.lease, match.length) if match else Lease()
         need = self._need(sequence, lease, running)
         if need is None:
@@ -76,11 +76,14 @@ class AsideMemory(AwayMemory):
     def _forked(self, sequence: Sequence, match: Match) -> None:
         source, seq_id = match.source, sequence.seq_id
         sequence.n_cached = sequence.n_computed = match.length
-        point = self._points.inherit(seq_id, source.seq_id, match.length)
+        point = self._point(match)
         assert point is not None, f"seq {source.seq_id} has no checkpoint"
+        self._points.inherit(seq_id, source.seq_id, match.length)
         if self._state.has_cells:
             self._ops.append(Fork(source.seq_id, seq_id, match.length))
         self._ops.append(Resume(point.blob, seq_id))
+        if point.length > match.length:
+            self._ops.append(Trim(seq_id, match.length))
         if isinstance(source, Retained):
             if match.length == len(source.tokens):
                 self._drop(source)  # continued whole: nothing of its own is left

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from edgellm.runner.batch import Checkpoint, Op
 from edgellm.runner.intake.pictures import Placed, whole_pictures
 from edgellm.runner.kv.cells import Cells, Lease
-from edgellm.runner.kv.checkpoints import Checkpoints
+from edgellm.runner.kv.checkpoints import Checkpoints, Point
 from edgellm.runner.kv.memory import WORTH_SHARING, Limits, PartialState, Still
 from edgellm.runner.kv.prefix import (
     Match,
@@ -44,6 +44,7 @@ class CheckpointedMemory(Still, ABC):
         self._cells = Cells(limits.n_cells if counts else sys.maxsize)
         self._points = Checkpoints(state, ops)
         self._stops: dict[int, list[int]] = {}  # by seq_id, of those that run
+        self._n_whole = _n_whole(limits, state)
 
     @property
     def used(self) -> int:
@@ -137,7 +138,7 @@ class CheckpointedMemory(Still, ABC):
             found = sorted({whole_chunks(stop, n_chunk) for stop in outside})
         self._stops[sequence.seq_id] = [stop for stop in found if stop > start]
 
-    def _take(self, sequence: Sequence) -> None:
+    def _take(self, sequence: Source) -> None:
         last = self._points.last(sequence.seq_id)
         length = sequence.n_computed
         if last and last.length >= length:
@@ -178,5 +179,39 @@ class CheckpointedMemory(Still, ABC):
         return length
 
     def _resumable(self, source: Source, common: int) -> int:
+        if common >= WORTH_SHARING:
+            can_copy = self._is_whole(source) and self._points.has_room(self._bytes_of(source))
+            if can_copy or self._points.at(source.seq_id, common, self._n_whole):
+                return common
         point = self._points.last(source.seq_id, common)
         return point.length if point else 0
+
+    def _bytes_of(self, source: Source) -> int:
+        return self._state.checkpoint_bytes(source.n_computed)
+
+    def _is_whole(self, source: Source) -> bool:
+        """Its window still begins with its first token: what it holds now serves every length."""
+        return isinstance(source, Sequence) and source.n_computed <= self._n_whole
+
+    def _with_point(self, match: Match | None) -> Match | None:
+        """There is something to put back: a window that is whole is copied out for it."""
+        if match is None or self._point(match):
+            return match
+        if self._is_whole(match.source):
+            self._take(match.source)
+        return match if self._point(match) else None
+
+    def _point(self, match: Match) -> Point | None:
+        return self._points.at(match.source.seq_id, match.length, self._n_whole)
+
+
+def _n_whole(limits: Limits, state: PartialState) -> int:
+    """As long as a sequence of so many tokens has left nothing behind: its state can be cut back.
+
+    In a cache that sequences share, the first cell is free for others as soon as the window is full
+    (llama-kv-cache.cpp, find_slot). A recurrent state is never cut back. Batch-invariant, only
+    what was computed in whole chunks is shared.
+    """
+    if state.has_rows or not state.n_window or limits.n_chunk:
+        return 0
+    return state.n_window - 1 if limits.unified else state.n_window

@@ -50,6 +50,13 @@ class Checkpoints:
         chain = self._chains.get(seq_id, ())
         return next((p for p in reversed(chain) if limit is None or p.length <= limit), None)
 
+    def at(self, seq_id: int, length: int, n_whole: int) -> Point | None:
+        """What is put back to go on from that length: a point that ends there, or a longer one of
+        at most `n_whole` tokens, whose window still begins with the first: it is cut back."""
+        chain = self._chains.get(seq_id, ())
+        fits = (p for p in chain if p.length == length or length < p.length <= n_whole)
+        return next(fits, None)
+
     def shared(self, seq_id: int) -> int:
         """Up to where others have the same points."""
         chain = self._chains.get(seq_id, ())

@@ -29,6 +29,8 @@ class InPlaceMemory(AwayMemory):
         if match and not self._limits.unified and match.length < WORTH_SHARING:
             match = None  # not worth the copy of a stream
         match = self._back(sequence, match, running)
+        if match and not _goes_on(match):
+            match = self._with_point(match)
         place = self._place(match)
         if place is None:
             return False
@@ -69,11 +71,10 @@ class InPlaceMemory(AwayMemory):
 
     def _place(self, match: Match | None) -> int | None:
         """The id to run on: the source's own, the lowest free one, or the least worth keeping."""
-        source = match.source if match else None
-        if match and isinstance(source, Retained):
-            if 2 * match.length > len(source.tokens):
-                return source.seq_id  # its conversation goes on: nobody else will want the rest
-            self.retained.touch(source)
+        if match and isinstance(match.source, Retained):
+            if _goes_on(match):
+                return match.source.seq_id
+            self.retained.touch(match.source)
         if self.retained.free_seq_ids:
             return min(self.retained.free_seq_ids)
         least = self._least()
@@ -102,18 +103,21 @@ class InPlaceMemory(AwayMemory):
         sequence.n_cached = sequence.n_computed = match.length if match else 0
 
     def _take_over(self, kept: Retained, length: int) -> None:
-        point = self._points.cut(kept.seq_id, length)
         if length < kept.n_computed:
-            assert point is not None, f"seq {kept.seq_id} has no checkpoint"
-            self._ops.append(Resume(point.blob, kept.seq_id))
+            if not self._is_whole(kept):
+                point = self._points.at(kept.seq_id, length, self._n_whole)
+                assert point is not None, f"seq {kept.seq_id} has no checkpoint"
+                self._ops.append(Resume(point.blob, kept.seq_id))
             self._ops.append(Trim(kept.seq_id, length))
+        self._points.cut(kept.seq_id, length)
         self._cells.release(kept.lease)
         self._unsaved.pop(kept.seq_id, None)
         del self.retained.by_id[kept.seq_id]
 
     def _fork(self, source: int, target: int, length: int) -> None:
-        point = self._points.inherit(target, source, length)
+        point = self._points.at(source, length, self._n_whole)
         assert point is not None, f"seq {source} has no checkpoint"
+        self._points.inherit(target, source, length)
         if self._limits.unified:
             self._ops += [Fork(source, target, length), Resume(point.blob, target)]
         else:
@@ -127,6 +131,10 @@ class InPlaceMemory(AwayMemory):
         if is_its_end and self._limits.n_chunk is None:
             return common
         return super()._resumable(source, common)
+
+    def _is_whole(self, source: Source) -> bool:
+        """What has ended holds its window still."""
+        return source.n_computed <= self._n_whole
 
     def _lend(self, kept: Retained, length: int) -> int | None:
         if length == kept.n_computed:
@@ -166,3 +174,8 @@ class InPlaceMemory(AwayMemory):
         self._cells.release(lease)
         self._points.drop(seq_id)
         self._ops.append(Forget(seq_id))
+
+
+def _goes_on(match: Match) -> bool:
+    """A conversation that ended goes on, on its own id: nobody else will want the rest of it."""
+    return isinstance(match.source, Retained) and 2 * match.length > len(match.source.tokens)

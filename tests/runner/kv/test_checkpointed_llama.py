@@ -210,6 +210,19 @@ def test_every_turn_of_a_conversation_goes_on_where_the_last_one_ended(file, uni
 
 
 @both_layouts
+@pytest.mark.parametrize("file", SLIDING)
+def test_within_its_first_window_a_text_is_shared_wherever_another_parts(file, unified):
+    engine, alone = Engine(file, kv_unified=unified), Engine(file, kv_unified=unified)
+    engine.ask(text(52), n=4)
+    prompts = [[*text(40), *text(90, seed=1)], [*text(33), 8, 9]]
+    sequences, answers = engine.ask(*prompts)
+    assert [s.n_cached for s in sequences] == [40, 33]
+    for prompt, said in zip(prompts, answers, strict=True):
+        _, (wanted,) = alone.ask(prompt, shared=False)
+        assert parts_at_a_tie(said, wanted)
+
+
+@both_layouts
 @pytest.mark.parametrize("file", SLIDING + HYBRID)
 def test_a_conversation_that_had_to_make_place_goes_on_where_it_ended(file, unified):
     """Neither ids nor cells are as many as conversations: it comes back from memory, whole."""
