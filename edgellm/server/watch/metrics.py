@@ -79,13 +79,15 @@ class Metrics:
             outcome = "failed"
             raise
         finally:
-            if len(watch.finished) == n_answers:  # a client may hang up on the last byte
+            has_ended = len(watch.finished) == n_answers
+            if has_ended:  # a client may hang up on the last byte
                 outcome = watch.finished[-1].reason
             if watch.n_read is not None:
-                outcome = "stop"
+                has_ended, outcome = True, "stop"
                 self._prompt.labels(model).inc(watch.n_read)
             self._requests.labels(model, outcome).inc()
-            self._e2e.labels(model).observe(time.perf_counter() - watch.began_s)
+            if has_ended:  # to be refused takes no time, and would make the others look fast
+                self._e2e.labels(model).observe(time.perf_counter() - watch.began_s)
             for finished in watch.finished:
                 self._queue.labels(model).observe(finished.timings.queue_s)
                 self._prompt.labels(model).inc(finished.n_prompt)

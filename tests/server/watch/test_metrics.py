@@ -100,6 +100,7 @@ def test_a_failure_is_counted_once_by_its_kind(script, outcome):
     seen = values(metrics.registry)
     counts = {key[1]: value for key, value in seen.items() if key[0] == "edgellm_requests_total"}
     assert counts == {("tiny", outcome): 1}
+    assert ("edgellm_e2e_request_latency_seconds_count", ("tiny",)) not in seen, "it had no end"
 
 
 def test_a_client_that_leaves_midway_is_cancelled():
