@@ -15,6 +15,8 @@ from bisect import bisect_right
 from edgellm.runner.kv.memory import WORTH_SHARING
 
 _TAIL = 4  # tokens: the last one of a prompt is always computed, and a few make no difference
+# Tokens from the stop before: the same prompt comes once more sooner than another parts from it.
+_TAIL_APART = 16
 
 
 def stops(
@@ -34,8 +36,9 @@ def stops(
         if stop < len(tokens) and stop - last >= apart:
             found.append(stop)
             last = stop
-    if len(tokens) - _TAIL - last >= WORTH_SHARING:
-        found.append(len(tokens) - _TAIL)
+    tail = len(tokens) - _TAIL
+    if tail >= WORTH_SHARING and tail - last >= _TAIL_APART:
+        found.append(tail)
     return _filled(found, start, len(tokens), every)
 
 

@@ -33,6 +33,11 @@ def test_a_prompt_without_messages_ends_with_a_checkpoint_a_little_before_its_en
     assert found(TEXT[:30]) == []
 
 
+def test_a_few_tokens_of_its_own_beside_what_is_shared_are_kept_for_the_same_prompt():
+    assert found(TEXT[:532], start=500) == [528]
+    assert found(TEXT[:519], start=500) == []
+
+
 def test_no_gap_is_longer_than_the_grid():
     assert found(TEXT[:1200]) == [512, 1024, 1196]
     assert found([*prompt(700, 700), *TEXT[:4]]) == [512, 700, 1212, 1400]
