@@ -4,18 +4,19 @@ Both add up over the rendering, so no way of keeping what was made keeps more th
 make much of little (growth.py) is asked about before it is done. Pure.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
-
-from jinja2.utils import Namespace  # noqa: TID253 - sandbox.py, too, is imported late
 
 MAX_STEPS = 500_000  # rounds of loops and calls; 4096 messages take some ten thousand
 MAX_LENGTH = 32 << 20  # characters of one value; a context's text is smaller
 MAX_MADE = 128 << 20  # characters of all values together
 MAX_BITS = 4096  # of a whole number
-MAX_NODES = 1_000_000  # values inside a value that is written out
+MAX_AT_ONCE = 128 << 20  # characters that one call looks at, some 0.1 s: nobody can break it off
 
 _STEP_CHARS = 4096  # a step's worth of looking at a text
+_STEP_NODES = 16  # ... of walking through what is in a value
 ELEMENT = 8  # characters that one of a list counts as
 
 
@@ -24,23 +25,24 @@ class Exceeded(ValueError):
 
 
 class Allowance:
-    def __init__(self) -> None:
-        self._n_steps = self._n_made = 0
+    def __init__(self, max_steps: int = MAX_STEPS) -> None:
+        self._max_steps = max_steps
+        self.n_steps = self._n_made = 0
 
-    def step(self) -> None:
-        self._steps(1)
+    def step(self, n: int = 1) -> None:
+        self.n_steps += n
+        if self.n_steps > self._max_steps:
+            raise Exceeded(f"it takes more than {self._max_steps} steps")
 
-    def look(self, length: int) -> None:
-        """At so many characters: a long text takes steps."""
-        self._steps(length // _STEP_CHARS)
-
-    def _steps(self, n: int) -> None:
-        self._n_steps += n
-        if self._n_steps > MAX_STEPS:
-            raise Exceeded(f"it takes more than {MAX_STEPS} steps")
+    def look(self, length: int, n_nodes: int = 0) -> None:
+        """At so many characters, in so many values: much of them takes steps."""
+        if length > MAX_AT_ONCE:
+            raise Exceeded(f"one of its steps looks at more than {MAX_AT_ONCE} characters")
+        self.step(length // _STEP_CHARS + n_nodes // _STEP_NODES)
 
     def make(self, length: int, what: str) -> None:
         """So many characters are about to be there."""
+        length = max(length, 0)
         if length > MAX_LENGTH:
             raise Exceeded(f"its `{what}` makes too much: {length} characters")
         self._n_made += length
@@ -62,25 +64,19 @@ class Allowance:
             raise Exceeded(f"its `{what}` makes too much: a number of {n_bits} bits")
 
 
-def written_length(value: Any) -> int:
-    """At least how long `str(value)` is. Raises Exceeded where that is far too long to find out.
+_allowance: ContextVar[Allowance | None] = ContextVar("allowance", default=None)
 
-    `[a, a]` of `[b, b]` and so on is small, and its text is not.
-    """
-    if isinstance(value, str):
-        return len(value)
-    length, waiting, n_nodes = 0, [value], 0
-    while waiting:
-        one = waiting.pop()
-        n_nodes += 1
-        if isinstance(one, str):
-            length += len(one)
-        elif isinstance(one, Mapping):
-            waiting += [*one, *one.values()]
-        elif isinstance(one, list | tuple | Set):
-            waiting += one
-        elif isinstance(one, Namespace):
-            waiting += one._Namespace__attrs.values()  # its only way in
-        if n_nodes + len(waiting) > MAX_NODES or length > MAX_LENGTH:
-            raise Exceeded("it writes out a value that has too many others in it")
-    return length + n_nodes
+
+def ours() -> Allowance:
+    """The rendering's. Jinja computes constants when it compiles: then one for each."""
+    return _allowance.get() or Allowance()
+
+
+@contextmanager
+def bounded(allowance: Allowance) -> Iterator[Allowance]:
+    """One rendering, with an allowance of its own."""
+    before = _allowance.set(allowance)
+    try:
+        yield allowance
+    finally:
+        _allowance.reset(before)

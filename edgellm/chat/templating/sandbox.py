@@ -1,17 +1,17 @@
 """Where a stranger's template runs: Jinja's immutable sandbox, with bounds on work and memory.
 
-allowance.py counts steps and characters, growth.py knows what makes much of little. Here both are
-put where Jinja does things: calls, operators, filters, tests, what is written out, and, because
-Jinja asks nobody about `~`, comparisons, slices, lists and rounds of a loop, into the template's
-own tree. Nothing that a template is given can it change, only lists that it has made itself.
-Import this module late: jinja2 comes with it.
+allowance.py counts steps and characters, walking.py finds out how much there is in a value,
+growth.py knows what makes much of little. Here they are put where Jinja does things: calls,
+operators, filters, tests, what is written out, and, because Jinja asks nobody about `~`,
+comparisons, slices, keys and rounds of a loop, into the template's own tree (tree.py).
+
+What is called is walked through before, whatever it is, but for the few that are named here:
+nobody can break off what CPython does within one call. Nothing that a template is given can it
+change, only lists that it has made itself. Import this module late: jinja2 comes with it.
 """
 
-import functools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
 import jinja2  # noqa: TID253 - whoever renders imports this module, and nobody before
@@ -26,43 +26,48 @@ from jinja2.runtime import (  # noqa: TID253
 )
 from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: TID253
 from jinja2.utils import Cycler, Joiner, Namespace  # noqa: TID253
-from jinja2.visitor import NodeTransformer  # noqa: TID253
 
-from edgellm.chat.templating.allowance import ELEMENT, MAX_LENGTH, Allowance, written_length
+from edgellm.chat.templating.allowance import ELEMENT, MAX_LENGTH, Exceeded, ours
+from edgellm.chat.templating.filters import (
+    UNBOUNDED_TESTS,
+    as_list,
+    bounded_filter,
+    bounded_test,
+    each,
+    looked_into,
+    unique,
+)
 from edgellm.chat.templating.growth import (
-    by_filter,
     by_format,
     by_method,
     by_strftime,
     looked_at,
     refuse_nested_fields,
 )
+from edgellm.chat.templating.tree import counted
+from edgellm.chat.templating.walking import keyed, written_length
 
 # What a template may ask for attributes, and so for methods. Numbers' (`to_bytes`) and bytes' are
-# in no table of growth.py, so nobody gets there, nor to `encode`, which makes bytes.
+# in no table of growth.py, so nobody gets there, nor to `encode`, which makes bytes, nor to what
+# makes a mapping of keys that nobody has looked at.
 _WITH_ATTRIBUTES = (
     str, list, tuple, Mapping, Namespace, LoopContext, Macro, BlockReference, TemplateReference,
     Cycler, Joiner, jinja2.Undefined,
 )  # fmt: skip
-
-# Tests that look at all that is in a value.
-_COMPARING = (
-    "==", "eq", "equalto", "!=", "ne", "<", "lt", "lessthan", "<=", "le", ">", "gt", "greaterthan",
-    ">=", "ge", "in",
-)  # fmt: skip
-_LOOKING = frozenset({"index", "count"})  # methods of a list that compare what is in it
+_NEVER = frozenset({"encode", "fromkeys", "maketrans"})
 _CHANGES = frozenset({"append", "pop"})  # of a template's own list; Kimi K2's keeps a queue
 
-_allowance: ContextVar[Allowance | None] = ContextVar("allowance", default=None)
+# Filters made for HTML, for prose and for Python's own notation, which take minutes for what is
+# long or deep. No model's template has them, and llama.cpp knows none of them.
+_NO_FILTERS = frozenset({
+    "filesizeformat", "pprint", "striptags", "urlize", "wordcount", "wordwrap", "xmlattr",
+})  # fmt: skip
+
+MAX_SOURCE = 1 << 18  # characters of a template; the longest of real ones have 30,000
 
 
 class _OwnList(list[Any]):
     """A list that the template wrote, or a part of one that it cut off."""
-
-
-def _ours() -> Allowance:
-    """The rendering's. Jinja computes constants when it compiles: then one for each."""
-    return _allowance.get() or Allowance()
 
 
 class Generation(Extension):
@@ -79,36 +84,25 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"*", "**", "+", "%"})
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
-        template = super()._parse(source, name, filename)
-        counted: nodes.Template = _Counted().visit(template)
-        return counted
+        if len(source) > MAX_SOURCE:
+            raise Exceeded(f"it has {len(source)} characters, more than {MAX_SOURCE}")
+        return counted(super()._parse(source, name, filename))
 
     def call(self, context: Context, called: Any, /, *args: Any, **kwargs: Any) -> Any:
-        if any(called is one for one in _OURS):
+        if id(called) in _OURS:
             return called(*args)
-        text, name = getattr(called, "__self__", None), getattr(called, "__name__", "")
-        _ours().step()
-        if name == "strftime":
-            _ours().make(by_strftime((*args, *kwargs.values())), name)
-        if isinstance(text, str):
-            _ours().look(looked_at(text, name, (*args, *kwargs.values())))
-            if name == "join":
-                args = tuple(_as_list(one) for one in args)
-            _ours().make(by_method(text, name, (*args, *kwargs.values())), name)
-        if isinstance(text, list | tuple) and name in _LOOKING:
-            for value in (text, *args):  # neither takes a name for what it looks for
-                self.compared(value)
-        if isinstance(text, _OwnList) and name in _CHANGES:
-            _ours().make(ELEMENT, name)
-            _ours().look(ELEMENT * len(text) if name == "pop" else 0)  # the others move up
+        allowance = ours()
+        allowance.step(1 + (len(args) + len(kwargs)) // 4)
+        if not isinstance(called, Macro):
+            args = _looked_at(called, args, kwargs)
         result = super().call(context, called, *args, **kwargs)
-        _ours().made(result)
+        allowance.made(result)
         return result
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         if isinstance(obj, _OwnList) and attr in _CHANGES:
             return True
-        is_known = isinstance(obj, _WITH_ATTRIBUTES) and attr != "encode"
+        is_known = isinstance(obj, _WITH_ATTRIBUTES) and attr not in _NEVER
         return is_known and super().is_safe_attribute(obj, attr, value)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
@@ -120,7 +114,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         def bounded_format(*args: Any, **kwargs: Any) -> str:
             text = str(value.__self__)
             refuse_nested_fields(text)
-            _ours().make(by_format(text, (*args, *kwargs.values())), "format")
+            ours().make(by_format(text, (*args, *kwargs.values())), "format")
             return safe(*args, **kwargs)
 
         return bounded_format
@@ -128,38 +122,35 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         _check_operator(operator, left, right)
         result = super().call_binop(context, operator, left, right)
-        _ours().made(result)
+        ours().made(result)
         return result
 
-    # ── called by what _Counted writes into the tree, and by Jinja ────────────
+    # ── called by what tree.py writes into a template, and by Jinja ───────────
 
     @staticmethod
-    def round() -> bool:
-        """In each round of a loop."""
-        _ours().step()
+    def round(n_steps: int) -> bool:
+        """In each round of a loop, and of a macro's or block's work."""
+        ours().step(n_steps)
         return True
 
     @staticmethod
     def joined(*parts: Any) -> str:
-        _ours().make(sum(map(written_length, parts)), "~")
+        ours().make(sum(map(written_length, parts)), "~")
         return "".join(map(str, parts))
 
-    @staticmethod
-    def compared(value: Any) -> Any:
-        if isinstance(value, str | list | tuple | Mapping):
-            _ours().look(written_length(value))
-        return value
+    compared = staticmethod(looked_into)
+    keyed = staticmethod(keyed)
 
     @staticmethod
     def kept(value: Any) -> Any:
         """A list, or a part of one or of a text."""
-        _ours().made(value)
+        ours().made(value)
         return _OwnList(value) if isinstance(value, list) else value
 
     @staticmethod
     def written(value: Any) -> Any:
         """An expression between braces."""
-        _ours().make(written_length(value), "{{ }}")
+        ours().make(written_length(value), "{{ }}")
         return value
 
     @staticmethod
@@ -171,61 +162,46 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             if length > MAX_LENGTH:
                 break
             kept.append(part)
-        _ours().make(length, "text")
+        ours().make(length, "text")
         return "".join(kept)
 
 
-_OURS = [
-    BoundedEnvironment.round, BoundedEnvironment.joined, BoundedEnvironment.compared,
-    BoundedEnvironment.kept,
-]  # fmt: skip
+_OURS = frozenset(
+    id(getattr(BoundedEnvironment, name))
+    for name in ("round", "joined", "compared", "keyed", "kept")
+)
 
 
-class _Counted(NodeTransformer):
-    def visit_For(self, loop: nodes.For) -> nodes.For:  # noqa: N802 - jinja2 looks for this name
-        self.generic_visit(loop)
-        counted = _call("round")
-        loop.body.insert(0, nodes.ExprStmt(counted, lineno=loop.lineno))
-        if loop.test:  # it is asked in rounds that the body never sees
-            loop.test = nodes.And(counted, loop.test)
-        return loop
-
-    def visit_Concat(self, concat: nodes.Concat) -> nodes.Call:  # noqa: N802
-        self.generic_visit(concat)
-        return _call("joined", *concat.nodes)
-
-    def visit_Compare(self, compare: nodes.Compare) -> nodes.Compare:  # noqa: N802
-        self.generic_visit(compare)
-        compare.expr = _compared(compare.expr)
-        for operand in compare.ops:
-            assert isinstance(operand, nodes.Operand)
-            operand.expr = _compared(operand.expr)
-        return compare
-
-    def visit_Getitem(self, item: nodes.Getitem) -> nodes.Expr:  # noqa: N802
-        self.generic_visit(item)
-        is_part = isinstance(item.arg, nodes.Slice) and item.ctx == "load"
-        return _call("kept", item) if is_part else item
-
-    def visit_List(self, several: nodes.List) -> nodes.Call:  # noqa: N802
-        self.generic_visit(several)
-        return _call("kept", several)
-
-    def visit_Dict(self, several: nodes.Dict) -> nodes.Call:  # noqa: N802
-        self.generic_visit(several)
-        return _call("kept", several)
-
-    def visit_Tuple(self, several: nodes.Tuple) -> nodes.Expr:  # noqa: N802
-        self.generic_visit(several)
-        return _call("kept", several) if several.ctx == "load" else several
+def _looked_at(called: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
+    """`args`, as they may be given to what is no macro."""
+    if called is Namespace:  # keeps what it is told by name, as it is
+        return tuple(map(_mapping, args))
+    allowance, name = ours(), getattr(called, "__name__", "")
+    text, arguments = getattr(called, "__self__", None), (*args, *kwargs.values())
+    if isinstance(text, Mapping) and name == "get" and args:
+        keyed(args[0])
+        return args
+    for one in arguments:
+        looked_into(one)
+    if name == "strftime":
+        allowance.make(by_strftime(arguments), name)
+    if isinstance(text, str):
+        if name == "join":
+            args = arguments = tuple(as_list(one) for one in args)
+        allowance.make(by_method(text, name, arguments), name)
+        allowance.look(looked_at(text, name, arguments))
+    if isinstance(text, list | tuple) and name in ("index", "count"):
+        looked_into(text)
+    if isinstance(text, _OwnList) and name in _CHANGES:
+        allowance.make(ELEMENT, name)
+        allowance.look(ELEMENT * len(text) if name == "pop" else 0)  # the others move up
+    return args
 
 
-def _compared(side: nodes.Expr) -> nodes.Expr:
-    return side if isinstance(side, nodes.Const) else _call("compared", side)
-
-
-def _call(name: str, *arguments: nodes.Expr) -> nodes.Call:
-    return nodes.Call(nodes.EnvironmentAttribute(name), [*arguments], [], None, None)
+def _mapping(given: Any = (), /, **named: Any) -> dict[str, Any]:
+    """Jinja's `dict`, whose keys are looked at."""
+    items = given.items() if isinstance(given, Mapping) else each(given)
+    return {keyed(key): value for key, value in items} | named
 
 
 def _check_operator(operator: str, left: Any, right: Any) -> None:
@@ -235,52 +211,16 @@ def _check_operator(operator: str, left: Any, right: Any) -> None:
             int(n),
             (str() | list() | tuple()) as many,
         ):
-            _ours().make(len(many) * n, "*")
+            ours().make(len(many) * n, "*")
         case "+", (str() | list() | tuple()), (str() | list() | tuple()):
-            _ours().make(len(left) + len(right), "+")
+            ours().make(len(left) + len(right), "+")
         case "%", str(), _:
             values = right if isinstance(right, tuple) else (right,)
-            _ours().make(by_format(left, values), "%")
+            ours().make(by_format(left, values), "%")
         case "*", int(), int():
-            _ours().number(left.bit_length() + right.bit_length(), "*")
+            ours().number(left.bit_length() + right.bit_length(), "*")
         case "**", int(), int():
-            _ours().number(left.bit_length() * right, "**")
-
-
-def _as_list(value: Any) -> Any:
-    """What has a length."""
-    return value if hasattr(value, "__len__") else [*value]
-
-
-def _bounded_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    at = 1 if hasattr(function, "jinja_pass_arg") else 0  # the environment comes before the value
-
-    @functools.wraps(function)
-    def bounded_one(*args: Any, **kwargs: Any) -> Any:
-        value, others = args[at], args[at + 1 :]
-        if name in ("join", "sum"):
-            value = _as_list(value)
-        _ours().look(len(value) if isinstance(value, str) else 0)
-        _ours().make(by_filter(name, value, (*others, *kwargs.values())), name)
-        result = function(*args[:at], value, *others, **kwargs)
-        _ours().made(result)
-        return result
-
-    return bounded_one
-
-
-def _bounded_test(test: Any) -> Callable[..., Any]:
-    return lambda *sides: test(*map(BoundedEnvironment.compared, sides))
-
-
-@contextmanager
-def bounded() -> Iterator[None]:
-    """One rendering, with an allowance of its own."""
-    before = _allowance.set(Allowance())
-    try:
-        yield
-    finally:
-        _allowance.reset(before)
+            ours().number(left.bit_length() * right, "**")
 
 
 def environment() -> BoundedEnvironment:
@@ -290,11 +230,19 @@ def environment() -> BoundedEnvironment:
         extensions=[loopcontrols, Generation],
         finalize=BoundedEnvironment.written,
     )
-    made.filters["tojson"] = _tojson
-    made.filters = {name: _bounded_filter(name, one) for name, one in made.filters.items()}
-    made.tests |= {name: _bounded_test(made.tests[name]) for name in _COMPARING}
-    made.globals["raise_exception"] = _raise_exception
-    del made.globals["lipsum"], made.filters["pprint"]  # it takes minutes for what is deep
+    made.filters |= {"tojson": _tojson, "unique": unique}
+    made.filters = {
+        name: bounded_filter(name, one)
+        for name, one in made.filters.items()
+        if name not in _NO_FILTERS
+    }
+    made.tests |= {
+        name: bounded_test(name, one)
+        for name, one in made.tests.items()
+        if name not in UNBOUNDED_TESTS
+    }
+    made.globals |= {"raise_exception": _raise_exception, "dict": _mapping}
+    del made.globals["lipsum"]
     return made
 
 

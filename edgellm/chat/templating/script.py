@@ -4,9 +4,10 @@ It is compiled when it is first used. Most models have one, some have another fo
 """
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+from edgellm.chat.templating.allowance import MAX_STEPS, Allowance, bounded
 from edgellm.chat.templating.trials import Trials
 from edgellm.errors import BadRequest
 
@@ -20,28 +21,30 @@ _WHAT_AN_EXPRESSION_RAISES = (
     LookupError,
     MemoryError,
     RecursionError,
+    SyntaxError,  # more blocks in one another than CPython takes
     TypeError,
     ValueError,
 )
+
+
+_MAX_STEPS_TO_TRY = MAX_STEPS // 10  # a trial is a few messages; a template has up to ten
 
 
 class Script:
     def __init__(self, source: str, tokens: Mapping[str, str]) -> None:
         self.source = source
         self._tokens = tokens
-        self.trials = Trials(source, self._run)
+        self.trials = Trials(source, partial(self._run, max_steps=_MAX_STEPS_TO_TRY))
 
     def render(self, variables: Mapping[str, Any]) -> str:
         """Raises BadRequest with the template's own words."""
         return self._run({**variables, "tools": variables["tools"] or self.trials.no_tools})
 
-    def _run(self, variables: Mapping[str, Any]) -> str:
+    def _run(self, variables: Mapping[str, Any], max_steps: int = MAX_STEPS) -> str:
         from jinja2 import TemplateError
 
-        from edgellm.chat.templating.sandbox import bounded
-
         try:
-            with bounded():
+            with bounded(Allowance(max_steps)):
                 return self._compiled.render(**{**variables, **self._tokens})
         except (TemplateError, *_WHAT_AN_EXPRESSION_RAISES) as error:
             raise _refused(error) from error
