@@ -121,6 +121,7 @@ def schema_text(raw: Raw, param: str) -> str | None:
         )
     if (depth := json_depth(text)) > MAX_SCHEMA_DEPTH:
         raise BadRequest(f"{param}: nests {depth} deep, over {MAX_SCHEMA_DEPTH}", param=param)
+    json_value(text, param)  # a string may have held it; and 1e999 is a number nowhere
     return text
 
 
@@ -147,10 +148,7 @@ def _vllm_schema(raw: Raw, param: str) -> JSONSchema | None:
     text = raw_text(raw, param).strip()
     if text.startswith('"'):
         raw = Raw(msgspec.json.decode(text, type=str).encode())
-    found = schema_rule(raw, param)
-    if found:
-        json_value(found.schema, param)  # what a string holds nobody has checked
-    return found
+    return schema_rule(raw, param)
 
 
 def _regex(pattern: str | None) -> Regex | None:

@@ -174,6 +174,8 @@ def test_a_call_whose_arguments_are_no_text_is_refused_by_name(arguments):
         ("chat_template_kwargs", b'{"a": 1e999}'),
         ("tools", b'[{"type":"function","function":{"name":"f","parameters":{"a":1e999}}}]'),
         ("guided_json", b'{"a": 1e999}'),
+        ("json_schema", b'{"type": "number", "maximum": 1e999}'),
+        ("json_schema", b'{"enum": [[{"a": -1e999}]]}'),
     ],
 )
 def test_a_field_with_a_number_that_is_none_is_refused_by_name(field, written):
