@@ -42,9 +42,9 @@ class TopApp(Follower):
         self.theme = THEME.name
         self._start_screen = start_screen
 
-    def run(self, *args: Any, **kwargs: Any) -> None:
+    def run(self, *args: Any, **kwargs: Any) -> Any:
         with in_cells(sys.__stderr__):  # where Textual draws
-            super().run(*args, **kwargs)
+            return super().run(*args, **kwargs)
 
     async def on_mount(self) -> None:
         """Before Follower's: what it learns first is drawn."""
