@@ -103,12 +103,15 @@ class LlamaBackend:
         try:
             self.limits = first.limits(self.limits, plan)
             self._copies.at_once = self.limits.state is not None
+            n_batch = self.limits.n_batch
             self.costs = rehearse(
                 self._decode_alone,
                 time.perf_counter,
                 self._vocab.any_token,
-                n_decode_max=min(plan.n_parallel + self.limits.n_draft_rows, plan.n_outputs_max),
-                n_prompt_max=min(self.limits.n_batch, self.limits.n_ctx_seq),
+                n_decode_max=min(
+                    plan.n_parallel + self.limits.n_draft_rows, plan.n_outputs_max, n_batch
+                ),
+                n_prompt_max=min(n_batch, self.limits.n_ctx_seq),
                 n_sequences=plan.n_parallel,
             )
         except LoadError:

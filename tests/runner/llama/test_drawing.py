@@ -77,3 +77,12 @@ def test_without_a_structure_there_is_nothing_to_look_ahead_to(backend):
     assert len(step.sampled[0]) == len(told) == 1
     assert step.times.mask_s < 0.001
     assert step.times.late_mask_s < 0.001
+
+
+def test_a_context_of_fewer_tokens_than_guesses_would_take_rows_is_loaded():
+    few = plan(
+        speculate="ngram", n_ctx=4, n_ctx_seq=4, n_parallel=1, n_batch=4, n_ubatch=4, n_seq_max=1
+    )
+    backend = LlamaBackend(os.fsencode(demo_path()), few, lambda ratio: None)
+    assert backend.limits.n_batch == 4
+    assert decode(backend, None, 5, 6).sampled[0]
