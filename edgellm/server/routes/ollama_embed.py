@@ -3,7 +3,7 @@ does unless `truncate` is false; then a Warning says so, and else the text is re
 
 import asyncio
 import time
-from functools import partial
+from collections.abc import Sequence
 
 from starlette.requests import Request
 from starlette.types import ASGIApp
@@ -72,16 +72,25 @@ async def _frames(
 async def _found(
     served: Served, asked: Embedding, counter: Counter, warnings: list[str]
 ) -> Embedded:
-    try:
-        return await read(served, partial(served.engine.embed, asked.texts), counter)
-    except EdgellmError as error:
-        if not asked.truncates or code_of(error) != "context_length_exceeded":
-            raise
+    """Let in and counted once, whether it has to be cut or not."""
+
+    async def work() -> Embedded:
+        try:
+            return await served.engine.embed(asked.texts)
+        except EdgellmError as error:
+            if not asked.truncates or code_of(error) != "context_length_exceeded":
+                raise
+        return await _embedded_cut(served, asked.texts, warnings)
+
+    return await read(served, work, counter)
+
+
+async def _embedded_cut(served: Served, texts: Sequence[str], warnings: list[str]) -> Embedded:
     most = _longest(served)
-    cut = [await _cut(served, text, most) for text in asked.texts]
-    n_cut = sum(text != whole for text, whole in zip(cut, asked.texts, strict=True))
+    cut = [await _cut(served, text, most) for text in texts]
+    n_cut = sum(text != whole for text, whole in zip(cut, texts, strict=True))
     warnings.append(f"{n_cut} of {len(cut)} texts were cut to {most} tokens")
-    return await read(served, partial(served.engine.embed, tuple(cut)), counter)
+    return await served.engine.embed(tuple(cut))
 
 
 def _longest(served: Served) -> int:

@@ -4,9 +4,10 @@ import asyncio
 import json
 from dataclasses import replace
 
+import httpx2
 import ollama
 import pytest
-from server.server_fakes import live_server, served, words
+from server.server_fakes import FakeEngine, live_server, plan, scraped, served, words
 
 from edgellm.chat.events import Failed, TextDelta
 from edgellm.chat.messages import JSONSchema
@@ -198,6 +199,35 @@ def test_embeddings(client, http, live):
         answer = http.post("/api/embed", json={"model": "mini"} | body)
         assert answer.status_code == 400
         assert said in answer.json()["error"]
+
+
+class ShortEngine(FakeEngine):
+    async def embed(self, inputs, norm=2):
+        if any(len(text) > self.plan.n_ctx_seq for text in inputs):
+            raise ContextTooLong("too long", param="input")
+        return await super().embed(inputs, norm)
+
+
+def test_texts_that_are_cut_are_one_request():
+    engine = ShortEngine(plan(embedding=True))
+    n_most = engine.plan.n_ctx_seq
+    with live_server(served("mini", engine=engine)) as live, httpx2.Client() as http:
+        body = {"model": "mini", "input": ["a", "b" * 2 * n_most]}
+        answer = http.post(f"{live.url}/api/embed", json=body)
+        assert len(answer.json()["embeddings"]) == 2
+        assert f"1 of 2 texts were cut to {n_most} tokens" in answer.headers["warning"]
+        assert engine.asked == [(("a", "b" * (n_most - 1)), 2)]
+        assert _outcomes(live) == {"stop": 1}
+
+        refused = http.post(f"{live.url}/api/embed", json=body | {"truncate": False})
+        assert (refused.status_code, refused.json()) == (400, {"error": "too long"})
+        assert _outcomes(live) == {"stop": 1, "refused": 1}
+
+
+def _outcomes(live):
+    begin, end = 'edgellm_requests_total{model="mini",outcome="', '"}'
+    told = scraped(live).items()
+    return {key[len(begin) : -len(end)]: n for key, n in told if key.startswith(begin)}
 
 
 def test_a_list_and_what_runs(client, http):
