@@ -119,19 +119,27 @@ class AsideMemory(AwayMemory):
 
     def _put_back(self, blob: int, held: Retained, running: list[Sequence]) -> Retained | None:
         length = held.n_computed
-        if not self._fits(length, running) or not self._can_retain():
+        point_bytes = self._state.checkpoint_bytes(length)
+        self._points.hold(point_bytes)  # of what the blob had: who makes place is copied out, too
+        lease, seq_id = self._make_place(length, running), self._free_seq_ids[0]
+        self._points.let_go(point_bytes)
+        if lease is None:
             self._ops.append(Discard(blob))
             return None
-        lease, seq_id = self._lease_of(length, running), self._free_seq_ids[0]
         self._ops += [RestoreAll(blob, seq_id, tuple(held.tokens)), Discard(blob)]
         self._points.move(held.seq_id, seq_id)
         last = self._points.last(seq_id)
         if last is None or last.length < length:
-            self._points.take(seq_id, length)  # in the memory that was held for the blob
+            self._points.take(seq_id, length)
         kept = self.retained.add(held.tokens, lease, held.n_prompt, held.adapters)
         self._move_aside(seq_id, kept)
         self._ops.append(Forget(seq_id))
         return kept
+
+    def _make_place(self, length: int, running: list[Sequence]) -> Lease | None:
+        if not self._fits(length, running) or not self._can_retain():
+            return None
+        return self._lease_of(length, running)
 
     def _lost(self) -> None:
         for kept in list(self.retained.by_id.values()):

@@ -67,11 +67,11 @@ class AwayMemory(ArchivedMemory):
         if found is None or not self._fits(found.source.n_computed, running):
             return match
         copied = self._forget_away(found.source.seq_id)
-        self._n_bytes += copied.n_bytes
         kept = self._put_back(copied.blob, copied.kept, running)
         if kept is None:
             self._points.drop(copied.kept.seq_id)
             return match if match and self._is_there(match) else None
+        self._n_bytes += copied.n_bytes
         sequence.n_restored = found.length
         return Match(kept, found.length)
 

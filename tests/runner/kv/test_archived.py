@@ -254,6 +254,26 @@ def test_nothing_is_copied_back_that_would_hold_up_running_streams(limits, byte_
     assert any(isinstance(op, RestoreAll) for op in life.ops) == bool(n_cached)
 
 
+@pytest.mark.parametrize("seed", [3, 5, 9])
+def test_who_makes_place_for_what_comes_back_takes_nobodys_checkpoint(seed):
+    """Who makes place is copied out himself, where memory is tight: check() looks at the rest."""
+    rng, limits = random.Random(seed), KINDS["sliding"]
+    budget_bytes, n_aside = rng.randint(500, 2500), rng.choice((2, 3))
+    cell_bytes = rng.choice((4, 10, 16))
+    state = replace(limits.state, cell_bytes=cell_bytes, budget_bytes=budget_bytes)
+    limits = replace(limits, n_ids=limits.n_seq_max + n_aside, n_cells=1200, state=state)
+    before = Life(limits)
+    said = [before.turn(text(rng.randint(60, 150), seed=i), 15)[0].tokens for i in range(4)]
+    before.rest()
+    life = Life(limits, before)
+    for _ in range(10):
+        if rng.random() < 0.5:
+            life.turn(text(rng.randint(60, 150), seed=rng.randint(10, 99)), 10)
+        else:
+            life.add([*rng.choice(said), *text(5, seed=rng.randint(0, 99))], 5)
+            life.finish()
+
+
 def test_no_history_of_lives_loses_a_blob_a_file_a_cell_or_a_right_answer():
     for seed in range(60):
         _random_history(random.Random(seed), list(KINDS.values())[seed % len(KINDS)])
