@@ -4,6 +4,7 @@ Elsewhere nothing is drawn: who reads a file of lines is told once that it loads
 """
 
 import sys
+import threading
 from collections.abc import Iterable
 from typing import TextIO
 
@@ -16,29 +17,40 @@ _BAR_CELLS = 24
 
 
 class LoadingLine:
-    """`follow` and `say` are an Instance's callbacks. Once `end` was called, `say` only says."""
+    """`follow` and `say` are an Instance's callbacks; any thread may call them, and `end` beside
+    them. Once that was called nothing is drawn any more, and `say` only says."""
 
     def __init__(self, out: TextIO | None = None) -> None:  # stderr
         self._out = out or sys.stderr
         self._models: Iterable[Served] = ()
         self._waiting: Waiting | None = None
+        self._is_over = False
+        self._lock = threading.RLock()
 
     def follow(self, models: Iterable[Served]) -> None:
-        self._models = models
-        self._waiting = Waiting(lambda: loading_text(self._models), self._out)
+        with self._lock:
+            self._models = models
+            if not self._is_over:
+                self._waiting = Waiting(lambda: loading_text(self._models), self._out)
 
     def end(self) -> None:
-        if self._waiting:
-            self._waiting.end()
-            self._waiting = None
+        with self._lock:
+            self._is_over = True
+            self._rub_out()
 
     def say(self, text: str) -> None:
         """Above the line, which goes on."""
-        is_followed = self._waiting is not None
-        self.end()
-        say(text)
-        if is_followed:
-            self.follow(self._models)
+        with self._lock:
+            is_followed = self._waiting is not None
+            self._rub_out()
+            say(text)
+            if is_followed:
+                self.follow(self._models)
+
+    def _rub_out(self) -> None:
+        if self._waiting:
+            self._waiting.end()
+            self._waiting = None
 
 
 def loading_text(models: Iterable[Served]) -> str:

@@ -137,12 +137,13 @@ class _Teller:
         self._held: dict[str, str] | None = None
 
     def say(self, text: str) -> None:
-        if self._held is None:
+        held = self._held  # the server's thread says it; ours may end the silence meanwhile
+        if held is None:
             self._say(text)
         else:
             words = _FIGURES.sub("", text)
-            self._held.pop(words, None)  # the newest comes last
-            self._held[words] = text
+            held.pop(words, None)  # the newest comes last
+            held[words] = text
 
     @contextmanager
     def silent(self) -> Iterator[None]:
@@ -152,5 +153,5 @@ class _Teller:
             yield
         finally:
             self._held = None
-            for text in held.values():
+            for text in list(held.values()):
                 self._say(text)

@@ -63,6 +63,19 @@ def test_what_is_said_meanwhile_stands_above_the_line_and_in_the_end_it_is_gone(
     assert capsys.readouterr().err == "ready\n"
 
 
+def test_a_server_that_goes_on_after_the_end_draws_nothing(monkeypatch, capsys):
+    """Ctrl-C may come before it has begun to load."""
+    monkeypatch.setenv("TERM", "xterm")
+    screen = Screen()
+    line = LoadingLine(screen)
+    line.end()
+    line.follow([loading("m", 0.5)])
+    line.say("stopping")
+
+    assert not screen.is_drawn.wait(timeout=1.0)
+    assert capsys.readouterr().err == "stopping\n"
+
+
 def test_in_a_pipe_nothing_is_drawn():
     screen = Screen(is_terminal=False)
     line = LoadingLine(screen)
