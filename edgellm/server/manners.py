@@ -19,6 +19,11 @@ def frame(data: bytes) -> bytes:
     return b"data: %b\n\n" % data
 
 
+def named_frame(name: str, data: bytes) -> bytes:
+    """One that has a name, for clients that pass over those that have none."""
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), data)
+
+
 @dataclass(frozen=True, slots=True)
 class Manner:
     error: Callable[[Exception, str], bytes]  # and the request's id, to JSON

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from edgellm.chat.events import Event, Failed, Finished
 from edgellm.server.anthropic import object as wire
 from edgellm.server.anthropic.content import Content
-from edgellm.server.anthropic.errors import event as frame
 from edgellm.server.anthropic.requests import Asked
+from edgellm.server.manners import named_frame
 from edgellm.server.openai.wire import Head
 
 
@@ -74,4 +74,4 @@ def _ending(finished: Finished, asked: Asked) -> wire.Ending:
 
 
 def _frame(happening: wire.Happening) -> bytes:
-    return frame(str(happening.__struct_config__.tag), wire.encode(happening))
+    return named_frame(str(happening.__struct_config__.tag), wire.encode(happening))

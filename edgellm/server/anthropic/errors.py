@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from edgellm.server.envelope import code_of, status_of, words_of
-from edgellm.server.manners import Manner
+from edgellm.server.manners import Manner, named_frame
 
 _TYPE_BY_STATUS = {
     401: "authentication_error",
@@ -45,18 +45,13 @@ def encode(error: Exception, request_id: str) -> bytes:
     return msgspec.json.encode(ErrorObject(body, request_id))
 
 
-def event(name: str, data: bytes) -> bytes:
-    """One of a stream: the package passes over those that have no name."""
-    return b"event: %b\ndata: %b\n\n" % (name.encode(), data)
-
-
 def _type(status: int) -> str:
     return _TYPE_BY_STATUS.get(status, "invalid_request_error" if status < 500 else "api_error")
 
 
 MANNER = Manner(
     encode,
-    framed_error=lambda data: event("error", data),
-    waiting=event("ping", b'{"type":"ping"}'),
+    framed_error=lambda data: named_frame("error", data),
+    waiting=named_frame("ping", b'{"type":"ping"}'),
     id_headers=(b"x-request-id", b"request-id"),
 )

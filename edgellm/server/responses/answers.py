@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from edgellm.chat.events import Event, Failed, Finished
 from edgellm.server.envelope import status_of, words_of
+from edgellm.server.manners import named_frame
 from edgellm.server.openai.wire import Head, encode
 from edgellm.server.responses import happenings as told
 from edgellm.server.responses.happenings import Happening
@@ -71,8 +72,7 @@ class ResponseStream:
     def _frame(self, happening: Happening) -> bytes:
         happening.sequence_number = self._n_told
         self._n_told += 1
-        name = str(happening.__struct_config__.tag).encode()
-        return b"event: %b\ndata: %b\n\n" % (name, encode(happening))
+        return named_frame(str(happening.__struct_config__.tag), encode(happening))
 
 
 def happened(output: Output, event: Event) -> Iterable[Happening]:

@@ -1,17 +1,19 @@
 """Anthropic's Messages API: an answer to a conversation, and what that takes in tokens."""
 
+from contextlib import aclosing
+
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from edgellm.server.anthropic.answers import MessageFold, MessageStream
-from edgellm.server.anthropic.requests import count_request, message_request
-from edgellm.server.body import Bytes
-from edgellm.server.gateway import body_of, gateway_of, hold_of, json_response
-from edgellm.server.routes.reach import reach_of
+from edgellm.server.anthropic.requests import Asked, count_request, message_request
+from edgellm.server.gateway import gateway_of, json_response
+from edgellm.server.openai.wire import Head
 from edgellm.server.routes.text import (
     chat_answers,
+    chat_body,
     frames,
     new_head,
     new_picture_mark,
@@ -20,7 +22,8 @@ from edgellm.server.routes.text import (
     turn_answers,
     turned,
 )
-from edgellm.server.sse import EventStream, WholeAnswer
+from edgellm.server.served import Served
+from edgellm.server.sse import EventStream, Frames, WholeAnswer
 
 
 class InputTokens(msgspec.Struct):
@@ -28,27 +31,31 @@ class InputTokens(msgspec.Struct):
 
 
 async def messages(request: Request) -> ASGIApp:
-    """A stream begins with the prompt's length: so there it is tokenized first, and once."""
-    asked = message_request(await _body(request), new_picture_mark())
+    asked = message_request(await chat_body(request), new_picture_mark())
     chat = asked.chat
     served = gateway_of(request).models.generative(chat.model)
     head = new_head("msg_", served, chat.model)
-    if not chat.stream:
-        answers = await chat_answers(request, served, chat)
-        return WholeAnswer(frames(answers, MessageFold(head, asked)))
+    if chat.stream:
+        return EventStream(_streamed(request, served, asked, head))
+    answers = await chat_answers(request, served, chat)
+    return WholeAnswer(frames(answers, MessageFold(head, asked)))
+
+
+async def _streamed(request: Request, served: Served, asked: Asked, head: Head) -> Frames:
+    """It begins with the prompt's length: so that is tokenized first, and once. A model that still
+    loads is waited for in here, where a client is told to wait, and is missed when it leaves."""
+    chat = asked.chat
     ours = await turned(served, chat)
     tokens = None if chat.params.pictures else await prompt_tokens(served, ours)
     answers = turn_answers(request, served, chat, ours, tokens)
     stream = MessageStream(head, asked, len(tokens) if tokens else 0)
-    return EventStream(frames(answers, stream))
+    async with aclosing(frames(answers, stream)) as told:
+        async for data in told:
+            yield data
 
 
 async def count_tokens(request: Request) -> Response:
     """The body is a message's."""
-    chat = count_request(await _body(request), new_picture_mark())
+    chat = count_request(await chat_body(request), new_picture_mark())
     served = gateway_of(request).models.generative(chat.model)
     return json_response(InputTokens(await prompt_length(served, chat)))
-
-
-async def _body(request: Request) -> Bytes:
-    return await reach_of(request).image_hosts.inlined(await body_of(request), hold_of(request))

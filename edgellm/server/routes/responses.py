@@ -5,12 +5,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from edgellm.server.gateway import body_of, gateway_of, hold_of, json_response
+from edgellm.server.gateway import gateway_of, json_response
 from edgellm.server.responses.answers import ResponseFold, ResponseStream
 from edgellm.server.responses.requests import Asked, response_request
-from edgellm.server.routes.reach import reach_of
 from edgellm.server.routes.text import (
     chat_answers,
+    chat_body,
     frames,
     new_head,
     new_picture_mark,
@@ -45,5 +45,4 @@ async def count_input(request: Request) -> Response:
 
 
 async def _asked(request: Request) -> Asked:
-    body = await reach_of(request).image_hosts.inlined(await body_of(request), hold_of(request))
-    return response_request(body, new_picture_mark())
+    return response_request(await chat_body(request), new_picture_mark())

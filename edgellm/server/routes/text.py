@@ -14,6 +14,7 @@ from edgellm.chat.messages import ChatRequest, CompletionRequest
 from edgellm.chat.turn import Turn, turn
 from edgellm.errors import BadRequest
 from edgellm.server.answers import Answers, Asked, answer
+from edgellm.server.body import Bytes
 from edgellm.server.claims import claimed
 from edgellm.server.envelope import text_is_called
 from edgellm.server.gateway import body_of, counter_of, gateway_of, hold_of
@@ -30,7 +31,7 @@ from edgellm.server.sse import EventStream, Frames, WholeAnswer
 
 
 async def chat(request: Request) -> ASGIApp:
-    body = await reach_of(request).image_hosts.inlined(await body_of(request), hold_of(request))
+    body = await chat_body(request)
     asked = chat_request(body, new_picture_mark())
     del body
     served = gateway_of(request).models.generative(asked.model)
@@ -40,6 +41,11 @@ async def chat(request: Request) -> ASGIApp:
         stream = ChatStream(head, n=n, include_usage=asked.include_usage)
         return EventStream(frames(answers, stream))
     return WholeAnswer(frames(answers, ChatFold(head, n=n)))
+
+
+async def chat_body(request: Request) -> Bytes:
+    """With those pictures of the web in it that may be fetched. Raises BadRequest, HTTPProblem."""
+    return await reach_of(request).image_hosts.inlined(await body_of(request), hold_of(request))
 
 
 async def chat_answers(

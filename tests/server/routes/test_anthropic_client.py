@@ -1,6 +1,9 @@
 """The real anthropic package against a live server."""
 
+import asyncio
+
 import anthropic
+import httpx2
 import pytest
 from pictures import data_url, png
 from server.server_fakes import FakeEngine, live_server, plan, served, words
@@ -63,6 +66,28 @@ def test_a_stream_begins_with_the_prompts_length_which_is_read_once(client, engi
     n = client.messages.count_tokens(model="tiny", messages=HI).input_tokens
     assert first.message.usage.input_tokens == n > 0
     assert len(engine.asked[0][0]) == n  # tokens, not their text
+
+
+class LoadingEngine(FakeEngine):
+    """Whoever asks for a prompt's length waits for the model."""
+
+    async def tokenize(self, text, add_special, **how):
+        self.begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.cancelled.set()
+
+
+def test_a_client_that_leaves_while_the_model_loads_is_waited_for_no_longer():
+    engine = LoadingEngine(plan())
+    body = {"model": "tiny", "max_tokens": 9, "messages": HI, "stream": True}
+    with live_server(served(engine=engine)) as live:
+        with pytest.raises(httpx2.ReadTimeout):
+            httpx2.post(f"{live.url}/v1/messages", json=body, timeout=0.5)
+        assert engine.begun.is_set()
+        assert engine.cancelled.wait(5)
+    assert not engine.asked
 
 
 @pytest.mark.parametrize(("display", "shown"), [("summarized", "Hm, a greeting"), ("omitted", "")])
