@@ -126,6 +126,8 @@ def random_limits(rng: random.Random, kind: str) -> Limits:
     unified, state = "split" not in kind, KINDS[kind]
     n_seq, n_ctx = rng.choice((1, 2, 3, 8)), rng.choice((16, 60, 150, 300))
     n_cells = rng.choice((n_ctx, 2 * n_ctx)) if unified else n_ctx * n_seq
+    if kind == "recurrent":  # nothing that could run out: a row for each id
+        n_cells = n_ctx * n_seq
     n_batch, n_chunk, n_aside = max(n_seq, rng.choice((1, 2, 3, 8, 64))), None, 0
     more = {}
     if not unified and rng.random() < 0.4:
