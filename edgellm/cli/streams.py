@@ -8,6 +8,8 @@ import codecs
 import io
 import os
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 from edgellm.tui.plain import OR_SO, ascii_cell, is_plain, utf8
 
@@ -26,7 +28,7 @@ def mend_streams() -> None:
     for stream, errors in ((sys.stdin, "replace"), (sys.stdout, _LOST), (sys.stderr, _LOST)):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=errors)
-            if errors == _LOST and stream.isatty() and is_plain(os.environ):
+            if errors == _LOST and stream.isatty() and is_plain(_environ_as_given()):
                 stream.reconfigure(encoding="ascii", errors=OR_SO)
 
 
@@ -53,6 +55,17 @@ def like_it_or_so(error: UnicodeError) -> tuple[str | bytes, int]:
         return bytes([ord(lost) - 0xDC00]), after
     like = _LIKE_IT.get(lost, ascii_cell(lost))
     return utf8(lost) if like is None else like, after
+
+
+def _environ_as_given() -> Mapping[str, str]:
+    """Where it asks for the C locale, Python has written an LC_CTYPE of its own into it (PEP 538);
+    Linux knows what was there before."""
+    try:
+        given = Path("/proc/self/environ").read_bytes()
+    except OSError:
+        return os.environ
+    pairs = (one.partition(b"=") for one in given.split(b"\0"))
+    return {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
 
 
 def _open_closed() -> None:

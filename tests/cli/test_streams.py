@@ -59,9 +59,25 @@ def test_in_the_c_locale_what_is_said_passes_and_what_is_drawn_is_ascii():
     assert "→ 你 █…".encode("ascii", "test.like_it_or_so") == "-> 你 #...".encode()
 
 
-@pytest.mark.parametrize(("locale", "is_ascii"), [("C", True), ("C.UTF-8", False)])
+@pytest.mark.parametrize(
+    ("locale", "is_ascii"), [
+        ({"LC_ALL": "C"}, True), ({"LC_ALL": "C.UTF-8"}, False),
+        ({"LANG": "C", "LC_CTYPE": "C.UTF-8"}, False),
+    ],
+)  # fmt: skip
 def test_a_terminal_of_the_c_locale_is_sent_ascii(locale, is_ascii):
-    assert on_terminal("plan", "demo", LC_ALL=locale, TERM="xterm").isascii() is is_ascii
+    assert sent_with(locale).isascii() is is_ascii
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what Python has put in its place is lost")
+@pytest.mark.parametrize("name", ["LANG", "LC_CTYPE"])
+def test_the_c_locale_may_be_named_as_every_locale(name):
+    assert sent_with({name: "C"}).isascii()
+
+
+def sent_with(locale):
+    unnamed = dict.fromkeys(("LC_ALL", "LC_CTYPE", "LANG"), "")
+    return on_terminal("plan", "demo", TERM="xterm", **unnamed | locale)
 
 
 def test_a_pipe_of_the_c_locale_is_sent_what_there_is():
