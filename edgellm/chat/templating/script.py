@@ -27,7 +27,7 @@ _WHAT_AN_EXPRESSION_RAISES = (
 )
 
 
-_MAX_STEPS_TO_TRY = MAX_STEPS // 10  # a trial is a few messages; a template has up to ten
+_MAX_STEPS_TO_TRY = MAX_STEPS // 20  # a trial is a few messages; a template has up to ten
 
 
 class Script:

@@ -10,6 +10,7 @@ from jinja2 import nodes  # noqa: TID253 - whoever renders imports this module, 
 from jinja2.visitor import NodeTransformer  # noqa: TID253
 
 _NODES_A_STEP = 16
+_OUTPUT = 8  # nodes: what is written out is made a text of
 _APART = (nodes.For, nodes.Macro, nodes.CallBlock, nodes.Block)  # whose rounds are counted as such
 _MACRO = 4  # steps: its arguments, its text
 
@@ -78,6 +79,8 @@ def _n_steps(body: list[nodes.Node]) -> int:
     while waiting:
         node = waiting.pop()
         n_nodes += 1
+        if isinstance(node, nodes.Output):
+            n_nodes += _OUTPUT * sum(not isinstance(n, nodes.TemplateData) for n in node.nodes)
         if not isinstance(node, _APART):
             waiting += node.iter_child_nodes()
     return 1 + n_nodes // _NODES_A_STEP

@@ -14,7 +14,7 @@ def test_steps_are_counted_and_a_look_at_a_long_text_takes_more():
     allowance = Allowance()
     for _ in range(MAX_STEPS):
         allowance.step()
-    with pytest.raises(Exceeded, match="500000 steps"):
+    with pytest.raises(Exceeded, match=f"{MAX_STEPS} steps"):
         allowance.step()
     looking = Allowance()
     looking.look(4095)
