@@ -76,6 +76,16 @@ def json_value(text: str, param: str) -> Any:
         return msgspec.json.decode(text)
     except msgspec.DecodeError as error:
         raise BadRequest(f"{param}: is not JSON: {error}", param=param) from error
+    except RecursionError as error:  # whoever passed it over as Raw stood less deep
+        raise BadRequest(f"{param}: is nested too deep", param=param) from error
+
+
+def is_object(text: str) -> bool:
+    """Whether it is a JSON object that anybody could read: a call's arguments, whole."""
+    try:
+        return isinstance(json_value(text, ""), dict)
+    except BadRequest:
+        return False
 
 
 def json_depth(text: str) -> int:

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import TypeAlias
 
-import msgspec
 from msgspec import Raw
 
 from edgellm.chat import events
 from edgellm.server.anthropic import object as wire
+from edgellm.server.body import is_object
 
 _Told: TypeAlias = Iterator[wire.Happening]
 
@@ -76,8 +76,4 @@ class Content:
 
 def _object(text: str) -> Raw:
     """A call's arguments. Where the answer was cut inside them there is no object to show."""
-    try:
-        msgspec.json.decode(text, type=dict[str, Raw])
-    except msgspec.MsgspecError:
-        return Raw(b"{}")
-    return Raw(text.encode())
+    return Raw(text.encode() if is_object(text) else b"{}")

@@ -3,6 +3,7 @@
 import msgspec
 
 from edgellm.chat.events import ToolCallDelta
+from edgellm.server.body import is_object
 
 
 class CalledFunction(msgspec.Struct):
@@ -35,14 +36,7 @@ class Calls:
         of what was meant."""
         begun, text = self._begun, "".join(self._arguments).strip() or "{}"
         self._begun, self._arguments = None, []
-        if begun is None or not _is_object(text):
+        if begun is None or not is_object(text):
             return []
         function = CalledFunction(begun.index, begun.name or "", msgspec.Raw(text.encode()))
         return [ToolCall(begun.id or "", function)]
-
-
-def _is_object(text: str) -> bool:
-    try:
-        return isinstance(msgspec.json.decode(text), dict)
-    except (msgspec.DecodeError, RecursionError):
-        return False

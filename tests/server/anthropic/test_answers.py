@@ -109,9 +109,12 @@ def test_a_whole_message_has_calls_with_their_input():
     ]
 
 
-def test_a_call_that_was_cut_has_no_input():
-    cut = [*CALLS[:2], Finished("length", 7, 0, 9)]
+@pytest.mark.parametrize("rest", ["", '{"a":' + "[" * 5000 + "]" * 5000 + "}", "[1]"])
+def test_a_call_that_was_cut_or_is_no_object_for_anybody_has_no_input(rest):
+    delta = ToolCallDelta(0, None, None, rest) if rest else CALLS[1]
+    cut = [CALLS[0], delta, Finished("length", 7, 0, 9)]
     message = json.loads(folded(*cut))
+    assert happenings(streamed(*cut))[-1] == {"type": "message_stop"}
     assert message["content"][0]["input"] == {}
     assert message["stop_reason"] == "max_tokens"
 

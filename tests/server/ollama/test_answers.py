@@ -115,7 +115,7 @@ def test_a_whole_answer_has_all_its_calls():
     assert json.loads(fed(lines(streams=False), CALLS)[-1])["message"]["tool_calls"] == TOLD
 
 
-@pytest.mark.parametrize("arguments", ['{"at": "Ro', '"Rome"', "[1]"])
+@pytest.mark.parametrize("arguments", ['{"at": "Ro', '"Rome"', "[1]", "[" * 5000])
 def test_a_call_that_is_no_whole_object_is_none(arguments):
     events = (CALLS[0], ToolCallDelta(0, None, None, arguments), Finished("length", 7, 0, 9))
     whole = json.loads(fed(lines(streams=False), events)[-1])

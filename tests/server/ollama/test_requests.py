@@ -260,3 +260,19 @@ def test_what_is_wrong_with_a_prompt_is_named(body, param):
 def test_options_that_are_no_utf8_are_refused():
     with pytest.raises(BadRequest, match="UTF-8"):
         read_chat(b'{"messages":[],"options":{"\xff":1}}', MARK)
+
+
+def test_what_nests_as_deep_as_can_be_passed_over_is_read_or_refused():
+    """Where the end is, depends on how deep who reads stands himself."""
+    said = set()
+    for n in range(800, 1000):
+        deep = "[" * n + "]" * n
+        body = f'{{"messages": [], "options": {{"a": {deep}}}}}'.encode()
+        try:
+            said.add(read_chat(body, "__mark__").asked)
+        except BadRequest as error:
+            said.add(str(error).partition(": ")[2] or str(error))
+    assert said in (
+        {None, "the body is nested too deep"},
+        {None, "the body is nested too deep", "is nested too deep"},
+    )
