@@ -66,6 +66,26 @@ def test_a_window_that_has_moved_on_is_not(limits):
 
 
 @each_layout
+@pytest.mark.parametrize("n_computed", [WINDOW - 1, WINDOW])
+def test_in_one_pool_a_full_window_loses_its_first_cell_to_whoever_computes_next(
+    limits, n_computed
+):
+    run = Run(limits)
+    run.backend.adapters = {1: b"one"}
+    leader = run.add(text(30), n_output=WINDOW)  # too short for a checkpoint
+    other = run.add(text(30, seed=1), n_output=2 * WINDOW)
+    other.params = replace(other.params, adapters=((1, 0.5),))  # so each has steps of its own
+    while leader.n_computed < n_computed:
+        run.step()
+    run.step()
+    assert leader.n_computed == n_computed
+    follower = run.add([*leader.tokens[:100], 5, 6])
+    run.step()
+    is_lost = limits.unified and n_computed == WINDOW
+    assert follower.n_cached == (0 if is_lost else 100)
+
+
+@each_layout
 def test_a_few_tokens_are_computed_sooner_than_a_window_is_copied(limits):
     run = Run(limits)
     run.turn(text(100))
