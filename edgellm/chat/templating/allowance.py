@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-# Rounds of loops and calls, some half a million a second. 4,096 messages take tens of thousands, but
+# Rounds of loops and calls, some 400,000 a second. 4,096 messages take tens of thousands, but
 # in templates that look at all of them for each: Gemma 4's goes as far as some 800.
 MAX_STEPS = 1_000_000
 MAX_LENGTH = 32 << 20  # characters of one value; a context's text is smaller

@@ -118,7 +118,10 @@ def test_a_macro_that_calls_itself_twice_is_called_less_often_than_steps_are_all
     made = environment()
     made.globals["called"] = lambda: calls.append(1) or ""
     source = macros.replace("{% if n %}", "{{ called() }}{% if n %}", 1)
-    with bounded(Allowance(FEW_STEPS)), pytest.raises(Exceeded, match=f"more than {FEW_STEPS} steps"):
+    with (
+        bounded(Allowance(FEW_STEPS)),
+        pytest.raises(Exceeded, match=f"more than {FEW_STEPS} steps"),
+    ):
         made.from_string(source).render()
     assert 1000 < len(calls) < FEW_STEPS // 5
 
@@ -165,5 +168,8 @@ def test_what_makes_keys_or_bytes_is_no_method(method):
     import jinja2
 
     owner = "{}" if "fromkeys" in method else "''"
-    with bounded(Allowance(FEW_STEPS)), pytest.raises(jinja2.exceptions.SecurityError, match="unsafe"):
+    with (
+        bounded(Allowance(FEW_STEPS)),
+        pytest.raises(jinja2.exceptions.SecurityError, match="unsafe"),
+    ):
         environment().from_string(f"{{{{ {owner}.{method} }}}}").render()

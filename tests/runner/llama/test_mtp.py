@@ -1,6 +1,7 @@
 """A model's own head for guesses, on real and tiny models that were never trained."""
 
 import os
+from dataclasses import replace
 
 import pytest
 from mtp_files import mtp_bytes
@@ -45,8 +46,9 @@ def serve(files):
     return serve
 
 
-def answered(served, prompts, sampling=GREEDY, n=60, after=None, **params):
-    """The sequences at their ends. `after` is told the scheduler and the number of each step."""
+def answered(served, prompts, sampling=GREEDY, n=60, after=None, guess_s=None, **params):
+    """The sequences at their ends. `after` is told the scheduler and the number of each step.
+    `guess_s`: what is said that a guess took, whatever it took."""
     model, scheduler = served
     asked = GenerateParams(sampling, **params)
     sequences = [Sequence(i, list(p), len(p) + n, asked) for i, p in enumerate(prompts)]
@@ -55,6 +57,9 @@ def answered(served, prompts, sampling=GREEDY, n=60, after=None, **params):
     n_steps = 0
     while batch := scheduler.schedule():
         step = model.decode(batch)
+        if guess_s is not None:
+            deepest = max((step.n_drafted or {}).values(), default=0)
+            step = replace(step, draft_s=guess_s * deepest)
         scheduler.speculation.observe(batch, step, 1.0 + step.draft_s)  # rows are free
         list(scheduler.commit(batch, step.sampled, step.n_drafted))
         scheduler.check()
@@ -171,7 +176,7 @@ def test_a_head_that_is_always_wrong_is_asked_less_and_less(serve):
     for n in (100, 400):
         model, _ = serve(STRANGER)
         scheduler = Scheduler(model.limits, Pace(None, rows_cost))
-        (one,) = answered((model, scheduler), prompts_of(1), n=n)
+        (one,) = answered((model, scheduler), prompts_of(1), n=n, guess_s=0.01)
         n_drafted.append(one.n_drafted)
     first, all_of_them = n_drafted
     assert 0 < (all_of_them - first) / 300 < 0.6 * first / 100, "for each token"
