@@ -6,7 +6,7 @@ import anthropic
 import httpx2
 import pytest
 from pictures import data_url, png
-from server.server_fakes import FakeEngine, live_server, plan, served, words
+from server.server_fakes import HANG, FakeEngine, live_server, plan, served, words
 
 from edgellm.chat.events import Failed, Finished, ReasoningDelta, TextDelta
 from edgellm.errors import DeadlinePassed, NotServing, Overloaded, WorkerDied
@@ -66,6 +66,13 @@ def test_a_stream_begins_with_the_prompts_length_which_is_read_once(client, engi
     n = client.messages.count_tokens(model="tiny", messages=HI).input_tokens
     assert first.message.usage.input_tokens == n > 0
     assert len(engine.asked[0][0]) == n  # tokens, not their text
+
+
+def test_a_client_that_leaves_cancels_its_message(client, engine):
+    engine.scripts = [[TextDelta("Hel"), HANG]]
+    with ask(client, stream=True) as stream:
+        next(iter(stream))
+    assert engine.cancelled.wait(5)
 
 
 class LoadingEngine(FakeEngine):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import httpx2
 import ollama
 import pytest
-from server.server_fakes import FakeEngine, live_server, plan, scraped, served, words
+from server.server_fakes import HANG, FakeEngine, live_server, plan, scraped, served, words
 
 from edgellm.chat.events import Failed, TextDelta
 from edgellm.chat.messages import JSONSchema
@@ -147,6 +147,16 @@ def test_a_failure_midway_raises_in_the_client(client, engine):
     with pytest.raises(ollama.ResponseError) as raised:
         client.chat(model="tiny", messages=HI)
     assert raised.value.status_code == 502
+
+
+@pytest.mark.parametrize("ask", ["chat", "generate"])
+def test_a_client_that_leaves_cancels_its_answer(http, engine, ask):
+    engine.scripts = [[TextDelta("Hel"), HANG]]
+    body = {"model": "tiny", "messages": HI, "prompt": "Hi"}
+    with http.stream("POST", f"/api/{ask}", json=body) as answer:
+        first = json.loads(next(answer.iter_lines()))
+    assert "Hel" in (first.get("response"), first.get("message", {}).get("content"))
+    assert engine.cancelled.wait(5)
 
 
 def test_a_prompt_that_is_too_long_is_refused_and_never_cut(client, engine):
