@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,6 +19,10 @@ from edgellm.config import Config
 from edgellm.errors import BadRequest
 from edgellm.selector.plan import Goal
 from edgellm.tui.terminal import can_draw
+
+if TYPE_CHECKING:
+    from edgellm.cli.preparing.prepare import Prepared
+    from edgellm.probe.hardware import Hardware
 
 _BY_ITSELF = Seeing()
 _SOCKET = "private.sock"
@@ -80,9 +85,6 @@ def private_server(
     from edgellm.cli.preparing import machine
     from edgellm.cli.preparing.prepare import prepare_all
     from edgellm.cli.preparing.resolve import resolve
-    from edgellm.cli.serving.background import BackgroundServer
-    from edgellm.cli.serving.loading import LoadingLine
-    from edgellm.cli.serving.serving import Instance
 
     with _own_folder() as folder:
         resolved = with_draft(seeing.applied(resolve(model, config)), config)
@@ -93,29 +95,39 @@ def private_server(
                 f"{prepared.name} is an embedding model and writes no text",
                 hint=f"edgellm serve {model}, then POST /v1/embeddings",
             )
-        if not can_draw(sys.stderr):
-            say(f"loading {prepared.name} …")
         own = msgspec.structs.replace(config, unix_socket=str(folder / _SOCKET), api_keys=())
-        line = LoadingLine()
-        teller = _Teller(line.say)
-        instance = Instance(
-            own,
-            hardware,
-            (prepared,),
-            is_announced=False,
-            say=teller.say,
-            on_loading=line.follow,
-        )
-        server = BackgroundServer(instance)
+        with _server(own, hardware, prepared) as url:
+            yield (url, prepared.name)
+
+
+@contextmanager
+def _server(config: Config, hardware: "Hardware", prepared: "Prepared") -> Iterator[str]:
+    from edgellm.cli.serving.background import BackgroundServer
+    from edgellm.cli.serving.loading import LoadingLine
+    from edgellm.cli.serving.serving import Instance
+
+    if not can_draw(sys.stderr):
+        say(f"loading {prepared.name} …")
+    line = LoadingLine()
+    teller = _Teller(line.say)
+    instance = Instance(
+        config,
+        hardware,
+        (prepared,),
+        is_announced=False,
+        say=teller.say,
+        on_loading=line.follow,
+    )
+    server = BackgroundServer(instance)
+    try:
         try:
-            try:
-                server.start()
-            finally:
-                line.end()
-            with teller.silent():
-                yield (server.url, prepared.name)
+            server.start()
         finally:
-            server.stop()
+            line.end()
+        with teller.silent():
+            yield server.url
+    finally:
+        server.stop()
 
 
 @contextmanager
