@@ -62,10 +62,18 @@ def test_the_kernels_kills_are_counted_where_it_tells():
 
 def test_a_worker_whose_pipe_cannot_be_read_is_not_left_behind(monkeypatch):
     async def run():
-        async def refuse(protocol, pipe):
+        loop, asked = asyncio.get_running_loop(), []
+        connect = loop.connect_read_pipe
+
+        async def refuse_the_second(protocol, pipe):
+            asked.append(pipe)
+            if (
+                len(asked) == 1
+            ):  # its stderr, which asyncio reads: without that its `wait` never ends
+                return await connect(protocol, pipe)
             raise OSError(24, "Too many open files")
 
-        monkeypatch.setattr(asyncio.get_running_loop(), "connect_read_pipe", refuse)
+        monkeypatch.setattr(loop, "connect_read_pipe", refuse_the_second)
         before = {one.pid for one in psutil.Process().children()}
         with pytest.raises(OSError, match="Too many"):
             await start_worker(asyncio.Protocol())
