@@ -15,13 +15,14 @@ import threading
 import time
 from collections.abc import Callable
 
+from alone import plan_alone
+
 from edgellm.chat.messages import GenerateParams, SamplingParams
 from edgellm.runner.batch import Batch, Forget, Op, Row, Start, Stop
 from edgellm.runner.frames import encode_frame
 from edgellm.runner.llama.backend import LlamaBackend
 from edgellm.runner.messages import Delta
 from edgellm.runner.text import TextStream
-from edgellm.selector.plan import Placement, Plan
 
 _N_STEPS = 40
 _KINDS = ("alone", "after it", "meanwhile")
@@ -29,7 +30,7 @@ _KINDS = ("alone", "after it", "meanwhile")
 
 def main() -> None:
     n, n_rounds = (int(word) for word in [*sys.argv[2:], "8", "7"][:2])
-    backend = LlamaBackend(os.fsencode(sys.argv[1]), _plan(n), lambda progress: None)
+    backend = LlamaBackend(os.fsencode(sys.argv[1]), plan_alone(n), lambda progress: None)
     tell = _teller(n)
     calls: queue.SimpleQueue[None] = queue.SimpleQueue()
     threading.Thread(target=_keep_telling, args=(calls, tell), daemon=True).start()
@@ -82,15 +83,6 @@ def _keep_telling(calls: "queue.SimpleQueue[None]", tell: Callable[[], None]) ->
     while True:
         calls.get()
         tell()
-
-
-def _plan(n: int) -> Plan:
-    return Plan(
-        model="bench", file="bench.gguf", quant="?", placement=Placement((), 0), n_ctx=256 * n,
-        n_ctx_seq=256, n_parallel=n, n_seq_max=n, kv_type_k="f16", kv_type_v="f16",
-        kv_unified=True, n_batch=512, n_ubatch=512, n_outputs_max=n, n_threads=2,
-        flash_attention=None, swa_full=False,
-    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ import sys
 import time
 from collections.abc import Iterable
 
+from alone import plan_alone
+
 from edgellm.chat.messages import GenerateParams, SamplingParams
 from edgellm.runner.frames import encode_frames
 from edgellm.runner.intake.questions import Questions
@@ -25,7 +27,6 @@ from edgellm.runner.pacing.recorder import StepRecord
 from edgellm.runner.pipes import write_all
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.worker import Worker
-from edgellm.selector.plan import Placement, Plan
 
 _N_PROMPT, _N_OUTPUT = 32, 200
 _PARAMS = GenerateParams(SamplingParams(temperature=0, ignore_eos=True), _N_OUTPUT)
@@ -33,7 +34,7 @@ _PARAMS = GenerateParams(SamplingParams(temperature=0, ignore_eos=True), _N_OUTP
 
 def main() -> None:
     for n in [int(word) for word in sys.argv[2:]] or [1, 2, 4, 8]:
-        backend = LlamaBackend(os.fsencode(sys.argv[1]), _plan(n), lambda progress: None)
+        backend = LlamaBackend(os.fsencode(sys.argv[1]), plan_alone(n), lambda progress: None)
         steps = [step for step in _steps(backend, n) if step.n_decode == n and not step.n_prompt]
         step_ms = 1e3 * statistics.median(step.wall_s for step in steps)
         other_us = 1e6 * statistics.median(step.other_s for step in steps)
@@ -71,15 +72,6 @@ def _steps(backend: LlamaBackend, n: int) -> tuple[StepRecord, ...]:
     ).run()
     os.close(sink)
     return found[0].steps
-
-
-def _plan(n: int) -> Plan:
-    return Plan(
-        model="bench", file="bench.gguf", quant="?", placement=Placement((), 0), n_ctx=256 * n,
-        n_ctx_seq=256, n_parallel=n, n_seq_max=n, kv_type_k="f16", kv_type_v="f16",
-        kv_unified=True, n_batch=512, n_ubatch=512, n_outputs_max=n, n_threads=2,
-        flash_attention=None, swa_full=False,
-    )  # fmt: skip
 
 
 if __name__ == "__main__":
