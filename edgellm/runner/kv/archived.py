@@ -16,6 +16,7 @@ What was read for a prompt is kept as if it had just ended here, and the prompt 
 """
 
 from abc import abstractmethod
+from math import inf
 
 from edgellm.runner.batch import Discard, Op, SaveAll, Store
 from edgellm.runner.kv.archive import Archive
@@ -214,12 +215,14 @@ class ArchivedMemory(CheckpointedMemory):
             return True  # a state alone is put back as every checkpoint is
         return self._is_quick(edge.n_bytes, AWAITED_RATIO)
 
-    def _is_quick(self, n_bytes: int, part: float) -> bool:
-        """To copy so much takes no larger part of the time between two tokens."""
+    def _is_quick(self, n_bytes: int, part: float, unmeasured_byte_s: float = inf) -> bool:
+        """To copy so much takes no larger part of the time between two tokens.
+        `unmeasured_byte_s`: what a byte is thought to take until one was copied."""
         target_s = self._pace.itl_target_s
         if target_s is None:  # nobody counts it
             return True
-        return self._byte_s is not None and n_bytes * self._byte_s <= part * target_s
+        byte_s = unmeasured_byte_s if self._byte_s is None else self._byte_s
+        return n_bytes * byte_s <= part * target_s
 
     def _hold(self, n_bytes: int) -> bool:
         evicts = self._points.hold(n_bytes)

@@ -142,8 +142,4 @@ class AwayMemory(ArchivedMemory):
         return found if self._is_quick_enough(n_bytes) else None
 
     def _is_quick_enough(self, n_bytes: int) -> bool:
-        target_s = self._pace.itl_target_s
-        if target_s is None or not self._is_decoding:
-            return True
-        byte_s = _BYTE_S if self._byte_s is None else self._byte_s
-        return n_bytes * byte_s <= EVICTED_RATIO * target_s
+        return not self._is_decoding or self._is_quick(n_bytes, EVICTED_RATIO, _BYTE_S)
