@@ -22,20 +22,19 @@ from edgellm.server.anthropic.tools import (
     tool_choice,
     tools,
 )
-from edgellm.server.body import INT32_MAX, Bytes, decode
+from edgellm.server.body import Bytes, decode
 from edgellm.server.openai.images import Gallery
-from edgellm.server.openai.messages import MAX_TOOLS
+from edgellm.server.openai.messages import MAX_ITEMS, MAX_TOOLS
+from edgellm.server.openai.samplers import Positive
 from edgellm.server.openai.sampling import StopString
 from edgellm.server.openai.structure import schema_rule
 from edgellm.server.openai.thoughts import SWITCHES, Thoughtful
 from edgellm.server.openai.unserved import NULL, check_says_nothing
 
-MAX_MESSAGES = 16384  # an agent's turn is many
-
 
 class ThinkingBody(msgspec.Struct):
     type: Literal["enabled", "adaptive", "disabled"]
-    budget_tokens: Annotated[int, Meta(ge=1, le=INT32_MAX)] | None = None
+    budget_tokens: Positive | None = None
     display: Literal["summarized", "omitted"] | None = None
 
 
@@ -50,8 +49,8 @@ class OutputBody(msgspec.Struct):
 
 
 class MessagesBody(Thoughtful, kw_only=True):
-    messages: Annotated[list[MessageBody], Meta(min_length=1, max_length=MAX_MESSAGES)]
-    max_tokens: Annotated[int, Meta(ge=1, le=INT32_MAX)] | None = None
+    messages: Annotated[list[MessageBody], Meta(min_length=1, max_length=MAX_ITEMS)]
+    max_tokens: Positive | None = None
     system: Parts | None = None
     stop_sequences: Annotated[list[StopString], Meta(max_length=16)] | None = None
     tools: Annotated[list[ToolBody], Meta(max_length=MAX_TOOLS)] | None = None

@@ -33,7 +33,7 @@ from edgellm.server.ollama.messages import (
 from edgellm.server.ollama.options import Options, read_options
 from edgellm.server.ollama.thinking import Think, template_kwargs
 from edgellm.server.openai.images import Gallery
-from edgellm.server.openai.messages import MAX_TOOLS, Name
+from edgellm.server.openai.messages import MAX_MESSAGES, MAX_TOOLS, Name
 from edgellm.server.openai.samplers import Token
 from edgellm.server.openai.sampling import Rivals
 from edgellm.server.openai.structure import ANY_OBJECT, schema_rule
@@ -111,7 +111,7 @@ class _Body(msgspec.Struct, kw_only=True):
 
 
 class ChatBody(_Body):
-    messages: Annotated[list[ChatMessage], Meta(max_length=4096)] | None = None
+    messages: Annotated[list[ChatMessage], Meta(max_length=MAX_MESSAGES)] | None = None
     tools: Annotated[list[ToolOffer], Meta(max_length=MAX_TOOLS)] | None = None
 
 
@@ -212,5 +212,5 @@ def _structure(given: Raw) -> JSONSchema | None:
 def _is_zero(keep_alive: float | str | None) -> bool:
     """0, "0", "0s": the model is to be unloaded."""
     if isinstance(keep_alive, str):
-        return keep_alive.strip().rstrip("smh") in ("0", "0m")
+        return keep_alive.strip().rstrip("smh") == "0"
     return keep_alive == 0

@@ -20,6 +20,8 @@ from edgellm.server.openai.unserved import NULL
 
 MAX_TOOLS, MAX_TOOLS_CHARS = 128, 256 * 1024
 MAX_PARTS = 4096  # of one message
+MAX_MESSAGES = 4096
+MAX_ITEMS = 16384  # where an agent's turn is many
 
 Name: TypeAlias = Annotated[str, Meta(max_length=512)]
 

@@ -17,6 +17,7 @@ from edgellm.errors import BadRequest
 from edgellm.server.body import Bytes, decode
 from edgellm.server.openai.images import Gallery
 from edgellm.server.openai.messages import (
+    MAX_MESSAGES,
     MAX_TOOLS,
     ChatMessage,
     Choice,
@@ -44,7 +45,7 @@ Prompt: TypeAlias = (
 
 
 class ChatBody(Thoughtful):
-    messages: Annotated[list[ChatMessage], Meta(min_length=1, max_length=4096)]
+    messages: Annotated[list[ChatMessage], Meta(min_length=1, max_length=MAX_MESSAGES)]
     max_completion_tokens: MaxTokens | None = None
     logprobs: bool | None = None
     top_logprobs: Rivals | None = None

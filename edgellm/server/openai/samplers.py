@@ -17,6 +17,7 @@ from edgellm.server.openai.structure import Structured
 
 Token: TypeAlias = Annotated[int, Meta(ge=0, le=INT32_MAX)]
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=INT32_MAX)]
+Positive: TypeAlias = Annotated[int, Meta(ge=1, le=INT32_MAX)]
 Back: TypeAlias = Annotated[int, Meta(ge=-1, le=INT32_MAX)]  # tokens; -1: all
 Bias: TypeAlias = Annotated[float, Meta(ge=-100, le=100)]
 Ratio: TypeAlias = Annotated[float, Meta(ge=0, le=1)]

@@ -13,9 +13,10 @@ from msgspec import UNSET, Meta, Raw
 
 from edgellm.chat.messages import ChatRequest, GenerateParams, JSONSchema, Rule
 from edgellm.errors import BadRequest
-from edgellm.server.body import INT32_MAX, Bytes, decode, json_value
+from edgellm.server.body import Bytes, decode, json_value
 from edgellm.server.openai.images import Gallery
-from edgellm.server.openai.messages import MAX_TOOLS, Name
+from edgellm.server.openai.messages import MAX_ITEMS, MAX_TOOLS, Name
+from edgellm.server.openai.samplers import Positive
 from edgellm.server.openai.sampling import Rivals
 from edgellm.server.openai.structure import ANY_OBJECT, schema_rule
 from edgellm.server.openai.unserved import NULL
@@ -32,13 +33,10 @@ from edgellm.server.responses.tools import (
 )
 from edgellm.server.responses.unserved import Kept
 
-MAX_ITEMS = 16384  # an agent's turn is many
-
 _LOGPROBS = "message.output_text.logprobs"
 
 MetadataKey = Annotated[str, Meta(max_length=64)]
 MetadataValue = Annotated[str, Meta(max_length=512)]
-Count = Annotated[int, Meta(ge=1, le=INT32_MAX)]
 
 
 class FormatBody(msgspec.Struct):
@@ -62,8 +60,8 @@ class ReasoningBody(msgspec.Struct):
 class ResponseBody(Kept, kw_only=True):
     input: str | Annotated[list[Item], Meta(min_length=1, max_length=MAX_ITEMS)]
     instructions: str | None = None
-    max_output_tokens: Count | None = None
-    max_tool_calls: Count | None = None  # of those that OpenAI's servers run: there are none
+    max_output_tokens: Positive | None = None
+    max_tool_calls: Positive | None = None  # of those that OpenAI's servers run: there are none
     metadata: Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=16)] | None = None
     tools: Annotated[list[ToolBody], Meta(max_length=MAX_TOOLS)] | None = None
     tool_choice: Choice | None = None

@@ -21,10 +21,11 @@ from starlette.types import ASGIApp
 from edgellm.errors import BadRequest
 from edgellm.runner.messages import Scored
 from edgellm.server.answers import read
-from edgellm.server.body import INT32_MAX, decode
+from edgellm.server.body import decode
 from edgellm.server.envelope import text_is_called
 from edgellm.server.gateway import body_of, counter_of, gateway_of
 from edgellm.server.openai.messages import Name
+from edgellm.server.openai.samplers import Positive
 from edgellm.server.openai.wire import MIN_LOGPROB
 from edgellm.server.routes.embeddings import EmbeddingUsage
 from edgellm.server.served import Served
@@ -38,7 +39,6 @@ class Document(msgspec.Struct):
 
 
 Documents = Annotated[list[str | Document], Meta(max_length=MAX_DOCUMENTS)]
-Count = Annotated[int, Meta(ge=1, le=INT32_MAX)]
 
 
 class RerankBody(msgspec.Struct):
@@ -46,10 +46,10 @@ class RerankBody(msgspec.Struct):
     documents: Documents | None = None
     texts: Documents | None = None  # TEI's word for them
     model: Name | None = None
-    top_n: Count | None = None
+    top_n: Positive | None = None
     return_documents: bool | None = None
     return_text: bool | None = None  # TEI's
-    max_tokens_per_doc: Count | None = None  # Cohere's
+    max_tokens_per_doc: Positive | None = None  # Cohere's
 
 
 class Result(msgspec.Struct):
