@@ -99,3 +99,14 @@ def come_and_go(rng, run, prompts):
         victim = rng.choice(list(run.sequences))
         if run.scheduler.cancel(victim):
             del run.sequences[victim]
+
+
+def random_history(rng, limits):
+    """Forty requests that come and go, with some steps between, to the end of the last."""
+    run, prompts = Run(limits), first_prompts()
+    for _ in range(40):
+        come_and_go(rng, run, prompts)
+        for _ in range(rng.randint(0, 6)):
+            run.step()
+    run.finish()
+    return run

@@ -4,7 +4,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from state_runs import KINDS, TURN_END, Run, come_and_go, first_prompts, random_limits, text
+from state_runs import KINDS, TURN_END, Run, random_history, random_limits, text
 
 from edgellm.runner.batch import RestoreAll, SaveAll
 from edgellm.runner.kv.memory import Limits
@@ -126,13 +126,7 @@ def test_no_history_loses_an_id_a_cell_a_blob_or_a_right_answer():
     for seed in range(60):
         rng = random.Random(seed)
         limits = list(KINDS.values())[seed % len(KINDS)]
-        run = Run(random_limits(rng, limits, rng.choice((0, 500, 3_000, 10_000))))
-        prompts = first_prompts()
-        for _ in range(40):
-            come_and_go(rng, run, prompts)
-            for _ in range(rng.randint(0, 6)):
-                run.step()
-        run.finish()
+        run = random_history(rng, random_limits(rng, limits, rng.choice((0, 500, 3_000, 10_000))))
         run.step()  # what is copied out when somebody leaves
         assert len(run.backend.wholes) == len(away(run)), "a copy was forgotten in memory"
         n_restored += sum(s.n_restored > 0 for s in run.sequences.values())

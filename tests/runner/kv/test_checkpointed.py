@@ -4,7 +4,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from state_runs import KINDS, TURN_END, Run, come_and_go, first_prompts, random_limits, text
+from state_runs import KINDS, TURN_END, Run, random_history, random_limits, text
 
 from edgellm.chat.messages import GenerateParams
 from edgellm.runner.batch import Blank, Checkpoint, Copy, Fork, Resume, Trim
@@ -240,14 +240,6 @@ def test_batch_invariant_only_whole_chunks_are_shared(limits):
 
 def test_no_history_loses_an_id_a_cell_a_blob_or_a_right_answer():
     for seed in range(60):
-        _random_history(random.Random(seed), list(KINDS.values())[seed % len(KINDS)])
-
-
-def _random_history(rng, limits):
-    run = Run(random_limits(rng, limits, rng.choice((0, 100, 500, 2_000, 10_000))))
-    prompts = first_prompts()
-    for _ in range(40):
-        come_and_go(rng, run, prompts)
-        for _ in range(rng.randint(0, 6)):
-            run.step()
-    run.finish()
+        rng, limits = random.Random(seed), list(KINDS.values())[seed % len(KINDS)]
+        budget_bytes = rng.choice((0, 100, 500, 2_000, 10_000))
+        random_history(rng, random_limits(rng, limits, budget_bytes))

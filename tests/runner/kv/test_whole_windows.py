@@ -4,7 +4,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from state_runs import KINDS, Run, come_and_go, first_prompts, random_limits, text
+from state_runs import KINDS, Run, random_history, random_limits, text
 
 from edgellm.runner.batch import Checkpoint
 
@@ -110,12 +110,6 @@ def test_no_history_cuts_a_window_back_too_far():
         rng = random.Random(seed)
         limits = list(WIDE.values())[seed % len(WIDE)]
         limits = replace(limits, state=replace(limits.state, n_window=rng.choice((60, 120))))
-        run = Run(random_limits(rng, limits, rng.choice((0, 1_000, 5_000, 50_000))))
-        prompts = first_prompts()
-        for _ in range(40):
-            come_and_go(rng, run, prompts)
-            for _ in range(rng.randint(0, 6)):
-                run.step()
-        run.finish()
+        run = random_history(rng, random_limits(rng, limits, rng.choice((0, 1_000, 5_000, 50_000))))
         n_cached += sum(s.n_cached for s in run.sequences.values())
     assert n_cached > 10_000
