@@ -8,7 +8,6 @@ the engines before and stops them after.
 import asyncio
 import contextlib
 import errno
-import gc
 import ipaddress
 import signal
 import socket
@@ -119,7 +118,6 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        gc.freeze()  # what lives as long as the server is not looked through while streams wait
         self._on_listening()
 
     async def on_tick(self, counter: int) -> bool:

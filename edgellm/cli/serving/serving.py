@@ -18,6 +18,7 @@ from edgellm.cli.serving import state
 from edgellm.cli.serving.engines import Fleet
 from edgellm.cli.serving.observing import Observer
 from edgellm.cli.serving.salvage import Salvage
+from edgellm.cli.sweeping import sweep_while_serving
 from edgellm.config import Config
 from edgellm.files import path_of
 from edgellm.meter.guardrails import Ceilings
@@ -125,6 +126,7 @@ async def _serve(
     """Others find the server as long as it listens."""
 
     def listens(url: str) -> None:
+        sweep_while_serving()
         if instance.is_announced:
             announcement.listening(url, time.time())
         listening.set_result(url)
