@@ -135,7 +135,7 @@ def _join(
     for note in notes:
         evidence.fault("ggml", note)
     placed = [merge.place(pair, ggml, machine.pool, known) for pair in pairs]
-    pool = merge.unify(machine.pool, placed, known)
+    pool = merge.unify(machine.pool, placed)
     is_measured = pool.bandwidth_bytes_s == machine.pool.bandwidth_bytes_s
     cpu = Device(
         "cpu", "cpu", machine.cpu.name, "cpu", pool.id,

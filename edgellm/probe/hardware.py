@@ -49,7 +49,7 @@ class Device:
     name: str
     backend: Backend
     pool_id: str  # "host" too when nobody tells what memory an unused device has
-    architecture: str | None = None  # "sm_89", "gfx1151"
+    architecture: str | None = None  # "sm_89", "gfx1151", "apple9"
     ggml_name: str | None = None  # "CUDA0": how llama.cpp calls it
     link: str | None = None  # "PCIe 4.0 x16"
     note: str | None = None  # why it can't be used, and the fix
@@ -66,6 +66,7 @@ class Device:
     toolkit: str | None = None  # the newest that this driver runs: "CUDA 13.0"
     serving: Serving | None = None  # None: llama.cpp has no backend for it
     ggml_address: str | None = None  # its PCI address in ggml's own words, where ggml knows it
+    n_gpu_cores: int | None = None  # where chips of one name differ in them: Apple's
 
 
 @frozen

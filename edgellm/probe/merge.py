@@ -130,6 +130,7 @@ class Placed:
     device: Device
     own_pool: MemoryPool | None  # None: it shares the host's
     shares_host: bool  # None and False: nobody tells
+    known: DeviceRow | None = None  # by its name
 
 
 def place(found: Pair, registry: Registry | None, host: MemoryPool, catalog: Catalog) -> Placed:
@@ -146,7 +147,7 @@ def place(found: Pair, registry: Registry | None, host: MemoryPool, catalog: Cat
             note = _joined(note, advice.why_less(card, ggml)) or None
     own_pool, shares_host = _memory(found, catalog)
     told, total = card or _UNTOLD, (own_pool or host).total_bytes
-    known = catalog.row(_name(found), total)
+    known = catalog.row(_name(found), total, told.n_gpu_cores)
     device = Device(
         id=_id(found),
         vendor=card.vendor if card else _vendor_of(ggml),
@@ -154,6 +155,7 @@ def place(found: Pair, registry: Registry | None, host: MemoryPool, catalog: Cat
         backend=backend,
         pool_id=own_pool.id if own_pool else host.id,
         architecture=told.architecture,
+        n_gpu_cores=told.n_gpu_cores,
         ggml_name=ggml.name if ggml else None,
         link=told.link,
         note=note,
@@ -171,7 +173,7 @@ def place(found: Pair, registry: Registry | None, host: MemoryPool, catalog: Cat
         serving=_serving(found, registry),
         ggml_address=ggml.device_id if ggml else None,
     )
-    return Placed(device, own_pool, shares_host)
+    return Placed(device, own_pool, shares_host, known)
 
 
 def _sliced(found: Pair, known: DeviceRow, total_bytes: int, whole: float | None) -> float | None:
@@ -296,11 +298,11 @@ def _joined(*parts: str | None) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def unify(host: MemoryPool, placed: Sequence[Placed], catalog: Catalog) -> MemoryPool:
+def unify(host: MemoryPool, placed: Sequence[Placed]) -> MemoryPool:
     """The host's pool, said to be shared when a GPU lives in it, and as fast as that is known."""
-    sharing = [found.device for found in placed if found.shares_host]
+    sharing = [found.known for found in placed if found.shares_host]
     if not sharing:
         return host
-    known = (catalog.bandwidth_bytes_s(device.name, host.total_bytes) for device in sharing)
+    known = (row.bandwidth_bytes_s for row in sharing if row)
     bandwidth = next((figure for figure in known if figure), host.bandwidth_bytes_s)
     return replace(host, kind="unified", bandwidth_bytes_s=bandwidth)

@@ -162,9 +162,15 @@ def _row(hardware: Hardware, device: Device) -> tuple[str, ...]:
         device.backend,
         memory,
         bandwidth,
-        device.architecture or DASH,
+        _architecture(device),
         device.link or DASH,
     )
+
+
+def _architecture(device: Device) -> str:
+    """ "apple9, 30 cores" """
+    cores = f"{device.n_gpu_cores} cores" if device.n_gpu_cores else None
+    return ", ".join(part for part in (device.architecture, cores) if part) or DASH
 
 
 def _table(rows: Sequence[tuple[str, ...]], width: int) -> list[str]:

@@ -174,7 +174,7 @@ def test_an_integrated_gpu_lives_in_the_hosts_memory_and_may_map_a_part():
     assert placed.own_pool is None
     assert placed.device.pool_id == "host"
     assert placed.device.memory_limit_bytes == 31 * GIB
-    assert merge.unify(HOST, [placed], NO_CATALOG).kind == "unified"
+    assert merge.unify(HOST, [placed]).kind == "unified"
 
 
 def test_an_integrated_gpu_beside_a_card_is_left_alone():

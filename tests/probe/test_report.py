@@ -113,6 +113,10 @@ def test_the_first_line_tells_cores_modules_and_power_mode():
     assert first["jetson-agx-orin"].endswith("power mode MODE_30W")
 
 
+def test_a_mac_tells_its_gpus_cores_beside_its_family():
+    assert "apple9, 40 cores" in as_text(detect(captured("apple-m3-max")), 120)
+
+
 def test_lanes_that_are_missing_are_told():
     assert "; attached by 4 of its 16 lanes;" in lines_of("mtt-s80")["0000:04:00.0"]
     assert "lanes" not in lines_of("arc-b580")["0000:03:00.0"]

@@ -6,15 +6,17 @@ from probe_fakes import CAPTURES, FakeSources, captured
 from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.detect import detect
 from edgellm.probe.host.host import SYSCTL
+from edgellm.probe.known import catalog
 from edgellm.probe.sources import Output, Silence, SysrootSources, capture_name
 from edgellm.probe.vendors import apple, qualcomm, raspberry
+from edgellm.profiles import load_profiles
 from edgellm.units import MIB
 
-M3 = "hw.memsize: 68719476736\nmachdep.cpu.brand_string: Apple M3 Max\niogpu.wired_limit_mb: {}\n"
+MAC = "hw.memsize: 68719476736\nmachdep.cpu.brand_string: {}\niogpu.wired_limit_mb: {}\n"
 
 
-def mac(limit, ioreg=""):
-    commands = {capture_name(SYSCTL): M3.format(limit), "ioreg -rc AGXAccelerator": ioreg}
+def mac(limit, ioreg="", chip="Apple M3 Max"):
+    commands = {capture_name(SYSCTL): MAC.format(chip, limit), "ioreg -rc AGXAccelerator": ioreg}
     evidence = Evidence(FakeSources(system="Darwin", commands=commands))
     return apple.read(evidence)
 
@@ -30,15 +32,81 @@ def test_apples_gpu_shares_the_memory_and_only_a_set_limit_is_known():
 @pytest.mark.parametrize(
     ("ioreg", "cores"),
     [
-        ('+-o AGXAcceleratorG15X\n    {\n      "gpu-core-count" = 40\n    }\n', "40 cores"),
-        ('  |   "gpu-core-count" = 30\n', "30 cores"),
+        ('+-o AGXAcceleratorG15X\n    {\n      "gpu-core-count" = 40\n    }\n', 40),
+        ('  |   "gpu-core-count" = 30\n', 30),
         ("", None),
         (Output("", "ioreg: error", 1), None),
         (Silence("timeout", "no answer"), None),
     ],
 )
 def test_how_many_cores_it_has_tells_two_chips_of_one_name_apart(ioreg, cores):
-    assert mac(0, ioreg)[0].architecture == cores
+    assert mac(0, ioreg)[0].n_gpu_cores == cores
+
+
+@pytest.mark.parametrize(
+    ("chip", "family"),
+    [
+        ("Apple M1", "apple7"),
+        ("Apple M1 (Virtual)", "apple7"),
+        ("Apple M2 Ultra", "apple8"),
+        ("Apple M4 Pro", "apple9"),
+        ("Apple M5 Max", "apple10"),
+        ("Apple M17", None),
+    ],
+)
+def test_a_chips_generation_tells_its_gpus_family(chip, family):
+    [card] = mac(0, chip=chip)
+
+    assert (card.name, card.architecture) == (chip, family)
+
+
+def test_every_chip_of_apples_that_is_described_has_the_family_that_a_real_one_tells():
+    rows = [row for row in catalog.load().device if row.vendor == "apple"]
+    assert len(rows) > 18
+    for row in rows:
+        assert mac(0, chip=row.device_name)[0].architecture == row.architecture
+
+
+class AnotherMac(SysrootSources):
+    """The captured one with another chip and another number of GPU cores."""
+
+    def __init__(self, chip, n_cores):
+        super().__init__(CAPTURES / "apple-m3-max")
+        self._changes = {
+            "Apple M3 Max": chip,
+            '"gpu-core-count" = 40': f'"gpu-core-count" = {n_cores}',
+        }
+
+    def run(self, argv, timeout_s):
+        answer = super().run(argv, timeout_s)
+        if not isinstance(answer, Output):
+            return answer
+        text = answer.text
+        for old, new in self._changes.items():
+            text = text.replace(old, new)
+        return Output(text, answer.errors, answer.code)
+
+
+@pytest.mark.parametrize(
+    ("chip", "n_cores", "gb_s", "tflops", "family"),
+    [
+        ("Apple M3 Max", 40, 400, 14.2, "metal"),
+        ("Apple M3 Max", 30, 300, 10.6, "metal"),
+        ("Apple M4 Max", 32, 410, 14.7, "metal"),
+        ("Apple M1 Max", 24, 400, 7.8, "metal-m1"),
+        ("Apple M1", 7, 68, 2.275, "metal-m1"),
+        ("Apple M5 Max", 32, 460, 18.2, "metal-m5"),
+        ("Apple M5 Max", 40, 614, 22.8, "metal-m5"),
+    ],
+)
+def test_a_real_mac_has_its_own_cores_memory_and_speeds(chip, n_cores, gb_s, tflops, family):
+    hardware = detect(AnotherMac(chip, n_cores))
+    [gpu] = hardware.accelerators
+
+    assert (gpu.name, gpu.n_gpu_cores) == (chip, n_cores)
+    assert hardware.host.bandwidth_bytes_s == gb_s * 1e9
+    assert gpu.fp16_flops_s == pytest.approx(tflops * 1e12)
+    assert load_profiles().speed.family(gpu).name == family
 
 
 def test_an_intel_mac_has_no_gpu_of_apples():
@@ -118,7 +186,7 @@ def test_other_boards_are_not_asked():
             "apple-m3-max",
             "ioreg -rc AGXAccelerator",
             '"gpu-core-count"',
-            lambda hardware: [device.architecture for device in hardware.accelerators],
+            lambda hardware: [device.n_gpu_cores for device in hardware.accelerators],
         ),
         ("jetson-agx-orin", "nvpmodel -q", "NV Power Mode", lambda hardware: hardware.power_mode),
     ],

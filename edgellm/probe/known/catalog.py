@@ -6,6 +6,7 @@ and a 4090 with 48 exists.
 """
 
 import re
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from functools import cache
 
@@ -31,6 +32,7 @@ class DeviceRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     source: str
     date: str
     also: tuple[str, ...] = ()
+    gpu_cores: int | None = None
     backend: Backend = "none"
     planned_as: Backend | None = None
     architecture: str | None = None
@@ -48,6 +50,15 @@ class DeviceRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     def bears(self, name: str) -> bool:
         return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in self.match)
+
+    def cut_to(self, n_gpu_cores: int) -> "DeviceRow":
+        """As a chip of that name is that was sold with fewer of its cores."""
+        if self.fp16_tflops is None or not self.gpu_cores or n_gpu_cores >= self.gpu_cores:
+            return self
+        part = n_gpu_cores / self.gpu_cores
+        return msgspec.structs.replace(
+            self, gpu_cores=n_gpu_cores, fp16_tflops=self.fp16_tflops * part
+        )
 
     @property
     def device_name(self) -> str:
@@ -76,17 +87,18 @@ class DeviceRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class Catalog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     device: tuple[DeviceRow, ...] = ()
 
-    def row(self, name: str, total_bytes: int | None = None) -> DeviceRow | None:
-        """By the name that a device gives itself; of several, the nearest in memory."""
-        found = [row for row in self.device if row.bears(name)]
-        if total_bytes is None or len(found) < 2:
-            return found[0] if found else None
-        gib = total_bytes / GIB
-        return min(found, key=lambda row: abs(gib - (row.memory_gib or 0)))
-
-    def bandwidth_bytes_s(self, name: str, total_bytes: int | None = None) -> float | None:
-        row = self.row(name, total_bytes)
-        return row.bandwidth_bytes_s if row else None
+    def row(
+        self, name: str, total_bytes: int | None = None, n_gpu_cores: int | None = None
+    ) -> DeviceRow | None:
+        """By the name that a device gives itself; of several, the nearest in cores, of which it is
+        taken to have the most when it tells none, and then in memory."""
+        named = [row for row in self.device if row.bears(name)]
+        n_cores = n_gpu_cores or max((row.gpu_cores or 0 for row in named), default=0)
+        found = _nearest(named, lambda row: n_cores - (row.gpu_cores or 0))
+        if total_bytes is not None:
+            gib = total_bytes / GIB
+            found = _nearest(found, lambda row: gib - (row.memory_gib or 0))
+        return found[0].cut_to(n_cores) if found else None
 
     def named(self, name: str) -> DeviceRow:
         """By the name that people give it: "RTX 4090", "rtx4090", "NVIDIA GeForce RTX 4090".
@@ -118,6 +130,11 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         for row in self.device:
             keys.setdefault(_key(row.device_name), row)
         return keys
+
+
+def _nearest(rows: list[DeviceRow], distance: Callable[[DeviceRow], float]) -> list[DeviceRow]:
+    least = min((abs(distance(row)) for row in rows), default=0.0)
+    return [row for row in rows if abs(distance(row)) == least]
 
 
 def _key(name: str) -> str:

@@ -195,6 +195,7 @@ def _device(part: Part, backend: Backend, n: int, host_id: str) -> Device:
         backend=backend,
         pool_id=host_id if part.free_bytes is None else device_id,
         architecture=row.architecture,
+        n_gpu_cores=row.gpu_cores,
         ggml_name=f"{backend.upper()}{n}",
         link=part.link,
         note=_as_if(row),

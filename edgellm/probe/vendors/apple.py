@@ -2,7 +2,8 @@
 
 The limit is Metal's to tell (two thirds to five sixths of the memory, by macOS and chip); llama.cpp
 asks it. Who has set iogpu.wired_limit_mb has set it exactly. Two chips of one name may differ in
-cores, and then in bandwidth: an M3 Max has 30 or 40.
+cores, and then in bandwidth: an M3 Max has 30 or 40. Nothing tells the GPU's family; the chip's
+generation does.
 """
 
 import re
@@ -16,6 +17,8 @@ from edgellm.units import MIB
 IOREG = ("ioreg", "-rc", "AGXAccelerator")
 
 _TIMEOUT_S = 2.0
+# Metal's families by the generation of M chips. Source: Apple, Metal feature set tables, 2026
+_FAMILIES = {1: "apple7", 2: "apple8", 3: "apple9", 4: "apple9", 5: "apple10"}
 
 
 def read(evidence: Evidence) -> tuple[Card, ...]:
@@ -35,6 +38,13 @@ def read(evidence: Evidence) -> tuple[Card, ...]:
             name,
             is_unified=True,
             limit_bytes=int(limit) * MIB if limit.isdecimal() and int(limit) else None,
-            architecture=f"{cores[1]} cores" if cores else None,
+            architecture=_family(name),
+            n_gpu_cores=int(cores[1]) if cores else None,
         ),
     )
+
+
+def _family(chip: str) -> str | None:
+    """ "Apple M3 Max" -> "apple9"; None for chips that came after this was written."""
+    generation = re.match(r"Apple M(\d+)\b", chip)
+    return _FAMILIES.get(int(generation[1])) if generation else None

@@ -26,6 +26,7 @@ class Card:
     limit_bytes: int | None = None  # of the host's memory, for a unified one
     bandwidth_bytes_s: float | None = None
     architecture: str | None = None
+    n_gpu_cores: int | None = None  # where chips of one name differ in them
     link: str | None = None
     power_limit_w: float | None = None  # as set now
     power_default_w: float | None = None  # as its maker set it

@@ -25,9 +25,9 @@ from edgellm.units import GIB
     ],
 )
 def test_bandwidth_is_found_by_the_whole_name(name, total_gib, gb_s):
-    found = catalog.load().bandwidth_bytes_s(name, int(total_gib * GIB))
+    row = catalog.load().row(name, int(total_gib * GIB))
 
-    assert found == (gb_s and gb_s * 1e9)
+    assert (row and row.bandwidth_gb_s) == gb_s
 
 
 KNOWN = catalog.load().device
@@ -68,6 +68,24 @@ def test_one_name_means_one_row():
 )
 def test_boards_of_one_name_are_told_apart_by_their_memory(name, total_gib, row):
     assert catalog.load().row(name, int(total_gib * GIB)).name == row
+
+
+@pytest.mark.parametrize(
+    ("name", "total_gib", "n_cores", "row", "tflops"),
+    [
+        ("Apple M3 Max", 36, 30, "M3 Max (30-core GPU)", 10.6),
+        ("Apple M3 Max", 96, None, "M3 Max", 14.2),  # whatever its memory
+        ("Apple M3 Max", 64, 40, "M3 Max", 14.2),
+        ("Apple M2 Pro", 16, 16, "M2 Pro", 6.8 * 16 / 19),
+        ("Apple M4", 16, 10, "M4", 4.6),
+        ("NVIDIA GeForce RTX 3060", 7.8, 28, "RTX 3060 8GB", 25.5),  # its row tells no cores
+    ],
+)
+def test_chips_of_one_name_are_told_apart_by_their_cores(name, total_gib, n_cores, row, tflops):
+    found = catalog.load().row(name, int(total_gib * GIB), n_cores)
+
+    assert found.name == row
+    assert found.fp16_tflops == pytest.approx(tflops)
 
 
 @pytest.mark.parametrize(
