@@ -145,7 +145,7 @@ def place(found: Pair, registry: Registry | None, host: MemoryPool, catalog: Cat
             backend, note = "none", obstacle
         elif card is not None:
             note = _joined(note, advice.why_less(card, ggml)) or None
-    own_pool, shares_host = _memory(found, catalog)
+    own_pool, shares_host = _memory(found, host, catalog)
     told, total = card or _UNTOLD, (own_pool or host).total_bytes
     known = catalog.row(_name(found), total, told.n_gpu_cores)
     device = Device(
@@ -208,7 +208,7 @@ def _why_unwise(device: GgmlDevice, registry: Registry) -> str | None:
     return None
 
 
-def _memory(found: Pair, catalog: Catalog) -> tuple[MemoryPool | None, bool]:
+def _memory(found: Pair, host: MemoryPool, catalog: Catalog) -> tuple[MemoryPool | None, bool]:
     """The vendor's word on memory goes before ggml's: it was read without a context of ours."""
     card, ggml = found.card, found.ggml
     total, free = (_size(card.total_bytes), _size(card.free_bytes)) if card else (None, None)
@@ -221,6 +221,8 @@ def _memory(found: Pair, catalog: Catalog) -> tuple[MemoryPool | None, bool]:
     if total is None:
         return None, False
     bandwidth = _bandwidth_bytes_s(found, total, catalog)
+    if bandwidth is None and card and card.is_carved_out:
+        bandwidth = host.bandwidth_bytes_s
     return MemoryPool(_id(found), "dedicated", total, free, bandwidth), False
 
 

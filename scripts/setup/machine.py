@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 
 from edgellm.probe.sources import Output, Sources
+from edgellm.probe.vendors.gfx import gfx_name
 
 _SMI_PLACES = ("nvidia-smi", "/usr/lib/wsl/lib/nvidia-smi")  # WSL keeps it off the PATH
 _SMI_S = 10.0  # without persistence mode it wakes all cards, for seconds
@@ -128,11 +129,6 @@ def _amd(sources: Sources) -> Amd:
         targets=tuple(sorted(gfx_name(version) for version in versions)),
         rocm=(int(rocm[1]), int(rocm[2])) if rocm else None,
     )
-
-
-def gfx_name(version: int) -> str:
-    """110001 → "gfx1101", 90010 → "gfx90a": two decimal digits a part, the last in hex."""
-    return f"gfx{version // 10000}{version // 100 % 100:x}{version % 100:x}"
 
 
 def _gpu_vendors(sources: Sources) -> tuple[str, ...]:

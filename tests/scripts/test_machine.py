@@ -2,7 +2,7 @@ import pytest
 from scripts_fakes import FakeSources
 
 from edgellm.probe.sources import Output
-from scripts.setup.machine import Amd, Nvidia, gfx_name, look, parse_nvidia
+from scripts.setup.machine import Amd, Nvidia, look, parse_nvidia
 
 # Banners as drivers print them; the second spelling began with driver 610.
 OLD_BANNER = "| NVIDIA-SMI 550.40.07    Driver Version: 550.40.07      CUDA Version: 12.4     |"
@@ -70,11 +70,3 @@ def test_amd_cards_and_their_rocm_are_found_in_files(tmp_path):
 def test_the_screen_chip_of_a_server_is_no_accelerator(tmp_path):
     aspeed = {"/sys/class/drm/card0/device/vendor": "0x1a03\n"}
     assert look(FakeSources(tmp_path, files=aspeed), "x86_64").accelerator is None
-
-
-@pytest.mark.parametrize(
-    ("version", "name"),
-    [(110001, "gfx1101"), (110501, "gfx1151"), (90010, "gfx90a"), (90402, "gfx942")],
-)
-def test_kfd_counts_targets_in_decimal_and_gfx_in_hex(version, name):
-    assert gfx_name(version) == name

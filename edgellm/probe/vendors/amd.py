@@ -2,7 +2,9 @@
 
 A card that sleeps is left asleep: reading its sensors or its memory would wake it, so only its
 address and its name are known. An APU whose GTT (host memory that the GPU may map) is larger
-than its carve-out is unified; one with a large carve-out owns that and is treated as a card.
+than its carve-out is unified; one with a large carve-out owns that and is treated as a card, whose
+memory is as fast as the host's: its clock says nothing, DDR5 has 2 transfers in one of what is told
+there and LPDDR5X 8 (AMDResearch/intellikit#189).
 """
 
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from dataclasses import replace
 
 from edgellm.probe import pci
 from edgellm.probe.asked.evidence import Evidence
+from edgellm.probe.vendors import gfx
 from edgellm.probe.vendors.cards import Card, Peer
 from edgellm.units import GIB
 from edgellm.values import frozen
@@ -58,28 +61,32 @@ class _KfdNode:
 
 
 def _card(evidence: Evidence, device: str, address: str | None, node: _KfdNode | None) -> Card:
-    gfx = node.gfx if node else None
-    name = _name(evidence, device, gfx)
+    target = node.gfx if node else None
+    name = _name(evidence, device, target)
     link = pci.link(evidence, device, "amd")
     if evidence.text(f"{device}/power/runtime_status") == "suspended":
-        return Card("amd", name, address, architecture=gfx, link=link, note="asleep, and left so")
+        return Card(
+            "amd", name, address, architecture=target, link=link, note="asleep, and left so"
+        )
     total = evidence.number(f"{device}/mem_info_vram_total")
     used = evidence.number(f"{device}/mem_info_vram_used")
     gtt = evidence.number(f"{device}/mem_info_gtt_total")
     if total is not None and gtt is not None and _is_unified(evidence, device, total, gtt):
         return Card(
-            "amd", name, address, is_unified=True, limit_bytes=total + gtt, architecture=gfx
+            "amd", name, address, is_unified=True, limit_bytes=total + gtt, architecture=target
         )
     free = None if total is None or used is None else max(0, total - used)
     limit, default = _power_caps_w(evidence, device)
+    is_apu = gfx.is_apu(target) or _has_apus_rail(evidence, device)
     return Card(
         "amd",
         name,
         address,
         total_bytes=total,
         free_bytes=free,
-        bandwidth_bytes_s=_bandwidth_bytes_s(node),
-        architecture=gfx,
+        is_carved_out=is_apu,
+        bandwidth_bytes_s=None if is_apu else _bandwidth_bytes_s(node),
+        architecture=target,
         link=link,
         power_limit_w=limit,
         power_default_w=default,
@@ -99,20 +106,23 @@ def _is_unified(evidence: Evidence, device: str, vram: int, gtt: int) -> bool:
     """Ollama's rule for integrated, and the voltage rail that only APUs have."""
     if evidence.list(f"{device}/board_info") or evidence.list(f"{device}/mem_info_vram_vendor"):
         return False
-    rails = evidence.list(f"{device}/hwmon/hwmon*/in1_label")
-    is_apu = any(evidence.text(rail) == "vddnb" for rail in rails)
     looks_like_one = vram <= 4 * GIB and gtt >= 8 * GIB and gtt >= 4 * vram
-    return (is_apu and gtt > vram) or looks_like_one
+    return (gtt > vram and _has_apus_rail(evidence, device)) or looks_like_one
 
 
-def _name(evidence: Evidence, device: str, gfx: str | None) -> str:
+def _has_apus_rail(evidence: Evidence, device: str) -> bool:
+    rails = evidence.list(f"{device}/hwmon/hwmon*/in1_label")
+    return any(evidence.text(rail) == "vddnb" for rail in rails)
+
+
+def _name(evidence: Evidence, device: str, target: str | None) -> str:
     device_id = evidence.number(f"{device}/device") or 0
     revision = evidence.number(f"{device}/revision") or 0
     for line in (evidence.text(_NAMES) or "").splitlines():
         fields = [field.strip() for field in line.split(",", 2)]
         if len(fields) == 3 and fields[:2] == [f"{device_id:04X}", f"{revision:02X}"]:
             return fields[2]
-    return evidence.text(f"{device}/product_name") or f"AMD GPU {gfx or f'1002:{device_id:04x}'}"
+    return evidence.text(f"{device}/product_name") or f"AMD GPU {target or f'1002:{device_id:04x}'}"
 
 
 def _kfd_nodes(evidence: Evidence) -> Iterator[_KfdNode]:
@@ -131,7 +141,7 @@ def _kfd_nodes(evidence: Evidence) -> Iterator[_KfdNode]:
         yield _KfdNode(
             int(folder.rpartition("/")[2]),
             pci.normal_address(address),
-            f"gfx{target // 10000}{target // 100 % 100:x}{target % 100:x}",
+            gfx.gfx_name(target),
             bank.get("width"),
             bank.get("mem_clk_max"),
             tuple(

@@ -23,6 +23,7 @@ class Card:
     total_bytes: int | None = None
     free_bytes: int | None = None
     is_unified: bool = False
+    is_carved_out: bool = False  # its own memory is a part of the host's modules, and as fast
     limit_bytes: int | None = None  # of the host's memory, for a unified one
     bandwidth_bytes_s: float | None = None
     architecture: str | None = None

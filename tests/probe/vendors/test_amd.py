@@ -2,6 +2,7 @@ import pytest
 from probe_fakes import FakeSources, captured
 
 from edgellm.probe.asked.evidence import Evidence
+from edgellm.probe.detect import detect
 from edgellm.probe.sources import Silence
 from edgellm.probe.vendors import amd
 from edgellm.units import GIB
@@ -49,6 +50,50 @@ def test_an_apu_with_a_large_carve_out_owns_it():
     assert (found.total_bytes, found.free_bytes) == (96 * GIB, 95 * GIB)
 
 
+class Apu(FakeSources):
+    """A Radeon 680M to which the firmware has given 16 of 32 GiB of DDR5-4800: KFD tells the bus
+    and the clock of the host's memory, as it tells those of a card's own."""
+
+    def __init__(self, target=100305, **files):
+        node = "/sys/class/kfd/kfd/topology/nodes/1"
+        given = {
+            "vendor": "0x1002",
+            "device": "0x1681",
+            "mem_info_vram_total": str(16 * GIB),
+            "mem_info_gtt_total": str(8 * GIB),
+            **files,
+        }
+        super().__init__(
+            {f"{DEVICE}/{name}": text for name, text in given.items()}
+            | {
+                "/proc/meminfo": "MemTotal: 16000000 kB\nMemAvailable: 12000000 kB\n",
+                f"{node}/properties": f"gfx_target_version {target}\nlocation_id 768\ndomain 0\n",
+                f"{node}/mem_banks/0/properties": "width 128\nmem_clk_max 2400\n",
+            },
+            {"bandwidth_child": {"n_threads": 8, "busy": False, "bytes_s": 58e9}},
+        )
+
+    def real_path(self, path):
+        return "/sys/devices/pci0000:00/0000:03:00.0"
+
+
+@pytest.mark.parametrize(
+    "apu",
+    [Apu(), Apu(target=90012), Apu(target=100307, **{"hwmon/hwmon2/in1_label": "vddnb"})],
+    ids=["680M", "Vega", "one that nobody knows yet"],
+)
+def test_the_memory_of_an_apus_large_carve_out_is_as_fast_as_the_hosts(apu):
+    [found] = amd.read(Evidence(apu))
+    assert (found.is_unified, found.bandwidth_bytes_s) == (False, None)
+
+    hardware = detect(apu)
+    [gpu] = [device for device in hardware.devices if device.vendor == "amd"]
+    pool = hardware.pool(gpu.pool_id)
+
+    assert (pool.kind, pool.total_bytes) == ("dedicated", 16 * GIB)
+    assert pool.bandwidth_bytes_s == hardware.host.bandwidth_bytes_s == 58e9
+
+
 def test_a_sleeping_card_is_not_woken():
     sources = captured("sleeping-dgpu")
     evidence = Evidence(sources)
@@ -62,7 +107,14 @@ def test_a_sleeping_card_is_not_woken():
 
 @pytest.mark.parametrize(
     ("target", "gfx"),
-    [(90010, "gfx90a"), (90402, "gfx942"), (100306, "gfx1036"), (120001, "gfx1201")],
+    [
+        (90010, "gfx90a"),
+        (90402, "gfx942"),
+        (100306, "gfx1036"),
+        (110001, "gfx1101"),
+        (110501, "gfx1151"),
+        (120001, "gfx1201"),
+    ],
 )
 def test_kfds_number_is_decimal_and_the_targets_name_is_not(target, gfx):
     node = "/sys/class/kfd/kfd/topology/nodes/1/properties"
