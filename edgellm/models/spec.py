@@ -121,11 +121,14 @@ class ModelSpec:
         return self.input_bytes + self.output_bytes + self.rope_bytes + layers
 
 
+MAX_EXPERTS: Final = 1_024  # LLAMA_MAX_EXPERTS, src/llama-hparams.h
 _BLOCK: Final = re.compile(r"(?:enc\.|dec\.)?blk\.(\d+)\.")
 _INPUT: Final = ("token_embd.", "position_embd.", "token_types.", "per_layer_token_embd.")
 # Not in a block, and yet among the repeating layers: llama.cpp puts them with the first one.
 _FIRST_LAYER: Final = ("token_embd_norm.", "per_layer_model_proj.", "per_layer_proj_norm.")
 _TIED_ENCODERS: Final = frozenset({"dream", "gemma-embedding", "llada"})  # the others have no head
+_DENSE_WITHOUT_EXPERTS: Final = frozenset({"hunyuan-dense", "hunyuan_vl"})  # whatever is stated
+_ADAPTER_PART: Final = ".lora_"  # what anatomy/adapters.py may put beside a matrix, and no file
 _NOT_MODELS: Final = {"adapter": "an adapter (LoRA)", "imatrix": "an importance matrix"}
 # Without this tensor llama.cpp takes a file for one whose draft blocks lie elsewhere, and its
 # graphs assert that it is there (src/models/*.cpp, graph_mtp).
@@ -149,7 +152,10 @@ def model_spec(headers: Sequence[GGUFHeader], name: str, quant: str | None = Non
     tensors = [tensor for header in headers for tensor in header.tensors]
     if not tensors:
         raise BadGGUF(f"{name} has no tensors", hint="a vocabulary alone can't be served")
+    if lora := next((one.name for one in tensors if _ADAPTER_PART in one.name), None):
+        raise BadGGUF(f"{lora!r} belongs to an adapter (LoRA), not to a model")
     memory = layer_memory(first)
+    n_expert, n_expert_used = _experts(first, arch, len(memory))
     weights = _Weights(tensors, len(memory), _n_loaded(first, arch, len(memory)), arch)
     return ModelSpec(
         name=name,
@@ -164,8 +170,8 @@ def model_spec(headers: Sequence[GGUFHeader], name: str, quant: str | None = Non
         output_bytes=weights.output_bytes,
         file_bytes=sum(header.file_bytes for header in headers),
         n_params=sum(tensor.n_elements for tensor in tensors),
-        n_expert=first.integer(f"{arch}.expert_count") or 0,
-        n_expert_used=_largest(first, f"{arch}.expert_used_count", len(memory)),
+        n_expert=n_expert,
+        n_expert_used=n_expert_used,
         n_swa=window_tokens(first),
         tied_embeddings=weights.tied,
         quant=quant or first.quant or _commonest_type(tensors),
@@ -296,6 +302,20 @@ def _n_loaded(header: GGUFHeader, arch: str, n_layers: int) -> int:
 
 def _largest(header: GGUFHeader, key: str, n_layers: int) -> int:
     return max(header.integers(key, n_layers) or (0,))
+
+
+def _experts(header: GGUFHeader, arch: str, n_layers: int) -> tuple[int, int]:
+    """How many a layer has, and how many of them a token passes at most. What llama.cpp asserts is
+    refused here (src/llama-model.cpp load_hparams)."""
+    n_expert = header.integer(f"{arch}.expert_count") or 0
+    if n_expert <= 1 and arch in _DENSE_WITHOUT_EXPERTS:
+        return 0, 0
+    n_used = _largest(header, f"{arch}.expert_used_count", n_layers)
+    if n_expert > MAX_EXPERTS:
+        raise BadGGUF(f"{n_expert:,} experts are beyond the limit of {MAX_EXPERTS:,}")
+    if n_used > n_expert:
+        raise BadGGUF(f"a token can't pass {n_used:,} experts where there are {n_expert:,}")
+    return n_expert, n_used
 
 
 def _n_vocab(header: GGUFHeader, arch: str, tensors: Iterable[TensorInfo]) -> int:

@@ -10,7 +10,7 @@ from mtp_files import mtp_bytes
 from edgellm.errors import BadGGUF
 from edgellm.models.gguf.header import GGUFHeader, parse_header
 from edgellm.models.local import read_headers, read_spec
-from edgellm.models.spec import LayerSpec, ModelSpec, model_spec
+from edgellm.models.spec import MAX_EXPERTS, LayerSpec, ModelSpec, model_spec
 
 F32 = 4
 
@@ -98,6 +98,36 @@ def test_experts_are_a_part_of_their_layer():
     assert spec.layers[0].expert_bytes == (16 * 32 * 4 + 16 * 8 * 2) * F32
     assert spec.layers[0].weight_bytes == (16 * 2 + 16 * 32 * 5 + 16 * 8 * 2) * F32
     assert (spec.n_expert, spec.n_expert_used, spec.quant) == (4, 2, "F32")
+
+
+@pytest.mark.parametrize(
+    ("n_expert", "n_used", "said"),
+    [
+        (1 << 20, 1 << 20, r"1,048,576 experts .* limit of 1,024"),
+        (64, 65, "65 experts where there are 64"),
+        (0, 8, "8 experts where there are 0"),
+    ],
+)
+def test_more_experts_than_llama_cpp_takes_are_refused(n_expert: int, n_used: int, said: str):
+    """It would abort, and the graph of a step has a view of each."""
+    keys = {"llama.expert_count": n_expert, "llama.expert_used_count": n_used}
+    with pytest.raises(BadGGUF, match=said):
+        spec_of(with_keys(llama_bytes(), keys))
+    most = {"llama.expert_count": MAX_EXPERTS, "llama.expert_used_count": MAX_EXPERTS}
+    assert spec_of(with_keys(llama_bytes(), most)).n_expert_used == MAX_EXPERTS
+
+
+def test_a_dense_hunyuan_has_no_experts_whatever_its_keys_say():
+    keys = {"general.architecture": "hunyuan-dense", "hunyuan-dense.expert_used_count": 8}
+    spec = spec_of(rewritten(llama_bytes(), keys))
+    assert (spec.n_expert, spec.n_expert_used) == (0, 0)
+
+
+def test_a_models_own_file_has_no_matrices_of_adapters():
+    """A graph adds each to the one before: of ten thousands it would be as deep as that."""
+    hostile = with_tensor(llama_bytes(), Tensor("blk.0.attn_q.weight.lora_a.0", (16, 1)))
+    with pytest.raises(BadGGUF, match="belongs to an adapter"):
+        spec_of(hostile)
 
 
 def test_draft_blocks_that_llama_cpp_leaves_out_weigh_nothing():
