@@ -6,6 +6,7 @@ Plain reads, no mmap: a file that is cut short under a mapping kills the process
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from edgellm.errors import BadGGUF, ModelNotFound, StorageError
 from edgellm.models.gguf.header import GGUFHeader, NeedBytes, parse_header
@@ -28,19 +29,30 @@ def read_header(path: Path) -> GGUFHeader:
     """One file's header. Raises ModelNotFound, StorageError, BadGGUF."""
     try:
         with path.open("rb") as file:
-            file_bytes = file.seek(0, 2)
-            prefix, wanted = b"", min(_FIRST_READ_BYTES, file_bytes)
-            while True:
-                file.seek(len(prefix))
-                prefix += file.read(wanted - len(prefix))
-                header = parse_header(prefix, file_bytes)
-                if not isinstance(header, NeedBytes):
-                    return header
-                wanted = header.count
+            return header_of(file)
     except OSError as error:
         raise unreadable(path, error) from error
     except BadGGUF as error:
         raise BadGGUF(f"{path.name}: {error}", hint=error.hint) from error
+
+
+def header_of(file: BinaryIO) -> GGUFHeader:
+    """Raises BadGGUF, OSError."""
+    file_bytes = file.seek(0, 2)
+    prefix, wanted = b"", min(_FIRST_READ_BYTES, file_bytes)
+    while True:
+        file.seek(len(prefix))
+        more = file.read(wanted - len(prefix))
+        if not more and wanted > len(prefix):
+            raise BadGGUF(
+                "the file was cut while it was read",
+                hint="wait until whatever writes it is done, or fetch it again",
+            )
+        prefix += more
+        header = parse_header(prefix, file_bytes)
+        if not isinstance(header, NeedBytes):
+            return header
+        wanted = header.count
 
 
 def shards(path: Path) -> tuple[Path, ...]:

@@ -1,3 +1,4 @@
+import io
 import os
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from models_fakes import SHARED_MODELS, needs_shared_models
 from edgellm.errors import BadGGUF, ModelNotFound, StorageError
 from edgellm.models.local import (
     check,
+    header_of,
     model_name,
     projector_beside,
     read_header,
@@ -35,6 +37,20 @@ def test_a_truncated_file_is_bad_and_named(tmp_path: Path):
     path.write_bytes(llama_bytes()[:-1000])
     with pytest.raises(BadGGUF, match=r"cut\.gguf: .*cut off") as raised:
         read_spec(path)
+    assert "fetch" in raised.value.hint
+
+
+class Shrinking(io.BytesIO):
+    """Somebody cuts it as soon as its first bytes have been read."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.truncate(min(1000, len(self.getbuffer())))
+        return super().read(size)
+
+
+def test_a_file_that_is_cut_while_it_is_read_is_told_and_not_waited_for():
+    with pytest.raises(BadGGUF, match="cut while it was read") as raised:
+        header_of(Shrinking(llama_bytes()))
     assert "fetch" in raised.value.hint
 
 

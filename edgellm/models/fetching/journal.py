@@ -6,6 +6,7 @@ tells one from the other by the boot it was written in.
 """
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 from typing import Final, Self
@@ -16,6 +17,7 @@ from edgellm.models.fetching.digest import Digest
 
 SUFFIX: Final = ".edgellm.part"
 _SYNC_EVERY_BYTES: Final = 64 << 20
+_NO_FOLDER_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -124,10 +126,14 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """A rename is on the disk only when its folder is."""
+    """A rename is on the disk only when its folder is. Where a file system takes no folder to sync,
+    such as one that a virtual machine shares with its host, nobody can do more."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
     finally:
         os.close(handle)
 
