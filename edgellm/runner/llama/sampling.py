@@ -24,7 +24,7 @@ from edgellm.chat.messages import SamplerName, SamplingParams
 from edgellm.runner.llama.vocab import Vocab
 from edgellm.runner.sampling.logprobs import Told, left_logprobs
 from edgellm.runner.sampling.preselect import Logits, at_least, likeliest, possible
-from edgellm.runner.sampling.recipe import MIN_TEMPERATURE, Recipe, is_active, recipe, uses_dry
+from edgellm.runner.sampling.recipe import MIN_TEMPERATURE, Recipe, recipe, uses_dry
 
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 _MIROSTAT_M = 100  # tokens that version 1 estimates from (common/sampling.cpp)
@@ -52,18 +52,20 @@ class Samplers:
         self._all = np.empty(n_vocab, dtype=_CANDIDATE)  # one row at a time needs it
 
     def start(self, params: SamplingParams, prompt: Sequence[int]) -> "Sampler":
-        plan, reach = recipe(params), self._reach(params)
-        chain = None
+        plan, chain = recipe(params), None
         if plan.draw != "greedy":
             chain = _chained([self._native(name, params) for name in plan.chain])
             llama_cpp.llama_sampler_chain_add(chain, self._draw(plan, params))
         by_id = [self._native(name, params) for name in plan.by_id]
+        written = _Written(self._reach(plan.by_id, params))
+        written.add(_last(prompt, written.n))
+        # Penalties look back on the prompt, too, as llama-server's do.
+        for native, name in zip(by_id, plan.by_id, strict=True):
+            _accept(native, self._history(name, params, prompt))
+        if n := self._reach(plan.chain, params):
+            _accept(chain, _last(prompt, n))
         end = self._ends[0] if self._ends else 0
-        written = _Written(reach if by_id else 0)
-        sampler = Sampler(plan, by_id, chain, self._biases(params), written, end, self._all)
-        if reach:  # penalties look back on the prompt, too, as llama-server's do
-            sampler.look_back(prompt[-reach:])
-        return sampler
+        return Sampler(plan, by_id, chain, self._biases(params), written, end, self._all)
 
     def warm(self, params: SamplingParams) -> None:
         """Search the vocabulary for DRY's sequence breakers. Any thread's; `start` then copies."""
@@ -73,14 +75,21 @@ class Samplers:
     def is_warm(self, params: SamplingParams) -> bool:
         return not uses_dry(params) or self._dry_key(params) in self._kept
 
-    def _reach(self, params: SamplingParams) -> int:
-        """How many of the last tokens anything looks back on."""
-        looking: tuple[tuple[SamplerName, int], ...] = (
-            ("penalties", params.repeat_last_n),
-            ("dry", params.dry_penalty_last_n),
-        )
-        used = [n for name, n in looking if name in params.samplers and is_active(name, params)]
-        return 0 if params.mirostat else max(map(self._last_n, used), default=0)
+    def _reach(self, names: Sequence[SamplerName], params: SamplingParams) -> int:
+        """How many of the last tokens any of these looks back on."""
+        looking = {"penalties": params.repeat_last_n, "dry": params.dry_penalty_last_n}
+        return max((self._last_n(looking[name]) for name in names if name in looking), default=0)
+
+    def _history(
+        self, name: SamplerName, params: SamplingParams, prompt: Sequence[int]
+    ) -> Sequence[int]:
+        """What of the prompt it has to be told: a call each, 27 ms for 32,768 of them. Penalties
+        that look back on all tokens, and don't count them, need each once."""
+        n = self._reach((name,), params)
+        counts = params.frequency_penalty != 0.0 or n < self._n_ctx_seq
+        if name == "penalties" and not counts:
+            return [*dict.fromkeys(prompt)]
+        return _last(prompt, n)
 
     def _last_n(self, given: int) -> int:
         """llama.cpp keeps a ring of that many tokens, however many: never more than can be."""
@@ -173,16 +182,10 @@ class Sampler:
         if self._adjusts:
             self._adjust(logits)
         token = self._greedy(logits) if self._chain is None else self._drawn(logits)
-        if self._natives:
-            self.look_back((token,))
-        return token
-
-    def look_back(self, tokens: Sequence[int]) -> None:
-        """On tokens that are written now, here or in the prompt."""
-        self._written.add(tokens)
+        self._written.add((token,))
         for native in self._natives:
-            for token in tokens:
-                llama_cpp.llama_sampler_accept(native, token)
+            _accept(native, (token,))
+        return token
 
     def left(self, token: int, n_top: int) -> Told:
         """The last row's logprobs as the samplers left them. Asked before another one is drawn."""
@@ -245,16 +248,16 @@ class _Written:
     """The last `n` tokens, as a set of ids."""
 
     def __init__(self, n: int) -> None:
-        self._n = n
+        self.n = n
         self._tokens: deque[int] = deque()
         self._counts: Counter[int] = Counter()
 
     def add(self, tokens: Sequence[int]) -> None:
-        if not self._n:
+        if not self.n:
             return
         self._tokens.extend(tokens)
         self._counts.update(tokens)
-        while len(self._tokens) > self._n:
+        while len(self._tokens) > self.n:
             old = self._tokens.popleft()
             self._counts[old] -= 1
             if not self._counts[old]:
@@ -262,6 +265,16 @@ class _Written:
 
     def ids(self) -> npt.NDArray[np.intp]:
         return np.fromiter(self._counts, dtype=np.intp, count=len(self._counts))
+
+
+def _last(tokens: Sequence[int], n: int) -> Sequence[int]:
+    return tokens[-n:] if n else ()
+
+
+def _accept(native: Any, tokens: Sequence[int]) -> None:
+    accept = llama_cpp.llama_sampler_accept
+    for token in tokens:
+        accept(native, token)
 
 
 def _candidates(ids: npt.NDArray[np.intp], logits: Logits) -> Candidates:

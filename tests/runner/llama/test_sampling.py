@@ -1,6 +1,7 @@
 """Held against llama.cpp's whole chain on the whole vocabulary, made as llama-server makes it."""
 
 import ctypes
+import time
 from collections import Counter
 from dataclasses import replace
 
@@ -126,6 +127,8 @@ CASES = {
         "repeat_penalty": 1.2, "frequency_penalty": 0.7, "presence_penalty": -0.4,
     },
     "a short look back": {"repeat_penalty": 1.5, "repeat_last_n": 3},
+    "a look back on all": {"repeat_penalty": 1.3, "presence_penalty": 0.4, "repeat_last_n": N_CTX},
+    "a look back on all that counts": {"frequency_penalty": 0.3, "repeat_last_n": N_CTX},
     "rewards": {"repeat_penalty": 0.7, "frequency_penalty": -1.0, "repeat_last_n": 256},
     "DRY": {"dry_multiplier": 2.0, "dry_allowed_length": 1},
     "DRY and penalties": {
@@ -149,6 +152,10 @@ CASES = {
     "temperature first": {"samplers": ("temperature", "top_k", "top_p", "min_p")},
     "penalties last": {"samplers": ("top_k", "penalties", "dry"), "repeat_penalty": 1.4,
                        "dry_multiplier": 1.0},
+    "DRY first, penalties last": {
+        "samplers": ("dry", "top_k", "penalties"), "repeat_penalty": 1.4, "repeat_last_n": 4,
+        "dry_multiplier": 1.0, "dry_penalty_last_n": 9, "dry_allowed_length": 1,
+    },
     "no temperature": {"samplers": ("top_k",), "temperature": 0.0},
     "no samplers": {"samplers": ()},
     "mirostat": {"mirostat": 1, "mirostat_tau": 3.0},
@@ -287,6 +294,34 @@ def test_what_the_samplers_left_is_told(samplers, changes, expected):
     own, top = sampler.left(token, 5)
     assert {i: np.exp(p) for i, p in top} == pytest.approx(expected, abs=1e-5)
     assert np.exp(own) == pytest.approx(expected[token], abs=1e-5)
+
+
+def n_accepted(sampler):
+    return llama_cpp.llama_perf_sampler(sampler._chain).n_sample
+
+
+def test_a_chain_that_looks_back_on_nothing_is_not_told_the_prompt(samplers):
+    plain = SamplingParams(repeat_penalty=1.1, dry_multiplier=1.0, dry_sequence_breakers=())
+    last = replace(plain, samplers=("top_k", "penalties"), repeat_last_n=3)
+    for params, n in ((plain, 0), (last, 3)):
+        sampler = samplers.start(params, PROMPT)
+        assert n_accepted(sampler) == n
+        sampler.close()
+
+
+def test_penalties_that_do_not_count_are_told_each_token_of_a_long_prompt_once(vocab):
+    samplers = Samplers(vocab, N_VOCAB, 40_000, ends=[END])
+
+    def took_s(**penalties):
+        params = SamplingParams(repeat_last_n=-1, repeat_penalty=1.1, **penalties)
+        begun_s = time.thread_time()
+        samplers.start(params, PROMPT * 2500).close()
+        return time.thread_time() - begun_s
+
+    once_s, counted_s = (
+        min(took_s(frequency_penalty=each) for _ in range(5)) for each in (0.0, 0.1)
+    )
+    assert once_s < counted_s / 3
 
 
 def test_dry_looks_for_its_breakers_once_and_never_repeats_across_one(vocab, samplers):
