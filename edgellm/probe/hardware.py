@@ -119,7 +119,7 @@ class Cpu:
     l2_bytes: int | None = None  # of the first core
     l3_bytes: int | None = None  # that the first core shares
     quota_cores: float | None = None  # of a cgroup: 1.5 is 150 ms of CPU time every 100 ms
-    n_fast_cores: int | None = None  # of the physical ones; None when all are alike
+    n_fast_cores: int | None = None  # of the physical ones; None when all may be
     numa: tuple[NumaNode, ...] = ()
     dimms: Dimms | None = None
 

@@ -40,20 +40,21 @@ def read_linux(evidence: Evidence, quota_cores: float | None) -> Cpu:
     allowed = _allowed(evidence)
     usable = [p for n, p in processors.items() if allowed is None or n in allowed] or [{}]
     n_physical = _n_physical(evidence, usable)
-    n_quota = math.ceil(quota_cores) if quota_cores else n_physical
+    n_cores = max(1, min(n_physical, math.ceil(quota_cores or n_physical)))
+    n_fast = min(_n_fast(evidence, usable) or n_cores, n_cores)
     first = usable[0]
     level = _cache_bytes(evidence)
     nodes = numa.nodes(evidence)
     return Cpu(
         name=_name(evidence, first),
-        n_physical_cores=max(1, min(n_physical, n_quota)),
+        n_physical_cores=n_cores,
         n_logical_cores=len(usable),
         isa=_isa(first),
         n_numa_nodes=len(nodes) or None,
         l2_bytes=level.get(2),
         l3_bytes=level.get(3),
         quota_cores=quota_cores,
-        n_fast_cores=_n_fast(evidence, usable),
+        n_fast_cores=n_fast if n_fast < n_cores else None,
         numa=nodes,
         dimms=dimms.read(evidence),
     )

@@ -1,3 +1,4 @@
+import pytest
 from probe_fakes import FakeSources
 
 from edgellm.probe.asked.evidence import Evidence
@@ -62,17 +63,31 @@ def test_where_all_cores_are_alike_none_is_called_fast():
     assert numa.fast_cpus(evidence({}), range(4)) is None
 
 
-def test_two_threads_of_a_fast_core_are_one_fast_core():
+def hybrid():
+    """Two fast cores of two threads, two slow ones."""
     blocks = []
-    for n in range(6):  # two fast cores of two threads, two slow ones
+    for n in range(6):
         core = n // 2 if n < 4 else n
         blocks.append(f"processor : {n}\nphysical id : 0\ncore id : {core}\nflags : avx2\n")
-    files = {
+    return {
         "/proc/cpuinfo": "\n".join(blocks),
         "/sys/devices/cpu_core/cpus": "0-3",
         "/sys/devices/cpu_atom/cpus": "4-5",
     }
 
-    found = cpu.read_linux(evidence(files), quota_cores=None)
+
+def test_two_threads_of_a_fast_core_are_one_fast_core():
+    found = cpu.read_linux(evidence(hybrid()), quota_cores=None)
 
     assert (found.n_physical_cores, found.n_fast_cores) == (4, 2)
+
+
+@pytest.mark.parametrize(
+    ("quota", "n_cores", "n_fast"),
+    [(8.0, 4, 2), (3.0, 3, 2), (2.5, 3, 2), (2.0, 2, None), (1.0, 1, None), (0.1, 1, None)],
+)
+def test_a_containers_quota_bounds_the_fast_cores_too(quota, n_cores, n_fast):
+    """Where no more run at once than there are fast ones, the kernel lets those run."""
+    found = cpu.read_linux(evidence(hybrid()), quota_cores=quota)
+
+    assert (found.n_physical_cores, found.n_fast_cores) == (n_cores, n_fast)
