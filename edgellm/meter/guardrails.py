@@ -11,7 +11,9 @@ Running answers are never touched; with fewer of them the machine cools, and the
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from edgellm.meter.energy.joules import seen_twice
 from edgellm.meter.sample import Sample
+from edgellm.probe.hardware import Hardware
 
 _MARGIN_C = 5.0
 _MARGIN_RATIO = 0.1  # of the power ceiling
@@ -42,6 +44,7 @@ FREE = Admission()
 @dataclass(slots=True)
 class Guardrails:
     ceilings: Ceilings
+    hardware: Hardware | None = None  # None: every sample is of a board of its own
     _is_holding: bool = False
 
     def look(self, samples: Iterable[Sample]) -> Admission:
@@ -71,7 +74,12 @@ class Guardrails:
 
     def _power(self, samples: tuple[Sample, ...]) -> Iterable[tuple[float, str]]:
         ceiling_w = self.ceilings.power_w
-        told = [sample.power_w for sample in samples if sample.power_w is not None]
+        doubles = seen_twice(self.hardware, samples) if self.hardware else frozenset()
+        told = [
+            sample.power_w
+            for sample in samples
+            if sample.power_w is not None and sample.device_id not in doubles
+        ]
         if ceiling_w is None or not told:
             return
         closeness = 1 + (sum(told) - ceiling_w) / (_MARGIN_RATIO * ceiling_w)

@@ -108,7 +108,7 @@ def create_app(
 ) -> Starlette:
     """`models` may change while it serves; what is `watched` is asked for each status."""
     access, patience = terms.access, terms.patience
-    gate = Gate(terms.ceilings, watched.samples, tell=terms.on_held)
+    gate = Gate(terms.ceilings, watched.samples, watched.hardware, tell=terms.on_held)
     live = Live(models, watched, held_up=lambda: gate.reason)
     metrics, bodies = Metrics(), Bodies(access.all_bodies_bytes)
     Gauges(live.status, metrics.registry, bodies)

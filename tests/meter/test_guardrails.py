@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from edgellm.meter.guardrails import FREE, Ceilings, Guardrails
 from edgellm.meter.sample import Sample
+from edgellm.probe.hardware import Cpu, Device, Hardware, MemoryPool
 
 
 def hot(temperature_c, device_id="gpu"):
@@ -44,6 +47,25 @@ def test_cards_on_one_power_supply_are_added_up():
     held = rails.look(drawing(350, 350, 350))
     assert (held.pause_s, held.reason) == (None, "the boards draw 1050 W, the ceiling is 1000 W")
     assert rails.look(drawing(300, 300, 290)) == FREE
+
+
+def test_an_apu_whose_socket_is_metered_twice_is_counted_once():
+    """Its GPU's sensor is the socket's, which the processor's own counter has, too."""
+    pool = MemoryPool("host", "unified", 64 << 30, None)
+    devices = (
+        Device("0000:c1:00.0", "amd", "Radeon 8060S", "vulkan", "host"),
+        Device("cpu", "cpu", "Ryzen", "cpu", "host"),
+    )
+    apu = Hardware(devices, (pool,), Cpu("Ryzen", 16, 32, ()))
+    socket = Sample("0000:c1:00.0", 0.0, power_w=60.0)
+    package = Sample("cpu", 0.0, power_w=62.0, energy_j=1000.0)
+    rails = Guardrails(Ceilings(power_w=100.0), apu)
+
+    assert rails.look([socket, package]) == FREE
+    assert rails.look([socket, replace(package, power_w=101.0)]).reason == (
+        "the boards draw 101 W, the ceiling is 100 W"
+    )
+    assert Guardrails(Ceilings(power_w=55.0), apu).look([socket]).pause_s is None, "RAPL is root's"
 
 
 def test_what_no_sensor_tells_holds_nobody_up():

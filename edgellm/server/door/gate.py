@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from edgellm.errors import Overloaded
 from edgellm.meter.guardrails import Ceilings, Guardrails
 from edgellm.meter.sample import Sample
+from edgellm.probe.hardware import Hardware
 
 _LOOK_S = 0.5
 _LONGEST_HOLD_S = 30.0  # then one goes in: a hot room slows the server down, and does not stop it
@@ -28,12 +29,13 @@ class Gate:
         self,
         ceilings: Ceilings,
         samples: Callable[[], tuple[Sample, ...]],
+        hardware: Hardware | None = None,
         *,
         tell: Tell = nobody_listens,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._rails, self._samples = Guardrails(ceilings), samples
+        self._rails, self._samples = Guardrails(ceilings, hardware), samples
         self._tell, self._clock, self._sleep = tell, clock, sleep
         self._in_turn = asyncio.Lock()
         self._n_waiting = 0

@@ -7,8 +7,13 @@ from edgellm.chat.messages import GenerateParams
 from edgellm.errors import Overloaded
 from edgellm.meter.guardrails import Ceilings
 from edgellm.meter.sample import Sample
+from edgellm.probe.hardware import Cpu, Device, Hardware, MemoryPool
 from edgellm.server.answers import Asked, Counter, answer
+from edgellm.server.app import create_app
 from edgellm.server.door.gate import Gate
+from edgellm.server.door.terms import Terms
+from edgellm.server.served import Models
+from edgellm.server.watch.live import Watched
 from edgellm.server.watch.metrics import Metrics
 
 
@@ -109,3 +114,19 @@ def test_no_request_reaches_the_engine_before_the_gate_opens():
     asyncio.run(scenario())
     assert len(engine.asked) == 1
     assert asked_s[0] == 6.0
+
+
+def test_the_servers_gate_knows_whose_watts_another_sensor_tells_as_well():
+    pool = MemoryPool("host", "unified", 64 << 30, None)
+    devices = (
+        Device("0000:c1:00.0", "amd", "Radeon 8060S", "vulkan", "host"),
+        Device("cpu", "cpu", "Ryzen", "cpu", "host"),
+    )
+    samples = (
+        Sample("0000:c1:00.0", 0.0, power_w=60.0),
+        Sample("cpu", 0.0, power_w=62.0, energy_j=9.0),
+    )
+    watched = Watched(Hardware(devices, (pool,), Cpu("Ryzen", 16, 32, ())), lambda: samples)
+    app = create_app(Models(), terms=Terms(ceilings=Ceilings(power_w=100.0)), watched=watched)
+
+    assert app.state.gateway.gate.reason is None
