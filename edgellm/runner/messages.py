@@ -201,7 +201,7 @@ class Rejected(Message, frozen=True):
 
 
 class Gauge(Message, frozen=True):
-    """The worker's own state, with every step but at most ten times a second."""
+    """The worker's state: ten times a second at most while it computes, and when all is done."""
 
     n_waiting: int
     n_running: int

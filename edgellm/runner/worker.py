@@ -317,7 +317,7 @@ class Worker:
         step = self._decode(batch)
         ended_s = self._clock()
         if batch.ops:
-            self._scheduler.memory.observe(step.times.ops_s)
+            self._scheduler.memory.observe(step.times.ops_s - step.times.set_up_s)
         if not batch.rows:
             return
         n_decode_rows = rows_computed(batch, step) + len(batch.padding) - batch.n_prompt_rows
@@ -389,8 +389,8 @@ class Worker:
 
     def _gauge(self) -> None:
         """The state, ten times a second while it changes, and once more when all is done."""
-        now_s = self._clock()
-        if now_s - self._gauged_s < _GAUGE_PERIOD_S and not self._scheduler.idle:
+        now_s, is_done = self._clock(), self._scheduler.idle and not self._embeddings
+        if now_s - self._gauged_s < _GAUGE_PERIOD_S and not is_done:
             return
         self._gauged_s = now_s
         self._telling.add([gauge(self._scheduler, self._counts)])

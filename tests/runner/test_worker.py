@@ -11,7 +11,7 @@ from runner_fakes import VOCABULARY, FakeBackend, answer, next_token
 from edgellm.chat.messages import Claim, GenerateParams, Regex, SamplingParams
 from edgellm.chat.pictures import Pictures
 from edgellm.runner.backend import Input
-from edgellm.runner.batch import Save, Start
+from edgellm.runner.batch import Save, Start, Stop
 from edgellm.runner.intake.beside import AdapterLoaded, Compiled, Read
 from edgellm.runner.intake.questions import Questions
 from edgellm.runner.kv.memory import Limits
@@ -257,6 +257,17 @@ def test_embedded_inputs_are_counted_as_work():
     told = serve([Embed(1, ((5, 6), (7, 8, 9)))], embeds=True)
     last = [m for m in told if isinstance(m, Gauge)][-1]
     assert (last.n_steps, last.n_prefilled) == (1, 5)
+
+
+def test_inputs_that_are_embedded_for_long_are_gauged_no_more_often_than_steps_are():
+    arrivals, told = [[Embed(1, ((5,) * 30,) * 40)]], []
+
+    def take(wait_s):
+        return arrivals.pop(0) if arrivals else [Shutdown()] if wait_s else []
+
+    run_worker(FakeBackend(LIMITS), take, told.extend, clock=lambda: 5.0, embeds=True)
+    before, last = [m for m in told if isinstance(m, Gauge)][-2:]
+    assert (before.n_steps, last.n_steps) == (1, 40), "then all is done"
 
 
 def until(deadline_s, n=50):
@@ -515,8 +526,26 @@ def test_masks_that_outlast_a_device_make_no_step_dearer():
         return arrivals.pop(0) if arrivals else [Shutdown()] if wait_s else []
 
     pace = Pace(0.1, StepCosts({1: 0.001}))
-    run_worker(Backend(LIMITS), take, lambda messages: None, pace)
+    run_worker(Backend(LIMITS), take, lambda messages: None, Scheduler(LIMITS, pace))
     assert pace.costs.step_s(1) == pytest.approx(0.001)
+
+
+def test_what_sets_up_samplers_is_not_taken_for_copying():
+    class Backend(FakeBackend):
+        def decode(self, batch):
+            n = sum(isinstance(op, Start | Stop) for op in batch.ops)
+            times = NativeTimes(ops_s=0.25 * len(batch.ops), set_up_s=0.25 * n)
+            return replace(super().decode(batch), times=times)
+
+    copied_s, scheduler = [], Scheduler(LIMITS)
+    scheduler.memory.observe = copied_s.append
+    arrivals = [[Generate(1, (5, 6, 7), greedy(3))]]
+
+    def take(wait_s):
+        return arrivals.pop(0) if arrivals else [Shutdown()] if wait_s else []
+
+    run_worker(Backend(LIMITS), take, lambda messages: None, scheduler)
+    assert copied_s[0] == 0, "nobody was there to be copied from"
 
 
 @pytest.mark.parametrize(
@@ -549,15 +578,16 @@ def test_while_another_thread_works_the_loop_tells_that_it_lives_for_an_hour(ask
     assert gauged_s[-1] == 100 + 3600
 
 
-def run_worker(backend, take, tell, pace=None, clock=None):
+def run_worker(backend, take, tell, scheduler=None, clock=None, embeds=False):
     ticks = itertools.count()
     Worker(
         backend,
-        Scheduler(backend.limits, pace or Pace(0.1)),
+        scheduler or Scheduler(backend.limits, Pace(0.1)),
         take=take,
         tell=tell,
         prepare=lambda request: None,
         read_beside=lambda asked: None,
         questions=Questions(backend, load_beside=lambda asked: None),
         clock=clock or (lambda: next(ticks) * 0.01),
+        embeds=embeds,
     ).run()

@@ -146,14 +146,16 @@ class LlamaBackend:
         begun_s = time.perf_counter()
         computed_s, late_s = self._compute.elapsed_s, self._compute.late_mask_s
         drawn_s, masked_s = self._drawing.elapsed_s, self._drawing.mask_s
+        set_up_s = self._drawing.set_up_s
         if self._positions:
             batch = self._positions.put(batch)
         if batch.ops:
             self._operate(batch.ops)
         anew_s = self._compute.elapsed_s - computed_s  # of what no file gave back
         ops_s = time.perf_counter() - begun_s - anew_s
+        set_up_s = self._drawing.set_up_s - set_up_s
         if not batch.rows:
-            return Step({}, NativeTimes(ops_s))
+            return Step({}, NativeTimes(ops_s, set_up_s=set_up_s))
 
         def compute(rows: tuple[Row, ...]) -> dict[int, tuple[Sampled, ...]]:
             self._computed = rows
@@ -167,7 +169,7 @@ class LlamaBackend:
         decode_s = self._compute.elapsed_s - computed_s
         sample_s, mask_s = self._drawing.elapsed_s - drawn_s, self._drawing.mask_s - masked_s
         late_s = self._compute.late_mask_s - late_s
-        times = NativeTimes(ops_s, decode_s, sample_s, mask_s, late_s)
+        times = NativeTimes(ops_s, decode_s, sample_s, mask_s, late_s, set_up_s)
         return Step(sampled, times, n_threads=self._compute.n_threads)
 
     def while_computing(self, do: Callable[[], None]) -> None:

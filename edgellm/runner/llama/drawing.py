@@ -23,19 +23,24 @@ class Drawing:
         self._logits = LogitRows(context, vocab.n_tokens)
         self._starts: dict[int, Start] = {}
         self._samplers: dict[int, Sampler] = {}
+        self.set_up_s = 0.0  # of all sequences: their samplers begun, told the prompt, freed
         self.elapsed_s = 0.0  # of all rows: masks and samplers
         self.mask_s = 0.0  # of this, masks
 
     def start(self, op: Start) -> None:
+        begun_s = time.perf_counter()
         self._starts[op.seq_id] = op
         prompt = op.prompt
         if op.pictures:  # penalties count tokens only
             prompt = tuple(token for token in prompt if not is_picture(token))
         self._samplers[op.seq_id] = self._factory.start(op.params.sampling, prompt)
+        self.set_up_s += time.perf_counter() - begun_s
 
     def stop(self, seq_id: int) -> None:
+        begun_s = time.perf_counter()
         self._samplers.pop(seq_id).close()
         del self._starts[seq_id]
+        self.set_up_s += time.perf_counter() - begun_s
 
     def pictures(self, seq_id: int) -> tuple[Placed, ...]:
         return self._starts[seq_id].pictures

@@ -17,11 +17,12 @@ _N_KEPT = 1000
 class NativeTimes(msgspec.Struct, frozen=True):
     """Seconds inside llama.cpp, and inside numpy where that samples."""
 
-    ops_s: float = 0.0  # forks, copies, saved and restored state
+    ops_s: float = 0.0  # forks, copies, saved and restored state, samplers set up
     decode_s: float = 0.0  # llama_decode, up to the last logit
     sample_s: float = 0.0  # masks and samplers
     mask_s: float = 0.0  # of these, structures' masks
     late_mask_s: float = 0.0  # of decode_s at most: masks that outlasted the device
+    set_up_s: float = 0.0  # of ops_s, what is no copy: samplers of sequences that begin and end
 
 
 class StepRecord(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ import pytest
 from real_model import demo_path, plan
 
 from edgellm.chat.messages import GenerateParams, SamplingParams
-from edgellm.runner.batch import Batch, Row, Start
+from edgellm.runner.batch import Batch, Row, Start, Stop
 from edgellm.runner.llama.backend import LlamaBackend
 
 pytestmark = pytest.mark.model
@@ -54,6 +54,16 @@ def test_a_structure_has_its_say_in_every_token_and_its_time_is_told(backend):
     assert [one.token for one in step.sampled[0]] == [77]
     assert mask.calls == ["apply", "accept 77"]
     assert 0 < step.times.mask_s < step.times.sample_s
+
+
+def test_what_sets_up_a_sampler_is_told_apart_from_the_memory_operations(backend):
+    long = GenerateParams(SamplingParams(repeat_penalty=1.1, frequency_penalty=0.1), 4)
+    start = Start(0, 0, long, (5, 6, 7))
+    step = backend.decode(Batch((start,), (Row(0, 0, 5, True),), 1))
+    assert 0 < step.times.set_up_s <= step.times.ops_s
+    assert backend.decode(Batch((), (Row(0, 1, 6, True),), 0)).times.set_up_s == 0
+    ended = backend.decode(Batch((Stop(0),), (), 0)).times
+    assert 0 < ended.set_up_s <= ended.ops_s
 
 
 def test_while_a_device_computes_structures_look_ahead_when_all_is_told(backend):
