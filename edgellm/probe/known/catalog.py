@@ -45,6 +45,8 @@ class DeviceRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     peer_gb_s: float | None = None
     bridge_gb_s: float | None = None
     pcie: str | None = None
+    n_cores: int | None = None
+    isa: tuple[str, ...] = ()
     uncertain: tuple[str, ...] = ()
     note: str = ""
 

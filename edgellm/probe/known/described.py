@@ -23,6 +23,8 @@ MAX_DEVICES: Final = 16  # GGML_CUDA_MAX_DEVICES, and llama_max_devices()
 _FREE_RATIO: Final = 0.985  # 24200 of a headless RTX 3090's 24576 MiB (llama.cpp's fit reports)
 _ASSUMED_RAM_BYTES: Final = 16 * GIB
 _ASSUMED_CORES: Final = 8
+_ASSUMED_ISA: Final = ("avx2", "fma", "f16c")
+_METAL_ISA: Final = ("neon", "dotprod", "i8mm")  # of Macs from M2 on
 _MOST_DEVICE_BYTES, _MOST_RAM_BYTES = 4 * TIB, 64 * TIB
 _MOST_GB_S: Final = 100_000.0
 _COUNT = re.compile(r"(\d+)\s*[x×*]\s+(.+)|(\d+)\s*[x×*]\s*(.+)", re.IGNORECASE)
@@ -79,11 +81,17 @@ def hardware_from_devices(specs: Sequence[str], ram: str | None = None) -> Hardw
         if row.backend != "cpu"
     ]
     is_mac = any(row.backend == "metal" for row in rows)
-    isa = ("neon", "dotprod", "i8mm") if is_mac else ("avx2", "fma", "f16c")
-    name = shared.device_name if shared else "described CPU"
-    cpu = Cpu(name, _ASSUMED_CORES, _ASSUMED_CORES, isa)
     host, note = _host(ram, shared)
-    return assemble(parts, host, cpu, "Darwin" if is_mac else "Linux", note)
+    return assemble(parts, host, _cpu(rows, shared), "Darwin" if is_mac else "Linux", note)
+
+
+def _cpu(rows: Sequence[DeviceRow], shared: DeviceRow | None) -> Cpu:
+    """That of the machine whose memory is described, else of a card that is soldered beside one;
+    else a usual one is assumed."""
+    told = shared or next((row for row in rows if row.isa), None)
+    n_cores = (told and told.n_cores) or _ASSUMED_CORES
+    isa = told.isa if told and told.isa else _ASSUMED_ISA
+    return Cpu(shared.device_name if shared else "described CPU", n_cores, n_cores, isa)
 
 
 def link_of(row: DeviceRow) -> str | None:
@@ -118,6 +126,7 @@ def _described(spec: str, kind: str, rest: str) -> DeviceRow:
         backend=backend,
         memory_gib=memory_bytes / GIB,
         unified=backend == "metal",
+        isa=_METAL_ISA if backend == "metal" else (),
         bandwidth_gb_s=bandwidth_gb_s,
         source="as described",
         date="",

@@ -32,7 +32,7 @@ def test_bandwidth_is_found_by_the_whole_name(name, total_gib, gb_s):
 
 KNOWN = catalog.load().device
 COLUMNS = ("memory_gib", "bandwidth_gb_s", "fp16_tflops", "vector_tops", "board_power_w",
-           "peer_gb_s")  # fmt: skip
+           "peer_gb_s", "n_cores")  # fmt: skip
 
 
 @pytest.mark.parametrize("row", KNOWN, ids=lambda row: row.name)
@@ -48,6 +48,15 @@ def test_every_row_has_a_source_a_date_and_believable_figures(row):
     assert all(pattern.strip("* ") for pattern in row.match)
     assert (row.backend == "none") == (row.planned_as is not None)
     assert set(row.uncertain) <= set(COLUMNS)
+
+
+def test_what_is_a_whole_machine_says_which_processor_it_has():
+    """All else that is described has a usual one, of x86."""
+    for row in KNOWN:
+        if row.unified or row.backend == "cpu":
+            assert row.isa, row.name
+            assert row.n_cores, row.name
+        assert row.n_cores is None or (row.isa and 2 <= row.n_cores <= 256)
 
 
 def test_one_name_means_one_row():

@@ -1,6 +1,8 @@
 import pytest
 
 from edgellm.errors import BadRequest
+from edgellm.probe.known import catalog
+from edgellm.probe.known.boards import board_names, hardware_from_board
 from edgellm.probe.known.described import MAX_DEVICES, hardware_from_devices
 from edgellm.units import GIB, MIB
 
@@ -59,6 +61,34 @@ def test_a_machine_without_accelerator_is_its_memory():
     assert pi.accelerators == ()
     assert (pi.host.kind, pi.host.bandwidth_bytes_s) == ("host", 17.1 * 1e9)
     assert hardware_from_devices([], "32GiB@51.2").accelerators == ()
+
+
+@pytest.mark.parametrize(
+    ("device", "n_cores", "isa"),
+    [
+        ("Raspberry Pi 5", 4, ("neon", "dotprod")),
+        ("Raspberry Pi 4", 4, ("neon",)),
+        ("Jetson AGX Orin", 12, ("neon", "dotprod")),
+        ("DGX Spark", 20, ("neon", "dotprod", "i8mm")),
+        ("GH200", 72, ("neon", "dotprod", "i8mm")),
+        ("Snapdragon X Elite", 12, ("neon", "dotprod", "i8mm")),
+        ("M1", 8, ("neon", "dotprod")),
+        ("metal:32GiB@200", 8, ("neon", "dotprod", "i8mm")),
+        ("RTX 4090", 8, ("avx2", "fma", "f16c")),
+    ],
+)
+def test_a_machine_has_its_own_processor(device: str, n_cores: int, isa: tuple[str, ...]):
+    """A Pi was planned for as if it were eight cores of a desktop."""
+    cpu = hardware_from_devices([device], None).cpu
+    assert (cpu.n_physical_cores, cpu.n_logical_cores, cpu.isa) == (n_cores, n_cores, isa)
+
+
+@pytest.mark.parametrize("name", board_names())
+def test_a_board_has_the_processor_of_its_chip(name: str):
+    board = hardware_from_board(name)
+    rows = [catalog.load().named(device.name) for device in board.accelerators]
+    for row in (row for row in rows if row.isa):
+        assert (board.cpu.n_physical_cores, board.cpu.isa) == (row.n_cores, row.isa)
 
 
 def test_a_machines_whole_memory_has_one_size():
