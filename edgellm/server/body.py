@@ -20,6 +20,7 @@ Text: TypeAlias = Annotated[str, Meta(max_length=8 * 1024 * 1024)]  # that becom
 
 _FIELD = re.compile(r"`\$\.?([^`]*)`$")
 _MISSING = re.compile(r"missing required field `([^`]*)`$")
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"')  # possessive: no way back is kept for it
 _MAX_SHOWN = 40  # characters of a value that is refused
 
 
@@ -69,6 +70,14 @@ def raw_text(raw: msgspec.Raw, param: str) -> str:
         raise BadRequest(f"{param}: is not UTF-8: {error.reason}", param=param) from error
 
 
+def small_text(raw: msgspec.Raw, param: str, most_bytes: int) -> str:
+    """The same of a field that is short wherever it means something. Raises BadRequest: what is
+    longer isn't looked at, as whatever takes as long as it is holds up everybody's tokens."""
+    if (n_bytes := memoryview(raw).nbytes) > most_bytes:
+        raise BadRequest(f"{param}: {n_bytes} bytes are more than {most_bytes}", param=param)
+    return raw_text(raw, param)
+
+
 def json_value(text: str, param: str) -> Any:
     """What the text of such a field stands for, or of a string that holds JSON: its numbers may be
     none. Raises BadRequest."""
@@ -91,7 +100,7 @@ def is_object(text: str) -> bool:
 def json_depth(text: str) -> int:
     """How deep objects and arrays nest in valid JSON."""
     depth = deepest = 0
-    for bracket in re.findall(r"[\[\]{}]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)):
+    for bracket in re.findall(r"[\[\]{}]", _STRING.sub("", text)):
         depth += 1 if bracket in "[{" else -1
         deepest = max(deepest, depth)
     return deepest

@@ -14,10 +14,11 @@ from msgspec import Meta, Raw
 
 from edgellm.chat.messages import SamplingParams
 from edgellm.errors import BadRequest
-from edgellm.server.body import INT32_MAX, decode, json_value, raw_text
+from edgellm.server.body import INT32_MAX, decode, json_value, small_text
 from edgellm.server.openai.samplers import Back, Count, Penalty, Ratio, seed_of
 from edgellm.server.openai.sampling import StopString
 
+_MAX_BYTES = 16 * 1024
 _NO_BOUND = (-1, -2)  # of num_predict: no bound, and to the context's end: both end there
 
 
@@ -72,7 +73,7 @@ _decoder = msgspec.json.Decoder(Options)
 def read_options(raw: Raw) -> Options:
     """A whole number may be written as 8192.0, as some clients do. Raises BadRequest that names
     the option."""
-    given = json_value(raw_text(raw, "options"), "options")
+    given = json_value(small_text(raw, "options", _MAX_BYTES), "options")
     if given is None:
         return Options()
     if not isinstance(given, dict):

@@ -11,12 +11,12 @@ from msgspec import Meta, Raw
 
 from edgellm.chat.messages import ReasoningFormat
 from edgellm.errors import BadRequest
-from edgellm.server.body import INT32_MAX, json_depth, json_value, raw_text
+from edgellm.server.body import INT32_MAX, json_depth, json_value, small_text
 from edgellm.server.openai.sampling import Sampling
 from edgellm.server.openai.unserved import NULL
 
 SWITCHES = ("enable_thinking", "thinking")  # most templates know the first, some the second
-_MAX_CHARS, _MAX_DEPTH = 16 * 1024, 16
+_MAX_BYTES, _MAX_DEPTH = 16 * 1024, 16
 
 Budget: TypeAlias = Annotated[int, Meta(ge=-1, le=INT32_MAX)]  # tokens; -1: no bound
 
@@ -49,13 +49,9 @@ class Thoughtful(Sampling, kw_only=True):
 
     def _kwargs(self) -> dict[str, Any]:
         param = "chat_template_kwargs"
-        text = raw_text(self.chat_template_kwargs, param)
-        if len(text) > _MAX_CHARS or json_depth(text) > _MAX_DEPTH:
-            raise BadRequest(
-                f"{param}: {len(text)} characters, {json_depth(text)} deep; {_MAX_CHARS} and "
-                f"{_MAX_DEPTH} are the limits",
-                param=param,
-            )
+        text = small_text(self.chat_template_kwargs, param, _MAX_BYTES)
+        if (depth := json_depth(text)) > _MAX_DEPTH:
+            raise BadRequest(f"{param}: nests {depth} deep, over {_MAX_DEPTH}", param=param)
         given = json_value(text, param)
         if given is not None and not isinstance(given, dict):
             raise BadRequest(f"{param}: must be an object", param=param)

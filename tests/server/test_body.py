@@ -1,0 +1,56 @@
+"""What is done to a body stands between everybody's tokens: it takes little for what is refused."""
+
+import tracemalloc
+
+import pytest
+
+from edgellm.errors import BadRequest
+from edgellm.server.body import json_depth
+from edgellm.server.ollama.requests import read_chat
+from edgellm.server.openai.requests import chat_request
+
+MESSAGES = b'"messages":[{"role":"user","content":"Hi"}]'
+N = 1 << 20
+
+
+def peak_bytes(work):
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("text", "depth"),
+    [
+        ("1", 0), ("{}", 1), ('{"a":[[1],{}]}', 3), ('["[[["]', 1), (r'["\"[[", [1]]', 2),
+        (r'["\\", [[]]]', 3), ('"' + "x" * N + '"', 0), ('["' + r"\n" * (N // 2) + '"]', 1),
+    ],
+)  # fmt: skip
+def test_nesting_is_counted_outside_of_strings_and_no_string_takes_memory(text, depth):
+    assert peak_bytes(lambda: json_depth(text)) < 3 * N
+    assert json_depth(text) == depth
+
+
+@pytest.mark.parametrize("letters", [b"x", b"\\n", b"\\u0041"])
+@pytest.mark.parametrize(
+    ("read", "field"), [(chat_request, b"chat_template_kwargs"), (read_chat, b"options")]
+)
+def test_what_is_far_too_long_is_refused_unread(read, field, letters):
+    body = b'{%b,"%b":{"a":"%b"}}' % (MESSAGES, field, letters * (4 * N // len(letters)))
+
+    def refuse():
+        with pytest.raises(BadRequest, match="more than 16384") as raised:
+            read(body, "__mark__")
+        assert raised.value.param == field.decode()
+
+    assert peak_bytes(refuse) < N
+
+
+def test_a_past_calls_arguments_are_not_taken_apart_to_know_that_they_are_an_object():
+    text = b"[" + b"[]," * (N // 3) + b"[]]"
+    calls = b'[{"function":{"name":"a","arguments":{"a":%b}}}]' % text
+    body = b'{"messages":[{"role":"assistant","tool_calls":%b}]}' % calls
+    assert peak_bytes(lambda: read_chat(body, "__mark__")) < 8 * N
