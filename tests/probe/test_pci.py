@@ -3,7 +3,7 @@ from probe_fakes import FakeSources
 
 from edgellm.probe import pci
 from edgellm.probe.asked.evidence import Evidence
-from edgellm.probe.host.lists import parse_list
+from edgellm.probe.host.numbers import parse_list
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,6 @@ import time
 
 import pytest
 
-from edgellm.probe.hardware import Device
-from edgellm.probe.known.limits import backend_limits
 from scripts.setup.machine import Amd, Machine, Nvidia
 from scripts.setup.wheels import NoWheel, Wheel, index_base, kinds, wheel, why_silent
 
@@ -151,22 +149,6 @@ def test_a_page_that_is_missing_is_told_from_an_index_that_is():
     gone = why_silent(f"{base}/cpu/llama-cpp-python/")
     assert gone
     assert not gone.reached
-
-
-@pytest.mark.parametrize(
-    ("capability", "target"), [((5, 2), "sm_52"), ((6, 0), "sm_60"), ((8, 9), "sm_89")]
-)
-def test_the_limits_of_backends_say_of_cuda_wheels_what_the_set_up_does(capability, target):
-    limits = backend_limits(Device("0", "nvidia", "Card", "cuda", "host"))
-    chosen = wheel(nvidia((12, 8), capability), "cuda")
-    assert limits.wheel_runs(target) == isinstance(chosen, Wheel)
-
-
-@pytest.mark.parametrize("target", ["gfx906", "gfx908", "gfx1030", "gfx1151", "gfx1152"])
-def test_the_limits_of_backends_say_of_rocm_wheels_what_the_set_up_does(target):
-    limits = backend_limits(Device("0", "amd", "Card", "rocm", "host"))
-    machine = Machine("Linux", "x86_64", amd=Amd((target,), (7, 2)), cpu_flags=FLAGS)
-    assert limits.wheel_runs(target) == isinstance(wheel(machine, "rocm"), Wheel)
 
 
 def test_who_tells_it_names_the_backend_so_the_reason_does_not():

@@ -1,5 +1,6 @@
 """One value from one of the kernel's files; None when it doesn't tell."""
 
+from edgellm.probe.host.numbers import parse_number
 from edgellm.probe.sources import Silence, Sources
 
 
@@ -9,10 +10,7 @@ def text(sources: Sources, path: str) -> str | None:
 
 
 def number(sources: Sources, path: str) -> int | None:
-    try:
-        return int(text(sources, path) or "")
-    except ValueError:
-        return None
+    return parse_number(text(sources, path) or "")
 
 
 def scaled(sources: Sources, path: str, divisor: float) -> float | None:

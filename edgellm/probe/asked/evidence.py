@@ -11,6 +11,7 @@ import msgspec
 
 from edgellm.probe.asked.asking import ask
 from edgellm.probe.hardware import SourceFault
+from edgellm.probe.host.numbers import parse_number
 from edgellm.probe.sources import Output, Silence, Sources, capture_name
 from edgellm.values import frozen
 
@@ -86,11 +87,10 @@ class Evidence:
         text = self.text(path)
         if text is None:
             return None
-        try:
-            return int(text, 0)
-        except ValueError:
+        found = parse_number(text)
+        if found is None:
             self.fault(path, f"{text[:40]!r} is not a number")
-            return None
+        return found
 
     def list(self, pattern: str) -> tuple[str, ...]:
         found = self._sources.list(pattern)

@@ -1,5 +1,5 @@
 """The machine around the accelerators.
 
-`host` is all of it: the `cpu` (`arm_parts`, `numa`, `lists`), the memory (`dimms`, `bandwidth`),
+`host` is all of it: the `cpu` (`arm_parts`, `numa`, `numbers`), the memory (`dimms`, `bandwidth`),
 and what a container may use of both (`cgroup`).
 """

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.hardware import Cpu
 from edgellm.probe.host import arm_parts, dimms, numa
-from edgellm.probe.host.lists import parse_list
+from edgellm.probe.host.numbers import parse_list
 from edgellm.units import KIB, MIB
 
 # cpuinfo's word (x86 "flags", Arm "Features") → ours

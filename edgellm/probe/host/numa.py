@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.hardware import NumaNode
-from edgellm.probe.host.lists import parse_list
+from edgellm.probe.host.numbers import parse_list
 from edgellm.units import KIB
 
 _NODES = "/sys/devices/system/node"

@@ -49,8 +49,6 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     kv: tuple[str, ...] | None = None
     kv_alike: bool = False
     flash_attention: bool = True
-    wheel_oldest: str | None = None
-    wheel_targets: tuple[str, ...] | None = None
     fault: tuple[Fault, ...] = ()
     note: str | None = None
 
@@ -75,8 +73,6 @@ class Limits:
     kv: frozenset[str] | None = None  # types that its flash attention reads
     kv_alike: bool = False  # K and V must be of one type
     flash_attention: bool = True  # without: a quantized V is impossible, and attention slower
-    wheel_oldest: str | None = None  # "sm_60": the oldest that upstream's wheels have code for
-    wheel_targets: frozenset[str] | None = None  # ROCm's wheel names its targets one by one
     faults: tuple[Fault, ...] = field(default=())
     note: str | None = None
     source: str | None = None
@@ -106,15 +102,6 @@ class Limits:
     def fault(self, feature: Feature) -> Fault | None:
         return next((fault for fault in self.faults if fault.feature == feature), None)
 
-    def wheel_runs(self, architecture: str | None) -> bool | None:
-        """Whether upstream publishes a wheel with code for it; None when nobody tells."""
-        if architecture is None:
-            return None
-        if self.wheel_targets is not None:
-            return architecture in self.wheel_targets
-        oldest, own = _capability(self.wheel_oldest), _capability(architecture)
-        return None if oldest is None or own is None else own >= oldest
-
     def _runs(self, type_name: str, known: frozenset[str] | None) -> bool:
         return type_name not in self.not_weights and (known is None or type_name in known)
 
@@ -132,8 +119,6 @@ def backend_limits(device: Device, table: Table | None = None) -> Limits:
         kv=_set(row.kv),
         kv_alike=row.kv_alike,
         flash_attention=row.flash_attention,
-        wheel_oldest=row.wheel_oldest,
-        wheel_targets=_set(row.wheel_targets),
         faults=row.fault,
         note=row.note,
         source=row.source,
@@ -147,8 +132,3 @@ def load() -> Table:
 
 def _set(names: tuple[str, ...] | None) -> frozenset[str] | None:
     return None if names is None else frozenset(names)
-
-
-def _capability(architecture: str | None) -> int | None:
-    digits = (architecture or "").removeprefix("sm_")
-    return int(digits) if digits.isdecimal() else None

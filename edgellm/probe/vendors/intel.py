@@ -1,7 +1,8 @@
 """Intel's GPUs under i915 and xe: the kernel's files, and its answer to a child program for memory.
 
 An integrated one has no memory of its own; a card (Arc) has, and tells how much is used only to
-root. Neither driver tells a marketing name: llama.cpp does, if it lists the device.
+root. Only Intel's own i915, from outside the kernel, has a file for it, beside the card's `device`.
+Neither driver tells a marketing name: llama.cpp does, if it lists the device.
 """
 
 from typing import Literal
@@ -62,7 +63,11 @@ def _card(
     if said and said.error:
         evidence.fault(f"intel gpu {address}", said.error)
     local = next((r for r in said.regions if r.kind == "local"), None) if said else None
-    total = local.total_bytes if local else evidence.number(f"{folder}/../../lmem_total_bytes")
+    total = (
+        local.total_bytes
+        if local
+        else evidence.number(f"{folder.removesuffix('device')}lmem_total_bytes")
+    )
     has_answer = said is not None and bool(said.regions)
     is_integrated = total is None and (has_answer or address == _INTEGRATED)
     used = local.used_bytes if local else None

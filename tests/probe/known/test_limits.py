@@ -72,18 +72,6 @@ def test_flash_attention_begins_with_the_second_generation_of_moore_threads():
     )
 
 
-def test_which_cards_a_wheel_has_code_for():
-    cuda, rocm = backend_limits(device("cuda")), backend_limits(device("rocm"))
-
-    assert cuda.wheel_runs("sm_61") is True
-    assert cuda.wheel_runs("sm_120") is True
-    assert cuda.wheel_runs("sm_52") is False
-    assert cuda.wheel_runs(None) is None
-    assert rocm.wheel_runs("gfx906") is False
-    assert rocm.wheel_runs("gfx1100") is True
-    assert backend_limits(device("cuda", architecture="sm_87")).wheel_runs("sm_87") is None
-
-
 def test_mtp_with_flash_attention_is_a_fault_of_orin_only():
     assert backend_limits(device("cuda", "Orin")).fault("mtp with flash attention")
     assert backend_limits(device("cuda", "RTX 4090")).faults == ()

@@ -3,6 +3,7 @@ import json
 import struct
 import subprocess
 import sys
+from os.path import normpath
 
 import pytest
 from probe_fakes import FakeSources
@@ -20,7 +21,8 @@ ARC, IGPU = "0000:03:00.0", "0000:00:02.0"
 def read(answer, address=ARC, **files):
     given = {"vendor": "0x8086", "device": "0xe20b", **files}
     sources = FakeSources(
-        {f"{DEVICE}/{name}": text for name, text in given.items()}, {"intel_child": answer}
+        {normpath(f"{DEVICE}/{name}"): text for name, text in given.items()},
+        {"intel_child": answer},
     )
     sources.real_path = lambda path: (
         f"/sys/devices/pci0000:00/{address}" if path == DEVICE else "/sys/bus/pci/drivers/xe"
@@ -77,6 +79,15 @@ def test_who_may_not_ask_knows_the_card_without_its_memory(answer, message):
 
     assert (card.address, card.total_bytes, card.is_unified) == (ARC, None, False)
     assert message in faults[0].message
+
+
+def test_intels_own_driver_tells_the_memory_in_a_file_beside_the_device():
+    """The kernel follows the link first: what is above `device` is the PCI bus."""
+    size = str(16 * GIB)
+    silent = Silence("denied", "join the group render")
+    beside, _ = read(silent, **{"../lmem_total_bytes": size})
+
+    assert (beside.total_bytes, beside.is_unified) == (16 * GIB, False)
 
 
 def test_the_processors_own_is_integrated_even_when_nobody_answers():

@@ -1,6 +1,14 @@
-"""The kernel's way to write a set of small numbers: "0-3,8" are the CPUs 0, 1, 2, 3 and 8."""
+"""The kernel's ways to write numbers: one in decimal or as "0x1f"; a set of small ones as "0-3,8",
+which are 0, 1, 2, 3 and 8."""
 
 _MOST = 1 << 16  # no kernel counts as many CPUs or nodes
+
+
+def parse_number(text: str) -> int | None:
+    try:
+        return int(text, 0)
+    except ValueError:
+        return None
 
 
 def parse_list(text: str | None) -> frozenset[int] | None:
