@@ -70,26 +70,30 @@ async def start_worker(frames: "Protocol") -> "Process":
 
 async def exit_code(process: "Process", last_words: "Task[None]") -> int | None:
     """Of a process that has closed its pipe. It ends at once, unless native code holds it: None,
-    it didn't within DEATH_S. Its last words are waited for no longer than that, either: whom it has
-    started may hold its stderr, and until that is closed asyncio's `wait` waits, too."""
+    it didn't, and was killed; whoever waits for its answers is told within DEATH_S. Its last words
+    are waited for no longer, either: whom it has started may hold its stderr, and until that is
+    closed asyncio's `wait` waits, too."""
     import asyncio
 
     ending = asyncio.create_task(process.wait())
-    _, late = await asyncio.wait((ending, last_words), timeout=DEATH_S)
+    _, late = await asyncio.wait((ending, last_words), timeout=DEATH_S / 2)
     ending.cancel()
     if late:
         process._transport.close()  # type: ignore[attr-defined] # its pipes; nothing else does
-    return process.returncode
+    code = process.returncode
+    if code is None:
+        await kill(process, DEATH_S / 2)
+    return code
 
 
-async def kill(process: "Process") -> None:
-    """Returns when it is gone, or after DEATH_S: a call of a driver can hold one for ever."""
+async def kill(process: "Process", wait_s: float = DEATH_S) -> None:
+    """Returns when it is gone, or after so long: a call of a driver can hold one for ever."""
     import asyncio
 
     with contextlib.suppress(ProcessLookupError):
         process.kill()
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(process.wait(), DEATH_S)
+        await asyncio.wait_for(process.wait(), wait_s)
 
 
 def with_huge_pages(tunables: str) -> str:
@@ -171,8 +175,12 @@ def obituary(
     # The kernel's out-of-memory killer sends SIGKILL, and so do programs that come before it
     # (earlyoom, systemd-oomd); an allocator that gives up aborts, and says so.
     if while_loading and (code == -signal.SIGKILL or says_out_of_memory(log)):
-        is_sure = oom_killed is not False or says_out_of_memory(log)
-        why = "it ran out of memory" if is_sure else f"somebody sent it the signal; {_WATCHERS}"
+        if oom_killed or says_out_of_memory(log):
+            why = "it ran out of memory"
+        elif oom_killed is None:
+            why = "it may have run out of memory"
+        else:
+            why = f"somebody sent it the signal; {_WATCHERS}"
         return DoesNotFit(
             f"the model's process ended ({ending}) while it loaded: {why}", hint=_SMALLER
         )

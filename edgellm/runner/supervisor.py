@@ -85,7 +85,7 @@ class Supervisor:
         self._request_ids = itertools.count(1)
         self._process: asyncio.subprocess.Process | None = None
         self._life: asyncio.Task[None] | None = None
-        self._settled = asyncio.Event()  # ready, or given up
+        self._settled = asyncio.Event()  # ready, given up, or stopped
         self._stopping = asyncio.Event()
         self._listens = False  # a worker that is ready, and has not gone as far as is known
         self._has_answered = False  # since this worker was started
@@ -99,11 +99,13 @@ class Supervisor:
     # ── life ─────────────────────────────────────────────────────────────────
 
     async def start(self) -> None:
-        """Returns when ready. Raises BadGGUF, DoesNotFit, WorkerDied."""
+        """Returns when ready. Raises BadGGUF, DoesNotFit, WorkerDied; NotServing if stopped first."""
         self._life = asyncio.create_task(self._live())
         await self._settled.wait()
         if self.failure:
             raise self.failure
+        if self._stopping.is_set():
+            raise NotServing(f"{self.plan.model} was stopped while it loaded")
 
     async def stop(self, grace_s: float = 5.0) -> None:
         """Ask, wait, insist. Whoever still waits for an answer is told."""
@@ -188,7 +190,6 @@ class Supervisor:
             await received.ended
             code = await exit_code(process, last_words)
             if code is None:
-                await kill(process)
                 return WorkerDied("the model's process has closed its pipe, and did not end")
         finally:
             hung.cancel()

@@ -6,6 +6,7 @@ import psutil
 import pytest
 
 from edgellm.errors import DoesNotFit
+from edgellm.runner import child
 from edgellm.runner.child import n_oom_kills, obituary, start_worker, with_huge_pages
 
 
@@ -36,11 +37,49 @@ def test_who_aborts_says_why():
     assert str(obituary(-signal.SIGABRT, False, said)).endswith(f"(SIGABRT): {said[0]}")
 
 
-@pytest.mark.parametrize("oom_killed", [True, None])
-def test_a_kill_while_it_loads_is_taken_for_the_kernels(oom_killed):
+@pytest.mark.parametrize(
+    ("oom_killed", "words"),
+    [(True, "it ran out of memory"), (None, "it may have run out of memory")],
+)
+def test_a_kill_while_it_loads_is_taken_for_the_kernels_as_far_as_it_tells(oom_killed, words):
     ended = obituary(-signal.SIGKILL, True, [], oom_killed=oom_killed)
     assert isinstance(ended, DoesNotFit)
-    assert str(ended).endswith("it ran out of memory")
+    assert str(ended).endswith(words)
+
+
+class Held:
+    """A process that a driver's call holds: it hears no signal."""
+
+    returncode = None
+
+    def __init__(self):
+        self.signals, self._transport = [], self
+
+    def close(self):
+        pass
+
+    def kill(self):
+        self.signals.append(signal.SIGKILL)
+
+    async def wait(self):
+        await asyncio.Event().wait()
+
+
+def test_a_process_that_does_not_end_after_its_pipe_is_killed_and_waited_for_no_longer_than_others(
+    monkeypatch,
+):
+    async def run():
+        loop, held = asyncio.get_running_loop(), Held()
+        words = asyncio.create_task(held.wait())
+        begun_s = loop.time()
+        code = await child.exit_code(held, words)
+        words.cancel()
+        return code, held.signals, loop.time() - begun_s
+
+    monkeypatch.setattr(child, "DEATH_S", 1.0)
+    code, signals, elapsed_s = asyncio.run(run())
+    assert (code, signals) == (None, [signal.SIGKILL])
+    assert elapsed_s < 1.5
 
 
 def test_a_kill_while_it_loads_that_was_not_the_kernels_is_told_so():

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from edgellm.cli.preparing.prepare import Prepared
-from edgellm.errors import DoesNotFit
+from edgellm.errors import DoesNotFit, NotServing
 from edgellm.probe.hardware import Hardware
 from edgellm.runner.engine import Engine
 from edgellm.runner.supervisor import Supervisor
@@ -50,10 +50,17 @@ class Fleet:
         self._prepared: dict[Engine, Prepared] = {}
 
     async def load(self, prepared: Prepared) -> Served:
-        """Listed at once, ready on return. Raises DoesNotFit, BadGGUF, WorkerDied."""
+        """Listed at once, ready on return, unless it was moved meanwhile: who did that tells how it
+        went. Raises DoesNotFit, BadGGUF, WorkerDied, NotServing."""
         served = self._served(prepared, prepared.plan)
         self.models.add(served)
-        return await self._start(prepared, served)
+        try:
+            return await self._start(prepared, served)
+        except NotServing:
+            now = next((one for one in self.models if one.name == served.name), served)
+            if now.engine.state in ("stopping", "stopped"):
+                raise
+            return now
 
     async def swap(self, old: Served, prepared: Prepared) -> Served:
         """`old` answers until the new one is ready, and ends what it has begun.

@@ -11,6 +11,7 @@ from server.server_fakes import plan as any_plan
 from edgellm.chat.templating.template import ChatTemplate
 from edgellm.cli.preparing.prepare import Prepared
 from edgellm.cli.serving.engines import Fleet
+from edgellm.errors import NotServing
 from edgellm.runner.adapters import AdapterList
 from edgellm.runner.messages import Gauge
 
@@ -24,14 +25,19 @@ class Loadable(FakeEngine):
     trouble: Exception | None = None
     state: str = "starting"
     stopped: list = field(default_factory=list)
+    is_slow: bool = False  # it loads until it is stopped
 
     async def start(self):
         assert self.state == "starting", "an engine is started once"
         self.state = "loading"
         await asyncio.sleep(0)
+        while self.is_slow and self.state == "loading":  # noqa: ASYNC110 - until it is stopped
+            await asyncio.sleep(0.001)
         if self.trouble:
             self.state = "failed"
             raise self.trouble
+        if self.state == "stopped":
+            raise NotServing("stopped while it loaded")
         self.state, self.gauge = "ready", IDLE
 
     async def stop(self, grace_s=5.0):

@@ -6,7 +6,7 @@ from server.server_fakes import hardware
 from server.server_fakes import plan as any_plan
 
 from edgellm.cli.serving.engines import describe
-from edgellm.errors import BadGGUF, DoesNotFit
+from edgellm.errors import BadGGUF, DoesNotFit, NotServing
 from edgellm.runner.adapters import Adapter
 from edgellm.runner.messages import Gauge
 
@@ -106,6 +106,37 @@ def test_stopping_waits_for_what_listens_and_not_for_what_loads():
     asyncio.run(load_and_stop())
     assert garage.engines[0].stopped == [5.0]
     assert garage.engines[1].stopped == [0.2]
+
+
+def test_a_model_that_is_stopped_while_it_loads_is_not_served():
+    made, garage, _ = fleet()
+
+    async def load_and_stop():
+        loading = asyncio.create_task(made.load(prepared()))
+        await asyncio.sleep(0)
+        garage.engines[0].is_slow = True
+        await made.stop()
+        with pytest.raises(NotServing):
+            await loading
+
+    asyncio.run(load_and_stop())
+
+
+def test_a_model_that_is_moved_while_it_loads_is_served_where_it_was_moved_to():
+    made, garage, _ = fleet()
+
+    async def load_and_move():
+        here = prepared(on=lambda machine: prepared())
+        loading = asyncio.create_task(made.load(here))
+        await asyncio.sleep(0)
+        garage.engines[0].is_slow = True
+        (served,) = made.models
+        moved, loaded = await asyncio.gather(made.move(served, hardware()), loading)
+        return moved, loaded
+
+    moved, loaded = asyncio.run(load_and_move())
+    assert moved is loaded
+    assert [engine.state for engine in garage.engines] == ["stopped", "ready"]
 
 
 def test_a_repositorys_model_answers_to_its_shorter_names():
