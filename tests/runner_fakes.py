@@ -34,6 +34,7 @@ from edgellm.runner.batch import (
 )
 from edgellm.runner.drafting.verify import sampled_rows
 from edgellm.runner.intake.infill import FillMarks
+from edgellm.runner.kv.last_read import LastRead
 from edgellm.runner.kv.memory import Limits
 from edgellm.runner.kv.prefix_file import Stored
 
@@ -89,6 +90,7 @@ class FakeBackend:
         self.files: dict[bytes, tuple[Stored, list[int]]] = {}  # what lies on disk
         self.fetches: list[tuple[int, bytes]] = []  # what is being read from there
         self.blobs: dict[int, tuple[int, list[int]]] = {}  # by number: where it starts, tokens
+        self.last_read = LastRead(self._all_of)
         self.started: set[int] = set()
         self.n_computed = self.n_padded = 0
         self.end_after = end_after
@@ -177,7 +179,11 @@ class FakeBackend:
             n_used = self.used_cells + len(batch.rows) + len(batch.padding)
             assert n_used <= self.limits.n_cells, "padding took somebody's cell"
 
+    def _all_of(self, seq_id: int) -> list[int]:
+        return [token for token, _ in self.cells[seq_id]]
+
     def _obey(self, op: Op) -> None:
+        self.last_read.heed(op)
         match op:
             case Forget(seq_id):
                 self.cells.pop(seq_id, None)
@@ -192,7 +198,7 @@ class FakeBackend:
             case Copy(source, target, length):
                 assert not self.limits.unified
                 assert length <= len(self.cells[source]), f"seq {source} is shorter"
-                copied = [token for token, _ in self.cells[source][:length]]
+                copied = self.last_read.of(source)[:length]
                 self.cells[target] = []
                 self._fill(target, copied)
             case Save() | Restore() | Discard():
@@ -246,6 +252,7 @@ class FakeBackend:
         assert self.used_cells <= self.limits.n_cells, f"{self.used_cells} cells"
 
     def _compute(self, batch: Batch) -> dict[int, tuple[Sampled, ...]]:
+        self.last_read.forget()
         n_logits = sum(row.wants_logits for row in batch.rows)
         assert n_logits <= self.limits.n_seq_max + self.limits.n_draft_rows
         new_cells, n_used = self._new_cells(), self.used_cells

@@ -57,6 +57,7 @@ class StatefulBackend(FakeBackend):
         return sum(size(len(text)) for text in self.checkpoints.values())
 
     def _obey(self, op: Op) -> None:
+        self.last_read.heed(op)
         match op:
             case Checkpoint(source, blob):
                 state = self.states[source]

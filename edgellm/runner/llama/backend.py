@@ -215,6 +215,7 @@ class LlamaBackend:
     def _operate(self, ops: tuple[Op, ...]) -> None:
         self._copies.begin()
         for op in ops:
+            self._copies.heed(op)
             self._obey(op)
         self._copies.end()
 

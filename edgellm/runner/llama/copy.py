@@ -12,6 +12,8 @@ from typing import Any
 import llama_cpp
 
 from edgellm.errors import EdgellmError
+from edgellm.runner.batch import Op
+from edgellm.runner.kv.last_read import LastRead
 from edgellm.runner.llama.state import EVERYTHING, Blob, read_state, write_state
 
 
@@ -22,14 +24,16 @@ class StreamCopies:
         self.at_once = False
         self._memory = llama_cpp.llama_get_memory(context)
         self._n_cells = int(llama_cpp.llama_n_ctx_seq(context))  # of one stream
-        # The last stream that was read, and what it held. Within a batch it can't become false: a
-        # stream is filled again by another copy only, and that one's source is then the last.
-        self._blob: tuple[int, Blob] | None = None
+        self._last_read: LastRead[Blob] = LastRead(self._read)
         self._deferred = False
 
     def begin(self) -> None:
         """Before the operations of a batch: what the last one deferred has been done."""
         self._deferred = False
+
+    def heed(self, op: Op) -> None:
+        """This is done to the memory next."""
+        self._last_read.heed(op)
 
     def copy(self, source: int, target: int, length: int) -> None:
         """`target` holds the first `length` cells of `source` afterwards, and nothing else."""
@@ -44,7 +48,7 @@ class StreamCopies:
 
     def end(self) -> None:
         """After the operations of a batch: from here on every stream changes."""
-        self._blob = None
+        self._last_read.forget()
 
     def _by_blob(self, source: int, target: int) -> bool:
         """Worth it while less than half the stream is used: it is read, and then written."""
@@ -53,13 +57,11 @@ class StreamCopies:
         if not (is_short or self.at_once):
             return False
         try:
-            write_state(self._context, target, self._read(source), EVERYTHING)
+            write_state(self._context, target, self._last_read.of(source), EVERYTHING)
         except EdgellmError:
             return False
         return True
 
     def _read(self, source: int) -> Blob:
         """Raises EdgellmError."""
-        if self._blob is None or self._blob[0] != source:
-            self._blob = (source, read_state(self._context, source, EVERYTHING))
-        return self._blob[1]
+        return read_state(self._context, source, EVERYTHING)

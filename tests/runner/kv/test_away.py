@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from state_runs import KINDS, TURN_END, Run, random_history, random_limits, text
 
-from edgellm.runner.batch import RestoreAll, SaveAll
+from edgellm.runner.batch import Copy, RestoreAll, SaveAll
 from edgellm.runner.kv.memory import Limits
 from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.scheduler import Scheduler
@@ -100,6 +100,23 @@ def test_who_asks_for_no_cache_takes_no_copy(limits):
     sequence.params = replace(sequence.params, cache_prompt=False)
     run.finish()
     assert sequence.n_cached == 0
+
+
+@pytest.mark.parametrize("kind", [name for name in KINDS if "split" in name])
+def test_what_is_copied_from_a_stream_is_who_came_back_to_it_in_the_same_step(kind):
+    run = Run(KINDS[kind])
+    ours, theirs = [*text(60, seed=1), TURN_END], [*text(60, seed=2), TURN_END]
+    away, _ = run.turn([*theirs, *text(120, seed=3)])
+    for i, n in enumerate((190, 300, 300)):
+        run.turn(text(n, seed=4 + i))
+    run.turn([*ours, *text(80, seed=7)])
+    run.ops.clear()
+    for prompt in (ours, away.tokens, theirs):
+        run.add([*prompt, *text(40, seed=8)])
+    run.step()
+    (back,) = [op for op in run.ops if isinstance(op, RestoreAll)]
+    assert [op.source for op in run.ops if isinstance(op, Copy)] == [back.target] * 2
+    run.finish()
 
 
 def test_nothing_slow_is_copied_while_somebody_reads_along():

@@ -3,10 +3,10 @@
 import os
 
 import pytest
-from real_model import demo_path, plan
+from real_model import SHARED_MODELS, demo_path, needs_shared_models, plan
 
 from edgellm.chat.messages import GenerateParams, SamplingParams
-from edgellm.runner.batch import Batch, Copy, Forget, Row, Start, Trim
+from edgellm.runner.batch import Batch, Copy, Forget, RestoreAll, Row, SaveAll, Start, Trim
 from edgellm.runner.llama.backend import LlamaBackend
 
 pytestmark = pytest.mark.model
@@ -65,3 +65,20 @@ def test_what_is_copied_is_what_was_there_when_the_copy_was_asked_for(backend, n
     originals = said(backend, batch_rows=rows(0, 50, 51) + rows(1, 50, 51, other))
     for copied, original in ((told[2], originals[0]), (told[3], originals[1])):
         assert copied.logprob == pytest.approx(original.logprob, abs=1e-3)
+
+
+@needs_shared_models
+def test_a_conversation_that_was_put_back_is_what_is_copied_from_its_stream():
+    """Of a model with windows, whose streams are always copied by way of host memory."""
+    path, other = SHARED_MODELS / "tiny-gemma3-q8_0.gguf", TEXT[::-1]
+    choices = {"n_ctx": 1024, "n_ctx_seq": 256, "n_parallel": 4, "n_seq_max": 4}
+    backend = LlamaBackend(os.fsencode(path), plan(kv_unified=False, **choices), lambda ratio: None)
+    text, other = tuple(token % 150 + 30 for token in TEXT), tuple(t % 150 + 30 for t in other)
+    compute(backend, 0, 40, text)
+    compute(backend, 1, 40, other)
+    backend.decode(Batch((SaveAll(1, 7),), (), 0))
+    ops = (Copy(0, 2, 40), start(2), Forget(0), RestoreAll(7, 0, other[:40]), Copy(0, 3, 40))
+    told = said(backend, *ops, start(3), batch_rows=rows(2, 40, 41, text) + rows(3, 40, 41, other))
+    originals = said(backend, batch_rows=rows(1, 40, 41, other))
+    assert told[3] == originals[1]
+    assert told[2] != told[3]
