@@ -2,14 +2,28 @@
 
 There a picture of 30 × 20 rows takes the positions of 30 tokens: the next token's position isn't
 its number. Deciding counts tokens; here a batch is put into positions on its way to llama.cpp.
-Whoever forks a prefix takes along what its pictures have saved.
+Whoever forks a prefix takes along what its pictures have saved; a conversation that goes away whole
+does, too, and has it when it comes back.
 
 A picture's own rows keep their numbers: the one who has the vectors also has their places.
 """
 
 from dataclasses import replace
 
-from edgellm.runner.batch import Batch, Copy, Forget, Fork, Op, Row, Save, Start, Trim
+from edgellm.runner.batch import (
+    Batch,
+    Copy,
+    Discard,
+    Forget,
+    Fork,
+    Op,
+    RestoreAll,
+    Row,
+    Save,
+    SaveAll,
+    Start,
+    Trim,
+)
 from edgellm.runner.intake.pictures import is_picture, position, saved
 
 Savings = tuple[tuple[int, int], ...]  # from that token on, positions are so many fewer
@@ -18,10 +32,12 @@ Savings = tuple[tuple[int, int], ...]  # from that token on, positions are so ma
 class Positions:
     def __init__(self) -> None:
         self._savings: dict[int, Savings] = {}  # by seq_id, of those that have some
+        self._away: dict[int, Savings] = {}  # by blob, of those that were copied out whole
 
     def put(self, batch: Batch) -> Batch:
         """The batch with positions for numbers of tokens. Its operations are taken note of."""
-        if not self._savings and not any(isinstance(op, Start) and op.pictures for op in batch.ops):
+        has_some = self._savings or self._away
+        if not has_some and not any(isinstance(op, Start) and op.pictures for op in batch.ops):
             return batch
         ops = tuple(map(self._op, batch.ops))
         return replace(batch, ops=ops, rows=tuple(map(self._row, batch.rows)))
@@ -42,6 +58,13 @@ class Positions:
                 return cut
             case Save(source, start, end):
                 return replace(op, start=self._of(source, start), end=self._of(source, end))
+            case SaveAll(source, blob):
+                if source in self._savings:
+                    self._away[blob] = self._savings[source]
+            case RestoreAll(blob, target):
+                self._set(target, self._away.get(blob, ()))
+            case Discard(blob):
+                self._away.pop(blob, None)
             case Forget(seq_id):
                 self._savings.pop(seq_id, None)
             case Start():

@@ -1,7 +1,20 @@
 import pytest
 
 from edgellm.chat.messages import GenerateParams
-from edgellm.runner.batch import Batch, Copy, Forget, Fork, Row, Save, Start, Stop, Trim
+from edgellm.runner.batch import (
+    Batch,
+    Copy,
+    Discard,
+    Forget,
+    Fork,
+    RestoreAll,
+    Row,
+    Save,
+    SaveAll,
+    Start,
+    Stop,
+    Trim,
+)
 from edgellm.runner.intake.pictures import Placed, Rows, row_ids
 from edgellm.runner.intake.positions import Positions
 
@@ -87,3 +100,18 @@ def test_a_pictures_own_rows_keep_their_numbers(positions):
 def test_operations_of_one_batch_follow_one_another(positions):
     moved = ops_of(positions, Fork(0, 1, 31), Forget(0), start(0), Fork(1, 2, 31))
     assert (moved[0], moved[3]) == (Fork(0, 1, 20), Fork(1, 2, 20))
+
+
+def test_a_conversation_that_was_away_has_its_pictures_when_it_is_back(positions):
+    ops_of(positions, SaveAll(0, 7), Forget(0))
+    ops_of(positions, start(0), Stop(0), Forget(0))  # meanwhile nobody has any
+    moved = ops_of(positions, RestoreAll(7, 1, ()), Discard(7), Trim(1, 24))
+    assert moved[-1] == Trim(1, 16)
+    assert at(positions, 1, 24, 40) == [16, 32]
+    ops_of(positions, RestoreAll(7, 2, ()))
+    assert at(positions, 2, 40) == [40]  # of another one, whose number it is now
+
+
+def test_who_had_no_pictures_comes_back_without(positions):
+    ops_of(positions, start(1), SaveAll(1, 8), SaveAll(0, 9), RestoreAll(8, 0, ()))
+    assert at(positions, 0, 40) == [40]
