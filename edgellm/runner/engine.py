@@ -34,7 +34,7 @@ class Engine(Protocol):
     def pid(self) -> int | None: ...
 
     async def start(self) -> None:
-        """Returns when ready. Raises BadGGUF, DoesNotFit, WorkerDied; NotServing if stopped first."""
+        """Returns when ready. Raises BadGGUF, DoesNotFit, WorkerDied; NotServing: stopped first."""
 
     async def stop(self, grace_s: float = 5.0) -> None: ...
 

@@ -99,7 +99,7 @@ class Supervisor:
     # ── life ─────────────────────────────────────────────────────────────────
 
     async def start(self) -> None:
-        """Returns when ready. Raises BadGGUF, DoesNotFit, WorkerDied; NotServing if stopped first."""
+        """Returns when ready. Raises BadGGUF, DoesNotFit, WorkerDied; NotServing: stopped first."""
         self._life = asyncio.create_task(self._live())
         await self._settled.wait()
         if self.failure:
