@@ -32,6 +32,11 @@ class Message:
     tool_call_id: str | None = None  # of a tool's result: the call that it answers
 
     @property
+    def is_begun(self) -> bool:
+        """An answer that may have more to say: it has not called any tools."""
+        return self.role == "assistant" and not self.tool_calls
+
+    @property
     def is_system(self) -> bool:
         """From whoever set up the conversation, under either of OpenAI's names."""
         return self.role in ("system", "developer")
@@ -213,6 +218,7 @@ class ChatRequest:
     reasoning_format: ReasoningFormat = "auto"
     reasoning_budget: int | None = None  # tokens of thought; None: no bound
     lora: Mapping[int, float] | None = None  # scales by adapter id; None: those for everybody
+    continues: bool = False  # the last message is what the answer has said by now
 
 
 @dataclass(frozen=True, slots=True)

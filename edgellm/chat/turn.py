@@ -6,11 +6,12 @@ Every dialect's chat goes through here.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from edgellm.chat.answer import Listener
+from edgellm.chat.continuing import Begun, check_can_go_on, continued, new
 from edgellm.chat.grammars.lark import Rules
 from edgellm.chat.messages import (
     GBNF,
@@ -19,6 +20,7 @@ from edgellm.chat.messages import (
     GenerateParams,
     JSONSchema,
     Lark,
+    Message,
     Regex,
     Rule,
     Stage,
@@ -31,7 +33,7 @@ from edgellm.chat.messages import (
 from edgellm.chat.pairing import paired
 from edgellm.chat.pictures import check_shown
 from edgellm.chat.templating.template import ChatTemplate
-from edgellm.chat.thoughts import heard, is_ended, is_opened
+from edgellm.chat.thoughts import Style, heard, is_ended
 from edgellm.chat.tools.calls import Calls
 from edgellm.chat.tools.format import Format
 from edgellm.errors import BadRequest
@@ -52,31 +54,50 @@ class Turn:
 
 def turn(template: ChatTemplate, asked: ChatRequest, now: datetime | None = None) -> Turn:
     """Raises BadRequest: the template refuses the conversation, or wishes exclude each other."""
-    messages, tools, style = paired(asked.messages), _callable(asked), template.style
-    prompt = template.render(messages, tools=asked.tools, variables=asked.template_kwargs, now=now)
+    tools, style, said = _callable(asked), template.style, _begun(template, asked, now)
     if asked.params.pictures:
-        check_shown(prompt, asked.params.pictures)
-    opened = style is not None and is_opened(style, prompt)
-    thinking = None
-    if style and not is_ended(style, prompt):
-        thinking = Thinking(style.start, style.end, opened, asked.reasoning_budget)
+        check_shown(said.prompt, asked.params.pictures)
+    thinking = _thinking(style, said, asked.reasoning_budget)
     params = replace(
         asked.params,
         stop=asked.params.stop + template.stop,
-        structure=_structure(template.format, asked, tools, thinking),
+        structure=_structure(template.format, asked, tools, thinking, has_text=said.has_text),
     )
     field = "tools" if tools and not asked.params.structure else asked.structure_field
-    thoughts = heard(style, opened=opened, apart=asked.reasoning_format != "none")
+    thoughts = heard(style, opened=said.in_thoughts, apart=asked.reasoning_format != "none")
     if not (tools or thoughts.start or template.format.preface):
-        return Turn(prompt, params, field, None)
+        return Turn(said.prompt, params, field, None)
     markers = (*template.format.starts, *template.format.markers) if tools else ()
     shown = [marker for marker in (thoughts.start, thoughts.end, *markers) if marker]
     return Turn(
-        prompt,
+        said.prompt,
         replace(params, markers=tuple(shown)),
         field,
         lambda new_id: Listener(template.format, Calls(tools, new_id), thoughts),
     )
+
+
+def _begun(template: ChatTemplate, asked: ChatRequest, now: datetime | None) -> Begun:
+    def render(messages: Sequence[Message], add_generation_prompt: bool) -> str:
+        return template.render(
+            messages,
+            add_generation_prompt,
+            tools=asked.tools,
+            variables=asked.template_kwargs,
+            now=now,
+        )
+
+    if asked.continues:
+        check_can_go_on(asked)
+        return continued(paired(asked.messages), template.style, render)
+    return new(paired(asked.messages), template.style, render)
+
+
+def _thinking(style: Style | None, said: Begun, budget: int | None) -> Thinking | None:
+    """The thoughts with which the answer may still begin, or goes on."""
+    if style is None or said.has_text or is_ended(style, said.prompt):
+        return None
+    return Thinking(style.start, style.end, said.in_thoughts, budget)
 
 
 def _callable(asked: ChatRequest) -> tuple[Tool, ...]:
@@ -95,8 +116,14 @@ def _callable(asked: ChatRequest) -> tuple[Tool, ...]:
 
 
 def _structure(
-    format: Format, asked: ChatRequest, tools: tuple[Tool, ...], thinking: Thinking | None
+    format: Format,
+    asked: ChatRequest,
+    tools: tuple[Tool, ...],
+    thinking: Thinking | None,
+    *,
+    has_text: bool,
 ) -> Structure | None:
+    """`has_text`: what comes next is not the answer's first."""
     wanted = asked.params.structure
     stages: tuple[Stage, ...] = (thinking,) if thinking else ()
     if tools and asked.tool_choice.mode == "required":
@@ -114,7 +141,7 @@ def _structure(
         return _staged(*stages, _or_calls(format, asked, tools, wanted) if tools else wanted)
     if tools:
         opens = tuple(map(format.binds, tools)) if format.binds else format.opens
-        watch = Watch(format.starts, opens)
+        watch = Watch(format.starts, () if has_text else opens)
         return _staged(*stages, watch, _calls(format, tools, asked.parallel_tool_calls))
     return _staged(*stages) if thinking and thinking.budget is not None else None
 

@@ -62,12 +62,6 @@ def messages(
     system: Parts | None, given: Sequence[MessageBody], gallery: Gallery
 ) -> tuple[Message, ...]:
     """Raises BadRequest that names the place of what is not served."""
-    if given[-1].role == "assistant":
-        raise BadRequest(
-            "messages: the last one is the assistant's; an answer's beginning is not served",
-            hint="end with a message of the user's",
-            param="messages",
-        )
     found = [Message("system", _system(system))] if system else []
     for i, one in enumerate(given):
         where = f"messages[{i}].content"

@@ -124,6 +124,7 @@ def _asked(body: MessagesBody, picture_mark: str) -> Asked:
         reasoning_format=body.reasoning_format or "auto",
         reasoning_budget=body.budget(),
         lora=body.lora_scales(),
+        continues=talk[-1].role == "assistant",
     )
     return Asked(chat, not (body.thinking and body.thinking.display == "omitted"))
 

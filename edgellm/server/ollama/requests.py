@@ -145,6 +145,7 @@ def read_chat(data: Bytes, picture_mark: str) -> Chat:
         structure_field=_FORMAT,
         tools=offered(body.tools or ()),
         template_kwargs=template_kwargs(body.think),
+        continues=messages[-1].is_begun,
     )
     return Chat(wish, asked)
 

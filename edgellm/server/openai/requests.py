@@ -15,6 +15,7 @@ from msgspec import Meta, Raw
 from edgellm.chat.messages import ChatRequest, CompletionRequest
 from edgellm.errors import BadRequest
 from edgellm.server.body import Bytes, decode
+from edgellm.server.openai.continuing import continues
 from edgellm.server.openai.images import Gallery
 from edgellm.server.openai.messages import (
     MAX_MESSAGES,
@@ -76,6 +77,7 @@ def chat_request(data: Bytes, picture_mark: str) -> ChatRequest:
     gallery = Gallery(picture_mark)
     found = tools((f"tools[{i}].function", one.function) for i, one in enumerate(body.tools or ()))
     messages = tuple(message(i, one, gallery) for i, one in enumerate(body.messages))
+    goes_on = continues(body, messages[-1])
     params = body.params(
         (body.top_logprobs or 0) if body.logprobs else None, body.max_completion_tokens
     )
@@ -94,6 +96,7 @@ def chat_request(data: Bytes, picture_mark: str) -> ChatRequest:
         reasoning_format=body.reasoning_format or "auto",
         reasoning_budget=body.budget(),
         lora=body.lora_scales(),
+        continues=goes_on,
     )
 
 

@@ -177,9 +177,11 @@ def test_a_call_needs_a_name_and_an_object():
     assert answer(name="f", input=[1]) == "messages[1].content[0].input: must be an object"
 
 
-def test_an_answers_beginning_is_not_served():
+def test_an_answers_beginning_is_gone_on_with():
     begun = [*HI, {"role": "assistant", "content": "The best is ("}]
-    assert refused(messages=begun).param == "messages"
+    assert chat(messages=begun).continues
+    assert chat(messages=begun).messages[-1].text == "The best is ("
+    assert not chat(messages=HI).continues
 
 
 @pytest.mark.parametrize(

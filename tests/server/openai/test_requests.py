@@ -576,7 +576,6 @@ def test_a_chat_of_many_megabytes_is_decoded_quickly():
         ("stop_token_ids", [2], []),
         ("bad_words", ["x"], []),
         ("prompt_logprobs", 0, None),
-        ("continue_final_message", True, False),
         ("add_generation_prompt", False, True),
         ("function_call", {"name": "f"}, "auto"),
         ("t_max_predict_ms", 100, -1),
@@ -586,6 +585,39 @@ def test_a_chat_of_many_megabytes_is_decoded_quickly():
 def test_what_would_change_the_answer_and_is_not_served_is_refused(field, asks, says_nothing):
     assert refused(chat, **{field: asks}).param == field
     assert chat(**{field: says_nothing}) == chat()
+
+
+BEGUN = [{"role": "user", "content": "Say"}, {"role": "assistant", "content": "The answer"}]
+
+
+@pytest.mark.parametrize(
+    ("more", "goes_on"),
+    [
+        ({}, True),
+        ({"continue_final_message": True, "add_generation_prompt": False}, True),
+        ({"continue_final_message": "content"}, True),
+        ({"continue_final_message": None, "add_generation_prompt": True}, True),
+        ({"continue_final_message": False}, False),
+    ],
+)
+def test_a_last_message_of_the_assistants_is_gone_on_with_unless_it_shall_not(more, goes_on):
+    assert chat(messages=BEGUN, **more).continues is goes_on
+    assert not chat().continues
+
+
+def test_whether_it_goes_on_is_yes_or_no():
+    assert (
+        refused(chat, messages=BEGUN, continue_final_message=[1]).param == "continue_final_message"
+    )
+    assert refused(completion, continue_final_message=True).param == "continue_final_message"
+    more = {"continue_final_message": False, "add_generation_prompt": False}
+    assert refused(chat, messages=BEGUN, **more).param == "add_generation_prompt"
+
+
+def test_a_call_without_its_result_is_not_gone_on_with():
+    call = {"id": "c", "function": {"name": "f", "arguments": "{}"}}
+    talk = [BEGUN[0], {"role": "assistant", "tool_calls": [call]}]
+    assert not chat(messages=talk).continues
 
 
 @pytest.mark.parametrize(

@@ -214,3 +214,10 @@ def test_a_stop_string_of_the_clients_is_told():
     ):
         message = ask(client, stop_sequences=["END"])
     assert (message.stop_reason, message.stop_sequence) == ("stop_sequence", "END")
+
+
+def test_an_answer_that_has_begun_goes_on(client, engine):
+    talk = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "The answer is"}]
+    told = client.messages.create(model="tiny", messages=talk, max_tokens=9)
+    assert told.content[0].text == "Hello there"
+    assert engine.asked[-1][0] == "user: Hi\nassistant: The answer is"

@@ -41,6 +41,14 @@ def test_a_chat_is_answered(client, engine):
     assert engine.asked[0][0] == "user: Hi\nassistant:"
 
 
+def test_an_answer_that_has_begun_goes_on(client, engine):
+    talk = [*HI, {"role": "assistant", "content": "The answer is"}]
+    assert client.chat(model="tiny", messages=talk).message.content == "Hello there"
+    assert engine.asked[0][0] == "user: Hi\nassistant: The answer is"
+    with pytest.raises(ollama.ResponseError, match="format: binds a whole answer"):
+        client.chat(model="tiny", messages=talk, format="json")
+
+
 def test_a_stream_is_lines_of_which_the_last_is_done(client, http):
     parts = list(client.chat(model="tiny", messages=HI, stream=True))
     assert "".join(part.message.content for part in parts) == "Hello there"

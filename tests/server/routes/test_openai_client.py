@@ -39,6 +39,31 @@ def test_a_chat_is_answered(client, engine):
     assert engine.asked[0][0] == "user: Hi\nassistant:"
 
 
+def test_an_answer_that_has_begun_goes_on(client, engine):
+    talk = [*HI, {"role": "assistant", "content": "The answer is"}]
+    answer = client.chat.completions.create(model="tiny", messages=talk)
+    assert answer.choices[0].message.content == "Hello there"
+    more = {"continue_final_message": True, "add_generation_prompt": False}
+    client.chat.completions.create(model="tiny", messages=talk, extra_body=more)
+    prompt = "user: Hi\nassistant: The answer is"
+    assert [asked[0] for asked in engine.asked] == [prompt, prompt]
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"regex": "a"}, "regex"),
+    ],
+)
+def test_what_binds_a_whole_answer_does_not_bind_the_rest_of_one(client, engine, more, param):
+    talk = [*HI, {"role": "assistant", "content": "The answer is"}]
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model="tiny", messages=talk, extra_body=more)
+    assert caught.value.param == param
+    assert engine.asked == []
+
+
 def test_the_timings_are_llama_servers_and_ours(client):
     timings = client.chat.completions.create(model="tiny", messages=HI).timings
 
