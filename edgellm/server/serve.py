@@ -24,6 +24,9 @@ from edgellm.errors import AddressInUse, ConfigError
 from edgellm.server.door.connections import Crowd, most_connections, protocol_for
 from edgellm.server.gateway import Gateway
 
+# An idle connection's. Clients close theirs earlier, httpx after 5 s: were it as long, a request
+# might meet the closing. Where there is no room for newcomers, the idle ones go at once.
+_KEPT_ALIVE_S = 75
 _UNREAD_MS = 60_000  # then the kernel hangs up on a client that takes no bytes
 _TOLD_AFTER_S = 0.3  # who waits for the end hears why it doesn't come
 _LAST_WORDS_S = 1.0  # for error events to clients that were cut off
@@ -91,6 +94,7 @@ async def serve(
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            timeout_keep_alive=_KEPT_ALIVE_S,
             timeout_graceful_shutdown=None,  # ours, below: uvicorn's takes whole seconds
         )
         server = _Server(config, gateway, lambda: on_started(url), on_closing, grace_s)

@@ -186,6 +186,28 @@ def test_clients_that_only_hold_connections_keep_nobody_out():
             data += piece
 
 
+@pytest.mark.slow
+def test_an_idle_connection_is_kept_longer_than_its_client_keeps_it_but_not_from_a_newcomer():
+    def is_answered(client):
+        client.sendall(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        data = client.recv(65536)
+        while data and not data.endswith(b"}"):
+            data += client.recv(65536)
+        return data.startswith(b"HTTP/1.1 200 ")
+
+    with (
+        live_server(served(), patience=Patience(settling_s=0.0), most=3) as live,
+        ExitStack() as clients,
+    ):
+        kept = [clients.enter_context(connect(live)) for _ in range(3)]
+        for _ in range(2):
+            assert all(map(is_answered, kept))
+            time.sleep(5.2)  # httpx, too, keeps one for 5 s
+        assert httpx2.get(f"{live.url}/health").status_code == 200
+        assert until_closed(kept[0]) == b""
+        assert is_answered(kept[1])
+
+
 def test_where_all_are_being_answered_a_newcomer_is_503():
     engine = FakeEngine(plan(), [[TextDelta("Hel"), HANG]])
     with live_server(served(engine=engine), patience=HASTE, most=3) as live:
