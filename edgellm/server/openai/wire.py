@@ -36,11 +36,16 @@ class PromptDetails(msgspec.Struct, frozen=True):
     cached_tokens: int
 
 
+class CompletionDetails(msgspec.Struct, frozen=True):
+    reasoning_tokens: int  # in thoughts that were told apart
+
+
 class Usage(msgspec.Struct, frozen=True):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: PromptDetails
+    completion_tokens_details: CompletionDetails
 
 
 class Timings(msgspec.Struct, frozen=True):
@@ -98,7 +103,14 @@ class Ended:
         n_prompt = sum(group[0].n_prompt for group in self._groups())
         n_cached = sum(min(one.n_cached for one in group) for group in self._groups())
         n_output = sum(one.n_output for one in self._by_index.values())
-        return Usage(n_prompt, n_output, n_prompt + n_output, PromptDetails(n_cached))
+        n_reasoning = sum(one.n_reasoning for one in self._by_index.values())
+        return Usage(
+            n_prompt,
+            n_output,
+            n_prompt + n_output,
+            PromptDetails(n_cached),
+            CompletionDetails(n_reasoning),
+        )
 
     def timings(self) -> Timings:
         """Of several answers the slowest: they ran side by side."""

@@ -21,7 +21,8 @@ TIMINGS = (
 )
 USAGE = (
     '"usage":{"prompt_tokens":7,"completion_tokens":2,"total_tokens":9,'
-    '"prompt_tokens_details":{"cached_tokens":3}}'
+    '"prompt_tokens_details":{"cached_tokens":3},'
+    '"completion_tokens_details":{"reasoning_tokens":0}}'
 )
 
 
@@ -68,6 +69,12 @@ def test_a_stream_with_usage_is_these_bytes():
     assert last == (
         chunk(choice("{}", '"stop"')) + chunk("", f",{USAGE},{TIMINGS}") + "data: [DONE]\n\n"
     )
+
+
+def test_usage_tells_how_many_tokens_were_thoughts():
+    ending = replace(ENDING, n_reasoning=2)
+    told = ChatFold(HEAD).feed(0, ending)
+    assert json.loads(told)["usage"]["completion_tokens_details"] == {"reasoning_tokens": 2}
 
 
 def test_a_whole_answer_is_these_bytes():
