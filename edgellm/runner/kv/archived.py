@@ -135,28 +135,27 @@ class ArchivedMemory(CheckpointedMemory):
         """What _lend gave."""
 
     @abstractmethod
-    def _put_back(self, blob: int, held: Retained, running: list[Sequence]) -> Retained | None:
-        """All that a conversation held, from a blob: it is kept as if it had just ended. What has
-        checkpoints under `held`'s id has them under its own. None: there is no place.
+    def _has_id(self) -> bool:
+        """There is one for what comes back, or somebody who can make place."""
 
-        Either way the blob is done with.
+    @abstractmethod
+    def _put_back(self, blob: int, held: Retained, running: list[Sequence]) -> Retained:
+        """All that a conversation held, from a blob: it is kept as if it had just ended. What has
+        checkpoints under `held`'s id has them under its own. There must be place, see _has_place.
         """
 
-    def _fits(self, length: int, running: list[Sequence]) -> bool:
-        """There are cells for what comes back, beside those that who runs may yet need."""
-        need = length + sum(s.n_reserved for s in running)
-        return self._cells.held_by(s.lease for s in running) + need <= self._cells.n_cells
+    def _has_place(self, length: int, sequence: Sequence, running: list[Sequence]) -> bool:
+        """Beside those who run, and what they may yet need, for so many tokens that come back; and
+        then for the one that they come back for: else it would be for nothing, in every step."""
+        need = max(length, sequence.n_reserved) + sum(s.n_reserved for s in running)
+        fits = self._cells.held_by(s.lease for s in running) + need <= self._cells.n_cells
+        return fits and self._has_id()
 
     def _lease_of(self, length: int, running: list[Sequence]) -> Lease:
         self._make_room(length + sum(s.n_reserved for s in running))
         lease = Lease()
         self._cells.append(lease, length)
         return lease
-
-    def _is_there(self, match: Match) -> bool:
-        source = match.source
-        gone = isinstance(source, Retained) and self.retained.by_id.get(source.seq_id) != source
-        return not gone
 
     def _ended(self, kept: Retained) -> None:
         """It is kept from here on: it should outlive the worker."""
@@ -193,10 +192,10 @@ class ArchivedMemory(CheckpointedMemory):
         edge = self._archive.arrived(sequence, match.length if match else 0)
         if edge is None or not self._may_restore(edge):
             return match
+        if not self._has_place(edge.start, sequence, running):
+            return match  # what was read stays until there is
         held = Retained(-1, sequence.tokens[: edge.start], Lease(), edge.start)
         kept = self._put_back(self._archive.hand_over(edge), held, running)
-        if kept is None:
-            return match if match and self._is_there(match) else None
         sequence.n_restored = sequence.n_loaded = edge.start
         return Match(kept, edge.start)
 

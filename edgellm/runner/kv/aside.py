@@ -117,15 +117,16 @@ class AsideMemory(AwayMemory):
     def _give_back(self, seq_id: int) -> None:
         self._ops.append(Forget(seq_id))
 
-    def _put_back(self, blob: int, held: Retained, running: list[Sequence]) -> Retained | None:
+    def _has_id(self) -> bool:
+        return bool(self._free_seq_ids and (self.retained.free_seq_ids or len(self.retained)))
+
+    def _put_back(self, blob: int, held: Retained, running: list[Sequence]) -> Retained:
         length = held.n_computed
         point_bytes = self._state.checkpoint_bytes(length)
         self._points.hold(point_bytes)  # of what the blob had: who makes place is copied out, too
-        lease, seq_id = self._make_place(length, running), self._free_seq_ids[0]
+        self._can_retain()  # where all ids are somebody's, one of these goes
+        lease, seq_id = self._lease_of(length, running), self._free_seq_ids[0]
         self._points.let_go(point_bytes)
-        if lease is None:
-            self._ops.append(Discard(blob))
-            return None
         self._ops += [RestoreAll(blob, seq_id, tuple(held.tokens)), Discard(blob)]
         self._points.move(held.seq_id, seq_id)
         last = self._points.last(seq_id)
@@ -135,11 +136,6 @@ class AsideMemory(AwayMemory):
         self._move_aside(seq_id, kept)
         self._ops.append(Forget(seq_id))
         return kept
-
-    def _make_place(self, length: int, running: list[Sequence]) -> Lease | None:
-        if not self._fits(length, running) or not self._can_retain():
-            return None
-        return self._lease_of(length, running)
 
     def _lost(self) -> None:
         for kept in list(self.retained.by_id.values()):

@@ -64,13 +64,10 @@ class AwayMemory(ArchivedMemory):
     ) -> Match | None:
         match = super()._back(sequence, match, running)
         found = self._find_away(sequence, match.length if match else 0)
-        if found is None or not self._fits(found.source.n_computed, running):
+        if found is None or not self._has_place(found.source.n_computed, sequence, running):
             return match
         copied = self._forget_away(found.source.seq_id)
         kept = self._put_back(copied.blob, copied.kept, running)
-        if kept is None:
-            self._points.drop(copied.kept.seq_id)
-            return match if match and self._is_there(match) else None
         self._n_bytes += copied.n_bytes
         sequence.n_restored = found.length
         return Match(kept, found.length)

@@ -149,11 +149,12 @@ class InPlaceMemory(AwayMemory):
         if seq_id not in self.retained.by_id:
             self._clear(seq_id, Lease())
 
-    def _put_back(self, blob: int, held: Retained, running: list[Sequence]) -> Retained | None:
+    def _has_id(self) -> bool:
+        return self._place(None) is not None
+
+    def _put_back(self, blob: int, held: Retained, running: list[Sequence]) -> Retained:
         place, length = self._place(None), held.n_computed
-        if place is None or not self._fits(length, running):
-            self._ops.append(Discard(blob))
-            return None
+        assert place is not None, "_has_place was asked"
         if old := self.retained.by_id.get(place):
             self._evict(old)
         lease = self._lease_of(length, running)

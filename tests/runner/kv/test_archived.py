@@ -12,6 +12,7 @@ from edgellm.runner.batch import Fetch, RestoreAll, SaveAll, Store
 from edgellm.runner.kv.memory import Limits
 from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.scheduler import Scheduler
+from edgellm.runner.sequence import State
 
 ROOM = 1_000_000
 KINDS = {
@@ -195,6 +196,24 @@ def test_two_who_wait_for_the_same_file_read_it_once(limits):
     life.finish()
     assert sum(isinstance(op, Fetch) for op in life.ops) == 1
     assert max(s.n_cached for s in life.sequences.values()) == 119
+
+
+@pytest.mark.parametrize("kind", ["sliding", "hybrid"])
+def test_what_was_read_for_who_cannot_come_in_yet_stays_until_he_can(kind):
+    limits = replace(KINDS[kind], n_cells=600, n_ctx_seq=600)
+    before = Life(limits)
+    first, _ = before.turn(text(100), n_output=20)
+    life = Life(limits, before)
+    life.add(text(60, seed=9), n_output=300)
+    again = life.add([*first.tokens, 7], n_output=300)
+    for _ in range(50):
+        life.step()
+        life.read()
+    assert again.state is State.WAITING
+    assert not [op for op in life.ops if isinstance(op, RestoreAll)]
+    life.finish()
+    assert again.n_cached == again.n_loaded == 119
+    assert len([op for op in life.ops if isinstance(op, Fetch)]) == 1
 
 
 @each_kind

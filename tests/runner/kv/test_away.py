@@ -10,6 +10,7 @@ from edgellm.runner.batch import Copy, RestoreAll, SaveAll
 from edgellm.runner.kv.memory import Limits
 from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.scheduler import Scheduler
+from edgellm.runner.sequence import State
 
 KINDS = {
     name: replace(
@@ -100,6 +101,27 @@ def test_who_asks_for_no_cache_takes_no_copy(limits):
     sequence.params = replace(sequence.params, cache_prompt=False)
     run.finish()
     assert sequence.n_cached == 0
+
+
+@pytest.mark.parametrize("kind", ["sliding", "hybrid"])
+def test_nothing_is_copied_for_who_cannot_come_in_yet(kind):
+    limits = KINDS[kind]
+    run = Run(replace(limits, n_cells=1000, state=replace(limits.state, budget_bytes=200_000)))
+    prompts = [[*text(150, seed=i), TURN_END, *text(140, seed=50 + i)] for i in range(6)]
+    said = [run.turn(prompt, n_output=5)[0].tokens for prompt in prompts]
+    assert away(run)
+    run.add(text(60, seed=99), n_output=440)
+    for _ in range(4):
+        run.step()
+    run.ops.clear()
+    waiting = [run.add([*each, 7], n_output=420) for each in said[:3]]
+    for _ in range(50):
+        run.step()
+    assert [one.state for one in waiting] == [State.WAITING] * 3
+    assert not [op for op in run.ops if isinstance(op, SaveAll | RestoreAll)]
+    run.finish()
+    assert [one.n_cached for one in waiting] == [len(each) - 1 for each in said[:3]]
+    assert len([op for op in run.ops if isinstance(op, RestoreAll)]) == 3
 
 
 @pytest.mark.parametrize("kind", [name for name in KINDS if "split" in name])
