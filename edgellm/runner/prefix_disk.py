@@ -7,6 +7,10 @@
 A file appears whole or not at all: it is written under another name and renamed. It isn't synced:
 what a power cut leaves half-written has the wrong mac. Whatever can't be written, read or trusted
 is left out and erased; then it is computed again.
+
+Nobody waits for what is written: that thread takes what the loop's leaves (nice). Large files
+compute for several steps, and `n_computing` says so; what is shorter than a step costs less
+beside one than a core that is left to it.
 """
 
 import contextlib
@@ -23,9 +27,11 @@ from pathlib import Path
 from threading import Lock
 
 from edgellm.runner.kv.prefix_file import HEAD_BYTES, MAC_BYTES, Broken, Seal, Stored
+from edgellm.runner.threads.one_thread import yield_to_the_loop
 
 _SECRET_BYTES = 32
 _READ, _WRITE = stat.S_IRGRP | stat.S_IROTH, stat.S_IWGRP | stat.S_IWOTH  # by others
+_LONG_BYTES = 64 << 20  # to write or check so much takes 50 ms of CPU time: a few steps
 _MOST_PENDING_BYTES = 1 << 30  # what is to be written lies in memory until then; see `store`
 _OURS = re.compile("[0-9a-f]{32}/[0-9a-f]{64}[.](kv|[0-9]+)")
 _PART_OF_OTHERS = 0.5  # of the room, for files of other models
@@ -43,6 +49,7 @@ class PrefixDisk:
         fingerprint: bytes,
         *,
         most_pending_bytes: int = _MOST_PENDING_BYTES,
+        long_bytes: int = _LONG_BYTES,
     ) -> None:
         self._folder = folder / hashlib.sha256(fingerprint).hexdigest()[:32]
         for one in (folder, self._folder):
@@ -51,10 +58,17 @@ class PrefixDisk:
         self._seal = Seal(_secret(folder), fingerprint)
         others_bytes = _trim_others(folder, self._folder, int(room_bytes * _PART_OF_OTHERS))
         self.room_bytes = room_bytes - others_bytes
-        self._writers, self._readers = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
-        self._most_pending_bytes = most_pending_bytes
-        self._lock, self._pending_bytes = Lock(), 0
+        self._writers = ThreadPoolExecutor(1, initializer=yield_to_the_loop)
+        self._readers = ThreadPoolExecutor(1)
+        self._most_pending_bytes, self._long_bytes = most_pending_bytes, long_bytes
+        self._lock, self._pending_bytes, self._checking_bytes = Lock(), 0, 0
         self._pending: Counter[bytes] = Counter()  # keys of what is to be written
+
+    @property
+    def n_computing(self) -> int:
+        """Of its two threads, those that have more to compute than a step takes."""
+        sizes = (self._pending_bytes, self._checking_bytes)
+        return sum(n_bytes >= self._long_bytes for n_bytes in sizes)
 
     def scan(self) -> tuple[Stored, ...]:
         """What lies there, least recently used first."""
@@ -135,9 +149,19 @@ class PrefixDisk:
                 raise Broken("it is of other tokens")
             blob = bytearray(stored.n_bytes)
             file.readinto(blob)
-            self._seal.check_payload(head, memoryview(blob), file.read(MAC_BYTES + 1))
+            self._check(head, blob, file.read(MAC_BYTES + 1))
         os.utime(path)
         return blob
+
+    def _check(self, head: bytes, blob: bytearray, mac: bytes) -> None:
+        """Raises Broken."""
+        with self._lock:
+            self._checking_bytes += len(blob)
+        try:
+            self._seal.check_payload(head, memoryview(blob), mac)
+        finally:
+            with self._lock:
+                self._checking_bytes -= len(blob)
 
     def _head(self, head: bytes, read: Callable[[int], bytes]) -> Stored:
         return self._seal.read_header(head, read(self._seal.header_bytes(head)))

@@ -92,9 +92,10 @@ def _serve(load: Load, inbox: Inbox, tell: Tell) -> None:
     gc.freeze()  # else the collector looks through all that was loaded, while streams wait
     memory = as_planned(backend.memory, planned, load.plan)
     tell([_ready(load, backend, memory, lost, time.monotonic() - begun_s)])
+    disk = None
     if load.plan.prefix_disk and (backend.limits.blob or backend.limits.state):
-        _keep_on_disk(load, backend, inbox)
-    _run(load, backend, lost, inbox, tell)
+        disk = _keep_on_disk(load, backend, inbox)
+    _run(load, backend, disk, lost, inbox, tell)
 
 
 def _loaded(load: Load, tell: Tell) -> tuple["LlamaBackend", tuple[int, ...]]:
@@ -130,14 +131,23 @@ def _ready(
 
 
 def _run(
-    load: Load, backend: "LlamaBackend", lost: tuple[int, ...], inbox: Inbox, tell: Tell
+    load: Load,
+    backend: "LlamaBackend",
+    disk: PrefixDisk | None,
+    lost: tuple[int, ...],
+    inbox: Inbox,
+    tell: Tell,
 ) -> None:
     plan = load.plan
     prepare, reading = _Preparing(backend, inbox), Reading(backend, inbox.put)
     adapters = AdapterLoading(backend.load_adapter, inbox.put)
     if not plan.embedding:
         inbox.when_quiet = prepare.ahead
-    backend.leave_room(lambda: prepare.n_computing + reading.computes)
+
+    def n_computing() -> int:
+        return prepare.n_computing + reading.computes + (disk.n_computing if disk else 0)
+
+    backend.leave_room(n_computing)
 
     def forget(request_id: int) -> None:
         prepare.forget(request_id)
@@ -179,7 +189,7 @@ def _load_later_adapters(load: Load, backend: "LlamaBackend") -> Iterator[int]:
             yield adapter_id
 
 
-def _keep_on_disk(load: Load, backend: "LlamaBackend", inbox: Inbox) -> None:
+def _keep_on_disk(load: Load, backend: "LlamaBackend", inbox: Inbox) -> PrefixDisk | None:
     """A folder that can't be used is said, and done without."""
     from edgellm.runner.llama.backend import library
 
@@ -191,9 +201,10 @@ def _keep_on_disk(load: Load, backend: "LlamaBackend", inbox: Inbox) -> None:
         stored = disk.scan()
     except (OSError, EdgellmError) as error:
         _log(f"prefixes are not kept on disk: {error}")
-        return
+        return None
     backend.keep_on(disk, lambda blob, elapsed_s: inbox.put(Fetched(blob, elapsed_s)))
     backend.limits = replace(backend.limits, disk_bytes=disk.room_bytes, stored=stored)
+    return disk
 
 
 def _log(line: str) -> None:

@@ -1,7 +1,8 @@
 import os
 import stat
+import sys
 import time
-from threading import Event
+from threading import Event, get_native_id
 
 import pytest
 
@@ -238,6 +239,40 @@ def test_of_what_is_to_be_written_one_file_may_be_larger_than_the_bound_and_no_s
     goes_on.set()
     one.close()
     assert disk(tmp_path).scan() == (stored(1),)
+
+
+def test_what_is_long_to_write_or_to_check_is_told_while_it_lasts(tmp_path):
+    one, goes_on, seen = disk(tmp_path, long_bytes=2 * BLOB.nbytes), Event(), []
+    one._writers.submit(goes_on.wait)
+    one.store(stored(1), BLOB)
+    assert one.n_computing == 0, "a short one"
+    one.store(stored(2), BLOB)
+    assert one.n_computing == 1, "two are no longer short"
+    goes_on.set()
+    one.close()
+    assert one.n_computing == 0
+
+    again = disk(tmp_path, long_bytes=BLOB.nbytes)
+    check = again._seal.check_payload
+
+    def looking(*args):
+        seen.append(again.n_computing)
+        check(*args)
+
+    again._seal.check_payload = looking
+    assert read(again, stored(1).key) == BLOB
+    assert (seen, again.n_computing) == ([1], 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness of their own on Linux")
+def test_who_writes_yields_to_the_loop_and_who_reads_for_somebody_does_not(tmp_path):
+    def niceness():
+        return os.getpriority(os.PRIO_PROCESS, get_native_id())
+
+    one = disk(tmp_path)
+    written, read_ = (pool.submit(niceness).result() for pool in (one._writers, one._readers))
+    one.close()
+    assert written > niceness() == read_
 
 
 def test_a_file_that_is_still_to_be_written_is_read_after_that(tmp_path):

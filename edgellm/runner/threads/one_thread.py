@@ -11,14 +11,14 @@ _NICER, _NICEST = 10, 19
 class OneThread:
     def __init__(self, *, is_nicer: bool = False) -> None:
         """`is_nicer`: on a busy machine it takes what the loop's leaves."""
-        self._pool = ThreadPoolExecutor(1, initializer=_yield_to_the_loop if is_nicer else None)
+        self._pool = ThreadPoolExecutor(1, initializer=yield_to_the_loop if is_nicer else None)
 
     def close(self) -> None:
         """What has not begun, never does: Python would do it all before the process ends."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _yield_to_the_loop() -> None:
+def yield_to_the_loop() -> None:
     """Threads that are begun by this one, as an encoder's own, are as nice."""
     if sys.platform == "linux":
         thread = threading.get_native_id()
