@@ -336,10 +336,11 @@ class Scheduler:
         return self.limits.shares_prefixes and sequence.params.cache_prompt
 
     def _match(self, sequence: Sequence) -> Match | None:
-        """The computed sequence, running or retained, that goes furthest along this prompt."""
+        """The computed sequence, running or retained, that goes furthest along this prompt; of
+        several that were retained the one that was used last, so that the others may grow old."""
         if not self._shares_prefixes(sequence):
             return None
-        retained = self.memory.retained.by_id.values()
+        retained = reversed(self.memory.retained.by_id.values())
         everyone: list[Source] = [*self.running.values(), *retained]
         sources = [source for source in everyone if source.adapters == sequence.adapters]
         return self.memory.match(sequence.tokens, sources, sequence.pictures)

@@ -12,7 +12,7 @@ but its tokens and its checkpoints, and its id is known to us alone.
 from edgellm.runner.batch import Blank, Discard, Forget, Fork, Op, RestoreAll, Resume, Trim
 from edgellm.runner.kv.away import AwayMemory
 from edgellm.runner.kv.cells import Lease
-from edgellm.runner.kv.memory import Limits, PartialState
+from edgellm.runner.kv.memory import Limits, PartialState, used_by
 from edgellm.runner.kv.prefix import Match, Retained, RetainedStore, Source
 from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.sequence import Sequence
@@ -87,7 +87,7 @@ class AsideMemory(AwayMemory):
         if isinstance(source, Retained):
             if match.length == len(source.tokens):
                 self._drop(source)  # continued whole: nothing of its own is left
-            else:
+            elif used_by(match):
                 self.retained.touch(source)
 
     def _set_aside(self, sequence: Sequence, length: int) -> None:

@@ -73,7 +73,8 @@ class AwayMemory(ArchivedMemory):
         return Match(kept, found.length)
 
     def _kept_away(self) -> Iterable[Retained]:
-        return (copied.kept for copied in self._away.values())
+        """The one that was used last first."""
+        return (copied.kept for copied in reversed(self._away.values()))
 
     def _check_away(self) -> None:
         assert self._away_bytes == sum(copied.n_bytes for copied in self._away.values())

@@ -153,10 +153,10 @@ class CheckpointedMemory(Still, ABC):
         last = self._points.last(sequence.seq_id)
         return sequence.n_computed - (last.length if last else 0) >= _SHORT_ANSWER
 
-    def _least(self) -> Retained | None:
+    def _least(self, used: Retained | None = None) -> Retained | None:
         """Of those kept, the one whose id is worth least: the tokens that nobody else could give,
-        by how many have been kept since."""
-        kept = list(self.retained.by_id.values())
+        by how many have been kept since, or were used; `used` is just now."""
+        kept = self.retained.in_turn(used)
         worth = [each.n_computed - self._points.shared(each.seq_id) for each in kept]
         ranks = range(len(kept), 0, -1)
         order = [n_tokens / rank for n_tokens, rank in zip(worth, ranks, strict=True)]

@@ -14,7 +14,7 @@ It is kept until its id or its cells are needed.
 from edgellm.runner.batch import Copy, Discard, Forget, Fork, Op, RestoreAll, Resume, Trim
 from edgellm.runner.kv.away import AwayMemory
 from edgellm.runner.kv.cells import Lease
-from edgellm.runner.kv.memory import WORTH_SHARING, Limits, PartialState
+from edgellm.runner.kv.memory import WORTH_SHARING, Limits, PartialState, used_by
 from edgellm.runner.kv.prefix import Match, Retained, RetainedStore, Source
 from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.sequence import Sequence
@@ -71,13 +71,11 @@ class InPlaceMemory(AwayMemory):
 
     def _place(self, match: Match | None) -> int | None:
         """The id to run on: the source's own, the lowest free one, or the least worth keeping."""
-        if match and isinstance(match.source, Retained):
-            if _goes_on(match):
-                return match.source.seq_id
-            self.retained.touch(match.source)
+        if match and _goes_on(match):
+            return match.source.seq_id
         if self.retained.free_seq_ids:
             return min(self.retained.free_seq_ids)
-        least = self._least()
+        least = self._least(used_by(match))
         return least.seq_id if least else None
 
     def _lease(self, match: Match | None, place: int) -> Lease:
@@ -98,6 +96,8 @@ class InPlaceMemory(AwayMemory):
             if kept:
                 self._evict(kept)
             self.retained.free_seq_ids.remove(place)
+            if used := used_by(match):
+                self.retained.touch(used)
             if match:
                 self._fork(match.source.seq_id, place, match.length)
         sequence.n_cached = sequence.n_computed = match.length if match else 0

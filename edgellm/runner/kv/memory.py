@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edgellm.runner.intake.pictures import Placed
-from edgellm.runner.kv.prefix import Match, RetainedStore, Source, best_match
+from edgellm.runner.kv.prefix import Match, Retained, RetainedStore, Source, best_match
 from edgellm.runner.kv.prefix_file import Stored
 from edgellm.runner.kv.shelf import BlobSize
 from edgellm.runner.sequence import Sequence
@@ -166,8 +166,15 @@ class Memory(Protocol):
         """Assert what must hold between steps."""
 
 
+def used_by(match: Match | None) -> Retained | None:
+    """Whom a match makes recently used. A few tokens in common, as all prompts of a template have,
+    make nobody so."""
+    is_much = match is not None and match.length >= WORTH_SHARING
+    return match.source if match and is_much and isinstance(match.source, Retained) else None
+
+
 class Still:
-    """A policy under which nothing is copied out while nobody asks for it."""
+    """What a policy says that copies nothing out. Whoever copies says otherwise, where it does."""
 
     @property
     def shelf_bytes(self) -> int:

@@ -5,7 +5,7 @@ what is being computed for somebody else is copied.
 """
 
 from edgellm.runner.batch import Copy, Forget, Op, Trim
-from edgellm.runner.kv.memory import WORTH_SHARING, Limits, SharedAnywhere, Still
+from edgellm.runner.kv.memory import WORTH_SHARING, Limits, SharedAnywhere, Still, used_by
 from edgellm.runner.kv.prefix import Match, Retained, RetainedStore, Source
 from edgellm.runner.sequence import Sequence
 
@@ -22,16 +22,16 @@ class SplitMemory(Still, SharedAnywhere):
         return sum(each.n_computed for each in held)
 
     def admit(self, sequence: Sequence, match: Match | None, running: list[Sequence]) -> bool:
-        if match and isinstance(match.source, Retained) and self._continues(match):
+        if used := used_by(match):
+            self.retained.touch(used)
+        if match and isinstance(match.source, Retained) and self._stays(match, match.source):
             self._take_over(sequence, match.source, match.length)
             return True
-        if match and isinstance(match.source, Retained):
-            self.retained.touch(match.source)
         seq_id = self._free_stream()
         if seq_id is None:
             return False
         self._enter(sequence, seq_id)
-        if match and match.length >= WORTH_SHARING and match.source.seq_id != seq_id:
+        if match and match.length >= WORTH_SHARING:
             self._ops.append(Copy(match.source.seq_id, seq_id, match.length))
             sequence.n_cached = sequence.n_computed = match.length
         return True
@@ -59,9 +59,11 @@ class SplitMemory(Still, SharedAnywhere):
         ids = [*self._running, *self.retained.by_id, *self.retained.free_seq_ids]
         assert sorted(ids) == list(range(self._limits.n_seq_max)), f"ids lost or doubled: {ids}"
 
-    def _continues(self, match: Match) -> bool:
-        """Its conversation goes on, or was edited near its end: nobody else will want the rest."""
-        return 2 * match.length > len(match.source.tokens)
+    def _stays(self, match: Match, kept: Retained) -> bool:
+        """Its conversation goes on, or was edited near its end: nobody else will want the rest. Or
+        its stream would be the one to make place."""
+        continues = 2 * match.length > len(kept.tokens)
+        return continues or (not self.retained.free_seq_ids and self.retained.oldest() is kept)
 
     def _take_over(self, sequence: Sequence, kept: Retained, length: int) -> None:
         self.retained.drop(kept)

@@ -13,7 +13,7 @@ in 40 ns and needs 35 µs to hand it out.
 
 from edgellm.runner.batch import Forget, Fork, Op
 from edgellm.runner.kv.cells import Cells, Lease
-from edgellm.runner.kv.memory import Limits, SharedAnywhere
+from edgellm.runner.kv.memory import Limits, SharedAnywhere, used_by
 from edgellm.runner.kv.prefix import Match, Retained, RetainedStore
 from edgellm.runner.kv.spill import Spill
 from edgellm.runner.pacing.pace import Pace
@@ -64,15 +64,16 @@ class UnifiedMemory(SharedAnywhere):
         lease = self._cells.fork(match.source.lease, n_forked) if match and n_forked else Lease()
         leases = [lease, *(s.lease for s in running)]
         need = sequence.n_reserved - n_forked + sum(s.n_reserved for s in running)
-        if match and isinstance(match.source, Retained):
-            self.retained.touch(match.source)
-        victims = self._victims(leases, need)
+        used = used_by(match)
+        victims = self._victims(leases, need, used)
         if victims is None or not self._save_all(victims):
             self._cells.release(lease)
             if self._spill:
                 self._spill.give_up(sequence)
             return False
         sequence.seq_id, sequence.lease = self._free_seq_ids.pop(0), lease
+        if used:
+            self.retained.touch(used)
         if match and n_forked:
             self._forked(sequence, match, n_forked)
         for kept in victims:
@@ -164,11 +165,14 @@ class UnifiedMemory(SharedAnywhere):
     def _retained_ids(self) -> range:
         return range(self._limits.n_seq_max + self._limits.n_scratch, self._limits.n_ids)
 
-    def _victims(self, leases: list[Lease], need: int) -> list[Retained] | None:
-        """Who has to go so that `need` cells are free beside `leases`. None: not even all do."""
+    def _victims(
+        self, leases: list[Lease], need: int, last: Retained | None
+    ) -> list[Retained] | None:
+        """Who has to go so that `need` cells are free beside `leases`, `last` after all others.
+        None: it wouldn't do if all went."""
         if self._cells.used + need <= self._cells.n_cells:
             return []
-        kept = list(self.retained.by_id.values())
+        kept = self.retained.in_turn(last)
         for n in range(1, len(kept) + 1):
             stays = self._cells.held_by([*leases, *(each.lease for each in kept[n:])])
             if stays + need <= self._cells.n_cells:
