@@ -48,11 +48,21 @@ class Listener:
                 self._source.close()
                 told = [] if self._is_over else self._heard()
                 told += self._tokens.last()
-                event = replace(event, n_reasoning=self._n_reasoning)
-                called = event.reason == "stop" and self._calls.n > 0
-                return [*told, replace(event, reason="tool_calls") if called else event]
+                return [*told, self._ending(event)]
             case _:
                 return [event]
+
+    def _ending(self, finished: Finished) -> Finished:
+        """What it means that the model has stopped: that calls are to be answered, if the last one
+        is whole. A stop string, too, may end an answer in the midst of one."""
+        calls = self._calls
+        called = finished.reason == "stop" and calls.is_whole
+        return replace(
+            finished,
+            reason="tool_calls" if called else finished.reason,
+            n_reasoning=self._n_reasoning,
+            is_in_call=calls.n > 0 and not calls.is_whole,
+        )
 
     def _heard(self) -> list[Event]:
         """What has been understood by now; what came in pieces is put together again."""

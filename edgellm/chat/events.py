@@ -1,9 +1,15 @@
-"""What an answer is made of, in the order it comes: deltas, then one Finished or one Failed."""
+"""What an answer is made of, in the order it comes: deltas, then one Finished or one Failed.
+
+What an ending means is said here, once: dialects only have other words for an `End`.
+"""
 
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 FinishReason = Literal["stop", "length", "tool_calls", "cancelled", "deadline"]
+# What ended an answer: the model, a stop string, the model that wants its calls answered; its
+# bound or the context's end, its deadline, its client.
+End = Literal["model", "stop_word", "calls", "length", "deadline", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,22 @@ class Finished:
     n_draft_accepted: int = 0  # of these, those that came true
     stop_word: str | None = None  # the stop string that ended it; None: something else did
     n_reasoning: int = 0  # of n_output, those in thoughts that were told apart
+    is_in_call: bool = False  # its last call is not whole
+
+    @property
+    def end(self) -> End:
+        match self.reason:
+            case "stop":
+                return "model" if self.stop_word is None else "stop_word"
+            case "tool_calls":
+                return "calls"
+            case other:
+                return other
+
+    @property
+    def is_cut(self) -> bool:
+        """There would have been more of it."""
+        return self.reason in ("length", "deadline")
 
 
 @dataclass(frozen=True, slots=True)

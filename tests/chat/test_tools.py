@@ -9,7 +9,7 @@ import json
 import pytest
 from chat.hearing import BY_NAME, hear, heard_every_way, listener
 
-from edgellm.chat.events import TextDelta, ToolCallDelta
+from edgellm.chat.events import Finished, TextDelta, ToolCallDelta
 
 ROME = ("id1", "weather", '{"city": "Rome", "days": 2}')
 TIME = ("id2", "clock", "{}")
@@ -109,6 +109,27 @@ def test_every_format_has_its_transcript():
 @pytest.mark.parametrize("name", TWO_CALLS)
 def test_calls_are_told_however_their_text_is_cut(name):
     assert heard_every_way(BY_NAME[name], TWO_CALLS[name]) == ("", "", BOTH, "tool_calls")
+
+
+@pytest.mark.parametrize(("name", "text"), [*TWO_CALLS.items(), *ONE_CALL.items()])
+def test_an_answer_that_ends_inside_a_call_calls_nothing(name, text):
+    for end in range(len(text) + 1):
+        ear = listener(BY_NAME[name])
+        *told, ending = [
+            *ear.hear(TextDelta(text[:end])),
+            *ear.hear(Finished("stop", 1, 0, 1, stop_word="x")),
+        ]
+        pieces = [one for one in told if isinstance(one, ToolCallDelta)]
+        last = "".join(one.arguments for one in pieces if one.index == pieces[-1].index)
+        assert ending.end == ("calls" if pieces and is_object(last) else "stop_word"), text[:end]
+        assert ending.is_in_call == (bool(pieces) and ending.end != "calls")
+
+
+def is_object(text):
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
 
 
 @pytest.mark.parametrize("name", sorted({*TWO_CALLS} - {"llama-3"}))

@@ -64,6 +64,12 @@ def words(text, *, reason="stop", n_prompt=7, n_cached=3, timings=None):
     return [*deltas, Finished(reason, n_prompt, n_cached, len(pieces), timings)]
 
 
+def call_cut_at(stop_word):
+    """An answer whose call a stop string has ended."""
+    begun = '<tool_call>\n{"name": "weather", "arguments": {"text": "first line'
+    return [TextDelta(begun), Finished("stop", 7, 3, 9, stop_word=stop_word)]
+
+
 @dataclass(eq=False)
 class FakeEngine:
     """Says what its script says. One script for each request to come, the last one for ever."""
@@ -227,10 +233,11 @@ class LiveServer:
 
 @contextmanager
 def live_server(
-    *served, bind=None, grace_s=5.0, insecure=False, most=None, watched=None, lora_dir=None, **terms
-):
+    *served, bind=None, grace_s=5.0, insecure=False, most=None, watched=None, lora_dir=None,
+    aliases=(), **terms
+):  # fmt: skip
     """A server in a thread of its own: the sync client's blocking calls must not stop it."""
-    models = Models(served)
+    models = Models(served, aliases)
     watched = watched or Watched()
     app = create_app(models, terms=Terms(**terms), watched=watched, reach=Reach(lora_dir))
     started, trouble = threading.Event(), []

@@ -1,4 +1,6 @@
-"""The calls of one answer, as they are told: index, id and name first, arguments after."""
+"""The calls of one answer, as they are told: index, id and name first, arguments after, and then
+that these are whole. A call that nobody has said this of was cut: nobody may act on a part of it.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -17,6 +19,7 @@ class Calls:
         self._new_id = new_id
         self.most = max(map(len, self._tools), default=0) + _AROUND_NAME  # what holds a name
         self.n = 0
+        self.is_whole = False  # the last one
 
     @property
     def any(self) -> bool:
@@ -31,9 +34,13 @@ class Calls:
 
     def begin(self, name: str, id: str | None = None) -> ToolCallDelta:
         self.tool(name)
-        self.n += 1
+        self.n, self.is_whole = self.n + 1, False
         return ToolCallDelta(self.n - 1, id or self._new_id(), name, "")
 
     def arguments(self, text: str) -> ToolCallDelta:
         """More of the last call's."""
         return ToolCallDelta(self.n - 1, None, None, text)
+
+    def end(self) -> None:
+        """The last call's arguments are whole."""
+        self.is_whole = True

@@ -40,6 +40,7 @@ def read(source: Source, calls: Calls, start: str) -> Reading[None]:
     yield calls.begin(name.strip())
     source.unmark()
     yield from _tell_value(source, calls)
+    calls.end()
     source.mark()
     yield from source.skip()
     yield from source.accepts(_CLOSE)

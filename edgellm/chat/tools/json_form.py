@@ -44,6 +44,7 @@ def read_object(source: Source, calls: Calls, *, is_inner: bool = False) -> Read
         if (yield from _expect_spaced(source, ",", "}")) == "}":
             yield calls.begin(name or "")
             yield calls.arguments(held or "{}")
+            calls.end()
             source.mark()
             return
     yield from _pass_over_rest(source)
@@ -69,6 +70,7 @@ def tell_call(source: Source, calls: Calls, name: str) -> Reading[None]:
         text = yield from arguments_text(source)
         yield calls.begin(name)
         yield calls.arguments(text)
+    calls.end()
     source.mark()
 
 

@@ -53,6 +53,7 @@ def _read_built_in(source: Source, calls: Calls) -> Reading[None]:
         separator = ", "
         yield from source.skip(", ")
     yield calls.arguments("{}" if separator == "{" else "}")
+    calls.end()
     source.mark()
 
 

@@ -124,6 +124,7 @@ def read_call(source: Source, calls: Calls, tags: Tags, follow: tuple[str, ...])
     if not n_told:
         yield calls.begin(name)
     yield calls.arguments("}" if n_told else "{}")
+    calls.end()
     source.mark()
 
 

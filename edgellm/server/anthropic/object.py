@@ -120,16 +120,16 @@ def usage_of(finished: Finished) -> Usage:
 
 
 def ending_of(finished: Finished, stop_sequences: tuple[str, ...], n_max: int | None) -> Ending:
-    """A stop string that the model's template brought is its own way to end. One that its deadline
-    cut is one that was cut; an answer shorter than it might have been has filled the context."""
-    match finished.reason:
-        case "tool_calls":
+    """A stop string that the model's template brought is its own way to end. An answer that was
+    cut shorter than it might have been has filled the context."""
+    match finished.end:
+        case "calls":
             return Ending("tool_use", None)
         case "length" if n_max is None or finished.n_output < n_max:
             return Ending("model_context_window_exceeded", None)
         case "length" | "deadline":
             return Ending("max_tokens", None)
-        case _ if finished.stop_word in stop_sequences:
+        case "stop_word" if finished.stop_word in stop_sequences:
             return Ending("stop_sequence", finished.stop_word)
         case _:
             return Ending("end_turn", None)

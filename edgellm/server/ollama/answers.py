@@ -106,7 +106,7 @@ class Lines:
             model=self._head.model,
             created_at=stamp(now_ns),
             done=True,
-            done_reason=done_reason(finished.reason),
+            done_reason=done_reason(finished),
             context=UNSET if self.context is None else self.context,
             **msgspec.structs.asdict(of),
         )

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from edgellm.chat.events import Finished, FinishReason
+from edgellm.chat.events import Finished
 from edgellm.server.envelope import words_of
 from edgellm.server.manners import Manner
 
@@ -68,9 +68,9 @@ def _second(unix_s: int) -> str:
     return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
-def done_reason(reason: FinishReason) -> str:
+def done_reason(finished: Finished) -> str:
     """Ollama's are "stop" and "length"; that tools are called, the message shows."""
-    return "length" if reason in ("length", "deadline") else "stop"
+    return "length" if finished.is_cut else "stop"
 
 
 def _error(error: Exception, _request_id: str) -> bytes:

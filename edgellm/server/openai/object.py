@@ -12,7 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from edgellm.chat.events import Finished
 from edgellm.server.manners import frame
-from edgellm.server.openai.wire import DONE, Ended, Head, Timings, Usage, encode, wire_reason
+from edgellm.server.openai.wire import DONE, Ended, Head, Timings, Usage, encode, finish_reason
 
 
 class _Choice(Protocol):
@@ -50,7 +50,7 @@ class Chunks(Generic[C]):
 
     def last(self, choice: C, finished: Finished) -> bytes:
         """The last one of this choice."""
-        choice.finish_reason = wire_reason(finished.reason)
+        choice.finish_reason = finish_reason(finished)
         if not self._ended.add(choice.index, finished):
             return self.one(choice)
         if self._include_usage:
@@ -72,7 +72,7 @@ class Whole(Generic[C]):
 
     def last(self, choice: C, finished: Finished) -> bytes:
         """Nothing while others go on."""
-        choice.finish_reason = wire_reason(finished.reason)
+        choice.finish_reason = finish_reason(finished)
         if not self._ended.add(choice.index, finished):
             return b""
         self._object.usage, self._object.timings = self._ended.usage(), self._ended.timings()

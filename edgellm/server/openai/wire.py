@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from edgellm.chat.events import Event, Finished, FinishReason, TokenLogprob
+from edgellm.chat.events import Event, Finished, TokenLogprob
 
 MIN_LOGPROB = -9999.0  # OpenAI's word for "as good as impossible"; JSON has no infinity
 DONE = b"data: [DONE]\n\n"
@@ -158,11 +158,11 @@ class Ended:
         ]
 
 
-def wire_reason(reason: FinishReason) -> str:
-    """OpenAI has no word for a cancelled answer; by then nobody reads it anyway. One that its
-    deadline cut is one that was cut."""
-    words = {"cancelled": "stop", "deadline": "length"}
-    return words.get(reason, reason)
+def finish_reason(finished: Finished) -> str:
+    """OpenAI has no word for a cancelled answer; by then nobody reads it anyway."""
+    if finished.is_cut:
+        return "length"
+    return "tool_calls" if finished.end == "calls" else "stop"
 
 
 def chat_logprobs(tokens: Sequence[TokenLogprob]) -> ChatLogprobs:

@@ -12,7 +12,7 @@ from edgellm.server.manners import named_frame
 from edgellm.server.openai.wire import Head, encode
 from edgellm.server.responses import happenings as told
 from edgellm.server.responses.happenings import Happening
-from edgellm.server.responses.object import Broken, status_at
+from edgellm.server.responses.object import Broken, status_of_last
 from edgellm.server.responses.output import Output
 from edgellm.server.responses.requests import Asked
 
@@ -78,7 +78,7 @@ class ResponseStream:
 def happened(output: Output, event: Event) -> Iterable[Happening]:
     match event:
         case Finished():
-            return output.close(status_at(event))
+            return output.close(status_of_last(event))
         case Failed():
             raise AssertionError("a Failed is raised before it comes here")
         case _:

@@ -190,8 +190,12 @@ class Response(msgspec.Struct, kw_only=True):
 
 
 def status_at(finished: Finished) -> Status:
-    """An answer that its deadline cut is one that was cut."""
-    return "incomplete" if finished.reason in ("length", "deadline") else "completed"
+    return "incomplete" if finished.is_cut else "completed"
+
+
+def status_of_last(finished: Finished) -> Status:
+    """The last item's: a call may have been cut where the client wanted the answer to end."""
+    return "incomplete" if finished.is_in_call else status_at(finished)
 
 
 def _usage(finished: Finished) -> Usage:

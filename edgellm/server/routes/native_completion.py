@@ -83,6 +83,6 @@ class NativeCompletion:
 
 def _stop_type(finished: Finished) -> str:
     """llama-server's words."""
-    if finished.reason in ("length", "deadline"):
+    if finished.is_cut:
         return "limit"
-    return "eos" if finished.stop_word is None else "word"
+    return "word" if finished.end == "stop_word" else "eos"

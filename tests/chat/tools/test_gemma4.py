@@ -44,7 +44,7 @@ def test_gemmas_values_may_be_deep_but_not_without_end():
 def test_what_breaks_off_inside_gemmas_values_goes_on_as_text():
     text = '<|tool_call>call:note{"text" : 1 , "tags" or so'
     heard = heard_every_way(BY_NAME["gemma-4"], text)
-    assert heard == (', "tags" or so', "", [("id1", "note", '{"text": 1')], "tool_calls")
+    assert heard == (', "tags" or so', "", [("id1", "note", '{"text": 1')], "stop")
 
 
 def test_what_json_has_only_as_escapes_is_told_as_them():

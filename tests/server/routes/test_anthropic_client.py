@@ -6,7 +6,15 @@ import anthropic
 import httpx2
 import pytest
 from pictures import data_url, png
-from server.server_fakes import HANG, FakeEngine, live_server, plan, served, words
+from server.server_fakes import (
+    HANG,
+    FakeEngine,
+    call_cut_at,
+    live_server,
+    plan,
+    served,
+    words,
+)
 
 from edgellm.chat.events import Failed, Finished, ReasoningDelta, TextDelta
 from edgellm.errors import DeadlinePassed, NotServing, Overloaded, WorkerDied
@@ -221,3 +229,17 @@ def test_an_answer_that_has_begun_goes_on(client, engine):
     told = client.messages.create(model="tiny", messages=talk, max_tokens=9)
     assert told.content[0].text == "Hello there"
     assert engine.asked[-1][0] == "user: Hi\nassistant: The answer is"
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_stop_sequence_inside_a_call_is_told_and_no_use_of_a_tool(client, engine, streams):
+    engine.scripts = [call_cut_at("\n\n")]
+    tools = [{"name": "weather", "input_schema": {"type": "object"}}]
+    wish = {"model": "tiny", "max_tokens": 9, "messages": HI, "tools": tools}
+    wish["stop_sequences"] = ["\n\n"]
+    if streams:
+        with client.messages.stream(**wish) as stream:
+            *_, (ending,) = [(one.delta,) for one in stream if one.type == "message_delta"]
+    else:
+        ending = client.messages.create(**wish)
+    assert (ending.stop_reason, ending.stop_sequence) == ("stop_sequence", "\n\n")

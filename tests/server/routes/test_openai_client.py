@@ -7,7 +7,7 @@ import struct
 
 import openai
 import pytest
-from server.server_fakes import live_server, served, served_embedding, words
+from server.server_fakes import call_cut_at, live_server, served, served_embedding, words
 
 from edgellm.chat.events import (
     Failed,
@@ -37,6 +37,20 @@ def test_a_chat_is_answered(client, engine):
     assert answer.usage.total_tokens == 9
     assert answer.usage.prompt_tokens_details.cached_tokens == 3
     assert engine.asked[0][0] == "user: Hi\nassistant:"
+
+
+def test_a_model_answers_to_the_names_that_it_was_given():
+    model = served(aliases=("small",))
+    with (
+        live_server(model, served_embedding(), aliases=("gpt-4o-mini", "*")) as live,
+        openai.OpenAI(base_url=f"{live.url}/v1", api_key="none", max_retries=0) as client,
+    ):
+        for name in ("gpt-4o-mini", "whatever"):
+            assert client.chat.completions.create(model=name, messages=HI).model == "tiny"
+        vectors = client.embeddings.create(model="text-embedding-3-small", input="x")
+        assert vectors.model == "mini"
+        assert [one.id for one in client.models.list()] == ["tiny", "mini"]
+        assert client.models.retrieve("gpt-4o-mini").aliases == ["small", "gpt-4o-mini"]
 
 
 def test_an_answer_that_has_begun_goes_on(client, engine):
@@ -304,6 +318,16 @@ def test_reasoning_comes_beside_the_content(client, engine):
     with client.chat.completions.create(model="tiny", messages=HI, stream=True) as stream:
         deltas = [chunk.choices[0].delta for chunk in stream]
     assert "".join(getattr(d, "reasoning_content", "") for d in deltas) == "let me see"
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_stop_string_inside_a_call_finishes_no_call(lenient, engine, streams):
+    engine.scripts = [call_cut_at("\n\n")]
+    tool = {"type": "function", "function": {"name": "weather"}}
+    told = lenient.chat.completions.create(
+        model="tiny", messages=HI, tools=[tool], stop=["\n\n"], stream=streams
+    )
+    assert (list(told)[-1] if streams else told).choices[0].finish_reason == "stop"
 
 
 def test_tool_calls_of_the_engine_are_told_in_openais_shape(client, engine):

@@ -5,7 +5,7 @@ import json
 import openai
 import pytest
 from pictures import data_url, png
-from server.server_fakes import HANG
+from server.server_fakes import HANG, call_cut_at
 
 from edgellm.chat.events import Failed, Finished, ReasoningDelta, TextDelta, ToolCallDelta
 from edgellm.errors import Overloaded, WorkerDied
@@ -27,6 +27,12 @@ def test_a_response_is_what_the_packages_types_require(client, engine):
     assert (usage.output_tokens, usage.total_tokens) == (2, 9)
     assert (answer.instructions, answer.metadata) == ("Be brief.", {"a": "b"})
     assert engine.asked[0][0] == "system: Be brief.\nuser: Hi\nassistant:"
+
+
+def test_a_call_that_a_stop_string_has_cut_is_incomplete(client, engine):
+    engine.scripts = [call_cut_at("\n\n")]
+    answer = ask(client, tools=[WEATHER], extra_body={"stop": ["\n\n"]})
+    assert [(item.type, item.status) for item in answer.output] == [("function_call", "incomplete")]
 
 
 @pytest.mark.parametrize("path", ["/responses", "/v1/responses"])
