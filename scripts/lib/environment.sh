@@ -14,13 +14,40 @@ ensure_environment() {
     local purpose="$1"
     if is_current "$purpose"; then return; fi
     trap 'printf "\r" >&2; say "stopped; the same command again goes on from here"; exit 130' INT
+    take_turn
+    if ! is_current "$purpose"; then set_up "$purpose"; fi
+    exec 9<&-
+    trap - INT
+}
+
+set_up() {
     if ! is_usable; then make_environment; fi
     ensure_pip
     rm -f .venv/setup.stamp
-    .venv/bin/python -m scripts.setup.install "$purpose" ||
+    .venv/bin/python -m scripts.setup.install "$1" ||
         die "set-up did not finish; the whole log: .venv/setup.log. The same command again goes on from here"
-    printf '%s %s\n' "$(environment_key)" "$purpose" >.venv/setup.stamp
-    trap - INT
+    printf '%s %s\n' "$(environment_key)" "$1" >.venv/setup.stamp
+}
+
+# A service and a terminal may be started at once, and have one .venv. The kernel lets go of the
+# lock, which is on this folder, when its holder ends, however.
+take_turn() {
+    local status=0
+    exec 9<.
+    lock_folder -n || status=$?
+    if [ "$status" -ne 1 ]; then return; fi # it is ours, or nothing here can lock
+    say "another scripts/run or scripts/test sets up .venv here; waiting for it"
+    lock_folder || true
+}
+
+# lock_folder [-n]: 0 when it is ours, 1 when with -n it is another's. macOS has no flock, but Perl.
+lock_folder() {
+    if command -v flock >/dev/null 2>&1; then
+        flock "$@" 9 2>/dev/null
+    else
+        perl -e 'use Fcntl ":flock"; open(my $f, "<&=", 9) or exit 2;
+            exit(flock($f, LOCK_EX | (@ARGV ? LOCK_NB : 0)) ? 0 : $!{EWOULDBLOCK} ? 1 : 2)' -- "$@" 2>/dev/null
+    fi
 }
 
 # The stamp says what was installed and for which purpose; "dev" has all that a run needs.

@@ -150,6 +150,58 @@ def test_ctrl_c_ends_a_set_up_with_a_word_and_no_traceback(checkout, path, at):
     assert said.count("Traceback") == (at == "install"), "install.py has no traceback of its own"
 
 
+# A Python whose environment has a pip and whose set-up takes a moment.
+INSTALLS = """case "$*" in
+    *"-m venv"*) mkdir -p .venv/bin; ln -s "$0" .venv/bin/python ;;
+    *scripts.setup.install*)
+        echo installed >>installs; sleep 1
+        printf '#!/bin/sh\\necho edgellm "$@"\\n' >.venv/bin/edgellm; chmod +x .venv/bin/edgellm ;;
+esac"""
+
+
+@pytest.mark.parametrize("locker", ["flock", "perl"])
+def test_of_two_first_runs_at_once_one_sets_up_and_the_other_waits(checkout, path, locker):
+    """A service and a terminal, say."""
+    if shutil.which(locker) is None:
+        pytest.skip(f"no {locker} here")
+    for tool in (locker, "sleep", "mkdir", "ln", "chmod"):
+        (path / tool).symlink_to(shutil.which(tool))
+    program(path / "python3", INSTALLS)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    both = [
+        subprocess.Popen(["bash", "scripts/run"], cwd=checkout, env={"PATH": str(path)}, **pipes)
+        for _ in range(2)
+    ]
+    said = [one.communicate(timeout=20) for one in both]
+
+    assert [one.returncode for one in both] == [0, 0], said
+    assert [stdout for stdout, _ in said] == ["edgellm up\n"] * 2
+    assert (checkout / "installs").read_text() == "installed\n"
+    waited = [stderr for _, stderr in said if "waiting for it" in stderr]
+    assert waited == ["another scripts/run or scripts/test sets up .venv here; waiting for it\n"]
+
+
+def test_who_waits_for_a_set_up_that_fails_does_it_himself(checkout, path):
+    if shutil.which("flock") is None:
+        pytest.skip("no flock here")
+    for tool in ("flock", "sleep"):
+        (path / tool).symlink_to(shutil.which(tool))
+    tried = 'set_up() { echo "$1" >>tried; sleep 0.5; die failed; }; ensure_environment run'
+    both = [
+        subprocess.Popen(
+            ["bash", "-c", f". scripts/lib/environment.sh; {tried}"],
+            cwd=checkout,
+            env={"PATH": str(path)},
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(2)
+    ]
+    for one in both:
+        one.communicate(timeout=20)
+
+    assert (checkout / "tried").read_text() == "run\nrun\n"
+
+
 def test_a_venv_module_without_pip_is_explained(checkout, path):
     program(path / "python3", 'case "$*" in *venv*) exit 1 ;; esac')
     program(path / "apt", "")
