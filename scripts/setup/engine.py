@@ -15,7 +15,7 @@ from pathlib import Path
 
 from edgellm.models.fetching.lock import locked
 from edgellm.probe.sources import Output, Sources
-from scripts.setup import cuda_runtime, wheels
+from scripts.setup import cuda_runtime, room, wheels
 from scripts.setup.kept_build import KeptBuild
 from scripts.setup.machine import Machine
 from scripts.setup.packages import how_to_get
@@ -43,6 +43,7 @@ class Engine:
     cmake_args: str = ""  # the person's own
     was_ready_made: bool = field(default=False, init=False)  # what `compile` installed last
     _index_is_down: str | None = field(default=None)
+    _lacked_memory: bool = field(default=False)  # what was run last
 
     @property
     def requirement(self) -> str:
@@ -123,6 +124,7 @@ class Engine:
     # ── a compilation ────────────────────────────────────────────────────────
 
     def compile(self, kind: Kind) -> str | None:
+        self.was_ready_made = False
         answer = recipe(self.machine, kind, self.sources, self.cmake_args)
         if isinstance(answer, Missing):
             return f"{answer.what}; get it: {how_to_get(answer.tool, self.sources)}"
@@ -132,15 +134,22 @@ class Engine:
         if is_plain and not self.was_ready_made and self._install_ready_made(answer):
             self.was_ready_made = True
             return None
-        return None if self._compile(answer) else f"the compilation failed, see {self.log}"
+        return None if self._compile(answer) else self._why_not_compiled()
 
     def recompile(self, kind: Kind) -> str | None:
         """What was ready made does not run here: it was made on another machine."""
         answer = recipe(self.machine, kind, self.sources, self.cmake_args)
         if isinstance(answer, Missing):
             return f"{answer.what}; get it: {how_to_get(answer.tool, self.sources)}"
-        done = self._compile(answer, anew=True)
-        return None if done else f"the compilation failed, see {self.log}"
+        return None if self._compile(answer, anew=True) else self._why_not_compiled()
+
+    def _why_not_compiled(self) -> str:
+        if not self._lacked_memory:
+            return f"the compilation failed, see {self.log}"
+        return (
+            "the compilation failed for want of memory: CMAKE_BUILD_PARALLEL_LEVEL=1 scripts/run "
+            f"goes on with one file at a time; see {self.log}"
+        )
 
     def _install_ready_made(self, how: Recipe) -> bool:
         """A wheel that pip compiled before, or that its own settings lead to. By force: a build
@@ -184,14 +193,30 @@ class Engine:
         return waits
 
     def _kept(self, how: Recipe) -> KeptBuild:
-        return KeptBuild(self._cache_folder(how), self.requirement)
+        """By all that it depends on: a wheel for CUDA 12 has no libraries to run with under 13."""
+        machine, flags = self.machine, " ".join(sorted(self.machine.cpu_flags))
+        parts = (
+            self.requirement,
+            how.cmake_args,
+            how.compilers,
+            machine.libc,
+            machine.architecture,
+        )
+        key = hashlib.sha256("\n".join((*parts, flags)).encode()).hexdigest()[:16]
+        return KeptBuild(self._cache_folder(key), self.requirement)
 
-    def _cache_folder(self, how: Recipe) -> Path:
-        flags = " ".join(sorted(self.machine.cpu_flags))
-        parts = (self.requirement, how.cmake_args, self.machine.architecture, flags)
-        key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return Path(cache) / "edgellm" / "wheels" / key
+    def _cache_folder(self, key: str) -> Path:
+        """The user's, so that a new environment finds it; this environment's where a service has no
+        home, or a read-only one."""
+        try:
+            own = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+            folder = Path(own) / "edgellm" / "wheels" / key
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK | os.X_OK):
+                return folder
+        except (OSError, RuntimeError):  # the latter: nobody knows where home is
+            pass
+        return self.root / ".venv" / "cache" / key
 
     # ── running pip ──────────────────────────────────────────────────────────
 
@@ -202,7 +227,8 @@ class Engine:
         env = dict(os.environ)
         announcement = ""
         if how:
-            jobs = n_jobs(how.kind, _n_cores(), _free_bytes(self.sources))
+            here = room.look(self.sources)
+            jobs = n_jobs(how.kind, here.n_cores, here.free_bytes)
             env["CMAKE_ARGS"] = how.cmake_args
             env.setdefault("CMAKE_BUILD_PARALLEL_LEVEL", str(jobs))
             if how.tool_folder:
@@ -211,16 +237,7 @@ class Engine:
                 f"compiling llama.cpp for {TITLES[how.kind]}, {estimate(how.kind, jobs)}; "
                 f"log in {self.log}"
             )
-        return run(argv, Watch(f"installing {title}", announcement), self.log, self.painter, env)
-
-
-def _n_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _free_bytes(sources: Sources) -> int | None:
-    said = sources.read_text("/proc/meminfo")
-    told = re.search(r"^MemAvailable:\s+(\d+) kB", said, re.M) if isinstance(said, str) else None
-    return int(told[1]) * 1024 if told else None
+        watch = Watch(f"installing {title}", announcement)
+        done = run(argv, watch, self.log, self.painter, env)
+        self._lacked_memory = watch.lacked_memory
+        return done

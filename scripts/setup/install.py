@@ -55,13 +55,14 @@ def main(purpose: str) -> int:
 
 
 def _ways(engine: Engine) -> Iterator[tuple[Kind, Callable[[Kind], str | None]]]:
-    """The best backend first; of each what is there, then a wheel, then a compilation."""
+    """The best backend first; of each what is there, then a wheel, then a compilation: a kept one
+    before a new one."""
     for kind in kinds(engine.machine):
         yield kind, engine.present
         yield kind, engine.wheel
         yield kind, engine.compile
-    if engine.was_ready_made:  # by now `compile` for the CPU has been tried
-        yield "cpu", engine.recompile
+        if engine.was_ready_made:  # by now it was tried, and is of no use
+            yield kind, engine.recompile
 
 
 def install_project(purpose: str, painter: Painter) -> bool:

@@ -48,7 +48,8 @@ class Machine:
     amd: Amd | None = None
     gpu_vendors: tuple[str, ...] = ()  # with a kernel driver that Vulkan could use
     has_vulkan_loader: bool = False
-    cpu_flags: frozenset[str] = frozenset()
+    cpu_flags: frozenset[str] = frozenset()  # cpuinfo's "flags" (x86) or "Features" (Arm)
+    libc: str = ""  # "glibc 2.36"
 
     @property
     def is_linux_x86(self) -> bool:
@@ -66,7 +67,11 @@ class Machine:
         return f"{self.gpu_vendors[0]} GPU" if self.gpu_vendors else None
 
 
-def look(sources: Sources, architecture: str = platform.machine()) -> Machine:
+def look(
+    sources: Sources,
+    architecture: str = platform.machine(),
+    libc: str = " ".join(platform.libc_ver()),
+) -> Machine:
     vendors = _gpu_vendors(sources)
     return Machine(
         system=sources.system,
@@ -76,6 +81,7 @@ def look(sources: Sources, architecture: str = platform.machine()) -> Machine:
         gpu_vendors=vendors,
         has_vulkan_loader=any(sources.list(pattern) for pattern in _VULKAN_LOADERS),
         cpu_flags=_cpu_flags(sources),
+        libc=libc,
     )
 
 
@@ -137,7 +143,9 @@ def _gpu_vendors(sources: Sources) -> tuple[str, ...]:
 
 
 def _cpu_flags(sources: Sources) -> frozenset[str]:
-    flags = re.search(r"^flags\s*:(.*)$", _text(sources, "/proc/cpuinfo"), re.MULTILINE)
+    flags = re.search(
+        r"^(?:flags|Features)\s*:(.*)$", _text(sources, "/proc/cpuinfo"), re.MULTILINE
+    )
     return frozenset(flags[1].split()) if flags else frozenset()
 
 

@@ -26,6 +26,11 @@ _LONGEST = 160  # ninja repeats whole compiler commands
 _NINJA = re.compile(r"^\s*\[(\d+)/(\d+)\] ")
 _MAKE = re.compile(r"^\s*\[\s*(\d+)%\] ")
 _BUILD_BEGINS = re.compile(r"Building wheel for llama[-_]cpp[-_]python")
+# gcc, clang and nvcc, of a compiler that the kernel ended; and of one that gave up by itself.
+_MEMORY = re.compile(
+    r"Killed signal terminated program|unable to execute command: Killed|died due to signal 9"
+    r"|^Killed$|out of memory|[Cc]annot allocate memory"
+)
 _PIP_STEP = re.compile(r"^\s*(Collecting|Downloading|Building|Installing|Preparing)\b.*")
 
 
@@ -40,12 +45,14 @@ class Watch:
     done: int | None = None
     total: int | None = None
     step: str = ""
+    lacked_memory: bool = False
     last_words: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_WORDS))
 
     def feed(self, line: str, now_s: float) -> str | None:
         """Returns what has to be said at once, if anything."""
         if line.strip():
             self.last_words.append(line.rstrip()[:_LONGEST])
+        self.lacked_memory = self.lacked_memory or bool(_MEMORY.search(line))
         if found := _NINJA.match(line):
             self.done, self.total = int(found[1]), int(found[2])
         elif found := _MAKE.match(line):

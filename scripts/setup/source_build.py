@@ -44,11 +44,13 @@ class Recipe:
     kind: Kind
     cmake_args: str
     tool_folder: str | None = None  # to put on the PATH: CUDA's is often not
+    compilers: str = ""  # what they say of their versions, and their distribution's name
 
 
 def recipe(machine: Machine, kind: Kind, sources: Sources, own_args: str = "") -> Recipe | Missing:
     """`own_args` is the person's CMAKE_ARGS: after ours, before what nobody may change."""
-    if not _has_cpp(sources):
+    compilers = _cpp(sources)
+    if compilers is None:
         return Missing("c++", "no C++ compiler")
     folder, extra = None, ""
     if kind in _COMPILERS:
@@ -56,6 +58,7 @@ def recipe(machine: Machine, kind: Kind, sources: Sources, own_args: str = "") -
         found = _first_that_runs(places, sources)
         if found is None:
             return Missing(tool, f"no {tool}, the compiler for {TITLES[kind]}")
+        compilers = f"{compilers}\n{found[1]}"
         folder = os.path.dirname(found[0]) or None  # noqa: PTH120 - "" means: on the PATH
         if kind == "cuda" and machine.nvidia:
             problem = _too_new(found[1], machine.nvidia.lowest)
@@ -63,14 +66,16 @@ def recipe(machine: Machine, kind: Kind, sources: Sources, own_args: str = "") -
                 return Missing("nvcc of CUDA 12", problem)
             extra = _architectures(machine.nvidia.capabilities)
     parts = (_SWITCHES[kind], extra, own_args.strip(), _NO_RPC)
-    return Recipe(kind, " ".join(part for part in parts if part), folder)
+    return Recipe(kind, " ".join(part for part in parts if part), folder, compilers)
 
 
-def _has_cpp(sources: Sources) -> bool:
-    if sources.system == "Darwin":  # /usr/bin/c++ is there always, and opens a dialogue
-        return _runs(("xcode-select", "-p"), sources) is not None
-    compilers = (os.environ.get("CXX", ""), "c++", "g++", "clang++")
-    return any(_runs((name, "--version"), sources) is not None for name in compilers if name)
+def _cpp(sources: Sources) -> str | None:
+    """What it says of its version."""
+    if sources.system == "Darwin" and _runs(("xcode-select", "-p"), sources) is None:
+        return None  # /usr/bin/c++ is there always, and opens a dialogue
+    names = (os.environ.get("CXX", ""), "c++", "g++", "clang++")
+    found = _first_that_runs(tuple(name for name in names if name), sources)
+    return found[1] if found else None
 
 
 def _first_that_runs(places: tuple[str, ...], sources: Sources) -> tuple[str, str] | None:

@@ -1,6 +1,7 @@
 import io
 import json
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,10 +102,10 @@ def empty_index(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def keep_a_wheel(engine):
+def keep_a_wheel(engine, kind="cpu"):
     """One that pip refuses."""
-    kept = engine._kept(recipe(MACHINE, "cpu", engine.sources))
-    kept.folder.mkdir(parents=True)
+    kept = engine._kept(recipe(MACHINE, kind, engine.sources))
+    kept.folder.mkdir(parents=True, exist_ok=True)
     (kept.folder / "llama_cpp_python-0.0.0-py3-none-any.whl").write_text("")
     return kept
 
@@ -155,6 +156,80 @@ def test_the_cached_wheel_of_our_version_is_the_one_that_is_installed(engine):
     found = engine(GXX | {"pip": CACHED.replace("0.3.36", engine()._version)})
     found.compile("cpu")
     assert f"llama-cpp-python=={found._version}\n" in found.log.read_text()
+
+
+NVCC = ("nvcc", "--version")
+
+
+def folder(engine, kind="cpu", **changes):
+    """Where the wheel is kept that a machine compiles, which differs from ours by `changes`."""
+    changed = replace(engine, machine=replace(engine.machine, **changes))
+    return changed._kept(recipe(changed.machine, kind, changed.sources)).folder
+
+
+@pytest.mark.usefixtures("empty_index")
+def test_a_kept_wheel_is_for_its_toolkit_compiler_c_library_and_instruction_sets(engine):
+    ours = engine(GXX | {NVCC: "release 12.4, V12.4.131"})
+    same = engine(GXX | {NVCC: "release 12.4, V12.4.131"})
+    newer_cuda = engine(GXX | {NVCC: "release 13.0, V13.0.48"})
+    newer_gcc = engine({("c++", "--version"): "c++ 14"})
+
+    assert folder(ours, "cuda") == folder(same, "cuda") != folder(newer_cuda, "cuda")
+    assert folder(ours) == folder(newer_cuda) != folder(newer_gcc)
+    assert folder(ours) != folder(ours, libc="glibc 2.41")
+    arm = {"architecture": "aarch64", "nvidia": None}
+    plain, dotprod = (frozenset(words.split()) for words in ("fp asimd", "fp asimd asimddp"))
+    assert folder(ours, cpu_flags=plain, **arm) != folder(ours, cpu_flags=dotprod, **arm)
+
+
+@pytest.mark.usefixtures("empty_index")
+def test_a_kept_wheel_for_a_card_that_does_not_run_gives_way_to_a_compilation_for_it(engine):
+    """And is not followed by one for the CPU, which would run."""
+    ours = engine(GXX | {NVCC: "release 12.4, V12.4.131", "pip": Output("", code=1)})
+    kept = keep_a_wheel(ours, "cuda")
+    tried = []
+    for kind, way in _ways(ours):
+        tried.append((kind, way.__name__))
+        way(kind)
+        if kind == "cpu":
+            break
+
+    assert tried[-3:-1] == [("cuda", "compile"), ("cuda", "recompile")]
+    assert kept.wheel is None
+
+
+@pytest.mark.usefixtures("empty_index")
+def test_of_a_kind_that_has_no_compiler_nothing_was_kept(engine):
+    ours = engine(GXX)
+    ours.was_ready_made = True  # the kind before
+    ours.compile("cuda")
+    assert not ours.was_ready_made
+
+
+@pytest.mark.parametrize("home", ["/proc/nowhere", "a file"])
+def test_who_may_not_write_at_home_compiles_in_the_environment(engine, monkeypatch, tmp_path, home):
+    (tmp_path / "a file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", home if home.startswith("/") else str(tmp_path / home))
+    ours = replace(engine(GXX), root=tmp_path)
+    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
+
+    assert folder(ours).parent == tmp_path / ".venv" / "cache"
+
+
+@pytest.mark.usefixtures("empty_index")
+def test_a_compilation_that_found_no_memory_says_so(engine, monkeypatch, tmp_path):
+    """pip's part is a program that says what it says."""
+    killed = (
+        "print('c++: fatal error: Killed signal terminated program cc1plus'); raise SystemExit(1)"
+    )
+    ours = engine(GXX | {"pip": CACHED.replace("0.3.36", engine()._version)})
+    package = tmp_path / "shadow" / "pip"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text(killed)
+    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+
+    assert "for want of memory: CMAKE_BUILD_PARALLEL_LEVEL=1 scripts/run" in ours.compile("cpu")
 
 
 def test_the_requirement_is_the_projects_own(engine):

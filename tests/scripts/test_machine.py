@@ -67,6 +67,13 @@ def test_amd_cards_and_their_rocm_are_found_in_files(tmp_path):
     assert machine.cpu_flags == {"fpu", "avx2", "fma"}
 
 
+def test_arm_calls_its_instruction_sets_features(tmp_path):
+    files = {"/proc/cpuinfo": "processor: 0\nFeatures\t: fp asimd asimddp i8mm\n"}
+    machine = look(FakeSources(tmp_path, files=files), "aarch64", libc="glibc 2.36")
+    assert machine.cpu_flags == {"fp", "asimd", "asimddp", "i8mm"}
+    assert machine.libc == "glibc 2.36"
+
+
 def test_the_screen_chip_of_a_server_is_no_accelerator(tmp_path):
     aspeed = {"/sys/class/drm/card0/device/vendor": "0x1a03\n"}
     assert look(FakeSources(tmp_path, files=aspeed), "x86_64").accelerator is None

@@ -35,6 +35,25 @@ def test_ninjas_count_becomes_a_share_and_the_time_that_is_left():
     assert watch.status(161.0) == "compiling llama.cpp [48/192] 25%, 2:41, about 8 min left"
 
 
+@pytest.mark.parametrize(
+    ("line", "lacked_memory"),
+    [
+        ("c++: fatal error: Killed signal terminated program cc1plus", True),
+        ("clang: error: unable to execute command: Killed", True),
+        ("nvcc error   : 'cicc' died due to signal 9 (Kill signal)", True),
+        ("cc1plus: out of memory allocating 65536 bytes after a total of 8388608 bytes", True),
+        ("virtual memory exhausted: Cannot allocate memory", True),
+        ("ggml.c:1:10: fatal error: vulkan/vulkan.hpp: No such file or directory", False),
+        ("[12/99] c++ -o ggml-alloc.c.o -c memory.cpp", False),
+    ],
+)
+def test_a_compiler_that_found_no_memory_is_known_by_its_words(line, lacked_memory):
+    watch = Watch("compiling")
+    for one in (BEGINS, line, "ninja: build stopped: subcommand failed."):
+        watch.feed(one, 0.0)
+    assert watch.lacked_memory is lacked_memory
+
+
 def test_makes_percentage_is_understood_too():
     watch = Watch("installing")
     watch.feed(BEGINS, 0.0)

@@ -18,7 +18,9 @@ def nvidia(*capabilities):
 
 def test_rpc_is_off_whatever_the_person_says(tmp_path):
     made = recipe(CPU, "cpu", FakeSources(tmp_path, programs=GXX), "-DGGML_RPC=on")
-    assert made == Recipe("cpu", "-DGGML_RPC=on -DGGML_RPC=off")  # of two, CMake takes the last
+    assert made == Recipe(  # of two, CMake takes the last
+        "cpu", "-DGGML_RPC=on -DGGML_RPC=off", compilers=GXX["c++"]
+    )
 
 
 def test_cuda_is_compiled_for_the_cards_that_are_here(tmp_path):
@@ -28,6 +30,7 @@ def test_cuda_is_compiled_for_the_cards_that_are_here(tmp_path):
         "cuda",
         "-DGGML_CUDA=on -DCMAKE_CUDA_ARCHITECTURES=61-real;86-real -DGGML_RPC=off",
         "/usr/local/cuda/bin",
+        f"{GXX['c++']}\n{NVCC_12}",
     )
 
 

@@ -2,15 +2,24 @@
 
 A limit of any group on the way up binds, so the way is walked. Inside a container the path in
 /proc/self/cgroup may be the host's and not be there; then the mount's root is our group.
+
+Needs nothing but the standard library: the set-up asks, too, before anything is installed.
 """
 
 from collections.abc import Iterator
+from typing import Protocol
 
-from edgellm.probe.asked.evidence import Evidence
 from edgellm.values import frozen
 
 _ROOT = "/sys/fs/cgroup"
 _NO_LIMIT = 1 << 60  # v1 writes a number near 2^63 where v2 writes "max"
+
+
+class Files(Protocol):
+    """The probe's Evidence, as far as it is asked here."""
+
+    def text(self, path: str) -> str | None: ...
+    def number(self, path: str) -> int | None: ...
 
 
 @frozen
@@ -20,15 +29,15 @@ class CgroupLimits:
     cpus: float | None = None
 
 
-def read(evidence: Evidence) -> CgroupLimits:
-    groups = _own_groups(evidence.text("/proc/self/cgroup"))
+def read(files: Files) -> CgroupLimits:
+    groups = _own_groups(files.text("/proc/self/cgroup"))
     memory = [
-        *(_v1_memory(evidence, f"{_ROOT}/memory{path}") for path in _upwards(groups.get("memory"))),
-        *(_v2_memory(evidence, f"{_ROOT}{path}") for path in _upwards(groups.get(""))),
+        *(_v1_memory(files, f"{_ROOT}/memory{path}") for path in _upwards(groups.get("memory"))),
+        *(_v2_memory(files, f"{_ROOT}{path}") for path in _upwards(groups.get(""))),
     ]
     cpus = [
-        *(_v1_cpus(evidence, f"{_ROOT}/cpu{path}") for path in _upwards(groups.get("cpu"))),
-        *(_v2_cpus(evidence, f"{_ROOT}{path}") for path in _upwards(groups.get(""))),
+        *(_v1_cpus(files, f"{_ROOT}/cpu{path}") for path in _upwards(groups.get("cpu"))),
+        *(_v2_cpus(files, f"{_ROOT}{path}") for path in _upwards(groups.get(""))),
     ]
     limits = [found for found in memory if found is not None]
     quotas = [found for found in cpus if found is not None]
@@ -63,20 +72,20 @@ def _upwards(path: str | None) -> Iterator[str]:
     yield ""
 
 
-def _v2_memory(evidence: Evidence, group: str) -> tuple[int, int | None] | None:
-    limit = _limit(evidence.text(f"{group}/memory.max"))
+def _v2_memory(files: Files, group: str) -> tuple[int, int | None] | None:
+    limit = _limit(files.text(f"{group}/memory.max"))
     if limit is None:
         return None
-    used = evidence.number(f"{group}/memory.current")
-    return limit, _without_cache(used, evidence.text(f"{group}/memory.stat"), "inactive_file")
+    used = files.number(f"{group}/memory.current")
+    return limit, _without_cache(used, files.text(f"{group}/memory.stat"), "inactive_file")
 
 
-def _v1_memory(evidence: Evidence, group: str) -> tuple[int, int | None] | None:
-    limit = _limit(evidence.text(f"{group}/memory.limit_in_bytes"))
+def _v1_memory(files: Files, group: str) -> tuple[int, int | None] | None:
+    limit = _limit(files.text(f"{group}/memory.limit_in_bytes"))
     if limit is None:
         return None
-    used = evidence.number(f"{group}/memory.usage_in_bytes")
-    stat = evidence.text(f"{group}/memory.stat")
+    used = files.number(f"{group}/memory.usage_in_bytes")
+    stat = files.text(f"{group}/memory.stat")
     return limit, _without_cache(used, stat, "total_inactive_file")
 
 
@@ -91,14 +100,14 @@ def _without_cache(used: int | None, stat: str | None, name: str) -> int | None:
     return used
 
 
-def _v2_cpus(evidence: Evidence, group: str) -> float | None:
-    quota, _, period = (evidence.text(f"{group}/cpu.max") or "").partition(" ")  # "150000 100000"
+def _v2_cpus(files: Files, group: str) -> float | None:
+    quota, _, period = (files.text(f"{group}/cpu.max") or "").partition(" ")  # "150000 100000"
     return _ratio(quota, period)
 
 
-def _v1_cpus(evidence: Evidence, group: str) -> float | None:
-    quota = evidence.text(f"{group}/cpu.cfs_quota_us")  # -1: none
-    return _ratio(quota, evidence.text(f"{group}/cpu.cfs_period_us")) if quota else None
+def _v1_cpus(files: Files, group: str) -> float | None:
+    quota = files.text(f"{group}/cpu.cfs_quota_us")  # -1: none
+    return _ratio(quota, files.text(f"{group}/cpu.cfs_period_us")) if quota else None
 
 
 def _ratio(quota: str, period: str | None) -> float | None:
