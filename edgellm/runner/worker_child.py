@@ -141,13 +141,12 @@ def _run(
     plan = load.plan
     prepare, reading = _Preparing(backend, inbox), Reading(backend, inbox.put)
     adapters = AdapterLoading(backend.load_adapter, inbox.put)
+    adapter_ids = {one for one, _ in (*load.adapters, *load.later_adapters)}.difference(lost)
     if not plan.embedding:
         inbox.when_quiet = prepare.ahead
-
-    def n_computing() -> int:
-        return prepare.n_computing + reading.computes + (disk.n_computing if disk else 0)
-
-    backend.leave_room(n_computing)
+    backend.leave_room(
+        lambda: prepare.n_computing + reading.computes + (disk.n_computing if disk else 0)
+    )
 
     def forget(request_id: int) -> None:
         prepare.forget(request_id)
@@ -160,11 +159,7 @@ def _run(
         tell=tell,
         prepare=prepare,
         read_beside=reading.read,
-        questions=Questions(
-            backend,
-            {one for one, _ in (*load.adapters, *load.later_adapters)}.difference(lost),
-            load_beside=adapters.add,
-        ),
+        questions=Questions(backend, adapter_ids, load_beside=adapters.add),
         forget=forget,
         clock=time.monotonic,
         embeds=plan.embedding,
