@@ -26,6 +26,7 @@ _NOT_SETTINGS = {"EDGELLM_CONFIG", "EDGELLM_WHEEL_INDEX"}
 _ONE_KEY = "api_key"  # EDGELLM_API_KEY: the singular of api_keys, and the client's own
 _SIZES = ("request_memory", "limit_rate", "reserve")
 _LEAST_BYTES = {"request_memory": MIB}
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@]+", re.IGNORECASE)
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
 
@@ -36,6 +37,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     api_keys: tuple[str, ...] = ()
     key_weights: dict[str, float] = {}  # of api_keys: how much of a busy machine is whose; else 1
     allowed_hosts: tuple[str, ...] = ()  # Host names that a reverse proxy may bring
+    allowed_origins: tuple[str, ...] = ()  # of other servers' web pages that may ask here
+    aliases: tuple[str, ...] = ()  # further names of the model that is served; "*": any
     max_queue: int = 512  # requests that may wait; one more gets a 429
     request_memory: str | None = None  # for the bodies of all requests: "64MiB"; None: by machine
     offline: bool = False  # no network at all
@@ -111,6 +114,8 @@ def _check(config: Config) -> None:
             "api_keys (--api-key, EDGELLM_API_KEY): a key is empty, and everybody has that one",
             hint="give a key, or leave the setting out",
         )
+    for origin in config.allowed_origins:
+        _check_origin(origin, has_key=bool(config.api_keys))
     for key, weight in config.key_weights.items():
         _check_weight(key, weight, config.api_keys)
     _check_meter(config)
@@ -149,6 +154,20 @@ def _check_size(name: str, text: str | None) -> None:
     least_bytes = _LEAST_BYTES.get(name, 0)
     if n_bytes < least_bytes:
         raise ConfigError(f"{name} {text!r} is less than {format_bytes(least_bytes)}")
+
+
+def _check_origin(origin: str, *, has_key: bool) -> None:
+    if origin == "*":
+        if not has_key:
+            raise ConfigError(
+                "allowed_origins: * lets every web page ask here, and no API key is set",
+                hint="set one by EDGELLM_API_KEY, or name the origins",
+            )
+    elif not _ORIGIN.fullmatch(origin):
+        raise ConfigError(
+            f"allowed_origins: {origin!r} is no origin",
+            hint="write it as browsers do, without a path: http://localhost:3000",
+        )
 
 
 def _check_weight(key: str, weight: float, keys: tuple[str, ...]) -> None:

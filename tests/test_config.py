@@ -95,6 +95,27 @@ def test_lists_are_written_with_commas():
     assert config.allowed_hosts == ("box",)
 
 
+def test_aliases_and_origins_are_lists():
+    config = load({"EDGELLM_ALIASES": "a,*", "EDGELLM_ALLOWED_ORIGINS": "app://obsidian.md"})
+    assert config.aliases == ("a", "*")
+    assert config.allowed_origins == ("app://obsidian.md",)
+
+
+@pytest.mark.parametrize(
+    "origin", ["localhost:3000", "http://a/", "http://a/b", "null", "http://", "http://u@a"]
+)
+def test_an_origin_is_as_browsers_write_it(origin):
+    with pytest.raises(ConfigError, match="is no origin"):
+        load({"EDGELLM_ALLOWED_ORIGINS": origin})
+
+
+def test_every_page_may_ask_only_where_a_key_is_needed():
+    every = {"EDGELLM_ALLOWED_ORIGINS": "*"}
+    with pytest.raises(ConfigError, match="no API key"):
+        load(every)
+    assert load(every | {"EDGELLM_API_KEY": "k"}).allowed_origins == ("*",)
+
+
 def test_one_api_key_may_be_said_in_the_singular():
     assert load({"EDGELLM_API_KEY": "secret"}).api_keys == ("secret",)
 

@@ -16,7 +16,15 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgellm.errors import EdgellmError, NotServing
-from edgellm.server.door.access import Access, Head, announced_bytes, refusal, too_large
+from edgellm.server.door import origins
+from edgellm.server.door.access import (
+    Access,
+    Head,
+    announced_bytes,
+    asks_first,
+    refusal,
+    too_large,
+)
 from edgellm.server.door.bodies import Bodies, Hold
 from edgellm.server.door.patience import Patience
 from edgellm.server.envelope import (
@@ -51,11 +59,15 @@ class Guard:
             return
         request_id = f"req_{secrets.token_hex(8)}"
         lay(scope, self._manner_at(scope["path"]), request_id)
+        head = _head(scope)
         response = _Response(scope, send, request_id, self._patience.write_s, self._refused)
+        response.headers += origins.told(head.headers, self._access.origins)
         try:
-            head = _head(scope)
             if problem := refusal(head, self._access):
                 raise problem
+            if asks_first(head, self._access):
+                await response.say_nothing_but(origins.reply(head.headers))
+                return
             with self._bodies.hold() as hold:
                 hold.expect(announced_bytes(head))
                 scope["state"]["hold"] = hold
@@ -115,6 +127,7 @@ class _Response:
         self._scope, self._send, self.id = scope, send, request_id
         self._patience_s, self._refused = patience_s, refused
         self._begun = self._is_stalled = False
+        self.headers = [(name, self.id.encode()) for name in manner_of(scope).id_headers]
 
     async def send(self, message: Message) -> None:
         """Raises HTTPProblem when the client doesn't read, which its connection notices; what comes
@@ -123,8 +136,7 @@ class _Response:
             return
         if not self._begun and message["type"] == "http.response.start":
             self._begun = True
-            ids = [(name, self.id.encode()) for name in manner_of(self._scope).id_headers]
-            message = {**message, "headers": [*message.get("headers", ()), *ids]}
+            message = {**message, "headers": [*message.get("headers", ()), *self.headers]}
         try:
             await self._send(message)
         except TimeoutError as error:
@@ -132,6 +144,10 @@ class _Response:
             _log.warning("request %s: its client stopped reading", self.id)
             words = f"nothing was read for {self._patience_s:g} s"
             raise HTTPProblem(503, words, code="unread") from error
+
+    async def say_nothing_but(self, headers: list[tuple[bytes, bytes]]) -> None:
+        await self.send({"type": "http.response.start", "status": 204, "headers": headers})
+        await self.send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def fail(self, error: Exception) -> None:
         """The error, where nothing has been sent yet; later, all that is left is to hang up."""

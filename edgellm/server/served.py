@@ -19,6 +19,7 @@ _ROUTES: dict[Kind, str] = {
     "reranking": "POST /v1/rerank",
 }
 _LOADS_ONE = "`edgellm serve MODEL` loads one"
+_ANY = "*"
 _MAX_ECHO = 80  # characters of a client's word that an error repeats
 
 
@@ -77,10 +78,15 @@ class Served:
 
 
 class Models:
-    """In the order they were added: the first of a kind is the one that "no name" means."""
+    """In the order they were added: the first of a kind is the one that "no name" means.
 
-    def __init__(self, served: Iterable[Served] = ()) -> None:
+    `aliases` are names that whoever serves has given to that one; "*" is any that is nobody's.
+    """
+
+    def __init__(self, served: Iterable[Served] = (), aliases: Iterable[str] = ()) -> None:
         self._served = list(served)
+        self._aliases = tuple(aliases)
+        self._is_any, self._plain = _ANY in self._aliases, {*map(_plain, self._aliases)}
 
     def __iter__(self) -> Iterator[Served]:
         return iter(tuple(self._served))
@@ -92,10 +98,20 @@ class Models:
         """`new` takes the place of `old`; requests that `old` has begun are its engine's."""
         self._served[self._served.index(old)] = new
 
+    def aliases_of(self, served: Served) -> tuple[str, ...]:
+        """Its own, and of the first, which any route would take, those that were given."""
+        given = [alias for alias in self._aliases if alias != _ANY]
+        is_meant = bool(given) and served is self.any(None)
+        return tuple(dict.fromkeys([*served.aliases, *(given if is_meant else ())]))
+
+    def knows(self, name: str) -> bool:
+        return self._named(name) is not None or self._means_none(name)
+
     def find(self, name: str) -> Served:
-        for served in self._served:
-            if served.answers_to(name):
-                return served
+        if found := self._named(name):
+            return found
+        if self._served and self._means_none(name):
+            return self.any(None)
         shown = name if len(name) <= _MAX_ECHO else name[:_MAX_ECHO] + "…"
         ours = ", ".join(served.name for served in self._served) or "nothing yet"
         raise ModelNotFound(
@@ -103,6 +119,13 @@ class Models:
             hint=f"`edgellm serve {shlex.quote(shown)}` would load it",
             param="model",
         )
+
+    def _named(self, name: str) -> Served | None:
+        return next((served for served in self._served if served.answers_to(name)), None)
+
+    def _means_none(self, name: str) -> bool:
+        """A name that isn't any model's own: an alias, which is as good as none."""
+        return self._named(name) is None and (self._is_any or _plain(name) in self._plain)
 
     def any(self, name: str | None) -> Served:
         """The one that is named, else the one that answers chats, else the first.
@@ -125,7 +148,7 @@ class Models:
         return self._of_kind(name, "reranking")
 
     def _of_kind(self, name: str | None, kind: Kind) -> Served:
-        if not name:
+        if not name or self._means_none(name):
             for served in self._served:
                 if served.kind == kind:
                     return served

@@ -44,6 +44,64 @@ def test_a_strangers_page_reaches_no_engine(http, engine, headers, status):
     assert engine.asked == []
 
 
+PAGE = "http://localhost:3000"
+ALLOWED = "access-control-allow-origin"
+
+
+@contextmanager
+def for_page(*scripts):
+    access = Access.of(keys=["secret"], origins=[PAGE])
+    engine = FakeEngine(plan(), list(scripts))
+    with (
+        live_server(served(engine=engine), access=access) as live,
+        httpx2.Client(base_url=live.url, headers={"origin": PAGE}) as http,
+    ):
+        yield http
+
+
+def test_a_pages_browser_is_told_what_the_page_may_send():
+    asked = {
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "authorization,content-type",
+        "access-control-request-private-network": "true",
+    }
+    with for_page(words("Hello there")) as http:
+        told = http.options(CHAT, headers=asked)
+        assert (told.status_code, told.content, told.headers[ALLOWED]) == (204, b"", PAGE)
+        assert told.headers["access-control-allow-methods"] == "POST"
+        assert told.headers["access-control-allow-headers"] == "authorization,content-type"
+        assert told.headers["access-control-allow-private-network"] == "true"
+        assert "Origin" in told.headers["vary"]
+        assert "access-control-allow-credentials" not in told.headers
+        stranger = http.options(CHAT, headers=asked | {"origin": "http://evil.com"})
+        assert stranger.status_code == 403
+        assert ALLOWED not in stranger.headers
+
+
+def test_a_page_that_may_can_read_answers_and_errors():
+    broken = [TextDelta("x"), Failed("gone", 503)]
+    key = {"x-api-key": "secret"}
+    with for_page(words("Hello there"), broken) as http:
+        answers = [
+            http.post(CHAT, json=HI, headers=key),
+            http.post(CHAT, json=HI | {"stream": True}, headers=key),
+            http.post(CHAT, json=HI),
+            http.post(CHAT, content="{", headers=JSON | key),
+            http.get("/no/such/route", headers=key),
+        ]
+    assert [answer.status_code for answer in answers] == [200, 200, 401, 400, 404]
+    assert "error" in answers[1].text
+    for answer in answers:
+        assert answer.headers[ALLOWED] == PAGE
+        assert answer.headers["access-control-expose-headers"] == "*"
+        assert answer.headers["vary"] == "Origin"
+
+
+def test_without_allowed_origins_no_answer_speaks_of_any(http):
+    for answer in (http.post(CHAT, json=HI), http.options(CHAT, headers={"origin": PAGE})):
+        assert not [name for name in answer.headers if "access-control" in name or name == "vary"]
+
+
 def test_every_refusal_is_counted_by_its_reason():
     access = Access.of(keys=["secret"], all_bodies_bytes=1 << 20)
     engine = FakeEngine(plan(), [Overloaded("full"), DeadlinePassed("late"), words("Hello there")])

@@ -49,6 +49,36 @@ def test_a_long_name_is_not_repeated_in_full():
     assert len(str(raised.value)) < 200
 
 
+def test_an_alias_means_what_no_name_means():
+    one, mini = served("one"), served_embedding("mini")
+    models = Models([one, mini], ["GPT-4o-mini"])
+    assert models.find("gpt-4o-mini") is models.generative("gpt-4o-mini:latest") is one
+    assert models.embedding("gpt-4o-mini") is mini
+    assert models.find("mini") is mini, "a model's own name goes first"
+    with pytest.raises(ModelNotFound):
+        models.find("gpt-4o")
+    assert models.knows("gpt-4o-mini")
+    assert not models.knows("gpt-4o")
+
+
+def test_a_star_is_any_name_that_is_nobodys():
+    one, mini = served("one"), served_embedding("mini")
+    models = Models([mini, one], ["*"])
+    assert models.find("claude-haiku") is models.generative("claude-haiku") is one
+    assert models.embedding("text-embedding-3-small") is mini
+    with pytest.raises(BadRequest, match="writes no text"):
+        models.generative("mini")
+    with pytest.raises(ModelNotFound):
+        Models(aliases=["*"]).find("x")
+
+
+def test_aliases_are_shown_with_the_model_that_they_mean():
+    mini, one = served_embedding("mini"), served("one", aliases=("uno",))
+    models = Models([mini, one], ["*", "first", "uno"])
+    assert models.aliases_of(one) == ("uno", "first")
+    assert models.aliases_of(mini) == ()
+
+
 def test_a_server_without_a_model_of_the_kind_says_so():
     with pytest.raises(ModelNotFound, match="no embedding model"):
         Models([served()]).embedding(None)

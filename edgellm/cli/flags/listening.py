@@ -31,6 +31,13 @@ class Listening:
         list[str] | None,
         typer.Option(help="A key that clients must send; repeatable.", metavar="KEY"),
     ] = None
+    alias: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A further name for the model; repeatable. * is any that clients use.",
+            metavar="NAME",
+        ),
+    ] = None
     max_queue: Annotated[
         int | None,
         typer.Option(help="Requests that may wait; one more gets a 429.", metavar="N", min=0),
@@ -46,6 +53,7 @@ class Listening:
             port=self.port,
             unix_socket=self.unix_socket,
             api_keys=tuple(self.api_key) if self.api_key else None,
+            aliases=tuple(self.alias) if self.alias else None,
             max_queue=self.max_queue,
             **flags,
         )

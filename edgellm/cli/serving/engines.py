@@ -42,8 +42,9 @@ class Fleet:
         max_queue: int,
         say: Callable[[str], None],
         new_engine: NewEngine = supervise,
+        aliases: Sequence[str] = (),
     ) -> None:
-        self.models = Models()
+        self.models = Models(aliases=aliases)
         self.download: Download | None = None  # what the screen shows of one on its way
         self._max_queue, self._say, self._new_engine = max_queue, say, new_engine
         self._engines: list[Engine] = []

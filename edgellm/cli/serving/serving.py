@@ -90,7 +90,8 @@ async def run_instance(instance: Instance) -> None:
 async def _live(instance: Instance, stop: asyncio.Event) -> None:
     sampler = sampler_for(instance.hardware, SystemSources(Path(instance.config.sensors_root)))
     observer = Observer(instance.hardware, sampler.latest)
-    fleet = Fleet(instance.config.max_queue, instance.say, observer.supervise)
+    config = instance.config
+    fleet = Fleet(config.max_queue, instance.say, observer.supervise, config.aliases)
     hearers = _hearers(instance)
     app = _app(instance, fleet, sampler, hearers)
     gateway: Gateway = app.state.gateway
@@ -185,6 +186,7 @@ def _terms(instance: Instance) -> Terms:
         keys=config.api_keys,
         weights=config.key_weights,
         host_names=config.allowed_hosts,
+        origins=config.allowed_origins,
         all_bodies_bytes=bodies_bytes(config.request_memory, memory_bytes),
     )
     ceilings = Ceilings(config.max_temperature_c, config.max_power_w)

@@ -3,10 +3,10 @@
 The enemy is a web page in the user's own browser. It can send requests here, and by DNS
 rebinding it can even read the answers: then the Host header carries a name of the attacker's.
 So a Host must be an address (nobody can rebind that), localhost, or a name that the configuration
-allows; the check is never skipped, not on a LAN bind either. A
-request with a foreign Origin is refused, with `null` too, and no CORS header is ever sent. A POST
-must be declared as JSON, which a page cannot do without asking first. A unix socket has no Host
-to check: no browser speaks to one.
+allows; the check is never skipped, not on a LAN bind either. A request with a foreign Origin is
+refused, with `null` too, but for those that the configuration allows (origins.py); without any no
+CORS header is ever sent. A POST must be declared as JSON, which a page cannot do without asking
+first. A unix socket has no Host to check: no browser speaks to one.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from edgellm.server.door.bodies import for_large_bytes
+from edgellm.server.door.origins import is_allowed, is_question
 from edgellm.server.envelope import HTTPProblem
 from edgellm.units import MIB
 
@@ -34,6 +35,7 @@ class Access:
     host_names: frozenset[str] = frozenset()
     max_body_bytes: int = MAX_BODY_BYTES
     all_bodies_bytes: int = 256 * MIB
+    origins: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -43,6 +45,7 @@ class Access:
         weights: Mapping[str, float] | None = None,
         host_names: Iterable[str] = (),
         all_bodies_bytes: int = 256 * MIB,
+        origins: Iterable[str] = (),
     ) -> "Access":
         """A key without a weight has 1. A body that could never get in is too large by itself."""
         keys = tuple(keys)
@@ -52,6 +55,7 @@ class Access:
             frozenset(name.casefold() for name in host_names),
             min(MAX_BODY_BYTES, for_large_bytes(all_bodies_bytes)),
             all_bodies_bytes,
+            frozenset(origin.casefold() for origin in origins),
         )
 
 
@@ -78,13 +82,20 @@ def refusal(head: Head, access: Access) -> HTTPProblem | None:
     if head.n_headers > MAX_HEADERS:
         words = f"{head.n_headers} header fields are more than {MAX_HEADERS}"
         return HTTPProblem(431, words, code="too_many_headers")
+    if problem := _foreign_host(head, access) or _foreign_origin(head, access):
+        return problem
+    if asks_first(head, access):  # a browser asks without the page's key
+        return None
     return (
-        _foreign_host(head, access)
-        or _foreign_origin(head)
-        or _wrong_key(head, access)
+        _wrong_key(head, access)
         or _wrong_content(head)
         or (too_large(access) if announced_bytes(head) > access.max_body_bytes else None)
     )
+
+
+def asks_first(head: Head, access: Access) -> bool:
+    """Whether it is the question of a page that may ask here, which the door answers itself."""
+    return is_question(head.method, head.headers) and is_allowed(head.headers, access.origins)
 
 
 def _foreign_host(head: Head, access: Access) -> HTTPProblem | None:
@@ -100,15 +111,17 @@ def _foreign_host(head: Head, access: Access) -> HTTPProblem | None:
     )
 
 
-def _foreign_origin(head: Head) -> HTTPProblem | None:
+def _foreign_origin(head: Head, access: Access) -> HTTPProblem | None:
     origin = head.headers.get("origin")
-    if origin is None:
+    if origin is None or is_allowed(head.headers, access.origins):
         return None
     host = head.headers.get("host", "")
     if origin.casefold() in (f"http://{host}".casefold(), f"https://{host}".casefold()):
         return None
     return HTTPProblem(
-        403, "requests from web pages of another origin are not answered", code="foreign_origin"
+        403,
+        "requests from web pages of another origin are not answered, but those of allowed_origins",
+        code="foreign_origin",
     )
 
 

@@ -49,20 +49,23 @@ async def list_models(request: Request) -> Response:
     """Each model, and after it its adapters: they are asked for like models."""
     if _is_anthropics(request):
         return json_response(model_list(_all_anthropics(gateway_of(request).models)))
-    cards = []
-    for served in gateway_of(request).models:
-        cards.append(_card(served))
+    cards, models = [], gateway_of(request).models
+    for served in models:
+        cards.append(_card(served, models.aliases_of(served)))
         cards += [_adapter_card(served, adapter.name) for adapter in served.engine.adapters]
     return json_response(ModelList("list", cards))
 
 
 async def show_model(request: Request) -> Response:
     name = request.path_params["name"]
-    served = gateway_of(request).models.find(name)
+    models = gateway_of(request).models
+    served = models.find(name)
     adapter = served.engine.adapters.find(name)
     if _is_anthropics(request):
         return json_response(_anthropics(served, adapter.name if adapter else served.name))
-    return json_response(_adapter_card(served, adapter.name) if adapter else _card(served))
+    if adapter:
+        return json_response(_adapter_card(served, adapter.name))
+    return json_response(_card(served, models.aliases_of(served)))
 
 
 def _is_anthropics(request: Request) -> bool:
@@ -82,17 +85,17 @@ def _anthropics(served: Served, name: str) -> AnthropicCard:
 
 
 def _adapter_card(served: Served, name: str) -> ModelCard:
-    return msgspec.structs.replace(_card(served), id=name, aliases=(), parent=served.name)
+    return msgspec.structs.replace(_card(served, ()), id=name, parent=served.name)
 
 
-def _card(served: Served) -> ModelCard:
+def _card(served: Served, aliases: tuple[str, ...]) -> ModelCard:
     plan, spec, ready = served.engine.plan, served.spec, served.engine.ready
     return ModelCard(
         id=served.name,
         object="model",
         created=served.created,
         owned_by="edgellm",
-        aliases=served.aliases,
+        aliases=aliases,
         capabilities=served.capabilities,
         license=spec.license if spec else None,
         meta=ModelMeta(

@@ -85,7 +85,7 @@ async def pull(request: Request) -> Response:
 
 
 def _is_served(request: Request, body: NameBody) -> bool:
-    return any(one.answers_to(body.asked) for one in gateway_of(request).models)
+    return gateway_of(request).models.knows(body.asked)
 
 
 async def refuse(request: Request) -> ASGIApp:

@@ -27,6 +27,16 @@ def test_a_model_is_listed_while_it_loads():
     assert made.models.find("tiny").engine is garage.engines[0]
 
 
+def test_the_names_that_it_was_given_outlive_the_model():
+    made, _, _ = fleet(aliases=("gpt-4o-mini",))
+
+    async def swapped():
+        old = await made.load(prepared("demo"))
+        return await made.swap(old, prepared("real"))
+
+    assert asyncio.run(swapped()) is made.models.find("gpt-4o-mini")
+
+
 def test_out_of_memory_tries_the_next_smaller_plan_and_says_so():
     made, garage, said = fleet(DoesNotFit("2 GiB short"), DoesNotFit("1 GiB short"))
 

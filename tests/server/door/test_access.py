@@ -52,6 +52,34 @@ def test_pages_of_another_origin_are_refused(method, origin):
     assert status(head(method, origin=origin, content_type="application/json")) == 403
 
 
+PAGE = "http://localhost:3000"
+FOR_PAGE = Access.of(keys=["s3cret"], origins=[PAGE, "app://Obsidian.md"])
+
+
+def test_pages_that_the_configuration_allows_are_answered():
+    assert status(head(origin=PAGE, x_api_key="s3cret"), FOR_PAGE) is None
+    assert status(head(origin="app://obsidian.md", x_api_key="s3cret"), FOR_PAGE) is None
+    assert status(head(origin=PAGE), FOR_PAGE) == 401
+    assert status(head(origin=PAGE, host="evil.com", x_api_key="s3cret"), FOR_PAGE) == 403
+    for other in ("http://localhost:3001", "https://localhost:3000", "null", f"{PAGE}.evil.com"):
+        assert status(head(origin=other, x_api_key="s3cret"), FOR_PAGE) == 403
+
+
+def test_a_star_is_every_page_that_has_the_key():
+    every = Access.of(keys=["s3cret"], origins=["*"])
+    assert status(head(origin="http://evil.com", x_api_key="s3cret"), every) is None
+    assert status(head(origin="http://evil.com"), every) == 401
+
+
+def test_a_browsers_question_needs_no_key():
+    asked = {"origin": PAGE, "access_control_request_method": "POST"}
+    assert status(head("OPTIONS", **asked), FOR_PAGE) is None
+    assert status(head("OPTIONS", origin=PAGE), FOR_PAGE) == 401
+    assert status(head("GET", **asked), FOR_PAGE) == 401
+    assert status(head("OPTIONS", **asked | {"origin": "http://evil.com"}), FOR_PAGE) == 403
+    assert status(head("OPTIONS", **asked), KEYS) == 403
+
+
 def test_a_page_of_our_own_is_not():
     assert status(head(origin="http://127.0.0.1:8484")) is None
 
