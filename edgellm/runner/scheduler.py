@@ -317,8 +317,8 @@ class Scheduler:
         for sequence in self.waiting:
             if len(self.running) >= self.limits.n_seq_max or self.waiting.closed:
                 return
-            if sequence.leader and not sequence.leader.done:
-                continue
+            if sequence.awaits_disk or (sequence.leader and not sequence.leader.done):
+                continue  # before anything is looked for: many may wait so, for many steps
             match = self._match(sequence)
             n_here = match.length if match else 0
             sequence.leader = self._leader(sequence, n_here, self.memory.shelved(sequence, n_here))

@@ -8,12 +8,14 @@ tag goes. What is shared is therefore a tree, and that is what this file keeps:
     every Run is a stretch of cells with the same owners; its parent is the stretch before it;
     a Lease is one sequence's place in the tree: the runs from the root down to `tail`.
 
-Operations: append (compute tokens), fork (seq_cp from 0), trim and release (seq_rm). What must
-hold is that they come in the order in which llama.cpp gets them: then these are its cells. It
-takes the lowest free ones (find_slot searches from its head, and no free cell lies below the head:
-seq_rm moves it down to what it frees), and a step looks at all cells up to the highest that is
-taken, in steps of 256 (get_n_kv). So cells that nobody needs cost time only where they lie below
-somebody else's, or make them lie higher. Source: llama.cpp src/llama-kv-cache.cpp.
+Operations: append (compute tokens), fork (seq_cp from 0), trim and release (seq_rm). As long as
+they come in the order in which llama.cpp gets them, these are its cells; with speculation nearly
+so: a guess that doesn't come true has a cell until it is trimmed, of which nothing is known here,
+and what is computed beside it lies higher. llama.cpp takes the lowest free ones (find_slot searches
+from its head, and no free cell lies below the head: seq_rm moves it down to what it frees), and a
+step looks at all cells up to the highest that is taken, in steps of 256 (get_n_kv). So cells that
+nobody needs cost time only where they lie below somebody else's, or make them lie higher. Source:
+llama.cpp src/llama-kv-cache.cpp.
 """
 
 from collections.abc import Iterable
@@ -102,14 +104,14 @@ class Cells:
     def n_kv(self, count: int = 0, only: Iterable[Lease] | None = None) -> int:
         """Cells that a step looks at once `count` more are taken; if need be, with no other cells
         taken than those of `only`."""
-        taken = self._taken
-        if only is not None:
-            taken = bytearray(len(taken))
-            for run in _runs(only):
-                for place in run.places:
-                    taken[place] = 1
-        height = max(taken.rfind(1) + 1, _end_of_free(taken, count))
-        return min(self.n_cells, max(pad256(1), pad256(height)))
+        if only is None:
+            height, used = self._taken.rfind(1) + 1, self.used
+        else:
+            runs = list(_runs(only))
+            height = 1 + max((max(run.places, default=-1) for run in runs), default=-1)
+            used = sum(run.length for run in runs)
+        # The lowest free cells lie below the highest that is taken, or fill all up to their own.
+        return min(self.n_cells, max(pad256(1), pad256(max(height, used + count))))
 
     def _take(self, count: int, places: list[int]) -> None:
         """The lowest that are free, told behind `places`."""
@@ -156,20 +158,3 @@ def _runs(leases: Iterable[Lease]) -> Iterable[Run]:
             seen.add(id(run))
             yield run
             run = run.parent
-
-
-def _end_of_free(taken: bytearray, count: int) -> int:
-    """How far the `count` lowest free cells reach; behind those that were ever taken all are."""
-    if not count:
-        return 0
-    low, high = 0, len(taken)
-    missing = count - taken.count(0)
-    if missing > 0:
-        return high + missing
-    while low < high:
-        middle = (low + high) // 2
-        if taken.count(0, 0, middle) < count:
-            low = middle + 1
-        else:
-            high = middle
-    return low

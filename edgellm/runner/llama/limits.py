@@ -67,7 +67,7 @@ def _step_rows(context: Any, plan: Plan, n_ubatch: int) -> int:
 
 
 def _can_share(model: Any, context: Any) -> bool:
-    """By bare forks: full attention only. For what else there is, see backend.py, `_carry`."""
+    """By bare forks: full attention only. For what else there is, see first_decodes.py."""
     has_encoder = llama_cpp.llama_model_has_encoder(model)
     is_plain = not has_encoder and not carries_state(model)
     return is_plain and llama_cpp.llama_get_memory(context) is not None

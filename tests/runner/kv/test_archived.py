@@ -198,6 +198,34 @@ def test_two_who_wait_for_the_same_file_read_it_once(limits):
     assert max(s.n_cached for s in life.sequences.values()) == 119
 
 
+class Prompt(list):
+    """It counts how often it is read."""
+
+    n_reads = 0
+
+    def __getitem__(self, index):
+        self.n_reads += 1
+        return super().__getitem__(index)
+
+
+@each_kind
+def test_while_it_waits_for_the_disk_nothing_else_is_looked_for(limits):
+    before = Life(limits)
+    first, _ = before.turn(text(100), n_output=20)
+    life = Life(limits, before)
+    life.turn([*first.tokens[:40], *text(20, seed=7)])
+    life.add(text(10, seed=8), n_output=40)
+    again = life.add([*first.tokens, 7])
+    life.step()
+    again.tokens = prompt = Prompt(again.tokens)
+    for _ in range(5):
+        life.step()
+    assert again.awaits_disk
+    assert prompt.n_reads == 0
+    life.finish()
+    assert again.n_cached == 119
+
+
 @pytest.mark.parametrize("kind", ["sliding", "hybrid"])
 def test_what_was_read_for_who_cannot_come_in_yet_stays_until_he_can(kind):
     limits = replace(KINDS[kind], n_cells=600, n_ctx_seq=600)

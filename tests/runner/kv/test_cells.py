@@ -48,6 +48,27 @@ def test_the_count_agrees_with_sets_of_cells_over_random_histories():
             assert all(lease.length == len(owned) for lease, owned in held.values())
 
 
+def test_a_step_looks_at_all_up_to_the_last_cell_that_it_will_take():
+    for seed in range(30):
+        rng = random.Random(seed)
+        cells, held = Cells(rng.choice((700, 5000))), {}
+        for _ in range(60):
+            if rng.random() < 0.6 and cells.used + 150 <= cells.n_cells:
+                again = held[rng.choice(list(held))] if held and rng.random() < 0.5 else Lease()
+                cells.append(again, rng.randint(1, 150))
+                held[again.tail] = again
+            elif held:
+                cells.release(held.pop(rng.choice(list(held))))
+            only = rng.sample(list(held.values()), rng.randint(0, len(held)))
+            for leases, asked in ((list(held.values()), {}), (only, {"only": only})):
+                taken = {place for each in leases for place in each.tail.places}
+                free = [place for place in range(cells.n_cells) if place not in taken]
+                count = rng.randint(0, len(free))
+                highest = max([*taken, *free[:count]], default=0)
+                want = min(cells.n_cells, (highest // 256 + 1) * 256)
+                assert cells.n_kv(count, **asked) == want
+
+
 def _random_step(rng, cells, held):
     choice = rng.random()
     if choice < 0.4 and held:
