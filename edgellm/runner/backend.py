@@ -37,7 +37,7 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class Known:
     """A request needs no more preparing."""
 
     mask: Mask | None  # of its structure, if it has one
@@ -90,7 +90,7 @@ class Backend(Protocol):
         thread. Raises BadRequest."""
         ...
 
-    def prepared(self, params: GenerateParams) -> Ready | None:
+    def prepared(self, params: GenerateParams) -> Known | None:
         """The same where it takes microseconds; None where it takes longer. Called on the loop's
         thread."""
         ...

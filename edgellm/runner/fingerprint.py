@@ -13,12 +13,12 @@ from edgellm.selector.plan import Plan
 _HEADER_BYTES, _SAMPLE_BYTES, _N_SAMPLES = 1 << 20, 4096, 256
 
 
-def fingerprint(path: bytes, plan: Plan, n_ctx_seq: int, library: str) -> bytes:
-    """`n_ctx_seq`: llama.cpp's own, which chooses between rotary factors. `library`: whose
-    format a state has."""
+def fingerprint(path: bytes, plan: Plan, n_cells: int, library: str) -> bytes:
+    """`n_cells`: over all sequences. With how many these are, it gives llama.cpp's n_ctx_seq, which
+    chooses between rotary factors. `library`: whose format a state has."""
     facts = (
         library, plan.kv_type_k, plan.kv_type_v, plan.flash_attention, plan.kv_unified,
-        plan.devices, plan.swa_full, n_ctx_seq, plan.batch_invariant,
+        plan.devices, plan.swa_full, n_cells, plan.batch_invariant,
         None if plan.kv_unified else plan.n_seq_max,  # streams: a state tells of all of them
     )  # fmt: skip
     digest = hashlib.sha256(repr(facts).encode())

@@ -50,7 +50,7 @@ from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
 from edgellm.runner.telling import Telling
 from edgellm.runner.threads.compiling import takes_time
-from edgellm.runner.threads.reading import is_long, read
+from edgellm.runner.threads.reading import is_long_text, read
 
 _GAUGE_PERIOD_S = 0.1
 _PAUSE_S = 0.05  # before each piece of what nobody waits for
@@ -206,7 +206,7 @@ class Worker:
             if not self._embeds:
                 raise BadRequest("this model generates text; it gives no embeddings")
             self._embeddings.check(asked)
-        if is_long(asked):
+        if is_long_text(asked):
             self._reading.add(asked.request_id)
             self._read_beside(asked)
         else:

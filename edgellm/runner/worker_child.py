@@ -42,7 +42,7 @@ from edgellm.runner.pipes import own_stdout, write_all
 from edgellm.runner.prefix_disk import PrefixDisk
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.threads.adapter_loading import AdapterLoading
-from edgellm.runner.threads.compiling import Compiling, Prepared, is_long, takes_time
+from edgellm.runner.threads.compiling import Compiling, Prepared, has_long_prompt, takes_time
 from edgellm.runner.threads.inbox import Inbox
 from edgellm.runner.threads.looking import Looker
 from edgellm.runner.threads.reading import Reading
@@ -245,7 +245,7 @@ class _Preparing:
 
     def _make(self, request: Generate) -> Prepared:
         mask = self._backend.prepare(request.params)
-        if is_long(request):
+        if has_long_prompt(request):
             tokens = tokens_of(self._backend, request.prompt, "prompt")
             request = Generate(request.request_id, tuple(tokens), request.params)
         return request, mask

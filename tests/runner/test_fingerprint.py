@@ -7,8 +7,8 @@ from real_model import demo_path, plan
 from edgellm.runner.fingerprint import fingerprint
 
 
-def of(path, made=None, n_ctx_seq=512, library="1"):
-    return fingerprint(os.fsencode(path), made or plan(), n_ctx_seq, library)
+def of(path, made=None, n_cells=512, library="1"):
+    return fingerprint(os.fsencode(path), made or plan(), n_cells, library)
 
 
 def test_the_same_file_elsewhere_is_the_same_model(tmp_path):
@@ -33,7 +33,7 @@ def test_whatever_changes_what_cells_hold_changes_it():
         of(demo_path(), replace(made, flash_attention=True)),
         of(demo_path(), replace(made, kv_unified=False)),
         of(demo_path(), replace(made, devices=("CUDA0",))),
-        of(demo_path(), n_ctx_seq=1024),
+        of(demo_path(), n_cells=1024),
         of(demo_path(), library="2"),
     ]
     assert len({of(demo_path()), *others}) == 1 + len(others)

@@ -6,7 +6,7 @@ from itertools import groupby
 import pytest
 from runner_fakes import FakeBackend, answer
 
-from edgellm.runner.intake.pictures import Rows, is_picture, placed, row_ids
+from edgellm.runner.intake.pictures import PictureRows, is_picture, placed, row_ids
 from edgellm.runner.kv.memory import Limits
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
@@ -25,7 +25,7 @@ RED, BLUE = b"red", b"blue"
 
 
 def picture(digest, n=12, *, whole):
-    return Rows(row_ids(digest, 0, n), None, 0, at_once=whole)
+    return PictureRows(row_ids(digest, 0, n), None, 0, at_once=whole)
 
 
 class Run:

@@ -18,7 +18,7 @@ from edgellm.errors import ContextTooLong
 from edgellm.runner.backend import NoKVSlot, Step
 from edgellm.runner.batch import DRAFTED, Batch, Copy, Fork, Op, RestoreAll, Row, Store, Trim
 from edgellm.runner.drafting.speculation import rows_computed
-from edgellm.runner.intake.pictures import Rows, placed, row_ids
+from edgellm.runner.intake.pictures import PictureRows, placed, row_ids
 from edgellm.runner.intake.positions import Positions
 from edgellm.runner.kv.memory import Limits
 from edgellm.runner.kv.shelf import BlobSize
@@ -314,10 +314,10 @@ def with_a_picture(rng: random.Random, life: Life):
     n_rows, cut = rng.randint(2, 8), rng.randint(1, len(prompt))
     ids = row_ids(bytes([n_rows % 3]), 0, n_rows)
     if rng.random() < 0.5:
-        picture = Rows(ids, None, 0)
+        picture = PictureRows(ids, None, 0)
     else:
         squeezed = tuple(n_rows * SQUEEZED - (i << 20) for i in range(n_rows))
-        picture = Rows(squeezed, None, 0, places=object(), n_positions=1)
+        picture = PictureRows(squeezed, None, 0, places=object(), n_positions=1)
     return placed([tuple(prompt[:cut]), picture, tuple(prompt[cut:]) or (7,)])
 
 

@@ -11,14 +11,14 @@ it: it then guesses from less, and how often that comes true is counted anyhow.
 from dataclasses import dataclass
 from typing import Any
 
-State = Any  # None: nobody kept it
+HiddenState = Any  # None: nobody kept it
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
     pos: int
     token: int
-    state: State  # after the token before
+    state: HiddenState  # after the token before
 
 
 class Trail:
@@ -27,10 +27,10 @@ class Trail:
     def __init__(self, begin: int = 0) -> None:
         self.n_seen = begin  # tokens that the model has computed
         self.n_held = begin  # tokens that have cells of the head; one more than seen after a guess
-        self.state: State = None  # after the last token that was seen
+        self.state: HiddenState = None  # after the last token that was seen
         self.waiting: list[Pair] = []  # from `n_held` on
 
-    def see(self, token: int, state: State) -> None:
+    def see(self, token: int, state: HiddenState) -> None:
         """The model computed one more token."""
         if self.n_seen == self.n_held + len(self.waiting):
             self.waiting.append(Pair(self.n_seen, token, self.state))

@@ -22,7 +22,7 @@ _MAX_HELD_BYTES = 512 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class PictureRows:
     """One picture, or one tile of it: `vectors` is a row of floats for each of `ids`, `places` say
     where each row is, if that isn't one after the other."""
 
@@ -38,7 +38,7 @@ class Rows:
         return self.at_once or self.places is not None
 
 
-Piece: TypeAlias = tuple[int, ...] | Rows  # tokens around a picture, or the picture
+Piece: TypeAlias = tuple[int, ...] | PictureRows  # tokens around a picture, or the picture
 Looks: TypeAlias = tuple[tuple[Piece, ...], ...]  # each picture's pieces
 
 
@@ -47,7 +47,7 @@ class Placed:
     """Rows in a sequence, from its token `start` on."""
 
     start: int
-    rows: Rows
+    rows: PictureRows
 
     @property
     def end(self) -> int:
@@ -78,9 +78,9 @@ def placed(pieces: Iterable[Piece]) -> tuple[list[int], tuple[Placed, ...]]:
     tokens: list[int] = []
     found = []
     for piece in pieces:
-        if isinstance(piece, Rows):
+        if isinstance(piece, PictureRows):
             found.append(Placed(len(tokens), piece))
-        tokens.extend(piece.ids if isinstance(piece, Rows) else piece)
+        tokens.extend(piece.ids if isinstance(piece, PictureRows) else piece)
     return tokens, tuple(found)
 
 

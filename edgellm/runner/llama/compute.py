@@ -9,7 +9,7 @@ import llama_cpp
 from edgellm.errors import EdgellmError
 from edgellm.runner.backend import NoKVSlot
 from edgellm.runner.batch import Row
-from edgellm.runner.llama.rows import Rows
+from edgellm.runner.llama.rows import NativeRows
 from edgellm.runner.pacing.crowding import ThreadCount
 from edgellm.selector.plan import Plan
 
@@ -21,7 +21,7 @@ class Compute:
         """`beside`: of the model that this one guesses for, whose steps are long enough to tell
         how many threads are best. Both use as many: a team that changes its size starts threads."""
         self._context, self._beside = context, beside
-        self.input = Rows(plan.n_batch)
+        self.input = NativeRows(plan.n_batch)
         # Beside an accelerator our threads rest anyway, and batch-invariant answers must not depend
         # on who else is there.
         is_fixed = bool(plan.devices) or plan.batch_invariant

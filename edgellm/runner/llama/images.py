@@ -24,7 +24,15 @@ from llama_cpp import mtmd_cpp as mtmd
 from edgellm.chat.pictures import check_depth
 from edgellm.errors import BadRequest, EdgellmError
 from edgellm.runner.batch import Row
-from edgellm.runner.intake.pictures import Piece, Placed, Rows, is_picture, position, row_ids, saved
+from edgellm.runner.intake.pictures import (
+    PictureRows,
+    Piece,
+    Placed,
+    is_picture,
+    position,
+    row_ids,
+    saved,
+)
 from edgellm.runner.llama.load import LoadError, device_handles, listener
 from edgellm.runner.loadlog import last_error, says_out_of_memory
 from edgellm.selector.plan import Plan
@@ -98,7 +106,7 @@ class Sight:
         if self.uses_mrope:
             places = _places(chunk, n_rows)
             n_positions = int(mtmd.mtmd_input_chunk_get_n_pos(chunk))
-        return Rows(ids, vectors, vectors.nbytes, whole, places, n_positions)
+        return PictureRows(ids, vectors, vectors.nbytes, whole, places, n_positions)
 
     def _keep(self, digest: bytes, pieces: tuple[Piece, ...]) -> None:
         self._seen[digest] = pieces
@@ -245,7 +253,7 @@ def _each(chunks: Any) -> Iterator[Any]:
 
 
 def _bytes_of(pieces: Sequence[Piece]) -> int:
-    return sum(piece.n_bytes for piece in pieces if isinstance(piece, Rows))
+    return sum(piece.n_bytes for piece in pieces if isinstance(piece, PictureRows))
 
 
 @contextlib.contextmanager

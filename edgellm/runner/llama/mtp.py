@@ -27,7 +27,7 @@ from edgellm.errors import EdgellmError
 from edgellm.runner.backend import NoKVSlot
 from edgellm.runner.batch import Copy, Forget, Fork, Op, Row, Sampled, Start, Stop, Trim
 from edgellm.runner.drafting.drafted import wanted, written
-from edgellm.runner.drafting.trail import State, Trail
+from edgellm.runner.drafting.trail import HiddenState, Trail
 from edgellm.runner.llama.backend import LlamaBackend
 from edgellm.runner.llama.compute import Compute
 from edgellm.runner.llama.draft import DraftingBackend, likeliest
@@ -36,7 +36,7 @@ from edgellm.runner.llama.logits import LogitRows
 from edgellm.selector.placing.draft import draft_plan
 from edgellm.selector.plan import Plan
 
-_Read: TypeAlias = tuple[Row, State]  # of a token, and the state after the one before
+_Read: TypeAlias = tuple[Row, HiddenState]  # of a token, and the state after the one before
 
 _MOST_WAITING = 64  # pairs of a sequence; then the head reads them, guesses or none
 # As C++ compilers of Linux and macOS write `llama_set_embeddings_nextn(llama_context *, bool,
@@ -146,7 +146,7 @@ class Head:
         self._tokens: dict[int, list[int]] = {}  # of the sequences that run: all that is known
         self._p_min: dict[int, float] = {}
         self._trails: dict[int, Trail] = {}
-        self._seen: list[tuple[tuple[Row, ...], State]] = []  # of this step
+        self._seen: list[tuple[tuple[Row, ...], HiddenState]] = []  # of this step
         calls.tell(target, True, False)
         calls.tell(self._context, True, True)
         self._decode([(Row(0, 0, 0, True), None)], n_logits=1)  # the first costs five others
@@ -198,7 +198,7 @@ class Head:
         late = [s for s, trail in self._trails.items() if len(trail.waiting) >= _MOST_WAITING]
         self._decode(self._waiting(late), n_logits=0)
 
-    def _see(self, row: Row, state: State) -> None:
+    def _see(self, row: Row, state: HiddenState) -> None:
         trail = self._trails.get(row.seq_id)
         if trail is None or trail.n_seen != row.pos:
             self._cut(row.seq_id, 0)

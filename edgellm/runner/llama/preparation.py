@@ -4,7 +4,7 @@ import threading
 import time
 
 from edgellm.chat.messages import GenerateParams
-from edgellm.runner.backend import Ready
+from edgellm.runner.backend import Known
 from edgellm.runner.batch import Mask
 from edgellm.runner.llama.sampling import Samplers
 from edgellm.runner.llama.vocab import Vocab
@@ -22,13 +22,13 @@ class Preparation:
         self._samplers.warm(params.sampling)
         return self._masks().compile(params.structure) if params.structure else None
 
-    def prepared(self, params: GenerateParams) -> Ready | None:
+    def prepared(self, params: GenerateParams) -> Known | None:
         if not self._samplers.is_warm(params.sampling):
             return None
         if params.structure is None:
-            return Ready(None)
+            return Known(None)
         mask = self._made.kept(params.structure) if self._made else None
-        return Ready(mask) if mask else None
+        return Known(mask) if mask else None
 
     def is_prepared(self, params: GenerateParams) -> bool:
         if not self._samplers.is_warm(params.sampling):

@@ -20,12 +20,12 @@ _RULES: Final = 2  # raise it when oracle/rules.py or the question's meaning cha
 _MOST_ANSWERS: Final = 2_000  # of one model
 _MOST_BYTES: Final = 4 << 20
 
-Rows = tuple[Row, ...]
+Answer = tuple[Row, ...]
 
 
 class _File(msgspec.Struct):
     version: str
-    answers: dict[str, Rows]
+    answers: dict[str, Answer]
 
 
 class OracleCache:
@@ -38,10 +38,10 @@ class OracleCache:
         """Whether it was ever asked about."""
         return bool(self._file(model).answers)
 
-    def get(self, model: str, question: Question) -> Rows | None:
+    def get(self, model: str, question: Question) -> Answer | None:
         return self._file(model).answers.get(_key(question))
 
-    def put(self, model: str, question: Question, rows: Rows) -> None:
+    def put(self, model: str, question: Question, rows: Answer) -> None:
         file = self._file(model)
         if len(file.answers) >= _MOST_ANSWERS:
             file.answers.clear()

@@ -23,7 +23,7 @@ from edgellm.models.gguf.skeleton import skeleton, write_skeletons
 from edgellm.models.quants import BY_NAME
 from edgellm.probe.hardware import Hardware
 from edgellm.runner.build import llama_build
-from edgellm.runner.oracle.cache import OracleCache, Rows
+from edgellm.runner.oracle.cache import Answer, OracleCache
 from edgellm.runner.oracle.messages import DescribedDevice, Question
 from edgellm.runner.oracle.process import OracleProcess
 from edgellm.selector.memory.layout import HOST_ONLY
@@ -115,7 +115,7 @@ class LlamaOracle:
             self._cache = OracleCache(folder, llama_build())
         return self._cache
 
-    def _ask(self, candidate: Candidate, model: _Model, question: Question) -> Rows | None:
+    def _ask(self, candidate: Candidate, model: _Model, question: Question) -> Answer | None:
         if model.faults >= _MOST_FAULTS:
             return None
         try:
@@ -182,7 +182,9 @@ def _described(placement: Placement, hardware: Hardware) -> list[DescribedDevice
     return described
 
 
-def _with_output(candidate: Candidate, shape: ContextShape, rows: Rows) -> tuple[BufferBytes, ...]:
+def _with_output(
+    candidate: Candidate, shape: ContextShape, rows: Answer
+) -> tuple[BufferBytes, ...]:
     """llama.cpp's breakdown leaves its output buffer out; the log's lines leave out weights."""
     *devices, host = rows
     output = output_bytes(candidate.spec, shape)

@@ -34,10 +34,10 @@ Done: TypeAlias = Callable[[Generate, Mask | EdgellmError | None], None]
 
 def takes_time(request: Generate) -> bool:
     params = request.params
-    return params.structure is not None or uses_dry(params.sampling) or is_long(request)
+    return params.structure is not None or uses_dry(params.sampling) or has_long_prompt(request)
 
 
-def is_long(request: Generate) -> bool:
+def has_long_prompt(request: Generate) -> bool:
     """Pictures need their text as it is."""
     prompt = request.prompt
     return isinstance(prompt, str) and len(prompt) > LONG_CHARS and not request.params.pictures
@@ -75,7 +75,7 @@ class Compiling(OneThread):
 
     def at_once(self, request: Generate) -> Compiled | None:
         """On the caller's thread. None: it would take time."""
-        if is_long(request):
+        if has_long_prompt(request):
             return None
         made = attempted(lambda: self._make_known(request), lambda error: _blamed(request, error))
         match made:
@@ -149,10 +149,10 @@ class Compiling(OneThread):
         return None
 
     def _is_quick(self, request: Generate) -> bool:
-        return not is_long(request) and self._is_known(request.params)
+        return not has_long_prompt(request) and self._is_known(request.params)
 
 
 def _blamed(request: Generate, error: Exception) -> BadRequest:
-    if request.params.structure is not None and not is_long(request):
+    if request.params.structure is not None and not has_long_prompt(request):
         return BadRequest(f"this structure can't be compiled: {error}", param="structure")
     return BadRequest(f"this request can't be made ready: {error}")

@@ -23,7 +23,7 @@ def read(backend: Backend, asked: Text) -> Tokens:
     return words_of(backend, asked)
 
 
-def is_long(asked: Text) -> bool:
+def is_long_text(asked: Text) -> bool:
     return _n_chars(asked) > LONG_CHARS
 
 

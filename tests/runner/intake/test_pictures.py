@@ -2,8 +2,8 @@ import pytest
 
 from edgellm.errors import Overloaded
 from edgellm.runner.intake.pictures import (
+    PictureRows,
     Placed,
-    Rows,
     check_held,
     is_picture,
     next_rows,
@@ -17,7 +17,7 @@ RED, BLUE = b"red", b"blue"
 
 
 def rows(digest=RED, n=8, *, whole=False, n_bytes=0):
-    return Rows(row_ids(digest, 0, n), None, n_bytes, at_once=whole)
+    return PictureRows(row_ids(digest, 0, n), None, n_bytes, at_once=whole)
 
 
 def test_rows_are_named_by_the_picture_and_by_nothing_else():

@@ -15,7 +15,7 @@ from edgellm.runner.batch import (
     Stop,
     Trim,
 )
-from edgellm.runner.intake.pictures import Placed, Rows, row_ids
+from edgellm.runner.intake.pictures import PictureRows, Placed, row_ids
 from edgellm.runner.intake.positions import Positions
 
 NOTHING = GenerateParams()
@@ -25,7 +25,7 @@ PLACES = object()
 def shown(start, n_rows, n_positions):
     """A picture from token `start` on."""
     ids = row_ids(b"red", 0, n_rows)
-    return Placed(start, Rows(ids, None, 0, places=PLACES, n_positions=n_positions))
+    return Placed(start, PictureRows(ids, None, 0, places=PLACES, n_positions=n_positions))
 
 
 def start(seq_id, *pictures):

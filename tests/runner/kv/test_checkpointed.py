@@ -8,7 +8,7 @@ from state_runs import KINDS, TURN_END, Run, random_history, random_limits, text
 
 from edgellm.chat.messages import GenerateParams
 from edgellm.runner.batch import Blank, Checkpoint, Copy, Fork, Resume, Trim
-from edgellm.runner.intake.pictures import Rows, placed, row_ids
+from edgellm.runner.intake.pictures import PictureRows, placed, row_ids
 
 each_kind = pytest.mark.parametrize("limits", KINDS.values(), ids=list(KINDS))
 
@@ -188,7 +188,7 @@ def test_a_stream_is_cut_back_only_after_its_state_is_there():
 @pytest.mark.parametrize("at_once", [False, True])
 def test_a_checkpoint_before_a_picture_is_taken_though_the_text_goes_on(limits, at_once):
     run, system = Run(replace(limits, n_batch=128)), [*text(47), TURN_END]
-    picture = Rows(row_ids(b"red", 0, 40), None, 0, at_once=at_once)
+    picture = PictureRows(row_ids(b"red", 0, 40), None, 0, at_once=at_once)
     prompt, pictures = placed([(*system, *text(50)), picture, tuple(text(9))])
     run.add(prompt, pictures=pictures)
     run.finish()
@@ -199,7 +199,7 @@ def test_a_checkpoint_before_a_picture_is_taken_though_the_text_goes_on(limits, 
 @each_kind
 def test_a_prompt_that_ends_with_a_picture_seen_at_once_is_shared_up_to_it(limits):
     run, words = Run(replace(limits, n_batch=128)), tuple(text(60))
-    picture = Rows(row_ids(b"red", 0, 40), None, 0, at_once=True)
+    picture = PictureRows(row_ids(b"red", 0, 40), None, 0, at_once=True)
     prompt, pictures = placed([words, picture])
     for n_together in (2, 1):
         for _ in range(n_together):
@@ -213,7 +213,7 @@ def test_a_prompt_that_ends_with_a_picture_seen_at_once_is_shared_up_to_it(limit
 def test_a_picture_that_was_left_in_the_middle_is_read_again_from_its_beginning(limits, n_text):
     run, shared = Run(limits), [*text(47), TURN_END, *text(60)][:n_text]
     places = object()  # its rows share positions, and may be computed one after the other
-    picture = Rows(row_ids(b"red", 0, 150), None, 0, places=places, n_positions=10)
+    picture = PictureRows(row_ids(b"red", 0, 150), None, 0, places=places, n_positions=10)
     prompt, pictures = placed([tuple(shared), picture, (7, 8, 9)])
     left = run.add(prompt, pictures=pictures)
     while left.n_computed <= n_text:

@@ -10,7 +10,7 @@ import pytest
 from edgellm.chat.messages import GenerateParams
 from edgellm.chat.pictures import Pictures
 from edgellm.errors import BadRequest, ContextTooLong, Overloaded
-from edgellm.runner.intake.pictures import Placed, Rows
+from edgellm.runner.intake.pictures import PictureRows, Placed
 from edgellm.runner.messages import Generate
 from edgellm.runner.threads.looking import Looker
 
@@ -84,7 +84,7 @@ def test_the_text_around_them_becomes_tokens_with_one_beginning(looker, eye, tol
 
 
 def test_the_rows_of_a_picture_stand_among_the_tokens(told):
-    rows = Rows((-5, -6), None, 0)
+    rows = PictureRows((-5, -6), None, 0)
     Looker(lambda file: (rows,), letters, told.put).look(
         Generate(1, "a<P>b", request(1, RED).params)
     )

@@ -9,7 +9,7 @@ from edgellm.errors import BadRequest, ContextTooLong
 from edgellm.runner.kv.memory import Limits
 from edgellm.runner.messages import Embed, Infill, Rerank, Tokenize
 from edgellm.runner.threads.compiling import LONG_CHARS
-from edgellm.runner.threads.reading import Reading, is_long
+from edgellm.runner.threads.reading import Reading, is_long_text
 
 LIMITS = Limits(n_cells=400, n_ctx_seq=100, n_batch=32, n_seq_max=4)
 HALF = "x" * (LONG_CHARS // 2 + 1)
@@ -56,12 +56,12 @@ def read(*asked, forget=()):
     ],
 )
 def test_a_request_is_long_by_all_of_its_text(of):
-    assert is_long(of(HALF))
-    assert not is_long(of(HALF[:1000]))
+    assert is_long_text(of(HALF))
+    assert not is_long_text(of(HALF[:1000]))
 
 
 def test_tokens_that_come_as_such_are_not_long():
-    assert not is_long(Embed(1, ((5,) * 100_000,)))
+    assert not is_long_text(Embed(1, ((5,) * 100_000,)))
 
 
 def test_each_is_told_once_in_its_order_with_its_tokens_or_its_fault():
