@@ -10,6 +10,7 @@ from edgellm.runner.drafting.guessing import Guesser
 from edgellm.runner.intake.pictures import Placed
 from edgellm.runner.kv.cells import Lease
 from edgellm.runner.kv.shelf import Edge
+from edgellm.runner.kv.whole_file import WholeFile
 
 
 class State(enum.Enum):
@@ -40,6 +41,7 @@ class Sequence:
     leader: "Leader | None" = None
     restoring: list[Edge] = field(default_factory=list)  # what is to come back into its cells
     fetching: list[Edge] = field(default_factory=list)  # what is read from disk before that
+    fetching_whole: WholeFile | None = None  # the same, of a model that carries a state
     n_restored: int = 0  # of n_cached, those that were not in the cells
     n_loaded: int = 0  # of these, those that were not in memory either
     mask: Mask | None = None
@@ -59,7 +61,8 @@ class Sequence:
 
     @property
     def awaits_disk(self) -> bool:
-        return any(edge.is_coming for edge in self.fetching)
+        whole = self.fetching_whole
+        return any(edge.is_coming for edge in self.fetching) or bool(whole and whole.is_coming)
 
     @property
     def n_computed_here(self) -> int:

@@ -5,6 +5,6 @@ for each id), and `checkpointed` where sequences carry a state, with ended ones 
 `in_place`. `prefix` finds what a prompt has in common with the cells; `checkpoints` and `stops` say
 where a state can be forked; `last_read` is what several copies of one stream have in common. What
 leaves the cells goes through `copying`: stretches by `spill` to the `shelf`, whole conversations by
-`away` to host memory and by `archived` to the `archive`; `prefix_file` is the form of either on
-disk.
+`away` to host memory and by `archived` to the `archive` of each `whole_file`; `prefix_file` is the
+form of either on disk.
 """

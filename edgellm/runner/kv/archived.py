@@ -25,7 +25,7 @@ from edgellm.runner.kv.checkpointed import CheckpointedMemory
 from edgellm.runner.kv.copying import AWAITED_RATIO, WHOLE_RATIO
 from edgellm.runner.kv.memory import Limits, PartialState
 from edgellm.runner.kv.prefix import Match, Retained
-from edgellm.runner.kv.shelf import Edge
+from edgellm.runner.kv.whole_file import WholeFile
 from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.pacing.smoothing import smoothed
 from edgellm.runner.sequence import Sequence
@@ -68,11 +68,11 @@ class ArchivedMemory(CheckpointedMemory):
         self._is_decoding = any(s.n_output for s in running)
 
     def shelved(self, sequence: Sequence, n_here: int) -> int:
-        edge = self._find(sequence, n_here)
-        return edge.start if edge else 0
+        file = self._find(sequence, n_here)
+        return file.length if file else 0
 
     def fetches(self, sequence: Sequence, n_here: int) -> bool:
-        if self._archive is None or not (sequence.fetching or self._find(sequence, n_here)):
+        if self._archive is None or not (sequence.fetching_whole or self._find(sequence, n_here)):
             return False
         return self._archive.fetches(sequence, n_here)
 
@@ -189,15 +189,15 @@ class ArchivedMemory(CheckpointedMemory):
         """Where it goes on: from what was read for it, if that goes further than `match`."""
         if self._archive is None:
             return match
-        edge = self._archive.arrived(sequence, match.length if match else 0)
-        if edge is None or not self._may_restore(edge):
+        file = self._archive.arrived(sequence, match.length if match else 0)
+        if file is None or not self._may_restore(file):
             return match
-        if not self._has_place(edge.start, sequence, running):
+        if not self._has_place(file.length, sequence, running):
             return match  # what was read stays until there is
-        held = Retained(-1, sequence.tokens[: edge.start], Lease(), edge.start)
-        kept = self._put_back(self._archive.hand_over(edge), held, running)
-        sequence.n_restored = sequence.n_loaded = edge.start
-        return Match(kept, edge.start)
+        held = Retained(-1, sequence.tokens[: file.length], Lease(), file.length)
+        kept = self._put_back(self._archive.hand_over(file), held, running)
+        sequence.n_restored = sequence.n_loaded = file.length
+        return Match(kept, file.length)
 
     def _enter_loaded(self, sequence: Sequence) -> None:
         """It runs: what it waited for has come, or isn't needed."""
@@ -205,14 +205,14 @@ class ArchivedMemory(CheckpointedMemory):
         sequence.n_loaded = min(sequence.n_loaded, sequence.n_cached)
         sequence.n_restored = min(sequence.n_restored, sequence.n_cached)
 
-    def _find(self, sequence: Sequence, n_here: int) -> Edge | None:
-        edge = self._archive.find(sequence, n_here) if self._archive else None
-        return edge if edge and self._may_restore(edge) else None
+    def _find(self, sequence: Sequence, n_here: int) -> WholeFile | None:
+        file = self._archive.find(sequence, n_here) if self._archive else None
+        return file if file and self._may_restore(file) else None
 
-    def _may_restore(self, edge: Edge) -> bool:
+    def _may_restore(self, file: WholeFile) -> bool:
         if not self._is_decoding or not self._state.has_cells:
             return True  # a state alone is put back as every checkpoint is
-        return self._is_quick(edge.n_bytes, AWAITED_RATIO)
+        return self._is_quick(file.n_bytes, AWAITED_RATIO)
 
     def _is_quick(self, n_bytes: int, part: float, unmeasured_byte_s: float = inf) -> bool:
         """To copy so much takes no larger part of the time between two tokens.

@@ -59,9 +59,9 @@ def test_the_longest_file_that_a_prompt_goes_on_from_is_found():
     made, _, _ = archive()
     made.put(TALK[:50], 7, 10)
     made.put(TALK[:90], 8, 10, spared=50)
-    assert made.find(asks(TALK), 0).start == 90
-    assert made.find(asks(TALK[:90]), 0).start == 50  # a prompt's last token is always computed
-    assert made.find(asks([*TALK[:89], 5, 6]), 0).start == 50
+    assert made.find(asks(TALK), 0).length == 90
+    assert made.find(asks(TALK[:90]), 0).length == 50  # a prompt's last token is always computed
+    assert made.find(asks([*TALK[:89], 5, 6]), 0).length == 50
     assert made.find(asks([5, *TALK]), 0) is None
     assert made.find(asks(TALK), 70) is None  # twenty tokens are computed sooner than read
 
@@ -71,11 +71,11 @@ def test_a_prompt_that_waits_is_looked_up_again_only_when_the_files_have_changed
     made.put(TALK[:40], 7, 10)
     sequence = asks(TALK)
     sequence.tokens = prompt = Prompt(TALK)
-    assert [made.find(sequence, n_here).start for n_here in (0, 0, 5)] == [40, 40, 40]
+    assert [made.find(sequence, n_here).length for n_here in (0, 0, 5)] == [40, 40, 40]
     assert made.find(sequence, 30) is None
     assert prompt.n_reads == 1
     made.put(TALK[:90], 8, 10)
-    assert [made.find(sequence, n_here).start for n_here in (0, 0)] == [90, 90]
+    assert [made.find(sequence, n_here).length for n_here in (0, 0)] == [90, 90]
     assert prompt.n_reads == 2
     made.fetches(sequence, 0)
     made.fetched(1, ok=False)

@@ -1,0 +1,21 @@
+"""A file of all that a sequence held after so many tokens, as the archive knows it. Pure."""
+
+from dataclasses import dataclass
+
+
+@dataclass(eq=False, slots=True)
+class WholeFile:
+    name: bytes  # of its tokens, of which none is kept here; see prefix_file.py
+    key: bytes
+    length: int  # tokens
+    n_bytes: int
+    blob: int | None = None  # that it is read to
+    is_coming: bool = False  # from disk, its room in memory is taken
+    in_ram: bool = False
+    used_at: int = 0  # in files put and used
+    n_pins: int = 0  # requests that wait for it
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whoever asked for it may have left before it was read."""
+        return self.is_coming or self.n_pins > 0
