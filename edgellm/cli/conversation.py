@@ -58,15 +58,13 @@ class Answering:
                 written.text(piece.text)
                 written.timings = piece.timings or written.timings
                 written.reason = piece.reason or written.reason
-        except EdgellmError:
-            if not written.answer:
-                self.said.pop()
-            raise
         finally:
             waiting.end()
             written.end()
             if written.answer:
                 self.said.append(Message("assistant", written.answer))
+            else:
+                self.said.pop()  # many templates refuse two questions in a row
         if written.reason == "length" and "max_tokens" not in self.options:
             say("(cut at the length limit)")
         if self.verbose and written.timings:

@@ -1,10 +1,12 @@
 import contextlib
 import io
+import signal
+import threading
 from dataclasses import replace
 
 import pytest
 from pictures import png
-from server.server_fakes import FakeEngine, live_server, served, words
+from server.server_fakes import HANG, FakeEngine, live_server, served, words
 
 from edgellm.chat.events import Failed, ReasoningDelta, TextDelta
 from edgellm.cli.conversation import Answering, converse, timing_lines
@@ -61,6 +63,41 @@ def test_a_question_without_any_answer_is_forgotten(answering, engine):
 
     with pytest.raises(EdgellmError):
         answering.ask("Hi")
+    assert answering.said == []
+
+
+def press_ctrl_c_soon():
+    main = threading.main_thread().ident
+    threading.Timer(0.3, signal.pthread_kill, [main, signal.SIGINT]).start()
+
+
+@pytest.mark.parametrize("events", [[], [ReasoningDelta("Hm. ")]])
+def test_a_question_that_was_stopped_before_its_first_word_is_forgotten(
+    answering, engine, events, capsys
+):
+    engine.scripts = [words("one"), [*events, HANG], words("three")]
+    answering.ask("first")
+    press_ctrl_c_soon()
+    with pytest.raises(KeyboardInterrupt):
+        answering.ask("second")
+    answering.ask("third")
+
+    assert [message.content for message in answering.said] == ["first", "one", "third", "three"]
+
+
+def test_what_was_stopped_is_remembered_as_far_as_it_came(answering, engine, capsys):
+    engine.scripts = [[TextDelta("Hel"), HANG]]
+    press_ctrl_c_soon()
+    with pytest.raises(KeyboardInterrupt):
+        answering.ask("Hi")
+
+    assert answering.said == [Message("user", "Hi"), Message("assistant", "Hel")]
+
+
+def test_an_answer_without_a_word_is_forgotten_with_its_question(answering, engine, capsys):
+    engine.scripts = [[ReasoningDelta("Hm."), *words("", reason="length")]]
+    answering.ask("Hi")
+
     assert answering.said == []
 
 
