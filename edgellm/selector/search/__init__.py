@@ -2,6 +2,7 @@
 
 `question` is what is asked; `checks` refuses what can't be, `limited` what a backend can't.
 `decide` sees through the candidates, at a `glance` first, then by their `options` in all
-`settings`; `variants` refines the winners, `tried` passes over what can no longer win, `ranking`
-orders them, `confirm` asks llama.cpp. `pareto` and `alike` are the others beside the chosen one.
+`settings`, at their `paces`; `variants` refines the winners, `tried` passes over what can no
+longer win, `ranking` orders them, `confirm` asks llama.cpp. `pareto` and `alike` are the others
+beside the chosen one.
 """

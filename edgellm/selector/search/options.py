@@ -11,26 +11,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 
-from edgellm.models.gguf.loadable import LOADABLE
 from edgellm.models.spec import ModelSpec
 from edgellm.selector.memory.buffers import Buffers
 from edgellm.selector.memory.load import Bulk, Load
 from edgellm.selector.memory.shares import Ways
 from edgellm.selector.placing.devices import DeviceSet
 from edgellm.selector.placing.draft import beside_draft
-from edgellm.selector.placing.machine import Shortfall
+from edgellm.selector.placing.machine import Machine, Shortfall
 from edgellm.selector.placing.split import place, sketch
 from edgellm.selector.plan import Candidate, KVType, Placement, Range
 from edgellm.selector.power import placement_power_w
 from edgellm.selector.quality import kv_kld, weight_kld
 from edgellm.selector.search.limited import Barred, Limited
+from edgellm.selector.search.paces import pace_of, prompt_tok_s
 from edgellm.selector.search.question import Question
 from edgellm.selector.search.ranking import Merit, Pace, Rank, wants_throughput
-from edgellm.selector.search.settings import Setting, settings
+from edgellm.selector.search.settings import Setting, is_stuck, settings
 from edgellm.selector.search.tried import Tried
 from edgellm.selector.speed.bounds import Bound, Bounds
-from edgellm.selector.speed.speed import decode_tok_s, prefill_tok_s, ttft_s
-from edgellm.selector.speed.speed_profile import SpeedProfile
 from edgellm.units import MIB, format_rate
 from edgellm.values import frozen
 
@@ -220,7 +218,7 @@ class Search:
         placed = add_up(self.load(setting), machine, devices, ways)
         if isinstance(placed, Shortfall):
             return Miss(self.candidate, setting, placed)
-        option = self._option(setting, devices, placed, ways)
+        option = self._option(setting, devices, placed, ways, machine)
         unmet = self._unmet(option)
         return Miss(self.candidate, setting, unmet) if unmet else option
 
@@ -283,12 +281,19 @@ class Search:
         return Pace(decode, _point(first_s / at_once), batch)
 
     def _option(
-        self, setting: Setting, devices: DeviceSet, placement: Placement, ways: Ways
+        self,
+        setting: Setting,
+        devices: DeviceSet,
+        placement: Placement,
+        ways: Ways,
+        machine: Machine,
     ) -> Option:
         watts = placement_power_w(self.question.machine.hardware, placement)
         pace = self._pace(setting, placement)
         n_devices = len(placement.device_ids) + placement.shares[-1].computes
         merit = self._merit(setting, pace, n_devices, watts)
+        if is_stuck(setting, placement, self.question.goal, self.question.workload, machine):
+            merit = replace(merit, is_stuck=True)
         return Option(self.candidate, setting, devices, placement, ways, merit)
 
     def _merit(self, setting: Setting, pace: Pace, n_devices: int, watts: float | None) -> Merit:
@@ -323,11 +328,7 @@ class Search:
 
     def prefill_tok_s(self, option: Option) -> Range:
         """Not part of the search, which goes by the first token."""
-        machine = self.question.machine
-        rate = prefill_tok_s(
-            self.spec, option.setting.shape, option.placement, machine.hardware, machine.speed
-        )
-        return rate if self.spec.architecture in LOADABLE else _widened(rate, machine.speed)
+        return prompt_tok_s(self.question, self.spec, option.setting, option.placement)
 
     def _unmet(self, option: Option) -> Unmet | None:
         goal, decode, watts = self.question.goal, option.pace.decode, option.merit.power_w
@@ -351,27 +352,6 @@ class _Pair:
     bound: Rank
     setting: Setting
     devices: DeviceSet
-
-
-def pace_of(question: Question, spec: ModelSpec, setting: Setting, placed: Placement) -> Pace:
-    shape, machine = setting.shape, question.machine
-    facts = spec, shape, placed, machine.hardware, machine.speed
-    decode, batch = decode_tok_s(*facts), None
-    if wants_throughput(question.goal, question.workload) and setting.n_parallel > 1:
-        batch = decode_tok_s(*facts, n_streams=setting.n_parallel)
-    first = ttft_s(*facts, question.workload.n_prompt)
-    if spec.architecture in LOADABLE:
-        return Pace(decode, first, batch)
-    profile = machine.speed
-    return Pace(
-        _widened(decode, profile), _widened(first, profile), batch and _widened(batch, profile)
-    )
-
-
-def _widened(figure: Range, profile: SpeedProfile) -> Range:
-    """Of an architecture that nobody has run here."""
-    spread = profile.unknown_spread
-    return Range(figure.p10 * spread.low, figure.p50, figure.p90 * spread.high)
 
 
 def _buffers(spec: ModelSpec, wished: Sequence[Setting]) -> Buffers:

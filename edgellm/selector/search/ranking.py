@@ -40,6 +40,7 @@ _POINTS_PER_SPARE_HALVING = 0.05  # of the time to the first token
 _POINTS_PER_DEVICE_DOUBLING = 0.1
 _POINTS_OF_PLAIN_CACHE = 0.05  # a quantized cache has to buy something
 _POINTS_OF_POOL = 0.05  # so have streams of their own: idle conversations can't leave those
+_POINTS_OF_STUCK_POOL = -0.05  # and where they have nowhere to go, they slow whoever writes
 _STEPS_PER_DOUBLING = 35  # 2 %: closer predictions count as equal
 
 Rank = tuple[float, ...]
@@ -67,6 +68,7 @@ class Merit:
     kv_kld: float
     n_devices: int  # that compute; the CPU is one
     power_w: float | None
+    is_stuck: bool = False  # one pool whose idle conversations have nowhere to go
 
     @property
     def kld(self) -> float:
@@ -136,13 +138,19 @@ def balance(merit: Merit, goal: Goal, workload: Workload) -> float:
     return (
         (lead if lead < 0 else _POINTS_PER_SPARE_DOUBLING * lead)
         + (_POINTS_OF_PLAIN_CACHE if merit.kv_kld == 0 else 0.0)
-        + (_POINTS_OF_POOL if setting.kv_unified else 0.0)
+        + _points_of_layout(merit)
         - delay
         + min(context, 0.0)
         + parallel
         - _POINTS_PER_DEVICE_DOUBLING * log2(max(merit.n_devices, 1))
         - _POINTS_PER_KLD * merit.kld
     )
+
+
+def _points_of_layout(merit: Merit) -> float:
+    if merit.is_stuck:
+        return _POINTS_OF_STUCK_POOL
+    return _POINTS_OF_POOL if merit.setting.kv_unified else 0.0
 
 
 def _doublings(ratio: float) -> float:

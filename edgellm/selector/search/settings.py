@@ -9,9 +9,10 @@ micro-batches are the last resort: tried only when nothing fits without them.
 from collections.abc import Iterator
 
 from edgellm.models.spec import ModelSpec
-from edgellm.selector.memory.leaving import can_leave, n_scratch
+from edgellm.selector.memory.leaving import can_leave, n_scratch, prefix_ram_bytes
 from edgellm.selector.memory.shape import ContextShape
-from edgellm.selector.plan import Goal, KVType
+from edgellm.selector.placing.machine import Machine
+from edgellm.selector.plan import Goal, KVType, Placement
 from edgellm.selector.profiles import Workload
 from edgellm.selector.search.checks import MAX_SEQUENCES, check_heads, misfit_of
 from edgellm.values import frozen
@@ -181,6 +182,18 @@ def _unified(spec: ModelSpec, goal: Goal, workload: Workload) -> bool:
         return goal.kv_unified
     leaves = can_leave(spec) and goal.prefix_ram_bytes != 0
     return workload.kv_unified and (leaves or workload.kv_unified_if_idle_stays)
+
+
+def is_stuck(
+    setting: Setting, placement: Placement, goal: Goal, workload: Workload, machine: Machine
+) -> bool:
+    """In one pool, which idle conversations should leave, and the host has no room for even one, or
+    not for as much as was asked for by name."""
+    if setting.n_parallel == 1 or not setting.n_scratch or workload.kv_unified_if_idle_stays:
+        return False
+    one_bytes = sum(share.kv_bytes for share in placement.shares) // setting.n_parallel
+    wanted_bytes = min(one_bytes, goal.prefix_ram_bytes or one_bytes)
+    return prefix_ram_bytes(goal, placement, machine) < wanted_bytes
 
 
 def _draft_rows(spec: ModelSpec, goal: Goal) -> int:

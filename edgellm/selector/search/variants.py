@@ -9,7 +9,8 @@ could then be better than it, for what lost by its first token may win by anothe
     op_offload    off: no copy of experts takes room on the device, and the CPU may repack its
                   weights and is faster with them; but it computes prompts for them, too
     streams       one pool has a mask of all its cells for each row: where that takes the room of a
-                  layer, streams of their own are tried
+                  layer, streams of their own are tried; and where the host has no room for what
+                  is idle, which would slow whoever writes
     tensor split  the devices, two or more of them, work side by side on each layer. llama.cpp calls
                   it experimental, so it is taken for speed only, and where that is clearly more
     context       where the wished one was halved, the eighths between
@@ -153,7 +154,7 @@ def devices_of(search: Search, option: Option) -> DeviceSet:
 
 def _variants(search: Search, option: Option) -> Iterator[tuple[Setting, Ways]]:
     goal, setting, ways = search.question.goal, option.setting, option.ways
-    sizes = _micro_batches(search, setting)
+    sizes = sorted(_micro_batches(search, setting), key=lambda size: size != setting.n_ubatch)
     offloads = {ways.op_offload}
     host = option.placement.shares[-1]
     helps = host.computes and bool(option.placement.device_ids)
@@ -198,10 +199,12 @@ def _ways(search: Search, devices: DeviceSet) -> Iterator[Ways]:
 
 
 def _own_streams(search: Search, option: Option) -> Iterator[Setting]:
+    """Where one pool's mask may cost a layer's room, or idle conversations could not leave it."""
     goal, placement = search.question.goal, option.placement
     host = placement.shares[-1]
     is_cut = bool(placement.device_ids) and host.computes
-    if is_cut and option.setting.kv_unified and goal.kv_unified is None:
+    is_asked = is_cut or option.merit.is_stuck
+    if is_asked and option.setting.kv_unified and goal.kv_unified is None:
         if search.question.workload.kv_unified_if_idle_stays:
             return  # sharing is what this use is about
         yield replace(option.setting, kv_unified=False, n_scratch=0)

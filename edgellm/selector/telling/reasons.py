@@ -245,12 +245,16 @@ def _context_sentences(option: Option, goal: Goal, workload: Workload) -> Iterat
 
 def _stream_sentences(decision: Decision) -> Iterator[str]:
     """Where the use wished for one pool, and another way was better."""
-    is_pool = decision.chosen.setting.kv_unified
-    if decision.winner.wished[0].kv_unified and not is_pool:
-        yield (
-            "each conversation has cells of its own: the mask of one pool for all would take the "
-            "room of layers; idle ones can't leave for host memory (--kv-unified pins the pool)"
-        )
+    chosen = decision.chosen.setting
+    if chosen.kv_unified or not decision.winner.wished[0].kv_unified:
+        return
+    why = "the mask of one pool for all would take the room of layers; idle ones can't leave for"
+    apart = replace(chosen, n_ubatch=0)
+    for option in decision.winner.options:
+        as_apart = replace(option.setting, kv_unified=False, n_scratch=0, n_ubatch=0)
+        if option.merit.is_stuck and as_apart == apart:
+            why = "in one pool idle ones would slow whoever writes, for want of room in"
+    yield f"each conversation has cells of its own: {why} host memory (--kv-unified pins the pool)"
 
 
 def _buffer_sentences(

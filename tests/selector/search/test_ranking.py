@@ -119,3 +119,10 @@ def test_streams_of_their_own_have_to_buy_something():
     apart = {"kv_unified": False, "n_scratch": 0}
     assert points(**apart) < points()
     assert points(**apart, tok_s=16.0) > points(tok_s=15.0)
+
+
+def test_a_pool_that_idle_conversations_cannot_leave_is_worse_than_streams_of_their_own():
+    stuck = replace(merit(), is_stuck=True)
+    apart = merit(kv_unified=False, n_scratch=0)
+    balanced = Goal(), PROFILES
+    assert rank(stuck, *balanced) < rank(apart, *balanced) < rank(merit(), *balanced)

@@ -102,6 +102,43 @@ def test_micro_batches_and_both_ways_of_prompts_are_tried_for_experts_on_the_hos
     assert {option.placement.op_offload for option in search.options} == {True, False}
 
 
+def fits_one(plan) -> bool:
+    """One conversation of full length, in what host memory is left for idle ones."""
+    kv_bytes = sum(share.kv_bytes for share in plan.shares)
+    return plan.prefix_ram_bytes >= kv_bytes // plan.n_parallel
+
+
+def of_the_catalog(name: str, board: str, **goal):
+    entry = catalog.find(name)
+    files = [
+        specs.candidate(catalog.spec(entry, quant)) for quant in catalog.plannable_quants(entry)
+    ]
+    return choose(hardware_from_board(board), files, Goal(**goal), PROFILES)
+
+
+def test_a_pool_is_no_larger_than_leaves_its_idle_conversations_room_to_go():
+    """All of a Mac's memory was one pool with a plain cache, and 5 MiB beside it."""
+    plan = of_the_catalog("qwen3:8b", "m4-16")
+    assert plan.kv_unified
+    assert fits_one(plan)
+    assert (plan.quant, plan.kv_type_k, plan.n_parallel) == ("Q5_K_M", "q8_0", 4)
+
+
+def test_where_idle_conversations_have_nowhere_to_go_each_has_a_stream():
+    plan = of_the_catalog("qwen3:8b", "rpi5")
+    assert (plan.kv_unified, plan.prefix_ram_bytes) == (False, 0)
+    assert plan.n_seq_max == plan.n_parallel > 1
+    assert any("for want of room in host memory" in reason for reason in plan.reasons)
+    pinned = of_the_catalog("qwen3:8b", "rpi5", kv_unified=True)
+    assert pinned.kv_unified
+    assert not any("cells of its own" in reason for reason in pinned.reasons)
+
+
+def test_who_shares_what_stays_and_who_is_alone_keep_the_pool():
+    for goal in ({"use": "agent"}, {"n_parallel": 1}):
+        assert of_the_catalog("qwen3:8b", "rpi5", **goal).kv_unified
+
+
 def test_a_context_that_was_halved_gets_what_room_is_left():
     spec = specs.dense()
     plan = choose(machine(ram=8.2), [specs.candidate(spec)], Goal(objective="context"), PROFILES)
