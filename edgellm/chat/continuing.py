@@ -44,9 +44,8 @@ def continued(messages: Sequence[Message], style: Style | None, render: Render) 
         head = _up_to_text(before, said, style, render)
         return Begun(head + said.text, in_thoughts=False, has_text=True)
     if said.reasoning and style:
-        prompt = render(before, True)
-        opening = "" if is_opened(style, prompt) else style.start
-        return Begun(f"{prompt}{opening}{said.reasoning}", in_thoughts=True)
+        head = _up_to_thoughts(render(before, True), style)
+        return Begun(head + said.reasoning, in_thoughts=True)
     return new(before, style, render)
 
 
@@ -81,6 +80,13 @@ def _apart(last: Message, style: Style | None) -> Message:
         return last
     thoughts, _, rest = text.removeprefix(style.start).partition(style.end)
     return replace(last, reasoning=thoughts.lstrip("\n"), text=rest.lstrip("\n"))
+
+
+def _up_to_thoughts(prompt: str, style: Style) -> str:
+    """Also where the prompt says that there shall be none: here are some."""
+    if is_ended(style, prompt):
+        prompt = prompt.rstrip().removesuffix(style.end)
+    return prompt if is_opened(style, prompt) else prompt + style.start
 
 
 def _up_to_text(

@@ -125,6 +125,16 @@ def test_where_only_thoughts_are_there_it_goes_on_inside_them(template, expected
     assert said(told)[:2] == ("Ok", "see." if template is not HARMONY else " see.")
 
 
+@pytest.mark.parametrize("none", ["<think>\n\n</think>\n\n", "</think>", ""])
+def test_thoughts_go_on_where_a_new_answer_would_have_none(none):
+    source = (
+        "{{ messages[0].content }}{% if add_generation_prompt %}<assistant>" + none + "{% endif %}"
+    )
+    template = ChatTemplate(source + "{# </think> #}")
+    ours = prompt(template, Message("assistant", "", reasoning="Hm"))
+    assert ours.replace("\n", "") == "Say<assistant><think>Hm"
+
+
 def test_thoughts_that_were_left_in_the_text_are_thoughts():
     whole = Message("assistant", "<think>\nHm</think>\n\nThe answer is")
     assert prompt(R1, whole).endswith("<think>\nHm</think>\n\nThe answer is")
