@@ -223,9 +223,9 @@ class LlamaBackend:
         memory = self._memory
         match op:
             case Forget(seq_id):
-                llama_cpp.llama_memory_seq_rm(memory, seq_id, -1, -1)
+                self._remove(seq_id, -1)
             case Trim(seq_id, length):
-                llama_cpp.llama_memory_seq_rm(memory, seq_id, length, -1)
+                self._remove(seq_id, length)
             case Fork(source, target, length):
                 llama_cpp.llama_memory_seq_cp(memory, source, target, 0, length)
             case Copy(source, target, length):
@@ -236,3 +236,11 @@ class LlamaBackend:
                 self._drawing.stop(seq_id)
             case _:
                 self._state.obey(op)
+
+    def _remove(self, seq_id: int, start: int) -> None:
+        """A recurrent state can't go back: what should have gone would be in the next answer.
+
+        Raises EdgellmError.
+        """
+        if not llama_cpp.llama_memory_seq_rm(self._memory, seq_id, start, -1):
+            raise EdgellmError(f"llama.cpp could not cut sequence {seq_id} at {start}")

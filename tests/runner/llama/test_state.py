@@ -8,7 +8,17 @@ from real_model import SHARED_MODELS, demo_path, plan
 
 from edgellm.chat.messages import GenerateParams
 from edgellm.errors import EdgellmError
-from edgellm.runner.batch import Batch, Fetch, Restore, RestoreAll, Row, SaveAll, Start
+from edgellm.runner.batch import (
+    Batch,
+    Fetch,
+    Forget,
+    Restore,
+    RestoreAll,
+    Row,
+    SaveAll,
+    Start,
+    Trim,
+)
 from edgellm.runner.kv.prefix_file import Stored, chain_key
 from edgellm.runner.llama.backend import LlamaBackend
 from edgellm.runner.prefix_disk import PrefixDisk
@@ -92,3 +102,13 @@ def test_what_this_worker_has_written_itself_must_be_taken():
     backend._state._blobs[3] = backend._state._blobs[3][:20]
     with pytest.raises(EdgellmError, match="of 20 bytes"):
         backend.decode(Batch((RestoreAll(3, 1, TEXT),), (), 0))
+
+
+@pytest.mark.parametrize("file", ["tiny-lfm2-q8_0.gguf", "tiny-mamba-q8_0.gguf"])
+def test_a_state_that_cannot_be_cut_back_is_no_answers_beginning(file):
+    backend = loaded(file)
+    after(backend)
+    backend.decode(Batch((Trim(0, len(TEXT) + 1),), (), 0))  # of it nothing goes
+    with pytest.raises(EdgellmError, match="could not cut sequence 0 at 200"):
+        backend.decode(Batch((Trim(0, 200),), (), 0))
+    backend.decode(Batch((Forget(0), Forget(0)), (), 0))
