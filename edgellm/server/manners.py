@@ -29,7 +29,7 @@ class Manner:
     error: Callable[[Exception, str], bytes]  # and the request's id, to JSON
     framed_error: Callable[[bytes], bytes] = frame  # that JSON, as a stream's last words
     stream_type: bytes = b"text/event-stream; charset=utf-8"
-    waiting: bytes = b": waiting\n\n"  # in a stream, while a long prompt is read; empty: nothing
+    waiting: bytes = b": waiting\n\n"  # in a stream, when nothing is said for a while; may be empty
     id_headers: tuple[bytes, ...] = (b"x-request-id",)  # where every answer tells its request's id
 
 

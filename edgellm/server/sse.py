@@ -2,13 +2,16 @@
 
 Both watch for the client to leave, and then close the frames, which cancels the request in the
 worker. Both wait for the first frame before they send a status, so that what fails at once fails
-with its own status; a prompt that takes long gets its 200 early and a comment line now and then,
-or clients and proxies lose patience. A failure later is an `error` event, and then no "[DONE]":
-the openai package raises on the one, and takes the other for success. How a stream, its waiting and
-its failure are written is the dialect's manner.
+with its own status. A prompt that takes long gets its 200 early; and whenever nothing has been said
+for a while, before the first token or between two, a stream says a word that means no more than
+that it is there, or clients and proxies lose patience. A failure later is an `error` event, and
+then no "[DONE]": the openai package raises on the one, and takes the other for success. How a
+stream, its waiting and its failure are written is the dialect's manner.
 """
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from typing import Any, TypeAlias
@@ -30,7 +33,7 @@ _STREAM_HEADERS = [
 ]
 
 
-class EventStream:
+class StreamedAnswer:
     """An ASGI response. `frames` are whole events, or lines; each is one write."""
 
     def __init__(
@@ -38,60 +41,92 @@ class EventStream:
         frames: Frames,
         *,
         broken: Callable[[Exception], bytes] | None = None,
+        waiting: Callable[[], bytes] | None = None,
         patience_s: float = PATIENCE_S,
         ping_s: float = PING_S,
     ) -> None:
-        """`broken`: the last words of a stream that fails, where they are more than the error."""
-        self._frames, self._broken = frames, broken
+        """`broken`: the last words of a stream that fails, where they are more than the error;
+        `waiting`: those of one in which nothing is said, where they are other than its manner's."""
+        self._frames, self._broken, self._waiting = frames, broken, waiting
         self._patience_s, self._ping_s = patience_s, ping_s
-        self._started = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await unless_gone(receive, self._pump(scope, send))
+        out = _Out(scope, send)
+        words = self._waiting or (lambda: manner_of(scope).waiting)
+        pinging = out.say_in_pauses(words, self._patience_s, self._ping_s)
+        await unless_gone(receive, self._pump(out, scope), pinging)
 
-    async def _pump(self, scope: Scope, send: Send) -> None:
+    async def _pump(self, out: "_Out", scope: Scope) -> None:
         async with aclosing(self._frames) as frames:
             try:
-                first = await self._first(frames, scope, send)
-                await self._start(scope, send)
-                await _write(send, first)
                 async for data in frames:
-                    await _write(send, data)
-                await _write(send, b"", more=False)
+                    await out.write(data)
+                await out.end()
             except asyncio.CancelledError:
-                if self._started:  # to a client that has left, a write is nothing
-                    await self._fail(scope, send, NotServing("the server is stopping"))
+                if out.is_begun:  # to a client that has left, a write is nothing
+                    await self._fail(out, scope, NotServing("the server is stopping"))
                 raise
             except Exception as error:
-                if self._started:
-                    await self._fail(scope, send, error)
+                if out.is_begun:
+                    await self._fail(out, scope, error)
                 raise  # who counts and logs what breaks is above
 
-    async def _first(self, frames: Frames, scope: Scope, send: Send) -> bytes:
-        first = asyncio.ensure_future(anext(frames, b""))
-        try:
-            done, _ = await asyncio.wait({first}, timeout=self._patience_s)
-            while not done:
-                await self._start(scope, send)
-                await _write(send, manner_of(scope).waiting)
-                done, _ = await asyncio.wait({first}, timeout=self._ping_s)
-            return first.result()
-        finally:
-            if not first.done():
-                first.cancel()
-                await asyncio.wait({first})
+    async def _fail(self, out: "_Out", scope: Scope, error: Exception) -> None:
+        framed = manner_of(scope).framed_error
+        await out.end(self._broken(error) if self._broken else framed(error_of(scope, error)))
 
-    async def _start(self, scope: Scope, send: Send) -> None:
-        if not self._started:
-            self._started = True
-            headers = [(b"content-type", manner_of(scope).stream_type), *_STREAM_HEADERS]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
 
-    async def _fail(self, scope: Scope, send: Send, error: Exception) -> None:
-        manner = manner_of(scope)
-        told = self._broken(error) if self._broken else manner.framed_error(error_of(scope, error))
-        await _write(send, told)
-        await _write(send, b"", more=False)
+class _Out:
+    """Where the frames go, and since when none has gone there. A pause costs a token no more than
+    a look at the clock: whoever waits for one is a task of its own, one a stream."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope, self._send = scope, send
+        self.is_begun = False
+        self._quiet_since_s = time.monotonic()  # infinite while something is being written
+        self._saying = asyncio.Lock()  # held by who says a word into a pause
+
+    async def write(self, data: bytes, *, more: bool = True) -> None:
+        self._quiet_since_s = math.inf
+        if self._saying.locked():
+            async with self._saying:  # that word comes first: it may have a number
+                pass
+        if not self.is_begun:
+            await self._begin()
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+        self._quiet_since_s = time.monotonic()
+
+    async def end(self, last_words: bytes = b"") -> None:
+        if last_words:
+            await self.write(last_words)
+        await self.write(b"", more=False)
+
+    async def say_in_pauses(
+        self, words: Callable[[], bytes], patience_s: float, ping_s: float
+    ) -> None:
+        """Until it is cancelled. The first pause is over after `patience_s`."""
+        pause_s = patience_s
+        while True:
+            left_s = self._quiet_since_s + pause_s - time.monotonic()
+            if left_s > 0:
+                await asyncio.sleep(min(left_s, pause_s))
+                continue
+            async with self._saying:
+                await self._say(words)
+            pause_s = ping_s
+
+    async def _say(self, words: Callable[[], bytes]) -> None:
+        said = words()  # before all else: a frame that comes meanwhile has the next number
+        if not self.is_begun:
+            await self._begin()
+        if said:
+            await _write(self._send, said)
+        self._quiet_since_s = max(self._quiet_since_s, time.monotonic())  # a frame may be coming
+
+    async def _begin(self) -> None:
+        self.is_begun = True
+        headers = [(b"content-type", manner_of(self._scope).stream_type), *_STREAM_HEADERS]
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 
 
 class WholeAnswer:
@@ -111,17 +146,22 @@ class WholeAnswer:
         await _write(send, body, more=False)
 
 
-async def unless_gone(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
-    """Do `work`; when the client leaves first, cancel it, and return when it has wound up."""
-    working, gone = asyncio.ensure_future(work), asyncio.ensure_future(_until_gone(receive))
+async def unless_gone(
+    receive: Receive, work: Coroutine[Any, Any, None], *beside: Coroutine[Any, Any, None]
+) -> None:
+    """Do `work`; when the client leaves first, or what runs `beside` it ends, cancel it, and return
+    when it has wound up."""
+    working = asyncio.ensure_future(work)
+    others = [asyncio.ensure_future(one) for one in (_until_gone(receive), *beside)]
     try:
-        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({working, *others}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (working, gone):
+        for task in (working, *others):
             task.cancel()
-        await asyncio.wait({working, gone})
-    if not working.cancelled():
-        working.result()  # what `work` raised is raised here, not lost
+        await asyncio.wait({working, *others})
+    for task in (working, *others):
+        if not task.cancelled():
+            task.result()  # what it raised is raised here, not lost
 
 
 async def _until_gone(receive: Receive) -> None:

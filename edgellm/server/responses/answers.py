@@ -53,6 +53,11 @@ class ResponseStream:
         ended = told.Completed if self._response.status == "completed" else told.Incomplete
         return data + self._frame(ended(response=self._response))
 
+    def waiting(self) -> bytes:
+        """A word into a pause. Not a comment: clients that give a silent stream up (Codex after
+        300 s) count events alone."""
+        return self._begun() or self._frame(told.InProgress(response=self._response))
+
     def broken(self, error: Exception) -> bytes:
         """The last words of a stream that failed: what it had said by then, and why it ends."""
         data = self._begun() + self._frames(self._output.close("incomplete"))

@@ -23,7 +23,7 @@ from edgellm.server.routes.text import (
     turned,
 )
 from edgellm.server.served import Served
-from edgellm.server.sse import EventStream, Frames, WholeAnswer
+from edgellm.server.sse import Frames, StreamedAnswer, WholeAnswer
 
 
 class InputTokens(msgspec.Struct):
@@ -36,7 +36,7 @@ async def messages(request: Request) -> ASGIApp:
     served = gateway_of(request).models.generative(chat.model)
     head = new_head("msg_", served, chat.model)
     if chat.stream:
-        return EventStream(_streamed(request, served, asked, head))
+        return StreamedAnswer(_streamed(request, served, asked, head))
     answers = await chat_answers(request, served, chat)
     return WholeAnswer(frames(answers, MessageFold(head, asked)))
 

@@ -17,7 +17,7 @@ from edgellm.server.openai.sampling import Sampling
 from edgellm.server.routes.lora import with_adapters
 from edgellm.server.routes.native_completion import NativeCompletion
 from edgellm.server.routes.text import answer_to, frames
-from edgellm.server.sse import EventStream, WholeAnswer
+from edgellm.server.sse import StreamedAnswer, WholeAnswer
 
 _MAX_FILES = 256
 
@@ -52,4 +52,4 @@ async def infill(request: Request) -> ASGIApp:
     streams = body.stream or False
     dialect = NativeCompletion(served.name, streams=streams)
     told = frames(answer_to(request, served, wanted), dialect)
-    return EventStream(told) if streams else WholeAnswer(told)
+    return StreamedAnswer(told) if streams else WholeAnswer(told)

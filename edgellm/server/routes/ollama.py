@@ -34,7 +34,7 @@ from edgellm.server.routes.text import (
 )
 from edgellm.server.routes.warned import Warned
 from edgellm.server.served import Served
-from edgellm.server.sse import EventStream, Frames, WholeAnswer
+from edgellm.server.sse import Frames, StreamedAnswer, WholeAnswer
 
 _TEXT = "prompt"
 
@@ -146,6 +146,6 @@ def _lines(served: Served, wish: Wish, begun_ns: int, *, is_chat: bool) -> Lines
 
 
 def _answered(served: Served, wish: Wish, told: AsyncGenerator[bytes, None]) -> ASGIApp:
-    app = EventStream(told) if wish.streams else WholeAnswer(told)
+    app = StreamedAnswer(told) if wish.streams else WholeAnswer(told)
     warning = context_warning(wish.options, served.engine.plan.n_ctx_seq)
     return Warned(app, [warning]) if warning else app

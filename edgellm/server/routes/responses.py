@@ -16,7 +16,7 @@ from edgellm.server.routes.text import (
     new_picture_mark,
     prompt_length,
 )
-from edgellm.server.sse import EventStream, WholeAnswer
+from edgellm.server.sse import StreamedAnswer, WholeAnswer
 
 _TEXT = "input"
 
@@ -33,7 +33,7 @@ async def respond(request: Request) -> ASGIApp:
     head = new_head("resp_", served, asked.chat.model)
     if asked.chat.stream:
         stream = ResponseStream(head, asked)
-        return EventStream(frames(answers, stream), broken=stream.broken)
+        return StreamedAnswer(frames(answers, stream), broken=stream.broken, waiting=stream.waiting)
     return WholeAnswer(frames(answers, ResponseFold(head, asked)))
 
 

@@ -27,7 +27,7 @@ from edgellm.server.openai.wire import Dialect, Head
 from edgellm.server.routes.lora import with_adapters
 from edgellm.server.routes.reach import reach_of
 from edgellm.server.served import Served
-from edgellm.server.sse import EventStream, Frames, WholeAnswer
+from edgellm.server.sse import Frames, StreamedAnswer, WholeAnswer
 
 
 async def chat(request: Request) -> ASGIApp:
@@ -39,7 +39,7 @@ async def chat(request: Request) -> ASGIApp:
     head, n = new_head("chatcmpl-", served, asked.model), asked.params.n
     if asked.stream:
         stream = ChatStream(head, n=n, include_usage=asked.include_usage)
-        return EventStream(frames(answers, stream))
+        return StreamedAnswer(frames(answers, stream))
     return WholeAnswer(frames(answers, ChatFold(head, n=n)))
 
 
@@ -107,7 +107,7 @@ async def completions(request: Request) -> ASGIApp:
     head, n, echoes = new_head("cmpl-", served, asked.model), asked.params.n, _echoes(asked)
     if asked.stream:
         stream = CompletionStream(head, n=n, echoes=echoes, include_usage=asked.include_usage)
-        return EventStream(frames(answers, stream))
+        return StreamedAnswer(frames(answers, stream))
     return WholeAnswer(frames(answers, CompletionFold(head, n=n, echoes=echoes)))
 
 

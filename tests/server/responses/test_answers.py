@@ -265,6 +265,16 @@ def test_a_stream_that_breaks_ends_with_what_was_said_and_why(error, code, words
     assert "secret" not in data.decode()
 
 
+def test_waiting_is_told_by_events_that_have_their_numbers():
+    stream = ResponseStream(HEAD, asked())
+    data = stream.waiting() + stream.waiting() + stream.feed(0, TextDelta("Hi"))
+    data += stream.waiting() + stream.feed(0, ENDING)
+    names = [one["type"].removeprefix("response.") for one in told(data.decode())]
+    assert names[:4] == ["created", "in_progress", "in_progress", "output_item.added"]
+    assert names.count("in_progress") == 3
+    assert names[-1] == "completed"
+
+
 def test_one_that_breaks_before_its_first_token_is_still_created_first():
     data = ResponseStream(HEAD, asked()).broken(WorkerDied("signal 9"))
     assert [one["type"] for one in told(data.decode())] == [
