@@ -1,8 +1,9 @@
 """Headers of files on the hub, by range: what is needed of them, never the file.
 
-The first header of a repository is read as it streams in, and the connection dropped when the
-parser has enough; of the others only the part behind the vocabulary is asked for (siblings.py).
-A repository of 20 quantizations costs 20 requests and some MiB.
+The first header of a model is read as it streams in, and the connection dropped when the parser
+has enough; of its other quantizations only the part behind the vocabulary is asked for
+(siblings.py). A repository of 20 quantizations costs 20 requests and some MiB; of several models
+in one, each has a first header of its own.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from edgellm.errors import BadGGUF, NetworkError
 from edgellm.models.fetching.hub import Hub
 from edgellm.models.gguf.header import GGUFHeader, NeedBytes, parse_header
 from edgellm.models.gguf.siblings import Sibling, read_behind, sibling_of
-from edgellm.models.names import ModelFiles, RepoFile
+from edgellm.models.names import ModelFiles, RepoFile, family
 
 _AT_ONCE: Final = 8
 _FIRST_LOOK_BYTES: Final = 64 << 10  # before this much has come in, parsing is a waste
@@ -30,17 +31,43 @@ def read_remote_header(hub: Hub, file: RepoFile) -> GGUFHeader:
 def read_remote_headers(hub: Hub, models: Sequence[ModelFiles]) -> tuple[Headers | BadGGUF, ...]:
     """Those of every model of a repository, all its parts together; BadGGUF for a model that
     is none, so that one broken file costs itself only. Raises NetworkError."""
+    by_kin = _by_kin([model.files[0] for model in models])
     found: dict[str, GGUFHeader | BadGGUF] = {}
-    sibling = None
-    for first in (model.files[0] for model in models):
-        if sibling is not None:
-            break
-        found[first.path], sibling = _first(hub, first)
-    rest = [file for model in models for file in model.files if file.path not in found]
+    siblings: dict[str, Sibling | None] = {}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        answers = pool.map(lambda file: _one(hub, file, sibling), rest)
+        looks = pool.map(lambda kin: _first_of(hub, kin), by_kin.values())
+        for name, (seen, sibling) in zip(by_kin, looks, strict=True):
+            found |= seen
+            siblings[name] = sibling
+        rest = [file for model in models for file in model.files if file.path not in found]
+        answers = pool.map(lambda file: _one(hub, file, siblings.get(_kin(file))), rest)
         found |= {file.path: answer for file, answer in zip(rest, answers, strict=True)}
     return tuple(_together([found[file.path] for file in model.files]) for model in models)
+
+
+def _by_kin(files: Sequence[RepoFile]) -> dict[str, list[RepoFile]]:
+    kin: dict[str, list[RepoFile]] = {}
+    for file in files:
+        kin.setdefault(_kin(file), []).append(file)
+    return kin
+
+
+def _kin(file: RepoFile) -> str:
+    """The same for files that differ in their quantization alone, whichever folder they are in."""
+    names = (family(part).strip("-._") for part in file.path.split("/"))
+    return "/".join(dict.fromkeys(name for name in names if name))
+
+
+def _first_of(
+    hub: Hub, files: Sequence[RepoFile]
+) -> tuple[dict[str, GGUFHeader | BadGGUF], Sibling | None]:
+    """Read from their starts, until one may stand for the others."""
+    found: dict[str, GGUFHeader | BadGGUF] = {}
+    for file in files:
+        found[file.path], sibling = _first(hub, file)
+        if sibling is not None:
+            return found, sibling
+    return found, None
 
 
 def _together(parts: Sequence[GGUFHeader | BadGGUF]) -> Headers | BadGGUF:

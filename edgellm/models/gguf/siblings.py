@@ -5,9 +5,12 @@ the same place; what differs stands behind it: the last keys and the tensors. So
 was read in full (`Sibling`), a window from just before the vocabulary's end to the tensor data is
 enough for each of the others: one small range instead of the whole header.
 
-Nothing is taken on trust. The vocabulary must end in the same bytes, every tensor must have the
-name and shape that it has in the sibling, and the file must be exactly as long as its tensors
-say. Where one of these fails, `read_behind` gives None and the file is read from its start.
+What is read is not taken on trust. The vocabulary must end in the same bytes, every tensor must
+have the name and shape that it has in the sibling, and the file must be exactly as long as its
+tensors say. Where one of these fails, `read_behind` gives None and the file is read from its
+start. What stands before the vocabulary is the sibling's: nobody sees there that "X-128K" has
+another context than "X", so who asks takes files of one name only as siblings. The file on this
+disk is read once more, all of it, before it is served.
 """
 
 from collections.abc import Iterator

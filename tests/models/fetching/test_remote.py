@@ -60,9 +60,9 @@ def quantized(
     keys: dict[str, object] = {
         "general.architecture": "llama",
         "general.name": "Tiny",
-        **(head or {}),
         "llama.block_count": n_layers,
         "llama.context_length": 4096,
+        **(head or {}),
         "llama.embedding_length": d,
         "llama.feed_forward_length": 512,
         "llama.attention.head_count": 4,
@@ -142,6 +142,25 @@ def test_another_model_in_the_same_repository_is_read_from_its_start(
         (header,) = found[label]
         assert header.metadata["llama.block_count"] == n_layers
         assert len(header.tokens) == n_vocab
+
+
+@pytest.mark.parametrize(
+    "longer", ["tiny-128K-Q8_0.gguf", "128K/tiny-Q8_0.gguf", "tiny-128K/tiny-128K-Q8_0.gguf"]
+)
+def test_a_model_with_a_longer_context_is_no_sibling_of_the_other(
+    server: HubServer, hub: HuggingFaceHub, longer: str
+):
+    """Its keys before the vocabulary differ, and none of its tensors does."""
+    long = {"llama.context_length": 131_072}
+    server.add(REPO, "tiny-Q4_0.gguf", quantized("Q4_0"))
+    server.add(REPO, longer, quantized("Q8_0", head=long))
+    server.add(REPO, longer.replace("Q8_0", "Q6_K"), quantized("Q6_K", head=long))
+    server.requests.clear()
+    found = read_all(hub)
+    lengths = {label: found[label][0].metadata["llama.context_length"] for label in found}
+    assert lengths == {"Q4_0": 4096, "Q8_0": 131_072, "Q6_K": 131_072}
+    assert files_asked(server) == 3
+    assert server.sent_bytes < 2.5 * len(quantized("Q4_0")), "the vocabulary of each model once"
 
 
 def test_parts_of_a_split_model_have_their_own_tensors(server: HubServer, hub: HuggingFaceHub):
