@@ -13,7 +13,11 @@ from edgellm.units import GIB
         ("NVIDIA GeForce RTX 4090", 24, 1008),
         ("NVIDIA GeForce RTX 4090", 48, 1008),
         ("nvidia geforce rtx 4060 ti", 8, 288),
-        ("NVIDIA GeForce RTX 4090 Laptop GPU", 16, None),  # another chip altogether
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", 16, 576),  # another chip altogether
+        ("NVIDIA GeForce RTX 2060 Laptop GPU", 6, None),
+        ("Quadro RTX 8000", 47.5, 672),
+        ("AMD Radeon RX 6800", 16, 512),
+        ("AMD Radeon RX 7900 GRE (RADV NAVI31)", 16, 576),
         ("NVIDIA A100-SXM4-80GB", 80, 2039),
         ("AMD Radeon RX 7900 XTX", 24, 960),
         ("AMD Radeon RX 7900 XTX (RADV NAVI31)", 24, 960),
@@ -101,6 +105,8 @@ def test_chips_of_one_name_are_told_apart_by_their_cores(name, total_gib, n_core
     ("said", "row"),
     [
         ("RTX 4090", "RTX 4090"),
+        ("RTX 4090 Laptop", "RTX 4090 Laptop"),
+        ("NVIDIA GeForce RTX 4060 Laptop GPU", "RTX 4060 Laptop"),
         ("rtx4090", "RTX 4090"),
         ("NVIDIA GeForce RTX 4090 D", "RTX 4090 D"),
         ("GeForce GTX 1070", "GTX 1070"),
