@@ -33,6 +33,7 @@ from edgellm.server.routes import (
     text,
     words,
 )
+from edgellm.server.routes.completion import completion
 from edgellm.server.routes.infill import infill
 from edgellm.server.routes.models import list_models, show_model
 from edgellm.server.routes.reach import Reach
@@ -45,7 +46,7 @@ from edgellm.server.watch.metrics import Metrics
 
 _OPENAI = (
     ("/chat/completions", text.chat, "POST"),
-    ("/completions", text.completions, "POST"),
+    ("/chat/completions/input_tokens", words.count_chat, "POST"),
     ("/messages", anthropic.messages, "POST"),
     ("/messages/count_tokens", anthropic.count_tokens, "POST"),
     ("/responses", responses.respond, "POST"),
@@ -59,6 +60,8 @@ _OPENAI = (
     ("/models/{name:path}", show_model, "GET"),
     ("/health", about.health, "GET"),
 )
+# Without /v1 these are llama-server's own, as they are there.
+_OPENAI_ALONE = (("/completions", text.completions, "POST"),)
 _NATIVE = (
     ("/", about.root, "GET"),
     ("/metrics", about.show_metrics, "GET"),
@@ -69,6 +72,8 @@ _NATIVE = (
     ("/tokenize", words.tokenize, "POST"),
     ("/detokenize", words.detokenize, "POST"),
     ("/apply-template", words.apply_template, "POST"),
+    ("/completion", completion, "POST"),
+    ("/completions", completion, "POST"),
     ("/infill", infill, "POST"),
     ("/lora-adapters", lora.list_adapters, "GET"),
     ("/lora-adapters", lora.give_scales, "POST"),
@@ -114,7 +119,10 @@ def create_app(
     Gauges(live.status, metrics.registry, bodies)
     app = Starlette(
         routes=[
-            *(Route("/v1" + path, handler, methods=[verb]) for path, handler, verb in _OPENAI),
+            *(
+                Route("/v1" + path, handler, methods=[verb])
+                for path, handler, verb in _OPENAI + _OPENAI_ALONE
+            ),
             *(Route("/api" + path, handler, methods=[verb]) for path, handler, verb in _OLLAMA),
             *(Route(path, handler, methods=[verb]) for path, handler, verb in _OPENAI + _NATIVE),
         ],

@@ -2,8 +2,8 @@
 
 `text` has OpenAI's chats and completions (with pictures from `image_hosts`), `responses` its newer
 API, `anthropic` Anthropic's, `embeddings`, `models` and `rerank` what their names say.
-llama-server's are `infill` (which answers in its dialect, `native_completion`), `lora`, `props` and
-`words`. Ollama's texts are in `ollama`, its vectors in `ollama_embed`, what it tells of models in
-`ollama_models`; `warned` are answers with a remark. `about` and `steps` tell of this server.
-`reach` is what requests may name beyond it.
+llama-server's are `completion` and `infill` (which answer in its dialect, `native_completion`),
+`lora`, `props` and `words`. Ollama's texts are in `ollama`, its vectors in `ollama_embed`, what it
+tells of models in `ollama_models`; `warned` are answers with a remark. `about` and `steps` tell of
+this server. `reach` is what requests may name beyond it.
 """

@@ -9,15 +9,10 @@ from starlette.types import ASGIApp
 
 from edgellm.errors import BadRequest
 from edgellm.runner.messages import Infill
-from edgellm.server.answers import Asked
 from edgellm.server.body import Text, decode
 from edgellm.server.envelope import text_is_called
 from edgellm.server.gateway import body_of, gateway_of
-from edgellm.server.openai.sampling import Sampling
-from edgellm.server.routes.lora import with_adapters
-from edgellm.server.routes.native_completion import NativeCompletion
-from edgellm.server.routes.text import answer_to, frames
-from edgellm.server.sse import StreamedAnswer, WholeAnswer
+from edgellm.server.routes.completion import NativeBody, native_answer
 
 _MAX_FILES = 256
 
@@ -27,7 +22,7 @@ class ExtraFile(msgspec.Struct):
     filename: Annotated[str, Meta(max_length=4096)] = "tmp"
 
 
-class InfillBody(Sampling, kw_only=True):
+class InfillBody(NativeBody, kw_only=True):
     input_prefix: Text
     input_suffix: Text
     input_extra: Annotated[list[ExtraFile], Meta(max_length=_MAX_FILES)] | None = None
@@ -41,15 +36,10 @@ async def infill(request: Request) -> ASGIApp:
     body = decode(_decoder, await body_of(request))
     if body.n not in (None, 1):
         raise BadRequest("n: there is one answer to it", param="n")
+    params = body.native_params()
     served = gateway_of(request).models.generative(body.model)
-    params = body.params(None, None)
     extra = tuple((one.filename, one.text) for one in body.input_extra or ())
     asked = Infill(0, body.input_prefix, body.input_suffix, extra, body.prompt, params.max_tokens)
     with text_is_called("input_prefix"):
         prompt = await served.engine.infill(asked)
-    params = with_adapters(params, served, body.lora_scales(), body.model or "")
-    wanted = Asked((prompt,), params, "input_prefix", body.structure_field())
-    streams = body.stream or False
-    dialect = NativeCompletion(served.name, streams=streams)
-    told = frames(answer_to(request, served, wanted), dialect)
-    return StreamedAnswer(told) if streams else WholeAnswer(told)
+    return native_answer(request, served, body, (prompt,), params, "input_prefix")

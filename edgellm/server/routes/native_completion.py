@@ -1,9 +1,13 @@
-"""Plain completions in llama-server's own dialect, for what OpenAI has no route for.
+"""Plain completions in llama-server's own dialect, for what OpenAI has no route for. Pure.
 
-A chunk has the new text only; the last one has no text but the counts, and no [DONE] follows.
+A chunk has the new text only; the last one has no text but the counts, and no [DONE] follows. What
+is not known here, or would not be true, is absent: the prompt, and settings that nothing heeds.
 """
 
-from typing import assert_never
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias, assert_never
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -14,10 +18,27 @@ from edgellm.chat.events import (
     Finished,
     ReasoningDelta,
     TextDelta,
+    TokenLogprob,
     ToolCallDelta,
 )
+from edgellm.chat.messages import GenerateParams
 from edgellm.server.manners import frame
-from edgellm.server.openai.wire import Ended, Timings, encode
+from edgellm.server.openai.wire import Ended, Timings, encode, finite, text_of
+
+Odds: TypeAlias = Literal["logprob", "prob"]  # the model's own, or what the samplers left
+
+
+class TokenOdds(msgspec.Struct):
+    id: int
+    token: str
+    bytes: list[int]
+    logprob: float | UnsetType = UNSET
+    prob: float | UnsetType = UNSET
+
+
+class ShownOdds(TokenOdds):
+    top_logprobs: list[TokenOdds] | UnsetType = UNSET
+    top_probs: list[TokenOdds] | UnsetType = UNSET
 
 
 class NativeChunk(msgspec.Struct):
@@ -28,57 +49,135 @@ class NativeChunk(msgspec.Struct):
     tokens: list[int]
     stop: bool
     id_slot: int = -1
+    completion_probabilities: list[ShownOdds] | UnsetType = UNSET
     model: str | UnsetType = UNSET
     tokens_predicted: int | UnsetType = UNSET
     tokens_evaluated: int | UnsetType = UNSET
     tokens_cached: int | UnsetType = UNSET
+    generation_settings: dict[str, Any] | UnsetType = UNSET
+    has_new_line: bool | UnsetType = UNSET
     truncated: bool | UnsetType = UNSET
     stop_type: str | UnsetType = UNSET
     stopping_word: str | UnsetType = UNSET
     timings: Timings | UnsetType = UNSET
 
 
-class NativeCompletion:
-    """Of one answer. Not streaming, its text is kept until it is whole."""
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What answers tell besides their text."""
 
-    def __init__(self, model: str, *, streams: bool) -> None:
-        self._model, self._streams = model, streams
-        self._parts: list[str] = []
-        self._ended = Ended(1, 1)
+    model: str
+    n_ctx: int  # of one sequence
+    settings: dict[str, Any]
+    tokens: bool = False
+    odds: Odds | None = None
+
+
+def settings_of(params: GenerateParams, n_ctx: int, *, streams: bool) -> dict[str, Any]:
+    """llama-server's names. A seed that nobody gave is not known."""
+    sampling: dict[str, Any] = msgspec.to_builtins(params.sampling)
+    most = -1 if params.max_tokens is None else params.max_tokens
+    return {name: value for name, value in sampling.items() if value is not None} | {
+        "logit_bias": [
+            {"token": token, "bias": bias} for token, bias in params.sampling.logit_bias
+        ],
+        "n_predict": most,
+        "max_tokens": most,
+        "stop": list(params.stop),
+        "n_probs": params.logprobs or 0,
+        "post_sampling_probs": params.post_sampling_probs,
+        "lora": [{"id": id, "scale": scale} for id, scale in params.adapters],
+        "stream": streams,
+        "n_ctx": n_ctx,
+    }
+
+
+@dataclass(slots=True)
+class _Answer:
+    """One of them so far. Not streaming, all of it is kept."""
+
+    parts: list[str] = field(default_factory=list)
+    shown: list[TokenLogprob] = field(default_factory=list)
+    has_new_line: bool = False
+
+
+class NativeCompletion:
+    """Of a request's answers: several are a list, in the order of their prompts."""
+
+    def __init__(self, shown: Shown, *, streams: bool, n_answers: int = 1) -> None:
+        self._shown, self._streams = shown, streams
+        self._answers = [_Answer() for _ in range(n_answers)]
+        self._ended: dict[int, NativeChunk] = {}
 
     def feed(self, index: int, event: Event) -> bytes:
         match event:
-            case TextDelta(text=text):
-                if self._streams:
-                    return frame(encode(NativeChunk(0, text, [], stop=False))) if text else b""
-                self._parts.append(text)
-                return b""
+            case TextDelta(text=text, logprobs=shown):
+                return self._told(index, text, shown)
             case ReasoningDelta() | ToolCallDelta():
                 return b""  # parts of a chat: plain text has none
             case Finished():
-                self._ended.add(0, event)
-                data = encode(self._last(event))
-                return frame(data) if self._streams else data
+                last = self._last(index, event)
+                return frame(encode(last)) if self._streams else self._kept(index, last)
             case Failed():
                 raise AssertionError("a Failed is raised before it comes here")
             case _:
                 assert_never(event)
 
-    def _last(self, finished: Finished) -> NativeChunk:
-        return NativeChunk(
-            0,
-            "".join(self._parts),
-            [],
-            stop=True,
-            model=self._model,
-            tokens_predicted=finished.n_output,
-            tokens_evaluated=finished.n_prompt,
-            tokens_cached=finished.n_prompt + finished.n_output,
-            truncated=False,
-            stop_type=_stop_type(finished),
-            stopping_word=finished.stop_word or "",
-            timings=self._ended.timings(),
-        )
+    def _told(self, index: int, text: str, shown: Sequence[TokenLogprob]) -> bytes:
+        answer = self._answers[index]
+        answer.has_new_line = answer.has_new_line or "\n" in text
+        if not self._streams:
+            answer.parts.append(text)
+            answer.shown += shown
+            return b""
+        return frame(encode(self._chunk(index, text, shown))) if text or shown else b""
+
+    def _chunk(
+        self, index: int, text: str, shown: Sequence[TokenLogprob], *, stop: bool = False
+    ) -> NativeChunk:
+        tokens = [one.token for one in shown] if self._shown.tokens else []
+        kind = self._shown.odds
+        odds = [_shown(one, kind) for one in shown] if kind else []
+        return NativeChunk(index, text, tokens, stop, completion_probabilities=odds or UNSET)
+
+    def _last(self, index: int, finished: Finished) -> NativeChunk:
+        answer, ended = self._answers[index], Ended(1, 1)
+        ended.add(0, finished)
+        last = self._chunk(index, "".join(answer.parts), answer.shown, stop=True)
+        n_tokens = finished.n_prompt + finished.n_output
+        last.model, last.generation_settings = self._shown.model, self._shown.settings
+        last.tokens_predicted, last.tokens_evaluated = finished.n_output, finished.n_prompt
+        last.tokens_cached, last.has_new_line = n_tokens, answer.has_new_line
+        last.truncated = finished.is_cut and n_tokens >= self._shown.n_ctx
+        last.stop_type, last.stopping_word = _stop_type(finished), finished.stop_word or ""
+        last.timings = ended.timings()
+        return last
+
+    def _kept(self, index: int, last: NativeChunk) -> bytes:
+        """Nothing while others go on."""
+        self._ended[index] = last
+        if len(self._ended) < len(self._answers):
+            return b""
+        whole = [self._ended[i] for i in range(len(self._answers))]
+        return encode(whole[0] if len(whole) == 1 else whole)
+
+
+def _shown(one: TokenLogprob, kind: Odds) -> ShownOdds:
+    top = [TokenOdds(*_odds(*rival, kind)) for rival in one.top]
+    shown = ShownOdds(*_odds(one.token, one.piece, one.logprob, kind))
+    if kind == "logprob":
+        shown.top_logprobs = top
+    else:
+        shown.top_probs = top
+    return shown
+
+
+def _odds(
+    token: int, piece: bytes, logprob: float, kind: Odds
+) -> tuple[int, str, list[int], float | UnsetType, float | UnsetType]:
+    """The fields of a TokenOdds."""
+    known = (finite(logprob), UNSET) if kind == "logprob" else (UNSET, math.exp(logprob))
+    return token, text_of(piece), list(piece), *known
 
 
 def _stop_type(finished: Finished) -> str:

@@ -12,9 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import edgellm
-from edgellm.chat.messages import SamplingParams
+from edgellm.chat.messages import GenerateParams
 from edgellm.errors import NotServing
 from edgellm.server.gateway import gateway_of, json_response
+from edgellm.server.routes.native_completion import settings_of
 from edgellm.server.served import Served
 
 
@@ -68,14 +69,11 @@ class Slot(msgspec.Struct):
 async def show_props(request: Request) -> Response:
     served = _served(request)
     plan, template = served.engine.plan, served.template
-    params = {
-        name: value
-        for name, value in msgspec.to_builtins(SamplingParams()).items()
-        if value is not None
-    }
+    n_ctx = plan.n_ctx_seq
+    params = settings_of(GenerateParams(), n_ctx, streams=False)
     return json_response(
         Props(
-            DefaultSettings({**params, "n_predict": -1, "max_tokens": -1}, plan.n_ctx_seq),
+            DefaultSettings(params, n_ctx),
             total_slots=plan.n_parallel,
             model_alias=served.name,
             model_ftype=plan.quant,

@@ -17,7 +17,8 @@ from edgellm.server.gateway import body_of, gateway_of, json_response
 from edgellm.server.openai.messages import Name
 from edgellm.server.openai.requests import chat_request
 from edgellm.server.openai.samplers import Token
-from edgellm.server.routes.text import new_picture_mark
+from edgellm.server.routes.responses import InputTokens
+from edgellm.server.routes.text import chat_body, new_picture_mark, prompt_length
 from edgellm.server.served import Served
 
 _MAX_TOKENS = 1 << 17  # as many as a context has; more would stall everyone's step
@@ -102,6 +103,13 @@ async def apply_template(request: Request) -> Response:
     served = gateway_of(request).models.generative(asked.model)
     ours = await asyncio.to_thread(turn, served.template, asked, datetime.now())
     return json_response(Prompt(ours.prompt))
+
+
+async def count_chat(request: Request) -> Response:
+    """The body is a chat's. How many tokens its prompt is."""
+    asked = chat_request(await chat_body(request), new_picture_mark())
+    served = gateway_of(request).models.generative(asked.model)
+    return json_response(InputTokens(await prompt_length(served, asked)))
 
 
 def _shown(piece: bytes) -> str | list[int]:

@@ -1,0 +1,146 @@
+"""POST /completion, llama-server's own route: what follows a prompt, or several.
+
+A prompt is a text, or tokens, or both mixed; {"prompt_string": …} is a text, too. A list that has
+no number in it is several prompts.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, TypeAlias
+
+import msgspec
+from msgspec import Meta, Raw
+from starlette.requests import Request
+from starlette.types import ASGIApp
+
+from edgellm.chat.messages import GenerateParams
+from edgellm.errors import BadRequest
+from edgellm.server.answers import Asked, Prompts
+from edgellm.server.body import Text, decode
+from edgellm.server.envelope import text_is_called
+from edgellm.server.gateway import body_of, gateway_of
+from edgellm.server.openai.requests import MAX_ANSWERS, MAX_IDS
+from edgellm.server.openai.samplers import Token
+from edgellm.server.openai.sampling import Sampling
+from edgellm.server.openai.unserved import NULL, check_says_nothing
+from edgellm.server.routes.lora import with_adapters
+from edgellm.server.routes.native_completion import NativeCompletion, Shown, settings_of
+from edgellm.server.routes.text import answer_to, frames
+from edgellm.server.served import Served
+from edgellm.server.sse import StreamedAnswer, WholeAnswer
+
+
+class PromptObject(msgspec.Struct):
+    prompt_string: Text
+    multimodal_data: Raw = NULL
+
+
+Mixed: TypeAlias = Annotated[list[Text | Token], Meta(max_length=MAX_IDS)]
+Part: TypeAlias = str | list[str | int]
+
+
+class NativeBody(Sampling, kw_only=True):
+    """What llama-server's own routes know besides."""
+
+    return_tokens: bool | None = None
+    n_indent: Raw = NULL
+    response_fields: Raw = NULL
+
+    def native_params(self) -> GenerateParams:
+        """Raises BadRequest. A token's id comes with its odds."""
+        check_says_nothing(self.n_indent, "n_indent", (0,))
+        check_says_nothing(self.response_fields, "response_fields", ([],))
+        return self.params(self.n_probs or (0 if self.return_tokens else None), None)
+
+
+class CompletionBody(NativeBody, kw_only=True):
+    prompt: (
+        Text
+        | PromptObject
+        | Annotated[list[Text | Token | Mixed | PromptObject], Meta(max_length=MAX_IDS)]
+    )
+    n_cmpl: Annotated[int, Meta(ge=1, le=8)] | None = None
+
+
+_decoder = msgspec.json.Decoder(CompletionBody)
+
+
+async def completion(request: Request) -> ASGIApp:
+    body = decode(_decoder, await body_of(request))
+    body.n = body.n_cmpl or body.n
+    parts, params = _prompts(body), body.native_params()
+    served = gateway_of(request).models.generative(body.model)
+    with text_is_called("prompt"):
+        prompts = [await _tokens(served, part) for part in parts]
+    return native_answer(request, served, body, prompts, params, "prompt")
+
+
+def native_answer(
+    request: Request,
+    served: Served,
+    body: NativeBody,
+    prompts: Prompts,
+    params: GenerateParams,
+    text_field: str,
+) -> ASGIApp:
+    """Raises BadRequest."""
+    params = with_adapters(params, served, body.lora_scales(), body.model or "")
+    streams, n_ctx = body.stream or False, served.engine.plan.n_ctx_seq
+    shown = Shown(
+        served.name,
+        n_ctx,
+        settings_of(params, n_ctx, streams=streams),
+        tokens=body.return_tokens or False,
+        odds=("prob" if params.post_sampling_probs else "logprob") if body.n_probs else None,
+    )
+    dialect = NativeCompletion(shown, streams=streams, n_answers=len(prompts) * params.n)
+    wanted = Asked(prompts, params, text_field, body.structure_field())
+    told = frames(answer_to(request, served, wanted), dialect)
+    return StreamedAnswer(told) if streams else WholeAnswer(told)
+
+
+def _prompts(body: CompletionBody) -> list[Part]:
+    """Raises BadRequest."""
+    given, found = body.prompt, list[Part]()
+    if not isinstance(given, list):
+        found = [_text(given)]
+    elif any(isinstance(one, int) for one in given):
+        if not all(isinstance(one, int | str) for one in given):
+            words = "prompt: mixes token ids with lists or objects"
+            raise BadRequest(words, param="prompt")
+        found = [[one for one in given if isinstance(one, int | str)]]
+    else:
+        found = list(_each(given))
+    if not found or [] in found:
+        raise BadRequest("prompt: is empty", param="prompt")
+    if len(found) * (body.n or 1) > MAX_ANSWERS:
+        words = f"prompt: {len(found)} prompts × {body.n or 1} are more than {MAX_ANSWERS} answers"
+        raise BadRequest(words, param="prompt")
+    return found
+
+
+def _each(given: Iterable[str | int | list[str | int] | PromptObject]) -> Iterable[Part]:
+    for one in given:
+        if isinstance(one, list):
+            yield one
+        elif not isinstance(one, int):
+            yield _text(one)
+
+
+def _text(given: str | PromptObject) -> str:
+    if isinstance(given, str):
+        return given
+    check_says_nothing(given.multimodal_data, "prompt.multimodal_data", ([],))
+    return given.prompt_string
+
+
+async def _tokens(served: Served, part: Part) -> str | tuple[int, ...]:
+    """Of a mixed prompt each text is tokenized by itself; special tokens stand before its first."""
+    if isinstance(part, str):
+        return part
+    tokens: list[int] = []
+    for i, one in enumerate(part):
+        if isinstance(one, int):
+            tokens.append(one)
+        else:
+            tokens += (await served.engine.tokenize(one, i == 0)).tokens
+    return tuple(tokens)

@@ -1,0 +1,162 @@
+"""llama-server's own route for text, as its clients ask it."""
+
+import json
+import math
+
+import pytest
+from server.server_fakes import words
+
+from edgellm.chat.events import Finished, TextDelta, TokenLogprob
+
+ODDS = (TokenLogprob(40, b" a", math.log(0.5), ((40, b" a", math.log(0.5)), (41, b" b", -2.0))),)
+
+
+@pytest.fixture(params=["/completion", "/completions"])
+def path(request):
+    return request.param
+
+
+def chunks(answer):
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    return [json.loads(line.removeprefix("data: ")) for line in answer.text.split("\n\n") if line]
+
+
+def test_the_whole_answer_is_in_llama_servers_form(http, engine, path):
+    engine.scripts = [words("Hello\n there")]
+    told = http.post(path, json={"prompt": "Hi", "n_predict": 9, "stop": ["x"]}).json()
+    assert (told["content"], told["stop"], told["index"]) == ("Hello\n there", True, 0)
+    assert (told["stop_type"], told["stopping_word"]) == ("eos", "")
+    assert (told["tokens_predicted"], told["tokens_evaluated"], told["model"]) == (2, 7, "tiny")
+    assert (told["tokens_cached"], told["truncated"], told["has_new_line"]) == (9, False, True)
+    assert (told["tokens"], told["id_slot"]) == ([], -1)
+    assert told["timings"]["predicted_n"] == 2
+    (prompt, params) = engine.asked[0]
+    assert (prompt, params.max_tokens, params.stop) == ("Hi", 9, ("x",))
+
+
+def test_a_stream_tells_text_first_and_counts_last(http, path):
+    told = chunks(http.post(path, json={"prompt": "Hi", "stream": True}))
+    assert [(one["content"], one["stop"]) for one in told] == [
+        ("Hello", False),
+        (" there", False),
+        ("", True),
+    ]
+    assert "timings" not in told[0]
+    assert told[-1]["tokens_predicted"] == 2
+    assert told[-1]["generation_settings"]["stream"] is True
+
+
+def test_the_settings_are_those_that_were_heeded(http):
+    asked = {"prompt": "x", "temperature": 0, "top_k": 5, "seed": 7, "logit_bias": [[3, False]]}
+    told = http.post("/completion", json=asked | {"n_probs": 2}).json()["generation_settings"]
+    assert (told["temperature"], told["top_k"], told["seed"], told["n_probs"]) == (0, 5, 7, 2)
+    assert (told["n_predict"], told["max_tokens"], told["stop"]) == (-1, -1, [])
+    assert (told["top_p"], told["n_ctx"], told["stream"], told["lora"]) == (0.95, 512, False, [])
+    assert told["logit_bias"] == [{"token": 3, "bias": None}]
+    assert told["samplers"][0] == "penalties"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "asked"),
+    [
+        ("Hi", ["Hi"]),
+        ([72, 105], [(72, 105)]),
+        ([72, "i"], [(72, 105)]),
+        (["H", 105], [(1, 72, 105)]),
+        ({"prompt_string": "Hi"}, ["Hi"]),
+        (["Hi", "Ho"], ["Hi", "Ho"]),
+        (["Hi"], ["Hi"]),
+        (["Hi", [72, "o"], [1, 2], {"prompt_string": "Hu"}], ["Hi", (72, 111), (1, 2), "Hu"]),
+    ],
+)
+def test_a_prompt_has_many_shapes(http, engine, prompt, asked):
+    told = http.post("/completion", json={"prompt": prompt}).json()
+    assert [one[0] for one in engine.asked] == asked
+    if len(asked) == 1:
+        assert told["content"] == "Hello there"
+    else:
+        assert [one["index"] for one in told] == list(range(len(asked)))
+
+
+def test_several_answers_are_a_list_in_their_order(http, engine):
+    engine.scripts = [words("a b c"), words("d"), words("e f"), words("g")]
+    told = http.post("/completion", json={"prompt": ["x", "y"], "n_cmpl": 2}).json()
+    assert [one["content"] for one in told] == ["a b c", "d", "e f", "g"]
+    assert [one["timings"]["predicted_n"] for one in told] == [3, 1, 2, 1]
+    stream = chunks(http.post("/completion", json={"prompt": ["x", "y"], "stream": True}))
+    assert sorted(one["index"] for one in stream if one["stop"]) == [0, 1]
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_tokens_and_their_odds_are_told_to_who_asks(http, engine, streams):
+    engine.scripts = [[TextDelta(" a", 1, ODDS), Finished("stop", 1, 0, 1)]]
+    asked = {"prompt": "x", "stream": streams, "return_tokens": True, "n_probs": 2}
+
+    def first(**more):
+        answer = http.post("/completion", json=asked | more)
+        return chunks(answer)[0] if streams else answer.json()
+
+    told = first()
+    assert told["tokens"] == [40]
+    (token,) = told["completion_probabilities"]
+    assert (token["id"], token["token"], token["bytes"]) == (40, " a", [32, 97])
+    assert token["logprob"] == pytest.approx(math.log(0.5))
+    assert [one["id"] for one in token["top_logprobs"]] == [40, 41]
+    assert "prob" not in token
+    (token,) = first(post_sampling_probs=True)["completion_probabilities"]
+    assert token["prob"] == pytest.approx(0.5)
+    assert token["top_probs"][0]["prob"] == pytest.approx(0.5)
+    assert "logprob" not in token
+    told = first(n_probs=0)
+    assert told["tokens"] == [40]
+    assert "completion_probabilities" not in told
+    assert [one[1].logprobs for one in engine.asked] == [2, 2, 0]
+    assert "tokens" in first(return_tokens=False)
+
+
+def test_an_answer_that_the_contexts_end_has_cut_says_so(http, engine):
+    engine.scripts = [[TextDelta("x"), Finished("length", 500, 0, 12)]]
+    told = http.post("/completion", json={"prompt": "x"}).json()
+    assert (told["truncated"], told["stop_type"]) == (True, "limit")
+    engine.scripts = [[TextDelta("x"), Finished("length", 5, 0, 12)]]
+    assert http.post("/completion", json={"prompt": "x"}).json()["truncated"] is False
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"prompt": None}, "prompt"),
+        ({"prompt": []}, "prompt"),
+        ({"prompt": ["x", []]}, "prompt"),
+        ({"prompt": [1, ["x"]]}, "prompt"),
+        ({"prompt": ["x"] * 65}, "prompt"),
+        ({"prompt": {"prompt_string": "x", "multimodal_data": ["AAAA"]}}, "prompt.multimodal_data"),
+        ({"n_indent": 4}, "n_indent"),
+        ({"response_fields": ["content"]}, "response_fields"),
+        ({"t_max_predict_ms": 5}, "t_max_predict_ms"),
+        ({"n_cmpl": 9}, "n_cmpl"),
+    ],
+)
+def test_what_is_not_served_is_refused_by_name(http, engine, more, param):
+    answer = http.post("/completion", json={"prompt": "x"} | more)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+    assert engine.asked == []
+
+
+def test_fields_that_change_nothing_are_passed_over(http):
+    more = {"id_slot": 0, "n_keep": -1, "cache_prompt": True, "timings_per_token": True,
+            "return_progress": True, "n_indent": 0, "response_fields": []}  # fmt: skip
+    assert http.post("/completion", json={"prompt": "x"} | more).status_code == 200
+
+
+def test_with_v1_completions_are_openais(http):
+    assert http.post("/v1/completions", json={"prompt": "x"}).json()["object"] == "text_completion"
+    assert http.post("/v1/completion", json={"prompt": "x"}).status_code == 404
+
+
+@pytest.mark.parametrize("before", ["", "/v1"])
+def test_how_many_tokens_a_chat_is(http, before):
+    asked = {"messages": [{"role": "user", "content": "Hi"}]}
+    told = http.post(f"{before}/chat/completions/input_tokens", json=asked).json()
+    n_tokens = 1 + len("user: Hi\nassistant:")
+    assert told == {"object": "response.input_tokens", "input_tokens": n_tokens}
