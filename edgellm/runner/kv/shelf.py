@@ -3,7 +3,9 @@
 An Edge is a stretch of tokens after those of its parent, and the number of the blob that holds
 what their cells held. Every edge's parent is here too, so a path from the root can always be put
 back. What a stretch holds can't be cut: an edge is restored whole, and two that begin alike may
-lie side by side. Stretches are short (see spill.py, PIECE), so little is kept twice.
+lie side by side. Stretches are short (see spill.py, PIECE), so little is kept twice. Thousands may
+follow one that they all begin with, so the next one is found by its first tokens; an edge that
+agrees on fewer isn't worth a copy.
 
 Where there is a disk, every edge is written to it as soon as it is here, and its memory can be
 given up at any time; it is read back before it is restored. A file that can't be read, or isn't
@@ -23,6 +25,7 @@ from edgellm.runner.batch import Discard, Erase, Fetch, Op, Store
 from edgellm.runner.kv.prefix import common_prefix
 from edgellm.runner.kv.prefix_file import Stored, chain_key
 
+_HEAD = 16  # tokens by which an edge is found; all of them, if it has fewer
 _MAX_EDGES = 8192  # a bound on looking for the least worthy, and on the tokens kept beside blobs
 
 
@@ -51,11 +54,30 @@ class Edge:
     broken: bool = False
     used_at: int = 0  # in edges put and used
     n_pins: int = 0  # requests that wait for it
-    children: "list[Edge]" = field(default_factory=list)
+    heads: "dict[tuple[int, ...], list[Edge]]" = field(default_factory=dict)  # of what follows
 
     @property
     def end(self) -> int:
         return self.start + len(self.tokens)
+
+    @property
+    def children(self) -> "list[Edge]":
+        return [child for alike in self.heads.values() for child in alike]
+
+    def children_along(self, rest: list[int]) -> "Iterator[Edge]":
+        """Those that begin like `rest`."""
+        head = tuple(rest[:_HEAD])
+        for n in range(1, len(head) + 1):
+            yield from self.heads.get(head[:n], ())
+
+    def add(self, child: "Edge") -> None:
+        self.heads.setdefault(tuple(child.tokens[:_HEAD]), []).append(child)
+
+    def remove(self, child: "Edge") -> None:
+        alike = self.heads[head := tuple(child.tokens[:_HEAD])]
+        alike.remove(child)
+        if not alike:
+            del self.heads[head]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +138,7 @@ class Shelf:
         best, node = Found(), self._root(adapters)
         while True:
             whole: Edge | None = None
-            for child in node.children:
+            for child in node.children_along(tokens[node.end : min(limit, node.end + _HEAD)]):
                 if child.broken:
                     continue
                 rest = tokens[node.end : min(limit, child.end)]
@@ -219,13 +241,13 @@ class Shelf:
         edge = Edge(tokens, parent.end, parent, self._n_blobs, n_bytes, key, in_ram)
         self._n_blobs += 1
         self._edges[edge.blob] = edge
-        parent.children.append(edge)
+        parent.add(edge)
         return edge
 
     def _root(self, adapters: AdapterSet) -> Edge:
         """Of sets without an edge only the newest stays: a client may send any scale."""
         if adapters not in self._roots:
-            self._roots = {key: root for key, root in self._roots.items() if root.children}
+            self._roots = {key: root for key, root in self._roots.items() if root.heads}
             self._roots[adapters] = Edge([], 0, None, -1, 0)
         return self._roots[adapters]
 
@@ -234,7 +256,7 @@ class Shelf:
         node = self._root(adapters)
         while True:
             whole: Edge | None = None
-            for child in node.children:
+            for child in node.children_along(tokens[node.end : node.end + _HEAD]):
                 longer = child.end > (whole or node).end and not child.broken
                 if longer and tokens[node.end : child.end] == child.tokens:
                     whole = child
@@ -248,7 +270,7 @@ class Shelf:
             return False
         while self.used_bytes + n_bytes > self.room_bytes:
             here = (edge for edge in self._edges.values() if edge.in_ram)
-            least = self._least(edge for edge in here if edge.on_disk or not edge.children)
+            least = self._least(edge for edge in here if edge.on_disk or not edge.heads)
             if least is None:
                 return False
             if least.on_disk:
@@ -256,7 +278,7 @@ class Shelf:
             else:
                 self._drop(least)
         while len(self._edges) >= self._most_edges:
-            least = self._least(edge for edge in self._edges.values() if not edge.children)
+            least = self._least(edge for edge in self._edges.values() if not edge.heads)
             if least is None:
                 return False
             self._drop(least)
@@ -285,7 +307,7 @@ class Shelf:
 
     def _drop(self, edge: Edge) -> None:
         assert edge.parent is not None
-        edge.parent.children.remove(edge)
+        edge.parent.remove(edge)
         del self._edges[edge.blob]
         self._discard(edge)
         self._erase(edge)
@@ -301,9 +323,9 @@ class Shelf:
 
     def _prune(self, edge: Edge) -> None:
         """All below it that nobody waits for, and itself."""
-        for child in list(edge.children):
+        for child in edge.children:
             self._prune(child)
-        if not edge.children and not edge.n_pins and not edge.is_coming:
+        if not edge.heads and not edge.n_pins and not edge.is_coming:
             self._drop(edge)
 
     def _discard(self, edge: Edge) -> None:

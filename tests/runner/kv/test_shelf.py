@@ -16,24 +16,48 @@ def put(shelf, tokens, *ends):
 
 def test_a_path_is_found_as_far_as_it_agrees():
     a = shelf()
-    first, second = put(a, list(range(20)), 10, 20)
-    found = a.find([*range(15), 99, 98], 17)
-    assert (found.edges, found.length) == ((first, second), 15)
+    first, second = put(a, list(range(40)), 10, 40)
+    found = a.find([*range(30), 99, 98], 32)
+    assert (found.edges, found.length) == ((first, second), 30)
     assert a.find([5, 6], 2).length == 0
 
 
 def test_the_limit_bounds_what_is_found():
     a = shelf()
-    put(a, list(range(20)), 20)
-    assert a.find(list(range(20)), 7).length == 7
+    put(a, list(range(40)), 40)
+    assert a.find(list(range(40)), 27).length == 27
 
 
 def test_what_begins_alike_lies_side_by_side_and_the_longer_way_is_found():
     a = shelf()
-    put(a, [1, 2, 3, 4, 5, 6], 6)
-    put(a, [1, 2, 3, 9, 9, 8, 8], 4, 7)
-    assert a.find([1, 2, 3, 9, 9, 8, 7], 7).length == 6
-    assert a.find([1, 2, 3, 4, 5, 5, 5], 7).length == 5
+    head = list(range(20))
+    put(a, [*head, 4, 5, 6], 23)
+    put(a, [*head, 9, *head, 8, 8], 21, 43)
+    assert a.find([*head, 9, *head, 8, 7], 43).length == 42
+    assert a.find([*head, 4, 5, 5, 5], 24).length == 22
+
+
+def test_of_a_stretch_that_is_begun_by_a_few_tokens_nothing_is_found():
+    a = shelf()
+    put(a, list(range(40)), 10, 40)
+    assert a.find([*range(25), 99], 26).length == 10
+    assert a.find([*range(26), 99], 27).length == 26
+    assert a.find(list(range(40)), 5).length == 0
+
+
+def test_among_thousands_that_follow_one_only_those_that_begin_alike_are_looked_at():
+    a, head, rng = Shelf(1 << 20, SIZE, []), list(range(20)), random.Random(1)
+    put(a, head, 20)
+    for _ in range(1000):
+        put(a, [*head, *rng.choices(range(100), k=30)], 50)
+    put(a, [*head, *[7] * 12], 32)
+    put(a, [*head, *[7] * 30], 50)
+    (first,) = a.find(head, 20).edges
+    assert [child.end for child in first.children_along([7] * 30)] == [32]
+    assert len(first.children) == 1001
+    assert a.find([*head, *[7] * 29, 8], 50).length == 49
+    assert a.covered([*head, *[7] * 30]) == 50
+    a.check()
 
 
 def test_a_stretch_that_is_there_is_not_asked_for_again():
