@@ -8,6 +8,7 @@ from pathlib import Path
 from edgellm.probe.sources import Output, Silence, SysrootSources, capture_name
 
 CAPTURES = Path(__file__).parent / "probe" / "captures"
+ALL = sorted(place.name for place in CAPTURES.iterdir() if place.is_dir())
 
 
 def captured(name: str) -> SysrootSources:

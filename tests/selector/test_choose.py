@@ -5,28 +5,17 @@ from functools import partial
 
 import pytest
 import selector_specs as specs
-from selector_machines import machine, unified
+from selector_choices import PROFILES, plan_of, refusal_of
+from selector_machines import machine
 
-from edgellm.errors import BadRequest, DoesNotFit, ModelNotFound
 from edgellm.probe.known.boards import hardware_from_board
 from edgellm.profiles import load_profiles
-from edgellm.selector.choose import choose, smaller
+from edgellm.selector.choose import choose
 from edgellm.selector.memory.budget import pool_budgets
 from edgellm.selector.plan import Goal
-from edgellm.units import GIB, MIB
+from edgellm.units import GIB
 
-PROFILES = load_profiles()
 F16_70B = [specs.candidate(specs.llama_70b("F16"))]
-
-
-def plan_of(hardware, candidates=None, **goal):
-    return choose(hardware, candidates or specs.ladder(), Goal(**goal), PROFILES)
-
-
-def refusal_of(hardware, candidates, **goal) -> DoesNotFit:
-    with pytest.raises(DoesNotFit) as raised:
-        plan_of(hardware, candidates, **goal)
-    return raised.value
 
 
 # ---- what is chosen
@@ -275,102 +264,6 @@ def test_an_encoder_takes_a_whole_text_in_one_batch():
     assert not any("reads along" in why for why in plan.reasons)
 
 
-# ---- pins
-
-
-@pytest.mark.parametrize(
-    "pins",
-    [
-        {"n_ctx_seq": 3000, "n_parallel": 3},
-        {"n_ctx": 10000},
-        {"n_ctx": 10000, "n_parallel": 5},
-        {"n_parallel": 7},
-        {"kv_type_k": "q4_0", "kv_type_v": "q8_0"},
-        {"n_ubatch": 128, "n_threads": 3},
-        {"flash_attention": False},
-        {"kv_unified": False},
-    ],
-)
-def test_pins_are_obeyed(pins):
-    plan = plan_of(machine((24, 1000)), **pins)
-    for name, value in pins.items():
-        assert getattr(plan, name) == value
-
-
-@pytest.mark.parametrize(
-    "pins",
-    [
-        {"n_gpu_layers": 17},
-        {"n_cpu_moe": 11},
-        {"n_cpu_moe": 48, "n_gpu_layers": 30},
-        {"tensor_split": (3.0, 1.0)},
-        {"split_mode": "tensor"},
-        {"split_mode": "layer", "op_offload": False},
-    ],
-)
-def test_pins_of_the_placement_are_obeyed(pins):
-    hardware = machine((24, 1000), (24, 1000), ram=128)
-    placement = plan_of(hardware, specs.ladder(specs.moe, ["Q8_0"]), **pins).placement
-    for name, value in pins.items():
-        assert getattr(placement, name) == value
-
-
-def test_a_pinned_split_leaves_out_the_device_that_gets_nothing():
-    plan = plan_of(machine((24, 1000), (24, 500)), tensor_split=(0.0, 1.0))
-    assert plan.devices == ("CUDA1",)
-    assert "Card 0 is left out: -ts gives it nothing" in plan.reasons
-
-
-def test_pinned_layers_without_an_accelerator_are_said_to_be_idle():
-    plan = plan_of(machine(ram=32), n_gpu_layers=99)
-    assert plan.placement.n_gpu_layers == 0
-    assert "-ngl has no effect: llama.cpp has no accelerator here" in plan.reasons
-
-
-def test_one_pinned_cache_type_is_taken_for_both():
-    plan = plan_of(machine((24, 1000)), kv_type_k="q8_0")
-    assert plan.kv_type_v == "q8_0"
-
-
-def test_a_total_context_is_cut_into_usable_conversations():
-    plan = plan_of(machine((24, 1000)), n_ctx=4096)
-    assert (plan.n_ctx, plan.n_parallel, plan.n_ctx_seq) == (4096, 2, 2048)
-
-
-def test_without_flash_attention_the_v_cache_stays_plain():
-    plan = plan_of(machine((24, 1000)), flash_attention=False)
-    assert plan.kv_type_v == "f16"
-
-
-@pytest.mark.parametrize(
-    ("pins", "words"),
-    [
-        ({"n_ctx_seq": 0}, "n_ctx_seq is 0"),
-        ({"n_parallel": -1}, "n_parallel is -1"),
-        ({"n_parallel": 257}, "llama.cpp holds 256"),
-        ({"n_ctx": 1000, "n_ctx_seq": 2000}, "exceeds all 1000 cells"),
-        ({"flash_attention": False, "kv_type_v": "q8_0"}, "needs flash attention"),
-        ({"reserve_bytes": -1}, "can't be negative"),
-    ],
-)
-def test_pins_that_cannot_be_are_refused(pins, words):
-    with pytest.raises(BadRequest, match=words):
-        plan_of(machine((24, 1000)), **pins)
-
-
-def test_a_cache_type_that_does_not_divide_the_heads_is_refused():
-    spec = specs.dense("odd-heads", head_dim=80, n_head=32)
-    with pytest.raises(
-        BadRequest, match="blocks of 32, which don't divide odd-heads's heads of 80"
-    ):
-        plan_of(machine(), [specs.candidate(spec)], kv_type_k="q8_0")
-
-
-def test_a_reserve_stays_free():
-    plan = plan_of(machine((24, 1000)), reserve_bytes=14 * GIB)
-    assert plan.shares[0].total_bytes <= 10 * GIB
-
-
 # ---- limits
 
 
@@ -395,35 +288,6 @@ def test_a_pace_that_nothing_reaches_is_refused_with_what_can_be_had():
     error = refusal_of(machine(ram=32), specs.ladder(), min_tok_s=500)
     assert "--min-tok-s asks for 500" in str(error)
     assert "take a smaller model" in error.hint
-
-
-def taken(hardware, free_bytes):
-    """Other programs have the rest."""
-    pools = tuple(replace(pool, free_bytes=free_bytes) for pool in hardware.pools)
-    return replace(hardware, pools=pools)
-
-
-def test_memory_that_others_have_at_the_moment_is_no_reason_for_a_larger_machine():
-    error = refusal_of(taken(machine(ram=64), GIB), specs.ladder())
-    assert "63.0 GiB of 64.0 GiB are taken by other programs" in error.hint
-    assert "no quantization" not in error.hint
-
-
-def test_what_a_reserve_keeps_is_said_to_be_the_reserves():
-    error = refusal_of(machine(ram=64), specs.ladder(), reserve_bytes=100 * GIB)
-    assert error.hint.startswith("--reserve keeps 100.0 GiB free: ask for less")
-
-
-def test_a_machine_that_is_too_small_when_empty_is_not_told_to_be_emptied():
-    error = refusal_of(taken(machine(ram=2), GIB // 2), specs.ladder())
-    assert "taken by other programs" not in error.hint
-    assert "a machine with" in error.hint
-
-
-def test_what_is_too_slow_is_told_with_its_pace():
-    error = refusal_of(machine(ram=32), specs.ladder(), min_tok_s=500)
-    assert error.rejected
-    assert all(0 < row.decode_tok_s.p50 < 500 for row in error.rejected)
 
 
 def test_a_context_that_must_be_is_not_cut():
@@ -543,179 +407,6 @@ def test_an_architecture_that_this_llama_cpp_lacks_is_planned_and_said():
     spec = replace(specs.dense(), architecture="mamba9")
     plan = plan_of(machine((24, 900)), [specs.candidate(spec)])
     assert any("doesn't know the architecture 'mamba9'" in why for why in plan.reasons)
-
-
-# ---- refusals
-
-
-def test_a_refusal_is_the_sum_and_what_would_fit():
-    error = refusal_of(machine(ram=16), [specs.candidate(specs.llama_70b("F16"))])
-    assert "131.4 GiB of weights" in str(error)
-    assert "this machine can give 15.2 GiB on the host" in str(error)
-    assert "GiB would fit, about 1.7 bits a weight" in error.hint
-    assert "a machine with 132 GiB would hold it" in error.hint
-
-
-def test_a_refusal_names_a_quantization_that_would_fit():
-    error = refusal_of(machine(ram=24), [specs.candidate(specs.llama_70b())])
-    assert "about 2.6 bits a weight (such as IQ2_" in error.hint
-
-
-def test_a_refusal_counts_only_what_the_pins_left():
-    error = refusal_of(
-        machine((24, 936), (24, 936), ram=64),
-        [specs.candidate(specs.gemma3_27b("F16"))],
-        n_gpu_layers=-1,
-        kv_type_k="f16",
-    )
-    assert "a file of up to 4" in error.hint, "of 47 GiB on the cards, the host aside"
-    assert "-ctk q8_0 -ctv q8_0" in error.hint
-    assert "leaving -ngl, -ncmoe and -ts to edgellm" in error.hint
-
-
-def test_a_refused_context_is_told_what_would_fit():
-    error = refusal_of(machine(ram=24), specs.ladder(), n_ctx_seq=2**30)
-    tokens = int(error.hint.split("--ctx ")[1].split(";")[0])
-    assert plan_of(machine(ram=24), specs.ladder(), n_ctx_seq=tokens)
-
-
-def test_an_advised_context_leaves_room_for_what_others_take_meanwhile():
-    pins = {"kv_type_k": "f16", "n_parallel": 1, "objective": "quality"}
-    error = refusal_of(machine(ram=16), specs.ladder(), n_ctx_seq=2**17, **pins)
-    tokens = int(error.hint.split("--ctx ")[1].split(";")[0])
-    assert tokens < 2**17
-    assert plan_of(machine(ram=15.5), specs.ladder(), n_ctx_seq=tokens, **pins)
-
-
-def test_no_context_is_advised_that_the_model_was_not_trained_for():
-    candidates = [specs.candidate(specs.llama2_13b())]
-    error = refusal_of(machine(ram=64), candidates, n_ctx_seq=10**8)
-    assert "was trained for conversations of up to 4096 tokens" in error.hint
-    assert error.hint.endswith("--ctx 4096")
-
-
-def test_an_advised_pace_is_reached():
-    error = refusal_of(machine(ram=32), specs.ladder(), min_tok_s=500)
-    percent = float(error.hint.split("ask for ")[1].split("%")[0])
-    assert plan_of(machine(ram=32), specs.ladder(), min_tok_s=500 * percent / 100)
-
-
-def test_a_pace_far_out_of_reach_is_no_percentage_to_advise():
-    error = refusal_of(machine(ram=32), specs.ladder(), min_tok_s=1e9)
-    assert error.hint == "ask for far less, or take a smaller model"
-
-
-def test_a_hopeless_model_is_told_to_be_smaller():
-    error = refusal_of(machine(ram=8), [specs.candidate(specs.llama_70b())])
-    assert "take a smaller model" in error.hint
-
-
-def test_gemma_27b_in_f16_is_refused_on_two_24_gb_cards_with_little_ram():
-    error = refusal_of(
-        machine((24, 936), (24, 936), ram=8), [specs.candidate(specs.gemma3_27b("F16"))]
-    )
-    assert "Card 0" in str(error)
-    assert "Card 1" in str(error)
-
-
-@pytest.mark.parametrize(
-    ("spec", "cards", "fits"),
-    [
-        (specs.dense("7b", n_ff=11008, n_head_kv=32, n_vocab=32000, quant="F16"), 1, True),
-        (specs.llama2_13b("F16"), 1, False),
-        (specs.llama2_13b("F16"), 2, True),
-        (specs.llama_70b("F16"), 5, False),
-        (specs.llama_70b("F16"), 8, True),
-    ],
-    ids=lambda value: getattr(value, "name", None),
-)
-def test_known_sums_on_cards_of_24_gb(spec, cards, fits):
-    hardware = machine(*[(24, 936)] * cards, ram=256)
-    candidates = [specs.candidate(spec)]
-    if fits:
-        assert (
-            plan_of(hardware, candidates, n_gpu_layers=-1).placement.n_gpu_layers
-            == spec.n_layers + 1
-        )
-    else:
-        refusal_of(hardware, candidates, n_gpu_layers=-1)
-
-
-def test_no_file_at_all_is_an_error_of_its_own():
-    with pytest.raises(ModelNotFound):
-        choose(machine(), [], Goal(), PROFILES)
-
-
-# ---- rejected, and smaller
-
-
-def test_the_rejected_say_what_bound_them():
-    plan = plan_of(machine((8, 500), ram=8))
-    bound = {row.quant: row.binding for row in plan.rejected if row.quant != plan.quant}
-    assert "F16" in bound
-    assert "needs" in bound["F16"]
-    assert "can be given" in bound["F16"]
-    assert "loses more" in bound["Q2_K"]
-
-
-@pytest.mark.parametrize(
-    "hardware",
-    [machine((24, 1000)), machine((12, 900), (12, 900)), machine(ram=32), unified(32)],
-    ids=["card", "two cards", "cpu", "unified"],
-)
-def test_smaller_plans_shrink_what_was_full_and_come_to_an_end(hardware):
-    candidates, goal = specs.ladder(), Goal()
-    plan = choose(hardware, candidates, goal, PROFILES)
-    for _ in range(80):
-        less = smaller(plan, hardware, candidates, goal, PROFILES)
-        if less is None:
-            return
-        accelerated = {share.pool_id for share in plan.shares[:-1]} or {"host"}
-        for pool_id in accelerated:
-            assert used(less, pool_id) <= 0.9 * used(plan, pool_id) + MIB
-        assert "ran out of memory" in less.reasons[0]
-        plan = less
-    pytest.fail("it never ended")
-
-
-def test_each_plan_tried_in_vain_makes_the_next_one_smaller_by_more():
-    hardware, goal = machine(ram=32), Goal()
-    plan = choose(hardware, specs.ladder(), goal, PROFILES)
-    for n_before, kept_ratio in enumerate((0.9, 0.8, 0.6)):
-        less = smaller(plan, hardware, specs.ladder(), goal, PROFILES, n_before=n_before)
-        assert used(less, "host") <= kept_ratio * used(plan, "host") + MIB
-
-
-def used(plan, pool_id: str) -> int:
-    return sum(share.total_bytes for share in plan.shares if share.pool_id == pool_id)
-
-
-def test_a_smaller_plan_keeps_the_pins():
-    hardware, goal = machine((24, 1000)), Goal(n_ctx_seq=4096, n_parallel=2, kv_type_k="f16")
-    plan = choose(hardware, specs.ladder(), goal, PROFILES)
-    less = smaller(plan, hardware, specs.ladder(), goal, PROFILES)
-    assert (less.n_ctx_seq, less.n_parallel, less.kv_type_k) == (4096, 2, "f16")
-
-
-def test_rows_for_guesses_are_counted_among_the_outputs():
-    guessing, plain = (
-        plan_of(machine((24, 1000)), n_parallel=8, speculate=speculate)
-        for speculate in ("ngram", "off")
-    )
-    assert (guessing.n_outputs_max, plain.n_outputs_max) == (24, 9)
-    assert (guessing.speculate, plain.speculate) == ("ngram", "off")
-    more = guessing.shares[-1].compute_bytes - plain.shares[-1].compute_bytes
-    assert more >= 15 * 4 * 128_256  # logits of Llama 3's vocabulary
-
-
-def test_batch_invariant_nothing_is_guessed():
-    plan = plan_of(machine((24, 1000)), batch_invariant=True)
-    assert (plan.speculate, plan.n_outputs_max) == ("off", plan.n_seq_max)
-
-
-def test_a_recurrent_state_can_not_go_back_so_nothing_is_guessed():
-    plan = plan_of(machine((24, 1000)), [specs.candidate(specs.lfm2_350m())])
-    assert (plan.speculate, plan.n_outputs_max) == ("off", plan.n_seq_max)
 
 
 @pytest.mark.parametrize("objective", ["balanced", "speed", "quality", "context", "energy"])

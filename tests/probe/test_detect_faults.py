@@ -1,0 +1,278 @@
+"""What breaks, hangs or lies while a machine is read: it costs its own fields."""
+
+import time
+
+import pytest
+from probe_fakes import ALL, CAPTURES, FakeSources, captured
+
+from edgellm.probe.detect import detect
+from edgellm.probe.sources import Output, Silence, SystemSources, capture_name
+from edgellm.units import MIB
+
+
+class Broken:
+    """A captured machine of which one source is replaced."""
+
+    def __init__(self, name, source, answer):
+        self._machine, self._source, self._answer = captured(name), source, answer
+        self.system = self._machine.system
+
+    def run(self, argv, timeout_s):
+        if capture_name(argv) == self._source:
+            return self._answer() if callable(self._answer) else self._answer
+        return self._machine.run(argv, timeout_s)
+
+    def read_text(self, path):
+        if path == self._source:
+            return self._answer() if callable(self._answer) else self._answer
+        return self._machine.read_text(path)
+
+    def list(self, pattern):
+        return self._machine.list(pattern)
+
+    def real_path(self, path):
+        return self._machine.real_path(path)
+
+
+FAULTS = {
+    "denied": Silence("denied", "Permission denied"),
+    "garbage": Output("\x00\x7f{{ not json"),
+    "half": Output('{"cards": [{"index": 0, "na'),
+    "crash": Output("", "terminate called", -6),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_broken_nvml_leaves_the_card_that_llama_cpp_sees(fault):
+    whole = detect(captured("rtx4090"))
+    hardware = detect(Broken("rtx4090", "nvml_child", FAULTS[fault]))
+    [card] = hardware.accelerators
+
+    assert card.id == "0000:01:00.0"
+    assert hardware.pool(card.pool_id).total_bytes == 24111 * MIB, "as ggml counts it"
+    assert card.architecture is None
+    assert hardware.cpu == whole.cpu
+    assert [said.source for said in hardware.faults] == ["nvml_child"]
+
+
+@pytest.mark.parametrize("fault", [f for f in FAULTS if f != "half"])
+def test_a_broken_registry_leaves_cards_that_are_not_used_and_says_why(fault):
+    hardware = detect(Broken("rtx4090", "registry_child", FAULTS[fault]))
+
+    assert hardware.accelerators == ()
+    assert hardware.devices[0].name == "NVIDIA GeForce RTX 4090"
+    assert "could not be read" in hardware.devices[0].note
+    assert [said.source for said in hardware.faults] == ["registry_child"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/proc/meminfo", "/proc/cpuinfo", "/sys/bus/pci/devices/0000:01:00.0/class"]
+)
+@pytest.mark.parametrize("answer", [Silence("denied", "Permission denied"), "\x7fgarbage\n\n:::"])
+def test_a_broken_file_costs_its_own_fields(path, answer):
+    hardware = detect(Broken("rtx4090", path, answer))
+
+    assert hardware.accelerators[0].backend == "cuda"
+    assert path in {said.source for said in hardware.faults}
+
+
+def test_a_file_that_hangs_costs_its_own_field():
+    path = "/sys/class/drm/card1/device/mem_info_vram_used"
+    began_s = time.monotonic()
+    hardware = detect(Broken("rx7800xt", path, lambda: time.sleep(60)))
+
+    assert time.monotonic() - began_s < 10.0
+    [card] = hardware.accelerators
+    assert hardware.pool(card.pool_id).total_bytes == 17163091968
+    assert hardware.pool(card.pool_id).free_bytes is None
+    assert [(said.source, said.message) for said in hardware.faults] == [
+        (path, "no answer within 1 s")
+    ]
+
+
+def test_a_busy_machine_gets_the_time_to_tell_its_memory():
+    """Its file is read by a thread, which may have to wait for a core."""
+    told = captured("rx7800xt").read_text("/proc/meminfo")
+
+    def late():
+        time.sleep(1.3)
+        return told
+
+    hardware = detect(Broken("rx7800xt", "/proc/meminfo", late))
+
+    assert hardware.host.total_bytes == detect(captured("rx7800xt")).host.total_bytes > 0
+    assert hardware.faults == ()
+
+
+class Sleeping:
+    """Every command is a real `sleep`, with a time-out of its own."""
+
+    system = "Linux"
+
+    def run(self, argv, timeout_s):
+        return SystemSources().run(("sleep", "60"), 0.1)
+
+    def read_text(self, path):
+        return SystemSources().read_text(path)
+
+    def list(self, pattern):
+        return ("/dev/nvidia0",) if pattern == "/dev/nvidia*" else ()
+
+    def real_path(self, path):
+        return path
+
+
+def test_commands_that_hang_cost_their_fields_and_little_time():
+    began_s = time.monotonic()
+    hardware = detect(Sleeping())
+
+    assert time.monotonic() - began_s < 10.0
+    assert hardware.host.total_bytes > 0
+    assert {said.source for said in hardware.faults} >= {
+        "nvml_child",
+        "registry_child",
+        "bandwidth_child",
+    }
+
+
+class Slow(FakeSources):
+    """Each of these programs takes half a second, and one never answers."""
+
+    def run(self, argv, timeout_s):
+        answer = super().run(argv, timeout_s)
+        if isinstance(answer, Output):
+            time.sleep(0.5)
+        elif capture_name(argv) == "cnmon":
+            time.sleep(1.0)
+            return Silence("timeout", "cnmon gave no answer within 1 s")
+        return answer
+
+
+def test_readers_wait_side_by_side_and_one_that_hangs_costs_its_own_cards():
+    tools = {
+        "mx-smi": (CAPTURES.parent / "outputs" / "mx-smi-2.2.8.txt").read_text(),
+        "ixsmi": (CAPTURES.parent / "outputs" / "ixsmi-4.0.0.txt").read_text(),
+        "mthreads-gmi": (CAPTURES.parent / "outputs" / "mthreads-gmi-1.14.0.txt").read_text(),
+        "npu-smi info": (CAPTURES.parent / "outputs" / "npu-smi-22.0.3.1.txt").read_text(),
+    }
+    began_s = time.monotonic()
+    waits = []
+    hardware = detect(Slow(commands=tools), waiting=waits.append)
+
+    assert time.monotonic() - began_s < 2.0, "one after another they would take 3.0 s"
+    assert waits == [], "nobody took so long that it had to be said"
+    vendors = [device.vendor for device in hardware.devices]
+    assert vendors == ["huawei"] * 4 + ["moorethreads", "iluvatar", "metax", "cpu"]
+    assert "cnmon" in {said.source for said in hardware.faults}
+
+
+def test_llama_cpp_is_not_kept_waiting_by_a_vendor_who_hangs():
+    """One answers after 2.5 s and the other takes 1 s: one after the other that would be 3.5 s."""
+
+    class Hanging(FakeSources):
+        def run(self, argv, timeout_s):
+            if capture_name(argv) == "cnmon":
+                time.sleep(2.5)
+                return Silence("timeout", "cnmon gave no answer within 2.5 s")
+            if capture_name(argv) == "registry_child":
+                time.sleep(1.0)
+            return super().run(argv, timeout_s)
+
+    began_s, told = time.monotonic(), []
+
+    def waiting(waits):
+        told.append((time.monotonic() - began_s, waits))
+
+    hardware = detect(Hanging(commands={"registry_child": {"devices": []}}), waiting=waiting)
+
+    assert time.monotonic() - began_s < 3.2
+    [(told_s, [(name, left_s)])] = told
+    assert (1.4 < told_s < 2.2, name) == (True, "cambricon"), "whoever waits is told for whom"
+    assert 0 < left_s < 6
+    assert [said.source for said in hardware.faults if "within" in said.message] == ["cnmon"]
+
+
+def test_whoever_waits_for_llama_cpp_is_told_so():
+    class Slow(FakeSources):
+        def run(self, argv, timeout_s):
+            if capture_name(argv) == "registry_child":
+                time.sleep(2.5)
+            return super().run(argv, timeout_s)
+
+    began_s, told = time.monotonic(), []
+
+    def waiting(waits):
+        told.append((time.monotonic() - began_s, waits))
+
+    hardware = detect(
+        Slow(commands={"registry_child": {"devices": [], "registries": ["CPU"]}}), waiting=waiting
+    )
+
+    [(told_s, [(name, left_s)])] = told
+    assert (1.4 < told_s < 2.4, name) == (True, "llama.cpp")
+    assert 12 < left_s < 15
+    assert hardware.ggml_registries == ("CPU",)
+
+
+def test_a_reader_with_a_bug_is_a_fault_not_an_exception():
+    class Raising(FakeSources):
+        def list(self, pattern):
+            raise RuntimeError("no such luck")
+
+    hardware = detect(Raising({"/proc/meminfo": "MemTotal: 1024 kB\n"}))
+
+    assert hardware.devices[-1].id == "cpu"
+    assert any("no such luck" in said.message for said in hardware.faults)
+
+
+def test_a_machine_that_says_nothing_at_all_is_still_described():
+    hardware = detect(FakeSources())
+
+    assert [device.id for device in hardware.devices] == ["cpu"]
+    assert hardware.host.free_bytes is None
+
+
+class Spoilt(Broken):
+    """A captured machine all of whose commands, or all of whose files, go wrong in one way."""
+
+    def __init__(self, name, spoil, what):
+        super().__init__(name, None, None)
+        self._spoil, self._what = spoil, what
+
+    def run(self, argv, timeout_s):
+        answer = self._machine.run(argv, timeout_s)
+        if self._what != "commands" or not isinstance(answer, Output):
+            return answer
+        spoilt = self._spoil(answer.text)
+        return Output(spoilt) if isinstance(spoilt, str) else spoilt
+
+    def read_text(self, path):
+        answer = self._machine.read_text(path)
+        is_spoilt = self._what == "files" and isinstance(answer, str)
+        return self._spoil(answer) if is_spoilt else answer
+
+
+SPOIL = {
+    "absent": lambda text: Silence("absent", "No such file or directory"),
+    "denied": lambda text: Silence("denied", "Permission denied"),
+    "timed out": lambda text: Silence("timeout", "no answer within 1 s"),
+    "garbage": lambda text: "\x00\x1b]0;|||\x07{{[[,,,,\n0000:01:00.0 | | |\n-1\n",
+    "half": lambda text: text[: len(text) // 2],
+    "translated": lambda text: text.translate({ord(c): "é" for c in "eE"}),
+}
+
+
+@pytest.mark.parametrize("what", ["commands", "files"])
+@pytest.mark.parametrize("how", SPOIL)
+def test_whatever_goes_wrong_a_machine_is_described_and_nothing_is_made_up(how, what):
+    for name in ALL:
+        whole = detect(captured(name))
+        sizes = {0, *(pool.total_bytes for pool in whole.pools)}  # 0: nobody tells
+        hardware = detect(Spoilt(name, SPOIL[how], what))
+
+        assert hardware.devices[-1].id == "cpu", name
+        assert len({device.id for device in hardware.devices}) == len(hardware.devices), name
+        if what == "commands" and how != "half":
+            assert {pool.total_bytes for pool in hardware.pools} <= sizes, name
+        if how in ("denied", "timed out") and hardware != whole:
+            assert hardware.faults, name
