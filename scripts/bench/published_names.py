@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final
 
+import msgspec
+
 from edgellm.probe.hardware import Backend, Cpu, Hardware, MemoryPool
 from edgellm.probe.known import catalog
 from edgellm.probe.known.catalog import DeviceRow
@@ -248,26 +250,12 @@ def _apple(device: str) -> tuple[str, Part] | None:
     return row.name, _part(row)
 
 
-# GPU cores of the largest chip of each name; smaller ones are sold under the same name.
-_FULL_CORES: Final = {
-    "M1": 8, "M1 Pro": 16, "M1 Max": 32, "M1 Ultra": 64, "M2": 10, "M2 Pro": 19, "M2 Max": 38,
-    "M2 Ultra": 76, "M3": 10, "M3 Pro": 18, "M3 Max": 40, "M3 Ultra": 80, "M4": 10, "M4 Pro": 20,
-    "M4 Max": 40, "M5": 10, "M5 Pro": 20, "M5 Max": 40,
-}  # fmt: skip
-_NARROWER: Final = {("M3 Max", 30): 300.0, ("M4 Max", 32): 410.0, ("M5 Max", 32): 460.0}
-
-
 def _with_cores(row: DeviceRow, n_cores: int) -> DeviceRow:
-    full = _FULL_CORES.get(row.name, n_cores)
-    if n_cores > full or row.fp16_tflops is None:
-        return row
-    gb_s = _NARROWER.get((row.name, n_cores), row.bandwidth_gb_s)
-    return _changed(row, fp16_tflops=row.fp16_tflops * n_cores / full, bandwidth_gb_s=gb_s)
-
-
-def _changed(row: DeviceRow, **values: object) -> DeviceRow:
-    fields = {name: getattr(row, name) for name in row.__struct_fields__}
-    return DeviceRow(**{**fields, **values})
+    """The chip of that name that has so many; how much memory is beside it nobody tells."""
+    cut = catalog.load().row(row.device_name, n_gpu_cores=n_cores) or row
+    return msgspec.structs.replace(
+        row, fp16_tflops=cut.fp16_tflops, bandwidth_gb_s=cut.bandwidth_gb_s
+    )
 
 
 def _part(row: DeviceRow) -> Part:

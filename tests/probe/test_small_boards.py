@@ -91,11 +91,11 @@ class AnotherMac(SysrootSources):
     ("chip", "n_cores", "gb_s", "tflops", "family"),
     [
         ("Apple M3 Max", 40, 400, 14.2, "metal"),
-        ("Apple M3 Max", 30, 300, 10.6, "metal"),
-        ("Apple M4 Max", 32, 410, 14.7, "metal"),
+        ("Apple M3 Max", 30, 300, 10.65, "metal"),
+        ("Apple M4 Max", 32, 410, 14.72, "metal"),
         ("Apple M1 Max", 24, 400, 7.8, "metal-m1"),
         ("Apple M1", 7, 68, 2.275, "metal-m1"),
-        ("Apple M5 Max", 32, 460, 18.2, "metal-m5"),
+        ("Apple M5 Max", 32, 460, 18.24, "metal-m5"),
         ("Apple M5 Max", 40, 614, 22.8, "metal-m5"),
     ],
 )

@@ -86,7 +86,7 @@ def test_boards_of_one_name_are_told_apart_by_their_memory(name, total_gib, row)
 @pytest.mark.parametrize(
     ("name", "total_gib", "n_cores", "row", "tflops"),
     [
-        ("Apple M3 Max", 36, 30, "M3 Max (30-core GPU)", 10.6),
+        ("Apple M3 Max", 36, 30, "M3 Max (30-core GPU)", 10.65),
         ("Apple M3 Max", 96, None, "M3 Max", 14.2),  # whatever its memory
         ("Apple M3 Max", 64, 40, "M3 Max", 14.2),
         ("Apple M2 Pro", 16, 16, "M2 Pro", 6.8 * 16 / 19),
