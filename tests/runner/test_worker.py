@@ -6,15 +6,14 @@ from array import array
 from dataclasses import replace
 
 import pytest
-from runner_fakes import VOCABULARY, FakeBackend, answer, next_token
+from runner_fakes import VOCABULARY, FakeBackend, answer
+from worker_runs import LIMITS, endings, greedy, run_worker, serve, shown, text_of
 
-from edgellm.chat.messages import Claim, GenerateParams, Regex, SamplingParams
+from edgellm.chat.messages import GenerateParams, Regex, SamplingParams
 from edgellm.chat.pictures import Pictures
 from edgellm.runner.backend import Input
-from edgellm.runner.batch import Save, Start, Stop
-from edgellm.runner.intake.beside import AdapterLoaded, Compiled, Read
-from edgellm.runner.intake.questions import Questions
-from edgellm.runner.kv.memory import Limits
+from edgellm.runner.batch import Save, Start
+from edgellm.runner.intake.beside import Compiled, Read
 from edgellm.runner.kv.shelf import BlobSize
 from edgellm.runner.messages import (
     Cancel,
@@ -28,92 +27,12 @@ from edgellm.runner.messages import (
     LoadAdapter,
     Obeyed,
     ReadSteps,
-    Rejected,
     Shutdown,
     Steps,
     Tokenize,
     Tokenized,
     UnloadAdapter,
 )
-from edgellm.runner.pacing.costs import StepCosts
-from edgellm.runner.pacing.pace import Pace
-from edgellm.runner.pacing.recorder import NativeTimes
-from edgellm.runner.scheduler import Scheduler
-from edgellm.runner.threads.reading import Reading
-from edgellm.runner.worker import Worker
-
-LIMITS = Limits(
-    n_cells=400, n_ctx_seq=100, n_batch=32, n_seq_max=4, n_ids=8, shares_prefixes=True,
-    n_draft_rows=8,
-)  # fmt: skip
-
-
-def serve(*arrivals, embeds=False, end_after=None, say=next_token, prepares=True, at_once=False):
-    """Feed one list of messages a step, then run dry and shut down. What was told, in order.
-
-    Without `prepares` the arrivals bring what was prepared, too; `at_once`, it takes no time.
-    """
-    queue, told = [list(messages) for messages in arrivals], []
-    backend = FakeBackend(LIMITS, end_after=end_after, say=say)
-    ticks = itertools.count()
-
-    def take(wait):
-        if queue:
-            return queue.pop(0)
-        return [Shutdown()] if wait else []
-
-    def prepare(request):
-        if at_once:
-            return Compiled(request, None)
-        if not prepares:
-            return None
-        try:
-            backend.prepare(request.params)
-        except Exception as error:  # noqa: BLE001 - the fake's own refusal, passed on
-            queue.insert(0, [Compiled(request, error)])
-        return None
-
-    def read(asked):
-        arrived = []
-        reading = Reading(backend, arrived.append)
-        reading.read(asked)
-        reading._pool.shutdown()
-        if prepares:
-            queue.insert(0, arrived)
-
-    def load(asked):
-        backend.load_adapter(asked.adapter_id, asked.path)
-        queue.insert(0, [AdapterLoaded(asked)])
-
-    Worker(
-        backend,
-        Scheduler(LIMITS),
-        take=take,
-        tell=told.extend,
-        prepare=prepare,
-        read_beside=read,
-        questions=Questions(backend, load_beside=load),
-        clock=lambda: next(ticks) * 0.01,
-        embeds=embeds,
-    ).run()
-    return told
-
-
-def text_of(told, request_id):
-    return "".join(m.text for m in told if isinstance(m, Delta) and m.request_id == request_id)
-
-
-def endings(told, request_id):
-    kinds = Done | Rejected
-    return [m for m in told if isinstance(m, kinds) and m.request_id == request_id]
-
-
-def greedy(n, **more):
-    return GenerateParams(SamplingParams(temperature=0), max_tokens=n, **more)
-
-
-def shown(tokens):
-    return "".join(f"{token} " for token in tokens)
 
 
 def test_the_text_is_the_models_and_the_end_comes_once():
@@ -208,139 +127,6 @@ def test_tokenize_answers_with_ids():
     assert reply.tokens == tuple(3 + ord(c) % (VOCABULARY - 3) for c in "ab")
 
 
-def test_the_last_gauge_says_that_all_is_done():
-    told = serve([Generate(1, (5, 6), greedy(6)), Generate(2, (5, 7), greedy(6))])
-    last = [m for m in told if isinstance(m, Gauge)][-1]
-    assert (last.n_running, last.n_waiting, last.n_decoded, last.n_prompt) == (0, 0, 12, 4)
-
-
-def test_the_shares_of_all_requests_are_the_steps_there_were():
-    told = serve([Generate(1, (5, 6), greedy(6)), Generate(2, (7, 8, 9), greedy(3))])
-    first, second = endings(told, 1)[0], endings(told, 2)[0]
-    gauges = [m for m in told if isinstance(m, Gauge)]
-
-    assert first.step_share + second.step_share == gauges[-1].n_steps
-    assert (first.step_share, second.step_share) == (3 / 2 + 3, 3 / 2)
-    assert (first.n_computed, second.n_computed) == (2 + 5, 3 + 2), "the last token is told only"
-    assert 0 < second.step_share_s < first.step_share_s
-    assert gauges[-1].work == ()
-
-
-def test_only_steps_that_continue_one_answer_are_counted_as_alone():
-    alone = [m for m in serve([Generate(1, (5, 6), greedy(6))], []) if isinstance(m, Gauge)][-1]
-    two = serve([Generate(1, (5, 6), greedy(6)), Generate(2, (7, 8), greedy(6))], [])
-    beside = [m for m in two if isinstance(m, Gauge)][-1]
-
-    assert alone.n_alone == 4, "the first comes with the prompt, the last turn is not yet over"
-    assert alone.alone_s > 0
-    assert (beside.n_alone, beside.alone_s) == (0, 0.0)
-
-
-def test_of_streams_that_take_turns_none_is_alone():
-    wants = GenerateParams(SamplingParams(temperature=0), max_tokens=60, adapters=((0, 1.0),))
-    streams = [Generate(2, (5, 6), greedy(40)), Generate(3, (7, 8), wants)]
-    gauges = [m for m in serve([LoadAdapter(1, 0, b"x")], streams) if isinstance(m, Gauge)]
-    both = [gauge for gauge in gauges if gauge.n_running == 2]
-    assert both[-1].n_decoded > 10
-    assert both[-1].n_alone == 0
-    assert gauges[-1].n_alone > 0, "when the other one has ended"
-
-
-def test_a_gauge_tells_what_each_running_request_has_had():
-    told = serve([Generate(1, (5, 6), greedy(40))])
-    rows = [m.work[0] for m in told if isinstance(m, Gauge) and m.work]
-    assert rows
-    assert all(n_tokens == steps + 1 for _, steps, n_tokens, _ in rows), "two tokens at first"
-
-
-def test_embedded_inputs_are_counted_as_work():
-    told = serve([Embed(1, ((5, 6), (7, 8, 9)))], embeds=True)
-    last = [m for m in told if isinstance(m, Gauge)][-1]
-    assert (last.n_steps, last.n_prefilled) == (1, 5)
-
-
-def test_inputs_that_are_embedded_for_long_are_gauged_no_more_often_than_steps_are():
-    arrivals, told = [[Embed(1, ((5,) * 30,) * 40)]], []
-
-    def take(wait_s):
-        return arrivals.pop(0) if arrivals else [Shutdown()] if wait_s else []
-
-    run_worker(FakeBackend(LIMITS), take, told.extend, clock=lambda: 5.0, embeds=True)
-    before, last = [m for m in told if isinstance(m, Gauge)][-2:]
-    assert (before.n_steps, last.n_steps) == (1, 40), "then all is done"
-
-
-def until(deadline_s, n=50):
-    return greedy(n, claim=Claim(deadline_s=deadline_s))
-
-
-def test_a_request_whose_deadline_has_passed_is_never_computed():
-    told = serve([Generate(1, (5, 6), until(-1.0)), Generate(2, (6,), greedy(5))])
-    (ending,) = endings(told, 1)
-    assert (ending.http_status, ending.kind) == (504, "DeadlinePassed")
-    assert "in the queue" in ending.message
-    assert text_of(told, 2) == shown(answer([6], 5))
-    assert told[-1].n_prompt == 1
-
-
-def test_a_deadline_passes_while_a_request_is_prepared_though_nothing_else_happens():
-    slow = Generate(1, "hello", greedy(4, structure=Regex("a"), claim=Claim(deadline_s=0.5)))
-    also = Generate(2, "hello", greedy(4, structure=Regex("a"), claim=Claim(deadline_s=9.0)))
-    arrivals = [[slow, also], [], [Compiled(slow, None)], [], [Shutdown()]]
-    now_s, waits_s, forgotten, told = [0.1], [], [], []
-
-    def take(wait_s):
-        waits_s.append(wait_s)
-        messages = arrivals.pop(0)
-        now_s[0] += 0 if messages else wait_s
-        return messages
-
-    backend = FakeBackend(LIMITS)
-    Worker(
-        backend,
-        Scheduler(LIMITS),
-        take=take,
-        tell=told.extend,
-        prepare=lambda request: None,
-        read_beside=lambda asked: None,
-        questions=Questions(backend, load_beside=lambda asked: None),
-        forget=forgotten.append,
-        clock=lambda: now_s[0],
-    ).run()
-    assert waits_s == [math.inf, 0.4, 8.5, 8.5, math.inf]
-    assert forgotten == [1, 2]
-    (ending,) = endings(told, 1)
-    assert (ending.http_status, ending.kind) == (504, "DeadlinePassed")
-    assert "while it was prepared, 0.4 s after" in ending.message
-    assert "8.9 s after" in endings(told, 2)[0].message
-
-
-def test_a_deadline_that_passes_in_the_queue_ends_the_wait():
-    busy = [Generate(i, (5 + i,), greedy(60)) for i in range(4)]  # as many as may run
-    told = serve([*busy, Generate(9, (20,), until(0.8))])
-    (ending,) = endings(told, 9)
-    assert ending.kind == "DeadlinePassed"
-    assert all(endings(told, i)[0].n_output == 60 for i in range(4))
-
-
-def test_an_answer_ends_at_its_deadline_with_what_was_said():
-    told = serve([Generate(1, (5, 6), until(1.0)), Generate(2, (6,), greedy(40))])
-    (done,) = endings(told, 1)
-    assert done.reason == "deadline"
-    assert 0 < done.n_output < 50
-    assert text_of(told, 1) == shown(answer([5, 6], done.n_output))
-    assert text_of(told, 2) == shown(answer([6], 40))
-
-
-def test_text_that_was_held_back_for_a_stop_string_is_told_at_the_deadline():
-    want = shown(answer([5, 6], 50))
-    told = serve(
-        [Generate(1, (5, 6), greedy(50, stop=(f"{want[:20]}!",), claim=Claim(deadline_s=0.3)))]
-    )
-    (done,) = endings(told, 1)
-    assert text_of(told, 1) == shown(answer([5, 6], done.n_output))
-
-
 def test_a_long_text_is_made_into_tokens_beside_the_loop_and_then_goes_on():
     text = "a" * 40_000
     told = serve([Tokenize(1, text, False), Infill(2, text, "b"), Tokenize(3, "a", False)])
@@ -362,20 +148,6 @@ def test_a_long_text_that_nobody_waits_for_any_more_goes_no_further():
     read = Read(long, [Input([5])] * 40_000)
     told = serve([long], [Cancel(1)], [read], embeds=True, prepares=False)
     assert not [m for m in told if isinstance(m, Embedded)]
-
-
-def test_the_recorder_tells_of_each_step_with_its_rows():
-    told = serve([Generate(1, (5, 6, 7), greedy(4))], [], [], [ReadSteps(7, 2)], [])
-    (steps,) = [m for m in told if isinstance(m, Steps)]
-    assert [one.n_decode for one in steps.steps] == [1, 1]
-    assert all(one.wall_s > 0 and one.n_prompt == 0 for one in steps.steps)
-
-
-def test_an_answers_gaps_are_in_its_timings():
-    told = serve([Generate(1, (5, 6), greedy(6)), Generate(2, (9,), greedy(1))])
-    timings = endings(told, 1)[0].timings
-    assert 0 < timings.itl_p50_s <= timings.itl_p99_s
-    assert endings(told, 2)[0].timings.itl_p50_s is None
 
 
 def test_what_was_guessed_is_told_with_the_end():
@@ -514,40 +286,6 @@ def test_what_can_be_kept_is_written_before_the_worker_goes(is_running):
     assert not backend.started
 
 
-def test_masks_that_outlast_a_device_make_no_step_dearer():
-    class Backend(FakeBackend):
-        def decode(self, batch):
-            step = super().decode(batch)
-            return replace(step, times=NativeTimes(decode_s=0.01, late_mask_s=0.01))
-
-    arrivals = [[Generate(1, (5,), greedy(20))]]
-
-    def take(wait_s):
-        return arrivals.pop(0) if arrivals else [Shutdown()] if wait_s else []
-
-    pace = Pace(0.1, StepCosts({1: 0.001}))
-    run_worker(Backend(LIMITS), take, lambda messages: None, Scheduler(LIMITS, pace))
-    assert pace.costs.step_s(1) == pytest.approx(0.001)
-
-
-def test_what_sets_up_samplers_is_not_taken_for_copying():
-    class Backend(FakeBackend):
-        def decode(self, batch):
-            n = sum(isinstance(op, Start | Stop) for op in batch.ops)
-            times = NativeTimes(ops_s=0.25 * len(batch.ops), set_up_s=0.25 * n)
-            return replace(super().decode(batch), times=times)
-
-    copied_s, scheduler = [], Scheduler(LIMITS)
-    scheduler.memory.observe = copied_s.append
-    arrivals = [[Generate(1, (5, 6, 7), greedy(3))]]
-
-    def take(wait_s):
-        return arrivals.pop(0) if arrivals else [Shutdown()] if wait_s else []
-
-    run_worker(Backend(LIMITS), take, lambda messages: None, scheduler)
-    assert copied_s[0] == 0, "nobody was there to be copied from"
-
-
 @pytest.mark.parametrize(
     "asked",
     [
@@ -576,18 +314,3 @@ def test_while_another_thread_works_the_loop_tells_that_it_lives_for_an_hour(ask
     gaps_s = [later - sooner for sooner, later in itertools.pairwise(gauged_s)]
     assert max(gaps_s) == 30
     assert gauged_s[-1] == 100 + 3600
-
-
-def run_worker(backend, take, tell, scheduler=None, clock=None, embeds=False):
-    ticks = itertools.count()
-    Worker(
-        backend,
-        scheduler or Scheduler(backend.limits, Pace(0.1)),
-        take=take,
-        tell=tell,
-        prepare=lambda request: None,
-        read_beside=lambda asked: None,
-        questions=Questions(backend, load_beside=lambda asked: None),
-        clock=clock or (lambda: next(ticks) * 0.01),
-        embeds=embeds,
-    ).run()

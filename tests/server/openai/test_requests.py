@@ -1,121 +1,14 @@
 import json
-from dataclasses import fields
 
 import msgspec
 import pytest
 from msgspec import inspect
+from openai_bodies import chat, chat_written, completion, refused
 
-from edgellm.chat.messages import (
-    GBNF,
-    SAMPLERS,
-    Choices,
-    JSONSchema,
-    Message,
-    Regex,
-    SamplingParams,
-    Tool,
-    ToolCall,
-    ToolChoice,
-)
+from edgellm.chat.messages import GBNF, Choices, JSONSchema, Message, Regex, SamplingParams
 from edgellm.errors import BadRequest
 from edgellm.server.body import json_depth
-from edgellm.server.openai.requests import (
-    ChatBody,
-    CompletionBody,
-    chat_request,
-    completion_request,
-)
-from edgellm.server.responses.requests import ResponseBody
-from edgellm.server.routes.embeddings import EmbeddingsBody
-from edgellm.server.routes.infill import InfillBody
-from edgellm.server.routes.lora import LoadBody, UnloadBody
-from edgellm.server.routes.rerank import RerankBody
-from edgellm.server.routes.words import DetokenizeBody, TokenizeBody
-
-BODIES = (
-    ChatBody, CompletionBody, EmbeddingsBody, RerankBody, InfillBody, TokenizeBody, DetokenizeBody,
-    LoadBody, UnloadBody, ResponseBody,
-)  # fmt: skip
-
-
-def chat(**fields):
-    return chat_request(
-        json.dumps({"messages": [{"role": "user", "content": "Hi"}]} | fields).encode(), "__mark__"
-    )
-
-
-def chat_written(field, written):
-    """With a field's value in the client's own bytes."""
-    start = b'{"messages": [{"role": "user", "content": "Hi"}], '
-    return chat_request(start + b'"%s": %s}' % (field.encode(), written), "__mark__")
-
-
-def completion(**fields):
-    return completion_request(json.dumps({"prompt": "Hi"} | fields).encode())
-
-
-def refused(call, *args, **fields):
-    with pytest.raises(BadRequest) as raised:
-        call(*args, **fields)
-    return raised.value
-
-
-def numbers(kind, path):
-    """Every int and float type that a body can carry, with where it stands."""
-    match kind:
-        case inspect.IntType() | inspect.FloatType():
-            yield path, kind
-        case inspect.StructType(fields=fields):
-            for field in fields:
-                yield from numbers(field.type, f"{path}.{field.encode_name}")
-        case inspect.UnionType(types=types) | inspect.TupleType(item_types=types):
-            for one in types:
-                yield from numbers(one, path)
-        case inspect.ListType(item_type=item):
-            yield from numbers(item, f"{path}[]")
-        case inspect.DictType(key_type=key, value_type=value):
-            yield from numbers(key, f"{path}.key")
-            yield from numbers(value, f"{path}.value")
-        case inspect.StrType() | inspect.BoolType() | inspect.NoneType():
-            pass
-        case inspect.LiteralType() | inspect.RawType():
-            pass
-        case _:
-            raise AssertionError(f"{path}: teach this test about {kind}")
-
-
-@pytest.mark.parametrize("body", BODIES)
-def test_every_number_in_a_body_has_bounds(body):
-    for path, kind in numbers(inspect.type_info(body), body.__name__):
-        assert kind.ge is not None or kind.gt is not None, f"{path} has no lower bound"
-        assert kind.le is not None or kind.lt is not None, f"{path} has no upper bound"
-
-
-def test_the_walk_sees_the_numbers():
-    paths = {path for path, _ in numbers(inspect.type_info(CompletionBody), "")}
-    assert {".temperature", ".logit_bias.key", ".prompt[]", ".prompt[][]", ".n"} <= paths
-
-
-def bounded_fields():
-    for field in inspect.type_info(ChatBody).fields:
-        for path, kind in numbers(field.type, field.encode_name):
-            if path == field.encode_name:
-                yield path, kind
-
-
-@pytest.mark.parametrize(("name", "kind"), list(bounded_fields()), ids=lambda x: str(x)[:20])
-def test_out_of_bounds_is_refused_by_name(name, kind):
-    too_low = kind.gt if kind.ge is None else kind.ge - 1
-    for value in (too_low, kind.le + 1, True, "1", [1], {"a": 1}):
-        error = refused(chat, **{name: value})
-        assert error.param == name
-        assert str(error).startswith(f"{name}: ")
-
-
-@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1" * 5000])
-def test_numbers_that_are_none_are_refused(value):
-    body = b'{"messages":[{"role":"user","content":"x"}],"temperature":%b}' % value.encode()
-    refused(chat_request, body, "__mark__")
+from edgellm.server.openai.requests import ChatBody, chat_request
 
 
 @pytest.mark.parametrize(
@@ -258,107 +151,6 @@ def test_what_is_not_served_is_refused_by_name(fields, param, words):
     assert words in str(error)
 
 
-def function(name="f", **more):
-    return {"type": "function", "function": {"name": name, **more}}
-
-
-def allowing(*names):
-    tools = [{"type": "function", "function": {"name": name}} for name in names]
-    return {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": tools}}
-
-
-def parameters(schema):
-    return {"tools": [function(), function("g", parameters=schema)]}
-
-
-@pytest.mark.parametrize(
-    ("fields", "param", "words"),
-    [
-        ({"tools": [{"type": "web_search"}]}, "tools[0].type", "web_search"),
-        ({"tools": [{"type": "function"}]}, "tools[0].function", "is missing"),
-        ({"tools": [function("a b")]}, "tools[0].function.name", "'a b' is not"),
-        ({"tools": [function("x" * 129)]}, "tools[0].function.name", "128 letters"),
-        ({"tools": [function(), function()]}, "tools[1].function.name", "'f' is there twice"),
-        ({"tools": [function(f"f{i}") for i in range(129)]}, "tools", "128"),
-        (parameters([1]), "tools[1].function.parameters", "object"),
-        (parameters({"type": "string"}), "tools[1].function.parameters.type", "object"),
-        (parameters({"properties": [1]}), "tools[1].function.parameters.properties", "object"),
-        (parameters({"required": "a"}), "tools[1].function.parameters.required", "list"),
-        (parameters({"x": "y" * 70_000}), "tools[1].function.parameters", "65536"),
-        (
-            parameters(json.loads('{"a":' * 33 + "1" + "}" * 33)),
-            "tools[1].function.parameters",
-            "33 deep",
-        ),
-        (
-            {"tools": [function(f"f{i}", parameters={"x": "y" * 60_000}) for i in range(5)]},
-            "tools",
-            "262144",
-        ),
-        ({"tools": [function()], "tool_choice": "maybe"}, "tool_choice", "maybe"),
-        ({"tools": [function()], "tool_choice": {"type": "x"}}, "tool_choice.type", "x"),
-        ({"tool_choice": "required"}, "tool_choice", "no tools"),
-        (
-            {"tools": [function()], "tool_choice": allowing()},
-            "tool_choice.allowed_tools.tools",
-            "length >= 1",
-        ),
-        ({"tool_choice": allowing("f")}, "tool_choice", "no tools"),
-        (
-            {"messages": [{"role": "user", "tool_calls": [{"function": {"name": "f"}}]}]},
-            "messages[0]",
-            "only an assistant",
-        ),
-    ],
-)  # fmt: skip
-def test_tools_are_refused_by_their_place(fields, param, words):
-    error = refused(chat, **fields)
-    assert error.param == param
-    assert words in str(error)
-
-
-def test_empty_tools_are_no_tools():
-    asked = chat(tools=[], tool_choice="auto", grammar="")
-    assert (asked.tools, asked.params.structure) == ((), None)
-
-
-def test_tools_travel_with_their_schemas():
-    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
-    asked = chat(
-        tools=[function("f", description="x", parameters=schema), function("g")],
-        tool_choice={"type": "function", "function": {"name": "g"}},
-        parallel_tool_calls=False,
-    )
-    assert asked.tools == (Tool("f", schema, "x"), Tool("g"))
-    assert asked.tool_choice == ToolChoice("required", ("g",))
-    assert asked.parallel_tool_calls is False
-
-
-@pytest.mark.parametrize("mode", ["auto", "required"])
-def test_some_of_the_tools_may_be_allowed(mode):
-    choice = allowing("g", "f", "g")
-    choice["allowed_tools"]["mode"] = mode
-    asked = chat(tools=[function("f"), function("g"), function("h")], tool_choice=choice)
-    assert asked.tool_choice == ToolChoice(mode, ("g", "f"))
-    assert len(asked.tools) == 3
-
-
-def test_a_past_call_and_its_result_are_understood():
-    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
-    as_object = {"function": {"name": "g", "arguments": {"b": 2}}}
-    messages = [
-        {"role": "assistant", "content": None, "tool_calls": [call, as_object], "reasoning": "hm"},
-        {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "sunny"}]},
-    ]
-    assistant, result = chat(messages=messages).messages
-    assert assistant.tool_calls == (
-        ToolCall("c1", "f", '{"a": 1}'),
-        ToolCall("call_0_1", "g", '{"b": 2}'),
-    )
-    assert (assistant.text, assistant.reasoning) == ("", "hm")
-    assert (result.text, result.tool_call_id) == ("sunny", "c1")
-
-
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
@@ -456,100 +248,6 @@ def test_completions_refuse_by_name(fields, param):
 )
 def test_the_newest_word_for_the_length_wins(fields, expected):
     assert chat(**fields).params.max_tokens == expected
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [(None, None), (-1, None), (0, 0), (7, 7), (2**32 - 1, 0), (2**40 + 5, 261), (-2, 0xFFFFFFFD)],
-)
-def test_a_seed_fits_llama_cpps_32_bits_and_is_never_its_word_for_random(given, expected):
-    assert chat(seed=given).params.sampling.seed == expected
-
-
-@pytest.mark.parametrize(
-    ("fields", "words"),
-    [
-        ({"temperature": 12}, "temperature: 12 is not a number from 0 to 10"),
-        ({"temperature": "hot"}, 'temperature: "hot" is not a number from 0 to 10'),
-        ({"repeat_penalty": 0}, "repeat_penalty: 0 is not a number above 0 to 10"),
-        ({"top_k": -2}, "top_k: -2 is not a whole number from -1 to 2147483647"),
-        ({"n": 10**30}, f"n: {10**30} is not a whole number from 1 to 8"),
-        ({"n": 10**90}, f"n: 1{'0' * 39}… is not a whole number from 1 to 8"),
-        ({"logprobs": True, "top_logprobs": 99}, "99 is not a whole number from 0 to 20"),
-        ({"mirostat": 3}, "mirostat: 3 is not a whole number from 0 to 2"),
-        ({"samplers": ["top_k", "nix"]}, "samplers: 'nix' is none of penalties, dry, "),
-        ({"samplers": "kz"}, "samplers: 'z' is none of e, d, s, k"),
-        ({"samplers": ["top_k", "top-k"]}, "samplers: 'top_k' is there twice"),
-        ({"samplers": ["x"] * 17}, "samplers: expected `array` of length <= 16"),
-        ({"dry_sequence_breakers": [""]}, "dry_sequence_breakers[0]: expected `str` of length"),
-        ({"dry_sequence_breakers": ["a"] * 17}, "dry_sequence_breakers: expected `array`"),
-        ({"logit_bias": {"5": True}}, "logit_bias: token 5 has true; a number, or false to"),
-        ({"logit_bias": [["a", 1]]}, "logit_bias[0][0]: expected `int`, got `str`"),
-    ],
-)
-def test_a_number_is_refused_with_its_value_and_its_range(fields, words):
-    assert words in str(refused(chat, **fields))
-    assert words in str(refused(completion, **fields)) or "top_logprobs" in fields
-
-
-def test_every_sampler_has_its_numbers_in_a_request():
-    given = {
-        "temperature": 0.7, "dynatemp_range": 0.2, "dynatemp_exponent": 1.5, "top_k": 30,
-        "top_p": 0.8, "min_p": 0.1, "typical_p": 0.9, "top_n_sigma": 1.0, "xtc_probability": 0.5,
-        "xtc_threshold": 0.2, "min_keep": 3, "repeat_penalty": 1.1, "repeat_last_n": 99,
-        "frequency_penalty": 0.3, "presence_penalty": 0.4, "dry_multiplier": 0.8, "dry_base": 2.0,
-        "dry_allowed_length": 3, "dry_penalty_last_n": -1, "mirostat": 2, "mirostat_tau": 4.0,
-        "mirostat_eta": 0.2, "adaptive_target": 0.5, "adaptive_decay": 0.8, "seed": 5,
-        "ignore_eos": True,
-    }  # fmt: skip
-    translated = {
-        "dry_sequence_breakers": ["\n"], "logit_bias": {"7": 1.5, "8": False}, "samplers": "kt",
-    }  # fmt: skip
-    expected = SamplingParams(
-        **given, dry_sequence_breakers=("\n",), logit_bias=((7, 1.5), (8, float("-inf"))),
-        samplers=("top_k", "temperature"),
-    )  # fmt: skip
-    assert {field.name for field in fields(SamplingParams)} == {*given, *translated}
-    for asked in (chat(**given, **translated), completion(**given, **translated)):
-        assert asked.params.sampling == expected
-
-
-@pytest.mark.parametrize(
-    ("samplers", "expected"),
-    [
-        (["Top-K", "nucleus", "temp", "typ", "min-p"],
-         ("top_k", "top_p", "temperature", "typ_p", "min_p")),
-        ("edskypmxt", SAMPLERS),
-        (list(SAMPLERS), SAMPLERS),
-        (["adaptive_p", "topnsigma"], ("adaptive_p", "top_n_sigma")),
-        ([], ()),
-    ],
-)  # fmt: skip
-def test_the_order_of_samplers_has_llama_servers_names_and_letters(samplers, expected):
-    assert chat(samplers=samplers).params.sampling.samplers == expected
-
-
-def test_biases_may_be_pairs():
-    biases = chat(logit_bias=[[3, 2.5], [4, False]]).params.sampling.logit_bias
-    assert biases == ((3, 2.5), (4, float("-inf")))
-
-
-@pytest.mark.parametrize(
-    ("given", "logprobs", "is_post"),
-    [
-        ({}, None, False),
-        ({"n_probs": 5}, 5, False),
-        ({"n_probs": 0}, None, False),
-        ({"n_probs": 5, "logprobs": 2, "post_sampling_probs": True}, 2, True),
-    ],
-)
-def test_llama_servers_word_for_logprobs_is_understood(given, logprobs, is_post):
-    params = completion(**given).params
-    assert (params.logprobs, params.post_sampling_probs) == (logprobs, is_post)
-
-
-def test_top_k_below_zero_is_off():
-    assert chat(top_k=-1).params.sampling.top_k == 0
 
 
 def test_a_schema_travels_as_it_was_written():
@@ -670,32 +368,7 @@ def test_a_schema_in_a_string_is_json(text):
             assert "is not JSON" in str(error)
 
 
-def test_vllms_repetition_penalty_looks_back_on_everything():
-    sampling = chat(repetition_penalty=1.5).params.sampling
-    assert (sampling.repeat_penalty, sampling.repeat_last_n) == (1.5, -1)
-    near = chat(repetition_penalty=1.5, repeat_last_n=8).params.sampling
-    assert (near.repeat_penalty, near.repeat_last_n) == (1.5, 8)
-    assert chat(repetition_penalty=1).params.sampling == SamplingParams()
-    assert chat(repetition_penalty=1, repeat_penalty=1.1).params.sampling == SamplingParams(
-        repeat_penalty=1.1
-    )
-    error = refused(chat, repetition_penalty=1.5, repeat_penalty=1.1)
-    assert error.param == "repetition_penalty"
-
-
 def test_a_length_of_none_is_refused_by_the_name_that_the_client_gave_it():
     error = refused(chat, max_completion_tokens=0)
     assert error.param == "max_completion_tokens"
     assert str(error).startswith("max_completion_tokens: ")
-
-
-def test_one_function_by_its_name_is_one_call():
-    tools = [{"type": "function", "function": {"name": name}} for name in ("f", "g")]
-    named = {"type": "function", "function": {"name": "f"}}
-    allowed = {
-        "type": "allowed_tools",
-        "allowed_tools": {"mode": "required", "tools": [named]},
-    }
-    assert not chat(tools=tools, tool_choice=named).parallel_tool_calls
-    assert chat(tools=tools, tool_choice=allowed).parallel_tool_calls
-    assert chat(tools=tools, tool_choice="required").parallel_tool_calls
