@@ -1,4 +1,4 @@
-"""llama-server's own route for text, with the demo model behind it."""
+"""llama-server's own route for text, and chats that have begun, with the demo model behind."""
 
 import httpx2
 import pytest
@@ -7,6 +7,33 @@ from live import live_server
 pytestmark = pytest.mark.model
 
 GREEDY = {"temperature": 0, "seed": 1}
+
+
+BEGUN = [
+    {"role": "user", "content": "Tell me a story"},
+    {"role": "assistant", "content": "Once upon a time, there was a"},
+]
+
+
+def test_a_chat_that_has_begun_goes_on_as_its_prompt_does():
+    with live_server() as live, httpx2.Client(base_url=live.url, timeout=60) as http:
+        chat = {"messages": BEGUN, "max_tokens": 8}
+        said = http.post("/v1/chat/completions", json=GREEDY | chat).json()
+        prompt = http.post("/apply-template", json=chat).json()["prompt"]
+        native = http.post("/completion", json=GREEDY | {"prompt": prompt, "n_predict": 8}).json()
+        options = GREEDY | {"num_predict": 8}
+        lines = {"model": "demo", "messages": BEGUN, "stream": False, "options": options}
+        ollama = http.post("/api/chat", json=lines).json()
+        message = {"model": "demo", "messages": BEGUN, "max_tokens": 8}
+        anthropic = http.post("/v1/messages", json=GREEDY | message).json()
+        counted = http.post("/v1/chat/completions/input_tokens", json=chat).json()
+    assert prompt.endswith("assistant\nOnce upon a time, there was a")
+    text = native["content"]
+    assert text.startswith(" ")
+    assert said["choices"][0]["message"]["content"] == text
+    assert ollama["message"]["content"] == text
+    assert anthropic["content"][0]["text"] == text
+    assert counted["input_tokens"] == said["usage"]["prompt_tokens"]
 
 
 def test_it_says_what_openais_route_says_and_which_tokens_that_were():
