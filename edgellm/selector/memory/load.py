@@ -16,8 +16,8 @@ from edgellm.selector.memory.memory import (
     ContextShape,
     cumulated_kv_bytes,
     cumulated_layer_bytes,
-    host_weight_bytes,
 )
+from edgellm.selector.memory.weights import cumulated_aside_bytes, held_bytes
 from edgellm.selector.oracle import BufferBytes
 from edgellm.values import frozen
 
@@ -31,7 +31,7 @@ class Bulk:
     experts: tuple[int, ...]
     largest_bytes: int  # of any layer's tensors
     largest_expert_bytes: int
-    _aside: dict[Aside, list[int]] = field(default_factory=dict, repr=False)
+    _aside: dict[Aside, tuple[int, ...]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, spec: ModelSpec) -> "Bulk":
@@ -48,17 +48,10 @@ class Bulk:
     def has_experts(self) -> bool:
         return self.experts[-1] > 0
 
-    def aside_bytes(self, aside: Aside) -> list[int]:
+    def aside_bytes(self, aside: Aside) -> tuple[int, ...]:
         """Of the first n layers for n from 0, the head counted: the experts that are the host's."""
         if aside not in self._aside:
-            n = self.spec.n_layers
-            whole = min(aside.n_layers, n)
-            up_to = [self.experts[min(i, whole)] for i in range(n + 2)]
-            for part in aside.parts:
-                n_bytes = self.spec.layers[part.layer].matrices_bytes(part.matrices)
-                for i in range(part.layer + 1, n + 2):
-                    up_to[i] += n_bytes
-            self._aside[aside] = up_to
+            self._aside[aside] = cumulated_aside_bytes(self.spec, aside)
         return self._aside[aside]
 
     def load(self, shape: ContextShape, assumed: Buffers | None = None) -> "Load":
@@ -106,20 +99,12 @@ class Load:
 
     def parts(self, layout: Layout, buffers: Sequence[int]) -> tuple[BufferBytes, ...]:
         """As `memory.needs`, with given buffers."""
+        aside = self.bulk.aside_bytes(layout.aside)
+        held = held_bytes(self.spec, layout, self.bulk.weights, aside)
         n, n_host = self.n_blocks, layout.n_host_layers(self.n_blocks)
-        weights, aside = self.bulk.weights, self.bulk.aside_bytes(layout.aside)
-        rows = []
-        for run in layout.layers:
-            held = weights[run.stop] - weights[run.start] + self.spec.rope_bytes
-            held -= aside[run.stop] - aside[run.start]
-            rows.append((held, self.kv[min(run.stop, n)] - self.kv[run.start]))
-        own = host_weight_bytes(self.spec, holds_head=n_host > n)
-        own += weights[min(n_host, n)] + (self.spec.rope_bytes if n_host else 0)
-        own += aside[n] - aside[min(n_host, n)]
-        rows.append((own, self.kv[min(n_host, n)]))
-        return tuple(
-            BufferBytes(held, kv, buffer) for (held, kv), buffer in zip(rows, buffers, strict=True)
-        )
+        kv = [self.kv[min(run.stop, n)] - self.kv[min(run.start, n)] for run in layout.layers]
+        rows = zip(held, (*kv, self.kv[min(n_host, n)]), buffers, strict=True)
+        return tuple(BufferBytes(*row) for row in rows)
 
 
 def take(

@@ -8,6 +8,7 @@ pages that the kernel may drop again, so weights on the host count once.
 Source: llama.cpp src/llama-model.cpp load_tensors, src/llama-model-loader.cpp create_tensor.
 """
 
+from collections.abc import Sequence
 from itertools import accumulate
 
 from edgellm.models.spec import ModelSpec
@@ -20,13 +21,22 @@ def weight_bytes(spec: ModelSpec, layout: Layout) -> tuple[int, ...]:
     Split by rows or by tensors the matrices are shared by proportion; a layer's norms go with
     the layer, which is too little to matter.
     """
-    each = [_part_bytes(spec, layout, part) for part in layout.layers]
-    n_host = layout.n_host_layers(spec.n_layers)
-    experts = _aside_bytes(spec, layout.aside, range(n_host, spec.n_layers))
-    layers = sum(layer.weight_bytes for layer in spec.layers[:n_host])
-    rope = spec.rope_bytes if n_host else 0
-    head = host_weight_bytes(spec, holds_head=n_host > spec.n_layers)
-    return (*each, layers + rope + experts + head)
+    aside = cumulated_aside_bytes(spec, layout.aside)
+    return held_bytes(spec, layout, cumulated_layer_bytes(spec), aside)
+
+
+def held_bytes(
+    spec: ModelSpec, layout: Layout, weights: Sequence[int], aside: Sequence[int]
+) -> tuple[int, ...]:
+    """`weight_bytes` for those who have its two cumulated sums already."""
+    n, n_host = spec.n_layers, layout.n_host_layers(spec.n_layers)
+    below = min(n_host, n)
+    each = []
+    for run in layout.layers:
+        held = weights[run.stop] - weights[run.start] - (aside[run.stop] - aside[run.start])
+        each.append(held + (spec.rope_bytes if run and run.start < n else 0))
+    own = weights[below] + aside[n] - aside[below] + (spec.rope_bytes if n_host else 0)
+    return (*each, own + host_weight_bytes(spec, holds_head=n_host > n))
 
 
 def host_weight_bytes(spec: ModelSpec, *, holds_head: bool) -> int:
@@ -47,18 +57,11 @@ def cumulated_layer_bytes(spec: ModelSpec) -> tuple[int, ...]:
     return tuple(accumulate(each, initial=0))
 
 
-def _part_bytes(spec: ModelSpec, layout: Layout, part: range) -> int:
-    if not part:
-        return 0
-    blocks = range(part.start, min(part.stop, spec.n_layers))
-    total = sum(spec.layers[il].weight_bytes for il in blocks)
-    total -= _aside_bytes(spec, layout.aside, blocks)
-    head = spec.output_bytes if spec.n_layers in part else 0
-    return total + head + (spec.rope_bytes if blocks else 0)
-
-
-def _aside_bytes(spec: ModelSpec, aside: Aside, blocks: range) -> int:
-    """Experts of those layers that are the host's."""
-    whole = sum(spec.layers[il].expert_bytes for il in blocks if il < aside.n_layers)
-    parts = (part for part in aside.parts if part.layer in blocks)
-    return whole + sum(spec.layers[part.layer].matrices_bytes(part.matrices) for part in parts)
+def cumulated_aside_bytes(spec: ModelSpec, aside: Aside) -> tuple[int, ...]:
+    """The same of the experts that are the host's, whoever keeps their layers."""
+    each = [
+        layer.expert_bytes if il < aside.n_layers else 0 for il, layer in enumerate(spec.layers)
+    ]
+    for part in aside.parts:
+        each[part.layer] += spec.layers[part.layer].matrices_bytes(part.matrices)
+    return tuple(accumulate((*each, 0), initial=0))

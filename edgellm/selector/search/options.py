@@ -32,7 +32,7 @@ from edgellm.selector.speed.bounds import Bound, Bounds
 from edgellm.units import MIB, format_rate
 from edgellm.values import frozen
 
-_NARROW_BYTES, _NARROW_RATIO = 256 * MIB, 0.02
+_CLOSE_BYTES, _CLOSE_RATIO = 256 * MIB, 0.02
 
 
 @frozen
@@ -150,7 +150,7 @@ class Search:
         if self.question.only_best:
             return
         for pair in pairs:
-            if self.bound(pair.setting, pair.devices) > self.best_rank:
+            if self.bound_if_first_by(0.0, pair.setting, pair.devices) > self.best_rank:
                 self._try(pair, tried)
 
     def _try(self, pair: "_Pair", tried: Tried) -> None:
@@ -185,7 +185,7 @@ class Search:
         """Looked at, and remembered; the option when it fits and does. What may be the best so
         far, or hardly misses, is added up exactly before it is believed."""
         found = self.look(setting, devices, ways)
-        if _is_narrow(found) if isinstance(found, Miss) else self._wins(found):
+        if _is_close(found) if isinstance(found, Miss) else self._wins(found):
             found = self.look(setting, devices, ways, exactly=True)
         if isinstance(found, Miss):
             self.misses.append(found)
@@ -244,14 +244,15 @@ class Search:
             self._pairs.sort(key=lambda pair: pair.bound, reverse=True)
         return self._pairs
 
-    def bound(
-        self, setting: Setting, devices: DeviceSet, ways: Ways | None = None, first_s: float = 0.0
-    ) -> Rank:
-        """What no placement's rank lies above; without `ways`, if its first token came by then."""
+    def bound(self, setting: Setting, devices: DeviceSet, ways: Ways) -> Rank:
+        """What no placement's rank lies above."""
+        facts = self.load(setting), setting, self.question.workload.n_prompt
+        first_s = self._reach(devices).least_first_s(*facts, op_offload=ways.op_offload)
+        return self.bound_if_first_by(first_s, setting, devices)
+
+    def bound_if_first_by(self, first_s: float, setting: Setting, devices: DeviceSet) -> Rank:
+        """The same, if its first token came by then."""
         reach = self._reach(devices)
-        if ways is not None:
-            facts = self.load(setting), setting, self.question.workload.n_prompt
-            first_s = reach.least_first_s(*facts, op_offload=ways.op_offload)
         pace = self._best_pace(reach, setting, len(devices), first_s)
         n_devices, watts = len(devices), reach.power_w
         if self.question.may_idle:
@@ -361,11 +362,11 @@ def _buffers(spec: ModelSpec, wished: Sequence[Setting]) -> Buffers:
     return Buffers(spec, min(cells), max(cells), n_seq_max, max(n_seq_max, n_outputs_max))
 
 
-def _is_narrow(miss: Miss) -> bool:
+def _is_close(miss: Miss) -> bool:
     """By so little that the assumed buffers may be the cause."""
     why = miss.why
     return isinstance(why, Shortfall) and why.missing_bytes < max(
-        _NARROW_BYTES, _NARROW_RATIO * why.available_bytes
+        _CLOSE_BYTES, _CLOSE_RATIO * why.available_bytes
     )
 
 

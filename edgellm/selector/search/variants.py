@@ -175,7 +175,7 @@ def _others(
     setting, question = option.setting, search.question
     each, are_few = _micro_batches(search, setting), len(question.sets) <= _FEW_SETS
     for devices, wished in product(question.sets, search.wished):
-        if search.bound(wished, devices, first_s=_AT_ONCE_S) <= rank:
+        if search.bound_if_first_by(_AT_ONCE_S, wished, devices) <= rank:
             continue
         is_own = replace(wished, n_ubatch=setting.n_ubatch) == setting
         for n_ubatch in each if is_own or are_few else [setting.n_ubatch]:

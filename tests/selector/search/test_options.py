@@ -136,7 +136,7 @@ def test_a_pool_and_streams_of_ones_own_are_not_taken_for_one_another():
 
     def asked(search, setting):
         found = search.look(setting, (), search.question.ways(()))
-        return found.pace.batch, search.bound(setting, ())
+        return found.pace.batch, search.bound_if_first_by(0.0, setting, ())
 
     def fresh():
         return search_of(spec, replace(hardware, cpu=cpu), goal)
