@@ -35,7 +35,7 @@ def usage_line(hardware: Hardware, device: Device) -> str:
     if lanes := narrowed(device):
         note += f"; attached by {lanes[0]} of its {lanes[1]} lanes"
     limits = backend_limits(device)
-    if limits.is_narrow and limits.note:
+    if limits.is_choosy and limits.note:
         note += f"; {limits.note}"
     return f"used through {_SPOKEN[device.backend]}{name}: {memory}{note}"
 

@@ -78,8 +78,8 @@ class Limits:
     source: str | None = None
 
     @property
-    def is_narrow(self) -> bool:
-        """So much so that whoever looks for a file has to know it."""
+    def is_choosy(self) -> bool:
+        """Of files, so that whoever looks for one has to know it."""
         listed = self.weights is not None or self.experts is not None
         return listed or not self.flash_attention
 
