@@ -3,7 +3,7 @@
 An Edge is a stretch of tokens after those of its parent, and the number of the blob that holds
 what their cells held. Every edge's parent is here too, so a path from the root can always be put
 back. What a stretch holds can't be cut: an edge is restored whole, and two that begin alike may
-lie side by side. Stretches are short (see spill.py, PIECE), so little is kept twice. Thousands may
+lie side by side. Stretches are short (see copy_budget.py), so little is kept twice. Thousands may
 follow one that they all begin with, so the next one is found by its first tokens; an edge that
 agrees on fewer isn't worth a copy.
 

@@ -1,29 +1,18 @@
 """Between the KV cells and the shelf: what ended is copied out, what is asked for again comes back.
 
-Copying takes time that others would have to wait, so it goes in pieces. What ended is copied out
-before anybody needs its cells, and then it can leave them at once: nothing but tags changes. Nobody
-waits for that, so it takes a thirtieth of a step, of a prompt's too: the next turn of a
-conversation comes when the last one is just being saved. Where that is less than a piece, several
-steps save up for one. Only when somebody is kept out for want of cells it may take what a wait is
-worth.
-
-Copying back is worth it where it takes less time than computing again; both are measured. Somebody
-waits for it, so while no stream runs it takes as long as it takes.
+Copying takes time that others would have to wait, so it goes in pieces (copy_budget.py). What ended
+is copied out before anybody needs its cells, and then it can leave them at once: nothing but tags
+changes. Copying back is worth it where it takes less time than computing again; both are measured.
 """
 
 from edgellm.runner.batch import Op, Restore, Save, Trim
 from edgellm.runner.kv.cells import Cells
-from edgellm.runner.kv.copying import AWAITED_RATIO, UNNOTICED_RATIO
+from edgellm.runner.kv.copy_budget import CopyBudget
 from edgellm.runner.kv.memory import WORTH_SHARING, Limits
 from edgellm.runner.kv.prefix import Retained
 from edgellm.runner.kv.shelf import Found, Shelf
 from edgellm.runner.pacing.pace import Pace
-from edgellm.runner.pacing.smoothing import smoothed
 from edgellm.runner.sequence import Sequence
-
-_PIECE = 256  # cells: the most that one operation copies
-_LEAST_PIECE = 16  # cells: fewer are hardly worth an operation
-_FIRST_PIECE = 64  # cells: while nobody knows what copying costs
 
 
 class Spill:
@@ -31,75 +20,9 @@ class Spill:
         assert limits.blob is not None
         self.shelf = Shelf(limits.shelf_bytes, limits.blob, ops, limits.disk_bytes)
         self.shelf.adopt(limits.stored)
-        self._cells, self._pace, self._ops = cells, pace, ops
-        self._out_s: float | None = None  # what copying a cell out takes
-        self._back_s: float | None = None  # and back: it is faster, the memory is there already
+        self.budget = CopyBudget(pace, cells.n_cells)
+        self._cells, self._ops = cells, ops
         self._waiting: list[Sequence] = []  # for the disk
-        self._load_cell_s: float | None = None  # what reading one from disk takes
-        self._left_out, self._left_back = 0.0, 0  # cells that may yet be copied in this step
-        self._saved_up = 0.0  # and in a later one, because they were too few for a piece
-        self._left_hurried = 0  # and those that may go out beside, for who needs their room
-        self._n_out = self._n_back = 0  # cells copied since the operations were last observed
-
-    # ── pace ─────────────────────────────────────────────────────────────────
-
-    def begin(self, n_decoding: int) -> None:
-        """A step begins, with so many streams in it that wait for their next token."""
-        target_s = self._pace.itl_target_s
-        if target_s is None:  # nobody counts the time between tokens
-            self._left_out = self._left_back = self._cells.n_cells
-            return
-        awaited_s = AWAITED_RATIO * target_s
-        step_s = self._pace.costs.step_s(n_decoding) if n_decoding else None
-        if step_s is None:
-            self._left_out = _n_cells(UNNOTICED_RATIO * target_s, self._out_s)
-        else:
-            self._go_unnoticed(min(target_s, step_s))
-        self._left_hurried = _n_cells(awaited_s, self._out_s)
-        self._left_back = _n_cells(awaited_s, self._back_s or self._out_s)
-        if not n_decoding:
-            self._left_back = self._cells.n_cells
-
-    def beside_prompt(self, n_rows: int) -> None:
-        """This step computes so many rows of prompts, and nobody else waits for it."""
-        step_s = self._pace.costs.mixed_s(0, n_rows)
-        if step_s is not None and self._pace.itl_target_s is not None:
-            self._go_unnoticed(step_s)
-
-    def _go_unnoticed(self, step_s: float) -> None:
-        part = UNNOTICED_RATIO * step_s / self._out_s if self._out_s else _FIRST_PIECE
-        self._left_out, self._saved_up = self._saved_up + part, 0.0
-
-    def hurry(self) -> None:
-        """Somebody waits for the room of what is saved next."""
-        self._left_out += self._left_hurried
-        self._left_hurried = 0
-
-    def observe(self, elapsed_s: float) -> None:
-        """What the operations of a step took: it teaches if they copied, and only one way."""
-        if self._n_out and not self._n_back:
-            self._out_s = smoothed(self._out_s, elapsed_s / self._n_out)
-        elif self._n_back and not self._n_out:
-            self._back_s = smoothed(self._back_s, elapsed_s / self._n_back)
-        self._n_out = self._n_back = 0
-
-    def _is_worth(self, copying_s: float | None, n_tokens: int) -> bool:
-        computing_s = self._pace.costs.mixed_s(0, n_tokens)
-        if copying_s is None or computing_s is None:
-            return True  # a row reads all weights, a copy its own cells
-        return copying_s < computing_s
-
-    def _saving_s(self, n_cells: int) -> float | None:
-        """To copy them out and, one day, back."""
-        if self._out_s is None:
-            return None
-        return n_cells * (self._out_s + (self._back_s or self._out_s))
-
-    def _restoring_s(self, n_cells: int, *, on_disk: bool) -> float | None:
-        cell_s = self._back_s or self._out_s
-        if cell_s is None:
-            return None
-        return n_cells * (cell_s + ((self._load_cell_s or 0.0) if on_disk else 0.0))
 
     # ── out of the cells ─────────────────────────────────────────────────────
 
@@ -112,21 +35,19 @@ class Spill:
             return True
         n_tokens, ends = len(kept.tokens), self._cells.ends(kept.lease)
         while (start := self.shelf.covered(kept.tokens, kept.adapters)) < n_tokens:
-            left = n_tokens - start
-            if not self._is_worth(self._saving_s(left), left):
+            if not self.budget.is_worth_saving(n_tokens - start):
                 return True
-            if self._left_out < _LEAST_PIECE:
-                self._saved_up = self._left_out
+            n_most = self.budget.piece()
+            if not n_most:
                 return False
             fork = next(end for end in ends if end > start)
-            end = min(fork, start + min(_PIECE, int(self._left_out)))
+            end = min(fork, start + n_most)
             edge = self.shelf.put(kept.tokens, end, kept.adapters)
             if edge is None:
                 return True
             self._ops.append(Save(kept.seq_id, start, end, edge.blob))
             self.shelf.store(edge)
-            self._left_out -= end - start
-            self._n_out += end - start
+            self.budget.went_out(end - start)
         return True
 
     def is_saved(self, kept: Retained) -> bool:
@@ -148,8 +69,9 @@ class Spill:
         while edges:
             last = edges[-1]
             begins = max(n_here, last.start)
-            copying_s = self._restoring_s(len(last.tokens), on_disk=not last.in_ram)
-            if last.end <= room and self._is_worth(copying_s, length - begins):
+            n_cells, on_disk = len(last.tokens), not last.in_ram
+            is_worth_it = self.budget.is_worth_restoring(n_cells, length - begins, on_disk=on_disk)
+            if last.end <= room and is_worth_it:
                 break
             edges.pop()
             length = last.start
@@ -181,11 +103,11 @@ class Spill:
         """`elapsed_s`: what reading took; None: it couldn't be read."""
         edge = self.shelf.fetched(blob, ok=elapsed_s is not None)
         if elapsed_s is not None:
-            self._load_cell_s = smoothed(self._load_cell_s, elapsed_s / len(edge.tokens))
+            self.budget.loaded(len(edge.tokens), elapsed_s)
 
     def restore(self, sequence: Sequence) -> None:
         """As much of what it waits for as this step may copy."""
-        while sequence.restoring and self._left_back > 0:
+        while sequence.restoring and self.budget.may_come_back:
             edge = sequence.restoring.pop(0)
             self.shelf.touch(edge)
             tokens = tuple(edge.tokens)
@@ -196,8 +118,7 @@ class Spill:
             if edge.end > sequence.n_cached:
                 self._ops.append(Trim(sequence.seq_id, sequence.n_cached))
                 self._cells.trim(sequence.lease, sequence.n_cached)
-            self._left_back -= len(edge.tokens)
-            self._n_back += len(edge.tokens)
+            self.budget.came_back(len(edge.tokens))
 
     def promise(self, sequence: Sequence, n_here: int) -> Found | None:
         """It will get what find() says, as far as that is in memory; until then it stays there."""
@@ -229,11 +150,6 @@ class Spill:
         promised = [edge for sequence in running for edge in sequence.restoring]
         awaited = [edge for sequence in self._waiting for edge in sequence.fetching]
         self.shelf.check([*promised, *awaited])
-
-
-def _n_cells(seconds: float, cell_s: float | None) -> int:
-    """So many are copied in that time, a cell taking `cell_s`."""
-    return max(_LEAST_PIECE, int(seconds / cell_s)) if cell_s else _FIRST_PIECE
 
 
 def _can_move(tokens: list[int]) -> bool:

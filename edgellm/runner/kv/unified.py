@@ -101,7 +101,7 @@ class UnifiedMemory(SharedAnywhere):
 
     def begin(self, running: list[Sequence]) -> None:
         if self._spill:
-            self._spill.begin(len([s for s in running if s.n_output]))
+            self._spill.budget.begin(len([s for s in running if s.n_output]))
 
     def work(self, running: list[Sequence]) -> None:
         if self._spill is None:
@@ -109,7 +109,7 @@ class UnifiedMemory(SharedAnywhere):
         if running:
             if not any(s.n_output for s in running):
                 pending = sum(s.n_pending for s in running)
-                self._spill.beside_prompt(min(pending, self._limits.n_batch))
+                self._spill.budget.beside_prompt(min(pending, self._limits.n_batch))
             self._make_way(running)
         for sequence in running:
             if sequence.restoring:
@@ -122,7 +122,7 @@ class UnifiedMemory(SharedAnywhere):
 
     def observe(self, elapsed_s: float) -> None:
         if self._spill:
-            self._spill.observe(elapsed_s)
+            self._spill.budget.observe(elapsed_s)
 
     def grow(self, sequence: Sequence, count: int) -> None:
         self._cells.append(sequence.lease, count)
@@ -200,7 +200,7 @@ class UnifiedMemory(SharedAnywhere):
 
     def _save_all(self, victims: list[Retained]) -> bool:
         if victims and self._spill:
-            self._spill.hurry()
+            self._spill.budget.hurry()
         saved = [self._save(kept) for kept in victims]
         return all(saved)
 

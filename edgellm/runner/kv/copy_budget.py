@@ -1,0 +1,120 @@
+"""How many cells a step may copy out and back, by what copying and computing have taken. Pure.
+
+What goes out nobody waits for, so it takes a thirtieth of a step, of a prompt's too: the next turn
+of a conversation comes when the last one is just being saved. Where that is less than a piece,
+several steps save up for one. Only when somebody is kept out for want of cells it may take what a
+wait is worth. For what comes back somebody waits, so while no stream runs it takes as long as it
+takes.
+"""
+
+from edgellm.runner.kv.copying import AWAITED_RATIO, UNNOTICED_RATIO
+from edgellm.runner.pacing.pace import Pace
+from edgellm.runner.pacing.smoothing import smoothed
+
+_PIECE = 256  # cells: the most that one operation copies
+_LEAST_PIECE = 16  # cells: fewer are hardly worth an operation
+_FIRST_PIECE = 64  # cells: while nobody knows what copying costs
+
+
+class CopyBudget:
+    def __init__(self, pace: Pace, n_cells: int) -> None:
+        """`n_cells`: all there are."""
+        self._pace, self._n_cells = pace, n_cells
+        self._out_s: float | None = None  # what copying a cell out takes
+        self._back_s: float | None = None  # and back: it is faster, the memory is there already
+        self._load_cell_s: float | None = None  # what reading one from disk takes
+        self._left_out, self._left_back = 0.0, 0  # cells that may yet be copied in this step
+        self._saved_up = 0.0  # and in a later one, because they were too few for a piece
+        self._left_hurried = 0  # and those that may go out beside, for who needs their room
+        self._n_out = self._n_back = 0  # cells copied since the operations were last observed
+
+    # ── this step ────────────────────────────────────────────────────────────
+
+    def begin(self, n_decoding: int) -> None:
+        """A step begins, with so many streams in it that wait for their next token."""
+        target_s = self._pace.itl_target_s
+        if target_s is None:  # nobody counts the time between tokens
+            self._left_out = self._left_back = self._n_cells
+            return
+        awaited_s = AWAITED_RATIO * target_s
+        step_s = self._pace.costs.step_s(n_decoding) if n_decoding else None
+        if step_s is None:
+            self._left_out = _n_cells(UNNOTICED_RATIO * target_s, self._out_s)
+        else:
+            self._go_unnoticed(min(target_s, step_s))
+        self._left_hurried = _n_cells(awaited_s, self._out_s)
+        self._left_back = _n_cells(awaited_s, self._back_s or self._out_s)
+        if not n_decoding:
+            self._left_back = self._n_cells
+
+    def beside_prompt(self, n_rows: int) -> None:
+        """It computes so many rows of prompts, and nobody else waits for it."""
+        step_s = self._pace.costs.mixed_s(0, n_rows)
+        if step_s is not None and self._pace.itl_target_s is not None:
+            self._go_unnoticed(step_s)
+
+    def hurry(self) -> None:
+        """Somebody waits for the room of what goes out next."""
+        self._left_out += self._left_hurried
+        self._left_hurried = 0
+
+    def piece(self) -> int:
+        """So many cells may go out at once. 0: what is left is for a later step."""
+        if self._left_out < _LEAST_PIECE:
+            self._saved_up = self._left_out
+            return 0
+        return min(_PIECE, int(self._left_out))
+
+    def went_out(self, n_cells: int) -> None:
+        self._left_out -= n_cells
+        self._n_out += n_cells
+
+    @property
+    def may_come_back(self) -> bool:
+        """One stretch more, however long it is."""
+        return self._left_back > 0
+
+    def came_back(self, n_cells: int) -> None:
+        self._left_back -= n_cells
+        self._n_back += n_cells
+
+    def _go_unnoticed(self, step_s: float) -> None:
+        part = UNNOTICED_RATIO * step_s / self._out_s if self._out_s else _FIRST_PIECE
+        self._left_out, self._saved_up = self._saved_up + part, 0.0
+
+    # ── what it takes ────────────────────────────────────────────────────────
+
+    def observe(self, elapsed_s: float) -> None:
+        """What the operations of a step took: it teaches if they copied, and only one way."""
+        if self._n_out and not self._n_back:
+            self._out_s = smoothed(self._out_s, elapsed_s / self._n_out)
+        elif self._n_back and not self._n_out:
+            self._back_s = smoothed(self._back_s, elapsed_s / self._n_back)
+        self._n_out = self._n_back = 0
+
+    def loaded(self, n_cells: int, elapsed_s: float) -> None:
+        """So many were read from disk."""
+        self._load_cell_s = smoothed(self._load_cell_s, elapsed_s / n_cells)
+
+    def is_worth_saving(self, n_cells: int) -> bool:
+        """To copy them out and, one day, back, is less than to compute them again."""
+        cell_s = None if self._out_s is None else self._out_s + (self._back_s or self._out_s)
+        return self._is_worth(n_cells, cell_s, n_cells)
+
+    def is_worth_restoring(self, n_cells: int, n_tokens: int, *, on_disk: bool) -> bool:
+        """To copy them back, for what so many tokens of them save to compute."""
+        cell_s = self._back_s or self._out_s
+        if cell_s is not None and on_disk:
+            cell_s += self._load_cell_s or 0.0
+        return self._is_worth(n_cells, cell_s, n_tokens)
+
+    def _is_worth(self, n_cells: int, cell_s: float | None, n_tokens: int) -> bool:
+        computing_s = self._pace.costs.mixed_s(0, n_tokens)
+        if cell_s is None or computing_s is None:
+            return True  # a row reads all weights, a copy its own cells
+        return n_cells * cell_s < computing_s
+
+
+def _n_cells(seconds: float, cell_s: float | None) -> int:
+    """So many are copied in that time, a cell taking `cell_s`."""
+    return max(_LEAST_PIECE, int(seconds / cell_s)) if cell_s else _FIRST_PIECE

@@ -1,0 +1,88 @@
+import pytest
+
+from edgellm.runner.kv.copy_budget import CopyBudget
+from edgellm.runner.pacing.costs import StepCosts
+from edgellm.runner.pacing.pace import Pace
+
+N_CELLS = 10_000
+
+
+def budget(target_s=0.1, step_s=0.05, out_s=None):
+    """Steps of one stream take `step_s`; a cell takes `out_s` to copy out, once that is known."""
+    made = CopyBudget(Pace(target_s, StepCosts({1: step_s}, {512: 1.0})), N_CELLS)
+    if out_s:
+        made.went_out(1)
+        made.observe(out_s)
+    return made
+
+
+def taken(budget):
+    """Cells that go out in this step."""
+    n_cells = 0
+    while n := budget.piece():
+        budget.went_out(n)
+        n_cells += n
+    return n_cells
+
+
+def test_where_nobody_counts_the_time_all_may_go():
+    made = budget(target_s=None, out_s=1.0)
+    made.begin(1)
+    assert taken(made) == N_CELLS
+
+
+def test_beside_a_stream_a_thirtieth_of_its_step_goes_out():
+    made = budget(out_s=0.00001)
+    made.begin(1)
+    assert taken(made) == pytest.approx(0.03 * 0.05 / 0.00001, abs=16)
+
+
+def test_what_is_too_little_for_a_piece_is_saved_up():
+    made, n_taken = budget(out_s=0.0003), []  # five cells a step
+    for _ in range(8):
+        made.begin(1)
+        n_taken.append(taken(made))
+    assert n_taken == [0, 0, 0, 20, 0, 0, 0, 20]
+
+
+def test_who_needs_the_room_may_take_what_a_wait_is_worth_but_once():
+    made = budget(out_s=0.0001)
+    made.begin(1)
+    taken(made)
+    made.hurry()
+    assert taken(made) == pytest.approx(0.3 * 0.1 / 0.0001, abs=16)
+    made.hurry()
+    assert taken(made) == 0
+
+
+def test_what_comes_back_takes_as_long_as_it_takes_while_no_stream_runs():
+    for n_decoding, n_most in ((0, N_CELLS), (1, 300)):
+        made = budget(out_s=0.0001)
+        made.begin(n_decoding)
+        n_back = 0
+        while made.may_come_back:
+            made.came_back(100)
+            n_back += 100
+        assert n_back == n_most
+
+
+def test_a_step_that_copies_both_ways_teaches_nothing():
+    made = budget()
+    made.went_out(10)
+    made.came_back(10)
+    made.observe(100.0)
+    assert made.is_worth_saving(512)
+    made.went_out(10)
+    made.observe(100.0)
+    assert not made.is_worth_saving(512)
+
+
+def test_what_is_slower_to_copy_than_to_compute_is_computed():
+    made = budget(out_s=0.0012)
+    assert not made.is_worth_saving(512)  # out and back: 1.2 s; to compute them, one
+    made = budget(out_s=0.0004)
+    assert made.is_worth_saving(512)
+    assert made.is_worth_restoring(512, 512, on_disk=False)
+    assert not made.is_worth_restoring(512, 16, on_disk=False)
+    made.loaded(512, 2.0)
+    assert not made.is_worth_restoring(512, 512, on_disk=True)
