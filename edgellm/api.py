@@ -21,7 +21,7 @@ from edgellm.cli.preparing.resolve import resolve
 from edgellm.cli.preparing.store import store_of
 from edgellm.cli.serving.awaited import AwaitedClient
 from edgellm.cli.serving.background import BackgroundServer
-from edgellm.cli.serving.client import AnyMessage, Client, Message, Piece
+from edgellm.cli.serving.client import Client
 from edgellm.cli.serving.find import server_of, the_server
 from edgellm.cli.serving.serving import Instance
 from edgellm.errors import BadRequest, NotServing
@@ -31,7 +31,8 @@ from edgellm.probe.hardware import Hardware
 from edgellm.selector.plan import Plan
 from edgellm.selector.telling.explain import explain as _explain
 from edgellm.status import Status
-from edgellm.tui.told.answers import Timings
+from edgellm.tui.told.answers import Piece, Timings
+from edgellm.tui.told.questions import AnyMessage, Message
 from edgellm.tui.told.signing import Key
 
 Said: TypeAlias = str | Sequence[Mapping[str, Any]]  # or messages: {"role": …, "content": …}

@@ -20,6 +20,7 @@ class StatusServer:
         self.script = [delta("Hello"), delta(" there"), finish(), usage(3), DONE]
         self.refusal = None  # (HTTP status, message) in place of an answer
         self.most_messages = None  # that the context has room for
+        self.refuses_late = False  # inside a stream that has begun, as after ten seconds
         self.raw_status = None  # bytes in place of the status
         self.pause_s = 0.0  # between two pieces of an answer
         self.questions = []  # the bodies that were posted
@@ -78,11 +79,14 @@ class StatusServer:
             n_messages = len(self.questions[-1]["messages"])
             if self.most_messages is not None and n_messages > self.most_messages:
                 refused = envelope("it is too long", code="context_length_exceeded")
-                await self._whole(writer, 400, refused)
+                if self.refuses_late:
+                    await self._stream(writer, [PING, b"data: %b\n\n" % refused])
+                else:
+                    await self._whole(writer, 400, refused)
             elif self.refusal:
                 await self._whole(writer, self.refusal[0], envelope(self.refusal[1]))
             else:
-                await self._stream(writer)
+                await self._stream(writer, self.script)
         else:
             await self._whole(writer, 404, envelope(f"no {path} here"))
 
@@ -90,13 +94,13 @@ class StatusServer:
         writer.write(b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n%b" % (code, len(body), body))
         await writer.drain()
 
-    async def _stream(self, writer):
+    async def _stream(self, writer, script):
         writer.write(
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
             b"transfer-encoding: chunked\r\n\r\n"
         )
         try:
-            for piece in self.script:
+            for piece in script:
                 if piece is CUT:
                     writer.transport.abort()
                     return

@@ -10,13 +10,13 @@ from edgellm.cli.flow import Flow
 from edgellm.cli.history import History
 from edgellm.cli.output import columns, say, say_error
 from edgellm.cli.pictures import data_urls
-from edgellm.cli.serving.client import Client, Message, Piece, with_pictures
+from edgellm.cli.serving.client import Client
 from edgellm.cli.waiting import Waiting
 from edgellm.errors import ContextTooLong, EdgellmError
-from edgellm.tui.conversation import left_out, n_questions, newer_half
 from edgellm.tui.drawn.untrusted import prose
 from edgellm.tui.terminal import has_style
-from edgellm.tui.told.answers import Timings
+from edgellm.tui.told.answers import Piece, Timings
+from edgellm.tui.told.questions import Asked, Message, with_pictures
 from edgellm.units import format_rate, format_seconds
 
 _HELP = """\
@@ -73,23 +73,21 @@ class Answering:
     def _pieces(self, before_said: Callable[[], None]) -> Iterator[Piece]:
         """As long as all that was said is too much for the model, it is asked the newer half."""
         first = [Message("system", self.system)] if self.system else []
-        asked: Sequence[Message] = self.said
+        asked, has_begun = Asked(self.said), False
         with Client(self.url) as client:
             while True:
                 try:
-                    for piece in client.chat(self.model, [*first, *asked], **self.options):
-                        if len(asked) < len(self.said):
-                            n_left_out = n_questions(self.said) - n_questions(asked)
+                    for piece in client.chat(self.model, [*first, *asked.messages], **self.options):
+                        if asked.n_left_out and not has_begun:
                             before_said()
-                            say(f"({left_out(n_left_out)})")
-                            self.said[:] = asked
+                            say(f"({asked.note})")
+                            self.said[:] = asked.messages
+                        has_begun = True
                         yield piece
                     return
                 except ContextTooLong:
-                    newer = newer_half(asked)
-                    if not newer:
+                    if has_begun or not asked.leave_out():
                         raise
-                    asked = newer
 
     def show(self, path: str) -> None:
         """With the next question, after those that wait for it. Raises BadRequest."""

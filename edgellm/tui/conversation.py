@@ -2,66 +2,32 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
 
 from edgellm.tui.drawn import numbers
-from edgellm.tui.told.answers import Figures
-from edgellm.tui.told.client import Message
+from edgellm.tui.told.answers import Figures, Piece
+from edgellm.tui.told.questions import Asked, Message
 from edgellm.units import format_rate, format_seconds
-
-
-class Said(Protocol):
-    @property
-    def role(self) -> str: ...
-
-
-AnySaid = TypeVar("AnySaid", bound=Said)
-
-
-def newer_half(said: Sequence[AnySaid]) -> Sequence[AnySaid]:
-    """What is left of a conversation that outgrew the context: half of its questions, with their
-    answers. Half, so that the next ones find what was computed for this one. Nothing of one."""
-    questions = [i for i, message in enumerate(said) if message.role == "user"]
-    return said[questions[len(questions) // 2] :] if len(questions) > 1 else ()
-
-
-def n_questions(said: Sequence[Said]) -> int:
-    return sum(1 for message in said if message.role == "user")
-
-
-def left_out(n_questions: int) -> str:
-    plural = "s" if n_questions > 1 else ""
-    return f"{n_questions} earlier question{plural} left out: the context is full"
 
 
 @dataclass(slots=True)
 class Answer:
     """An answer while it comes. Times are seconds after the question."""
 
-    asked: Sequence[Message] = ()  # all that is sent, the question last
+    asked: Asked = field(default_factory=Asked)
     text: str = ""
     thought: str = ""
     first_s: float | None = None  # the first piece of text or thought
     last_s: float | None = None
     figures: Figures = field(default_factory=Figures)
     reason: str | None = None  # why it ended, in the server's word
-    n_left_out: int = 0  # earlier questions, for which the context has no room
 
-    def add_text(self, text: str, at_s: float) -> None:
-        self.text += text
-        self._came(at_s)
-
-    def add_thought(self, text: str, at_s: float) -> None:
-        self.thought += text
-        self._came(at_s)
-
-    def leave_out(self) -> bool:
-        """The older half of what is asked; False where only the question is left."""
-        newer = newer_half(self.asked)
-        if newer:
-            self.n_left_out += n_questions(self.asked) - n_questions(newer)
-            self.asked = newer
-        return bool(newer)
+    def add(self, piece: Piece, at_s: float) -> None:
+        self.text += piece.text
+        self.thought += piece.thought
+        if piece.text or piece.thought:
+            self._came(at_s)
+        self.figures = piece.figures or self.figures
+        self.reason = piece.reason or self.reason
 
     def _came(self, at_s: float) -> None:
         if self.first_s is None:
@@ -90,8 +56,8 @@ class Answer:
             parts.append(f"{numbers.count(figures.n_cached)} prompt tokens from the cache")
         if self.reason == "length":
             parts.append("cut at the length limit")
-        if self.n_left_out:
-            parts.append(left_out(self.n_left_out))
+        if self.asked.n_left_out:
+            parts.append(self.asked.note)
         return " · ".join(parts)
 
 

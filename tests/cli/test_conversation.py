@@ -1,3 +1,4 @@
+import asyncio
 import contextlib
 import io
 import signal
@@ -7,13 +8,15 @@ from dataclasses import replace
 import pytest
 from pictures import png
 from server.server_fakes import HANG, FakeEngine, live_server, served, words
+from tui_samples import ordinary
+from tui_status_server import StatusServer, in_loop
 
 from edgellm.chat.events import Failed, ReasoningDelta, TextDelta
 from edgellm.cli.conversation import Answering, converse, timing_lines
 from edgellm.cli.history import History
-from edgellm.cli.serving.client import Message
 from edgellm.errors import ContextTooLong, EdgellmError, WorkerDied
 from edgellm.tui.told.answers import Timings
+from edgellm.tui.told.questions import Message
 
 
 @pytest.fixture
@@ -127,6 +130,19 @@ def test_a_conversation_that_outgrows_the_context_goes_on_with_its_newer_half(
     assert "(1 earlier question left out: the context is full)" in capsys.readouterr().err
     for prompt in (engine.asked[3][0], engine.asked[4][0]):
         assert [word in prompt for word in ("Be brief.", "first", "second")] == [True, False, True]
+
+
+@in_loop
+async def test_a_context_that_is_found_full_after_ten_seconds_is_full_all_the_same(capsys):
+    async with StatusServer(ordinary()) as server:
+        server.most_messages, server.refuses_late = 3, True
+        answering = Answering(server.url, "m")
+        for question in ("first", "second", "third"):
+            await asyncio.to_thread(answering.ask, question)
+
+    assert "(1 earlier question left out: the context is full)" in capsys.readouterr().err
+    asked = [message.content for message in answering.said]
+    assert asked == ["second", "Hello there", "third", "Hello there"]
 
 
 def test_a_question_that_is_too_long_by_itself_is_refused_and_nothing_is_left_out(

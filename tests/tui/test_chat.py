@@ -121,9 +121,10 @@ async def test_a_second_question_waits_for_the_first_answer():
         assert app.screen.query_one(Prompt).text == "two"
 
 
+@pytest.mark.parametrize("late", [False, True])
 @in_loop
-async def test_a_conversation_that_outgrows_the_context_goes_on_with_its_newer_half():
-    async with chat(most_messages=5) as (app, pilot, server):
+async def test_a_conversation_that_outgrows_the_context_goes_on_with_its_newer_half(late):
+    async with chat(most_messages=5, refuses_late=late) as (app, pilot, server):
         for i, question in enumerate(("one", "two", "three", "four"), 1):
             await ask(pilot, question)
             await until(lambda i=i: transcript(app).count("3 tokens") == i)

@@ -1,8 +1,6 @@
-import pytest
-
-from edgellm.tui.conversation import Answer, Conversation, Questions, newer_half
-from edgellm.tui.told.answers import Figures
-from edgellm.tui.told.client import Message
+from edgellm.tui.conversation import Answer, Conversation, Questions
+from edgellm.tui.told.answers import Figures, Piece
+from edgellm.tui.told.questions import Message
 
 
 def test_the_next_question_goes_with_what_was_said_before():
@@ -23,28 +21,18 @@ def test_a_question_without_an_answer_is_not_sent_again():
     assert talk.with_question("why?") == (Message("user", "why?"),)
 
 
-@pytest.mark.parametrize(("n", "n_left"), [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3)])
-def test_half_of_the_questions_is_left_with_their_answers(n, n_left):
-    roles = ["user", *["assistant", "user"] * (n - 1)]
-    said = [Message(role, str(i)) for i, role in enumerate(roles)]
-    newer = newer_half(said)
-
-    assert [message.role for message in newer].count("user") == n_left
-    assert not newer or (newer[0].role == "user" and newer[-1] is said[-1])
-
-
 def test_the_servers_own_speed_counts():
     answer = Answer(figures=Figures(n_output=3, decode_tok_s=34.5))
-    answer.add_text("a", 0.12)
-    answer.add_text("b", 0.62)
+    answer.add(Piece("a"), 0.12)
+    answer.add(Piece("b"), 0.62)
 
     assert answer.summary() == "34.5 tok/s · first token after 120 ms · 3 tokens"
 
 
 def test_without_it_n_tokens_are_n_minus_one_steps():
     answer = Answer(figures=Figures(n_output=11))
-    answer.add_thought("a", 1.0)
-    answer.add_text("b", 3.0)
+    answer.add(Piece(thought="a"), 1.0)
+    answer.add(Piece("b"), 3.0)
 
     assert answer.decode_tok_s == 5.0
     assert answer.first_s == 1.0

@@ -1,27 +1,16 @@
 """The client of a program that has an event loop: an answer that may be given up."""
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from typing import Self
 
 import httpx2
 
 from edgellm.cli.flags.keys import key_for
-from edgellm.cli.serving.client import (
-    PATIENCE_S,
-    AnyMessage,
-    Piece,
-    base_and_socket,
-    broken_off,
-    cut_off,
-    piece_of,
-    question,
-    refusal,
-)
-from edgellm.errors import EdgellmError, NotServing
-from edgellm.tui.told.answers import Chunk, Ended, event
-from edgellm.tui.told.client import whole
+from edgellm.cli.serving.client import base_and_socket
+from edgellm.tui.told.answers import Piece
+from edgellm.tui.told.exchange import PATIENCE_S, heard
+from edgellm.tui.told.questions import AnyMessage, encoded
 from edgellm.tui.told.signing import Key, signed
 
 
@@ -46,26 +35,9 @@ class AwaitedClient:
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
-    async def chat(
+    def chat(
         self, model: str, messages: Sequence[AnyMessage], **options: object
-    ) -> AsyncIterator[Piece]:
+    ) -> AsyncGenerator[Piece]:
         """Cancelled while it waits, it closes the connection, which cancels the request."""
-        with broken_off(self.url):
-            async with self._http.stream(**question(model, messages, options)) as response:
-                if response.status_code >= 400:
-                    raise await self._refusal(response)
-                async for line in response.aiter_lines():
-                    match event(line):
-                        case Chunk() as chunk:
-                            yield piece_of(chunk)
-                        case Ended():
-                            return
-        raise cut_off()
-
-    async def _refusal(self, answer: httpx2.Response) -> EdgellmError:
-        """Raises Unreadable, and NotServing for one that comes letter by letter."""
-        try:
-            async with asyncio.timeout(self._patience_s):
-                return refusal(self.url, answer.status_code, await whole(answer))
-        except TimeoutError as error:
-            raise NotServing(f"{self.url} does not answer") from error
+        content = encoded(model, messages, options)
+        return heard(self._http, self.url, content, self._patience_s)

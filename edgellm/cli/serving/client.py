@@ -1,10 +1,9 @@
 """The commands' own client: one server, asked for its status, to answer, and to stop."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Self, TypeVar
 
 import httpx2
 import msgspec
@@ -13,67 +12,29 @@ from edgellm import status
 from edgellm.cli.flags.addresses import url_of
 from edgellm.cli.flags.keys import key_for
 from edgellm.config import socket_path
-from edgellm.errors import (
-    BadRequest,
-    ContextTooLong,
-    EdgellmError,
-    KeyRefused,
-    ModelNotFound,
-    NotServing,
-    Overloaded,
-    WorkerDied,
-)
+from edgellm.errors import EdgellmError, ModelNotFound, NotServing
 from edgellm.status import Status
 from edgellm.tui.told.answers import (
-    Choice,
     Chunk,
     Ended,
-    Problem,
+    Piece,
     Timings,
-    decode,
-    event,
-    is_too_long,
+    cut_off,
+    nobody_there,
+    piece,
+    refusal,
 )
+from edgellm.tui.told.exchange import (
+    BETWEEN_CHUNKS_S,
+    CONNECT_S,
+    PATIENCE_S,
+    broken_off,
+    request,
+)
+from edgellm.tui.told.questions import AnyMessage, encoded
 from edgellm.tui.told.signing import Key, signed
 
 T = TypeVar("T")
-
-_CONNECT_S = 3.0
-PATIENCE_S = 10.0  # with a server that has nothing to compute for it
-_BETWEEN_CHUNKS_S = 600.0  # a long prompt on a slow machine
-
-
-class ImageURL(msgspec.Struct, frozen=True):
-    url: str
-
-
-class Part(msgspec.Struct, frozen=True, omit_defaults=True):
-    type: str  # "text", "image_url"
-    text: str | None = None
-    image_url: ImageURL | None = None
-
-
-class Message(msgspec.Struct, frozen=True):
-    role: str  # "system", "user", "assistant"
-    content: str | tuple[Part, ...]
-
-
-AnyMessage: TypeAlias = Message | Mapping[str, Any]  # as OpenAI's API has it
-
-
-def with_pictures(urls: Sequence[str], text: str) -> Message:
-    """A user's question about pictures, which come first."""
-    pictures = (Part("image_url", image_url=ImageURL(url)) for url in urls)
-    return Message("user", (*pictures, Part("text", text)))
-
-
-class Piece(msgspec.Struct, frozen=True):
-    """A bit of an answer. The last one has a reason; timings come with it or after it."""
-
-    text: str = ""
-    thought: str = ""
-    reason: str | None = None
-    timings: Timings | None = None
 
 
 class _Tokens(msgspec.Struct, frozen=True):
@@ -98,7 +59,7 @@ class Client:
             auth=signed(api_key or partial(key_for, url)),
             transport=httpx2.HTTPTransport(uds=path, trust_env=False),
             trust_env=False,
-            timeout=httpx2.Timeout(patience_s, connect=_CONNECT_S),
+            timeout=httpx2.Timeout(patience_s, connect=CONNECT_S),
         )
 
     def __enter__(self) -> Self:
@@ -123,17 +84,15 @@ class Client:
         self, model: str, messages: Sequence[AnyMessage], **options: object
     ) -> Iterator[Piece]:
         """Closing it early closes the connection, which cancels the request."""
-        with (
-            broken_off(self.url),
-            self._http.stream(**question(model, messages, options)) as response,
-        ):
+        content = encoded(model, messages, options)
+        with broken_off(self.url), self._http.stream(**request(content)) as response:
             if response.status_code >= 400:
                 told = self._whole(response, self._patience_s)
                 raise refusal(self.url, response.status_code, told)
             for line in response.iter_lines():
-                match event(line):
-                    case Chunk() as chunk:
-                        yield piece_of(chunk)
+                match piece(line):
+                    case Piece() as found:
+                        yield found
                     case Ended():
                         return
         raise cut_off()
@@ -145,7 +104,7 @@ class Client:
     def complete(self, model: str, prompt: Sequence[int], **options: object) -> Timings:
         """How long a prompt of tokens and its answer took; the text is thrown away."""
         body = {"model": model, "prompt": prompt, **options}
-        answer = self._ask("POST", "/v1/completions", body, timeout_s=_BETWEEN_CHUNKS_S)
+        answer = self._ask("POST", "/v1/completions", body, timeout_s=BETWEEN_CHUNKS_S)
         chunk = self._read(msgspec.json.Decoder(Chunk), answer)
         if chunk.timings is None:
             raise EdgellmError(f"{self.url} tells no timings", hint="is it an edgellm server?")
@@ -162,13 +121,13 @@ class Client:
                 path,
                 content=None if body is None and verb == "GET" else msgspec.json.encode(body or {}),
                 headers={"content-type": "application/json"},
-                timeout=httpx2.Timeout(waits_s, connect=_CONNECT_S),
+                timeout=httpx2.Timeout(waits_s, connect=CONNECT_S),
             ) as answer:
                 told = self._whole(answer, waits_s)
         except httpx2.TimeoutException as error:
             raise NotServing(f"{self.url} does not answer") from error
         except httpx2.TransportError as error:
-            raise _nobody_there(self.url) from error
+            raise nobody_there(self.url) from error
         except httpx2.RequestError as error:  # packed in a way that it isn't
             raise NotServing(f"no edgellm at {self.url}: its answer can't be read") from error
         except status.Unreadable as error:
@@ -199,75 +158,3 @@ def base_and_socket(url: str) -> tuple[str, str | None]:
     base = url_of(url)
     path = socket_path(base)
     return ("http://localhost", path) if path else (base, None)
-
-
-def question(
-    model: str, messages: Sequence[AnyMessage], options: Mapping[str, object]
-) -> dict[str, Any]:
-    """What an HTTP client is to send. Raises BadRequest for what is no JSON."""
-    body = {
-        "model": model,
-        "messages": messages,
-        **options,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-    try:
-        content = msgspec.json.encode(body)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise BadRequest(f"this can't be asked in JSON: {error}") from error
-    return {
-        "method": "POST",
-        "url": "/v1/chat/completions",
-        "content": content,
-        "headers": {"content-type": "application/json"},
-        "timeout": httpx2.Timeout(_BETWEEN_CHUNKS_S, connect=_CONNECT_S),
-    }
-
-
-@contextmanager
-def broken_off(url: str) -> Iterator[None]:
-    """Around the reading of an answer. Raises NotServing, WorkerDied."""
-    try:
-        yield
-    except httpx2.ConnectError as error:
-        raise _nobody_there(url) from error
-    except (httpx2.RequestError, status.Unreadable) as error:
-        raise WorkerDied("the connection broke before the answer was whole") from error
-
-
-def cut_off() -> WorkerDied:
-    """For one that ends and doesn't say so."""
-    return WorkerDied("the answer broke off before it was whole")
-
-
-def piece_of(chunk: Chunk) -> Piece:
-    choice = chunk.choices[0] if chunk.choices else Choice()
-    return Piece(
-        text=choice.delta.content or "",
-        thought=choice.delta.reasoning_content or "",
-        reason=choice.finish_reason,
-        timings=chunk.timings,
-    )
-
-
-def _nobody_there(url: str) -> NotServing:
-    return NotServing(f"no server at {url}", hint="start one: edgellm up, or edgellm serve MODEL")
-
-
-def refusal(url: str, status_code: int, body: bytes | bytearray) -> EdgellmError:
-    """The server's refusal in its own words, as the error that it was there."""
-    try:
-        problem = decode(body).error or Problem(f"it answered {status_code}")
-    except status.Unreadable:
-        return NotServing(f"no edgellm at {url}: it answered {status_code}")
-    if status_code == 401:
-        return KeyRefused(f"{url}: {problem.message}", hint="set EDGELLM_API_KEY")
-    if status_code == 403:  # another host's name, another site's page
-        return NotServing(f"{url}: {problem.message}")
-    if is_too_long(problem):
-        return ContextTooLong(problem.message)
-    kinds: dict[int, type[EdgellmError]] = {
-        400: BadRequest, 404: ModelNotFound, 429: Overloaded, 502: WorkerDied, 503: NotServing,
-    }  # fmt: skip
-    return kinds.get(status_code, EdgellmError)(problem.message)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from edgellm.cli.flags.addresses import hears, place_of, url_of_environment
 from edgellm.cli.serving import state
-from edgellm.cli.serving.client import PATIENCE_S, Client
+from edgellm.cli.serving.client import Client
 from edgellm.errors import BadRequest, EdgellmError, KeyRefused, NotServing
 from edgellm.files import path_of
 from edgellm.status import ModelStatus, Status
 from edgellm.tui.drawn.untrusted import clean
+from edgellm.tui.told.exchange import PATIENCE_S
 
 _SHORT_S = 2.0  # for their names only
 _START_ONE = "start one: edgellm up, or edgellm serve MODEL"

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from typing import ClassVar, assert_never, cast
+from typing import ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -22,8 +22,9 @@ from edgellm.tui.drawn.lines import Line, Span, fit, joined, spread, width_of
 from edgellm.tui.drawn.model import is_last, state_note
 from edgellm.tui.drawn.untrusted import plain
 from edgellm.tui.prompt import Prompt
-from edgellm.tui.told.answers import Ended, Figures, Piece, Reason, Text, Thought
+from edgellm.tui.told.answers import Piece
 from edgellm.tui.told.follower import Follower
+from edgellm.tui.told.questions import Asked
 from edgellm.tui.transcript import AnswerBlock, Hint, Transcript
 from edgellm.tui.view import View
 from edgellm.units import format_rate
@@ -133,18 +134,18 @@ class ChatScreen(Screen[None]):
 
     async def _answer(self, question: str, block: AnswerBlock) -> None:
         """Ends with a note under the answer, whichever way it ends."""
-        answer = Answer(self._conversation.with_question(question))
+        answer = Answer(Asked(self._conversation.with_question(question)))
         clock = asyncio.get_running_loop().time
         try:
             model = await self._ready_model(block)
             asked_s = clock()
             async with aclosing(self._pieces(model, answer)) as pieces:
                 async for piece in pieces:
-                    _take(answer, piece, clock() - asked_s)
+                    answer.add(piece, clock() - asked_s)
                     self._draw_soon(answer, block)
         except asyncio.CancelledError:
             self._finish(block, answer, "stopped")
-            self._conversation.keep(answer.asked, answer.text)
+            self._conversation.keep(answer.asked.messages, answer.text)
             raise
         except EdgellmError as error:
             self._finish(block, answer, plain(str(error)), is_error=True)
@@ -152,18 +153,19 @@ class ChatScreen(Screen[None]):
             self._last_tok_s = answer.decode_tok_s
             self.draw(self._top.view)
             self._finish(block, answer, answer.summary())
-            self._conversation.keep(answer.asked, answer.text)
+            self._conversation.keep(answer.asked.messages, answer.text)
 
     async def _pieces(self, model: str, answer: Answer) -> AsyncGenerator[Piece]:
         """As long as all that is asked is too much for the model, it is asked the newer half."""
         while True:
             try:
-                async with aclosing(self._top.server.answer(model, answer.asked)) as pieces:
+                told = self._top.server.answer(model, answer.asked.messages)
+                async with aclosing(told) as pieces:
                     async for piece in pieces:
                         yield piece
                 return
             except ContextTooLong:
-                if not answer.leave_out():
+                if answer.first_s is not None or not answer.asked.leave_out():
                     raise
 
     def _finish(
@@ -189,22 +191,6 @@ class ChatScreen(Screen[None]):
     @property
     def _top(self) -> Follower:
         return cast("Follower", self.app)
-
-
-def _take(answer: Answer, piece: Piece, at_s: float) -> None:
-    match piece:
-        case Text(text):
-            answer.add_text(text, at_s)
-        case Thought(text):
-            answer.add_thought(text, at_s)
-        case Figures():
-            answer.figures = piece
-        case Reason(reason):
-            answer.reason = reason
-        case Ended():
-            pass
-        case _:
-            assert_never(piece)
 
 
 def _facts(view: View, last_tok_s: float | None, width: int) -> Line:

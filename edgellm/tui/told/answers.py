@@ -1,28 +1,40 @@
-"""A streamed chat answer, line by line: server-sent events to chunks, and these to pieces. Pure.
-
-The screen takes pieces; cli/serving/client.py, for whom a terminal is lines, takes the chunks.
+"""A streamed chat answer, line by line: server-sent events to pieces, refusals to errors. Pure.
 
 What a stream may end with is `Ended`; one that stops without was cut off, and so was one that
 says `error`: the caller is told, never shown half an answer as a whole one.
 """
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import msgspec
 
-from edgellm.errors import EdgellmError, WorkerDied
+from edgellm.errors import (
+    BadRequest,
+    ContextTooLong,
+    DeadlinePassed,
+    EdgellmError,
+    KeyRefused,
+    ModelNotFound,
+    NotServing,
+    Overloaded,
+    WorkerDied,
+)
 from edgellm.status import Unreadable, read
+from edgellm.tui.drawn.untrusted import prose
 
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Thought:
-    text: str
+_BY_CODE: dict[str, type[EdgellmError]] = {  # server/envelope.py's words
+    "context_length_exceeded": ContextTooLong,
+    "model_not_found": ModelNotFound,
+    "queue_full": Overloaded,
+    "worker_died": WorkerDied,
+    "deadline_passed": DeadlinePassed,
+    "model_not_ready": NotServing,
+}
+_BY_STATUS: dict[int, type[EdgellmError]] = {
+    400: BadRequest, 404: ModelNotFound, 429: Overloaded, 502: WorkerDied, 503: NotServing,
+    504: DeadlinePassed,
+}  # fmt: skip
+_IN_A_STREAM = {"invalid_request_error": 400}  # where there is no status; all else is its worker's
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +48,8 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
-    """Why it ended: "stop", "length" ..."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Ended:
     pass
-
-
-Piece: TypeAlias = Text | Thought | Figures | Reason | Ended
 
 
 class Delta(msgspec.Struct, frozen=True):
@@ -82,8 +84,19 @@ class Timings(msgspec.Struct, frozen=True):
     predicted_per_second: float | None = None
 
 
-class Problem(msgspec.Struct, frozen=True):
+class Piece(msgspec.Struct, frozen=True):
+    """A bit of an answer. The last one has a reason; figures come with it or after it."""
+
+    text: str = ""
+    thought: str = ""
+    reason: str | None = None  # "stop", "length" ...
+    figures: Figures | None = None
+    timings: Timings | None = None
+
+
+class _Problem(msgspec.Struct, frozen=True):
     message: str = "no reason given"
+    type: str | None = None
     code: str | int | None = None
 
 
@@ -93,7 +106,7 @@ class Chunk(msgspec.Struct, frozen=True):
     choices: tuple[Choice, ...] = ()
     usage: Usage | None = None
     timings: Timings | None = None
-    error: Problem | None = None
+    error: _Problem | None = None
 
 
 _decoder = msgspec.json.Decoder(Chunk)
@@ -104,9 +117,9 @@ def decode(data: bytes | bytearray) -> Chunk:
     return read(_decoder, data)
 
 
-def event(line: str) -> Chunk | Ended | None:
+def piece(line: str) -> Piece | Ended | None:
     """One line of the stream; None is a comment that keeps the connection open, a blank line, a
-    field nobody needs. Raises WorkerDied with what the server reports, EdgellmError for garbage."""
+    field nobody needs. Raises the error that the server reports, EdgellmError for garbage."""
     if not line.startswith("data:"):
         return None
     data = line.removeprefix("data:").strip()
@@ -117,57 +130,58 @@ def event(line: str) -> Chunk | Ended | None:
     except Unreadable as error:
         raise EdgellmError(f"the answer can't be read: {error}") from error
     if chunk.error is not None:
-        raise WorkerDied(chunk.error.message)
-    return chunk
+        raise _kind_of(chunk.error)(prose(chunk.error.message))
+    choice = chunk.choices[0] if chunk.choices else Choice()
+    return Piece(
+        text=choice.delta.content or "",
+        thought=choice.delta.reasoning_content or "",
+        reason=choice.finish_reason,
+        figures=_figures(chunk),
+        timings=chunk.timings,
+    )
 
 
-def pieces(line: str) -> list[Piece]:
-    """One line of the stream. Raises as `event` does."""
-    match event(line):
-        case Chunk() as chunk:
-            return [*_deltas(chunk), *_figures(chunk)]
-        case Ended() as end:
-            return [end]
-        case None:
-            return []
-
-
-def problem(status: int, body: bytes | bytearray) -> Problem:
-    """An error response in the server's words, or at least its number."""
-    unknown = Problem(f"the server answered {status}")
+def refusal(url: str, status_code: int, body: bytes | bytearray) -> EdgellmError:
+    """The server's refusal in its own words, as the error that it was there."""
     try:
-        return decode(body).error or unknown
+        problem = decode(body).error or _Problem(f"it answered {status_code}")
     except Unreadable:
-        return unknown
+        return NotServing(f"no edgellm at {url}: it answered {status_code}")
+    words = prose(problem.message)
+    if status_code == 401:
+        return KeyRefused(f"{url}: {words}", hint="set EDGELLM_API_KEY")
+    if status_code == 403:  # another host's name, another site's page
+        return NotServing(f"{url}: {words}")
+    return _kind_of(problem, status_code)(words)
 
 
-def is_too_long(told: Problem) -> bool:
-    """Whether the prompt is more than the model's context: server/envelope.py's word for it."""
-    return told.code == "context_length_exceeded"
+def cut_off() -> WorkerDied:
+    """For a stream that ends and doesn't say so."""
+    return WorkerDied("the answer broke off before it was whole")
 
 
-def _deltas(chunk: Chunk) -> list[Piece]:
-    found: list[Piece] = []
-    for choice in chunk.choices[:1]:
-        if choice.delta.reasoning_content:
-            found.append(Thought(choice.delta.reasoning_content))
-        if choice.delta.content:
-            found.append(Text(choice.delta.content))
-        if choice.finish_reason:
-            found.append(Reason(choice.finish_reason))
-    return found
+def nobody_there(url: str) -> NotServing:
+    return NotServing(f"no server at {url}", hint="start one: edgellm up, or edgellm serve MODEL")
 
 
-def _figures(chunk: Chunk) -> list[Piece]:
+def _kind_of(problem: _Problem, status_code: int | None = None) -> type[EdgellmError]:
+    """By our code, else by the status, which llama-server tells as its code, too."""
+    if isinstance(problem.code, str) and problem.code in _BY_CODE:
+        return _BY_CODE[problem.code]
+    if status_code is None and isinstance(problem.code, int):
+        status_code = problem.code
+    by_type = _IN_A_STREAM.get(problem.type or "", WorkerDied.http_status)
+    return _BY_STATUS.get(status_code or by_type, EdgellmError)
+
+
+def _figures(chunk: Chunk) -> Figures | None:
     if chunk.usage is None and chunk.timings is None:
-        return []
+        return None
     usage = chunk.usage or Usage()
     details = usage.prompt_tokens_details
-    return [
-        Figures(
-            n_output=usage.completion_tokens,
-            n_prompt=usage.prompt_tokens,
-            n_cached=details.cached_tokens if details else None,
-            decode_tok_s=chunk.timings.predicted_per_second if chunk.timings else None,
-        )
-    ]
+    return Figures(
+        n_output=usage.completion_tokens,
+        n_prompt=usage.prompt_tokens,
+        n_cached=details.cached_tokens if details else None,
+        decode_tok_s=chunk.timings.predicted_per_second if chunk.timings else None,
+    )

@@ -7,35 +7,19 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
 import httpx2
-import msgspec
 
 from edgellm import status
 from edgellm.config import socket_path
-from edgellm.errors import ContextTooLong, EdgellmError, NotServing, WorkerDied
+from edgellm.errors import NotServing
 from edgellm.status import Status
-from edgellm.tui.drawn.untrusted import clean, plain
-from edgellm.tui.told.answers import Ended, Piece, is_too_long, pieces, problem
+from edgellm.tui.drawn.untrusted import clean
+from edgellm.tui.told.answers import Piece
+from edgellm.tui.told.exchange import heard, whole
+from edgellm.tui.told.questions import AnyMessage, encoded, thinking
 from edgellm.tui.told.signing import Key, signed
 
 _STATUS_TIMEOUT = httpx2.Timeout(5.0, connect=2.0)
 _STATUS_WHOLE_S = 15.0  # of one that comes letter by letter
-_ANSWER_TIMEOUT = httpx2.Timeout(120.0, connect=5.0)  # between two writes: a long prompt is slow
-
-
-class Message(msgspec.Struct, frozen=True):
-    role: str  # "user", "assistant"
-    content: str
-
-
-class _Options(msgspec.Struct, frozen=True):
-    include_usage: bool = True
-
-
-class _Question(msgspec.Struct, frozen=True):
-    model: str
-    messages: tuple[Message, ...]
-    stream: bool = True
-    stream_options: _Options = _Options()
 
 
 class Server:
@@ -83,43 +67,11 @@ class Server:
                 raise NotServing(f"no edgellm at {self.url}: it answered {answer.status_code}")
             return await whole(answer)
 
-    async def answer(self, model: str, messages: Sequence[Message]) -> AsyncGenerator[Piece]:
-        """Pieces until `Ended`. Closing it early closes the connection, which cancels the request.
-
-        Raises NotServing without a server, WorkerDied where the stream is cut off, EdgellmError
-        with the server's own words: ContextTooLong before the first piece.
-        """
-        body = msgspec.json.encode(_Question(model, tuple(messages)))
-        try:
-            async with self._http.stream(
-                "POST",
-                "/v1/chat/completions",
-                content=body,
-                headers={"content-type": "application/json"},
-                timeout=_ANSWER_TIMEOUT,
-            ) as response:
-                if response.status_code != 200:
-                    told = problem(response.status_code, await whole(response))
-                    kind = ContextTooLong if is_too_long(told) else EdgellmError
-                    raise kind(plain(told.message))
-                async for line in response.aiter_lines():
-                    for piece in pieces(line):
-                        yield piece
-                        if isinstance(piece, Ended):
-                            return
-        except httpx2.ConnectError as error:
-            raise NotServing(f"no server at {self.url}") from error
-        except (httpx2.RequestError, status.Unreadable) as error:
-            raise WorkerDied("the connection broke before the answer was whole") from error
-        raise WorkerDied("the answer broke off before it was whole")
-
-
-async def whole(answer: httpx2.Response) -> bytearray:
-    """Its body. Raises Unreadable for one without an end, and what httpx2 raises."""
-    body = bytearray()
-    async for part in answer.aiter_bytes():
-        status.take(body, part)
-    return body
+    def answer(
+        self, model: str, messages: Sequence[AnyMessage], thinks: bool | None = None
+    ) -> AsyncGenerator[Piece]:
+        """See `heard`. `thinks`: None leaves it to the model."""
+        return heard(self._http, self.url, encoded(model, messages, thinking(thinks)))
 
 
 class Backoff:

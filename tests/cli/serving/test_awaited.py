@@ -7,10 +7,10 @@ from server.server_fakes import HANG, FakeEngine, live_server, served
 
 from edgellm.chat.events import Failed, TextDelta
 from edgellm.cli.serving.awaited import AwaitedClient
-from edgellm.cli.serving.client import Message
 from edgellm.errors import ModelNotFound, NotServing, WorkerDied
 from edgellm.server.door.access import Access
 from edgellm.server.serve import Bind
+from edgellm.tui.told.questions import Message
 
 HELLO = (Message("user", "Hello"),)
 HALF = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\ndata: {}\n\n"

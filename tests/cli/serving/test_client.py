@@ -6,7 +6,7 @@ from cli.serving.announcing import http_server, without_end
 from server.server_fakes import FakeEngine, live_server, served, words
 
 from edgellm.chat.events import Failed, TextDelta
-from edgellm.cli.serving.client import Client, Message
+from edgellm.cli.serving.client import Client
 from edgellm.errors import (
     BadRequest,
     EdgellmError,
@@ -17,6 +17,7 @@ from edgellm.errors import (
     WorkerDied,
 )
 from edgellm.server.door.access import Access
+from edgellm.tui.told.questions import Message
 
 HELLO = (Message("user", "Hello"),)
 

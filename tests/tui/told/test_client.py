@@ -6,7 +6,8 @@ import pytest
 from cli.serving.announcing import http_server, without_end
 
 from edgellm.errors import WorkerDied
-from edgellm.tui.told.client import Message, Server
+from edgellm.tui.told.client import Server
+from edgellm.tui.told.questions import Message
 
 
 def test_a_refusal_without_an_end_is_not_waited_for():

@@ -8,7 +8,8 @@ from tui_status_server import in_loop, until
 from edgellm.errors import NotServing
 from edgellm.tui.app import TopApp
 from edgellm.tui.drawn.dashboard import banner, dashboard
-from edgellm.tui.told.client import Message, Server
+from edgellm.tui.told.client import Server
+from edgellm.tui.told.questions import Message
 from edgellm.tui.told.recording import Moment
 from edgellm.tui.told.replay import ReplayTransport
 
