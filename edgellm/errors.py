@@ -37,7 +37,18 @@ class BadRequest(EdgellmError):
 
 
 class ContextTooLong(BadRequest):
-    pass
+    """`sizes`: the prompt's and the context's, in tokens, where both are known."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        param: str | None = None,
+        sizes: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, param=param)
+        self.sizes = sizes
 
 
 class ModelNotFound(EdgellmError):

@@ -97,6 +97,7 @@ class Failed:
     http_status: int
     param: str | None = None
     kind: str = "EdgellmError"  # the name of the error's class in errors.py
+    sizes: tuple[int, int] | None = None  # a ContextTooLong's
 
 
 Event: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | Finished | Failed

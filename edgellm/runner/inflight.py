@@ -14,7 +14,7 @@ from typing import TypeAlias
 from edgellm import errors
 from edgellm.chat.events import ENDINGS, Event, Failed, Finished, TextDelta
 from edgellm.chat.messages import Claim
-from edgellm.errors import DeadlinePassed, EdgellmError, NotServing
+from edgellm.errors import ContextTooLong, DeadlinePassed, EdgellmError, NotServing
 from edgellm.runner.messages import (
     Delta,
     Done,
@@ -157,7 +157,9 @@ class Inflight:
                 stream.put(event)
 
     def _fail(self, message: Rejected, error: EdgellmError) -> None:
-        failed = Failed(message.message, message.http_status, message.param, message.kind)
+        failed = Failed(
+            message.message, message.http_status, message.param, message.kind, message.sizes
+        )
         self._end(message.request_id, failed)
         future = self._replies.get(message.request_id)
         if future and not future.done():
@@ -254,4 +256,6 @@ def rejection(message: Rejected) -> EdgellmError:
     """The error that the worker raised, rebuilt on this side of the pipe."""
     kind = getattr(errors, message.kind, EdgellmError)
     rebuilt: EdgellmError = kind(message.message, param=message.param)
+    if isinstance(rebuilt, ContextTooLong):
+        rebuilt.sizes = message.sizes
     return rebuilt

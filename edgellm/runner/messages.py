@@ -198,6 +198,7 @@ class Rejected(Message, frozen=True):
     http_status: int
     param: str | None = None
     kind: str = "EdgellmError"  # the name of the error's class in errors.py
+    sizes: tuple[int, int] | None = None  # a ContextTooLong's
 
 
 class Gauge(Message, frozen=True):

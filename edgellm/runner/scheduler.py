@@ -104,14 +104,18 @@ class Scheduler:
         return self.stands and not self.memory.has_chores
 
     def add(self, sequence: Sequence) -> None:
-        """Raises ContextTooLong. A longer max_tokens than fits is cut: it ends with "length"."""
+        """Raises ContextTooLong, in words by which agents know that they have to shorten their
+        conversation: Anthropic's, llama-server's, OpenAI's. A longer max_tokens than fits is cut:
+        it ends with "length"."""
         room = min(self.limits.n_ctx_seq, self.limits.n_cells)
         if sequence.n_prompt >= room:
             raise ContextTooLong(
-                f"the prompt has {sequence.n_prompt} tokens; this model's context is {room}, "
-                "and at least one token of answer must fit too",
+                f"prompt is too long: {sequence.n_prompt} tokens > {room - 1} maximum; with one of "
+                "the answer it exceeds the available context size: this model's maximum context "
+                f"length is {room} tokens",
                 hint="shorten the prompt, or serve with a larger --ctx",
                 param="messages",
+                sizes=(sequence.n_prompt, room),
             )
         sequence.n_max = min(sequence.n_max, room)
         self.waiting.add(sequence)

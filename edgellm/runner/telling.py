@@ -12,7 +12,7 @@ token, an end, an answer) never waits.
 from collections.abc import Callable, Iterable
 
 from edgellm.chat.events import FinishReason, TokenLogprob
-from edgellm.errors import BadRequest, DeadlinePassed, EdgellmError
+from edgellm.errors import BadRequest, ContextTooLong, DeadlinePassed, EdgellmError
 from edgellm.runner.backend import Backend
 from edgellm.runner.messages import Delta, Done, FromWorker, Generate, Rejected
 from edgellm.runner.scheduler import Output
@@ -52,8 +52,9 @@ class Telling:
     def reject(self, request_id: int, error: EdgellmError) -> None:
         hint = f" ({error.hint})" if error.hint else ""
         kind = type(error).__name__
-        rejected = Rejected(request_id, f"{error}{hint}", error.http_status, error.param, kind)
-        self.add([rejected])
+        sizes = error.sizes if isinstance(error, ContextTooLong) else None
+        words = f"{error}{hint}"
+        self.add([Rejected(request_id, words, error.http_status, error.param, kind, sizes)])
 
     def too_late(self, request_id: int, where: str, elapsed_s: float) -> None:
         """Its client has stopped waiting before anything was said."""

@@ -2,6 +2,7 @@
 
     {"error": {"message": ..., "type": ..., "param": ..., "code": ...}}
 
+Of a prompt that is too long its tokens and the context's stand in there, as in llama-server's.
 The openai package reads `type`, `param` and `code`, retries 408, 409, 429 and 5xx, and honours
 Retry-After. An error that we raise on purpose shows its own words; any other is a bug, and shows
 a sentence of ours while the log keeps the traceback.
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from edgellm import errors
 from edgellm.chat.events import Failed
@@ -59,6 +61,8 @@ class ErrorBody(msgspec.Struct, frozen=True):
     type: str
     param: str | None = None
     code: str | int | None = None
+    n_prompt_tokens: int | UnsetType = UNSET
+    n_ctx: int | UnsetType = UNSET
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -69,16 +73,29 @@ class HTTPProblem(EdgellmError):
     """A status that is only HTTP's (401, 405, 413 ...), or one that came over the pipe."""
 
     def __init__(
-        self, http_status: int, message: str, *, param: str | None = None, code: str | None = None
+        self,
+        http_status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        sizes: tuple[int, int] | None = None,
     ) -> None:
+        """`sizes`: see errors.ContextTooLong."""
         super().__init__(message, param=param)
         self.http_status = http_status
-        self.code = code
+        self.code, self.sizes = code, sizes
 
 
 def as_error(failed: Failed) -> HTTPProblem:
     kind: type[EdgellmError] = getattr(errors, failed.kind, EdgellmError)
-    return HTTPProblem(failed.http_status, failed.message, param=failed.param, code=_code_of(kind))
+    return HTTPProblem(
+        failed.http_status,
+        failed.message,
+        param=failed.param,
+        code=_code_of(kind),
+        sizes=failed.sizes,
+    )
 
 
 @contextlib.contextmanager
@@ -120,7 +137,11 @@ def json_headers(body: bytes) -> list[tuple[bytes, bytes]]:
 def encode(error: Exception) -> bytes:
     """The envelope as JSON."""
     param = error.param if isinstance(error, EdgellmError) else None
-    body = ErrorBody(words_of(error), _type(status_of(error)), param, code_of(error))
+    sizes = error.sizes if isinstance(error, HTTPProblem | errors.ContextTooLong) else None
+    n_prompt, n_ctx = sizes or (UNSET, UNSET)
+    body = ErrorBody(
+        words_of(error), _type(status_of(error)), param, code_of(error), n_prompt, n_ctx
+    )
     return msgspec.json.encode(Envelope(body))
 
 

@@ -42,12 +42,15 @@ class StreamedAnswer:
         *,
         broken: Callable[[Exception], bytes] | None = None,
         waiting: Callable[[], bytes] | None = None,
+        is_told_inside: Callable[[Exception], bool] = lambda error: False,
         patience_s: float = PATIENCE_S,
         ping_s: float = PING_S,
     ) -> None:
         """`broken`: the last words of a stream that fails, where they are more than the error;
-        `waiting`: those of one in which nothing is said, where they are other than its manner's."""
+        `waiting`: those of one in which nothing is said, where they are other than its manner's;
+        `is_told_inside`: whether clients look for this error in the stream, and for no status."""
         self._frames, self._broken, self._waiting = frames, broken, waiting
+        self._is_told_inside = is_told_inside
         self._patience_s, self._ping_s = patience_s, ping_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,7 +70,7 @@ class StreamedAnswer:
                     await self._fail(out, scope, NotServing("the server is stopping"))
                 raise
             except Exception as error:
-                if out.is_begun:
+                if out.is_begun or self._is_told_inside(error):
                     await self._fail(out, scope, error)
                 raise  # who counts and logs what breaks is above
 

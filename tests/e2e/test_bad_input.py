@@ -94,7 +94,10 @@ def test_structures_made_to_hurt_end_and_a_neighbour_does_not_notice(live):
         ({"temperature": -1}, "temperature: -1 is not a number from 0 to 10"),
         ({"min_p": 1e300}, "min_p: 1e+300 is not a number from 0 to 1"),
         ({"max_tokens": 10**12}, "max_tokens: 1000000000000 is not a whole number"),
-        ({"messages": [{"role": "user", "content": "word " * 5000}]}, "context is 4096"),
+        (
+            {"messages": [{"role": "user", "content": "word " * 5000}]},
+            "maximum context length is 4096 tokens",
+        ),
     ],
 )
 def test_numbers_made_to_hurt_are_refused(live, fields, words):

@@ -23,6 +23,7 @@ UP: list[FromWorker] = [
     Delta(1, "é", 2, (TokenLogprob(5, b"\xc3", -0.5, ((6, b"\xa9", -1.0),)),)),
     Done(1, "stop", 3, 2, 4, Timings(0.1, 0.2, 0.3)),
     Rejected(2, "no", 400, "prompt"),
+    Rejected(2, "no", 400, "prompt", "ContextTooLong", (900, 512)),
 ]
 
 

@@ -132,8 +132,8 @@ class LlamaBackend:
         data = text.encode("utf-8", "replace")
         if len(data) > self.limits.n_ctx_seq * MAX_TOKEN_BYTES:
             raise ContextTooLong(
-                f"a text of {len(data)} bytes is far more than a context of "
-                f"{self.limits.n_ctx_seq} tokens holds",
+                f"prompt is too long: {len(data)} bytes are far more than there can be in this "
+                f"model's maximum context length of {self.limits.n_ctx_seq} tokens",
                 hint="shorten the prompt, or serve with a larger --ctx",
                 param="messages",
             )

@@ -7,7 +7,7 @@ so both end with the same response. A stream has no "[DONE]": its last happening
 from collections.abc import Iterable
 
 from edgellm.chat.events import Event, Failed, Finished
-from edgellm.server.envelope import status_of, words_of
+from edgellm.server.envelope import code_of, status_of, words_of
 from edgellm.server.manners import named_frame
 from edgellm.server.openai.wire import Head, encode
 from edgellm.server.responses import happenings as told
@@ -90,9 +90,17 @@ def happened(output: Output, event: Event) -> Iterable[Happening]:
             return output.add(event)
 
 
+def is_full(error: Exception) -> bool:
+    """The context. OpenAI tells it in a stream, and agents (Codex) look for it there alone, to
+    shorten their conversation: a status of 400 would end their work."""
+    return code_of(error) == "context_length_exceeded"
+
+
 def _broken(error: Exception) -> Broken:
     """In the words that OpenAI has for it."""
     status = status_of(error)
+    if is_full(error):
+        return Broken("context_length_exceeded", words_of(error))
     if status == 429:
         return Broken("rate_limit_exceeded", words_of(error))
     return Broken("server_error" if status >= 500 else "invalid_prompt", words_of(error))

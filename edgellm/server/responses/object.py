@@ -134,7 +134,9 @@ class Cut(msgspec.Struct):
 
 
 class Broken(msgspec.Struct):
-    code: Literal["server_error", "rate_limit_exceeded", "invalid_prompt"]
+    code: Literal[
+        "server_error", "rate_limit_exceeded", "invalid_prompt", "context_length_exceeded"
+    ]
     message: str
 
 

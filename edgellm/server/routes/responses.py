@@ -6,7 +6,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from edgellm.server.gateway import gateway_of, json_response
-from edgellm.server.responses.answers import ResponseFold, ResponseStream
+from edgellm.server.responses.answers import ResponseFold, ResponseStream, is_full
 from edgellm.server.responses.requests import Asked, response_request
 from edgellm.server.routes.text import (
     chat_answers,
@@ -33,7 +33,12 @@ async def respond(request: Request) -> ASGIApp:
     head = new_head("resp_", served, asked.chat.model)
     if asked.chat.stream:
         stream = ResponseStream(head, asked)
-        return StreamedAnswer(frames(answers, stream), broken=stream.broken, waiting=stream.waiting)
+        return StreamedAnswer(
+            frames(answers, stream),
+            broken=stream.broken,
+            waiting=stream.waiting,
+            is_told_inside=is_full,
+        )
     return WholeAnswer(frames(answers, ResponseFold(head, asked)))
 
 

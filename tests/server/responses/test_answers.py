@@ -12,7 +12,7 @@ from edgellm.chat.events import (
     TokenLogprob,
     ToolCallDelta,
 )
-from edgellm.errors import BadRequest, Overloaded, WorkerDied
+from edgellm.errors import BadRequest, ContextTooLong, Overloaded, WorkerDied
 from edgellm.server.openai.wire import Head
 from edgellm.server.responses.answers import ResponseFold, ResponseStream
 from edgellm.server.responses.requests import response_request
@@ -248,7 +248,8 @@ def test_a_delta_that_shows_nothing_is_not_told():
         (WorkerDied("the worker of /home/me/m.gguf died"), "server_error", "m.gguf died"),
         (ValueError("secret"), "server_error", "its log says what"),
         (Overloaded("64 wait"), "rate_limit_exceeded", "64 wait"),
-        (BadRequest("too long"), "invalid_prompt", "too long"),
+        (BadRequest("too odd"), "invalid_prompt", "too odd"),
+        (ContextTooLong("too long"), "context_length_exceeded", "too long"),
     ],
 )
 def test_a_stream_that_breaks_ends_with_what_was_said_and_why(error, code, words):

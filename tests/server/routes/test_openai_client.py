@@ -436,13 +436,15 @@ def test_an_early_failure_has_its_own_status(client, engine, stream):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_prompt_that_is_too_long_is_blamed_by_its_own_name(client, engine, stream):
-    too_long = ContextTooLong("900 tokens are more than 512", param="messages")
-    for script in ([Failed(str(too_long), 400, "messages", "ContextTooLong")], too_long):
+    sizes = (900, 512)
+    too_long = ContextTooLong("900 tokens are more than 512", param="messages", sizes=sizes)
+    for script in ([Failed(str(too_long), 400, "messages", "ContextTooLong", sizes)], too_long):
         engine.scripts = [script]
         with pytest.raises(openai.BadRequestError) as raised:
             client.completions.create(model="tiny", prompt="Hi", stream=stream)
         assert raised.value.param == "prompt"
         assert raised.value.code == "context_length_exceeded"
+        assert (raised.value.body["n_prompt_tokens"], raised.value.body["n_ctx"]) == sizes
 
 
 @pytest.mark.parametrize("stream", [False, True])

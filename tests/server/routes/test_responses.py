@@ -184,3 +184,24 @@ def test_an_agents_request_is_served(http, engine):
         "function", "custom", "namespace"
     ]  # fmt: skip
     assert final["response"]["output"][0]["type"] == "function_call"
+
+
+def test_a_conversation_that_is_too_long_fails_in_the_stream_where_agents_look_for_it(
+    lenient, engine
+):
+    engine.scripts = [[Failed("prompt is too long", 400, "messages", "ContextTooLong")]]
+    with ask(lenient, stream=True) as stream:  # of its types this code is none
+        *_, last = stream
+    assert last.type == "response.failed"
+    assert last.response.error.code == "context_length_exceeded"
+    with pytest.raises(openai.BadRequestError) as raised:
+        ask(lenient)
+    assert raised.value.code == "context_length_exceeded"
+
+
+@pytest.mark.slow
+def test_a_client_that_counts_events_hears_of_a_long_prompt_before_its_first_token(client, engine):
+    engine.scripts = [[HANG]]
+    with ask(client, stream=True) as stream:
+        told = [next(stream) for _ in range(2)]
+    assert [one.type for one in told] == ["response.created", "response.in_progress"]
