@@ -57,7 +57,7 @@ def is_ended(style: Style, prompt: str) -> bool:
     return prompt.rstrip().endswith(style.end)
 
 
-def heard(style: Style | None, *, opened: bool, apart: bool) -> Thoughts:
+def thoughts_of(style: Style | None, *, opened: bool, apart: bool) -> Thoughts:
     """`apart`: thoughts are told as such; else they are text like any other, marks included."""
     if style is None or not apart:
         return Thoughts()

@@ -33,7 +33,7 @@ from edgellm.chat.messages import (
 from edgellm.chat.pairing import paired
 from edgellm.chat.pictures import check_shown
 from edgellm.chat.templating.template import ChatTemplate
-from edgellm.chat.thoughts import Style, heard, is_ended
+from edgellm.chat.thoughts import Style, is_ended, thoughts_of
 from edgellm.chat.tools.calls import Calls
 from edgellm.chat.tools.format import Format
 from edgellm.errors import BadRequest
@@ -64,7 +64,7 @@ def turn(template: ChatTemplate, asked: ChatRequest, now: datetime | None = None
         structure=_structure(template.format, asked, tools, thinking, has_text=said.has_text),
     )
     field = "tools" if tools and not asked.params.structure else asked.structure_field
-    thoughts = heard(style, opened=said.in_thoughts, apart=asked.reasoning_format != "none")
+    thoughts = thoughts_of(style, opened=said.in_thoughts, apart=asked.reasoning_format != "none")
     if not (tools or thoughts.start or template.format.preface):
         return Turn(said.prompt, params, field, None)
     markers = (*template.format.starts, *template.format.markers) if tools else ()

@@ -3,7 +3,7 @@
 from edgellm.chat.answer import Listener
 from edgellm.chat.events import Finished, ReasoningDelta, TextDelta, ToolCallDelta
 from edgellm.chat.messages import Tool
-from edgellm.chat.thoughts import heard, style_of
+from edgellm.chat.thoughts import style_of, thoughts_of
 from edgellm.chat.tools import FORMATS
 from edgellm.chat.tools.calls import Calls
 
@@ -42,7 +42,7 @@ def numbered():
 
 
 def listener(format, tools=TOOLS, *, style="", opened=False):
-    thoughts = heard(style_of(style), opened=opened, apart=bool(style))
+    thoughts = thoughts_of(style_of(style), opened=opened, apart=bool(style))
     return Listener(format, Calls(tools, numbered()), thoughts)
 
 

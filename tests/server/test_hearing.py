@@ -10,8 +10,7 @@ from server.server_fakes import HANG, FakeEngine, plan, served
 from edgellm.chat.answer import Listener
 from edgellm.chat.events import Finished, TextDelta, TokenLogprob
 from edgellm.chat.messages import GenerateParams
-from edgellm.chat.thoughts import heard as thoughts_of
-from edgellm.chat.thoughts import style_of
+from edgellm.chat.thoughts import style_of, thoughts_of
 from edgellm.chat.tools.calls import Calls
 from edgellm.server.answers import Asked, Counter, answer
 from edgellm.server.hearing import heard

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from edgellm.chat.events import Event, Failed, Finished
 from edgellm.server.anthropic import object as wire
 from edgellm.server.anthropic.content import Content
-from edgellm.server.anthropic.requests import Asked
+from edgellm.server.anthropic.requests import AskedMessage
 from edgellm.server.manners import named_frame
 from edgellm.server.openai.wire import Head
 
@@ -18,7 +18,7 @@ from edgellm.server.openai.wire import Head
 class MessageFold:
     """Nothing until the last event, then the whole message."""
 
-    def __init__(self, head: Head, asked: Asked) -> None:
+    def __init__(self, head: Head, asked: AskedMessage) -> None:
         self._message, self._asked = wire.Message(head.id, head.model), asked
         self._content = Content(shows_thoughts=asked.shows_thoughts)
 
@@ -38,7 +38,7 @@ class MessageFold:
 class MessageStream:
     """The message as it begins, its blocks as they come, and how it has ended."""
 
-    def __init__(self, head: Head, asked: Asked, n_prompt: int) -> None:
+    def __init__(self, head: Head, asked: AskedMessage, n_prompt: int) -> None:
         """`n_prompt`: tokens; 0 where nobody has counted them yet."""
         self._message, self._asked = wire.Message(head.id, head.model), asked
         self._message.usage.input_tokens = n_prompt
@@ -68,7 +68,7 @@ def _happened(content: Content, event: Event) -> Iterable[wire.Happening]:
             return content.add(event)
 
 
-def _ending(finished: Finished, asked: Asked) -> wire.Ending:
+def _ending(finished: Finished, asked: AskedMessage) -> wire.Ending:
     params = asked.chat.params
     return wire.ending_of(finished, params.stop, params.max_tokens)
 

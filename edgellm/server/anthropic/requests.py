@@ -82,7 +82,7 @@ class MessagesBody(Thoughtful, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedMessage:
     chat: ChatRequest
     shows_thoughts: bool
 
@@ -90,7 +90,7 @@ class Asked:
 _decoder = msgspec.json.Decoder(MessagesBody)
 
 
-def message_request(data: Bytes, picture_mark: str) -> Asked:
+def message_request(data: Bytes, picture_mark: str) -> AskedMessage:
     """Raises BadRequest that names the field. `picture_mark`: see images.Gallery."""
     body = decode(_decoder, data)
     if body.max_tokens is None:
@@ -103,7 +103,7 @@ def count_request(data: Bytes, picture_mark: str) -> ChatRequest:
     return _asked(decode(_decoder, data), picture_mark).chat
 
 
-def _asked(body: MessagesBody, picture_mark: str) -> Asked:
+def _asked(body: MessagesBody, picture_mark: str) -> AskedMessage:
     _check(body)
     if body.output_config and body.output_config.effort:
         body.reasoning_effort = body.output_config.effort
@@ -126,7 +126,7 @@ def _asked(body: MessagesBody, picture_mark: str) -> Asked:
         lora=body.lora_scales(),
         continues=talk[-1].role == "assistant",
     )
-    return Asked(chat, not (body.thinking and body.thinking.display == "omitted"))
+    return AskedMessage(chat, not (body.thinking and body.thinking.display == "omitted"))
 
 
 def _check(body: MessagesBody) -> None:

@@ -14,13 +14,13 @@ from edgellm.server.responses import happenings as told
 from edgellm.server.responses.happenings import Happening
 from edgellm.server.responses.object import Broken, status_of_last
 from edgellm.server.responses.output import Output
-from edgellm.server.responses.requests import Asked
+from edgellm.server.responses.requests import AskedResponse
 
 
 class ResponseFold:
     """Nothing until the last event, then the whole response."""
 
-    def __init__(self, head: Head, asked: Asked) -> None:
+    def __init__(self, head: Head, asked: AskedResponse) -> None:
         self._response = asked.response
         self._response.begin(head)
         self._output = Output(head.id, asked.tools.offered, in_summary=asked.in_summary)
@@ -38,7 +38,7 @@ class ResponseFold:
 class ResponseStream:
     """The response as it begins, its items as they come, and the response as it has ended."""
 
-    def __init__(self, head: Head, asked: Asked) -> None:
+    def __init__(self, head: Head, asked: AskedResponse) -> None:
         self._response = asked.response
         self._response.begin(head)
         self._output = Output(head.id, asked.tools.offered, in_summary=asked.in_summary)

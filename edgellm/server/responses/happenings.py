@@ -1,7 +1,5 @@
 """What a stream tells of a response, each with its place in it. Their numbers are the stream's."""
 
-from typing import TypeAlias
-
 import msgspec
 
 from edgellm.server.openai.wire import ShownToken
@@ -118,6 +116,3 @@ class InputDelta(Inside, tag="response.custom_tool_call_input.delta", kw_only=Tr
 
 class InputDone(Inside, tag="response.custom_tool_call_input.done", kw_only=True):
     input: str
-
-
-Happenings: TypeAlias = tuple[Happening, ...]

@@ -91,7 +91,7 @@ class ResponseBody(Kept, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedResponse:
     """`in_summary`: a client that asks for a summary of the thoughts looks for them there."""
 
     chat: ChatRequest
@@ -103,7 +103,7 @@ class Asked:
 _decoder = msgspec.json.Decoder(ResponseBody)
 
 
-def response_request(data: Bytes, picture_mark: str) -> Asked:
+def response_request(data: Bytes, picture_mark: str) -> AskedResponse:
     """Raises BadRequest that names the field. `picture_mark`: see images.Gallery."""
     body = decode(_decoder, data)
     body.check_kept()
@@ -132,7 +132,7 @@ def response_request(data: Bytes, picture_mark: str) -> Asked:
         reasoning_budget=body.budget(),
         lora=body.lora_scales(),
     )
-    return Asked(chat, found, _response(body, chat, found), body.summary() is not None)
+    return AskedResponse(chat, found, _response(body, chat, found), body.summary() is not None)
 
 
 def _response(body: ResponseBody, chat: ChatRequest, found: Tools) -> Response:

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from edgellm.server.anthropic.answers import MessageFold, MessageStream
-from edgellm.server.anthropic.requests import Asked, count_request, message_request
+from edgellm.server.anthropic.requests import AskedMessage, count_request, message_request
 from edgellm.server.gateway import gateway_of, json_response
 from edgellm.server.openai.wire import Head
 from edgellm.server.routes.text import (
@@ -41,7 +41,7 @@ async def messages(request: Request) -> ASGIApp:
     return WholeAnswer(frames(answers, MessageFold(head, asked)))
 
 
-async def _streamed(request: Request, served: Served, asked: Asked, head: Head) -> Frames:
+async def _streamed(request: Request, served: Served, asked: AskedMessage, head: Head) -> Frames:
     """It begins with the prompt's length: so that is tokenized first, and once. A model that still
     loads is waited for in here, where a client is told to wait, and is missed when it leaves."""
     chat = asked.chat

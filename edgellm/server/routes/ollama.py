@@ -3,7 +3,6 @@
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,7 +13,6 @@ from edgellm.chat.messages import ChatRequest, CompletionRequest
 from edgellm.errors import EdgellmError
 from edgellm.server.answers import Answers, Asked
 from edgellm.server.gateway import body_of
-from edgellm.server.hearing import heard
 from edgellm.server.ollama.answers import Lines, nothing_asked
 from edgellm.server.ollama.options import context_warning
 from edgellm.server.ollama.refusals import refused
@@ -29,7 +27,8 @@ from edgellm.server.routes.text import (
     chat_answers,
     frames,
     new_picture_mark,
-    turn_answers,
+    taken_apart,
+    turn_written,
     turned,
 )
 from edgellm.server.routes.warned import Warned
@@ -97,10 +96,8 @@ async def _going_on(
     if wish.context:
         tokens = (*wish.context, *(await served.engine.tokenize(ours.prompt, False)).tokens)
     said: list[str] = []
-    bare = turn_answers(request, served, asked, replace(ours, listen=None), tokens, _TEXT)
-    answers = _overheard(bare, said)
-    if ours.listen:
-        answers = heard(answers, ours.listen)
+    written = turn_written(request, served, asked, ours, tokens, _TEXT)
+    answers = taken_apart(_overheard(written, said), ours)
     if asked.params.pictures:
         return frames(answers, lines)
     return _with_context(answers, lines, served, wish.context, ours.prompt, said)

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp
 
 from edgellm.server.gateway import gateway_of, json_response
 from edgellm.server.responses.answers import ResponseFold, ResponseStream, is_full
-from edgellm.server.responses.requests import Asked, response_request
+from edgellm.server.responses.requests import AskedResponse, response_request
 from edgellm.server.routes.text import (
     chat_answers,
     chat_body,
@@ -49,5 +49,5 @@ async def count_input(request: Request) -> Response:
     return json_response(InputTokens(await prompt_length(served, asked.chat, _TEXT)))
 
 
-async def _asked(request: Request) -> Asked:
+async def _asked(request: Request) -> AskedResponse:
     return response_request(await chat_body(request), new_picture_mark())

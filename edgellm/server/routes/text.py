@@ -92,10 +92,26 @@ def turn_answers(
     text_field: str = "messages",
 ) -> Answers:
     """`tokens` for the turn's prompt, where they are known already. Raises BadRequest."""
+    return taken_apart(turn_written(request, served, asked, ours, tokens, text_field), ours)
+
+
+def taken_apart(written: Answers, ours: Turn) -> Answers:
+    return heard(written, ours.listen) if ours.listen else written
+
+
+def turn_written(
+    request: Request,
+    served: Served,
+    asked: ChatRequest,
+    ours: Turn,
+    tokens: tuple[int, ...] | None,
+    text_field: str,
+) -> Answers:
+    """The same as the model writes it: thoughts and calls are text, with all their marks."""
     params = with_adapters(ours.params, served, asked.lora, asked.model)
     prompt = ours.prompt if tokens is None else tokens
-    answers = answer_to(request, served, Asked((prompt,), params, text_field, ours.structure_field))
-    return heard(answers, ours.listen) if ours.listen else answers
+    wanted = Asked((prompt,), params, text_field, ours.structure_field)
+    return answer_to(request, served, wanted)
 
 
 async def completions(request: Request) -> ASGIApp:

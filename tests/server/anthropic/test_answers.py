@@ -5,7 +5,7 @@ import pytest
 from edgellm.chat.events import Finished, ReasoningDelta, TextDelta, ToolCallDelta
 from edgellm.chat.messages import ChatRequest, GenerateParams
 from edgellm.server.anthropic.answers import MessageFold, MessageStream
-from edgellm.server.anthropic.requests import Asked
+from edgellm.server.anthropic.requests import AskedMessage
 from edgellm.server.openai.wire import Head
 
 HEAD = Head("msg_1", 0, "tiny")
@@ -21,7 +21,7 @@ CALLS = [
 
 def asked(shows_thoughts=True, **params):
     params = {"max_tokens": 9} | params
-    return Asked(ChatRequest("", (), GenerateParams(**params)), shows_thoughts)
+    return AskedMessage(ChatRequest("", (), GenerateParams(**params)), shows_thoughts)
 
 
 def streamed(*told, wish=None, n_prompt=7):
