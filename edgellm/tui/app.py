@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
 import httpx2
@@ -14,7 +14,7 @@ from edgellm.tui.screens.top import TopScreen
 from edgellm.tui.terminal import is_gone, why_not_drawn
 from edgellm.tui.theme import THEME
 from edgellm.tui.told.follower import Follower
-from edgellm.tui.told.recording import Moment
+from edgellm.tui.told.recording import Moment, Span
 from edgellm.tui.told.replay import ReplayTransport
 from edgellm.tui.told.signing import Key
 
@@ -81,10 +81,10 @@ def run_top(
     TopApp(url, api_key=api_key, start_screen=start_screen, interval_s=interval_s).run()
 
 
-def run_replay(name: str, moments: Sequence[Moment], speed: float) -> None:
+def run_replay(name: str, moments: Iterable[Moment], span: Span, speed: float) -> None:
     """As run_top, of a recording that is called `name`."""
     _check_terminal()
-    played = ReplayTransport(moments, speed, time.monotonic)
+    played = ReplayTransport(moments, span, speed, time.monotonic)
     TopApp(name, interval_s=played.look_s, transport=played).run()
 
 

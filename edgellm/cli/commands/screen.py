@@ -1,5 +1,6 @@
 """`edgellm top`, and the screen of `up`."""
 
+import contextlib
 import signal
 import threading
 from pathlib import Path
@@ -62,19 +63,20 @@ def _replay(file: Path, speed: float) -> None:
     from edgellm.cli.output import say
     from edgellm.errors import BadRequest, StorageError
     from edgellm.tui.app import run_replay
-    from edgellm.tui.told.recording import Reader
+    from edgellm.tui.told.recording import Reader, span_of
 
-    try:
-        with file.open("rb") as kept:
+    with contextlib.ExitStack() as stack:
+        try:
+            kept = stack.enter_context(file.open("rb"))
             reader = Reader(kept)
-            moments = list(reader)
-    except OSError as error:
-        raise StorageError(f"{file} can't be read: {error.strerror}") from error
-    if not moments:
-        raise BadRequest(f"{file} holds no whole moment")
-    if reader.is_cut:
-        say(f"{file} was cut off; {len(moments)} moments are whole")
-    run_replay(file.name, moments, speed)
+            span = span_of(reader)
+        except OSError as error:
+            raise StorageError(f"{file} can't be read: {error.strerror}") from error
+        if span is None:
+            raise BadRequest(f"{file} holds no whole moment")
+        if reader.is_cut:
+            say(f"{file} was cut off; {span.n_moments} moments are whole")
+        run_replay(file.name, Reader(kept), span, speed)
 
 
 class Screen:

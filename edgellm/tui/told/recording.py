@@ -11,7 +11,8 @@ the first block that is not whole.
 
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from struct import Struct
 from typing import BinaryIO
 
@@ -118,6 +119,35 @@ class Reader:
             self.is_cut = False
             self.whole_bytes += _BLOCK.size + length
         return body
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What must be known of a recording before it is played. Unix seconds."""
+
+    first_s: float
+    last_s: float
+    n_moments: int
+
+    @property
+    def length_s(self) -> float:
+        return self.last_s - self.first_s
+
+    @property
+    def spacing_s(self) -> float:
+        """Between two moments."""
+        return self.length_s / max(self.n_moments - 1, 1) or 1.0
+
+
+def span_of(moments: Iterable[Moment]) -> Span | None:
+    """None: there are none. Holds one of them at a time: a night is far larger in memory than on
+    the disk."""
+    first_s, last_s, n_moments = None, 0.0, 0
+    for moment in moments:
+        first_s = moment.at_s if first_s is None else first_s
+        last_s = moment.at_s
+        n_moments += 1
+    return None if first_s is None else Span(first_s, last_s, n_moments)
 
 
 def _packed(body: bytes, before: bytes) -> tuple[bytes, int]:
