@@ -108,11 +108,11 @@ class Load:
 
 
 def take(
-    totals: Sequence[int], rooms: Sequence[int], stop: int, floor: int, from_below: bool = False
+    totals: Sequence[int], rooms: Sequence[int], stop: int, floor: int, upwards: bool = False
 ) -> list[range]:
     """One run for each room, from layer `stop` downwards, or from `floor` upwards; empty where
     nothing fits."""
-    if from_below:
+    if upwards:
         return _take_upwards(totals, rooms, stop, floor)
     runs = []
     for room in rooms:

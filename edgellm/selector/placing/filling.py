@@ -40,10 +40,22 @@ class Arranged:
     buffers: tuple[int, ...]
 
 
+@frozen
+class Turns:
+    """The devices as they are filled: from the head downwards, or from the lowest layer upwards."""
+
+    devices: tuple[Device, ...]
+    upwards: bool = False
+
+    def listed(self, in_turn: Sequence[_T]) -> Sequence[_T]:
+        """In llama.cpp's order what is in that of filling, and the other way round."""
+        return in_turn if self.upwards else in_turn[::-1]
+
+
 @dataclass(slots=True)
 class Filling:
-    """`order`: the first is filled first. `corrections`: by device, what its buffer was found to
-    need beyond the assumed."""
+    """`order`: who is filled first from the head downwards. `corrections`: by device, what its
+    buffer was found to need beyond the assumed."""
 
     load: Load
     machine: Machine
@@ -52,14 +64,15 @@ class Filling:
     corrections: Mapping[str, int] = field(default_factory=dict)
     _rooms: dict[_Key, list[int]] = field(default_factory=dict)
     _most: int | None = None
-    _from_below: tuple[Device, ...] = field(init=False)  # the order; equal ones as llama.cpp has it
-    _is_uneven: bool = field(init=False)
+    _downwards: Turns = field(init=False)
+    _upwards: Turns = field(init=False)  # the fastest first; equal ones as llama.cpp has them
 
     def __post_init__(self) -> None:
         rate, place = self.machine.bandwidth_bytes_s, self.order.index
-        in_turn = sorted(self.order, key=lambda one: (-rate(one), -place(one)))
-        self._from_below = tuple(in_turn)
-        self._is_uneven = len(set(map(rate, self.order))) > 1
+        self._downwards = self._upwards = Turns(self.order)
+        if len(set(map(rate, self.order))) > 1:
+            in_turn = sorted(self.order, key=lambda one: (-rate(one), -place(one)))
+            self._upwards = Turns(tuple(in_turn), upwards=True)
 
     def fits(self, n_layers: int, aside: Aside) -> bool:
         totals, floor = self.load.totals(aside), self.load.n_all - n_layers
@@ -67,8 +80,8 @@ class Filling:
             return False  # and no buffer had to be thought of
         rooms = self._rooms_for(n_layers, aside)
         if not self._has_proportions:  # then what fits to the brim fits at a common level, too
-            from_below = self._is_from_below(self._key(n_layers, aside))
-            return _n_taken(take(totals, rooms, self.load.n_all, floor, from_below)) == n_layers
+            upwards = self._turns(self._key(n_layers, aside)).upwards
+            return _n_taken(take(totals, rooms, self.load.n_all, floor, upwards)) == n_layers
         runs = self._in_proportion(n_layers)
         return all(
             not run or totals[run.stop] - totals[run.start] <= room
@@ -79,15 +92,15 @@ class Filling:
         """Devices that got none are left out. What found no room goes to the last device, so that
         the sum can be told."""
         key, n_all = self._key(n_layers, aside), self.load.n_all
-        runs = self._runs(n_layers, aside)
+        runs, turns = self._runs(n_layers, aside), self._turns(key)
         if _n_taken(runs) < n_layers:
             last = max((i for i, run in enumerate(runs) if run), default=0)
             others = n_layers - _n_taken(runs) + len(runs[last])
-            start = n_all - others if self._is_from_below(key) else n_all - n_layers
+            start = n_all - others if turns.upwards else n_all - n_layers
             runs[last] = range(start, start + others)
         *assumed, host = self._assumed(*key)
-        listed = zip(self._in_turn(key), runs, self._listed(assumed, key), strict=True)
-        used = self._listed([row for row in listed if row[1]], key)
+        in_turn = zip(turns.devices, runs, turns.listed(assumed), strict=True)
+        used = turns.listed([row for row in in_turn if row[1]])
         devices = tuple(device for device, _, _ in used)
         layout = self._layout(devices, [run for _, run, _ in used], aside)
         return Arranged(devices, layout, (*(buffer for _, _, buffer in used), host))
@@ -97,24 +110,16 @@ class Filling:
         is one, too. Less than nothing when all do."""
         floor, stop = self.load.n_all - n_layers, self.load.n_all
         rooms = self._rooms_for(n_layers, aside)
-        from_below = self._is_from_below(self._key(n_layers, aside))
-        runs = take(self.load.totals(aside), rooms[: i + 1], stop, floor, from_below)
-        if from_below:
+        upwards = self._turns(self._key(n_layers, aside)).upwards
+        runs = take(self.load.totals(aside), rooms[: i + 1], stop, floor, upwards)
+        if upwards:
             return runs[-1].stop if runs[-1].stop < stop else -1
         return runs[-1].start - 1 if runs[-1].start > floor else -1
 
     # ---- the order of filling, and runs in it
 
-    def _is_from_below(self, key: _Key) -> bool:
-        """Filled from the lowest layer upwards; else from the head downwards."""
-        return any(key) and self._is_uneven and not self._has_proportions
-
-    def _in_turn(self, key: _Key) -> tuple[Device, ...]:
-        return self._from_below if self._is_from_below(key) else self.order
-
-    def _listed(self, in_turn: Sequence[_T], key: _Key) -> Sequence[_T]:
-        """In llama.cpp's order what is in that of filling, and the other way round."""
-        return in_turn if self._is_from_below(key) else in_turn[::-1]
+    def _turns(self, key: _Key) -> Turns:
+        return self._upwards if any(key) and not self._has_proportions else self._downwards
 
     @property
     def _has_proportions(self) -> bool:
@@ -126,12 +131,12 @@ class Filling:
         if self._has_proportions:
             return self._in_proportion(n_layers)
         key, totals = self._key(n_layers, aside), self.load.totals(aside)
-        from_below, stop = self._is_from_below(key), self.load.n_all
+        turns, stop = self._turns(key), self.load.n_all
         floor, runs = stop - n_layers, list[range]()
-        rooms = zip(self._in_turn(key), self._rooms_for(n_layers, aside), strict=True)
+        rooms = zip(turns.devices, self._rooms_for(n_layers, aside), strict=True)
         for _, equals in groupby(rooms, key=lambda row: self.machine.bandwidth_bytes_s(row[0])):
-            runs += _level(totals, [room for _, room in equals], stop, floor, from_below)
-            floor, stop = (runs[-1].stop, stop) if from_below else (floor, runs[-1].start)
+            runs += _level(totals, [room for _, room in equals], stop, floor, turns.upwards)
+            floor, stop = (runs[-1].stop, stop) if turns.upwards else (floor, runs[-1].start)
         return runs
 
     def _in_proportion(self, n_layers: int) -> list[range]:
@@ -151,11 +156,10 @@ class Filling:
             *buffers, host = self._assumed(*key)
             spec = self.load.spec
             fixed = host + host_weight_bytes(spec, holds_head=False) + process_bytes(spec)
+            turns = self._turns(key)
             self._rooms[key] = [
                 self._room(device, fixed) - buffer
-                for device, buffer in zip(
-                    self._in_turn(key), self._listed(buffers, key), strict=True
-                )
+                for device, buffer in zip(turns.devices, turns.listed(buffers), strict=True)
             ]
         return self._rooms[key]
 
@@ -179,7 +183,8 @@ class Filling:
         host works, with half of the layers there; experts aside, with all of them. On top comes
         op_offload's copy of the largest tensor, which the first device holds."""
         key = host_works, has_experts_aside
-        n, devices = self.load.n_blocks, self._listed(self._in_turn(key), key)
+        n, turns = self.load.n_blocks, self._turns(key)
+        devices = turns.listed(turns.devices)
         start = n // 2 if host_works else 0
         step = (n + 1 - start) / len(devices)
         edges = [start + round(step * i) for i in range(len(devices) + 1)]
@@ -203,17 +208,17 @@ class Filling:
 
 
 def _level(
-    totals: Sequence[int], rooms: list[int], stop: int, floor: int, from_below: bool
+    totals: Sequence[int], rooms: list[int], stop: int, floor: int, upwards: bool
 ) -> list[range]:
     """Fill equal devices to the lowest common level that takes all, or to the brim."""
-    best, n_layers = take(totals, rooms, stop, floor, from_below), stop - floor
+    best, n_layers = take(totals, rooms, stop, floor, upwards), stop - floor
     if len(rooms) < 2 or _n_taken(best) < n_layers or not n_layers:
         return best
     low = (totals[stop] - totals[floor]) / max(1, sum(rooms))
     high = 1.0
     for _ in range(_BALANCE_STEPS):
         level = (low + high) / 2
-        tried = take(totals, [int(room * level) for room in rooms], stop, floor, from_below)
+        tried = take(totals, [int(room * level) for room in rooms], stop, floor, upwards)
         if _n_taken(tried) < n_layers:
             low = level
         else:
