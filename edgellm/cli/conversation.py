@@ -4,7 +4,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edgellm.cli.flow import Flow
 from edgellm.cli.history import History
@@ -16,20 +16,42 @@ from edgellm.errors import ContextTooLong, EdgellmError
 from edgellm.tui.drawn.untrusted import prose
 from edgellm.tui.terminal import has_style
 from edgellm.tui.told.answers import Piece, Timings
-from edgellm.tui.told.questions import Asked, Message, with_pictures
+from edgellm.tui.told.questions import Asked, Message, thinking, with_pictures
 from edgellm.units import format_rate, format_seconds
 
 _HELP = """\
   /clear        forget what was said
   /image FILE   show a picture with the next question
+  /think on     think before each answer; off: answer at once; alone: as the model does
   /system TEXT  what the model is told before everything; forgets what was said
   /verbose      tell how long each answer took, or stop telling
   /bye          end (Ctrl-D, too)
   \"\"\"           begin and end a question of several lines
   Ctrl-C stops an answer"""
+_THINKS: Mapping[str, tuple[bool | None, str]] = {
+    "on": (True, "thinks before it answers"),
+    "off": (False, "answers at once"),
+    "": (None, "thinks or doesn't, as it does by itself"),
+}
 _FENCE = '"""'
 _FAINT = ("\x1b[2m", "\x1b[0m")
 _MARKED = ("(thinking) ", "")  # where nothing can be faint
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An answer and its figures, as JSON tells them."""
+
+    model: str
+    text: str
+    thoughts: str
+    reason: str | None  # "stop", "length"
+    n_prompt: int | None = None  # tokens, those from the cache included
+    n_cached: int | None = None
+    n_output: int | None = None
+    prefill_tok_s: float | None = None
+    decode_tok_s: float | None = None
+    total_s: float | None = None
 
 
 @dataclass(slots=True)
@@ -43,16 +65,16 @@ class Answering:
     verbose: bool = False
     pictures: Sequence[str] = ()  # data URLs, shown with the next question
     said: list[Message] = field(default_factory=list)
+    shows_thoughts: bool = True
 
     def ask(self, question: str) -> None:
         """Writes the answer to stdout. Raises EdgellmError; KeyboardInterrupt on Ctrl-C."""
-        shown, self.pictures = self.pictures, ()
-        self.said.append(with_pictures(shown, question) if shown else Message("user", question))
-        begun_s, written = time.monotonic(), _Written()
+        self._say(question)
+        begun_s, written = time.monotonic(), _Written(self.shows_thoughts)
         waiting = Waiting(lambda: "waiting for the first word …")
         try:
             for piece in self._pieces(waiting.end):
-                if piece.text or piece.thought:
+                if piece.text or (piece.thought and self.shows_thoughts):
                     waiting.end()
                 written.thought(piece.thought)
                 written.text(piece.text)
@@ -69,6 +91,29 @@ class Answering:
             say("(cut at the length limit)")
         if self.verbose and written.timings:
             say(timing_lines(written.timings, time.monotonic() - begun_s))
+
+    def told(self, question: str) -> Told:
+        """Writes nothing. Raises as `ask` does."""
+        self._say(question)
+        begun_s, whole = time.monotonic(), Piece()
+        with Waiting(lambda: "waiting for the answer …") as waiting:
+            for piece in self._pieces(waiting.end):
+                whole = Piece(
+                    whole.text + piece.text,
+                    whole.thought + piece.thought,
+                    piece.reason or whole.reason,
+                    timings=piece.timings or whole.timings,
+                )
+        return told_of(whole, self.model, time.monotonic() - begun_s)
+
+    def think(self, thinks: bool | None) -> None:
+        """From the next answer on. None: as the model does."""
+        kept = {name: self.options[name] for name in self.options.keys() - thinking(True)}
+        self.options = kept | thinking(thinks)
+
+    def _say(self, question: str) -> None:
+        shown, self.pictures = self.pictures, ()
+        self.said.append(with_pictures(shown, question) if shown else Message("user", question))
 
     def _pieces(self, before_said: Callable[[], None]) -> Iterator[Piece]:
         """As long as all that was said is too much for the model, it is asked the newer half."""
@@ -102,17 +147,18 @@ class _Written:
     """What has been written. Thoughts are told apart on a terminal, and only told there; lines end
     between words there."""
 
-    def __init__(self) -> None:
+    def __init__(self, shows_thoughts: bool) -> None:
         self.answer = ""
         self.timings: Timings | None = None
         self.reason: str | None = None
         self._is_terminal = sys.stdout.isatty()
+        self._shows_thoughts = self._is_terminal and shows_thoughts
         self._flow = Flow(columns)
         self._begin, self._end = _FAINT if has_style(sys.stdout) else _MARKED
         self._is_thinking = False
 
     def thought(self, text: str) -> None:
-        if text and self._is_terminal:
+        if text and self._shows_thoughts:
             begin = "" if self._is_thinking else self._begin
             print(begin + self._flow.feed(prose(text)), end="", flush=True)
             self._is_thinking = True
@@ -148,22 +194,49 @@ def converse(
                 return
             case "/?" | "/help":
                 print(_HELP)
-            case "/clear":
-                answering.forget()
-                say("(what was said is forgotten)")
-            case "/system":
-                answering.system = rest.strip() or None
-                answering.forget()
-                say(_instructed(answering.system))
-            case "/image":
-                _show(answering, rest.strip())
-            case "/verbose":
-                answering.verbose = not answering.verbose
-                say(f"(how long an answer took is {'' if answering.verbose else 'no longer '}told)")
+            case _ if _was_command(answering, word, rest.strip()):
+                pass
             case _ if word.startswith("/") and word[1:].isalpha():
                 print(f"{word} is no command\n{_HELP}")
             case _:
                 _answer(answering, question)
+
+
+def _was_command(answering: Answering, word: str, rest: str) -> bool:
+    """Whether it is one that changes what is asked or told; then it is done."""
+    match word:
+        case "/clear":
+            answering.forget()
+            say("(what was said is forgotten)")
+        case "/system":
+            answering.system = rest or None
+            answering.forget()
+            say(_instructed(answering.system))
+        case "/think":
+            _think(answering, rest)
+        case "/image":
+            _show(answering, rest)
+        case "/verbose":
+            answering.verbose = not answering.verbose
+            say(f"(how long an answer took is {'' if answering.verbose else 'no longer '}told)")
+        case _:
+            return False
+    return True
+
+
+def told_of(whole: Piece, model: str, total_s: float) -> Told:
+    """`whole`: all pieces of the answer in one."""
+    told = Told(model, whole.text, whole.thought, whole.reason, total_s=total_s)
+    if (timings := whole.timings) is None:
+        return told
+    return replace(
+        told,
+        n_prompt=timings.prompt_n + timings.cache_n,
+        n_cached=timings.cache_n,
+        n_output=timings.predicted_n,
+        prefill_tok_s=timings.prompt_per_second,
+        decode_tok_s=timings.predicted_per_second,
+    )
 
 
 def timing_lines(timings: Timings, total_s: float) -> str:
@@ -178,6 +251,15 @@ def timing_lines(timings: Timings, total_s: float) -> str:
         ("eval rate", format_rate(timings.predicted_per_second, "tokens/s")),
     )
     return "\n".join(f"{name + ':':<22}{value}" for name, value in rows)
+
+
+def _think(answering: Answering, word: str) -> None:
+    if word not in _THINKS:
+        say("(/think on, /think off, or /think alone: as the model does)")
+        return
+    thinks, told = _THINKS[word]
+    answering.think(thinks)
+    say(f"(the model {told})")
 
 
 def _show(answering: Answering, path: str) -> None:

@@ -12,10 +12,10 @@ from tui_samples import ordinary
 from tui_status_server import StatusServer, in_loop
 
 from edgellm.chat.events import Failed, ReasoningDelta, TextDelta
-from edgellm.cli.conversation import Answering, converse, timing_lines
+from edgellm.cli.conversation import Answering, converse, timing_lines, told_of
 from edgellm.cli.history import History
 from edgellm.errors import ContextTooLong, EdgellmError, WorkerDied
-from edgellm.tui.told.answers import Timings
+from edgellm.tui.told.answers import Piece, Timings
 from edgellm.tui.told.questions import Message
 
 
@@ -248,6 +248,49 @@ def test_thoughts_are_not_written_into_a_file(answering, engine, capsys):
     answering.ask("Hi")
 
     assert capsys.readouterr().out == "Hello\n"
+
+
+def test_thoughts_can_be_hidden(answering, engine, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    answering.shows_thoughts = False
+
+    assert thoughtful(answering, engine) == "Hello\n"
+
+
+@in_loop
+async def test_whether_the_model_thinks_can_be_said_and_left_to_it(capsys):
+    typed = typing("a", "/think off", "b", "/think", "c", "/think on", "d", "/think 9")
+    async with StatusServer(ordinary()) as server:
+        answering = Answering(server.url, "m", options={"seed": 3, "enable_thinking": True})
+        await asyncio.to_thread(converse, answering, typed)
+
+    asked = [(body["seed"], body.get("enable_thinking")) for body in server.questions]
+    assert asked == [(3, True), (3, False), (3, None), (3, True)]
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "(the model answers at once)",
+        "(the model thinks or doesn't, as it does by itself)",
+        "(the model thinks before it answers)",
+        "(/think on, /think off, or /think alone: as the model does)",
+    ]
+
+
+def test_an_answer_is_told_whole_with_its_figures_and_nothing_is_written(answering, engine, capsys):
+    engine.scripts = [[ReasoningDelta("Hm. "), ReasoningDelta("Yes."), *words("Hello there")]]
+    told = answering.told("Hi")
+
+    assert capsys.readouterr().out == ""
+    assert (told.model, told.text, told.thoughts, told.reason) == (
+        "tiny", "Hello there", "Hm. Yes.", "stop",
+    )  # fmt: skip
+    assert (told.n_prompt, told.n_cached, told.n_output) == (7, 3, 2)
+    assert told.decode_tok_s
+    assert told.total_s > 0
+
+
+def test_what_a_server_does_not_tell_of_its_answer_is_unknown():
+    told = told_of(Piece("Hi", reason="stop"), "m", 1.0)
+
+    assert (told.n_prompt, told.n_output, told.decode_tok_s) == (None, None, None)
 
 
 def test_a_conversation_ends_with_bye(answering, engine, capsys):

@@ -23,13 +23,30 @@ class Wording:
         float | None,
         typer.Option(help="0 always takes the likeliest word.", metavar="T", min=0, max=2),
     ] = None
+    top_p: Annotated[
+        float | None,
+        typer.Option(
+            "--top-p", help="The likeliest words that are so likely.", metavar="P", min=0, max=1
+        ),
+    ] = None
     seed: Annotated[int | None, typer.Option(help="The same answer again.", metavar="N")] = None
     max_tokens: Annotated[
         int | None, typer.Option(help="The most that one answer takes.", metavar="N", min=1)
     ] = None
+    think: Annotated[
+        bool | None,
+        typer.Option(
+            "--think/--no-think",
+            help="Think first, or answer at once; else as the model does.",
+            show_default=False,
+        ),
+    ] = None
 
-    def given(self) -> dict[str, float]:
-        return {name: value for name, value in asdict(self).items() if value is not None}
+    def given(self) -> dict[str, object]:
+        from edgellm.tui.told.questions import thinking
+
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        return given | thinking(given.pop("think", None))
 
 
 def run(
@@ -49,6 +66,12 @@ def run(
     system: Annotated[
         str | None, typer.Option(help="What the model is told before everything.", metavar="TEXT")
     ] = None,
+    hide_thoughts: Annotated[
+        bool, typer.Option("--hide-thoughts", help="Don't show what is thought first.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The answer and its figures, when it is whole.")
+    ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Tell how long it took, on stderr.")
     ] = False,
@@ -67,22 +90,30 @@ def run(
       edgellm run demo
       edgellm run qwen3:8b "Why is the sky blue?"
       edgellm run gemma3:4b --image photo.jpg "What is on it?"
+      edgellm run qwen3:8b --no-think --json "Name three colours"
       git diff | edgellm run qwen3:8b "Write a commit message for this:"
     """
     from edgellm.cli.conversation import Answering, converse
     from edgellm.cli.history import users_history
-    from edgellm.cli.output import is_terminal
+    from edgellm.cli.output import is_terminal, print_json
     from edgellm.cli.pictures import data_urls
     from edgellm.cli.serving.private import server_with
+    from edgellm.errors import BadRequest
 
     question, pictures = _question(prompt or ()), data_urls(image or ())
+    if as_json and question is None:
+        raise BadRequest("--json is for one question", hint='edgellm run MODEL --json "a question"')
     draft = drafting.named(pins)
     config = options.config_from(offline=offline, reserve=pins.reserve, draft=draft)
     goal = replace(pins, parallel=pins.parallel or 1).goal(config.reserve)
     flags = (*pins.given(), *seeing.given(), *drafting.given())
     with server_with(model, config, goal, flags=flags, seeing=seeing) as (url, name):
-        answering = Answering(url, name, system, wording.given(), verbose, pictures)
-        if question is not None:
+        answering = Answering(
+            url, name, system, wording.given(), verbose, pictures, shows_thoughts=not hide_thoughts
+        )
+        if as_json and question is not None:
+            print_json(answering.told(question))
+        elif question is not None:
             answering.ask(question)
         else:
             keeps = config.history and not no_history and is_terminal()

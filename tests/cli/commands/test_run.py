@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from edgellm.cli.commands.run import _text_of
+from edgellm.cli.commands.run import Wording, _text_of
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,8 @@ def test_what_is_no_text_at_all_is_asked_as_far_as_it_is_and_told(monkeypatch, c
 
     assert _text_of(b"caf\xe9, please") == "caf�, please"
     assert "UTF-8" in capsys.readouterr().err
+
+
+def test_what_is_not_said_of_an_answer_is_left_to_the_server():
+    assert Wording().given() == {}
+    assert Wording(top_p=0.9, think=False).given() == {"top_p": 0.9, "enable_thinking": False}
