@@ -300,6 +300,25 @@ async def test_thoughts_are_shown_apart_and_not_sent_back():
 
 
 @in_loop
+async def test_whether_the_model_thinks_is_said_with_a_key():
+    async with chat() as (app, pilot, server):
+        for i in range(1, 5):
+            await ask(pilot, "hi")
+            await until(lambda i=i: transcript(app).count("3 tokens") == i)
+            await pilot.press("ctrl+t")
+        asked = [question.get("enable_thinking") for question in server.questions]
+        assert asked == [None, False, True, None]
+
+
+@in_loop
+async def test_what_is_told_twice_stands_there_once():
+    async with chat() as (app, pilot, _):
+        await pilot.press("ctrl+c", "ctrl+c")
+        await until(lambda: len(app._notifications) > 0)
+        assert len(app._notifications) == 1
+
+
+@in_loop
 async def test_the_arrows_bring_questions_back_and_ctrl_j_makes_a_line():
     async with chat() as (app, pilot, server):
         prompt = app.screen.query_one(Prompt)

@@ -29,6 +29,11 @@ from edgellm.tui.transcript import AnswerBlock, Hint, Transcript
 from edgellm.tui.view import View
 from edgellm.units import format_rate
 
+_THINKS = {
+    None: "thinks or doesn't, as it does by itself",
+    False: "answers at once",
+    True: "thinks before it answers",
+}
 _FRAME_S, _LONG_FRAME_S, _LONG_CHARS = 0.07, 0.25, 12_000  # a long answer costs more to wrap
 
 
@@ -37,6 +42,7 @@ class ChatScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop_or_leave", "stop / back", priority=True),
         Binding("ctrl+n", "new", "new chat", priority=True),
+        Binding("ctrl+t", "think", "thoughts", priority=True),
         Binding("ctrl+q", "app.quit", "quit", priority=True),
         Binding("ctrl+c", "interrupt", show=False, priority=True),
     ]
@@ -50,6 +56,7 @@ class ChatScreen(Screen[None]):
         self._answering: Worker[None] | None = None
         self._newer_view = asyncio.Event()
         self._frame_due = False
+        self._thinks: bool | None = None
         self._last_tok_s: float | None = None  # of the answer that ended last
         self._banner, self._facts = Canvas(id="banner"), Canvas(id="facts")
         self._transcript, self._prompt = Transcript(), Prompt()
@@ -77,7 +84,7 @@ class ChatScreen(Screen[None]):
     async def on_prompt_sent(self, event: Prompt.Sent) -> None:
         if self._is_answering:
             self._prompt.give_back(event.text)
-            self.notify("the model is still answering: Esc stops it", timeout=3)
+            self._tell("the model is still answering: Esc stops it")
             return
         self._prompt.accept(event.text)
         block = await self._transcript.ask(event.text)
@@ -95,7 +102,13 @@ class ChatScreen(Screen[None]):
             if self._prompt.text:
                 self._prompt.clear()
             else:
-                self.notify("Ctrl-Q quits, Esc goes back", timeout=3)
+                self._tell("Ctrl-Q quits, Esc goes back")
+
+    def action_think(self) -> None:
+        """By turns as the model does, not at all, always. From the next question on."""
+        later = (*_THINKS, *_THINKS)[list(_THINKS).index(self._thinks) + 1]
+        self._thinks = later
+        self._tell(f"from the next question on the model {_THINKS[later]}")
 
     async def action_new(self) -> None:
         if self._answering and self._stopped():
@@ -104,6 +117,11 @@ class ChatScreen(Screen[None]):
         self._conversation.clear()
         await self._transcript.clear()
         await self._invite()
+
+    def _tell(self, words: str) -> None:
+        """In place of what was told before: a key that is held would fill the screen."""
+        self.app.clear_notifications()
+        self.notify(words, timeout=3)
 
     def _stopped(self) -> bool:
         """Whether there was something to stop."""
@@ -159,7 +177,7 @@ class ChatScreen(Screen[None]):
         """As long as all that is asked is too much for the model, it is asked the newer half."""
         while True:
             try:
-                told = self._top.server.answer(model, answer.asked.messages)
+                told = self._top.server.answer(model, answer.asked.messages, self._thinks)
                 async with aclosing(told) as pieces:
                     async for piece in pieces:
                         yield piece
