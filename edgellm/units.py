@@ -43,12 +43,18 @@ def format_params(n: int) -> str:
 
 
 def parse_bytes(text: str) -> int:
-    """ "24GiB", "24g", "1.5 MB" -> bytes; kB, MB and GB are decimal. Raises BadRequest."""
+    """ "24GiB", "24g", "1.5 MB" -> bytes; kB, MB and GB are decimal. Raises BadRequest, also for a
+    small number alone: who writes "--reserve 2" means no two bytes."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower().removesuffix("/s"))
     unit = match and match[2].removesuffix("b") if match and match[2] == "b" else match and match[2]
     if not match or unit not in _FACTORS:
         raise BadRequest(f"{text!r} is not a size", hint="write it like 24GiB, 512MiB or 2GB")
-    return int(float(match[1]) * _FACTORS[unit])
+    n_bytes = int(float(match[1]) * _FACTORS[unit])
+    if 0 < n_bytes < MIB and match[2] == "":
+        raise BadRequest(
+            f"{text!r} has no unit and would be bytes", hint=f"write {match[1]}GiB, {match[1]}MiB …"
+        )
+    return n_bytes
 
 
 def format_rate(per_s: float | None, unit: str = "tok/s") -> str:

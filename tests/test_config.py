@@ -259,6 +259,6 @@ def test_a_flags_size_is_the_commands_to_judge():
 
 
 def test_the_memory_for_requests_has_a_least():
-    with pytest.raises(ConfigError, match=r"request_memory '1000' is less than 1\.0 MiB"):
-        load({"EDGELLM_REQUEST_MEMORY": "1000"})
+    with pytest.raises(ConfigError, match=r"request_memory '1000k' is less than 1\.0 MiB"):
+        load({"EDGELLM_REQUEST_MEMORY": "1000k"})
     assert load({"EDGELLM_REQUEST_MEMORY": "48MiB"}).request_memory == "48MiB"

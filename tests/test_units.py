@@ -1,5 +1,6 @@
 import pytest
 
+from edgellm.errors import BadRequest
 from edgellm.units import (
     GIB,
     KIB,
@@ -9,6 +10,7 @@ from edgellm.units import (
     format_params,
     format_rate,
     format_seconds,
+    parse_bytes,
 )
 
 
@@ -53,3 +55,18 @@ def test_a_rate_loses_its_decimal_where_it_would_read_100():
     assert [format_rate(rate) for rate in (99.94, 99.96, 100.4)] == [
         "99.9 tok/s", "100 tok/s", "100 tok/s",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "n_bytes"),
+    [("24GiB", 24 * GIB), ("1.5 MB", 1_500_000), ("20MiB/s", 20 * MIB), ("2b", 2), ("0", 0),
+     ("2k", 2 * KIB), ("8589934592", 8 * GIB)],
+)  # fmt: skip
+def test_a_size_is_read_in_the_unit_that_it_has(text, n_bytes):
+    assert parse_bytes(text) == n_bytes
+
+
+@pytest.mark.parametrize("text", ["2", "24", "1.5", "500000", "much", ""])
+def test_a_small_number_without_a_unit_is_asked_for_it(text):
+    with pytest.raises(BadRequest, match=r"no unit|not a size"):
+        parse_bytes(text)

@@ -42,9 +42,9 @@ def test_each_pin_reaches_the_goal():
 def test_every_wish_of_a_goal_can_be_said():
     said = Pins(
         ctx=1, n_ctx=1, parallel=1, use="batch", objective="speed", min_tok_s=1, min_ctx=1,
-        max_watts=1, reserve="1", allow_disk=True, ctk="q8_0", ctv="q8_0", kv_unified=True, ngl=1,
+        max_watts=1, reserve="1G", allow_disk=True, ctk="q8_0", ctv="q8_0", kv_unified=True, ngl=1,
         ts="1", sm="row", ncmoe=1, op_offload=True, ubatch=1, threads=1, flash="on", itl=1,
-        prefix_ram="1", prefix_disk="x", prefix_disk_size="1", speculate="off",
+        prefix_ram="1G", prefix_disk="x", prefix_disk_size="1G", speculate="off",
     ).goal()  # fmt: skip
     untouched = {f.name for f in fields(Goal) if getattr(said, f.name) == f.default}
 
