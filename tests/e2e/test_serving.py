@@ -54,6 +54,23 @@ def test_run_takes_the_prompt_from_a_pipe(demo_home):
     assert "demo model" in done.out
 
 
+def test_run_tells_an_answer_and_its_figures_in_json(demo_home):
+    done = demo_home.run("run", "demo", "Hello!", "--temperature", "0", "--no-think", "--json")
+    told = json.loads(done.out)
+
+    assert "demo model" in told["text"]
+    assert told["reason"] == "stop"
+    assert told["n_output"] > 1
+    assert told["decode_tok_s"] > 0
+
+
+def test_what_is_too_long_for_the_context_is_the_callers_fault(demo_home):
+    done = demo_home.run("run", "demo", typed="word " * 5000)
+
+    assert done.code == 2
+    assert "too long" in done.err
+
+
 def test_run_asks_the_server_that_the_environment_names(demo_home, home):
     done = home.run("run", "demo", "Hello!", EDGELLM_HOST=demo_home.live.url, timeout=20)
 
