@@ -17,7 +17,7 @@ from typing import Any
 class Answer:
     ttft_s: float  # to the first chunk with text
     total_s: float
-    n_tokens: int  # as the server counts them
+    n_tokens: int  # as the server counts them; as many as were asked for where it doesn't
     n_cached: int
     text: str
     last_s: float  # from the first chunk to the last
@@ -46,7 +46,7 @@ async def complete(
     }  # fmt: skip
     begun_s = time.perf_counter()
     async with _asked(port, "/v1/completions", body) as reader:
-        return await _read(reader, begun_s, saw or (lambda: None))
+        return await _read(reader, begun_s, saw or (lambda: None), n)
 
 
 async def data_lines(port: int, path: str, body: dict[str, Any]) -> AsyncIterator[bytes]:
@@ -72,7 +72,9 @@ async def _asked(port: int, path: str, body: dict[str, Any]) -> AsyncIterator[as
         writer.close()
 
 
-async def _read(reader: asyncio.StreamReader, begun_s: float, saw: Callable[[], None]) -> Answer:
+async def _read(
+    reader: asyncio.StreamReader, begun_s: float, saw: Callable[[], None], n_asked: int
+) -> Answer:
     status = await reader.readline()
     first_s = last_s = None
     usage: dict[str, Any] = {}
@@ -87,19 +89,21 @@ async def _read(reader: asyncio.StreamReader, begun_s: float, saw: Callable[[], 
         if "error" in event:
             raise RuntimeError(str(event["error"]))
         usage = event.get("usage") or usage
-        if event["choices"] and event["choices"][0].get("text"):
+        choice = event["choices"][0] if event["choices"] else {}
+        # An answer may consist of halves of characters: then only its end is seen.
+        if choice.get("text") or (choice.get("finish_reason") and first_s is None):
             last_s = time.perf_counter()
             first_s = first_s or last_s
             at_s.append(last_s)
             saw()
-            pieces.append(event["choices"][0]["text"])
+            pieces.append(choice["text"])
     if first_s is None or last_s is None:
         raise RuntimeError(f"an answer without text: {status!r}")
     details = usage.get("prompt_tokens_details") or {}
     return Answer(
         ttft_s=first_s - begun_s,
         total_s=time.perf_counter() - begun_s,
-        n_tokens=usage["completion_tokens"],
+        n_tokens=usage.get("completion_tokens", n_asked),
         n_cached=details.get("cached_tokens", 0),
         text="".join(pieces),
         last_s=last_s - first_s,

@@ -31,21 +31,33 @@ class Pair:
 
 
 @contextlib.contextmanager
-def server(command: Sequence[str], name: str) -> Iterator[int]:
-    """The port that it listens on; "{port}" in the command stands for it."""
-    with running(command, name) as (_, port):
+def server(
+    command: Sequence[str],
+    name: str,
+    prepare: Callable[[int], None] = lambda port: None,
+    health: str = "/health",
+) -> Iterator[int]:
+    """The port that it listens on; "{port}" in the command stands for it. `prepare` is told of it
+    before the server starts."""
+    with running(command, name, prepare, health) as (_, port):
         yield port
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str], name: str) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
+def running(
+    command: Sequence[str],
+    name: str,
+    prepare: Callable[[int], None] = lambda port: None,
+    health: str = "/health",
+) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
+    prepare(port)
     argv = [word.format(port=port) for word in command]
     process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        _wait(process, port, name)
+        _wait(process, f"http://127.0.0.1:{port}{health}", name)
         yield process, port
     finally:
         process.terminate()
@@ -74,8 +86,8 @@ async def compare(
     return found
 
 
-def table(pairs: Sequence[Pair]) -> str:
-    lines = ["| figure | edgellm | llama-server | ratio [95 %] |", "|---|---|---|---|"]
+def table(pairs: Sequence[Pair], rival: str = "llama-server") -> str:
+    lines = [f"| figure | edgellm | {rival} | ratio [95 %] |", "|---|---|---|---|"]
     for figure in dict.fromkeys(one.figure for one in pairs):
         mine = [one for one in pairs if one.figure == figure]
         low, high = interval([one.edgellm / one.rival for one in mine if one.rival])
@@ -112,8 +124,7 @@ def quantile(values: Sequence[float], q: float) -> float:
     return ordered[min(len(ordered) - 1, math.ceil(q * len(ordered)) - 1)]
 
 
-def _wait(process: "subprocess.Popen[bytes]", port: int, name: str) -> None:
-    url = f"http://127.0.0.1:{port}/health"
+def _wait(process: "subprocess.Popen[bytes]", url: str, name: str) -> None:
     for _ in range(600):
         if process.poll() is not None:
             sys.exit(f"{name} ended with exit code {process.returncode} before it was ready")

@@ -3,7 +3,7 @@
     python scripts/bench/vs_llama_server.py --llama-server PATH --model q06.gguf [--pairs 7]
 
 Build llama-server from the source that llama-cpp-python's source package carries, with the flags
-that edgellm's own llama.cpp was built with (README of scripts/bench). pairs.py says how the two are
+that edgellm's own llama.cpp was built with (docs/benchmarks.md). pairs.py says how the two are
 compared. The loads of many streams, long prompts and conversations are in engine_loads.py.
 """
 
