@@ -6,7 +6,7 @@ _MOST = 1 << 16  # no kernel counts as many CPUs or nodes
 
 def parse_number(text: str) -> int | None:
     try:
-        return int(text, 0)
+        return int(text, 16 if text.strip().lower().startswith("0x") else 10)
     except ValueError:
         return None
 

@@ -19,6 +19,7 @@ Both rooms are bounded. What goes first is what is worth least; out of the tree 
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 from edgellm.chat.messages import AdapterSet
 from edgellm.runner.batch import Discard, Erase, Fetch, Op, Store
@@ -26,6 +27,7 @@ from edgellm.runner.kv.prefix import common_prefix
 from edgellm.runner.kv.prefix_file import Stored, chain_key
 
 _HEAD = 16  # tokens by which an edge is found; all of them, if it has fewer
+_FEW = 4  # heads that are sooner looked at one by one
 _MAX_EDGES = 8192  # a bound on looking for the least worthy, and on the tokens kept beside blobs
 
 
@@ -61,11 +63,14 @@ class Edge:
         return self.start + len(self.tokens)
 
     @property
-    def children(self) -> "list[Edge]":
-        return [child for alike in self.heads.values() for child in alike]
+    def children(self) -> "Iterator[Edge]":
+        return chain.from_iterable(self.heads.values())
 
     def children_along(self, rest: list[int]) -> "Iterator[Edge]":
-        """Those that begin like `rest`."""
+        """All that begin like `rest`, and maybe others."""
+        if len(self.heads) <= _FEW:
+            yield from self.children
+            return
         head = tuple(rest[:_HEAD])
         for n in range(1, len(head) + 1):
             yield from self.heads.get(head[:n], ())
@@ -323,7 +328,7 @@ class Shelf:
 
     def _prune(self, edge: Edge) -> None:
         """All below it that nobody waits for, and itself."""
-        for child in edge.children:
+        for child in tuple(edge.children):
             self._prune(child)
         if not edge.heads and not edge.n_pins and not edge.is_coming:
             self._drop(edge)

@@ -13,7 +13,7 @@ from edgellm.selector.search.checks import MAX_SEQUENCES
 from edgellm.units import GIB, format_bytes
 
 _PART_OF_FREE = 0.5  # of what the plan leaves of the host's budget: other programs grow, too
-_MOST_BYTES = 8 * GIB  # more is to be asked for: it is the machine's whole page cache otherwise
+MOST_BYTES = 8 * GIB  # more is to be asked for: it is the machine's whole page cache otherwise
 
 
 def can_leave(spec: ModelSpec) -> bool:
@@ -39,7 +39,7 @@ def prefix_ram_bytes(goal: Goal, placement: Placement, machine: Machine) -> int:
     left = max(0, machine.budgets[machine.host_id] - planned)
     if goal.prefix_ram_bytes is not None:
         return min(goal.prefix_ram_bytes, left)
-    return min(_MOST_BYTES, int(_PART_OF_FREE * left))
+    return min(MOST_BYTES, int(_PART_OF_FREE * left))
 
 
 def kept_beside(plan: Plan, goal: Goal) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ micro-batches are the last resort: tried only when nothing fits without them.
 from collections.abc import Iterator
 
 from edgellm.models.spec import ModelSpec
-from edgellm.selector.memory.leaving import can_leave, n_scratch, prefix_ram_bytes
+from edgellm.selector.memory.leaving import MOST_BYTES, can_leave, n_scratch, prefix_ram_bytes
 from edgellm.selector.memory.shape import ContextShape
 from edgellm.selector.placing.machine import Machine
 from edgellm.selector.plan import Goal, KVType, Placement
@@ -188,11 +188,11 @@ def is_stuck(
     setting: Setting, placement: Placement, goal: Goal, workload: Workload, machine: Machine
 ) -> bool:
     """In one pool, which idle conversations should leave, and the host has no room for even one, or
-    not for as much as was asked for by name."""
+    not for as much as was asked for by name, or as is ever taken unasked."""
     if setting.n_parallel == 1 or not setting.n_scratch or workload.kv_unified_if_idle_stays:
         return False
     one_bytes = sum(share.kv_bytes for share in placement.shares) // setting.n_parallel
-    wanted_bytes = min(one_bytes, goal.prefix_ram_bytes or one_bytes)
+    wanted_bytes = min(one_bytes, goal.prefix_ram_bytes or MOST_BYTES)
     return prefix_ram_bytes(goal, placement, machine) < wanted_bytes
 
 

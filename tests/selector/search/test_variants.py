@@ -8,6 +8,7 @@ from selector_machines import machine
 from edgellm.errors import DoesNotFit
 from edgellm.models.known import catalog
 from edgellm.probe.known.boards import hardware_from_board
+from edgellm.probe.known.described import hardware_from_devices
 from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose
 from edgellm.selector.memory.beside import beside
@@ -132,6 +133,16 @@ def test_where_idle_conversations_have_nowhere_to_go_each_has_a_stream():
     pinned = of_the_catalog("qwen3:8b", "rpi5", kv_unified=True)
     assert pinned.kv_unified
     assert not any("cells of its own" in reason for reason in pinned.reasons)
+
+
+def test_a_conversation_longer_than_is_ever_kept_unasked_is_no_reason_against_a_pool():
+    """18 GiB of cache each, and a host with room for a few of them: what is kept is 8 GiB."""
+    for ram, is_one_pool in (("512GiB", True), ("12GiB", False)):
+        entry = catalog.find("qwen3:8b")
+        file = specs.candidate(catalog.spec(entry, "Q4_K_M"))
+        machine = hardware_from_devices(["H100"], ram)
+        goal = Goal(use="chat", n_ctx_seq=131072, n_parallel=3)
+        assert choose(machine, [file], goal, PROFILES).kv_unified is is_one_pool
 
 
 def test_who_shares_what_stays_and_who_is_alone_keep_the_pool():
