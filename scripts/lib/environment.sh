@@ -30,7 +30,8 @@ set_up() {
 }
 
 # A service and a terminal may be started at once, and have one .venv. The kernel lets go of the
-# lock, which is on this folder, when its holder ends, however.
+# lock, which is on this folder, when this shell and the installer that it started have ended,
+# however; not of pip, should it outlive both.
 take_turn() {
     local status=0
     exec 9<.

@@ -29,7 +29,8 @@ _BUILD_BEGINS = re.compile(r"Building wheel for llama[-_]cpp[-_]python")
 # gcc, clang and nvcc, of a compiler that the kernel ended; and of one that gave up by itself.
 _MEMORY = re.compile(
     r"Killed signal terminated program|unable to execute command: Killed|died due to signal 9"
-    r"|^Killed$|out of memory|[Cc]annot allocate memory"
+    r"|^Killed$|(cc1plus|cc1|nvcc|cudafe\+\+|ptxas|ld|as|c\+\+|virtual memory)\b.*"
+    r"(out of memory|exhausted|[Cc]annot allocate memory)"
 )
 _PIP_STEP = re.compile(r"^\s*(Collecting|Downloading|Building|Installing|Preparing)\b.*")
 
