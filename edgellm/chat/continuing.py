@@ -49,7 +49,7 @@ def continued(messages: Sequence[Message], style: Style | None, render: Render) 
     return new(before, style, render)
 
 
-def check_can_go_on(asked: ChatRequest) -> None:
+def check_can_go_on(asked: ChatRequest, style: Style | None) -> None:
     """Raises BadRequest for what could only be right from an answer's first word on."""
     last = asked.messages[-1]
     if last.role != "assistant":
@@ -61,7 +61,7 @@ def check_can_go_on(asked: ChatRequest) -> None:
             hint="send the calls' results behind it",
             param="messages",
         )
-    if not last.text:
+    if not _apart(last, style).text:
         return
     why = "binds a whole answer, and the last message has begun one"
     hint = "end with a message of the user's, or send a finished prompt to /v1/completions"

@@ -27,6 +27,7 @@ class Thoughts:
     end: str = ""
     anywhere: bool = False
     opened: bool = False  # by the prompt: the answer begins inside
+    text_begun: bool = False  # by the prompt: no word that comes is the answer's first
     tell: Tell = TextDelta
 
 
@@ -57,8 +58,10 @@ def is_ended(style: Style, prompt: str) -> bool:
     return prompt.rstrip().endswith(style.end)
 
 
-def thoughts_of(style: Style | None, *, opened: bool, apart: bool) -> Thoughts:
+def thoughts_of(
+    style: Style | None, *, opened: bool, apart: bool, text_begun: bool = False
+) -> Thoughts:
     """`apart`: thoughts are told as such; else they are text like any other, marks included."""
     if style is None or not apart:
-        return Thoughts()
-    return Thoughts(style.start, style.end, style.anywhere, opened, ReasoningDelta)
+        return Thoughts(text_begun=text_begun)
+    return Thoughts(style.start, style.end, style.anywhere, opened, text_begun, ReasoningDelta)

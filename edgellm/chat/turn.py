@@ -64,7 +64,12 @@ def turn(template: ChatTemplate, asked: ChatRequest, now: datetime | None = None
         structure=_structure(template.format, asked, tools, thinking, has_text=said.has_text),
     )
     field = "tools" if tools and not asked.params.structure else asked.structure_field
-    thoughts = thoughts_of(style, opened=said.in_thoughts, apart=asked.reasoning_format != "none")
+    thoughts = thoughts_of(
+        style,
+        opened=said.in_thoughts,
+        apart=asked.reasoning_format != "none",
+        text_begun=said.has_text,
+    )
     if not (tools or thoughts.start or template.format.preface):
         return Turn(said.prompt, params, field, None)
     markers = (*template.format.starts, *template.format.markers) if tools else ()
@@ -88,7 +93,7 @@ def _begun(template: ChatTemplate, asked: ChatRequest, now: datetime | None) -> 
         )
 
     if asked.continues:
-        check_can_go_on(asked)
+        check_can_go_on(asked, template.style)
         return continued(paired(asked.messages), template.style, render)
     return new(paired(asked.messages), template.style, render)
 

@@ -51,7 +51,14 @@ HARMONY = ChatTemplate(
 HERMES = ChatTemplate(
     CHATML + "{% for t in tools or [] %}{{ t.function.name }}<tool_call>{% endfor %}"
 )
-LLAMA3 = ChatTemplate(CHATML + '{# {"name": function name, "parameters": <|python_tag|> #}')
+LLAMA3 = ChatTemplate(
+    CHATML + "{% for t in tools or [] %}{{ t.function.name }}<|python_tag|>{% endfor %}"
+)
+
+
+def heard_of(template, asked, text):
+    ear = turn(template, asked).listen(lambda: "id1")
+    return said([*ear.hear(TextDelta(text)), *ear.hear(Finished("stop", 1, 0, 1))])
 
 
 def prompt(template, last, **more):
@@ -160,13 +167,47 @@ def test_tools_may_be_called_behind_it_but_not_as_first_words():
     structure = turn(HERMES, asked).params.structure
     assert [type(stage) for stage in structure.stages] == [Watch, Lark]
     assert structure.stages[0] == Watch(("<tool_call>",))
-    assert isinstance(turn(LLAMA3, asked).params.structure, Stages)
-    assert turn(LLAMA3, asked).params.structure.stages[0].at_start == ()
-    ear = turn(HERMES, asked).listen(lambda: "id1")
     text = ' this. <tool_call>{"name": "clock", "arguments": {}}</tool_call>'
-    heard = said([*ear.hear(TextDelta(text)), *ear.hear(Finished("stop", 1, 0, 1))])
+    heard = heard_of(HERMES, asked, text)
     assert heard[0] == " this."
     assert heard[2] == [("id1", "clock", "{}")]
+
+
+def test_what_would_call_a_tool_as_first_words_only_is_text_behind_others():
+    assert LLAMA3.format.name == "llama-3"
+    begun = replace(ASKED, tools=(WEATHER, CLOCK))
+    fresh = replace(begun, messages=(SAY,), continues=False)
+    text = '{"name": "clock", "parameters": {}}'
+    for asked, is_call in ((fresh, True), (begun, False)):
+        structure = turn(LLAMA3, asked).params.structure
+        assert isinstance(structure, Stages)
+        assert bool(structure.stages[0].at_start) is is_call
+        heard = heard_of(LLAMA3, asked, text)
+        assert (heard[0], bool(heard[2])) == ("" if is_call else text, is_call)
+
+
+def test_a_mark_of_thoughts_is_text_behind_others():
+    text = "<think> and it closes"
+    assert heard_of(QWEN, ASKED, text)[:2] == (text, "")
+    assert heard_of(QWEN, replace(ASKED, messages=(SAY,), continues=False), text)[0] == ""
+
+
+@pytest.mark.parametrize("reasoning_format", ["auto", "none"])
+def test_harmonys_words_for_a_recipient_are_text_inside_a_message(reasoning_format):
+    asked = replace(ASKED, tools=(CLOCK,), reasoning_format=reasoning_format)
+    text = " to=functions.clock as recipient"
+    heard = heard_of(HARMONY, asked, f"{text}<|end|><|start|>assistant<|channel|>final<|message|>B")
+    assert heard[0] == f"{text}\n\nB"
+
+
+def test_thoughts_left_in_the_text_bind_nothing_of_what_comes_after_them():
+    asked = replace(
+        ASKED,
+        messages=(SAY, Message("assistant", "<think>\nHm")),
+        params=GenerateParams(structure=JSONSchema("{}")),
+    )
+    apart = replace(asked, messages=(SAY, Message("assistant", "", reasoning="Hm")))
+    assert turn(QWEN, asked).params == turn(QWEN, apart).params
 
 
 @pytest.mark.parametrize(

@@ -39,9 +39,9 @@ def listen(source: Source, calls: Calls, thoughts: Thoughts) -> Reading[None]:
     """The whole answer. A message to anybody but our tools is text, header and all."""
     channels: list[str] = []  # of the messages that were told
     begins: tuple[str, ...] = _BEGINS
-    if thoughts.opened:
-        channels.append("analysis")
-        yield from source.tell_until(_ENDS, thoughts.tell)
+    if thoughts.opened or thoughts.text_begun:  # inside a message, whose header the prompt has
+        channels.append("analysis" if thoughts.opened else "text")
+        yield from source.tell_until(_ENDS, thoughts.tell if thoughts.opened else TextDelta)
     while (yield from source.peek()):
         header = yield from _header(source, begins, calls.most + _AROUND_NAME)
         begins = _MARKS if header is None else _BEGINS

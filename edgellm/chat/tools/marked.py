@@ -60,9 +60,8 @@ class Marked:
     ends_thought: bool
 
     def listen(self, source: Source, calls: Calls, thoughts: Thoughts) -> Reading[None]:
-        yield from self._first_thoughts(source, calls, thoughts)
-        if calls.any and self.opens and (yield from _is_next(source, self.opens)):
-            yield from self._attempt(source, calls, "", TextDelta)
+        if not thoughts.text_begun:
+            yield from self._first_words(source, calls, thoughts)
         starts = (*self.starts, *self.bare) if calls.any else ()
         wrappers = self.wrappers if thoughts.start else ()  # who wants marks gets them all
         marks = (*starts, *wrappers, *((thoughts.start,) if thoughts.anywhere else ()))
@@ -80,6 +79,12 @@ class Marked:
                 if not calls.n and (gap := text.gap + gap):
                     yield TextDelta(gap)
                 return
+
+    def _first_words(self, source: Source, calls: Calls, thoughts: Thoughts) -> Reading[None]:
+        """What means something only where an answer begins."""
+        yield from self._first_thoughts(source, calls, thoughts)
+        if calls.any and self.opens and (yield from _is_next(source, self.opens)):
+            yield from self._attempt(source, calls, "", TextDelta)
 
     def _first_thoughts(self, source: Source, calls: Calls, thoughts: Thoughts) -> Reading[None]:
         if not thoughts.start:
