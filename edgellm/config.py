@@ -26,7 +26,7 @@ _NOT_SETTINGS = {"EDGELLM_CONFIG", "EDGELLM_WHEEL_INDEX"}
 _ONE_KEY = "api_key"  # EDGELLM_API_KEY: the singular of api_keys, and the client's own
 _SIZES = ("request_memory", "limit_rate", "reserve")
 _LEAST_BYTES = {"request_memory": MIB}
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@]+", re.IGNORECASE)
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@*]+", re.IGNORECASE)
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
 
@@ -166,7 +166,7 @@ def _check_origin(origin: str, *, has_key: bool) -> None:
     elif not _ORIGIN.fullmatch(origin):
         raise ConfigError(
             f"allowed_origins: {origin!r} is no origin",
-            hint="write it as browsers do, without a path: http://localhost:3000",
+            hint="write it as browsers do, without a path: http://localhost:3000; * is every page",
         )
 
 

@@ -102,7 +102,17 @@ def test_aliases_and_origins_are_lists():
 
 
 @pytest.mark.parametrize(
-    "origin", ["localhost:3000", "http://a/", "http://a/b", "null", "http://", "http://u@a"]
+    "origin",
+    [
+        "localhost:3000",
+        "http://a/",
+        "http://a/b",
+        "null",
+        "http://",
+        "http://u@a",
+        "http://*.example.com",
+        "chrome-extension://*",
+    ],
 )
 def test_an_origin_is_as_browsers_write_it(origin):
     with pytest.raises(ConfigError, match="is no origin"):

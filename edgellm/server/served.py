@@ -80,7 +80,8 @@ class Served:
 class Models:
     """In the order they were added: the first of a kind is the one that "no name" means.
 
-    `aliases` are names that whoever serves has given to that one; "*" is any that is nobody's.
+    `aliases` are names that whoever serves has given: each means what no name means, and "*" is any
+    that is nobody's.
     """
 
     def __init__(self, served: Iterable[Served] = (), aliases: Iterable[str] = ()) -> None:
@@ -99,10 +100,15 @@ class Models:
         self._served[self._served.index(old)] = new
 
     def aliases_of(self, served: Served) -> tuple[str, ...]:
-        """Its own, and of the first, which any route would take, those that were given."""
+        """Its own, and of the one that answers chats, or where none does the first, those that were
+        given: each is shown once, though other routes take the first of their kind by it."""
         given = [alias for alias in self._aliases if alias != _ANY]
         is_meant = bool(given) and served is self.any(None)
         return tuple(dict.fromkeys([*served.aliases, *(given if is_meant else ())]))
+
+    def is_given(self, name: str) -> bool:
+        """Whether it is one of the aliases; "*" gives no name."""
+        return _plain(name) in self._plain - {_ANY}
 
     def knows(self, name: str) -> bool:
         return self._named(name) is not None or self._means_none(name)
@@ -116,7 +122,8 @@ class Models:
         ours = ", ".join(served.name for served in self._served) or "nothing yet"
         raise ModelNotFound(
             f"no model {shown!r} is served here, but {ours}",
-            hint=f"`edgellm serve {shlex.quote(shown)}` would load it",
+            hint=f"`edgellm serve {shlex.quote(shown)}` would load a model of that name; "
+            f"`--alias {shlex.quote(shown)}` lets the one that is served answer to it",
             param="model",
         )
 

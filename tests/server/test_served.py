@@ -72,6 +72,13 @@ def test_a_star_is_any_name_that_is_nobodys():
         Models(aliases=["*"]).find("x")
 
 
+def test_an_alias_is_given_in_any_case_and_a_star_gives_no_name():
+    models = Models([served("one")], ["*", "GPT-4o-mini"])
+    assert models.is_given("gpt-4o-mini:latest")
+    assert not models.is_given("*")
+    assert not models.is_given("one")
+
+
 def test_aliases_are_shown_with_the_model_that_they_mean():
     mini, one = served_embedding("mini"), served("one", aliases=("uno",))
     models = Models([mini, one], ["*", "first", "uno"])

@@ -37,6 +37,8 @@ class PromptObject(msgspec.Struct):
 Mixed: TypeAlias = Annotated[list[Text | Token], Meta(max_length=MAX_IDS)]
 Part: TypeAlias = str | list[str | int]
 
+_MAX_TEXTS = 256  # of mixed prompts together: each is a message to the worker and back
+
 
 class NativeBody(Sampling, kw_only=True):
     """What llama-server's own routes know besides."""
@@ -112,6 +114,10 @@ def _prompts(body: CompletionBody) -> list[Part]:
         found = list(_each(given))
     if not found or [] in found:
         raise BadRequest("prompt: is empty", param="prompt")
+    n_texts = sum(isinstance(one, str) for part in found if isinstance(part, list) for one in part)
+    if n_texts > _MAX_TEXTS:
+        words = f"prompt: {n_texts} texts mixed with token ids are more than {_MAX_TEXTS}"
+        raise BadRequest(words, param="prompt")
     if len(found) * (body.n or 1) > MAX_ANSWERS:
         words = f"prompt: {len(found)} prompts × {body.n or 1} are more than {MAX_ANSWERS} answers"
         raise BadRequest(words, param="prompt")

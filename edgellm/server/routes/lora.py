@@ -85,6 +85,8 @@ async def load_adapter(request: Request) -> Response:
     path = _inside(reach_of(request).lora_dir, body.lora_path)
     if not body.lora_name.isprintable():
         raise BadRequest("lora_name: has characters that can't be printed", param="lora_name")
+    if gateway.models.is_given(body.lora_name):
+        raise BadRequest(f"lora_name: {body.lora_name!r} is an alias here", param="lora_name")
     served = gateway.models.generative(body.model)
     taken = next((one for one in gateway.models if one.answers_to(body.lora_name)), None)
     if taken and served.engine.adapters.find(body.lora_name) is None:

@@ -78,6 +78,15 @@ def test_a_prompt_has_many_shapes(http, engine, prompt, asked):
         assert [one["index"] for one in told] == list(range(len(asked)))
 
 
+def test_texts_mixed_with_tokens_are_bounded_over_all_prompts(http, engine):
+    for prompt in (["a"] * 257 + [1], [["a"] * 129 + [1], ["b"] * 128 + [2]]):
+        refused = http.post("/completion", json={"prompt": prompt})
+        assert refused.status_code == 400
+        assert "257 texts" in refused.json()["error"]["message"]
+    assert engine.asked == []
+    assert http.post("/completion", json={"prompt": ["a"] * 256 + [1]}).status_code == 200
+
+
 def test_several_answers_are_a_list_in_their_order(http, engine):
     engine.scripts = [words("a b c"), words("d"), words("e f"), words("g")]
     told = http.post("/completion", json={"prompt": ["x", "y"], "n_cmpl": 2}).json()

@@ -22,7 +22,7 @@ def place(tmp_path):
     model = served()
     model.engine.adapters = AdapterList([Adapter(0, "style", "/models/style.gguf", 0.5)])
     with (
-        live_server(model, lora_dir=folder) as live,
+        live_server(model, lora_dir=folder, aliases=("gpt-4o-mini",)) as live,
         httpx2.Client(base_url=live.url, timeout=10) as http,
     ):
         http.engine = model.engine
@@ -75,6 +75,12 @@ def test_a_loaded_adapter_is_asked_for_as_a_model_and_answers_by_its_name(place)
     cards = {card["id"]: card.get("parent") for card in place.get("/v1/models").json()["data"]}
     assert cards == {"tiny": None, "style": "tiny", "tales": "tiny"}
     assert place.get("/v1/models/tales").json()["parent"] == "tiny"
+
+
+def test_an_adapter_takes_no_name_that_was_given_to_the_model(place):
+    refused = load(place, "GPT-4o-mini", "tales.gguf")
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "lora_name")
+    assert used(place, model="gpt-4o-mini") == ((0, 0.5),)
 
 
 def test_an_unloaded_adapter_is_no_model_any_more(place):
