@@ -74,8 +74,16 @@ def _quant_sentence(decision: Decision, workload: Workload) -> str:
         why = f"loses least of those that fit, and none has an acceptable loss, at most {most:g}"
     elif option.kld > most and objective == "context":
         why = f"leaves room for the longest context; no loss is acceptable, at most {most:g}"
-    purpose = "" if option.setting.embedding else f"; {workload.use}: {workload.why}"
-    return f"{quant} {why} ({loss}){purpose}"
+    return f"{quant} {why} ({loss}){_purpose(option, workload)}"
+
+
+def _purpose(option: Option, workload: Workload) -> str:
+    if option.setting.embedding:
+        return ""
+    if option.pace.decode.p50 < (wished_tok_s := 1 / workload.itl_target_s):
+        slow = f"slower than the {wished_tok_s:g} tok/s that {workload.use} wishes for"
+        return f"; {slow}: a smaller model would suit better (`edgellm recommend`)"
+    return f"; {workload.use}: {workload.why}"
 
 
 def _placement_sentences(decision: Decision, placement: Placement) -> Iterator[str]:
