@@ -14,6 +14,8 @@ from edgellm.cli.flags.drafting import Drafting
 from edgellm.cli.flags.pins import Pins
 from edgellm.cli.flags.seeing import Seeing
 
+_WRITTEN, _SHOWN = "How it is written", "What is shown"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wording:
@@ -26,18 +28,29 @@ class Wording:
     top_p: Annotated[
         float | None,
         typer.Option(
-            "--top-p", help="The likeliest words that are so likely.", metavar="P", min=0, max=1
+            "--top-p",
+            help="The likeliest words that are so likely.",
+            metavar="P",
+            min=0,
+            max=1,
+            rich_help_panel=_WRITTEN,
         ),
     ] = None
-    seed: Annotated[int | None, typer.Option(help="The same answer again.", metavar="N")] = None
+    seed: Annotated[
+        int | None,
+        typer.Option(help="The same answer again.", metavar="N", rich_help_panel=_WRITTEN),
+    ] = None
     max_tokens: Annotated[
-        int | None, typer.Option(help="The most that one answer takes.", metavar="N", min=1)
+        int | None,
+        typer.Option(
+            help="The most that one answer takes.", metavar="N", min=1, rich_help_panel=_WRITTEN
+        ),
     ] = None
     think: Annotated[
         bool | None,
         typer.Option(
             "--think/--no-think",
-            help="Think first, or answer at once; else as the model does.",
+            help="Think first, or answer at once.",
             show_default=False,
         ),
     ] = None
@@ -67,16 +80,25 @@ def run(
         str | None, typer.Option(help="What the model is told before everything.", metavar="TEXT")
     ] = None,
     hide_thoughts: Annotated[
-        bool, typer.Option("--hide-thoughts", help="Don't show what is thought first.")
+        bool,
+        typer.Option(
+            "--hide-thoughts", help="Don't show what is thought first.", rich_help_panel=_SHOWN
+        ),
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="The answer and its figures, when it is whole.")
     ] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", help="Tell how long it took, on stderr.")
+        bool,
+        typer.Option("--verbose", help="Tell how long it took, on stderr.", rich_help_panel=_SHOWN),
     ] = False,
     no_history: Annotated[
-        bool, typer.Option("--no-history", help="Don't keep what is typed for the next time.")
+        bool,
+        typer.Option(
+            "--no-history",
+            help="Don't keep what is typed for the next time.",
+            rich_help_panel=_SHOWN,
+        ),
     ] = False,
     offline: options.Offline = False,
 ) -> None:
@@ -90,7 +112,6 @@ def run(
       edgellm run demo
       edgellm run qwen3:8b "Why is the sky blue?"
       edgellm run gemma3:4b --image photo.jpg "What is on it?"
-      edgellm run qwen3:8b --no-think --json "Name three colours"
       git diff | edgellm run qwen3:8b "Write a commit message for this:"
     """
     from edgellm.cli.conversation import Answering, converse
