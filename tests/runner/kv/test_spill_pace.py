@@ -1,0 +1,144 @@
+"""Copying out and back beside running streams, who must not notice."""
+
+import pytest
+from runner_fakes import answer
+from spill_runs import House, limits, text
+
+from edgellm.runner.batch import Restore, Save
+from edgellm.runner.pacing.costs import StepCosts
+from edgellm.runner.pacing.pace import Pace
+
+
+def test_out_of_a_device_what_is_idle_is_copied_only_while_nothing_runs():
+    house = House(limits(on_device=True), Pace(0.1, StepCosts({1: 0.001}, {512: 0.01})))
+    house.ask(text(7, 20), 30)
+    house.step()
+    house.ask(text(5, 500), 1)
+    for _ in range(20):
+        house.step()
+    assert not house.done(Save)
+    house.run()
+    assert sum(op.end - op.start for op in house.done(Save)) == 500 + 49
+    house.ask(text(6, 100), 5)
+    house.step()
+    assert house.backend.n_kv == 256, "what is saved leaves at once"
+
+
+def test_on_a_device_nobody_is_saved_to_keep_another_one():
+    house = House(limits(on_device=True, n_retained=1), Pace(0.1))
+    house.ask(text(7, 20), 60)
+    house.step()
+    for first in (5, 6):
+        house.ask(text(first, 100), 1)
+        for _ in range(10):
+            house.step()
+    assert not house.done(Save)
+    assert len(house.scheduler.memory.retained) == 1
+
+
+def test_beside_running_streams_copying_goes_in_pieces():
+    pace = Pace(0.1)
+    house = House(limits(), pace)
+    house.ask(text(7, 20), 200)
+    house.step()
+    house.ask(text(5, 500), 1)
+    while len(house.scheduler.running) + len(house.scheduler.waiting) > 1:
+        house.step()
+    house.done(Save)
+    per_step = []
+    for _ in range(40):
+        house.step()
+        per_step.append(sum(op.end - op.start for op in house.done(Save)))
+        house.scheduler.memory.observe(per_step[-1] * 0.0002)  # 50 cells in 10 ms
+    assert max(per_step[1:]) <= 50
+    assert sum(per_step) == 500
+
+
+def test_beside_short_steps_a_piece_waits_until_enough_of_them_have_passed():
+    house = House(limits(), Pace(0.1, StepCosts({1: 0.002}, {512: 1.0})))
+    house.run(text(9, 8))
+    (saved,) = house.done(Save)
+    house.scheduler.memory.observe(saved.end * 0.0002)
+    house.ask(text(7, 20), 500)
+    house.step()
+    house.ask(text(5, 500), 1)
+    while len(house.scheduler.running) + len(house.scheduler.waiting) > 1:
+        house.step()
+    house.done(Save)
+    per_step = []
+    for _ in range(400):
+        house.step()
+        per_step.append(sum(op.end - op.start for op in house.done(Save)))
+    assert 100 <= sum(per_step) <= 0.03 * 400 * 10 + 16, "of 400 steps of 10 cells each"
+    assert {n for n in per_step if n} == {16}
+
+
+def test_beside_running_streams_copying_back_takes_a_part_of_the_pace():
+    house = House(limits(), Pace(0.1))
+    (first,) = house.run(text(5, 700))
+    house.run(text(6, 700))
+    house.ask(text(7, 20), 100)
+    house.step()
+    house.done(Restore)
+    sequence = house.ask([*first.tokens, 44], 3)
+    per_step = []
+    while not sequence.n_output:
+        ops = [op for op in house.step().ops if isinstance(op, Restore)]
+        restored = [house.backend.blobs[op.blob] for op in ops]
+        per_step.append(sum(len(tokens) - start for start, tokens in restored))
+        house.scheduler.memory.observe(per_step[-1] * 0.0002)  # 150 cells in 30 ms
+    assert sum(per_step) == 701
+    assert max(per_step) < 150 + 64, "what is under way when the time is up is a piece"
+    assert len(per_step) <= 6
+    assert house.answers[sequence.request_id] == answer([*first.tokens, 44], 1)
+
+
+@pytest.mark.parametrize(("n_more", "n_saved"), [(1, [0]), (40, range(16, 36)), (500, [293])])
+def test_what_has_just_ended_takes_a_thirtieth_of_the_next_prompt_to_save(n_more, n_saved):
+    """Its own next turn, mostly: it would be the one to wait."""
+    house = House(limits(), Pace(0.1, StepCosts({1: 0.02}, {32: 0.2, 512: 2.0})))
+    house.run(text(9, 8))
+    (saved,) = house.done(Save)
+    house.scheduler.memory.observe(saved.end * 0.0002)
+    first = house.ask(text(5, 500), 2)
+    while not house.scheduler.idle:
+        house.step()
+    house.done(Save)
+    house.ask([*first.tokens[:490], *text(8, n_more)], 2)  # another answer than it got
+    house.step()
+    assert sum(op.end - op.start for op in house.done(Save)) in n_saved
+
+
+def test_who_needs_the_cells_of_the_idle_waits_until_they_are_copied():
+    house = House(limits(n_cells=1024), Pace(0.1))
+    house.ask(text(7, 20), 400)
+    house.step()
+    house.ask(text(5, 500), 2)
+    while len(house.scheduler.running) + len(house.scheduler.waiting) > 1:
+        house.step()
+    waiting = house.ask(text(6, 500), 2)
+    house.step()
+    assert house.scheduler.waiting
+    while house.scheduler.waiting:
+        house.step()
+    house.run()
+    assert house.answers[waiting.request_id] == answer(text(6, 500), 2)
+    assert house.run([*text(5, 500), 44])[0].n_restored > 400
+
+
+def test_who_is_kept_out_for_want_of_cells_waits_a_part_of_the_pace_for_each_step():
+    house = House(limits(n_cells=1024), Pace(0.1, StepCosts({1: 0.01}, {512: 0.5})))
+    house.ask(text(7, 20), 400)
+    house.step()
+    house.ask(text(5, 500), 2)
+    while len(house.scheduler.running) + len(house.scheduler.waiting) > 1:
+        house.step()
+    house.scheduler.memory.observe(sum(op.end - op.start for op in house.done(Save)) * 0.0002)
+    house.ask(text(6, 500), 2)
+    per_step = []
+    while house.scheduler.waiting:
+        house.step()
+        per_step.append(sum(op.end - op.start for op in house.done(Save)))
+        house.scheduler.memory.observe(per_step[-1] * 0.0002)
+    assert max(per_step) <= 150 + 16, "30 ms of 100, and what goes unnoticed"
+    assert len(per_step) <= 5
