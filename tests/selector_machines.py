@@ -1,5 +1,7 @@
 """Described machines for the selector's tests."""
 
+from dataclasses import replace
+
 from edgellm.probe.hardware import Cpu, Device, Hardware, MemoryPool
 from edgellm.units import GIB
 
@@ -35,3 +37,12 @@ def unified(ram: float = 64, bandwidth: float = 400, backend="metal") -> Hardwar
     gpu = Device("gpu0", "apple", "GPU", backend, "host", ggml_name="Metal")
     cpu = Device("cpu", "cpu", "CPU", "cpu", "host", ggml_name="CPU")
     return Hardware((gpu, cpu), (pool,), Cpu("CPU", 8, 8, ("neon",)))
+
+
+def powered(hardware, *watts):
+    """With these limits on its accelerators, one after the other."""
+    cards = tuple(
+        replace(device, board_power_w=limit)
+        for device, limit in zip(hardware.accelerators, watts, strict=True)
+    )
+    return replace(hardware, devices=(*cards, hardware.devices[-1]))

@@ -1,0 +1,50 @@
+"""Where idle conversations are kept, and how much they may take."""
+
+import selector_specs as specs
+from selector_choices import plan_of
+from selector_machines import machine
+
+from edgellm.selector.memory.budget import pool_budgets
+from edgellm.units import GIB
+
+
+def test_talkers_share_a_pool_that_the_idle_can_leave():
+    plan = plan_of(machine((24, 1000)), use="chat")
+    assert plan.kv_unified
+    assert plan.n_seq_max == plan.n_parallel + 1  # what is copied goes through an id of its own
+    assert 0 < plan.prefix_ram_bytes <= 8 * GIB
+    assert plan_of(machine((24, 1000)), use="chat", n_parallel=256).n_seq_max == 256
+
+
+def test_talkers_get_their_own_streams_where_the_idle_would_stay_in_the_pool():
+    whole = plan_of(machine((24, 1000)), use="chat", prefix_ram_bytes=0)
+    sliding = plan_of(machine((24, 1000)), specs.ladder(specs.gemma3_27b), use="chat")
+    for plan in (whole, sliding):
+        assert not plan.kv_unified
+        assert plan.n_seq_max == plan.n_parallel
+    assert (whole.prefix_ram_bytes, sliding.prefix_ram_bytes > 0) == (0, True)  # for checkpoints
+    assert plan_of(machine((24, 1000)), use="batch", prefix_ram_bytes=0).kv_unified
+
+
+def test_conversations_outlive_the_server_where_they_can_leave_the_cells_or_are_checkpointed():
+    kept = plan_of(machine((24, 1000)), use="chat", prefix_disk="/kv")
+    sliding = plan_of(machine((24, 1000)), specs.ladder(specs.gemma3_27b), prefix_disk="/kv")
+    stays = plan_of(machine((24, 1000)), use="chat", prefix_disk="/kv", prefix_ram_bytes=0)
+    assert [plan.prefix_disk for plan in (kept, sliding, stays)] == ["/kv", "/kv", None]
+
+
+def test_prefixes_get_half_of_what_the_plan_leaves_of_the_hosts_memory():
+    plan = plan_of(machine((24, 1000), ram=8), use="chat")
+    host = plan.shares[-1]
+    budget = pool_budgets(machine((24, 1000), ram=8))["host"]
+    assert plan.prefix_ram_bytes == (budget - host.total_bytes) // 2
+    assert plan_of(machine((24, 1000)), prefix_ram_bytes=5).prefix_ram_bytes == 5
+    assert any("may take" in reason and "--prefix-ram" in reason for reason in plan.reasons)
+
+
+def test_prefixes_never_get_more_than_the_host_has_whatever_is_asked_for():
+    plan = plan_of(machine((24, 1000), ram=8), use="chat", prefix_ram_bytes=1 << 40)
+    budget = pool_budgets(machine((24, 1000), ram=8))["host"]
+    assert 0 < plan.prefix_ram_bytes == budget - plan.shares[-1].total_bytes
+    (said,) = [reason for reason in plan.reasons if "may take" in reason]
+    assert "not 1.0 TiB as --prefix-ram asks" in said

@@ -1,0 +1,69 @@
+"""What a plan tells beside what it is."""
+
+from dataclasses import replace
+
+import pytest
+import selector_specs as specs
+from selector_choices import PROFILES, plan_of
+from selector_machines import machine, powered
+
+from edgellm.profiles import load_profiles
+from edgellm.selector.choose import choose
+from edgellm.selector.plan import Goal
+
+
+def test_a_plan_tells_first_token_all_streams_and_power():
+    plan = plan_of(powered(machine((24, 1000)), 450), n_parallel=4)
+    workload = PROFILES.workload("chat")
+    assert plan.power_w == 450
+    assert plan.batch_tok_s.p50 > plan.decode_tok_s.p50
+    assert plan.ttft_s.p10 < plan.ttft_s.p50 < plan.ttft_s.p90
+    about = workload.n_prompt / plan.prefill_tok_s.p50
+    assert plan.ttft_s.p50 == pytest.approx(about, rel=0.5)
+
+
+def test_one_stream_has_no_sum_of_streams():
+    assert plan_of(machine((24, 1000)), n_parallel=1).batch_tok_s is None
+
+
+def test_experts_go_to_the_cpu_and_the_plan_says_why():
+    plan = plan_of(machine((12, 900)), [specs.candidate(specs.moe())])
+    assert plan.placement.n_cpu_moe > 0
+    assert any("the experts of the first" in why for why in plan.reasons)
+    assert any("whole layers, not experts" in row.binding for row in plan.rejected)
+
+
+def test_cards_that_may_work_side_by_side_are_an_offer_and_not_the_default():
+    hardware = machine((24, 936), (24, 936))
+    cards = tuple(replace(device, name="RTX 3090") for device in hardware.accelerators)
+    hardware = replace(hardware, devices=(*cards, hardware.devices[-1]))
+    plan = plan_of(hardware, [specs.candidate(specs.llama_70b())])
+    assert plan.placement.split_mode == "layer"
+    (offer,) = [row for row in plan.rejected if "-sm tensor, experimental" in row.binding]
+    assert offer.decode_tok_s.p50 > plan.decode_tok_s.p50
+    assert "fits and is faster: -sm tensor takes it" in offer.binding
+    pinned = plan_of(hardware, [specs.candidate(specs.llama_70b())], split_mode="tensor")
+    assert pinned.flash_attention is True
+    assert any("the bytes of each are an even division" in why for why in pinned.reasons)
+
+
+def test_fast_cores_are_the_threads_where_cores_differ():
+    hardware = machine(ram=32)
+    uneven = replace(hardware, cpu=replace(hardware.cpu, n_fast_cores=6))
+    assert plan_of(uneven).n_threads == 6
+    assert plan_of(hardware).n_threads == 8
+
+
+def test_an_architecture_that_this_llama_cpp_lacks_is_planned_and_said():
+    spec = replace(specs.dense(), architecture="mamba9")
+    plan = plan_of(machine((24, 900)), [specs.candidate(spec)])
+    assert any("doesn't know the architecture 'mamba9'" in why for why in plan.reasons)
+
+
+@pytest.mark.parametrize("objective", ["balanced", "speed", "quality", "context", "energy"])
+@pytest.mark.parametrize("cards", [((24, 936), (24, 936)), ((8, 320),), ()])
+def test_what_is_only_compared_is_the_same_plan_without_words(objective, cards):
+    hardware, goal = machine(*cards), Goal(objective=objective)
+    told = choose(hardware, specs.ladder(), goal, load_profiles())
+    bare = choose(hardware, specs.ladder(), goal, load_profiles(), explained=False)
+    assert bare == replace(told, reasons=(), rejected=(), pareto=())
