@@ -93,3 +93,6 @@ class Alphabet:
             if mask.complete:
                 return self.text(walked)
         return None
+
+
+PLAIN = Alphabet()

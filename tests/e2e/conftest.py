@@ -1,5 +1,9 @@
+import os
+
 import pytest
-from cli_runs import Home, Terminal
+from cli_runs import Home, Result, Terminal
+
+from edgellm.cli.main import main
 
 
 @pytest.fixture(scope="session")
@@ -11,6 +15,24 @@ def cache(tmp_path_factory):
 def home(tmp_path, cache):
     """An empty home: no server runs, no model is here."""
     return Home(tmp_path, cache)
+
+
+@pytest.fixture
+def here(home, monkeypatch, capsys):
+    """Runs a command in this process: the same `main`, half a second sooner."""
+    for name in [name for name in os.environ if name.startswith(("EDGELLM_", "HF_"))]:
+        monkeypatch.delenv(name)
+    for name, value in home.env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(home.folder)
+
+    def run(*args):
+        with pytest.raises(SystemExit) as ended:
+            main(args)
+        out, err = capsys.readouterr()
+        return Result(ended.value.code, out, err)
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,11 @@
 import pytest
-from mask_fakes import Alphabet
+from mask_fakes import PLAIN, Alphabet
 
 from edgellm.chat.messages import Lark, Regex, Stages, Thinking, Watch
 from edgellm.runner.sampling.masks import Masks
 
 MARKS = ("<think>", "</think>", "<call>", "</call>")
 MARKED = Alphabet(MARKS)
-PLAIN = Alphabet()
 
 DIGITS = Regex("[0-9]{2}")
 CALL = Lark("start: m_0 /[0-9]/ m_1 (m_0 /[0-9]/ m_1)?", ("<call>", "</call>"))
