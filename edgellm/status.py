@@ -124,6 +124,7 @@ class HealthStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     name: str
+    aliases: tuple[str, ...] = ()  # other names that mean it
     state: State
     embedding: bool = False  # it writes no text; one that reranks is among them
     reranking: bool = False

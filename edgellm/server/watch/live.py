@@ -155,6 +155,7 @@ class Live:
         counts = {} if gauge is None else _counts(gauge)
         return ModelStatus(
             name=served.name,
+            aliases=self._models.aliases_of(served),
             state=engine.state,
             embedding=served.is_embedding,
             reranking=served.kind == "reranking",

@@ -52,6 +52,12 @@ def test_the_status_survives_its_own_json(live, engine):
     assert shown.url == "http://127.0.0.1:8484"
 
 
+def test_each_model_tells_the_other_names_that_mean_it():
+    models = [served("one", aliases=("uno",)), served("two")]
+    shown = Live(Models(models, aliases=["gpt-4o-mini", "*"]), Watched(hardware())).status()
+    assert [model.aliases for model in shown.models] == [("uno", "gpt-4o-mini"), ()]
+
+
 def test_before_the_first_gauge_nothing_is_claimed(live):
     shown = model(live)
     assert shown.n_cells is None
