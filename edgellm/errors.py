@@ -18,13 +18,17 @@
     ├── NotServing           12   503   no server answers, or its model is not ready
     └── ConfigError          78   500   a setting that can't be (sysexits.h EX_CONFIG)
 
-A message says what happened and the numbers that prove it; `hint` says what to do next.
+A message says what happened and the numbers that prove it; `hint` says what to do next. `code` is
+what clients know a refusal by, whatever its status; a kind without one of its own has its parent's.
 """
+
+from typing import Final
 
 
 class EdgellmError(Exception):
     exit_code = 1
     http_status = 500
+    code: str | None = None
 
     def __init__(self, message: str, *, hint: str = "", param: str | None = None) -> None:
         super().__init__(message)
@@ -38,6 +42,8 @@ class BadRequest(EdgellmError):
 
 class ContextTooLong(BadRequest):
     """`sizes`: the prompt's and the context's, in tokens, where both are known."""
+
+    code = "context_length_exceeded"
 
     def __init__(
         self,
@@ -53,6 +59,7 @@ class ContextTooLong(BadRequest):
 
 class ModelNotFound(EdgellmError):
     exit_code, http_status = 3, 404
+    code = "model_not_found"
 
 
 class BadGGUF(EdgellmError):
@@ -65,14 +72,17 @@ class DoesNotFit(EdgellmError):
 
 class Overloaded(EdgellmError):
     exit_code, http_status = 7, 429
+    code = "queue_full"
 
 
 class DeadlinePassed(EdgellmError):
     exit_code, http_status = 13, 504
+    code = "deadline_passed"
 
 
 class WorkerDied(EdgellmError):
     exit_code, http_status = 8, 502
+    code = "worker_died"
 
 
 class NetworkError(EdgellmError):
@@ -108,6 +118,7 @@ class AddressInUse(EdgellmError):
 
 class NotServing(EdgellmError):
     exit_code, http_status = 12, 503
+    code = "model_not_ready"
 
 
 class KeyRefused(NotServing):
@@ -116,3 +127,16 @@ class KeyRefused(NotServing):
 
 class ConfigError(EdgellmError):
     exit_code, http_status = 78, 500
+
+
+BY_CODE: Final = {
+    kind.code: kind
+    for kind in (
+        ContextTooLong, ModelNotFound, Overloaded, WorkerDied, DeadlinePassed, NotServing,
+    )
+}  # fmt: skip
+# Of a refusal without a code: what a server of models means by its status.
+BY_STATUS: Final[dict[int, type[EdgellmError]]] = {
+    kind.http_status: kind
+    for kind in (BadRequest, ModelNotFound, Overloaded, WorkerDied, NotServing, DeadlinePassed)
+}

@@ -18,15 +18,7 @@ from msgspec import UNSET, UnsetType
 
 from edgellm import errors
 from edgellm.chat.events import Failed
-from edgellm.errors import (
-    ContextTooLong,
-    DeadlinePassed,
-    EdgellmError,
-    ModelNotFound,
-    NotServing,
-    Overloaded,
-    WorkerDied,
-)
+from edgellm.errors import ContextTooLong, DeadlinePassed, EdgellmError
 
 Refused: TypeAlias = Callable[[Exception], None]  # is told of each error that was an answer
 
@@ -37,14 +29,6 @@ _TYPE_BY_STATUS = {
     429: "rate_limit_error",
     503: "unavailable_error",
 }
-_CODES: tuple[tuple[type[EdgellmError], str], ...] = (
-    (ContextTooLong, "context_length_exceeded"),
-    (ModelNotFound, "model_not_found"),
-    (Overloaded, "queue_full"),
-    (WorkerDied, "worker_died"),
-    (DeadlinePassed, "deadline_passed"),
-    (NotServing, "model_not_ready"),
-)
 _TEXT_FIELDS = {"messages", "prompt", "input"}  # the engine's words for the text it was given
 _RETRY_AFTER_S = {429: 1, 503: 2}  # a place in the queue is free sooner than a model is loaded
 
@@ -93,7 +77,7 @@ def as_error(failed: Failed) -> HTTPProblem:
         failed.http_status,
         failed.message,
         param=failed.param,
-        code=_code_of(kind),
+        code=kind.code,
         sizes=failed.sizes,
     )
 
@@ -137,7 +121,7 @@ def json_headers(body: bytes) -> list[tuple[bytes, bytes]]:
 def encode(error: Exception) -> bytes:
     """The envelope as JSON."""
     param = error.param if isinstance(error, EdgellmError) else None
-    sizes = error.sizes if isinstance(error, HTTPProblem | errors.ContextTooLong) else None
+    sizes = error.sizes if isinstance(error, HTTPProblem | ContextTooLong) else None
     n_prompt, n_ctx = sizes or (UNSET, UNSET)
     body = ErrorBody(
         words_of(error), _type(status_of(error)), param, code_of(error), n_prompt, n_ctx
@@ -156,9 +140,7 @@ def words_of(error: Exception) -> str:
 
 def code_of(error: Exception) -> str | None:
     """One word for what went wrong, in any dialect; None where it has none."""
-    if isinstance(error, HTTPProblem):
-        return error.code
-    return _code_of(type(error))
+    return error.code if isinstance(error, EdgellmError) else None
 
 
 def without_secrets(text: str) -> str:
@@ -168,7 +150,3 @@ def without_secrets(text: str) -> str:
 
 def _type(status: int) -> str:
     return _TYPE_BY_STATUS.get(status, "invalid_request_error" if status < 500 else "server_error")
-
-
-def _code_of(kind: type[Exception]) -> str | None:
-    return next((code for known, code in _CODES if issubclass(kind, known)), None)

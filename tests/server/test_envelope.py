@@ -35,6 +35,12 @@ def test_every_error_has_an_envelope_of_four_words(kind):
     assert 400 <= status_of(error) < 600
 
 
+def test_a_code_tells_its_kind_again():
+    told_by_code = [kind for kind in every_error() if "code" in vars(kind) and kind.code]
+    assert {kind.code: kind for kind in told_by_code} == errors.BY_CODE
+    assert len(told_by_code) == len(errors.BY_CODE)
+
+
 def test_an_error_that_is_a_bug_says_nothing_of_itself():
     body = told(KeyError("/home/somebody/secret"))
     assert status_of(KeyError()) == 500

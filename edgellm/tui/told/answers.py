@@ -8,32 +8,10 @@ from dataclasses import dataclass
 
 import msgspec
 
-from edgellm.errors import (
-    BadRequest,
-    ContextTooLong,
-    DeadlinePassed,
-    EdgellmError,
-    KeyRefused,
-    ModelNotFound,
-    NotServing,
-    Overloaded,
-    WorkerDied,
-)
+from edgellm.errors import BY_CODE, BY_STATUS, EdgellmError, KeyRefused, NotServing, WorkerDied
 from edgellm.status import Unreadable, read
 from edgellm.tui.drawn.untrusted import prose
 
-_BY_CODE: dict[str, type[EdgellmError]] = {  # server/envelope.py's words
-    "context_length_exceeded": ContextTooLong,
-    "model_not_found": ModelNotFound,
-    "queue_full": Overloaded,
-    "worker_died": WorkerDied,
-    "deadline_passed": DeadlinePassed,
-    "model_not_ready": NotServing,
-}
-_BY_STATUS: dict[int, type[EdgellmError]] = {
-    400: BadRequest, 404: ModelNotFound, 429: Overloaded, 502: WorkerDied, 503: NotServing,
-    504: DeadlinePassed,
-}  # fmt: skip
 _IN_A_STREAM = {"invalid_request_error": 400}  # where there is no status; all else is its worker's
 
 
@@ -166,12 +144,12 @@ def nobody_there(url: str) -> NotServing:
 
 def _kind_of(problem: _Problem, status_code: int | None = None) -> type[EdgellmError]:
     """By our code, else by the status, which llama-server tells as its code, too."""
-    if isinstance(problem.code, str) and problem.code in _BY_CODE:
-        return _BY_CODE[problem.code]
+    if kind := BY_CODE.get(str(problem.code)):
+        return kind
     if status_code is None and isinstance(problem.code, int):
         status_code = problem.code
     by_type = _IN_A_STREAM.get(problem.type or "", WorkerDied.http_status)
-    return _BY_STATUS.get(status_code or by_type, EdgellmError)
+    return BY_STATUS.get(status_code or by_type, EdgellmError)
 
 
 def _figures(chunk: Chunk) -> Figures | None:

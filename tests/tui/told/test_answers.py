@@ -3,10 +3,9 @@ from tui_status_server import DONE, PING, delta, envelope, event, failure, finis
 
 from edgellm import errors
 from edgellm.errors import BadRequest, EdgellmError, KeyRefused, NotServing, WorkerDied
-from edgellm.server.envelope import _CODES
 from edgellm.tui.told.answers import Ended, Figures, Piece, piece, refusal
 
-OURS = {code: kind for kind, code in _CODES}
+OURS = errors.BY_CODE
 
 
 def of(data):
