@@ -22,7 +22,7 @@ def front(searches: Sequence[Search], chosen: Option) -> tuple[Alternative, ...]
     tried = [
         alike(search, option, chosen)
         for search in _worthwhile(searches, chosen)
-        for option in _unbeaten([*search.options, *_longer(search, n_parallel)], n_parallel)
+        for option in _unbeaten([*search.options, *longer(search, n_parallel)], n_parallel)
     ]
     rows = _thinned(_unique(_unbeaten(tried, n_parallel), chosen), chosen)
     by_file = {search.candidate.file: search for search in searches}
@@ -46,7 +46,7 @@ def _unbeaten(options: Sequence[Option], n_parallel: int) -> list[Option]:
     return [option for option in same if not any(_beats(other, option) for other in same)]
 
 
-def _longer(search: Search, n_parallel: int) -> Iterable[Option]:
+def longer(search: Search, n_parallel: int) -> Iterable[Option]:
     """A candidate's best devices in contexts twice, four times … as long, while they fit; and the
     fewest devices that hold all of such a one where those would leave layers to the host."""
     best, goal = search.best, search.question.goal

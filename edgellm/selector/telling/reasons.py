@@ -16,8 +16,9 @@ from edgellm.selector.search.decide import Decision
 from edgellm.selector.search.limited import Barred
 from edgellm.selector.search.options import Miss, Option, Unmet
 from edgellm.selector.search.ranking import wants_throughput
-from edgellm.selector.search.settings import Setting, wished_context, wished_parallel
+from edgellm.selector.search.settings import Setting
 from edgellm.selector.search.variants import devices_of
+from edgellm.selector.telling.contexts import context_sentences
 from edgellm.selector.telling.describe import layers_text, names_of
 from edgellm.selector.telling.weighed import is_clearly_faster, losses, why_on_cpu
 from edgellm.units import format_bytes, format_rate
@@ -43,7 +44,7 @@ def reasons(confirmed: Confirmed) -> tuple[str, ...]:
         *_placement_sentences(decision, placement),
         *decision.winner.limited.notes(devices_of(decision.winner, chosen)),
         *_left_out_sentences(decision),
-        *_context_sentences(chosen, goal, workload),
+        *context_sentences(decision, workload),
         *([decision.resort] if decision.resort else []),
         *_stream_sentences(decision),
         *_buffer_sentences(chosen, placement, goal, workload),
@@ -219,36 +220,6 @@ def _why_no_layer(chosen: Option, goal: Goal) -> str:
     if goal.n_gpu_layers is not None:
         return f"-ngl {goal.n_gpu_layers} leaves it no layer"
     return "no room for a layer"
-
-
-def _context_sentences(option: Option, goal: Goal, workload: Workload) -> Iterator[str]:
-    spec, setting = option.candidate.spec, option.setting
-    if setting.embedding:
-        yield f"embeddings: texts of up to {setting.n_ctx_seq} tokens, one batch at a time"
-        return
-    wished = wished_context(spec, goal, workload)
-    if setting.n_ctx_seq < wished and not goal.n_ctx:
-        yield (
-            f"context is cut from the {wished} tokens wished for to {setting.n_ctx_seq}: "
-            "memory allows no more at this quality and speed (--ctx pins it)"
-        )
-    n_wished = wished_parallel(spec, goal, workload)
-    if setting.n_parallel < n_wished:
-        yield (
-            f"{setting.n_parallel} instead of {n_wished} parallel conversations: memory and pace "
-            "allow no more with these weights (--parallel pins it)"
-        )
-    if setting.shape.kv_quantized and not (goal.kv_type_k or goal.kv_type_v):
-        part = {"q8_0": "about half", "q4_0": "a good quarter"}.get(setting.kv_type_k, "a part")
-        yield (
-            f"the KV cache is {setting.kv_type_k}: {part} of f16's bytes "
-            f"for a KLD of {option.merit.kv_kld:.4f}"
-        )
-    if setting.n_ctx_seq > spec.n_ctx_train:
-        yield (
-            f"{setting.n_ctx_seq} tokens are more than the {spec.n_ctx_train} "
-            "the model was trained for"
-        )
 
 
 def _stream_sentences(decision: Decision) -> Iterator[str]:
