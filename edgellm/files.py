@@ -1,8 +1,12 @@
-"""Small files that others may read at any moment, and paths as people write them."""
+"""Small files that others may read at any moment, paths as people write them, and this boot's name.
+"""
 
 import os
 import tempfile
 from pathlib import Path
+from typing import Final
+
+BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"  # another one after each start
 
 
 def path_of(text: str) -> Path:
@@ -21,3 +25,12 @@ def write_whole(path: Path, data: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def boot_id(path: Path = Path(BOOT_ID)) -> str:
+    """Which start of the machine this is; "" where Linux names none, or a sandbox hides it. Raises
+    OSError where it can't be known at this moment."""
+    try:
+        return path.read_text().strip()
+    except (FileNotFoundError, PermissionError):
+        return ""

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from edgellm.files import path_of, write_whole
+from edgellm.files import boot_id, path_of, write_whole
 
 
 def test_a_path_begins_at_ones_home_where_it_says_so(monkeypatch, tmp_path):
@@ -33,3 +33,11 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path):
     with pytest.raises(OSError, match="directory"):
         write_whole(taken, b"one")
     assert [*tmp_path.iterdir()] == [taken]
+
+
+def test_a_boot_has_the_name_that_the_kernel_tells_or_none(tmp_path):
+    told = tmp_path / "boot_id"
+    told.write_text("0f3c\n")
+
+    assert boot_id(told) == "0f3c"
+    assert boot_id(tmp_path / "none") == ""

@@ -36,10 +36,10 @@ def new(messages: Sequence[Message], style: Style | None, render: Render) -> Beg
     return Begun(prompt, style is not None and is_opened(style, prompt))
 
 
-def continued(messages: Sequence[Message], style: Style | None, render: Render) -> Begun:
-    """A last message that says nothing yet is as if it weren't there."""
-    *before, last = messages
-    said = _apart(last, style)
+def continued(
+    before: Sequence[Message], said: Message, style: Style | None, render: Render
+) -> Begun:
+    """`said` (`what_is_said`) goes on; where it says nothing yet, it is as if it weren't there."""
     if said.text:
         head = _up_to_text(before, said, style, render)
         return Begun(head + said.text, in_thoughts=False, has_text=True)
@@ -49,8 +49,9 @@ def continued(messages: Sequence[Message], style: Style | None, render: Render) 
     return new(before, style, render)
 
 
-def check_can_go_on(asked: ChatRequest, style: Style | None) -> None:
-    """Raises BadRequest for what could only be right from an answer's first word on."""
+def what_is_said(asked: ChatRequest, style: Style | None) -> Message:
+    """The last message, its thoughts apart. Raises BadRequest for what is asked beside it and could
+    only be right from an answer's first word on."""
     last = asked.messages[-1]
     if last.role != "assistant":
         words = "continue_final_message: the last message is not the assistant's"
@@ -61,8 +62,13 @@ def check_can_go_on(asked: ChatRequest, style: Style | None) -> None:
             hint="send the calls' results behind it",
             param="messages",
         )
-    if not _apart(last, style).text:
-        return
+    said = _apart(last, style)
+    if said.text:
+        _check_binds_no_whole_answer(asked)
+    return said
+
+
+def _check_binds_no_whole_answer(asked: ChatRequest) -> None:
     why = "binds a whole answer, and the last message has begun one"
     hint = "end with a message of the user's, or send a finished prompt to /v1/completions"
     if asked.params.structure:

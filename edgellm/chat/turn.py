@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from edgellm.chat.answer import Listener
-from edgellm.chat.continuing import Begun, check_can_go_on, continued, new
+from edgellm.chat.continuing import Begun, continued, new, what_is_said
 from edgellm.chat.grammars.lark import Rules
 from edgellm.chat.messages import (
     GBNF,
@@ -92,10 +92,11 @@ def _begun(template: ChatTemplate, asked: ChatRequest, now: datetime | None) -> 
             now=now,
         )
 
-    if asked.continues:
-        check_can_go_on(asked, template.style)
-        return continued(paired(asked.messages), template.style, render)
-    return new(paired(asked.messages), template.style, render)
+    messages = paired(asked.messages)
+    if not asked.continues:
+        return new(messages, template.style, render)
+    said = what_is_said(asked, template.style)
+    return continued(messages[:-1], said, template.style, render)
 
 
 def _thinking(style: Style | None, said: Begun, budget: int | None) -> Thinking | None:

@@ -24,11 +24,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Literal, Protocol
 
 from edgellm.values import frozen
-
-BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"  # another one after each start
 
 _MOST_BYTES = 4 << 20  # a source that writes more than this is broken
 _READ_BYTES = 1 << 16  # /proc/sys refuses to be asked for megabytes at once

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import psutil
 
-from edgellm.probe.sources import BOOT_ID
+from edgellm.files import BOOT_ID, boot_id
 
-_BOOT = Path(BOOT_ID)
 _STARTED_AT = 22 - 3  # proc(5): field 22, counted behind the name, which is the second
 
 
-def birth_of(pid: int, boot: Path = _BOOT) -> str | None:
+def birth_of(pid: int, boot: Path = Path(BOOT_ID)) -> str | None:
     """The same as long as the process lives, and no other's. None: no process has this number.
     Where the system names no boot, the ticks since it are all. Raises OSError where it can't be
     known at this moment."""
@@ -26,14 +25,7 @@ def birth_of(pid: int, boot: Path = _BOOT) -> str | None:
     except (FileNotFoundError, ProcessLookupError):  # it may end while it is read
         return None
     ticks = told.rpartition(b")")[2].split()[_STARTED_AT]  # a name may have blanks and brackets
-    return f"{_name_of(boot)} {int(ticks)}"
-
-
-def _name_of(boot: Path) -> str:
-    try:
-        return boot.read_text().strip()
-    except (FileNotFoundError, PermissionError):  # a sandbox without it
-        return ""
+    return f"{boot_id(boot)} {int(ticks)}"
 
 
 def _started(pid: int) -> str | None:

@@ -13,12 +13,12 @@ from typing import Final, Self
 
 import msgspec
 
+from edgellm.files import boot_id
 from edgellm.models.fetching.digest import Digest
 
 SUFFIX: Final = ".edgellm.part"
 _SYNC_EVERY_BYTES: Final = 64 << 20
 _NO_FOLDER_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
-_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -39,7 +39,7 @@ class Part:
         self.blob, self.digest, self.file = blob, digest, file
         self.path = part_of(blob)
         self.journal = journal_of(self.path)
-        self._boot_id = _boot_id()
+        self._boot_id = boot_id()  # "" is nobody's: only fsynced bytes count
 
     def __enter__(self) -> Self:
         trusted = self._trusted_bytes()
@@ -136,11 +136,3 @@ def sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(handle)
-
-
-def _boot_id() -> str:
-    """ "" where the system tells none: then only fsynced bytes count."""
-    try:
-        return _BOOT_ID.read_text().strip()
-    except OSError:
-        return ""

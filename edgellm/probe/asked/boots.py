@@ -1,7 +1,8 @@
 """Which start of the machine this is: what was true before another one need not be so any more."""
 
+from edgellm.files import BOOT_ID
 from edgellm.probe.host import host
-from edgellm.probe.sources import BOOT_ID, Output, Sources
+from edgellm.probe.sources import Output, Sources
 
 
 def boot_id(sources: Sources) -> str | None:

@@ -1,10 +1,10 @@
 """The machine around the accelerators: processor, memory, and what kind of place this is."""
 
+from edgellm.files import BOOT_ID
 from edgellm.probe.asked.asking import ask
 from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.hardware import Cpu, MemoryPool
 from edgellm.probe.host import cgroup, cpu
-from edgellm.probe.sources import BOOT_ID
 from edgellm.probe.vendors import jetson, raspberry
 from edgellm.probe.vendors.readings import whole_lines
 from edgellm.units import KIB
