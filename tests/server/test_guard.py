@@ -44,6 +44,17 @@ def test_a_strangers_page_reaches_no_engine(http, engine, headers, status):
     assert engine.asked == []
 
 
+def test_a_form_is_refused_and_the_same_words_of_a_tool_are_read_as_json(http, engine):
+    body, form = json.dumps(HI), {"content-type": "application/x-www-form-urlencoded"}
+    firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:60.0) Gecko/20100101 Firefox/60.0"
+    for trace in ({"origin": "http://evil.com"}, {"origin": "null"}, {"user-agent": firefox}):
+        error_of(http.post(CHAT, content=body, headers=form | trace))
+    assert engine.asked == []
+    for headers in (form, {}):
+        assert http.post(CHAT, content=body, headers=headers).status_code == 200
+    assert http.post(CHAT, content="model=tiny", headers=form).status_code == 400
+
+
 PAGE = "http://localhost:3000"
 ALLOWED = "access-control-allow-origin"
 

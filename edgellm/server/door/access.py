@@ -6,7 +6,8 @@ So a Host must be an address (nobody can rebind that), localhost, or a name that
 allows; the check is never skipped, not on a LAN bind either. A request with a foreign Origin is
 refused, with `null` too, but for those that the configuration allows (origins.py); without any no
 CORS header is ever sent. A POST must be declared as JSON, which a page cannot do without asking
-first. A unix socket has no Host to check: no browser speaks to one.
+first; only what bears no trace of a browser may be declared as curl and others do unasked, since
+no page can take these traces off. A unix socket has no Host to check: no browser speaks to one.
 """
 
 import hashlib
@@ -24,6 +25,13 @@ from edgellm.units import MIB
 MAX_HEADERS = 100
 MAX_BODY_BYTES = 16 * MIB  # of one request
 OPEN_PATHS = frozenset({"/health", "/v1/health"})  # no key needed: it tells nothing
+_OWN_PATHS = "/edgellm/"  # what ends the server is there, and only its own programs ask for it
+_UNDECLARED = ("", "application/x-www-form-urlencoded")  # what tools say when nobody tells them
+# `Origin` comes with every POST of a page, a form or a beacon (Fetch: "append a request `Origin`
+# header"). The others are for what lost it on its way through a proxy.
+_BROWSERS = frozenset({"origin", "referer", "cookie", "ping-from"})
+_OF_BROWSERS = ("sec-", "access-control-")
+_NAME_OF_ALL_BROWSERS = "mozilla/"  # Firefox before 70 sent forms without an Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +161,17 @@ def _wrong_content(head: Head) -> HTTPProblem | None:
     kind = head.headers.get("content-type", "").partition(";")[0].strip().casefold()
     if head.method != "POST" or kind == "application/json":
         return None
+    is_own = head.path.startswith(_OWN_PATHS)
+    if kind in _UNDECLARED and not is_own and not _may_be_of_a_page(head.headers):
+        return None
     return HTTPProblem(415, "Content-Type must be application/json", code="not_json")
+
+
+def _may_be_of_a_page(headers: Mapping[str, str]) -> bool:
+    agent = headers.get("user-agent", "").casefold()
+    return agent.startswith(_NAME_OF_ALL_BROWSERS) or any(
+        name in _BROWSERS or name.startswith(_OF_BROWSERS) for name in headers
+    )
 
 
 def announced_bytes(head: Head) -> int:

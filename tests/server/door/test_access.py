@@ -128,10 +128,57 @@ def test_keys_are_not_kept():
     assert "s3cret" not in repr(KEYS)
 
 
-@pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded",
-                                  "multipart/form-data", "application/jsonx"])  # fmt: skip
-def test_a_post_that_a_page_could_send_unasked_is_refused(kind):
-    assert status(head("POST", content_type=kind)) == 415
+FORM = "application/x-www-form-urlencoded"
+CURL = {"user_agent": "curl/8.5.0", "accept": "*/*"}
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "multipart/form-data", "application/jsonx",
+                                  "application/reports+json", "text/ping"])  # fmt: skip
+def test_a_post_must_be_declared_as_json(kind):
+    assert status(head("POST", content_type=kind, **CURL)) == 415
+
+
+@pytest.mark.parametrize("headers", [{"content_type": FORM}, {"content_type": ""}, {}])
+def test_what_a_tool_sends_unasked_is_read_as_json(headers):
+    assert status(head("POST", **CURL, **headers)) is None
+    assert status(head("POST", content_type=f"{FORM}; charset=utf-8")) is None
+    assert status(head("POST", **CURL, **headers), KEYS) == 401
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [
+        {"origin": "http://127.0.0.1:8484"},  # a page of ours: strangers' are refused before
+        {"sec_fetch_site": "cross-site"},
+        {"sec_fetch_mode": "no-cors"},
+        {"sec_ch_ua": '"Chromium";v="140"'},
+        {"referer": "http://evil.com/"},
+        {"cookie": ""},
+        {"ping_from": "http://evil.com/"},
+        {"access_control_request_method": "POST"},
+        {"user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:60.0) Gecko/20100101 Firefox/60.0"},
+    ],
+)
+def test_a_post_that_a_page_could_send_unasked_is_refused(trace):
+    for kind in (FORM, "", "text/plain", "multipart/form-data"):
+        assert status(head("POST", **CURL | {"content_type": kind} | trace)) == 415
+    assert status(head("POST", **CURL | {"content_type": "application/json"} | trace)) is None
+
+
+@pytest.mark.parametrize("origin", ["http://evil.com", "null", "http://localhost:3000", ""])
+def test_a_form_of_another_origin_is_refused_whatever_it_calls_itself(origin):
+    assert status(head("POST", content_type=FORM, origin=origin, **CURL)) == 403
+
+
+def test_pages_that_may_ask_declare_json_like_all_others():
+    for access in (FOR_PAGE, Access.of(keys=["s3cret"], origins=["*"])):
+        sent = head("POST", content_type=FORM, origin=PAGE, x_api_key="s3cret")
+        assert status(sent, access) == 415
+
+
+def test_what_ends_the_server_is_always_declared():
+    assert status(head("POST", "/edgellm/shutdown", content_type=FORM, **CURL)) == 415
+    assert status(head("POST", "/edgellm/shutdown", content_type="application/json")) is None
 
 
 def test_json_may_name_its_charset():
