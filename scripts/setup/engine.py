@@ -3,6 +3,7 @@
 Each way returns None when it is done, else one clause that says why it is not.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,7 +17,7 @@ from pathlib import Path
 from edgellm.models.fetching.lock import locked
 from edgellm.probe.sources import Output, Sources
 from scripts.setup import cuda_runtime, room, wheels
-from scripts.setup.kept_build import KeptBuild
+from scripts.setup.kept_build import KeptBuild, keep_the_last_used
 from scripts.setup.machine import Machine
 from scripts.setup.packages import how_to_get
 from scripts.setup.progress import Painter, Watch, run
@@ -167,12 +168,17 @@ class Engine:
         """In a folder of our own, so that it can go on later, and a new environment need not
         compile again. Two set-ups compile one after the other: the second finds the wheel."""
         kept = self._kept(how)
-        with locked(kept.folder / "lock", self._waiter("another set-up compiles llama.cpp here")):
+        with locked(kept.lock, self._waiter("another set-up compiles llama.cpp here")):
             if anew:
                 kept.forget()
             wheel = kept.wheel or self._made(kept, how)
+            if wheel is None:
+                return False
+            with contextlib.suppress(OSError):  # whoever can't tidy up can install all the same
+                wheel.touch()
+                keep_the_last_used(kept.folder.parent)
         again = ("--no-deps", "--force-reinstall", str(wheel))
-        return wheel is not None and self._pip("llama-cpp-python", again)
+        return self._pip("llama-cpp-python", again)
 
     def _made(self, kept: KeptBuild, how: Recipe) -> Path | None:
         if kept.is_begun:

@@ -3,15 +3,23 @@
 pip unpacks a source package into a new folder each time, and its objects go with that folder. Here
 the sources and what was compiled of them stay until there is a wheel: ninja computes what is left,
 and makes again what it was at when it was killed.
+
+A wheel is for one requirement, one set of switches and one kind of machine: who moves on to the
+next never asks for it again. So the few that were used last stay.
 """
 
+import contextlib
 import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
+
+from edgellm.models.fetching.lock import locked
 
 _PIP = (sys.executable, "-m", "pip")
+_N_KEPT = 3
 _PLAINLY = ("-v", "--no-deps", "--no-cache-dir", "--disable-pip-version-check")
 
 Run = Callable[[str, tuple[str, ...]], bool]  # a title and a command; whether it succeeded
@@ -30,6 +38,18 @@ class KeptBuild:
         return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
     @property
+    def lock(self) -> Path:
+        """Held by whoever works in the folder."""
+        return self.folder / "lock"
+
+    @property
+    def used_s(self) -> float | None:
+        """When its wheel was installed last, or its making was begun, in Unix seconds. None: there
+        is nothing here."""
+        here = (path for path in self.folder.iterdir() if path != self.lock)
+        return max((path.stat().st_mtime for path in here), default=None)
+
+    @property
     def is_begun(self) -> bool:
         return self._objects.is_dir()
 
@@ -38,6 +58,13 @@ class KeptBuild:
         for wheel in self.folder.glob("*.whl"):
             wheel.unlink()
             shutil.rmtree(self._objects, ignore_errors=True)
+
+    def clear(self) -> None:
+        """All but the lock, for which somebody may be waiting."""
+        for path in self.folder.glob("*.whl"):
+            path.unlink()
+        for path in (self._objects, self._sources, self._unpacking):
+            shutil.rmtree(path, ignore_errors=True)
 
     def make(self, download: Run, build: Run) -> Path | None:
         """The wheel; None: it failed, and what is here of it stays.
@@ -68,12 +95,16 @@ class KeptBuild:
     def _sources(self) -> Path:
         return self.folder / "source"
 
+    @property
+    def _unpacking(self) -> Path:
+        return self.folder / "unpacking"
+
     def _unpacked(self) -> Path | None:
         return next((path for path in self._sources.glob("*") if path.is_dir()), None)
 
     def _fetched(self, download: Run) -> Path | None:
         """Whole, or not there: it is unpacked beside its place."""
-        beside = self.folder / "unpacking"
+        beside = self._unpacking
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir()
         only = ("--no-binary", "llama-cpp-python", "--dest", str(beside))
@@ -92,3 +123,20 @@ class KeptBuild:
     def _built(self, source: Path, build: Run) -> bool:
         kept = ("--config-settings", f"build-dir={self._objects}", "--wheel-dir", str(self.folder))
         return build("llama-cpp-python", (*_PIP, "wheel", *_PLAINLY, *kept, str(source)))
+
+
+class _IsAtWork(Exception):
+    """Somebody works in this folder."""
+
+
+def keep_the_last_used(folder: Path, n: int = _N_KEPT) -> None:
+    """Of all builds that are kept in it, and of those that somebody is working at."""
+    builds = [KeptBuild(path, "") for path in folder.iterdir() if path.is_dir()]
+    used = [(used_s, build) for build in builds if (used_s := build.used_s) is not None]
+    for _, old in sorted(used, key=lambda row: row[0], reverse=True)[n:]:
+        with contextlib.suppress(_IsAtWork, OSError), locked(old.lock, _give_up):
+            old.clear()
+
+
+def _give_up() -> NoReturn:
+    raise _IsAtWork

@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -119,6 +120,22 @@ def test_a_wheel_that_was_compiled_here_is_installed_again(engine):
     assert "compilation failed" in before.compile("cpu")
     assert asked_pip_for(before) == []
     assert str(kept.wheel) in before.log.read_text()
+
+
+@pytest.mark.usefixtures("empty_index")
+def test_a_wheel_that_is_installed_outlives_those_that_nobody_asked_for_since(engine):
+    ours = engine(GXX)
+    kept = keep_a_wheel(ours)
+    os.utime(kept.wheel, (0, 0))
+    others = [kept.folder.with_name(f"other{n}") for n in range(3)]
+    for n, other in enumerate(others, 1):
+        other.mkdir()
+        (other / "llama_cpp_python-0.0.0-py3-none-any.whl").touch()
+        os.utime(other / "llama_cpp_python-0.0.0-py3-none-any.whl", (n, n))
+    ours.compile("cpu")
+
+    assert kept.wheel
+    assert [bool([*other.glob("*.whl")]) for other in others] == [False, True, True]
 
 
 @pytest.mark.usefixtures("empty_index")

@@ -1,8 +1,10 @@
+import os
 import tarfile
 
 import pytest
 
-from scripts.setup.kept_build import KeptBuild
+from edgellm.models.fetching.lock import locked
+from scripts.setup.kept_build import KeptBuild, keep_the_last_used
 
 SOURCE = "llama_cpp_python-0.3.36"
 
@@ -114,3 +116,42 @@ def test_a_wheel_that_is_forgotten_is_made_from_the_beginning(kept, tmp_path):
     assert kept.wheel is None
     assert not kept.is_begun
     assert made(kept, pip, tmp_path)
+
+
+@pytest.fixture
+def several(tmp_path):
+    """Five builds: of the last but one the wheel is not made yet; the first is the oldest."""
+    builds = []
+    for n, name in enumerate(("a.whl", "b.whl", "c.whl", "build", "d.whl")):
+        builds.append(KeptBuild(tmp_path / str(n), ""))
+        made = builds[-1].folder / name
+        made.parent.mkdir()
+        made.mkdir() if name == "build" else made.touch()
+        os.utime(made, (n, n))
+        builds[-1].lock.touch()
+    return builds
+
+
+def here(builds):
+    return [n for n, build in enumerate(builds) if build.used_s is not None]
+
+
+def test_the_builds_that_were_used_last_stay(several, tmp_path):
+    several[0].wheel.touch()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a file").touch()
+    keep_the_last_used(tmp_path, 3)
+
+    assert here(several) == [0, 3, 4]
+    assert several[3].is_begun
+    keep_the_last_used(tmp_path, 1)
+    assert here(several) == [0]
+    assert not several[3].is_begun
+
+
+def test_a_build_that_somebody_works_at_stays(several, tmp_path):
+    with locked(several[3].lock):
+        keep_the_last_used(tmp_path, 1)
+
+    assert here(several) == [3, 4]
+    assert all(build.lock.exists() for build in several), "somebody may be waiting for it"
