@@ -20,6 +20,25 @@ def test_what_does_not_fit_is_exit_code_5_with_what_would_fit_instead(here):
     assert re.search(r"--on \S+: \S+, 4 × \d+ tokens", done.out)
 
 
+def test_what_does_not_fit_is_told_what_this_machine_holds_before_others_are(here):
+    out = here("plan", "qwen3:8b:Q8_0", "--on", "rpi5", "--ctx", "8192").out
+    own, ranked, *others = (line for line in out.splitlines() if line.startswith("  · "))
+
+    assert re.match(r"  · as qwen3:8b:(\S+): \1, \d × 8192 tokens", own)
+    assert ranked.startswith("  · edgellm recommend --on rpi5: ")
+    assert len(others) == 3
+    assert all(line.startswith("  · --on ") for line in others)
+
+
+def test_who_asks_for_this_machine_is_not_sent_to_another(here):
+    done = here("plan", "demo", "-c", "1000000000", "--parallel", "1")
+
+    assert done.code == 5
+    assert "· without -c: F16, 1 × 1024 tokens" in done.out
+    assert "· edgellm recommend: " in done.out
+    assert "--on" not in done.out + done.err
+
+
 def test_the_json_of_what_does_not_fit_says_so(here):
     done = here("plan", "qwen3:235b-a22b", "--on", "rpi5", "--json")
     told = json.loads(done.out)

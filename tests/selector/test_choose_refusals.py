@@ -33,7 +33,7 @@ def test_what_a_reserve_keeps_is_said_to_be_the_reserves():
 def test_a_machine_that_is_too_small_when_empty_is_not_told_to_be_emptied():
     error = refusal_of(taken(machine(ram=2), GIB // 2), specs.ladder())
     assert "taken by other programs" not in error.hint
-    assert "a machine with" in error.hint
+    assert "take a smaller model (edgellm recommend" in error.hint
 
 
 def test_what_is_too_slow_is_told_with_its_pace():
@@ -50,7 +50,21 @@ def test_a_refusal_is_the_sum_and_what_would_fit():
     assert "131.4 GiB of weights" in str(error)
     assert "this machine can give 15.2 GiB on the host" in str(error)
     assert "GiB would fit, about 1.7 bits a weight" in error.hint
-    assert "a machine with 132 GiB would hold it" in error.hint
+    assert error.hint.endswith("or take a smaller model (edgellm recommend ranks those that fit)")
+
+
+def test_a_refusal_sends_nobody_to_another_machine():
+    for candidates, pins in (
+        ([specs.candidate(specs.llama_70b("F16"))], {}),
+        ([specs.candidate(specs.llama_70b())], {"n_gpu_layers": 0}),
+        (specs.ladder(), {"n_ctx_seq": 2**17, "n_parallel": 16}),
+    ):
+        assert "--on" not in refusal_of(machine(ram=12), candidates, **pins).hint
+
+
+def test_an_embedding_model_that_is_too_large_is_not_sent_to_a_ranking_of_others():
+    spec = replace(specs.llama_70b("F16"), pooling="last")
+    assert "recommend" not in refusal_of(machine(ram=8), [specs.candidate(spec)]).hint
 
 
 def test_a_refusal_names_a_quantization_that_would_fit():
@@ -99,7 +113,8 @@ def test_an_advised_pace_is_reached():
 
 def test_a_pace_far_out_of_reach_is_no_percentage_to_advise():
     error = refusal_of(machine(ram=32), specs.ladder(), min_tok_s=1e9)
-    assert error.hint == "ask for far less, or take a smaller model"
+    ranked = "edgellm recommend --min-tok-s 1e+09"
+    assert error.hint == f"ask for far less, or take a smaller model ({ranked})"
 
 
 def test_a_hopeless_model_is_told_to_be_smaller():

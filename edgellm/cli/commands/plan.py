@@ -59,11 +59,16 @@ def plan(
     if users.are_many:
         _sizes(found, goal, described, users, as_json)
     else:
-        _one_plan(found, goal, described, not no_oracle, as_json)
+        _one_plan(model, found, goal, described, not no_oracle, as_json)
 
 
 def _one_plan(
-    found: "Resolved", goal: "Goal", described: Described, asks_oracle: bool, as_json: bool
+    model: str,
+    found: "Resolved",
+    goal: "Goal",
+    described: Described,
+    asks_oracle: bool,
+    as_json: bool,
 ) -> None:
     from edgellm.cli.flags.drafting import with_drafts
     from edgellm.cli.output import columns, print_json
@@ -81,9 +86,10 @@ def _one_plan(
         else:
             made = planned(hardware, candidates, goal, asks_oracle=asks_oracle, is_here=False)
     except DoesNotFit as error:
-        from edgellm.cli.preparing.refusal import tell_refusal
+        from edgellm.cli.preparing.refusal import Asked, tell_refusal
 
-        tell_refusal(error, found.name, hardware, candidates, goal, as_json=as_json)
+        asked = Asked(model, described, hardware, candidates, goal)
+        tell_refusal(error, found.name, asked, as_json=as_json)
         raise
     if as_json:
         print_json(plan_json(made))

@@ -1,34 +1,51 @@
-"""What is told when nothing fits: what was tried, and what would fit instead."""
+"""What is told when nothing fits: what was tried, and what would fit instead.
+
+On this machine first: with less asked for, in another file of the same model, by another model.
+Other machines come last, and in words only where the plan is for one that is described: whoever
+asks for this one has no other at hand.
+"""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
+from edgellm.cli.flags.described import Described
 from edgellm.cli.output import columns, print_json
-from edgellm.errors import DoesNotFit, EdgellmError
+from edgellm.cli.preparing.planning import profiles_here
+from edgellm.cli.preparing.resolve import catalog_candidates
+from edgellm.errors import BadRequest, DoesNotFit, EdgellmError
+from edgellm.models.names import CatalogReference, HubReference, parse_reference
 from edgellm.probe.hardware import Hardware
 from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose
 from edgellm.selector.plan import Candidate, Goal, Plan, Rejected
+from edgellm.selector.profiles import Profiles
 from edgellm.selector.telling.explain import rejected_table
 from edgellm.selector.telling.instead import instead, sentence
 from edgellm.selector.telling.plan_json import refusal_json
 from edgellm.tables import bullets
+from edgellm.values import frozen
 
 _MOST_BOARDS = 3
 
+_Found = Iterator[tuple[str, Plan]]  # by the change to the command
 
-def tell_refusal(
-    error: DoesNotFit,
-    name: str,
-    hardware: Hardware,
-    candidates: Sequence[Candidate],
-    goal: Goal,
-    *,
-    as_json: bool,
-) -> None:
+
+@frozen
+class Asked:
+    """What found no plan. `model`: as it was typed."""
+
+    model: str
+    described: Described
+    hardware: Hardware
+    candidates: Sequence[Candidate]
+    goal: Goal
+
+
+def tell_refusal(error: DoesNotFit, name: str, asked: Asked, *, as_json: bool) -> None:
     """On stdout; the error itself is `main`'s to say."""
     rejected: tuple[Rejected, ...] = getattr(error, "rejected", ())
     if as_json:
-        would_fit = dict(_would_fit(hardware, candidates, goal))
+        would_fit = dict(chain(_here(asked), _boards(asked)))
         print_json(refusal_json(name, error, rejected, would_fit))
         return
     if rejected:
@@ -37,22 +54,55 @@ def tell_refusal(
             "\n".join(f"  {line}" for line in rejected_table(rejected, columns() - 2).split("\n"))
         )
         print()
-    sentences = [sentence(*found) for found in _would_fit(hardware, candidates, goal)]
-    if sentences:
+    boards = () if asked.described.is_here else _boards(asked)
+    told = [
+        *(sentence(*found) for found in _here(asked)),
+        *_further(asked),
+        *(sentence(*found) for found in boards),
+    ]
+    if told:
         print("what would fit instead")
-        print("\n".join(bullets(sentences, columns())), end="\n\n")
+        print("\n".join(bullets(told, columns())), end="\n\n")
 
 
-def _would_fit(
-    hardware: Hardware, candidates: Sequence[Candidate], goal: Goal
-) -> Iterator[tuple[str, Plan]]:
-    """By the change to the command: a flag that is let go, another machine."""
-    for one in instead(hardware, candidates, goal, load_profiles()):
+def _here(asked: Asked) -> _Found:
+    """On the machine that was asked for: a flag that is let go, another file."""
+    profiles = profiles_here() if asked.described.is_here else load_profiles()
+    for one in instead(asked.hardware, asked.candidates, asked.goal, profiles):
         yield f"without {one.without}", one.plan
-    yield from _boards(candidates, goal)
+    yield from _other_files(asked, profiles)
 
 
-def _boards(candidates: Sequence[Candidate], goal: Goal) -> Iterator[tuple[str, Plan]]:
+def _other_files(asked: Asked, profiles: Profiles) -> _Found:
+    """The best of the model's other quantizations, where one was named and the catalog knows
+    them."""
+    from edgellm.models.known import catalog
+
+    reference = parse_reference(asked.model)
+    if not isinstance(reference, CatalogReference) or not reference.quant:
+        return
+    others = [
+        candidate
+        for candidate in catalog_candidates(catalog.find(reference.name))
+        if candidate.quant.upper() != reference.quant.upper()
+    ]
+    try:
+        plan = choose(asked.hardware, others, asked.goal, profiles, explained=False)
+    except (DoesNotFit, BadRequest):
+        return
+    yield f"as {reference.name}:{plan.quant}", plan
+
+
+def _further(asked: Asked) -> Iterator[str]:
+    """Commands that look further, on the same machine."""
+    words, reference = asked.described.words, parse_reference(asked.model)
+    if isinstance(reference, HubReference) and (reference.quant or reference.file):
+        yield f"edgellm plan {reference.repo}{words}: all the files of the repository"
+    if not asked.candidates[0].spec.is_embedding:
+        yield f"edgellm recommend{words}: the models that this machine runs best"
+
+
+def _boards(asked: Asked) -> _Found:
     """The smallest described machines that hold it, as it was asked for."""
     from edgellm.probe.known.boards import board_names, hardware_from_board
 
@@ -60,11 +110,11 @@ def _boards(candidates: Sequence[Candidate], goal: Goal) -> Iterator[tuple[str, 
         ((name, hardware_from_board(name)) for name in board_names()),
         key=lambda named: sum(pool.total_bytes for pool in named[1].pools),
     )
-    smallest = min(candidates, key=lambda one: one.file_bytes)
+    smallest = min(asked.candidates, key=lambda one: one.file_bytes)
     n_found = 0
     for name, hardware in machines:
         try:
-            plan = choose(hardware, [smallest], goal, load_profiles())
+            plan = choose(hardware, [smallest], asked.goal, load_profiles())
         except EdgellmError:
             continue
         yield f"--on {name}", plan

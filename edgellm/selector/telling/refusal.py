@@ -17,7 +17,7 @@ from edgellm.selector.search.options import Miss, Unmet
 from edgellm.selector.search.question import Question
 from edgellm.selector.telling.describe import binding_text, pool_name
 from edgellm.selector.telling.rejected import rejected_row, why_missed
-from edgellm.units import GIB, format_bytes, format_params
+from edgellm.units import format_bytes, format_params
 
 _DRIFT_RATIO = 0.95  # of what is free; another program may take some before it is asked for
 _LEAST_TOLD = 0.01  # a smaller part of what was asked for is no advice
@@ -47,7 +47,7 @@ def _why(nothing: Nothing) -> DoesNotFit:
     miss = min(nothing.misses, key=lambda miss: miss.distance)
     match miss.why:
         case Unmet():
-            return _too_slow(miss, miss.why)
+            return _too_slow(miss, miss.why, nothing.question.goal)
         case Shortfall():
             short = _too_large(miss, miss.why, nothing)
             whys = _barred(nothing, miss)
@@ -99,7 +99,6 @@ def _what_would_fit(miss: Miss, short: Shortfall, question: Question) -> str:
     total = sum(share.total_bytes for share in short.shares)
     used = {share.pool_id for share in short.shares if share.computes}
     given = int(sum(machine.budgets[pool_id] for pool_id in used) * _DRIFT_RATIO)
-    needed = f"a machine with {_whole_gib(total)} GiB would hold it (edgellm plan MODEL --on BOARD)"
     untrained = miss.setting.n_ctx_seq > spec.n_ctx_train and not miss.setting.embedding
     beside = sum(s.total_bytes - s.weight_bytes for s in short.shares if s.pool_id in used)
     room = given - beside
@@ -107,15 +106,13 @@ def _what_would_fit(miss: Miss, short: Shortfall, question: Question) -> str:
     if bits < _SMALLEST_BITS and weights < given:
         tokens = int(miss.setting.n_ctx_seq * (given - weights) / (total - weights))
         room_for = f"beside these weights there is room for about --ctx {_advised(tokens, spec)}"
-        return f"{_trained(spec)}; {room_for}" if untrained else f"{room_for}; {needed}"
+        return f"{_trained(spec)}; {room_for}" if untrained else f"{room_for}; or {_smaller(spec)}"
     crowded = _crowded(short, total, question)
     if bits < _SMALLEST_BITS and crowded:
-        return f"{crowded}; or take a smaller model"
+        return f"{crowded}; or {_smaller(spec)}"
     if bits < _SMALLEST_BITS:
-        return (
-            f"no quantization of its {format_params(spec.n_params)} parameters is that small: "
-            f"take a smaller model; {needed}"
-        )
+        n_params = format_params(spec.n_params)
+        return f"no quantization of its {n_params} parameters is that small: {_smaller(spec)}"
     size = f"a file of up to {format_bytes(room)} would fit, about {bits:.1f} bits a weight"
     label = _label_below(question.profiles.quality, bits)
     advice = [f"{size} (such as {label})" if label else size]
@@ -125,7 +122,7 @@ def _what_would_fit(miss: Miss, short: Shortfall, question: Question) -> str:
         advice.append(f"or try {', '.join(changes)}")
     if crowded:
         advice.append(crowded)
-    return "; ".join([*advice, needed])
+    return "; ".join([*advice, f"or {_smaller(spec)}"])
 
 
 def _crowded(short: Shortfall, total_bytes: int, question: Question) -> str | None:
@@ -152,6 +149,12 @@ def _crowded(short: Shortfall, total_bytes: int, question: Question) -> str | No
         f"{part} are taken by other programs: end one of them (edgellm ps shows the servers that "
         "run here)"
     )
+
+
+def _smaller(spec: ModelSpec) -> str:
+    """Of those that write, this machine's are ranked."""
+    where = "" if spec.is_embedding else " (edgellm recommend ranks those that fit)"
+    return f"take a smaller model{where}"
 
 
 def _advised(n_tokens: int, spec: ModelSpec) -> int:
@@ -186,11 +189,12 @@ def _changes(goal: Goal) -> list[str]:
     return changes
 
 
-def _too_slow(miss: Miss, unmet: Unmet) -> DoesNotFit:
+def _too_slow(miss: Miss, unmet: Unmet, goal: Goal) -> DoesNotFit:
+    asked = f" --min-tok-s {goal.min_tok_s:g}" if goal.min_tok_s else ""
     return DoesNotFit(
         f"{miss.candidate.spec.name} {miss.candidate.quant} {unmet.sentence}; nothing here is "
         "faster",
-        hint=f"ask for {_less(unmet.ratio)}, or take a smaller model",
+        hint=f"ask for {_less(unmet.ratio)}, or take a smaller model (edgellm recommend{asked})",
     )
 
 
@@ -216,7 +220,3 @@ def _no_devices(question: Question) -> DoesNotFit:
             hint="raise it, or use -ngl 0 for the CPU alone",
         )
     return DoesNotFit("no device is left by the pins", hint="leave -ngl and -ts to edgellm")
-
-
-def _whole_gib(n_bytes: int) -> int:
-    return -(-n_bytes // GIB)
