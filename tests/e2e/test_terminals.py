@@ -120,3 +120,19 @@ def test_lines_that_are_pasted_together_are_one_question(terminal):
 
     assert screen.process.wait(timeout=10) == 0
     assert screen.text.count(">>> ") == 2
+
+
+def test_who_waits_for_the_doctor_is_told_so_until_it_has_looked(terminal):
+    screen = terminal("doctor")  # its sensors alone take longer than a sign is waited for
+    screen.until("python", seconds=60)
+    drawn, _ = screen.text.split("ok    python", 1)
+
+    assert drawn.startswith("\r\x1b[Kchecking this machine … ")
+    assert drawn.endswith("\r\x1b[K")
+
+
+def test_nothing_is_drawn_for_who_pipes(home):
+    done = home.run("doctor", "--json", timeout=60)
+
+    assert json.loads(done.out)
+    assert ESCAPE not in done.err

@@ -26,8 +26,11 @@ def doctor(as_json: options.AsJSON = False) -> None:
     """
     from edgellm.cli.doctoring.checks import examine
     from edgellm.cli.output import print_json
+    from edgellm.cli.preparing.machine import looking
 
-    findings = examine(options.config_from())
+    config = options.config_from()
+    with looking("checking this machine …") as waiting:
+        findings = examine(config, waiting)
     if as_json:
         print_json(findings)
     else:

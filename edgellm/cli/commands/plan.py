@@ -46,6 +46,7 @@ def plan(
     """
     from edgellm.cli.flags.drafting import with_draft
     from edgellm.cli.preparing.resolve import resolve
+    from edgellm.cli.waiting import Waiting
 
     draft = drafting.named(pins)
     config = options.config_from(offline=offline, reserve=pins.reserve, draft=draft)
@@ -54,8 +55,9 @@ def plan(
     described.check()
     if not users.are_many:
         described.check_one_machine()
-    found = seeing.applied(resolve(model, config, plan_only=True))
-    found = with_draft(found, config, plan_only=True)
+    with Waiting(lambda: f"reading about {model} …"):
+        found = seeing.applied(resolve(model, config, plan_only=True))
+        found = with_draft(found, config, plan_only=True)
     if users.are_many:
         _sizes(found, goal, described, users, as_json)
     else:
@@ -73,6 +75,7 @@ def _one_plan(
     from edgellm.cli.flags.drafting import with_drafts
     from edgellm.cli.output import columns, print_json
     from edgellm.cli.preparing.planning import planned, planned_as_tuned
+    from edgellm.cli.waiting import Waiting
     from edgellm.errors import DoesNotFit
     from edgellm.selector.telling.explain import explain
     from edgellm.selector.telling.plan_json import plan_json
@@ -80,11 +83,12 @@ def _one_plan(
     hardware = described.hardware()
     candidates: Sequence[Candidate] = found.candidates
     try:
-        candidates, goal = with_drafts(found, hardware, goal)
-        if described.is_here:
-            made = planned_as_tuned(hardware, candidates, goal, asks_oracle=asks_oracle)
-        else:
-            made = planned(hardware, candidates, goal, asks_oracle=asks_oracle, is_here=False)
+        with Waiting(lambda: f"planning {model} …"):
+            candidates, goal = with_drafts(found, hardware, goal)
+            if described.is_here:
+                made = planned_as_tuned(hardware, candidates, goal, asks_oracle=asks_oracle)
+            else:
+                made = planned(hardware, candidates, goal, asks_oracle=asks_oracle, is_here=False)
     except DoesNotFit as error:
         from edgellm.cli.preparing.refusal import Asked, tell_refusal
 
@@ -103,6 +107,7 @@ def _sizes(
     from edgellm.cli.flags.drafting import with_drafts
     from edgellm.cli.output import print_json
     from edgellm.cli.preparing.sizes import boards_of, sizes_json, sizes_table
+    from edgellm.cli.waiting import Waiting
     from edgellm.errors import DoesNotFit
     from edgellm.profiles import load_profiles
     from edgellm.selector.sizing import size
@@ -110,7 +115,8 @@ def _sizes(
     boards = boards_of(described.on) if described.on else [("this machine", described.hardware())]
     demand = users.demand()
     candidates, goal = with_drafts(found, boards[0][1], goal)
-    rows = size(boards, candidates, demand, goal, load_profiles())
+    with Waiting(lambda: f"sizing {len(boards)} machine{'s' if len(boards) > 1 else ''} …"):
+        rows = size(boards, candidates, demand, goal, load_profiles())
     if as_json:
         print_json(sizes_json(found.name, rows, demand))
     elif rows:

@@ -27,14 +27,15 @@ def probe(
     """
     from edgellm.cli.flags.described import sources
     from edgellm.cli.output import columns, print_json
-    from edgellm.cli.preparing.machine import say_waiting
+    from edgellm.cli.preparing.machine import looking
     from edgellm.probe.asked.evidence import Evidence
     from edgellm.probe.detect import examine
     from edgellm.probe.report import as_json as hardware_json
     from edgellm.probe.report import as_text, raw_as_json, raw_as_text
 
     evidence = Evidence(sources(sysroot))
-    hardware = examine(evidence, waiting=say_waiting)
+    with looking() as waiting:
+        hardware = examine(evidence, waiting=waiting)
     if raw and as_json:
         print_json(raw_as_json(evidence.testimonies))
     elif raw:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from edgellm.config import Config
     from edgellm.errors import DoesNotFit
     from edgellm.models.known.ratings import Kind
+    from edgellm.probe.hardware import Hardware
+    from edgellm.selector.plan import Goal
 
 _DROPPED_FIRST = ("LOSS", "PARAMS", "CONTEXT", "QUANT")
 
@@ -45,10 +47,7 @@ def recommend(
       edgellm recommend --offline
     """
     from edgellm.cli.output import columns, print_json
-    from edgellm.cli.preparing.catalog_ranking import recommended, recommended_of_disk
-    from edgellm.cli.preparing.planning import profiles_here
     from edgellm.models.known.ratings import kind_of
-    from edgellm.profiles import load_profiles
     from edgellm.tables import wrapped
 
     config = options.config_from(offline=offline, reserve=pins.reserve)
@@ -57,10 +56,9 @@ def recommend(
     kind = kind_of(pins.use)
     is_of_disk = config.offline and described.is_here
     if is_of_disk:
-        found = recommended_of_disk(config, hardware, goal, kind=kind)
+        found = _of_disk(config, hardware, goal, kind)
     else:
-        profiles = profiles_here() if described.is_here else load_profiles()
-        found = recommended(hardware, goal, profiles, kind=kind, every=every)
+        found = _of_catalog(hardware, goal, kind, is_here=described.is_here, every=every)
     if not found:
         raise _nothing(config, is_of_disk=is_of_disk)
     if as_json:
@@ -69,6 +67,28 @@ def recommend(
     print(_table(found, columns()))
     legend = "\n".join(wrapped(_legend(found, kind), columns()))
     print(f"\n{legend}\n{_advice(found[0], described, is_of_disk=is_of_disk)}")
+
+
+def _of_disk(config: "Config", hardware: "Hardware", goal: "Goal", kind: "Kind") -> "list[Choice]":
+    from edgellm.cli.preparing.catalog_ranking import recommended_of_disk
+    from edgellm.cli.waiting import Waiting
+
+    with Waiting(lambda: "ranking the models on this disk …"):
+        return recommended_of_disk(config, hardware, goal, kind=kind)
+
+
+def _of_catalog(
+    hardware: "Hardware", goal: "Goal", kind: "Kind", *, is_here: bool, every: bool
+) -> "list[Choice]":
+    from edgellm.cli.preparing.catalog_ranking import rated_candidates, recommended
+    from edgellm.cli.preparing.planning import profiles_here
+    from edgellm.cli.waiting import Waiting
+    from edgellm.profiles import load_profiles
+
+    models = rated_candidates(hardware, kind)
+    profiles = profiles_here() if is_here else load_profiles()
+    with Waiting(lambda: f"ranking {len(models)} models …"):
+        return recommended(models, hardware, goal, profiles, every=every)
 
 
 def _nothing(config: "Config", *, is_of_disk: bool) -> "DoesNotFit":

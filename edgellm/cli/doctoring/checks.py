@@ -45,18 +45,19 @@ _HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage/enabled"
 _SENSORS_S = 1.2  # NVML and sysfs answer in milliseconds, vendors' tools in a second
 
 
-def examine(config: Config) -> tuple[Finding, ...]:
-    place = gather(config)
+def examine(config: Config, waiting: Callable[[machine.Waits], None]) -> tuple[Finding, ...]:
+    """`waiting` is told who takes long to answer."""
+    place = gather(config, waiting)
     return tuple(check(place) for check in CHECKS)
 
 
-def gather(config: Config) -> Place:
+def gather(config: Config, waiting: Callable[[machine.Waits], None]) -> Place:
     folder = store_of(config).root
     there = folder
     while not there.exists():
         there = there.parent
     demo = resources.demo_model()
-    hardware = detect(this_machine(ask_again=True), waiting=machine.say_waiting)
+    hardware = detect(this_machine(ask_again=True), waiting=waiting)
     sensors = SystemSources(Path(config.sensors_root))
     return Place(
         hardware=hardware,

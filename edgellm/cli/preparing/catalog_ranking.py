@@ -45,15 +45,15 @@ class Rated:
 
 
 def recommended(
+    models: list[Rated],
     hardware: Hardware,
     goal: Goal,
     profiles: Profiles,
     *,
-    kind: Kind = "chat",
     every: bool = False,
 ) -> list[Choice]:
-    """The best first. One of each family and ten at most, unless `every` is asked for."""
-    models = rated_candidates(hardware, kind)
+    """Of `rated_candidates`, the best first. One of each family and ten at most, unless `every` is
+    asked for."""
     if every:
         found = [choice for one in models if (choice := _whole(one, hardware, goal, profiles))]
         return sorted(found, key=lambda choice: choice.merit, reverse=True)

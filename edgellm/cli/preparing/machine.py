@@ -1,9 +1,11 @@
 """This machine, as the selector is told of it."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from edgellm.cli.output import say
+from edgellm.cli.waiting import Waiting
 from edgellm.errors import DeadlinePassed
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.plan import Plan
@@ -14,6 +16,18 @@ Waits = tuple[tuple[str, float], ...]
 def say_waiting(waits: Waits) -> None:
     """Of drivers that are slow, or hang: cards that sleep take seconds to wake."""
     say("waiting for " + ", ".join(f"{name} (up to {left_s:.0f} s)" for name, left_s in waits))
+
+
+@contextlib.contextmanager
+def looking(words: str = "looking at this machine …") -> Iterator[Callable[[Waits], None]]:
+    """A sign of life until all that was asked has answered, or who is waited for is told."""
+    with Waiting(lambda: words) as line:
+
+        def waiting(waits: Waits) -> None:
+            line.end()
+            say_waiting(waits)
+
+        yield waiting
 
 
 def look(*, waiting: Callable[[Waits], None] = say_waiting) -> Hardware:
@@ -35,8 +49,9 @@ def recall() -> Hardware:
     from edgellm.probe.detect import detect
     from edgellm.runner.build import llama_build
 
-    sources = RecallingSources(this_machine(), llama_build())
-    return known(detect(sources, waiting=say_waiting))
+    with looking() as waiting:
+        sources = RecallingSources(this_machine(), llama_build())
+        return known(detect(sources, waiting=waiting))
 
 
 def known(hardware: Hardware) -> Hardware:

@@ -12,6 +12,7 @@ from edgellm.cli.flags.described import Described
 from edgellm.cli.output import columns, print_json
 from edgellm.cli.preparing.planning import profiles_here
 from edgellm.cli.preparing.resolve import catalog_candidates
+from edgellm.cli.waiting import Waiting
 from edgellm.errors import BadRequest, DoesNotFit, EdgellmError
 from edgellm.models.names import CatalogReference, HubReference, parse_reference
 from edgellm.probe.hardware import Hardware
@@ -55,11 +56,12 @@ def tell_refusal(error: DoesNotFit, name: str, asked: Asked, *, as_json: bool) -
         )
         print()
     boards = () if asked.described.is_here else _boards(asked)
-    told = [
-        *(sentence(*found) for found in _here(asked)),
-        *_further(asked),
-        *(sentence(*found) for found in boards),
-    ]
+    with Waiting(lambda: "looking for what would fit …"):
+        told = [
+            *(sentence(*found) for found in _here(asked)),
+            *_further(asked),
+            *(sentence(*found) for found in boards),
+        ]
     if told:
         print("what would fit instead")
         print("\n".join(bullets(told, columns())), end="\n\n")

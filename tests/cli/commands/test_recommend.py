@@ -1,13 +1,19 @@
 from edgellm.cli.commands.recommend import _table, _why
-from edgellm.cli.preparing.catalog_ranking import recommended
+from edgellm.cli.preparing.catalog_ranking import rated_candidates, recommended
 from edgellm.probe.known.boards import hardware_from_board
 from edgellm.profiles import load_profiles
 from edgellm.selector.plan import Goal
 
+RTX_4090 = hardware_from_board("rtx4090")
+
+
+def ranked(goal):
+    return recommended(rated_candidates(RTX_4090, "chat"), RTX_4090, goal, load_profiles())
+
 
 def whys(n_ctx_seq):
     goal = Goal(n_ctx_seq=n_ctx_seq, n_parallel=1)
-    found = recommended(hardware_from_board("rtx4090"), goal, load_profiles())
+    found = ranked(goal)
     return {choice.candidate.spec.n_ctx_train: _why(choice) for choice in found}
 
 
@@ -23,7 +29,7 @@ def test_a_usual_context_is_not():
 
 
 def test_the_table_fits_terminals_and_keeps_what_is_told_nowhere_else():
-    found = recommended(hardware_from_board("rtx4090"), Goal(), load_profiles())
+    found = ranked(Goal())
     heads = {}
     for n_columns in (60, 80, 100, 140):
         lines = _table(found, n_columns).split("\n")

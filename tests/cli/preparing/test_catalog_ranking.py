@@ -16,13 +16,17 @@ from edgellm.selector.plan import Goal
 PROFILES = load_profiles()
 
 
+def ranked(hardware, goal, kind="chat"):
+    return recommended(rated_candidates(hardware, kind), hardware, goal, PROFILES)
+
+
 def families(choices):
     return [choice.name.partition(":")[0] for choice in choices]
 
 
 @pytest.fixture(scope="module")
 def on_a_small_board():
-    return recommended(hardware_from_board("rpi5"), Goal(), PROFILES)
+    return ranked(hardware_from_board("rpi5"), Goal())
 
 
 def test_ten_at_most_and_one_of_each_family(on_a_small_board):
@@ -69,7 +73,7 @@ def test_for_code_the_ratings_of_prompts_about_programs_count():
 
 
 def test_what_is_for_code_is_ranked_by_that():
-    found = recommended(hardware_from_board("rpi5"), Goal(use="agent"), PROFILES, kind="code")
+    found = ranked(hardware_from_board("rpi5"), Goal(use="agent"), "code")
 
     assert [choice.merit for choice in found] == sorted((c.merit for c in found), reverse=True)
     for choice in found:
@@ -84,11 +88,11 @@ def test_what_is_ranked_says_whether_somebody_rated_it(on_a_small_board):
 
 
 def test_a_wish_that_nothing_keeps_leaves_nothing():
-    assert recommended(machine(ram=1.5), Goal(min_tok_s=10_000), PROFILES) == []
+    assert ranked(machine(ram=1.5), Goal(min_tok_s=10_000)) == []
 
 
 def test_on_a_machine_without_room_nothing_is_recommended():
-    assert recommended(machine(ram=0.1), Goal(), PROFILES) == []
+    assert ranked(machine(ram=0.1), Goal()) == []
 
 
 def test_on_a_disk_without_models_there_is_nothing_to_rank(tmp_path):
