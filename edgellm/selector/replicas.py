@@ -9,7 +9,8 @@ from dataclasses import replace
 from edgellm.selector.memory.shares import Ways
 from edgellm.selector.placing.machine import Machine
 from edgellm.selector.plan import Range
-from edgellm.selector.search.options import Option, Search
+from edgellm.selector.search.options import Option
+from edgellm.selector.search.search import Search
 from edgellm.selector.search.settings import Setting, kv_pairs
 from edgellm.selector.speed.speed import decode_tok_s
 from edgellm.values import frozen

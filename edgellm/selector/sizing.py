@@ -25,8 +25,9 @@ from edgellm.selector.quality import weight_kld
 from edgellm.selector.replicas import host_holds
 from edgellm.selector.search.checks import MAX_SEQUENCES, check_goal
 from edgellm.selector.search.confirm import exact_shares
-from edgellm.selector.search.options import Option, Search
+from edgellm.selector.search.options import Option
 from edgellm.selector.search.question import Question
+from edgellm.selector.search.search import Search
 from edgellm.selector.search.settings import Setting, kv_pairs, setting_of, wished_context
 from edgellm.selector.speed.speed import decode_tok_s
 from edgellm.selector.telling.describe import placement_text

@@ -9,8 +9,8 @@ from edgellm.selector.memory.budget import pool_budgets
 from edgellm.selector.placing.machine import Machine
 from edgellm.selector.plan import Goal
 from edgellm.selector.replicas import best_replicas
-from edgellm.selector.search.options import Search
 from edgellm.selector.search.question import Question
+from edgellm.selector.search.search import Search
 
 PROFILES = load_profiles()
 BATCH = Goal(use="batch")

@@ -1,8 +1,8 @@
 """Every candidate in every way worth trying, and the best of them. Pure.
 
 `question` is what is asked; `checks` refuses what can't be, `limited` what a backend can't.
-`decide` sees through the candidates, at a `glance` first, then by their `options` in all
-`settings`, at their `paces`; `variants` refines the winners, `tried` passes over what can no
-longer win, `ranking` orders them, `confirm` asks llama.cpp. `pareto` and `alike` are the others
-beside the chosen one.
+`decide` sees through the candidates, at a `glance` first, then by a `search` of each one's
+`options` in all `settings`, by their `loads`, `merits` and `paces`; `variants` refines the winners,
+`tried` passes over what can no longer win, `ranking` orders them, `confirm` asks llama.cpp.
+`pareto` and `alike` are the others beside the chosen one.
 """

@@ -6,7 +6,8 @@ of its own.
 
 from dataclasses import replace
 
-from edgellm.selector.search.options import Option, Search
+from edgellm.selector.search.options import Option
+from edgellm.selector.search.search import Search
 
 
 def alike(search: Search, option: Option, chosen: Option) -> Option:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from edgellm.selector.plan import Candidate
-from edgellm.selector.search.options import Miss, Option, Search
+from edgellm.selector.search.options import Miss, Option
 from edgellm.selector.search.question import Question
 from edgellm.selector.search.ranking import Rank
+from edgellm.selector.search.search import Search
 from edgellm.selector.search.variants import may_overtake, refine, take_smaller_micro_batch
 from edgellm.values import frozen
 

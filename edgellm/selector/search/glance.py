@@ -12,8 +12,8 @@ from edgellm.selector.placing.machine import Machine
 from edgellm.selector.plan import Candidate, Goal, Range
 from edgellm.selector.profiles import Profiles
 from edgellm.selector.search.checks import check_goal, check_pins
-from edgellm.selector.search.options import Search
 from edgellm.selector.search.question import Question
+from edgellm.selector.search.search import Search
 from edgellm.values import frozen
 
 

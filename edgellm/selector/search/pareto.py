@@ -7,7 +7,8 @@ from math import inf
 from edgellm.selector.placing.devices import DeviceSet
 from edgellm.selector.plan import Alternative
 from edgellm.selector.search.alike import alike
-from edgellm.selector.search.options import Option, Search
+from edgellm.selector.search.options import Option
+from edgellm.selector.search.search import Search
 from edgellm.selector.telling.describe import placement_text
 
 _MAX_ROWS = 12
@@ -34,10 +35,10 @@ def _worthwhile(searches: Sequence[Search], chosen: Option) -> list[Search]:
     kept: list[Search] = []
     least = inf
     found = [search for search in searches if search.best]
-    for search in sorted(found, key=lambda s: (s.candidate.file_bytes, s.weight_kld)):
-        if search.weight_kld < least or search.candidate is chosen.candidate:
+    for search in sorted(found, key=lambda s: (s.candidate.file_bytes, s.merits.weight_kld)):
+        if search.merits.weight_kld < least or search.candidate is chosen.candidate:
             kept.append(search)
-            least = min(least, search.weight_kld)
+            least = min(least, search.merits.weight_kld)
     return kept
 
 

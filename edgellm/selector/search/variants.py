@@ -27,8 +27,9 @@ from edgellm.selector.memory.shape import cut256
 from edgellm.selector.memory.shares import Ways
 from edgellm.selector.placing.devices import DeviceSet
 from edgellm.selector.search.checks import tensor_split_refusal
-from edgellm.selector.search.options import Miss, Option, Search
+from edgellm.selector.search.options import Miss, Option
 from edgellm.selector.search.ranking import Rank
+from edgellm.selector.search.search import Search
 from edgellm.selector.search.settings import Setting, wished_context
 
 _MICRO_BATCHES = (256, 512, 1024, 2048)

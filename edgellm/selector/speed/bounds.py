@@ -39,6 +39,7 @@ class Bounds:
     _alone: dict[tuple[object, ...], float] = field(default_factory=dict)
     _first: dict[tuple[object, ...], float] = field(default_factory=dict)
     _parts: dict[Load, float] = field(default_factory=dict)
+    _bounds: dict[DeviceSet, "Bound"] = field(default_factory=dict)
     _each: tuple[int, ...] = field(init=False)
     _active: int = field(init=False)
 
@@ -49,6 +50,11 @@ class Bounds:
 
     def of(self, devices: DeviceSet, setting: Setting) -> "Bound":
         """`setting`: any; a cache's type hardly matters to a device's rate."""
+        if devices not in self._bounds:
+            self._bounds[devices] = self._bound(devices, setting)
+        return self._bounds[devices]
+
+    def _bound(self, devices: DeviceSet, setting: Setting) -> "Bound":
         machine = self.machine
         kinds = {self._kind(device): device for device in (*devices, machine.cpu)}
         rows = [(max(0, machine.room_bytes(d)), self._bytes_s(d, setting)) for d in devices]

@@ -9,7 +9,8 @@ from edgellm.selector.plan import Placement, Rejected
 from edgellm.selector.search.alike import alike
 from edgellm.selector.search.decide import Decision
 from edgellm.selector.search.limited import Barred
-from edgellm.selector.search.options import Miss, Option, Search, Unmet
+from edgellm.selector.search.options import Miss, Option, Unmet
+from edgellm.selector.search.search import Search
 from edgellm.selector.search.variants import TENSOR_SPLIT, devices_of, side_by_side
 from edgellm.selector.telling.describe import binding_text, names_of, placement_text
 from edgellm.selector.telling.weighed import is_clearly_faster, losses, price

@@ -15,8 +15,9 @@ from edgellm.selector.memory.beside import beside
 from edgellm.selector.memory.budget import pool_budgets
 from edgellm.selector.placing.machine import Machine
 from edgellm.selector.plan import Goal
-from edgellm.selector.search.options import Option, Search
+from edgellm.selector.search.options import Option
 from edgellm.selector.search.question import Question
+from edgellm.selector.search.search import Search
 from edgellm.selector.search.variants import refine, side_by_side
 
 PROFILES = load_profiles()

@@ -12,8 +12,9 @@ from edgellm.profiles import load_profiles
 from edgellm.selector.memory.budget import pool_budgets
 from edgellm.selector.placing.machine import Machine
 from edgellm.selector.plan import Goal
-from edgellm.selector.search.options import Miss, Option, Search
+from edgellm.selector.search.options import Miss, Option
 from edgellm.selector.search.question import Question
+from edgellm.selector.search.search import Search
 from edgellm.selector.search.settings import settings
 from edgellm.selector.search.variants import refine
 
