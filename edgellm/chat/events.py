@@ -6,6 +6,8 @@ What an ending means is said here, once: dialects only have other words for an `
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
+import msgspec
+
 FinishReason = Literal["stop", "length", "tool_calls", "cancelled", "deadline"]
 # What ended an answer: the model, a stop string, the model that wants its calls answered; its
 # bound or the context's end, its deadline, its client.
@@ -57,6 +59,29 @@ class Timings:
         return self.queue_s + self.prefill_s
 
 
+# Tagged structs, not dataclasses: a union of them travels through the worker's pipe.
+
+
+class PromptRead(msgspec.Struct, frozen=True, tag=True):
+    """How far a prompt has been read, for who asked to hear it. Tokens."""
+
+    n_prompt: int
+    n_cached: int  # of n_prompt, those whose KV was already there
+    n_read: int  # of n_prompt, with n_cached
+    elapsed_s: float  # since its first row
+
+
+class SoFar(msgspec.Struct, frozen=True, tag=True):
+    """What an answer would tell if it ended here, for who asked to hear it: as Finished does."""
+
+    n_prompt: int
+    n_cached: int
+    n_output: int
+    timings: Timings  # without quantiles
+    n_drafted: int = 0
+    n_draft_accepted: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Finished:
     reason: FinishReason
@@ -100,5 +125,6 @@ class Failed:
     sizes: tuple[int, int] | None = None  # a ContextTooLong's
 
 
-Event: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | Finished | Failed
+Note: TypeAlias = PromptRead | SoFar  # beside the answer, and no part of it
+Event: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | Note | Finished | Failed
 ENDINGS: Final = (Finished, Failed)

@@ -201,6 +201,8 @@ class GenerateParams:
     draft_p_min: float = 0.0  # a draft model that is less sure of a token stops before it
     adapters: AdapterSet = ()
     pictures: Pictures | None = None  # seen where the prompt has their mark
+    tells_progress: bool = False  # how far the prompt is, while it is read
+    tells_timings: bool = False  # with each text, those so far
 
 
 @dataclass(frozen=True, slots=True)

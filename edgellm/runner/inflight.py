@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import TypeAlias
 
 from edgellm import errors
-from edgellm.chat.events import ENDINGS, Event, Failed, Finished, TextDelta
+from edgellm.chat.events import ENDINGS, Event, Failed, Finished, PromptRead, SoFar, TextDelta
 from edgellm.chat.messages import Claim
 from edgellm.errors import ContextTooLong, DeadlinePassed, EdgellmError, NotServing
 from edgellm.runner.messages import (
@@ -20,6 +20,7 @@ from edgellm.runner.messages import (
     Done,
     Embedded,
     FromWorker,
+    Noted,
     Obeyed,
     Rejected,
     Scored,
@@ -31,7 +32,7 @@ from edgellm.units import MIB, format_bytes
 _MOST_UNREAD_BYTES = 64 * MIB  # a text of 400,000 tokens; with 20 logprobs each, one of 19,000
 _GRACE_S = 5.0  # for the worker, which ends what is overdue between two steps
 # What Python takes for them, by tracemalloc; the letters of a delta's text apart.
-_EVENT_BYTES, _LOGPROB_BYTES, _RIVAL_BYTES = 140, 250, 160
+_EVENT_BYTES, _NOTE_BYTES, _LOGPROB_BYTES, _RIVAL_BYTES = 140, 400, 250, 160
 
 Reply: TypeAlias = Embedded | Scored | Tokenized | Obeyed | Steps
 
@@ -121,6 +122,9 @@ class Inflight:
             case Delta(request_id, text, n_tokens, logprobs):
                 if stream := self._streams.get(request_id):
                     stream.put(TextDelta(text, n_tokens, logprobs))
+            case Noted(request_id, note):
+                if stream := self._streams.get(request_id):
+                    stream.put(note)
             case Done(request_id):
                 self._end(request_id, _finished(message))
             case Rejected():
@@ -183,7 +187,7 @@ class EventStream(AsyncIterator[Event]):
         if self._is_given_up:
             return
         self._events.append(event)
-        self.has_begun = True
+        self.has_begun = self.has_begun or not isinstance(event, PromptRead)
         n_bytes = _size_bytes(event)
         self.unread_bytes += n_bytes
         self._inflight.unread_bytes += n_bytes
@@ -228,7 +232,7 @@ class EventStream(AsyncIterator[Event]):
 def _size_bytes(event: Event) -> int:
     """Of memory, about."""
     if not isinstance(event, TextDelta):
-        return _EVENT_BYTES
+        return _NOTE_BYTES if isinstance(event, PromptRead | SoFar) else _EVENT_BYTES
     n_bytes = _EVENT_BYTES + len(event.text)
     if event.logprobs:
         n_bytes += sum(_LOGPROB_BYTES + _RIVAL_BYTES * len(each.top) for each in event.logprobs)

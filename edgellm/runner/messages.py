@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from edgellm.chat.events import FinishReason, Timings, TokenLogprob
+from edgellm.chat.events import FinishReason, Note, Timings, TokenLogprob
 from edgellm.chat.messages import GenerateParams
 from edgellm.runner.loadlog import DeviceMemory
 from edgellm.runner.pacing.recorder import StepRecord
@@ -146,6 +146,13 @@ class Delta(Message, frozen=True):
     logprobs: tuple[TokenLogprob, ...] = ()
 
 
+class Noted(Message, frozen=True):
+    """Of a request that asked for it: see GenerateParams."""
+
+    request_id: int
+    note: Note
+
+
 class Done(Message, frozen=True):
     request_id: int
     reason: FinishReason
@@ -237,6 +244,7 @@ FromWorker: TypeAlias = (
     | Ready
     | LoadFailed
     | Delta
+    | Noted
     | Done
     | Embedded
     | Scored

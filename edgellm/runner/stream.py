@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edgellm.chat.events import Timings, TokenLogprob
 from edgellm.runner.text import TextStream
@@ -19,6 +19,7 @@ class Stream:
     marks: Mapping[int, bytes] = field(default_factory=dict)  # special tokens that are text here
     n_untold: int = 0  # tokens since the last Delta
     has_text: bool = False  # there was one
+    progress_s: float = 0.0  # when it was told last
     logprobs: list[TokenLogprob] = field(default_factory=list)
 
     def saw_token(self, now_s: float) -> None:
@@ -31,15 +32,21 @@ class Stream:
         self.last_token_s = now_s
 
     def timings(self, now_s: float) -> Timings:
+        gaps_s = sorted(self.gaps_s)
+        return replace(
+            self.timings_so_far(now_s),
+            itl_p50_s=_quantile(gaps_s, 0.5),
+            itl_p99_s=_quantile(gaps_s, 0.99),
+        )
+
+    def timings_so_far(self, now_s: float) -> Timings:
+        """Without quantiles, which take longer with every token."""
         started_s = self.started_s or now_s
         first_s = self.first_token_s or now_s
-        gaps_s = sorted(self.gaps_s)
         return Timings(
             queue_s=started_s - self.arrived_s,
             prefill_s=first_s - started_s,
             decode_s=now_s - first_s,
-            itl_p50_s=_quantile(gaps_s, 0.5),
-            itl_p99_s=_quantile(gaps_s, 0.99),
         )
 
 

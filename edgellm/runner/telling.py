@@ -11,16 +11,17 @@ token, an end, an answer) never waits.
 
 from collections.abc import Callable, Iterable
 
-from edgellm.chat.events import FinishReason, TokenLogprob
+from edgellm.chat.events import FinishReason, PromptRead, SoFar, TokenLogprob
 from edgellm.errors import BadRequest, ContextTooLong, DeadlinePassed, EdgellmError
 from edgellm.runner.backend import Backend
-from edgellm.runner.messages import Delta, Done, FromWorker, Generate, Rejected
+from edgellm.runner.messages import Delta, Done, FromWorker, Generate, Noted, Rejected
 from edgellm.runner.scheduler import Output
 from edgellm.runner.sequence import Sequence
 from edgellm.runner.stream import Stream
 from edgellm.runner.text import TextStream
 
 _HELD_S = 0.008  # that text may wait for more; half a picture of a screen with 60 a second
+_PROGRESS_S = 0.1  # between two words of how far a prompt is
 
 
 class Telling:
@@ -74,13 +75,33 @@ class Telling:
         """It waits for its turn."""
         self._streams[request_id] = stream
 
-    def started(self, request_id: int, now_s: float) -> None:
-        self._streams[request_id].started_s = now_s
+    def started(self, sequence: Sequence, now_s: float) -> None:
+        stream = self._streams[sequence.request_id]
+        stream.started_s = now_s
+        if sequence.params.tells_progress:
+            self._prompt_read(sequence, stream, now_s)
+
+    def read_on(self, running: Iterable[Sequence], now_s: float) -> None:
+        """A step that had rows of prompts is done; their first and last word is told elsewhere."""
+        for sequence in running:
+            if sequence.params.tells_progress and not sequence.n_output:
+                stream = self._streams[sequence.request_id]
+                if now_s - stream.progress_s >= _PROGRESS_S:
+                    self._prompt_read(sequence, stream, now_s)
+
+    def _prompt_read(self, sequence: Sequence, stream: Stream, now_s: float) -> None:
+        n_read = max(sequence.n_computed, sequence.n_cached)  # what was there may still come back
+        elapsed_s = now_s - (stream.started_s or now_s)
+        note = PromptRead(sequence.n_prompt, sequence.n_cached, n_read, elapsed_s)
+        self._out.append(Noted(sequence.request_id, note))
+        stream.progress_s = now_s
 
     def show(self, output: Output, now_s: float, stop: Callable[[], None]) -> None:
         """A token more. `stop` is called where a stop string ends the sequence here."""
         sequence = output.sequence
         stream = self._streams[sequence.request_id]
+        if sequence.params.tells_progress and stream.first_token_s is None:
+            self._prompt_read(sequence, stream, now_s)
         stream.saw_token(now_s)
         shown = ""
         if not output.silent:
@@ -129,6 +150,8 @@ class Telling:
             told: tuple[TokenLogprob, ...] = ()
             if stream.logprobs:
                 told, stream.logprobs = tuple(stream.logprobs), []
+            if sequence.params.tells_timings:
+                self._out.append(Noted(sequence.request_id, _so_far(sequence, stream)))
             self._out.append(Delta(sequence.request_id, shown, stream.n_untold, told))
             self._is_awaited |= not stream.has_text
             stream.n_untold, stream.has_text = 0, True
@@ -149,3 +172,14 @@ class Telling:
             stream.text.stop_word if reason == "stop" else None,
         )
         self.add([done])
+
+
+def _so_far(sequence: Sequence, stream: Stream) -> SoFar:
+    return SoFar(
+        sequence.n_prompt,
+        sequence.n_cached,
+        sequence.n_output,
+        stream.timings_so_far(stream.last_token_s),
+        sequence.n_drafted,
+        sequence.n_draft_accepted,
+    )

@@ -339,6 +339,8 @@ class Worker:
             self._counts.n_decoded += 1
             stop = partial(self._scheduler.finish, output.sequence, "stop")
             self._telling.show(output, ended_s, stop)
+        if batch.n_prompt_rows:
+            self._telling.read_on(self._scheduler.running.values(), ended_s)
 
     def _record(self, begun_s: float) -> None:
         if self._computed is None:
@@ -370,9 +372,9 @@ class Worker:
             sequence.step_share_s += seconds * share
 
     def _started(self, op: Start, now_s: float) -> None:
-        self._telling.started(op.request_id, now_s)
-        self._counts.n_prompt += len(op.prompt)
         sequence = self._scheduler.running[op.seq_id]
+        self._telling.started(sequence, now_s)
+        self._counts.n_prompt += len(op.prompt)
         self._counts.n_cached += sequence.n_cached
         self._counts.n_restored += sequence.n_restored - sequence.n_loaded
         self._counts.n_loaded += sequence.n_loaded

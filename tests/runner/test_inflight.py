@@ -1,12 +1,22 @@
 import asyncio
+import time
 import tracemalloc
 
 import pytest
 
-from edgellm.chat.events import Failed, Finished, TextDelta, Timings, TokenLogprob
+from edgellm.chat.events import (
+    Failed,
+    Finished,
+    PromptRead,
+    SoFar,
+    TextDelta,
+    Timings,
+    TokenLogprob,
+)
+from edgellm.chat.messages import Claim
 from edgellm.errors import WorkerDied
-from edgellm.runner.inflight import Inflight
-from edgellm.runner.messages import Delta, Done
+from edgellm.runner.inflight import _GRACE_S, Inflight
+from edgellm.runner.messages import Delta, Done, Noted
 from edgellm.units import KIB
 
 MOST_BYTES = 16 * KIB
@@ -152,6 +162,35 @@ def test_what_is_counted_is_about_what_it_takes(worker, n_rivals):
     finally:
         tracemalloc.stop()
     assert stream.unread_bytes == pytest.approx(taken_bytes, rel=0.35)
+
+
+def test_notes_are_counted_as_about_what_they_take(worker):
+    inflight = Inflight()
+    stream = inflight.open(SLOW, worker)
+    tracemalloc.start()
+    try:
+        for i in range(1000):
+            times = Timings(0.1 * i, 0.2 * i, 0.3 * i)
+            inflight.deliver(Noted(SLOW, SoFar(1000 + i, 0, 1000 + i, times)))
+        taken_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert stream.unread_bytes == pytest.approx(taken_bytes, rel=0.35)
+
+
+def test_a_prompt_that_is_read_is_no_answer_that_has_begun(worker):
+    """Its deadline ends it where the worker doesn't."""
+    inflight = Inflight()
+
+    async def run():
+        claim = Claim(deadline_s=time.monotonic() - _GRACE_S)
+        stream = inflight.open(SLOW, worker, claim)
+        inflight.deliver(Noted(SLOW, PromptRead(100, 0, 50, 0.5)))
+        return [event async for event in stream]
+
+    note, ending = asyncio.run(run())
+    assert note == PromptRead(100, 0, 50, 0.5)
+    assert ending.kind == "DeadlinePassed"
 
 
 def test_text_deltas_come_out_as_they_were_told(inflight, worker):

@@ -9,6 +9,7 @@ import pytest
 from runner_fakes import VOCABULARY, FakeBackend, answer
 from worker_runs import LIMITS, endings, greedy, run_worker, serve, shown, text_of
 
+from edgellm.chat.events import PromptRead, SoFar
 from edgellm.chat.messages import GenerateParams, Regex, SamplingParams
 from edgellm.chat.pictures import Pictures
 from edgellm.runner.backend import Input
@@ -25,6 +26,7 @@ from edgellm.runner.messages import (
     Generate,
     Infill,
     LoadAdapter,
+    Noted,
     Obeyed,
     ReadSteps,
     Shutdown,
@@ -45,6 +47,19 @@ def test_the_text_is_the_models_and_the_end_comes_once():
 def test_every_token_is_counted_once_in_the_deltas():
     told = serve([Generate(1, (5, 6), greedy(6))])
     assert sum(m.n_tokens for m in told if isinstance(m, Delta)) == 6
+
+
+def test_a_prompt_of_several_steps_is_told_of_while_it_is_read():
+    prompt = (5, 6) * 40  # in steps of 32, at 0.01 s by the clock
+    told = serve([Generate(1, prompt, greedy(2, tells_progress=True, tells_timings=True))])
+    ours = [one for one in told if getattr(one, "request_id", None) == 1]
+    notes = [one.note for one in ours if isinstance(one, Noted)]
+    read = [one.n_read for one in notes if isinstance(one, PromptRead)]
+    assert (read[0], read[-1]) == (0, 80)
+    assert read == sorted(read)
+    assert [one.n_output for one in notes if isinstance(one, SoFar)] == [1, 2]
+    assert isinstance(ours[0], Noted)
+    assert isinstance(ours[-1], Done)
 
 
 def test_an_end_token_is_not_part_of_the_text():

@@ -7,7 +7,7 @@ a stream's last usage is the true one, and overrides the first.
 
 from collections.abc import Iterable, Iterator
 
-from edgellm.chat.events import Event, Failed, Finished
+from edgellm.chat.events import Event, Failed, Finished, PromptRead, SoFar
 from edgellm.server.anthropic import object as wire
 from edgellm.server.anthropic.content import Content
 from edgellm.server.anthropic.requests import AskedMessage
@@ -62,6 +62,8 @@ def _happened(content: Content, event: Event) -> Iterable[wire.Happening]:
     match event:
         case Finished():
             return content.close()
+        case PromptRead() | SoFar():
+            return ()
         case Failed():
             raise AssertionError("a Failed is raised before it comes here")
         case _:

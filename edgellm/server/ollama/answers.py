@@ -14,7 +14,9 @@ from edgellm.chat.events import (
     Event,
     Failed,
     Finished,
+    PromptRead,
     ReasoningDelta,
+    SoFar,
     TextDelta,
     TokenLogprob,
     ToolCallDelta,
@@ -77,6 +79,8 @@ class Lines:
             case ToolCallDelta():
                 calls = self._calls.add(event)
                 return self._told("", calls=calls) if calls else b""
+            case PromptRead() | SoFar():
+                return b""  # Ollama has no words for them
             case Finished():
                 calls = self._calls.end()
                 return (self._told("", calls=calls) if calls else b"") + self._last(event)

@@ -14,7 +14,9 @@ from edgellm.chat.events import (
     Event,
     Failed,
     Finished,
+    PromptRead,
     ReasoningDelta,
+    SoFar,
     TextDelta,
     TokenLogprob,
     ToolCallDelta,
@@ -77,6 +79,10 @@ class ChatStream:
             case ToolCallDelta():
                 delta = Delta(tool_calls=[_tool_call(event)])
                 return self._chunks.one(ChunkChoice(index, delta))
+            case PromptRead():
+                return self._chunks.progress(ChunkChoice(index, Delta()), event)
+            case SoFar():
+                return self._chunks.hear(index, event)
             case Finished():
                 return self._chunks.last(ChunkChoice(index, Delta()), event)
             case Failed():
@@ -118,6 +124,8 @@ class ChatFold:
                 said.reasoning.append(text)
             case ToolCallDelta():
                 said.add_call(event)
+            case PromptRead() | SoFar():
+                pass  # streams tell them
             case Finished():
                 choice = self._choices[index]
                 choice.message = said.message()

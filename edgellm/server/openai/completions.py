@@ -13,7 +13,9 @@ from edgellm.chat.events import (
     Event,
     Failed,
     Finished,
+    PromptRead,
     ReasoningDelta,
+    SoFar,
     TextDelta,
     TokenLogprob,
     ToolCallDelta,
@@ -83,6 +85,10 @@ class CompletionStream:
                 return self._chunks.one(self._choice(index, text, logprobs))
             case ReasoningDelta() | ToolCallDelta():
                 return b""  # parts of a chat: plain text has none
+            case PromptRead():
+                return self._chunks.progress(Choice(index, ""), event)
+            case SoFar():
+                return self._chunks.hear(index, event)
             case Finished():
                 return self._chunks.last(self._choice(index, ""), event)
             case Failed():
@@ -122,6 +128,8 @@ class CompletionFold:
                     choice.logprobs.add(logprobs, self._places[index])
             case ReasoningDelta() | ToolCallDelta():
                 pass  # parts of a chat: plain text has none
+            case PromptRead() | SoFar():
+                pass  # streams tell them
             case Finished():
                 choice.text = "".join(self._parts[index])
                 return self._whole.last(choice, event)

@@ -2,7 +2,8 @@
 
 Every number has a lower and an upper bound (a test walks these structs): what is out of bounds
 never reaches native code. Names and meaning: OpenAI's API reference; cache_prompt, n_predict,
-n_probs and post_sampling_probs are llama-server's; priority is vLLM's: lower goes first.
+n_probs, post_sampling_probs, return_progress and timings_per_token are llama-server's; priority is
+vLLM's: lower goes first.
 """
 
 from typing import Annotated, TypeAlias
@@ -45,6 +46,8 @@ class Sampling(Samplers, kw_only=True):
     cache_prompt: bool | None = None
     n_probs: Rivals | None = None
     post_sampling_probs: bool | None = None
+    return_progress: bool | None = None
+    timings_per_token: bool | None = None
     lora: Annotated[list[LoraScale], Meta(max_length=MAX_ADAPTERS)] | None = None
     draft_max: Count | None = msgspec.field(name="speculative.n_max", default=None)
     draft_min: Count | None = msgspec.field(name="speculative.n_min", default=None)
@@ -71,6 +74,8 @@ class Sampling(Samplers, kw_only=True):
             n_draft_min=self.draft_min or 0,
             draft_p_min=self.draft_p_min or 0.0,
             claim=Claim(self.priority or 0),
+            tells_progress=bool(self.stream and self.return_progress),
+            tells_timings=bool(self.stream and self.timings_per_token),
         )
 
     def lora_scales(self) -> dict[int, float] | None:

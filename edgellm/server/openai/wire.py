@@ -4,13 +4,13 @@
 nothing was measured for one token. Joules that no sensor told are absent.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from edgellm.chat.events import Event, Finished, TokenLogprob
+from edgellm.chat.events import Event, Finished, PromptRead, SoFar, TokenLogprob
 
 MIN_LOGPROB = -9999.0  # OpenAI's word for "as good as impossible"; JSON has no infinity
 DONE = b"data: [DONE]\n\n"
@@ -68,6 +68,15 @@ class Timings(msgspec.Struct, frozen=True):
     draft_n_accepted: int | UnsetType = UNSET
 
 
+class PromptProgress(msgspec.Struct, frozen=True):
+    """llama-server's. `processed` has `cache` in it."""
+
+    total: int
+    cache: int
+    processed: int
+    time_ms: int
+
+
 class TokenProb(msgspec.Struct, frozen=True):
     token: str
     logprob: float
@@ -113,37 +122,9 @@ class Ended:
         )
 
     def timings(self) -> Timings:
-        """Of several answers the slowest: they ran side by side."""
         usage = self.usage()
         n_cached = usage.prompt_tokens_details.cached_tokens
-        n_prefilled = usage.prompt_tokens - n_cached
-        ended = self._by_index.values()
-        prompt_ms = 1000 * max(one.timings.prefill_s for one in ended)
-        predicted_ms = 1000 * max(one.timings.decode_s for one in ended)
-        # The first token comes with the prompt's last row, so n tokens are n - 1 steps.
-        n_steps = usage.completion_tokens - len(ended)
-        energy_j = self._energy_j()
-        per_token = _ratio(energy_j or 0.0, usage.completion_tokens)
-        n_drafted = sum(one.n_drafted for one in ended)
-        return Timings(
-            cache_n=n_cached,
-            prompt_n=n_prefilled,
-            prompt_ms=round(prompt_ms, 3),
-            prompt_per_token_ms=_ratio(prompt_ms, n_prefilled),
-            prompt_per_second=_ratio(1000 * n_prefilled, prompt_ms),
-            predicted_n=usage.completion_tokens,
-            predicted_ms=round(predicted_ms, 3),
-            predicted_per_token_ms=_ratio(predicted_ms, n_steps),
-            predicted_per_second=_ratio(1000 * n_steps, predicted_ms),
-            queue_ms=round(1000 * max(one.timings.queue_s for one in ended), 3),
-            ttft_ms=round(1000 * max(one.timings.ttft_s for one in ended), 3),
-            itl_p50_ms=_slowest_ms(one.timings.itl_p50_s for one in ended),
-            itl_p99_ms=_slowest_ms(one.timings.itl_p99_s for one in ended),
-            energy_j=UNSET if energy_j is None else round(energy_j, 3),
-            energy_j_per_token=UNSET if per_token is None else per_token,
-            draft_n=n_drafted or UNSET,
-            draft_n_accepted=sum(one.n_draft_accepted for one in ended) if n_drafted else UNSET,
-        )
+        return timings_of(self._by_index.values(), usage.prompt_tokens, n_cached, self._energy_j())
 
     def _energy_j(self) -> float | None:
         """Of all answers together; None where one of them is not known."""
@@ -156,6 +137,50 @@ class Ended:
             [self._by_index[p * self._n + i] for i in range(self._n)]
             for p in range(self._n_prompts)
         ]
+
+
+def timings_of(
+    answers: Collection[Finished | SoFar],
+    n_prompt: int,
+    n_cached: int,
+    energy_j: float | None = None,
+) -> Timings:
+    """Of several answers to prompts of so many tokens the slowest: they ran side by side."""
+    n_prefilled = n_prompt - n_cached
+    n_output = sum(one.n_output for one in answers)
+    prompt_ms = 1000 * max(one.timings.prefill_s for one in answers)
+    predicted_ms = 1000 * max(one.timings.decode_s for one in answers)
+    n_steps = n_output - len(answers)  # the first token comes with the prompt's last row
+    per_token = _ratio(energy_j or 0.0, n_output)
+    n_drafted = sum(one.n_drafted for one in answers)
+    return Timings(
+        cache_n=n_cached,
+        prompt_n=n_prefilled,
+        prompt_ms=round(prompt_ms, 3),
+        prompt_per_token_ms=_ratio(prompt_ms, n_prefilled),
+        prompt_per_second=_ratio(1000 * n_prefilled, prompt_ms),
+        predicted_n=n_output,
+        predicted_ms=round(predicted_ms, 3),
+        predicted_per_token_ms=_ratio(predicted_ms, n_steps),
+        predicted_per_second=_ratio(1000 * n_steps, predicted_ms),
+        queue_ms=round(1000 * max(one.timings.queue_s for one in answers), 3),
+        ttft_ms=round(1000 * max(one.timings.ttft_s for one in answers), 3),
+        itl_p50_ms=_slowest_ms(one.timings.itl_p50_s for one in answers),
+        itl_p99_ms=_slowest_ms(one.timings.itl_p99_s for one in answers),
+        energy_j=UNSET if energy_j is None else round(energy_j, 3),
+        energy_j_per_token=UNSET if per_token is None else per_token,
+        draft_n=n_drafted or UNSET,
+        draft_n_accepted=sum(one.n_draft_accepted for one in answers) if n_drafted else UNSET,
+    )
+
+
+def timings_so_far(told: SoFar) -> Timings:
+    return timings_of([told], told.n_prompt, told.n_cached)
+
+
+def progress_of(told: PromptRead) -> PromptProgress:
+    elapsed_ms = round(1000 * told.elapsed_s)
+    return PromptProgress(told.n_prompt, told.n_cached, told.n_read, elapsed_ms)
 
 
 def finish_reason(finished: Finished) -> str:

@@ -6,7 +6,7 @@ so both end with the same response. A stream has no "[DONE]": its last happening
 
 from collections.abc import Iterable
 
-from edgellm.chat.events import Event, Failed, Finished
+from edgellm.chat.events import Event, Failed, Finished, PromptRead, SoFar
 from edgellm.server.envelope import code_of, status_of, words_of
 from edgellm.server.manners import named_frame
 from edgellm.server.openai.wire import Head, encode
@@ -84,6 +84,8 @@ def happened(output: Output, event: Event) -> Iterable[Happening]:
     match event:
         case Finished():
             return output.close(status_of_last(event))
+        case PromptRead() | SoFar():
+            return ()
         case Failed():
             raise AssertionError("a Failed is raised before it comes here")
         case _:

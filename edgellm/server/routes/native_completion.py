@@ -16,14 +16,25 @@ from edgellm.chat.events import (
     Event,
     Failed,
     Finished,
+    PromptRead,
     ReasoningDelta,
+    SoFar,
     TextDelta,
     TokenLogprob,
     ToolCallDelta,
 )
 from edgellm.chat.messages import GenerateParams
 from edgellm.server.manners import frame
-from edgellm.server.openai.wire import Ended, Timings, encode, finite, text_of
+from edgellm.server.openai.wire import (
+    Ended,
+    PromptProgress,
+    Timings,
+    encode,
+    finite,
+    progress_of,
+    text_of,
+    timings_so_far,
+)
 
 Odds: TypeAlias = Literal["logprob", "prob"]  # the model's own, or what the samplers left
 
@@ -60,6 +71,7 @@ class NativeChunk(msgspec.Struct):
     stop_type: str | UnsetType = UNSET
     stopping_word: str | UnsetType = UNSET
     timings: Timings | UnsetType = UNSET
+    prompt_progress: PromptProgress | UnsetType = UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +111,7 @@ class _Answer:
     parts: list[str] = field(default_factory=list)
     shown: list[TokenLogprob] = field(default_factory=list)
     has_new_line: bool = False
+    so_far: SoFar | None = None
 
 
 class NativeCompletion:
@@ -115,6 +128,11 @@ class NativeCompletion:
                 return self._told(index, text, shown)
             case ReasoningDelta() | ToolCallDelta():
                 return b""  # parts of a chat: plain text has none
+            case PromptRead():
+                return self._progress(index, event)
+            case SoFar():
+                self._answers[index].so_far = event
+                return b""
             case Finished():
                 last = self._last(index, event)
                 return frame(encode(last)) if self._streams else self._kept(index, last)
@@ -130,7 +148,20 @@ class NativeCompletion:
             answer.parts.append(text)
             answer.shown += shown
             return b""
-        return frame(encode(self._chunk(index, text, shown))) if text or shown else b""
+        if not (text or shown):
+            return b""
+        chunk = self._chunk(index, text, shown)
+        if so_far := answer.so_far:
+            chunk.tokens_predicted, chunk.tokens_evaluated = so_far.n_output, so_far.n_prompt
+            chunk.timings = timings_so_far(so_far)
+        return frame(encode(chunk))
+
+    def _progress(self, index: int, told: PromptRead) -> bytes:
+        """Only streams ask for it."""
+        chunk = self._chunk(index, "", ())
+        chunk.tokens_predicted, chunk.tokens_evaluated = 0, told.n_prompt
+        chunk.prompt_progress = progress_of(told)
+        return frame(encode(chunk))
 
     def _chunk(
         self, index: int, text: str, shown: Sequence[TokenLogprob], *, stop: bool = False

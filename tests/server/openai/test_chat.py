@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from edgellm.chat.events import Finished, TextDelta, Timings, TokenLogprob
+from edgellm.chat.events import Finished, PromptRead, SoFar, TextDelta, Timings, TokenLogprob
 from edgellm.server.openai.chat import ChatFold, ChatStream
 from edgellm.server.openai.wire import Head
 
@@ -47,6 +47,38 @@ def test_a_stream_is_these_bytes():
         chunk(choice('{"content":" \\"Gott\\"\\n"}')),
         chunk(choice("{}", '"stop"'), "," + TIMINGS) + "data: [DONE]\n\n",
     ]
+
+
+def test_a_prompts_progress_and_the_timings_so_far_are_llama_servers():
+    read = [PromptRead(7, 3, 3, 0.0), PromptRead(7, 3, 7, 0.0204)]
+    so_far = [SoFar(7, 3, n, Timings(0.001, 0.02, 0.01 * (n - 1))) for n in (1, 2)]
+    hello, god, ending = EVENTS
+    told = fed(ChatStream(HEAD), [*read, so_far[0], hello, so_far[1], god, ending])
+
+    def progress(processed, time_ms):
+        values = f'"total":7,"cache":3,"processed":{processed},"time_ms":{time_ms}'
+        return f',"prompt_progress":{{{values}}}'
+
+    assert told[:3] == [
+        chunk(choice('{"role":"assistant","content":""}')) + chunk(choice("{}"), progress(3, 0)),
+        chunk(choice("{}"), progress(7, 20)),
+        "",
+    ]
+    chunks = [json.loads(one.removeprefix("data: ")) for one in (told[3], told[5])]
+    assert [one["timings"]["predicted_n"] for one in chunks] == [1, 2]
+    assert chunks[1]["timings"] == json.loads("{" + TIMINGS + "}")["timings"] | {
+        "itl_p50_ms": None, "itl_p99_ms": None,
+    }  # fmt: skip
+    assert told[6].count('"timings"') == 1
+    assert TIMINGS in told[6]
+
+
+def test_each_of_several_answers_has_its_own_timings_so_far():
+    stream = ChatStream(HEAD, n=2)
+    for index in (0, 1):
+        stream.feed(index, SoFar(7, 3, index + 5, Timings(0.0, 0.1, 0.1)))
+    assert b'"predicted_n":5' in stream.feed(0, TextDelta("a"))
+    assert b'"predicted_n":6' in stream.feed(1, TextDelta("a"))
 
 
 def test_joules_are_told_beside_the_timings_with_the_last_chunk():

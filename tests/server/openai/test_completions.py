@@ -2,7 +2,9 @@ import json
 
 from edgellm.chat.events import (
     Finished,
+    PromptRead,
     ReasoningDelta,
+    SoFar,
     TextDelta,
     Timings,
     TokenLogprob,
@@ -33,6 +35,18 @@ def test_a_stream_is_these_bytes():
         head + '"text":"","logprobs":null,"finish_reason":"length"}],' + TIMINGS + "}\n\n"
         "data: [DONE]\n\n"
     )
+
+
+def test_a_prompts_progress_leaves_its_echo_to_the_text():
+    stream = CompletionStream(HEAD, echoes=["Once"])
+    told = stream.feed(0, PromptRead(2, 0, 1, 0.5))
+    assert b'"text":"",' in told
+    assert b'"prompt_progress":{"total":2,"cache":0,"processed":1,"time_ms":500}' in told
+    assert stream.feed(0, SoFar(2, 0, 1, Timings(0.0, 0.5, 0.0))) == b""
+    told = stream.feed(0, TextDelta(" upon"))
+    assert b'"text":"Once upon"' in told
+    assert b'"predicted_n":1' in told
+    assert b"prompt_progress" not in told
 
 
 def test_an_answer_without_text_still_echoes_its_prompt():

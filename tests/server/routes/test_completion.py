@@ -6,7 +6,7 @@ import math
 import pytest
 from server.server_fakes import words
 
-from edgellm.chat.events import Finished, TextDelta, TokenLogprob
+from edgellm.chat.events import Finished, PromptRead, SoFar, TextDelta, Timings, TokenLogprob
 
 ODDS = (TokenLogprob(40, b" a", math.log(0.5), ((40, b" a", math.log(0.5)), (41, b" b", -2.0))),)
 
@@ -44,6 +44,37 @@ def test_a_stream_tells_text_first_and_counts_last(http, path):
     assert "timings" not in told[0]
     assert told[-1]["tokens_predicted"] == 2
     assert told[-1]["generation_settings"]["stream"] is True
+
+
+NOTES = [PromptRead(7, 3, 5, 0.25), SoFar(7, 3, 1, Timings(0.0, 0.5, 0.0))]
+
+
+def test_a_stream_tells_of_its_prompt_and_its_pace_where_it_is_asked(http, engine):
+    engine.scripts = [[*NOTES, *words("Hello there")]]
+    asked = {"prompt": "Hi", "return_progress": True, "timings_per_token": True}
+    first, second, *_ = chunks(http.post("/completion", json=asked | {"stream": True}))
+    assert (first["content"], first["stop"], first["tokens"]) == ("", False, [])
+    assert (first["tokens_predicted"], first["tokens_evaluated"]) == (0, 7)
+    assert first["prompt_progress"] == {"total": 7, "cache": 3, "processed": 5, "time_ms": 250}
+    assert "prompt_progress" not in second
+    assert (second["content"], second["tokens_predicted"]) == ("Hello", 1)
+    assert (second["timings"]["prompt_n"], second["timings"]["prompt_ms"]) == (4, 500.0)
+    (_, params) = engine.asked[0]
+    assert (params.tells_progress, params.tells_timings) == (True, True)
+
+
+@pytest.mark.parametrize("route", ["/completion", "/v1/completions", "/v1/chat/completions"])
+@pytest.mark.parametrize("name", ["return_progress", "timings_per_token"])
+def test_only_a_stream_that_asks_for_it_is_told_more(http, engine, route, name):
+    text = {"prompt": "Hi", "messages": [{"role": "user", "content": "Hi"}]}
+    for more in ({name: True}, {"stream": True}, {name: False, "stream": True}):
+        assert http.post(route, json=text | more).status_code == 200
+    assert not any(one.tells_progress or one.tells_timings for _, one in engine.asked)
+    http.post(route, json=text | {name: True, "stream": True})
+    (_, params) = engine.asked[-1]
+    assert (params.tells_progress, params.tells_timings) == (
+        name == "return_progress", name == "timings_per_token"
+    )  # fmt: skip
 
 
 def test_the_settings_are_those_that_were_heeded(http):

@@ -16,7 +16,7 @@ from server.server_fakes import (
     words,
 )
 
-from edgellm.chat.events import Failed, TextDelta
+from edgellm.chat.events import Failed, PromptRead, SoFar, TextDelta, Timings
 from edgellm.chat.messages import GenerateParams
 from edgellm.errors import BadRequest, Overloaded
 from edgellm.meter.sample import Sample
@@ -70,6 +70,15 @@ def test_a_whole_request_is_counted_with_its_tokens_and_times():
     assert seen["edgellm_inter_token_latency_seconds_count", ("tiny",)] == 2
     assert seen["edgellm_e2e_request_latency_seconds_count", ("tiny",)] == 1
     assert seen["edgellm_request_queue_time_seconds_sum", ("tiny",)] == 0.001
+
+
+def test_a_prompt_that_is_being_read_is_no_first_token():
+    metrics = Metrics()
+    so_far = SoFar(7, 3, 1, Timings(0.0, 0.0, 0.0))
+    ask([PromptRead(7, 3, 5, 0.0), so_far, *words("a b")], metrics)
+    seen = values(metrics.registry)
+    assert seen["edgellm_time_to_first_token_seconds_count", ("tiny",)] == 1
+    assert seen["edgellm_inter_token_latency_seconds_count", ("tiny",)] == 1
 
 
 def test_several_answers_are_one_request_each_with_its_own_first_token():
