@@ -29,6 +29,7 @@ def bench(
         str | None,
         typer.Option(help="Write for so long, and compare cold with warm: 10m.", metavar="TIME"),
     ] = None,
+    host: options.Host = None,
     as_json: options.AsJSON = False,
     offline: options.Offline = False,
 ) -> None:
@@ -51,8 +52,8 @@ def bench(
     draft = Drafting().named(pins)
     config = options.config_from(offline=offline, reserve=pins.reserve, draft=draft)
     goal = replace(pins, parallel=pins.parallel or 1).goal(config.reserve)
-    model = model or _served_model()
-    with server_with(model, config, goal, flags=pins.given()) as (url, name):
+    model = model or _served_model(host)
+    with server_with(model, config, goal, flags=pins.given(), host=host) as (url, name):
         say(f"measuring {name} at {url}")
         bench = Bench(url, name, Sizes(n_prompt, n_generate, n_runs))
         result = bench.soak(seconds_of(soak)) if soak else bench.measure()
@@ -62,12 +63,12 @@ def bench(
         print(report(result) if isinstance(result, Measured) else report_soak(result))
 
 
-def _served_model() -> str:
+def _served_model(host: str | None) -> str:
     """What the running server serves. Raises NotServing, ModelNotFound."""
     from edgellm.cli.serving.find import the_server
     from edgellm.errors import ModelNotFound
 
-    _, status = the_server()
+    _, status = the_server(host=host)
     model = next((one.name for one in status.models if not one.embedding), None)
     if model is None:
         raise ModelNotFound(

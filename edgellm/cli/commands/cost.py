@@ -22,6 +22,7 @@ def cost(
         str | None,
         typer.Argument(metavar="MODEL", help="As for plan; without one, what is served here."),
     ] = None,
+    host: options.Host = None,
     as_json: options.AsJSON = False,
     offline: options.Offline = False,
 ) -> None:
@@ -42,25 +43,27 @@ def cost(
     from edgellm.profiles import load_prices
 
     config = options.config_from(offline=offline)
-    pace, candidates = _pace(model, config)
+    pace, candidates = _pace(model, config, host)
     prices = load_prices()
     speeds = {price.name: _cloud_tok_s(price, candidates) for price in prices.cloud}
     made = costs(pace, means, config, prices, speeds)
     print_json(made) if as_json else print(report(made, columns()))
 
 
-def _pace(model: str | None, config: "Config") -> tuple["Pace", tuple["Candidate", ...]]:
+def _pace(
+    model: str | None, config: "Config", host: str | None
+) -> tuple["Pace", tuple["Candidate", ...]]:
     """Raises NotServing without a MODEL and a server, and as resolving and planning do."""
     from edgellm.cli.serving.find import is_meant, statuses, the_server
 
     having = [
         (url, status)
-        for url, status in statuses()
+        for url, status in statuses(host)
         if model and any(is_meant(model, one) for one in status.models)
     ]
     if model is not None and not having:
         return _predicted(model, config)
-    url, status = having[0] if having else the_server()
+    url, status = having[0] if having else the_server(host=host)
     ours = [m for m in status.models if (is_meant(model, m) if model else not m.embedding)]
     if not ours:
         raise NotServing(f"{url} serves nothing that writes", hint="edgellm cost MODEL")

@@ -19,25 +19,24 @@ _HEADINGS = (
 )  # fmt: skip
 
 
-def ps(as_json: options.AsJSON = False) -> None:
+def ps(as_json: options.AsJSON = False, host: options.Host = None) -> None:
     """Show the running servers and their models.
 
     MEMORY is all that the plan counted on, LLAMA.CPP'S what llama.cpp says it took of it, and how
     far that part was off; the rest is for drivers and the process itself.
     TOK/S NOW is what is written at this moment, a dash where nothing is; in brackets what the plan
     expects of one stream.
-    EDGELLM_HOST asks another server. One that runs here and can't be asked is told below them, with
-    exit code 12.
+    One that runs here and can't be asked is told below them, with exit code 12.
 
     \b
       edgellm ps
       edgellm ps --json | jq '.[].models[].name'
-      EDGELLM_HOST=box:8484 edgellm ps
+      edgellm ps --host box:8484
     """
     from edgellm.cli.output import print_json
     from edgellm.cli.serving.find import look
 
-    found = look()
+    found = look(host)
     if as_json:
         print_json([status for _, status in found.answering])
     elif found.is_empty:
@@ -68,6 +67,7 @@ def stop(
             autocompletion=completing.here,
         ),
     ] = None,
+    host: options.Host = None,
     everything: Annotated[bool, typer.Option("--all", help="Stop every server here.")] = False,
     wait: Annotated[
         float, typer.Option(help="Seconds to wait for its end; 0: don't.", metavar="S")
@@ -82,13 +82,17 @@ def stop(
     \b
       edgellm stop
       edgellm stop qwen3:8b
+      edgellm stop --host 127.0.0.1:8485
       edgellm stop --all
     """
     from edgellm.cli.serving.ending import end_all
-    from edgellm.cli.serving.find import Found, look, the_server
+    from edgellm.cli.serving.find import look, only
 
-    hint = "edgellm ps shows what runs" if model else ""
-    found = look() if everything else Found((the_server(model, hint=hint),))
+    found = look(host)
+    if not everything:
+        hint = "edgellm ps shows what runs" if model else ""
+        one = only(found, model, hint=hint, or_all="; --all stops them all")
+        found = replace(found, answering=(one,), silent=(), stopping=())
     if found.is_empty:
         print("no server is running here")
     ended, left = end_all(found, wait)

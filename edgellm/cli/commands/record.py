@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgellm.cli.flags import options
+
 if TYPE_CHECKING:
     from edgellm.cli.serving.client import Client
     from edgellm.tui.told.recording import Recorder
@@ -14,10 +16,7 @@ def record(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="Made, or continued if it is a recording.")
     ],
-    host: Annotated[
-        str | None,
-        typer.Option(help="The server to record: host, host:port or unix:/path.", metavar="HOST"),
-    ] = None,
+    host: options.Host = None,
     interval: Annotated[
         float, typer.Option(help="Seconds between two looks.", metavar="S", min=0.1)
     ] = 1.0,
@@ -35,13 +34,13 @@ def record(
       edgellm record night.rec
       edgellm top --replay night.rec --speed 60
     """
-    from edgellm.cli.flags.addresses import url_of
+    from edgellm.cli.flags.addresses import named_url
     from edgellm.cli.output import say
     from edgellm.cli.serving.find import the_server
     from edgellm.errors import NotServing, StorageError
 
     is_there = file.exists()
-    url = url_of(host) if host else the_server()[0]
+    url = named_url(host) or the_server()[0]
     try:
         n_moments = _recorded(file, url, interval, seconds)
         n_bytes = file.stat().st_size

@@ -79,6 +79,7 @@ def run(
     system: Annotated[
         str | None, typer.Option(help="What the model is told before everything.", metavar="TEXT")
     ] = None,
+    host: options.Host = None,
     hide_thoughts: Annotated[
         bool,
         typer.Option(
@@ -104,9 +105,8 @@ def run(
 ) -> None:
     """Ask a model a question, or talk with it.
 
-    A server that has the model answers: the one in EDGELLM_HOST, else one that runs here; else it
-    is loaded for as long as this lasts. What is piped in goes with the question. In a
-    conversation /? tells more, /bye ends it.
+    A server that has the model answers, else it is loaded. What is piped in goes with the question.
+    In a conversation /? tells more, /bye ends it.
 
     \b
       edgellm run demo
@@ -128,7 +128,7 @@ def run(
     config = options.config_from(offline=offline, reserve=pins.reserve, draft=draft)
     goal = replace(pins, parallel=pins.parallel or 1).goal(config.reserve)
     flags = (*pins.given(), *seeing.given(), *drafting.given())
-    with server_with(model, config, goal, flags=flags, seeing=seeing) as (url, name):
+    with server_with(model, config, goal, flags=flags, seeing=seeing, host=host) as (url, name):
         answering = Answering(
             url, name, system, wording.given(), verbose, pictures, shows_thoughts=not hide_thoughts
         )

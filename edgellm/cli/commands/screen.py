@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgellm.cli.flags import options
+
 if TYPE_CHECKING:
     from edgellm.tui.app import StartScreen, TopApp
     from edgellm.tui.told.signing import Key
 
 
 def top(
-    host: Annotated[
-        str | None,
-        typer.Option(help="The server to watch: host, host:port or unix:/path.", metavar="HOST"),
-    ] = None,
+    host: options.Host = None,
     chat: Annotated[bool, typer.Option("--chat", help="Begin with the chat.")] = False,
     replay: Annotated[
         Path | None,
@@ -30,9 +29,7 @@ def top(
 ) -> None:
     """Watch a running server, and chat with it.
 
-    Devices, tokens a second, requests, the plan and the log, once a second.
-
-    Without --host it is the one in EDGELLM_HOST, else that of this machine. It may go and
+    Devices, tokens a second, requests, the plan and the log, once a second. The server may go and
     come back; the screen waits for it.
 
     \b
@@ -43,16 +40,13 @@ def top(
     if replay is not None:
         _replay(replay, speed)
         return
-    from edgellm.cli.flags.addresses import url_of, url_of_environment
+    from edgellm.cli.flags.addresses import named_url, url_of
     from edgellm.cli.flags.keys import key_for
     from edgellm.cli.serving.find import the_only
     from edgellm.tui.app import run_top
 
-    if host:
-        url = url_of(host)
-    elif (named := url_of_environment()) is not None:
-        url = named
-    else:
+    url = named_url(host)
+    if url is None:
         here = the_only()
         url = here.url if here else url_of("127.0.0.1")
     run_top(url, api_key=lambda: key_for(url), start_screen="chat" if chat else "top")

@@ -63,6 +63,11 @@ def url_of_environment() -> str | None:
     return url_of(text) if text else None
 
 
+def named_url(host: str | None) -> str | None:
+    """The server that is named: by a command's --host, else by EDGELLM_HOST. Raises ConfigError."""
+    return url_of(host) if host else url_of_environment()
+
+
 def reached_at(host: str) -> str:
     """Where a server that listens there is reached from here: an IPv6 address in its shortest form,
     a name in small letters. Raises ConfigError."""

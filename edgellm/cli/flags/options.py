@@ -19,6 +19,14 @@ ModelArgument = Annotated[
         "(qwen3:8b[:QUANT]), or demo, which ships with edgellm.",
     ),
 ]
+Host = Annotated[
+    str | None,
+    typer.Option(
+        "--host",
+        help="Which server: host, host:port or unix:/path.",
+        metavar="HOST",
+    ),
+]
 LimitRate = Annotated[
     str | None, typer.Option(help="The most a download takes: 20MiB/s.", metavar="RATE")
 ]

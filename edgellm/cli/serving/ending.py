@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from edgellm.cli.flags.addresses import hears, place_of, url_of, url_of_environment
+from edgellm.cli.flags.addresses import hears, place_of, url_of
 from edgellm.cli.serving import state
 from edgellm.cli.serving.client import Client
 from edgellm.cli.serving.find import Found, Silent
@@ -27,6 +27,7 @@ class _Leaving:
     url: str
     pid: int
     workers: tuple[psutil.Process, ...] = ()
+    is_named: bool = False
 
     def is_gone_by(self, deadline_s: float) -> bool:
         """`deadline_s` is time.monotonic's."""
@@ -45,7 +46,7 @@ class _Leaving:
         """By itself, since it was found, or it is gone. One that was named and has no file here may
         be another machine's."""
         files = self._files()
-        return all(one.is_stopping for one in files) if files else url_of_environment() is None
+        return all(one.is_stopping for one in files) if files else not self.is_named
 
     def _files(self) -> list[state.Running]:
         return [one for one in state.alive() if one.pid == self.pid and hears(one.url, self.url)]
@@ -65,7 +66,7 @@ def end_all(found: Found, wait_s: float) -> tuple[tuple[str, ...], tuple[Silent,
     told = [_Leaving(server.url, server.pid) for server in found.stopping]
     left = list[Silent]()
     for url, status in found.answering:
-        this = _Leaving(url, status.pid, _workers(status))
+        this = _Leaving(url, status.pid, _workers(status), found.is_named)
         try:
             _tell(url)
             told.append(this)

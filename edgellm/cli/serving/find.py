@@ -1,11 +1,14 @@
-"""Which server a command talks to: EDGELLM_HOST, or those that run here."""
+"""Which server a command talks to: the one that is named, or those that run here.
+
+It is named by --host, else by EDGELLM_HOST: `host` is the flag's value.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from edgellm.cli.flags.addresses import hears, place_of, url_of_environment
+from edgellm.cli.flags.addresses import hears, named_url, place_of
 from edgellm.cli.serving import state
 from edgellm.cli.serving.client import Client
 from edgellm.errors import BadRequest, EdgellmError, KeyRefused, NotServing
@@ -44,6 +47,7 @@ class Found:
     answering: tuple[tuple[str, Status], ...] = ()
     silent: tuple[Silent, ...] = ()
     stopping: tuple[state.Running, ...] = ()
+    is_named: bool = False  # it was asked for, wherever it runs
 
     @property
     def is_empty(self) -> bool:
@@ -55,15 +59,15 @@ class Found:
             raise _trouble(self.silent)
 
 
-def look(patience_s: float = PATIENCE_S) -> Found:
-    """Raises NotServing where one that EDGELLM_HOST names can't be asked, and says why."""
-    if named := url_of_environment():
-        return Found((_asked_by_name(named, state.running(), patience_s),))
+def look(host: str | None = None, *, patience_s: float = PATIENCE_S) -> Found:
+    """Raises NotServing where one that is named can't be asked, and says why."""
+    if named := named_url(host):
+        return Found((_asked_by_name(named, state.running(), patience_s),), is_named=True)
     return look_here(patience_s)
 
 
 def look_here(patience_s: float = PATIENCE_S) -> Found:
-    """Those of this machine, whichever EDGELLM_HOST names."""
+    """Those of this machine, whichever is named."""
     here = state.running()
     with ThreadPoolExecutor(len(here) or 1) as pool:  # two that hang are waited for as long as one
         told = tuple(pool.map(partial(_asked_here, patience_s), here))
@@ -76,9 +80,9 @@ def look_here(patience_s: float = PATIENCE_S) -> Found:
     )
 
 
-def statuses() -> tuple[tuple[str, Status], ...]:
+def statuses(host: str | None = None) -> tuple[tuple[str, Status], ...]:
     """URL and status of every server that answers, the newest first. Raises as `look` does."""
-    return look().answering
+    return look(host).answering
 
 
 def _trouble(silent: tuple[Silent, ...]) -> NotServing:
@@ -106,9 +110,18 @@ def having(model: str, found: Found) -> tuple[str, ModelStatus] | None:
     return None
 
 
-def the_server(model: str | None = None, *, hint: str = _START_ONE) -> tuple[str, Status]:
-    """The only one, or the one that has `model`. Raises NotServing, BadRequest when unclear."""
-    found = look()
+def the_server(
+    model: str | None = None, *, host: str | None = None, hint: str = _START_ONE
+) -> tuple[str, Status]:
+    """The only one, or the one that has `model`. Raises as `look` and `only` do."""
+    return only(look(host), model, hint=hint)
+
+
+def only(
+    found: Found, model: str | None = None, *, hint: str = _START_ONE, or_all: str = ""
+) -> tuple[str, Status]:
+    """Of those that were found. `or_all`: what takes every one of several. Raises NotServing,
+    BadRequest when unclear."""
     meant = tuple(
         (url, status)
         for url, status in found.answering
@@ -121,7 +134,7 @@ def the_server(model: str | None = None, *, hint: str = _START_ONE) -> tuple[str
     if len(meant) > 1:
         raise BadRequest(
             f"{len(meant)} servers are running: {', '.join(_named(*one) for one in meant)}",
-            hint=f"say which: EDGELLM_HOST={meant[0][0]}, or name its model",
+            hint=f"say which: --host {meant[0][0]}, or its model{or_all}",
         )
     return meant[0]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edgellm.cli.flags.addresses import url_of_environment
+from edgellm.cli.flags.addresses import named_url
 from edgellm.cli.flags.seeing import Seeing
 from edgellm.cli.output import say
 from edgellm.cli.serving.find import having, look
@@ -40,14 +40,15 @@ def server_with(
     *,
     flags: Sequence[str] = (),
     seeing: Seeing = _BY_ITSELF,
+    host: str | None = None,
 ) -> Iterator[tuple[str, str]]:
     """Where to ask for the model, and how it is called there.
 
-    The server in EDGELLM_HOST, whatever it has; else one that runs here and has the model; else
-    a private one. `flags` are those that set the goal: a server that runs heeds none of them.
-    Raises NotServing when the named one isn't there, and what loading raises.
+    The server that is named (`host` is --host), whatever it has; else one that runs here and has
+    the model; else a private one. `flags` are those that set the goal: a server that runs heeds
+    none of them. Raises NotServing when the named one isn't there, and what loading raises.
     """
-    named, here = url_of_environment(), look()
+    named, here = named_url(host), look(host)
     found = having(model, here)
     if found and flags:
         say(ignored(flags, model, found[0]))

@@ -7,7 +7,7 @@ from msgspec import structs
 from server.server_fakes import FakeEngine, live_server, served
 
 from edgellm.cli.commands.ps import _rows, notes, pace, processor, ps, stop
-from edgellm.errors import NotServing
+from edgellm.errors import BadRequest, NotServing
 from edgellm.status import (
     HealthStatus,
     MemoryParts,
@@ -137,6 +137,21 @@ def test_all_are_stopped_but_those_that_cannot_be_told_and_these_are_named(live,
     assert capsys.readouterr().out == f"stopping {live.url}\n"
     live.thread.join(5)
     assert not live.thread.is_alive()
+
+
+def test_of_several_one_is_stopped_by_its_address_and_who_names_none_is_told_of_all(live, capsys):
+    with (
+        live_server(served("small", engine=FakeEngine())) as second,
+        announced(second.url, 5.0),
+    ):
+        with pytest.raises(BadRequest, match="2 servers are running") as caught:
+            stop()
+        assert "--host http://" in caught.value.hint
+        assert caught.value.hint.endswith("; --all stops them all")
+        stop(host=second.url.removeprefix("http://"), wait=0)
+        assert capsys.readouterr().out == f"stopping {second.url}\n"
+        second.thread.join(5)
+        assert (second.thread.is_alive(), live.thread.is_alive()) == (False, True)
 
 
 def test_what_ranks_is_not_called_an_embedding_model_and_memory_is_all_that_was_planned():

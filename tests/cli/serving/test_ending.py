@@ -151,13 +151,12 @@ def test_one_at_a_socket_without_a_file_has_ended_when_nobody_listens_there(tmp_
     assert end_all(found, 0.1) == ((server.url,), ())
 
 
-def test_one_that_was_named_and_cannot_be_told_has_not_ended(live, monkeypatch):
+def test_one_that_was_named_and_cannot_be_told_has_not_ended(live):
     """It may be another machine's, of whose end nothing can be seen."""
     with announced(live.url):
         ((_, status),) = look().answering
     with http_server(b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n") as broken:
-        monkeypatch.setenv("EDGELLM_HOST", broken)
-        _, (left,) = end_all(Found(((broken, status),)), 0.1)
+        _, (left,) = end_all(Found(((broken, status),), is_named=True), 0.1)
     assert "it answered 500" in str(left.error)
 
 

@@ -7,7 +7,15 @@ import pytest
 from cli.serving.announcing import announced, http_server
 from server.server_fakes import FakeEngine, live_server, served
 
-from edgellm.cli.serving.find import is_meant, look, server_of, statuses, the_only, the_server
+from edgellm.cli.serving.find import (
+    is_meant,
+    look,
+    only,
+    server_of,
+    statuses,
+    the_only,
+    the_server,
+)
 from edgellm.errors import BadRequest, KeyRefused, NotServing
 from edgellm.server.door.access import Access
 from edgellm.status import ModelStatus, PlanStatus
@@ -156,6 +164,17 @@ def test_a_path_that_hangs_is_no_reason_to_end_the_server_there(monkeypatch, han
     assert "kill" not in caught.value.hint
 
 
+def test_a_flag_names_a_server_before_the_environment_does(monkeypatch, live):
+    with live_server(served("small", engine=FakeEngine())) as elsewhere:
+        monkeypatch.setenv("EDGELLM_HOST", live.url)
+        assert look().is_named
+        assert the_server()[0] == live.url
+        assert the_server(host=elsewhere.url)[0] == elsewhere.url
+        assert [url for url, _ in statuses(elsewhere.url)] == [elsewhere.url]
+        monkeypatch.delenv("EDGELLM_HOST")
+        assert not look().is_named
+
+
 def test_a_server_is_found_by_its_model(live, monkeypatch):
     monkeypatch.setenv("EDGELLM_HOST", live.url)
 
@@ -174,8 +193,12 @@ def test_a_model_is_not_looked_for_where_another_key_is_wanted(locked):
 
 def test_of_two_servers_one_must_be_named(live):
     with live_server(served("small", engine=FakeEngine())) as second, announced(second.url, 5.0):
-        with pytest.raises(BadRequest, match="2 servers are running"):
-            the_server()
+        with pytest.raises(BadRequest, match="2 servers are running") as caught:
+            only(look(), or_all="; --all stops them all")
+        newest = look().answering[0][0]
+        assert (
+            caught.value.hint == f"say which: --host {newest}, or its model; --all stops them all"
+        )
         assert the_server("tiny")[0] == live.url
 
 
