@@ -1,12 +1,13 @@
-"""Small files that others may read at any moment, paths as people write them, and this boot's name.
-"""
+"""Small files that others may read at any moment, paths as people write them, a boot's name."""
 
+import errno
 import os
 import tempfile
 from pathlib import Path
 from typing import Final
 
 BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"  # another one after each start
+_NO_FOLDER_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 def path_of(text: str) -> Path:
@@ -25,6 +26,33 @@ def write_whole(path: Path, data: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Whole or not at all, whatever happens to the power. Raises OSError."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        with fresh.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """A rename is on the disk only when its folder is. Where a file system takes no folder to sync,
+    such as one that a virtual machine shares with its host, nobody can do more."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
+    finally:
+        os.close(handle)
 
 
 def boot_id(path: Path = Path(BOOT_ID)) -> str:

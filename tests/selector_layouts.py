@@ -4,6 +4,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from edgellm.models.spec import ModelSpec
+from edgellm.selector.memory.kv import cumulated_kv_bytes
 from edgellm.selector.memory.layout import HOST_ONLY, Aside, Layout
 from edgellm.selector.memory.shape import ContextShape
 from edgellm.selector.plan import ExpertPart
@@ -25,3 +26,8 @@ def on_devices(
     bounds = [n_host + n * i // n_devices for i in range(n_devices + 1)]
     layers = tuple(range(low, high) for low, high in pairwise(bounds))
     return Layout((backend,) * n_devices, layers, **changes)
+
+
+def kv_bytes(spec: ModelSpec, shape: ContextShape) -> int:
+    """All that a context remembers, wherever it lies."""
+    return cumulated_kv_bytes(spec, shape)[-1]

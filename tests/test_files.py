@@ -1,8 +1,10 @@
+import errno
+import sys
 from pathlib import Path
 
 import pytest
 
-from edgellm.files import boot_id, path_of, write_whole
+from edgellm.files import boot_id, path_of, sync_folder, write_durably, write_whole
 
 
 def test_a_path_begins_at_ones_home_where_it_says_so(monkeypatch, tmp_path):
@@ -33,6 +35,24 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path):
     with pytest.raises(OSError, match="directory"):
         write_whole(taken, b"one")
     assert [*tmp_path.iterdir()] == [taken]
+
+
+def test_a_folder_is_synced_where_its_file_system_can(tmp_path: Path):
+    write_durably(tmp_path / "note.json", b"{}")
+    assert [path.name for path in tmp_path.iterdir()] == ["note.json"]
+    sync_folder(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="its kernel has folders that can't be synced")
+def test_a_file_system_that_syncs_no_folder_stops_nothing():
+    """As VirtualBox's shared folders answer: EINVAL."""
+    sync_folder(Path("/proc"))
+
+
+def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path):
+    with pytest.raises(FileNotFoundError) as raised:
+        sync_folder(tmp_path / "gone")
+    assert raised.value.errno == errno.ENOENT
 
 
 def test_a_boot_has_the_name_that_the_kernel_tells_or_none(tmp_path):

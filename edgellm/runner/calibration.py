@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 import platformdirs
 
-from edgellm.models.fetching.journal import write_atomically
+from edgellm.files import write_durably
 from edgellm.models.spec import ModelSpec
 from edgellm.probe.hardware import Backend, Device, Hardware
 from edgellm.runner.build import llama_build
@@ -195,7 +195,7 @@ class Calibrations:
         del file.rows[:-_MOST_ROWS], file.overheads[:-_MOST_ROWS]
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._path, msgspec.json.format(msgspec.json.encode(file)))
+            write_durably(self._path, msgspec.json.format(msgspec.json.encode(file)))
         except OSError as error:
             self.complaint = f"{self._path.name} can't be written: {error.strerror}"
 

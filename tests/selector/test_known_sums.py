@@ -4,7 +4,7 @@ GB are decimal where the tables say so: 70 B parameters of two bytes are 140 GB.
 """
 
 import pytest
-from selector_layouts import shape
+from selector_layouts import kv_bytes, shape
 from selector_machines import machine
 
 from edgellm.errors import DoesNotFit
@@ -14,7 +14,6 @@ from edgellm.models.spec import ModelSpec, model_spec
 from edgellm.probe.hardware import Hardware
 from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose
-from edgellm.selector.memory.kv import kv_bytes
 from edgellm.selector.plan import Candidate, Goal, Placement, Plan, Share
 from edgellm.selector.speed.speed import decode_tok_s
 from edgellm.units import GIB

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from edgellm.errors import StorageError
+from edgellm.files import sync_folder, write_durably
 from edgellm.models.fetching.digest import Digest
-from edgellm.models.fetching.journal import sync_folder, write_atomically
 from edgellm.models.names import RepoFile, is_safe_path
 
 _FOLDER: Final = re.compile(r"models--([A-Za-z0-9][A-Za-z0-9._-]*?)--([A-Za-z0-9][A-Za-z0-9._-]*)")
@@ -118,7 +118,7 @@ class RepoFolder:
             raise StorageError(f"{revision!r} is no name for a revision here")
         ref = self.path / "refs" / revision
         ref.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(ref, commit.encode())
+        write_durably(ref, commit.encode())
 
     def unlink(self, paths: set[str]) -> int:
         """Takes these files out of every snapshot; returns the bytes freed.

@@ -6,19 +6,17 @@ tells one from the other by the boot it was written in.
 """
 
 import contextlib
-import errno
 import os
 from pathlib import Path
 from typing import Final, Self
 
 import msgspec
 
-from edgellm.files import boot_id
+from edgellm.files import boot_id, sync_folder, write_durably
 from edgellm.models.fetching.digest import Digest
 
 SUFFIX: Final = ".edgellm.part"
 _SYNC_EVERY_BYTES: Final = 64 << 20
-_NO_FOLDER_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -84,7 +82,7 @@ class Part:
 
     def _note(self, synced_bytes: int) -> None:
         entry = Entry(self.file, self.digest.size_bytes, synced_bytes, self._boot_id)
-        write_atomically(self.journal, msgspec.json.encode(entry))
+        write_durably(self.journal, msgspec.json.encode(entry))
 
     def _trusted_bytes(self) -> int:
         try:
@@ -109,30 +107,3 @@ def journal_of(part: Path) -> Path:
 def read_entry(journal: Path) -> Entry:
     """Raises FileNotFoundError, msgspec.DecodeError."""
     return msgspec.json.decode(journal.read_bytes(), type=Entry)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """All of it or nothing, under the final name."""
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
-    try:
-        with fresh.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """A rename is on the disk only when its folder is. Where a file system takes no folder to sync,
-    such as one that a virtual machine shares with its host, nobody can do more."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in _NO_FOLDER_SYNC:
-            raise
-    finally:
-        os.close(handle)

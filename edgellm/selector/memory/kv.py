@@ -21,10 +21,6 @@ def kv_bytes_of_parts(spec: ModelSpec, shape: ContextShape, layout: Layout) -> t
     return (*each, up_to[min(layout.n_host_layers(n), n)])
 
 
-def kv_bytes(spec: ModelSpec, shape: ContextShape) -> int:
-    return sum(layer_kv_bytes_each(spec, shape))
-
-
 def cumulated_kv_bytes(spec: ModelSpec, shape: ContextShape) -> tuple[int, ...]:
     """What the first n layers remember, for n from 0 to all."""
     return tuple(accumulate(layer_kv_bytes_each(spec, shape), initial=0))
