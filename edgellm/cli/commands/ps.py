@@ -117,8 +117,12 @@ def _rows(status: "Status") -> Iterator[tuple[str, ...]]:
 
 
 def notes(status: "Status") -> Iterator[str]:
-    """What is not as it should be, in words."""
+    """By which other names a model was told to answer, and what is not as it should be."""
+    from edgellm.cli.serving.find import short_forms
+
     for model in status.models:
+        if given := [name for name in model.aliases if name not in short_forms(model.name)]:
+            yield f"  {model.name}: answers to {', '.join(given)}, too"
         if model.n_restarts:
             yield f"  {model.name}: its process died {model.n_restarts}×, and was started again"
         if model.detail:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from edgellm.cli.preparing.prepare import Prepared
+from edgellm.cli.serving.find import short_forms
 from edgellm.errors import DoesNotFit, NotServing
 from edgellm.probe.hardware import Hardware
 from edgellm.runner.engine import Engine
@@ -121,7 +122,7 @@ class Fleet:
             name=prepared.name,
             engine=engine,
             template=prepared.template,
-            aliases=_aliases(prepared.name),
+            aliases=short_forms(prepared.name),
             created=prepared.created_s,
             demo=prepared.is_demo,
             spec=prepared.spec,
@@ -166,11 +167,3 @@ def _aspects(plan: Plan) -> tuple[str, ...]:
         f"experts of {on_cpu} layers on the CPU",
         format_bytes(plan.total_bytes),
     )
-
-
-def _aliases(name: str) -> tuple[str, ...]:
-    """ "hf.co/org/repo:Q8_0" is "org/repo:Q8_0", "repo:Q8_0" and "repo", too."""
-    short = name.removeprefix("hf.co/")
-    base = short.rpartition("/")[2]
-    words: Sequence[str] = (short, base, base.partition(":")[0] if "/" in name else base)
-    return tuple(dict.fromkeys(word for word in words if word != name))

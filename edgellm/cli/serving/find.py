@@ -202,3 +202,11 @@ def is_meant(text: str, served: ModelStatus) -> bool:
 
 def _plain(name: str) -> str:
     return name.removeprefix("hf.co/").removesuffix(":latest").casefold()
+
+
+def short_forms(name: str) -> tuple[str, ...]:
+    """ "hf.co/org/repo:Q8_0" is "org/repo:Q8_0", "repo:Q8_0" and "repo", too."""
+    short = name.removeprefix("hf.co/")
+    base = short.rpartition("/")[2]
+    words = (short, base, base.partition(":")[0] if "/" in name else base)
+    return tuple(dict.fromkeys(word for word in words if word != name))

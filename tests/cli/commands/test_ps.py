@@ -171,6 +171,14 @@ def test_what_ranks_is_not_called_an_embedding_model_and_memory_is_all_that_was_
     assert "4.0 MiB 3.0 MiB (+0.0%)" in rows[0]
 
 
+def test_names_that_were_given_are_told_below_the_table_and_short_forms_are_not():
+    named = structs.replace(
+        model(0), name="hf.co/org/repo:Q8_0", aliases=("org/repo:Q8_0", "repo", "gpt-4", "small")
+    )
+    status = Status(version="1", pid=1, url="u", uptime_s=1.0, models=(named, model(0)))
+    assert [*notes(status)] == ["  hf.co/org/repo:Q8_0: answers to gpt-4, small, too"]
+
+
 def test_deaths_are_told_below_the_table():
     died = structs.replace(model(0, {"cpu": 1}), n_restarts=2)
     status = Status(version="1", pid=1, url="u", uptime_s=1.0, models=(died, model(0)))
