@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from edgellm.cli.measuring.costs import Costs, Pace
-from edgellm.meter.energy.cost import HOURS_A_YEAR, Owned
-from edgellm.tables import bullets, table
+from edgellm.meter.energy.cost import HOURS_A_YEAR
+from edgellm.tables import bullets, table, wrapped
 from edgellm.units import DASH, format_rate
 
 _PARTS = (
@@ -18,7 +18,7 @@ def report(made: Costs, columns: int) -> str:
     parts = [
         f"{_where(made.pace)}   {format_rate(made.pace.tok_s)}   {_watts(made.pace.watts)}",
         "",
-        _own_table(made),
+        *([_own_table(made)] if made.per_hour.total is not None else _nothing_known(made, columns)),
         "",
         _cloud_table(made),
         "",
@@ -32,6 +32,20 @@ def report(made: Costs, columns: int) -> str:
 
 def _where(pace: Pace) -> str:
     return f"{pace.model} at {pace.url}" if pace.url else pace.model
+
+
+def _nothing_known(made: Costs, columns: int) -> list[str]:
+    """In place of a table of dashes: what would fill it."""
+    watts = "" if made.pace.watts is not None else " --watts 150"
+    told = [
+        "--capex 2400: what it was bought for",
+        f"--per-kwh 0.31{watts}: its energy",
+        "--monthly 30: what stands beside it, such as a rack or a line",
+    ]
+    if watts and not made.pace.url:
+        told.append("a server that runs (edgellm serve) tells the watts, where a sensor does")
+    words = "what THIS MACHINE costs is not known: add what you know of it, for example"
+    return [*wrapped(words, columns), *bullets(told, columns)]
 
 
 def _own_table(made: Costs) -> str:
@@ -62,20 +76,16 @@ def _cloud_table(made: Costs) -> str:
             _money(row.per_hour),
             format_rate(row.tok_s, "").strip(),
             _money(row.per_million),
-            _hours(row.break_even_h, made.owned),
+            "never" if row.break_even_h is None else f"{row.break_even_h:,.0f} h",
             _money(row.per_request),
         )
         for row in made.cloud
     ]
     if not any(row.per_request is not None for row in made.cloud):
         head, rows = head[:-1], [row[:-1] for row in rows]
+    if not made.owned.capex:  # nothing was paid that could come back
+        head, rows = (*head[:4], *head[5:]), [(*row[:4], *row[5:]) for row in rows]
     return table(head, rows, right=",".join(head[1:]))
-
-
-def _hours(hours: float | None, owned: Owned) -> str:
-    if not owned.capex:
-        return DASH
-    return "never" if hours is None else f"{hours:,.0f} h"
 
 
 def _money(amount: float | None) -> str:

@@ -214,10 +214,11 @@ def _assumptions(
         f"cloud prices are of {dates}, on demand, {exchanged}at the predicted "
         "speed of one stream of the same file, every rented hour used; --json has their sources"
     )
-    yield (
-        "break-even: purchase / (rent - standing charges - energy), in hours of use, an hour here "
-        "counted as one there"
-    )
+    if owned.capex:
+        yield (
+            "break-even: purchase / (rent - standing charges - energy), in hours of use, an hour "
+            "here counted as one there"
+        )
     if means.requests_per_day:
         asked = means.requests_per_day
         yield f"a request: a day's cost / {asked:g}; what is rented is rented all day"

@@ -86,6 +86,26 @@ def test_what_nobody_told_is_a_dash_and_never_a_zero():
     assert made(requests_per_day=50).per_request is None
 
 
+def test_where_nobody_told_anything_words_stand_for_a_table_of_dashes():
+    text = report(made(Pace("tiny", 100.0, "predicted", None, "")), 80)
+
+    assert "what THIS MACHINE costs is not known" in text
+    for flag in ("--capex 2400", "--per-kwh 0.31 --watts 150", "--monthly 30", "edgellm serve"):
+        assert flag in text
+    assert "AN HOUR  A MILLION TOKENS\nenergy" not in text
+    assert "BREAK-EVEN" not in text
+    assert "break-even" not in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_what_is_known_is_not_asked_for():
+    known = report(made(Pace("tiny", 100.0, "measured now", 350.0, "", "http://x")), 80)
+    assert "--per-kwh 0.31: its energy" in known
+    assert "edgellm serve" not in known
+    assert "what THIS MACHINE costs is not known" not in report(made(monthly=0), 80)
+    assert "BREAK-EVEN" in report(made(capex=100), 80)
+
+
 def test_what_costs_nothing_is_a_zero():
     assert made(capex=0, monthly=0).per_hour.total == 0
 
