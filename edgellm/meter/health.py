@@ -38,6 +38,7 @@ _LOST_LASTS_S, _LOST_BLINK_S = 1.8, 0.0
 _GONE_S = 5.0  # and so long be gone before it is forgotten
 _N_SPEEDS = 4  # looks at the speed that are averaged,
 _RECENT_S, _OLD_S = 3.0, 10.0  # the last of them this recent, the first no older
+_LEAST_TOK_S = 0.05  # what is shown as a number: "0.0 tok/s" would say that it stands still
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,8 @@ class Watch:
         expected = sum(speed.expected_tok_s for speed in self._speeds) / _N_SPEEDS
         if measured >= _SLOW_RATIO * expected:
             return
-        words = f"{format_rate(measured)} measured, at least {format_rate(expected)} expected"
+        told = format_rate(measured) if measured >= _LEAST_TOK_S else "next to nothing"
+        words = f"{told} measured, at least {format_rate(expected)} expected"
         seen = [reason for speed in self._speeds for reason in speed.reasons]
         newest = {reason.cause: reason for reason in (*seen, *reasons)}
         for reason in newest.values():

@@ -37,7 +37,13 @@ INJECTED = [
         "contention",
         "the CPU is busy with other programs (50% of it): 9.0 tok/s measured",
     ),
+    (
+        {"measured_tok_s": 0.0, "others_busy_ratio": 1.0},
+        "contention",
+        "with other programs (100% of it): next to nothing measured, at least 30.0 tok/s expected",
+    ),
     ({"measured_tok_s": 9.0, "others_busy_ratio": 0.1}, "slow", "9.0 tok/s measured"),
+    ({"measured_tok_s": 0.04}, "slow", "next to nothing measured"),
     ({"measured_tok_s": 9.0}, "slow", "at least 30.0 tok/s expected"),
 ]
 

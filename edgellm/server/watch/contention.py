@@ -12,6 +12,7 @@ import psutil
 from edgellm.selector.plan import Plan
 
 _N_LOOKS = 4  # that are averaged: sensor and worker are not read at the same moment
+_OLD_S = 10.0  # what was seen before says nothing of now
 
 CpuTime = Callable[[int | None], float | None]
 
@@ -39,12 +40,15 @@ class Others:
     def look(
         self, now_s: float, host_busy_ratio: float | None, own_s: float | None, n_cpus: int
     ) -> float | None:
-        """The share of all cores that others take, over the last looks. `own_s` is a counter."""
-        if host_busy_ratio is None or own_s is None:
-            self._looks.clear()
-            return None
-        if self._looks and own_s < self._looks[-1][1]:
+        """The share of all cores that others take, over the last looks. `own_s` is a counter.
+
+        A sensor that is late begins nothing anew: where others take the CPU, it is kept from it."""
+        if own_s is None or (self._looks and own_s < self._looks[-1][1]):
             self._looks.clear()  # a new worker counts from zero
+        while self._looks and now_s - self._looks[0][0] > _OLD_S:
+            self._looks.popleft()
+        if host_busy_ratio is None or own_s is None:
+            return None
         self._looks.append((now_s, own_s, host_busy_ratio))
         if len(self._looks) <= _N_LOOKS:
             return None

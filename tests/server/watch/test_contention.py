@@ -20,8 +20,18 @@ def test_nothing_is_said_before_four_seconds_are_seen():
     assert [told is None for told in looked([(1.0, 0.0)] * 6)] == [True] * 4 + [False] * 2
 
 
-@pytest.mark.parametrize("gap", [(None, 2.0), (1.0, None), (1.0, 0.0)])
-def test_what_is_unknown_and_a_new_worker_begin_anew(gap):
+def test_a_sensor_that_is_late_begins_nothing_anew():
+    told = looked([(1.0, 0.5)] * 6 + [(None, 0.5), (1.0, 0.5), (None, 0.5), (1.0, 0.5)])
+    assert told[5:] == [1.0, None, 1.0, None, 1.0]
+
+
+def test_what_was_seen_long_ago_says_nothing_of_now():
+    told = looked([(1.0, 0.5)] * 6 + [(None, 0.5)] * 10 + [(1.0, 0.5)] * 5)
+    assert told[5:] == [1.0, *[None] * 14, 1.0]
+
+
+@pytest.mark.parametrize("gap", [(1.0, None), (1.0, 0.0)])
+def test_a_new_worker_begins_anew(gap):
     rows = [(1.0, 1.0)] * 6 + [gap] + [(1.0, 1.0)] * 3
     assert looked(rows)[5] == 1.0
     assert looked(rows)[6:] == [None] * 4
