@@ -15,11 +15,13 @@ def greedy(n, **more):
     return GenerateParams(SamplingParams(temperature=0, ignore_eos=True), n, **more)
 
 
-def supervise(scenario, *, path=None, max_queue=512, **choices):
+def supervise(scenario, *, path=None, max_queue=512, patience=None, **choices):
     """Run `scenario(engine)` with a started engine."""
 
     async def run():
-        engine = Supervisor(str(path or demo_path()), plan(**choices), max_queue=max_queue)
+        engine = Supervisor(
+            str(path or demo_path()), plan(**choices), max_queue=max_queue, patience=patience
+        )
         await engine.start()
         try:
             return await asyncio.wait_for(scenario(engine), 60)
@@ -41,6 +43,10 @@ async def collect(engine, prompt, params):
                 endings.append(event)
     assert len(endings) == 1
     return text, endings[0]
+
+
+async def ending_of(stream):
+    return [event async for event in stream if not isinstance(event, TextDelta)][-1]
 
 
 def limit_address_space(n_bytes, folder, monkeypatch):

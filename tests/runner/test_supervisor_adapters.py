@@ -5,30 +5,18 @@ import os
 import signal
 
 import pytest
-from real_model import SHARED_MODELS, needs_shared_models, plan
+from real_model import SHARED_MODELS, needs_shared_models
+from supervisor_runs import supervise
 
 from edgellm.chat.events import Failed, Finished
 from edgellm.chat.messages import GenerateParams, SamplingParams
 from edgellm.errors import Overloaded
-from edgellm.runner.supervisor import Supervisor
 
 pytestmark = [pytest.mark.model, needs_shared_models]
 
 MODEL = SHARED_MODELS / "stories260K-f16.gguf"
 ADAPTER = SHARED_MODELS / "stories260K-lora-random.gguf"
 LONG = GenerateParams(SamplingParams(ignore_eos=True), 400)
-
-
-def supervise(scenario, max_queue=512):
-    async def run():
-        engine = Supervisor(str(MODEL), plan(), max_queue=max_queue)
-        await engine.start()
-        try:
-            await asyncio.wait_for(scenario(engine), 60)
-        finally:
-            await engine.stop()
-
-    asyncio.run(run())
 
 
 async def last_event(engine, adapters):
@@ -64,7 +52,7 @@ def test_an_adapter_that_nobody_waited_for_is_not_kept():
         again = await engine.load_adapter("left", ADAPTER)
         assert isinstance(await last_event(engine, ((again.id, 1.0),)), Finished)
 
-    supervise(scenario)
+    supervise(scenario, path=MODEL)
 
 
 async def back_again(engine):
@@ -98,7 +86,7 @@ def test_a_worker_comes_back_without_the_adapters_whose_files_have_changed_or_go
         assert isinstance(served, Finished)
         await back_again(engine)
 
-    supervise(scenario)
+    supervise(scenario, path=MODEL)
 
 
 def test_an_adapter_that_cannot_be_unloaded_stays_listed():
@@ -112,4 +100,4 @@ def test_an_adapter_that_cannot_be_unloaded_stays_listed():
             await stream.aclose()
         assert await engine.unload_adapter("kept") == kept
 
-    supervise(scenario, max_queue=0)
+    supervise(scenario, path=MODEL, max_queue=0)

@@ -6,38 +6,16 @@ import signal
 import time
 
 import pytest
-from real_model import demo_path, plan
+from supervisor_runs import ending_of, greedy, supervise
 
-from edgellm.chat.events import Failed, Finished, TextDelta
-from edgellm.chat.messages import Claim, GenerateParams, SamplingParams
+from edgellm.chat.events import Failed, Finished
+from edgellm.chat.messages import Claim
 from edgellm.errors import WorkerDied
 from edgellm.runner.liveness import Patience
-from edgellm.runner.supervisor import Supervisor
 
 pytestmark = pytest.mark.model
 
 IMPATIENT = Patience(look_s=0.05, idle_s=2.0, busy_s=60.0)
-
-
-def supervise(scenario, patience=None):
-    async def run():
-        engine = Supervisor(str(demo_path()), plan(), patience=patience)
-        await engine.start()
-        try:
-            return await asyncio.wait_for(scenario(engine), 60)
-        finally:
-            await engine.stop()
-
-    return asyncio.run(run())
-
-
-def greedy(n, **claim):
-    params = SamplingParams(temperature=0, ignore_eos=True)
-    return GenerateParams(params, n, claim=Claim(**claim))
-
-
-async def ending_of(stream):
-    return [event async for event in stream if not isinstance(event, TextDelta)][-1]
 
 
 async def until(holds):
@@ -57,7 +35,7 @@ def test_a_worker_that_hangs_is_ended_whoever_waits_is_told_and_the_next_one_ans
             await question
         return endings, await ending_of(engine.generate("Once", greedy(5))), engine.n_restarts
 
-    endings, after, n_restarts = supervise(scenario, IMPATIENT)
+    endings, after, n_restarts = supervise(scenario, patience=IMPATIENT)
     for ending in endings:
         assert isinstance(ending, Failed)
         assert (ending.http_status, ending.kind) == (502, "WorkerDied")
@@ -74,7 +52,7 @@ def test_a_worker_that_hangs_while_it_loads_is_ended_too():
         ending = await ending_of(engine.generate("Once", greedy(5)))
         return ending, engine.n_restarts
 
-    ending, n_restarts = supervise(scenario, IMPATIENT)
+    ending, n_restarts = supervise(scenario, patience=IMPATIENT)
     assert isinstance(ending, Finished)  # it was held, and the third worker has answered it
     assert n_restarts == 2
 
@@ -88,14 +66,15 @@ def test_a_worker_that_nobody_waits_for_may_stand_still():
         assert isinstance(await ending_of(engine.generate("Once", greedy(5))), Finished)
         return engine.n_restarts
 
-    assert supervise(scenario, IMPATIENT) == 0
+    assert supervise(scenario, patience=IMPATIENT) == 0
 
 
 def test_a_deadline_holds_though_the_worker_hangs():
     async def scenario(engine):
         os.kill(engine.pid, signal.SIGSTOP)
         begun_s = time.monotonic()
-        ending = await ending_of(engine.generate("Once", greedy(5, deadline_s=begun_s + 0.2)))
+        soon = Claim(deadline_s=begun_s + 0.2)
+        ending = await ending_of(engine.generate("Once", greedy(5, claim=soon)))
         elapsed_s = time.monotonic() - begun_s
         os.kill(engine.pid, signal.SIGCONT)
         again = await ending_of(engine.generate("Once", greedy(5)))
@@ -112,8 +91,8 @@ def test_a_deadline_holds_while_the_model_loads():
         os.kill(engine.pid, signal.SIGKILL)
         await until(lambda: engine.state == "restarting" and engine.pid)
         os.kill(engine.pid, signal.SIGSTOP)
-        claim = {"deadline_s": time.monotonic() + 0.2}
-        late, patient = (engine.generate("Once", greedy(5, **more)) for more in (claim, {}))
+        claims = Claim(deadline_s=time.monotonic() + 0.2), Claim()
+        late, patient = (engine.generate("Once", greedy(5, claim=one)) for one in claims)
         ending = await ending_of(late)
         os.kill(engine.pid, signal.SIGCONT)
         return ending, await ending_of(patient), engine.n_restarts

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 from real_model import demo_path, plan
+from supervisor_runs import ending_of, greedy
 
-from edgellm.chat.events import Failed, Finished, TextDelta
-from edgellm.chat.messages import GenerateParams, SamplingParams
+from edgellm.chat.events import Failed, Finished
 from edgellm.chat.pictures import Pictures
 from edgellm.errors import Overloaded, WorkerDied
 from edgellm.runner import child
@@ -40,14 +40,6 @@ helper = subprocess.Popen(["sleep", "60"], stdin=subprocess.DEVNULL, stdout=subp
 Path({helper!r}).write_text(str(helper.pid))
 os._exit(3)
 """
-
-
-def greedy(n, **more):
-    return GenerateParams(SamplingParams(temperature=0, ignore_eos=True), n, **more)
-
-
-async def ending_of(stream):
-    return [event async for event in stream if not isinstance(event, TextDelta)][-1]
 
 
 @pytest.fixture

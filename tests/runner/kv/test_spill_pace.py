@@ -9,6 +9,15 @@ from edgellm.runner.pacing.costs import StepCosts
 from edgellm.runner.pacing.pace import Pace
 
 
+def one_ends_beside_a_writer(house, n_written, n_output):
+    """A prompt of 500 tokens has been answered, and somebody writes on."""
+    house.ask(text(7, 20), n_written)
+    house.step()
+    house.ask(text(5, 500), n_output)
+    while len(house.scheduler.running) + len(house.scheduler.waiting) > 1:
+        house.step()
+
+
 def test_out_of_a_device_what_is_idle_is_copied_only_while_nothing_runs():
     house = House(limits(on_device=True), Pace(0.1, StepCosts({1: 0.001}, {512: 0.01})))
     house.ask(text(7, 20), 30)
@@ -39,11 +48,7 @@ def test_on_a_device_nobody_is_saved_to_keep_another_one():
 def test_beside_running_streams_copying_goes_in_pieces():
     pace = Pace(0.1)
     house = House(limits(), pace)
-    house.ask(text(7, 20), 200)
-    house.step()
-    house.ask(text(5, 500), 1)
-    while len(house.scheduler.running) + len(house.scheduler.waiting) > 1:
-        house.step()
+    one_ends_beside_a_writer(house, 200, 1)
     house.done(Save)
     per_step = []
     for _ in range(40):
@@ -59,11 +64,7 @@ def test_beside_short_steps_a_piece_waits_until_enough_of_them_have_passed():
     house.run(text(9, 8))
     (saved,) = house.done(Save)
     house.scheduler.memory.observe(saved.end * 0.0002)
-    house.ask(text(7, 20), 500)
-    house.step()
-    house.ask(text(5, 500), 1)
-    while len(house.scheduler.running) + len(house.scheduler.waiting) > 1:
-        house.step()
+    one_ends_beside_a_writer(house, 500, 1)
     house.done(Save)
     per_step = []
     for _ in range(400):
@@ -111,11 +112,7 @@ def test_what_has_just_ended_takes_a_thirtieth_of_the_next_prompt_to_save(n_more
 
 def test_who_needs_the_cells_of_the_idle_waits_until_they_are_copied():
     house = House(limits(n_cells=1024), Pace(0.1))
-    house.ask(text(7, 20), 400)
-    house.step()
-    house.ask(text(5, 500), 2)
-    while len(house.scheduler.running) + len(house.scheduler.waiting) > 1:
-        house.step()
+    one_ends_beside_a_writer(house, 400, 2)
     waiting = house.ask(text(6, 500), 2)
     house.step()
     assert house.scheduler.waiting
@@ -128,11 +125,7 @@ def test_who_needs_the_cells_of_the_idle_waits_until_they_are_copied():
 
 def test_who_is_kept_out_for_want_of_cells_waits_a_part_of_the_pace_for_each_step():
     house = House(limits(n_cells=1024), Pace(0.1, StepCosts({1: 0.01}, {512: 0.5})))
-    house.ask(text(7, 20), 400)
-    house.step()
-    house.ask(text(5, 500), 2)
-    while len(house.scheduler.running) + len(house.scheduler.waiting) > 1:
-        house.step()
+    one_ends_beside_a_writer(house, 400, 2)
     house.scheduler.memory.observe(sum(op.end - op.start for op in house.done(Save)) * 0.0002)
     house.ask(text(6, 500), 2)
     per_step = []
