@@ -3,8 +3,11 @@
 What goes out nobody waits for, so it takes a thirtieth of a step, of a prompt's too: the next turn
 of a conversation comes when the last one is just being saved. Where that is less than a piece,
 several steps save up for one. Only when somebody is kept out for want of cells it may take what a
-wait is worth. For what comes back somebody waits, so while no stream runs it takes as long as it
-takes.
+wait is worth. While nothing runs it costs nobody anything, so then it is worth it wherever copying
+back is. For what comes back somebody waits, so while no stream runs it takes as long as it takes.
+
+The first copy back sets up what the next ones find, so it tells nothing: what is believed to be too
+slow is not tried again.
 """
 
 from edgellm.runner.kv.copying import AWAITED_RATIO, UNNOTICED_RATIO
@@ -22,6 +25,8 @@ class CopyBudget:
         self._pace, self._n_cells = pace, n_cells
         self._out_s: float | None = None  # what copying a cell out takes
         self._back_s: float | None = None  # and back: it is faster, the memory is there already
+        self._has_come_back = False  # some have
+        self._is_awaited = False  # somebody waits for this step
         self._load_cell_s: float | None = None  # what reading one from disk takes
         self._left_out, self._left_back = 0.0, 0  # cells that may yet be copied in this step
         self._saved_up = 0.0  # and in a later one, because they were too few for a piece
@@ -32,6 +37,7 @@ class CopyBudget:
 
     def begin(self, n_decoding: int) -> None:
         """A step begins, with so many streams in it that wait for their next token."""
+        self._is_awaited = bool(n_decoding)
         target_s = self._pace.itl_target_s
         if target_s is None:  # nobody counts the time between tokens
             self._left_out = self._left_back = self._n_cells
@@ -49,12 +55,14 @@ class CopyBudget:
 
     def beside_prompt(self, n_rows: int) -> None:
         """It computes so many rows of prompts, and nobody else waits for it."""
+        self._is_awaited = True
         step_s = self._pace.costs.mixed_s(0, n_rows)
         if step_s is not None and self._pace.itl_target_s is not None:
             self._go_unnoticed(step_s)
 
     def hurry(self) -> None:
         """Somebody waits for the room of what goes out next."""
+        self._is_awaited = True
         self._left_out += self._left_hurried
         self._left_hurried = 0
 
@@ -89,7 +97,9 @@ class CopyBudget:
         if self._n_out and not self._n_back:
             self._out_s = smoothed(self._out_s, elapsed_s / self._n_out)
         elif self._n_back and not self._n_out:
-            self._back_s = smoothed(self._back_s, elapsed_s / self._n_back)
+            if self._has_come_back:
+                self._back_s = smoothed(self._back_s, elapsed_s / self._n_back)
+            self._has_come_back = True
         self._n_out = self._n_back = 0
 
     def loaded(self, n_cells: int, elapsed_s: float) -> None:
@@ -97,13 +107,16 @@ class CopyBudget:
         self._load_cell_s = smoothed(self._load_cell_s, elapsed_s / n_cells)
 
     def is_worth_saving(self, n_cells: int) -> bool:
-        """To copy them out and, one day, back, is less than to compute them again."""
+        """To copy them back, one day, is less than to compute them again; to copy them out, too,
+        where somebody waits meanwhile."""
+        if not self._is_awaited:
+            return self._is_worth(n_cells, self._back_s, n_cells)
         cell_s = None if self._out_s is None else self._out_s + (self._back_s or self._out_s)
         return self._is_worth(n_cells, cell_s, n_cells)
 
     def is_worth_restoring(self, n_cells: int, n_tokens: int, *, on_disk: bool) -> bool:
         """To copy them back, for what so many tokens of them save to compute."""
-        cell_s = self._back_s or self._out_s
+        cell_s = self._back_s  # unknown, it is tried: copying out touches memory for the first time
         if cell_s is not None and on_disk:
             cell_s += self._load_cell_s or 0.0
         return self._is_worth(n_cells, cell_s, n_tokens)

@@ -11,9 +11,18 @@ def budget(target_s=0.1, step_s=0.05, out_s=None):
     """Steps of one stream take `step_s`; a cell takes `out_s` to copy out, once that is known."""
     made = CopyBudget(Pace(target_s, StepCosts({1: step_s}, {512: 1.0})), N_CELLS)
     if out_s:
-        made.went_out(1)
-        made.observe(out_s)
+        go_out(made, 1, out_s)
     return made
+
+
+def go_out(budget, n_cells, elapsed_s):
+    budget.went_out(n_cells)
+    budget.observe(elapsed_s)
+
+
+def come_back(budget, n_cells, elapsed_s):
+    budget.came_back(n_cells)
+    budget.observe(elapsed_s)
 
 
 def taken(budget):
@@ -67,22 +76,47 @@ def test_what_comes_back_takes_as_long_as_it_takes_while_no_stream_runs():
 
 
 def test_a_step_that_copies_both_ways_teaches_nothing():
-    made = budget()
+    made = budget(out_s=0.0001)
+    made.begin(1)
     made.went_out(10)
-    made.came_back(10)
-    made.observe(100.0)
+    come_back(made, 10, 100.0)
     assert made.is_worth_saving(512)
-    made.went_out(10)
-    made.observe(100.0)
+    go_out(made, 10, 100.0)
     assert not made.is_worth_saving(512)
+
+
+def test_the_first_copy_back_tells_nothing():
+    """It found no buffers for the device: if it were believed, no other would follow."""
+    made = budget()
+    come_back(made, 64, 10.0)
+    assert made.is_worth_restoring(512, 512, on_disk=False)
+    come_back(made, 64, 10.0)
+    assert not made.is_worth_restoring(512, 512, on_disk=False)
 
 
 def test_what_is_slower_to_copy_than_to_compute_is_computed():
     made = budget(out_s=0.0012)
+    made.begin(1)
     assert not made.is_worth_saving(512)  # out and back: 1.2 s; to compute them, one
     made = budget(out_s=0.0004)
+    made.begin(1)
     assert made.is_worth_saving(512)
+    for _ in range(2):
+        come_back(made, 512, 512 * 0.0004)
     assert made.is_worth_restoring(512, 512, on_disk=False)
     assert not made.is_worth_restoring(512, 16, on_disk=False)
     made.loaded(512, 2.0)
     assert not made.is_worth_restoring(512, 512, on_disk=True)
+
+
+def test_while_nobody_waits_only_the_way_back_counts():
+    made = budget(out_s=0.01)
+    for wait in (lambda: made.begin(1), lambda: made.beside_prompt(64), made.hurry):
+        made.begin(0)
+        assert made.is_worth_saving(512)
+        wait()
+        assert not made.is_worth_saving(512)
+    for _ in range(2):
+        come_back(made, 512, 1.2)
+    made.begin(0)
+    assert not made.is_worth_saving(512)  # 1.2 s; to compute them, one
