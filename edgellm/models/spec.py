@@ -149,11 +149,7 @@ def model_spec(headers: Sequence[GGUFHeader], name: str, quant: str | None = Non
     """
     first = headers[0]
     arch = _servable_architecture(first)
-    tensors = [tensor for header in headers for tensor in header.tensors]
-    if not tensors:
-        raise BadGGUF(f"{name} has no tensors", hint="a vocabulary alone can't be served")
-    if lora := next((one.name for one in tensors if _ADAPTER_PART in one.name), None):
-        raise BadGGUF(f"{lora!r} belongs to an adapter (LoRA), not to a model")
+    tensors = _models_tensors(headers, name)
     memory = layer_memory(first)
     n_expert, n_expert_used = _experts(first, arch, len(memory))
     weights = _Weights(tensors, len(memory), _n_loaded(first, arch, len(memory)), arch)
@@ -188,6 +184,16 @@ def model_spec(headers: Sequence[GGUFHeader], name: str, quant: str | None = Non
         graph=graph_facts(first),
         n_merges=_n_merges(first),
     )
+
+
+def _models_tensors(headers: Sequence[GGUFHeader], name: str) -> list[TensorInfo]:
+    """Raises BadGGUF where they are not a model's."""
+    tensors = [tensor for header in headers for tensor in header.tensors]
+    if not tensors:
+        raise BadGGUF(f"{name} has no tensors", hint="a vocabulary alone can't be served")
+    if lora := next((one.name for one in tensors if _ADAPTER_PART in one.name), None):
+        raise BadGGUF(f"{lora!r} belongs to an adapter (LoRA), not to a model")
+    return tensors
 
 
 def layer_of(tensor_name: str) -> int | None:

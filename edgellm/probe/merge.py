@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgellm.probe import advice
-from edgellm.probe.hardware import MOST_W, Device, MemoryPool, PeerLink, Serving
+from edgellm.probe.hardware import MOST_W, Backend, Device, MemoryPool, PeerLink, Serving
 from edgellm.probe.known.catalog import Catalog, DeviceRow
 from edgellm.probe.pci import normal_address
 from edgellm.probe.registry import GgmlDevice, Registry
@@ -135,16 +135,7 @@ class Placed:
 
 def place(found: Pair, registry: Registry | None, host: MemoryPool, catalog: Catalog) -> Placed:
     card, ggml = found.card, found.ggml
-    note = card.note if card else None
-    backend = ggml.backend if ggml else "none"
-    if ggml is None and card is not None:
-        note = _joined(note, advice.why_unused(card, registry))
-    elif ggml is not None and registry is not None:
-        obstacle = advice.why_unrunnable(card, ggml, registry) or _why_unwise(ggml, registry)
-        if obstacle:
-            backend, note = "none", obstacle
-        elif card is not None:
-            note = _joined(note, advice.why_less(card, ggml)) or None
+    backend, note = _use(card, ggml, registry)
     own_pool, shares_host = _memory(found, host, catalog)
     told, total = card or _UNTOLD, (own_pool or host).total_bytes
     known = catalog.row(_name(found), total, told.n_gpu_cores)
@@ -174,6 +165,21 @@ def place(found: Pair, registry: Registry | None, host: MemoryPool, catalog: Cat
         ggml_address=ggml.device_id if ggml else None,
     )
     return Placed(device, own_pool, shares_host, known)
+
+
+def _use(
+    card: Card | None, ggml: GgmlDevice | None, registry: Registry | None
+) -> tuple[Backend, str | None]:
+    """Which backend computes on it, and what is to be said of that."""
+    note = card.note if card else None
+    if ggml is None:
+        return "none", _joined(note, advice.why_unused(card, registry)) if card else None
+    if registry is None:
+        return ggml.backend, note
+    obstacle = advice.why_unrunnable(card, ggml, registry) or _why_unwise(ggml, registry)
+    if obstacle:
+        return "none", obstacle
+    return ggml.backend, _joined(note, advice.why_less(card, ggml)) or None if card else None
 
 
 def _sliced(found: Pair, known: DeviceRow, total_bytes: int, whole: float | None) -> float | None:
