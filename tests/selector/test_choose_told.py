@@ -10,6 +10,7 @@ from selector_machines import machine, powered
 from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose
 from edgellm.selector.plan import Goal
+from edgellm.selector.speed.speed_profile import Calibration
 
 
 def test_a_plan_tells_first_token_all_streams_and_power():
@@ -52,6 +53,28 @@ def test_fast_cores_are_the_threads_where_cores_differ():
     uneven = replace(hardware, cpu=replace(hardware.cpu, n_fast_cores=6))
     assert plan_of(uneven).n_threads == 6
     assert plan_of(hardware).n_threads == 8
+
+
+def speeds_told(spec, **speed):
+    profiles = load_profiles()
+    profiles = replace(profiles, speed=replace(profiles.speed, **speed))
+    plan = choose(machine((24, 900)), [specs.candidate(spec)], Goal(), profiles)
+    return [why for why in plan.reasons if "edgellm bench MODEL measures it" in why]
+
+
+def test_a_machine_that_has_measured_nothing_yet_is_told_how_to():
+    seen = Calibration("Card 0", "cuda", "1", "llama", decode_ratio=0.7, n_decode=3)
+    (why,) = speeds_told(specs.dense(), build="1")
+    assert why.startswith("no model's speed was measured on Card 0 yet")
+    assert speeds_told(specs.dense(), build="1", calibrations=(seen,)) == []
+    assert speeds_told(specs.dense()) == [], "a described machine"
+
+
+def test_of_a_tiny_model_the_speed_is_said_to_be_a_guess_whatever_was_measured():
+    tiny = specs.dense(n_layers=5, n_embd=256, n_ff=512, n_head=4, n_head_kv=4, n_vocab=512)
+    seen = Calibration("Card 0", "cuda", "1", "llama", decode_ratio=0.7, n_decode=3)
+    (why,) = speeds_told(tiny, build="1", calibrations=(seen,))
+    assert "fixed costs, which are guessed: the speed range is wide" in why
 
 
 def test_an_architecture_that_this_llama_cpp_lacks_is_planned_and_said():

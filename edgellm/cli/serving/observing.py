@@ -26,11 +26,10 @@ from edgellm.runner.engine import Engine
 from edgellm.runner.inflight import EventStream
 from edgellm.runner.supervisor import Supervisor
 from edgellm.selector.plan import Plan
-from edgellm.units import MIB
+from edgellm.selector.speed.speed_profile import LEAST_MEASURED_BYTES
 
 _MOST_OBSERVED = 3  # of each kind, after each load
 _LEAST_OUTPUT, _LEAST_PROMPT = 16, 128  # tokens; less is mostly noise
-_LEAST_WEIGHT_BYTES = 64 * MIB  # of a smaller model the fixed costs are all that is measured
 _BUSY_RATIO = 1.5  # of the cores, that wait to run: more than a worker of ours would keep busy
 _LOOK_EVERY_S, _PATIENCE_S = 0.2, 10.0  # for a sample that was taken after the load
 
@@ -53,7 +52,7 @@ class Observer:
 
     def supervise(self, prepared: Prepared, plan: Plan, max_queue: int) -> Engine:
         path, spec, adapters = str(prepared.path), prepared.spec, prepared.adapters
-        if plan.embedding or prepared.is_demo or spec.weight_bytes < _LEAST_WEIGHT_BYTES:
+        if plan.embedding or prepared.is_demo or spec.weight_bytes < LEAST_MEASURED_BYTES:
             return Supervisor(path, plan, max_queue=max_queue, adapters=adapters)
         left = {"decode": _MOST_OBSERVED, "prefill": _MOST_OBSERVED}
 

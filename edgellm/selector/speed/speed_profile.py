@@ -9,6 +9,7 @@ from dataclasses import field, replace
 from math import inf
 
 from edgellm.probe.hardware import Backend, Cpu, Device
+from edgellm.units import MIB
 from edgellm.values import frozen
 
 Parts = tuple[tuple[str, float], ...]  # types of tensors, each with its part of the weights
@@ -165,6 +166,9 @@ class CpuSpeed:
     def kernels_of(self, cpu: Cpu) -> CpuKernels:
         """The last row matches every CPU."""
         return next((row for row in self.kernels if row.matches(cpu)), self.kernels[-1])
+
+
+LEAST_MEASURED_BYTES = 64 * MIB  # of weights: of a smaller model fixed costs are all that is seen
 
 
 @frozen

@@ -9,7 +9,13 @@ from edgellm.probe.links import link_bytes_s
 from edgellm.selector.memory.shape import ContextShape
 from edgellm.selector.plan import Placement, Share
 from edgellm.selector.speed.rates import Rates, rates_of
-from edgellm.selector.speed.speed_profile import BackendFamily, Calibration, SpeedProfile, Spread
+from edgellm.selector.speed.speed_profile import (
+    LEAST_MEASURED_BYTES,
+    BackendFamily,
+    Calibration,
+    SpeedProfile,
+    Spread,
+)
 from edgellm.selector.speed.work import Step, Work, host_experts, main_type, share_work
 from edgellm.values import frozen
 
@@ -97,7 +103,7 @@ class _Route:
         if known is not None:
             ratio = known.prefill_ratio if self._is_prompt else known.decode_ratio
             time_s = apart_s + (time_s - apart_s) / (ratio or 1.0)
-            spread = self._calibrated(known)
+            spread = spread if self._is_tiny else self._calibrated(known)
         return Stage(time_s, spread.wider(wider), device_id, apart_s)
 
     def _apart_s(self, rates: Rates, work: Work) -> float:
@@ -224,7 +230,13 @@ class _Route:
         is_guess = self.hardware.pool(device.pool_id).bandwidth_bytes_s is None
         if self._is_prompt and device.backend != "cpu" and device.fp16_flops_s is None:
             is_guess = True
+        is_guess |= self._is_tiny and not self._is_prompt
         return spread.wider(self.profile.unknown_spread) if is_guess else spread
+
+    @property
+    def _is_tiny(self) -> bool:
+        """What was measured of others says little of its fixed costs, and those are its time."""
+        return self.spec.weight_bytes < LEAST_MEASURED_BYTES
 
     def _calibrated(self, known: Calibration) -> Spread:
         seen = known.prefill_spread if self._is_prompt else known.decode_spread

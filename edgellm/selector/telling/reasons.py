@@ -18,6 +18,8 @@ from edgellm.selector.search.options import Miss, Option, Unmet
 from edgellm.selector.search.ranking import wants_throughput
 from edgellm.selector.search.settings import Setting
 from edgellm.selector.search.variants import devices_of
+from edgellm.selector.speed.speed_profile import LEAST_MEASURED_BYTES
+from edgellm.selector.speed.work import main_type
 from edgellm.selector.telling.contexts import context_sentences
 from edgellm.selector.telling.describe import layers_text, names_of
 from edgellm.selector.telling.weighed import is_clearly_faster, losses, why_on_cpu
@@ -51,6 +53,7 @@ def reasons(confirmed: Confirmed) -> tuple[str, ...]:
         *_replica_sentences(decision),
         *_power_sentences(chosen, goal),
         *_unknown_sentences(chosen, placement, hardware),
+        *_unmeasured_sentences(confirmed),
         *_round_sentences(confirmed),
         *_pin_sentences(goal, hardware),
     )
@@ -341,6 +344,28 @@ def _unknown_sentences(option: Option, placement: Placement, hardware: Hardware)
         yield (
             f"this llama.cpp doesn't know the architecture {spec.architecture!r}: the plan is made "
             "from the tensors' bytes, its ranges are wide, and a newer llama.cpp has to serve it"
+        )
+
+
+def _unmeasured_sentences(confirmed: Confirmed) -> Iterator[str]:
+    """Whose speed nobody has seen on this machine. Of a described one nobody ever will."""
+    chosen, machine = confirmed.decision.chosen, confirmed.decision.question.machine
+    spec, speed, hardware = chosen.candidate.spec, machine.speed, machine.hardware
+    if chosen.setting.embedding:
+        return
+    if spec.weight_bytes < LEAST_MEASURED_BYTES:
+        yield (
+            "most of the time of so small a model are fixed costs, which are guessed: the speed "
+            "range is wide (edgellm bench MODEL measures it)"
+        )
+        return
+    at_work = [hardware.device(s.device_id) for s in confirmed.placement.shares if s.computes]
+    model = spec.architecture, main_type(spec)
+    unseen = [one for one in at_work if speed.calibration(one, *model, prompt=False) is None]
+    if speed.build is not None and unseen:
+        yield (
+            f"no model's speed was measured on {names_of(unseen)} yet: the range is that of others "
+            "(edgellm bench MODEL measures it while nothing else runs, and the next plan knows)"
         )
 
 

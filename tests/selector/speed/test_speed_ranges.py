@@ -51,6 +51,16 @@ def test_a_calibration_by_another_type_of_weights_is_less_sure_and_its_own_goes_
     assert both.p90 / both.p10 < one.p90 / one.p10
 
 
+def test_what_larger_models_told_makes_nobody_sure_of_a_tiny_one():
+    tiny = specs.dense(n_layers=5, n_embd=256, n_ff=512, n_head=4, n_head_kv=4, n_vocab=512)
+    card = machine((24, 900))
+    row = Calibration("Card 0", "cuda", "1", "llama", decode_ratio=0.7, n_decode=3)
+    for profile in (SPEED, replace(SPEED, build="1", calibrations=(row,))):
+        found = decode(tiny, card, profile=profile)
+        assert found.p10 < 0.6 * found.p50
+        assert found.p90 > 1.5 * found.p50
+
+
 def test_a_calibration_of_another_device_changes_nothing():
     spec, card = specs.dense(), machine((24, 900))
     row = Calibration(
