@@ -306,6 +306,9 @@ async def test_whether_the_model_thinks_is_said_with_a_key():
             await ask(pilot, "hi")
             await until(lambda i=i: transcript(app).count("3 tokens") == i)
             await pilot.press("ctrl+t")
+            facts = app.screen.query_one("#facts", Canvas).text()
+            signs = [sign for sign in ("no thoughts", "thinks first") if sign in facts]
+            assert signs == [["no thoughts"], ["thinks first"], [], ["no thoughts"]][i - 1]
         asked = [question.get("enable_thinking") for question in server.questions]
         assert asked == [None, False, True, None]
 

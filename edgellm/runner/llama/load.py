@@ -148,13 +148,13 @@ def listener(lines: list[str] | None) -> Any:
 
 
 def _progress(on_progress: Callable[[float], None]) -> Any:
-    """At most ten times a second: llama.cpp calls it for every tensor."""
+    """At most ten times a second, as llama.cpp calls it for every tensor; and that all are read."""
     last_s = 0.0
 
     def on_load(progress_ratio: float, _: Any) -> bool:
         nonlocal last_s
         now_s = time.monotonic()
-        if now_s - last_s > 0.1:
+        if now_s - last_s > 0.1 or progress_ratio >= 1:
             last_s = now_s
             on_progress(progress_ratio)
         return True

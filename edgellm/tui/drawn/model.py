@@ -116,6 +116,9 @@ def trouble(model: ModelStatus, width: int) -> Block:
 
 
 def _progress(model: ModelStatus, room: int) -> Line:
+    """Of the weights; what comes behind them has no bar."""
+    if model.progress_ratio is not None and model.progress_ratio >= 1:
+        return (Span(joined(("making the context …", "all weights are read"), room)),)
     share = f" {numbers.percent(model.progress_ratio)}"
     return (*bar(model.progress_ratio, room - len(share)), Span(share))
 

@@ -29,10 +29,10 @@ from edgellm.tui.transcript import AnswerBlock, Hint, Transcript
 from edgellm.tui.view import View
 from edgellm.units import format_rate
 
-_THINKS = {
-    None: "thinks or doesn't, as it does by itself",
-    False: "answers at once",
-    True: "thinks before it answers",
+_THINKS: dict[bool | None, tuple[str, Line]] = {  # what is told, and the sign of it that stays
+    None: ("thinks or doesn't, as it does by itself", ()),
+    False: ("answers at once", (Span("  no thoughts", "accent"),)),
+    True: ("thinks before it answers", (Span("  thinks first", "accent"),)),
 }
 _FRAME_S, _LONG_FRAME_S, _LONG_CHARS = 0.07, 0.25, 12_000  # a long answer costs more to wrap
 
@@ -79,7 +79,7 @@ class ChatScreen(Screen[None]):
         self._banner.show([banner(view, width)])
         self._newer_view.set()
         self._facts.set_class(not view.is_live, "-stale")
-        self._facts.show([_facts(view, self._last_tok_s, width)])
+        self._facts.show([_facts(view, self._thinks, self._last_tok_s, width)])
 
     async def on_prompt_sent(self, event: Prompt.Sent) -> None:
         if self._is_answering:
@@ -108,7 +108,8 @@ class ChatScreen(Screen[None]):
         """By turns as the model does, not at all, always. From the next question on."""
         later = (*_THINKS, *_THINKS)[list(_THINKS).index(self._thinks) + 1]
         self._thinks = later
-        self._tell(f"from the next question on the model {_THINKS[later]}")
+        self.draw(self._top.view)
+        self._tell(f"from the next question on the model {_THINKS[later][0]}")
 
     async def action_new(self) -> None:
         if self._answering and self._stopped():
@@ -211,13 +212,14 @@ class ChatScreen(Screen[None]):
         return cast("Follower", self.app)
 
 
-def _facts(view: View, last_tok_s: float | None, width: int) -> Line:
+def _facts(view: View, thinks: bool | None, last_tok_s: float | None, width: int) -> Line:
     """While one answer is written, its speed; beside others the mean of all. Afterwards the last
-    answer's own, said so."""
+    answer's own, said so. What is asked of its thoughts stands there, too."""
     model = view.model
     if model is None:
         return spread((Span(" no model", "dim"),), (), width)
-    left = (Span(f" {fit(model.name, width // 3)}  ", "strong"), *state_note(model, view))
+    name = Span(f" {fit(model.name, width // 3)}  ", "strong")
+    left = (name, *state_note(model, view), *_THINKS[thinks][1])
     cells = f"{numbers.short_count(model.n_cells_used)}/{numbers.short_count(model.n_cells)} cells"
     queue = f"{model.n_running} running · {model.n_waiting} waiting"
     is_idle = model.n_running == 0

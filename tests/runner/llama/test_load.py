@@ -59,10 +59,10 @@ def planned(path):
     ), cpu_only
 
 
-def loaded(path, plan):
+def loaded(path, plan, on_progress=lambda ratio: None):
     from edgellm.runner.llama.load import load
 
-    return load(os.fsencode(path), plan, lambda ratio: None)
+    return load(os.fsencode(path), plan, on_progress)
 
 
 @pytest.mark.model
@@ -115,6 +115,18 @@ def test_of_a_cut_layer_the_hosts_matrices_are_sent_to_the_cpu_and_no_others(nam
     }
     (share,) = measured_shares(taken.memory, placement, hardware)
     assert share.weight_bytes == pytest.approx(plan.shares[0].weight_bytes, rel=0.01)
+
+
+@pytest.mark.model
+@needs_shared_models
+def test_that_all_weights_are_read_is_told_however_fast_it_was():
+    """What comes behind them takes a while, and whoever looks on wants to know that."""
+    path = SHARED_MODELS / "babyllama105-q4_0.gguf"
+    plan, _ = planned(path)
+    told = []
+    loaded(path, plan, told.append)
+    assert told[-1] == 1.0
+    assert len(told) < 10, "not for each tensor"
 
 
 def sent_elsewhere(path, plan) -> list[str]:

@@ -171,6 +171,9 @@ def test_a_loading_model_shows_how_far_it_is():
     loading = model(state="loading", progress_ratio=0.42)
 
     assert "42 %" in shown(dashboard(seen(ordinary(models=(loading,))), 80, 23))
+    nearly, read = (model(state="loading", progress_ratio=ratio) for ratio in (0.99, 1.0))
+    assert "99 %" in shown(dashboard(seen(ordinary(models=(nearly,))), 80, 23))
+    assert "making the context …" in shown(dashboard(seen(ordinary(models=(read,))), 80, 23))
 
 
 def test_with_many_streams_no_measured_speed_stands_beside_one_streams_prediction():

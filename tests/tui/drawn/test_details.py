@@ -4,7 +4,7 @@ from edgellm.status import MemoryParts, ShareStatus
 from edgellm.tui.drawn.details import plan_details
 from edgellm.tui.drawn.legend import legend
 from edgellm.tui.drawn.lines import width_of
-from edgellm.tui.drawn.log import tone_of, whole_log
+from edgellm.tui.drawn.log import log_card, tone_of, whole_log
 from edgellm.tui.view import Played, View
 
 
@@ -80,6 +80,34 @@ def test_long_log_lines_are_wrapped_and_bad_ones_marked():
     assert tone_of("E error loading model") == "bad"
     assert tone_of("warning: no GPU") == "warn"
     assert tone_of("load_tensors: done") == "dim"
+
+
+def log_rows(log, width, height):
+    block = log_card(seen(ordinary(log=log)), width, height)
+    assert all(width_of(line) == width for line in block)
+    return [line.strip("│").rstrip().removeprefix(" ") for line in text(block).split("\n")]
+
+
+def test_the_newest_log_lines_are_whole_and_where_the_oldest_is_cut_the_card_says_so():
+    long = "health of demo: " + "a word " * 12
+    top, *rows, _ = log_rows(("one", long, "two"), 40, 7)
+    assert rows == [
+        "one",
+        "health of demo: a word a word a",
+        "  word a word a word a word a word a",
+        "  word a word a word a word a word",
+        "two",
+    ]
+    assert "l shows" not in top
+    top, *rows, _ = log_rows(("one", long, "two"), 40, 5)
+    assert rows == [
+        "health of demo: a word a word a",
+        "  word a word a word a word a word …",
+        "two",
+    ]
+    assert "l shows all of it" in top
+    assert log_rows(("one", "two", "three"), 40, 4)[1:3] == ["two", "three"]
+    assert log_rows((), 40, 4)[1:3] == ["", ""]
 
 
 def test_the_help_names_every_key_and_fits_a_small_screen():
