@@ -10,6 +10,7 @@ import itertools
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import psutil
@@ -37,6 +38,8 @@ from edgellm.runner.messages import (
     LoadAdapter,
     LoadFailed,
     Loading,
+    Obeyed,
+    Question,
     ReadSteps,
     Ready,
     Rerank,
@@ -45,7 +48,6 @@ from edgellm.runner.messages import (
     Steps,
     Tokenize,
     Tokenized,
-    ToWorker,
     UnloadAdapter,
 )
 from edgellm.runner.receiver import Receiver
@@ -54,6 +56,8 @@ from edgellm.runner.words import Words
 from edgellm.selector.plan import Plan
 
 _MAX_HELD_BYTES = 256 << 20
+
+_Reply = TypeVar("_Reply", bound=Reply)
 
 
 class Supervisor:
@@ -274,34 +278,28 @@ class Supervisor:
 
     async def embed(self, inputs: tuple[str | tuple[int, ...], ...], norm: int = 2) -> Embedded:
         """Raises what the worker refuses it with, and WorkerDied."""
-        request_id = next(self._request_ids)
-        answer = await self._ask(request_id, Embed(request_id, inputs, norm))
-        assert isinstance(answer, Embedded)
-        return answer
+        return await self._ask(Embed(next(self._request_ids), inputs, norm), Embedded)
 
     async def rerank(
         self, query: str, documents: tuple[str, ...], max_doc_tokens: int | None = None
     ) -> Scored:
-        request_id = next(self._request_ids)
-        asked = Rerank(request_id, query, documents, max_doc_tokens)
-        answer = await self._ask(request_id, asked)
-        assert isinstance(answer, Scored)
-        return answer
+        asked = Rerank(next(self._request_ids), query, documents, max_doc_tokens)
+        return await self._ask(asked, Scored)
 
     async def tokenize(
         self, text: str, add_special: bool, *, parse_special: bool = True, with_pieces: bool = False
     ) -> Tokenized:
         request_id = next(self._request_ids)
         asked = Tokenize(request_id, text, add_special, parse_special, with_pieces)
-        return await self._words(asked)
+        return await self._ask(asked, Tokenized)
 
     async def detokenize(self, tokens: tuple[int, ...]) -> Tokenized:
-        return await self._words(Detokenize(next(self._request_ids), tokens))
+        return await self._ask(Detokenize(next(self._request_ids), tokens), Tokenized)
 
     async def infill(self, asked: Infill) -> tuple[int, ...]:
         """The prompt's tokens; the request's id is ours to give."""
         asked = msgspec.structs.replace(asked, request_id=next(self._request_ids))
-        return (await self._words(asked)).tokens
+        return (await self._ask(asked, Tokenized)).tokens
 
     async def load_adapter(self, name: str, path: Path) -> Adapter:
         """Returns when requests can ask for it. Raises BadGGUF, BadRequest, ModelNotFound,
@@ -309,9 +307,9 @@ class Supervisor:
         async with self._loading_adapter:
             adapter = self.adapters.new(name, str(path))
             await asyncio.to_thread(self._check_adapter, path)
-            request_id = next(self._request_ids)
+            asked = LoadAdapter(next(self._request_ids), adapter.id, os.fsencode(path))
             try:
-                await self._ask(request_id, LoadAdapter(request_id, adapter.id, os.fsencode(path)))
+                await self._ask(asked, Obeyed)
             except asyncio.CancelledError:
                 self._unload(adapter)  # the worker may have it, and no list would
                 raise
@@ -326,9 +324,8 @@ class Supervisor:
         """Who asks for it from here on is refused; answers that use it go on to their end."""
         self._check_room()  # once it is off the list, nothing may keep it in the worker
         adapter = self.adapters.remove(name)
-        request_id = next(self._request_ids)
         try:
-            await self._ask(request_id, UnloadAdapter(request_id, adapter.id))
+            await self._ask(UnloadAdapter(next(self._request_ids), adapter.id), Obeyed)
         except asyncio.CancelledError:
             self._unload(adapter)
             raise
@@ -339,27 +336,24 @@ class Supervisor:
         request_id = next(self._request_ids)
         self._send(request_id, encode_request(UnloadAdapter(request_id, adapter.id)))
 
-    async def _words(self, question: Tokenize | Detokenize | Infill) -> Tokenized:
-        answer = await self._ask(question.request_id, question)
-        assert isinstance(answer, Tokenized)
-        return answer
-
     async def steps(self, n: int) -> Steps:
-        request_id = next(self._request_ids)
-        answer = await self._ask(request_id, ReadSteps(request_id, n))
-        assert isinstance(answer, Steps)
-        return answer
+        return await self._ask(ReadSteps(next(self._request_ids), n), Steps)
 
-    async def _ask(self, request_id: int, question: ToWorker) -> Reply:
+    async def _ask(
+        self, question: Embed | Rerank | Question | ReadSteps, kind: type[_Reply]
+    ) -> _Reply:
+        """What answers it, which is of this kind."""
         self._check_room()
         frame = encode_request(question)
-        reply = self._inflight.expect(request_id)
-        self._send(request_id, frame)
+        reply = self._inflight.expect(question.request_id)
+        self._send(question.request_id, frame)
         try:
-            return await reply
+            answer = await reply
         except asyncio.CancelledError:
-            self._abandon(request_id)
+            self._abandon(question.request_id)
             raise
+        assert isinstance(answer, kind)
+        return answer
 
     def _abandon(self, request_id: int) -> None:
         """The client left before its answer ended."""
