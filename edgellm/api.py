@@ -282,7 +282,7 @@ def _where(model: str | None, server: Server | str | None) -> _Address:
     if server is not None:
         raise BadRequest(f"{_shown(server)} is no server", hint="a Server, or the URL of one")
     if model is None:
-        return _Address(the_server()[0])
+        return _Address(the_server(named_by='server="{url}"')[0])
     found = server_of(model)
     if found is None:
         raise NotServing(

@@ -18,6 +18,7 @@ from edgellm.tui.drawn.untrusted import clean
 from edgellm.tui.told.exchange import PATIENCE_S
 
 _SHORT_S = 2.0  # for their names only
+_FLAG = "--host {url}"
 _START_ONE = "start one: edgellm up, or edgellm serve MODEL"
 
 
@@ -111,17 +112,26 @@ def having(model: str, found: Found) -> tuple[str, ModelStatus] | None:
 
 
 def the_server(
-    model: str | None = None, *, host: str | None = None, hint: str = _START_ONE
+    model: str | None = None,
+    *,
+    host: str | None = None,
+    hint: str = _START_ONE,
+    named_by: str = _FLAG,
 ) -> tuple[str, Status]:
     """The only one, or the one that has `model`. Raises as `look` and `only` do."""
-    return only(look(host), model, hint=hint)
+    return only(look(host), model, hint=hint, named_by=named_by)
 
 
 def only(
-    found: Found, model: str | None = None, *, hint: str = _START_ONE, or_all: str = ""
+    found: Found,
+    model: str | None = None,
+    *,
+    hint: str = _START_ONE,
+    named_by: str = _FLAG,
+    or_all: str = "",
 ) -> tuple[str, Status]:
-    """Of those that were found. `or_all`: what takes every one of several. Raises NotServing,
-    BadRequest when unclear."""
+    """Of those that were found. `named_by` is how one of several is named, `or_all` what takes
+    every one. Raises NotServing, BadRequest when unclear."""
     meant = tuple(
         (url, status)
         for url, status in found.answering
@@ -134,7 +144,7 @@ def only(
     if len(meant) > 1:
         raise BadRequest(
             f"{len(meant)} servers are running: {', '.join(_named(*one) for one in meant)}",
-            hint=f"say which: --host {meant[0][0]}, or its model{or_all}",
+            hint=f"say which: {named_by.format(url=meant[0][0])}, or its model{or_all}",
         )
     return meant[0]
 

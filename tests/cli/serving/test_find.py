@@ -200,6 +200,9 @@ def test_of_two_servers_one_must_be_named(live):
             caught.value.hint == f"say which: --host {newest}, or its model; --all stops them all"
         )
         assert the_server("tiny")[0] == live.url
+        with pytest.raises(BadRequest) as caught:
+            the_server(named_by='server="{url}"')
+        assert caught.value.hint == f'say which: server="{newest}", or its model'
 
 
 def test_who_asks_for_the_only_server_is_told_of_the_one_that_could_not_be_asked(locked):
