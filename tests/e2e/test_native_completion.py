@@ -1,5 +1,7 @@
 """llama-server's own route for text, and chats that have begun, with the demo model behind."""
 
+import json
+
 import httpx2
 import pytest
 from live import live_server
@@ -47,3 +49,22 @@ def test_it_says_what_openais_route_says_and_which_tokens_that_were():
     assert len(native["tokens"]) == native["tokens_predicted"] == 8
     assert told["content"] == text
     assert len(native["completion_probabilities"]) == 8
+
+
+@pytest.mark.parametrize("route", ["/completion", "/v1/completions", "/v1/chat/completions"])
+def test_a_stream_tells_how_far_its_prompt_is_and_its_pace_as_the_end_tells_it(route):
+    text = "Once upon a time there was a fox. " * 20
+    asked = GREEDY | {"prompt": text, "messages": [{"role": "user", "content": text}]}
+    notes = {"stream": True, "return_progress": True, "timings_per_token": True}
+    with live_server() as live, httpx2.Client(base_url=live.url, timeout=60) as http:
+        told = http.post(route, json=asked | notes | {"max_tokens": 4}).text
+    lines = [line.removeprefix("data: ") for line in told.split("\n\n") if "data: {" in line]
+    chunks = [json.loads(line) for line in lines]
+    read = [one["prompt_progress"] for one in chunks if "prompt_progress" in one]
+    first, last = read[0], read[-1]
+    assert (first["processed"], last["processed"]) == (first["cache"], last["total"])
+    *so_far, end = [one["timings"] for one in chunks if "timings" in one]
+    assert [one["predicted_n"] for one in so_far][-1] == end["predicted_n"] == 4
+    assert {one["prompt_n"] for one in so_far} == {end["prompt_n"]}
+    assert end["prompt_n"] == last["total"] - last["cache"]
+    assert so_far[-1]["prompt_ms"] == end["prompt_ms"] == pytest.approx(last["time_ms"], abs=1)
