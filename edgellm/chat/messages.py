@@ -195,6 +195,7 @@ class GenerateParams:
     logprobs: int | None = None  # rivals shown for each token; None: no logprobs at all
     post_sampling_probs: bool = False  # they are what the samplers left, not the model's own
     cache_prompt: bool = True
+    is_read: bool = True  # as it comes, word for word; else its end is what is waited for
     claim: Claim = field(default_factory=Claim)
     n_draft_max: int | None = None  # tokens guessed in one step; 0: none. None: as many as pay
     n_draft_min: int = 0  # fewer guesses than that are not worth a step's while

@@ -3,6 +3,7 @@
 import collections
 import random
 import re
+from dataclasses import replace
 
 import pytest
 from runner_fakes import FakeBackend, answer
@@ -33,6 +34,18 @@ def test_a_long_prompt_does_not_stall_a_running_stream(limits):
     for n in range(2, 8):
         step(scheduler, backend, answers)
         assert len(answers[0]) == n
+
+
+@pytest.mark.parametrize(("readers", "waits"), [((), False), ((0,), True), ((1,), False)])
+def test_answers_that_nobody_reads_as_they_come_make_no_prompt_wait(readers, waits):
+    costs, limits = StepCosts({1: 0.1}, {100: 1.0}), replace(LIMITS, n_batch=128)
+    scheduler, backend, answers = Scheduler(limits, Pace(0.2, costs)), FakeBackend(limits), {}
+    for request_id, tokens in enumerate(([5], [6] * 90)):
+        params = GenerateParams(is_read=request_id in readers)
+        answers[request_id] = []
+        scheduler.add(Sequence(request_id, tokens, 95, params))
+        step(scheduler, backend, answers)
+    assert bool(answers[1]) != waits
 
 
 class Took:

@@ -106,6 +106,7 @@ class _Body(msgspec.Struct, kw_only=True):
             structure=_structure(self.format),
             logprobs=(self.top_logprobs or 0) if self.logprobs else None,
             n_draft_max=options.draft_num_predict,
+            is_read=self.stream is not False,
             pictures=pictures,
         )
 

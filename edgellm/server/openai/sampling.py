@@ -70,6 +70,7 @@ class Sampling(Samplers, kw_only=True):
             logprobs=(self.n_probs or None) if logprobs is None else logprobs,
             post_sampling_probs=self.post_sampling_probs or False,
             cache_prompt=self.cache_prompt is not False,
+            is_read=self.stream or False,
             n_draft_max=self.draft_max,
             n_draft_min=self.draft_min or 0,
             draft_p_min=self.draft_p_min or 0.0,
