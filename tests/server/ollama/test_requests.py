@@ -9,6 +9,7 @@ from msgspec import inspect
 from edgellm.chat.messages import (
     ChatRequest,
     CompletionRequest,
+    GenerateParams,
     JSONSchema,
     Message,
     SamplingParams,
@@ -42,7 +43,7 @@ def test_a_chat_streams_unless_it_says_otherwise():
 
 def test_a_plain_chat_is_what_the_other_dialects_make_of_one():
     assert chat(stream=False).asked == ChatRequest(
-        "tiny", (Message("user", "Hi"),), structure_field="format"
+        "tiny", (Message("user", "Hi"),), GenerateParams(is_read=False), structure_field="format"
     )
 
 
@@ -182,7 +183,8 @@ def test_a_prompt_is_a_chat_of_one_turn():
 
 def test_a_raw_prompt_and_one_to_fill_in_are_no_chat():
     raw = prompt(raw=True, stream=False).asked
-    assert raw == CompletionRequest("tiny", ("Hi",), structure_field="format")
+    params = GenerateParams(is_read=False)
+    assert raw == CompletionRequest("tiny", ("Hi",), params, structure_field="format")
     assert prompt(suffix="lo").asked.suffix == "lo"
     assert prompt(prompt="", suffix="lo").asked.prompts == ("",)
 
