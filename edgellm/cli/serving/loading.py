@@ -58,8 +58,12 @@ def loading_text(models: Iterable[Served]) -> str:
     one after the other. llama.cpp tells the share of the weights that it has read; what comes
     before and behind it has no bar."""
     for served in models:
-        ratio = served.engine.progress_ratio
         if served.engine.state in ("starting", "loading"):
-            read = f"{bar(ratio, _BAR_CELLS)} {ratio:4.0%}" if ratio else "…"
-            return f"loading {served.name} {read}"
+            return f"loading {served.name}{_read(served.engine.progress_ratio)}"
     return "loading …"
+
+
+def _read(ratio: float | None) -> str:
+    if not ratio:
+        return " …"
+    return ": making the context …" if ratio >= 1 else f" {bar(ratio, _BAR_CELLS)} {ratio:4.0%}"

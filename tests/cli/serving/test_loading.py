@@ -29,7 +29,11 @@ def loading(name, ratio, state="loading"):
 
 def test_a_model_is_loaded_as_far_as_its_weights_are_read():
     assert loading_text([loading("m", 0.31)]) == "loading m ███████·················  31%"
-    assert loading_text([loading("m", 1.0)]).endswith("█ 100%")
+    assert loading_text([loading("m", 0.99)]).endswith("█·  99%")
+
+
+def test_when_all_weights_are_read_the_context_is_made():
+    assert loading_text([loading("m", 1.0)]) == "loading m: making the context …"
 
 
 def test_before_the_first_weights_there_is_no_bar():
