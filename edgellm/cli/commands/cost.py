@@ -54,20 +54,20 @@ def _pace(
     model: str | None, config: "Config", host: str | None
 ) -> tuple["Pace", tuple["Candidate", ...]]:
     """Raises NotServing without a MODEL and a server, and as resolving and planning do."""
-    from edgellm.cli.serving.find import is_meant, statuses, the_server
+    from edgellm.cli.serving.find import meant_by, statuses, the_server
 
-    having = [
-        (url, status)
-        for url, status in statuses(host)
-        if model and any(is_meant(model, one) for one in status.models)
-    ]
-    if model is not None and not having:
-        return _predicted(model, config)
-    url, status = having[0] if having else the_server(host=host)
-    ours = [m for m in status.models if (is_meant(model, m) if model else not m.embedding)]
-    if not ours:
-        raise NotServing(f"{url} serves nothing that writes", hint="edgellm cost MODEL")
-    return measured(url, status, ours[0]), _candidates(ours[0], config)
+    if model is not None:
+        having = meant_by(model, statuses(host))
+        if not having:
+            return _predicted(model, config)
+        url, status, ours = having[0]
+    else:
+        url, status = the_server(host=host)
+        writing = [one for one in status.models if not one.embedding]
+        if not writing:
+            raise NotServing(f"{url} serves nothing that writes", hint="edgellm cost MODEL")
+        ours = writing[0]
+    return measured(url, status, ours), _candidates(ours, config)
 
 
 def _predicted(model: str, config: "Config") -> tuple["Pace", tuple["Candidate", ...]]:

@@ -3,6 +3,7 @@
 It is named by --host, else by EDGELLM_HOST: `host` is the flag's value.
 """
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -104,11 +105,22 @@ def server_of(model: str) -> tuple[str, ModelStatus] | None:
 
 def having(model: str, found: Found) -> tuple[str, ModelStatus] | None:
     """As `server_of`, of those that were found."""
-    for url, status in found.answering:
-        for served in status.models:
-            if is_meant(model, served):
-                return url, served
-    return None
+    return next(((url, served) for url, _, served in meant_by(model, found.answering)), None)
+
+
+def meant_by(
+    text: str, answering: Sequence[tuple[str, Status]]
+) -> list[tuple[str, Status, ModelStatus]]:
+    """The servers that have it by its name or its file; where none has, by another of its names."""
+    for is_it in (is_meant, is_alias):
+        rows = [
+            (url, status, served)
+            for url, status in answering
+            if (served := next((one for one in status.models if is_it(text, one)), None))
+        ]
+        if rows:
+            return rows
+    return []
 
 
 def the_server(
@@ -132,11 +144,9 @@ def only(
 ) -> tuple[str, Status]:
     """Of those that were found. `named_by` is how one of several is named, `or_all` what takes
     every one. Raises NotServing, BadRequest when unclear."""
-    meant = tuple(
-        (url, status)
-        for url, status in found.answering
-        if model is None or any(is_meant(model, served) for served in status.models)
-    )
+    meant = found.answering
+    if model is not None:
+        meant = tuple((url, status) for url, status, _ in meant_by(model, found.answering))
     if not meant:
         found.check_silent()
         what = f"no running server has {model}" if model else "no server is running here"
@@ -208,6 +218,11 @@ def is_meant(text: str, served: ModelStatus) -> bool:
         return path_of(text).resolve() == Path(file).resolve()
     except (OSError, EdgellmError):
         return False
+
+
+def is_alias(text: str, served: ModelStatus) -> bool:
+    """Whether the server knows it by this name, too."""
+    return _plain(text) in map(_plain, served.aliases)
 
 
 def _plain(name: str) -> str:

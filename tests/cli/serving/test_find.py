@@ -187,6 +187,28 @@ def test_a_server_is_found_by_its_model(live, monkeypatch):
         the_server("other")
 
 
+def test_a_model_is_found_by_each_name_that_its_server_knows_it_by(live):
+    hub = served("hf.co/org/repo:Q8_0", aliases=("repo",))
+    with (
+        live_server(hub, aliases=("gpt-4o-mini", "*")) as second,
+        announced(second.url, 5.0),
+    ):
+        assert the_server("repo")[0] == second.url
+        assert the_server("GPT-4o-mini")[0] == second.url
+        assert server_of("gpt-4o-mini")[1].name == "hf.co/org/repo:Q8_0"
+        assert server_of("other") is None, "any name is no name"
+
+
+def test_a_models_own_name_goes_before_anothers_alias(live):
+    """The newest is asked first, and it would answer by this name, too."""
+    with (
+        live_server(served("small"), aliases=("tiny",)) as second,
+        announced(second.url, 5.0),
+    ):
+        assert the_server("tiny")[0] == live.url
+        assert server_of("tiny") == (live.url, look().answering[-1][1].models[0])
+
+
 def test_a_model_is_not_looked_for_where_another_key_is_wanted(locked):
     assert server_of("locked") is None
 
