@@ -31,7 +31,8 @@ _UNDECLARED = ("", "application/x-www-form-urlencoded")  # what tools say when n
 # header"). The others are for what lost it on its way through a proxy.
 _BROWSERS = frozenset({"origin", "referer", "cookie", "ping-from"})
 _OF_BROWSERS = ("sec-", "access-control-")
-_NAME_OF_ALL_BROWSERS = "mozilla/"  # Firefox before 70 sent forms without an Origin
+# Firefox before 70, Internet Explorer and Opera before 15 sent forms without an Origin.
+_NAMES_OF_BROWSERS = ("mozilla/", "opera/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,7 @@ def _wrong_content(head: Head) -> HTTPProblem | None:
 
 def _may_be_of_a_page(headers: Mapping[str, str]) -> bool:
     agent = headers.get("user-agent", "").casefold()
-    return agent.startswith(_NAME_OF_ALL_BROWSERS) or any(
+    return agent.startswith(_NAMES_OF_BROWSERS) or any(
         name in _BROWSERS or name.startswith(_OF_BROWSERS) for name in headers
     )
 

@@ -157,6 +157,7 @@ def test_what_a_tool_sends_unasked_is_read_as_json(headers):
         {"ping_from": "http://evil.com/"},
         {"access_control_request_method": "POST"},
         {"user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:60.0) Gecko/20100101 Firefox/60.0"},
+        {"user_agent": "Opera/9.80 (Windows NT 6.1) Presto/2.12.388 Version/12.18"},
     ],
 )
 def test_a_post_that_a_page_could_send_unasked_is_refused(trace):
