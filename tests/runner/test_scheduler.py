@@ -55,6 +55,21 @@ class Took:
         self.took_s = took_s
 
 
+def test_masks_beside_which_no_prompt_waits_make_no_step_late():
+    costs, limits = StepCosts({1: 0.1}, {100: 1.0}), replace(LIMITS, n_batch=128)
+    pace = Pace(0.2, costs)
+    scheduler, backend, answers = Scheduler(limits, pace), FakeBackend(limits), {0: [], 1: []}
+    structured = Sequence(0, [5], 95, GenerateParams(is_read=False))
+    scheduler.add(structured)
+    step(scheduler, backend, answers)
+    structured.mask = Took(0.5)
+    scheduler.add(Sequence(1, [6] * 90, 95))
+    batch = scheduler.schedule()
+    aim, thought_s = pace.aim, costs.mixed_s(1, batch.n_prompt_rows)
+    pace.observe(batch.n_prompt_rows, 1, thought_s, whole_s=thought_s + 0.5)
+    assert pace.aim >= aim
+
+
 @both_layouts
 def test_streams_with_long_masks_take_turns_and_nobody_else_waits_for_them_all(limits):
     scheduler, backend = Scheduler(limits), FakeBackend(limits)
