@@ -117,8 +117,8 @@ class CopyBudget:
     def is_worth_restoring(self, n_cells: int, n_tokens: int, *, on_disk: bool) -> bool:
         """To copy them back, for what so many tokens of them save to compute."""
         cell_s = self._back_s  # unknown, it is tried: copying out touches memory for the first time
-        if cell_s is not None and on_disk:
-            cell_s += self._load_cell_s or 0.0
+        if on_disk and self._load_cell_s is not None:
+            cell_s = (cell_s or 0.0) + self._load_cell_s
         return self._is_worth(n_cells, cell_s, n_tokens)
 
     def _is_worth(self, n_cells: int, cell_s: float | None, n_tokens: int) -> bool:

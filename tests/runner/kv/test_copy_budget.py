@@ -94,6 +94,13 @@ def test_the_first_copy_back_tells_nothing():
     assert not made.is_worth_restoring(512, 512, on_disk=False)
 
 
+def test_a_disk_that_is_slow_is_not_tried_again_because_the_way_back_is_unknown():
+    made = budget()
+    made.loaded(512, 2.0)
+    assert not made.is_worth_restoring(512, 512, on_disk=True)
+    assert made.is_worth_restoring(512, 512, on_disk=False)
+
+
 def test_what_is_slower_to_copy_than_to_compute_is_computed():
     made = budget(out_s=0.0012)
     made.begin(1)
