@@ -109,6 +109,7 @@ def _asked(body: MessagesBody, picture_mark: str) -> AskedMessage:
         body.reasoning_effort = body.output_config.effort
     found, gallery = tools(body.tools or ()), Gallery(picture_mark)
     talk = messages(body.system, body.messages, gallery)
+    body.return_progress = body.timings_per_token = None  # there are no words for them
     params = body.params(None, None)
     stop = tuple(text for text in body.stop_sequences or () if text)
     chat = ChatRequest(

@@ -113,6 +113,7 @@ def response_request(data: Bytes, picture_mark: str) -> AskedResponse:
         body.reasoning_effort = body.reasoning.effort
     found, gallery = tools(body.tools or ()), Gallery(picture_mark)
     talk = messages(body.instructions, body.input, gallery)
+    body.return_progress = body.timings_per_token = None  # there are no words for them
     params = replace(
         body.params(body.logprobs(), body.max_output_tokens), pictures=gallery.pictures()
     )

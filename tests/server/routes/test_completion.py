@@ -77,6 +77,16 @@ def test_only_a_stream_that_asks_for_it_is_told_more(http, engine, route, name):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("route", ["/v1/messages", "/v1/responses", "/api/chat"])
+def test_where_there_are_no_words_for_it_the_engine_is_not_asked_for_more(http, engine, route):
+    said = {"messages": [{"role": "user", "content": "Hi"}]}
+    body = {"input": "Hi"} if route == "/v1/responses" else said | {"max_tokens": 9}
+    asked = {"stream": True, "return_progress": True, "timings_per_token": True}
+    assert http.post(route, json={"model": "tiny"} | body | asked).status_code == 200
+    (_, params) = engine.asked[0]
+    assert (params.tells_progress, params.tells_timings) == (False, False)
+
+
 def test_the_settings_are_those_that_were_heeded(http):
     asked = {"prompt": "x", "temperature": 0, "top_k": 5, "seed": 7, "logit_bias": [[3, False]]}
     told = http.post("/completion", json=asked | {"n_probs": 2}).json()["generation_settings"]
