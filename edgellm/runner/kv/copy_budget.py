@@ -26,7 +26,7 @@ class CopyBudget:
         self._out_s: float | None = None  # what copying a cell out takes
         self._back_s: float | None = None  # and back: it is faster, the memory is there already
         self._has_come_back = False  # some have
-        self._is_awaited = False  # somebody waits for this step
+        self.is_awaited = False  # somebody waits for this step
         self._load_cell_s: float | None = None  # what reading one from disk takes
         self._left_out, self._left_back = 0.0, 0  # cells that may yet be copied in this step
         self._saved_up = 0.0  # and in a later one, because they were too few for a piece
@@ -37,7 +37,7 @@ class CopyBudget:
 
     def begin(self, n_decoding: int) -> None:
         """A step begins, with so many streams in it that wait for their next token."""
-        self._is_awaited = bool(n_decoding)
+        self.is_awaited = bool(n_decoding)
         target_s = self._pace.itl_target_s
         if target_s is None:  # nobody counts the time between tokens
             self._left_out = self._left_back = self._n_cells
@@ -55,14 +55,14 @@ class CopyBudget:
 
     def beside_prompt(self, n_rows: int) -> None:
         """It computes so many rows of prompts, and nobody else waits for it."""
-        self._is_awaited = True
+        self.is_awaited = True
         step_s = self._pace.costs.mixed_s(0, n_rows)
         if step_s is not None and self._pace.itl_target_s is not None:
             self._go_unnoticed(step_s)
 
     def hurry(self) -> None:
         """Somebody waits for the room of what goes out next."""
-        self._is_awaited = True
+        self.is_awaited = True
         self._left_out += self._left_hurried
         self._left_hurried = 0
 
@@ -109,7 +109,7 @@ class CopyBudget:
     def is_worth_saving(self, n_cells: int) -> bool:
         """To copy them back, one day, is less than to compute them again; to copy them out, too,
         where somebody waits meanwhile."""
-        if not self._is_awaited:
+        if not self.is_awaited:
             return self._is_worth(n_cells, self._back_s, n_cells)
         cell_s = None if self._out_s is None else self._out_s + (self._back_s or self._out_s)
         return self._is_worth(n_cells, cell_s, n_cells)

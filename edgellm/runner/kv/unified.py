@@ -32,6 +32,7 @@ class UnifiedMemory(SharedAnywhere):
         if limits.blob and limits.shelf_bytes:
             self._spill = Spill(limits, self._cells, pace, ops)
         self._unsaved: dict[int, Retained] = {}  # by seq_id, oldest first
+        self._put_off: dict[int, Retained] = {}  # what is worth it only while nothing runs
         self._settled = 0  # up to this many cells nothing that is idle is in the way
 
     @property
@@ -52,7 +53,7 @@ class UnifiedMemory(SharedAnywhere):
 
     @property
     def has_chores(self) -> bool:
-        return bool(self._unsaved)
+        return bool(self._unsaved or self._put_off)
 
     def admit(self, sequence: Sequence, match: Match | None, running: list[Sequence]) -> bool:
         if not self._free_seq_ids:
@@ -116,6 +117,8 @@ class UnifiedMemory(SharedAnywhere):
                 self._spill.restore(sequence)
         if running and self._limits.on_device:
             return
+        if not running and self._put_off:
+            self._unsaved, self._put_off = self._put_off | self._unsaved, {}
         for kept in list(self._unsaved.values()):
             if not self._save(kept):
                 break
@@ -157,7 +160,7 @@ class UnifiedMemory(SharedAnywhere):
         promised = self._cells.used + sum(s.n_reserved for s in running)
         assert promised <= self._cells.n_cells, f"{promised} of {self._cells.n_cells} cells"
         assert all(s.lease.length == s.n_computed for s in running)
-        assert self._unsaved.keys() <= self.retained.by_id.keys()
+        assert self._unsaved.keys() | self._put_off.keys() <= self.retained.by_id.keys()
         if self._spill:
             self._spill.check(running)
 
@@ -206,9 +209,13 @@ class UnifiedMemory(SharedAnywhere):
 
     def _save(self, kept: Retained) -> bool:
         """False: it takes more steps."""
-        done = self._spill is None or self._spill.save(kept)
-        if done:
-            self._unsaved.pop(kept.seq_id, None)
+        if self._spill is None:
+            return True
+        done = self._spill.save(kept)
+        if done and kept.seq_id in self._unsaved:
+            del self._unsaved[kept.seq_id]
+            if self._spill.budget.is_awaited and not self._spill.is_saved(kept):
+                self._put_off[kept.seq_id] = kept
         return done
 
     def _forked(self, sequence: Sequence, match: Match, length: int) -> None:
@@ -234,4 +241,5 @@ class UnifiedMemory(SharedAnywhere):
         self._cells.release(kept.lease)
         self.retained.drop(kept)
         self._unsaved.pop(kept.seq_id, None)
+        self._put_off.pop(kept.seq_id, None)
         self._ops.append(Forget(kept.seq_id))

@@ -33,6 +33,19 @@ def test_out_of_a_device_what_is_idle_is_copied_only_while_nothing_runs():
     assert house.backend.n_kv == 256, "what is saved leaves at once"
 
 
+def test_what_is_too_slow_beside_a_writer_is_copied_out_when_nothing_runs():
+    house = House(limits(), Pace(0.1, StepCosts({1: 0.01}, {512: 0.0512})))
+    house.run(text(9, 100))
+    house.scheduler.memory.observe(1.0)  # 10 ms a cell, where a row takes 0.1
+    house.done(Save)
+    one_ends_beside_a_writer(house, 60, 1)
+    for _ in range(10):
+        house.step()
+    assert not house.done(Save)
+    house.run()
+    assert sum(op.end - op.start for op in house.done(Save)) == 500 + 79
+
+
 def test_on_a_device_nobody_is_saved_to_keep_another_one():
     house = House(limits(on_device=True, n_retained=1), Pace(0.1))
     house.ask(text(7, 20), 60)
