@@ -166,7 +166,8 @@ class Engine:
 
     def _compile(self, how: Recipe, anew: bool = False) -> bool:
         """In a folder of our own, so that it can go on later, and a new environment need not
-        compile again. Two set-ups compile one after the other: the second finds the wheel."""
+        compile again. Two set-ups compile one after the other: the second finds the wheel. None
+        is taken away while it is installed."""
         kept = self._kept(how)
         with locked(kept.lock, self._waiter("another set-up compiles llama.cpp here")):
             if anew:
@@ -177,8 +178,8 @@ class Engine:
             with contextlib.suppress(OSError):  # whoever can't tidy up can install all the same
                 wheel.touch()
                 keep_the_last_used(kept.folder.parent)
-        again = ("--no-deps", "--force-reinstall", str(wheel))
-        return self._pip("llama-cpp-python", again)
+            again = ("--no-deps", "--force-reinstall", str(wheel))
+            return self._pip("llama-cpp-python", again)
 
     def _made(self, kept: KeptBuild, how: Recipe) -> Path | None:
         if kept.is_begun:

@@ -11,6 +11,7 @@ from scripts_fakes import FakeSources
 from edgellm.probe.sources import Output
 from scripts.setup.engine import Engine
 from scripts.setup.install import _ways
+from scripts.setup.kept_build import keep_the_last_used
 from scripts.setup.machine import Machine, Nvidia
 from scripts.setup.progress import Painter
 from scripts.setup.source_build import recipe
@@ -136,6 +137,22 @@ def test_a_wheel_that_is_installed_outlives_those_that_nobody_asked_for_since(en
 
     assert kept.wheel
     assert [bool([*other.glob("*.whl")]) for other in others] == [False, True, True]
+
+
+@pytest.mark.usefixtures("empty_index")
+def test_while_a_wheel_is_installed_nobody_else_tidies_it_away(engine):
+    class Installing(Engine):
+        def _pip(self, title, arguments, how=None):
+            keep_the_last_used(kept.folder.parent, 0)
+            return Path(arguments[-1]).exists()
+
+    made = engine(GXX)
+    kept = keep_a_wheel(made)
+    ours = Installing(ROOT, MACHINE, made.sources, made.painter, made.log, None, "")
+
+    assert ours.compile("cpu") is None
+    keep_the_last_used(kept.folder.parent, 0)
+    assert kept.wheel is None
 
 
 @pytest.mark.usefixtures("empty_index")
