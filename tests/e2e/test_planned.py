@@ -21,11 +21,12 @@ def test_what_does_not_fit_is_exit_code_5_with_what_would_fit_instead(here):
 
 
 def test_what_does_not_fit_is_told_what_this_machine_holds_before_others_are(here):
-    out = here("plan", "qwen3:8b:Q8_0", "--on", "rpi5", "--ctx", "8192").out
-    own, ranked, *others = (line for line in out.splitlines() if line.startswith("  · "))
+    done = here("plan", "qwen3:8b:Q8_0", "--on", "rpi5", "--ctx", "8192")
+    own, ranked, *others = (line for line in done.out.splitlines() if line.startswith("  · "))
 
     assert re.match(r"  · as qwen3:8b:(\S+): \1, \d × 8192 tokens", own)
     assert ranked.startswith("  · edgellm recommend --on rpi5: ")
+    assert "a smaller model (edgellm recommend --on rpi5 ranks" in done.err
     assert len(others) == 3
     assert all(line.startswith("  · --on ") for line in others)
 

@@ -56,8 +56,8 @@ def plan(
     if not users.are_many:
         described.check_one_machine()
     with Waiting(lambda: f"reading about {model} …"):
-        found = seeing.applied(resolve(model, config, plan_only=True))
-        found = with_draft(found, config, plan_only=True)
+        found = with_draft(resolve(model, config, plan_only=True), config, plan_only=True)
+    found = seeing.applied(found)  # which may tell what it leaves out
     if users.are_many:
         _sizes(found, goal, described, users, as_json)
     else:
@@ -92,6 +92,7 @@ def _one_plan(
     except DoesNotFit as error:
         from edgellm.cli.preparing.refusal import Asked, tell_refusal
 
+        error.hint = error.hint.replace("edgellm recommend", f"edgellm recommend{described.words}")
         asked = Asked(model, described, hardware, candidates, goal)
         tell_refusal(error, found.name, asked, as_json=as_json)
         raise

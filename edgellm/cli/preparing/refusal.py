@@ -27,6 +27,7 @@ from edgellm.tables import bullets
 from edgellm.values import frozen
 
 _MOST_BOARDS = 3
+_LOOKING = "looking for what would fit …"
 
 _Found = Iterator[tuple[str, Plan]]  # by the change to the command
 
@@ -46,7 +47,8 @@ def tell_refusal(error: DoesNotFit, name: str, asked: Asked, *, as_json: bool) -
     """On stdout; the error itself is `main`'s to say."""
     rejected: tuple[Rejected, ...] = getattr(error, "rejected", ())
     if as_json:
-        would_fit = dict(chain(_here(asked), _boards(asked)))
+        with Waiting(lambda: _LOOKING):
+            would_fit = dict(chain(_here(asked), _boards(asked)))
         print_json(refusal_json(name, error, rejected, would_fit))
         return
     if rejected:
@@ -56,7 +58,7 @@ def tell_refusal(error: DoesNotFit, name: str, asked: Asked, *, as_json: bool) -
         )
         print()
     boards = () if asked.described.is_here else _boards(asked)
-    with Waiting(lambda: "looking for what would fit …"):
+    with Waiting(lambda: _LOOKING):
         told = [
             *(sentence(*found) for found in _here(asked)),
             *_further(asked),

@@ -45,7 +45,9 @@ def context_sentences(decision: Decision, workload: Workload) -> Iterator[str]:
 
 
 def _wish_sentences(decision: Decision, workload: Workload) -> Iterator[str]:
-    """Where neither a flag nor memory bound the context, but the use: what would be had for one."""
+    """Where neither a flag nor memory bound the context, but the use: what would be had for one.
+
+    With `--ctx` all is weighed anew, which may find a quicker way to the same length."""
     option, goal = decision.chosen, decision.question.goal
     n_ctx_seq = option.setting.n_ctx_seq
     is_wish = goal.objective != "context" and n_ctx_seq == workload.n_ctx_seq
@@ -62,7 +64,7 @@ def _wish_sentences(decision: Decision, workload: Workload) -> Iterator[str]:
     if quick:
         more = max(quick, key=lambda one: (one.setting.n_ctx_seq, one.pace.decode.p50))
         here, there = (format_rate(one.pace.decode.p50) for one in (option, more))
-        pace = "as fast" if here == there else f"at {there} instead of {here}"
+        pace = "as fast" if here == there else f"at about {there} instead of {here}"
         yield f"{wish}, memory allows more: --ctx {more.setting.n_ctx_seq} would fit, {pace}"
     elif fitting:
         fewer = ", fewer (--parallel) take less memory" if option.setting.n_parallel > 1 else ""
