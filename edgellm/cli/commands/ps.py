@@ -90,7 +90,8 @@ def stop(
 
     found = look(host)
     if not everything:
-        hint = "edgellm ps shows what runs" if model else ""
+        there = f" --host {host}" if host else ""
+        hint = f"edgellm ps{there} shows what runs" if model else ""
         one = only(found, model, hint=hint, or_all="; --all stops them all")
         found = replace(found, answering=(one,), silent=(), stopping=())
     if found.is_empty:

@@ -40,7 +40,7 @@ def record(
     from edgellm.errors import NotServing, StorageError
 
     is_there = file.exists()
-    url = named_url(host) or the_server()[0]
+    url = named_url(host) or the_server(or_model="")[0]
     try:
         n_moments = _recorded(file, url, interval, seconds)
         n_bytes = file.stat().st_size

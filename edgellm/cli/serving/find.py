@@ -19,7 +19,7 @@ from edgellm.tui.drawn.untrusted import clean
 from edgellm.tui.told.exchange import PATIENCE_S
 
 _SHORT_S = 2.0  # for their names only
-_FLAG = "--host {url}"
+_FLAG, _OR_MODEL = "--host {url}", ", or its model"
 _START_ONE = "start one: edgellm up, or edgellm serve MODEL"
 
 
@@ -129,9 +129,10 @@ def the_server(
     host: str | None = None,
     hint: str = _START_ONE,
     named_by: str = _FLAG,
+    or_model: str = _OR_MODEL,
 ) -> tuple[str, Status]:
     """The only one, or the one that has `model`. Raises as `look` and `only` do."""
-    return only(look(host), model, hint=hint, named_by=named_by)
+    return only(look(host), model, hint=hint, named_by=named_by, or_model=or_model)
 
 
 def only(
@@ -140,10 +141,12 @@ def only(
     *,
     hint: str = _START_ONE,
     named_by: str = _FLAG,
+    or_model: str = _OR_MODEL,
     or_all: str = "",
 ) -> tuple[str, Status]:
-    """Of those that were found. `named_by` is how one of several is named, `or_all` what takes
-    every one. Raises NotServing, BadRequest when unclear."""
+    """Of those that were found. `named_by` is how one of several is named, `or_model` that its
+    model names it, too, where none was told, `or_all` what takes every one. Raises NotServing,
+    BadRequest when unclear."""
     meant = found.answering
     if model is not None:
         meant = tuple((url, status) for url, status, _ in meant_by(model, found.answering))
@@ -152,9 +155,10 @@ def only(
         what = f"no running server has {model}" if model else "no server is running here"
         raise NotServing(what, hint=hint)
     if len(meant) > 1:
+        by_model = or_model if model is None else ""
         raise BadRequest(
             f"{len(meant)} servers are running: {', '.join(_named(*one) for one in meant)}",
-            hint=f"say which: {named_by.format(url=meant[0][0])}, or its model{or_all}",
+            hint=f"say which: {named_by.format(url=meant[0][0])}{by_model}{or_all}",
         )
     return meant[0]
 

@@ -139,6 +139,12 @@ def test_all_are_stopped_but_those_that_cannot_be_told_and_these_are_named(live,
     assert not live.thread.is_alive()
 
 
+def test_who_names_a_server_is_told_where_to_see_its_models(live):
+    with pytest.raises(NotServing, match="no running server has other") as caught:
+        stop("other", host=live.url)
+    assert caught.value.hint == f"edgellm ps --host {live.url} shows what runs"
+
+
 def test_of_several_one_is_stopped_by_its_address_and_who_names_none_is_told_of_all(live, capsys):
     with (
         live_server(served("small", engine=FakeEngine())) as second,

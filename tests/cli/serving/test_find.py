@@ -227,6 +227,17 @@ def test_of_two_servers_one_must_be_named(live):
         assert caught.value.hint == f'say which: server="{newest}", or its model'
 
 
+def test_of_two_with_the_same_model_the_address_alone_tells_which(live):
+    with live_server(served("tiny")) as second, announced(second.url, 5.0):
+        newest = look().answering[0][0]
+        with pytest.raises(BadRequest) as caught:
+            the_server("tiny")
+        assert caught.value.hint == f"say which: --host {newest}"
+        with pytest.raises(BadRequest) as caught:
+            the_server(or_model="")
+        assert caught.value.hint == f"say which: --host {newest}"
+
+
 def test_who_asks_for_the_only_server_is_told_of_the_one_that_could_not_be_asked(locked):
     with pytest.raises(KeyRefused, match=locked.url):
         the_server()
