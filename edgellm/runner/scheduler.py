@@ -293,9 +293,8 @@ class Scheduler:
         masks_s = sum(mask_s(s) for s in decoding if s not in late)
         n_free = self.limits.n_batch - len(counts)
         pending = [s.n_pending for s in reading]
-        budget = self.pace.chunk(len(counts), pending, n_free, masks_s)  # it hears of the masks
-        if not any(self.running[seq_id].params.is_read for seq_id in counts):
-            budget = n_free
+        is_read = any(self.running[seq_id].params.is_read for seq_id in counts)
+        budget = self.pace.chunk(len(counts), pending, n_free, masks_s, is_read=is_read)
         budget = max(budget, self.limits.n_chunk or 0)
         if not any(counts.values()):  # who decodes has other adapters: this step is the prompts'
             budget = max(budget, min(_LEAST_ROWS, self.limits.n_batch))

@@ -18,6 +18,7 @@ from edgellm.runner.pacing.costs import StepCosts
 # Where the streams alone use up the target, prompts still get as much time as they: whoever waits
 # for a first token must not starve.
 _LEAST_SHARE = 1.0  # of what the decoding rows of a step take
+_UNREAD_S = 1.0  # between tokens that nobody reads as they come: what batch work wishes for, too
 _FIRST_LATE = 0.04  # of a step's time: how late they are thought to come before one was seen
 _MOST_LATE = 0.3  # counts of one: a stopped process says nothing of the next step
 _NEWEST = 0.1  # weight of the newest step's
@@ -69,10 +70,17 @@ class Pace:
         return max(_LEAST_AIM, 1 / (1 + _ROOM * math.sqrt(self._late_square)))
 
     def chunk(
-        self, n_decoding: int, pending: Sequence[int], n_free_rows: int, masks_s: float = 0.0
+        self,
+        n_decoding: int,
+        pending: Sequence[int],
+        n_free_rows: int,
+        masks_s: float = 0.0,
+        *,
+        is_read: bool = True,
     ) -> int:
         """How many prompt rows may go into the next step beside `n_decoding` running streams, whose
         structures take `masks_s` of it. `pending`: the rows that each prompt still has to come.
+        `is_read`: somebody reads one of the streams as it comes.
 
         Who waits for a first token counts as much as who waits for the next one: seven newcomers
         beside one stream may hold it up eight times as long as the target says, while one long
@@ -85,11 +93,12 @@ class Pace:
             return n_free_rows
         if self.costs.doubtful:
             return 0  # one step of the streams alone, to know what they take by now
-        own_s = self.aim * self.itl_target_s
+        target_s = self.itl_target_s if is_read else max(self.itl_target_s, _UNREAD_S)
+        own_s = self.aim * target_s
 
         def largest(n_prefilling: float) -> int:
-            target_s = own_s * (1 + n_prefilling / n_decoding)
-            allowed_s = max(target_s - masks_s, alone_s * (1 + _LEAST_SHARE))
+            shared_s = own_s * (1 + n_prefilling / n_decoding)
+            allowed_s = max(shared_s - masks_s, alone_s * (1 + _LEAST_SHARE))
             return self._largest(n_decoding, n_free_rows, allowed_s)
 
         most = largest(1.0)

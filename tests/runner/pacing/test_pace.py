@@ -39,6 +39,14 @@ def test_a_short_prompt_is_read_in_one_step_where_a_long_ones_chunk_is_no_shorte
     assert ours.chunk(8, [n_rows], 500) >= n_rows
 
 
+def test_what_nobody_reads_as_it_comes_may_wait_a_second_and_no_longer():
+    ours = pace()
+    chunk = ours.chunk(n_decoding=8, pending=[], n_free_rows=5000, is_read=False)
+    assert ours.costs.mixed_s(8, chunk) <= 1.0 * ours.aim < ours.costs.mixed_s(8, chunk + 1)
+    patient, asked = pace(2.0), {"n_decoding": 8, "pending": [], "n_free_rows": 5000}
+    assert patient.chunk(**asked, is_read=False) == patient.chunk(**asked)
+
+
 def test_without_running_streams_or_a_target_a_prompt_takes_all_there_is():
     assert pace().chunk(0, [500], 500) == 500
     assert pace(None).chunk(8, [500], 500) == 500
