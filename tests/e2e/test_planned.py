@@ -88,6 +88,13 @@ def test_a_demand_that_no_board_meets_is_exit_code_5(here):
     assert "not even one" in done.err or "even one user" in done.err
 
 
+def test_where_no_model_is_as_fast_as_asked_the_hint_is_for_the_same_machine(here):
+    done = here("recommend", "--on", "rpi5", "--min-tok-s", "100000")
+
+    assert done.code == 5
+    assert done.err.endswith(": edgellm plan qwen3:0.6b --on rpi5\n")
+
+
 def test_models_are_recommended_for_a_described_machine(here):
     told = json.loads(here("recommend", "--on", "rpi5", "--json").out)
     text = here("recommend", "--on", "rpi5").out

@@ -60,7 +60,7 @@ def recommend(
     else:
         found = _of_catalog(hardware, goal, kind, is_here=described.is_here, every=every)
     if not found:
-        raise _nothing(config, is_of_disk=is_of_disk)
+        raise _nothing(config, described, is_of_disk=is_of_disk)
     if as_json:
         print_json([_facts(choice, kind) for choice in found])
         return
@@ -91,14 +91,14 @@ def _of_catalog(
         return recommended(models, hardware, goal, profiles, every=every)
 
 
-def _nothing(config: "Config", *, is_of_disk: bool) -> "DoesNotFit":
+def _nothing(config: "Config", described: Described, *, is_of_disk: bool) -> "DoesNotFit":
     from edgellm.cli.preparing.store import store_of
     from edgellm.errors import DoesNotFit
 
     if not is_of_disk:
         return DoesNotFit(
             "no model of the catalog fits this machine as you asked",
-            hint="ask for less, or see what one takes: edgellm plan qwen3:0.6b",
+            hint=f"ask for less, or see what one takes: edgellm plan qwen3:0.6b{described.words}",
         )
     what = "no model on this disk fits as you asked" if [*store_of(config).list()] else ""
     return DoesNotFit(
