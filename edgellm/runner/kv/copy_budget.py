@@ -93,14 +93,18 @@ class CopyBudget:
     # ── what it takes ────────────────────────────────────────────────────────
 
     def observe(self, elapsed_s: float) -> None:
-        """What the operations of a step took: it teaches if they copied, and only one way."""
-        if self._n_out and not self._n_back:
-            self._out_s = smoothed(self._out_s, elapsed_s / self._n_out)
-        elif self._n_back and not self._n_out:
-            if self._has_come_back:
-                self._back_s = smoothed(self._back_s, elapsed_s / self._n_back)
-            self._has_come_back = True
+        """What the operations of a step took. One that copied both ways, as each admission to a
+        full house does, tells of the way back what the way out leaves of it."""
+        n_out, n_back = self._n_out, self._n_back
         self._n_out = self._n_back = 0
+        if n_out and not n_back:
+            self._out_s = smoothed(self._out_s, elapsed_s / n_out)
+        if not n_back or (n_out and self._out_s is None):
+            return
+        if self._has_come_back:
+            back_s = max(0.0, elapsed_s - n_out * (self._out_s or 0.0))
+            self._back_s = smoothed(self._back_s, back_s / n_back)
+        self._has_come_back = True
 
     def loaded(self, n_cells: int, elapsed_s: float) -> None:
         """So many were read from disk."""

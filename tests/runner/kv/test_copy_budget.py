@@ -75,14 +75,18 @@ def test_what_comes_back_takes_as_long_as_it_takes_while_no_stream_runs():
         assert n_back == n_most
 
 
-def test_a_step_that_copies_both_ways_teaches_nothing():
-    made = budget(out_s=0.0001)
-    made.begin(1)
-    made.went_out(10)
-    come_back(made, 10, 100.0)
-    assert made.is_worth_saving(512)
-    go_out(made, 10, 100.0)
-    assert not made.is_worth_saving(512)
+@pytest.mark.parametrize(("way_back_s", "is_worth_it"), [(0.001, True), (0.003, False)])
+def test_a_step_that_copies_both_ways_tells_what_the_known_way_out_leaves(way_back_s, is_worth_it):
+    made = budget(out_s=0.1)
+    for _ in range(2):
+        made.went_out(10)
+        come_back(made, 10, 10 * 0.1 + 10 * way_back_s)
+    assert made.is_worth_restoring(512, 512, on_disk=False) == is_worth_it  # a second to compute
+    made = budget()
+    for _ in range(2):
+        made.went_out(10)
+        come_back(made, 10, 100.0)
+    assert made.is_worth_restoring(512, 512, on_disk=False), "neither way is known"
 
 
 def test_the_first_copy_back_tells_nothing():
