@@ -355,7 +355,7 @@ def _unmeasured_sentences(confirmed: Confirmed) -> Iterator[str]:
         return
     if spec.weight_bytes < LEAST_MEASURED_BYTES:
         yield (
-            "most of the time of so small a model are fixed costs, which are guessed: the speed "
+            "most of so small a model's time is fixed costs, which are guessed: the speed "
             "range is wide (edgellm bench MODEL measures it)"
         )
         return
