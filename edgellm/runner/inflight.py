@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import TypeAlias
 
 from edgellm import errors
-from edgellm.chat.events import ENDINGS, Event, Failed, Finished, PromptRead, SoFar, TextDelta
+from edgellm.chat.events import ENDINGS, Event, Failed, Finished, Note, PromptRead, TextDelta
 from edgellm.chat.messages import Claim
 from edgellm.errors import ContextTooLong, DeadlinePassed, EdgellmError, NotServing
 from edgellm.runner.messages import (
@@ -232,7 +232,7 @@ class EventStream(AsyncIterator[Event]):
 def _size_bytes(event: Event) -> int:
     """Of memory, about."""
     if not isinstance(event, TextDelta):
-        return _NOTE_BYTES if isinstance(event, PromptRead | SoFar) else _EVENT_BYTES
+        return _NOTE_BYTES if isinstance(event, Note) else _EVENT_BYTES
     n_bytes = _EVENT_BYTES + len(event.text)
     if event.logprobs:
         n_bytes += sum(_LOGPROB_BYTES + _RIVAL_BYTES * len(each.top) for each in event.logprobs)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from edgellm.chat.events import Event, Finished, PromptRead, SoFar
+from edgellm.chat.events import Event, Finished, Note
 from edgellm.errors import BadRequest, DeadlinePassed, EdgellmError, Overloaded
 from edgellm.server.envelope import reason_of, status_of
 
@@ -20,7 +20,6 @@ _TTFT_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 4
 _ITL_S = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5)
 _E2E_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
 _QUEUE_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 20, 40, 80)
-_WITHOUT_TEXT = (Finished, PromptRead, SoFar)
 
 
 class Metrics:
@@ -124,9 +123,10 @@ class Watch:
         self.n_read = n_tokens
 
     def saw(self, index: int, event: Event) -> None:
-        if isinstance(event, _WITHOUT_TEXT):
-            if isinstance(event, Finished):
-                self.finished.append(event)
+        if isinstance(event, Finished):
+            self.finished.append(event)
+            return
+        if isinstance(event, Note):
             return
         now_s = time.perf_counter()
         last_s = self._last_s.get(index)
