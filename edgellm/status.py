@@ -20,6 +20,7 @@ MAX_BYTES = 32 << 20  # of what is read: thousands of requests on dozens of devi
 RATE_WINDOW_S = 5.0  # what decode_tok_s and prefill_tok_s are the means of
 
 State = str  # "starting", "loading", "ready", "restarting", "failed", "stopping"
+MAKING_THE_CONTEXT = "making the context"  # what loading is called once all weights are read
 
 
 class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,7 +130,7 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     embedding: bool = False  # it writes no text; one that reranks is among them
     reranking: bool = False
     demo: bool = False
-    progress_ratio: Real | None = None  # while loading
+    progress_ratio: Real | None = None  # while loading: the weights that are read
     detail: str | None = None  # why it failed, or what it waits for
     pid: Whole | None = None
     rss_bytes: Whole | None = None

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from edgellm.errors import NotServing
+from edgellm.status import MAKING_THE_CONTEXT, ModelStatus
 from edgellm.tui.view import PASSING, View
 
 
@@ -33,8 +34,13 @@ def ask_or_wait(view: View) -> Ask | Wait:
         does = "ranks documents" if model.reranking else "makes embeddings"
         raise NotServing(f"{model.name} {does}; it does not chat")
     if model.state in PASSING and view.is_live:
-        return Wait(f"{model.name} is {model.state}")
+        return Wait(f"{model.name} is {_doing(model)}")
     if model.state in PASSING or model.state == "ready":
         return Ask(model.name)
     why = f": {model.detail}" if model.detail else ""
     raise NotServing(f"{model.name} is {model.state}{why}")
+
+
+def _doing(model: ModelStatus) -> str:
+    is_read = model.state == "loading" and (model.progress_ratio or 0.0) >= 1
+    return MAKING_THE_CONTEXT if is_read else model.state

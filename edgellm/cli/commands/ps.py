@@ -149,8 +149,12 @@ def processor(model: "ModelStatus") -> str:
 
 
 def _state(model: "ModelStatus") -> str:
-    if model.progress_ratio is not None and model.state in ("loading", "starting"):
-        return f"{model.state} {model.progress_ratio:.0%}"
+    """Of the weights that are read, the share: what comes before and behind them has none."""
+    from edgellm.status import MAKING_THE_CONTEXT
+
+    if model.state in ("loading", "starting") and model.progress_ratio:
+        share = f"{model.state} {model.progress_ratio:.0%}"
+        return f"{MAKING_THE_CONTEXT} …" if model.progress_ratio >= 1 else share
     if model.state == "ready" and model.health and model.health.cause:
         return f"{model.health.state} ({model.health.cause})"
     return model.state

@@ -12,6 +12,7 @@ from edgellm.cli.output import say
 from edgellm.cli.progress import bar
 from edgellm.cli.waiting import Waiting
 from edgellm.server.served import Served
+from edgellm.status import MAKING_THE_CONTEXT
 
 _BAR_CELLS = 24
 
@@ -66,4 +67,4 @@ def loading_text(models: Iterable[Served]) -> str:
 def _read(ratio: float | None) -> str:
     if not ratio:
         return " …"
-    return ": making the context …" if ratio >= 1 else f" {bar(ratio, _BAR_CELLS)} {ratio:4.0%}"
+    return f": {MAKING_THE_CONTEXT} …" if ratio >= 1 else f" {bar(ratio, _BAR_CELLS)} {ratio:4.0%}"

@@ -66,6 +66,22 @@ def test_the_speed_is_that_of_now_and_in_brackets_the_expected_one(n_running, ex
     assert pace(one) == said
 
 
+@pytest.mark.parametrize(
+    ("state", "progress_ratio", "said"),
+    [
+        ("starting", 0.0, "starting"),
+        ("loading", None, "loading"),
+        ("loading", 0.314, "loading 31%"),
+        ("loading", 1.0, "making the context …"),
+        ("failed", 1.0, "failed"),
+    ],
+)
+def test_what_comes_behind_the_weights_is_said_as_it_is_elsewhere(state, progress_ratio, said):
+    one = ModelStatus(name="m", state=state, progress_ratio=progress_ratio)
+    (row,) = _rows(Status(version="0.1.0", pid=1, url="", uptime_s=1.0, models=(one,)))
+    assert row[1] == said
+
+
 def test_below_the_table_stands_what_is_not_as_it_should_be():
     slow = HealthStatus(state="degraded", cause="thermal", message="too hot to run at speed")
     status = Status(
