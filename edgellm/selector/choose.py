@@ -44,16 +44,21 @@ def choose(
     oracle: Oracle | None = None,
     *,
     explained: bool = True,
+    machine_flags: str = "",
 ) -> Plan:
     """The best plan. Raises DoesNotFit with the sum, BadRequest for pins that can't be.
 
     Without `explained` it has no reasons, alternatives and rejected plans, which take a third of
-    the time: for those who compare the plans of many models.
+    the time: for those who compare the plans of many models. `machine_flags`: by which the command
+    line described the machine; the commands that are hinted at have them.
     """
     check_goal(goal)
     budgets = pool_budgets(hardware, goal.reserve_bytes, beside(hardware, candidates))
     machine = Machine(hardware, budgets, profiles.speed)
-    return _choose(machine, candidates, goal, profiles, oracle, explained=explained)
+    question = Question.of(
+        machine, goal, profiles, only_best=not explained, machine_flags=machine_flags
+    )
+    return _choose(question, candidates, oracle)
 
 
 def smaller(
@@ -77,7 +82,7 @@ def smaller(
         budgets = _lessened(plan, hardware, candidates, goal, 1 - _SHRINK_RATIO * 2**n)
         machine = Machine(hardware, budgets, profiles.speed)
         with suppress(DoesNotFit):
-            less = _choose(machine, candidates, goal, profiles, oracle)
+            less = _choose(Question.of(machine, goal, profiles), candidates, oracle)
             said = f"the plan before this one ({plan.quant}, {plan.n_ctx} cells) ran out of memory"
             return replace(less, reasons=(said, *less.reasons))
     return None
@@ -104,18 +109,10 @@ def _lessened(
     return budgets
 
 
-def _choose(
-    machine: Machine,
-    candidates: Sequence[Candidate],
-    goal: Goal,
-    profiles: Profiles,
-    oracle: Oracle | None,
-    *,
-    explained: bool = True,
-) -> Plan:
+def _choose(question: Question, candidates: Sequence[Candidate], oracle: Oracle | None) -> Plan:
     if not candidates:
         raise ModelNotFound("there is no file to choose from", hint="see edgellm list")
-    question = Question.of(machine, goal, profiles, only_best=not explained)
+    machine, goal = question.machine, question.goal
     no_head = why_no_head(question)
     if goal.speculate == "mtp" and not no_head:
         candidates = [with_head(candidate) for candidate in candidates]
@@ -126,7 +123,7 @@ def _choose(
     confirmed = decide_confirmed(question, candidates, oracle)
     decision = confirmed.decision
     plan = _plan(confirmed)
-    if not explained:
+    if question.only_best:
         return _with_guesser(plan, decision.chosen.candidate, machine, no_head)
     plan = replace(
         plan,

@@ -31,6 +31,13 @@ def test_what_does_not_fit_is_told_what_this_machine_holds_before_others_are(her
     assert all(line.startswith("  · --on ") for line in others)
 
 
+def test_what_is_slow_on_a_described_machine_is_told_what_suits_that_machine(here):
+    words = "plan", "qwen3:8b", "--on", "rpi5", "--json"
+    why = json.loads(here(*words).out)["plan"]["reasons"][0]
+
+    assert why.endswith(": a smaller model would suit better (`edgellm recommend --on rpi5`)")
+
+
 def test_who_asks_for_this_machine_is_not_sent_to_another(here):
     done = here("plan", "demo", "-c", "1000000000", "--parallel", "1")
 

@@ -7,7 +7,7 @@ import selector_specs as specs
 from selector_choices import PROFILES, plan_of, refusal_of
 from selector_machines import machine, unified
 
-from edgellm.errors import ModelNotFound
+from edgellm.errors import DoesNotFit, ModelNotFound
 from edgellm.selector.choose import choose, smaller
 from edgellm.selector.plan import Goal
 from edgellm.units import GIB, MIB
@@ -115,6 +115,23 @@ def test_a_pace_far_out_of_reach_is_no_percentage_to_advise():
     error = refusal_of(machine(ram=32), specs.ladder(), min_tok_s=1e9)
     ranked = "edgellm recommend --min-tok-s 1e+09"
     assert error.hint == f"ask for far less, or take a smaller model ({ranked})"
+
+
+@pytest.mark.parametrize(
+    ("hardware", "goal", "hint"),
+    [
+        (machine(ram=32), {"min_tok_s": 1e9}, "(edgellm recommend --on box --min-tok-s 1e+09)"),
+        (machine(ram=2), {}, "(edgellm recommend --on box ranks those that fit)"),
+        (machine(ram=2), {"use": "agent"}, "(edgellm recommend --on box --use agent ranks"),
+        (taken(machine(ram=64), GIB), {}, "end one of them; or take a smaller model (edgellm rec"),
+    ],
+)
+def test_hints_of_a_described_machine_are_about_that_machine(hardware, goal, hint):
+    with pytest.raises(DoesNotFit) as raised:
+        choose(hardware, specs.ladder(), Goal(**goal), PROFILES, machine_flags=" --on box")
+    assert hint in raised.value.hint
+    assert "recommend ranks" not in raised.value.hint
+    assert "edgellm ps" not in raised.value.hint
 
 
 def test_a_hopeless_model_is_told_to_be_smaller():

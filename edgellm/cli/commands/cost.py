@@ -124,7 +124,7 @@ def _cloud_tok_s(price: "CloudPrice", candidates: tuple["Candidate", ...]) -> fl
         return None
     try:
         rented = hardware_from_devices((price.device,), None)
-        plan = planned(rented, candidates, Goal(), asks_oracle=False)
+        plan = planned(rented, candidates, Goal(), asks_oracle=False, is_here=False)
     except EdgellmError:
         return None
     return plan.decode_tok_s.p50 if plan.decode_tok_s else None

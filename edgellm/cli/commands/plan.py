@@ -88,11 +88,17 @@ def _one_plan(
             if described.is_here:
                 made = planned_as_tuned(hardware, candidates, goal, asks_oracle=asks_oracle)
             else:
-                made = planned(hardware, candidates, goal, asks_oracle=asks_oracle, is_here=False)
+                made = planned(
+                    hardware,
+                    candidates,
+                    goal,
+                    asks_oracle=asks_oracle,
+                    is_here=False,
+                    machine_flags=described.words,
+                )
     except DoesNotFit as error:
         from edgellm.cli.preparing.refusal import Asked, tell_refusal
 
-        error.hint = error.hint.replace("edgellm recommend", f"edgellm recommend{described.words}")
         asked = Asked(model, described, hardware, candidates, goal)
         tell_refusal(error, found.name, asked, as_json=as_json)
         raise

@@ -30,11 +30,13 @@ def planned(
     *,
     asks_oracle: bool = True,
     is_here: bool = True,
+    machine_flags: str = "",
 ) -> Plan:
-    """`is_here`: it is this machine. Raises DoesNotFit, BadRequest, ModelNotFound."""
+    """`is_here`: it is this machine; else `machine_flags` describe it, if it was by the command
+    line. Raises DoesNotFit, BadRequest, ModelNotFound."""
     with oracle(asks_oracle, candidates) as asked:
         profiles = profiles_here() if is_here else load_profiles()
-        return choose(hardware, candidates, goal, profiles, asked)
+        return choose(hardware, candidates, goal, profiles, asked, machine_flags=machine_flags)
 
 
 def planned_as_tuned(

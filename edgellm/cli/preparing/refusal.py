@@ -20,6 +20,7 @@ from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose
 from edgellm.selector.plan import Candidate, Goal, Plan, Rejected
 from edgellm.selector.profiles import Profiles
+from edgellm.selector.telling.describe import ranking
 from edgellm.selector.telling.explain import rejected_table
 from edgellm.selector.telling.instead import instead, sentence
 from edgellm.selector.telling.plan_json import refusal_json
@@ -103,7 +104,7 @@ def _further(asked: Asked) -> Iterator[str]:
     if isinstance(reference, HubReference) and (reference.quant or reference.file):
         yield f"edgellm plan {reference.repo}{words}: all the files of the repository"
     if not asked.candidates[0].spec.is_embedding:
-        yield f"edgellm recommend{words}: the models that this machine runs best"
+        yield f"{ranking(asked.goal, words)}: the models that this machine runs best"
 
 
 def _boards(asked: Asked) -> _Found:

@@ -29,20 +29,34 @@ class Question:
     only_best: bool = False  # nothing is shown beside the answer
     limits: Mapping[str, Limits] = field(default_factory=dict)  # of each accelerator's backend
     may_idle: bool = False  # a set may come down to fewer devices that are none themselves
+    machine_flags: str = ""  # " --on rpi5": what a command that is hinted at needs to mean it
 
     @classmethod
     def of(
-        cls, machine: Machine, goal: Goal, profiles: Profiles, *, only_best: bool = False
+        cls,
+        machine: Machine,
+        goal: Goal,
+        profiles: Profiles,
+        *,
+        only_best: bool = False,
+        machine_flags: str = "",
     ) -> "Question":
         accelerators = usable_accelerators(machine.hardware)
         sets = _sets(machine, goal, accelerators)
         limits = {one.id: backend_limits(one, profiles.backends) for one in accelerators}
         may_idle = bool(goal.tensor_split) or are_thinned(machine, accelerators)
-        return cls(machine, goal, profiles, accelerators, sets, only_best, limits, may_idle)
+        return cls(
+            machine, goal, profiles, accelerators, sets, only_best, limits, may_idle, machine_flags
+        )
 
     def with_margins(self, margins: Mapping[str, int]) -> "Question":
-        machine = self.machine.with_margins(margins)
-        return Question.of(machine, self.goal, self.profiles, only_best=self.only_best)
+        return Question.of(
+            self.machine.with_margins(margins),
+            self.goal,
+            self.profiles,
+            only_best=self.only_best,
+            machine_flags=self.machine_flags,
+        )
 
     def ways(self, devices: DeviceSet) -> Ways:
         goal = self.goal

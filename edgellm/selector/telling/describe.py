@@ -1,10 +1,10 @@
-"""A placement in a few words, and what a pool is called."""
+"""A placement in a few words, what a pool is called, and the command that ranks models."""
 
 from collections.abc import Sequence
 
 from edgellm.probe.hardware import Device, Hardware
 from edgellm.selector.placing.machine import Shortfall
-from edgellm.selector.plan import Placement, Share
+from edgellm.selector.plan import Goal, Placement, Share
 from edgellm.units import format_bytes
 
 
@@ -39,6 +39,13 @@ def experts_text(share: Share) -> str:
 
 def layers_text(n: int) -> str:
     return "1 layer" if n == 1 else f"{n} layers"
+
+
+def ranking(goal: Goal, machine_flags: str = "") -> str:
+    """The command that ranks what this machine runs best, for the same use and pace."""
+    use = "" if goal.use == Goal().use else f" --use {goal.use}"
+    pace = "" if goal.min_tok_s is None else f" --min-tok-s {goal.min_tok_s:g}"
+    return f"edgellm recommend{machine_flags}{use}{pace}"
 
 
 def binding_text(short: Shortfall, hardware: Hardware) -> str:

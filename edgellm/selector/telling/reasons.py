@@ -15,13 +15,14 @@ from edgellm.selector.search.confirm import Confirmed
 from edgellm.selector.search.decide import Decision
 from edgellm.selector.search.limited import Barred
 from edgellm.selector.search.options import Miss, Option, Unmet
+from edgellm.selector.search.question import Question
 from edgellm.selector.search.ranking import wants_throughput
 from edgellm.selector.search.settings import Setting
 from edgellm.selector.search.variants import devices_of
 from edgellm.selector.speed.speed_profile import LEAST_MEASURED_BYTES
 from edgellm.selector.speed.work import main_type
 from edgellm.selector.telling.contexts import context_sentences
-from edgellm.selector.telling.describe import layers_text, names_of
+from edgellm.selector.telling.describe import layers_text, names_of, ranking
 from edgellm.selector.telling.weighed import is_clearly_faster, losses, why_on_cpu
 from edgellm.units import format_bytes, format_rate
 
@@ -42,7 +43,7 @@ def reasons(confirmed: Confirmed) -> tuple[str, ...]:
     goal, hardware = question.goal, question.machine.hardware
     workload = question.profiles.workload(goal.use)
     return (
-        _quant_sentence(decision, workload),
+        _quant_sentence(decision),
         *_placement_sentences(decision, placement),
         *decision.winner.limited.notes(devices_of(decision.winner, chosen)),
         *_left_out_sentences(decision),
@@ -59,8 +60,9 @@ def reasons(confirmed: Confirmed) -> tuple[str, ...]:
     )
 
 
-def _quant_sentence(decision: Decision, workload: Workload) -> str:
-    option, objective = decision.chosen, decision.question.goal.objective
+def _quant_sentence(decision: Decision) -> str:
+    option, question = decision.chosen, decision.question
+    objective = question.goal.objective
     quant, spec = option.candidate.quant, option.candidate.spec
     source = "by the types of its tensors" if spec.types else "by its label"
     loss = f"KLD {option.merit.weight_kld:.4f} {source}, {bits_per_weight(spec):.1f} bits a weight"
@@ -73,20 +75,22 @@ def _quant_sentence(decision: Decision, workload: Workload) -> str:
         "context": "leaves room for the longest context with an acceptable loss",
         "balanced": "balances quality, pace and context best",
     }[objective]
-    most = decision.question.profiles.quality.acceptable_kld
+    most = question.profiles.quality.acceptable_kld
     if option.kld > most and objective in ("speed", "energy"):
         why = f"loses least of those that fit, and none has an acceptable loss, at most {most:g}"
     elif option.kld > most and objective == "context":
         why = f"leaves room for the longest context; no loss is acceptable, at most {most:g}"
-    return f"{quant} {why} ({loss}){_purpose(option, workload)}"
+    return f"{quant} {why} ({loss}){_purpose(option, question)}"
 
 
-def _purpose(option: Option, workload: Workload) -> str:
+def _purpose(option: Option, question: Question) -> str:
     if option.setting.embedding:
         return ""
+    workload = question.workload
     if option.pace.decode.p50 < (wished_tok_s := 1 / workload.itl_target_s):
         slow = f"slower than the {wished_tok_s:g} tok/s that {workload.use} wishes for"
-        return f"; {slow}: a smaller model would suit better (`edgellm recommend`)"
+        ranked = ranking(question.goal, question.machine_flags)
+        return f"; {slow}: a smaller model would suit better (`{ranked}`)"
     return f"; {workload.use}: {workload.why}"
 
 

@@ -15,7 +15,7 @@ from edgellm.selector.search.decide import Nothing
 from edgellm.selector.search.limited import Barred
 from edgellm.selector.search.options import Miss, Unmet
 from edgellm.selector.search.question import Question
-from edgellm.selector.telling.describe import binding_text, pool_name
+from edgellm.selector.telling.describe import binding_text, pool_name, ranking
 from edgellm.selector.telling.rejected import rejected_row, why_missed
 from edgellm.units import format_bytes, format_params
 
@@ -47,7 +47,7 @@ def _why(nothing: Nothing) -> DoesNotFit:
     miss = min(nothing.misses, key=lambda miss: miss.distance)
     match miss.why:
         case Unmet():
-            return _too_slow(miss, miss.why, nothing.question.goal)
+            return _too_slow(miss, miss.why, nothing.question)
         case Shortfall():
             short = _too_large(miss, miss.why, nothing)
             whys = _barred(nothing, miss)
@@ -94,7 +94,7 @@ def _too_large(miss: Miss, short: Shortfall, nothing: Nothing) -> DoesNotFit:
 
 def _what_would_fit(miss: Miss, short: Shortfall, question: Question) -> str:
     """Of the pools that were to hold layers; a pin may have left the others out."""
-    spec, machine = miss.candidate.spec, question.machine
+    spec, machine, smaller = miss.candidate.spec, question.machine, _smaller(miss, question)
     weights = sum(share.weight_bytes for share in short.shares)
     total = sum(share.total_bytes for share in short.shares)
     used = {share.pool_id for share in short.shares if share.computes}
@@ -106,13 +106,13 @@ def _what_would_fit(miss: Miss, short: Shortfall, question: Question) -> str:
     if bits < _SMALLEST_BITS and weights < given:
         tokens = int(miss.setting.n_ctx_seq * (given - weights) / (total - weights))
         room_for = f"beside these weights there is room for about --ctx {_advised(tokens, spec)}"
-        return f"{_trained(spec)}; {room_for}" if untrained else f"{room_for}; or {_smaller(spec)}"
+        return f"{_trained(spec)}; {room_for}" if untrained else f"{room_for}; or {smaller}"
     crowded = _crowded(short, total, question)
     if bits < _SMALLEST_BITS and crowded:
-        return f"{crowded}; or {_smaller(spec)}"
+        return f"{crowded}; or {smaller}"
     if bits < _SMALLEST_BITS:
         n_params = format_params(spec.n_params)
-        return f"no quantization of its {n_params} parameters is that small: {_smaller(spec)}"
+        return f"no quantization of its {n_params} parameters is that small: {smaller}"
     size = f"a file of up to {format_bytes(room)} would fit, about {bits:.1f} bits a weight"
     label = _label_below(question.profiles.quality, bits)
     advice = [f"{size} (such as {label})" if label else size]
@@ -122,7 +122,7 @@ def _what_would_fit(miss: Miss, short: Shortfall, question: Question) -> str:
         advice.append(f"or try {', '.join(changes)}")
     if crowded:
         advice.append(crowded)
-    return "; ".join([*advice, f"or {_smaller(spec)}"])
+    return "; ".join([*advice, f"or {smaller}"])
 
 
 def _crowded(short: Shortfall, total_bytes: int, question: Question) -> str | None:
@@ -145,16 +145,16 @@ def _crowded(short: Shortfall, total_bytes: int, question: Question) -> str | No
     if 2 * taken_bytes < there_bytes or not would_hold(replace(hardware, pools=empty), None):
         return None
     part = f"{format_bytes(taken_bytes)} of {format_bytes(there_bytes)}"
-    return (
-        f"{part} are taken by other programs: end one of them (edgellm ps shows the servers that "
-        "run here)"
-    )
+    shown = "" if question.machine_flags else " (edgellm ps shows the servers that run here)"
+    return f"{part} are taken by other programs: end one of them{shown}"
 
 
-def _smaller(spec: ModelSpec) -> str:
+def _smaller(miss: Miss, question: Question) -> str:
     """Of those that write, this machine's are ranked."""
-    where = "" if spec.is_embedding else " (edgellm recommend ranks those that fit)"
-    return f"take a smaller model{where}"
+    if miss.candidate.spec.is_embedding:
+        return "take a smaller model"
+    ranked = ranking(question.goal, question.machine_flags)
+    return f"take a smaller model ({ranked} ranks those that fit)"
 
 
 def _advised(n_tokens: int, spec: ModelSpec) -> int:
@@ -189,12 +189,12 @@ def _changes(goal: Goal) -> list[str]:
     return changes
 
 
-def _too_slow(miss: Miss, unmet: Unmet, goal: Goal) -> DoesNotFit:
-    asked = f" --min-tok-s {goal.min_tok_s:g}" if goal.min_tok_s else ""
+def _too_slow(miss: Miss, unmet: Unmet, question: Question) -> DoesNotFit:
+    ranked = ranking(question.goal, question.machine_flags)
     return DoesNotFit(
         f"{miss.candidate.spec.name} {miss.candidate.quant} {unmet.sentence}; nothing here is "
         "faster",
-        hint=f"ask for {_less(unmet.ratio)}, or take a smaller model (edgellm recommend{asked})",
+        hint=f"ask for {_less(unmet.ratio)}, or take a smaller model ({ranked})",
     )
 
 
