@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from edgellm.chat.events import ReasoningDelta, TextDelta
 from edgellm.chat.source import Tell
 
+SWITCHES = ("enable_thinking", "thinking")  # most templates know the first, some the second
+
 
 @dataclass(frozen=True, slots=True)
 class Style:

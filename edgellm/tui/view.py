@@ -49,6 +49,11 @@ class View:
         return self.model is not None and self.model.state in PASSING
 
     @property
+    def can_switch_thoughts(self) -> bool:
+        """Also where nobody tells: then it may be asked for, and changes nothing."""
+        return self.model is None or self.model.switches_thoughts is not False
+
+    @property
     def others(self) -> tuple[ModelStatus, ...]:
         models = self.status.models if self.status else ()
         return tuple(m for m in models if m is not self.model)

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 import pytest
 from textual.events import Key
 from textual.widgets import Static
+from textual.widgets._footer import FooterKey
 from tui_samples import model, ordinary
 from tui_status_server import (
     CUT,
@@ -311,6 +312,28 @@ async def test_whether_the_model_thinks_is_said_with_a_key():
             assert signs == [["no thoughts"], ["thinks first"], [], ["no thoughts"]][i - 1]
         asked = [question.get("enable_thinking") for question in server.questions]
         assert asked == [None, False, True, None]
+
+
+@in_loop
+async def test_a_model_that_cannot_switch_its_thoughts_has_no_key_for_it():
+    async with chat() as (app, pilot, server):
+        footer = lambda: [str(key.description) for key in app.screen.query(FooterKey)]  # noqa: E731
+        await pilot.press("ctrl+t")
+        await until(lambda: "thoughts" in footer())
+
+        server.status = ordinary(models=(model(switches_thoughts=False),))
+        await until(lambda: "thoughts" not in footer())
+        assert "no thoughts" not in app.screen.query_one("#facts", Canvas).text()
+        await pilot.press("ctrl+t")
+        told = [one.message for one in app._notifications]
+        assert told == ["qwen3:8b can't be told whether to think"]
+        await ask(pilot, "hi")
+        await until(lambda: "3 tokens" in transcript(app))
+        assert "enable_thinking" not in server.questions[0]
+
+        server.status = ordinary(models=(model(switches_thoughts=True),))
+        await until(lambda: "thoughts" in footer())
+        assert "no thoughts" in app.screen.query_one("#facts", Canvas).text()
 
 
 @in_loop

@@ -73,6 +73,11 @@ class ChatTemplate:
         ours = found.shows_tools and not found.preface and not self._for_tools.trials.shows_tools
         return generic.FORMAT if ours else found
 
+    @property
+    def switches_thoughts(self) -> bool:
+        """Whether a request can say if the model thinks."""
+        return self._plain.trials.switches_thoughts
+
     def render(
         self,
         messages: Sequence[Message],

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, TypeAlias
 
+from edgellm.chat.thoughts import SWITCHES
 from edgellm.errors import BadRequest
 
 Render: TypeAlias = Callable[[Mapping[str, Any]], str]
@@ -16,6 +17,7 @@ Render: TypeAlias = Callable[[Mapping[str, Any]], str]
 _NEEDLE = "needle"
 _NAMED_DEVELOPER = re.compile(r"""["']developer["']""")
 _USER = {"role": "user", "content": "x"}
+_NOTHING: Mapping[str, Any] = {}
 _TOOL = {
     "type": "function",
     "function": {
@@ -64,6 +66,17 @@ class Trials:
         if not _NAMED_DEVELOPER.search(self._source):
             return False
         return _NEEDLE in (self._text([{"role": "developer", "content": _NEEDLE}, _USER]) or "")
+
+    @cached_property
+    def switches_thoughts(self) -> bool:
+        """Whether a request can say if the model thinks: the prompts differ then."""
+        if not any(name in self._source for name in SWITCHES):
+            return False
+        on, off = (
+            self._tried([_USER], self.no_tools, dict.fromkeys(SWITCHES, thinks))
+            for thinks in (True, False)
+        )
+        return None not in (on, off) and on != off
 
     @cached_property
     def shows_tools(self) -> bool:
@@ -129,11 +142,14 @@ class Trials:
         return self._tried(messages, tools or self.no_tools)
 
     def _tried(
-        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None
+        self,
+        messages: list[dict[str, Any]],
+        tools: list[dict[str, Any]] | None,
+        told: Mapping[str, Any] = _NOTHING,
     ) -> str | None:
         clock = {"strftime_now": lambda form: "2026"}
         variables = {"messages": messages, "tools": tools, "add_generation_prompt": True, **clock}
         try:
-            return self._render(variables)
+            return self._render({**told, **variables})
         except BadRequest:
             return None

@@ -1,8 +1,10 @@
 """How long the conversations of a plan are, and what bound them: the wish, the model or memory."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from edgellm.selector.profiles import Workload
+from edgellm.selector.search.confirm import decide_confirmed
 from edgellm.selector.search.decide import Decision
 from edgellm.selector.search.options import Option
 from edgellm.selector.search.pareto import longer
@@ -45,9 +47,7 @@ def context_sentences(decision: Decision, workload: Workload) -> Iterator[str]:
 
 
 def _wish_sentences(decision: Decision, workload: Workload) -> Iterator[str]:
-    """Where neither a flag nor memory bound the context, but the use: what would be had for one.
-
-    With `--ctx` all is weighed anew, which may find a quicker way to the same length."""
+    """Where neither a flag nor memory bound the context, but the use: what would be had for one."""
     option, goal = decision.chosen, decision.question.goal
     n_ctx_seq = option.setting.n_ctx_seq
     is_wish = goal.objective != "context" and n_ctx_seq == workload.n_ctx_seq
@@ -62,13 +62,29 @@ def _wish_sentences(decision: Decision, workload: Workload) -> Iterator[str]:
     quick = [one for one in fitting if one.pace.decode.p50 >= _KEEPS_PACE * option.pace.decode.p50]
     wish = f"{n_ctx_seq} tokens a conversation are what {workload.use} wishes for"
     if quick:
-        more = max(quick, key=lambda one: (one.setting.n_ctx_seq, one.pace.decode.p50))
-        here, there = (format_rate(one.pace.decode.p50) for one in (option, more))
-        pace = "as fast" if here == there else f"at about {there} instead of {here}"
-        yield f"{wish}, memory allows more: --ctx {more.setting.n_ctx_seq} would fit, {pace}"
+        longest = max(one.setting.n_ctx_seq for one in quick)
+        had = "".join(f", {one}" for one in _had_for(longest, decision))
+        yield f"{wish}, memory allows more: --ctx {longest} would fit{had}"
     elif fitting:
         fewer = ", fewer (--parallel) take less memory" if option.setting.n_parallel > 1 else ""
         yield f"{wish}: longer ones (--ctx) would cost pace or quality{fewer}"
+
+
+def _had_for(n_ctx_seq: int, decision: Decision) -> Iterator[str]:
+    """What comes of the flag, by which all is weighed anew: another file may win, or a cache of
+    another type."""
+    question, here = decision.question, decision.chosen
+    asked = replace(question, goal=replace(question.goal, n_ctx_seq=n_ctx_seq), only_best=True)
+    candidates = [search.candidate for search in decision.searches]
+    there = decide_confirmed(asked, candidates, None).decision.chosen
+    if there.candidate is not here.candidate:
+        yield f"as {there.candidate.quant}"
+    if there.setting.kv_type_k != here.setting.kv_type_k:
+        yield f"KV {there.setting.kv_type_k}"
+    if (n_parallel := there.setting.n_parallel) != here.setting.n_parallel:
+        yield f"{n_parallel} at a time"
+    now, then = (format_rate(one.pace.decode.p50) for one in (here, there))
+    yield "as fast" if now == then else f"at about {then} instead of {now}"
 
 
 def _longer(decision: Decision) -> list[Option]:

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 from edgellm.chat.messages import ChatRequest, Rule
+from edgellm.chat.thoughts import SWITCHES
 from edgellm.errors import BadRequest
 from edgellm.server.anthropic.messages import MessageBody, Parts, messages
 from edgellm.server.anthropic.tools import (
@@ -28,7 +29,7 @@ from edgellm.server.openai.messages import MAX_ITEMS, MAX_TOOLS
 from edgellm.server.openai.samplers import Positive
 from edgellm.server.openai.sampling import StopString
 from edgellm.server.openai.structure import schema_rule
-from edgellm.server.openai.thoughts import SWITCHES, Thoughtful
+from edgellm.server.openai.thoughts import Thoughtful
 from edgellm.server.openai.unserved import NULL, check_says_nothing
 
 

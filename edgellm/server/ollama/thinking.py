@@ -5,9 +5,8 @@ Absent, the model does as its template says. What it thinks comes as `thinking`,
 
 from typing import Any, Literal, TypeAlias
 
-from edgellm.chat.thoughts import Style
+from edgellm.chat.thoughts import SWITCHES, Style
 from edgellm.errors import BadRequest
-from edgellm.server.openai.thoughts import SWITCHES
 
 Think: TypeAlias = bool | Literal["low", "medium", "high", "max"]
 

@@ -10,12 +10,12 @@ from typing import Annotated, Any, TypeAlias
 from msgspec import Meta, Raw
 
 from edgellm.chat.messages import ReasoningFormat
+from edgellm.chat.thoughts import SWITCHES
 from edgellm.errors import BadRequest
 from edgellm.server.body import INT32_MAX, json_depth, json_value, small_text
 from edgellm.server.openai.sampling import Sampling
 from edgellm.server.openai.unserved import NULL
 
-SWITCHES = ("enable_thinking", "thinking")  # most templates know the first, some the second
 _MAX_BYTES, _MAX_DEPTH = 16 * 1024, 16
 
 Budget: TypeAlias = Annotated[int, Meta(ge=-1, le=INT32_MAX)]  # tokens; -1: no bound

@@ -160,6 +160,7 @@ class Live:
             embedding=served.is_embedding,
             reranking=served.kind == "reranking",
             demo=served.demo,
+            switches_thoughts=served.template.switches_thoughts,
             progress_ratio=engine.progress_ratio,
             detail=str(engine.failure) if engine.failure else None,
             pid=engine.pid,

@@ -42,7 +42,8 @@ class ChatScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop_or_leave", "stop / back", priority=True),
         Binding("ctrl+n", "new", "new chat", priority=True),
-        Binding("ctrl+t", "think", "thoughts", priority=True),
+        Binding("ctrl+t", "think", "thoughts", priority=True),  # hidden where it can't be said:
+        Binding("ctrl+t", "think_in_vain", show=False, priority=True),  # then this one answers
         Binding("ctrl+q", "app.quit", "quit", priority=True),
         Binding("ctrl+c", "interrupt", show=False, priority=True),
     ]
@@ -57,6 +58,7 @@ class ChatScreen(Screen[None]):
         self._newer_view = asyncio.Event()
         self._frame_due = False
         self._thinks: bool | None = None
+        self._can_switch = True  # as the key legend has it
         self._last_tok_s: float | None = None  # of the answer that ended last
         self._banner, self._facts = Canvas(id="banner"), Canvas(id="facts")
         self._transcript, self._prompt = Transcript(), Prompt()
@@ -79,7 +81,10 @@ class ChatScreen(Screen[None]):
         self._banner.show([banner(view, width)])
         self._newer_view.set()
         self._facts.set_class(not view.is_live, "-stale")
-        self._facts.show([_facts(view, self._thinks, self._last_tok_s, width)])
+        self._facts.show([_facts(view, self._asked_thoughts, self._last_tok_s, width)])
+        if view.can_switch_thoughts != self._can_switch:
+            self._can_switch = view.can_switch_thoughts
+            self.refresh_bindings()
 
     async def on_prompt_sent(self, event: Prompt.Sent) -> None:
         if self._is_answering:
@@ -110,6 +115,14 @@ class ChatScreen(Screen[None]):
         self._thinks = later
         self.draw(self._top.view)
         self._tell(f"from the next question on the model {_THINKS[later][0]}")
+
+    def action_think_in_vain(self) -> None:
+        model = self._top.view.model
+        self._tell(f"{model.name if model else 'the model'} can't be told whether to think")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Which of the two that one key means."""
+        return self._top.view.can_switch_thoughts if action == "think" else True
 
     async def action_new(self) -> None:
         if self._answering and self._stopped():
@@ -178,7 +191,7 @@ class ChatScreen(Screen[None]):
         """As long as all that is asked is too much for the model, it is asked the newer half."""
         while True:
             try:
-                told = self._top.server.answer(model, answer.asked.messages, self._thinks)
+                told = self._top.server.answer(model, answer.asked.messages, self._asked_thoughts)
                 async with aclosing(told) as pieces:
                     async for piece in pieces:
                         yield piece
@@ -206,6 +219,11 @@ class ChatScreen(Screen[None]):
         self._frame_due = False
         if self._is_answering and block.is_attached:
             block.show(answer)
+
+    @property
+    def _asked_thoughts(self) -> bool | None:
+        """What was wished stays for a model that can: one may come in this one's place."""
+        return self._thinks if self._top.view.can_switch_thoughts else None
 
     @property
     def _top(self) -> Follower:

@@ -342,3 +342,18 @@ def test_a_template_that_refuses_the_trial_of_calls_keeps_its_own_words():
     shown = "{% for c in m.tool_calls %}" + picky + "{{ c.id }}{% endfor %}"
     source = SHOWS + TALKS + CALLS.replace("{{ X }}", shown)
     assert render(source, ASKED).endswith("<tool_call>c1")
+
+
+@pytest.mark.parametrize(
+    ("source", "switches"),
+    [
+        ("{% if enable_thinking is false %}<think></think>{% endif %}", True),
+        ("{% if thinking is defined and thinking %}<think>{% else %}</think>{% endif %}", True),
+        ("<think>", False),  # always
+        ("{{ messages[0].thinking }}", False),  # a word of the past's
+        ("{% if not enable_thinking %}{{ raise_exception('it thinks') }}{% endif %}", False),
+        (None, False),
+    ],
+)
+def test_whether_thoughts_can_be_switched_is_found_by_trying_both_ways(source, switches):
+    assert ChatTemplate(source).switches_thoughts is switches

@@ -5,6 +5,7 @@ import pytest
 from server.server_fakes import GAUGE, FakeEngine, hardware, plan, served
 
 from edgellm import status
+from edgellm.chat.templating.template import ChatTemplate
 from edgellm.errors import WorkerDied
 from edgellm.meter.sample import Sample
 from edgellm.runner.loadlog import DeviceMemory
@@ -56,6 +57,13 @@ def test_each_model_tells_the_other_names_that_mean_it():
     models = [served("one", aliases=("uno",)), served("two")]
     shown = Live(Models(models, aliases=["gpt-4o-mini", "*"]), Watched(hardware())).status()
     assert [model.aliases for model in shown.models] == [("uno", "gpt-4o-mini"), ()]
+
+
+def test_whether_thoughts_can_be_switched_is_told_of_each_model():
+    qwen = ChatTemplate("{% if enable_thinking is false %}<think></think>{% endif %}")
+    models = [served("qwen", template=qwen), served("other")]
+    shown = Live(Models(models), Watched(hardware())).status()
+    assert [model.switches_thoughts for model in shown.models] == [True, False]
 
 
 def test_before_the_first_gauge_nothing_is_claimed(live):
