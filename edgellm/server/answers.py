@@ -64,8 +64,10 @@ async def answer(served: Served, asked: Asked, counter: Counter) -> Answers:
         for prompt in asked.prompts
         for i in range(asked.params.n)
     ]
+    is_streamed = asked.params.is_read
     del asked  # megabytes perhaps, and an answer may take long; the worker has its own
-    with blamed, counter.metrics.watch(served.name, len(wanted)) as watch:
+    watched = counter.metrics.watch(served.name, len(wanted), is_streamed=is_streamed)
+    with blamed, watched as watch:
         await counter.enter()
         async with aclosing(_merge(wanted)) as answers:
             async for index, event in answers:

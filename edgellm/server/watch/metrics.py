@@ -31,7 +31,7 @@ class Metrics:
             "time_to_first_token", "From request to first text of an answer", _TTFT_S
         )
         self._itl = self._histogram(
-            "inter_token_latency", "From one piece of an answer to the next", _ITL_S
+            "inter_token_latency", "From one piece of a streamed answer to the next", _ITL_S
         )
         self._e2e = self._histogram(
             "e2e_request_latency", "From request to the end of its answers", _E2E_S
@@ -63,12 +63,12 @@ class Metrics:
         self._refused.labels(reason_of(error)).inc()
 
     @contextmanager
-    def watch(self, model: str, n_answers: int) -> Iterator["Watch"]:
+    def watch(self, model: str, n_answers: int, *, is_streamed: bool = True) -> Iterator["Watch"]:
         """Around one request. However it ends, it is counted once, with its outcome. One without an
-        answer to write (embeddings, ranks) says when all was `read`."""
-        watch = Watch(
-            self._ttft.labels(model), self._itl.labels(model), began_s=time.perf_counter()
-        )
+        answer to write (embeddings, ranks) says when all was `read`. Of an answer that isn't
+        streamed nobody sees the gaps, and those that the pace lets be longer would hide others'."""
+        itl = self._itl.labels(model) if is_streamed else None
+        watch = Watch(self._ttft.labels(model), itl, began_s=time.perf_counter())
         outcome = "cancelled"  # what is left when the client's side of it is closed
         try:
             yield watch
@@ -112,7 +112,7 @@ class Watch:
 
     __slots__ = ("_itl", "_last_s", "_ttft", "began_s", "finished", "n_read")
 
-    def __init__(self, ttft: Histogram, itl: Histogram, *, began_s: float) -> None:
+    def __init__(self, ttft: Histogram, itl: Histogram | None, *, began_s: float) -> None:
         self._ttft, self._itl = ttft, itl
         self._last_s: dict[int, float] = {}  # by answer
         self.began_s = began_s
@@ -132,7 +132,7 @@ class Watch:
         last_s = self._last_s.get(index)
         if last_s is None:
             self._ttft.observe(now_s - self.began_s)
-        else:
+        elif self._itl is not None:
             self._itl.observe(now_s - last_s)
         self._last_s[index] = now_s
 

@@ -41,12 +41,13 @@ def values(registry):
     }
 
 
-def ask(script, metrics, *, n=1, leave_after=math.inf):
+def ask(script, metrics, *, n=1, leave_after=math.inf, is_read=True):
     """One request to its end, however it ends; or the client leaves after some events."""
 
     async def scenario():
         model = served(engine=FakeEngine(plan(), [script]))
-        answers = answer(model, Asked(("x",), GenerateParams(n=n), "prompt"), Counter(metrics))
+        params = GenerateParams(n=n, is_read=is_read)
+        answers = answer(model, Asked(("x",), params, "prompt"), Counter(metrics))
         n_seen = 0
         async for _ in answers:
             n_seen += 1
@@ -79,6 +80,14 @@ def test_a_prompt_that_is_being_read_is_no_first_token():
     seen = values(metrics.registry)
     assert seen["edgellm_time_to_first_token_seconds_count", ("tiny",)] == 1
     assert seen["edgellm_inter_token_latency_seconds_count", ("tiny",)] == 1
+
+
+def test_an_answer_that_nobody_reads_as_it_comes_has_no_gaps():
+    metrics = Metrics()
+    ask(words("a b c"), metrics, is_read=False)
+    seen = values(metrics.registry)
+    assert seen["edgellm_time_to_first_token_seconds_count", ("tiny",)] == 1
+    assert ("edgellm_inter_token_latency_seconds_count", ("tiny",)) not in seen
 
 
 def test_several_answers_are_one_request_each_with_its_own_first_token():
