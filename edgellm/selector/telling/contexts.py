@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+from edgellm.errors import DoesNotFit
 from edgellm.selector.profiles import Workload
 from edgellm.selector.search.confirm import decide_confirmed
 from edgellm.selector.search.decide import Decision
@@ -61,28 +62,35 @@ def _wish_sentences(decision: Decision, workload: Workload) -> Iterator[str]:
     fitting = _longer(decision)
     quick = [one for one in fitting if one.pace.decode.p50 >= _KEEPS_PACE * option.pace.decode.p50]
     wish = f"{n_ctx_seq} tokens a conversation are what {workload.use} wishes for"
-    if quick:
-        longest = max(one.setting.n_ctx_seq for one in quick)
-        had = "".join(f", {one}" for one in _had_for(longest, decision))
-        yield f"{wish}, memory allows more: --ctx {longest} would fit{had}"
+    lengths = sorted({one.setting.n_ctx_seq for one in quick}, reverse=True)
+    had = (_had_for(n_ctx_seq, decision) for n_ctx_seq in lengths)
+    if told := next((one for one in had if one), None):
+        yield f"{wish}, memory allows more: {told}"
     elif fitting:
         fewer = ", fewer (--parallel) take less memory" if option.setting.n_parallel > 1 else ""
         yield f"{wish}: longer ones (--ctx) would cost pace or quality{fewer}"
 
 
-def _had_for(n_ctx_seq: int, decision: Decision) -> Iterator[str]:
+def _had_for(n_ctx_seq: int, decision: Decision) -> str | None:
     """What comes of the flag, by which all is weighed anew: another file may win, or a cache of
-    another type."""
+    another type. None: nothing, where what seemed to fit is short of a little."""
     question, here = decision.question, decision.chosen
     asked = replace(question, goal=replace(question.goal, n_ctx_seq=n_ctx_seq), only_best=True)
     candidates = [search.candidate for search in decision.searches]
-    there = decide_confirmed(asked, candidates, None).decision.chosen
+    try:
+        there = decide_confirmed(asked, candidates, None).decision.chosen
+    except DoesNotFit:
+        return None
+    return ", ".join((f"--ctx {n_ctx_seq} would fit", *_changes(here, there)))
+
+
+def _changes(here: Option, there: Option) -> Iterator[str]:
     if there.candidate is not here.candidate:
         yield f"as {there.candidate.quant}"
     if there.setting.kv_type_k != here.setting.kv_type_k:
         yield f"KV {there.setting.kv_type_k}"
-    if (n_parallel := there.setting.n_parallel) != here.setting.n_parallel:
-        yield f"{n_parallel} at a time"
+    if there.setting.n_parallel != here.setting.n_parallel:
+        yield f"{there.setting.n_parallel} at a time"
     now, then = (format_rate(one.pace.decode.p50) for one in (here, there))
     yield "as fast" if now == then else f"at about {then} instead of {now}"
 
