@@ -34,7 +34,7 @@ def error_of(response):
         ({"host": "127.0.0.1.evil.com"}, 403),
         ({"origin": "http://evil.com"}, 403),
         ({"origin": "null"}, 403),
-        ({"content-type": "text/plain"}, 415),
+        ({"content-type": "text/plain", "sec-fetch-site": "cross-site"}, 415),
     ],
 )
 def test_a_strangers_page_reaches_no_engine(http, engine, headers, status):
@@ -124,7 +124,7 @@ def test_every_refusal_is_counted_by_its_reason():
             http.post(CHAT, json=HI, headers={"x-api-key": "wrong"}),
             http.post(CHAT, json=HI, headers={"host": "evil.com"}),
             http.post(CHAT, json=HI, headers={"origin": "http://evil.com"}),
-            http.post(CHAT, json=HI, headers={"content-type": "text/plain"}),
+            http.post(CHAT, json=HI, headers={"content-type": "text/html"}),
             http.post(CHAT, content=b" " * (1 << 20)),
             http.post(CHAT, json=HI),
             http.post(CHAT, json=HI),

@@ -26,13 +26,19 @@ MAX_HEADERS = 100
 MAX_BODY_BYTES = 16 * MIB  # of one request
 OPEN_PATHS = frozenset({"/health", "/v1/health"})  # no key needed: it tells nothing
 _OWN_PATHS = "/edgellm/"  # what ends the server is there, and only its own programs ask for it
-_UNDECLARED = ("", "application/x-www-form-urlencoded")  # what tools say when nobody tells them
+# What tools say when nobody tells them: curl and PowerShell a form, `fetch` outside a browser text.
+_UNDECLARED = ("", "application/x-www-form-urlencoded", "text/plain")
 # `Origin` comes with every POST of a page, a form or a beacon (Fetch: "append a request `Origin`
 # header"). The others are for what lost it on its way through a proxy.
 _BROWSERS = frozenset({"origin", "referer", "cookie", "ping-from"})
 _OF_BROWSERS = ("sec-", "access-control-")
-# Firefox before 70, Internet Explorer and Opera before 15 sent forms without an Origin.
+# Firefox before 70, Internet Explorer and Opera before 15 sent forms without an Origin. PowerShell
+# calls itself Mozilla, too, and itself at the end (its PSUserAgent.cs).
 _NAMES_OF_BROWSERS = ("mozilla/", "opera/")
+_NAMES_OF_TOOLS = ("powershell/", "windowspowershell/")
+# Node's `fetch` sends this one. A browser sends it with `Sec-Fetch-Site`, always.
+# (W3C, Fetch Metadata: "append the Fetch metadata headers for a request")
+_OF_NODE = ("sec-fetch-mode", "cors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +176,10 @@ def _wrong_content(head: Head) -> HTTPProblem | None:
 
 def _may_be_of_a_page(headers: Mapping[str, str]) -> bool:
     agent = headers.get("user-agent", "").casefold()
-    return agent.startswith(_NAMES_OF_BROWSERS) or any(
-        name in _BROWSERS or name.startswith(_OF_BROWSERS) for name in headers
+    is_tool = agent.rpartition(" ")[2].startswith(_NAMES_OF_TOOLS)
+    return (agent.startswith(_NAMES_OF_BROWSERS) and not is_tool) or any(
+        name in _BROWSERS or (name.startswith(_OF_BROWSERS) and (name, value) != _OF_NODE)
+        for name, value in headers.items()
     )
 
 

@@ -132,7 +132,7 @@ FORM = "application/x-www-form-urlencoded"
 CURL = {"user_agent": "curl/8.5.0", "accept": "*/*"}
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "multipart/form-data", "application/jsonx",
+@pytest.mark.parametrize("kind", ["text/html", "multipart/form-data", "application/jsonx",
                                   "application/reports+json", "text/ping"])  # fmt: skip
 def test_a_post_must_be_declared_as_json(kind):
     assert status(head("POST", content_type=kind, **CURL)) == 415
@@ -143,6 +143,26 @@ def test_what_a_tool_sends_unasked_is_read_as_json(headers):
     assert status(head("POST", **CURL, **headers)) is None
     assert status(head("POST", content_type=f"{FORM}; charset=utf-8")) is None
     assert status(head("POST", **CURL, **headers), KEYS) == 401
+
+
+_WINDOWS = "Mozilla/5.0 (Windows NT; Windows NT 10.0; en-US) WindowsPowerShell/5.1.19041.1682"
+_DEBIAN = "Mozilla/5.0 (Linux; Linux 4.19.0 #1 SMP Debian (2019-11-11); ) PowerShell/7.4.0"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"content_type": "text/plain;charset=UTF-8", "user_agent": "node", "accept_language": "*",
+         "sec_fetch_mode": "cors"},
+        {"content_type": "text/plain;charset=utf-8", "user_agent": "Bun/1.2.0"},
+        {"content_type": FORM, "user_agent": _WINDOWS},
+        {"content_type": FORM, "user_agent": _DEBIAN},
+    ],
+)  # fmt: skip
+def test_what_fetch_outside_a_browser_and_powershell_send_is_read_as_json(sent):
+    assert status(head("POST", **sent)) is None
+    for trace in ({"sec_fetch_site": "cross-site"}, {"origin": "http://127.0.0.1:8484"}):
+        assert status(head("POST", **sent, **trace)) == 415
 
 
 @pytest.mark.parametrize(

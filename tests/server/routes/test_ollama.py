@@ -144,8 +144,8 @@ def test_errors_are_one_sentence_each(client, http, engine):
     assert (answer.status_code, answer.json()) == (429, {"error": "9 are waiting"})
     assert http.get("/api/nonsense").json() == {"error": "/api/nonsense is not served here"}
     assert http.get("/api/chat").json() == {"error": "/api/chat does not take this method"}
-    text = {"content-type": "text/plain"}
-    assert set(http.post("/api/chat", content=b"{}", headers=text).json()) == {"error"}
+    page = {"content-type": "text/html"}
+    assert set(http.post("/api/chat", content=b"{}", headers=page).json()) == {"error"}
 
 
 def test_a_failure_midway_raises_in_the_client(client, engine):
