@@ -1,5 +1,6 @@
 """What a goal bounds: speed, context, watts, the disk, the bits of a cache."""
 
+import pytest
 import selector_specs as specs
 from selector_choices import plan_of, refusal_of
 from selector_machines import machine, powered
@@ -40,6 +41,31 @@ def test_a_limit_of_watts_leaves_boards_out_and_says_so():
     assert (both.power_w, one.power_w) == (700, 350)
     assert len(one.devices) == 1
     assert any("may draw 700 W, more than 400 W" in why for why in one.reasons)
+
+
+def test_a_split_that_draws_too_much_is_not_called_slow():
+    hardware = powered(machine((24, 900), (24, 900)), 350, 350)
+    error = refusal_of(hardware, specs.ladder(), max_watts=400, tensor_split=(1.0, 1.0))
+    assert str(error).endswith("fits, but may draw 700 W, more than 400 W")
+    assert (
+        error.hint == "leave -ts to edgellm, which leaves cards out, or allow more by --max-watts"
+    )
+    assert plan_of(hardware, max_watts=400).power_w <= 400
+
+
+@pytest.mark.parametrize(
+    ("bound", "told"),
+    [
+        ({"max_watts": 100}, "--max-watts 100"),
+        ({"n_gpu_layers": 0}, "-ngl 0"),
+        ({"max_watts": 5000}, None),
+    ],
+)
+def test_what_keeps_the_cards_from_work_is_told_where_nothing_is_fast_enough(bound, told):
+    hardware = powered(machine((24, 900)), 350)
+    error = refusal_of(hardware, specs.ladder(), min_tok_s=9000, **bound)
+    assert (f"; with {told} nothing here is faster" in str(error)) == bool(told)
+    assert (f", let {told} go, or take" in error.hint) == bool(told)
 
 
 def test_watts_that_no_board_keeps_leave_the_cpu_or_nothing():

@@ -1,5 +1,7 @@
 """What is tried: a candidate in a context, placed, which fits and does, or misses by something."""
 
+from typing import Literal
+
 from edgellm.selector.memory.shares import Ways
 from edgellm.selector.placing.devices import DeviceSet
 from edgellm.selector.placing.machine import Shortfall
@@ -32,8 +34,9 @@ class Option:
 
 @frozen
 class Unmet:
-    """It fits, and misses what was asked for. `ratio`: how much of it is reached."""
+    """It fits, and misses what was asked for by `flag`. `ratio`: how much of it is reached."""
 
+    flag: Literal["--min-tok-s", "--max-watts"]
     sentence: str
     ratio: float
     decode_tok_s: Range

@@ -235,10 +235,11 @@ class Search:
         goal, decode, watts = self.question.goal, option.pace.decode, option.merit.power_w
         if goal.max_watts is not None and watts is not None and watts > goal.max_watts:
             sentence = f"fits, but may draw {watts:.0f} W, more than {goal.max_watts:g} W"
-            return Unmet(sentence, goal.max_watts / watts, decode)
+            return Unmet("--max-watts", sentence, goal.max_watts / watts, decode)
         if goal.min_tok_s is None or option.setting.embedding or decode.p50 >= goal.min_tok_s:
             return None
         return Unmet(
+            "--min-tok-s",
             f"fits, but decodes {format_rate(decode.p50)}, and --min-tok-s asks for "
             f"{goal.min_tok_s:g}",
             decode.p50 / goal.min_tok_s,

@@ -10,6 +10,7 @@ from edgellm.selector.memory.budget import free_bytes, pool_budgets
 from edgellm.selector.memory.shape import cut256
 from edgellm.selector.placing.machine import Shortfall
 from edgellm.selector.plan import Goal, Rejected
+from edgellm.selector.power import power_w
 from edgellm.selector.profiles import QualityProfile
 from edgellm.selector.search.decide import Nothing
 from edgellm.selector.search.limited import Barred
@@ -46,6 +47,8 @@ def _why(nothing: Nothing) -> DoesNotFit:
         return _no_devices(nothing.question)
     miss = min(nothing.misses, key=lambda miss: miss.distance)
     match miss.why:
+        case Unmet(flag="--max-watts"):
+            return _too_hungry(miss, miss.why, nothing.question.goal)
         case Unmet():
             return _too_slow(miss, miss.why, nothing.question)
         case Shortfall():
@@ -189,13 +192,39 @@ def _changes(goal: Goal) -> list[str]:
     return changes
 
 
+def _too_hungry(miss: Miss, unmet: Unmet, goal: Goal) -> DoesNotFit:
+    split = "leave -ts to edgellm, which leaves cards out, or " if goal.tensor_split else ""
+    return DoesNotFit(
+        f"{miss.candidate.spec.name} {miss.candidate.quant} {unmet.sentence}",
+        hint=f"{split}allow more by --max-watts",
+    )
+
+
 def _too_slow(miss: Miss, unmet: Unmet, question: Question) -> DoesNotFit:
     ranked = ranking(question.goal, question.machine_flags)
+    bounds = _bounds_of_pace(question)
+    within = f"with {' and '.join(bounds)} " if bounds else ""
+    loosened = f", let {' or '.join(bounds)} go" if bounds else ""
     return DoesNotFit(
-        f"{miss.candidate.spec.name} {miss.candidate.quant} {unmet.sentence}; nothing here is "
-        "faster",
-        hint=f"ask for {_less(unmet.ratio)}, or take a smaller model ({ranked})",
+        f"{miss.candidate.spec.name} {miss.candidate.quant} {unmet.sentence}; {within}nothing here "
+        "is faster",
+        hint=f"ask for {_less(unmet.ratio)}{loosened}, or take a smaller model ({ranked})",
     )
+
+
+def _bounds_of_pace(question: Question) -> list[str]:
+    """The flags that keep accelerators from work, as they were given."""
+    goal, hardware = question.goal, question.machine.hardware
+    given = {
+        "-ngl": goal.n_gpu_layers,
+        "-ncmoe": goal.n_cpu_moe,
+        "-ts": goal.tensor_split and ",".join(f"{part:g}" for part in goal.tensor_split),
+    }
+    bounds = [f"{flag} {value}" for flag, value in given.items() if value is not None]
+    watts = power_w(hardware, [device.id for device in question.accelerators])
+    if goal.max_watts is not None and watts is not None and watts > goal.max_watts:
+        bounds.append(f"--max-watts {goal.max_watts:g}")
+    return bounds
 
 
 def _less(ratio: float) -> str:
