@@ -55,10 +55,10 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def boot_id(path: Path = Path(BOOT_ID)) -> str:
-    """Which start of the machine this is; "" where Linux names none, or a sandbox hides it. Raises
-    OSError where it can't be known at this moment."""
+def boot_id(path: Path = Path(BOOT_ID)) -> str | None:
+    """Which start of the machine this is; None where Linux names none, or a sandbox hides it.
+    Raises OSError where it can't be known at this moment."""
     try:
-        return path.read_text().strip()
+        return path.read_text().strip() or None
     except (FileNotFoundError, PermissionError):
-        return ""
+        return None

@@ -60,4 +60,6 @@ def test_a_boot_has_the_name_that_the_kernel_tells_or_none(tmp_path):
     told.write_text("0f3c\n")
 
     assert boot_id(told) == "0f3c"
-    assert boot_id(tmp_path / "none") == ""
+    assert boot_id(tmp_path / "none") is None
+    told.write_text("\n")
+    assert boot_id(told) is None

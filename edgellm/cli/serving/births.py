@@ -25,7 +25,7 @@ def birth_of(pid: int, boot: Path = Path(BOOT_ID)) -> str | None:
     except (FileNotFoundError, ProcessLookupError):  # it may end while it is read
         return None
     ticks = told.rpartition(b")")[2].split()[_STARTED_AT]  # a name may have blanks and brackets
-    return f"{boot_id(boot)} {int(ticks)}"
+    return f"{boot_id(boot) or ''} {int(ticks)}"
 
 
 def _started(pid: int) -> str | None:

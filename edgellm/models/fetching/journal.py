@@ -12,7 +12,7 @@ from typing import Final, Self
 
 import msgspec
 
-from edgellm.files import boot_id, sync_folder, write_durably
+from edgellm.files import BOOT_ID, boot_id, sync_folder, write_durably
 from edgellm.models.fetching.digest import Digest
 
 SUFFIX: Final = ".edgellm.part"
@@ -23,7 +23,7 @@ class Entry(msgspec.Struct, frozen=True):
     file: str  # its path in the repository
     size_bytes: int
     synced_bytes: int
-    boot_id: str
+    boot_id: str | None
 
 
 def part_of(blob: Path) -> Path:
@@ -33,11 +33,11 @@ def part_of(blob: Path) -> Path:
 class Part:
     """Opened under the blob's lock; appended to; at last published under the blob's name."""
 
-    def __init__(self, blob: Path, digest: Digest, file: str) -> None:
+    def __init__(self, blob: Path, digest: Digest, file: str, boot: Path = Path(BOOT_ID)) -> None:
         self.blob, self.digest, self.file = blob, digest, file
         self.path = part_of(blob)
         self.journal = journal_of(self.path)
-        self._boot_id = boot_id()  # "" is nobody's: only fsynced bytes count
+        self._boot_id = _known_boot_id(boot)
 
     def __enter__(self) -> Self:
         trusted = self._trusted_bytes()
@@ -95,9 +95,17 @@ class Part:
         except (FileNotFoundError, msgspec.DecodeError):
             self._note(0)
             return 0
-        same_boot = bool(self._boot_id) and entry.boot_id == self._boot_id
+        same_boot = self._boot_id is not None and entry.boot_id == self._boot_id
         trusted = here if same_boot else min(here, entry.synced_bytes)
         return trusted if trusted <= self.digest.size_bytes else 0
+
+
+def _known_boot_id(path: Path) -> str | None:
+    """None where nobody can tell, be it for a moment: then only fsynced bytes count."""
+    try:
+        return boot_id(path)
+    except OSError:
+        return None
 
 
 def journal_of(part: Path) -> Path:
