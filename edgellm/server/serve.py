@@ -85,22 +85,26 @@ async def serve(
     crowd = Crowd(most, gateway.patience, gateway.metrics.refused)
     with _listening(bind) as (sock, url):
         gateway.live.url = url
-        config = uvicorn.Config(
-            app,
-            http=protocol_for(crowd),  # by h11: httptools would buffer a header of any size
-            ws="none",
-            loop="asyncio",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=_KEPT_ALIVE_S,
-            timeout_graceful_shutdown=None,  # ours, below: uvicorn's takes whole seconds
-        )
+        config = _config(app, crowd)
         server = _Server(config, gateway, lambda: on_started(url), on_closing, grace_s)
         server.on_waiting = on_waiting
         await server.serve(sockets=[sock])
         await server.wind_up()
+
+
+def _config(app: Starlette, crowd: Crowd) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=protocol_for(crowd),  # by h11: httptools would buffer a header of any size
+        ws="none",
+        loop="asyncio",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=_KEPT_ALIVE_S,
+        timeout_graceful_shutdown=None,  # ours, below: uvicorn's takes whole seconds
+    )
 
 
 class _Server(uvicorn.Server):

@@ -71,15 +71,7 @@ def tagged_format(
             yield from source.skip()
             if tags.open:
                 yield from source.expect(tags.open)
-        while True:
-            yield from read_call(source, calls, tags, follow)
-            yield from source.skip()
-            if (yield from source.accepts(*closes)):
-                break
-            yield from source.skip()
-            if not tags.open or not (yield from source.accepts(tags.open)):
-                break
-        source.mark()
+        yield from _read_calls(source, calls, tags, closes, follow)
 
     def rule(rules: Rules, tools: Sequence[Tool], parallel: bool) -> str:
         one = rules.either([call_rule(rules, tool, tags) for tool in tools])
@@ -93,6 +85,21 @@ def tagged_format(
     return marked_format(
         name, speaks, read, rule, tuple(starts), markers=markers, bare=bare, ends_thought=True
     )
+
+
+def _read_calls(
+    source: Source, calls: Calls, tags: Tags, closes: Sequence[str], follow: tuple[str, ...]
+) -> Reading[None]:
+    """Those of one block, from behind the first `open` to the first of `closes`, or without."""
+    while True:
+        yield from read_call(source, calls, tags, follow)
+        yield from source.skip()
+        if (yield from source.accepts(*closes)):
+            break
+        yield from source.skip()
+        if not tags.open or not (yield from source.accepts(tags.open)):
+            break
+    source.mark()
 
 
 def read_call(source: Source, calls: Calls, tags: Tags, follow: tuple[str, ...]) -> Reading[None]:
