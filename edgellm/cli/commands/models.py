@@ -163,17 +163,19 @@ def _check_unserved(model: str, places: Sequence[Path]) -> None:
     Raises BadRequest.
     """
     from edgellm.cli.output import say
-    from edgellm.cli.serving.find import look_here
+    from edgellm.cli.serving.find import host_flag, look_here
     from edgellm.errors import BadRequest
 
     found = look_here()
     for server in found.silent:
         say(f"passed over: {server}")
-    plans = [one.plan for _, status in found.answering for one in status.models if one.plan]
-    files = [file for plan in plans for file in (plan.file, plan.draft, plan.projector)]
-    used = {Path(file).resolve() for file in files if file}
-    if any(place.resolve() in used for place in places):
-        raise BadRequest(f"{model} is being served", hint=f"edgellm stop {model}")
+    for url, status in found.answering:
+        plans = [one.plan for one in status.models if one.plan]
+        files = [file for plan in plans for file in (plan.file, plan.draft, plan.projector)]
+        used = {Path(file).resolve() for file in files if file}
+        if any(place.resolve() in used for place in places):
+            hint = f"edgellm stop{host_flag(url)}"
+            raise BadRequest(f"{model} is being served", hint=hint)
 
 
 def _listed(store: "Store") -> Iterator[_Listed]:

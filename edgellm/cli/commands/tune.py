@@ -91,9 +91,10 @@ def _warn_of_servers() -> None:
     from edgellm.cli.serving import state
 
     if urls := [server.url for server in state.running()]:
+        stop = "edgellm stop" if len(urls) == 1 else "edgellm stop --all"
         say(
             f"a server is running ({', '.join(urls)}): its memory is taken and its work slows what "
-            "is measured; edgellm stop, or measure while nobody asks it"
+            f"is measured; {stop}, or measure while nobody asks it"
         )
 
 

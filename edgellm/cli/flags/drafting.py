@@ -1,5 +1,6 @@
 """A second, smaller model that guesses for the first: the flag, and what comes of it."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -32,7 +33,7 @@ class Drafting:
 
     def given(self) -> tuple[str, ...]:
         """The flags that were set, as a user writes them."""
-        return ("--draft",) if self.draft else ()
+        return (f"--draft {shlex.quote(self.draft)}",) if self.draft else ()
 
     def named(self, pins: "Pins") -> str | None:
         """For the configuration: None leaves it to the file; "" is none, whatever the file says,

@@ -3,6 +3,7 @@
 One list of flags for `plan`, `serve` and the others; the words are llama.cpp's where it has one.
 """
 
+import shlex
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, ClassVar, get_args, get_type_hints
 
@@ -56,6 +57,14 @@ def _flag(name: str) -> str:
     words = (str(word) for word in (option.default, *(option.param_decls or ())))
     flags = (word for word in words if word.startswith("-"))
     return next(flags, f"--{name.replace('_', '-')}").partition("/")[0]
+
+
+def _written(name: str, value: object) -> str:
+    """ "--ctx 4096", "--no-kv-unified"."""
+    flag = _flag(name)
+    if isinstance(value, bool):
+        return flag if value else flag.replace("--", "--no-", 1)
+    return f"{flag} {shlex.quote(f'{value:g}' if isinstance(value, float) else str(value))}"
 
 
 @frozen(kw_only=True)
@@ -173,9 +182,9 @@ class Pins:
     def given(self) -> tuple[str, ...]:
         """The flags that were set, as a user writes them."""
         return tuple(
-            _flag(field.name)
+            _written(field.name, value)
             for field in fields(self)
-            if getattr(self, field.name) != field.default
+            if (value := getattr(self, field.name)) != field.default
         )
 
     def goal(self, reserve: str | None = None) -> "Goal":

@@ -5,6 +5,7 @@ model is served for text; only a projector that the user names must do.
 """
 
 import os
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -33,7 +34,8 @@ class Seeing:
 
     def given(self) -> tuple[str, ...]:
         """The flags that were set, as a user writes them."""
-        return (("--mmproj",) if self.mmproj else ()) + (("--no-mmproj",) if self.no_mmproj else ())
+        through = (f"--mmproj {shlex.quote(self.mmproj)}",) if self.mmproj else ()
+        return (*through, *(("--no-mmproj",) if self.no_mmproj else ()))
 
     def applied(self, resolved: "Resolved") -> "Resolved":
         """Raises BadRequest, ModelNotFound, BadGGUF."""

@@ -4,12 +4,12 @@ from edgellm.cli.flags.addresses import hears, url_of
 from edgellm.cli.preparing.precheck import check_address
 from edgellm.cli.serving import state
 from edgellm.cli.serving.client import Client
+from edgellm.cli.serving.find import host_flag
 from edgellm.config import Config, socket_path
 from edgellm.errors import AddressInUse, EdgellmError
 from edgellm.tui.drawn.untrusted import clean
 
 _PATIENCE_S = 2.0
-_HINT = "`edgellm top` watches it, `edgellm stop` ends it; "
 _ANOTHER_PORT = "--port chooses another, 0 any free one"
 _ANOTHER_SOCKET = "--unix-socket chooses another"
 
@@ -17,7 +17,9 @@ _ANOTHER_SOCKET = "--unix-socket chooses another"
 class AlreadyServing(AddressInUse):
     def __init__(self, message: str, url: str) -> None:
         other = _ANOTHER_SOCKET if socket_path(url) else _ANOTHER_PORT
-        super().__init__(message, hint=_HINT + other)
+        where = host_flag(url)
+        watched = f"`edgellm top{where}` watches it, `edgellm stop{where}` ends it"
+        super().__init__(message, hint=f"{watched}; {other}")
         self.url = url
 
 

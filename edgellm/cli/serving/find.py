@@ -82,6 +82,14 @@ def look_here(patience_s: float = PATIENCE_S) -> Found:
     )
 
 
+def host_flag(url: str) -> str:
+    """ " --host URL", for a hint's command to mean this server; nothing where it is the only one
+    here, and means itself."""
+    here = state.running()
+    is_alone = len(here) == 1 and hears(here[0].url, url) and not named_url(None)
+    return "" if is_alone else f" --host {url}"
+
+
 def statuses(host: str | None = None) -> tuple[tuple[str, Status], ...]:
     """URL and status of every server that answers, the newest first. Raises as `look` does."""
     return look(host).answering

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ import msgspec
 from edgellm.cli.flags.addresses import named_url
 from edgellm.cli.flags.seeing import Seeing
 from edgellm.cli.output import say
-from edgellm.cli.serving.find import having, look
+from edgellm.cli.serving.find import having, host_flag, look
 from edgellm.config import Config
 from edgellm.errors import BadRequest
 from edgellm.selector.plan import Goal
@@ -66,10 +67,10 @@ def server_with(
 def ignored(flags: Sequence[str], model: str, url: str) -> str:
     """What to do instead."""
     are = "is" if len(flags) == 1 else "are"
+    another = f"edgellm serve {shlex.quote(model)} {' '.join(flags)} --port 0"
     return (
         f"{', '.join(flags)} {are} ignored: {url} serves {model} already, with a plan of its own\n"
-        f"  → stop it first (edgellm stop {model}), or serve another beside it "
-        f"(edgellm serve {model} {flags[0]} … --port 8485)"
+        f"  → stop it first (edgellm stop{host_flag(url)}), or serve another beside it ({another})"
     )
 
 

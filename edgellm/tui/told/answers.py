@@ -139,7 +139,7 @@ def cut_off() -> WorkerDied:
 
 
 def nobody_there(url: str) -> NotServing:
-    return NotServing(f"no server at {url}", hint="start one: edgellm up, or edgellm serve MODEL")
+    return NotServing(f"no server at {url}", hint="is that its address? edgellm up starts one")
 
 
 def _kind_of(problem: _Problem, status_code: int | None = None) -> type[EdgellmError]:

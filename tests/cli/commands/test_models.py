@@ -78,6 +78,8 @@ def test_a_file_that_helps_one_that_is_served_stays(downloaded, role):
     with (
         serving("big.gguf", **{role: link_of(downloaded, "new")}) as live,
         announced(live.url),
-        pytest.raises(BadRequest, match="is being served"),
+        announced("http://127.0.0.1:1"),
+        pytest.raises(BadRequest, match="is being served") as refused,
     ):
         rm(MODEL)
+    assert refused.value.hint == f"edgellm stop --host {live.url}"

@@ -28,7 +28,7 @@ def test_a_draft_model_is_named_as_any_other_is():
     found = with_draft(demo(), Config(draft="demo"))
 
     assert found.draft.name == "demo"
-    assert Drafting(draft="demo").given() == ("--draft",)
+    assert Drafting(draft="demo").given() == ("--draft demo",)
     with pytest.raises(ModelNotFound):
         with_draft(demo(), Config(draft="./nowhere.gguf"))
 

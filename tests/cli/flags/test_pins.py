@@ -15,9 +15,12 @@ def test_what_is_not_said_is_left_to_the_selector():
 def test_the_flags_that_were_set_are_told_as_a_user_writes_them():
     assert Pins().given() == ()
     assert Pins(ctx=5000, kv_unified=False, ngl=3, min_tok_s=2.0).given() == (
-        "--ctx", "--min-tok-s", "--kv-unified", "-ngl",
+        "--ctx 5000", "--min-tok-s 2", "--no-kv-unified", "-ngl 3",
     )  # fmt: skip
-    assert Pins(use="code", objective="speed").given() == ("--use", "--goal")
+    assert Pins(use="code", objective="speed").given() == ("--use code", "--goal speed")
+    assert Pins(prefix_disk="my disk", allow_disk=True).given() == (
+        "--allow-disk", "--prefix-disk 'my disk'",
+    )  # fmt: skip
 
 
 def test_each_pin_reaches_the_goal():

@@ -25,7 +25,18 @@ def test_a_server_of_ours_is_named_with_what_it_serves(host, live):
         check_place(at(live.url, host), insecure=True)
     assert caught.value.url == live.url
     assert str(caught.value) == f"tiny is served at {live.url} already (pid {os.getpid()})"
-    assert "edgellm top" in caught.value.hint
+    assert "`edgellm top` watches it, `edgellm stop` ends it" in caught.value.hint
+
+
+def test_of_several_servers_the_hints_name_the_one_in_that_place(live):
+    with (
+        announced(live.url),
+        announced("http://127.0.0.1:1"),
+        pytest.raises(AlreadyServing) as caught,
+    ):
+        check_place(at(live.url), insecure=False)
+    assert f"`edgellm stop --host {live.url}` ends it" in caught.value.hint
+    assert f"`edgellm top --host {live.url}` watches it" in caught.value.hint
 
 
 def test_one_that_does_not_tell_what_it_serves_is_named_all_the_same():

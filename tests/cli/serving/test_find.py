@@ -8,6 +8,7 @@ from cli.serving.announcing import announced, http_server
 from server.server_fakes import FakeEngine, live_server, served
 
 from edgellm.cli.serving.find import (
+    host_flag,
     is_meant,
     look,
     only,
@@ -101,6 +102,19 @@ def test_several_that_hang_are_waited_for_no_longer_than_one(hanging):
         began_s = time.monotonic()
         assert len(look(patience_s=1.0).silent) == 3
     assert time.monotonic() - began_s < 2.0
+
+
+def test_a_hint_names_the_server_unless_it_is_the_only_one_here(monkeypatch):
+    url, other = "http://127.0.0.1:1", "http://127.0.0.1:2"
+    assert host_flag(other) == f" --host {other}"
+    with announced(url):
+        assert host_flag(url) == ""
+        assert host_flag("localhost:1") == ""
+        assert host_flag(other) == f" --host {other}", "it is elsewhere, or not announced"
+        with announced(other):
+            assert host_flag(url) == f" --host {url}"
+        monkeypatch.setenv("EDGELLM_HOST", "127.0.0.1:2")
+        assert host_flag(url) == f" --host {url}"
 
 
 def test_what_listens_in_the_place_of_a_server_and_is_none_is_told():

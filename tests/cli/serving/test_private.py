@@ -25,12 +25,12 @@ def test_a_server_that_could_not_be_asked_is_passed_over_aloud(capsys):
 
 
 def test_what_is_ignored_is_said_with_a_way_out():
-    text = ignored(("--ctx", "-ngl"), "demo", "http://127.0.0.1:8484")
+    text = ignored(("--ctx 512", "-ngl 3"), "my model.gguf", "http://127.0.0.1:8484")
 
-    assert "--ctx, -ngl are ignored: http://127.0.0.1:8484 serves demo already" in text
-    assert "edgellm stop demo" in text
-    assert "edgellm serve demo --ctx … --port 8485" in text
-    assert "--ctx is ignored" in ignored(("--ctx",), "demo", "http://x")
+    assert "--ctx 512, -ngl 3 are ignored: http://127.0.0.1:8484 serves my model.gguf" in text
+    assert "(edgellm stop --host http://127.0.0.1:8484)" in text
+    assert "(edgellm serve 'my model.gguf' --ctx 512 -ngl 3 --port 0)" in text
+    assert "--ctx 9 is ignored" in ignored(("--ctx 9",), "demo", "http://x")
 
 
 def test_what_the_server_tells_meanwhile_comes_after_the_answer_and_once(capsys):
