@@ -181,6 +181,18 @@ async def test_it_can_begin_with_the_chat():
 
 
 @in_loop
+async def test_a_sheet_is_as_tall_as_what_is_on_it():
+    async with StatusServer(ordinary(log=("one", "two"))) as server:
+        app = TopApp(server.url, interval_s=FAST_S)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await until(lambda: "● live" in screen(app))
+            await pilot.press("l")
+            await pilot.pause(0.1)
+            sheet = app.screen.query_one(Canvas).parent
+            assert (sheet.size.height, sheet.scroll_y) == (2, 0)
+
+
+@in_loop
 async def test_a_sheet_that_is_open_follows_the_server():
     async with StatusServer(ordinary(log=("one",))) as server:
         app = TopApp(server.url, interval_s=FAST_S)

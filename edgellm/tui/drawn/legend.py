@@ -18,7 +18,7 @@ _CHAT = (
     ("↑ ↓", "earlier questions, from the first and the last line"),
     ("Esc, Ctrl-C", "stop the answer; Esc again goes back"),
     ("Ctrl-N", "a new conversation"),
-    ("Ctrl-T", "thoughts: as the model does, none or always, if it can be told"),
+    ("Ctrl-T", "thoughts: as the model does, none or always, if it can"),
 )
 _READING = (
     ("–", "nobody knows: no sensor, or nothing ran. Never a zero"),

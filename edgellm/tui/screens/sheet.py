@@ -67,9 +67,10 @@ class Sheet(ModalScreen[None]):
     Sheet VerticalScroll {
         width: 90%; max-width: 108; height: auto; max-height: 100%; margin: 1 0 0 0;
         border: round $primary; border-title-color: $foreground; border-title-style: bold;
-        padding: 0 1; background: $background; scrollbar-size-vertical: 1;
+        padding: 0 1; background: $background; scrollbar-size: 0 1;
         scrollbar-gutter: stable;
     }
+    /* No row for a bar that is never there: with a stable gutter Textual would add one. */
     Sheet.-wide VerticalScroll { width: 100%; max-width: 100%; }
     Sheet Canvas { width: 1fr; height: auto; }
     """
