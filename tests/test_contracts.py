@@ -2,7 +2,10 @@
 
 import ast
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
+
+import grimp
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("runner", "server", "meter", "models")
@@ -52,3 +55,11 @@ def test_llama_cpp_is_protected_and_only_child_programs_have_it():
     rule = contract("Only runner/llama/")
     assert {*rule["protected_modules"]} == {LLAMA, "llama_cpp"}
     assert {*rule["allowed_importers"]} <= {LLAMA, *dict(modules("runner", "*_child.py"))}
+
+
+def test_no_modules_import_one_another():
+    """Nor in a ring, nor inside a function: one of them would know what it is a part of."""
+    graph = grimp.build_graph("edgellm", cache_dir=None)
+    imports = {one: graph.find_modules_directly_imported_by(one) for one in graph.modules}
+    imports["edgellm"] -= {"edgellm.api"}  # its names are made at their first use
+    TopologicalSorter(imports).prepare()  # raises CycleError, which names the ring

@@ -52,11 +52,10 @@ def in_catalog(incomplete: str) -> list[str]:
 
 
 def boards(incomplete: str) -> list[str]:
-    from edgellm.cli.flags.described import ALL_BOARDS
     from edgellm.probe.known.boards import board_names
 
     with contextlib.suppress(EdgellmError):
-        return words(*board_names(), ALL_BOARDS)(incomplete)
+        return words(*board_names())(incomplete)
     return []
 
 

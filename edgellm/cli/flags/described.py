@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 ALL_BOARDS = "all"  # as a board's name: every one that is described
 
+
+def _boards_offered(incomplete: str) -> list[str]:
+    return [*completing.boards(incomplete), *completing.words(ALL_BOARDS)(incomplete)]
+
+
 Sysroot = Annotated[
     Path | None,
     typer.Option(
@@ -34,7 +39,7 @@ class Described:
         typer.Option(
             help="A described machine instead of this one: rpi5, rtx4090 …",
             metavar="BOARD",
-            autocompletion=completing.boards,
+            autocompletion=_boards_offered,
         ),
     ] = None
     device: Annotated[
