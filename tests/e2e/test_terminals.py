@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 
@@ -136,3 +137,44 @@ def test_nothing_is_drawn_for_who_pipes(home):
 
     assert json.loads(done.out)
     assert ESCAPE not in done.err
+
+
+MIXED = ("3090", "3060", "4090", "4080", "2080 Ti")  # many ways to share layers out
+DEVICES = [word for name in MIXED for word in ("--device", f"RTX {name}")]
+
+
+@pytest.mark.parametrize(
+    ("words", "sign", "first"),
+    [
+        (("recommend", "--on", "rtx4090"), "ranking ", "MODEL"),
+        (
+            ("plan", "qwen3:235b-a22b", *DEVICES, "--ram", "256GiB@60"),
+            "planning ",
+            "conversations ×",
+        ),
+        (("plan", "qwen3:8b", "--users", "50", "--on", "all"), "sizing ", "BOARD"),
+    ],
+)
+def test_what_takes_a_while_says_what_it_is_at_until_there_is_an_answer(
+    terminal, words, sign, first
+):
+    assert_waited(terminal(*words), sign, first)
+
+
+def test_who_waits_for_a_probe_is_told_so_until_a_slow_tool_has_answered(home, terminal):
+    tool = home.folder / "bin" / "mx-smi"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\nsleep 1.2\n")
+    tool.chmod(0o755)
+    screen = terminal("probe", PATH=f"{tool.parent}:{os.environ['PATH']}")
+
+    assert_waited(screen, "looking at this machine …", "DEVICE")
+
+
+def assert_waited(screen, sign, first):
+    """One line that is drawn over, and gone before the answer."""
+    wait_for(lambda: first in screen.text)
+    drawn = re.match(rf"(\r\x1b\[K{sign}[^\r\n]* m?s)+\r\x1b\[K", screen.text)
+
+    assert drawn, screen.text
+    assert sign not in screen.text[drawn.end() :]
