@@ -5,6 +5,7 @@ bad UTF-8, words after the end; and it gives up on nesting where the interpreter
 """
 
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
@@ -22,10 +23,16 @@ _FIELD = re.compile(r"`\$\.?([^`]*)`$")
 _MISSING = re.compile(r"missing required field `([^`]*)`$")
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"')  # possessive: no way back is kept for it
 _MAX_SHOWN = 40  # characters of a value that is refused
+_STEP = re.compile(r"[^.\[\]]+|\[[^]]*\]")  # of a field's path: a name, or an index in brackets
+_NO_CHOICE = re.compile(r"[Ii]nvalid enum value (.+)$")
+_EMPTY = re.compile(r"expected `(?:array|str|object)` of length >= 1$", re.IGNORECASE)
+_BOM = b"\xef\xbb\xbf"  # where editors of Windows begin a file
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: Bytes) -> T:
     """Raises BadRequest."""
+    if body.startswith(_BOM):
+        body = body[len(_BOM) :]
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
@@ -36,22 +43,51 @@ def decode(decoder: msgspec.json.Decoder[T], body: Bytes) -> T:
             field = f"{outer}.{missing[1]}" if outer else missing[1]
             raise BadRequest(f"{field}: is missing", param=field) from error
         param = outer or None
-        words = _out_of_range(decoder.type, body, outer) or _lower_first(words)
+        words = _better(words, decoder.type, body, outer) or _lower_first(words)
         raise BadRequest(f"{param}: {words}" if param else words, param=param) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadRequest(f"the body is not JSON: {_lower_first(str(error))}") from error
+    except UnicodeDecodeError as error:
+        raise _not_utf_8(body) from error
+    except msgspec.DecodeError as error:
+        why = f"is not JSON: {_lower_first(str(error))}" if body.strip() else "is empty"
+        raise BadRequest(f"the body {why}") from error
     except RecursionError as error:
         raise BadRequest("the body is nested too deep") from error
 
 
-def _out_of_range(kind: Any, body: Bytes, param: str) -> str | None:
+def _better(words: str, kind: Any, body: Bytes, param: str) -> str | None:
+    """What msgspec leaves out: which values there are, or the one that was sent."""
+    if _EMPTY.search(words):
+        return "must not be empty"
+    kinds = [*_kinds_at(inspect.type_info(kind), _STEP.findall(param))]
+    if no_choice := _NO_CHOICE.search(words):
+        known = [
+            value for one in kinds if isinstance(one, inspect.LiteralType) for value in one.values
+        ]
+        return f"{no_choice[1]} is none of {', '.join(map(str, known))}" if known else None
+    return _out_of_range(kinds, body, param)
+
+
+def _kinds_at(kind: inspect.Type, steps: Sequence[str]) -> Iterator[inspect.Type]:
+    """The types that a value may have, so many steps inside one of this type."""
+    if isinstance(kind, inspect.Metadata):
+        yield from _kinds_at(kind.type, steps)
+    elif isinstance(kind, inspect.UnionType):
+        for one in kind.types:
+            yield from _kinds_at(one, steps)
+    elif not steps:
+        yield kind
+    elif isinstance(kind, inspect.StructType):
+        for field in kind.fields:
+            if field.encode_name == steps[0]:
+                yield from _kinds_at(field.type, steps[1:])
+    elif isinstance(kind, inspect.CollectionType):
+        yield from _kinds_at(kind.item_type, steps[1:])
+
+
+def _out_of_range(kinds: Iterable[inspect.Type], body: Bytes, param: str) -> str | None:
     """The value and its range, where a number of the outermost object is out of it, or is none."""
-    outermost = inspect.type_info(kind)
-    fields = outermost.fields if isinstance(outermost, inspect.StructType) else ()
-    found = next((field for field in fields if field.encode_name == param), None)
-    types = getattr(found.type, "types", (found.type,)) if found else ()
-    number = next((t for t in types if isinstance(t, inspect.IntType | inspect.FloatType)), None)
-    if number is None:
+    number = next((t for t in kinds if isinstance(t, inspect.IntType | inspect.FloatType)), None)
+    if number is None or len(_STEP.findall(param)) > 1:
         return None
     given = msgspec.json.decode(body, type=dict[str, msgspec.Raw])[param]
     value = raw_text(given, param)
@@ -59,6 +95,16 @@ def _out_of_range(kind: Any, body: Bytes, param: str) -> str | None:
     words = "a number" if isinstance(number, inspect.FloatType) else "a whole number"
     low = f"above {number.gt}" if number.ge is None else f"from {number.ge}"
     return f"{value} is not {words} {low} to {number.le}"
+
+
+def _not_utf_8(body: Bytes) -> BadRequest:
+    words = "the body is not UTF-8"
+    hint = "PowerShell 5 sends it as such with -ContentType 'application/json; charset=utf-8'"
+    try:
+        str(body, "utf-8")
+    except UnicodeDecodeError as error:  # msgspec counts from the string's begin
+        words += f": byte {error.start} is 0x{body[error.start]:02x}"
+    return BadRequest(words, hint=hint)
 
 
 def raw_text(raw: msgspec.Raw, param: str) -> str:

@@ -54,3 +54,39 @@ def test_a_past_calls_arguments_are_not_taken_apart_to_know_that_they_are_an_obj
     calls = b'[{"function":{"name":"a","arguments":{"a":%b}}}]' % text
     body = b'{"messages":[{"role":"assistant","tool_calls":%b}]}' % calls
     assert peak_bytes(lambda: read_chat(body, "__mark__")) < 8 * N
+
+
+def refused(body):
+    with pytest.raises(BadRequest) as raised:
+        chat_request(body, "__mark__")
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (b'"messages":[{"role":"bot","content":"Hi"}]',
+         "messages[0].role: 'bot' is none of assistant, developer, system, tool, user"),
+        (MESSAGES + b',"response_format":{"type":"xml"}',
+         "response_format.type: 'xml' is none of json_object, json_schema, text"),
+        (MESSAGES + b',"tool_choice":"any"', "tool_choice: 'any' is none of auto, none, required"),
+        (b'"messages":[]', "messages: must not be empty"),
+    ],
+)  # fmt: skip
+def test_a_value_that_is_none_of_those_there_are_is_told_them(given, words):
+    assert refused(b"{%b}" % given) == words
+
+
+def test_what_is_no_json_at_all_is_told_as_what_it_is():
+    for nothing in (b"", b" \r\n"):
+        assert refused(nothing) == "the body is empty"
+    latin_1 = b"{%b}" % MESSAGES.replace(b"Hi", "Grüße".encode("latin-1"))
+    assert refused(latin_1).startswith("the body is not UTF-8: byte 41 is 0xfc")
+
+
+def test_the_mark_with_which_editors_of_windows_begin_a_file_is_passed_over():
+    body = b"{%b}" % MESSAGES
+    marked = b"\xef\xbb\xbf" + body
+    assert (
+        chat_request(marked, "m") == chat_request(bytearray(marked), "m") == chat_request(body, "m")
+    )

@@ -51,7 +51,7 @@ def parameters(schema):
         (
             {"tools": [function()], "tool_choice": allowing()},
             "tool_choice.allowed_tools.tools",
-            "length >= 1",
+            "must not be empty",
         ),
         ({"tool_choice": allowing("f")}, "tool_choice", "no tools"),
         (

@@ -133,7 +133,7 @@ def test_an_assistant_message_may_be_empty():
         ({"json_schema": json.loads('{"a":' * 33 + "1" + "}" * 33)}, "json_schema", "33 deep"),
         ({"json_schema": {}, "regex": "a"}, "regex", "json_schema and regex exclude"),
         ({"choices": ["a"], "grammar": 'root ::= "a"'}, "grammar", "exclude"),
-        ({"choices": [""]}, "choices[0]", "1"),
+        ({"choices": [""]}, "choices[0]", "empty"),
         ({"grammar": "a" * 70_000}, "grammar", "65536"),
         ({"reasoning_format": "loud"}, "reasoning_format", "loud"),
         ({"chat_template_kwargs": [1]}, "chat_template_kwargs", "object"),

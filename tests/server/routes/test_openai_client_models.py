@@ -59,11 +59,12 @@ def test_embeddings_come_in_batches_and_of_token_ids(lenient, live):
     assert live.models.find("mini").engine.asked[-1][0] == ((1, 2), (3,))
 
 
-def test_the_models_are_listed_and_shown(client):
+def test_the_models_are_listed_and_shown(client, http):
     assert [model.id for model in client.models.list()] == ["tiny", "mini"]
     model = client.models.retrieve("small")
     assert model.id == "tiny"
     assert model.meta["n_ctx"] == 512
+    assert [card["id"] for card in http.get("/v1/models/").json()["data"]] == ["tiny", "mini"]
 
 
 @pytest.mark.parametrize("name", ["tiny", "TINY", "tiny:latest", "small", "tiny-q8_0.gguf",
