@@ -239,6 +239,7 @@ class Batch:
     n_prompt_rows: int
     adapters: AdapterSet = ()  # of all its rows
     padding: tuple[Row, ...] = ()  # nobody's, after the rows; their cells go when it is computed
+    prompt_depth: float = 0.0  # tokens before the prompts' rows, in the mean of these
 
 
 class Sampled(msgspec.Struct, frozen=True, gc=False):

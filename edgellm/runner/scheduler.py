@@ -56,7 +56,7 @@ from edgellm.runner.kv.split import SplitMemory
 from edgellm.runner.kv.unified import UnifiedMemory
 from edgellm.runner.pacing.fairness import Queue, by_turns
 from edgellm.runner.pacing.mask_turns import mask_s, sitting_out
-from edgellm.runner.pacing.pace import Pace
+from edgellm.runner.pacing.pace import Pace, Unread
 from edgellm.runner.pacing.turns import Turns
 from edgellm.runner.sequence import Leader, Sequence, State
 
@@ -157,7 +157,9 @@ class Scheduler:
         n_prompt_rows = len(rows) - len([s for s in together if _decodes(s)])
         all_rows = self._with_drafts(rows, together, n_prompt_rows)
         padding = () if n_prompt_rows else self._padding(all_rows)
-        return Batch(self._take_ops(), all_rows, n_prompt_rows, together[0].adapters, padding)
+        depth = _prompt_depth(together, counts) if n_prompt_rows else 0.0
+        adapters = together[0].adapters
+        return Batch(self._take_ops(), all_rows, n_prompt_rows, adapters, padding, depth)
 
     def commit(
         self,
@@ -292,13 +294,14 @@ class Scheduler:
             return counts
         masks_s = sum(mask_s(s) for s in decoding if s not in late)
         n_free = self.limits.n_batch - len(counts)
-        pending = [s.n_pending for s in reading]
         is_read = any(self.running[seq_id].params.is_read for seq_id in counts)
-        budget = self.pace.chunk(len(counts), pending, n_free, masks_s, is_read=is_read)
+        reading = by_turns(reading, self._n_steps)
+        unread = [Unread(s.n_pending, s.n_computed) for s in reading]
+        budget = self.pace.chunk(len(counts), unread, n_free, masks_s, is_read=is_read)
         budget = max(budget, self.limits.n_chunk or 0)
         if not any(counts.values()):  # who decodes has other adapters: this step is the prompts'
             budget = max(budget, min(_LEAST_ROWS, self.limits.n_batch))
-        for sequence in by_turns(reading, self._n_steps):
+        for sequence in reading:
             waits = sequence.restoring or sequence.adapters != adapters
             count = 0 if waits else self._prompt_rows(sequence, budget)
             counts[sequence.seq_id] = count
@@ -373,6 +376,11 @@ def _memory(limits: Limits, ops: list[Op], pace: Pace) -> Memory:
         policy = AsideMemory if limits.n_ids > limits.n_seq_max else InPlaceMemory
         return policy(limits, limits.state, ops, pace)
     return UnifiedMemory(limits, ops, pace) if limits.unified else SplitMemory(limits, ops)
+
+
+def _prompt_depth(together: list[Sequence], counts: Mapping[int, int]) -> float:
+    rows = [(counts[s.seq_id], s.n_computed) for s in together if not _decodes(s)]
+    return sum(count * depth for count, depth in rows) / sum(count for count, _ in rows)
 
 
 def _start(sequence: Sequence) -> Start:

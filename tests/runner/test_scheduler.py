@@ -48,6 +48,22 @@ def test_answers_that_nobody_reads_as_they_come_make_no_prompt_wait(readers, wai
     assert bool(answers[1]) != waits
 
 
+@both_layouts
+def test_a_step_tells_how_deep_its_prompts_rows_lie_in_the_mean(limits):
+    scheduler, backend = Scheduler(replace(limits, n_batch=8)), FakeBackend(limits)
+    scheduler.add(Sequence(0, [5] * 20, 95))
+    depths = []
+    for _ in range(3):
+        batch = scheduler.schedule()
+        depths.append(batch.prompt_depth)
+        list(scheduler.commit(batch, backend.decode(batch).sampled))
+    scheduler.add(Sequence(1, [6] * 6, 95))
+    batch = scheduler.schedule()
+    assert depths == [0, 8, 16] and (batch.n_prompt_rows, batch.prompt_depth) == (6, 0)
+    list(scheduler.commit(batch, backend.decode(batch).sampled))
+    assert scheduler.schedule().prompt_depth == 0, "there is no prompt"
+
+
 class Took:
     """The mask of a structure that is hard to follow."""
 

@@ -53,10 +53,10 @@ class CopyBudget:
         if not n_decoding:
             self._left_back = self._n_cells
 
-    def beside_prompt(self, n_rows: int) -> None:
-        """It computes so many rows of prompts, and nobody else waits for it."""
+    def beside_prompt(self, n_rows: int, depth: float) -> None:
+        """It computes so many rows of prompts, so deep, and nobody else waits for it."""
         self.is_awaited = True
-        step_s = self._pace.costs.mixed_s(0, n_rows)
+        step_s = self._pace.costs.mixed_s(0, n_rows, depth)
         if step_s is not None and self._pace.itl_target_s is not None:
             self._go_unnoticed(step_s)
 
@@ -110,23 +110,25 @@ class CopyBudget:
         """So many were read from disk."""
         self._load_cell_s = smoothed(self._load_cell_s, elapsed_s / n_cells)
 
-    def is_worth_saving(self, n_cells: int) -> bool:
+    def is_worth_saving(self, tokens: range) -> bool:
         """To copy them back, one day, is less than to compute them again; to copy them out, too,
         where somebody waits meanwhile."""
         if not self.is_awaited:
-            return self._is_worth(n_cells, self._back_s, n_cells)
+            return self._is_worth(len(tokens), self._back_s, tokens)
         cell_s = None if self._out_s is None else self._out_s + (self._back_s or self._out_s)
-        return self._is_worth(n_cells, cell_s, n_cells)
+        return self._is_worth(len(tokens), cell_s, tokens)
 
-    def is_worth_restoring(self, n_cells: int, n_tokens: int, *, on_disk: bool) -> bool:
-        """To copy them back, for what so many tokens of them save to compute."""
+    def is_worth_restoring(self, n_cells: int, tokens: range, *, on_disk: bool) -> bool:
+        """To copy them back, for what these tokens of them save to compute."""
         cell_s = self._back_s  # unknown, it is tried: copying out touches memory for the first time
         if on_disk and self._load_cell_s is not None:
             cell_s = (cell_s or 0.0) + self._load_cell_s
-        return self._is_worth(n_cells, cell_s, n_tokens)
+        return self._is_worth(n_cells, cell_s, tokens)
 
-    def _is_worth(self, n_cells: int, cell_s: float | None, n_tokens: int) -> bool:
-        computing_s = self._pace.costs.mixed_s(0, n_tokens)
+    def _is_worth(self, n_cells: int, cell_s: float | None, tokens: range) -> bool:
+        """`tokens`: where they stand in their conversation."""
+        middle = (tokens.start + tokens.stop) / 2
+        computing_s = self._pace.costs.mixed_s(0, len(tokens), middle)
         if cell_s is None or computing_s is None:
             return True  # a row reads all weights, a copy its own cells
         return n_cells * cell_s < computing_s

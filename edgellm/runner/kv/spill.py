@@ -35,7 +35,7 @@ class Spill:
             return True
         n_tokens, ends = len(kept.tokens), self._cells.ends(kept.lease)
         while (start := self.shelf.covered(kept.tokens, kept.adapters)) < n_tokens:
-            if not self.budget.is_worth_saving(n_tokens - start):
+            if not self.budget.is_worth_saving(range(start, n_tokens)):
                 return True
             n_most = self.budget.piece()
             if not n_most:
@@ -70,7 +70,8 @@ class Spill:
             last = edges[-1]
             begins = max(n_here, last.start)
             n_cells, on_disk = len(last.tokens), not last.in_ram
-            is_worth_it = self.budget.is_worth_restoring(n_cells, length - begins, on_disk=on_disk)
+            saved = range(begins, length)
+            is_worth_it = self.budget.is_worth_restoring(n_cells, saved, on_disk=on_disk)
             if last.end <= room and is_worth_it:
                 break
             edges.pop()

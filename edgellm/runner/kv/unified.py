@@ -110,7 +110,8 @@ class UnifiedMemory(SharedAnywhere):
         if running:
             if not any(s.n_output for s in running):
                 pending = sum(s.n_pending for s in running)
-                self._spill.budget.beside_prompt(min(pending, self._limits.n_batch))
+                depth = sum(s.n_computed for s in running) / len(running)
+                self._spill.budget.beside_prompt(min(pending, self._limits.n_batch), depth)
             self._make_way(running)
         for sequence in running:
             if sequence.restoring:

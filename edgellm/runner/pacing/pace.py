@@ -2,8 +2,8 @@
 
 A step that carries a prompt's chunk makes every running stream wait for it. The workload profile
 says how long that wait may be (`itl_target_s`), costs.py what so many rows take: the chunk is the
-largest that keeps the target. It shrinks as the prompt gets deeper and its rows dearer, so the
-last gaps are no longer than the first.
+one that is read fastest of those that keep the target. It shrinks as the prompt gets deeper and its
+rows dearer, so the last gaps are no longer than the first.
 
 No step takes just what was thought: rows look at another block of cells, something is copied
 beside, the machine has a bad moment. So the aim lies below the target, by as much as steps have
@@ -11,7 +11,9 @@ come late of late.
 """
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from edgellm.runner.pacing.costs import StepCosts
 
@@ -24,6 +26,13 @@ _MOST_LATE = 0.3  # counts of one: a stopped process says nothing of the next st
 _NEWEST = 0.1  # weight of the newest step's
 _ROOM = 3.0  # times the root of the mean square, to which steps in good time add nothing
 _LEAST_AIM = 0.7  # of the target
+
+
+class Unread(NamedTuple):
+    """Of one prompt."""
+
+    n_rows: int
+    depth: int  # tokens before them
 
 
 class Pace:
@@ -53,14 +62,17 @@ class Pace:
         elapsed_s: float,
         unsure_s: float = 0.0,
         whole_s: float | None = None,
+        depth: float = 0,
     ) -> None:
-        """`elapsed_s`: of the rows; `whole_s`: of the step, with what else was done in it."""
+        """`elapsed_s`: of the rows; `whole_s`: of the step, with what else was done in it; `depth`:
+        tokens before the prompts' rows."""
         if n_prompt_rows and n_decode_rows and self.itl_target_s is not None:
-            self._compare(n_prompt_rows, n_decode_rows, whole_s or elapsed_s)
-        self.costs.observe(n_decode_rows, n_prompt_rows, elapsed_s, unsure_s)
+            thought_s = self.costs.mixed_s(n_decode_rows, n_prompt_rows, depth)
+            self._compare(thought_s, whole_s or elapsed_s)
+        self.costs.observe(n_decode_rows, n_prompt_rows, elapsed_s, unsure_s, depth)
 
-    def _compare(self, n_prompt_rows: int, n_decode_rows: int, whole_s: float) -> None:
-        if thought_s := self.costs.mixed_s(n_decode_rows, n_prompt_rows):
+    def _compare(self, thought_s: float | None, whole_s: float) -> None:
+        if thought_s:
             late = min(max(whole_s / (thought_s + self._masks_s) - 1, 0.0), _MOST_LATE)
             self._late_square += _NEWEST * (late**2 - self._late_square)
 
@@ -72,15 +84,15 @@ class Pace:
     def chunk(
         self,
         n_decoding: int,
-        pending: Sequence[int],
+        unread: Sequence[Unread],
         n_free_rows: int,
         masks_s: float = 0.0,
         *,
         is_read: bool = True,
     ) -> int:
         """How many prompt rows may go into the next step beside `n_decoding` running streams, whose
-        structures take `masks_s` of it. `pending`: the rows that each prompt still has to come.
-        `is_read`: somebody reads one of the streams as it comes.
+        structures take `masks_s` of it. `unread`: of each prompt, in the order of who is given
+        rows. `is_read`: somebody reads one of the streams as it comes.
 
         Who waits for a first token counts as much as who waits for the next one: seven newcomers
         beside one stream may hold it up eight times as long as the target says, while one long
@@ -94,23 +106,50 @@ class Pace:
         if self.costs.doubtful:
             return 0  # one step of the streams alone, to know what they take by now
         target_s = self.itl_target_s if is_read else max(self.itl_target_s, _UNREAD_S)
-        own_s = self.aim * target_s
+        n_most = min(n_free_rows, sum(each.n_rows for each in unread))
 
-        def largest(n_prefilling: float) -> int:
-            shared_s = own_s * (1 + n_prefilling / n_decoding)
-            allowed_s = max(shared_s - masks_s, alone_s * (1 + _LEAST_SHARE))
-            return self._largest(n_decoding, n_free_rows, allowed_s)
+        def fastest(n_prefilling: float) -> int:
+            shared_s = target_s * (1 + n_prefilling / n_decoding)
+            least_s = alone_s * (1 + _LEAST_SHARE)
+            aim_s, most_s = (max(one - masks_s, least_s) for one in (self.aim * shared_s, shared_s))
+            return self._fastest(n_decoding, unread, n_most, aim_s, most_s)
 
-        most = largest(1.0)
-        return largest(sum(min(n / most, 1.0) for n in pending))
+        most = fastest(1.0)
+        return fastest(sum(min(each.n_rows / most, 1.0) for each in unread))
 
-    def _largest(self, n_decoding: int, n_free_rows: int, allowed_s: float) -> int:
-        low, high = 1, n_free_rows  # a chunk of `low` is taken, one above `high` is not
-        while low < high:
-            middle = (low + high + 1) // 2
-            cost_s = self.costs.mixed_s(n_decoding, middle)
-            if cost_s is None or cost_s <= allowed_s:
-                low = middle
-            else:
-                high = middle - 1
-        return low
+    def _fastest(
+        self, n_decoding: int, unread: Sequence[Unread], n_most: int, aim_s: float, most_s: float
+    ) -> int:
+        """Of the numbers of rows whose step takes no longer than is aimed at, the one that is read
+        in the least time a row; 1 if there is none. Rather than a part of a tile, whose rows take
+        more than twice the time, the first whole one, up to the target itself."""
+
+        def cost_s(n_rows: int) -> float:
+            return self.costs.mixed_s(n_decoding, n_rows, _depth(unread, n_rows)) or 0.0
+
+        looking_back = self.costs.looking_back
+        blocks = looking_back.blocks(n_decoding, n_most)
+        found = filter(None, [_largest(block, cost_s, aim_s) for block in blocks])
+        best = max(found, key=lambda n_rows: n_rows / max(cost_s(n_rows), 1e-9), default=1)
+        tile = looking_back.whole_tile(n_decoding)
+        is_better = tile is not None and best < tile <= n_most and cost_s(tile) <= most_s
+        return tile if tile and is_better else best
+
+
+def _largest(block: range, cost_s: Callable[[int], float], most_s: float) -> int:
+    """Of these numbers of rows, of which more cost more. 0: even the first takes too long."""
+    if cost_s(block[-1]) <= most_s:
+        return block[-1]
+    n_fit = bisect_right(block, most_s, key=cost_s)
+    return block[n_fit - 1] if n_fit else 0
+
+
+def _depth(unread: Sequence[Unread], n_rows: int) -> float:
+    """Of so many rows in the mean."""
+    weighed, left = 0, n_rows
+    for each in unread:
+        taken = min(each.n_rows, left)
+        weighed, left = weighed + taken * each.depth, left - taken
+        if not left:
+            break
+    return weighed / n_rows

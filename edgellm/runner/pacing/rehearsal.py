@@ -16,6 +16,7 @@ from typing import Literal
 
 from edgellm.runner.batch import Row
 from edgellm.runner.pacing.costs import StepCosts
+from edgellm.runner.pacing.looking_back import LookingBack
 
 BUDGET_S = 1.5
 _LONG_S, _SHORT_S = 0.1, 0.02
@@ -45,6 +46,7 @@ def rehearse(
     n_prompt_max: int,
     n_sequences: int | None = None,
     budget_s: float = BUDGET_S,
+    looking_back: LookingBack | None = None,
 ) -> StepCosts:
     """`n_decode_max`: rows with logits, one of each sequence that may run and those of guessed
     tokens; `n_prompt_max`: rows of a step; `n_sequences`: if fewer than `n_decode_max` may run."""
@@ -65,7 +67,7 @@ def rehearse(
             found[kind][n_rows] = taken_s
             row_s = min(row_s or taken_s, taken_s / n_rows)
     switch_s = _switch_s(found["decode"], decode, clock, token)
-    return StepCosts(found["decode"], found["prompt"], switch_s)
+    return StepCosts(found["decode"], found["prompt"], switch_s, looking_back)
 
 
 def _switch_s(known: dict[int, float], decode: Decode, clock: Clock, token: int) -> float:

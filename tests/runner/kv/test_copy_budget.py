@@ -81,53 +81,55 @@ def test_a_step_that_copies_both_ways_tells_what_the_known_way_out_leaves(way_ba
     for _ in range(2):
         made.went_out(10)
         come_back(made, 10, 10 * 0.1 + 10 * way_back_s)
-    assert made.is_worth_restoring(512, 512, on_disk=False) == is_worth_it  # a second to compute
+    assert (
+        made.is_worth_restoring(512, range(512), on_disk=False) == is_worth_it
+    )  # a second to compute
     made = budget()
     for _ in range(2):
         made.went_out(10)
         come_back(made, 10, 100.0)
-    assert made.is_worth_restoring(512, 512, on_disk=False), "neither way is known"
+    assert made.is_worth_restoring(512, range(512), on_disk=False), "neither way is known"
 
 
 def test_the_first_copy_back_tells_nothing():
     """It found no buffers for the device: if it were believed, no other would follow."""
     made = budget()
     come_back(made, 64, 10.0)
-    assert made.is_worth_restoring(512, 512, on_disk=False)
+    assert made.is_worth_restoring(512, range(512), on_disk=False)
     come_back(made, 64, 10.0)
-    assert not made.is_worth_restoring(512, 512, on_disk=False)
+    assert not made.is_worth_restoring(512, range(512), on_disk=False)
 
 
 def test_a_disk_that_is_slow_is_not_tried_again_because_the_way_back_is_unknown():
     made = budget()
     made.loaded(512, 2.0)
-    assert not made.is_worth_restoring(512, 512, on_disk=True)
-    assert made.is_worth_restoring(512, 512, on_disk=False)
+    assert not made.is_worth_restoring(512, range(512), on_disk=True)
+    assert made.is_worth_restoring(512, range(512), on_disk=False)
 
 
 def test_what_is_slower_to_copy_than_to_compute_is_computed():
     made = budget(out_s=0.0012)
     made.begin(1)
-    assert not made.is_worth_saving(512)  # out and back: 1.2 s; to compute them, one
+    assert not made.is_worth_saving(range(512))  # out and back: 1.2 s; to compute them, one
     made = budget(out_s=0.0004)
     made.begin(1)
-    assert made.is_worth_saving(512)
+    assert made.is_worth_saving(range(512))
     for _ in range(2):
         come_back(made, 512, 512 * 0.0004)
-    assert made.is_worth_restoring(512, 512, on_disk=False)
-    assert not made.is_worth_restoring(512, 16, on_disk=False)
+    assert made.is_worth_restoring(512, range(512), on_disk=False)
+    assert not made.is_worth_restoring(512, range(16), on_disk=False)
     made.loaded(512, 2.0)
-    assert not made.is_worth_restoring(512, 512, on_disk=True)
+    assert not made.is_worth_restoring(512, range(512), on_disk=True)
 
 
 def test_while_nobody_waits_only_the_way_back_counts():
     made = budget(out_s=0.01)
-    for wait in (lambda: made.begin(1), lambda: made.beside_prompt(64), made.hurry):
+    for wait in (lambda: made.begin(1), lambda: made.beside_prompt(64, 0), made.hurry):
         made.begin(0)
-        assert made.is_worth_saving(512)
+        assert made.is_worth_saving(range(512))
         wait()
-        assert not made.is_worth_saving(512)
+        assert not made.is_worth_saving(range(512))
     for _ in range(2):
         come_back(made, 512, 1.2)
     made.begin(0)
-    assert not made.is_worth_saving(512)  # 1.2 s; to compute them, one
+    assert not made.is_worth_saving(range(512))  # 1.2 s; to compute them, one
