@@ -1,13 +1,16 @@
 """`edgellm bench`: how fast a model reads and writes on this machine."""
 
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgellm.cli.flags import options
 from edgellm.cli.flags.drafting import Drafting
 from edgellm.cli.flags.pins import Pins
+
+if TYPE_CHECKING:
+    from edgellm.cli.measuring.benchmark import Measured, Sizes, Soaked
 
 
 def bench(
@@ -37,30 +40,53 @@ def bench(
 
     Prefill is a prompt that no cache knows; decode is one stream, after prompts of several lengths.
     Each row is the median of its runs with the lowest and the highest. A first run warms up and
-    doesn't count. Nothing else should use the model meanwhile.
+    doesn't count. Nothing else should use the model meanwhile. The next plan starts from what was
+    measured, unless others kept the machine busy, which is said.
 
     \b
       edgellm bench
       edgellm bench qwen3:8b -p 2048 -n 128 --json > bench.json
       edgellm bench --soak 10m          # does it throttle when it gets hot?
     """
-    from edgellm.cli.measuring.benchmark import Bench, Measured, Sizes
-    from edgellm.cli.measuring.reporting import report, report_soak
-    from edgellm.cli.output import print_json, say
+    from edgellm.cli.measuring.benchmark import Sizes
     from edgellm.cli.serving.private import server_with
 
     draft = Drafting().named(pins)
     config = options.config_from(offline=offline, reserve=pins.reserve, draft=draft)
     goal = replace(pins, parallel=pins.parallel or 1).goal(config.reserve)
+    soak_s = seconds_of(soak) if soak else None
     model = model or _served_model(host)
     with server_with(model, config, goal, flags=pins.given(), host=host) as (url, name):
-        say(f"measuring {name} at {url}")
-        bench = Bench(url, name, Sizes(n_prompt, n_generate, n_runs))
-        result = bench.soak(seconds_of(soak)) if soak else bench.measure()
+        result = _measured(url, name, Sizes(n_prompt, n_generate, n_runs), soak_s)
+    _tell(result, as_json=as_json)
+
+
+def _measured(url: str, name: str, sizes: "Sizes", soak_s: float | None) -> "Measured | Soaked":
+    from edgellm.cli.measuring.benchmark import Bench
+    from edgellm.cli.output import say
+    from edgellm.cli.preparing import machine
+    from edgellm.cli.serving.busy import crowd
+    from edgellm.cli.serving.find import is_here
+
+    say(f"measuring {name} at {url}")
+    bench = Bench(url, name, sizes)
+    result = bench.soak(soak_s) if soak_s else bench.measure()
+    if not is_here(url):  # how busy it is there we don't know
+        return result
+    return replace(result, crowd=crowd(bench.least_load, machine.recall()))
+
+
+def _tell(result: "Measured | Soaked", *, as_json: bool) -> None:
+    from edgellm.cli.measuring.benchmark import Measured
+    from edgellm.cli.measuring.reporting import report, report_soak, unkept
+    from edgellm.cli.output import print_json, say
+
     if as_json:
         print_json(result)
     else:
         print(report(result) if isinstance(result, Measured) else report_soak(result))
+    if result.crowd:
+        say(unkept(result.crowd))
 
 
 def _served_model(host: str | None) -> str:

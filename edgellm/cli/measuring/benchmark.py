@@ -5,9 +5,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from statistics import median
 
 from edgellm.cli.output import say
+from edgellm.cli.serving import busy
+from edgellm.cli.serving.busy import Crowd
 from edgellm.cli.serving.client import Client
 from edgellm.errors import ContextTooLong, EdgellmError, ModelNotFound
 from edgellm.status import ModelStatus, Status
@@ -60,6 +63,7 @@ class Measured:
     device: str
     rows: tuple[Row, ...]
     expected_decode_tok_s: Expected
+    crowd: Crowd | None = None  # others were in the way: nothing of it is kept for the next plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ class Soaked:
     cold_tok_s: float
     warm_tok_s: float
     moments: tuple[Moment, ...]
+    crowd: Crowd | None = None
 
     @property
     def warm_ratio(self) -> float:
@@ -85,11 +90,15 @@ class Soaked:
 
 
 class Bench:
-    """Raises NotServing without a server, ContextTooLong when the sizes don't fit into it."""
+    """Raises NotServing without a server, ContextTooLong when the sizes don't fit into it.
+    `least_load`: this machine's, of the times at which an answer was whole."""
 
-    def __init__(self, url: str, model: str, sizes: Sizes) -> None:
-        self._url, self._model, self._sizes = url, model, sizes
+    def __init__(
+        self, url: str, model: str, sizes: Sizes, load: Callable[[], float] = busy.load
+    ) -> None:
+        self._url, self._model, self._sizes, self._load = url, model, sizes, load
         self._first_tokens = itertools.count()
+        self.least_load = inf
 
     def measure(self) -> Measured:
         sizes = self._sizes
@@ -180,7 +189,7 @@ class Bench:
     def _complete(
         self, client: Client, prompt: tuple[int, ...], *, n_tokens: int, cached: bool
     ) -> Timings:
-        return client.complete(
+        timings = client.complete(
             self._model,
             prompt,
             max_tokens=n_tokens,
@@ -188,6 +197,8 @@ class Bench:
             ignore_eos=True,
             cache_prompt=cached,
         )
+        self.least_load = min(self.least_load, self._load())
+        return timings
 
 
 def _prompt(words: tuple[int, ...], n_tokens: int, offset: int) -> tuple[int, ...]:

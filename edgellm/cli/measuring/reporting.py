@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Sequence
 
 from edgellm.cli.measuring.benchmark import Expected, Measured, Row, Soaked
+from edgellm.cli.serving.busy import Crowd
 from edgellm.tables import table
 from edgellm.units import DASH, format_rate, format_seconds
 
@@ -35,6 +36,13 @@ def report(measured: Measured) -> str:
                 "decode tok/s after so many tokens",
             ),
         ]
+    )
+
+
+def unkept(crowd: Crowd) -> str:
+    return (
+        f"nothing of this is kept for the next plan: others keep this machine busy (load "
+        f"{crowd.load:.1f}, at most {crowd.most:g} would do); measure again when it is idle"
     )
 
 

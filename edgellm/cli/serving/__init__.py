@@ -2,8 +2,8 @@
 
 `serving` is its life, `engines` what it starts and stops, `loading` and `ready` what is shown and
 said meanwhile; `upgrade` swaps the demo for a real model, `salvage` saves a model from a lost
-device, `observing` tells the calibrations. `background` and `private` are servers for a command's
-time. `state` knows which run and `births` whose process that is, `find` which is meant, `already`
-which has the place that another wants, `client` talks to it (`awaited` in an event loop), `ending`
-stops it.
+device, `observing` tells the calibrations, but not while others keep the machine `busy`.
+`background` and `private` are servers for a command's time. `state` knows which run and `births`
+whose process that is, `find` which is meant, `already` which has the place that another wants,
+`client` talks to it (`awaited` in an event loop), `ending` stops it.
 """

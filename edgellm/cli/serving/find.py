@@ -12,6 +12,7 @@ from pathlib import Path
 from edgellm.cli.flags.addresses import hears, named_url, place_of
 from edgellm.cli.serving import state
 from edgellm.cli.serving.client import Client
+from edgellm.config import socket_path
 from edgellm.errors import BadRequest, EdgellmError, KeyRefused, NotServing
 from edgellm.files import path_of
 from edgellm.status import ModelStatus, Status
@@ -88,6 +89,11 @@ def host_flag(url: str) -> str:
     here = state.running()
     is_alone = len(here) == 1 and hears(here[0].url, url) and not named_url(None)
     return "" if is_alone else f" --host {url}"
+
+
+def is_here(url: str) -> bool:
+    """On this machine, as far as is known."""
+    return bool(socket_path(url)) or any(hears(one.url, url) for one in state.running())
 
 
 def statuses(host: str | None = None) -> tuple[tuple[str, Status], ...]:

@@ -7,7 +7,6 @@ figures.
 """
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from functools import partial
 from edgellm.chat.events import Event, Finished
 from edgellm.chat.messages import GenerateParams
 from edgellm.cli.preparing.prepare import Prepared
+from edgellm.cli.serving import busy
 from edgellm.meter.sample import Sample
 from edgellm.probe.hardware import Device, Hardware
 from edgellm.profiles import load_profiles
@@ -30,7 +30,6 @@ from edgellm.selector.speed.speed_profile import LEAST_MEASURED_BYTES
 
 _MOST_OBSERVED = 3  # of each kind, after each load
 _LEAST_OUTPUT, _LEAST_PROMPT = 16, 128  # tokens; less is mostly noise
-_BUSY_RATIO = 1.5  # of the cores, that wait to run: more than a worker of ours would keep busy
 _LOOK_EVERY_S, _PATIENCE_S = 0.2, 10.0  # for a sample that was taken after the load
 
 Notice = Callable[[Measured], None]
@@ -44,7 +43,7 @@ class Observer:
         hardware: Hardware,
         samples: Callable[[], Sequence[Sample]],
         calibrations: Calibrations | None = None,
-        load: Callable[[], float] = lambda: os.getloadavg()[0],
+        load: Callable[[], float] = busy.load,
     ) -> None:
         self._hardware, self._samples, self._load = hardware, samples, load
         self._calibrations = calibrations or Calibrations()
@@ -57,7 +56,7 @@ class Observer:
         left = {"decode": _MOST_OBSERVED, "prefill": _MOST_OBSERVED}
 
         def notice(seen: Measured) -> None:
-            if self._load() > _BUSY_RATIO * self._hardware.cpu.n_logical_cores:
+            if busy.crowd(self._load(), self._hardware):
                 return
             told = _rationed(seen, left)
             if told.decode_tok_s or told.prefill_tok_s:

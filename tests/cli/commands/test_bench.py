@@ -1,11 +1,16 @@
+import json
 import re
 from dataclasses import replace
 
 import pytest
+from selector_machines import machine
+from server.server_fakes import FakeEngine, live_server, served
 
-from edgellm.cli.commands.bench import seconds_of
-from edgellm.cli.measuring.benchmark import Expected, Measured, Moment, Row, Soaked
+from edgellm.cli.commands.bench import _tell, seconds_of
+from edgellm.cli.measuring.benchmark import Bench, Expected, Measured, Moment, Row, Sizes, Soaked
 from edgellm.cli.measuring.reporting import plot, report, report_soak
+from edgellm.cli.serving.busy import Crowd, crowd
+from edgellm.cli.serving.client import Client
 from edgellm.errors import BadRequest
 
 MEASURED = Measured(
@@ -73,6 +78,33 @@ def test_a_soak_compares_cold_with_warm():
 
 def test_a_soak_that_lost_nothing_says_so():
     assert "warm is as fast as cold" in report_soak(soaked(20.0, 20.0))
+
+
+def test_what_others_have_slowed_is_said_to_be_kept_nowhere(capsys):
+    _tell(replace(MEASURED, crowd=Crowd(7.25, 3.0)), as_json=True)
+    told = capsys.readouterr()
+    said = "others keep this machine busy (load 7.2, at most 3 would do); measure again when it is"
+
+    assert json.loads(told.out)["crowd"] == {"load": 7.25, "most": 3.0}
+    assert f"nothing of this is kept for the next plan: {said} idle" in told.err
+
+
+def test_what_nobody_slowed_needs_no_word(capsys):
+    _tell(MEASURED, as_json=True)
+    told = capsys.readouterr()
+
+    assert json.loads(told.out)["crowd"] is None
+    assert told.err == ""
+
+
+def test_a_machine_was_busy_where_no_answer_ended_in_an_idle_moment():
+    loads = iter([9.0, 2.0, 8.0])
+    with live_server(served(engine=FakeEngine())) as live, Client(live.url) as client:
+        bench = Bench(live.url, "tiny", Sizes(8, 2, 1), load=lambda: next(loads))
+        for _ in range(3):
+            bench._complete(client, (1, 2), n_tokens=2, cached=False)
+    assert bench.least_load == 2.0
+    assert crowd(2.0, machine()) is None
 
 
 def test_a_plot_is_plain_text_that_begins_at_zero():

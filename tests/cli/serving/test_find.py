@@ -9,6 +9,7 @@ from server.server_fakes import FakeEngine, live_server, served
 
 from edgellm.cli.serving.find import (
     host_flag,
+    is_here,
     is_meant,
     look,
     only,
@@ -115,6 +116,13 @@ def test_a_hint_names_the_server_unless_it_is_the_only_one_here(monkeypatch):
             assert host_flag(url) == f" --host {url}"
         monkeypatch.setenv("EDGELLM_HOST", "127.0.0.1:2")
         assert host_flag(url) == f" --host {url}"
+
+
+def test_a_server_that_is_told_of_here_is_here_and_so_is_every_socket():
+    with announced("http://127.0.0.1:1"):
+        assert is_here("http://localhost:1")
+        assert not is_here("http://127.0.0.1:2")
+    assert is_here("unix:///run/e.sock")
 
 
 def test_what_listens_in_the_place_of_a_server_and_is_none_is_told():
