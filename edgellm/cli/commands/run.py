@@ -4,8 +4,8 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Annotated
+from dataclasses import asdict, replace
+from typing import Annotated, ClassVar
 
 import typer
 
@@ -13,11 +13,12 @@ from edgellm.cli.flags import options
 from edgellm.cli.flags.drafting import Drafting
 from edgellm.cli.flags.pins import Pins
 from edgellm.cli.flags.seeing import Seeing
+from edgellm.values import frozen
 
-_WRITTEN, _SHOWN = "How it is written", "What is shown"
+_WRITTEN = "How it is written"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Wording:
     """How an answer is written: fields of OpenAI's API, by their names there."""
 
@@ -62,12 +63,30 @@ class Wording:
         return given | thinking(given.pop("think", None))
 
 
+@frozen(kw_only=True)
+class Showing:
+    """Of an answer and of a conversation."""
+
+    HEADINGS: ClassVar = {"hide_thoughts": "What is shown"}
+
+    hide_thoughts: Annotated[
+        bool, typer.Option("--hide-thoughts", help="Don't show what is thought first.")
+    ] = False
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Tell how long it took, on stderr.")
+    ] = False
+    no_history: Annotated[
+        bool, typer.Option("--no-history", help="Don't keep what is typed for the next time.")
+    ] = False
+
+
 def run(
     model: options.ModelArgument,
     wording: Wording,
     pins: Pins,
     seeing: Seeing,
     drafting: Drafting,
+    showing: Showing,
     prompt: Annotated[
         list[str] | None,
         typer.Argument(metavar="PROMPT", help="One question; without it, a conversation."),
@@ -80,26 +99,8 @@ def run(
         str | None, typer.Option(help="What the model is told before everything.", metavar="TEXT")
     ] = None,
     host: options.Host = None,
-    hide_thoughts: Annotated[
-        bool,
-        typer.Option(
-            "--hide-thoughts", help="Don't show what is thought first.", rich_help_panel=_SHOWN
-        ),
-    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="The answer and its figures, when it is whole.")
-    ] = False,
-    verbose: Annotated[
-        bool,
-        typer.Option("--verbose", help="Tell how long it took, on stderr.", rich_help_panel=_SHOWN),
-    ] = False,
-    no_history: Annotated[
-        bool,
-        typer.Option(
-            "--no-history",
-            help="Don't keep what is typed for the next time.",
-            rich_help_panel=_SHOWN,
-        ),
     ] = False,
     offline: options.Offline = False,
 ) -> None:
@@ -130,14 +131,15 @@ def run(
     flags = (*pins.given(), *seeing.given(), *drafting.given())
     with server_with(model, config, goal, flags=flags, seeing=seeing, host=host) as (url, name):
         answering = Answering(
-            url, name, system, wording.given(), verbose, pictures, shows_thoughts=not hide_thoughts
-        )
+            url, name, system, wording.given(), showing.verbose, pictures,
+            shows_thoughts=not showing.hide_thoughts,
+        )  # fmt: skip
         if as_json and question is not None:
             print_json(answering.told(question))
         elif question is not None:
             answering.ask(question)
         else:
-            keeps = config.history and not no_history and is_terminal()
+            keeps = config.history and not showing.no_history and is_terminal()
             converse(answering, history=users_history() if keeps else None)
 
 

@@ -49,8 +49,6 @@ def tune(
       edgellm tune ./model.gguf --use agent --json
       sudo -E edgellm tune qwen3:8b --power
     """
-    from edgellm.cli.measuring.tune_report import summary
-    from edgellm.cli.output import print_json, say
     from edgellm.cli.preparing import machine
     from edgellm.cli.preparing.prepare import prepare
     from edgellm.cli.preparing.resolve import resolve
@@ -67,7 +65,14 @@ def tune(
         )
     if power:
         _tune_power(prepared, hardware, asks=not yes, as_json=as_json)
-        return
+    else:
+        _tune(prepared, hardware, goal, as_json=as_json)
+
+
+def _tune(prepared: "Prepared", hardware: "Hardware", goal: "Goal", *, as_json: bool) -> None:
+    from edgellm.cli.measuring.tune_report import summary
+    from edgellm.cli.output import print_json, say
+
     _warn_of_servers()
     say(f"measuring {prepared.name} {prepared.plan.quant}; Ctrl-C leaves everything as it is")
     try:

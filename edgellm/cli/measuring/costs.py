@@ -76,21 +76,8 @@ def costs(
     cloud_tok_s: Mapping[str, float | None],
 ) -> Costs:
     """Raises BadRequest for prices in two currencies and no rate between them."""
-    if config.currency != "USD" and means.usd is None:
-        raise BadRequest(
-            f"cloud prices are in USD, and the configuration's currency is {config.currency}",
-            hint="say what one dollar is in it: --usd 0.92",
-        )
-    rate = means.usd or 1.0
-    pace = _overridden(pace, means)
-    owned = Owned(
-        capex=means.capex or 0.0,
-        monthly=means.monthly or 0.0,
-        years=means.years,
-        utilisation=means.utilisation,
-        watts=pace.watts,
-        per_kwh=config.energy_price_per_kwh if means.per_kwh is None else means.per_kwh,
-    )
+    rate, pace = _rate(means, config), _overridden(pace, means)
+    owned = _owned(pace, means, config)
     asked, per_hour = means.requests_per_day, _parts(owned, means)
     cloud = tuple(
         _cloud(row, rate, cloud_tok_s.get(row.name), owned, asked, prices.date)
@@ -110,6 +97,27 @@ def costs(
             *_missing(pace, owned, means),
             *_assumptions(pace, owned, means, config.currency, rate, _span(cloud)),
         ),
+    )
+
+
+def _rate(means: "Means", config: "Config") -> float:
+    """One dollar in the configuration's currency."""
+    if config.currency != "USD" and means.usd is None:
+        raise BadRequest(
+            f"cloud prices are in USD, and the configuration's currency is {config.currency}",
+            hint="say what one dollar is in it: --usd 0.92",
+        )
+    return means.usd or 1.0
+
+
+def _owned(pace: Pace, means: "Means", config: "Config") -> Owned:
+    return Owned(
+        capex=means.capex or 0.0,
+        monthly=means.monthly or 0.0,
+        years=means.years,
+        utilisation=means.utilisation,
+        watts=pace.watts,
+        per_kwh=config.energy_price_per_kwh if means.per_kwh is None else means.per_kwh,
     )
 
 
