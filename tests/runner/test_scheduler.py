@@ -59,7 +59,8 @@ def test_a_step_tells_how_deep_its_prompts_rows_lie_in_the_mean(limits):
         list(scheduler.commit(batch, backend.decode(batch).sampled))
     scheduler.add(Sequence(1, [6] * 6, 95))
     batch = scheduler.schedule()
-    assert depths == [0, 8, 16] and (batch.n_prompt_rows, batch.prompt_depth) == (6, 0)
+    assert depths == [0, 8, 16]
+    assert (batch.n_prompt_rows, batch.prompt_depth) == (6, 0)
     list(scheduler.commit(batch, backend.decode(batch).sampled))
     assert scheduler.schedule().prompt_depth == 0, "there is no prompt"
 
