@@ -87,6 +87,7 @@ def test_the_help_of_a_command_fits_two_screens_and_names_every_flag(command):
     flags = {name for one in params for name in one.opts if name.startswith("--")}
 
     assert len(told.splitlines()) <= 40
+    assert max(map(len, told.splitlines())) <= 80
     assert {name for name in flags if name not in told} == set()
 
 

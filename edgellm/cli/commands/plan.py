@@ -40,7 +40,7 @@ def plan(
     \b
       edgellm plan qwen3:8b
       edgellm plan qwen3:30b-a3b --on rtx4090 --goal quality
-      edgellm plan ./model.gguf --device "RTX 3090" --device "RTX 3060" --ram 64GiB@60
+      edgellm plan ./m.gguf --device RTX3090 --device RTX3060 --ram 64GiB@60
       edgellm plan unsloth/Qwen3-8B-GGUF --ctx 32768 --json
       edgellm plan llama3.3:70b --users 50 --tok-s 20 --ttft 1s --on all
     """

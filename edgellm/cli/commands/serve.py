@@ -48,7 +48,7 @@ def serve(
     \b
       edgellm serve ./model.gguf
       edgellm serve qwen3:8b --ctx 16384 --parallel 8
-      edgellm serve org/repo:Q4_K_M --port 11434      # where clients of Ollama's /v1 ask
+      edgellm serve org/repo:Q4_K_M --port 11434   # where Ollama's clients ask
       edgellm serve qwen3:4b --embedding qwen3-embedding:0.6b
       edgellm serve qwen3:8b --draft qwen3:0.6b
       edgellm serve ./model.gguf --lora style.gguf --lora facts.gguf=0.5

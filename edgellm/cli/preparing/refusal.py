@@ -119,7 +119,7 @@ def _boards(asked: Asked) -> _Found:
     n_found = 0
     for name, hardware in machines:
         try:
-            plan = choose(hardware, [smallest], asked.goal, load_profiles())
+            plan = choose(hardware, [smallest], asked.goal, load_profiles(), explained=False)
         except EdgellmError:
             continue
         yield f"--on {name}", plan

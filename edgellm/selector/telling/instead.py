@@ -70,7 +70,7 @@ def _fitting(
     hardware: Hardware, candidates: Sequence[Candidate], goal: Goal, profiles: Profiles
 ) -> Plan | None:
     try:
-        return choose(hardware, candidates, goal, profiles)
+        return choose(hardware, candidates, goal, profiles, explained=False)
     except (DoesNotFit, BadRequest):
         return None
 
