@@ -78,7 +78,8 @@ def files(tmp_path_factory):
         (10, "/ is a folder", ["show", "/"]),
         (10, "no captured machine", ["probe", "--sysroot", "FILES"]),
         (12, "no server", ["stop"]),
-        (12, "no server", ["bench"]),
+        (12, "bench MODEL needs none", ["bench"]),
+        (12, "cost MODEL needs none", ["cost"]),
         (78, "no API key", ["serve", "demo", "--host", "0.0.0.0"]),
     ],
 )

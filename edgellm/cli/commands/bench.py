@@ -94,7 +94,8 @@ def _served_model(host: str | None) -> str:
     from edgellm.cli.serving.find import the_server
     from edgellm.errors import ModelNotFound
 
-    _, status = the_server(host=host)
+    hint = "edgellm bench MODEL needs none; edgellm up starts one"
+    _, status = the_server(host=host, hint=hint)
     model = next((one.name for one in status.models if not one.embedding), None)
     if model is None:
         raise ModelNotFound(

@@ -62,7 +62,8 @@ def _pace(
             return _predicted(model, config)
         url, status, ours = having[0]
     else:
-        url, status = the_server(host=host)
+        hint = "edgellm cost MODEL needs none; edgellm up starts one"
+        url, status = the_server(host=host, hint=hint)
         writing = [one for one in status.models if not one.embedding]
         if not writing:
             raise NotServing(f"{url} serves nothing that writes", hint="edgellm cost MODEL")
