@@ -2,7 +2,7 @@
 
 from edgellm.status import ModelStatus, PlanStatus, ShareStatus
 from edgellm.tui.drawn import numbers
-from edgellm.tui.drawn.lines import Block, Line, Span, Tone, pad, wrap
+from edgellm.tui.drawn.lines import Block, Line, Span, Tone, crop, fit, pad, width_of, wrap
 from edgellm.tui.drawn.model import is_last, kv_types, state_note
 from edgellm.tui.view import View
 from edgellm.units import DASH, format_bytes
@@ -24,7 +24,9 @@ def plan_details(view: View, width: int) -> Block:
 
 
 def _model(model: ModelStatus, view: View, width: int) -> Block:
-    head: Line = (Span(f"{model.name}  ", "strong"), *state_note(model, view))
+    note = state_note(model, view)
+    name = fit(model.name, max(width - width_of(note) - 2, 0))
+    head = crop((Span(f"{name}  ", "strong"), *note), width)
     if model.plan is None:
         return [head, (Span("its plan is not known", "dim"),)]
     return [

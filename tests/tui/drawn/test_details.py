@@ -128,6 +128,14 @@ def test_in_a_narrow_sheet_the_plan_is_wrapped_and_its_figures_stay_whole():
         assert "off by" in page
 
 
+def test_beside_a_long_name_its_state_is_whole():
+    long = model(name="an-organisation/" + "x" * 80, state="failed")
+    head, *_ = plan_details(seen(ordinary(models=(long,))), 76)
+
+    assert width_of(head) <= 76
+    assert head[-1].text == "✗ failed"
+
+
 def test_of_a_server_that_is_gone_the_page_says_what_it_was():
     view = seen(ordinary()).lost("no server")
 
