@@ -35,6 +35,24 @@ def table(
     return "\n".join(lines)
 
 
+def fitting(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    columns: int,
+    may_go: Sequence[str],
+    right: str = "",
+) -> str:
+    """As `table`, without as many of the columns that `may_go`, in their order, as make it fit."""
+    for n_gone in range(len(may_go) + 1):
+        kept = [i for i, heading in enumerate(headings) if heading not in may_go[:n_gone]]
+        cells = [[row[i] for i in kept] for row in rows]
+        text = table([headings[i] for i in kept], cells, right=right, columns=columns)
+        if max(map(len, text.split("\n"))) <= columns:
+            break
+    return text
+
+
 def wrapped(text: str, columns: int | None) -> list[str]:
     """At least one line; None: never cut. A word that is longer stays whole."""
     if columns is None or len(text) <= columns:

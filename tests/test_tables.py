@@ -1,4 +1,4 @@
-from edgellm.tables import bullets, table, wrapped
+from edgellm.tables import bullets, fitting, table, wrapped
 
 
 def test_a_table_aligns_its_columns():
@@ -21,6 +21,20 @@ def test_the_last_column_is_wrapped_under_itself():
         "a     one two three four five",
         "      six seven eight",
     ]
+
+
+def test_columns_go_in_their_order_until_the_rest_fits():
+    def shown(columns):
+        text = fitting(
+            ("A", "B", "C", "WHY"), [("aaaaaaaa", "bbbbbbbb", "cccccccc", "w" * 20)],
+            columns=columns, may_go=("C", "A"),
+        )  # fmt: skip
+        return text.split("\n")[0].split()
+
+    assert shown(50) == ["A", "B", "C", "WHY"]
+    assert shown(49) == ["A", "B", "WHY"]
+    assert shown(39) == ["B", "WHY"]
+    assert shown(9) == ["B", "WHY"], "what may not go stays"
 
 
 def test_a_narrow_screen_still_gets_a_last_column():

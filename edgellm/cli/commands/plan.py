@@ -112,7 +112,7 @@ def _sizes(
     found: "Resolved", goal: "Goal", described: Described, users: Users, as_json: bool
 ) -> None:
     from edgellm.cli.flags.drafting import with_drafts
-    from edgellm.cli.output import print_json
+    from edgellm.cli.output import columns, print_json
     from edgellm.cli.preparing.sizes import boards_of, sizes_json, sizes_table
     from edgellm.cli.waiting import Waiting
     from edgellm.errors import DoesNotFit
@@ -127,10 +127,11 @@ def _sizes(
     if as_json:
         print_json(sizes_json(found.name, rows, demand))
     elif rows:
-        print(sizes_table(found.name, rows, demand))
+        print(sizes_table(found.name, rows, demand, columns()))
     if not rows:
+        (first, _), n = boards[0], len(boards)
+        holds = f"none of {n} machines holds" if n > 1 else f"{first} doesn't hold"
         raise DoesNotFit(
-            f"none of {len(boards)} machines holds even one user of {found.name} "
-            f"at {demand.tok_s:g} tok/s",
+            f"{holds} even one user of {found.name} at {demand.tok_s:g} tok/s",
             hint="ask for less: a smaller --tok-s, a longer --ttft, a shorter --ctx",
         )

@@ -117,7 +117,7 @@ def _advice(best: "Choice", described: Described, *, is_of_disk: bool) -> str:
 def _table(found: "list[Choice]", n_columns: int) -> str:
     """Where a terminal is too narrow it goes without what the name, the quantization and the plan
     tell, too."""
-    from edgellm.tables import table
+    from edgellm.tables import fitting
     from edgellm.units import format_bytes, format_params
 
     rows = []
@@ -137,19 +137,8 @@ def _table(found: "list[Choice]", n_columns: int) -> str:
             )
         )
     headings = ("MODEL", "QUANT", "PARAMS", "MEMORY", "CONTEXT", "TOK/S", "LOSS", "RATING", "WHY")
-    text, dropped = "", set[int]()
-    for name in ("", *_DROPPED_FIRST):
-        dropped |= {i for i, heading in enumerate(headings) if heading == name}
-        kept = [i for i in range(len(headings)) if i not in dropped]
-        text = table(
-            [headings[i] for i in kept],
-            [[row[i] for i in kept] for row in rows],
-            right="PARAMS,MEMORY,CONTEXT,TOK/S,LOSS,RATING",
-            columns=n_columns,
-        )
-        if max(map(len, text.split("\n"))) <= n_columns:
-            break
-    return text
+    right = "PARAMS,MEMORY,CONTEXT,TOK/S,LOSS,RATING"
+    return fitting(headings, rows, columns=n_columns, may_go=_DROPPED_FIRST, right=right)
 
 
 def _range(choice: "Choice") -> str:

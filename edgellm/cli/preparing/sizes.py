@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from edgellm.selector.sizing import Demand, Sized
 
 _USUAL_TOK_S = 10.0  # twice as fast as people read
+_DROPPED_FIRST = ("CONTEXT", "FIRST", "QUANT")
+_LEGEND = (
+    "Each holds them all within what was asked. First whose CARDS are fewest, then whose WATTS "
+    "are: what a card costs isn't known.",
+    "BOARDS: how many of it are needed; CARDS: of theirs, those that so many users take (a CPU is "
+    "one); USERS: how many one board holds; WATTS: of the cards, by their limits; TOK/S and FIRST: "
+    "what each user gets where as many are served as it holds; BOUND BY: what allows no more users",
+)
 
 
 @frozen(kw_only=True)
@@ -75,8 +83,8 @@ def boards_of(names: Sequence[str]) -> "list[tuple[str, Hardware]]":
     return [(name, hardware_from_board(name)) for name in wanted]
 
 
-def sizes_table(model: str, rows: "Sequence[Sized]", demand: "Demand") -> str:
-    from edgellm.tables import table
+def sizes_table(model: str, rows: "Sequence[Sized]", demand: "Demand", columns: int) -> str:
+    from edgellm.tables import fitting, wrapped
     from edgellm.units import DASH, format_seconds
 
     ttft = "" if demand.ttft_s is None else f", the first token within {demand.ttft_s:g} s"
@@ -100,16 +108,10 @@ def sizes_table(model: str, rows: "Sequence[Sized]", demand: "Demand") -> str:
         "BOARD", "BOARDS", "CARDS", "USERS", "WATTS", "QUANT", "CONTEXT", "TOK/S", "FIRST",
         "BOUND BY",
     )  # fmt: skip
-    legend = (
-        "Each holds them all within what was asked. First whose CARDS are fewest, then whose WATTS "
-        "are:\nwhat a card costs isn't known.\n"
-        "BOARDS: how many of it are needed; CARDS: of theirs, those that so many users take (a CPU "
-        "is one);\nUSERS: how many one board holds; WATTS: of the cards, by their limits; "
-        "TOK/S and FIRST: what each\nuser gets where as many are served as it holds; BOUND BY: "
-        "what allows no more users"
-    )
     right = "BOARDS,CARDS,USERS,WATTS,CONTEXT,TOK/S,FIRST"
-    return f"{head}\n\n{table(headings, cells, right=right)}\n\n{legend}"
+    shown = fitting(headings, cells, columns=columns, may_go=_DROPPED_FIRST, right=right)
+    legend = "\n".join(line for text in _LEGEND for line in wrapped(text, columns))
+    return f"{head}\n\n{shown}\n\n{legend}"
 
 
 def sizes_json(model: str, rows: "Sequence[Sized]", demand: "Demand") -> dict[str, Any]:

@@ -61,17 +61,26 @@ def test_all_means_every_described_board():
 
 
 def test_the_table_says_how_many_boards_users_and_watts():
-    lines = sizes_table("qwen3:8b", [ROW], DEMAND).splitlines()
+    lines = sizes_table("qwen3:8b", [ROW], DEMAND, 100).splitlines()
 
     assert lines[0] == "qwen3:8b for 50 users, 20 tok/s each, the first token within 1 s"
     assert lines[3].split()[:5] == ["rtx4090", "2", "2", "25", "900"]
-    assert max(map(len, lines)) <= 100
+    assert "CONTEXT" in lines[2]
+
+
+@pytest.mark.parametrize("columns", [70, 80, 100, 120])
+def test_no_line_of_the_table_is_wider_than_the_screen(columns):
+    row = msgspec.convert(msgspec.to_builtins(ROW) | {"board": "jetson-orin-nano-super"}, Sized)
+    lines = sizes_table("qwen3:8b", [row], DEMAND, columns).splitlines()
+
+    assert max(map(len, lines)) <= columns
+    assert "BOUND BY" in lines[2]
 
 
 def test_unknown_watts_are_a_dash():
     row = msgspec.convert(msgspec.to_builtins(ROW) | {"total_power_w": None}, Sized)
 
-    assert sizes_table("m", [row], DEMAND).splitlines()[3].split()[4] == "–"
+    assert sizes_table("m", [row], DEMAND, 100).splitlines()[3].split()[4] == "–"
 
 
 def test_the_json_has_the_sum_and_the_ranges():
