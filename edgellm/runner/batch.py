@@ -10,6 +10,7 @@ from edgellm.chat.events import TokenLogprob
 from edgellm.chat.messages import AdapterSet, GenerateParams
 from edgellm.runner.intake.pictures import Placed
 from edgellm.runner.kv.prefix_file import Stored
+from edgellm.runner.pacing.looking_back import NOTHING, Before
 from edgellm.values import frozen
 
 DRAFTED = -1  # a row's token that the draft model is to write; a row it doesn't write falls away
@@ -239,7 +240,7 @@ class Batch:
     n_prompt_rows: int
     adapters: AdapterSet = ()  # of all its rows
     padding: tuple[Row, ...] = ()  # nobody's, after the rows; their cells go when it is computed
-    prompt_depth: float = 0.0  # tokens before the prompts' rows, in the mean of these
+    before: Before = NOTHING  # the prompts' rows
 
 
 class Sampled(msgspec.Struct, frozen=True, gc=False):

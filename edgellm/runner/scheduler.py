@@ -55,6 +55,7 @@ from edgellm.runner.kv.prefix import Match, Source, common_prefix, whole_chunks
 from edgellm.runner.kv.split import SplitMemory
 from edgellm.runner.kv.unified import UnifiedMemory
 from edgellm.runner.pacing.fairness import Queue, by_turns
+from edgellm.runner.pacing.looking_back import NOTHING, Before
 from edgellm.runner.pacing.mask_turns import mask_s, sitting_out
 from edgellm.runner.pacing.pace import Pace, Unread
 from edgellm.runner.pacing.turns import Turns
@@ -157,9 +158,13 @@ class Scheduler:
         n_prompt_rows = len(rows) - len([s for s in together if _decodes(s)])
         all_rows = self._with_drafts(rows, together, n_prompt_rows)
         padding = () if n_prompt_rows else self._padding(all_rows)
-        depth = _prompt_depth(together, counts) if n_prompt_rows else 0.0
+        chunks = [(counts[s.seq_id], s.n_computed) for s in together if not _decodes(s)]
+        before = Before.of(chunks, self._in_tiles()) if chunks else NOTHING
         adapters = together[0].adapters
-        return Batch(self._take_ops(), all_rows, n_prompt_rows, adapters, padding, depth)
+        return Batch(self._take_ops(), all_rows, n_prompt_rows, adapters, padding, before)
+
+    def _in_tiles(self) -> int | None:
+        return self.memory.in_tiles(self.running.values())
 
     def commit(
         self,
@@ -293,11 +298,11 @@ class Scheduler:
         if not reading:
             return counts
         masks_s = sum(mask_s(s) for s in decoding if s not in late)
-        n_free = self.limits.n_batch - len(counts)
         is_read = any(self.running[seq_id].params.is_read for seq_id in counts)
         reading = by_turns(reading, self._n_steps)
         unread = [Unread(s.n_pending, s.n_computed) for s in reading]
-        budget = self.pace.chunk(len(counts), unread, n_free, masks_s, is_read=is_read)
+        asked = len(counts), unread, self.limits.n_batch - len(counts), masks_s
+        budget = self.pace.chunk(*asked, in_tiles=self._in_tiles(), is_read=is_read)
         budget = max(budget, self.limits.n_chunk or 0)
         if not any(counts.values()):  # who decodes has other adapters: this step is the prompts'
             budget = max(budget, min(_LEAST_ROWS, self.limits.n_batch))
@@ -376,11 +381,6 @@ def _memory(limits: Limits, ops: list[Op], pace: Pace) -> Memory:
         policy = AsideMemory if limits.n_ids > limits.n_seq_max else InPlaceMemory
         return policy(limits, limits.state, ops, pace)
     return UnifiedMemory(limits, ops, pace) if limits.unified else SplitMemory(limits, ops)
-
-
-def _prompt_depth(together: list[Sequence], counts: Mapping[int, int]) -> float:
-    rows = [(counts[s.seq_id], s.n_computed) for s in together if not _decodes(s)]
-    return sum(count * depth for count, depth in rows) / sum(count for count, _ in rows)
 
 
 def _start(sequence: Sequence) -> Start:

@@ -329,7 +329,7 @@ class Worker:
             rows_s,
             unsure_s=step.times.late_mask_s,
             whole_s=ended_s - begun_s,
-            depth=batch.prompt_depth,
+            before=batch.before,
         )
         self._scheduler.speculation.observe(batch, step, elapsed_s)
         self._computed, self._n_running = (batch, step), len(self._scheduler.running)

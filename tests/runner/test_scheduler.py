@@ -14,6 +14,7 @@ from edgellm.errors import ContextTooLong
 from edgellm.runner.batch import Start
 from edgellm.runner.kv.memory import Limits
 from edgellm.runner.pacing.costs import StepCosts
+from edgellm.runner.pacing.looking_back import NOTHING
 from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
@@ -55,14 +56,14 @@ def test_a_step_tells_how_deep_its_prompts_rows_lie_in_the_mean(limits):
     depths = []
     for _ in range(3):
         batch = scheduler.schedule()
-        depths.append(batch.prompt_depth)
+        depths.append(batch.before.depth)
         list(scheduler.commit(batch, backend.decode(batch).sampled))
     scheduler.add(Sequence(1, [6] * 6, 95))
     batch = scheduler.schedule()
     assert depths == [0, 8, 16]
-    assert (batch.n_prompt_rows, batch.prompt_depth) == (6, 0)
+    assert (batch.n_prompt_rows, batch.before.depth) == (6, 0)
     list(scheduler.commit(batch, backend.decode(batch).sampled))
-    assert scheduler.schedule().prompt_depth == 0, "there is no prompt"
+    assert scheduler.schedule().before == NOTHING, "there is no prompt"
 
 
 class Took:

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 
 from edgellm.selector.memory.shape import pad256
 
+TILE_CELLS = 64  # GGML_FA_TILE_KV of ggml/src/ggml-cpu/common.h
+
 
 @dataclass(eq=False, slots=True)
 class Run:
@@ -31,6 +33,7 @@ class Run:
     parent: "Run | None"
     places: list[int]  # the numbers of its cells
     n_refs: int
+    tiles: int = 0  # bit n: some of its places are, or were, in the n-th TILE_CELLS of all cells
 
     @property
     def length(self) -> int:
@@ -56,7 +59,7 @@ class Cells:
         if tail is None or tail.n_refs != 1:
             # The reference of the lease on its old tail becomes that of the new run.
             tail = lease.tail = Run(tail, [], 1)
-        self._take(count, tail.places)
+        tail.tiles |= self._take(count, tail.places)
         lease.length += count
 
     def fork(self, source: Lease, length: int) -> Lease:
@@ -93,6 +96,13 @@ class Cells:
         """Cells that these leases see, shared ones once: what stays if all others are released."""
         return sum(run.length for run in _runs(leases))
 
+    def in_tiles(self, leases: Iterable[Lease]) -> int:
+        """Cells in all the tiles that hold one of these leases'."""
+        tiles = 0
+        for run in _runs(leases):
+            tiles |= run.tiles
+        return tiles.bit_count() * TILE_CELLS
+
     def ends(self, lease: Lease) -> list[int]:
         """Where the runs of this lease end, in cells from the root: where somebody forked off."""
         ends, end, run = [], lease.length, lease.tail
@@ -113,9 +123,9 @@ class Cells:
         # The lowest free cells lie below the highest that is taken, or fill all up to their own.
         return min(self.n_cells, max(pad256(1), pad256(max(height, used + count))))
 
-    def _take(self, count: int, places: list[int]) -> None:
-        """The lowest that are free, told behind `places`."""
-        taken, place = self._taken, self._lowest
+    def _take(self, count: int, places: list[int]) -> int:
+        """The lowest that are free, told behind `places`, and their tiles."""
+        taken, place, tiles = self._taken, self._lowest, 0
         assert self.used + count <= self.n_cells, f"{self.used} + {count} of {self.n_cells} cells"
         for _ in range(count):
             place = taken.find(0, place)
@@ -125,8 +135,10 @@ class Cells:
             else:
                 taken[place] = 1
             places.append(place)
+            tiles |= 1 << place // TILE_CELLS
             place += 1
         self._lowest, self.used = place, self.used + count
+        return tiles
 
     def _free(self, places: list[int]) -> None:
         for place in places:
@@ -143,10 +155,18 @@ class Cells:
         if end > length:
             # The upper half is new, so that every lease and child that points to `run` stays.
             here = run.length - (end - length)
-            upper = Run(run.parent, run.places[:here], 1)
+            upper = Run(run.parent, run.places[:here], 1, _tiles(run.places[:here]))
             run.parent, run.places = upper, run.places[here:]
+            run.tiles = _tiles(run.places)
             return upper
         return run
+
+
+def _tiles(places: list[int]) -> int:
+    tiles = 0
+    for n in {place // TILE_CELLS for place in places}:
+        tiles |= 1 << n
+    return tiles
 
 
 def _runs(leases: Iterable[Lease]) -> Iterable[Run]:

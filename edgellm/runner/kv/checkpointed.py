@@ -53,7 +53,14 @@ class CheckpointedMemory(Still, ABC):
     @property
     def n_kv(self) -> int | None:
         """Every row looks at all cells of a unified KV, whatever its window."""
-        return self._cells.n_kv() if self._limits.unified and self._state.has_cells else None
+        return self._cells.n_kv() if self._is_pool else None
+
+    def in_tiles(self, running: Iterable[Sequence]) -> int | None:
+        return self._cells.in_tiles(s.lease for s in running) if self._is_pool else None
+
+    @property
+    def _is_pool(self) -> bool:
+        return self._limits.unified and self._state.has_cells
 
     @property
     def has_chores(self) -> bool:

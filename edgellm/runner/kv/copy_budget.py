@@ -11,6 +11,7 @@ slow is not tried again.
 """
 
 from edgellm.runner.kv.copying import AWAITED_RATIO, UNNOTICED_RATIO
+from edgellm.runner.pacing.looking_back import NOTHING, Before
 from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.pacing.smoothing import smoothed
 
@@ -53,10 +54,10 @@ class CopyBudget:
         if not n_decoding:
             self._left_back = self._n_cells
 
-    def beside_prompt(self, n_rows: int, depth: float) -> None:
-        """It computes so many rows of prompts, so deep, and nobody else waits for it."""
+    def beside_prompt(self, n_rows: int, before: Before = NOTHING) -> None:
+        """It computes so many rows of prompts, and nobody else waits for it."""
         self.is_awaited = True
-        step_s = self._pace.costs.mixed_s(0, n_rows, depth)
+        step_s = self._pace.costs.mixed_s(0, n_rows, before)
         if step_s is not None and self._pace.itl_target_s is not None:
             self._go_unnoticed(step_s)
 
@@ -128,7 +129,7 @@ class CopyBudget:
     def _is_worth(self, n_cells: int, cell_s: float | None, tokens: range) -> bool:
         """`tokens`: where they stand in their conversation."""
         middle = (tokens.start + tokens.stop) / 2
-        computing_s = self._pace.costs.mixed_s(0, len(tokens), middle)
+        computing_s = self._pace.costs.mixed_s(0, len(tokens), Before(middle, middle))
         if cell_s is None or computing_s is None:
             return True  # a row reads all weights, a copy its own cells
         return n_cells * cell_s < computing_s

@@ -94,6 +94,11 @@ class Memory(Protocol):
         """Cells that every row of a step looks at; None where each sequence has its own."""
         ...
 
+    def in_tiles(self, running: Iterable[Sequence]) -> int | None:
+        """Cells in all the tiles of a unified KV (cells.py) that hold any of theirs; None where
+        each sequence has its own."""
+        ...
+
     @property
     def shelf_bytes(self) -> int:
         """Host memory taken by what left the cells."""
@@ -190,6 +195,9 @@ class Still:
 
     @property
     def n_kv(self) -> int | None:
+        return None
+
+    def in_tiles(self, running: Iterable[Sequence]) -> int | None:
         return None
 
     def begin(self, running: list[Sequence]) -> None:

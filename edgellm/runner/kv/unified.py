@@ -11,11 +11,14 @@ while nothing runs, or when its cells are needed: an H100 reads the 131 kB of a 
 in 40 ns and needs 35 µs to hand it out.
 """
 
+from collections.abc import Iterable
+
 from edgellm.runner.batch import Forget, Fork, Op
 from edgellm.runner.kv.cells import Cells, Lease
 from edgellm.runner.kv.memory import Limits, SharedAnywhere, used_by
 from edgellm.runner.kv.prefix import Match, Retained, RetainedStore
 from edgellm.runner.kv.spill import Spill
+from edgellm.runner.pacing.looking_back import Before
 from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.sequence import Sequence
 
@@ -42,6 +45,9 @@ class UnifiedMemory(SharedAnywhere):
     @property
     def n_kv(self) -> int:
         return self._cells.n_kv()
+
+    def in_tiles(self, running: Iterable[Sequence]) -> int:
+        return self._cells.in_tiles(s.lease for s in running)
 
     @property
     def shelf_bytes(self) -> int:
@@ -111,7 +117,8 @@ class UnifiedMemory(SharedAnywhere):
             if not any(s.n_output for s in running):
                 pending = sum(s.n_pending for s in running)
                 depth = sum(s.n_computed for s in running) / len(running)
-                self._spill.budget.beside_prompt(min(pending, self._limits.n_batch), depth)
+                before = Before(depth, self.in_tiles(running))
+                self._spill.budget.beside_prompt(min(pending, self._limits.n_batch), before)
             self._make_way(running)
         for sequence in running:
             if sequence.restoring:

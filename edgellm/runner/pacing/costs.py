@@ -5,7 +5,7 @@ one CPU three rows take 49 ms and four 31. Whoever decides how many rows a step 
 padding (scheduler.py), the length of a prompt's chunk (pace.py), the length of a draft.
 
     step_s(n)          n rows that each want logits: streams that decode, drafts that are verified
-    mixed_s(d, p, at)  d such rows and p rows of prompts beside them, with `at` tokens before them
+    mixed_s(d, p, at)  d such rows and p rows of prompts beside them, with what lies before these
 
 Both start from tables that rehearsal.py measured on nearly empty memory. Real steps cost more as
 conversations get longer, so what is observed moves a factor for all sizes at once; a size that is
@@ -18,7 +18,7 @@ the steps that are too long already.
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from edgellm.runner.pacing.looking_back import LookingBack
+from edgellm.runner.pacing.looking_back import NOTHING, Before, LookingBack
 
 _SMOOTHING = 0.3  # weight of the newest step in the common factor
 _PROMPT_SMOOTHING = 0.5  # of prompts, whose steps are long and few
@@ -144,12 +144,12 @@ class StepCosts:
     def _is_in_doubt(self) -> bool:
         return self._is_off or self._prompt_factor > _OFF * self._prompt_least
 
-    def mixed_s(self, n_decode: int, n_prompt: int, depth: float = 0) -> float | None:
-        """`depth`: tokens before the prompt's rows. None: nothing like it was ever seen."""
+    def mixed_s(self, n_decode: int, n_prompt: int, before: Before = NOTHING) -> float | None:
+        """None: nothing like it was ever seen."""
         base_s = self.step_s(n_decode) if n_decode else 0.0
         if not n_prompt:
             return base_s
-        prompt = self._prompt_cost(n_decode, n_prompt, depth)
+        prompt = self._prompt_cost(n_decode, n_prompt, before)
         return None if base_s is None or prompt is None else base_s + prompt.all_s
 
     def detour_s(self, n_rows: int) -> float:
@@ -175,7 +175,7 @@ class StepCosts:
         n_prompt: int,
         elapsed_s: float,
         unsure_s: float = 0.0,
-        depth: float = 0,
+        before: Before = NOTHING,
     ) -> None:
         """A step of so many rows took so long, or up to `unsure_s` less: then what is believed is
         moved no further than to the nearest of that, and what lies within tells nothing."""
@@ -183,23 +183,25 @@ class StepCosts:
             elapsed_s = max(elapsed_s - self.switch_s, elapsed_s / 4)
         self._last_rows = n_decode + n_prompt
         if unsure_s:
-            believed_s = self.mixed_s(n_decode, n_prompt, depth) or elapsed_s
+            believed_s = self.mixed_s(n_decode, n_prompt, before) or elapsed_s
             elapsed_s = min(max(believed_s, elapsed_s - unsure_s), elapsed_s)
             if elapsed_s == believed_s and self._knows(n_decode, n_prompt):
                 if not n_prompt and self._is_in_doubt:
                     self._vain_factor = self._prompt_factor
                 return
         if n_prompt:
-            self._observe_prompt(n_decode, n_prompt, elapsed_s, depth)
+            self._observe_prompt(n_decode, n_prompt, elapsed_s, before)
         else:
             self._observe_decode(n_decode, elapsed_s)
 
-    def _observe_prompt(self, n_decode: int, n_prompt: int, elapsed_s: float, depth: float) -> None:
+    def _observe_prompt(
+        self, n_decode: int, n_prompt: int, elapsed_s: float, before: Before
+    ) -> None:
         # What the decoding rows would have cost alone is not this step's to tell: at least a
         # quarter of it is the prompt's.
         base_s = (self.step_s(n_decode) or 0.0) if n_decode else 0.0
         prompt_s = max(elapsed_s - base_s, elapsed_s / 4)
-        known = self._prompt_cost(n_decode, n_prompt, depth)
+        known = self._prompt_cost(n_decode, n_prompt, before)
         if not known:
             self._prompt.put(n_prompt, prompt_s)
             return
@@ -228,7 +230,7 @@ class StepCosts:
         self._decode.scale(n_rows, _moved(ratio, max(_OWN_SMOOTHING, 1 - _KEEP**n_since)))
         self._seen[n_rows] = self._n_steps
 
-    def _prompt_cost(self, n_decode: int, n_prompt: int, depth: float) -> _PromptCost | None:
+    def _prompt_cost(self, n_decode: int, n_prompt: int, before: Before) -> _PromptCost | None:
         """What the prompt's rows add: the weights were read for the decoding rows already."""
         whole_s = self._prompt.at(n_decode + n_prompt)
         if whole_s is None:
@@ -236,7 +238,7 @@ class StepCosts:
         saved_s = (self._prompt.at(n_decode) or 0.0) if n_decode else 0.0
         row_s = whole_s / (n_decode + n_prompt)  # a row at its best: none is cheaper than that
         added_s = max(whole_s - saved_s, row_s * n_prompt / 2)
-        n_more = self.looking_back.in_rows(n_decode, n_prompt, depth) if depth else 0.0
+        n_more = self.looking_back.in_rows(n_decode, n_prompt, before)
         back_s = n_more * self._prompt.row_s
         return _PromptCost(added_s * self._prompt_factor, back_s * self._prompt_factor)
 

@@ -6,10 +6,16 @@ of TILE_ROWS in a batch of that many, whole ones, at less than half the price of
 ggml_compute_forward_flash_attn_ext_f16). With 8 streams and a prompt of 3,500 tokens, 0.6 B on two
 cores, 48 of its rows take 1.84 s, 56 take 1.36 and 64, in two tiles, 2.15. So more rows may take
 less time, and each way has a price of its own.
+
+A row by itself looks at its own cells. A tile of rows looks at tiles of 64 cells, at all of each in
+which one of its rows has any: where many come and go, a conversation's cells lie in the holes that
+others have left, in nearly all tiles from its beginning.
 """
 
+from collections.abc import Iterable
 from itertools import pairwise
 from math import ceil
+from typing import NamedTuple
 
 from edgellm.selector.plan import Plan
 
@@ -30,6 +36,32 @@ def tile_rows(plan: Plan) -> int | None:
     return TILE_ROWS if has_kernel and is_tiled else None
 
 
+class Before(NamedTuple):
+    """What lies before rows of prompts."""
+
+    depth: float  # their own tokens, in the mean of these rows
+    in_tiles: float  # cells in tiles that hold any of those who run
+
+    @classmethod
+    def of(cls, chunks: Iterable[tuple[int, int]], in_tiles: int | None) -> "Before":
+        """`chunks`: rows of a prompt and the tokens before them; `in_tiles` None: as the depth."""
+        n_rows, weighed = 0, 0
+        for count, depth in chunks:
+            n_rows, weighed = n_rows + count, weighed + count * depth
+        mean = weighed / n_rows if n_rows else 0.0
+        return cls(mean, mean if in_tiles is None else in_tiles)
+
+
+NOTHING = Before(0.0, 0.0)
+
+
+class Sizes(NamedTuple):
+    """Numbers of a prompt's rows beside those of streams."""
+
+    blocks: list[range]  # all from 1 on; within a block, more rows cost more
+    tile: int | None  # makes just one; None: there are not as many
+
+
 class LookingBack:
     def __init__(self, tile_rows: int | None = None) -> None:
         """`tile_rows`: a batch of so many rows is computed by tiles; None: no batch is."""
@@ -41,11 +73,13 @@ class LookingBack:
         }
         self._seen = dict.fromkeys(self._ratio, False)
 
-    def in_rows(self, n_decode: int, n_prompt: int, depth: float) -> float:
+    def in_rows(self, n_decode: int, n_prompt: int, before: Before) -> float:
         """As many rows of a prompt without anything before them cost what it costs that `n_prompt`
-        rows, beside `n_decode` of streams, look at `depth` cells each."""
-        is_tiled = self._is_tiled(n_decode + n_prompt)
-        return self._n_rows(n_decode, n_prompt) * depth * self._ratio[is_tiled]
+        rows, beside `n_decode` of streams, look back."""
+        n_rows, size = n_decode + n_prompt, self._tile_rows
+        if size is None or n_rows < size:
+            return n_prompt * before.depth * self._ratio[False]
+        return ceil(n_rows / size) * size * before.in_tiles * self._ratio[True]
 
     def correct(self, n_rows: int, factor: float) -> None:
         """Looking back costs so many times what was thought, in batches of so many rows; and in
@@ -56,20 +90,13 @@ class LookingBack:
             if way == is_tiled or not self._seen[way]:
                 self._ratio[way] *= factor
 
-    def whole_tile(self, n_decode: int) -> int | None:
-        """The prompt's rows that make one beside so many of streams."""
-        return self._tile_rows - n_decode if self._tile_rows else None
-
-    def blocks(self, n_decode: int, n_most: int) -> list[range]:
-        """Numbers of a prompt's rows, from 1 to `n_most`, in ranges: within one, more cost more."""
+    def sizes(self, n_decode: int, n_most: int) -> Sizes:
+        """From 1 to `n_most` rows, beside `n_decode`."""
         size, n_rows = self._tile_rows, n_decode + n_most
         jumps = [size, *range(size + 1, n_rows + 1, size)] if size else []  # rows of all
         starts = [n - n_decode for n in jumps if 1 < n - n_decode <= n_most]
-        return [range(a, b) for a, b in pairwise([1, *starts, n_most + 1])]
+        blocks = [range(a, b) for a, b in pairwise([1, *starts, n_most + 1])]
+        return Sizes(blocks, size - n_decode if size and n_decode < size <= n_rows else None)
 
     def _is_tiled(self, n_rows: int) -> bool:
         return self._tile_rows is not None and n_rows >= self._tile_rows
-
-    def _n_rows(self, n_decode: int, n_prompt: int) -> int:
-        n_rows, size = n_decode + n_prompt, self._tile_rows
-        return ceil(n_rows / size) * size if size and n_rows >= size else n_prompt

@@ -12,10 +12,11 @@ come late of late.
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from edgellm.runner.pacing.costs import StepCosts
+from edgellm.runner.pacing.looking_back import NOTHING, Before, Sizes
 
 # Where the streams alone use up the target, prompts still get as much time as they: whoever waits
 # for a first token must not starve.
@@ -62,14 +63,14 @@ class Pace:
         elapsed_s: float,
         unsure_s: float = 0.0,
         whole_s: float | None = None,
-        depth: float = 0,
+        before: Before = NOTHING,
     ) -> None:
-        """`elapsed_s`: of the rows; `whole_s`: of the step, with what else was done in it; `depth`:
-        tokens before the prompts' rows."""
+        """`elapsed_s`: of the rows; `whole_s`: of the step, with what else was done in it; `before`
+        the prompts' rows."""
         if n_prompt_rows and n_decode_rows and self.itl_target_s is not None:
-            thought_s = self.costs.mixed_s(n_decode_rows, n_prompt_rows, depth)
+            thought_s = self.costs.mixed_s(n_decode_rows, n_prompt_rows, before)
             self._compare(thought_s, whole_s or elapsed_s)
-        self.costs.observe(n_decode_rows, n_prompt_rows, elapsed_s, unsure_s, depth)
+        self.costs.observe(n_decode_rows, n_prompt_rows, elapsed_s, unsure_s, before)
 
     def _compare(self, thought_s: float | None, whole_s: float) -> None:
         if thought_s:
@@ -88,11 +89,13 @@ class Pace:
         n_free_rows: int,
         masks_s: float = 0.0,
         *,
+        in_tiles: int | None = None,
         is_read: bool = True,
     ) -> int:
         """How many prompt rows may go into the next step beside `n_decoding` running streams, whose
         structures take `masks_s` of it. `unread`: of each prompt, in the order of who is given
-        rows. `is_read`: somebody reads one of the streams as it comes.
+        rows. `in_tiles`: as in Before; None: as many as their depth. `is_read`: somebody reads one
+        of the streams as it comes.
 
         Who waits for a first token counts as much as who waits for the next one: seven newcomers
         beside one stream may hold it up eight times as long as the target says, while one long
@@ -107,33 +110,34 @@ class Pace:
             return 0  # one step of the streams alone, to know what they take by now
         target_s = self.itl_target_s if is_read else max(self.itl_target_s, _UNREAD_S)
         n_most = min(n_free_rows, sum(each.n_rows for each in unread))
+        sizes = self.costs.looking_back.sizes(n_decoding, n_most)
+
+        def cost_s(n_rows: int) -> float:
+            before = Before.of(_chunks(unread, n_rows), in_tiles)
+            return self.costs.mixed_s(n_decoding, n_rows, before) or 0.0
 
         def fastest(n_prefilling: float) -> int:
             shared_s = target_s * (1 + n_prefilling / n_decoding)
             least_s = alone_s * (1 + _LEAST_SHARE)
             aim_s, most_s = (max(one - masks_s, least_s) for one in (self.aim * shared_s, shared_s))
-            return self._fastest(n_decoding, unread, n_most, aim_s, most_s)
+            return _fastest(sizes, cost_s, aim_s, most_s)
 
         most = fastest(1.0)
         return fastest(sum(min(each.n_rows / most, 1.0) for each in unread))
 
-    def _fastest(
-        self, n_decoding: int, unread: Sequence[Unread], n_most: int, aim_s: float, most_s: float
-    ) -> int:
-        """Of the numbers of rows whose step takes no longer than is aimed at, the one that is read
-        in the least time a row; 1 if there is none. Rather than a part of a tile, whose rows take
-        more than twice the time, the first whole one, up to the target itself."""
 
-        def cost_s(n_rows: int) -> float:
-            return self.costs.mixed_s(n_decoding, n_rows, _depth(unread, n_rows)) or 0.0
+def _fastest(sizes: Sizes, cost_s: Callable[[int], float], aim_s: float, most_s: float) -> int:
+    """Of the numbers of rows whose step takes no longer than is aimed at, the one that is read in
+    the least time a row; 1 if there is none. The first whole tile may take what the aim leaves of
+    the target: with fewer rows, each takes more than twice the time where it lies deep."""
 
-        looking_back = self.costs.looking_back
-        blocks = looking_back.blocks(n_decoding, n_most)
-        found = filter(None, [_largest(block, cost_s, aim_s) for block in blocks])
-        best = max(found, key=lambda n_rows: n_rows / max(cost_s(n_rows), 1e-9), default=1)
-        tile = looking_back.whole_tile(n_decoding)
-        is_better = tile is not None and best < tile <= n_most and cost_s(tile) <= most_s
-        return tile if tile and is_better else best
+    def a_second(n_rows: int) -> float:
+        return n_rows / max(cost_s(n_rows), 1e-9)
+
+    found = [_largest(block, cost_s, aim_s) for block in sizes.blocks]
+    if sizes.tile and cost_s(sizes.tile) <= most_s:
+        found.append(sizes.tile)
+    return max(filter(None, found), key=a_second, default=1)
 
 
 def _largest(block: range, cost_s: Callable[[int], float], most_s: float) -> int:
@@ -144,12 +148,11 @@ def _largest(block: range, cost_s: Callable[[int], float], most_s: float) -> int
     return block[n_fit - 1] if n_fit else 0
 
 
-def _depth(unread: Sequence[Unread], n_rows: int) -> float:
-    """Of so many rows in the mean."""
-    weighed, left = 0, n_rows
+def _chunks(unread: Sequence[Unread], n_rows: int) -> Iterator[tuple[int, int]]:
+    """Of so many rows: of each prompt how many, and the tokens before them."""
     for each in unread:
-        taken = min(each.n_rows, left)
-        weighed, left = weighed + taken * each.depth, left - taken
-        if not left:
-            break
-    return weighed / n_rows
+        n_taken = min(each.n_rows, n_rows)
+        yield n_taken, each.depth
+        n_rows -= n_taken
+        if not n_rows:
+            return

@@ -31,6 +31,25 @@ def test_shared_cells_are_held_once():
     assert (cells.held_by([a]), cells.held_by([b]), cells.held_by([a, b])) == (10, 11, 15)
 
 
+def test_who_fills_the_holes_that_others_left_is_in_many_tiles():
+    cells, holes, rest = Cells(64 * 40), [], []
+    for _ in range(20):
+        for kept, n in ((rest, 56), (holes, 8)):
+            kept.append(Lease())
+            cells.append(kept[-1], n)
+    for lease in holes:
+        cells.release(lease)
+    a = Lease()
+    cells.append(a, 80)
+    b = cells.fork(a, 30)
+    assert cells.in_tiles([a]) == 10 * 64, "eight of its cells in each"
+    assert cells.in_tiles([b]) == 4 * 64
+    cells.append(b, 81)
+    assert cells.in_tiles([b]) == (4 + 10 + 1) * 64, "what it shares, the other holes, the end"
+    assert cells.in_tiles([a, b]) == 21 * 64
+    assert cells.in_tiles([]) == 0
+
+
 def test_a_fork_of_more_than_there_is_is_refused():
     cells, a = Cells(100), Lease()
     cells.append(a, 3)

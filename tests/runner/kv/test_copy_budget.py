@@ -124,7 +124,7 @@ def test_what_is_slower_to_copy_than_to_compute_is_computed():
 
 def test_while_nobody_waits_only_the_way_back_counts():
     made = budget(out_s=0.01)
-    for wait in (lambda: made.begin(1), lambda: made.beside_prompt(64, 0), made.hurry):
+    for wait in (lambda: made.begin(1), lambda: made.beside_prompt(64), made.hurry):
         made.begin(0)
         assert made.is_worth_saving(range(512))
         wait()

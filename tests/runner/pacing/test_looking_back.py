@@ -4,18 +4,19 @@ import pytest
 from real_model import plan
 
 from edgellm.runner.pacing.costs import StepCosts
-from edgellm.runner.pacing.looking_back import TILE_ROWS, LookingBack, tile_rows
+from edgellm.runner.pacing.looking_back import TILE_ROWS, Before, LookingBack, tile_rows
 from edgellm.runner.pacing.pace import Pace, Unread
 
 BASE_S, DECODE_S, ROW_S = 0.003, 0.0008, 0.0004  # a step, a stream's row, a prompt's
 TILED_CELL_S, CELL_S = 0.28e-6, 0.66e-6  # of a row and a cell, measured on two cores of an EPYC
 
 
-def step_s(n_decode, n_prompt, depth):
+def step_s(n_decode, n_prompt, depth, in_tiles=None):
     """As a small mixture of experts takes on two cores."""
     n_rows = n_decode + n_prompt
     if n_rows >= TILE_ROWS:
-        back_s = -(-n_rows // TILE_ROWS) * TILE_ROWS * depth * TILED_CELL_S
+        in_tiles = depth if in_tiles is None else in_tiles
+        back_s = -(-n_rows // TILE_ROWS) * TILE_ROWS * in_tiles * TILED_CELL_S
     else:
         back_s = n_prompt * depth * CELL_S
     return BASE_S + DECODE_S * n_decode + ROW_S * n_prompt + (back_s if n_prompt else 0.0)
@@ -27,14 +28,15 @@ def machine(itl_target_s, tiles=TILE_ROWS):
     return Pace(itl_target_s, StepCosts(decode, prompt, looking_back=LookingBack(tiles)))
 
 
-def read(pace, n_tokens, n_streams=8, at=0):
-    """(rows, seconds) of each step until a prompt is read."""
-    steps = []
+def read(pace, n_tokens, n_streams=8, in_tiles=0):
+    """(rows, seconds) of each step until a prompt is read; of a pool in which it and the streams
+    are in tiles of at least so many cells."""
+    steps, at = [], 0
     while at < n_tokens:
-        unread = [Unread(n_tokens - at, at)]
-        n = min(pace.chunk(n_streams, unread, 504), n_tokens - at)
-        taken_s = step_s(n_streams, n, at + n / 2)
-        pace.observe(n, n_streams, taken_s, depth=at)
+        looked_at = max(at, in_tiles)
+        n = pace.chunk(n_streams, [Unread(n_tokens - at, at)], 504, in_tiles=looked_at)
+        taken_s = step_s(n_streams, n, at + n / 2, looked_at)
+        pace.observe(n, n_streams, taken_s, before=Before(at, looked_at))
         steps.append((n, taken_s))
         at += n
     return steps
@@ -53,6 +55,14 @@ def test_who_knows_of_tiles_reads_a_deep_prompt_sooner_and_makes_no_longer_gaps(
     assert sum(s for _, s in tiled) < most * sum(s for _, s in plain)
     target_s = 0.1 * (1 + 1 / n_streams)
     assert max(s for _, s in tiled) <= 1.05 * target_s
+
+
+def test_in_a_pool_full_of_holes_the_first_rows_come_one_by_one():
+    pace = machine(0.1)
+    read(pace, 4000)
+    sizes = [n for n, _ in read(pace, 4000, in_tiles=3900)]
+    assert TILE_ROWS - 8 not in sizes[:5]
+    assert sizes[-5:-1] == [TILE_ROWS - 8] * 4
 
 
 def test_a_step_may_take_what_the_aim_leaves_of_the_target_for_a_whole_tile_only():
@@ -75,24 +85,29 @@ def test_the_last_rows_of_a_prompt_are_no_more_than_there_are():
 
 def test_what_one_way_costs_says_nothing_of_the_other_once_both_were_seen():
     back = LookingBack(TILE_ROWS)
-    before = back.in_rows(8, 16, 1000), back.in_rows(8, 120, 1000)
+
+    def costs():
+        return [back.in_rows(8, n, Before(1000, 1000)) for n in (16, 120)]
+
+    few, many = costs()
     back.correct(128, 2.0)
-    assert (back.in_rows(8, 16, 1000), back.in_rows(8, 120, 1000)) == tuple(2 * b for b in before)
+    assert costs() == [2 * few, 2 * many]
     back.correct(24, 0.5)
-    assert (back.in_rows(8, 16, 1000), back.in_rows(8, 120, 1000)) == (before[0], 2 * before[1])
+    assert costs() == [few, 2 * many]
 
 
 @pytest.mark.parametrize("n_decode", [0, 1, 8, 63, 64, 70, 128, 130])
 @pytest.mark.parametrize("n_most", [1, 40, 56, 57, 64, 300])
 def test_within_a_block_more_rows_look_at_more_and_none_is_left_out(n_decode, n_most):
     back = LookingBack(TILE_ROWS)
-    blocks = back.blocks(n_decode, n_most)
+    blocks, tile = back.sizes(n_decode, n_most)
     assert [n for block in blocks for n in block] == [*range(1, n_most + 1)]
     for block in blocks:
-        looked = [back.in_rows(n_decode, n, 1000) for n in block]
+        looked = [back.in_rows(n_decode, n, Before(1000, 1000)) for n in block]
         assert looked == sorted(looked)
     firsts = [n_decode + block[0] for block in blocks[1:]]
     assert all(n == TILE_ROWS or n % TILE_ROWS == 1 for n in firsts)
+    assert tile == (TILE_ROWS - n_decode if 0 < TILE_ROWS - n_decode <= n_most else None)
 
 
 def test_tiles_are_the_cpus_with_flash_attention_one_pool_and_a_cache_of_floats():

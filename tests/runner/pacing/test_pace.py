@@ -3,6 +3,7 @@ import itertools
 import pytest
 
 from edgellm.runner.pacing.costs import StepCosts
+from edgellm.runner.pacing.looking_back import Before
 from edgellm.runner.pacing.pace import Pace, Unread
 
 UNREAD, ENDLESS = [Unread(500, 0)], [Unread(100_000, 0)]
@@ -163,7 +164,7 @@ def ours(itl_target_s, n_streams=8, slower=1.0):
         return mine.chunk(n_streams, [Unread(100_000, depth)], 512)
 
     for n, gap_s in read_a_long_prompt(chunk_of):
-        mine.observe(n, n_streams, slower * gap_s, depth=depth)
+        mine.observe(n, n_streams, slower * gap_s, before=Before(depth, depth))
         gaps_s.append(slower * gap_s)
         depth += n
     return gaps_s
