@@ -22,7 +22,7 @@ from edgellm.units import format_rate, format_seconds
 _HELP = """\
   /clear        forget what was said
   /image FILE   show a picture with the next question
-  /think on     think before each answer; off: answer at once; alone: as the model does
+  /think on     think first; off: answer at once; alone: as the model does
   /system TEXT  what the model is told before everything; forgets what was said
   /verbose      tell how long each answer took, or stop telling
   /bye          end (Ctrl-D, too)

@@ -12,7 +12,7 @@ from tui_samples import ordinary
 from tui_status_server import StatusServer, in_loop
 
 from edgellm.chat.events import Failed, ReasoningDelta, TextDelta
-from edgellm.cli.conversation import Answering, converse, timing_lines, told_of
+from edgellm.cli.conversation import _HELP, Answering, converse, timing_lines, told_of
 from edgellm.cli.history import History
 from edgellm.errors import ContextTooLong, EdgellmError, WorkerDied
 from edgellm.tui.told.answers import Piece, Timings
@@ -383,3 +383,7 @@ def test_what_is_typed_is_there_the_next_time(answering, tmp_path, capsys):
 
     assert History(tmp_path / "history").lines() == ["Hi", '"""two', 'lines"""', "/bye"]
     assert answering.said[-2] == Message("user", "two\nlines")
+
+
+def test_what_may_be_typed_fits_a_narrow_screen():
+    assert max(map(len, _HELP.splitlines())) < 80
