@@ -78,6 +78,7 @@ def files(tmp_path_factory):
         (10, "/ is a folder", ["show", "/"]),
         (10, "no captured machine", ["probe", "--sysroot", "FILES"]),
         (12, "no server", ["stop"]),
+        (2, "edgellm serve 'my model.gguf' serves that one", ["up", "my model.gguf"]),
         (12, "bench MODEL needs none", ["bench"]),
         (12, "cost MODEL needs none", ["cost"]),
         (78, "no API key", ["serve", "demo", "--host", "0.0.0.0"]),

@@ -91,6 +91,12 @@ def test_the_help_of_a_command_fits_two_screens_and_names_every_flag(command):
     assert {name for name in flags if name not in told} == set()
 
 
+def test_a_model_that_up_takes_only_to_refuse_it_is_not_offered():
+    usage = CliRunner().invoke(app, ["up", "--help"]).output.splitlines()[0]
+
+    assert usage == "Usage: edgellm up [OPTIONS]"
+
+
 def test_version(home):
     assert re.fullmatch(r"edgellm \d+\.\d+\.\d+\n", home.run("--version").out)
 

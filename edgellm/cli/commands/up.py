@@ -1,5 +1,6 @@
 """`edgellm up`: the one command. Looks at the machine, chooses, serves, and shows it."""
 
+import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from edgellm.cli.serving.already import AlreadyServing
     from edgellm.cli.serving.serving import Instance
     from edgellm.config import Config
+    from edgellm.errors import BadRequest
     from edgellm.probe.hardware import Hardware
     from edgellm.selector.plan import Goal
 
@@ -28,6 +30,7 @@ def up(
     pins: Pins,
     listening: Listening,
     drafting: Drafting,
+    model: Annotated[str | None, typer.Argument(metavar="", hidden=True)] = None,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Download the best model without asking.")
     ] = False,
@@ -53,6 +56,8 @@ def up(
     from edgellm.cli.output import is_terminal
     from edgellm.cli.serving.already import AlreadyServing
 
+    if model is not None:
+        raise _chooses_itself(model)
     config = listening.config(offline=offline, reserve=pins.reserve, draft=drafting.named(pins))
     goal = pins.goal(config.reserve)
     is_watched = is_terminal() and not headless
@@ -69,6 +74,16 @@ def up(
         _with_screen(chosen, insecure=listening.insecure)
     else:
         _headless(chosen, insecure=listening.insecure)
+
+
+def _chooses_itself(model: str) -> "BadRequest":
+    from edgellm.errors import BadRequest
+
+    named = shlex.quote(model)
+    return BadRequest(
+        "up chooses the model itself",
+        hint=f"edgellm serve {named} serves that one, edgellm run {named} talks with it",
+    )
 
 
 def _watch(there: "AlreadyServing") -> None:

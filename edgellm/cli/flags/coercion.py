@@ -28,10 +28,10 @@ class QuickCommand(TyperCommand):
         return _made_quick(super().get_params(ctx))
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """Without typer's braces around what must be said: they read like a choice."""
-        return [
-            piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)
-        ]
+        """Without typer's braces around what must be said: they read like a choice; and without
+        an argument that is hidden, and has no name."""
+        pieces = super().collect_usage_pieces(ctx)
+        return [piece.replace("{", "").replace("}", "") for piece in pieces if piece != "[]"]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         write_options(self.get_params(ctx), ctx, formatter)

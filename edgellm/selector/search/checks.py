@@ -61,10 +61,11 @@ def check_pins(goal: Goal, spec: ModelSpec, accelerators: tuple[Device, ...]) ->
             param="n_cpu_moe",
         )
     if goal.tensor_split and len(goal.tensor_split) > len(accelerators):
+        there = ", ".join(device.name for device in accelerators)
         raise BadRequest(
             f"-ts names {len(goal.tensor_split)} devices; this machine has {len(accelerators)} "
             "that llama.cpp can use",
-            hint="see edgellm probe",
+            hint=f"in their order: {there}" if there else "leave it out",
             param="tensor_split",
         )
     if goal.split_mode in ("row", "tensor"):

@@ -83,6 +83,13 @@ def test_pins_that_contradict_the_model_or_the_machine_are_refused(pins, spec, d
     assert words in str(raised.value)
 
 
+def test_a_split_over_more_devices_than_there_are_is_told_which_there_are():
+    for devices, hint in ((TWO, "in their order: Card 0, Card 1"), ((), "leave it out")):
+        with pytest.raises(BadRequest) as raised:
+            check_pins(Goal(tensor_split=(1.0, 1.0, 1.0)), specs.dense(), devices)
+        assert raised.value.hint == hint
+
+
 def test_rows_are_split_where_the_backend_has_buffers_for_it():
     devices = machine((24, 500), (24, 500), backend="sycl").accelerators
     check_pins(Goal(split_mode="row"), specs.dense(), devices)
