@@ -14,7 +14,8 @@ from edgellm.cli.preparing.sizes import Users
 
 if TYPE_CHECKING:
     from edgellm.cli.preparing.resolve import Resolved
-    from edgellm.selector.plan import Candidate, Goal
+    from edgellm.probe.hardware import Hardware
+    from edgellm.selector.plan import Candidate, Goal, Plan
 
 
 def plan(
@@ -74,7 +75,6 @@ def _one_plan(
 ) -> None:
     from edgellm.cli.flags.drafting import with_drafts
     from edgellm.cli.output import columns, print_json
-    from edgellm.cli.preparing.planning import planned, planned_as_tuned
     from edgellm.cli.waiting import Waiting
     from edgellm.errors import DoesNotFit
     from edgellm.selector.telling.explain import explain
@@ -85,17 +85,7 @@ def _one_plan(
     try:
         with Waiting(lambda: f"planning {model} …"):
             candidates, goal = with_drafts(found, hardware, goal)
-            if described.is_here:
-                made = planned_as_tuned(hardware, candidates, goal, asks_oracle=asks_oracle)
-            else:
-                made = planned(
-                    hardware,
-                    candidates,
-                    goal,
-                    asks_oracle=asks_oracle,
-                    is_here=False,
-                    machine_flags=described.words,
-                )
+            made = _made(described, hardware, candidates, goal, asks_oracle=asks_oracle)
     except DoesNotFit as error:
         from edgellm.cli.preparing.refusal import Asked, tell_refusal
 
@@ -106,6 +96,28 @@ def _one_plan(
         print_json(plan_json(made))
     else:
         print(explain(made, hardware, columns()), end="")
+
+
+def _made(
+    described: Described,
+    hardware: "Hardware",
+    candidates: "Sequence[Candidate]",
+    goal: "Goal",
+    *,
+    asks_oracle: bool,
+) -> "Plan":
+    from edgellm.cli.preparing.planning import planned, planned_as_tuned
+
+    if described.is_here:
+        return planned_as_tuned(hardware, candidates, goal, asks_oracle=asks_oracle)
+    return planned(
+        hardware,
+        candidates,
+        goal,
+        asks_oracle=asks_oracle,
+        is_here=False,
+        machine_flags=described.words,
+    )
 
 
 def _sizes(
