@@ -98,9 +98,19 @@ _OLLAMA = (
     ("/blobs/{digest}", ollama_models.refuse, "HEAD"),
     ("/blobs/{digest}", ollama_models.refuse, "POST"),
 )
+_PATHS = frozenset(
+    root + path
+    for root, rows in (
+        ("", _OPENAI + _NATIVE),
+        ("/v1", _OPENAI + _OPENAI_ALONE),
+        ("/api", _OLLAMA),
+    )
+    for path, _, _ in rows
+)
 # Whose errors are told under a path, whether or not a route is there.
 _MANNERS: Mapping[str, Manner] = {"/v1/messages": ANTHROPIC, "/messages": ANTHROPIC, "/api": OLLAMA}
 
+_MAX_ECHO = 200  # characters of a path that an error repeats
 _USUAL_TERMS, _UNWATCHED, _NOWHERE = Terms(), Watched(), Reach()
 
 
@@ -143,11 +153,20 @@ def manner_at(path: str) -> Manner:
 
 async def _unknown_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    words = "is not served here" if error.status_code == 404 else "does not take this method"
-    problem = HTTPProblem(error.status_code, f"{request.url.path[:200]} {words}")
+    path = request.url.path
+    words = _not_there(path) if error.status_code == 404 else "does not take this method"
+    problem = HTTPProblem(error.status_code, f"{path[:_MAX_ECHO]} {words}")
     gateway_of(request).metrics.refused(problem)
     body = error_of(request.scope, problem)
     return Response(body, error.status_code, error.headers, media_type="application/json")
+
+
+def _not_there(path: str) -> str:
+    """With what its end would be: a client's base URL often has a slash, or a "/v1", too much."""
+    steps = [step for step in path[:_MAX_ECHO].split("/") if step]
+    ends = ("/" + "/".join(steps[i:]) for i in range(len(steps)))
+    meant = next((end for end in ends if end in _PATHS), None)
+    return f"is not served here, but {meant} is" if meant else "is not served here"
 
 
 @contextlib.asynccontextmanager

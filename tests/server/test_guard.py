@@ -198,6 +198,22 @@ def test_an_unknown_route_and_a_wrong_method_have_envelopes(http):
     error_of(wrong)
 
 
+@pytest.mark.parametrize(
+    ("asked", "served"),
+    [
+        ("//v1/chat/completions", "/v1/chat/completions"),  # a base URL that ends in a slash
+        ("/v1/v1/chat/completions", "/v1/chat/completions"),
+        ("/api/v1/models", "/v1/models"),  # LM Studio's, OpenRouter's
+        ("/v1/api/tags", "/api/tags"),
+        ("/openai/v1/responses", "/v1/responses"),
+    ],
+)
+def test_a_path_with_too_much_before_it_is_told_the_one_that_is_served(live, asked, served):
+    told = httpx2.post(live.url + asked, json={}).json()["error"]
+    words = told if isinstance(told, str) else told["message"]
+    assert words == f"{asked} is not served here, but {served} is"
+
+
 def test_a_body_beyond_the_limit_is_413_said_or_unsaid():
     with (
         live_server(served(), access=Access(max_body_bytes=1000)) as live,

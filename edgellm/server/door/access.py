@@ -2,12 +2,13 @@
 
 The enemy is a web page in the user's own browser. It can send requests here, and by DNS
 rebinding it can even read the answers: then the Host header carries a name of the attacker's.
-So a Host must be an address (nobody can rebind that), localhost, or a name that the configuration
-allows; the check is never skipped, not on a LAN bind either. A request with a foreign Origin is
-refused, with `null` too, but for those that the configuration allows (origins.py); without any no
-CORS header is ever sent. A POST must be declared as JSON, which a page cannot do without asking
-first; only what bears no trace of a browser may be declared as curl and others do unasked, since
-no page can take these traces off. A unix socket has no Host to check: no browser speaks to one.
+So a Host must be an address (nobody can rebind that), localhost, what containers call their
+host, or a name that the configuration allows; the check is never skipped, not on a LAN bind
+either. A request with a foreign Origin is refused, with `null` too, but for those that the
+configuration allows (origins.py); without any no CORS header is ever sent. A POST must be
+declared as JSON, which a page cannot do without asking first; only what bears no trace of a
+browser may be declared as curl and others do unasked, since no page can take these traces off.
+A unix socket has no Host to check: no browser speaks to one.
 """
 
 import hashlib
@@ -22,6 +23,9 @@ from edgellm.server.door.origins import is_allowed, is_question
 from edgellm.server.envelope import HTTPProblem
 from edgellm.units import MIB
 
+# Docker's and Podman's names for the machine that a container is on. No name server of the web has
+# them: "internal" is kept for private use (ICANN's board, July 2024).
+_FOR_CONTAINERS = frozenset({"host.docker.internal", "host.containers.internal"})
 MAX_HEADERS = 100
 MAX_BODY_BYTES = 16 * MIB  # of one request
 OPEN_PATHS = frozenset({"/health", "/v1/health"})  # no key needed: it tells nothing
@@ -121,7 +125,7 @@ def _foreign_host(head: Head, access: Access) -> HTTPProblem | None:
         return None
     return HTTPProblem(
         403,
-        "this Host name is not allowed here; use the address, or add it to allowed hosts",
+        "this Host name is not allowed here; use the address, or add the name to allowed_hosts",
         code="foreign_host",
     )
 
@@ -166,12 +170,20 @@ def _wrong_key(head: Head, access: Access) -> HTTPProblem | None:
 
 def _wrong_content(head: Head) -> HTTPProblem | None:
     kind = head.headers.get("content-type", "").partition(";")[0].strip().casefold()
+    if coded := _coding(head):
+        words = f"a body in Content-Encoding {coded[:40]} is not read here; send it as it is"
+        return HTTPProblem(415, words, code="encoded")
     if head.method != "POST" or kind == "application/json":
         return None
     is_own = head.path.startswith(_OWN_PATHS)
     if kind in _UNDECLARED and not is_own and not _may_be_of_a_page(head.headers):
         return None
     return HTTPProblem(415, "Content-Type must be application/json", code="not_json")
+
+
+def _coding(head: Head) -> str:
+    coding = head.headers.get("content-encoding", "").strip().casefold()
+    return "" if coding == "identity" else coding
 
 
 def _may_be_of_a_page(headers: Mapping[str, str]) -> bool:
@@ -213,7 +225,9 @@ def _name_of(host: str) -> str:
 
 
 def _is_trusted(name: str, access: Access) -> bool:
-    if name == "localhost" or name.endswith(".localhost") or name in access.host_names:
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    if name in _FOR_CONTAINERS or name in access.host_names:
         return True
     try:
         ipaddress.ip_address(name)

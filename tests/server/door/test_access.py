@@ -18,7 +18,7 @@ def status(head, access=None):
 @pytest.mark.parametrize(
     "host",
     ["127.0.0.1:8484", "127.0.0.1", "localhost:8484", "LOCALHOST", "app.localhost", "[::1]:8484",
-     "192.168.1.5:8484", "localhost."],
+     "192.168.1.5:8484", "localhost.", "host.docker.internal:8484", "host.containers.internal"],
 )  # fmt: skip
 def test_addresses_and_localhost_are_hosts(host):
     assert status(head(host=host)) is None
@@ -28,7 +28,7 @@ def test_addresses_and_localhost_are_hosts(host):
     "host",
     ["evil.com", "127.0.0.1.evil.com", "localhost.evil.com", "evillocalhost", "", "evil.com:8484",
      "[evil.com]", "[::1].evil.com", "[::1]evil", "[::1]:80.evil.com", "box.lan",
-     "127.0.0.1@evil.com"],
+     "127.0.0.1@evil.com", "evil.internal", "host.docker.internal.evil.com"],
 )  # fmt: skip
 def test_names_are_not_hosts_for_anyone_can_point_them_here(host):
     assert status(head(host=host)) == 403
@@ -200,6 +200,13 @@ def test_pages_that_may_ask_declare_json_like_all_others():
 def test_what_ends_the_server_is_always_declared():
     assert status(head("POST", "/edgellm/shutdown", content_type=FORM, **CURL)) == 415
     assert status(head("POST", "/edgellm/shutdown", content_type="application/json")) is None
+
+
+def test_a_body_that_is_packed_is_refused_as_such():
+    packed = {"content_type": "application/json", "content_encoding": "gzip"}
+    problem = refusal(head("POST", **packed), Access())
+    assert (problem.http_status, "gzip" in str(problem)) == (415, True)
+    assert status(head("POST", **packed | {"content_encoding": "Identity"})) is None
 
 
 def test_json_may_name_its_charset():
