@@ -88,7 +88,8 @@ class Scheduler:
         self.n_drafted = self.n_draft_accepted = 0
         # Batch-invariant, no number may depend on how many rows were to spare for guesses.
         n_draft_rows = 0 if limits.n_chunk else limits.n_draft_rows
-        self.speculation = Speculation(n_draft_rows, self.pace, by_model=limits.has_draft_model)
+        n_rollback, by_model = limits.n_rollback, limits.has_draft_model
+        self.speculation = Speculation(n_draft_rows, self.pace, n_rollback, by_model=by_model)
 
     @property
     def idle(self) -> bool:
@@ -159,12 +160,10 @@ class Scheduler:
         all_rows = self._with_drafts(rows, together, n_prompt_rows)
         padding = () if n_prompt_rows else self._padding(all_rows)
         chunks = [(counts[s.seq_id], s.n_computed) for s in together if not _decodes(s)]
-        before = Before.of(chunks, self._in_tiles()) if chunks else NOTHING
+        in_tiles = self.memory.in_tiles(self.running.values())
+        before = Before.of(chunks, in_tiles) if chunks else NOTHING
         adapters = together[0].adapters
         return Batch(self._take_ops(), all_rows, n_prompt_rows, adapters, padding, before)
-
-    def _in_tiles(self) -> int | None:
-        return self.memory.in_tiles(self.running.values())
 
     def commit(
         self,
@@ -302,7 +301,8 @@ class Scheduler:
         reading = by_turns(reading, self._n_steps)
         unread = [Unread(s.n_pending, s.n_computed) for s in reading]
         asked = len(counts), unread, self.limits.n_batch - len(counts), masks_s
-        budget = self.pace.chunk(*asked, in_tiles=self._in_tiles(), is_read=is_read)
+        in_tiles = self.memory.in_tiles(self.running.values())
+        budget = self.pace.chunk(*asked, in_tiles=in_tiles, is_read=is_read)
         budget = max(budget, self.limits.n_chunk or 0)
         if not any(counts.values()):  # who decodes has other adapters: this step is the prompts'
             budget = max(budget, min(_LEAST_ROWS, self.limits.n_batch))

@@ -9,7 +9,9 @@ what was sampled. A step of another number of rows than the last one is laid out
 the one after it: where that costs as much as a step, as on a fast GPU, guesses have to win it back.
 
 Beside a prompt nothing is guessed: such a step is bound by computing, and its time is measured by
-other rules (pace.py).
+other rules (pace.py). A recurrent state goes back by a few tokens at most, and llama.cpp computes
+sequences of unlike numbers of rows one after the other there (llama-memory-hybrid.cpp, init_batch):
+where there is one, guesses are few, and only for who writes alone.
 """
 
 import math
@@ -36,9 +38,13 @@ _MASKS_S = 0.005  # of a step, for the masks of one sequence's guesses: each is 
 
 
 class Speculation:
-    def __init__(self, n_rows: int, pace: Pace, *, by_model: bool = False) -> None:
-        """`n_rows`: rows of logits that a step has beyond one for each sequence."""
+    def __init__(
+        self, n_rows: int, pace: Pace, n_rollback: int | None = None, *, by_model: bool = False
+    ) -> None:
+        """`n_rows`: rows of logits that a step has beyond one for each sequence; `n_rollback`: how
+        many tokens a sequence can be cut by, as in Limits."""
         self._n_rows, self._pace, self._by_model = n_rows, pace, by_model
+        self._n_rollback = n_rollback
         self._draft_token_s = 0.0  # what the draft model takes for the next token of each sequence
         self._is_on = False
         self._was_guessed = False  # in the last step
@@ -46,13 +52,20 @@ class Speculation:
 
     def drafts(self, sequences: list[Sequence], n_free: int) -> dict[int, tuple[int, ...]]:
         """The guesses for the next step, by seq_id. `sequences`: all that run, and all decode."""
-        n_free = min(n_free, self._n_rows) if self._outcomes[len(sequences)].allows else 0
+        n_free = min(n_free, self._rows_for(len(sequences)))
         chances = self._chances(sequences, n_free) if n_free > 0 else {}
         drafts = self._guesses(sequences, chances, n_free) if chances else {}
         self._is_on = bool(drafts)
         if not drafts:
             self._draft_token_s *= _KEEP  # or one slow draft would be the last one
         return drafts
+
+    def _rows_for(self, n_sequences: int) -> int:
+        if not self._outcomes[n_sequences].allows:
+            return 0
+        if self._n_rollback is None:
+            return self._n_rows
+        return min(self._n_rows, self._n_rollback) if n_sequences == 1 else 0
 
     def _guesses(
         self, sequences: list[Sequence], chances: Mapping[int, list[float]], n_free: int

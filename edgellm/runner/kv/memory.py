@@ -74,6 +74,7 @@ class Limits:
     unified: bool = True
     n_chunk: int | None = None  # batch-invariant: prompts are computed, and shared, in such chunks
     n_draft_rows: int = 0  # rows of logits that a step has beyond one for each running sequence
+    n_rollback: int | None = None  # tokens that a sequence can be cut by; None: as many as it has
     has_draft_model: bool = False
     state: PartialState | None = None  # None: full attention, forked and cut back at any length
     turn_ends: frozenset[int] = frozenset()  # tokens that end a message

@@ -37,18 +37,25 @@ def limits_of(model: Any, context: Any, plan: Plan) -> Limits:
         unified=plan.kv_unified,
         on_device=bool(plan.devices),
         n_chunk=min(_CHUNK, n_ubatch) if plan.batch_invariant else None,
-        n_draft_rows=_draft_rows(model, plan),
+        n_draft_rows=_draft_rows(plan),
+        n_rollback=_rollback(model, context),
     )
 
 
-def _draft_rows(model: Any, plan: Plan) -> int:
-    """A recurrent state can't go back to before a guess that failed. A window can: what a row
-    overwrites in it is out of sight of all later ones (llama-kv-cache.cpp, find_slot)."""
-    carries_rows = llama_cpp.llama_model_is_recurrent(model)
-    carries_rows = carries_rows or llama_cpp.llama_model_is_hybrid(model)
-    if plan.speculate == "off" or plan.embedding or carries_rows:
+def _draft_rows(plan: Plan) -> int:
+    if plan.speculate == "off" or plan.embedding:
         return 0
     return max(0, plan.n_outputs_max - plan.n_seq_max)
+
+
+def _rollback(model: Any, context: Any) -> int | None:
+    """A recurrent state can go back to before a guess that failed only as far as the context keeps
+    what it was (n_rs_seq, which llama.cpp sets to 0 for architectures that can't). A window can
+    any time: what a row overwrites in it is out of sight of all later ones (llama-kv-cache.cpp,
+    find_slot)."""
+    carries_rows = llama_cpp.llama_model_is_recurrent(model)
+    carries_rows = carries_rows or llama_cpp.llama_model_is_hybrid(model)
+    return int(llama_cpp.llama_n_rs_seq(context)) if carries_rows else None
 
 
 def _step_rows(context: Any, plan: Plan, n_ubatch: int) -> int:
