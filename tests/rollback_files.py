@@ -1,0 +1,143 @@
+"""Tiny models that keep a state beside their cells, and can take tokens back: real to llama.cpp,
+untrained.
+
+Every layer adds about as much as the embedding has, and states fade over some ten tokens: what a
+model says next follows from many tokens, so that a state which is another's, or a token behind,
+shows in the text.
+"""
+
+import numpy as np
+from gguf_files import Tensor, gguf_bytes
+
+_D, _HEADS, _KV_HEADS, _HEAD_DIM, _FF = 64, 4, 2, 16, 96
+_CONV, _STATE, _GROUPS, _STATE_HEADS = 4, 16, 2, 4
+_INNER = _STATE * _STATE_HEADS
+_LETTERS = [chr(code) for code in range(97, 123)]
+_TOKENS = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", *_LETTERS]
+_TYPES = [2, 3, 3, *[6] * 256, *[1] * (len(_TOKENS) - 259)]
+N_VOCAB = len(_TOKENS)
+_SHARED = {
+    "context_length": 2048,
+    "embedding_length": _D,
+    "attention.head_count": _HEADS,
+    "attention.key_length": _HEAD_DIM,
+    "attention.value_length": _HEAD_DIM,
+    "attention.layer_norm_rms_epsilon": 1e-5,
+    "ssm.conv_kernel": _CONV,
+    "ssm.inner_size": _INNER,
+    "ssm.state_size": _STATE,
+    "ssm.time_step_rank": _STATE_HEADS,
+    "ssm.group_count": _GROUPS,
+}
+
+
+def qwen35_bytes(*, n_layers=4, full_every=4, seed=5):
+    """Gated delta nets, and full attention in each `full_every`th layer."""
+    own = {
+        "block_count": n_layers,
+        "feed_forward_length": _FF,
+        "attention.head_count_kv": _KV_HEADS,
+        "full_attention_interval": full_every,
+        "rope.dimension_count": _HEAD_DIM,
+        "rope.dimension_sections": [3, 3, 2, 0],
+    }
+    blocks = []
+    for il in range(n_layers):
+        mixer = _delta_net() if (il + 1) % full_every else _gated_attention()
+        shapes = {"attn_norm.weight": (_D,), "post_attention_norm.weight": (_D,)}
+        blocks.append(shapes | mixer | _feed_forward("ffn_gate", "ffn_up"))
+    return _file("qwen35", own, blocks, seed)
+
+
+def nemotron_h_bytes(layers="M-M*-", *, seed=5):
+    """Each layer does one thing: M keeps a state (Mamba-2), * attends, - feeds forward."""
+    own = {
+        "block_count": len(layers),
+        "feed_forward_length": [_FF if kind == "-" else 0 for kind in layers],
+        "attention.head_count_kv": [_KV_HEADS if kind == "*" else 0 for kind in layers],
+        "attention.layer_norm_epsilon": 1e-5,
+    }
+    shapes = {"M": _mamba2(), "*": _attention(_HEADS), "-": _feed_forward("ffn_up")}
+    blocks = [{"attn_norm.weight": (_D,)} | shapes[kind] for kind in layers]
+    return _file("nemotron_h", own, blocks, seed)
+
+
+def _file(arch, own, blocks, seed):
+    metadata = {
+        "general.architecture": arch,
+        "general.file_type": 0,
+        **{f"{arch}.{key}": value for key, value in (_SHARED | own).items()},
+        "tokenizer.ggml.model": "llama",
+        "tokenizer.ggml.tokens": _TOKENS,
+        "tokenizer.ggml.scores": [-float(i) for i in range(N_VOCAB)],
+        "tokenizer.ggml.token_type": _TYPES,
+        "tokenizer.ggml.bos_token_id": 1,
+        "tokenizer.ggml.eos_token_id": 2,
+        "tokenizer.ggml.unknown_token_id": 0,
+    }
+    tensors = [Tensor("token_embd.weight", (_D, N_VOCAB))]
+    for il, shapes in enumerate(blocks):
+        tensors += [Tensor(f"blk.{il}.{name}", shape) for name, shape in shapes.items()]
+    tensors += [Tensor("output_norm.weight", (_D,)), Tensor("output.weight", (_D, N_VOCAB))]
+    draw = np.random.default_rng(seed)
+    header = gguf_bytes(metadata, tensors, data=False)
+    return header + b"".join(_values(tensor, draw) for tensor in tensors)
+
+
+def _attention(n_query_heads):
+    return {
+        "attn_q.weight": (_D, n_query_heads * _HEAD_DIM),
+        "attn_k.weight": (_D, _KV_HEADS * _HEAD_DIM),
+        "attn_v.weight": (_D, _KV_HEADS * _HEAD_DIM),
+        "attn_output.weight": (_HEADS * _HEAD_DIM, _D),
+    }
+
+
+def _gated_attention():
+    """A gate lies beside each head's query."""
+    norms = {"attn_q_norm.weight": (_HEAD_DIM,), "attn_k_norm.weight": (_HEAD_DIM,)}
+    return _attention(2 * _HEADS) | norms
+
+
+def _delta_net():
+    n_mixed = _INNER + 2 * _GROUPS * _STATE
+    return {
+        "attn_qkv.weight": (_D, n_mixed),
+        "attn_gate.weight": (_D, _INNER),
+        "ssm_conv1d.weight": (_CONV, n_mixed),
+        "ssm_dt.bias": (_STATE_HEADS,),
+        "ssm_a": (_STATE_HEADS,),
+        "ssm_beta.weight": (_D, _STATE_HEADS),
+        "ssm_alpha.weight": (_D, _STATE_HEADS),
+        "ssm_norm.weight": (_STATE,),
+        "ssm_out.weight": (_INNER, _D),
+    }
+
+
+def _mamba2():
+    n_mixed = _INNER + 2 * _GROUPS * _STATE
+    return {
+        "ssm_in.weight": (_D, _INNER + n_mixed + _STATE_HEADS),
+        "ssm_conv1d.weight": (_CONV, n_mixed),
+        "ssm_conv1d.bias": (n_mixed,),
+        "ssm_dt.bias": (_STATE_HEADS,),
+        "ssm_a": (1, _STATE_HEADS),
+        "ssm_d": (1, _STATE_HEADS),
+        "ssm_norm.weight": (_INNER // _GROUPS, _GROUPS),
+        "ssm_out.weight": (_INNER, _D),
+    }
+
+
+def _feed_forward(*rising):
+    return {f"{name}.weight": (_D, _FF) for name in rising} | {"ffn_down.weight": (_FF, _D)}
+
+
+def _values(tensor, draw):
+    shape, name = tensor.shape[::-1], tensor.name
+    values = draw.standard_normal(shape) / np.sqrt(shape[-1])
+    if "norm" in name or name.endswith("ssm_d"):
+        values = np.ones(shape)
+    elif name.endswith("ssm_a"):  # how fast a state fades: exp(a · softplus(…)) a token
+        values = -draw.uniform(0.02, 0.3, shape)
+    padded = values.astype("<f4").tobytes()
+    return padded + bytes(-len(padded) % 32)
