@@ -24,6 +24,8 @@ def ask_or_wait(view: View) -> Ask | Wait:
     itself.
     """
     if view.status is None:
+        if view.is_taken:
+            raise NotServing(view.problem or "")
         return Wait(view.problem or "connecting")
     model = view.model
     if model is None:

@@ -28,6 +28,7 @@ class View:
     interval_s: float = 1.0
     status: Status | None = None  # the last one known
     problem: str | None = "connecting"  # why there is no newer one; None: it is live
+    is_taken: bool = False  # somebody is at the url, and doesn't tell us
     decode_tok_s: History = ()
     prefill_tok_s: History = ()
     busy: tuple[tuple[str, History], ...] = ()  # by device id
@@ -70,7 +71,7 @@ class View:
     def seen(self, status: Status) -> "View":
         """The server answered. Where it had been away, the graphs show a gap."""
         view = self if self.is_live else self._with_gap()
-        answered = replace(view, status=status, problem=None)
+        answered = view.glimpsed(status)
         model = answered.model
         return replace(
             answered,
@@ -84,11 +85,11 @@ class View:
 
     def glimpsed(self, status: Status) -> "View":
         """The server answered between two looks: the graphs keep their step."""
-        return replace(self, status=status, problem=None)
+        return replace(self, status=status, problem=None, is_taken=False)
 
-    def lost(self, problem: str) -> "View":
-        """The server did not answer. What was known last stays."""
-        return replace(self, problem=problem)
+    def lost(self, problem: str, *, is_taken: bool = False) -> "View":
+        """The server did not answer, or another did. What was known last stays."""
+        return replace(self, problem=problem, is_taken=is_taken)
 
     def _with_gap(self) -> "View":
         if self.status is None:

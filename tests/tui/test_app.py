@@ -89,6 +89,11 @@ async def test_a_key_is_sent_and_a_wrong_one_is_named():
         app = TopApp(server.url, api_key=lambda: "wrong", interval_s=FAST_S)
         async with app.run_test(size=(80, 24)):
             await until(lambda: "wants another API key" in screen(app))
+            assert "start a server" not in screen(app), "one is there"
+
+        app = TopApp(server.url, interval_s=FAST_S)
+        async with app.run_test(size=(80, 24)):
+            await until(lambda: "wants an API key" in screen(app))
 
 
 @pytest.mark.parametrize(
@@ -101,6 +106,7 @@ async def test_a_stranger_on_the_port_is_not_mistaken_for_edgellm(words):
         app = TopApp(server.url, interval_s=FAST_S)
         async with app.run_test(size=(80, 24)):
             await until(lambda: "another version" in screen(app))
+            assert "start a server" not in screen(app)
 
             server.raw_status = None
             await until(lambda: "● live" in screen(app))

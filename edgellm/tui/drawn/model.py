@@ -52,6 +52,8 @@ def state_note(model: ModelStatus, view: View) -> Line:
 def nothing(view: View, width: int) -> Block:
     if view.status is None:
         told, advice = f"nothing known of {view.url} yet", "start a server there with "
+        if view.is_taken:
+            return _dim(told, width)
         return [*_dim(told, width), *_with_command(advice, "edgellm up", width)]
     if view.status.download is not None:
         return _dim("the model is on its way", width)

@@ -10,7 +10,7 @@ import httpx2
 
 from edgellm import status
 from edgellm.config import socket_path
-from edgellm.errors import NotServing
+from edgellm.errors import KeyRefused, NotServing
 from edgellm.status import Status
 from edgellm.tui.drawn.untrusted import clean
 from edgellm.tui.told.answers import Piece
@@ -20,6 +20,10 @@ from edgellm.tui.told.signing import Key, signed
 
 _STATUS_TIMEOUT = httpx2.Timeout(5.0, connect=2.0)
 _STATUS_WHOLE_S = 15.0  # of one that comes letter by letter
+
+
+class Stranger(NotServing):
+    """Somebody is there who tells nothing that an edgellm of this version would."""
 
 
 class Server:
@@ -45,7 +49,8 @@ class Server:
         await self._http.aclose()
 
     async def status(self) -> Status:
-        """Harmless to show. Raises NotServing, whose message says what is wrong."""
+        """Harmless to show. Raises NotServing, whose message says what is wrong: Stranger or
+        KeyRefused where somebody is there."""
         try:
             async with asyncio.timeout(_STATUS_WHOLE_S):
                 return clean(status.decode(await self._status_bytes()))
@@ -54,17 +59,20 @@ class Server:
         except httpx2.TransportError as error:
             raise NotServing(f"no server at {self.url}") from error
         except httpx2.RequestError as error:  # packed in a way that it isn't
-            raise NotServing(f"no edgellm at {self.url}: its answer can't be read") from error
+            raise Stranger(f"no edgellm at {self.url}: its answer can't be read") from error
         except status.Unreadable as error:
-            raise NotServing(f"{self.url} speaks another version of edgellm") from error
+            raise Stranger(f"{self.url} speaks another version of edgellm") from error
 
     async def _status_bytes(self) -> bytearray:
         """Raises NotServing for a refusal, Unreadable, and what httpx2 raises."""
         async with self._http.stream("GET", "/edgellm/status", timeout=_STATUS_TIMEOUT) as answer:
             if answer.status_code == 401:
-                raise NotServing(f"{self.url} wants another API key: set EDGELLM_API_KEY")
+                which = "another" if "authorization" in answer.request.headers else "an"
+                raise KeyRefused(f"{self.url} wants {which} API key: set EDGELLM_API_KEY")
             if answer.status_code != 200:
-                raise NotServing(f"no edgellm at {self.url}: it answered {answer.status_code}")
+                told = f"no edgellm at {self.url}: it answered {answer.status_code}"
+                may_come = answer.status_code >= 500  # behind a proxy, say
+                raise NotServing(told) if may_come else Stranger(told)
             return await whole(answer)
 
     def answer(

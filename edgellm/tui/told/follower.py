@@ -12,8 +12,8 @@ import httpx2
 from textual.app import App
 from textual.reactive import reactive
 
-from edgellm.errors import NotServing
-from edgellm.tui.told.client import Backoff, Server
+from edgellm.errors import KeyRefused, NotServing
+from edgellm.tui.told.client import Backoff, Server, Stranger
 from edgellm.tui.told.replay import ReplayTransport
 from edgellm.tui.told.signing import Key
 from edgellm.tui.view import View
@@ -71,7 +71,8 @@ class Follower(App[None]):
             try:
                 status = await self.server.status()
             except NotServing as error:
-                self.view = self.view.lost(str(error))
+                is_taken = isinstance(error, Stranger | KeyRefused)
+                self.view = self.view.lost(str(error), is_taken=is_taken)
                 due_s = asked_s
                 await asyncio.sleep(backoff.wait_s())
             else:
