@@ -19,7 +19,13 @@ _SIGNS = {
     "×": "x", "±": "+", "°": " ", "“": '"', "”": '"', "●": "*", "○": "o", "◌": "o", "✗": "x",
     "✓": "v", "▶": ">", "■": "#", "↻": "@",
 }  # fmt: skip
-_HORIZONTAL, _VERTICAL = "─━┄┅┈┉╌╍═╴╶╸╺╼╾", "│┃┆┇┊┋╎╏║╵╷╹╻╽╿"
+_LIGHT, _HEAVY, _BROKEN = "─╴╶", "━┅┉╍═╸╺╼╾", "┄┈╌"  # a bar where it is empty, full, unknown
+_VERTICAL = "│┃┆┇┊┋╎╏║╵╷╹╻╽╿"
+_LINES = {
+    sign: cell
+    for signs, cell in ((_LIGHT, "-"), (_HEAVY, "="), (_BROKEN, "."), (_VERTICAL, "|"))
+    for sign in signs
+}
 _HEIGHTS = "-_.--==##"  # of U+2580 …: the upper half, then an eighth to eight
 _DOTS = " ..::++##"  # by how many of a Braille cell's eight are there
 
@@ -28,7 +34,7 @@ def ascii_cell(char: str) -> str | None:
     """What is drawn in its place, of one cell; None: it draws nothing, it says something."""
     code = ord(char)
     if 0x2500 <= code < 0x2580:
-        return "-" if char in _HORIZONTAL else "|" if char in _VERTICAL else "+"
+        return _LINES.get(char, "+")
     if 0x2580 <= code < 0x25A0:
         return _HEIGHTS[code - 0x2580] if code <= 0x2588 else "|" if code <= 0x2590 else "#"
     if 0x2800 <= code < 0x2900:

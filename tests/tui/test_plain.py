@@ -17,7 +17,8 @@ def test_lines_bars_and_graphs_can_be_told_apart():
     def like(text):
         return "".join(map(ascii_cell, text))
 
-    assert like("╭──╮│━╸╰╯") == "+--+|--++"
+    assert like("╭──╮│━╸╰╯") == "+--+|==++"
+    assert len({like("━"), like("─"), like("╌")}) == 3, "full, empty, unknown"
     assert like("⠀⡀⡄⡆⡇⣇⣿") == " ..::+#"
     assert like("▁▄█▌…●○°") == "_-#|~*o "
 
