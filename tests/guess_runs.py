@@ -28,7 +28,7 @@ class Told:
         begin = len(tokens)
         guesses = self.text[begin : begin + n]
         return tuple(
-            token + 1 if i % self.wrong == 0 else token for i, token in enumerate(guesses, begin)
+            token ^ 1 if i % self.wrong == 0 else token for i, token in enumerate(guesses, begin)
         )
 
     def learn(self, n_guessed, n_right):

@@ -180,6 +180,7 @@ def _plan(confirmed: Confirmed) -> Plan:
         embedding=setting.embedding,
         pooling=candidate.spec.pooling if setting.embedding else None,
         batch_invariant=goal.batch_invariant,
+        n_rs_seq=setting.n_rollback,
         speculate=goal.speculate if setting.n_draft else "off",
         projector=projector_path(candidate),
         projector_bytes=candidate.projector_bytes,

@@ -1,5 +1,7 @@
 """What was pinned is obeyed, or refused with the reason."""
 
+from dataclasses import replace
+
 import pytest
 import selector_specs as specs
 from selector_choices import plan_of
@@ -118,6 +120,39 @@ def test_batch_invariant_nothing_is_guessed():
     assert (plan.speculate, plan.n_outputs_max) == ("off", plan.n_seq_max)
 
 
-def test_a_recurrent_state_can_not_go_back_so_nothing_is_guessed():
-    plan = plan_of(machine((24, 1000)), [specs.candidate(specs.lfm2_350m())])
-    assert (plan.speculate, plan.n_outputs_max) == ("off", plan.n_seq_max)
+def test_of_a_recurrent_state_no_more_is_guessed_than_can_be_taken_back():
+    lfm2 = specs.lfm2_350m()
+    few, many = (
+        plan_of(machine((24, 1000)), [specs.candidate(lfm2)], n_parallel=n) for n in (4, 32)
+    )
+    assert (few.speculate, few.n_outputs_max) == ("ngram", few.n_seq_max + few.n_rs_seq)
+    assert 1 <= many.n_rs_seq < few.n_rs_seq <= 15
+    state_bytes = sum(layer.state_bytes for layer in lfm2.layers)
+    for plan in (few, many):
+        assert plan.n_rs_seq * plan.n_seq_max * state_bytes <= lfm2.weight_bytes / 64
+
+
+@pytest.mark.parametrize(
+    ("architecture", "choices"),
+    [
+        ("granitehybrid", {}),  # llama.cpp keeps one state of it
+        ("lfm2", {"speculate": "off"}),
+        ("lfm2", {"batch_invariant": True}),
+        ("lfm2", {"n_parallel": 250}),  # so many states are as much as the weights
+    ],
+)
+def test_where_nothing_can_be_taken_back_nothing_is_guessed(architecture, choices):
+    spec = replace(specs.lfm2_350m(), architecture=architecture)
+    plan = plan_of(machine((24, 1000)), [specs.candidate(spec)], **choices)
+    assert (plan.speculate, plan.n_rs_seq, plan.n_outputs_max) == ("off", 0, plan.n_seq_max)
+
+
+def test_states_to_go_back_to_are_counted():
+    spec = specs.lfm2_350m()
+    guessing, plain = (
+        plan_of(machine((24, 1000)), [specs.candidate(spec)], speculate=speculate)
+        for speculate in ("ngram", "off")
+    )
+    more = sum(a.kv_bytes - b.kv_bytes for a, b in zip(guessing.shares, plain.shares, strict=True))
+    state_bytes = sum(layer.state_bytes for layer in spec.layers)
+    assert more == guessing.n_rs_seq * guessing.n_seq_max * state_bytes

@@ -240,7 +240,9 @@ class LlamaBackend:
                 self._state.obey(op)
 
     def _remove(self, seq_id: int, start: int) -> None:
-        """A recurrent state can't go back: what should have gone would be in the next answer.
+        """Where a recurrent state can't go back, what should have gone would be in the next answer.
+        Where it can, by no more than the last step's rows but one: llama.cpp says yes to more, and
+        goes back to a state that was never written.
 
         Raises EdgellmError.
         """

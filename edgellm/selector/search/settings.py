@@ -15,6 +15,7 @@ from edgellm.selector.placing.machine import Machine
 from edgellm.selector.plan import Goal, KVType, Placement
 from edgellm.selector.profiles import Workload
 from edgellm.selector.search.checks import MAX_SEQUENCES, check_heads, misfit_of
+from edgellm.selector.search.rollback import n_rollback
 from edgellm.values import frozen
 
 _LAST_UBATCH = 128
@@ -40,6 +41,7 @@ class Setting:
     embedding: bool
     n_draft: int = 0  # rows of logits beside one for each conversation
     n_scratch: int = 0  # sequence ids beside those that run; see leaving.py
+    n_rollback: int = 0  # tokens that a recurrent state can be taken back by
 
     @property
     def n_outputs_max(self) -> int:
@@ -58,6 +60,7 @@ class Setting:
             kv_unified=self.kv_unified,
             flash_attention=self.flash_attention is not False,
             embedding=self.embedding,
+            n_rs_seq=self.n_rollback,
         )
 
     @property
@@ -95,6 +98,8 @@ def setting_of(
 ) -> Setting:
     n_ctx = goal.n_ctx or n_ctx_seq * n_parallel
     unified = _unified(spec, goal, workload)
+    n_aside = n_scratch(spec, goal, n_parallel, unified=unified)
+    n_draft, n_back = _draft_rows(spec, goal, n_parallel + n_aside)
     return Setting(
         n_ctx=n_ctx,
         n_ctx_seq=n_ctx_seq,
@@ -105,8 +110,9 @@ def setting_of(
         kv_unified=unified,
         flash_attention=True if goal.split_mode == "tensor" else goal.flash_attention,
         embedding=False,
-        n_draft=_draft_rows(spec, goal),
-        n_scratch=n_scratch(spec, goal, n_parallel, unified=unified),
+        n_draft=n_draft,
+        n_scratch=n_aside,
+        n_rollback=n_back,
     )
 
 
@@ -196,12 +202,16 @@ def is_stuck(
     return prefix_ram_bytes(goal, placement, machine) < wanted_bytes
 
 
-def _draft_rows(spec: ModelSpec, goal: Goal) -> int:
-    """A recurrent state can't go back to before a guess that failed; batch-invariant numbers may
-    not depend on how many rows were computed together."""
-    can_go_back = not any(layer.state_bytes for layer in spec.layers)
-    is_wanted = goal.speculate != "off" and not goal.batch_invariant
-    return _DRAFT_ROWS if can_go_back and is_wanted else 0
+def _draft_rows(spec: ModelSpec, goal: Goal, n_seq_max: int) -> tuple[int, int]:
+    """Rows for guesses, and how many of these a recurrent state keeps its steps of: none is guessed
+    that can't be taken back. Batch-invariant numbers may not depend on how many rows were computed
+    together."""
+    if goal.speculate == "off" or goal.batch_invariant:
+        return 0, 0
+    if not any(layer.state_bytes for layer in spec.layers):
+        return _DRAFT_ROWS, 0
+    n_back = n_rollback(spec, n_seq_max, _DRAFT_ROWS) if goal.speculate == "ngram" else 0
+    return n_back, n_back
 
 
 def _embedding_setting(spec: ModelSpec, goal: Goal, kv_types: tuple[KVType, KVType]) -> Setting:
