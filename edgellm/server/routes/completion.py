@@ -5,10 +5,11 @@ no number in it is several prompts.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Annotated, TypeAlias
 
 import msgspec
-from msgspec import Meta, Raw
+from msgspec import Meta, Raw, structs
 from starlette.requests import Request
 from starlette.types import ASGIApp
 
@@ -36,6 +37,7 @@ class PromptObject(msgspec.Struct):
 
 Mixed: TypeAlias = Annotated[list[Text | Token], Meta(max_length=MAX_IDS)]
 Part: TypeAlias = str | list[str | int]
+FieldPath: TypeAlias = Annotated[str, Meta(max_length=128)]  # "timings/prompt_n"
 
 _MAX_TEXTS = 256  # of mixed prompts together: each is a message to the worker and back
 
@@ -45,13 +47,19 @@ class NativeBody(Sampling, kw_only=True):
 
     return_tokens: bool | None = None
     n_indent: Raw = NULL
-    response_fields: Raw = NULL
+    response_fields: Annotated[list[FieldPath], Meta(max_length=64)] | None = None
+
+    @property
+    def is_only_read(self) -> bool:
+        """Nothing is to follow the prompt: it is read so that the next one finds it."""
+        return self.n_predict == 0 and self.max_tokens is None
 
     def native_params(self) -> GenerateParams:
-        """Raises BadRequest. A token's id comes with its odds."""
+        """Raises BadRequest. A token's id comes with its odds. Where none is asked for there is one
+        all the same, and it isn't told."""
         check_says_nothing(self.n_indent, "n_indent", (0,))
-        check_says_nothing(self.response_fields, "response_fields", ([],))
-        return self.params(self.n_probs or (0 if self.return_tokens else None), None)
+        asked = structs.replace(self, n_predict=1) if self.is_only_read else self
+        return asked.params(self.n_probs or (0 if self.return_tokens else None), None)
 
 
 class CompletionBody(NativeBody, kw_only=True):
@@ -90,9 +98,13 @@ def native_answer(
     shown = Shown(
         served.name,
         n_ctx,
-        settings_of(params, n_ctx, streams=streams),
+        settings_of(
+            replace(params, max_tokens=0) if body.is_only_read else params, n_ctx, streams=streams
+        ),
         tokens=body.return_tokens or False,
         odds=("prob" if params.post_sampling_probs else "logprob") if body.n_probs else None,
+        text=not body.is_only_read,
+        fields=tuple(body.response_fields or ()),
     )
     dialect = NativeCompletion(shown, streams=streams, n_answers=len(prompts) * params.n)
     wanted = Asked(prompts, params, text_field, body.structure_field())

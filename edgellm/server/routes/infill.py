@@ -7,11 +7,13 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.types import ASGIApp
 
+from edgellm.chat.messages import GenerateParams
 from edgellm.errors import BadRequest
 from edgellm.runner.messages import Infill
 from edgellm.server.body import Text, decode
 from edgellm.server.envelope import text_is_called
 from edgellm.server.gateway import body_of, gateway_of
+from edgellm.server.openai.unserved import NULL
 from edgellm.server.routes.completion import NativeBody, native_answer
 
 _MAX_FILES = 256
@@ -23,10 +25,21 @@ class ExtraFile(msgspec.Struct):
 
 
 class InfillBody(NativeBody, kw_only=True):
+    """Editors send some fields with every request that nothing here heeds: what would end an answer
+    early (after so many milliseconds, or at a line that is indented less), and llama.cpp's sampler
+    for infill."""
+
     input_prefix: Text
     input_suffix: Text
     input_extra: Annotated[list[ExtraFile], Meta(max_length=_MAX_FILES)] | None = None
     prompt: Text = ""  # how the middle begins
+
+    def native_params(self) -> GenerateParams:
+        """Raises BadRequest."""
+        self.n_indent = self.t_max_predict_ms = NULL
+        if isinstance(self.samplers, list):
+            self.samplers = [name for name in self.samplers if name != "infill"]
+        return super().native_params()
 
 
 _decoder = msgspec.json.Decoder(InfillBody)

@@ -74,6 +74,9 @@ class NativeChunk(msgspec.Struct):
     prompt_progress: PromptProgress | UnsetType = UNSET
 
 
+Last: TypeAlias = NativeChunk | dict[str, Any]
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
     """What answers tell besides their text."""
@@ -83,6 +86,8 @@ class Shown:
     settings: dict[str, Any]
     tokens: bool = False
     odds: Odds | None = None
+    text: bool = True
+    fields: tuple[str, ...] = ()  # those that the last chunk has; none: all
 
 
 def settings_of(params: GenerateParams, n_ctx: int, *, streams: bool) -> dict[str, Any]:
@@ -120,12 +125,12 @@ class NativeCompletion:
     def __init__(self, shown: Shown, *, streams: bool, n_answers: int = 1) -> None:
         self._shown, self._streams = shown, streams
         self._answers = [_Answer() for _ in range(n_answers)]
-        self._ended: dict[int, NativeChunk] = {}
+        self._ended: dict[int, Last] = {}
 
     def feed(self, index: int, event: Event) -> bytes:
         match event:
             case TextDelta(text=text, logprobs=shown):
-                return self._told(index, text, shown)
+                return self._told(index, text, shown) if self._shown.text else b""
             case ReasoningDelta() | ToolCallDelta():
                 return b""  # parts of a chat: plain text has none
             case PromptRead():
@@ -134,7 +139,7 @@ class NativeCompletion:
                 self._answers[index].so_far = event
                 return b""
             case Finished():
-                last = self._last(index, event)
+                last = selected(self._last(index, event), self._shown.fields)
                 return frame(encode(last)) if self._streams else self._kept(index, last)
             case Failed():
                 raise AssertionError("a Failed is raised before it comes here")
@@ -182,15 +187,32 @@ class NativeCompletion:
         last.truncated = finished.is_cut and n_tokens >= self._shown.n_ctx
         last.stop_type, last.stopping_word = _stop_type(finished), finished.stop_word or ""
         last.timings = ended.timings()
+        if not self._shown.text:
+            last.tokens_predicted, last.stop_type = 0, "limit"
         return last
 
-    def _kept(self, index: int, last: NativeChunk) -> bytes:
+    def _kept(self, index: int, last: Last) -> bytes:
         """Nothing while others go on."""
         self._ended[index] = last
         if len(self._ended) < len(self._answers):
             return b""
         whole = [self._ended[i] for i in range(len(self._answers))]
         return encode(whole[0] if len(whole) == 1 else whole)
+
+
+def selected(last: NativeChunk, paths: Sequence[str]) -> Last:
+    """The fields at these paths, by their paths: "timings/prompt_n". What isn't there is left out.
+    Without any all of it."""
+    if not paths:
+        return last
+    whole, found = msgspec.to_builtins(last), dict[str, Any]()
+    for path in paths:
+        value: Any = whole
+        for name in path.split("/"):
+            value = value.get(name, UNSET) if isinstance(value, dict) else UNSET
+        if value is not UNSET:
+            found[path] = value
+    return found
 
 
 def _shown(one: TokenLogprob, kind: Odds) -> ShownOdds:

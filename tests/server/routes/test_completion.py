@@ -182,7 +182,7 @@ def test_an_answer_that_the_contexts_end_has_cut_says_so(http, engine):
         ({"prompt": ["x"] * 65}, "prompt"),
         ({"prompt": {"prompt_string": "x", "multimodal_data": ["AAAA"]}}, "prompt.multimodal_data"),
         ({"n_indent": 4}, "n_indent"),
-        ({"response_fields": ["content"]}, "response_fields"),
+        ({"response_fields": ["x" * 129]}, "response_fields[0]"),
         ({"t_max_predict_ms": 5}, "t_max_predict_ms"),
         ({"n_cmpl": 9}, "n_cmpl"),
     ],
@@ -191,6 +191,34 @@ def test_what_is_not_served_is_refused_by_name(http, engine, more, param):
     answer = http.post("/completion", json={"prompt": "x"} | more)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
     assert engine.asked == []
+
+
+def test_an_answer_has_the_fields_that_were_asked_for_by_their_paths(http, engine):
+    engine.scripts = [words("a b")]
+    fields = ["content", "timings/prompt_n", "timings/none", "content/x", "nothing", ""]
+    asked = {"prompt": "x", "response_fields": fields}
+    told = http.post("/completion", json=asked).json()
+    assert told == {"content": "a b", "timings/prompt_n": 4}
+    assert http.post("/completion", json=asked | {"response_fields": [""]}).json() == {}
+    several = http.post("/completion", json=asked | {"prompt": ["x", "y"]}).json()
+    assert several == [told, told]
+
+    lines = http.post("/completion", json=asked | {"stream": True}).text.split("\n\n")
+    chunks = [json.loads(line.removeprefix("data: ")) for line in lines if line]
+    assert chunks[0]["content"] == "a"
+    assert chunks[-1] == {"content": "", "timings/prompt_n": 4}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_prompt_that_nothing_is_to_follow_is_read_and_nothing_is_told(http, engine, stream):
+    engine.scripts = [[TextDelta("x"), Finished("length", 5, 0, 1)]]
+    asked = {"prompt": "warm", "n_predict": 0, "stream": stream}
+    told = json.loads(http.post("/completion", json=asked).text.removeprefix("data: "))
+    (_, params) = engine.asked[0]
+    assert params.max_tokens == 1, "there is no step without a token"
+    assert (told["content"], told["stop_type"]) == ("", "limit")
+    assert (told["tokens_predicted"], told["tokens_evaluated"]) == (0, 5)
+    assert told["generation_settings"]["n_predict"] == 0
 
 
 def test_fields_that_change_nothing_are_passed_over(http):

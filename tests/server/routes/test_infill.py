@@ -43,6 +43,25 @@ def test_other_files_and_the_beginning_of_the_middle_reach_the_engine(http, engi
     assert question.prompt == "def"
 
 
+def test_an_editors_plugin_is_answered_as_it_asks(http, engine):
+    """llama.vim's request, and the one with which it warms its context up."""
+    fields = ["content", "timings/predicted_n", "truncated", "tokens_cached"]
+    asked = ASKED | {
+        "model": "", "input_extra": [{"text": "z", "time": [1, 2], "filename": "z.py"}],
+        "prompt": "  ", "n_predict": 128, "n_indent": 2, "stop": [], "top_k": 40, "top_p": 0.99,
+        "stream": False, "samplers": ["top_k", "top_p", "infill"], "cache_prompt": True,
+        "t_max_prompt_ms": 500, "t_max_predict_ms": 1000, "response_fields": fields,
+    }  # fmt: skip
+    told = http.post("/infill", json=asked).json()
+    assert told == {
+        "content": "the middle", "timings/predicted_n": 2, "truncated": False, "tokens_cached": 9,
+    }  # fmt: skip
+    assert engine.asked[1][1].sampling.samplers == ("top_k", "top_p")
+
+    warm = {"n_predict": 0, "temperature": 0.0, "samplers": [], "response_fields": [""]}
+    assert http.post("/infill", json=asked | warm).json() == {}
+
+
 def test_a_suffix_makes_a_completion_fill_in(http, engine):
     asked = {"model": "tiny", "prompt": "a", "suffix": "b", "max_tokens": 5}
     told = http.post("/v1/completions", json=asked).json()
