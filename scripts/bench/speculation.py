@@ -28,6 +28,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from edgellm.chat.messages import GenerateParams, SamplingParams
+from edgellm.models.local import read_spec
 from edgellm.runner.batch import Batch, Sampled, Start
 from edgellm.runner.llama.backend import LlamaBackend
 from edgellm.runner.llama.draft import DraftingBackend
@@ -35,17 +36,22 @@ from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
 from edgellm.selector.plan import Placement, Plan
+from edgellm.selector.search.rollback import n_rollback
 
 _SOURCE = Path(__file__).resolve().parents[2] / "edgellm" / "runner" / "scheduler.py"
 _N_SOURCE, _N_ANSWER = 200, 120  # tokens
+_N_ROWS = 15  # for guesses, in a step
 _STARTS = ("Once upon a time", "One day, a girl", "The sun was", "Tom and Lily went to the park")
 
 
 class Dictated(LlamaBackend):
     """Samples each row as ever, and then says what the transcript says."""
 
-    transcripts: dict[int, list[int]]  # by request
-    _left: dict[int, list[int]]  # by sequence id
+    def __init__(self, path: bytes, shape: Plan, on_progress) -> None:
+        super().__init__(path, shape, on_progress)
+        self.transcripts: dict[int, list[int]] = {}  # by request
+        self._left: dict[int, list[int]] = {}  # by sequence id
+        self._own, self._drawing.draw = self._drawing.draw, self._dictated
 
     def decode(self, batch: Batch):
         for op in batch.ops:
@@ -53,8 +59,8 @@ class Dictated(LlamaBackend):
                 self._left[op.seq_id] = self.transcripts[op.request_id][::-1]
         return super().decode(batch)
 
-    def _sample(self, seq_id: int, row: int) -> Sampled:
-        sampled = super()._sample(seq_id, row)
+    def _dictated(self, seq_id: int, row: int) -> Sampled:
+        sampled = self._own(seq_id, row)
         left = self._left.get(seq_id)
         return Sampled(left.pop(), ends=False, silent=False) if left else sampled
 
@@ -100,13 +106,17 @@ def texts(kind: str, backend: LlamaBackend, seed: int) -> tuple[list[int], list[
 
 
 def plan(path: Path, n_streams: int, n_threads: int, **changes) -> Plan:
+    """With a recurrent state, as many guesses as a plan's state can go back by."""
+    spec = read_spec(path)
+    has_state = any(layer.state_bytes for layer in spec.layers)
+    n_back = n_rollback(spec, n_streams, _N_ROWS) if has_state else 0
     values = {
         "model": "bench", "file": str(path), "quant": "?", "placement": Placement((), 0),
         "n_ctx": 1024 * n_streams, "n_ctx_seq": 1024, "n_parallel": n_streams,
         "n_seq_max": n_streams, "kv_type_k": "f16", "kv_type_v": "f16",
         "kv_unified": n_streams == 1, "n_batch": 512, "n_ubatch": 512,
-        "n_outputs_max": n_streams + 15, "n_threads": n_threads, "flash_attention": None,
-        "swa_full": False, "speculate": "ngram",
+        "n_outputs_max": n_streams + (n_back if has_state else _N_ROWS), "n_rs_seq": n_back,
+        "n_threads": n_threads, "flash_attention": None, "swa_full": False, "speculate": "ngram",
     }  # fmt: skip
     return Plan(**(values | changes))
 
@@ -135,6 +145,9 @@ def run(scheduler: Scheduler, backend: LlamaBackend, pairs, n_draft_max: int | N
             begun_s, n_begun = clock(), sum(s.n_output for s in sequences)
         if ended_s is None and any(s.finish_reason for s in sequences):
             ended_s, n_ended = clock(), sum(s.n_output for s in sequences)
+    if isinstance(backend, Dictated):
+        for sequence, (_, answer) in zip(sequences, pairs, strict=True):
+            assert sequence.tokens[sequence.n_prompt :] == answer, "not what was dictated"
     return Run(
         (n_ended - n_begun) / (ended_s - begun_s),
         sum(s.n_drafted for s in sequences),
@@ -169,9 +182,7 @@ def loaded(asked: argparse.Namespace, n_streams: int) -> LlamaBackend:
     if asked.draft:
         shape = replace(shape, speculate="draft", draft=str(asked.draft))
         return DraftingBackend(path, shape, lambda ratio: None)
-    backend = Dictated(path, shape, lambda ratio: None)
-    backend.transcripts, backend._left = {}, {}
-    return backend
+    return Dictated(path, shape, lambda ratio: None)
 
 
 def main() -> None:
