@@ -98,7 +98,7 @@ class AdapterList:
 
     def _check(self, adapter_id: int) -> None:
         if adapter_id not in self._by_id:
-            known = ", ".join(f"{one.id} ({one.name})" for one in self) or "none"
+            known = ", ".join(f"{one.id} ({one.name})" for one in self) or "none is loaded"
             raise BadRequest(f"lora: no adapter has the id {adapter_id}; {known}", param="lora")
 
 

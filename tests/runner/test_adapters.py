@@ -72,6 +72,11 @@ def test_there_is_a_most_of_them():
         many.new("one more", "x")
 
 
+def test_where_there_is_none_a_request_for_one_is_told_that():
+    with pytest.raises(BadRequest, match="no adapter has the id 7; none is loaded"):
+        AdapterList().wanted({7: 1.0}, "")
+
+
 @pytest.mark.parametrize("asked", [{7: 1.0}, {0: 1.0, 7: 0.0}])
 def test_a_request_for_an_adapter_that_is_not_there_is_refused(asked):
     with pytest.raises(BadRequest, match="no adapter has the id 7"):
