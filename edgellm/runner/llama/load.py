@@ -110,7 +110,8 @@ def _context_params(plan: Plan) -> Any:
     params.type_k, params.type_v = BY_NAME[plan.kv_type_k].id, BY_NAME[plan.kv_type_v].id
     params.flash_attn_type = _FLASH[plan.flash_attention]
     params.kv_unified, params.swa_full = plan.kv_unified, plan.swa_full
-    params.n_rs_seq = plan.n_rs_seq
+    # What is kept has to come from one micro-batch, longer than that by two: llama.cpp asserts it.
+    params.n_rs_seq = min(plan.n_rs_seq, max(0, plan.n_ubatch - 2))
     params.op_offload = plan.placement.op_offload
     params.embeddings = plan.embedding
     if plan.pooling is not None:

@@ -145,6 +145,18 @@ def test_who_comes_just_after_a_guess_failed_changes_nothing(path_of, said_by, m
         assert answer_of(second) == want[1:]
 
 
+@MODELS
+@pytest.mark.parametrize(("n_ubatch", "n_rollback"), [(1, 0), (2, 0), (4, 2), (6, 4)])
+def test_no_more_is_taken_back_than_a_short_micro_batch_holds(
+    path_of, said_by, model, n_ubatch, n_rollback
+):
+    assert backend_of(path_of(model), n_ubatch=n_ubatch).limits.n_rollback == n_rollback
+    want = said_by(model, True)
+    choices = {"kv_unified": True, "n_rs_seq": N_ROLLBACK, "n_ubatch": n_ubatch}
+    (answer,) = run(path_of(model), [PROMPT], [Told([*PROMPT, *want], 3)], GREEDY, **choices)
+    assert answer == want
+
+
 @needs_shared_models
 @pytest.mark.parametrize(
     ("file", "n_rs_seq"), [("tiny-mamba-q8_0.gguf", 4), ("tiny-lfm2-q8_0.gguf", 0)]
