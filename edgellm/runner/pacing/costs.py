@@ -23,6 +23,7 @@ from edgellm.runner.pacing.looking_back import NOTHING, Before, LookingBack
 _SMOOTHING = 0.3  # weight of the newest step in the common factor
 _PROMPT_SMOOTHING = 0.5  # of prompts, whose steps are long and few
 _LOOK_SMOOTHING = 0.7  # of a step that was made to find out
+_LEAST_TELLING = 0.05  # of what a prompt's rows take: a smaller part was not seen
 _OFF = 1.5  # so much dearer than thought
 _OWN_SMOOTHING = 0.05  # and in a size's own entry: one busy second must not bend the curve
 _KEEP = 0.99  # how much of an entry that was not seen is still believed, for each step since
@@ -207,8 +208,9 @@ class StepCosts:
             return
         ratio, back_part = prompt_s / known.all_s, known.back_s / known.all_s
         self._prompt_factor *= _moved(ratio, _PROMPT_SMOOTHING * (1 - back_part))
-        back = _moved(ratio, _PROMPT_SMOOTHING * back_part)
-        self.looking_back.correct(n_decode + n_prompt, back)
+        if back_part > _LEAST_TELLING:
+            back = _moved(ratio, _PROMPT_SMOOTHING * back_part)
+            self.looking_back.correct(n_decode + n_prompt, back)
         self._prompt_least = min(self._prompt_least, self._prompt_factor)
         self._vain_factor = min(self._vain_factor, self._prompt_factor)
 

@@ -77,6 +77,14 @@ def test_a_step_may_take_what_the_aim_leaves_of_the_target_for_a_whole_tile_only
     assert 1 < pace.chunk(8, [Unread(1000, deepest + 100)], 504) < TILE_ROWS - 8
 
 
+def test_a_tile_holds_no_rows_of_streams_that_sit_a_step_out():
+    pace = machine(0.1)
+    read(pace, 3000)
+    for n_sitting in (0, 1, 5, 8):
+        n_rows = pace.chunk(8, [Unread(1000, 3000)], 504, n_sitting=n_sitting)
+        assert n_rows + 8 - n_sitting == TILE_ROWS
+
+
 def test_the_last_rows_of_a_prompt_are_no_more_than_there_are():
     pace = machine(0.1)
     read(pace, 3000)
@@ -94,6 +102,20 @@ def test_what_one_way_costs_says_nothing_of_the_other_once_both_were_seen():
     assert costs() == [2 * few, 2 * many]
     back.correct(24, 0.5)
     assert costs() == [few, 2 * many]
+
+
+def test_a_prompt_with_hardly_anything_before_it_tells_nothing_of_looking_back():
+    costs = machine(0.1).costs
+
+    def back_rows(n):
+        return costs.looking_back.in_rows(0, n, Before(1000, 1000))
+
+    for depth in (0, 5):
+        costs.observe(0, 20, 0.02, before=Before(depth, depth))
+    few, many = back_rows(20), back_rows(128)
+    costs.observe(0, 128, 1.0, before=Before(3000, 3000))
+    assert back_rows(128) > 1.5 * many
+    assert back_rows(20) / few == pytest.approx(back_rows(128) / many)
 
 
 @pytest.mark.parametrize("n_decode", [0, 1, 8, 63, 64, 70, 128, 130])
