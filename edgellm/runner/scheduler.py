@@ -88,8 +88,8 @@ class Scheduler:
         self.n_drafted = self.n_draft_accepted = 0
         # Batch-invariant, no number may depend on how many rows were to spare for guesses.
         n_draft_rows = 0 if limits.n_chunk else limits.n_draft_rows
-        n_rollback, by_model = limits.n_rollback, limits.has_draft_model
-        self.speculation = Speculation(n_draft_rows, self.pace, n_rollback, by_model=by_model)
+        drafting = n_draft_rows, self.pace, limits.n_rollback
+        self.speculation = Speculation(*drafting, by_model=limits.has_draft_model)
 
     @property
     def idle(self) -> bool:
@@ -162,8 +162,8 @@ class Scheduler:
         chunks = [(counts[s.seq_id], s.n_computed) for s in together if not _decodes(s)]
         in_tiles = self.memory.in_tiles(self.running.values())
         before = Before.of(chunks, in_tiles) if chunks else NOTHING
-        adapters = together[0].adapters
-        return Batch(self._take_ops(), all_rows, n_prompt_rows, adapters, padding, before)
+        ops, adapters = self._take_ops(), together[0].adapters
+        return Batch(ops, all_rows, n_prompt_rows, adapters, padding, before)
 
     def commit(
         self,
@@ -259,10 +259,8 @@ class Scheduler:
         if not limits.unified or limits.state or limits.n_chunk:
             return ()
         n = self.pace.costs.padded(n_rows) - n_rows
-        if not n:
+        if not n or self._n_steps % _UNPADDED_PERIOD == 0:  # now and then, to see what it saves
             return ()
-        if self._n_steps % _UNPADDED_PERIOD == 0:
-            return ()  # a look at what it takes without
         free = next((i for i in range(limits.n_seq_max) if i not in self.running), None)
         most = min(limits.n_seq_max + limits.n_draft_rows, limits.n_batch)
         if free is None or n_rows + n > most or self.memory.used + n_rows + n > limits.n_cells:
@@ -293,23 +291,24 @@ class Scheduler:
         decoding = [self.running[seq_id] for seq_id, count in counts.items() if count]
         late = sitting_out(decoding)
         counts |= {sequence.seq_id: 0 for sequence in late}
-        reading = [s for seq_id, s in self.running.items() if seq_id not in counts]
+        prompts = [s for seq_id, s in self.running.items() if seq_id not in counts]
+        reading = [s for s in prompts if not s.restoring and s.adapters == adapters]
+        n_decoding, n_sitting = len(counts), len(counts) - sum(counts.values())
+        is_read = any(self.running[seq_id].params.is_read for seq_id in counts)
+        counts |= {s.seq_id: 0 for s in prompts}
         if not reading:
             return counts
         masks_s = sum(mask_s(s) for s in decoding if s not in late)
-        is_read = any(self.running[seq_id].params.is_read for seq_id in counts)
         reading = by_turns(reading, self._n_steps)
         unread = [Unread(s.n_pending, s.n_computed) for s in reading]
-        asked = len(counts), unread, self.limits.n_batch - len(counts), masks_s
+        asked = n_decoding, unread, self.limits.n_batch - n_decoding, masks_s
         in_tiles = self.memory.in_tiles(self.running.values())
-        budget = self.pace.chunk(*asked, in_tiles=in_tiles, is_read=is_read)
+        budget = self.pace.chunk(*asked, n_sitting=n_sitting, in_tiles=in_tiles, is_read=is_read)
         budget = max(budget, self.limits.n_chunk or 0)
-        if not any(counts.values()):  # who decodes has other adapters: this step is the prompts'
+        if n_sitting == n_decoding:  # who decodes has other adapters: this step is the prompts'
             budget = max(budget, min(_LEAST_ROWS, self.limits.n_batch))
         for sequence in reading:
-            waits = sequence.restoring or sequence.adapters != adapters
-            count = 0 if waits else self._prompt_rows(sequence, budget)
-            counts[sequence.seq_id] = count
+            counts[sequence.seq_id] = count = self._prompt_rows(sequence, budget)
             budget = max(0, budget - count)
         return counts
 

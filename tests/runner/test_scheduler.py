@@ -66,6 +66,34 @@ def test_a_step_tells_how_deep_its_prompts_rows_lie_in_the_mean(limits):
     assert scheduler.schedule().before == NOTHING, "there is no prompt"
 
 
+class Asked(Pace):
+    """Notes what it is asked."""
+
+    def chunk(self, n_decoding, unread, *args, n_sitting, **more):
+        self.n_beside, self.unread = n_decoding - n_sitting, unread
+        return super().chunk(n_decoding, unread, *args, n_sitting=n_sitting, **more)
+
+
+def test_a_chunk_is_for_who_may_have_rows_beside_who_has_some():
+    """Others' prompts lie at other depths."""
+    limits, pace = replace(LIMITS, n_cells=400), Asked(0.1, StepCosts({1: 0.01}, {8: 0.04}))
+    scheduler, backend = Scheduler(limits, pace), FakeBackend(limits)
+    backend.adapters[0] = b""
+    own = {1: (), 2: ((0, 1.0),), 40: (), 50: ((0, 1.0),)}  # adapters by tokens of a prompt
+    for n_prompt, adapters in own.items():
+        params = GenerateParams(adapters=adapters)
+        scheduler.add(Sequence(n_prompt, [5] * n_prompt, n_prompt + 40, params))
+    seen = set()
+    while batch := scheduler.schedule():
+        if batch.n_prompt_rows:
+            assert {own[each.n_rows + each.depth] for each in pace.unread} == {batch.adapters}
+            assert pace.n_beside == len(batch.rows) - batch.n_prompt_rows
+            seen.add((batch.adapters, pace.n_beside))
+        scheduler.turns.observe(1.0)
+        list(scheduler.commit(batch, backend.decode(batch).sampled))
+    assert {((), 1), (((0, 1.0),), 1)} <= seen
+
+
 class Took:
     """The mask of a structure that is hard to follow."""
 

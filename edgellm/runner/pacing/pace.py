@@ -89,13 +89,15 @@ class Pace:
         n_free_rows: int,
         masks_s: float = 0.0,
         *,
+        n_sitting: int = 0,
         in_tiles: int | None = None,
         is_read: bool = True,
     ) -> int:
         """How many prompt rows may go into the next step beside `n_decoding` running streams, whose
         structures take `masks_s` of it. `unread`: of each prompt, in the order of who is given
-        rows. `in_tiles`: as in Before; None: as many as their depth. `is_read`: somebody reads one
-        of the streams as it comes.
+        rows. `n_sitting`: of the streams, how many wait and have no row in it. `in_tiles`: as in
+        Before; None: as many as their depth. `is_read`: somebody reads one of the streams as it
+        comes.
 
         Who waits for a first token counts as much as who waits for the next one: seven newcomers
         beside one stream may hold it up eight times as long as the target says, while one long
@@ -110,11 +112,12 @@ class Pace:
             return 0  # one step of the streams alone, to know what they take by now
         target_s = self.itl_target_s if is_read else max(self.itl_target_s, _UNREAD_S)
         n_most = min(n_free_rows, sum(each.n_rows for each in unread))
-        sizes = self.costs.looking_back.sizes(n_decoding, n_most)
+        n_beside = n_decoding - n_sitting
+        sizes = self.costs.looking_back.sizes(n_beside, n_most)
 
         def cost_s(n_rows: int) -> float:
             before = Before.of(_chunks(unread, n_rows), in_tiles)
-            return self.costs.mixed_s(n_decoding, n_rows, before) or 0.0
+            return self.costs.mixed_s(n_beside, n_rows, before) or 0.0
 
         def fastest(n_prefilling: float) -> int:
             shared_s = target_s * (1 + n_prefilling / n_decoding)
