@@ -9,7 +9,7 @@ shows in the text.
 import numpy as np
 from gguf_files import Tensor, gguf_bytes
 
-_D, _HEADS, _KV_HEADS, _HEAD_DIM, _FF = 64, 4, 2, 16, 96
+_D, _HEADS, _KV_HEADS, _HEAD_DIM, _FF, _EXPERT_FF = 64, 4, 2, 16, 96, 32
 _CONV, _STATE, _GROUPS, _STATE_HEADS = 4, 16, 2, 4
 _INNER = _STATE * _STATE_HEADS
 _LETTERS = [chr(code) for code in range(97, 123)]
@@ -31,22 +31,36 @@ _SHARED = {
 }
 
 
-def qwen35_bytes(*, n_layers=4, full_every=4, seed=5):
-    """Gated delta nets, and full attention in each `full_every`th layer."""
+def qwen35_bytes(context=1.0, *, n_layers=4, full_every=4, n_heads=0, n_experts=0, seed=5):
+    """Gated delta nets, and full attention in each `full_every`th layer. `n_heads` blocks more, for
+    the token after the next one (MTP), attend as well: `context` is how far they and the model part
+    from saying what follows from the last token alone (see mtp_files.py)."""
+    arch = "qwen35moe" if n_experts else "qwen35"
     own = {
-        "block_count": n_layers,
+        "block_count": n_layers + n_heads,
         "feed_forward_length": _FF,
         "attention.head_count_kv": _KV_HEADS,
         "full_attention_interval": full_every,
         "rope.dimension_count": _HEAD_DIM,
         "rope.dimension_sections": [3, 3, 2, 0],
     }
+    if n_heads:
+        own["nextn_predict_layers"] = n_heads
+    if n_experts:
+        own |= {
+            "expert_count": n_experts,
+            "expert_used_count": 2,
+            "expert_feed_forward_length": _EXPERT_FF,
+            "expert_shared_feed_forward_length": _EXPERT_FF,
+        }
     blocks = []
-    for il in range(n_layers):
-        mixer = _delta_net() if (il + 1) % full_every else _gated_attention()
+    for il in range(n_layers + n_heads):
+        attends = il >= n_layers or (il + 1) % full_every == 0
+        mixer = _gated_attention() if attends else _delta_net()
+        feed = _experts(n_experts) if n_experts else _feed_forward("ffn_gate", "ffn_up")
         shapes = {"attn_norm.weight": (_D,), "post_attention_norm.weight": (_D,)}
-        blocks.append(shapes | mixer | _feed_forward("ffn_gate", "ffn_up"))
-    return _file("qwen35", own, blocks, seed)
+        blocks.append(shapes | mixer | feed | (_joint() if il >= n_layers else {}))
+    return _file(arch, own, blocks, seed, context)
 
 
 def nemotron_h_bytes(layers="M-M*-", *, seed=5):
@@ -62,7 +76,7 @@ def nemotron_h_bytes(layers="M-M*-", *, seed=5):
     return _file("nemotron_h", own, blocks, seed)
 
 
-def _file(arch, own, blocks, seed):
+def _file(arch, own, blocks, seed, context=1.0):
     metadata = {
         "general.architecture": arch,
         "general.file_type": 0,
@@ -81,7 +95,7 @@ def _file(arch, own, blocks, seed):
     tensors += [Tensor("output_norm.weight", (_D,)), Tensor("output.weight", (_D, N_VOCAB))]
     draw = np.random.default_rng(seed)
     header = gguf_bytes(metadata, tensors, data=False)
-    return header + b"".join(_values(tensor, draw) for tensor in tensors)
+    return header + b"".join(_values(tensor, draw, context) for tensor in tensors)
 
 
 def _attention(n_query_heads):
@@ -132,12 +146,39 @@ def _feed_forward(*rising):
     return {f"{name}.weight": (_D, _FF) for name in rising} | {"ffn_down.weight": (_FF, _D)}
 
 
-def _values(tensor, draw):
+def _experts(n):
+    return {
+        "ffn_gate_inp.weight": (_D, n),
+        "ffn_gate_exps.weight": (_D, _EXPERT_FF, n),
+        "ffn_up_exps.weight": (_D, _EXPERT_FF, n),
+        "ffn_down_exps.weight": (_EXPERT_FF, _D, n),
+        "ffn_gate_inp_shexp.weight": (_D,),
+        "ffn_gate_shexp.weight": (_D, _EXPERT_FF),
+        "ffn_up_shexp.weight": (_D, _EXPERT_FF),
+        "ffn_down_shexp.weight": (_EXPERT_FF, _D),
+    }
+
+
+def _joint():
+    """What joins a token with the state of the one before it."""
+    return {
+        "nextn.eh_proj.weight": (2 * _D, _D),
+        "nextn.enorm.weight": (_D,),
+        "nextn.hnorm.weight": (_D,),
+    }
+
+
+def _values(tensor, draw, context):
     shape, name = tensor.shape[::-1], tensor.name
     values = draw.standard_normal(shape) / np.sqrt(shape[-1])
     if "norm" in name or name.endswith("ssm_d"):
         values = np.ones(shape)
     elif name.endswith("ssm_a"):  # how fast a state fades: exp(a · softplus(…)) a token
         values = -draw.uniform(0.02, 0.3, shape)
+    elif "eh_proj" in name:  # the token first, then the state
+        values *= context
+        values[:, :_D] += np.eye(_D)
+    elif any(part in name for part in ("attn_output", "ssm_out", "ffn_down")):
+        values *= context
     padded = values.astype("<f4").tobytes()
     return padded + bytes(-len(padded) % 32)

@@ -31,7 +31,7 @@ from edgellm.selector.telling.rejected import rejected
 
 __all__ = ["Candidate", "choose", "smaller"]
 
-_NO_DRAFT = "without the draft model: its guesses could not be taken back here"
+_NO_DRAFT = "without {}: its guesses could not be taken back here"
 _UNUSED_HEAD = "its own head for guesses (MTP) is not loaded; --speculate mtp uses it"
 _SHRINK_RATIO = 0.1  # less after the first out-of-memory, where it was short; then twice as much
 
@@ -144,7 +144,10 @@ def _with_guesser(plan: Plan, candidate: Candidate, machine: Machine, no_head: s
         return without_head(plan, no_head)
     if plan.speculate == "ngram" and not no_head:
         return replace(plan, reasons=(*plan.reasons, _UNUSED_HEAD))
-    return replace(plan, reasons=(*plan.reasons, _NO_DRAFT)) if draft else plan
+    if draft is None:
+        return plan
+    who = draft.spec.name if draft.is_head else "the draft model"
+    return replace(plan, reasons=(*plan.reasons, _NO_DRAFT.format(who)))
 
 
 def _shares_host(plan: Plan, hardware: Hardware) -> bool:

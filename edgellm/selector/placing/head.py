@@ -14,7 +14,9 @@ from edgellm.selector.plan import Candidate, DraftFile, Plan
 _F32 = 4
 # Whose head was driven with this llama.cpp. It has graphs for more (src/models/*.cpp, graph_mtp),
 # and a wrong guess about one of them would end the worker by an assertion.
-_DRIVEN: Final = frozenset({"glm4moe"})
+_DRIVEN: Final = frozenset({"glm4moe", "qwen35", "qwen35moe"})
+# Their graphs turn the head's vectors by one axis, and ggml asserts as many as the model has.
+_ONE_AXIS: Final = frozenset({"glm4moe"})
 
 
 def with_head(candidate: Candidate) -> Candidate:
@@ -31,7 +33,7 @@ def why_without(spec: ModelSpec) -> str | None:
         return f"the head for guesses (MTP) of {spec.architecture} models is not supported"
     if spec.n_draft_layers > 1:
         return f"it has {spec.n_draft_layers} heads for guesses (MTP), and one can be driven"
-    if spec.has_mrope:  # glm4-moe.cpp turns the head's vectors by one axis, and ggml asserts more
+    if spec.has_mrope and spec.architecture in _ONE_AXIS:
         return "its head for guesses (MTP) has no positions for pictures in llama.cpp"
     return None
 
@@ -43,8 +45,10 @@ def without_head(plan: Plan, why: str | None) -> Plan:
 
 
 def head_spec(spec: ModelSpec) -> ModelSpec:
-    """Attention of the head is that of the layer before it: it keeps as much of each token."""
-    last = spec.layers[spec.n_layers - spec.n_draft_layers - 1]
+    """Attention of the head is that of the last layer that attends: it keeps as much of each token.
+    It has no state, where others of the model's layers do."""
+    trunk = spec.layers[: spec.n_layers - spec.n_draft_layers]
+    last = next((layer for layer in reversed(trunk) if not layer.state_bytes), trunk[-1])
     return replace(
         spec,
         name=f"the head of {spec.name}",

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from edgellm.models.spec import ModelSpec
 from edgellm.selector.memory.leaving import MOST_BYTES, can_leave, n_scratch, prefix_ram_bytes
 from edgellm.selector.memory.shape import ContextShape
+from edgellm.selector.placing.head import why_without
 from edgellm.selector.placing.machine import Machine
 from edgellm.selector.plan import Goal, KVType, Placement
 from edgellm.selector.profiles import Workload
@@ -210,7 +211,10 @@ def _draft_rows(spec: ModelSpec, goal: Goal, n_seq_max: int) -> tuple[int, int]:
         return 0, 0
     if not any(layer.state_bytes for layer in spec.layers):
         return _DRAFT_ROWS, 0
-    n_back = n_rollback(spec, n_seq_max, _DRAFT_ROWS) if goal.speculate == "ngram" else 0
+    if goal.speculate == "draft":
+        return 0, 0
+    by_head = goal.speculate == "mtp" and not why_without(spec)
+    n_back = n_rollback(spec, n_seq_max, _DRAFT_ROWS, by_head=by_head)
     return n_back, n_back
 
 

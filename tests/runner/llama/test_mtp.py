@@ -1,10 +1,10 @@
 """A model's own head for guesses, on real and tiny models that were never trained."""
 
 import os
-from dataclasses import replace
 
 import pytest
 from mtp_files import mtp_bytes
+from mtp_runs import GREEDY, answered, prompts_of, share_of_right, texts
 from real_model import plan
 
 from edgellm.chat.messages import GenerateParams, SamplingParams
@@ -20,7 +20,6 @@ from edgellm.selector.placing.head import head_spec
 
 pytestmark = pytest.mark.model
 
-GREEDY = SamplingParams(temperature=0)
 AGREES, PARTS, STRANGER = 0.0, 0.05, 1.0  # how often the head is right: see mtp_files
 both_layouts = pytest.mark.parametrize("unified", [True, False], ids=["unified", "split"])
 heads = pytest.mark.parametrize("context", [AGREES, PARTS, STRANGER])
@@ -44,42 +43,6 @@ def serve(files):
         return model, Scheduler(model.limits, Pace(None, rows_are_free))
 
     return serve
-
-
-def answered(served, prompts, sampling=GREEDY, n=60, after=None, guess_s=None, **params):
-    """The sequences at their ends. `after` is told the scheduler and the number of each step.
-    `guess_s`: what is said that a guess took, whatever it took."""
-    model, scheduler = served
-    asked = GenerateParams(sampling, **params)
-    sequences = [Sequence(i, list(p), len(p) + n, asked) for i, p in enumerate(prompts)]
-    for sequence in sequences:
-        scheduler.add(sequence)
-    n_steps = 0
-    while batch := scheduler.schedule():
-        step = model.decode(batch)
-        if guess_s is not None:
-            deepest = max((step.n_drafted or {}).values(), default=0)
-            step = replace(step, draft_s=guess_s * deepest)
-        scheduler.speculation.observe(batch, step, 1.0 + step.draft_s)  # rows are free
-        list(scheduler.commit(batch, step.sampled, step.n_drafted))
-        scheduler.check()
-        n_steps += 1
-        if after:
-            after(scheduler, n_steps)
-    return sequences
-
-
-def prompts_of(n):
-    """Without a common beginning."""
-    return [[1, *(260 + (7 * k + i * i) % 26 for i in range(10 + 3 * k))] for k in range(n)]
-
-
-def texts(sequences):
-    return [s.tokens[s.n_prompt :] for s in sequences]
-
-
-def share_of_right(sequences):
-    return sum(s.n_draft_accepted for s in sequences) / sum(s.n_drafted for s in sequences)
 
 
 @both_layouts

@@ -73,3 +73,42 @@ def test_a_head_has_the_context_of_a_draft_model_and_no_file():
     own = draft_plan(plan)
     assert (own.file, own.kv_type_k, own.kv_unified) == ("", "f16", True)
     assert (own.n_ctx, own.n_seq_max) == (plan.n_ctx, plan.n_seq_max)
+
+
+def gated_delta_nets(state_bytes: int = 2 << 20):
+    """Three layers in four keep a state; the last one attends, and the head does."""
+    spec = headed("qwen35")
+    *trunk, head = spec.layers
+    layers = [
+        layer if (il + 1) % 4 == 0 else replace(layer, kv_kind="recurrent", state_bytes=state_bytes)
+        for il, layer in enumerate(trunk)
+    ]
+    return replace(spec, layers=(*layers, head), has_mrope=True)
+
+
+def test_a_state_keeps_as_many_steps_for_a_head_as_it_guesses_well():
+    spec, hardware = gated_delta_nets(), machine((80, 1000))
+    state_bytes = sum(layer.state_bytes for layer in spec.layers)
+    few, many = (plan_of(hardware, spec, speculate="mtp", n_parallel=n) for n in (2, 32))
+    assert (few.speculate, few.n_rs_seq) == ("mtp", 3)
+    assert 1 <= many.n_rs_seq < 3
+    for plan in (few, many):
+        assert plan.n_outputs_max == plan.n_seq_max + plan.n_rs_seq
+        assert plan.n_rs_seq * plan.n_seq_max * state_bytes <= spec.weight_bytes / 4
+    unasked = plan_of(hardware, spec, n_parallel=32)
+    assert unasked.n_rs_seq < many.n_rs_seq
+
+
+def test_where_no_step_can_be_kept_the_head_rests_and_it_is_said():
+    plan = plan_of(machine((80, 1000)), gated_delta_nets(), speculate="mtp", n_parallel=250)
+    assert (plan.speculate, plan.n_rs_seq, plan.draft_bytes) == ("off", 0, 0)
+    assert any("without the head of headed" in reason for reason in plan.reasons)
+
+
+@pytest.mark.parametrize("n_more", [0, 1, 3])
+def test_a_head_has_cells_and_no_state(n_more):
+    """Also where the model's last layers keep one."""
+    spec = gated_delta_nets()
+    *trunk, head = spec.layers
+    (only,) = head_spec(replace(spec, layers=(*trunk, *trunk[:n_more], head))).layers
+    assert (only.kv_kind, only.state_bytes) == ("full", 0)
