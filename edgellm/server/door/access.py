@@ -2,10 +2,10 @@
 
 The enemy is a web page in the user's own browser. It can send requests here, and by DNS
 rebinding it can even read the answers: then the Host header carries a name of the attacker's.
-So a Host must be an address (nobody can rebind that), localhost, what containers call their
-host, or a name that the configuration allows; the check is never skipped, not on a LAN bind
-either. A request with a foreign Origin is refused, with `null` too, but for those that the
-configuration allows (origins.py); without any no CORS header is ever sent. A POST must be
+So a Host must be an address (nobody can rebind that), localhost, a name that the configuration
+allows or, where no browser asks, what containers call their host; the check is never skipped, not
+on a LAN bind either. A request with a foreign Origin is refused, with `null` too, but for those
+that the configuration allows (origins.py); without any no CORS header is ever sent. A POST must be
 declared as JSON, which a page cannot do without asking first; only what bears no trace of a
 browser may be declared as curl and others do unasked, since no page can take these traces off.
 A unix socket has no Host to check: no browser speaks to one.
@@ -24,7 +24,8 @@ from edgellm.server.envelope import HTTPProblem
 from edgellm.units import MIB
 
 # Docker's and Podman's names for the machine that a container is on. No name server of the web has
-# them: "internal" is kept for private use (ICANN's board, July 2024).
+# them ("internal" is kept for private use: ICANN's board, July 2024), but that of the network that
+# a laptop is in may say anything: so no browser may come by them, and programs have no pages.
 _FOR_CONTAINERS = frozenset({"host.docker.internal", "host.containers.internal"})
 MAX_HEADERS = 100
 MAX_BODY_BYTES = 16 * MIB  # of one request
@@ -121,7 +122,10 @@ def _foreign_host(head: Head, access: Access) -> HTTPProblem | None:
     host = head.headers.get("host")
     if head.by_unix_socket or host is None:  # only HTTP/1.0 may leave it out, and no browser does
         return None
-    if _is_trusted(_name_of(host), access):
+    name = _name_of(host)
+    if _is_trusted(name, access):
+        return None
+    if name in _FOR_CONTAINERS and not _may_be_of_a_page(head.headers):
         return None
     return HTTPProblem(
         403,
@@ -225,9 +229,7 @@ def _name_of(host: str) -> str:
 
 
 def _is_trusted(name: str, access: Access) -> bool:
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    if name in _FOR_CONTAINERS or name in access.host_names:
+    if name == "localhost" or name.endswith(".localhost") or name in access.host_names:
         return True
     try:
         ipaddress.ip_address(name)

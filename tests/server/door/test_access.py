@@ -34,6 +34,22 @@ def test_names_are_not_hosts_for_anyone_can_point_them_here(host):
     assert status(head(host=host)) == 403
 
 
+_CHROME = {"user_agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/142.0.0.0"}
+
+
+@pytest.mark.parametrize("name", ["host.docker.internal:8484", "host.containers.internal:8484"])
+def test_what_containers_call_their_host_is_none_for_a_browser(name):
+    page = {"host": name, "content_type": "application/json"}
+    for method, trace in (
+        ("GET", _CHROME), ("GET", {"sec_fetch_site": "same-origin"}),
+        ("POST", {"origin": f"http://{name}"}), ("POST", {"referer": f"http://{name}/"}),
+    ):  # fmt: skip
+        assert status(head(method, **page, **trace)) == 403
+    assert status(head("POST", **page, user_agent="python-httpx/0.28")) is None
+    allowed = Access.of(host_names=[name.partition(":")[0]])
+    assert status(head("POST", **page, origin=f"http://{name}", **_CHROME), allowed) is None
+
+
 def test_a_name_that_the_configuration_allows_is_a_host():
     assert status(head(host="box.LAN:8484", x_api_key="s3cret"), KEYS) is None
 
