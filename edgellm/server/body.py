@@ -63,7 +63,7 @@ def _better(words: str, kind: Any, body: Bytes, param: str) -> str | None:
         known = [
             value for one in kinds if isinstance(one, inspect.LiteralType) for value in one.values
         ]
-        return f"{no_choice[1]} is none of {', '.join(map(str, known))}" if known else None
+        return f"{_shown(no_choice[1])} is none of {', '.join(map(str, known))}" if known else None
     return _out_of_range(kinds, body, param)
 
 
@@ -87,14 +87,17 @@ def _kinds_at(kind: inspect.Type, steps: Sequence[str]) -> Iterator[inspect.Type
 def _out_of_range(kinds: Iterable[inspect.Type], body: Bytes, param: str) -> str | None:
     """The value and its range, where a number of the outermost object is out of it, or is none."""
     number = next((t for t in kinds if isinstance(t, inspect.IntType | inspect.FloatType)), None)
-    if number is None or len(_STEP.findall(param)) > 1:
+    if number is None or number.le is None or len(_STEP.findall(param)) > 1:
         return None
     given = msgspec.json.decode(body, type=dict[str, msgspec.Raw])[param]
-    value = raw_text(given, param)
-    value = value if len(value) <= _MAX_SHOWN else f"{value[:_MAX_SHOWN]}…"
+    value = _shown(raw_text(given, param))
     words = "a number" if isinstance(number, inspect.FloatType) else "a whole number"
     low = f"above {number.gt}" if number.ge is None else f"from {number.ge}"
     return f"{value} is not {words} {low} to {number.le}"
+
+
+def _shown(value: str) -> str:
+    return value if len(value) <= _MAX_SHOWN else f"{value[:_MAX_SHOWN]}…"
 
 
 def _not_utf_8(body: Bytes) -> BadRequest:

@@ -71,10 +71,19 @@ def refused(body):
          "response_format.type: 'xml' is none of json_object, json_schema, text"),
         (MESSAGES + b',"tool_choice":"any"', "tool_choice: 'any' is none of auto, none, required"),
         (b'"messages":[]', "messages: must not be empty"),
+        (MESSAGES + b',"tool_choice":"%b"' % (b"x" * 50),
+         f"tool_choice: '{'x' * 39}… is none of auto, none, required"),
     ],
 )  # fmt: skip
 def test_a_value_that_is_none_of_those_there_are_is_told_them(given, words):
     assert refused(b"{%b}" % given) == words
+
+
+def test_no_range_is_told_of_a_number_that_has_none():
+    with pytest.raises(BadRequest) as told:
+        read_chat(b'{"model":"m",%b,"keep_alive":true}' % MESSAGES, "")
+    assert "None" not in str(told.value)
+    assert "expected" in str(told.value)
 
 
 def test_what_is_no_json_at_all_is_told_as_what_it_is():
