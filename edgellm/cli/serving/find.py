@@ -3,6 +3,7 @@
 It is named by --host, else by EDGELLM_HOST: `host` is the flag's value.
 """
 
+import shlex
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ def host_flag(url: str) -> str:
     here, and means itself."""
     here = state.running()
     is_alone = len(here) == 1 and hears(here[0].url, url) and not named_url(None)
-    return "" if is_alone else f" --host {url}"
+    return "" if is_alone else f" --host {shlex.quote(url)}"
 
 
 def is_here(url: str) -> bool:

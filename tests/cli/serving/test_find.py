@@ -118,6 +118,11 @@ def test_a_hint_names_the_server_unless_it_is_the_only_one_here(monkeypatch):
         assert host_flag(url) == f" --host {url}"
 
 
+@pytest.mark.parametrize("url", ["unix:/tmp/my models/e.sock", "http://[::1]:8484"])
+def test_a_hint_can_be_typed_in_any_shell_whatever_the_address(url):
+    assert host_flag(url) == f" --host '{url}'"
+
+
 def test_a_server_that_is_told_of_here_is_here_and_so_is_every_socket():
     with announced("http://127.0.0.1:1"):
         assert is_here("http://localhost:1")
