@@ -67,13 +67,17 @@ def _measured(url: str, name: str, sizes: "Sizes", soak_s: float | None) -> "Mea
     from edgellm.cli.preparing import machine
     from edgellm.cli.serving.busy import crowd
     from edgellm.cli.serving.find import is_here
+    from edgellm.errors import DeadlinePassed
 
     say(f"measuring {name} at {url}")
     bench = Bench(url, name, sizes)
     result = bench.soak(soak_s) if soak_s else bench.measure()
     if not is_here(url):  # how busy it is there we don't know
         return result
-    return replace(result, crowd=crowd(bench.least_load, machine.recall()))
+    try:
+        return replace(result, crowd=crowd(bench.least_load, machine.recall()))
+    except DeadlinePassed:  # what was measured is told all the same
+        return result
 
 
 def _tell(result: "Measured | Soaked", *, as_json: bool) -> None:

@@ -6,12 +6,13 @@ import pytest
 from selector_machines import machine
 from server.server_fakes import FakeEngine, live_server, served
 
-from edgellm.cli.commands.bench import _tell, seconds_of
+from edgellm.cli.commands.bench import _measured, _tell, seconds_of
 from edgellm.cli.measuring.benchmark import Bench, Expected, Measured, Moment, Row, Sizes, Soaked
 from edgellm.cli.measuring.reporting import plot, report, report_soak
+from edgellm.cli.preparing import machine as machine_here
 from edgellm.cli.serving.busy import Crowd, crowd
 from edgellm.cli.serving.client import Client
-from edgellm.errors import BadRequest
+from edgellm.errors import BadRequest, DeadlinePassed
 
 MEASURED = Measured(
     model="demo",
@@ -105,6 +106,15 @@ def test_a_machine_was_busy_where_no_answer_ended_in_an_idle_moment():
             bench._complete(client, (1, 2), n_tokens=2, cached=False)
     assert bench.least_load == 2.0
     assert crowd(2.0, machine()) is None
+
+
+def test_what_was_measured_is_told_even_where_the_machine_does_not_answer(monkeypatch):
+    def silent():
+        raise DeadlinePassed("this machine did not tell in time")
+
+    monkeypatch.setattr(Bench, "measure", lambda self: MEASURED)
+    monkeypatch.setattr(machine_here, "recall", silent)
+    assert _measured("unix:///run/e.sock", "demo", Sizes(8, 2, 1), None) == MEASURED
 
 
 def test_a_plot_is_plain_text_that_begins_at_zero():
