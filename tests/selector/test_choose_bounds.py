@@ -68,6 +68,21 @@ def test_what_keeps_the_cards_from_work_is_told_where_nothing_is_fast_enough(bou
     assert (f", let {told} go, or take" in error.hint) == bool(told)
 
 
+@pytest.mark.parametrize(
+    ("hardware", "flags"),
+    [
+        (machine((24, 900)), {"n_gpu_layers": 99}),
+        (machine((24, 900)), {"n_cpu_moe": 0}),
+        (machine(ram=64), {"n_gpu_layers": 0}),
+        (machine(ram=64), {"n_gpu_layers": 99}),
+    ],
+)
+def test_flags_that_keep_no_card_from_work_are_not_to_be_let_go(hardware, flags):
+    error = refusal_of(hardware, specs.ladder(), min_tok_s=9000, **flags)
+    assert str(error).endswith("; nothing here is faster")
+    assert "let" not in error.hint
+
+
 def test_watts_that_no_board_keeps_leave_the_cpu_or_nothing():
     hardware = powered(machine((24, 900)), 350)
     assert plan_of(hardware, max_watts=100).devices == ()

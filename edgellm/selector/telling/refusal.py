@@ -202,7 +202,7 @@ def _too_hungry(miss: Miss, unmet: Unmet, goal: Goal) -> DoesNotFit:
 
 def _too_slow(miss: Miss, unmet: Unmet, question: Question) -> DoesNotFit:
     ranked = ranking(question.goal, question.machine_flags)
-    bounds = _bounds_of_pace(question)
+    bounds = _bounds_of_pace(question, miss.candidate.spec)
     within = f"with {' and '.join(bounds)} " if bounds else ""
     loosened = f", let {' or '.join(bounds)} go" if bounds else ""
     return DoesNotFit(
@@ -212,12 +212,15 @@ def _too_slow(miss: Miss, unmet: Unmet, question: Question) -> DoesNotFit:
     )
 
 
-def _bounds_of_pace(question: Question) -> list[str]:
+def _bounds_of_pace(question: Question, spec: ModelSpec) -> list[str]:
     """The flags that keep accelerators from work, as they were given."""
     goal, hardware = question.goal, question.machine.hardware
+    if not question.accelerators:
+        return []
+    is_all = goal.n_gpu_layers is not None and goal.n_gpu_layers > spec.n_layers
     given = {
-        "-ngl": goal.n_gpu_layers,
-        "-ncmoe": goal.n_cpu_moe,
+        "-ngl": None if is_all else goal.n_gpu_layers,
+        "-ncmoe": goal.n_cpu_moe or None,
         "-ts": goal.tensor_split and ",".join(f"{part:g}" for part in goal.tensor_split),
     }
     bounds = [f"{flag} {value}" for flag, value in given.items() if value is not None]
