@@ -3,6 +3,7 @@
 import os
 from functools import cache
 
+import numpy as np
 import pytest
 from mtp_runs import GREEDY, answered, prompts_of, share_of_right, texts
 from real_model import plan
@@ -10,6 +11,7 @@ from rollback_files import qwen35_bytes
 
 from edgellm.chat.messages import GenerateParams
 from edgellm.cli.preparing.resolve import on_disk
+from edgellm.runner.batch import Batch, Row, Start
 from edgellm.runner.llama.mtp import HeadBackend, backend_for
 from edgellm.runner.pacing.costs import StepCosts
 from edgellm.runner.pacing.pace import Pace
@@ -110,6 +112,32 @@ def test_who_comes_in_between_changes_nothing_and_is_not_guessed_for(serve, mode
             assert texts([first]) == texts([alone])
             assert texts([second]) == texts([second_alone])
             assert first.n_drafted > 0
+
+
+@MODELS
+@LAYOUTS
+def test_a_head_is_told_each_rows_own_vector(serve, model, unified):
+    """Where there is a state, llama.cpp computes rows in another order than they came in."""
+    backend, _ = serve(model, STRANGER, kv_unified=unified)
+    prompts = dict(enumerate(prompts_of(3)))
+
+    def told(*seq_ids):
+        rows = [
+            Row(seq_id, pos, token, wants_logits=pos == len(prompts[seq_id]) - 1)
+            for seq_id in seq_ids
+            for pos, token in enumerate(prompts[seq_id])
+        ]
+        begin = (Start(s, s, GenerateParams(GREEDY), tuple(prompts[s])) for s in seq_ids)
+        backend.decode(Batch(tuple(begin), (), 0))
+        backend._decode_alone(tuple(rows))
+        ((_, states),) = backend._head._seen
+        backend._head._seen.clear()
+        return states
+
+    together = told(2, 0, 1)
+    alone = np.concatenate([told(seq_id) for seq_id in (2, 0, 1)])
+    assert np.abs(together - alone).max() < 1e-3
+    assert np.abs(together[1:] - alone[:-1]).max() > 1
 
 
 @LAYOUTS
