@@ -45,7 +45,7 @@ from edgellm.runner.llama.sampling import samplers_of
 from edgellm.runner.llama.state import StateBlobs
 from edgellm.runner.llama.vocab import Vocab
 from edgellm.runner.pacing.costs import StepCosts
-from edgellm.runner.pacing.looking_back import LookingBack, tile_rows
+from edgellm.runner.pacing.looking_back import LookingBack
 from edgellm.runner.pacing.recorder import NativeTimes
 from edgellm.runner.pacing.rehearsal import rehearse
 from edgellm.selector.plan import Plan
@@ -114,7 +114,7 @@ class LlamaBackend:
                 ),
                 n_prompt_max=min(n_batch, self.limits.n_ctx_seq),
                 n_sequences=plan.n_parallel,
-                looking_back=LookingBack(tile_rows(plan)),
+                looking_back=LookingBack.of(plan),
             )
         except LoadError:
             raise

@@ -22,18 +22,9 @@ from edgellm.selector.plan import Plan
 TILE_ROWS = 64  # GGML_FA_TILE_Q of ggml/src/ggml-cpu/common.h
 _TILED_TYPES = ("f16", "f32")
 # Before it was seen, the depth at which looking back is thought to cost a row as much as all else:
-_FIRST_DEPTH = 16_384  # on an H200 an 8 B model gets there by 100,000, a CPU by 600
-_FIRST_TILED_DEPTH = 1_400  # 1,200 to 1,430 on an EPYC
-_ROWS_TO_TILES = 2.5  # a row's price over a tile's, before both were seen: 2.4 to 2.7 on an EPYC
-
-
-def tile_rows(plan: Plan) -> int | None:
-    """None: no kernel of this plan is known to work by tiles. Streams of a split KV are batches of
-    their own, and what a device computes isn't the CPU's."""
-    is_tiled = plan.kv_type_k == plan.kv_type_v and plan.kv_type_k in _TILED_TYPES
-    is_on_cpu = plan.placement.n_gpu_layers == 0
-    has_kernel = plan.flash_attention is not False and plan.kv_unified and is_on_cpu
-    return TILE_ROWS if has_kernel and is_tiled else None
+_FIRST_DEPTH = 16_384  # of a device; on an H200 an 8 B model gets there by 100,000
+_FIRST_CPU_DEPTH = 560  # by single rows: 500 to 600 on an EPYC
+_FIRST_TILED_DEPTH = 1_400  # by tiles: 1,200 to 1,430
 
 
 class Before(NamedTuple):
@@ -63,15 +54,21 @@ class Sizes(NamedTuple):
 
 
 class LookingBack:
-    def __init__(self, tile_rows: int | None = None) -> None:
+    def __init__(self, tile_rows: int | None = None, *, on_cpu: bool = False) -> None:
         """`tile_rows`: a batch of so many rows is computed by tiles; None: no batch is."""
         self._tile_rows = tile_rows
-        tiled = 1 / _FIRST_TILED_DEPTH
-        self._ratio = {
-            False: _ROWS_TO_TILES * tiled if tile_rows else 1 / _FIRST_DEPTH,
-            True: tiled,
-        }
+        row_depth = _FIRST_CPU_DEPTH if on_cpu else _FIRST_DEPTH
+        self._ratio = {False: 1 / row_depth, True: 1 / _FIRST_TILED_DEPTH}
         self._seen = dict.fromkeys(self._ratio, False)
+
+    @classmethod
+    def of(cls, plan: Plan) -> "LookingBack":
+        """Tiles are the CPU's, with flash attention over a cache of floats. The streams of a split
+        KV are batches of their own."""
+        on_cpu = plan.placement.n_gpu_layers == 0
+        has_floats = plan.kv_type_k == plan.kv_type_v and plan.kv_type_k in _TILED_TYPES
+        is_tiled = on_cpu and plan.kv_unified and plan.flash_attention is not False and has_floats
+        return cls(TILE_ROWS if is_tiled else None, on_cpu=on_cpu)
 
     def in_rows(self, n_decode: int, n_prompt: int, before: Before) -> float:
         """As many rows of a prompt without anything before them cost what it costs that `n_prompt`

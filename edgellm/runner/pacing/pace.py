@@ -94,10 +94,10 @@ class Pace:
         is_read: bool = True,
     ) -> int:
         """How many prompt rows may go into the next step beside `n_decoding` running streams, whose
-        structures take `masks_s` of it. `unread`: of each prompt, in the order of who is given
-        rows. `n_sitting`: of the streams, how many wait and have no row in it. `in_tiles`: as in
-        Before; None: as many as their depth. `is_read`: somebody reads one of the streams as it
-        comes.
+        structures take `masks_s` of it. `unread`: of each prompt, at least one, in the order of who
+        is given rows. `n_sitting`: of the streams, how many wait and have no row in it. `in_tiles`:
+        as in Before; None: as many as their depth. `is_read`: somebody reads one of the streams as
+        it comes.
 
         Who waits for a first token counts as much as who waits for the next one: seven newcomers
         beside one stream may hold it up eight times as long as the target says, while one long

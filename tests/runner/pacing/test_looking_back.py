@@ -4,7 +4,7 @@ import pytest
 from real_model import plan
 
 from edgellm.runner.pacing.costs import StepCosts
-from edgellm.runner.pacing.looking_back import TILE_ROWS, Before, LookingBack, tile_rows
+from edgellm.runner.pacing.looking_back import TILE_ROWS, Before, LookingBack
 from edgellm.runner.pacing.pace import Pace, Unread
 
 BASE_S, DECODE_S, ROW_S = 0.003, 0.0008, 0.0004  # a step, a stream's row, a prompt's
@@ -25,7 +25,9 @@ def step_s(n_decode, n_prompt, depth, in_tiles=None):
 def machine(itl_target_s, tiles=TILE_ROWS):
     decode = {n: step_s(n, 0, 0) for n in (1, 2, 4, 8)}
     prompt = {n: step_s(1, n - 1, 0) for n in (16, 64, 256, 512)}
-    return Pace(itl_target_s, StepCosts(decode, prompt, looking_back=LookingBack(tiles)))
+    return Pace(
+        itl_target_s, StepCosts(decode, prompt, looking_back=LookingBack(tiles, on_cpu=True))
+    )
 
 
 def read(pace, n_tokens, n_streams=8, in_tiles=0):
@@ -49,7 +51,7 @@ def test_deep_rows_are_read_by_whole_tiles_the_streams_rows_counted():
     assert sizes[-20:] == [TILE_ROWS - 8] * 20
 
 
-@pytest.mark.parametrize(("n_streams", "most"), [(1, 0.93), (5, 0.67), (8, 0.67)])
+@pytest.mark.parametrize(("n_streams", "most"), [(1, 0.93), (5, 0.75), (8, 0.75)])
 def test_who_knows_of_tiles_reads_a_deep_prompt_sooner_and_makes_no_longer_gaps(n_streams, most):
     tiled, plain = (read(machine(0.1, tiles), 4000, n_streams) for tiles in (TILE_ROWS, None))
     assert sum(s for _, s in tiled) < most * sum(s for _, s in plain)
@@ -92,7 +94,7 @@ def test_the_last_rows_of_a_prompt_are_no_more_than_there_are():
 
 
 def test_what_one_way_costs_says_nothing_of_the_other_once_both_were_seen():
-    back = LookingBack(TILE_ROWS)
+    back = LookingBack(TILE_ROWS, on_cpu=True)
 
     def costs():
         return [back.in_rows(8, n, Before(1000, 1000)) for n in (16, 120)]
@@ -121,7 +123,7 @@ def test_a_prompt_with_hardly_anything_before_it_tells_nothing_of_looking_back()
 @pytest.mark.parametrize("n_decode", [0, 1, 8, 63, 64, 70, 128, 130])
 @pytest.mark.parametrize("n_most", [1, 40, 56, 57, 64, 300])
 def test_within_a_block_more_rows_look_at_more_and_none_is_left_out(n_decode, n_most):
-    back = LookingBack(TILE_ROWS)
+    back = LookingBack(TILE_ROWS, on_cpu=True)
     blocks, tile = back.sizes(n_decode, n_most)
     assert [n for block in blocks for n in block] == [*range(1, n_most + 1)]
     for block in blocks:
@@ -132,9 +134,13 @@ def test_within_a_block_more_rows_look_at_more_and_none_is_left_out(n_decode, n_
     assert tile == (TILE_ROWS - n_decode if 0 < TILE_ROWS - n_decode <= n_most else None)
 
 
+def is_tiled(plan):
+    return LookingBack.of(plan).sizes(0, 2 * TILE_ROWS).tile == TILE_ROWS
+
+
 def test_tiles_are_the_cpus_with_flash_attention_one_pool_and_a_cache_of_floats():
     ours = plan(kv_unified=True, kv_type_k="f16", kv_type_v="f16", flash_attention=None)
-    assert tile_rows(ours) == TILE_ROWS
+    assert is_tiled(ours)
     on_a_device = replace(ours.placement, n_gpu_layers=99)
     for change in (
         {"kv_type_k": "q8_0", "kv_type_v": "q8_0"},
@@ -143,4 +149,13 @@ def test_tiles_are_the_cpus_with_flash_attention_one_pool_and_a_cache_of_floats(
         {"kv_unified": False},
         {"placement": on_a_device},
     ):
-        assert tile_rows(replace(ours, **change)) is None
+        assert not is_tiled(replace(ours, **change))
+
+
+def test_before_any_was_seen_a_cpu_is_thought_to_look_back_dearly_whatever_its_cache():
+    floats = plan(kv_unified=True, kv_type_k="f16", kv_type_v="f16", flash_attention=None)
+    coarse = replace(floats, kv_type_k="q8_0", kv_type_v="q8_0")
+    device = replace(floats, placement=replace(floats.placement, n_gpu_layers=99))
+    deep = Before(4000, 4000)
+    rows = [LookingBack.of(each).in_rows(8, 16, deep) for each in (floats, coarse, device)]
+    assert rows[0] == rows[1] > 20 * rows[2]
