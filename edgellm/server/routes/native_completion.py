@@ -6,7 +6,7 @@ is not known here, or would not be true, is absent: the prompt, and settings tha
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias, assert_never
 
 import msgspec
@@ -178,6 +178,8 @@ class NativeCompletion:
 
     def _last(self, index: int, finished: Finished) -> NativeChunk:
         answer, ended = self._answers[index], Ended(1, 1)
+        if not self._shown.text:  # no step is without a token, and that one is nobody's
+            finished = replace(finished, reason="length", n_output=0, stop_word=None)
         ended.add(0, finished)
         last = self._chunk(index, "".join(answer.parts), answer.shown, stop=True)
         n_tokens = finished.n_prompt + finished.n_output
@@ -187,8 +189,6 @@ class NativeCompletion:
         last.truncated = finished.is_cut and n_tokens >= self._shown.n_ctx
         last.stop_type, last.stopping_word = _stop_type(finished), finished.stop_word or ""
         last.timings = ended.timings()
-        if not self._shown.text:
-            last.tokens_predicted, last.stop_type = 0, "limit"
         return last
 
     def _kept(self, index: int, last: Last) -> bytes:

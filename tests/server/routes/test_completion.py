@@ -211,13 +211,16 @@ def test_an_answer_has_the_fields_that_were_asked_for_by_their_paths(http, engin
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_prompt_that_nothing_is_to_follow_is_read_and_nothing_is_told(http, engine, stream):
-    engine.scripts = [[TextDelta("x"), Finished("length", 5, 0, 1)]]
-    asked = {"prompt": "warm", "n_predict": 0, "stream": stream}
+    took = Timings(0.0, 0.1, 0.002)
+    engine.scripts = [[TextDelta("x"), Finished("stop", 5, 0, 1, took, stop_word="x")]]
+    asked = {"prompt": "warm", "n_predict": 0, "stream": stream, "stop": ["x"]}
     told = json.loads(http.post("/completion", json=asked).text.removeprefix("data: "))
     (_, params) = engine.asked[0]
     assert params.max_tokens == 1, "there is no step without a token"
-    assert (told["content"], told["stop_type"]) == ("", "limit")
+    assert (told["content"], told["stop_type"], told["stopping_word"]) == ("", "limit", "")
     assert (told["tokens_predicted"], told["tokens_evaluated"]) == (0, 5)
+    assert (told["tokens_cached"], told["timings"]["predicted_n"]) == (5, 0)
+    assert told["timings"]["predicted_per_second"] is None
     assert told["generation_settings"]["n_predict"] == 0
 
 
