@@ -112,7 +112,7 @@ def _lessened(
 def _choose(question: Question, candidates: Sequence[Candidate], oracle: Oracle | None) -> Plan:
     if not candidates:
         raise ModelNotFound("there is no file to choose from", hint="see edgellm list")
-    machine, goal = question.machine, question.goal
+    goal = question.goal
     no_head = why_no_head(question)
     if goal.speculate == "mtp" and not no_head:
         candidates = [with_head(candidate) for candidate in candidates]
@@ -124,25 +124,27 @@ def _choose(question: Question, candidates: Sequence[Candidate], oracle: Oracle 
     decision = confirmed.decision
     plan = _plan(confirmed)
     if question.only_best:
-        return _with_guesser(plan, decision.chosen.candidate, machine, no_head)
+        return _with_guesser(plan, decision.chosen.candidate, question, no_head)
     plan = replace(
         plan,
         reasons=(*reasons(confirmed), *sight(decision.chosen.candidate), *kept_beside(plan, goal)),
         rejected=rejected(decision),
         pareto=front(decision.searches, replace(decision.chosen, placement=confirmed.placement)),
     )
-    return _with_guesser(plan, decision.chosen.candidate, machine, no_head)
+    return _with_guesser(plan, decision.chosen.candidate, question, no_head)
 
 
-def _with_guesser(plan: Plan, candidate: Candidate, machine: Machine, no_head: str | None) -> Plan:
+def _with_guesser(
+    plan: Plan, candidate: Candidate, question: Question, no_head: str | None
+) -> Plan:
     """Raises DoesNotFit."""
-    draft = candidate.draft
+    draft, goal = candidate.draft, question.goal
     no_head = why_without(candidate.spec) or no_head
     if draft and plan.speculate in ("draft", "mtp"):
-        return with_draft(plan, draft, machine)
+        return with_draft(plan, draft, question.machine)
     if plan.speculate == "mtp":
         return without_head(plan, no_head)
-    if plan.speculate == "ngram" and not no_head:
+    if goal.speculate == "ngram" and not (goal.batch_invariant or plan.embedding or no_head):
         return replace(plan, reasons=(*plan.reasons, _UNUSED_HEAD))
     if draft is None:
         return plan

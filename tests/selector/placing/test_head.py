@@ -51,6 +51,16 @@ def test_only_who_asks_for_the_head_gets_it():
     assert any("--speculate mtp" in reason for reason in plan.reasons)
 
 
+def test_a_head_is_named_also_where_looking_up_would_not_pay():
+    costly, hardware = gated_delta_nets(state_bytes=16 << 20), machine((80, 1000))
+    plan = plan_of(hardware, costly)
+    assert (plan.speculate, plan.n_rs_seq) == ("off", 0)
+    assert any("--speculate mtp" in reason for reason in plan.reasons)
+    for choices in ({"speculate": "off"}, {"batch_invariant": True}):
+        plan = plan_of(hardware, costly, **choices)
+        assert not any("--speculate mtp" in reason for reason in plan.reasons)
+
+
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
