@@ -11,6 +11,7 @@ from edgellm.cli.history import History
 from edgellm.cli.output import columns, say, say_error
 from edgellm.cli.pictures import data_urls
 from edgellm.cli.serving.client import Client
+from edgellm.cli.serving.find import meant_by
 from edgellm.cli.waiting import Waiting
 from edgellm.errors import ContextTooLong, EdgellmError
 from edgellm.tui.drawn.untrusted import prose
@@ -110,6 +111,13 @@ class Answering:
         """From the next answer on. None: as the model does."""
         kept = {name: self.options[name] for name in self.options.keys() - thinking(True)}
         self.options = kept | thinking(thinks)
+
+    def can_switch_thoughts(self) -> bool:
+        """Also where nobody tells: then it may be asked for, and changes nothing."""
+        with contextlib.suppress(EdgellmError), Client(self.url) as client:
+            found = meant_by(self.model, [(self.url, client.status())])
+            return all(model.switches_thoughts is not False for _, _, model in found)
+        return True
 
     def _say(self, question: str) -> None:
         shown, self.pictures = self.pictures, ()
@@ -258,6 +266,9 @@ def _think(answering: Answering, word: str) -> None:
         say("(/think on, /think off, or /think alone: as the model does)")
         return
     thinks, told = _THINKS[word]
+    if thinks is not None and not answering.can_switch_thoughts():
+        say(f"({answering.model} can't be told whether to think)")
+        return
     answering.think(thinks)
     say(f"(the model {told})")
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from pictures import png
 from server.server_fakes import HANG, FakeEngine, live_server, served, words
-from tui_samples import ordinary
+from tui_samples import model, ordinary
 from tui_status_server import StatusServer, in_loop
 
 from edgellm.chat.events import Failed, ReasoningDelta, TextDelta
@@ -272,6 +272,15 @@ async def test_whether_the_model_thinks_can_be_said_and_left_to_it(capsys):
         "(the model thinks before it answers)",
         "(/think on, /think off, or /think alone: as the model does)",
     ]
+
+
+@in_loop
+async def test_of_a_model_that_cannot_be_told_whether_to_think_nothing_else_is_said(capsys):
+    told = ordinary(models=(model(name="m", switches_thoughts=False),))
+    async with StatusServer(told) as server:
+        await asyncio.to_thread(converse, Answering(server.url, "m"), typing("/think on", "a"))
+    assert "enable_thinking" not in server.questions[0]
+    assert capsys.readouterr().err.splitlines()[1:] == ["(m can't be told whether to think)"]
 
 
 def test_an_answer_is_told_whole_with_its_figures_and_nothing_is_written(answering, engine, capsys):
