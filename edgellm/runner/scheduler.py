@@ -145,7 +145,7 @@ class Scheduler:
         self.memory.begin(list(self.running.values()))
         self._admit()
         self.memory.work(list(self.running.values()))
-        counts = self._shares()
+        counts, before = self._shares()
         # In ascending order of ids: llama.cpp computes adjoining streams of a split KV together.
         rows = [
             Row(seq_id, pos, one.tokens[pos], pos == len(one.tokens) - 1)
@@ -159,9 +159,6 @@ class Scheduler:
         n_prompt_rows = len(rows) - len([s for s in together if _decodes(s)])
         all_rows = self._with_drafts(rows, together, n_prompt_rows)
         padding = () if n_prompt_rows else self._padding(all_rows)
-        chunks = [(counts[s.seq_id], s.n_computed) for s in together if not _decodes(s)]
-        in_tiles = self.memory.in_tiles(self.running.values())
-        before = Before.of(chunks, in_tiles) if chunks else NOTHING
         ops, adapters = self._take_ops(), together[0].adapters
         return Batch(ops, all_rows, n_prompt_rows, adapters, padding, before)
 
@@ -281,8 +278,9 @@ class Scheduler:
         assert all(s.state is State.RUNNING for s in self.running.values())
         self.memory.check(list(self.running.values()))
 
-    def _shares(self) -> dict[int, int]:
-        """How many rows each running sequence gets: one to decode, a chunk to read its prompt."""
+    def _shares(self) -> tuple[dict[int, int], Before]:
+        """How many rows each running sequence gets: one to decode, a chunk to read its prompt. And
+        what lies before these chunks."""
         adapters = self.turns.next(s for s in self.running.values() if not s.restoring)
         counts = {
             seq_id: int(s.adapters == adapters) for seq_id, s in self.running.items() if _decodes(s)
@@ -297,7 +295,7 @@ class Scheduler:
         is_read = any(self.running[seq_id].params.is_read for seq_id in counts)
         counts |= {s.seq_id: 0 for s in prompts}
         if not reading:
-            return counts
+            return counts, NOTHING
         masks_s = sum(mask_s(s) for s in decoding if s not in late)
         reading = by_turns(reading, self._n_steps)
         unread = [Unread(s.n_pending, s.n_computed) for s in reading]
@@ -310,7 +308,7 @@ class Scheduler:
         for sequence in reading:
             counts[sequence.seq_id] = count = self._prompt_rows(sequence, budget)
             budget = max(0, budget - count)
-        return counts
+        return counts, Before.of(((counts[s.seq_id], s.n_computed) for s in reading), in_tiles)
 
     def _prompt_rows(self, sequence: Sequence, budget: int) -> int:
         at = sequence.n_computed

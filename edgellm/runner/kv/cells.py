@@ -59,7 +59,8 @@ class Cells:
         if tail is None or tail.n_refs != 1:
             # The reference of the lease on its old tail becomes that of the new run.
             tail = lease.tail = Run(tail, [], 1)
-        tail.tiles |= self._take(count, tail.places)
+        self._take(count, tail.places)
+        tail.tiles |= _tiles(tail.places[tail.length - count :])
         lease.length += count
 
     def fork(self, source: Lease, length: int) -> Lease:
@@ -123,9 +124,9 @@ class Cells:
         # The lowest free cells lie below the highest that is taken, or fill all up to their own.
         return min(self.n_cells, max(pad256(1), pad256(max(height, used + count))))
 
-    def _take(self, count: int, places: list[int]) -> int:
-        """The lowest that are free, told behind `places`, and their tiles."""
-        taken, place, tiles = self._taken, self._lowest, 0
+    def _take(self, count: int, places: list[int]) -> None:
+        """The lowest that are free, told behind `places`."""
+        taken, place = self._taken, self._lowest
         assert self.used + count <= self.n_cells, f"{self.used} + {count} of {self.n_cells} cells"
         for _ in range(count):
             place = taken.find(0, place)
@@ -135,10 +136,8 @@ class Cells:
             else:
                 taken[place] = 1
             places.append(place)
-            tiles |= 1 << place // TILE_CELLS
             place += 1
         self._lowest, self.used = place, self.used + count
-        return tiles
 
     def _free(self, places: list[int]) -> None:
         for place in places:
@@ -163,9 +162,10 @@ class Cells:
 
 
 def _tiles(places: list[int]) -> int:
+    """Those that these places are in, a bit each."""
     tiles = 0
-    for n in {place // TILE_CELLS for place in places}:
-        tiles |= 1 << n
+    for place in places:
+        tiles |= 1 << place // TILE_CELLS
     return tiles
 
 
