@@ -35,12 +35,11 @@ from edgellm.runner.llama.draft import DraftingBackend
 from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
-from edgellm.selector.plan import Placement, Plan
-from edgellm.selector.search.rollback import n_rollback
+from edgellm.selector.plan import Goal, Placement, Plan
+from edgellm.selector.search.settings import draft_rows
 
 _SOURCE = Path(__file__).resolve().parents[2] / "edgellm" / "runner" / "scheduler.py"
 _N_SOURCE, _N_ANSWER = 200, 120  # tokens
-_N_ROWS = 15  # for guesses, in a step
 _STARTS = ("Once upon a time", "One day, a girl", "The sun was", "Tom and Lily went to the park")
 
 
@@ -106,16 +105,14 @@ def texts(kind: str, backend: LlamaBackend, seed: int) -> tuple[list[int], list[
 
 
 def plan(path: Path, n_streams: int, n_threads: int, **changes) -> Plan:
-    """With a recurrent state, as many guesses as a plan's state can go back by."""
-    spec = read_spec(path)
-    has_state = any(layer.state_bytes for layer in spec.layers)
-    n_back = n_rollback(spec, n_streams, _N_ROWS) if has_state else 0
+    """With as many rows for guesses as any plan has."""
+    n_draft, n_back = draft_rows(read_spec(path), Goal(), n_streams)
     values = {
         "model": "bench", "file": str(path), "quant": "?", "placement": Placement((), 0),
         "n_ctx": 1024 * n_streams, "n_ctx_seq": 1024, "n_parallel": n_streams,
         "n_seq_max": n_streams, "kv_type_k": "f16", "kv_type_v": "f16",
         "kv_unified": n_streams == 1, "n_batch": 512, "n_ubatch": 512,
-        "n_outputs_max": n_streams + (n_back if has_state else _N_ROWS), "n_rs_seq": n_back,
+        "n_outputs_max": n_streams + n_draft, "n_rs_seq": n_back,
         "n_threads": n_threads, "flash_attention": None, "swa_full": False, "speculate": "ngram",
     }  # fmt: skip
     return Plan(**(values | changes))

@@ -100,7 +100,7 @@ def setting_of(
     n_ctx = goal.n_ctx or n_ctx_seq * n_parallel
     unified = _unified(spec, goal, workload)
     n_aside = n_scratch(spec, goal, n_parallel, unified=unified)
-    n_draft, n_back = _draft_rows(spec, goal, n_parallel + n_aside)
+    n_draft, n_back = draft_rows(spec, goal, n_parallel + n_aside)
     return Setting(
         n_ctx=n_ctx,
         n_ctx_seq=n_ctx_seq,
@@ -203,7 +203,7 @@ def is_stuck(
     return prefix_ram_bytes(goal, placement, machine) < wanted_bytes
 
 
-def _draft_rows(spec: ModelSpec, goal: Goal, n_seq_max: int) -> tuple[int, int]:
+def draft_rows(spec: ModelSpec, goal: Goal, n_seq_max: int) -> tuple[int, int]:
     """Rows for guesses, and how many of these a recurrent state keeps its steps of: none is guessed
     that can't be taken back. Batch-invariant numbers may not depend on how many rows were computed
     together."""
