@@ -7,13 +7,10 @@ of what earlier tokens add, which the head reads with other weights than the mod
 
 import numpy as np
 from gguf_files import Tensor, gguf_bytes
+from tiny_vocabulary import N_VOCAB, metadata
 
 _D, _HEADS, _KV_HEADS, _HEAD_DIM = 64, 4, 2, 16
 _FF, _EXPERTS, _EXPERT_FF = 96, 4, 32
-_LETTERS = [chr(code) for code in range(97, 123)]
-_TOKENS = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", *_LETTERS]
-_TYPES = [2, 3, 3, *[6] * 256, *[1] * (len(_TOKENS) - 259)]
-N_VOCAB = len(_TOKENS)
 
 
 def mtp_bytes(context=0.0, *, n_trunk=2, n_heads=1, with_head=True, seed=5):
@@ -51,18 +48,7 @@ def _metadata(n_layers, n_heads):
         "expert_weights_scale": 1.0,
         "expert_weights_norm": True,
     }
-    return {
-        "general.architecture": "glm4moe",
-        "general.file_type": 0,
-        **{f"glm4moe.{key}": value for key, value in own.items()},
-        "tokenizer.ggml.model": "llama",
-        "tokenizer.ggml.tokens": _TOKENS,
-        "tokenizer.ggml.scores": [-float(i) for i in range(N_VOCAB)],
-        "tokenizer.ggml.token_type": _TYPES,
-        "tokenizer.ggml.bos_token_id": 1,
-        "tokenizer.ggml.eos_token_id": 2,
-        "tokenizer.ggml.unknown_token_id": 0,
-    }
+    return metadata("glm4moe", own)
 
 
 def _block(il, *, is_dense):

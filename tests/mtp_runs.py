@@ -31,6 +31,22 @@ def answered(served, prompts, sampling=GREEDY, n=60, after=None, guess_s=None, *
     return sequences
 
 
+def answered_without_place(served):
+    """How many of the first three steps with guesses found no place, and the sequence."""
+    model, scheduler = served
+    sequence = Sequence(0, prompts_of(1)[0], 60, GenerateParams(GREEDY))
+    scheduler.add(sequence)
+    n_failed = 0
+    while batch := scheduler.schedule():
+        if len(batch.rows) > 1 and not batch.n_prompt_rows and n_failed < 3:
+            n_failed += 1
+            model._head.written(batch.rows)  # as far as it gets before there is no place
+        step = model.decode(batch)
+        scheduler.speculation.observe(batch, step, 1.0 + step.draft_s)
+        list(scheduler.commit(batch, step.sampled, step.n_drafted))
+    return n_failed, sequence
+
+
 def prompts_of(n):
     """Without a common beginning."""
     return [[1, *(260 + (7 * k + i * i) % 26 for i in range(10 + 3 * k))] for k in range(n)]

@@ -8,14 +8,11 @@ shows in the text.
 
 import numpy as np
 from gguf_files import Tensor, gguf_bytes
+from tiny_vocabulary import N_VOCAB, metadata
 
 _D, _HEADS, _KV_HEADS, _HEAD_DIM, _FF, _EXPERT_FF = 64, 4, 2, 16, 96, 32
 _CONV, _STATE, _GROUPS, _STATE_HEADS = 4, 16, 2, 4
 _INNER = _STATE * _STATE_HEADS
-_LETTERS = [chr(code) for code in range(97, 123)]
-_TOKENS = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", *_LETTERS]
-_TYPES = [2, 3, 3, *[6] * 256, *[1] * (len(_TOKENS) - 259)]
-N_VOCAB = len(_TOKENS)
 _SHARED = {
     "context_length": 2048,
     "embedding_length": _D,
@@ -77,24 +74,12 @@ def nemotron_h_bytes(layers="M-M*-", *, seed=5):
 
 
 def _file(arch, own, blocks, seed, context=1.0):
-    metadata = {
-        "general.architecture": arch,
-        "general.file_type": 0,
-        **{f"{arch}.{key}": value for key, value in (_SHARED | own).items()},
-        "tokenizer.ggml.model": "llama",
-        "tokenizer.ggml.tokens": _TOKENS,
-        "tokenizer.ggml.scores": [-float(i) for i in range(N_VOCAB)],
-        "tokenizer.ggml.token_type": _TYPES,
-        "tokenizer.ggml.bos_token_id": 1,
-        "tokenizer.ggml.eos_token_id": 2,
-        "tokenizer.ggml.unknown_token_id": 0,
-    }
     tensors = [Tensor("token_embd.weight", (_D, N_VOCAB))]
     for il, shapes in enumerate(blocks):
         tensors += [Tensor(f"blk.{il}.{name}", shape) for name, shape in shapes.items()]
     tensors += [Tensor("output_norm.weight", (_D,)), Tensor("output.weight", (_D, N_VOCAB))]
     draw = np.random.default_rng(seed)
-    header = gguf_bytes(metadata, tensors, data=False)
+    header = gguf_bytes(metadata(arch, _SHARED | own), tensors, data=False)
     return header + b"".join(_values(tensor, draw, context) for tensor in tensors)
 
 

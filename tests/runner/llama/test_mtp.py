@@ -4,16 +4,15 @@ import os
 
 import pytest
 from mtp_files import mtp_bytes
-from mtp_runs import GREEDY, answered, prompts_of, share_of_right, texts
+from mtp_runs import answered, answered_without_place, prompts_of, share_of_right, texts
 from real_model import plan
 
-from edgellm.chat.messages import GenerateParams, SamplingParams
+from edgellm.chat.messages import SamplingParams
 from edgellm.cli.preparing.resolve import on_disk
 from edgellm.runner.llama.mtp import HeadBackend, backend_for, state_calls
 from edgellm.runner.pacing.costs import StepCosts
 from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.scheduler import Scheduler
-from edgellm.runner.sequence import Sequence
 from edgellm.selector.memory.shape import context_shape
 from edgellm.selector.placing.draft import draft_bytes
 from edgellm.selector.placing.head import head_spec
@@ -153,17 +152,7 @@ def test_a_prompt_longer_than_a_step_is_read_by_the_head_too(serve):
 
 
 def test_a_step_that_finds_no_place_is_guessed_for_again(serve):
-    model, scheduler = serve(AGREES)
-    sequence = Sequence(0, prompts_of(1)[0], 60, GenerateParams(GREEDY))
-    scheduler.add(sequence)
-    n_failed = 0
-    while batch := scheduler.schedule():
-        if len(batch.rows) > 1 and not batch.n_prompt_rows and n_failed < 3:
-            n_failed += 1
-            model._head.written(batch.rows)  # as far as it gets before there is no place
-        step = model.decode(batch)
-        scheduler.speculation.observe(batch, step, 1.0 + step.draft_s)
-        list(scheduler.commit(batch, step.sampled, step.n_drafted))
+    n_failed, sequence = answered_without_place(serve(AGREES))
     assert n_failed == 3
     assert sequence.n_draft_accepted == sequence.n_drafted > 0
 

@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from mtp_runs import GREEDY, answered, prompts_of, share_of_right, texts
+from mtp_runs import GREEDY, answered, answered_without_place, prompts_of, share_of_right, texts
 from real_model import plan
 from rollback_files import qwen35_bytes
 
@@ -165,17 +165,7 @@ def test_a_head_follows_a_prefix_that_came_back(serve):
 
 
 def test_a_step_that_finds_no_place_is_guessed_for_again(serve):
-    model, scheduler = serve("qwen35", AGREES)
-    sequence = Sequence(0, prompts_of(1)[0], 60, GenerateParams(GREEDY))
-    scheduler.add(sequence)
-    n_failed = 0
-    while batch := scheduler.schedule():
-        if len(batch.rows) > 1 and not batch.n_prompt_rows and n_failed < 3:
-            n_failed += 1
-            model._head.written(batch.rows)  # as far as it gets before there is no place
-        step = model.decode(batch)
-        scheduler.speculation.observe(batch, step, 1.0 + step.draft_s)
-        list(scheduler.commit(batch, step.sampled, step.n_drafted))
+    n_failed, sequence = answered_without_place(serve("qwen35", AGREES))
     assert n_failed == 3
     assert sequence.n_draft_accepted == sequence.n_drafted > 0
 
