@@ -23,6 +23,11 @@ State = str  # "starting", "loading", "ready", "restarting", "failed", "stopping
 MAKING_THE_CONTEXT = "making the context"  # what loading is called once all weights are read
 
 
+def is_all_read(progress_ratio: float | None) -> bool:
+    """Of the weights: what is loading from then on is the context."""
+    return progress_ratio is not None and progress_ratio >= 1
+
+
 class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     name: str

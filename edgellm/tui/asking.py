@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from edgellm.errors import NotServing
-from edgellm.status import MAKING_THE_CONTEXT, ModelStatus
+from edgellm.status import MAKING_THE_CONTEXT, ModelStatus, is_all_read
 from edgellm.tui.view import PASSING, View
 
 
@@ -44,5 +44,5 @@ def ask_or_wait(view: View) -> Ask | Wait:
 
 
 def _doing(model: ModelStatus) -> str:
-    is_read = model.state == "loading" and (model.progress_ratio or 0.0) >= 1
+    is_read = model.state == "loading" and is_all_read(model.progress_ratio)
     return MAKING_THE_CONTEXT if is_read else model.state

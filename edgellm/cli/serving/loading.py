@@ -12,7 +12,7 @@ from edgellm.cli.output import say
 from edgellm.cli.progress import bar
 from edgellm.cli.waiting import Waiting
 from edgellm.server.served import Served
-from edgellm.status import MAKING_THE_CONTEXT
+from edgellm.status import MAKING_THE_CONTEXT, is_all_read
 
 _BAR_CELLS = 24
 
@@ -67,4 +67,6 @@ def loading_text(models: Iterable[Served]) -> str:
 def _read(ratio: float | None) -> str:
     if not ratio:
         return " …"
-    return f": {MAKING_THE_CONTEXT} …" if ratio >= 1 else f" {bar(ratio, _BAR_CELLS)} {ratio:4.0%}"
+    if is_all_read(ratio):
+        return f": {MAKING_THE_CONTEXT} …"
+    return f" {bar(ratio, _BAR_CELLS)} {ratio:4.0%}"

@@ -6,7 +6,7 @@ have a screen of their own.
 
 from pathlib import PurePosixPath
 
-from edgellm.status import MAKING_THE_CONTEXT, EnergyStatus, ModelStatus, PlanStatus
+from edgellm.status import MAKING_THE_CONTEXT, EnergyStatus, ModelStatus, PlanStatus, is_all_read
 from edgellm.tui.drawn import numbers
 from edgellm.tui.drawn.lines import Block, Line, Span, Tone, bar, box, joined, pad, wrap
 from edgellm.tui.view import View
@@ -119,7 +119,7 @@ def trouble(model: ModelStatus, width: int) -> Block:
 
 def _progress(model: ModelStatus, room: int) -> Line:
     """Of the weights; what comes behind them has no bar."""
-    if model.progress_ratio is not None and model.progress_ratio >= 1:
+    if is_all_read(model.progress_ratio):
         return (Span(joined((f"{MAKING_THE_CONTEXT} …", "all weights are read"), room)),)
     share = f" {numbers.percent(model.progress_ratio)}"
     return (*bar(model.progress_ratio, room - len(share)), Span(share))
