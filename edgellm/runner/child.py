@@ -62,8 +62,8 @@ async def start_worker(frames: "Protocol") -> "Process":
     try:
         await asyncio.get_running_loop().connect_read_pipe(lambda: frames, pipe)
     except BaseException:
-        process.kill()  # nobody else knows of it
         pipe.close()
+        await kill(process)  # nobody else knows of it
         raise
     return process
 
