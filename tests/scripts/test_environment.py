@@ -115,6 +115,15 @@ def test_uv_is_asked_for_a_python_where_there_is_none(checkout, path):
     assert "venv --quiet --clear --python 3.12 .venv" in said.stderr
 
 
+@pytest.fixture
+def _ctrl_c_is_heard():
+    """By who is started: a SIGINT that is ignored here would be ignored there, too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c_is_heard")
 @pytest.mark.parametrize("at", ["venv", "pip", "install"])
 def test_ctrl_c_ends_a_set_up_with_a_word_and_no_traceback(checkout, path, at):
     """Wherever it is: while Python makes the environment, looks for pip, or installs."""
@@ -137,7 +146,6 @@ def test_ctrl_c_ends_a_set_up_with_a_word_and_no_traceback(checkout, path, at):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # it may be ignored here
     ) as running:
         until_s = time.monotonic() + 10
         while not (checkout / "begun").exists():
