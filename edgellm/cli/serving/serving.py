@@ -5,6 +5,7 @@ Listening first means that a taken port is told at once and not after minutes of
 """
 
 import asyncio
+import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ from edgellm.meter.sensors import sampler_for
 from edgellm.probe.hardware import Hardware
 from edgellm.probe.sources import SystemSources
 from edgellm.server.app import create_app
-from edgellm.server.door.access import Access
+from edgellm.server.door.access import Access, own_names
 from edgellm.server.door.bodies import bodies_bytes
 from edgellm.server.door.connections import most_connections
 from edgellm.server.door.terms import Terms
@@ -185,12 +186,17 @@ def _terms(instance: Instance) -> Terms:
     access = Access.of(
         keys=config.api_keys,
         weights=config.key_weights,
-        host_names=config.allowed_hosts,
+        host_names=(*config.allowed_hosts, *_own_names(_bind(config))),
         origins=config.allowed_origins,
         all_bodies_bytes=bodies_bytes(config.request_memory, memory_bytes),
     )
     ceilings = Ceilings(config.max_temperature_c, config.max_power_w)
     return Terms(access, ceilings=ceilings, on_held=instance.say)
+
+
+def _own_names(bind: Bind) -> frozenset[str]:
+    """The system is asked, and no name server: its word is another's, and takes its time."""
+    return frozenset() if bind.is_private else own_names(bind.host, socket.gethostname())
 
 
 def _hearers(instance: Instance) -> list[OnChange]:

@@ -3,12 +3,13 @@
 The enemy is a web page in the user's own browser. It can send requests here, and by DNS
 rebinding it can even read the answers: then the Host header carries a name of the attacker's.
 So a Host must be an address (nobody can rebind that), localhost, a name that the configuration
-allows or, where no browser asks, what containers call their host; the check is never skipped, not
-on a LAN bind either. A request with a foreign Origin is refused, with `null` too, but for those
-that the configuration allows (origins.py); without any no CORS header is ever sent. A POST must be
-declared as JSON, which a page cannot do without asking first; only what bears no trace of a
-browser may be declared as curl and others do unasked, since no page can take these traces off.
-A unix socket has no Host to check: no browser speaks to one.
+allows, where others may come in one of the machine's own or, where no browser asks, what containers
+call their host; the check is never skipped, not on a LAN bind either. A request with a foreign
+Origin is refused, with `null` too, but for those that the configuration allows (origins.py);
+without any no CORS header is ever sent. A POST must be declared as JSON, which a page cannot do
+without asking first; only what bears no trace of a browser may be declared as curl and others do
+unasked, since no page can take these traces off. A unix socket has no Host to check: no browser
+speaks to one.
 """
 
 import hashlib
@@ -72,11 +73,25 @@ class Access:
         return cls(
             tuple(_digest(key.encode("utf-8", "surrogateescape")) for key in keys),
             tuple((weights or {}).get(key, 1.0) for key in keys),
-            frozenset(name.casefold() for name in host_names),
+            frozenset(_plain(name) for name in host_names),
             min(MAX_BODY_BYTES, for_large_bytes(all_bodies_bytes)),
             all_bodies_bytes,
             frozenset(origin.casefold() for origin in origins),
         )
+
+
+def own_names(host: str, hostname: str) -> frozenset[str]:
+    """What others may call a machine that listens at `host` beyond loopback: what it was told to
+    listen at, what its system calls it, that name's first part, and what mDNS makes of that.
+
+    No web page of the world's is at such a name. Who can put one there, or name the machine, is in
+    its network (by mDNS, by DHCP), and reaches what listens there without a browser's help. What
+    listens on loopback alone he reaches by no other way: there these names are strangers.
+    """
+    name = _plain(hostname)
+    short = name.partition(".")[0]
+    names = {_plain(host), name, short, f"{short}.local" if short else ""}
+    return frozenset(names - {""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +240,11 @@ def _name_of(host: str) -> str:
     if host.startswith("["):
         name, _, port = host[1:].partition("]")
         return name if re.fullmatch(r"(:\d*)?", port) else ""
-    return host.partition(":")[0].casefold().removesuffix(".")
+    return _plain(host.partition(":")[0])
+
+
+def _plain(name: str) -> str:
+    return name.casefold().removesuffix(".")
 
 
 def _is_trusted(name: str, access: Access) -> bool:

@@ -3,7 +3,8 @@ import asyncio
 import pytest
 from server.server_fakes import hardware, served
 
-from edgellm.cli.serving.serving import Instance, _hearers, run_instance
+from edgellm.cli.serving import serving
+from edgellm.cli.serving.serving import Instance, _hearers, _terms, run_instance
 from edgellm.config import Config
 from edgellm.errors import ConfigError
 from edgellm.meter.health import Finding, Health
@@ -29,3 +30,17 @@ def test_offline_a_change_of_health_is_said_here_and_nowhere_else():
 def test_a_server_whose_webhook_is_no_url_does_not_begin():
     with pytest.raises(ConfigError, match="health_webhook"):
         asyncio.run(run_instance(instance([], health_webhook="http://x:99999/secret")))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "box.lan"])
+def test_a_server_that_others_reach_answers_to_the_machines_own_names(monkeypatch, host):
+    monkeypatch.setattr(serving.socket, "gethostname", lambda: "RaspberryPi")
+    names = _terms(instance([], host=host, allowed_hosts=("llm.lan",))).access.host_names
+    assert names == {host, "raspberrypi", "raspberrypi.local", "llm.lan"}
+
+
+@pytest.mark.parametrize(
+    "place", [{"host": "127.0.0.1"}, {"host": "localhost"}, {"host": "::1"}, {"unix_socket": "/x"}]
+)
+def test_on_loopback_these_names_could_be_anybodys_of_the_network(place):
+    assert _terms(instance([], **place)).access.host_names == frozenset()

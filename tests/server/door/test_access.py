@@ -1,6 +1,6 @@
 import pytest
 
-from edgellm.server.door.access import Access, Head, refusal
+from edgellm.server.door.access import Access, Head, own_names, refusal
 
 KEYS = Access.of(keys=["s3cret"], host_names=["Box.lan"])
 
@@ -52,6 +52,31 @@ def test_what_containers_call_their_host_is_none_for_a_browser(name):
 
 def test_a_name_that_the_configuration_allows_is_a_host():
     assert status(head(host="box.LAN:8484", x_api_key="s3cret"), KEYS) is None
+
+
+def test_of_two_ways_to_write_a_name_neither_is_another():
+    dotted = Access.of(host_names=["box.lan."])
+    for host in ("box.lan", "BOX.lan.:8484"):
+        assert status(head(host=host), dotted) is None
+
+
+def test_the_machines_own_names_are_what_its_system_and_mdns_call_it():
+    assert own_names("0.0.0.0", "RaspberryPi") == {"0.0.0.0", "raspberrypi", "raspberrypi.local"}
+    assert own_names("llm.Lan.", "gpu1.corp.example.") == {
+        "llm.lan", "gpu1.corp.example", "gpu1", "gpu1.local",
+    }  # fmt: skip
+    assert own_names("::", "Mac.local") == {"::", "mac", "mac.local"}
+    assert own_names("::", "") == {"::"}
+
+
+def test_a_page_of_the_machine_itself_may_ask_and_its_neighbours_may_not():
+    lan = Access.of(host_names=own_names("0.0.0.0", "raspberrypi"))
+    for host in ("raspberrypi.local:8484", "RaspberryPi.Local.", "raspberrypi"):
+        assert status(head(host=host, **_CHROME), lan) is None
+        assert status(head(host=host, origin=f"http://{host}", **_CHROME), lan) is None
+        assert status(head(host=host)) == 403
+    for host in ("local", "other.local", "raspberrypi.evil.com", "x.raspberrypi.local"):
+        assert status(head(host=host), lan) == 403
 
 
 def test_a_unix_socket_has_no_host_to_check():
