@@ -204,6 +204,7 @@ class GenerateParams:
     pictures: Pictures | None = None  # seen where the prompt has their mark
     tells_progress: bool = False  # how far the prompt is, while it is read
     tells_timings: bool = False  # with each text, those so far
+    n_indent: int = 0  # blanks that a line but the first begins with, or the answer ends there
 
 
 @dataclass(frozen=True, slots=True)

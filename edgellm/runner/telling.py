@@ -66,7 +66,7 @@ class Telling:
         self.reject(request_id, error)
 
     def stream(self, request: Generate, arrived_s: float) -> Stream:
-        stream = Stream(TextStream(request.params.stop), arrived_s)
+        stream = Stream(TextStream(request.params.stop, request.params.n_indent), arrived_s)
         if request.params.markers:
             stream.marks = self._backend.marks(request.params.markers)
         return stream
@@ -97,7 +97,7 @@ class Telling:
         stream.progress_s = now_s
 
     def show(self, output: Output, now_s: float, stop: Callable[[], None]) -> None:
-        """A token more. `stop` is called where a stop string ends the sequence here."""
+        """A token more. `stop` is called where its text ends the sequence here."""
         sequence = output.sequence
         stream = self._streams[sequence.request_id]
         if sequence.params.tells_progress and stream.first_token_s is None:
@@ -109,7 +109,7 @@ class Telling:
             shown = stream.text.feed(mark or self._backend.piece(output.token))
             if output.logprob:
                 stream.logprobs.append(output.logprob)
-            if stream.text.stop_word is not None and not sequence.finish_reason:
+            if stream.text.stopped and not sequence.finish_reason:
                 stop()
         if not sequence.finish_reason:
             self._text(sequence, stream, shown)
@@ -118,7 +118,7 @@ class Telling:
             del self._streams[sequence.request_id]
             self.reject(sequence.request_id, BadRequest(output.fault, param="structure"))
         else:
-            reason = "stop" if stream.text.stopped else sequence.finish_reason
+            reason = stream.text.ending or sequence.finish_reason
             self._end(sequence, reason, shown)
 
     def cancelled(self, sequence: Sequence) -> None:
@@ -144,7 +144,7 @@ class Telling:
         self, sequence: Sequence, stream: Stream, shown: str, *, is_last: bool = False
     ) -> None:
         """What the tokens behind the last text were is told at the end, though they have none; but
-        of a stop string that was left out, not its tokens either."""
+        of text that was left out, not its tokens either."""
         is_due = is_last and stream.logprobs and not stream.text.stopped
         if shown or is_due:
             told: tuple[TokenLogprob, ...] = ()

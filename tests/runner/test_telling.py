@@ -20,17 +20,17 @@ class Letters(FakeBackend):
         return b"" if token == SILENT else bytes([token])
 
 
-def told(tokens, ending="length", stop=()):
+def told(tokens, ending="length", **asked):
     """Of an answer of these tokens, all with a logprob."""
-    deltas, _ = ended(tokens, ending, stop)
+    deltas, _ = ended(tokens, ending, **asked)
     text = "".join(each.text for each in deltas)
     return text, [one.token for each in deltas for one in each.logprobs]
 
 
-def ended(tokens, ending="length", stop=()):
+def ended(tokens, ending="length", **asked):
     out = []
     telling = Telling(Letters(LIMITS), out.extend, lambda: 1.0)
-    request = Generate(1, (5,), GenerateParams(stop=stop))
+    request = Generate(1, (5,), GenerateParams(**asked))
     telling.open(1, telling.stream(request, 0.0))
     sequence = Sequence(1, [5], 50, request.params, 0.0)
     telling.started(sequence, 0.5)
@@ -65,6 +65,15 @@ def test_of_a_stop_string_neither_letters_nor_tokens_are_told():
 def test_the_stop_string_that_ended_it_is_told():
     assert ended(b"abXY", ending=None, stop=("Q", "XY"))[1].stop_word == "XY"
     assert ended(b"abX", ending="stop", stop=("Q", "XY"))[1].stop_word is None
+
+
+def test_a_line_that_is_indented_less_ends_the_answer_as_cut():
+    assert told(b"a\n  b\n c", ending=None, n_indent=2) == ("a\n  b\n ", [*b"a\n  b\n "])
+    for ending in (None, "stop"):
+        done = ended(b"a\nb", ending, n_indent=2, stop=("c",))[1]
+        assert (done.reason, done.stop_word) == ("length", None)
+        done = ended(b"a\n  b", ending, n_indent=2, stop=("b",))[1]
+        assert (done.reason, done.stop_word) == ("stop", "b")
 
 
 def test_text_of_short_steps_goes_out_together_and_what_is_waited_for_at_once():

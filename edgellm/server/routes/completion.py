@@ -20,7 +20,7 @@ from edgellm.server.body import Text, decode
 from edgellm.server.envelope import text_is_called
 from edgellm.server.gateway import body_of, gateway_of
 from edgellm.server.openai.requests import MAX_ANSWERS, MAX_IDS
-from edgellm.server.openai.samplers import Token
+from edgellm.server.openai.samplers import Count, Token
 from edgellm.server.openai.sampling import Sampling
 from edgellm.server.openai.unserved import NULL, check_says_nothing
 from edgellm.server.routes.lora import with_adapters
@@ -46,7 +46,7 @@ class NativeBody(Sampling, kw_only=True):
     """What llama-server's own routes know besides."""
 
     return_tokens: bool | None = None
-    n_indent: Raw = NULL
+    n_indent: Count | None = None
     response_fields: Annotated[list[FieldPath], Meta(max_length=64)] | None = None
 
     @property
@@ -57,9 +57,9 @@ class NativeBody(Sampling, kw_only=True):
     def native_params(self) -> GenerateParams:
         """Raises BadRequest. A token's id comes with its odds. Where none is asked for there is one
         all the same, and it isn't told."""
-        check_says_nothing(self.n_indent, "n_indent", (0,))
         asked = structs.replace(self, n_predict=1) if self.is_only_read else self
-        return asked.params(self.n_probs or (0 if self.return_tokens else None), None)
+        params = asked.params(self.n_probs or (0 if self.return_tokens else None), None)
+        return replace(params, n_indent=self.n_indent or 0)
 
 
 class CompletionBody(NativeBody, kw_only=True):

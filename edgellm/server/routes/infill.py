@@ -26,8 +26,7 @@ class ExtraFile(msgspec.Struct):
 
 class InfillBody(NativeBody, kw_only=True):
     """Editors send some fields with every request that nothing here heeds: what would end an answer
-    early (after so many milliseconds, or at a line that is indented less), and llama.cpp's sampler
-    for infill."""
+    early, after so many milliseconds, and llama.cpp's sampler for infill."""
 
     input_prefix: Text
     input_suffix: Text
@@ -36,7 +35,7 @@ class InfillBody(NativeBody, kw_only=True):
 
     def native_params(self) -> GenerateParams:
         """Raises BadRequest."""
-        self.n_indent = self.t_max_predict_ms = NULL
+        self.t_max_predict_ms = NULL
         if isinstance(self.samplers, list):
             self.samplers = [name for name in self.samplers if name != "infill"]
         return super().native_params()

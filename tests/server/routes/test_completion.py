@@ -181,7 +181,8 @@ def test_an_answer_that_the_contexts_end_has_cut_says_so(http, engine):
         ({"prompt": [1, ["x"]]}, "prompt"),
         ({"prompt": ["x"] * 65}, "prompt"),
         ({"prompt": {"prompt_string": "x", "multimodal_data": ["AAAA"]}}, "prompt.multimodal_data"),
-        ({"n_indent": 4}, "n_indent"),
+        ({"n_indent": -1}, "n_indent"),
+        ({"n_indent": "4"}, "n_indent"),
         ({"response_fields": ["x" * 129]}, "response_fields[0]"),
         ({"t_max_predict_ms": 5}, "t_max_predict_ms"),
         ({"n_cmpl": 9}, "n_cmpl"),
@@ -222,6 +223,15 @@ def test_a_prompt_that_nothing_is_to_follow_is_read_and_nothing_is_told(http, en
     assert (told["tokens_cached"], told["timings"]["predicted_n"]) == (5, 0)
     assert told["timings"]["predicted_per_second"] is None
     assert told["generation_settings"]["n_predict"] == 0
+
+
+@pytest.mark.parametrize("path", ["/completion", "/infill"])
+def test_how_far_lines_are_indented_reaches_the_engine(http, engine, path):
+    engine.can_fill = True
+    for n_indent in (4, 0, None):
+        asked = {"prompt": "x", "input_prefix": "", "input_suffix": "", "n_indent": n_indent}
+        assert http.post(path, json=asked).status_code == 200
+        assert engine.asked[-1][1].n_indent == (n_indent or 0)
 
 
 def test_fields_that_change_nothing_are_passed_over(http):
