@@ -232,6 +232,15 @@ def _was_command(answering: Answering, word: str, rest: str) -> bool:
     return True
 
 
+def is_left_to_itself(answering: Answering) -> bool:
+    """A model that can't be told whether to think: that is said, and it isn't asked to."""
+    if answering.can_switch_thoughts():
+        return False
+    say(f"({answering.model} can't be told whether to think)")
+    answering.think(None)
+    return True
+
+
 def told_of(whole: Piece, model: str, total_s: float) -> Told:
     """`whole`: all pieces of the answer in one."""
     told = Told(model, whole.text, whole.thought, whole.reason, total_s=total_s)
@@ -266,8 +275,7 @@ def _think(answering: Answering, word: str) -> None:
         say("(/think on, /think off, or /think alone: as the model does)")
         return
     thinks, told = _THINKS[word]
-    if thinks is not None and not answering.can_switch_thoughts():
-        say(f"({answering.model} can't be told whether to think)")
+    if thinks is not None and is_left_to_itself(answering):
         return
     answering.think(thinks)
     say(f"(the model {told})")

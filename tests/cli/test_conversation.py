@@ -12,7 +12,14 @@ from tui_samples import model, ordinary
 from tui_status_server import StatusServer, in_loop
 
 from edgellm.chat.events import Failed, ReasoningDelta, TextDelta
-from edgellm.cli.conversation import _HELP, Answering, converse, timing_lines, told_of
+from edgellm.cli.conversation import (
+    _HELP,
+    Answering,
+    converse,
+    is_left_to_itself,
+    timing_lines,
+    told_of,
+)
 from edgellm.cli.history import History
 from edgellm.errors import ContextTooLong, EdgellmError, WorkerDied
 from edgellm.tui.told.answers import Piece, Timings
@@ -281,6 +288,18 @@ async def test_of_a_model_that_cannot_be_told_whether_to_think_nothing_else_is_s
         await asyncio.to_thread(converse, Answering(server.url, "m"), typing("/think on", "a"))
     assert "enable_thinking" not in server.questions[0]
     assert capsys.readouterr().err.splitlines()[1:] == ["(m can't be told whether to think)"]
+
+
+@in_loop
+@pytest.mark.parametrize(("switches", "asked"), [(False, None), (True, True), (None, True)])
+async def test_a_model_is_asked_to_think_unless_it_is_known_not_to_hear(capsys, switches, asked):
+    told = ordinary(models=(model(name="m", switches_thoughts=switches),))
+    async with StatusServer(told) as server:
+        answering = Answering(server.url, "m", options={"seed": 3, "enable_thinking": True})
+        is_left = await asyncio.to_thread(is_left_to_itself, answering)
+    assert answering.options.get("enable_thinking") is asked
+    assert (answering.options["seed"], is_left) == (3, switches is False)
+    assert capsys.readouterr().err == ("(m can't be told whether to think)\n" if is_left else "")
 
 
 def test_an_answer_is_told_whole_with_its_figures_and_nothing_is_written(answering, engine, capsys):

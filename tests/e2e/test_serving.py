@@ -62,6 +62,7 @@ def test_run_tells_an_answer_and_its_figures_in_json(demo_home):
     assert told["reason"] == "stop"
     assert told["n_output"] > 1
     assert told["decode_tok_s"] > 0
+    assert done.err == "(demo can't be told whether to think)\n"
 
 
 def test_what_is_too_long_for_the_context_is_the_callers_fault(demo_home):

@@ -115,7 +115,7 @@ def run(
       edgellm run gemma3:4b --image photo.jpg "What is on it?"
       git diff | edgellm run qwen3:8b "Write a commit message for this:"
     """
-    from edgellm.cli.conversation import Answering, converse
+    from edgellm.cli.conversation import Answering, converse, is_left_to_itself
     from edgellm.cli.history import users_history
     from edgellm.cli.output import is_terminal, print_json
     from edgellm.cli.pictures import data_urls
@@ -134,6 +134,8 @@ def run(
             url, name, system, wording.given(), showing.verbose, pictures,
             shows_thoughts=not showing.hide_thoughts,
         )  # fmt: skip
+        if wording.think is not None:
+            is_left_to_itself(answering)
         if as_json and question is not None:
             print_json(answering.told(question))
         elif question is not None:
