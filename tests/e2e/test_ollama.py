@@ -73,6 +73,8 @@ def test_options_bound_the_answer(client):
     assert cut.done_reason == "stop"
     short = chat(client, options=BRIEF | {"num_predict": 3, "num_ctx": 256, "num_gpu": 99})
     assert (short.eval_count, short.done_reason) == (3, "length")
+    unbound = chat(client, options=BRIEF | {"num_predict": 0, "num_ctx": -1})
+    assert (unbound.message.content.startswith(whole), unbound.done_reason) == (True, "stop")
 
 
 def test_a_seed_repeats_itself(client):

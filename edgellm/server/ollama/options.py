@@ -19,7 +19,6 @@ from edgellm.server.openai.samplers import Back, Count, Penalty, Ratio, seed_of
 from edgellm.server.openai.sampling import StopString
 
 _MAX_BYTES = 16 * 1024
-_NO_BOUND = (-1, -2)  # of num_predict: no bound, and to the context's end: both end there
 
 
 class Options(msgspec.Struct, kw_only=True, frozen=True):
@@ -37,8 +36,8 @@ class Options(msgspec.Struct, kw_only=True, frozen=True):
     mirostat_eta: Ratio | None = None
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     stop: StopString | Annotated[list[StopString], Meta(max_length=16)] | None = None
-    num_predict: Annotated[int, Meta(ge=-2, le=INT32_MAX)] | None = None
-    num_ctx: Count | None = None
+    num_predict: Annotated[int, Meta(ge=-INT32_MAX, le=INT32_MAX)] | None = None
+    num_ctx: Back | None = None
     draft_num_predict: Count | None = None
 
     def sampling_params(self) -> SamplingParams:
@@ -49,13 +48,9 @@ class Options(msgspec.Struct, kw_only=True, frozen=True):
         return SamplingParams(**{name: v for name, v in given.items() if v is not None})
 
     def max_tokens(self) -> int | None:
-        """Raises BadRequest."""
-        if self.num_predict == 0:
-            raise BadRequest(
-                "options.num_predict: must be at least 1, or -1 for no bound",
-                param="options.num_predict",
-            )
-        return None if self.num_predict in _NO_BOUND else self.num_predict
+        """Below 1 there is no bound, 0 included: Ollama leaves it out where it asks llama-server
+        (its llm/llama_server.go, `omitempty`), and its older runners ask for `numPredict > 0`."""
+        return self.num_predict if self.num_predict and self.num_predict > 0 else None
 
     def stop_strings(self) -> tuple[str, ...]:
         given = [self.stop] if isinstance(self.stop, str) else self.stop or []
