@@ -21,7 +21,7 @@ from edgellm.errors import AddressInUse, ConfigError
 from edgellm.server.app import create_app
 from edgellm.server.door.access import Access
 from edgellm.server.door.terms import Terms
-from edgellm.server.serve import Bind, serve
+from edgellm.server.serve import Bind, _tcp_socket, serve
 from edgellm.server.served import Models
 
 HI = {"messages": [{"role": "user", "content": "Hi"}], "stream": True}
@@ -71,6 +71,25 @@ def test_a_taken_port_is_named_with_what_to_do():
 def test_an_address_of_another_machine_is_refused(host):
     with pytest.raises(ConfigError):
         start(Bind(host, 0), insecure=True)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_what_is_written_goes_out_at_once(host):
+    """And doesn't wait until the client has acknowledged what went before (Nagle's algorithm)."""
+
+    async def scenario():
+        accepted = asyncio.get_running_loop().create_future()
+        sock = _tcp_socket(Bind(host, 0))
+        server = await asyncio.start_server(lambda _, out: accepted.set_result(out), sock=sock)
+        async with server:
+            _, theirs = await asyncio.open_connection(*sock.getsockname())
+            ours = await accepted
+            is_on = ours.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            for stream in (ours, theirs):
+                stream.close()
+            return is_on
+
+    assert asyncio.run(scenario())
 
 
 def test_a_unix_socket_serves_its_owner_only(tmp_path):
