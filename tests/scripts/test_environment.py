@@ -115,15 +115,6 @@ def test_uv_is_asked_for_a_python_where_there_is_none(checkout, path):
     assert "venv --quiet --clear --python 3.12 .venv" in said.stderr
 
 
-@pytest.fixture
-def _ctrl_c_is_heard():
-    """By who is started: a SIGINT that is ignored here would be ignored there, too."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("_ctrl_c_is_heard")
 @pytest.mark.parametrize("at", ["venv", "pip", "install"])
 def test_ctrl_c_ends_a_set_up_with_a_word_and_no_traceback(checkout, path, at):
     """Wherever it is: while Python makes the environment, looks for pip, or installs."""

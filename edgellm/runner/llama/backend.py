@@ -71,7 +71,7 @@ class LlamaBackend:
         self._compute, self._calls = Compute(self._context, plan), Calls()
         self._computed: tuple[Row, ...] = ()  # of the last call
         self._adapters = Adapters(self._model, self._context)
-        self._sight = Sight(plan.projector, self._model, plan) if plan.projector else None
+        self._sight = Sight(plan.projector, loaded, plan) if plan.projector else None
         self._positions = Positions() if self._sight and self._sight.uses_mrope else None
         self._copies = StreamCopies(self._context, on_host=not plan.devices)
         plain = self._adapters.without(self._decode_rows)

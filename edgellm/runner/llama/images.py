@@ -33,7 +33,7 @@ from edgellm.runner.intake.pictures import (
     row_ids,
     saved,
 )
-from edgellm.runner.llama.load import LoadError, device_handles, listener
+from edgellm.runner.llama.load import Loaded, LoadError, device_handles, listener
 from edgellm.runner.loadlog import last_error, says_out_of_memory
 from edgellm.selector.plan import Plan
 
@@ -48,11 +48,12 @@ _LISTENING: list[Any] = []  # mtmd has one log for the whole process
 
 
 class Sight:
-    def __init__(self, path: str, model: Any, plan: Plan) -> None:
+    def __init__(self, path: str, loaded: Loaded, plan: Plan) -> None:
         """Raises LoadError, also for projectors that this runner can't serve."""
         self._plan = plan
-        self._mtmd = _load(os.fsencode(path), model, plan)
-        self._n_embd = int(llama_cpp.llama_model_n_embd_inp(model))
+        self._mtmd = _load(os.fsencode(path), loaded.model, plan)
+        loaded.owned.callback(mtmd.mtmd_free, self._mtmd)
+        self._n_embd = int(llama_cpp.llama_model_n_embd_inp(loaded.model))
         self._whole = bool(mtmd.mtmd_decode_use_non_causal(self._mtmd, None))
         self.uses_mrope = bool(mtmd.mtmd_decode_use_mrope(self._mtmd))
         self._refuse_others()

@@ -6,7 +6,9 @@ llama.cpp says what went wrong, and what it took, on its log only: so the log is
 import ctypes
 import sys
 import time
+import weakref
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,12 +41,16 @@ class LoadError(EdgellmError):
         self.kind = kind
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Loaded:
+    """Freed with whoever holds it: what was made last goes first. Not when the process ends, which
+    is sooner done without."""
+
     model: Any
     context: Any
     memory: tuple[DeviceMemory, ...]
     kept: list[Any] = field(repr=False)  # what C holds pointers to, for as long as it lives
+    owned: ExitStack = field(repr=False)  # frees the model, and whatever was made of it
 
 
 def load(path: bytes, plan: Plan, on_progress: Callable[[float], None]) -> Loaded:
@@ -54,28 +60,34 @@ def load(path: bytes, plan: Plan, on_progress: Callable[[float], None]) -> Loade
     _listen(lines)
     llama_cpp.llama_backend_init()
     model_params = _model_params(plan, on_progress, kept)
-    model = llama_cpp.llama_model_load_from_file(path, model_params)
-    if not model:
-        raise _load_error("the model", lines)
-    context = llama_cpp.llama_init_from_model(model, _context_params(plan))
-    if not context:
-        raise _load_error(f"a context of {plan.n_ctx} tokens", lines, otherwise="other")
-    shape = context_shape(plan)
-    memory = memory_by_buffer(lines, shape.n_output_rows / shape.n_seq_max)
-    _listen(None)  # from here on nobody reads what it says
-    return Loaded(model, context, memory, kept)
+    with ExitStack() as owned:
+        model = llama_cpp.llama_model_load_from_file(path, model_params)
+        if not model:
+            raise _load_error("the model", lines)
+        owned.callback(llama_cpp.llama_model_free, model)
+        context = llama_cpp.llama_init_from_model(model, _context_params(plan))
+        if not context:
+            raise _load_error(f"a context of {plan.n_ctx} tokens", lines, otherwise="other")
+        owned.callback(llama_cpp.llama_free, context)
+        shape = context_shape(plan)
+        memory = memory_by_buffer(lines, shape.n_output_rows / shape.n_seq_max)
+        _listen(None)  # from here on nobody reads what it says
+        loaded = Loaded(model, context, memory, kept, owned.pop_all())
+    weakref.finalize(loaded, loaded.owned.close).atexit = False
+    return loaded
 
 
-def load_head(model: Any, target: Any, plan: Plan) -> tuple[Any, tuple[DeviceMemory, ...]]:
+def load_head(loaded: Loaded, plan: Plan) -> tuple[Any, tuple[DeviceMemory, ...]]:
     """The context of the model's own head for guesses, beside the one it guesses for. Raises
     LoadError. Source: common/speculative.cpp, common_speculative_init_result."""
     lines: list[str] = []
     _listen(lines)
     params = _context_params(plan)
-    params.ctx_type, params.ctx_other = llama_cpp.LLAMA_CONTEXT_TYPE_MTP, target
-    context = llama_cpp.llama_init_from_model(model, params)
+    params.ctx_type, params.ctx_other = llama_cpp.LLAMA_CONTEXT_TYPE_MTP, loaded.context
+    context = llama_cpp.llama_init_from_model(loaded.model, params)
     if not context:
         raise _load_error("the context of the model's head", lines, otherwise="other")
+    loaded.owned.callback(llama_cpp.llama_free, context)
     memory = memory_by_buffer(lines)
     _listen(None)
     return context, memory

@@ -31,7 +31,7 @@ from edgellm.runner.drafting.trail import HiddenState, Trail
 from edgellm.runner.llama.backend import LlamaBackend
 from edgellm.runner.llama.compute import Compute
 from edgellm.runner.llama.draft import DraftingBackend, likeliest
-from edgellm.runner.llama.load import LoadError, load_head
+from edgellm.runner.llama.load import Loaded, LoadError, load_head
 from edgellm.runner.llama.logits import LogitRows
 from edgellm.selector.placing.draft import draft_plan
 from edgellm.selector.plan import Plan
@@ -88,7 +88,7 @@ class HeadBackend(DraftingBackend):
     def _drafter(self, plan: Plan) -> "Head":
         n_rows = min(self.limits.n_batch, self.limits.n_ctx_seq)
         try:
-            self._head = Head(plan, self._model, self._context, self._state_calls, self._compute)
+            self._head = Head(plan, self._loaded, self._state_calls, self._compute)
             # What is told from now on takes room: better found out here than by a prompt.
             self._decode_alone(tuple(Row(0, pos, 0, pos == n_rows - 1) for pos in range(n_rows)))
         except LoadError:
@@ -128,13 +128,11 @@ def backend_for(
 class Head:
     """A Drafter: see llama/draft.py."""
 
-    def __init__(
-        self, plan: Plan, model: Any, target: Any, calls: StateCalls, beside: Compute
-    ) -> None:
+    def __init__(self, plan: Plan, loaded: Loaded, calls: StateCalls, beside: Compute) -> None:
         """Raises LoadError."""
-        own = draft_plan(plan)
+        own, model, target = draft_plan(plan), loaded.model, loaded.context
         self._target, self._calls = target, calls
-        self._context, self.memory = load_head(model, target, own)
+        self._context, self.memory = load_head(loaded, own)
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._width = int(llama_cpp.llama_model_n_embd_out(model))
         vocab = llama_cpp.llama_model_get_vocab(model)

@@ -62,6 +62,11 @@ class Reference:
         self.context = llama_cpp.llama_init_from_model(self.model, params)
         self.vocab = llama_cpp.llama_model_get_vocab(self.model)
 
+    def __del__(self):
+        mtmd.mtmd_free(self.sight)
+        llama_cpp.llama_free(self.context)
+        llama_cpp.llama_model_free(self.model)
+
     def answer(self, prompt, files, n=N):
         """The tokens up to an end, and how many positions the prompt took."""
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self.context), True)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from cli_runs import SHARED_MODELS, needs_shared_models
+from real_model import demo_path
 
 from edgellm.cli.preparing.resolve import on_disk
 from edgellm.probe.detect import detect
@@ -127,6 +128,15 @@ def test_that_all_weights_are_read_is_told_however_fast_it_was():
     loaded(path, plan, told.append)
     assert told[-1] == 1.0
     assert len(told) < 10, "not for each tensor"
+
+
+@pytest.mark.model
+def test_what_was_loaded_is_freed_with_whoever_holds_it():
+    plan, _ = planned(demo_path())
+    one, freed = loaded(demo_path(), plan), []
+    one.owned.callback(freed.append, "a part of it")
+    del one
+    assert freed == ["a part of it"]
 
 
 def sent_elsewhere(path, plan) -> list[str]:
