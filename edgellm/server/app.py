@@ -10,6 +10,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edgellm.server.anthropic.errors import MANNER as ANTHROPIC
 from edgellm.server.door.bodies import Bodies
@@ -136,13 +137,29 @@ def create_app(
             *(Route("/api" + path, handler, methods=[verb]) for path, handler, verb in _OLLAMA),
             *(Route(path, handler, methods=[verb]) for path, handler, verb in _OPENAI + _NATIVE),
         ],
-        middleware=[Middleware(Guard, access, patience, bodies, metrics.refused, manner_at)],
+        middleware=[
+            Middleware(Guard, access, patience, bodies, metrics.refused, manner_at),
+            Middleware(_Slashless),
+        ],
         exception_handlers={HTTPException: _unknown_route},
         lifespan=_keep_ticking,
     )
     app.state.gateway = Gateway(models, metrics, live, gate, access, patience)
     app.state.reach = reach
     return app
+
+
+class _Slashless:
+    """Slashes behind a path change nothing. A redirect, as Starlette would answer, tells nothing to
+    who doesn't follow it, and leads past a proxy: its scheme and its path aren't known here."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope = {**scope, "path": scope["path"].rstrip("/") or "/"}
+        await self._app(scope, receive, send)
 
 
 def manner_at(path: str) -> Manner:

@@ -214,6 +214,19 @@ def test_a_path_with_too_much_before_it_is_told_the_one_that_is_served(live, ask
     assert words == f"{asked} is not served here, but {served} is"
 
 
+def test_a_slash_behind_a_path_changes_nothing(http):
+    answer = http.post(f"{CHAT}/", json=HI)
+    assert (answer.status_code, answer.json()["object"]) == (200, "chat.completion")
+    for path in ("/v1/models", "/v1/models/tiny", "/health", "/api/tags", "/edgellm/steps"):
+        with_slash = http.get(f"{path}/")
+        assert (with_slash.status_code, with_slash.text) == (200, http.get(path).text)
+    assert http.get(f"{CHAT}/").status_code == 405
+    assert http.get("/v1/nonsense/").status_code == 404
+    assert http.get("/v1/models//").json()["object"] == "list"
+    told = http.post("/v1/v1/messages/", json={}).json()["error"]["message"]
+    assert told == "/v1/v1/messages is not served here, but /v1/messages is"
+
+
 def test_a_body_beyond_the_limit_is_413_said_or_unsaid():
     with (
         live_server(served(), access=Access(max_body_bytes=1000)) as live,

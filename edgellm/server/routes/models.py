@@ -58,8 +58,6 @@ async def list_models(request: Request) -> Response:
 
 async def show_model(request: Request) -> Response:
     name = request.path_params["name"]
-    if not name:  # "/v1/models/" is the list's path to many a client
-        return await list_models(request)
     models = gateway_of(request).models
     served = models.find(name)
     adapter = served.engine.adapters.find(name)
