@@ -18,6 +18,7 @@ from edgellm.errors import DoesNotFit, EdgellmError, Offline
 from edgellm.files import path_of
 from edgellm.models import local
 from edgellm.models.names import (
+    NO_LABEL,
     CatalogReference,
     HubReference,
     ModelFiles,
@@ -160,7 +161,7 @@ def _online(reference: HubReference, config: Config) -> About:
     chosen = choose_files(repository.listing, reference.quant, reference.file)
     headers = [read_remote_header(hub, file) for file in chosen.files]
     name = f"hf.co/{reference.repo}"
-    spec = model_spec(headers, name, chosen.quant if chosen.quant != "?" else None)
+    spec = model_spec(headers, name, chosen.quant if chosen.quant != NO_LABEL else None)
     told = About(
         name=name,
         source=f"{name} at {repository.commit[:12]}",

@@ -59,6 +59,7 @@ _removed_label = re.compile(r"Q4_0_[48]_[48]")
 _device_name = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)", re.IGNORECASE)
 _MAX_SHARDS: Final = 1_024
 _NO_TAG: Final = "latest"  # what other tools write where none was
+NO_LABEL: Final = "?"
 
 
 @frozen
@@ -96,7 +97,7 @@ class RepoFile:
 class ModelFiles:
     """One model that can be fetched: a file, or all parts of a split one, in order."""
 
-    quant: str  # upper case, "?" where no name tells
+    quant: str  # upper case, NO_LABEL where no name tells
     files: tuple[RepoFile, ...]
     missing: tuple[str, ...] = ()  # parts that the repository lacks
     unservable: str | None = None  # why llama.cpp can't load it, where the name tells
@@ -361,7 +362,7 @@ def _model(parts: Sequence[RepoFile]) -> ModelFiles:
     here = {file.path for file in parts}
     folder, _, name = parts[0].path.rpartition("/")
     wanted = [f"{folder}/{part}" if folder else part for part in shard_names(name)]
-    label = quant_label(parts[0].path) or "?"
+    label = quant_label(parts[0].path) or NO_LABEL
     missing = tuple(path for path in wanted if path not in here)
     return ModelFiles(label, tuple(parts), missing, unservable_reason(label))
 

@@ -35,6 +35,7 @@ from edgellm.models.fetching.journal import SUFFIX, journal_of, part_of, read_en
 from edgellm.models.fetching.lock import locked
 from edgellm.models.local import is_adapter
 from edgellm.models.names import (
+    NO_LABEL,
     HubReference,
     ModelFiles,
     RepoFile,
@@ -60,6 +61,8 @@ class StoredModel:
 
     @property
     def name(self) -> str:
+        if self.quant == NO_LABEL:  # which is no tag that anybody could type
+            return f"hf.co/{self.repo}/{self.files[0]}"
         return f"hf.co/{self.repo}:{self.quant}"
 
     @property
@@ -186,10 +189,13 @@ def _pick(models: Sequence[StoredModel], reference: HubReference) -> StoredModel
 
 def _only(models: Sequence[StoredModel], reference: HubReference) -> StoredModel:
     """The same, but what would be a choice is a question back. Raises BadRequest."""
-    labels = sorted({model.quant for model in models})
-    if reference.quant is None and reference.file is None and len(labels) > 1:
+    here = {model.files[0]: model.quant for model in models}
+    if reference.quant is None and reference.file is None and len(here) > 1:
+        labels = sorted(set(here.values()) - {NO_LABEL})
+        are_told_apart = len(labels) == len(here)
         raise BadRequest(
-            f"hf.co/{reference.repo} is here as {', '.join(labels)}", hint="say which: add :QUANT"
+            f"hf.co/{reference.repo} is here as {', '.join(labels if are_told_apart else here)}",
+            hint="say which: add " + (":QUANT" if are_told_apart else "/FILE"),
         )
     return _pick(models, reference)
 

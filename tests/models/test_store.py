@@ -208,6 +208,25 @@ def test_a_question_back_deletes_nothing(server: HubServer, hub: HuggingFaceHub,
     assert len(store.list()) == 2
 
 
+@pytest.mark.parametrize("names", [("a-Q8_0.gguf", "b-Q8_0.gguf"), ("a.gguf", "b.gguf")])
+def test_models_that_no_label_tells_apart_are_listed_and_removed_by_their_files(
+    server: HubServer, hub: HuggingFaceHub, store: Store, names: tuple[str, str]
+):
+    server.repos[REPO].clear()
+    for name in names:
+        server.add(REPO, name, DATA[: 1000 + len(server.repos[REPO])])
+    repository = hub.list_files(REPO)
+    for name in names:
+        store.fetch(hub, repository, choose_files(repository.listing, file=name), terms=FAST)
+    with pytest.raises(BadRequest, match=", ".join(names)) as asked:
+        store.remove(HubReference(REPO))
+    assert asked.value.hint == "say which: add /FILE"
+    assert len(store.list()) == 2
+    assert all("?" not in model.name for model in store.list())
+    assert store.remove(HubReference(REPO, file=names[1])) == 1001
+    assert [model.files for model in store.list()] == [names[:1]]
+
+
 def test_a_merged_model_is_served_and_an_adapter_is_not_whatever_they_are_called(
     server: HubServer, hub: HuggingFaceHub, store: Store
 ):

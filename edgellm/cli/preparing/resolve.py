@@ -22,6 +22,7 @@ from edgellm.errors import BadGGUF, BadRequest, EdgellmError, ModelNotFound
 from edgellm.files import path_of
 from edgellm.models import local
 from edgellm.models.names import (
+    NO_LABEL,
     CatalogReference,
     HubReference,
     ModelFiles,
@@ -245,7 +246,7 @@ def _remote_candidates(
     found, faults = [], []
     source = f"hf.co/{repository.repo}"
     for model, headers in zip(models, read_remote_headers(hub, models), strict=True):
-        label = None if model.quant == "?" else model.quant
+        label = None if model.quant == NO_LABEL else model.quant
         name = f"{source}:{label}" if label else source
         try:
             if isinstance(headers, BadGGUF):
