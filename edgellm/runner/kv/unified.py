@@ -191,21 +191,25 @@ class UnifiedMemory(SharedAnywhere):
         return None  # nobody is dropped for somebody who can't come in yet
 
     def _make_way(self, running: list[Sequence]) -> None:
-        """Whatever is idle and makes the next steps look further leaves, least recent first."""
+        """Whatever is idle and makes the next steps look further leaves, least recent first; of
+        those who have to, the longest, so that what is computed next lies together."""
         if not self.retained.by_id:
             return
         ahead = sum([min(s.n_reserved, s.n_pending + _AHEAD) for s in running])
         looked_at = self._cells.n_kv(ahead)
         if looked_at <= self._settled:
             return
-        least = self._cells.n_kv(ahead, only=[s.lease for s in running])
-        for kept in list(self.retained.by_id.values()):
+        kept = list(self.retained.by_id.values())
+        recent = [one.lease for one in reversed(kept)]
+        least, *with_recent = self._cells.n_kv_beside([s.lease for s in running], recent, ahead)
+        n_going = len([n for n in with_recent if n > least])
+        for one in sorted(kept[:n_going], key=lambda one: one.lease.length, reverse=True):
             if looked_at <= least:
                 break
-            if not self._limits.on_device and not self._save(kept):
+            if not self._limits.on_device and not self._save(one):
                 return  # it goes on in the next step
-            if self._spill and self._spill.is_saved(kept):
-                self._drop(kept)
+            if self._spill and self._spill.is_saved(one):
+                self._drop(one)
                 looked_at = self._cells.n_kv(ahead)
         self._settled = looked_at
 

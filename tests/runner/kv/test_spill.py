@@ -57,6 +57,22 @@ def test_whoever_is_in_nobodys_way_stays():
     assert len(house.scheduler.memory.retained) == 1
 
 
+@pytest.mark.parametrize(
+    ("lengths", "n_new", "stay"),
+    [
+        ((200, 230), 520, [230]),  # it is enough that the least recent goes
+        ((100, 600), 900, [100]),  # the last one has to, and then that is enough
+        ((100, 600, 80), 1000, []),
+    ],
+)
+def test_of_those_who_have_to_leave_the_longest_goes_first(lengths, n_new, stay):
+    house = House(limits(n_cells=4096))
+    house.run(*(text(5 + i, n - 1) for i, n in enumerate(lengths)), n_output=2)
+    house.ask(text(20, n_new), 5)
+    house.step()
+    assert [len(kept.tokens) for kept in house.scheduler.memory.retained.by_id.values()] == stay
+
+
 def test_what_left_comes_back_and_is_not_computed_again():
     house = House(limits())
     (first,) = house.run(text(5, 600))
