@@ -5,7 +5,8 @@ bad UTF-8, words after the end; and it gives up on nesting where the interpreter
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
@@ -26,6 +27,8 @@ _MAX_SHOWN = 40  # characters of a value that is refused
 _STEP = re.compile(r"[^.\[\]]+|\[[^]]*\]")  # of a field's path: a name, or an index in brackets
 _NO_CHOICE = re.compile(r"[Ii]nvalid enum value (.+)$")
 _EMPTY = re.compile(r"expected `(?:array|str|object)` of length >= 1$", re.IGNORECASE)
+_NO_INT = re.compile(r"[Ee]xpected `int\b.*, got `float`$")
+_WHOLE = re.compile(rb"(-?\d+)\.0+")
 _BOM = b"\xef\xbb\xbf"  # where editors of Windows begin a file
 
 
@@ -39,6 +42,8 @@ def decode(decoder: msgspec.json.Decoder[T], body: Bytes) -> T:
         words, _, where = str(error).partition(" - at ")
         match = _FIELD.search(where)
         outer, missing = match[1] if match else "", _MISSING.search(words)
+        if _NO_INT.search(words) and (body_with_ints := _with_ints(decoder.type, body)):
+            return decode(decoder, body_with_ints)
         if missing:
             field = f"{outer}.{missing[1]}" if outer else missing[1]
             raise BadRequest(f"{field}: is missing", param=field) from error
@@ -54,6 +59,37 @@ def decode(decoder: msgspec.json.Decoder[T], body: Bytes) -> T:
         raise BadRequest("the body is nested too deep") from error
 
 
+def _with_ints(kind: Any, body: Bytes) -> bytes | None:
+    """16.0 as 16, where the outermost object has such numbers: programs whose counts are floating
+    point write them so. llama-server, vLLM and Ollama read them, too."""
+    fields = _fields(kind, body)
+    whole = {name: found[1] for name, raw in fields.items() if (found := _WHOLE.fullmatch(raw))}
+    if not whole:
+        return None
+    return msgspec.json.encode({**fields, **{name: msgspec.Raw(n) for name, n in whole.items()}})
+
+
+def _fields(kind: Any, body: Bytes) -> Mapping[str, msgspec.Raw]:
+    """As they are written, those of the outermost object that this struct knows: of others there
+    may be more than there is memory for."""
+    found, names = _raw_decoder(kind)
+    given = found.decode(body)
+    raws = {name: getattr(given, field) for field, name in names.items()}
+    return {name: raw for name, raw in raws.items() if memoryview(raw).nbytes}
+
+
+@cache
+def _raw_decoder(kind: Any) -> tuple[msgspec.json.Decoder[Any], Mapping[str, str]]:
+    """And by which attribute each field of it is found."""
+    info = inspect.type_info(kind)
+    fields = info.fields if isinstance(info, inspect.StructType) else ()
+    names = {f"field_{i}": field.encode_name for i, field in enumerate(fields)}
+    struct = msgspec.defstruct(
+        "Fields", [(field, msgspec.Raw, msgspec.Raw()) for field in names], rename=names
+    )
+    return msgspec.json.Decoder(struct), names
+
+
 def _better(words: str, kind: Any, body: Bytes, param: str) -> str | None:
     """What msgspec leaves out: which values there are, or the one that was sent."""
     if _EMPTY.search(words):
@@ -64,7 +100,7 @@ def _better(words: str, kind: Any, body: Bytes, param: str) -> str | None:
             value for one in kinds if isinstance(one, inspect.LiteralType) for value in one.values
         ]
         return f"{_shown(no_choice[1])} is none of {', '.join(map(str, known))}" if known else None
-    return _out_of_range(kinds, body, param)
+    return _out_of_range(kinds, kind, body, param)
 
 
 def _kinds_at(kind: inspect.Type, steps: Sequence[str]) -> Iterator[inspect.Type]:
@@ -84,13 +120,14 @@ def _kinds_at(kind: inspect.Type, steps: Sequence[str]) -> Iterator[inspect.Type
         yield from _kinds_at(kind.item_type, steps[1:])
 
 
-def _out_of_range(kinds: Iterable[inspect.Type], body: Bytes, param: str) -> str | None:
+def _out_of_range(
+    kinds: Iterable[inspect.Type], outermost: Any, body: Bytes, param: str
+) -> str | None:
     """The value and its range, where a number of the outermost object is out of it, or is none."""
     number = next((t for t in kinds if isinstance(t, inspect.IntType | inspect.FloatType)), None)
     if number is None or number.le is None or len(_STEP.findall(param)) > 1:
         return None
-    given = msgspec.json.decode(body, type=dict[str, msgspec.Raw])[param]
-    value = _shown(raw_text(given, param))
+    value = _shown(raw_text(_fields(outermost, body)[param], param))
     words = "a number" if isinstance(number, inspect.FloatType) else "a whole number"
     low = f"above {number.gt}" if number.ge is None else f"from {number.ge}"
     return f"{value} is not {words} {low} to {number.le}"

@@ -1,5 +1,6 @@
 """What is done to a body stands between everybody's tokens: it takes little for what is refused."""
 
+import contextlib
 import tracemalloc
 
 import pytest
@@ -84,6 +85,30 @@ def test_no_range_is_told_of_a_number_that_has_none():
         read_chat(b'{"model":"m",%b,"keep_alive":true}' % MESSAGES, "")
     assert "None" not in str(told.value)
     assert "expected" in str(told.value)
+
+
+def test_a_whole_number_may_be_written_with_a_fraction_of_nothing():
+    given = b'"max_tokens":16.0,"top_k":5.00,"speculative.n_max":2.0,"temperature":1.0,"x":[3.5]'
+    params = chat_request(b"{%b,%b}" % (MESSAGES, given), "m").params
+    assert (params.max_tokens, params.sampling.top_k, params.n_draft_max) == (16, 5, 2)
+    for number in (b"1.5", b"1e2", b"-7.0"):
+        told = refused(b'{%b,"max_tokens":%b}' % (MESSAGES, number))
+        value = number.decode().removesuffix(".0")
+        assert told == f"max_tokens: {value} is not a whole number from -1 to 2147483647"
+    assert refused(b'{"messages":3.0}') == "messages: expected `array`, got `float`"
+
+
+@pytest.mark.parametrize("number", [b"-5", b"5.5", b"5.0"])
+def test_of_fields_that_nobody_knows_nothing_is_kept(number):
+    unknown = b",".join(b'"%x":1' % i for i in range(100_000))
+    body = b'{%b,"top_k":%b,%b}' % (MESSAGES, number, unknown)
+
+    def read():
+        with contextlib.suppress(BadRequest):
+            chat_request(body, "m")
+
+    read()  # what is kept for the next time is none of this one's
+    assert peak_bytes(read) < N // 4
 
 
 def test_what_is_no_json_at_all_is_told_as_what_it_is():
