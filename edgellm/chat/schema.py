@@ -144,8 +144,16 @@ def _closed(schema: Any) -> Any:
         return schema
     closed = {key: _closed_inside(key, value) for key, value in schema.items()}
     if isinstance(schema.get("properties"), dict) and not any(k in schema for k in _APPLICATORS):
+        closed["properties"] = {**closed["properties"], **_only_required(schema)}
         closed["additionalProperties"] = False
     return closed
+
+
+def _only_required(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Properties that hand-written schemas require and say nothing more of: any value will do."""
+    required, named = schema.get("required"), schema["properties"]
+    names = required if isinstance(required, list) else ()
+    return {name: {} for name in names if isinstance(name, str) and name not in named}
 
 
 def _closed_inside(keyword: str, value: Any) -> Any:

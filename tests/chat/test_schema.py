@@ -20,6 +20,13 @@ def test_objects_are_closed_at_every_depth():
         assert place["additionalProperties"] is False
 
 
+def test_what_is_required_and_described_nowhere_may_be_anything():
+    inner = {"properties": {"x": {"type": "string"}}, "required": ["x", "y"]}
+    found = closed(properties={"a": inner}, required=["a", "q"])
+    assert found["properties"]["q"] == {}
+    assert found["properties"]["a"]["properties"] == {"x": {"type": "string"}, "y": {}}
+
+
 def test_an_object_that_says_what_else_it_takes_keeps_its_word():
     found = closed(properties={"a": {"properties": {}, "additionalProperties": True}})
     assert found["properties"]["a"]["additionalProperties"] is True
