@@ -2,7 +2,8 @@
 
 It refuses keywords that it doesn't know. Some of them say nothing by their value, and a format that
 nobody knows is a remark (JSON Schema, Validation, 7.2.1): Pydantic writes `path`, `binary` and
-`password`, others `uniqueItems: false`.
+`password`, others `uniqueItems: false`. It stops at the name of a dialect that it hasn't heard of,
+and at bounds as wide as a double or 64 bits, which .NET and Java write where they mean any number.
 """
 
 import json
@@ -25,6 +26,14 @@ _SAY_NOTHING: Mapping[str, tuple[Any, ...]] = {
     "dependentRequired": ({},),
     "dependentSchemas": ({},),
 }
+# The dialects that it knows (its crate `referencing`), with or without a "#" at the end.
+_DIALECTS = frozenset({
+    "http://json-schema.org/draft-04/schema", "http://json-schema.org/draft-06/schema",
+    "http://json-schema.org/draft-07/schema", "https://json-schema.org/draft/2019-09/schema",
+    "https://json-schema.org/draft/2020-12/schema",
+})  # fmt: skip
+_BOUNDS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
+_WIDEST = 2**63 - 1
 _OF_SCHEMAS_BY_NAME = ("properties", "patternProperties", "$defs", "definitions")
 _OF_SCHEMAS = frozenset({
     "allOf", "anyOf", "oneOf", "not", "if", "then", "else", "items", "prefixItems", "contains",
@@ -35,7 +44,13 @@ _JSON_RULE = re.compile(r"r_\d+: %json (?=\{)")  # the whole of a rule: a litera
 
 def binding(schema: Any) -> Any:
     """What of a schema binds."""
-    return _rewritten(schema, _without_remarks)
+    return _rewritten(schema, lambda one: _without(one, _is_remark))
+
+
+def lenient(schema: Any) -> Any:
+    """The same for whoever lets llguidance pass over keywords: without what it stops at all the
+    same."""
+    return _rewritten(schema, lambda one: _without(one, _is_stop))
 
 
 def without_unread(grammar: str, is_read: IsRead) -> str:
@@ -55,11 +70,19 @@ def _line_without(line: str, is_read: IsRead) -> str:
     return f"{line[: found.end()]}{json.dumps(read)}{line[end:]}"
 
 
-def _without_remarks(schema: Schema) -> Schema:
-    return {key: value for key, value in schema.items() if not _is_remark(key, value)}
+def _without(schema: Schema, is_left_out: Callable[[str, Any], bool]) -> Schema:
+    return {key: value for key, value in schema.items() if not is_left_out(key, value)}
+
+
+def _is_stop(key: str, value: Any) -> bool:
+    if key == "$schema":
+        return not (isinstance(value, str) and value.removesuffix("#") in _DIALECTS)
+    return key in _BOUNDS and isinstance(value, int | float) and abs(value) >= _WIDEST
 
 
 def _is_remark(key: str, value: Any) -> bool:
+    if _is_stop(key, value):
+        return True
     if key == "format":
         return isinstance(value, str) and value not in FORMATS
     return any(value == one and type(value) is type(one) for one in _SAY_NOTHING.get(key, ()))

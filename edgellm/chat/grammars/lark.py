@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from edgellm.chat.grammars.json_schema import binding
+from edgellm.chat.grammars.json_schema import binding, lenient
 from edgellm.chat.messages import Lark
 
 # A model's own spacing, or none: free white space lets a small model write nothing else.
@@ -48,7 +48,7 @@ class Rules:
         if is_strict:
             bound = {**binding(schema), "x-guidance": SPACING}
         else:
-            bound = {**schema, "x-guidance": SPACING | {"lenient": True}}
+            bound = {**lenient(schema), "x-guidance": SPACING | {"lenient": True}}
         return self.add(f"%json {json.dumps(bound)} // {whose}")
 
     def either(self, bodies: Iterable[str]) -> str:

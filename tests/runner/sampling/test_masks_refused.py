@@ -63,6 +63,29 @@ def test_what_binds_nothing_in_a_schema_is_passed_over(masks, schema, good):
 
 
 @pytest.mark.parametrize(
+    "said",
+    [
+        {"$schema": "http://json-schema.org/schema#"},
+        {"$schema": "https://json-schema.org/draft-07/schema#"},
+        {"$schema": "http://json-schema.org/draft-07/schema#"},
+        {"$schema": 7},
+        {"minimum": -(2**63), "maximum": 2**63 - 1},
+        {"minimum": 0, "maximum": 2**64 - 1},
+        {"exclusiveMinimum": -1.7976931348623157e308, "exclusiveMaximum": 3.4028235e38},
+    ],
+)
+@pytest.mark.parametrize("kind", ["integer", "number"])
+@pytest.mark.parametrize("is_strict", [True, False])
+def test_an_unknown_dialect_and_the_widest_bounds_bind_nothing(masks, said, kind, is_strict):
+    schema = {**said, "type": "object", "properties": {"a": {**said, "type": kind}}}
+    rules = Rules()
+    mask = masks.compile(rules.starting(rules.json(schema, "x", is_strict=is_strict)))
+    assert PLAIN.allows(mask, '{"a": 5}')
+    assert PLAIN.may_end(mask)
+    assert PLAIN.allows(masks.compile(JSONSchema(json.dumps(schema))), '{"a":5}')
+
+
+@pytest.mark.parametrize(
     "pattern", [r"^(?!a).*$", r"\bfoo\b", r"(a)\1", "a^b", "a{", "[^]", "(?>a)", r"\cA", "[a-z"]
 )
 def test_a_tools_pattern_that_is_not_read_binds_nothing_and_the_others_do(masks, pattern):
