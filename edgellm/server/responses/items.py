@@ -3,6 +3,9 @@
 There a turn of the model is several items: its thoughts, its text, its calls. Here it is one
 message, as templates want it: some refuse two of the model's in a row. Items that have an id only
 (`item_reference`) name what a server would have kept, and this one keeps nothing.
+
+Codex hands one agent's words to another as an `agent_message`. What it calls `encrypted_content`
+there is what the model wrote, as only OpenAI's servers would have locked it.
 """
 
 from collections.abc import Sequence
@@ -24,6 +27,7 @@ class Part(msgspec.Struct):
     type: Name
     text: str | None = None
     refusal: str | None = None
+    encrypted_content: str | None = None
     image_url: ImageURL | str | None = None
 
 
@@ -72,6 +76,9 @@ class _Talk:
         match item.type or "message":
             case "message":
                 self._message(item, where)
+            case "agent_message":
+                self._end_turn()
+                self._messages.append(Message("user", self._text(item.content, f"{where}.content")))
             case "reasoning":
                 self._reasoning(item, where)
             case "function_call":
@@ -139,6 +146,8 @@ class _Talk:
             return self._gallery.add(part.image_url, where)
         if part.type == "refusal" and part.refusal is not None:
             return part.refusal
+        if part.type == "encrypted_content" and part.encrypted_content is not None:
+            return part.encrypted_content
         raise BadRequest(
             f"{where}: a part of type {part.type[:40]!r} is not served, only input_text, and "
             "input_image with an image_url",

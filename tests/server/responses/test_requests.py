@@ -46,6 +46,17 @@ def test_a_text_is_the_users_and_instructions_go_before():
     assert chat.messages == (Message("system", "Be brief."), Message("user", "Hi"))
 
 
+def test_what_another_agent_says_is_the_users():
+    words = {"type": "input_text", "text": "Message Type: NEW_TASK\nPayload:\n"}
+    task = {"type": "encrypted_content", "encrypted_content": "Count the files."}
+    told = {"type": "agent_message", "id": "amsg_0", "author": "/root", "recipient": "/root/child"}
+    found = messages(said("assistant", "a", "output_text"), told | {"content": [words, task]})
+    assert found == (
+        Message("assistant", "a"),
+        Message("user", "Message Type: NEW_TASK\nPayload:\nCount the files."),
+    )
+
+
 def test_messages_are_read_in_all_their_shapes():
     found = messages(
         {"role": "developer", "content": "Be brief."},
