@@ -42,6 +42,7 @@ from edgellm.models.names import (
     choose_files,
     group_files,
     quant_label,
+    shard_names,
     sidecar_kind,
 )
 from edgellm.values import frozen
@@ -130,19 +131,20 @@ class Store:
         """
         if model.missing:
             raise ModelNotFound(f"the hub lacks {', '.join(model.missing)}")
-        files = (*model.files, *beside)
+        files = (*beside, *model.files)  # so a model that is whole has what goes beside it
         folder = RepoFolder(self.root, repository.repo)
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
             missing = [file for file in files if not folder.holds(repository.commit, file)]
             check_space(folder.path, sum(_missing_bytes(folder, file) for file in missing))
-            _download_all(hub, folder, missing, terms, progress)
-            links = [folder.link(repository.commit, file, self._ways) for file in files]
+            for file in _download_each(hub, folder, files, missing, terms, progress):
+                # at once: `remove` finds by its link what is here of a download that breaks off
+                folder.link(repository.commit, file, self._ways)
             if repository.revision != repository.commit:
                 folder.write_ref(repository.revision, repository.commit)
         except OSError as error:
             raise storage_error(error, self.root) from error
-        return links[0]
+        return folder.place(repository.commit, model.files[0])
 
     def places(self, reference: HubReference) -> tuple[Path, ...]:
         """What `remove` takes out of the commits' snapshots: nothing of a model that isn't here.
@@ -151,7 +153,7 @@ class Store:
         """
         folder = RepoFolder(self.root, reference.repo)
         with contextlib.suppress(ModelNotFound):
-            files = _only([*_models(folder)], reference).files
+            files = _doomed(folder, reference)
             return tuple(snap / file for snap in folder.snapshots() for file in files)
         return ()
 
@@ -163,13 +165,7 @@ class Store:
         """
         folder = RepoFolder(self.root, reference.repo)
         try:
-            try:  # what asks a question back must not have deleted anything
-                files = set(_only([*_models(folder)], reference).files)
-            except ModelNotFound:
-                freed = _remove_partials(folder, reference)
-                if freed:
-                    return freed
-                raise
+            files = _doomed(folder, reference)  # who asks a question back has deleted nothing
             return _remove_partials(folder, reference) + folder.unlink(files)
         except OSError as error:
             raise storage_error(error, self.root) from error
@@ -200,21 +196,50 @@ def _only(models: Sequence[StoredModel], reference: HubReference) -> StoredModel
     return _pick(models, reference)
 
 
-def _download_all(
-    hub: Hub, folder: RepoFolder, files: Sequence[RepoFile], terms: Terms, progress: Progress
-) -> None:
-    total_bytes, before_bytes = sum(file.size_bytes for file in files), 0
+def _doomed(folder: RepoFolder, reference: HubReference) -> set[str]:
+    """The files that `remove` takes out of every snapshot. Raises ModelNotFound, BadRequest."""
+    files = {path for parts in _broken_off(folder, reference) for path in parts}
+    try:
+        files.update(_only([*_models(folder)], reference).files)
+    except ModelNotFound:
+        if not files and not any(_partials_of(folder, reference)):
+            raise
+    return files
+
+
+def _broken_off(folder: RepoFolder, reference: HubReference) -> Iterator[tuple[str, ...]]:
+    """The parts that are here of split models that aren't whole."""
+    for snapshot in folder.snapshots():
+        for model in group_files(files_of(snapshot)).models:
+            parts = tuple(file.path for file in model.files)
+            is_meant = reference.file is None or reference.file in (*parts, *model.missing)
+            if model.missing and is_meant and reference.quant in (None, model.quant):
+                yield parts
+
+
+def _download_each(
+    hub: Hub,
+    folder: RepoFolder,
+    files: Sequence[RepoFile],
+    missing: Sequence[RepoFile],
+    terms: Terms,
+    progress: Progress,
+) -> Iterator[RepoFile]:
+    """Each file when it is here. Progress counts the missing ones."""
+    total_bytes, before_bytes = sum(file.size_bytes for file in missing), 0
 
     def all_together(done: int, _: int, rate: float | None) -> None:
         progress(before_bytes + done, total_bytes, rate)
 
     for file in files:
-        digest = Digest.of(file)
-        blob = folder.blob(digest)
-        if not is_complete(blob, digest):
-            download(hub, file, blob, folder.lock(digest.hex), terms, all_together)
-        before_bytes += file.size_bytes
-        progress(before_bytes, total_bytes, None)
+        if file in missing:
+            digest = Digest.of(file)
+            blob = folder.blob(digest)
+            if not is_complete(blob, digest):
+                download(hub, file, blob, folder.lock(digest.hex), terms, all_together)
+            before_bytes += file.size_bytes
+            progress(before_bytes, total_bytes, None)
+        yield file
 
 
 def _models(folder: RepoFolder, revision: str | None = None) -> Iterator[StoredModel]:
@@ -250,13 +275,16 @@ def _partials(folder: RepoFolder) -> Iterator[PartialDownload]:
             yield PartialDownload(folder.repo, entry.file, done, entry.size_bytes, path)
 
 
+def _partials_of(folder: RepoFolder, reference: HubReference) -> Iterator[PartialDownload]:
+    for part in _partials(folder):
+        is_meant = reference.file is None or reference.file in shard_names(part.file)
+        if is_meant and reference.quant in (None, quant_label(part.file)):
+            yield part
+
+
 def _remove_partials(folder: RepoFolder, reference: HubReference) -> int:
     freed = 0
-    for part in _partials(folder):
-        if reference.file not in (None, part.file):
-            continue
-        if reference.quant not in (None, quant_label(part.file)):
-            continue
+    for part in _partials_of(folder, reference):
         with locked(folder.lock(part.path.name.removesuffix(SUFFIX)), on_wait=_refuse_running):
             part.path.unlink(missing_ok=True)
             journal_of(part.path).unlink(missing_ok=True)

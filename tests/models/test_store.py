@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from gguf_files import gguf_bytes, llama_bytes
-from hub_server import Cut, HubServer, Status
+from hub_server import Cut, HubServer, NoRanges, Status
 from store_runs import (
     DATA,
     FAST,
@@ -188,6 +188,54 @@ def test_a_broken_off_download_can_be_removed(server: HubServer, hub: HuggingFac
     assert store.remove(HubReference(REPO, "Q8_0")) > 0
     assert store.partials() == ()
     assert leftovers(store) == []
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        HubReference(REPO, "Q4_K_M"),
+        HubReference(REPO),
+        HubReference(REPO, file="big-Q4_K_M-00001-of-00003.gguf"),
+    ],
+)
+@pytest.mark.parametrize("has_part", [True, False])
+def test_of_a_broken_off_split_model_the_whole_parts_are_removed_too(
+    server: HubServer, hub: HuggingFaceHub, store: Store, reference: HubReference, has_part: bool
+):
+    for number in (1, 2, 3):
+        server.add(REPO, f"big-Q4_K_M-{number:05}-of-00003.gguf", DATA[number:])
+    server.faults.extend([NoRanges(), Cut(100_000), *[Status(503)] * 3])
+    with pytest.raises(NetworkError):
+        fetch(store, hub, "Q4_K_M")
+    (part,) = store.partials()
+    if not has_part:  # as after a kill between two files
+        part.path.unlink()
+        (part.path.parent / f"{part.path.name}.json").unlink()
+    assert store.remove(reference) == len(DATA) - 1 + (part.done_bytes if has_part else 0)
+    blobs = store.root / f"models--{REPO.replace('/', '--')}" / "blobs"
+    assert [*blobs.iterdir()] == []
+    with pytest.raises(ModelNotFound):
+        store.remove(HubReference(REPO, "Q8_0"))
+
+
+def test_a_model_is_not_whole_before_its_projector_is(
+    server: HubServer, hub: HuggingFaceHub, store: Store
+):
+    server.add(REPO, "mmproj-F16.gguf", DATA[:300_000])
+    repository, model = look(hub)
+    beside = [repository.listing.sidecars[0].file]
+    server.faults.extend([Cut(100_000), *[Status(503)] * 3])
+    with pytest.raises(NetworkError):
+        store.fetch(hub, repository, model, beside=beside, terms=FAST)
+    assert store.list() == ()
+    assert [part.file for part in store.partials()] == ["mmproj-F16.gguf"]
+    server.faults.extend([NoRanges(), Cut(100_000), *[Status(503)] * 3])
+    with pytest.raises(NetworkError):
+        store.fetch(hub, repository, model, beside=beside, terms=FAST)
+    assert store.list() == ()
+    path = store.fetch(hub, repository, model, beside=beside, terms=FAST)
+    assert path.read_bytes() == DATA
+    assert path.with_name("mmproj-F16.gguf").read_bytes() == DATA[:300_000]
 
 
 def test_a_question_back_deletes_nothing(server: HubServer, hub: HuggingFaceHub, store: Store):
