@@ -93,9 +93,10 @@ def loaded(served: Served) -> Card:
     )
 
 
-def shown(served: Served) -> Shown:
+def shown(served: Served, asked_for: str) -> Shown:
     """Its parameters are those that clients look for: how long a conversation may be, and where an
-    answer ends."""
+    answer ends. VS Code calls a model by its `general.basename`: as in Ollama, that is the name by
+    which it was asked for."""
     parameters = [f"{'num_ctx':<30} {served.engine.plan.n_ctx_seq}"]
     parameters += [f"{'stop':<30} {encode(word).decode()}" for word in served.template.stop]
     lines = [
@@ -108,7 +109,10 @@ def shown(served: Served) -> Shown:
         template=served.template.source,
         license=(served.spec.license if served.spec else None) or UNSET,
         details=_details(served),
-        model_info=_info(served.spec) if served.spec else {},
+        model_info={
+            "general.basename": asked_for or served.name,
+            **(_info(served.spec) if served.spec else {}),
+        },
         capabilities=capabilities(served),
         modified_at=_modified_at(served),
     )

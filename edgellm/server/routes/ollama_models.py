@@ -70,7 +70,8 @@ async def ps(request: Request) -> Response:
 
 
 async def show(request: Request) -> Response:
-    return json_response(shown_card(any_model(request, read_name(await body_of(request)).asked)))
+    name = read_name(await body_of(request)).asked
+    return json_response(shown_card(any_model(request, name), name))
 
 
 async def pull(request: Request) -> Response:

@@ -299,9 +299,17 @@ def test_a_model_is_shown(client, http):
     assert shown.parameters.splitlines()[0].split() == ["num_ctx", "512"]
     assert shown.modelfile.splitlines()[:2] == ["FROM tiny-q8_0.gguf", "PARAMETER num_ctx 512"]
     assert 'stop "\\nuser:"' in shown.modelfile
-    assert shown.modelinfo == {}
+    assert shown.modelinfo == {"general.basename": "tiny"}
     assert shown.capabilities == ["completion", "tools"]
     assert http.post("/api/show", json={"name": "tiny"}).json()["template"] == shown.template
+
+
+@pytest.mark.parametrize(
+    ("body", "name"), [({"model": "tiny:latest"}, "tiny:latest"), ({}, "tiny")]
+)
+def test_the_name_that_is_shown_is_the_one_that_was_asked_for(http, body, name):
+    """VS Code lists a model under it, and without one under "undefined"."""
+    assert http.post("/api/show", json=body).json()["model_info"]["general.basename"] == name
 
 
 def test_what_is_done_on_the_command_line_is_refused_with_its_command(client):
