@@ -204,7 +204,23 @@ def _doomed(folder: RepoFolder, reference: HubReference) -> set[str]:
     except ModelNotFound:
         if not files and not any(_partials_of(folder, reference)):
             raise
-    return files
+    return files | _projectors_without(folder, files)
+
+
+def _projectors_without(folder: RepoFolder, gone: set[str]) -> set[str]:
+    """Those that no model here sees through when these files are gone: `list` tells of none, so
+    nobody would ever remove them."""
+    there, used, needed = set[str](), set[str](), set[str]()
+    some_stay = False
+    for snapshot in folder.snapshots():
+        listing = group_files(files_of(snapshot))
+        there.update(side.file.path for side in listing.sidecars if side.kind == "projector")
+        for model in listing.models:
+            path = model.files[0].path
+            some_stay |= path not in gone
+            if projector := listing.projector(path):
+                (used if path in gone else needed).add(projector.path)
+    return (used if some_stay else there) - needed
 
 
 def _broken_off(folder: RepoFolder, reference: HubReference) -> Iterator[tuple[str, ...]]:

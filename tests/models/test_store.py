@@ -238,6 +238,27 @@ def test_a_model_is_not_whole_before_its_projector_is(
     assert path.with_name("mmproj-F16.gguf").read_bytes() == DATA[:300_000]
 
 
+def test_a_projector_goes_with_the_last_model_that_sees_through_it(
+    server: HubServer, hub: HuggingFaceHub, store: Store
+):
+    server.add(REPO, "tiny-Q4_0.gguf", DATA[:1000])
+    server.add(REPO, "mmproj-F16.gguf", DATA[:300_000])
+    for quant in ("Q8_0", "Q4_0"):
+        repository, model = look(hub, quant)
+        path = store.fetch(
+            hub, repository, model, beside=[repository.listing.sidecars[0].file], terms=FAST
+        )
+    other = path.with_name("mmproj-BF16.gguf")  # somebody else's wish, while a model is here
+    other.write_bytes(b"theirs")
+    assert path.with_name("mmproj-F16.gguf") not in store.places(HubReference(REPO, "Q8_0"))
+    assert store.remove(HubReference(REPO, "Q8_0")) == len(DATA)
+    assert path.with_name("mmproj-F16.gguf").exists()
+    assert other.exists()
+    assert path.with_name("mmproj-F16.gguf") in store.places(HubReference(REPO))
+    assert store.remove(HubReference(REPO)) == 1000 + 300_000 + len(b"theirs")
+    assert not [*(store.root / f"models--{REPO.replace('/', '--')}" / "snapshots").iterdir()]
+
+
 def test_a_question_back_deletes_nothing(server: HubServer, hub: HuggingFaceHub, store: Store):
     server.add(REPO, "tiny-Q4_0.gguf", DATA[:1000])
     server.add(REPO, "tiny-Q6_K.gguf", DATA[:400_000])
