@@ -349,6 +349,10 @@ def _with_file(listing: Listing, path: str) -> ModelFiles:
     for model in listing.models:
         if any(file.path == path for file in model.files):
             return model
+    if any(side.file.path == path and side.kind == "projector" for side in listing.sidecars):
+        raise ModelNotFound(
+            f"{path} is a projector, no model", hint="pull a model of its repository: it comes along"
+        )
     raise ModelNotFound(f"the repository has no model {path}", hint="edgellm show lists its files")
 
 

@@ -344,6 +344,12 @@ def test_a_file_named_in_full_is_taken_with_all_its_parts():
         choose_files(found, file="c.gguf")
 
 
+def test_a_projector_that_is_named_is_told_to_come_with_a_model():
+    with pytest.raises(ModelNotFound, match="is a projector") as raised:
+        choose_files(listing("m-Q8_0.gguf", "mmproj-F16.gguf"), file="mmproj-F16.gguf")
+    assert "comes along" in raised.value.hint
+
+
 def test_a_missing_label_lists_those_that_are_there():
     with pytest.raises(ModelNotFound) as raised:
         choose_files(listing("m-Q8_0.gguf", "m-F16.gguf"), "Q2_K")

@@ -39,10 +39,13 @@ class _Listed:
     modified_at_s: float | None = None
 
     def cells(self) -> tuple[str, str, str]:
+        from edgellm.models.names import sidecar_kind
+
         size = format_bytes(self.size_bytes)
         if self.done_bytes < self.size_bytes:
             done = format_bytes(self.done_bytes)
-            return self.name, f"{done} of {size}", "not whole: pull it again"
+            what = "its model" if sidecar_kind(self.name) == "projector" else "it"
+            return self.name, f"{done} of {size}", f"not whole: pull {what} again"
         if self.modified_at_s is None:
             return self.name, size, "ships with edgellm"
         when = datetime.fromtimestamp(self.modified_at_s).strftime("%Y-%m-%d %H:%M")

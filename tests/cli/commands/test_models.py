@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import pytest
@@ -5,8 +6,9 @@ from cli.serving.announcing import announced, http_server
 from server.server_fakes import FakeEngine, live_server, served
 from server.server_fakes import plan as any_plan
 
-from edgellm.cli.commands.models import rm
+from edgellm.cli.commands.models import list_models, rm
 from edgellm.errors import BadRequest
+from edgellm.models.fetching.journal import journal_of
 
 MODEL = "org/repo:Q8_0"
 NOBODY = "127.0.0.1:9"
@@ -83,3 +85,17 @@ def test_a_file_that_helps_one_that_is_served_stays(downloaded, role):
     ):
         rm(MODEL)
     assert refused.value.hint == f"edgellm stop --host {live.url}"
+
+
+def test_of_a_projector_that_is_not_whole_its_model_is_to_be_pulled(downloaded, capsys):
+    for name, file in (("a", "m-Q4_0.gguf"), ("b", "mmproj-F16.gguf")):
+        part = downloaded / "blobs" / f"{name}.edgellm.part"
+        part.write_bytes(bytes(10))
+        entry = {"file": file, "size_bytes": 1000, "synced_bytes": 0, "boot_id": None}
+        journal_of(part).write_text(json.dumps(entry))
+    list_models()
+    lines = [line for line in capsys.readouterr().out.splitlines() if "not whole" in line]
+    assert [line.split("  ")[-1] for line in lines] == [
+        "not whole: pull it again",
+        "not whole: pull its model again",
+    ]
