@@ -111,7 +111,7 @@ def shown(served: Served, asked_for: str) -> Shown:
         details=_details(served),
         model_info={
             "general.basename": asked_for or served.name,
-            **(_info(served.spec) if served.spec else {}),
+            **(_info(served.spec, served.engine.plan.n_ctx_seq) if served.spec else {}),
         },
         capabilities=capabilities(served),
         modified_at=_modified_at(served),
@@ -162,13 +162,14 @@ def _details(served: Served) -> Details:
     )
 
 
-def _info(spec: ModelSpec) -> dict[str, Any]:
-    """The GGUF keys of what is kept of its header."""
+def _info(spec: ModelSpec, n_ctx: int) -> dict[str, Any]:
+    """The GGUF keys of what is kept of its header. But for the context: agents fill what they read
+    here, and no request can make it longer than it is served. llama-server tells that one, too."""
     arch = spec.architecture
     told: dict[str, Any] = {
         "general.architecture": arch,
         "general.parameter_count": spec.n_params,
-        f"{arch}.context_length": spec.n_ctx_train,
+        f"{arch}.context_length": n_ctx,
         f"{arch}.embedding_length": spec.n_embd,
         f"{arch}.block_count": spec.n_layers,
         f"{arch}.feed_forward_length": spec.n_ff,

@@ -7,6 +7,7 @@ from dataclasses import replace
 import httpx2
 import ollama
 import pytest
+from selector_specs import dense
 from server.server_fakes import HANG, FakeEngine, live_server, plan, scraped, served, words
 
 from edgellm.chat.events import Failed, TextDelta
@@ -310,6 +311,15 @@ def test_a_model_is_shown(client, http):
 def test_the_name_that_is_shown_is_the_one_that_was_asked_for(http, body, name):
     """VS Code lists a model under it, and without one under "undefined"."""
     assert http.post("/api/show", json=body).json()["model_info"]["general.basename"] == name
+
+
+def test_the_context_that_is_shown_is_the_one_that_is_served():
+    """VS Code and others send as much as they find here."""
+    model = served("tiny", spec=dense())
+    with live_server(model) as live, ollama.Client(live.url) as client:
+        shown, [running] = client.show("tiny"), client.ps().models
+    told = shown.modelinfo[f"{shown.modelinfo['general.architecture']}.context_length"]
+    assert told == running.context_length == model.engine.plan.n_ctx_seq < model.spec.n_ctx_train
 
 
 def test_what_is_done_on_the_command_line_is_refused_with_its_command(client):
