@@ -97,7 +97,7 @@ class _Body(msgspec.Struct, kw_only=True):
 
     def params(self, options: Options, pictures: Pictures | None) -> GenerateParams:
         """Raises BadRequest."""
-        if self.top_logprobs is not None and not self.logprobs:
+        if self.top_logprobs and not self.logprobs:
             raise BadRequest("top_logprobs needs logprobs: true", param="top_logprobs")
         return GenerateParams(
             sampling=options.sampling_params(),

@@ -114,7 +114,7 @@ def _check(body: ChatBody) -> None:
             hint="send a finished prompt to /v1/completions",
             param="chat_template",
         )
-    if body.top_logprobs is not None and not body.logprobs:
+    if body.top_logprobs and not body.logprobs:
         raise BadRequest("top_logprobs needs logprobs: true", param="top_logprobs")
 
 

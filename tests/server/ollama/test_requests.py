@@ -143,6 +143,10 @@ def test_messages_keep_thoughts_calls_and_results():
     )  # fmt: skip
 
 
+def test_no_rivals_of_no_tokens_ask_for_nothing():
+    assert chat(top_logprobs=0, logprobs=False).asked.params.logprobs is None
+
+
 def test_a_tool_needs_no_type():
     function = {"name": "look", "description": "Looks.", "parameters": {"type": "object"}}
     offered = [{"function": function}, {"type": "function", "function": function | {"name": "x"}}]
