@@ -32,6 +32,7 @@ _TOOL_NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
 class Part(msgspec.Struct):
     type: Name
     text: str | None = None
+    refusal: str | None = None  # of an assistant's
     image_url: ImageURL | str | None = None  # some clients send the URL itself
 
 
@@ -119,6 +120,8 @@ def message(i: int, given: ChatMessage, gallery: Gallery) -> Message:
 def _written(part: Part, where: str, gallery: Gallery) -> str:
     if part.type == "image_url" and part.image_url is not None:
         return gallery.add(part.image_url, where)
+    if part.type == "refusal" and part.refusal is not None:
+        return part.refusal
     if part.type != "text" or part.text is None:
         raise BadRequest(
             f"{where}: a part of type {part.type[:40]!r} is not served, only text and image_url",

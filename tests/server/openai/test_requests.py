@@ -96,6 +96,16 @@ def test_text_parts_are_joined():
     assert request.messages == (Message("system", "ab", "Ann"),)
 
 
+def test_what_the_assistant_has_refused_is_its_text():
+    said = [{"type": "text", "text": "No"}, {"type": "refusal", "refusal": ", never."}]
+    request = chat(messages=[{"role": "assistant", "content": said}])
+    assert request.messages == (Message("assistant", "No, never."),)
+
+
+def test_no_rivals_of_no_tokens_ask_for_nothing():
+    assert chat(top_logprobs=0, logprobs=False).params.logprobs is None
+
+
 def test_an_assistant_message_may_be_empty():
     request = chat(messages=[{"role": "assistant", "content": None}])
     assert request.messages == (Message("assistant", ""),)
