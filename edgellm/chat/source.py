@@ -114,6 +114,12 @@ class Source:
             raise Broken(f"not {literals}")
         return found
 
+    def ends_with(self, mark: str) -> Waiting[None]:
+        """Takes a mark that comes next, and where the text ends in the midst of it, what there is:
+        an answer may be cut there, and half a mark is no text."""
+        if not (yield from self.accepts(mark)) and _grows_from(self.rest(), mark):
+            self.take(len(self.rest()))
+
     def is_followed_by(self, *literals: str) -> Waiting[bool]:
         """Whether a little white space and then one of `literals`, or nothing more, comes next; at
         the text's end also where one has begun. Takes nothing."""

@@ -21,7 +21,7 @@ def read(source: Source, calls: Calls, start: str) -> Reading[None]:
     yield from source.skip()
     yield from read_all(source, calls)
     yield from source.skip()
-    yield from source.accepts(_CLOSE)
+    yield from source.ends_with(_CLOSE)
     source.mark()
 
 

@@ -82,6 +82,16 @@ def test_after_a_broken_call_the_next_one_is_still_heard():
     assert calls == [("id1", "clock", "{}")]
 
 
+@pytest.mark.parametrize("name", ["hermes", "generic"])
+def test_half_of_the_mark_behind_a_call_is_no_text(name):
+    call, end = '<tool_call>\n{"name": "clock", "arguments": {}}', "\n</tool_call>"
+    for n in range(len(end) + 1):
+        told = heard_every_way(BY_NAME[name], call + end[:n], reason="length")
+        assert told == ("", "", [("id1", "clock", "{}")], "length")
+    told = heard_every_way(BY_NAME[name], f"{call}\n</tool>")
+    assert told == ("</tool>", "", [("id1", "clock", "{}")], "tool_calls")
+
+
 def test_arguments_that_break_off_go_on_as_text():
     text = '<tool_call>{"name": "weather", "arguments": {"city": ]}} and more'
     said_text, _, calls, _ = heard_every_way(BY_NAME["hermes"], text)
