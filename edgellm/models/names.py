@@ -351,7 +351,8 @@ def _with_file(listing: Listing, path: str) -> ModelFiles:
             return model
     if any(side.file.path == path and side.kind == "projector" for side in listing.sidecars):
         raise ModelNotFound(
-            f"{path} is a projector, no model", hint="pull a model of its repository: it comes along"
+            f"{path} is a projector, no model",
+            hint="pull a model of its repository: it comes along",
         )
     raise ModelNotFound(f"the repository has no model {path}", hint="edgellm show lists its files")
 

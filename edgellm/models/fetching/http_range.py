@@ -11,7 +11,7 @@ from typing import Final
 
 import httpx2
 
-from edgellm.errors import ModelNotFound, NetworkError, TransientError
+from edgellm.errors import ConfigError, ModelNotFound, NetworkError, TransientError
 
 _MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -22,7 +22,7 @@ class RangeClient:
     def __init__(self, endpoint: str, token: str | None, stall_timeout_s: float) -> None:
         self._origin = httpx2.URL(endpoint).origin if endpoint else None
         self._token = token
-        self._client = httpx2.Client(timeout=stall_timeout_s, follow_redirects=False)
+        self._client = _client(stall_timeout_s)
 
     def close(self) -> None:
         self._client.close()
@@ -82,6 +82,27 @@ class RangeClient:
         if self._token and url.origin == self._origin:
             headers["Authorization"] = f"Bearer {self._token}"
         return headers
+
+
+def _client(stall_timeout_s: float) -> httpx2.Client:
+    """With the proxies and certificates that the environment names. Raises ConfigError."""
+    try:
+        return httpx2.Client(timeout=stall_timeout_s, follow_redirects=False)
+    except ImportError as error:
+        raise ConfigError(
+            "the environment names a SOCKS proxy (ALL_PROXY), and socksio is not installed",
+            hint="name an http:// proxy, or install socksio into edgellm's environment",
+        ) from error
+    except (ValueError, httpx2.InvalidURL) as error:
+        raise ConfigError(
+            f"the proxies that the environment names are none: {error}",
+            hint="look at HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY",
+        ) from error
+    except OSError as error:
+        raise ConfigError(
+            f"the certificates that the environment names can't be read: {error.strerror or error}",
+            hint="look at SSL_CERT_FILE and SSL_CERT_DIR",
+        ) from error
 
 
 def _redirected(url: httpx2.URL, location: str) -> httpx2.URL:

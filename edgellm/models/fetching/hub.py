@@ -124,6 +124,7 @@ class HuggingFaceHub:
         from huggingface_hub import HfApi
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
+        _ = self._ranges  # whose settings huggingface_hub's client has too, and can't tell apart
         api = HfApi(endpoint=self.endpoint, token=self._token or False)
         try:
             info = api.model_info(
@@ -198,11 +199,18 @@ class HuggingFaceHub:
             return self._given_token
         from huggingface_hub import get_token
 
-        return get_token()
+        token = get_token()
+        if token and not token.isascii():
+            raise ConfigError(
+                "HF_TOKEN, or what hf auth login has kept, holds letters that no token has",
+                hint="copy it once more: it is hf_ and letters and digits, without quotes",
+            )
+        return token
 
     @property
     def _host(self) -> str:
-        return self.endpoint.partition("://")[2]
+        """Without the password that may stand before it."""
+        return self.endpoint.partition("://")[2].rpartition("@")[2]
 
 
 def address_of(endpoint: str) -> tuple[str, int]:
@@ -250,4 +258,9 @@ def _listing_error(repo: str, host: str, error: Exception) -> NetworkError | Mod
             return ModelNotFound(f"{repo} has no such revision")
     if response is None:
         return NetworkError(f"{host}: {error}")
+    if response.status_code == 401:  # of a repository it would be one of the kinds above
+        return NetworkError(
+            f"{host} does not know the token that it was shown",
+            hint="HF_TOKEN, or what hf auth login has kept, is old or wrong: replace or unset it",
+        )
     return status_error(host, response.status_code, response.headers.get("Retry-After"))

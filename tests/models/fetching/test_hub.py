@@ -1,3 +1,4 @@
+import importlib.util
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -69,6 +70,57 @@ def test_the_token_goes_to_the_hub_and_to_no_other_host(server: HubServer, clien
     hub.read_range(hub.list_files(REPO).files[0].url, 0, 10)
     by_host = {request.host: request.authorization for request in server.requests}
     assert by_host == {"127.0.0.1": "Bearer hf_secret", "localhost": None}
+
+
+def test_a_token_that_no_one_has_is_told_before_it_is_shown(
+    server: HubServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HF_TOKEN", "“hf_copied”")
+    with pytest.raises(ConfigError, match="HF_TOKEN"):
+        HuggingFaceHub(endpoint=server.endpoint, offline=False).list_files(REPO)
+    assert server.requests == []
+
+
+def test_a_token_that_has_run_out_is_told_though_the_repository_is_everyones(
+    server: HubServer, client: Make
+):
+    headers = (("X-Error-Message", "Invalid credentials in Authorization header"),)
+    server.api_faults.append(Status(401, headers))
+    with pytest.raises(NetworkError, match="token") as told:
+        client(token="hf_old").list_files(REPO)
+    assert "HF_TOKEN" in told.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("ALL_PROXY", "socks5://127.0.0.1:9", "SOCKS"),
+        ("HTTPS_PROXY", "socks4://127.0.0.1:9", "socks4"),
+        ("HTTP_PROXY", "http://[::1", "prox"),
+        ("SSL_CERT_FILE", "/nowhere/ca.pem", "certificates"),
+    ],
+)
+def test_what_the_environment_says_of_the_network_and_cannot_be_is_a_setting(
+    server: HubServer,
+    client: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: str,
+    said: str,
+):
+    if importlib.util.find_spec("socksio") and said == "SOCKS":
+        pytest.skip("socksio is installed")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=said):
+        client().list_files(REPO)
+    with pytest.raises(ConfigError, match=said):
+        client().read_range(f"{server.endpoint}/x", 0, 10)
+
+
+def test_an_endpoints_password_is_not_told(client: Make):
+    hub = HuggingFaceHub(endpoint="http://me:secret@127.0.0.1:9", token="", offline=False)
+    with pytest.raises(NetworkError, match=r"^127\.0\.0\.1:9 can't be reached"):
+        hub.list_files(REPO)
 
 
 def test_the_tokens_environment_variable_is_honoured(
