@@ -10,7 +10,7 @@ from edgellm.selector.telling.describe import experts_text, layers_text
 from edgellm.tables import bullets, table, wrapped
 from edgellm.units import DASH, format_bytes, format_rate, format_seconds
 
-_MOST_COLUMNS, _LEAST_COLUMNS = 100, 60
+_MOST_COLUMNS, _MADE_FOR_COLUMNS, _LEAST_COLUMNS = 100, 80, 60
 _PARTS = (("█", "weights"), ("▓", "KV cache"), ("▒", "compute"), ("░", "beside"))
 _CHOSEN = "←"
 _MAKERS = ("NVIDIA ", "GeForce ", "AMD ", "Radeon ", "Intel(R) ", "Intel ")
@@ -73,10 +73,12 @@ def _memory(plan: Plan, hardware: Hardware, columns: int) -> Iterator[str]:
     for name, share in zip(names, plan.shares, strict=True):
         room = free_bytes(hardware, hardware.pool(share.pool_id))
         size = f"{format_bytes(share.total_bytes)} of {format_bytes(room)}"
-        yield (
-            f"  {name:<{name_columns}}  {_bar(share, room, bar_columns)}  "
-            f"{size:>20}  {_carries(share)}"
-        )
+        line = f"  {name:<{name_columns}}  {_bar(share, room, bar_columns)}  {size:>20}"
+        carries = _carries(share)
+        if len(line) + 2 + len(carries) <= max(columns, _MADE_FOR_COLUMNS):
+            yield f"{line}  {carries}"
+        else:
+            yield from (line, f"    {carries}")
     yield from _shared_pools(plan.placement, hardware)
     if disk := plan.placement.disk_bytes:
         yield f"  {format_bytes(disk)} of the weights stay on disk, and are read for each token"

@@ -54,6 +54,19 @@ def test_no_line_is_longer_than_the_screen_and_cards_can_be_told_apart(board, co
     assert max(map(len, lines)) <= max(80, min(columns, 100))
 
 
+@pytest.mark.parametrize("columns", [80, 100])
+@pytest.mark.parametrize("board", ["rtx3060", "3060+gtx1070", "8x3090"])
+def test_experts_that_are_aside_stand_in_a_line_of_their_own_where_they_need_it(board, columns):
+    hardware = hardware_from_board(board)
+    model = specs.deepseek_v3() if board == "8x3090" else specs.moe("Q8_0")
+    plan = chosen(hardware, [specs.candidate(model)])
+    lines = explain(plan, hardware, columns).splitlines()
+
+    assert plan.placement.has_experts_aside
+    assert max(map(len, lines)) <= columns
+    assert any("experts of" in line for line in lines[lines.index("") :])
+
+
 def test_a_makers_name_is_what_goes_when_a_name_is_too_long():
     hardware = hardware_from_board("2x3090")
     plan = chosen(hardware, specs.ladder(lambda quant: specs.llama_70b(quant)))
