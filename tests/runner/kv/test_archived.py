@@ -133,7 +133,7 @@ def test_the_ends_of_all_conversations_are_copied_out_before_what_led_to_them(li
         life.step()
     life.rest()
     lengths = [op.stored.start for op in life.ops if isinstance(op, Store)]
-    assert lengths == [119, 119, 96, 96]
+    assert lengths == [119, 119, 99, 99]
 
 
 @each_kind

@@ -108,7 +108,7 @@ def test_nothing_is_copied_for_who_cannot_come_in_yet(kind):
     limits = KINDS[kind]
     run = Run(replace(limits, n_cells=1000, state=replace(limits.state, budget_bytes=200_000)))
     prompts = [[*text(150, seed=i), TURN_END, *text(140, seed=50 + i)] for i in range(6)]
-    said = [run.turn(prompt, n_output=5)[0].tokens for prompt in prompts]
+    said = [run.turn(prompt, n_output=8)[0].tokens for prompt in prompts]
     assert away(run)
     run.add(text(60, seed=99), n_output=440)
     for _ in range(4):

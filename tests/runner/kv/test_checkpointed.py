@@ -101,6 +101,18 @@ def test_a_prompt_may_be_asked_again(limits):
 
 
 @each_kind
+def test_of_prompts_that_are_asked_again_at_the_same_time_one_token_each_is_computed(limits):
+    run, shared = Run(limits), text(100)
+    prompts = [[*shared, *text(32, seed=i + 1)] for i in range(4)]
+    for _ in range(2):
+        n_before = run.backend.n_computed
+        for prompt in prompts:
+            run.add(prompt, n_output=1)
+        run.finish()
+    assert run.backend.n_computed - n_before == len(prompts)
+
+
+@each_kind
 def test_who_asks_for_no_cache_is_computed_whole(limits):
     run = Run(limits)
     run.turn(text(100))
@@ -163,7 +175,7 @@ def test_what_only_one_conversation_holds_outlives_the_leaves_of_a_tree():
     for i in range(3):
         run.turn([*text(150), *text(20, seed=20 + i)])
     again, _ = run.turn([*own.tokens, 6])
-    assert again.n_cached == 146
+    assert again.n_cached == 149
 
 
 def test_a_hybrid_conversation_that_stayed_is_gone_on_from_without_a_copy():

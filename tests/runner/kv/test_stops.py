@@ -28,24 +28,24 @@ def test_a_short_system_prompt_is_not_worth_a_step():
     assert found([*prompt(20, 100), *TEXT[:4]]) == [120]
 
 
-def test_a_prompt_without_messages_ends_with_a_checkpoint_a_little_before_its_end():
-    assert found(TEXT[:100]) == [96]
+def test_a_prompt_without_messages_has_a_checkpoint_before_its_last_token():
+    assert found(TEXT[:100]) == [99]
     assert found(TEXT[:30]) == []
 
 
 def test_a_few_tokens_of_its_own_beside_what_is_shared_are_kept_for_the_same_prompt():
-    assert found(TEXT[:532], start=500) == [528]
-    assert found(TEXT[:519], start=500) == []
+    assert found(TEXT[:532], start=500) == [531]
+    assert found(TEXT[:516], start=500) == []
 
 
 def test_no_gap_is_longer_than_the_grid():
-    assert found(TEXT[:1200]) == [512, 1024, 1196]
+    assert found(TEXT[:1200]) == [512, 1024, 1199]
     assert found([*prompt(700, 700), *TEXT[:4]]) == [512, 700, 1212, 1400]
 
 
 def test_where_another_prompt_parted_is_a_stop():
-    assert found(TEXT[:400], parted=200) == [200, 396]
-    assert found(TEXT[:400], start=190, parted=200) == [396]
+    assert found(TEXT[:400], parted=200) == [200, 399]
+    assert found(TEXT[:400], start=190, parted=200) == [399]
 
 
 def test_what_is_shared_already_has_its_stops():
