@@ -18,7 +18,7 @@ nobody needs cost time only where they lie below somebody else's, or make them l
 llama.cpp src/llama-kv-cache.cpp.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edgellm.selector.memory.shape import pad256
@@ -38,11 +38,6 @@ class Run:
     @property
     def length(self) -> int:
         return len(self.places)
-
-    @property
-    def height(self) -> int:
-        """All of its cells lie below."""
-        return 1 + max(self.places, default=-1)
 
 
 @dataclass(eq=False, slots=True)
@@ -117,25 +112,17 @@ class Cells:
             end, run = end - run.length, run.parent
         return ends[::-1]
 
-    def n_kv(self, count: int = 0) -> int:
-        """Cells that a step looks at once `count` more are taken."""
-        return self._looked_at(self._taken.rfind(1) + 1, self.used + count)
-
-    def n_kv_beside(
-        self, held: Iterable[Lease], others: Iterable[Lease], count: int
-    ) -> Iterator[int]:
-        """The same if no other cells were taken than those that `held` sees; then with one more of
-        `others` each, in their order."""
-        seen: set[int] = set()
-        height = used = 0
-        for leases in (held, *((other,) for other in others)):
-            for run in _runs(leases, seen):
-                height, used = max(height, run.height), used + run.length
-            yield self._looked_at(height, used + count)
-
-    def _looked_at(self, height: int, used: int) -> int:
-        """The lowest free ones lie below the highest that is taken, or fill all up to their own."""
-        return min(self.n_cells, max(pad256(1), pad256(max(height, used))))
+    def n_kv(self, count: int = 0, only: Iterable[Lease] | None = None) -> int:
+        """Cells that a step looks at once `count` more are taken; if need be, with no other cells
+        taken than those of `only`."""
+        if only is None:
+            height, used = self._taken.rfind(1) + 1, self.used
+        else:
+            runs = list(_runs(only))
+            height = 1 + max((max(run.places, default=-1) for run in runs), default=-1)
+            used = sum(run.length for run in runs)
+        # The lowest free cells lie below the highest that is taken, or fill all up to their own.
+        return min(self.n_cells, max(pad256(1), pad256(max(height, used + count))))
 
     def _take(self, count: int, places: list[int]) -> None:
         """The lowest that are free, told behind `places`."""
@@ -182,9 +169,9 @@ def _tiles(places: list[int]) -> int:
     return tiles
 
 
-def _runs(leases: Iterable[Lease], seen: set[int] | None = None) -> Iterable[Run]:
-    """What these leases see, every run once; those in `seen`, where it is kept, never again."""
-    seen = set() if seen is None else seen
+def _runs(leases: Iterable[Lease]) -> Iterable[Run]:
+    """What these leases see, every run once."""
+    seen: set[int] = set()
     for lease in leases:
         run = lease.tail
         while run is not None and id(run) not in seen:

@@ -14,7 +14,7 @@ in 40 ns and needs 35 µs to hand it out.
 from collections.abc import Iterable
 
 from edgellm.runner.batch import Forget, Fork, Op
-from edgellm.runner.kv.cells import Cells, Lease
+from edgellm.runner.kv.cells import TILE_CELLS, Cells, Lease
 from edgellm.runner.kv.memory import Limits, SharedAnywhere, used_by
 from edgellm.runner.kv.prefix import Match, Retained, RetainedStore
 from edgellm.runner.kv.spill import Spill
@@ -191,27 +191,28 @@ class UnifiedMemory(SharedAnywhere):
         return None  # nobody is dropped for somebody who can't come in yet
 
     def _make_way(self, running: list[Sequence]) -> None:
-        """Whatever is idle and makes the next steps look further leaves, least recent first; of
-        those who have to, the longest, so that what is computed next lies together."""
+        """Whatever is idle and makes the next steps look further leaves, least recent first; but
+        who lies scattered after all others, for what is computed next lies in its holes."""
         if not self.retained.by_id:
             return
         ahead = sum([min(s.n_reserved, s.n_pending + _AHEAD) for s in running])
         looked_at = self._cells.n_kv(ahead)
         if looked_at <= self._settled:
             return
-        kept = list(self.retained.by_id.values())
-        recent = [one.lease for one in reversed(kept)]
-        least, *with_recent = self._cells.n_kv_beside([s.lease for s in running], recent, ahead)
-        n_going = len([n for n in with_recent if n > least])
-        for one in sorted(kept[:n_going], key=lambda one: one.lease.length, reverse=True):
+        least = self._cells.n_kv(ahead, only=[s.lease for s in running])
+        for kept in sorted(self.retained.by_id.values(), key=self._is_scattered):
             if looked_at <= least:
                 break
-            if not self._limits.on_device and not self._save(one):
+            if not self._limits.on_device and not self._save(kept):
                 return  # it goes on in the next step
-            if self._spill and self._spill.is_saved(one):
-                self._drop(one)
+            if self._spill and self._spill.is_saved(kept):
+                self._drop(kept)
                 looked_at = self._cells.n_kv(ahead)
         self._settled = looked_at
+
+    def _is_scattered(self, kept: Retained) -> bool:
+        """Over more than twice the tiles that it would need."""
+        return self._cells.in_tiles((kept.lease,)) > 2 * max(kept.lease.length, TILE_CELLS)
 
     def _save_all(self, victims: list[Retained]) -> bool:
         if victims and self._spill:

@@ -78,21 +78,14 @@ def test_a_step_looks_at_all_up_to_the_last_cell_that_it_will_take():
                 held[again.tail] = again
             elif held:
                 cells.release(held.pop(rng.choice(list(held))))
-            count = rng.randint(0, cells.n_cells - cells.used)
-            leases = rng.sample(list(held.values()), len(held))
-            n = rng.randint(0, len(held))
-            found = list(cells.n_kv_beside(leases[:n], leases[n:], count))
-            assert found == [
-                _looked_at(cells, leases[:m], count) for m in range(n, len(leases) + 1)
-            ]
-            assert cells.n_kv(count) == found[-1]
-
-
-def _looked_at(cells, leases, count):
-    taken = {place for each in leases for place in each.tail.places}
-    free = [place for place in range(cells.n_cells) if place not in taken]
-    highest = max([*taken, *free[:count]], default=0)
-    return min(cells.n_cells, (highest // 256 + 1) * 256)
+            only = rng.sample(list(held.values()), rng.randint(0, len(held)))
+            for leases, asked in ((list(held.values()), {}), (only, {"only": only})):
+                taken = {place for each in leases for place in each.tail.places}
+                free = [place for place in range(cells.n_cells) if place not in taken]
+                count = rng.randint(0, len(free))
+                highest = max([*taken, *free[:count]], default=0)
+                want = min(cells.n_cells, (highest // 256 + 1) * 256)
+                assert cells.n_kv(count, **asked) == want
 
 
 def _random_step(rng, cells, held):

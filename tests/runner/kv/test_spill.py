@@ -57,20 +57,21 @@ def test_whoever_is_in_nobodys_way_stays():
     assert len(house.scheduler.memory.retained) == 1
 
 
-@pytest.mark.parametrize(
-    ("lengths", "n_new", "stay"),
-    [
-        ((200, 230), 520, [230]),  # it is enough that the least recent goes
-        ((100, 600), 900, [100]),  # the last one has to, and then that is enough
-        ((100, 600, 80), 1000, []),
-    ],
-)
-def test_of_those_who_have_to_leave_the_longest_goes_first(lengths, n_new, stay):
-    house = House(limits(n_cells=4096))
-    house.run(*(text(5 + i, n - 1) for i, n in enumerate(lengths)), n_output=2)
-    house.ask(text(20, n_new), 5)
+def test_who_lies_scattered_leaves_after_all_others():
+    house = House(limits(n_parallel=5))
+    streams = [house.ask(text(5 + i, 20), 60 + i) for i in range(4)]
+    while len(streams[0].tokens) < 78:
+        house.step()
+    house.ask(text(9, 300))
+    while not house.scheduler.idle:
+        house.step()
+    kept = {one.seq_id: len(one.tokens) for one in house.scheduler.memory.retained.by_id.values()}
+    assert sorted(kept.values()) == [79, 80, 81, 82, 301]
+    house.done(Forget)
+    house.ask(text(20, 600), 5)
     house.step()
-    assert [len(kept.tokens) for kept in house.scheduler.memory.retained.by_id.values()] == stay
+    left = [kept[op.seq_id] for op in house.done(Forget) if op.seq_id in kept]
+    assert left == [301, 79, 80], "of each kind the least recent first, until it is enough"
 
 
 def test_what_left_comes_back_and_is_not_computed_again():
