@@ -3,13 +3,13 @@
 The enemy is a web page in the user's own browser. It can send requests here, and by DNS
 rebinding it can even read the answers: then the Host header carries a name of the attacker's.
 So a Host must be an address (nobody can rebind that), localhost, a name that the configuration
-allows, where others may come in one of the machine's own or, where no browser asks, what containers
-call their host; the check is never skipped, not on a LAN bind either. A request with a foreign
-Origin is refused, with `null` too, but for those that the configuration allows (origins.py);
-without any no CORS header is ever sent. A POST must be declared as JSON, which a page cannot do
-without asking first; only what bears no trace of a browser may be declared as curl and others do
-unasked, since no page can take these traces off. A unix socket has no Host to check: no browser
-speaks to one.
+allows, where others may come in one of the machine's own or, where no browser asks, one that no
+name server of the web has; the check is never skipped, not on a LAN bind either. A request with a
+foreign Origin is refused, with `null` too, but for those that the configuration allows
+(origins.py); without any no CORS header is ever sent. A POST must be declared as JSON, which a page
+cannot do without asking first; only what bears no trace of a browser may be declared as curl and
+others do unasked, since no page can take these traces off. A unix socket has no Host to check: no
+browser speaks to one.
 """
 
 import hashlib
@@ -24,10 +24,13 @@ from edgellm.server.door.origins import is_allowed, is_question
 from edgellm.server.envelope import HTTPProblem
 from edgellm.units import MIB
 
-# Docker's and Podman's names for the machine that a container is on. No name server of the web has
-# them ("internal" is kept for private use: ICANN's board, July 2024), but that of the network that
-# a laptop is in may say anything: so no browser may come by them, and programs have no pages.
+# Docker's and Podman's names for the machine that a container is on, and names of one word, as
+# Compose and Kubernetes give them to services and networks at home to machines. No name server of
+# the web has them ("internal" is kept for private use: ICANN's board, July 2024; one word alone is
+# no one's: IAB, "Dotless Domains Considered Harmful", 2013), but that of the network that a laptop
+# is in may say anything: so no browser may come by them, and programs have no pages.
 _FOR_CONTAINERS = frozenset({"host.docker.internal", "host.containers.internal"})
+_ONE_WORD = re.compile(r"[a-z0-9_-]{1,63}")
 MAX_HEADERS = 100
 MAX_BODY_BYTES = 16 * MIB  # of one request
 OPEN_PATHS = frozenset({"/health", "/v1/health"})  # no key needed: it tells nothing
@@ -140,7 +143,8 @@ def _foreign_host(head: Head, access: Access) -> HTTPProblem | None:
     name = _name_of(host)
     if _is_trusted(name, access):
         return None
-    if name in _FOR_CONTAINERS and not _may_be_of_a_page(head.headers):
+    is_of_no_web = name in _FOR_CONTAINERS or _ONE_WORD.fullmatch(name)
+    if is_of_no_web and not _may_be_of_a_page(head.headers):
         return None
     return HTTPProblem(
         403,
@@ -239,7 +243,7 @@ def _name_of(host: str) -> str:
     """Without the port: "[::1]:8484" -> "::1". What is not written so has no name."""
     if host.startswith("["):
         name, _, port = host[1:].partition("]")
-        return name if re.fullmatch(r"(:\d*)?", port) else ""
+        return name if ":" in name and re.fullmatch(r"(:\d*)?", port) else ""
     return _plain(host.partition(":")[0])
 
 

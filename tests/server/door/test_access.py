@@ -18,16 +18,18 @@ def status(head, access=None):
 @pytest.mark.parametrize(
     "host",
     ["127.0.0.1:8484", "127.0.0.1", "localhost:8484", "LOCALHOST", "app.localhost", "[::1]:8484",
-     "192.168.1.5:8484", "localhost.", "host.docker.internal:8484", "host.containers.internal"],
+     "192.168.1.5:8484", "localhost.", "host.docker.internal:8484", "host.containers.internal",
+     "edgellm:8484", "GPU_box-1", "box."],
 )  # fmt: skip
-def test_addresses_and_localhost_are_hosts(host):
+def test_addresses_localhost_and_for_programs_names_of_no_web_are_hosts(host):
     assert status(head(host=host)) is None
 
 
 @pytest.mark.parametrize(
     "host",
-    ["evil.com", "127.0.0.1.evil.com", "localhost.evil.com", "evillocalhost", "", "evil.com:8484",
-     "[evil.com]", "[::1].evil.com", "[::1]evil", "[::1]:80.evil.com", "box.lan",
+    ["evil.com", "127.0.0.1.evil.com", "localhost.evil.com", "", ".", ":8484", "evil.com:8484",
+     "[evil.com]", "[evil]", "evil@com", "e vil", "x" * 64, "[::1].evil.com",
+     "[::1]evil", "[::1]:80.evil.com", "box.lan",
      "127.0.0.1@evil.com", "evil.internal", "host.docker.internal.evil.com"],
 )  # fmt: skip
 def test_names_are_not_hosts_for_anyone_can_point_them_here(host):
@@ -37,8 +39,10 @@ def test_names_are_not_hosts_for_anyone_can_point_them_here(host):
 _CHROME = {"user_agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/142.0.0.0"}
 
 
-@pytest.mark.parametrize("name", ["host.docker.internal:8484", "host.containers.internal:8484"])
-def test_what_containers_call_their_host_is_none_for_a_browser(name):
+@pytest.mark.parametrize(
+    "name", ["host.docker.internal:8484", "host.containers.internal:8484", "edgellm:8484"]
+)
+def test_what_containers_call_a_host_is_none_for_a_browser(name):
     page = {"host": name, "content_type": "application/json"}
     for method, trace in (
         ("GET", _CHROME), ("GET", {"sec_fetch_site": "same-origin"}),
@@ -74,9 +78,9 @@ def test_a_page_of_the_machine_itself_may_ask_and_its_neighbours_may_not():
     for host in ("raspberrypi.local:8484", "RaspberryPi.Local.", "raspberrypi"):
         assert status(head(host=host, **_CHROME), lan) is None
         assert status(head(host=host, origin=f"http://{host}", **_CHROME), lan) is None
-        assert status(head(host=host)) == 403
+        assert status(head(host=host, **_CHROME)) == 403
     for host in ("local", "other.local", "raspberrypi.evil.com", "x.raspberrypi.local"):
-        assert status(head(host=host), lan) == 403
+        assert status(head(host=host, **_CHROME), lan) == 403
 
 
 def test_a_unix_socket_has_no_host_to_check():
