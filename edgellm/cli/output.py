@@ -14,7 +14,9 @@ def say(text: str) -> None:
 
 
 def say_error(error: EdgellmError) -> None:
-    say(f"edgellm: {error}")
+    from edgellm.tui.drawn.untrusted import prose
+
+    say(f"edgellm: {prose(str(error))}")  # which may quote a file's or a server's words
     if error.hint:
         say(f"  → {error.hint}")
 

@@ -21,6 +21,12 @@ def test_unknown_is_null_in_json(capsys):
     ]
 
 
+def test_what_an_error_quotes_does_nothing_to_the_terminal(capsys):
+    say_error(BadRequest("unknown architecture: '\x1b[31mred\x1b]0;title\x07'\nmore"))
+
+    assert capsys.readouterr().err == "edgellm: unknown architecture: 'red'\nmore\n"
+
+
 def test_an_error_is_a_message_and_a_hint_on_stderr(capsys):
     say_error(BadRequest("too long", hint="make it shorter"))
 

@@ -118,7 +118,7 @@ def show(
       edgellm show ./model.gguf --json
     """
     from edgellm.cli.about import about, quant_rows
-    from edgellm.cli.output import print_json
+    from edgellm.cli.output import is_terminal, print_json
     from edgellm.cli.preparing import machine
     from edgellm.errors import ModelNotFound
 
@@ -127,7 +127,9 @@ def show(
     if template:
         if told.template is None:
             raise ModelNotFound(f"the chat template of {told.name} is not known here")
-        print(told.template)
+        from edgellm.tui.drawn.untrusted import prose
+
+        print(prose(told.template) if is_terminal() else told.template)
         return
     rows = quant_rows(told, machine.look())
     if as_json:
@@ -208,6 +210,9 @@ def _partial_name(part: "PartialDownload") -> tuple[str, str | None]:
 
 
 def _about_lines(told: "About") -> Iterator[str]:
+    """The words of the file or its page are a stranger's."""
+    from edgellm.tui.drawn.untrusted import plain
+
     spec = told.spec
     experts = f", {spec.n_expert_used} of {spec.n_expert} experts a token" if spec.n_expert else ""
     template = {True: "yes", False: "none; ChatML or plain lines are used", None: DASH}
@@ -223,7 +228,7 @@ def _about_lines(told: "About") -> Iterator[str]:
         ("from", told.source),
     )
     for name, value in facts:
-        yield f"  {name:<13} {value}"
+        yield f"  {name:<13} {plain(value)}"
 
 
 def _quant_table(rows: "Sequence[QuantRow]") -> str:

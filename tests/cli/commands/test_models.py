@@ -3,10 +3,11 @@ from dataclasses import replace
 
 import pytest
 from cli.serving.announcing import announced, http_server
+from gguf_files import llama_bytes
 from server.server_fakes import FakeEngine, live_server, served
 from server.server_fakes import plan as any_plan
 
-from edgellm.cli.commands.models import list_models, rm
+from edgellm.cli.commands.models import list_models, rm, show
 from edgellm.errors import BadRequest
 from edgellm.models.fetching.journal import journal_of
 
@@ -99,3 +100,12 @@ def test_of_a_projector_that_is_not_whole_its_model_is_to_be_pulled(downloaded, 
         "not whole: pull it again",
         "not whole: pull its model again",
     ]
+
+
+def test_a_strangers_words_are_shown_on_one_line_and_do_nothing_to_the_terminal(tmp_path, capsys):
+    path = tmp_path / "m-Q8_0.gguf"
+    path.write_bytes(
+        llama_bytes(**{"general.license": "\x1b[2J\x1b]0;title\x07mit\nfrom  nowhere"})
+    )
+    show(str(path))
+    assert "  licence       mit from  nowhere\n" in capsys.readouterr().out
