@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import Any
 
 from edgellm.chat.messages import Message, Tool, ToolCall
+from edgellm.chat.templating.alternating import alternating
 from edgellm.chat.templating.arguments import as_object
 from edgellm.chat.templating.responses import with_responses
 from edgellm.chat.templating.script import Script
@@ -100,6 +101,8 @@ class ChatTemplate:
         if any(one.is_system for one in told):
             takes_first, takes_more = script.trials.takes_system, script.trials.takes_more_systems
             told = placed(told, takes_first=takes_first, takes_more=takes_more)
+        if script.trials.alternates:
+            told = alternating(told)
         ours = {
             "messages": _as_mappings(told, script.trials),
             "tools": [generic.as_mapping(tool) for tool in tools if shows_tools] or None,

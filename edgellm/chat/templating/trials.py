@@ -60,6 +60,12 @@ class Trials:
         return all(f"{_NEEDLE} {n}" in (text or "") for n in ("a", "b", "c"))
 
     @cached_property
+    def alternates(self) -> bool:
+        """Whether it refuses two messages of the same side in a row."""
+        one, two = ([_USER] * n for n in (1, 2))
+        return self._text(two) is None and self._text(one) is not None
+
+    @cached_property
     def takes_developer(self) -> bool:
         """Whether that role is one it knows. Many write any role as it is: these name it nowhere.
         Others name it, and leave out what it says."""
