@@ -30,7 +30,6 @@ Progress = Callable[[int, int, float | None], None]
 
 _SPARE_BYTES: Final = 16 << 20  # a disk filled to its last byte breaks other things
 _MAX_PAUSE_S: Final = 30.0
-_MAX_RETRY_AFTER_S: Final = 60.0  # a hub may ask for an hour; nobody waits that long unasked
 
 
 @frozen
@@ -40,8 +39,16 @@ class Terms:
     limit_rate_bytes_s: float | None = None
     max_tries: int = 8  # in a row, without a byte of progress
     first_pause_s: float = 0.5
+    max_retry_after_s: float = 60.0  # a hub may ask for an hour; nobody waits that long unasked
     sleep: Callable[[float], None] = time.sleep
     now: Callable[[], float] = time.monotonic
+
+    def rest(self, failure: TransientError, n_tries: int) -> None:
+        """Before another try; raises the failure when `n_tries` in a row were all."""
+        if n_tries >= self.max_tries:
+            raise failure
+        pause_s = min(self.first_pause_s * 2**n_tries, _MAX_PAUSE_S)
+        self.sleep(min(failure.retry_after_s or pause_s, self.max_retry_after_s))
 
 
 @dataclass(slots=True)
@@ -128,10 +135,7 @@ class _Download:
             if self.part.done_bytes >= self.file.size_bytes:
                 return
             n_tries = 0 if self.part.done_bytes > before else n_tries + 1
-            if n_tries >= self.terms.max_tries:
-                raise failure
-            pause_s = min(self.terms.first_pause_s * 2**n_tries, _MAX_PAUSE_S)
-            self.terms.sleep(min(failure.retry_after_s or pause_s, _MAX_RETRY_AFTER_S))
+            self.terms.rest(failure, n_tries)
 
     def _stream_once(self) -> TransientError:
         """Takes what one connection gives; returns why it ended."""

@@ -3,14 +3,15 @@
 The first header of a model is read as it streams in, and the connection dropped when the parser
 has enough; of its other quantizations only the part behind the vocabulary is asked for
 (siblings.py). A repository of 20 quantizations costs 20 requests and some MiB; of several models
-in one, each has a first header of its own.
+in one, each has a first header of its own. A hub that is busy or hangs up is asked again.
 """
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeAlias
 
-from edgellm.errors import BadGGUF, NetworkError
+from edgellm.errors import BadGGUF, NetworkError, TransientError
+from edgellm.models.fetching.download import Terms
 from edgellm.models.fetching.hub import Hub
 from edgellm.models.gguf.header import GGUFHeader, NeedBytes, parse_header
 from edgellm.models.gguf.siblings import Sibling, read_behind, sibling_of
@@ -19,6 +20,7 @@ from edgellm.models.names import ModelFiles, RepoFile, family
 _AT_ONCE: Final = 8
 _FIRST_LOOK_BYTES: Final = 64 << 10  # before this much has come in, parsing is a waste
 _STREAM_BYTES: Final = 14 << 20  # the longest that one request may run on, were it not dropped
+_TERMS: Final = Terms(max_tries=3, max_retry_after_s=10.0)  # somebody waits for a plan
 
 Headers: TypeAlias = tuple[GGUFHeader, ...]
 
@@ -105,7 +107,7 @@ def _read_behind(hub: Hub, file: RepoFile, sibling: Sibling) -> GGUFHeader | Non
     start, end = sibling.window
     window = b""
     while start + len(window) < min(end, file.size_bytes):
-        came = hub.read_range(file.url, start + len(window), min(end, file.size_bytes))
+        came = _range(hub, file, start + len(window), min(end, file.size_bytes))
         window += came
         header = read_behind(sibling, window, start, file.size_bytes)
         if not isinstance(header, NeedBytes):
@@ -134,13 +136,28 @@ def _needed(answer: GGUFHeader | NeedBytes, n_bytes: int) -> int:
     return max(least, n_bytes * 5 // 4, _FIRST_LOOK_BYTES)
 
 
+def _range(hub: Hub, file: RepoFile, start: int, end: int) -> bytes:
+    n_tries = 0
+    while True:
+        try:
+            return hub.read_range(file.url, start, end)
+        except TransientError as failure:
+            n_tries += 1
+            _TERMS.rest(failure, n_tries)
+
+
 def _chunks(hub: Hub, file: RepoFile) -> Iterator[bytes]:
     """The file as it streams in, by requests that none of them would run through a whole model."""
-    at = 0
+    at = n_tries = 0
     while at < file.size_bytes:
         before = at
-        for chunk in hub.stream(file.url, at, min(at + _STREAM_BYTES, file.size_bytes)):
-            at += len(chunk)
-            yield chunk
-        if at == before:
-            return
+        try:
+            for chunk in hub.stream(file.url, at, min(at + _STREAM_BYTES, file.size_bytes)):
+                at += len(chunk)
+                yield chunk
+        except TransientError as failure:
+            n_tries = 0 if at > before else n_tries + 1
+            _TERMS.rest(failure, n_tries)
+        else:
+            if at == before:
+                return

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from gguf_files import Tensor, gguf_bytes, llama_bytes
-from hub_server import Cut, HubServer
+from hub_server import Cut, HubServer, Status
 
 from edgellm.errors import BadGGUF, NetworkError
 from edgellm.models.fetching.hub import HuggingFaceHub
@@ -207,12 +207,30 @@ def test_a_small_vocabulary_is_not_worth_a_trick(server: HubServer, hub: Hugging
     assert len(found["Q8_0"][0].tokens) == 20
 
 
-def test_a_connection_that_breaks_is_a_network_error(server: HubServer, hub: HuggingFaceHub):
+def test_a_connection_that_breaks_for_good_is_a_network_error(
+    server: HubServer, hub: HuggingFaceHub
+):
     server.add(REPO, "tiny-Q4_0.gguf", quantized("Q4_0"))
     file = hub.list_files(REPO).files[0]
-    server.faults.append(Cut(after_bytes=2 * MIB))
+    server.faults.extend([Cut(after_bytes=2 * MIB), *[Cut(after_bytes=0)] * 3])
     with pytest.raises(NetworkError, match="broke"):
         read_remote_header(hub, file)
+
+
+def test_a_hub_that_is_busy_or_hangs_up_is_asked_again_and_nothing_twice(
+    server: HubServer, hub: HuggingFaceHub
+):
+    for label in ("Q4_0", "Q8_0"):
+        server.add(REPO, f"tiny-{label}.gguf", quantized(label))
+    no_fault = Cut(after_bytes=1 << 40)
+    server.faults.extend([Status(503), Cut(after_bytes=2 * MIB), no_fault, Status(429)])
+    found = read_all(hub)
+    assert all(len(headers[0].tensors) == 11 for headers in found.values())
+    asked = [one.range for one in server.requests if one.path.startswith("/cdn/")]
+    begins = [int(str(one).removeprefix("bytes=").partition("-")[0]) for one in asked]
+    assert begins[:3] == [0, 0, 2 * MIB]
+    assert begins[3] == begins[4] > 2 * MIB
+    assert len(begins) == 5
 
 
 def test_a_remote_header_costs_a_range_and_not_the_file(server: HubServer, hub: HuggingFaceHub):
