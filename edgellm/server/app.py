@@ -138,8 +138,8 @@ def create_app(
             *(Route(path, handler, methods=[verb]) for path, handler, verb in _OPENAI + _NATIVE),
         ],
         middleware=[
-            Middleware(Guard, access, patience, bodies, metrics.refused, manner_at),
             Middleware(_Slashless),
+            Middleware(Guard, access, patience, bodies, metrics.refused, manner_at),
         ],
         exception_handlers={HTTPException: _unknown_route},
         lifespan=_keep_ticking,

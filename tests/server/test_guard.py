@@ -223,6 +223,10 @@ def test_a_slash_behind_a_path_changes_nothing(http):
     assert http.get(f"{CHAT}/").status_code == 405
     assert http.get("/v1/nonsense/").status_code == 404
     assert http.get("/v1/models//").json()["object"] == "list"
+    with live_server(served(), access=Access.of(keys=["k"])) as live:
+        assert [httpx2.get(live.url + path).status_code for path in ("/health/", "/props/")] == [
+            200, 401,
+        ]  # fmt: skip
     told = http.post("/v1/v1/messages/", json={}).json()["error"]["message"]
     assert told == "/v1/v1/messages is not served here, but /v1/messages is"
 
