@@ -27,7 +27,7 @@ from edgellm.server.body import Bytes, decode
 from edgellm.server.openai.images import Gallery
 from edgellm.server.openai.messages import MAX_ITEMS, MAX_TOOLS
 from edgellm.server.openai.samplers import Positive
-from edgellm.server.openai.sampling import StopString
+from edgellm.server.openai.sampling import StopStrings
 from edgellm.server.openai.structure import schema_rule
 from edgellm.server.openai.thoughts import Thoughtful
 from edgellm.server.openai.unserved import NULL, check_says_nothing
@@ -53,7 +53,7 @@ class MessagesBody(Thoughtful, kw_only=True):
     messages: Annotated[list[MessageBody], Meta(min_length=1, max_length=MAX_ITEMS)]
     max_tokens: Positive | None = None
     system: Parts | None = None
-    stop_sequences: Annotated[list[StopString], Meta(max_length=16)] | None = None
+    stop_sequences: StopStrings | None = None
     tools: Annotated[list[ToolBody], Meta(max_length=MAX_TOOLS)] | None = None
     tool_choice: ChoiceBody | None = None
     thinking: ThinkingBody | None = None

@@ -16,7 +16,7 @@ from edgellm.chat.messages import SamplingParams
 from edgellm.errors import BadRequest
 from edgellm.server.body import INT32_MAX, decode, json_value, small_text
 from edgellm.server.openai.samplers import Back, Count, Penalty, Ratio, seed_of
-from edgellm.server.openai.sampling import StopString
+from edgellm.server.openai.sampling import StopString, StopStrings
 
 _MAX_BYTES = 16 * 1024
 
@@ -35,7 +35,7 @@ class Options(msgspec.Struct, kw_only=True, frozen=True):
     mirostat_tau: Annotated[float, Meta(ge=0, le=100)] | None = None
     mirostat_eta: Ratio | None = None
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
-    stop: StopString | Annotated[list[StopString], Meta(max_length=16)] | None = None
+    stop: StopString | StopStrings | None = None
     num_predict: Annotated[int, Meta(ge=-INT32_MAX, le=INT32_MAX)] | None = None
     num_ctx: Back | None = None
     draft_num_predict: Count | None = None

@@ -247,6 +247,9 @@ def test_sampling_and_stop_sequences():
     sampling = asked.params.sampling
     assert (sampling.temperature, sampling.top_p, sampling.top_k) == (0.5, 0.9, 7)
     assert asked.params.stop == ("END",)
+    many = [f"\nBob {i}:" for i in range(128)]
+    assert chat(stop_sequences=many).params.stop == tuple(many)
+    assert refused(stop_sequences=[*many, "x"]).param == "stop_sequences"
 
 
 @pytest.mark.parametrize(

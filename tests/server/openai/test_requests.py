@@ -129,7 +129,7 @@ def test_an_assistant_message_may_be_empty():
         ({"chat_template": "{{ x }}"}, "chat_template", "model's own"),
         ({"top_logprobs": 3}, "top_logprobs", "needs logprobs"),
         ({"max_tokens": 0}, "max_tokens", "at least 1"),
-        ({"stop": ["x"] * 17}, "stop", "16"),
+        ({"stop": ["x"] * 129}, "stop", "128"),
         ({"stop": "x" * 513}, "stop", "512"),
         ({"logit_bias": {"x": 1}}, "logit_bias", "int"),
         ({"logit_bias": {"-1": 1}}, "logit_bias", "0"),
