@@ -72,6 +72,12 @@ def test_a_refusal_names_a_quantization_that_would_fit():
     assert "about 2.6 bits a weight (such as IQ2_" in error.hint
 
 
+def test_a_refusal_names_no_type_that_others_were_trained_in():
+    """Of an 8 B there is no MXFP4, which loses less than Q4_K_M in the table of mixes."""
+    error = refusal_of(machine(ram=6), [specs.candidate(specs.dense(quant="Q8_0"))])
+    assert "(such as Q4_K_M)" in error.hint
+
+
 def test_a_refusal_counts_only_what_the_pins_left():
     error = refusal_of(
         machine((24, 936), (24, 936), ram=64),

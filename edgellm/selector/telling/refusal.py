@@ -117,7 +117,7 @@ def _what_would_fit(miss: Miss, short: Shortfall, question: Question) -> str:
         n_params = format_params(spec.n_params)
         return f"no quantization of its {n_params} parameters is that small: {smaller}"
     size = f"a file of up to {format_bytes(room)} would fit, about {bits:.1f} bits a weight"
-    label = _label_below(question.profiles.quality, bits)
+    label = _label_below(question.profiles.quality, spec, bits)
     advice = [f"{size} (such as {label})" if label else size]
     if untrained:
         advice.insert(0, _trained(spec))
@@ -168,9 +168,15 @@ def _trained(spec: ModelSpec) -> str:
     return f"{spec.name} was trained for conversations of up to {spec.n_ctx_train} tokens"
 
 
-def _label_below(quality: QualityProfile, bits: float) -> str | None:
-    """The mix that loses least of those that are small enough."""
-    small = [row for row in quality.quants if row.bits_per_weight <= bits]
+def _label_below(quality: QualityProfile, spec: ModelSpec, bits: float) -> str | None:
+    """The mix that loses least of those that are small enough. A type that other models were
+    trained in is hardly ever made of this one."""
+    others = {row.type for row in quality.native if row.architecture != spec.architecture}
+    small = [
+        row
+        for row in quality.quants
+        if row.bits_per_weight <= bits and row.label.lower().removesuffix("_moe") not in others
+    ]
     return min(small, key=lambda row: row.kld).label if small else None
 
 
