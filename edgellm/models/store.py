@@ -285,7 +285,7 @@ def _partials(folder: RepoFolder) -> Iterator[PartialDownload]:
     for path in children(folder.path / "blobs"):
         if not path.name.endswith(SUFFIX):
             continue
-        with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):  # finished meanwhile
+        with contextlib.suppress(OSError, msgspec.DecodeError):  # finished meanwhile, or another's
             entry = read_entry(journal_of(path))
             done = path.stat().st_size
             yield PartialDownload(folder.repo, entry.file, done, entry.size_bytes, path)

@@ -368,11 +368,15 @@ def test_the_rate_is_that_of_the_last_seconds():
 
 
 def test_the_cache_lies_where_huggingface_hub_says(monkeypatch: pytest.MonkeyPatch):
-    for name in ("HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", "/x")
     assert Store().root == Path("/x/huggingface/hub")
     monkeypatch.setenv("HF_HOME", "/h")
     assert Store().root == Path("/h/hub")
+    monkeypatch.setenv("HF_HOME", "~nobody-here/h")  # a name, as in a shell
+    assert Store().root == Path("~nobody-here/h/hub")
+    monkeypatch.setenv("HUGGINGFACE_HUB_CACHE", "/old")
+    assert Store().root == Path("/old")
     monkeypatch.setenv("HF_HUB_CACHE", "/c")
     assert Store().root == Path("/c")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from hub_server import HubServer
-from store_runs import DATA, REPO, fetch, leftovers, ranges
+from store_runs import DATA, FAST, REPO, fetch, leftovers, ranges
 
-from edgellm.errors import StorageError
+from edgellm.errors import ModelNotFound, StorageError
 from edgellm.models.fetching.cache_layout import Way
 from edgellm.models.fetching.download import storage_error
 from edgellm.models.fetching.hub import HuggingFaceHub, Repository
@@ -146,6 +146,28 @@ def test_a_cache_that_cannot_be_written_says_so(hub: HuggingFaceHub, tmp_path: P
     (tmp_path / "hub").write_text("a file where a folder should be")
     with pytest.raises(StorageError, match="model cache"):
         fetch(Store(tmp_path / "hub"), hub)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_what_is_for_another_users_eyes_hides_nothing_else(
+    server: HubServer, hub: HuggingFaceHub, store: Store
+):
+    server.add("org/other", "m-Q8_0.gguf", DATA[:1000])
+    repository = hub.list_files("org/other")
+    theirs = store.fetch(hub, repository, repository.listing.models[0], terms=FAST)
+    own = fetch(store, hub)
+    folder = theirs.parents[2]
+    for shut in (folder, folder / "snapshots", folder / "blobs"):
+        shut.chmod(0)
+        assert [model.path for model in store.list()] == [own]
+        assert store.partials() == ()
+        with pytest.raises(ModelNotFound):
+            store.remove(HubReference("org/other"))
+        shut.chmod(0o700)
+    store.root.chmod(0)
+    with pytest.raises(StorageError, match="read the model cache"):
+        store.list()
+    store.root.chmod(0o700)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ Names from strangers become paths here and nowhere else. Source: huggingface_hub
 docs/source/en/guides/manage-cache.md.
 """
 
+import contextlib
 import errno
 import os
 import re
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from edgellm.errors import StorageError
-from edgellm.files import sync_folder, write_durably
+from edgellm.files import path_of, sync_folder, write_durably
 from edgellm.models.fetching.digest import Digest
 from edgellm.models.names import RepoFile, is_safe_path
 
@@ -33,11 +34,10 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 def default_root() -> Path:
     """Where huggingface_hub keeps its cache, by the same variables."""
     environ = os.environ
-    if environ.get("HF_HUB_CACHE"):
-        return Path(os.path.expandvars(environ["HF_HUB_CACHE"])).expanduser()
-    cache = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    home = Path(os.path.expandvars(environ.get("HF_HOME") or str(cache / "huggingface")))
-    return home.expanduser() / "hub"
+    if cache := environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE"):
+        return path_of(os.path.expandvars(cache))
+    caches = path_of(environ.get("XDG_CACHE_HOME") or "~/.cache")
+    return path_of(os.path.expandvars(environ.get("HF_HOME") or f"{caches}/huggingface")) / "hub"
 
 
 Way: TypeAlias = Callable[[Path, Path], None]  # to give a blob the name of a place, at once
@@ -182,6 +182,15 @@ def _own_bytes(place: Path) -> int:
 
 
 def repo_folders(root: Path) -> Iterator[RepoFolder]:
+    """Raises StorageError where this user can't see what is here."""
+    try:
+        os.scandir(root).close()
+    except PermissionError as error:
+        raise StorageError(
+            "no permission to read the model cache", hint="HF_HOME names another folder"
+        ) from error
+    except OSError:
+        return
     for path in children(root):
         match = _FOLDER.fullmatch(path.name)
         if match:
@@ -189,14 +198,16 @@ def repo_folders(root: Path) -> Iterator[RepoFolder]:
 
 
 def files_of(snapshot: Path) -> Iterator[RepoFile]:
-    """A link whose blob is gone is no file."""
+    """A link whose blob is gone is no file, and one whose blob is another user's is none here."""
     for path in sorted(snapshot.rglob("*")):
-        if path.is_file():
-            yield RepoFile(path.relative_to(snapshot).as_posix(), path.stat().st_size)
+        with contextlib.suppress(OSError):
+            if path.is_file():
+                yield RepoFile(path.relative_to(snapshot).as_posix(), path.stat().st_size)
 
 
 def children(folder: Path) -> list[Path]:
+    """None of a folder that isn't there, or is for another user's eyes: many share one cache."""
     try:
         return sorted(folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return []
