@@ -18,7 +18,7 @@ from edgellm.server.openai.images import Gallery, ImageURL
 from edgellm.server.openai.structure import schema_text
 from edgellm.server.openai.unserved import NULL
 
-MAX_TOOLS, MAX_TOOLS_CHARS = 128, 256 * 1024
+MAX_TOOLS, MAX_TOOLS_CHARS = 256, 256 * 1024  # agents offer those of many MCP servers
 MAX_PARTS = 4096  # of one message
 MAX_MESSAGES = 4096
 MAX_ITEMS = 16384  # where an agent's turn is many

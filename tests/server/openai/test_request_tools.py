@@ -29,7 +29,7 @@ def parameters(schema):
         ({"tools": [function("a b")]}, "tools[0].function.name", "'a b' is not"),
         ({"tools": [function("x" * 129)]}, "tools[0].function.name", "128 letters"),
         ({"tools": [function(), function()]}, "tools[1].function.name", "'f' is there twice"),
-        ({"tools": [function(f"f{i}") for i in range(129)]}, "tools", "128"),
+        ({"tools": [function(f"f{i}") for i in range(257)]}, "tools", "256"),
         (parameters([1]), "tools[1].function.parameters", "object"),
         (parameters({"type": "string"}), "tools[1].function.parameters.type", "object"),
         (parameters({"properties": [1]}), "tools[1].function.parameters.properties", "object"),
