@@ -10,7 +10,9 @@ import selector_specs as specs
 from selector_choices import PROFILES, plan_of
 from selector_machines import machine
 
+from edgellm.models.known import catalog
 from edgellm.probe.known.boards import hardware_from_board
+from edgellm.probe.known.described import hardware_from_devices
 
 
 def test_a_fast_card_with_room_gets_quality():
@@ -153,3 +155,36 @@ def test_an_encoder_takes_a_whole_text_in_one_batch():
     assert plan.decode_tok_s is None
     assert plan.shares[-1].kv_bytes == 0
     assert not any("reads along" in why for why in plan.reasons)
+
+
+def minilms():
+    entry = catalog.find("all-minilm:l6-v2")
+    labels = catalog.plannable_quants(entry)
+    return [replace(specs.candidate(catalog.spec(entry, label)), quant=label) for label in labels]
+
+
+@pytest.mark.parametrize("objective", ["speed", "energy"])
+def test_an_embedding_model_lies_where_it_reads_fast_not_where_it_would_write_fast(objective):
+    hardware = hardware_from_devices(("Arc A770",), "32GiB@51")
+    host = replace(hardware.devices[-1], board_power_w=120.0)
+    hardware = replace(hardware, devices=(*hardware.accelerators, host))
+    plan = plan_of(hardware, minilms(), objective=objective)
+    alone = [
+        plan_of(hardware, [one], objective=objective, n_gpu_layers=n_layers)
+        for one in minilms()
+        for n_layers in (0, -1)
+    ]
+    assert plan.devices == ("VULKAN0",)
+    assert plan.prefill_tok_s.p50 >= 0.98 * max(one.prefill_tok_s.p50 for one in alone)
+
+
+def test_of_an_embedding_model_it_is_told_how_fast_it_reads():
+    on_cpu = plan_of(hardware_from_devices(("Snapdragon X Elite",)), minilms())
+    on_card = plan_of(hardware_from_board("rtx3060"), minilms(), objective="energy")
+    told = " ".join([*on_cpu.reasons, *(row.binding for row in on_cpu.rejected)])
+    assert "reads" in told
+    assert "decodes" not in told
+    assert "answers after" not in told
+    assert all(row.decode_tok_s is None for row in on_cpu.rejected)
+    (joules,) = (why for why in on_card.reasons if "J a thousand tokens" in why)
+    assert not joules.startswith("0.0 ")

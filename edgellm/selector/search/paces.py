@@ -1,5 +1,7 @@
 """How fast a model would run as it is placed, by what this use asks for."""
 
+from math import inf
+
 from edgellm.models.gguf.loadable import LOADABLE
 from edgellm.models.spec import ModelSpec
 from edgellm.selector.plan import Placement, Range
@@ -11,18 +13,33 @@ from edgellm.selector.speed.speed_profile import SpeedProfile
 
 
 def pace_of(question: Question, spec: ModelSpec, setting: Setting, placed: Placement) -> Pace:
-    shape, machine = setting.shape, question.machine
+    pace = _known_pace(question, spec, setting, placed)
+    if spec.architecture in LOADABLE:
+        return pace
+    profile = question.machine.speed
+    return Pace(
+        _widened(pace.decode, profile),
+        _widened(pace.ttft_s, profile),
+        pace.batch and _widened(pace.batch, profile),
+    )
+
+
+def reading(first: Range, n_prompt: int) -> Range:
+    """Tokens a second of a model that writes none, by the time that it takes for so many."""
+    slow, usual, fast = (n_prompt / s if s else inf for s in (first.p90, first.p50, first.p10))
+    return Range(slow, usual, fast)
+
+
+def _known_pace(question: Question, spec: ModelSpec, setting: Setting, placed: Placement) -> Pace:
+    shape, machine, n_prompt = setting.shape, question.machine, question.workload.n_prompt
     facts = spec, shape, placed, machine.hardware, machine.speed
     decode, batch = decode_tok_s(*facts), None
-    if wants_throughput(question.goal, question.workload) and setting.n_parallel > 1:
+    first = ttft_s(*facts, n_prompt)
+    if setting.embedding:
+        batch = reading(first, n_prompt)
+    elif wants_throughput(question.goal, question.workload) and setting.n_parallel > 1:
         batch = decode_tok_s(*facts, n_streams=setting.n_parallel)
-    first = ttft_s(*facts, question.workload.n_prompt)
-    if spec.architecture in LOADABLE:
-        return Pace(decode, first, batch)
-    profile = machine.speed
-    return Pace(
-        _widened(decode, profile), _widened(first, profile), batch and _widened(batch, profile)
-    )
+    return Pace(decode, first, batch)
 
 
 def prompt_tok_s(question: Question, spec: ModelSpec, setting: Setting, placed: Placement) -> Range:

@@ -50,7 +50,8 @@ Rank = tuple[float, ...]
 class Pace:
     decode: Range  # tok/s, one stream
     ttft_s: Range  # the use's typical prompt, alone
-    batch: Range | None = None  # all streams together; None where nobody asks for throughput
+    # All streams together; None where nobody asks for throughput. What an embedding model reads.
+    batch: Range | None = None
 
     @property
     def throughput(self) -> float:

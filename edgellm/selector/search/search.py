@@ -23,7 +23,7 @@ from edgellm.selector.search.limited import Barred, Limited
 from edgellm.selector.search.loads import Loads
 from edgellm.selector.search.merits import Merits
 from edgellm.selector.search.options import Miss, Option, Unmet
-from edgellm.selector.search.paces import prompt_tok_s
+from edgellm.selector.search.paces import prompt_tok_s, reading
 from edgellm.selector.search.question import Question
 from edgellm.selector.search.ranking import Pace, Rank, wants_throughput
 from edgellm.selector.search.settings import Setting, is_stuck, settings
@@ -207,9 +207,12 @@ class Search:
         goal, load = self.question.goal, self._loads.of(setting)
         at_once = n_devices if goal.split_mode in ("row", "tensor") else 1
         decode, batch = _point(at_once * reach.most_tok_s(load, setting)), None
-        if wants_throughput(goal, self.question.workload):
+        first = _point(first_s / at_once)
+        if setting.embedding:
+            batch = reading(first, self.question.workload.n_prompt)
+        elif wants_throughput(goal, self.question.workload):
             batch = _point(at_once * reach.most_tok_s(load, setting, setting.n_parallel))
-        return Pace(decode, _point(first_s / at_once), batch)
+        return Pace(decode, first, batch)
 
     def _option(
         self,

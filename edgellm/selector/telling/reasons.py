@@ -23,7 +23,7 @@ from edgellm.selector.speed.speed_profile import LEAST_MEASURED_BYTES
 from edgellm.selector.speed.work import main_type
 from edgellm.selector.telling.contexts import context_sentences
 from edgellm.selector.telling.describe import layers_text, names_of, ranking
-from edgellm.selector.telling.weighed import is_clearly_faster, losses, why_on_cpu
+from edgellm.selector.telling.weighed import why_not_with, why_on_cpu
 from edgellm.units import format_bytes, format_rate
 
 _WORTH_SAYING = 1.05  # replicas that bring less are not worth the trouble
@@ -184,13 +184,7 @@ def _why_left_out(device: Device, decision: Decision) -> str:
         return _why_missed(with_it, device, _with_it(chosen))
     if set(with_it.placement.device_ids) <= set(used):
         return _why_no_layer(chosen, goal)
-    there, here = with_it.pace.decode.p50, chosen.pace.decode.p50
-    paces = f"{format_rate(there)} instead of {format_rate(here)}"
-    if there < here:
-        return f"{_with_it(chosen)} it would be slower, {paces}"
-    if is_clearly_faster(with_it, chosen) and (lost := losses(with_it, chosen)):
-        return f"{_with_it(chosen)} it would decode {paces}, but it {' and '.join(lost)}"
-    return f"{_with_it(chosen)} too little would be gained, {paces}"
+    return f"{_with_it(chosen)} {why_not_with(with_it, chosen)}"
 
 
 def _with_one_more(device: Device, decision: Decision) -> Option | Miss:
@@ -329,8 +323,9 @@ def _power_sentences(option: Option, goal: Goal) -> Iterator[str]:
     elif goal.objective == "energy" and watts is None:
         yield "nobody tells what these devices draw: the fastest is taken for the thriftiest"
     elif goal.objective == "energy" and watts is not None:
-        joules = watts / option.pace.throughput
-        yield f"{joules:.1f} J a token at the boards' limit of {watts:.0f} W"
+        n, tokens = (1000, "thousand tokens") if option.setting.embedding else (1, "token")
+        joules = n * watts / option.pace.throughput
+        yield f"{joules:.1f} J a {tokens} at the boards' limit of {watts:.0f} W"
 
 
 def _unknown_sentences(option: Option, placement: Placement, hardware: Hardware) -> Iterator[str]:

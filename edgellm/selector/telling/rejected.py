@@ -111,6 +111,8 @@ def why_missed(miss: Miss, hardware: Hardware) -> str:
 def rejected_row(attempt: Option | Miss, binding: str) -> Rejected:
     setting = attempt.setting
     decode = attempt.pace.decode if isinstance(attempt, Option) else attempt.decode_tok_s
+    if setting.embedding:
+        decode = None  # it writes nothing; how fast it reads is in the words
     quant = attempt.candidate.quant
     return Rejected(quant, setting.n_ctx_seq, setting.kv_type_k, binding, decode)
 
