@@ -46,6 +46,7 @@ class Stage:
     spread: Spread = _EXACT
     device_id: str | None = None  # who computes; None: something between devices
     apart_s: float = 0.0  # of it, what no calibration changes
+    least_s: float = 0.0  # what reading the weights takes at the full rate of the memory
 
     @property
     def slow_s(self) -> float:
@@ -53,7 +54,7 @@ class Stage:
 
     @property
     def fast_s(self) -> float:
-        return self.time_s / self.spread.high
+        return max(self.time_s / self.spread.high, min(self.least_s, self.time_s))
 
 
 def stages_of(
@@ -104,7 +105,17 @@ class _Route:
             ratio = known.prefill_ratio if self._is_prompt else known.decode_ratio
             time_s = apart_s + (time_s - apart_s) / (ratio or 1.0)
             spread = spread if self._is_tiny else self._calibrated(known)
-        return Stage(time_s, spread.wider(wider), device_id, apart_s)
+        least_s = self._least_s(device, work) if known is None else 0.0
+        return Stage(time_s, spread.wider(wider), device_id, apart_s, least_s)
+
+    def _least_s(self, device: Device, work: Work) -> float:
+        """Of a card's memory the peak is known; what host memory was measured at it may exceed. A
+        tiny model may lie in the chip's cache."""
+        pool = self.hardware.pool(device.pool_id)
+        if self._is_prompt or self._is_tiny or pool.kind != "dedicated":
+            return 0.0
+        known = pool.bandwidth_bytes_s
+        return (work.dense_bytes + work.expert_bytes) / known if known else 0.0
 
     def _apart_s(self, rates: Rates, work: Work) -> float:
         """A core's dot products with the cache: how fast they are says nothing about the weights,

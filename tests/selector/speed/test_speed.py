@@ -34,9 +34,10 @@ def test_published_decode_rates_lie_in_the_stated_range(device, tok_s):
     assert rate.p10 <= tok_s <= rate.p90
 
 
-@pytest.mark.parametrize(("gb_s", "roofline"), [(3350, 24), (1008, 7.2)])
+@pytest.mark.parametrize(("gb_s", "roofline"), [(3350, 24.1), (1008, 7.25)])
 def test_nothing_decodes_faster_than_memory_can_be_read(gb_s, roofline):
-    assert decode(specs.llama_70b("F16"), machine((192, gb_s))).p50 <= roofline
+    rate = decode(specs.llama_70b("F16"), machine((192, gb_s)))
+    assert rate.p50 < rate.p90 <= roofline
 
 
 def test_a_deep_context_is_slower():
