@@ -4,6 +4,7 @@ Plain reads, no mmap: a file that is cut short under a mapping kills the process
 """
 
 import contextlib
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -28,6 +29,8 @@ _FIRST_READ_BYTES = 12 << 20
 def read_header(path: Path) -> GGUFHeader:
     """One file's header. Raises ModelNotFound, StorageError, BadGGUF."""
     try:
+        if stat.S_ISFIFO(path.stat().st_mode):  # nobody may ever write to it
+            raise StorageError(f"{path.name} is a pipe", hint="keep what comes in a file")
         with path.open("rb") as file:
             return header_of(file)
     except OSError as error:

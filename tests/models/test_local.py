@@ -69,6 +69,13 @@ def test_a_missing_file_and_a_folder_have_their_own_errors(tmp_path: Path):
         read_header(tmp_path)
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path):
+    path = tmp_path / "pipe.gguf"
+    os.mkfifo(path)
+    with pytest.raises(StorageError, match="is a pipe"):
+        read_header(path)
+
+
 @pytest.mark.skipif(AS_ROOT, reason="root may read everything")
 def test_a_file_without_permission_says_so(tmp_path: Path):
     path = tmp_path / "secret.gguf"
