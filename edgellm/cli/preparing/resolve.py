@@ -21,6 +21,7 @@ from edgellm.config import Config
 from edgellm.errors import BadGGUF, BadRequest, EdgellmError, ModelNotFound
 from edgellm.files import path_of
 from edgellm.models import local
+from edgellm.models.gguf.values import FETCH_AGAIN
 from edgellm.models.names import (
     NO_LABEL,
     CatalogReference,
@@ -155,13 +156,24 @@ def _stored(reference: HubReference, config: Config, name: str | None = None) ->
     if reference.quant or reference.file:
         path = store.find(reference)
         shown = name or f"hf.co/{reference.repo}" + (f":{reference.quant}" * bool(reference.quant))
-        return on_disk(path, shown, reference.quant) if path else None
+        return _one_stored(path, shown, reference) if path else None
     of_repo = [model for model in store.list() if model.repo == reference.repo]
     candidates = stored_candidates(of_repo, name)
     if not candidates:
         return None
     shown = name or f"hf.co/{reference.repo}"
     return Resolved(shown, candidates, lambda wanted, progress: Path(wanted.file))
+
+
+def _one_stored(path: Path, shown: str, reference: HubReference) -> Resolved:
+    """What was cut here is not fetched again while it is here: `rm` takes it away."""
+    try:
+        return on_disk(path, shown, reference.quant)
+    except BadGGUF as error:
+        if error.hint == FETCH_AGAIN:
+            written = f"/{reference.file}" if reference.file else f":{reference.quant}"
+            error.hint = f"edgellm rm hf.co/{reference.repo}{written}, then pull it again"
+        raise
 
 
 def _on_hub(reference: HubReference, config: Config) -> Resolved:

@@ -16,6 +16,7 @@ from typing import Final
 
 from edgellm.errors import BadGGUF
 from edgellm.models.gguf.values import (
+    FETCH_AGAIN,
     FLOAT32,
     MAX_HEADER_BYTES,
     UINT32,
@@ -207,7 +208,7 @@ def parse_header(prefix: bytes, file_bytes: int | None = None) -> GGUFHeader | N
         raise BadGGUF(
             f"the file is cut off: its tensors end at byte {header.file_bytes:,}, "
             f"the file has {file_bytes:,}",
-            hint="fetch the file again",
+            hint=FETCH_AGAIN,
         )
     return header
 

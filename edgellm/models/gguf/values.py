@@ -18,6 +18,7 @@ from edgellm.values import frozen
 
 MAX_STRING_BYTES: Final = 16 << 20
 MAX_HEADER_BYTES: Final = 256 << 20
+FETCH_AGAIN: Final = "fetch the file again"  # the hint where a file is shorter than it says
 
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
 UINT32, FLOAT32, _STRING, _ARRAY = 4, 6, 8, 9
@@ -102,7 +103,7 @@ class Cursor:
             raise BadGGUF(
                 f"the file is cut off, or lies: its header goes on to byte {end:,}, "
                 f"the file has {self.file_bytes:,}",
-                hint="fetch the file again",
+                hint=FETCH_AGAIN,
             )
         if end > MAX_HEADER_BYTES:
             raise BadGGUF(f"a header of {end:,} bytes is beyond the limit of {MAX_HEADER_BYTES:,}")

@@ -9,10 +9,11 @@ from edgellm.cli.about import about, quant_rows
 from edgellm.cli.flags.adapting import Adapting
 from edgellm.cli.preparing.fetching import fetch_model
 from edgellm.cli.preparing.prepare import prepare, prepare_all
-from edgellm.cli.preparing.resolve import demo, resolve
+from edgellm.cli.preparing.resolve import demo, hub_reference_of, resolve
 from edgellm.cli.preparing.store import store_of
 from edgellm.config import Config
-from edgellm.errors import BadRequest, DoesNotFit, ModelNotFound, NetworkError, Offline
+from edgellm.errors import BadGGUF, BadRequest, DoesNotFit, ModelNotFound, NetworkError, Offline
+from edgellm.models.names import parse_reference
 from edgellm.selector.plan import Goal
 
 DEMO = resources.demo_model().read_bytes()
@@ -103,6 +104,18 @@ def test_pulling_again_downloads_nothing(hub, config):
 
     assert pull(hub, config) == path
     assert hub.sent_bytes == sent
+
+
+@pytest.mark.parametrize("name", ["hf.co/org/repo:Q8_0", "hf.co/org/repo/m-Q8_0.gguf"])
+def test_a_file_that_was_cut_here_is_told_with_what_brings_it_back(hub, config, name):
+    blob = pull(hub, config).resolve()
+    blob.chmod(0o644)
+    blob.write_bytes(DEMO[: len(DEMO) // 2])
+    with pytest.raises(BadGGUF, match="cut off") as told:
+        pull(hub, config, name)
+    assert told.value.hint == f"edgellm rm {name}, then pull it again"
+    store_of(config).remove(hub_reference_of(parse_reference(name)))
+    assert pull(hub, config, name).read_bytes() == DEMO
 
 
 def test_offline_names_what_is_missing(config):
