@@ -142,9 +142,11 @@ def _structure(
         return _staged(*stages, _calls(format, tools, asked.parallel_tool_calls))
     if wanted:
         assert not isinstance(wanted, Stages)
+        if tools:
+            return _staged(*stages, _or_calls(format, asked, tools, wanted))
         if format.preface:
             stages = (*stages, _preface(format.preface))
-        return _staged(*stages, _or_calls(format, asked, tools, wanted) if tools else wanted)
+        return _staged(*stages, wanted)
     if tools:
         opens = tuple(map(format.binds, tools)) if format.binds else format.opens
         watch = Watch(format.starts, () if has_text else opens)
@@ -172,7 +174,7 @@ def _preface(preface: Callable[[Rules], str]) -> Lark:
 
 def _or_calls(format: Format, asked: ChatRequest, tools: tuple[Tool, ...], wanted: Rule) -> Lark:
     """An answer of this structure, or calls."""
-    if not isinstance(wanted, JSONSchema) or format.preface:
+    if not isinstance(wanted, JSONSchema):
         raise BadRequest(
             "tools: beside them only a JSON schema can bind the text",
             hint="leave out the tools, or say tool_choice: none",
@@ -185,5 +187,6 @@ def _or_calls(format: Format, asked: ChatRequest, tools: tuple[Tool, ...], wante
         raise BadRequest(f"{field}: {error}", param=field) from None
     rules = Rules()
     calls = format.rule(rules, tools, asked.parallel_tool_calls)
+    preface = format.preface(rules) if format.preface else ""
     text = rules.json(schema, asked.structure_field, is_strict=True)
-    return rules.starting(f"{text} | {calls}")
+    return rules.starting(f"{preface} {text} | {calls}")

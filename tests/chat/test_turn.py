@@ -157,6 +157,14 @@ def test_harmony_is_always_heard_and_its_text_has_a_preface():
     assert kinds(ours.params.structure) == [Thinking, Lark, JSONSchema]
 
 
+def test_harmonys_text_has_its_preface_beside_tools_too():
+    ours = turn(HARMONY, wanting(JSONSchema('{"type": "object"}'), WITH_TOOLS))
+    assert kinds(ours.params.structure) == [Thinking, Lark]
+    _, bound = ours.params.structure.stages
+    assert bound.grammar.count("%json") == 3
+    assert "<|channel|>final" in bound.markers
+
+
 def test_a_schema_beside_tools_binds_the_text_or_a_call():
     schema = JSONSchema('{"type": "object"}')
     ours = turn(HERMES, wanting(schema, WITH_TOOLS))
