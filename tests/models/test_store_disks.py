@@ -148,6 +148,18 @@ def test_a_cache_that_cannot_be_written_says_so(hub: HuggingFaceHub, tmp_path: P
         fetch(Store(tmp_path / "hub"), hub)
 
 
+@pytest.mark.parametrize("name", ["snapshots", "blobs"])
+def test_a_folder_of_the_cache_may_be_a_link_to_another_disk(
+    hub: HuggingFaceHub, store: Store, tmp_path: Path, name: str
+):
+    folder = store.root / f"models--{REPO.replace('/', '--')}"
+    folder.mkdir(parents=True)
+    elsewhere = tmp_path / "another" / "disk" / "deep"
+    elsewhere.mkdir(parents=True)
+    (folder / name).symlink_to(elsewhere)
+    assert fetch(store, hub).read_bytes() == DATA
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_what_is_for_another_users_eyes_hides_nothing_else(
     server: HubServer, hub: HuggingFaceHub, store: Store

@@ -56,7 +56,13 @@ def _linked(link: Way) -> Way:
 
 
 def _symbolic(blob: Path, fresh: Path) -> None:
-    fresh.symlink_to(os.path.relpath(blob, fresh.parent))
+    """Relative, so that the cache may be moved; by the true folders where one on the way is a link
+    itself."""
+    target, folder = os.path.relpath(blob, fresh.parent), os.path.realpath(fresh.parent)
+    true_blob = os.path.realpath(blob)
+    if os.path.realpath(Path(folder, target)) != true_blob:
+        target = os.path.relpath(true_blob, folder)
+    fresh.symlink_to(target)
 
 
 WAYS: Final[Sequence[Way]] = (_linked(_symbolic), _linked(os.link), os.replace)
