@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -146,6 +147,20 @@ def test_a_cache_that_cannot_be_written_says_so(hub: HuggingFaceHub, tmp_path: P
     (tmp_path / "hub").write_text("a file where a folder should be")
     with pytest.raises(StorageError, match="model cache"):
         fetch(Store(tmp_path / "hub"), hub)
+
+
+def test_a_cache_that_was_copied_through_its_links_is_freed_whole(
+    server: HubServer, hub: HuggingFaceHub, store: Store, tmp_path: Path
+):
+    server.add(REPO, "tiny-Q4_0.gguf", DATA[:1000])
+    fetch(store, hub, "Q4_0")
+    fetch(store, hub, "Q8_0")
+    copy = Store(tmp_path / "copy")
+    shutil.copytree(store.root, copy.root)  # which follows links, as scp -r does
+    assert copy.remove(HubReference(REPO, "Q8_0")) == 2 * len(DATA)
+    blobs = [blob for blob in copy.root.rglob("blobs/*") if blob.is_file()]
+    assert [blob.stat().st_size for blob in blobs] == [1000]
+    assert copy.find(HubReference(REPO, "Q4_0"))
 
 
 @pytest.mark.parametrize("name", ["snapshots", "blobs"])

@@ -29,6 +29,7 @@ from edgellm.models.names import RepoFile, is_safe_path
 
 _FOLDER: Final = re.compile(r"models--([A-Za-z0-9][A-Za-z0-9._-]*?)--([A-Za-z0-9][A-Za-z0-9._-]*)")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+_DIGEST: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def default_root() -> Path:
@@ -130,12 +131,19 @@ class RepoFolder:
         """Takes these files out of every snapshot; returns the bytes freed.
 
         A blob goes when nothing links to it any more. Blobs that were never linked may be
-        another tool's download on its way, and stay.
+        another tool's download on its way, and stay; but one beside a copy of itself has become
+        two files by `scp` or `cp -L`, which follow links, and both go.
         """
         places = [snap / path for snap in self.snapshots() for path in paths]
         places = [place for place in places if place.exists() or place.is_symlink()]
         wanted = {_identity(place) for place in places} - {None}
-        blobs = [blob for blob in children(self.path / "blobs") if _identity(blob) in wanted]
+        copied = {_own_bytes(place) for place in places} - {0}
+        blobs = [
+            blob
+            for blob in children(self.path / "blobs")
+            if _identity(blob) in wanted
+            or (_DIGEST.fullmatch(blob.name) and _own_bytes(blob) in copied)
+        ]
         freed = sum(_own_bytes(place) for place in places)
         for place in places:
             place.unlink()
