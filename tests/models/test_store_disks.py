@@ -149,6 +149,13 @@ def test_a_cache_that_cannot_be_written_says_so(hub: HuggingFaceHub, tmp_path: P
         fetch(Store(tmp_path / "hub"), hub)
 
 
+def test_a_cache_on_a_disk_that_is_not_mounted_says_so(hub: HuggingFaceHub, store: Store):
+    store.root.symlink_to("/nowhere/models")
+    with pytest.raises(StorageError, match="isn't there") as told:
+        fetch(store, hub)
+    assert "mounted" in told.value.hint
+
+
 def test_a_cache_that_was_copied_through_its_links_is_freed_whole(
     server: HubServer, hub: HuggingFaceHub, store: Store, tmp_path: Path
 ):

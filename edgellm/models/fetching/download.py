@@ -193,5 +193,10 @@ def storage_error(error: OSError, folder: Path) -> StorageError:
                 "no permission to write to the model cache",
                 hint="HF_HOME names another folder",
             )
+        case errno.EEXIST if folder.is_symlink() and not folder.exists():
+            return StorageError(
+                "the model cache is a link to a folder that isn't there",
+                hint="is its disk mounted? HF_HOME names another folder",
+            )
         case _:
             return StorageError(f"the model cache can't be written: {error.strerror or error}")
