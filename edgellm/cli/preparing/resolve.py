@@ -18,7 +18,7 @@ from edgellm import resources
 from edgellm.cli.preparing.store import store_of
 from edgellm.cli.preparing.vocabularies import remembered
 from edgellm.config import Config
-from edgellm.errors import BadGGUF, BadRequest, EdgellmError, ModelNotFound
+from edgellm.errors import BadGGUF, BadRequest, EdgellmError, ModelNotFound, NetworkError
 from edgellm.files import path_of
 from edgellm.models import local
 from edgellm.models.gguf.values import FETCH_AGAIN
@@ -77,18 +77,16 @@ def _resolved(text: str, config: Config, plan_only: bool) -> Resolved:
     if text == DEMO:
         return demo()
     reference = parse_reference(text)
-    match reference:
-        case PathReference(path):
-            return on_disk(path_of(path))
-        case HubReference():
-            return _stored(reference, config) or _on_hub(reference, config)
-        case CatalogReference():
-            try:
-                return _in_catalog(reference, config, plan_only)
-            except ModelNotFound as error:
-                if os.path.isfile(text):  # noqa: PTH113 - see on_disk
-                    error.hint = f"the file of that name is ./{text}"
-                raise
+    if isinstance(reference, PathReference):
+        return on_disk(path_of(reference.path))
+    try:
+        if isinstance(reference, CatalogReference):
+            return _in_catalog(reference, config, plan_only)
+        return _stored(reference, config) or _on_hub(reference, config)
+    except (ModelNotFound, NetworkError) as error:
+        if os.path.isfile(text):  # noqa: PTH113 - see on_disk
+            error.hint = f"the file of that name is ./{text}"
+        raise
 
 
 def demo() -> Resolved:

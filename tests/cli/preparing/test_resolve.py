@@ -168,6 +168,20 @@ def test_a_file_that_is_named_like_a_catalog_name_is_pointed_at(config, tmp_path
     assert told.value.hint == "the file of that name is ./mymodel"
 
 
+@pytest.mark.parametrize("is_offline", [True, False])
+def test_a_file_that_is_named_like_a_repository_is_pointed_at(
+    hub, config, tmp_path, monkeypatch, is_offline
+):
+    monkeypatch.chdir(tmp_path)
+    name = "blobs/sha256-0123"  # as Ollama calls its files
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / name).write_bytes(DEMO)
+    with pytest.raises((ModelNotFound, Offline)) as told:
+        resolve(name, Config(cache_dir=config.cache_dir, offline=is_offline))
+    assert told.value.hint == f"the file of that name is ./{name}"
+    assert resolve(f"./{name}", config).candidates
+
+
 def test_a_catalog_model_without_a_repository_is_planned_and_not_served(config):
     resolved = resolve("glm-130b", config, plan_only=True)
     assert [one.quant for one in resolved.candidates][:2] == ["F16", "Q8_0"]
