@@ -1,6 +1,7 @@
 """What the system says, where a template gives it no place: it becomes what the user says. Pure.
 
-Many templates know one such message, at the start, and leave out or refuse every other one.
+Many templates know one such message, at the start, and leave out or refuse every other one. Some
+refuse a conversation in which the user has said nothing, as Qwen 3.5's and, with tools, Llama's.
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,13 @@ def placed(messages: Sequence[Message], *, takes_first: bool, takes_more: bool) 
     leading = [*takewhile(lambda message: message.is_system, messages)] if takes_first else []
     first = [replace(leading[0], text=_joined(*leading))] if leading else []
     return [*first, *_as_users(messages[len(leading) :])]
+
+
+def with_user(messages: Sequence[Message]) -> list[Message]:
+    """Where no message is the user's: an empty one, behind what the system says first."""
+    n_first = len([*takewhile(lambda message: message.is_system, messages)])
+    silent = [] if any(one.role == "user" for one in messages) else [Message("user", "")]
+    return [*messages[:n_first], *silent, *messages[n_first:]]
 
 
 def _as_users(messages: Sequence[Message]) -> list[Message]:

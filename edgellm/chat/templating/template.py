@@ -20,7 +20,7 @@ from edgellm.chat.templating.alternating import alternating
 from edgellm.chat.templating.arguments import as_object
 from edgellm.chat.templating.responses import with_responses
 from edgellm.chat.templating.script import Script
-from edgellm.chat.templating.systems import placed
+from edgellm.chat.templating.systems import placed, with_user
 from edgellm.chat.templating.trials import Trials
 from edgellm.chat.thoughts import Style, style_of
 from edgellm.chat.tools import format_of, generic
@@ -101,6 +101,8 @@ class ChatTemplate:
         if any(one.is_system for one in told):
             takes_first, takes_more = script.trials.takes_system, script.trials.takes_more_systems
             told = placed(told, takes_first=takes_first, takes_more=takes_more)
+        if script.trials.needs_user:
+            told = with_user(told)
         if script.trials.alternates:
             told = alternating(told)
         ours = {

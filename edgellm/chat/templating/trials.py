@@ -60,6 +60,16 @@ class Trials:
         return all(f"{_NEEDLE} {n}" in (text or "") for n in ("a", "b", "c"))
 
     @cached_property
+    def needs_user(self) -> bool:
+        """Whether it refuses a conversation in which the user has said nothing, with tools or
+        without, and takes it with an empty message of his."""
+        system, silent = {"role": "system", "content": "x"}, {"role": "user", "content": ""}
+        return any(
+            self._text([system], tools) is None and self._text([system, silent], tools) is not None
+            for tools in (None, [_TOOL])
+        )
+
+    @cached_property
     def alternates(self) -> bool:
         """Whether it refuses two messages of the same side in a row."""
         one, two = ([_USER] * n for n in (1, 2))

@@ -1,7 +1,8 @@
 import pytest
 
-from edgellm.chat.messages import Message
-from edgellm.chat.templating.systems import placed
+from edgellm.chat.messages import Message, Tool
+from edgellm.chat.templating.systems import placed, with_user
+from edgellm.chat.templating.template import ChatTemplate
 
 ONE, TWO = Message("system", "S1"), Message("developer", "S2")
 USER, ANSWER, RESULT = Message("user", "U"), Message("assistant", "A"), Message("tool", "R")
@@ -40,3 +41,35 @@ def test_where_none_is_taken_the_users_message_begins_with_them():
     assert said([ONE, TWO, USER], takes_first=False) == [("user", "S1\n\nS2\n\nU")]
     assert said([ONE, ANSWER], takes_first=False) == [("user", "S1"), ("assistant", "A")]
     assert said([ONE], takes_first=False) == [("user", "S1")]
+
+
+def test_where_the_user_has_said_nothing_an_empty_message_is_his():
+    silent = Message("user", "")
+    assert with_user([ONE, ANSWER, RESULT]) == [ONE, silent, ANSWER, RESULT]
+    assert with_user([RESULT]) == [silent, RESULT]
+    assert with_user([ONE, ANSWER, USER]) == [ONE, ANSWER, USER]
+
+
+ASKS_FOR_ONE = (
+    "{%- if not messages | selectattr('role', 'equalto', 'user') | list %}"
+    "{{- raise_exception('No user query found') }}{%- endif %}"
+)
+TALK = "{%- for one in messages %}<{{ one.role }}>{{ one.content }}{%- endfor %}"
+
+
+@pytest.mark.parametrize("tools", [(), (Tool("clock"),)])
+@pytest.mark.parametrize(
+    "source",
+    [
+        ASKS_FOR_ONE + TALK,
+        "{%- if tools %}" + ASKS_FOR_ONE + "{{- tools }}{%- endif %}" + TALK,
+    ],
+)
+def test_a_template_that_asks_for_the_users_words_takes_a_talk_without(source, tools):
+    prompt = ChatTemplate(source).render([Message("system", "S1")], tools=tools)
+    assert "<system>S1" in prompt
+    assert prompt.endswith("<user>")
+
+
+def test_all_others_are_given_none():
+    assert ChatTemplate(TALK).render([Message("system", "S1")]) == "<system>S1"
