@@ -143,7 +143,8 @@ def _closed(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     closed = {key: _closed_inside(key, value) for key, value in schema.items()}
-    if isinstance(schema.get("properties"), dict) and not any(k in schema for k in _APPLICATORS):
+    is_open = any(schema.get(key, False) is not False for key in _APPLICATORS)
+    if isinstance(schema.get("properties"), dict) and not is_open:
         closed["properties"] = {**closed["properties"], **_only_required(schema)}
         closed["additionalProperties"] = False
     return closed

@@ -20,9 +20,10 @@ def test_objects_are_closed_at_every_depth():
         assert place["additionalProperties"] is False
 
 
-def test_what_is_required_and_described_nowhere_may_be_anything():
+@pytest.mark.parametrize("more", [{}, {"additionalProperties": False}])
+def test_what_is_required_and_described_nowhere_may_be_anything(more):
     inner = {"properties": {"x": {"type": "string"}}, "required": ["x", "y"]}
-    found = closed(properties={"a": inner}, required=["a", "q"])
+    found = closed(properties={"a": inner | more}, required=["a", "q"], **more)
     assert found["properties"]["q"] == {}
     assert found["properties"]["a"]["properties"] == {"x": {"type": "string"}, "y": {}}
 
