@@ -58,7 +58,15 @@ class NoRanges:
     """Sends the whole file, whatever part is asked for."""
 
 
-Fault = Cut | Stall | Corrupt | Status | NoRanges
+@dataclass(frozen=True)
+class Instead:
+    """Another answer in the file's place, of its own kind."""
+
+    headers: tuple[tuple[str, str], ...]
+    body: bytes = b"<html>Please log in</html>"
+
+
+Fault = Cut | Stall | Corrupt | Status | NoRanges | Instead
 
 
 @dataclass(frozen=True)
@@ -254,6 +262,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if isinstance(fault, Status):
             self._send(fault.code, b"", dict(fault.headers))
+            return
+        if isinstance(fault, Instead):
+            self._send(200, fault.body, dict(fault.headers))
             return
         if isinstance(fault, Corrupt):
             at = fault.at_byte

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from hub_server import Corrupt, Cut, HubServer, NoRanges, Stall, Status
+from hub_server import Corrupt, Cut, HubServer, Instead, NoRanges, Stall, Status
 from store_runs import DATA, REPO, fetch, fetching_process, leftovers, ranges, wait_for_partial
 
 from edgellm.errors import NetworkError
@@ -56,6 +56,25 @@ def test_a_corrupted_byte_is_refused_and_the_file_fetched_anew(
     server.faults.append(Corrupt(at_byte=123_456))
     assert fetch(store, hub).read_bytes() == DATA
     assert len(ranges(server)) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("Content-Type", "text/html; charset=utf-8", "web page"),
+        ("Content-Encoding", "gzip", "packed"),
+    ],
+)
+def test_what_comes_in_a_files_place_spoils_nothing_that_is_here(
+    server: HubServer, hub: HuggingFaceHub, store: Store, name: str, value: str, said: str
+):
+    server.faults.extend([Cut(100_000), Instead(((name, value),))])
+    with pytest.raises(NetworkError, match=said):
+        fetch(store, hub)
+    (part,) = store.partials()
+    assert fetch(store, hub).read_bytes() == DATA
+    assert ranges(server)[-1] == f"bytes={part.done_bytes}-"
+    assert len(ranges(server)) == 3
 
 
 def test_a_file_that_comes_corrupted_twice_is_not_kept(

@@ -15,6 +15,7 @@ from edgellm.errors import ConfigError, ModelNotFound, NetworkError, TransientEr
 
 _MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_PACKINGS: Final = frozenset({"br", "deflate", "gzip", "zstd"})
 _WORTH_ANOTHER_TRY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -114,6 +115,8 @@ def _redirected(url: httpx2.URL, location: str) -> httpx2.URL:
 
 def _check(response: httpx2.Response, start: int) -> None:
     host, status = response.url.host, response.status_code
+    if status in (200, 206):
+        _check_kind(response)
     if status == 206:
         sent = response.headers.get("Content-Range", "")
         if not sent.startswith(f"bytes {start}-"):
@@ -122,6 +125,22 @@ def _check(response: httpx2.Response, start: int) -> None:
     if status == 200:
         return
     raise status_error(host, status, response.headers.get("Retry-After"))
+
+
+def _check_kind(response: httpx2.Response) -> None:
+    """A page in a file's place would be found out by its digest, after all of the rest has come."""
+    host, headers = response.url.host, response.headers
+    if headers.get("Content-Type", "").lower().startswith("text/html"):
+        raise NetworkError(
+            f"{host} answered with a web page, not with the file",
+            hint="does this network want a login? Open a web page; or look at HF_ENDPOINT",
+        )
+    packing = headers.get("Content-Encoding", "").lower()
+    if packing in _PACKINGS:
+        raise NetworkError(
+            f"{host} sends the file packed ({packing}), which was not asked for",
+            hint="is there a proxy in between? HTTPS_PROXY and NO_PROXY say which is used",
+        )
 
 
 def status_error(host: str, status: int, retry_after: str | None) -> NetworkError | ModelNotFound:
