@@ -140,7 +140,8 @@ class CheckpointedMemory(Still, ABC):
             n_chunk, limit = self._limits.n_chunk, len(prompt) - 1
             like = (s for s in others if s.adapters == sequence.adapters)
             parted = max((common_prefix(prompt, s.tokens, limit) for s in like), default=0)
-            found = stops(prompt, start, self._limits.turn_ends, self._points.every, parted)
+            ends, every = self._limits.turn_ends, self._points.every
+            found = stops(prompt, start, ends, every, parted, self._n_whole)
             outside = (whole_pictures(stop, sequence.pictures) for stop in found)
             found = sorted({whole_chunks(stop, n_chunk) for stop in outside})
         self._stops[sequence.seq_id] = [stop for stop in found if stop > start]

@@ -7,6 +7,7 @@ have been cheaper. Worth it are the places where other prompts have parted from 
     the end of the last message     what the next turn begins with, whatever becomes of the answer
     a token before the end          where no message ends there: the same prompt once more
     where another prompt parted     it will not be the last one
+    where a window is whole yet     it can be cut back to where any other parts before
     in between                      messages' ends, not too close; else every so many tokens
 """
 
@@ -22,11 +23,17 @@ _TAIL_APART = 16
 
 
 def stops(
-    tokens: list[int], start: int, turn_ends: frozenset[int], every: int, parted: int
+    tokens: list[int],
+    start: int,
+    turn_ends: frozenset[int],
+    every: int,
+    parted: int,
+    whole: int = 0,
 ) -> list[int]:
     """Ascending lengths between `start` and the prompt's end.
 
-    `start`: where it begins to be computed; `parted`: the most that any other has in common.
+    `start`: where it begins to be computed; `parted`: the most that any other has in common;
+    `whole`: up to where a window begins with the first token; 0: it has none.
     """
     ends = [i + 1 for i in range(start, len(tokens) - 1) if tokens[i] in turn_ends]
     first = not any(token in turn_ends for token in tokens[:start])
@@ -41,17 +48,28 @@ def stops(
     tail = len(tokens) - _TAIL
     if tail >= WORTH_SHARING and tail - last >= _TAIL_APART:
         found.append(tail)
-    return _filled(found, start, len(tokens), every)
+    return _filled(found, start, len(tokens), every, whole)
 
 
-def _filled(found: list[int], start: int, end: int, every: int) -> list[int]:
+def _filled(found: list[int], start: int, end: int, every: int, whole: int) -> list[int]:
     """No gap is longer than `every`."""
     filled: list[int] = []
     for stop in [*found, end]:
-        filled += range(start + every, stop - WORTH_SHARING + 1, every)
+        while (at := _next(start, every, whole)) <= stop - _apart(at == whole):
+            filled.append(at)
+            start = at
         filled.append(stop)
         start = stop
     return filled[:-1]
+
+
+def _next(start: int, every: int, whole: int) -> int:
+    return whole if every // 2 <= whole - start <= every else start + every
+
+
+def _apart(is_whole: bool) -> int:
+    """Tokens to the stop behind, at least."""
+    return _TAIL_APART if is_whole else WORTH_SHARING
 
 
 def following(stops: list[int], n_computed: int) -> int | None:

@@ -12,8 +12,8 @@ def prompt(*messages):
     return [token for n in messages for token in [*TEXT[: n - 1], END]]
 
 
-def found(tokens, start=0, parted=0, every=512):
-    return stops(tokens, start, frozenset({END}), every, parted)
+def found(tokens, start=0, parted=0, every=512, whole=0):
+    return stops(tokens, start, frozenset({END}), every, parted, whole)
 
 
 def test_the_first_and_the_last_message_end_with_a_checkpoint():
@@ -43,6 +43,15 @@ def test_no_gap_is_longer_than_the_grid():
     assert found([*prompt(700, 700), *TEXT[:4]]) == [512, 700, 1212, 1400]
 
 
+def test_the_last_length_at_which_a_window_is_whole_is_one_of_the_grid():
+    assert found(TEXT[:532], whole=511) == [511, 531]
+    assert found(TEXT[:532], whole=127) == [531]
+    assert found(TEXT[:526], whole=511) == [525]
+    assert found(TEXT[:2000], whole=1023) == [512, 1023, 1535, 1999]
+    assert found([*prompt(100, 700), *TEXT[:4]], whole=512) == [100, 512, 800]
+    assert found(TEXT[:1200], start=600, whole=512) == [1112, 1199]
+
+
 def test_where_another_prompt_parted_is_a_stop():
     assert found(TEXT[:400], parted=200) == [200, 399]
     assert found(TEXT[:400], start=190, parted=200) == [399]
@@ -59,7 +68,7 @@ def test_stops_ascend_inside_the_prompt_and_no_gap_is_too_long():
         tokens = rng.choices([1, 2, END], [40, 40, rng.choice((0, 1, 20))], k=rng.randint(1, 3000))
         start, parted = rng.randint(0, len(tokens) - 1), rng.randint(0, len(tokens) - 1)
         every = rng.choice((100, 512))
-        got = found(tokens, start, parted, every)
+        got = found(tokens, start, parted, every, whole=rng.choice((0, 90, 511, 512, 1023)))
         edges = [start, *got, len(tokens)]
         assert edges == sorted(set(edges))
         assert all(b - a <= every + 32 for a, b in itertools.pairwise(edges))

@@ -33,6 +33,18 @@ def test_who_comes_when_a_prompt_has_been_read_beyond_what_is_common_shares_it(l
 
 
 @each_layout
+def test_a_long_step_ends_where_the_window_is_whole_yet(limits):
+    """Who comes while it computes shares it, and so does who comes when it has ended."""
+    run = Run(replace(limits, state=replace(limits.state, n_window=400), n_batch=2048))
+    run.add([*text(390), *text(50, seed=1)])
+    run.step()
+    followers = [run.add([*text(390), *text(10, seed=2 + i)]) for i in range(3)]
+    run.finish()
+    last, _ = run.turn([*text(300), *text(10, seed=6)])
+    assert [s.n_cached for s in (*followers, last)] == [390, 390, 390, 300]
+
+
+@each_layout
 def test_one_copy_serves_all_who_part_from_it(limits):
     run = Run(limits)
     leader = run.add([*text(100), *text(80, seed=1)])
