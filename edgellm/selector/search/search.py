@@ -105,10 +105,19 @@ class Search:
 
     @property
     def _is_hopeless(self) -> bool:
-        """Weights alone exceed all memory."""
+        """Weights alone exceed all memory, or no placement keeps the pace and nobody asks by how
+        much."""
         room = sum(self.question.machine.budgets.values())
         weights_bytes = self._loads.bulk.weights[-1]
-        return bool(self.question.sets) and not self.allow_disk and weights_bytes > room
+        is_too_large = not self.allow_disk and weights_bytes > room
+        return bool(self.question.sets) and (is_too_large or self._is_too_slow)
+
+    @property
+    def _is_too_slow(self) -> bool:
+        goal = self.question.goal
+        if goal.min_tok_s is None or self.spec.is_embedding or not self.question.only_best:
+            return False
+        return goal.split_mode in (None, "layer") and self.most_tok_s() < goal.min_tok_s
 
     def _miss_once(self) -> None:
         """It is enough to tell by how much."""

@@ -93,6 +93,19 @@ def test_who_wants_the_answer_alone_gets_the_same_one_for_less(use):
     assert n_tried[True] < n_tried[False]
 
 
+@pytest.mark.parametrize("spec", MODELS)
+def test_a_pace_that_no_placement_keeps_is_tried_once_where_nobody_asks_by_how_much(spec):
+    hardware = machine((24, 900), (12, 500), ram=512)
+    n_tried = []
+    for min_tok_s in (1000.0, 1.0):
+        search = search_of(spec, hardware, Goal(min_tok_s=min_tok_s))
+        search.question = replace(search.question, only_best=True)
+        search.run()
+        n_tried.append(len(search.options) + len(search.misses))
+        assert bool(search.best) is (min_tok_s == 1.0)
+    assert n_tried[0] == 1
+
+
 def test_no_placement_is_ahead_of_its_bound():
     random = Random(3)
     for _ in range(6):
