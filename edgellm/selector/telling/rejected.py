@@ -52,7 +52,8 @@ def _other_placements(decision: Decision) -> Iterator[Rejected]:
     rows, misses = list[tuple[float, Rejected]](), list[Rejected]()
     for text, found in _looks(decision):
         if isinstance(found, Miss):
-            misses.append(rejected_row(found, f"{text}: {why_missed(found, hardware)}"))
+            why = why_missed(found, hardware).removeprefix(f"{text}: ")
+            misses.append(rejected_row(found, f"{text}: {why}"))
         elif (look := _look_of(found.placement)) not in seen:
             seen.add(look)
             words = f"{text}, {placement_text(found.placement, n_layers)}"

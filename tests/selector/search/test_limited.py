@@ -164,3 +164,10 @@ def test_a_backend_that_no_row_names_has_no_limits():
     plan = plan_of(board("vulkan", "Card 0"), *[specs.dense(quant=q) for q in ("Q4_K_M", "Q8_0")])
     assert plan.devices == ("CUDA0",)
     assert "no kernel" not in words(plan)
+
+
+def test_who_cannot_is_named_once_where_a_plan_was_not_chosen():
+    pins = {"kv_type_k": "q4_0", "kv_type_v": "q4_0"}
+    rows = [row.binding for row in plan_of(MTT_S80, specs.dense(), **pins).rejected]
+    (row,) = [row for row in rows if "flash attention" in row]
+    assert row.startswith("MTT S80: a cache of q4_0 and q4_0 needs flash attention")
