@@ -26,7 +26,7 @@ from edgellm.server.anthropic.tools import (
 from edgellm.server.body import Bytes, decode
 from edgellm.server.openai.images import Gallery
 from edgellm.server.openai.messages import MAX_ITEMS, MAX_TOOLS
-from edgellm.server.openai.samplers import Positive
+from edgellm.server.openai.samplers import Count, Positive
 from edgellm.server.openai.sampling import StopStrings
 from edgellm.server.openai.structure import schema_rule
 from edgellm.server.openai.thoughts import Thoughtful
@@ -34,8 +34,10 @@ from edgellm.server.openai.unserved import NULL, check_says_nothing
 
 
 class ThinkingBody(msgspec.Struct):
+    """Claude Code says `"budget_tokens": 0` beside adaptive: that bounds nothing."""
+
     type: Literal["enabled", "adaptive", "disabled"]
-    budget_tokens: Positive | None = None
+    budget_tokens: Count | None = None
     display: Literal["summarized", "omitted"] | None = None
 
 
@@ -79,7 +81,7 @@ class MessagesBody(Thoughtful, kw_only=True):
 
     def budget(self) -> int | None:
         given = self.thinking.budget_tokens if self.thinking and self.thinks() else None
-        return super().budget() if given is None else given
+        return given or super().budget()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,7 @@ def _check(body: MessagesBody) -> None:
     check_says_nothing(body.container, "container")
     if body.n not in (None, 1):
         raise BadRequest("n: a message has one answer", param="n")
-    if body.thinking and body.thinking.type == "enabled" and body.thinking.budget_tokens is None:
+    if body.thinking and body.thinking.type == "enabled" and not body.thinking.budget_tokens:
         field = "thinking.budget_tokens"
         raise BadRequest(f"{field}: is missing", param=field)
 

@@ -233,6 +233,10 @@ def test_tools_and_which_are_to_be_called(choice, expected, parallel):
         ({"temperature": 11}, "temperature: 11 is not a number from 0 to 10"),
         ({"thinking": {"type": "enabled"}}, "thinking.budget_tokens: is missing"),
         (
+            {"thinking": {"type": "enabled", "budget_tokens": 0}},
+            "thinking.budget_tokens: is missing",
+        ),
+        (
             {"output_config": {"format": {"type": "json_schema"}}},
             "output_config.format.schema: is missing",
         ),
@@ -257,6 +261,8 @@ def test_sampling_and_stop_sequences():
     [
         (None, None, None, True),
         ({"type": "enabled", "budget_tokens": 2048}, True, 2048, True),
+        ({"type": "adaptive", "budget_tokens": 0}, True, None, True),
+        ({"type": "disabled", "budget_tokens": 0}, False, None, True),
         ({"type": "adaptive"}, True, None, True),
         ({"type": "adaptive", "display": "omitted"}, True, None, False),
         ({"type": "disabled"}, False, None, True),
