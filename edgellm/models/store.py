@@ -142,6 +142,7 @@ class Store:
                 folder.link(repository.commit, file, self._ways)
             if repository.revision != repository.commit:
                 folder.write_ref(repository.revision, repository.commit)
+            _drop_outdated(folder, {file.path for file in files})
         except OSError as error:
             raise storage_error(error, self.root) from error
         return folder.place(repository.commit, model.files[0])
@@ -301,11 +302,25 @@ def _partials_of(folder: RepoFolder, reference: HubReference) -> Iterator[Partia
 def _remove_partials(folder: RepoFolder, reference: HubReference) -> int:
     freed = 0
     for part in _partials_of(folder, reference):
-        with locked(folder.lock(part.path.name.removesuffix(SUFFIX)), on_wait=_refuse_running):
-            part.path.unlink(missing_ok=True)
-            journal_of(part.path).unlink(missing_ok=True)
+        _remove_part(folder, part)
         freed += part.done_bytes
     return freed
+
+
+def _drop_outdated(folder: RepoFolder, whole: set[str]) -> None:
+    """Of files that are whole now: what broke off before they changed at the hub. Nothing would
+    ever finish it."""
+    for part in _partials(folder):
+        if part.file in whole:
+            with contextlib.suppress(StorageError):  # somebody wants just the older one
+                _remove_part(folder, part)
+
+
+def _remove_part(folder: RepoFolder, part: PartialDownload) -> None:
+    """Raises StorageError while it is being downloaded."""
+    with locked(folder.lock(part.path.name.removesuffix(SUFFIX)), on_wait=_refuse_running):
+        part.path.unlink(missing_ok=True)
+        journal_of(part.path).unlink(missing_ok=True)
 
 
 def _refuse_running() -> None:

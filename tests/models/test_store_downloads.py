@@ -77,6 +77,20 @@ def test_what_comes_in_a_files_place_spoils_nothing_that_is_here(
     assert len(ranges(server)) == 3
 
 
+def test_what_broke_off_before_the_file_changed_at_the_hub_goes_when_the_new_one_is_here(
+    server: HubServer, hub: HuggingFaceHub, store: Store
+):
+    server.add(REPO, "tiny-Q4_0.gguf", DATA[:300_000])
+    for quant in ("Q8_0", "Q4_0"):
+        server.faults.extend([Cut(100_000), *[Status(503)] * 3])
+        with pytest.raises(NetworkError):
+            fetch(store, hub, quant)
+    server.add(REPO, "tiny-Q8_0.gguf", DATA[1:])
+    assert fetch(store, hub, "Q8_0").read_bytes() == DATA[1:]
+    assert [part.file for part in store.partials()] == ["tiny-Q4_0.gguf"]
+    assert len(leftovers(store)) == 2  # the other's part and its journal
+
+
 def test_a_file_that_comes_corrupted_twice_is_not_kept(
     server: HubServer, hub: HuggingFaceHub, store: Store
 ):
