@@ -4,8 +4,9 @@ There a turn of the model is several items: its thoughts, its text, its calls. H
 message, as templates want it: some refuse two of the model's in a row. Items that have an id only
 (`item_reference`) name what a server would have kept, and this one keeps nothing.
 
-Codex hands one agent's words to another as an `agent_message`. What it calls `encrypted_content`
-there is what the model wrote, as only OpenAI's servers would have locked it.
+Codex offers some of its tools in the input, as `additional_tools`, and hands one agent's words to
+another as an `agent_message`. What it calls `encrypted_content` there is what the model wrote, as
+only OpenAI's servers would have locked it.
 """
 
 from collections.abc import Sequence
@@ -17,9 +18,10 @@ from msgspec import Meta
 from edgellm.chat.messages import Message, ToolCall
 from edgellm.errors import BadRequest
 from edgellm.server.openai.images import Gallery, ImageURL
-from edgellm.server.openai.messages import MAX_PARTS, Name
-from edgellm.server.responses.tools import INPUT, full_name
+from edgellm.server.openai.messages import MAX_PARTS, MAX_TOOLS, Name
+from edgellm.server.responses.tools import INPUT, ToolBody, full_name
 
+_OFFER = "additional_tools"
 _TEXTS = frozenset({"input_text", "output_text", "text", "reasoning_text", "summary_text"})
 
 
@@ -45,6 +47,13 @@ class Item(msgspec.Struct):
     arguments: str | None = None
     input: str | None = None
     output: Words | None = None
+    tools: Annotated[list[ToolBody], Meta(max_length=MAX_TOOLS)] | None = None
+
+
+def additional_tools(given: str | Sequence[Item]) -> list[ToolBody]:
+    """Those that items offer, in their order."""
+    items = () if isinstance(given, str) else given
+    return [tool for one in items if one.type == _OFFER for tool in one.tools or ()]
 
 
 def messages(
@@ -90,7 +99,7 @@ class _Talk:
                 self._end_turn()
                 text = self._text(item.output, f"{where}.output")
                 self._messages.append(Message("tool", text, tool_call_id=item.call_id or None))
-            case other:
+            case other if other != _OFFER:
                 raise BadRequest(
                     f"{where}: an item of type {other[:40]!r} is not served",
                     hint="nothing is kept here: send messages, reasoning, calls and their outputs",

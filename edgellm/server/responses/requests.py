@@ -20,7 +20,7 @@ from edgellm.server.openai.samplers import Positive
 from edgellm.server.openai.sampling import Rivals
 from edgellm.server.openai.structure import ANY_OBJECT, schema_rule
 from edgellm.server.openai.unserved import NULL
-from edgellm.server.responses.items import Item, messages
+from edgellm.server.responses.items import Item, additional_tools, messages
 from edgellm.server.responses.object import Effort, Response, Text, TextFormat
 from edgellm.server.responses.tools import (
     Choice,
@@ -111,7 +111,8 @@ def response_request(data: Bytes, picture_mark: str) -> AskedResponse:
         raise BadRequest("n: a response has one answer", param="n")
     if body.reasoning and body.reasoning.effort:
         body.reasoning_effort = body.reasoning.effort
-    found, gallery = tools(body.tools or ()), Gallery(picture_mark)
+    found = tools(body.tools or (), additional_tools(body.input))
+    gallery = Gallery(picture_mark)
     talk = messages(body.instructions, body.input, gallery)
     body.return_progress = body.timings_per_token = None  # there are no words for them
     params = replace(

@@ -87,13 +87,18 @@ def full_name(name: str, namespace: str | None) -> str:
     return f"{namespace.rstrip('_')}__{name}" if namespace else name
 
 
-def tools(given: Sequence[ToolBody]) -> Tools:
-    """Raises BadRequest that names the tool's place."""
+def tools(given: Sequence[ToolBody], more: Sequence[ToolBody] = ()) -> Tools:
+    """`more`: of items of the input, which may offer the same ones again. Raises BadRequest that
+    names the tool's place."""
     offered: dict[str, Offered] = {}
     functions: list[tuple[str, FunctionBody]] = []
-    for where, tool, namespace in _own(given):
+    several = [(one, False) for one in _own(given, "tools")]
+    several += [(one, True) for one in _own(more, "additional_tools")]
+    for (where, tool, namespace), is_more in several:
         kind: Literal["function", "custom"] = "custom" if tool.type == "custom" else "function"
         known_as = full_name(tool.name or "", namespace)
+        if is_more and known_as in offered:
+            continue
         offered[known_as] = Offered(kind, tool.name or "", namespace)
         functions.append((where, _function(tool, known_as)))
     if not functions:
@@ -134,10 +139,10 @@ def shown_choice(given: Choice | None) -> str | wire.ToolChoice:
     return wire.ToolChoice(given.type, given.name or UNSET)
 
 
-def _own(given: Sequence[ToolBody]) -> Iterator[tuple[str, OwnBody, str | None]]:
+def _own(given: Sequence[ToolBody], field: str) -> Iterator[tuple[str, OwnBody, str | None]]:
     """Those that the client runs itself: where each stands, it, and its namespace."""
     for i, tool in enumerate(given):
-        where = f"tools[{i}]"
+        where = f"{field}[{i}]"
         match tool.type:
             case "function" | "custom":
                 yield where, tool, None

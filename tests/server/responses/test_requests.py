@@ -57,6 +57,17 @@ def test_what_another_agent_says_is_the_users():
     )
 
 
+def test_tools_may_be_offered_in_the_input_and_there_more_than_once():
+    run = {"type": "custom", "name": "exec"}
+    offer = {"type": "additional_tools", "role": "developer", "id": "at_0"}
+    more = offer | {"tools": [{"type": "namespace", "name": "functions", "tools": [run]}, WEATHER]}
+    found = asked([more, said("user", "Hi"), more, more | {"tools": []}], tools=[WEATHER, CLOCK])
+    assert found.chat.messages == (Message("user", "Hi"),)
+    assert [one.name for one in found.chat.tools] == ["weather", "clock", "functions__exec"]
+    offered = found.tools.offered["functions__exec"]
+    assert (offered.kind, offered.name, offered.namespace) == ("custom", "exec", "functions")
+
+
 def test_messages_are_read_in_all_their_shapes():
     found = messages(
         {"role": "developer", "content": "Be brief."},
