@@ -17,7 +17,7 @@ large publishers do; a label in a name is only a label, the tensors' types decid
 import re
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal, TypeAlias
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 from edgellm.errors import BadRequest, ModelNotFound
 from edgellm.values import frozen
@@ -162,7 +162,9 @@ def _projector_rank(file: RepoFile) -> tuple[int, int, int]:
 
 
 def _hub_reference(rest: str, text: str) -> HubReference:
-    rest = rest.split("?")[0].split("#")[0].strip("/")
+    rest, _, query = rest.partition("#")[0].partition("?")
+    shown = parse_qs(query).get("show_file_info", [""])[0]  # as a browser has it beside a file
+    rest = rest.strip("/") + (f"/{shown}" if shown else "")
     head, _, tag = rest.partition(":")
     quant = "" if tag.lower() == _NO_TAG else tag
     parts = [unquote(part) for part in head.split("/")]  # "refs%2Fpr%2F3" is one of them

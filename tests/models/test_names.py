@@ -43,6 +43,11 @@ REPO = "Qwen/Qwen3-8B-GGUF"
             HubReference(REPO, file="b-Q8_0.gguf", revision="abc123"),
         ),
         (f"https://hf.co/{REPO}/blob/main/b-Q8_0.gguf", HubReference(REPO, file="b-Q8_0.gguf")),
+        (
+            f"https://huggingface.co/{REPO}?show_file_info=a%2Fb-Q8_0.gguf",
+            HubReference(REPO, file="a/b-Q8_0.gguf"),
+        ),
+        (f"https://huggingface.co/{REPO}?library=gguf#usage", HubReference(REPO)),
         (REPO, HubReference(REPO)),
         (f" {REPO}:Q8_0 ", HubReference(REPO, "Q8_0")),
         ("org/fp16:fp16", HubReference("org/fp16", "F16")),
