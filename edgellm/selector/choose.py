@@ -23,9 +23,9 @@ from edgellm.selector.profiles import Profiles
 from edgellm.selector.search.checks import check_goal, check_pins
 from edgellm.selector.search.confirm import Confirmed, decide_confirmed
 from edgellm.selector.search.limited import why_no_head
+from edgellm.selector.search.paces import together_tok_s
 from edgellm.selector.search.pareto import front
 from edgellm.selector.search.question import Question
-from edgellm.selector.speed.speed import decode_tok_s
 from edgellm.selector.telling.reasons import reasons
 from edgellm.selector.telling.rejected import rejected
 
@@ -216,14 +216,9 @@ def _generating(plan: Plan, confirmed: Confirmed) -> Plan:
 
 
 def _batch(confirmed: Confirmed) -> Range | None:
-    chosen, machine = confirmed.decision.chosen, confirmed.decision.question.machine
+    chosen, question = confirmed.decision.chosen, confirmed.decision.question
     if chosen.setting.n_parallel < 2:
         return None
-    return chosen.pace.batch or decode_tok_s(
-        chosen.candidate.spec,
-        chosen.setting.shape,
-        confirmed.placement,
-        machine.hardware,
-        machine.speed,
-        n_streams=chosen.setting.n_parallel,
+    return chosen.pace.batch or together_tok_s(
+        question, chosen.candidate.spec, chosen.setting, confirmed.placement
     )

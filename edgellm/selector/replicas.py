@@ -10,9 +10,9 @@ from edgellm.selector.memory.shares import Ways
 from edgellm.selector.placing.machine import Machine
 from edgellm.selector.plan import Range
 from edgellm.selector.search.options import Option
+from edgellm.selector.search.paces import together_tok_s
 from edgellm.selector.search.search import Search
 from edgellm.selector.search.settings import Setting, kv_pairs
-from edgellm.selector.speed.speed import decode_tok_s
 from edgellm.values import frozen
 
 
@@ -55,10 +55,7 @@ def _replicas(search: Search, setting: Setting, n_replicas: int, n_each: int) ->
     machine = search.question.machine
     if not host_holds(machine, option, n_replicas):
         return None
-    rate = decode_tok_s(
-        search.spec, own.shape, option.placement, machine.hardware, machine.speed,
-        n_streams=n_parallel,
-    )  # fmt: skip
+    rate = together_tok_s(search.question, search.spec, own, option.placement)
     total = Range(*(n_replicas * part for part in (rate.p10, rate.p50, rate.p90)))
     return Replicas(n_replicas, n_each, option, total)
 

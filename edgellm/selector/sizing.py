@@ -26,10 +26,10 @@ from edgellm.selector.replicas import host_holds
 from edgellm.selector.search.checks import MAX_SEQUENCES, check_goal
 from edgellm.selector.search.confirm import exact_shares
 from edgellm.selector.search.options import Option
+from edgellm.selector.search.paces import together_tok_s
 from edgellm.selector.search.question import Question
 from edgellm.selector.search.search import Search
 from edgellm.selector.search.settings import Setting, kv_pairs, setting_of, wished_context
-from edgellm.selector.speed.speed import decode_tok_s
 from edgellm.selector.telling.describe import placement_text
 from edgellm.values import frozen
 
@@ -284,10 +284,7 @@ def _serve(copy: _Copy, n_streams: int, demand: Demand, *, exactly: bool = False
         return "memory"
     if copy.n_instances > 1 and not host_holds(machine, option, copy.n_instances):
         return "memory"
-    rate = decode_tok_s(
-        search.spec, setting.shape, option.placement, machine.hardware, machine.speed,
-        n_streams=n_streams,
-    )  # fmt: skip
+    rate = together_tok_s(search.question, search.spec, setting, option.placement)
     if rate.p50 / n_streams < demand.tok_s:
         return "tok/s"
     # A prompt waits for the step that the others are in.

@@ -157,6 +157,12 @@ def test_an_encoder_takes_a_whole_text_in_one_batch():
     assert not any("reads along" in why for why in plan.reasons)
 
 
+@pytest.mark.parametrize("use", ["chat", "batch"])
+def test_streams_that_are_computed_one_by_one_have_together_what_one_has(use):
+    plan = plan_of(hardware_from_board("rtx3090"), use=use, batch_invariant=True)
+    assert plan.batch_tok_s == plan.decode_tok_s
+
+
 def minilms():
     entry = catalog.find("all-minilm:l6-v2")
     labels = catalog.plannable_quants(entry)

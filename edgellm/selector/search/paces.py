@@ -24,6 +24,16 @@ def pace_of(question: Question, spec: ModelSpec, setting: Setting, placed: Place
     )
 
 
+def together_tok_s(
+    question: Question, spec: ModelSpec, setting: Setting, placed: Placement
+) -> Range:
+    """Of all streams. Batch-invariant ones take turns, each in a call of its own."""
+    machine = question.machine
+    n_at_once = 1 if question.goal.batch_invariant else setting.n_parallel
+    facts = spec, setting.shape, placed, machine.hardware, machine.speed
+    return decode_tok_s(*facts, n_streams=n_at_once)
+
+
 def reading(first: Range, n_prompt: int) -> Range:
     """Tokens a second of a model that writes none, by the time that it takes for so many."""
     slow, usual, fast = (n_prompt / s if s else inf for s in (first.p90, first.p50, first.p10))
@@ -38,7 +48,7 @@ def _known_pace(question: Question, spec: ModelSpec, setting: Setting, placed: P
     if setting.embedding:
         batch = reading(first, n_prompt)
     elif wants_throughput(question.goal, question.workload) and setting.n_parallel > 1:
-        batch = decode_tok_s(*facts, n_streams=setting.n_parallel)
+        batch = together_tok_s(question, spec, setting, placed)
     return Pace(decode, first, batch)
 
 
