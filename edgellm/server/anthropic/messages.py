@@ -38,6 +38,7 @@ class Part(msgspec.Struct):
     type: Name
     text: str | None = None
     source: Source | None = None
+    tool_name: Name | None = None  # of a tool that a search has found
 
 
 Parts: TypeAlias = str | Annotated[list[Part], Meta(max_length=MAX_PARTS)]
@@ -151,6 +152,8 @@ def _result(block: Block, where: str, gallery: Gallery) -> Message:
 def _written(part: Part, where: str, gallery: Gallery) -> str:
     if part.type == "image" and part.source is not None:
         return gallery.add(_url(part.source, where), where)
+    if part.type == "tool_reference" and part.tool_name:
+        return f"{part.tool_name}\n"  # the model is shown it with all others
     return _text(part, where)
 
 

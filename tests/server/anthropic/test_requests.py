@@ -121,6 +121,12 @@ def test_words_before_a_result_stay_before_it():
     )
 
 
+def test_what_a_search_for_tools_has_found_is_their_names():
+    found = [{"type": "tool_reference", "tool_name": name} for name in ("weather", "clock")]
+    [said] = talk(("user", [{"type": "tool_result", "tool_use_id": "a", "content": found}]))
+    assert said == Message("tool", "weather\nclock\n", tool_call_id="a")
+
+
 def test_pictures_stand_where_they_stood_also_in_a_result():
     data = base64.b64encode(PNG).decode()
     image = {
