@@ -275,10 +275,10 @@ def shard_names(name: str) -> tuple[str, ...]:
 def is_safe_path(path: str) -> bool:
     """Whether a path from a stranger may become one on this disk, whatever the system."""
     return all(
-        0 < len(part.encode()) <= 255
+        part.isprintable()  # first: what isn't UTF-8 can't be encoded either
+        and 0 < len(part.encode()) <= 255
         and part not in (".", "..")
         and not set(part) & set('\\:*?"<>|')
-        and part.isprintable()
         and part[-1] not in ". "
         and not _device_name.match(part)
         for part in path.split("/")

@@ -248,6 +248,7 @@ def test_shards_are_named_in_order_and_absurd_counts_are_no_shards():
         "x ",
         "a//b",
         "n" * 256,
+        "\udcff.gguf",  # no UTF-8
     ],
 )
 def test_a_path_that_could_leave_its_folder_is_unsafe(path: str):

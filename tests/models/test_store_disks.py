@@ -149,6 +149,16 @@ def test_a_cache_that_cannot_be_written_says_so(hub: HuggingFaceHub, tmp_path: P
         fetch(Store(tmp_path / "hub"), hub)
 
 
+def test_a_name_in_the_cache_that_is_no_text_hides_nothing_else(hub: HuggingFaceHub, store: Store):
+    path = fetch(store, hub)
+    odd = Path(os.fsdecode(b"\xff-Q4_0.gguf"))
+    try:
+        (path.parent / odd).touch()
+    except OSError:
+        pytest.skip("this file system has no such names")
+    assert [model.path for model in store.list()] == [path]
+
+
 def test_a_cache_on_a_disk_that_is_not_mounted_says_so(hub: HuggingFaceHub, store: Store):
     store.root.symlink_to("/nowhere/models")
     with pytest.raises(StorageError, match="isn't there") as told:

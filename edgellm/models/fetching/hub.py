@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from edgellm.errors import ConfigError, ModelNotFound, NetworkError, Offline
-from edgellm.models.names import Listing, RepoFile, group_files
+from edgellm.models.names import Listing, RepoFile, group_files, is_safe_path
 from edgellm.values import frozen
 
 if TYPE_CHECKING:
@@ -160,6 +160,7 @@ class HuggingFaceHub:
                 url=hf_hub_url(repo, one.rfilename, revision=commit, endpoint=self.endpoint),
             )
             for one in info.siblings or ()
+            if is_safe_path(one.rfilename)  # the others can't be fetched; some make no address
         )
         card = info.card_data
         named = card.get("license") if hasattr(card, "get") else None

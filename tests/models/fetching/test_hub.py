@@ -264,6 +264,12 @@ def test_a_login_page_or_another_servers_words_are_no_hub(
         client().list_files(REPO)
 
 
+def test_a_name_that_is_no_text_costs_itself_only(server: HubServer, client: Make):
+    body = rb'{"id": "a/b", "siblings": [{"rfilename": "\ud800.gguf"}, {"rfilename": "a.md"}]}'
+    server.api_faults.append(Status(200, (), body))
+    assert [file.path for file in client().list_files(REPO).files] == ["a.md"]
+
+
 def test_a_model_without_a_size_is_named(server: HubServer, client: Make):
     body = b'{"id": "a/b", "siblings": [{"rfilename": "a.gguf", "size": null}]}'
     server.api_faults.append(Status(200, (), body))
