@@ -144,6 +144,8 @@ def _with_guesser(
         return with_draft(plan, draft, question.machine)
     if plan.speculate == "mtp":
         return without_head(plan, no_head)
+    if goal.speculate == "mtp" and draft is None and not plan.embedding:
+        return replace(plan, reasons=(*plan.reasons, f"nothing is guessed: {no_head}"))
     if goal.speculate == "ngram" and not (goal.batch_invariant or plan.embedding or no_head):
         return replace(plan, reasons=(*plan.reasons, _UNUSED_HEAD))
     if draft is None:

@@ -51,6 +51,14 @@ def test_only_who_asks_for_the_head_gets_it():
     assert any("--speculate mtp" in reason for reason in plan.reasons)
 
 
+def test_who_asks_for_a_head_that_is_not_there_is_told_where_nothing_else_guesses():
+    headless = replace(gated_delta_nets(state_bytes=16 << 20), n_draft_layers=0, draft_bytes=0)
+    for choices in ({}, {"batch_invariant": True}):
+        plan = plan_of(machine((80, 1000)), headless, speculate="mtp", **choices)
+        assert plan.speculate == "off"
+        assert "nothing is guessed: its file has no head for guesses (MTP)" in plan.reasons
+
+
 def test_a_head_is_named_also_where_looking_up_would_not_pay():
     costly, hardware = gated_delta_nets(state_bytes=16 << 20), machine((80, 1000))
     plan = plan_of(hardware, costly)
