@@ -36,7 +36,7 @@ from edgellm.server.openai.unserved import NULL, check_says_nothing
 class ThinkingBody(msgspec.Struct):
     """Claude Code says `"budget_tokens": 0` beside adaptive: that bounds nothing."""
 
-    type: Literal["enabled", "adaptive", "disabled"]
+    type: Literal["enabled", "adaptive", "between_tools", "disabled"]
     budget_tokens: Count | None = None
     display: Literal["summarized", "omitted"] | None = None
 

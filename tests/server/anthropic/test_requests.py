@@ -270,6 +270,7 @@ def test_sampling_and_stop_sequences():
         ({"type": "adaptive", "budget_tokens": 0}, True, None, True),
         ({"type": "disabled", "budget_tokens": 0}, False, None, True),
         ({"type": "adaptive"}, True, None, True),
+        ({"type": "between_tools"}, True, None, True),
         ({"type": "adaptive", "display": "omitted"}, True, None, False),
         ({"type": "disabled"}, False, None, True),
     ],
