@@ -62,6 +62,22 @@ def test_a_file_that_is_no_gguf_is_bad(tmp_path: Path, data: bytes):
         read_spec(path)
 
 
+@pytest.mark.parametrize(
+    ("data", "hint"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n", "git lfs pull"),
+        (b"<!DOCTYPE html><html></html>", "web page"),
+        (b"<!doctype html><html></html>", "web page"),
+    ],
+)
+def test_what_lies_in_a_models_place_is_told(tmp_path: Path, data: bytes, hint: str):
+    path = tmp_path / "m-Q8_0.gguf"
+    path.write_bytes(data)
+    with pytest.raises(BadGGUF, match="not a GGUF") as told:
+        read_header(path)
+    assert hint in told.value.hint
+
+
 def test_a_missing_file_and_a_folder_have_their_own_errors(tmp_path: Path):
     with pytest.raises(ModelNotFound, match=r"gone\.gguf"):
         read_spec(tmp_path / "gone.gguf")

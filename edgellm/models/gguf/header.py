@@ -38,6 +38,12 @@ _ALIGNMENT: Final = "general.alignment"
 _DEFAULT_ALIGNMENT: Final = 32
 # llama.cpp asserts on their type, where it throws for others.
 _TYPED: Final = {_ALIGNMENT: (UINT32, "uint32"), "adapter.lora.alpha": (FLOAT32, "float32")}
+# What lies in a model's place, mostly.
+_INSTEAD: Final = {
+    b"vers": "it is git's pointer to the file: `git lfs pull` in its folder fetches it",
+    b"<!DO": "it is a web page: the address was of the model's page, not of its file",
+    b"<!do": "it is a web page: the address was of the model's page, not of its file",
+}
 _FIRST_PREFIX_BYTES: Final = 64 << 10
 _GUESSED_FILE_TYPE: Final = 1024  # LLAMA_FTYPE_GUESSED, a flag
 _NO_TOKEN: Final = 0xFFFF_FFFF  # LLAMA_TOKEN_NULL, written as a uint32
@@ -216,7 +222,10 @@ def parse_header(prefix: bytes, file_bytes: int | None = None) -> GGUFHeader | N
 def _header(cursor: Cursor) -> GGUFHeader:
     magic = cursor.take(4)
     if magic != b"GGUF":
-        raise BadGGUF(f"not a GGUF file: it starts with {repr(magic)[1:]}, not with 'GGUF'")
+        raise BadGGUF(
+            f"not a GGUF file: it starts with {repr(magic)[1:]}, not with 'GGUF'",
+            hint=_INSTEAD.get(magic, ""),
+        )
     version = cursor.u32()
     if version not in (2, 3):
         swapped = version & 0xFFFF == 0  # a big-endian 3 reads as 0x03000000
