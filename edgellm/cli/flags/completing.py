@@ -32,14 +32,17 @@ def here(incomplete: str) -> list[str]:
 
 
 def downloaded(incomplete: str) -> list[str]:
-    """By what `list` calls them; hf.co/ may be left out, and is where nothing is typed yet."""
+    """By what `list` calls them; hf.co/ may be left out, and is where nothing is typed yet. But for
+    the name of a file: without it that is a path."""
     from edgellm.cli.preparing.store import store_of
     from edgellm.config import load_config
 
     names = []
     with contextlib.suppress(EdgellmError, OSError):
         names = [model.name for model in store_of(load_config(os.environ, {})).list()]
-    short = [name.removeprefix("hf.co/") for name in names]
+    short = [
+        name if name.lower().endswith(".gguf") else name.removeprefix("hf.co/") for name in names
+    ]
     return words(*dict.fromkeys([*short, *(names if incomplete else ())]))(incomplete)
 
 

@@ -46,6 +46,13 @@ def test_what_is_on_this_disk_comes_first_with_and_without_where_it_is_from(stor
     assert models("org/repo:Q") == ["org/repo:Q8_0"]
 
 
+def test_a_model_without_a_label_is_offered_as_a_name_and_not_as_a_path(stored, tmp_path):
+    (snapshot,) = (tmp_path / "hf" / "hub").glob("*/snapshots/*")
+    (snapshot / "m-Q8_0.gguf").rename(snapshot / "beta.gguf")
+    assert downloaded("") == ["hf.co/org/repo/beta.gguf"]
+    assert downloaded("hf") == ["hf.co/org/repo/beta.gguf"]
+
+
 def test_a_board_is_offered_by_its_name():
     assert "rpi5" in boards("rp")
     assert "pi5" not in boards("rp")
