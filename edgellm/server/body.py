@@ -37,19 +37,7 @@ def decode(decoder: msgspec.json.Decoder[T], body: Bytes) -> T:
     if body.startswith(_BOM):
         body = body[len(_BOM) :]
     try:
-        return decoder.decode(body)
-    except msgspec.ValidationError as error:
-        words, _, where = str(error).partition(" - at ")
-        match = _FIELD.search(where)
-        outer, missing = match[1] if match else "", _MISSING.search(words)
-        if _NO_INT.search(words) and (body_with_ints := _with_ints(decoder.type, body)):
-            return decode(decoder, body_with_ints)
-        if missing:
-            field = f"{outer}.{missing[1]}" if outer else missing[1]
-            raise BadRequest(f"{field}: is missing", param=field) from error
-        param = outer or None
-        words = _better(words, decoder.type, body, outer) or _lower_first(words)
-        raise BadRequest(f"{param}: {words}" if param else words, param=param) from error
+        return _decoded(decoder, body)
     except UnicodeDecodeError as error:
         raise _not_utf_8(body) from error
     except msgspec.DecodeError as error:
@@ -57,6 +45,25 @@ def decode(decoder: msgspec.json.Decoder[T], body: Bytes) -> T:
         raise BadRequest(f"the body {why}") from error
     except RecursionError as error:
         raise BadRequest("the body is nested too deep") from error
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], body: Bytes) -> T:
+    """Raises BadRequest for a wrong value, and what `decode` expects: behind such a value msgspec
+    has not looked yet, and whoever looks for more to tell finds what is broken there."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        words, _, where = str(error).partition(" - at ")
+        match = _FIELD.search(where)
+        outer, missing = match[1] if match else "", _MISSING.search(words)
+        if _NO_INT.search(words) and (body_with_ints := _with_ints(decoder.type, body)):
+            return _decoded(decoder, body_with_ints)
+        if missing:
+            field = f"{outer}.{missing[1]}" if outer else missing[1]
+            raise BadRequest(f"{field}: is missing", param=field) from error
+        param = outer or None
+        words = _better(words, decoder.type, body, outer) or _lower_first(words)
+        raise BadRequest(f"{param}: {words}" if param else words, param=param) from error
 
 
 def _with_ints(kind: Any, body: Bytes) -> bytes | None:
@@ -73,6 +80,8 @@ def _fields(kind: Any, body: Bytes) -> Mapping[str, msgspec.Raw]:
     """As they are written, those of the outermost object that this struct knows: of others there
     may be more than there is memory for."""
     found, names = _raw_decoder(kind)
+    if not names:  # a list, where a struct's would be its elements'
+        return {}
     given = found.decode(body)
     raws = {name: getattr(given, field) for field, name in names.items()}
     return {name: raw for name, raw in raws.items() if memoryview(raw).nbytes}

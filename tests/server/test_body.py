@@ -3,15 +3,20 @@
 import contextlib
 import tracemalloc
 
+import msgspec
 import pytest
 
 from edgellm.errors import BadRequest
-from edgellm.server.body import json_depth
+from edgellm.server.body import decode, json_depth
 from edgellm.server.ollama.requests import read_chat
 from edgellm.server.openai.requests import chat_request
 
 MESSAGES = b'"messages":[{"role":"user","content":"Hi"}]'
 N = 1 << 20
+
+
+class Scale(msgspec.Struct):
+    id: int
 
 
 def peak_bytes(work):
@@ -109,6 +114,24 @@ def test_of_fields_that_nobody_knows_nothing_is_kept(number):
 
     read()  # what is kept for the next time is none of this one's
     assert peak_bytes(read) < N // 4
+
+
+@pytest.mark.parametrize("number", [b"16.0", b"99999999999"])
+@pytest.mark.parametrize(
+    ("rest", "words"),
+    [
+        (b"nonsense", "the body is not JSON"),
+        (b'"x":NaN}', "the body is not JSON"),
+        (b'"x":' + b"[" * 100_000, "the body is nested too deep"),
+    ],
+)
+def test_what_is_broken_behind_a_number_that_does_not_fit_is_told(number, rest, words):
+    assert refused(b'{"max_tokens":%b,%b' % (number, rest)).startswith(words)
+
+
+def test_a_number_in_a_list_is_none_of_the_outermost_objects():
+    with pytest.raises(BadRequest, match=r"expected `int`, got `float`"):
+        decode(msgspec.json.Decoder(list[Scale]), b'[{"id":1.0}]')
 
 
 def test_what_is_no_json_at_all_is_told_as_what_it_is():
