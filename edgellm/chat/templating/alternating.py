@@ -14,20 +14,20 @@ from edgellm.chat.messages import Message, Role
 
 def alternating(messages: Sequence[Message]) -> list[Message]:
     """The same words, in the same order, in fewer messages."""
-    told: list[Message] = []
+    groups: list[list[Message]] = []  # joined at the end, each once: there may be thousands
     last: Role | None = None  # who spoke last, but for calls and results
     for message in messages:
         if message.is_begun and not (message.text or message.reasoning):
             continue
-        if told and _joins(told[-1], message, last):
-            told[-1] = _joined(told[-1], message)
+        if groups and _joins(groups[-1][-1], message, last):
+            groups[-1].append(message)
         else:
-            told.append(message)
-        if message.tool_calls and told[-1] is not message:
+            groups.append([message])
+        if message.tool_calls and len(groups[-1]) > 1:
             last = "user"  # whom the joined answer had followed
         elif message.role == "user" or message.is_begun:
             last = message.role
-    return told
+    return [_joined(group) if len(group) > 1 else group[0] for group in groups]
 
 
 def _joins(before: Message, message: Message, last: Role | None) -> bool:
@@ -36,11 +36,10 @@ def _joins(before: Message, message: Message, last: Role | None) -> bool:
     return message.role == last == "user" and before.role in ("user", "tool")
 
 
-def _joined(before: Message, message: Message) -> Message:
-    thoughts = filter(None, (before.reasoning, message.reasoning))
+def _joined(group: Sequence[Message]) -> Message:
     return replace(
-        before,
-        text="\n\n".join(filter(None, (before.text, message.text))),
-        reasoning="\n\n".join(thoughts) or None,
-        tool_calls=message.tool_calls,
+        group[0],
+        text="\n\n".join(one.text for one in group if one.text),
+        reasoning="\n\n".join(one.reasoning for one in group if one.reasoning) or None,
+        tool_calls=group[-1].tool_calls,
     )

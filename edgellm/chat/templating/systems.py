@@ -30,16 +30,17 @@ def with_user(messages: Sequence[Message]) -> list[Message]:
 def _as_users(messages: Sequence[Message]) -> list[Message]:
     """Joined to what the user says before or after: by this no two of his messages follow each
     other, which some templates refuse."""
-    told: list[Message] = []
+    told: list[list[Message]] = []  # joined at the end, each once: there may be thousands
     joins = False  # the last one told ends with the system's words
     for message in messages:
         may_join = message.is_system or (joins and message.role == "user")
-        if may_join and told and told[-1].role == "user":
-            told[-1] = replace(told[-1], text=_joined(told[-1], message))
+        as_user = Message("user", message.text) if message.is_system else message
+        if may_join and told and told[-1][-1].role == "user":
+            told[-1].append(as_user)
         else:
-            told.append(Message("user", message.text) if message.is_system else message)
+            told.append([as_user])
         joins = message.is_system
-    return told
+    return [replace(one[0], text=_joined(*one)) if len(one) > 1 else one[0] for one in told]
 
 
 def _joined(*messages: Message) -> str:

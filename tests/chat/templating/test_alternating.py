@@ -1,9 +1,12 @@
 """Conversations for templates that want one message of each side after the other."""
 
+import time
+
 import pytest
 
 from edgellm.chat.messages import Message, Tool, ToolCall
 from edgellm.chat.templating.alternating import alternating
+from edgellm.chat.templating.systems import placed
 from edgellm.chat.templating.template import ChatTemplate
 
 ASKED, AGAIN = Message("user", "asked"), Message("user", "again")
@@ -83,3 +86,13 @@ def test_a_template_that_wants_turns_takes_what_agents_send(source, tools):
 def test_all_others_get_each_message_by_itself():
     template = ChatTemplate("{% for one in messages %}<{{ one.content }}>{% endfor %}")
     assert template.render([ASKED, AGAIN, SAID, MORE]) == "<asked><again><said><beside>"
+
+
+def test_thousands_of_neighbours_are_joined_once():
+    """Of each by the one before it, all words would be copied thousands of times: for seconds."""
+    n, words = 16384, "x" * 512
+    begun_s = time.process_time()
+    (one,) = alternating([Message("user", words)] * n)
+    (other,) = placed([Message("system", words)] * n, takes_first=False, takes_more=False)
+    assert time.process_time() - begun_s < 1
+    assert one == other == Message("user", "\n\n".join([words] * n))
