@@ -72,9 +72,10 @@ def size(
     """The fewest devices first, then the fewest watts; those that hold nobody are left out. What
     a device costs isn't known, so one that is dear counts as much as one that is cheap.
 
-    Raises BadRequest for a demand or a goal that can't be.
+    Raises BadRequest for a demand or a goal that can't be, and for a model that writes nothing.
     """
     _check(demand)
+    _check_writes(candidates)
     check_goal(goal)
     rows = [
         row
@@ -82,6 +83,14 @@ def size(
         if (row := _best_on(name, hardware, candidates, demand, goal, profiles))
     ]
     return tuple(sorted(rows, key=_order))
+
+
+def _check_writes(candidates: Sequence[Candidate]) -> None:
+    if any(candidate.spec.is_embedding for candidate in candidates):
+        raise BadRequest(
+            f"{candidates[0].name} is an embedding model: it gives its users no tokens a second",
+            hint="without --users the plan tells how fast it reads",
+        )
 
 
 def _order(row: Sized) -> tuple[int, bool, float, int, int, str]:

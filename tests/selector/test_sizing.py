@@ -45,6 +45,12 @@ def test_the_fewest_cards_come_first():
     assert all((row.n_boards - 1) * row.n_users < 50 for row in rows)
 
 
+def test_a_model_that_writes_nothing_has_no_users_to_write_for():
+    with pytest.raises(BadRequest, match="embedding model") as raised:
+        rows_of(candidates=[specs.candidate(specs.bert())])
+    assert "--users" in raised.value.hint
+
+
 def test_of_a_large_machine_only_the_cards_that_the_users_take_count():
     """Eight cards hold many more than are asked for: that is no reason to rank them last, nor to
     count what they all draw."""
