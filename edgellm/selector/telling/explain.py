@@ -1,6 +1,7 @@
 """A plan in words: what was chosen, why, what it costs where, what was not chosen."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from edgellm.probe.hardware import Hardware
@@ -72,6 +73,7 @@ def _memory(plan: Plan, hardware: Hardware, columns: int) -> Iterator[str]:
     bar_columns = 30 if columns > 90 else 18
     for name, share in zip(names, plan.shares, strict=True):
         room = free_bytes(hardware, hardware.pool(share.pool_id))
+        share = _in_memory(share, plan.placement)
         size = f"{format_bytes(share.total_bytes)} of {format_bytes(room)}"
         line = f"  {name:<{name_columns}}  {_bar(share, room, bar_columns)}  {size:>20}"
         carries = _carries(share)
@@ -84,12 +86,18 @@ def _memory(plan: Plan, hardware: Hardware, columns: int) -> Iterator[str]:
         yield f"  {format_bytes(disk)} of the weights stay on disk, and are read for each token"
 
 
+def _in_memory(share: Share, placement: Placement) -> Share:
+    if share is not placement.shares[-1]:
+        return share
+    return replace(share, weight_bytes=share.weight_bytes - placement.disk_bytes)
+
+
 def _shared_pools(placement: Placement, hardware: Hardware) -> Iterator[str]:
     """Two devices in one memory: neither bar alone says how full it is."""
     for pool in hardware.pools:
         inside = [share for share in placement.shares if share.pool_id == pool.id]
         if len(inside) > 1:
-            together = sum(share.total_bytes for share in inside)
+            together = sum(_in_memory(share, placement).total_bytes for share in inside)
             yield (
                 f"  they share one memory: {format_bytes(together)} of "
                 f"{format_bytes(free_bytes(hardware, pool))}"

@@ -11,6 +11,7 @@ from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose
 from edgellm.selector.plan import Alternative, Goal, Range
 from edgellm.selector.telling.explain import explain
+from edgellm.units import format_bytes
 
 PROFILES = load_profiles()
 
@@ -130,6 +131,16 @@ def test_experts_weights_on_disk_and_a_shared_memory_are_told():
     assert "experts of 12 layers" in text
     assert "3.0 GiB of the weights stay on disk" in text
     assert "they share one memory" in text
+
+
+def test_what_stays_on_disk_is_not_counted_as_memory():
+    hardware = machine(ram=24)
+    candidates = [specs.candidate(specs.llama_70b())]
+    plan = choose(hardware, candidates, Goal(allow_disk=True), PROFILES)
+    (line,) = (line for line in explain(plan, hardware).splitlines() if line.endswith("81 layers"))
+    n_bytes = plan.total_bytes - plan.placement.disk_bytes
+
+    assert f" {format_bytes(n_bytes)} of 24.0 GiB" in line
 
 
 def test_it_says_whose_figures_the_bytes_are():
