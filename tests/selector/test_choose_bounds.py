@@ -3,7 +3,7 @@
 import pytest
 import selector_specs as specs
 from selector_choices import plan_of, refusal_of
-from selector_machines import machine, powered
+from selector_machines import machine, powered, unified
 
 from edgellm.units import GIB
 
@@ -115,6 +115,14 @@ def test_weights_are_read_from_disk_only_when_asked_for_and_it_is_said():
     plan = plan_of(machine(ram=24), candidates, allow_disk=True)
     assert plan.placement.disk_bytes > 15 * GIB
     assert any("read from disk for each token" in why for why in plan.reasons)
+
+
+def test_where_graphics_share_the_memory_the_cpu_alone_may_read_weights_from_disk():
+    candidates, hardware = [specs.candidate(specs.llama_70b())], unified(24, 100, "vulkan")
+    refusal_of(hardware, candidates)
+    plan = plan_of(hardware, candidates, allow_disk=True)
+    assert plan.devices == ()
+    assert plan.placement.disk_bytes > 15 * GIB
 
 
 def test_what_fits_in_memory_is_never_read_from_disk():

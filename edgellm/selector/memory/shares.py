@@ -121,7 +121,7 @@ def _shares(
 
 def _disk_bytes(shares: Sequence[Share], machine: Machine) -> int:
     """What of the host's weights may stay in the file: as much as memory lacks, if that is all."""
-    if machine.hardware.host.kind == "unified":
+    if len(shares) > 1 and machine.hardware.host.kind == "unified":
         return 0  # a device reads its weights from memory only
     missing = machine.host_missing_bytes(shares)
     return missing if missing <= shares[-1].weight_bytes else 0
