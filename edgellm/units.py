@@ -58,9 +58,11 @@ def parse_bytes(text: str) -> int:
 
 
 def format_rate(per_s: float | None, unit: str = "tok/s") -> str:
-    """34.51 -> "34.5 tok/s"; a number over 100 needs no decimals."""
+    """34.51 -> "34.5 tok/s"; a number over 100 needs no decimals, one below 0.1 has two."""
     if per_s is None:
         return DASH
+    if 0.005 <= per_s < 0.095:
+        return f"{per_s:.2f} {unit}"
     return f"{per_s:.0f} {unit}" if per_s >= 99.95 else f"{per_s:.1f} {unit}"
 
 

@@ -57,6 +57,12 @@ def test_a_rate_loses_its_decimal_where_it_would_read_100():
     ]  # fmt: skip
 
 
+def test_a_rate_of_seconds_a_token_is_not_none():
+    assert [format_rate(rate, "").strip() for rate in (0.0, 0.033, 0.0949, 0.0951)] == [
+        "0.0", "0.03", "0.09", "0.1",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("text", "n_bytes"),
     [("24GiB", 24 * GIB), ("1.5 MB", 1_500_000), ("20MiB/s", 20 * MIB), ("2b", 2), ("0", 0),
