@@ -1,5 +1,6 @@
 """What `edgellm show` tells of a model, wherever it lies."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,7 @@ class About:
     has_template: bool | None
     template: str | None
     candidates: tuple[Candidate, ...]
-    here: frozenset[str] = frozenset()  # the quants that lie on this disk
+    here: frozenset[str] = frozenset()  # quants and files that lie on this disk
 
     def as_json(self) -> dict[str, Any]:
         spec = self.spec
@@ -61,7 +62,7 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class QuantRow:
-    quant: str
+    quant: str  # or its file, where no label tells it from others
     size_bytes: int
     bits_per_weight: float | None
     is_here: bool
@@ -89,6 +90,7 @@ def quant_rows(told: About, hardware: Hardware) -> tuple[QuantRow, ...]:
     from edgellm.selector.choose import choose
 
     rows = []
+    labels = Counter(one.quant for one in told.candidates)
     for one in sorted(told.candidates, key=lambda one: -one.file_bytes):
         pace, fits = None, True
         try:
@@ -97,7 +99,9 @@ def quant_rows(told: About, hardware: Hardware) -> tuple[QuantRow, ...]:
         except DoesNotFit:
             fits = False
         bits = 8 * one.file_bytes / one.spec.n_params if one.spec.n_params else None
-        rows.append(QuantRow(one.quant, one.file_bytes, bits, one.quant in told.here, fits, pace))
+        is_told_apart = one.quant != NO_LABEL and labels[one.quant] == 1
+        label = one.quant if is_told_apart else Path(one.file).name
+        rows.append(QuantRow(label, one.file_bytes, bits, label in told.here, fits, pace))
     return tuple(rows)
 
 
@@ -149,7 +153,8 @@ def _of_hub(reference: HubReference, config: Config) -> About:
             raise
         told = _of_file(Path(here[0].file), here[0].name)
         told = replace(told, candidates=here, source=f"hf.co/{reference.repo}")
-    return replace(told, here=frozenset(one.quant for one in here))
+    files = (Path(one.file).name for one in here)
+    return replace(told, here=frozenset([*(one.quant for one in here), *files]))
 
 
 def _online(reference: HubReference, config: Config) -> About:

@@ -270,12 +270,23 @@ def test_show_tells_licence_template_and_quantizations_of_a_repository(hub, conf
     assert rows["Q4_0"].decode_tok_s > rows["Q8_0"].decode_tok_s
 
 
+@pytest.mark.parametrize("names", [("a.gguf", "b.gguf"), ("a-Q8_0.gguf", "b-Q8_0.gguf")])
+def test_show_tells_models_that_no_label_tells_apart_by_their_files(hub, config, hardware, names):
+    hub.add("org/repo", names[0], DEMO)
+    hub.add("org/repo", names[1], DEMO[: len(DEMO) // 2])
+    fetch_model(f"hf.co/org/repo/{names[0]}", config, is_quiet=True)
+
+    rows = quant_rows(about(f"hf.co/org/repo/{names[0]}", config), hardware)
+
+    assert [(row.quant, row.is_here) for row in rows] == [(names[0], True), (names[1], False)]
+
+
 def test_show_offline_tells_what_is_here(hub, config):
     pull(hub, config)
 
     told = about("org/repo", Config(cache_dir=config.cache_dir, offline=True))
 
-    assert told.here == {"Q8_0"}
+    assert told.here == {"Q8_0", "m-Q8_0.gguf"}
     assert told.spec.architecture == "llama"
 
 
