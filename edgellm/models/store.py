@@ -205,19 +205,25 @@ def _doomed(folder: RepoFolder, reference: HubReference) -> set[str]:
     except ModelNotFound:
         if not files and not any(_partials_of(folder, reference)):
             raise
-    return files | _projectors_without(folder, files)
+    return files | _projectors_without(folder, files, _coming(folder, reference))
 
 
-def _projectors_without(folder: RepoFolder, gone: set[str]) -> set[str]:
-    """Those that no model here sees through when these files are gone: `list` tells of none, so
-    nobody would ever remove them."""
+def _coming(folder: RepoFolder, reference: HubReference) -> list[str]:
+    """Files of other models that are on their way."""
+    meant = {part.path for part in _partials_of(folder, reference)}
+    others = (part.file for part in _partials(folder) if part.path not in meant)
+    return [file for file in others if not sidecar_kind(file)]
+
+
+def _projectors_without(folder: RepoFolder, gone: set[str], coming: Sequence[str]) -> set[str]:
+    """Those that no model sees through which is here when these files are gone, or will be: `list`
+    tells of none, so nobody would ever remove them."""
     there, used, needed = set[str](), set[str](), set[str]()
-    some_stay = False
+    some_stay = bool(coming)
     for snapshot in folder.snapshots():
         listing = group_files(files_of(snapshot))
         there.update(side.file.path for side in listing.sidecars if side.kind == "projector")
-        for model in listing.models:
-            path = model.files[0].path
+        for path in (*(model.files[0].path for model in listing.models), *coming):
             some_stay |= path not in gone
             if projector := listing.projector(path):
                 (used if path in gone else needed).add(projector.path)

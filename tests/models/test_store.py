@@ -259,6 +259,22 @@ def test_a_projector_goes_with_the_last_model_that_sees_through_it(
     assert not [*(store.root / f"models--{REPO.replace('/', '--')}" / "snapshots").iterdir()]
 
 
+def test_the_projector_of_a_model_that_is_on_its_way_stays(
+    server: HubServer, hub: HuggingFaceHub, store: Store
+):
+    server.add(REPO, "tiny-Q4_0.gguf", DATA[:1000])
+    server.add(REPO, "mmproj-F16.gguf", DATA[:300_000])
+    beside = [look(hub)[0].listing.sidecars[0].file]
+    path = store.fetch(hub, *look(hub, "Q4_0"), beside=beside, terms=FAST)
+    server.faults.extend([Cut(100_000), *[Status(503)] * 3])
+    with pytest.raises(NetworkError):
+        store.fetch(hub, *look(hub, "Q8_0"), beside=beside, terms=FAST)
+    assert store.remove(HubReference(REPO, "Q4_0")) == 1000
+    assert path.with_name("mmproj-F16.gguf").exists()
+    part = store.partials()[0].done_bytes
+    assert store.remove(HubReference(REPO, "Q8_0")) == part + 300_000
+
+
 def test_a_question_back_deletes_nothing(server: HubServer, hub: HuggingFaceHub, store: Store):
     server.add(REPO, "tiny-Q4_0.gguf", DATA[:1000])
     server.add(REPO, "tiny-Q6_K.gguf", DATA[:400_000])
