@@ -28,7 +28,10 @@ from edgellm.units import MIB
 # Compose and Kubernetes give them to services and networks at home to machines. No name server of
 # the web has them ("internal" is kept for private use: ICANN's board, July 2024; one word alone is
 # no one's: IAB, "Dotless Domains Considered Harmful", 2013), but that of the network that a laptop
-# is in may say anything: so no browser may come by them, and programs have no pages.
+# is in may say anything: so no browser may come by them, and programs have no pages. A page at
+# `http://` such a name can take much off its own requests: there is no `Sec-Fetch-…` there, no
+# `Origin` with a GET, and what it says as `User-Agent` counts (Fetch; Firefox and Safari heed it).
+# `Accept-Language` it can change, and not take off.
 _FOR_CONTAINERS = frozenset({"host.docker.internal", "host.containers.internal"})
 _ONE_WORD = re.compile(r"[a-z0-9_-]{1,63}")
 MAX_HEADERS = 100
@@ -144,7 +147,7 @@ def _foreign_host(head: Head, access: Access) -> HTTPProblem | None:
     if _is_trusted(name, access):
         return None
     is_of_no_web = name in _FOR_CONTAINERS or _ONE_WORD.fullmatch(name)
-    if is_of_no_web and not _may_be_of_a_page(head.headers):
+    if is_of_no_web and not (_may_be_of_a_page(head.headers) or _is_disguised(head)):
         return None
     return HTTPProblem(
         403,
@@ -216,6 +219,14 @@ def _may_be_of_a_page(headers: Mapping[str, str]) -> bool:
         name in _BROWSERS or (name.startswith(_OF_BROWSERS) and (name, value) != _OF_NODE)
         for name, value in headers.items()
     )
+
+
+def _is_disguised(head: Head) -> bool:
+    """As browsers always say which language they want; of programs that read so Node's `fetch` does,
+    which says how it fetches, too. Whatever else a page sends has an `Origin`."""
+    name, value = _OF_NODE
+    is_nodes = head.headers.get(name) == value
+    return head.method in ("GET", "HEAD") and "accept-language" in head.headers and not is_nodes
 
 
 def announced_bytes(head: Head) -> int:

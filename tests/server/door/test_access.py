@@ -54,6 +54,17 @@ def test_what_containers_call_a_host_is_none_for_a_browser(name):
     assert status(head("POST", **page, origin=f"http://{name}", **_CHROME), allowed) is None
 
 
+def test_a_page_that_calls_itself_a_program_is_known_by_its_language():
+    page = {"host": "evil:8484", "user_agent": "curl/8.5.0", "accept": "*/*"}
+    for language in ("en-US,en;q=0.5", "*", ""):
+        assert status(head(accept_language=language, **page)) == 403
+    assert status(head(**page)) is None
+    assert status(head(accept_language="*", sec_fetch_mode="cors", **page)) is None  # Node's
+    denos = {"accept_language": "*", "content_type": "application/json"}
+    assert status(head("POST", **page, **denos)) is None
+    assert status(head("POST", origin="http://evil:8484", **page, **denos)) == 403
+
+
 def test_a_name_that_the_configuration_allows_is_a_host():
     assert status(head(host="box.LAN:8484", x_api_key="s3cret"), KEYS) is None
 
