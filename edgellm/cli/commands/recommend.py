@@ -66,7 +66,7 @@ def recommend(
         return
     print(_table(found, columns()))
     legend = "\n".join(wrapped(_legend(found, kind), columns()))
-    print(f"\n{legend}\n{_advice(found[0], described, is_of_disk=is_of_disk)}")
+    print(f"\n{legend}\n{_advice(found[0], described, pins, is_of_disk=is_of_disk)}")
 
 
 def _of_disk(config: "Config", hardware: "Hardware", goal: "Goal", kind: "Kind") -> "list[Choice]":
@@ -107,11 +107,13 @@ def _nothing(config: "Config", described: Described, *, is_of_disk: bool) -> "Do
     )
 
 
-def _advice(best: "Choice", described: Described, *, is_of_disk: bool) -> str:
+def _advice(best: "Choice", described: Described, pins: Pins, *, is_of_disk: bool) -> str:
+    """The plan that is told more of is the one that was ranked, by the same flags."""
     if is_of_disk:
         return f"edgellm run {best.name} needs no network"
     then = f"; edgellm pull {best.name} downloads it" if described.is_here else ""
-    return f"edgellm plan {best.name}{described.words} tells more{then}"
+    flags = "".join(f" {flag}" for flag in pins.given())
+    return f"edgellm plan {best.name}{described.words}{flags} tells more{then}"
 
 
 def _table(found: "list[Choice]", n_columns: int) -> str:

@@ -1,4 +1,6 @@
-from edgellm.cli.commands.recommend import _table, _why
+from edgellm.cli.commands.recommend import _advice, _table, _why
+from edgellm.cli.flags.described import Described
+from edgellm.cli.flags.pins import Pins
 from edgellm.cli.preparing.catalog_ranking import rated_candidates, recommended
 from edgellm.probe.known.boards import hardware_from_board
 from edgellm.profiles import load_profiles
@@ -42,3 +44,10 @@ def test_the_table_fits_terminals_and_keeps_what_is_told_nowhere_else():
         {"MODEL", "MEMORY", "TOK/S", "RATING", "WHY"} <= {*names} for names in heads.values()
     )
     assert len(heads[60]) == len(heads[80]) < len(heads[100]) < len(heads[140])
+
+
+def test_the_plan_that_tells_more_is_asked_for_as_the_ranking_was():
+    pins, described = Pins(ctx=32768, use="agent"), Described(on=["rtx4090"])
+    best = ranked(pins.goal())[0]
+    told = _advice(best, described, pins, is_of_disk=False)
+    assert told == f"edgellm plan {best.name} --on rtx4090 --ctx 32768 --use agent tells more"
