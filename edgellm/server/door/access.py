@@ -222,8 +222,8 @@ def _may_be_of_a_page(headers: Mapping[str, str]) -> bool:
 
 
 def _is_disguised(head: Head) -> bool:
-    """As browsers always say which language they want; of programs that read so Node's `fetch` does,
-    which says how it fetches, too. Whatever else a page sends has an `Origin`."""
+    """Browsers always say which language they want; so does Node's `fetch`, which says how it
+    fetches, too. Whatever else a page sends has an `Origin`."""
     name, value = _OF_NODE
     is_nodes = head.headers.get(name) == value
     return head.method in ("GET", "HEAD") and "accept-language" in head.headers and not is_nodes
