@@ -318,7 +318,8 @@ def _drop_outdated(folder: RepoFolder, whole: set[str]) -> None:
     ever finish it."""
     for part in _partials(folder):
         if part.file in whole:
-            with contextlib.suppress(StorageError):  # somebody wants just the older one
+            # Somebody wants just the older one, or it is another user's.
+            with contextlib.suppress(StorageError, OSError):
                 _remove_part(folder, part)
 
 

@@ -91,6 +91,15 @@ def test_what_broke_off_before_the_file_changed_at_the_hub_goes_when_the_new_one
     assert len(leftovers(store)) == 2  # the other's part and its journal
 
 
+def test_what_broke_off_and_cannot_be_removed_spoils_no_download(hub: HuggingFaceHub, store: Store):
+    blobs = store.root / f"models--{REPO.replace('/', '--')}" / "blobs"
+    part = blobs / "00.edgellm.part"
+    part.mkdir(parents=True)  # what can't be unlinked, as another user's can't
+    entry = '{"file": "tiny-Q8_0.gguf", "size_bytes": 9, "synced_bytes": 0, "boot_id": null}'
+    journal_of(part).write_text(entry)
+    assert fetch(store, hub).read_bytes() == DATA
+
+
 def test_a_file_that_comes_corrupted_twice_is_not_kept(
     server: HubServer, hub: HuggingFaceHub, store: Store
 ):
