@@ -1,5 +1,6 @@
 """`edgellm recommend`: of all models that we know by name, those that this machine runs best."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -112,6 +113,8 @@ def _advice(best: "Choice", described: Described, pins: Pins, *, is_of_disk: boo
     if is_of_disk:
         return f"edgellm run {best.name} needs no network"
     then = f"; edgellm pull {best.name} downloads it" if described.is_here else ""
+    if best.min_tok_s is not None:
+        pins = replace(pins, min_tok_s=best.min_tok_s)
     flags = "".join(f" {flag}" for flag in pins.given())
     return f"edgellm plan {best.name}{described.words}{flags} tells more{then}"
 

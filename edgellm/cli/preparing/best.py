@@ -52,6 +52,7 @@ class Choice:
     lack: float
     is_whole: bool  # its loss is acceptable
     is_good: bool  # and it keeps the pace of the use
+    min_tok_s: float | None = None  # that its plan was bound to, so that it does
 
     @property
     def merit(self) -> tuple[bool, bool, float, str]:
@@ -75,7 +76,9 @@ def choice_of(
     pace = profiles.workload(goal.use).decode_target_tok_s * _USUAL_PACE_RATIO
     faster = replace(goal, min_tok_s=max(pace, goal.min_tok_s or 0.0))
     second = balanced_choice(candidates, hardware, faster, profiles, rating)
-    return replace(second, goal=goal) if second and second.is_good else first
+    if second is None or not second.is_good:
+        return first
+    return replace(second, goal=goal, min_tok_s=faster.min_tok_s)
 
 
 def balanced_choice(

@@ -1,9 +1,14 @@
+from dataclasses import replace
+
 from edgellm.cli.commands.recommend import _advice, _table, _why
 from edgellm.cli.flags.described import Described
 from edgellm.cli.flags.pins import Pins
 from edgellm.cli.preparing.catalog_ranking import rated_candidates, recommended
+from edgellm.cli.preparing.resolve import catalog_candidates
+from edgellm.models.known import catalog
 from edgellm.probe.known.boards import hardware_from_board
 from edgellm.profiles import load_profiles
+from edgellm.selector.choose import choose
 from edgellm.selector.plan import Goal
 
 RTX_4090 = hardware_from_board("rtx4090")
@@ -51,3 +56,17 @@ def test_the_plan_that_tells_more_is_asked_for_as_the_ranking_was():
     best = ranked(pins.goal())[0]
     told = _advice(best, described, pins, is_of_disk=False)
     assert told == f"edgellm plan {best.name} --on rtx4090 --ctx 32768 --use agent tells more"
+
+
+def test_a_plan_that_was_bound_to_a_pace_is_asked_for_with_it():
+    """The balanced plan of a 27 B on 12 GiB reads a list with less loss, and too slowly."""
+    pins, hardware = Pins(use="batch"), hardware_from_board("rtx3060")
+    best = recommended(rated_candidates(hardware, "chat"), hardware, pins.goal(), load_profiles())[
+        0
+    ]
+    told = _advice(best, Described(on=["rtx3060"]), pins, is_of_disk=False)
+    assert " --min-tok-s 4 " in told
+    candidates = catalog_candidates(catalog.find(best.name))
+    goal = replace(pins.goal(), min_tok_s=4.0)
+    again = choose(hardware, candidates, goal, load_profiles(), explained=False)
+    assert (again.quant, again.placement) == (best.plan.quant, best.plan.placement)
