@@ -23,6 +23,7 @@ MAX_DEVICES: Final = 16  # GGML_CUDA_MAX_DEVICES, and llama_max_devices()
 _FREE_RATIO: Final = 0.985  # 24200 of a headless RTX 3090's 24576 MiB (llama.cpp's fit reports)
 _ASSUMED_RAM_BYTES: Final = 16 * GIB
 _ASSUMED_CORES: Final = 8
+_NAMED: Final = "'EPYC 9004 (Genoa) 12ch DDR5-4800'"
 _ASSUMED_ISA: Final = ("avx2", "fma", "f16c")
 _METAL_ISA: Final = ("neon", "dotprod", "i8mm")  # of Macs from M2 on
 _MOST_DEVICE_BYTES, _MOST_RAM_BYTES = 4 * TIB, 64 * TIB
@@ -82,6 +83,8 @@ def hardware_from_devices(specs: Sequence[str], ram: str | None = None) -> Hardw
     ]
     is_mac = any(row.backend == "metal" for row in rows)
     host, note = _host(ram, shared)
+    if not rows:  # beside an accelerator it matters less
+        note = f"{_ASSUMED_CORES} cores with AVX2 are assumed; --device names a processor: {_NAMED}"
     return assemble(parts, host, _cpu(rows, shared), "Darwin" if is_mac else "Linux", note)
 
 

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from edgellm.errors import BadRequest
@@ -147,3 +149,12 @@ def test_memory_that_can_not_be_is_refused(ram):
 def test_more_devices_than_llama_cpp_takes_are_refused_however_they_are_said():
     with pytest.raises(BadRequest, match="18 devices"):
         hardware_from_devices(["RTX 3090"] * 18)
+
+
+def test_a_processor_that_nobody_named_is_said_to_be_assumed_and_how_one_is_named():
+    note = hardware_from_devices((), "64GiB@60").device("cpu").note
+    assert note.startswith("8 cores with AVX2 are assumed")
+    (name,) = re.findall(r"'(.+)'", note)
+    named = hardware_from_devices((name,))
+    assert named.cpu.n_physical_cores > 8
+    assert named.device("cpu").note is None
