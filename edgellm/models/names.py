@@ -164,14 +164,13 @@ def _projector_rank(file: RepoFile) -> tuple[int, int, int]:
 def _hub_reference(rest: str, text: str) -> HubReference:
     rest, _, query = rest.partition("#")[0].partition("?")
     shown = parse_qs(query).get("show_file_info", [""])[0]  # as a browser has it beside a file
-    rest = rest.strip("/") + (f"/{shown}" if shown else "")
-    head, _, tag = rest.partition(":")
+    head, _, tag = rest.strip("/").partition(":")
     quant = "" if tag.lower() == _NO_TAG else tag
     parts = [unquote(part) for part in head.split("/")]  # "refs%2Fpr%2F3" is one of them
     repo, revision, file = "/".join(parts[:2]), "main", parts[2:]
     if file and file[0] in ("resolve", "blob", "tree") and len(file) > 1:
         revision, file = file[1], file[2:]
-    path = "/".join(file) or None
+    path = shown or "/".join(file) or None  # whole, also where the page is a folder's
     bad_repo = not _repo.fullmatch(repo) or ".." in repo or "--" in repo
     bad_quant = bool(quant) and not _quant.fullmatch(quant)
     if bad_repo or bad_quant or not all(map(is_safe_path, filter(None, (revision, path)))):

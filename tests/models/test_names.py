@@ -47,6 +47,10 @@ REPO = "Qwen/Qwen3-8B-GGUF"
             f"https://huggingface.co/{REPO}?show_file_info=a%2Fb-Q8_0.gguf",
             HubReference(REPO, file="a/b-Q8_0.gguf"),
         ),
+        (
+            f"https://huggingface.co/{REPO}/tree/main/a?show_file_info=a%2Fb-Q8_0.gguf",
+            HubReference(REPO, file="a/b-Q8_0.gguf"),
+        ),
         (f"https://huggingface.co/{REPO}?library=gguf#usage", HubReference(REPO)),
         (REPO, HubReference(REPO)),
         (f" {REPO}:Q8_0 ", HubReference(REPO, "Q8_0")),
