@@ -8,15 +8,18 @@ from edgellm.errors import EdgellmError
 
 
 def say(text: str) -> None:
-    """Progress. stdout stays clean for what was asked for. Where nobody reads it, it is lost."""
+    """Progress. stdout stays clean for what was asked for. Where nobody reads it, it is lost.
+
+    It may quote a file's or a server's words, which do nothing to the terminal.
+    """
+    from edgellm.tui.drawn.untrusted import prose
+
     with contextlib.suppress(OSError):  # whatever it tells of goes on
-        print(text, file=sys.stderr, flush=True)
+        print(prose(text), file=sys.stderr, flush=True)
 
 
 def say_error(error: EdgellmError) -> None:
-    from edgellm.tui.drawn.untrusted import prose
-
-    say(f"edgellm: {prose(str(error))}")  # which may quote a file's or a server's words
+    say(f"edgellm: {error}")
     if error.hint:
         say(f"  → {error.hint}")
 

@@ -22,9 +22,13 @@ def test_unknown_is_null_in_json(capsys):
 
 
 def test_what_an_error_quotes_does_nothing_to_the_terminal(capsys):
-    say_error(BadRequest("unknown architecture: '\x1b[31mred\x1b]0;title\x07'\nmore"))
+    error = BadRequest("unknown: '\x1b[31mred\x1b]0;title\x07'\nmore", hint="not \x1b[2Jred")
+    say_error(error)
+    say(f"left out: {error}")
 
-    assert capsys.readouterr().err == "edgellm: unknown architecture: 'red'\nmore\n"
+    assert capsys.readouterr().err == (
+        "edgellm: unknown: 'red'\nmore\n  → not red\nleft out: unknown: 'red'\nmore\n"
+    )
 
 
 def test_an_error_is_a_message_and_a_hint_on_stderr(capsys):
