@@ -1,5 +1,6 @@
 """`edgellm pull`, `list`, `show` and `rm`: models on this disk and on the hub."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -118,7 +119,7 @@ def show(
       edgellm show ./model.gguf --json
     """
     from edgellm.cli.about import about, quant_rows
-    from edgellm.cli.output import is_terminal, print_json
+    from edgellm.cli.output import print_json
     from edgellm.cli.preparing import machine
     from edgellm.errors import ModelNotFound
 
@@ -129,7 +130,7 @@ def show(
             raise ModelNotFound(f"the chat template of {told.name} is not known here")
         from edgellm.tui.drawn.untrusted import prose
 
-        print(prose(told.template) if is_terminal() else told.template)
+        print(prose(told.template) if sys.stdout.isatty() else told.template)
         return
     rows = quant_rows(told, machine.look())
     if as_json:

@@ -1,4 +1,5 @@
 import json
+import sys
 from dataclasses import replace
 
 import pytest
@@ -109,3 +110,16 @@ def test_a_strangers_words_are_shown_on_one_line_and_do_nothing_to_the_terminal(
     )
     show(str(path))
     assert "  licence       mit from  nowhere\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_strangers_template_is_whole_in_a_pipe_and_harmless_in_a_terminal(
+    tmp_path, capsys, monkeypatch, is_terminal
+):
+    path = tmp_path / "m-Q8_0.gguf"
+    path.write_bytes(llama_bytes(**{"tokenizer.chat_template": "a\x1b[2J{{ messages }}"}))
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: False)  # as in a loop of a shell
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+    show(str(path), template=True)
+    shown = "a{{ messages }}\n" if is_terminal else "a\x1b[2J{{ messages }}\n"
+    assert capsys.readouterr().out == shown
