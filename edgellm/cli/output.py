@@ -25,11 +25,15 @@ def say_error(error: EdgellmError) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Dataclasses, structs and plain values alike; unknown is null."""
+    """Dataclasses, structs and plain values alike; unknown is null. The control letters that JSON
+    needn't escape are escaped, too: some steer a terminal."""
+    import re
+
     import msgspec
 
     data = msgspec.json.encode(value, order="deterministic", enc_hook=str)
-    print(msgspec.json.format(data, indent=2).decode())
+    text = msgspec.json.format(data, indent=2).decode()
+    print(re.sub(r"[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def is_terminal() -> bool:

@@ -1,3 +1,4 @@
+import json
 import os
 import sys
 
@@ -19,6 +20,15 @@ def test_unknown_is_null_in_json(capsys):
         "null",
         "}",
     ]
+
+
+def test_no_letter_of_json_does_anything_to_the_terminal(capsys):
+    said = {"licence": "\x1b[2J\x9b2J\x7f mit – Ä"}
+    print_json(said)
+
+    out = capsys.readouterr().out
+    assert out.replace("\n", "").isprintable()
+    assert json.loads(out) == said
 
 
 def test_what_an_error_quotes_does_nothing_to_the_terminal(capsys):
