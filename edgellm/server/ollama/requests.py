@@ -35,7 +35,7 @@ from edgellm.server.ollama.thinking import Think, template_kwargs
 from edgellm.server.openai.images import Gallery
 from edgellm.server.openai.messages import MAX_MESSAGES, MAX_TOOLS, Name
 from edgellm.server.openai.samplers import Token
-from edgellm.server.openai.sampling import Rivals
+from edgellm.server.openai.sampling import Rivals, n_rivals
 from edgellm.server.openai.structure import ANY_OBJECT, schema_rule
 from edgellm.server.openai.unserved import NULL
 from edgellm.server.served import untagged
@@ -97,14 +97,13 @@ class _Body(msgspec.Struct, kw_only=True):
 
     def params(self, options: Options, pictures: Pictures | None) -> GenerateParams:
         """Raises BadRequest."""
-        if self.top_logprobs and not self.logprobs:
-            raise BadRequest("top_logprobs needs logprobs: true", param="top_logprobs")
+        logprobs = n_rivals(self.logprobs, self.top_logprobs)
         return GenerateParams(
             sampling=options.sampling_params(),
             max_tokens=options.max_tokens(),
             stop=options.stop_strings(),
             structure=_structure(self.format),
-            logprobs=(self.top_logprobs or 0) if self.logprobs else None,
+            logprobs=logprobs,
             n_draft_max=options.draft_num_predict,
             is_read=self.stream is not False,
             pictures=pictures,

@@ -29,7 +29,7 @@ from edgellm.server.openai.messages import (
     tools,
 )
 from edgellm.server.openai.samplers import Token
-from edgellm.server.openai.sampling import MaxTokens, Rivals, Sampling
+from edgellm.server.openai.sampling import MaxTokens, Rivals, Sampling, n_rivals
 from edgellm.server.openai.thoughts import Thoughtful
 from edgellm.server.openai.unserved import NULL
 
@@ -74,13 +74,12 @@ def chat_request(data: Bytes, picture_mark: str) -> ChatRequest:
     """Raises BadRequest that names the field. `picture_mark`: see images.Gallery."""
     body = decode(_chat_decoder, data)
     _check(body)
+    logprobs = n_rivals(body.logprobs, body.top_logprobs)
     gallery = Gallery(picture_mark)
     found = tools((f"tools[{i}].function", one.function) for i, one in enumerate(body.tools or ()))
     messages = tuple(message(i, one, gallery) for i, one in enumerate(body.messages))
     goes_on = continues(body, messages[-1])
-    params = body.params(
-        (body.top_logprobs or 0) if body.logprobs else None, body.max_completion_tokens
-    )
+    params = body.params(logprobs, body.max_completion_tokens)
     return ChatRequest(
         model=body.model or "",
         messages=messages,
@@ -114,8 +113,6 @@ def _check(body: ChatBody) -> None:
             hint="send a finished prompt to /v1/completions",
             param="chat_template",
         )
-    if body.top_logprobs and not body.logprobs:
-        raise BadRequest("top_logprobs needs logprobs: true", param="top_logprobs")
 
 
 def completion_request(data: Bytes) -> CompletionRequest:

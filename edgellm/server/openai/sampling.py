@@ -26,6 +26,13 @@ StopString: TypeAlias = Annotated[str, Meta(max_length=512)]
 StopStrings: TypeAlias = Annotated[list[StopString], Meta(max_length=128)]
 
 
+def n_rivals(logprobs: bool | None, top_logprobs: int | None) -> int | None:
+    """How many tokens are told beside each one's odds; None: no odds are. Raises BadRequest."""
+    if top_logprobs and not logprobs:
+        raise BadRequest("top_logprobs needs logprobs: true", param="top_logprobs")
+    return (top_logprobs or 0) if logprobs else None
+
+
 class LoraScale(msgspec.Struct):
     """llama-server's. An adapter that a request's list doesn't name takes no part in it."""
 
