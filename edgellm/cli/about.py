@@ -166,7 +166,7 @@ def _online(reference: HubReference, config: Config) -> About:
     chosen = choose_files(repository.listing, reference.quant, reference.file)
     headers = [read_remote_header(hub, file) for file in chosen.files]
     name = f"hf.co/{reference.repo}"
-    spec = model_spec(headers, name, chosen.quant if chosen.quant != NO_LABEL else None)
+    spec = model_spec(headers, name, chosen.label)
     told = About(
         name=name,
         source=f"{name} at {repository.commit[:12]}",

@@ -103,6 +103,11 @@ class ModelFiles:
     unservable: str | None = None  # why llama.cpp can't load it, where the name tells
 
     @property
+    def label(self) -> str | None:
+        """The quant, where a name tells it."""
+        return None if self.quant == NO_LABEL else self.quant
+
+    @property
     def size_bytes(self) -> int:
         return sum(file.size_bytes for file in self.files)
 

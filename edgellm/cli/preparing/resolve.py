@@ -23,7 +23,6 @@ from edgellm.files import path_of
 from edgellm.models import local
 from edgellm.models.gguf.values import FETCH_AGAIN
 from edgellm.models.names import (
-    NO_LABEL,
     CatalogReference,
     HubReference,
     ModelFiles,
@@ -256,7 +255,7 @@ def _remote_candidates(
     found, faults = [], []
     source = f"hf.co/{repository.repo}"
     for model, headers in zip(models, read_remote_headers(hub, models), strict=True):
-        label = None if model.quant == NO_LABEL else model.quant
+        label = model.label
         name = f"{source}:{label}" if label else source
         try:
             if isinstance(headers, BadGGUF):
