@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgellm.chat.messages import Message, Role
+from edgellm.chat.templating.systems import joined_text
 
 
 def alternating(messages: Sequence[Message]) -> list[Message]:
@@ -39,7 +40,7 @@ def _joins(before: Message, message: Message, last: Role | None) -> bool:
 def _joined(group: Sequence[Message]) -> Message:
     return replace(
         group[0],
-        text="\n\n".join(one.text for one in group if one.text),
+        text=joined_text(group),
         reasoning="\n\n".join(one.reasoning for one in group if one.reasoning) or None,
         tool_calls=group[-1].tool_calls,
     )

@@ -4,7 +4,7 @@ Many templates know one such message, at the start, and leave out or refuse ever
 refuse a conversation in which the user has said nothing, as Qwen 3.5's and, with tools, Llama's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
@@ -16,7 +16,7 @@ def placed(messages: Sequence[Message], *, takes_first: bool, takes_more: bool) 
     if takes_first and takes_more:
         return list(messages)
     leading = [*takewhile(lambda message: message.is_system, messages)] if takes_first else []
-    first = [replace(leading[0], text=_joined(*leading))] if leading else []
+    first = [replace(leading[0], text=joined_text(leading))] if leading else []
     return [*first, *_as_users(messages[len(leading) :])]
 
 
@@ -40,8 +40,8 @@ def _as_users(messages: Sequence[Message]) -> list[Message]:
         else:
             told.append([as_user])
         joins = message.is_system
-    return [replace(one[0], text=_joined(*one)) if len(one) > 1 else one[0] for one in told]
+    return [replace(one[0], text=joined_text(one)) if len(one) > 1 else one[0] for one in told]
 
 
-def _joined(*messages: Message) -> str:
+def joined_text(messages: Iterable[Message]) -> str:
     return "\n\n".join(message.text for message in messages if message.text)

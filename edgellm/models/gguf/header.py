@@ -39,10 +39,11 @@ _DEFAULT_ALIGNMENT: Final = 32
 # llama.cpp asserts on their type, where it throws for others.
 _TYPED: Final = {_ALIGNMENT: (UINT32, "uint32"), "adapter.lora.alpha": (FLOAT32, "float32")}
 # What lies in a model's place, mostly.
+_WEB_PAGE: Final = "it is a web page: the address was of the model's page, not of its file"
 _INSTEAD: Final = {
     b"vers": "it is git's pointer to the file: `git lfs pull` in its folder fetches it",
-    b"<!DO": "it is a web page: the address was of the model's page, not of its file",
-    b"<!do": "it is a web page: the address was of the model's page, not of its file",
+    b"<!DO": _WEB_PAGE,
+    b"<!do": _WEB_PAGE,
 }
 _FIRST_PREFIX_BYTES: Final = 64 << 10
 _GUESSED_FILE_TYPE: Final = 1024  # LLAMA_FTYPE_GUESSED, a flag
