@@ -14,7 +14,7 @@ from edgellm.cli.serving.client import Client
 from edgellm.cli.serving.find import meant_by
 from edgellm.cli.waiting import Waiting
 from edgellm.errors import ContextTooLong, EdgellmError
-from edgellm.tui.drawn.untrusted import prose
+from edgellm.harmless import prose
 from edgellm.tui.terminal import has_style
 from edgellm.tui.told.answers import Piece, Timings
 from edgellm.tui.told.questions import Asked, Message, thinking, with_pictures

@@ -1,10 +1,12 @@
 """What the commands print: facts on stdout, for people and pipes; progress on stderr."""
 
 import contextlib
+import re
 import sys
 from typing import Any
 
 from edgellm.errors import EdgellmError
+from edgellm.harmless import prose
 
 
 def say(text: str) -> None:
@@ -12,8 +14,6 @@ def say(text: str) -> None:
 
     It may quote a file's or a server's words, which do nothing to the terminal.
     """
-    from edgellm.tui.drawn.untrusted import prose
-
     with contextlib.suppress(OSError):  # whatever it tells of goes on
         print(prose(text), file=sys.stderr, flush=True)
 
@@ -27,8 +27,6 @@ def say_error(error: EdgellmError) -> None:
 def print_json(value: Any) -> None:
     """Dataclasses, structs and plain values alike; unknown is null. The control letters that JSON
     needn't escape are escaped, too: some steer a terminal."""
-    import re
-
     import msgspec
 
     data = msgspec.json.encode(value, order="deterministic", enc_hook=str)

@@ -4,8 +4,8 @@ from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Static
 
+from edgellm.harmless import prose
 from edgellm.tui.conversation import Answer
-from edgellm.tui.drawn.untrusted import prose
 
 
 class Question(Static):

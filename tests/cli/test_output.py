@@ -1,5 +1,6 @@
 import json
 import os
+import subprocess
 import sys
 
 from edgellm.cli.output import print_json, say, say_error
@@ -76,3 +77,14 @@ class _Written:
 
     def flush(self):
         self._raw.flush()
+
+
+def test_a_word_on_the_way_waits_for_no_heavy_import():
+    program = (
+        "import sys\n"
+        "from edgellm.cli.output import say\n"
+        "say('looking …')\n"
+        "print([name for name in ('msgspec', 'edgellm.tui') if name in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ran.stdout, ran.stderr) == ("[]\n", "looking …\n")

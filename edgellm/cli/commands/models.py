@@ -128,7 +128,7 @@ def show(
     if template:
         if told.template is None:
             raise ModelNotFound(f"the chat template of {told.name} is not known here")
-        from edgellm.tui.drawn.untrusted import prose
+        from edgellm.harmless import prose
 
         print(prose(told.template) if sys.stdout.isatty() else told.template)
         return
@@ -212,7 +212,7 @@ def _partial_name(part: "PartialDownload") -> tuple[str, str | None]:
 
 def _about_lines(told: "About") -> Iterator[str]:
     """The words of the file or its page are a stranger's."""
-    from edgellm.tui.drawn.untrusted import plain
+    from edgellm.harmless import plain
 
     spec = told.spec
     experts = f", {spec.n_expert_used} of {spec.n_expert} experts a token" if spec.n_expert else ""

@@ -2,5 +2,5 @@
 
 `dashboard` puts the cards together: `model`, `devices`, `speed`, `sequences`, `log`; `small` does
 where no card has room. `details` and `legend` are the sheets. They are made of `lines`, `numbers`,
-`braille` and text of others made `untrusted`.
+`braille` and `untrusted`, which cleans a server's words.
 """

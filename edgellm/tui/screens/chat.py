@@ -13,6 +13,7 @@ from textual.widgets import Footer
 from textual.worker import Worker, WorkerError
 
 from edgellm.errors import ContextTooLong, EdgellmError
+from edgellm.harmless import plain
 from edgellm.tui.asking import Ask, Wait, ask_or_wait
 from edgellm.tui.canvas import Canvas
 from edgellm.tui.conversation import Answer, Conversation
@@ -20,7 +21,6 @@ from edgellm.tui.drawn import numbers
 from edgellm.tui.drawn.dashboard import banner
 from edgellm.tui.drawn.lines import Line, Span, fit, joined, spread, width_of
 from edgellm.tui.drawn.model import is_last, state_note
-from edgellm.tui.drawn.untrusted import plain
 from edgellm.tui.prompt import Prompt
 from edgellm.tui.told.answers import Piece
 from edgellm.tui.told.follower import Follower

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import msgspec
 
 from edgellm.errors import BY_CODE, BY_STATUS, EdgellmError, KeyRefused, NotServing, WorkerDied
+from edgellm.harmless import prose
 from edgellm.status import Unreadable, read
-from edgellm.tui.drawn.untrusted import prose
 
 _IN_A_STREAM = {"invalid_request_error": 400}  # where there is no status; all else is its worker's
 
