@@ -9,6 +9,7 @@ comes too slowly is the guard's affair: by then the request has begun.
 """
 
 import asyncio
+import logging
 import resource
 from dataclasses import dataclass, field
 from typing import ClassVar, cast
@@ -22,8 +23,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from edgellm.server.door.framing import BoundedConnection
 from edgellm.server.door.lingering import Lingering
 from edgellm.server.door.patience import Patience
+from edgellm.server.door.strangers import Telling, problem_of
 from edgellm.server.envelope import HTTPProblem, Refused, encode, json_headers, retry_after_s
 from edgellm.units import KIB
+
+_log = logging.getLogger("edgellm.server")
+_uvicorns = logging.getLogger("uvicorn.error.connection")
+_uvicorns.setLevel(logging.ERROR)  # below it warns of each connection that brings no HTTP
 
 _LEAST_CONNECTIONS = 2048
 _FOR_ONE_IN_THE_QUEUE = 4  # a client's idle connections, and those that ask for no answer
@@ -69,6 +75,7 @@ class Crowd:
     patience: Patience
     refused: Refused  # is told of all that doesn't come as far as the guard
     idle: "dict[Connection, float]" = field(default_factory=dict)  # since when; the oldest first
+    telling: Telling = field(default_factory=Telling)
 
     def make_room(self, n_open: int, now_s: float) -> int:
         """Hangs up on who has been idle the longest, until there is room. Returns how many are
@@ -93,6 +100,7 @@ class Connection(H11Protocol):
     _giving_up: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.logger = _uvicorns
         super().connection_made(transport)
         self._lingering = Lingering(transport, lambda: self._is_sending, self._linger)
         self.transport = cast(asyncio.Transport, self._lingering)
@@ -179,8 +187,11 @@ class Connection(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """What came is no HTTP. In the midst of an answer there is nothing left to say."""
+        problem = problem_of(self.conn.trailing_data[0])
+        if line := self.crowd.telling.line_for(problem, self.loop.time()):
+            _log.warning(line)
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            self._say(HTTPProblem(400, "this is no HTTP request", code="malformed"))
+            self._say(problem)
         self._lingering.close_for_good()
         if self.cycle is not None:  # what it may still want to say has nobody to go to
             self.cycle.disconnected = True
