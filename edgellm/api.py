@@ -26,7 +26,7 @@ from edgellm.cli.serving.find import server_of, the_server
 from edgellm.cli.serving.serving import Instance
 from edgellm.errors import BadRequest, NotServing
 from edgellm.errors import EdgellmError as EdgellmError
-from edgellm.models.store import StoredModel
+from edgellm.models.stored import StoredModel
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.plan import Plan
 from edgellm.selector.telling.explain import explain as _explain

@@ -1,6 +1,5 @@
 """What `edgellm show` tells of a model, wherever it lies."""
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +17,8 @@ from edgellm.config import Config
 from edgellm.errors import DoesNotFit, EdgellmError, Offline
 from edgellm.files import path_of
 from edgellm.models import local
+from edgellm.models.labels import told_apart
 from edgellm.models.names import (
-    NO_LABEL,
     CatalogReference,
     HubReference,
     ModelFiles,
@@ -90,8 +89,9 @@ def quant_rows(told: About, hardware: Hardware) -> tuple[QuantRow, ...]:
     from edgellm.selector.choose import choose
 
     rows = []
-    labels = Counter(one.quant for one in told.candidates)
-    for one in sorted(told.candidates, key=lambda one: -one.file_bytes):
+    by_size = sorted(told.candidates, key=lambda one: -one.file_bytes)
+    labels = told_apart([(one.quant, Path(one.file).name) for one in by_size])
+    for one, label in zip(by_size, labels, strict=True):
         pace, fits = None, True
         try:
             rate = choose(hardware, (one,), Goal(), load_profiles()).decode_tok_s
@@ -99,8 +99,6 @@ def quant_rows(told: About, hardware: Hardware) -> tuple[QuantRow, ...]:
         except DoesNotFit:
             fits = False
         bits = 8 * one.file_bytes / one.spec.n_params if one.spec.n_params else None
-        is_told_apart = one.quant != NO_LABEL and labels[one.quant] == 1
-        label = one.quant if is_told_apart else Path(one.file).name
         rows.append(QuantRow(label, one.file_bytes, bits, label in told.here, fits, pace))
     return tuple(rows)
 

@@ -14,7 +14,8 @@ from edgellm.units import DASH, format_bytes, format_rate
 
 if TYPE_CHECKING:
     from edgellm.cli.about import About, QuantRow
-    from edgellm.models.store import PartialDownload, Store
+    from edgellm.models.store import Store
+    from edgellm.models.stored import PartialDownload
 
 _A_DOWNLOAD = "A repository (org/repo[:QUANT]) or a catalog name (qwen3:8b)."
 DownloadArgument = Annotated[

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from edgellm.models.fetching.download import Progress
     from edgellm.models.fetching.hub import HuggingFaceHub, Repository
     from edgellm.models.known.catalog import CatalogEntry
-    from edgellm.models.store import StoredModel
+    from edgellm.models.stored import StoredModel
     from edgellm.runner.adapters import Adapter
 
 DEMO = "demo"

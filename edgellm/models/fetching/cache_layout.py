@@ -25,6 +25,7 @@ from typing import Final, TypeAlias
 from edgellm.errors import StorageError
 from edgellm.files import path_of, sync_folder, write_durably
 from edgellm.models.fetching.digest import Digest
+from edgellm.models.fetching.lock import is_held
 from edgellm.models.names import RepoFile, is_safe_path
 
 _FOLDER: Final = re.compile(r"models--([A-Za-z0-9][A-Za-z0-9._-]*?)--([A-Za-z0-9][A-Za-z0-9._-]*)")
@@ -86,6 +87,10 @@ class RepoFolder:
     def blob(self, digest: Digest) -> Path:
         return self.path / "blobs" / digest.hex
 
+    def is_being_fetched(self) -> bool:
+        """By whom, and which file, a lock does not tell."""
+        return any(is_held(lock) for lock in children(self._locks))
+
     def lock(self, digest_hex: str) -> Path:
         return self._locks / f"{digest_hex}.lock"
 
@@ -94,7 +99,7 @@ class RepoFolder:
         commits = children(self.path / "snapshots")
         if revision is None:
             return commits
-        wanted = revision if _COMMIT.fullmatch(revision) else self._commit(revision)
+        wanted = revision if _COMMIT.fullmatch(revision) else self.commit(revision)
         return [commit for commit in commits if commit.name == wanted]
 
     def place(self, commit: str, file: RepoFile) -> Path:
@@ -127,35 +132,41 @@ class RepoFolder:
         ref.parent.mkdir(parents=True, exist_ok=True)
         write_durably(ref, commit.encode())
 
-    def unlink(self, paths: set[str]) -> int:
-        """Takes these files out of every snapshot; returns the bytes freed.
+    def unlink(self, places: Sequence[Path]) -> int:
+        """Takes these files out of their snapshots; returns the bytes freed."""
+        places = [place for place in places if _is_there(place)]
+        blobs, freed = self._freed_by(places)
+        for path in (*places, *blobs):
+            path.unlink()
+        self._remove_empty_folders()
+        return freed
+
+    def freed_bytes(self, places: Sequence[Path]) -> int:
+        """What `unlink` would free."""
+        return self._freed_by([place for place in places if _is_there(place)])[1]
+
+    def _freed_by(self, places: Sequence[Path]) -> tuple[list[Path], int]:
+        """The blobs that go with these places, and all of their bytes.
 
         A blob goes when nothing links to it any more. Blobs that were never linked may be
         another tool's download on its way, and stay; but one beside a copy of itself has become
         two files by `scp` or `cp -L`, which follow links, and both go.
         """
-        places = [snap / path for snap in self.snapshots() for path in paths]
-        places = [place for place in places if place.exists() or place.is_symlink()]
         wanted = {_identity(place) for place in places} - {None}
         copied = {_own_bytes(place) for place in places} - {0}
+        staying = {*(self.path / "snapshots").rglob("*")} - {*places}
+        linked = {_identity(place) for place in staying}
         blobs = [
             blob
             for blob in children(self.path / "blobs")
-            if _identity(blob) in wanted
-            or (_DIGEST.fullmatch(blob.name) and _own_bytes(blob) in copied)
+            if (found := _identity(blob)) not in linked
+            and (found in wanted or (_DIGEST.fullmatch(blob.name) and _own_bytes(blob) in copied))
         ]
-        freed = sum(_own_bytes(place) for place in places)
-        for place in places:
-            place.unlink()
-        linked = {_identity(place) for place in (self.path / "snapshots").rglob("*")}
-        for blob in blobs:
-            if _identity(blob) not in linked:
-                freed += blob.stat().st_size
-                blob.unlink()
-        self._remove_empty_folders()
-        return freed
+        freed = sum(map(_own_bytes, places)) + sum(blob.stat().st_size for blob in blobs)
+        return blobs, freed
 
-    def _commit(self, revision: str) -> str:
+    def commit(self, revision: str) -> str:
+        """That a name means here: "" for one that means none."""
         try:
             return (self.path / "refs" / revision).read_text().strip()
         except OSError:
@@ -178,6 +189,11 @@ def _first_that_works(ways: Sequence[Way], blob: Path, place: Path) -> None:
         else:
             return
     ways[-1](blob, place)
+
+
+def _is_there(place: Path) -> bool:
+    """Also where it is a link to nothing."""
+    return place.exists() or place.is_symlink()
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -29,6 +29,18 @@ def locked(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[N
         os.close(handle)
 
 
+def is_held(path: Path) -> bool:
+    """By somebody else, right now."""
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except OSError:  # gone, or another user's: nothing to be learnt of it
+        return False
+    try:
+        return not _taken(handle)
+    finally:
+        os.close(handle)
+
+
 def _taken(handle: int) -> bool:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,14 @@
+"""What tells a repository's models apart, where people are to choose."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from edgellm.models.names import NO_LABEL
+
+
+def told_apart(models: Sequence[tuple[str, str]]) -> list[str]:
+    """Each (quant, file) by its label; by its file, where it has none or shares it with another."""
+    n_labelled = Counter(quant for quant, _ in models)
+    return [
+        quant if quant != NO_LABEL and n_labelled[quant] == 1 else file for quant, file in models
+    ]

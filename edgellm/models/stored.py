@@ -1,0 +1,121 @@
+"""What is here of a repository: its commits' snapshots as they lie in the cache, read only."""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from edgellm.errors import EdgellmError, ModelNotFound
+from edgellm.models.fetching.cache_layout import RepoFolder, children, files_of
+from edgellm.models.fetching.journal import SUFFIX, journal_of, read_entry
+from edgellm.models.local import is_adapter
+from edgellm.models.names import (
+    NO_LABEL,
+    HubReference,
+    Listing,
+    RepoFile,
+    choose_files,
+    group_files,
+    sidecar_kind,
+)
+from edgellm.values import frozen
+
+
+@frozen
+class StoredModel:
+    repo: str
+    commit: str
+    quant: str
+    snapshot: Path
+    files: tuple[str, ...]  # in the snapshot; the first is where llama.cpp finds the others
+    size_bytes: int
+    modified_at_s: float
+
+    @property
+    def name(self) -> str:
+        if self.quant == NO_LABEL:  # which is no tag that anybody could type
+            return f"hf.co/{self.repo}/{self.files[0]}"
+        return f"hf.co/{self.repo}:{self.quant}"
+
+    @property
+    def path(self) -> Path:
+        return self.snapshot / self.files[0]
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        return tuple(self.snapshot / file for file in self.files)
+
+
+@frozen
+class PartialDownload:
+    repo: str
+    file: str
+    done_bytes: int
+    size_bytes: int
+    path: Path
+
+
+@frozen
+class Snapshot:
+    """A commit's folder, and what is in it."""
+
+    path: Path
+    listing: Listing
+
+
+def snapshots_in(folder: RepoFolder, revision: str | None = None) -> list[Snapshot]:
+    """Of every commit, or of the one that `revision` means."""
+    return [Snapshot(path, group_files(files_of(path))) for path in folder.snapshots(revision)]
+
+
+def models_in(folder: RepoFolder, snapshots: Iterable[Snapshot]) -> list[StoredModel]:
+    """Those that are whole, the newest last: what `main` means, however old its files are; of
+    other commits' what came last."""
+    main = folder.commit("main")
+    models = [model for snapshot in snapshots for model in _whole(folder.repo, snapshot)]
+    return sorted(models, key=lambda model: (model.commit == main, model.modified_at_s))
+
+
+def _whole(repo: str, snapshot: Snapshot) -> Iterator[StoredModel]:
+    for model in snapshot.listing.models:
+        files = tuple(file.path for file in model.files)
+        if not model.missing and not _is_adapter(snapshot.path / files[0]):
+            yield StoredModel(
+                repo=repo,
+                commit=snapshot.path.name,
+                quant=model.quant,
+                snapshot=snapshot.path,
+                files=files,
+                size_bytes=model.size_bytes,
+                modified_at_s=max((snapshot.path / file).stat().st_mtime for file in files),
+            )
+
+
+def _is_adapter(path: Path) -> bool:
+    """Only of what is called so is the header read; what can't be read is no adapter."""
+    with contextlib.suppress(EdgellmError):
+        return sidecar_kind(path.name) == "adapter" and is_adapter(path)
+    return False
+
+
+def pick(models: Sequence[StoredModel], reference: HubReference) -> StoredModel:
+    """The newest that the reference means. Raises ModelNotFound, BadRequest."""
+    if not models:
+        raise ModelNotFound(
+            f"hf.co/{reference.repo} is not on this disk", hint="edgellm list shows what is"
+        )
+    newest = {model.files[0]: model for model in models}
+    listing = group_files(RepoFile(path, 0) for m in newest.values() for path in m.files)
+    chosen = choose_files(listing, reference.quant, reference.file)
+    return newest[chosen.files[0].path]
+
+
+def partials_in(folder: RepoFolder) -> Iterator[PartialDownload]:
+    for path in children(folder.path / "blobs"):
+        if not path.name.endswith(SUFFIX):
+            continue
+        with contextlib.suppress(OSError, msgspec.DecodeError):  # finished meanwhile, or another's
+            entry = read_entry(journal_of(path))
+            done = path.stat().st_size
+            yield PartialDownload(folder.repo, entry.file, done, entry.size_bytes, path)
