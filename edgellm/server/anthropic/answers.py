@@ -12,7 +12,7 @@ from edgellm.server.anthropic import object as wire
 from edgellm.server.anthropic.content import Content
 from edgellm.server.anthropic.requests import AskedMessage
 from edgellm.server.manners import named_frame
-from edgellm.server.openai.wire import Head
+from edgellm.server.openai.wire import Head, only_read
 
 
 class MessageFold:
@@ -23,15 +23,15 @@ class MessageFold:
         self._content = Content(shows_thoughts=asked.shows_thoughts)
 
     def feed(self, index: int, event: Event) -> bytes:
-        for _ in _happened(self._content, event):
+        for _ in _happened(self._content, event, self._asked):
             pass
         if not isinstance(event, Finished):
             return b""
-        ending = _ending(event, self._asked)
+        ending, usage = _ended(event, self._asked)
         self._message.content = self._content.blocks
         self._message.stop_reason = ending.stop_reason
         self._message.stop_sequence = ending.stop_sequence
-        self._message.usage = wire.usage_of(event)
+        self._message.usage = usage
         return wire.encode(self._message)
 
 
@@ -52,13 +52,13 @@ class MessageStream:
         if not self._is_begun:
             self._is_begun = True
             yield wire.MessageStart(self._message)
-        yield from _happened(self._content, event)
+        yield from _happened(self._content, event, self._asked)
         if isinstance(event, Finished):
-            yield wire.MessageDelta(_ending(event, self._asked), wire.usage_of(event))
+            yield wire.MessageDelta(*_ended(event, self._asked))
             yield wire.MessageStop()
 
 
-def _happened(content: Content, event: Event) -> Iterable[wire.Happening]:
+def _happened(content: Content, event: Event, asked: AskedMessage) -> Iterable[wire.Happening]:
     match event:
         case Finished():
             return content.close()
@@ -67,12 +67,12 @@ def _happened(content: Content, event: Event) -> Iterable[wire.Happening]:
         case Failed():
             raise AssertionError("a Failed is raised before it comes here")
         case _:
-            return content.add(event)
+            return () if asked.is_only_read else content.add(event)
 
 
-def _ending(finished: Finished, asked: AskedMessage) -> wire.Ending:
-    params = asked.chat.params
-    return wire.ending_of(finished, params.stop, params.max_tokens)
+def _ended(finished: Finished, asked: AskedMessage) -> tuple[wire.Ending, wire.Usage]:
+    told = only_read(finished) if asked.is_only_read else finished
+    return wire.ending_of(told, asked.chat.params.stop, asked.n_max), wire.usage_of(told)
 
 
 def _frame(happening: wire.Happening) -> bytes:

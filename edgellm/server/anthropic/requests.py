@@ -26,7 +26,7 @@ from edgellm.server.anthropic.tools import (
 from edgellm.server.body import Bytes, decode
 from edgellm.server.openai.images import Gallery
 from edgellm.server.openai.messages import MAX_ITEMS, MAX_TOOLS
-from edgellm.server.openai.samplers import Count, Positive
+from edgellm.server.openai.samplers import Count
 from edgellm.server.openai.sampling import StopStrings
 from edgellm.server.openai.structure import schema_rule
 from edgellm.server.openai.thoughts import Thoughtful
@@ -53,7 +53,7 @@ class OutputBody(msgspec.Struct):
 
 class MessagesBody(Thoughtful, kw_only=True):
     messages: Annotated[list[MessageBody], Meta(min_length=1, max_length=MAX_ITEMS)]
-    max_tokens: Positive | None = None
+    max_tokens: Count | None = None  # 0: the prompt is read, so that the next one finds it
     system: Parts | None = None
     stop_sequences: StopStrings | None = None
     tools: Annotated[list[ToolBody], Meta(max_length=MAX_TOOLS)] | None = None
@@ -88,6 +88,12 @@ class MessagesBody(Thoughtful, kw_only=True):
 class AskedMessage:
     chat: ChatRequest
     shows_thoughts: bool
+    is_only_read: bool = False
+
+    @property
+    def n_max(self) -> int | None:
+        """Tokens that the answer may have."""
+        return 0 if self.is_only_read else self.chat.params.max_tokens
 
 
 _decoder = msgspec.json.Decoder(MessagesBody)
@@ -110,6 +116,8 @@ def _asked(body: MessagesBody, picture_mark: str) -> AskedMessage:
     _check(body)
     if body.output_config and body.output_config.effort:
         body.reasoning_effort = body.output_config.effort
+    is_only_read = body.max_tokens == 0
+    body.max_tokens = 1 if is_only_read else body.max_tokens  # no step is without a token
     found, gallery = tools(body.tools or ()), Gallery(picture_mark)
     talk = messages(body.system, body.messages, gallery)
     body.return_progress = body.timings_per_token = None  # there are no words for them
@@ -130,7 +138,8 @@ def _asked(body: MessagesBody, picture_mark: str) -> AskedMessage:
         lora=body.lora_scales(),
         continues=talk[-1].role == "assistant",
     )
-    return AskedMessage(chat, not (body.thinking and body.thinking.display == "omitted"))
+    shows_thoughts = not (body.thinking and body.thinking.display == "omitted")
+    return AskedMessage(chat, shows_thoughts, is_only_read)
 
 
 def _check(body: MessagesBody) -> None:

@@ -5,6 +5,7 @@ nothing was measured for one token. Joules that no sensor told are absent.
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import msgspec
@@ -172,6 +173,11 @@ def timings_of(
         draft_n=n_drafted or UNSET,
         draft_n_accepted=sum(one.n_draft_accepted for one in answers) if n_drafted else UNSET,
     )
+
+
+def only_read(finished: Finished) -> Finished:
+    """Nothing was to follow the prompt: no step is without a token, and that one is nobody's."""
+    return replace(finished, reason="length", n_output=0, n_reasoning=0, stop_word=None)
 
 
 def timings_so_far(told: SoFar) -> Timings:

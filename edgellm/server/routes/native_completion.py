@@ -6,7 +6,7 @@ is not known here, or would not be true, is absent: the prompt, and settings tha
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, assert_never
 
 import msgspec
@@ -31,6 +31,7 @@ from edgellm.server.openai.wire import (
     Timings,
     encode,
     finite,
+    only_read,
     progress_of,
     text_of,
     timings_so_far,
@@ -178,8 +179,8 @@ class NativeCompletion:
 
     def _last(self, index: int, finished: Finished) -> NativeChunk:
         answer, ended = self._answers[index], Ended(1, 1)
-        if not self._shown.text:  # no step is without a token, and that one is nobody's
-            finished = replace(finished, reason="length", n_output=0, stop_word=None)
+        if not self._shown.text:
+            finished = only_read(finished)
         ended.add(0, finished)
         last = self._chunk(index, "".join(answer.parts), answer.shown, stop=True)
         n_tokens = finished.n_prompt + finished.n_output

@@ -155,3 +155,22 @@ def test_an_answer_of_nothing_holds_nothing():
     assert json.loads(folded(ENDED))["content"] == []
     kinds = [one["type"] for one in happenings(streamed(ENDED))]
     assert kinds == ["message_start", "message_delta", "message_stop"]
+
+
+WARM = AskedMessage(ChatRequest("", (), GenerateParams(max_tokens=1)), True, is_only_read=True)
+READ = Finished("stop", 7, 4, 1, stop_word="x", n_reasoning=1)
+
+
+@pytest.mark.parametrize("first", [TextDelta("x"), ReasoningDelta("x"), CALLS[0]])
+def test_of_a_prompt_that_was_only_to_be_read_nothing_is_told_but_what_it_took(first):
+    message = json.loads(folded(first, READ, wish=WARM))
+    assert (message["content"], message["stop_reason"]) == ([], "max_tokens")
+    assert message["stop_sequence"] is None
+    assert message["usage"] == {
+        "input_tokens": 3, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 4,
+        "output_tokens": 0,
+    }  # fmt: skip
+    start, delta, stop = happenings(streamed(first, READ, wish=WARM))
+    assert [one["type"] for one in (start, stop)] == ["message_start", "message_stop"]
+    assert delta["delta"] == {"stop_reason": "max_tokens", "stop_sequence": None}
+    assert delta["usage"] == message["usage"]

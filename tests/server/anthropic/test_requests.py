@@ -49,6 +49,15 @@ def test_an_answer_has_a_length_and_a_count_needs_none():
     assert count_request(body, "MARK").messages == (Message("user", "Hi"),)
 
 
+def test_a_prompt_may_be_read_without_an_answer():
+    asked = read(max_tokens=0)
+    assert (asked.is_only_read, asked.n_max) == (True, 0)
+    assert asked.chat.params.max_tokens == 1, "there is no step without a token"
+    assert (read().is_only_read, read().n_max) == (False, 9)
+    body = json.dumps({"messages": HI, "max_tokens": 0}).encode()
+    assert count_request(body, "MARK").messages == (Message("user", "Hi"),)
+
+
 @pytest.mark.parametrize(
     ("system", "text"),
     [
@@ -235,7 +244,7 @@ def test_tools_and_which_are_to_be_called(choice, expected, parallel):
             "container: is not served, and without it the answer would be another",
         ),
         ({"n": 2}, "n: a message has one answer"),
-        ({"max_tokens": 0}, "max_tokens: 0 is not a whole number from 1 to 2147483647"),
+        ({"max_tokens": -1}, "max_tokens: -1 is not a whole number from 0 to 2147483647"),
         ({"temperature": 11}, "temperature: 11 is not a number from 0 to 10"),
         ({"thinking": {"type": "enabled"}}, "thinking.budget_tokens: is missing"),
         (

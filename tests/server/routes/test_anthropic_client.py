@@ -55,6 +55,13 @@ def test_the_same_path_without_its_version_and_with_a_query(live, client):
     assert [one["content"][0]["text"] for one in answers] == ["Hello there", "Hello there"]
 
 
+def test_a_prompt_is_read_for_the_next_one_to_find(client, engine):
+    message = ask(client, max_tokens=0)
+    assert (message.content, message.stop_reason) == ([], "max_tokens")
+    assert (message.usage.input_tokens, message.usage.output_tokens) == (4, 0)
+    assert engine.asked[0][1].cache_prompt
+
+
 def test_a_stream_adds_up_to_the_whole_message(client):
     with client.messages.stream(model="tiny", max_tokens=9, messages=HI) as stream:
         events = [event.type for event in stream if event.type != "text"]
@@ -165,7 +172,7 @@ def test_a_worker_that_dies_in_a_stream_is_an_error_event():
     ("more", "kind", "words"),
     [
         ({"model": "nobody"}, anthropic.NotFoundError, "no model 'nobody' is served here"),
-        ({"max_tokens": 0}, anthropic.BadRequestError, "max_tokens: 0 is not a whole number"),
+        ({"max_tokens": -1}, anthropic.BadRequestError, "max_tokens: -1 is not a whole number"),
         (
             {"messages": [{"role": "user", "content": [{"type": "document"}]}]},
             anthropic.BadRequestError,
