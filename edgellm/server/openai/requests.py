@@ -30,7 +30,7 @@ from edgellm.server.openai.messages import (
 )
 from edgellm.server.openai.samplers import Token
 from edgellm.server.openai.sampling import MaxTokens, Rivals, Sampling, n_rivals
-from edgellm.server.openai.thoughts import Thoughtful
+from edgellm.server.openai.thoughts import ChatThoughts
 from edgellm.server.openai.unserved import NULL
 
 MAX_ANSWERS = 64  # of one request: its prompts times n
@@ -45,7 +45,7 @@ Prompt: TypeAlias = (
 )
 
 
-class ChatBody(Thoughtful):
+class ChatBody(ChatThoughts):
     messages: Annotated[list[ChatMessage], Meta(min_length=1, max_length=MAX_MESSAGES)]
     max_completion_tokens: MaxTokens | None = None
     logprobs: bool | None = None

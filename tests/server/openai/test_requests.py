@@ -162,37 +162,6 @@ def test_what_is_not_served_is_refused_by_name(fields, param, words):
 
 
 @pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        ({}, {}),
-        ({"reasoning_effort": "none"}, {"enable_thinking": False, "thinking": False}),
-        ({"reasoning_effort": "low"}, {"reasoning_effort": "low"}),
-        ({"enable_thinking": True}, {"enable_thinking": True, "thinking": True}),
-        ({"enable_thinking": True, "reasoning_effort": "none"},
-         {"enable_thinking": True, "thinking": True}),
-        ({"enable_thinking": True, "chat_template_kwargs": {"enable_thinking": False, "x": [1]}},
-         {"enable_thinking": False, "thinking": True, "x": [1]}),
-    ],
-)  # fmt: skip
-def test_what_is_said_of_thoughts_becomes_the_templates_variables(fields, expected):
-    assert chat(**fields).template_kwargs == expected
-
-
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        ({}, None),
-        ({"reasoning_budget": 0}, 0),
-        ({"reasoning_budget_tokens": 5}, 5),
-        ({"thinking_budget_tokens": -1}, None),
-        ({"reasoning_budget": 3, "thinking_budget_tokens": 9}, 3),
-    ],
-)
-def test_a_budget_of_thought_has_several_names(fields, expected):
-    assert chat(**fields).reasoning_budget == expected
-
-
-@pytest.mark.parametrize(
     ("fields", "rule", "field"),
     [
         ({"choices": ["yes", "no"]}, Choices(("yes", "no")), "choices"),
