@@ -1,105 +1,16 @@
-"""Each format's calls, heard whole and cut at every character.
-
-The transcripts are what the models' own chat templates write for past calls, or what llama.cpp's
-parsers of the same formats expect.
-"""
+"""Each format's calls, heard whole and cut at every character."""
 
 import json
 
 import pytest
 from chat.hearing import BY_NAME, hear, heard_every_way, listener
+from chat.transcripts import ONE_CALL, TWO_CALLS
 
 from edgellm.chat.events import Finished, TextDelta, ToolCallDelta
 
 ROME = ("id1", "weather", '{"city": "Rome", "days": 2}')
 TIME = ("id2", "clock", "{}")
 BOTH = [ROME, TIME]
-
-TWO_CALLS = {
-    "hermes": (
-        '<tool_call>\n{"name": "weather", "arguments": {"city": "Rome", "days": 2}}\n</tool_call>\n'
-        '<tool_call>\n{"name": "clock", "arguments": {}}\n</tool_call>'
-    ),
-    "generic": (
-        '<tool_call>\n{"name": "weather", "arguments": {"city": "Rome", "days": 2}}\n</tool_call>\n'
-        '<tool_call>\n{"name": "clock", "arguments": {}}\n</tool_call>'
-    ),
-    "qwen-coder": (
-        "<tool_call>\n<function=weather>\n<parameter=city>\nRome\n</parameter>\n"
-        "<parameter=days>\n2\n</parameter>\n</function>\n</tool_call>\n"
-        "<tool_call>\n<function=clock>\n</function>\n</tool_call>"
-    ),
-    "glm": (
-        "<tool_call>weather\n<arg_key>city</arg_key>\n<arg_value>Rome</arg_value>\n"
-        "<arg_key>days</arg_key>\n<arg_value>2</arg_value>\n</tool_call>"
-        "<tool_call>clock</tool_call>"
-    ),
-    "seed-oss": (
-        "<seed:tool_call>\n<function=weather>\n<parameter=city>Rome</parameter>\n"
-        "<parameter=days>2</parameter>\n</function>\n</seed:tool_call>\n"
-        "<seed:tool_call>\n<function=clock>\n</function>\n</seed:tool_call>"
-    ),
-    "minimax": (
-        '<minimax:tool_call>\n<invoke name="weather">\n<parameter name="city">Rome</parameter>\n'
-        '<parameter name="days">2</parameter>\n</invoke>\n<invoke name="clock">\n</invoke>\n'
-        "</minimax:tool_call>"
-    ),
-    "deepseek-v3.2": (
-        '<｜DSML｜function_calls>\n<｜DSML｜invoke name="weather">\n'
-        '<｜DSML｜parameter name="city" string="true">Rome</｜DSML｜parameter>\n'
-        '<｜DSML｜parameter name="days" string="false">2</｜DSML｜parameter>\n</｜DSML｜invoke>\n'
-        '<｜DSML｜invoke name="clock">\n</｜DSML｜invoke>\n</｜DSML｜function_calls>'
-    ),
-    "deepseek-v4": (
-        '<｜DSML｜tool_calls>\n<｜DSML｜invoke name="weather">\n'
-        '<｜DSML｜parameter name="city" string="true">Rome</｜DSML｜parameter>\n'
-        '<｜DSML｜parameter name="days" string="false">2</｜DSML｜parameter>\n</｜DSML｜invoke>\n'
-        '<｜DSML｜invoke name="clock">\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>'
-    ),
-    "deepseek": (
-        "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>weather\n```json\n"
-        '{"city": "Rome", "days": 2}\n```<｜tool▁call▁end｜>\n'
-        "<｜tool▁call▁begin｜>function<｜tool▁sep｜>clock\n```json\n{}\n```<｜tool▁call▁end｜>"
-        "<｜tool▁calls▁end｜>"
-    ),
-    "deepseek-v3.1": (
-        "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>weather<｜tool▁sep｜>"
-        '{"city": "Rome", "days": 2}<｜tool▁call▁end｜>'
-        "<｜tool▁call▁begin｜>clock<｜tool▁sep｜>{}<｜tool▁call▁end｜><｜tool▁calls▁end｜>"
-    ),
-    "kimi": (
-        "<|tool_calls_section_begin|><|tool_call_begin|>functions.weather:0"
-        '<|tool_call_argument_begin|>{"city": "Rome", "days": 2}<|tool_call_end|>'
-        "<|tool_call_begin|>functions.clock:1<|tool_call_argument_begin|>{}<|tool_call_end|>"
-        "<|tool_calls_section_end|>"
-    ),
-    "mistral": (
-        '[TOOL_CALLS] [{"name": "weather", "arguments": {"city": "Rome", "days": 2}, '
-        '"id": "abcdefghi"}, {"name": "clock", "arguments": {}, "id": "abcdefgh2"}]'
-    ),
-    "mistral-args": (
-        '[TOOL_CALLS]weather[ARGS]{"city": "Rome", "days": 2}[TOOL_CALLS]clock[CALL_ID]abc[ARGS]{}'
-    ),
-    "llama-3": (
-        '{"name": "weather", "parameters": {"city": "Rome", "days": 2}}; '
-        '{"type": "function", "name": "clock", "parameters": {}}'
-    ),
-    "command-r": (
-        '<|START_ACTION|>[\n    {"tool_call_id": "0", "tool_name": "weather", "parameters": '
-        '{"city": "Rome", "days": 2}},\n    {"tool_call_id": "1", "tool_name": "clock", '
-        '"parameters": {}}\n]<|END_ACTION|>'
-    ),
-    "gemma-4": (
-        '<|tool_call>call:weather{city:<|"|>Rome<|"|>,days:2}<tool_call|>'
-        "<|tool_call>call:clock{}<tool_call|>"
-    ),
-}
-ONE_CALL = {
-    "harmony": (
-        "<|channel|>commentary to=functions.weather <|constrain|>json<|message|>"
-        '{"city": "Rome", "days": 2}<|call|>'
-    ),
-}
 
 
 def test_every_format_has_its_transcript():
@@ -214,6 +125,14 @@ def test_arguments_in_a_string_are_json_as_they_stand_but_for_what_lacks_its_esc
 CODE = '{"text": "if (x) { y[0] = \\"}\\"; } // ]}", "tags": ["\\u00fc\\ud83d\\ude00", "a\\\\b"]}'
 MARKS = '{"text": "</tool_call> [ARGS] <|tool_call_end|> ``` ;"}'
 AROUND = {  # of one call: its tool's name, its arguments' JSON
+    "nemotron": '<TOOLCALL>[{{"name": "{}", "arguments": {}}}]</TOOLCALL>',
+    "granite-3": '<|tool_call|>[{{"name": "{}", "arguments": {}}}]',
+    "hunyuan": '<tool_calls>[{{"name": "{}", "arguments": {}}}]</tool_calls>',
+    "gigachat": '<|function_call|>{{"name": "{}", "arguments": {}}}<|message_sep|>',
+    "gigachat-3": (
+        '<|message_sep|>\n\nfunction call<|role_sep|>\n{{"name": "{}", "arguments": {}}}'
+    ),
+    "apertus": '<|tools_prefix|>[{{"{}": {}}}]<|tools_suffix|>',
     "hermes": '<tool_call>\n{{"name": "{}", "arguments": {}}}\n</tool_call>',
     "generic": '<tool_call>\n{{"name": "{}", "arguments": {}}}\n</tool_call>',
     "deepseek": (
@@ -258,6 +177,14 @@ OTHERWISE = [  # as models write it that were taught otherwise
     ("hermes", '<tool_call>\n{ROME}\n{TIME}\n</tool_call>'),
     ("hermes", '<tool_call>[{ROME}, {TIME}]</tool_call>'),
     ("hermes", '<tool_call>{ROME_FUNCTION}</tool_call><tool_call>{TIME_FUNCTION}</tool_call>'),
+    ("hunyuan", "<tool_calls>\n{ROME}\n{TIME}\n</tool_calls>"),  # MiniMax M1
+    (
+        "lfm2",
+        '<|tool_call_start|>[{"name": "weather", "arguments": {"city": "Rome", "days": 2}}, '
+        "clock()]<|tool_call_end|>",
+    ),
+    ("lfm2", '<|tool_call_start|>[weather(city="Rome", days=2,)]<|tool_call_end|>'
+     "<|tool_call_start|>[clock( )]"),
     ("llama-3", "{ROME}\n{TIME}"),
     ("llama-3", "{ROME}, {TIME}"),
     ("llama-3", "[{ROME}, {TIME}]"),

@@ -11,6 +11,7 @@ plain "role: text" lines. Pure: the clock is the caller's (`now`).
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -24,7 +25,7 @@ from edgellm.chat.templating.systems import placed, with_user
 from edgellm.chat.templating.trials import Trials
 from edgellm.chat.thoughts import Style, style_of
 from edgellm.chat.tools import format_of, generic
-from edgellm.chat.tools.format import Format
+from edgellm.chat.tools.format import Format, Write
 
 CHATML = (
     "{% for message in messages %}"
@@ -122,7 +123,17 @@ class ChatTemplate:
         has_results = any(one.role == "tool" for one in told)
         loses_calls = has_calls and not trials.shows_calls
         loses_results = has_results and not (trials.shows_results or trials.takes_responses)
+        if loses_calls and not loses_results and self.format.write:
+            return [_with_calls(one, self.format.write) for one in told]
         return generic.as_text(told) if loses_calls or loses_results else told
+
+
+def _with_calls(message: Message, write: Write) -> Message:
+    """Its calls as text, which they are to a template that doesn't show them."""
+    if not message.tool_calls:
+        return message
+    calls = [(one.name, as_object(one.arguments)) for one in message.tool_calls]
+    return replace(message, text=message.text + write(calls), tool_calls=())
 
 
 def _as_mappings(messages: Sequence[Message], trials: Trials) -> list[dict[str, Any]]:

@@ -1,9 +1,9 @@
 """What every format of tool calls has: one row of the table in tools/__init__.py."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from edgellm.chat.grammars.lark import Rules
 from edgellm.chat.messages import Message, Tool
@@ -13,6 +13,7 @@ from edgellm.chat.tools.calls import Calls
 
 Messages: TypeAlias = Sequence[Message]
 Tools: TypeAlias = Sequence[Tool]
+Write: TypeAlias = Callable[[Sequence[tuple[str, Mapping[str, Any]]]], str]  # names, arguments
 
 _MAX_PARALLEL = 16  # calls in one answer, where a grammar writes them
 
@@ -39,6 +40,7 @@ class Format:
     shows_tools: bool = True  # the template does; else `adapt` has told them
     binds: Callable[[Tool], str] | None = None  # of `opens`, what is this tool's call for sure
     preface: Callable[[Rules], str] | None = None  # what must stand before an answer's text
+    write: Write | None = None  # past calls as the model wrote them, where a template shows none
 
 
 def repeated(rules: Rules, call: str, separator: str, parallel: bool) -> str:
@@ -47,6 +49,26 @@ def repeated(rules: Rules, call: str, separator: str, parallel: bool) -> str:
         return call
     between = f"{rules.text(separator)} " if separator else ""
     return rules.add(f"{call} ({between}{call}){{0,{_MAX_PARALLEL - 1}}}")
+
+
+def in_order(rules: Rules, members: Sequence[tuple[str, bool]], separator: str) -> str:
+    """Rules of members, and whether each must come: these, and any of the others, in this order.
+
+    Built from the last: as the first one written, or a later. Empty where there are none.
+    """
+    first = later = ""
+    for member, is_required in reversed(members):
+        begun, added = f"{member} {later}", f"{rules.plain(separator)} {member}"
+        if is_required:
+            first, later = rules.add(begun), rules.add(f"{added} {later}")
+        else:
+            first = rules.add(f"{begun} | {first}" if first else f"({begun})?")
+            later = rules.add(f"({added})? {later}")
+    return first
+
+
+def is_of_a_name(character: str) -> bool:
+    return character.isalnum() or character in "_-.:/"
 
 
 def results_in_order(messages: Messages, tools: Tools) -> list[Message]:

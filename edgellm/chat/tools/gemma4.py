@@ -17,7 +17,7 @@ from edgellm.chat.messages import Message, Tool
 from edgellm.chat.schema import Schema
 from edgellm.chat.source import Broken, Reading, Source, Waiting
 from edgellm.chat.tools.calls import Calls
-from edgellm.chat.tools.format import repeated
+from edgellm.chat.tools.format import in_order, repeated
 from edgellm.chat.tools.marked import marked_format
 
 _OPEN, _CLOSE, _CALL, _QUOTE = "<|tool_call>", "<tool_call|>", "call:", '<|"|>'
@@ -159,17 +159,12 @@ def _array_rule(rules: Rules, wanted: Schema, whose: str) -> str:
 
 
 def _object_rule(rules: Rules, wanted: Schema, whose: str) -> str:
-    """Members in the schema's order. Built from the last: as the first one written, or a later."""
-    first = later = ""
-    for key, (value, is_required) in reversed(schema.members(wanted).items()):
-        member = f"{rules.plain(f'{key}:')} {_value_rule(rules, value, whose)}"
-        begun, added = f"{member} {later}", f"{rules.plain(',')} {member}"
-        if is_required:
-            first, later = rules.add(begun), rules.add(f"{added} {later}")
-        else:
-            first = rules.add(f"{begun} | {first}" if first else f"({begun})?")
-            later = rules.add(f"({added})? {later}")
-    return rules.add(f"{rules.plain('{')} {first} {rules.plain('}')}")
+    """Members in the schema's order."""
+    members = [
+        (f"{rules.plain(f'{key}:')} {_value_rule(rules, value, whose)}", is_required)
+        for key, (value, is_required) in schema.members(wanted).items()
+    ]
+    return rules.add(f"{rules.plain('{')} {in_order(rules, members, ',')} {rules.plain('}')}")
 
 
 def _any_rule(rules: Rules, depth: int = 0) -> str:

@@ -7,7 +7,7 @@ from edgellm.chat.messages import Tool
 from edgellm.chat.source import Reading, Source
 from edgellm.chat.tools.calls import Calls
 from edgellm.chat.tools.format import repeated
-from edgellm.chat.tools.json_form import object_rule, read_all
+from edgellm.chat.tools.json_form import object_rule, read_up_to
 from edgellm.chat.tools.marked import marked_format
 
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
@@ -18,11 +18,7 @@ def speaks(source: str) -> bool:
 
 
 def read(source: Source, calls: Calls, start: str) -> Reading[None]:
-    yield from source.skip()
-    yield from read_all(source, calls)
-    yield from source.skip()
-    yield from source.ends_with(_CLOSE)
-    source.mark()
+    yield from read_up_to(source, calls, _CLOSE)
 
 
 def rule(rules: Rules, tools: Sequence[Tool], parallel: bool) -> str:

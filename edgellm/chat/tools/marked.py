@@ -15,7 +15,7 @@ from edgellm.chat.messages import Message, Tool
 from edgellm.chat.source import Broken, Reading, Source, Tell
 from edgellm.chat.thoughts import Thoughts
 from edgellm.chat.tools.calls import Calls
-from edgellm.chat.tools.format import Format, as_they_are
+from edgellm.chat.tools.format import Format, Write, as_they_are
 
 # Characters of an answer that may be read twice, some 50 ms, before later marks are text: of calls
 # inside calls that don't end, each would else be read to the end of the answer.
@@ -38,6 +38,7 @@ def marked_format(
     ends_thought: bool = False,
     binds: Callable[[Tool], str] | None = None,
     adapt: Callable[[Sequence[Message], Sequence[Tool]], Sequence[Message]] = as_they_are,
+    write: Write | None = None,
 ) -> Format:
     """`read` is given the start that it was called for, already taken ("" for one of `opens`).
 
@@ -47,7 +48,18 @@ def marked_format(
     """
     marked = Marked(read, starts, opens, wrappers, bare, ends_thought)
     all_starts, markers = (*starts, *bare), (*markers, *wrappers)
-    return Format(name, speaks, marked.listen, rule, all_starts, opens, markers, adapt, binds=binds)
+    return Format(
+        name,
+        speaks,
+        marked.listen,
+        rule,
+        all_starts,
+        opens,
+        markers,
+        adapt,
+        binds=binds,
+        write=write,
+    )
 
 
 @dataclass(frozen=True, slots=True)

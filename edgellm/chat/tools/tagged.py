@@ -16,7 +16,7 @@ from edgellm.chat.messages import Tool
 from edgellm.chat.schema import Schema
 from edgellm.chat.source import Broken, Reading, Source
 from edgellm.chat.tools.calls import Calls
-from edgellm.chat.tools.format import Format, repeated
+from edgellm.chat.tools.format import Format, is_of_a_name, repeated
 from edgellm.chat.tools.marked import marked_format
 
 _PYTHONS = {"True": "true", "False": "false", "None": "null"}  # as some templates write them
@@ -26,8 +26,9 @@ _PYTHONS = {"True": "true", "False": "false", "None": "null"}  # as some templat
 class Tags:
     """`open` NAME `named` (`key` KEY `value` `opening` VALUE `end`)* `close`, with gaps between.
 
-    `inner` stands on both sides of a value and is no part of it. Where the format tells strings
-    from other values by itself, `value` is for strings and `other_value` for the others.
+    `inner` stands on both sides of a value and is no part of it, and so may `quotes`. Where the
+    format tells strings from other values by itself, `value` is for strings and `other_value` for
+    the others.
     """
 
     open: str
@@ -38,6 +39,7 @@ class Tags:
     close: str
     opening: str = ""
     inner: str = ""
+    quotes: tuple[str, str] | None = None
     other_value: str | None = None
     gap: str = "\n"
     has_gaps: bool | None = True  # None: some of its models write them, some don't
@@ -105,7 +107,7 @@ def _read_calls(
 def read_call(source: Source, calls: Calls, tags: Tags, follow: tuple[str, ...]) -> Reading[None]:
     """One call, from its name to `close`. Unaccounted for until the first tag after its name.
     A value ends only where one of `follow` comes."""
-    name = yield from source.take_while(_is_of_a_name, calls.most)
+    name = yield from source.take_while(is_of_a_name, calls.most)
     if tags.named:
         yield from source.expect(tags.named)
     known = schema.members(schema.parameters(calls.tool(name)))
@@ -177,7 +179,10 @@ def _tell_other(
 
 
 def _ends(source: Source, tags: Tags) -> Reading[tuple[str, ...]]:
-    """Who begins a value with `inner` ends it so, and may write a bare `end` inside."""
+    """Who begins a value with `inner` ends it so, and may write a bare `end` inside. Who begins it
+    with `quotes` may forget their end."""
+    if tags.quotes and (yield from source.accepts(tags.quotes[0])):
+        return (tags.quotes[1] + tags.end, tags.end)
     if tags.inner and not (yield from source.accepts(tags.inner)):
         return (tags.end, tags.inner + tags.end)
     return (tags.inner + tags.end,)
@@ -235,7 +240,3 @@ def _gap(rules: Rules, tags: Tags) -> str:
 
 def _escaped(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)[1:-1]
-
-
-def _is_of_a_name(character: str) -> bool:
-    return character.isalnum() or character in "_-.:/"

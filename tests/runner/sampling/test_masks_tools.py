@@ -21,6 +21,14 @@ MARKED = Alphabet(
         "<|tool_call_end|>",
     )
 )  # fmt: skip
+MARKED_OTHERWISE = Alphabet(
+    (
+        "<|tool_call_start|>", "<|tool_call_end|>", "<TOOLCALL>", "</TOOLCALL>", "<|tool_call|>",
+        "<|tools_prefix|>", "<|tools_suffix|>", "<|function_call|>", "<|message_sep|>",
+        "<|role_sep|>", "<tool_call:opensource>", "<tool_sep:opensource>", "<arg_value:opensource>",
+        "</arg_value:opensource>",
+    )
+)  # fmt: skip
 ENDS = {  # of free text
     "qwen-coder": "\n</parameter>",
     "seed-oss": "</parameter>",
@@ -29,6 +37,8 @@ ENDS = {  # of free text
     "deepseek-v3.2": "</｜DSML｜parameter>",
     "deepseek-v4": "</｜DSML｜parameter>",
     "gemma-4": '<|"|>',
+    "hy3": "</arg_value:opensource>",
+    "minicpm-5": "</param>",
 }
 
 
@@ -47,7 +57,9 @@ def test_a_json_answer_is_free_until_it_has_a_tools_name(masks):
     assert not PLAIN.allows(mask(), '{"name": "clock", "age": 3}')
 
 
-@pytest.mark.parametrize("alphabet", [PLAIN, MARKED], ids=["letters", "special tokens"])
+@pytest.mark.parametrize(
+    "alphabet", [PLAIN, MARKED, MARKED_OTHERWISE], ids=["letters", "special tokens", "others"]
+)
 @pytest.mark.parametrize("name", BY_NAME)
 def test_whatever_a_formats_grammar_writes_is_heard_as_calls_and_nothing_else(name, alphabet):
     format, n_found = BY_NAME[name], 0
