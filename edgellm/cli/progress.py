@@ -47,12 +47,14 @@ class ProgressLine:
             print(words, file=self._out, flush=True)
 
     def __call__(self, done_bytes: int, total_bytes: int, rate_bytes_s: float | None) -> None:
-        before = self._newest
-        self._newest = (done_bytes, total_bytes, rate_bytes_s or (before and before[2]))
+        before = self._newest[2] if self._newest else None
+        rate = before if rate_bytes_s is None else rate_bytes_s
+        self._newest = (done_bytes, total_bytes, rate)
         self._is_dirty = True
         every_s = _DRAW_EVERY_S if self._draws else _SAY_EVERY_S
         now_s = self._clock()
-        if self._drawn_s is None or now_s - self._drawn_s >= every_s:
+        rests = rate == 0 and before != 0  # for longer than a line is to be drawn again, maybe
+        if rests or self._drawn_s is None or now_s - self._drawn_s >= every_s:
             self._drawn_s = now_s
             self._draw()
 
@@ -85,7 +87,9 @@ def progress_text(
     """
     ratio = min(1.0, done_bytes / total_bytes) if total_bytes else 1.0
     figures = f"{ratio:4.0%}  {format_bytes(done_bytes)} of {format_bytes(total_bytes)}"
-    if rate_bytes_s and done_bytes < total_bytes:
+    if rate_bytes_s == 0 and done_bytes < total_bytes:
+        figures += "  nothing comes: trying again"
+    elif rate_bytes_s and done_bytes < total_bytes:
         left_s = (total_bytes - done_bytes) / rate_bytes_s
         figures += f"  {format_bytes(int(rate_bytes_s))}/s  {format_seconds(left_s) or DASH} left"
     if n_columns is None:

@@ -43,6 +43,25 @@ def places_of(folder: RepoFolder, reference: HubReference) -> list[Path]:
     return [snapshot.path / file for snapshot in snapshots for file in files]
 
 
+def older_places(folder: RepoFolder, reference: HubReference) -> list[Path]:
+    """What newer commits have replaced of a model, and no name means any more; its projectors, too,
+    where no model is left to see through them. Raises ModelNotFound, BadRequest."""
+    snapshots = snapshots_in(folder)
+    newest = _only(models_in(folder, snapshots), reference)
+    kept = {newest.commit, *folder.named_commits()}
+    places = []
+    for snapshot in snapshots:
+        if snapshot.path.name in kept:
+            continue
+        there = {file.path for model in snapshot.listing.models for file in model.files}
+        gone = there & {*newest.files}
+        if there == gone:
+            beside = (side for side in snapshot.listing.sidecars if side.kind == "projector")
+            gone |= {side.file.path for side in beside}
+        places += [snapshot.path / file for file in gone]
+    return places
+
+
 def remove_partials(folder: RepoFolder, reference: HubReference) -> int:
     """Returns the bytes freed. Raises StorageError while one is being downloaded."""
     freed = 0

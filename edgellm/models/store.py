@@ -30,10 +30,13 @@ from edgellm.models.fetching.hub import Hub, Repository
 from edgellm.models.fetching.journal import part_of
 from edgellm.models.names import (
     HubReference,
+    Listing,
     ModelFiles,
     RepoFile,
+    choose_files,
+    quant_label,
 )
-from edgellm.models.removal import drop_outdated, places_of, remove_partials
+from edgellm.models.removal import drop_outdated, older_places, places_of, remove_partials
 from edgellm.models.stored import (
     PartialDownload,
     StoredModel,
@@ -113,6 +116,35 @@ class Store:
             raise storage_error(error, self.root) from error
         return folder.place(repository.commit, model.files[0])
 
+    def newer(self, repository: Repository, path: Path) -> ModelFiles | None:
+        """What the repository has in place of the model whose first file is at `path`, or with it:
+        a projector, for one. None: this very model. Raises ModelNotFound, BadRequest.
+        """
+        folder = RepoFolder(self.root, repository.repo)
+        commit, *parts = path.relative_to(folder.path / "snapshots").parts
+        model = _counterpart(repository.listing, "/".join(parts))
+        beside = repository.listing.projector(model.files[0].path)
+        files = (*model.files, beside) if beside else model.files
+        if all(folder.has(folder.place(commit, file), file) for file in files):
+            return None
+        return model
+
+    def older(self, reference: HubReference) -> tuple[Path, ...]:
+        """What a newer commit has replaced of a model that is here. Raises ModelNotFound,
+        BadRequest."""
+        return tuple(older_places(RepoFolder(self.root, reference.repo), reference))
+
+    def older_bytes(self, reference: HubReference) -> int:
+        """What `remove_older` would free."""
+        return RepoFolder(self.root, reference.repo).freed_bytes(self.older(reference))
+
+    def remove_older(self, reference: HubReference) -> int:
+        """Returns the bytes that this freed. Raises ModelNotFound, BadRequest, StorageError."""
+        try:
+            return RepoFolder(self.root, reference.repo).unlink(self.older(reference))
+        except OSError as error:
+            raise storage_error(error, self.root) from error
+
     def places(self, reference: HubReference) -> tuple[Path, ...]:
         """What `remove` takes out of the commits' snapshots: nothing of a model that isn't here.
 
@@ -134,6 +166,20 @@ class Store:
             return remove_partials(folder, reference) + folder.unlink(places)
         except OSError as error:
             raise storage_error(error, self.root) from error
+
+
+def _counterpart(listing: Listing, file: str) -> ModelFiles:
+    """The model that is called as that file, or as its label where the names have changed."""
+    try:
+        model = choose_files(listing, file=file)
+    except ModelNotFound:
+        label = quant_label(file)
+        if label is None:
+            raise
+        model = choose_files(listing, label)
+    if model.missing:
+        raise ModelNotFound(f"the hub lacks {', '.join(model.missing)}")
+    return model
 
 
 def _download_each(

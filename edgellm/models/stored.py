@@ -43,8 +43,8 @@ class StoredModel:
         return self.snapshot / self.files[0]
 
     @property
-    def places(self) -> tuple[Path, ...]:
-        return tuple(self.snapshot / file for file in self.files)
+    def reference(self) -> HubReference:
+        return HubReference(self.repo, file=self.files[0])
 
 
 @frozen

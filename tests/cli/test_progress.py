@@ -114,3 +114,25 @@ def test_an_error_speaks_for_itself():
 @pytest.mark.parametrize(("done", "total"), [(0, 5), (5, 5), (3, 0)])
 def test_nothing_goes_on_from_nothing_nor_from_all(done, total):
     assert goes_on(done, total) is None
+
+
+@pytest.mark.parametrize("out", [Screen(), io.StringIO()])
+def test_a_download_that_waits_to_be_tried_again_says_so_at_once(out):
+    line = ProgressLine("m", out, clock=lambda: 0.0)
+    line(5 << 20, 10 << 20, 1 << 20)
+    line(5 << 20, 10 << 20, 0.0)
+    assert out.getvalue().endswith(
+        " 50%  5.0 MiB of 10.0 MiB  nothing comes: trying again" + "\n" * (not out.isatty())
+    )
+    line(6 << 20, 10 << 20, None)
+    line.end()
+    assert "6.0 MiB of 10.0 MiB  nothing comes" in out.getvalue()
+
+
+def test_what_has_come_after_a_wait_has_a_pace_again():
+    out = Screen()
+    line = ProgressLine("m", out, clock=lambda: 0.0)
+    line(5 << 20, 10 << 20, 0.0)
+    line(10 << 20, 10 << 20, 1 << 20)
+    line.end()
+    assert "trying" not in out.getvalue().splitlines()[-1].split("\r")[-1]

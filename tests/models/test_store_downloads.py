@@ -193,6 +193,23 @@ def test_a_hub_that_asks_for_an_hour_is_given_a_minute(server: HubServer, store:
     assert slept == [60.0]
 
 
+def test_while_it_waits_to_try_again_nothing_comes_and_that_is_told(
+    server: HubServer, store: Store
+):
+    told: list[float | None] = []
+    waited: list[list[float | None]] = []
+    server.faults.append(Cut(250_000))
+    with HuggingFaceHub(endpoint=server.endpoint, token="", offline=False) as hub:
+        fetch(
+            store,
+            hub,
+            terms=Terms(sleep=lambda seconds: waited.append(told[-1:])),
+            progress=lambda done, total, rate: told.append(rate),
+        )
+    assert waited == [[0.0]]
+    assert told[-1] is None
+
+
 def test_a_killed_download_goes_on_where_it_was(
     server: HubServer, hub: HuggingFaceHub, store: Store
 ):

@@ -39,6 +39,7 @@ class _Listed:
     size_bytes: int
     done_bytes: int
     modified_at_s: float | None = None
+    older_bytes: int = 0  # of what a newer commit has replaced
 
     def cells(self) -> tuple[str, str, str]:
         from edgellm.models.names import sidecar_kind
@@ -59,10 +60,11 @@ def pull(
     limit_rate: options.LimitRate = None,
     offline: options.Offline = False,
 ) -> None:
-    """Download a model; a broken-off download goes on.
+    """Download a model; a broken-off download goes on, and one that is here is brought up to date.
 
     It goes into Hugging Face's cache, where other tools find it too. Without a QUANT it is the
     one that suits this machine. Every file's sha256 is checked; the file's path is printed.
+    What a newer commit replaces stays until `edgellm rm --older`.
 
     \b
       edgellm pull qwen3:8b
@@ -98,6 +100,10 @@ def list_models(as_json: options.AsJSON = False) -> None:
         return
     rows = [one.cells() for one in listed]
     print(table(("NAME", "SIZE", "MODIFIED"), rows, right="SIZE"))
+    for one in listed:
+        if one.older_bytes:
+            size = format_bytes(one.older_bytes)
+            print(f"\nedgellm rm --older {one.name} frees {size}, replaced by a newer commit")
     if len(rows) == 1:
         print("\nonly the demo; `edgellm recommend` names models, `edgellm pull MODEL` gets one")
 
@@ -142,13 +148,19 @@ def show(
     print(_quant_table(rows))
 
 
-def rm(model: DownloadedArgument) -> None:
+def rm(
+    model: DownloadedArgument,
+    older: Annotated[
+        bool, typer.Option("--older", help="Only what a newer commit has replaced of it.")
+    ] = False,
+) -> None:
     """Remove a downloaded model.
 
     Or what is there of a download that broke off.
 
     \b
       edgellm rm qwen3:8b
+      edgellm rm --older qwen3:8b
       edgellm rm unsloth/Qwen3-8B-GGUF:Q5_K_M
     """
     from edgellm.cli.preparing.resolve import DEMO, hub_reference_of
@@ -160,6 +172,11 @@ def rm(model: DownloadedArgument) -> None:
         raise BadRequest("demo ships with edgellm and is not removed", hint="edgellm list")
     reference = hub_reference_of(parse_reference(model))
     store = store_of(options.config_from())
+    if older:
+        _check_unserved(model, store.older(reference))
+        freed = format_bytes(store.remove_older(reference))
+        print(f"removed what was older of {model}: {freed} are free again")
+        return
     _check_unserved(model, store.places(reference))
     print(f"removed {model}: {format_bytes(store.remove(reference))} are free again")
 
@@ -192,7 +209,7 @@ def _listed(store: "Store") -> Iterator[_Listed]:
         size_bytes = model.size_bytes
         yield _Listed(
             model.name, model.repo, model.quant, model.path, size_bytes, size_bytes,
-            model.modified_at_s,
+            model.modified_at_s, store.older_bytes(model.reference),
         )  # fmt: skip
     for part in store.partials():
         name, quant = _partial_name(part)

@@ -1,8 +1,8 @@
 """From a name to a file on this disk and a plan for it.
 
-`resolve` finds the candidates, in the `store` or by the `network`
-(`vocabularies` are known again); `planning` chooses among them
-for this `machine` as it was `tuned`; `fetching` brings the file here, `precheck` before it what
-would fail after; `prepare` is all that in a row. `best`, `catalog_ranking` and `sizes` choose the
-model or the machine as well; `refusal` is what is told when nothing fits.
+`resolve` finds the candidates, in the `store` or by the `network` (`vocabularies` are known again);
+`planning` chooses among them for this `machine` as it was `tuned`; `fetching` brings the file here,
+`renewing` a newer one where `pull` asks, `precheck` tells before it what would fail after;
+`prepare` is all that in a row. `best`, `catalog_ranking` and `sizes` choose the model or the
+machine as well; `refusal` is what is told when nothing fits.
 """

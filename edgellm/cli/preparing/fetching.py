@@ -5,11 +5,15 @@ from pathlib import Path
 from edgellm import resources
 from edgellm.cli.output import say
 from edgellm.cli.preparing import machine
+from edgellm.cli.preparing.renewing import is_pinned, newer
 from edgellm.cli.preparing.resolve import DEMO, Resolved, hub_reference_of, resolve
+from edgellm.cli.preparing.store import store_of
 from edgellm.cli.progress import ProgressLine
 from edgellm.config import Config
-from edgellm.models.names import parse_reference
+from edgellm.errors import BadRequest, ModelNotFound, NetworkError, Offline
+from edgellm.models.names import NO_LABEL, HubReference, parse_reference
 from edgellm.selector.plan import Candidate, Goal
+from edgellm.units import format_bytes
 
 
 def fetch_aloud(resolved: Resolved, wanted: Candidate) -> Path:
@@ -28,11 +32,48 @@ def fetch_model(text: str, config: Config, *, is_quiet: bool = False) -> Path:
     resolved = resolve(text, config)
     is_named = bool(reference.quant or reference.file)
     wanted = resolved.candidates[0] if is_named else _suited(resolved)
-    if is_quiet:
-        return resolved.fetch(wanted, lambda done, total, rate: None)
     if resolved.is_local:
-        say(f"{wanted.name} is here already, as {wanted.quant}")
+        return _renewed(wanted, reference, config, is_quiet)
+    if is_quiet:
+        return resolved.fetch(wanted, _ignored)
     return fetch_aloud(resolved, wanted)
+
+
+def _ignored(done_bytes: int, total_bytes: int, rate_bytes_s: float | None) -> None:
+    """Progress that nobody sees."""
+
+
+def _renewed(here: Candidate, reference: HubReference, config: Config, is_quiet: bool) -> Path:
+    """The model as the hub has it now; the one that is here, where the hub can't be asked."""
+    tell = (lambda words: None) if is_quiet else say
+    path = Path(here.file)
+    told = f"{here.name} is here already" + f", as {here.quant}" * (here.quant != NO_LABEL)
+    try:
+        renew = None if is_pinned(reference) else newer(path, reference, config)
+    except Offline:
+        tell(told)
+        return path
+    except (NetworkError, ModelNotFound, BadRequest) as error:
+        tell(f"{told}; the hub tells of no newer one: {error}")
+        return path
+    if renew is None:
+        tell(f"{told}, and up to date")
+        return path
+    if is_quiet:
+        return renew(_ignored)
+    say(f"{told}; what the hub has is newer")
+    with ProgressLine(f"{here.name} {here.quant}") as line:
+        path = renew(line)
+    _tell_of_the_older(path, reference.repo, config)
+    return path
+
+
+def _tell_of_the_older(path: Path, repo: str, config: Config) -> None:
+    """How its room is got back: a server may be running with it, so it stays."""
+    store = store_of(config)
+    for model in store.list():
+        if model.path == path and (size := store.older_bytes(model.reference)):
+            say(f"the older one stays: edgellm rm --older {model.name} frees {format_bytes(size)}")
 
 
 def _suited(resolved: Resolved) -> Candidate:

@@ -182,7 +182,7 @@ def _on_hub(reference: HubReference, config: Config) -> Resolved:
 
     def fetch(wanted: Candidate, progress: "Progress") -> Path:
         chosen = choose_files(repository.listing, file=wanted.file)
-        return _fetch(hub, repository, chosen, config, progress, wanted.projector)
+        return fetch_files(hub, repository, chosen, config, progress, wanted.projector)
 
     return Resolved(f"hf.co/{reference.repo}", candidates, fetch, is_local=False)
 
@@ -216,7 +216,7 @@ def _in_catalog(reference: CatalogReference, config: Config, plan_only: bool) ->
 
     def fetch(wanted: Candidate, progress: "Progress") -> Path:
         chosen = choose_files(repository.listing, wanted.quant)
-        return _fetch(hub, repository, chosen, config, progress, wanted.projector)
+        return fetch_files(hub, repository, chosen, config, progress, wanted.projector)
 
     if not both:
         return _on_hub(where, config)
@@ -285,7 +285,7 @@ def _beside(candidate: Candidate, projector: RepoFile | None) -> Candidate:
     return replace(candidate, projector=projector, projector_bytes=projector.size_bytes)
 
 
-def _fetch(
+def fetch_files(
     hub: "HuggingFaceHub",
     repository: "Repository",
     model: ModelFiles,

@@ -24,7 +24,7 @@ from typing import Final, TypeAlias
 
 from edgellm.errors import StorageError
 from edgellm.files import path_of, sync_folder, write_durably
-from edgellm.models.fetching.digest import Digest
+from edgellm.models.fetching.digest import Digest, feed
 from edgellm.models.fetching.lock import is_held
 from edgellm.models.names import RepoFile, is_safe_path
 
@@ -99,7 +99,7 @@ class RepoFolder:
         commits = children(self.path / "snapshots")
         if revision is None:
             return commits
-        wanted = revision if _COMMIT.fullmatch(revision) else self.commit(revision)
+        wanted = revision if is_commit(revision) else self.commit(revision)
         return [commit for commit in commits if commit.name == wanted]
 
     def place(self, commit: str, file: RepoFile) -> Path:
@@ -114,6 +114,21 @@ class RepoFolder:
         place = self.place(commit, file)
         is_itself = place.is_file() and not place.is_symlink()
         return is_itself and place.stat().st_size == file.size_bytes
+
+    def has(self, place: Path, file: RepoFile) -> bool:
+        """Whether what lies at `place` is the file, whichever commit it came with. It is read for
+        that where it is no name of a blob."""
+        digest = Digest.of(file)
+        found = _identity(place)
+        if found is None or place.stat().st_size != file.size_bytes:
+            return False
+        if found == _identity(self.blob(digest)):
+            return True
+        if _DIGEST.fullmatch(place.resolve().name):
+            return False
+        for _ in feed(hasher := digest.hasher(), place):
+            pass
+        return hasher.hexdigest() == digest.hex
 
     def link(self, commit: str, file: RepoFile, ways: Sequence[Way] = WAYS) -> Path:
         """Makes the file's content appear in the commit's snapshot. Raises OSError."""
@@ -172,10 +187,19 @@ class RepoFolder:
         except OSError:
             return ""
 
+    def named_commits(self) -> set[str]:
+        refs = (path for path in (self.path / "refs").rglob("*") if path.is_file())
+        return {self.commit(path.relative_to(self.path / "refs").as_posix()) for path in refs}
+
     def _remove_empty_folders(self) -> None:
         for path in sorted((self.path / "snapshots").rglob("*"), reverse=True):
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
+
+
+def is_commit(revision: str) -> bool:
+    """Not a name, which may mean another one tomorrow."""
+    return _COMMIT.fullmatch(revision) is not None
 
 
 def _first_that_works(ways: Sequence[Way], blob: Path, place: Path) -> None:

@@ -25,7 +25,7 @@ from edgellm.models.names import RepoFile
 from edgellm.units import format_bytes
 from edgellm.values import frozen
 
-# done bytes, total bytes, bytes a second (None before two readings)
+# done bytes, total bytes, bytes a second: None before two readings, 0 while it waits to try again
 Progress = Callable[[int, int, float | None], None]
 
 _SPARE_BYTES: Final = 16 << 20  # a disk filled to its last byte breaks other things
@@ -45,10 +45,14 @@ class Terms:
 
     def rest(self, failure: TransientError, n_tries: int) -> None:
         """Before another try; raises the failure when `n_tries` in a row were all."""
+        self.sleep(self.pause_s(failure, n_tries))
+
+    def pause_s(self, failure: TransientError, n_tries: int) -> float:
+        """How long it rests; raises as that does."""
         if n_tries >= self.max_tries:
             raise failure
         pause_s = min(self.first_pause_s * 2**n_tries, _MAX_PAUSE_S)
-        self.sleep(min(failure.retry_after_s or pause_s, self.max_retry_after_s))
+        return min(failure.retry_after_s or pause_s, self.max_retry_after_s)
 
 
 @dataclass(slots=True)
@@ -135,7 +139,9 @@ class _Download:
             if self.part.done_bytes >= self.file.size_bytes:
                 return
             n_tries = 0 if self.part.done_bytes > before else n_tries + 1
-            self.terms.rest(failure, n_tries)
+            pause_s = self.terms.pause_s(failure, n_tries)
+            self.progress(self.part.done_bytes, self.file.size_bytes, 0.0)
+            self.terms.sleep(pause_s)
 
     def _stream_once(self) -> TransientError:
         """Takes what one connection gives; returns why it ended."""

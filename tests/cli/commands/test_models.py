@@ -1,4 +1,5 @@
 import json
+import os
 import sys
 from dataclasses import replace
 
@@ -53,6 +54,21 @@ def test_a_model_that_is_served_here_stays_whichever_host_is_named(
     ):
         rm(MODEL)
     assert link.exists()
+
+
+def test_what_is_older_goes_beside_a_server_of_the_newer_one_alone(downloaded):
+    os.utime(link_of(downloaded, "new"), (2e9, 2e9))
+    with (
+        serving(link_of(downloaded, "old")) as live,
+        announced(live.url),
+        pytest.raises(BadRequest),
+    ):
+        rm(MODEL, older=True)
+    assert link_of(downloaded, "old").exists()
+    with serving(link_of(downloaded, "new")) as live, announced(live.url):
+        rm(MODEL, older=True)
+    assert not link_of(downloaded, "old").exists()
+    assert link_of(downloaded, "new").exists()
 
 
 def test_one_whose_blob_is_served_by_another_name_stays(downloaded, tmp_path):
