@@ -10,12 +10,16 @@ from edgellm.chat.messages import GenerateParams, SamplingParams
 from edgellm.runner.supervisor import Supervisor
 from edgellm.units import KIB
 
+# An answer that lasts: no machine has written all of it before somebody breaks it off.
+ROOMY = {"n_ctx": 1 << 16, "n_ctx_seq": 1 << 16}
+LONG = 12_000
+
 
 def greedy(n, **more):
     return GenerateParams(SamplingParams(temperature=0, ignore_eos=True), n, **more)
 
 
-def supervise(scenario, *, path=None, max_queue=512, patience=None, **choices):
+def supervise(scenario, *, path=None, max_queue=512, patience=None, within_s=120, **choices):
     """Run `scenario(engine)` with a started engine."""
 
     async def run():
@@ -24,7 +28,7 @@ def supervise(scenario, *, path=None, max_queue=512, patience=None, **choices):
         )
         await engine.start()
         try:
-            return await asyncio.wait_for(scenario(engine), 60)
+            return await asyncio.wait_for(scenario(engine), within_s)
         finally:
             await engine.stop()
 

@@ -4,8 +4,9 @@ import asyncio
 import sys
 import time
 
+import psutil
 import pytest
-from supervisor_runs import collect, greedy, limit_address_space, supervise
+from supervisor_runs import LONG, ROOMY, collect, greedy, limit_address_space, supervise
 
 from edgellm.chat.events import Failed, Finished
 from edgellm.chat.messages import Claim, GenerateParams, Regex, SamplingParams
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.model
 
 def test_closing_an_answer_frees_its_place():
     async def scenario(engine):
-        answer = engine.generate("Once", greedy(400))
+        answer = engine.generate("Once", greedy(LONG))
         await anext(answer)
         await answer.aclose()
         _, ending = await collect(engine, "Tom", greedy(5))
@@ -29,7 +30,8 @@ def test_closing_an_answer_frees_its_place():
             await asyncio.sleep(0.01)
         return engine.gauge.n_decoded
 
-    assert supervise(scenario, n_seq_max=1, n_parallel=1, n_outputs_max=1) < 100
+    one_place = {"n_seq_max": 1, "n_parallel": 1, "n_outputs_max": 1}
+    assert 5 < supervise(scenario, **one_place, **ROOMY) < LONG
 
 
 def test_a_full_queue_is_refused_with_its_numbers():
@@ -61,11 +63,14 @@ def test_a_key_may_fill_its_part_of_the_queue_only():
 
 def test_a_deadline_holds_in_the_workers_process_for_who_waits_and_for_who_runs():
     def until(deadline_s):
-        return GenerateParams(SamplingParams(ignore_eos=True), 10_000, claim=Claim(0, deadline_s))
+        return GenerateParams(SamplingParams(ignore_eos=True), 90_000, claim=Claim(0, deadline_s))
 
     async def scenario(engine):
         late = await collect(engine, "Once", until(time.monotonic() - 1))
-        cut = await collect(engine, "Once", until(time.monotonic() + 0.3))
+        for patience_s in (0.3, 3.0, 20.0):  # a machine may be slow to begin
+            cut = await collect(engine, "Once", until(time.monotonic() + patience_s))
+            if cut[0]:
+                break
         return late, cut
 
     (_, late), (text, cut) = supervise(scenario, n_ctx=200_000, n_ctx_seq=100_000)
@@ -131,10 +136,16 @@ def test_text_that_is_not_unicode_is_refused_and_takes_no_place():
 
 def test_an_absurdly_long_text_is_refused_before_it_is_tokenized():
     async def scenario(engine):
-        begun_s = time.monotonic()
-        _, ending = await collect(engine, "word " * 1_000_000, greedy(5))
-        return ending, time.monotonic() - begun_s
+        before_s = cpu_s(engine)
+        _, ending = await collect(engine, "word " * 4_000_000, greedy(5))
+        return ending, cpu_s(engine) - before_s
 
-    ending, elapsed_s = supervise(scenario)
+    ending, taken_s = supervise(scenario)
     assert (ending.http_status, ending.kind) == (400, "ContextTooLong")
-    assert elapsed_s < 5
+    assert taken_s < 1, "to make tokens of it takes six of the processor's seconds"
+
+
+def cpu_s(engine):
+    """Of the worker: what others do on the machine is no part of it."""
+    times = psutil.Process(engine.pid).cpu_times()
+    return times.user + times.system
