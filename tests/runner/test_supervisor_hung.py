@@ -6,7 +6,7 @@ import signal
 import time
 
 import pytest
-from supervisor_runs import ending_of, greedy, supervise
+from supervisor_runs import LONG, ROOMY, ending_of, greedy, supervise
 
 from edgellm.chat.events import Failed, Finished
 from edgellm.chat.messages import Claim
@@ -25,7 +25,7 @@ async def until(holds):
 
 def test_a_worker_that_hangs_is_ended_whoever_waits_is_told_and_the_next_one_answers():
     async def scenario(engine):
-        running = engine.generate("Once", greedy(450))
+        running = engine.generate("Once", greedy(LONG))
         await anext(running)
         os.kill(engine.pid, signal.SIGSTOP)
         waiting = engine.generate("Once", greedy(5))
@@ -35,7 +35,7 @@ def test_a_worker_that_hangs_is_ended_whoever_waits_is_told_and_the_next_one_ans
             await question
         return endings, await ending_of(engine.generate("Once", greedy(5))), engine.n_restarts
 
-    endings, after, n_restarts = supervise(scenario, patience=IMPATIENT)
+    endings, after, n_restarts = supervise(scenario, patience=IMPATIENT, **ROOMY)
     for ending in endings:
         assert isinstance(ending, Failed)
         assert (ending.http_status, ending.kind) == (502, "WorkerDied")
