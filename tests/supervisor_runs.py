@@ -12,7 +12,7 @@ from edgellm.units import KIB
 
 # An answer that lasts: no machine has written all of it before somebody breaks it off.
 ROOMY = {"n_ctx": 1 << 16, "n_ctx_seq": 1 << 16}
-LONG = 12_000
+LONG = 16_000
 
 
 def greedy(n, **more):
