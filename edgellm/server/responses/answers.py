@@ -4,7 +4,8 @@ No clock and no random: the caller brings the `Head`. Not streaming is the same 
 so both end with the same response. A stream has no "[DONE]": its last happening is the end.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 from edgellm.chat.events import Event, Failed, Finished, PromptRead, SoFar
 from edgellm.server.envelope import code_of, status_of, words_of
@@ -12,16 +13,22 @@ from edgellm.server.manners import named_frame
 from edgellm.server.openai.wire import Head, encode
 from edgellm.server.responses import happenings as told
 from edgellm.server.responses.happenings import Happening
-from edgellm.server.responses.object import Broken, status_of_last
+from edgellm.server.responses.object import Broken, Item, status_of_last
 from edgellm.server.responses.output import Output
 from edgellm.server.responses.requests import AskedResponse
 
+Keep: TypeAlias = Callable[[Iterable[Item]], None]
+
+
+def forget(items: Iterable[Item]) -> None:
+    pass
+
 
 class ResponseFold:
-    """Nothing until the last event, then the whole response."""
+    """Nothing until the last event, then the whole response. `keep` gets its items."""
 
-    def __init__(self, head: Head, asked: AskedResponse) -> None:
-        self._response = asked.response
+    def __init__(self, head: Head, asked: AskedResponse, keep: Keep = forget) -> None:
+        self._response, self._keep = asked.response, keep
         self._response.begin(head)
         self._output = Output(head.id, asked.tools.offered, in_summary=asked.in_summary)
 
@@ -32,14 +39,16 @@ class ResponseFold:
             return b""
         self._response.output = self._output.items
         self._response.end(event)
+        self._keep(self._output.items)
         return encode(self._response)
 
 
 class ResponseStream:
-    """The response as it begins, its items as they come, and the response as it has ended."""
+    """The response as it begins, its items as they come, and the response as it has ended. `keep`
+    gets its items then."""
 
-    def __init__(self, head: Head, asked: AskedResponse) -> None:
-        self._response = asked.response
+    def __init__(self, head: Head, asked: AskedResponse, keep: Keep = forget) -> None:
+        self._response, self._keep = asked.response, keep
         self._response.begin(head)
         self._output = Output(head.id, asked.tools.offered, in_summary=asked.in_summary)
         self._n_told = 0
@@ -50,6 +59,7 @@ class ResponseStream:
             return data
         self._response.output = self._output.items
         self._response.end(event)
+        self._keep(self._output.items)
         ended = told.Completed if self._response.status == "completed" else told.Incomplete
         return data + self._frame(ended(response=self._response))
 

@@ -1,8 +1,8 @@
 """A conversation as the Responses API writes it, to our messages.
 
 There a turn of the model is several items: its thoughts, its text, its calls. Here it is one
-message, as templates want it: some refuse two of the model's in a row. Items that have an id only
-(`item_reference`) name what a server would have kept, and this one keeps nothing.
+message, as templates want it: some refuse two of the model's in a row. For items that have an id
+only (`item_reference`) those that they name have been put in by then (recall.py).
 
 Codex offers some of its tools in the input, as `additional_tools`, and hands one agent's words to
 another as an `agent_message`. What it calls `encrypted_content` there is what the model wrote, as
@@ -25,7 +25,7 @@ _OFFER = "additional_tools"
 _TEXTS = frozenset({"input_text", "output_text", "text", "reasoning_text", "summary_text"})
 
 
-class Part(msgspec.Struct):
+class Part(msgspec.Struct, omit_defaults=True):
     type: Name
     text: str | None = None
     refusal: str | None = None
@@ -36,7 +36,8 @@ class Part(msgspec.Struct):
 Words = str | Annotated[list[Part], Meta(max_length=MAX_PARTS)]
 
 
-class Item(msgspec.Struct):
+class Item(msgspec.Struct, omit_defaults=True):
+    id: str | None = None  # as long as whoever gave it likes
     type: Name | None = None  # absent: a message
     role: Literal["system", "developer", "user", "assistant"] | None = None
     content: Words | None = None
@@ -48,6 +49,12 @@ class Item(msgspec.Struct):
     input: str | None = None
     output: Words | None = None
     tools: Annotated[list[ToolBody], Meta(max_length=MAX_TOOLS)] | None = None
+
+    @property
+    def is_reference(self) -> bool:
+        """OpenAI lets it do without its type."""
+        is_bare = self.type is None and self.role is None and self.content is None
+        return self.type == "item_reference" or (is_bare and self.id is not None)
 
 
 def additional_tools(given: str | Sequence[Item]) -> list[ToolBody]:
@@ -102,7 +109,7 @@ class _Talk:
             case other if other != _OFFER:
                 raise BadRequest(
                     f"{where}: an item of type {other[:40]!r} is not served",
-                    hint="nothing is kept here: send messages, reasoning, calls and their outputs",
+                    hint="send messages, reasoning, calls and their outputs",
                     param=where,
                 )
 

@@ -2,7 +2,8 @@
 
 What a chat may ask for beside OpenAI's fields (samplers, structures, adapters …) may be asked for
 here under the same names. `text.verbosity` and `truncation` change nothing: a conversation that is
-too long is refused and never cut. `store` is answered as false, whatever was asked.
+too long is refused and never cut. `store` is answered as false, whatever was asked: no response can
+be asked for again. Where it is not false the items that this one will have are kept for a while.
 """
 
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from edgellm.server.openai.structure import ANY_OBJECT, schema_rule
 from edgellm.server.openai.unserved import NULL
 from edgellm.server.responses.items import Item, additional_tools, messages
 from edgellm.server.responses.object import Effort, Response, Text, TextFormat
+from edgellm.server.responses.recall import Recall, recalled
 from edgellm.server.responses.tools import (
     Choice,
     ChoiceBody,
@@ -74,6 +76,7 @@ class ResponseBody(Kept, kw_only=True):
     prompt_cache_key: Name | None = None
     safety_identifier: Name | None = None
     user: Name | None = None
+    store: bool | None = None
 
     def rules(self) -> dict[str, Rule]:
         rule = _rule(self.text.format if self.text else None)
@@ -92,21 +95,24 @@ class ResponseBody(Kept, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class AskedResponse:
-    """`in_summary`: a client that asks for a summary of the thoughts looks for them there."""
+    """`in_summary`: a client that asks for a summary of the thoughts looks for them there.
+    `stores`: it may give back no more than the ids of what it is told."""
 
     chat: ChatRequest
     tools: Tools
     response: Response
     in_summary: bool
+    stores: bool
 
 
 _decoder = msgspec.json.Decoder(ResponseBody)
 
 
-def response_request(data: Bytes, picture_mark: str) -> AskedResponse:
+def response_request(data: Bytes, picture_mark: str, recall: Recall) -> AskedResponse:
     """Raises BadRequest that names the field. `picture_mark`: see images.Gallery."""
     body = decode(_decoder, data)
     body.check_kept()
+    body.input = recalled(body.input, recall)
     if body.n not in (None, 1):
         raise BadRequest("n: a response has one answer", param="n")
     if body.reasoning and body.reasoning.effort:
@@ -134,7 +140,8 @@ def response_request(data: Bytes, picture_mark: str) -> AskedResponse:
         reasoning_budget=body.budget(),
         lora=body.lora_scales(),
     )
-    return AskedResponse(chat, found, _response(body, chat, found), body.summary() is not None)
+    told = _response(body, chat, found)
+    return AskedResponse(chat, found, told, body.summary() is not None, body.store is not False)
 
 
 def _response(body: ResponseBody, chat: ChatRequest, found: Tools) -> Response:

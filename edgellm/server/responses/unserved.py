@@ -11,7 +11,7 @@ from edgellm.errors import BadRequest
 from edgellm.server.openai.thoughts import Thoughtful
 from edgellm.server.openai.unserved import NULL, check_says_nothing
 
-_KEEPS_NOTHING = "nothing is kept here: send the whole conversation as input"
+_KEEPS_NOTHING = "no conversation is kept here: send all of it as input"
 _HINTS: Mapping[str, str] = {
     "previous_response_id": _KEEPS_NOTHING,
     "conversation": _KEEPS_NOTHING,

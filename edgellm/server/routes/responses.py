@@ -6,7 +6,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from edgellm.server.gateway import gateway_of, json_response
-from edgellm.server.responses.answers import ResponseFold, ResponseStream, is_full
+from edgellm.server.responses.answers import ResponseFold, ResponseStream, forget, is_full
 from edgellm.server.responses.requests import AskedResponse, response_request
 from edgellm.server.routes.text import (
     chat_answers,
@@ -31,15 +31,16 @@ async def respond(request: Request) -> ASGIApp:
     served = gateway_of(request).models.generative(asked.chat.model)
     answers = await chat_answers(request, served, asked.chat, _TEXT)
     head = new_head("resp_", served, asked.chat.model)
+    keep = gateway_of(request).recall.keep if asked.stores else forget
     if asked.chat.stream:
-        stream = ResponseStream(head, asked)
+        stream = ResponseStream(head, asked, keep)
         return StreamedAnswer(
             frames(answers, stream),
             broken=stream.broken,
             waiting=stream.waiting,
             is_told_inside=is_full,
         )
-    return WholeAnswer(frames(answers, ResponseFold(head, asked)))
+    return WholeAnswer(frames(answers, ResponseFold(head, asked, keep)))
 
 
 async def count_input(request: Request) -> Response:
@@ -50,4 +51,5 @@ async def count_input(request: Request) -> Response:
 
 
 async def _asked(request: Request) -> AskedResponse:
-    return response_request(await chat_body(request), new_picture_mark())
+    body, recall = await chat_body(request), gateway_of(request).recall
+    return response_request(body, new_picture_mark(), recall)

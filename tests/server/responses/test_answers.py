@@ -15,6 +15,7 @@ from edgellm.chat.events import (
 from edgellm.errors import BadRequest, ContextTooLong, Overloaded, WorkerDied
 from edgellm.server.openai.wire import Head
 from edgellm.server.responses.answers import ResponseFold, ResponseStream
+from edgellm.server.responses.recall import Recall
 from edgellm.server.responses.requests import response_request
 
 HEAD = Head("resp_1", 1700000000, "tiny")
@@ -41,7 +42,7 @@ TOOLS = [
 
 
 def asked(**fields):
-    return response_request(json.dumps({"input": "Hi"} | fields).encode(), "__mark__")
+    return response_request(json.dumps({"input": "Hi"} | fields).encode(), "__mark__", Recall())
 
 
 def streamed(events, **fields):

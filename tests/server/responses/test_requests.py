@@ -6,6 +6,7 @@ from pictures import data_url, png
 
 from edgellm.chat.messages import JSONSchema, Message, SamplingParams, ToolCall, ToolChoice
 from edgellm.errors import BadRequest
+from edgellm.server.responses.recall import Recall
 from edgellm.server.responses.requests import response_request
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -15,7 +16,7 @@ CLOCK = {"type": "function", "name": "clock", "description": "The time"}
 
 
 def asked(input="Hi", **fields):
-    return response_request(json.dumps({"input": input} | fields).encode(), "__mark__")
+    return response_request(json.dumps({"input": input} | fields).encode(), "__mark__", Recall())
 
 
 def messages(*items, **fields):
@@ -182,7 +183,7 @@ def test_a_namespace_without_tools_offers_nothing():
 def test_numbers_that_are_none_are_refused_in_a_schema_that_is_repeated():
     form = b'{"type": "json_schema", "name": "a", "schema": {"maximum": 1e999}}'
     with pytest.raises(BadRequest, match="out of range") as raised:
-        response_request(b'{"input": "Hi", "text": {"format": %b}}' % form, "__mark__")
+        response_request(b'{"input": "Hi", "text": {"format": %b}}' % form, "__mark__", Recall())
     assert raised.value.param == "text.format.schema"
 
 

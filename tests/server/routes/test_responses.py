@@ -205,3 +205,28 @@ def test_a_client_that_counts_events_hears_of_a_long_prompt_before_its_first_tok
     with ask(client, stream=True) as stream:
         told = [next(stream) for _ in range(2)]
     assert [one.type for one in told] == ["response.created", "response.in_progress"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_items_may_come_back_by_their_ids_alone(client, engine, stream):
+    engine.scripts = [[ReasoningDelta("Hm."), TextDelta("I look."), *CALL], [*CALL]]
+    if stream:
+        with ask(client, stream=True, tools=[WEATHER]) as events:
+            answer = list(events)[-1].response
+    else:
+        answer = ask(client, tools=[WEATHER])
+    known = [{"type": "item_reference", "id": item.id} for item in answer.output]
+    result = {"type": "function_call_output", "call_id": "call_1", "output": "rain"}
+    talk = [{"role": "user", "content": "Hi"}, *known, result]
+    ask(client, input=talk, tools=[WEATHER])
+    whole = [talk[0], *(item.model_dump(exclude_none=True) for item in answer.output), result]
+    ask(client, input=whole, tools=[WEATHER])
+    assert "I look." in engine.asked[1][0]
+    assert engine.asked[1][0] == engine.asked[2][0]
+
+
+def test_who_says_that_nothing_shall_be_stored_gets_nothing_back_by_its_id(client):
+    answer = ask(client, store=False)
+    known = {"type": "item_reference", "id": answer.output[0].id}
+    with pytest.raises(openai.BadRequestError, match="not found"):
+        ask(client, input=[known])
