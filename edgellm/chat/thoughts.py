@@ -12,13 +12,15 @@ SWITCHES = ("enable_thinking", "thinking")  # most templates know the first, som
 class Style:
     """`anywhere`: between texts, too; else a mark counts as an answer's first word only.
 
-    `sign`: what a template must have in it to be of this style; else the end.
+    `sign`: what a template must have in it to be of this style; else the end. `frame`: marks around
+    the text that follows thoughts.
     """
 
     start: str
     end: str
     anywhere: bool = False
     sign: str = ""
+    frame: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Thoughts:
     opened: bool = False  # by the prompt: the answer begins inside
     text_begun: bool = False  # by the prompt: no word that comes is the answer's first
     tell: Tell = TextDelta
+    frame: tuple[str, str] = ("", "")
 
 
 # The first that is in a template. (llama.cpp finds them by comparing renderings:
@@ -40,7 +43,22 @@ STYLES = (
     Style("<|channel>thought", "<channel|>", anywhere=True),  # Gemma 4
     Style("<|START_THINKING|>", "<|END_THINKING|>", anywhere=True),  # Command R7B, A
     Style("[THINK]", "[/THINK]", anywhere=True),  # Magistral, Ministral 3
+    Style("<|inner_prefix|>", "<|inner_suffix|>"),  # Apertus
     Style("<seed:think>", "</seed:think>"),
+    Style("<mm:think>", "</mm:think>"),  # MiniMax M3
+    Style("<think:opensource>", "</think:opensource>", sign="'</think{}>'"),  # Hy3
+    Style("<thought>", "</thought>"),  # EXAONE Deep
+    Style(  # Apriel
+        "Here are my reasoning steps:",
+        "[BEGIN FINAL RESPONSE]",
+        frame=("", "[END FINAL RESPONSE]"),
+    ),
+    Style(  # Granite 3.3
+        "<think>",
+        "</think>",
+        sign="between <response></response>",
+        frame=("<response>", "</response>"),
+    ),
     Style("<think>", "</think>"),  # Qwen, DeepSeek, GLM, Kimi, Nemotron ...
 )
 
@@ -66,4 +84,5 @@ def thoughts_of(
     """`apart`: thoughts are told as such; else they are text like any other, marks included."""
     if style is None or not apart:
         return Thoughts(text_begun=text_begun)
-    return Thoughts(style.start, style.end, style.anywhere, opened, text_begun, ReasoningDelta)
+    start, end, anywhere = style.start, style.end, style.anywhere
+    return Thoughts(start, end, anywhere, opened, text_begun, ReasoningDelta, style.frame)

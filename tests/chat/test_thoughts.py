@@ -16,6 +16,14 @@ CALL = '<tool_call>{"name": "clock", "arguments": {}}</tool_call>'
         ("'<|channel>thought\\n' ~ thinking ~ '\\n<channel|>'", "<|channel>thought"),
         ("<|start|>assistant<|channel|>analysis<|message|>", "<|channel|>analysis<|message|>"),
         ("<seed:think>{{ x }}</seed:think>", "<seed:think>"),
+        (
+            "{%- set inner_token = '<|inner_prefix|>' -%}{{ '<|inner_suffix|>' }}",
+            "<|inner_prefix|>",
+        ),
+        ("'<mm:think>' ~ thoughts ~ '</mm:think>'", "<mm:think>"),
+        ("{%- set think_end_token = '</think{}>'.format(HYTK) %}", "<think:opensource>"),
+        ("{% if '</thought>' in content %}", "<thought>"),
+        ("after the marker [BEGIN FINAL RESPONSE].", "Here are my reasoning steps:"),
     ],
 )
 def test_a_template_gives_its_thoughts_away(source, start):
@@ -96,3 +104,31 @@ def test_a_word_of_a_call_in_thoughts_ends_nothing():
     text = "Is <tool_call> needed? No.</think>Hi"
     heard = heard_every_way(BY_NAME["qwen-coder"], text, style="</think>", opened=True)
     assert heard == ("Hi", "Is <tool_call> needed? No.", [], "stop")
+
+
+FRAMED = [
+    ("between <response></response> </think>", "<think>hm</think>\n<response>{}</response>"),
+    ("[BEGIN FINAL RESPONSE]", "Here are my reasoning steps:\nhm\n[BEGIN FINAL RESPONSE]\n{}"),
+    (
+        "[BEGIN FINAL RESPONSE]",
+        "Here are my reasoning steps: hm [BEGIN FINAL RESPONSE] {}\n[END FINAL RESPONSE]\n",
+    ),
+]
+
+
+@pytest.mark.parametrize(("source", "answer"), FRAMED)
+def test_marks_around_the_text_behind_thoughts_are_none(source, answer):
+    heard = heard_every_way(BY_NAME["generic"], answer.format("Four."), style=source)
+    assert heard == ("Four.", "hm", [], "stop")
+    called = answer.format(f"Wait. {CALL}")
+    heard = heard_every_way(BY_NAME["generic"], called, style=source)
+    assert heard == ("Wait.", "hm", [("id1", "clock", "{}")], "tool_calls")
+
+
+def test_such_marks_elsewhere_are_text():
+    text = "<response>x</response>"
+    for answer in (text, f"So: {text}"):
+        heard = heard_every_way(BY_NAME["generic"], answer, style=FRAMED[0][0])
+        assert heard == (answer, "", [], "stop")
+    heard = heard_every_way(BY_NAME["generic"], f"<think>y</think>So: {text}", style=FRAMED[0][0])
+    assert heard == (f"So: {text}", "y", [], "stop")

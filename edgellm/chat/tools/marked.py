@@ -72,17 +72,21 @@ class Marked:
     ends_thought: bool
 
     def listen(self, source: Source, calls: Calls, thoughts: Thoughts) -> Reading[None]:
+        frame_end: tuple[str, ...] = ()
         if not thoughts.text_begun:
-            yield from self._first_words(source, calls, thoughts)
+            frame_end = yield from self._first_words(source, calls, thoughts)
         starts = (*self.starts, *self.bare) if calls.any else ()
         wrappers = self.wrappers if thoughts.start else ()  # who wants marks gets them all
-        marks = (*starts, *wrappers, *((thoughts.start,) if thoughts.anywhere else ()))
+        marks = (*starts, *wrappers, *frame_end, *((thoughts.start,) if thoughts.anywhere else ()))
         text = _Text()
         while marks:  # without any, the rest is text
             gap, mark = yield from source.tell_until(marks, text.tell)
             if mark in starts:
                 if (yield from self._attempt(source, calls, mark, text.tell, gap)):
                     text.gap = ""
+            elif mark in frame_end:
+                yield from source.skip()
+                text.gap = ""
             elif mark in wrappers:
                 text.pass_over(gap + (yield from source.skip()))
             elif mark:
@@ -92,21 +96,32 @@ class Marked:
                     yield TextDelta(gap)
                 return
 
-    def _first_words(self, source: Source, calls: Calls, thoughts: Thoughts) -> Reading[None]:
-        """What means something only where an answer begins."""
-        yield from self._first_thoughts(source, calls, thoughts)
+    def _first_words(
+        self, source: Source, calls: Calls, thoughts: Thoughts
+    ) -> Reading[tuple[str, ...]]:
+        """What means something only where an answer begins. Returns the mark that its text may end
+        with."""
+        frame_end: tuple[str, ...] = ()
+        if (yield from self._first_thoughts(source, calls, thoughts)):
+            begin, end = thoughts.frame
+            if end and (not begin or (yield from source.accepts(begin))):
+                yield from source.skip()
+                frame_end = (end,)
         if calls.any and self.opens and (yield from _is_next(source, self.opens)):
             yield from self._attempt(source, calls, "", TextDelta)
+        return frame_end
 
-    def _first_thoughts(self, source: Source, calls: Calls, thoughts: Thoughts) -> Reading[None]:
+    def _first_thoughts(self, source: Source, calls: Calls, thoughts: Thoughts) -> Reading[bool]:
+        """Whether there were any."""
         if not thoughts.start:
-            return
+            return False
         source.mark()
         yield from source.skip()
         if (yield from source.accepts(thoughts.start)) or thoughts.opened:
             yield from self._thoughts(source, calls, thoughts)
-        else:
-            source.go_back()
+            return True
+        source.go_back()
+        return False
 
     def _thoughts(self, source: Source, calls: Calls, thoughts: Thoughts) -> Reading[str]:
         """Up to their end, or to a call. Returns the white space that follows."""
