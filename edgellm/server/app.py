@@ -21,6 +21,7 @@ from edgellm.server.gateway import Gateway, gateway_of
 from edgellm.server.guard import Guard
 from edgellm.server.manners import USUAL, Manner, error_of
 from edgellm.server.ollama.wire import MANNER as OLLAMA
+from edgellm.server.responses.recall import Recall
 from edgellm.server.routes import (
     about,
     anthropic,
@@ -145,7 +146,7 @@ def create_app(
         lifespan=_keep_ticking,
     )
     app.state.gateway = Gateway(models, metrics, live, gate, access, patience)
-    app.state.reach = reach
+    app.state.reach, app.state.recall = reach, Recall()
     return app
 
 

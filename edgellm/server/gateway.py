@@ -15,7 +15,6 @@ from edgellm.server.door.bodies import Hold
 from edgellm.server.door.gate import Gate
 from edgellm.server.door.patience import Patience
 from edgellm.server.envelope import HTTPProblem
-from edgellm.server.responses.recall import Recall
 from edgellm.server.served import Models
 from edgellm.server.watch.live import Live
 from edgellm.server.watch.metrics import Metrics
@@ -29,7 +28,6 @@ class Gateway:
     gate: Gate
     access: Access = field(default_factory=Access)
     patience: Patience = field(default_factory=Patience)
-    recall: Recall = field(default_factory=Recall)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)  # set: finish, then go
 
 

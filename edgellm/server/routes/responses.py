@@ -7,6 +7,7 @@ from starlette.types import ASGIApp
 
 from edgellm.server.gateway import gateway_of, json_response
 from edgellm.server.responses.answers import ResponseFold, ResponseStream, forget, is_full
+from edgellm.server.responses.recall import Recall
 from edgellm.server.responses.requests import AskedResponse, response_request
 from edgellm.server.routes.text import (
     chat_answers,
@@ -31,7 +32,7 @@ async def respond(request: Request) -> ASGIApp:
     served = gateway_of(request).models.generative(asked.chat.model)
     answers = await chat_answers(request, served, asked.chat, _TEXT)
     head = new_head("resp_", served, asked.chat.model)
-    keep = gateway_of(request).recall.keep if asked.stores else forget
+    keep = _recall_of(request).keep if asked.stores else forget
     if asked.chat.stream:
         stream = ResponseStream(head, asked, keep)
         return StreamedAnswer(
@@ -51,5 +52,9 @@ async def count_input(request: Request) -> Response:
 
 
 async def _asked(request: Request) -> AskedResponse:
-    body, recall = await chat_body(request), gateway_of(request).recall
-    return response_request(body, new_picture_mark(), recall)
+    return response_request(await chat_body(request), new_picture_mark(), _recall_of(request))
+
+
+def _recall_of(request: Request) -> Recall:
+    recall: Recall = request.app.state.recall
+    return recall
