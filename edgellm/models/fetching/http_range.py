@@ -5,6 +5,7 @@ A redirect never leaves https for http. A connection that is silent for `stall_t
 dead: it ends in TransientError, like every fault that another try may cure.
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -92,7 +93,7 @@ def _client(stall_timeout_s: float) -> httpx2.Client:
     except ImportError as error:
         raise ConfigError(
             "the environment names a SOCKS proxy (ALL_PROXY), and socksio is not installed",
-            hint="name an http:// proxy, or install socksio into edgellm's environment",
+            hint=f"{sys.executable} -m pip install socksio; or name an http:// proxy",
         ) from error
     except (ValueError, httpx2.InvalidURL) as error:
         raise ConfigError(

@@ -111,8 +111,9 @@ def test_what_the_environment_says_of_the_network_and_cannot_be_is_a_setting(
     if importlib.util.find_spec("socksio") and said == "SOCKS":
         pytest.skip("socksio is installed")
     monkeypatch.setenv(name, value)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=said) as told:
         client().list_files(REPO)
+    assert ("-m pip install socksio" in told.value.hint) == (said == "SOCKS")
     with pytest.raises(ConfigError, match=said):
         client().read_range(f"{server.endpoint}/x", 0, 10)
 
