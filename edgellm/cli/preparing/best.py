@@ -136,6 +136,11 @@ def is_too_slow(candidate: Candidate, hardware: Hardware, goal: Goal, profiles: 
     return not may_reach(hardware, candidate, goal, profiles, pace)
 
 
+def keeps_pace(plan: Plan, workload: Workload) -> bool:
+    """An embedding model writes nothing that could be late."""
+    return plan.decode_tok_s is None or _lack(plan.decode_tok_s, plan.prefill_tok_s, workload) <= 0
+
+
 def _lack(decode: Range, prefill: Range | None, workload: Workload) -> float:
     """How many times the pace, or the first word's, would have to double; not above zero where it
     need not. Without a figure for prompts nothing is promised."""

@@ -6,10 +6,11 @@ asks for this one has no other at hand.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 
 from edgellm.cli.flags.described import Described
 from edgellm.cli.output import columns, print_json
+from edgellm.cli.preparing.best import is_too_slow, keeps_pace
 from edgellm.cli.preparing.planning import profiles_here
 from edgellm.cli.preparing.resolve import catalog_candidates
 from edgellm.cli.waiting import Waiting
@@ -108,21 +109,28 @@ def _further(asked: Asked) -> Iterator[str]:
 
 
 def _boards(asked: Asked) -> _Found:
-    """The smallest described machines that hold it, as it was asked for."""
+    """The smallest described machines that keep the pace of the use with it, as it was asked for;
+    failing these, those that hold it."""
     from edgellm.probe.known.boards import board_names, hardware_from_board
 
     machines = sorted(
         ((name, hardware_from_board(name)) for name in board_names()),
         key=lambda named: sum(pool.total_bytes for pool in named[1].pools),
     )
+    found = [*islice(_held_by(machines, asked, at_pace=True), _MOST_BOARDS)]
+    yield from found or islice(_held_by(machines, asked, at_pace=False), _MOST_BOARDS)
+
+
+def _held_by(machines: Sequence[tuple[str, Hardware]], asked: Asked, *, at_pace: bool) -> _Found:
+    profiles = load_profiles()
     smallest = min(asked.candidates, key=lambda one: one.file_bytes)
-    n_found = 0
+    workload = profiles.workload(asked.goal.use)
     for name, hardware in machines:
+        if at_pace and is_too_slow(smallest, hardware, asked.goal, profiles):
+            continue
         try:
-            plan = choose(hardware, [smallest], asked.goal, load_profiles(), explained=False)
+            plan = choose(hardware, [smallest], asked.goal, profiles, explained=False)
         except EdgellmError:
             continue
-        yield f"--on {name}", plan
-        n_found += 1
-        if n_found == _MOST_BOARDS:
-            return
+        if not at_pace or keeps_pace(plan, workload):
+            yield f"--on {name}", plan
