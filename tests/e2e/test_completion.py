@@ -2,10 +2,9 @@
 
 import re
 import shutil
-import time
 
 import pytest
-from cli_runs import EDGELLM
+from cli_runs import EDGELLM, processor_s, typer_s, wait_for
 
 COMMIT = "0" * 40
 
@@ -30,11 +29,10 @@ class Bash:
         """What the line is after Tab has been pressed at its end."""
         self._n_asked += 1
         self.terminal.type(f"{line}\t\x07")
-        self.terminal.until(f"[{self._n_asked}:")
-        self.terminal.until("]", seconds=5)
+        shown = re.compile(rf"\[{self._n_asked}:(.*?)\]")
+        found = wait_for(lambda: shown.search(self.terminal.text))
         self.terminal.type("\x15")  # the line is thrown away
-        (found,) = re.findall(rf"\[{self._n_asked}:(.*?)\]", self.terminal.text)
-        return found
+        return found[1]
 
 
 @pytest.fixture
@@ -69,14 +67,10 @@ def test_a_path_is_completed_by_the_shell(bash, home):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("line", ["edgellm run ", "edgellm run qwen3:", "edgellm plan demo --on "])
-def test_an_answer_takes_less_than_three_tenths_of_a_second(home, line):
-    """The best of five: the machine may be busy, the program must not be."""
-    took_s = []
-    for _ in range(5):
-        begun_s = time.perf_counter()
+def test_an_answer_takes_less_than_three_times_what_its_framework_alone_takes(home, line):
+    def ask():
         n = str(line.count(" "))
         done = home.run(_EDGELLM_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=n)
-        took_s.append(time.perf_counter() - begun_s)
         assert done.out.split()
 
-    assert min(took_s) < 0.3
+    assert processor_s(ask) < 3 * typer_s()
