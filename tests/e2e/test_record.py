@@ -7,7 +7,7 @@ pytestmark = pytest.mark.model
 
 def test_a_server_is_recorded_and_what_is_recorded_can_be_read(demo_home, tmp_path):
     file = tmp_path / "a.rec"
-    done = demo_home.run("record", str(file), "--interval", "0.1", "--seconds", "1")
+    done = demo_home.run("record", str(file), "--interval", "0.1", "--seconds", "3")
 
     assert done.code == 0, done.err
     with file.open("rb") as kept:
