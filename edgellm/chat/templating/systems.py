@@ -1,7 +1,8 @@
 """What the system says, where a template gives it no place: it becomes what the user says. Pure.
 
 Many templates know one such message, at the start, and leave out or refuse every other one. Some
-refuse a conversation in which the user has said nothing, as Qwen 3.5's and, with tools, Llama's.
+refuse a conversation in which the user has said nothing, as Qwen 3.5's and, with tools, Llama's;
+and some one in which the assistant has the first word, as Mistral's and Gemma's.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,10 +22,22 @@ def placed(messages: Sequence[Message], *, takes_first: bool, takes_more: bool) 
 
 
 def with_user(messages: Sequence[Message]) -> list[Message]:
-    """Where no message is the user's: an empty one, behind what the system says first."""
+    """Where no message is the user's, an empty one."""
+    if any(one.role == "user" for one in messages):
+        return list(messages)
+    return with_silent_user(messages)
+
+
+def begins_with_answer(messages: Sequence[Message]) -> bool:
+    """Whether the assistant has the first word, as in a story or a greeting of its own."""
+    first = next((one for one in messages if not one.is_system), None)
+    return first is not None and first.role == "assistant"
+
+
+def with_silent_user(messages: Sequence[Message]) -> list[Message]:
+    """An empty message of the user's, behind what the system says first."""
     n_first = len([*takewhile(lambda message: message.is_system, messages)])
-    silent = [] if any(one.role == "user" for one in messages) else [Message("user", "")]
-    return [*messages[:n_first], *silent, *messages[n_first:]]
+    return [*messages[:n_first], Message("user", ""), *messages[n_first:]]
 
 
 def _as_users(messages: Sequence[Message]) -> list[Message]:

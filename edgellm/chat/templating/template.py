@@ -13,15 +13,22 @@ plain "role: text" lines. Pure: the clock is the caller's (`now`).
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import chain
 from typing import Any
 
 from edgellm.chat.messages import Message, Tool, ToolCall
 from edgellm.chat.templating.alternating import alternating
+from edgellm.chat.templating.answering import orphans, with_unanswered
 from edgellm.chat.templating.arguments import as_object
 from edgellm.chat.templating.responses import with_responses
 from edgellm.chat.templating.script import Script
-from edgellm.chat.templating.systems import placed, with_user
+from edgellm.chat.templating.systems import (
+    begins_with_answer,
+    placed,
+    with_silent_user,
+    with_user,
+)
 from edgellm.chat.templating.trials import Trials
 from edgellm.chat.thoughts import Style, style_of
 from edgellm.chat.tools import format_of, generic
@@ -99,13 +106,7 @@ class ChatTemplate:
         shows_tools = with_tools and self.format.shows_tools
         script = self._for_tools if shows_tools else self._plain
         told = self._adapted(messages, tools, script.trials) if with_tools else messages
-        if any(one.is_system for one in told):
-            takes_first, takes_more = script.trials.takes_system, script.trials.takes_more_systems
-            told = placed(told, takes_first=takes_first, takes_more=takes_more)
-        if script.trials.needs_user:
-            told = with_user(told)
-        if script.trials.alternates:
-            told = alternating(told)
+        told = self._ordered(told, script.trials)
         ours = {
             "messages": _as_mappings(told, script.trials),
             "tools": [generic.as_mapping(tool) for tool in tools if shows_tools] or None,
@@ -115,20 +116,40 @@ class ChatTemplate:
         prompt = script.render({**(variables or {}), **ours, **clock})
         return prompt.removeprefix(self._dropped_prefix)
 
+    def _ordered(self, messages: Sequence[Message], trials: Trials) -> Sequence[Message]:
+        """What the template takes of whom, and where."""
+        told = messages
+        if any(one.is_system for one in told):
+            takes_first, takes_more = trials.takes_system, trials.takes_more_systems
+            told = placed(told, takes_first=takes_first, takes_more=takes_more)
+        if trials.needs_user:
+            told = with_user(told)
+        if begins_with_answer(told) and trials.wants_user_first:
+            told = with_silent_user(told)
+        if trials.alternates:
+            if write := self.format.write:
+                told = with_unanswered(told, partial(_with_calls, write))
+            told = alternating(told)
+        return told
+
     def _adapted(
         self, messages: Sequence[Message], tools: Sequence[Tool], trials: Trials
     ) -> Sequence[Message]:
         told = self.format.adapt(messages, tools)
+        lost = orphans(told)
+        if lost and not trials.shows_orphans:
+            split = [generic.as_text([one]) if i in lost else [one] for i, one in enumerate(told)]
+            told = [*chain.from_iterable(split)]
         has_calls = any(one.tool_calls for one in told)
         has_results = any(one.role == "tool" for one in told)
         loses_calls = has_calls and not trials.shows_calls
         loses_results = has_results and not (trials.shows_results or trials.takes_responses)
         if loses_calls and not loses_results and self.format.write:
-            return [_with_calls(one, self.format.write) for one in told]
+            return [_with_calls(self.format.write, one) for one in told]
         return generic.as_text(told) if loses_calls or loses_results else told
 
 
-def _with_calls(message: Message, write: Write) -> Message:
+def _with_calls(write: Write, message: Message) -> Message:
     """Its calls as text, which they are to a template that doesn't show them."""
     if not message.tool_calls:
         return message

@@ -17,6 +17,7 @@ Render: TypeAlias = Callable[[Mapping[str, Any]], str]
 _NEEDLE = "needle"
 _NAMED_DEVELOPER = re.compile(r"""["']developer["']""")
 _USER = {"role": "user", "content": "x"}
+_RESULT = {"role": "tool", "content": _NEEDLE, "name": "x", "tool_call_id": "callcall0"}
 _NOTHING: Mapping[str, Any] = {}
 _TOOL = {
     "type": "function",
@@ -61,13 +62,24 @@ class Trials:
 
     @cached_property
     def needs_user(self) -> bool:
-        """Whether it refuses a conversation in which the user has said nothing, with tools or
-        without, and takes it with an empty message of his."""
-        system, silent = {"role": "system", "content": "x"}, {"role": "user", "content": ""}
+        """Whether it refuses a conversation in which the user has said nothing, or leaves out what
+        the system says there, with tools or without; and not with an empty message of his."""
+        system, silent = {"role": "system", "content": _NEEDLE}, {"role": "user", "content": ""}
         return any(
-            self._text([system], tools) is None and self._text([system, silent], tools) is not None
+            _NEEDLE not in (self._text([system], tools) or "")
+            and _NEEDLE in (self._text([system, silent], tools) or "")
             for tools in (None, [_TOOL])
         )
+
+    @cached_property
+    def wants_user_first(self) -> bool:
+        """Whether it refuses one in which the assistant has the first word, and takes it behind an
+        empty message of the user's."""
+        talk, silent = (
+            [{"role": "assistant", "content": "x"}, _USER],
+            {"role": "user", "content": ""},
+        )
+        return self._text(talk) is None and self._text([silent, *talk]) is not None
 
     @cached_property
     def alternates(self) -> bool:
@@ -124,6 +136,11 @@ class Trials:
         return self._result_text is None or _NEEDLE in self._result_text
 
     @cached_property
+    def shows_orphans(self) -> bool:
+        """Whether a result comes out that no call stands before."""
+        return _NEEDLE in (self._text([_USER, _RESULT]) or "")
+
+    @cached_property
     def takes_responses(self) -> bool:
         """Whether it comes out as a field of the message that called, in words that a message of
         its own would not have had: see responses.py. A template that writes messages out whole
@@ -136,8 +153,7 @@ class Trials:
 
     @cached_property
     def _result_text(self) -> str | None:
-        result = {"role": "tool", "content": _NEEDLE, "name": "x", "tool_call_id": "callcall0"}
-        return self._text([_USER, self._calling({}), result])
+        return self._text([_USER, self._calling({}), _RESULT])
 
     def _calling(self, more: Mapping[str, Any]) -> dict[str, Any]:
         arguments: Any = {"key": "value"} if self.takes_objects else '{"key": "value"}'

@@ -4,8 +4,10 @@ Ids in their templates are nine letters or digits long. (llama.cpp: common/parse
 """
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from edgellm.chat.grammars.lark import Rules
 from edgellm.chat.messages import Message, Tool
@@ -67,6 +69,16 @@ def args_rule(rules: Rules, tools: Sequence[Tool], parallel: bool) -> str:
     return repeated(rules, rules.either(calls), "", parallel)
 
 
+def write_list(called: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    several = [{"name": name, "arguments": arguments} for name, arguments in called]
+    return f"{_START} {json.dumps(several, ensure_ascii=False)}"
+
+
+def write_args(called: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    each = [(name, json.dumps(arguments, ensure_ascii=False)) for name, arguments in called]
+    return "".join(f"{_START}{name}{_ARGUMENTS}{arguments}" for name, arguments in each)
+
+
 def adapt(messages: Sequence[Message], tools: Sequence[Tool]) -> Sequence[Message]:
     """Other servers' ids become some of nine characters, the same ones each time."""
     return [
@@ -86,7 +98,16 @@ def _short(id: str) -> str:
 
 
 _STARTS, _MARKERS = (_START,), (_ARGUMENTS, _ID)
-LIST = marked_format("mistral", speaks, read, list_rule, _STARTS, markers=_MARKERS, adapt=adapt)
+LIST = marked_format(
+    "mistral",
+    speaks,
+    read,
+    list_rule,
+    _STARTS,
+    markers=_MARKERS,
+    adapt=adapt,
+    write=write_list,
+)
 WITH_ARGUMENTS = marked_format(
     "mistral-args",
     speaks_with_arguments,
@@ -95,4 +116,5 @@ WITH_ARGUMENTS = marked_format(
     _STARTS,
     markers=_MARKERS,
     adapt=adapt,
+    write=write_args,
 )
