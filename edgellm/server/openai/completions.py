@@ -34,9 +34,11 @@ class Logprobs(msgspec.Struct):
 
     def add(self, shown: Sequence[TokenLogprob], place: "_Place") -> None:
         for token in shown:
-            self.tokens.append(_piece(token.piece))
-            self.token_logprobs.append(finite(token.logprob))
-            self.top_logprobs.append({_piece(p): finite(logprob) for _, p, logprob in token.top})
+            piece, logprob = _piece(token.piece), finite(token.logprob)
+            self.tokens.append(piece)
+            self.token_logprobs.append(logprob)
+            best = {_piece(p): finite(odds) for _, p, odds in token.top}
+            self.top_logprobs.append({**best, piece: logprob})  # OpenAI's: "up to logprobs+1"
             self.text_offset.append(place.pass_over(token.piece))
 
 

@@ -78,3 +78,12 @@ def test_an_offset_counts_characters_however_their_bytes_fall():
     fold = CompletionFold(HEAD, echoes=["é!"])
     whole = [fold.feed(0, event) for event in (*deltas, ENDING)][-1]
     assert json.loads(whole)["choices"][0]["logprobs"]["text_offset"] == expected
+
+
+def test_the_odds_of_the_token_that_was_drawn_stand_among_the_best_though_it_is_none_of_them():
+    best = ((7, b"a", -0.1), (8, b"b", -2.5))
+    drawn = (TokenLogprob(7, b"a", -0.1, best), TokenLogprob(9, b"c", -9.0, best))
+    fold = CompletionFold(HEAD)
+    fold.feed(0, TextDelta("ac", 2, (*drawn, TokenLogprob(9, b"c", -9.0))))
+    told = json.loads(fold.feed(0, ENDING))["choices"][0]["logprobs"]["top_logprobs"]
+    assert told == [{"a": -0.1, "b": -2.5}, {"a": -0.1, "b": -2.5, "c": -9.0}, {"c": -9.0}]
