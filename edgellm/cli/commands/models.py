@@ -14,6 +14,7 @@ from edgellm.units import DASH, format_bytes, format_rate
 
 if TYPE_CHECKING:
     from edgellm.cli.about import About, QuantRow
+    from edgellm.models.names import HubReference
     from edgellm.models.store import Store
     from edgellm.models.stored import PartialDownload
 
@@ -90,9 +91,9 @@ def list_models(as_json: options.AsJSON = False) -> None:
       edgellm list
       edgellm list --json | jq '.[].name'
     """
-    from edgellm.cli.output import print_json
+    from edgellm.cli.output import columns, print_json
     from edgellm.cli.preparing.store import store_of
-    from edgellm.tables import table
+    from edgellm.tables import table, wrapped
 
     listed = [*_listed(store_of(options.config_from()))]
     if as_json:
@@ -103,7 +104,8 @@ def list_models(as_json: options.AsJSON = False) -> None:
     for one in listed:
         if one.older_bytes:
             size = format_bytes(one.older_bytes)
-            print(f"\nedgellm rm --older {one.name} frees {size}, replaced by a newer commit")
+            said = f"edgellm rm --older {one.name} frees {size}, replaced by a newer commit"
+            print("", *wrapped(said, columns()), sep="\n")
     if len(rows) == 1:
         print("\nonly the demo; `edgellm recommend` names models, `edgellm pull MODEL` gets one")
 
@@ -173,12 +175,20 @@ def rm(
     reference = hub_reference_of(parse_reference(model))
     store = store_of(options.config_from())
     if older:
-        _check_unserved(model, store.older(reference))
-        freed = format_bytes(store.remove_older(reference))
-        print(f"removed what was older of {model}: {freed} are free again")
+        print(_rid_of_older(model, store, reference))
         return
     _check_unserved(model, store.places(reference))
     print(f"removed {model}: {format_bytes(store.remove(reference))} are free again")
+
+
+def _rid_of_older(model: str, store: "Store", reference: "HubReference") -> str:
+    """What is told of it. Raises BadRequest, ModelNotFound, StorageError."""
+    places = store.older(reference)
+    if not places:
+        return f"there is nothing older of {model}"
+    _check_unserved(model, places)
+    freed = format_bytes(store.remove_older(reference))
+    return f"removed what was older of {model}: {freed} are free again"
 
 
 def _check_unserved(model: str, places: Sequence[Path]) -> None:

@@ -47,7 +47,8 @@ def _renewed(here: Candidate, reference: HubReference, config: Config, is_quiet:
     """The model as the hub has it now; the one that is here, where the hub can't be asked."""
     tell = (lambda words: None) if is_quiet else say
     path = Path(here.file)
-    told = f"{here.name} is here already" + f", as {here.quant}" * (here.quant != NO_LABEL)
+    is_told = here.quant == NO_LABEL or here.name.endswith(here.quant)
+    told = f"{here.name} is here already" + f", as {here.quant}" * (not is_told)
     try:
         renew = None if is_pinned(reference) else newer(path, reference, config)
     except Offline:
@@ -62,7 +63,7 @@ def _renewed(here: Candidate, reference: HubReference, config: Config, is_quiet:
     if is_quiet:
         return renew(_ignored)
     say(f"{told}; what the hub has is newer")
-    with ProgressLine(f"{here.name} {here.quant}") as line:
+    with ProgressLine(here.name if is_told else f"{here.name} {here.quant}") as line:
         path = renew(line)
     _tell_of_the_older(path, reference.repo, config)
     return path
