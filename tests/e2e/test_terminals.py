@@ -6,9 +6,10 @@ import pty
 import re
 import signal
 import subprocess
+import sys
 
 import pytest
-from cli_runs import DEMO_PATH, EDGELLM, wait_for
+from cli_runs import DEMO_PATH, EDGELLM, PATIENCE_S, wait_for
 from hub_server import HubServer
 
 ESCAPE = "\x1b"
@@ -28,7 +29,7 @@ def test_top_draws_nothing_on_a_terminal_that_cannot(terminal, term, said):
     screen = terminal("top", TERM=term)
     screen.until("edgellm ps")
 
-    assert screen.process.wait(timeout=10) == 2
+    assert screen.process.wait(timeout=PATIENCE_S) == 2
     assert said in screen.text
     assert ESCAPE not in screen.text
 
@@ -41,29 +42,29 @@ def test_up_goes_without_a_screen_on_a_terminal_that_cannot_draw(terminal):
     assert "this terminal can't be drawn on (TERM is dumb)" in screen.text
     assert ESCAPE not in screen.text
     screen.process.send_signal(signal.SIGINT)
-    assert screen.process.wait(timeout=15) == 0
+    assert screen.process.wait(timeout=PATIENCE_S) == 0
 
 
 @pytest.mark.model
 def test_up_ends_where_its_terminal_vanishes_without_a_signal(home):
     master, slave = pty.openpty()
-    process = subprocess.Popen(
+    with subprocess.Popen(
         (*EDGELLM, "up", "--demo", "--port", "0"),
         stdin=slave,
         stdout=slave,
         stderr=slave,
         env=home.env | {"TERM": "xterm-256color"},
         start_new_session=True,
-    )
-    os.close(slave)
-    drawn = b""
-    while b"quit" not in drawn:
-        drawn += os.read(master, 1 << 16)
-    os.close(master)
-    try:
-        assert process.wait(timeout=20) == 0
-    finally:
-        process.kill()
+    ) as process:
+        try:
+            os.close(slave)
+            drawn = b""
+            while b"quit" not in drawn:
+                drawn += os.read(master, 1 << 16)
+            os.close(master)
+            assert process.wait(timeout=PATIENCE_S) == 0
+        finally:
+            process.kill()
 
 
 def part_bytes(home):
@@ -74,7 +75,7 @@ def broken_off(screen, home):
     """Ctrl-C as soon as a part is here; the exit code."""
     wait_for(lambda: part_bytes(home))
     screen.process.send_signal(signal.SIGINT)
-    return screen.process.wait(timeout=10)
+    return screen.process.wait(timeout=PATIENCE_S)
 
 
 def test_ctrl_c_in_a_download_says_that_the_same_command_goes_on(home, hub, terminal):
@@ -119,13 +120,13 @@ def test_lines_that_are_pasted_together_are_one_question(terminal):
     wait_for(lambda: screen.text.count(">>> ") == 2)
     screen.type("/bye\r")
 
-    assert screen.process.wait(timeout=10) == 0
+    assert screen.process.wait(timeout=PATIENCE_S) == 0
     assert screen.text.count(">>> ") == 2
 
 
 def test_who_waits_for_the_doctor_is_told_so_until_it_has_looked(terminal):
     screen = terminal("doctor")  # its sensors alone take longer than a sign is waited for
-    screen.until("python", seconds=60)
+    screen.until("python")
     drawn, _ = screen.text.split("ok    python", 1)
 
     assert drawn.startswith("\r\x1b[Kchecking this machine … ")
@@ -133,13 +134,20 @@ def test_who_waits_for_the_doctor_is_told_so_until_it_has_looked(terminal):
 
 
 def test_nothing_is_drawn_for_who_pipes(home):
-    done = home.run("doctor", "--json", timeout=60)
+    done = home.run("doctor", "--json")
 
     assert json.loads(done.out)
     assert ESCAPE not in done.err
 
 
 MIXED = ("3090", "3060", "4090", "4080", "2080 Ti")  # many ways to share layers out
+# A fast machine is done before anybody waits for a sign.
+IMPATIENT = (
+    sys.executable,
+    "-c",
+    "import sys; from edgellm.cli import main, waiting; waiting._PATIENT_S = 0.2; "
+    "main.main(sys.argv[1:])",
+)
 DEVICES = [word for name in MIXED for word in ("--device", f"RTX {name}")]
 
 
@@ -158,7 +166,7 @@ DEVICES = [word for name in MIXED for word in ("--device", f"RTX {name}")]
 def test_what_takes_a_while_says_what_it_is_at_until_there_is_an_answer(
     terminal, words, sign, first
 ):
-    assert_waited(terminal(*words), sign, first)
+    assert_waited(terminal(*words, program=IMPATIENT), sign, first)
 
 
 def test_who_waits_for_a_probe_is_told_so_until_a_slow_tool_has_answered(home, terminal):
