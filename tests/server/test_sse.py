@@ -2,10 +2,11 @@ import asyncio
 import itertools
 import json
 
+import clockwork
 import pytest
 
 from edgellm.errors import BadRequest, WorkerDied
-from edgellm.server import manners
+from edgellm.server import manners, sse
 from edgellm.server.anthropic.errors import MANNER as ANTHROPIC
 from edgellm.server.sse import StreamedAnswer, WholeAnswer
 
@@ -53,7 +54,7 @@ class Frames:
 
 
 def run(scenario):
-    return asyncio.run(asyncio.wait_for(scenario, 5))
+    return clockwork.run(asyncio.wait_for(scenario, 5), sse)
 
 
 def test_a_whole_stream_is_one_write_an_event_and_an_empty_last_body():
