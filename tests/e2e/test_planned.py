@@ -66,6 +66,14 @@ def test_a_draft_model_that_does_not_fit_is_told_as_json_too(here):
     assert re.match(r"qwen3:235b-a22b .* does not fit", told["plan"]["reasons"][0])
 
 
+def test_a_board_that_was_named_and_serves_nobody_is_said_to(here):
+    words = "plan", "qwen3:8b", "--users", "5", "--on", "rtx4090"
+    done = here(*words, "--on", "rpi5")
+    assert done.err == "left out, which serve not even one user as asked: rpi5\n"
+    assert "rtx4090" in done.out
+    assert here(*words).err == ""
+
+
 def test_boards_are_sized_for_many_users(here):
     words = (
         "plan",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgellm.cli.flags import options
-from edgellm.cli.flags.described import Described
+from edgellm.cli.flags.described import ALL_BOARDS, Described
 from edgellm.cli.flags.drafting import Drafting
 from edgellm.cli.flags.pins import Pins
 from edgellm.cli.flags.seeing import Seeing
@@ -124,7 +124,7 @@ def _sizes(
     found: "Resolved", goal: "Goal", described: Described, users: Users, as_json: bool
 ) -> None:
     from edgellm.cli.flags.drafting import with_drafts
-    from edgellm.cli.output import columns, print_json
+    from edgellm.cli.output import columns, print_json, say
     from edgellm.cli.preparing.sizes import boards_of, sizes_json, sizes_table
     from edgellm.cli.waiting import Waiting
     from edgellm.errors import DoesNotFit
@@ -140,6 +140,10 @@ def _sizes(
         print_json(sizes_json(found.name, rows, demand))
     elif rows:
         print(sizes_table(found.name, rows, demand, columns()))
+    if rows and ALL_BOARDS not in (described.on or ()):
+        held_by = {row.board for row in rows}
+        if others := [name for name, _ in boards if name not in held_by]:
+            say(f"left out, which serve not even one user as asked: {', '.join(others)}")
     if not rows:
         (first, _), n = boards[0], len(boards)
         holds = f"none of {n} machines holds" if n > 1 else f"{first} doesn't hold"
