@@ -19,7 +19,7 @@ Real: TypeAlias = Annotated[float, Meta(ge=-_MOST, le=_MOST)]
 MAX_BYTES = 32 << 20  # of what is read: thousands of requests on dozens of devices are a tenth
 RATE_WINDOW_S = 5.0  # what decode_tok_s and prefill_tok_s are the means of
 
-State = str  # "starting", "loading", "ready", "restarting", "failed", "stopping"
+State = str  # runner.engine.EngineState's words
 MAKING_THE_CONTEXT = "making the context"  # what loading is called once all weights are read
 
 

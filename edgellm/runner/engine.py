@@ -1,4 +1,4 @@
-"""What the rest of the program may ask of a served model. Supervisor is one."""
+"""What the rest of the program may ask of a served model. Supervisor is one, and OnDemand."""
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -12,23 +12,48 @@ from edgellm.runner.adapters import Adapter, AdapterList
 from edgellm.runner.messages import Embedded, Gauge, Infill, Ready, Scored, Steps, Tokenized
 from edgellm.selector.plan import Plan
 
-EngineState = Literal["starting", "loading", "ready", "restarting", "failed", "stopping", "stopped"]
+EngineState = Literal[
+    "starting", "loading", "ready", "restarting", "failed", "stopping", "stopped",
+    "sleeping", "waking",  # of a model that is loaded when it is asked for
+]  # fmt: skip
 
 
 class Engine(Protocol):
-    plan: Plan
-    state: EngineState
-    progress_ratio: float | None
-    ready: Ready | None
-    gauge: Gauge | None
-    n_restarts: int
-    failure: EdgellmError | None
-    missing_device: str | None
-    """What llama.cpp said of a planned device that it no longer finds; None once it loads."""
-    log: deque[str]
     on_death: Callable[[str], None]
     """Is told in a line that the worker died, and what becomes of it; the log has it, too."""
     adapters: AdapterList
+    dismiss: Callable[[], None] | None
+    """Has it give its memory back when its last answer has ended, until it is asked again; None:
+    it stays as long as its server."""
+
+    @property
+    def plan(self) -> Plan: ...
+
+    @property
+    def state(self) -> EngineState: ...
+
+    @property
+    def progress_ratio(self) -> float | None: ...
+
+    @property
+    def ready(self) -> Ready | None: ...
+
+    @property
+    def gauge(self) -> Gauge | None: ...
+
+    @property
+    def n_restarts(self) -> int: ...
+
+    @property
+    def failure(self) -> EdgellmError | None: ...
+
+    @property
+    def missing_device(self) -> str | None:
+        """What llama.cpp said of a planned device that it no longer finds; None once it loads."""
+        ...
+
+    @property
+    def log(self) -> deque[str]: ...
 
     @property
     def pid(self) -> int | None: ...

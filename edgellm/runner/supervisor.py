@@ -81,6 +81,7 @@ class Supervisor:
         self.failure: EdgellmError | None = None
         self.missing_device: str | None = None
         self.on_death: Callable[[str], None] = lambda line: None
+        self.dismiss: Callable[[], None] | None = None
         self._last_words = Words()
         self.log = self._last_words.log
         self._patience = patience or patience_for(plan)

@@ -157,6 +157,13 @@ class Placement:
     def total_bytes(self) -> int:
         return sum(share.total_bytes for share in self.shares)
 
+    @property
+    def bytes_by_pool(self) -> dict[str, int]:
+        taken: dict[str, int] = {}
+        for share in self.shares:
+            taken[share.pool_id] = taken.get(share.pool_id, 0) + share.total_bytes
+        return taken
+
 
 @frozen
 class Rejected:

@@ -87,6 +87,7 @@ class FakeEngine:
     asked: list = field(default_factory=list)
     recorded: tuple = ()  # StepRecords
     adapters: AdapterList = field(default_factory=AdapterList)
+    dismiss: object = None
     can_fill: bool = True
     n_open: int = 0
     n_cancelled: int = 0

@@ -67,14 +67,11 @@ def known(hardware: Hardware) -> Hardware:
 
 def without(hardware: Hardware, plan: Plan) -> Hardware:
     """What is left of it once `plan` is loaded: the next model must not count that memory."""
-    taken = {pool.id: 0 for pool in hardware.pools}
-    for share in plan.shares:
-        if share.pool_id in taken:  # else its device was lost
-            taken[share.pool_id] += share.total_bytes
+    taken = plan.placement.bytes_by_pool
     pools = tuple(
         dataclasses.replace(
             pool,
-            free_bytes=max(0, _free(pool.free_bytes, pool.total_bytes) - taken[pool.id]),
+            free_bytes=max(0, _free(pool.free_bytes, pool.total_bytes) - taken.get(pool.id, 0)),
         )
         for pool in hardware.pools
     )

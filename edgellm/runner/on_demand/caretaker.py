@@ -1,0 +1,115 @@
+"""Does what `room` says: models are loaded and unloaded, one move after the other."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from edgellm.errors import EdgellmError, NotServing
+from edgellm.runner.on_demand.room import Room, Stay, Tenant
+
+
+class Sleeper(Protocol):
+    tenant: Tenant
+
+    async def wake(self) -> None:
+        """Its stay has begun. Raises EdgellmError where it can't be loaded."""
+        ...
+
+    async def sleep(self) -> None:
+        """Its stay ends: nobody uses it."""
+        ...
+
+
+class Caretaker:
+    """Of all that share one Room. Within one event loop."""
+
+    def __init__(self, room: Room, clock: Callable[[], float] = time.monotonic) -> None:
+        self._room, self._clock = room, clock
+        self._sleepers: dict[Tenant, Sleeper] = {}
+        self._move: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._hopes: dict[Stay, asyncio.Future[None]] = {}  # whoever asked how a load went
+
+    def add(self, sleeper: Sleeper) -> None:
+        self._sleepers[sleeper.tenant] = sleeper
+        self._room.add(sleeper.tenant)
+
+    def remove(self, sleeper: Sleeper) -> None:
+        """It is stopped for good; what waits for it is its own to tell."""
+        if self._sleepers.pop(sleeper.tenant, None):
+            self._room.remove(sleeper.tenant)
+            self._tell(sleeper.tenant.here or sleeper.tenant.coming, NotServing("it was stopped"))
+        if not self._sleepers and self._timer:
+            self._timer.cancel()
+
+    def enter(self, tenant: Tenant) -> Stay:
+        stay = self._room.enter(tenant, self._clock())
+        self._go_on_soon()
+        return stay
+
+    def leave(self, tenant: Tenant, stay: Stay) -> None:
+        self._room.leave(tenant, stay, self._clock())
+        self._go_on_soon()
+
+    def dismiss(self, tenant: Tenant) -> None:
+        """It goes when its last answer has ended, if nobody asks for it before."""
+        tenant.is_dismissed = tenant.here is not None
+        self._go_on_soon()
+
+    async def loaded(self, stay: Stay) -> None:
+        """Returns when this stay has been loaded. Raises what kept it from that."""
+        await self._hopes.setdefault(stay, asyncio.get_running_loop().create_future())
+
+    def _go_on_soon(self) -> None:
+        """Not within the caller, who has just been told of a stay as it was."""
+        asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if self._move is not None:
+            return  # its end goes on
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        now_s = self._clock()
+        if move := self._room.next_move(now_s):
+            leaving = [self._sleepers[tenant] for tenant in move.leaving]
+            waking = self._sleepers[move.waking] if move.waking else None
+            self._move = asyncio.create_task(self._make(leaving, waking))
+        elif due_s := self._room.due_s(now_s):
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(due_s - now_s, self._go_on)
+
+    async def _make(self, leaving: Sequence[Sleeper], waking: Sleeper | None) -> None:
+        try:
+            await asyncio.gather(*map(self._put_to_sleep, leaving))
+            if waking:
+                await self._wake(waking)
+        finally:
+            self._move = None
+            self._go_on()
+
+    async def _put_to_sleep(self, sleeper: Sleeper) -> None:
+        self._room.close(sleeper.tenant)
+        await sleeper.sleep()
+        self._room.end(sleeper.tenant)
+
+    async def _wake(self, sleeper: Sleeper) -> None:
+        stay = self._room.begin(sleeper.tenant)
+        try:
+            await sleeper.wake()
+        except EdgellmError as error:
+            self._room.end(sleeper.tenant)
+            self._tell(stay, error)
+        else:
+            stay.loaded_s = self._clock()
+            self._tell(stay, None)
+
+    def _tell(self, stay: Stay, error: EdgellmError | None) -> None:
+        hope = self._hopes.pop(stay, None)
+        if hope is None or hope.done():
+            return
+        if error:
+            hope.set_exception(error)
+        else:
+            hope.set_result(None)

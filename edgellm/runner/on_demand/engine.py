@@ -1,0 +1,223 @@
+"""A model that is loaded when it is asked for: one Engine, made of one Supervisor for each stay.
+
+A Supervisor that was not started yet holds what it is asked, as one does whose worker is being
+restarted. So whoever waits for a stay waits there, is counted there, and ends there once, however
+the load turns out.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias, cast
+
+from edgellm.chat.events import Event
+from edgellm.chat.messages import GenerateParams
+from edgellm.errors import EdgellmError
+from edgellm.runner.adapters import Adapter, AdapterList
+from edgellm.runner.engine import Engine, EngineState
+from edgellm.runner.messages import Embedded, Gauge, Infill, Ready, Scored, Steps, Tokenized
+from edgellm.runner.on_demand.caretaker import Caretaker
+from edgellm.runner.on_demand.room import Stay, Tenant
+from edgellm.selector.plan import Plan
+
+New: TypeAlias = Callable[[Plan], Engine]
+# Starts this one, or the first smaller plan's that loads: each of those is asked for by its plan.
+Start: TypeAlias = Callable[[Engine, Callable[[Plan], Engine]], Awaitable[object]]
+
+
+class OnDemand:
+    def __init__(self, caretaker: Caretaker, plan: Plan, new: New, start: Start) -> None:
+        first = new(plan)
+        self._caretaker, self._new, self._start = caretaker, new, start
+        self.tenant = Tenant(plan.model, plan.placement.bytes_by_pool)
+        self._engines: dict[Stay, Engine] = {self.tenant.coming: first}
+        self._is_awaited = False  # the server's start waits for it to be loaded
+        self._is_stopped = False
+        self.dismiss: Callable[[], None] | None = partial(caretaker.dismiss, self.tenant)
+        caretaker.add(self)
+
+    # ── what is seen of it ───────────────────────────────────────────────────
+
+    @property
+    def _shown(self) -> Engine:
+        """What is there; else what the next stay will be."""
+        return self._engines[self.tenant.here or self.tenant.coming]
+
+    @property
+    def state(self) -> EngineState:
+        if self._is_stopped:
+            return "stopped"
+        if self.tenant.here is None and not self._is_awaited:
+            return "sleeping"
+        state = self._shown.state
+        return "waking" if state in ("starting", "loading") and not self._is_awaited else state
+
+    @property
+    def plan(self) -> Plan:
+        return self._shown.plan
+
+    @property
+    def progress_ratio(self) -> float | None:
+        return self._shown.progress_ratio
+
+    @property
+    def ready(self) -> Ready | None:
+        return self._shown.ready
+
+    @property
+    def gauge(self) -> Gauge | None:
+        return self._shown.gauge
+
+    @property
+    def n_restarts(self) -> int:
+        return self._shown.n_restarts
+
+    @property
+    def failure(self) -> EdgellmError | None:
+        return self._shown.failure
+
+    @property
+    def missing_device(self) -> str | None:
+        return self._shown.missing_device
+
+    @property
+    def log(self) -> deque[str]:
+        return self._shown.log
+
+    @property
+    def adapters(self) -> AdapterList:
+        return self._shown.adapters
+
+    @adapters.setter
+    def adapters(self, adapters: AdapterList) -> None:
+        self._shown.adapters = adapters
+
+    @property
+    def pid(self) -> int | None:
+        return self._shown.pid
+
+    @property
+    def on_death(self) -> Callable[[str], None]:
+        return self._shown.on_death
+
+    @on_death.setter
+    def on_death(self, tell: Callable[[str], None]) -> None:
+        self._shown.on_death = tell
+
+    # ── life ─────────────────────────────────────────────────────────────────
+
+    async def start(self) -> None:
+        """Loads it before anybody asks. Raises as any engine's `start`."""
+        self._is_awaited = True
+        try:
+            with self._visit() as (_, stay):
+                await self._caretaker.loaded(stay)
+        finally:
+            self._is_awaited = False
+
+    async def stop(self, grace_s: float = 5.0) -> None:
+        self._is_stopped = True
+        self._caretaker.remove(self)
+        await asyncio.gather(*(engine.stop(grace_s) for engine in self._engines.values()))
+
+    async def wake(self) -> None:
+        """For the caretaker, as `sleep`."""
+        try:
+            await self._start(self._shown, self._smaller)
+        except EdgellmError:
+            self._end_stay()
+            raise
+
+    async def sleep(self) -> None:
+        await self._shown.stop()
+        self._end_stay()
+
+    def _smaller(self, plan: Plan) -> Engine:
+        """In place of one that ran out of memory."""
+        assert self.tenant.here is not None
+        engine = self._engines[self.tenant.here] = self._anew(plan)
+        self.tenant.needs = plan.placement.bytes_by_pool
+        return engine
+
+    def _end_stay(self) -> None:
+        assert self.tenant.here is not None
+        coming = self._engine_of(self.tenant.coming)
+        ended = self._engines.pop(self.tenant.here)
+        coming.log.clear()
+        coming.log.extend(ended.log)
+
+    def _engine_of(self, stay: Stay) -> Engine:
+        if stay not in self._engines:
+            self._engines[stay] = self._anew(self._shown.plan)
+        return self._engines[stay]
+
+    def _anew(self, plan: Plan) -> Engine:
+        engine = self._new(plan)
+        engine.adapters = self._shown.adapters
+        engine.on_death = self._shown.on_death
+        return engine
+
+    @contextmanager
+    def _visit(self) -> Iterator[tuple[Engine, Stay]]:
+        """For one request, from its coming to its end."""
+        stay = self._caretaker.enter(self.tenant)
+        try:
+            engine = self._engine_of(stay)
+            yield engine, stay
+        finally:
+            if stay is self.tenant.here and self._shown.state == "failed":
+                self._caretaker.dismiss(self.tenant)  # the next request tries it anew
+            self._caretaker.leave(self.tenant, stay)
+
+    # ── requests ─────────────────────────────────────────────────────────────
+
+    async def generate(
+        self, prompt: str | tuple[int, ...], params: GenerateParams
+    ) -> AsyncIterator[Event]:
+        with self._visit() as (engine, _):
+            events = cast(AsyncGenerator[Event, None], engine.generate(prompt, params))
+            del prompt, params  # megabytes perhaps, and an answer may take long
+            async with aclosing(events):
+                async for event in events:
+                    yield event
+
+    async def embed(self, inputs: tuple[str | tuple[int, ...], ...], norm: int = 2) -> Embedded:
+        with self._visit() as (engine, _):
+            return await engine.embed(inputs, norm)
+
+    async def rerank(
+        self, query: str, documents: tuple[str, ...], max_doc_tokens: int | None = None
+    ) -> Scored:
+        with self._visit() as (engine, _):
+            return await engine.rerank(query, documents, max_doc_tokens)
+
+    async def tokenize(
+        self, text: str, add_special: bool, *, parse_special: bool = True, with_pieces: bool = False
+    ) -> Tokenized:
+        with self._visit() as (engine, _):
+            return await engine.tokenize(
+                text, add_special, parse_special=parse_special, with_pieces=with_pieces
+            )
+
+    async def detokenize(self, tokens: tuple[int, ...]) -> Tokenized:
+        with self._visit() as (engine, _):
+            return await engine.detokenize(tokens)
+
+    async def load_adapter(self, name: str, path: Path) -> Adapter:
+        with self._visit() as (engine, _):
+            return await engine.load_adapter(name, path)
+
+    async def unload_adapter(self, name: str) -> Adapter:
+        with self._visit() as (engine, _):
+            return await engine.unload_adapter(name)
+
+    async def infill(self, asked: Infill) -> tuple[int, ...]:
+        with self._visit() as (engine, _):
+            return await engine.infill(asked)
+
+    async def steps(self, n: int) -> Steps:
+        """Of what is there: it is not loaded for that."""
+        return await self._shown.steps(n)

@@ -1,0 +1,237 @@
+"""Real workers that take turns: a budget that has room for one of them."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from real_model import SHARED_MODELS, demo_path, needs_shared_models, plan
+from supervisor_runs import collect, greedy
+
+from edgellm.errors import DoesNotFit, NotServing, Overloaded
+from edgellm.runner.on_demand.caretaker import Caretaker
+from edgellm.runner.on_demand.engine import OnDemand
+from edgellm.runner.on_demand.room import Room
+from edgellm.runner.supervisor import Supervisor
+from edgellm.selector.plan import Placement, Share
+
+pytestmark = pytest.mark.model
+
+WITHIN_S = 120
+UNKNOWN = ((7, 1.0),)  # an adapter that was never loaded
+
+
+class Machine:
+    """Its models take 6 of 10 bytes each: one fits, or as many as `budget` says."""
+
+    def __init__(self, budget=10, sleep_after_s=None, max_queue=512):
+        self.caretaker = Caretaker(Room({"cpu": budget}, sleep_after_s))
+        self.max_queue, self.engines, self.started = max_queue, {}, []
+        self.trouble = {}  # by model: what its next start raises
+
+    def model(self, name, needs=6):
+        share = Share("cpu", "cpu", (), needs, 0, 0)
+        planned = replace(plan(), model=name, placement=Placement((share,), 0))
+        self.engines[name] = OnDemand(self.caretaker, planned, self.new, self.start)
+        return self.engines[name]
+
+    def new(self, planned):
+        return Supervisor(str(demo_path()), planned, max_queue=self.max_queue)
+
+    async def start(self, engine, smaller):
+        self.started.append(engine.plan.model)
+        if trouble := self.trouble.pop(engine.plan.model, None):
+            engine.path = "/nowhere.gguf"  # the real worker's own words are another test's
+            engine = trouble(engine, smaller)
+        await engine.start()
+
+    @property
+    def there(self):
+        return {name for name, one in self.engines.items() if one.tenant.here}
+
+
+def during(machine, scenario):
+    async def run():
+        try:
+            return await asyncio.wait_for(scenario(), WITHIN_S)
+        finally:
+            await asyncio.gather(*(one.stop() for one in machine.engines.values()))
+
+    return asyncio.run(run())
+
+
+async def asleep(*engines):
+    while any(one.state != "sleeping" for one in engines):  # noqa: ASYNC110 - nobody tells it
+        await asyncio.sleep(0.01)
+
+
+def test_the_second_is_loaded_in_the_firsts_place_and_both_say_the_same():
+    machine = Machine()
+
+    async def scenario():
+        one, other = machine.model("one"), machine.model("other")
+        assert (one.state, one.ready, one.pid) == ("sleeping", None, None)
+        first = await collect(one, "Once upon", greedy(8))
+        assert (one.state, machine.there) == ("ready", {"one"})
+        pid = one.pid
+        second = await collect(other, "Once upon", greedy(8))
+        assert (one.state, machine.there) == ("sleeping", {"other"})
+        third = await collect(one, "Once upon", greedy(8))
+        assert one.pid not in (None, pid)
+        return first[0], second[0], third[0]
+
+    texts = during(machine, scenario)
+
+    assert len(set(texts)) == 1
+    assert machine.started == ["one", "other", "one"]
+
+
+def test_an_answer_is_written_to_its_end_before_its_model_makes_place():
+    machine = Machine()
+
+    async def scenario():
+        one, other = machine.model("one"), machine.model("other")
+        long = asyncio.create_task(collect(one, "Once upon", greedy(400)))
+        await one.tokenize("until it is there", False)
+        short = asyncio.create_task(collect(other, "Once upon", greedy(4)))
+        _, ended = await long
+        assert not short.done()
+        return ended.n_output, (await short)[1].n_output
+
+    assert during(machine, scenario) == (400, 4)
+
+
+def test_many_of_both_at_once_are_each_answered_once():
+    machine = Machine()
+
+    async def scenario():
+        engines = [machine.model("one"), machine.model("other"), machine.model("third", needs=4)]
+        asked = [collect(engines[i % 3], f"Number {i}", greedy(5)) for i in range(30)]
+        return [ended.n_output for _, ended in await asyncio.gather(*asked)]
+
+    assert during(machine, scenario) == [5] * 30
+    assert len(machine.started) <= 4, "those that want one model were answered in one stay"
+
+
+def test_who_leaves_while_it_waits_is_forgotten_and_others_go_on():
+    machine = Machine()
+
+    async def scenario():
+        one, other = machine.model("one"), machine.model("other")
+        long = asyncio.create_task(collect(one, "Once upon", greedy(300)))
+        await one.tokenize("until it is there", False)
+        waits = asyncio.create_task(other.tokenize("never read", False))
+        await asyncio.sleep(0.1)
+        waits.cancel()
+        await long
+        await asyncio.sleep(1.5)
+        return machine.there
+
+    assert during(machine, scenario) == {"one"}
+
+
+def test_an_idle_one_sleeps_and_a_dismissed_one_at_once():
+    machine = Machine(budget=20, sleep_after_s=0.3)
+
+    async def scenario():
+        one, other = machine.model("one"), machine.model("other")
+        await one.tokenize("a", False)
+        await other.tokenize("a", False)
+        await asleep(one, other)
+        states = (one.state, other.state)
+        await one.tokenize("a", False)
+        one.dismiss()
+        await asleep(one)
+        return states
+
+    assert during(machine, scenario) == ("sleeping", "sleeping")
+
+
+def test_the_queue_of_one_that_sleeps_is_bounded_like_any():
+    machine = Machine(max_queue=0)
+
+    async def scenario():
+        one, other = machine.model("one"), machine.model("other")
+        long = asyncio.create_task(collect(one, "Once upon", greedy(300)))
+        await one.tokenize("until it is there", False)
+        limit = other.plan.n_parallel
+        waiting = [asyncio.create_task(collect(other, "Hi", greedy(2))) for _ in range(limit)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await collect(other, "Hi", greedy(2))
+        await asyncio.gather(long, *waiting)
+
+    during(machine, scenario)
+
+
+def test_a_smaller_plan_is_kept_for_the_next_stays():
+    machine = Machine(budget=20)
+    machine.trouble["one"] = lambda engine, smaller: smaller(replace(engine.plan, n_ctx=2048))
+
+    async def scenario():
+        one = machine.model("one", needs=8)
+        await one.start()
+        n_ctx = one.plan.n_ctx
+        one.dismiss()
+        await asleep(one)
+        await one.tokenize("a", False)
+        return n_ctx, one.plan.n_ctx
+
+    assert during(machine, scenario) == (2048, 2048)
+
+
+def test_one_that_can_not_be_loaded_tells_whoever_waits_and_is_tried_again():
+    machine = Machine()
+
+    def does_not(engine, smaller):
+        raise DoesNotFit("too large today")
+
+    async def scenario():
+        one = machine.model("one")
+        machine.trouble["one"] = does_not
+        with pytest.raises(DoesNotFit, match="too large today"):
+            await one.start()
+        assert one.state == "sleeping"
+        return (await collect(one, "Once upon", greedy(3)))[1].n_output
+
+    assert during(machine, scenario) == 3
+
+
+def test_whoever_waits_when_the_server_ends_is_told():
+    machine = Machine()
+
+    async def scenario():
+        one, other = machine.model("one"), machine.model("other")
+        asyncio.get_running_loop().call_later(0.5, machine_stops, machine)
+        asked = (collect(one, "Once upon", greedy(10_000)), other.tokenize("a", False))
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    def machine_stops(machine):
+        engines = machine.engines.values()
+        stopping.extend(asyncio.create_task(engine.stop(0.1)) for engine in engines)
+
+    stopping = []
+    told = during(machine, scenario)
+
+    assert isinstance(told[1], NotServing)
+    assert isinstance(told[0], NotServing) or type(told[0][1]).__name__ == "Failed"
+
+
+@needs_shared_models
+def test_an_adapter_that_came_later_is_there_again_after_a_sleep():
+    machine = Machine()
+    model = SHARED_MODELS / "stories260K-f16.gguf"
+    machine.new = lambda planned: Supervisor(str(model), planned)
+
+    async def scenario():
+        one = machine.model("one")
+        await one.load_adapter("style", SHARED_MODELS / "stories260K-lora-random.gguf")
+        one.dismiss()
+        await asleep(one)
+        wanted = one.adapters.wanted(None, "style")
+        return [
+            await collect(one, "Once", greedy(3, adapters=which)) for which in (wanted, UNKNOWN)
+        ]
+
+    (_, ending), (_, refused) = during(machine, scenario)
+    assert ending.n_output == 3
+    assert "has been unloaded" in refused.message
