@@ -187,7 +187,7 @@ def serve(
     resolved = Seeing().applied(resolve(_name_of(model), config))
     beside = resolve(_name_of(embedding), config) if embedding else None
     hardware = probe()
-    prepared = prepare_all(resolved, hardware, wish, embedding=beside, name=name)
+    prepared = prepare_all([resolved], hardware, wish, embedding=beside, name=name)
     instance = Instance(config, hardware, prepared, say=lambda text: None)
     return Server(BackgroundServer(instance).start(), prepared)
 

@@ -48,6 +48,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     lora_dir: str | None = None  # LoRA adapters in here may be loaded over HTTP; None: none may
     draft: str | None = None  # a small model that guesses tokens for the one that is served
     reserve: str | None = None  # memory left free in every pool: "2GiB"
+    sleep_idle_seconds: float | None = None  # then a model's memory is given back; None: never
     energy_price_per_kwh: float | None = None  # in `currency`; None: no cost is told
     currency: str = "USD"
     health_webhook: str | None = None  # a URL that is told when a model degrades or recovers
@@ -113,6 +114,11 @@ def _check(config: Config) -> None:
         raise ConfigError(
             "api_keys (--api-key, EDGELLM_API_KEY): a key is empty, and everybody has that one",
             hint="give a key, or leave the setting out",
+        )
+    if config.sleep_idle_seconds is not None and not 0 <= config.sleep_idle_seconds < math.inf:
+        raise ConfigError(
+            f"sleep_idle_seconds {config.sleep_idle_seconds} is no time",
+            hint="leave it out, and models stay loaded",
         )
     for origin in config.allowed_origins:
         _check_origin(origin, has_key=bool(config.api_keys))

@@ -37,12 +37,12 @@ def ask_or_wait(view: View) -> Ask | Wait:
         raise NotServing(f"{model.name} {does}; it does not chat")
     if model.state in PASSING and view.is_live:
         return Wait(f"{model.name} is {_doing(model)}")
-    if model.state in PASSING or model.state == "ready":
+    if model.state in PASSING or model.state in ("ready", "sleeping"):
         return Ask(model.name)
     why = f": {model.detail}" if model.detail else ""
     raise NotServing(f"{model.name} is {model.state}{why}")
 
 
 def _doing(model: ModelStatus) -> str:
-    is_read = model.state == "loading" and is_all_read(model.progress_ratio)
+    is_read = model.state in ("loading", "waking") and is_all_read(model.progress_ratio)
     return MAKING_THE_CONTEXT if is_read else model.state

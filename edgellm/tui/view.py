@@ -9,7 +9,7 @@ from typing import TypeAlias
 from edgellm.status import DeviceStatus, ModelStatus, Status
 
 History: TypeAlias = tuple[float | None, ...]  # one value an answer, the newest last
-PASSING = frozenset({"starting", "loading", "restarting"})  # it will be ready by itself
+PASSING = frozenset({"starting", "loading", "waking", "restarting"})  # it will be ready by itself
 _LENGTH = 600  # ten minutes at 1 Hz: more than the widest graph shows
 
 
@@ -40,9 +40,10 @@ class View:
 
     @property
     def model(self) -> ModelStatus | None:
-        """The one the screen is about: the first that generates, else the first."""
+        """The one the screen is about: the first that generates, of several that take turns the
+        first that is there; else the first."""
         models = self.status.models if self.status else ()
-        return next((m for m in models if not m.embedding), models[0] if models else None)
+        return min(models, key=lambda m: (m.embedding, m.state == "sleeping"), default=None)
 
     @property
     def is_on_its_way(self) -> bool:

@@ -26,7 +26,7 @@ NOT_TYPED = {
     "scripts/run": "makes an environment",
     "scripts/test": "runs this very test",
     ". .venv/bin/activate": "this environment is active",
-    "edgellm serve qwen3:8b --ctx 16384": "downloads",
+    "edgellm serve qwen3:8b": "downloads",
     "edgellm serve gemma3:4b": "downloads",
     "pip download --no-deps --no-binary :all: llama-cpp-python==0.3.36": "downloads",
     "cmake -S llama_cpp_python-0.3.36/vendor/llama.cpp -B build": "compiles for minutes",

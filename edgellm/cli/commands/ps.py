@@ -152,7 +152,7 @@ def _state(model: "ModelStatus") -> str:
     """Of the weights that are read, the share: what comes before and behind them has none."""
     from edgellm.status import MAKING_THE_CONTEXT, is_all_read
 
-    if model.state in ("loading", "starting") and model.progress_ratio:
+    if model.state in ("loading", "starting", "waking") and model.progress_ratio:
         share = f"{model.state} {model.progress_ratio:.0%}"
         return f"{MAKING_THE_CONTEXT} …" if is_all_read(model.progress_ratio) else share
     if model.state == "ready" and model.health and model.health.cause:

@@ -1,4 +1,4 @@
-"""`edgellm serve MODEL`: headless, on TCP or a unix socket, until told to stop."""
+"""`edgellm serve MODEL …`: headless, on TCP or a unix socket, until told to stop."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def serve(
-    model: options.ModelArgument,
+    models: options.ModelArguments,
     pins: Pins,
     listening: Listening,
     seeing: Seeing,
@@ -37,20 +37,27 @@ def serve(
     name: Annotated[
         str | None, typer.Option(help="The name that clients will use.", metavar="NAME")
     ] = None,
+    sleep_idle_seconds: Annotated[
+        float | None,
+        typer.Option(
+            help="Unload it when nobody asks for so long.",
+            metavar="S",
+            min=0,
+        ),
+    ] = None,
     limit_rate: options.LimitRate = None,
     offline: options.Offline = False,
 ) -> None:
     """Serve a model over HTTP, with OpenAI's API.
 
     Quantization, context and placement are chosen for this machine; a flag pins any of them.
-    What is not on this disk is downloaded first. Ctrl-C, SIGTERM or `edgellm stop` end it.
+    What is not on this disk is downloaded first. Of several models each takes its turn in memory,
+    when a request names it. Ctrl-C, SIGTERM or `edgellm stop` end it.
 
     \b
-      edgellm serve ./model.gguf
-      edgellm serve qwen3:8b --ctx 16384 --parallel 8
+      edgellm serve qwen3:8b gemma3:12b gpt-oss:20b
       edgellm serve org/repo:Q4_K_M --port 11434   # where Ollama's clients ask
       edgellm serve qwen3:4b --embedding qwen3-embedding:0.6b
-      edgellm serve qwen3:8b --draft qwen3:0.6b
       edgellm serve ./model.gguf --lora style.gguf --lora facts.gguf=0.5
     """
     config = listening.config(
@@ -59,15 +66,36 @@ def serve(
         reserve=pins.reserve,
         lora_dir=adapting.lora_dir,
         draft=drafting.named(pins),
+        sleep_idle_seconds=sleep_idle_seconds,
     )
+    _check_several(models, config, name, (seeing, adapting))
     goal = pins.goal(config.reserve)
     listening.check(config)
-    instance = _instance(model, embedding, name, config, goal, (seeing, adapting))
+    instance = _instance(models, embedding, name, config, goal, (seeing, adapting))
     _run(replace(instance, insecure=listening.insecure))
 
 
+def _check_several(
+    models: list[str], config: "Config", name: str | None, changes: tuple[Seeing, Adapting]
+) -> None:
+    """Raises BadRequest for what can be one model's only."""
+    from edgellm.errors import BadRequest
+
+    seeing, adapting = changes
+    given = {
+        "--name": name, "--mmproj": seeing.mmproj, "--lora": adapting.lora,
+        "--pooling": adapting.pooling, "--draft": config.draft,
+    }  # fmt: skip
+    of_one = [flag for flag, value in given.items() if value]
+    if len(models) > 1 and of_one:
+        raise BadRequest(
+            f"{', '.join(of_one)} can be meant for one model, and {len(models)} are named",
+            hint="serve that one by itself, with --port 0 beside the others",
+        )
+
+
 def _instance(
-    model: str,
+    models: list[str],
     embedding: str | None,
     name: str | None,
     config: "Config",
@@ -83,13 +111,14 @@ def _instance(
     from edgellm.cli.serving.ready import ready_text
     from edgellm.cli.serving.serving import Instance
 
-    resolved = resolve(model, config)
+    resolved = [resolve(model, config) for model in models]
     for change in changes:
-        resolved = change.applied(resolved)
+        resolved = [change.applied(one) for one in resolved]
     beside = resolve(embedding, config) if embedding else None
     hardware = machine.look()
-    resolved = with_draft(resolved, config)
-    prepared = prepare_all(resolved, hardware, goal, embedding=beside, name=name)
+    resolved = [with_draft(one, config) for one in resolved]
+    sleeps = config.sleep_idle_seconds is not None
+    prepared = prepare_all(resolved, hardware, goal, embedding=beside, name=name, sleeps=sleeps)
     line = LoadingLine()
 
     def ready(url: str, models: "Models") -> None:

@@ -10,14 +10,15 @@ from edgellm.cli.flags import completing
 if TYPE_CHECKING:
     from edgellm.config import Config
 
+_A_MODEL = (
+    "A file (./x.gguf), a repository (org/repo[:QUANT]), a name of the catalog "
+    "(qwen3:8b[:QUANT]), or demo, which ships with edgellm."
+)
 ModelArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        autocompletion=completing.models,
-        help="A file (./x.gguf), a repository (org/repo[:QUANT]), a name of the catalog "
-        "(qwen3:8b[:QUANT]), or demo, which ships with edgellm.",
-    ),
+    str, typer.Argument(metavar="MODEL", autocompletion=completing.models, help=_A_MODEL)
+]
+ModelArguments = Annotated[
+    list[str], typer.Argument(metavar="MODEL", autocompletion=completing.models, help=_A_MODEL)
 ]
 Host = Annotated[
     str | None,

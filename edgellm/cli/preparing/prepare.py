@@ -8,7 +8,7 @@ llama.cpp is asked what it would take for this very plan. What `edgellm tune` fo
 goes in here, where no flag says otherwise.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -44,6 +44,7 @@ class Prepared:
     headers: tuple[GGUFHeader, ...] = field(default=(), repr=False)
     created_s: int = 0  # Unix seconds
     is_demo: bool = False
+    sleeps: bool = False  # it is loaded when it is asked for, and makes place for others
     on: "Callable[[Hardware], Prepared] | None" = None  # the same file on another machine
     adapters: tuple[Adapter, ...] = ()
 
@@ -128,40 +129,61 @@ def _template(header: GGUFHeader) -> ChatTemplate:
 
 
 def prepare_all(
-    model: Resolved,
+    models: Sequence[Resolved],
     hardware: Hardware,
     goal: Goal,
     *,
     embedding: Resolved | None = None,
     name: str | None = None,
+    sleeps: bool = False,
 ) -> tuple[Prepared, ...]:
-    """The model and, beside it, the embedding model in what memory the first one leaves.
+    """The models and, beside the first one, the embedding model in what memory that leaves.
 
-    Raises BadRequest when the second one is none, or the first one is one already.
+    Several take turns in memory, each planned as if it were the only one; `sleeps`: and a single
+    one, too, is there when it is asked for. `name` is the first one's.
+
+    Raises BadRequest when the embedding model is none, or the first one is one already, or two
+    would have one name.
     """
-    first = prepare(model, hardware, goal, name=name)
-    if embedding is None:
-        return (first,)
+    first = prepare(models[0], hardware, goal, name=name)
+    beside = (_embedding_beside(first, embedding, hardware, goal),) if embedding else ()
+    left = machine.without(hardware, beside[0].plan) if beside else hardware
+    others = [prepare(one, left, goal) for one in models[1:]]
+    takes_turns = sleeps or bool(others)
+    turns = (replace(one, sleeps=takes_turns) for one in (first, *others))
+    prepared = (*turns, *beside)
+    _check_names(prepared)
+    return prepared
+
+
+def _embedding_beside(
+    first: Prepared, embedding: Resolved, hardware: Hardware, goal: Goal
+) -> Prepared:
     if first.plan.embedding:
         raise BadRequest(
             f"{first.name} is an embedding model itself, and one is served at a time",
             hint="leave --embedding out, or name a generative MODEL",
         )
-    rest = machine.without(hardware, first.plan)
     own_goal = Goal(
         reserve_bytes=goal.reserve_bytes,
         n_threads=goal.n_threads,
         batch_invariant=goal.batch_invariant,
     )
-    second = prepare(embedding, rest, own_goal)
+    second = prepare(embedding, machine.without(hardware, first.plan), own_goal)
     if not second.plan.embedding:
         raise BadRequest(
             f"{second.name} writes text; it is no embedding model",
             hint="edgellm serve MODEL --embedding qwen3-embedding:0.6b",
         )
-    if second.name.casefold() == first.name.casefold():
-        raise BadRequest(
-            f"both would be called {first.name}, and clients could ask for one only",
-            hint="--name gives MODEL another name",
-        )
-    return (first, second)
+    return second
+
+
+def _check_names(prepared: Sequence[Prepared]) -> None:
+    seen: set[str] = set()
+    for one in prepared:
+        if one.name.casefold() in seen:
+            raise BadRequest(
+                f"two would be called {one.name}, and clients could ask for one only",
+                hint="--name gives MODEL another name, where there is one",
+            )
+        seen.add(one.name.casefold())

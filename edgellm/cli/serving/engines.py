@@ -1,19 +1,24 @@
 """The engines of one server: started, tried again smaller, swapped, and stopped at the end.
 
 A model is listed while it still loads, so that a client who asks is told to wait and the screen
-shows how far it is; `Models` is what the server reads.
+shows how far it is; `Models` is what the server reads. One that sleeps is loaded when it is asked
+for.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from edgellm.cli.preparing.prepare import Prepared
 from edgellm.cli.serving.find import short_forms
 from edgellm.errors import DoesNotFit, NotServing
 from edgellm.probe.hardware import Hardware
 from edgellm.runner.engine import Engine
+from edgellm.runner.on_demand.caretaker import Caretaker
+from edgellm.runner.on_demand.engine import OnDemand
+from edgellm.runner.on_demand.room import Room
 from edgellm.runner.supervisor import Supervisor
 from edgellm.selector.plan import Plan
 from edgellm.server.served import Models, Served
@@ -44,20 +49,31 @@ class Fleet:
         say: Callable[[str], None],
         new_engine: NewEngine = supervise,
         aliases: Sequence[str] = (),
+        caretaker: Caretaker | None = None,
     ) -> None:
+        """`caretaker`: of those that sleep."""
         self.models = Models(aliases=aliases)
         self.download: Download | None = None  # what the screen shows of one on its way
         self._max_queue, self._say, self._new_engine = max_queue, say, new_engine
+        self._caretaker = caretaker or Caretaker(Room({}))
         self._engines: list[Engine] = []
         self._prepared: dict[Engine, Prepared] = {}
 
-    async def load(self, prepared: Prepared) -> Served:
-        """Listed at once, ready on return, unless it was moved meanwhile: who did that tells how it
-        went. Raises DoesNotFit, BadGGUF, WorkerDied, NotServing."""
+    def add(self, prepared: Prepared) -> Served:
+        """It is listed, and waits to be started."""
         served = self._served(prepared, prepared.plan)
         self.models.add(served)
+        return served
+
+    async def load(self, prepared: Prepared) -> Served:
+        """It is listed and started."""
+        return await self.start(self.add(prepared))
+
+    async def start(self, served: Served) -> Served:
+        """Ready on return, unless it was moved meanwhile: who did that tells how it went. Raises
+        DoesNotFit, BadGGUF, WorkerDied, NotServing."""
         try:
-            return await self._start(prepared, served)
+            return await self._start(self._prepared[served.engine], served)
         except NotServing:
             now = next((one for one in self.models if one.name == served.name), served)
             if now.engine.state in ("stopping", "stopped"):
@@ -80,42 +96,66 @@ class Fleet:
         Requests that come meanwhile wait for it, what `old` had begun is lost. Raises as `load`
         does; with no plan nothing has changed.
         """
-        on = self._prepared[old.engine].on
-        if on is None:
+        before, is_asleep = self._prepared[old.engine], old.engine.state == "sleeping"
+        if before.on is None:
             raise DoesNotFit(f"{old.name} can't be planned again")
-        prepared = await asyncio.to_thread(on, hardware)
-        prepared = replace(prepared, adapters=tuple(old.engine.adapters))
+        prepared = await asyncio.to_thread(before.on, hardware)
+        adapters = tuple(old.engine.adapters)
+        prepared = replace(prepared, adapters=adapters, sleeps=before.sleeps)
         new = self._served(prepared, prepared.plan)
         new.engine.log.extend(old.engine.log)  # it tells why it was moved
         self.models.swap(old, new)
         await old.engine.stop(_LOST_GRACE_S)
-        return await self._start(prepared, new)
+        return new if is_asleep else await self._start(prepared, new)
 
     async def stop(self) -> None:
         await asyncio.gather(*(self._stop(engine) for engine in self._engines))
 
     async def _start(self, prepared: Prepared, served: Served, *, listed: bool = True) -> Served:
+        if prepared.sleeps:  # then it is tried smaller whenever it wakes
+            await served.engine.start()
+            return served
+
+        def smaller(plan: Plan) -> Engine:
+            nonlocal served
+            before, served = served, self._served(prepared, plan)
+            if listed:
+                self.models.swap(before, served)
+            return served.engine
+
+        await self._started(prepared, served.engine, smaller)
+        return served
+
+    async def _started(
+        self, prepared: Prepared, engine: Engine, smaller: Callable[[Plan], Engine]
+    ) -> None:
+        """This one, or the first with a smaller plan that loads."""
         for n_smaller in range(_MAX_SMALLER_PLANS + 1):
             try:
-                await served.engine.start()
-                return served
+                await engine.start()
+                return
             except DoesNotFit as error:
-                failed = served.engine.plan
+                failed = engine.plan
                 is_last = n_smaller == _MAX_SMALLER_PLANS
                 less = None if is_last else prepared.replan(failed, n_smaller)
                 if less is None:
                     raise
-                self._say(f"{served.name} did not load: {error}")
+                self._say(f"{prepared.name} did not load: {error}")
                 self._say(f"trying a smaller plan: {difference(less, failed)}")
-            smaller = self._served(prepared, less)
-            if listed:
-                self.models.swap(served, smaller)
-            served = smaller
-        raise AssertionError("unreachable: the last round returns or raises")
+            engine = smaller(less)
 
-    def _served(self, prepared: Prepared, plan: Plan) -> Served:
+    def _new(self, prepared: Prepared, plan: Plan) -> Engine:
         engine = self._new_engine(prepared, plan, self._max_queue)
         engine.on_death = self._say
+        return engine
+
+    def _on_demand(self, prepared: Prepared, plan: Plan) -> Engine:
+        new, start = partial(self._new, prepared), partial(self._started, prepared)
+        return OnDemand(self._caretaker, plan, new, start)
+
+    def _served(self, prepared: Prepared, plan: Plan) -> Served:
+        make = self._on_demand if prepared.sleeps else self._new
+        engine: Engine = make(prepared, plan)
         self._engines.append(engine)
         self._prepared[engine] = prepared
         return Served(

@@ -91,7 +91,7 @@ def private_server(
     with _own_folder() as folder:
         resolved = with_draft(seeing.applied(resolve(model, config)), config)
         hardware = machine.look()
-        (prepared,) = prepare_all(resolved, hardware, goal)
+        (prepared,) = prepare_all([resolved], hardware, goal)
         if prepared.plan.embedding:
             raise BadRequest(
                 f"{prepared.name} is an embedding model and writes no text",

@@ -27,8 +27,10 @@ def ready_text(
 ) -> str:
     """`outside` tells this machine's address for others, to one that listens at all of them."""
     served = tuple(models)
-    what = ", ".join(f"{one.name} ({describe(one.engine.plan)})" for one in served)
-    lines = [f"edgellm serves {what}"]
+    asleep = [one for one in served if one.engine.state == "sleeping"]
+    lines = [f"edgellm serves {_named(one for one in served if one not in asleep)}"]
+    if asleep:
+        lines.append(f"  and when it is asked for, {_named(asleep)}")
     here, elsewhere = _places(url, outside)
     lines.append(f"  at {here}")
     if elsewhere:
@@ -38,6 +40,10 @@ def ready_text(
     if config.api_keys and os.environ.get(_KEY) not in config.api_keys:
         lines.append(f"  opened by its API key: where you ask, export {_KEY}=… first")
     return "\n".join([*lines, "", curl_line(here, served[0], config)])
+
+
+def _named(models: Iterable[Served]) -> str:
+    return ", ".join(f"{one.name} ({describe(one.engine.plan)})" for one in models)
 
 
 def _places(url: str, outside: Callable[[str], str | None]) -> tuple[str, str | None]:

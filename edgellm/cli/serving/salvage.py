@@ -143,9 +143,15 @@ class Salvage:
     def _free_for(self, served: Served) -> Hardware:
         left = self._hardware
         for other in self._fleet.models:
-            if other is not served:
+            if other is not served and not _makes_place(other.engine, served.engine):
                 left = machine.without(left, other.engine.plan)
         return left
+
+
+def _makes_place(one: Engine, other: Engine) -> bool:
+    """Two that are loaded when they are asked for need not be there at once."""
+    takes_turns = one.dismiss is not None and other.dismiss is not None
+    return takes_turns or one.state == "sleeping"
 
 
 def _though(missing_device: str | None) -> str:

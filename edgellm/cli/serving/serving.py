@@ -14,6 +14,7 @@ from pathlib import Path
 from starlette.applications import Starlette
 
 from edgellm.cli.output import say
+from edgellm.cli.preparing import machine
 from edgellm.cli.preparing.prepare import Prepared
 from edgellm.cli.serving import state
 from edgellm.cli.serving.engines import Fleet
@@ -28,6 +29,9 @@ from edgellm.meter.sampler import Sampler
 from edgellm.meter.sensors import sampler_for
 from edgellm.probe.hardware import Hardware
 from edgellm.probe.sources import SystemSources
+from edgellm.runner.on_demand.caretaker import Caretaker
+from edgellm.runner.on_demand.room import Room
+from edgellm.selector.memory.budget import pool_budgets
 from edgellm.server.app import create_app
 from edgellm.server.door.access import Access, own_names
 from edgellm.server.door.bodies import bodies_bytes
@@ -42,6 +46,7 @@ from edgellm.server.watch.checkup import OnChange
 from edgellm.server.watch.joules import Tariff
 from edgellm.server.watch.live import Watched
 from edgellm.server.watch.webhook import Webhook
+from edgellm.units import parse_bytes
 
 
 def _nothing(*_: object) -> None:
@@ -67,7 +72,7 @@ class Instance:
     grace_s: float = 30.0
     say: Callable[[str], None] = say
     on_listening: Callable[[str], None] = _nothing  # the URL
-    on_loading: Callable[[Models], None] = _nothing  # each listed when its turn comes
+    on_loading: Callable[[Models], None] = _nothing  # loaded one after the other
     on_ready: Callable[[str, Models], None] = _nothing  # the URL, and what is served there
     on_closing: Callable[[], None] = _nothing  # the URL may be anybody's after that
     errand: Callable[[Fleet], Awaitable[None]] = field(default=_no_errand)
@@ -92,7 +97,9 @@ async def _live(instance: Instance, stop: asyncio.Event) -> None:
     sampler = sampler_for(instance.hardware, SystemSources(Path(instance.config.sensors_root)))
     observer = Observer(instance.hardware, sampler.latest)
     config = instance.config
-    fleet = Fleet(config.max_queue, instance.say, observer.supervise, config.aliases)
+    fleet = Fleet(
+        config.max_queue, instance.say, observer.supervise, config.aliases, _caretaker(instance)
+    )
     hearers = _hearers(instance)
     app = _app(instance, fleet, sampler, hearers)
     gateway: Gateway = app.state.gateway
@@ -117,6 +124,16 @@ async def _live(instance: Instance, stop: asyncio.Event) -> None:
             await asyncio.gather(loading, serving, told, return_exceptions=True)
             await fleet.stop()
             sampler.stop()
+
+
+def _caretaker(instance: Instance) -> Caretaker:
+    """For those that sleep there is what the others leave."""
+    config, left = instance.config, instance.hardware
+    for prepared in instance.prepared:
+        if not prepared.sleeps:
+            left = machine.without(left, prepared.plan)
+    reserve_bytes = parse_bytes(config.reserve) if config.reserve else None
+    return Caretaker(Room(pool_budgets(left, reserve_bytes), config.sleep_idle_seconds))
 
 
 async def _serve(
@@ -215,14 +232,18 @@ def _hearers(instance: Instance) -> list[OnChange]:
 async def _load(
     instance: Instance, fleet: Fleet, observer: Observer, listening: "asyncio.Future[str]"
 ) -> None:
-    """The models one after the other, then the errand; lasts until it is cancelled."""
+    """The models one after the other, of those that take turns the first only; then the errand.
+    Lasts until it is cancelled."""
     url = await listening
     instance.on_listening(url)
+    listed = [(prepared, fleet.add(prepared)) for prepared in instance.prepared]
     instance.on_loading(fleet.models)
-    for prepared in instance.prepared:
+    for prepared, served in listed:
+        if prepared.sleeps and served is not listed[0][1]:
+            continue
         before = observer.used_bytes()
-        served = await fleet.load(prepared)
-        observer.begin(served.engine, before)
+        loaded = await fleet.start(served)
+        observer.begin(loaded.engine, before)
     instance.on_ready(url, fleet.models)
     await instance.errand(fleet)
     await asyncio.get_running_loop().create_future()

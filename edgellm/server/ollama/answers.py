@@ -143,9 +143,12 @@ class _Said:
         return "".join(self._text), "".join(self._thoughts), self._calls, self._logprobs
 
 
-def nothing_asked(head: Head, now_ns: int, *, is_chat: bool, streams: bool) -> bytes:
-    """The answer to a request without a text, which only wants the model to be there."""
-    line = LastLine(model=head.model, created_at=stamp(now_ns), done=True, done_reason="load")
+def nothing_asked(
+    head: Head, now_ns: int, *, is_chat: bool, streams: bool, unloads: bool = False
+) -> bytes:
+    """The answer to a request without a text, which only wants the model to be there, or to go."""
+    reason = "unload" if unloads else "load"
+    line = LastLine(model=head.model, created_at=stamp(now_ns), done=True, done_reason=reason)
     _say(line, is_chat=is_chat)
     return encode(line) + (b"\n" if streams else b"")
 

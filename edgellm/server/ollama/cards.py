@@ -2,7 +2,8 @@
 
 What is not known is absent. Ollama's `digest` is that of a model's manifest; ours is that of what
 is told of it here, so that it changes with the model: clients show its first letters, and some
-break without. Models are never unloaded, so `expires_at` is a day that doesn't come.
+break without. Nobody knows when a model will be unloaded, so `expires_at` is a day that doesn't
+come.
 """
 
 import hashlib

@@ -20,7 +20,8 @@ _WORDS: Mapping[str, str] = {
     "it is",
     "push": "no model is pushed from here",
     "blobs": "no file is uploaded here; `edgellm serve FILE.gguf` serves one in place",
-    "unload": "a model stays while its server runs; `edgellm stop` ends the server",
+    "unload": "this model stays while its server runs; of several that `edgellm serve` names, or "
+    "with --sleep-idle-seconds, it could be unloaded",
 }
 
 

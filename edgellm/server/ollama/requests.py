@@ -1,8 +1,9 @@
 """What Ollama's clients send to be answered, to our requests. null counts as absent.
 
 A request streams unless it says `stream: false`. One without a text only wants the model to be
-there (`asked` is None). `keep_alive`, `truncate` and `shift` are passed over: models stay while the
-server runs, and a prompt that is too long is refused, never cut.
+there (`asked` is None), or with `keep_alive: 0` to go; any other `keep_alive`, `truncate` and
+`shift` are passed over: the server says when models go, and a prompt that is too long is refused,
+never cut.
 """
 
 from dataclasses import dataclass

@@ -14,6 +14,8 @@ from edgellm.server.gateway import Gateway, gateway_of, json_response
 from edgellm.server.guard import by_unix_socket
 
 OLLAMA_PORT = 11434
+# One that is loaded when it is asked for answers, too, if not at once.
+_WOULD_ANSWER = frozenset({"ready", "sleeping", "waking"})
 _PROXYS_WORDS = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"})
 
 
@@ -74,6 +76,6 @@ def _why_not_ready(gateway: Gateway) -> str | None:
     if gateway.stopping.is_set():
         return "Shutting down"
     states = {served.engine.state for served in gateway.models}
-    if states == {"ready"}:
+    if states and states <= _WOULD_ANSWER:
         return None
     return "Model failed" if "failed" in states else "Loading model"

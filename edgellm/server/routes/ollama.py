@@ -68,13 +68,19 @@ async def generate(request: Request) -> ASGIApp:
 
 
 async def _only_there(request: Request, wish: Wish, begun_ns: int, *, is_chat: bool) -> Response:
-    """Nothing is asked of the model but to be there. Raises HTTPProblem where it is to go."""
+    """Nothing is asked of the model but to be there, or to go. Raises HTTPProblem for one that
+    stays."""
     served = any_model(request, wish.name)
-    if wish.unloads:
+    if not wish.unloads:
+        await until_ready(served)
+    elif served.engine.dismiss:
+        served.engine.dismiss()
+    else:
         raise refused("unload", wish.name)
-    await until_ready(served)
     head = Head(wish.name or served.name, begun_ns)
-    line = nothing_asked(head, time.time_ns(), is_chat=is_chat, streams=wish.streams)
+    line = nothing_asked(
+        head, time.time_ns(), is_chat=is_chat, streams=wish.streams, unloads=wish.unloads
+    )
     kind = "application/x-ndjson" if wish.streams else "application/json"
     return Response(line, media_type=kind)
 

@@ -83,6 +83,7 @@ async def show_props(request: Request) -> Response:
             bos_token=template.bos_token,
             eos_token=template.eos_token,
             build_info=f"edgellm-{edgellm.__version__}",
+            is_sleeping=served.engine.state == "sleeping",
         )
     )
 

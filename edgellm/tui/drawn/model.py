@@ -9,14 +9,16 @@ from pathlib import PurePosixPath
 from edgellm.status import MAKING_THE_CONTEXT, EnergyStatus, ModelStatus, PlanStatus, is_all_read
 from edgellm.tui.drawn import numbers
 from edgellm.tui.drawn.lines import Block, Line, Span, Tone, bar, box, joined, pad, wrap
-from edgellm.tui.view import View
+from edgellm.tui.view import PASSING, View
 from edgellm.units import DASH, format_bytes, format_seconds
 
 _LABEL_COLUMNS = 8
 _STATES: dict[str, tuple[str, Tone]] = {  # a mark and a word each: colour only underlines
     "starting": ("◌", "warn"),
     "loading": ("◌", "warn"),
+    "waking": ("◌", "warn"),
     "ready": ("●", "good"),
+    "sleeping": ("○", "dim"),
     "restarting": ("↻", "warn"),
     "failed": ("✗", "bad"),
     "stopping": ("◌", "warn"),
@@ -80,7 +82,7 @@ def _rows(view: View, model: ModelStatus, width: int) -> list[tuple[int, Line]]:
         rows.append((0, _labelled("waiting", (Span(view.status.held_up, "warn"),))))
     if model.n_restarts:
         rows.append((0, _labelled("died", (Span(f"{model.n_restarts}×, restarted", "warn"),))))
-    if model.state in ("starting", "loading", "restarting"):
+    if model.state in PASSING:
         rows.append((0, _labelled("loading", _progress(model, room))))
     if model.plan is not None:
         rows += _plan_rows(model, model.plan, room)

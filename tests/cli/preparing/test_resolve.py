@@ -239,15 +239,15 @@ def test_what_cannot_fit_is_not_downloaded(hub, config):
 
 def test_two_generative_models_are_not_served_beside_one_another(hardware):
     with pytest.raises(BadRequest, match="no embedding model"):
-        prepare_all(demo(), hardware, Goal(), embedding=demo())
+        prepare_all([demo()], hardware, Goal(), embedding=demo())
 
 
 def test_two_models_of_one_name_are_not_served(hardware):
     embeds = Adapting(pooling="mean").applied(demo())
-    with pytest.raises(BadRequest, match="both would be called demo") as caught:
-        prepare_all(demo(), hardware, Goal(), embedding=embeds)
+    with pytest.raises(BadRequest, match="two would be called demo") as caught:
+        prepare_all([demo()], hardware, Goal(), embedding=embeds)
     assert "--name" in caught.value.hint
-    one, other = prepare_all(demo(), hardware, Goal(), embedding=embeds, name="writer")
+    one, other = prepare_all([demo()], hardware, Goal(), embedding=embeds, name="writer")
     assert (one.name, other.name) == ("writer", "demo")
 
 

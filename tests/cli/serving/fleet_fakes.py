@@ -68,6 +68,6 @@ def prepared(name="tiny", replan=halved, **changes):
     return Prepared(name, Path("tiny.gguf"), plan, replan, ChatTemplate(None), dense(), **changes)
 
 
-def fleet(*troubles, aliases=()):
+def fleet(*troubles, aliases=(), caretaker=None):
     said, garage = [], Garage(*troubles)
-    return Fleet(16, said.append, garage, aliases), garage, said
+    return Fleet(16, said.append, garage, aliases, caretaker), garage, said

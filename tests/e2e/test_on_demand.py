@@ -1,0 +1,89 @@
+"""Several models behind one server, of which each is there when it is asked for."""
+
+import shutil
+
+import httpx2
+import ollama
+import psutil
+import pytest
+from cli_runs import DEMO_PATH, wait_for
+
+pytestmark = pytest.mark.model
+
+LONG = "Tell me a story about a small dog who found a red ball. " * 12
+ASKED = [{"role": "user", "content": LONG}]
+
+
+@pytest.fixture
+def two(home):
+    """Two files of one model, under names of their own."""
+    for name in ("first.gguf", "second.gguf"):
+        shutil.copy(DEMO_PATH, home.folder / name)
+    return "./first.gguf", "./second.gguf"
+
+
+def states(live):
+    return {one["name"]: one["state"] for one in live.get("/edgellm/status").json()["models"]}
+
+
+def answered(live, model):
+    body = {"model": model, "messages": ASKED, "max_tokens": 8, "temperature": 0}
+    with httpx2.Client(base_url=live.url, trust_env=False, timeout=60) as http:
+        answer = http.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def loaded(client):
+    return [one.model for one in client.ps().models]
+
+
+def test_the_first_is_loaded_at_once_and_the_others_when_a_request_names_them(home, two):
+    with home.serving("serve", *two, "--port", "0") as live:
+        assert "and when it is asked for, second (F16, " in live.out
+        assert states(live) == {"first": "ready", "second": "sleeping"}
+        assert live.get("/health").status_code == 200
+        ids = [card["id"] for card in live.get("/v1/models").json()["data"]]
+        assert ids == ["first", "second"]
+
+        told = answered(live, "second")
+
+        assert (told["model"], told["usage"]["completion_tokens"]) == ("second", 8)
+        assert states(live) == {"first": "ready", "second": "ready"}
+        assert answered(live, "first")["choices"] == told["choices"]
+    assert live.process.returncode == 0
+
+
+def test_an_idle_model_gives_its_memory_back_and_wakes_with_its_conversations(home, tmp_path):
+    flags = ("--sleep-idle-seconds", "1", "--prefix-disk", str(tmp_path / "kept"))
+    with home.serving("serve", "demo", "--port", "0", *flags) as live:
+        before = answered(live, "demo")
+        [model] = live.get("/edgellm/status").json()["models"]
+
+        wait_for(lambda: states(live) == {"demo": "sleeping"})
+        assert not psutil.pid_exists(model["pid"])
+        assert live.get("/props").json()["is_sleeping"] is True
+        after = answered(live, "demo")
+
+        assert after["choices"] == before["choices"]
+        assert after["usage"]["prompt_tokens_details"]["cached_tokens"] > 0, "it was kept on disk"
+
+
+def test_ollamas_clients_see_what_is_loaded_and_may_unload_it(home, two):
+    with (
+        home.serving("serve", *two, "--port", "0") as live,
+        ollama.Client(live.url) as client,
+    ):
+        assert loaded(client) == ["first:latest"]
+
+        assert client.generate(model="second", keep_alive="5m").done_reason == "load"
+        assert loaded(client) == ["first:latest", "second:latest"]
+        assert client.generate(model="first", keep_alive=0).done_reason == "unload"
+        wait_for(lambda: loaded(client) == ["second:latest"])
+        assert client.generate(model="first", prompt="Once", options={"num_predict": 4}).response
+
+
+def test_a_flag_that_can_mean_one_model_only_is_refused(home, two):
+    done = home.run("serve", *two, "--name", "both")
+    assert done.code == 2
+    assert "--name can be meant for one model, and 2 are named" in done.err
