@@ -32,6 +32,9 @@ Biases: TypeAlias = (
 _NAMES: Mapping[str, SamplerName] = {
     name.replace("_", sign): name for name in get_args(SamplerName) for sign in ("_", "-", "")
 } | {"nucleus": "top_p", "temp": "temperature", "typ": "typ_p", "typical_p": "typ_p"}
+# SillyTavern's default preset names what llama.cpp has given up, and typical-p by both its names.
+_GIVEN_UP = frozenset({"tfs_z", "tfs-z", "tfs"})
+_SECOND_NAME = "typical_p"
 _LETTERS: Mapping[str, SamplerName] = {
     "e": "penalties", "d": "dry", "s": "top_n_sigma", "k": "top_k", "y": "typ_p", "p": "top_p",
     "m": "min_p", "x": "xtc", "t": "temperature", "a": "adaptive_p",
@@ -92,12 +95,10 @@ class Samplers(Structured, kw_only=True):
         return SamplingParams(**{name: v for name, v in fields.items() if v is not None})
 
     def _repetition(self) -> dict[str, Any]:
-        """vLLM's penalty is llama.cpp's, but looks back on all that was written, and the prompt."""
-        if self.repetition_penalty == 1:  # off: the other penalties keep their own reach
-            return {}
-        if self.repeat_penalty is not None:
-            words = "repetition_penalty and repeat_penalty exclude each other"
-            raise BadRequest(words, param="repetition_penalty")
+        """vLLM's penalty is llama.cpp's, but looks back on all that was written, and the prompt.
+        Who sends llama.cpp's beside it (SillyTavern) means that one, as llama-server does."""
+        if self.repetition_penalty == 1 or self.repeat_penalty is not None:
+            return {}  # 1 is off: the other penalties keep their own reach
         looks_back = -1 if self.repeat_last_n is None else self.repeat_last_n
         return {"repeat_penalty": self.repetition_penalty, "repeat_last_n": looks_back}
 
@@ -106,8 +107,10 @@ def sampler_order(given: list[str] | str) -> tuple[SamplerName, ...]:
     """Names, or one letter each. Raises BadRequest for what is unknown, or there twice."""
     known = _LETTERS if isinstance(given, str) else _NAMES
     found: list[SamplerName] = []
-    for word in given:
-        name = known.get(word.lower())
+    for word in map(str.lower, given):
+        if word in _GIVEN_UP or (word == _SECOND_NAME and "typ_p" in given):
+            continue
+        name = known.get(word)
         if name is None:
             names = ", ".join(_LETTERS if isinstance(given, str) else get_args(SamplerName))
             raise BadRequest(f"samplers: {word[:40]!r} is none of {names}", param="samplers")

@@ -143,6 +143,8 @@ def test_every_sampler_has_its_numbers_in_a_request():
         ("edskypmxt", SAMPLERS),
         (list(SAMPLERS), SAMPLERS),
         (["adaptive_p", "topnsigma"], ("adaptive_p", "top_n_sigma")),
+        (["typical_p", "top_k", "tfs_z"], ("typ_p", "top_k")),
+        (["top_k", "typ_p", "tfs_z", "typical_p", "xtc"], ("top_k", "typ_p", "xtc")),  # SillyTavern
         ([], ()),
     ],
 )  # fmt: skip
@@ -182,5 +184,8 @@ def test_vllms_repetition_penalty_looks_back_on_everything():
     assert chat(repetition_penalty=1, repeat_penalty=1.1).params.sampling == SamplingParams(
         repeat_penalty=1.1
     )
-    error = refused(chat, repetition_penalty=1.5, repeat_penalty=1.1)
-    assert error.param == "repetition_penalty"
+
+
+def test_who_writes_llama_cpps_penalty_beside_vllms_means_that_one():
+    sampling = chat(repetition_penalty=1.5, repeat_penalty=1.1, repeat_last_n=0).params.sampling
+    assert sampling == SamplingParams(repeat_penalty=1.1, repeat_last_n=0)

@@ -251,3 +251,28 @@ def test_how_many_tokens_a_chat_is(http, before):
     told = http.post(f"{before}/chat/completions/input_tokens", json=asked).json()
     n_tokens = 1 + len("user: Hi\nassistant:")
     assert told == {"object": "response.input_tokens", "input_tokens": n_tokens}
+
+
+def test_what_sillytavern_sends_by_its_default_preset_is_taken(http, engine):
+    asked = {
+        "prompt": "Hi", "max_new_tokens": 9, "max_tokens": 9, "n_predict": 9, "num_ctx": 4096,
+        "temperature": 1, "top_p": 0.95, "typical_p": 1, "typical": 1, "min_p": 0.01, "top_k": 0,
+        "repetition_penalty": 1.1, "repeat_penalty": 1.1, "rep_pen": 1.1, "repeat_last_n": 0,
+        "frequency_penalty": 0, "presence_penalty": 0, "min_tokens": 0, "add_bos_token": True,
+        "skip_special_tokens": True, "ban_eos_token": False, "ignore_eos": False, "n": 1,
+        "dry_sequence_breakers": ["\n", ":", '"', "*"], "dry_multiplier": 0, "dry_base": 1.75,
+        "samplers": ["penalties", "dry", "top_n_sigma", "top_k", "typ_p", "tfs_z", "typical_p",
+                     "xtc", "top_p", "min_p", "temperature"],
+        "stopping_strings": ["\nYou:"], "stop": ["\nYou:"], "truncation_length": 4096, "tfs": 1,
+        "mirostat_mode": 0, "mirostat": 0, "mirostat_tau": 5, "mirostat_eta": 0.1, "nsigma": 0,
+        "top_n_sigma": 0, "xtc_threshold": 0.1, "xtc_probability": 0, "min_keep": 0, "grammar": "",
+        "adaptive_target": -0.01, "adaptive_decay": 0.9, "custom_token_bans": "", "logit_bias": [],
+        "banned_strings": [], "guidance_scale": 1, "negative_prompt": "", "cache_prompt": True,
+        "api_type": "llamacpp", "api_server": "http://127.0.0.1:8484", "stream": True,
+    }  # fmt: skip
+    assert http.post("/completion", json=asked).status_code == 200
+    sampling = engine.asked[0][1].sampling
+    assert (sampling.repeat_penalty, sampling.repeat_last_n) == (1.1, 0)
+    assert sampling.samplers == (
+        "penalties", "dry", "top_n_sigma", "top_k", "typ_p", "xtc", "top_p", "min_p", "temperature"
+    )  # fmt: skip
