@@ -36,6 +36,8 @@ class Thoughts:
     frame: tuple[str, str] = ("", "")
 
 
+_RESPONSE = ("<response>", "</response>")
+
 # The first that is in a template. (llama.cpp finds them by comparing renderings:
 # common/chat-diff-analyzer.cpp)
 STYLES = (
@@ -48,17 +50,11 @@ STYLES = (
     Style("<mm:think>", "</mm:think>"),  # MiniMax M3
     Style("<think:opensource>", "</think:opensource>", sign="'</think{}>'"),  # Hy3
     Style("<thought>", "</thought>"),  # EXAONE Deep
-    Style(  # Apriel
-        "Here are my reasoning steps:",
-        "[BEGIN FINAL RESPONSE]",
-        frame=("", "[END FINAL RESPONSE]"),
-    ),
-    Style(  # Granite 3.3
-        "<think>",
-        "</think>",
-        sign="between <response></response>",
-        frame=("<response>", "</response>"),
-    ),
+    Style(
+        "Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]", frame=("", "[END FINAL RESPONSE]")
+    ),  # Apriel
+    Style("<think>", "</think>", sign="between <response></response>", frame=_RESPONSE),  # Granite
+    Style("<think>", "</think>", sign=r"<response>\n", frame=_RESPONSE),  # ERNIE 4.5 Thinking
     Style("<think>", "</think>"),  # Qwen, DeepSeek, GLM, Kimi, Nemotron ...
 )
 

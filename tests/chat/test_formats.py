@@ -22,6 +22,7 @@ EXCERPTS = [
     ("kimi", "<|tool_calls_section_begin|>{%- for tc in calls %}<|tool_call_begin|>{{ tc.id }}"),
     ("command-r", "<|START_ACTION|>[{%- for tc in message.tool_calls %}"),
     ("gemma-4", "{{- '<|tool_call>call:' + function['name'] + '{' -}}"),
+    ("functiongemma", "{{- '<start_function_call>call:' + tool_call['name'] + '{' -}}"),
     ("apertus", "{%- set tool_calls_token = '<|tools_prefix|>' -%}"),
     ("lfm2", 'ns.system_prompt + "List of tools: <|tool_list_start|>["'),
     ("lfm2", 'ns.system_prompt + ("\\n" if ns.system_prompt else "") + "List of tools: ["'),

@@ -107,6 +107,10 @@ def test_a_word_of_a_call_in_thoughts_ends_nothing():
 
 
 FRAMED = [
+    (
+        r"'\n<think>\n' + '</think>' '<response>\n' + content + '\n</response>\n'",
+        "<think>\nhm\n</think>\n\n<response>\n{}\n</response>\n",
+    ),
     ("between <response></response> </think>", "<think>hm</think>\n<response>{}</response>"),
     ("[BEGIN FINAL RESPONSE]", "Here are my reasoning steps:\nhm\n[BEGIN FINAL RESPONSE]\n{}"),
     (

@@ -108,6 +108,10 @@ TWO_CALLS = {
         '<function name="weather"><param name="city">Rome</param><param name="days">2</param>'
         '</function>\n<function name="clock"></function>'
     ),
+    "functiongemma": (
+        "<start_function_call>call:weather{city:<escape>Rome<escape>,days:2}<end_function_call>"
+        "<start_function_call>call:clock{}<end_function_call>"
+    ),
     "gemma-4": (
         '<|tool_call>call:weather{city:<|"|>Rome<|"|>,days:2}<tool_call|>'
         "<|tool_call>call:clock{}<tool_call|>"

@@ -5,7 +5,6 @@ from chat.hearing import BY_NAME, hear, heard_every_way
 
 from edgellm.chat.grammars.lark import Rules
 from edgellm.chat.messages import Tool
-from edgellm.chat.tools.gemma4 import rule
 from edgellm.errors import BadRequest
 
 
@@ -56,7 +55,7 @@ def test_what_json_has_only_as_escapes_is_told_as_them():
 def array_rule(**bounds):
     items = {"type": "array", "items": {"type": "integer"}, **bounds}
     rules = Rules()
-    rule(rules, (Tool("sum", {"properties": {"of": items}}),), False)
+    BY_NAME["gemma-4"].rule(rules, (Tool("sum", {"properties": {"of": items}}),), False)
     return rules.starting("x").grammar
 
 
@@ -92,7 +91,7 @@ def test_what_is_optional_or_named_elsewhere_binds_as_its_definition_does():
     }
     parameters = {"$defs": {"Color": {"enum": ["red"]}}, "properties": properties}
     rules = Rules()
-    rule(rules, (Tool("paint", parameters),), False)
+    BY_NAME["gemma-4"].rule(rules, (Tool("paint", parameters),), False)
     written = rules.starting("x")
     red = "m_" + str(written.markers.index('<|"|>red<|"|>'))
     lines = dict(line.split(": ", 1) for line in written.grammar.splitlines())

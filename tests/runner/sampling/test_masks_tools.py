@@ -26,7 +26,7 @@ MARKED_OTHERWISE = Alphabet(
         "<|tool_call_start|>", "<|tool_call_end|>", "<TOOLCALL>", "</TOOLCALL>", "<|tool_call|>",
         "<|tools_prefix|>", "<|tools_suffix|>", "<|function_call|>", "<|message_sep|>",
         "<|role_sep|>", "<tool_call:opensource>", "<tool_sep:opensource>", "<arg_value:opensource>",
-        "</arg_value:opensource>",
+        "</arg_value:opensource>", "<start_function_call>", "<end_function_call>", "<escape>",
     )
 )  # fmt: skip
 ENDS = {  # of free text
@@ -37,6 +37,7 @@ ENDS = {  # of free text
     "deepseek-v3.2": "</｜DSML｜parameter>",
     "deepseek-v4": "</｜DSML｜parameter>",
     "gemma-4": '<|"|>',
+    "functiongemma": "<escape>",
     "hy3": "</arg_value:opensource>",
     "minicpm-5": "</param>",
 }
@@ -67,7 +68,7 @@ def test_whatever_a_formats_grammar_writes_is_heard_as_calls_and_nothing_else(na
         rules = Rules()
         calls = Masks(alphabet.tokenizer, alphabet.n_vocab)
         grammar = rules.starting(format.rule(rules, TOOLS, parallel))
-        for seed in range(4):
+        for seed in range(6):
             text = alphabet.wander(calls.compile(grammar), seed, ENDS.get(name, ""))
             if text is None:
                 continue  # a free text that went on and on
