@@ -1,10 +1,11 @@
 """`tune --power`: every limit is measured, and every card has its own limit back at the end."""
 
 import asyncio
-import time
 
+import clockwork
 import pytest
 
+from edgellm.cli.commands import power
 from edgellm.cli.commands.power import Cards, curve, report, rows
 from edgellm.errors import BadRequest, EdgellmError
 from edgellm.meter.energy.power_limit import PowerRange
@@ -36,9 +37,8 @@ class Samples:
         self.cards = cards
 
     def latest(self):
-        return tuple(
-            Sample(card.device_id, time.monotonic(), power_w=card.set_w) for card in self.cards
-        )
+        now_s = asyncio.get_running_loop().time()
+        return tuple(Sample(card.device_id, now_s, power_w=card.set_w) for card in self.cards)
 
 
 def measured(*cards, samples=True):
@@ -49,7 +49,7 @@ def measured(*cards, samples=True):
     found = Cards.of(cards)
     seen = Samples(*cards) if samples else Samples()
     lines = []
-    points = asyncio.run(curve(found, decode, seen, lines.append, settle_s=0.02, measure_s=0.6))
+    points = clockwork.run(curve(found, decode, seen, lines.append), power)
     return found, points, lines
 
 
