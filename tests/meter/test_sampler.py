@@ -31,7 +31,7 @@ class FakeSensor:
         self.closed_in = threading.current_thread().name
 
 
-def until(condition, limit_s=3.0):
+def until(condition, limit_s=60.0):
     end_s = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < end_s, "it never came true"
@@ -62,7 +62,7 @@ def test_a_sensor_that_hangs_stops_no_other_and_becomes_unknown():
     stopped_s = time.monotonic() - began_s
     stuck.released.set()
 
-    assert stopped_s < 3.0
+    assert stopped_s < 10.0, "it hangs for thirty"
 
 
 def test_a_sensor_that_fails_is_named_and_asked_again():
@@ -77,29 +77,45 @@ def test_a_sensor_that_fails_is_named_and_asked_again():
     assert (fault.source, fault.message) == ("nvml", "OSError: the driver is gone")
 
 
-def test_one_failure_costs_no_more_than_its_own_second():
+class Pauses:
+    """In place of the event that ends a sampler: its waits are noted and over at once, and after
+    so many of them it is set. Its time passes in them only."""
+
+    def __init__(self, n_waits):
+        self.n_waits, self.waits_s = n_waits, []
+
+    def monotonic(self):
+        return sum(self.waits_s)
+
+    def is_set(self):
+        return len(self.waits_s) >= self.n_waits
+
+    def wait(self, seconds):
+        self.waits_s.append(seconds)
+
+
+def pauses_between(sensor, n_waits, monkeypatch):
+    """Those of a sampler that reads once a second, and the sampler."""
+    pauses, sampler = Pauses(n_waits), Sampler((sensor,), period_s=1.0)
+    monkeypatch.setattr("edgellm.meter.sampler.time", pauses)
+    sampler._over = pauses
+    sampler._watch(sensor)
+    return pauses.waits_s, sampler
+
+
+def test_one_failure_costs_no_more_than_its_own_second(monkeypatch):
     """A single hiccup of a driver must not leave a device without numbers until it seems lost."""
     sensor = FakeSensor("nvml", raises_at=2, raises_until=2)
-    sampler = Sampler((sensor,), period_s=0.1)
-    sampler.start()
-    until(lambda: sensor.n_read >= 2)
-    began_s = time.monotonic()
-    until(lambda: sensor.n_read >= 3)
-    sampler.stop()
+    waits_s, sampler = pauses_between(sensor, 4, monkeypatch)
 
-    assert time.monotonic() - began_s < 0.5
+    assert waits_s == [1, 1, 1, 1]
     assert sampler.faults == ()
-    assert len(sampler.latest()) == 1
 
 
-def test_who_goes_on_failing_is_asked_more_and_more_seldom():
-    sensor = FakeSensor("nvml", raises_at=1)
-    sampler = Sampler((sensor,), period_s=0.02)
-    sampler.start()
-    time.sleep(0.5)
-    sampler.stop()
+def test_who_goes_on_failing_is_asked_more_and_more_seldom(monkeypatch):
+    waits_s, _ = pauses_between(FakeSensor("nvml", raises_at=1), 7, monkeypatch)
 
-    assert 4 <= sensor.n_read <= 7, "after 0, 1, 3, 7, 15 and 25 periods, and not after each of 25"
+    assert waits_s == [1, 2, 4, 8, 10, 10, 10]
 
 
 def test_a_sensor_lives_and_ends_in_one_thread_of_its_own():
@@ -126,17 +142,14 @@ def test_the_pace_is_kept():
     assert elapsed_s > 0.35, "not faster than once a period"
 
 
-def test_a_slow_sensor_that_is_in_doubt_is_read_at_the_samplers_pace_until_it_is_not():
-    sensor = FakeSensor("npu-smi")
-    sensor.period_s = 30.0
-    sensor.is_in_doubt = True
-    sampler = Sampler((sensor,), period_s=0.01)
-    sampler.start()
-    until(lambda: sensor.n_read >= 4)
-    sensor.is_in_doubt = False
-    time.sleep(0.05)  # one that was read in doubt may end
-    n_read = sensor.n_read
-    time.sleep(0.1)
-    sampler.stop()
+def test_a_slow_sensor_that_is_in_doubt_is_read_at_the_samplers_pace_until_it_is_not(monkeypatch):
+    class Doubtful(FakeSensor):
+        period_s = 30.0
 
-    assert sensor.n_read == n_read
+        @property
+        def is_in_doubt(self):
+            return 2 <= self.n_read <= 4
+
+    waits_s, _ = pauses_between(Doubtful("npu-smi"), 6, monkeypatch)
+
+    assert waits_s == [30, 1, 1, 1, 30, 30]
