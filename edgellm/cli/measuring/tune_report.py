@@ -4,14 +4,17 @@ import sys
 import time
 from collections.abc import Sequence
 from statistics import median
+from textwrap import fill
 
 from edgellm.cli.measuring.trials import Tuning
 from edgellm.cli.preparing.tuned import Tuned
 from edgellm.selector.bouts import LEAST_GAIN_RATIO, Bout, Match, Sample, interval, middle
 from edgellm.selector.knobs import Knobs
 from edgellm.selector.profiles import Workload
-from edgellm.tui.terminal import can_draw, draw_over
+from edgellm.tui.terminal import can_draw, columns, draw_over
 from edgellm.units import format_rate, format_seconds
+
+_BESIDE_NAMES = " " * 5
 
 
 class Watch:
@@ -31,7 +34,7 @@ class Watch:
         if self._n_fewest:
             least_s = self._n_fewest * (self._clock() - self._begun_s)
             many = "1 variation" if self._n_fewest == 1 else f"{self._n_fewest} variations"
-            self._print(f"     {many} or some more: at least {format_seconds(least_s)}")
+            self._print(f"{_BESIDE_NAMES}{many} or some more: at least {format_seconds(least_s)}")
 
     def under_way(self, match: Match, ratios: Sequence[float]) -> None:
         self._n += not ratios
@@ -53,8 +56,11 @@ class Watch:
             draw_over(self._out, line)
 
     def _print(self, line: str) -> None:
+        """On a terminal no wider than that is: a number that is cut in two is hard to read."""
         if self._draws:
             draw_over(self._out)
+            room = columns(self._out)
+            line = fill(line, room, subsequent_indent=_BESIDE_NAMES, break_on_hyphens=False)
         print(line, file=self._out, flush=True)
 
 

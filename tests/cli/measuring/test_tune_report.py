@@ -1,5 +1,8 @@
 """What `tune` shows and says."""
 
+import io
+import sys
+
 import pytest
 
 from edgellm.cli.measuring.trials import Tuning
@@ -94,3 +97,18 @@ def test_a_winner_is_told_with_its_gain_and_for_whom_it_is_kept(words):
 
     assert said.startswith("fastest: threads 6 (8)\n")
     assert words in said
+
+
+def test_in_a_narrow_terminal_no_number_is_cut_in_two(monkeypatch):
+    class Screen(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", screen := Screen())
+    watch = Watch(START, 0, CHAT)
+    watch.settled(bout(0.9, 0.85, 0.92, 0.9, 0.95))
+    lines = screen.getvalue().rpartition("\x1b[K")[2].splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert lines[1] == "     time -10% (-15% to -5%), faster"
