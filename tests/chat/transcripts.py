@@ -84,6 +84,13 @@ TWO_CALLS = {
         '<TOOLCALL>[{"name": "weather", "arguments": {"city": "Rome", "days": 2}}, '
         '{"name": "clock", "arguments": {}}]</TOOLCALL>'
     ),
+    "phi-4": (
+        '<|tool_call|>[{"name": "weather", "arguments": {"city": "Rome", "days": 2}}, '
+        '{"name": "clock", "arguments": {}}]<|/tool_call|>'
+    ),
+    "functionary": (
+        '<function=weather>{"city": "Rome", "days": 2}</function><function=clock>{}</function>'
+    ),
     "granite-3": (
         '<|tool_call|>[{"name": "weather", "arguments": {"city": "Rome", "days": 2}}, '
         '{"name": "clock", "arguments": {}}]'
@@ -118,6 +125,7 @@ TWO_CALLS = {
     ),
 }
 ONE_CALL = {
+    "functionary-3.2": 'weather\n{"city": "Rome", "days": 2}',
     "gigachat": ('<|function_call|>{"name": "weather", "arguments": {"city": "Rome", "days": 2}}'),
     "gigachat-3": (
         "<|message_sep|>\n\nfunction call<|role_sep|>\n"

@@ -8,6 +8,7 @@ from edgellm.chat.tools import (
     command_r,
     deepseek,
     dsml,
+    functionary,
     functiongemma,
     gemma4,
     generic,
@@ -26,6 +27,7 @@ from edgellm.chat.tools import (
     mistral,
     nemotron,
     olmo3,
+    phi4,
     qwen_coder,
     seed_oss,
 )
@@ -47,6 +49,7 @@ FORMATS = (
     lfm2.FORMAT,
     olmo3.FORMAT,
     nemotron.FORMAT,
+    phi4.FORMAT,
     granite.FORMAT,
     gigachat.FORMAT,
     gigachat.IN_MESSAGES,
@@ -58,6 +61,8 @@ FORMATS = (
     minimax.FORMAT,
     qwen_coder.FORMAT,
     hermes.FORMAT,
+    functionary.TO_RECIPIENTS,
+    functionary.FORMAT,
     llama3.FORMAT,
     generic.FORMAT,
 )

@@ -5,11 +5,14 @@ text. Past calls and results become text of the conversation in the same way.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from edgellm.chat.messages import Message, Tool, ToolCall
 from edgellm.chat.tools import hermes
+
+CallWords: TypeAlias = Callable[[Sequence[ToolCall]], str]
 
 _INSTRUCTIONS = """\
 # Tools
@@ -34,16 +37,21 @@ def adapt(messages: Sequence[Message], tools: Sequence[Tool]) -> Sequence[Messag
     if not tools:
         return told
     lines = "\n".join(json.dumps(as_mapping(tool), ensure_ascii=False) for tool in tools)
-    instructions = _INSTRUCTIONS.format(tools=lines)
-    if told and told[0].is_system:
-        first = replace(told[0], text=f"{told[0].text}\n\n{instructions}")
-        return [first, *told[1:]]
-    return [Message("system", instructions), *told]
+    return instructed(told, _INSTRUCTIONS.format(tools=lines))
 
 
-def as_text(messages: Sequence[Message]) -> list[Message]:
-    """Calls and results in a conversation's words, as the instructions tell them."""
-    return list(_told(messages))
+def instructed(messages: Sequence[Message], instructions: str) -> list[Message]:
+    """With these as the end of what the system says first."""
+    if messages and messages[0].is_system:
+        first = replace(messages[0], text=f"{messages[0].text}\n\n{instructions}")
+        return [first, *messages[1:]]
+    return [Message("system", instructions), *messages]
+
+
+def as_text(messages: Sequence[Message], call_words: CallWords | None = None) -> list[Message]:
+    """Calls and results in a conversation's words, as the instructions tell them; calls in others
+    where there are `call_words`."""
+    return list(_told(messages, call_words or _calls_text))
 
 
 def as_mapping(tool: Tool) -> dict[str, object]:
@@ -56,7 +64,7 @@ def as_mapping(tool: Tool) -> dict[str, object]:
     return {"type": "function", "function": function}
 
 
-def _told(messages: Iterable[Message]) -> Iterator[Message]:
+def _told(messages: Iterable[Message], call_words: CallWords) -> Iterator[Message]:
     results: list[str] = []
     for message in messages:
         if message.role == "tool":
@@ -66,8 +74,8 @@ def _told(messages: Iterable[Message]) -> Iterator[Message]:
             yield Message("user", "\n".join(results))
             results = []
         if message.tool_calls:
-            parts = [message.text, *(_call_text(call) for call in message.tool_calls)]
-            text = "\n".join(part for part in parts if part)
+            words = call_words(message.tool_calls)
+            text = f"{message.text}\n{words}" if message.text else words
             yield replace(message, text=text, tool_calls=())
         else:
             yield message
@@ -75,9 +83,13 @@ def _told(messages: Iterable[Message]) -> Iterator[Message]:
         yield Message("user", "\n".join(results))
 
 
-def _call_text(call: ToolCall) -> str:
+def _calls_text(calls: Sequence[ToolCall]) -> str:
+    return "\n".join(f"<tool_call>\n{object_text(call)}\n</tool_call>" for call in calls)
+
+
+def object_text(call: ToolCall) -> str:
     name = json.dumps(call.name, ensure_ascii=False)
-    return f'<tool_call>\n{{"name": {name}, "arguments": {call.arguments}}}\n</tool_call>'
+    return f'{{"name": {name}, "arguments": {call.arguments}}}'
 
 
 FORMAT = replace(hermes.FORMAT, name="generic", speaks=speaks, adapt=adapt, shows_tools=False)
