@@ -242,7 +242,8 @@ def stream(
 
 
 def pull(model: str | Path) -> Path:
-    """Downloads it, in the quantization that suits this machine when none is named."""
+    """Downloads it, in the quantization that suits this machine when none is named; what is here
+    already, only where the hub has a newer one. Raises EdgellmError."""
     return fetch_model(_name_of(model), config_from(), is_quiet=True)
 
 
