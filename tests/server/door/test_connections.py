@@ -1,6 +1,7 @@
 """Clients on real sockets that hold a place, and those beside them that only want an answer."""
 
 import json
+import re
 import resource
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import textwrap
 import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 
 import httpx2
 import pytest
@@ -30,6 +32,7 @@ from edgellm.server.door.patience import Patience
 
 CHAT = "/v1/chat/completions"
 HI = {"messages": [{"role": "user", "content": "Hi"}]}
+SOON_S = 20.0  # less than the usual patience, more than any machine takes
 HASTE = Patience(head_s=0.4, body_s=0.4, least_body_bytes_s=200, settling_s=0.0)
 
 
@@ -41,7 +44,7 @@ def head_of(length, *more):
 
 def connect(live):
     client = socket.create_connection(("127.0.0.1", live.port))
-    client.settimeout(5)
+    client.settimeout(SOON_S)
     return client
 
 
@@ -97,7 +100,7 @@ def test_a_silent_connection_is_closed_without_a_word():
     with live_server(served(), patience=HASTE) as live, connect(live) as client:
         began_s = time.monotonic()
         assert until_closed(client) == b""
-        assert 0.3 < time.monotonic() - began_s < 3
+        assert 0.3 < time.monotonic() - began_s < SOON_S
 
 
 def test_a_second_head_has_no_more_time_than_the_first():
@@ -109,7 +112,7 @@ def test_a_second_head_has_no_more_time_than_the_first():
 
 
 def test_a_head_in_pieces_is_answered_in_time():
-    with live_server(served(), patience=HASTE) as live, connect(live) as client:
+    with live_server(served(), patience=Patience(head_s=SOON_S)) as live, connect(live) as client:
         for piece in (b"GET /health HT", b"TP/1.1\r\nhost: local", b"host\r\n\r\n"):
             client.sendall(piece)
             time.sleep(0.08)
@@ -122,7 +125,8 @@ def test_a_body_that_stops_is_408_and_says_how_much_came():
         answer = until_closed(client)
         assert refusals(live) == {"body_too_slow": 1}
     assert status_of(answer) == 408
-    assert error_of(answer)["message"].startswith("the body came too slowly: 11 bytes of it in 0.")
+    words = error_of(answer)["message"]
+    assert re.match(r"the body came too slowly: 11 bytes of it in \d+\.\d s", words)
     assert b"connection: close" in answer.lower()
 
 
@@ -134,11 +138,12 @@ def test_a_body_that_trickles_in_is_408():
 
 
 def test_a_slow_but_steady_body_takes_as_long_as_it_takes():
-    data = b" " * 600 + json.dumps(HI).encode()
-    with live_server(served(), patience=HASTE) as live, connect(live) as client:
-        client.sendall(head_of(len(data)))
+    """Each piece earns as much as the longest hiccup may take."""
+    data, patience = b" " * 600 + json.dumps(HI).encode(), replace(HASTE, least_body_bytes_s=20)
+    with live_server(served(), patience=patience) as live, connect(live) as client:
+        client.sendall(head_of(len(data)) + data[:40])
         began_s = time.monotonic()
-        for start in range(0, len(data), 40):
+        for start in range(40, len(data), 40):
             client.sendall(data[start : start + 40])
             time.sleep(0.08)
         assert time.monotonic() - began_s > 2 * HASTE.body_s
@@ -151,9 +156,9 @@ def test_what_is_left_of_a_refused_body_is_not_waited_for():
         client.sendall(head_of(10**6))
         assert status_of(client.recv(65536)) == 401
         began_s = time.monotonic()
-        threading.Thread(target=trickle, args=(client, b" " * 1000, 0.02)).start()
+        threading.Thread(target=trickle, args=(client, b" " * 1000, 0.1)).start()
         until_closed(client)
-        assert time.monotonic() - began_s < 3
+        assert time.monotonic() - began_s < SOON_S
 
 
 def test_an_answer_may_take_longer_than_a_head():
@@ -172,7 +177,7 @@ def test_clients_that_only_hold_connections_keep_nobody_out():
         ExitStack() as clients,
         asking(live, HI | {"stream": True}) as reader,
     ):
-        assert engine.begun.wait(5)
+        assert engine.begun.wait(SOON_S)
         holders = [clients.enter_context(connect(live)) for _ in range(50)]
         for holder in holders:
             holder.sendall(b"GET / HTTP/1.1\r\nx: ")
@@ -214,7 +219,7 @@ def test_where_all_are_being_answered_a_newcomer_is_503():
         with ExitStack() as clients:
             for _ in range(3):
                 clients.enter_context(asking(live))
-            deadline_s = time.monotonic() + 5
+            deadline_s = time.monotonic() + SOON_S
             while engine.n_open < 3:
                 assert time.monotonic() < deadline_s
                 time.sleep(0.01)
@@ -245,6 +250,11 @@ def test_a_young_connection_is_never_closed_for_a_newcomer():
             assert status_of(client.recv(65536)) == 200
 
 
+def is_let_in(live):
+    with suppress(httpx2.RemoteProtocolError):  # many are turned away without a word
+        return httpx2.get(f"{live.url}/health").status_code == 200
+
+
 def test_after_a_flood_newcomers_get_in_again():
     patience = Patience(settling_s=0.3)
     with live_server(served(), patience=patience, most=10) as live, ExitStack() as clients:
@@ -252,7 +262,10 @@ def test_after_a_flood_newcomers_get_in_again():
         for one in flood:
             with suppress(ConnectionError):
                 one.sendall(b"GET / HTTP/1.1\r\nx: ")
-        time.sleep(0.4)
+        deadline_s = time.monotonic() + SOON_S
+        while not is_let_in(live):  # the last are young yet
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
         for _ in range(3):
             assert httpx2.get(f"{live.url}/health").status_code == 200
 
