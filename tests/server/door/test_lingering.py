@@ -7,6 +7,7 @@ import time
 import httpx2
 import pytest
 from server.door.test_connections import (
+    SOON_S,
     connect,
     error_of,
     head_of,
@@ -85,7 +86,7 @@ def test_a_server_that_stops_waits_for_nobody_who_only_sends():
         client.sendall(head_of(10**9, CLOSE))
         assert status_of(all_that_comes(client)) == 413
         live.app.state.gateway.stopping.set()
-        live.thread.join(4)
+        live.thread.join(SOON_S)
         assert not live.thread.is_alive()
 
 
