@@ -24,7 +24,7 @@ TIGHT = Access.of(all_bodies_bytes=4 * MIB)  # 3 of it for large ones
 def sending(live, n_bytes, of_bytes):
     """A client that has sent so much of its body, and goes on to hold it."""
     with socket.create_connection(("127.0.0.1", live.port)) as client:
-        client.settimeout(5)
+        client.settimeout(20)
         client.sendall(
             b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
             b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % of_bytes
@@ -42,7 +42,7 @@ def held_bytes(live):
 
 
 def until(condition):
-    deadline_s = time.monotonic() + 5
+    deadline_s = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < deadline_s
         time.sleep(0.01)
@@ -90,7 +90,7 @@ def test_a_body_counts_until_its_answer_has_ended():
         body = json.dumps(chat_of(MIB) | {"stream": True}).encode()
         with sending(live, 0, len(body)) as client:
             client.sendall(body)
-            assert engine.begun.wait(5)
+            assert engine.begun.wait(20)
             assert held_bytes(live) == len(body)
         until(lambda: held_bytes(live) == 0)
 
