@@ -123,7 +123,7 @@ def _of_catalog(reference: CatalogReference, config: Config) -> About:
     from edgellm.models.known import catalog
 
     entry = catalog.find(reference.name)
-    here = _here(entry.repo, config) if entry.repo else ()
+    here = _here(HubReference(entry.repo), config) if entry.repo else ()
     planned = catalog_candidates(entry, reference.quant)
     if not planned:
         return _of_hub(catalog.hub_reference(reference), config)
@@ -143,7 +143,7 @@ def _of_catalog(reference: CatalogReference, config: Config) -> About:
 
 def _of_hub(reference: HubReference, config: Config) -> About:
     """One header is read, the default's; the others are told by their names and sizes."""
-    here = _here(reference.repo, config)
+    here = _here(reference, config)
     try:
         told = _online(reference, config)
     except Offline:
@@ -203,12 +203,11 @@ def _scaled(model: ModelFiles, spec: ModelSpec, read: ModelFiles) -> Candidate:
     return Candidate(spec.name, model.files[0].path, model.quant, scaled, model.size_bytes)
 
 
-def _here(repo: str, config: Config) -> tuple[Candidate, ...]:
+def _here(reference: HubReference, config: Config) -> tuple[Candidate, ...]:
     try:
-        stored = [model for model in store_of(config).list() if model.repo == repo]
+        return stored_candidates(store_of(config).of(reference))
     except EdgellmError:
         return ()
-    return stored_candidates(stored)
 
 
 def _with_header(told: About, header: "GGUFHeader") -> About:

@@ -58,11 +58,16 @@ class Store:
 
     def list(self) -> tuple[StoredModel, ...]:
         """Every whole model, by name; of several commits' the newest."""
-        models = {}
-        for folder in repo_folders(self.root):
-            for model in models_in(folder, snapshots_in(folder)):
-                models[model.repo, model.quant, model.files] = model
-        return tuple(models[key] for key in sorted(models))
+        return tuple(
+            model
+            for folder in sorted(repo_folders(self.root), key=lambda folder: folder.repo)
+            for model in _newest(folder)
+        )
+
+    def of(self, reference: HubReference) -> tuple[StoredModel, ...]:
+        """The same of one repository: "main" is satisfied by any commit, a pinned one by itself."""
+        folder = RepoFolder(self.root, reference.repo)
+        return _newest(folder, None if reference.revision == "main" else reference.revision)
 
     def partials(self) -> tuple[PartialDownload, ...]:
         """Downloads that were broken off, or are running."""
@@ -166,6 +171,12 @@ class Store:
             return remove_partials(folder, reference) + folder.unlink(places)
         except OSError as error:
             raise storage_error(error, self.root) from error
+
+
+def _newest(folder: RepoFolder, revision: str | None = None) -> tuple[StoredModel, ...]:
+    models = models_in(folder, snapshots_in(folder, revision))
+    newest = {(model.quant, model.files): model for model in models}
+    return tuple(newest[key] for key in sorted(newest))
 
 
 def _counterpart(listing: Listing, file: str) -> ModelFiles:

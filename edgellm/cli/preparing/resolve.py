@@ -154,8 +154,7 @@ def _stored(reference: HubReference, config: Config, name: str | None = None) ->
         path = store.find(reference)
         shown = name or f"hf.co/{reference.repo}" + (f":{reference.quant}" * bool(reference.quant))
         return _one_stored(path, shown, reference) if path else None
-    of_repo = [model for model in store.list() if model.repo == reference.repo]
-    candidates = stored_candidates(of_repo, name)
+    candidates = stored_candidates(store.of(reference), name)
     if not candidates:
         return None
     shown = name or f"hf.co/{reference.repo}"

@@ -98,6 +98,15 @@ def test_what_was_pulled_is_found_without_network(hub, config):
     assert len(hub.requests) == asked
 
 
+def test_a_pinned_commit_is_not_satisfied_by_what_lies_here_of_another(hub, config):
+    path = pull(hub, config)
+    offline = Config(cache_dir=config.cache_dir, offline=True)
+    (candidate,) = resolve(f"hf.co/org/repo/tree/{path.parent.name}", offline).candidates
+    assert candidate.file == str(path)
+    with pytest.raises(Offline):
+        resolve(f"hf.co/org/repo/tree/{'0' * 40}", offline)
+
+
 def test_pulling_again_downloads_nothing(hub, config):
     path = pull(hub, config)
     sent = hub.sent_bytes
