@@ -67,7 +67,7 @@ def test_without_any_server_nothing_is_found_and_the_hint_says_how_to_start_one(
 
 
 def test_those_that_cannot_be_asked_are_told_apart_from_those_that_answer(live, locked, hanging):
-    assert urls(look(patience_s=0.5)) == ([live.url], [hanging, locked.url])
+    assert urls(look(patience_s=3.0)) == ([live.url], [hanging, locked.url])
 
 
 def test_one_that_could_not_be_asked_is_named_with_its_process_and_a_way_out(hanging):
@@ -86,7 +86,7 @@ def test_one_that_wants_another_key_is_named_with_both_ways_out(locked):
 
 def test_of_several_that_could_not_be_asked_each_is_named(locked, hanging):
     with pytest.raises(NotServing) as caught:
-        look(patience_s=0.5).check_silent()
+        look(patience_s=3.0).check_silent()
     heading, first, second = str(caught.value).splitlines()
     assert heading == "of 2 servers here:"
     assert (hanging in first, "kill -9" in first) == (True, True)
@@ -101,8 +101,8 @@ def test_several_that_hang_are_waited_for_no_longer_than_one(hanging):
         announced(third),
     ):
         began_s = time.monotonic()
-        assert len(look(patience_s=1.0).silent) == 3
-    assert time.monotonic() - began_s < 2.0
+        assert len(look(patience_s=2.0).silent) == 3
+    assert time.monotonic() - began_s < 5.5, "one after the other they would take six"
 
 
 def test_a_hint_names_the_server_unless_it_is_the_only_one_here(monkeypatch):
