@@ -13,6 +13,8 @@ _FACTORS = {
     "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
 }  # fmt: skip
 
+_SECONDS = {"ms": 1e-3, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
 DASH = "–"  # an unknown number, on the screen
 
 
@@ -55,6 +57,14 @@ def parse_bytes(text: str) -> int:
             f"{text!r} has no unit and would be bytes", hint=f"write {match[1]}GiB, {match[1]}MiB …"
         )
     return n_bytes
+
+
+def parse_seconds(text: str) -> float:
+    """ "500ms", "90s", "10m", "1h", "90" -> seconds. Raises BadRequest, also for none at all."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|)", text.strip().lower())
+    if not match or float(match[1]) <= 0:
+        raise BadRequest(f"{text!r} is no time", hint="write it like 500ms, 90s, 10m or 1h")
+    return float(match[1]) * _SECONDS[match[2]]
 
 
 def format_rate(per_s: float | None, unit: str = "tok/s") -> str:

@@ -11,6 +11,7 @@ from edgellm.units import (
     format_rate,
     format_seconds,
     parse_bytes,
+    parse_seconds,
 )
 
 
@@ -76,3 +77,17 @@ def test_a_size_is_read_in_the_unit_that_it_has(text, n_bytes):
 def test_a_small_number_without_a_unit_is_asked_for_it(text):
     with pytest.raises(BadRequest, match=r"no unit|not a size"):
         parse_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("500ms", 0.5), ("90s", 90), ("1.5 s", 1.5), ("10m", 600), ("1h", 3600), ("2.5", 2.5)],
+)
+def test_a_time_is_read_in_the_unit_that_it_has(text, seconds):
+    assert parse_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1m", "0", "0s", "10 days"])
+def test_what_is_no_time_is_refused(text):
+    with pytest.raises(BadRequest, match="no time"):
+        parse_seconds(text)

@@ -8,6 +8,7 @@ import typer
 from edgellm.cli.flags import options
 from edgellm.cli.flags.drafting import Drafting
 from edgellm.cli.flags.pins import Pins
+from edgellm.units import parse_seconds
 
 if TYPE_CHECKING:
     from edgellm.cli.measuring.benchmark import Measured, Sizes, Soaked
@@ -54,7 +55,7 @@ def bench(
     draft = Drafting().named(pins)
     config = options.config_from(offline=offline, reserve=pins.reserve, draft=draft)
     goal = replace(pins, parallel=pins.parallel or 1).goal(config.reserve)
-    soak_s = seconds_of(soak) if soak else None
+    soak_s = parse_seconds(soak) if soak else None
     model = model or _served_model(host)
     with server_with(model, config, goal, flags=pins.given(), host=host) as (url, name):
         result = _measured(url, name, Sizes(n_prompt, n_generate, n_runs), soak_s)
@@ -106,15 +107,3 @@ def _served_model(host: str | None) -> str:
             f"{status.url} serves no model that writes text", hint="edgellm bench MODEL"
         )
     return model
-
-
-def seconds_of(text: str) -> float:
-    """ "90s", "10m", "1h", "90" -> seconds. Raises BadRequest."""
-    import re
-
-    from edgellm.errors import BadRequest
-
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip().lower())
-    if not match or float(match[1]) <= 0:
-        raise BadRequest(f"{text!r} is no time", hint="write it like 90s, 10m or 1h")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]

@@ -8,6 +8,7 @@ import typer
 from edgellm.cli.flags.described import ALL_BOARDS
 from edgellm.cli.flags.pins import Pins
 from edgellm.errors import BadRequest
+from edgellm.units import parse_seconds
 from edgellm.values import frozen
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ class Users:
         from edgellm.selector.sizing import Demand
 
         tok_s = _USUAL_TOK_S if self.tok_s is None else self.tok_s
-        return Demand(self.users or 0, tok_s, None if self.ttft is None else _seconds(self.ttft))
+        return Demand(
+            self.users or 0, tok_s, None if self.ttft is None else parse_seconds(self.ttft)
+        )
 
     def check(self, pins: Pins) -> None:
         """Raises BadRequest where a service is asked for and nobody to be served, and for pins
@@ -138,13 +141,3 @@ def sizes_json(model: str, rows: "Sequence[Sized]", demand: "Demand") -> dict[st
             for row in rows
         ],
     }
-
-
-def _seconds(text: str) -> float:
-    """ "1s", "500ms", "1m" -> seconds. Raises BadRequest."""
-    import re
-
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m)?", text.strip().lower())
-    if not match or float(match[1]) <= 0:
-        raise BadRequest(f"--ttft {text!r} is no time", hint="write it like 1s or 500ms")
-    return float(match[1]) * {"ms": 1e-3, "s": 1.0, "m": 60.0}[match[2] or "s"]

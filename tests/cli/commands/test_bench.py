@@ -6,13 +6,13 @@ import pytest
 from selector_machines import machine
 from server.server_fakes import FakeEngine, live_server, served
 
-from edgellm.cli.commands.bench import _measured, _tell, seconds_of
+from edgellm.cli.commands.bench import _measured, _tell
 from edgellm.cli.measuring.benchmark import Bench, Expected, Measured, Moment, Row, Sizes, Soaked
 from edgellm.cli.measuring.reporting import plot, report, report_soak
 from edgellm.cli.preparing import machine as machine_here
 from edgellm.cli.serving.busy import Crowd, crowd
 from edgellm.cli.serving.client import Client
-from edgellm.errors import BadRequest, DeadlinePassed
+from edgellm.errors import DeadlinePassed
 
 MEASURED = Measured(
     model="demo",
@@ -31,19 +31,6 @@ MEASURED = Measured(
 
 def expecting(*range_tok_s):
     return replace(MEASURED, expected_decode_tok_s=Expected(*range_tok_s))
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("90s", 90), ("10m", 600), ("1h", 3600), ("2.5", 2.5)]
-)
-def test_times_are_read(text, seconds):
-    assert seconds_of(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "soon", "-1m", "0", "10 days"])
-def test_what_is_no_time_is_refused(text):
-    with pytest.raises(BadRequest, match="no time"):
-        seconds_of(text)
 
 
 def test_a_report_has_medians_and_their_spread():
