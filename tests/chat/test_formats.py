@@ -47,7 +47,7 @@ EXCERPTS = [
     ("llama-3", "{{- '<|python_tag|>' + tool_call.name + '.call(' }}"),
     ("llama-3", '{"name": function name, "parameters": dictionary of argument name and its value}'),
     ("generic", "{% for message in messages %}{{ message.content }}{% endfor %}"),
-    ("generic", "]<]minimax[>[<tool_call>"),
+    ("minimax-m3", "{%- set ns_token = ']<]minimax[>[' -%}<tool_call>{{ '<invoke name=\"' }}"),
 ]  # fmt: skip
 
 

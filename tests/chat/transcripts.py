@@ -33,6 +33,11 @@ TWO_CALLS = {
         '<parameter name="days">2</parameter>\n</invoke>\n<invoke name="clock">\n</invoke>\n'
         "</minimax:tool_call>"
     ),
+    "minimax-m3": (
+        ']<]minimax[>[<tool_call>\n]<]minimax[>[<invoke name="weather">]<]minimax[>[<city>Rome'
+        "]<]minimax[>[</city>]<]minimax[>[<days>2]<]minimax[>[</days>]<]minimax[>[</invoke>\n"
+        ']<]minimax[>[<invoke name="clock">]<]minimax[>[</invoke>\n]<]minimax[>[</tool_call>'
+    ),
     "deepseek-v3.2": (
         '<｜DSML｜function_calls>\n<｜DSML｜invoke name="weather">\n'
         '<｜DSML｜parameter name="city" string="true">Rome</｜DSML｜parameter>\n'

@@ -14,7 +14,7 @@ _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 
 
 def speaks(source: str) -> bool:
-    return _OPEN in source and "]<]minimax[>[" not in source  # MiniMax M3's own brackets
+    return _OPEN in source
 
 
 def read(source: Source, calls: Calls, start: str) -> Reading[None]:

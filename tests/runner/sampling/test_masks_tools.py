@@ -27,6 +27,7 @@ MARKED_OTHERWISE = Alphabet(
         "<|tools_prefix|>", "<|tools_suffix|>", "<|function_call|>", "<|message_sep|>",
         "<|role_sep|>", "<tool_call:opensource>", "<tool_sep:opensource>", "<arg_value:opensource>",
         "</arg_value:opensource>", "<start_function_call>", "<end_function_call>", "<escape>",
+        "]<]minimax[>[",
     )
 )  # fmt: skip
 ENDS = {  # of free text
@@ -38,6 +39,7 @@ ENDS = {  # of free text
     "deepseek-v4": "</｜DSML｜parameter>",
     "gemma-4": '<|"|>',
     "functiongemma": "<escape>",
+    "minimax-m3": "]<]minimax[>[</text>",
     "hy3": "</arg_value:opensource>",
     "minicpm-5": "</param>",
 }
