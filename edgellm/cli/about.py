@@ -84,17 +84,17 @@ def about(text: str, config: Config) -> About:
 
 
 def quant_rows(told: About, hardware: Hardware) -> tuple[QuantRow, ...]:
-    """Each quantization as it would run here, the largest first."""
-    from edgellm.profiles import load_profiles
+    """Each quantization as it would run on this machine, the largest first."""
+    from edgellm.cli.preparing.planning import profiles_here
     from edgellm.selector.choose import choose
 
-    rows = []
+    rows, profiles = [], profiles_here()
     by_size = sorted(told.candidates, key=lambda one: -one.file_bytes)
     labels = told_apart([(one.quant, Path(one.file).name) for one in by_size])
     for one, label in zip(by_size, labels, strict=True):
         pace, fits = None, True
         try:
-            rate = choose(hardware, (one,), Goal(), load_profiles()).decode_tok_s
+            rate = choose(hardware, (one,), Goal(), profiles, explained=False).decode_tok_s
             pace = rate.p50 if rate else None
         except DoesNotFit:
             fits = False

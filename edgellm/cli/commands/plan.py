@@ -125,6 +125,7 @@ def _sizes(
 ) -> None:
     from edgellm.cli.flags.drafting import with_drafts
     from edgellm.cli.output import columns, print_json, say
+    from edgellm.cli.preparing.planning import profiles_here
     from edgellm.cli.preparing.sizes import boards_of, sizes_json, sizes_table
     from edgellm.cli.waiting import Waiting
     from edgellm.errors import DoesNotFit
@@ -135,7 +136,8 @@ def _sizes(
     demand = users.demand()
     candidates, goal = with_drafts(found, boards[0][1], goal)
     with Waiting(lambda: f"sizing {len(boards)} machine{'s' if len(boards) > 1 else ''} …"):
-        rows = size(boards, candidates, demand, goal, load_profiles())
+        profiles = profiles_here() if described.is_here else load_profiles()
+        rows = size(boards, candidates, demand, goal, profiles)
     if as_json:
         print_json(sizes_json(found.name, rows, demand))
     elif rows:

@@ -79,10 +79,10 @@ def _tell_of_the_older(path: Path, repo: str, config: Config) -> None:
 
 def _suited(resolved: Resolved) -> Candidate:
     """The quantization that this machine is served best with. Raises DoesNotFit."""
-    from edgellm.profiles import load_profiles
+    from edgellm.cli.preparing.planning import profiles_here
     from edgellm.selector.choose import choose
 
     if len(resolved.candidates) == 1:
         return resolved.candidates[0]
-    plan = choose(machine.look(), resolved.candidates, Goal(), load_profiles())
+    plan = choose(machine.look(), resolved.candidates, Goal(), profiles_here(), explained=False)
     return next(one for one in resolved.candidates if one.file == plan.file)

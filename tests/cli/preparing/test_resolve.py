@@ -14,6 +14,9 @@ from edgellm.cli.preparing.store import store_of
 from edgellm.config import Config
 from edgellm.errors import BadGGUF, BadRequest, DoesNotFit, ModelNotFound, NetworkError, Offline
 from edgellm.models.names import parse_reference
+from edgellm.profiles import load_profiles
+from edgellm.runner.calibration import Calibrations, Measured
+from edgellm.selector.choose import choose
 from edgellm.selector.plan import Goal
 
 DEMO = resources.demo_model().read_bytes()
@@ -304,6 +307,16 @@ def test_show_of_a_catalog_name_needs_no_network(config):
 
     assert told.license == "apache-2.0"
     assert told.has_template is None
+
+
+def test_show_tells_the_pace_that_this_machine_was_measured_to_have(config, hardware):
+    told = about("qwen3:0.6b", config)
+    before = quant_rows(told, hardware)[0].decode_tok_s
+    (largest,) = (one for one in told.candidates if one.quant == "Q8_0")
+    plan = choose(hardware, [largest], Goal(), load_profiles())
+    measured = Measured(decode_tok_s=plan.decode_tok_s.p50 / 2)
+    Calibrations().observe(plan, largest.spec, hardware, load_profiles().speed, measured)
+    assert quant_rows(told, hardware)[0].decode_tok_s == pytest.approx(before / 2, rel=0.05)
 
 
 def test_show_of_a_file_tells_what_its_header_says(config):
