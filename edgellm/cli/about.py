@@ -33,6 +33,8 @@ from edgellm.selector.plan import Candidate, Goal
 if TYPE_CHECKING:
     from edgellm.models.gguf.header import GGUFHeader
 
+_WITHOUT_WISHES = Goal()
+
 
 @dataclass(frozen=True, slots=True)
 class About:
@@ -83,7 +85,9 @@ def about(text: str, config: Config) -> About:
             return _of_hub(reference, config)
 
 
-def quant_rows(told: About, hardware: Hardware) -> tuple[QuantRow, ...]:
+def quant_rows(
+    told: About, hardware: Hardware, goal: Goal = _WITHOUT_WISHES
+) -> tuple[QuantRow, ...]:
     """Each quantization as it would run on this machine, the largest first."""
     from edgellm.cli.preparing.planning import profiles_here
     from edgellm.selector.choose import choose
@@ -94,7 +98,7 @@ def quant_rows(told: About, hardware: Hardware) -> tuple[QuantRow, ...]:
     for one, label in zip(by_size, labels, strict=True):
         pace, fits = None, True
         try:
-            rate = choose(hardware, (one,), Goal(), profiles, explained=False).decode_tok_s
+            rate = choose(hardware, (one,), goal, profiles, explained=False).decode_tok_s
             pace = rate.p50 if rate else None
         except DoesNotFit:
             fits = False

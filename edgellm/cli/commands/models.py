@@ -128,6 +128,7 @@ def show(
       edgellm show ./model.gguf --json
     """
     from edgellm.cli.about import about, quant_rows
+    from edgellm.cli.flags.pins import Pins
     from edgellm.cli.output import print_json
     from edgellm.cli.preparing import machine
     from edgellm.errors import ModelNotFound
@@ -141,7 +142,7 @@ def show(
 
         print(prose(told.template) if sys.stdout.isatty() else told.template)
         return
-    rows = quant_rows(told, machine.look())
+    rows = quant_rows(told, machine.look(), Pins().goal(config.reserve))
     if as_json:
         print_json({"model": told.as_json(), "quants": rows})
         return

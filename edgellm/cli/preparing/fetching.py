@@ -12,7 +12,7 @@ from edgellm.cli.progress import ProgressLine
 from edgellm.config import Config
 from edgellm.errors import BadRequest, ModelNotFound, NetworkError, Offline
 from edgellm.models.names import NO_LABEL, HubReference, parse_reference
-from edgellm.selector.plan import Candidate, Goal
+from edgellm.selector.plan import Candidate
 from edgellm.units import format_bytes
 
 
@@ -31,7 +31,7 @@ def fetch_model(text: str, config: Config, *, is_quiet: bool = False) -> Path:
     reference = hub_reference_of(parse_reference(text))
     resolved = resolve(text, config)
     is_named = bool(reference.quant or reference.file)
-    wanted = resolved.candidates[0] if is_named else _suited(resolved)
+    wanted = resolved.candidates[0] if is_named else _suited(resolved, config)
     if resolved.is_local:
         return _renewed(wanted, reference, config, is_quiet)
     if is_quiet:
@@ -77,12 +77,14 @@ def _tell_of_the_older(path: Path, repo: str, config: Config) -> None:
             say(f"the older one stays: edgellm rm --older {model.name} frees {format_bytes(size)}")
 
 
-def _suited(resolved: Resolved) -> Candidate:
-    """The quantization that this machine is served best with. Raises DoesNotFit."""
+def _suited(resolved: Resolved, config: Config) -> Candidate:
+    """The quantization that `serve` would take on this machine. Raises DoesNotFit."""
+    from edgellm.cli.flags.pins import Pins
     from edgellm.cli.preparing.planning import profiles_here
     from edgellm.selector.choose import choose
 
     if len(resolved.candidates) == 1:
         return resolved.candidates[0]
-    plan = choose(machine.look(), resolved.candidates, Goal(), profiles_here(), explained=False)
+    goal = Pins().goal(config.reserve)
+    plan = choose(machine.look(), resolved.candidates, goal, profiles_here(), explained=False)
     return next(one for one in resolved.candidates if one.file == plan.file)

@@ -18,6 +18,7 @@ from edgellm.profiles import load_profiles
 from edgellm.runner.calibration import Calibrations, Measured
 from edgellm.selector.choose import choose
 from edgellm.selector.plan import Goal
+from edgellm.units import TIB
 
 DEMO = resources.demo_model().read_bytes()
 REPO = "unsloth/Qwen3-0.6B-GGUF"  # the catalog's qwen3:0.6b
@@ -247,6 +248,15 @@ def test_what_cannot_fit_is_not_downloaded(hub, config):
     with pytest.raises(DoesNotFit):
         prepare(resolve("org/repo", config), machine(ram=0.001), Goal())
     assert store_of(config).list() == ()
+
+
+def test_what_is_to_stay_free_is_heeded_where_a_quantization_is_chosen(hub, config, hardware):
+    hub.add("org/repo", "m-Q4_0.gguf", DEMO)
+    with pytest.raises(DoesNotFit):
+        pull(hub, Config(cache_dir=config.cache_dir, reserve="100TiB"), "org/repo")
+    assert store_of(config).list() == ()
+    rows = quant_rows(about("qwen3:0.6b", config), hardware, Goal(reserve_bytes=100 * TIB))
+    assert not any(row.fits for row in rows)
 
 
 def test_two_generative_models_are_not_served_beside_one_another(hardware):
