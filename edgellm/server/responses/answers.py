@@ -45,7 +45,7 @@ class ResponseFold:
 
 class ResponseStream:
     """The response as it begins, its items as they come, and the response as it has ended. `keep`
-    gets its items then."""
+    gets its items then, or when it is left."""
 
     def __init__(self, head: Head, asked: AskedResponse, keep: Keep = forget) -> None:
         self._response, self._keep = asked.response, keep
@@ -74,6 +74,14 @@ class ResponseStream:
         self._response.output = self._output.items
         self._response.status, self._response.error = "failed", _broken(error)
         return data + self._frame(told.Failed(response=self._response))
+
+    def leave(self) -> None:
+        """Nobody is told any more. Who broke off an answer shows what was said of it by then, and
+        may give that back by its id."""
+        if self._response.status in ("in_progress", "failed"):
+            for _ in self._output.close("incomplete"):
+                pass
+            self._keep(self._output.items)
 
     def _begun(self) -> bytes:
         if self._n_told:

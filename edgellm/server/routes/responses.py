@@ -3,7 +3,7 @@
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edgellm.server.gateway import gateway_of, json_response
 from edgellm.server.responses.answers import ResponseFold, ResponseStream, forget, is_full
@@ -35,13 +35,27 @@ async def respond(request: Request) -> ASGIApp:
     keep = _recall_of(request).keep if asked.stores else forget
     if asked.chat.stream:
         stream = ResponseStream(head, asked, keep)
-        return StreamedAnswer(
+        streamed = StreamedAnswer(
             frames(answers, stream),
             broken=stream.broken,
             waiting=stream.waiting,
             is_told_inside=is_full,
         )
+        return _Left(streamed, stream)
     return WholeAnswer(frames(answers, ResponseFold(head, asked, keep)))
+
+
+class _Left:
+    """A stream that knows when its client hears no more of it, however that came."""
+
+    def __init__(self, app: ASGIApp, stream: ResponseStream) -> None:
+        self._app, self._stream = app, stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._stream.leave()
 
 
 async def count_input(request: Request) -> Response:

@@ -1,11 +1,12 @@
 """The Responses API over a real socket: the openai package, and bytes where that is not enough."""
 
 import json
+import time
 
 import openai
 import pytest
 from pictures import data_url, png
-from server.server_fakes import HANG, call_cut_at
+from server.server_fakes import HANG, call_cut_at, words
 
 from edgellm.chat.events import Failed, Finished, ReasoningDelta, TextDelta, ToolCallDelta
 from edgellm.errors import Overloaded, WorkerDied
@@ -230,3 +231,28 @@ def test_who_says_that_nothing_shall_be_stored_gets_nothing_back_by_its_id(clien
     known = {"type": "item_reference", "id": answer.output[0].id}
     with pytest.raises(openai.BadRequestError, match="not found"):
         ask(client, input=[known])
+
+
+def until_told(ask_again, limit_s=5.0):
+    """What was broken off is kept a moment after its client has left."""
+    last_s = time.monotonic() + limit_s
+    while True:
+        try:
+            return ask_again()
+        except openai.BadRequestError:
+            if time.monotonic() > last_s:
+                raise
+            time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "ending", [HANG, Failed("the model's process ended with -9", 502)], ids=["left", "failed"]
+)
+def test_what_was_said_of_an_answer_that_broke_off_may_come_back_too(client, engine, ending):
+    engine.scripts = [[TextDelta("Hel"), ending], words("Hello there")]
+    with ask(client, stream=True) as stream:
+        told = next(event for event in stream if event.type == "response.output_text.delta")
+    known = {"type": "item_reference", "id": told.item_id}
+    talk = [{"role": "user", "content": "Hi"}, known, {"role": "user", "content": "Go on"}]
+    until_told(lambda: ask(client, input=talk))
+    assert engine.asked[-1][0] == "user: Hi\nassistant: Hel\nuser: Go on\nassistant:"
