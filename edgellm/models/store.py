@@ -130,9 +130,13 @@ class Store:
         model = _counterpart(repository.listing, "/".join(parts))
         beside = repository.listing.projector(model.files[0].path)
         files = (*model.files, beside) if beside else model.files
-        if all(folder.has(folder.place(commit, file), file) for file in files):
-            return None
-        return model
+        is_same_commit = commit == repository.commit
+        are_here = all(
+            (is_same_commit and folder.holds(commit, file))
+            or folder.has(folder.place(commit, file), file)
+            for file in files
+        )
+        return None if are_here else model
 
     def older(self, reference: HubReference) -> tuple[Path, ...]:
         """What a newer commit has replaced of a model that is here. Raises ModelNotFound,

@@ -129,6 +129,10 @@ def test_on_a_disk_without_links_a_file_is_known_by_its_content(hub, config, old
     blob = old.resolve()
     old.unlink()
     blob.replace(old)
+    old.chmod(0o644)
+    old.write_bytes(OLD[:-1] + b"?")  # of this commit it is not read to be known
+    assert fetch_model(NAME, config, is_quiet=True) == old
+    old.write_bytes(OLD)
     hub.add(REPO, "README.md", b"another commit")
     n_fetched = fetched(hub)
     assert fetch_model(NAME, config) == old
