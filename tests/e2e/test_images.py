@@ -9,7 +9,9 @@ import zlib
 
 import httpx2
 import openai
+import psutil
 import pytest
+from cli_runs import wait_for
 from live import live_server
 from pictures import data_url, image_part, png, png_of
 from projector_files import projector_bytes
@@ -140,12 +142,21 @@ def test_a_bad_picture_is_the_clients_own_error_and_named(client, parts, place, 
     assert text(client, ABOUT_RED)
 
 
-def test_a_small_file_that_inflates_to_very_much_is_refused(client):
-    bomb = png_of(9, 9, zlib.compress(bytes(512 << 20)))
-    begun_s = time.monotonic()
+def test_a_small_file_that_inflates_to_very_much_is_refused(live, client):
+    """By the processor's seconds of both processes: a part of what it takes to inflate it."""
+    packed = zlib.compress(bytes(512 << 20))
+    processes = psutil.Process(), psutil.Process(live.engine.pid)
+    begun_s = cpu_s(*processes)
+    zlib.decompress(packed)
+    inflating_s, begun_s = cpu_s(*processes) - begun_s, cpu_s(*processes)
     with pytest.raises(openai.BadRequestError, match="more than the 252 bytes"):
-        chat(client, [question(image_part(bomb))])
-    assert time.monotonic() - begun_s < 2
+        chat(client, [question(image_part(png_of(9, 9, packed)))])
+    assert cpu_s(*processes) - begun_s < inflating_s / 2
+
+
+def cpu_s(*processes):
+    times = [process.cpu_times() for process in processes]
+    return sum(one.user + one.system for one in times)
 
 
 def test_the_models_list_says_that_it_sees(client):
@@ -164,9 +175,15 @@ def test_a_model_without_a_projector_says_so():
 
 
 def test_running_streams_go_on_while_a_picture_is_looked_at(client):
+    """Of a few pictures one is enough: a hiccup of the machine stops everybody's words."""
+    assert any(longest_silence(client, large(10 + i)) < 0.5 for i in range(4))
+
+
+def longest_silence(client, picture):
+    """In a stream, while somebody asks about a picture; as a part of the time that took."""
     stream = chat(client, [{"role": "user", "content": "Tell me a story."}], n=400, stream=True)
     arrivals, done = [], threading.Event()
-    asking = threading.Thread(target=lambda: (chat(client, [question(large(0))], n=1), done.set()))
+    asking = threading.Thread(target=lambda: (chat(client, [question(picture)], n=1), done.set()))
     begun_s = time.monotonic()
     asking.start()
     while not done.is_set():
@@ -178,9 +195,7 @@ def test_running_streams_go_on_while_a_picture_is_looked_at(client):
     took_s = time.monotonic() - begun_s
     asking.join()
     stream.close()
-    gaps = [after - before for before, after in itertools.pairwise(arrivals)]
-    assert took_s > 0.2
-    assert max(gaps) < took_s / 2
+    return max(after - before for before, after in itertools.pairwise(arrivals)) / took_s
 
 
 def test_who_leaves_while_the_picture_is_looked_at_is_forgotten(live, client):
@@ -190,13 +205,7 @@ def test_who_leaves_while_the_picture_is_looked_at_is_forgotten(live, client):
             with pytest.raises(httpx2.TimeoutException):
                 http.post("/v1/chat/completions", json=body, timeout=0.1)
     assert text(client, ABOUT_RED)  # behind them in the queue
-    deadline_s = time.monotonic() + 10
-    while time.monotonic() < deadline_s:
-        gauge = live.engine.gauge
-        if gauge.n_running + gauge.n_waiting == 0:
-            break
-        time.sleep(0.05)
-    assert gauge.n_running + gauge.n_waiting == 0
+    wait_for(lambda: live.engine.gauge.n_running + live.engine.gauge.n_waiting == 0)
 
 
 def test_the_url_may_be_of_any_type_of_image(client):
