@@ -45,6 +45,9 @@ STYLES = (
     Style("<|channel>thought", "<channel|>", anywhere=True),  # Gemma 4
     Style("<|START_THINKING|>", "<|END_THINKING|>", anywhere=True),  # Command R7B, A
     Style("[THINK]", "[/THINK]", anywhere=True),  # Magistral, Ministral 3
+    Style(
+        "<|think|>", "<|end|>", sign="<|think|>", frame=("<|begin|>assistant<|content|>", "<|end|>")
+    ),  # Solar Open
     Style("<|inner_prefix|>", "<|inner_suffix|>"),  # Apertus
     Style("<seed:think>", "</seed:think>"),
     Style("<mm:think>", "</mm:think>"),  # MiniMax M3

@@ -73,7 +73,8 @@ def turn(template: ChatTemplate, asked: ChatRequest, now: datetime | None = None
     if not (tools or thoughts.start or template.format.preface):
         return Turn(said.prompt, params, field, None)
     markers = (*template.format.starts, *template.format.markers) if tools else ()
-    shown = [marker for marker in (thoughts.start, thoughts.end, *markers) if marker]
+    marks = (thoughts.start, thoughts.end, *thoughts.frame, *markers)
+    shown = [marker for marker in marks if marker]
     return Turn(
         said.prompt,
         replace(params, markers=tuple(shown)),

@@ -106,12 +106,14 @@ def test_a_word_of_a_call_in_thoughts_ends_nothing():
     assert heard == ("Hi", "Is <tool_call> needed? No.", [], "stop")
 
 
+GRANITE = "between <response></response> </think>"
 FRAMED = [
+    ("<|think|>", "<|think|>hm<|end|><|begin|>assistant<|content|>{}<|end|>"),
     (
         r"'\n<think>\n' + '</think>' '<response>\n' + content + '\n</response>\n'",
         "<think>\nhm\n</think>\n\n<response>\n{}\n</response>\n",
     ),
-    ("between <response></response> </think>", "<think>hm</think>\n<response>{}</response>"),
+    (GRANITE, "<think>hm</think>\n<response>{}</response>"),
     ("[BEGIN FINAL RESPONSE]", "Here are my reasoning steps:\nhm\n[BEGIN FINAL RESPONSE]\n{}"),
     (
         "[BEGIN FINAL RESPONSE]",
@@ -132,7 +134,7 @@ def test_marks_around_the_text_behind_thoughts_are_none(source, answer):
 def test_such_marks_elsewhere_are_text():
     text = "<response>x</response>"
     for answer in (text, f"So: {text}"):
-        heard = heard_every_way(BY_NAME["generic"], answer, style=FRAMED[0][0])
+        heard = heard_every_way(BY_NAME["generic"], answer, style=GRANITE)
         assert heard == (answer, "", [], "stop")
-    heard = heard_every_way(BY_NAME["generic"], f"<think>y</think>So: {text}", style=FRAMED[0][0])
+    heard = heard_every_way(BY_NAME["generic"], f"<think>y</think>So: {text}", style=GRANITE)
     assert heard == (f"So: {text}", "y", [], "stop")

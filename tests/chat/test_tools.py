@@ -132,6 +132,10 @@ AROUND = {  # of one call: its tool's name, its arguments' JSON
     "gigachat-3": (
         '<|message_sep|>\n\nfunction call<|role_sep|>\n{{"name": "{}", "arguments": {}}}'
     ),
+    "solar": (
+        "<|tool_calls|><|tool_call:begin|>a1<|tool_call:name|>{}<|tool_call:args|>{}"
+        "<|tool_call:end|>"
+    ),
     "apertus": '<|tools_prefix|>[{{"{}": {}}}]<|tools_suffix|>',
     "hermes": '<tool_call>\n{{"name": "{}", "arguments": {}}}\n</tool_call>',
     "generic": '<tool_call>\n{{"name": "{}", "arguments": {}}}\n</tool_call>',

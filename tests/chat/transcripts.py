@@ -67,6 +67,11 @@ TWO_CALLS = {
         "<|tool_call_begin|>functions.clock:1<|tool_call_argument_begin|>{}<|tool_call_end|>"
         "<|tool_calls_section_end|>"
     ),
+    "solar": (
+        "<|tool_calls|><|tool_call:begin|>a1b2c3d4e5<|tool_call:name|>weather<|tool_call:args|>"
+        '{"city": "Rome", "days": 2}<|tool_call:end|><|tool_call:begin|>a1b2c3d4e6'
+        "<|tool_call:name|>clock<|tool_call:args|>{}<|tool_call:end|><|calls|>"
+    ),
     "mistral": (
         '[TOOL_CALLS] [{"name": "weather", "arguments": {"city": "Rome", "days": 2}, '
         '"id": "abcdefghi"}, {"name": "clock", "arguments": {}, "id": "abcdefgh2"}]'

@@ -31,6 +31,7 @@ from edgellm.chat.tools import (
     phi4,
     qwen_coder,
     seed_oss,
+    solar,
 )
 from edgellm.chat.tools.format import Format
 
@@ -43,6 +44,7 @@ FORMATS = (
     deepseek.FENCED,
     deepseek.BARE,
     kimi.FORMAT,
+    solar.FORMAT,
     command_r.FORMAT,
     gemma4.FORMAT,
     functiongemma.FORMAT,

@@ -27,7 +27,7 @@ MARKED_OTHERWISE = Alphabet(
         "<|tools_prefix|>", "<|tools_suffix|>", "<|function_call|>", "<|message_sep|>",
         "<|role_sep|>", "<tool_call:opensource>", "<tool_sep:opensource>", "<arg_value:opensource>",
         "</arg_value:opensource>", "<start_function_call>", "<end_function_call>", "<escape>",
-        "]<]minimax[>[",
+        "]<]minimax[>[", "<|tool_call:begin|>", "<|tool_call:name|>", "<|tool_call:args|>",
     )
 )  # fmt: skip
 ENDS = {  # of free text
