@@ -10,6 +10,8 @@ class ModelCard(msgspec.Struct, tag_field="type", tag="model"):
     display_name: str
     created_at: str  # RFC 3339
     max_input_tokens: int
+    max_tokens: int  # that an answer may have
+    lifecycle: str = "active"
 
 
 class ModelList(msgspec.Struct):
@@ -22,7 +24,7 @@ class ModelList(msgspec.Struct):
 def model_card(name: str, created_s: int, n_ctx: int) -> ModelCard:
     """`created_s`: Unix seconds; `n_ctx`: tokens, prompt and answer together."""
     day = datetime.fromtimestamp(created_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return ModelCard(name, name, day, n_ctx)
+    return ModelCard(name, name, day, n_ctx, n_ctx)
 
 
 def model_list(cards: list[ModelCard]) -> ModelList:

@@ -25,7 +25,9 @@ HI = [{"role": "user", "content": "Hi"}]
 
 @pytest.fixture
 def client(live):
-    with anthropic.Anthropic(base_url=live.url, api_key="none", max_retries=0) as client:
+    with anthropic.Anthropic(
+        base_url=live.url, api_key="none", max_retries=0, _strict_response_validation=True
+    ) as client:
         yield client
 
 
@@ -217,7 +219,8 @@ def test_the_models_are_listed_in_its_words(live, client):
         ("mini", "model", 512),
     ]
     assert (page.has_more, page.first_id, page.last_id) == (False, "tiny", "mini")
-    assert client.models.retrieve("tiny").display_name == "tiny"
+    tiny = client.models.retrieve("tiny")
+    assert (tiny.display_name, tiny.lifecycle, tiny.max_tokens) == ("tiny", "active", 512)
 
 
 def test_a_stop_string_of_the_clients_is_told():
