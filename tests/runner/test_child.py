@@ -2,6 +2,7 @@ import asyncio
 import signal
 from pathlib import Path
 
+import clockwork
 import psutil
 import pytest
 
@@ -65,9 +66,7 @@ class Held:
         await asyncio.Event().wait()
 
 
-def test_a_process_that_does_not_end_after_its_pipe_is_killed_and_waited_for_no_longer_than_others(
-    monkeypatch,
-):
+def test_a_process_that_does_not_end_after_its_pipe_is_killed_and_waited_for_no_longer_than_any():
     async def run():
         loop, held = asyncio.get_running_loop(), Held()
         words = asyncio.create_task(held.wait())
@@ -76,10 +75,9 @@ def test_a_process_that_does_not_end_after_its_pipe_is_killed_and_waited_for_no_
         words.cancel()
         return code, held.signals, loop.time() - begun_s
 
-    monkeypatch.setattr(child, "DEATH_S", 1.0)
-    code, signals, elapsed_s = asyncio.run(run())
+    code, signals, elapsed_s = clockwork.run(run())
     assert (code, signals) == (None, [signal.SIGKILL])
-    assert elapsed_s < 1.5
+    assert elapsed_s == pytest.approx(child.DEATH_S)
 
 
 def test_a_kill_while_it_loads_that_was_not_the_kernels_is_told_so():
