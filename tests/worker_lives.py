@@ -20,10 +20,12 @@ async def answer(engine, prompt):
 
 
 async def _kept(engine, kept):
-    """Until it has some bytes, and for some tenths of a second no more. Or five seconds."""
+    """Until it has some bytes, and for some tenths of a second no more. Or five seconds. Of a
+    worker that answers meanwhile: that of one which stands still says nothing."""
     n_bytes, n_same = 0, 0
     for _ in range(100):
         await asyncio.sleep(0.05)
+        await engine.detokenize((1,))
         found = getattr(engine.gauge, kept) if engine.gauge else 0
         n_same = n_same + 1 if found and found == n_bytes and not engine.gauge.n_running else 0
         n_bytes = found
