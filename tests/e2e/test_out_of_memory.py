@@ -1,14 +1,12 @@
 """Memory that really runs out: the worker's address space is cut while it loads."""
 
 import asyncio
-import contextlib
-import resource
 import sys
-from dataclasses import dataclass
 
 import psutil
 import pytest
 from selector_machines import machine
+from supervisor_runs import limit_address_space
 
 from edgellm.cli.preparing.prepare import prepare
 from edgellm.cli.preparing.resolve import demo
@@ -40,48 +38,44 @@ def plain(monkeypatch):
     return asyncio.run(measure())
 
 
-@dataclass
 class Cut:
-    """Makes engines whose workers get so many bytes of address space."""
+    """Makes engines whose workers get so many bytes of address space, from their first moment."""
 
-    limit_bytes: int
-
-    def __post_init__(self):
-        self.plans, self.cutting = [], []
+    def __init__(self, limit_bytes, folder, monkeypatch):
+        limit_address_space(limit_bytes, folder, monkeypatch)
+        self.plans = []
 
     def __call__(self, prepared, plan, max_queue):
-        engine = supervise(prepared, plan, max_queue)
         self.plans.append(plan)
-        self.cutting.append(asyncio.ensure_future(self._cut(engine)))
-        return engine
-
-    async def _cut(self, engine):
-        while engine.pid is None:  # noqa: ASYNC110 - nobody tells when a process has started
-            await asyncio.sleep(0.001)
-        with contextlib.suppress(ProcessLookupError):
-            resource.prlimit(engine.pid, resource.RLIMIT_AS, (self.limit_bytes,) * 2)
+        return supervise(prepared, plan, max_queue)
 
 
-def load(goal, limit_bytes):
-    said, cut = [], Cut(limit_bytes)
-    prepared = prepare(demo(), machine(ram=16), goal, uses_tuned=False)
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    """What to run, what is said then, and the plans that are tried."""
 
-    async def run():
-        fleet = Fleet(8, said.append, cut)
-        try:
-            served = await fleet.load(prepared)
-            return served.engine.plan, served.engine.state
-        finally:
-            await fleet.stop()
+    def make(goal, limit_bytes):
+        prepared = prepare(demo(), machine(ram=16), goal, uses_tuned=False)
+        said, cut = [], Cut(limit_bytes, tmp_path, monkeypatch)
 
-    return run, said, cut
+        async def run():
+            fleet = Fleet(8, said.append, cut)
+            try:
+                served = await fleet.load(prepared)
+                return served.engine.plan, served.engine.state
+            finally:
+                await fleet.stop()
+
+        return run, said, cut
+
+    return make
 
 
 def kv_bytes(plan):
     return sum(share.kv_bytes for share in plan.shares)
 
 
-def test_a_smaller_plan_is_loaded_and_each_step_is_said(plain):
+def test_a_smaller_plan_is_loaded_and_each_step_is_said(plain, load):
     whole = kv_bytes(prepare(demo(), machine(ram=16), ROOMY, uses_tuned=False).plan)
     run, said, cut = load(ROOMY, plain + whole * 6 // 10)
 
@@ -96,7 +90,7 @@ def test_a_smaller_plan_is_loaded_and_each_step_is_said(plain):
     assert "ran out of memory" in plan.reasons[0]
 
 
-def test_what_was_pinned_is_not_made_smaller(plain):
+def test_what_was_pinned_is_not_made_smaller(plain, load):
     run, _, cut = load(PINNED, plain + (300 << 20))
 
     with pytest.raises(DoesNotFit):
