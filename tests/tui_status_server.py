@@ -152,7 +152,7 @@ def envelope(message, code=None):
     return json.dumps({"error": {"message": message, "type": "x", "code": code}}).encode()
 
 
-async def until(true, *, within_s=5.0):
+async def until(true, *, within_s=30.0):
     """Waits for `true()`; says so when it doesn't come."""
     for _ in range(int(within_s / 0.02)):
         if true():
@@ -166,6 +166,6 @@ def in_loop(test):
 
     @functools.wraps(test)
     def run(*args, **kwargs):
-        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 30))
+        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 120))
 
     return run
