@@ -193,9 +193,8 @@ async def test_a_sheet_is_as_tall_as_what_is_on_it():
         async with app.run_test(size=(80, 24)) as pilot:
             await until(lambda: "● live" in screen(app))
             await pilot.press("l")
-            await pilot.pause(0.1)
             sheet = app.screen.query_one(Canvas).parent
-            assert (sheet.size.height, sheet.scroll_y) == (2, 0)
+            await until(lambda: (sheet.size.height, sheet.scroll_y) == (2, 0))
 
 
 @in_loop
@@ -207,13 +206,14 @@ async def test_a_sheet_that_is_open_follows_the_server():
             await pilot.press("l")
             server.status = ordinary(log=tuple(f"line {i}" for i in range(90)))
             await until(lambda: "line 89" in screen(app))
-            await pilot.pause(0.1)
             sheet = app.screen.query_one(Canvas).parent
-            assert sheet.scroll_y == sheet.max_scroll_y > 0
+            await until(lambda: sheet.scroll_y == sheet.max_scroll_y > 0)
 
             await pilot.press("home")
-            await pilot.pause(0.1)
-            assert sheet.scroll_y == 0
+            await until(lambda: sheet.scroll_y == 0)
+            n_told = server.n_status
+            await until(lambda: server.n_status >= n_told + 3)
+            assert sheet.scroll_y == 0, "whoever reads above is not pulled down"
 
 
 @in_loop
