@@ -10,6 +10,7 @@ from edgellm.chat.messages import GenerateParams
 from edgellm.errors import EdgellmError
 from edgellm.runner.adapters import Adapter, AdapterList
 from edgellm.runner.messages import Embedded, Gauge, Infill, Ready, Scored, Steps, Tokenized
+from edgellm.runner.pacing.rehearsal import Rehearsed
 from edgellm.selector.plan import Plan
 
 EngineState = Literal[
@@ -25,6 +26,9 @@ class Engine(Protocol):
     dismiss: Callable[[], None] | None
     """Has it give its memory back when its last answer has ended, until it is asked again; None:
     it stays as long as its server."""
+    rehearsed: Rehearsed | None
+    """What its steps took when it was loaded last: the next worker with this plan is told. None:
+    that one measures it."""
 
     @property
     def plan(self) -> Plan: ...

@@ -12,6 +12,7 @@ from edgellm.chat.events import FinishReason, Note, Timings, TokenLogprob
 from edgellm.chat.messages import GenerateParams
 from edgellm.runner.loadlog import DeviceMemory
 from edgellm.runner.pacing.recorder import StepRecord
+from edgellm.runner.pacing.rehearsal import Rehearsed
 from edgellm.selector.plan import Plan
 
 
@@ -26,6 +27,7 @@ class Load(Message, frozen=True):
     plan: Plan
     adapters: tuple[tuple[int, bytes], ...] = ()  # (adapter id, path)
     later_adapters: tuple[tuple[int, bytes], ...] = ()  # left out where they can't be loaded
+    rehearsed: Rehearsed | None = None  # by a worker with this plan: it is not measured again
 
 
 class Generate(Message, frozen=True):
@@ -127,6 +129,7 @@ class Ready(Message, frozen=True):
     memory: tuple[DeviceMemory, ...] = ()
     pooling: str | None = None  # of an embedding model; "rank" scores pairs
     lost_adapters: tuple[int, ...] = ()  # those of Load.later_adapters that were left out
+    rehearsed: Rehearsed | None = None  # None: an embedding model's steps are not
 
 
 class LoadFailed(Message, frozen=True):

@@ -50,6 +50,7 @@ from edgellm.runner.messages import (
     Tokenized,
     UnloadAdapter,
 )
+from edgellm.runner.pacing.rehearsal import Rehearsed
 from edgellm.runner.receiver import Receiver
 from edgellm.runner.restarts import Restarts, again
 from edgellm.runner.words import Words
@@ -82,6 +83,7 @@ class Supervisor:
         self.missing_device: str | None = None
         self.on_death: Callable[[str], None] = lambda line: None
         self.dismiss: Callable[[], None] | None = None
+        self.rehearsed: Rehearsed | None = None
         self._last_words = Words()
         self.log = self._last_words.log
         self._patience = patience or patience_for(plan)
@@ -179,6 +181,7 @@ class Supervisor:
             self.plan,
             tuple((one.id, os.fsencode(one.path)) for one in self.adapters if not one.came_later),
             tuple((one.id, os.fsencode(one.path)) for one in self.adapters if one.came_later),
+            self.rehearsed,
         )
         self._write(encode_frame([load]))
         last_words = asyncio.create_task(self._last_words.read(process.stderr))
@@ -240,7 +243,7 @@ class Supervisor:
         if self._stopping.is_set():
             return
         self.ready, self.state, self.progress_ratio = ready, "ready", None
-        self.missing_device = None
+        self.missing_device, self.rehearsed = None, ready.rehearsed
         self._last_words.is_ready()
         self.adapters.forget(ready.lost_adapters)
         held, self._held, self._listens = list(self._held.values()), {}, True

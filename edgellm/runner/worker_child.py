@@ -102,7 +102,12 @@ def _loaded(load: Load, tell: Tell) -> tuple["LlamaBackend", tuple[int, ...]]:
     """And which adapters it has to do without. Raises LoadError, BadGGUF."""
     from edgellm.runner.llama.mtp import backend_for
 
-    backend = backend_for(load.path, load.plan, lambda ratio: tell([Loading(ratio)]))
+    backend = backend_for(
+        load.path,
+        load.plan,
+        lambda ratio: tell([Loading(ratio)]),
+        rehearsed=load.rehearsed,
+    )
     for adapter_id, path in load.adapters:
         backend.load_adapter(adapter_id, path)
     return backend, tuple(_load_later_adapters(load, backend))
@@ -127,6 +132,7 @@ def _ready(
         n_ctx_train=backend.n_ctx_train,
         memory=memory,
         lost_adapters=lost,
+        rehearsed=backend.rehearsed,
     )
 
 

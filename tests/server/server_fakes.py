@@ -88,6 +88,7 @@ class FakeEngine:
     recorded: tuple = ()  # StepRecords
     adapters: AdapterList = field(default_factory=AdapterList)
     dismiss: object = None
+    rehearsed: object = None
     can_fill: bool = True
     n_open: int = 0
     n_cancelled: int = 0

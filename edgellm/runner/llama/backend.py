@@ -47,7 +47,7 @@ from edgellm.runner.llama.vocab import Vocab
 from edgellm.runner.pacing.costs import StepCosts
 from edgellm.runner.pacing.looking_back import LookingBack
 from edgellm.runner.pacing.recorder import NativeTimes
-from edgellm.runner.pacing.rehearsal import rehearse
+from edgellm.runner.pacing.rehearsal import Rehearsed, rehearse
 from edgellm.selector.plan import Plan
 
 
@@ -57,12 +57,19 @@ def library() -> str:
 
 
 class LlamaBackend:
-    def __init__(self, path: bytes, plan: Plan, on_progress: Callable[[float], None]) -> None:
-        """Raises LoadError."""
+    def __init__(
+        self,
+        path: bytes,
+        plan: Plan,
+        on_progress: Callable[[float], None],
+        rehearsed: Rehearsed | None = None,
+    ) -> None:
+        """`rehearsed`: what steps by this plan took before. Raises LoadError."""
         self._loaded = loaded = load(path, plan, on_progress)  # keeps alive what C points to
         self._model, self._context, self.memory = loaded.model, loaded.context, loaded.memory
         self._memory = llama_cpp.llama_get_memory(self._context)
         self.limits, self.costs = limits_of(self._model, self._context, plan), StepCosts()
+        self.rehearsed = rehearsed
         self.overlaps, self._invariant = bool(plan.devices), plan.batch_invariant
         self.n_embd = int(llama_cpp.llama_model_n_embd_out(self._model))
         self.n_ctx_train = int(llama_cpp.llama_model_n_ctx_train(self._model))
@@ -83,7 +90,7 @@ class LlamaBackend:
         self.pooling = self._embedder.pooling if plan.embedding else None
         self._delegate()
         if not plan.embedding:
-            self._try(plan)
+            self._try(plan, rehearsed)
 
     def _delegate(self) -> None:
         """What others of this room do for Backend, word for word."""
@@ -98,29 +105,33 @@ class LlamaBackend:
         self.n_input = embedder.n_input
         self.pairs = Pairs(self._model, vocab.raw, vocab.tokenize, vocab.letters).join
 
-    def _try(self, plan: Plan) -> None:
+    def _try(self, plan: Plan, rehearsed: Rehearsed | None) -> None:
         """What can be done, and what a step takes. Raises LoadError."""
         first = FirstDecodes(self._loaded, self._vocab, self._state, self._decode_rows)
         try:
             self.limits = first.limits(self.limits, plan)
             self._copies.at_once = self.limits.state is not None
-            n_batch = self.limits.n_batch
-            self.costs = rehearse(
-                self._decode_alone,
-                time.perf_counter,
-                self._vocab.any_token,
-                n_decode_max=min(
-                    plan.n_parallel + self.limits.n_draft_rows, plan.n_outputs_max, n_batch
-                ),
-                n_prompt_max=min(n_batch, self.limits.n_ctx_seq),
-                n_sequences=plan.n_parallel,
-                looking_back=LookingBack.of(plan),
-            )
+            self.rehearsed = rehearsed or self._rehearse(plan)
         except LoadError:
             raise
         except (EdgellmError, NoKVSlot) as error:
             raise LoadError("memory", f"the first decode failed: {error}") from error
         llama_cpp.llama_memory_clear(self._memory, True)
+        known = self.rehearsed
+        looking_back = LookingBack.of(plan)
+        self.costs = StepCosts(known.decode, known.prompt, known.switch_s, looking_back)
+
+    def _rehearse(self, plan: Plan) -> Rehearsed:
+        """Raises EdgellmError, NoKVSlot."""
+        limits, n_batch = self.limits, self.limits.n_batch
+        return rehearse(
+            self._decode_alone,
+            time.perf_counter,
+            self._vocab.any_token,
+            n_decode_max=min(plan.n_parallel + limits.n_draft_rows, plan.n_outputs_max, n_batch),
+            n_prompt_max=min(n_batch, limits.n_ctx_seq),
+            n_sequences=plan.n_parallel,
+        )
 
     def _decode_alone(self, rows: tuple[Row, ...]) -> None:
         llama_cpp.llama_memory_clear(self._memory, False)

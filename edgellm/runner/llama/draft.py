@@ -23,6 +23,7 @@ from edgellm.runner.llama.compute import Compute
 from edgellm.runner.llama.load import LoadError, load
 from edgellm.runner.llama.logits import LogitRows
 from edgellm.runner.loadlog import DeviceMemory
+from edgellm.runner.pacing.rehearsal import Rehearsed
 from edgellm.runner.sampling.preselect import Logits
 from edgellm.selector.placing.draft import draft_plan
 from edgellm.selector.plan import Plan
@@ -52,9 +53,15 @@ class Drafter(Protocol):
 
 
 class DraftingBackend(LlamaBackend):
-    def __init__(self, path: bytes, plan: Plan, on_progress: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        path: bytes,
+        plan: Plan,
+        on_progress: Callable[[float], None],
+        rehearsed: Rehearsed | None = None,
+    ) -> None:
         """Raises LoadError."""
-        super().__init__(path, plan, on_progress)
+        super().__init__(path, plan, on_progress, rehearsed)
         self._draft = self._drafter(plan)
         self.draft_memory = self._draft.memory
         self.limits = replace(self.limits, has_draft_model=True)

@@ -33,6 +33,7 @@ from edgellm.runner.llama.compute import Compute
 from edgellm.runner.llama.draft import DraftingBackend, likeliest
 from edgellm.runner.llama.load import Loaded, LoadError, load_head
 from edgellm.runner.llama.logits import LogitRows
+from edgellm.runner.pacing.rehearsal import Rehearsed
 from edgellm.selector.placing.draft import draft_plan
 from edgellm.selector.plan import Plan
 
@@ -80,10 +81,11 @@ class HeadBackend(DraftingBackend):
         plan: Plan,
         on_progress: Callable[[float], None],
         calls: StateCalls,
+        rehearsed: Rehearsed | None = None,
     ) -> None:
         """Raises LoadError."""
         self._state_calls = calls
-        super().__init__(path, plan, on_progress)
+        super().__init__(path, plan, on_progress, rehearsed)
 
     def _drafter(self, plan: Plan) -> "Head":
         n_rows = min(self.limits.n_batch, self.limits.n_ctx_seq)
@@ -109,20 +111,21 @@ def backend_for(
     plan: Plan,
     on_progress: Callable[[float], None],
     calls: StateCalls | None = _STATE_CALLS,
+    rehearsed: Rehearsed | None = None,
 ) -> LlamaBackend:
     """With whom the plan has guess. Raises LoadError."""
     if plan.draft:
-        return DraftingBackend(path, plan, on_progress)
+        return DraftingBackend(path, plan, on_progress, rehearsed)
     if plan.speculate != "mtp":
-        return LlamaBackend(path, plan, on_progress)
+        return LlamaBackend(path, plan, on_progress, rehearsed)
     if calls:
-        return HeadBackend(path, plan, on_progress, calls)
+        return HeadBackend(path, plan, on_progress, calls, rehearsed)
     sys.stderr.write(
         "the model's head (MTP) stays unused, and guesses are looked up: "
         f"this build of llama.cpp does not export {_SET}\n"
     )
     sys.stderr.flush()
-    return LlamaBackend(path, replace(plan, speculate="ngram"), on_progress)
+    return LlamaBackend(path, replace(plan, speculate="ngram"), on_progress, rehearsed)
 
 
 class Head:

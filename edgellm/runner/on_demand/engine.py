@@ -21,6 +21,7 @@ from edgellm.runner.engine import Engine, EngineState
 from edgellm.runner.messages import Embedded, Gauge, Infill, Ready, Scored, Steps, Tokenized
 from edgellm.runner.on_demand.caretaker import Caretaker
 from edgellm.runner.on_demand.room import Stay, Tenant
+from edgellm.runner.pacing.rehearsal import Rehearsed
 from edgellm.selector.plan import Plan
 
 New: TypeAlias = Callable[[Plan], Engine]
@@ -96,6 +97,14 @@ class OnDemand:
         self._shown.adapters = adapters
 
     @property
+    def rehearsed(self) -> Rehearsed | None:
+        return self._shown.rehearsed
+
+    @rehearsed.setter
+    def rehearsed(self, told: Rehearsed | None) -> None:
+        self._shown.rehearsed = told
+
+    @property
     def pid(self) -> int | None:
         return self._shown.pid
 
@@ -146,6 +155,8 @@ class OnDemand:
         assert self.tenant.here is not None
         coming = self._engine_of(self.tenant.coming)
         ended = self._engines.pop(self.tenant.here)
+        if coming.plan == ended.plan:
+            coming.rehearsed = ended.rehearsed
         coming.log.clear()
         coming.log.extend(ended.log)
 

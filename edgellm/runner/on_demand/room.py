@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 PATIENCE_S = 10.0
-LINGER_S = 1.0
+LINGER_S = 0.25
 
 Bytes: TypeAlias = Mapping[str, int]  # by pool
 

@@ -11,12 +11,11 @@ What all that laying out costs is measured last, by a step of two rows among man
 GPU it is more than a step (an H100 computes one of a 0.6 B model in 1.3 ms), on a CPU nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from edgellm.runner.batch import Row
-from edgellm.runner.pacing.costs import StepCosts
-from edgellm.runner.pacing.looking_back import LookingBack
+from edgellm.values import frozen
 
 BUDGET_S = 1.5
 _LONG_S, _SHORT_S = 0.1, 0.02
@@ -33,6 +32,16 @@ _ORDER: tuple[tuple[_Kind, tuple[int, ...]], ...] = (
     ("decode", (64, 24, 48, 128)),
 )
 
+
+@frozen
+class Rehearsed:
+    """Seconds by rows, on nearly empty memory; see costs.StepCosts."""
+
+    decode: Mapping[int, float]
+    prompt: Mapping[int, float]
+    switch_s: float = 0.0
+
+
 Decode = Callable[[tuple[Row, ...]], None]  # these rows on empty memory, to the last logit
 Clock = Callable[[], float]
 
@@ -46,8 +55,7 @@ def rehearse(
     n_prompt_max: int,
     n_sequences: int | None = None,
     budget_s: float = BUDGET_S,
-    looking_back: LookingBack | None = None,
-) -> StepCosts:
+) -> Rehearsed:
     """`n_decode_max`: rows with logits, one of each sequence that may run and those of guessed
     tokens; `n_prompt_max`: rows of a step; `n_sequences`: if fewer than `n_decode_max` may run."""
     found: dict[_Kind, dict[int, float]] = {"decode": {}, "prompt": {}}
@@ -67,7 +75,7 @@ def rehearse(
             found[kind][n_rows] = taken_s
             row_s = min(row_s or taken_s, taken_s / n_rows)
     switch_s = _switch_s(found["decode"], decode, clock, token)
-    return StepCosts(found["decode"], found["prompt"], switch_s, looking_back)
+    return Rehearsed(found["decode"], found["prompt"], switch_s)
 
 
 def _switch_s(known: dict[int, float], decode: Decode, clock: Clock, token: int) -> float:

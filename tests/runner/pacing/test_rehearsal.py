@@ -1,5 +1,6 @@
 import pytest
 
+from edgellm.runner.pacing.costs import StepCosts
 from edgellm.runner.pacing.rehearsal import rehearse
 
 
@@ -24,10 +25,11 @@ class Machine:
 
 
 def measured(machine, n_decode_max=8, n_prompt_max=512, **more):
-    return rehearse(
+    told = rehearse(
         machine.decode, lambda: machine.now_s, 1,
         n_decode_max=n_decode_max, n_prompt_max=n_prompt_max, **more,
     )  # fmt: skip
+    return StepCosts(told.decode, told.prompt, told.switch_s)
 
 
 def test_on_a_fast_machine_all_sizes_up_to_what_may_run_are_measured():
