@@ -7,9 +7,13 @@ import threading
 
 import httpx2
 import pytest
-from cli_runs import wait_for
+from cli_runs import PATIENCE_S, wait_for
 
 pytestmark = pytest.mark.model
+
+
+# A context that no machine fills while somebody starts a program.
+ALONE = ("serve", "demo", "--port", "0", "--parallel", "1", "--ctx", "65536")
 
 
 def figures(live):
@@ -42,8 +46,7 @@ def busy(live):
 
 
 def test_a_full_queue_is_exit_code_7(home):
-    serving = ("serve", "demo", "--port", "0", "--parallel", "1", "--max-queue", "0")
-    with home.serving(*serving) as live, busy(live):
+    with home.serving(*ALONE, "--max-queue", "0") as live, busy(live):
         done = home.run("run", "demo", "Hello!")
 
     assert (done.code, done.out.strip()) == (7, "")
@@ -52,11 +55,11 @@ def test_a_full_queue_is_exit_code_7(home):
 
 
 def test_a_model_process_that_dies_under_a_question_is_exit_code_8(home, terminal):
-    with home.serving("serve", "demo", "--port", "0", "--parallel", "1") as live, busy(live):
+    with home.serving(*ALONE) as live, busy(live):
         asking = terminal("run", "demo", "Hello!")
         wait_for(lambda: figures(live)["n_waiting"] == 1)
         os.kill(figures(live)["pid"], signal.SIGKILL)
-        assert asking.process.wait(timeout=20) == 8
+        assert asking.process.wait(timeout=PATIENCE_S) == 8
 
     assert "edgellm: " in asking.text
     assert "Traceback" not in asking.text
