@@ -173,12 +173,12 @@ def test_a_count_is_never_believed_before_the_file_could_hold_it():
     data = (
         gguf_bytes(n_keys=1) + text("k") + b"\x09\0\0\0\x08\0\0\0" + (2**60).to_bytes(8, "little")
     )
-    began = time.perf_counter()
+    began_s = time.thread_time()
     with pytest.raises(BadGGUF, match="cut off, or lies"):
         parse_header(data, len(data))
     with pytest.raises(BadGGUF, match="limit"):
         parse_header(data)  # its size unknown, as over HTTP
-    assert time.perf_counter() - began < 0.05
+    assert time.thread_time() - began_s < 0.05
 
 
 def test_a_string_beyond_the_limit_is_refused_inside_an_array_too():
@@ -263,8 +263,8 @@ def test_a_header_with_150k_tokens_and_merges_is_read_in_150_ms():
     )
     took_s = []
     for _ in range(5):
-        began = time.perf_counter()
+        began_s = time.thread_time()
         header = parse(data, len(data))
         assert header.eos_token == words[151_645]
-        took_s.append(time.perf_counter() - began)
+        took_s.append(time.thread_time() - began_s)
     assert min(took_s) < 0.150
