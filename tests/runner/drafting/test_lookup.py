@@ -61,9 +61,9 @@ def test_a_long_prompt_is_taken_in_pieces_and_a_token_costs_microseconds():
     rng = random.Random(0)
     tokens = [rng.randint(0, 30_000) for _ in range(100_000)]
     lookup = Lookup(len(tokens))
-    began_s = time.perf_counter()
+    began_s = time.thread_time()
     lookup.chances(tokens, 8)
-    assert time.perf_counter() - began_s < 0.2  # a hundred times what it takes
+    assert time.thread_time() - began_s < 0.2  # a hundred times what it takes
     for _ in range(30):
         lookup.chances(tokens, 8)
     tokens += tokens[500:504]
