@@ -146,6 +146,24 @@ def test_an_idle_one_sleeps_and_a_dismissed_one_at_once():
     assert during(machine, scenario) == ("sleeping", "sleeping")
 
 
+def test_what_its_steps_take_is_measured_in_the_first_stay_only():
+    machine = Machine()
+
+    async def scenario():
+        one = machine.model("one")
+        told = []
+        for _ in range(2):
+            await one.tokenize("a", False)
+            told.append(one.ready.rehearsed)
+            one.dismiss()
+            await asleep(one)
+        return told
+
+    first, second = during(machine, scenario)
+    assert first.decode[1] > 0
+    assert second == first, "measured anew it would be another to the last digits"
+
+
 def test_the_queue_of_one_that_sleeps_is_bounded_like_any():
     machine = Machine(max_queue=0)
 
