@@ -103,7 +103,7 @@ def _up_to_text(
         return head
     prompt = render(before, True)
     if style and is_opened(style, prompt):
-        return f"{prompt}{last.reasoning or ''}{style.end}{_AFTER_THOUGHTS}"
+        return f"{prompt}{last.reasoning or ''}{style.end}{style.frame[0] or _AFTER_THOUGHTS}"
     return prompt if head is None else head
 
 

@@ -57,9 +57,9 @@ def _own_types(resolved: Schema) -> frozenset[str]:
     if isinstance(given, list):
         return frozenset(one for one in given if isinstance(one, str))
     if "const" in resolved:
-        return frozenset({_type_of(resolved["const"])})
+        return frozenset({type_of(resolved["const"])})
     if isinstance(resolved.get("enum"), list):
-        return frozenset(_type_of(value) for value in resolved["enum"])
+        return frozenset(type_of(value) for value in resolved["enum"])
     return frozenset()
 
 
@@ -76,7 +76,7 @@ def item_bounds(schema: Schema, whose: str) -> tuple[int, int | None]:
 
 def may_be(schema: Schema, value: Any) -> bool:
     """Whether the schema's types allow this value. Where it names none: an object or an array."""
-    kinds, kind = types(schema), _type_of(value)
+    kinds, kind = types(schema), type_of(value)
     if not kinds:
         return kind in ("object", "array")
     return kind in kinds or (kind == "number" and "integer" in kinds)
@@ -165,7 +165,7 @@ def _closed_inside(keyword: str, value: Any) -> Any:
     return _closed(value) if keyword in _OF_ONE_SCHEMA else value
 
 
-def _type_of(value: Any) -> str:
+def type_of(value: Any) -> str:
     match value:
         case None:
             return "null"

@@ -48,6 +48,12 @@ STYLES = (
     Style(
         "<|think|>", "<|end|>", sign="<|think|>", frame=("<|begin|>assistant<|content|>", "<|end|>")
     ),  # Solar Open
+    Style(
+        "<|open|>think<|sep|>",
+        "<|close|>think<|sep|>",
+        sign="<|end_of_msg|>",
+        frame=("<|open|>response<|sep|>", "<|close|>response<|sep|>"),
+    ),  # Kimi K3
     Style("<|inner_prefix|>", "<|inner_suffix|>"),  # Apertus
     Style("<seed:think>", "</seed:think>"),
     Style("<mm:think>", "</mm:think>"),  # MiniMax M3

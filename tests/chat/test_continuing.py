@@ -37,6 +37,11 @@ R1 = ChatTemplate(
     "{% for m in messages %}<{{ m.role }}>{{ m.content.split('</think>')[-1] }}{% endfor %}"
     "{% if add_generation_prompt %}<assistant><think>\n{% endif %}"
 )
+# As ERNIE 4.5 Thinking's: behind its thoughts an answer stands between marks.
+ERNIE = ChatTemplate(
+    r"{% for m in messages %}<{{ m.role }}>{{ m.content }}{# '<response>\n' </think> #}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant><think>{% endif %}"
+)
 STRICT = ChatTemplate(
     "{% if messages[-1].role != 'user' %}{{ raise_exception('user last') }}{% endif %}"
     "[INST]{{ messages[-1].content }}[/INST]"
@@ -184,6 +189,11 @@ def test_what_would_call_a_tool_as_first_words_only_is_text_behind_others():
         assert bool(structure.stages[0].at_start) is is_call
         heard = heard_of(LLAMA3, asked, text)
         assert (heard[0], bool(heard[2])) == ("" if is_call else text, is_call)
+
+
+def test_an_answer_that_stands_between_marks_goes_on_there():
+    assert prompt(ERNIE, BEGUN).endswith("<assistant><think></think><response>The answer is")
+    assert heard_of(ERNIE, ASKED, " four.\n</response>\n")[:2] == (" four.", "")
 
 
 def test_a_mark_of_thoughts_is_text_behind_others():

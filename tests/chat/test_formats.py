@@ -20,6 +20,7 @@ EXCERPTS = [
     ("deepseek", "'<｜tool▁call▁begin｜>' + tool['type'] + '<｜tool▁sep｜>' + '\\n' + '```json'"),
     ("deepseek-v3.1", "'<｜tool▁call▁begin｜>'+ name + '<｜tool▁sep｜>' + arguments"),
     ("kimi", "<|tool_calls_section_begin|>{%- for tc in calls %}<|tool_call_begin|>{{ tc.id }}"),
+    ("kimi-k3", "{{- '<|open|>' + tag + '<|sep|>' }}{{- '<|close|>' }}{{- '<|end_of_msg|>' -}}"),
     ("solar", "{{- '<|tool_call:begin|>' + id + '<|tool_call:name|>' + function.name }}"),
     ("command-r", "<|START_ACTION|>[{%- for tc in message.tool_calls %}"),
     ("gemma-4", "{{- '<|tool_call>call:' + function['name'] + '{' -}}"),

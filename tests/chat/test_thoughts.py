@@ -108,6 +108,11 @@ def test_a_word_of_a_call_in_thoughts_ends_nothing():
 
 GRANITE = "between <response></response> </think>"
 FRAMED = [
+    (
+        "<|end_of_msg|>",
+        "<|open|>think<|sep|>hm<|close|>think<|sep|><|open|>response<|sep|>{}"
+        "<|close|>response<|sep|>",
+    ),
     ("<|think|>", "<|think|>hm<|end|><|begin|>assistant<|content|>{}<|end|>"),
     (
         r"'\n<think>\n' + '</think>' '<response>\n' + content + '\n</response>\n'",

@@ -67,6 +67,13 @@ TWO_CALLS = {
         "<|tool_call_begin|>functions.clock:1<|tool_call_argument_begin|>{}<|tool_call_end|>"
         "<|tool_calls_section_end|>"
     ),
+    "kimi-k3": (
+        '<|open|>tools<|sep|><|open|>call tool="weather" index="1"<|sep|>'
+        '<|open|>argument key="city" type="string"<|sep|>Rome<|close|>argument<|sep|>'
+        '<|open|>argument key="days" type="number"<|sep|>2<|close|>argument<|sep|>'
+        '<|close|>call<|sep|><|open|>call tool="clock" index="2"<|sep|><|close|>call<|sep|>'
+        "<|close|>tools<|sep|>"
+    ),
     "solar": (
         "<|tool_calls|><|tool_call:begin|>a1b2c3d4e5<|tool_call:name|>weather<|tool_call:args|>"
         '{"city": "Rome", "days": 2}<|tool_call:end|><|tool_call:begin|>a1b2c3d4e6'

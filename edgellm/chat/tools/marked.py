@@ -72,8 +72,9 @@ class Marked:
     ends_thought: bool
 
     def listen(self, source: Source, calls: Calls, thoughts: Thoughts) -> Reading[None]:
-        frame_end: tuple[str, ...] = ()
-        if not thoughts.text_begun:
+        if thoughts.text_begun:
+            frame_end = tuple(filter(None, thoughts.frame[1:]))
+        else:
             frame_end = yield from self._first_words(source, calls, thoughts)
         starts = (*self.starts, *self.bare) if calls.any else ()
         wrappers = self.wrappers if thoughts.start else ()  # who wants marks gets them all

@@ -27,7 +27,8 @@ MARKED_OTHERWISE = Alphabet(
         "<|tools_prefix|>", "<|tools_suffix|>", "<|function_call|>", "<|message_sep|>",
         "<|role_sep|>", "<tool_call:opensource>", "<tool_sep:opensource>", "<arg_value:opensource>",
         "</arg_value:opensource>", "<start_function_call>", "<end_function_call>", "<escape>",
-        "]<]minimax[>[", "<|tool_call:begin|>", "<|tool_call:name|>", "<|tool_call:args|>",
+        "<|open|>", "<|close|>", "<|sep|>", "]<]minimax[>[", "<|tool_call:begin|>",
+        "<|tool_call:name|>", "<|tool_call:args|>",
     )
 )  # fmt: skip
 ENDS = {  # of free text
@@ -39,6 +40,7 @@ ENDS = {  # of free text
     "deepseek-v4": "</｜DSML｜parameter>",
     "gemma-4": '<|"|>',
     "functiongemma": "<escape>",
+    "kimi-k3": "<|close|>argument<|sep|>",
     "minimax-m3": "]<]minimax[>[</text>",
     "hy3": "</arg_value:opensource>",
     "minicpm-5": "</param>",
