@@ -46,7 +46,10 @@ STYLES = (
     Style("<|START_THINKING|>", "<|END_THINKING|>", anywhere=True),  # Command R7B, A
     Style("[THINK]", "[/THINK]", anywhere=True),  # Magistral, Ministral 3
     Style(
-        "<|think|>", "<|end|>", sign="<|think|>", frame=("<|begin|>assistant<|content|>", "<|end|>")
+        "<|think|>",
+        "<|end|>",
+        sign="<|begin|>assistant<|think|>",
+        frame=("<|begin|>assistant<|content|>", "<|end|>"),
     ),  # Solar Open
     Style(
         "<|open|>think<|sep|>",

@@ -113,7 +113,7 @@ FRAMED = [
         "<|open|>think<|sep|>hm<|close|>think<|sep|><|open|>response<|sep|>{}"
         "<|close|>response<|sep|>",
     ),
-    ("<|think|>", "<|think|>hm<|end|><|begin|>assistant<|content|>{}<|end|>"),
+    ("<|begin|>assistant<|think|>", "<|think|>hm<|end|><|begin|>assistant<|content|>{}<|end|>"),
     (
         r"'\n<think>\n' + '</think>' '<response>\n' + content + '\n</response>\n'",
         "<think>\nhm\n</think>\n\n<response>\n{}\n</response>\n",

@@ -43,6 +43,17 @@ def is_object(text):
         return False
 
 
+@pytest.mark.parametrize("name", sorted(name for name, one in BY_NAME.items() if one.write))
+def test_what_is_written_of_past_calls_is_heard_as_these(name):
+    arguments = {"text": 'it\'s\n"so" \\', "tags": ["ü"], "loud": True, "any": {"k": [None, 1.5]}}
+    text = BY_NAME[name].write([("note", arguments), ("clock", {})])
+    said_text, _, calls, reason = heard_every_way(BY_NAME[name], text)
+    assert (said_text, reason) == ("", "tool_calls")
+    assert [(called, json.loads(written)) for _, called, written in calls] == [
+        ("note", arguments), ("clock", {}),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("name", sorted({*TWO_CALLS} - {"llama-3"}))
 def test_text_before_calls_stays_text_and_white_space_between_goes(name):
     text = f"Let me see:\n\n{TWO_CALLS[name]}\n"

@@ -25,12 +25,13 @@ CLOCK = [("id1", "clock", "{}")]
     ],
 )
 def test_its_messages_are_told_without_their_marks(answer, heard):
-    assert heard_every_way(BY_NAME["solar"], answer, style="<|think|>") == heard
+    assert heard_every_way(BY_NAME["solar"], answer, style="<|begin|>assistant<|think|>") == heard
 
 
 SOLARS = (  # as upstage/Solar-Open-100B's does
     "{%- for one in messages %}<|begin|>{{ one.role }}<|content|>{{ one.content }}<|end|>"
-    "{%- endfor %}{#- <|think|> <|tool_call:begin|> <|tool_call:name|> -#}<|begin|>assistant"
+    "{%- endfor %}{#- <|begin|>assistant<|think|> <|tool_call:begin|> <|tool_call:name|> -#}"
+    "<|begin|>assistant"
 )
 
 
