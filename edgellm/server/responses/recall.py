@@ -32,12 +32,11 @@ class Recall:
         while self._n_bytes > self._most_bytes:
             self._take(next(iter(self._items)))
 
-    def find(self, id: str) -> Item | None:
+    def find(self, id: str) -> bytes | None:
         data = self._take(id)
-        if data is None:
-            return None
-        self._put(id, data)
-        return _decoder.decode(data)
+        if data is not None:
+            self._put(id, data)
+        return data
 
     def _put(self, id: str, data: bytes) -> None:
         self._take(id)
@@ -50,21 +49,29 @@ class Recall:
         return data
 
 
-def recalled(given: str | Sequence[Item], recall: Recall) -> str | list[Item]:
-    """The input with the items that it refers to. Raises BadRequest that names the place of one
-    that is not there."""
-    if isinstance(given, str):
-        return given
-    return [_recalled(item, f"input[{i}]", recall) for i, item in enumerate(given)]
+def recalled(given: str | Sequence[Item], recall: Recall) -> tuple[str | Sequence[Item], int]:
+    """The input with the items that it refers to, and how many bytes these are. Raises BadRequest
+    that names the place of one that is not there, or there twice: so they are never more than what
+    is kept, however short the ids are."""
+    if isinstance(given, str) or not any(item.is_reference for item in given):
+        return given, 0
+    found = dict[str, bytes]()
+    for i, item in enumerate(given):
+        if item.is_reference:
+            id, where = item.id or "", f"input[{i}]"
+            if id in found:
+                words = f"{where}: Duplicate item found with id {id!r}"
+                raise BadRequest(words, param=where)
+            found[id] = _found(id, where, recall)
+    items = [_decoder.decode(found[one.id or ""]) if one.is_reference else one for one in given]
+    return items, sum(map(len, found.values()))
 
 
-def _recalled(item: Item, where: str, recall: Recall) -> Item:
-    if not item.is_reference:
-        return item
-    if (found := recall.find(item.id or "")) is not None:
-        return found
+def _found(id: str, where: str, recall: Recall) -> bytes:
+    if (data := recall.find(id)) is not None:
+        return data
     raise BadRequest(
-        f"{where}: Item with id {item.id or ''!r} not found: not kept, or no longer",
+        f"{where}: Item with id {id!r} not found: not kept, or no longer",
         hint="send it whole, as clients do that are told store: false",
         param=where,
     )

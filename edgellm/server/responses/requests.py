@@ -6,6 +6,7 @@ too long is refused and never cut. `store` is answered as false, whatever was as
 be asked for again. Where it is not false the items that this one will have are kept for a while.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -60,7 +61,7 @@ class ReasoningBody(msgspec.Struct):
 
 
 class ResponseBody(Kept, kw_only=True):
-    input: str | Annotated[list[Item], Meta(min_length=1, max_length=MAX_ITEMS)]
+    input: str | Annotated[Sequence[Item], Meta(min_length=1, max_length=MAX_ITEMS)]
     instructions: str | None = None
     max_output_tokens: Positive | None = None
     max_tool_calls: Positive | None = None  # of those that OpenAI's servers run: there are none
@@ -96,13 +97,15 @@ class ResponseBody(Kept, kw_only=True):
 @dataclass(frozen=True, slots=True)
 class AskedResponse:
     """`in_summary`: a client that asks for a summary of the thoughts looks for them there.
-    `stores`: it may give back no more than the ids of what it is told."""
+    `stores`: it may give back no more than the ids of what it is told, as it did here where
+    `n_recalled_bytes` came from these."""
 
     chat: ChatRequest
     tools: Tools
     response: Response
     in_summary: bool
     stores: bool
+    n_recalled_bytes: int
 
 
 _decoder = msgspec.json.Decoder(ResponseBody)
@@ -112,7 +115,7 @@ def response_request(data: Bytes, picture_mark: str, recall: Recall) -> AskedRes
     """Raises BadRequest that names the field. `picture_mark`: see images.Gallery."""
     body = decode(_decoder, data)
     body.check_kept()
-    body.input = recalled(body.input, recall)
+    body.input, n_recalled = recalled(body.input, recall)
     if body.n not in (None, 1):
         raise BadRequest("n: a response has one answer", param="n")
     if body.reasoning and body.reasoning.effort:
@@ -140,8 +143,8 @@ def response_request(data: Bytes, picture_mark: str, recall: Recall) -> AskedRes
         reasoning_budget=body.budget(),
         lora=body.lora_scales(),
     )
-    told = _response(body, chat, found)
-    return AskedResponse(chat, found, told, body.summary() is not None, body.store is not False)
+    told, stores = _response(body, chat, found), body.store is not False
+    return AskedResponse(chat, found, told, body.summary() is not None, stores, n_recalled)
 
 
 def _response(body: ResponseBody, chat: ChatRequest, found: Tools) -> Response:

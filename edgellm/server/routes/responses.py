@@ -5,7 +5,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from edgellm.server.gateway import gateway_of, json_response
+from edgellm.server.gateway import gateway_of, hold_of, json_response
 from edgellm.server.responses.answers import ResponseFold, ResponseStream, forget, is_full
 from edgellm.server.responses.recall import Recall
 from edgellm.server.responses.requests import AskedResponse, response_request
@@ -66,7 +66,10 @@ async def count_input(request: Request) -> Response:
 
 
 async def _asked(request: Request) -> AskedResponse:
-    return response_request(await chat_body(request), new_picture_mark(), _recall_of(request))
+    body = await chat_body(request)
+    asked = response_request(body, new_picture_mark(), _recall_of(request))
+    hold_of(request).add(asked.n_recalled_bytes)
+    return asked
 
 
 def _recall_of(request: Request) -> Recall:

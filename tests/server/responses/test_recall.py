@@ -13,7 +13,8 @@ def said(id, text="a"):
 
 
 def referred(*ids, recall):
-    return recalled([Item(id=id, type="item_reference") for id in ids], recall)
+    items, _ = recalled([Item(id=id, type="item_reference") for id in ids], recall)
+    return items
 
 
 def test_each_kind_of_item_comes_back_as_it_would_have_been_sent():
@@ -42,15 +43,22 @@ def test_what_was_sent_whole_is_left_as_it_is():
         Item(id="msg_9", role="user", content="Hi"),
         Item(type="function_call_output", call_id="call_1", output="ok"),
     ]
-    assert recalled(whole, Recall()) == whole
-    assert recalled("Hi", Recall()) == "Hi"
+    assert recalled(whole, Recall()) == (whole, 0)
+    assert recalled("Hi", Recall()) == ("Hi", 0)
 
 
 def test_a_reference_may_do_without_its_type():
     recall = Recall()
     recall.keep([said("msg_1")])
-    (item,) = recalled([Item(id="msg_1")], recall)
-    assert item.type == "message"
+    (item,), n_bytes = recalled([Item(id="msg_1")], recall)
+    assert (item.type, n_bytes) == ("message", len(recall.find("msg_1")))
+
+
+def test_no_item_comes_twice_or_a_short_body_would_be_a_long_conversation():
+    recall = Recall()
+    recall.keep([said("msg_1")])
+    with pytest.raises(BadRequest, match=r"^input\[1\]: Duplicate item found with id 'msg_1'$"):
+        referred("msg_1", "msg_1", recall=recall)
 
 
 @pytest.mark.parametrize("given", [Item(id="msg_2", type="item_reference"), Item(id="msg_2")])

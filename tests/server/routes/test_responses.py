@@ -2,14 +2,17 @@
 
 import json
 import time
+from functools import partial
 
+import httpx2
 import openai
 import pytest
 from pictures import data_url, png
-from server.server_fakes import HANG, call_cut_at, words
+from server.server_fakes import HANG, call_cut_at, live_server, served, words
 
 from edgellm.chat.events import Failed, Finished, ReasoningDelta, TextDelta, ToolCallDelta
 from edgellm.errors import Overloaded, WorkerDied
+from edgellm.server.door.access import Access
 
 WEATHER = {"type": "function", "name": "weather", "parameters": {"type": "object"}, "strict": True}
 CALL = (ToolCallDelta(0, "call_1", "weather", "{}"), Finished("tool_calls", 1, 0, 3))
@@ -256,3 +259,15 @@ def test_what_was_said_of_an_answer_that_broke_off_may_come_back_too(client, eng
     talk = [{"role": "user", "content": "Hi"}, known, {"role": "user", "content": "Go on"}]
     until_told(lambda: ask(client, input=talk))
     assert engine.asked[-1][0] == "user: Hi\nassistant: Hel\nuser: Go on\nassistant:"
+
+
+def test_what_is_recalled_counts_as_if_it_had_been_sent():
+    access = Access.of(all_bodies_bytes=100_000)
+    with live_server(served(), access=access) as live:
+        engine = live.models.find("tiny").engine
+        engine.scripts = [[TextDelta("a" * 100_000), Finished("stop", 7, 3, 5)]]
+        ask_it = partial(httpx2.post, f"{live.url}/v1/responses", timeout=30)
+        [item] = ask_it(json={"input": "Hi"}).json()["output"]
+        answer = ask_it(json={"input": [{"type": "item_reference", "id": item["id"]}]})
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "bodies_full"
