@@ -191,6 +191,11 @@ def test_no_arguments_are_none_however_they_are_written(name, written):
 OTHERWISE = [  # as models write it that were taught otherwise
     ("hermes", '<tool_call>\n{ROME}\n{TIME}\n</tool_call>'),
     ("hermes", '<tool_call>[{ROME}, {TIME}]</tool_call>'),
+    ("hermes", "{ROME}\n{TIME}"),
+    ("hermes", "{ROME}\n</tool_call>\n<tool_call>\n{TIME}"),
+    ("hermes", "```json\n[{ROME}, {TIME}]\n```"),
+    ("hermes", "```\n{ROME}\n{TIME}\n```\n"),
+    ("generic", "<tools>\n{ROME}\n{TIME}\n</tools>"),
     ("hermes", '<tool_call>{ROME_FUNCTION}</tool_call><tool_call>{TIME_FUNCTION}</tool_call>'),
     ("hunyuan", "<tool_calls>\n{ROME}\n{TIME}\n</tool_calls>"),  # MiniMax M1
     (
@@ -253,6 +258,35 @@ def test_openais_form_is_no_call_inside_itself(name):
     assert heard_every_way(BY_NAME[name], start + twice) == (start + twice, "", [], "stop")
     deep = start + '{"function": ' * 5000
     assert hear(BY_NAME[name], [deep]) == (deep, "", [], "stop")
+
+
+@pytest.mark.parametrize("name", ["hermes", "generic", "llama-3"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"name": "Bob", "age": 3}',
+        '{"city": "Rome"}',
+        '{"name": "clock"',
+        "{}",
+        "{",
+        "Like this: " + WORDS["{ROME}"],
+    ],
+)
+def test_other_json_is_an_answer(name, text):
+    assert heard_every_way(BY_NAME[name], text) == (text, "", [], "stop")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['```json\n{"a": 1}\n```\nThis is it.', "```json\n", "```python\nx = {}\n```", "<tools> are"],
+)
+def test_a_fence_or_a_word_that_begins_no_call_is_text(text):
+    assert heard_every_way(BY_NAME["hermes"], text) == (text, "", [], "stop")
+
+
+def test_an_answer_in_json_is_told_from_its_first_name_on():
+    ear = listener(BY_NAME["hermes"])
+    assert ear.hear(TextDelta('{"name": "Bob", "a')) == [TextDelta('{"name": "Bob", "a')]
 
 
 def test_a_call_has_one_function():

@@ -1,4 +1,9 @@
-"""`<tool_call>{"name": ..., "arguments": {...}}</tool_call>`: Hermes, Qwen 2.5 and 3, others."""
+"""`<tool_call>{"name": ..., "arguments": {...}}</tool_call>`: Hermes, Qwen 2.5 and 3, others.
+
+Qwen 2.5 Coder and small models leave the marks out, or write a fence or the tools' mark instead.
+Such a call is one as an answer's first text, if it calls a tool that there is.
+(vLLM: tool_parsers/qwen25_coder_tool_parser.py)
+"""
 
 from collections.abc import Sequence
 
@@ -11,6 +16,7 @@ from edgellm.chat.tools.json_form import object_rule, read_up_to
 from edgellm.chat.tools.marked import marked_format
 
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
+_INSTEAD = {"```json": "```", "```": "```", "<tools>": "</tools>"}
 
 
 def speaks(source: str) -> bool:
@@ -18,7 +24,12 @@ def speaks(source: str) -> bool:
 
 
 def read(source: Source, calls: Calls, start: str) -> Reading[None]:
-    yield from read_up_to(source, calls, _CLOSE)
+    if start:
+        yield from read_up_to(source, calls, _CLOSE)
+    else:
+        yield from source.skip()
+        begin = yield from source.accepts(*_INSTEAD)
+        yield from read_up_to(source, calls, _INSTEAD.get(begin, _CLOSE))
 
 
 def rule(rules: Rules, tools: Sequence[Tool], parallel: bool) -> str:
@@ -27,4 +38,12 @@ def rule(rules: Rules, tools: Sequence[Tool], parallel: bool) -> str:
     return repeated(rules, rules.add(f"{begin} {one} {end}"), "\n", parallel)
 
 
-FORMAT = marked_format("hermes", speaks, read, rule, starts=(_OPEN,), markers=(_CLOSE,))
+FORMAT = marked_format(
+    "hermes",
+    speaks,
+    read,
+    rule,
+    starts=(_OPEN,),
+    markers=(_CLOSE,),
+    unbound=("{", *_INSTEAD),
+)

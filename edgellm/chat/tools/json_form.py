@@ -32,6 +32,7 @@ def read_object(source: Source, calls: Calls, *, is_inner: bool = False) -> Read
             break
         if key in _NAMES and name is None:
             name = yield from json_source.string(source)
+            calls.tool(name)
         elif key in _ARGUMENTS and held is None and name is not None:
             yield from tell_call(source, calls, name)
             break

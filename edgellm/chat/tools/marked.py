@@ -35,6 +35,7 @@ def marked_format(
     markers: tuple[str, ...] = (),
     wrappers: tuple[str, ...] = (),
     bare: tuple[str, ...] = (),
+    unbound: tuple[str, ...] = (),
     ends_thought: bool = False,
     binds: Callable[[Tool], str] | None = None,
     adapt: Callable[[Sequence[Message], Sequence[Tool]], Sequence[Message]] = as_they_are,
@@ -44,9 +45,10 @@ def marked_format(
 
     It tells all calls that follow one another there, and raises Broken where they break off.
     `wrappers` stand around text and are none. `ends_thought`: these models may call without ending
-    their thoughts first; `bare` are starts that count outside of thoughts only.
+    their thoughts first; `bare` are starts that count outside of thoughts only. `unbound` are
+    `opens` in other words than the format's: a call is heard there, and no grammar waits for it.
     """
-    marked = Marked(read, starts, opens, wrappers, bare, ends_thought)
+    marked = Marked(read, starts, (*opens, *unbound), wrappers, bare, ends_thought)
     all_starts, markers = (*starts, *bare), (*markers, *wrappers)
     return Format(
         name,
