@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
+from cli_runs import wait_for
 from probe_fakes import CAPTURES
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
@@ -91,6 +92,9 @@ class Client:
     def energy(self):
         return self._http.get("/edgellm/status").json()["energy"]
 
+    def is_sampled(self):
+        return self._http.get("/edgellm/status").json()["devices"][-1]["used_bytes"] is not None
+
     def settled(self):
         """When all that was charged in advance is paid back: no request's joules grow any more."""
         before, stop_s = self.energy(), time.monotonic() + 60
@@ -131,7 +135,7 @@ def talking_to(live):
 
 def until_priced(client):
     """The first readings have nothing to be compared with; who ends before has no number."""
-    stop_s = time.monotonic() + 15
+    stop_s = time.monotonic() + 60
     while time.monotonic() < stop_s:
         if "energy_j" in client.ask(100)[1]:
             return
@@ -160,7 +164,8 @@ def test_what_a_counter_counted_is_told_by_answers_and_idling_and_nothing_is_los
         EDGELLM_SENSORS_ROOT=str(tmp_path / "root"), EDGELLM_ENERGY_PRICE_PER_KWH=str(PRICE),
     )  # fmt: skip
     with server as live, talking_to(live) as client:
-        time.sleep(1.2)  # the first reading: what is spent from here on is seen
+        wait_for(client.is_sampled)
+        time.sleep(2.0)  # and looked at: what is spent from here on is seen
         with counters.running():
             until_priced(client)
             before = client.settled()
@@ -203,6 +208,7 @@ def test_a_machine_without_counters_tells_no_joules(home, tmp_path):
         "serve", "demo", "--port", "0", EDGELLM_SENSORS_ROOT=str(tmp_path / "root")
     )
     with server as live, talking_to(live) as client:
+        wait_for(client.is_sampled)
         time.sleep(1.5)
         _, timings = client.ask(40)
         assert client.energy() is None
