@@ -6,6 +6,7 @@ As a library, in ten names:
     plan(MODEL, …)           what would run how, before anything is downloaded   -> Plan
     explain(plan)            a plan in words, as `edgellm plan` prints it        -> str
     serve(MODEL, …)          a server in the background, for a `with` block      -> Server
+                             (several MODELs in a list take turns in memory)
     chat(MESSAGE, …)         an answer                                           -> Answer
     achat(MESSAGE, …)        the same, to be awaited; cancelled, it stops        -> Answer
     stream(MESSAGE, …)       the answer's text, piece by piece                   -> Iterator[str]

@@ -163,7 +163,7 @@ def explain(made: Plan, hardware: Hardware | None = None) -> str:
 
 
 def serve(
-    model: str,
+    model: str | Path | Sequence[str | Path],
     *,
     embedding: str | Path | None = None,
     name: str | None = None,
@@ -172,22 +172,25 @@ def serve(
     unix_socket: str | None = None,
     api_keys: str | Sequence[str] = (),
     offline: bool = False,
+    sleep_idle_seconds: float | None = None,
     **goal: Any,
 ) -> Server:
-    """Returns when the model is ready. Port 0 takes a free one; `goal` as for `plan`.
+    """Returns when the model is ready; of several, that take turns in memory, the first. Port 0
+    takes a free one; `goal` as for `plan`. An idle model is unloaded after `sleep_idle_seconds`.
 
     Downloads what is not on this disk. Raises what `plan` raises, and AddressInUse, WorkerDied.
     """
     keys = (api_keys,) if isinstance(api_keys, str) else tuple(api_keys)  # not its letters
     config = config_from(
         host=host, port=port, unix_socket=unix_socket, api_keys=keys or None,
-        offline=offline,
+        offline=offline, sleep_idle_seconds=sleep_idle_seconds,
     )  # fmt: skip
     wish = Pins(**goal).goal(config.reserve)
-    resolved = Seeing().applied(resolve(_name_of(model), config))
+    models = [model] if isinstance(model, str | Path) else model
+    resolved = [Seeing().applied(resolve(_name_of(one), config)) for one in models]
     beside = resolve(_name_of(embedding), config) if embedding else None
-    hardware = probe()
-    prepared = prepare_all([resolved], hardware, wish, embedding=beside, name=name)
+    hardware, sleeps = probe(), config.sleep_idle_seconds is not None
+    prepared = prepare_all(resolved, hardware, wish, embedding=beside, name=name, sleeps=sleeps)
     instance = Instance(config, hardware, prepared, say=lambda text: None)
     return Server(BackgroundServer(instance).start(), prepared)
 

@@ -8,6 +8,8 @@ import psutil
 import pytest
 from cli_runs import DEMO_PATH, wait_for
 
+import edgellm
+
 pytestmark = pytest.mark.model
 
 LONG = "Tell me a story about a small dog who found a red ball. " * 12
@@ -81,6 +83,12 @@ def test_ollamas_clients_see_what_is_loaded_and_may_unload_it(home, two):
         assert client.generate(model="first", keep_alive=0).done_reason == "unload"
         wait_for(lambda: loaded(client) == ["second:latest"])
         assert client.generate(model="first", prompt="Once", options={"num_predict": 4}).response
+
+
+def test_the_library_serves_several_too(home, two):
+    with edgellm.serve([home.folder / "first.gguf", home.folder / "second.gguf"]) as server:
+        assert str(edgellm.chat("Once", model="second", server=server, max_tokens=4))
+        assert [one.state for one in server.status().models] == ["ready", "ready"]
 
 
 def test_a_flag_that_can_mean_one_model_only_is_refused(home, two):
