@@ -186,7 +186,7 @@ def serve(
         offline=offline, sleep_idle_seconds=sleep_idle_seconds,
     )  # fmt: skip
     wish = Pins(**goal).goal(config.reserve)
-    models = [model] if isinstance(model, str | Path) else model
+    models = model if isinstance(model, list | tuple) and model else [model]
     resolved = [Seeing().applied(resolve(_name_of(one), config)) for one in models]
     beside = resolve(_name_of(embedding), config) if embedding else None
     hardware, sleeps = probe(), config.sleep_idle_seconds is not None
