@@ -75,9 +75,9 @@ def test_while_a_device_computes_structures_look_ahead_when_all_is_told(backend)
 
 def test_what_masks_took_is_told_apart_where_they_ended_after_the_device(backend):
     backend.while_computing(lambda: None)
-    times = decode(backend, Asked(77, ahead_s=0.05), 5, 6, 7).times
-    assert 0.05 <= times.late_mask_s < times.decode_s
-    assert times.mask_s < 0.05
+    times = decode(backend, Asked(77, ahead_s=0.5), 5, 6, 7).times
+    assert 0.5 <= times.late_mask_s < times.decode_s
+    assert times.mask_s < 0.5
 
 
 def test_without_a_structure_there_is_nothing_to_look_ahead_to(backend):
@@ -85,7 +85,7 @@ def test_without_a_structure_there_is_nothing_to_look_ahead_to(backend):
     backend.while_computing(lambda: told.append(1))
     step = decode(backend, None, 5, 6, 7)
     assert len(step.sampled[0]) == len(told) == 1
-    assert step.times.mask_s < 0.001
+    assert step.times.mask_s == 0
     assert step.times.late_mask_s < 0.001
 
 
