@@ -15,7 +15,7 @@ from typing import TypeAlias, cast
 
 from edgellm.chat.events import Event
 from edgellm.chat.messages import GenerateParams
-from edgellm.errors import EdgellmError
+from edgellm.errors import EdgellmError, NotServing
 from edgellm.runner.adapters import Adapter, AdapterList
 from edgellm.runner.engine import Engine, EngineState
 from edgellm.runner.messages import Embedded, Gauge, Infill, Ready, Scored, Steps, Tokenized
@@ -146,6 +146,7 @@ class OnDemand:
 
     def _smaller(self, plan: Plan) -> Engine:
         """In place of one that ran out of memory."""
+        self._check_lives()  # nobody would stop it
         assert self.tenant.here is not None
         engine = self._engines[self.tenant.here] = self._anew(plan)
         self.tenant.needs = plan.placement.bytes_by_pool
@@ -173,7 +174,9 @@ class OnDemand:
 
     @contextmanager
     def _visit(self) -> Iterator[tuple[Engine, Stay]]:
-        """For one request, from its coming to its end."""
+        """For one request, from its coming to its end. Raises NotServing once it is stopped: there
+        is no next stay."""
+        self._check_lives()
         stay = self._caretaker.enter(self.tenant)
         try:
             engine = self._engine_of(stay)
@@ -182,6 +185,10 @@ class OnDemand:
             if stay is self.tenant.here and self._shown.state == "failed":
                 self._caretaker.dismiss(self.tenant)  # the next request tries it anew
             self._caretaker.leave(self.tenant, stay)
+
+    def _check_lives(self) -> None:
+        if self._is_stopped:
+            raise NotServing(f"{self.tenant.name} is not being served (stopped)")
 
     # ── requests ─────────────────────────────────────────────────────────────
 

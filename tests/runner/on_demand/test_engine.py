@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from real_model import SHARED_MODELS, demo_path, needs_shared_models, plan
@@ -232,6 +233,50 @@ def test_whoever_waits_when_the_server_ends_is_told():
 
     assert isinstance(told[1], NotServing)
     assert isinstance(told[0], NotServing) or type(told[0][1]).__name__ == "Failed"
+
+
+def test_who_comes_after_it_was_stopped_is_told_so_and_not_kept_waiting():
+    machine = Machine()
+
+    async def scenario():
+        one = machine.model("one")
+        waits = asyncio.create_task(one.tokenize("a", False))
+        while one.state != "waking" or one.pid is None:  # noqa: ASYNC110 - nobody tells it
+            await asyncio.sleep(0.01)
+        await one.stop(0.1)
+        with pytest.raises(NotServing):
+            await waits
+        while one.tenant.here:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        with pytest.raises(NotServing, match="stopped"):
+            await asyncio.wait_for(one.tokenize("b", False), 5)
+
+    during(machine, scenario)
+
+
+def test_one_that_was_stopped_is_not_tried_smaller():
+    machine = Machine()
+    stopped = []
+
+    def stops(engine, smaller):
+        one = machine.engines["one"]
+        stopped.append(asyncio.create_task(one.stop(0.1)))
+
+        async def then_smaller():
+            await stopped[0]
+            await smaller(engine.plan).start()
+
+        return SimpleNamespace(start=then_smaller)
+
+    async def scenario():
+        one = machine.model("one")
+        machine.trouble["one"] = stops
+        with pytest.raises(NotServing):
+            await one.start()
+        await asyncio.sleep(0.1)
+        return one.pid
+
+    assert during(machine, scenario) is None
 
 
 @needs_shared_models
