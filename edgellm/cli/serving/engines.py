@@ -136,8 +136,9 @@ class Fleet:
                 return
             except DoesNotFit as error:
                 failed = engine.plan
-                is_last = n_smaller == _MAX_SMALLER_PLANS
-                less = None if is_last else prepared.replan(failed, n_smaller)
+                if n_smaller == _MAX_SMALLER_PLANS:
+                    raise
+                less = await asyncio.to_thread(prepared.replan, failed, n_smaller)
                 if less is None:
                     raise
                 self._say(f"{prepared.name} did not load: {error}")

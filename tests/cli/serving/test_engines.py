@@ -1,7 +1,8 @@
 import asyncio
+import threading
 
 import pytest
-from cli.serving.fleet_fakes import IDLE, fleet, prepared
+from cli.serving.fleet_fakes import IDLE, fleet, halved, prepared
 from server.server_fakes import hardware
 from server.server_fakes import plan as any_plan
 
@@ -48,6 +49,20 @@ def test_out_of_memory_tries_the_next_smaller_plan_and_says_so():
     assert said[0] == "tiny did not load: 2 GiB short"
     assert said[1] == "trying a smaller plan: 4 × 256 tokens instead of 4 × 512 tokens"
     assert len(said) == 4
+
+
+def test_a_smaller_plan_is_made_while_other_answers_go_on():
+    made, garage, _ = fleet(DoesNotFit("2 GiB short"))
+    threads = []
+
+    def replan(plan, n_before):
+        threads.append(threading.current_thread())
+        return halved(plan, n_before)
+
+    asyncio.run(made.load(prepared(replan=replan)))
+
+    assert len(garage.engines) == 2
+    assert threading.main_thread() not in threads, "it asks llama.cpp, for seconds perhaps"
 
 
 def test_after_three_smaller_plans_it_gives_up():
