@@ -143,8 +143,10 @@ def prepare_all(
     one, too, is there when it is asked for. `name` is the first one's.
 
     Raises BadRequest when the embedding model is none, or the first one is one already, or two
-    would have one name.
+    would have one name: of several that take turns before anything is fetched.
     """
+    own = [one.candidates[0].name for one in models]
+    _check_names([name or own[0], *own[1:]], "serve one by itself, with --port 0 beside the others")
     first = prepare(models[0], hardware, goal, name=name)
     beside = (_embedding_beside(first, embedding, hardware, goal),) if embedding else ()
     left = machine.without(hardware, beside[0].plan) if beside else hardware
@@ -152,7 +154,7 @@ def prepare_all(
     takes_turns = sleeps or bool(others)
     turns = (replace(one, sleeps=takes_turns) for one in (first, *others))
     prepared = (*turns, *beside)
-    _check_names(prepared)
+    _check_names([one.name for one in prepared], "--name gives MODEL another name")
     return prepared
 
 
@@ -178,12 +180,11 @@ def _embedding_beside(
     return second
 
 
-def _check_names(prepared: Sequence[Prepared]) -> None:
+def _check_names(names: Sequence[str], hint: str) -> None:
     seen: set[str] = set()
-    for one in prepared:
-        if one.name.casefold() in seen:
+    for name in names:
+        if name.casefold() in seen:
             raise BadRequest(
-                f"two would be called {one.name}, and clients could ask for one only",
-                hint="--name gives MODEL another name, where there is one",
+                f"two would be called {name}, and clients could ask for one only", hint=hint
             )
-        seen.add(one.name.casefold())
+        seen.add(name.casefold())

@@ -273,6 +273,15 @@ def test_two_models_of_one_name_are_not_served(hardware):
     assert (one.name, other.name) == ("writer", "demo")
 
 
+def test_two_of_one_name_are_told_before_either_is_fetched(hub, config, hardware):
+    hub.add("org/repo", "m-Q8_0.gguf", DEMO)
+    twice = [resolve("org/repo:Q8_0", config) for _ in range(2)]
+    with pytest.raises(BadRequest, match="two would be called") as caught:
+        prepare_all(twice, hardware, Goal())
+    assert "--port 0" in caught.value.hint
+    assert store_of(config).list() == ()
+
+
 def test_show_tells_licence_template_and_quantizations_of_a_repository(hub, config, hardware):
     hub.add("org/repo", "m-Q8_0.gguf", DEMO)
     hub.add("org/repo", "m-Q4_0.gguf", DEMO[: len(DEMO) // 2])
