@@ -39,6 +39,7 @@ class Goal:
     flash_attention: bool | None = None
     kv_unified: bool | None = None
     prefix_ram_bytes: int | None = None  # host memory for what leaves the KV cells; 0: it stays
+    n_turns: int = 1  # models that share the machine, of which several may be in memory at once
     prefix_disk: str | None = None  # a folder where it outlives the server; None: it doesn't
     prefix_disk_bytes: int = 8 << 30
     n_cpu_moe: int | None = None  # -ncmoe: the experts of the first n layers stay with the CPU

@@ -42,6 +42,15 @@ def test_prefixes_get_half_of_what_the_plan_leaves_of_the_hosts_memory():
     assert any("may take" in reason and "--prefix-ram" in reason for reason in plan.reasons)
 
 
+def test_models_that_share_the_machine_divide_what_prefixes_get_unasked():
+    alone = plan_of(machine((24, 1000), ram=64), use="chat")
+    assert alone.prefix_ram_bytes == 8 * GIB
+    one_of_four = plan_of(machine((24, 1000), ram=64), use="chat", n_turns=4)
+    assert one_of_four.prefix_ram_bytes == 2 * GIB
+    asked = plan_of(machine((24, 1000), ram=64), use="chat", n_turns=4, prefix_ram_bytes=5)
+    assert asked.prefix_ram_bytes == 5
+
+
 def test_prefixes_never_get_more_than_the_host_has_whatever_is_asked_for():
     plan = plan_of(machine((24, 1000), ram=8), use="chat", prefix_ram_bytes=1 << 40)
     budget = pool_budgets(machine((24, 1000), ram=8))["host"]

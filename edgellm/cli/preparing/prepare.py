@@ -147,6 +147,7 @@ def prepare_all(
     """
     own = [one.candidates[0].name for one in models]
     _check_names([name or own[0], *own[1:]], "serve one by itself, with --port 0 beside the others")
+    goal = replace(goal, n_turns=len(models))
     first = prepare(models[0], hardware, goal, name=name)
     beside = (_embedding_beside(first, embedding, hardware, goal),) if embedding else ()
     left = machine.without(hardware, beside[0].plan) if beside else hardware

@@ -34,12 +34,13 @@ def n_scratch(spec: ModelSpec, goal: Goal, n_parallel: int, *, unified: bool) ->
 
 
 def prefix_ram_bytes(goal: Goal, placement: Placement, machine: Machine) -> int:
-    """Never more than the plan leaves of the host's budget, whatever is asked for."""
+    """Never more than the plan leaves of the host's budget, whatever is asked for. What is taken
+    unasked is divided among the models that share the machine."""
     planned = sum(s.total_bytes for s in placement.shares if s.pool_id == machine.host_id)
     left = max(0, machine.budgets[machine.host_id] - planned)
     if goal.prefix_ram_bytes is not None:
         return min(goal.prefix_ram_bytes, left)
-    return min(MOST_BYTES, int(_PART_OF_FREE * left))
+    return min(MOST_BYTES, int(_PART_OF_FREE * left)) // goal.n_turns
 
 
 def kept_beside(plan: Plan, goal: Goal) -> tuple[str, ...]:

@@ -273,6 +273,15 @@ def test_two_models_of_one_name_are_not_served(hardware):
     assert (one.name, other.name) == ("writer", "demo")
 
 
+def test_what_is_kept_of_past_conversations_is_divided_among_several(hardware, tmp_path):
+    (tmp_path / "other.gguf").write_bytes(DEMO)
+    other = resolve(str(tmp_path / "other.gguf"), Config())
+    (alone,) = prepare_all([demo()], hardware, Goal())
+    several = prepare_all([demo(), other], hardware, Goal())
+    n_bytes = [one.plan.prefix_ram_bytes for one in several]
+    assert n_bytes == [alone.plan.prefix_ram_bytes // 2] * 2
+
+
 def test_two_of_one_name_are_told_before_either_is_fetched(hub, config, hardware):
     hub.add("org/repo", "m-Q8_0.gguf", DEMO)
     twice = [resolve("org/repo:Q8_0", config) for _ in range(2)]
