@@ -45,7 +45,8 @@ def places_of(folder: RepoFolder, reference: HubReference) -> list[Path]:
 
 def older_places(folder: RepoFolder, reference: HubReference) -> list[Path]:
     """What newer commits have replaced of a model, and no name means any more; its projectors, too,
-    where no model is left to see through them. Raises ModelNotFound, BadRequest."""
+    where no model is left to see through them. Never what isn't whole: that may be a newer one on
+    its way, whose name is written last. Raises ModelNotFound, BadRequest."""
     snapshots = snapshots_in(folder)
     newest = _only(models_in(folder, snapshots), reference)
     kept = {newest.commit, *folder.named_commits()}
@@ -53,9 +54,11 @@ def older_places(folder: RepoFolder, reference: HubReference) -> list[Path]:
     for snapshot in snapshots:
         if snapshot.path.name in kept:
             continue
-        there = {file.path for model in snapshot.listing.models for file in model.files}
-        gone = there & {*newest.files}
-        if there == gone:
+        models = snapshot.listing.models
+        there = {file.path for model in models for file in model.files}
+        whole = {file.path for model in models if not model.missing for file in model.files}
+        gone = whole & {*newest.files}
+        if gone and there == gone:
             beside = (side for side in snapshot.listing.sidecars if side.kind == "projector")
             gone |= {side.file.path for side in beside}
         places += [snapshot.path / file for file in gone]

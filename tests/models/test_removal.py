@@ -1,5 +1,7 @@
 """What goes with a model, and what stays."""
 
+from pathlib import Path
+
 import pytest
 from hub_server import Cut, HubServer, NoRanges, Status
 from store_runs import (
@@ -10,6 +12,7 @@ from store_runs import (
     fetching_process,
     leftovers,
     look,
+    ranges,
     wait_for_partial,
 )
 
@@ -202,3 +205,32 @@ def test_a_running_download_is_not_removed_under_its_feet(
     process.kill()
     process.communicate()
     assert store.remove(HubReference(REPO)) > 0
+
+
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [
+        ("m-Q4_0-00001-of-00002.gguf", "m-Q4_0-00002-of-00002.gguf"),
+        ("mmproj-F16.gguf", "m-Q4_0.gguf"),
+    ],
+)
+def test_what_has_come_of_a_newer_one_that_broke_off_is_not_older(
+    server: HubServer, hub: HuggingFaceHub, store: Store, first: str, last: str
+):
+    def pull(data: bytes) -> Path:
+        server.repos[REPO] = {first: data, last: data[1:]}
+        repository, model = look(hub)
+        beside = [side.file for side in repository.listing.sidecars]
+        return store.fetch(hub, repository, model, beside=beside, terms=FAST)
+
+    older, newer = DATA[:1000], DATA[-2000:]
+    pull(older)
+    server.faults.extend([Cut(len(newer)), Cut(100), Status(404)])
+    with pytest.raises(ModelNotFound):
+        pull(newer)
+    assert store.older_bytes(HubReference(REPO)) == 0
+    assert store.remove_older(HubReference(REPO)) == 0
+    server.requests.clear()
+    assert pull(newer).with_name(first).read_bytes() == newer
+    assert ranges(server) == ["bytes=100-"]
+    assert store.remove_older(HubReference(REPO)) == len(older) * 2 - 1
