@@ -18,6 +18,8 @@ from edgellm.units import MIB
 
 MOST_BYTES = 8 * MIB  # thousands of turns
 
+_SHOWN = 80  # letters of an id; ours are shorter
+
 _decoder = msgspec.json.Decoder(Item)
 
 
@@ -60,7 +62,7 @@ def recalled(given: str | Sequence[Item], recall: Recall) -> tuple[str | Sequenc
         if item.is_reference:
             id, where = item.id or "", f"input[{i}]"
             if id in found:
-                words = f"{where}: Duplicate item found with id {id!r}"
+                words = f"{where}: Duplicate item found with id {id[:_SHOWN]!r}"
                 raise BadRequest(words, param=where)
             found[id] = _found(id, where, recall)
     items = [_decoder.decode(found[one.id or ""]) if one.is_reference else one for one in given]
@@ -71,7 +73,7 @@ def _found(id: str, where: str, recall: Recall) -> bytes:
     if (data := recall.find(id)) is not None:
         return data
     raise BadRequest(
-        f"{where}: Item with id {id!r} not found: not kept, or no longer",
+        f"{where}: Item with id {id[:_SHOWN]!r} not found: not kept, or no longer",
         hint="send it whole, as clients do that are told store: false",
         param=where,
     )

@@ -68,6 +68,12 @@ def test_what_is_not_there_is_refused_in_the_words_that_clients_know(given):
     assert raised.value.param == "input[1]"
 
 
+def test_a_refusal_does_not_repeat_all_of_a_long_id():
+    with pytest.raises(BadRequest) as raised:
+        referred("x" * 1_000_000, recall=Recall())
+    assert len(str(raised.value)) < 200
+
+
 def test_who_was_not_referred_to_for_longest_makes_place():
     size = len(b'{"id":"msg_1","type":"message","role":"assistant","content":[]}') + 150
     recall = Recall(most_bytes=3 * size)
