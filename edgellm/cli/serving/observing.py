@@ -1,15 +1,15 @@
 """What really came of a plan: told to the calibrations, so that the next plan starts from it.
 
-Speed is taken from requests that had the model to themselves from begin to end, the first few after
-a load: later ones would make a slow fan or a busy neighbour the rule; and on a machine that others
-keep busy none is taken. A driver's own memory is what a load took of a card beyond llama.cpp's
-figures.
+Speed is taken from requests that had the machine to themselves from begin to end, the first few
+after a load: later ones would make a slow fan or a busy neighbour the rule; and on a machine that
+others keep busy none is taken. A driver's own memory is what a load took of a card beyond
+llama.cpp's figures.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from edgellm.chat.events import Event, Finished
@@ -48,6 +48,7 @@ class Observer:
         self._hardware, self._samples, self._load = hardware, samples, load
         self._calibrations = calibrations or Calibrations()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._open = _Open()
 
     def supervise(self, prepared: Prepared, plan: Plan, max_queue: int) -> Engine:
         path, spec, adapters = str(prepared.path), prepared.spec, prepared.adapters
@@ -63,7 +64,7 @@ class Observer:
                 speed = load_profiles().speed
                 self._soon(self._calibrations.observe, plan, spec, self._hardware, speed, told)
 
-        return Watched(path, plan, max_queue=max_queue, adapters=adapters, notice=notice)
+        return Watched(path, plan, self._open, notice, max_queue=max_queue, adapters=adapters)
 
     def used_bytes(self) -> dict[str, int]:
         """Of each device that tells it, now."""
@@ -140,22 +141,29 @@ def _rationed(seen: Measured, left: dict[str, int]) -> Measured:
     return replace(seen, decode_tok_s=decode, prefill_tok_s=prefill)
 
 
+@dataclass(slots=True)
+class _Open:
+    """The requests of all models of a server: they share what computes."""
+
+    n: int = 0
+    n_crowds: int = 0  # how often one came while another ran
+
+
 class Watched(Supervisor):
-    """Tells of each request that had the model to itself."""
+    """Tells of each request that had the machine to itself."""
 
     def __init__(
         self,
         path: str,
         plan: Plan,
+        everyone: _Open,
+        notice: Notice,
         *,
         max_queue: int,
-        notice: Notice,
         adapters: Sequence[Adapter] = (),
     ) -> None:
         super().__init__(path, plan, max_queue=max_queue, adapters=adapters)
-        self._notice = notice
-        self._n_open = 0
-        self._n_crowds = 0  # how often a request came while another ran
+        self._open, self._notice = everyone, notice
 
     def generate(
         self, prompt: str | tuple[int, ...], params: GenerateParams
@@ -169,13 +177,13 @@ class Watched(Supervisor):
 
     def _entered(self) -> int | None:
         """None: somebody else is there already."""
-        self._n_open += 1
-        if self._n_open > 1:
-            self._n_crowds += 1
+        self._open.n += 1
+        if self._open.n > 1:
+            self._open.n_crowds += 1
             return None
-        return self._n_crowds
+        return self._open.n_crowds
 
     def _left(self, since: int | None, is_plain: bool, ending: Event | None) -> None:
-        self._n_open -= 1
-        if is_plain and isinstance(ending, Finished) and since == self._n_crowds:
+        self._open.n -= 1
+        if is_plain and isinstance(ending, Finished) and since == self._open.n_crowds:
             self._notice(measured(ending))

@@ -64,16 +64,18 @@ def test_what_is_too_short_to_be_measured_is_unknown():
 
 
 def hear(*steps, params=None, load=1.0):
-    """Requests that come and end in this order: "+a" comes, "-a" ends. Returns what was noted."""
+    """Requests that come and end in this order: "+a" comes, "-a" ends; those of capital letters
+    are another model's. Returns what was noted."""
     notes = Notes()
     observer = Observer(CARD, tuple, notes, load=lambda: load)
 
     async def run():
-        engine = observer.supervise(prepared(), PLAN, 8)
-        engine.state = "ready"
+        one, other = (observer.supervise(prepared(), PLAN, 8) for _ in range(2))
+        one.state = other.state = "ready"
         streams, ids = {}, {}
         for step in steps:
             name = step[1:]
+            engine = other if name.isupper() else one
             if step[0] == "+":
                 streams[name] = engine.generate("Hello", params or GenerateParams())
                 ids[name] = max(engine._inflight.request_ids)
@@ -106,6 +108,12 @@ def test_who_is_alone_from_begin_to_end_is_noted():
 )
 def test_who_shared_the_model_for_a_moment_is_not(steps):
     assert hear(*steps) == []
+
+
+def test_who_shared_the_machine_with_another_models_answer_is_not_noted():
+    assert hear("+a", "+B", "-a", "-B") == []
+    assert hear("+a", "+B", "-B", "-a") == []
+    assert len(hear("+a", "-a", "+B", "-B")) == 2
 
 
 def test_who_comes_after_the_others_have_left_is_alone():
