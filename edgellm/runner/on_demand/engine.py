@@ -237,5 +237,7 @@ class OnDemand:
             return await engine.infill(asked)
 
     async def steps(self, n: int) -> Steps:
-        """Of what is there: it is not loaded for that."""
+        """Of what is there: it is not loaded for that. Raises NotServing where nothing is."""
+        if self.state == "sleeping":
+            raise NotServing(f"{self.tenant.name} sleeps")
         return await self._shown.steps(n)

@@ -3,12 +3,13 @@ fields."""
 
 import re
 import time
+from contextlib import suppress
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from edgellm.errors import BadRequest
+from edgellm.errors import BadRequest, NotServing
 from edgellm.runner.messages import Steps
 from edgellm.runner.pacing.recorder import StepRecord
 from edgellm.server.gateway import gateway_of, json_response
@@ -28,10 +29,12 @@ class Answer(msgspec.Struct, frozen=True):
 async def show_steps(request: Request) -> Response:
     """`?last=N` for the newest N only. A model that is not ready has none."""
     n = _how_many(request.query_params.get("last"))
-    ready = [served for served in gateway_of(request).models if served.engine.state == "ready"]
-    return json_response(
-        Answer([ModelSteps(one.name, _dated(await one.engine.steps(n))) for one in ready])
-    )
+    told = []
+    for served in gateway_of(request).models:
+        if served.engine.state == "ready":
+            with suppress(NotServing):  # it goes this very moment
+                told.append(ModelSteps(served.name, _dated(await served.engine.steps(n))))
+    return json_response(Answer(told))
 
 
 def _dated(told: Steps) -> list[StepRecord]:

@@ -71,6 +71,8 @@ def test_the_second_is_loaded_in_the_firsts_place_and_both_say_the_same():
     async def scenario():
         one, other = machine.model("one"), machine.model("other")
         assert (one.state, one.ready, one.pid) == ("sleeping", None, None)
+        with pytest.raises(NotServing, match="sleeps"):
+            await asyncio.wait_for(one.steps(9), 5)
         first = await collect(one, "Once upon", greedy(8))
         assert (one.state, machine.there) == ("ready", {"one"})
         pid = one.pid

@@ -3,6 +3,7 @@ import time
 import msgspec
 import pytest
 
+from edgellm.errors import NotServing
 from edgellm.runner.pacing.recorder import StepRecord
 
 RECORD = StepRecord(
@@ -48,4 +49,12 @@ def test_a_last_that_is_no_number_in_bounds_is_refused(http, last):
 
 def test_a_model_that_is_not_ready_is_left_out(http, engine):
     engine.state = "restarting"
+    assert [model["model"] for model in http.get("/edgellm/steps").json()["models"]] == ["mini"]
+
+
+def test_a_model_that_goes_while_it_is_asked_is_left_out(http, engine, monkeypatch):
+    async def goes(n):
+        raise NotServing("the model is being unloaded")
+
+    monkeypatch.setattr(engine, "steps", goes)
     assert [model["model"] for model in http.get("/edgellm/steps").json()["models"]] == ["mini"]
