@@ -126,10 +126,10 @@ class Source:
         while True:
             space = _LITTLE_SPACE.match(self._text, self._at)
             at = space.end() if space else self._at
-            near = self._text[at : at + max(map(len, literals))]
+            near = self._text[at : at + max(map(len, literals), default=1)]
             if any(near.startswith(literal) for literal in literals):
                 return True
-            begins = any(_grows_from(near, literal) for literal in literals)
+            begins = not near or any(_grows_from(near, literal) for literal in literals)
             if self._closed or not begins:
                 return begins
             yield None

@@ -136,6 +136,19 @@ def test_marks_around_the_text_behind_thoughts_are_none(source, answer):
     assert heard == ("Wait.", "hm", [("id1", "clock", "{}")], "tool_calls")
 
 
+@pytest.mark.parametrize("source", [GRANITE, "[BEGIN FINAL RESPONSE]"])
+def test_such_a_mark_in_the_midst_of_the_text_is_the_texts_own(source):
+    begin, end = (
+        ("", "[END FINAL RESPONSE]") if "BEGIN" in source else ("<response>", "</response>")
+    )
+    thoughts = (
+        "<think>hm</think>" if begin else "Here are my reasoning steps: hm [BEGIN FINAL RESPONSE]"
+    )
+    text = f"Answer so:\n```\n<response>\n  <ok/>\n{end}\n```\nThat is all."
+    heard = heard_every_way(BY_NAME["hermes"], f"{thoughts}{begin}{text}\n{end}\n", style=source)
+    assert heard == (text, "hm", [], "stop")
+
+
 def test_such_marks_elsewhere_are_text():
     text = "<response>x</response>"
     for answer in (text, f"So: {text}"):

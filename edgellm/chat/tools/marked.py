@@ -88,8 +88,11 @@ class Marked:
                 if (yield from self._attempt(source, calls, mark, text.tell, gap)):
                     text.gap = ""
             elif mark in frame_end:
-                yield from source.skip()
-                text.gap = ""
+                if (yield from source.is_followed_by(*starts, *wrappers)):
+                    yield from source.skip()
+                    text.gap = ""
+                else:  # the text's own, as of XML in it
+                    yield text.tell(gap + mark)
             elif mark in wrappers:
                 text.pass_over(gap + (yield from source.skip()))
             elif mark:
