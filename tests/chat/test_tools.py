@@ -284,6 +284,22 @@ def test_a_fence_or_a_word_that_begins_no_call_is_text(text):
     assert heard_every_way(BY_NAME["hermes"], text) == (text, "", [], "stop")
 
 
+CLOCK_TOLD = '{"name": "clock", "description": "Tells the time.", "parameters": {"type": "object"}}'
+
+
+@pytest.mark.parametrize("name", ["hermes", "llama-3"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        CLOCK_TOLD,
+        f'{{"type": "function", "function": {CLOCK_TOLD}}}',
+        f"```json\n[{CLOCK_TOLD}]\n```",
+    ],
+)
+def test_an_answer_that_tells_of_a_tool_does_not_call_it(name, text):
+    assert heard_every_way(BY_NAME[name], text) == (text, "", [], "stop")
+
+
 def test_an_answer_in_json_is_told_from_its_first_name_on():
     ear = listener(BY_NAME["hermes"])
     assert ear.hear(TextDelta('{"name": "Bob", "a')) == [TextDelta('{"name": "Bob", "a')]

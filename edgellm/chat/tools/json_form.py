@@ -15,6 +15,7 @@ from edgellm.chat.tools.calls import Calls
 _NAMES = frozenset({"name", "tool_name", "function_name", "function"})
 _ARGUMENTS = frozenset({"arguments", "parameters", "args"})
 _OTHERS = frozenset({"type", "id", "tool_call_id", "call_id", "index"})
+_OF_A_TOOL = "description"  # what tells of a tool has its name and "parameters", too
 
 
 def read_object(source: Source, calls: Calls, *, is_inner: bool = False) -> Reading[None]:
@@ -38,7 +39,7 @@ def read_object(source: Source, calls: Calls, *, is_inner: bool = False) -> Read
             break
         elif key in _ARGUMENTS and held is None:
             held = yield from arguments_text(source)
-        elif name is None and key not in _ARGUMENTS | _OTHERS:
+        elif key == _OF_A_TOOL or (name is None and key not in _ARGUMENTS | _OTHERS):
             raise Broken(f"{key[:20]!r} is of no call")
         else:
             yield from json_source.value_text(source)
