@@ -137,8 +137,9 @@ class Trials:
 
     @cached_property
     def shows_orphans(self) -> bool:
-        """Whether a result comes out that no call stands before."""
-        return _NEEDLE in (self._text([_USER, _RESULT]) or "")
+        """Whether a result comes out that no call stands before, which may have told its name."""
+        nameless = {key: value for key, value in _RESULT.items() if key != "name"}
+        return _NEEDLE in (self._text([_USER, nameless]) or "")
 
     @cached_property
     def takes_responses(self) -> bool:

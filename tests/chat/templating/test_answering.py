@@ -95,7 +95,15 @@ LEAVES_OUT = (  # as Gemma 4's does
 )
 
 
-@pytest.mark.parametrize("source", [REFUSES, LEAVES_OUT])
+WANTS_NAMES = (  # as Kimi K3's does: the result's own, or that of the call
+    "{%- set ns = namespace(called=false) %}{%- for one in messages %}"
+    "{%- if one.role == 'tool' and not (one.name or ns.called) %}{{- raise_exception('no name') }}"
+    "{%- endif %}{%- if one.tool_calls %}{%- set ns.called = true %}{{- one.tool_calls[0].id }}"
+    "{%- endif %}<{{ one.role }}>{{ one.content }}{%- endfor %}<tool_call>{{- tools }}"
+)
+
+
+@pytest.mark.parametrize("source", [REFUSES, LEAVES_OUT, WANTS_NAMES])
 def test_a_result_without_its_call_is_the_users_text_where_the_template_has_no_place_for_it(source):
     told = ChatTemplate(source).render([found("a"), ASKED], tools=TOOLS)
     assert told.startswith("<user><tool_response>\nfound\n</tool_response><user>asked<tool_call>")
