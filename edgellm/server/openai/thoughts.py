@@ -94,13 +94,15 @@ class ChatThoughts(Thoughtful, kw_only=True):
         return super().template_kwargs()
 
     def _switched(self) -> bool | None:
-        """An effort, or a bound, asks for thoughts by itself."""
+        """An effort, or a bound, asks for thoughts by itself, whatever `enabled: false` says."""
         match self.thinking, self.reasoning:
             case bool() as thinks, _:
                 return thinks
             case Thinking("disabled"), _:
                 return False
             case Thinking("enabled" | "adaptive"), _:
+                return True
+            case _, Reasoning(effort, True, _) if effort != "none":
                 return True
             case _, Reasoning(None, enabled, None):
                 return enabled

@@ -28,6 +28,12 @@ from openai_bodies import chat, refused
          {"reasoning_effort": "high"}),
         ({"reasoning": {"enabled": False}}, {"enable_thinking": False, "thinking": False}),
         ({"reasoning": {"enabled": False, "effort": "high"}}, {"reasoning_effort": "high"}),
+        ({"reasoning": {"enabled": True, "effort": "high"}},
+         {"enable_thinking": True, "thinking": True, "reasoning_effort": "high"}),
+        ({"reasoning": {"enabled": True, "max_tokens": 7}},
+         {"enable_thinking": True, "thinking": True}),
+        ({"reasoning": {"enabled": True, "effort": "none"}},
+         {"enable_thinking": False, "thinking": False}),
         ({"reasoning": {}}, {}),
     ],
 )  # fmt: skip
