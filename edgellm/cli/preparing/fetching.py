@@ -10,7 +10,7 @@ from edgellm.cli.preparing.resolve import DEMO, Resolved, hub_reference_of, reso
 from edgellm.cli.preparing.store import store_of
 from edgellm.cli.progress import ProgressLine
 from edgellm.config import Config
-from edgellm.errors import BadRequest, ModelNotFound, NetworkError, Offline
+from edgellm.errors import BadRequest, ConfigError, ModelNotFound, NetworkError, Offline
 from edgellm.models.names import NO_LABEL, HubReference, parse_reference
 from edgellm.selector.plan import Candidate
 from edgellm.units import format_bytes
@@ -54,7 +54,7 @@ def _renewed(here: Candidate, reference: HubReference, config: Config, is_quiet:
     except Offline:
         tell(told)
         return path
-    except (NetworkError, ModelNotFound, BadRequest) as error:
+    except (NetworkError, ConfigError, ModelNotFound, BadRequest) as error:
         tell(f"{told}; the hub tells of no newer one: {error}")
         return path
     if renew is None:

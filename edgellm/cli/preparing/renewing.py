@@ -19,8 +19,8 @@ Renew = Callable[["Progress"], Path]
 def newer(path: Path, reference: HubReference, config: Config) -> Renew | None:
     """Brings what the hub has in place of the model at `path`; None: it has this very model.
 
-    Raises NetworkError, Offline, ModelNotFound when the hub has it no more, BadRequest when it may
-    be one of several now.
+    Raises NetworkError, Offline, ConfigError when the environment names no way to the hub,
+    ModelNotFound when the hub has it no more, BadRequest when it may be one of several now.
     """
     hub = hub_of(config)
     repository = hub.list_files(reference.repo, reference.revision)

@@ -86,7 +86,7 @@ def test_a_newer_one_that_breaks_off_leaves_the_older_one_and_goes_on(hub, confi
     assert [one.range for one in hub.requests if one.path.startswith("/cdn/")] == ["bytes=1000-"]
 
 
-@pytest.mark.parametrize("fault", ["offline", "pinned", "gone", "broken", "unplugged"])
+@pytest.mark.parametrize("fault", ["offline", "pinned", "gone", "broken", "astray", "unplugged"])
 def test_what_is_here_is_good_enough_where_the_hub_tells_of_nothing_newer(
     hub, config, old, fault, capsys, monkeypatch
 ):
@@ -101,6 +101,8 @@ def test_what_is_here_is_good_enough_where_the_hub_tells_of_nothing_newer(
         hub.repos[REPO] = {"m-Q4_0.gguf": NEW}
     elif fault == "broken":
         hub.api_faults.append(Status(501))
+    elif fault == "astray":
+        monkeypatch.setenv("HF_ENDPOINT", "hub.example")
     else:
         monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     hub.requests.clear()
