@@ -300,6 +300,13 @@ def test_an_answer_that_tells_of_a_tool_does_not_call_it(name, text):
     assert heard_every_way(BY_NAME[name], text) == (text, "", [], "stop")
 
 
+@pytest.mark.parametrize("text", ['{"name": "clock", "price": 5}', '[{"name": "clock", "in": []}]'])
+@pytest.mark.parametrize("begin", ["", "```json\n", "<tool_call>"])
+def test_what_has_a_tools_name_and_other_things_than_arguments_is_no_call(begin, text):
+    answer = begin + text
+    assert heard_every_way(BY_NAME["hermes"], answer) == (answer, "", [], "stop")
+
+
 def test_an_answer_in_json_is_told_from_its_first_name_on():
     ear = listener(BY_NAME["hermes"])
     assert ear.hear(TextDelta('{"name": "Bob", "a')) == [TextDelta('{"name": "Bob", "a')]

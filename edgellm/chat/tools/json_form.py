@@ -24,6 +24,7 @@ def read_object(source: Source, calls: Calls, *, is_inner: bool = False) -> Read
     OpenAI's own form has it inside an object, once: `is_inner`.
     """
     name = held = None
+    has_others = False
     yield from source.expect("{")
     while True:
         key = yield from json_source.string(source)
@@ -42,8 +43,11 @@ def read_object(source: Source, calls: Calls, *, is_inner: bool = False) -> Read
         elif key == _OF_A_TOOL or (name is None and key not in _ARGUMENTS | _OTHERS):
             raise Broken(f"{key[:20]!r} is of no call")
         else:
+            has_others = has_others or key not in _OTHERS
             yield from json_source.value_text(source)
         if (yield from _expect_spaced(source, ",", "}")) == "}":
+            if has_others and held is None:
+                raise Broken("a name and other things, but no arguments")
             yield calls.begin(name or "")
             yield calls.arguments(held or "{}")
             calls.end()
