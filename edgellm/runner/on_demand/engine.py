@@ -2,7 +2,7 @@
 
 A Supervisor that was not started yet holds what it is asked, as one does whose worker is being
 restarted. So whoever waits for a stay waits there, is counted there, and ends there once, however
-the load turns out.
+the load turns out. Where it runs out of memory and is tried smaller, who waits asks the smaller one.
 """
 
 import asyncio
@@ -11,11 +11,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import TypeAlias, TypeVar, cast
 
-from edgellm.chat.events import Event
+from edgellm.chat.events import Event, Failed
 from edgellm.chat.messages import GenerateParams
-from edgellm.errors import EdgellmError, NotServing
+from edgellm.errors import DoesNotFit, EdgellmError, NotServing, WorkerDied
 from edgellm.runner.adapters import Adapter, AdapterList
 from edgellm.runner.engine import Engine, EngineState
 from edgellm.runner.messages import Embedded, Gauge, Infill, Ready, Scored, Steps, Tokenized
@@ -27,6 +27,7 @@ from edgellm.selector.plan import Plan
 New: TypeAlias = Callable[[Plan], Engine]
 # Starts this one, or the first smaller plan's that loads: each of those is asked for by its plan.
 Start: TypeAlias = Callable[[Engine, Callable[[Plan], Engine]], Awaitable[object]]
+_Reply = TypeVar("_Reply")
 
 
 class OnDemand:
@@ -37,6 +38,7 @@ class OnDemand:
         self._engines: dict[Stay, Engine] = {self.tenant.coming: first}
         self._is_awaited = False  # the server's start waits for it to be loaded
         self._is_stopped = False
+        self._changed = asyncio.Event()  # a stay has another engine, or has ended
         self.dismiss: Callable[[], None] | None = partial(caretaker.dismiss, self.tenant)
         caretaker.add(self)
 
@@ -139,6 +141,9 @@ class OnDemand:
         except EdgellmError:
             self._end_stay()
             raise
+        except Exception as error:
+            self._end_stay()  # whatever broke, everyone who waits must be told
+            raise WorkerDied(f"{self.tenant.name} could not be loaded: {error}") from error
 
     async def sleep(self) -> None:
         await self._shown.stop()
@@ -150,6 +155,7 @@ class OnDemand:
         assert self.tenant.here is not None
         engine = self._engines[self.tenant.here] = self._anew(plan)
         self.tenant.needs = plan.placement.bytes_by_pool
+        self._tell_change()
         return engine
 
     def _end_stay(self) -> None:
@@ -160,6 +166,7 @@ class OnDemand:
             coming.rehearsed = ended.rehearsed
         coming.log.clear()
         coming.log.extend(ended.log)
+        self._tell_change()
 
     def _engine_of(self, stay: Stay) -> Engine:
         if stay not in self._engines:
@@ -195,46 +202,70 @@ class OnDemand:
     async def generate(
         self, prompt: str | tuple[int, ...], params: GenerateParams
     ) -> AsyncIterator[Event]:
-        with self._visit() as (engine, _):
-            events = cast(AsyncGenerator[Event, None], engine.generate(prompt, params))
-            del prompt, params  # megabytes perhaps, and an answer may take long
-            async with aclosing(events):
-                async for event in events:
-                    yield event
+        asked: tuple[str | tuple[int, ...], GenerateParams] | None = (prompt, params)
+        del prompt, params  # megabytes perhaps, and an answer may take long
+        with self._visit() as (engine, stay):
+            while asked:
+                engine = await self._after(engine, stay) or engine
+                events = cast(AsyncGenerator[Event, None], engine.generate(*asked))
+                async with aclosing(events):
+                    async for event in events:
+                        if isinstance(event, Failed) and await self._after(engine, stay):
+                            break
+                        asked = None
+                        yield event
+
+    async def _ask(self, question: Callable[[Engine], Awaitable[_Reply]]) -> _Reply:
+        with self._visit() as (engine, stay):
+            while True:
+                engine = await self._after(engine, stay) or engine
+                try:
+                    return await question(engine)
+                except EdgellmError:
+                    if await self._after(engine, stay) is None:
+                        raise
+
+    async def _after(self, engine: Engine, stay: Stay) -> Engine | None:
+        """With a smaller plan, where this one ran out of memory while it loaded."""
+        if stay.loaded_s < float("inf") or not isinstance(engine.failure, DoesNotFit):
+            return None
+        while self._engines.get(stay) is engine:
+            await self._changed.wait()
+        return self._engines.get(stay)
+
+    def _tell_change(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     async def embed(self, inputs: tuple[str | tuple[int, ...], ...], norm: int = 2) -> Embedded:
-        with self._visit() as (engine, _):
-            return await engine.embed(inputs, norm)
+        return await self._ask(lambda engine: engine.embed(inputs, norm))
 
     async def rerank(
         self, query: str, documents: tuple[str, ...], max_doc_tokens: int | None = None
     ) -> Scored:
-        with self._visit() as (engine, _):
-            return await engine.rerank(query, documents, max_doc_tokens)
+        return await self._ask(lambda engine: engine.rerank(query, documents, max_doc_tokens))
 
     async def tokenize(
         self, text: str, add_special: bool, *, parse_special: bool = True, with_pieces: bool = False
     ) -> Tokenized:
-        with self._visit() as (engine, _):
-            return await engine.tokenize(
+        return await self._ask(
+            lambda engine: engine.tokenize(
                 text, add_special, parse_special=parse_special, with_pieces=with_pieces
             )
+        )
 
     async def detokenize(self, tokens: tuple[int, ...]) -> Tokenized:
-        with self._visit() as (engine, _):
-            return await engine.detokenize(tokens)
+        return await self._ask(lambda engine: engine.detokenize(tokens))
 
     async def load_adapter(self, name: str, path: Path) -> Adapter:
-        with self._visit() as (engine, _):
-            return await engine.load_adapter(name, path)
+        return await self._ask(lambda engine: engine.load_adapter(name, path))
 
     async def unload_adapter(self, name: str) -> Adapter:
         with self._visit() as (engine, _):
             return await engine.unload_adapter(name)
 
     async def infill(self, asked: Infill) -> tuple[int, ...]:
-        with self._visit() as (engine, _):
-            return await engine.infill(asked)
+        return await self._ask(lambda engine: engine.infill(asked))
 
     async def steps(self, n: int) -> Steps:
         """Of what is there: it is not loaded for that. Raises NotServing where nothing is."""

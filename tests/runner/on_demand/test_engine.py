@@ -200,6 +200,56 @@ def test_a_smaller_plan_is_kept_for_the_next_stays():
     assert during(machine, scenario) == (2048, 2048)
 
 
+def test_who_waits_for_one_that_ran_out_of_memory_is_answered_by_the_smaller():
+    machine = Machine()
+    late = []
+
+    def runs_out(engine, smaller):
+        async def start():
+            await asyncio.sleep(0.05)  # somebody waits
+            engine._give_up(DoesNotFit("2 GiB short"))
+            late.append(asyncio.create_task(machine.engines["one"].tokenize("late", False)))
+            await asyncio.sleep(0.05)
+            await smaller(replace(engine.plan, n_ctx=2048)).start()
+
+        return SimpleNamespace(start=start)
+
+    async def scenario():
+        one = machine.model("one")
+        machine.trouble["one"] = runs_out
+        asked = (collect(one, "Once upon", greedy(5)), one.tokenize("a", False))
+        (_, ended), told = await asyncio.gather(*asked)
+        return ended.n_output, len(told.tokens) > 0, len((await late[0]).tokens) > 0
+
+    assert during(machine, scenario) == (5, True, True)
+
+
+@pytest.mark.parametrize("last", [DoesNotFit("nothing smaller"), OSError("no more files")])
+def test_who_waits_is_told_when_nothing_smaller_loads(last):
+    machine = Machine()
+
+    def runs_out(engine, smaller):
+        async def start():
+            await asyncio.sleep(0.05)
+            engine._give_up(DoesNotFit("2 GiB short"))
+            await asyncio.sleep(0.05)
+            raise last
+
+        return SimpleNamespace(start=start)
+
+    async def scenario():
+        one = machine.model("one")
+        machine.trouble["one"] = runs_out
+        asked = (collect(one, "Once upon", greedy(5)), one.tokenize("a", False))
+        told = await asyncio.gather(*asked, return_exceptions=True)
+        await asleep(one)
+        return told
+
+    (text, failed), error = during(machine, scenario)
+    assert (text, failed.kind, failed.message) == ("", "DoesNotFit", "2 GiB short")
+    assert isinstance(error, DoesNotFit)
+
+
 def test_one_that_can_not_be_loaded_tells_whoever_waits_and_is_tried_again():
     machine = Machine()
 
