@@ -2,7 +2,7 @@
 
 A Supervisor that was not started yet holds what it is asked, as one does whose worker is being
 restarted. So whoever waits for a stay waits there, is counted there, and ends there once, however
-the load turns out. Where it runs out of memory and is tried smaller, who waits asks the smaller one.
+the load turns out. Where it runs out of memory and is tried smaller, who waits asks that one.
 """
 
 import asyncio
