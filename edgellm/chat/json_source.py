@@ -74,6 +74,11 @@ def quoted(text: str) -> str:
     return _escaped(json.dumps(text, ensure_ascii=False))
 
 
+def inside(text: str) -> str:
+    """A part of such a string, without its quotes."""
+    return quoted(text)[1:-1]
+
+
 def _escaped(text: str) -> str:
     return _BARE.sub(lambda found: json.dumps(found[0])[1:-1], text)
 

@@ -120,7 +120,7 @@ def _tell_string(source: Source, calls: Calls, quote: str) -> Reading[None]:
     yield calls.arguments('"')
     _, end = yield from source.tell_until(
         (quote,),
-        lambda text: calls.arguments(json.dumps(text, ensure_ascii=False)[1:-1]),
+        lambda text: calls.arguments(json_source.inside(text)),
         trims=False,
     )
     if not end:

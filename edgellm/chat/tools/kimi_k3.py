@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from edgellm.chat import schema
 from edgellm.chat.grammars.lark import Rules
-from edgellm.chat.json_source import is_json, quoted
+from edgellm.chat.json_source import inside, is_json, quoted
 from edgellm.chat.messages import Tool
 from edgellm.chat.schema import Schema
 from edgellm.chat.source import Broken, Reading, Source
@@ -70,7 +70,7 @@ def _tell_value(source: Source, calls: Calls, *, is_string: bool) -> Reading[Non
     if is_string:
         yield calls.arguments('"')
         _, end = yield from source.tell_until(
-            (_END_ARGUMENT,), lambda text: calls.arguments(quoted(text)[1:-1]), trims=False
+            (_END_ARGUMENT,), lambda text: calls.arguments(inside(text)), trims=False
         )
         if not end:
             raise Broken("a value does not end")

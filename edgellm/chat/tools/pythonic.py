@@ -10,7 +10,7 @@ from typing import Any
 
 from edgellm.chat import schema
 from edgellm.chat.grammars.lark import Rules
-from edgellm.chat.json_source import is_json, quoted
+from edgellm.chat.json_source import inside, is_json, quoted
 from edgellm.chat.messages import Tool
 from edgellm.chat.schema import Schema
 from edgellm.chat.source import Broken, Reading, Source, Tell, Waiting
@@ -117,16 +117,16 @@ def _tell_string(source: Source, tell: Tell, after: tuple[str, ...]) -> Reading[
     yield tell('"')
     while True:
         _, end = yield from source.tell_until(
-            (mark, "\\"), lambda text: tell(_inside(text)), trims=False
+            (mark, "\\"), lambda text: tell(inside(text)), trims=False
         )
         if not end:
             raise Broken("a string does not end")
         if end == "\\":
-            yield tell(_inside((yield from _escaped(source))))
+            yield tell(inside((yield from _escaped(source))))
         elif (yield from source.is_followed_by(*after)):
             break
         else:
-            yield tell(_inside(end))
+            yield tell(inside(end))
     yield tell('"')
 
 
@@ -158,10 +158,6 @@ def _scalar(source: Source, ends: tuple[str, ...]) -> Waiting[str]:
     source.unmark()
     value = _WORDS.get(text, text)
     return value if is_json(value) else quoted(text)
-
-
-def _inside(text: str) -> str:
-    return quoted(text)[1:-1]
 
 
 def call_rule(rules: Rules, tool: Tool) -> str:

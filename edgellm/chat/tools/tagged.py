@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from edgellm.chat import schema
 from edgellm.chat.grammars.lark import Rules
-from edgellm.chat.json_source import is_json
+from edgellm.chat.json_source import inside, is_json
 from edgellm.chat.messages import Tool
 from edgellm.chat.schema import Schema
 from edgellm.chat.source import Broken, Reading, Source
@@ -154,13 +154,13 @@ def _tell_string(
     ends = yield from _ends(source, tags)
     while True:
         _, end = yield from source.tell_until(
-            ends, lambda text: calls.arguments(_escaped(text)), trims=False
+            ends, lambda text: calls.arguments(inside(text)), trims=False
         )
         if not end:
             raise Broken("a value does not end")
         if (yield from source.is_followed_by(*follow)):
             break
-        yield calls.arguments(_escaped(end))
+        yield calls.arguments(inside(end))
     yield calls.arguments('"')
 
 
@@ -236,7 +236,3 @@ def _gap(rules: Rules, tags: Tags) -> str:
     if tags.has_gaps is False:
         return ""
     return rules.plain(tags.gap) + ("?" if tags.has_gaps is None else "")
-
-
-def _escaped(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)[1:-1]
