@@ -85,7 +85,9 @@ def test_ollamas_clients_see_what_is_loaded_and_may_unload_it(home, two):
         assert client.generate(model="first", prompt="Once", options={"num_predict": 4}).response
 
 
-def test_the_library_serves_several_too(home, two):
+def test_the_library_serves_several_too(home, two, monkeypatch):
+    for name, value in home.env.items():
+        monkeypatch.setenv(name, value)
     with edgellm.serve([home.folder / "first.gguf", home.folder / "second.gguf"]) as server:
         assert str(edgellm.chat("Once", model="second", server=server, max_tokens=4))
         assert [one.state for one in server.status().models] == ["ready", "ready"]
