@@ -13,6 +13,7 @@ from edgellm.cli.flags.pins import Pins
 from edgellm.cli.flags.seeing import Seeing
 
 if TYPE_CHECKING:
+    from edgellm.cli.preparing.resolve import Resolved
     from edgellm.cli.serving.serving import Instance
     from edgellm.config import Config
     from edgellm.selector.plan import Goal
@@ -39,11 +40,7 @@ def serve(
     ] = None,
     sleep_idle_seconds: Annotated[
         float | None,
-        typer.Option(
-            help="Unload it when nobody asks for so long.",
-            metavar="S",
-            min=0,
-        ),
+        typer.Option(help="Unload it when nobody asks for so long.", metavar="S", min=0),
     ] = None,
     limit_rate: options.LimitRate = None,
     offline: options.Offline = False,
@@ -94,6 +91,15 @@ def _check_several(
         )
 
 
+def _resolved(model: str, config: "Config", changes: tuple[Seeing, Adapting]) -> "Resolved":
+    from edgellm.cli.preparing.resolve import resolve
+
+    resolved = resolve(model, config)
+    for change in changes:
+        resolved = change.applied(resolved)
+    return resolved
+
+
 def _instance(
     models: list[str],
     embedding: str | None,
@@ -111,13 +117,10 @@ def _instance(
     from edgellm.cli.serving.ready import ready_text
     from edgellm.cli.serving.serving import Instance
 
-    resolved = [resolve(model, config) for model in models]
-    for change in changes:
-        resolved = [change.applied(one) for one in resolved]
+    resolved = [_resolved(model, config, changes) for model in models]
     beside = resolve(embedding, config) if embedding else None
-    hardware = machine.look()
+    hardware, sleeps = machine.look(), config.sleep_idle_seconds is not None
     resolved = [with_draft(one, config) for one in resolved]
-    sleeps = config.sleep_idle_seconds is not None
     prepared = prepare_all(resolved, hardware, goal, embedding=beside, name=name, sleeps=sleeps)
     line = LoadingLine()
 
