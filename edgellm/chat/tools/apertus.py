@@ -12,7 +12,7 @@ from edgellm.chat.messages import Tool
 from edgellm.chat.source import Reading, Source
 from edgellm.chat.tools.calls import Calls
 from edgellm.chat.tools.format import repeated
-from edgellm.chat.tools.json_form import arguments_rule, tell_call
+from edgellm.chat.tools.json_form import arguments_rule, read_list, tell_call
 from edgellm.chat.tools.marked import marked_format
 
 _OPEN, _CLOSE = "<|tools_prefix|>", "<|tools_suffix|>"
@@ -24,13 +24,7 @@ def speaks(source: str) -> bool:
 
 def read(source: Source, calls: Calls, start: str) -> Reading[None]:
     yield from source.skip()
-    separator = yield from source.expect("[")
-    while separator != "]":
-        yield from source.skip()
-        yield from _read_call(source, calls)
-        yield from source.skip()
-        separator = yield from source.expect(",", "]")
-        source.mark()
+    yield from read_list(source, calls, _read_call)
     yield from source.skip()
     yield from source.ends_with(_CLOSE)
     source.mark()

@@ -4,6 +4,8 @@ A model keeps to its words more than to their order: a name that comes late is w
 """
 
 import json
+from collections.abc import Callable
+from typing import TypeAlias
 
 from edgellm.chat import json_source
 from edgellm.chat.grammars.lark import Rules
@@ -12,6 +14,7 @@ from edgellm.chat.schema import parameters
 from edgellm.chat.source import SPACE, Broken, Reading, Source, Waiting
 from edgellm.chat.tools.calls import Calls
 
+ReadCall: TypeAlias = Callable[[Source, Calls], Reading[None]]
 _NAMES = frozenset({"name", "tool_name", "function_name", "function"})
 _ARGUMENTS = frozenset({"arguments", "parameters", "args"})
 _OTHERS = frozenset({"type", "id", "tool_call_id", "call_id", "index"})
@@ -128,12 +131,12 @@ def read_up_to(source: Source, calls: Calls, close: str) -> Reading[None]:
     source.mark()
 
 
-def read_list(source: Source, calls: Calls) -> Reading[None]:
-    """Several calls in a JSON array."""
+def read_list(source: Source, calls: Calls, read_one: ReadCall = read_object) -> Reading[None]:
+    """Several calls with commas between, in brackets: a JSON array, where nothing else is said."""
     separator = yield from source.expect("[")
     while separator != "]":
         yield from source.skip()
-        yield from read_object(source, calls)
+        yield from read_one(source, calls)
         yield from source.skip()
         separator = yield from source.expect(",", "]")
         source.mark()

@@ -12,7 +12,7 @@ from edgellm.chat.messages import Tool
 from edgellm.chat.source import Reading, Source
 from edgellm.chat.tools.calls import Calls
 from edgellm.chat.tools.format import repeated
-from edgellm.chat.tools.json_form import read_object
+from edgellm.chat.tools.json_form import read_list, read_object
 from edgellm.chat.tools.marked import marked_format
 from edgellm.chat.tools.pythonic import call_rule, call_text, read_call
 
@@ -25,19 +25,17 @@ def speaks(source: str) -> bool:
 
 
 def read(source: Source, calls: Calls, start: str) -> Reading[None]:
-    """Or in JSON, where a system message asks for that."""
     yield from source.skip()
-    separator = yield from source.expect("[")
-    while separator != "]":
-        yield from source.skip()
-        is_json = (yield from source.peek()) == "{"
-        yield from read_object(source, calls) if is_json else read_call(source, calls)
-        yield from source.skip()
-        separator = yield from source.expect(",", "]")
-        source.mark()
+    yield from read_list(source, calls, _read_one)
     yield from source.skip()
     yield from source.ends_with(_CLOSE)
     source.mark()
+
+
+def _read_one(source: Source, calls: Calls) -> Reading[None]:
+    """Or in JSON, where a system message asks for that."""
+    is_json = (yield from source.peek()) == "{"
+    yield from read_object(source, calls) if is_json else read_call(source, calls)
 
 
 def rule(rules: Rules, tools: Sequence[Tool], parallel: bool) -> str:
