@@ -16,8 +16,9 @@ from edgellm.cli.flags.seeing import Seeing
 from edgellm.cli.preparing import machine
 from edgellm.cli.preparing.fetching import fetch_model
 from edgellm.cli.preparing.planning import planned
-from edgellm.cli.preparing.prepare import Prepared, prepare_all
+from edgellm.cli.preparing.prepare import Prepared
 from edgellm.cli.preparing.resolve import resolve
+from edgellm.cli.preparing.several import prepare_all
 from edgellm.cli.preparing.store import store_of
 from edgellm.cli.serving.awaited import AwaitedClient
 from edgellm.cli.serving.background import BackgroundServer

@@ -128,7 +128,9 @@ class Models:
         )
 
     def _named(self, name: str) -> Served | None:
-        return next((served for served in self._served if served.answers_to(name)), None)
+        """A short form may be another's whole name: of two quantizations one has it by itself."""
+        known = [served for served in self._served if served.answers_to(name)]
+        return min(known, key=lambda one: _plain(one.name) != _plain(name), default=None)
 
     def _means_none(self, name: str) -> bool:
         """A name that isn't any model's own: an alias, which is as good as none."""

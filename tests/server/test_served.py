@@ -30,6 +30,12 @@ def test_names_alias_and_file_are_known_in_any_case():
         assert models.find(name) is model
 
 
+def test_a_whole_name_goes_before_anothers_short_form():
+    long, short = served("qwen3:8b-q8_0", aliases=("qwen3:8b",)), served("qwen3:8b")
+    assert Models([long, short]).find("QWEN3:8b") is short
+    assert Models([long]).find("qwen3:8b") is long
+
+
 @pytest.mark.parametrize("name", ["qwen", "qwen3:8b:q4", "tiny", ".gguf", "../tiny"])
 def test_nothing_else_is(name):
     with pytest.raises(ModelNotFound):

@@ -111,8 +111,8 @@ def _instance(
     from edgellm.cli.flags.drafting import with_draft
     from edgellm.cli.output import say
     from edgellm.cli.preparing import machine
-    from edgellm.cli.preparing.prepare import prepare_all
     from edgellm.cli.preparing.resolve import resolve
+    from edgellm.cli.preparing.several import prepare_all
     from edgellm.cli.serving.loading import LoadingLine
     from edgellm.cli.serving.ready import ready_text
     from edgellm.cli.serving.serving import Instance

@@ -199,11 +199,13 @@ def _in_catalog(reference: CatalogReference, config: Config, plan_only: bool) ->
     here = _stored(where, config, name)
     if here:
         return here
-    candidates = catalog_candidates(entry, reference.quant)
+    candidates = tuple(
+        replace(one, name=name) for one in catalog_candidates(entry, reference.quant)
+    )
     if not candidates:  # a mix whose rules aren't public: its header has to be read
         return _on_hub(where, config)
     if plan_only:
-        return Resolved(entry.name, candidates, _not_to_be_fetched, is_local=False)
+        return Resolved(name, candidates, _not_to_be_fetched, is_local=False)
     hub = hub_of(config)
     repository = hub.list_files(where.repo, where.revision)
     there = {model.quant for model in repository.listing.models}
@@ -219,7 +221,7 @@ def _in_catalog(reference: CatalogReference, config: Config, plan_only: bool) ->
 
     if not both:
         return _on_hub(where, config)
-    return Resolved(entry.name, both, fetch, is_local=False)
+    return Resolved(name, both, fetch, is_local=False)
 
 
 def catalog_candidates(entry: "CatalogEntry", quant: str | None = None) -> tuple[Candidate, ...]:

@@ -16,6 +16,7 @@ from edgellm.cli.serving.client import Client
 from edgellm.config import socket_path
 from edgellm.errors import BadRequest, EdgellmError, KeyRefused, NotServing
 from edgellm.files import path_of
+from edgellm.models.names import CatalogReference, parse_reference
 from edgellm.status import ModelStatus, Status
 from edgellm.tui.drawn.untrusted import clean
 from edgellm.tui.told.exchange import PATIENCE_S
@@ -249,8 +250,20 @@ def _plain(name: str) -> str:
 
 
 def short_forms(name: str) -> tuple[str, ...]:
-    """ "hf.co/org/repo:Q8_0" is "org/repo:Q8_0", "repo:Q8_0" and "repo", too."""
+    """ "hf.co/org/repo:Q8_0" is "org/repo:Q8_0", "repo:Q8_0" and "repo", too; "qwen3:8b-q8_0" is
+    "qwen3:8b:Q8_0" and "qwen3:8b"."""
     short = name.removeprefix("hf.co/")
     base = short.rpartition("/")[2]
-    words = (short, base, base.partition(":")[0] if "/" in name else base)
+    words = (short, base, *(_without_quant(name) if "/" not in name else (base.partition(":")[0],)))
     return tuple(dict.fromkeys(word for word in words if word != name))
+
+
+def _without_quant(name: str) -> tuple[str, ...]:
+    """Of a name of the catalog that has one."""
+    try:
+        reference = parse_reference(name) if ":" in name else None
+    except BadRequest:  # a user's own words, by --name
+        return ()
+    if not isinstance(reference, CatalogReference) or not reference.quant:
+        return ()
+    return f"{reference.name}:{reference.quant}", reference.name

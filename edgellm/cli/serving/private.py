@@ -85,8 +85,8 @@ def private_server(
     # Half a second of imports, that who asks a server which runs need not wait for.
     from edgellm.cli.flags.drafting import with_draft
     from edgellm.cli.preparing import machine
-    from edgellm.cli.preparing.prepare import prepare_all
     from edgellm.cli.preparing.resolve import resolve
+    from edgellm.cli.preparing.several import prepare_all
 
     with _own_folder() as folder:
         resolved = with_draft(seeing.applied(resolve(model, config)), config)

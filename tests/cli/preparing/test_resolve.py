@@ -6,9 +6,8 @@ from hub_server import HubServer
 
 from edgellm import resources
 from edgellm.cli.about import about, quant_rows
-from edgellm.cli.flags.adapting import Adapting
 from edgellm.cli.preparing.fetching import fetch_model
-from edgellm.cli.preparing.prepare import prepare, prepare_all
+from edgellm.cli.preparing.prepare import prepare
 from edgellm.cli.preparing.resolve import demo, hub_reference_of, resolve
 from edgellm.cli.preparing.store import store_of
 from edgellm.config import Config
@@ -168,6 +167,15 @@ def test_a_catalog_name_with_a_quantization_is_its_own_name(hub, config, hardwar
     assert (resolved.name, resolved.is_local) == ("qwen3:0.6b-q6_k", True)
 
 
+def test_a_catalog_name_with_a_quantization_is_called_alike_before_and_after_its_download(
+    hub, config, hardware
+):
+    hub.add(REPO, "Qwen3-0.6B-Q8_0.gguf", DEMO)
+    first = prepare(resolve("qwen3:0.6b:Q8_0", config), hardware, Goal())
+    again = prepare(resolve("qwen3:0.6b:Q8_0", config), hardware, Goal())
+    assert [first.name, again.name] == ["qwen3:0.6b-q8_0"] * 2
+
+
 def test_an_unknown_catalog_name_is_no_model(config):
     with pytest.raises(ModelNotFound, match="nosuch"):
         resolve("nosuch:1b", config)
@@ -257,38 +265,6 @@ def test_what_is_to_stay_free_is_heeded_where_a_quantization_is_chosen(hub, conf
     assert store_of(config).list() == ()
     rows = quant_rows(about("qwen3:0.6b", config), hardware, Goal(reserve_bytes=100 * TIB))
     assert not any(row.fits for row in rows)
-
-
-def test_two_generative_models_are_not_served_beside_one_another(hardware):
-    with pytest.raises(BadRequest, match="no embedding model"):
-        prepare_all([demo()], hardware, Goal(), embedding=demo())
-
-
-def test_two_models_of_one_name_are_not_served(hardware):
-    embeds = Adapting(pooling="mean").applied(demo())
-    with pytest.raises(BadRequest, match="two would be called demo") as caught:
-        prepare_all([demo()], hardware, Goal(), embedding=embeds)
-    assert "--name" in caught.value.hint
-    one, other = prepare_all([demo()], hardware, Goal(), embedding=embeds, name="writer")
-    assert (one.name, other.name) == ("writer", "demo")
-
-
-def test_what_is_kept_of_past_conversations_is_divided_among_several(hardware, tmp_path):
-    (tmp_path / "other.gguf").write_bytes(DEMO)
-    other = resolve(str(tmp_path / "other.gguf"), Config())
-    (alone,) = prepare_all([demo()], hardware, Goal())
-    several = prepare_all([demo(), other], hardware, Goal())
-    n_bytes = [one.plan.prefix_ram_bytes for one in several]
-    assert n_bytes == [alone.plan.prefix_ram_bytes // 2] * 2
-
-
-def test_two_of_one_name_are_told_before_either_is_fetched(hub, config, hardware):
-    hub.add("org/repo", "m-Q8_0.gguf", DEMO)
-    twice = [resolve("org/repo:Q8_0", config) for _ in range(2)]
-    with pytest.raises(BadRequest, match="two would be called") as caught:
-        prepare_all(twice, hardware, Goal())
-    assert "--port 0" in caught.value.hint
-    assert store_of(config).list() == ()
 
 
 def test_show_tells_licence_template_and_quantizations_of_a_repository(hub, config, hardware):

@@ -14,6 +14,7 @@ from edgellm.cli.serving.find import (
     look,
     only,
     server_of,
+    short_forms,
     statuses,
     the_only,
     the_server,
@@ -309,3 +310,17 @@ def test_of_several_each_is_named_and_one_has_to_be_said(live, locked):
     assert f"{live.url} (tiny)" in str(caught.value)
     assert locked.url in str(caught.value)
     assert caught.value.hint == f"say which: --host {locked.url}"
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("qwen3:8b-q8_0", ("qwen3:8b:Q8_0", "qwen3:8b")),
+        ("qwen3:8b", ()),
+        ("hf.co/org/repo:Q8_0", ("org/repo:Q8_0", "repo:Q8_0", "repo")),
+        ("my-Q8_0", ()),
+        ("any: words", ()),
+    ],
+)
+def test_a_short_form_leaves_out_what_may_be_left_out(name, short):
+    assert short_forms(name) == short
