@@ -59,6 +59,14 @@ class NoRanges:
 
 
 @dataclass(frozen=True)
+class Part:
+    """The part that was asked for with another status, or from so many bytes earlier."""
+
+    status: int = 206
+    early_bytes: int = 0
+
+
+@dataclass(frozen=True)
 class Instead:
     """Another answer in the file's place, of its own kind."""
 
@@ -66,7 +74,7 @@ class Instead:
     body: bytes = b"<html>Please log in</html>"
 
 
-Fault = Cut | Stall | Corrupt | Status | NoRanges | Instead
+Fault = Cut | Stall | Corrupt | Status | NoRanges | Part | Instead
 
 
 @dataclass(frozen=True)
@@ -275,10 +283,13 @@ class _Handler(BaseHTTPRequestHandler):
             first, _, last = wanted.removeprefix("bytes=").partition("-")
             start, end = int(first), int(last) + 1 if last else len(data)
             end = min(end, len(data))
-        self.send_response(206 if wanted and not isinstance(fault, NoRanges) else 200)
+        status = 206 if wanted and not isinstance(fault, NoRanges) else 200
+        if isinstance(fault, Part):
+            status, start = fault.status, max(start - fault.early_bytes, 0)
+        self.send_response(status)
         self.send_header("Content-Length", str(end - start))
         self.send_header("ETag", f'"{sha256}"')
-        if wanted:
+        if wanted and not isinstance(fault, NoRanges):
             self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(data)}")
         self.end_headers()
         if self.command == "GET":

@@ -5,6 +5,7 @@ A redirect never leaves https for http. A connection that is silent for `stall_t
 dead: it ends in TransientError, like every fault that another try may cure.
 """
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ _MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _PACKINGS: Final = frozenset({"br", "deflate", "gzip", "zstd"})
 _WORTH_ANOTHER_TRY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+_RANGE: Final = re.compile(r"bytes (\d+)-\d+/(?:\d+|\*)")
 
 
 class RangeClient:
@@ -46,8 +48,7 @@ class RangeClient:
     def _chunks(self, url: str, start: int, end: int | None) -> Iterator[bytes]:
         try:
             with self._open(url, start, end) as response:
-                # a server that doesn't do ranges sends all of it
-                skip = start if response.status_code == 200 else 0
+                skip = start - _begins_at(response)
                 for chunk in response.iter_raw():
                     if skip < len(chunk):
                         yield chunk[skip:]
@@ -116,16 +117,21 @@ def _redirected(url: httpx2.URL, location: str) -> httpx2.URL:
 
 def _check(response: httpx2.Response, start: int) -> None:
     host, status = response.url.host, response.status_code
-    if status in (200, 206):
-        _check_kind(response)
-    if status == 206:
-        sent = response.headers.get("Content-Range", "")
-        if not sent.startswith(f"bytes {start}-"):
-            raise TransientError(f"{host} answered with {sent!r}, asked for bytes from {start}")
-        return
-    if status == 200:
-        return
-    raise status_error(host, status, response.headers.get("Retry-After"))
+    if status not in (200, 206):
+        raise status_error(host, status, response.headers.get("Retry-After"))
+    _check_kind(response)
+    sent = response.headers.get("Content-Range", "")
+    is_said = _RANGE.fullmatch(sent) is not None
+    if (status == 206 and not is_said) or _begins_at(response) > start:
+        raise TransientError(f"{host} answered with {sent!r}, asked for bytes from {start}")
+
+
+def _begins_at(response: httpx2.Response) -> int:
+    """Where in the file the answer begins: what it says counts, not its status. A part may come
+    with status 200 (ModelScope: modelscope_hub#50), and earlier than asked for where a cache keeps
+    blocks; who doesn't do ranges sends all of it."""
+    said = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    return int(said[1]) if said else 0
 
 
 def _check_kind(response: httpx2.Response) -> None:

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 from gguf_files import llama_bytes
-from hub_server import Corrupt, Cut, HubServer, NoRanges, Stall, Status
+from hub_server import Corrupt, Cut, HubServer, NoRanges, Part, Stall, Status
 
 from edgellm.errors import ConfigError, ModelNotFound, NetworkError, Offline, TransientError
 from edgellm.models.fetching.http_range import status_error
@@ -62,6 +62,29 @@ def test_a_server_without_ranges_is_read_past_what_is_not_wanted(server: HubServ
     assert hub.read_range(url, 100, 200) == data[100:200]
     server.faults.append(NoRanges())
     assert b"".join(hub.stream(url, 5000)) == data[5000:]
+
+
+@pytest.mark.parametrize("part", [Part(status=200), Part(early_bytes=64), Part(200, 64)])
+def test_what_an_answer_says_of_its_part_counts_not_its_status(
+    server: HubServer, client: Make, part: Part
+):
+    hub, data = client(), llama_bytes()
+    url = hub.list_files(REPO).files[0].url
+    server.faults.append(part)
+    assert hub.read_range(url, 100, 200) == data[100:200]
+    server.faults.append(part)
+    assert b"".join(hub.stream(url, 5000)) == data[5000:]
+
+
+@pytest.mark.parametrize("status", [200, 206])
+def test_a_part_that_begins_behind_what_was_asked_for_is_none(
+    server: HubServer, client: Make, status: int
+):
+    hub = client()
+    url = hub.list_files(REPO).files[0].url
+    server.faults.append(Part(status, early_bytes=-7))
+    with pytest.raises(TransientError, match="asked for bytes from 100"):
+        hub.read_range(url, 100, 200)
 
 
 def test_the_token_goes_to_the_hub_and_to_no_other_host(server: HubServer, client: Make):
