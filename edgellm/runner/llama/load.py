@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import llama_cpp
-from llama_cpp._ggml import libggml
+from llama_cpp._ggml import libggml, libggml_base_path
 
 from edgellm.errors import EdgellmError
 from edgellm.models.gguf.header import POOLINGS
 from edgellm.models.quants import BY_NAME
+from edgellm.runner.llama.backends import load_backends
 from edgellm.runner.llama.overrides import experts_on_cpu
 from edgellm.runner.loadlog import DeviceMemory, last_error, memory_by_buffer, says_out_of_memory
 from edgellm.selector.memory.shape import context_shape
@@ -53,12 +54,18 @@ class Loaded:
     owned: ExitStack = field(repr=False)  # frees the model, and whatever was made of it
 
 
+def start_llama() -> None:
+    """Before anything else is asked of it; again is no harm."""
+    load_backends(libggml, libggml_base_path)
+    llama_cpp.llama_backend_init()
+
+
 def load(path: bytes, plan: Plan, on_progress: Callable[[float], None]) -> Loaded:
     """Raises LoadError."""
     lines: list[str] = []
     kept: list[Any] = []
     _listen(lines)
-    llama_cpp.llama_backend_init()
+    start_llama()
     model_params = _model_params(plan, on_progress, kept)
     with ExitStack() as owned:
         model = llama_cpp.llama_model_load_from_file(path, model_params)

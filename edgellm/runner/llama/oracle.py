@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from edgellm.runner.llama.backends import load_backends
 from edgellm.runner.llama.overrides import experts_on_cpu
 from edgellm.runner.oracle.devices import VirtualDevice, VirtualHost, pointers
 from edgellm.runner.oracle.layers import norm_layers
@@ -61,12 +62,13 @@ class LlamaMemory:
     def __init__(self, symbols: Sequence[str] = _MEASURE) -> None:
         self.llama = _bindings()
         libraries = Path(self.llama.__file__ or "").parent / "lib"
-        self._base, self._cpu = (_library(libraries, f"libggml-{name}") for name in ("base", "cpu"))
+        self._base, self._ggml = (_library(libraries, name) for name in ("libggml-base", "libggml"))
         self._log = self.llama.llama_log_callback(self._take_line)
         self._lines: list[str] = []
         self._measure: Any = None
         self._host: VirtualHost | None = None
         self.llama.llama_log_set(self._log, c_void_p(0))
+        load_backends(self._ggml, libraries)
         self.llama.llama_backend_init()
         self.common = _common(libraries)
         self._measure = self._find_measure(symbols)
@@ -111,7 +113,7 @@ class LlamaMemory:
         if question.tensor_split:
             params.tensor_split = (c_float * self.llama.llama_max_devices())(*question.tensor_split)
         aside = question.n_cpu_moe, question.expert_parts
-        overrides = experts_on_cpu(*aside, self._cpu.ggml_backend_cpu_buffer_type())
+        overrides = experts_on_cpu(*aside, self._base.ggml_backend_cpu_buffer_type())
         if any(aside):
             params.tensor_buft_overrides = ctypes.addressof(overrides)
         kept += [devices, listed, overrides, params.tensor_split]
@@ -151,12 +153,12 @@ class LlamaMemory:
         return Answer((Row(None, *told),))
 
     def _find_measure(self, symbols: Sequence[str]) -> Any:
-        declare(self._base, self._cpu)
-        if self.common is None or not knows_layout(self._base, self._cpu):
+        declare(self._base)
+        if self.common is None or not knows_layout(self._base, self._ggml):
             return None
         for name in symbols:
             if (found := getattr(self.common, name, None)) is not None:
-                host = self._cpu.ggml_backend_cpu_buffer_type()
+                host = self._base.ggml_backend_cpu_buffer_type()
                 self._host = VirtualHost(self._base, host)
                 found.restype, found.argtypes = _Vector, [c_char_p, *(c_void_p,) * 6, c_int]
                 return found

@@ -169,16 +169,19 @@ class Tensor(Structure):
     )
 
 
-def knows_layout(base: CDLL, cpu: CDLL) -> bool:
+def knows_layout(base: CDLL, ggml: CDLL) -> bool:
     """Whether the loaded ggml is one whose headers stand above."""
     base.ggml_version.restype = c_char_p
     version: bytes = base.ggml_version()
-    cpu.ggml_backend_cpu_reg.restype = c_void_p
-    registry = Registry.from_address(cpu.ggml_backend_cpu_reg())
-    return bool(registry.api_version == _API_VERSION) and version.startswith(_GGML_VERSIONS)
+    ggml.ggml_backend_reg_by_name.restype = c_void_p
+    ggml.ggml_backend_reg_by_name.argtypes = [c_char_p]
+    address = ggml.ggml_backend_reg_by_name(b"CPU")
+    if not address or not version.startswith(_GGML_VERSIONS):
+        return False
+    return bool(Registry.from_address(address).api_version == _API_VERSION)
 
 
-def declare(base: CDLL, cpu: CDLL) -> None:
+def declare(base: CDLL) -> None:
     """The C functions that virtual devices call, with their types."""
     base.ggml_backend_buffer_init.restype = c_void_p
     base.ggml_backend_buffer_init.argtypes = [c_void_p, BufferInterface, c_void_p, c_size_t]
@@ -186,7 +189,7 @@ def declare(base: CDLL, cpu: CDLL) -> None:
     base.ggml_row_size.restype, base.ggml_row_size.argtypes = c_size_t, [c_int, c_int64]
     base.ggml_is_quantized.restype, base.ggml_is_quantized.argtypes = c_bool, [c_int]
     base.ggml_op_name.restype, base.ggml_op_name.argtypes = c_char_p, [c_int]
-    cpu.ggml_backend_cpu_buffer_type.restype = c_void_p
+    base.ggml_backend_cpu_buffer_type.restype = c_void_p
 
 
 def address(kept: Any) -> int:
