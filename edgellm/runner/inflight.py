@@ -8,7 +8,7 @@ lies here is given up.
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Container
 from typing import TypeAlias
 
 from edgellm import errors
@@ -30,7 +30,7 @@ from edgellm.runner.messages import (
 from edgellm.units import MIB, format_bytes
 
 _MOST_UNREAD_BYTES = 64 * MIB  # a text of 400,000 tokens; with 20 logprobs each, one of 19,000
-_GRACE_S = 5.0  # for the worker, which ends what is overdue between two steps
+_GRACE_S = 5.0  # for a worker that has the request: it ends what is overdue between two steps
 # What Python takes for them, by tracemalloc; the letters of a delta's text apart.
 _EVENT_BYTES, _NOTE_BYTES, _LOGPROB_BYTES, _RIVAL_BYTES = 140, 400, 250, 160
 
@@ -53,14 +53,19 @@ class Inflight:
         return len(self._owed) + len(self._replies)
 
     def open(
-        self, request_id: int, abandon: Callable[[int], None], claim: Claim | None = None
+        self,
+        request_id: int,
+        abandon: Callable[[int], None],
+        claim: Claim | None = None,
+        held: Container[int] = (),
     ) -> "EventStream":
-        """`abandon` is called when its reader leaves early."""
+        """`abandon` is called when its reader leaves early. `held`: requests that no worker has
+        yet, so that none tells them that their deadline has passed."""
         claim = claim or Claim()
         if claim.deadline_s is not None:
             now_s = time.monotonic()
             self._deadlines[request_id] = asyncio.get_running_loop().call_later(
-                claim.deadline_s + _GRACE_S - now_s, self._too_late, request_id, now_s
+                claim.deadline_s - now_s, self._overdue, request_id, now_s, held
             )
         stream = self._streams[request_id] = EventStream(request_id, self, abandon)
         self._owed.add(request_id)
@@ -90,6 +95,14 @@ class Inflight:
         if stream.request_id in self._owed:
             self._owes_no_more(stream.request_id)
             stream.abandon(stream.request_id)
+
+    def _overdue(self, request_id: int, asked_s: float, held: Container[int]) -> None:
+        if request_id in held:
+            self._too_late(request_id, asked_s)
+        else:
+            self._deadlines[request_id] = asyncio.get_running_loop().call_later(
+                _GRACE_S, self._too_late, request_id, asked_s
+            )
 
     def _too_late(self, request_id: int, asked_s: float) -> None:
         """Whoever has been told nothing is not to wait for a worker that loads, that hangs, or

@@ -246,9 +246,10 @@ class Supervisor:
         self.missing_device, self.rehearsed = None, ready.rehearsed
         self._last_words.is_ready()
         self.adapters.forget(ready.lost_adapters)
-        held, self._held, self._listens = list(self._held.values()), {}, True
-        for frame in held:
+        self._listens = True
+        for frame in self._held.values():
             self._write(frame)
+        self._held.clear()
         self._settled.set()
 
     def _write(self, frame: bytes) -> None:
@@ -276,7 +277,7 @@ class Supervisor:
         self._check_share(params.claim)
         request_id = next(self._request_ids)
         frame = encode_request(Generate(request_id, prompt, params))
-        stream = self._inflight.open(request_id, self._abandon, params.claim)
+        stream = self._inflight.open(request_id, self._abandon, params.claim, self._held)
         self._send(request_id, frame)
         return stream
 

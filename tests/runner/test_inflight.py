@@ -15,7 +15,7 @@ from edgellm.chat.events import (
 )
 from edgellm.chat.messages import Claim
 from edgellm.errors import WorkerDied
-from edgellm.runner.inflight import _GRACE_S, Inflight
+from edgellm.runner.inflight import Inflight
 from edgellm.runner.messages import Delta, Done, Noted
 from edgellm.units import KIB
 
@@ -183,14 +183,30 @@ def test_a_prompt_that_is_read_is_no_answer_that_has_begun(worker):
     inflight = Inflight()
 
     async def run():
-        claim = Claim(deadline_s=time.monotonic() - _GRACE_S)
-        stream = inflight.open(SLOW, worker, claim)
+        claim = Claim(deadline_s=time.monotonic())
+        stream = inflight.open(SLOW, worker, claim, {SLOW})
         inflight.deliver(Noted(SLOW, PromptRead(100, 0, 50, 0.5)))
         return [event async for event in stream]
 
     note, ending = asyncio.run(run())
     assert note == PromptRead(100, 0, 50, 0.5)
     assert ending.kind == "DeadlinePassed"
+
+
+def test_who_no_worker_has_yet_is_told_when_the_deadline_passes_and_others_by_their_worker(worker):
+    inflight = Inflight()
+
+    async def run():
+        claim, abandoned = Claim(deadline_s=time.monotonic()), []
+        other = inflight.open(QUICK, worker, claim)
+        held = inflight.open(SLOW, abandoned.append, claim, {SLOW})
+        (ending,) = [event async for event in held]
+        inflight.deliver(done(QUICK))
+        return ending, abandoned, [event async for event in other]
+
+    ending, abandoned, told = asyncio.run(run())
+    assert (ending.kind, abandoned) == ("DeadlinePassed", [SLOW])
+    assert isinstance(told[-1], Finished)
 
 
 def test_text_deltas_come_out_as_they_were_told(inflight, worker):
