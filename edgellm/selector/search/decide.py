@@ -7,7 +7,12 @@ from edgellm.selector.search.options import Miss, Option
 from edgellm.selector.search.question import Question
 from edgellm.selector.search.ranking import Rank
 from edgellm.selector.search.search import Search
-from edgellm.selector.search.variants import may_overtake, refine, take_smaller_micro_batch
+from edgellm.selector.search.variants import (
+    begin_side_by_side,
+    may_overtake,
+    refine,
+    take_smaller_micro_batch,
+)
 from edgellm.values import frozen
 
 _N_REFINED = 3  # candidates whose best option is tried in its variants
@@ -71,6 +76,8 @@ def _decided(
         Search(question, candidate, resort.coarse, resort.from_disk) for candidate in candidates
     )
     _run(searches, question, floor)
+    for search in searches:
+        begin_side_by_side(search)
     ranked = sorted(
         (search for search in searches if search.best), key=lambda s: s.best_rank, reverse=True
     )

@@ -85,6 +85,12 @@ def wants_throughput(goal: Goal, workload: Workload) -> bool:
     return (goal.n_parallel or 1) > workload.n_parallel
 
 
+def wants_tensor_split(goal: Goal) -> bool:
+    """Unasked. Many streams alone are no wish for speed at such a price."""
+    many = (goal.n_parallel or 1) > 1
+    return goal.use == "batch" or goal.objective == "speed" or (goal.objective == "energy" and many)
+
+
 def rank(merit: Merit, goal: Goal, profiles: Profiles) -> Rank:
     """Greater is better. Merits of one goal only are comparable."""
     keeps_watts = float(goal.max_watts is None or merit.power_w is not None)

@@ -25,7 +25,12 @@ from edgellm.selector.search.merits import Merits
 from edgellm.selector.search.options import Miss, Option, Unmet
 from edgellm.selector.search.paces import prompt_tok_s, reading
 from edgellm.selector.search.question import Question
-from edgellm.selector.search.ranking import Pace, Rank, wants_throughput
+from edgellm.selector.search.ranking import (
+    Pace,
+    Rank,
+    wants_tensor_split,
+    wants_throughput,
+)
 from edgellm.selector.search.settings import Setting, is_stuck, settings
 from edgellm.selector.search.tried import Tried
 from edgellm.selector.speed.bounds import Bound, Bounds
@@ -117,7 +122,14 @@ class Search:
         goal = self.question.goal
         if goal.min_tok_s is None or self.spec.is_embedding or not self.question.only_best:
             return False
-        return goal.split_mode in (None, "layer") and self.most_tok_s() < goal.min_tok_s
+        return not self._may_split and self.most_tok_s() < goal.min_tok_s
+
+    @property
+    def _may_split(self) -> bool:
+        """Devices may work side by side, which no bound of one after the other counts."""
+        goal = self.question.goal
+        unasked = wants_tensor_split(goal) and len(self.question.accelerators) > 1
+        return goal.split_mode in ("row", "tensor") or (goal.split_mode is None and unasked)
 
     def _miss_once(self) -> None:
         """It is enough to tell by how much."""
@@ -210,6 +222,13 @@ class Search:
             for devices, setting in product(self.question.sets, self.wished)
         )
         return max(rates, default=0.0)
+
+    def ideal_tok_s(self) -> float:
+        """The same, if each device had the room for everything: bound by no file's size but by
+        its weights'."""
+        accelerators = self.question.accelerators
+        reach, at_once = self._reach(accelerators), len(accelerators) if self._may_split else 1
+        return at_once * max(reach.ideal_tok_s(setting) for setting in self.wished)
 
     def _best_pace(self, reach: Bound, setting: Setting, n_devices: int, first_s: float) -> Pace:
         """Side by side, as many times as there are devices."""

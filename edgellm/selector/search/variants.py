@@ -28,7 +28,7 @@ from edgellm.selector.memory.shares import Ways
 from edgellm.selector.placing.devices import DeviceSet
 from edgellm.selector.search.checks import tensor_split_refusal
 from edgellm.selector.search.options import Miss, Option
-from edgellm.selector.search.ranking import Rank
+from edgellm.selector.search.ranking import Rank, wants_tensor_split
 from edgellm.selector.search.search import Search
 from edgellm.selector.search.settings import Setting, wished_context
 
@@ -55,9 +55,9 @@ def refine(search: Search) -> None:
         best = search.best or best
     for setting in _between_halves(search, best):
         search.attempt_if_hopeful(setting, best.devices, best.ways)
-    if _wants_tensor_split(search):
+    if wants_tensor_split(search.question.goal):
         best = search.best or option
-        for devices, setting in side_by_side(search, option):
+        for devices, setting in side_by_side(search, option.setting):
             found = search.look(setting, devices, TENSOR_SPLIT)
             if isinstance(found, Miss) or _is_clearly_faster(found, best):
                 search.attempt(setting, devices, TENSOR_SPLIT)
@@ -125,7 +125,7 @@ def may_overtake(search: Search, rank: Rank) -> bool:
     option, goal = search.best, search.question.goal
     if option is None or option.setting.embedding:
         return False
-    if goal.objective == "energy" or goal.max_watts is not None or _wants_tensor_split(search):
+    if goal.objective == "energy" or goal.max_watts is not None or wants_tensor_split(goal):
         return True  # what is left out in the end draws nothing
     devices = option.devices
     return any(True for _ in _others(search, option, rank)) or any(
@@ -135,14 +135,25 @@ def may_overtake(search: Search, rank: Rank) -> bool:
     )
 
 
-def side_by_side(search: Search, option: Option) -> Iterator[tuple[DeviceSet, Setting]]:
-    """The devices that could share each layer, in the option's context: any number of them, since
-    what is fastest one after the other is often one alone."""
+def begin_side_by_side(search: Search) -> None:
+    """Where no placement keeps --min-tok-s one device after the other, all of them at once may."""
+    goal = search.question.goal
+    if search.best or goal.min_tok_s is None or not wants_tensor_split(goal):
+        return
+    for wished in search.wished:
+        for devices, setting in side_by_side(search, wished):
+            if search.attempt(setting, devices, TENSOR_SPLIT):
+                return
+
+
+def side_by_side(search: Search, setting: Setting) -> Iterator[tuple[DeviceSet, Setting]]:
+    """The devices that could share each layer, in this context: any number of them, since what is
+    fastest one after the other is often one alone."""
     goal = search.question.goal
     pinned = goal.split_mode is not None or goal.tensor_split or goal.n_cpu_moe
     if pinned or goal.n_gpu_layers is not None or goal.flash_attention is False:
         return
-    setting = replace(option.setting, flash_attention=True)
+    setting = replace(setting, flash_attention=True)
     for devices in search.question.sets:
         if not tensor_split_refusal(search.spec, devices) and _are_alike(search, devices):
             yield devices, setting
@@ -223,13 +234,6 @@ def _between_halves(search: Search, best: Option) -> Iterator[Setting]:
         if setting.n_ctx_seq < n_ctx_seq < longest:
             n_ctx = n_ctx_seq * setting.n_parallel
             yield replace(setting, n_ctx_seq=n_ctx_seq, n_ctx=n_ctx)
-
-
-def _wants_tensor_split(search: Search) -> bool:
-    """Many streams alone are no wish for speed at such a price."""
-    goal = search.question.goal
-    many = (goal.n_parallel or 1) > 1
-    return goal.use == "batch" or goal.objective == "speed" or (goal.objective == "energy" and many)
 
 
 def _are_alike(search: Search, devices: tuple[Device, ...]) -> bool:

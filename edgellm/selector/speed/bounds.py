@@ -176,9 +176,9 @@ class Bound:
         """Tokens of all streams together."""
         if load.bulk.has_experts:
             n_cpu_moe = self._bounds.fewest_experts(load, self._rooms)
-            return self._ideal_tok_s(setting, n_streams, n_cpu_moe)
+            return self.ideal_tok_s(setting, n_streams, n_cpu_moe)
         by_room = n_streams / self._bounds.least_token_s(load, self._rooms)
-        return min(by_room, self._ideal_tok_s(setting, n_streams))
+        return min(by_room, self.ideal_tok_s(setting, n_streams))
 
     def least_first_s(
         self, load: Load, setting: Setting, n_prompt: int, *, op_offload: bool
@@ -200,7 +200,8 @@ class Bound:
         computing_s = alone_s / n_chunks - step_s
         return step_s + computing_s * (1 + (n_chunks - 1) / n_devices)
 
-    def _ideal_tok_s(self, setting: Setting, n_streams: int, n_cpu_moe: int = 0) -> float:
+    def ideal_tok_s(self, setting: Setting, n_streams: int = 1, n_cpu_moe: int = 0) -> float:
+        """The quickest device's, whether it has the room or not."""
         return max(
             self._bounds.alone_tok_s(setting, kind, device, n_streams, n_cpu_moe)
             for kind, device in self._kinds

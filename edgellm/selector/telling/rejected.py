@@ -86,7 +86,7 @@ def _side_by_side(search: Search, chosen: Option) -> Option | Miss | None:
     """What -sm tensor would take, or the miss over the most devices."""
     looks = [
         search.look(setting, devices, TENSOR_SPLIT)
-        for devices, setting in side_by_side(search, chosen)
+        for devices, setting in side_by_side(search, chosen.setting)
     ]
     fitting = [found for found in looks if isinstance(found, Option)]
     if not fitting:

@@ -189,7 +189,7 @@ def test_equal_cards_may_work_side_by_side_for_speed_only():
 )
 def test_where_they_cannot_it_is_not_tried(spec, hardware, goal):
     search = search_of(spec, hardware, **goal)
-    assert not list(side_by_side(search, search.best))
+    assert not list(side_by_side(search, search.best.setting))
 
 
 def test_side_by_side_is_tried_over_cards_that_one_after_the_other_would_bring_nothing():
@@ -255,3 +255,20 @@ def test_a_larger_micro_batch_has_to_bring_three_per_cent():
     smaller = plan_of("gpt-oss:120b", "rtx4090", use="agent", n_ubatch=usual)
     assert on_card.n_ubatch > usual
     assert smaller.ttft_s.p50 > 1.03 * on_card.ttft_s.p50
+
+
+@pytest.mark.parametrize("explained", [True, False])
+def test_a_pace_that_only_devices_side_by_side_keep_is_kept_by_them(explained):
+    """It was a file of unacceptable loss that kept it one device after the other."""
+    entry = catalog.find("llama3.3:70b")
+    files = [
+        specs.candidate(catalog.spec(entry, quant)) for quant in catalog.plannable_quants(entry)
+    ]
+    hardware, freely = hardware_from_board("2x3090"), Goal(objective="speed")
+    bound = replace(freely, min_tok_s=22.0)
+    plans = [
+        choose(hardware, files, goal, PROFILES, explained=explained) for goal in (freely, bound)
+    ]
+    assert plans[0].decode_tok_s.p50 > 22
+    assert plans[0].placement == plans[1].placement
+    assert plans[0].quant == plans[1].quant
