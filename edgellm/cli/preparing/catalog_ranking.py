@@ -27,6 +27,7 @@ from edgellm.models.known.ratings import Kind, Rating
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.plan import Candidate, Goal
 from edgellm.selector.profiles import Profiles
+from edgellm.selector.search.glance import could_reach
 from edgellm.values import frozen
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def recommended(
 ) -> list[Choice]:
     """Of `rated_candidates`, the best first. One of each family and ten at most, unless `every` is
     asked for."""
+    models = [one for one in models if _could_keep_pace(one, hardware, goal, profiles)]
     if every:
         found = [choice for one in models if (choice := _whole(one, hardware, goal, profiles))]
         return sorted(found, key=lambda choice: choice.merit, reverse=True)
@@ -122,6 +124,14 @@ def _fill(
             families.add(family)
             limit -= 1
             yield choice
+
+
+def _could_keep_pace(one: Rated, hardware: Hardware, goal: Goal, profiles: Profiles) -> bool:
+    """That of `--min-tok-s`, in whatever file."""
+    usual = _usual(one.entry)
+    if goal.min_tok_s is None or usual is None:
+        return True
+    return could_reach(hardware, usual, goal, profiles, goal.min_tok_s)
 
 
 def _looked_at(one: Rated, hardware: Hardware, goal: Goal, profiles: Profiles) -> Choice | None:

@@ -16,6 +16,10 @@ from edgellm.selector.search.question import Question
 from edgellm.selector.search.search import Search
 from edgellm.values import frozen
 
+# How many times as fast as a model's file of four bits a weight its others can be, with room for
+# all of them: over the catalog Q2_K beside Q4_K_M is 1.6 times as fast at most.
+MOST_FASTER = 2.5
+
 
 @frozen
 class Glance:
@@ -29,6 +33,18 @@ def may_reach(
     """Whether one stream could be that fast on some devices, with the room that they have."""
     search = _search(hardware, candidate, goal, profiles)
     return search is not None and search.most_tok_s() >= tok_s
+
+
+def could_reach(
+    hardware: Hardware, candidate: Candidate, goal: Goal, profiles: Profiles, tok_s: float
+) -> bool:
+    """Whether any file of the candidate's model could have one stream that fast, whatever room
+    there is. The candidate: one of four bits a weight or more.
+
+    For those who would else make every file's plan to learn that none is fast enough.
+    """
+    search = _search(hardware, candidate, goal, profiles)
+    return search is not None and MOST_FASTER * search.ideal_tok_s() >= tok_s
 
 
 def glance(

@@ -1,11 +1,13 @@
 import pytest
 from selector_machines import machine
 
+from edgellm.cli.preparing.best import choice_of
 from edgellm.cli.preparing.catalog_ranking import (
     rated_candidates,
     recommended,
     recommended_of_disk,
 )
+from edgellm.cli.preparing.resolve import catalog_candidates
 from edgellm.config import Config
 from edgellm.models.known.catalog import find
 from edgellm.models.known.ratings import rating
@@ -99,3 +101,30 @@ def test_on_a_disk_without_models_there_is_nothing_to_rank(tmp_path):
     config = Config(cache_dir=str(tmp_path), offline=True)
 
     assert recommended_of_disk(config, machine(), Goal()) == []
+
+
+def test_a_pace_leaves_those_that_have_a_plan_for_it_and_no_other():
+    hardware, goal = hardware_from_board("rtx3060"), Goal(min_tok_s=60.0)
+    models = rated_candidates(hardware, "chat")[::9]
+    found = recommended(models, hardware, goal, PROFILES, every=True)
+    planned = [
+        one.entry.name
+        for one in models
+        if choice_of(catalog_candidates(one.entry), hardware, goal, PROFILES, one.rating)
+    ]
+    assert {choice.name for choice in found} == set(planned)
+    assert 0 < len(planned) < len(models)
+
+
+def test_a_pace_that_nothing_keeps_makes_no_model_be_planned(monkeypatch):
+    """A plan for each of a hundred models in six files took five seconds, to say that."""
+
+    def looked_at(*facts, **words):
+        raise AssertionError("planned")
+
+    monkeypatch.setattr("edgellm.cli.preparing.best.choose", looked_at)
+    hardware = hardware_from_board("rtx3060")
+    for every in (False, True):
+        models = rated_candidates(hardware, "chat")
+        goal = Goal(min_tok_s=1e5)
+        assert recommended(models, hardware, goal, PROFILES, every=every) == []
