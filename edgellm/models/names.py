@@ -176,9 +176,9 @@ def _hub_reference(rest: str, text: str) -> HubReference:
     if file and file[0] in ("resolve", "blob", "tree") and len(file) > 1:
         revision, file = file[1], file[2:]
     path = shown or "/".join(file) or None  # whole, also where the page is a folder's
-    bad_repo = not _repo.fullmatch(repo) or ".." in repo or "--" in repo
     bad_quant = bool(quant) and not _quant.fullmatch(quant)
-    if bad_repo or bad_quant or not all(map(is_safe_path, filter(None, (revision, path)))):
+    are_safe = all(map(is_safe_path, filter(None, (revision, path))))
+    if bad_quant or not is_repo_name(repo) or not are_safe:
         raise BadRequest(
             f"{text!r} does not name a model", hint="write it like hf.co/Qwen/Qwen3-8B-GGUF:Q4_K_M"
         )
@@ -274,6 +274,11 @@ def shard_names(name: str) -> tuple[str, ...]:
     if not 1 <= number <= count <= _MAX_SHARDS:
         return (name,)
     return tuple(f"{match[1]}-{n:05}-of-{count:05}.gguf" for n in range(1, count + 1))
+
+
+def is_repo_name(repo: str) -> bool:
+    """ "ORG/REPO", as the hub allows it."""
+    return bool(_repo.fullmatch(repo)) and ".." not in repo and "--" not in repo
 
 
 def is_safe_path(path: str) -> bool:

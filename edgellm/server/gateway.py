@@ -30,6 +30,12 @@ class Gateway:
     patience: Patience = field(default_factory=Patience)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)  # set: finish, then go
 
+    def refused(self, error: Exception) -> None:
+        self.metrics.refused(error)
+
+    def listens_at(self, url: str) -> None:
+        self.live.url = url
+
 
 def gateway_of(request: Request) -> Gateway:
     gateway: Gateway = request.app.state.gateway

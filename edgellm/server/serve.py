@@ -16,13 +16,15 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import uvicorn
 from starlette.applications import Starlette
 
 from edgellm.errors import AddressInUse, ConfigError
+from edgellm.server.door.access import Access
 from edgellm.server.door.connections import Crowd, most_connections, protocol_for
-from edgellm.server.gateway import Gateway
+from edgellm.server.door.patience import Patience
 
 # An idle connection's. Clients close theirs earlier, httpx after 5 s: were it as long, a request
 # might meet the closing. Where there is no room for newcomers, the idle ones go at once.
@@ -30,6 +32,19 @@ _KEPT_ALIVE_S = 75
 _UNREAD_MS = 60_000  # then the kernel hangs up on a client that takes no bytes
 _TOLD_AFTER_S = 0.3  # who waits for the end hears why it doesn't come
 _LAST_WORDS_S = 1.0  # for error events to clients that were cut off
+
+
+class Keeper(Protocol):
+    """What an application tells of its door: `app.state.gateway`."""
+
+    @property
+    def access(self) -> Access: ...
+    @property
+    def patience(self) -> Patience: ...
+    @property
+    def stopping(self) -> asyncio.Event: ...
+    def refused(self, error: Exception) -> None: ...
+    def listens_at(self, url: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +94,12 @@ async def serve(
     that this machine or user can't have; AddressInUse when somebody listens there.
     """
     bind = bind or Bind()
-    gateway: Gateway = app.state.gateway
+    gateway: Keeper = app.state.gateway
     check_reach(bind, has_key=bool(gateway.access.key_digests), insecure=insecure)
     most = max_connections or most_connections(0)
-    crowd = Crowd(most, gateway.patience, gateway.metrics.refused)
+    crowd = Crowd(most, gateway.patience, gateway.refused)
     with _listening(bind) as (sock, url):
-        gateway.live.url = url
+        gateway.listens_at(url)
         config = _config(app, crowd)
         server = _Server(config, gateway, lambda: on_started(url), on_closing, grace_s)
         server.on_waiting = on_waiting
@@ -113,7 +128,7 @@ class _Server(uvicorn.Server):
     def __init__(
         self,
         config: uvicorn.Config,
-        gateway: Gateway,
+        gateway: Keeper,
         on_listening: Callable[[], None],
         on_closing: Callable[[], None],
         grace_s: float,

@@ -31,7 +31,7 @@ def ready_text(
     lines = [f"edgellm serves {_named(one for one in served if one not in asleep)}"]
     if asleep:
         lines.append(f"  and when it is asked for, {_named(asleep)}")
-    here, elsewhere = _places(url, outside)
+    here, elsewhere = places(url, outside)
     lines.append(f"  at {here}")
     if elsewhere:
         lines.append(f"  from other machines at {elsewhere}")
@@ -46,7 +46,7 @@ def _named(models: Iterable[Served]) -> str:
     return ", ".join(f"{one.name} ({describe(one.engine.plan)})" for one in models)
 
 
-def _places(url: str, outside: Callable[[str], str | None]) -> tuple[str, str | None]:
+def places(url: str, outside: Callable[[str], str | None]) -> tuple[str, str | None]:
     """Where it is asked from here; and from elsewhere, where it listens at every address."""
     host, port = ("", None) if socket_path(url) else host_and_port(url)
     if not is_everywhere(host):

@@ -30,6 +30,10 @@ from edgellm.units import KIB
 _log = logging.getLogger("edgellm.server")
 _uvicorns = logging.getLogger("uvicorn.error.connection")
 _uvicorns.setLevel(logging.ERROR)  # below it warns of each connection that brings no HTTP
+# An answer that breaks off: who has broken it off has said why, where that is anybody's business.
+_uvicorns.addFilter(
+    lambda record: record.msg != "ASGI callable returned without completing response."
+)
 
 _LEAST_CONNECTIONS = 2048
 _FOR_ONE_IN_THE_QUEUE = 4  # a client's idle connections, and those that ask for no answer
