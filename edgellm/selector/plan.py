@@ -40,6 +40,7 @@ class Goal:
     kv_unified: bool | None = None
     prefix_ram_bytes: int | None = None  # host memory for what leaves the KV cells; 0: it stays
     n_turns: int = 1  # models that share the machine, of which several may be in memory at once
+    others_bytes: int = 0  # of the host's memory, by the plans of those others
     prefix_disk: str | None = None  # a folder where it outlives the server; None: it doesn't
     prefix_disk_bytes: int = 8 << 30
     n_cpu_moe: int | None = None  # -ncmoe: the experts of the first n layers stay with the CPU
@@ -244,3 +245,9 @@ class Plan:
     @property
     def total_bytes(self) -> int:
         return self.placement.total_bytes
+
+    @property
+    def most_bytes_by_pool(self) -> dict[str, int]:
+        """With what is kept of past conversations, once it has all that it may have."""
+        taken, host_id = self.placement.bytes_by_pool, self.shares[-1].pool_id
+        return taken | {host_id: taken[host_id] + self.prefix_ram_bytes}

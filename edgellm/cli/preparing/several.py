@@ -38,7 +38,7 @@ def prepare_all(
     choices = _chosen(models, hardware, goal, embedding)
     names = [name or choices[0].wanted.name, *(choice.wanted.name for choice in choices[1:])]
     _check_names(names)
-    turns, beside = choices[: len(models)], choices[len(models) :]
+    turns, beside = _sharing(choices[: len(models)]), choices[len(models) :]
     first = fetched(turns[0], hardware, name=name)
     left = machine.without(hardware, first.plan)
     besides = [fetched(choice, left) for choice in beside]
@@ -63,6 +63,15 @@ def _chosen(
     left = machine.without(hardware, plan)
     others = [chosen(one, left, goal, is_planned=True) for one in models[1:]]
     return [first, *others, beside]
+
+
+def _sharing(choices: Sequence[Chosen]) -> list[Chosen]:
+    """Each knows what the others take of the memory that is everybody's."""
+    host_bytes = [choice.plan.shares[-1].total_bytes if choice.plan else 0 for choice in choices]
+    return [
+        replace(choice, goal=replace(choice.goal, others_bytes=sum(host_bytes) - own_bytes))
+        for choice, own_bytes in zip(choices, host_bytes, strict=True)
+    ]
 
 
 def _embedding_beside(

@@ -34,7 +34,7 @@ class OnDemand:
     def __init__(self, caretaker: Caretaker, plan: Plan, new: New, start: Start) -> None:
         first = new(plan)
         self._caretaker, self._new, self._start = caretaker, new, start
-        self.tenant = Tenant(plan.model, plan.placement.bytes_by_pool)
+        self.tenant = Tenant(plan.model, plan.most_bytes_by_pool)
         self._engines: dict[Stay, Engine] = {self.tenant.coming: first}
         self._is_awaited = False  # the server's start waits for it to be loaded
         self._is_stopped = False
@@ -154,7 +154,7 @@ class OnDemand:
         self._check_lives()  # nobody would stop it
         assert self.tenant.here is not None
         engine = self._engines[self.tenant.here] = self._anew(plan)
-        self.tenant.needs = plan.placement.bytes_by_pool
+        self.tenant.needs = plan.most_bytes_by_pool
         self._tell_change()
         return engine
 

@@ -38,7 +38,7 @@ class Tenant:
     """A model that takes its turns."""
 
     name: str
-    needs: Bytes  # as planned
+    needs: Bytes  # as planned, at most
     here: Stay | None = None
     coming: Stay = field(default_factory=Stay)
     used_s: float = 0.0  # when a request came or ended last

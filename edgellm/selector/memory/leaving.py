@@ -35,11 +35,14 @@ def n_scratch(spec: ModelSpec, goal: Goal, n_parallel: int, *, unified: bool) ->
 
 def prefix_ram_bytes(goal: Goal, placement: Placement, machine: Machine) -> int:
     """Never more than the plan leaves of the host's budget, whatever is asked for. What is taken
-    unasked is divided among the models that share the machine."""
+    unasked is divided among the models that share the machine; if all of these fit into it at once,
+    what they leave together, so that they still do with it."""
     planned = sum(s.total_bytes for s in placement.shares if s.pool_id == machine.host_id)
     left = max(0, machine.budgets[machine.host_id] - planned)
     if goal.prefix_ram_bytes is not None:
         return min(goal.prefix_ram_bytes, left)
+    if goal.others_bytes <= left:
+        left -= goal.others_bytes
     return min(MOST_BYTES, int(_PART_OF_FREE * left)) // goal.n_turns
 
 

@@ -13,6 +13,7 @@ from edgellm.cli.preparing.several import prepare_all
 from edgellm.cli.preparing.store import store_of
 from edgellm.config import Config
 from edgellm.errors import BadRequest, DoesNotFit
+from edgellm.selector.memory.budget import pool_budgets
 from edgellm.selector.plan import Goal
 
 DEMO = resources.demo_model().read_bytes()
@@ -54,8 +55,11 @@ def test_what_is_kept_of_past_conversations_is_divided_among_several(hardware, t
     other = resolve(str(tmp_path / "other.gguf"), Config())
     (alone,) = prepare_all([demo()], hardware, Goal())
     several = prepare_all([demo(), other], hardware, Goal())
-    n_bytes = [one.plan.prefix_ram_bytes for one in several]
-    assert n_bytes == [alone.plan.prefix_ram_bytes // 2] * 2
+    own_bytes = alone.plan.total_bytes
+    for one in several:
+        assert one.plan.prefix_ram_bytes == alone.plan.prefix_ram_bytes // 2 - own_bytes // 4
+    together = sum(one.plan.most_bytes_by_pool["host"] for one in several)
+    assert together <= pool_budgets(hardware)["host"]
 
 
 def test_two_of_one_name_are_told_before_either_is_fetched(hub, config, hardware):

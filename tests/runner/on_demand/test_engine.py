@@ -29,9 +29,9 @@ class Machine:
         self.max_queue, self.engines, self.started = max_queue, {}, []
         self.trouble = {}  # by model: what its next start raises
 
-    def model(self, name, needs=6):
+    def model(self, name, needs=6, **changes):
         share = Share("cpu", "cpu", (), needs, 0, 0)
-        planned = replace(plan(), model=name, placement=Placement((share,), 0))
+        planned = replace(plan(), model=name, placement=Placement((share,), 0), **changes)
         self.engines[name] = OnDemand(self.caretaker, planned, self.new, self.start)
         return self.engines[name]
 
@@ -350,3 +350,12 @@ def test_an_adapter_that_came_later_is_there_again_after_a_sleep():
     (_, ending), (_, refused) = during(machine, scenario)
     assert ending.n_output == 3
     assert "has been unloaded" in refused.message
+
+
+def test_what_past_conversations_may_take_is_part_of_what_a_model_needs():
+    machine = Machine()
+
+    async def scenario():
+        return machine.model("one", prefix_ram_bytes=3).tenant.needs
+
+    assert during(machine, scenario) == {"cpu": 9}
