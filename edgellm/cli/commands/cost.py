@@ -72,14 +72,14 @@ def _pace(
 
 
 def _predicted(model: str, config: "Config") -> tuple["Pace", tuple["Candidate", ...]]:
+    from edgellm.cli.flags.pins import Pins
     from edgellm.cli.measuring.costs import Pace
     from edgellm.cli.preparing import machine
     from edgellm.cli.preparing.planning import planned
     from edgellm.cli.preparing.resolve import resolve
-    from edgellm.selector.plan import Goal
 
-    found = resolve(model, config, plan_only=True)
-    plan = planned(machine.recall(), found.candidates, Goal(), asks_oracle=False)
+    found, goal = resolve(model, config, plan_only=True), Pins().goal(config.reserve)
+    plan = planned(machine.recall(), found.candidates, goal, asks_oracle=False)
     tok_s = plan.decode_tok_s.p50 if plan.decode_tok_s else None
     pace = Pace(plan.model, tok_s, "predicted, one stream", plan.power_w, "the boards' limits")
     return pace, tuple(c for c in found.candidates if c.file == plan.file)
@@ -115,7 +115,8 @@ def _candidates(model: "ModelStatus", config: "Config") -> tuple["Candidate", ..
 
 
 def _cloud_tok_s(price: "CloudPrice", candidates: tuple["Candidate", ...]) -> float | None:
-    """Predicted for one stream of the same file; None where it isn't known, or doesn't fit."""
+    """Predicted for one stream of the same file; None where it isn't known, or doesn't fit. What
+    the configuration reserves is this machine's: nobody else works on a rented one."""
     from edgellm.cli.preparing.planning import planned
     from edgellm.errors import EdgellmError
     from edgellm.probe.known.described import hardware_from_devices

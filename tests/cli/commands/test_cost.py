@@ -1,11 +1,11 @@
 import pytest
 
-from edgellm.cli.commands.cost import measured
+from edgellm.cli.commands.cost import cost, measured
 from edgellm.cli.flags.means import Means
 from edgellm.cli.measuring.cost_report import report
 from edgellm.cli.measuring.costs import Pace, costs
 from edgellm.config import Config
-from edgellm.errors import BadRequest
+from edgellm.errors import BadRequest, DoesNotFit
 from edgellm.profiles import load_prices
 from edgellm.status import EnergyStatus, ModelStatus, Status
 
@@ -148,3 +148,14 @@ def test_the_report_has_its_figures_its_assumptions_and_a_picture():
     assert "2026-02 to 2026-03" in text, "the prices are of two months"
     assert "57,228┤" in text, "whole numbers at the picture's side"
     assert "USD paid" not in report(made(), 100), "nothing was bought, nothing is crossed"
+
+
+def test_what_is_reserved_here_is_no_room_for_the_model(monkeypatch, capsys):
+    """The plan that is told the cost of is the one that serve would make."""
+    monkeypatch.setenv("EDGELLM_RESERVE", "1MiB")
+    cost(Means(), "qwen3:0.6b", offline=True)
+    assert "predicted, one stream" in capsys.readouterr().out
+    monkeypatch.setenv("EDGELLM_RESERVE", "1000TiB")
+    with pytest.raises(DoesNotFit) as refused:
+        cost(Means(), "qwen3:0.6b", offline=True)
+    assert "reserve" in refused.value.hint
