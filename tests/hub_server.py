@@ -102,7 +102,7 @@ class HubServer:
     def __enter__(self) -> Self:
         self._stopping = threading.Event()
         self._connections: set[socket.socket] = set()
-        handler = type("Handler", (_Handler,), {"hub": self})
+        handler = type("Handler", (self.handler(),), {"hub": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = False
         self._server.block_on_close = True
@@ -118,6 +118,9 @@ class HubServer:
                 connection.shutdown(socket.SHUT_RDWR)  # a client may keep it alive for ever
         self._server.server_close()
         self._thread.join()
+
+    def handler(self) -> type[BaseHTTPRequestHandler]:
+        return Handler
 
     @property
     def port(self) -> int:
@@ -146,7 +149,7 @@ class HubServer:
         self._stopping.wait(seconds)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     hub: HubServer
 

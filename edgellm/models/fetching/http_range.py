@@ -1,4 +1,5 @@
-"""Parts of a file over HTTP: ranged reads and streams that can start in the middle.
+"""A hub's answers and parts of its files over HTTP: ranged reads and streams that can start in the
+middle.
 
 Three rules. The token goes to the configured host alone and is dropped on the way to any other.
 A redirect never leaves https for http. A connection that is silent for `stall_timeout_s` is
@@ -14,6 +15,8 @@ from typing import Final
 import httpx2
 
 from edgellm.errors import ConfigError, ModelNotFound, NetworkError, TransientError
+from edgellm.models.hubs import DEFAULT_HUB, SITES, Site
+from edgellm.values import frozen
 
 _MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -22,10 +25,26 @@ _WORTH_ANOTHER_TRY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _RANGE: Final = re.compile(r"bytes (\d+)-\d+/(?:\d+|\*)")
 
 
+@frozen
+class Answer:
+    status: int
+    body: bytes
+    retry_after: str | None
+
+
 class RangeClient:
-    def __init__(self, endpoint: str, token: str | None, stall_timeout_s: float) -> None:
+    """`site`: whose words the errors use."""
+
+    def __init__(
+        self,
+        endpoint: str,
+        token: str | None,
+        stall_timeout_s: float,
+        site: Site = SITES[DEFAULT_HUB],
+    ) -> None:
         self._origin = httpx2.URL(endpoint).origin if endpoint else None
-        self._token = token
+        self._token, self._site = token, site
+        self._stall_timeout_s = stall_timeout_s
         self._client = _client(stall_timeout_s)
 
     def close(self) -> None:
@@ -45,34 +64,54 @@ class RangeClient:
         """Bytes [start, end) as they come in. Raises NetworkError, at any chunk."""
         return self._chunks(url, start, end)
 
+    def ask(self, url: str, timeout_s: float, max_bytes: int) -> Answer:
+        """Any status, and of the body no more than `max_bytes`. Raises NetworkError."""
+        parts, left = [], max_bytes
+        with self._told(url, timeout_s), self._open(url, 0, None, timeout_s) as response:
+            for chunk in response.iter_bytes():
+                parts.append(chunk[:left])
+                left -= len(parts[-1])
+                if left == 0:
+                    break
+            retry_after = response.headers.get("Retry-After")
+            return Answer(response.status_code, b"".join(parts), retry_after)
+
     def _chunks(self, url: str, start: int, end: int | None) -> Iterator[bytes]:
+        with self._told(url, self._stall_timeout_s), self._open(url, start, end) as response:
+            self._check(response, start)
+            skip = start - _begins_at(response)
+            for chunk in response.iter_raw():
+                if skip < len(chunk):
+                    yield chunk[skip:]
+                skip = max(skip - len(chunk), 0)
+
+    @contextmanager
+    def _told(self, url: str, timeout_s: float) -> Iterator[None]:
+        """What goes wrong on the way, in our own words."""
         try:
-            with self._open(url, start, end) as response:
-                skip = start - _begins_at(response)
-                for chunk in response.iter_raw():
-                    if skip < len(chunk):
-                        yield chunk[skip:]
-                    skip = max(skip - len(chunk), 0)
+            yield
         except httpx2.InvalidURL as error:
             raise NetworkError(f"{_host(url)} redirects to what is no address") from error
         except httpx2.TimeoutException as error:
-            waited_s = self._client.timeout.read
-            raise TransientError(f"{_host(url)} was silent for {waited_s:g} s") from error
+            raise TransientError(
+                f"{_host(url)} was silent for {timeout_s:g} s", hint=self._site.other_ways
+            ) from error
         except httpx2.HTTPError as error:
             raise TransientError(
                 f"the connection to {_host(url)} broke: {error or type(error).__name__}",
-                hint="is there a network? --offline works with what is on this disk",
+                hint=self._site.other_ways,
             ) from error
 
     @contextmanager
-    def _open(self, url: str, start: int, end: int | None) -> Iterator[httpx2.Response]:
-        """The answer at the end of the redirects."""
-        at = httpx2.URL(url)
+    def _open(
+        self, url: str, start: int, end: int | None, timeout_s: float | None = None
+    ) -> Iterator[httpx2.Response]:
+        """The answer at the end of the redirects, whatever its status."""
+        at, timeout_s = httpx2.URL(url), timeout_s or self._stall_timeout_s
         for _ in range(_MAX_REDIRECTS + 1):
             headers = self._headers(at, start, end)
-            with self._client.stream("GET", at, headers=headers) as response:
+            with self._client.stream("GET", at, headers=headers, timeout=timeout_s) as response:
                 if response.status_code not in _REDIRECTS:
-                    _check(response, start)
                     yield response
                     return
                 at = _redirected(at, response.headers.get("Location", ""))
@@ -85,6 +124,33 @@ class RangeClient:
         if self._token and url.origin == self._origin:
             headers["Authorization"] = f"Bearer {self._token}"
         return headers
+
+    def _check(self, response: httpx2.Response, start: int) -> None:
+        host, status = response.url.host, response.status_code
+        if status not in (200, 206):
+            raise status_error(host, status, response.headers.get("Retry-After"), self._site)
+        self._check_kind(response)
+        sent = response.headers.get("Content-Range", "")
+        is_said = _RANGE.fullmatch(sent) is not None
+        if (status == 206 and not is_said) or _begins_at(response) > start:
+            raise TransientError(f"{host} answered with {sent!r}, asked for bytes from {start}")
+
+    def _check_kind(self, response: httpx2.Response) -> None:
+        """A page in a file's place would be found out by its digest, after all of the rest has
+        come."""
+        host, headers = response.url.host, response.headers
+        if headers.get("Content-Type", "").lower().startswith("text/html"):
+            raise NetworkError(
+                f"{host} answered with a web page, not with the file",
+                hint="does this network want a login? Open a web page; or look at "
+                f"{self._site.variables[0]}",
+            )
+        packing = headers.get("Content-Encoding", "").lower()
+        if packing in _PACKINGS:
+            raise NetworkError(
+                f"{host} sends the file packed ({packing}), which was not asked for",
+                hint="is there a proxy in between? HTTPS_PROXY and NO_PROXY say which is used",
+            )
 
 
 def _client(stall_timeout_s: float) -> httpx2.Client:
@@ -115,17 +181,6 @@ def _redirected(url: httpx2.URL, location: str) -> httpx2.URL:
     return target
 
 
-def _check(response: httpx2.Response, start: int) -> None:
-    host, status = response.url.host, response.status_code
-    if status not in (200, 206):
-        raise status_error(host, status, response.headers.get("Retry-After"))
-    _check_kind(response)
-    sent = response.headers.get("Content-Range", "")
-    is_said = _RANGE.fullmatch(sent) is not None
-    if (status == 206 and not is_said) or _begins_at(response) > start:
-        raise TransientError(f"{host} answered with {sent!r}, asked for bytes from {start}")
-
-
 def _begins_at(response: httpx2.Response) -> int:
     """Where in the file the answer begins: what it says counts, not its status. A part may come
     with status 200 (ModelScope: modelscope_hub#50), and earlier than asked for where a cache keeps
@@ -134,32 +189,18 @@ def _begins_at(response: httpx2.Response) -> int:
     return int(said[1]) if said else 0
 
 
-def _check_kind(response: httpx2.Response) -> None:
-    """A page in a file's place would be found out by its digest, after all of the rest has come."""
-    host, headers = response.url.host, response.headers
-    if headers.get("Content-Type", "").lower().startswith("text/html"):
-        raise NetworkError(
-            f"{host} answered with a web page, not with the file",
-            hint="does this network want a login? Open a web page; or look at HF_ENDPOINT",
-        )
-    packing = headers.get("Content-Encoding", "").lower()
-    if packing in _PACKINGS:
-        raise NetworkError(
-            f"{host} sends the file packed ({packing}), which was not asked for",
-            hint="is there a proxy in between? HTTPS_PROXY and NO_PROXY say which is used",
-        )
-
-
-def status_error(host: str, status: int, retry_after: str | None) -> NetworkError | ModelNotFound:
+def status_error(
+    host: str, status: int, retry_after: str | None, site: Site = SITES[DEFAULT_HUB]
+) -> NetworkError | ModelNotFound:
     """What a status means to the person who waits for the file."""
     if status == 404:
         return ModelNotFound(
-            f"{host} has no such file", hint="edgellm show hf.co/ORG/REPO lists it"
+            f"{host} has no such file", hint=f"edgellm show {site.prefix}/ORG/REPO lists it"
         )
     if status in (401, 403):
         return NetworkError(
             f"{host} refuses access (status {status})",
-            hint="accept the model's licence on its page, then set HF_TOKEN",
+            hint=f"accept the model's licence on its page, then set {site.token_variable}",
         )
     message = f"{host} answered with status {status}"
     if status not in _WORTH_ANOTHER_TRY:

@@ -10,21 +10,28 @@ import re
 from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, Self, TypeAlias
-from urllib.parse import urlsplit
 
 import msgspec
 
 from edgellm.errors import ConfigError, ModelNotFound, NetworkError, Offline
+from edgellm.models.hubs import (
+    DEFAULT_HUB,
+    SITES,
+    HubName,
+    Site,
+    address_of,
+    endpoint_of,
+    server_of,
+)
 from edgellm.models.names import Listing, RepoFile, group_files, is_safe_path
 from edgellm.values import frozen
 
 if TYPE_CHECKING:
     from edgellm.models.fetching.http_range import RangeClient
 
-DEFAULT_ENDPOINT: Final = "https://huggingface.co"
 _TRUE: Final = frozenset({"1", "on", "true", "yes"})
 _ERRNO: Final = re.compile(r"^\[Errno -?\d+\] ")  # before words that say the same
-_LISTING_TIMEOUT_S: Final = 15.0
+LISTING_TIMEOUT_S: Final = 15.0
 
 
 @frozen
@@ -36,6 +43,7 @@ class Repository:
     commit: str
     license: str | None
     files: tuple[RepoFile, ...]
+    hub: HubName = DEFAULT_HUB  # whose commit it is
 
     @property
     def listing(self) -> Listing:
@@ -89,8 +97,11 @@ class Hub(Protocol):
         ...
 
 
-class HuggingFaceHub:
-    """huggingface.co, or the mirror in HF_ENDPOINT. Raises Offline before any socket is opened."""
+class HttpHub:
+    """What all hubs share: an address, a token, the switch for no network, files read by range.
+    Raises Offline before any socket is opened."""
+
+    name: HubName
 
     def __init__(
         self,
@@ -100,7 +111,8 @@ class HuggingFaceHub:
         offline: bool | None = None,
         stall_timeout_s: float = 30.0,
     ) -> None:
-        self.endpoint = (endpoint or os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
+        named, self._variable = endpoint_of(self.name, os.environ)
+        self.endpoint = (endpoint or named).rstrip("/")
         self.offline = _offline_by_environment() if offline is None else offline
         self._given_token, self._stall_timeout_s = token, stall_timeout_s
 
@@ -116,10 +128,60 @@ class HuggingFaceHub:
         if ranges is not None:
             ranges.close()
 
+    def read_range(self, url: str, start: int, end: int) -> bytes:
+        self._forbid_offline(url)
+        return self._ranges.read(url, start, end)
+
+    def stream(self, url: str, start: int, end: int | None = None) -> Iterator[bytes]:
+        self._forbid_offline(url)
+        return self._ranges.stream(url, start, end)
+
+    def _check_way(self, repo: str) -> None:
+        """Raises Offline, ConfigError where the environment names no way to the hub."""
+        self._forbid_offline(address_of(repo, self.name))
+        server_of(self.endpoint, self._variable)
+
+    def _forbid_offline(self, what: str) -> None:
+        if self.offline:
+            raise Offline(
+                f"{what} is not on this disk, and network is forbidden",
+                hint="drop --offline (or HF_HUB_OFFLINE), or copy the file here and serve its path",
+            )
+
+    def _no_hub(self) -> NetworkError:
+        return NetworkError(
+            f"{self._host} does not answer as a model hub does",
+            hint=f"does this network want a login? Open a web page; or look at {self._variable}",
+        )
+
+    @cached_property
+    def _ranges(self) -> "RangeClient":
+        from edgellm.models.fetching.http_range import RangeClient
+
+        return RangeClient(self.endpoint, self._token, self._stall_timeout_s, self._site)
+
+    @property
+    def _site(self) -> Site:
+        return SITES[self.name]
+
+    @cached_property
+    def _token(self) -> str | None:
+        raise NotImplementedError
+
+    @property
+    def _host(self) -> str:
+        """Without the password that may stand before it."""
+        return self.endpoint.partition("://")[2].rpartition("@")[2]
+
+
+class HuggingFaceHub(HttpHub):
+    """huggingface.co, or the mirror in HF_ENDPOINT."""
+
+    name: HubName = "huggingface"
+
     def list_files(self, repo: str, revision: str = "main") -> Repository:
         """One request. Raises Offline, ModelNotFound, NetworkError, ConfigError."""
-        self._forbid_offline(f"hf.co/{repo}")
-        address_of(self.endpoint)
+        self._check_way(repo)
         import httpx2
         from huggingface_hub import HfApi
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -128,7 +190,7 @@ class HuggingFaceHub:
         api = HfApi(endpoint=self.endpoint, token=self._token or False)
         try:
             info = api.model_info(
-                repo, revision=revision, files_metadata=True, timeout=_LISTING_TIMEOUT_S
+                repo, revision=revision, files_metadata=True, timeout=LISTING_TIMEOUT_S
             )
         except HFValidationError as error:
             raise ModelNotFound(f"{repo!r} is not the name of a repository") from error
@@ -137,7 +199,7 @@ class HuggingFaceHub:
         except (httpx2.HTTPError, OSError) as error:
             raise NetworkError(
                 f"{self._host} can't be reached: {_ERRNO.sub('', str(error))}",
-                hint="check the network or HF_ENDPOINT; --offline works with what is on this disk",
+                hint=self._site.other_ways,
             ) from error
         except _NOT_A_HUBS as error:
             raise self._no_hub() from error
@@ -166,33 +228,6 @@ class HuggingFaceHub:
         named = card.get("license") if hasattr(card, "get") else None
         return Repository(repo, revision, commit, named if isinstance(named, str) else None, files)
 
-    def _no_hub(self) -> NetworkError:
-        return NetworkError(
-            f"{self._host} does not answer as a model hub does",
-            hint="does this network want a login? Open a web page; or look at HF_ENDPOINT",
-        )
-
-    def read_range(self, url: str, start: int, end: int) -> bytes:
-        self._forbid_offline(url)
-        return self._ranges.read(url, start, end)
-
-    def stream(self, url: str, start: int, end: int | None = None) -> Iterator[bytes]:
-        self._forbid_offline(url)
-        return self._ranges.stream(url, start, end)
-
-    def _forbid_offline(self, what: str) -> None:
-        if self.offline:
-            raise Offline(
-                f"{what} is not on this disk, and network is forbidden",
-                hint="drop --offline (or HF_HUB_OFFLINE), or copy the file here and serve its path",
-            )
-
-    @cached_property
-    def _ranges(self) -> "RangeClient":
-        from edgellm.models.fetching.http_range import RangeClient
-
-        return RangeClient(self.endpoint, self._token, self._stall_timeout_s)
-
     @cached_property
     def _token(self) -> str | None:
         """The given one, HF_TOKEN, or that of `hf auth login`."""
@@ -207,26 +242,6 @@ class HuggingFaceHub:
                 hint="copy it once more: it is hf_ and letters and digits, without quotes",
             )
         return token
-
-    @property
-    def _host(self) -> str:
-        """Without the password that may stand before it."""
-        return self.endpoint.partition("://")[2].rpartition("@")[2]
-
-
-def address_of(endpoint: str) -> tuple[str, int]:
-    """Host and port. Raises ConfigError for what is no address."""
-    try:
-        parts = urlsplit(endpoint)
-        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-        if parts.hostname and port:
-            return parts.hostname, port
-    except ValueError:  # a port that is no number, a bracket without its other
-        pass
-    raise ConfigError(
-        f"HF_ENDPOINT {endpoint!r} is no address that begins with http",
-        hint=f"write it like {DEFAULT_ENDPOINT}",
-    )
 
 
 def _offline_by_environment() -> bool:
