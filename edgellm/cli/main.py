@@ -48,6 +48,7 @@ _COMMANDS = {
     "list": "models.list_models",
     "show": "models.show",
     "rm": "models.rm",
+    "mirror": "mirror",
     "ps": "ps",
     "stop": "ps.stop",
     "probe": "probe",

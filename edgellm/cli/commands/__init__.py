@@ -1,6 +1,6 @@
 """The commands: they gather, decide and print.
 
 One file each, but that `models` has those of files (`pull`, `list`, `show`, `rm`), `ps` has `stop`,
-and `screen` is `top`. The others are `bench`, `cost`, `doctor`, `plan`, `power` (of `tune`),
-`probe`, `recommend`, `record`, `run`, `serve`, `tune` and `up`.
+and `screen` is `top`. The others are `bench`, `cost`, `doctor`, `mirror`, `plan`, `power` (of
+`tune`), `probe`, `recommend`, `record`, `run`, `serve`, `tune` and `up`.
 """

@@ -115,6 +115,25 @@ class RepoFolder:
         is_itself = place.is_file() and not place.is_symlink()
         return is_itself and place.stat().st_size == file.size_bytes
 
+    def content(self, place: Path) -> Path | None:
+        """The file behind a place of a snapshot, without a link on the way: its blob, or itself.
+
+        None: there is nothing that is whole, or it lies elsewhere. So a link that leaves the
+        repository leads nowhere, and neither does one to a download on its way.
+        """
+        try:
+            real, own = place.resolve(strict=True), self.path.resolve(strict=True)
+            is_file = real.is_file()
+        except (OSError, RuntimeError):  # RuntimeError: links in a ring
+            return None
+        is_own = self.told_digest(real) or real.is_relative_to(own / "snapshots")
+        return real if is_file and is_own else None
+
+    def told_digest(self, content: Path) -> str | None:
+        """Of a blob its name tells it; None for what is none."""
+        is_blob = content.parent == (self.path / "blobs").resolve()
+        return content.name if is_blob and _DIGEST.fullmatch(content.name) else None
+
     def has(self, place: Path, file: RepoFile) -> bool:
         """Whether what lies at `place` is the file, whichever commit it came with. It is read for
         that where it is no name of a blob."""

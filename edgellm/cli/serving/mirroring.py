@@ -1,0 +1,94 @@
+"""A mirror from start to end: what it says when it listens, and of each download that has ended."""
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgellm.cli.flags.addresses import seen_from_outside
+from edgellm.cli.output import say
+from edgellm.cli.preparing.store import store_of
+from edgellm.cli.serving.ready import places
+from edgellm.config import Config
+from edgellm.harmless import plain
+from edgellm.models.stored import StoredModel
+from edgellm.server.door.access import Access, own_names
+from edgellm.server.hub.app import Download, create_hub
+from edgellm.server.hub.digests import Digests
+from edgellm.server.hub.page import how_to
+from edgellm.server.hub.sending import Pace
+from edgellm.server.hub.shelf import Shelf
+from edgellm.server.serve import Bind, serve
+from edgellm.tables import table
+from edgellm.units import format_bytes, format_seconds
+
+_GRACE_S = 1.0  # a download takes minutes; its client goes on with it when the mirror is back
+
+
+def run(config: Config, bind: Bind, rate_bytes_s: float | None, *, insecure: bool) -> None:
+    """Until somebody says stop. Raises AddressInUse, ConfigError, StorageError."""
+    store = store_of(config)
+    names = frozenset() if bind.is_private else own_names(bind.host, socket.gethostname())
+    access = Access.of(keys=config.api_keys, host_names=(*config.allowed_hosts, *names))
+
+    def ready(url: str) -> None:
+        print(ready_text(url, store.list(), store.root, bind, config), flush=True)
+
+    app = create_hub(
+        Shelf(store.root, Digests(_tell_of_reading)),
+        access,
+        pace=Pace(rate_bytes_s),
+        on_ended=lambda download: say(ended_text(download)),
+    )
+    asyncio.run(
+        serve(
+            app,
+            bind,
+            on_started=ready,
+            on_waiting=_tell_of_breaking_off,
+            grace_s=_GRACE_S,
+            insecure=insecure,
+        )
+    )
+
+
+def ready_text(
+    url: str, models: Sequence[StoredModel], root: Path, bind: Bind, config: Config
+) -> str:
+    """What is here, and what to type elsewhere."""
+    here, elsewhere = places(url, seen_from_outside)
+    count = "1 model" if len(models) == 1 else f"{len(models)} models"
+    lines = [f"edgellm mirror serves {count} of {root}", f"  at {here}", ""]
+    if models:
+        rows = [(plain(one.name), format_bytes(one.size_bytes)) for one in models]
+        lines += [table(("MODEL", "SIZE"), rows, right="SIZE"), ""]
+    else:
+        lines += ["Nothing is here yet: edgellm pull MODEL, and it is served.", ""]
+    lines += how_to(elsewhere or here, has_key=bool(config.api_keys))
+    if bind.is_private:
+        lines += ["", "Only this machine reaches it: --host 0.0.0.0 opens it to the others."]
+    return "\n".join(lines)
+
+
+def ended_text(download: Download) -> str:
+    """ "192.168.1.7  unsloth/Qwen3-8B-GGUF  Qwen3-8B-Q4_K_M.gguf  5.0 GiB in 43s, 118 MiB/s"."""
+    sent = download.sent_bytes
+    took = f"{format_bytes(sent)} in {format_seconds(download.took_s)}"
+    if download.took_s > 0:
+        took += f", {format_bytes(int(sent / download.took_s))}/s"
+    if not download.is_whole:
+        done = download.start + sent
+        took += f"; broken off at {done / download.size_bytes:.0%}"
+    elif download.start:
+        took += f", from {download.start / download.size_bytes:.0%} on"
+    return plain(f"{download.client}  {download.repo}  {download.path}  {took}")
+
+
+def _tell_of_reading(path: Path, size_bytes: int) -> None:
+    size = format_bytes(size_bytes)
+    say(f"reading {path.name} ({size}) for its sha256: it is served when that is known")
+
+
+def _tell_of_breaking_off(n_downloads: int) -> None:
+    count = "1 download is" if n_downloads == 1 else f"{n_downloads} downloads are"
+    say(f"{count} broken off; the same command goes on with it when the mirror is back")
