@@ -5,7 +5,8 @@ References, first match wins:
     ./x.gguf, /x, ~/x, file://x, x.gguf    a file on this disk
     hf.co/ORG/REPO[:QUANT]                 a repository; also huggingface.co/…, https://…, hf://…
     hf.co/ORG/REPO/FILE.gguf               one file of it; also …/resolve/REV/FILE, …/blob/REV/FILE
-    ORG/REPO[:QUANT]                       the same, short
+    modelscope.cn/ORG/REPO[:QUANT]         the same on ModelScope; also ms://… (hubs.py)
+    ORG/REPO[:QUANT]                       the same, short, of the hub that is set
     NAME[:TAG]                             the catalog: qwen3, qwen3:8b, qwen3:8b-q8_0
 
 The tag "latest" says nothing, as with other tools; what a browser has encoded (%20) is decoded.
@@ -16,10 +17,12 @@ large publishers do; a label in a name is only a label, the tensors' types decid
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import field, replace
 from typing import Final, Literal, TypeAlias
 from urllib.parse import parse_qs, unquote
 
 from edgellm.errors import BadRequest, ModelNotFound
+from edgellm.models.hubs import HubName, split_address
 from edgellm.values import frozen
 
 SidecarKind = Literal["projector", "imatrix", "draft", "adapter", "part", "vocabulary"]
@@ -39,9 +42,6 @@ _LABEL: Final = (
 )
 _label = re.compile(rf"(?:^|[-._])({_LABEL})(?=$|[-.])", re.IGNORECASE)
 _repo = re.compile(rf"{_NAME}/{_NAME}")
-_hub_prefix = re.compile(
-    r"(?:https?://)?(?:www\.)?(?:hf\.co|huggingface\.co)/|hf://", re.IGNORECASE
-)
 _catalog = re.compile(rf"({_NAME})(?::({_NAME}))?(?::({_LABEL}))?", re.IGNORECASE)
 _tag = re.compile(rf"(?:(.*?)-)?({_LABEL})", re.IGNORECASE)
 _quant = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -73,6 +73,7 @@ class HubReference:
     quant: str | None = None
     file: str | None = None  # one file of it, named in full
     revision: str = "main"
+    hub: HubName | None = field(default=None, compare=False)  # to be asked; None: that is set
 
 
 @frozen
@@ -141,12 +142,11 @@ def parse_reference(text: str) -> Reference:
     text = text.strip()
     if text.lower().startswith("file://"):
         return PathReference(unquote(text[len("file://") :]))
-    prefix = _hub_prefix.match(text)
-    if prefix:
-        return _hub_reference(text[prefix.end() :], text)
+    if at := split_address(text):
+        return replace(_hub_reference(at[1], text), hub=at[0])
     if "://" in text:
         raise BadRequest(
-            f"{text!r} is not a Hugging Face address", hint="download it, then serve the file"
+            f"{text!r} is no address of a model hub", hint="download it, then serve the file"
         )
     if text.startswith(("/", ".", "~")) or text.lower().endswith(".gguf"):
         return PathReference(text)
