@@ -10,6 +10,7 @@ from edgellm.cli.preparing.resolve import (
     demo,
     hub_of,
     on_disk,
+    resolve,
     stored_candidates,
 )
 from edgellm.cli.preparing.store import store_of
@@ -17,6 +18,7 @@ from edgellm.config import Config
 from edgellm.errors import DoesNotFit, EdgellmError, Offline
 from edgellm.files import path_of
 from edgellm.models import local
+from edgellm.models.elsewhere.reference import ElsewhereReference
 from edgellm.models.labels import told_apart
 from edgellm.models.names import (
     CatalogReference,
@@ -79,6 +81,8 @@ def about(text: str, config: Config) -> About:
     match reference:
         case PathReference(path):
             return _of_file(path_of(path))
+        case ElsewhereReference():
+            return _of_another_tool(reference, config)
         case CatalogReference():
             return _of_catalog(reference, config)
         case HubReference():
@@ -120,6 +124,13 @@ def _of_file(path: Path, name: str | None = None) -> About:
         candidates=(candidate,),
         here=frozenset({candidate.quant}),
     )
+
+
+def _of_another_tool(reference: ElsewhereReference, config: Config) -> About:
+    candidates = resolve(reference.text, config).candidates
+    told = _of_file(Path(candidates[0].file), reference.text)
+    here = (word for one in candidates for word in (one.quant, Path(one.file).name))
+    return replace(told, candidates=candidates, here=frozenset(here))
 
 
 def _of_catalog(reference: CatalogReference, config: Config) -> About:

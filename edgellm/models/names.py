@@ -7,6 +7,7 @@ References, first match wins:
     hf.co/ORG/REPO/FILE.gguf               one file of it; also …/resolve/REV/FILE, …/blob/REV/FILE
     modelscope.cn/ORG/REPO[:QUANT]         the same on ModelScope; also ms://… (hubs.py)
     ORG/REPO[:QUANT]                       the same, short, of the hub that is set
+    ollama:NAME, lmstudio:NAME …           another tool's (elsewhere/reference.py)
     NAME[:TAG]                             the catalog: qwen3, qwen3:8b, qwen3:8b-q8_0
 
 The tag "latest" says nothing, as with other tools; what a browser has encoded (%20) is decoded.
@@ -22,6 +23,7 @@ from typing import Final, Literal, TypeAlias
 from urllib.parse import parse_qs, unquote
 
 from edgellm.errors import BadRequest, ModelNotFound
+from edgellm.models.elsewhere.reference import ElsewhereReference, parse_elsewhere
 from edgellm.models.hubs import HubName, split_address
 from edgellm.values import frozen
 
@@ -82,7 +84,7 @@ class CatalogReference:
     quant: str | None = None
 
 
-Reference: TypeAlias = PathReference | HubReference | CatalogReference
+Reference: TypeAlias = PathReference | HubReference | CatalogReference | ElsewhereReference
 
 
 @frozen
@@ -142,6 +144,8 @@ def parse_reference(text: str) -> Reference:
     text = text.strip()
     if text.lower().startswith("file://"):
         return PathReference(unquote(text[len("file://") :]))
+    if there := parse_elsewhere(text):
+        return there
     if at := split_address(text):
         return replace(_hub_reference(at[1], text), hub=at[0])
     if "://" in text:
@@ -200,13 +204,9 @@ def _catalog_reference(text: str) -> CatalogReference:
             f"{text!r} does not name a model",
             hint="name a .gguf file, hf.co/ORG/REPO[:QUANT] or a catalog name like qwen3:8b",
         )
-    family, tag = match[1].lower(), match[2]
-    if tag and tag.lower() == _NO_TAG:
-        tag = None
-    if match[3]:
-        tag = f"{tag}-{match[3]}" if tag else match[3]
-    with_quant = _tag.fullmatch(tag) if tag else None
-    if with_quant:
+    family = match[1].lower()
+    tag = "-".join(part for part in match.group(2, 3) if part and part.lower() != _NO_TAG)
+    if with_quant := _tag.fullmatch(tag):
         size = with_quant[1]
         name = f"{family}:{size.lower()}" if size else family
         return CatalogReference(name, normal_quant(with_quant[2]))
@@ -341,9 +341,7 @@ def choose_files(listing: Listing, quant: str | None = None, file: str | None = 
         raise ModelNotFound("the repository has no complete GGUF model", hint=_why_not(listing))
     for wish in (quant,) if quant else DEFAULT_QUANTS:
         found = _labelled(whole, wish)
-        if len(found) == 1:
-            return found[0]
-        if found and quant:
+        if quant and len(found) > 1:
             names = ", ".join(model.files[0].path for model in found)
             raise BadRequest(
                 f"{len(found)} models are labelled {quant}: {names}", hint="name the file"

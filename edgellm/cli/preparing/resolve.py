@@ -2,12 +2,14 @@
 
     demo                     the model that ships with edgellm
     ./x.gguf                 a file, served where it lies
+    ollama:qwen3:8b          what another tool has, served where it lies
     org/repo[:QUANT]         what of it lies on this disk; else the hub's files, by their headers
     qwen3:8b                 the same repository by the catalog's name; planned without network
 
 What is already on this disk is never downloaded again and never asked the hub for.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -21,6 +23,7 @@ from edgellm.config import Config
 from edgellm.errors import BadGGUF, BadRequest, EdgellmError, ModelNotFound, NetworkError
 from edgellm.files import path_of
 from edgellm.models import local
+from edgellm.models.elsewhere.reference import ElsewhereReference
 from edgellm.models.gguf.values import FETCH_AGAIN
 from edgellm.models.names import (
     CatalogReference,
@@ -37,6 +40,7 @@ from edgellm.units import parse_bytes
 from edgellm.values import frozen
 
 if TYPE_CHECKING:
+    from edgellm.models.elsewhere.found import FoundModel
     from edgellm.models.fetching.download import Progress
     from edgellm.models.fetching.hub import HuggingFaceHub, Repository
     from edgellm.models.known.catalog import CatalogEntry
@@ -78,6 +82,8 @@ def _resolved(text: str, config: Config, plan_only: bool) -> Resolved:
     reference = parse_reference(text)
     if isinstance(reference, PathReference):
         return on_disk(path_of(reference.path))
+    if isinstance(reference, ElsewhereReference):
+        return _elsewhere(reference)
     try:
         if isinstance(reference, CatalogReference):
             return _in_catalog(reference, config, plan_only)
@@ -126,6 +132,11 @@ def hub_reference_of(reference: Reference) -> HubReference:
             from edgellm.models.known import catalog
 
             return catalog.hub_reference(reference)
+        case ElsewhereReference():
+            raise BadRequest(
+                f"{reference.text} is {reference.title}'s: it is served where it lies",
+                hint=f"edgellm serve {reference.text}",
+            )
         case PathReference(path):
             raise BadRequest(
                 f"{path} is a file of yours: edgellm serves it where it lies",
@@ -145,6 +156,36 @@ def stored_candidates(
             continue
         found.append(replace(resolved.candidates[0], source=f"hf.co/{model.repo}"))
     return tuple(found)
+
+
+def found_candidates(models: "Iterable[FoundModel]") -> tuple[Candidate, ...]:
+    """The same of what other tools have."""
+    found = []
+    for model in models:
+        with contextlib.suppress(EdgellmError):
+            found.append(found_candidate(model))
+    return tuple(found)
+
+
+def found_candidate(model: "FoundModel") -> Candidate:
+    """By its own header, through the projector that the tool has for it. Raises ModelNotFound,
+    StorageError, BadGGUF."""
+    from edgellm.models.elsewhere.tools import check_servable
+
+    (one,) = on_disk(model.path, model.name, model.quant).candidates
+    check_servable(model, one.headers)
+    beside = model.projector
+    projector = RepoFile(str(beside), beside.stat().st_size) if beside else None
+    return replace(one, projector=projector, source=str(model.path))
+
+
+def _elsewhere(reference: ElsewhereReference) -> Resolved:
+    """Raises ModelNotFound, StorageError, BadGGUF, BadRequest."""
+    from edgellm.models.elsewhere.tools import found_by
+
+    models = found_by(reference)
+    candidates = found_candidates(models) or (found_candidate(models[0]),)
+    return Resolved(reference.text, candidates, lambda wanted, progress: Path(wanted.file))
 
 
 def _stored(reference: HubReference, config: Config, name: str | None = None) -> Resolved | None:

@@ -16,6 +16,7 @@ from edgellm.cli.serving.client import Client
 from edgellm.config import socket_path
 from edgellm.errors import BadRequest, EdgellmError, KeyRefused, NotServing
 from edgellm.files import path_of
+from edgellm.models.elsewhere.reference import parse_elsewhere
 from edgellm.models.names import CatalogReference, parse_reference
 from edgellm.status import ModelStatus, Status
 from edgellm.tui.drawn.untrusted import clean
@@ -251,11 +252,20 @@ def _plain(name: str) -> str:
 
 def short_forms(name: str) -> tuple[str, ...]:
     """ "hf.co/org/repo:Q8_0" is "org/repo:Q8_0", "repo:Q8_0" and "repo", too; "qwen3:8b-q8_0" is
-    "qwen3:8b:Q8_0" and "qwen3:8b"."""
-    short = name.removeprefix("hf.co/")
+    "qwen3:8b:Q8_0" and "qwen3:8b"; "ollama:qwen3:8b" is what Ollama's clients call it."""
+    short = _of_another_tool(name) or name.removeprefix("hf.co/")
     base = short.rpartition("/")[2]
     words = (short, base, *(_without_quant(name) if "/" not in name else (base.partition(":")[0],)))
     return tuple(dict.fromkeys(word for word in words if word != name))
+
+
+def _of_another_tool(name: str) -> str | None:
+    """What that tool calls it."""
+    try:
+        reference = parse_elsewhere(name)
+    except BadRequest:  # a user's own words, by --name
+        return None
+    return reference.name if reference else None
 
 
 def _without_quant(name: str) -> tuple[str, ...]:

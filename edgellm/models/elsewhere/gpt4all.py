@@ -1,0 +1,33 @@
+"""GPT4All's folder of GGUF files, in the data folder of its maker on each system. Another one that
+was chosen in the app is not known here. Source: docs.gpt4all.io, "Models"."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from edgellm.files import path_of
+from edgellm.models.elsewhere.folders import by_folder, files_below, models_in
+from edgellm.models.elsewhere.found import FoundModel, Unfit
+
+TOOL: Final = "gpt4all"
+
+
+def stores() -> tuple[Path, ...]:
+    if sys.platform == "darwin":
+        data = "~/Library/Application Support"
+    elif sys.platform == "win32":
+        data = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    else:
+        data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return (path_of(data) / "nomic.ai/GPT4All",)
+
+
+def models() -> Iterator[FoundModel | Unfit]:
+    for store in stores():
+        yield from models_in(TOOL, by_folder(files_below(store), depth=0))
+
+
+def removal(name: str) -> str:
+    return f"remove {name} in GPT4All, under Models"
