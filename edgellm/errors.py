@@ -6,12 +6,14 @@
     │   └── ContextTooLong    2   400   prompt plus answer exceed the sequence's context
     ├── ModelNotFound         3   404
     ├── BadGGUF               4   422   the file is not what it says, or not whole
+    ├── BadBundle             4   422   the same of a bundle of models
     ├── DoesNotFit            5   507   no plan within this machine's memory
     ├── Overloaded            7   429   the queue is full: come back later
     ├── DeadlinePassed       13   504   the request's own deadline, before a word was said
     ├── WorkerDied            8   502   the model's process ended under a request
     ├── NetworkError          9   502   the hub can't be reached, or broke off
     │   ├── Offline           9   403   network is forbidden, by --offline
+    │   ├── WrongContent      9   502   a file that came whole, and is not the hub's
     │   └── TransientError    9   502   the network's or the hub's mood: worth another try
     ├── StorageError         10   507   disk full, no permission, a file that can't be read
     ├── AddressInUse         11   500   somebody else listens on that port
@@ -66,6 +68,10 @@ class BadGGUF(EdgellmError):
     exit_code, http_status = 4, 422
 
 
+class BadBundle(EdgellmError):
+    exit_code, http_status = 4, 422
+
+
 class DoesNotFit(EdgellmError):
     exit_code, http_status = 5, 507
 
@@ -91,6 +97,14 @@ class NetworkError(EdgellmError):
 
 class Offline(NetworkError):
     exit_code, http_status = 9, 403
+
+
+class WrongContent(NetworkError):
+    """`file`: its path in the repository."""
+
+    def __init__(self, message: str, *, file: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.file = file
 
 
 class TransientError(NetworkError):

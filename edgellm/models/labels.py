@@ -12,3 +12,8 @@ def told_apart(models: Sequence[tuple[str, str]]) -> list[str]:
     return [
         quant if quant != NO_LABEL and n_labelled[quant] == 1 else file for quant, file in models
     ]
+
+
+def listed_name(repo: str, quant: str, first_file: str, hub: HubName | None = None) -> str:
+    """What `edgellm list` calls a model. NO_LABEL is no tag that anybody could type."""
+    return address_of(repo, hub) + (f"/{first_file}" if quant == NO_LABEL else f":{quant}")

@@ -28,6 +28,7 @@ from edgellm.models.fetching.download import (
 )
 from edgellm.models.fetching.hub import Hub, Repository
 from edgellm.models.fetching.journal import part_of
+from edgellm.models.hubs import address_of
 from edgellm.models.names import (
     HubReference,
     Listing,
@@ -97,10 +98,12 @@ class Store:
         beside: Sequence[RepoFile] = (),
         terms: Terms = _DEFAULT_TERMS,
         progress: Progress = lambda done, total, rate: None,
+        told_at_s: float | None = None,
     ) -> Path:
         """Downloads what is missing, verifies it, and returns the first file's path.
 
         `beside`: sidecars to fetch along, a projector for one. Progress counts all files together.
+        `told_at_s`: when the hub told of this repository; None: now.
         Raises NetworkError, StorageError, Offline; what came so far stays, to be resumed.
         """
         if model.missing:
@@ -109,17 +112,39 @@ class Store:
         folder = RepoFolder(self.root, repository.repo)
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
+            folder.note_hub(repository.commit, repository.hub)
             missing = [file for file in files if not folder.holds(repository.commit, file)]
             check_space(folder.path, sum(_missing_bytes(folder, file) for file in missing))
             for file in _download_each(hub, folder, files, missing, terms, progress):
                 # at once: `remove` finds by its link what is here of a download that breaks off
                 folder.link(repository.commit, file, self._ways)
             if repository.revision != repository.commit:
-                folder.write_ref(repository.revision, repository.commit)
+                folder.write_ref(repository.revision, repository.commit, told_at_s)
             drop_outdated(folder, {file.path for file in files})
         except OSError as error:
             raise storage_error(error, self.root) from error
         return folder.place(repository.commit, model.files[0])
+
+    def at(self, path: Path) -> StoredModel:
+        """The model whose first file is at `path`, in whichever commit. Raises ModelNotFound."""
+        for folder in repo_folders(self.root):
+            if path.is_relative_to(folder.path):
+                for model in models_in(folder, snapshots_in(folder)):
+                    if model.path == path:
+                        return model
+        raise ModelNotFound(f"{path.name} is no whole model", hint="edgellm list shows what is")
+
+    def missing_bytes(self, repo: str, commit: str, files: Sequence[RepoFile]) -> int:
+        """What is still to come of these files."""
+        folder = RepoFolder(self.root, repo)
+        missing = (file for file in files if not folder.holds(commit, file))
+        return sum(_missing_bytes(folder, file) for file in missing)
+
+    def address(self, repo: str, path: Path) -> str:
+        """ "hf.co/ORG/REPO", or the other hub's that the file's commit came from."""
+        folder = RepoFolder(self.root, repo)
+        commit, *_ = path.relative_to(folder.path / "snapshots").parts
+        return address_of(repo, folder.hub_of(commit))
 
     def newer(self, repository: Repository, path: Path) -> ModelFiles | None:
         """What the repository has in place of the model whose first file is at `path`, or with it:

@@ -9,9 +9,10 @@ import msgspec
 from edgellm.errors import EdgellmError, ModelNotFound
 from edgellm.models.fetching.cache_layout import RepoFolder, children, files_of
 from edgellm.models.fetching.journal import SUFFIX, journal_of, read_entry
+from edgellm.models.labels import listed_name
+from edgellm.models.hubs import DEFAULT_HUB, HubName, address_of
 from edgellm.models.local import is_adapter
 from edgellm.models.names import (
-    NO_LABEL,
     HubReference,
     Listing,
     RepoFile,
@@ -31,12 +32,11 @@ class StoredModel:
     files: tuple[str, ...]  # in the snapshot; the first is where llama.cpp finds the others
     size_bytes: int
     modified_at_s: float
+    hub: HubName = DEFAULT_HUB  # whose commit it is
 
     @property
     def name(self) -> str:
-        if self.quant == NO_LABEL:  # which is no tag that anybody could type
-            return f"hf.co/{self.repo}/{self.files[0]}"
-        return f"hf.co/{self.repo}:{self.quant}"
+        return listed_name(self.repo, self.quant, self.files[0], self.hub)
 
     @property
     def path(self) -> Path:
@@ -44,7 +44,7 @@ class StoredModel:
 
     @property
     def reference(self) -> HubReference:
-        return HubReference(self.repo, file=self.files[0])
+        return HubReference(self.repo, file=self.files[0], hub=self.hub)
 
 
 @frozen
@@ -73,22 +73,24 @@ def models_in(folder: RepoFolder, snapshots: Iterable[Snapshot]) -> list[StoredM
     """Those that are whole, the newest last: what `main` means, however old its files are; of
     other commits' what came last."""
     main = folder.commit("main")
-    models = [model for snapshot in snapshots for model in _whole(folder.repo, snapshot)]
+    models = [model for snapshot in snapshots for model in _whole(folder, snapshot)]
     return sorted(models, key=lambda model: (model.commit == main, model.modified_at_s))
 
 
-def _whole(repo: str, snapshot: Snapshot) -> Iterator[StoredModel]:
+def _whole(folder: RepoFolder, snapshot: Snapshot) -> Iterator[StoredModel]:
+    hub = folder.hub_of(snapshot.path.name)
     for model in snapshot.listing.models:
         files = tuple(file.path for file in model.files)
         if not model.missing and not _is_adapter(snapshot.path / files[0]):
             yield StoredModel(
-                repo=repo,
+                repo=folder.repo,
                 commit=snapshot.path.name,
                 quant=model.quant,
                 snapshot=snapshot.path,
                 files=files,
                 size_bytes=model.size_bytes,
                 modified_at_s=max((snapshot.path / file).stat().st_mtime for file in files),
+                hub=hub,
             )
 
 
@@ -103,7 +105,8 @@ def pick(models: Sequence[StoredModel], reference: HubReference) -> StoredModel:
     """The newest that the reference means. Raises ModelNotFound, BadRequest."""
     if not models:
         raise ModelNotFound(
-            f"hf.co/{reference.repo} is not on this disk", hint="edgellm list shows what is"
+            f"{address_of(reference.repo, reference.hub)} is not on this disk",
+            hint="edgellm list shows what is",
         )
     newest = {model.files[0]: model for model in models}
     listing = group_files(RepoFile(path, 0) for m in newest.values() for path in m.files)

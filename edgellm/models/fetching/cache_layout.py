@@ -4,6 +4,7 @@
       blobs/<digest>                        the content, once; read-only, published by rename
       refs/<revision>                       the commit that a name means
       snapshots/<commit>/<path>             a link to its blob
+      .hubs/<commit>                        ours: whose it is, where that isn't Hugging Face
     .locks/models--ORG--REPO/<digest>.lock
 
 Where the file system makes no link (FAT, exFAT), the snapshot has the content itself, as with
@@ -26,11 +27,13 @@ from edgellm.errors import StorageError
 from edgellm.files import path_of, sync_folder, write_durably
 from edgellm.models.fetching.digest import Digest, feed
 from edgellm.models.fetching.lock import is_held
+from edgellm.models.hubs import DEFAULT_HUB, SITES, HubName
 from edgellm.models.names import RepoFile, is_safe_path
 
 _FOLDER: Final = re.compile(r"models--([A-Za-z0-9][A-Za-z0-9._-]*?)--([A-Za-z0-9][A-Za-z0-9._-]*)")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _DIGEST: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_HUBS: Final = ".hubs"
 
 
 def default_root() -> Path:
@@ -159,12 +162,47 @@ class RepoFolder:
         sync_folder(place.parent)
         return place
 
-    def write_ref(self, revision: str, commit: str) -> None:
+    def write_ref(self, revision: str, commit: str, told_at_s: float | None = None) -> None:
+        """`told_at_s`: when the hub said that the name means this commit; None: now."""
         if not is_safe_path(revision):
             raise StorageError(f"{revision!r} is no name for a revision here")
         ref = self.path / "refs" / revision
         ref.parent.mkdir(parents=True, exist_ok=True)
         write_durably(ref, commit.encode())
+        if told_at_s is not None:
+            os.utime(ref, (told_at_s, told_at_s))
+
+    def told_at_s(self, revision: str) -> float | None:
+        """Since when, at the latest, the name means its commit; None for one that means none."""
+        try:
+            return (self.path / "refs" / revision).stat().st_mtime
+        except OSError:
+            return None
+
+    def digest_at(self, place: Path) -> Digest | None:
+        """What the name of its blob says of it. None: it has none, as on a disk without links, or
+        where somebody put it by hand."""
+        blob = place.resolve()
+        if not _DIGEST.fullmatch(blob.name):
+            found, blobs = _identity(place), children(self.path / "blobs")
+            blob = next((one for one in blobs if _identity(one) == found), blob)
+        return Digest(blob.name, place.stat().st_size) if _DIGEST.fullmatch(blob.name) else None
+
+    def note_hub(self, commit: str, hub: HubName) -> None:
+        """Raises OSError."""
+        note = self.path / _HUBS / commit
+        if hub == DEFAULT_HUB:  # this cache is its own
+            note.unlink(missing_ok=True)
+            return
+        note.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(note, hub.encode())
+
+    def hub_of(self, commit: str) -> HubName:
+        """From which it came, so far as we know."""
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            told = (self.path / _HUBS / commit).read_text().strip()
+            return next((hub for hub in SITES if hub == told), DEFAULT_HUB)
+        return DEFAULT_HUB
 
     def unlink(self, places: Sequence[Path]) -> int:
         """Takes these files out of their snapshots; returns the bytes freed."""
@@ -214,6 +252,9 @@ class RepoFolder:
         for path in sorted((self.path / "snapshots").rglob("*"), reverse=True):
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
+        for note in children(self.path / _HUBS):
+            if not (self.path / "snapshots" / note.name).exists():
+                note.unlink()
 
 
 def is_commit(revision: str) -> bool:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from edgellm.errors import NetworkError, StorageError, TransientError
+from edgellm.errors import StorageError, TransientError, WrongContent
 from edgellm.models.fetching.digest import Digest, feed
 from edgellm.models.fetching.hub import Hub
 from edgellm.models.fetching.journal import Part, part_of
@@ -38,6 +38,7 @@ class Terms:
 
     limit_rate_bytes_s: float | None = None
     max_tries: int = 8  # in a row, without a byte of progress
+    max_contents: int = 2  # of a file that comes whole, and is not the hub's
     first_pause_s: float = 0.5
     max_retry_after_s: float = 60.0  # a hub may ask for an hour; nobody waits that long unasked
     sleep: Callable[[float], None] = time.sleep
@@ -118,16 +119,17 @@ class _Download:
     def run(self) -> None:
         for done in feed(self.hasher, self.part.path):
             self.progress(done, self.file.size_bytes, None)
-        for _ in range(2):
+        for _ in range(self.terms.max_contents):
             self._fill()
             if self.hasher.hexdigest() == self.part.digest.hex:
                 self.part.publish()
                 return
             self.part.restart()
             self.hasher = self.part.digest.hasher()
-        raise NetworkError(
+        raise WrongContent(
             f"{self.file.path} came twice with a content that is not the hub's "
             f"(its digest is {self.part.digest.hex[:12]}…)",
+            file=self.file.path,
             hint="something between here and the hub changes files; nothing was kept",
         )
 
@@ -178,12 +180,16 @@ def is_complete(blob: Path, digest: Digest) -> bool:
         return False
 
 
-def check_space(folder: Path, wanted_bytes: int) -> None:
+def check_space(
+    folder: Path,
+    wanted_bytes: int,
+    hint: str = "edgellm list and edgellm rm make room; HF_HOME names another disk",
+) -> None:
     free = shutil.disk_usage(folder).free
     if wanted_bytes + _SPARE_BYTES > free:
         raise StorageError(
             f"{format_bytes(wanted_bytes)} are to come, {format_bytes(free)} are free on the disk",
-            hint="edgellm list and edgellm rm make room; HF_HOME names another disk",
+            hint=hint,
         )
 
 

@@ -31,13 +31,21 @@ def part_of(blob: Path) -> Path:
 
 
 class Part:
-    """Opened under the blob's lock; appended to; at last published under the blob's name."""
+    """Opened under the blob's lock; appended to; at last published under the blob's name, where the
+    disk has modes with this one."""
 
-    def __init__(self, blob: Path, digest: Digest, file: str, boot: Path = Path(BOOT_ID)) -> None:
+    def __init__(
+        self,
+        blob: Path,
+        digest: Digest,
+        file: str,
+        boot: Path = Path(BOOT_ID),
+        mode: int = 0o444,
+    ) -> None:
         self.blob, self.digest, self.file = blob, digest, file
         self.path = part_of(blob)
         self.journal = journal_of(self.path)
-        self._boot_id = _known_boot_id(boot)
+        self._boot_id, self._mode = _known_boot_id(boot), mode
 
     def __enter__(self) -> Self:
         trusted = self._trusted_bytes()
@@ -75,7 +83,7 @@ class Part:
         self.sync()
         self._handle.close()
         with contextlib.suppress(OSError):  # a file system without modes
-            self.path.chmod(0o444)
+            self.path.chmod(self._mode)
         self.path.replace(self.blob)
         sync_folder(self.blob.parent)
         self.journal.unlink(missing_ok=True)

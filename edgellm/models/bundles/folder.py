@@ -1,0 +1,279 @@
+"""A bundle written into a folder: on a stick, a share, whatever a file system is.
+
+    what of it is there → room? → the pending manifest → files → sums, README → the manifest
+
+The manifest comes last and by renaming, so a broken-off export is no bundle. The pending one
+vouches for what has been written: whatever else lay at its places is gone before it is there. So
+the next try goes on from it. What no export has written is never overwritten.
+"""
+
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import msgspec
+
+from edgellm.errors import BadBundle, BadGGUF, BadRequest
+from edgellm.files import sync_folder, write_durably
+from edgellm.models.bundles.copying import checked_chunks
+from edgellm.models.bundles.layout import FAT_PIECE_BYTES, MANIFEST, PENDING, README, SUMS
+from edgellm.models.bundles.manifest import BundledFile, BundledModel, Manifest, decode, encode
+from edgellm.models.bundles.readme import FIRST_LINE, readme_text, sums_text
+from edgellm.models.fetching.digest import Digest, feed
+from edgellm.models.fetching.download import Pace, Progress, Terms, check_space
+from edgellm.models.fetching.journal import Part, journal_of, part_of
+
+_MODE: Final = 0o644
+_OTHER_README: Final = f"edgellm-{README}"
+_NO_ROOM: Final = "name a place with more room; --on BOARD may take a smaller quantization"
+
+# By the name of a file or a piece: where in which file (by its sha256) its bytes are, and how many.
+_Vouched: TypeAlias = dict[str, tuple[str, int, int]]
+
+
+def largest_piece_bytes(root: Path, file_bytes: int) -> int | None:
+    """What a file of this size must be cut into there; None: it may stay whole.
+
+    Asked without writing: no offset can be sought where a file can't reach (Linux, fs/read_write.c,
+    vfs_setpos against the super block's s_maxbytes). macOS doesn't tell before it is written.
+    """
+    if file_bytes <= FAT_PIECE_BYTES:
+        return None
+    with tempfile.TemporaryFile(dir=root) as probe:
+        try:
+            os.lseek(probe.fileno(), file_bytes, os.SEEK_SET)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EFBIG, errno.EOVERFLOW):
+                raise
+            return FAT_PIECE_BYTES
+    return None
+
+
+def merged(root: Path, manifest: Manifest) -> Manifest:
+    """With what the bundle that is there has besides; itself, where nothing comes to it. Raises
+    BadBundle for one that can't be read: it is not overwritten."""
+    old = _manifest_at(root / MANIFEST)
+    if old is None:
+        return manifest
+    new = {_key(model) for model in manifest.models}
+    kept = (one for one in old.models if _key(one) not in new and _is_whole(root, one))
+    models = tuple(sorted((*kept, *manifest.models), key=_key))
+    same = models == tuple(sorted(old.models, key=_key))
+    return old if same else _with(manifest, models)
+
+
+def write_folder(
+    root: Path, manifest: Manifest, paths: Mapping[str, Path], progress: Progress
+) -> None:
+    """`paths`: of each place's file on this disk; what has none is there already. Raises OSError,
+    StorageError, BadGGUF, BadBundle, BadRequest; what is done stays."""
+    _Writer(root, manifest, paths).write(progress)
+
+
+class _Writer:
+    def __init__(self, root: Path, manifest: Manifest, paths: Mapping[str, Path]) -> None:
+        self.root, self.manifest, self.paths = root, manifest, paths
+        self.data = encode(manifest)
+        self.old = _manifest_at(root / MANIFEST)
+        pending = _manifest_at(root / PENDING)
+        self.pending = _vouched(pending)
+        self.ours = _vouched(self.old) | self.pending
+        self.wanted = _vouched(manifest)
+
+    def write(self, progress: Progress) -> None:
+        there = {name for name in self.wanted if self._is_there(name)}
+        missing = [name for name in self.wanted if name not in there]
+        self._drop_what_differs(there)
+        check_space(self.root, sum(map(self._missing_bytes, missing)), _NO_ROOM)
+        if missing:
+            write_durably(self.root / PENDING, self.data)
+            self._copy({*missing}, progress)
+        self._finish()
+
+    def _is_there(self, name: str) -> bool:
+        """Raises BadRequest for a stranger's file."""
+        path, (digest, start, size_bytes) = self.root / name, self.wanted[name]
+        if not path.is_file() or path.is_symlink():
+            if path.exists() or path.is_symlink():
+                raise _not_ours(path)
+            return False
+        is_as_large = path.stat().st_size == size_bytes
+        if name in self.ours:
+            return is_as_large and self.ours[name] == self.wanted[name]
+        if not (is_as_large and start == 0 and _sha256(path) == digest):
+            raise _not_ours(path)
+        return True
+
+    def _drop_what_differs(self, there: set[str]) -> None:
+        """No manifest vouches for what is taken away, at any moment."""
+        if self.old is not None:
+            kept = tuple(one for one in self.old.models if {*_vouched_of(one)} <= there)
+            if not kept:
+                (self.root / MANIFEST).unlink()
+                sync_folder(self.root)
+            elif len(kept) < len(self.old.models):
+                write_durably(self.root / MANIFEST, encode(_with(self.old, kept)))
+        for name in self.ours.keys() - there:
+            (self.root / name).unlink(missing_ok=True)
+        for name in self.ours.keys() | self.wanted.keys():
+            if self.pending.get(name) != self.wanted.get(name):
+                _drop_part(self.root / name)
+
+    def _missing_bytes(self, name: str) -> int:
+        part = part_of(self.root / name)
+        here = part.stat().st_size if part.exists() else 0
+        return max(0, self.wanted[name][2] - here)
+
+    def _copy(self, missing: set[str], progress: Progress) -> None:
+        files = [
+            (model, file) for model, file in self.manifest.files if missing & {*_names(model, file)}
+        ]
+        total, done, pace = sum(file.size_bytes for _, file in files), 0, Pace(Terms())
+
+        def passed(n_bytes: int) -> None:
+            nonlocal done
+            done += n_bytes
+            progress(done, total, pace.passed(n_bytes))
+
+        for model, file in files:
+            try:
+                self._copy_file(model, file, missing, passed)
+            except BadGGUF:
+                for name in _names(model, file):
+                    (self.root / name).unlink(missing_ok=True)
+                    _drop_part(self.root / name)
+                raise
+
+    def _copy_file(
+        self,
+        model: BundledModel,
+        file: BundledFile,
+        missing: set[str],
+        passed: Callable[[int], None],
+    ) -> None:
+        """What is there of it is read again on this side, for its digest, and not written."""
+        parts = model.parts(file)
+        chunks = checked_chunks(self.paths[model.place(file)], file, [size for _, size in parts])
+        for name, size_bytes in parts:
+            piece = _of_piece(chunks, size_bytes, is_last=name == parts[-1][0])
+            if name in missing:
+                self._write(name, Digest(file.sha256, size_bytes), piece, passed)
+            else:
+                for chunk in piece:
+                    passed(len(chunk))
+
+    def _write(
+        self, name: str, digest: Digest, piece: Iterator[bytes], passed: Callable[[int], None]
+    ) -> None:
+        place, at = self.root / name, 0
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with Part(place, digest, name, mode=_MODE) as part:
+            for chunk in piece:
+                at += len(chunk)
+                if at > part.done_bytes:
+                    part.append(chunk[part.done_bytes - at :])
+                passed(len(chunk))
+            part.publish()
+
+    def _finish(self) -> None:
+        write_durably(self.root / SUMS, sums_text(self.manifest).encode())
+        write_durably(self.root / _readme_name(self.root), readme_text(self.manifest).encode())
+        if self.old != self.manifest:
+            write_durably(self.root / MANIFEST, self.data)
+        (self.root / PENDING).unlink(missing_ok=True)
+        sync_folder(self.root)
+
+
+def _of_piece(chunks: Iterator[bytes], size_bytes: int, *, is_last: bool) -> Iterator[bytes]:
+    """Those of the next so many bytes; behind the last ones the file's digest is looked at."""
+    left = size_bytes
+    while left:
+        chunk = next(chunks)
+        left -= len(chunk)
+        yield chunk
+    if is_last:
+        next(chunks, None)
+
+
+def _manifest_at(path: Path) -> Manifest | None:
+    """None: there is none. Raises BadBundle for one that can't be read, unless it is pending."""
+    try:
+        return decode(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except BadBundle as error:
+        if path.name == PENDING:
+            return None
+        error.hint = f"move {path} away, or name another place: it is not overwritten"
+        raise
+
+
+def _vouched(manifest: Manifest | None) -> _Vouched:
+    models = manifest.models if manifest else ()
+    return {name: what for model in models for name, what in _vouched_of(model).items()}
+
+
+def _vouched_of(model: BundledModel) -> _Vouched:
+    found: _Vouched = {}
+    for file in model.files:
+        start = 0
+        for name, size_bytes in model.parts(file):
+            found[name] = (file.sha256, start, size_bytes)
+            start += size_bytes
+    return found
+
+
+def _names(model: BundledModel, file: BundledFile) -> list[str]:
+    return [name for name, _ in model.parts(file)]
+
+
+def _key(model: BundledModel) -> tuple[str, str]:
+    return model.repo, model.model.files[0].path
+
+
+def _with(manifest: Manifest, models: Sequence[BundledModel]) -> Manifest:
+    return msgspec.structs.replace(manifest, models=tuple(models))
+
+
+def _is_whole(root: Path, model: BundledModel) -> bool:
+    sizes = {name: size_bytes for name, (_, _, size_bytes) in _vouched_of(model).items()}
+    return all(_size(root / name) == size_bytes for name, size_bytes in sizes.items())
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _drop_part(place: Path) -> None:
+    part_of(place).unlink(missing_ok=True)
+    journal_of(part_of(place)).unlink(missing_ok=True)
+
+
+def _sha256(path: Path) -> str:
+    for _ in feed(hasher := hashlib.sha256(), path):
+        pass
+    return hasher.hexdigest()
+
+
+def _not_ours(path: Path) -> BadRequest:
+    return BadRequest(
+        f"{path} is there, and no export has written it",
+        hint="name another place, or move it away",
+    )
+
+
+def _readme_name(root: Path) -> str:
+    """Another's README is left alone."""
+    try:
+        with (root / README).open("rb") as file:
+            is_ours = file.read(len(FIRST_LINE)) == FIRST_LINE.encode()
+    except FileNotFoundError:
+        is_ours = True
+    return README if is_ours else _OTHER_README

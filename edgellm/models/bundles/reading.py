@@ -1,0 +1,101 @@
+"""A bundle opened: what it says of itself, checked, and the way to its bytes."""
+
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from edgellm.errors import BadBundle, BadRequest, ModelNotFound, StorageError
+from edgellm.files import path_of
+from edgellm.models.bundles.layout import MANIFEST, PENDING
+from edgellm.models.bundles.manifest import Manifest, decode, fingerprint
+from edgellm.models.bundles.sources import FolderSource, Source, StreamSource, TarSource
+from edgellm.models.fetching.cache_layout import children
+from edgellm.values import frozen
+
+PASSING: Final = "-"  # as a place: what comes through a pipe
+
+
+@frozen
+class Bundle:
+    place: str
+    manifest: Manifest
+    sha256: str  # of the manifest as it lies there
+    source: Source
+
+
+@contextmanager
+def opened(place: str, stdin: BinaryIO, sha256: str | None = None) -> Iterator[Bundle]:
+    """`sha256`: what the manifest must hash to. Raises BadBundle, BadRequest, ModelNotFound,
+    StorageError."""
+    with ExitStack() as files:
+        with reading(place):
+            source = _source(place, stdin, files)
+            data = source.manifest()
+        found = fingerprint(data)
+        if sha256 is not None and found != sha256.strip().lower():
+            raise BadBundle(
+                f"the bundle's manifest hashes to {found}, not to what --sha256 says",
+                hint="this is not the bundle that was exported, or the number was mistyped",
+            )
+        yield Bundle(place, decode(data), found, source)
+        with reading(place):
+            source.finish()
+
+
+@contextmanager
+def reading(place: str) -> Iterator[None]:
+    """What the medium refuses is said in words. Raises StorageError."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"the bundle {place} can't be read: {error.strerror or error}",
+            hint="is its disk still there, and sound?",
+        ) from error
+
+
+def _source(place: str, stdin: BinaryIO, files: ExitStack) -> Source:
+    if place == PASSING:
+        if stdin.isatty():
+            raise BadRequest(
+                "a bundle is to come from the standard input, and that is a terminal",
+                hint="ssh HOST edgellm export MODEL -o - | edgellm import -",
+            )
+        return StreamSource(stdin)
+    path = path_of(place)
+    try:
+        kind = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise ModelNotFound(
+            f"there is no bundle {place}", hint="edgellm export MODEL -o PLACE makes one"
+        ) from None
+    if stat.S_ISDIR(kind):
+        return _folder(path)
+    if path.name.lower().endswith(".gguf"):
+        raise BadRequest(
+            f"{place} is a model itself, no bundle of them",
+            hint=f"edgellm serve {place} serves it where it lies",
+        )
+    file = files.enter_context(path.open("rb", buffering=0))
+    return TarSource(file) if stat.S_ISREG(kind) else StreamSource(file)
+
+
+def _folder(path: Path) -> FolderSource:
+    """Raises ModelNotFound for one that is no bundle, and says what it is."""
+    if (path / MANIFEST).is_file():
+        return FolderSource(path)
+    if (path / PENDING).exists():
+        raise BadBundle(
+            f"the export into {path} was broken off: it is no bundle yet",
+            hint="the same export goes on where it was",
+        )
+    inside = [child for child in children(path) if (child / MANIFEST).is_file()]
+    models = sorted(path.glob("*.gguf"))
+    hint = "edgellm export MODEL -o PLACE makes a bundle"
+    if inside:
+        hint = f"did you mean {inside[0]}?"
+    elif models:
+        hint = f"edgellm serve {models[0]} serves a model where it lies"
+    raise ModelNotFound(f"{path} is no bundle: it has no {MANIFEST}", hint=hint)

@@ -1,0 +1,98 @@
+"""A bundle written as one tar: into a file, or through a pipe to who imports it at once.
+
+The manifest goes first, so whoever reads knows what is to come, and its digests are known before.
+A file appears under its name when it is whole; a broken-off one is written anew.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from edgellm.errors import StorageError
+from edgellm.files import sync_folder
+from edgellm.models.bundles.copying import checked_chunks
+from edgellm.models.bundles.folder import largest_piece_bytes
+from edgellm.models.bundles.layout import MANIFEST, README, SUMS
+from edgellm.models.bundles.manifest import Manifest, encode
+from edgellm.models.bundles.readme import readme_text, sums_text
+from edgellm.models.bundles.tar import END, header, padding
+from edgellm.models.fetching.download import Pace, Progress, Terms, check_space
+
+SUFFIX: Final = ".tar"
+_PART: Final = ".part"
+_NO_ROOM: Final = "name a place with more room; --on BOARD may take a smaller quantization"
+
+
+def write_tar_file(
+    path: Path, manifest: Manifest, paths: Mapping[str, Path], progress: Progress
+) -> None:
+    """Raises OSError, StorageError, BadGGUF, BadBundle; nothing of it stays then."""
+    head = sum(map(len, _head(manifest)))
+    size_bytes = head + len(END) + sum(_member_bytes(size) for size in _sizes(manifest))
+    check_space(path.parent, size_bytes, _NO_ROOM)
+    if largest_piece_bytes(path.parent, size_bytes):
+        raise StorageError(
+            f"a file of {size_bytes} bytes has no place on that disk (FAT32 ends them at 4 GiB)",
+            hint=f"export into a folder, where it is cut: -o {path.with_suffix('')}",
+        )
+    part = path.with_name(path.name + _PART)
+    try:
+        with part.open("wb", buffering=0) as out:
+            write_tar(out, manifest, paths, progress)
+            os.fsync(out.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def write_tar(
+    out: BinaryIO, manifest: Manifest, paths: Mapping[str, Path], progress: Progress
+) -> None:
+    """Raises OSError, StorageError, BadGGUF, BadBundle: then what has gone out is no whole tar."""
+    for block in _head(manifest):
+        _write(out, block)
+    total, done, pace = manifest.size_bytes, 0, Pace(Terms())
+    made_at_s = int(manifest.made_at.timestamp())
+    for model, file in manifest.files:
+        parts = model.parts(file)
+        chunks = checked_chunks(paths[model.place(file)], file, [size for _, size in parts])
+        for name, size_bytes in parts:
+            _write(out, header(name, size_bytes, made_at_s))
+            left = size_bytes
+            while left:
+                chunk = next(chunks)
+                _write(out, chunk)
+                left, done = left - len(chunk), done + len(chunk)
+                progress(done, total, pace.passed(len(chunk)))
+            _write(out, bytes(padding(size_bytes)))
+        next(chunks, None)  # which is when it looks at the digest
+    _write(out, END)
+    out.flush()
+
+
+def _head(manifest: Manifest) -> Iterator[bytes]:
+    made_at_s = int(manifest.made_at.timestamp())
+    for name, data in (
+        (MANIFEST, encode(manifest)),
+        (README, readme_text(manifest).encode()),
+        (SUMS, sums_text(manifest).encode()),
+    ):
+        yield header(name, len(data), made_at_s) + data + bytes(padding(len(data)))
+
+
+def _sizes(manifest: Manifest) -> Iterator[int]:
+    return (size for model, file in manifest.files for _, size in model.parts(file))
+
+
+def _member_bytes(size_bytes: int) -> int:
+    """With its header, and the most that a long name takes."""
+    return 4 * 512 + size_bytes + padding(size_bytes)
+
+
+def _write(out: BinaryIO, data: bytes) -> None:
+    """All of it: a pipe takes what it has room for."""
+    view = memoryview(data)
+    while view:
+        view = view[out.write(view) or 0 :]
