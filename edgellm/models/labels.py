@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from edgellm.models.hubs import HubName, address_of
 from edgellm.models.names import NO_LABEL
 
 

@@ -11,6 +11,7 @@ from edgellm.errors import BadRequest, ModelNotFound, StorageError
 from edgellm.models.fetching.cache_layout import RepoFolder
 from edgellm.models.fetching.journal import SUFFIX, journal_of
 from edgellm.models.fetching.lock import locked
+from edgellm.models.hubs import address_of
 from edgellm.models.labels import told_apart
 from edgellm.models.names import (
     HubReference,
@@ -92,7 +93,7 @@ def _only(models: Sequence[StoredModel], reference: HubReference) -> StoredModel
         shown = told_apart([(quant, file) for file, quant in here.items()])
         kinds = {":QUANT": set(shown) - set(here), "/FILE": set(shown) & set(here)}
         raise BadRequest(
-            f"hf.co/{reference.repo} is here as {', '.join(sorted(shown))}",
+            f"{address_of(reference.repo, reference.hub)} is here as {', '.join(sorted(shown))}",
             hint="say which: add " + " or ".join(kind for kind, some in kinds.items() if some),
         )
     return pick(models, reference)

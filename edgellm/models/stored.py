@@ -9,8 +9,8 @@ import msgspec
 from edgellm.errors import EdgellmError, ModelNotFound
 from edgellm.models.fetching.cache_layout import RepoFolder, children, files_of
 from edgellm.models.fetching.journal import SUFFIX, journal_of, read_entry
-from edgellm.models.labels import listed_name
 from edgellm.models.hubs import DEFAULT_HUB, HubName, address_of
+from edgellm.models.labels import listed_name
 from edgellm.models.local import is_adapter
 from edgellm.models.names import (
     HubReference,
