@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from edgellm.cli.preparing import machine
 from edgellm.cli.serving.engines import Fleet, describe
@@ -47,7 +47,7 @@ class _Doubt:
 
 
 class Salvage:
-    """`noticed` takes the news of a model's health; `use` is told what is left of the machine."""
+    """`noticed` takes the news of a model's health; `uses` are told what is left of the machine."""
 
     def __init__(
         self,
@@ -55,12 +55,12 @@ class Salvage:
         hardware: Hardware,
         *,
         say: Callable[[str], None],
-        use: Callable[[Hardware], None],
+        uses: Iterable[Callable[[Hardware], None]],
         look: Callable[[], Hardware] = look_again,
         again_s: float = _AGAIN_S,
     ) -> None:
         self._fleet, self._hardware = fleet, hardware
-        self._say, self._use, self._look, self._again_s = say, use, look, again_s
+        self._say, self._uses, self._look, self._again_s = say, tuple(uses), look, again_s
         # Those that are said to lack a device, and what is set when they are said to be well again.
         self._lost: dict[Engine, asyncio.Event] = {}
         self._doubts = weakref.WeakKeyDictionary[Engine, _Doubt]()
@@ -124,8 +124,16 @@ class Salvage:
         return any(one is served for one in self._fleet.models)
 
     async def _without(self, lost: list[str], served: Served, now: Hardware) -> None:
-        self._hardware = remaining(self._hardware, now)
-        self._use(self._hardware)
+        before, self._hardware = self._hardware, remaining(self._hardware, now)
+        for use in self._uses:
+            use(self._hardware)
+        await self._move_from(lost, served)
+        for other in self._fleet.models:  # nobody would notice before it is asked for
+            lost = lost_devices(other.engine.plan, before, now)
+            if lost and other.engine.state == "sleeping":
+                await self._move_from(lost, other)
+
+    async def _move_from(self, lost: list[str], served: Served) -> None:
         self._tell(served, f"{', '.join(lost)} is lost: it is planned on what is left")
         try:
             new = await self._fleet.move(served, self._free_for(served))

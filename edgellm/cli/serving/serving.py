@@ -14,12 +14,12 @@ from pathlib import Path
 from starlette.applications import Starlette
 
 from edgellm.cli.output import say
-from edgellm.cli.preparing import machine
 from edgellm.cli.preparing.prepare import Prepared
 from edgellm.cli.serving import state
 from edgellm.cli.serving.engines import Fleet
 from edgellm.cli.serving.observing import Observer
 from edgellm.cli.serving.salvage import Salvage
+from edgellm.cli.serving.sharing import Shared
 from edgellm.cli.sweeping import sweep_while_serving
 from edgellm.config import Config
 from edgellm.files import path_of
@@ -31,7 +31,6 @@ from edgellm.probe.hardware import Hardware
 from edgellm.probe.sources import SystemSources
 from edgellm.runner.on_demand.caretaker import Caretaker
 from edgellm.runner.on_demand.room import Room
-from edgellm.selector.memory.budget import pool_budgets
 from edgellm.server.app import create_app
 from edgellm.server.door.access import Access, own_names
 from edgellm.server.door.bodies import bodies_bytes
@@ -46,7 +45,6 @@ from edgellm.server.watch.checkup import OnChange
 from edgellm.server.watch.joules import Tariff
 from edgellm.server.watch.live import Watched
 from edgellm.server.watch.webhook import Webhook
-from edgellm.units import parse_bytes
 
 
 def _nothing(*_: object) -> None:
@@ -97,13 +95,15 @@ async def _live(instance: Instance, stop: asyncio.Event) -> None:
     sampler = sampler_for(instance.hardware, SystemSources(Path(instance.config.sensors_root)))
     observer = Observer(instance.hardware, sampler.latest)
     config = instance.config
-    fleet = Fleet(
-        config.max_queue, instance.say, observer.supervise, config.aliases, _caretaker(instance)
-    )
+    shared = Shared(instance.hardware, config.reserve, sampler.latest)
+    caretaker = Caretaker(Room({}, config.sleep_idle_seconds), look=shared.budgets)
+    fleet = Fleet(config.max_queue, instance.say, observer.supervise, config.aliases, caretaker)
+    shared.models = fleet.models
     hearers = _hearers(instance)
     app = _app(instance, fleet, sampler, hearers)
     gateway: Gateway = app.state.gateway
-    salvage = Salvage(fleet, instance.hardware, say=instance.say, use=gateway.live.use)
+    uses = (gateway.live.use, shared.use)
+    salvage = Salvage(fleet, instance.hardware, say=instance.say, uses=uses)
     hearers.append(salvage.noticed)
     with state.Announcement() as announcement:
         listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -124,16 +124,6 @@ async def _live(instance: Instance, stop: asyncio.Event) -> None:
             await asyncio.gather(loading, serving, told, return_exceptions=True)
             await fleet.stop()
             sampler.stop()
-
-
-def _caretaker(instance: Instance) -> Caretaker:
-    """For those that sleep there is what the others leave."""
-    config, left = instance.config, instance.hardware
-    for prepared in instance.prepared:
-        if not prepared.sleeps:
-            left = machine.without(left, prepared.plan)
-    reserve_bytes = parse_bytes(config.reserve) if config.reserve else None
-    return Caretaker(Room(pool_budgets(left, reserve_bytes), config.sleep_idle_seconds))
 
 
 async def _serve(

@@ -3,10 +3,13 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from edgellm.errors import EdgellmError, NotServing
-from edgellm.runner.on_demand.room import Room, Stay, Tenant
+from edgellm.runner.on_demand.room import Bytes, Room, Stay, Tenant
+
+# What all together may take now: asked with what those that are there take, and since when.
+Look: TypeAlias = Callable[[Bytes, float], Bytes]
 
 
 class Sleeper(Protocol):
@@ -22,10 +25,13 @@ class Sleeper(Protocol):
 
 
 class Caretaker:
-    """Of all that share one Room. Within one event loop."""
+    """Of all that share one Room. Within one event loop. Without `look` its budgets stay."""
 
-    def __init__(self, room: Room, clock: Callable[[], float] = time.monotonic) -> None:
-        self._room, self._clock = room, clock
+    def __init__(
+        self, room: Room, clock: Callable[[], float] = time.monotonic, look: Look | None = None
+    ) -> None:
+        self._room, self._clock, self._look = room, clock, look
+        self._changed_s = clock()  # when the last one went
         self._sleepers: dict[Tenant, Sleeper] = {}
         self._move: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -72,6 +78,8 @@ class Caretaker:
             self._timer.cancel()
             self._timer = None
         now_s = self._clock()
+        if self._look and self._room.is_awaited:
+            self._room.budgets = self._look(self._room.taken, self._changed_s)
         if move := self._room.next_move(now_s):
             leaving = [self._sleepers[tenant] for tenant in move.leaving]
             waking = self._sleepers[move.waking] if move.waking else None
@@ -93,6 +101,7 @@ class Caretaker:
         self._room.close(sleeper.tenant)
         await sleeper.sleep()
         self._room.end(sleeper.tenant)
+        self._changed_s = self._clock()
 
     async def _wake(self, sleeper: Sleeper) -> None:
         stay = self._room.begin(sleeper.tenant)

@@ -13,6 +13,7 @@ whose request has waited for the longest is the next one:
                 takes newcomers; then they wait for its next stay, so nobody starves
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -58,7 +59,7 @@ class Room:
     where its place is needed by nobody."""
 
     def __init__(self, budgets: Bytes, sleep_after_s: float | None = None) -> None:
-        self._budgets, self._sleep_after_s = budgets, sleep_after_s
+        self.budgets, self._sleep_after_s = budgets, sleep_after_s
         self._tenants: list[Tenant] = []
 
     def add(self, tenant: Tenant) -> None:
@@ -125,6 +126,19 @@ class Room:
             times.append(max(self._goes_at(one, first) for one in self._victims(first)))
         return min((one for one in times if now_s < one < float("inf")), default=None)
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether anybody waits for a model that isn't there."""
+        return self._first() is not None
+
+    @property
+    def taken(self) -> Bytes:
+        """By those that are there, at most."""
+        taken = Counter[str]()
+        for one in self._here():
+            taken.update(one.needs)
+        return taken
+
     def _here(self) -> Iterator[Tenant]:
         return (one for one in self._tenants if one.here is not None)
 
@@ -152,7 +166,7 @@ class Room:
         """Alone it was planned to fit."""
         beside = list(others)
         return not beside or all(
-            sum(one.needs.get(pool, 0) for one in (tenant, *beside)) <= self._budgets.get(pool, 0)
+            sum(one.needs.get(pool, 0) for one in (tenant, *beside)) <= self.budgets.get(pool, 0)
             for pool in tenant.needs
         )
 

@@ -71,7 +71,7 @@ def salvaged(on, *seen, missing=None):
 
         loop = asyncio.get_running_loop()
         salvage = Salvage(
-            made, two_cards(), say=said.append, use=used.append, look=look, again_s=0.01
+            made, two_cards(), say=said.append, uses=[used.append], look=look, again_s=0.01
         )
         salvage.noticed(served, OK)
         assert not salvage._moves, "good news moves nothing"
@@ -104,6 +104,25 @@ def test_a_lost_device_is_planned_without_loaded_again_and_said():
     assert served.engine is new
     assert new.plan.placement.device_ids == (KEPT,)
     assert [device.ggml_name for device in used[0].devices] == ["CUDA0", None]
+
+
+def test_those_that_sleep_are_planned_without_it_too_and_sleep_on():
+    made, _, said = fleet()
+
+    def on(machine):
+        return replace(on_what_is_left(machine), name="asleep")
+
+    async def scenario():
+        awake = await made.load(prepared(on_what_is_left))
+        made.add(replace(prepared(on), name="asleep", sleeps=True))
+        salvage = Salvage(made, two_cards(), say=said.append, uses=(), look=one_card, again_s=0.01)
+        salvage.noticed(awake, LOST)
+        await asyncio.gather(*salvage._moves)
+        asleep = made.models.find("asleep").engine
+        return asleep.state, asleep.plan.placement.device_ids
+
+    assert asyncio.run(scenario()) == ("sleeping", (KEPT,))
+    assert "asleep: it is served again: Q8_0, 4 × 512 tokens, 100 B" in said
 
 
 def test_a_silent_sensor_moves_nothing():
@@ -143,7 +162,7 @@ def test_one_that_is_well_again_is_not_waited_for():
             loop.call_soon_threadsafe(looked.set)
             return two_cards()
 
-        salvage = Salvage(made, two_cards(), say=[].append, use=[].append, look=look, again_s=60)
+        salvage = Salvage(made, two_cards(), say=[].append, uses=(), look=look, again_s=60)
         salvage.noticed(served, LOST)
         (move,) = salvage._moves
         await looked.wait()
@@ -168,7 +187,7 @@ async def doubted(pause_s=600.0):
         said.append(text)
         is_said.set()
 
-    salvage = Salvage(made, two_cards(), say=say, use=[].append, look=look, again_s=0.01)
+    salvage = Salvage(made, two_cards(), say=say, uses=(), look=look, again_s=0.01)
     salvage._doubts[served.engine] = _Doubt(itertools.chain([pause_s], pauses_s(600.0)))
     salvage.noticed(served, LOST)
     await asyncio.wait_for(is_said.wait(), 5)

@@ -25,13 +25,20 @@ class Machine:
     """Its models take 6 of 10 bytes each: one fits, or as many as `budget` says."""
 
     def __init__(self, budget=10, sleep_after_s=None, max_queue=512):
-        self.caretaker = Caretaker(Room({"cpu": budget}, sleep_after_s))
+        self.asked = []  # of the caretaker's look: what was taken
+        self.budget = budget
+        self.caretaker = Caretaker(Room({}, sleep_after_s), look=self.look)
         self.max_queue, self.engines, self.started = max_queue, {}, []
         self.trouble = {}  # by model: what its next start raises
 
-    def model(self, name, needs=6, **changes):
+    def model(self, name, needs=6, prefix_ram_bytes=0):
         share = Share("cpu", "cpu", (), needs, 0, 0)
-        planned = replace(plan(), model=name, placement=Placement((share,), 0), **changes)
+        planned = replace(
+            plan(),
+            model=name,
+            placement=Placement((share,), 0),
+            prefix_ram_bytes=prefix_ram_bytes,
+        )
         self.engines[name] = OnDemand(self.caretaker, planned, self.new, self.start)
         return self.engines[name]
 
@@ -44,6 +51,10 @@ class Machine:
             engine.path = "/nowhere.gguf"  # the real worker's own words are another test's
             engine = trouble(engine, smaller)
         await engine.start()
+
+    def look(self, taken, since_s):
+        self.asked.append(taken)
+        return {"cpu": self.budget}
 
     @property
     def there(self):
@@ -359,3 +370,19 @@ def test_what_past_conversations_may_take_is_part_of_what_a_model_needs():
         return machine.model("one", prefix_ram_bytes=3).tenant.needs
 
     assert during(machine, scenario) == {"cpu": 9}
+
+
+def test_whoever_is_waited_for_gets_the_room_that_there_is_then():
+    machine = Machine(budget=12)
+
+    async def scenario():
+        one, other, third = (machine.model(name) for name in ("one", "other", "third"))
+        await one.tokenize("a", False)
+        await other.tokenize("a", False)
+        both = machine.there
+        machine.budget = 6  # another program has taken the rest
+        await third.tokenize("a", False)
+        return both, machine.there
+
+    assert during(machine, scenario) == ({"one", "other"}, {"third"})
+    assert {"cpu": 12} in machine.asked
