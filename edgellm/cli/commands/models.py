@@ -14,6 +14,8 @@ from edgellm.units import DASH, format_bytes, format_rate
 
 if TYPE_CHECKING:
     from edgellm.cli.about import About, QuantRow
+    from edgellm.errors import BadRequest
+    from edgellm.models.elsewhere.reference import ElsewhereReference
     from edgellm.models.names import HubReference
     from edgellm.models.store import Store
     from edgellm.models.stored import PartialDownload
@@ -31,7 +33,7 @@ DownloadedArgument = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """A line of `list`. Without a repository it ships with edgellm."""
+    """A line of `list`. Without a repository it ships with edgellm, or is another tool's."""
 
     name: str
     repo: str | None
@@ -41,6 +43,7 @@ class _Listed:
     done_bytes: int
     modified_at_s: float | None = None
     older_bytes: int = 0  # of what a newer commit has replaced
+    tool: str | None = None  # whose it is: "ollama"; None: it lies in Hugging Face's cache
 
     def cells(self) -> tuple[str, str, str]:
         from edgellm.models.names import sidecar_kind
@@ -84,8 +87,9 @@ def pull(
 def list_models(as_json: options.AsJSON = False) -> None:
     """List the models on this disk.
 
-    Those that other tools put into Hugging Face's cache, too, and what is there of downloads that
-    broke off: their `done_bytes` are less than their `size_bytes`.
+    Those that other tools put into Hugging Face's cache, too, and those of Ollama, LM Studio,
+    llama.cpp, Jan and GPT4All, which are served where they lie: ollama:qwen3:8b. And what is there
+    of downloads that broke off: their `done_bytes` are less than their `size_bytes`.
 
     \b
       edgellm list
@@ -93,6 +97,7 @@ def list_models(as_json: options.AsJSON = False) -> None:
     """
     from edgellm.cli.output import columns, print_json
     from edgellm.cli.preparing.store import store_of
+    from edgellm.models.elsewhere.tools import shut_stores
     from edgellm.tables import table, wrapped
 
     listed = [*_listed(store_of(options.config_from()))]
@@ -108,6 +113,9 @@ def list_models(as_json: options.AsJSON = False) -> None:
             print("", *wrapped(said, columns()), sep="\n")
     if len(rows) == 1:
         print("\nonly the demo; `edgellm recommend` names models, `edgellm pull MODEL` gets one")
+    for shut in shut_stores():
+        said = f"{shut.title}'s models are not shown, {shut.path} may not be read: {shut.hint}"
+        print("", *wrapped(said, columns()), sep="\n")
 
 
 def show(
@@ -169,17 +177,31 @@ def rm(
     from edgellm.cli.preparing.resolve import DEMO, hub_reference_of
     from edgellm.cli.preparing.store import store_of
     from edgellm.errors import BadRequest
+    from edgellm.models.elsewhere.reference import ElsewhereReference
     from edgellm.models.names import parse_reference
 
     if model == DEMO:
         raise BadRequest("demo ships with edgellm and is not removed", hint="edgellm list")
-    reference = hub_reference_of(parse_reference(model))
+    named = parse_reference(model)
+    if isinstance(named, ElsewhereReference):
+        raise _not_ours(named)
+    reference = hub_reference_of(named)
     store = store_of(options.config_from())
     if older:
         print(_rid_of_older(model, store, reference))
         return
     _check_unserved(model, store.places(reference))
     print(f"removed {model}: {format_bytes(store.remove(reference))} are free again")
+
+
+def _not_ours(reference: "ElsewhereReference") -> "BadRequest":
+    from edgellm.errors import BadRequest
+    from edgellm.models.elsewhere.tools import removal_of
+
+    return BadRequest(
+        f"{reference.text} is {reference.title}'s, whose files are only read here",
+        hint=removal_of(reference),
+    )
 
 
 def _rid_of_older(model: str, store: "Store", reference: "HubReference") -> str:
@@ -215,6 +237,7 @@ def _check_unserved(model: str, places: Sequence[Path]) -> None:
 
 def _listed(store: "Store") -> Iterator[_Listed]:
     from edgellm.cli.preparing.resolve import DEMO, demo
+    from edgellm.models.elsewhere.tools import found_models
 
     for model in store.list():
         size_bytes = model.size_bytes
@@ -225,6 +248,11 @@ def _listed(store: "Store") -> Iterator[_Listed]:
     for part in store.partials():
         name, quant = _partial_name(part)
         yield _Listed(name, part.repo, quant, part.path, part.size_bytes, part.done_bytes)
+    for found in found_models():
+        yield _Listed(
+            found.name, None, found.quant, found.path, found.size_bytes, found.size_bytes,
+            found.modified_at_s, tool=found.tool,
+        )  # fmt: skip
     (built_in,) = demo().candidates
     size_bytes = built_in.file_bytes
     yield _Listed(DEMO, None, built_in.quant, Path(built_in.file), size_bytes, size_bytes)

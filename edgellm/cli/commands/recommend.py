@@ -95,13 +95,15 @@ def _of_catalog(
 def _nothing(config: "Config", described: Described, *, is_of_disk: bool) -> "DoesNotFit":
     from edgellm.cli.preparing.store import store_of
     from edgellm.errors import DoesNotFit
+    from edgellm.models.elsewhere.tools import found_models
 
     if not is_of_disk:
         return DoesNotFit(
             "no model of the catalog fits this machine as you asked",
             hint=f"ask for less, or see what one takes: edgellm plan qwen3:0.6b{described.words}",
         )
-    what = "no model on this disk fits as you asked" if [*store_of(config).list()] else ""
+    here = [*store_of(config).list(), *found_models()]
+    what = "no model on this disk fits as you asked" if here else ""
     return DoesNotFit(
         what or "there is no model on this disk",
         hint="without --offline the catalog is ranked; edgellm run demo needs no download",

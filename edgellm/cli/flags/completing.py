@@ -28,7 +28,16 @@ def models(incomplete: str) -> list[str]:
 
 def here(incomplete: str) -> list[str]:
     """What can be served without a download."""
-    return [*words("demo")(incomplete), *downloaded(incomplete)]
+    return [*words("demo")(incomplete), *downloaded(incomplete), *elsewhere(incomplete)]
+
+
+def elsewhere(incomplete: str) -> list[str]:
+    """What other tools have."""
+    from edgellm.models.elsewhere.tools import found_models
+
+    with contextlib.suppress(EdgellmError, OSError):
+        return words(*(model.name for model in found_models()))(incomplete)
+    return []
 
 
 def downloaded(incomplete: str) -> list[str]:

@@ -6,6 +6,7 @@ acceptable (profiles/quality). Among the models that keep all three, the one tha
 model the selector has already chosen the quantization.
 """
 
+import contextlib
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -14,12 +15,18 @@ from math import inf, log2
 from pathlib import Path
 
 from edgellm.cli.preparing.planning import profiles_here
-from edgellm.cli.preparing.resolve import catalog_candidates, stored_candidates
+from edgellm.cli.preparing.resolve import (
+    catalog_candidates,
+    found_candidates,
+    stored_candidates,
+)
 from edgellm.cli.preparing.store import store_of
 from edgellm.config import Config
-from edgellm.errors import BadRequest, DoesNotFit
+from edgellm.errors import BadRequest, DoesNotFit, ModelNotFound
+from edgellm.models.elsewhere.tools import found_models
 from edgellm.models.known import catalog, ratings
 from edgellm.models.known.ratings import Kind, Rating
+from edgellm.models.names import CatalogReference, HubReference, parse_reference
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.choose import choose
 from edgellm.selector.plan import Candidate, Goal, Plan, Range
@@ -167,6 +174,27 @@ def stored_models(config: Config, kind: Kind) -> Iterator[tuple[Sequence[Candida
     for repo, models in groupby(stored, key=lambda model: model.repo):
         if candidates := stored_candidates(tuple(models)):
             yield candidates, _rating_of_repo(repo, candidates, kind)
+    yield from _elsewhere(kind)
+
+
+def _elsewhere(kind: Kind) -> Iterator[tuple[Sequence[Candidate], Rating]]:
+    """Each that another tool has. A file of several names is one model, by the first of them."""
+    there = {model.path.resolve(): model for model in reversed([*found_models()])}
+    groups = sorted(there.values(), key=lambda model: (model.tool, model.group))
+    for (_, group), models in groupby(groups, key=lambda model: (model.tool, model.group)):
+        if candidates := found_candidates(models):
+            yield candidates, _rating_of_name(group, candidates, kind)
+
+
+def _rating_of_name(name: str, candidates: Sequence[Candidate], kind: Kind) -> Rating:
+    """By the repository that it names, or the catalog's model: names there are as Ollama's."""
+    with contextlib.suppress(BadRequest, ModelNotFound):
+        match parse_reference(name):
+            case CatalogReference() as reference:
+                return ratings.rating(catalog.find(reference.name), kind)
+            case HubReference(repo=repo):
+                return _rating_of_repo(repo, candidates, kind)
+    return ratings.rating_of_unknown(candidates[0].spec, kind)
 
 
 def _rating_of_repo(repo: str, candidates: Sequence[Candidate], kind: Kind) -> Rating:

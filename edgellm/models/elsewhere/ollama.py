@@ -76,10 +76,6 @@ class _Entry:
         untagged = (short.removesuffix(f":{_TAG}"),) if self.parts[3] == _TAG else ()
         return tuple(dict.fromkeys((short, *untagged, whole)))
 
-    @property
-    def group(self) -> str:
-        return self.name.rpartition(":")[0]
-
 
 def stores() -> tuple[Path, ...]:
     """Where Ollama keeps models, by its own variable; else the user's store and the service's."""
@@ -157,7 +153,7 @@ def _found(entry: _Entry) -> FoundModel:
         path=path,
         size_bytes=parts.model.size + (parts.projector.size if parts.projector else 0),
         modified_at_s=entry.path.stat().st_mtime,
-        group=entry.group,
+        group=entry.name,
         projector=beside,
     )
 
