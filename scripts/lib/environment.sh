@@ -59,22 +59,41 @@ is_current() {
     [ "$key" = "$(environment_key)" ] && { [ "$purpose" = "$1" ] || [ "$purpose" = dev ]; }
 }
 
-# Of the dependencies, the Python and the place: scripts in .venv/bin hold its path.
+# Of the dependencies, packed or not, the Python and the place: scripts in .venv/bin hold its path.
 environment_key() {
-    { cat pyproject.toml .venv/pyvenv.cfg; pwd; } 2>/dev/null | cksum | tr ' ' -
+    { cat pyproject.toml .venv/pyvenv.cfg wheels/SHA256SUMS; pwd; } 2>/dev/null | cksum | tr ' ' -
 }
+
+# scripts/pack laid wheels/ beside the checkout: all comes from there, nothing from a network.
+is_packed() { [ -f wheels/pack.toml ]; }
+
+# "3.12 3.11", the best first.
+packed_pythons() { sed -n 's/^pythons = //p' wheels/pack.toml | tr -d '[]",'; }
 
 # Not when its Python is gone, or when it was moved here.
 is_usable() {
-    .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 &&
+    suits .venv/bin/python &&
         { [ ! -f .venv/place ] || [ "$(cat .venv/place)" = "$(pwd)" ]; }
+}
+
+# Whether it runs, and is new enough, or what was packed for.
+suits() {
+    if is_packed; then
+        # shellcheck disable=SC2046
+        "$1" -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] not in sys.argv)' \
+            $(packed_pythons) >/dev/null 2>&1
+    else
+        "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
+    fi
 }
 
 make_environment() {
     local python="" words=""
     python="$(find_python)" || python=""
     if [ -d .venv ]; then say ".venv does not work here, it is made anew"; fi
-    if command -v uv >/dev/null 2>&1; then
+    if is_packed; then
+        make_packed_environment "$python"
+    elif command -v uv >/dev/null 2>&1; then
         if [ -z "$python" ]; then say "no Python 3.11 or newer here: uv fetches 3.12"; fi
         # Without --seed, which asks the network for a pip: see ensure_pip.
         uv venv --quiet --clear --python "${python:-3.12}" .venv ||
@@ -93,11 +112,33 @@ make_environment() {
     pwd >.venv/place
 }
 
+# Its pip is in the pack: no ensurepip is needed, which Debian keeps in another package.
+make_packed_environment() {
+    local python="$1"
+    if [ -z "$python" ]; then
+        die "this was packed for Python $(packed_pythons | sed 's/ / or /g'), here is $(python_here).
+Install one of these, or pack for another where there is a network: scripts/pack --python X.Y"
+    fi
+    say "making .venv with $("$python" --version 2>&1)"
+    "$python" -m venv --clear --without-pip .venv >/dev/null 2>&1 || {
+        rm -rf .venv
+        die "$python can't make an environment: its venv module is missing. $(venv_hint)"
+    }
+}
+
 # uv's environments lack it, and those made by hand or interrupted may. Python's own copy needs no
 # network; Debian keeps it in another package, and then uv can fetch one.
 ensure_pip() {
-    .venv/bin/python -m pip --version >/dev/null 2>&1 ||
-        .venv/bin/python -m ensurepip >/dev/null 2>&1 ||
+    .venv/bin/python -m pip --version >/dev/null 2>&1 && return
+    if is_packed; then
+        local wheel
+        for wheel in wheels/pip-*.whl; do :; done
+        # A pip runs from its wheel, too.
+        .venv/bin/python "$wheel/pip" --isolated install --quiet --no-index \
+            --find-links wheels --disable-pip-version-check pip >&2 && return
+        die "the pip of wheels/ can't be installed: carry the pack over again"
+    fi
+    .venv/bin/python -m ensurepip >/dev/null 2>&1 ||
         uv pip install --quiet --python .venv/bin/python pip >/dev/null 2>&1 ||
         die "the Python in .venv has no pip, and can't get one: rm -rf .venv, then again. $(venv_hint)"
 }
@@ -105,13 +146,32 @@ ensure_pip() {
 # The newest that runs. Each is tried: a shim may stand for a version that is not there.
 find_python() {
     local candidate
-    for candidate in python3.13 python3.12 python3.11 python3; do
-        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
+    # shellcheck disable=SC2046
+    for candidate in $(python_names) python3; do
+        if suits "$candidate"; then
             command -v "$candidate"
             return
         fi
     done
+    is_packed && uv_python
+}
+
+# One that uv fetched once.
+uv_python() {
+    local version
+    command -v uv >/dev/null 2>&1 || return
+    for version in $(packed_pythons); do
+        uv python find --offline "$version" 2>/dev/null && return
+    done
     return 1
+}
+
+python_names() {
+    if is_packed; then
+        packed_pythons | sed 's/[^ ][^ ]*/python&/g'
+    else
+        printf 'python3.13 python3.12 python3.11'
+    fi
 }
 
 python_here() {

@@ -5,14 +5,15 @@ look into NVIDIA's pip packages. Where the system has none, they are installed b
 beside libggml-cuda.so, whose run path is its own folder.
 """
 
-import ctypes
 import sysconfig
 from pathlib import Path
+
+from scripts.setup.libraries import loads
 
 
 def missing(tag: str) -> bool:
     """For "cu124": whether the loader finds what its wheel needs."""
-    return not all(_loads(f"{name}.so.{_soname(tag)}") for name in ("libcudart", "libcublas"))
+    return not all(loads(f"{name}.so.{_soname(tag)}") for name in ("libcudart", "libcublas"))
 
 
 def packages(tag: str) -> tuple[str, ...]:
@@ -45,11 +46,3 @@ def link(site_packages: Path | None = None) -> int:
 
 def _soname(tag: str) -> str:
     return "11.0" if tag == "cu118" else tag[2:-1]
-
-
-def _loads(name: str) -> bool:
-    try:
-        ctypes.CDLL(name)
-    except OSError:
-        return False
-    return True

@@ -1,4 +1,5 @@
-"""llama-cpp-python into this environment: the one that is there, a wheel, or a compilation.
+"""llama-cpp-python into this environment: the one that is there, a packed wheel, upstream's wheel,
+or a compilation.
 
 Each way returns None when it is done, else one clause that says why it is not.
 """
@@ -16,13 +17,14 @@ from pathlib import Path
 
 from edgellm.models.fetching.lock import locked
 from edgellm.probe.sources import Output, Sources
-from scripts.setup import cuda_runtime, room, wheels
+from scripts.setup import cuda_runtime, libraries, room, wheels
 from scripts.setup.kept_build import KeptBuild, keep_the_last_used
 from scripts.setup.machine import Machine
 from scripts.setup.packages import how_to_get
+from scripts.setup.packed import Pack
 from scripts.setup.progress import Painter, Watch, run
-from scripts.setup.source_build import Missing, Recipe, estimate, n_jobs, recipe
-from scripts.setup.wheels import TITLES, Kind, NoWheel
+from scripts.setup.source_build import PORTABLE, Missing, Recipe, estimate, n_jobs, recipe
+from scripts.setup.wheels import TITLES, Kind, NoWheel, kind_of
 
 _PIP = (sys.executable, "-m", "pip", "install", "--disable-pip-version-check")
 _PIP_CACHE = (sys.executable, "-m", "pip", "cache", "list", "llama_cpp_python")
@@ -42,6 +44,7 @@ class Engine:
     log: Path
     index_base: str | None  # None: "EDGELLM_WHEEL_INDEX=none"
     cmake_args: str = ""  # the person's own
+    pack: Pack | None = None  # then nothing is taken from anywhere else
     was_ready_made: bool = field(default=False, init=False)  # what `compile` installed last
     _index_is_down: str | None = field(default=None)
     _lacked_memory: bool = field(default=False)  # what was run last
@@ -62,9 +65,10 @@ class Engine:
     # ── the one that is there ────────────────────────────────────────────────
 
     def present(self, kind: Kind) -> str | None:
-        """A dry run that may not ask the network succeeds only when nothing is to be done."""
-        dry = (*_PIP, "--quiet", "--dry-run", "--no-deps", "--no-index", "--no-build-isolation")
-        answer = self.sources.run((*dry, self.requirement), 60.0)
+        """A dry run that may not ask the network succeeds only when nothing is to be done. Isolated
+        from pip's settings, by which sources in a folder would be good enough."""
+        dry = ("--quiet", "--dry-run", "--no-deps", "--no-index", "--no-build-isolation")
+        answer = self.sources.run((*_PIP, "--isolated", *dry, self.requirement), 60.0)
         if not isinstance(answer, Output) or answer.code != 0:
             return "llama-cpp-python is not installed"
         if self.cmake_args:
@@ -79,6 +83,23 @@ class Engine:
             return ()
         return tuple(json.loads(answer.text)["registries"])
 
+    # ── a wheel that was packed ──────────────────────────────────────────────
+
+    def packed(self, kind: Kind) -> str | None:
+        if self.pack is None:
+            return "nothing was packed"
+        if self.cmake_args:
+            return "CMAKE_ARGS is set"
+        found = self.pack.engine(self.machine, kind)
+        if isinstance(found, str):
+            return found
+        self.painter.say(f"llama-cpp-python: the wheel that was packed for {found.tag}")
+        wheel = self.pack.folder / found.wheel
+        if not self._pip(f"wheel for {found.tag}", ("--no-deps", "--force-reinstall", str(wheel))):
+            return f"{wheel} can't be installed, see {self.log}"
+        libraries.lay_beside(self.pack.folder / name for name in found.libraries)
+        return None if self._has_cuda_runtime(found.tag) else "CUDA's libraries are missing"
+
     # ── a wheel ──────────────────────────────────────────────────────────────
 
     def wheel(self, kind: Kind) -> str | None:
@@ -89,14 +110,14 @@ class Engine:
         choice = wheels.wheel(self.machine, kind)
         if isinstance(choice, NoWheel):
             return f"no prebuilt wheel: {choice.why}"
-        if problem := self._why_silent(choice.tag):
+        if problem := self.why_silent(choice.tag):
             named = "" if choice.tag == kind else f" for {choice.tag}"
             return f"no prebuilt wheel{named}: {problem}"
         if not self._install_wheel(choice.tag):
             return f"{self.index_base}/{choice.tag} has no wheel of {self.requirement} that fits"
         return None
 
-    def _why_silent(self, tag: str) -> str | None:
+    def why_silent(self, tag: str) -> str | None:
         """An index that could not be reached is not asked twice."""
         if self._index_is_down:
             return self._index_is_down
@@ -115,7 +136,10 @@ class Engine:
         index = ("--index-url", f"{self.index_base}/{tag}")
         if not self._pip(f"wheel for {tag}", (*only, *index, *_WHEEL_NETWORK, self.requirement)):
             return False
-        if not tag.startswith("cu") or not cuda_runtime.missing(tag):
+        return self._has_cuda_runtime(tag)
+
+    def _has_cuda_runtime(self, tag: str) -> bool:
+        if kind_of(tag) != "cuda" or not cuda_runtime.missing(tag):
             return True
         self.painter.say("llama-cpp-python: CUDA's runtime libraries, which the wheel leaves out")
         if not self._pip("CUDA's libraries", cuda_runtime.packages(tag)):
@@ -172,14 +196,29 @@ class Engine:
         with locked(kept.lock, self._waiter("another set-up compiles llama.cpp here")):
             if anew:
                 kept.forget()
-            wheel = kept.wheel or self._made(kept, how)
+            wheel = self._kept_or_made(kept, how)
             if wheel is None:
                 return False
+            again = ("--no-deps", "--force-reinstall", str(wheel))
+            return self._pip("llama-cpp-python", again)
+
+    def portable(self) -> Path | str:
+        """A wheel that runs on other CPUs, too, compiled here now or before; else one clause."""
+        answer = recipe(self.machine, "cpu", self.sources, PORTABLE)
+        if isinstance(answer, Missing):
+            return f"{answer.what}; get it: {how_to_get(answer.tool, self.sources)}"
+        kept = self._kept(answer)
+        with locked(kept.lock, self._waiter("another set-up compiles llama.cpp here")):
+            return self._kept_or_made(kept, answer) or self._why_not_compiled()
+
+    def _kept_or_made(self, kept: KeptBuild, how: Recipe) -> Path | None:
+        """The caller holds its lock."""
+        wheel = kept.wheel or self._made(kept, how)
+        if wheel is not None:
             with contextlib.suppress(OSError):  # whoever can't tidy up can install all the same
                 wheel.touch()
                 keep_the_last_used(kept.folder.parent)
-            again = ("--no-deps", "--force-reinstall", str(wheel))
-            return self._pip("llama-cpp-python", again)
+        return wheel
 
     def _made(self, kept: KeptBuild, how: Recipe) -> Path | None:
         if kept.is_begun:
@@ -229,6 +268,10 @@ class Engine:
 
     def _pip(self, title: str, arguments: tuple[str, ...], how: Recipe | None = None) -> bool:
         return self._run(title, (*_PIP, *arguments), how)
+
+    def run(self, title: str, argv: tuple[str, ...]) -> bool:
+        """A command that takes a while, told about as all others. Whether it succeeded."""
+        return run(argv, Watch(title), self.log, self.painter, dict(os.environ))
 
     def _run(self, title: str, argv: tuple[str, ...], how: Recipe | None) -> bool:
         env = dict(os.environ)

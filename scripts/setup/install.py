@@ -7,6 +7,8 @@ standard library, until edgellm's dependencies are installed.
 
     EDGELLM_WHEEL_INDEX   a base URL in place of upstream's wheel index; "none": always compile
     CMAKE_ARGS            your own switches for llama.cpp: always compile, with them
+
+Where scripts/pack has laid wheels/ beside it, all comes from there, and no network is asked.
 """
 
 import importlib
@@ -18,25 +20,35 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from edgellm.probe.sources import SystemSources
+from scripts.setup import packed
 from scripts.setup.engine import Engine
-from scripts.setup.machine import look
+from scripts.setup.machine import Machine, look
+from scripts.setup.packed import Pack
 from scripts.setup.progress import Painter, Watch, run
 from scripts.setup.wheels import TITLES, Kind, index_base, kinds
 
 ROOT = Path(__file__).parents[2]
 LOG = ROOT / ".venv" / "setup.log"
+THIS_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 AGAIN = "rm -rf .venv && scripts/run"
 
 
 def main(purpose: str) -> int:
     sources, painter = SystemSources(), Painter()
     machine = look(sources)
-    engine = Engine(
-        ROOT, machine, sources, painter, LOG,
-        index_base(os.environ.get("EDGELLM_WHEEL_INDEX")), os.environ.get("CMAKE_ARGS", ""),
-    )  # fmt: skip
     LOG.write_text("")
     painter.say(f"setting up: {machine.accelerator or 'no GPU'}, {machine.architecture}")
+    try:
+        pack = packed.read(ROOT)
+        if pack:
+            accept(pack, machine, purpose, painter)
+    except ValueError as error:
+        painter.say(_box("this pack can't be installed here", str(error).splitlines()))
+        return 1
+    engine = Engine(
+        ROOT, machine, sources, painter, LOG, index_base(os.environ.get("EDGELLM_WHEEL_INDEX")),
+        os.environ.get("CMAKE_ARGS", ""), pack,
+    )  # fmt: skip
     refused: list[str] = []
     for kind, way in _ways(engine):
         if problem := way(kind):
@@ -54,12 +66,28 @@ def main(purpose: str) -> int:
     return 1
 
 
+def accept(pack: Pack, machine: Machine, purpose: str, painter: Painter) -> None:
+    """From here on pip and uv know the pack alone. Raises ValueError when it is for another machine
+    or use, or damaged: nothing was installed then."""
+    if problem := pack.target.misfit(machine, THIS_PYTHON):
+        raise ValueError(f"{problem}\npack for it where there is a network: scripts/pack --help")
+    if purpose == "dev" and not pack.for_tests:
+        raise ValueError("what scripts/test needs was not packed: scripts/pack --dev")
+    painter.say(f"{packed.FOLDER}/ was packed for it: checking its sums, then no network is asked")
+    if problem := packed.damaged(pack.folder.parent):
+        raise ValueError(f"{problem}\ncarry it over again")
+    os.environ.update(pack.settings())
+
+
 def _ways(engine: Engine) -> Iterator[tuple[Kind, Callable[[Kind], str | None]]]:
     """The best backend first; of each what is there, then a wheel, then a compilation: a kept one
-    before a new one."""
+    before a new one. Of a pack, what was packed."""
+    pack = engine.pack
     for kind in kinds(engine.machine):
         yield kind, engine.present
-        yield kind, engine.wheel
+        yield kind, engine.packed if pack else engine.wheel
+        if pack and not pack.has_source:
+            continue
         yield kind, engine.compile
         if engine.was_ready_made:  # by now it was tried, and is of no use
             yield kind, engine.recompile

@@ -16,6 +16,13 @@ _SWITCHES: dict[Kind, str] = {
     "cpu": "",
 }
 _NO_RPC = "-DGGML_RPC=off"  # it computes what the network says
+# For any CPU of its kind: each variant is a library, and ggml loads the best that runs. A native
+# build ends with SIGILL elsewhere. They have to lie beside libggml, where upstream's rules don't
+# put them.
+PORTABLE = (
+    "-DGGML_NATIVE=OFF -DGGML_BACKEND_DL=ON -DGGML_CPU_ALL_VARIANTS=ON "
+    "-DCMAKE_INSTALL_BINDIR=llama_cpp/lib"
+)
 _COMPILERS: dict[Kind, tuple[str, tuple[str, ...]]] = {
     "cuda": ("nvcc", ("nvcc", "/usr/local/cuda/bin/nvcc", "/opt/cuda/bin/nvcc")),
     "rocm": ("hipcc", ("hipcc", "/opt/rocm/bin/hipcc")),

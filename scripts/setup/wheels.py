@@ -31,8 +31,8 @@ TITLES: dict[Kind, str] = {
 UPSTREAM = "https://abetlen.github.io/llama-cpp-python/whl"
 LIMIT_S = 5.0
 
-_CUDA_12 = ((12, 5), (12, 4), (12, 3), (12, 2), (12, 1))
-_CUDA_13 = ((13, 2), (13, 0))
+_CUDA_TAGS = ("cu132", "cu130", "cu125", "cu124", "cu123", "cu122", "cu121", "cu118")
+TAGS: tuple[str, ...] = (*_CUDA_TAGS, "rocm72", "vulkan", "metal", "cpu")  # the best first
 _ROCM_TARGETS = frozenset(
     (
         "gfx908", "gfx90a", "gfx942", "gfx1030", "gfx1100", "gfx1101", "gfx1102", "gfx1150",
@@ -79,9 +79,51 @@ def wheel(machine: Machine, kind: Kind) -> Wheel | NoWheel:
         return _cuda(machine.nvidia)
     if kind == "rocm" and machine.amd:
         return _rocm(machine.amd)
-    if lacking := sorted(_WHEEL_CPU_FLAGS - machine.cpu_flags):
+    if lacking := [
+        flag for flag in cpu_flags(kind, "linux-x86_64") if flag not in machine.cpu_flags
+    ]:
         return NoWheel(f"upstream's need a CPU with {', '.join(lacking)}")
     return Wheel(kind)
+
+
+def kind_of(tag: str) -> Kind:
+    """ "cu124" is for "cuda", "rocm72" for "rocm"; others are named as what they are for."""
+    found: dict[str, Kind] = {"cu": "cuda", "rocm": "rocm", "vulkan": "vulkan", "metal": "metal"}
+    return found.get(tag.rstrip("0123456789"), "cpu")
+
+
+def cpu_flags(tag: str, platform: str) -> tuple[str, ...]:
+    """What upstream's wheel wants of the CPU: cpuinfo's flags."""
+    is_compiled_in = tag in ("cpu", "vulkan") and platform == "linux-x86_64"
+    return tuple(sorted(_WHEEL_CPU_FLAGS)) if is_compiled_in else ()
+
+
+def unfit(machine: Machine, tag: str) -> str | None:
+    """Why this machine's card or driver can't use the wheel of this tag; None when they can."""
+    if kind_of(tag) == "cuda":
+        nvidia = machine.nvidia
+        return _unfit_cuda(nvidia, tag) if nvidia else "there is no driver of NVIDIA's"
+    if kind_of(tag) == "rocm":
+        return _unfit_rocm(machine.amd) if machine.amd else "there is no card of AMD's"
+    return None
+
+
+def _unfit_cuda(nvidia: Nvidia, tag: str) -> str | None:
+    lowest, driver, version = nvidia.lowest, nvidia.driver_cuda, cuda_version(tag)
+    if lowest is None or driver is None:
+        return "the driver does not tell its CUDA version and the compute capability"
+    if version > driver:
+        return f"the driver is for CUDA {dotted(driver)}, {tag} needs {dotted(version)}"
+    if lowest < (floor := (7, 5) if version >= (13, 0) else (6, 0)):
+        return f"{tag} begins at compute capability {dotted(floor)}, a card has {dotted(lowest)}"
+    if version < (12, 0) and nvidia.capabilities[-1] > (8, 9):
+        return f"{tag} ends at compute capability 8.9"
+    return None
+
+
+def cuda_version(tag: str) -> tuple[int, int]:
+    """ "cu124": (12, 4)"""
+    return int(tag[2:-1]), int(tag[-1])
 
 
 def _cuda(nvidia: Nvidia) -> Wheel | NoWheel:
@@ -91,23 +133,26 @@ def _cuda(nvidia: Nvidia) -> Wheel | NoWheel:
         return NoWheel("the driver does not tell its CUDA version and the compute capability")
     if lowest < (6, 0):
         return NoWheel(f"upstream's begin at compute capability 6.0, a card has {dotted(lowest)}")
-    for version in _CUDA_13 + _CUDA_12 if lowest >= (7, 5) else _CUDA_12:
-        if version <= driver:
-            return Wheel(f"cu{version[0]}{version[1]}")
-    if driver >= (11, 8) and nvidia.capabilities[-1] <= (8, 9):
-        return Wheel("cu118")
+    for tag in _CUDA_TAGS:
+        if _unfit_cuda(nvidia, tag) is None:
+            return Wheel(tag)
     return NoWheel(f"the driver is for CUDA {dotted(driver)}, upstream's begin at 11.8 and 12.1")
 
 
 def _rocm(amd: Amd) -> Wheel | NoWheel:
+    problem = _unfit_rocm(amd)
+    return NoWheel(problem) if problem else Wheel("rocm72")
+
+
+def _unfit_rocm(amd: Amd) -> str | None:
     if amd.rocm is None:
-        return NoWheel("there is no ROCm in /opt/rocm")
+        return "there is no ROCm in /opt/rocm"
     if not (7, 2) <= amd.rocm < (8, 0):
-        return NoWheel(f"upstream's is for ROCm 7.2, here is {dotted(amd.rocm)}")
+        return f"upstream's is for ROCm 7.2, here is {dotted(amd.rocm)}"
     foreign = [target for target in amd.targets if target not in _ROCM_TARGETS]
     if foreign or not amd.targets:
-        return NoWheel(f"upstream's has no code for {', '.join(foreign) or 'an unknown card'}")
-    return Wheel("rocm72")
+        return f"upstream's has no code for {', '.join(foreign) or 'an unknown card'}"
+    return None
 
 
 def index_base(setting: str | None) -> str | None:
