@@ -39,18 +39,40 @@ def fitting(
     headings: Sequence[str],
     rows: Sequence[Sequence[str]],
     *,
-    columns: int,
-    may_go: Sequence[str],
+    columns: int | None,
+    may_go: Sequence[str] = (),
     right: str = "",
+    above: bool = False,
 ) -> str:
-    """As `table`, without as many of the columns that `may_go`, in their order, as make it fit."""
+    """As `table`, without as many of the columns that `may_go`, in their order, as make it fit.
+    None: any width does.
+
+    With `above` the first cell, a name that is long and may not be cut, stands in a line of its own
+    above the others before any of them goes.
+    """
     for n_gone in range(len(may_go) + 1):
         kept = [i for i, heading in enumerate(headings) if heading not in may_go[:n_gone]]
-        cells = [[row[i] for i in kept] for row in rows]
-        text = table([headings[i] for i in kept], cells, right=right, columns=columns)
-        if max(map(len, text.split("\n"))) <= columns:
+        shown = [headings[i] for i in kept], [[row[i] for i in kept] for row in rows]
+        text = table(*shown, right=right, columns=columns)
+        if above and not _fits(text, columns):
+            text = _below_names(*shown, right)
+        if _fits(text, columns):
             break
     return text
+
+
+def _fits(text: str, columns: int | None) -> bool:
+    """But for a word that is longer than any line."""
+    lines = text.split("\n")
+    return columns is None or all(len(line) <= columns or len(line.split()) == 1 for line in lines)
+
+
+def _below_names(headings: Sequence[str], rows: Sequence[Sequence[str]], right: str) -> str:
+    """Each row's first cell, and under it the others, which stand in columns as before."""
+    names, others = [row[0] for row in rows], [row[1:] for row in rows]
+    inner = table(headings[1:], others, right=right).split("\n")
+    lines = zip((headings[0], *names), inner, strict=True)
+    return "\n".join(f"{name}\n  {line}" for name, line in lines)
 
 
 def wrapped(text: str, columns: int | None) -> list[str]:

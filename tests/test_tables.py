@@ -51,3 +51,34 @@ def test_a_word_that_is_too_long_stays_whole():
 
 def test_a_bullets_next_lines_stand_under_its_first_word():
     assert list(bullets(["one two three"], 12)) == ["  · one two", "    three"]
+
+
+LONG = "hf.co/unsloth/Qwen3-Coder-480B-A35B-Instruct-GGUF:UD-Q4_K_XL"
+
+
+def test_a_name_that_leaves_no_room_stands_above_its_row():
+    rows = [(LONG, "276.8 GiB", "today"), ("demo", "3.7 MiB", "ships with edgellm")]
+
+    assert fitting(("NAME", "SIZE", "MODIFIED"), rows, columns=60, right="SIZE", above=True).split(
+        "\n"
+    ) == [
+        "NAME",
+        "       SIZE  MODIFIED",
+        LONG,
+        "  276.8 GiB  today",
+        "demo",
+        "    3.7 MiB  ships with edgellm",
+    ]
+
+
+def test_names_go_above_before_a_column_goes():
+    headings, rows = ("NAME", "STATE", "QUANT"), [("n" * 30, "ready", "UD-Q4_K_XL")]
+
+    def shown(columns):
+        may_go = ("QUANT",)
+        return fitting(headings, rows, columns=columns, may_go=may_go, above=True).split("\n")[:2]
+
+    whole = [f"{'NAME':<30}  STATE  QUANT", f"{'n' * 30}  ready  UD-Q4_K_XL"]
+    assert shown(None) == shown(60) == whole
+    assert shown(40) == ["NAME", "  STATE  QUANT"]
+    assert shown(12) == ["NAME", "  STATE"]

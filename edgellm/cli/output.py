@@ -43,3 +43,11 @@ def columns() -> int:
     import shutil
 
     return shutil.get_terminal_size((100, 24)).columns
+
+
+def row_columns() -> int | None:
+    """For tables that other programs go through line by line. None: they do, no terminal is there,
+    and each row is one line, however long."""
+    import shutil
+
+    return shutil.get_terminal_size((0, 0)).columns or None

@@ -95,17 +95,18 @@ def list_models(as_json: options.AsJSON = False) -> None:
       edgellm list
       edgellm list --json | jq '.[].name'
     """
-    from edgellm.cli.output import columns, print_json
+    from edgellm.cli.output import columns, print_json, row_columns
     from edgellm.cli.preparing.store import store_of
     from edgellm.models.elsewhere.tools import shut_stores
-    from edgellm.tables import table, wrapped
+    from edgellm.tables import fitting, wrapped
 
     listed = [*_listed(store_of(options.config_from()))]
     if as_json:
         print_json(listed)
         return
     rows = [one.cells() for one in listed]
-    print(table(("NAME", "SIZE", "MODIFIED"), rows, right="SIZE"))
+    headings = "NAME", "SIZE", "MODIFIED"
+    print(fitting(headings, rows, columns=row_columns(), right="SIZE", above=True))
     for one in listed:
         if one.older_bytes:
             size = format_bytes(one.older_bytes)

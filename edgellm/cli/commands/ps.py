@@ -17,6 +17,7 @@ _HEADINGS = (
     "NAME", "STATE", "QUANT", "PROCESSOR", "CONTEXT", "MEMORY", "LLAMA.CPP'S",
     "TOK/S NOW",
 )  # fmt: skip
+_DROPPED_FIRST = ("QUANT", "LLAMA.CPP'S", "PROCESSOR")
 
 
 def ps(as_json: options.AsJSON = False, host: options.Host = None) -> None:
@@ -48,11 +49,15 @@ def ps(as_json: options.AsJSON = False, host: options.Host = None) -> None:
 
 def _shown(found: "Found") -> Iterator[str]:
     """Each server in lines of its own."""
-    from edgellm.tables import table
+    from edgellm.cli.output import row_columns
+    from edgellm.tables import fitting
 
     for url, status in found.answering:
         head = f"{url}   pid {status.pid}   edgellm {status.version}"
-        rows = table(_HEADINGS, [*_rows(status)], right="CONTEXT,MEMORY,LLAMA.CPP'S")
+        rows = fitting(
+            _HEADINGS, [*_rows(status)], columns=row_columns(), may_go=_DROPPED_FIRST,
+            right="CONTEXT,MEMORY,LLAMA.CPP'S", above=True,
+        )  # fmt: skip
         yield "\n".join((head, rows, *notes(status)))
     for server in found.stopping:
         yield f"{server.url}   pid {server.pid}   is stopping"

@@ -15,8 +15,9 @@ _PLOT_LINES, _MOST_COLUMNS, _N_POINTS, _N_TICKS = 16, 100, 60, 4
 
 
 def report(made: Costs, columns: int) -> str:
+    where, how = _where(made.pace), f"{format_rate(made.pace.tok_s)}   {_watts(made.pace.watts)}"
     parts = [
-        f"{_where(made.pace)}   {format_rate(made.pace.tok_s)}   {_watts(made.pace.watts)}",
+        *([f"{where}   {how}"] if len(where) + 3 + len(how) <= columns else (where, f"  {how}")),
         "",
         *([_own_table(made)] if made.per_hour.total is not None else _nothing_known(made, columns)),
         "",

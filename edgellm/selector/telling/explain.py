@@ -8,7 +8,7 @@ from edgellm.probe.hardware import Hardware
 from edgellm.selector.memory.budget import free_bytes
 from edgellm.selector.plan import Alternative, Placement, Plan, Range, Rejected, Share
 from edgellm.selector.telling.describe import experts_text, layers_text
-from edgellm.tables import bullets, table, wrapped
+from edgellm.tables import bullets, fitting, table, wrapped
 from edgellm.units import DASH, format_bytes, format_rate, format_seconds
 
 _MOST_COLUMNS, _MADE_FOR_COLUMNS, _LEAST_COLUMNS = 100, 80, 60
@@ -18,7 +18,7 @@ _MAKERS = ("NVIDIA ", "GeForce ", "AMD ", "Radeon ", "Intel(R) ", "Intel ")
 
 
 def explain(plan: Plan, hardware: Hardware, columns: int = _MOST_COLUMNS) -> str:
-    """Plain text, no colour, at most 100 columns; made for 80 and more."""
+    """Plain text, no colour, at most 100 columns and at least 60; made for 80 and more."""
     columns = max(_LEAST_COLUMNS, min(columns, _MOST_COLUMNS))
     blocks = [
         _head(plan, columns),
@@ -55,9 +55,10 @@ def _head(plan: Plan, columns: int) -> Iterator[str]:
     if plan.kv_type_v != plan.kv_type_k:
         cache = f"{plan.kv_type_k}/{plan.kv_type_v}"
     conversations = "conversation" if plan.n_parallel == 1 else "conversations"
-    yield (
+    yield from wrapped(
         f"{plan.n_parallel} {conversations} × {plan.n_ctx_seq} tokens, KV {cache}, "
-        f"micro-batch {plan.n_ubatch}, {plan.n_threads} threads"
+        f"micro-batch {plan.n_ubatch}, {plan.n_threads} threads",
+        columns,
     )
     if plan.n_replicas > 1:
         yield f"{plan.n_replicas} of it side by side, each on devices of its own"
@@ -66,18 +67,19 @@ def _head(plan: Plan, columns: int) -> Iterator[str]:
 def _memory(plan: Plan, hardware: Hardware, columns: int) -> Iterator[str]:
     source = "llama.cpp's own figures" if plan.bytes_from == "oracle" else "by arithmetic"
     marks = "  ".join(f"{mark} {name}" for mark, name in _PARTS)
-    yield f"memory   {marks}   ({source})"
+    legend = f"memory   {marks}   ({source})"
+    yield from [legend] if len(legend) <= columns else (f"memory   {marks}", f"  ({source})")
     widest = 28 if columns > 90 else 22
     names = [_name(hardware, share.device_id, widest) for share in plan.shares]
     name_columns = max(map(len, names))
-    bar_columns = 30 if columns > 90 else 18
+    bar_columns = 30 if columns > 90 else 18 if columns >= _MADE_FOR_COLUMNS else 11
     for name, share in zip(names, plan.shares, strict=True):
         room = free_bytes(hardware, hardware.pool(share.pool_id))
         share = _in_memory(share, plan.placement)
         size = f"{format_bytes(share.total_bytes)} of {format_bytes(room)}"
         line = f"  {name:<{name_columns}}  {_bar(share, room, bar_columns)}  {size:>20}"
         carries = _carries(share)
-        if len(line) + 2 + len(carries) <= max(columns, _MADE_FOR_COLUMNS):
+        if len(line) + 2 + len(carries) <= columns:
             yield f"{line}  {carries}"
         else:
             yield from (line, f"    {carries}")
@@ -144,11 +146,12 @@ def _speed(plan: Plan) -> Iterator[str]:
 def _pareto(plan: Plan, columns: int) -> Iterator[str]:
     yield "what can be traded for what"
     yield from _indented(
-        table(
+        fitting(
             ("QUANT", "CONTEXT", "KV", "MEMORY", "KLD", "TOK/S", "PROMPT", "WHERE"),
             [_trade(row, plan) for row in plan.pareto],
             right="CONTEXT,MEMORY,KLD,TOK/S,PROMPT",
             columns=columns - 2,
+            may_go=("PROMPT", "KV", "KLD"),
         )
     )
 
