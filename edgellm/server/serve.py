@@ -32,6 +32,7 @@ _KEPT_ALIVE_S = 75
 _UNREAD_MS = 60_000  # then the kernel hangs up on a client that takes no bytes
 _TOLD_AFTER_S = 0.3  # who waits for the end hears why it doesn't come
 _LAST_WORDS_S = 1.0  # for error events to clients that were cut off
+_LOOK_AGAIN_S = 0.02
 
 
 class Keeper(Protocol):
@@ -166,6 +167,10 @@ class _Server(uvicorn.Server):
             await self.lifespan.shutdown()
         if tasks := self.server_state.tasks:
             await asyncio.wait(tuple(tasks), timeout=_LAST_WORDS_S)
+        with contextlib.suppress(TimeoutError):  # nobody would close what the loop leaves open
+            async with asyncio.timeout(2 * _LAST_WORDS_S):
+                while self.server_state.connections:  # noqa: ASYNC110  # uvicorn tells of no end
+                    await asyncio.sleep(_LOOK_AGAIN_S)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
