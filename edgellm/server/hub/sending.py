@@ -7,7 +7,6 @@ its file is. A piece that the client takes too slowly is the door's affair (conn
 
 import asyncio
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,17 +24,19 @@ class Pace:
     """How fast all clients together are served; None: as fast as they take it."""
 
     bytes_per_s: float | None = None
-    clock: Callable[[], float] | None = None  # the event loop's
     _free_at_s: float = 0.0
 
     async def passing(self, n_bytes: int) -> None:
         """Returns when so much may go out."""
+        await asyncio.sleep(self.delay_s(n_bytes, asyncio.get_running_loop().time()))
+
+    def delay_s(self, n_bytes: int, now_s: float) -> float:
+        """Before so much may go out, behind all that was asked for before."""
         if not self.bytes_per_s:
-            return
-        now_s = (self.clock or asyncio.get_running_loop().time)()
+            return 0.0
         begins_s = max(now_s, self._free_at_s)
         self._free_at_s = begins_s + n_bytes / self.bytes_per_s
-        await asyncio.sleep(begins_s - now_s)
+        return begins_s - now_s
 
 
 @dataclass(slots=True)

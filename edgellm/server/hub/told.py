@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from edgellm.harmless import plain
 from edgellm.models.names import RepoFile, choose_files, group_files
 from edgellm.server.envelope import HTTPProblem, words_of
 from edgellm.server.hub.ranges import Span
@@ -71,8 +72,10 @@ MANNER = Manner(_error)
 
 
 def error_fields(error: Exception) -> Fields:
-    """Beside the body: by these huggingface_hub tells its errors apart."""
-    fields = [(b"x-error-message", words_of(error).encode("ascii", "replace"))]
+    """Beside the body: by these huggingface_hub tells its errors apart. The words may quote the
+    request's own, which a header must not have all of."""
+    words = plain(words_of(error)).strip().encode("ascii", "replace")
+    fields = [(b"x-error-message", words)]
     if isinstance(error, NotHere):
         fields.append((b"x-error-code", str(error.code).encode()))
         if error.commit:
