@@ -47,13 +47,14 @@ def places_of(folder: RepoFolder, reference: HubReference) -> list[Path]:
 def older_places(folder: RepoFolder, reference: HubReference) -> list[Path]:
     """What newer commits have replaced of a model, and no name means any more; its projectors, too,
     where no model is left to see through them. Never what isn't whole: that may be a newer one on
-    its way, whose name is written last. Raises ModelNotFound, BadRequest."""
+    its way, whose name is written last; nor a commit that was asked for by its number after `main`
+    had got its meaning, which nobody has replaced. Raises ModelNotFound, BadRequest."""
     snapshots = snapshots_in(folder)
     newest = _only(models_in(folder, snapshots), reference)
     kept = {newest.commit, *folder.named_commits()}
     places = []
     for snapshot in snapshots:
-        if snapshot.path.name in kept:
+        if snapshot.path.name in kept or _came_after_main(folder, snapshot, newest):
             continue
         models = snapshot.listing.models
         there = {file.path for model in models for file in model.files}
@@ -64,6 +65,17 @@ def older_places(folder: RepoFolder, reference: HubReference) -> list[Path]:
             gone |= {side.file.path for side in beside}
         places += [snapshot.path / file for file in gone]
     return places
+
+
+def _came_after_main(folder: RepoFolder, snapshot: Snapshot, model: StoredModel) -> bool:
+    """Of the model's files: one was put into this snapshot after `main` got its meaning."""
+    told_at_s = folder.told_at_s("main")
+    places = (snapshot.path / file for file in model.files)
+    return told_at_s is not None and any(
+        place.lstat().st_mtime > told_at_s
+        for place in places
+        if place.is_symlink() or place.exists()
+    )
 
 
 def remove_partials(folder: RepoFolder, reference: HubReference) -> int:

@@ -1,5 +1,6 @@
 """What goes with a model, and what stays."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -234,3 +235,26 @@ def test_what_has_come_of_a_newer_one_that_broke_off_is_not_older(
     assert pull(newer).with_name(first).read_bytes() == newer
     assert ranges(server) == ["bytes=100-"]
     assert store.remove_older(HubReference(REPO)) == len(older) * 2 - 1
+
+
+def test_a_commit_that_was_asked_for_after_main_is_not_replaced_by_it(
+    server: HubServer, hub: HuggingFaceHub, store: Store
+):
+    """As `hf download --revision` leaves a newer commit than main's, or an older one on purpose."""
+    path, reference = fetch(store, hub), HubReference(REPO)
+    folder = RepoFolder(store.root, REPO)
+    pinned = folder.path / "snapshots" / ("c" * 40) / path.name
+    blob = folder.path / "blobs" / ("e" * 64)
+    blob.write_bytes(DATA[:5000])
+    pinned.parent.mkdir()
+    pinned.symlink_to(blob)
+    later_s = folder.told_at_s("main") + 10
+    os.utime(pinned, (later_s, later_s), follow_symlinks=False)
+    assert store.older_bytes(reference) == 0
+    assert store.remove_older(reference) == 0
+    server.add(REPO, path.name, DATA[:2000])
+    fetch(store, hub)
+    folder.write_ref("main", folder.commit("main"), later_s + 10)  # is told after that
+    assert store.older_bytes(reference) == len(DATA) + 5000
+    assert store.remove_older(reference) == len(DATA) + 5000
+    assert not pinned.exists()
