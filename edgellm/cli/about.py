@@ -118,7 +118,7 @@ def _of_file(path: Path, name: str | None = None) -> About:
         name=candidate.name,
         source="ships with edgellm" if name == DEMO else str(path),
         spec=candidate.spec,
-        license=_license(header),
+        license=license_of(header),
         has_template=header.chat_template is not None,
         template=header.chat_template,
         candidates=(candidate,),
@@ -228,13 +228,13 @@ def _here(reference: HubReference, config: Config) -> tuple[Candidate, ...]:
 def _with_header(told: About, header: "GGUFHeader") -> About:
     return replace(
         told,
-        license=_license(header) or told.license,
+        license=license_of(header) or told.license,
         has_template=header.chat_template is not None,
         template=header.chat_template,
     )
 
 
-def _license(header: "GGUFHeader") -> str | None:
+def license_of(header: "GGUFHeader") -> str | None:
     """The short name, and where its text is, if the file says so."""
     words = [header.license, header.text("general.license.name")]
     link = header.text("general.license.link")

@@ -26,7 +26,7 @@ Exit codes:
   1 a bug: tell us (*)   7 overloaded           12 no server
   2 bad input            8 model process died   13 deadline passed
   3 no such model        9 network              78 configuration
-  4 bad GGUF            10 disk or permission  130 interrupted
+  4 a file is broken    10 disk or permission  130 interrupted
   (*) of `doctor`: it found a problem
 
 \b
@@ -48,6 +48,9 @@ _COMMANDS = {
     "list": "models.list_models",
     "show": "models.show",
     "rm": "models.rm",
+    "export": "bundles.export",
+    "import": "bundles.import_bundle",
+    "verify": "verify",
     "mirror": "mirror",
     "ps": "ps",
     "stop": "ps.stop",

@@ -21,7 +21,7 @@ _LEAST_BAR_CELLS = 6
 class ProgressLine:
     """Is a models.download.Progress. `end` leaves the last state on the screen.
 
-    As a block: whoever breaks it off by Ctrl-C is told how the download goes on.
+    As a block: whoever breaks it off by Ctrl-C is told how it goes on, if it does; `what` it is.
     """
 
     def __init__(
@@ -29,8 +29,10 @@ class ProgressLine:
         name: str,
         out: TextIO | None = None,  # stderr
         clock: Callable[[], float] = time.monotonic,
+        what: str | None = "download",
     ) -> None:
         self._name, self._out, self._clock = name, out or sys.stderr, clock
+        self._what = what
         self._draws = can_draw(self._out)
         self._drawn_s: float | None = None
         self._newest: tuple[int, int, float | None] | None = None
@@ -43,7 +45,7 @@ class ProgressLine:
         self, kind: type[BaseException] | None, error: object, traceback: TracebackType | None
     ) -> None:
         self.end()
-        if kind is KeyboardInterrupt and self._newest and (words := goes_on(*self._newest[:2])):
+        if kind is KeyboardInterrupt and (words := self._goes_on()):
             print(words, file=self._out, flush=True)
 
     def __call__(self, done_bytes: int, total_bytes: int, rate_bytes_s: float | None) -> None:
@@ -63,6 +65,9 @@ class ProgressLine:
             self._draw()
         if self._draws and self._newest:
             print(file=self._out, flush=True)
+
+    def _goes_on(self) -> str | None:
+        return goes_on(*self._newest[:2], self._what) if self._newest and self._what else None
 
     def _draw(self) -> None:
         assert self._newest
@@ -108,11 +113,12 @@ def bar(ratio: float, n_cells: int) -> str:
     return "█" * filled + "·" * (n_cells - filled)
 
 
-def goes_on(done_bytes: int, total_bytes: int) -> str | None:
-    """What is told of a download that was broken off. None: nothing of it is here, or all is."""
+def goes_on(done_bytes: int, total_bytes: int, what: str = "download") -> str | None:
+    """What is told of a download, or whatever it is, that was broken off. None: nothing of it is
+    here, or all is."""
     if not 0 < done_bytes < total_bytes:
         return None
     return (
-        f"the download is broken off: the same command goes on from {format_bytes(done_bytes)} "
+        f"the {what} is broken off: the same command goes on from {format_bytes(done_bytes)} "
         f"of {format_bytes(total_bytes)}"
     )

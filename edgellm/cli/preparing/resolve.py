@@ -94,6 +94,16 @@ def _resolved(text: str, config: Config, plan_only: bool) -> Resolved:
         raise
 
 
+def resolve_anywhere(text: str, config: Config) -> Resolved:
+    """Whichever quantization there is of a repository, here or not; what is here alone, where the
+    hub can't be asked. Raises as `resolve` does."""
+    try:
+        with remembered():
+            return _on_hub(hub_reference_of(parse_reference(text)), config)
+    except NetworkError:
+        return resolve(text, config)
+
+
 def demo() -> Resolved:
     return on_disk(resources.demo_model(), DEMO)
 

@@ -44,6 +44,7 @@ def gather(
     told_at_s = folder.told_at_s(_MAIN) if is_main else None
     bundled = BundledModel(
         name=model.name,
+        hub=model.hub,
         repo=model.repo,
         commit=model.commit,
         revision=_MAIN if is_main else model.commit,

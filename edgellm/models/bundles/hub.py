@@ -29,7 +29,9 @@ class BundleHub:
         commit = of_it[0].commit
         same = (one for one in models if one.commit == commit)
         files = {file.path: file for one in same for file in one.repo_files}
-        return Repository(repo, revision, commit, of_it[0].license, tuple(files.values()))
+        return Repository(
+            repo, revision, commit, of_it[0].license, tuple(files.values()), of_it[0].hub
+        )
 
     def read_range(self, url: str, start: int, end: int) -> bytes:
         """Bytes [start, end), fewer where the file ends. Raises BadBundle, StorageError."""

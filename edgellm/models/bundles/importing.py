@@ -9,7 +9,7 @@ from edgellm.models.bundles.hub import BundleHub
 from edgellm.models.bundles.manifest import BundledModel
 from edgellm.models.bundles.reading import Bundle
 from edgellm.models.fetching.cache_layout import RepoFolder, is_commit
-from edgellm.models.fetching.download import Progress, Terms
+from edgellm.models.fetching.download import Progress, Terms, check_space
 from edgellm.models.fetching.hub import Repository
 from edgellm.models.names import HubReference
 from edgellm.models.store import Store
@@ -34,6 +34,14 @@ def coming(store: Store, models: Sequence[BundledModel]) -> tuple[Coming, ...]:
     )
 
 
+def check_room(store: Store, models: Sequence[Coming]) -> None:
+    """For all together. Raises StorageError."""
+    folder = store.root
+    while not folder.exists():
+        folder = folder.parent
+    check_space(folder, sum(one.missing_bytes for one in models))
+
+
 def chosen(bundle: Bundle, wanted: Sequence[HubReference]) -> tuple[BundledModel, ...]:
     """Those that the references mean, all where there are none; in the bundle's order. Raises
     ModelNotFound."""
@@ -45,7 +53,7 @@ def chosen(bundle: Bundle, wanted: Sequence[HubReference]) -> tuple[BundledModel
         meant = [n for n, one in enumerate(models) if _is_meant(one, reference)]
         here = ", ".join(one.name for one in models)
         if not meant:
-            raise ModelNotFound(f"the bundle has no hf.co/{reference.repo}", hint=f"it has {here}")
+            raise ModelNotFound(f"the bundle has no {reference.repo}", hint=f"it has {here}")
         taken.update(meant)
     return tuple(models[n] for n in sorted(taken))
 
@@ -59,7 +67,10 @@ def _is_meant(model: BundledModel, reference: HubReference) -> bool:
 
 
 def bring(
-    store: Store, bundle: Bundle, model: BundledModel, progress: Progress
+    store: Store,
+    bundle: Bundle,
+    model: BundledModel,
+    progress: Progress = lambda done, total, rate: None,
 ) -> tuple[Path, str | None]:
     """The first file's path, and the commit that `main` stays at because it is newer, if it does.
 
@@ -67,7 +78,9 @@ def bring(
     """
     folder = RepoFolder(store.root, model.repo)
     revision, told_at_s, stays_at = _revision(folder, model)
-    repository = Repository(model.repo, revision, model.commit, model.license, model.repo_files)
+    repository = Repository(
+        model.repo, revision, model.commit, model.license, model.repo_files, model.hub
+    )
     try:
         path = store.fetch(
             BundleHub(bundle),

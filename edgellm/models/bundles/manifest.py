@@ -15,6 +15,7 @@ import msgspec
 
 from edgellm.errors import BadBundle
 from edgellm.models.bundles.layout import MANIFEST, MAX_PIECES, parts_of, place_of
+from edgellm.models.hubs import HubName
 from edgellm.models.labels import listed_name
 from edgellm.models.names import ModelFiles, RepoFile, group_files, is_safe_path
 
@@ -42,6 +43,7 @@ class BundledModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict
     """What goes beside the model stands before its files: so a model that is whole has it."""
 
     name: _Text  # as `edgellm list` says it
+    hub: HubName
     repo: _Text
     commit: _Text
     revision: _Text  # the name that meant this commit; the commit itself, where none did
@@ -160,7 +162,7 @@ def _check_model(model: BundledModel) -> None:
         model.place(file)
         if file.pieces and (sum(file.pieces) != file.size_bytes or 0 in file.pieces):
             raise BadBundle(f"the pieces of {file.path} don't make {file.size_bytes} bytes")
-    name = listed_name(model.repo, model.quant, model.model.files[0].path)
+    name = listed_name(model.repo, model.quant, model.model.files[0].path, model.hub)
     if (model.quant, model.name) != (model.model.quant, name):
         raise BadBundle(f"the bundle calls {name} {model.name!r}")
 

@@ -1,0 +1,239 @@
+"""`edgellm export` and `import`: models on their way to a machine without network."""
+
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgellm.cli.flags import completing, options
+from edgellm.cli.flags.described import Described
+from edgellm.units import DASH, format_bytes
+
+if TYPE_CHECKING:
+    from edgellm.models.bundles.importing import Coming
+    from edgellm.models.bundles.reading import Bundle
+    from edgellm.models.bundles.writing import Written
+    from edgellm.models.store import Store
+
+Place = Annotated[
+    str,
+    typer.Argument(metavar="PLACE", help="A bundle: a folder, a .tar, or - for what comes piped."),
+]
+
+
+def export(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL",
+            help="What `edgellm list` shows, or a repository or catalog name: then it is fetched.",
+            autocompletion=completing.downloaded,
+        ),
+    ],
+    to: Annotated[
+        str,
+        typer.Option(
+            "-o", "--output", metavar="PLACE", help="A folder, a file that ends in .tar, or -."
+        ),
+    ],
+    described: Described,
+    piece_size: Annotated[
+        str | None,
+        typer.Option(help="Cut larger files: 1GiB. Unasked on FAT32.", metavar="SIZE"),
+    ] = None,
+    limit_rate: options.LimitRate = None,
+    offline: options.Offline = False,
+    as_json: options.AsJSON = False,
+) -> None:
+    """Write models into a bundle that a machine without network imports.
+
+    With what belongs to them: all parts, the projector, the licence; under the names that their
+    repositories give them, so that other programs can use the files. Every byte is checked on the
+    way. A broken-off export into a folder goes on the next time; into a bundle that is there
+    already, the models are added. The other machine: --on BOARD or --device choose for it.
+
+    \b
+      edgellm export qwen3:8b -o /media/stick
+      edgellm export qwen3:8b gemma3:12b -o models.tar
+      edgellm export qwen3:30b-a3b --on rpi5 -o /media/stick
+      edgellm export qwen3:8b -o - | ssh box edgellm import -
+    """
+    from edgellm.cli.output import print_json, say
+    from edgellm.cli.preparing.exporting import brought, gathered
+    from edgellm.units import parse_bytes
+
+    piece_bytes = parse_bytes(piece_size) if piece_size else None
+    described.check_one_machine()
+    _check_output(to)
+    config = options.config_from(limit_rate=limit_rate, offline=offline)
+    here = [brought(model, config, described) for model in models]
+    written = _written(to, gathered(here, config), piece_bytes)
+    if to == "-":
+        say("\n".join(_summary(written)))
+    elif as_json:
+        print_json(_told(written))
+    else:
+        print("\n".join(_summary(written)))
+
+
+def import_bundle(
+    place: Place,
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="MODEL", help="Which of them; all, where none is named."),
+    ] = None,
+    only_list: Annotated[
+        bool, typer.Option("--list", help="Only tell what is in it, and what of that is here.")
+    ] = False,
+    sha256: Annotated[
+        str | None,
+        typer.Option(
+            "--sha256", metavar="HEX", help="What `export` said; another bundle is refused."
+        ),
+    ] = None,
+    as_json: options.AsJSON = False,
+) -> None:
+    """Bring the models of a bundle into this machine's cache.
+
+    Every byte is held against the bundle's manifest before it has a name here; what is here already
+    is not read again, and what was broken off goes on. Then `edgellm list`, `serve --offline` and
+    all tools that share Hugging Face's cache find the models. No network is asked.
+
+    \b
+      edgellm import /media/stick --list
+      edgellm import /media/stick
+      edgellm import models.tar qwen3:8b
+      ssh box edgellm export qwen3:8b -o - | edgellm import -
+    """
+    from edgellm.cli.output import print_json
+    from edgellm.cli.preparing.resolve import hub_reference_of
+    from edgellm.cli.preparing.store import store_of
+    from edgellm.models.bundles.importing import chosen, coming
+    from edgellm.models.bundles.reading import opened
+    from edgellm.models.names import parse_reference
+
+    wanted = [hub_reference_of(parse_reference(model)) for model in models or ()]
+    store = store_of(options.config_from())
+    with opened(place, sys.stdin.buffer, sha256) as bundle:
+        listed = coming(store, chosen(bundle, wanted))
+        if only_list:
+            print_json(_listed(bundle, listed)) if as_json else print(_table(listed))
+            return
+        brought = [*_brought(store, bundle, listed)]
+    if as_json:
+        print_json({"sha256": bundle.sha256, "models": brought})
+    else:
+        print("\n".join(one["path"] for one in brought))
+
+
+def _check_output(to: str) -> None:
+    from edgellm.errors import BadRequest
+
+    if to == "-" and sys.stdout.isatty():
+        raise BadRequest(
+            "-o - writes a tar to the standard output, and that is a terminal",
+            hint="edgellm export MODEL -o - | ssh box edgellm import -",
+        )
+
+
+def _written(to: str, gathered: Any, piece_bytes: int | None) -> "Written":
+    from datetime import UTC, datetime
+
+    from edgellm import __version__
+    from edgellm.cli.progress import ProgressLine
+    from edgellm.models.bundles.writing import Made, write_bundle
+
+    made = Made(f"edgellm {__version__}", datetime.now(UTC).replace(microsecond=0))
+    what = "export" if not to.endswith((".tar", "-")) else None
+    with ProgressLine(f"exporting to {to}", what=what) as line:
+        return write_bundle(to, gathered, made, sys.stdout.buffer, line, piece_bytes)
+
+
+def _told(written: "Written") -> dict[str, Any]:
+    return {
+        "place": written.place, "sha256": written.sha256, "in_pieces": written.is_cut,
+        "size_bytes": written.manifest.size_bytes, "models": written.manifest.models,
+    }  # fmt: skip
+
+
+def _summary(written: "Written") -> Iterator[str]:
+    from edgellm.cli.output import columns
+    from edgellm.harmless import plain
+    from edgellm.tables import table
+
+    rows = [
+        (one.name, format_bytes(one.size_bytes), plain(one.license or DASH))
+        for one in written.manifest.models
+    ]
+    yield table(("NAME", "SIZE", "LICENCE"), rows, right="SIZE", columns=columns())
+    if written.is_cut:
+        yield "\nlarge files are in pieces, which `import` joins; README.txt there says how else"
+    yield f"\nsha256 of the manifest, for --sha256 there: {written.sha256}"
+    if written.place != "-":
+        place = shlex.quote(written.place)
+        yield f"edgellm verify {place}    reads it back from its disk"
+        yield f"edgellm import {place}    brings it into another machine's cache"
+
+
+def _brought(
+    store: "Store", bundle: "Bundle", listed: "Sequence[Coming]"
+) -> Iterator[dict[str, Any]]:
+    """Raises BadBundle, StorageError: before the first byte, where all together have no room."""
+    from edgellm.cli.output import say
+    from edgellm.cli.progress import ProgressLine
+    from edgellm.models.bundles.importing import bring, check_room
+
+    check_room(store, listed)
+    for one in listed:
+        model = one.model
+        if one.missing_bytes == 0:
+            say(f"{model.name} is here already")
+            path, stays_at = bring(store, bundle, model)  # which gives it its names
+        else:
+            with ProgressLine(model.name, what="import") as line:
+                path, stays_at = bring(store, bundle, model, line)
+        if stays_at:
+            say(f"{model.name}: main stays at {stays_at[:12]}, which the hub told of later")
+        yield {"name": model.name, "path": str(path), "was_here": one.missing_bytes == 0}
+
+
+def _listed(bundle: "Bundle", listed: "Sequence[Coming]") -> dict[str, Any]:
+    manifest = bundle.manifest
+    models = [
+        {
+            "name": one.model.name, "repo": one.model.repo, "commit": one.model.commit,
+            "quant": one.model.quant, "license": one.model.license,
+            "size_bytes": one.model.size_bytes, "missing_bytes": one.missing_bytes,
+        }
+        for one in listed
+    ]  # fmt: skip
+    return {
+        "format": manifest.format, "made_at": manifest.made_at, "made_by": manifest.made_by,
+        "sha256": bundle.sha256, "models": models,
+    }  # fmt: skip
+
+
+def _table(listed: "Sequence[Coming]") -> str:
+    from edgellm.cli.output import columns
+    from edgellm.harmless import plain
+    from edgellm.tables import table
+
+    rows = [
+        (
+            one.model.name,
+            format_bytes(one.model.size_bytes),
+            _here(one),
+            plain(one.model.license or DASH),
+        )
+        for one in listed
+    ]
+    return table(("NAME", "SIZE", "HERE", "LICENCE"), rows, right="SIZE", columns=columns())
+
+
+def _here(one: "Coming") -> str:
+    if one.missing_bytes == 0:
+        return "yes"
+    here_bytes = one.model.size_bytes - one.missing_bytes
+    return f"{format_bytes(here_bytes)} of it" if here_bytes else "no"

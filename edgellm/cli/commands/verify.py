@@ -1,0 +1,174 @@
+"""`edgellm verify`: is what lies on the disks what was downloaded or exported?"""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgellm.cli.flags import completing, options
+from edgellm.units import DASH, format_bytes
+
+if TYPE_CHECKING:
+    from edgellm.models.bundles.verifying import State, Verdict
+    from edgellm.models.store import Store
+    from edgellm.models.stored import StoredModel
+
+_MARKS = {"whole": "✓", "broken": "✗", "unknown": DASH}
+_IS_BROKEN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """A model, on this disk or in the bundle at `place`."""
+
+    name: str
+    place: str | None
+    size_bytes: int
+    state: "State"
+    mends: str | None
+    files: "tuple[Verdict, ...]"
+
+
+def verify(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="MODEL|PLACE",
+            help="Models of this disk, or bundles; all models of this disk, where none is named.",
+            autocompletion=completing.downloaded,
+        ),
+    ] = None,
+    as_json: options.AsJSON = False,
+) -> None:
+    """Read models again and hold every byte against its digest.
+
+    A downloaded file's digest is its blob's name in the cache, a bundle's is in its manifest. All
+    is read from the disk itself, not from what memory holds of it: that takes as long as the disk
+    takes. ✓ is what was downloaded, ✗ is broken, – is nobody's to tell: a file copied in by hand
+    has no digest. Ends with exit code 4 when something is broken.
+
+    \b
+      edgellm verify
+      edgellm verify qwen3:8b
+      edgellm verify /media/stick
+      edgellm verify --json | jq '.[] | select(.state == "broken")'
+    """
+    from edgellm.cli.output import print_json
+
+    told = [] if what else [*_of_store(None)]
+    for one in what or ():
+        told += _of_bundle(one) if _is_place(one) else _of_store(one)
+    if as_json:
+        print_json(told)
+    else:
+        print("\n".join(_lines(told)))
+    if any(one.state == "broken" for one in told):
+        raise typer.Exit(_IS_BROKEN)
+
+
+def _is_place(text: str) -> bool:
+    from edgellm.files import path_of
+
+    path = path_of(text)
+    return text == "-" or path.is_dir() or text.lower().endswith(".tar")
+
+
+def _of_store(text: str | None) -> Iterator[_Verified]:
+    from edgellm.cli.preparing.store import store_of
+    from edgellm.cli.progress import ProgressLine
+    from edgellm.models.bundles.gathering import belongings
+    from edgellm.models.bundles.verifying import Reading, verify_stored
+
+    store = store_of(options.config_from())
+    models = _meant(store, text)
+    sizes = [(m.snapshot / name).stat().st_size for m in models for name in belongings(m)]
+    with ProgressLine("verifying", what=None) as line:
+        read = Reading(sum(sizes), line)
+        found = [(model, verify_stored(store.root, model, read)) for model in models]
+    for model, verdicts in found:
+        state = _worst(verdicts)
+        mends = f"edgellm rm {model.name} && edgellm pull {model.name}"
+        broken = [one.file for one in verdicts if one.state == "broken"]
+        if broken and not {*broken} & {*model.files}:  # which other models may need, so `rm` leaves
+            blobs = " ".join(os.path.realpath(model.snapshot / name) for name in broken)
+            mends = f"rm {blobs} && edgellm pull {model.name}"
+        size_bytes = sum(one.size_bytes for one in verdicts)
+        yield _Verified(model.name, None, size_bytes, state, mends if broken else None, verdicts)
+
+
+def _meant(store: "Store", text: str | None) -> "Sequence[StoredModel]":
+    """Raises BadRequest, ModelNotFound."""
+    from edgellm.cli.preparing.resolve import DEMO, hub_reference_of
+    from edgellm.errors import BadRequest, ModelNotFound
+    from edgellm.files import path_of
+    from edgellm.models.names import PathReference, parse_reference
+
+    if text is None:
+        return store.list()
+    if text == DEMO:
+        raise BadRequest("demo ships with edgellm and was not downloaded", hint="edgellm list")
+    reference = parse_reference(text)
+    if isinstance(reference, PathReference):
+        try:
+            return (store.at(path_of(reference.path).absolute()),)
+        except ModelNotFound:
+            raise ModelNotFound(
+                f"{text} is in no cache and in no bundle: nobody knows its digest",
+                hint="sha256sum tells it; compare it with the page that the file is from",
+            ) from None
+    meant = hub_reference_of(reference)
+    models = [
+        one
+        for one in store.of(meant)
+        if meant.quant in (None, one.quant) and meant.file in (None, *one.files)
+    ]
+    if not models:
+        raise ModelNotFound(f"{text} is not on this disk", hint="edgellm list shows what is")
+    return models
+
+
+def _of_bundle(place: str) -> Iterator[_Verified]:
+    from edgellm.cli.progress import ProgressLine
+    from edgellm.models.bundles.reading import opened
+    from edgellm.models.bundles.verifying import Reading, verify_bundled
+
+    with (
+        opened(place, sys.stdin.buffer) as bundle,
+        ProgressLine(f"verifying {place}", what=None) as line,
+    ):
+        read = Reading(bundle.manifest.size_bytes, line)
+        found = [(one, verify_bundled(bundle, one, read)) for one in bundle.manifest.models]
+    for model, verdicts in found:
+        state = _worst(verdicts)
+        mends = f"edgellm export {model.name} -o {place}" if state == "broken" else None
+        yield _Verified(model.name, place, model.size_bytes, state, mends, verdicts)
+
+
+def _worst(verdicts: "Sequence[Verdict]") -> "State":
+    states = {one.state for one in verdicts}
+    return "broken" if "broken" in states else "unknown" if "unknown" in states else "whole"
+
+
+def _lines(told: "Sequence[_Verified]") -> Iterator[str]:
+    from edgellm.cli.output import columns
+    from edgellm.harmless import plain
+    from edgellm.tables import table, wrapped
+
+    if not told:
+        yield "no model is here yet; `edgellm recommend` names some"
+        return
+    rows = [(_MARKS[one.state], one.name, format_bytes(one.size_bytes)) for one in told]
+    yield table(("", "NAME", "SIZE"), rows, right="SIZE")
+    for one in told:
+        faults = [file for file in one.files if file.fault]
+        if faults:
+            yield f"\n{one.name}"
+        for file in faults:
+            yield from (
+                f"  {line}" for line in wrapped(plain(f"{file.file}: {file.fault}"), columns())
+            )
+        if one.mends:
+            yield f"  → {one.mends}"
