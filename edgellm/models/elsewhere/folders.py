@@ -19,6 +19,7 @@ from edgellm.models.names import (
     RepoFile,
     family,
     group_files,
+    is_safe_path,
 )
 
 # group -> what a file is called there -> where it lies
@@ -54,8 +55,10 @@ def by_folder(files: Iterable[tuple[str, Path]], depth: int) -> Groups:
 
 
 def models_in(tool: str, groups: Groups) -> Iterator[FoundModel | Unfit]:
-    """Every model, by name."""
+    """Every model, by name. A folder whose name nobody could type is passed over."""
     for group, files in sorted(groups.items()):
+        if group and not is_safe_path(group):
+            continue
         listing = group_files(_sized(files))
         labels = told_apart([(one.quant, one.files[0].path) for one in listing.models])
         for model, label in zip(listing.models, labels, strict=True):

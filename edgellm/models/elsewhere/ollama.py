@@ -84,6 +84,11 @@ def stores() -> tuple[Path, ...]:
     return (path_of("~/.ollama/models"), *map(Path, _SERVICES))
 
 
+def doors() -> tuple[Path, ...]:
+    """What a user must be able to look into."""
+    return tuple(store / part for store in stores() for part in (*_KINDS, "blobs"))
+
+
 def models() -> Iterator[FoundModel | Unfit]:
     """Every model, by name. What is broken costs itself only."""
     entries: dict[str, _Entry] = {}

@@ -16,14 +16,17 @@ from edgellm.values import frozen
 
 @frozen
 class Tool:
-    stores: Callable[[], tuple[Path, ...]]
+    doors: Callable[[], tuple[Path, ...]]  # folders that its user must be able to look into
     models: Callable[[], Iterable[FoundModel | Unfit]]
     removal: Callable[[str], str]  # a model's name there -> what rids its user of it
 
 
 TOOLS: Final[Mapping[str, Tool]] = {
-    one.TOOL: Tool(one.stores, one.models, one.removal)
-    for one in (ollama, lmstudio, llamacpp, jan, gpt4all)
+    ollama.TOOL: Tool(ollama.doors, ollama.models, ollama.removal),
+    **{
+        one.TOOL: Tool(one.stores, one.models, one.removal)
+        for one in (lmstudio, llamacpp, jan, gpt4all)
+    },
 }
 
 
@@ -38,7 +41,7 @@ def found_models() -> Iterator[FoundModel]:
 def shut_stores() -> tuple[Shut, ...]:
     """Those that are here, and not for this user's eyes."""
     return tuple(
-        shut for name, tool in TOOLS.items() for shut in shut_of(TITLES[name], tool.stores())
+        shut for name, tool in TOOLS.items() for shut in shut_of(TITLES[name], tool.doors())
     )
 
 
@@ -75,7 +78,7 @@ def _told(reference: ElsewhereReference, fault: EdgellmError) -> EdgellmError:
 
 
 def _not_there(reference: ElsewhereReference, there: Iterable[FoundModel | Unfit]) -> EdgellmError:
-    shut = shut_of(reference.title, TOOLS[reference.tool].stores())
+    shut = shut_of(reference.title, TOOLS[reference.tool].doors())
     if shut:
         return shut[0].error
     shown = [one.names[0] for one in there]
