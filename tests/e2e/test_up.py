@@ -54,6 +54,19 @@ def test_without_a_terminal_nothing_is_downloaded_unasked(home, hub):
     assert hub.requests == []
 
 
+def test_a_model_that_nobody_asks_sleeps_if_the_settings_say_so(home):
+    home.env["EDGELLM_SLEEP_IDLE_SECONDS"] = "0"
+    with home.serving("up", "--demo", "--headless", "--port", "0") as live:
+
+        def state():
+            return live.get("/edgellm/status").json()["models"][0]["state"]
+
+        wait_for(lambda: state() == "sleeping")
+        body = {"model": "demo", "prompt": "Once", "max_tokens": 4}
+        answer = httpx2.post(live.url + "/v1/completions", json=body, trust_env=False, timeout=60)
+        assert answer.json()["usage"]["completion_tokens"] == 4
+
+
 def test_without_network_the_demo_is_served(home):
     with home.serving("up", "--yes", "--port", "0") as live:
         assert model_of(live.url) == "demo"

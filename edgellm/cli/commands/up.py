@@ -124,7 +124,7 @@ def _chosen(config: "Config", goal: "Goal", consent: _Consent) -> _Chosen:
     from edgellm.cli.output import say
     from edgellm.cli.preparing import machine
     from edgellm.cli.preparing.best import best_on_disk
-    from edgellm.cli.preparing.prepare import prepare
+    from edgellm.cli.preparing.several import prepare_all
 
     say("looking at this machine …")
     hardware = machine.look()
@@ -135,7 +135,8 @@ def _chosen(config: "Config", goal: "Goal", consent: _Consent) -> _Chosen:
         resolved = with_draft(resolved, config)
     elif config.draft:
         say("no draft model is loaded: the demo needs none")
-    prepared = prepare(resolved, hardware, goal)
+    sleeps = config.sleep_idle_seconds is not None
+    (prepared,) = prepare_all([resolved], hardware, goal, sleeps=sleeps)
     is_enough = found or consent.only_demo or config.offline
     wished = None if is_enough else _wished(config, hardware, goal, consent)
     return _Chosen(config, hardware, prepared, wished)

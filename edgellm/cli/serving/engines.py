@@ -13,7 +13,7 @@ from functools import partial
 
 from edgellm.cli.preparing.prepare import Prepared
 from edgellm.cli.serving.find import short_forms
-from edgellm.errors import DoesNotFit, NotServing
+from edgellm.errors import DoesNotFit, EdgellmError, NotServing
 from edgellm.probe.hardware import Hardware
 from edgellm.runner.engine import Engine
 from edgellm.runner.on_demand.caretaker import Caretaker
@@ -85,7 +85,13 @@ class Fleet:
 
         When the new one can't be loaded, nothing has changed. Raises as `load` does.
         """
-        new = await self._start(prepared, self._served(prepared, prepared.plan), listed=False)
+        prepared = replace(prepared, sleeps=self._prepared[old.engine].sleeps)
+        made = self._served(prepared, prepared.plan)
+        try:
+            new = await self._start(prepared, made, listed=False)
+        except EdgellmError:
+            await made.engine.stop()  # one that sleeps would be tried again
+            raise
         self.models.swap(old, new)
         await self._retire(old)
         return new

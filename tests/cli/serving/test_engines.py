@@ -7,7 +7,7 @@ from server.server_fakes import hardware
 from server.server_fakes import plan as any_plan
 
 from edgellm.cli.serving.engines import describe
-from edgellm.errors import BadGGUF, DoesNotFit, NotServing
+from edgellm.errors import BadGGUF, DoesNotFit, NotServing, WorkerDied
 from edgellm.runner.adapters import Adapter
 from edgellm.runner.messages import Gauge
 
@@ -104,6 +104,35 @@ def test_a_swap_keeps_the_old_model_until_the_new_one_is_ready_and_ends_it_then(
 
     assert asyncio.run(swap()) == (["real"], "ready")
     assert garage.engines[0].state == "stopped"
+
+
+def test_what_is_swapped_for_one_that_sleeps_sleeps_too():
+    made, _, _ = fleet()
+
+    async def swap():
+        old = await made.load(prepared("demo", sleeps=True))
+        new = await made.swap(old, prepared("real"))
+        new.engine.dismiss()
+        while new.engine.state != "sleeping":  # noqa: ASYNC110 - nobody tells it
+            await asyncio.sleep(0.001)
+        return [one.name for one in made.models], old.engine.state
+
+    assert asyncio.run(swap()) == (["real"], "stopped")
+
+
+def test_one_that_sleeps_and_can_not_be_swapped_in_is_not_tried_again():
+    made, garage, _ = fleet(None, WorkerDied("broken file"))
+
+    async def swap():
+        old = await made.load(prepared("demo", sleeps=True))
+        with pytest.raises(WorkerDied):
+            await made.swap(old, prepared("real"))
+        await asyncio.sleep(0.01)
+        return [one.name for one in made.models]
+
+    assert asyncio.run(swap()) == ["demo"]
+    states = [one.state for one in garage.engines if one.plan.model == "real"]
+    assert states == ["failed", "stopped"], "that of its next stay, too"
 
 
 def test_a_swap_that_fails_changes_nothing():
