@@ -17,6 +17,7 @@ import msgspec
 import platformdirs
 
 from edgellm.errors import BadRequest, ConfigError
+from edgellm.models.hubs import DEFAULT_HUB, SITES, HubName, hub_by_environment
 from edgellm.units import MIB, format_bytes, parse_bytes
 
 _PREFIX = "EDGELLM_"
@@ -42,6 +43,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_queue: int = 512  # requests that may wait; one more gets a 429
     request_memory: str | None = None  # for the bodies of all requests: "64MiB"; None: by machine
     offline: bool = False  # no network at all
+    hub: HubName = DEFAULT_HUB  # that is asked for a name which says none
     cache_dir: str | None = None  # Hugging Face's cache; None: where its own tools keep it
     limit_rate: str | None = None  # of downloads: "20MiB/s"
     image_hosts: tuple[str, ...] = ()  # from which pictures are fetched for a client; none else
@@ -68,10 +70,9 @@ def load_config(environ: Mapping[str, str], flags: Mapping[str, Any]) -> Config:
     path = config_path(environ)
     given = _from_environment(environ)
     given |= {name: value for name, value in flags.items() if value is not None}
+    told = _by_other_tools(environ) | _from_file(path, must_exist="EDGELLM_CONFIG" in environ)
     try:
-        config = msgspec.convert(
-            _from_file(path, must_exist="EDGELLM_CONFIG" in environ) | given, Config, strict=False
-        )
+        config = msgspec.convert(told | given, Config, strict=False)
     except msgspec.ValidationError as error:
         raise _unfit(error, environ, path) from error
     if "api_keys" in given and "key_weights" not in given:  # the file weighs the file's own keys
@@ -100,6 +101,8 @@ def _unfit(error: msgspec.ValidationError, environ: Mapping[str, str], path: Pat
     what, _, where = str(error).partition(" - at `$.")
     name = re.split(r"\W", where)[0]
     variable = f"{_PREFIX}{name.upper()}"
+    if name == "hub":
+        what = f"neither {' nor '.join(SITES)}"
     if name and variable in environ:
         return ConfigError(f"{name} can't be: {what}", hint=f"look at {variable}")
     return ConfigError(f"{name or 'a setting'} can't be: {what}", hint=f"look into {path}")
@@ -218,6 +221,11 @@ def _from_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
         return {}
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} can't be read: {error}") from error
+
+
+def _by_other_tools(environ: Mapping[str, str]) -> dict[str, Any]:
+    hub = hub_by_environment(environ)
+    return {"hub": hub} if hub else {}
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -272,3 +272,24 @@ def test_the_memory_for_requests_has_a_least():
     with pytest.raises(ConfigError, match=r"request_memory '1000k' is less than 1\.0 MiB"):
         load({"EDGELLM_REQUEST_MEMORY": "1000k"})
     assert load({"EDGELLM_REQUEST_MEMORY": "48MiB"}).request_memory == "48MiB"
+
+
+@pytest.mark.parametrize(
+    ("environ", "toml", "hub"),
+    [
+        ({}, "", "huggingface"),
+        ({"EDGELLM_HUB": "modelscope"}, "", "modelscope"),
+        ({}, 'hub = "modelscope"', "modelscope"),
+        ({"EDGELLM_HUB": "huggingface"}, 'hub = "modelscope"', "huggingface"),
+        ({"MODEL_ENDPOINT": "https://www.modelscope.cn/"}, "", "modelscope"),
+        ({"MODEL_ENDPOINT": "https://www.modelscope.cn/"}, 'hub = "huggingface"', "huggingface"),
+        ({"MODEL_ENDPOINT": "https://hf-mirror.example"}, "", "huggingface"),
+    ],
+)
+def test_the_hub_is_set_here_or_as_llama_cpp_was_told(tmp_path, environ, toml, hub):
+    assert load(environ, tmp_path, toml).hub == hub
+
+
+def test_a_hub_that_is_none_is_told_with_those_that_are():
+    with pytest.raises(ConfigError, match="hub can't be: neither huggingface nor modelscope"):
+        load({"EDGELLM_HUB": "kaggle"})

@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgellm.cli.preparing.hubs import hub_of, located
 from edgellm.cli.preparing.resolve import (
     DEMO,
     catalog_candidates,
     demo,
-    hub_of,
     on_disk,
     resolve,
     stored_candidates,
@@ -19,6 +19,7 @@ from edgellm.errors import DoesNotFit, EdgellmError, Offline
 from edgellm.files import path_of
 from edgellm.models import local
 from edgellm.models.elsewhere.reference import ElsewhereReference
+from edgellm.models.hubs import address_of
 from edgellm.models.labels import told_apart
 from edgellm.models.names import (
     CatalogReference,
@@ -86,7 +87,7 @@ def about(text: str, config: Config) -> About:
         case CatalogReference():
             return _of_catalog(reference, config)
         case HubReference():
-            return _of_hub(reference, config)
+            return _of_hub(located(reference, config), config)
 
 
 def quant_rows(
@@ -141,11 +142,11 @@ def _of_catalog(reference: CatalogReference, config: Config) -> About:
     here = _here(HubReference(entry.repo), config) if entry.repo else ()
     planned = catalog_candidates(entry, reference.quant)
     if not planned:
-        return _of_hub(catalog.hub_reference(reference), config)
+        return _of_hub(located(catalog.hub_reference(reference), config), config)
     stored = {one.quant: one for one in here}
     told = About(
         name=entry.name,
-        source=catalog.source_of(entry),
+        source=catalog.source_of(entry, config.hub),
         spec=planned[0].spec,
         license=entry.license,
         has_template=None,
@@ -165,7 +166,7 @@ def _of_hub(reference: HubReference, config: Config) -> About:
         if not here:
             raise
         told = _of_file(Path(here[0].file), here[0].name)
-        told = replace(told, candidates=here, source=f"hf.co/{reference.repo}")
+        told = replace(told, candidates=here, source=here[0].source)
     files = (Path(one.file).name for one in here)
     return replace(told, here=frozenset([*(one.quant for one in here), *files]))
 
@@ -174,11 +175,11 @@ def _online(reference: HubReference, config: Config) -> About:
     from edgellm.models.fetching.remote import read_remote_header
     from edgellm.models.spec import model_spec
 
-    hub = hub_of(config)
+    hub = hub_of(reference, config)
     repository = hub.list_files(reference.repo, reference.revision)
     chosen = choose_files(repository.listing, reference.quant, reference.file)
     headers = [read_remote_header(hub, file) for file in chosen.files]
-    name = f"hf.co/{reference.repo}"
+    name = address_of(reference.repo, reference.hub)
     spec = model_spec(headers, name, chosen.label)
     told = About(
         name=name,

@@ -172,7 +172,7 @@ def _wished(
     if not (consent.asks or consent.agrees):
         say("no model on this disk: serving the demo; `edgellm up --yes` would download one")
         return None
-    if not hub_is_reachable():
+    if not hub_is_reachable(config.hub):
         say("the model hub can't be reached: serving the demo")
         return None
     best = best_to_download(config, hardware, goal)

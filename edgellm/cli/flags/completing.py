@@ -45,13 +45,12 @@ def downloaded(incomplete: str) -> list[str]:
     the name of a file: without it that is a path."""
     from edgellm.cli.preparing.store import store_of
     from edgellm.config import load_config
+    from edgellm.models.hubs import without_prefix
 
     names = []
     with contextlib.suppress(EdgellmError, OSError):
         names = [model.name for model in store_of(load_config(os.environ, {})).list()]
-    short = [
-        name if name.lower().endswith(".gguf") else name.removeprefix("hf.co/") for name in names
-    ]
+    short = [name if name.lower().endswith(".gguf") else without_prefix(name) for name in names]
     return words(*dict.fromkeys([*short, *(names if incomplete else ())]))(incomplete)
 
 

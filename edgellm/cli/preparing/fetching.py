@@ -5,12 +5,14 @@ from pathlib import Path
 from edgellm import resources
 from edgellm.cli.output import say
 from edgellm.cli.preparing import machine
+from edgellm.cli.preparing.hubs import located
 from edgellm.cli.preparing.renewing import is_pinned, newer
 from edgellm.cli.preparing.resolve import DEMO, Resolved, hub_reference_of, resolve
 from edgellm.cli.preparing.store import store_of
 from edgellm.cli.progress import ProgressLine
 from edgellm.config import Config
 from edgellm.errors import BadRequest, ConfigError, ModelNotFound, NetworkError, Offline
+from edgellm.models.hubs import address_of
 from edgellm.models.names import NO_LABEL, HubReference, parse_reference
 from edgellm.selector.plan import Candidate
 from edgellm.units import format_bytes
@@ -28,7 +30,7 @@ def fetch_model(text: str, config: Config, *, is_quiet: bool = False) -> Path:
         if not is_quiet:
             say("demo ships with edgellm: there is nothing to download")
         return resources.demo_model()
-    reference = hub_reference_of(parse_reference(text))
+    reference = located(hub_reference_of(parse_reference(text)), config)
     resolved = resolve(text, config)
     is_named = bool(reference.quant or reference.file)
     wanted = resolved.candidates[0] if is_named else _suited(resolved, config)
@@ -62,7 +64,10 @@ def _renewed(here: Candidate, reference: HubReference, config: Config, is_quiet:
         return path
     if is_quiet:
         return renew(_ignored)
-    say(f"{told}; what the hub has is newer")
+    origin = store_of(config).address(reference.repo, path)
+    asked = address_of(reference.repo, reference.hub)
+    news = "what the hub has is newer" if origin == asked else f"what {asked} has is another"
+    say(f"{told}; {news}")
     with ProgressLine(here.name if is_told else f"{here.name} {here.quant}") as line:
         path = renew(line)
     _tell_of_the_older(path, reference.repo, config)

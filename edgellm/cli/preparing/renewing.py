@@ -5,7 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgellm.cli.preparing.resolve import fetch_files, hub_of
+from edgellm.cli.preparing.hubs import hub_of
+from edgellm.cli.preparing.resolve import fetch_files
 from edgellm.cli.preparing.store import store_of
 from edgellm.config import Config
 from edgellm.models.names import HubReference
@@ -22,7 +23,7 @@ def newer(path: Path, reference: HubReference, config: Config) -> Renew | None:
     Raises NetworkError, Offline, ConfigError when the environment names no way to the hub,
     ModelNotFound when the hub has it no more, BadRequest when it may be one of several now.
     """
-    hub = hub_of(config)
+    hub = hub_of(reference, config)
     repository = hub.list_files(reference.repo, reference.revision)
     model = store_of(config).newer(repository, path)
     if model is None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgellm import resources
+from edgellm.cli.preparing.hubs import hub_of, located
 from edgellm.cli.preparing.store import store_of
 from edgellm.cli.preparing.vocabularies import remembered
 from edgellm.config import Config
@@ -25,6 +26,7 @@ from edgellm.files import path_of
 from edgellm.models import local
 from edgellm.models.elsewhere.reference import ElsewhereReference
 from edgellm.models.gguf.values import FETCH_AGAIN
+from edgellm.models.hubs import address_of
 from edgellm.models.names import (
     CatalogReference,
     HubReference,
@@ -42,7 +44,7 @@ from edgellm.values import frozen
 if TYPE_CHECKING:
     from edgellm.models.elsewhere.found import FoundModel
     from edgellm.models.fetching.download import Progress
-    from edgellm.models.fetching.hub import HuggingFaceHub, Repository
+    from edgellm.models.fetching.hub import Hub, Repository
     from edgellm.models.known.catalog import CatalogEntry
     from edgellm.models.stored import StoredModel
     from edgellm.runner.adapters import Adapter
@@ -87,7 +89,7 @@ def _resolved(text: str, config: Config, plan_only: bool) -> Resolved:
     try:
         if isinstance(reference, CatalogReference):
             return _in_catalog(reference, config, plan_only)
-        return _stored(reference, config) or _on_hub(reference, config)
+        return _stored(reference, config) or _on_hub(located(reference, config), config)
     except (ModelNotFound, NetworkError) as error:
         if os.path.isfile(text):  # noqa: PTH113 - see on_disk
             error.hint = f"the file of that name is ./{text}"
@@ -99,7 +101,7 @@ def resolve_anywhere(text: str, config: Config) -> Resolved:
     hub can't be asked. Raises as `resolve` does."""
     try:
         with remembered():
-            return _on_hub(hub_reference_of(parse_reference(text)), config)
+            return _on_hub(located(hub_reference_of(parse_reference(text)), config), config)
     except NetworkError:
         return resolve(text, config)
 
@@ -125,12 +127,6 @@ def on_disk(path: Path, name: str | None = None, quant: str | None = None) -> Re
         projector=local.projector_beside(path),
     )
     return Resolved(candidate.name, (candidate,), lambda wanted, progress: Path(wanted.file))
-
-
-def hub_of(config: Config) -> "HuggingFaceHub":
-    from edgellm.models.fetching.hub import HuggingFaceHub
-
-    return HuggingFaceHub(offline=True if config.offline else None)
 
 
 def hub_reference_of(reference: Reference) -> HubReference:
@@ -164,7 +160,7 @@ def stored_candidates(
             resolved = on_disk(model.path, name or model.name, model.quant)
         except EdgellmError:
             continue
-        found.append(replace(resolved.candidates[0], source=f"hf.co/{model.repo}"))
+        found.append(replace(resolved.candidates[0], source=address_of(model.repo, model.hub)))
     return tuple(found)
 
 
@@ -203,29 +199,32 @@ def _stored(reference: HubReference, config: Config, name: str | None = None) ->
     store = store_of(config)
     if reference.quant or reference.file:
         path = store.find(reference)
-        shown = name or f"hf.co/{reference.repo}" + (f":{reference.quant}" * bool(reference.quant))
-        return _one_stored(path, shown, reference) if path else None
+        if path is None:
+            return None
+        address = store.address(reference.repo, path)
+        shown = name or address + (f":{reference.quant}" * bool(reference.quant))
+        return _one_stored(path, shown, address, reference)
     candidates = stored_candidates(store.of(reference), name)
     if not candidates:
         return None
-    shown = name or f"hf.co/{reference.repo}"
+    shown = name or candidates[0].source
     return Resolved(shown, candidates, lambda wanted, progress: Path(wanted.file))
 
 
-def _one_stored(path: Path, shown: str, reference: HubReference) -> Resolved:
+def _one_stored(path: Path, shown: str, address: str, reference: HubReference) -> Resolved:
     """What was cut here is not fetched again while it is here: `rm` takes it away."""
     try:
         return on_disk(path, shown, reference.quant)
     except BadGGUF as error:
         if error.hint == FETCH_AGAIN:
             written = f"/{reference.file}" if reference.file else f":{reference.quant}"
-            error.hint = f"edgellm rm hf.co/{reference.repo}{written}, then pull it again"
+            error.hint = f"edgellm rm {address}{written}, then pull it again"
         raise
 
 
 def _on_hub(reference: HubReference, config: Config) -> Resolved:
     """Every quantization of the repository, or the one that was named, by its real header."""
-    hub = hub_of(config)
+    hub = hub_of(reference, config)
     repository = hub.list_files(reference.repo, reference.revision)
     models = _wanted(repository, reference)
     candidates = _remote_candidates(hub, repository, models)
@@ -234,7 +233,8 @@ def _on_hub(reference: HubReference, config: Config) -> Resolved:
         chosen = choose_files(repository.listing, file=wanted.file)
         return fetch_files(hub, repository, chosen, config, progress, wanted.projector)
 
-    return Resolved(f"hf.co/{reference.repo}", candidates, fetch, is_local=False)
+    name = address_of(reference.repo, reference.hub)
+    return Resolved(name, candidates, fetch, is_local=False)
 
 
 def _in_catalog(reference: CatalogReference, config: Config, plan_only: bool) -> Resolved:
@@ -245,7 +245,7 @@ def _in_catalog(reference: CatalogReference, config: Config, plan_only: bool) ->
         candidates = catalog_candidates(entry, reference.quant)
         if candidates:
             return Resolved(entry.name, candidates, _not_to_be_fetched, is_local=False)
-    where = catalog.hub_reference(reference)
+    where = located(catalog.hub_reference(reference), config)
     name = f"{entry.name}-{reference.quant.lower()}" if reference.quant else entry.name
     here = _stored(where, config, name)
     if here:
@@ -257,7 +257,7 @@ def _in_catalog(reference: CatalogReference, config: Config, plan_only: bool) ->
         return _on_hub(where, config)
     if plan_only:
         return Resolved(name, candidates, _not_to_be_fetched, is_local=False)
-    hub = hub_of(config)
+    hub = hub_of(where, config)
     repository = hub.list_files(where.repo, where.revision)
     there = {model.quant for model in repository.listing.models}
     both = tuple(
@@ -298,14 +298,14 @@ def _wanted(repository: "Repository", reference: HubReference) -> Sequence[Model
 
 
 def _remote_candidates(
-    hub: "HuggingFaceHub", repository: "Repository", models: Sequence[ModelFiles]
+    hub: "Hub", repository: "Repository", models: Sequence[ModelFiles]
 ) -> tuple[Candidate, ...]:
     """A file that is no model costs itself only. Raises BadGGUF when none is one."""
     from edgellm.models.fetching.remote import read_remote_headers
     from edgellm.models.spec import model_spec
 
     found, faults = [], []
-    source = f"hf.co/{repository.repo}"
+    source = address_of(repository.repo, repository.hub)
     for model, headers in zip(models, read_remote_headers(hub, models), strict=True):
         label = model.label
         name = f"{source}:{label}" if label else source
@@ -338,7 +338,7 @@ def _beside(candidate: Candidate, projector: RepoFile | None) -> Candidate:
 
 
 def fetch_files(
-    hub: "HuggingFaceHub",
+    hub: "Hub",
     repository: "Repository",
     model: ModelFiles,
     config: Config,

@@ -17,6 +17,7 @@ from edgellm.config import socket_path
 from edgellm.errors import BadRequest, EdgellmError, KeyRefused, NotServing
 from edgellm.files import path_of
 from edgellm.models.elsewhere.reference import parse_elsewhere
+from edgellm.models.hubs import without_prefix
 from edgellm.models.names import CatalogReference, parse_reference
 from edgellm.status import ModelStatus, Status
 from edgellm.tui.drawn.untrusted import clean
@@ -247,13 +248,13 @@ def is_alias(text: str, served: ModelStatus) -> bool:
 
 
 def _plain(name: str) -> str:
-    return name.removeprefix("hf.co/").removesuffix(":latest").casefold()
+    return without_prefix(name).removesuffix(":latest").casefold()
 
 
 def short_forms(name: str) -> tuple[str, ...]:
     """ "hf.co/org/repo:Q8_0" is "org/repo:Q8_0", "repo:Q8_0" and "repo", too; "qwen3:8b-q8_0" is
     "qwen3:8b:Q8_0" and "qwen3:8b"; "ollama:qwen3:8b" is what Ollama's clients call it."""
-    short = _of_another_tool(name) or name.removeprefix("hf.co/")
+    short = _of_another_tool(name) or without_prefix(name)
     base = short.rpartition("/")[2]
     words = (short, base, *(_without_quant(name) if "/" not in name else (base.partition(":")[0],)))
     return tuple(dict.fromkeys(word for word in words if word != name))

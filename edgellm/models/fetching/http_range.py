@@ -8,6 +8,7 @@ dead: it ends in TransientError, like every fault that another try may cure.
 
 import re
 import sys
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -46,9 +47,10 @@ class RangeClient:
         self._token, self._site = token, site
         self._stall_timeout_s = stall_timeout_s
         self._client = _client(stall_timeout_s)
+        self._closing = weakref.finalize(self, self._client.close)  # a plan's hub has no end
 
     def close(self) -> None:
-        self._client.close()
+        self._closing()
 
     def read(self, url: str, start: int, end: int) -> bytes:
         """Bytes [start, end), fewer where the file ends. Raises NetworkError."""

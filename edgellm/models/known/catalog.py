@@ -16,6 +16,7 @@ import msgspec
 from edgellm.errors import ConfigError, ModelNotFound
 from edgellm.models.gguf.header import GGUFHeader
 from edgellm.models.gguf.loadable import LOADABLE
+from edgellm.models.hubs import DEFAULT_HUB, HubName, address_of
 from edgellm.models.known.mix import MIXES
 from edgellm.models.known.shape import Shape
 from edgellm.models.known.shapes import shape_header
@@ -158,8 +159,8 @@ def plannable_quants(entry: CatalogEntry, wished: str | None = None) -> tuple[st
     return tuple(quant for quant in quants if _mix(quant) in MIXES)
 
 
-def source_of(entry: CatalogEntry) -> str:
-    return f"hf.co/{entry.repo}" if entry.repo else "the catalog"
+def source_of(entry: CatalogEntry, hub: HubName = DEFAULT_HUB) -> str:
+    return address_of(entry.repo, hub) if entry.repo else "the catalog"
 
 
 def _mix(quant: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from edgellm.models.gguf.loadable import LOADABLE
+from edgellm.models.hubs import is_address
 from edgellm.probe.hardware import Backend, Device, Hardware
 from edgellm.selector.placing.machine import Shortfall
 from edgellm.selector.plan import Candidate, Goal, Placement
@@ -308,9 +309,9 @@ def _replica_flags(setting: Setting, goal: Goal) -> str:
 
 def _reference(candidate: Candidate) -> str:
     """By which a command finds this very file."""
-    if candidate.name.startswith("hf.co/"):
+    if is_address(candidate.name):
         return candidate.name
-    is_catalogs = candidate.source.startswith("hf.co/") or candidate.source == "the catalog"
+    is_catalogs = is_address(candidate.source) or candidate.source == "the catalog"
     if is_catalogs and ":" in candidate.name:
         return f"{candidate.name}-{candidate.quant.lower()}"
     return candidate.file
