@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgellm.cli.output import say
 from edgellm.cli.preparing.hubs import hub_of, located
 from edgellm.cli.preparing.resolve import (
     DEMO,
@@ -15,7 +16,7 @@ from edgellm.cli.preparing.resolve import (
 )
 from edgellm.cli.preparing.store import store_of
 from edgellm.config import Config
-from edgellm.errors import DoesNotFit, EdgellmError, Offline
+from edgellm.errors import DoesNotFit, EdgellmError, NetworkError, Offline
 from edgellm.files import path_of
 from edgellm.models import local
 from edgellm.models.elsewhere.reference import ElsewhereReference
@@ -162,9 +163,11 @@ def _of_hub(reference: HubReference, config: Config) -> About:
     here = _here(reference, config)
     try:
         told = _online(reference, config)
-    except Offline:
+    except NetworkError as error:
         if not here:
             raise
+        if not isinstance(error, Offline):
+            say(f"{error}: here is what lies on this disk")
         told = _of_file(Path(here[0].file), here[0].name)
         told = replace(told, candidates=here, source=here[0].source)
     files = (Path(one.file).name for one in here)

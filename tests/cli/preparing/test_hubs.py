@@ -4,6 +4,7 @@ import pytest
 from gguf_files import llama_bytes
 from hub_server import Cut, HubServer, Part, Status
 from modelscope_server import ModelScopeServer
+from store_runs import FAST
 
 from edgellm.cli.about import about
 from edgellm.cli.commands.models import list_models, rm
@@ -11,6 +12,7 @@ from edgellm.cli.preparing.fetching import fetch_model
 from edgellm.cli.preparing.resolve import resolve
 from edgellm.config import Config
 from edgellm.errors import ModelNotFound, NetworkError, Offline
+from edgellm.models.fetching.modelscope import ModelScopeHub
 from edgellm.models.known import catalog
 
 REPO = "org/repo"
@@ -148,3 +150,15 @@ def test_what_is_here_is_listed_shown_and_removed_by_its_hubs_name(modelscope, c
     assert "are free again" in capsys.readouterr().out
     with pytest.raises(Offline, match=f"modelscope.cn/{REPO} is not on this disk"):
         resolve(NAME, away)
+
+
+def test_what_is_here_is_shown_where_its_hub_cannot_be_reached(
+    modelscope, config, monkeypatch, capsys
+):
+    fetch_model(NAME, config, is_quiet=True)
+    monkeypatch.setenv("MODELSCOPE_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(ModelScopeHub, "terms", FAST)
+    assert about(REPO, config).source == f"modelscope.cn/{REPO}"
+    assert "here is what lies on this disk" in capsys.readouterr().err
+    with pytest.raises(NetworkError):
+        about("org/other", config)
