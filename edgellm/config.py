@@ -35,6 +35,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     host: str = "127.0.0.1"
     port: int = 8484
     unix_socket: str | None = None
+    ssl_cert_file: str | None = None  # with it TCP speaks TLS; the unix socket never does
+    ssl_key_file: str | None = None  # of that certificate, without a passphrase
     api_keys: tuple[str, ...] = ()
     key_weights: dict[str, float] = {}  # of api_keys: how much of a busy machine is whose; else 1
     allowed_hosts: tuple[str, ...] = ()  # Host names that a reverse proxy may bring
@@ -111,6 +113,12 @@ def _unfit(error: msgspec.ValidationError, environ: Mapping[str, str], path: Pat
 def _check(config: Config) -> None:
     if not 0 <= config.port <= 65535:
         raise ConfigError(f"port {config.port} is not between 0 and 65535")
+    if (config.ssl_cert_file is None) != (config.ssl_key_file is None):
+        there, missing = ("cert", "key") if config.ssl_cert_file else ("key", "cert")
+        raise ConfigError(
+            f"ssl_{there}_file is set, and ssl_{missing}_file isn't: TLS takes both",
+            hint=f"--ssl-{missing}-file FILE, or ssl_{missing}_file in the settings",
+        )
     if config.max_queue < 0:
         raise ConfigError(f"max_queue {config.max_queue} is less than 0")
     if not all(key.strip() for key in config.api_keys):  # --api-key "$KEY", and no such variable

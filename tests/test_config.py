@@ -293,3 +293,10 @@ def test_the_hub_is_set_here_or_as_llama_cpp_was_told(tmp_path, environ, toml, h
 def test_a_hub_that_is_none_is_told_with_those_that_are():
     with pytest.raises(ConfigError, match="hub can't be: neither huggingface nor modelscope"):
         load({"EDGELLM_HUB": "kaggle"})
+
+
+@pytest.mark.parametrize(("given", "missing"), [("cert", "key"), ("key", "cert")])
+def test_tls_takes_a_certificate_and_its_key(given, missing):
+    with pytest.raises(ConfigError, match=f"ssl_{missing}_file isn't") as raised:
+        load({f"EDGELLM_SSL_{given.upper()}_FILE": "x.pem"})
+    assert f"--ssl-{missing}-file" in raised.value.hint

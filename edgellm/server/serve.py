@@ -23,8 +23,10 @@ from starlette.applications import Starlette
 
 from edgellm.errors import AddressInUse, ConfigError
 from edgellm.server.door.access import Access
+from edgellm.server.door.certificate import Certificate
 from edgellm.server.door.connections import Crowd, most_connections, protocol_for
 from edgellm.server.door.patience import Patience
+from edgellm.server.door.tls import greeting_for
 
 # An idle connection's. Clients close theirs earlier, httpx after 5 s: were it as long, a request
 # might meet the closing. Where there is no room for newcomers, the idle ones go at once.
@@ -50,11 +52,12 @@ class Keeper(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bind:
-    """Where to listen. With `unix_path`, host and port mean nothing."""
+    """Where to listen. With `unix_path` the others mean nothing."""
 
     host: str = "127.0.0.1"
     port: int = 8484  # 0: any that is free
     unix_path: Path | None = None
+    tls: Certificate | None = None  # None: plain HTTP
 
     @property
     def is_private(self) -> bool:
@@ -101,17 +104,19 @@ async def serve(
     crowd = Crowd(most, gateway.patience, gateway.refused)
     with _listening(bind) as (sock, url):
         gateway.listens_at(url)
-        config = _config(app, crowd)
+        config = _config(app, crowd, None if bind.unix_path else bind.tls)
         server = _Server(config, gateway, lambda: on_started(url), on_closing, grace_s)
         server.on_waiting = on_waiting
         await server.serve(sockets=[sock])
         await server.wind_up()
 
 
-def _config(app: Starlette, crowd: Crowd) -> uvicorn.Config:
+def _config(app: Starlette, crowd: Crowd, tls: Certificate | None) -> uvicorn.Config:
+    connection = protocol_for(crowd)  # by h11: httptools would buffer a header of any size
+    behind_tls = greeting_for(connection, tls.context, crowd) if tls else None
     return uvicorn.Config(
         app,
-        http=protocol_for(crowd),  # by h11: httptools would buffer a header of any size
+        http=behind_tls or connection,  # type: ignore[arg-type]  # whatever makes one, will do
         ws="none",
         loop="asyncio",
         log_config=None,
@@ -214,7 +219,8 @@ def _listening(bind: Bind) -> Iterator[tuple[socket.socket, str]]:
         return
     with _tcp_socket(bind) as sock:
         host, port = sock.getsockname()[:2]
-        yield sock, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "https" if bind.tls else "http"
+        yield sock, f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _tcp_socket(bind: Bind) -> socket.socket:

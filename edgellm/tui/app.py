@@ -75,10 +75,17 @@ def run_top(
     api_key: Key = lambda: None,
     start_screen: StartScreen = "top",
     interval_s: float = 1.0,
+    transport: httpx2.AsyncBaseTransport | None = None,
 ) -> None:
     """Until the user quits. Raises BadRequest where there is no terminal to draw on."""
     _check_terminal()
-    TopApp(url, api_key=api_key, start_screen=start_screen, interval_s=interval_s).run()
+    TopApp(
+        url,
+        api_key=api_key,
+        start_screen=start_screen,
+        interval_s=interval_s,
+        transport=transport,
+    ).run()
 
 
 def run_replay(name: str, moments: Iterable[Moment], span: Span, speed: float) -> None:

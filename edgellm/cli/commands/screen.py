@@ -43,13 +43,19 @@ def top(
     from edgellm.cli.flags.addresses import named_url, url_of
     from edgellm.cli.flags.keys import key_for
     from edgellm.cli.serving.find import the_only
+    from edgellm.cli.serving.trust import transport_for
     from edgellm.tui.app import run_top
 
     url = named_url(host)
     if url is None:
         here = the_only()
         url = here.url if here else url_of("127.0.0.1")
-    run_top(url, api_key=lambda: key_for(url), start_screen="chat" if chat else "top")
+    run_top(
+        url,
+        api_key=lambda: key_for(url),
+        start_screen="chat" if chat else "top",
+        transport=transport_for(url),
+    )
 
 
 def _replay(file: Path, speed: float) -> None:
@@ -83,9 +89,11 @@ class Screen:
 
     def show(self, url: str, api_key: "Key", start_screen: "StartScreen" = "top") -> None:
         """Returns when the user quits, or on SIGTERM or SIGHUP; the terminal is whole again."""
+        from edgellm.cli.serving.trust import transport_for
         from edgellm.tui.app import TopApp
 
-        app = TopApp(url, api_key=api_key, start_screen=start_screen)
+        transport = transport_for(url)
+        app = TopApp(url, api_key=api_key, start_screen=start_screen, transport=transport)
         with self._lock:
             if self._is_over:
                 return

@@ -48,8 +48,8 @@ def serve(
     """Serve a model over HTTP, with OpenAI's API.
 
     Quantization, context and placement are chosen for this machine; a flag pins any of them.
-    What is not on this disk is downloaded first. Of several models each takes its turn in memory,
-    when a request names it. Ctrl-C, SIGTERM or `edgellm stop` end it.
+    What is not here is downloaded first. Several models take turns in memory, as requests name
+    them. Ctrl-C, SIGTERM or `edgellm stop` end it.
 
     \b
       edgellm serve qwen3:8b gemma3:12b gpt-oss:20b

@@ -25,16 +25,17 @@ _HINT = "write it like 127.0.0.1:8484, or http://box:8484"
 def url_of(text: str) -> str:
     """Where it is asked: http://host:port, https://host:port or unix:///path, from what may be
     written for them: host, host:port, :port, [::1]:port, with or without a scheme, unix:/path,
-    unix:~/path. A path below a host stays: who names one, or https, names a proxy, which has its
-    scheme's port unless another is said. With https the name stays, too: certificates are made
-    for names.
+    unix:~/path. A path below a host stays: who names one, or https without a port, names a proxy,
+    which has its scheme's. With https the name stays, too: certificates are made for names.
 
     Raises ConfigError.
     """
     if place := _socket_of(text):
         return place
     scheme, host, port, path = _parts(text)
-    return _written(scheme, _plain(host) if scheme == "https" else reached_at(host), port) + path
+    name = _plain(host)
+    keeps_name = scheme == "https" and not is_everywhere(name)
+    return _written(scheme, name if keeps_name else reached_at(name), port) + path
 
 
 def place_of(text: str) -> str:
@@ -54,7 +55,8 @@ def hears(server_url: str, url: str) -> bool:
         return False
     everywhere, port = host_and_port(server_url)
     scheme, host, asked_port, _ = _parts(url)
-    return scheme == "http" and asked_port == port and _hears(everywhere, reached_at(host))
+    speaks = server_url.partition("://")[0]
+    return scheme == speaks and asked_port == port and _hears(everywhere, reached_at(host))
 
 
 def url_of_environment() -> str | None:

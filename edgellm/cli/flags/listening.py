@@ -27,6 +27,12 @@ class Listening:
     unix_socket: Annotated[
         str | None, typer.Option(help="Listen on this unix socket instead.", metavar="PATH")
     ] = None
+    ssl_cert_file: Annotated[
+        str | None, typer.Option(help="Speak TLS (https://) by this certificate.", metavar="FILE")
+    ] = None
+    ssl_key_file: Annotated[
+        str | None, typer.Option(help="That certificate's key.", metavar="FILE")
+    ] = None
     api_key: Annotated[
         list[str] | None,
         typer.Option(help="A key that clients must send; repeatable.", metavar="KEY"),
@@ -52,6 +58,8 @@ class Listening:
             host=self.host,
             port=self.port,
             unix_socket=self.unix_socket,
+            ssl_cert_file=self.ssl_cert_file,
+            ssl_key_file=self.ssl_key_file,
             api_keys=tuple(self.api_key) if self.api_key else None,
             aliases=tuple(self.alias) if self.alias else None,
             max_queue=self.max_queue,

@@ -27,7 +27,7 @@ def check_place(config: Config, *, insecure: bool) -> None:
     """Raises AlreadyServing, and as check_address does."""
     place = f"unix:{config.unix_socket}" if config.unix_socket else _tcp(config)
     for server in state.running():
-        if hears(server.url, place):
+        if hears(_plain(server.url), place):
             url = url_of(server.url)
             there = f"{_occupation(url)} at {url} already (pid {server.pid})"
             raise AlreadyServing(there, url)
@@ -36,6 +36,11 @@ def check_place(config: Config, *, insecure: bool) -> None:
 
 def _tcp(config: Config) -> str:
     return f"http://[{config.host}]:{config.port}"
+
+
+def _plain(url: str) -> str:
+    """A port is taken whatever is spoken there."""
+    return url.replace("https://", "http://", 1)
 
 
 def _occupation(url: str) -> str:

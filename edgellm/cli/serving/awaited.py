@@ -8,6 +8,7 @@ import httpx2
 
 from edgellm.cli.flags.keys import key_for
 from edgellm.cli.serving.client import base_and_socket
+from edgellm.cli.serving.trust import trust_for
 from edgellm.tui.told.answers import Piece
 from edgellm.tui.told.exchange import PATIENCE_S, heard
 from edgellm.tui.told.questions import AnyMessage, encoded
@@ -25,7 +26,7 @@ class AwaitedClient:
         self._http = httpx2.AsyncClient(
             base_url=base,
             auth=signed(api_key or partial(key_for, url)),
-            transport=httpx2.AsyncHTTPTransport(uds=path, trust_env=False),
+            transport=httpx2.AsyncHTTPTransport(trust_for(base), uds=path, trust_env=False),
             trust_env=False,
         )
 

@@ -11,6 +11,7 @@ import msgspec
 from edgellm import status
 from edgellm.cli.flags.addresses import url_of
 from edgellm.cli.flags.keys import key_for
+from edgellm.cli.serving.trust import trust_for
 from edgellm.config import socket_path
 from edgellm.errors import EdgellmError, ModelNotFound, NotServing
 from edgellm.status import Status
@@ -42,9 +43,9 @@ class _Tokens(msgspec.Struct, frozen=True):
 
 
 class Client:
-    """`url` is http://host:port, with a path where a proxy has put the server below one, or
-    unix:/path. Proxies of the environment are not asked. `api_key` is called for each request, and
-    what it gives is all that is sent; without it `key_for` is asked.
+    """`url` is http://host:port or https://host:port, with a path where a proxy has put the server
+    below one, or unix:/path. Proxies of the environment are not asked. `api_key` is called for each
+    request, and what it gives is all that is sent; without it `key_for` is asked.
 
     Raises ConfigError for what is no address.
     """
@@ -57,7 +58,7 @@ class Client:
         self._http = httpx2.Client(
             base_url=base,
             auth=signed(api_key or partial(key_for, url)),
-            transport=httpx2.HTTPTransport(uds=path, trust_env=False),
+            transport=httpx2.HTTPTransport(trust_for(base), uds=path, trust_env=False),
             trust_env=False,
             timeout=httpx2.Timeout(patience_s, connect=CONNECT_S),
         )
@@ -127,7 +128,7 @@ class Client:
         except httpx2.TimeoutException as error:
             raise NotServing(f"{self.url} does not answer") from error
         except httpx2.TransportError as error:
-            raise nobody_there(self.url) from error
+            raise nobody_there(self.url, error) from error
         except httpx2.RequestError as error:  # packed in a way that it isn't
             raise NotServing(f"no edgellm at {self.url}: its answer can't be read") from error
         except status.Unreadable as error:

@@ -9,6 +9,7 @@ import msgspec
 from edgellm.cli.flags.addresses import is_everywhere, seen_from_outside, url_of
 from edgellm.cli.serving.engines import describe
 from edgellm.config import Config, host_and_port, socket_path
+from edgellm.files import path_of
 from edgellm.probe.hardware import Hardware
 from edgellm.runner.account import measured_shares
 from edgellm.server.served import Served
@@ -54,7 +55,7 @@ def places(url: str, outside: Callable[[str], str | None]) -> tuple[str, str | N
     seen = outside(host)
     if seen is None:
         return url_of(url), f"port {port} of this machine's address"
-    return url_of(url), url_of(f"http://[{seen}]:{port}")
+    return url_of(url), url_of(f"{url.partition('://')[0]}://[{seen}]:{port}")
 
 
 def taken(served: Served, hardware: Hardware) -> str | None:
@@ -78,6 +79,8 @@ def curl_line(url: str, served: Served, config: Config) -> str:
     if path := socket_path(url):
         words += ["--unix-socket", path]
         url = "http://localhost"
+    elif url.startswith("https:") and config.ssl_cert_file:
+        words += ["--cacert", str(path_of(config.ssl_cert_file))]
     words += [f"{url}/v1/{_route(served)}", "-H", "Content-Type: application/json"]
     line = shlex.join(words)
     if config.api_keys:

@@ -14,6 +14,7 @@ from pathlib import Path
 from starlette.applications import Starlette
 
 from edgellm.cli.output import say
+from edgellm.cli.preparing.precheck import bind_of
 from edgellm.cli.preparing.prepare import Prepared
 from edgellm.cli.serving import state
 from edgellm.cli.serving.engines import Fleet
@@ -100,14 +101,15 @@ async def _live(instance: Instance, stop: asyncio.Event) -> None:
     fleet = Fleet(config.max_queue, instance.say, observer.supervise, config.aliases, caretaker)
     shared.models = fleet.models
     hearers = _hearers(instance)
-    app = _app(instance, fleet, sampler, hearers)
+    bind = bind_of(config)
+    app = _app(instance, bind, fleet, sampler, hearers)
     gateway: Gateway = app.state.gateway
     uses = (gateway.live.use, shared.use)
     salvage = Salvage(fleet, instance.hardware, say=instance.say, uses=uses)
     hearers.append(salvage.noticed)
     with state.Announcement() as announcement:
         listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        serving = asyncio.create_task(_serve(instance, app, announcement, listening))
+        serving = asyncio.create_task(_serve(instance, bind, app, announcement, listening))
         loading = asyncio.create_task(_load(instance, fleet, observer, listening))
         told = asyncio.create_task(stop.wait())
         sampler.start()
@@ -128,6 +130,7 @@ async def _live(instance: Instance, stop: asyncio.Event) -> None:
 
 async def _serve(
     instance: Instance,
+    bind: Bind,
     app: Starlette,
     announcement: state.Announcement,
     listening: "asyncio.Future[str]",
@@ -137,7 +140,8 @@ async def _serve(
     def listens(url: str) -> None:
         sweep_while_serving()
         if instance.is_announced:
-            announcement.listening(url, time.time())
+            tls = bind.tls
+            announcement.listening(url, time.time(), tls.own if tls else None)
         listening.set_result(url)
 
     def closes() -> None:
@@ -152,7 +156,7 @@ async def _serve(
 
     await serve(
         app,
-        _bind(instance.config),
+        bind,
         on_started=listens,
         on_closing=closes,
         on_waiting=waits,
@@ -163,7 +167,7 @@ async def _serve(
 
 
 def _app(
-    instance: Instance, fleet: Fleet, sampler: Sampler, hearers: Sequence[OnChange]
+    instance: Instance, bind: Bind, fleet: Fleet, sampler: Sampler, hearers: Sequence[OnChange]
 ) -> Starlette:
     config = instance.config
 
@@ -173,7 +177,7 @@ def _app(
 
     return create_app(
         fleet.models,
-        terms=_terms(instance),
+        terms=_terms(instance, bind),
         watched=Watched(
             instance.hardware,
             sampler.latest,
@@ -188,12 +192,12 @@ def _app(
     )
 
 
-def _terms(instance: Instance) -> Terms:
+def _terms(instance: Instance, bind: Bind) -> Terms:
     config, memory_bytes = instance.config, instance.hardware.host.total_bytes
     access = Access.of(
         keys=config.api_keys,
         weights=config.key_weights,
-        host_names=(*config.allowed_hosts, *_own_names(_bind(config))),
+        host_names=(*config.allowed_hosts, *_own_names(bind)),
         origins=config.allowed_origins,
         all_bodies_bytes=bodies_bytes(config.request_memory, memory_bytes),
     )
@@ -202,8 +206,10 @@ def _terms(instance: Instance) -> Terms:
 
 
 def _own_names(bind: Bind) -> frozenset[str]:
-    """The system is asked, and no name server: its word is another's, and takes its time."""
-    return frozenset() if bind.is_private else own_names(bind.host, socket.gethostname())
+    """The system is asked, and no name server: its word is another's, and takes its time. Who is
+    asked by a name of the certificate has proven it, too."""
+    proven = frozenset(bind.tls.names if bind.tls else ())
+    return proven if bind.is_private else proven | own_names(bind.host, socket.gethostname())
 
 
 def _hearers(instance: Instance) -> list[OnChange]:
@@ -237,9 +243,3 @@ async def _load(
     instance.on_ready(url, fleet.models)
     await instance.errand(fleet)
     await asyncio.get_running_loop().create_future()
-
-
-def _bind(config: Config) -> Bind:
-    """A relative path would be another one for whoever finds the server from elsewhere."""
-    unix_path = path_of(config.unix_socket).absolute() if config.unix_socket else None
-    return Bind(config.host, config.port, unix_path)

@@ -1,10 +1,10 @@
 """Which servers run here: a small file of each in the user's runtime folder.
 
-A file says where its server listens and whose process that is, never a key. One whose process is
-gone, or whose number is another process's by now, is stale: it is ignored and removed. One that
-can't be read may be another version's: it is ignored, and stays while the process lives that it is
-named after. A server that winds up says so before it closes its port, which may be anybody's from
-then on.
+A file says where its server listens, by which certificate, and whose process that is, never a key.
+One whose process is gone, or whose number is another process's by now, is stale: it is ignored and
+removed. One that can't be read may be another version's: it is ignored, and stays while the process
+lives that it is named after. A server that winds up says so before it closes its port, which may be
+anybody's from then on.
 """
 
 import contextlib
@@ -26,10 +26,11 @@ _LOGINS = Path("/run/user")
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
-    url: str  # http://host:port or unix:///path
+    url: str  # http://host:port, https://host:port or unix:///path
     pid: int
     birth: str  # with the pid it names one process
     listening_since_s: float
+    certificate: str | None = None  # the one that it shows, in PEM's form; None: it speaks no TLS
     is_stopping: bool = False  # its models are being unloaded, and its URL is not its own any more
 
 
@@ -79,8 +80,8 @@ class Announcement:
         self._server: Running | None = None
         self._paths: list[Path] = []
 
-    def listening(self, url: str, now_s: float) -> None:
-        """`now_s` is Unix time."""
+    def listening(self, url: str, now_s: float, certificate: str | None = None) -> None:
+        """`now_s` is Unix time, `certificate` in PEM's form."""
         pid = os.getpid()
         try:
             birth = birth_of(pid)
@@ -88,7 +89,9 @@ class Announcement:
             return
         if not birth:
             return
-        self._server = Running(url=url, pid=pid, birth=birth, listening_since_s=now_s)
+        self._server = Running(
+            url=url, pid=pid, birth=birth, listening_since_s=now_s, certificate=certificate
+        )
         name = f"{pid}-{secrets.token_hex(4)}.json"  # one process may serve twice: the library can
         for place in self._places:
             with contextlib.suppress(OSError):

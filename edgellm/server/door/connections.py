@@ -12,7 +12,7 @@ import asyncio
 import logging
 import resource
 from dataclasses import dataclass, field
-from typing import ClassVar, cast
+from typing import ClassVar, Protocol, cast
 
 import h11
 from starlette.responses import Response
@@ -42,6 +42,7 @@ _READ_BYTES = 64 * KIB  # at once, in place of asyncio's 256: then it's somebody
 _REFUSED_AT_ONCE = 64  # are told so; beyond that nobody listens
 _OTHER_FILES = _REFUSED_AT_ONCE + 128  # pipes to the workers, sensors, files that are read
 
+_END = h11.EndOfMessage()
 _FULL = HTTPProblem(
     503,
     "this server has as many connections as it may have; come back later",
@@ -71,6 +72,12 @@ def _open_files(wanted: int) -> int:
     return reachable
 
 
+class Idle(Protocol):
+    """A connection of which no request is being answered, or that has not come so far yet."""
+
+    def hang_up(self) -> None: ...
+
+
 @dataclass(eq=False, slots=True)
 class Crowd:
     """The connections of one server."""
@@ -78,8 +85,12 @@ class Crowd:
     most: int
     patience: Patience
     refused: Refused  # is told of all that doesn't come as far as the guard
-    idle: "dict[Connection, float]" = field(default_factory=dict)  # since when; the oldest first
+    idle: dict[Idle, float] = field(default_factory=dict)  # since when; the oldest first
     telling: Telling = field(default_factory=Telling)
+
+    def takes(self, n_open: int) -> bool:
+        """Even if it is only to be told that there is no room."""
+        return n_open <= self.most + _REFUSED_AT_ONCE
 
     def make_room(self, n_open: int, now_s: float) -> int:
         """Hangs up on who has been idle the longest, until there is room. Returns how many are
@@ -116,7 +127,7 @@ class Connection(H11Protocol):
         if n_open > self.crowd.most:
             self.crowd.refused(_FULL)
             self.app = _refuse
-        if n_open > self.crowd.most + _REFUSED_AT_ONCE:
+        if not self.crowd.takes(n_open):
             self.hang_up()
             return
         self.crowd.idle[self] = now_s
@@ -141,8 +152,10 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
+        # TLS would wait for an idle client's last word, which may not look before it asks again.
+        is_over = self in self.crowd.idle and not self.transport.get_write_buffer_size()
         super().shutdown()
-        if self._lingering.lingers:
+        if self._lingering.lingers or is_over:
             self.hang_up()
 
     def hang_up(self) -> None:
@@ -203,11 +216,15 @@ class Connection(H11Protocol):
 
     def _say(self, problem: HTTPProblem) -> None:
         self.crowd.refused(problem)
-        body = encode(problem)
-        headers = [*json_headers(body), (b"connection", b"close")]
-        head = h11.Response(status_code=problem.http_status, headers=headers)
-        for event in (head, h11.Data(data=body), h11.EndOfMessage()):
-            self.transport.write(self.conn.send(event) or b"")
+        self.transport.write(told(self.conn, problem))
+
+
+def told(conn: h11.Connection, problem: HTTPProblem) -> bytes:
+    """The whole answer to what isn't a request, or not yet."""
+    body = encode(problem)
+    headers = [*json_headers(body), (b"connection", b"close")]
+    head = h11.Response(status_code=problem.http_status, headers=headers)
+    return b"".join(conn.send(event) or b"" for event in (head, h11.Data(data=body), _END))
 
 
 class _Flow(FlowControl):

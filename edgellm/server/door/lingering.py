@@ -3,7 +3,8 @@
 A socket that is closed while bytes come answers them with a reset, and that makes the client's
 system throw away what it hadn't read yet: the words that say why. A client that sends all of its
 body before it reads would never learn that the body is too large. So it is told that nothing more
-comes from here, and what it still sends is read and dropped, as nginx does (lingering_close).
+comes from here, and what it still sends is read and dropped, as nginx does (lingering_close). TLS
+has no such word that leaves the other direction open: there the answer's own end has to do.
 """
 
 import asyncio
@@ -35,10 +36,11 @@ class Lingering:
 
     def close(self) -> None:
         if self.lingers or self._transport.is_closing() or not self._is_sending():
-            self._transport.close()
+            self.close_for_good()
             return
         try:
-            self._transport.write_eof()
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
         except OSError:  # it has gone meanwhile
             self._transport.close()
             return
@@ -46,5 +48,7 @@ class Lingering:
         self._on_linger()
 
     def close_for_good(self) -> None:
-        """Whatever comes: it isn't worth reading."""
-        self._transport.close()
+        """Whatever comes: it isn't worth reading. Never twice: after that asyncio's TLS can't be
+        aborted any more (CPython 3.11 to 3.14)."""
+        if not self._transport.is_closing():
+            self._transport.close()

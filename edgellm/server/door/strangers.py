@@ -1,9 +1,11 @@
-"""What comes in that is no HTTP: noise of scanners, TLS of clients that were told https://. Pure.
+"""What comes in that is no HTTP: noise of scanners, TLS of clients that were told https://; and
+what comes to a port of TLS and is none. Pure.
 
 Each is answered and counted, and none has a line of the log for itself, or whoever knocks writes
 it full. Only of TLS somebody has to hear: its client shows no more than a broken handshake.
 """
 
+import re
 from dataclasses import dataclass
 
 from edgellm.server.envelope import HTTPProblem
@@ -15,6 +17,21 @@ _NO_HTTP = HTTPProblem(400, "this is no HTTP request", code="malformed")
 _TLS = HTTPProblem(
     400, "this is TLS, and the port speaks plain HTTP: ask for http://, not https://", code="tls"
 )
+_NO_TLS = HTTPProblem(400, "this is no TLS, which the port speaks", code="malformed")
+_PLAIN = HTTPProblem(
+    400, "this is plain HTTP, and the port speaks TLS: ask for https://, not http://", code="no_tls"
+)
+_REQUEST = re.compile(rb"[A-Z]{3,16} [/*h]")  # a method and the beginning of what it asks for
+
+
+def is_handshake(data: bytes) -> bool:
+    """As far as it has come."""
+    return data[: len(_HANDSHAKE)] == _HANDSHAKE[: len(data)]
+
+
+def problem_on_tls(data: bytes) -> HTTPProblem:
+    """`data`: what came first, and is no handshake."""
+    return _PLAIN if _REQUEST.match(data) else _NO_TLS
 
 
 def problem_of(data: bytes) -> HTTPProblem:

@@ -4,6 +4,7 @@ What a stream may end with is `Ended`; one that stops without was cut off, and s
 says `error`: the caller is told, never shown half an answer as a whole one.
 """
 
+import ssl
 from dataclasses import dataclass
 
 import msgspec
@@ -138,7 +139,17 @@ def cut_off() -> WorkerDied:
     return WorkerDied("the answer broke off before it was whole")
 
 
-def nobody_there(url: str) -> NotServing:
+def nobody_there(url: str, error: BaseException | None = None) -> NotServing:
+    """`error`: why it can't be reached."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return NotServing(
+                f"the certificate of {url} can't be believed: {error.verify_message}",
+                hint="SSL_CERT_FILE=FILE names who has signed it, or a certificate to believe",
+            )
+        if isinstance(error, ssl.SSLError):
+            return NotServing(f"{url} speaks no TLS, or another kind", hint="is it http:// there?")
+        error = error.__cause__ or error.__context__
     return NotServing(f"no server at {url}", hint="is that its address? edgellm up starts one")
 
 

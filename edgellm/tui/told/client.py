@@ -13,7 +13,7 @@ from edgellm.config import socket_path
 from edgellm.errors import KeyRefused, NotServing
 from edgellm.status import Status
 from edgellm.tui.drawn.untrusted import clean
-from edgellm.tui.told.answers import Piece
+from edgellm.tui.told.answers import Piece, nobody_there
 from edgellm.tui.told.exchange import heard, whole
 from edgellm.tui.told.questions import AnyMessage, encoded, thinking
 from edgellm.tui.told.signing import Key, signed
@@ -27,7 +27,8 @@ class Stranger(NotServing):
 
 
 class Server:
-    """`url` is http://host:port, or unix:/path/to/socket. `transport` is the seam for tests."""
+    """`url` is http://host:port, https://host:port or unix:/path/to/socket. `transport` is the seam
+    for tests, for recordings, and for who knows a server's certificate."""
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class Server:
         except (httpx2.TimeoutException, TimeoutError) as error:
             raise NotServing(f"{self.url} does not answer") from error
         except httpx2.TransportError as error:
-            raise NotServing(f"no server at {self.url}") from error
+            raise nobody_there(self.url, error) from error
         except httpx2.RequestError as error:  # packed in a way that it isn't
             raise Stranger(f"no edgellm at {self.url}: its answer can't be read") from error
         except status.Unreadable as error:

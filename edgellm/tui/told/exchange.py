@@ -34,7 +34,7 @@ def broken_off(url: str) -> Iterator[None]:
     try:
         yield
     except httpx2.ConnectError as error:
-        raise nobody_there(url) from error
+        raise nobody_there(url, error) from error
     except (httpx2.RequestError, status.Unreadable) as error:
         raise WorkerDied("the connection broke before the answer was whole") from error
 

@@ -10,10 +10,10 @@ from edgellm.status import MAX_BYTES
 
 
 @contextmanager
-def announced(url, now_s=0.0):
+def announced(url, now_s=0.0, certificate=None):
     """As a server of this process is, that listens there."""
     with state.Announcement() as announcement:
-        announcement.listening(url, now_s)
+        announcement.listening(url, now_s, certificate)
         yield announcement
 
 

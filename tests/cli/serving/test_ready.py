@@ -31,6 +31,7 @@ def test_it_says_what_is_served_where_and_a_line_to_paste():
         ("http://0.0.0.0:84", "http://127.0.0.1:84", "10.0.0.7", "http://10.0.0.7:84"),
         ("http://[::]:84", "http://[::1]:84", "fd00::7", "http://[fd00::7]:84"),
         ("http://0.0.0.0:84", "http://127.0.0.1:84", None, "port 84 of this machine's address"),
+        ("https://0.0.0.0:84", "https://127.0.0.1:84", "10.0.0.7", "https://10.0.0.7:84"),
     ],
 )
 def test_one_that_listens_everywhere_says_where_it_is_asked(url, here, outside, elsewhere):

@@ -1,8 +1,10 @@
 import asyncio
 
 import pytest
+from certificates import FOLDER
 from server.server_fakes import hardware, served
 
+from edgellm.cli.preparing.precheck import bind_of
 from edgellm.cli.serving import serving
 from edgellm.cli.serving.serving import Instance, _hearers, _terms, run_instance
 from edgellm.config import Config
@@ -32,10 +34,18 @@ def test_a_server_whose_webhook_is_no_url_does_not_begin():
         asyncio.run(run_instance(instance([], health_webhook="http://x:99999/secret")))
 
 
+KINDS = (("cert", "pem"), ("key", "key"))
+
+
+def host_names(**settings):
+    made = instance([], **settings)
+    return _terms(made, bind_of(made.config)).access.host_names
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "box.lan"])
 def test_a_server_that_others_reach_answers_to_the_machines_own_names(monkeypatch, host):
     monkeypatch.setattr(serving.socket, "gethostname", lambda: "RaspberryPi")
-    names = _terms(instance([], host=host, allowed_hosts=("llm.lan",))).access.host_names
+    names = host_names(host=host, allowed_hosts=("llm.lan",))
     assert names == {host, "raspberrypi", "raspberrypi.local", "llm.lan"}
 
 
@@ -43,4 +53,9 @@ def test_a_server_that_others_reach_answers_to_the_machines_own_names(monkeypatc
     "place", [{"host": "127.0.0.1"}, {"host": "localhost"}, {"host": "::1"}, {"unix_socket": "/x"}]
 )
 def test_on_loopback_these_names_could_be_anybodys_of_the_network(place):
-    assert _terms(instance([], **place)).access.host_names == frozenset()
+    assert host_names(**place) == frozenset()
+
+
+def test_who_asks_by_a_name_of_the_certificate_has_proven_it():
+    pair = {f"ssl_{kind}_file": str(FOLDER / f"box.{end}") for kind, end in KINDS}
+    assert host_names(**pair) == {"box.lan"}

@@ -140,7 +140,7 @@ def test_no_key_is_ever_in_the_file():
     with announced("http://x", 1.0):
         (path,) = folder().glob("*.json")
         assert set(msgspec.json.decode(path.read_bytes())) == {
-            "url", "pid", "birth", "listening_since_s", "is_stopping",
+            "url", "pid", "birth", "listening_since_s", "certificate", "is_stopping",
         }  # fmt: skip
 
 

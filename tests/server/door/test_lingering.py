@@ -100,6 +100,9 @@ class _Gone:
     def close(self):
         self.n_closed += 1
 
+    def can_write_eof(self):
+        return True
+
     def write_eof(self):
         raise OSError(107, "not connected")
 
