@@ -4,11 +4,14 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import re
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
+from cli_runs import EDGELLM, PATIENCE_S, Home, Live
 
 from edgellm import resources
 from edgellm.server.door.access import Access
@@ -21,7 +24,6 @@ from edgellm.server.serve import Bind, serve
 REPO = "org/demo-GGUF"
 FILE = "demo-Q8_0.gguf"
 COMMIT, OLDER = "a" * 40, "b" * 40
-PATIENCE_S = 60.0
 
 
 def demo() -> bytes:
@@ -144,3 +146,38 @@ def live_hub(
         yield live
     finally:
         live.stop()
+
+
+@contextlib.contextmanager
+def mirroring(home: Home, *args: str) -> Iterator[Live]:
+    """`edgellm mirror` in a process of its own, until the block ends."""
+    process = subprocess.Popen(
+        (*EDGELLM, "mirror", "--port", "0", *args),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=home.env,
+        cwd=home.folder,
+    )
+    assert process.stdout
+    assert process.stderr
+    said: list[str] = []
+    listening = threading.Thread(target=said.extend, args=(process.stderr,), daemon=True)
+    listening.start()
+    try:
+        told = []
+        while "edgellm pull ORG/REPO" not in "".join(told):
+            line = process.stdout.readline()
+            assert line, f"it ended with {process.wait()}: {''.join(said)}"
+            told.append(line)
+        found = re.search(r"at (\S+)", "".join(told))
+        assert found
+        yield Live(process, found[1], "".join(told), said)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.wait(timeout=PATIENCE_S)
+        listening.join(timeout=5)
+        process.stdout.close()
+        process.stderr.close()

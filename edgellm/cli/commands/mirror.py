@@ -43,11 +43,14 @@ def mirror(
       curl http://127.0.0.1:8485                    # what is here
     """
     from edgellm.cli.serving.mirroring import run
+    from edgellm.errors import BadRequest
     from edgellm.server.serve import Bind, check_reach
     from edgellm.units import parse_bytes
 
-    config = options.config_from(host=host, api_keys=tuple(api_key) if api_key else None)
     rate_bytes_s = parse_bytes(limit_rate) if limit_rate else None
+    if rate_bytes_s == 0:
+        raise BadRequest("at 0 bytes a second nothing is sent", hint="leave --limit-rate out")
+    config = options.config_from(host=host, api_keys=tuple(api_key) if api_key else None)
     bind = Bind(config.host, port)
     check_reach(bind, has_key=bool(config.api_keys), insecure=insecure)
     run(config, bind, rate_bytes_s, insecure=insecure)
