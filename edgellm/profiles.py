@@ -166,6 +166,7 @@ class _Workload(ProfileRow, frozen=True, kw_only=True):
     n_ubatch: int
     kv_unified: bool
     kv_unified_if_idle_stays: bool
+    kv_unified_if_slower: bool
     n_prompt: int
     n_answer: int
     ttft_target_s: float
@@ -298,6 +299,7 @@ def _workload(row: _Workload) -> Workload:
         n_ubatch=row.n_ubatch,
         kv_unified=row.kv_unified,
         kv_unified_if_idle_stays=row.kv_unified_if_idle_stays,
+        kv_unified_if_slower=row.kv_unified_if_slower,
         n_prompt=row.n_prompt,
         n_answer=row.n_answer,
         ttft_target_s=row.ttft_target_s,

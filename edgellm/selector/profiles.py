@@ -75,6 +75,7 @@ class Workload:
     n_ubatch: int
     kv_unified: bool
     kv_unified_if_idle_stays: bool  # where what is idle can't leave the cells, too
+    kv_unified_if_slower: bool  # where all together write faster with streams of their own, too
     n_prompt: int  # new tokens of a typical request, what is cached aside
     n_answer: int
     ttft_target_s: float

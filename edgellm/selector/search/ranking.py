@@ -40,6 +40,7 @@ _POINTS_PER_SPARE_HALVING = 0.05  # of the time to the first token
 _POINTS_PER_DEVICE_DOUBLING = 0.1
 _POINTS_OF_PLAIN_CACHE = 0.05  # a quantized cache has to buy something
 _POINTS_OF_POOL = 0.05  # so have streams of their own: idle conversations can't leave those
+_POINTS_OF_OWN_STREAMS = 0.01  # where they are tried as the faster, and nobody knows by how much
 _POINTS_OF_STUCK_POOL = -0.05  # and where they have nowhere to go, they slow whoever writes
 _STEPS_PER_DOUBLING = 35  # 2 %: closer predictions count as equal
 
@@ -145,7 +146,7 @@ def balance(merit: Merit, goal: Goal, workload: Workload) -> float:
     return (
         (lead if lead < 0 else _POINTS_PER_SPARE_DOUBLING * lead)
         + (_POINTS_OF_PLAIN_CACHE if merit.kv_kld == 0 else 0.0)
-        + _points_of_layout(merit)
+        + _points_of_layout(merit, workload)
         - delay
         + min(context, 0.0)
         + parallel
@@ -154,9 +155,11 @@ def balance(merit: Merit, goal: Goal, workload: Workload) -> float:
     )
 
 
-def _points_of_layout(merit: Merit) -> float:
+def _points_of_layout(merit: Merit, workload: Workload) -> float:
     if merit.is_stuck:
         return _POINTS_OF_STUCK_POOL
+    if not workload.kv_unified_if_slower:
+        return 0.0 if merit.setting.kv_unified else _POINTS_OF_OWN_STREAMS
     return _POINTS_OF_POOL if merit.setting.kv_unified else 0.0
 
 

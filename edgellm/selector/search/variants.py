@@ -9,8 +9,9 @@ could then be better than it, for what lost by its first token may win by anothe
     op_offload    off: no copy of experts takes room on the device, and the CPU may repack its
                   weights and is faster with them; but it computes prompts for them, too
     streams       one pool has a mask of all its cells for each row: where that takes the room of a
-                  layer, streams of their own are tried; and where the host has no room for what
-                  is idle, which would slow whoever writes
+                  layer, streams of their own are tried; where the host has no room for what is
+                  idle, which would slow whoever writes; and for a use that only counts what all
+                  write together, where the CPU would look through these masks
     tensor split  the devices, two or more of them, work side by side on each layer. llama.cpp calls
                   it experimental, so it is taken for speed only, and where that is clearly more
     context       where the wished one was halved, the eighths between
@@ -211,15 +212,30 @@ def _ways(search: Search, devices: DeviceSet) -> Iterator[Ways]:
 
 
 def _own_streams(search: Search, option: Option) -> Iterator[Setting]:
-    """Where one pool's mask may cost a layer's room, or idle conversations could not leave it."""
-    goal, placement = search.question.goal, option.placement
+    """Where one pool's mask may cost a layer's room, idle conversations could not leave it, or the
+    CPU would look through everybody's cells for each row."""
+    goal, placement, workload = search.question.goal, option.placement, search.question.workload
+    if not option.setting.kv_unified or goal.kv_unified is not None:
+        return
     host = placement.shares[-1]
     is_cut = bool(placement.device_ids) and host.computes
-    is_asked = is_cut or option.merit.is_stuck
-    if is_asked and option.setting.kv_unified and goal.kv_unified is None:
-        if search.question.workload.kv_unified_if_idle_stays:
-            return  # sharing is what this use is about
+    is_in_the_way = is_cut or option.merit.is_stuck
+    keeps_what_leaves = goal.prefix_disk is not None or bool(goal.prefix_ram_bytes)
+    if host.computes and not workload.kv_unified_if_slower and not keeps_what_leaves:
+        for wished in search.wished:  # a pool that is slow has made them fewer, too
+            if _differ_in_number(wished, option.setting):
+                yield replace(wished, kv_unified=False, n_scratch=0)
+    elif is_in_the_way and not workload.kv_unified_if_idle_stays:
         yield replace(option.setting, kv_unified=False, n_scratch=0)
+
+
+def _differ_in_number(one: Setting, other: Setting) -> bool:
+    """At most, and not in how long a conversation is, or how it is cached."""
+
+    def kept(setting: Setting) -> tuple[object, ...]:
+        return setting.n_ctx_seq, setting.kv_type_k, setting.kv_type_v
+
+    return kept(one) == kept(other)
 
 
 def _between_halves(search: Search, best: Option) -> Iterator[Setting]:
