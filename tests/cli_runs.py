@@ -64,6 +64,9 @@ class Home:
             k: v for k, v in os.environ.items() if not k.startswith(("EDGELLM_", "HF_", "XDG_"))
         }
         self.env = kept | {
+            "HOME": str(folder),  # where other tools keep their models
+            "OLLAMA_MODELS": str(folder / "ollama"),
+            "LLAMA_CACHE": str(folder / "llama.cpp"),
             "XDG_RUNTIME_DIR": str(folder),
             "XDG_CONFIG_HOME": str(folder / "config"),
             "XDG_CACHE_HOME": str(cache),  # shared: the memory's bandwidth is measured once

@@ -1,7 +1,7 @@
 """From a name to a file on this disk and a plan for it.
 
 `resolve` finds the candidates, in the `store` or on a hub (`hubs` says which, `network` whether it
-can be reached; `vocabularies` are known again);
+can be reached; `twins` what other tools have of it; `vocabularies` are known again);
 `planning` chooses among them for this `machine` as it was `tuned`; `fetching` brings the file here,
 `renewing` a newer one where `pull` asks, `precheck` tells before it what would fail after;
 `choosing` says before anything is downloaded which file it is to be, `prepare` is all that in a

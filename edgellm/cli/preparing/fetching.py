@@ -9,6 +9,7 @@ from edgellm.cli.preparing.hubs import located
 from edgellm.cli.preparing.renewing import is_pinned, newer
 from edgellm.cli.preparing.resolve import DEMO, Resolved, hub_reference_of, resolve
 from edgellm.cli.preparing.store import store_of
+from edgellm.cli.preparing.twins import twin
 from edgellm.cli.progress import ProgressLine
 from edgellm.config import Config
 from edgellm.errors import BadRequest, ConfigError, ModelNotFound, NetworkError, Offline
@@ -20,6 +21,8 @@ from edgellm.units import format_bytes
 
 def fetch_aloud(resolved: Resolved, wanted: Candidate) -> Path:
     """With a line that tells how far it is. Raises ModelNotFound, NetworkError, StorageError."""
+    if not resolved.is_local and (here := twin(resolved.name)):
+        say(here)
     with ProgressLine(f"{resolved.name} {wanted.quant}") as line:
         return resolved.fetch(wanted, line)
 

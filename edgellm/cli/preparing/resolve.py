@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from edgellm import resources
 from edgellm.cli.preparing.hubs import hub_of, located
 from edgellm.cli.preparing.store import store_of
+from edgellm.cli.preparing.twins import twin
 from edgellm.cli.preparing.vocabularies import remembered
 from edgellm.config import Config
 from edgellm.errors import BadGGUF, BadRequest, EdgellmError, ModelNotFound, NetworkError
@@ -93,6 +94,8 @@ def _resolved(text: str, config: Config, plan_only: bool) -> Resolved:
     except (ModelNotFound, NetworkError) as error:
         if os.path.isfile(text):  # noqa: PTH113 - see on_disk
             error.hint = f"the file of that name is ./{text}"
+        else:
+            error.hint = "; ".join(filter(None, (twin(text), error.hint)))
         raise
 
 

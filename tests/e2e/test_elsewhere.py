@@ -1,0 +1,110 @@
+"""Models that other tools have downloaded: listed, told of and served where they lie, and left as
+they are."""
+
+import json
+
+import ollama
+import pytest
+from elsewhere_stores import DEMO, OllamaStore, put, snapshot
+from projector_files import projector_bytes
+from split_files import split_in_two
+
+pytestmark = pytest.mark.model
+
+
+@pytest.fixture
+def store(home):
+    """Ollama's, with a model that sees, under two names; and one that is kept for MLX."""
+    store = OllamaStore(home.folder / "ollama")
+    store.add("tiny:1b", projector=projector_bytes())
+    store.add("tiny:latest")
+    return store
+
+
+@pytest.fixture
+def parts(home):
+    """A model of LM Studio in two files."""
+    names = [f"org/Split-GGUF/Tiny-F16-0000{n}-of-00002.gguf" for n in (1, 2)]
+    models = home.folder / ".lmstudio/models"
+    return [put(models, name, part) for name, part in zip(names, split_in_two(DEMO), strict=True)]
+
+
+def test_they_are_listed_by_the_names_that_commands_take(here, store, parts):
+    listed = {one["name"]: one for one in json.loads(here("list", "--json").out)}
+    assert [*listed] == [
+        "ollama:tiny:1b",
+        "ollama:tiny:latest",
+        "lmstudio:org/Split-GGUF:F16",
+        "demo",
+    ]
+    assert [one["tool"] for one in listed.values()] == ["ollama", "ollama", "lmstudio", None]
+    assert listed["lmstudio:org/Split-GGUF:F16"]["path"] == str(parts[0])
+    assert "ollama:tiny:1b" in here("list").out
+    for name in listed:
+        assert here("show", name).code == 0
+
+
+def test_a_plan_is_made_from_the_blob_and_its_projector(here, store):
+    plan = json.loads(here("plan", "ollama:tiny:1b", "--json").out)["plan"]
+    assert plan["model"] == "ollama:tiny:1b"
+    assert plan["quant"] == "F16"  # no file's name tells it: the header does
+    assert plan["projector"]["file"].startswith(str(store.root / "blobs"))
+
+
+def test_one_is_served_under_the_name_that_its_tools_clients_ask_for(home, store):
+    before = snapshot(store.root)
+    with (
+        home.serving("serve", "ollama:tiny:1b", "--port", "0") as live,
+        ollama.Client(live.url) as client,
+    ):
+        hello = [{"role": "user", "content": "Hello!"}]
+        for name in ("tiny:1b", "ollama:tiny:1b"):
+            answer = client.chat(model=name, messages=hello, options={"num_predict": 5})
+            assert answer.eval_count > 0
+        assert [model.model for model in client.list().models] == ["ollama:tiny:1b"]
+        status = live.get("/edgellm/status").json()
+    assert status["models"][0]["plan"]["projector"]
+    assert snapshot(store.root) == before
+
+
+def test_a_model_in_several_files_says_what_it_says_in_one(home, parts):
+    def told(name):
+        done = home.run("run", name, "Tell me a story.", "--temperature", "0", "--max-tokens", "12")
+        assert done.code == 0, done.err
+        return done.out
+
+    assert told("lmstudio:org/Split-GGUF") == told("demo")
+
+
+def test_rm_and_pull_leave_them_to_their_tool(here, store, parts):
+    done = here("rm", "ollama:tiny:1b")
+    assert done.code == 2
+    assert "whose files are only read here" in done.err
+    assert "→ ollama rm tiny:1b" in done.err
+    assert "My Models" in here("rm", "lmstudio:org/Split-GGUF").err
+    assert "→ edgellm serve ollama:tiny:1b" in here("pull", "ollama:tiny:1b").err
+    assert all(part.exists() for part in parts)
+
+
+def test_recommend_counts_them_where_there_is_no_network(here, store, parts):
+    ranked = json.loads(here("recommend", "--offline", "--json").out)
+    assert sorted(one["model"] for one in ranked) == [
+        "lmstudio:org/Split-GGUF:F16",
+        "ollama:tiny:1b",
+    ]
+
+
+def test_what_is_not_there_is_told_with_what_is(here, store):
+    done = here("serve", "ollama:tiny:8b")
+    assert done.code == 3
+    assert "Ollama has no tiny:8b" in done.err
+    assert "→ it has ollama:tiny:1b" in done.err
+
+
+def test_a_store_that_is_broken_hides_no_other(here, store, parts):
+    store.write("bad:1", "{")
+    (store.root / "manifests/registry.ollama.ai/library/worse").write_text("no folder")
+    assert "ollama:bad" not in here("list").out
+    assert "lmstudio:org/Split-GGUF:F16" in here("list").out
+    done = here("show", "ollama:bad:1")
+    assert (done.code, "its manifest can't be read" in done.err) == (4, True)
