@@ -9,14 +9,20 @@ from edgellm.cli.flags.described import Described
 from edgellm.cli.output import say
 from edgellm.cli.preparing.fetching import fetch_aloud
 from edgellm.cli.preparing.planning import planned
-from edgellm.cli.preparing.resolve import DEMO, Resolved, resolve, resolve_anywhere
+from edgellm.cli.preparing.resolve import (
+    DEMO,
+    Resolved,
+    hub_reference_of,
+    resolve,
+    resolve_anywhere,
+)
 from edgellm.cli.preparing.store import store_of
 from edgellm.cli.progress import ProgressLine
 from edgellm.config import Config
 from edgellm.errors import BadRequest
 from edgellm.models import local
 from edgellm.models.bundles.gathering import Gathered, gather
-from edgellm.models.names import PathReference, parse_reference
+from edgellm.models.names import HubReference, PathReference, parse_reference
 from edgellm.models.stored import StoredModel
 from edgellm.selector.plan import Candidate
 
@@ -29,9 +35,8 @@ def brought(text: str, config: Config, described: Described) -> StoredModel:
     StorageError.
     """
     reference = _reference(text)
-    is_named = bool(getattr(reference, "quant", None) or getattr(reference, "file", None))
-    is_chosen_here = described.is_here or is_named
-    resolved = (resolve if is_chosen_here else resolve_anywhere)(text, config)
+    is_chosen = described.is_here or reference.quant or reference.file
+    resolved = (resolve if is_chosen else resolve_anywhere)(text, config)
     wanted = resolved.candidates[0]
     if len(resolved.candidates) > 1:
         wanted = _suited(resolved, config, described)
@@ -50,7 +55,8 @@ def gathered(models: Sequence[StoredModel], config: Config) -> list[Gathered]:
     return found
 
 
-def _reference(text: str) -> object:
+def _reference(text: str) -> HubReference:
+    """Raises BadRequest."""
     if text == DEMO:
         raise BadRequest(
             "demo ships with every edgellm: there is nothing to export",
@@ -62,7 +68,7 @@ def _reference(text: str) -> object:
             f"{text} is a file of yours, and goes to the other machine as it is",
             hint=f"there: edgellm serve {Path(text).name or text}",
         )
-    return reference
+    return hub_reference_of(reference)
 
 
 def _suited(resolved: Resolved, config: Config, described: Described) -> Candidate:

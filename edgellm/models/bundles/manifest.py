@@ -158,6 +158,8 @@ def _check_model(model: BundledModel) -> None:
     for word, what in ((model.commit, "commit"), (model.revision, "revision")):
         if not is_safe_path(word) or (what == "commit" and "/" in word):
             raise BadBundle(f"{word!r} is no name of a {what}")
+    if len({file.path for file in model.files}) < len(model.files):
+        raise BadBundle(f"the bundle names a file of {model.name!r} twice")
     for file in model.files:
         model.place(file)
         if file.pieces and (sum(file.pieces) != file.size_bytes or 0 in file.pieces):

@@ -48,10 +48,7 @@ class FolderSource:
 
     def chunks(self, name: str, size_bytes: int, start: int, end: int) -> Iterator[bytes]:
         with self._opened(name) as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise BadBundle(f"the bundle's {name} is no plain file")
-            _check_size(name, found.st_size, size_bytes)
+            _check_size(name, os.fstat(file.fileno()).st_size, size_bytes)
             file.seek(start)
             yield from _read(file, name, end - start)
 
@@ -60,16 +57,19 @@ class FolderSource:
 
     @contextmanager
     def _opened(self, name: str) -> Iterator[BinaryIO]:
-        """A pipe or a device is opened without waiting for anybody, and looked at then."""
+        """A device isn't even opened, nor is a pipe waited for that takes its place meanwhile."""
         path = self._root
         for part in name.split("/"):
             path /= part
             if path.is_symlink():
                 raise BadBundle(f"the bundle's {name} is behind a link", hint="a bundle has none")
         try:
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            is_plain = stat.S_ISREG(path.lstat().st_mode)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise BadBundle(f"the bundle lacks {name}", hint=_COPIED) from error
+        if not is_plain:
+            raise BadBundle(f"the bundle's {name} is no plain file")
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(handle, "rb", buffering=0) as file:
             yield file
 

@@ -1,0 +1,222 @@
+"""`export`, `import` and `verify` as they are typed."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from bundle_runs import COMMIT, filled
+from cli_runs import DEMO_PATH
+from gguf_files import llama_bytes
+from hub_server import HubServer
+
+from edgellm.cli.commands.bundles import export, import_bundle
+from edgellm.cli.commands.models import list_models
+from edgellm.cli.commands.verify import verify
+from edgellm.cli.flags.described import Described
+from edgellm.errors import BadBundle, BadRequest, DoesNotFit, ModelNotFound, NetworkError
+from edgellm.models.store import Store
+
+REPO = "org/demo-GGUF"
+NAME = f"hf.co/{REPO}:Q8_0"
+HERE = Described()
+
+
+@pytest.fixture
+def hub_cache(tmp_path):
+    """Another machine's cache: `go` is a journey to it."""
+    filled(tmp_path / "hf" / "hub", {"m-Q8_0.gguf": DEMO_PATH.read_bytes()}, repo=REPO)
+    return tmp_path / "hf" / "hub"
+
+
+@pytest.fixture
+def go(tmp_path, monkeypatch):
+    def went():
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "there"))
+        return Store(tmp_path / "there" / "hub")
+
+    return went
+
+
+def test_a_model_goes_to_another_machine_and_is_listed_there(hub_cache, go, tmp_path, capsys):
+    place = str(tmp_path / "my stick")
+    export([REPO], place, HERE)
+    told = capsys.readouterr().out
+    assert NAME in told
+    assert f"edgellm import '{place}'" in told
+    there = go()
+    import_bundle(place, only_list=True)
+    assert capsys.readouterr().out.splitlines()[1].split() == [NAME, "3.7", "MiB", "no", "mit"]
+    import_bundle(place)
+    path = capsys.readouterr().out.strip()
+    assert Path(path).read_bytes() == DEMO_PATH.read_bytes()
+    assert [one.name for one in there.list()] == [NAME]
+    list_models()
+    assert NAME in capsys.readouterr().out
+    import_bundle(place)
+    again = capsys.readouterr()
+    assert again.out.strip() == path
+    assert again.err == f"{NAME} is here already\n"
+
+
+def test_facts_come_as_json(hub_cache, go, tmp_path, capsys):
+    export([REPO], str(tmp_path / "out.tar"), HERE, as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert told["models"][0]["name"] == NAME
+    there = go()
+    import_bundle(str(tmp_path / "out.tar"), only_list=True, as_json=True)
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["sha256"] == told["sha256"]
+    assert listed["models"][0]["missing_bytes"] == told["size_bytes"]
+    assert listed["models"][0]["commit"] == COMMIT
+    import_bundle(str(tmp_path / "out.tar"), sha256=told["sha256"], as_json=True)
+    (brought,) = json.loads(capsys.readouterr().out)["models"]
+    assert brought == {"name": NAME, "path": str(there.list()[0].path), "was_here": False}
+
+
+def test_another_bundle_than_the_one_that_was_told_is_refused(hub_cache, go, tmp_path):
+    export([REPO], str(tmp_path / "out"), HERE)
+    there = go()
+    with pytest.raises(BadBundle):
+        import_bundle(str(tmp_path / "out"), sha256="0" * 64)
+    assert there.list() == ()
+
+
+def test_a_model_that_is_not_here_is_fetched_first_with_its_projector(go, tmp_path, monkeypatch):
+    with HubServer() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+        hub.add(REPO, "m-Q8_0.gguf", DEMO_PATH.read_bytes())
+        hub.add(REPO, "mmproj-F16.gguf", b"GGUF eyes")
+        export([f"{REPO}:Q8_0"], str(tmp_path / "out"), HERE)
+        hub.requests.clear()
+        export([f"{REPO}:Q8_0"], str(tmp_path / "out"), HERE)
+        assert hub.requests == []
+    there = go()
+    import_bundle(str(tmp_path / "out"))
+    (model,) = there.list()
+    assert (model.snapshot / "mmproj-F16.gguf").read_bytes() == b"GGUF eyes"
+
+
+SMALL, LARGE = (llama_bytes(n_layers, 2000) for n_layers in (2, 60))
+
+
+def test_the_quantization_is_that_of_the_machine_that_it_goes_to(
+    cache, tmp_path, monkeypatch, capsys
+):
+    """Also where another one is here; and without the hub it is one of those."""
+    described = Described(device=["cuda:24GiB@1000"], ram="64GiB@60")
+    with HubServer() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+        hub.add(REPO, "m-Q8_0.gguf", DEMO_PATH.read_bytes())
+        hub.add(REPO, "m-Q4_0.gguf", DEMO_PATH.read_bytes() + b"\0" * 32)
+        export([REPO], str(tmp_path / "out"), described)
+        assert [one.path for one in hub.requests if one.path.startswith("/api")]
+    chosen = json.loads((tmp_path / "out" / "edgellm-bundle.json").read_text())["models"]
+    assert len(chosen) == 1
+    assert "suits --device cuda:24GiB@1000 --ram 64GiB@60" in capsys.readouterr().err
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    export([REPO], str(tmp_path / "alone"), described)
+    (alone,) = json.loads((tmp_path / "alone" / "edgellm-bundle.json").read_text())["models"]
+    assert alone["name"].startswith(f"hf.co/{REPO}:Q")
+
+
+def test_what_fits_no_machine_that_was_named_is_not_exported(hub_cache, tmp_path, monkeypatch):
+    with HubServer() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+        hub.add(REPO, "m-Q8_0.gguf", DEMO_PATH.read_bytes())
+        hub.add(REPO, "m-Q4_0.gguf", DEMO_PATH.read_bytes())
+        with pytest.raises(DoesNotFit):
+            export([REPO], str(tmp_path / "out"), Described(ram="16MiB@1"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "said"),
+    [
+        ("demo", BadRequest, "ships with every edgellm"),
+        ("./x.gguf", BadRequest, "goes to the other machine as it is"),
+        ("ollama:x", BadRequest, "served where it lies"),
+        ("org/none:Q8_0", NetworkError, "reached"),
+        ("nosuchmodel", ModelNotFound, "nosuchmodel"),
+    ],
+)
+def test_what_cannot_be_exported_says_why(hub_cache, tmp_path, model, kind, said):
+    with pytest.raises(kind, match=said) as told:
+        export([model], str(tmp_path / "out"), HERE)
+    assert told.value.hint
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("size", ["2", "none", "1KiB"])
+def test_a_piece_size_that_is_none_is_refused_before_anything_is_read(hub_cache, tmp_path, size):
+    with pytest.raises(BadRequest):
+        export([REPO], str(tmp_path / "out"), HERE, piece_size=size)
+    assert not (tmp_path / "out").exists() or not [*(tmp_path / "out").rglob("*.gguf*")]
+
+
+def test_a_tar_is_not_written_to_a_terminal(hub_cache, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    with pytest.raises(BadRequest, match="terminal"):
+        export([REPO], "-", HERE)
+
+
+def test_verify_tells_what_is_whole_and_what_mends_the_rest(hub_cache, capsys):
+    verify()
+    assert "✓  " + NAME in capsys.readouterr().out
+    blob = next(hub_cache.rglob("blobs/*"))
+    data = bytearray(blob.read_bytes())
+    data[1 << 20] ^= 1
+    blob.write_bytes(data)
+    with pytest.raises(typer.Exit) as ended:
+        verify()
+    assert ended.value.exit_code == 4
+    told = capsys.readouterr().out
+    assert f"✗  {NAME}" in told
+    assert f"→ edgellm rm {NAME} && edgellm pull {NAME}" in told
+    with pytest.raises(typer.Exit):
+        verify([NAME], as_json=True)
+    (model,) = json.loads(capsys.readouterr().out)
+    assert (model["state"], model["files"][0]["file"]) == ("broken", "m-Q8_0.gguf")
+
+
+def test_what_mends_a_projector_that_other_models_need_too(hub_cache, capsys):
+    files = {"m-Q8_0.gguf": DEMO_PATH.read_bytes(), "mmproj-F16.gguf": b"GGUF eyes"}
+    filled(hub_cache, files, repo=REPO)
+    blob = (Store(hub_cache).list()[0].snapshot / "mmproj-F16.gguf").resolve()
+    blob.write_bytes(b"GGUF eyez")
+    with pytest.raises(typer.Exit):
+        verify([REPO])
+    assert f"→ rm {blob} && edgellm pull {NAME}" in capsys.readouterr().out
+
+
+def test_verify_looks_into_a_bundle(hub_cache, tmp_path, capsys):
+    export([REPO], str(tmp_path / "out"), HERE)
+    verify([str(tmp_path / "out")])
+    assert "✓  " + NAME in capsys.readouterr().out
+    next((tmp_path / "out").rglob("*.gguf")).unlink()
+    with pytest.raises(typer.Exit):
+        verify([NAME, str(tmp_path / "out")])
+    told = capsys.readouterr().out
+    assert "lacks models/org/demo-GGUF/m-Q8_0.gguf" in told
+    assert f"→ edgellm export {NAME} -o {tmp_path / 'out'}" in told
+
+
+def test_what_nobody_knows_the_digest_of_is_a_dash(hub_cache, tmp_path, capsys):
+    path = Store(hub_cache).list()[0].path
+    path.unlink()
+    path.write_bytes(DEMO_PATH.read_bytes())
+    verify()
+    assert f"–  {NAME}" in capsys.readouterr().out
+    verify([str(path)])
+    (tmp_path / "x.gguf").write_bytes(b"GGUF")
+    for name, kind in (("demo", BadRequest), ("org/none", ModelNotFound)):
+        with pytest.raises(kind):
+            verify([name])
+    with pytest.raises(ModelNotFound, match="nobody knows its digest"):
+        verify([str(tmp_path / "x.gguf")])
+
+
+def test_without_models_there_is_nothing_to_verify(capsys):
+    verify()
+    assert "no model is here yet" in capsys.readouterr().out

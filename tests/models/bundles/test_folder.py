@@ -1,0 +1,307 @@
+"""A bundle is written whole or goes on; what it didn't write, it leaves."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from bundle_runs import COMMIT, DATA, FILES, LICENCE, REPO, bring_all, content, export, filled
+
+from edgellm.errors import BadBundle, BadGGUF, BadRequest, StorageError
+from edgellm.models.bundles.folder import largest_piece_bytes
+from edgellm.models.bundles.layout import FAT_PIECE_BYTES, MANIFEST, PENDING, README, SUMS
+from edgellm.models.bundles.manifest import fingerprint
+from edgellm.models.store import Store
+
+PLACE = f"models/{REPO}"
+SMALL = {"small-Q4_0.gguf": b"GGUF small", "LICENSE": LICENCE}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return filled(tmp_path / "hub")
+
+
+def test_a_bundle_has_the_model_and_all_that_goes_with_it_by_their_names(
+    store: Store, tmp_path: Path
+):
+    seen: list[tuple[int, int]] = []
+    out = tmp_path / "out"
+    done = export(store, out, progress=lambda done, total, rate: seen.append((done, total)))
+    there = content(out)
+    assert {name: there.pop(f"{PLACE}/{name}") for name in FILES} == FILES
+    assert fingerprint(there.pop(MANIFEST)) == done.sha256
+    assert sorted(there) == [README, SUMS]
+    assert b"edgellm import" in there[README]
+    assert seen[-1] == (sum(map(len, FILES.values())),) * 2
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    subprocess.run(["sha256sum", "-c", SUMS], cwd=out, check=True, capture_output=True)
+
+
+def test_the_manifest_says_what_list_says_and_whose_digest_is_whose(store: Store, tmp_path: Path):
+    export(store, tmp_path / "out")
+    (model,) = json.loads((tmp_path / "out" / MANIFEST).read_text())["models"]
+    assert model["name"] == store.list()[0].name
+    assert (model["commit"], model["revision"]) == (COMMIT, "main")
+    assert model["told_at"] == "2026-11-01T00:00:00Z"
+    by_path = {file["path"]: file for file in model["files"]}
+    assert "git_oid" in by_path["LICENSE"]
+    assert "git_oid" not in by_path["tiny-Q8_0.gguf"]
+
+
+def test_the_same_export_again_copies_nothing_and_keeps_the_manifest(store: Store, tmp_path: Path):
+    first = export(store, tmp_path / "out")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.gguf")}
+    seen: list[int] = []
+    second = export(store, tmp_path / "out", progress=lambda done, *_: seen.append(done))
+    assert second.sha256 == first.sha256
+    assert seen == []
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+EXPORT_AND_DIE = """
+    import os, sys
+    from pathlib import Path
+    from bundle_runs import export
+    from edgellm.models.store import Store
+
+    def die(done, total, rate):
+        if done >= int(sys.argv[3]):
+            os.kill(os.getpid(), 9)
+
+    piece_bytes = int(sys.argv[4]) or None
+    export(Store(Path(sys.argv[1])), sys.argv[2], progress=die, piece_bytes=piece_bytes)
+"""
+
+
+def killed_export(store: Store, out: Path, at_bytes: int, piece_bytes: int = 0) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(EXPORT_AND_DIE), store.root, out, str(at_bytes),
+         str(piece_bytes)],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == -9
+
+
+@pytest.mark.parametrize("piece_bytes", [0, 3 << 20])
+@pytest.mark.parametrize("at_bytes", [1, 100_000, 5 << 20, 9 << 20])
+def test_a_killed_export_is_no_bundle_and_goes_on(
+    store: Store, tmp_path: Path, at_bytes: int, piece_bytes: int
+):
+    out = tmp_path / "out"
+    killed_export(store, out, at_bytes, piece_bytes)
+    assert not (out / MANIFEST).exists()
+    with pytest.raises(BadBundle, match="broken off"):
+        bring_all(Store(tmp_path / "there"), out)
+    export(store, out, piece_bytes=piece_bytes or None)
+    assert not (out / PENDING).exists()
+    assert not [*out.rglob("*.part"), *out.rglob("*.part.json")]
+    (path,) = bring_all(Store(tmp_path / "there"), out)
+    assert path.read_bytes() == DATA
+
+
+def test_what_was_written_before_a_kill_is_not_written_again(store: Store, tmp_path: Path):
+    out = tmp_path / "out"
+    killed_export(store, out, 9 << 20)
+    part = next(out.rglob("*.edgellm.part"))
+    assert part.stat().st_size >= 4 << 20
+    with part.open("r+b") as file:  # so that one sees whose bytes they are
+        file.write(b"mark")
+    export(store, out)
+    assert (out / PLACE / "tiny-Q8_0.gguf").read_bytes() == b"mark" + DATA[4:]
+
+
+def test_a_part_of_another_content_is_not_gone_on_with(store: Store, tmp_path: Path):
+    out = tmp_path / "out"
+    killed_export(store, out, 9 << 20)
+    other = bytes(reversed(DATA))  # as long, of a newer commit
+    newer = filled(tmp_path / "hub", FILES | {"tiny-Q8_0.gguf": other}, commit="1" * 40)
+    export(newer, out)
+    assert (out / PLACE / "tiny-Q8_0.gguf").read_bytes() == other
+
+
+def test_a_newer_commit_takes_the_place_of_the_older_one(store: Store, tmp_path: Path):
+    out = tmp_path / "out"
+    export(store, out)
+    newer = filled(tmp_path / "hub", FILES | {"tiny-Q8_0.gguf": DATA[::-1]}, commit="1" * 40)
+    export(newer, out)
+    assert (out / PLACE / "tiny-Q8_0.gguf").read_bytes() == DATA[::-1]
+    (model,) = json.loads((out / MANIFEST).read_text())["models"]
+    assert model["commit"] == "1" * 40
+
+
+def test_a_kill_while_an_older_bundle_is_renewed_leaves_nothing_that_says_too_much(
+    store: Store, tmp_path: Path
+):
+    out = tmp_path / "out"
+    export(store, out)
+    newer = filled(tmp_path / "hub", FILES | {"tiny-Q8_0.gguf": DATA[::-1]}, commit="1" * 40)
+    killed_export(newer, out, 5 << 20)
+    assert not (out / MANIFEST).exists()
+    export(newer, out)
+    (path,) = bring_all(Store(tmp_path / "there"), out)
+    assert path.read_bytes() == DATA[::-1]
+
+
+def test_models_are_added_to_a_bundle_that_is_there(store: Store, tmp_path: Path):
+    out = tmp_path / "out"
+    export(store, out)
+    filled(tmp_path / "hub", SMALL, repo="org/small")
+    both = export(store, out, "hf.co/org/small:Q4_0")
+    assert [one.name for one in both.manifest.models] == [
+        "hf.co/org/small:Q4_0",
+        f"hf.co/{REPO}:Q8_0",
+    ]
+    assert len(bring_all(Store(tmp_path / "there"), out)) == 2
+
+
+def test_a_model_whose_files_are_gone_from_the_bundle_is_not_kept_in_it(
+    store: Store, tmp_path: Path
+):
+    out = tmp_path / "out"
+    export(store, out)
+    (out / PLACE / "tiny-Q8_0.gguf").unlink()
+    filled(tmp_path / "hub", SMALL, repo="org/small")
+    left = export(store, out, "hf.co/org/small:Q4_0")
+    assert [one.name for one in left.manifest.models] == ["hf.co/org/small:Q4_0"]
+
+
+def test_what_no_export_has_written_is_never_overwritten(store: Store, tmp_path: Path):
+    out = tmp_path / "out"
+    mine = out / PLACE / "tiny-Q8_0.gguf"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+    (out / README).write_text("my notes")
+    with pytest.raises(BadRequest, match="no export has written it"):
+        export(store, out)
+    assert content(out) == {f"{PLACE}/tiny-Q8_0.gguf": b"mine", README: b"my notes"}
+    mine.unlink()
+    mine.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BadRequest):
+        export(store, out)
+    mine.unlink()
+    mine.write_bytes(DATA)  # the very file, copied by hand
+    export(store, out)
+    assert (out / README).read_text() == "my notes"
+    assert (out / f"edgellm-{README}").exists()
+
+
+def test_a_manifest_that_cannot_be_read_is_not_overwritten(store: Store, tmp_path: Path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / MANIFEST).write_text("{}")
+    with pytest.raises(BadBundle) as told:
+        export(store, tmp_path / "out")
+    assert "not overwritten" in told.value.hint
+
+
+@pytest.mark.parametrize("piece_bytes", [None, 3 << 20])
+def test_what_has_gone_bad_on_this_disk_is_found_here(
+    store: Store, tmp_path: Path, piece_bytes: int | None
+):
+    blob = store.list()[0].path.resolve()
+    with blob.open("r+b") as file:
+        file.seek(7 << 20)
+        file.write(b"?")
+    out = tmp_path / "out"
+    with pytest.raises(BadGGUF, match="not what was downloaded"):
+        export(store, out, piece_bytes=piece_bytes)
+    assert not (out / MANIFEST).exists()
+    assert not [*out.rglob("tiny-Q8_0.gguf*")]
+    with pytest.raises(BadGGUF):
+        export(store, tmp_path / "out.tar")
+    assert not (tmp_path / "out.tar").exists()
+    blob.write_bytes(DATA)
+    export(store, out)
+    blob.write_bytes(DATA[:-1])
+    with pytest.raises(BadGGUF):
+        export(store, tmp_path / "another")
+
+
+def test_a_small_file_that_has_gone_bad_is_found_too(store: Store, tmp_path: Path):
+    (store.list()[0].snapshot / "LICENSE").resolve().write_bytes(LICENCE[::-1])
+    with pytest.raises(BadGGUF, match="LICENSE"):
+        export(store, tmp_path / "out")
+
+
+def test_a_file_without_a_digest_is_read_for_one(tmp_path: Path):
+    store = filled(tmp_path / "hub")
+    path = store.list()[0].path
+    blob = path.resolve()
+    path.unlink()
+    blob.replace(path)  # as on a disk without links
+    export(store, tmp_path / "out")
+    (brought,) = bring_all(Store(tmp_path / "there"), tmp_path / "out")
+    assert brought.read_bytes() == DATA
+
+
+def test_pieces_are_joined_by_cat_as_the_readme_says(store: Store, tmp_path: Path):
+    out = tmp_path / "out"
+    assert export(store, out, piece_bytes=3 << 20).is_cut
+    assert not (out / PLACE / "tiny-Q8_0.gguf").exists()
+    (joining,) = [
+        line for line in (out / README).read_text().splitlines() if line.startswith("    cat ")
+    ]
+    subprocess.run(["sh", "-c", joining], cwd=out, check=True)
+    assert (out / "tiny-Q8_0.gguf").read_bytes() == DATA
+
+
+def test_where_a_file_may_be_as_large_as_it_is_none_is_cut(tmp_path: Path):
+    assert largest_piece_bytes(tmp_path, 1 << 20) is None
+    assert largest_piece_bytes(tmp_path, FAT_PIECE_BYTES + 1) is None
+    assert [*tmp_path.iterdir()] == []
+
+
+LIMITED = """
+    import os, resource, sys
+    from pathlib import Path
+    from bundle_runs import export
+    from edgellm.models.bundles import writing
+    from edgellm.models.store import Store
+
+    writing.FAT_PIECE_BYTES = 3 << 20
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, 4 << 20))
+    print(export(Store(Path(sys.argv[1])), sys.argv[2]).is_cut)
+"""
+
+
+def test_a_disk_that_tells_only_when_it_is_written_has_pieces_too(store: Store, tmp_path: Path):
+    """EFBIG, as FAT32 says it, by a limit of the system's own."""
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(LIMITED), store.root, out],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "True\n", done.stderr
+    assert max(len(data) for data in content(out).values()) == 3 << 20
+    assert not [*out.rglob("*.part"), *out.rglob("*.edgellm.part")]
+    (path,) = bring_all(Store(tmp_path / "there"), out)
+    assert path.read_bytes() == DATA
+
+
+def test_no_room_is_seen_before_the_first_byte(store: Store, tmp_path: Path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(disk)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("a tmpfs can't be mounted here (needs root)")
+    try:
+        for place in (disk / "out", disk / "out.tar"):
+            with pytest.raises(StorageError, match=r"10\.1 MiB are to come, 20\.0 MiB are free"):
+                export(store, place)
+        assert [path for path in disk.rglob("*") if path.is_file()] == []
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_place_that_is_a_file_is_no_folder(store: Store, tmp_path: Path):
+    (tmp_path / "out").write_text("x")
+    with pytest.raises(BadRequest, match="is a file"):
+        export(store, tmp_path / "out")
