@@ -7,7 +7,6 @@ dead: it ends in TransientError, like every fault that another try may cure.
 """
 
 import re
-import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,8 @@ from typing import Final
 
 import httpx2
 
-from edgellm.errors import ConfigError, ModelNotFound, NetworkError, TransientError
+from edgellm.errors import ModelNotFound, NetworkError, TransientError
+from edgellm.models.fetching.ways import fault, open_client, patience
 from edgellm.models.hubs import DEFAULT_HUB, SITES, Site
 from edgellm.values import frozen
 
@@ -46,7 +46,7 @@ class RangeClient:
         self._origin = httpx2.URL(endpoint).origin if endpoint else None
         self._token, self._site = token, site
         self._stall_timeout_s = stall_timeout_s
-        self._client = _client(stall_timeout_s)
+        self._client = open_client(stall_timeout_s)
         self._closing = weakref.finalize(self, self._client.close)  # a plan's hub has no end
 
     def close(self) -> None:
@@ -94,15 +94,8 @@ class RangeClient:
             yield
         except httpx2.InvalidURL as error:
             raise NetworkError(f"{_host(url)} redirects to what is no address") from error
-        except httpx2.TimeoutException as error:
-            raise TransientError(
-                f"{_host(url)} was silent for {timeout_s:g} s", hint=self._site.other_ways
-            ) from error
         except httpx2.HTTPError as error:
-            raise TransientError(
-                f"the connection to {_host(url)} broke: {error or type(error).__name__}",
-                hint=self._site.other_ways,
-            ) from error
+            raise fault(error, _host(url), self._site, timeout_s) from error
 
     @contextmanager
     def _open(
@@ -112,7 +105,8 @@ class RangeClient:
         at, timeout_s = httpx2.URL(url), timeout_s or self._stall_timeout_s
         for _ in range(_MAX_REDIRECTS + 1):
             headers = self._headers(at, start, end)
-            with self._client.stream("GET", at, headers=headers, timeout=timeout_s) as response:
+            asked = self._client.stream("GET", at, headers=headers, timeout=patience(timeout_s))
+            with asked as response:
                 if response.status_code not in _REDIRECTS:
                     yield response
                     return
@@ -153,27 +147,6 @@ class RangeClient:
                 f"{host} sends the file packed ({packing}), which was not asked for",
                 hint="is there a proxy in between? HTTPS_PROXY and NO_PROXY say which is used",
             )
-
-
-def _client(stall_timeout_s: float) -> httpx2.Client:
-    """With the proxies and certificates that the environment names. Raises ConfigError."""
-    try:
-        return httpx2.Client(timeout=stall_timeout_s, follow_redirects=False)
-    except ImportError as error:
-        raise ConfigError(
-            "the environment names a SOCKS proxy (ALL_PROXY), and socksio is not installed",
-            hint=f"{sys.executable} -m pip install socksio; or name an http:// proxy",
-        ) from error
-    except (ValueError, httpx2.InvalidURL) as error:
-        raise ConfigError(
-            f"the proxies that the environment names are none: {error}",
-            hint="look at HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY",
-        ) from error
-    except OSError as error:
-        raise ConfigError(
-            f"the certificates that the environment names can't be read: {error.strerror or error}",
-            hint="look at SSL_CERT_FILE and SSL_CERT_DIR",
-        ) from error
 
 
 def _redirected(url: httpx2.URL, location: str) -> httpx2.URL:

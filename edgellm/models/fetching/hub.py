@@ -6,14 +6,13 @@ Both libraries are imported at the first use: they cost more time than the whole
 """
 
 import os
-import re
 from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, Self, TypeAlias
 
 import msgspec
 
-from edgellm.errors import ConfigError, ModelNotFound, NetworkError, Offline
+from edgellm.errors import ConfigError, EdgellmError, ModelNotFound, NetworkError, Offline
 from edgellm.models.hubs import (
     DEFAULT_HUB,
     SITES,
@@ -27,11 +26,14 @@ from edgellm.models.names import Listing, RepoFile, group_files, is_safe_path
 from edgellm.values import frozen
 
 if TYPE_CHECKING:
+    from huggingface_hub.errors import HfHubHTTPError
+
     from edgellm.models.fetching.http_range import RangeClient
 
 _TRUE: Final = frozenset({"1", "on", "true", "yes"})
-_ERRNO: Final = re.compile(r"^\[Errno -?\d+\] ")  # before words that say the same
 LISTING_TIMEOUT_S: Final = 15.0
+_MAX_QUOTED: Final = 200  # letters of what a hub says to an error
+_IS_IT_ON: Final = "is it on? --offline works with what is on this disk"
 
 
 @frozen
@@ -186,7 +188,10 @@ class HuggingFaceHub(HttpHub):
         from huggingface_hub import HfApi
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
+        from edgellm.models.fetching.ways import fault
+
         _ = self._ranges  # whose settings huggingface_hub's client has too, and can't tell apart
+        _believe_as_requests_does()
         api = HfApi(endpoint=self.endpoint, token=self._token or False)
         try:
             info = api.model_info(
@@ -195,12 +200,11 @@ class HuggingFaceHub(HttpHub):
         except HFValidationError as error:
             raise ModelNotFound(f"{repo!r} is not the name of a repository") from error
         except HfHubHTTPError as error:
-            raise _listing_error(repo, self._host, error) from error
+            found = _listing_error(repo, self._host, error, has_token=bool(self._token))
+            raise self._of_mirror(found, _words(error)) from error
         except (httpx2.HTTPError, OSError) as error:
-            raise NetworkError(
-                f"{self._host} can't be reached: {_ERRNO.sub('', str(error))}",
-                hint=self._site.other_ways,
-            ) from error
+            unheard = fault(error, self._host, self._site, LISTING_TIMEOUT_S)
+            raise self._of_mirror(unheard) from error
         except _NOT_A_HUBS as error:
             raise self._no_hub() from error
         try:
@@ -208,6 +212,15 @@ class HuggingFaceHub(HttpHub):
         except msgspec.ValidationError as error:
             raise self._no_hub() from error
         return self._repository(repo, revision, told)
+
+    def _of_mirror(self, error: EdgellmError, words: str = "") -> EdgellmError:
+        """What its keeper says, or that it may be off, helps more there than what is usual at the
+        hub in whose place it is."""
+        if self.endpoint != self._site.endpoint:
+            usual = _IS_IT_ON if error.hint == self._site.other_ways else error.hint
+            told = f"it says: {words[:_MAX_QUOTED]}" if words else usual
+            error.hint = f"{self._variable} names this hub; {told}"
+        return error
 
     def _repository(self, repo: str, revision: str, info: "_Info") -> Repository:
         from huggingface_hub import hf_hub_url
@@ -244,12 +257,33 @@ class HuggingFaceHub(HttpHub):
         return token
 
 
+def _believe_as_requests_does() -> None:
+    """huggingface_hub's client heeds SSL_CERT_FILE only."""
+    import httpx2
+    from huggingface_hub import set_client_factory
+
+    from edgellm.models.fetching.ways import certificates
+
+    if trusted := certificates():
+        set_client_factory(
+            lambda: httpx2.Client(verify=trusted, follow_redirects=True, timeout=None)
+        )
+
+
 def _offline_by_environment() -> bool:
     names = ("EDGELLM_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     return any(os.environ.get(name, "").lower() in _TRUE for name in names)
 
 
-def _listing_error(repo: str, host: str, error: Exception) -> NetworkError | ModelNotFound:
+def _words(error: "HfHubHTTPError") -> str:
+    """The hub's own, of what isn't there or isn't allowed; a wrong token is told better here."""
+    response = error.response
+    return "" if response.status_code == 401 else response.headers.get("X-Error-Message", "")
+
+
+def _listing_error(
+    repo: str, host: str, error: "HfHubHTTPError", *, has_token: bool
+) -> NetworkError | ModelNotFound:
     from huggingface_hub.errors import (
         GatedRepoError,
         RepositoryNotFoundError,
@@ -258,7 +292,7 @@ def _listing_error(repo: str, host: str, error: Exception) -> NetworkError | Mod
 
     from edgellm.models.fetching.http_range import status_error
 
-    response = getattr(error, "response", None)
+    response = error.response
     match error:
         case GatedRepoError():
             return NetworkError(
@@ -272,8 +306,8 @@ def _listing_error(repo: str, host: str, error: Exception) -> NetworkError | Mod
             )
         case RevisionNotFoundError():
             return ModelNotFound(f"{repo} has no such revision")
-    if response is None:
-        return NetworkError(f"{host}: {error}")
+    if response.status_code == 401 and not has_token:
+        return NetworkError(f"{host} wants a token", hint="set HF_TOKEN to one that it knows")
     if response.status_code == 401:  # of a repository it would be one of the kinds above
         return NetworkError(
             f"{host} does not know the token that it was shown",
