@@ -22,6 +22,9 @@ from edgellm.values import frozen
 _MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _PACKINGS: Final = frozenset({"br", "deflate", "gzip", "zstd"})
+_REFUSALS: Final = frozenset({401, 403, 451, 511})
+# What no model is: a mirror's error may come with status 200.
+_NO_FILES: Final = {"text/html": "a web page", "application/json": "words (JSON)"}
 _WORTH_ANOTHER_TRY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _RANGE: Final = re.compile(r"bytes (\d+)-\d+/(?:\d+|\*)")
 
@@ -124,20 +127,34 @@ class RangeClient:
     def _check(self, response: httpx2.Response, start: int) -> None:
         host, status = response.url.host, response.status_code
         if status not in (200, 206):
-            raise status_error(host, status, response.headers.get("Retry-After"), self._site)
+            raise self._refusal(response)
         self._check_kind(response)
         sent = response.headers.get("Content-Range", "")
         is_said = _RANGE.fullmatch(sent) is not None
         if (status == 206 and not is_said) or _begins_at(response) > start:
             raise TransientError(f"{host} answered with {sent!r}, asked for bytes from {start}")
 
+    def _refusal(self, response: httpx2.Response) -> NetworkError | ModelNotFound:
+        host, status = response.url.host, response.status_code
+        if status in _REFUSALS and _kind(response) == "text/html":
+            return NetworkError(
+                f"something between here and {host} refuses (status {status}, a web page)",
+                hint=f"does this network want a login? Open a web page; {self._site.other_ways}",
+            )
+        if status in (401, 403) and response.url.origin != self._origin:
+            return TransientError(  # who was sent there has a new signature the next time
+                f"{host} refuses access (status {status}), where the hub has sent us",
+                hint=f"is this machine's clock right? {self._site.other_ways}",
+            )
+        return status_error(host, status, response.headers.get("Retry-After"), self._site)
+
     def _check_kind(self, response: httpx2.Response) -> None:
         """A page in a file's place would be found out by its digest, after all of the rest has
         come."""
         host, headers = response.url.host, response.headers
-        if headers.get("Content-Type", "").lower().startswith("text/html"):
+        if found := _NO_FILES.get(_kind(response)):
             raise NetworkError(
-                f"{host} answered with a web page, not with the file",
+                f"{host} answered with {found}, not with the file",
                 hint="does this network want a login? Open a web page; or look at "
                 f"{self._site.variables[0]}",
             )
@@ -154,6 +171,10 @@ def _redirected(url: httpx2.URL, location: str) -> httpx2.URL:
     if target.scheme != "https" and target.scheme != url.scheme:
         raise NetworkError(f"{url.host} redirects to {target.scheme}://, which isn't safe")
     return target
+
+
+def _kind(response: httpx2.Response) -> str:
+    return response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
 def _begins_at(response: httpx2.Response) -> int:

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 from gguf_files import llama_bytes
-from hub_server import Corrupt, Cut, HubServer, NoRanges, Part, Stall, Status
+from hub_server import Corrupt, Cut, HubServer, Instead, NoRanges, Part, Stall, Status
 
 from edgellm.errors import ConfigError, ModelNotFound, NetworkError, Offline, TransientError
 from edgellm.models.fetching.http_range import status_error
@@ -85,6 +85,52 @@ def test_a_part_that_begins_behind_what_was_asked_for_is_none(
     server.faults.append(Part(status, early_bytes=-7))
     with pytest.raises(TransientError, match="asked for bytes from 100"):
         hub.read_range(url, 100, 200)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (Instead((("Content-Type", "text/html"),)), "a web page"),
+        (Instead((("Content-Type", "Text/HTML; charset=utf-8"),)), "a web page"),
+        (Instead((("Content-Type", "application/json"),), b'{"error": "busy"}'), "words"),
+    ],
+)
+def test_what_comes_in_the_place_of_a_file_is_told_before_it_is_kept(
+    server: HubServer, client: Make, fault: Instead, said: str
+):
+    hub = client()
+    url = hub.list_files(REPO).files[0].url
+    server.faults.append(fault)
+    with pytest.raises(NetworkError, match=f"answered with {said}.*not with the file"):
+        next(hub.stream(url, 0))
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_content_network_that_refuses_is_asked_by_a_new_address(
+    server: HubServer, client: Make, status: int
+):
+    """A signature that has run out, or a clock that is wrong: not the model's licence."""
+    hub = client()
+    url = hub.list_files(REPO).files[0].url
+    server.faults.append(Status(status))
+    with pytest.raises(TransientError, match="localhost refuses access") as raised:
+        hub.read_range(url, 0, 10)
+    assert "clock" in raised.value.hint
+    assert "licence" not in raised.value.hint
+    assert hub.read_range(url, 0, 10) == llama_bytes()[:10]
+
+
+@pytest.mark.parametrize("status", [403, 451, 511])
+def test_a_firewalls_page_is_not_the_hubs_refusal(server: HubServer, client: Make, status: int):
+    hub = client()
+    url = hub.list_files(REPO).files[0].url
+    server.api_faults.append(Status(status, (("Content-Type", "text/html"),), b"<html>no</html>"))
+    with pytest.raises(
+        NetworkError, match=r"something between here and 127\.0\.0\.1 refuses"
+    ) as told:
+        hub.read_range(url, 0, 10)
+    assert "licence" not in told.value.hint
+    assert "login" in told.value.hint
 
 
 def test_the_token_goes_to_the_hub_and_to_no_other_host(server: HubServer, client: Make):
