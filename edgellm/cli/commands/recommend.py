@@ -65,7 +65,7 @@ def recommend(
     if as_json:
         print_json([_facts(choice, kind) for choice in found])
         return
-    print(_table(found, columns()))
+    print(_table(found, columns(), has_cards=bool(hardware.accelerators)))
     legend = "\n".join(wrapped(_legend(found, kind), columns()))
     print(f"\n{legend}\n{_advice(found[0], described, pins, is_of_disk=is_of_disk)}")
 
@@ -121,7 +121,7 @@ def _advice(best: "Choice", described: Described, pins: Pins, *, is_of_disk: boo
     return f"edgellm plan {best.name}{described.words}{flags} tells more{then}"
 
 
-def _table(found: "list[Choice]", n_columns: int) -> str:
+def _table(found: "list[Choice]", n_columns: int, *, has_cards: bool = False) -> str:
     """Where a terminal is too narrow it goes without what the name, the quantization and the plan
     tell, too."""
     from edgellm.tables import fitting
@@ -140,7 +140,7 @@ def _table(found: "list[Choice]", n_columns: int) -> str:
                 _range(choice),
                 f"{choice.kld:.4f}",
                 _points(choice),
-                _why(choice),
+                _why(choice, has_cards=has_cards),
             )
         )
     headings = ("MODEL", "QUANT", "PARAMS", "MEMORY", "CONTEXT", "TOK/S", "LOSS", "RATING", "WHY")
@@ -164,7 +164,7 @@ def _points(choice: "Choice") -> str:
     return f"~{rating.points:.0f}±{rating.spread:.0f}"
 
 
-def _why(choice: "Choice") -> str:
+def _why(choice: "Choice", *, has_cards: bool = False) -> str:
     """Where its rating is from, and what speaks against it."""
     rating = choice.rating
     if rating.is_published:
@@ -178,6 +178,8 @@ def _why(choice: "Choice") -> str:
         parts.append(f"trained for {choice.candidate.spec.n_ctx_train} tokens")
     if rating.is_base:
         parts.append("not taught to answer")
+    if has_cards and not choice.plan.devices:
+        parts.append("on the CPU alone")
     if not choice.is_whole:
         parts.append("loses much")
     elif not choice.is_good:

@@ -190,11 +190,15 @@ def _number(per_s: float) -> str:
 
 
 def _name(hardware: Hardware, device_id: str, columns: int) -> str:
-    """Those of one name are numbered in llama.cpp's order, whether they take part or not."""
-    name = hardware.device(device_id).name
-    alike = [device.id for device in hardware.devices if device.name == name]
-    number = f" #{alike.index(device_id)}" if len(alike) > 1 else ""
-    return _short(name, columns - len(number)) + number
+    """Those of one name are numbered in llama.cpp's order, whether they take part or not; on a chip
+    that is both, the processor is told from the graphics."""
+    named = hardware.device(device_id)
+    alike = [device for device in hardware.devices if device.name == named.name]
+    kinds = {device.backend == "cpu" for device in alike}
+    of_kind = [one.id for one in alike if (one.backend == "cpu") == (named.backend == "cpu")]
+    mark = "" if len(kinds) == 1 else " CPU" if named.backend == "cpu" else " GPU"
+    mark += f" #{of_kind.index(device_id)}" if len(of_kind) > 1 else ""
+    return _short(named.name, columns - len(mark)) + mark
 
 
 def _short(name: str, columns: int) -> str:

@@ -50,8 +50,13 @@ def _other_placements(decision: Decision) -> Iterator[Rejected]:
     n_layers = chosen.candidate.spec.n_layers
     seen = {_look_of(chosen.placement)}
     rows, misses = list[tuple[float, Rejected]](), list[Rejected]()
+    bars = set[Barred]()
     for text, found in _looks(decision):
         if isinstance(found, Miss):
+            if found.why in bars:
+                continue  # what one of them can't do, two of them can't
+            if isinstance(found.why, Barred):
+                bars.add(found.why)
             why = why_missed(found, hardware).removeprefix(f"{text}: ")
             misses.append(rejected_row(found, f"{text}: {why}"))
         elif (look := _look_of(found.placement)) not in seen:

@@ -66,6 +66,9 @@ def is_clearly_faster(option: Option, chosen: Option) -> bool:
 def why_not_with(more: Option, chosen: Option) -> str:
     """The chosen plan with one more device."""
     paces = _rates(more, chosen)
+    own, best = (format_rate(_tok_s(one)) for one in (more, chosen))
+    if own == best:
+        return f"it would {_does(more)} as fast, {own}"
     if _tok_s(more) < _tok_s(chosen):
         return f"it would be slower, {paces}"
     if is_clearly_faster(more, chosen) and (lost := losses(more, chosen)):

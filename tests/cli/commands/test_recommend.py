@@ -70,3 +70,16 @@ def test_a_plan_that_was_bound_to_a_pace_is_asked_for_with_it():
     goal = replace(pins.goal(), min_tok_s=4.0)
     again = choose(hardware, candidates, goal, load_profiles(), explained=False)
     assert (again.quant, again.placement) == (best.plan.quant, best.plan.placement)
+
+
+def test_what_no_card_there_can_run_is_said_to_run_on_the_cpu():
+    """Ascend's backend multiplies few types, and has crashed with recurrent layers."""
+    hardware = hardware_from_board("ascend-910b")
+    models = rated_candidates(hardware, "chat")
+    few = [one for one in models if one.entry.name in ("gpt-oss:120b", "gemma3:12b")]
+    found = recommended(few, hardware, Goal(), load_profiles())
+    told = {choice.name: _why(choice, has_cards=True) for choice in found}
+    assert told["gpt-oss:120b"].endswith("; on the CPU alone")
+    assert "CPU" not in told["gemma3:12b"]
+    assert not any("CPU" in _why(choice) for choice in found)
+    assert "on the CPU" in _table(found, 120, has_cards=True)

@@ -182,3 +182,19 @@ def test_what_is_only_assumed_of_a_device_stands_among_the_reasons():
     )
     described = chosen(hardware_from_devices(["RTX 4090"]))
     assert any("16.0 GiB of memory are assumed" in reason for reason in described.reasons)
+
+
+@pytest.mark.parametrize(
+    ("board", "names"),
+    [
+        ("m4-16", ["Apple M4 GPU ", "Apple M4 CPU "]),
+        ("gb10", ["NVIDIA GB10 ", "Cortex-X925 and A725 "]),
+    ],
+)
+def test_a_chips_graphics_are_told_from_its_processor(board, names):
+    hardware = hardware_from_board(board)
+    lines = explain(chosen(hardware), hardware).splitlines()
+    begun = lines.index(next(line for line in lines if line.startswith("memory")))
+    for name, line in zip(names, lines[begun + 1 :], strict=False):
+        assert line.startswith(f"  {name}")
+    assert "#" not in "".join(lines[begun : begun + 3])

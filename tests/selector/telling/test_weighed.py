@@ -87,3 +87,19 @@ def test_cells_of_ones_own_are_said_where_one_pool_was_wished_for():
     assert pooled.kv_unified
     assert pooled.prefix_ram_bytes > 0
     assert not told(kv_unified=False)[1]
+
+
+def test_what_two_alike_cannot_do_for_one_reason_is_told_once():
+    plan = plan_of("qwen3:8b", hardware_from_board("ascend-310p"))
+    told = [row.binding for row in plan.rejected if "no kernel there" in row.binding]
+    assert len(told) == 1
+    assert told[0].count("Ascend 310P3") == 1
+
+
+def test_paces_that_look_alike_are_not_called_slower():
+    entry = catalog.find("qwen3:8b")
+    file = specs.candidate(catalog.spec(entry, "F16"))
+    plan = choose(hardware_from_board("ascend-310p"), [file], Goal(), load_profiles())
+    (why,) = (reason for reason in plan.reasons if "is left out" in reason)
+    assert "it would decode as fast, " in why
+    assert "instead of" not in why
