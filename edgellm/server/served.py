@@ -95,6 +95,9 @@ class Models:
     def add(self, served: Served) -> None:
         self._served.append(served)
 
+    def remove(self, served: Served) -> None:
+        self._served.remove(served)
+
     def swap(self, old: Served, new: Served) -> None:
         """`new` takes the place of `old`; requests that `old` has begun are its engine's."""
         self._served[self._served.index(old)] = new

@@ -97,3 +97,25 @@ def test_a_flag_that_can_mean_one_model_only_is_refused(home, two):
     done = home.run("serve", *two, "--name", "both")
     assert done.code == 2
     assert "--name can be meant for one model, and 2 are named" in done.err
+
+
+def test_without_a_name_all_of_this_disk_sleep_until_they_are_asked_for(home):
+    with home.serving("serve", "--port", "0") as live:
+        assert "edgellm serves, each when it is asked for,\n  demo (F16, " in live.out
+        assert states(live) == {"demo": "sleeping"}
+        commit = home.folder / "hf" / "hub" / "models--org--one" / "snapshots" / ("a" * 40)
+        commit.mkdir(parents=True)
+        shutil.copy(DEMO_PATH, commit / "one-F16.gguf")
+
+        wait_for(lambda: states(live) == {"hf.co/org/one:F16": "sleeping"})
+
+        assert answered(live, "org/one")["model"] == "hf.co/org/one:F16"
+        assert any("hf.co/org/one:F16 is served, too" in line for line in live.err)
+        assert not any("demo is no longer" in line for line in live.err)
+
+
+def test_without_a_name_a_flag_that_can_mean_one_model_only_is_refused(home):
+    done = home.run("serve", "--name", "mine", "--lora", "style.gguf")
+    assert done.code == 2
+    assert "--name, --lora can be meant for one model, and none is named" in done.err
+    assert "edgellm serve MODEL" in done.err

@@ -13,20 +13,24 @@ from edgellm.cli.flags.pins import Pins
 from edgellm.cli.flags.seeing import Seeing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgellm.cli.preparing.prepare import Prepared
     from edgellm.cli.preparing.resolve import Resolved
     from edgellm.cli.serving.serving import Instance
     from edgellm.config import Config
+    from edgellm.probe.hardware import Hardware
     from edgellm.selector.plan import Goal
     from edgellm.server.served import Models
 
 
 def serve(
-    models: options.ModelArguments,
     pins: Pins,
     listening: Listening,
     seeing: Seeing,
     adapting: Adapting,
     drafting: Drafting,
+    models: options.ServedArguments = None,
     embedding: Annotated[
         str | None,
         typer.Option(
@@ -48,8 +52,8 @@ def serve(
     """Serve a model over HTTP, with OpenAI's API.
 
     Quantization, context and placement are chosen for this machine; a flag pins any of them.
-    What is not here is downloaded first. Several models take turns in memory, as requests name
-    them. Ctrl-C, SIGTERM or `edgellm stop` end it.
+    What is not here is downloaded first. Several models, or without MODEL all of this disk,
+    take turns in memory. Ctrl-C, SIGTERM or `edgellm stop` end it.
 
     \b
       edgellm serve qwen3:8b gemma3:12b gpt-oss:20b
@@ -65,30 +69,35 @@ def serve(
         draft=drafting.named(pins),
         sleep_idle_seconds=sleep_idle_seconds,
     )
-    _check_several(models, config, name, (seeing, adapting))
+    of_one = {
+        "--name": name, "--mmproj": seeing.mmproj, "--lora": adapting.lora,
+        "--pooling": adapting.pooling, "--draft": config.draft if models else drafting.draft,
+    }  # fmt: skip
+    if not models:
+        of_one["--embedding"] = embedding
+    _check_several(models or (), [flag for flag, value in of_one.items() if value])
     goal = pins.goal(config.reserve)
     listening.check(config)
-    instance = _instance(models, embedding, name, config, goal, (seeing, adapting))
+    if models:
+        instance = _instance(models, embedding, name, config, goal, (seeing, adapting))
+    else:
+        instance = _of_the_disk(config, goal)
     _run(replace(instance, insecure=listening.insecure))
 
 
-def _check_several(
-    models: list[str], config: "Config", name: str | None, changes: tuple[Seeing, Adapting]
-) -> None:
-    """Raises BadRequest for what can be one model's only."""
+def _check_several(models: "Sequence[str]", of_one: "Sequence[str]") -> None:
+    """Raises BadRequest for flags that can be one model's only."""
     from edgellm.errors import BadRequest
 
-    seeing, adapting = changes
-    given = {
-        "--name": name, "--mmproj": seeing.mmproj, "--lora": adapting.lora,
-        "--pooling": adapting.pooling, "--draft": config.draft,
-    }  # fmt: skip
-    of_one = [flag for flag, value in given.items() if value]
-    if len(models) > 1 and of_one:
-        raise BadRequest(
-            f"{', '.join(of_one)} can be meant for one model, and {len(models)} are named",
-            hint="serve that one by itself, with --port 0 beside the others",
-        )
+    if len(models) == 1 or not of_one:
+        return
+    are = f"{len(models)} are" if models else "none is"
+    raise BadRequest(
+        f"{', '.join(of_one)} can be meant for one model, and {are} named",
+        hint="serve that one by itself, with --port 0 beside the others"
+        if models
+        else "name it: edgellm serve MODEL; without MODEL all of this disk are served as they are",
+    )
 
 
 def _resolved(model: str, config: "Config", changes: tuple[Seeing, Adapting]) -> "Resolved":
@@ -109,19 +118,42 @@ def _instance(
     changes: tuple[Seeing, Adapting],
 ) -> "Instance":
     from edgellm.cli.flags.drafting import with_draft
-    from edgellm.cli.output import say
     from edgellm.cli.preparing import machine
     from edgellm.cli.preparing.resolve import resolve
     from edgellm.cli.preparing.several import prepare_all
-    from edgellm.cli.serving.loading import LoadingLine
-    from edgellm.cli.serving.ready import ready_text
-    from edgellm.cli.serving.serving import Instance
 
     resolved = [_resolved(model, config, changes) for model in models]
     beside = resolve(embedding, config) if embedding else None
     hardware, sleeps = machine.look(), config.sleep_idle_seconds is not None
     resolved = [with_draft(one, config) for one in resolved]
     prepared = prepare_all(resolved, hardware, goal, embedding=beside, name=name, sleeps=sleeps)
+    return _told(config, hardware, prepared, f", loading {prepared[0].name}")
+
+
+def _of_the_disk(config: "Config", goal: "Goal") -> "Instance":
+    """All of them, each asleep until it is asked for."""
+    from edgellm.cli.output import say
+    from edgellm.cli.preparing import machine
+    from edgellm.cli.preparing.shelf import Shelf
+    from edgellm.cli.serving.shelved import following
+
+    hardware = machine.look()
+    shelf = Shelf(config, hardware, goal, say)
+    with machine.looking("looking at the models on this disk …"):
+        prepared = shelf.look().come
+    instance = _told(config, hardware, prepared, "")
+    return replace(instance, wakes_first=False, errand=following(shelf, say))
+
+
+def _told(
+    config: "Config", hardware: "Hardware", prepared: "Sequence[Prepared]", also: str
+) -> "Instance":
+    """What comes of it is told on the terminal."""
+    from edgellm.cli.output import say
+    from edgellm.cli.serving.loading import LoadingLine
+    from edgellm.cli.serving.ready import ready_text
+    from edgellm.cli.serving.serving import Instance
+
     line = LoadingLine()
 
     def ready(url: str, models: "Models") -> None:
@@ -133,7 +165,7 @@ def _instance(
         hardware,
         prepared,
         say=line.say,
-        on_listening=lambda url: say(f"listening on {url}, loading {prepared[0].name}"),
+        on_listening=lambda url: say(f"listening on {url}{also}"),
         on_loading=line.follow,
         on_ready=ready,
         on_closing=line.end,

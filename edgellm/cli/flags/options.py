@@ -17,8 +17,9 @@ _A_MODEL = (
 ModelArgument = Annotated[
     str, typer.Argument(metavar="MODEL", autocompletion=completing.models, help=_A_MODEL)
 ]
-ModelArguments = Annotated[
-    list[str], typer.Argument(metavar="MODEL", autocompletion=completing.models, help=_A_MODEL)
+ServedArguments = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="MODEL", autocompletion=completing.models, help=_A_MODEL),
 ]
 Host = Annotated[
     str | None,

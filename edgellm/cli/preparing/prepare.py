@@ -44,6 +44,7 @@ class Prepared:
     is_demo: bool = False
     sleeps: bool = False  # it is loaded when it is asked for, and makes place for others
     on: "Callable[[Hardware], Prepared] | None" = None  # the same file on another machine
+    aliases: tuple[str, ...] = ()  # that clients may use, beside the short forms of its name
     adapters: tuple[Adapter, ...] = ()
 
 
@@ -68,6 +69,7 @@ def fetched(
     name: str | None = None,
     fetching: Fetching = fetch_aloud,
     uses_tuned: bool = True,
+    asks_oracle: bool = True,
 ) -> Prepared:
     """What was chosen, on this disk and planned as it really is. Raises as `prepare`."""
     resolved, goal = choice.resolved, choice.goal
@@ -76,7 +78,8 @@ def fetched(
     one = replace(with_adapters(here, resolved.adapters), draft=draft)
 
     def on(machine: Hardware) -> Prepared:
-        plan = (planned_as_tuned if uses_tuned else planned)(machine, (one,), goal)
+        plan_for = planned_as_tuned if uses_tuned else planned
+        plan = plan_for(machine, (one,), goal, asks_oracle=asks_oracle)
         return Prepared(
             name=plan.model,
             path=path,

@@ -114,6 +114,13 @@ class Fleet:
         await old.engine.stop(_LOST_GRACE_S)
         return new if is_asleep else await self._start(prepared, new)
 
+    async def remove(self, served: Served) -> None:
+        """It is served no more."""
+        self.models.remove(served)
+        self._engines.remove(served.engine)
+        del self._prepared[served.engine]
+        await self._stop(served.engine)
+
     async def stop(self) -> None:
         await asyncio.gather(*(self._stop(engine) for engine in self._engines))
 
@@ -169,7 +176,7 @@ class Fleet:
             name=prepared.name,
             engine=engine,
             template=prepared.template,
-            aliases=short_forms(prepared.name),
+            aliases=(*short_forms(prepared.name), *prepared.aliases),
             created=prepared.created_s,
             demo=prepared.is_demo,
             spec=prepared.spec,

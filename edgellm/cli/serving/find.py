@@ -252,11 +252,13 @@ def _plain(name: str) -> str:
 
 
 def short_forms(name: str) -> tuple[str, ...]:
-    """ "hf.co/org/repo:Q8_0" is "org/repo:Q8_0", "repo:Q8_0" and "repo", too; "qwen3:8b-q8_0" is
-    "qwen3:8b:Q8_0" and "qwen3:8b"; "ollama:qwen3:8b" is what Ollama's clients call it."""
+    """ "hf.co/org/repo:Q8_0" is "org/repo" and "repo", too, with ":Q8_0" or without it;
+    "qwen3:8b-q8_0" is "qwen3:8b:Q8_0" and "qwen3:8b"; "ollama:qwen3:8b" is what Ollama's clients
+    call it."""
     short = _of_another_tool(name) or without_prefix(name)
     base = short.rpartition("/")[2]
-    words = (short, base, *(_without_quant(name) if "/" not in name else (base.partition(":")[0],)))
+    less = tuple(word.partition(":")[0] for word in (short, base))
+    words = (short, base, *(less if "/" in name else _without_quant(name)))
     return tuple(dict.fromkeys(word for word in words if word != name))
 
 

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
@@ -28,10 +28,7 @@ def ready_text(
 ) -> str:
     """`outside` tells this machine's address for others, to one that listens at all of them."""
     served = tuple(models)
-    asleep = [one for one in served if one.engine.state == "sleeping"]
-    lines = [f"edgellm serves {_named(one for one in served if one not in asleep)}"]
-    if asleep:
-        lines.append(f"  and when it is asked for, {_named(asleep)}")
+    lines = list(_served_lines(served))
     here, elsewhere = places(url, outside)
     lines.append(f"  at {here}")
     if elsewhere:
@@ -41,6 +38,18 @@ def ready_text(
     if config.api_keys and os.environ.get(_KEY) not in config.api_keys:
         lines.append(f"  opened by its API key: where you ask, export {_KEY}=… first")
     return "\n".join([*lines, "", curl_line(here, served[0], config)])
+
+
+def _served_lines(served: Iterable[Served]) -> Iterator[str]:
+    asleep = [one for one in served if one.engine.state == "sleeping"]
+    awake = [one for one in served if one not in asleep]
+    if awake:
+        yield f"edgellm serves {_named(awake)}"
+        if asleep:
+            yield f"  and when it is asked for, {_named(asleep)}"
+        return
+    yield "edgellm serves, each when it is asked for,"
+    yield from (f"  {_named([one])}" for one in asleep)
 
 
 def _named(models: Iterable[Served]) -> str:

@@ -68,6 +68,7 @@ class Instance:
     prepared: Sequence[Prepared]
     insecure: bool = False
     is_announced: bool = True  # found by `ps`, `run` and `stop`
+    wakes_first: bool = True  # of those that take turns, the first is loaded before it is asked for
     grace_s: float = 30.0
     say: Callable[[str], None] = say
     on_listening: Callable[[str], None] = _nothing  # the URL
@@ -228,14 +229,15 @@ def _hearers(instance: Instance) -> list[OnChange]:
 async def _load(
     instance: Instance, fleet: Fleet, observer: Observer, listening: "asyncio.Future[str]"
 ) -> None:
-    """The models one after the other, of those that take turns the first only; then the errand.
+    """The models one after the other, of those that take turns the first at most; then the errand.
     Lasts until it is cancelled."""
     url = await listening
     instance.on_listening(url)
     listed = [(prepared, fleet.add(prepared)) for prepared in instance.prepared]
     instance.on_loading(fleet.models)
     for prepared, served in listed:
-        if prepared.sleeps and served is not listed[0][1]:
+        is_first = served is listed[0][1] and instance.wakes_first
+        if prepared.sleeps and not is_first:
             continue
         before = observer.used_bytes()
         loaded = await fleet.start(served)

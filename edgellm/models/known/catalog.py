@@ -112,6 +112,12 @@ def find(name: str) -> CatalogEntry:
     )
 
 
+def names_in(repo: str) -> tuple[str, ...]:
+    """Of the models that come from this repository. Raises ConfigError."""
+    wanted = repo.lower()
+    return tuple(one.name for one in load_catalog() if one.repo and one.repo.lower() == wanted)
+
+
 def names(beginning: str) -> tuple[str, ...]:
     """What a name that begins so may become: families, and models where it is only one family.
 

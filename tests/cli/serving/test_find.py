@@ -317,7 +317,7 @@ def test_of_several_each_is_named_and_one_has_to_be_said(live, locked):
     [
         ("qwen3:8b-q8_0", ("qwen3:8b:Q8_0", "qwen3:8b")),
         ("qwen3:8b", ()),
-        ("hf.co/org/repo:Q8_0", ("org/repo:Q8_0", "repo:Q8_0", "repo")),
+        ("hf.co/org/repo:Q8_0", ("org/repo:Q8_0", "repo:Q8_0", "org/repo", "repo")),
         ("my-Q8_0", ()),
         ("any: words", ()),
     ],
