@@ -22,7 +22,7 @@ ensure_environment() {
 
 set_up() {
     if ! is_usable; then make_environment; fi
-    ensure_pip
+    if ! is_packed; then ensure_pip; fi # it is in the pack, of which the sums are checked first
     rm -f .venv/setup.stamp
     .venv/bin/python -m scripts.setup.install "$1" ||
         die "set-up did not finish; the whole log: .venv/setup.log. The same command again goes on from here"
@@ -112,7 +112,7 @@ make_environment() {
     pwd >.venv/place
 }
 
-# Its pip is in the pack: no ensurepip is needed, which Debian keeps in another package.
+# Without pip, which is in the pack: no ensurepip is needed, which Debian keeps in another package.
 make_packed_environment() {
     local python="$1"
     if [ -z "$python" ]; then
@@ -129,16 +129,8 @@ Install one of these, or pack for another where there is a network: scripts/pack
 # uv's environments lack it, and those made by hand or interrupted may. Python's own copy needs no
 # network; Debian keeps it in another package, and then uv can fetch one.
 ensure_pip() {
-    .venv/bin/python -m pip --version >/dev/null 2>&1 && return
-    if is_packed; then
-        local wheel
-        for wheel in wheels/pip-*.whl; do :; done
-        # A pip runs from its wheel, too.
-        .venv/bin/python "$wheel/pip" --isolated install --quiet --no-index \
-            --find-links wheels --disable-pip-version-check pip >&2 && return
-        die "the pip of wheels/ can't be installed: carry the pack over again"
-    fi
-    .venv/bin/python -m ensurepip >/dev/null 2>&1 ||
+    .venv/bin/python -m pip --version >/dev/null 2>&1 ||
+        .venv/bin/python -m ensurepip >/dev/null 2>&1 ||
         uv pip install --quiet --python .venv/bin/python pip >/dev/null 2>&1 ||
         die "the Python in .venv has no pip, and can't get one: rm -rf .venv, then again. $(venv_hint)"
 }

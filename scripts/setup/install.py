@@ -12,6 +12,7 @@ Where scripts/pack has laid wheels/ beside it, all comes from there, and no netw
 """
 
 import importlib
+import importlib.util
 import os
 import shutil
 import signal
@@ -75,8 +76,14 @@ def accept(pack: Pack, machine: Machine, purpose: str, painter: Painter) -> None
         raise ValueError("what scripts/test needs was not packed: scripts/pack --dev")
     painter.say(f"{packed.FOLDER}/ was packed for it: checking its sums, then no network is asked")
     if problem := packed.damaged(pack.folder.parent):
-        raise ValueError(f"{problem}\ncarry it over again")
+        raise ValueError(problem)
     os.environ.update(pack.settings())
+    if not (has_pip() or run(pack.install_pip, Watch("installing pip"), LOG, painter, os.environ)):
+        raise ValueError(f"its pip can't be installed, see {LOG}")
+
+
+def has_pip() -> bool:
+    return importlib.util.find_spec("pip") is not None
 
 
 def _ways(engine: Engine) -> Iterator[tuple[Kind, Callable[[Kind], str | None]]]:

@@ -11,6 +11,7 @@ Where there is one, pip and uv look nowhere else.
 import hashlib
 import json
 import os
+import sys
 import tomllib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -52,6 +53,13 @@ class Pack:
             "UV_NO_INDEX": "1", "UV_FIND_LINKS": here, "UV_NO_CONFIG": "1",
             "UV_OFFLINE": "1", "UV_PYTHON_DOWNLOADS": "never",
         }  # fmt: skip
+
+    @property
+    def install_pip(self) -> tuple[str, ...]:
+        """Under these settings: a pip runs from its wheel, too."""
+        wheel = max(self.folder.glob("pip-*.whl"), default=self.folder / "pip.whl")
+        quiet = ("install", "--quiet", "--disable-pip-version-check")
+        return (sys.executable, str(wheel / "pip"), *quiet, "pip")
 
     def engine(self, machine: Machine, kind: Kind) -> PackedEngine | str:
         """The best for this backend; else a clause that says why there is none."""
@@ -141,14 +149,14 @@ def damaged(root: Path) -> str | None:
         return f"{FOLDER}/{SUMS} can't be read: {error}"
     here = {path.relative_to(root).as_posix() for path in folder.rglob("*") if path.is_file()}
     for name in sorted(here - listed.keys() - {f"{FOLDER}/{SUMS}"}):
-        return f"{name} was not packed: {SUMS} does not list it"
+        return f"{name} was not packed: {SUMS} does not list it. Remove it"
     for name, sha256 in listed.items():
         if not name.startswith(f"{FOLDER}/"):
             continue
         if name not in here:
-            return f"{name} is missing"
+            return f"{name} is missing: carry the pack over again"
         if sha256_of(root / name) != sha256:
-            return f"{name} is not what was packed: its SHA-256 differs"
+            return f"{name} is not what was packed, its SHA-256 differs: carry the pack over again"
     return None
 
 
