@@ -46,6 +46,28 @@ def test_removing_a_model_frees_its_blob_only_when_no_commit_needs_it(
         store.remove(HubReference(REPO))
 
 
+def test_other_tools_take_what_is_left_for_no_broken_cache(
+    server: HubServer, hub: HuggingFaceHub, store: Store
+):
+    from huggingface_hub import scan_cache_dir
+
+    server.add(REPO, "tiny-Q4_0.gguf", DATA[:1000])
+    fetch(store, hub, "Q4_0")
+    older = store.root / "models--org--tiny-GGUF" / "refs" / "older"
+    older.write_text(server.commit(REPO))
+    coming = older.with_name("coming")  # another tool names a commit before its files are here
+    server.add(REPO, "README.md", b"a new commit")
+    fetch(store, hub, "Q8_0")
+    store.remove(HubReference(REPO, "Q8_0"))
+    assert older.exists()
+    assert not scan_cache_dir(store.root).warnings
+    coming.write_text("c" * 40)
+    store.remove(HubReference(REPO))
+    assert [path.name for path in older.parent.iterdir()] == ["coming"]
+    coming.unlink()
+    assert not scan_cache_dir(store.root).warnings
+
+
 def test_another_tools_unfinished_download_is_left_alone(
     server: HubServer, hub: HuggingFaceHub, store: Store
 ):

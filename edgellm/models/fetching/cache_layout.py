@@ -245,16 +245,26 @@ class RepoFolder:
             return ""
 
     def named_commits(self) -> set[str]:
-        refs = (path for path in (self.path / "refs").rglob("*") if path.is_file())
-        return {self.commit(path.relative_to(self.path / "refs").as_posix()) for path in refs}
+        return set(map(self.commit, self._names()))
+
+    def _names(self) -> list[str]:
+        refs = self.path / "refs"
+        return [path.relative_to(refs).as_posix() for path in refs.rglob("*") if path.is_file()]
 
     def _remove_empty_folders(self) -> None:
-        for path in sorted((self.path / "snapshots").rglob("*"), reverse=True):
+        """With them goes what names a commit that is gone: other tools take it for a broken cache.
+        A name that leads to none yet is another tool's, which writes it first."""
+        snapshots, gone = self.path / "snapshots", set[str]()
+        for path in sorted(snapshots.rglob("*"), reverse=True):
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
+                gone |= {path.name} if path.parent == snapshots else set()
+        for name in self._names():
+            if self.commit(name) in gone:
+                (self.path / "refs" / name).unlink(missing_ok=True)
         for note in children(self.path / _HUBS):
-            if not (self.path / "snapshots" / note.name).exists():
-                note.unlink()
+            if note.name in gone:
+                note.unlink(missing_ok=True)
 
 
 def is_commit(revision: str) -> bool:
