@@ -67,6 +67,13 @@ def test_one_is_served_under_the_name_that_its_tools_clients_ask_for(home, store
     assert snapshot(store.root) == before
 
 
+def test_up_takes_what_another_tool_has_and_sees_through_its_projector(home, store):
+    with home.serving("up", "--headless", "--port", "0") as live:
+        (model,) = live.get("/edgellm/status").json()["models"]
+    assert model["name"] == "ollama:tiny:1b"
+    assert model["plan"]["projector"].startswith(str(store.root / "blobs"))
+
+
 def test_a_model_in_several_files_says_what_it_says_in_one(home, parts):
     def told(name):
         done = home.run("run", name, "Tell me a story.", "--temperature", "0", "--max-tokens", "12")

@@ -155,11 +155,12 @@ def _can_draw() -> bool:
 
 def _resolved(found: "Choice | None") -> "Resolved":
     from edgellm.cli.flags.seeing import Seeing
-    from edgellm.cli.preparing.resolve import demo, on_disk
+    from edgellm.cli.preparing.resolve import Resolved, demo
 
     if not found:
         return demo()
-    return Seeing().applied(on_disk(_path(found), found.name, found.candidate.quant))
+    on_disk = Resolved(found.name, (found.candidate,), lambda wanted, progress: _path(found))
+    return Seeing().applied(on_disk)  # through the projector that lies beside it, or its tool has
 
 
 def _wished(
@@ -169,12 +170,14 @@ def _wished(
     from edgellm.cli.output import say
     from edgellm.cli.preparing.best import best_to_download
     from edgellm.cli.preparing.network import hub_is_reachable
+    from edgellm.models.hubs import SITES
 
     if not (consent.asks or consent.agrees):
         say("no model on this disk: serving the demo; `edgellm up --yes` would download one")
         return None
     if not hub_is_reachable(config.hub):
-        say("the model hub can't be reached: serving the demo")
+        site = SITES[config.hub]
+        say(f"{site.title} can't be reached: serving the demo; {site.another}")
         return None
     best = best_to_download(config, hardware, goal)
     if best is None:

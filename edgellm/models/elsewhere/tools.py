@@ -81,8 +81,10 @@ def _not_there(reference: ElsewhereReference, there: Iterable[FoundModel | Unfit
     shut = shut_of(reference.title, TOOLS[reference.tool].doors())
     if shut:
         return shut[0].error
-    shown = [one.names[0] for one in there]
+    shown = [one.names[0] for one in there if isinstance(one, FoundModel)]
     near = difflib.get_close_matches(reference.name, shown, n=3, cutoff=0.4) or shown[:3]
     names = ", ".join(f"{reference.tool}:{name}" for name in near)
-    hint = f"it has {names}" if near else f"there is no model of {reference.title} on this disk"
+    hint = (
+        f"it has {names}" if near else f"{reference.title} has no model here that llama.cpp loads"
+    )
     return ModelNotFound(f"{reference.title} has no {reference.name}", hint=hint)

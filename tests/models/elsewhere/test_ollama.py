@@ -25,7 +25,7 @@ def test_without_ollama_nothing_is_found(home):
     assert [*found_models()] == []
     with pytest.raises(ModelNotFound, match="Ollama has no qwen3") as told:
         find("qwen3")
-    assert told.value.hint == "there is no model of Ollama on this disk"
+    assert told.value.hint == "Ollama has no model here that llama.cpp loads"
 
 
 def test_a_pulled_model_is_found_with_its_blob(store):
@@ -264,3 +264,14 @@ def test_a_gguf_in_a_form_of_ollamas_own_is_told_as_such():
     for name in ("v.blk.0.attn_q.weight", "mm.0.weight", "a.conv1d.0.weight"):
         with pytest.raises(BadGGUF, match="its encoders in the model's own file"):
             ollama.check_form([header("gemma3", name)])
+
+
+def test_only_what_can_be_served_is_proposed(store):
+    store.write("qwen3:7b", "{")
+    with pytest.raises(ModelNotFound) as told:
+        find("qwen3:8b")
+    assert told.value.hint == "Ollama has no model here that llama.cpp loads"
+    store.add("qwen3:4b")
+    with pytest.raises(ModelNotFound) as told:
+        find("qwen3:8b")
+    assert told.value.hint == "it has ollama:qwen3:4b"
