@@ -5,6 +5,7 @@ import socket
 
 import httpx2
 import pytest
+from certificates import AUTHORITY, FOLDER
 from cli_runs import DEMO_PATH, PATIENCE_S, Home, wait_for
 from mirror_runs import COMMIT, FILE, REPO, Cache, demo, mirroring
 
@@ -130,6 +131,23 @@ def test_others_reach_it_with_a_key_or_an_explicit_word(gateway):
         port = mirror.url.rpartition(":")[2]
         asked = httpx2.get(f"http://127.0.0.1:{port}/api/models", trust_env=False)
         assert [one["id"] for one in asked.json()] == [REPO]
+
+
+def test_it_speaks_tls_by_the_settings_of_serve(gateway, box):
+    pair = (
+        "--ssl-cert-file",
+        str(FOLDER / "server.pem"),
+        "--ssl-key-file",
+        str(FOLDER / "server.key"),
+    )
+    with mirroring(gateway, *pair, "--api-key", KEY) as mirror:
+        assert mirror.url.startswith("https://127.0.0.1:")
+        box.env |= {"HF_ENDPOINT": mirror.url, "HF_TOKEN": KEY}
+        distrusted = box.run("pull", REPO)
+        assert (distrusted.code, "vouches" in distrusted.err) == (9, True)
+        done = box.run("pull", REPO, SSL_CERT_FILE=str(AUTHORITY))
+    assert done.code == 0, done.err
+    assert pulled(box) == demo()
 
 
 def test_a_taken_port_is_told(gateway):

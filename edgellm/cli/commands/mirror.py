@@ -16,6 +16,12 @@ def mirror(
         int,
         typer.Option(help="Port; 0 takes any free one.", metavar="N", min=0, max=65535),
     ] = 8485,
+    ssl_cert_file: Annotated[
+        str | None, typer.Option(help="Speak TLS (https://) by this certificate.", metavar="FILE")
+    ] = None,
+    ssl_key_file: Annotated[
+        str | None, typer.Option(help="That certificate's key.", metavar="FILE")
+    ] = None,
     api_key: Annotated[
         list[str] | None,
         typer.Option(help="A key that clients must send; repeatable.", metavar="KEY"),
@@ -44,13 +50,15 @@ def mirror(
     """
     from edgellm.cli.serving.mirroring import run
     from edgellm.errors import BadRequest
-    from edgellm.server.serve import Bind, check_reach
     from edgellm.units import parse_bytes
 
     rate_bytes_s = parse_bytes(limit_rate) if limit_rate else None
     if rate_bytes_s == 0:
         raise BadRequest("at 0 bytes a second nothing is sent", hint="leave --limit-rate out")
-    config = options.config_from(host=host, api_keys=tuple(api_key) if api_key else None)
-    bind = Bind(config.host, port)
-    check_reach(bind, has_key=bool(config.api_keys), insecure=insecure)
-    run(config, bind, rate_bytes_s, insecure=insecure)
+    config = options.config_from(
+        host=host,
+        ssl_cert_file=ssl_cert_file,
+        ssl_key_file=ssl_key_file,
+        api_keys=tuple(api_key) if api_key else None,
+    )
+    run(config, port, rate_bytes_s, insecure=insecure)

@@ -9,6 +9,7 @@ from edgellm.cli.flags.addresses import reached_at
 from edgellm.config import Config
 from edgellm.errors import AddressInUse
 from edgellm.files import path_of
+from edgellm.server.door.access import own_names
 from edgellm.server.door.certificate import load_certificate
 from edgellm.server.serve import Bind, check_reach
 
@@ -38,6 +39,13 @@ def bind_of(config: Config) -> Bind:
     if config.ssl_cert_file and config.ssl_key_file:
         tls = load_certificate(path_of(config.ssl_cert_file), path_of(config.ssl_key_file))
     return Bind(config.host, config.port, tls=tls)
+
+
+def names_of(bind: Bind) -> frozenset[str]:
+    """By which others may ask there. The system is asked for them, and no name server: its word is
+    another's, and takes its time. Who is asked by a name of the certificate has proven it, too."""
+    proven = frozenset(bind.tls.names if bind.tls else ())
+    return proven if bind.is_private else proven | own_names(bind.host, socket.gethostname())
 
 
 def _somebody_listens(host: str, port: int) -> bool:

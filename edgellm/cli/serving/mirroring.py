@@ -1,18 +1,19 @@
 """A mirror from start to end: what it says when it listens, and of each download that has ended."""
 
 import asyncio
-import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from edgellm.cli.flags.addresses import seen_from_outside
+import msgspec
+
+from edgellm.cli.flags.addresses import is_everywhere, seen_from_outside, url_of
 from edgellm.cli.output import say
+from edgellm.cli.preparing.precheck import bind_of, names_of
 from edgellm.cli.preparing.store import store_of
-from edgellm.cli.serving.ready import places
-from edgellm.config import Config
+from edgellm.config import Config, host_and_port
 from edgellm.harmless import plain
 from edgellm.models.stored import StoredModel
-from edgellm.server.door.access import Access, own_names
+from edgellm.server.door.access import Access
 from edgellm.server.hub.app import Download, create_hub
 from edgellm.server.hub.digests import Digests
 from edgellm.server.hub.page import how_to
@@ -25,10 +26,11 @@ from edgellm.units import format_bytes, format_seconds
 _GRACE_S = 1.0  # a download takes minutes; its client goes on with it when the mirror is back
 
 
-def run(config: Config, bind: Bind, rate_bytes_s: float | None, *, insecure: bool) -> None:
-    """Until somebody says stop. Raises AddressInUse, ConfigError, StorageError."""
-    store = store_of(config)
-    names = frozenset() if bind.is_private else own_names(bind.host, socket.gethostname())
+def run(config: Config, port: int, rate_bytes_s: float | None, *, insecure: bool) -> None:
+    """Until somebody says stop. The settings are those of a server, but for its port: the two may
+    run side by side. Raises AddressInUse, ConfigError, StorageError."""
+    bind = bind_of(msgspec.structs.replace(config, port=port, unix_socket=None))
+    store, names = store_of(config), names_of(bind)
     access = Access.of(keys=config.api_keys, host_names=(*config.allowed_hosts, *names))
 
     def ready(url: str) -> None:
@@ -53,21 +55,34 @@ def run(config: Config, bind: Bind, rate_bytes_s: float | None, *, insecure: boo
 
 
 def ready_text(
-    url: str, models: Sequence[StoredModel], root: Path, bind: Bind, config: Config
+    url: str,
+    models: Sequence[StoredModel],
+    root: Path,
+    bind: Bind,
+    config: Config,
+    outside: Callable[[str], str | None] = seen_from_outside,
 ) -> str:
-    """What is here, and what to type elsewhere."""
-    here, elsewhere = places(url, seen_from_outside)
+    """What is here, and what to type elsewhere. `outside` tells this machine's address there."""
     count = "1 model" if len(models) == 1 else f"{len(models)} models"
-    lines = [f"edgellm mirror serves {count} of {root}", f"  at {here}", ""]
+    lines = [f"edgellm mirror serves {count} of {root}", f"  at {url_of(url)}", ""]
     if models:
         rows = [(plain(one.name), format_bytes(one.size_bytes)) for one in models]
         lines += [table(("MODEL", "SIZE"), rows, right="SIZE"), ""]
     else:
         lines += ["Nothing is here yet: edgellm pull MODEL, and it is served.", ""]
-    lines += how_to(elsewhere or here, has_key=bool(config.api_keys))
+    lines += how_to(_elsewhere(url, outside), has_key=bool(config.api_keys))
     if bind.is_private:
         lines += ["", "Only this machine reaches it: --host 0.0.0.0 opens it to the others."]
     return "\n".join(lines)
+
+
+def _elsewhere(url: str, outside: Callable[[str], str | None]) -> str:
+    """What other machines call it; where nobody can tell, a word in the address's place."""
+    host, port = host_and_port(url)
+    if not is_everywhere(host):
+        return url
+    scheme, seen = url.partition("://")[0], outside(host) or "ADDRESS"
+    return f"{scheme}://[{seen}]:{port}" if ":" in seen else f"{scheme}://{seen}:{port}"
 
 
 def ended_text(download: Download) -> str:

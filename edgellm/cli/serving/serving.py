@@ -5,7 +5,6 @@ Listening first means that a taken port is told at once and not after minutes of
 """
 
 import asyncio
-import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from pathlib import Path
 from starlette.applications import Starlette
 
 from edgellm.cli.output import say
-from edgellm.cli.preparing.precheck import bind_of
+from edgellm.cli.preparing.precheck import bind_of, names_of
 from edgellm.cli.preparing.prepare import Prepared
 from edgellm.cli.serving import state
 from edgellm.cli.serving.engines import Fleet
@@ -33,7 +32,7 @@ from edgellm.probe.sources import SystemSources
 from edgellm.runner.on_demand.caretaker import Caretaker
 from edgellm.runner.on_demand.room import Room
 from edgellm.server.app import create_app
-from edgellm.server.door.access import Access, own_names
+from edgellm.server.door.access import Access
 from edgellm.server.door.bodies import bodies_bytes
 from edgellm.server.door.connections import most_connections
 from edgellm.server.door.terms import Terms
@@ -198,19 +197,12 @@ def _terms(instance: Instance, bind: Bind) -> Terms:
     access = Access.of(
         keys=config.api_keys,
         weights=config.key_weights,
-        host_names=(*config.allowed_hosts, *_own_names(bind)),
+        host_names=(*config.allowed_hosts, *names_of(bind)),
         origins=config.allowed_origins,
         all_bodies_bytes=bodies_bytes(config.request_memory, memory_bytes),
     )
     ceilings = Ceilings(config.max_temperature_c, config.max_power_w)
     return Terms(access, ceilings=ceilings, on_held=instance.say)
-
-
-def _own_names(bind: Bind) -> frozenset[str]:
-    """The system is asked, and no name server: its word is another's, and takes its time. Who is
-    asked by a name of the certificate has proven it, too."""
-    proven = frozenset(bind.tls.names if bind.tls else ())
-    return proven if bind.is_private else proven | own_names(bind.host, socket.gethostname())
 
 
 def _hearers(instance: Instance) -> list[OnChange]:

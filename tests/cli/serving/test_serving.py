@@ -1,11 +1,11 @@
 import asyncio
+import socket
 
 import pytest
 from certificates import FOLDER
 from server.server_fakes import hardware, served
 
 from edgellm.cli.preparing.precheck import bind_of
-from edgellm.cli.serving import serving
 from edgellm.cli.serving.serving import Instance, _hearers, _terms, run_instance
 from edgellm.config import Config
 from edgellm.errors import ConfigError
@@ -44,7 +44,7 @@ def host_names(**settings):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "box.lan"])
 def test_a_server_that_others_reach_answers_to_the_machines_own_names(monkeypatch, host):
-    monkeypatch.setattr(serving.socket, "gethostname", lambda: "RaspberryPi")
+    monkeypatch.setattr(socket, "gethostname", lambda: "RaspberryPi")
     names = host_names(host=host, allowed_hosts=("llm.lan",))
     assert names == {host, "raspberrypi", "raspberrypi.local", "llm.lan"}
 
