@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 
 _GAP = "  "
 _LEAST_COLUMNS = 20  # of a last column that is wrapped
+# What devices' names have in common, the least telling first.
+_NOISE = ("(R)", "(TM)", "(tm)", " Processor", "NVIDIA ", "GeForce ", "AMD ", "Radeon ", "Intel ")
 
 
 def table(
@@ -73,6 +75,16 @@ def _below_names(headings: Sequence[str], rows: Sequence[Sequence[str]], right: 
     inner = table(headings[1:], others, right=right).split("\n")
     lines = zip((headings[0], *names), inner, strict=True)
     return "\n".join(f"{name}\n  {line}" for name, line in lines)
+
+
+def short_name(name: str, columns: int) -> str:
+    """A device's: what tells two of them apart stands last, so as much of what they have in common
+    goes as makes it fit. It may still be too long; who draws it knows where to cut."""
+    for noise in _NOISE:
+        if len(name) <= columns:
+            break
+        name = " ".join(name.replace(noise, " ").split())
+    return name
 
 
 def wrapped(text: str, columns: int | None) -> list[str]:

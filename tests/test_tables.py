@@ -1,4 +1,4 @@
-from edgellm.tables import bullets, fitting, table, wrapped
+from edgellm.tables import bullets, fitting, short_name, table, wrapped
 
 
 def test_a_table_aligns_its_columns():
@@ -82,3 +82,13 @@ def test_names_go_above_before_a_column_goes():
     assert shown(None) == shown(60) == whole
     assert shown(40) == ["NAME", "  STATE  QUANT"]
     assert shown(12) == ["NAME", "  STATE"]
+
+
+def test_of_a_devices_name_goes_first_what_others_share():
+    name = "NVIDIA GeForce RTX 4090"
+
+    assert short_name(name, 23) == name
+    assert short_name(name, 22) == short_name(name, 16) == "GeForce RTX 4090"
+    assert short_name(name, 15) == short_name(name, 3) == "RTX 4090"
+    assert short_name("AMD EPYC 9654 96-Core Processor", 22) == "AMD EPYC 9654 96-Core"
+    assert short_name("Intel(R) Core(TM) i7-1165G7", 20) == "Core i7-1165G7"

@@ -10,6 +10,7 @@ from edgellm.probe.asked.evidence import Testimony
 from edgellm.probe.hardware import Device, Dimms, Hardware
 from edgellm.probe.sources import Output, Silence
 from edgellm.probe.usage import usage_line
+from edgellm.tables import short_name
 from edgellm.units import DASH, format_bytes
 
 _HEADINGS = ("DEVICE", "NAME", "BACKEND", "FREE / TOTAL", "BANDWIDTH", "ARCH", "LINK")
@@ -193,7 +194,8 @@ def _table(rows: Sequence[tuple[str, ...]], width: int) -> list[str]:
 
 
 def _cut(text: str, width: int) -> str:
-    """In the middle: a card's number is at the end of its name."""
+    """Without its maker, then in the middle: a card's number is at the end of its name."""
+    text = short_name(text, width)
     if len(text) <= width:
         return text
     tail = width // 2

@@ -8,13 +8,12 @@ from edgellm.probe.hardware import Hardware
 from edgellm.selector.memory.budget import free_bytes
 from edgellm.selector.plan import Alternative, Placement, Plan, Range, Rejected, Share
 from edgellm.selector.telling.describe import experts_text, layers_text
-from edgellm.tables import bullets, fitting, table, wrapped
+from edgellm.tables import bullets, fitting, short_name, table, wrapped
 from edgellm.units import DASH, format_bytes, format_rate, format_seconds
 
 _MOST_COLUMNS, _MADE_FOR_COLUMNS, _LEAST_COLUMNS = 100, 80, 60
 _PARTS = (("█", "weights"), ("▓", "KV cache"), ("▒", "compute"), ("░", "beside"))
 _CHOSEN = "←"
-_MAKERS = ("NVIDIA ", "GeForce ", "AMD ", "Radeon ", "Intel(R) ", "Intel ")
 
 
 def explain(plan: Plan, hardware: Hardware, columns: int = _MOST_COLUMNS) -> str:
@@ -202,10 +201,7 @@ def _name(hardware: Hardware, device_id: str, columns: int) -> str:
 
 
 def _short(name: str, columns: int) -> str:
-    """Without the maker's name where that makes it fit: what tells cards apart stands last."""
-    for maker in _MAKERS:
-        if len(name) > columns:
-            name = name.removeprefix(maker)
+    name = short_name(name, columns)
     return name if len(name) <= columns else name[: columns - 1] + "…"
 
 

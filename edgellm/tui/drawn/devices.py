@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 
 from edgellm.status import DeviceStatus
+from edgellm.tables import short_name
 from edgellm.tui.drawn import braille, numbers
 from edgellm.tui.drawn.lines import Block, Line, Span, Tone, bar, box, fit, pad, width_of
 from edgellm.tui.view import History
@@ -47,7 +48,8 @@ def card(
     one has its further sensors, and what a token takes at the `tok_s` of all models together."""
     inner = width - 4
     note = _note(device)
-    title = (Span(short_name(label, inner - width_of(note) - 5), "strong"),)
+    room = inner - width_of(note) - 5
+    title = (Span(fit(short_name(label, room), room), "strong"),)
     body = [
         _memory(device, inner),
         _load(device, busy, inner),
@@ -203,25 +205,13 @@ def _table_row(device: DeviceStatus, label: str, width: int) -> Line:
     clock = pad(numbers.hertz(device.clock_hz), _CLOCK_COLUMNS, right=True)
     return (
         *((Span(mark, "warn"),) if mark else ()),
-        Span(pad(short_name(label, name - 1), name), "strong"),
+        Span(pad(fit(short_name(label, name - 1), name - 1), name), "strong"),
         *(bar(ratio, columns.bar, _fill_tone(ratio)) if columns.bar else ()),
         Span("".join(figures)),
         Span(heat, _heat_tone(device.temperature_c)),
         Span(power + (clock if columns.has_clock else "")),
         *((Span("  "), *_note(device)) if columns.has_note else ()),
     )
-
-
-def short_name(name: str, width: int) -> str:
-    """What tells two cards apart stands last in their names: the maker goes first."""
-    for noise in _NOISE:
-        if cell_len(name) <= width:
-            break
-        name = " ".join(name.replace(noise, " ").split())
-    return fit(name, width)
-
-
-_NOISE = ("(R)", "(TM)", "NVIDIA ", "GeForce ", "AMD ", "Radeon ", "Intel ")
 
 
 def _heat_tone(temperature_c: float | None) -> Tone:
