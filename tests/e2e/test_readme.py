@@ -57,6 +57,7 @@ def coder() -> bytes:
 
 
 LORA = shared("stories260K-lora-random.gguf")
+QWEN3_8B = f"hf/hub/models--Qwen--Qwen3-8B-GGUF/snapshots/{'0' * 40}"  # as if it were downloaded
 FILES = {  # that lie in the reader's folder, by document and section
     ("images", ""): {
         "model.gguf": demo, "mmproj-F16.gguf": projector_bytes, "photo.jpg": png,
@@ -68,6 +69,7 @@ FILES = {  # that lie in the reader's folder, by document and section
         "adapters/more.gguf": LORA,
     },
     ("api", "Infill"): {"coder.gguf": coder},
+    ("offline", "Models in a bundle"): {f"{QWEN3_8B}/Qwen3-8B-Q4_K_M.gguf": demo},
 }  # fmt: skip
 
 
@@ -119,7 +121,7 @@ class Reader:
             self._url = self._running.enter_context(self._home.serving(*words, "--port", "0")).url
             return
         here = step.replace(ADDRESS, self._url)
-        is_program = "import " in step
+        is_program = "import " in step and not step.startswith("edgellm ")
         done = subprocess.run(
             (sys.executable, "-c", here) if is_program else ("bash", "-c", here),
             capture_output=True, text=True, timeout=60, env=self._env, cwd=self._home.folder,
@@ -136,7 +138,7 @@ class Reader:
 def test_what_a_section_says_to_type_works(place, home):
     for name, content in FILES.get(place, {}).items():
         path = home.folder / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content())
     with contextlib.ExitStack() as running:
         reader = Reader(home, running)
