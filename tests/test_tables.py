@@ -91,4 +91,4 @@ def test_of_a_devices_name_goes_first_what_others_share():
     assert short_name(name, 22) == short_name(name, 16) == "GeForce RTX 4090"
     assert short_name(name, 15) == short_name(name, 3) == "RTX 4090"
     assert short_name("AMD EPYC 9654 96-Core Processor", 22) == "AMD EPYC 9654 96-Core"
-    assert short_name("Intel(R) Core(TM) i7-1165G7", 20) == "Core i7-1165G7"
+    assert short_name("Intel(R) Core(TM) i7-1165G7", 20) == "Intel Core i7-1165G7"
