@@ -52,8 +52,8 @@ def serve(
     """Serve a model over HTTP, with OpenAI's API.
 
     Quantization, context and placement are chosen for this machine; a flag pins any of them.
-    What is not here is downloaded first. Several, or without MODEL all of this disk, take turns
-    in memory. Ctrl-C, SIGTERM or `edgellm stop` end it.
+    What is not here is downloaded first. Several, or without MODEL all of this disk, take turns.
+    Ctrl-C, SIGTERM or `edgellm stop` end it.
 
     \b
       edgellm serve qwen3:8b gemma3:12b gpt-oss:20b
