@@ -98,7 +98,8 @@ class RangeClient:
         except httpx2.InvalidURL as error:
             raise NetworkError(f"{_host(url)} redirects to what is no address") from error
         except httpx2.HTTPError as error:
-            raise fault(error, _host(url), self._site, timeout_s) from error
+            scheme = httpx2.URL(url).scheme
+            raise fault(error, _host(url), self._site, timeout_s, scheme) from error
 
     @contextmanager
     def _open(

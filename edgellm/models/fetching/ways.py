@@ -62,10 +62,12 @@ def certificates() -> ssl.SSLContext | None:
     )
 
 
-def fault(error: Exception, host: str, site: Site, silence_s: float) -> NetworkError:
+def fault(
+    error: Exception, host: str, site: Site, silence_s: float, scheme: str = "https"
+) -> NetworkError:
     """What went wrong before the hub could answer, or in the middle of it."""
     reason = _ERRNO.sub("", str(error)) or type(error).__name__
-    proxy = _proxy_to(host)
+    proxy = _proxy_to(host, scheme)
     way = f"{host}, through the proxy {proxy}," if proxy else host
     if distrust := _DISTRUST.search(reason):
         return NetworkError(
@@ -100,10 +102,10 @@ def _refused(reason: str, proxy: str | None, host: str, site: Site) -> NetworkEr
     )
 
 
-def _proxy_to(host: str) -> str | None:
+def _proxy_to(host: str, scheme: str) -> str | None:
     """Host and port, without the password that may stand before them."""
     if proxy_bypass(host):
         return None
     proxies = getproxies()
-    named = proxies.get("https") or proxies.get("all")
+    named = proxies.get(scheme) or proxies.get("all")
     return urlsplit(named).netloc.rpartition("@")[2] if named else None

@@ -97,9 +97,14 @@ def test_a_catalogs_repository_that_modelscope_lacks_is_told_and_hugging_face_is
 def test_where_hugging_face_cannot_be_reached_the_other_ways_are_named(
     modelscope, place, monkeypatch
 ):
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(NetworkError, match="can't be reached") as raised:
+    from huggingface_hub import close_session
+
+    close_session()  # it keeps the proxies of whoever asked first
+    monkeypatch.delenv("HF_ENDPOINT")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    with pytest.raises(NetworkError, match=r"huggingface\.co, through the proxy") as raised:
         fetch_model(NAME, Config(**place))
+    close_session()
     assert "EDGELLM_HUB=modelscope" in raised.value.hint
     assert "HF_ENDPOINT names a mirror" in raised.value.hint
     assert not modelscope.requests  # no silent switching

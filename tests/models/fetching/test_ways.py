@@ -126,6 +126,18 @@ def test_a_proxy_that_is_not_there_is_told_from_a_hub_that_is_not(
 
 
 @pytest.mark.parametrize("kind", HUBS)
+def test_of_two_proxies_the_one_on_the_way_is_named(
+    kind: type[HttpHub], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:7")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    with asking(kind, "http://hub.example") as hub:
+        for ask in both_ways(hub):
+            with pytest.raises(NetworkError, match=r"through the proxy 127\.0\.0\.1:9, can't be"):
+                ask()
+
+
+@pytest.mark.parametrize("kind", HUBS)
 def test_a_hub_without_https_is_told_so(kind: type[HttpHub]):
     with HubServer() as server, asking(kind, f"https://127.0.0.1:{server.port}") as hub:
         for ask in both_ways(hub):
