@@ -6,6 +6,7 @@ import json
 import ollama
 import pytest
 from elsewhere_stores import DEMO, OllamaStore, put, snapshot
+from pictures import png
 from projector_files import projector_bytes
 from split_files import split_in_two
 
@@ -61,6 +62,9 @@ def test_one_is_served_under_the_name_that_its_tools_clients_ask_for(home, store
         for name in ("tiny:1b", "ollama:tiny:1b"):
             answer = client.chat(model=name, messages=hello, options={"num_predict": 5})
             assert answer.eval_count > 0
+        look = [hello[0] | {"images": [png()]}]
+        seen = client.chat(model="tiny:1b", messages=look, options={"num_predict": 5})
+        assert seen.prompt_eval_count > answer.prompt_eval_count
         assert [model.model for model in client.list().models] == ["ollama:tiny:1b"]
         status = live.get("/edgellm/status").json()
     assert status["models"][0]["plan"]["projector"]

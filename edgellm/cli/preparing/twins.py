@@ -4,6 +4,7 @@ It is told, and never taken instead: it may be another quantization, or an older
 """
 
 import contextlib
+import shlex
 
 from edgellm.errors import EdgellmError
 from edgellm.models import local
@@ -20,7 +21,7 @@ def twin(name: str) -> str | None:
         for model in found_models():
             if wanted & _names_of_found(model):
                 title, quant = model.reference.title, local.read_spec(model.path).quant
-                return f"{title} has it here, as {quant}: edgellm serve {model.name}"
+                return f"{title} has it here, as {quant}: edgellm serve {shlex.quote(model.name)}"
     return None
 
 

@@ -4,7 +4,9 @@ A group is what came from one repository, or lies in one folder: one model in se
 quantizations, and a projector beside them.
 """
 
+import contextlib
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -65,7 +67,8 @@ def models_in(tool: str, groups: Groups) -> Iterator[FoundModel | Unfit]:
             names = tuple(dict.fromkeys(_names(group, model, label)))
             if fault := _fault(model):
                 yield Unfit(tool, names, fault)
-            else:
+                continue
+            with contextlib.suppress(OSError):  # removed meanwhile
                 yield _found(tool, names, group, model, listing, files)
 
 
@@ -87,8 +90,10 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def _sized(files: Mapping[str, Path]) -> Iterator[RepoFile]:
     """Without links to nothing, pipes, and what is shut."""
     for name, path in files.items():
-        if os.path.isfile(path) and os.access(path, os.R_OK):  # noqa: PTH113 - which never raises
-            yield RepoFile(name, path.stat().st_size)
+        with contextlib.suppress(OSError):
+            found = path.stat()
+            if stat.S_ISREG(found.st_mode) and os.access(path, os.R_OK):
+                yield RepoFile(name, found.st_size)
 
 
 def _names(group: str, model: ModelFiles, label: str) -> Iterator[str]:

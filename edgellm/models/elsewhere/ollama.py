@@ -14,6 +14,7 @@ GGUF's own; Ollama's, which is Go's, and its parameters and system prompt are no
 
 import os
 import re
+import shlex
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -147,10 +148,10 @@ def _found(entry: _Entry) -> FoundModel:
     path = _blob(entry, parts.model)
     beside = _blob(entry, parts.projector) if parts.projector else None
     if parts.adapters:
-        adapters = " ".join(f"--lora {_blob(entry, layer)}" for layer in parts.adapters)
+        flags = [word for layer in parts.adapters for word in ("--lora", str(_blob(entry, layer)))]
         raise BadRequest(
-            f"{TOOL}:{entry.name} is a model and {len(parts.adapters)} adapter of its own",
-            hint=f"edgellm serve {path} {adapters}",
+            f"{TOOL}:{entry.name} is a model and an adapter (LoRA) of its own",
+            hint=shlex.join(["edgellm", "serve", str(path), *flags]),
         )
     return FoundModel(
         tool=TOOL,
