@@ -13,8 +13,10 @@ from scripts.setup.engine import Engine
 from scripts.setup.install import _ways
 from scripts.setup.kept_build import keep_the_last_used
 from scripts.setup.machine import Machine, Nvidia
+from scripts.setup.packed import Pack, PackedEngine
 from scripts.setup.progress import Painter
-from scripts.setup.source_build import recipe
+from scripts.setup.source_build import PORTABLE, recipe
+from scripts.setup.target import Target
 
 ROOT = Path(__file__).parents[2]
 CARD = Nvidia(("RTX 3090",), (12, 4), ((8, 6),))
@@ -24,11 +26,11 @@ MACHINE = Machine("Linux", "x86_64", nvidia=CARD, cpu_flags=FLAGS)
 
 @pytest.fixture
 def engine(tmp_path):
-    def make(programs=None, index="none", cmake_args="", files=None):
+    def make(programs=None, index="none", cmake_args="", files=None, pack=None):
         sources = FakeSources(tmp_path, programs=programs, files=files)
         base = None if index == "none" else index
         log, painter = tmp_path / "log", Painter(io.StringIO())
-        return Engine(ROOT, MACHINE, sources, painter, log, base, cmake_args)
+        return Engine(ROOT, MACHINE, sources, painter, log, base, cmake_args, pack)
 
     return make
 
@@ -72,6 +74,46 @@ def test_an_index_that_is_down_is_asked_once(engine):
         late.setblocking(False)
         with pytest.raises(BlockingIOError):
             late.accept()
+
+
+def pack(folder, *tags, has_source=False):
+    engines = [PackedEngine(tag, f"engine/{tag}/absent.whl", "upstream's", None) for tag in tags]
+    return Pack(folder, Target("linux-x86_64", ("3.12",)), tuple(engines), has_source, False)
+
+
+def ways(engine):
+    return [(kind, way.__name__) for kind, way in _ways(engine)]
+
+
+def test_of_a_pack_nothing_is_asked_for_elsewhere(engine, tmp_path):
+    """Nor compiled, unless its sources were packed."""
+    packed = [("cuda", "present"), ("cuda", "packed"), ("cpu", "present"), ("cpu", "packed")]
+    assert ways(engine(pack=pack(tmp_path))) == packed
+    compiled = ways(engine(pack=pack(tmp_path, has_source=True)))
+    assert set(compiled) == {*packed, ("cuda", "compile"), ("cpu", "compile")}
+
+
+def test_a_card_that_nothing_was_packed_for_is_told_how_to_pack_for_it(engine, tmp_path):
+    served = engine(pack=pack(tmp_path, "cpu"))
+    assert served.packed("cuda") == "none was packed for CUDA: scripts/pack --for cuda"
+    assert served.sources.asked == []
+
+
+def test_own_cmake_switches_leave_a_packed_wheel_alone(engine, tmp_path):
+    own = engine(pack=pack(tmp_path, "cpu"), cmake_args="-DGGML_BLAS=on")
+    assert own.packed("cpu") == "CMAKE_ARGS is set"
+
+
+def test_a_packed_wheel_that_pip_refuses_is_named(engine, tmp_path):
+    refused = engine(pack=pack(tmp_path, "cpu")).packed("cpu")
+    assert f"{tmp_path}/engine/cpu/absent.whl can't be installed" in refused
+
+
+def test_sources_in_a_folder_of_pips_settings_are_no_llama_that_is_installed(engine):
+    """The dry run that looks for one would find them good enough."""
+    asked = engine(installed("CPU"))
+    asked.present("cpu")
+    assert "--isolated" in asked.sources.asked[0]
 
 
 def test_no_compiler_is_a_clause_with_the_command_that_brings_one(engine):
@@ -190,6 +232,22 @@ def test_the_cached_wheel_of_our_version_is_the_one_that_is_installed(engine):
     found = engine(GXX | {"pip": CACHED.replace("0.3.36", engine()._version)})
     found.compile("cpu")
     assert f"llama-cpp-python=={found._version}\n" in found.log.read_text()
+
+
+@pytest.mark.usefixtures("empty_index")
+def test_a_wheel_that_travels_is_kept_apart_from_this_machines_own(engine):
+    """A native one ends with SIGILL elsewhere."""
+    ours = engine(GXX)
+    keep_a_wheel(ours)
+    travels = ours._kept(recipe(MACHINE, "cpu", ours.sources, PORTABLE))
+    wheel = travels.folder / "llama_cpp_python-0.0.0-py3-none-any.whl"
+    travels.folder.mkdir(parents=True, exist_ok=True)
+    wheel.write_text("")
+
+    assert ours.portable() == wheel
+    assert "-DGGML_NATIVE=OFF" in PORTABLE
+    wheel.unlink()
+    assert "compilation failed" in ours.portable()
 
 
 NVCC = ("nvcc", "--version")

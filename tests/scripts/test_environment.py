@@ -268,9 +268,76 @@ def test_a_checkout_that_was_moved_is_set_up_again(checkout, path):
     assert bash(moved, path, "is_usable").returncode == 1
 
 
+def pack(checkout, path, pythons):
+    """What a set-up's shell sees of it."""
+    (checkout / "wheels").mkdir()
+    (checkout / "wheels" / "pack.toml").write_text(f"# x\npythons = {pythons}\nglibc = 2\n")
+    (path / "sed").symlink_to(shutil.which("sed"))
+
+
+def python(place, version):
+    """One that tells its version, and makes an environment of itself."""
+    program(
+        place,
+        f"""case "$*" in
+            *version_info*) case "$*" in *" {version}"*) exit 0 ;; esac; exit 1 ;;
+            *--version*) echo "Python {version}.0" ;;
+            *platform*) echo "Python {version}.0" ;;
+            *"-m venv"*) echo "$@" >asked ;;
+        esac""",
+    )
+
+
+def test_of_a_pack_only_a_python_that_was_packed_for_will_do(checkout, path):
+    pack(checkout, path, '["3.12", "3.11"]')
+    for version in ("3.13", "3.11"):
+        python(path / f"python{version}", version)
+    found = bash(checkout, path, "find_python")
+    assert found.stdout.strip() == str(path / "python3.11"), found.stderr
+
+
+def test_of_a_pack_the_environment_is_made_without_a_pip_and_without_uv(checkout, path):
+    pack(checkout, path, '["3.12"]')
+    python(path / "python3.12", "3.12")
+    program(path / "uv", "echo asked the network >&2; exit 1")
+    (checkout / ".venv").mkdir()
+    made = bash(checkout, path, "make_environment")
+    assert made.returncode == 0, made.stderr
+    assert (checkout / "asked").read_text() == "-m venv --clear --without-pip .venv\n"
+    assert "network" not in made.stderr
+
+
+def test_of_a_pack_uvs_own_python_will_do_too(checkout, path):
+    pack(checkout, path, '["3.12"]')
+    program(path / "uv", 'case "$*" in "python find --offline 3.12") echo /uv/python ;; esac')
+    assert bash(checkout, path, "find_python").stdout.strip() == "/uv/python"
+
+
+def test_a_machine_without_a_python_that_was_packed_for_is_told_both(checkout, path):
+    pack(checkout, path, '["3.12", "3.11"]')
+    python(path / "python3", "3.9")
+    said = bash(checkout, path, "make_environment")
+    assert said.returncode == 1
+    assert "packed for Python 3.12 or 3.11, here is Python 3.9.0.\n" in said.stderr
+    assert "scripts/pack --python X.Y" in said.stderr
+
+
+def test_a_newer_pack_is_set_up_again(checkout, path):
+    installed(checkout, path)
+    assert bash(checkout, path, "is_current run").returncode == 0
+    (checkout / "wheels").mkdir()
+    (checkout / "wheels" / "SHA256SUMS").write_text("other wheels")
+    assert bash(checkout, path, "is_current run").returncode == 1
+
+
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 def test_the_shell_scripts_pass_shellcheck():
-    files = [SCRIPTS / "run", SCRIPTS / "test", SCRIPTS / "lib" / "environment.sh"]
+    files = [
+        SCRIPTS / "run",
+        SCRIPTS / "test",
+        SCRIPTS / "pack",
+        SCRIPTS / "lib" / "environment.sh",
+    ]
     said = subprocess.run(
         ["shellcheck", "-x", *map(str, files)],
         cwd=SCRIPTS.parent,
