@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from hub_server import HubServer
+from hub_server import Cut, HubServer, Status
 from modelscope_server import ModelScopeServer
 from store_runs import DATA, FAST, REPO, look
 
+from edgellm.errors import ModelNotFound
 from edgellm.models.fetching.hub import HuggingFaceHub
 from edgellm.models.fetching.modelscope import ModelScopeHub
 from edgellm.models.names import HubReference
@@ -119,3 +120,20 @@ def test_what_other_words_stand_in_the_note_is_hugging_faces(other: ModelScopeHu
     for words in (b"elsewhere", b"\xff"):
         note.write_bytes(words)
         assert store.address(REPO, path) == f"hf.co/{REPO}"
+
+
+def test_a_download_that_broke_off_goes_on_from_the_other_hub(
+    server: HubServer,
+    modelscope: ModelScopeServer,
+    hub: HuggingFaceHub,
+    other: ModelScopeHub,
+    store: Store,
+):
+    server.faults.extend([Cut(400_000), Status(404)])
+    with pytest.raises(ModelNotFound):
+        store.fetch(hub, *look(hub), terms=FAST)
+    path = store.fetch(other, *look(other), terms=FAST)
+    assert path.read_bytes() == DATA
+    asked = [one.range for one in modelscope.requests if one.path.startswith("/cdn/")]
+    assert asked == ["bytes=400000-"]
+    assert store.list()[0].name == f"modelscope.cn/{REPO}:Q8_0"
