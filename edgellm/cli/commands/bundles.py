@@ -170,11 +170,11 @@ def _summary(written: "Written") -> Iterator[str]:
     yield table(("NAME", "SIZE", "LICENCE"), rows, right="SIZE", columns=columns())
     if written.is_cut:
         yield "\nlarge files are in pieces, which `import` joins; README.txt there says how else"
-    yield f"\nsha256 of the manifest, for --sha256 there: {written.sha256}"
+    yield f"\nsha256 of the manifest, for `import --sha256`:\n{written.sha256}"
     if written.place != "-":
         place = shlex.quote(written.place)
-        yield f"edgellm verify {place}    reads it back from its disk"
-        yield f"edgellm import {place}    brings it into another machine's cache"
+        yield f"\nto read it back from its disk:  edgellm verify {place}"
+        yield f"on the other machine:           edgellm import {place}"
 
 
 def _brought(

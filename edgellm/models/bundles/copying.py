@@ -1,7 +1,10 @@
 """A model's file read for a bundle, and held against its digest on the way: a copy costs one
 reading, and what has gone bad on this disk is found here, not on the machine that it goes to."""
 
+import errno
+import fcntl
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +15,7 @@ from edgellm.models.bundles.gathering import changed_here
 from edgellm.models.bundles.manifest import BundledFile
 
 _READ_BYTES: Final = 4 << 20
+_IS_HELD: Final = frozenset({errno.EWOULDBLOCK, errno.EACCES})
 
 
 def checked_chunks(source: Path, file: BundledFile, cut: Sequence[int]) -> Iterator[bytes]:
@@ -31,6 +35,25 @@ def checked_chunks(source: Path, file: BundledFile, cut: Sequence[int]) -> Itera
                 yield chunk
     if hasher.hexdigest() != file.sha256:
         raise changed_here(file.path, file.sha256)
+
+
+@contextmanager
+def alone(place: Path) -> Iterator[None]:
+    """No two exports write at one place, which is a file or a folder that is there. Where a file
+    system has no locks, nobody can tell. Raises StorageError, OSError."""
+    handle = os.open(place, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in _IS_HELD:
+                raise StorageError(
+                    f"another export writes to {place} right now",
+                    hint="wait for it, then the same command adds to what it has written",
+                ) from error
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager

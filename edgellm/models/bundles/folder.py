@@ -19,7 +19,7 @@ import msgspec
 
 from edgellm.errors import BadBundle, BadGGUF, BadRequest
 from edgellm.files import sync_folder, write_durably
-from edgellm.models.bundles.copying import checked_chunks
+from edgellm.models.bundles.copying import alone, checked_chunks
 from edgellm.models.bundles.layout import FAT_PIECE_BYTES, MANIFEST, PENDING, README, SUMS
 from edgellm.models.bundles.manifest import BundledFile, BundledModel, Manifest, decode, encode
 from edgellm.models.bundles.readme import FIRST_LINE, readme_text, sums_text
@@ -71,7 +71,8 @@ def write_folder(
 ) -> None:
     """`paths`: of each place's file on this disk; what has none is there already. Raises OSError,
     StorageError, BadGGUF, BadBundle, BadRequest; what is done stays."""
-    _Writer(root, manifest, paths).write(progress)
+    with alone(root):
+        _Writer(root, manifest, paths).write(progress)
 
 
 class _Writer:

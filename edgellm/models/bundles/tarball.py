@@ -11,7 +11,7 @@ from typing import BinaryIO, Final
 
 from edgellm.errors import StorageError
 from edgellm.files import sync_folder
-from edgellm.models.bundles.copying import checked_chunks
+from edgellm.models.bundles.copying import alone, checked_chunks
 from edgellm.models.bundles.folder import largest_piece_bytes
 from edgellm.models.bundles.layout import MANIFEST, README, SUMS
 from edgellm.models.bundles.manifest import Manifest, encode
@@ -37,13 +37,15 @@ def write_tar_file(
             hint=f"export into a folder, where it is cut: -o {path.with_suffix('')}",
         )
     part = path.with_name(path.name + _PART)
-    try:
-        with part.open("wb", buffering=0) as out:
-            write_tar(out, manifest, paths, progress)
-            os.fsync(out.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    part.touch()
+    with alone(part):
+        try:
+            with part.open("wb", buffering=0) as out:
+                write_tar(out, manifest, paths, progress)
+                os.fsync(out.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 

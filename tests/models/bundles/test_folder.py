@@ -305,3 +305,19 @@ def test_a_place_that_is_a_file_is_no_folder(store: Store, tmp_path: Path):
     (tmp_path / "out").write_text("x")
     with pytest.raises(BadRequest, match="is a file"):
         export(store, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["out", "out.tar"])
+def test_no_two_exports_write_at_one_place(store: Store, tmp_path: Path, name: str):
+    """The second begins while the first is at it."""
+    told: list[str] = []
+
+    def begin_another(done: int, total: int, rate: float | None) -> None:
+        with pytest.raises(StorageError, match="another export writes to") as refused:
+            export(store, tmp_path / name)
+        told.append(str(refused.value))
+
+    export(store, tmp_path / name, progress=begin_another)
+    assert told
+    (path,) = bring_all(Store(tmp_path / "there"), tmp_path / name)
+    assert path.read_bytes() == DATA

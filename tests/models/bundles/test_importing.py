@@ -260,6 +260,20 @@ def test_of_a_commit_that_no_name_meant_main_is_set_and_whatever_is_told_later_i
     assert (ref.read_text(), ref.stat().st_mtime) == (COMMIT, 0)
 
 
+@pytest.mark.parametrize("year", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59"])
+def test_a_time_that_can_hardly_be_harms_nothing(
+    store: Store, there: Store, tmp_path: Path, year: str
+):
+    place, _ = made(store, tmp_path, "folder")
+    manifest = Path(place, MANIFEST)
+    told = json.loads(manifest.read_text())
+    told["models"][0]["told_at"] = year
+    manifest.write_text(json.dumps(told))
+    for _ in range(2):
+        (path,) = bring_all(there, place)
+    assert path.read_bytes() == DATA
+
+
 def test_no_room_for_all_together_is_seen_before_the_first_byte(store: Store, tmp_path: Path):
     disk = tmp_path / "disk"
     disk.mkdir()
