@@ -14,6 +14,7 @@ from edgellm.config import Config, host_and_port
 from edgellm.harmless import plain
 from edgellm.models.stored import StoredModel
 from edgellm.server.door.access import Access
+from edgellm.server.door.connections import most_connections
 from edgellm.server.hub.app import Download, create_hub
 from edgellm.server.hub.digests import Digests
 from edgellm.server.hub.page import how_to
@@ -50,6 +51,7 @@ def run(config: Config, port: int, rate_bytes_s: float | None, *, insecure: bool
             on_waiting=_tell_of_breaking_off,
             grace_s=_GRACE_S,
             insecure=insecure,
+            max_connections=most_connections(0) // 2,  # each has a file open beside it
         )
     )
 

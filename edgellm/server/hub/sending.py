@@ -17,6 +17,8 @@ from edgellm.server.hub.ranges import Span
 from edgellm.units import KIB
 
 _PIECE_BYTES: Final = 512 * KIB
+_LEAST_PIECE_BYTES: Final = 4 * KIB
+_PIECES_A_SECOND: Final = 32  # of all clients: none of a hundred waits for longer than some seconds
 
 
 @dataclass(slots=True)
@@ -25,6 +27,14 @@ class Pace:
 
     bytes_per_s: float | None = None
     _free_at_s: float = 0.0
+
+    @property
+    def piece_bytes(self) -> int:
+        """Sent at once: less where little goes out, or those who wait would take us for dead."""
+        if not self.bytes_per_s:
+            return _PIECE_BYTES
+        share = int(self.bytes_per_s / _PIECES_A_SECOND)
+        return max(_LEAST_PIECE_BYTES, min(_PIECE_BYTES, share))
 
     async def passing(self, n_bytes: int) -> None:
         """Returns when so much may go out."""
@@ -70,7 +80,7 @@ class Sending:
             await _ended(reading)  # before the handle is closed, and may be another file's
 
     def _read_ahead(self, at: int) -> "asyncio.Future[bytes]":
-        n_bytes = min(_PIECE_BYTES, self.span.end - at)
+        n_bytes = min(self.pace.piece_bytes, self.span.end - at)
         if n_bytes <= 0:
             nothing: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
             nothing.set_result(b"")

@@ -9,6 +9,7 @@ blobs, that this user may read. What leaves these by a link is not there.
 """
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from edgellm.values import frozen
 
 _FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _SHA256_DIGITS: Final = 64
+_NOT_OURS: Final = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR})
 
 
 @frozen
@@ -40,18 +42,28 @@ class Opened:
         os.close(self.handle)
 
 
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    """A disk that fails, or too many files that are open, make no model disappear."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"the model cache can't be read: {error.strerror or error}") from error
+
+
 class Shelf:
-    """All of it raises NotHere."""
+    """All of it raises NotHere, and StorageError for what is there and can't be read."""
 
     def __init__(self, root: Path, digests: Digests) -> None:
         self._root, self._digests = root, digests
 
     def copies(self) -> Iterator[Copy]:
-        """Each repository's `main`. Raises StorageError where this user can't see what is here."""
+        """Each repository's `main`."""
         for folder in repo_folders(self._root):
             with contextlib.suppress(NotHere):
                 yield self.copy(folder.repo, MAIN)
 
+    @_readable()
     def copy(self, repo: str, revision: str) -> Copy:
         folder = self._folder(repo)
         snapshots = _snapshots(folder, revision)
@@ -61,15 +73,17 @@ class Shelf:
             for told in files_of(snapshot):
                 if told.path in files:
                     continue
-                if opened := self._open(folder, snapshot, told.path):
-                    opened.close()
-                    files[told.path] = opened.file
-                    newest_s = max(newest_s, opened.modified_at_s)
+                with contextlib.suppress(OSError):  # the others are there
+                    if opened := self._open(folder, snapshot, told.path):
+                        opened.close()
+                        files[told.path] = opened.file
+                        newest_s = max(newest_s, opened.modified_at_s)
         if not files:
             raise NotHere.repo(repo)
         in_order = tuple(files[path] for path in sorted(files))
-        return Copy(repo, snapshots[0].name, in_order, newest_s)
+        return Copy(folder.repo, snapshots[0].name, in_order, newest_s)
 
+    @_readable()
     def refs(self, repo: str) -> dict[str, str]:
         """Commits by name: `main`, and what else means one that is here."""
         folder = self._folder(repo)
@@ -82,6 +96,7 @@ class Shelf:
                     commits[name] = _snapshots(folder, name)[0].name
         return commits
 
+    @_readable()
     def open(self, repo: str, revision: str, path: str) -> Opened:
         folder = self._folder(repo)
         snapshots = _snapshots(folder, revision)
@@ -91,35 +106,46 @@ class Shelf:
         raise NotHere.entry(repo, path, snapshots[0].name)
 
     def _folder(self, repo: str) -> RepoFolder:
+        """By its name in other letters, too, as at the hub."""
         try:
-            return RepoFolder(self._root, repo)
+            folder = RepoFolder(self._root, repo)
         except StorageError as error:
             raise NotHere.repo(repo) from error
+        if folder.path.is_dir():
+            return folder
+        alike = (one for one in repo_folders(self._root) if one.repo.casefold() == repo.casefold())
+        return next(alike, folder)
 
     def _open(self, folder: RepoFolder, snapshot: Path, path: str) -> Opened | None:
-        """None for what is no whole file of the snapshot's, or can't be told a digest of yet."""
-        try:
-            content = folder.content(folder.place(snapshot.name, RepoFile(path, 0)))
-            handle = -1 if content is None else os.open(content, _FLAGS)
-        except (StorageError, OSError):
+        """None for what is no whole file of the snapshot's, or can't be told a digest of yet.
+        Raises OSError."""
+        if not is_safe_path(path):
             return None
+        content = folder.content(folder.place(snapshot.name, RepoFile(path, 0)))
         if content is None:
             return None
-        file = None
+        try:
+            handle = os.open(content, _FLAGS)
+        except OSError as error:
+            if error.errno in _NOT_OURS:
+                return None
+            raise
+        opened = None
         try:
             found = os.fstat(handle)
-            if stat.S_ISREG(found.st_mode):
-                file = self._described(folder, content, path, found)
-        except OSError:
-            pass
+            file = self._described(folder, content, path, found)
+            if file is not None:
+                opened = Opened(handle, file, snapshot.name, found.st_mtime)
         finally:
-            if file is None:
+            if opened is None:
                 os.close(handle)
-        return None if file is None else Opened(handle, file, snapshot.name, found.st_mtime)
+        return opened
 
     def _described(
         self, folder: RepoFolder, content: Path, path: str, found: os.stat_result
     ) -> RepoFile | None:
+        if not stat.S_ISREG(found.st_mode):
+            return None
         digest = folder.told_digest(content) or self._digests.of(content, found)
         if digest is None:
             return None

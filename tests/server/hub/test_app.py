@@ -315,6 +315,15 @@ def test_all_clients_together_keep_the_limit():
     assert Pace().delay_s(1 << 40, now_s=0.0) == 0.0
 
 
+@pytest.mark.parametrize(
+    ("bytes_per_s", "piece"),
+    [(None, 512 << 10), (1 << 30, 512 << 10), (1 << 20, 32 << 10), (9, 4096)],
+)
+def test_where_little_goes_out_it_goes_in_small_pieces(bytes_per_s, piece):
+    """Or a hundred clients would each hear nothing for so long that they gave up."""
+    assert Pace(bytes_per_s).piece_bytes == piece
+
+
 def test_a_limit_changes_no_byte(cache):
-    with live_hub(cache, pace=Pace(1e9)) as live, live.client() as http:
+    with live_hub(cache, pace=Pace(1 << 24)) as live, live.client() as http:
         assert http.get(AT).content == demo()

@@ -1,4 +1,6 @@
+import contextlib
 import os
+import resource
 from urllib.parse import unquote
 
 import pytest
@@ -6,6 +8,7 @@ from cli_runs import wait_for
 from mirror_runs import COMMIT, FILE, OLDER, REPO, Cache, demo, git_oid, sha256
 from server.hub.test_asked import HOSTILE_FILES
 
+from edgellm.errors import StorageError
 from edgellm.models.names import RepoFile
 from edgellm.server.hub.digests import Digests
 from edgellm.server.hub.shelf import Shelf
@@ -195,6 +198,30 @@ def test_another_users_files_are_not_there(cache):
     place = cache.add("theirs.gguf", b"theirs")
     place.resolve().chmod(0)
     assert is_hidden(cache, "theirs.gguf")
+
+
+def test_a_name_in_other_letters_is_the_same(cache):
+    copy = cache.shelf().copy(REPO.upper(), "main")
+    assert (copy.repo, copy.commit) == (REPO, COMMIT)
+    assert content(cache, repo=REPO.lower()) == demo()
+
+
+def test_where_too_many_files_are_open_nothing_is_missing(cache):
+    """It is told as what it is: a 404 would have clients believe that the model is gone."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    shelf = cache.shelf()
+    handles = []
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+        with contextlib.suppress(OSError):
+            while True:
+                handles.append(os.open("/dev/null", os.O_RDONLY))
+        with pytest.raises(StorageError, match="Too many open files"):
+            shelf.open(REPO, COMMIT, FILE)
+    finally:
+        for handle in handles:
+            os.close(handle)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_repository_on_another_disk_is_served(cache, tmp_path):
