@@ -33,6 +33,7 @@ class View:
     prefill_tok_s: History = ()
     busy: tuple[tuple[str, History], ...] = ()  # by device id
     played: Played | None = None  # None: a server, and no recording
+    chosen: str | None = None  # the model that the screen is to be about; None: nobody said
 
     @property
     def is_live(self) -> bool:
@@ -40,10 +41,20 @@ class View:
 
     @property
     def model(self) -> ModelStatus | None:
-        """The one the screen is about: the first that generates, of several that take turns the
-        first that is there; else the first."""
+        """The one the screen is about: the chosen one; else the first that generates, of several
+        that take turns the first that is there; else the first."""
         models = self.status.models if self.status else ()
-        return min(models, key=lambda m: (m.embedding, m.state == "sleeping"), default=None)
+
+        def rank(m: ModelStatus) -> tuple[bool, ...]:
+            return m.name != self.chosen, m.embedding, m.state == "sleeping"
+
+        return min(models, key=rank, default=None)
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """Of which one can be chosen: those that generate, by name."""
+        models = self.status.models if self.status else ()
+        return tuple(m.name for m in models if not m.embedding)
 
     @property
     def is_on_its_way(self) -> bool:
@@ -87,6 +98,18 @@ class View:
     def glimpsed(self, status: Status) -> "View":
         """The server answered between two looks: the graphs keep their step."""
         return replace(self, status=status, problem=None, is_taken=False)
+
+    def about(self, name: str) -> "View":
+        """Another model's graphs begin anew."""
+        if self.model is not None and self.model.name == name:
+            return replace(self, chosen=name)
+        return replace(self, chosen=name, decode_tok_s=(), prefill_tok_s=())
+
+    def about_next(self) -> "View":
+        """The next of its choices, in the server's order."""
+        shown = self.model.name if self.model else ""
+        after = self.choices.index(shown) + 1 if shown in self.choices else 0
+        return self.about(self.choices[after % len(self.choices)]) if self.choices else self
 
     def lost(self, problem: str, *, is_taken: bool = False) -> "View":
         """The server did not answer, or another did. What was known last stays."""

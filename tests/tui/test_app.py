@@ -262,3 +262,21 @@ def test_without_a_terminal_it_says_what_else_there_is():
         run_top("http://127.0.0.1:1")
 
     assert "ps" in caught.value.hint
+
+
+@in_loop
+async def test_of_several_models_a_key_shows_the_next_one():
+    async with StatusServer(ordinary()) as server:
+        app = TopApp(server.url, interval_s=FAST_S)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await until(lambda: "● live" in screen(app))
+            await pilot.press("m")
+            assert app.view.chosen is None, "there is no other"
+
+            server.status = ordinary(models=(model(), model(name="another", state="sleeping")))
+            await until(lambda: len(app.view.choices) == 2)
+            await pilot.press("m")
+            await until(lambda: "sleeping" in screen(app))
+            assert app.view.model.name == "another"
+            await pilot.press("m")
+            assert app.view.model.name == "qwen3:8b"

@@ -40,6 +40,10 @@ def transcript(app):
     return "\n".join(str(static.content) for static in app.screen.query(Static))
 
 
+def legend(app):
+    return [key.description for key in app.screen.query(FooterKey)]
+
+
 async def ask(pilot, text):
     pilot.app.screen.query_one(Prompt).insert(text)
     await pilot.press("enter")
@@ -317,7 +321,7 @@ async def test_whether_the_model_thinks_is_said_with_a_key():
 @in_loop
 async def test_a_model_that_cannot_switch_its_thoughts_has_no_key_for_it():
     async with chat() as (app, pilot, server):
-        shown = lambda: "thoughts" in [key.description for key in app.screen.query(FooterKey)]  # noqa: E731
+        shown = lambda: "thoughts" in legend(app)  # noqa: E731
         await until(shown)
         await pilot.press("ctrl+t")
         server.status = ordinary(models=(model(switches_thoughts=False),))
@@ -398,3 +402,43 @@ async def test_on_a_narrow_screen_the_models_name_stays_and_cells_give_way():
             assert "qwen3:8b  ● ready" in facts
             assert "1 running · 0 waiting" in facts
             assert "cells" not in facts
+
+
+@in_loop
+async def test_of_several_models_a_key_chooses_who_is_asked_next():
+    two = ordinary(models=(model(name="one"), model(name="two", state="sleeping")))
+    async with chat(newest=two) as (app, pilot, server):
+        await until(lambda: "model" in legend(app))
+        await ask(pilot, "first")
+        await until(lambda: "3 tokens" in transcript(app))
+        await pilot.press("ctrl+o")
+        await until(lambda: " two  " in app.screen.query_one("#facts", Canvas).text())
+        await ask(pilot, "second")
+        await until(lambda: len(server.questions) == 2)
+
+        assert [asked["model"] for asked in server.questions] == ["one", "two"]
+        assert len(server.questions[1]["messages"]) == 3, "the conversation goes on"
+
+
+@in_loop
+async def test_a_conversation_stays_with_its_model_though_another_is_loaded_in_its_place():
+    two = ordinary(models=(model(name="one"), model(name="two", state="sleeping")))
+    async with chat(newest=two) as (app, pilot, server):
+        await ask(pilot, "first")
+        await until(lambda: "3 tokens" in transcript(app))
+        turned = (model(name="one", state="sleeping"), model(name="two"))
+        server.status = ordinary(models=turned)
+        await until(lambda: app.view.status.models == turned)
+        await ask(pilot, "second")
+        await until(lambda: len(server.questions) == 2)
+
+        assert [asked["model"] for asked in server.questions] == ["one", "one"]
+
+
+@in_loop
+async def test_with_one_model_there_is_none_to_choose():
+    async with chat() as (app, pilot, server):
+        assert "model" not in legend(app)
+        await pilot.press("ctrl+o")
+        await ask(pilot, "hi")
+        await until(lambda: server.questions)

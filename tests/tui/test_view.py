@@ -38,6 +38,23 @@ def test_the_screen_is_about_the_model_that_generates():
     assert seen(ordinary(models=())).model is None
 
 
+def test_of_several_it_is_about_the_chosen_one_whatever_is_loaded_meanwhile():
+    one, two = model(name="one", state="sleeping"), model(name="two")
+    view = seen(ordinary(models=(one, two, model(name="embedder", embedding=True))))
+    assert (view.model.name, view.choices) == ("two", ("one", "two"))
+
+    first = view.about_next()
+    assert (first.model.name, first.decode_tok_s) == ("one", ()), "another's graphs"
+    assert first.about_next().model.name == "two"
+    stays = view.about("two")
+    assert stays.decode_tok_s == view.decode_tok_s
+
+    turned = (model(name="one"), model(name="two", state="sleeping"))
+    assert stays.seen(ordinary(models=turned)).model.name == "two"
+    assert stays.seen(ordinary(models=(one,))).model.name == "one", "the chosen one has gone"
+    assert View(URL).about_next() == View(URL)
+
+
 def test_histories_are_bounded():
     view = seen(*[ordinary()] * 700)
 

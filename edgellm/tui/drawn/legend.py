@@ -7,6 +7,7 @@ _CHAT_KEY = "c"
 _KEYS = (
     ("q, Ctrl-C", "quit; the server goes on, but not that of `up`"),
     (_CHAT_KEY, "chat with the model"),
+    ("m", "the next model, where the server has several"),
     ("t, Esc", "back; a page closes by q, too, and by its own key"),
     ("p", "the plan: what, why, and how it turned out"),
     ("l", "the log"),
@@ -18,6 +19,7 @@ _CHAT = (
     ("↑ ↓", "earlier questions, from the first and the last line"),
     ("Esc, Ctrl-C", "stop the answer; Esc again goes back"),
     ("Ctrl-N", "a new conversation"),
+    ("Ctrl-O", "ask the next model, where the server has several"),
     ("Ctrl-T", "thoughts: as the model does, none or always, if it can"),
 )
 _READING = (

@@ -44,6 +44,7 @@ class ChatScreen(Screen[None]):
         Binding("ctrl+n", "new", "new chat", priority=True),
         Binding("ctrl+t", "think", "thoughts", priority=True),  # hidden where it can't be said:
         Binding("ctrl+t", "think_in_vain", show=False, priority=True),  # then this one answers
+        Binding("ctrl+o", "next_model", "model", priority=True),  # hidden where there is no other
         Binding("ctrl+q", "app.quit", "quit", priority=True),
         Binding("ctrl+c", "interrupt", show=False, priority=True),
     ]
@@ -58,7 +59,7 @@ class ChatScreen(Screen[None]):
         self._newer_view = asyncio.Event()
         self._frame_due = False
         self._thinks: bool | None = None
-        self._can_switch = True  # as the key legend has it
+        self._legend = (True, False)  # whether thoughts and models can be switched
         self._last_tok_s: float | None = None  # of the answer that ended last
         self._banner, self._facts = Canvas(id="banner"), Canvas(id="facts")
         self._transcript, self._prompt = Transcript(), Prompt()
@@ -82,8 +83,9 @@ class ChatScreen(Screen[None]):
         self._newer_view.set()
         self._facts.set_class(not view.is_live, "-stale")
         self._facts.show([_facts(view, self._asked_thoughts, self._last_tok_s, width)])
-        if view.can_switch_thoughts != self._can_switch:
-            self._can_switch = view.can_switch_thoughts
+        legend = (view.can_switch_thoughts, len(view.choices) > 1)
+        if legend != self._legend:
+            self._legend = legend
             self.refresh_bindings()
 
     async def on_prompt_sent(self, event: Prompt.Sent) -> None:
@@ -121,8 +123,17 @@ class ChatScreen(Screen[None]):
         self._tell(f"{model.name if model else 'the model'} can't be told whether to think")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Which of the two that one key means."""
-        return self._top.view.can_switch_thoughts if action == "think" else True
+        """Which of the two that one key means; and whether there is another model."""
+        view = self._top.view
+        if action == "next_model":
+            return len(view.choices) > 1
+        return view.can_switch_thoughts if action == "think" else True
+
+    def action_next_model(self) -> None:
+        """From the next question on, with what was said so far."""
+        self._top.view = self._top.view.about_next()
+        if model := self._top.view.model:
+            self._tell(f"from the next question on {model.name} is asked")
 
     async def action_new(self) -> None:
         if self._answering and self._stopped():
@@ -158,6 +169,7 @@ class ChatScreen(Screen[None]):
             match ask_or_wait(self._top.view):
                 case Ask(model):
                     block.note("")
+                    self._top.view = self._top.view.about(model)  # others may come and go meanwhile
                     return model
                 case Wait(reason):
                     block.note(f"{reason}; your question waits · Esc stops")

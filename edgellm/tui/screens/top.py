@@ -21,6 +21,7 @@ class TopScreen(Screen[None]):
         Binding("ctrl+c", "app.quit", show=False, priority=True),
         # With priority: taken in the app's own turn, so that no key typed after it overtakes it.
         Binding("c", "app.switch_screen('chat')", "chat", priority=True),
+        Binding("m", "next_model", "model"),  # hidden where there is no other
         *(page.binding("open") for page in PAGES.values()),
     ]
     DEFAULT_CSS = """
@@ -30,6 +31,7 @@ class TopScreen(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._canvas = Canvas(id="dashboard")
+        self._has_choice = False  # as the key legend has it
 
     def compose(self) -> ComposeResult:
         yield self._canvas
@@ -43,9 +45,19 @@ class TopScreen(Screen[None]):
 
     def draw(self, view: View) -> None:
         canvas = self._canvas
+        if (len(view.choices) > 1) != self._has_choice:
+            self._has_choice = not self._has_choice
+            self.refresh_bindings()
         if canvas.size.area:
             canvas.set_class(not view.is_live and view.status is not None, "-stale")
             canvas.show(dashboard(view, canvas.size.width, canvas.size.height))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return self._has_choice if action == "next_model" else True
+
+    def action_next_model(self) -> None:
+        follower = cast("Follower", self.app)
+        follower.view = follower.view.about_next()
 
     def action_open(self, title: str) -> None:
         self.app.push_screen(Sheet(PAGES[title]))
