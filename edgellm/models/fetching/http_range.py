@@ -98,8 +98,7 @@ class RangeClient:
         except httpx2.InvalidURL as error:
             raise NetworkError(f"{_host(url)} redirects to what is no address") from error
         except httpx2.HTTPError as error:
-            scheme = httpx2.URL(url).scheme
-            raise fault(error, _host(url), self._site, timeout_s, scheme) from error
+            raise fault(error, _asked(error, url), self._site, timeout_s, _host(url)) from error
 
     @contextmanager
     def _open(
@@ -204,6 +203,14 @@ def status_error(
         return NetworkError(message)
     wait_s = float(retry_after) if retry_after and retry_after.isdecimal() else None
     return TransientError(message, hint="try again in a minute", retry_after_s=wait_s)
+
+
+def _asked(error: httpx2.HTTPError, url: str) -> httpx2.URL:
+    """Where it failed: often a content network, which the hub has sent us to."""
+    try:
+        return error.request.url
+    except RuntimeError:  # nobody was asked yet
+        return httpx2.URL(url)
 
 
 def _host(url: str) -> str:

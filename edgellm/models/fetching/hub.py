@@ -203,8 +203,7 @@ class HuggingFaceHub(HttpHub):
             found = _listing_error(repo, self._host, error, has_token=bool(self._token))
             raise self._of_mirror(found, _words(error)) from error
         except (httpx2.HTTPError, OSError) as error:
-            scheme = self.endpoint.partition(":")[0]
-            unheard = fault(error, self._host, self._site, LISTING_TIMEOUT_S, scheme)
+            unheard = fault(error, httpx2.URL(self.endpoint), self._site, LISTING_TIMEOUT_S)
             raise self._of_mirror(unheard) from error
         except _NOT_A_HUBS as error:
             raise self._no_hub() from error

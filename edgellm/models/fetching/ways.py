@@ -63,12 +63,16 @@ def certificates() -> ssl.SSLContext | None:
 
 
 def fault(
-    error: Exception, host: str, site: Site, silence_s: float, scheme: str = "https"
+    error: Exception, url: httpx2.URL, site: Site, silence_s: float, hub: str | None = None
 ) -> NetworkError:
-    """What went wrong before the hub could answer, or in the middle of it."""
+    """What went wrong before the host at `url` could answer, or in the middle of it; `hub`: who has
+    sent us there."""
     reason = _ERRNO.sub("", str(error)) or type(error).__name__
-    proxy = _proxy_to(host, scheme)
+    host = url.netloc.decode() or url.host
+    proxy = _proxy_to(host, url.scheme)
     way = f"{host}, through the proxy {proxy}," if proxy else host
+    if hub not in (None, url.host):
+        host = way = f"{host} (to which {hub} leads)"
     if distrust := _DISTRUST.search(reason):
         return NetworkError(
             f"nobody known here vouches for {host}: {distrust[1]}",

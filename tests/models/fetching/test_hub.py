@@ -347,6 +347,17 @@ def test_a_model_without_a_size_is_named(server: HubServer, client: Make):
         client().list_files(REPO)
 
 
+def test_of_a_way_that_breaks_behind_a_redirect_the_host_that_failed_is_named(
+    server: HubServer, client: Make
+):
+    """A mirror can be reached, and what it leads to is blocked."""
+    hub = client()
+    url = hub.list_files(REPO).files[0].url
+    server.scheme_of_cdn = "http://localhost:9/?from=http"
+    with pytest.raises(TransientError, match=r"^localhost:9 \(to which 127\.0\.0\.1 leads\) can't"):
+        hub.read_range(url, 0, 10)
+
+
 def test_a_redirect_to_what_is_no_address_is_told(server: HubServer, client: Make):
     hub = client()
     url = hub.list_files(REPO).files[0].url

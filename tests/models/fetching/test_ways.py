@@ -215,6 +215,7 @@ def test_an_address_that_leads_nowhere_is_left_for_the_next(monkeypatch: pytest.
 
 def test_an_error_without_words_is_told_by_its_kind():
     site = SITES["huggingface"]
-    error = fault(httpx2.RemoteProtocolError(""), "hub.example", site, 1.0)
+    url = httpx2.URL("https://me:secret@hub.example/x")
+    error = fault(httpx2.RemoteProtocolError(""), url, site, 1.0)
     assert str(error) == "the connection to hub.example broke: RemoteProtocolError"
     assert isinstance(error, TransientError)
