@@ -36,6 +36,7 @@ from edgellm.selector.plan import Candidate, Goal
 
 if TYPE_CHECKING:
     from edgellm.models.gguf.header import GGUFHeader
+    from edgellm.selector.profiles import Profiles
 
 _WITHOUT_WISHES = Goal()
 
@@ -96,21 +97,28 @@ def quant_rows(
 ) -> tuple[QuantRow, ...]:
     """Each quantization as it would run on this machine, the largest first."""
     from edgellm.cli.preparing.planning import profiles_here
-    from edgellm.selector.choose import choose
 
     rows, profiles = [], profiles_here()
     by_size = sorted(told.candidates, key=lambda one: -one.file_bytes)
     labels = told_apart([(one.quant, Path(one.file).name) for one in by_size])
     for one, label in zip(by_size, labels, strict=True):
-        pace, fits = None, True
-        try:
-            rate = choose(hardware, (one,), goal, profiles, explained=False).decode_tok_s
-            pace = rate.p50 if rate else None
-        except DoesNotFit:
-            fits = False
+        fits, pace = pace_of(one, hardware, goal, profiles)
         bits = 8 * one.file_bytes / one.spec.n_params if one.spec.n_params else None
         rows.append(QuantRow(label, one.file_bytes, bits, label in told.here, fits, pace))
     return tuple(rows)
+
+
+def pace_of(
+    candidate: Candidate, hardware: Hardware, goal: Goal, profiles: "Profiles"
+) -> tuple[bool, float | None]:
+    """Whether it fits, and the tok/s of one stream that are expected then."""
+    from edgellm.selector.choose import choose
+
+    try:
+        rate = choose(hardware, (candidate,), goal, profiles, explained=False).decode_tok_s
+    except DoesNotFit:
+        return False, None
+    return True, rate.p50 if rate else None
 
 
 def _of_file(path: Path, name: str | None = None) -> About:

@@ -9,9 +9,10 @@ import typer
 
 from edgellm.cli.flags import completing, options
 from edgellm.cli.flags.described import Described
-from edgellm.units import DASH, format_bytes
+from edgellm.units import DASH, format_bytes, format_rate
 
 if TYPE_CHECKING:
+    from edgellm.cli.preparing.bundled import Outlook
     from edgellm.models.bundles.importing import Coming
     from edgellm.models.bundles.reading import Bundle
     from edgellm.models.bundles.writing import Written
@@ -85,7 +86,10 @@ def import_bundle(
         typer.Argument(metavar="MODEL", help="Which of them; all, where none is named."),
     ] = None,
     only_list: Annotated[
-        bool, typer.Option("--list", help="Only tell what is in it, and what of that is here.")
+        bool,
+        typer.Option(
+            "--list", help="Only tell what is in it, what of that is here, and how fast it'd be."
+        ),
     ] = False,
     sha256: Annotated[
         str | None,
@@ -108,6 +112,7 @@ def import_bundle(
       ssh box edgellm export qwen3:8b -o - | edgellm import -
     """
     from edgellm.cli.output import print_json
+    from edgellm.cli.preparing.bundled import outlooks
     from edgellm.cli.preparing.resolve import hub_reference_of
     from edgellm.cli.preparing.store import store_of
     from edgellm.models.bundles.importing import chosen, coming
@@ -115,11 +120,16 @@ def import_bundle(
     from edgellm.models.names import parse_reference
 
     wanted = [hub_reference_of(parse_reference(model)) for model in models or ()]
-    store = store_of(options.config_from())
+    config = options.config_from()
+    store = store_of(config)
     with opened(place, sys.stdin.buffer, sha256) as bundle:
         listed = coming(store, chosen(bundle, wanted))
         if only_list:
-            print_json(_listed(bundle, listed)) if as_json else print(_table(listed))
+            ahead = outlooks(bundle, [one.model for one in listed], config)
+            if as_json:
+                print_json(_listed(bundle, listed, ahead))
+            else:
+                print(_table(listed, ahead))
             return
         brought = [*_brought(store, bundle, listed)]
     if as_json:
@@ -199,15 +209,18 @@ def _brought(
         yield {"name": model.name, "path": str(path), "was_here": one.missing_bytes == 0}
 
 
-def _listed(bundle: "Bundle", listed: "Sequence[Coming]") -> dict[str, Any]:
+def _listed(
+    bundle: "Bundle", listed: "Sequence[Coming]", ahead: "Sequence[Outlook]"
+) -> dict[str, Any]:
     manifest = bundle.manifest
     models = [
         {
             "name": one.model.name, "repo": one.model.repo, "commit": one.model.commit,
             "quant": one.model.quant, "license": one.model.license,
             "size_bytes": one.model.size_bytes, "missing_bytes": one.missing_bytes,
+            "fits": outlook.fits, "decode_tok_s": outlook.decode_tok_s,
         }
-        for one in listed
+        for one, outlook in zip(listed, ahead, strict=True)
     ]  # fmt: skip
     return {
         "format": manifest.format, "made_at": manifest.made_at, "made_by": manifest.made_by,
@@ -215,7 +228,7 @@ def _listed(bundle: "Bundle", listed: "Sequence[Coming]") -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _table(listed: "Sequence[Coming]") -> str:
+def _table(listed: "Sequence[Coming]", ahead: "Sequence[Outlook]") -> str:
     from edgellm.cli.output import columns
     from edgellm.harmless import plain
     from edgellm.tables import table
@@ -225,11 +238,15 @@ def _table(listed: "Sequence[Coming]") -> str:
             one.model.name,
             format_bytes(one.model.size_bytes),
             _here(one),
+            "does not fit"
+            if outlook.fits is False
+            else format_rate(outlook.decode_tok_s, "").strip(),
             plain(one.model.license or DASH),
         )
-        for one in listed
+        for one, outlook in zip(listed, ahead, strict=True)
     ]
-    return table(("NAME", "SIZE", "HERE", "LICENCE"), rows, right="SIZE", columns=columns())
+    headings = ("NAME", "SIZE", "HERE", "TOK/S", "LICENCE")
+    return table(headings, rows, right="SIZE,TOK/S", columns=columns())
 
 
 def _here(one: "Coming") -> str:

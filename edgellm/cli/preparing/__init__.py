@@ -6,6 +6,7 @@ can be reached; `twins` what other tools have of it; `vocabularies` are known ag
 `renewing` a newer one where `pull` asks, `precheck` tells before it what would fail after;
 `choosing` says before anything is downloaded which file it is to be, `prepare` is all that in a
 row, `several` is it for all that one server has, `shelf` for all that lie on this disk,
-`exporting` for what goes into a bundle. `best`, `catalog_ranking` and `sizes` choose the model or
-the machine as well; `refusal` is what is told when nothing fits.
+`exporting` for what goes into a bundle, `bundled` tells of what is in one. `best`,
+`catalog_ranking` and `sizes` choose the model or the machine as well; `refusal` is what is told
+when nothing fits.
 """

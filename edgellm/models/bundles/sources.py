@@ -6,6 +6,7 @@ let through; a link is never followed, and nothing is ever unpacked.
 
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -131,7 +132,7 @@ class TarSource:
     is_passing = False
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+        self._file, self._reading = file, threading.Lock()
         archive, found = Archive(file), dict[str, tuple[int, int]]()
         while member := archive.next():
             if member.name in found:
@@ -155,11 +156,16 @@ class TarSource:
             raise BadBundle(f"the bundle lacks {name}", hint=_COPIED)
         offset, found_bytes = self._found[self._top + name]
         _check_size(name, found_bytes, size_bytes)
-        self._file.seek(offset + start)
-        yield from _read(self._file, name, end - start)
+        for at in range(start, end, _CHUNK_BYTES):
+            yield self._at(offset + at, min(_CHUNK_BYTES, end - at), name)
 
     def finish(self) -> None:
         pass
+
+    def _at(self, offset: int, n_bytes: int, name: str) -> bytes:
+        with self._reading:  # headers are read by several threads
+            self._file.seek(offset)
+            return b"".join(_read(self._file, name, n_bytes))
 
 
 class StreamSource:

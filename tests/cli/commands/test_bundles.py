@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 from bundle_runs import COMMIT, filled
+from bundle_runs import export as written
 from cli_runs import DEMO_PATH
 from gguf_files import llama_bytes
 from hub_server import HubServer
@@ -47,7 +48,9 @@ def test_a_model_goes_to_another_machine_and_is_listed_there(hub_cache, go, tmp_
     assert f"edgellm import '{place}'" in told
     there = go()
     import_bundle(place, only_list=True)
-    assert capsys.readouterr().out.splitlines()[1].split() == [NAME, "3.7", "MiB", "no", "mit"]
+    *told, rate, licence = capsys.readouterr().out.splitlines()[1].split()
+    assert (told, licence) == ([NAME, "3.7", "MiB", "no"], "mit")
+    assert float(rate) > 0
     import_bundle(place)
     path = capsys.readouterr().out.strip()
     assert Path(path).read_bytes() == DEMO_PATH.read_bytes()
@@ -70,9 +73,21 @@ def test_facts_come_as_json(hub_cache, go, tmp_path, capsys):
     assert listed["sha256"] == told["sha256"]
     assert listed["models"][0]["missing_bytes"] == told["size_bytes"]
     assert listed["models"][0]["commit"] == COMMIT
+    assert listed["models"][0]["fits"] is True
+    assert listed["models"][0]["decode_tok_s"] > 0
     import_bundle(str(tmp_path / "out.tar"), sha256=told["sha256"], as_json=True)
     (brought,) = json.loads(capsys.readouterr().out)["models"]
     assert brought == {"name": NAME, "path": str(there.list()[0].path), "was_here": False}
+
+
+def test_of_what_is_no_model_nobody_can_tell_how_fast_it_would_be(go, tmp_path, capsys):
+    store = filled(tmp_path / "hub", {"m-Q8_0.gguf": b"no model"}, repo=REPO)
+    written(store, tmp_path / "out")
+    written(store, tmp_path / "out.tar")
+    go()
+    for place in ("out", "out.tar"):
+        import_bundle(str(tmp_path / place), only_list=True)
+        assert capsys.readouterr().out.splitlines()[1].split()[-2:] == ["–", "mit"]
 
 
 def test_another_bundle_than_the_one_that_was_told_is_refused(hub_cache, go, tmp_path):
