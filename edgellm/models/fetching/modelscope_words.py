@@ -23,11 +23,18 @@ from edgellm.models.names import RepoFile
 
 MAX_FILES: Final = 3_000  # a list of so many has lost the others, and does not say so
 _SITE: Final = SITES["modelscope"]
-_NO_REPO, _NO_ACCESS, _NO_REVISION = 10010205001, 10010200001, 10990101004
 _FULL_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+_MAX_QUOTED: Final = 200  # letters of what a hub says to an error
 _DATABASE: Final = re.compile(r"\bError \d{4}\b")
 
 T = TypeVar("T")
+
+
+class _Code:
+    OK = 200
+    NO_ACCESS = 10010200001
+    NO_REPO = 10010205001
+    NO_REVISION = 10990101004
 
 
 class _Words(msgspec.Struct, rename="pascal"):
@@ -35,14 +42,14 @@ class _Words(msgspec.Struct, rename="pascal"):
 
 
 class Envelope(_Words):
-    code: int = 200
+    code: int = _Code.OK
     message: str | None = None
     success: bool = True
     data: msgspec.Raw = msgspec.Raw(b"null")
 
     @property
     def is_refusal(self) -> bool:
-        return not self.success or self.code != 200
+        return not self.success or self.code != _Code.OK
 
 
 class File(_Words):
@@ -119,20 +126,20 @@ def repo_file(file: File, url: str) -> RepoFile:
 
 def refusal(envelope: Envelope, host: str, repo: str, revision: str) -> EdgellmError | None:
     """None: its status has to tell."""
-    said = plain(envelope.message or "")[:200]
+    said = plain(envelope.message or "")[:_MAX_QUOTED]
+    if _DATABASE.search(said):
+        return TransientError(f"{host} is overloaded: {said}", hint="try again in a minute")
     match envelope.code:
-        case _ if _DATABASE.search(said):
-            return TransientError(f"{host} is overloaded: {said}", hint="try again in a minute")
-        case code if code == _NO_REPO:
+        case _Code.NO_REPO:
             return no_repository(host, repo)
-        case code if code == _NO_ACCESS:
+        case _Code.NO_ACCESS:
             return NetworkError(
                 f"{host} does not open {repo} to everyone",
                 hint=f"ask for access on its page, then set {_SITE.token_variable}",
             )
-        case code if code == _NO_REVISION:
+        case _Code.NO_REVISION:
             return no_revision(repo, revision)
-        case code if 400 <= code < 600 or code == 200:
+        case code if code == _Code.OK or 400 <= code < 600:
             return None
     return NetworkError(f"{host} refuses {repo}: {said} (code {envelope.code})")
 
