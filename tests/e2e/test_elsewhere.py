@@ -105,6 +105,13 @@ def test_recommend_counts_them_where_there_is_no_network(here, store, parts):
     ]
 
 
+def test_a_refusal_calls_it_by_its_name_and_not_by_its_digest(here, store):
+    done = here("plan", "ollama:tiny:1b", "--reserve", "900TiB")
+    assert done.code == 5
+    assert "ollama:tiny:1b F16 at 1024 tokens" in done.err
+    assert "sha256" not in done.out + done.err
+
+
 def test_what_is_not_there_is_told_with_what_is(here, store):
     done = here("serve", "ollama:tiny:8b")
     assert done.code == 3

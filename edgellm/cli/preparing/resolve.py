@@ -118,6 +118,8 @@ def on_disk(path: Path, name: str | None = None, quant: str | None = None) -> Re
     if not os.path.exists(path):  # noqa: PTH110 - which raises where a name is too long
         raise ModelNotFound(f"there is no file {path}", hint="edgellm list shows what is here")
     headers, spec = local.read_model(path)
+    if name and path.suffix != ".gguf":  # a blob, which is called by its digest
+        spec = replace(spec, name=name)
     path = local.shards(path)[0]  # whichever part was named: llama.cpp begins with the first
     candidate = Candidate(
         name=name or local.model_name(path),

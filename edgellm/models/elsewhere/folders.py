@@ -64,7 +64,8 @@ def models_in(tool: str, groups: Groups) -> Iterator[FoundModel | Unfit]:
         listing = group_files(_sized(files))
         labels = told_apart([(one.quant, one.files[0].path) for one in listing.models])
         for model, label in zip(listing.models, labels, strict=True):
-            names = tuple(dict.fromkeys(_names(group, model, label)))
+            is_alone = len(listing.models) == 1
+            names = tuple(dict.fromkeys(_names(group, model, label, is_alone)))
             if fault := _fault(model):
                 yield Unfit(tool, names, fault)
                 continue
@@ -96,11 +97,14 @@ def _sized(files: Mapping[str, Path]) -> Iterator[RepoFile]:
                 yield RepoFile(name, found.st_size)
 
 
-def _names(group: str, model: ModelFiles, label: str) -> Iterator[str]:
-    """By its label and by its file; by its group, which means all that are in there."""
+def _names(group: str, model: ModelFiles, label: str, is_alone: bool) -> Iterator[str]:
+    """By its label and by its file; by its group, which means all that are in there. First the one
+    that tells it from the others."""
     file = model.files[0].path
     by_file = f"{group}/{file}" if group else file
     if group:
+        if is_alone and model.quant == NO_LABEL:
+            yield group
         yield f"{group}:{label}" if label == model.quant else by_file
         yield by_file
         if model.quant != NO_LABEL:

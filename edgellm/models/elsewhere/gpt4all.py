@@ -1,5 +1,6 @@
 """GPT4All's folder of GGUF files, in the data folder of its maker on each system. Another one that
-was chosen in the app is not known here. Source: docs.gpt4all.io, "Models"."""
+was chosen in the app is not known here. Sources: docs.gpt4all.io, "Models"; what a file is called
+until it is whole, gpt4all-chat's modellist.cpp (incompleteDownloadPath)."""
 
 import os
 import sys
@@ -12,6 +13,7 @@ from edgellm.models.elsewhere.folders import by_folder, files_below, models_in
 from edgellm.models.elsewhere.found import FoundModel, Unfit
 
 TOOL: Final = "gpt4all"
+_ON_ITS_WAY: Final = "incomplete-"
 
 
 def stores() -> tuple[Path, ...]:
@@ -26,7 +28,9 @@ def stores() -> tuple[Path, ...]:
 
 def models() -> Iterator[FoundModel | Unfit]:
     for store in stores():
-        yield from models_in(TOOL, by_folder(files_below(store), depth=0))
+        files = files_below(store)
+        whole = (one for one in files if not one[1].name.startswith(_ON_ITS_WAY))
+        yield from models_in(TOOL, by_folder(whole, depth=0))
 
 
 def removal(name: str) -> str:

@@ -25,7 +25,7 @@ def test_lm_studios_models_are_called_by_their_repository(home):
     put(models, "mlx-community/Tiny-4bit/model.safetensors", b"x")
     put(models, "org/Plain/plain.gguf")
     assert shown() == [
-        "lmstudio:org/Plain/plain.gguf",
+        "lmstudio:org/Plain",
         "lmstudio:org/Tiny-GGUF:Q4_K_M",
         "lmstudio:org/Tiny-GGUF:Q8_0",
     ]
@@ -139,13 +139,14 @@ def test_jan_calls_a_model_by_its_folder(home):
     put(data, "Jan-v1/model.gguf")
     put(data, "Jan-v1/mmproj.gguf", b"GGUF")
     put(data, "menlo/Other/model.gguf")
-    assert shown() == ["jan:Jan-v1/model.gguf", "jan:menlo/Other/model.gguf"]
-    assert find("jan", "menlo/Other") == ["model.gguf"]
+    assert shown() == ["jan:Jan-v1", "jan:menlo/Other"]
+    assert find("jan", "menlo/Other") == find("jan", "menlo/Other/model.gguf") == ["model.gguf"]
 
 
 def test_gpt4alls_files_are_called_by_their_names(home):
     put(home / ".local/share/nomic.ai/GPT4All", "Meta-Llama-3-8B-Instruct.Q4_0.gguf")
     put(home / ".local/share/nomic.ai/GPT4All", "Phi-3.Q4_0.gguf")
+    put(home / ".local/share/nomic.ai/GPT4All", "incomplete-Other.Q4_0.gguf", b"GGUF")
     assert shown() == ["gpt4all:Meta-Llama-3-8B-Instruct.Q4_0.gguf", "gpt4all:Phi-3.Q4_0.gguf"]
     assert find("gpt4all", "phi-3.Q4_0.gguf") == ["Phi-3.Q4_0.gguf"]
 
