@@ -55,9 +55,9 @@ def recommended(
 ) -> list[Choice]:
     """Of `rated_candidates`, the best first. One of each family and ten at most, unless `every` is
     asked for."""
-    models = [one for one in models if _could_keep_pace(one, hardware, goal, profiles)]
     if every:
-        found = [choice for one in models if (choice := _whole(one, hardware, goal, profiles))]
+        hopeful = (one for one in models if _could_keep_pace(one, hardware, goal, profiles))
+        found = [choice for one in hopeful if (choice := _whole(one, hardware, goal, profiles))]
         return sorted(found, key=lambda choice: choice.merit, reverse=True)
     return _best(models, hardware, goal, profiles, _MOST_ROWS)
 
@@ -92,6 +92,8 @@ def _best(
     for one in models:
         family = one.entry.family
         if family in good or len(good) == limit:
+            continue
+        if not _could_keep_pace(one, hardware, goal, profiles):
             continue
         choice = _looked_at(one, hardware, goal, profiles)
         if choice and choice.is_good:
