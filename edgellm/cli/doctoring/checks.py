@@ -20,6 +20,7 @@ import psutil
 from edgellm import resources
 from edgellm.cli.doctoring import hardware_checks
 from edgellm.cli.doctoring.findings import Finding, Place
+from edgellm.cli.doctoring.hub_check import hub
 from edgellm.cli.doctoring.split_check import split
 from edgellm.cli.preparing import machine
 from edgellm.cli.preparing.store import store_of
@@ -28,6 +29,8 @@ from edgellm.config import Config
 from edgellm.errors import EdgellmError
 from edgellm.meter.sample import Sample
 from edgellm.meter.sensors import sampler_for
+from edgellm.models.fetching.hub import offline_by_environment
+from edgellm.models.hubs import endpoint_of
 from edgellm.probe.advice import rebuild
 from edgellm.probe.asked.hangs import this_machine
 from edgellm.probe.detect import detect
@@ -59,6 +62,7 @@ def gather(config: Config, waiting: Callable[[machine.Waits], None]) -> Place:
     demo = resources.demo_model()
     hardware = detect(this_machine(ask_again=True), waiting=waiting)
     sensors = SystemSources(Path(config.sensors_root))
+    endpoint, variable = endpoint_of(config.hub, os.environ)
     return Place(
         hardware=hardware,
         models_folder=folder,
@@ -74,6 +78,9 @@ def gather(config: Config, waiting: Callable[[machine.Waits], None]) -> Place:
         user=getpass.getuser(),
         served=_served(),
         huge_pages=huge_pages_for(sensors),
+        hub_endpoint=endpoint,
+        hub_variable=variable,
+        is_offline=config.offline or offline_by_environment(),
     )
 
 
@@ -226,7 +233,7 @@ def _sources(place: Place) -> Finding:
 
 CHECKS: tuple[Callable[[Place], Finding], ...] = (
     _python, _engine, *hardware_checks.CHECKS, split, _cpu_build, _memory, _swap, _huge_pages,
-    _disk, _profiles, _demo, _sources,
+    _disk, hub, _profiles, _demo, _sources,
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgellm.meter.sample import Sample
+from edgellm.models.hubs import DEFAULT_HUB, SITES
 from edgellm.probe.hardware import Hardware
 from edgellm.status import ModelStatus
 
@@ -35,3 +36,6 @@ class Place:
     user: str = "you"
     served: tuple[ModelStatus, ...] = ()  # by the servers that run here
     huge_pages: str | None = None  # whom Linux gives them: "always", "madvise", "never"
+    hub_endpoint: str = SITES[DEFAULT_HUB].endpoint
+    hub_variable: str = "HF_ENDPOINT"  # that says so, or would
+    is_offline: bool = False  # by the settings, or another tool's variables

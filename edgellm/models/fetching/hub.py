@@ -115,7 +115,7 @@ class HttpHub:
     ) -> None:
         named, self._variable = endpoint_of(self.name, os.environ)
         self.endpoint = (endpoint or named).rstrip("/")
-        self.offline = _offline_by_environment() if offline is None else offline
+        self.offline = offline_by_environment() if offline is None else offline
         self._given_token, self._stall_timeout_s = token, stall_timeout_s
 
     def __enter__(self) -> Self:
@@ -270,7 +270,7 @@ def _believe_as_requests_does() -> None:
         )
 
 
-def _offline_by_environment() -> bool:
+def offline_by_environment() -> bool:
     names = ("EDGELLM_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     return any(os.environ.get(name, "").lower() in _TRUE for name in names)
 
