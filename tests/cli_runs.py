@@ -61,7 +61,9 @@ class Home:
     def __init__(self, folder: Path, cache: Path) -> None:
         self.folder = folder
         kept = {
-            k: v for k, v in os.environ.items() if not k.startswith(("EDGELLM_", "HF_", "XDG_"))
+            k: v
+            for k, v in os.environ.items()
+            if not k.startswith(("EDGELLM_", "HF_", "MODEL_", "MODELSCOPE_", "XDG_"))
         }
         self.env = kept | {
             "HOME": str(folder),  # where other tools keep their models
@@ -72,6 +74,7 @@ class Home:
             "XDG_CACHE_HOME": str(cache),  # shared: the memory's bandwidth is measured once
             "HF_HOME": str(folder / "hf"),
             "HF_ENDPOINT": "http://127.0.0.1:1",  # nobody: no test leaves this machine
+            "MODELSCOPE_ENDPOINT": "http://127.0.0.1:1",
             "COLUMNS": "100",
             "NO_PROXY": "*",
         }

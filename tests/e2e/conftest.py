@@ -20,7 +20,8 @@ def home(tmp_path, cache):
 @pytest.fixture
 def here(home, monkeypatch, capsys):
     """Runs a command in this process: the same `main`, half a second sooner."""
-    for name in [name for name in os.environ if name.startswith(("EDGELLM_", "HF_"))]:
+    ours = ("EDGELLM_", "HF_", "MODEL_", "MODELSCOPE_")
+    for name in [name for name in os.environ if name.startswith(ours)]:
         monkeypatch.delenv(name)
     for name, value in home.env.items():
         monkeypatch.setenv(name, value)
