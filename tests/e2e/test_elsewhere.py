@@ -119,6 +119,14 @@ def test_what_is_not_there_is_told_with_what_is(here, store):
     assert "→ it has ollama:tiny:1b" in done.err
 
 
+def test_a_file_that_was_cut_is_told_with_its_tools_way_to_have_it_whole(here, store):
+    store.add("cut:1", DEMO[:300_000])
+    done = here("plan", "ollama:cut:1")
+    assert (done.code, "ollama:cut:1: the file is cut off" in done.err) == (4, True)
+    assert "→ ollama rm cut:1, then fetch it again" in done.err
+    assert "sha256" not in done.err
+
+
 def test_a_store_that_is_broken_hides_no_other(here, store, parts):
     store.write("bad:1", "{")
     (store.root / "manifests/registry.ollama.ai/library/worse").write_text("no folder")

@@ -181,9 +181,15 @@ def found_candidates(models: "Iterable[FoundModel]") -> tuple[Candidate, ...]:
 def found_candidate(model: "FoundModel") -> Candidate:
     """By its own header, through the projector that the tool has for it. Raises ModelNotFound,
     StorageError, BadGGUF."""
-    from edgellm.models.elsewhere.tools import check_servable
+    from edgellm.models.elsewhere.tools import check_servable, removal_of
 
-    (one,) = on_disk(model.path, model.name, model.quant).candidates
+    try:
+        (one,) = on_disk(model.path, model.name, model.quant).candidates
+    except BadGGUF as error:
+        told, again = str(error).removeprefix(f"{model.path.name}: "), error.hint
+        if again == FETCH_AGAIN:
+            again = f"{removal_of(model.reference)}, then fetch it again"
+        raise BadGGUF(f"{model.name}: {told}", hint=again) from error
     check_servable(model, one.headers)
     beside = model.projector
     projector = RepoFile(str(beside), beside.stat().st_size) if beside else None
