@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from edgellm.config import Config
 
 _A_MODEL = (
-    "A file (./x.gguf), a repository (org/repo[:QUANT]), a name of the catalog "
-    "(qwen3:8b[:QUANT]), or demo, which ships with edgellm."
+    "A file (./x.gguf), a repository (org/repo[:QUANT]), a catalog name "
+    "(qwen3:8b[:QUANT]), another tool's (ollama:qwen3:8b) or demo."
 )
 ModelArgument = Annotated[
     str, typer.Argument(metavar="MODEL", autocompletion=completing.models, help=_A_MODEL)
