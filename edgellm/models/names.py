@@ -24,7 +24,7 @@ from urllib.parse import parse_qs, unquote
 
 from edgellm.errors import BadRequest, ModelNotFound
 from edgellm.models.elsewhere.reference import ElsewhereReference, parse_elsewhere
-from edgellm.models.hubs import HubName, split_address
+from edgellm.models.hubs import DEFAULT_HUB, HubName, split_address
 from edgellm.values import frozen
 
 SidecarKind = Literal["projector", "imatrix", "draft", "adapter", "part", "vocabulary"]
@@ -94,6 +94,7 @@ class RepoFile:
     sha256: str | None = None  # None: a small file that git itself keeps
     git_oid: str | None = None  # git's own digest of such a file
     url: str = ""
+    hub: HubName = field(default=DEFAULT_HUB, compare=False)  # that has it
 
 
 @frozen

@@ -54,6 +54,7 @@ class PartialDownload:
     done_bytes: int
     size_bytes: int
     path: Path
+    hub: HubName = DEFAULT_HUB  # that is to be asked for the rest
 
 
 @frozen
@@ -121,4 +122,4 @@ def partials_in(folder: RepoFolder) -> Iterator[PartialDownload]:
         with contextlib.suppress(OSError, msgspec.DecodeError):  # finished meanwhile, or another's
             entry = read_entry(journal_of(path))
             done = path.stat().st_size
-            yield PartialDownload(folder.repo, entry.file, done, entry.size_bytes, path)
+            yield PartialDownload(folder.repo, entry.file, done, entry.size_bytes, path, entry.hub)

@@ -132,6 +132,7 @@ def test_a_download_that_broke_off_goes_on_from_the_other_hub(
     server.faults.extend([Cut(400_000), Status(404)])
     with pytest.raises(ModelNotFound):
         store.fetch(hub, *look(hub), terms=FAST)
+    assert [part.hub for part in store.partials()] == ["huggingface"]
     path = store.fetch(other, *look(other), terms=FAST)
     assert path.read_bytes() == DATA
     asked = [one.range for one in modelscope.requests if one.path.startswith("/cdn/")]

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from edgellm.cli.about import About, QuantRow
     from edgellm.errors import BadRequest
     from edgellm.models.elsewhere.reference import ElsewhereReference
-    from edgellm.models.hubs import HubName
     from edgellm.models.names import HubReference
     from edgellm.models.store import Store
     from edgellm.models.stored import PartialDownload
@@ -104,7 +103,7 @@ def list_models(as_json: options.AsJSON = False) -> None:
     from edgellm.tables import fitting, wrapped
 
     config = options.config_from()
-    listed = [*_listed(store_of(config), config.hub)]
+    listed = [*_listed(store_of(config))]
     if as_json:
         print_json(listed)
         return
@@ -240,7 +239,7 @@ def _check_unserved(model: str, places: Sequence[Path]) -> None:
             raise BadRequest(f"{model} is being served", hint=hint)
 
 
-def _listed(store: "Store", hub: "HubName") -> Iterator[_Listed]:
+def _listed(store: "Store") -> Iterator[_Listed]:
     from edgellm.cli.preparing.resolve import DEMO, demo
     from edgellm.models.elsewhere.tools import found_models
 
@@ -251,7 +250,7 @@ def _listed(store: "Store", hub: "HubName") -> Iterator[_Listed]:
             model.modified_at_s, store.older_bytes(model.reference),
         )  # fmt: skip
     for part in store.partials():
-        name, quant = _partial_name(part, hub)
+        name, quant = _partial_name(part)
         yield _Listed(name, part.repo, quant, part.path, part.size_bytes, part.done_bytes)
     for found in found_models():
         yield _Listed(
@@ -263,14 +262,14 @@ def _listed(store: "Store", hub: "HubName") -> Iterator[_Listed]:
     yield _Listed(DEMO, None, built_in.quant, Path(built_in.file), size_bytes, size_bytes)
 
 
-def _partial_name(part: "PartialDownload", hub: "HubName") -> tuple[str, str | None]:
+def _partial_name(part: "PartialDownload") -> tuple[str, str | None]:
     """What `pull` and `rm` are to be given, and its quantization. A projector's label is not its
     model's, and a name that has none is no help: they go by their file."""
     from edgellm.models.hubs import address_of
     from edgellm.models.names import quant_label, sidecar_kind
 
     quant = None if sidecar_kind(part.file) else quant_label(part.file)
-    return address_of(part.repo, hub) + (f":{quant}" if quant else f"/{part.file}"), quant
+    return address_of(part.repo, part.hub) + (f":{quant}" if quant else f"/{part.file}"), quant
 
 
 def _about_lines(told: "About") -> Iterator[str]:

@@ -101,7 +101,7 @@ def download(
         with locked(lock, on_wait=watch_the_other):
             if is_complete(blob, digest):
                 return  # another process was faster
-            with Part(blob, digest, file.path) as part:
+            with Part(blob, digest, file.path, hub=file.hub) as part:
                 check_space(blob.parent, digest.size_bytes - part.done_bytes)
                 _Download(hub, file, part, terms, progress).run()
     except OSError as error:

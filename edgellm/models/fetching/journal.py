@@ -14,6 +14,7 @@ import msgspec
 
 from edgellm.files import BOOT_ID, boot_id, sync_folder, write_durably
 from edgellm.models.fetching.digest import Digest
+from edgellm.models.hubs import DEFAULT_HUB, HubName
 
 SUFFIX: Final = ".edgellm.part"
 _SYNC_EVERY_BYTES: Final = 64 << 20
@@ -24,6 +25,7 @@ class Entry(msgspec.Struct, frozen=True):
     size_bytes: int
     synced_bytes: int
     boot_id: str | None
+    hub: HubName = DEFAULT_HUB  # that is to be asked for the rest
 
 
 def part_of(blob: Path) -> Path:
@@ -41,8 +43,9 @@ class Part:
         file: str,
         boot: Path = Path(BOOT_ID),
         mode: int = 0o444,
+        hub: HubName = DEFAULT_HUB,
     ) -> None:
-        self.blob, self.digest, self.file = blob, digest, file
+        self.blob, self.digest, self.file, self.hub = blob, digest, file, hub
         self.path = part_of(blob)
         self.journal = journal_of(self.path)
         self._boot_id, self._mode = _known_boot_id(boot), mode
@@ -89,7 +92,8 @@ class Part:
         self.journal.unlink(missing_ok=True)
 
     def _note(self, synced_bytes: int) -> None:
-        entry = Entry(self.file, self.digest.size_bytes, synced_bytes, self._boot_id)
+        size_bytes = self.digest.size_bytes
+        entry = Entry(self.file, size_bytes, synced_bytes, self._boot_id, self.hub)
         write_durably(self.journal, msgspec.json.encode(entry))
 
     def _trusted_bytes(self) -> int:

@@ -121,7 +121,8 @@ def repo_file(file: File, url: str) -> RepoFile:
     """Raises NetworkError for a model that has no size."""
     if file.size is None and file.path.endswith(".gguf"):
         raise NetworkError(f"the hub states no size for {file.path}")
-    return RepoFile(file.path, file.size or 0, (file.sha256 or "").lower() or None, url=url)
+    sha256 = (file.sha256 or "").lower() or None
+    return RepoFile(file.path, file.size or 0, sha256, url=url, hub="modelscope")
 
 
 def refusal(envelope: Envelope, host: str, repo: str, revision: str) -> EdgellmError | None:

@@ -110,13 +110,10 @@ def test_where_hugging_face_cannot_be_reached_the_other_ways_are_named(
     assert not modelscope.requests  # no silent switching
 
 
-def test_a_download_that_broke_off_goes_on_and_is_listed_by_its_hub(
-    modelscope, config, capsys, monkeypatch
-):
+def test_a_download_that_broke_off_goes_on_and_is_listed_by_its_hub(modelscope, config, capsys):
     modelscope.faults.extend([Part(), Cut(1000), Status(404)])  # the first is the header's
     with pytest.raises(ModelNotFound):
         fetch_model(NAME, config, is_quiet=True)
-    monkeypatch.setenv("EDGELLM_HUB", "modelscope")
     list_models()
     assert f"modelscope.cn/{NAME}" in capsys.readouterr().out
     modelscope.requests.clear()
