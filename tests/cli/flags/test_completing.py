@@ -1,4 +1,5 @@
 import pytest
+from elsewhere_stores import OllamaStore
 
 from edgellm.cli.flags import completing
 from edgellm.cli.flags.completing import (
@@ -51,6 +52,12 @@ def test_a_model_without_a_label_is_offered_as_a_name_and_not_as_a_path(stored, 
     (snapshot / "m-Q8_0.gguf").rename(snapshot / "beta.gguf")
     assert downloaded("") == ["hf.co/org/repo/beta.gguf"]
     assert downloaded("hf") == ["hf.co/org/repo/beta.gguf"]
+
+
+def test_what_other_tools_have_is_offered_to_who_serves_and_not_to_who_removes(tmp_path):
+    OllamaStore(tmp_path / "ollama").add("qwen3:8b")
+    assert here("oll") == models("ollama:q") == ["ollama:qwen3:8b"]
+    assert downloaded("oll") == []
 
 
 def test_a_board_is_offered_by_its_name():
