@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from edgellm.models.bundles.writing import Written
     from edgellm.models.store import Store
 
+# Weights don't get smaller by packing, and nothing could be read from the middle then.
+_NO_PLACES = (".gguf", ".gz", ".tgz", ".xz", ".bz2", ".zst", ".zip", ".7z")
+
 Place = Annotated[
     str,
     typer.Argument(metavar="PLACE", help="A bundle: a folder, a .tar, or - for what comes piped."),
@@ -66,8 +69,8 @@ def export(
     from edgellm.units import parse_bytes
 
     piece_bytes = parse_bytes(piece_size) if piece_size else None
+    _check_output(to, piece_bytes)
     described.check_one_machine()
-    _check_output(to)
     config = options.config_from(limit_rate=limit_rate, offline=offline)
     here = [brought(model, config, described) for model in models]
     written = _written(to, gathered(here, config), piece_bytes)
@@ -138,9 +141,18 @@ def import_bundle(
         print("\n".join(one["path"] for one in brought))
 
 
-def _check_output(to: str) -> None:
+def _check_output(to: str, piece_bytes: int | None) -> None:
     from edgellm.errors import BadRequest
+    from edgellm.units import MIB
 
+    if piece_bytes is not None and piece_bytes < MIB:
+        raise BadRequest(
+            f"pieces of {format_bytes(piece_bytes)} are too small", hint="--piece-size 1GiB"
+        )
+    if to.lower().endswith(_NO_PLACES):
+        raise BadRequest(
+            f"{to} is no place for a bundle", hint="name a folder, or a file that ends in .tar"
+        )
     if to == "-" and sys.stdout.isatty():
         raise BadRequest(
             "-o - writes a tar to the standard output, and that is a terminal",

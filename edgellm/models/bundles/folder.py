@@ -159,20 +159,29 @@ class _Writer:
         """What is there of it is read again on this side, for its digest, and not written."""
         parts = model.parts(file)
         chunks = checked_chunks(self.paths[model.place(file)], file, [size for _, size in parts])
+        whole = None if file.pieces else self.paths[model.place(file)]
         for name, size_bytes in parts:
             piece = _of_piece(chunks, size_bytes, is_last=name == parts[-1][0])
             if name in missing:
-                self._write(name, Digest(file.sha256, size_bytes), piece, passed)
+                self._write(name, Digest(file.sha256, size_bytes), piece, passed, whole)
             else:
                 for chunk in piece:
                     passed(len(chunk))
 
     def _write(
-        self, name: str, digest: Digest, piece: Iterator[bytes], passed: Callable[[int], None]
+        self,
+        name: str,
+        digest: Digest,
+        piece: Iterator[bytes],
+        passed: Callable[[int], None],
+        whole: Path | None,
     ) -> None:
+        """`whole`: the file itself, where this is all of it and the disk may give it away."""
         place, at = self.root / name, 0
         place.parent.mkdir(parents=True, exist_ok=True)
         with Part(place, digest, name, mode=_MODE) as part:
+            if whole and part.done_bytes == 0:
+                part.clone(whole)
             for chunk in piece:
                 at += len(chunk)
                 if at > part.done_bytes:

@@ -33,11 +33,12 @@ class Verdict:
 
 
 class Reading:
-    """How far all of it is."""
+    """How far all of it is; what has been read for one model isn't for another that shares it."""
 
     def __init__(self, total_bytes: int, progress: Progress) -> None:
         self._total_bytes, self._progress = total_bytes, progress
         self._done_bytes, self._pace = 0, Pace(Terms())
+        self.known: dict[Path, Verdict] = {}  # by the blob
 
     def passed(self, n_bytes: int) -> None:
         self._done_bytes += n_bytes
@@ -47,7 +48,16 @@ class Reading:
 def verify_stored(root: Path, model: StoredModel, read: Reading) -> tuple[Verdict, ...]:
     """Raises OSError only where the folders can't be looked at."""
     folder = RepoFolder(root, model.repo)
-    return tuple(_of_file(folder, model.snapshot / name, name, read) for name in belongings(model))
+    verdicts = []
+    for name in belongings(model):
+        path = model.snapshot / name
+        known = read.known.get(path.resolve())
+        if known is None:
+            known = read.known[path.resolve()] = _of_file(folder, path, name, read)
+        else:
+            read.passed(known.size_bytes)
+        verdicts.append(known)
+    return tuple(verdicts)
 
 
 def _of_file(folder: RepoFolder, path: Path, name: str, read: Reading) -> Verdict:

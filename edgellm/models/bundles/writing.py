@@ -60,7 +60,13 @@ def write_bundle(
     models = [one.model for one in gathered]
     if place == PASSING:
         manifest = _manifest(models, made, piece_bytes)
-        write_tar(stdout, manifest, paths, progress)
+        try:
+            write_tar(stdout, manifest, paths, progress)
+        except BrokenPipeError as error:  # elsewhere that is no fault; here something is missing
+            raise StorageError(
+                "whoever reads the bundle has broken off",
+                hint="it says why; the same command goes on there where it was",
+            ) from error
         return Written(place, fingerprint(encode(manifest)), manifest)
     path = path_of(place)
     try:

@@ -186,7 +186,7 @@ def check_space(
     hint: str = "edgellm list and edgellm rm make room; HF_HOME names another disk",
 ) -> None:
     free = shutil.disk_usage(folder).free
-    if wanted_bytes + _SPARE_BYTES > free:
+    if wanted_bytes and wanted_bytes + _SPARE_BYTES > free:
         raise StorageError(
             f"{format_bytes(wanted_bytes)} are to come, {format_bytes(free)} are free on the disk",
             hint=hint,

@@ -163,11 +163,23 @@ def test_what_cannot_be_exported_says_why(hub_cache, tmp_path, model, kind, said
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("size", ["2", "none", "1KiB"])
+@pytest.mark.parametrize("size", ["0", "0GiB", "2", "none", "1KiB"])
 def test_a_piece_size_that_is_none_is_refused_before_anything_is_read(hub_cache, tmp_path, size):
     with pytest.raises(BadRequest):
         export([REPO], str(tmp_path / "out"), HERE, piece_size=size)
-    assert not (tmp_path / "out").exists() or not [*(tmp_path / "out").rglob("*.gguf*")]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["out.tar.gz", "out.zip", "out.TGZ", "model.gguf"])
+def test_a_bundle_is_not_packed(hub_cache, tmp_path, name):
+    with pytest.raises(BadRequest, match="no place for a bundle"):
+        export([REPO], str(tmp_path / name), HERE)
+    assert not (tmp_path / name).exists()
+
+
+def test_a_model_that_is_named_twice_is_there_once(hub_cache, tmp_path, capsys):
+    export([REPO, f"{REPO}:Q8_0"], str(tmp_path / "out"), HERE, as_json=True)
+    assert len(json.loads(capsys.readouterr().out)["models"]) == 1
 
 
 def test_a_tar_is_not_written_to_a_terminal(hub_cache, monkeypatch):

@@ -1,10 +1,13 @@
 """A bundle is written whole or goes on; what it didn't write, it leaves."""
 
+import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -255,6 +258,43 @@ def test_where_a_file_may_be_as_large_as_it_is_none_is_cut(tmp_path: Path):
     assert [*tmp_path.iterdir()] == []
 
 
+@contextlib.contextmanager
+def disk(tmp_path: Path, size_bytes: int, *mkfs: str) -> Iterator[Path]:
+    """A file system of its own kind, in a file."""
+    image, folder = tmp_path / "image", tmp_path / "disk"
+    folder.mkdir()
+    with image.open("wb") as file:
+        file.truncate(size_bytes)
+    for command in ((*mkfs, image), ("mount", "-o", "loop", image, folder)):
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"no such disk can be made here (needs root and {mkfs[0]}): {error}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_disk_whose_files_end_somewhere_says_so_before_it_is_written(tmp_path: Path):
+    """As FAT32 does at 4 GiB, ext2 with blocks of 1 KiB does at 16 GiB (ext2: ext2_max_size)."""
+    with disk(tmp_path, 8 << 20, "mke2fs", "-q", "-t", "ext2", "-b", "1024") as folder:
+        assert largest_piece_bytes(folder, 15 << 30) is None
+        assert largest_piece_bytes(folder, 17 << 30) == FAT_PIECE_BYTES
+
+
+def test_a_disk_that_shares_blocks_between_files_has_the_model_once(tmp_path: Path):
+    with disk(tmp_path, 200 << 20, "mkfs.btrfs", "-q") as folder:
+        store = filled(folder / "hub")
+        os.sync()
+        before = shutil.disk_usage(folder).used
+        export(store, folder / "out")
+        os.sync()
+        assert shutil.disk_usage(folder).used - before < len(DATA) // 4
+        (path,) = bring_all(Store(folder / "there"), folder / "out")
+        assert path.read_bytes() == DATA
+
+
 LIMITED = """
     import os, resource, sys
     from pathlib import Path
@@ -321,3 +361,23 @@ def test_no_two_exports_write_at_one_place(store: Store, tmp_path: Path, name: s
     assert told
     (path,) = bring_all(Store(tmp_path / "there"), tmp_path / name)
     assert path.read_bytes() == DATA
+
+
+def test_whoever_stops_reading_a_bundle_that_passes_has_not_got_it(store: Store):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with (
+        os.fdopen(writing, "wb", buffering=0) as out,
+        pytest.raises(StorageError, match="broken off"),
+    ):
+        export(store, "-", stdout=out)
+
+
+def test_a_full_disk_takes_what_it_has_already(store: Store, tmp_path: Path):
+    with disk(tmp_path, 12 << 20, "mke2fs", "-q", "-t", "ext2", "-m", "0") as folder:
+        filled(folder / "hub", SMALL, repo="org/small")
+        small = Store(folder / "hub")
+        (folder / "filler").write_bytes(bytes(shutil.disk_usage(folder).free - (64 << 10)))
+        export(small, tmp_path / "out")
+        (path,) = bring_all(small, tmp_path / "out")
+        assert path.read_bytes() == SMALL["small-Q4_0.gguf"]

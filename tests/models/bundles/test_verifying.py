@@ -79,6 +79,14 @@ def test_a_file_with_a_second_name_is_known_by_its_blob(store: Store):
     assert stored(store)["tiny-Q8_0.gguf"].state == "broken"
 
 
+def test_what_two_models_share_is_read_once(store: Store):
+    filled(store.root, FILES | {"tiny-Q4_0.gguf": DATA[:1000]})
+    read = Reading(1, lambda done, total, rate: None)
+    first, second = (verify_stored(store.root, model, read) for model in store.list())
+    assert len({*first} & {*second}) == 2  # the licence and the projector
+    assert len(read.known) == 4
+
+
 @pytest.mark.parametrize("kind", ["folder", "pieces", "tar"])
 def test_a_bundles_files_are_held_against_its_manifest(store: Store, tmp_path: Path, kind: str):
     place = tmp_path / ("out.tar" if kind == "tar" else "out")
