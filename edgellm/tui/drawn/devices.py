@@ -28,12 +28,20 @@ _FIGURE_COLUMNS = 14  # "12.6/24.0 GiB", a blank before it; both bars of a card 
 
 
 def labels(devices: Sequence[DeviceStatus]) -> list[str]:
-    """Their names; those of the same name are counted, from 0 as their makers do."""
-    names = [device.name for device in devices]
+    """Their names; those of the same name are counted, from 0 as their makers do. On a chip that is
+    both, the processor is told from the graphics."""
+    names = [device.name + _kind(device, devices) for device in devices]
     return [
         f"{names[:i].count(name)} {name}" if names.count(name) > 1 else name
         for i, name in enumerate(names)
     ]
+
+
+def _kind(device: DeviceStatus, devices: Sequence[DeviceStatus]) -> str:
+    is_cpu = {one.backend == "cpu" for one in devices if one.name == device.name}
+    if len(is_cpu) == 1:
+        return ""
+    return " CPU" if device.backend == "cpu" else " GPU"
 
 
 def card(
