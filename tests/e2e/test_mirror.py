@@ -38,7 +38,7 @@ def pulled(box):
 def test_a_box_pulls_and_serves_what_the_gateway_has(gateway, box):
     with mirroring(gateway) as mirror:
         assert "edgellm mirror serves 1 model of" in mirror.out
-        assert "hf.co/org/demo-GGUF:Q8_0" in mirror.out
+        assert "org/demo-GGUF:Q8_0" in mirror.out
         box.env["HF_ENDPOINT"] = mirror.url
         with box.serving("serve", REPO, "--port", "0") as served:
             assert "demo" in served.get("/v1/models").text

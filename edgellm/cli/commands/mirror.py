@@ -34,7 +34,7 @@ def mirror(
         typer.Option(help="The most that all clients together get: 50MiB/s.", metavar="RATE"),
     ] = None,
 ) -> None:
-    """Serve the models on this disk to other machines, as a model hub.
+    """Serve the models on this disk to other machines, as a hub.
 
     For machines without internet: they set HF_ENDPOINT to this one, and `edgellm pull`,
     `hf download` and llama.cpp's -hf get from here what they would get from huggingface.co.

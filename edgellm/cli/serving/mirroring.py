@@ -12,16 +12,14 @@ from edgellm.cli.preparing.precheck import bind_of, names_of
 from edgellm.cli.preparing.store import store_of
 from edgellm.config import Config, host_and_port
 from edgellm.harmless import plain
-from edgellm.models.stored import StoredModel
 from edgellm.server.door.access import Access
 from edgellm.server.door.connections import most_connections
 from edgellm.server.hub.app import Download, create_hub
 from edgellm.server.hub.digests import Digests
-from edgellm.server.hub.page import how_to
+from edgellm.server.hub.page import Row, how_to, rows_of, table_of
 from edgellm.server.hub.sending import Pace
 from edgellm.server.hub.shelf import Shelf
 from edgellm.server.serve import Bind, serve
-from edgellm.tables import table
 from edgellm.units import format_bytes, format_seconds
 
 _GRACE_S = 1.0  # a download takes minutes; its client goes on with it when the mirror is back
@@ -34,11 +32,13 @@ def run(config: Config, port: int, rate_bytes_s: float | None, *, insecure: bool
     store, names = store_of(config), names_of(bind)
     access = Access.of(keys=config.api_keys, host_names=(*config.allowed_hosts, *names))
 
+    shelf = Shelf(store.root, Digests(_tell_of_reading))
+
     def ready(url: str) -> None:
-        print(ready_text(url, store.list(), store.root, bind, config), flush=True)
+        print(ready_text(url, rows_of(shelf.copies()), store.root, bind, config), flush=True)
 
     app = create_hub(
-        Shelf(store.root, Digests(_tell_of_reading)),
+        shelf,
         access,
         pace=Pace(rate_bytes_s),
         on_ended=lambda download: say(ended_text(download)),
@@ -58,7 +58,7 @@ def run(config: Config, port: int, rate_bytes_s: float | None, *, insecure: bool
 
 def ready_text(
     url: str,
-    models: Sequence[StoredModel],
+    models: Sequence[Row],
     root: Path,
     bind: Bind,
     config: Config,
@@ -67,12 +67,11 @@ def ready_text(
     """What is here, and what to type elsewhere. `outside` tells this machine's address there."""
     count = "1 model" if len(models) == 1 else f"{len(models)} models"
     lines = [f"edgellm mirror serves {count} of {root}", f"  at {url_of(url)}", ""]
-    if models:
-        rows = [(plain(one.name), format_bytes(one.size_bytes)) for one in models]
-        lines += [table(("MODEL", "SIZE"), rows, right="SIZE"), ""]
-    else:
-        lines += ["Nothing is here yet: edgellm pull MODEL, and it is served.", ""]
-    lines += how_to(_elsewhere(url, outside), has_key=bool(config.api_keys))
+    lines += [
+        table_of(models),
+        "",
+        *how_to(_elsewhere(url, outside), has_key=bool(config.api_keys)),
+    ]
     if bind.is_private:
         lines += ["", "Only this machine reaches it: --host 0.0.0.0 opens it to the others."]
     return "\n".join(lines)

@@ -120,8 +120,7 @@ class _Hub:
         return msgspec.json.encode(value), b"application/json"
 
     def _page(self, url: str) -> str:
-        copies = told.sorted_by_name(self._shelf.copies())
-        return page(copies, url, has_key=bool(self._door.access.key_digests))
+        return page(self._shelf.copies(), url, has_key=bool(self._door.access.key_digests))
 
     def _told(self, wanted: Asked, names: tuple[str, ...]) -> Any:
         shelf = self._shelf

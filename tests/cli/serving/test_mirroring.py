@@ -4,12 +4,11 @@ import pytest
 
 from edgellm.cli.serving.mirroring import ended_text, ready_text
 from edgellm.config import Config
-from edgellm.models.stored import StoredModel
 from edgellm.server.hub.app import Download
 from edgellm.server.serve import Bind
 
 ROOT = Path("/models/hub")
-MODEL = StoredModel("org/tiny-GGUF", "a" * 40, "Q8_0", ROOT, ("tiny-Q8_0.gguf",), 5 << 30, 0.0)
+MODEL = ("org/tiny-GGUF:Q8_0", "5.0 GiB")
 
 
 def ready(url, *models, host="0.0.0.0", outside=lambda host: "192.168.1.5", **settings):
@@ -26,8 +25,8 @@ def test_it_says_what_is_here_and_what_to_type_elsewhere():
         "edgellm mirror serves 1 model of /models/hub",
         "  at http://127.0.0.1:8485",
         "",
-        "MODEL                        SIZE",
-        "hf.co/org/tiny-GGUF:Q8_0  5.0 GiB",
+        "MODEL                  SIZE",
+        "org/tiny-GGUF:Q8_0  5.0 GiB",
         "",
         "On the other machines:",
         "",

@@ -193,6 +193,15 @@ def test_links_in_a_ring_and_to_nothing_are_no_files(cache):
         assert is_hidden(cache, path)
 
 
+@pytest.mark.parametrize(
+    "name", ["a\x1b[2J.gguf", "a\u202eb.gguf", "a\nb.gguf", "nul.gguf", "a?.gguf"]
+)
+def test_a_name_that_no_system_should_have_is_not_there(cache, name):
+    """It lies on the disk, and would steer a terminal or a client's file system."""
+    cache.add(name, b"odd")
+    assert is_hidden(cache, name)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is hidden from root")
 def test_another_users_files_are_not_there(cache):
     place = cache.add("theirs.gguf", b"theirs")
