@@ -16,7 +16,7 @@ import os
 import re
 import shlex
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -33,8 +33,6 @@ from edgellm.models.elsewhere.manifest import (
 )
 from edgellm.models.elsewhere.reference import TITLES
 from edgellm.models.elsewhere.shut import shut_at
-from edgellm.models.gguf.header import GGUFHeader
-from edgellm.models.gguf.loadable import LOADABLE
 from edgellm.units import format_bytes
 from edgellm.values import frozen
 
@@ -51,9 +49,6 @@ _NAMESPACE: Final = "library"
 _TAG: Final = "latest"
 _PART: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
 _HOST: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,349}")
-# Encoders that lie in the language model's own file: llama.cpp wants them in one of their own, and
-# refuses a file with tensors that it doesn't know (ggml-org/llama.cpp#27349).
-_ENCODERS: Final = ("v.", "mm.", "a.")
 
 
 @frozen
@@ -108,19 +103,6 @@ def models() -> Iterator[FoundModel | Unfit]:
 
 def removal(name: str) -> str:
     return f"ollama rm {name}"
-
-
-def check_form(headers: Sequence[GGUFHeader]) -> None:
-    """Raises BadGGUF for the forms of GGUF that Ollama alone can load."""
-    arch = headers[0].architecture
-    own = next((one.name for one in headers[0].tensors if one.name.startswith(_ENCODERS)), None)
-    if arch in LOADABLE and own is None:
-        return
-    what = f"its encoders in the model's own file ({own!r})" if own else f"architecture {arch!r}"
-    raise BadGGUF(
-        f"it is in a form that Ollama alone loads: {what}",
-        hint="edgellm pull fetches it in llama.cpp's form; edgellm recommend names models",
-    )
 
 
 def _entries(store: Path, manifests: Path) -> Iterator[_Entry]:

@@ -7,6 +7,7 @@ from typing import Final
 
 from edgellm.errors import BadGGUF, EdgellmError, ModelNotFound
 from edgellm.models.elsewhere import gpt4all, jan, llamacpp, lmstudio, ollama
+from edgellm.models.elsewhere.forms import check_form
 from edgellm.models.elsewhere.found import FoundModel, Unfit, means
 from edgellm.models.elsewhere.reference import TITLES, ElsewhereReference
 from edgellm.models.elsewhere.shut import Shut, shut_of
@@ -62,7 +63,7 @@ def check_servable(model: FoundModel, headers: Sequence[GGUFHeader]) -> None:
     """Raises BadGGUF for a form of GGUF that only its own tool loads."""
     if model.tool == ollama.TOOL:
         try:
-            ollama.check_form(headers)
+            check_form(headers)
         except BadGGUF as fault:
             raise _told(model.reference, fault) from fault
 

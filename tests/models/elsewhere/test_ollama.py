@@ -3,14 +3,12 @@ import os
 
 import pytest
 from elsewhere_stores import DEMO, OllamaStore, layer, manifest, snapshot
-from gguf_files import Tensor, gguf_bytes
 
 from edgellm.errors import BadGGUF, BadRequest, ModelNotFound
 from edgellm.models.elsewhere import ollama
 from edgellm.models.elsewhere.found import FoundModel, Unfit
 from edgellm.models.elsewhere.reference import ElsewhereReference
 from edgellm.models.elsewhere.tools import found_by, found_models
-from edgellm.models.gguf.header import parse_header
 
 HEX = "0123456789abcdef" * 4
 OTHERS = f"sha256:{'b' * 64}"
@@ -250,20 +248,6 @@ def test_ollamas_variable_names_the_only_store(home, monkeypatch):
     assert [model.name for model in found_models()] == ["ollama:qwen3:8b"]
     monkeypatch.delenv("OLLAMA_MODELS")
     assert ollama.stores()[0] == home / ".ollama/models"
-
-
-def header(arch, *names):
-    tensors = [Tensor(name, (32, 2)) for name in ("token_embd.weight", *names)]
-    return parse_header(gguf_bytes({"general.architecture": arch}, tensors), 1 << 20)
-
-
-def test_a_gguf_in_a_form_of_ollamas_own_is_told_as_such():
-    ollama.check_form([header("llama")])
-    with pytest.raises(BadGGUF, match="architecture 'gptoss'"):
-        ollama.check_form([header("gptoss")])
-    for name in ("v.blk.0.attn_q.weight", "mm.0.weight", "a.conv1d.0.weight"):
-        with pytest.raises(BadGGUF, match="its encoders in the model's own file"):
-            ollama.check_form([header("gemma3", name)])
 
 
 def test_only_what_can_be_served_is_proposed(store):
