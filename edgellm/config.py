@@ -45,6 +45,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_queue: int = 512  # requests that may wait; one more gets a 429
     request_memory: str | None = None  # for the bodies of all requests: "64MiB"; None: by machine
     offline: bool = False  # no network at all
+    allow_pull: bool = False  # `serve` without MODEL downloads what Ollama's clients pull
     hub: HubName = DEFAULT_HUB  # that is asked for a name which says none
     cache_dir: str | None = None  # Hugging Face's cache; None: where its own tools keep it
     limit_rate: str | None = None  # of downloads: "20MiB/s"

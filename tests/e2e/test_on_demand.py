@@ -7,6 +7,7 @@ import ollama
 import psutil
 import pytest
 from cli_runs import DEMO_PATH, wait_for
+from hub_server import HubServer
 
 import edgellm
 
@@ -119,3 +120,31 @@ def test_without_a_name_a_flag_that_can_mean_one_model_only_is_refused(home):
     assert done.code == 2
     assert "--name, --lora can be meant for one model, and none is named" in done.err
     assert "edgellm serve MODEL" in done.err
+
+
+def test_ollamas_clients_pull_where_the_settings_allow_it_and_the_model_is_served(home):
+    with HubServer() as hub:
+        hub.add("org/one", "one-F16.gguf", DEMO_PATH.read_bytes())
+        wishes = {"EDGELLM_ALLOW_PULL": "1", "HF_ENDPOINT": hub.endpoint}
+        with (
+            home.serving("serve", "--port", "0", **wishes) as live,
+            ollama.Client(live.url) as client,
+        ):
+            lines = [*client.pull("hf.co/org/one:F16", stream=True)]
+            assert (lines[0].status, lines[-1].status) == ("pulling manifest", "success")
+            assert (lines[-2].completed, lines[-2].total) == (
+                lines[-2].total,
+                DEMO_PATH.stat().st_size,
+            )
+            assert client.generate(model="hf.co/org/one:F16", prompt="Once").response
+            assert client.pull("hf.co/org/one:F16").status == "success", "it is here"
+            with pytest.raises(ollama.ResponseError) as refused:
+                client.pull("hf.co/org/nowhere:F16")
+            assert refused.value.status_code == 404
+
+
+def test_pulling_is_not_allowed_where_others_could_fill_the_disk(home):
+    flags = ("--host", "0.0.0.0", "--insecure", "--port", "0")
+    done = home.run("serve", *flags, EDGELLM_ALLOW_PULL="1")
+    assert done.code == 78
+    assert "allow_pull: 0.0.0.0 can be reached by others" in done.err

@@ -81,6 +81,7 @@ def serve(
     if models:
         instance = _instance(models, embedding, name, config, goal, (seeing, adapting))
     else:
+        _check_pulls(config)
         instance = _of_the_disk(config, goal)
     _run(replace(instance, insecure=listening.insecure))
 
@@ -98,6 +99,18 @@ def _check_several(models: "Sequence[str]", of_one: "Sequence[str]") -> None:
         if models
         else "name it: edgellm serve MODEL; without MODEL all of this disk are served as they are",
     )
+
+
+def _check_pulls(config: "Config") -> None:
+    """Raises ConfigError for a place where anybody could fill the disk."""
+    from edgellm.cli.preparing.precheck import bind_of
+    from edgellm.errors import ConfigError
+
+    if config.allow_pull and not config.api_keys and not bind_of(config).is_private:
+        raise ConfigError(
+            f"allow_pull: {config.host} can be reached by others, and no API key is set",
+            hint="set one by --api-key or EDGELLM_API_KEY; --insecure is not enough for this",
+        )
 
 
 def _resolved(model: str, config: "Config", changes: tuple[Seeing, Adapting]) -> "Resolved":
@@ -135,14 +148,17 @@ def _of_the_disk(config: "Config", goal: "Goal") -> "Instance":
     from edgellm.cli.output import say
     from edgellm.cli.preparing import machine
     from edgellm.cli.preparing.shelf import Shelf
-    from edgellm.cli.serving.shelved import following
+    from edgellm.cli.serving.pulling import Puller
+    from edgellm.cli.serving.shelved import Shelved
 
     hardware = machine.look()
     shelf = Shelf(config, hardware, goal, say)
     with machine.looking("looking at the models on this disk …"):
         prepared = shelf.look().come
     instance = _told(config, hardware, prepared, "")
-    return replace(instance, wakes_first=False, errand=following(shelf, say))
+    shelved = Shelved(shelf, say)
+    puller = Puller(config, shelved.refresh) if config.allow_pull else None
+    return replace(instance, wakes_first=False, errand=shelved.errand, puller=puller)
 
 
 def _told(

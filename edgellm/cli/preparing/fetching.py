@@ -13,6 +13,7 @@ from edgellm.cli.preparing.twins import twin
 from edgellm.cli.progress import ProgressLine
 from edgellm.config import Config
 from edgellm.errors import BadRequest, ConfigError, ModelNotFound, NetworkError, Offline
+from edgellm.models.fetching.download import Progress
 from edgellm.models.hubs import address_of
 from edgellm.models.names import NO_LABEL, HubReference, parse_reference
 from edgellm.selector.plan import Candidate
@@ -27,8 +28,15 @@ def fetch_aloud(resolved: Resolved, wanted: Candidate) -> Path:
         return resolved.fetch(wanted, line)
 
 
-def fetch_model(text: str, config: Config, *, is_quiet: bool = False) -> Path:
-    """Raises BadRequest for a path, ModelNotFound, DoesNotFit, NetworkError, StorageError."""
+def _ignored(done_bytes: int, total_bytes: int, rate_bytes_s: float | None) -> None:
+    """Progress that nobody sees."""
+
+
+def fetch_model(
+    text: str, config: Config, *, is_quiet: bool = False, progress: Progress = _ignored
+) -> Path:
+    """`progress` is told where it is quiet. Raises BadRequest for a path, ModelNotFound,
+    DoesNotFit, NetworkError, StorageError."""
     if text == DEMO:
         if not is_quiet:
             say("demo ships with edgellm: there is nothing to download")
@@ -38,19 +46,17 @@ def fetch_model(text: str, config: Config, *, is_quiet: bool = False) -> Path:
     is_named = bool(reference.quant or reference.file)
     wanted = resolved.candidates[0] if is_named else _suited(resolved, config)
     if resolved.is_local:
-        return _renewed(wanted, reference, config, is_quiet)
+        return _renewed(wanted, reference, config, progress if is_quiet else None)
     if is_quiet:
-        return resolved.fetch(wanted, _ignored)
+        return resolved.fetch(wanted, progress)
     return fetch_aloud(resolved, wanted)
 
 
-def _ignored(done_bytes: int, total_bytes: int, rate_bytes_s: float | None) -> None:
-    """Progress that nobody sees."""
-
-
-def _renewed(here: Candidate, reference: HubReference, config: Config, is_quiet: bool) -> Path:
+def _renewed(
+    here: Candidate, reference: HubReference, config: Config, progress: Progress | None
+) -> Path:
     """The model as the hub has it now; the one that is here, where the hub can't be asked."""
-    tell = (lambda words: None) if is_quiet else say
+    tell = (lambda words: None) if progress else say
     path = Path(here.file)
     is_told = here.quant == NO_LABEL or here.name.endswith(here.quant)
     told = f"{here.name} is here already" + f", as {here.quant}" * (not is_told)
@@ -65,8 +71,8 @@ def _renewed(here: Candidate, reference: HubReference, config: Config, is_quiet:
     if renew is None:
         tell(f"{told}, and up to date")
         return path
-    if is_quiet:
-        return renew(_ignored)
+    if progress:
+        return renew(progress)
     origin = store_of(config).address(reference.repo, path)
     asked = address_of(reference.repo, reference.hub)
     news = "what the hub has is newer" if origin == asked else f"what {asked} has is another"

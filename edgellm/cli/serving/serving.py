@@ -38,7 +38,7 @@ from edgellm.server.door.connections import most_connections
 from edgellm.server.door.terms import Terms
 from edgellm.server.gateway import Gateway
 from edgellm.server.routes.image_hosts import ImageHosts
-from edgellm.server.routes.reach import Reach
+from edgellm.server.routes.reach import Pulling, Reach
 from edgellm.server.serve import Bind, serve
 from edgellm.server.served import Models, Served
 from edgellm.server.watch.checkup import OnChange
@@ -75,6 +75,7 @@ class Instance:
     on_ready: Callable[[str, Models], None] = _nothing  # the URL, and what is served there
     on_closing: Callable[[], None] = _nothing  # the URL may be anybody's after that
     errand: Callable[[Fleet], Awaitable[None]] = field(default=_no_errand)
+    puller: Pulling | None = None  # None: no request downloads a model
 
 
 async def run_instance(instance: Instance) -> None:
@@ -188,6 +189,7 @@ def _app(
         reach=Reach(
             path_of(config.lora_dir) if config.lora_dir else None,
             ImageHosts(() if config.offline else config.image_hosts),
+            instance.puller,
         ),
     )
 

@@ -1,29 +1,40 @@
 """The errand of a server that has all models of this disk: one that comes is served, too."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Callable
 
 from edgellm.cli.preparing.prepare import Prepared
 from edgellm.cli.preparing.shelf import Change, Shelf
 from edgellm.cli.serving.engines import Fleet, describe
 from edgellm.errors import StorageError
 
-Errand = Callable[[Fleet], Awaitable[None]]
 _LOOK_EVERY_S = 3.0
 
 
-def following(shelf: Shelf, say: Callable[[str], None], every_s: float = _LOOK_EVERY_S) -> Errand:
-    async def errand(fleet: Fleet) -> None:
-        following = Following(fleet, say)
-        while True:
-            await asyncio.sleep(every_s)
-            try:
-                following.note(await asyncio.to_thread(shelf.look))
-            except StorageError:
-                continue  # the disk may be back the next time
-            await following.settle()
+class Shelved:
+    """`errand` is the server's; `refresh` looks at once."""
 
-    return errand
+    def __init__(
+        self, shelf: Shelf, say: Callable[[str], None], every_s: float = _LOOK_EVERY_S
+    ) -> None:
+        self._shelf, self._say, self._every_s = shelf, say, every_s
+        self._one_by_one = asyncio.Lock()
+        self._following: Following | None = None
+
+    async def errand(self, fleet: Fleet) -> None:
+        self._following = Following(fleet, self._say)
+        while True:
+            await asyncio.sleep(self._every_s)
+            with contextlib.suppress(StorageError):  # the disk may be back the next time
+                await self.refresh()
+
+    async def refresh(self) -> None:
+        """Raises StorageError."""
+        async with self._one_by_one:
+            if self._following:
+                self._following.note(await asyncio.to_thread(self._shelf.look))
+                await self._following.settle()
 
 
 class Following:

@@ -82,7 +82,7 @@ class _Upgrade:
 
     async def run(self, fetch: Callable[[Progress], Prepared]) -> None:
         try:
-            prepared = await _unattended(lambda: fetch(self._show))
+            prepared = await unattended(lambda: fetch(self._show))
             if self.line:
                 self.line.end()
             (old,) = self.fleet.models
@@ -125,7 +125,7 @@ class _Upgrade:
         self.say(f"{self.wished.name} did not come: {words}; the demo goes on")
 
 
-async def _unattended(work: Callable[[], _T]) -> _T:
+async def unattended(work: Callable[[], _T]) -> _T:
     """On a daemon thread: unlike asyncio.to_thread's, the process does not wait for its end."""
     result: Future[_T] = Future()
     result.set_running_or_notify_cancel()

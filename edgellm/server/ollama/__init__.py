@@ -2,6 +2,6 @@
 
 `requests` reads a chat or a prompt: its `messages`, its `options`, what its `thinking` is to be.
 `answers` writes both, whole or line by line, of what is in `wire` (times, durations, errors);
-`calls` makes whole tool calls of those that come in pieces. `embeds` has vectors, `cards` what is
-told of a model, `refusals` what this server leaves to the command line.
+`calls` makes whole tool calls of those that come in pieces. `embeds` has vectors, `pulls` how far a
+download is, `cards` what is told of a model, `refusals` what is left to the command line here.
 """

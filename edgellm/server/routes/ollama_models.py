@@ -1,6 +1,8 @@
 """Ollama's routes about models: which there are, what each is, and those that are refused."""
 
-from collections.abc import Callable
+import shlex
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 
 import msgspec
 from starlette.requests import Request
@@ -8,12 +10,15 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 import edgellm
-from edgellm.errors import ModelNotFound
+from edgellm.errors import DoesNotFit, ModelNotFound
 from edgellm.server.gateway import body_of, gateway_of, json_response
+from edgellm.server.ollama import pulls
 from edgellm.server.ollama.cards import Cards, card, loaded, names, not_found
 from edgellm.server.ollama.cards import shown as shown_card
 from edgellm.server.ollama.refusals import NameBody, read_name, refused
+from edgellm.server.routes.reach import Pulling, reach_of
 from edgellm.server.served import Served, untagged
+from edgellm.server.sse import StreamedAnswer, WholeAnswer
 
 API_VERSION = "0.34.0"  # of Ollama, whose API this is: clients ask for one that is new enough
 
@@ -21,10 +26,6 @@ API_VERSION = "0.34.0"  # of Ollama, whose API this is: clients ask for one that
 class Version(msgspec.Struct):
     version: str
     edgellm: str
-
-
-class Status(msgspec.Struct):
-    status: str
 
 
 def generative(request: Request, name: str) -> Served:
@@ -74,15 +75,37 @@ async def show(request: Request) -> Response:
     return json_response(shown_card(any_model(request, name), name))
 
 
-async def pull(request: Request) -> Response:
+async def pull(request: Request) -> ASGIApp:
     """Of a model that is served there is nothing left to do, as clients ask before they begin."""
     body = read_name(await body_of(request))
-    if not body.asked or not _is_served(request, body):
+    pulling, streams = reach_of(request).pulling, body.stream is not False
+    if body.asked and _is_served(request, body):
+        kind = "application/x-ndjson" if streams else "application/json"
+        return Response(pulls.success(streams=streams), media_type=kind)
+    if not body.asked or pulling is None:
         raise refused("pull", body.asked)
-    done = msgspec.json.encode(Status("success"))
-    if body.stream is False:
-        return Response(done, media_type="application/json")
-    return Response(done + b"\n", media_type="application/x-ndjson")
+    lines = _pulled(request, pulling, body, streams=streams)
+    return StreamedAnswer(lines) if streams else WholeAnswer(lines)
+
+
+async def _pulled(
+    request: Request, pulling: Pulling, body: NameBody, *, streams: bool
+) -> AsyncGenerator[bytes, None]:
+    """Without a line before there is something to tell, a refusal has a status of its own."""
+    is_begun = False
+    async with aclosing(pulling.pull(body.asked)) as steps:
+        async for done_bytes, total_bytes in steps:
+            if streams and not is_begun:
+                is_begun = True
+                yield pulls.begun()
+            if streams:
+                yield pulls.step(body.asked, done_bytes, total_bytes)
+    if not _is_served(request, body):
+        raise DoesNotFit(
+            f"{body.asked} is on this disk now, and can't be served here",
+            hint=f"edgellm plan {shlex.quote(body.asked)} says why",
+        )
+    yield pulls.success(streams=streams)
 
 
 def _is_served(request: Request, body: NameBody) -> bool:

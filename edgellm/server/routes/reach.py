@@ -1,17 +1,28 @@
 """What of the world outside a request may name: `reach_of(request)`."""
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from starlette.requests import Request
 
 from edgellm.server.routes.image_hosts import ImageHosts
 
 
+class Pulling(Protocol):
+    """Downloads a model and has it served."""
+
+    def pull(self, name: str) -> AsyncGenerator[tuple[int, int], None]:
+        """Bytes that are here, of all. Raises EdgellmError."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Reach:
     lora_dir: Path | None = None  # adapters in here may be loaded; None: none may
     image_hosts: ImageHosts = field(default_factory=ImageHosts)
+    pulling: Pulling | None = None  # None: no request downloads a model
 
 
 def reach_of(request: Request) -> Reach:

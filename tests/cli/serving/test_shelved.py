@@ -3,7 +3,7 @@ import asyncio
 from cli.serving.fleet_fakes import fleet, prepared
 
 from edgellm.cli.preparing.shelf import Change
-from edgellm.cli.serving.shelved import Following, following
+from edgellm.cli.serving.shelved import Following, Shelved
 from edgellm.errors import StorageError
 from edgellm.runner.on_demand.caretaker import Caretaker
 from edgellm.runner.on_demand.room import Room
@@ -41,7 +41,7 @@ def test_what_comes_is_served_and_what_goes_is_not():
                 return look
 
         loop = asyncio.get_running_loop()
-        task = asyncio.create_task(following(Shelf(), said.append, 0.001)(made))
+        task = asyncio.create_task(Shelved(Shelf(), said.append, 0.001).errand(made))
         await asyncio.gather(task, return_exceptions=True)
         return names(made)
 
