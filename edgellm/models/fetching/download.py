@@ -56,6 +56,9 @@ class Terms:
         return min(failure.retry_after_s or pause_s, self.max_retry_after_s)
 
 
+WAITED_FOR: Final = Terms(max_tries=3, max_retry_after_s=10.0)  # of what somebody waits for
+
+
 @dataclass(slots=True)
 class Pace:
     """Measures the rate of the last seconds, and keeps it under a limit."""

@@ -6,13 +6,20 @@ Both libraries are imported at the first use: they cost more time than the whole
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, Self, TypeAlias, TypeVar
 
 import msgspec
 
-from edgellm.errors import ConfigError, EdgellmError, ModelNotFound, NetworkError, Offline
+from edgellm.errors import (
+    ConfigError,
+    EdgellmError,
+    ModelNotFound,
+    NetworkError,
+    Offline,
+    TransientError,
+)
 from edgellm.models.hubs import (
     DEFAULT_HUB,
     SITES,
@@ -28,7 +35,10 @@ from edgellm.values import frozen
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
 
+    from edgellm.models.fetching.download import Terms
     from edgellm.models.fetching.http_range import RangeClient
+
+T = TypeVar("T")
 
 _TRUE: Final = frozenset({"1", "on", "true", "yes"})
 LISTING_TIMEOUT_S: Final = 15.0
@@ -104,6 +114,7 @@ class HttpHub:
     Raises Offline before any socket is opened."""
 
     name: HubName
+    terms: "Terms | None" = None  # of what is asked before a download; None: WAITED_FOR
 
     def __init__(
         self,
@@ -137,6 +148,21 @@ class HttpHub:
     def stream(self, url: str, start: int, end: int | None = None) -> Iterator[bytes]:
         self._forbid_offline(url)
         return self._ranges.stream(url, start, end)
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """Again where the hub is busy or hangs up; who is not there at all is not waited for."""
+        from edgellm.models.fetching.download import WAITED_FOR
+        from edgellm.models.fetching.ways import Unreached
+
+        n_tries = 0
+        while True:
+            try:
+                return ask()
+            except Unreached:
+                raise
+            except TransientError as failure:
+                n_tries += 1
+                (self.terms or WAITED_FOR).rest(failure, n_tries)
 
     def _check_way(self, repo: str) -> None:
         """Raises Offline, ConfigError where the environment names no way to the hub."""
@@ -184,6 +210,9 @@ class HuggingFaceHub(HttpHub):
     def list_files(self, repo: str, revision: str = "main") -> Repository:
         """One request. Raises Offline, ModelNotFound, NetworkError, ConfigError."""
         self._check_way(repo)
+        return self._patiently(lambda: self._listed(repo, revision))
+
+    def _listed(self, repo: str, revision: str) -> Repository:
         import httpx2
         from huggingface_hub import HfApi
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError

@@ -21,17 +21,15 @@ from functools import cached_property
 from typing import Final, TypeVar
 from urllib.parse import quote, urlencode
 
-from edgellm.errors import ConfigError, EdgellmError, NetworkError, TransientError
+from edgellm.errors import ConfigError, EdgellmError, NetworkError
 from edgellm.models.fetching import modelscope_words as words
 from edgellm.models.fetching.cache_layout import is_commit
-from edgellm.models.fetching.download import Terms
 from edgellm.models.fetching.http_range import status_error
 from edgellm.models.fetching.hub import LISTING_TIMEOUT_S, HttpHub, Repository
 from edgellm.models.hubs import HubName
 from edgellm.models.names import is_safe_path
 
 _MAX_ANSWER_BYTES: Final = 16 << 20  # 3,000 files take less than 2 MiB
-_TERMS: Final = Terms(max_tries=3, max_retry_after_s=10.0)  # somebody waits for the answer
 
 T = TypeVar("T")
 
@@ -40,13 +38,15 @@ class ModelScopeHub(HttpHub):
     """www.modelscope.cn, or what MODELSCOPE_ENDPOINT names."""
 
     name: HubName = "modelscope"
-    terms = _TERMS
 
     def list_files(self, repo: str, revision: str = "main") -> Repository:
         """Two requests. Raises Offline, ModelNotFound, NetworkError, ConfigError."""
         self._check_way(repo)
         wanted = "master" if revision == "main" else revision
-        tree = self._patiently(repo, wanted, words.Tree)
+        asked = {"Revision": wanted, "Recursive": "True"}
+        tree = self._patiently(
+            lambda: self._asked(repo, wanted, words.Tree, "/repo/files", **asked)
+        )
         if tree.files is None:
             raise words.no_revision(repo, wanted)
         if len(tree.files) >= words.MAX_FILES:
@@ -61,18 +61,6 @@ class ModelScopeHub(HttpHub):
             if file.type != "tree" and is_safe_path(file.path)
         )
         return Repository(repo, revision, commit, self._license(repo), files, self.name)
-
-    def _patiently(self, repo: str, revision: str, kind: type[T]) -> T:
-        """Asked again where the hub is busy or hangs up."""
-        n_tries = 0
-        while True:
-            try:
-                return self._asked(
-                    repo, revision, kind, "/repo/files", Revision=revision, Recursive="True"
-                )
-            except TransientError as failure:
-                n_tries += 1
-                self.terms.rest(failure, n_tries)
 
     def _commit(self, repo: str, revision: str, tree: words.Tree) -> str:
         if is_commit(revision):

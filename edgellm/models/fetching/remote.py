@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeAlias
 
 from edgellm.errors import BadGGUF, NetworkError, TransientError
-from edgellm.models.fetching.download import Terms
+from edgellm.models.fetching.download import WAITED_FOR
 from edgellm.models.fetching.hub import Hub
 from edgellm.models.gguf.header import GGUFHeader, NeedBytes, parse_header
 from edgellm.models.gguf.siblings import Sibling, read_behind, sibling_of
@@ -20,7 +20,6 @@ from edgellm.models.names import ModelFiles, RepoFile, family
 _AT_ONCE: Final = 8
 _FIRST_LOOK_BYTES: Final = 64 << 10  # before this much has come in, parsing is a waste
 _STREAM_BYTES: Final = 14 << 20  # the longest that one request may run on, were it not dropped
-_TERMS: Final = Terms(max_tries=3, max_retry_after_s=10.0)  # somebody waits for a plan
 
 Headers: TypeAlias = tuple[GGUFHeader, ...]
 
@@ -143,7 +142,7 @@ def _range(hub: Hub, file: RepoFile, start: int, end: int) -> bytes:
             return hub.read_range(file.url, start, end)
         except TransientError as failure:
             n_tries += 1
-            _TERMS.rest(failure, n_tries)
+            WAITED_FOR.rest(failure, n_tries)
 
 
 def _chunks(hub: Hub, file: RepoFile) -> Iterator[bytes]:
@@ -157,7 +156,7 @@ def _chunks(hub: Hub, file: RepoFile) -> Iterator[bytes]:
                 yield chunk
         except TransientError as failure:
             n_tries = 0 if at > before else n_tries + 1
-            _TERMS.rest(failure, n_tries)
+            WAITED_FOR.rest(failure, n_tries)
         else:
             if at == before:
                 return

@@ -21,6 +21,10 @@ _DISTRUST: Final = re.compile(r"certificate verify failed: (.*?)(?: \(_ssl\.c:\d
 _OTHERS_BUNDLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
+class Unreached(TransientError):
+    """Nobody was there to be asked."""
+
+
 def open_client(silence_s: float) -> httpx2.Client:
     """Raises ConfigError for what the environment says and can't be."""
     try:
@@ -90,7 +94,7 @@ def fault(
                 hint=f"write http:// in {'HTTPS_PROXY' if proxy else site.variables[0]}",
             )
         case httpx2.ConnectError() | httpx2.ConnectTimeout() | OSError():
-            return TransientError(f"{way} can't be reached: {reason}", hint=site.other_ways)
+            return Unreached(f"{way} can't be reached: {reason}", hint=site.other_ways)
     return TransientError(f"the connection to {way} broke: {reason}", hint=site.other_ways)
 
 

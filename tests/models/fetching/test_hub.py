@@ -6,6 +6,7 @@ from contextlib import ExitStack
 import pytest
 from gguf_files import llama_bytes
 from hub_server import Corrupt, Cut, HubServer, Instead, NoRanges, Part, Stall, Status
+from store_runs import FAST
 
 from edgellm.errors import ConfigError, ModelNotFound, NetworkError, Offline, TransientError
 from edgellm.models.fetching.http_range import status_error
@@ -33,7 +34,9 @@ def client(server: HubServer) -> Iterator[Make]:
         def make(**options: object) -> HuggingFaceHub:
             given = {"endpoint": server.endpoint, "token": "", "offline": False}
             given |= {"stall_timeout_s": 0.5} | options
-            return made.enter_context(HuggingFaceHub(**given))
+            hub = made.enter_context(HuggingFaceHub(**given))
+            hub.terms = FAST
+            return hub
 
         yield make
 
@@ -225,9 +228,17 @@ def test_a_redirect_to_another_kind_of_address_is_not_followed(server: HubServer
 def test_the_hubs_refusals_have_their_own_errors(
     server: HubServer, status: Status, error: type[Exception], said: str, client: Make
 ):
-    server.api_faults.append(status)
+    server.api_faults.extend([status] * 3)
     with pytest.raises(error, match=said):
         client().list_files(REPO)
+    assert len(server.requests) == (3 if error is TransientError else 1)
+    server.api_faults.clear()
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+def test_a_hub_that_is_busy_is_asked_again(server: HubServer, client: Make, status: int):
+    server.api_faults.extend([Status(status)] * 2)
+    assert client().list_files(REPO).files
 
 
 @pytest.mark.parametrize(
