@@ -2,6 +2,7 @@
 
 import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
@@ -121,6 +122,28 @@ def test_ctrl_c_breaks_downloads_off_and_says_so(gateway):
     assert "broken off at" in told.partition("large-Q8_0.gguf")[2]
     assert "Traceback" not in told
     assert "ASGI" not in told
+
+
+def test_a_download_goes_on_when_the_mirror_is_back(gateway, box):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    box.env["HF_ENDPOINT"] = f"http://127.0.0.1:{port}"
+    with ThreadPoolExecutor(1) as pool:
+        with mirroring(gateway, "--port", port, "--limit-rate", "1MiB/s") as mirror:
+            pulling = pool.submit(box.run, "pull", REPO)
+            wait_for(lambda: any(part.stat().st_size > 200_000 for part in parts_of(box)))
+            assert mirror.end(signal.SIGINT) == 0
+        with mirroring(gateway, "--port", port) as mirror:
+            done = pulling.result()
+            wait_for(lambda: "MiB in" in "".join(mirror.err))
+    assert done.code == 0, done.err
+    assert pulled(box) == demo()
+    assert "% on" in "".join(mirror.err)
+
+
+def parts_of(box):
+    return cache_of(box).root.glob("models--*/blobs/*.part")
 
 
 def test_others_reach_it_with_a_key_or_an_explicit_word(gateway):
