@@ -104,8 +104,9 @@ def _only(models: Sequence[StoredModel], reference: HubReference) -> StoredModel
     if reference.quant is None and reference.file is None and len(here) > 1:
         shown = told_apart([(quant, file) for file, quant in here.items()])
         kinds = {":QUANT": set(shown) - set(here), "/FILE": set(shown) & set(here)}
+        address = address_of(reference.repo, reference.hub or models[-1].hub)
         raise BadRequest(
-            f"{address_of(reference.repo, reference.hub)} is here as {', '.join(sorted(shown))}",
+            f"{address} is here as {', '.join(sorted(shown))}",
             hint="say which: add " + " or ".join(kind for kind, some in kinds.items() if some),
         )
     return pick(models, reference)

@@ -8,7 +8,7 @@ from hub_server import Cut, HubServer, Status
 from modelscope_server import ModelScopeServer
 from store_runs import DATA, FAST, REPO, look
 
-from edgellm.errors import ModelNotFound
+from edgellm.errors import BadRequest, ModelNotFound
 from edgellm.models.fetching.hub import HuggingFaceHub
 from edgellm.models.fetching.modelscope import ModelScopeHub
 from edgellm.models.names import HubReference
@@ -138,3 +138,13 @@ def test_a_download_that_broke_off_goes_on_from_the_other_hub(
     asked = [one.range for one in modelscope.requests if one.path.startswith("/cdn/")]
     assert asked == ["bytes=400000-"]
     assert store.list()[0].name == f"modelscope.cn/{REPO}:Q8_0"
+
+
+def test_a_question_back_names_the_hub_that_it_came_from(
+    modelscope: ModelScopeServer, other: ModelScopeHub, store: Store
+):
+    modelscope.add(REPO, "tiny-Q4_0.gguf", OTHER)
+    for quant in ("Q8_0", "Q4_0"):
+        store.fetch(other, *look(other, quant), terms=FAST)
+    with pytest.raises(BadRequest, match=f"modelscope.cn/{REPO} is here as Q4_0, Q8_0"):
+        store.remove(HubReference(REPO))
