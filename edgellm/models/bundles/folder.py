@@ -88,12 +88,19 @@ class _Writer:
     def write(self, progress: Progress) -> None:
         there = {name for name in self.wanted if self._is_there(name)}
         missing = [name for name in self.wanted if name not in there]
+        if not missing and self._is_finished():
+            return  # also where nothing can be written
         self._drop_what_differs(there)
         check_space(self.root, sum(map(self._missing_bytes, missing)), _NO_ROOM)
         if missing:
             write_durably(self.root / PENDING, self.data)
             self._copy({*missing}, progress)
         self._finish()
+
+    def _is_finished(self) -> bool:
+        beside = (self.root / SUMS, self.root / _readme_name(self.root))
+        is_pending = (self.root / PENDING).exists()
+        return self.old == self.manifest and not is_pending and all(map(Path.exists, beside))
 
     def _is_there(self, name: str) -> bool:
         """Raises BadRequest for a stranger's file."""

@@ -6,6 +6,7 @@ Source: GNU tar manual, "Basic Tar Format"; POSIX.1-2017, pax, "ustar Interchang
 """
 
 from collections.abc import Generator
+from itertools import count
 from typing import Final, Literal, TypeAlias
 
 from edgellm.errors import BadBundle
@@ -28,6 +29,7 @@ _PACKED: Final = {
 }  # fmt: skip
 
 _LONG_NAME, _PAX, _PAX_GLOBAL, _FOLDER = b"L", b"x", b"g", b"5"
+_WORDS: Final = (_LONG_NAME, _PAX, _PAX_GLOBAL)
 _PLAIN_KINDS: Final = (b"0", b"\0", b"7")
 
 
@@ -93,34 +95,57 @@ def members() -> Generator[Step, bytes, None]:
     A Member is told where its bytes begin; who looked at them sends b"" and is then asked to skip
     what is the archive's rest of it. Raises BadBundle for whatever is no plain file or folder.
     """
-    long_name: str | None = None
-    long_size: int | None = None
-    n_members = 0
-    while True:
+    long = _Long()
+    for n_before in count():
         block = yield Want(BLOCK_BYTES)
         if block == bytes(BLOCK_BYTES):
             return
-        name, kind, size_bytes = _parsed(block)
-        n_members += 1
-        if n_members > MAX_MEMBERS:
+        if not block and n_before == 0:
+            raise BadBundle("there is nothing in it", hint="does whoever sends it say why?")
+        if n_before == MAX_MEMBERS:
             raise BadBundle(f"the archive has more than {MAX_MEMBERS} members")
-        if kind in (_LONG_NAME, _PAX, _PAX_GLOBAL):
-            if size_bytes > _MAX_WORDS_BYTES:
-                raise BadBundle(f"the archive has a name of {size_bytes} bytes")
-            words = (yield Want(size_bytes + padding(size_bytes)))[:size_bytes]
-            if kind == _LONG_NAME:
-                long_name = _text(words.rstrip(b"\0"))
-            elif kind == _PAX:
-                long_name, long_size = _of_pax(words, long_name, long_size)
+        name, kind, size_bytes = _parsed(block)
+        if kind in _WORDS:
+            words = yield Want(_words_bytes(size_bytes))
+            long.note(kind, words[:size_bytes])
             continue
-        name, size_bytes = long_name or name, size_bytes if long_size is None else long_size
-        long_name = long_size = None
-        if kind not in (*_PLAIN_KINDS, _FOLDER):
-            what = _REFUSED.get(kind, f"of the kind {kind!r}")
-            raise BadBundle(f"the archive's {name!r} is {what}, and a bundle has plain files only")
+        name, size_bytes = long.taken(name, size_bytes)
+        _check_kind(name, kind)
         if kind != _FOLDER and not name.endswith("/"):
             yield Member(name.removeprefix("./"), size_bytes)
         yield Want(size_bytes + padding(size_bytes), "skip")
+
+
+class _Long:
+    """What stands before a header that has no room for it."""
+
+    def __init__(self) -> None:
+        self._name: str | None = None
+        self._size: int | None = None
+
+    def note(self, kind: bytes, words: bytes) -> None:
+        if kind == _LONG_NAME:
+            self._name = _text(words.rstrip(b"\0"))
+        elif kind == _PAX:
+            self._name, self._size = _of_pax(words, self._name, self._size)
+
+    def taken(self, name: str, size_bytes: int) -> tuple[str, int]:
+        """Once: it is the next header's."""
+        found = self._name or name, size_bytes if self._size is None else self._size
+        self._name = self._size = None
+        return found
+
+
+def _words_bytes(size_bytes: int) -> int:
+    if size_bytes > _MAX_WORDS_BYTES:
+        raise BadBundle(f"the archive has a name of {size_bytes} bytes")
+    return size_bytes + padding(size_bytes)
+
+
+def _check_kind(name: str, kind: bytes) -> None:
+    if kind not in (*_PLAIN_KINDS, _FOLDER):
+        what = _REFUSED.get(kind, f"of the kind {kind!r}")
+        raise BadBundle(f"the archive's {name!r} is {what}, and a bundle has plain files only")
 
 
 def _parsed(block: bytes) -> tuple[str, bytes, int]:

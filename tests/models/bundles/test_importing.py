@@ -185,6 +185,11 @@ def test_what_is_cut_short_says_so(store: Store, there: Store, tmp_path: Path):
     assert there.list() == ()
 
 
+def test_where_nothing_comes_that_is_said(there: Store):
+    with pytest.raises(BadBundle, match="nothing in it"):
+        bring_all(there, "-", stdin=Passing())
+
+
 def test_the_sha256_that_export_told_refuses_every_other_manifest(
     store: Store, there: Store, tmp_path: Path
 ):
