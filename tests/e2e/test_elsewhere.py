@@ -134,3 +134,14 @@ def test_a_store_that_is_broken_hides_no_other(here, store, parts):
     assert "lmstudio:org/Split-GGUF:F16" in here("list").out
     done = here("show", "ollama:bad:1")
     assert (done.code, "its manifest can't be read" in done.err) == (4, True)
+
+
+def test_a_projector_that_llama_cpp_refuses_costs_the_pictures_only(here, home, store):
+    """As Ollama's LLaVA has one: without its kind, which Ollama's engine puts in."""
+    named = b"clip.projector_type"
+    unnamed = projector_bytes().replace(named, b"clip.PROJECTOR_type")
+    store.add("llava:7b", projector=unnamed)
+    with home.serving("serve", "ollama:llava:7b", "--port", "0") as live:
+        (model,) = live.get("/edgellm/status").json()["models"]
+    assert model["plan"]["projector"] is None
+    assert "left out" in here("plan", "ollama:llava:7b").err

@@ -17,6 +17,7 @@ _ONE_SIZE: Final = frozenset({
     "gemma3", "idefics3", "internvl", "ldp", "ldpv2", "llama4", "mlp", "mlp_norm", "resampler",
 })  # fmt: skip
 _MOST_PATCHES: Final = 16_384
+_KINDS: Final = ("clip.projector_type", "clip.vision.projector_type")  # either (load_hparams)
 # The tensor that ends in the model's own space: the first of these that is there (clip.cpp
 # clip_n_mmproj_embd). Other kinds have others, which llama.cpp checks as it loads them.
 _LAST: Final = (
@@ -45,6 +46,11 @@ def check_projector(header: GGUFHeader, model: GGUFHeader) -> None:
         raise BadGGUF("projectors that number the pictures of a prompt aren't served")
     if not any(tensor.name.startswith("v.") for tensor in header.tensors):
         raise BadGGUF("this projector is for sound; only pictures are served")
+    if not any(map(header.text, _KINDS)):
+        raise BadGGUF(
+            "this projector doesn't say of which kind it is (clip.projector_type)",
+            hint="it is of an older llama.cpp: take the mmproj file of another repository",
+        )
     width = model.integer(f"{model.architecture}.embedding_length")
     ends = _ends(header)
     if ends and width not in ends:
@@ -69,7 +75,7 @@ def _picture_bytes(header: GGUFHeader) -> int:
     patch = header.integer("clip.vision.patch_size") or 0
     if not side or not patch:
         return 0
-    kinds = (header.text("clip.projector_type"), header.text("clip.vision.projector_type"))
+    kinds = map(header.text, _KINDS)
     n_patches = (side // patch) ** 2
     if not _ONE_SIZE.intersection(kinds):
         n_patches = max(n_patches, _MOST_PATCHES)

@@ -88,10 +88,17 @@ def test_a_file_that_is_no_projector_for_pictures_is_refused():
 
 
 def test_a_projector_of_an_unknown_kind_is_left_to_llama_cpp():
-    strange = header(
-        gguf_bytes({"general.architecture": "clip"}, [Tensor("v.blk.0.ln1.weight", (8,))])
-    )
-    check_projector(strange, model())
+    encoder = [Tensor("v.blk.0.ln1.weight", (8,))]
+    for key in ("clip.projector_type", "clip.vision.projector_type"):
+        keys = {"general.architecture": "clip", key: "a newer one"}
+        check_projector(header(gguf_bytes(keys, encoder)), model())
+
+
+def test_a_projector_of_no_kind_is_refused_as_llama_cpp_does():
+    """Ollama's LLaVA has one: its own engine takes it for an "mlp"."""
+    encoder = [Tensor("v.blk.0.ln1.weight", (8,))]
+    with pytest.raises(BadGGUF, match="of which kind"):
+        check_projector(header(gguf_bytes({"general.architecture": "clip"}, encoder)), model())
 
 
 def test_a_projector_that_numbers_a_prompts_pictures_is_refused():
