@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import platformdirs
@@ -51,6 +51,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     limit_rate: str | None = None  # of downloads: "20MiB/s"
     image_hosts: tuple[str, ...] = ()  # from which pictures are fetched for a client; none else
     lora_dir: str | None = None  # LoRA adapters in here may be loaded over HTTP; None: none may
+    sandbox: Literal["auto", "on", "off"] = "auto"  # around the process that reads a model's file
     draft: str | None = None  # a small model that guesses tokens for the one that is served
     reserve: str | None = None  # memory left free in every pool: "2GiB"
     sleep_idle_seconds: float | None = None  # then a model's memory is given back; None: never
@@ -104,6 +105,8 @@ def _unfit(error: msgspec.ValidationError, environ: Mapping[str, str], path: Pat
     what, _, where = str(error).partition(" - at `$.")
     name = re.split(r"\W", where)[0]
     variable = f"{_PREFIX}{name.upper()}"
+    if name == "sandbox":
+        what = "neither auto, on nor off"
     if name == "hub":
         what = f"neither {' nor '.join(SITES)}"
     if name and variable in environ:

@@ -141,6 +141,7 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     pid: Whole | None = None
     rss_bytes: Whole | None = None
     n_restarts: Whole = 0
+    landlock: Whole | None = None  # the version of its process's sandbox; None: it has none
     load_s: Real | None = None
     decode_tok_s: Real | None = None  # over RATE_WINDOW_S, idle seconds too; None: nothing ran
     prefill_tok_s: Real | None = None

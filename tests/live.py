@@ -9,6 +9,7 @@ from real_model import demo_path, plan
 
 from edgellm.chat.templating.template import ChatTemplate
 from edgellm.models import local
+from edgellm.runner.sandbox.rules import Wish
 from edgellm.runner.supervisor import Supervisor
 from edgellm.server.app import create_app
 from edgellm.server.routes.reach import Reach
@@ -22,7 +23,13 @@ class Live:
     def __init__(
         self, path: Path, name: str, max_queue: int, adapters=(), lora_dir=None, **choices
     ):
-        self.engine = Supervisor(str(path), plan(**choices), max_queue=max_queue, adapters=adapters)
+        self.engine = Supervisor(
+            str(path),
+            plan(**choices),
+            max_queue=max_queue,
+            adapters=adapters,
+            sandbox=Wish(reach=(bytes(lora_dir),) if lora_dir else ()),
+        )
         header = local.read_header(path)
         template = ChatTemplate(
             header.chat_template, header.bos_token or "", header.eos_token or "",

@@ -1,12 +1,14 @@
 """The real worker process with the demo model, for as long as one scenario takes."""
 
 import asyncio
+import os
 import sys
 
 from real_model import demo_path, plan
 
 from edgellm.chat.events import Failed, Finished, TextDelta
 from edgellm.chat.messages import GenerateParams, SamplingParams
+from edgellm.runner.sandbox.rules import USUAL, Wish
 from edgellm.runner.supervisor import Supervisor
 from edgellm.units import KIB
 
@@ -19,12 +21,23 @@ def greedy(n, **more):
     return GenerateParams(SamplingParams(temperature=0, ignore_eos=True), n, **more)
 
 
-def supervise(scenario, *, path=None, max_queue=512, patience=None, within_s=120, **choices):
+def reaching(*folders):
+    """The sandbox of a worker whose adapters may come from these folders at run time."""
+    return Wish(reach=tuple(os.fsencode(folder) for folder in folders))
+
+
+def supervise(
+    scenario, *, path=None, max_queue=512, patience=None, within_s=120, sandbox=USUAL, **choices
+):
     """Run `scenario(engine)` with a started engine."""
 
     async def run():
         engine = Supervisor(
-            str(path or demo_path()), plan(**choices), max_queue=max_queue, patience=patience
+            str(path or demo_path()),
+            plan(**choices),
+            max_queue=max_queue,
+            patience=patience,
+            sandbox=sandbox,
         )
         await engine.start()
         try:

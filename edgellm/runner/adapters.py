@@ -8,6 +8,7 @@ taken for another one's. What a request wants comes from one of three, the first
     the scales     that adapters have been given for everybody
 """
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,6 +46,11 @@ class AdapterList:
 
     def __len__(self) -> int:
         return len(self._by_id)
+
+    def files(self) -> tuple[tuple[tuple[int, bytes], ...], tuple[tuple[int, bytes], ...]]:
+        """Ids and paths: of those from the beginning, and of those that came later."""
+        pairs = [(one.came_later, (one.id, os.fsencode(one.path))) for one in self]
+        return tuple(p for late, p in pairs if not late), tuple(p for late, p in pairs if late)
 
     def new(self, name: str, path: str, scale: float = 0.0) -> Adapter:
         """To be loaded, and then added. Raises BadRequest."""

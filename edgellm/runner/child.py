@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgellm.errors import BadGGUF, DoesNotFit, EdgellmError, WorkerDied
+from edgellm.errors import BadGGUF, ConfigError, DoesNotFit, EdgellmError, WorkerDied
 from edgellm.probe.sources import child
 from edgellm.runner.loadlog import says_out_of_memory
 
@@ -195,6 +195,8 @@ def load_error(kind: str, text: str) -> EdgellmError:
         return DoesNotFit(text, hint=_SMALLER)
     if kind == "file":
         return BadGGUF(text, hint="download it again, or check it with 'edgellm show'")
+    if kind == "sandbox":
+        return ConfigError(text, hint='sandbox = "auto" serves without one where none can be had')
     if kind == "device":
         return EdgellmError(text, hint="'edgellm probe' shows what is there")
     return EdgellmError(text)

@@ -13,6 +13,7 @@ from edgellm.chat.messages import GenerateParams
 from edgellm.runner.loadlog import DeviceMemory
 from edgellm.runner.pacing.recorder import StepRecord
 from edgellm.runner.pacing.rehearsal import Rehearsed
+from edgellm.runner.sandbox.rules import USUAL, Wish
 from edgellm.selector.plan import Plan
 
 
@@ -28,6 +29,7 @@ class Load(Message, frozen=True):
     adapters: tuple[tuple[int, bytes], ...] = ()  # (adapter id, path)
     later_adapters: tuple[tuple[int, bytes], ...] = ()  # left out where they can't be loaded
     rehearsed: Rehearsed | None = None  # by a worker with this plan: it is not measured again
+    sandbox: Wish = USUAL
 
 
 class Generate(Message, frozen=True):
@@ -130,11 +132,12 @@ class Ready(Message, frozen=True):
     pooling: str | None = None  # of an embedding model; "rank" scores pairs
     lost_adapters: tuple[int, ...] = ()  # those of Load.later_adapters that were left out
     rehearsed: Rehearsed | None = None  # None: an embedding model's steps are not
+    landlock: int | None = None  # the ABI of its sandbox; None: it has none
 
 
 class LoadFailed(Message, frozen=True):
-    """`kind`: "memory" asks for a smaller plan, "device" for one without what is missing; "file"
-    and "other" don't get better by another plan."""
+    """`kind`: "memory" asks for a smaller plan, "device" for one without what is missing; "file",
+    "sandbox" (it is insisted on, and can't be had) and "other" don't get better by another plan."""
 
     kind: str
     message: str

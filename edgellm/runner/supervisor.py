@@ -53,6 +53,7 @@ from edgellm.runner.messages import (
 from edgellm.runner.pacing.rehearsal import Rehearsed
 from edgellm.runner.receiver import Receiver
 from edgellm.runner.restarts import Restarts, again
+from edgellm.runner.sandbox.rules import USUAL, Wish
 from edgellm.runner.words import Words
 from edgellm.selector.plan import Plan
 
@@ -70,6 +71,7 @@ class Supervisor:
         max_queue: int = 512,
         adapters: Sequence[Adapter] = (),
         patience: Patience | None = None,
+        sandbox: Wish = USUAL,
     ) -> None:
         self.path, self.plan, self.max_queue = path, plan, max_queue
         self.adapters = AdapterList(adapters)
@@ -86,7 +88,7 @@ class Supervisor:
         self.rehearsed: Rehearsed | None = None
         self._last_words = Words()
         self.log = self._last_words.log
-        self._patience = patience or patience_for(plan)
+        self._patience, self._sandbox = patience or patience_for(plan), sandbox
         self._inflight = Inflight()
         self._held: dict[int, bytes] = {}  # frames that came while no worker was ready
         self._request_ids = itertools.count(1)
@@ -176,13 +178,8 @@ class Supervisor:
         elif self.state == "starting":
             self.state = "loading"
         assert process.stderr
-        load = Load(
-            os.fsencode(self.path),
-            self.plan,
-            tuple((one.id, os.fsencode(one.path)) for one in self.adapters if not one.came_later),
-            tuple((one.id, os.fsencode(one.path)) for one in self.adapters if one.came_later),
-            self.rehearsed,
-        )
+        path, adapters = os.fsencode(self.path), self.adapters.files()
+        load = Load(path, self.plan, *adapters, self.rehearsed, self._sandbox)
         self._write(encode_frame([load]))
         last_words = asyncio.create_task(self._last_words.read(process.stderr))
         hung = asyncio.create_task(

@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +40,8 @@ from edgellm.runner.messages import (
 from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.pipes import own_stdout, write_all
 from edgellm.runner.prefix_disk import PrefixDisk
+from edgellm.runner.sandbox.confine import NotConfined
+from edgellm.runner.sandbox.entering import enter_sandbox
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.threads.adapter_loading import AdapterLoading
 from edgellm.runner.threads.compiling import Compiling, Prepared, has_long_prompt, takes_time
@@ -59,23 +61,35 @@ if TYPE_CHECKING:
 def main() -> int:
     sys.setswitchinterval(_SWITCH_S)
     frames_fd = own_stdout()
-    inbox = Inbox()
-    threading.Thread(target=_read, args=(inbox,), daemon=True).start()
+    inbox, reader = Inbox(), FrameReader[ToWorker](ToWorker)
 
     def tell(messages: list[FromWorker]) -> None:
         write_all(frames_fd, encode_frames(messages))
 
-    load = inbox.first()
+    load, *others = _first(reader)
     if not isinstance(load, Load):
         return 2  # the gateway died before it said anything
+    for message in others:
+        inbox.put(message)
     try:
-        _serve(load, inbox, tell)
+        # While there is one thread: others would stay outside.
+        landlock = enter_sandbox(load, _import, _log)
+    except NotConfined as error:
+        tell([LoadFailed("sandbox", str(error))])
+        return 0
+    threading.Thread(target=_read, args=(inbox, reader), daemon=True).start()
+    try:
+        _serve(load, landlock, inbox, tell)
     except BrokenPipeError:
         return 0  # the gateway is gone; nobody is owed anything
     return 0
 
 
-def _serve(load: Load, inbox: Inbox, tell: Tell) -> None:
+def _import() -> None:
+    from edgellm.runner.llama import backend, images, mtp  # noqa: F401
+
+
+def _serve(load: Load, landlock: int | None, inbox: Inbox, tell: Tell) -> None:
     from edgellm.runner.llama.devices import as_planned, bound
     from edgellm.runner.llama.load import LoadError
 
@@ -91,7 +105,8 @@ def _serve(load: Load, inbox: Inbox, tell: Tell) -> None:
         return
     gc.freeze()  # else the collector looks through all that was loaded, while streams wait
     memory = as_planned(backend.memory, planned, load.plan)
-    tell([_ready(load, backend, memory, lost, time.monotonic() - begun_s)])
+    ready = _ready(load, backend, memory, lost, time.monotonic() - begun_s)
+    tell([structs.replace(ready, landlock=landlock)])
     disk = None
     if load.plan.prefix_disk and (backend.limits.blob or backend.limits.state):
         disk = _keep_on_disk(load, backend, inbox)
@@ -267,10 +282,17 @@ class _Preparing:
             self._looker.look(request, result)
 
 
-def _read(inbox: Inbox) -> None:
+def _first(reader: FrameReader[ToWorker]) -> Sequence[ToWorker]:
+    """The first message and what came with it, however long it takes to come."""
+    while data := os.read(0, 1 << 16):
+        if messages := tuple(reader.feed(data)):
+            return messages
+    return (Shutdown(),)
+
+
+def _read(inbox: Inbox, reader: FrameReader[ToWorker]) -> None:
     """Whatever ends the reading ends the worker: without it nobody could talk to us."""
     try:
-        reader: FrameReader[ToWorker] = FrameReader(ToWorker)
         while data := os.read(0, 1 << 16):
             for message in reader.feed(data):
                 inbox.put(message)

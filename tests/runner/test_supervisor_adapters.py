@@ -6,7 +6,7 @@ import signal
 
 import pytest
 from real_model import SHARED_MODELS, needs_shared_models
-from supervisor_runs import supervise
+from supervisor_runs import reaching, supervise
 
 from edgellm.chat.events import Failed, Finished
 from edgellm.chat.messages import GenerateParams, SamplingParams
@@ -52,7 +52,7 @@ def test_an_adapter_that_nobody_waited_for_is_not_kept():
         again = await engine.load_adapter("left", ADAPTER)
         assert isinstance(await last_event(engine, ((again.id, 1.0),)), Finished)
 
-    supervise(scenario, path=MODEL)
+    supervise(scenario, path=MODEL, sandbox=reaching(SHARED_MODELS))
 
 
 async def back_again(engine):
@@ -86,7 +86,7 @@ def test_a_worker_comes_back_without_the_adapters_whose_files_have_changed_or_go
         assert isinstance(served, Finished)
         await back_again(engine)
 
-    supervise(scenario, path=MODEL)
+    supervise(scenario, path=MODEL, sandbox=reaching(tmp_path))
 
 
 def test_an_adapter_that_cannot_be_unloaded_stays_listed():
@@ -100,4 +100,4 @@ def test_an_adapter_that_cannot_be_unloaded_stays_listed():
             await stream.aclose()
         assert await engine.unload_adapter("kept") == kept
 
-    supervise(scenario, path=MODEL, max_queue=0)
+    supervise(scenario, path=MODEL, max_queue=0, sandbox=reaching(SHARED_MODELS))

@@ -37,6 +37,8 @@ from edgellm.probe.detect import detect
 from edgellm.probe.hardware import Hardware
 from edgellm.probe.sources import Sources, SystemSources
 from edgellm.probe.usage import features_not_built
+from edgellm.runner.sandbox import landlock, places
+from edgellm.runner.sandbox.rules import has_drivers
 from edgellm.status import ModelStatus
 from edgellm.units import GIB, MIB, format_bytes
 
@@ -81,6 +83,8 @@ def gather(config: Config, waiting: Callable[[machine.Waits], None]) -> Place:
         hub_endpoint=endpoint,
         hub_variable=variable,
         is_offline=config.offline or offline_by_environment(),
+        landlock_abi=landlock.abi() if sys.platform == "linux" else None,
+        has_drivers=has_drivers(places.library_names()),
     )
 
 
@@ -231,9 +235,23 @@ def _sources(place: Place) -> Finding:
     return Finding("probe", "ok", "every source answered")
 
 
+def _sandbox(place: Place) -> Finding:
+    """Around the process that reads a model's file: see docs/security.md."""
+    if not place.landlock_abi:
+        words = "no Landlock here: a model's file is read with all rights of this user"
+        if place.landlock_abi is None:
+            return Finding("sandbox", "ok", words)
+        how = "Linux ≥ 5.13 with landlock in its lsm=; cat /sys/kernel/security/lsm shows them"
+        return Finding("sandbox", "warning", words, how)
+    has = f"Landlock, version {place.landlock_abi}"
+    if place.has_drivers:
+        return Finding("sandbox", "ok", f'{has}; not used beside drivers, unless sandbox = "on"')
+    return Finding("sandbox", "ok", f"{has}: what reads a model's file can do little else")
+
+
 CHECKS: tuple[Callable[[Place], Finding], ...] = (
     _python, _engine, *hardware_checks.CHECKS, split, _cpu_build, _memory, _swap, _huge_pages,
-    _disk, hub, _profiles, _demo, _sources,
+    _sandbox, _disk, hub, _profiles, _demo, _sources,
 )  # fmt: skip
 
 

@@ -35,6 +35,8 @@ class Place:
     cpu_energy: Literal["readable", "denied", "absent"] = "absent"  # the RAPL counter
     user: str = "you"
     served: tuple[ModelStatus, ...] = ()  # by the servers that run here
+    landlock_abi: int | None = None  # of Linux's sandbox; 0: it has none; None: no Linux
+    has_drivers: bool = False  # llama.cpp was built for more than the CPU
     huge_pages: str | None = None  # whom Linux gives them: "always", "madvise", "never"
     hub_endpoint: str = SITES[DEFAULT_HUB].endpoint
     hub_variable: str = "HF_ENDPOINT"  # that says so, or would

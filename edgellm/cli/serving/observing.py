@@ -24,6 +24,7 @@ from edgellm.runner.adapters import Adapter
 from edgellm.runner.calibration import Calibrations, Measured
 from edgellm.runner.engine import Engine
 from edgellm.runner.inflight import EventStream
+from edgellm.runner.sandbox.rules import USUAL, Wish
 from edgellm.runner.supervisor import Supervisor
 from edgellm.selector.plan import Plan
 from edgellm.selector.speed.speed_profile import LEAST_MEASURED_BYTES
@@ -44,16 +45,19 @@ class Observer:
         samples: Callable[[], Sequence[Sample]],
         calibrations: Calibrations | None = None,
         load: Callable[[], float] = busy.load,
+        sandbox: Wish = USUAL,
     ) -> None:
         self._hardware, self._samples, self._load = hardware, samples, load
-        self._calibrations = calibrations or Calibrations()
+        self._calibrations, self._sandbox = calibrations or Calibrations(), sandbox
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = _Open()
 
     def supervise(self, prepared: Prepared, plan: Plan, max_queue: int) -> Engine:
         path, spec, adapters = str(prepared.path), prepared.spec, prepared.adapters
         if plan.embedding or prepared.is_demo or spec.weight_bytes < LEAST_MEASURED_BYTES:
-            return Supervisor(path, plan, max_queue=max_queue, adapters=adapters)
+            return Supervisor(
+                path, plan, max_queue=max_queue, adapters=adapters, sandbox=self._sandbox
+            )
         left = {"decode": _MOST_OBSERVED, "prefill": _MOST_OBSERVED}
 
         def notice(seen: Measured) -> None:
@@ -64,7 +68,15 @@ class Observer:
                 speed = load_profiles().speed
                 self._soon(self._calibrations.observe, plan, spec, self._hardware, speed, told)
 
-        return Watched(path, plan, self._open, notice, max_queue=max_queue, adapters=adapters)
+        return Watched(
+            path,
+            plan,
+            self._open,
+            notice,
+            max_queue=max_queue,
+            adapters=adapters,
+            sandbox=self._sandbox,
+        )
 
     def used_bytes(self) -> dict[str, int]:
         """Of each device that tells it, now."""
@@ -161,8 +173,9 @@ class Watched(Supervisor):
         *,
         max_queue: int,
         adapters: Sequence[Adapter] = (),
+        sandbox: Wish = USUAL,
     ) -> None:
-        super().__init__(path, plan, max_queue=max_queue, adapters=adapters)
+        super().__init__(path, plan, max_queue=max_queue, adapters=adapters, sandbox=sandbox)
         self._open, self._notice = everyone, notice
 
     def generate(

@@ -5,6 +5,7 @@ Listening first means that a taken port is told at once and not after minutes of
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ from edgellm.probe.hardware import Hardware
 from edgellm.probe.sources import SystemSources
 from edgellm.runner.on_demand.caretaker import Caretaker
 from edgellm.runner.on_demand.room import Room
+from edgellm.runner.sandbox.rules import Wish
 from edgellm.server.app import create_app
 from edgellm.server.door.access import Access
 from edgellm.server.door.bodies import bodies_bytes
@@ -95,8 +97,8 @@ async def run_instance(instance: Instance) -> None:
 
 async def _live(instance: Instance, stop: asyncio.Event) -> None:
     sampler = sampler_for(instance.hardware, SystemSources(Path(instance.config.sensors_root)))
-    observer = Observer(instance.hardware, sampler.latest)
     config = instance.config
+    observer = Observer(instance.hardware, sampler.latest, sandbox=_sandbox(config))
     shared = Shared(instance.hardware, config.reserve, sampler.latest)
     caretaker = Caretaker(Room({}, config.sleep_idle_seconds), look=shared.budgets)
     fleet = Fleet(config.max_queue, instance.say, observer.supervise, config.aliases, caretaker)
@@ -205,6 +207,12 @@ def _terms(instance: Instance, bind: Bind) -> Terms:
     )
     ceilings = Ceilings(config.max_temperature_c, config.max_power_w)
     return Terms(access, ceilings=ceilings, on_held=instance.say)
+
+
+def _sandbox(config: Config) -> Wish:
+    """Adapters may come from one folder at run time."""
+    reach = (os.fsencode(path_of(config.lora_dir).absolute()),) if config.lora_dir else ()
+    return Wish(config.sandbox, reach)
 
 
 def _hearers(instance: Instance) -> list[OnChange]:

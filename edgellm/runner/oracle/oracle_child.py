@@ -17,6 +17,9 @@ from typing import Final
 from edgellm.runner.frames import FrameReader, encode_frame
 from edgellm.runner.oracle.messages import Question
 from edgellm.runner.pipes import own_stdout, write_all
+from edgellm.runner.sandbox.confine import NotConfined, confine
+from edgellm.runner.sandbox.places import library_names
+from edgellm.runner.sandbox.rules import has_drivers, rules_for_headers
 
 _MOST_BYTES: Final = 2 << 30  # what it allocates is some 50 MiB
 
@@ -24,6 +27,7 @@ _MOST_BYTES: Final = 2 << 30  # what it allocates is some 50 MiB
 def main() -> int:
     frames_fd = own_stdout()
     _limit()
+    _enter_sandbox()
     from edgellm.runner.llama.oracle import LlamaMemory
 
     try:
@@ -39,6 +43,13 @@ def main() -> int:
     except BrokenPipeError:
         pass
     return 0
+
+
+def _enter_sandbox() -> None:
+    """Beside drivers nobody has tried it; where it can't be had, the limits have to do."""
+    if not has_drivers(library_names()):
+        with contextlib.suppress(NotConfined):
+            confine(rules_for_headers())
 
 
 def _limit() -> None:

@@ -166,6 +166,7 @@ class Live:
             pid=engine.pid,
             rss_bytes=_rss_bytes(engine.pid),
             n_restarts=engine.n_restarts,
+            landlock=engine.ready.landlock if engine.ready else None,
             load_s=engine.ready.load_s if engine.ready else None,
             decode_tok_s=pace.decode_tok_s,
             prefill_tok_s=pace.prefill_tok_s,

@@ -52,6 +52,7 @@ def test_what_cannot_be_seen_here_is_not_called_ok():
         ("memory", "warning", {"hardware": hardware(cgroup_limit_bytes=2 * GIB)}),
         ("swap", "warning", {"swap_used_bytes": GIB}),
         ("huge pages", "warning", {"huge_pages": "never"}),
+        ("sandbox", "warning", {"landlock_abi": 0}),
         ("disk", "warning", {"models_free_bytes": GIB}),
         ("disk", "problem", {"models_writable": False}),
         ("profiles", "problem", {"profiles_fault": "quality.toml can't be read"}),
@@ -85,3 +86,19 @@ def test_an_unused_gpu_is_named_with_its_fix():
 
     assert found["accelerators"].message == "not used: RTX 4090"
     assert found["accelerators"].fix == "no CUDA backend; get one: …"
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"landlock_abi": 7}, "Landlock, version 7: what reads a model's file can do little else"),
+        ({"landlock_abi": 7, "has_drivers": True}, "not used beside drivers"),
+        ({"landlock_abi": None}, "no Landlock here"),
+    ],
+)
+def test_what_the_sandbox_can_do_is_said(facts, words):
+    (found,) = (
+        one for check in CHECKS if (one := check(replace(HEALTHY, **facts))).name == "sandbox"
+    )
+    assert found.verdict == "ok"
+    assert words in found.message

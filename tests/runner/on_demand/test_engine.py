@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from real_model import SHARED_MODELS, demo_path, needs_shared_models, plan
-from supervisor_runs import collect, greedy
+from supervisor_runs import collect, greedy, reaching
 
 from edgellm.errors import DoesNotFit, NotServing, Overloaded
 from edgellm.runner.on_demand.caretaker import Caretaker
@@ -346,7 +346,8 @@ def test_one_that_was_stopped_is_not_tried_smaller():
 def test_an_adapter_that_came_later_is_there_again_after_a_sleep():
     machine = Machine()
     model = SHARED_MODELS / "stories260K-f16.gguf"
-    machine.new = lambda planned: Supervisor(str(model), planned)
+    sandbox = reaching(SHARED_MODELS)
+    machine.new = lambda planned: Supervisor(str(model), planned, sandbox=sandbox)
 
     async def scenario():
         one = machine.model("one")

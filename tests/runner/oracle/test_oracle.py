@@ -24,6 +24,7 @@ from edgellm.models.spec import model_spec
 from edgellm.probe.hardware import Cpu, Device, Hardware, MemoryPool
 from edgellm.runner.oracle.layers import norm_layers
 from edgellm.runner.oracle.oracle import LlamaOracle, ask
+from edgellm.runner.sandbox import landlock
 from edgellm.selector.memory.compute import output_bytes
 from edgellm.selector.memory.shape import ContextShape
 from edgellm.selector.plan import Candidate, Placement, Share
@@ -270,6 +271,19 @@ def test_a_header_that_ends_the_child_costs_that_answer_only(tmp_path, demo):
     assert before is not None
     assert before == after
     assert other is not None
+
+
+@pytest.mark.skipif(not landlock.abi(), reason="this kernel has no Landlock")
+def test_a_header_is_read_in_a_sandbox(tmp_path, demo):
+    def children():
+        return {one.pid for one in psutil.Process().children()}
+
+    before = children()
+    with LlamaOracle(tmp_path) as oracle:
+        assert oracle.measure(demo, shape(), CPU_ONLY, machine()) is not None
+        (pid,) = children() - before
+        rights = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/status")]
+    assert {one.partition("NoNewPrivs:")[2].split()[0] for one in rights} == {"1"}
 
 
 def test_an_absurd_vocabulary_is_not_tried_at_the_machines_expense(tmp_path, demo):
