@@ -198,6 +198,11 @@ def status_error(
             f"{host} refuses access (status {status})",
             hint=f"accept the model's licence on its page, then set {site.token_variable}",
         )
+    if status == 407:
+        return NetworkError(
+            f"a proxy on the way to {host} wants a password (status 407)",
+            hint="HTTP_PROXY=http://USER:PASSWORD@HOST:PORT; NO_PROXY names who needs none",
+        )
     message = f"{host} answered with status {status}"
     if status not in _WORTH_ANOTHER_TRY:
         return NetworkError(message)

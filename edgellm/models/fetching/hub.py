@@ -248,8 +248,19 @@ class HuggingFaceHub(HttpHub):
         if self.endpoint != self._site.endpoint:
             usual = _IS_IT_ON if error.hint == self._site.other_ways else error.hint
             told = f"it says: {words[:_MAX_QUOTED]}" if words else usual
-            error.hint = f"{self._variable} names this hub; {told}"
+            error.hint = f"{self._variable} names this hub; {told}{self._around_proxy()}"
         return error
+
+    def _around_proxy(self) -> str:
+        """A company's proxy often doesn't know the company's own hosts."""
+        import httpx2
+
+        from edgellm.models.fetching.ways import proxy_to
+
+        url = httpx2.URL(self.endpoint)
+        if proxy := proxy_to(url):
+            return f"; the proxy {proxy} is on the way, NO_PROXY={url.host} leads around it"
+        return ""
 
     def _repository(self, repo: str, revision: str, info: "_Info") -> Repository:
         from huggingface_hub import hf_hub_url

@@ -73,7 +73,7 @@ def fault(
     sent us there."""
     reason = _ERRNO.sub("", str(error)) or type(error).__name__
     host = url.netloc.decode() or url.host
-    proxy = _proxy_to(host, url.scheme)
+    proxy = proxy_to(url)
     way = f"{host}, through the proxy {proxy}," if proxy else host
     if hub not in (None, url.host):
         host = way = f"{host} (to which {hub} leads)"
@@ -110,10 +110,10 @@ def _refused(reason: str, proxy: str | None, host: str, site: Site) -> NetworkEr
     )
 
 
-def _proxy_to(host: str, scheme: str) -> str | None:
-    """Host and port, without the password that may stand before them."""
-    if proxy_bypass(host):
+def proxy_to(url: httpx2.URL) -> str | None:
+    """Host and port, without the password that may stand before them. None: the way is direct."""
+    if proxy_bypass(url.netloc.decode()):
         return None
     proxies = getproxies()
-    named = proxies.get(scheme) or proxies.get("all")
+    named = proxies.get(url.scheme) or proxies.get("all")
     return urlsplit(named).netloc.rpartition("@")[2] if named else None

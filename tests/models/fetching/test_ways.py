@@ -66,6 +66,9 @@ def proxy(status: int) -> Iterator[str]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
+        def do_GET(self) -> None:
+            self.do_CONNECT()
+
         def log_message(self, format: str, *args: object) -> None: ...
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
@@ -123,6 +126,19 @@ def test_a_proxy_that_is_not_there_is_told_from_a_hub_that_is_not(
         for ask in both_ways(hub):
             with pytest.raises(NetworkError, match=r"through the proxy 127\.0\.0\.1:9, can't be"):
                 ask()
+
+
+@pytest.mark.parametrize(("status", "said"), [(407, "wants a password"), (503, "status 503")])
+def test_a_proxy_before_a_mirror_of_the_lan_is_named_with_the_way_around_it(
+    status: int, said: str, monkeypatch: pytest.MonkeyPatch
+):
+    with proxy(status) as address, asking(HuggingFaceHub, "http://mirror.example:8485") as hub:
+        monkeypatch.setenv("HTTP_PROXY", address)
+        hub.terms = FAST
+        with pytest.raises(NetworkError, match=said) as raised:
+            hub.list_files(REPO)  # type: ignore[attr-defined]
+        assert "NO_PROXY=mirror.example leads around it" in raised.value.hint
+        assert "secret" not in raised.value.hint
 
 
 @pytest.mark.parametrize("kind", HUBS)
