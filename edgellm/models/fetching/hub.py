@@ -317,8 +317,9 @@ def offline_by_environment() -> bool:
 
 def _words(error: "HfHubHTTPError") -> str:
     """The hub's own, of what isn't there or isn't allowed; a wrong token is told better here."""
-    response = error.response
-    return "" if response.status_code == 401 else response.headers.get("X-Error-Message", "")
+    if error.response.status_code == 401:
+        return ""
+    return (error.server_message or "").partition("\n")[0]  # of its header, or of its JSON
 
 
 def _listing_error(

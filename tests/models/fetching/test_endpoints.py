@@ -1,6 +1,7 @@
 """Wherever HF_ENDPOINT says that a mirror is: with a port, a path, slashes, behind a redirect."""
 
 import contextlib
+import json
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -140,11 +141,21 @@ def test_a_mirror_is_named_and_its_words_are_told(live):
     assert "HF_TOKEN" in hint
 
 
-def test_a_mirror_says_why_it_refuses():
+WHY = "this Host name is not allowed here"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Status(403, (("X-Error-Message", WHY),)),
+        Status(403, body=json.dumps({"error": WHY}).encode()),
+    ],
+    ids=["header", "json"],
+)
+def test_a_mirror_says_why_it_refuses(answer):
     with HubServer() as hub:
-        why = "this Host name is not allowed here"
-        hub.api_faults.append(Status(403, (("X-Error-Message", why),)))
-        assert told(hub.endpoint, REPO, "")[1] == f"HF_ENDPOINT names this hub; it says: {why}"
+        hub.api_faults.append(answer)
+        assert told(hub.endpoint, REPO, "")[1] == f"HF_ENDPOINT names this hub; it says: {WHY}"
 
 
 def test_a_mirror_that_is_off_is_named():
