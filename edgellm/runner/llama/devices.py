@@ -9,10 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from ctypes import CDLL, POINTER, byref, c_char_p, c_size_t, c_void_p
 from dataclasses import replace
 
-from llama_cpp._ggml import libggml
 from msgspec import structs
 
-from edgellm.runner.llama.load import LoadError, start_llama
+from edgellm.runner.llama.load import GGML, LoadError, start_llama
 from edgellm.runner.loadlog import DeviceMemory
 from edgellm.runner.oracle.structs import Properties
 from edgellm.selector.plan import Plan
@@ -24,7 +23,7 @@ def bound(plan: Plan) -> Plan:
     if not plan.devices:
         return plan
     start_llama()
-    return replace(plan, devices=names_now(plan, Addresses(libggml)))
+    return replace(plan, devices=names_now(plan, Addresses(GGML)))
 
 
 def names_now(plan: Plan, here: Mapping[str, str | None]) -> tuple[str, ...]:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import llama_cpp
-from llama_cpp._ggml import libggml, libggml_base_path
+from llama_cpp import llama_cpp as bindings
+from llama_cpp._ggml import libggml_base_path
 
 from edgellm.errors import EdgellmError
 from edgellm.models.gguf.header import POOLINGS
@@ -30,6 +31,9 @@ _WARN, _CONT = 3, 5  # enum ggml_log_level, ggml.h
 _MAX_LINES = 10_000
 # A pool of cells is longer than one conversation, which keeps to the plan's n_ctx_seq.
 _NO_FAULT = "possible training context overflow"
+# ggml as libllama sees it. A wheel can't hold links: its libggml.so is a copy of libggml.so.0, and
+# llama_cpp's own handle is of that copy, with another registry of backends and devices.
+GGML: ctypes.CDLL = bindings._lib
 _LISTENING: list[Any] = []  # the process has one log: its listener outlives every context
 
 
@@ -56,7 +60,7 @@ class Loaded:
 
 def start_llama() -> None:
     """Before anything else is asked of it; again is no harm."""
-    load_backends(libggml, libggml_base_path)
+    load_backends(GGML, libggml_base_path)
     llama_cpp.llama_backend_init()
 
 
@@ -184,7 +188,7 @@ def _progress(on_progress: Callable[[float], None]) -> Any:
 
 def device_handles(names: tuple[str, ...]) -> Any:
     """ggml's handles, NULL-terminated. An empty list keeps llama.cpp from taking them all."""
-    by_name = libggml.ggml_backend_dev_by_name
+    by_name = GGML.ggml_backend_dev_by_name
     by_name.restype, by_name.argtypes = ctypes.c_void_p, [ctypes.c_char_p]
     handles = [by_name(name.encode()) for name in names]
     for name, handle in zip(names, handles, strict=True):
@@ -202,6 +206,6 @@ def _proportions(split: tuple[float, ...]) -> Any:
 
 
 def _cpu_buffer_type() -> int | None:
-    buffer_type = libggml.ggml_backend_cpu_buffer_type
+    buffer_type = GGML.ggml_backend_cpu_buffer_type
     buffer_type.restype = ctypes.c_void_p
     return buffer_type()  # type: ignore[no-any-return]

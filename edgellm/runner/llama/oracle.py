@@ -62,13 +62,13 @@ class LlamaMemory:
     def __init__(self, symbols: Sequence[str] = _MEASURE) -> None:
         self.llama = _bindings()
         libraries = Path(self.llama.__file__ or "").parent / "lib"
-        self._base, self._ggml = (_library(libraries, name) for name in ("libggml-base", "libggml"))
+        self._base = _library(libraries, "libggml-base")
         self._log = self.llama.llama_log_callback(self._take_line)
         self._lines: list[str] = []
         self._measure: Any = None
         self._host: VirtualHost | None = None
         self.llama.llama_log_set(self._log, c_void_p(0))
-        load_backends(self._ggml, libraries)
+        load_backends(self.llama._lib, libraries)  # ggml as libllama sees it
         self.llama.llama_backend_init()
         self.common = _common(libraries)
         self._measure = self._find_measure(symbols)
@@ -154,7 +154,7 @@ class LlamaMemory:
 
     def _find_measure(self, symbols: Sequence[str]) -> Any:
         declare(self._base)
-        if self.common is None or not knows_layout(self._base, self._ggml):
+        if self.common is None or not knows_layout(self._base, self.llama._lib):
             return None
         for name in symbols:
             if (found := getattr(self.common, name, None)) is not None:

@@ -5,11 +5,10 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from llama_cpp._ggml import libggml
 from server.server_fakes import plan
 
 from edgellm.runner.llama.devices import Addresses, as_planned, bound, names_now
-from edgellm.runner.llama.load import LoadError
+from edgellm.runner.llama.load import GGML, LoadError
 from edgellm.runner.loadlog import DeviceMemory
 
 ONE, TWO = "0000:01:00.0", "0000:02:00.0"
@@ -62,7 +61,7 @@ def test_what_a_card_took_is_told_under_its_planned_name():
 
 
 def test_this_ggmls_devices_are_read_and_the_cpu_has_no_address():
-    here = Addresses(libggml)
+    here = Addresses(GGML)
     assert "CPU" in list(here)
     assert len(list(here)) == len(here)
     assert here["CPU"] is None
