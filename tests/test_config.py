@@ -300,3 +300,15 @@ def test_tls_takes_a_certificate_and_its_key(given, missing):
     with pytest.raises(ConfigError, match=f"ssl_{missing}_file isn't") as raised:
         load({f"EDGELLM_SSL_{given.upper()}_FILE": "x.pem"})
     assert f"--ssl-{missing}-file" in raised.value.hint
+
+
+@pytest.mark.parametrize("mode", ["auto", "on", "off"])
+def test_the_sandbox_is_one_of_three(mode):
+    assert load({}).sandbox == "auto"
+    assert load({"EDGELLM_SANDBOX": mode}).sandbox == mode
+
+
+def test_another_word_for_the_sandbox_is_told_with_those_that_there_are():
+    with pytest.raises(ConfigError, match="sandbox can't be: neither auto, on nor off") as raised:
+        load({"EDGELLM_SANDBOX": "yes"})
+    assert "EDGELLM_SANDBOX" in raised.value.hint

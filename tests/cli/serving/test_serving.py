@@ -6,10 +6,11 @@ from certificates import FOLDER
 from server.server_fakes import hardware, served
 
 from edgellm.cli.preparing.precheck import bind_of
-from edgellm.cli.serving.serving import Instance, _hearers, _terms, run_instance
+from edgellm.cli.serving.serving import Instance, _hearers, _sandbox, _terms, run_instance
 from edgellm.config import Config
 from edgellm.errors import ConfigError
 from edgellm.meter.health import Finding, Health
+from edgellm.runner.sandbox.rules import Wish
 
 ILL = Health("degraded", Finding("thermal", "too hot"), 3.0)
 HOOK = "http://127.0.0.1:9/hook"
@@ -59,3 +60,11 @@ def test_on_loopback_these_names_could_be_anybodys_of_the_network(place):
 def test_who_asks_by_a_name_of_the_certificate_has_proven_it():
     pair = {f"ssl_{kind}_file": str(FOLDER / f"box.{end}") for kind, end in KINDS}
     assert host_names(**pair) == {"box.lan"}
+
+
+def test_adapters_that_may_come_later_are_within_a_workers_reach(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert _sandbox(Config(lora_dir="loras", sandbox="on")) == Wish(
+        "on", (bytes(tmp_path / "loras"),)
+    )
+    assert _sandbox(Config()) == Wish()
