@@ -18,6 +18,7 @@ from edgellm.cli.preparing.resolve import (
 )
 from edgellm.cli.preparing.store import store_of
 from edgellm.cli.progress import ProgressLine
+from edgellm.cli.waiting import Waiting
 from edgellm.config import Config
 from edgellm.errors import BadRequest
 from edgellm.models import local
@@ -36,7 +37,8 @@ def brought(text: str, config: Config, described: Described) -> StoredModel:
     """
     reference = _reference(text)
     is_chosen = described.is_here or reference.quant or reference.file
-    resolved = (resolve if is_chosen else resolve_anywhere)(text, config)
+    with Waiting(lambda: f"reading about {text} …"):
+        resolved = (resolve if is_chosen else resolve_anywhere)(text, config)
     wanted = resolved.candidates[0]
     if len(resolved.candidates) > 1:
         wanted = _suited(resolved, config, described)

@@ -29,6 +29,7 @@ from edgellm.models.bundles.importing import bring, check_room, chosen, coming
 from edgellm.models.bundles.layout import MANIFEST
 from edgellm.models.bundles.manifest import fingerprint
 from edgellm.models.bundles.reading import opened
+from edgellm.models.fetching.cache_layout import RepoFolder
 from edgellm.models.fetching.hub import Hub
 from edgellm.models.names import HubReference
 from edgellm.models.store import Store
@@ -183,6 +184,14 @@ def test_what_is_cut_short_says_so(store: Store, there: Store, tmp_path: Path):
         with pytest.raises(BadBundle):
             bring_all(there, "-", stdin=Passing(data[:n_bytes]))
     assert there.list() == ()
+
+
+def test_a_model_is_called_there_by_the_hub_that_it_came_from(
+    store: Store, there: Store, tmp_path: Path
+):
+    RepoFolder(store.root, REPO).note_hub(COMMIT, "modelscope")
+    bring_all(there, made(store, tmp_path, "folder")[0])
+    assert [one.name for one in there.list()] == [f"modelscope.cn/{REPO}:Q8_0"]
 
 
 def test_where_nothing_comes_that_is_said(there: Store):
