@@ -31,6 +31,7 @@ class Served:
     aliases: tuple[str, ...] = ()
     created: int = 0  # Unix seconds, as /v1/models shows it
     demo: bool = False
+    may_go: bool = False  # while it sleeps; see ModelStatus
     spec: ModelSpec | None = None
 
     @property

@@ -231,7 +231,8 @@ def _check_unserved(model: str, places: Sequence[Path]) -> None:
     for server in found.silent:
         say(f"passed over: {server}")
     for url, status in found.answering:
-        plans = [one.plan for one in status.models if one.plan]
+        bound = [one for one in status.models if not (one.may_go and one.state == "sleeping")]
+        plans = [one.plan for one in bound if one.plan]
         files = [file for plan in plans for file in (plan.file, plan.draft, plan.projector)]
         used = {Path(file).resolve() for file in files if file}
         if any(place.resolve() in used for place in places):

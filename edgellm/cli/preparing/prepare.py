@@ -44,6 +44,7 @@ class Prepared:
     is_demo: bool = False
     sleeps: bool = False  # it is loaded when it is asked for, and makes place for others
     on: "Callable[[Hardware], Prepared] | None" = None  # the same file on another machine
+    may_go: bool = False  # nobody named it: it is served as long as it is here
     aliases: tuple[str, ...] = ()  # that clients may use, beside the short forms of its name
     adapters: tuple[Adapter, ...] = ()
 

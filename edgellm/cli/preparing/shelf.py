@@ -85,7 +85,7 @@ class Shelf:
     def _planned(self, resolved: Resolved) -> Prepared:
         choice = chosen(Seeing().applied(resolved), self._hardware, self._goal)
         made = fetched(choice, self._hardware, fetching=_lies_here, asks_oracle=False)
-        return replace(made, sleeps=True)
+        return replace(made, sleeps=True, may_go=True)
 
 
 def _resolved(model: StoredModel | FoundModel) -> Resolved:

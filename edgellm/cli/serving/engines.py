@@ -179,6 +179,7 @@ class Fleet:
             aliases=(*short_forms(prepared.name), *prepared.aliases),
             created=prepared.created_s,
             demo=prepared.is_demo,
+            may_go=prepared.may_go,
             spec=prepared.spec,
         )
 

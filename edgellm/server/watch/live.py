@@ -160,6 +160,7 @@ class Live:
             embedding=served.is_embedding,
             reranking=served.kind == "reranking",
             demo=served.demo,
+            may_go=served.may_go,
             switches_thoughts=served.template.switches_thoughts,
             progress_ratio=engine.progress_ratio,
             detail=str(engine.failure) if engine.failure else None,

@@ -34,9 +34,9 @@ def link_of(folder, commit):
     return folder / "snapshots" / commit / "m-Q8_0.gguf"
 
 
-def serving(file, **beside):
+def serving(file, *, state="ready", may_go=False, **beside):
     plan = replace(any_plan(file=str(file)), **{name: str(path) for name, path in beside.items()})
-    return live_server(served(engine=FakeEngine(plan=plan)))
+    return live_server(served(engine=FakeEngine(plan=plan, state=state), may_go=may_go))
 
 
 @pytest.mark.parametrize("host", [None, NOBODY])
@@ -54,6 +54,27 @@ def test_a_model_that_is_served_here_stays_whichever_host_is_named(
     ):
         rm(MODEL)
     assert link.exists()
+
+
+@pytest.mark.parametrize(("state", "may_go"), [("ready", True), ("sleeping", False)])
+def test_a_model_stays_that_is_loaded_or_that_its_server_was_told_to_have(
+    downloaded, state, may_go
+):
+    link = link_of(downloaded, "new")
+    with (
+        serving(link, state=state, may_go=may_go) as live,
+        announced(live.url),
+        pytest.raises(BadRequest, match="is being served"),
+    ):
+        rm(MODEL)
+    assert link.exists()
+
+
+def test_one_of_all_on_this_disk_goes_while_it_sleeps(downloaded):
+    link = link_of(downloaded, "new")
+    with serving(link, state="sleeping", may_go=True) as live, announced(live.url):
+        rm(MODEL)
+    assert not link.exists()
 
 
 def test_what_is_older_goes_beside_a_server_of_the_newer_one_alone(downloaded):

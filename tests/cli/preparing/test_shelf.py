@@ -53,7 +53,7 @@ def test_all_that_is_here_is_planned_and_sleeps_by_the_names_that_list_shows(dis
     assert [one.name for one in found] == [
         "hf.co/org/one:Q8_0", "hf.co/org/two:Q4_0", "hf.co/org/two:Q8_0",
     ]  # fmt: skip
-    assert all(one.sleeps and not one.is_demo for one in found)
+    assert all(one.sleeps and one.may_go and not one.is_demo for one in found)
     together = sum(one.plan.most_bytes_by_pool["host"] for one in found)
     assert together <= pool_budgets(RAM)["host"], "three small ones fit at once"
     assert disk.look() == ([], set()), "nothing has changed"
