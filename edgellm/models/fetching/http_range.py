@@ -46,7 +46,7 @@ class RangeClient:
         stall_timeout_s: float,
         site: Site = SITES[DEFAULT_HUB],
     ) -> None:
-        self._origin = httpx2.URL(endpoint).origin if endpoint else None
+        self._origins = _origins(endpoint)
         self._token, self._site = token, site
         self._stall_timeout_s = stall_timeout_s
         self._client = open_client(stall_timeout_s)
@@ -120,7 +120,7 @@ class RangeClient:
         headers = {"Accept-Encoding": "identity"}
         if start or end is not None:
             headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
-        if self._token and url.origin == self._origin:
+        if self._token and url.origin in self._origins:
             headers["Authorization"] = f"Bearer {self._token}"
         return headers
 
@@ -141,7 +141,7 @@ class RangeClient:
                 f"something between here and {host} refuses (status {status}, a web page)",
                 hint=f"does this network want a login? Open a web page; {self._site.other_ways}",
             )
-        if status in (401, 403) and response.url.origin != self._origin:
+        if status in (401, 403) and response.url.origin not in self._origins:
             return TransientError(  # who was sent there has a new signature the next time
                 f"{host} refuses access (status {status}), where the hub has sent us",
                 hint=f"is this machine's clock right? {self._site.other_ways}",
@@ -164,6 +164,17 @@ class RangeClient:
                 f"{host} sends the file packed ({packing}), which was not asked for",
                 hint="is there a proxy in between? HTTPS_PROXY and NO_PROXY say which is used",
             )
+
+
+def _origins(endpoint: str) -> frozenset[httpx2.Origin]:
+    """The hub's own: its address, and the same by HTTPS, to which one of plain HTTP may redirect.
+    As httpx2 has it for who asks it for the files (_client.py: _is_https_redirect)."""
+    if not endpoint:
+        return frozenset()
+    named = httpx2.URL(endpoint).origin
+    if (named.scheme, named.port) != ("http", 80):
+        return frozenset({named})
+    return frozenset({named, httpx2.URL(f"https://{httpx2.URL(endpoint).netloc.decode()}").origin})
 
 
 def _redirected(url: httpx2.URL, location: str) -> httpx2.URL:

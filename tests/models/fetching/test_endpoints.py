@@ -12,6 +12,7 @@ from hub_server import HubServer, Status
 from mirror_runs import COMMIT, REPO, Cache, demo, live_hub
 
 from edgellm.errors import ConfigError, ModelNotFound, NetworkError
+from edgellm.models.fetching.http_range import RangeClient
 from edgellm.models.fetching.hub import HuggingFaceHub
 from edgellm.models.fetching.remote import read_remote_header
 from edgellm.models.names import choose_files
@@ -165,3 +166,23 @@ def test_a_mirror_that_is_off_is_named():
         message, hint = told(f"http://{where}", REPO, "")
     assert message.startswith(f"{where} can't be reached")
     assert hint.startswith("HF_ENDPOINT names this hub; is it on?")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "asked", "is_shown"),
+    [
+        ("http://hub.lan", "http://hub.lan/f", True),
+        ("http://hub.lan", "https://hub.lan/f", True),  # as a proxy on port 80 has it
+        ("http://hub.lan/hf", "https://hub.lan:443/f", True),
+        ("http://hub.lan", "https://hub.lan:8443/f", False),
+        ("http://hub.lan", "https://cdn.lan/f", False),
+        ("http://hub.lan:8485", "https://hub.lan/f", False),
+        ("https://hub.lan", "http://hub.lan/f", False),
+        ("http://[fd00::5]", "https://[fd00::5]/f", True),
+    ],
+)
+def test_the_token_is_the_hubs_alone(endpoint, asked, is_shown):
+    client = RangeClient(endpoint, KEY, 1.0)
+    headers = client._headers(httpx2.URL(asked), 0, None)
+    client.close()
+    assert ("Authorization" in headers) is is_shown
