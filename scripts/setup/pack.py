@@ -56,7 +56,7 @@ def main(argv: list[str]) -> int:
     sources, painter = SystemSources(), Painter()
     machine = look(sources)
     asked = _parser(machine).parse_args(argv)
-    place = Path(asked.start, asked.place).absolute()
+    place = Path(asked.start, asked.place).resolve()
     work = place.with_name(f"{place.name}.part")
     engine = Engine(
         ROOT, machine, sources, painter, LOG,
