@@ -24,8 +24,9 @@ from edgellm.models.bundles.layout import FAT_PIECE_BYTES, MANIFEST, PENDING, RE
 from edgellm.models.bundles.manifest import BundledFile, BundledModel, Manifest, decode, encode
 from edgellm.models.bundles.readme import FIRST_LINE, readme_text, sums_text
 from edgellm.models.fetching.digest import Digest, feed
-from edgellm.models.fetching.download import Pace, Progress, Terms, check_space
+from edgellm.models.fetching.download import Progress, check_space
 from edgellm.models.fetching.journal import Part, journal_of, part_of
+from edgellm.models.fetching.terms import Pace, Terms
 
 _MODE: Final = 0o644
 _OTHER_README: Final = f"edgellm-{README}"
@@ -86,6 +87,7 @@ class _Writer:
         self.wanted = _vouched(manifest)
 
     def write(self, progress: Progress) -> None:
+        self._check_folders()
         there = {name for name in self.wanted if self._is_there(name)}
         missing = [name for name in self.wanted if name not in there]
         if not missing and self._is_finished():
@@ -96,6 +98,18 @@ class _Writer:
             write_durably(self.root / PENDING, self.data)
             self._copy({*missing}, progress)
         self._finish()
+
+    def _check_folders(self) -> None:
+        """A stick may have been in other hands: nothing is written, or taken away, behind a link.
+        Raises BadRequest."""
+        names = self.wanted.keys() | self.ours.keys()
+        folders = {folder for name in names for folder in Path(name).parents}
+        for folder in sorted(self.root / folder for folder in folders - {Path()}):
+            if folder.is_symlink():
+                raise BadRequest(
+                    f"{folder} is a link, and an export writes nothing behind one",
+                    hint="name another place, or take the link away",
+                )
 
     def _is_finished(self) -> bool:
         beside = (self.root / SUMS, self.root / _readme_name(self.root))
@@ -128,7 +142,8 @@ class _Writer:
         for name in self.ours.keys() - there:
             (self.root / name).unlink(missing_ok=True)
         for name in self.ours.keys() | self.wanted.keys():
-            if self.pending.get(name) != self.wanted.get(name):
+            is_other = self.pending.get(name) != self.wanted.get(name)
+            if is_other or part_of(self.root / name).is_symlink():
                 _drop_part(self.root / name)
 
     def _missing_bytes(self, name: str) -> int:

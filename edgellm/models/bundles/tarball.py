@@ -17,7 +17,8 @@ from edgellm.models.bundles.layout import MANIFEST, README, SUMS
 from edgellm.models.bundles.manifest import Manifest, encode
 from edgellm.models.bundles.readme import readme_text, sums_text
 from edgellm.models.bundles.tar import END, header, padding
-from edgellm.models.fetching.download import Pace, Progress, Terms, check_space
+from edgellm.models.fetching.download import Progress, check_space
+from edgellm.models.fetching.terms import Pace, Terms
 
 SUFFIX: Final = ".tar"
 _PART: Final = ".part"
@@ -37,6 +38,8 @@ def write_tar_file(
             hint=f"export into a folder, where it is cut: -o {path.with_suffix('')}",
         )
     part = path.with_name(path.name + _PART)
+    if part.is_symlink():
+        part.unlink()  # what it leads to is none of ours
     part.touch()
     with alone(part):
         try:

@@ -381,3 +381,31 @@ def test_a_full_disk_takes_what_it_has_already(store: Store, tmp_path: Path):
         export(small, tmp_path / "out")
         (path,) = bring_all(small, tmp_path / "out")
         assert path.read_bytes() == SMALL["small-Q4_0.gguf"]
+
+
+def test_a_stick_that_was_in_other_hands_leads_no_export_elsewhere(store: Store, tmp_path: Path):
+    """By a link in a folder's place, in a part's, in that of a tar that is being made."""
+    out, mine = tmp_path / "out", tmp_path / "mine"
+    export(store, out)
+    (out / "models").rename(mine)
+    (out / "models").symlink_to(mine)
+    filled(tmp_path / "hub", FILES | {"tiny-Q8_0.gguf": DATA[::-1]}, commit="1" * 40)
+    before = content(mine)
+    with pytest.raises(BadRequest, match="is a link"):
+        export(store, out)
+    assert content(mine) == before
+    (out / "models").unlink()
+
+    killed_export(store, out, 9 << 20)
+    part = next(out.rglob("tiny*.edgellm.part"))
+    secret = tmp_path / "secret"
+    secret.write_bytes(DATA[: 4 << 20])
+    part.unlink()
+    part.symlink_to(secret)
+    (tmp_path / "out.tar.part").symlink_to(secret)
+    export(store, out)
+    export(store, tmp_path / "out.tar")
+    assert secret.read_bytes() == DATA[: 4 << 20]
+    for place in ("out", "out.tar"):
+        (path,) = bring_all(Store(tmp_path / f"there-{place}"), tmp_path / place)
+        assert path.read_bytes() == DATA[::-1]
