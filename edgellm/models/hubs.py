@@ -99,9 +99,9 @@ def split_address(text: str) -> tuple[HubName, str] | None:
 
 
 def _as_hugging_face(rest: str) -> str:
-    """ModelScope's pages (ORG/REPO/files, …/file/view/REV/FILE) and what its own tools ask for
-    (…/repo?Revision=REV&FilePath=FILE: modelscope, hub/file_download.py). Its "master" is the
-    other's "main"."""
+    """ModelScope's pages (ORG/REPO/files, …/file/view/REV/FILE, …/file/view/REV?fileName=FILE) and
+    what its own tools ask for (…/repo?Revision=REV&FilePath=FILE: modelscope,
+    hub/file_download.py). Its "master" is the other's "main"."""
     path, _, query = rest.partition("#")[0].partition("?")
     parts, asked = path.strip("/").split("/"), parse_qs(query)
     repo, tail = parts[:2], parts[2:]
@@ -110,6 +110,8 @@ def _as_hugging_face(rest: str) -> str:
             return "/".join(repo)
         case ["repo"] if "FilePath" in asked:
             revision, file = asked.get("Revision", ["master"])[0], asked["FilePath"]
+        case ["file", "view", revision] if "fileName" in asked:
+            file = asked["fileName"]
         case ["file", "view", revision, *file] | ["resolve" | "tree", revision, *file]:
             pass
         case _:
@@ -143,9 +145,10 @@ def server_of(endpoint: str, variable: str) -> tuple[str, int]:
             return parts.hostname, port
     except ValueError:  # a port that is no number, a bracket without its other
         pass
+    meant = (site for site in SITES.values() if variable in site.variables)
+    like = next(meant, SITES[DEFAULT_HUB]).endpoint
     raise ConfigError(
-        f"{variable} {endpoint!r} is no address that begins with http",
-        hint=f"write it like {SITES[DEFAULT_HUB].endpoint}",
+        f"{variable} {endpoint!r} is no address that begins with http", hint=f"write it like {like}"
     )
 
 

@@ -33,6 +33,14 @@ FILE = "Qwen3-8B-Q4_K_M.gguf"
             HubReference(REPO, file=f"a/{FILE}"),
         ),
         (
+            f"https://modelscope.cn/models/{REPO}/file/view/master?fileName=a%2F{FILE}&status=2",
+            HubReference(REPO, file=f"a/{FILE}"),
+        ),
+        (
+            f"https://modelscope.cn/models/{REPO}/file/view/master/a%2F{FILE}",
+            HubReference(REPO, file=f"a/{FILE}"),
+        ),
+        (
             f"https://www.modelscope.cn/models/{REPO}/resolve/v1.0/{FILE}",
             HubReference(REPO, file=FILE, revision="v1.0"),
         ),
@@ -130,6 +138,9 @@ def test_each_hub_is_where_its_own_tools_variables_say(
 def test_what_is_no_address_is_told_by_its_variable():
     with pytest.raises(ConfigError, match=r"MODEL_ENDPOINT 'http://\[::1'"):
         server_of(*endpoint_of("huggingface", {"MODEL_ENDPOINT": "http://[::1"}))
+    with pytest.raises(ConfigError) as raised:
+        server_of(*endpoint_of("modelscope", {"MODELSCOPE_ENDPOINT": "ftp://x"}))
+    assert raised.value.hint == "write it like https://www.modelscope.cn"
 
 
 @pytest.mark.parametrize(
