@@ -80,11 +80,11 @@ def _of_store(text: str | None) -> Iterator[_Verified]:
     from edgellm.cli.preparing.store import store_of
     from edgellm.cli.progress import ProgressLine
     from edgellm.models.bundles.gathering import belongings
-    from edgellm.models.bundles.verifying import Reading, verify_stored
+    from edgellm.models.bundles.verifying import Reading, size_of, verify_stored
 
     store = store_of(options.config_from())
     models = _meant(store, text)
-    sizes = [(m.snapshot / name).stat().st_size for m in models for name in belongings(m)]
+    sizes = [size_of(model.snapshot / name) for model in models for name in belongings(model)]
     with ProgressLine("verifying", what=None) as line:
         read = Reading(sum(sizes), line)
         found = [(model, verify_stored(store.root, model, read)) for model in models]

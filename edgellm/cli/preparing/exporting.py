@@ -53,7 +53,10 @@ def gathered(models: Sequence[StoredModel], config: Config) -> list[Gathered]:
     for model in dict.fromkeys(models):
         with ProgressLine(f"reading {model.name}", what=None) as line:
             license = license_of(local.read_header(model.path))
-            found.append(gather(store_of(config).root, model, license, line))
+            try:
+                found.append(gather(store_of(config).root, model, license, line))
+            except OSError as error:  # it is being removed, or its disk fails
+                raise local.unreadable(model.path, error) from error
     return found
 
 

@@ -15,7 +15,8 @@ from edgellm.models.bundles.manifest import BundledFile, BundledModel
 from edgellm.models.bundles.reading import Bundle, reading
 from edgellm.models.fetching.cache_layout import RepoFolder
 from edgellm.models.fetching.digest import feed
-from edgellm.models.fetching.download import Pace, Progress, Terms
+from edgellm.models.fetching.download import Progress
+from edgellm.models.fetching.terms import Pace, Terms
 from edgellm.models.stored import StoredModel
 from edgellm.values import frozen
 
@@ -60,8 +61,20 @@ def verify_stored(root: Path, model: StoredModel, read: Reading) -> tuple[Verdic
     return tuple(verdicts)
 
 
+def size_of(path: Path) -> int:
+    """0 of what has gone meanwhile, or can't be looked at."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def _of_file(folder: RepoFolder, path: Path, name: str, read: Reading) -> Verdict:
-    size_bytes, digest = path.stat().st_size, folder.digest_at(path)
+    size_bytes = size_of(path)
+    try:
+        digest = folder.digest_at(path)
+    except OSError as error:
+        return Verdict(name, size_bytes, "broken", f"it can't be read: {error.strerror}")
     if digest is None:
         read.passed(size_bytes)
         return Verdict(name, size_bytes, "unknown", "it has no digest here: was it copied by hand?")

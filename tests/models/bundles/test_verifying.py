@@ -68,6 +68,14 @@ def test_a_file_that_was_copied_in_by_hand_is_nobodys_to_tell(store: Store):
     assert (found.state, "by hand" in str(found.fault)) == ("unknown", True)
 
 
+def test_a_file_that_goes_meanwhile_is_broken_and_no_fault_of_ours(store: Store):
+    (model,) = store.list()
+    model.path.resolve().unlink()
+    read = Reading(TOTAL, lambda done, total, rate: None)
+    found = {one.file: one.state for one in verify_stored(store.root, model, read)}
+    assert found == dict.fromkeys(FILES, "whole") | {"tiny-Q8_0.gguf": "broken"}
+
+
 def test_a_file_with_a_second_name_is_known_by_its_blob(store: Store):
     """As on disks that make hard links only."""
     path = store.list()[0].path
