@@ -7,6 +7,6 @@ real model, `salvage` saves a model from a lost device, `observing` tells the ca
 while others keep the machine `busy`.
 `background` and `private` are servers for a command's time. `state` knows which run and `births`
 whose process that is, `find` which is meant, `already` which has the place that another wants,
-`trust` is whose certificate is believed, `client` talks to it (`awaited` in an event loop),
-`ending` stops it. `mirroring` is the life of a mirror, which has no engine.
+`trust` is whose certificate is believed, `renewing` its renewal, `client` talks to it (`awaited`
+in an event loop), `ending` stops it. `mirroring` is the life of a mirror, which has no engine.
 """

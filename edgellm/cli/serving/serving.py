@@ -19,6 +19,7 @@ from edgellm.cli.preparing.prepare import Prepared
 from edgellm.cli.serving import state
 from edgellm.cli.serving.engines import Fleet
 from edgellm.cli.serving.observing import Observer
+from edgellm.cli.serving.renewing import keep_renewed
 from edgellm.cli.serving.salvage import Salvage
 from edgellm.cli.serving.sharing import Shared
 from edgellm.cli.sweeping import sweep_while_serving
@@ -115,6 +116,7 @@ async def _live(instance: Instance, stop: asyncio.Event) -> None:
         serving = asyncio.create_task(_serve(instance, bind, app, announcement, listening))
         loading = asyncio.create_task(_load(instance, fleet, observer, listening))
         told = asyncio.create_task(stop.wait())
+        renewing = asyncio.create_task(keep_renewed(bind.tls, announcement.shows, instance.say))
         sampler.start()
         try:
             await asyncio.wait({serving, loading, told}, return_when=asyncio.FIRST_COMPLETED)
@@ -125,8 +127,9 @@ async def _live(instance: Instance, stop: asyncio.Event) -> None:
             gateway.stopping.set()
             told.cancel()
             loading.cancel()
+            renewing.cancel()
             salvage.stop()
-            await asyncio.gather(loading, serving, told, return_exceptions=True)
+            await asyncio.gather(loading, serving, told, renewing, return_exceptions=True)
             await fleet.stop()
             sampler.stop()
 

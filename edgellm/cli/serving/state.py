@@ -99,11 +99,19 @@ class Announcement:
                 write_whole(place / name, msgspec.json.encode(self._server))
                 self._paths.append(place / name)
 
+    def shows(self, certificate: str) -> None:
+        """From now on, in PEM's form."""
+        self._rewrite(certificate=certificate)
+
     def stopping(self) -> None:
         """To be said before the port is closed. Where it can't be, there is no file any more."""
+        self._rewrite(is_stopping=True)
+
+    def _rewrite(self, **changes: object) -> None:
         if not self._server:
             return
-        word = msgspec.json.encode(msgspec.structs.replace(self._server, is_stopping=True))
+        self._server = msgspec.structs.replace(self._server, **changes)
+        word = msgspec.json.encode(self._server)
         for path in self._paths:
             try:
                 write_whole(path, word)

@@ -6,7 +6,7 @@ certificate as it stands: OpenSSL itself says then that it has expired, or is no
 
 import contextlib
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,15 @@ class Certificate:
     context: ssl.SSLContext
     own: str  # in PEM's form, without those that lead to its authority
     names: tuple[str, ...]  # by which it may be asked: DNS names and addresses
+    cert_file: Path
+    key_file: Path
+
+    def renewed(self) -> "Certificate":
+        """From the same files as they are now, for whoever comes from here on: the context is the
+        same one. Raises ConfigError; then nothing has changed."""
+        new = load_certificate(self.cert_file, self.key_file)
+        _load_pair(self.context, self.cert_file, self.key_file)
+        return replace(new, context=self.context)
 
 
 def load_certificate(cert_file: Path, key_file: Path) -> Certificate:
@@ -54,7 +63,8 @@ def load_certificate(cert_file: Path, key_file: Path) -> Certificate:
     _load_pair(context, cert_file, key_file)
     own = _own_part(certificate.decode("utf-8", "replace"))
     seen = _seen_by_client(context, own, cert_file)
-    return Certificate(context, own, tuple(name for _, name in seen.get("subjectAltName", ())))
+    names = tuple(name for _, name in seen.get("subjectAltName", ()))
+    return Certificate(context, own, names, cert_file, key_file)
 
 
 def _load_pair(context: ssl.SSLContext, cert_file: Path, key_file: Path) -> None:

@@ -193,3 +193,11 @@ def test_without_a_login_there_is_the_temporary_folder_and_a_chosen_place_stands
     login.mkdir(parents=True)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(login))
     assert state.folders(tmp_path / "login") == (login / "edgellm", temporary)
+
+
+def test_a_renewed_certificate_is_what_others_find_from_then_on():
+    with announced("https://127.0.0.1:1", certificate="old") as announcement:
+        announcement.shows("new")
+        assert [one.certificate for one in state.running()] == ["new"]
+        announcement.stopping()
+        assert [one.certificate for one in state.stopping()] == ["new"]
