@@ -126,10 +126,16 @@ class Models:
         ours = ", ".join(served.name for served in self._served) or "nothing yet"
         raise ModelNotFound(
             f"no model {shown!r} is served here, but {ours}",
-            hint=f"`edgellm serve {shlex.quote(shown)}` would load a model of that name; "
+            hint=f"{self._way_to(shlex.quote(shown))}; "
             f"`--alias {shlex.quote(shown)}` lets the one that is served answer to it",
             param="model",
         )
+
+    def _way_to(self, name: str) -> str:
+        """What would have a model of that name served."""
+        if any(served.may_go for served in self._served):  # all that are on this disk
+            return f"`edgellm pull {name}` brings a model of that name here, and it is served then"
+        return f"`edgellm serve {name}` would load a model of that name"
 
     def _named(self, name: str) -> Served | None:
         """A short form may be another's whole name: of two quantizations one has it by itself."""

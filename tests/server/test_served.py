@@ -49,6 +49,12 @@ def test_the_command_in_the_error_is_safe_to_paste():
     assert "but tiny" in str(raised.value)
 
 
+def test_where_all_of_the_disk_is_served_what_is_missing_has_to_be_pulled():
+    with pytest.raises(ModelNotFound) as raised:
+        Models([served("tiny", may_go=True)]).find("qwen3:8b")
+    assert raised.value.hint.startswith("`edgellm pull qwen3:8b` brings a model of that name here")
+
+
 def test_a_long_name_is_not_repeated_in_full():
     with pytest.raises(ModelNotFound) as raised:
         Models().find("x" * 500)
