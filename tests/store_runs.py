@@ -9,8 +9,8 @@ from pathlib import Path
 
 from hub_server import HubServer
 
-from edgellm.models.fetching.download import Terms
 from edgellm.models.fetching.hub import HuggingFaceHub, Repository
+from edgellm.models.fetching.terms import Terms
 from edgellm.models.names import ModelFiles, choose_files
 from edgellm.models.store import Store
 
@@ -42,7 +42,7 @@ def leftovers(store: Store) -> list[str]:
 FETCH_SLOWLY = """
     import sys
     from pathlib import Path
-    from edgellm.models.fetching.download import Terms
+    from edgellm.models.fetching.terms import Terms
     from edgellm.models.fetching.hub import HuggingFaceHub
     from edgellm.models.names import choose_files
     from edgellm.models.store import Store

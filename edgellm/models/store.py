@@ -20,7 +20,6 @@ from edgellm.models.fetching.cache_layout import (
 from edgellm.models.fetching.digest import Digest
 from edgellm.models.fetching.download import (
     Progress,
-    Terms,
     check_space,
     download,
     is_complete,
@@ -28,6 +27,7 @@ from edgellm.models.fetching.download import (
 )
 from edgellm.models.fetching.hub import Hub, Repository
 from edgellm.models.fetching.journal import part_of
+from edgellm.models.fetching.terms import Terms
 from edgellm.models.hubs import address_of
 from edgellm.models.names import (
     HubReference,

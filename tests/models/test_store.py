@@ -16,8 +16,8 @@ from store_runs import (
 )
 
 from edgellm.errors import NetworkError, Offline, StorageError
-from edgellm.models.fetching.download import Pace, Terms
 from edgellm.models.fetching.hub import HuggingFaceHub, Repository
+from edgellm.models.fetching.terms import Pace, Terms
 from edgellm.models.names import HubReference, ModelFiles, RepoFile, choose_files
 from edgellm.models.store import Store
 

@@ -8,9 +8,9 @@ from hub_server import Corrupt, Cut, HubServer, Instead, NoRanges, Stall, Status
 from store_runs import DATA, REPO, fetch, fetching_process, leftovers, ranges, wait_for_partial
 
 from edgellm.errors import NetworkError
-from edgellm.models.fetching.download import Terms
 from edgellm.models.fetching.hub import HuggingFaceHub
 from edgellm.models.fetching.journal import journal_of, read_entry
+from edgellm.models.fetching.terms import Terms
 from edgellm.models.names import HubReference
 from edgellm.models.store import Store
 

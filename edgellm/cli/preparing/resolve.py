@@ -356,7 +356,7 @@ def fetch_files(
     progress: "Progress",
     projector: RepoFile | None,
 ) -> Path:
-    from edgellm.models.fetching.download import Terms
+    from edgellm.models.fetching.terms import Terms
 
     rate = parse_bytes(config.limit_rate) if config.limit_rate else None
     return store_of(config).fetch(

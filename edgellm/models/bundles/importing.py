@@ -9,8 +9,9 @@ from edgellm.models.bundles.hub import BundleHub
 from edgellm.models.bundles.manifest import BundledModel
 from edgellm.models.bundles.reading import Bundle
 from edgellm.models.fetching.cache_layout import RepoFolder, is_commit
-from edgellm.models.fetching.download import Progress, Terms, check_space
+from edgellm.models.fetching.download import Progress, check_space
 from edgellm.models.fetching.hub import Repository
+from edgellm.models.fetching.terms import Terms
 from edgellm.models.names import HubReference
 from edgellm.models.store import Store
 from edgellm.values import frozen

@@ -9,10 +9,7 @@ wrong digest once, from the first byte. Everything else ends it and leaves the p
 import contextlib
 import errno
 import shutil
-import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -21,70 +18,14 @@ from edgellm.models.fetching.digest import Digest, feed
 from edgellm.models.fetching.hub import Hub
 from edgellm.models.fetching.journal import Part, part_of
 from edgellm.models.fetching.lock import locked
+from edgellm.models.fetching.terms import Pace, Terms
 from edgellm.models.names import RepoFile
 from edgellm.units import format_bytes
-from edgellm.values import frozen
 
 # done bytes, total bytes, bytes a second: None before two readings, 0 while it waits to try again
 Progress = Callable[[int, int, float | None], None]
 
 _SPARE_BYTES: Final = 16 << 20  # a disk filled to its last byte breaks other things
-_MAX_PAUSE_S: Final = 30.0
-
-
-@frozen
-class Terms:
-    """How a download behaves. `sleep` and `now` are the clock's; tests bring their own."""
-
-    limit_rate_bytes_s: float | None = None
-    max_tries: int = 8  # in a row, without a byte of progress
-    max_contents: int = 2  # of a file that comes whole, and is not the hub's
-    first_pause_s: float = 0.5
-    max_retry_after_s: float = 60.0  # a hub may ask for an hour; nobody waits that long unasked
-    sleep: Callable[[float], None] = time.sleep
-    now: Callable[[], float] = time.monotonic
-
-    def rest(self, failure: TransientError, n_tries: int) -> None:
-        """Before another try; raises the failure when `n_tries` in a row were all."""
-        self.sleep(self.pause_s(failure, n_tries))
-
-    def pause_s(self, failure: TransientError, n_tries: int) -> float:
-        """How long it rests; raises as that does."""
-        if n_tries >= self.max_tries:
-            raise failure
-        pause_s = min(self.first_pause_s * 2**n_tries, _MAX_PAUSE_S)
-        return min(failure.retry_after_s or pause_s, self.max_retry_after_s)
-
-
-WAITED_FOR: Final = Terms(max_tries=3, max_retry_after_s=10.0)  # of what somebody waits for
-
-
-@dataclass(slots=True)
-class Pace:
-    """Measures the rate of the last seconds, and keeps it under a limit."""
-
-    terms: Terms
-    window_s: float = 5.0
-    _marks: deque[tuple[float, int]] = field(default_factory=deque)
-    _bytes: int = 0
-
-    def passed(self, n_bytes: int) -> float | None:
-        now = self.terms.now()
-        if not self._marks:
-            self._marks.append((now, 0))
-        self._bytes += n_bytes
-        limit = self.terms.limit_rate_bytes_s
-        if limit:
-            oldest_s, oldest_bytes = self._marks[0]
-            ahead_s = (self._bytes - oldest_bytes) / limit - (now - oldest_s)
-            if ahead_s > 0:
-                self.terms.sleep(ahead_s)
-                now = self.terms.now()
-        self._marks.append((now, self._bytes))
-        while len(self._marks) > 2 and self._marks[0][0] < now - self.window_s:
-            self._marks.popleft()
-        seconds = now - self._marks[0][0]
-        return (self._bytes - self._marks[0][1]) / seconds if seconds > 0 else None
 
 
 def download(

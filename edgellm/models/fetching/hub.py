@@ -35,8 +35,8 @@ from edgellm.values import frozen
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
 
-    from edgellm.models.fetching.download import Terms
     from edgellm.models.fetching.http_range import RangeClient
+    from edgellm.models.fetching.terms import Terms
 
 T = TypeVar("T")
 
@@ -151,7 +151,7 @@ class HttpHub:
 
     def _patiently(self, ask: Callable[[], T]) -> T:
         """Again where the hub is busy or hangs up; who is not there at all is not waited for."""
-        from edgellm.models.fetching.download import WAITED_FOR
+        from edgellm.models.fetching.terms import WAITED_FOR
         from edgellm.models.fetching.ways import Unreached
 
         n_tries = 0

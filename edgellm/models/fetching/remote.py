@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeAlias
 
 from edgellm.errors import BadGGUF, NetworkError, TransientError
-from edgellm.models.fetching.download import WAITED_FOR
 from edgellm.models.fetching.hub import Hub
+from edgellm.models.fetching.terms import WAITED_FOR
 from edgellm.models.gguf.header import GGUFHeader, NeedBytes, parse_header
 from edgellm.models.gguf.siblings import Sibling, read_behind, sibling_of
 from edgellm.models.names import ModelFiles, RepoFile, family

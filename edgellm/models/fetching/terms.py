@@ -1,0 +1,67 @@
+"""How a download behaves: how often it tries, how long it rests, how fast it goes."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from edgellm.errors import TransientError
+from edgellm.values import frozen
+
+_MAX_PAUSE_S: Final = 30.0
+
+
+@frozen
+class Terms:
+    """How a download behaves. `sleep` and `now` are the clock's; tests bring their own."""
+
+    limit_rate_bytes_s: float | None = None
+    max_tries: int = 8  # in a row, without a byte of progress
+    max_contents: int = 2  # of a file that comes whole, and is not the hub's
+    first_pause_s: float = 0.5
+    max_retry_after_s: float = 60.0  # a hub may ask for an hour; nobody waits that long unasked
+    sleep: Callable[[float], None] = time.sleep
+    now: Callable[[], float] = time.monotonic
+
+    def rest(self, failure: TransientError, n_tries: int) -> None:
+        """Before another try; raises the failure when `n_tries` in a row were all."""
+        self.sleep(self.pause_s(failure, n_tries))
+
+    def pause_s(self, failure: TransientError, n_tries: int) -> float:
+        """How long it rests; raises as that does."""
+        if n_tries >= self.max_tries:
+            raise failure
+        pause_s = min(self.first_pause_s * 2**n_tries, _MAX_PAUSE_S)
+        return min(failure.retry_after_s or pause_s, self.max_retry_after_s)
+
+
+WAITED_FOR: Final = Terms(max_tries=3, max_retry_after_s=10.0)  # of what somebody waits for
+
+
+@dataclass(slots=True)
+class Pace:
+    """Measures the rate of the last seconds, and keeps it under a limit."""
+
+    terms: Terms
+    window_s: float = 5.0
+    _marks: deque[tuple[float, int]] = field(default_factory=deque)
+    _bytes: int = 0
+
+    def passed(self, n_bytes: int) -> float | None:
+        now = self.terms.now()
+        if not self._marks:
+            self._marks.append((now, 0))
+        self._bytes += n_bytes
+        limit = self.terms.limit_rate_bytes_s
+        if limit:
+            oldest_s, oldest_bytes = self._marks[0]
+            ahead_s = (self._bytes - oldest_bytes) / limit - (now - oldest_s)
+            if ahead_s > 0:
+                self.terms.sleep(ahead_s)
+                now = self.terms.now()
+        self._marks.append((now, self._bytes))
+        while len(self._marks) > 2 and self._marks[0][0] < now - self.window_s:
+            self._marks.popleft()
+        seconds = now - self._marks[0][0]
+        return (self._bytes - self._marks[0][1]) / seconds if seconds > 0 else None
