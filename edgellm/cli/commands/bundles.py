@@ -91,7 +91,7 @@ def import_bundle(
     only_list: Annotated[
         bool,
         typer.Option(
-            "--list", help="Only tell what is in it, what of that is here, and how fast it'd be."
+            "--list", help="Only tell what is in it, what of that is here, and its speed here."
         ),
     ] = False,
     sha256: Annotated[
