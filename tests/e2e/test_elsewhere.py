@@ -2,9 +2,13 @@
 they are."""
 
 import json
+import os
+import shutil
+import subprocess
 
 import ollama
 import pytest
+from cli_runs import EDGELLM
 from elsewhere_stores import DEMO, OllamaStore, put, snapshot
 from pictures import png
 from projector_files import projector_bytes
@@ -134,6 +138,27 @@ def test_a_store_that_is_broken_hides_no_other(here, store, parts):
     assert "lmstudio:org/Split-GGUF:F16" in here("list").out
     done = here("show", "ollama:bad:1")
     assert (done.code, "its manifest can't be read" in done.err) == (4, True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="nothing here takes root's rights away")
+def test_a_store_that_is_shut_is_told_beneath_the_others(home, store, parts):
+    door = store.root
+    door.chmod(0o700)
+    os.chown(door, 998, 998)
+    powerless = ("setpriv", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all")
+
+    def run(*args):
+        return subprocess.run(
+            (*powerless, *EDGELLM, *args), capture_output=True, text=True, env=home.env
+        )
+
+    listed = run("list").stdout
+    assert "lmstudio:org/Split-GGUF:F16" in listed
+    assert "ollama:" not in listed
+    assert f"sudo chmod o+rx {door}" in " ".join(listed.split())
+    done = run("serve", "ollama:tiny:1b")
+    assert (done.returncode, f"→ sudo chmod o+rx {door}" in done.stderr) == (10, True)
 
 
 def test_a_projector_that_llama_cpp_refuses_costs_the_pictures_only(here, home, store):
