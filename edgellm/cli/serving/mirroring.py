@@ -5,11 +5,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
+from starlette.applications import Starlette
 
 from edgellm.cli.flags.addresses import is_everywhere, seen_from_outside, url_of
 from edgellm.cli.output import say
 from edgellm.cli.preparing.precheck import bind_of, names_of
 from edgellm.cli.preparing.store import store_of
+from edgellm.cli.serving.renewing import keep_renewed
 from edgellm.config import Config, host_and_port
 from edgellm.harmless import plain
 from edgellm.server.door.access import Access
@@ -31,20 +33,25 @@ def run(config: Config, port: int, rate_bytes_s: float | None, *, insecure: bool
     bind = bind_of(msgspec.structs.replace(config, port=port, unix_socket=None))
     store, names = store_of(config), names_of(bind)
     access = Access.of(keys=config.api_keys, host_names=(*config.allowed_hosts, *names))
-
     shelf = Shelf(store.root, Digests(_tell_of_reading))
-
-    def ready(url: str) -> None:
-        print(ready_text(url, rows_of(shelf.copies()), store.root, bind, config), flush=True)
-
+    models = rows_of(shelf.copies())
     app = create_hub(
         shelf,
         access,
         pace=Pace(rate_bytes_s),
         on_ended=lambda download: say(ended_text(download)),
     )
-    asyncio.run(
-        serve(
+
+    def ready(url: str) -> None:
+        print(ready_text(url, models, store.root, bind, config), flush=True)
+
+    asyncio.run(_live(app, bind, ready, insecure))
+
+
+async def _live(app: Starlette, bind: Bind, ready: Callable[[str], None], insecure: bool) -> None:
+    renewing = asyncio.create_task(keep_renewed(bind.tls, lambda shown: None, say))
+    try:
+        await serve(
             app,
             bind,
             on_started=ready,
@@ -53,7 +60,8 @@ def run(config: Config, port: int, rate_bytes_s: float | None, *, insecure: bool
             insecure=insecure,
             max_connections=most_connections(0) // 2,  # each has a file open beside it
         )
-    )
+    finally:
+        renewing.cancel()
 
 
 def ready_text(
