@@ -162,6 +162,18 @@ def test_a_hub_without_https_is_told_so(kind: type[HttpHub]):
             assert "write http://" in raised.value.hint
 
 
+@pytest.mark.parametrize("kind", HUBS)
+def test_a_proxy_that_is_written_with_https_and_speaks_none_is_told(
+    kind: type[HttpHub], monkeypatch: pytest.MonkeyPatch
+):
+    with proxy(502) as address, asking(kind, "https://hub.example") as hub:
+        monkeypatch.setenv("HTTPS_PROXY", address.replace("http://", "https://"))
+        for ask in both_ways(hub):
+            with pytest.raises(NetworkError, match="does not speak HTTPS") as raised:
+                ask()
+            assert "write http:// in HTTPS_PROXY" in raised.value.hint
+
+
 @pytest.mark.parametrize(
     "variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", None]
 )
