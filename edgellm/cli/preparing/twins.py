@@ -5,11 +5,14 @@ It is told, and never taken instead: it may be another quantization, or an older
 
 import contextlib
 import shlex
+from typing import Final
 
-from edgellm.errors import EdgellmError
+from edgellm.errors import BadRequest, EdgellmError, ModelNotFound
 from edgellm.models import local
 from edgellm.models.elsewhere.found import FoundModel
 from edgellm.models.names import CatalogReference, HubReference, Reference, parse_reference
+
+_HUGGING_FACE: Final = ("hf.co/", "huggingface.co/")
 
 
 def twin(name: str) -> str | None:
@@ -28,23 +31,29 @@ def twin(name: str) -> str | None:
 def _names_of(reference: Reference) -> set[str]:
     """What it is called in Ollama's library, which the catalog's names follow, and on a hub."""
     match reference:
-        case CatalogReference():
+        case CatalogReference(name=name):
             from edgellm.models.known import catalog
 
-            entry = catalog.find(reference.name)
-            return {entry.name.lower(), (entry.repo or entry.name).lower()}
+            try:
+                entry = catalog.find(name)
+            except ModelNotFound:  # a user's own, perhaps
+                return {name}
+            return {entry.name.lower(), (entry.repo or name).lower()}
         case HubReference(repo=repo):
             return {repo.lower()}
     return set()
 
 
 def _names_of_found(model: FoundModel) -> set[str]:
-    """Without the quantization that an Ollama tag may end in; "latest" is nobody's size."""
-    names = {model.group.lower()}
-    with contextlib.suppress(EdgellmError):
-        match parse_reference(model.names[0]):
-            case CatalogReference(name=name) if ":" in name:
-                names.add(name)
-            case HubReference(repo=repo):
-                names.add(repo.lower())
-    return names
+    """Of Ollama's without the quantization that a tag may end in. What is in its registry is by
+    other people than what is on a hub under the same name."""
+    if model.tool != "ollama":
+        return {model.group.lower()}
+    name = model.names[0].lower()
+    with contextlib.suppress(BadRequest):
+        match parse_reference(name):
+            case CatalogReference(name=name):
+                return {name}
+            case HubReference(repo=repo) if name.startswith(_HUGGING_FACE):
+                return {repo.lower()}
+    return set()

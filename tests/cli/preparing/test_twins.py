@@ -33,6 +33,14 @@ def test_latest_says_no_size_and_one_that_cannot_be_read_is_none(store):
     assert twin("qwen3:4b") is None
 
 
+def test_a_model_of_ones_own_is_known_by_its_name(store):
+    store.add("Mine:latest")
+    store.add("other/repo:latest")
+    assert twin("mine") == "Ollama has it here, as F16: edgellm serve ollama:Mine:latest"
+    assert twin("mine:7b") is None
+    assert twin("other/repo") is None  # that is somebody's on a hub
+
+
 def test_a_repositorys_files_are_known_wherever_they_lie(store, tmp_path):
     put(tmp_path / ".lmstudio/models", "Org/Repo-GGUF/tiny-F16.gguf")
     told = "LM Studio has it here, as F16: edgellm serve lmstudio:Org/Repo-GGUF:F16"
