@@ -46,6 +46,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     request_memory: str | None = None  # for the bodies of all requests: "64MiB"; None: by machine
     offline: bool = False  # no network at all
     allow_pull: bool = False  # `serve` without MODEL downloads what Ollama's clients pull
+    allow_delete: bool = False  # and removes what they delete
     hub: HubName = DEFAULT_HUB  # that is asked for a name which says none
     cache_dir: str | None = None  # Hugging Face's cache; None: where its own tools keep it
     limit_rate: str | None = None  # of downloads: "20MiB/s"

@@ -96,7 +96,7 @@ _OLLAMA = (
     ("/push", ollama_models.refuse, "POST"),
     ("/create", ollama_models.refuse, "POST"),
     ("/copy", ollama_models.refuse, "POST"),
-    ("/delete", ollama_models.refuse, "DELETE"),
+    ("/delete", ollama_models.delete, "DELETE"),
     ("/blobs/{digest}", ollama_models.refuse, "HEAD"),
     ("/blobs/{digest}", ollama_models.refuse, "POST"),
 )

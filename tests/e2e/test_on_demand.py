@@ -143,6 +143,26 @@ def test_ollamas_clients_pull_where_the_settings_allow_it_and_the_model_is_serve
             assert refused.value.status_code == 404
 
 
+def test_ollamas_clients_delete_where_the_settings_allow_it_what_sleeps(home):
+    commit = home.folder / "hf" / "hub" / "models--org--one" / "snapshots" / ("a" * 40)
+    commit.mkdir(parents=True)
+    shutil.copy(DEMO_PATH, commit / "one-F16.gguf")
+    with (
+        home.serving("serve", "--port", "0", EDGELLM_ALLOW_DELETE="1") as live,
+        ollama.Client(live.url) as client,
+    ):
+        client.generate(model="org/one")
+        for name, status in (("hf.co/org/one:F16", 400), ("org/one", 400), ("org/two", 404)):
+            with pytest.raises(ollama.ResponseError) as refused:
+                client.delete(name)
+            assert refused.value.status_code == status
+        client.generate(model="org/one", keep_alive=0)
+        wait_for(lambda: states(live) == {"hf.co/org/one:F16": "sleeping"})
+        assert client.delete("hf.co/org/one:F16").status == "success"
+        assert states(live) == {"demo": "sleeping"}
+    assert not commit.exists()
+
+
 def test_pulling_is_not_allowed_where_others_could_fill_the_disk(home):
     flags = ("--host", "0.0.0.0", "--insecure", "--port", "0")
     done = home.run("serve", *flags, EDGELLM_ALLOW_PULL="1")

@@ -102,13 +102,14 @@ def _check_several(models: "Sequence[str]", of_one: "Sequence[str]") -> None:
 
 
 def _check_pulls(config: "Config") -> None:
-    """Raises ConfigError for a place where anybody could fill the disk."""
+    """Raises ConfigError for a place where anybody could fill the disk, or empty it."""
     from edgellm.cli.preparing.precheck import bind_of
     from edgellm.errors import ConfigError
 
-    if config.allow_pull and not config.api_keys and not bind_of(config).is_private:
+    allowed = "allow_pull" if config.allow_pull else "allow_delete" if config.allow_delete else None
+    if allowed and not config.api_keys and not bind_of(config).is_private:
         raise ConfigError(
-            f"allow_pull: {config.host} can be reached by others, and no API key is set",
+            f"{allowed}: {config.host} can be reached by others, and no API key is set",
             hint="set one by --api-key or EDGELLM_API_KEY; --insecure is not enough for this",
         )
 
@@ -149,6 +150,7 @@ def _of_the_disk(config: "Config", goal: "Goal") -> "Instance":
     from edgellm.cli.preparing import machine
     from edgellm.cli.preparing.shelf import Shelf
     from edgellm.cli.serving.pulling import Puller
+    from edgellm.cli.serving.removing import Remover
     from edgellm.cli.serving.shelved import Shelved
 
     hardware = machine.look()
@@ -157,8 +159,13 @@ def _of_the_disk(config: "Config", goal: "Goal") -> "Instance":
         prepared = shelf.look().come
     instance = _told(config, hardware, prepared, "")
     shelved = Shelved(shelf, say)
-    puller = Puller(config, shelved.refresh) if config.allow_pull else None
-    return replace(instance, wakes_first=False, errand=shelved.errand, puller=puller)
+    return replace(
+        instance,
+        wakes_first=False,
+        errand=shelved.errand,
+        puller=Puller(config, shelved.refresh) if config.allow_pull else None,
+        remover=Remover(config, shelved.refresh) if config.allow_delete else None,
+    )
 
 
 def _told(

@@ -41,7 +41,7 @@ from edgellm.server.door.connections import most_connections
 from edgellm.server.door.terms import Terms
 from edgellm.server.gateway import Gateway
 from edgellm.server.routes.image_hosts import ImageHosts
-from edgellm.server.routes.reach import Pulling, Reach
+from edgellm.server.routes.reach import Pulling, Reach, Removing
 from edgellm.server.serve import Bind, serve
 from edgellm.server.served import Models, Served
 from edgellm.server.watch.checkup import OnChange
@@ -79,6 +79,7 @@ class Instance:
     on_closing: Callable[[], None] = _nothing  # the URL may be anybody's after that
     errand: Callable[[Fleet], Awaitable[None]] = field(default=_no_errand)
     puller: Pulling | None = None  # None: no request downloads a model
+    remover: Removing | None = None  # None: none removes one
 
 
 async def run_instance(instance: Instance) -> None:
@@ -195,6 +196,7 @@ def _app(
             path_of(config.lora_dir) if config.lora_dir else None,
             ImageHosts(() if config.offline else config.image_hosts),
             instance.puller,
+            instance.remover,
         ),
     )
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 import edgellm
-from edgellm.errors import DoesNotFit, ModelNotFound
+from edgellm.errors import BadRequest, DoesNotFit, ModelNotFound
 from edgellm.server.gateway import body_of, gateway_of, json_response
 from edgellm.server.ollama import pulls
 from edgellm.server.ollama.cards import Cards, card, loaded, names, not_found
@@ -112,8 +112,27 @@ def _is_served(request: Request, body: NameBody) -> bool:
     return gateway_of(request).models.knows(body.asked)
 
 
+async def delete(request: Request) -> Response:
+    """By its own name alone: a short form may be several models', and an alias any's."""
+    name = read_name(await body_of(request)).asked
+    removing = reach_of(request).removing
+    if not name or removing is None:
+        raise refused("delete", name)
+    served = any_model(request, name)
+    if untagged(name).casefold() != served.name.casefold():
+        raise BadRequest(f"{name!r} is not its whole name: {served.name}", param="model")
+    if not served.may_go or served.demo:
+        raise refused("delete", name)
+    if served.engine.state != "sleeping":
+        raise BadRequest(
+            f"{served.name} is loaded, and stays", hint="have it unloaded first, by keep_alive 0"
+        )
+    await removing.remove(served.name)
+    return Response()
+
+
 async def refuse(request: Request) -> ASGIApp:
     """Raises HTTPProblem, always."""
     what = request.url.path.split("/")[2]  # "/api/blobs/sha256:…"
-    has_name = what in ("delete", "push")
+    has_name = what == "push"
     raise refused(what, read_name(await body_of(request)).asked if has_name else "")

@@ -18,11 +18,20 @@ class Pulling(Protocol):
         ...
 
 
+class Removing(Protocol):
+    """Removes a model from this disk."""
+
+    async def remove(self, name: str) -> None:
+        """It is served no more. Raises EdgellmError."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Reach:
     lora_dir: Path | None = None  # adapters in here may be loaded; None: none may
     image_hosts: ImageHosts = field(default_factory=ImageHosts)
     pulling: Pulling | None = None  # None: no request downloads a model
+    removing: Removing | None = None  # None: none removes one
 
 
 def reach_of(request: Request) -> Reach:
