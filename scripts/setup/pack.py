@@ -57,7 +57,7 @@ def main(argv: list[str]) -> int:
     machine = look(sources)
     asked = _parser(machine).parse_args(argv)
     place = Path(asked.start, asked.place).resolve()
-    work = place.with_name(f"{place.name}.part")
+    work = place.with_name(f"{place.name}.{asked.platform}.part")  # wheels of two don't mix
     engine = Engine(
         ROOT, machine, sources, painter, LOG,
         index_base(os.environ.get("EDGELLM_WHEEL_INDEX")), os.environ.get("CMAKE_ARGS", ""),

@@ -75,7 +75,7 @@ def test_what_is_there_is_not_overwritten(tmp_path):
     said = pack("--from", str(tmp_path), "precious")
     assert said.returncode == 1
     assert said.stderr.endswith(f"{place} exists: remove it, or name another place\n")
-    assert not (tmp_path / "precious.part").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
 
 
 def test_help_fits_the_screen_and_teaches():

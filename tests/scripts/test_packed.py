@@ -173,6 +173,25 @@ def test_a_pack_for_another_machine_or_use_is_refused_before_anything_is_install
     assert "PIP_FIND_LINKS" not in os.environ
 
 
+def test_once_a_pack_is_accepted_pip_and_uv_know_nothing_else(tmp_path, monkeypatch):
+    pack = made(tmp_path, AVX2)
+    for name in pack.settings():
+        monkeypatch.setenv(name, "the person's own")
+    accept(pack, LINUX, "run", Painter())
+    assert os.environ["PIP_CONFIG_FILE"] == os.devnull
+    assert os.environ["PIP_FIND_LINKS"] == os.environ["UV_FIND_LINKS"] == pack.folder.as_uri()
+    assert os.environ["PIP_NO_INDEX"] == os.environ["UV_OFFLINE"] == "1"
+
+
+def test_a_damaged_pack_is_not_accepted(tmp_path, monkeypatch):
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    pack = made(tmp_path, AVX2)
+    (pack.folder / "click-8.0.0-py3-none-any.whl").write_bytes(b"b wheel")
+    with pytest.raises(ValueError, match="is not what was packed"):
+        accept(pack, LINUX, "run", Painter())
+    assert "PIP_FIND_LINKS" not in os.environ
+
+
 def test_a_machine_without_glibc_is_told():
     musl = Machine("Linux", "x86_64", cpu_flags=FLAGS, libc="")
     assert TARGET.misfit(musl, HERE) == "it needs glibc 2.31, here is another C library"
