@@ -60,6 +60,7 @@ def load_certificate(cert_file: Path, key_file: Path) -> Certificate:
         )
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.set_alpn_protocols(_PROTOCOLS)
+    context.options |= ssl.OP_NO_RENEGOTIATION  # it costs the server more than who asks for it
     _load_pair(context, cert_file, key_file)
     own = _own_part(certificate.decode("utf-8", "replace"))
     seen = _seen_by_client(context, own, cert_file)

@@ -20,7 +20,7 @@ from edgellm.units import KIB
 
 _log = logging.getLogger("edgellm.server")
 
-_READ_BYTES = 32 * KIB  # two records; asyncio holds a buffer of that size for each connection
+_READ_BYTES = 16 * KIB  # a record; asyncio holds so much for each connection, else 256 KiB
 _LONGEST_HELLO = 2  # bytes of it that tell what it is
 
 Enter = Callable[[], asyncio.Protocol]  # makes what is behind the door
