@@ -6,6 +6,7 @@ the load turns out. Where it runs out of memory and is tried smaller, who waits 
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
@@ -15,7 +16,7 @@ from typing import TypeAlias, TypeVar, cast
 
 from edgellm.chat.events import Event, Failed
 from edgellm.chat.messages import GenerateParams
-from edgellm.errors import DoesNotFit, EdgellmError, NotServing, WorkerDied
+from edgellm.errors import DeadlinePassed, DoesNotFit, EdgellmError, NotServing, WorkerDied
 from edgellm.runner.adapters import Adapter, AdapterList
 from edgellm.runner.engine import Engine, EngineState
 from edgellm.runner.messages import Embedded, Gauge, Infill, Ready, Scored, Steps, Tokenized
@@ -203,14 +204,24 @@ class OnDemand:
         self, prompt: str | tuple[int, ...], params: GenerateParams
     ) -> AsyncIterator[Event]:
         asked: tuple[str | tuple[int, ...], GenerateParams] | None = (prompt, params)
+        deadline_s, failed = params.claim.deadline_s, None
         del prompt, params  # megabytes perhaps, and an answer may take long
         with self._visit() as (engine, stay):
             while asked:
-                engine = await self._after(engine, stay) or engine
+                try:
+                    after = await _by(deadline_s, self._after(engine, stay))
+                except TimeoutError:
+                    yield _too_late()
+                    return
+                if failed and after is None:
+                    yield failed
+                    return
+                engine, failed = after or engine, None
                 events = cast(AsyncGenerator[Event, None], engine.generate(*asked))
                 async with aclosing(events):
                     async for event in events:
-                        if isinstance(event, Failed) and await self._after(engine, stay):
+                        if isinstance(event, Failed) and self._runs_out(engine, stay):
+                            failed = event  # unless a smaller one answers
                             break
                         asked = None
                         yield event
@@ -227,11 +238,15 @@ class OnDemand:
 
     async def _after(self, engine: Engine, stay: Stay) -> Engine | None:
         """With a smaller plan, where this one ran out of memory while it loaded."""
-        if stay.loaded_s < float("inf") or not isinstance(engine.failure, DoesNotFit):
+        if not self._runs_out(engine, stay):
             return None
         while self._engines.get(stay) is engine:
             await self._changed.wait()
         return self._engines.get(stay)
+
+    @staticmethod
+    def _runs_out(engine: Engine, stay: Stay) -> bool:
+        return stay.loaded_s == float("inf") and isinstance(engine.failure, DoesNotFit)
 
     def _tell_change(self) -> None:
         self._changed.set()
@@ -272,3 +287,14 @@ class OnDemand:
         if self.state == "sleeping":
             raise NotServing(f"{self.tenant.name} sleeps")
         return await self._shown.steps(n)
+
+
+async def _by(deadline_s: float | None, coming: Awaitable[_Reply]) -> _Reply:
+    """Raises TimeoutError."""
+    async with asyncio.timeout(None if deadline_s is None else deadline_s - time.monotonic()):
+        return await coming
+
+
+def _too_late() -> Failed:
+    words = "the deadline passed while the model was planned anew: it had run out of memory"
+    return Failed(words, DeadlinePassed.http_status, kind=DeadlinePassed.__name__)

@@ -1,6 +1,7 @@
 """Real workers that take turns: a budget that has room for one of them."""
 
 import asyncio
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import pytest
 from real_model import SHARED_MODELS, demo_path, needs_shared_models, plan
 from supervisor_runs import collect, greedy, reaching
 
+from edgellm.chat.messages import Claim
 from edgellm.errors import DoesNotFit, NotServing, Overloaded
 from edgellm.runner.on_demand.caretaker import Caretaker
 from edgellm.runner.on_demand.engine import OnDemand
@@ -233,6 +235,32 @@ def test_who_waits_for_one_that_ran_out_of_memory_is_answered_by_the_smaller():
         return ended.n_output, len(told.tokens) > 0, len((await late[0]).tokens) > 0
 
     assert during(machine, scenario) == (5, True, True)
+
+
+def test_a_deadline_that_passes_while_a_smaller_plan_is_looked_for_is_told_then():
+    machine = Machine()
+    told = asyncio.Event()
+
+    def runs_out(engine, smaller):
+        async def start():
+            await asyncio.sleep(0.05)  # somebody waits
+            engine._give_up(DoesNotFit("2 GiB short"))
+            await told.wait()
+            await smaller(replace(engine.plan, n_ctx=2048)).start()
+
+        return SimpleNamespace(start=start)
+
+    async def scenario():
+        one = machine.model("one")
+        machine.trouble["one"] = runs_out
+        soon = Claim(deadline_s=time.monotonic() + 0.2)
+        late = await collect(one, "Once upon", greedy(5, claim=soon))
+        told.set()
+        return late, await collect(one, "Once upon", greedy(5))
+
+    (text, failed), (_, ended) = during(machine, scenario)
+    assert (text, failed.kind, failed.http_status) == ("", "DeadlinePassed", 504)
+    assert ended.n_output == 5, "the smaller one answers who comes then"
 
 
 @pytest.mark.parametrize("last", [DoesNotFit("nothing smaller"), OSError("no more files")])
