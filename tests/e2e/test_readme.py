@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from certificates import FOLDER
 from cli_runs import DEMO_PATH, SHARED_MODELS, Home
 from gguf_files import with_keys
 from pictures import png
@@ -28,6 +29,7 @@ NOT_TYPED = {
     ". .venv/bin/activate": "this environment is active",
     "edgellm serve qwen3:8b": "downloads",
     "edgellm serve gemma3:4b": "downloads",
+    "openssl req": "not every machine has it; the reader is given what it makes",
     "pip download --no-deps --no-binary :all: llama-cpp-python==0.3.36": "downloads",
     "cmake -S llama_cpp_python-0.3.36/vendor/llama.cpp -B build": "compiles for minutes",
     "cmake --build build --target llama-server": "compiles for minutes",
@@ -69,6 +71,10 @@ FILES = {  # that lie in the reader's folder, by document and section
         "adapters/more.gguf": LORA,
     },
     ("api", "Infill"): {"coder.gguf": coder},
+    ("security", "People on the network"): {
+        "box.pem": (FOLDER / "server.pem").read_bytes,
+        "box.key": (FOLDER / "server.key").read_bytes,
+    },
     ("offline", "Models in a bundle"): {f"{QWEN3_8B}/Qwen3-8B-Q4_K_M.gguf": demo},
 }  # fmt: skip
 
