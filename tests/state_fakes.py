@@ -129,7 +129,9 @@ class StatefulBackend(FakeBackend):
 
     def _cut(self, seq_id: int, length: int) -> None:
         state = self.states.get(seq_id, [])
-        if self.limits.state.has_rows:
+        if self.limits.state.is_nothing:
+            self.states[seq_id] = (state or [])[:length]
+        elif self.limits.state.has_rows:
             assert state is not None
             assert len(state) <= length, "a recurrent state can't be cut back"
         elif state and len(state) > length:
@@ -140,6 +142,8 @@ class StatefulBackend(FakeBackend):
     def _lose(self, seq_id: int, state: list[int] | None) -> None:
         if self.limits.state.has_rows:
             self._can_hold(seq_id)
+        if self.limits.state.is_nothing:  # its cells are all that it has
+            state = [token for token, _ in self.cells.get(seq_id, [])]
         self.states[seq_id] = state
         self.lowest[seq_id] = 0
 

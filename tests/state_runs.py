@@ -19,13 +19,15 @@ LIMITS = Limits(
 WINDOW = PartialState(n_window=16, cell_bytes=4, row_bytes=8, budget_bytes=10_000)
 HYBRID = PartialState(0, 0, 64, 10_000, has_rows=True)
 RECURRENT = PartialState(0, 0, 64, 10_000, has_cells=False, has_rows=True)
-KINDS = {
+STREAM = PartialState(0, 0, 0, 10_000, full_cell_bytes=2)
+KINDS = {  # with checkpoints
     "sliding": replace(LIMITS, state=WINDOW, n_ids=8),
     "sliding, split": replace(LIMITS, state=WINDOW, unified=False, n_cells=4000),
     "hybrid": replace(LIMITS, state=HYBRID),
     "hybrid, split": replace(LIMITS, state=HYBRID, unified=False, n_cells=4000),
     "recurrent": replace(LIMITS, state=RECURRENT, n_ids=20),
 }
+STREAMS = {"streams": replace(LIMITS, state=STREAM, unified=False, n_cells=4000)}
 
 
 class Run:

@@ -374,10 +374,12 @@ class Scheduler:
 
 
 def _memory(limits: Limits, ops: list[Op], pace: Pace) -> Memory:
+    if not limits.unified and (limits.state is None or limits.state.is_nothing):
+        return SplitMemory(limits, ops, pace)
     if limits.state:
         policy = AsideMemory if limits.n_ids > limits.n_seq_max else InPlaceMemory
         return policy(limits, limits.state, ops, pace)
-    return UnifiedMemory(limits, ops, pace) if limits.unified else SplitMemory(limits, ops)
+    return UnifiedMemory(limits, ops, pace)
 
 
 def _start(sequence: Sequence) -> Start:

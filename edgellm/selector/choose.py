@@ -12,7 +12,7 @@ from edgellm.errors import BadRequest, DoesNotFit, ModelNotFound
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.memory.beside import beside, projector_path, sight, with_projector
 from edgellm.selector.memory.budget import pool_budgets
-from edgellm.selector.memory.leaving import carries_state, kept_beside, prefix_ram_bytes
+from edgellm.selector.memory.leaving import is_kept_in_ram, kept_beside, prefix_ram_bytes
 from edgellm.selector.oracle import Oracle
 from edgellm.selector.placing.draft import beside_draft, with_draft
 from edgellm.selector.placing.head import why_without, with_head, without_head
@@ -204,7 +204,7 @@ def _generating(plan: Plan, confirmed: Confirmed) -> Plan:
     candidate, setting, goal = chosen.candidate, chosen.setting, question.goal
     workload = question.profiles.workload(goal.use)
     machine = beside_draft(question.machine, candidate, setting.shape, chosen.devices)
-    is_kept = bool(setting.n_scratch) or carries_state(candidate.spec)
+    is_kept = is_kept_in_ram(candidate.spec, setting.shape, plan.placement, setting.n_scratch)
     return replace(
         plan,
         prefix_ram_bytes=prefix_ram_bytes(goal, plan.placement, machine) if is_kept else 0,

@@ -1,4 +1,5 @@
-"""Conversations of models with a window or a recurrent state outlive the worker too."""
+"""Conversations of models with a window or a recurrent state, and those of streams of their own,
+outlive the worker too."""
 
 import asyncio
 
@@ -88,3 +89,30 @@ def test_a_split_kv_of_more_streams_finds_nothing(file, tmp_path):
     more = {"n_parallel": 3, "n_seq_max": 3, "n_outputs_max": 3, "n_ctx": 3072}
     ((_, end),), _ = asyncio.run(lives(file, tmp_path, turn(told), kv_unified=False, **more))
     assert end.n_cached == 0
+
+
+def test_streams_that_hold_cells_only_go_on_where_they_were_and_from_what_was_asked(tmp_path):
+    file, apart = "tiny-qwen3-q8_0.gguf", {"kv_unified": False}
+    ((told, _),), _ = asyncio.run(lives(file, tmp_path, TALK, **apart))
+    stays = lives(file, tmp_path / "elsewhere", TALK, turn(told), **apart)
+    (_, (stayed, end)), _ = asyncio.run(stays)
+    assert end.n_cached == 511
+    ((again, end),), gauge = asyncio.run(lives(file, tmp_path, turn(told), **apart))
+    assert end.n_cached == gauge.n_loaded == 511
+    assert again == stayed
+    asyncio.run(lives(file, tmp_path / "once more", TALK, **apart))
+    changed = lives(file, tmp_path / "once more", (*TALK, 40, 41, 42), **apart)
+    ((_, end),), _ = asyncio.run(changed)
+    assert end.n_cached == len(TALK) - 1
+
+
+def test_streams_that_have_to_make_place_come_back_from_memory(tmp_path):
+    """Two streams, four conversations: what all are told again is what they were told first."""
+    talks = [tuple(30 + (i * i + 7 * n) % 150 for i in range(300)) for n in range(4)]
+    file, apart = "tiny-qwen3-q8_0.gguf", {"kv_unified": False, "prefix_ram_bytes": 1 << 28}
+    answers, _ = asyncio.run(lives(file, tmp_path, *talks, *talks, **apart))
+    first, again = answers[:4], answers[4:]
+    assert [end.n_cached for _, end in again] == [299] * 4
+    assert [[t.token for t in told] for told, _ in again] == [
+        [t.token for t in told] for told, _ in first
+    ]

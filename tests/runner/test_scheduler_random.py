@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from runner_fakes import FakeBackend, next_token, shade
 from state_fakes import StatefulBackend
-from state_runs import HYBRID, RECURRENT, WINDOW
+from state_runs import HYBRID, RECURRENT, STREAM, WINDOW
 
 from edgellm.chat.messages import Claim, GenerateParams
 from edgellm.errors import ContextTooLong
@@ -29,7 +29,7 @@ from edgellm.runner.sequence import Sequence
 
 KINDS = {
     "unified": None, "split": None, "sliding": WINDOW, "sliding, split": WINDOW, "hybrid": HYBRID,
-    "hybrid, split": HYBRID, "recurrent": RECURRENT,
+    "hybrid, split": HYBRID, "recurrent": RECURRENT, "split, copied": STREAM,
 }  # fmt: skip
 SETS = ((), (), ((1, 0.5),), ((1, 0.5), (2, 0.25)))
 # Rows of pictures that take one position together; so many times this as they are. No other token

@@ -74,7 +74,7 @@ def test_jobs_get_streams_of_their_own_where_a_cpu_would_look_through_everybodys
     """16 documents of 2000 tokens took a processor 57 s in one pool, 22 s with a stream each."""
     board = hardware_from_board("epyc-9004")
     jobs = plan_of(board, use="batch")
-    assert (jobs.kv_unified, jobs.n_seq_max, jobs.prefix_ram_bytes) == (False, jobs.n_parallel, 0)
+    assert (jobs.kv_unified, jobs.n_seq_max) == (False, jobs.n_parallel)
     pooled = plan_of(board, use="batch", kv_unified=True, n_parallel=jobs.n_parallel)
     assert pooled.kv_unified
     slower, faster = pooled.batch_tok_s.p50, jobs.batch_tok_s.p50
@@ -85,10 +85,12 @@ def test_jobs_get_streams_of_their_own_where_a_cpu_would_look_through_everybodys
     assert plan_of(machine((24, 1000)), use="batch").kv_unified  # attention is a card's
 
 
-def test_jobs_keep_the_pool_where_it_was_asked_that_prefixes_leave_the_cells():
+def test_streams_of_the_hosts_own_cells_are_kept_in_its_memory_and_on_disk():
     board = hardware_from_board("epyc-9004")
-    assert plan_of(board, use="batch", prefix_disk="/kv").prefix_disk == "/kv"
-    assert plan_of(board, use="batch", prefix_ram_bytes=GIB).prefix_ram_bytes == GIB
+    jobs = plan_of(board, use="batch", prefix_disk="/kv")
+    assert (jobs.kv_unified, jobs.prefix_disk, jobs.prefix_ram_bytes) == (False, "/kv", 8 * GIB)
+    over_a_bus = plan_of(machine((24, 1000)), use="chat", kv_unified=False, prefix_disk="/kv")
+    assert (over_a_bus.prefix_disk, over_a_bus.prefix_ram_bytes) == (None, 0)
 
 
 def test_where_nobody_knows_what_a_pool_costs_a_cpu_jobs_have_streams_all_the_same():

@@ -79,7 +79,7 @@ class AwayMemory(ArchivedMemory):
     def _check_away(self) -> None:
         assert self._away_bytes == sum(copied.n_bytes for copied in self._away.values())
         assert self._away_bytes <= self._points.held_bytes
-        assert self._away_bytes <= self._state.budget_bytes * _BUDGET_RATIO
+        assert self._away_bytes <= self._room_away_bytes
 
     def _put_away(self, kept: Retained) -> None:
         n_bytes = self._state.whole_bytes(kept.n_computed)
@@ -101,9 +101,13 @@ class AwayMemory(ArchivedMemory):
         self._away_bytes += n_bytes
         self._n_bytes += n_bytes
 
+    @property
+    def _room_away_bytes(self) -> int:
+        return int(self._state.budget_bytes * _BUDGET_RATIO)
+
     def _make_room_away(self, n_bytes: int) -> bool:
         """Among the copies alone: no checkpoint goes for one."""
-        room_bytes = int(self._state.budget_bytes * _BUDGET_RATIO) - n_bytes
+        room_bytes = self._room_away_bytes - n_bytes
         if room_bytes < 0:
             return False
         while self._away and (self._away_bytes > room_bytes or len(self._away) >= _MOST):

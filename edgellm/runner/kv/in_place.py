@@ -27,7 +27,7 @@ class InPlaceMemory(AwayMemory):
 
     def admit(self, sequence: Sequence, match: Match | None, running: list[Sequence]) -> bool:
         if match and not self._limits.unified and match.length < WORTH_SHARING:
-            match = None  # not worth the copy of a stream
+            match = match if _goes_on(match) else None  # not worth the copy of a stream
         match = self._back(sequence, match, running)
         if match and not _goes_on(match):
             match = self._with_point(match)

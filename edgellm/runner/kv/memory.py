@@ -33,7 +33,8 @@ class PartialState:
     """What of a sequence's memory a fork can't share: its sliding window, its recurrent state.
 
     It can be copied out (batch.Checkpoint) where a sequence stands, and be resumed there; at no
-    other length can such a sequence be forked or cut back. Facts from the backend.
+    other length can such a sequence be forked or cut back. Facts from the backend. Of a stream that
+    has neither it says what the whole of it takes.
     """
 
     n_window: int  # tokens that a window holds; 0: no layer slides
@@ -45,6 +46,11 @@ class PartialState:
     has_cells: bool = True  # some layers look at everything, or at a window: tokens take cells
     has_rows: bool = False  # recurrent: an id above n_seq_max can't even be forgotten
 
+    @property
+    def is_nothing(self) -> bool:
+        """Its cells are all that a sequence has: it can be forked and cut back at any length."""
+        return not self.n_window and not self.has_rows
+
     def checkpoint_bytes(self, length: int) -> int:
         """Of what is copied out after `length` tokens."""
         return self.row_bytes + self.cell_bytes * min(length, self.n_window)
@@ -53,6 +59,13 @@ class PartialState:
         """Of all that a sequence of `length` tokens holds, copied out."""
         window_bytes = self.cell_bytes * min(length, self.n_window)
         return self.fixed_bytes + window_bytes + self.full_cell_bytes * length
+
+
+# Of a model that looks at everything, where no conversation is copied out: there is no room for
+# even a byte a token.
+NOTHING_CARRIED = PartialState(
+    n_window=0, cell_bytes=0, row_bytes=0, budget_bytes=0, full_cell_bytes=1
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +89,7 @@ class Limits:
     n_draft_rows: int = 0  # rows of logits that a step has beyond one for each running sequence
     n_rollback: int | None = None  # tokens that a sequence can be cut by; None: as many as it has
     has_draft_model: bool = False
-    state: PartialState | None = None  # None: full attention, forked and cut back at any length
+    state: PartialState | None = None  # None: full attention; see also PartialState.is_nothing
     turn_ends: frozenset[int] = frozenset()  # tokens that end a message
 
 

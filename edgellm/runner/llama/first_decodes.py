@@ -7,7 +7,13 @@ import llama_cpp
 from edgellm.runner.batch import Row
 from edgellm.runner.kv.memory import Limits
 from edgellm.runner.llama.load import Loaded, LoadError
-from edgellm.runner.llama.partial import blank_window, carries_state, partial_state, turn_ends
+from edgellm.runner.llama.partial import (
+    blank_window,
+    carries_state,
+    partial_state,
+    stream_state,
+    turn_ends,
+)
 from edgellm.runner.llama.state import Decode, StateBlobs
 from edgellm.runner.llama.vocab import Vocab
 from edgellm.selector.plan import Plan
@@ -30,7 +36,9 @@ class FirstDecodes:
         if known.n_scratch:
             self._decode((Row(0, 1, self._vocab.any_token, True),))
             known = replace(known, blob=self._state.measure(0))
-        return self._carrying(known, plan) if carries_state(self._model) else known
+        if carries_state(self._model):
+            return self._carrying(known, plan)
+        return known if plan.kv_unified else self._streams(known, plan)
 
     def _warm_up(self) -> None:
         """The first decode costs five others."""
@@ -43,6 +51,14 @@ class FirstDecodes:
         llama_cpp.llama_memory_seq_cp(self._memory, 0, highest_id, 0, 1)
         if llama_cpp.llama_memory_seq_pos_max(self._memory, highest_id) != 0:
             raise LoadError("other", "this llama.cpp retains no sequence above n_seq_max")
+
+    def _streams(self, known: Limits, plan: Plan) -> Limits:
+        """Whole streams can be copied out, but not over a bus, to which they are too much."""
+        if not known.shares_prefixes or known.on_device or not plan.prefix_ram_bytes:
+            return known
+        ram_bytes = plan.prefix_ram_bytes
+        state = stream_state(self._model, self._context, self._decode, ram_bytes)
+        return replace(known, state=state, turn_ends=turn_ends(self._vocab.raw, self._vocab.ends))
 
     def _carrying(self, known: Limits, plan: Plan) -> Limits:
         """Of a model whose sequences carry a state: they are shared by checkpoints."""

@@ -44,15 +44,8 @@ def partial_state(
 
     Raises EdgellmError.
     """
-    memory = llama_cpp.llama_get_memory(context)
     is_recurrent = bool(llama_cpp.llama_model_is_recurrent(model))
-    llama_cpp.llama_memory_clear(memory, False)
-    sizes, wholes = [], []
-    for pos in range(2):
-        decode((Row(0, pos, _any_token(model), True),))
-        sizes.append(state_bytes(context, 0, PARTIAL))
-        wholes.append(state_bytes(context, 0, EVERYTHING))
-    llama_cpp.llama_memory_clear(memory, False)
+    sizes, wholes = _sizes(model, context, decode)
     if _architecture(model) in _UNTRIED or (sizes[1] >= wholes[1] and not is_recurrent):
         return None
     cell_bytes, whole_cell_bytes = sizes[1] - sizes[0], wholes[1] - wholes[0]
@@ -66,6 +59,36 @@ def partial_state(
         has_cells=not is_recurrent,
         has_rows=is_recurrent or bool(llama_cpp.llama_model_is_hybrid(model)),
     )
+
+
+def stream_state(model: Any, context: Any, decode: Decode, budget_bytes: int) -> PartialState:
+    """Of a split KV's stream that holds cells only. Needs the memory to itself, and empties it.
+
+    Raises EdgellmError.
+    """
+    _, wholes = _sizes(model, context, decode)
+    cell_bytes = wholes[1] - wholes[0]
+    return PartialState(
+        n_window=0,
+        cell_bytes=0,
+        row_bytes=0,
+        budget_bytes=budget_bytes,
+        fixed_bytes=wholes[0] - cell_bytes,
+        full_cell_bytes=cell_bytes,
+    )
+
+
+def _sizes(model: Any, context: Any, decode: Decode) -> tuple[list[int], list[int]]:
+    """Of the state, and of all that a sequence has, after one token and after two."""
+    memory = llama_cpp.llama_get_memory(context)
+    llama_cpp.llama_memory_clear(memory, False)
+    sizes, wholes = [], []
+    for pos in range(2):
+        decode((Row(0, pos, _any_token(model), True),))
+        sizes.append(state_bytes(context, 0, PARTIAL))
+        wholes.append(state_bytes(context, 0, EVERYTHING))
+    llama_cpp.llama_memory_clear(memory, False)
+    return sizes, wholes
 
 
 def blank_window(model: Any, context: Any, decode: Decode) -> Blob:

@@ -7,6 +7,7 @@ share may be resumed. To copy a stretch, llama.cpp needs a sequence id of its ow
 """
 
 from edgellm.models.spec import ModelSpec
+from edgellm.selector.memory.shape import ContextShape
 from edgellm.selector.placing.machine import Machine
 from edgellm.selector.plan import Goal, Placement, Plan
 from edgellm.selector.search.checks import MAX_SEQUENCES
@@ -31,6 +32,16 @@ def n_scratch(spec: ModelSpec, goal: Goal, n_parallel: int, *, unified: bool) ->
     """Sequence ids beside those that run."""
     wanted = unified and goal.prefix_ram_bytes != 0 and can_leave(spec)
     return 1 if wanted and n_parallel < MAX_SEQUENCES else 0
+
+
+def is_kept_in_ram(
+    spec: ModelSpec, shape: ContextShape, placement: Placement, n_scratch: int
+) -> bool:
+    """Whether past conversations leave for host memory. Streams of a split KV are copied whole:
+    from the host's own cells, and over no bus."""
+    if n_scratch or carries_state(spec):
+        return True
+    return not shape.kv_unified and can_leave(spec) and not placement.device_ids
 
 
 def prefix_ram_bytes(goal: Goal, placement: Placement, machine: Machine) -> int:

@@ -220,8 +220,7 @@ def _own_streams(search: Search, option: Option) -> Iterator[Setting]:
     host = placement.shares[-1]
     is_cut = bool(placement.device_ids) and host.computes
     is_in_the_way = is_cut or option.merit.is_stuck
-    keeps_what_leaves = goal.prefix_disk is not None or bool(goal.prefix_ram_bytes)
-    if host.computes and not workload.kv_unified_if_slower and not keeps_what_leaves:
+    if host.computes and not (workload.kv_unified_if_slower or placement.device_ids):
         for wished in search.wished:  # a pool that is slow has made them fewer, too
             if _differ_in_number(wished, option.setting):
                 yield replace(wished, kv_unified=False, n_scratch=0)

@@ -4,7 +4,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from state_runs import KINDS, TURN_END, Run, random_history, random_limits, text
+from state_runs import KINDS, STREAMS, TURN_END, Run, random_history, random_limits, text
 
 from edgellm.runner.batch import Copy, RestoreAll, SaveAll
 from edgellm.runner.kv.memory import Limits
@@ -16,7 +16,7 @@ KINDS = {
     name: replace(
         limits, state=replace(limits.state, fixed_bytes=limits.state.row_bytes, full_cell_bytes=2)
     )
-    for name, limits in KINDS.items()
+    for name, limits in (KINDS | STREAMS).items()
     if limits.state.has_cells
 }
 each_kind = pytest.mark.parametrize("limits", KINDS.values(), ids=list(KINDS))
@@ -74,8 +74,10 @@ def test_what_is_short_is_computed_again(limits):
 
 @each_kind
 def test_copies_take_half_of_the_memory_and_the_longest_unused_goes_first(limits):
+    """Where nobody has checkpoints, all of it."""
     n_bytes = limits.state.whole_bytes(190)
-    tight = replace(limits, state=replace(limits.state, budget_bytes=5 * n_bytes))
+    n_most = 2 if limits.state.is_nothing else 5
+    tight = replace(limits, state=replace(limits.state, budget_bytes=n_most * n_bytes))
     run, said = crowded(tight)
     assert 0 < len(away(run)) <= 2
     oldest, _ = run.turn([*said[0], 7])
