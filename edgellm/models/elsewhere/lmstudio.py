@@ -5,6 +5,7 @@ Its home is what ~/.lmstudio-home-pointer says, else ~/.cache/lm-studio where th
 (`downloadsFolder` of settings.json). Source of the tree: lmstudio.ai/docs, "Import Models".
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -42,7 +43,8 @@ def _home() -> Path:
     if pointed and "\0" not in pointed:
         return path_of(pointed)
     older = path_of("~/.cache/lm-studio")
-    return older if older.is_dir() else path_of("~/.lmstudio")
+    is_there = os.path.isdir(older)  # noqa: PTH112 - which never raises
+    return older if is_there else path_of("~/.lmstudio")
 
 
 def _set_folder(settings: Path) -> Path | None:

@@ -111,7 +111,8 @@ def _entries(store: Path, manifests: Path) -> Iterator[_Entry]:
             for model in _below(namespace):
                 for tag in _below(model):
                     named = (namespace.name, model.name, tag.name)
-                    if all(map(_PART.fullmatch, named)) and not tag.is_dir():
+                    is_name = all(map(_PART.fullmatch, named))
+                    if is_name and not os.path.isdir(tag):  # noqa: PTH112 - which never raises
                         yield _Entry(store, tag, (host.name, *named))
 
 
