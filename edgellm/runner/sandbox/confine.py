@@ -52,7 +52,7 @@ def _fault_of(rules: Rules, version: int, imports: Callable[[], None]) -> str | 
                 with open(path, "rb") as file:  # noqa: PTH123 - as plain as it can be
                     file.read(1)
             imports()
-        except (OSError, ImportError, RuntimeError) as error:
+        except Exception as error:  # noqa: BLE001 - a library that lacks a file raises what it likes
             faults.append(f"it couldn't do its work in it: {error}")
 
     trying = threading.Thread(target=run)

@@ -160,6 +160,25 @@ def test_where_something_needed_cannot_be_read_nothing_is_bound(tmp_path):
 
 
 @needs_landlock
+@pytest.mark.parametrize("error", ["AttributeError", "KeyError", "ValueError"])
+def test_whatever_an_import_raises_in_it_nothing_is_bound(tmp_path, error):
+    tried = told(
+        tmp_path,
+        f"""
+        def imports():
+            raise {error}("no symbol 'ggml_init'")
+        try:
+            confine.confine(Rules(places.code()), imports)
+        except confine.NotConfined as error:
+            tried["why"] = str(error)
+        attempt("passwd", lambda: Path("/etc/passwd").read_text())
+        """,
+    )
+    assert "ggml_init" in tried.pop("why")
+    assert tried == {"passwd": "done"}
+
+
+@needs_landlock
 @pytest.mark.parametrize("abi", [one for one in (1, 2, 3, 4, 5, 6, 7) if one <= ABI])
 def test_an_older_kernel_is_asked_for_what_it_knows(tmp_path, abi):
     tried = told(
