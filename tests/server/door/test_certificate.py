@@ -21,6 +21,20 @@ def test_what_a_certificate_may_be_asked_by_is_known():
     assert certificate("box").names == ("box.lan",)
 
 
+def test_a_system_that_allows_no_more_than_tls_1_2_has_its_certificate_looked_at_too(monkeypatch):
+    usual = ssl.create_default_context
+
+    def limited(*purpose):
+        context = usual(*purpose)
+        context.maximum_version = ssl.TLSVersion.TLSv1_2  # as openssl.cnf's MaxProtocol
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", limited)
+    assert certificate("box").names == ("box.lan",)
+    with pytest.raises(ConfigError, match="has expired"):
+        certificate("expired")
+
+
 def test_only_a_files_first_certificate_is_the_servers_own(tmp_path):
     chain = tmp_path / "chain.pem"
     own = (FOLDER / "server.pem").read_text()
