@@ -16,6 +16,7 @@ from store_runs import (
 )
 
 from edgellm.errors import NetworkError, Offline, StorageError
+from edgellm.models.fetching.cache_layout import RepoFolder
 from edgellm.models.fetching.hub import HuggingFaceHub, Repository
 from edgellm.models.fetching.terms import Pace, Terms
 from edgellm.models.names import HubReference, ModelFiles, RepoFile, choose_files
@@ -146,6 +147,22 @@ def test_a_commit_that_is_none_is_said_before_anything_comes(
     with pytest.raises(StorageError, match="no name for a commit"):
         store.fetch(hub, lying, ModelFiles("Q8_0", true.files))
     assert ranges(server) == []
+
+
+def test_a_commit_that_is_none_takes_no_file_away_elsewhere(
+    server: HubServer, hub: HuggingFaceHub, store: Store
+):
+    true, folder = hub.list_files(REPO), RepoFolder(store.root, REPO)
+    folder.note_hub("f" * 40, "modelscope")
+    mine = store.root / "mine"
+    mine.write_text("mine")
+    with pytest.raises(StorageError, match="no name for a commit"):
+        store.fetch(
+            hub,
+            Repository(REPO, "main", "../../mine", None, true.files),
+            ModelFiles("Q8_0", true.files),
+        )
+    assert mine.exists()
 
 
 def test_a_model_is_not_whole_before_its_projector_is(

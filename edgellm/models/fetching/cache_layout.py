@@ -107,9 +107,8 @@ class RepoFolder:
 
     def place(self, commit: str, file: RepoFile) -> Path:
         """Of the file in the commit's snapshot. Raises StorageError for names that leave it."""
-        for name, what in ((commit, "commit"), (file.path, "file")):
-            if not is_safe_path(name):
-                raise StorageError(f"{name!r} is no name for a {what} here")
+        _check_name(commit, "commit")
+        _check_name(file.path, "file")
         return self.path / "snapshots" / commit / file.path
 
     def holds(self, commit: str, file: RepoFile) -> bool:
@@ -164,8 +163,7 @@ class RepoFolder:
 
     def write_ref(self, revision: str, commit: str, told_at_s: float | None = None) -> None:
         """`told_at_s`: when the hub said that the name means this commit; None: now."""
-        if not is_safe_path(revision):
-            raise StorageError(f"{revision!r} is no name for a revision here")
+        _check_name(revision, "revision")
         ref = self.path / "refs" / revision
         ref.parent.mkdir(parents=True, exist_ok=True)
         write_durably(ref, commit.encode())
@@ -189,7 +187,8 @@ class RepoFolder:
         return Digest(blob.name, place.stat().st_size) if _DIGEST.fullmatch(blob.name) else None
 
     def note_hub(self, commit: str, hub: HubName) -> None:
-        """Raises OSError."""
+        """Raises OSError, and StorageError for a commit that leaves the folder."""
+        _check_name(commit, "commit")
         note = self.path / _HUBS / commit
         if hub == DEFAULT_HUB:  # this cache is its own
             note.unlink(missing_ok=True)
@@ -270,6 +269,12 @@ class RepoFolder:
 def is_commit(revision: str) -> bool:
     """Not a name, which may mean another one tomorrow."""
     return _COMMIT.fullmatch(revision) is not None
+
+
+def _check_name(name: str, what: str) -> None:
+    """It is a stranger's, and becomes a path. Raises StorageError."""
+    if not is_safe_path(name):
+        raise StorageError(f"{name!r} is no name for a {what} here")
 
 
 def _first_that_works(ways: Sequence[Way], blob: Path, place: Path) -> None:
