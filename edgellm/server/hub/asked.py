@@ -26,6 +26,7 @@ from edgellm.values import frozen
 MAIN = "main"
 _READING = ("GET", "HEAD")
 _MOST_LISTED = 10_000
+_MOST_DIGITS = 18
 _LATEST = "latest"
 
 
@@ -190,4 +191,5 @@ class _Query:
 
     def limit(self) -> int:
         text = self.text("limit")
-        return min(int(text), _MOST_LISTED) if text.isdecimal() else _MOST_LISTED
+        is_number = text.isdecimal() and len(text) <= _MOST_DIGITS  # int refuses thousands of them
+        return min(int(text), _MOST_LISTED) if is_number else _MOST_LISTED

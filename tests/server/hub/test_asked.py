@@ -67,6 +67,7 @@ def test_a_query_says_more():
     found = get("/api/models", "search=qwen&author=org&filter=gguf&filter=x&limit=5&full=True")
     assert found == Search("qwen", "org", ("gguf", "x"), 5)
     assert get("/api/models", "limit=-1&search=%ff%fe").limit == Search().limit
+    assert get("/api/models", f"limit={'9' * 5000}").limit == Search().limit
 
 
 @pytest.mark.parametrize(
