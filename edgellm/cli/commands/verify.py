@@ -1,6 +1,7 @@
 """`edgellm verify`: is what lies on the disks what was downloaded or exported?"""
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -90,11 +91,12 @@ def _of_store(text: str | None) -> Iterator[_Verified]:
         found = [(model, verify_stored(store.root, model, read)) for model in models]
     for model, verdicts in found:
         state = _worst(verdicts)
-        mends = f"edgellm rm {model.name} && edgellm pull {model.name}"
+        name = shlex.quote(model.name)
+        mends = f"edgellm rm {name} && edgellm pull {name}"
         broken = [one.file for one in verdicts if one.state == "broken"]
         if broken and not {*broken} & {*model.files}:  # which other models may need, so `rm` leaves
-            blobs = " ".join(os.path.realpath(model.snapshot / name) for name in broken)
-            mends = f"rm {blobs} && edgellm pull {model.name}"
+            blobs = shlex.join(os.path.realpath(model.snapshot / file) for file in broken)
+            mends = f"rm {blobs} && edgellm pull {name}"
         size_bytes = sum(one.size_bytes for one in verdicts)
         yield _Verified(model.name, None, size_bytes, state, mends if broken else None, verdicts)
 
@@ -143,7 +145,8 @@ def _of_bundle(place: str) -> Iterator[_Verified]:
         found = [(one, verify_bundled(bundle, one, read)) for one in bundle.manifest.models]
     for model, verdicts in found:
         state = _worst(verdicts)
-        mends = f"edgellm export {model.name} -o {place}" if state == "broken" else None
+        again = shlex.join(["edgellm", "export", model.name, "-o", place])
+        mends = again if state == "broken" else None
         yield _Verified(model.name, place, model.size_bytes, state, mends, verdicts)
 
 

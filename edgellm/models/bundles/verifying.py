@@ -4,6 +4,7 @@ stand in its manifest. It is read from the disk itself, not from what memory hol
 import contextlib
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -57,7 +58,7 @@ def verify_stored(root: Path, model: StoredModel, read: Reading) -> tuple[Verdic
             known = read.known[path.resolve()] = _of_file(folder, path, name, read)
         else:
             read.passed(known.size_bytes)
-        verdicts.append(known)
+        verdicts.append(replace(known, file=name))  # another commit may call it otherwise
     return tuple(verdicts)
 
 

@@ -1,6 +1,7 @@
 """`export`, `import` and `verify` as they are typed."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -215,6 +216,22 @@ def test_what_mends_a_projector_that_other_models_need_too(hub_cache, capsys):
     with pytest.raises(typer.Exit):
         verify([REPO])
     assert f"→ rm {blob} && edgellm pull {NAME}" in capsys.readouterr().out
+
+
+def test_what_mends_can_be_typed_where_folders_have_blanks(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "my disk"))
+    files = {"m-Q8_0.gguf": DEMO_PATH.read_bytes(), "mmproj-F16.gguf": b"GGUF eyes"}
+    store = filled(tmp_path / "my disk" / "hub", files, repo=REPO)
+    place = str(tmp_path / "my stick")
+    written(store, place)
+    for eyes in (next(Path(place).rglob("mmproj*")), store.list()[0].snapshot / "mmproj-F16.gguf"):
+        eyes.resolve().write_bytes(b"GGUF eyez")
+    with pytest.raises(typer.Exit):
+        verify([REPO, place], as_json=True)
+    stored, bundled = (one["mends"] for one in json.loads(capsys.readouterr().out))
+    blob = (store.list()[0].snapshot / "mmproj-F16.gguf").resolve()
+    assert shlex.split(stored)[:3] == ["rm", str(blob), "&&"]
+    assert shlex.split(bundled) == ["edgellm", "export", NAME, "-o", place]
 
 
 def test_verify_looks_into_a_bundle(hub_cache, tmp_path, capsys):

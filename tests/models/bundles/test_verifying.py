@@ -95,6 +95,14 @@ def test_what_two_models_share_is_read_once(store: Store):
     assert len(read.known) == 4
 
 
+def test_what_another_commit_calls_otherwise_is_called_as_the_model_has_it(store: Store):
+    filled(store.root, {"moved/tiny-Q8_0.gguf": DATA}, commit="f" * 40)
+    models, read = store.list(), Reading(1, lambda done, total, rate: None)
+    assert len(models) == 2
+    for model in models:
+        assert {*model.files} <= {one.file for one in verify_stored(store.root, model, read)}
+
+
 @pytest.mark.parametrize("kind", ["folder", "pieces", "tar"])
 def test_a_bundles_files_are_held_against_its_manifest(store: Store, tmp_path: Path, kind: str):
     place = tmp_path / ("out.tar" if kind == "tar" else "out")
