@@ -12,7 +12,7 @@ from edgellm.models.fetching.cache_layout import RepoFolder, is_commit
 from edgellm.models.fetching.download import Progress, check_space
 from edgellm.models.fetching.hub import Repository
 from edgellm.models.fetching.terms import Terms
-from edgellm.models.names import HubReference
+from edgellm.models.names import HubReference, RepoFile
 from edgellm.models.store import Store
 from edgellm.values import frozen
 
@@ -36,11 +36,18 @@ def coming(store: Store, models: Sequence[BundledModel]) -> tuple[Coming, ...]:
 
 
 def check_room(store: Store, models: Sequence[Coming]) -> None:
-    """For all together. Raises StorageError."""
+    """For all together: what two of them share comes once. Raises StorageError."""
     folder = store.root
     while not folder.exists():
         folder = folder.parent
-    check_space(folder, sum(one.missing_bytes for one in models))
+    check_space(folder, missing_together_bytes(store, [one.model for one in models]))
+
+
+def missing_together_bytes(store: Store, models: Sequence[BundledModel]) -> int:
+    files: dict[tuple[str, str], dict[RepoFile, None]] = {}
+    for one in models:
+        files.setdefault((one.repo, one.commit), {}).update(dict.fromkeys(one.repo_files))
+    return sum(store.missing_bytes(repo, commit, [*some]) for (repo, commit), some in files.items())
 
 
 def chosen(bundle: Bundle, wanted: Sequence[HubReference]) -> tuple[BundledModel, ...]:

@@ -25,7 +25,13 @@ from bundle_runs import (
 
 from edgellm.errors import BadBundle, BadRequest, EdgellmError, ModelNotFound, StorageError
 from edgellm.models.bundles.hub import BundleHub
-from edgellm.models.bundles.importing import bring, check_room, chosen, coming
+from edgellm.models.bundles.importing import (
+    bring,
+    check_room,
+    chosen,
+    coming,
+    missing_together_bytes,
+)
 from edgellm.models.bundles.layout import MANIFEST
 from edgellm.models.bundles.manifest import fingerprint
 from edgellm.models.bundles.reading import opened
@@ -286,6 +292,18 @@ def test_a_time_that_can_hardly_be_harms_nothing(
     for _ in range(2):
         (path,) = bring_all(there, place)
     assert path.read_bytes() == DATA
+
+
+def test_what_two_models_share_takes_room_once(store: Store, there: Store, tmp_path: Path):
+    filled(store.root, FILES | {"tiny-Q4_0.gguf": DATA[:1000]})
+    export(store, tmp_path / "out")
+    with opened(str(tmp_path / "out"), io.BytesIO()) as bundle:
+        models = bundle.manifest.models
+        assert len(models) == 2
+        assert missing_together_bytes(there, models) == bundle.manifest.size_bytes
+        bring(there, bundle, models[0])
+        left_bytes = sum(file.size_bytes for file in models[1].model.files)
+        assert missing_together_bytes(there, models) == left_bytes
 
 
 def test_no_room_for_all_together_is_seen_before_the_first_byte(store: Store, tmp_path: Path):
