@@ -55,7 +55,7 @@ def export(
 
     With what belongs to them: all parts, the projector, the licence; under the names that their
     repositories give them, so that other programs can use the files. Every byte is checked on the
-    way. A broken-off export into a folder goes on the next time; into a bundle that is there
+    way. A broken-off export into a folder goes on the next time; into a folder that is a bundle
     already, the models are added. The other machine: --on BOARD or --device choose for it.
 
     \b

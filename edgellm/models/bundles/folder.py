@@ -60,10 +60,10 @@ def merged(root: Path, manifest: Manifest) -> Manifest:
     old = _manifest_at(root / MANIFEST)
     if old is None:
         return manifest
-    new = {_key(model) for model in manifest.models}
-    kept = (one for one in old.models if _key(one) not in new and _is_whole(root, one))
-    models = tuple(sorted((*kept, *manifest.models), key=_key))
-    same = models == tuple(sorted(old.models, key=_key))
+    new = {key_of(model) for model in manifest.models}
+    kept = (one for one in old.models if key_of(one) not in new and _is_whole(root, one))
+    models = tuple(sorted((*kept, *manifest.models), key=key_of))
+    same = models == tuple(sorted(old.models, key=key_of))
     return old if same else _with(manifest, models)
 
 
@@ -121,13 +121,13 @@ class _Writer:
         path, (digest, start, size_bytes) = self.root / name, self.wanted[name]
         if not path.is_file() or path.is_symlink():
             if path.exists() or path.is_symlink():
-                raise _not_ours(path)
+                raise not_ours(path)
             return False
         is_as_large = path.stat().st_size == size_bytes
         if name in self.ours:
             return is_as_large and self.ours[name] == self.wanted[name]
         if not (is_as_large and start == 0 and _sha256(path) == digest):
-            raise _not_ours(path)
+            raise not_ours(path)
         return True
 
     def _drop_what_differs(self, there: set[str]) -> None:
@@ -263,7 +263,7 @@ def _names(model: BundledModel, file: BundledFile) -> list[str]:
     return [name for name, _ in model.parts(file)]
 
 
-def _key(model: BundledModel) -> tuple[str, str]:
+def key_of(model: BundledModel) -> tuple[str, str]:
     return model.repo, model.model.files[0].path
 
 
@@ -294,7 +294,7 @@ def _sha256(path: Path) -> str:
     return hasher.hexdigest()
 
 
-def _not_ours(path: Path) -> BadRequest:
+def not_ours(path: Path) -> BadRequest:
     return BadRequest(
         f"{path} is there, and no export has written it",
         hint="name another place, or move it away",

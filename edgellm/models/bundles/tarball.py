@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from edgellm.errors import StorageError
+from edgellm.errors import BadBundle, BadRequest, StorageError
 from edgellm.files import sync_folder
 from edgellm.models.bundles.copying import alone, checked_chunks
-from edgellm.models.bundles.folder import largest_piece_bytes
+from edgellm.models.bundles.folder import key_of, largest_piece_bytes, not_ours
 from edgellm.models.bundles.layout import MANIFEST, README, SUMS
-from edgellm.models.bundles.manifest import Manifest, encode
+from edgellm.models.bundles.manifest import Manifest, decode, encode
 from edgellm.models.bundles.readme import readme_text, sums_text
+from edgellm.models.bundles.sources import TarSource
 from edgellm.models.bundles.tar import END, header, padding
 from edgellm.models.fetching.download import Progress, check_space
 from edgellm.models.fetching.terms import Pace, Terms
@@ -28,7 +29,9 @@ _NO_ROOM: Final = "name a place with more room; --on BOARD may take a smaller qu
 def write_tar_file(
     path: Path, manifest: Manifest, paths: Mapping[str, Path], progress: Progress
 ) -> None:
-    """Raises OSError, StorageError, BadGGUF, BadBundle; nothing of it stays then."""
+    """Raises OSError, StorageError, BadGGUF, BadBundle, BadRequest; nothing of it stays then, and
+    what was there is left alone."""
+    _check_place(path, manifest)
     head = sum(map(len, _head(manifest)))
     size_bytes = head + len(END) + sum(_member_bytes(size) for size in _sizes(manifest))
     check_space(path.parent, size_bytes, _NO_ROOM)
@@ -50,6 +53,26 @@ def write_tar_file(
         finally:
             part.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def _check_place(path: Path, manifest: Manifest) -> None:
+    """A tar is written anew, so nobody's file is there, nor a bundle that would lose a model by it.
+    Raises BadRequest, OSError."""
+    if not path.is_file():
+        if path.exists() or path.is_symlink():
+            raise not_ours(path)
+        return
+    try:
+        with path.open("rb", buffering=0) as file:
+            old = decode(TarSource(file).manifest())
+    except BadBundle as error:
+        raise not_ours(path) from error
+    new = {key_of(model) for model in manifest.models}
+    if lost := [model.name for model in old.models if key_of(model) not in new]:
+        raise BadRequest(
+            f"{path} has {', '.join(lost)} in it, and a tar is written anew",
+            hint="name it too, or another place; into a folder models are added",
+        )
 
 
 def write_tar(

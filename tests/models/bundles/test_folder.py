@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -339,6 +340,34 @@ def test_no_room_is_seen_before_the_first_byte(store: Store, tmp_path: Path):
         assert [path for path in disk.rglob("*") if path.is_file()] == []
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_tar_that_no_export_has_written_is_not_overwritten(store: Store, tmp_path: Path):
+    out = tmp_path / "out.tar"
+    with tarfile.open(out, "w") as mine:
+        mine.add(__file__, "mine")
+    before = out.read_bytes()
+    with pytest.raises(BadRequest, match="no export has written it"):
+        export(store, out)
+    assert out.read_bytes() == before
+    out.unlink()
+    out.mkdir()
+    with pytest.raises(BadRequest, match="no export has written it"):
+        export(store, out)
+    assert content(tmp_path).keys().isdisjoint({"out.tar.part"})
+
+
+def test_a_tar_is_not_written_over_one_that_has_more_in_it(store: Store, tmp_path: Path):
+    out = tmp_path / "out.tar"
+    export(store, out)
+    before = out.read_bytes()
+    filled(tmp_path / "hub", SMALL, repo="org/small")
+    with pytest.raises(BadRequest, match="tiny-GGUF:Q8_0 in it") as told:
+        export(store, out, "hf.co/org/small:Q4_0")
+    assert "into a folder" in str(told.value.hint)
+    assert out.read_bytes() == before
+    export(store, out)  # both
+    assert len(bring_all(Store(tmp_path / "there"), out)) == 2
 
 
 def test_a_place_that_is_a_file_is_no_folder(store: Store, tmp_path: Path):
