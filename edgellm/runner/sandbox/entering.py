@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from edgellm.models.names import shard_names
@@ -36,8 +36,8 @@ def enter_sandbox(
 def _rules(load: Load, names: tuple[str, ...]) -> Rules:
     """Paths as the system spells them."""
     adapters = tuple(os.fsdecode(path) for _, path in load.adapters)
-    model = Path(os.fsdecode(load.path))
-    parts = tuple(str(model.with_name(name)) for name in shard_names(model.name))
+    models = filter(None, (os.fsdecode(load.path), load.plan.draft))
+    parts = tuple(part for model in models for part in _parts(Path(model)))
     may_come = (*(path for _, path in load.later_adapters), *load.sandbox.reach)
     return rules_for(
         load.plan,
@@ -46,3 +46,7 @@ def _rules(load: Load, names: tuple[str, ...]) -> Rules:
         code=places.code(),
         home=None if is_wanted("auto", load.plan, names) else os.environ.get("HOME", ""),
     )
+
+
+def _parts(model: Path) -> Iterator[str]:
+    return (str(model.with_name(name)) for name in shard_names(model.name))

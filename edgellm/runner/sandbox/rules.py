@@ -75,9 +75,9 @@ def rules_for(
     code: tuple[str, ...],
     home: str | None = None,
 ) -> Rules:
-    """`files`: the model's, all its parts, and its adapters'. `later`: what may be asked for at run
-    time. `code`: what this program and its libraries lie in. `home`: where drivers keep caches;
-    None: no driver is loaded."""
+    """`files`: all parts of the model and of its draft model, and the adapters. `later`: what may
+    be asked for at run time. `code`: what this program and its libraries lie in. `home`: where
+    drivers keep caches; None: no driver is loaded."""
     beside = tuple(file for file in (plan.projector, plan.draft) if file)
     rules = Rules(
         read=(*_OF_THE_SYSTEM, *code, *files, *beside, *later),

@@ -115,8 +115,12 @@ def test_past_conversations_are_written_where_they_are_kept_and_read_again(tmp_p
         ("stories260K-pad-split-f16-00001-of-00003.gguf", {}),
         ("stories260K-pad-f16.gguf", {"projector": "stories260K-pad-mmproj-random-f16.gguf"}),
         ("stories260K-f16.gguf", {"draft": "stories260K-q4_0.gguf", "speculate": "draft"}),
+        (
+            "stories260K-f16.gguf",
+            {"draft": "stories260K-pad-split-f16-00001-of-00003.gguf", "speculate": "draft"},
+        ),
     ],
-    ids=["parts", "projector", "draft"],
+    ids=["parts", "projector", "draft", "draft of parts"],
 )
 def test_what_belongs_to_a_model_is_loaded(model, choices):
     files = {k: str(SHARED_MODELS / v) for k, v in choices.items() if v.endswith(".gguf")}
