@@ -21,6 +21,7 @@ class Shelved:
         self._shelf, self._say, self._every_s = shelf, say, every_s
         self._one_by_one = asyncio.Lock()
         self._following: Following | None = None
+        self._looks: set[asyncio.Task[None]] = set()
 
     async def errand(self, fleet: Fleet) -> None:
         self._following = Following(fleet, self._say)
@@ -30,7 +31,14 @@ class Shelved:
                 await self.refresh()
 
     async def refresh(self) -> None:
-        """Raises StorageError."""
+        """Raises StorageError. What a look has found isn't looked for again: so it goes on to its
+        end when who waits for it leaves."""
+        look = asyncio.create_task(self._look())
+        self._looks.add(look)
+        look.add_done_callback(self._looks.discard)
+        await asyncio.shield(look)
+
+    async def _look(self) -> None:
         async with self._one_by_one:
             if self._following:
                 self._following.note(await asyncio.to_thread(self._shelf.look))

@@ -1,4 +1,5 @@
 import asyncio
+import threading
 
 from cli.serving.fleet_fakes import fleet, prepared
 
@@ -49,6 +50,37 @@ def test_what_comes_is_served_and_what_goes_is_not():
     assert said == [
         "two is served, too: Q8_0, 4 × 512 tokens, 1.2 KiB", "one is no longer on this disk",
     ]  # fmt: skip
+
+
+def test_what_comes_is_served_though_who_waited_for_it_has_left():
+    """A client that pulled it hangs up while the disk is looked at."""
+    made, _, said = a_fleet()
+    looks, may_end = [], threading.Event()
+    loop = looking = None
+
+    class Shelf:
+        def look(self):
+            looks.append(len(looks))
+            loop.call_soon_threadsafe(looking.set)
+            may_end.wait()
+            return Change((asleep("one"),) if looks == [0] else ())
+
+    async def scenario():
+        nonlocal loop, looking
+        loop, looking = asyncio.get_running_loop(), asyncio.Event()
+        shelved = Shelved(Shelf(), said.append, 3600)
+        errand = asyncio.create_task(shelved.errand(made))
+        await asyncio.sleep(0)
+        client = asyncio.create_task(shelved.refresh())
+        await looking.wait()
+        client.cancel()
+        await asyncio.gather(client, return_exceptions=True)
+        may_end.set()
+        await shelved.refresh()
+        errand.cancel()
+        return names(made)
+
+    assert asyncio.run(scenario()) == ["one"]
 
 
 def test_one_that_answers_goes_when_it_sleeps_and_a_newer_one_comes_then():
