@@ -5,10 +5,10 @@ out with all that it holds, its checkpoints stay its own, and the prompt that go
 parts from it where it has a checkpoint, brings it back. One copy takes the time of a few tokens;
 what it saves is the whole conversation.
 
-All copies take at most half of the budget; the rest is for checkpoints. The one that nobody has
-used for the longest goes first. While somebody's answer is being written, what would take longer
-than a prompt's part of a step is not copied. A recurrent state's checkpoints are in host memory
-anyway, and batch-invariant nobody goes on from an end: there nothing is done here.
+All copies take at most half of the budget; the rest is for checkpoints, where there are any. The
+one that nobody has used for the longest goes first. While somebody's answer is being written, what
+would take longer than a prompt's part of a step is not copied. A recurrent state's checkpoints are
+in host memory anyway, and batch-invariant nobody goes on from an end: there nothing is done here.
 """
 
 import itertools
