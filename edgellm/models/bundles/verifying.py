@@ -117,7 +117,10 @@ def _of_bundled(bundle: Bundle, model: BundledModel, file: BundledFile, read: Re
 
 def forget_cached(path: Path) -> None:
     """What was written a moment ago would be read from memory, and tell nothing of the disk. A
-    program that has the file mapped keeps its pages. Does nothing where a system can't."""
+    program that has the file mapped keeps its pages. Does nothing where a system can't, and opens
+    no pipe or device, which may lie in a file's place."""
     if hasattr(os, "posix_fadvise"):
-        with contextlib.suppress(OSError), path.open("rb", buffering=0) as file:
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        with contextlib.suppress(OSError):
+            if path.is_file():
+                with path.open("rb", buffering=0) as file:
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -1,6 +1,7 @@
 """Every byte is held against its digest: a blob's is its name, a bundle's is in its manifest."""
 
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -118,7 +119,7 @@ def test_a_bundles_files_are_held_against_its_manifest(store: Store, tmp_path: P
     }
 
 
-@pytest.mark.parametrize("fault", ["gone", "cut", "a link"])
+@pytest.mark.parametrize("fault", ["gone", "cut", "a link", "a pipe"])
 def test_a_file_that_a_bundle_has_lost_costs_itself_only(store: Store, tmp_path: Path, fault: str):
     export(store, tmp_path / "out")
     path = next((tmp_path / "out").rglob("mmproj*"))
@@ -128,6 +129,8 @@ def test_a_file_that_a_bundle_has_lost_costs_itself_only(store: Store, tmp_path:
         path.write_bytes(data[:-1])
     elif fault == "a link":
         path.symlink_to("/dev/zero")
+    elif fault == "a pipe":  # which nobody ever writes to
+        os.mkfifo(path)
     found = bundled(tmp_path / "out")
     assert {file for file, one in found.items() if one.state == "broken"} == {"mmproj-F16.gguf"}
 
