@@ -26,6 +26,7 @@ from edgellm.values import frozen
 
 _FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _SHA256_DIGITS: Final = 64
+_TOO_MANY: Final = frozenset({errno.EMFILE, errno.ENFILE})
 _NOT_OURS: Final = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR})
 
 
@@ -73,11 +74,16 @@ class Shelf:
             for told in files_of(snapshot):
                 if told.path in files:
                     continue
-                with contextlib.suppress(OSError):  # the others are there
-                    if opened := self._open(folder, snapshot, told.path):
-                        opened.close()
-                        files[told.path] = opened.file
-                        newest_s = max(newest_s, opened.modified_at_s)
+                try:
+                    opened = self._open(folder, snapshot, told.path)
+                except OSError as error:
+                    if error.errno in _TOO_MANY:
+                        raise
+                    continue  # the others are there
+                if opened:
+                    opened.close()
+                    files[told.path] = opened.file
+                    newest_s = max(newest_s, opened.modified_at_s)
         if not files:
             raise NotHere.repo(repo)
         in_order = tuple(files[path] for path in sorted(files))
