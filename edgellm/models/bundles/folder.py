@@ -232,7 +232,10 @@ def _of_piece(chunks: Iterator[bytes], size_bytes: int, *, is_last: bool) -> Ite
 
 
 def _manifest_at(path: Path) -> Manifest | None:
-    """None: there is none. Raises BadBundle for one that can't be read, unless it is pending."""
+    """None: there is none. Raises BadBundle for one that can't be read, unless it is pending;
+    BadRequest for what is no file: a pipe would be waited for."""
+    if path.exists() and not path.is_file():
+        raise not_ours(path)
     try:
         return decode(path.read_bytes())
     except FileNotFoundError:
@@ -302,10 +305,12 @@ def not_ours(path: Path) -> BadRequest:
 
 
 def _readme_name(root: Path) -> str:
-    """Another's README is left alone."""
-    try:
-        with (root / README).open("rb") as file:
-            is_ours = file.read(len(FIRST_LINE)) == FIRST_LINE.encode()
-    except FileNotFoundError:
-        is_ours = True
+    """Another's README is left alone, whatever it is."""
+    path = root / README
+    if not path.exists():
+        return README
+    if not path.is_file():
+        return _OTHER_README
+    with path.open("rb") as file:
+        is_ours = file.read(len(FIRST_LINE)) == FIRST_LINE.encode()
     return README if is_ours else _OTHER_README

@@ -194,6 +194,25 @@ def test_what_no_export_has_written_is_never_overwritten(store: Store, tmp_path:
     assert (out / f"edgellm-{README}").exists()
 
 
+@pytest.mark.parametrize("name", [MANIFEST, PENDING])
+def test_a_pipe_in_a_manifests_place_is_not_waited_for(store: Store, tmp_path: Path, name: str):
+    out = tmp_path / "out"
+    out.mkdir()
+    os.mkfifo(out / name)
+    with pytest.raises(BadRequest, match="no export has written it"):
+        export(store, out)
+    assert content(out) == {}
+
+
+def test_a_readme_that_is_no_file_is_left_alone(store: Store, tmp_path: Path):
+    out = tmp_path / "out"
+    out.mkdir()
+    os.mkfifo(out / README)
+    export(store, out)
+    assert (out / README).is_fifo()
+    assert (out / f"edgellm-{README}").is_file()
+
+
 def test_a_manifest_that_cannot_be_read_is_not_overwritten(store: Store, tmp_path: Path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / MANIFEST).write_text("{}")
