@@ -54,9 +54,9 @@ def largest_piece_bytes(root: Path, file_bytes: int) -> int | None:
     return None
 
 
-def merged(root: Path, manifest: Manifest) -> Manifest:
-    """With what the bundle that is there has besides; itself, where nothing comes to it. Raises
-    BadBundle for one that can't be read: it is not overwritten."""
+def _merged(root: Path, manifest: Manifest) -> Manifest:
+    """With what the bundle that is there has besides; that one itself, where nothing comes to it.
+    Raises BadBundle for one that can't be read: it is not overwritten."""
     old = _manifest_at(root / MANIFEST)
     if old is None:
         return manifest
@@ -69,11 +69,14 @@ def merged(root: Path, manifest: Manifest) -> Manifest:
 
 def write_folder(
     root: Path, manifest: Manifest, paths: Mapping[str, Path], progress: Progress
-) -> None:
-    """`paths`: of each place's file on this disk; what has none is there already. Raises OSError,
-    StorageError, BadGGUF, BadBundle, BadRequest; what is done stays."""
-    with alone(root):
-        _Writer(root, manifest, paths).write(progress)
+) -> Manifest:
+    """The manifest that is there then, with what the bundle has had before. `paths`: of each
+    place's file on this disk. Raises OSError, StorageError, BadGGUF, BadBundle, BadRequest; what is
+    done stays."""
+    with alone(root):  # or what another export brings between the look and the copy would be lost
+        both = _merged(root, manifest)
+        _Writer(root, both, paths).write(progress)
+    return both
 
 
 class _Writer:

@@ -10,7 +10,7 @@ import msgspec
 
 from edgellm.errors import BadRequest, StorageError
 from edgellm.files import path_of
-from edgellm.models.bundles.folder import largest_piece_bytes, merged, write_folder
+from edgellm.models.bundles.folder import largest_piece_bytes, write_folder
 from edgellm.models.bundles.gathering import Gathered
 from edgellm.models.bundles.layout import FAT_PIECE_BYTES, cut
 from edgellm.models.bundles.manifest import FORMAT, BundledModel, Manifest, encode, fingerprint
@@ -98,15 +98,12 @@ def _into_folder(
         largest = max(file.size_bytes for model in models for file in model.files)
         piece_bytes = largest_piece_bytes(root, largest)
     while True:
-        manifest = merged(root, _manifest(models, made, piece_bytes))
         try:
-            write_folder(root, manifest, paths, progress)
+            return write_folder(root, _manifest(models, made, piece_bytes), paths, progress)
         except OSError as error:
             if error.errno != errno.EFBIG or piece_bytes is not None:
                 raise
             piece_bytes = FAT_PIECE_BYTES  # a system that did not tell before
-        else:
-            return manifest
 
 
 def _manifest(models: Sequence[BundledModel], made: Made, piece_bytes: int | None) -> Manifest:

@@ -12,12 +12,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bundle_runs import COMMIT, DATA, FILES, LICENCE, REPO, bring_all, content, export, filled
+from bundle_runs import (
+    COMMIT,
+    DATA,
+    FILES,
+    LICENCE,
+    MADE,
+    REPO,
+    bring_all,
+    content,
+    export,
+    filled,
+    no_progress,
+)
 
 from edgellm.errors import BadBundle, BadGGUF, BadRequest, StorageError
-from edgellm.models.bundles.folder import largest_piece_bytes
+from edgellm.models.bundles.folder import largest_piece_bytes, write_folder
+from edgellm.models.bundles.gathering import gather
 from edgellm.models.bundles.layout import FAT_PIECE_BYTES, MANIFEST, PENDING, README, SUMS
-from edgellm.models.bundles.manifest import fingerprint
+from edgellm.models.bundles.manifest import FORMAT, Manifest, fingerprint
 from edgellm.models.store import Store
 
 PLACE = f"models/{REPO}"
@@ -160,6 +173,22 @@ def test_models_are_added_to_a_bundle_that_is_there(store: Store, tmp_path: Path
         "hf.co/org/small:Q4_0",
         f"hf.co/{REPO}:Q8_0",
     ]
+    assert len(bring_all(Store(tmp_path / "there"), out)) == 2
+
+
+def test_what_another_export_has_brought_meanwhile_is_kept(store: Store, tmp_path: Path):
+    """Its manifest is read when nobody else writes there, and not before."""
+    out = tmp_path / "out"
+    filled(tmp_path / "other", SMALL, repo="org/small")
+    gathered = gather(tmp_path / "other", Store(tmp_path / "other").list()[0], "mit")
+    model = gathered.model
+    paths = {
+        model.place(file): path for file, path in zip(model.files, gathered.paths, strict=True)
+    }
+    alone = Manifest(FORMAT, MADE.at, MADE.by, (model,))  # as it was before the other came
+    export(store, out)
+    both = write_folder(out, alone, paths, no_progress)
+    assert [one.repo for one in both.models] == ["org/small", REPO]
     assert len(bring_all(Store(tmp_path / "there"), out)) == 2
 
 
