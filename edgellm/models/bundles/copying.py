@@ -14,6 +14,7 @@ from edgellm.errors import StorageError
 from edgellm.models.bundles.gathering import changed_here
 from edgellm.models.bundles.manifest import BundledFile
 
+NO_ROOM: Final = "name a place with more room; --on BOARD may take a smaller quantization"
 _READ_BYTES: Final = 4 << 20
 _IS_HELD: Final = frozenset({errno.EWOULDBLOCK, errno.EACCES})
 

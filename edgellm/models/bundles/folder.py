@@ -19,18 +19,17 @@ import msgspec
 
 from edgellm.errors import BadBundle, BadGGUF, BadRequest
 from edgellm.files import sync_folder, write_durably
-from edgellm.models.bundles.copying import alone, checked_chunks
+from edgellm.models.bundles.copying import NO_ROOM, alone, checked_chunks
 from edgellm.models.bundles.layout import FAT_PIECE_BYTES, MANIFEST, PENDING, README, SUMS
 from edgellm.models.bundles.manifest import BundledFile, BundledModel, Manifest, decode, encode
 from edgellm.models.bundles.readme import FIRST_LINE, readme_text, sums_text
-from edgellm.models.fetching.digest import Digest, feed
+from edgellm.models.fetching.digest import Digest, hashed
 from edgellm.models.fetching.download import Progress, check_space
 from edgellm.models.fetching.journal import Part, journal_of, part_of
 from edgellm.models.fetching.terms import Pace, Terms
 
 _MODE: Final = 0o644
 _OTHER_README: Final = f"edgellm-{README}"
-_NO_ROOM: Final = "name a place with more room; --on BOARD may take a smaller quantization"
 
 # By the name of a file or a piece: where in which file (by its sha256) its bytes are, and how many.
 _Vouched: TypeAlias = dict[str, tuple[str, int, int]]
@@ -96,7 +95,7 @@ class _Writer:
         if not missing and self._is_finished():
             return  # also where nothing can be written
         self._drop_what_differs(there)
-        check_space(self.root, sum(map(self._missing_bytes, missing)), _NO_ROOM)
+        check_space(self.root, sum(map(self._missing_bytes, missing)), NO_ROOM)
         if missing:
             write_durably(self.root / PENDING, self.data)
             self._copy({*missing}, progress)
@@ -129,7 +128,7 @@ class _Writer:
         is_as_large = path.stat().st_size == size_bytes
         if name in self.ours:
             return is_as_large and self.ours[name] == self.wanted[name]
-        if not (is_as_large and start == 0 and _sha256(path) == digest):
+        if not (is_as_large and start == 0 and hashed(hashlib.sha256(), path) == digest):
             raise not_ours(path)
         return True
 
@@ -292,12 +291,6 @@ def _size(path: Path) -> int | None:
 def _drop_part(place: Path) -> None:
     part_of(place).unlink(missing_ok=True)
     journal_of(part_of(place)).unlink(missing_ok=True)
-
-
-def _sha256(path: Path) -> str:
-    for _ in feed(hasher := hashlib.sha256(), path):
-        pass
-    return hasher.hexdigest()
 
 
 def not_ours(path: Path) -> BadRequest:

@@ -10,7 +10,7 @@ from typing import Final
 from edgellm.errors import BadGGUF
 from edgellm.models.bundles.manifest import BundledFile, BundledModel
 from edgellm.models.fetching.cache_layout import RepoFolder, files_of
-from edgellm.models.fetching.digest import feed
+from edgellm.models.fetching.digest import feed, hashed
 from edgellm.models.fetching.download import Progress
 from edgellm.models.names import group_files
 from edgellm.models.stored import StoredModel
@@ -80,9 +80,7 @@ def _file(folder: RepoFolder, name: str, path: Path, progress: Progress) -> Bund
         progress(done, size_bytes, None)
     if known is None:
         return BundledFile(name, size_bytes, sha256.hexdigest())
-    for _ in feed(hasher := known.hasher(), path):
-        pass
-    if hasher.hexdigest() != known.hex:
+    if hashed(known.hasher(), path) != known.hex:
         raise changed_here(name, known.hex)
     return BundledFile(name, size_bytes, sha256.hexdigest(), git_oid=known.hex)
 

@@ -11,7 +11,7 @@ from typing import BinaryIO, Final
 
 from edgellm.errors import BadBundle, BadRequest, StorageError
 from edgellm.files import sync_folder
-from edgellm.models.bundles.copying import alone, checked_chunks
+from edgellm.models.bundles.copying import NO_ROOM, alone, checked_chunks
 from edgellm.models.bundles.folder import key_of, largest_piece_bytes, not_ours
 from edgellm.models.bundles.layout import MANIFEST, README, SUMS
 from edgellm.models.bundles.manifest import Manifest, decode, encode
@@ -23,7 +23,6 @@ from edgellm.models.fetching.terms import Pace, Terms
 
 SUFFIX: Final = ".tar"
 _PART: Final = ".part"
-_NO_ROOM: Final = "name a place with more room; --on BOARD may take a smaller quantization"
 
 
 def write_tar_file(
@@ -34,7 +33,7 @@ def write_tar_file(
     _check_place(path, manifest)
     head = sum(map(len, _head(manifest)))
     size_bytes = head + len(END) + sum(_member_bytes(size) for size in _sizes(manifest))
-    check_space(path.parent, size_bytes, _NO_ROOM)
+    check_space(path.parent, size_bytes, NO_ROOM)
     if largest_piece_bytes(path.parent, size_bytes):
         raise StorageError(
             f"a file of {size_bytes} bytes has no place on that disk (FAT32 ends them at 4 GiB)",

@@ -25,7 +25,7 @@ from typing import Final, TypeAlias
 
 from edgellm.errors import StorageError
 from edgellm.files import path_of, sync_folder, write_durably
-from edgellm.models.fetching.digest import Digest, feed
+from edgellm.models.fetching.digest import Digest, hashed
 from edgellm.models.fetching.lock import is_held
 from edgellm.models.hubs import DEFAULT_HUB, SITES, HubName
 from edgellm.models.names import RepoFile, is_safe_path
@@ -147,9 +147,7 @@ class RepoFolder:
             return True
         if _DIGEST.fullmatch(place.resolve().name):
             return False
-        for _ in feed(hasher := digest.hasher(), place):
-            pass
-        return hasher.hexdigest() == digest.hex
+        return hashed(digest.hasher(), place) == digest.hex
 
     def link(self, commit: str, file: RepoFile, ways: Sequence[Way] = WAYS) -> Path:
         """Makes the file's content appear in the commit's snapshot. Raises OSError."""

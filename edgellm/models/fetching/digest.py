@@ -45,6 +45,13 @@ class Digest:
         return hashlib.sha1(b"blob %d\0" % self.size_bytes, usedforsecurity=False)
 
 
+def hashed(hasher: "_Hash", path: Path) -> str:
+    """The file's digest by this hasher, in hex. Raises OSError."""
+    for _ in feed(hasher, path):
+        pass
+    return hasher.hexdigest()
+
+
 def feed(hasher: "_Hash", path: Path) -> Iterator[int]:
     """Hashes what is in the file; yields how many bytes are behind, so that one can show it."""
     done = 0

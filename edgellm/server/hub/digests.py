@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from edgellm.models.fetching.digest import feed
+from edgellm.models.fetching.digest import hashed
 from edgellm.units import MIB
 
 if TYPE_CHECKING:
@@ -67,11 +67,9 @@ class Digests:
                     self._asked.discard(key)
 
     def _read(self, key: _Key, path: Path) -> str:
-        hasher = _hasher(path.name, size_bytes=key[2])
-        for _ in feed(hasher, path):
-            pass
+        digest = hashed(_hasher(path.name, size_bytes=key[2]), path)
         with self._lock:
-            self._known[key] = digest = hasher.hexdigest()
+            self._known[key] = digest
         return digest
 
 
