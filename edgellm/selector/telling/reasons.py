@@ -24,6 +24,7 @@ from edgellm.selector.speed.speed_profile import LEAST_MEASURED_BYTES
 from edgellm.selector.speed.work import main_type
 from edgellm.selector.telling.contexts import context_sentences
 from edgellm.selector.telling.describe import layers_text, names_of, ranking
+from edgellm.selector.telling.streams import stream_sentences
 from edgellm.selector.telling.weighed import why_not_with, why_on_cpu
 from edgellm.units import format_bytes, format_rate
 
@@ -50,7 +51,7 @@ def reasons(confirmed: Confirmed) -> tuple[str, ...]:
         *_left_out_sentences(decision),
         *context_sentences(decision, workload),
         *([decision.resort] if decision.resort else []),
-        *_stream_sentences(decision),
+        *stream_sentences(decision),
         *_buffer_sentences(chosen, placement, goal, workload),
         *_replica_sentences(decision),
         *_power_sentences(chosen, goal),
@@ -222,39 +223,6 @@ def _why_no_layer(chosen: Option, goal: Goal) -> str:
     if goal.n_gpu_layers is not None:
         return f"-ngl {goal.n_gpu_layers} leaves it no layer"
     return "no room for a layer"
-
-
-def _stream_sentences(decision: Decision) -> Iterator[str]:
-    """Where the use wished for one pool, and another way was better."""
-    chosen = decision.chosen.setting
-    if chosen.kv_unified or not decision.winner.wished[0].kv_unified:
-        return
-    why = _why_apart(decision)
-    yield f"each conversation has cells of its own: {why} (--kv-unified pins the pool)"
-
-
-def _why_apart(decision: Decision) -> str:
-    chosen, pooled = decision.chosen, [o for o in decision.winner.options if o.setting.kv_unified]
-    apart = _as_apart(chosen.setting)
-    if any(one.merit.is_stuck and _as_apart(one.setting) == apart for one in pooled):
-        return "in one pool idle ones would slow whoever writes, for want of room in host memory"
-    if decision.question.workload.kv_unified_if_slower:
-        return (
-            "the mask of one pool for all would take the room of layers; idle ones can't leave for "
-            "host memory"
-        )
-    why = "in one pool each row would pass over all the others'"
-    pace = chosen.pace.throughput
-    best = max((one.pace.throughput for one in pooled), default=pace)
-    if best >= pace:
-        return why
-    return (
-        f"{why}, and together they would write {format_rate(best)} instead of {format_rate(pace)}"
-    )
-
-
-def _as_apart(setting: Setting) -> Setting:
-    return replace(setting, kv_unified=False, n_scratch=0, n_ubatch=0)
 
 
 def _buffer_sentences(
