@@ -39,17 +39,19 @@ def largest_piece_bytes(root: Path, file_bytes: int) -> int | None:
     """What a file of this size must be cut into there; None: it may stay whole.
 
     Asked without writing: no offset can be sought where a file can't reach (Linux, fs/read_write.c,
-    vfs_setpos against the super block's s_maxbytes). macOS doesn't tell before it is written.
+    vfs_setpos against the super block's s_maxbytes). macOS doesn't tell before it is written, and
+    of what can't be written nobody can tell: a bundle may be there, and done.
     """
     if file_bytes <= FAT_PIECE_BYTES:
         return None
-    with tempfile.TemporaryFile(dir=root) as probe:
-        try:
+    try:
+        with tempfile.TemporaryFile(dir=root) as probe:
             os.lseek(probe.fileno(), file_bytes, os.SEEK_SET)
-        except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.EFBIG, errno.EOVERFLOW):
-                raise
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.EFBIG, errno.EOVERFLOW):
             return FAT_PIECE_BYTES
+        if error.errno != errno.EROFS:
+            raise
     return None
 
 

@@ -332,6 +332,12 @@ def test_a_disk_whose_files_end_somewhere_says_so_before_it_is_written(tmp_path:
         assert largest_piece_bytes(folder, 17 << 30) == FAT_PIECE_BYTES
 
 
+def test_of_a_disk_that_cannot_be_written_nobody_can_tell(tmp_path: Path):
+    with disk(tmp_path, 8 << 20, "mke2fs", "-q", "-t", "ext2", "-b", "1024") as folder:
+        subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+        assert largest_piece_bytes(folder, 17 << 30) is None
+
+
 def test_a_disk_that_shares_blocks_between_files_has_the_model_once(tmp_path: Path):
     with disk(tmp_path, 200 << 20, "mkfs.btrfs", "-q") as folder:
         store = filled(folder / "hub")
