@@ -5,6 +5,7 @@ it is read by a thread of its own, and until then it is not there. Known until t
 as long as the file's size and time stay what they were.
 """
 
+import errno
 import hashlib
 import os
 import queue
@@ -37,8 +38,9 @@ class Digests:
         self._reader: threading.Thread | None = None
 
     def of(self, path: Path, found: os.stat_result) -> str | None:
-        """64 digits: sha256; 40: git's. None: not yet known. Raises OSError."""
-        key = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        """64 digits: sha256; 40: git's. None: not yet known. Raises OSError, also where another
+        file has come to the path since it was found, or it is being written."""
+        key = _key(found)
         with self._lock:
             if known := self._known.get(key):
                 return known
@@ -62,15 +64,21 @@ class Digests:
             key, path = self._waiting.get()
             try:
                 self._read(key, path)
-            except OSError:  # gone, or out of reach: whoever asks again starts it again
+            except OSError:  # gone, changed, or out of reach: whoever asks again starts it again
                 with self._lock:
                     self._asked.discard(key)
 
     def _read(self, key: _Key, path: Path) -> str:
         digest = hashed(_hasher(path.name, size_bytes=key[2]), path)
+        if _key(path.stat()) != key:
+            raise OSError(errno.EAGAIN, f"{path.name} has changed while it was read")
         with self._lock:
             self._known[key] = digest
         return digest
+
+
+def _key(found: os.stat_result) -> _Key:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _hasher(name: str, size_bytes: int) -> "_Hash":

@@ -293,3 +293,15 @@ def test_a_file_that_has_changed_is_read_again(cache):
         place.write_bytes(data)
         listed = {file.path: file.sha256 for file in shelf.copy(REPO, "main").files}
         assert listed["notes-F16.gguf"] == sha256(data)
+
+
+def test_a_file_that_has_changed_since_it_was_found_has_not_its_digest(tmp_path):
+    """It would be told for the content that is open already, and sent."""
+    path, newer = tmp_path / "x.gguf", tmp_path / "newer"
+    path.write_bytes(b"older")
+    newer.write_bytes(b"newer")
+    found, digests = path.stat(), Digests()
+    newer.replace(path)
+    with pytest.raises(OSError, match="has changed"):
+        digests.of(path, found)
+    assert digests.of(path, path.stat()) == sha256(b"newer")
