@@ -49,7 +49,7 @@ class Shelf:
         self._names: frozenset[str] = frozenset()  # of those that were not
 
     def look(self) -> Change:
-        """Raises StorageError."""
+        """Raises StorageError, DoesNotFit."""
         here = {model.name: model for model in self._here()}
         gone = frozenset(
             name for name, path in self._seen.items() if name not in here or here[name].path != path
@@ -58,12 +58,13 @@ class Shelf:
         self._goal = replace(self._goal, n_turns=min(max(1, len(here)), _MOST_TURNS))
         with remembered():
             come = [made for one in new if (made := self._ready(one))]
-        self._seen = {name: model.path for name, model in here.items()}
         names = (self._names - gone - {DEMO}) | {one.name for one in come}
         if names and DEMO in self._names:
             gone |= {DEMO}
         elif not names and DEMO not in self._names:
             come.append(self._planned(demo()))
+        # After all that may raise: what was not told is found again by the next look.
+        self._seen = {name: model.path for name, model in here.items()}
         self._names = names or frozenset({DEMO})
         return Change(tuple(come), gone)
 

@@ -31,7 +31,7 @@ async def keep_renewed(
         seen = now
         try:
             tls = tls.renewed()
-        except ConfigError as error:
+        except (ConfigError, OSError) as error:
             say(f"the renewed certificate can't be used, the one before is: {error}")
         else:
             shows(tls.own)

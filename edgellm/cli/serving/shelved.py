@@ -7,7 +7,7 @@ from collections.abc import Callable
 from edgellm.cli.preparing.prepare import Prepared
 from edgellm.cli.preparing.shelf import Change, Shelf
 from edgellm.cli.serving.engines import Fleet, describe
-from edgellm.errors import StorageError
+from edgellm.errors import EdgellmError
 
 _LOOK_EVERY_S = 3.0
 
@@ -27,7 +27,7 @@ class Shelved:
         self._following = Following(fleet, self._say)
         while True:
             await asyncio.sleep(self._every_s)
-            with contextlib.suppress(StorageError):  # the disk may be back the next time
+            with contextlib.suppress(EdgellmError, OSError):  # the next time it may be as it was
                 await self.refresh()
 
     async def refresh(self) -> None:

@@ -30,11 +30,10 @@ def _why_apart(decision: Decision) -> str:
     why = "in one pool each row would pass over all the others'"
     pace = chosen.pace.throughput
     best = max((one.pace.throughput for one in pooled), default=pace)
-    if best >= pace:
+    slower, faster = format_rate(best), format_rate(pace)
+    if best >= pace or slower == faster:
         return why
-    return (
-        f"{why}, and together they would write {format_rate(best)} instead of {format_rate(pace)}"
-    )
+    return f"{why}, and together they would write {slower} instead of {faster}"
 
 
 def _as_apart(setting: Setting) -> Setting:

@@ -6,6 +6,7 @@ import pytest
 from selector_machines import machine
 
 from edgellm import resources
+from edgellm.cli.preparing import shelf as shelf_module
 from edgellm.cli.preparing.shelf import Shelf
 from edgellm.config import Config
 from edgellm.errors import DoesNotFit
@@ -65,6 +66,20 @@ def test_the_demo_is_served_where_there_is_nothing_else(disk):
     assert disk.look() == (["hf.co/org/one:Q8_0"], {"demo"})
     disk.remove("org/one")
     assert disk.look() == (["demo"], {"hf.co/org/one:Q8_0"})
+
+
+def test_what_a_look_could_not_tell_the_next_one_does(disk, monkeypatch):
+    disk.put("org/one", "one-Q8_0.gguf")
+    assert disk.look() == (["hf.co/org/one:Q8_0"], set())
+    disk.remove("org/one")
+    with monkeypatch.context() as patch, pytest.raises(DoesNotFit):
+        patch.setattr(shelf_module, "demo", refuses)
+        disk.look()
+    assert disk.look() == (["demo"], {"hf.co/org/one:Q8_0"})
+
+
+def refuses():
+    raise DoesNotFit("not even the demo")
 
 
 def test_one_that_can_not_be_served_is_told_once_and_left_out(disk):

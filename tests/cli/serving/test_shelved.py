@@ -5,7 +5,7 @@ from cli.serving.fleet_fakes import fleet, prepared
 
 from edgellm.cli.preparing.shelf import Change
 from edgellm.cli.serving.shelved import Following, Shelved
-from edgellm.errors import StorageError
+from edgellm.errors import DoesNotFit, StorageError
 from edgellm.runner.on_demand.caretaker import Caretaker
 from edgellm.runner.on_demand.room import Room
 
@@ -29,6 +29,7 @@ def test_what_comes_is_served_and_what_goes_is_not():
     async def scenario():
         made.add(asleep("one"))
         looks = [Change((asleep("two"),), frozenset()), StorageError("the disk is away")]
+        looks += [DoesNotFit("not even the demo"), FileNotFoundError("gone while it was read")]
         looks += [Change((), frozenset({"one"}))]
 
         class Shelf:
