@@ -72,9 +72,10 @@ def test_what_a_look_could_not_tell_the_next_one_does(disk, monkeypatch):
     disk.put("org/one", "one-Q8_0.gguf")
     assert disk.look() == (["hf.co/org/one:Q8_0"], set())
     disk.remove("org/one")
-    with monkeypatch.context() as patch, pytest.raises(DoesNotFit):
+    with monkeypatch.context() as patch:
         patch.setattr(shelf_module, "demo", refuses)
-        disk.look()
+        with pytest.raises(DoesNotFit):
+            disk.look()
     assert disk.look() == (["demo"], {"hf.co/org/one:Q8_0"})
 
 
