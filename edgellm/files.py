@@ -31,8 +31,9 @@ def write_whole(path: Path, data: bytes) -> None:
 def write_durably(path: Path, data: bytes) -> None:
     """Whole or not at all, whatever happens to the power. Raises OSError."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
+    fresh.unlink(missing_ok=True)  # of one who was killed, or a stranger's link on a stick
     try:
-        with fresh.open("wb") as file:
+        with fresh.open("xb") as file:  # which follows none
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -1,4 +1,5 @@
 import errno
+import os
 import sys
 from pathlib import Path
 
@@ -41,6 +42,16 @@ def test_a_folder_is_synced_where_its_file_system_can(tmp_path: Path):
     write_durably(tmp_path / "note.json", b"{}")
     assert [path.name for path in tmp_path.iterdir()] == ["note.json"]
     sync_folder(tmp_path)
+
+
+def test_a_link_that_lies_in_wait_on_a_stick_leads_no_writing_elsewhere(tmp_path):
+    own, stick = tmp_path / "own.txt", tmp_path / "stick"
+    own.write_bytes(b"mine")
+    stick.mkdir()
+    (stick / f"note.json.{os.getpid()}.new").symlink_to(own)
+    write_durably(stick / "note.json", b"{}")
+    assert own.read_bytes() == b"mine"
+    assert [(path.name, path.is_symlink()) for path in stick.iterdir()] == [("note.json", False)]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="its kernel has folders that can't be synced")
