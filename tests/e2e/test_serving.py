@@ -344,10 +344,12 @@ def test_a_generative_and_an_embedding_model_are_served_together(home):
         said = httpx2.post(
             live.url + "/v1/chat/completions", json=HELLO, trust_env=False, timeout=30
         )
-        rows = home.run("ps").out.splitlines()[2:]
+        (told,) = json.loads(home.run("ps", "--json").out)
+        shown = home.run("ps").out
     assert len(made.json()["data"][0]["embedding"]) == 384
     assert said.status_code == 200
-    assert [row.split()[0] for row in rows] == ["demo", "all-minilm-l6-v2-q8_0"]
+    assert [one["name"] for one in told["models"]] == ["demo", "all-minilm-l6-v2-q8_0"]
+    assert "all-minilm-l6-v2-q8_0 (embedding)" in shown
 
 
 @needs_shared_models
