@@ -102,8 +102,10 @@ class Offline(NetworkError):
 class WrongContent(NetworkError):
     """`file`: its path in the repository."""
 
-    def __init__(self, message: str, *, file: str, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
+    def __init__(
+        self, message: str, *, hint: str = "", param: str | None = None, file: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint, param=param)
         self.file = file
 
 
