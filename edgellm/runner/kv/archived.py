@@ -25,6 +25,7 @@ from edgellm.runner.kv.checkpointed import CheckpointedMemory
 from edgellm.runner.kv.copying import AWAITED_RATIO, WHOLE_RATIO
 from edgellm.runner.kv.memory import Limits, PartialState
 from edgellm.runner.kv.prefix import Match, Retained
+from edgellm.runner.kv.stops import first_end
 from edgellm.runner.kv.whole_file import WholeFile
 from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.pacing.smoothing import smoothed
@@ -173,8 +174,7 @@ class ArchivedMemory(CheckpointedMemory):
 
     def _lengths(self, kept: Retained) -> list[tuple[int, int]]:
         """At which it should be written, ascending, each with the one before."""
-        ends, seq_id = self._limits.turn_ends, kept.seq_id
-        first = next((i + 1 for i, token in enumerate(kept.tokens) if token in ends), 0)
+        seq_id, first = kept.seq_id, first_end(kept.tokens, self._limits.turn_ends)
         limits = (first, self._points.shared(seq_id), kept.n_prompt, kept.n_computed)
         points = [self._points.last(seq_id, limit) for limit in limits]
         lengths = {point.length for point in points if point}

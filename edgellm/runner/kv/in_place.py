@@ -26,8 +26,9 @@ class InPlaceMemory(AwayMemory):
         self.retained = RetainedStore(range(limits.n_seq_max))  # its free ids: all that are free
 
     def admit(self, sequence: Sequence, match: Match | None, running: list[Sequence]) -> bool:
-        if match and not self._limits.unified and match.length < WORTH_SHARING:
-            match = match if _goes_on(match) else None  # not worth the copy of a stream
+        is_copied = match and not (self._limits.unified or _goes_on(match))
+        if match and is_copied and match.length < WORTH_SHARING:
+            match = None  # not worth the copy of a stream
         match = self._back(sequence, match, running)
         if match and not _goes_on(match):
             match = self._with_point(match)
@@ -139,11 +140,15 @@ class InPlaceMemory(AwayMemory):
     def _lend(self, kept: Retained, length: int) -> int | None:
         if length == kept.n_computed:
             return kept.seq_id
-        point, free = self._points.last(kept.seq_id, length), self.retained.free_seq_ids
-        if not free or point is None or point.length < length:
+        free = self.retained.free_seq_ids
+        if not free or not self._can_fork(kept, length):
             return None
         self._fork(kept.seq_id, place := min(free), length)
         return place
+
+    def _can_fork(self, kept: Retained, length: int) -> bool:
+        point = self._points.last(kept.seq_id, length)
+        return point is not None and point.length == length
 
     def _give_back(self, seq_id: int) -> None:
         if seq_id not in self.retained.by_id:

@@ -12,30 +12,22 @@ from dataclasses import replace
 
 from edgellm.runner.batch import Copy, Op
 from edgellm.runner.kv.in_place import InPlaceMemory
-from edgellm.runner.kv.memory import NOTHING_CARRIED, WORTH_SHARING, Limits
-from edgellm.runner.kv.prefix import Match, Retained, Source, whole_chunks
+from edgellm.runner.kv.memory import NOTHING_CARRIED, WORTH_SHARING, Limits, SharedAnywhere
+from edgellm.runner.kv.prefix import Match, Retained, Source
+from edgellm.runner.kv.stops import first_end
 from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.sequence import Sequence
 
 
-class SplitMemory(InPlaceMemory):
+class SplitMemory(SharedAnywhere, InPlaceMemory):
     def __init__(self, limits: Limits, ops: list[Op], pace: Pace) -> None:
         if limits.state is None:  # what a copy takes isn't known
             limits = replace(limits, state=NOTHING_CARRIED, disk_bytes=0, stored=())
         assert limits.state is not None
         super().__init__(limits, limits.state, ops, pace)
 
-    def meet(self, leader: Sequence, length: int) -> int:
-        return length
-
-    def next_stop(self, sequence: Sequence) -> int | None:
-        return None
-
     def _enter(self, sequence: Sequence, others: object) -> None:
         self._stops[sequence.seq_id] = []
-
-    def _resumable(self, source: Source, common: int) -> int:
-        return whole_chunks(common, self._limits.n_chunk)
 
     def _is_whole(self, source: Source) -> bool:
         return True
@@ -46,19 +38,11 @@ class SplitMemory(InPlaceMemory):
     def _fork(self, source: int, target: int, length: int) -> None:
         self._ops.append(Copy(source, target, length))
 
-    def _lend(self, kept: Retained, length: int) -> int | None:
-        if length == kept.n_computed:
-            return kept.seq_id
-        if not self.retained.free_seq_ids:
-            return None
-        place = min(self.retained.free_seq_ids)
-        self._fork(kept.seq_id, place, length)
-        return place
+    def _can_fork(self, kept: Retained, length: int) -> bool:
+        return True
 
     def _lengths(self, kept: Retained) -> list[tuple[int, int]]:
-        ends = self._limits.turn_ends
-        prompt = kept.tokens[: kept.n_prompt]
-        first = next((i + 1 for i, token in enumerate(prompt) if token in ends), 0)
+        first = first_end(kept.tokens[: kept.n_prompt], self._limits.turn_ends)
         asked = min(kept.n_prompt - 1, kept.n_computed)  # as far as the same prompt could go on
         lengths = {first, asked, kept.n_computed}
         found = sorted(length for length in lengths if length >= WORTH_SHARING)

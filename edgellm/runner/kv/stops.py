@@ -51,6 +51,11 @@ def stops(
     return _filled(found, start, len(tokens), every, whole)
 
 
+def first_end(tokens: list[int], turn_ends: frozenset[int]) -> int:
+    """Of the first message; 0: none ends."""
+    return next((i + 1 for i, token in enumerate(tokens) if token in turn_ends), 0)
+
+
 def _filled(found: list[int], start: int, end: int, every: int, whole: int) -> list[int]:
     """No gap is longer than `every`."""
     filled: list[int] = []

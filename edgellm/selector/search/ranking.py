@@ -39,7 +39,9 @@ _POINTS_PER_DELAY_DOUBLING = 0.5
 _POINTS_PER_SPARE_HALVING = 0.05  # of the time to the first token
 _POINTS_PER_DEVICE_DOUBLING = 0.1
 _POINTS_OF_PLAIN_CACHE = 0.05  # a quantized cache has to buy something
-_POINTS_OF_POOL = 0.05  # so have streams of their own: idle conversations can't leave those
+_POINTS_OF_POOL = (
+    0.05  # so have streams of their own: what is idle leaves those whole, or not at all
+)
 _POINTS_OF_OWN_STREAMS = 0.01  # where they are tried as the faster, and nobody knows by how much
 _POINTS_OF_STUCK_POOL = -0.05  # and where they have nowhere to go, they slow whoever writes
 _STEPS_PER_DOUBLING = 35  # 2 %: closer predictions count as equal
