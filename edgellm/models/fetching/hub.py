@@ -6,6 +6,7 @@ Both libraries are imported at the first use: they cost more time than the whole
 """
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, Self, TypeAlias, TypeVar
@@ -109,7 +110,7 @@ class Hub(Protocol):
         ...
 
 
-class HttpHub:
+class HttpHub(ABC):
     """What all hubs share: an address, a token, the switch for no network, files read by range.
     Raises Offline before any socket is opened."""
 
@@ -192,9 +193,9 @@ class HttpHub:
     def _site(self) -> Site:
         return SITES[self.name]
 
-    @cached_property
-    def _token(self) -> str | None:
-        raise NotImplementedError
+    @property
+    @abstractmethod
+    def _token(self) -> str | None: ...
 
     @property
     def _host(self) -> str:
