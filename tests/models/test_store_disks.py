@@ -4,8 +4,6 @@ import errno
 import os
 import random
 import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -106,20 +104,6 @@ def test_no_disk_space_is_seen_before_the_first_byte(
         store.fetch(hub, repository, ModelFiles("Q8_0", (file,)))
     assert "edgellm rm" in raised.value.hint
     assert ranges(server) == []
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 24 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)], capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("a tmpfs can't be mounted here (needs root)")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def test_a_disk_that_fills_up_on_the_way_ends_it_clearly_and_room_lets_it_go_on(
