@@ -2,7 +2,6 @@
 
 import pytest
 from gguf_files import Tensor, gguf_bytes
-from hub_server import HubServer
 
 from edgellm import resources
 from edgellm.cli.about import about, quant_rows
@@ -21,25 +20,6 @@ from edgellm.units import TIB
 
 DEMO = resources.demo_model().read_bytes()
 REPO = "unsloth/Qwen3-0.6B-GGUF"  # the catalog's qwen3:0.6b
-
-
-@pytest.fixture
-def hub(monkeypatch):
-    with HubServer(license="mit") as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
-        yield hub
-
-
-@pytest.fixture
-def config(tmp_path):
-    return Config(cache_dir=str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def hardware():
-    from selector_machines import machine
-
-    return machine(ram=16)
 
 
 def pull(hub, config, name="org/repo:Q8_0"):

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-from hub_server import HubServer
 from selector_machines import machine
 
 from edgellm import resources
@@ -17,23 +16,6 @@ from edgellm.selector.memory.budget import pool_budgets
 from edgellm.selector.plan import Goal
 
 DEMO = resources.demo_model().read_bytes()
-
-
-@pytest.fixture
-def hub(monkeypatch):
-    with HubServer() as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
-        yield hub
-
-
-@pytest.fixture
-def config(tmp_path):
-    return Config(cache_dir=str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def hardware():
-    return machine(ram=16)
 
 
 def test_two_generative_models_are_not_served_beside_one_another(hardware):
