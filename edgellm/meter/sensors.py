@@ -32,14 +32,6 @@ from edgellm.probe.vendors import (
 _Make = Callable[[Sources, Sequence[Device]], Sensor]
 
 
-def _tool(name: str, module: object) -> _Make:
-    return partial(_make_tool, name, module)
-
-
-def _make_tool(name: str, module: object, sources: Sources, devices: Sequence[Device]) -> Sensor:
-    return ToolSensor(name, module.readings, sources, devices)  # type: ignore[attr-defined]
-
-
 def _nvidia(sources: Sources, devices: Sequence[Device]) -> Sensor:
     return NvidiaSensor(devices)
 
@@ -50,14 +42,14 @@ VENDORS: dict[str, _Make] = {
     "intel": IntelSensor,
     "apple": AppleSensor,
     "qualcomm": QualcommSensor,
-    "huawei": _tool("npu-smi", huawei),
-    "moorethreads": _tool("mthreads-gmi", moorethreads),
-    "hygon": _tool("rocm-smi", hygon),
-    "cambricon": _tool("cnmon", cambricon),
-    "iluvatar": _tool("ixsmi", iluvatar),
-    "metax": _tool("mx-smi", metax),
-    "biren": _tool("brsmi", biren),
-    "thead": _tool("ppu-smi", thead),
+    "huawei": partial(ToolSensor, "npu-smi", huawei.readings),
+    "moorethreads": partial(ToolSensor, "mthreads-gmi", moorethreads.readings),
+    "hygon": partial(ToolSensor, "rocm-smi", hygon.readings),
+    "cambricon": partial(ToolSensor, "cnmon", cambricon.readings),
+    "iluvatar": partial(ToolSensor, "ixsmi", iluvatar.readings),
+    "metax": partial(ToolSensor, "mx-smi", metax.readings),
+    "biren": partial(ToolSensor, "brsmi", biren.readings),
+    "thead": partial(ToolSensor, "ppu-smi", thead.readings),
 }
 
 

@@ -36,6 +36,7 @@ from edgellm.probe.vendors import (
     thead,
 )
 from edgellm.probe.vendors.cards import Card
+from edgellm.probe.vendors.readings import Reading
 
 T = TypeVar("T")
 
@@ -43,23 +44,32 @@ T = TypeVar("T")
 # the cards', and once of llama.cpp where it is what is waited for when they have answered.
 Waiting = Callable[[tuple[tuple[str, float], ...]], None]
 
+_Row = tuple[str, Callable[[Evidence], tuple[Card, ...]], float]
+
 _TOOL_S = readings.TIMEOUT_S + 1.0
 
+
+def _by_tool(
+    name: str, read: Callable[[Evidence], tuple[Reading, ...]], tool_s: float = _TOOL_S
+) -> _Row:
+    return name, lambda evidence: readings.cards(name, read(evidence)), tool_s
+
+
 # Who is asked, and how long his answer may take. No card's name or number stands here.
-VENDORS: tuple[tuple[str, Callable[[Evidence], tuple[Card, ...]], float], ...] = (
+VENDORS: tuple[_Row, ...] = (
     ("nvidia", nvidia.read, nvidia.TIMEOUT_S + 1.0),
     ("amdgpu", amd.read, 3.0),
     ("intel", intel.read, 4.0),
     ("apple", apple.read, 3.0),
     ("qualcomm", qualcomm.read, 3.0),
     ("huawei", huawei.read, _TOOL_S),
-    ("moorethreads", moorethreads.read, _TOOL_S + moorethreads.LIBRARY_TIMEOUT_S),
-    ("hygon", hygon.read, _TOOL_S),
-    ("cambricon", cambricon.read, _TOOL_S),
-    ("iluvatar", iluvatar.read, _TOOL_S),
-    ("metax", metax.read, _TOOL_S),
-    ("biren", biren.read, _TOOL_S),
-    ("thead", thead.read, _TOOL_S),
+    _by_tool("moorethreads", moorethreads.readings, _TOOL_S + moorethreads.LIBRARY_TIMEOUT_S),
+    _by_tool("hygon", hygon.readings),
+    _by_tool("cambricon", cambricon.readings),
+    _by_tool("iluvatar", iluvatar.readings),
+    _by_tool("metax", metax.readings),
+    _by_tool("biren", biren.readings),
+    _by_tool("thead", thead.readings),
 )
 _LOW_BANDWIDTH = "its memory's bandwidth was measured beside other programs and may be higher"
 _FILES_S = 5.0  # for files that the kernel answers at once, or never

@@ -7,17 +7,12 @@ memory is what is used and what is free, together. llama.cpp has no backend for 
 from collections.abc import Iterator
 
 from edgellm.probe.asked.evidence import Evidence
-from edgellm.probe.vendors.cards import Card
-from edgellm.probe.vendors.readings import Reading, asked, cards, csv_rows, mib, number
+from edgellm.probe.vendors.readings import Reading, asked, csv_rows, mib, number
 
 COMMAND = (
     "brsmi", "gpu", "--query-gpu=index,name,memory.used,memory.free",
     "--format=csv,noheader,nounits",
 )  # fmt: skip
-
-
-def read(evidence: Evidence) -> tuple[Card, ...]:
-    return cards("biren", readings(evidence))
 
 
 def readings(evidence: Evidence) -> tuple[Reading, ...]:

@@ -9,18 +9,13 @@ from collections.abc import Iterator, Mapping
 
 from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.pci import normal_address
-from edgellm.probe.vendors.cards import Card
-from edgellm.probe.vendors.readings import Reading, asked, cards, mib, number
+from edgellm.probe.vendors.readings import Reading, asked, mib, number
 
 COMMAND = (
     "rocm-smi", "--showproductname", "--showbus", "--showmeminfo", "vram", "--showuse",
     "--showtemp", "--showpower", "--json",
 )  # fmt: skip
 _MODULES = ("/sys/module/hycu", "/sys/module/hydcu")
-
-
-def read(evidence: Evidence) -> tuple[Card, ...]:
-    return cards("hygon", readings(evidence))
 
 
 def readings(evidence: Evidence) -> tuple[Reading, ...]:

@@ -8,14 +8,9 @@ import re
 from collections.abc import Iterator
 
 from edgellm.probe.asked.evidence import Evidence
-from edgellm.probe.vendors.cards import Card
-from edgellm.probe.vendors.readings import Reading, address, asked, boxes, cards, mib, number, ratio
+from edgellm.probe.vendors.readings import Reading, address, asked, boxes, mib, number, ratio
 
 COMMAND = ("ixsmi",)
-
-
-def read(evidence: Evidence) -> tuple[Card, ...]:
-    return cards("iluvatar", readings(evidence))
 
 
 def readings(evidence: Evidence) -> tuple[Reading, ...]:

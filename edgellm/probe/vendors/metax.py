@@ -9,14 +9,9 @@ import re
 from collections.abc import Iterator
 
 from edgellm.probe.asked.evidence import Evidence
-from edgellm.probe.vendors.cards import Card
-from edgellm.probe.vendors.readings import Reading, address, asked, boxes, cards, mib, number, ratio
+from edgellm.probe.vendors.readings import Reading, address, asked, boxes, mib, number, ratio
 
 COMMAND = ("mx-smi",)
-
-
-def read(evidence: Evidence) -> tuple[Card, ...]:
-    return cards("metax", readings(evidence))
 
 
 def readings(evidence: Evidence) -> tuple[Reading, ...]:

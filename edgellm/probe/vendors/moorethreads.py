@@ -13,13 +13,11 @@ import msgspec
 from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.pci import normal_address
 from edgellm.probe.sources import child
-from edgellm.probe.vendors.cards import Card
 from edgellm.probe.vendors.readings import (
     Reading,
     address,
     asked,
     boxes,
-    cards,
     mib,
     number,
     ratio,
@@ -47,10 +45,6 @@ class MtmlCard(msgspec.Struct, frozen=True, kw_only=True):
 class MtmlSurvey(msgspec.Struct, frozen=True, kw_only=True):
     cards: tuple[MtmlCard, ...] = ()
     error: str | None = None
-
-
-def read(evidence: Evidence) -> tuple[Card, ...]:
-    return cards("moorethreads", readings(evidence))
 
 
 def readings(evidence: Evidence) -> tuple[Reading, ...]:

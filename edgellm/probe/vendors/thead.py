@@ -4,18 +4,13 @@ backend for them."""
 from collections.abc import Iterator
 
 from edgellm.probe.asked.evidence import Evidence
-from edgellm.probe.vendors.cards import Card
-from edgellm.probe.vendors.readings import Reading, asked, cards, csv_rows, mib, number
+from edgellm.probe.vendors.readings import Reading, asked, csv_rows, mib, number
 
 COMMAND = (
     "ppu-smi",
     "--query-ppu=index,name,utilization.ppu,memory.used,memory.total,temperature.ppu,power.draw",
     "--format=csv,noheader,nounits",
 )
-
-
-def read(evidence: Evidence) -> tuple[Card, ...]:
-    return cards("thead", readings(evidence))
 
 
 def readings(evidence: Evidence) -> tuple[Reading, ...]:
