@@ -165,10 +165,12 @@ def _written(to: str, gathered: Any, piece_bytes: int | None) -> "Written":
 
     from edgellm import __version__
     from edgellm.cli.progress import ProgressLine
+    from edgellm.models.bundles.reading import PASSING
+    from edgellm.models.bundles.tarball import is_tar
     from edgellm.models.bundles.writing import Made, write_bundle
 
     made = Made(f"edgellm {__version__}", datetime.now(UTC).replace(microsecond=0))
-    what = "export" if not to.endswith((".tar", "-")) else None
+    what = None if to == PASSING or is_tar(to) else "export"
     with ProgressLine(f"exporting to {to}", what=what) as line:
         return write_bundle(to, gathered, made, sys.stdout.buffer, line, piece_bytes)
 
@@ -177,6 +179,7 @@ def _told(written: "Written") -> dict[str, Any]:
     return {
         "place": written.place, "sha256": written.sha256, "in_pieces": written.is_cut,
         "size_bytes": written.manifest.size_bytes, "models": written.manifest.models,
+        "gone": written.gone, "unfinished": written.unfinished,
     }  # fmt: skip
 
 
@@ -190,6 +193,10 @@ def _summary(written: "Written") -> Iterator[str]:
         for one in written.manifest.models
     ]
     yield table(("NAME", "SIZE", "LICENCE"), rows, right="SIZE", columns=columns())
+    for name in written.gone:
+        yield f"\n{name} was in it, and its files were taken away"
+    for name in written.unfinished:
+        yield f"\n{name} is there in part; its own export goes on with it"
     if written.is_cut:
         yield "\nlarge files are in pieces, which `import` joins; README.txt there says how else"
     yield f"\nsha256 of the manifest, for `import --sha256`:\n{written.sha256}"

@@ -13,6 +13,7 @@ from edgellm.cli.flags import completing, options
 from edgellm.units import DASH, format_bytes
 
 if TYPE_CHECKING:
+    from edgellm.models.bundles.manifest import BundledModel
     from edgellm.models.bundles.verifying import State, Verdict
     from edgellm.models.store import Store
     from edgellm.models.stored import StoredModel
@@ -72,9 +73,24 @@ def verify(
 
 def _is_place(text: str) -> bool:
     from edgellm.files import path_of
+    from edgellm.models.bundles.reading import PASSING
+    from edgellm.models.bundles.tarball import is_tar
 
-    path = path_of(text)
-    return text == "-" or path.is_dir() or text.lower().endswith(".tar")
+    return text == PASSING or is_tar(text) or (path_of(text).is_dir() and not _is_stored(text))
+
+
+def _is_stored(text: str) -> bool:
+    """A name means the model before the folder, as everywhere; ./ORG/REPO is the folder."""
+    from edgellm.cli.preparing.resolve import hub_reference_of
+    from edgellm.cli.preparing.store import store_of
+    from edgellm.errors import BadRequest, ModelNotFound
+    from edgellm.models.names import parse_reference
+
+    try:
+        reference = hub_reference_of(parse_reference(text))
+    except (BadRequest, ModelNotFound):
+        return False
+    return bool(store_of(options.config_from()).of(reference))
 
 
 def _of_store(text: str | None) -> Iterator[_Verified]:
@@ -145,9 +161,20 @@ def _of_bundle(place: str) -> Iterator[_Verified]:
         found = [(one, verify_bundled(bundle, one, read)) for one in bundle.manifest.models]
     for model, verdicts in found:
         state = _worst(verdicts)
-        again = shlex.join(["edgellm", "export", model.name, "-o", place])
-        mends = again if state == "broken" else None
+        mends = _mending(place, model, verdicts) if state == "broken" else None
         yield _Verified(model.name, place, model.size_bytes, state, mends, verdicts)
+
+
+def _mending(place: str, model: "BundledModel", verdicts: "Sequence[Verdict]") -> str:
+    """An export takes a file in a folder for whole that has its size: so what is broken goes."""
+    from edgellm.files import path_of
+
+    again = shlex.join(["edgellm", "export", model.name, "-o", place])
+    broken = {one.file for one in verdicts if one.state == "broken"}
+    parts = [model.parts(file) for file in model.files if file.path in broken]
+    paths = [path_of(place) / name for of_file in parts for name, _ in of_file]
+    here = [str(path) for path in paths if os.path.lexists(path)]
+    return f"{shlex.join(['rm', *here])} && {again}" if here else again
 
 
 def _worst(verdicts: "Sequence[Verdict]") -> "State":

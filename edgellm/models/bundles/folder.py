@@ -11,17 +11,16 @@ import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, TypeAlias
 
-import msgspec
-
-from edgellm.errors import BadBundle, BadGGUF, BadRequest
+from edgellm.errors import BadGGUF, BadRequest
 from edgellm.files import sync_folder, write_durably
 from edgellm.models.bundles.copying import NO_ROOM, alone, checked_chunks
 from edgellm.models.bundles.layout import FAT_PIECE_BYTES, MANIFEST, PENDING, README, SUMS
-from edgellm.models.bundles.manifest import BundledFile, BundledModel, Manifest, decode, encode
+from edgellm.models.bundles.manifest import BundledFile, BundledModel, Manifest, encode
+from edgellm.models.bundles.merging import Merged, merged, not_ours, with_models
 from edgellm.models.bundles.readme import FIRST_LINE, readme_text, sums_text
 from edgellm.models.fetching.digest import Digest, hashed
 from edgellm.models.fetching.download import Progress, check_space
@@ -55,40 +54,26 @@ def largest_piece_bytes(root: Path, file_bytes: int) -> int | None:
     return None
 
 
-def _merged(root: Path, manifest: Manifest) -> Manifest:
-    """With what the bundle that is there has besides; that one itself, where nothing comes to it.
-    Raises BadBundle for one that can't be read: it is not overwritten."""
-    old = _manifest_at(root / MANIFEST)
-    if old is None:
-        return manifest
-    new = {key_of(model) for model in manifest.models}
-    kept = (one for one in old.models if key_of(one) not in new and _is_whole(root, one))
-    models = tuple(sorted((*kept, *manifest.models), key=key_of))
-    same = models == tuple(sorted(old.models, key=key_of))
-    return old if same else _with(manifest, models)
-
-
 def write_folder(
     root: Path, manifest: Manifest, paths: Mapping[str, Path], progress: Progress
-) -> Manifest:
-    """The manifest that is there then, with what the bundle has had before. `paths`: of each
-    place's file on this disk. Raises OSError, StorageError, BadGGUF, BadBundle, BadRequest; what is
-    done stays."""
+) -> Merged:
+    """What is there then, with what the bundle has had before. `paths`: of each place's file on
+    this disk. Raises OSError, StorageError, BadGGUF, BadBundle, BadRequest; what is done stays."""
     with alone(root):  # or what another export brings between the look and the copy would be lost
-        both = _merged(root, manifest)
+        both = merged(root, manifest)
         _Writer(root, both, paths).write(progress)
     return both
 
 
 class _Writer:
-    def __init__(self, root: Path, manifest: Manifest, paths: Mapping[str, Path]) -> None:
-        self.root, self.manifest, self.paths = root, manifest, paths
-        self.data = encode(manifest)
-        self.old = _manifest_at(root / MANIFEST)
-        pending = _manifest_at(root / PENDING)
-        self.pending = _vouched(pending)
+    def __init__(self, root: Path, both: Merged, paths: Mapping[str, Path]) -> None:
+        self.root, self.manifest, self.paths = root, both.manifest, paths
+        self.data = encode(both.manifest)
+        self.old, self.rest = both.old, both.rest
+        self.was_pending, self.pending = both.pending, _vouched(both.pending)
         self.ours = _vouched(self.old) | self.pending
-        self.wanted = _vouched(manifest)
+        self.wanted = _vouched(self.manifest)
+        self.left = _vouched(self.rest).keys() - self.wanted.keys()  # to the other export
 
     def write(self, progress: Progress) -> None:
         self._check_folders()
@@ -99,7 +84,9 @@ class _Writer:
         self._drop_what_differs(there)
         check_space(self.root, sum(map(self._missing_bytes, missing)), NO_ROOM)
         if missing:
-            write_durably(self.root / PENDING, self.data)
+            rest = self.rest.models if self.rest else ()
+            pending = with_models(self.manifest, (*self.manifest.models, *rest))
+            write_durably(self.root / PENDING, encode(pending))
             self._copy({*missing}, progress)
         self._finish()
 
@@ -118,7 +105,8 @@ class _Writer:
     def _is_finished(self) -> bool:
         beside = (self.root / SUMS, self.root / _readme_name(self.root))
         is_pending = (self.root / PENDING).exists()
-        return self.old == self.manifest and not is_pending and all(map(Path.exists, beside))
+        is_left_so = self.was_pending == self.rest and is_pending == (self.rest is not None)
+        return self.old == self.manifest and is_left_so and all(map(Path.exists, beside))
 
     def _is_there(self, name: str) -> bool:
         """Raises BadRequest for a stranger's file."""
@@ -141,11 +129,13 @@ class _Writer:
             if not kept:
                 (self.root / MANIFEST).unlink()
                 sync_folder(self.root)
+                self.old = None
             elif len(kept) < len(self.old.models):
-                write_durably(self.root / MANIFEST, encode(_with(self.old, kept)))
-        for name in self.ours.keys() - there:
+                self.old = with_models(self.old, kept)
+                write_durably(self.root / MANIFEST, encode(self.old))
+        for name in self.ours.keys() - there - self.left:
             (self.root / name).unlink(missing_ok=True)
-        for name in self.ours.keys() | self.wanted.keys():
+        for name in (self.ours.keys() | self.wanted.keys()) - self.left:
             is_other = self.pending.get(name) != self.wanted.get(name)
             if is_other or part_of(self.root / name).is_symlink():
                 _drop_part(self.root / name)
@@ -220,7 +210,10 @@ class _Writer:
         write_durably(self.root / _readme_name(self.root), readme_text(self.manifest).encode())
         if self.old != self.manifest:
             write_durably(self.root / MANIFEST, self.data)
-        (self.root / PENDING).unlink(missing_ok=True)
+        if self.rest:
+            write_durably(self.root / PENDING, encode(self.rest))
+        else:
+            (self.root / PENDING).unlink(missing_ok=True)
         sync_folder(self.root)
 
 
@@ -233,22 +226,6 @@ def _of_piece(chunks: Iterator[bytes], size_bytes: int, *, is_last: bool) -> Ite
         yield chunk
     if is_last:
         next(chunks, None)
-
-
-def _manifest_at(path: Path) -> Manifest | None:
-    """None: there is none. Raises BadBundle for one that can't be read, unless it is pending;
-    BadRequest for what is no file: a pipe would be waited for."""
-    if path.exists() and not path.is_file():
-        raise not_ours(path)
-    try:
-        return decode(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except BadBundle as error:
-        if path.name == PENDING:
-            return None
-        error.hint = f"move {path} away, or name another place: it is not overwritten"
-        raise
 
 
 def _vouched(manifest: Manifest | None) -> _Vouched:
@@ -270,36 +247,9 @@ def _names(model: BundledModel, file: BundledFile) -> list[str]:
     return [name for name, _ in model.parts(file)]
 
 
-def key_of(model: BundledModel) -> tuple[str, str]:
-    return model.repo, model.model.files[0].path
-
-
-def _with(manifest: Manifest, models: Sequence[BundledModel]) -> Manifest:
-    return msgspec.structs.replace(manifest, models=tuple(models))
-
-
-def _is_whole(root: Path, model: BundledModel) -> bool:
-    sizes = {name: size_bytes for name, (_, _, size_bytes) in _vouched_of(model).items()}
-    return all(_size(root / name) == size_bytes for name, size_bytes in sizes.items())
-
-
-def _size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return None
-
-
 def _drop_part(place: Path) -> None:
     part_of(place).unlink(missing_ok=True)
     journal_of(part_of(place)).unlink(missing_ok=True)
-
-
-def not_ours(path: Path) -> BadRequest:
-    return BadRequest(
-        f"{path} is there, and no export has written it",
-        hint="name another place, or move it away",
-    )
 
 
 def _readme_name(root: Path) -> str:

@@ -12,9 +12,10 @@ from typing import BinaryIO, Final
 from edgellm.errors import BadBundle, BadRequest, StorageError
 from edgellm.files import sync_folder
 from edgellm.models.bundles.copying import NO_ROOM, alone, checked_chunks
-from edgellm.models.bundles.folder import key_of, largest_piece_bytes, not_ours
+from edgellm.models.bundles.folder import largest_piece_bytes
 from edgellm.models.bundles.layout import MANIFEST, README, SUMS
 from edgellm.models.bundles.manifest import Manifest, decode, encode
+from edgellm.models.bundles.merging import key_of, not_ours
 from edgellm.models.bundles.readme import readme_text, sums_text
 from edgellm.models.bundles.sources import TarSource
 from edgellm.models.bundles.tar import END, header, padding
@@ -23,6 +24,11 @@ from edgellm.models.fetching.terms import Pace, Terms
 
 SUFFIX: Final = ".tar"
 _PART: Final = ".part"
+
+
+def is_tar(place: str) -> bool:
+    """By its name, as a disk knows it that has no capital letters."""
+    return place.lower().endswith(SUFFIX)
 
 
 def write_tar_file(

@@ -14,8 +14,9 @@ from edgellm.models.bundles.folder import largest_piece_bytes, write_folder
 from edgellm.models.bundles.gathering import Gathered
 from edgellm.models.bundles.layout import FAT_PIECE_BYTES, cut
 from edgellm.models.bundles.manifest import FORMAT, BundledModel, Manifest, encode, fingerprint
+from edgellm.models.bundles.merging import Merged
 from edgellm.models.bundles.reading import PASSING
-from edgellm.models.bundles.tarball import SUFFIX, write_tar, write_tar_file
+from edgellm.models.bundles.tarball import SUFFIX, is_tar, write_tar, write_tar_file
 from edgellm.models.fetching.download import Progress
 from edgellm.values import frozen
 
@@ -25,6 +26,8 @@ class Written:
     place: str
     sha256: str  # of the manifest
     manifest: Manifest
+    gone: tuple[str, ...] = ()  # models that somebody has taken away from there, by name
+    unfinished: tuple[str, ...] = ()  # those of another export there, which was broken off
 
     @property
     def is_cut(self) -> bool:
@@ -70,15 +73,17 @@ def write_bundle(
         return Written(place, fingerprint(encode(manifest)), manifest)
     path = path_of(place)
     try:
-        if path.name.endswith(SUFFIX):
+        if is_tar(path.name):
             manifest = _manifest(models, made, piece_bytes)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_tar_file(path, manifest, paths, progress)
-        else:
-            manifest = _into_folder(path, models, made, paths, progress, piece_bytes)
+            return Written(place, fingerprint(encode(manifest)), manifest)
+        both = _into_folder(path, models, made, paths, progress, piece_bytes)
     except OSError as error:
         raise _refused(place, error) from error
-    return Written(place, fingerprint(encode(manifest)), manifest)
+    rest = both.rest.models if both.rest else ()
+    sha256, unfinished = fingerprint(encode(both.manifest)), tuple(one.name for one in rest)
+    return Written(place, sha256, both.manifest, both.gone, unfinished)
 
 
 def _into_folder(
@@ -88,7 +93,7 @@ def _into_folder(
     paths: Mapping[str, Path],
     progress: Progress,
     piece_bytes: int | None,
-) -> Manifest:
+) -> Merged:
     if root.exists() and not root.is_dir():
         raise BadRequest(
             f"{root} is a file", hint=f"name a folder, or a file that ends in {SUFFIX}"

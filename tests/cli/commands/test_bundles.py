@@ -231,7 +231,8 @@ def test_what_mends_can_be_typed_where_folders_have_blanks(tmp_path, monkeypatch
     stored, bundled = (one["mends"] for one in json.loads(capsys.readouterr().out))
     blob = (store.list()[0].snapshot / "mmproj-F16.gguf").resolve()
     assert shlex.split(stored)[:3] == ["rm", str(blob), "&&"]
-    assert shlex.split(bundled) == ["edgellm", "export", NAME, "-o", place]
+    eyes = next(Path(place).rglob("mmproj*"))
+    assert shlex.split(bundled) == ["rm", str(eyes), "&&", "edgellm", "export", NAME, "-o", place]
 
 
 def test_verify_looks_into_a_bundle(hub_cache, tmp_path, capsys):
@@ -244,6 +245,40 @@ def test_verify_looks_into_a_bundle(hub_cache, tmp_path, capsys):
     told = capsys.readouterr().out
     assert "lacks models/org/demo-GGUF/m-Q8_0.gguf" in told
     assert f"→ edgellm export {NAME} -o {tmp_path / 'out'}" in told
+
+
+def test_what_verify_says_mends_a_bundle_does(hub_cache, tmp_path, capsys):
+    """Also a file that has gone bad and is as large as before."""
+    place = tmp_path / "out"
+    export([REPO], str(place), HERE)
+    file = next(place.rglob("*.gguf"))
+    data = bytearray(file.read_bytes())
+    data[1 << 20] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(typer.Exit):
+        verify([str(place)], as_json=True)
+    told = capsys.readouterr().out
+    (model,) = json.loads(told[told.index("[") :])
+    *rest, output = shlex.split(model["mends"])
+    assert rest == ["rm", str(file), "&&", "edgellm", "export", NAME, "-o"]
+    file.unlink()
+    export([NAME], output, HERE)
+    verify([str(place)])
+
+
+def test_a_model_of_this_disk_is_meant_before_a_folder_of_its_name(
+    hub_cache, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    export([REPO], REPO, HERE)
+    next(Path(REPO).rglob("*.gguf")).unlink()
+    capsys.readouterr()
+    verify([REPO])
+    assert "✓  " + NAME in capsys.readouterr().out
+    with pytest.raises(typer.Exit):
+        verify([f"./{REPO}"])
+    export([REPO], "usb/stick", HERE)
+    verify(["usb/stick"])
 
 
 def test_what_nobody_knows_the_digest_of_is_a_dash(hub_cache, tmp_path, capsys):

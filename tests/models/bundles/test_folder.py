@@ -187,12 +187,12 @@ def test_what_another_export_has_brought_meanwhile_is_kept(store: Store, tmp_pat
     }
     alone = Manifest(FORMAT, MADE.at, MADE.by, (model,))  # as it was before the other came
     export(store, out)
-    both = write_folder(out, alone, paths, no_progress)
+    both = write_folder(out, alone, paths, no_progress).manifest
     assert [one.repo for one in both.models] == ["org/small", REPO]
     assert len(bring_all(Store(tmp_path / "there"), out)) == 2
 
 
-def test_a_model_whose_files_are_gone_from_the_bundle_is_not_kept_in_it(
+def test_a_model_that_was_taken_from_the_bundle_is_not_kept_in_it_and_told(
     store: Store, tmp_path: Path
 ):
     out = tmp_path / "out"
@@ -201,6 +201,88 @@ def test_a_model_whose_files_are_gone_from_the_bundle_is_not_kept_in_it(
     filled(tmp_path / "hub", SMALL, repo="org/small")
     left = export(store, out, "hf.co/org/small:Q4_0")
     assert [one.name for one in left.manifest.models] == ["hf.co/org/small:Q4_0"]
+    assert left.gone == (f"hf.co/{REPO}:Q8_0",)
+
+
+@pytest.mark.parametrize("fault", ["gone", "cut"])
+def test_a_model_of_which_something_is_missing_is_not_lost_by_what_is_added(
+    store: Store, tmp_path: Path, fault: str
+):
+    out = tmp_path / "out"
+    export(store, out, piece_bytes=3 << 20)
+    piece = out / PLACE / "tiny-Q8_0.gguf.part002"
+    data = piece.read_bytes()
+    piece.unlink()
+    if fault == "cut":
+        piece.write_bytes(data[:-1])
+    before = content(out)
+    filled(tmp_path / "hub", SMALL, repo="org/small")
+    with pytest.raises(BadRequest, match=r"tiny-GGUF:Q8_0.*part002") as told:
+        export(store, out, "hf.co/org/small:Q4_0")
+    assert "name it too" in told.value.hint
+    assert content(out) == before
+    export(store, out, piece_bytes=3 << 20)
+    assert len(bring_all(Store(tmp_path / "there"), out)) == 2
+
+
+def test_what_is_missing_is_mended_by_the_same_export(store: Store, tmp_path: Path):
+    out = tmp_path / "out"
+    first = export(store, out)
+    (out / PLACE / "tiny-Q8_0.gguf").unlink()
+    assert export(store, out).sha256 == first.sha256
+    (path,) = bring_all(Store(tmp_path / "there"), out)
+    assert path.read_bytes() == DATA
+
+
+def test_what_two_models_share_comes_back_with_one_of_them(store: Store, tmp_path: Path):
+    out = tmp_path / "out"
+    filled(tmp_path / "hub", FILES | {"tiny-Q4_0.gguf": DATA[:1000]})
+    export(store, out)
+    (out / PLACE / "mmproj-F16.gguf").unlink()
+    export(store, out, f"hf.co/{REPO}:Q4_0")
+    assert len(bring_all(Store(tmp_path / "there"), out)) == 2
+
+
+def test_an_export_leaves_what_another_that_was_broken_off_has_written(
+    store: Store, tmp_path: Path
+):
+    out = tmp_path / "out"
+    killed_export(store, out, 9 << 20)
+    before = {path: path.read_bytes() for path in out.rglob("*.edgellm.part*")}
+    assert before
+    filled(tmp_path / "hub", SMALL, repo="org/small")
+    done = export(store, out, "hf.co/org/small:Q4_0")
+    assert done.unfinished == (f"hf.co/{REPO}:Q8_0",)
+    assert {path: path.read_bytes() for path in out.rglob("*.edgellm.part*")} == before
+    assert len(bring_all(Store(tmp_path / "there"), out)) == 1
+    again = export(store, out, "hf.co/org/small:Q4_0")
+    assert (again.sha256, again.unfinished) == (done.sha256, done.unfinished)
+    both = export(store, out, f"hf.co/{REPO}:Q8_0")
+    assert both.unfinished == ()
+    assert not (out / PENDING).exists()
+    assert not [*out.rglob("*.edgellm.part*")]
+    assert len(bring_all(Store(tmp_path / "there"), out)) == 2
+
+
+def test_what_was_broken_off_makes_place_for_what_cannot_lie_beside_it(
+    store: Store, tmp_path: Path
+):
+    """Another commit's projector, under the same name."""
+    out = tmp_path / "out"
+    killed_export(store, out, 9 << 20)
+    eyes = FILES | {"mmproj-F16.gguf": b"GGUF eyes", "tiny-Q4_0.gguf": DATA[:1000]}
+    newer = filled(tmp_path / "hub", eyes, commit="1" * 40)
+    done = export(newer, out, f"hf.co/{REPO}:Q4_0")
+    assert done.unfinished == ()
+    assert not [*out.rglob("*.edgellm.part*")]
+    (path,) = bring_all(Store(tmp_path / "there"), out)
+    assert (path.parent / "mmproj-F16.gguf").read_bytes() == b"GGUF eyes"
+
+
+@pytest.mark.parametrize("name", ["OUT.TAR", "out.Tar"])
+def test_a_tar_is_one_in_capitals_too(store: Store, tmp_path: Path, name: str):
+    export(store, tmp_path / name)
+    assert tarfile.is_tarfile(tmp_path / name)
 
 
 def test_what_no_export_has_written_is_never_overwritten(store: Store, tmp_path: Path):
