@@ -16,7 +16,9 @@ from typing import Any, Literal
 import msgspec
 import platformdirs
 
+from edgellm import keys as key_tables
 from edgellm.errors import BadRequest, ConfigError
+from edgellm.keys import Key, KeySettings
 from edgellm.models.hubs import DEFAULT_HUB, SITES, HubName, hub_by_environment
 from edgellm.units import MIB, format_bytes, parse_bytes
 
@@ -39,6 +41,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ssl_key_file: str | None = None  # of that certificate, without a passphrase
     api_keys: tuple[str, ...] = ()
     key_weights: dict[str, float] = {}  # of api_keys: how much of a busy machine is whose; else 1
+    keys: dict[str, KeySettings] = {}  # by name: keys of which there is more to say
     allowed_hosts: tuple[str, ...] = ()  # Host names that a reverse proxy may bring
     allowed_origins: tuple[str, ...] = ()  # of other servers' web pages that may ask here
     aliases: tuple[str, ...] = ()  # further names of the model that is served; "*": any
@@ -63,6 +66,23 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_power_w: float | None = None  # of all boards together
     history: bool = True  # what is typed in `edgellm run`'s conversations is kept for the next
     sensors_root: str = "/"  # below which the sensors' files are: a container sees the host's there
+
+    @property
+    def needs_key(self) -> bool:
+        """Of whoever asks this server."""
+        return bool(self.api_keys or self.keys)
+
+    def all_keys(self) -> tuple[Key, ...]:
+        """One that has a table is what its table says, wherever else it stands. Raises ConfigError
+        for a `key_file` that can't be read."""
+        return key_tables.joined(self.keys, self.api_keys, self.key_weights)
+
+    def own_key(self) -> str | None:
+        """What this user's commands show to this user's servers: the list's first, else that of the
+        first table which may everything. Raises as `all_keys`."""
+        admins = ((name, table) for name, table in self.keys.items() if table.admin)
+        known = (key_tables.secret_of(name, table) for name, table in admins)
+        return next((key for key in (*self.api_keys, *known) if key is not None), None)
 
 
 def config_path(environ: Mapping[str, str]) -> Path:
@@ -104,7 +124,7 @@ def unknown_variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str | N
 def _unfit(error: msgspec.ValidationError, environ: Mapping[str, str], path: Path) -> ConfigError:
     """With the place where it was said, and never the value: it may be a key."""
     what, _, where = str(error).partition(" - at `$.")
-    name = re.split(r"\W", where)[0]
+    name, place = re.split(r"\W", where)[0], where.rstrip("`")
     variable = f"{_PREFIX}{name.upper()}"
     if name == "sandbox":
         what = "neither auto, on nor off"
@@ -112,7 +132,7 @@ def _unfit(error: msgspec.ValidationError, environ: Mapping[str, str], path: Pat
         what = f"neither {' nor '.join(SITES)}"
     if name and variable in environ:
         return ConfigError(f"{name} can't be: {what}", hint=f"look at {variable}")
-    return ConfigError(f"{name or 'a setting'} can't be: {what}", hint=f"look into {path}")
+    return ConfigError(f"{place or 'a setting'} can't be: {what}", hint=f"look into {path}")
 
 
 def _check(config: Config) -> None:
@@ -137,9 +157,10 @@ def _check(config: Config) -> None:
             hint="leave it out, and models stay loaded",
         )
     for origin in config.allowed_origins:
-        _check_origin(origin, has_key=bool(config.api_keys))
+        _check_origin(origin, has_key=config.needs_key)
     for key, weight in config.key_weights.items():
         _check_weight(key, weight, config.api_keys)
+    key_tables.check_named(config.keys)
     _check_meter(config)
 
 
@@ -196,8 +217,7 @@ def _check_weight(key: str, weight: float, keys: tuple[str, ...]) -> None:
     """A key is a secret: it is never repeated in an error."""
     if key not in keys:
         raise ConfigError("key_weights: one of its keys is not in api_keys")
-    if not 0.01 <= weight <= 100:
-        raise ConfigError(f"key_weights: {weight} is not between 0.01 and 100")
+    key_tables.check_weight("key_weights:", weight)
 
 
 def host_and_port(text: str) -> tuple[str, int | None]:

@@ -16,22 +16,23 @@ from starlette.requests import Request
 
 from edgellm.chat.messages import GenerateParams
 from edgellm.errors import BadRequest
-from edgellm.server.door.access import Access, share
+from edgellm.keys import ANYBODY
+from edgellm.server.door.access import Access
 
 HEADER = "x-request-deadline"
 
 
 def claimed(request: Request, access: Access, params: GenerateParams) -> GenerateParams:
     """Raises BadRequest for a deadline that can't be read."""
-    ours = share(request.headers, access)
+    key = access.key_of(request.headers) or ANYBODY
     header = request.headers.get(HEADER)
     left_s = None if header is None else seconds_left(header)
     claim = replace(
         params.claim,
         deadline_s=None if left_s is None else time.monotonic() + left_s,
-        key=ours.key,
-        weight=ours.weight,
-        queue_ratio=ours.queue_ratio,
+        key=key.name,
+        weight=key.weight,
+        queue_ratio=access.queue_ratio(key),
     )
     return replace(params, claim=claim)
 

@@ -99,7 +99,7 @@ async def serve(
     """
     bind = bind or Bind()
     gateway: Keeper = app.state.gateway
-    check_reach(bind, has_key=bool(gateway.access.key_digests), insecure=insecure)
+    check_reach(bind, has_key=bool(gateway.access.keys), insecure=insecure)
     most = max_connections or most_connections(0)
     crowd = Crowd(most, gateway.patience, gateway.refused)
     with _listening(bind) as (sock, url):

@@ -7,6 +7,7 @@ from server.server_fakes import live_server, served, words
 
 from edgellm.chat.events import Failed
 from edgellm.errors import BadRequest
+from edgellm.keys import plain
 from edgellm.server.claims import seconds_left
 from edgellm.server.door.access import Access
 
@@ -103,7 +104,7 @@ def test_an_answer_that_its_deadline_cut_is_one_that_was_cut(client, engine):
 
 
 def test_the_key_decides_whose_share_it_is_and_is_not_told_on():
-    access = Access.of(keys=["alpha", "beta"], weights={"beta": 3.0})
+    access = Access.of(keys=plain(["alpha", "beta"], {"beta": 3.0}))
     with live_server(served(), access=access) as live:
         engine = live.models.find("tiny").engine
         told = {}
@@ -117,7 +118,7 @@ def test_the_key_decides_whose_share_it_is_and_is_not_told_on():
 
 
 def test_who_gives_a_second_key_has_the_share_of_the_one_that_let_him_in():
-    access = Access.of(keys=["alpha", "beta"], weights={"beta": 3.0})
+    access = Access.of(keys=plain(["alpha", "beta"], {"beta": 3.0}))
     with live_server(served(), access=access) as live:
         for first, then, status in (("alpha", "none", 200), ("none", "alpha", 401)):
             headers = [("authorization", f"Bearer {first}"), ("authorization", f"Bearer {then}")]

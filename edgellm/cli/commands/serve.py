@@ -107,7 +107,7 @@ def _check_pulls(config: "Config") -> None:
     from edgellm.errors import ConfigError
 
     allowed = "allow_pull" if config.allow_pull else "allow_delete" if config.allow_delete else None
-    if allowed and not config.api_keys and not bind_of(config).is_private:
+    if allowed and not config.needs_key and not bind_of(config).is_private:
         raise ConfigError(
             f"{allowed}: {config.host} can be reached by others, and no API key is set",
             hint="set one by --api-key or EDGELLM_API_KEY; --insecure is not enough for this",
@@ -138,9 +138,9 @@ def _instance(
 
     resolved = [_resolved(model, config, changes) for model in models]
     beside = resolve(embedding, config) if embedding else None
-    hardware, sleeps = machine.look(), config.sleep_idle_seconds is not None
+    hardware, keep_s = machine.look(), config.sleep_idle_seconds
     resolved = [with_draft(one, config) for one in resolved]
-    prepared = prepare_all(resolved, hardware, goal, embedding=beside, name=name, sleeps=sleeps)
+    prepared = prepare_all(resolved, hardware, goal, embedding=beside, name=name, keep_s=keep_s)
     return _told(config, hardware, prepared, f", loading {prepared[0].name}")
 
 

@@ -17,4 +17,4 @@ def key_for(url: str) -> str | None:
         return named
     if not any(hears(server.url, url) for server in state.running()):
         return None
-    return next(iter(load_config(os.environ, {}).api_keys), None)
+    return load_config(os.environ, {}).own_key()

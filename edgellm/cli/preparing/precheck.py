@@ -22,7 +22,7 @@ def check_address(config: Config, *, insecure: bool = False) -> None:
     bind = bind_of(config)
     if bind.unix_path:
         return
-    check_reach(bind, has_key=bool(config.api_keys), insecure=insecure)
+    check_reach(bind, has_key=config.needs_key, insecure=insecure)
     if config.port and _somebody_listens(config.host, config.port):
         raise AddressInUse(
             f"port {config.port} on {config.host} is taken",

@@ -71,7 +71,7 @@ class BackgroundServer:
     @property
     def api_key(self) -> str | None:
         """None once it listens no more: whoever takes its place is not sent its key."""
-        return None if self._has_closed else next(iter(self._instance.config.api_keys), None)
+        return None if self._has_closed else self._instance.config.own_key()
 
     def _run(self) -> None:
         try:

@@ -32,7 +32,7 @@ def run(config: Config, port: int, rate_bytes_s: float | None, *, insecure: bool
     run side by side. Raises AddressInUse, ConfigError, StorageError."""
     bind = bind_of(msgspec.structs.replace(config, port=port, unix_socket=None))
     store, names = store_of(config), names_of(bind)
-    access = Access.of(keys=config.api_keys, host_names=(*config.allowed_hosts, *names))
+    access = Access.of(keys=config.all_keys(), host_names=(*config.allowed_hosts, *names))
     shelf = Shelf(store.root, Digests(_tell_of_reading))
     models = rows_of(shelf.copies())
     app = create_hub(
@@ -78,7 +78,7 @@ def ready_text(
     lines += [
         table_of(models),
         "",
-        *how_to(_elsewhere(url, outside), has_key=bool(config.api_keys)),
+        *how_to(_elsewhere(url, outside), has_key=config.needs_key),
     ]
     if bind.is_private:
         lines += ["", "Only this machine reaches it: --host 0.0.0.0 opens it to the others."]

@@ -97,7 +97,8 @@ def private_server(
                 f"{prepared.name} is an embedding model and writes no text",
                 hint=f"edgellm serve {model}, then POST /v1/embeddings",
             )
-        own = msgspec.structs.replace(config, unix_socket=str(folder / _SOCKET), api_keys=())
+        socket = str(folder / _SOCKET)
+        own = msgspec.structs.replace(config, unix_socket=socket, api_keys=(), keys={})
         with _server(own, hardware, prepared) as url:
             yield (url, prepared.name)
 

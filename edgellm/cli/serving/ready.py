@@ -35,7 +35,7 @@ def ready_text(
         lines.append(f"  from other machines at {elsewhere}")
     whose = {one.name: f"{one.name}: " if len(served) > 1 else "" for one in served}
     lines += [f"  {whose[one.name]}{text}" for one in served if (text := taken(one, hardware))]
-    if config.api_keys and os.environ.get(_KEY) not in config.api_keys:
+    if config.needs_key and os.environ.get(_KEY) not in config.api_keys:
         lines.append(f"  opened by its API key: where you ask, export {_KEY}=… first")
     return "\n".join([*lines, "", curl_line(here, served[0], config)])
 
@@ -92,7 +92,7 @@ def curl_line(url: str, served: Served, config: Config) -> str:
         words += ["--cacert", str(path_of(config.ssl_cert_file))]
     words += [f"{url}/v1/{_route(served)}", "-H", "Content-Type: application/json"]
     line = shlex.join(words)
-    if config.api_keys:
+    if config.needs_key:
         line += f' -H "Authorization: Bearer ${_KEY}"'
     return f"{line} -d {shlex.quote(_body(served))}"
 

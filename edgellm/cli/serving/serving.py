@@ -204,8 +204,7 @@ def _app(
 def _terms(instance: Instance, bind: Bind) -> Terms:
     config, memory_bytes = instance.config, instance.hardware.host.total_bytes
     access = Access.of(
-        keys=config.api_keys,
-        weights=config.key_weights,
+        keys=config.all_keys(),
         host_names=(*config.allowed_hosts, *names_of(bind)),
         origins=config.allowed_origins,
         all_bodies_bytes=bodies_bytes(config.request_memory, memory_bytes),

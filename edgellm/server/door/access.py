@@ -12,13 +12,13 @@ others do unasked, since no page can take these traces off. A unix socket has no
 browser speaks to one.
 """
 
-import hashlib
 import hmac
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from edgellm.keys import ANYBODY, Key, digest_of, plain
 from edgellm.server.door.bodies import for_large_bytes
 from edgellm.server.door.origins import is_allowed, is_question
 from edgellm.server.envelope import HTTPProblem
@@ -55,10 +55,7 @@ _OF_NODE = ("sec-fetch-mode", "cors")
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """`key_digests` are SHA-256 of the API keys: the keys themselves are not kept."""
-
-    key_digests: tuple[bytes, ...] = ()
-    weights: tuple[float, ...] = ()  # of the same keys
+    keys: tuple[Key, ...] = ()  # none: anybody may ask
     host_names: frozenset[str] = frozenset()
     max_body_bytes: int = MAX_BODY_BYTES
     all_bodies_bytes: int = 256 * MIB
@@ -68,22 +65,37 @@ class Access:
     def of(
         cls,
         *,
-        keys: Iterable[str] = (),
-        weights: Mapping[str, float] | None = None,
+        keys: Iterable[Key | str] = (),
         host_names: Iterable[str] = (),
         all_bodies_bytes: int = 256 * MIB,
         origins: Iterable[str] = (),
     ) -> "Access":
-        """A key without a weight has 1. A body that could never get in is too large by itself."""
+        """A key that is a text may everything. A body that could never get in is too large by
+        itself."""
         keys = tuple(keys)
         return cls(
-            tuple(_digest(key.encode("utf-8", "surrogateescape")) for key in keys),
-            tuple((weights or {}).get(key, 1.0) for key in keys),
+            (
+                *(key for key in keys if isinstance(key, Key)),
+                *plain(key for key in keys if isinstance(key, str)),
+            ),
             frozenset(_plain(name) for name in host_names),
             min(MAX_BODY_BYTES, for_large_bytes(all_bodies_bytes)),
             all_bodies_bytes,
             frozenset(origin.casefold() for origin in origins),
         )
+
+    def key_of(self, headers: Mapping[str, str]) -> Key | None:
+        """That the request brings, in a time that tells nothing of it. None: none of ours. Without
+        keys whoever asks is anybody."""
+        if not self.keys:
+            return ANYBODY
+        given = digest_of(_credential(headers), "latin-1")
+        found = [key for key in self.keys if hmac.compare_digest(given, key.digest)]
+        return found[0] if found and _credential(headers) else None
+
+    def queue_ratio(self, key: Key) -> float:
+        """Of the places in the queue, that may be this key's."""
+        return key.weight / sum(one.weight for one in self.keys) if self.keys else 1.0
 
 
 def own_names(host: str, hostname: str) -> frozenset[str]:
@@ -98,15 +110,6 @@ def own_names(host: str, hostname: str) -> frozenset[str]:
     short = name.partition(".")[0]
     names = {_plain(host), name, short, f"{short}.local" if short else ""}
     return frozenset(names - {""})
-
-
-@dataclass(frozen=True, slots=True)
-class KeyShare:
-    """What a key may have of the machine while others want it too."""
-
-    key: str = ""  # a name that tells nothing of the key itself
-    weight: float = 1.0
-    queue_ratio: float = 1.0  # of the places in the queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,22 +173,8 @@ def _foreign_origin(head: Head, access: Access) -> HTTPProblem | None:
     )
 
 
-def share(headers: Mapping[str, str], access: Access) -> KeyShare:
-    """Of the key that the request brings; without keys all share alike."""
-    given = _digest(_credential(headers).encode("latin-1"))
-    for i, digest in enumerate(access.key_digests):
-        if hmac.compare_digest(given, digest):
-            weight = access.weights[i]
-            return KeyShare(f"key {i}", weight, weight / sum(access.weights))
-    return KeyShare()
-
-
 def _wrong_key(head: Head, access: Access) -> HTTPProblem | None:
-    if not access.key_digests or head.path in OPEN_PATHS:
-        return None
-    credential = _credential(head.headers)
-    given = _digest(credential.encode("latin-1"))
-    if credential and any(hmac.compare_digest(given, digest) for digest in access.key_digests):
+    if head.path in OPEN_PATHS or access.key_of(head.headers):
         return None
     return HTTPProblem(
         401,
@@ -270,7 +259,3 @@ def _is_trusted(name: str, access: Access) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _digest(key: bytes) -> bytes:
-    return hashlib.sha256(key).digest()

@@ -120,7 +120,7 @@ class _Hub:
         return msgspec.json.encode(value), b"application/json"
 
     def _page(self, url: str) -> str:
-        return page(self._shelf.copies(), url, has_key=bool(self._door.access.key_digests))
+        return page(self._shelf.copies(), url, has_key=bool(self._door.access.keys))
 
     def _told(self, wanted: Asked, names: tuple[str, ...]) -> Any:
         shelf = self._shelf

@@ -56,7 +56,7 @@ async def show_metrics(request: Request) -> Response:
 async def shutdown(request: Request) -> Response:
     """With a key, the key decides; `--insecure` lets everybody ask, and only this machine stop."""
     gateway = gateway_of(request)
-    if not (gateway.access.key_digests or _comes_from_here(request)):
+    if not (gateway.access.keys or _comes_from_here(request)):
         raise HTTPProblem(403, "without an API key, only its own machine may stop this server")
     gateway.stopping.set()
     return json_response(Word("stopping"), 202)
