@@ -25,7 +25,7 @@ def norm_layers(question: Question) -> list[range | None]:
     n_gpu = n_all if question.n_gpu_layers < 0 else min(question.n_gpu_layers, n_all)
     if n_gpu < n_all and _n_tokens(question) >= _FEW_TOKENS:
         return [None] * n_devices
-    split = question.tensor_split or [float(device.free_bytes) for device in question.devices]
+    split = question.tensor_split or tuple(float(one.free_bytes) for one in question.devices)
     ranges, start = [], n_all - n_gpu
     for count in layer_counts(split, n_gpu):
         ranges.append(range(start, start + count))

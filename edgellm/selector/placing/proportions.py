@@ -7,6 +7,7 @@ split exceeds k / n, all in float32. Source: src/llama-model.cpp load_tensors, s
 import struct
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import accumulate
 
 
@@ -20,7 +21,8 @@ def tensor_split(counts: Sequence[int]) -> tuple[float, ...]:
     return (counts[0] - 0.5, *(float(n) for n in counts[1:-1]), counts[-1] + 0.5)
 
 
-def layer_counts(split: Sequence[float], n_layers: int) -> tuple[int, ...]:
+@lru_cache(maxsize=4096)  # a search asks for the same ones of every context and every file
+def layer_counts(split: tuple[float, ...], n_layers: int) -> tuple[int, ...]:
     """How many of n_layers offloaded layers each device gets."""
     cumulated = list(accumulate(map(_float32, split), lambda a, b: _float32(a + b)))
     borders = [_float32(part / cumulated[-1]) for part in cumulated]

@@ -60,7 +60,7 @@ def test_llama_cpp_places_exactly_the_planned_layers_on_each_device():
 def test_any_split_is_cut_as_llama_cpp_cuts_it():
     random = Random(8)
     for _ in range(500):
-        split = [random.choice([0.0, 1.0, 1.0, 2.0, 3.0, 0.1, 0.7]) for _ in range(4)]
+        split = tuple(random.choice([0.0, 1.0, 1.0, 2.0, 3.0, 0.1, 0.7]) for _ in range(4))
         n = random.randint(1, 99)
         if any(split):
             assert list(layer_counts(split, n)) == llama_cpp_layers(split, n, n)
