@@ -6,11 +6,11 @@ from dataclasses import replace
 from itertools import chain, groupby
 
 from edgellm.chat.events import (
-    Event,
     Finished,
     ReasoningDelta,
     TextDelta,
     TokenLogprob,
+    Told,
     ToolCallDelta,
 )
 from edgellm.chat.source import Reading, Source
@@ -36,7 +36,7 @@ class Listener:
         """Characters that were heard again, since what they seemed to begin broke off."""
         return self._source.n_reread
 
-    def hear(self, event: Event) -> list[Event]:
+    def hear(self, event: Told) -> list[Told]:
         match event:
             case TextDelta() if self._is_over:
                 return [event]
@@ -64,9 +64,9 @@ class Listener:
             is_in_call=calls.n > 0 and not calls.is_whole,
         )
 
-    def _heard(self) -> list[Event]:
+    def _heard(self) -> list[Told]:
         """What has been understood by now; what came in pieces is put together again."""
-        told: list[Event] = []
+        told: list[Told] = []
         for event in self._reading:
             if event is None:
                 break
@@ -78,7 +78,7 @@ class Listener:
                 told.append(TextDelta(rest, *self._tokens.take(start, start + len(rest))))
         return list(_joined(told))
 
-    def _with_tokens(self, event: Event) -> Event:
+    def _with_tokens(self, event: Told) -> Told:
         """What a reading writes between two texts isn't the answer's, and has none. Those of
         thoughts are counted, and not shown."""
         if not isinstance(event, TextDelta | ReasoningDelta):
@@ -127,7 +127,7 @@ class _Tokens:
                 taken.append(delta)
         return taken
 
-    def last(self) -> list[Event]:
+    def last(self) -> list[Told]:
         """At the answer's end: those behind its text that no letter came of, half a character."""
         if self._told != self._end:
             return []
@@ -141,7 +141,7 @@ class _Tokens:
         return at - len(delta.text)
 
 
-def _joined(told: Sequence[Event]) -> Iterator[Event]:
+def _joined(told: Sequence[Told]) -> Iterator[Told]:
     """Each run of pieces as one: put together once, since every escape may be a piece."""
     for _, run in groupby(told, _whole):
         first, *others = run
@@ -159,7 +159,7 @@ def _joined(told: Sequence[Event]) -> Iterator[Event]:
                 yield first
 
 
-def _whole(event: Event) -> Hashable:
+def _whole(event: Told) -> Hashable:
     """The same for pieces of the same whole."""
     match event:
         case TextDelta() | ReasoningDelta():
@@ -170,7 +170,7 @@ def _whole(event: Event) -> Hashable:
             return id(event)
 
 
-def _words(event: Event) -> str:
+def _words(event: Told) -> str:
     match event:
         case TextDelta(words) | ReasoningDelta(words) | ToolCallDelta(_, _, _, words):
             return words

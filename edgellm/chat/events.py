@@ -126,5 +126,6 @@ class Failed:
 
 
 Note: TypeAlias = PromptRead | SoFar  # beside the answer, and no part of it
-Event: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | Note | Finished | Failed
+Told: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | Note | Finished  # to a client
+Event: TypeAlias = Told | Failed
 ENDINGS: Final = (Finished, Failed)

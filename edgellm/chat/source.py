@@ -15,12 +15,12 @@ from functools import lru_cache
 from itertools import takewhile
 from typing import TypeAlias, TypeVar
 
-from edgellm.chat.events import Event
+from edgellm.chat.events import Told
 
 T = TypeVar("T")
-Reading: TypeAlias = Generator[Event | None, None, T]
+Reading: TypeAlias = Generator[Told | None, None, T]
 Waiting: TypeAlias = Generator[None, None, T]  # a reading that tells nothing
-Tell: TypeAlias = Callable[[str], Event]
+Tell: TypeAlias = Callable[[str], Told]
 
 SPACE = " \t\r\n"
 

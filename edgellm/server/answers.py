@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias, TypeVar, cast
 
-from edgellm.chat.events import ENDINGS, Event, Failed, Finished
+from edgellm.chat.events import ENDINGS, Event, Failed, Finished, Told
 from edgellm.chat.messages import GenerateParams
 from edgellm.errors import WorkerDied
 from edgellm.runner.engine import Engine
@@ -21,7 +21,8 @@ from edgellm.server.watch.metrics import Metrics
 
 Prompts: TypeAlias = Sequence[str | tuple[int, ...]]
 Events: TypeAlias = AsyncGenerator[Event, None]
-Answers: TypeAlias = AsyncGenerator[tuple[int, Event], None]
+Answers: TypeAlias = AsyncGenerator[tuple[int, Told], None]
+_Merged: TypeAlias = AsyncGenerator[tuple[int, Event], None]
 
 R = TypeVar("R", bound="Read")
 
@@ -115,7 +116,7 @@ async def _one(engine: Engine, prompt: str | tuple[int, ...], params: GeneratePa
     raise WorkerDied("the answer broke off")
 
 
-async def _merge(streams: list[Events]) -> Answers:
+async def _merge(streams: list[Events]) -> _Merged:
     if len(streams) == 1:  # nearly always; no queue and no task between token and socket
         async with aclosing(streams[0]) as only:
             async for event in only:

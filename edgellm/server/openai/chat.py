@@ -11,14 +11,13 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from edgellm.chat.events import (
-    Event,
-    Failed,
     Finished,
     PromptRead,
     ReasoningDelta,
     SoFar,
     TextDelta,
     TokenLogprob,
+    Told,
     ToolCallDelta,
 )
 from edgellm.server.openai.object import Chunks, Whole
@@ -60,7 +59,7 @@ class ChatStream:
             head, "chat.completion.chunk", Ended(1, n), include_usage=include_usage
         )
 
-    def feed(self, index: int, event: Event) -> bytes:
+    def feed(self, index: int, event: Told) -> bytes:
         if isinstance(event, TextDelta) and not (event.text or event.logprobs):
             return b""
         if index in self._introduced:
@@ -69,7 +68,7 @@ class ChatStream:
         role = ChunkChoice(index, Delta(role="assistant", content=""))
         return self._chunks.one(role) + self._told(index, event)
 
-    def _told(self, index: int, event: Event) -> bytes:
+    def _told(self, index: int, event: Told) -> bytes:
         match event:
             case TextDelta(text=text, logprobs=logprobs):
                 shown = chat_logprobs(logprobs) if logprobs else None
@@ -85,8 +84,6 @@ class ChatStream:
                 return self._chunks.hear(index, event)
             case Finished():
                 return self._chunks.last(ChunkChoice(index, Delta()), event)
-            case Failed():
-                raise AssertionError("a Failed is raised before it comes here")
             case _:
                 assert_never(event)
 
@@ -114,7 +111,7 @@ class ChatFold:
         self._choices = [ChatChoice(i, ChatMessage()) for i in range(n)]
         self._whole = Whole(head, "chat.completion", self._choices, Ended(1, n))
 
-    def feed(self, index: int, event: Event) -> bytes:
+    def feed(self, index: int, event: Told) -> bytes:
         said = self._said[index]
         match event:
             case TextDelta(text=text, logprobs=logprobs):
@@ -131,8 +128,6 @@ class ChatFold:
                 choice.message = said.message()
                 choice.logprobs = chat_logprobs(said.logprobs) if said.logprobs else None
                 return self._whole.last(choice, event)
-            case Failed():
-                raise AssertionError("a Failed is raised before it comes here")
             case _:
                 assert_never(event)
         return b""

@@ -10,14 +10,13 @@ from typing import assert_never
 import msgspec
 
 from edgellm.chat.events import (
-    Event,
-    Failed,
     Finished,
     PromptRead,
     ReasoningDelta,
     SoFar,
     TextDelta,
     TokenLogprob,
+    Told,
     ToolCallDelta,
 )
 from edgellm.server.openai.object import Chunks, Whole
@@ -79,7 +78,7 @@ class CompletionStream:
             head, _NAME, Ended(len(echoes), n), include_usage=include_usage
         )
 
-    def feed(self, index: int, event: Event) -> bytes:
+    def feed(self, index: int, event: Told) -> bytes:
         match event:
             case TextDelta(text=text, logprobs=logprobs):
                 if not (text or logprobs):
@@ -93,8 +92,6 @@ class CompletionStream:
                 return self._chunks.hear(index, event)
             case Finished():
                 return self._chunks.last(self._choice(index, ""), event)
-            case Failed():
-                raise AssertionError("a Failed is raised before it comes here")
             case _:
                 assert_never(event)
 
@@ -120,7 +117,7 @@ class CompletionFold:
         self._choices = [Choice(index, "") for index in range(len(texts))]
         self._whole = Whole(head, _NAME, self._choices, Ended(len(echoes), n))
 
-    def feed(self, index: int, event: Event) -> bytes:
+    def feed(self, index: int, event: Told) -> bytes:
         choice = self._choices[index]
         match event:
             case TextDelta(text=text, logprobs=logprobs):
@@ -135,8 +132,6 @@ class CompletionFold:
             case Finished():
                 choice.text = "".join(self._parts[index])
                 return self._whole.last(choice, event)
-            case Failed():
-                raise AssertionError("a Failed is raised before it comes here")
             case _:
                 assert_never(event)
         return b""

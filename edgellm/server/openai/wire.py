@@ -11,7 +11,7 @@ from typing import Protocol
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from edgellm.chat.events import Event, Finished, PromptRead, SoFar, TokenLogprob
+from edgellm.chat.events import Finished, PromptRead, SoFar, TokenLogprob, Told
 
 MIN_LOGPROB = -9999.0  # OpenAI's word for "as good as impossible"; JSON has no infinity
 DONE = b"data: [DONE]\n\n"
@@ -28,7 +28,7 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class Dialect(Protocol):
-    def feed(self, index: int, event: Event) -> bytes:
+    def feed(self, index: int, event: Told) -> bytes:
         """What goes out for this event: whole frames, or nothing yet."""
         ...
 

@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 from msgspec import UNSET
 
-from edgellm.chat.events import Event, ReasoningDelta, TextDelta, ToolCallDelta
+from edgellm.chat.events import ReasoningDelta, TextDelta, Told, ToolCallDelta
 from edgellm.server.openai.wire import ShownToken, chat_logprobs
 from edgellm.server.responses import happenings as told
 from edgellm.server.responses.happenings import Happening
@@ -39,7 +39,7 @@ class Output:
         self._offered, self._in_summary = offered, in_summary
         self._open: _Open | None = None
 
-    def add(self, event: Event) -> Iterator[Happening]:
+    def add(self, event: Told) -> Iterator[Happening]:
         match event:
             case TextDelta(text="", logprobs=()):
                 return
@@ -92,7 +92,7 @@ class _Open(Protocol):
 
     def begin(self) -> Iterator[Happening]: ...
 
-    def add(self, event: Event) -> Iterator[Happening]: ...
+    def add(self, event: Told) -> Iterator[Happening]: ...
 
     def close(self, status: Status) -> Iterator[Happening]: ...
 
@@ -106,7 +106,7 @@ class _Text:
     def begin(self) -> Iterator[Happening]:
         yield told.PartAdded(item_id=self.item.id, output_index=self.index, part=OutputText(""))
 
-    def add(self, event: Event) -> Iterator[Happening]:
+    def add(self, event: Told) -> Iterator[Happening]:
         if not isinstance(event, TextDelta):
             return
         shown = chat_logprobs(event.logprobs).content
@@ -132,7 +132,7 @@ class _Thoughts:
     def begin(self) -> Iterator[Happening]:
         yield told.PartAdded(item_id=self.item.id, output_index=self.index, part=ReasoningText(""))
 
-    def add(self, event: Event) -> Iterator[Happening]:
+    def add(self, event: Told) -> Iterator[Happening]:
         if isinstance(event, ReasoningDelta):
             self._parts.append(event.text)
             yield told.ReasoningDelta(
@@ -157,7 +157,7 @@ class _Summary:
     def begin(self) -> Iterator[Happening]:
         yield told.SummaryAdded(item_id=self.item.id, output_index=self.index, part=SummaryText(""))
 
-    def add(self, event: Event) -> Iterator[Happening]:
+    def add(self, event: Told) -> Iterator[Happening]:
         if isinstance(event, ReasoningDelta):
             self._parts.append(event.text)
             yield told.SummaryDelta(item_id=self.item.id, output_index=self.index, delta=event.text)
@@ -181,7 +181,7 @@ class _Function:
     def begin(self) -> Iterator[Happening]:
         yield from ()
 
-    def add(self, event: Event) -> Iterator[Happening]:
+    def add(self, event: Told) -> Iterator[Happening]:
         if isinstance(event, ToolCallDelta) and event.arguments:
             self._parts.append(event.arguments)
             yield told.ArgumentsDelta(
@@ -208,7 +208,7 @@ class _Custom:
     def begin(self) -> Iterator[Happening]:
         yield from ()
 
-    def add(self, event: Event) -> Iterator[Happening]:
+    def add(self, event: Told) -> Iterator[Happening]:
         if isinstance(event, ToolCallDelta):
             self._parts.append(event.arguments)
         yield from ()

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from edgellm.chat.events import Event, Finished, Note
+from edgellm.chat.events import Finished, Note, Told
 from edgellm.errors import BadRequest, DeadlinePassed, EdgellmError, Overloaded
 from edgellm.server.envelope import reason_of, status_of
 
@@ -122,7 +122,7 @@ class Watch:
     def read(self, n_tokens: int) -> None:
         self.n_read = n_tokens
 
-    def saw(self, index: int, event: Event) -> None:
+    def saw(self, index: int, event: Told) -> None:
         if isinstance(event, Finished):
             self.finished.append(event)
             return
