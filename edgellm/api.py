@@ -190,8 +190,8 @@ def serve(
     models = model if isinstance(model, list | tuple) and model else [model]
     resolved = [Seeing().applied(resolve(_name_of(one), config)) for one in models]
     beside = resolve(_name_of(embedding), config) if embedding else None
-    hardware, sleeps = probe(), config.sleep_idle_seconds is not None
-    prepared = prepare_all(resolved, hardware, wish, embedding=beside, name=name, sleeps=sleeps)
+    hardware, keep_s = probe(), config.sleep_idle_seconds
+    prepared = prepare_all(resolved, hardware, wish, embedding=beside, name=name, keep_s=keep_s)
     instance = Instance(config, hardware, prepared, say=lambda text: None)
     return Server(BackgroundServer(instance).start(), prepared)
 

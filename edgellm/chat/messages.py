@@ -180,6 +180,7 @@ class Claim:
     key: str = ""  # whose share it is; not the API key itself
     weight: float = 1.0  # of that share
     queue_ratio: float = 1.0  # of the queue that may be this key's
+    keep_s: float | None = None  # how long its model idles from then on; None: as it was said
 
 
 @dataclass(frozen=True, slots=True)

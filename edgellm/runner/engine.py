@@ -19,13 +19,29 @@ EngineState = Literal[
 ]  # fmt: skip
 
 
+class Lease(Protocol):
+    """Of a model that is loaded when it is asked for: how long it stays while nobody asks."""
+
+    def dismiss(self) -> None:
+        """It goes when its last answer has ended, if nobody asks before."""
+        ...
+
+    def keep(self, idle_s: float) -> None:
+        """From now on, until it goes or another request says otherwise."""
+        ...
+
+    @property
+    def left_s(self) -> float | None:
+        """Until it goes if nobody asks, and nobody needs its place. None: no time says it."""
+        ...
+
+
 class Engine(Protocol):
     on_death: Callable[[str], None]
     """Is told in a line that the worker died, and what becomes of it; the log has it, too."""
     adapters: AdapterList
-    dismiss: Callable[[], None] | None
-    """Has it give its memory back when its last answer has ended, until it is asked again; None:
-    it stays as long as its server."""
+    lease: Lease | None
+    """None: it stays as long as its server."""
     rehearsed: Rehearsed | None
     """What its steps took when it was loaded last: the next worker with this plan is told. None:
     that one measures it."""

@@ -21,7 +21,7 @@ from edgellm.errors import EdgellmError, NotServing, Overloaded, WorkerDied
 from edgellm.models import local
 from edgellm.runner.adapters import Adapter, AdapterList, check_room, read_adapter
 from edgellm.runner.child import DEATH_S, exit_code, kill, load_error, start_worker
-from edgellm.runner.engine import EngineState
+from edgellm.runner.engine import EngineState, Lease
 from edgellm.runner.frames import encode_frame, encode_request
 from edgellm.runner.inflight import Inflight, Reply
 from edgellm.runner.liveness import Heard, Patience, patience_for, until_hung
@@ -84,7 +84,7 @@ class Supervisor:
         self.failure: EdgellmError | None = None
         self.missing_device: str | None = None
         self.on_death: Callable[[str], None] = lambda line: None
-        self.dismiss: Callable[[], None] | None = None
+        self.lease: Lease | None = None
         self.rehearsed: Rehearsed | None = None
         self._last_words = Words()
         self.log = self._last_words.log

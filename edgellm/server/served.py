@@ -68,6 +68,12 @@ class Served:
                 param="messages",
             )
 
+    def keep(self, idle_s: float | None) -> None:
+        """How long it stays from now on while nobody asks, where that can be said; None: as it
+        was."""
+        if idle_s is not None and self.engine.lease:
+            self.engine.lease.keep(idle_s)
+
     def answers_to(self, name: str) -> bool:
         """Its name with or without ":latest", an alias, its file's name, or that of an adapter of
         its; any case."""

@@ -1,9 +1,11 @@
 """Several models behind one server, of which each is there when it is asked for."""
 
 import shutil
+from datetime import UTC, datetime
 
 import httpx2
 import ollama
+import openai
 import psutil
 import pytest
 from cli_runs import DEMO_PATH, wait_for
@@ -84,6 +86,38 @@ def test_ollamas_clients_see_what_is_loaded_and_may_unload_it(home, two):
         assert client.generate(model="first", keep_alive=0).done_reason == "unload"
         wait_for(lambda: loaded(client) == ["second:latest"])
         assert client.generate(model="first", prompt="Once", options={"num_predict": 4}).response
+
+
+def test_a_request_says_how_long_its_model_stays_and_when_it_goes_is_told_truly(home, two):
+    """Nobody's first: each is asked for, and goes by itself."""
+    flags = ("--port", "0", "--sleep-idle-seconds", "3600")
+    with (
+        home.serving("serve", *two, *flags) as live,
+        ollama.Client(live.url) as client,
+        openai.OpenAI(base_url=f"{live.url}/v1", api_key="none") as other,
+    ):
+        [there] = client.ps().models
+        left_s = (there.expires_at - datetime.now(UTC)).total_seconds()
+        assert 3000 < left_s <= 3600
+        assert "first: sleeps in 59m" in home.run("ps").out
+
+        client.generate(model="first", prompt="Once", keep_alive=-1, options={"num_predict": 2})
+        [there] = client.ps().models
+        assert there.expires_at.year == 9999
+        assert "sleeps in" not in home.run("ps").out
+
+        client.generate(model="first", prompt="Once", keep_alive="1s", options={"num_predict": 2})
+        wait_for(lambda: states(live)["first"] == "sleeping")
+        for ttl in (7200, 0):
+            other.chat.completions.create(
+                model="second",
+                messages=ASKED,
+                max_tokens=2,
+                extra_body={"ttl": ttl},
+            )
+            model = live.get("/edgellm/status").json()["models"][1]
+            assert ttl == 0 or model["sleeps_in_s"] > 3600
+        wait_for(lambda: states(live)["second"] == "sleeping")
 
 
 def test_the_library_serves_several_too(home, two, monkeypatch):

@@ -70,6 +70,22 @@ def call_cut_at(stop_word):
     return [TextDelta(begun), Finished("stop", 7, 3, 9, stop_word=stop_word)]
 
 
+class FakeLease:
+    """Of an engine that takes turns: what was said of how long it stays."""
+
+    def __init__(self, left_s=None):
+        self.left_s = left_s
+        self.kept = []
+
+    def dismiss(self):
+        self.kept.append("dismissed")
+
+    def keep(self, idle_s):
+        assert isinstance(idle_s, int | float)
+        assert idle_s >= 0
+        self.kept.append(idle_s)
+
+
 @dataclass(eq=False)
 class FakeEngine:
     """Says what its script says. One script for each request to come, the last one for ever."""
@@ -87,7 +103,7 @@ class FakeEngine:
     asked: list = field(default_factory=list)
     recorded: tuple = ()  # StepRecords
     adapters: AdapterList = field(default_factory=AdapterList)
-    dismiss: object = None
+    lease: object = None
     rehearsed: object = None
     can_fill: bool = True
     n_open: int = 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgellm.cli.flags import completing, options
-from edgellm.units import DASH, format_bytes, format_rate
+from edgellm.units import DASH, format_bytes, format_rate, format_seconds
 
 if TYPE_CHECKING:
     from edgellm.cli.serving.find import Found
@@ -123,12 +123,16 @@ def _rows(status: "Status") -> Iterator[tuple[str, ...]]:
 
 
 def notes(status: "Status") -> Iterator[str]:
-    """By which other names a model was told to answer, and what is not as it should be."""
+    """By which other names a model was told to answer, when it sleeps, and what is not as it
+    should be."""
     from edgellm.cli.serving.find import short_forms
 
     for model in status.models:
         if given := [name for name in model.aliases if name not in short_forms(model.name)]:
             yield f"  {model.name}: answers to {', '.join(given)}, too"
+        if model.sleeps_in_s is not None and model.state == "ready":
+            left = format_seconds(model.sleeps_in_s)
+            yield f"  {model.name}: sleeps in {left}, if nobody asks for it"
         if model.n_restarts:
             yield f"  {model.name}: its process died {model.n_restarts}×, and was started again"
         if model.detail:

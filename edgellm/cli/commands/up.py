@@ -136,8 +136,8 @@ def _chosen(config: "Config", goal: "Goal", consent: _Consent) -> _Chosen:
         resolved = with_draft(resolved, config)
     elif config.draft:
         say("no draft model is loaded: the demo needs none")
-    sleeps = config.sleep_idle_seconds is not None
-    (prepared,) = prepare_all([resolved], hardware, goal, sleeps=sleeps)
+    keep_s = config.sleep_idle_seconds
+    (prepared,) = prepare_all([resolved], hardware, goal, keep_s=keep_s)
     is_enough = found or consent.only_demo or config.offline
     wished = None if is_enough else _wished(config, hardware, goal, consent)
     return _Chosen(config, hardware, prepared, wished)

@@ -10,6 +10,7 @@ very plan. What `edgellm tune` found for the file goes in here, where no flag sa
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 
 from edgellm.chat.templating.template import ChatTemplate
@@ -43,6 +44,7 @@ class Prepared:
     created_s: int = 0  # Unix seconds
     is_demo: bool = False
     sleeps: bool = False  # it is loaded when it is asked for, and makes place for others
+    keep_s: float = inf  # of idling, before one that sleeps goes though nobody needs its place
     on: "Callable[[Hardware], Prepared] | None" = None  # the same file on another machine
     may_go: bool = False  # nobody named it: it is served as long as it is here
     aliases: tuple[str, ...] = ()  # that clients may use, beside the short forms of its name

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from math import inf
 
 from edgellm.cli.preparing import machine
 from edgellm.cli.preparing.choosing import Chosen, chosen
@@ -24,12 +25,13 @@ def prepare_all(
     *,
     embedding: Resolved | None = None,
     name: str | None = None,
-    sleeps: bool = False,
+    keep_s: float | None = None,
 ) -> tuple[Prepared, ...]:
     """The models and, beside the first one, the embedding model in what memory that leaves.
 
-    Several take turns in memory, each planned as if it were the only one; `sleeps`: and a single
-    one, too, is there when it is asked for. `name` is the first one's.
+    Several take turns in memory, each planned as if it were the only one. With `keep_s` a single
+    one, too, is there when it is asked for, and an idle one goes after so long. `name` is the first
+    one's.
 
     Raises as `prepare`, of any of them before anything is downloaded; BadRequest when the embedding
     model is none, or the first one is one already, or two would have one name.
@@ -46,8 +48,10 @@ def prepare_all(
         _check_kinds(first.plan, one.plan)
     left = machine.without(hardware, besides[0].plan) if besides else hardware
     others = [fetched(choice, left) for choice in turns[1:]]
-    takes_turns = sleeps or bool(others)
-    return (*(replace(one, sleeps=takes_turns) for one in (first, *others)), *besides)
+    takes_turns = keep_s is not None or bool(others)
+    idles_s = inf if keep_s is None else keep_s
+    turned = (replace(one, sleeps=takes_turns, keep_s=idles_s) for one in (first, *others))
+    return (*turned, *besides)
 
 
 def _chosen(

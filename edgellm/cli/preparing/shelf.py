@@ -7,6 +7,7 @@ will want. What doesn't fit, or can't be read, is told once and left out.
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 from edgellm.cli.flags.seeing import Seeing
@@ -86,7 +87,8 @@ class Shelf:
     def _planned(self, resolved: Resolved) -> Prepared:
         choice = chosen(Seeing().applied(resolved), self._hardware, self._goal)
         made = fetched(choice, self._hardware, fetching=_lies_here, asks_oracle=False)
-        return replace(made, sleeps=True, may_go=True)
+        idles_s = self._config.sleep_idle_seconds
+        return replace(made, sleeps=True, keep_s=inf if idles_s is None else idles_s, may_go=True)
 
 
 def _resolved(model: StoredModel | FoundModel) -> Resolved:

@@ -85,7 +85,8 @@ class Fleet:
 
         When the new one can't be loaded, nothing has changed. Raises as `load` does.
         """
-        prepared = replace(prepared, sleeps=self._prepared[old.engine].sleeps)
+        before = self._prepared[old.engine]
+        prepared = replace(prepared, sleeps=before.sleeps, keep_s=before.keep_s)
         made = self._served(prepared, prepared.plan)
         try:
             new = await self._start(prepared, made, listed=False)
@@ -107,7 +108,7 @@ class Fleet:
             raise DoesNotFit(f"{old.name} can't be planned again")
         prepared = await asyncio.to_thread(before.on, hardware)
         adapters = tuple(old.engine.adapters)
-        prepared = replace(prepared, adapters=adapters, sleeps=before.sleeps)
+        prepared = replace(prepared, adapters=adapters, sleeps=before.sleeps, keep_s=before.keep_s)
         new = self._served(prepared, prepared.plan)
         new.engine.log.extend(old.engine.log)  # it tells why it was moved
         self.models.swap(old, new)
@@ -165,7 +166,7 @@ class Fleet:
 
     def _on_demand(self, prepared: Prepared, plan: Plan) -> Engine:
         new, start = partial(self._new, prepared), partial(self._started, prepared)
-        return OnDemand(self._caretaker, plan, new, start)
+        return OnDemand(self._caretaker, plan, new, start, prepared.keep_s)
 
     def _served(self, prepared: Prepared, plan: Plan) -> Served:
         make = self._on_demand if prepared.sleeps else self._new

@@ -158,7 +158,7 @@ class Salvage:
 
 def _makes_place(one: Engine, other: Engine) -> bool:
     """Two that are loaded when they are asked for need not be there at once."""
-    takes_turns = one.dismiss is not None and other.dismiss is not None
+    takes_turns = one.lease is not None and other.lease is not None
     return takes_turns or one.state == "sleeping"
 
 

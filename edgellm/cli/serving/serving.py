@@ -102,7 +102,7 @@ async def _live(instance: Instance, stop: asyncio.Event) -> None:
     config = instance.config
     observer = Observer(instance.hardware, sampler.latest, sandbox=_sandbox(config))
     shared = Shared(instance.hardware, config.reserve, sampler.latest)
-    caretaker = Caretaker(Room({}, config.sleep_idle_seconds), look=shared.budgets)
+    caretaker = Caretaker(Room({}), look=shared.budgets)
     fleet = Fleet(config.max_queue, instance.say, observer.supervise, config.aliases, caretaker)
     shared.models = fleet.models
     hearers = _hearers(instance)

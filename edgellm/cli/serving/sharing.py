@@ -35,7 +35,7 @@ class Shared:
         """By pool. `taken`: by those that are there; `since_s` (time.monotonic) they are."""
         left = self._hardware
         for one in self.models:
-            if one.engine.dismiss is None:  # it takes no turns
+            if one.engine.lease is None:  # it takes no turns
                 left = machine.without(left, one.engine.plan)
         seen = self._free_now(since_s)
         pools = tuple(

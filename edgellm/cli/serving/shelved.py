@@ -65,8 +65,8 @@ class Following:
                 await self._fleet.remove(served)
                 if not served.demo:  # which has only made place
                     self._say(f"{served.name} is no longer on this disk")
-            elif served.name in self._gone and served.engine.dismiss:
-                served.engine.dismiss()
+            elif served.name in self._gone and served.engine.lease:
+                served.engine.lease.dismiss()
         self._gone &= {served.name for served in self._fleet.models}
         for name in self._come.keys() - self._gone:
             prepared = self._come.pop(name)

@@ -49,8 +49,8 @@ class Caretaker:
         if not self._sleepers and self._timer:
             self._timer.cancel()
 
-    def enter(self, tenant: Tenant) -> Stay:
-        stay = self._room.enter(tenant, self._clock())
+    def enter(self, tenant: Tenant, keep_s: float | None = None) -> Stay:
+        stay = self._room.enter(tenant, self._clock(), keep_s)
         self._go_on_soon()
         return stay
 
@@ -62,6 +62,13 @@ class Caretaker:
         """It goes when its last answer has ended, if nobody asks for it before."""
         tenant.is_dismissed = tenant.here is not None
         self._go_on_soon()
+
+    def keep(self, tenant: Tenant, keep_s: float) -> None:
+        self._room.keep(tenant, keep_s, self._clock())
+        self._go_on_soon()
+
+    def left_s(self, tenant: Tenant) -> float | None:
+        return self._room.left_s(tenant, self._clock())
 
     async def loaded(self, stay: Stay) -> None:
         """Returns when this stay has been loaded. Raises what kept it from that."""

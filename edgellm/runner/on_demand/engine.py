@@ -10,7 +10,6 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TypeAlias, TypeVar, cast
 
@@ -18,7 +17,7 @@ from edgellm.chat.events import Event, Failed
 from edgellm.chat.messages import GenerateParams
 from edgellm.errors import DeadlinePassed, DoesNotFit, EdgellmError, NotServing, WorkerDied
 from edgellm.runner.adapters import Adapter, AdapterList
-from edgellm.runner.engine import Engine, EngineState
+from edgellm.runner.engine import Engine, EngineState, Lease
 from edgellm.runner.messages import Embedded, Gauge, Infill, Ready, Scored, Steps, Tokenized
 from edgellm.runner.on_demand.caretaker import Caretaker
 from edgellm.runner.on_demand.room import Stay, Tenant
@@ -32,15 +31,23 @@ _Reply = TypeVar("_Reply")
 
 
 class OnDemand:
-    def __init__(self, caretaker: Caretaker, plan: Plan, new: New, start: Start) -> None:
+    def __init__(
+        self,
+        caretaker: Caretaker,
+        plan: Plan,
+        new: New,
+        start: Start,
+        keep_s: float = float("inf"),
+    ) -> None:
+        """`keep_s`: how long it idles before it goes though nobody needs its place."""
         first = new(plan)
         self._caretaker, self._new, self._start = caretaker, new, start
-        self.tenant = Tenant(plan.model, plan.most_bytes_by_pool)
+        self.tenant = Tenant(plan.model, plan.most_bytes_by_pool, keep_s=keep_s)
         self._engines: dict[Stay, Engine] = {self.tenant.coming: first}
         self._is_awaited = False  # the server's start waits for it to be loaded
         self._is_stopped = False
         self._changed = asyncio.Event()  # a stay has another engine, or has ended
-        self.dismiss: Callable[[], None] | None = partial(caretaker.dismiss, self.tenant)
+        self.lease: Lease | None = self
         caretaker.add(self)
 
     # ── what is seen of it ───────────────────────────────────────────────────
@@ -135,6 +142,16 @@ class OnDemand:
         self._caretaker.remove(self)
         await asyncio.gather(*(engine.stop(grace_s) for engine in self._engines.values()))
 
+    def dismiss(self) -> None:
+        self._caretaker.dismiss(self.tenant)
+
+    def keep(self, idle_s: float) -> None:
+        self._caretaker.keep(self.tenant, idle_s)
+
+    @property
+    def left_s(self) -> float | None:
+        return self._caretaker.left_s(self.tenant)
+
     async def wake(self) -> None:
         """For the caretaker, as `sleep`."""
         try:
@@ -181,11 +198,11 @@ class OnDemand:
         return engine
 
     @contextmanager
-    def _visit(self) -> Iterator[tuple[Engine, Stay]]:
+    def _visit(self, keep_s: float | None = None) -> Iterator[tuple[Engine, Stay]]:
         """For one request, from its coming to its end. Raises NotServing once it is stopped: there
         is no next stay."""
         self._check_lives()
-        stay = self._caretaker.enter(self.tenant)
+        stay = self._caretaker.enter(self.tenant, keep_s)
         try:
             engine = self._engine_of(stay)
             yield engine, stay
@@ -204,9 +221,9 @@ class OnDemand:
         self, prompt: str | tuple[int, ...], params: GenerateParams
     ) -> AsyncIterator[Event]:
         asked: tuple[str | tuple[int, ...], GenerateParams] | None = (prompt, params)
-        deadline_s, failed = params.claim.deadline_s, None
+        deadline_s, keep_s, failed = params.claim.deadline_s, params.claim.keep_s, None
         del prompt, params  # megabytes perhaps, and an answer may take long
-        with self._visit() as (engine, stay):
+        with self._visit(keep_s) as (engine, stay):
             while asked:
                 try:
                     after = await _by(deadline_s, self._after(engine, stay))

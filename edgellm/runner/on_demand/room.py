@@ -11,6 +11,9 @@ whose request has waited for the longest is the next one:
                 conversation's or an agent's next request comes soon
     PATIENCE_S  after it was loaded, and after somebody began to wait for another, a busy one
                 takes newcomers; then they wait for its next stay, so nobody starves
+
+Where its place is needed by nobody one goes all the same when it has been idle for so long as its
+own `keep_s`, or as the last request that said so of this stay wishes.
 """
 
 from collections import Counter
@@ -32,6 +35,7 @@ class Stay:
     awaited_s: float | None = None  # since when somebody waits for it to begin
     loaded_s: float = float("inf")  # since when it answers
     is_over: bool = False  # it is being unloaded
+    keep_s: float | None = None  # of idling: what a request has said last; None: none has
 
 
 @dataclass(eq=False, slots=True)
@@ -42,6 +46,7 @@ class Tenant:
     needs: Bytes  # as planned, at most
     here: Stay | None = None
     coming: Stay = field(default_factory=Stay)
+    keep_s: float = float("inf")  # of idling, where no request says it
     used_s: float = 0.0  # when a request came or ended last
     is_dismissed: bool = False  # it goes when it is idle, though nobody needs its place
 
@@ -55,11 +60,10 @@ class Move:
 
 
 class Room:
-    """`budgets` is what all of them together may take; `sleep_after_s` of idling one goes even
-    where its place is needed by nobody."""
+    """`budgets` is what all of them together may take."""
 
-    def __init__(self, budgets: Bytes, sleep_after_s: float | None = None) -> None:
-        self.budgets, self._sleep_after_s = budgets, sleep_after_s
+    def __init__(self, budgets: Bytes) -> None:
+        self.budgets = budgets
         self._tenants: list[Tenant] = []
 
     def add(self, tenant: Tenant) -> None:
@@ -70,8 +74,9 @@ class Room:
 
     # ── what happens ─────────────────────────────────────────────────────────
 
-    def enter(self, tenant: Tenant, now_s: float) -> Stay:
-        """A request has come. The stay that it is for: this one, or the next."""
+    def enter(self, tenant: Tenant, now_s: float, keep_s: float | None = None) -> Stay:
+        """A request has come. The stay that it is for: this one, or the next. `keep_s`: what it
+        says of how long that one idles."""
         tenant.used_s = now_s
         stay = tenant.here
         if stay is None or stay.is_over or self._is_closed(tenant, now_s):
@@ -81,6 +86,8 @@ class Room:
         else:
             tenant.is_dismissed = False
         stay.n_users += 1
+        if keep_s is not None:
+            stay.keep_s = keep_s
         return stay
 
     def leave(self, tenant: Tenant, stay: Stay, now_s: float) -> None:
@@ -89,6 +96,11 @@ class Room:
         tenant.used_s = now_s
         if stay is tenant.coming and not stay.n_users:
             stay.awaited_s = None
+
+    def keep(self, tenant: Tenant, keep_s: float, now_s: float) -> None:
+        """Said of the stay that there is, as by a request that comes and ends now."""
+        if tenant.here is not None:
+            self.leave(tenant, self.enter(tenant, now_s, keep_s), now_s)
 
     def begin(self, tenant: Tenant) -> Stay:
         """From here on its memory is taken, and `loaded_s` is the caller's to set."""
@@ -125,6 +137,14 @@ class Room:
         if first is not None:
             times.append(max(self._goes_at(one, first) for one in self._victims(first)))
         return min((one for one in times if now_s < one < float("inf")), default=None)
+
+    def left_s(self, tenant: Tenant, now_s: float) -> float | None:
+        """Until it goes if nobody asks, and nobody needs its place. None: it isn't there, or no
+        time says it."""
+        if tenant.here is None:
+            return None
+        at_s = now_s + _keep_s(tenant) if self._is_busy(tenant) else self._retires_at(tenant)
+        return None if at_s == float("inf") else max(0.0, at_s - now_s)
 
     @property
     def is_awaited(self) -> bool:
@@ -197,8 +217,13 @@ class Room:
             return float("inf")
         if tenant.is_dismissed:
             return 0.0
-        return float("inf") if self._sleep_after_s is None else tenant.used_s + self._sleep_after_s
+        return tenant.used_s + _keep_s(tenant)
 
     @staticmethod
     def _is_busy(tenant: Tenant) -> bool:
         return tenant.here is not None and tenant.here.n_users > 0
+
+
+def _keep_s(tenant: Tenant) -> float:
+    assert tenant.here is not None
+    return tenant.keep_s if tenant.here.keep_s is None else tenant.here.keep_s

@@ -2,8 +2,8 @@
 
 What is not known is absent. Ollama's `digest` is that of a model's manifest; ours is that of what
 is told of it here, so that it changes with the model: clients show its first letters, and some
-break without. Nobody knows when a model will be unloaded, so `expires_at` is a day that doesn't
-come.
+break without. `expires_at` is when a model goes if nobody asks for it; where no time says it, a day
+that doesn't come.
 """
 
 import hashlib
@@ -82,14 +82,15 @@ def card(served: Served, adapter: str | None = None) -> Card:
     return made
 
 
-def loaded(served: Served) -> Card:
+def loaded(served: Served, now_ns: int) -> Card:
     """With the memory that its plan gives it."""
-    plan = served.engine.plan
+    plan, lease = served.engine.plan, served.engine.lease
+    left_s = lease.left_s if lease else None
     return msgspec.structs.replace(
         card(served),
         size=plan.total_bytes if plan.shares else UNSET,
         size_vram=sum(one.total_bytes for one in plan.shares[:-1]) if plan.shares else UNSET,
-        expires_at=_NEVER,
+        expires_at=_NEVER if left_s is None else stamp(now_ns + round(left_s * _NS)),
         context_length=plan.n_ctx_seq,
     )
 

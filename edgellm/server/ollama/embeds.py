@@ -12,6 +12,7 @@ from msgspec import Meta, Raw
 from edgellm.errors import BadRequest
 from edgellm.server.body import Bytes, Text, decode
 from edgellm.server.ollama.options import Options, read_options
+from edgellm.server.ollama.staying import keep_seconds
 from edgellm.server.ollama.wire import Head, encode
 from edgellm.server.openai.messages import Name
 from edgellm.server.openai.unserved import NULL
@@ -29,6 +30,7 @@ class Embedding:
     options: Options
     truncates: bool
     dimensions: int | None = None
+    keep_s: float | None = None  # as in requests.Wish
 
 
 class EmbedBody(msgspec.Struct):
@@ -37,12 +39,14 @@ class EmbedBody(msgspec.Struct):
     truncate: bool | None = None
     dimensions: Annotated[int, Meta(ge=0, le=65536)] | None = None
     options: Raw = NULL
+    keep_alive: float | Name | None = None
 
 
 class EmbeddingsBody(msgspec.Struct):
     prompt: Text | None = None
     model: Name | None = None
     options: Raw = NULL
+    keep_alive: float | Name | None = None
 
 
 class Embedded(msgspec.Struct):
@@ -74,6 +78,7 @@ def read_embed(data: Bytes) -> Embedding:
         options=read_options(body.options),
         truncates=body.truncate is not False,
         dimensions=body.dimensions or None,
+        keep_s=keep_seconds(body.keep_alive),
     )
 
 
@@ -81,7 +86,14 @@ def read_embeddings(data: Bytes) -> Embedding:
     """Raises BadRequest that names the field."""
     body = decode(_embeddings_decoder, data)
     texts = (body.prompt,) if body.prompt else ()
-    return Embedding(body.model or "", texts, "prompt", read_options(body.options), truncates=True)
+    return Embedding(
+        body.model or "",
+        texts,
+        "prompt",
+        read_options(body.options),
+        truncates=True,
+        keep_s=keep_seconds(body.keep_alive),
+    )
 
 
 def embedded(head: Head, vectors: list[list[float]], n_tokens: int, now_ns: int) -> bytes:

@@ -1,8 +1,8 @@
 """What Ollama's clients send to be answered, to our requests. null counts as absent.
 
 A request streams unless it says `stream: false`. One without a text only wants the model to be
-there (`asked` is None), or with `keep_alive: 0` to go; any other `keep_alive`, `truncate` and
-`shift` are passed over: the server says when models go, and a prompt that is too long is refused,
+there (`asked` is None), or with `keep_alive: 0` to go; any other `keep_alive` is how long it stays
+idle from then on. `truncate` and `shift` are passed over: a prompt that is too long is refused,
 never cut.
 """
 
@@ -14,6 +14,7 @@ from msgspec import Meta, Raw
 
 from edgellm.chat.messages import (
     ChatRequest,
+    Claim,
     CompletionRequest,
     GenerateParams,
     JSONSchema,
@@ -32,6 +33,7 @@ from edgellm.server.ollama.messages import (
     with_pictures,
 )
 from edgellm.server.ollama.options import Options, read_options
+from edgellm.server.ollama.staying import keep_seconds
 from edgellm.server.ollama.thinking import Think, template_kwargs
 from edgellm.server.openai.images import Gallery
 from edgellm.server.openai.messages import MAX_MESSAGES, MAX_TOOLS, Name
@@ -53,13 +55,17 @@ class Wish:
     streams: bool
     options: Options
     think: Think | None
-    unloads: bool = False
+    keep_s: float | None = None  # how long the model idles from then on; None: as it was said
     context: tuple[int, ...] = ()  # what was said before, as tokens
 
     @property
     def model(self) -> str:
         """By which we know it: "latest" is nobody's tag here."""
         return untagged(self.name)
+
+    @property
+    def unloads(self) -> bool:
+        return self.keep_s == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +98,13 @@ class _Body(msgspec.Struct, kw_only=True):
             streams=self.stream is not False,
             options=read_options(self.options),
             think=self.think,
-            unloads=_is_zero(self.keep_alive),
+            keep_s=keep_seconds(self.keep_alive),
             context=context,
         )
 
-    def params(self, options: Options, pictures: Pictures | None) -> GenerateParams:
+    def params(self, wish: Wish, pictures: Pictures | None) -> GenerateParams:
         """Raises BadRequest."""
+        options = wish.options
         logprobs = n_rivals(self.logprobs, self.top_logprobs)
         return GenerateParams(
             sampling=options.sampling_params(),
@@ -108,6 +115,7 @@ class _Body(msgspec.Struct, kw_only=True):
             n_draft_max=options.draft_num_predict,
             is_read=self.stream is not False,
             pictures=pictures,
+            claim=Claim(keep_s=wish.keep_s),
         )
 
 
@@ -141,7 +149,7 @@ def read_chat(data: Bytes, picture_mark: str) -> Chat:
     asked = ChatRequest(
         model=wish.model,
         messages=messages,
-        params=body.params(wish.options, gallery.pictures()),
+        params=body.params(wish, gallery.pictures()),
         stream=wish.streams,
         structure_field=_FORMAT,
         tools=offered(body.tools or ()),
@@ -171,7 +179,7 @@ def read_prompt(data: Bytes, picture_mark: str) -> Prompt:
     asked = ChatRequest(
         model=wish.model,
         messages=tuple(Message(role, text) for role, text in said if text),
-        params=body.params(wish.options, gallery.pictures()),
+        params=body.params(wish, gallery.pictures()),
         stream=wish.streams,
         structure_field=_FORMAT,
         template_kwargs=template_kwargs(body.think),
@@ -193,7 +201,7 @@ def _bare(body: GenerateBody, wish: Wish, picture_mark: str) -> CompletionReques
     return CompletionRequest(
         model=wish.model,
         prompts=(text,),
-        params=body.params(wish.options, gallery.pictures()),
+        params=body.params(wish, gallery.pictures()),
         stream=wish.streams,
         structure_field=_FORMAT,
         suffix=body.suffix or "",
@@ -209,10 +217,3 @@ def _structure(given: Raw) -> JSONSchema | None:
     if text.startswith('"'):
         raise BadRequest('format: is "json" or a JSON schema', param=_FORMAT)
     return schema_rule(given, _FORMAT)
-
-
-def _is_zero(keep_alive: float | str | None) -> bool:
-    """0, "0", "0s": the model is to be unloaded."""
-    if isinstance(keep_alive, str):
-        return keep_alive.strip().rstrip("smh") == "0"
-    return keep_alive == 0

@@ -3,7 +3,8 @@
 Every number has a lower and an upper bound (a test walks these structs): what is out of bounds
 never reaches native code. Names and meaning: OpenAI's API reference; cache_prompt, n_predict,
 n_probs, post_sampling_probs, return_progress and timings_per_token are llama-server's; priority is
-vLLM's: lower goes first.
+vLLM's: lower goes first; ttl is LM Studio's: seconds that the model stays from then on while nobody
+asks.
 """
 
 from typing import Annotated, TypeAlias
@@ -21,6 +22,7 @@ from edgellm.server.openai.samplers import Count, Ratio, Samplers
 Rivals: TypeAlias = Annotated[int, Meta(ge=0, le=20)]
 MaxTokens: TypeAlias = Annotated[int, Meta(ge=-1, le=INT32_MAX)]  # -1: to the context's end
 Priority: TypeAlias = Annotated[int, Meta(ge=-100, le=100)]
+TimeToLive: TypeAlias = Annotated[float, Meta(ge=0, le=INT32_MAX)]
 StopString: TypeAlias = Annotated[str, Meta(max_length=512)]
 # Looked for in every token's text: so many take 0.1 ms. Programs for role play send dozens.
 StopStrings: TypeAlias = Annotated[list[StopString], Meta(max_length=128)]
@@ -62,6 +64,7 @@ class Sampling(Samplers, kw_only=True):
     draft_min: Count | None = msgspec.field(name="speculative.n_min", default=None)
     draft_p_min: Ratio | None = msgspec.field(name="speculative.p_min", default=None)
     priority: Priority | None = None
+    ttl: TimeToLive | None = None
 
     def params(self, logprobs: int | None, max_completion_tokens: int | None) -> GenerateParams:
         """Raises BadRequest."""
@@ -83,7 +86,7 @@ class Sampling(Samplers, kw_only=True):
             n_draft_max=self.draft_max,
             n_draft_min=self.draft_min or 0,
             draft_p_min=self.draft_p_min or 0.0,
-            claim=Claim(self.priority or 0),
+            claim=Claim(self.priority or 0, keep_s=self.ttl),
             tells_progress=bool(self.stream and self.return_progress),
             tells_timings=bool(self.stream and self.timings_per_token),
         )

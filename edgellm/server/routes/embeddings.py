@@ -29,6 +29,7 @@ from edgellm.server.envelope import text_is_called
 from edgellm.server.gateway import body_of, counter_of, gateway_of
 from edgellm.server.openai.messages import Name
 from edgellm.server.openai.requests import Prompt, split_prompts
+from edgellm.server.openai.sampling import TimeToLive
 from edgellm.server.served import Served
 from edgellm.server.sse import Frames, WholeAnswer
 
@@ -42,6 +43,7 @@ class EmbeddingsBody(msgspec.Struct):
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int, Meta(ge=1, le=65536)] | None = None
     embd_normalize: Annotated[int, Meta(ge=-1, le=64)] | None = None  # see messages.Embed
+    ttl: TimeToLive | None = None
 
 
 class Embedding(msgspec.Struct):
@@ -122,6 +124,7 @@ async def _answer(
 ) -> Frames:
     with text_is_called(field):
         embedded = await work()
+    served.keep(body.ttl)
     # 2,048 vectors are megabytes of JSON: not on the loop that carries everybody's tokens.
     if is_native:
         ready = served.engine.ready

@@ -72,9 +72,9 @@ async def _only_there(request: Request, wish: Wish, begun_ns: int, *, is_chat: b
     stays."""
     served = any_model(request, wish.name)
     if not wish.unloads:
-        await until_ready(served)
-    elif served.engine.dismiss:
-        served.engine.dismiss()
+        await until_ready(served, wish.keep_s)
+    elif served.engine.lease:
+        served.engine.lease.dismiss()
     else:
         raise refused("unload", wish.name)
     head = Head(wish.name or served.name, begun_ns)

@@ -63,8 +63,9 @@ async def _frames(
     if asked.texts:
         with text_is_called(asked.field):
             found = await _found(served, asked, counter, warnings)
+        served.keep(asked.keep_s)
     else:
-        await until_ready(served)
+        await until_ready(served, asked.keep_s)
     # Thousands of vectors are megabytes of JSON: not on the loop that carries everybody's tokens.
     yield await asyncio.to_thread(_encoded, found, asked, head, is_one)
 

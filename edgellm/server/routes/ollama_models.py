@@ -1,6 +1,7 @@
 """Ollama's routes about models: which there are, what each is, and those that are refused."""
 
 import shlex
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
@@ -50,10 +51,12 @@ def _found(find: Callable[[str], Served], name: str) -> Served:
         raise (not_found(name, error) if name else error) from error
 
 
-async def until_ready(served: Served) -> None:
-    """Whoever asks a model that still loads waits for it. Raises NotServing, WorkerDied."""
+async def until_ready(served: Served, keep_s: float | None = None) -> None:
+    """Whoever asks a model that still loads waits for it, and may say how long it idles from then
+    on. Raises NotServing, WorkerDied."""
     if served.engine.state != "ready":
         await served.engine.tokenize("", False)
+    served.keep(keep_s)
 
 
 async def version(request: Request) -> Response:
@@ -67,7 +70,8 @@ async def tags(request: Request) -> Response:
 
 async def ps(request: Request) -> Response:
     models = gateway_of(request).models
-    return json_response(Cards([loaded(one) for one in models if one.engine.state == "ready"]))
+    there, now_ns = [one for one in models if one.engine.state == "ready"], time.time_ns()
+    return json_response(Cards([loaded(one, now_ns) for one in there]))
 
 
 async def show(request: Request) -> Response:

@@ -161,6 +161,7 @@ class Live:
             reranking=served.kind == "reranking",
             demo=served.demo,
             may_go=served.may_go,
+            sleeps_in_s=engine.lease.left_s if engine.lease else None,
             switches_thoughts=served.template.switches_thoughts,
             progress_ratio=engine.progress_ratio,
             detail=str(engine.failure) if engine.failure else None,

@@ -112,7 +112,7 @@ def test_what_is_swapped_for_one_that_sleeps_sleeps_too():
     async def swap():
         old = await made.load(prepared("demo", sleeps=True))
         new = await made.swap(old, prepared("real"))
-        new.engine.dismiss()
+        new.engine.lease.dismiss()
         while new.engine.state != "sleeping":  # noqa: ASYNC110 - nobody tells it
             await asyncio.sleep(0.001)
         return [one.name for one in made.models], old.engine.state

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 from selector_machines import machine
-from server.server_fakes import FakeEngine, served
+from server.server_fakes import FakeEngine, FakeLease, served
 
 from edgellm.cli.serving.sharing import Shared
 from edgellm.meter.sample import Sample
@@ -46,10 +46,10 @@ def test_a_reading_from_before_the_last_model_went_says_nothing():
     assert shared(seen(1, at_s=0.5)).budgets({}, 1.0) == {"host": BUDGET}
 
 
-@pytest.mark.parametrize(("dismiss", "counts"), [(None, True), (lambda: None, False)])
-def test_those_that_take_no_turns_are_left_out(dismiss, counts):
+@pytest.mark.parametrize(("lease", "counts"), [(None, True), (FakeLease(), False)])
+def test_those_that_take_no_turns_are_left_out(lease, counts):
     engine = FakeEngine()
-    engine.dismiss = dismiss
+    engine.lease = lease
     host_bytes = engine.plan.placement.bytes_by_pool["host"]
     assert host_bytes > 0
     took = BUDGET - shared(models=[served(engine=engine)]).budgets({}, 1.0)["host"]

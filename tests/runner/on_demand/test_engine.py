@@ -26,10 +26,11 @@ UNKNOWN = ((7, 1.0),)  # an adapter that was never loaded
 class Machine:
     """Its models take 6 of 10 bytes each: one fits, or as many as `budget` says."""
 
-    def __init__(self, budget=10, sleep_after_s=None, max_queue=512):
+    def __init__(self, budget=10, keep_s=float("inf"), max_queue=512):
         self.asked = []  # of the caretaker's look: what was taken
         self.budget = budget
-        self.caretaker = Caretaker(Room({}, sleep_after_s), look=self.look)
+        self.caretaker = Caretaker(Room({}), look=self.look)
+        self.keep_s = keep_s
         self.max_queue, self.engines, self.started = max_queue, {}, []
         self.trouble = {}  # by model: what its next start raises
 
@@ -41,7 +42,7 @@ class Machine:
             placement=Placement((share,), 0),
             prefix_ram_bytes=prefix_ram_bytes,
         )
-        self.engines[name] = OnDemand(self.caretaker, planned, self.new, self.start)
+        self.engines[name] = OnDemand(self.caretaker, planned, self.new, self.start, self.keep_s)
         return self.engines[name]
 
     def new(self, planned):
@@ -146,7 +147,7 @@ def test_who_leaves_while_it_waits_is_forgotten_and_others_go_on():
 
 
 def test_an_idle_one_sleeps_and_a_dismissed_one_at_once():
-    machine = Machine(budget=20, sleep_after_s=0.3)
+    machine = Machine(budget=20, keep_s=0.3)
 
     async def scenario():
         one, other = machine.model("one"), machine.model("other")
@@ -155,7 +156,7 @@ def test_an_idle_one_sleeps_and_a_dismissed_one_at_once():
         await asleep(one, other)
         states = (one.state, other.state)
         await one.tokenize("a", False)
-        one.dismiss()
+        one.lease.dismiss()
         await asleep(one)
         return states
 
@@ -171,7 +172,7 @@ def test_what_its_steps_take_is_measured_in_the_first_stay_only():
         for _ in range(2):
             await one.tokenize("a", False)
             told.append(one.ready.rehearsed)
-            one.dismiss()
+            one.lease.dismiss()
             await asleep(one)
         return told
 
@@ -205,7 +206,7 @@ def test_a_smaller_plan_is_kept_for_the_next_stays():
         one = machine.model("one", needs=8)
         await one.start()
         n_ctx = one.plan.n_ctx
-        one.dismiss()
+        one.lease.dismiss()
         await asleep(one)
         await one.tokenize("a", False)
         return n_ctx, one.plan.n_ctx
@@ -380,7 +381,7 @@ def test_an_adapter_that_came_later_is_there_again_after_a_sleep():
     async def scenario():
         one = machine.model("one")
         await one.load_adapter("style", SHARED_MODELS / "stories260K-lora-random.gguf")
-        one.dismiss()
+        one.lease.dismiss()
         await asleep(one)
         wanted = one.adapters.wanted(None, "style")
         return [

@@ -7,10 +7,10 @@ import pytest
 from edgellm.runner.on_demand.room import LINGER_S, PATIENCE_S, Move, Room, Tenant
 
 
-def room_for(budget=10, sleep_after_s=None, **needs):
+def room_for(budget=10, keep_s=float("inf"), **needs):
     """Tenants by name, each with what it takes of the one pool there is."""
-    room = Room({"cpu": budget}, sleep_after_s)
-    tenants = {name: Tenant(name, {"cpu": n}) for name, n in needs.items()}
+    room = Room({"cpu": budget})
+    tenants = {name: Tenant(name, {"cpu": n}, keep_s=keep_s) for name, n in needs.items()}
     for tenant in tenants.values():
         room.add(tenant)
     return room, tenants
@@ -161,7 +161,7 @@ def test_a_closed_one_whose_rival_has_left_begins_anew():
 
 
 def test_an_idle_one_sleeps_after_its_time_and_a_dismissed_one_at_once():
-    room, all_ = room_for(sleep_after_s=60, a=4, b=4)
+    room, all_ = room_for(keep_s=60, a=4, b=4)
     used_and_left(room, all_["a"], 0)
     used_and_left(room, all_["b"], 5)
 
@@ -181,6 +181,52 @@ def test_a_dismissed_one_that_is_asked_again_stays():
     assert room.next_move(2) is None
 
 
+def test_what_a_request_says_last_of_its_stay_counts_until_it_goes():
+    room, all_ = room_for(keep_s=60, a=4)
+    a = all_["a"]
+    first = room.enter(a, 0, keep_s=600)
+    made(room, 0)
+    second = room.enter(a, 1, keep_s=5)
+    third = room.enter(a, 2)
+    assert room.left_s(a, 2) == 5, "while it is busy, the time that it will have"
+    for stay in (first, second, third):
+        room.leave(a, stay, 10)
+
+    assert (room.left_s(a, 12), room.due_s(12)) == (3, 15)
+    room.keep(a, 20, 13)
+    assert (room.next_move(32), room.left_s(a, 32)) == (None, 1)
+    assert room.next_move(33) == Move(leaving=(a,))
+    made(room, 33)
+
+    assert room.left_s(a, 34) is None, "it isn't there"
+    used_and_left(room, a, 40)
+    assert room.left_s(a, 40) == 60, "the next stay is as ever"
+
+
+def test_one_that_is_to_stay_for_ever_still_makes_place():
+    room, all_ = room_for(keep_s=60, a=6, b=6)
+    a = all_["a"]
+    stay = room.enter(a, 0, keep_s=float("inf"))
+    made(room, 0)
+    room.leave(a, stay, 1)
+    assert (room.left_s(a, 2), room.due_s(2), room.next_move(10_000)) == (None, None, None)
+
+    room.enter(all_["b"], 20_000)
+
+    assert room.next_move(20_001) == Move(leaving=(a,))
+
+
+def test_what_is_said_with_the_request_that_wakes_it_is_of_the_stay_that_comes():
+    room, all_ = room_for(a=4)
+    stay = room.enter(all_["a"], 0, keep_s=0)
+    made(room, 3)
+    room.keep(all_["a"], 7, 4)
+    assert room.next_move(5) is None, "it is busy"
+    room.leave(all_["a"], stay, 6)
+
+    assert room.left_s(all_["a"], 6) == 7
+
+
 class Crowd:
     """Requests at random, over an hour, of loads and answers that take their time."""
 
@@ -189,7 +235,7 @@ class Crowd:
         budget = self.random.randint(6, 14)
         needs = {f"m{i}": self.random.randint(2, 12) for i in range(self.random.randint(2, 5))}
         self.budget = budget
-        self.room, tenants = room_for(budget, self.random.choice((None, 30)), **needs)
+        self.room, tenants = room_for(budget, self.random.choice((float("inf"), 30)), **needs)
         self.tenants = list(tenants.values())
         self.events, self.is_moving = [], False
         self.waits, self.n_ended = [], 0
@@ -208,7 +254,8 @@ class Crowd:
             self.check()
 
     def come(self, tenant):
-        stay = self.room.enter(tenant, self.now_s)
+        keep_s = self.random.choice((None, None, None, 0, 5, 600, float("inf")))
+        stay = self.room.enter(tenant, self.now_s, keep_s)
         if stay is tenant.here and stay.loaded_s <= self.now_s:
             self.answer(tenant, stay, self.now_s)
         else:

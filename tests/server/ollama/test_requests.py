@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 
 import pytest
 from msgspec import inspect
@@ -204,12 +205,21 @@ def test_without_a_text_nothing_is_asked(messages):
 
 
 @pytest.mark.parametrize(
-    ("keep_alive", "unloads"),
-    [(0, True), (0.0, True), ("0", True), ("0s", True), ("0m", True), ("0h", True), ("10s", False),
-     ("5m", False), (-1, False), ("-1", False), (None, False), (300, False), ("100", False)],
+    ("keep_alive", "keep_s"),
+    [(0, 0), (0.0, 0), ("0", 0), ("0s", 0), ("0h", 0), ("10s", 10), ("5m", 300), ("1h30m", 5400),
+     ("1.5h", 5400), ("250ms", 0.25), (-1, math.inf), ("-1", math.inf), ("-1m", math.inf),
+     (None, None), ("", None), (300, 300), ("100", 100), ("900000h", math.inf)],
 )  # fmt: skip
-def test_keep_alive_may_be_anything_and_zero_is_heard(keep_alive, unloads):
-    assert chat(keep_alive=keep_alive).wish.unloads is unloads
+def test_keep_alive_is_seconds_or_a_duration_and_less_than_none_is_for_ever(keep_alive, keep_s):
+    wish = chat(keep_alive=keep_alive).wish
+    assert (wish.keep_s, wish.unloads) == (keep_s, keep_s == 0)
+    assert chat(keep_alive=keep_alive).asked.params.claim.keep_s == keep_s
+
+
+@pytest.mark.parametrize("keep_alive", ["soon", "5 minutes", "5d", "m", "1h30", "."])
+def test_a_keep_alive_that_is_no_time_is_refused(keep_alive):
+    with pytest.raises(BadRequest, match=r"keep_alive: .* is no time"):
+        chat(keep_alive=keep_alive)
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,25 @@
 
 import asyncio
 import json
+import math
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import httpx2
 import ollama
 import pytest
 from selector_specs import dense
-from server.server_fakes import HANG, FakeEngine, live_server, plan, scraped, served, words
+from server.server_fakes import (
+    HANG,
+    FakeEngine,
+    FakeLease,
+    live_server,
+    plan,
+    scraped,
+    served,
+    served_embedding,
+    words,
+)
 
 from edgellm.chat.events import Failed, TextDelta
 from edgellm.chat.messages import JSONSchema
@@ -273,6 +285,26 @@ def test_only_what_is_loaded_runs(client, engine):
     engine.state = "loading"
     assert [one.name for one in client.ps().models] == ["mini:latest"]
     assert len(client.list().models) == 2
+
+
+def test_how_long_a_model_stays_is_what_was_asked_last_and_when_it_goes_is_told():
+    model, vectors = served("turns"), served_embedding("vectors")
+    lease, other = FakeLease(left_s=90), FakeLease()
+    model.engine.lease, vectors.engine.lease = lease, other
+    with live_server(model, vectors) as live, ollama.Client(live.url) as client:
+        client.generate(model="turns", keep_alive="10m")
+        client.generate(model="turns")
+        client.chat(model="turns", messages=HI, keep_alive=-1)
+        client.embed(model="vectors", input="a", keep_alive=7)
+        client.embed(model="vectors", input="", keep_alive="1h")
+        before = datetime.now(UTC)
+        turns, _ = client.ps().models
+        client.generate(model="turns", keep_alive=0)
+
+    assert lease.kept == [600, "dismissed"]
+    assert model.engine.asked[0][1].claim.keep_s == math.inf, "said with the request itself"
+    assert other.kept == [7, 3600]
+    assert 89 < (turns.expires_at - before).total_seconds() < 150
 
 
 def test_what_devices_hold_is_their_share():

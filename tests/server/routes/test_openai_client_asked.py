@@ -24,7 +24,13 @@ def test_the_sampling_arrives_as_it_was_sent(client, engine):
         store=False,
         metadata={"a": "b"},
         parallel_tool_calls=True,
-        extra_body={"top_k": 3, "min_p": 0.25, "repeat_penalty": 1.25, "cache_prompt": False},
+        extra_body={
+            "ttl": 60,
+            "top_k": 3,
+            "min_p": 0.25,
+            "repeat_penalty": 1.25,
+            "cache_prompt": False,
+        },
     )
     params = engine.asked[0][1]
 
@@ -37,6 +43,7 @@ def test_the_sampling_arrives_as_it_was_sent(client, engine):
     assert params.sampling.frequency_penalty == -1
     assert params.sampling.logit_bias == ((5, -100.0), (6, 1.5))
     assert params.sampling.seed == 42
+    assert params.claim.keep_s == 60, "LM Studio's ttl"
     assert params.max_tokens == 11
     assert params.cache_prompt is False
     assert params.stop == ("END", "\nuser:")  # the second is the template's own
