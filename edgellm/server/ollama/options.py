@@ -52,10 +52,6 @@ class Options(msgspec.Struct, kw_only=True, frozen=True):
         (its llm/llama_server.go, `omitempty`), and its older runners ask for `numPredict > 0`."""
         return self.num_predict if self.num_predict and self.num_predict > 0 else None
 
-    def stop_strings(self) -> tuple[str, ...]:
-        given = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        return tuple(string for string in given if string)
-
 
 _SAMPLING = (
     "temperature", "top_k", "top_p", "min_p", "typical_p", "repeat_penalty", "repeat_last_n",

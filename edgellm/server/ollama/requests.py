@@ -38,7 +38,7 @@ from edgellm.server.ollama.thinking import Think, template_kwargs
 from edgellm.server.openai.images import Gallery
 from edgellm.server.openai.messages import MAX_MESSAGES, MAX_TOOLS, Name
 from edgellm.server.openai.samplers import Token
-from edgellm.server.openai.sampling import Rivals, n_rivals
+from edgellm.server.openai.sampling import Rivals, n_rivals, stop_strings
 from edgellm.server.openai.structure import ANY_OBJECT, schema_rule
 from edgellm.server.openai.unserved import NULL
 from edgellm.server.served import untagged
@@ -109,7 +109,7 @@ class _Body(msgspec.Struct, kw_only=True):
         return GenerateParams(
             sampling=options.sampling_params(),
             max_tokens=options.max_tokens(),
-            stop=options.stop_strings(),
+            stop=stop_strings(options.stop),
             structure=_structure(self.format),
             logprobs=logprobs,
             n_draft_max=options.draft_num_predict,

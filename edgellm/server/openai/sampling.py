@@ -7,6 +7,7 @@ vLLM's: lower goes first; ttl is LM Studio's: seconds that the model stays from 
 asks.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -76,7 +77,7 @@ class Sampling(Samplers, kw_only=True):
                 max_tokens=self.max_tokens,
                 n_predict=self.n_predict,
             ),
-            stop=self._stop_strings(),
+            stop=stop_strings(self.stop),
             structure=self.structure(),
             n=self.n or 1,
             logprobs=(self.n_probs or None) if logprobs is None else logprobs,
@@ -97,9 +98,10 @@ class Sampling(Samplers, kw_only=True):
     def include_usage(self) -> bool:
         return bool(self.stream_options and self.stream_options.include_usage)
 
-    def _stop_strings(self) -> tuple[str, ...]:
-        given = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        return tuple(string for string in given if string)
+
+def stop_strings(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    several = [given] if isinstance(given, str) else given or ()
+    return tuple(string for string in several if string)
 
 
 def lora_scales(given: list[LoraScale]) -> dict[int, float]:
