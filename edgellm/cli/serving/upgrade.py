@@ -8,7 +8,6 @@ import asyncio
 import logging
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -22,6 +21,7 @@ from edgellm.cli.serving.engines import Fleet, describe
 from edgellm.config import Config
 from edgellm.errors import EdgellmError, ModelNotFound
 from edgellm.models.fetching.download import Progress
+from edgellm.probe.asked.asking import ask
 from edgellm.probe.hardware import Hardware
 from edgellm.status import Download
 
@@ -127,14 +127,4 @@ class _Upgrade:
 
 async def unattended(work: Callable[[], _T]) -> _T:
     """On a daemon thread: unlike asyncio.to_thread's, the process does not wait for its end."""
-    result: Future[_T] = Future()
-    result.set_running_or_notify_cancel()
-
-    def run() -> None:
-        try:
-            result.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - whoever awaits the result raises it
-            result.set_exception(error)
-
-    threading.Thread(target=run, name="edgellm-download", daemon=True).start()
-    return await asyncio.wrap_future(result)
+    return await asyncio.wrap_future(ask(work, "edgellm-download"))

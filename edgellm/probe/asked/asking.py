@@ -12,15 +12,16 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def ask(question: Callable[[], T]) -> "Future[T]":
+def ask(question: Callable[[], T], thread: str = "edgellm-probe") -> "Future[T]":
     """`result(timeout=…)` raises TimeoutError when there is no answer yet."""
     future: Future[T] = Future()
+    future.set_running_or_notify_cancel()  # so who gives it up can't end it either
 
     def work() -> None:
         try:
             future.set_result(question())
-        except Exception as error:  # noqa: BLE001 - handed on to who asked
+        except BaseException as error:  # noqa: BLE001 - handed on to who asked
             future.set_exception(error)
 
-    Thread(target=work, name="edgellm-probe", daemon=True).start()
+    Thread(target=work, name=thread, daemon=True).start()
     return future
