@@ -155,7 +155,7 @@ async def unless_gone(
     """Do `work`; when the client leaves first, or what runs `beside` it ends, cancel it, and return
     when it has wound up."""
     working = asyncio.ensure_future(work)
-    others = [asyncio.ensure_future(one) for one in (_until_gone(receive), *beside)]
+    others = [asyncio.ensure_future(one) for one in (until_gone(receive), *beside)]
     try:
         await asyncio.wait({working, *others}, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -167,7 +167,7 @@ async def unless_gone(
             task.result()  # what it raised is raised here, not lost
 
 
-async def _until_gone(receive: Receive) -> None:
+async def until_gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 

@@ -14,6 +14,7 @@ from starlette.types import Receive, Send
 
 from edgellm.errors import StorageError
 from edgellm.server.hub.ranges import Span
+from edgellm.server.sse import until_gone
 from edgellm.units import KIB
 
 _PIECE_BYTES: Final = 512 * KIB
@@ -60,7 +61,7 @@ class Sending:
 
     async def run(self, receive: Receive, send: Send) -> None:
         """Returns early where the client has gone. Raises StorageError where the file has."""
-        gone = asyncio.create_task(_gone(receive))
+        gone = asyncio.create_task(until_gone(receive))
         reading = self._read_ahead(self.span.start)
         try:
             while self.sent_bytes < self.span.n_bytes:
@@ -87,11 +88,6 @@ class Sending:
             return nothing
         loop = asyncio.get_running_loop()
         return loop.run_in_executor(None, os.pread, self.handle, n_bytes, at)
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _ended(reading: "asyncio.Future[bytes]") -> None:
