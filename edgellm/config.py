@@ -27,7 +27,7 @@ _UNIX = "unix:"
 # Read elsewhere: by scripts/run, or before there is a Config.
 _NOT_SETTINGS = {"EDGELLM_CONFIG", "EDGELLM_WHEEL_INDEX"}
 _ONE_KEY = "api_key"  # EDGELLM_API_KEY: the singular of api_keys, and the client's own
-_SIZES = ("request_memory", "limit_rate", "reserve")
+_SIZES = ("request_memory", "response_memory", "limit_rate", "reserve")
 _LEAST_BYTES = {"request_memory": MIB}
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@*]+", re.IGNORECASE)
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
@@ -47,6 +47,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     aliases: tuple[str, ...] = ()  # further names of the model that is served; "*": any
     max_queue: int = 512  # requests that may wait; one more gets a 429
     request_memory: str | None = None  # for the bodies of all requests: "64MiB"; None: by machine
+    response_memory: str | None = None  # for responses that are kept: "64MiB"; "0": none are
     offline: bool = False  # no network at all
     allow_pull: bool = False  # `serve` without MODEL downloads what Ollama's clients pull
     allow_delete: bool = False  # and removes what they delete

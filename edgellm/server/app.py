@@ -21,7 +21,7 @@ from edgellm.server.gateway import Gateway, gateway_of
 from edgellm.server.guard import Guard
 from edgellm.server.manners import USUAL, Manner, error_of
 from edgellm.server.ollama.wire import MANNER as OLLAMA
-from edgellm.server.responses.recall import Recall
+from edgellm.server.responses.store import Store
 from edgellm.server.routes import (
     about,
     anthropic,
@@ -32,9 +32,11 @@ from edgellm.server.routes import (
     ollama_models,
     props,
     responses,
+    stored,
     text,
     words,
 )
+from edgellm.server.routes.background import Background
 from edgellm.server.routes.completion import completion
 from edgellm.server.routes.infill import infill
 from edgellm.server.routes.models import list_models, show_model
@@ -53,6 +55,10 @@ _OPENAI = (
     ("/messages/count_tokens", anthropic.count_tokens, "POST"),
     ("/responses", responses.respond, "POST"),
     ("/responses/input_tokens", responses.count_input, "POST"),
+    ("/responses/{id}", stored.show, "GET"),
+    ("/responses/{id}", stored.delete, "DELETE"),
+    ("/responses/{id}/input_items", stored.list_input, "GET"),
+    ("/responses/{id}/cancel", stored.cancel, "POST"),
     ("/embeddings", embeddings.embeddings, "POST"),
     ("/load_lora_adapter", lora.load_adapter, "POST"),
     ("/unload_lora_adapter", lora.unload_adapter, "POST"),
@@ -146,7 +152,8 @@ def create_app(
         lifespan=_keep_ticking,
     )
     app.state.gateway = Gateway(models, metrics, live, gate, access, patience)
-    app.state.reach, app.state.recall = reach, Recall()
+    app.state.reach, app.state.store = reach, Store(terms.responses_bytes)
+    app.state.background = Background(app.state.store, metrics.refused)
     return app
 
 
@@ -189,8 +196,10 @@ def _not_there(path: str) -> str:
 
 @contextlib.asynccontextmanager
 async def _keep_ticking(app: Starlette) -> AsyncIterator[None]:
-    """tok/s is a difference of two looks, so somebody has to look."""
+    """tok/s is a difference of two looks, so somebody has to look. What nobody waits for ends with
+    the server."""
     gateway: Gateway = app.state.gateway
+    background: Background = app.state.background
 
     async def tick() -> None:
         while True:
@@ -203,3 +212,4 @@ async def _keep_ticking(app: Starlette) -> AsyncIterator[None]:
         yield
     finally:
         ticking.cancel()
+        await background.stop()

@@ -114,6 +114,28 @@ def test_a_conversation_goes_on_with_the_items_that_came(client):
     assert second.usage.input_tokens_details.cached_tokens >= first.usage.input_tokens
 
 
+@pytest.mark.parametrize("background", [False, True])
+def test_one_that_follows_another_finds_what_was_computed_of_that(client, background):
+    first = ask(client, input="Hello, you there!", instructions="Be kind.", background=background)
+    if background:
+        while first.status in ("queued", "in_progress"):
+            first = client.responses.retrieve(first.id)
+        assert first.status == "completed"
+    more = {"input": "Tell me a story.", "instructions": "Be kind."}
+    second = ask(client, **more, previous_response_id=first.id)
+    talked = first.usage.input_tokens + first.usage.output_tokens
+    assert second.usage.input_tokens > talked
+    assert second.usage.input_tokens_details.cached_tokens >= talked - 1
+    whole = [
+        {"role": "user", "content": "Hello, you there!"},
+        *(item.model_dump(exclude_none=True) for item in first.output),
+        {"role": "user", "content": "Tell me a story."},
+    ]
+    assert said(ask(client, **more | {"input": whole})) == said(second) | {
+        "previous_response_id": None
+    }
+
+
 def test_a_schema_is_followed_and_parsed(client):
     answer = client.responses.parse(**ASKED, text_format=Pet)
     assert isinstance(answer.output_parsed, Pet)
@@ -218,7 +240,7 @@ def test_the_input_is_counted_before_it_is_sent(client):
         (openai.BadRequestError, {"input": []}, "input"),
         (openai.BadRequestError, {"input": "word " * 2000}, "input"),
         (openai.BadRequestError, {"previous_response_id": "resp_1"}, "previous_response_id"),
-        (openai.BadRequestError, {"background": True}, "background"),
+        (openai.BadRequestError, {"background": True, "store": False}, "background"),
         (openai.BadRequestError, {"tools": [{"type": "web_search"}]}, "tools[0]"),
         (openai.BadRequestError, {"tools": [{"type": "custom", "name": "a b"}]}, "tools[0].name"),
         (

@@ -7,15 +7,15 @@ import pytest
 from edgellm.server.anthropic.requests import message_request
 from edgellm.server.ollama.requests import read_chat
 from edgellm.server.openai.requests import chat_request, completion_request
-from edgellm.server.responses.recall import Recall
 from edgellm.server.responses.requests import response_request
+from edgellm.server.responses.store import Store
 
 _SAID = {"messages": [{"role": "user", "content": "hi"}]}
 _DIALECTS = {
     "chat": (lambda data: chat_request(data, "<>").params, _SAID, False),
     "completions": (lambda data: completion_request(data).params, {"prompt": "hi"}, False),
     "responses": (
-        lambda data: response_request(data, "<>", Recall()).chat.params, {"input": "hi"}, False
+        lambda data: response_request(data, "<>", Store()).chat.params, {"input": "hi"}, False
     ),
     "anthropic": (
         lambda data: message_request(data, "<>").chat.params, {**_SAID, "max_tokens": 9}, False

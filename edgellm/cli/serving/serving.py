@@ -40,6 +40,7 @@ from edgellm.server.door.bodies import bodies_bytes
 from edgellm.server.door.connections import most_connections
 from edgellm.server.door.terms import Terms
 from edgellm.server.gateway import Gateway
+from edgellm.server.responses.store import store_bytes
 from edgellm.server.routes.image_hosts import ImageHosts
 from edgellm.server.routes.reach import Pulling, Reach, Removing
 from edgellm.server.serve import Bind, serve
@@ -210,7 +211,12 @@ def _terms(instance: Instance, bind: Bind) -> Terms:
         all_bodies_bytes=bodies_bytes(config.request_memory, memory_bytes),
     )
     ceilings = Ceilings(config.max_temperature_c, config.max_power_w)
-    return Terms(access, ceilings=ceilings, on_held=instance.say)
+    return Terms(
+        access,
+        ceilings=ceilings,
+        responses_bytes=store_bytes(config.response_memory, memory_bytes),
+        on_held=instance.say,
+    )
 
 
 def _sandbox(config: Config) -> Wish:

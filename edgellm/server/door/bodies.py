@@ -47,7 +47,7 @@ class Bodies:
         try:
             yield mine
         finally:
-            self.held_bytes -= mine.n_bytes
+            mine.give_back()
 
     def check(self, own_bytes: int, more_bytes: int) -> None:
         """Raises HTTPProblem: there is no room for so much more of a body of `own_bytes`."""
@@ -79,3 +79,13 @@ class Hold:
         self._bodies.check(self.n_bytes + n_bytes, n_bytes)
         self.n_bytes += n_bytes
         self._bodies.held_bytes += n_bytes
+
+    def give_back(self) -> None:
+        self._bodies.held_bytes -= self.n_bytes
+        self.n_bytes = 0
+
+    def hand_on(self) -> "Hold":
+        """All that it counts, to who needs it longer than this request, and then gives it back."""
+        other = Hold(self._bodies)
+        other.n_bytes, self.n_bytes = self.n_bytes, 0
+        return other

@@ -1,4 +1,4 @@
-"""On which terms requests come in: whose, how fast, and in what heat."""
+"""On which terms requests come in: whose, how fast, in what heat, and how much of them is kept."""
 
 from dataclasses import dataclass, field
 
@@ -6,6 +6,7 @@ from edgellm.meter.guardrails import Ceilings
 from edgellm.server.door.access import Access
 from edgellm.server.door.gate import Tell, nobody_listens
 from edgellm.server.door.patience import Patience
+from edgellm.units import MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,4 +14,5 @@ class Terms:
     access: Access = field(default_factory=Access)
     patience: Patience = field(default_factory=Patience)
     ceilings: Ceilings = field(default_factory=Ceilings)
+    responses_bytes: int = 8 * MIB  # that may be asked for again; 0: none may
     on_held: Tell = nobody_listens  # is told when requests begin to wait for the ceilings

@@ -20,6 +20,10 @@ class Created(Happening, tag="response.created", kw_only=True):
     response: Response
 
 
+class Queued(Happening, tag="response.queued", kw_only=True):
+    response: Response
+
+
 class InProgress(Happening, tag="response.in_progress", kw_only=True):
     response: Response
 

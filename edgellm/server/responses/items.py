@@ -2,14 +2,14 @@
 
 There a turn of the model is several items: its thoughts, its text, its calls. Here it is one
 message, as templates want it: some refuse two of the model's in a row. For items that have an id
-only (`item_reference`) those that they name have been put in by then (recall.py).
+only (`item_reference`) those that they name have been put in by then (earlier.py).
 
 Codex offers some of its tools in the input, as `additional_tools`, and hands one agent's words to
 another as an `agent_message`. What it calls `encrypted_content` there is what the model wrote, as
 only OpenAI's servers would have locked it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -57,22 +57,26 @@ class Item(msgspec.Struct, omit_defaults=True):
         return self.type == "item_reference" or (is_bare and self.id is not None)
 
 
-def additional_tools(given: str | Sequence[Item]) -> list[ToolBody]:
+def listed(given: str | Sequence[Item]) -> Sequence[Item]:
+    """A text alone is the user's."""
+    return [Item(role="user", content=given)] if isinstance(given, str) else given
+
+
+def additional_tools(items: Iterable[Item]) -> list[ToolBody]:
     """Those that items offer, in their order."""
-    items = () if isinstance(given, str) else given
     return [tool for one in items if one.type == _OFFER for tool in one.tools or ()]
 
 
 def messages(
-    instructions: str | None, given: str | Sequence[Item], gallery: Gallery
+    instructions: str | None, earlier: Sequence[Item], given: Sequence[Item], gallery: Gallery
 ) -> tuple[Message, ...]:
-    """Raises BadRequest that names the item's place."""
-    first = (Message("system", instructions),) if instructions else ()
-    if isinstance(given, str):
-        return (*first, Message("user", given))
+    """`earlier`: what the input goes on with. Raises BadRequest that names the item's place."""
     talk = _Talk(gallery)
+    for item in earlier:
+        talk.add(item, "previous_response_id")
     for i, item in enumerate(given):
         talk.add(item, f"input[{i}]")
+    first = (Message("system", instructions),) if instructions else ()
     return (*first, *talk.told())
 
 

@@ -1,7 +1,6 @@
 """The response and what is in it, in OpenAI's shape: every field that its clients' types require.
 
-`timings` is ours, as in a chat. What only OpenAI's own servers have (a conversation that is kept,
-work in the background) is there as "no".
+`timings` is ours, as in a chat.
 """
 
 from collections.abc import Mapping
@@ -13,7 +12,9 @@ from msgspec import UNSET, Raw, UnsetType
 from edgellm.chat.events import Finished
 from edgellm.server.openai.wire import Ended, Head, ShownToken, Timings
 
-Status: TypeAlias = Literal["in_progress", "completed", "incomplete", "failed"]
+Status: TypeAlias = Literal[
+    "queued", "in_progress", "completed", "incomplete", "failed", "cancelled"
+]
 
 
 class OutputText(msgspec.Struct, tag_field="type", tag="output_text"):
@@ -147,7 +148,7 @@ class Response(msgspec.Struct, kw_only=True):
     object: Literal["response"] = "response"
     created_at: int = 0  # Unix seconds
     status: Status = "in_progress"
-    background: Literal[False] = False
+    background: bool
     completed_at: int | None = None
     error: Broken | None = None
     incomplete_details: Cut | None = None
@@ -158,12 +159,12 @@ class Response(msgspec.Struct, kw_only=True):
     model: str = ""
     output: list[Item] = msgspec.field(default_factory=list)
     parallel_tool_calls: bool
-    previous_response_id: None = None
+    previous_response_id: str | None
     prompt_cache_key: str | None
     reasoning: Effort
     safety_identifier: str | None
     service_tier: Literal["default"] = "default"
-    store: Literal[False] = False
+    store: bool  # whether it is kept, and may be asked for
     temperature: float
     text: Text
     tool_choice: str | ToolChoice

@@ -2,8 +2,9 @@
 
 What a chat may ask for beside OpenAI's fields (samplers, structures, adapters …) may be asked for
 here under the same names. `text.verbosity` and `truncation` change nothing: a conversation that is
-too long is refused and never cut. `store` is answered as false, whatever was asked: no response can
-be asked for again. Where it is not false the items that this one will have are kept for a while.
+too long is refused and never cut. A response is stored unless `store` is false, or the server keeps
+none. Of the one that it follows only the conversation is taken, as OpenAI does it: neither its
+instructions nor its tools.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, Raw
 
-from edgellm.chat.messages import ChatRequest, GenerateParams, JSONSchema, Rule
+from edgellm.chat.messages import ChatRequest, GenerateParams, JSONSchema, Message, Rule
 from edgellm.errors import BadRequest
 from edgellm.server.body import Bytes, decode, json_value
 from edgellm.server.openai.images import Gallery
@@ -22,9 +23,11 @@ from edgellm.server.openai.samplers import Positive
 from edgellm.server.openai.sampling import Rivals
 from edgellm.server.openai.structure import ANY_OBJECT, schema_rule
 from edgellm.server.openai.unserved import NULL
-from edgellm.server.responses.items import Item, additional_tools, messages
+from edgellm.server.openai.wire import encode
+from edgellm.server.responses.earlier import conversation, recalled
+from edgellm.server.responses.items import Item, additional_tools, listed, messages
 from edgellm.server.responses.object import Effort, Response, Text, TextFormat
-from edgellm.server.responses.recall import Recall, recalled
+from edgellm.server.responses.store import Store
 from edgellm.server.responses.tools import (
     Choice,
     ChoiceBody,
@@ -34,7 +37,7 @@ from edgellm.server.responses.tools import (
     tool_choice,
     tools,
 )
-from edgellm.server.responses.unserved import Kept
+from edgellm.server.responses.unserved import UnservedHere
 
 _LOGPROBS = "message.output_text.logprobs"
 
@@ -60,7 +63,7 @@ class ReasoningBody(msgspec.Struct):
     generate_summary: Name | None = None  # its older name
 
 
-class ResponseBody(Kept, kw_only=True):
+class ResponseBody(UnservedHere, kw_only=True):
     input: str | Annotated[Sequence[Item], Meta(min_length=1, max_length=MAX_ITEMS)]
     instructions: str | None = None
     max_output_tokens: Positive | None = None
@@ -78,6 +81,8 @@ class ResponseBody(Kept, kw_only=True):
     safety_identifier: Name | None = None
     user: Name | None = None
     store: bool | None = None
+    previous_response_id: Name | None = None  # empty: none
+    background: bool | None = None
 
     def rules(self) -> dict[str, Rule]:
         rule = _rule(self.text.format if self.text else None)
@@ -97,38 +102,65 @@ class ResponseBody(Kept, kw_only=True):
 @dataclass(frozen=True, slots=True)
 class AskedResponse:
     """`in_summary`: a client that asks for a summary of the thoughts looks for them there.
-    `stores`: it may give back no more than the ids of what it is told, as it did here where
-    `n_recalled_bytes` came from these."""
+    `given`: its own input's items, as JSON, where they are to be kept. `n_recalled_bytes`: of what
+    it named by ids alone."""
 
     chat: ChatRequest
     tools: Tools
     response: Response
     in_summary: bool
-    stores: bool
+    given: tuple[bytes, ...]
     n_recalled_bytes: int
 
 
 _decoder = msgspec.json.Decoder(ResponseBody)
 
 
-def response_request(data: Bytes, picture_mark: str, recall: Recall) -> AskedResponse:
-    """Raises BadRequest that names the field. `picture_mark`: see images.Gallery."""
-    body = decode(_decoder, data)
-    body.check_kept()
-    body.input, n_recalled = recalled(body.input, recall)
+def response_request(
+    data: Bytes, picture_mark: str, store: Store, owner: str = ""
+) -> AskedResponse:
+    """Raises BadRequest that names the field. `picture_mark`: see images.Gallery; `owner`: whose
+    responses it may name."""
+    body = _checked(decode(_decoder, data), store)
+    before, n_before_bytes = conversation(body.previous_response_id, store, owner)
+    items, n_recalled_bytes = recalled(listed(body.input), store, owner)
+    found = tools(body.tools or (), additional_tools([*before, *items]))
+    gallery = Gallery(picture_mark)
+    talk = messages(body.instructions, before, items, gallery)
+    chat = _chat(body, talk, found, gallery)
+    told = _response(body, chat, found)
+    given = tuple(map(encode, items)) if body.store else ()
+    n_bytes = n_before_bytes + n_recalled_bytes
+    return AskedResponse(chat, found, told, body.summary() is not None, given, n_bytes)
+
+
+def _checked(body: ResponseBody, store: Store) -> ResponseBody:
+    """With what it leaves out. Raises BadRequest."""
+    body.check_unserved()
     if body.n not in (None, 1):
         raise BadRequest("n: a response has one answer", param="n")
     if body.reasoning and body.reasoning.effort:
         body.reasoning_effort = body.reasoning.effort
-    found = tools(body.tools or (), additional_tools(body.input))
-    gallery = Gallery(picture_mark)
-    talk = messages(body.instructions, body.input, gallery)
+    if body.background and (store.is_off or body.store is False):
+        why = "store is false" if body.store is False else "none is kept here"
+        raise BadRequest(
+            f"background: needs a response that is kept, and {why}",
+            hint="stream the response instead",
+            param="background",
+        )
+    body.store = body.store is not False and not store.is_off
+    return body
+
+
+def _chat(
+    body: ResponseBody, talk: tuple[Message, ...], found: Tools, gallery: Gallery
+) -> ChatRequest:
     body.return_progress = body.timings_per_token = None  # there are no words for them
     params = replace(
         body.params(body.logprobs(), body.max_output_tokens), pictures=gallery.pictures()
     )
     is_named = isinstance(body.tool_choice, ChoiceBody) and body.tool_choice.mode is None
-    chat = ChatRequest(
+    return ChatRequest(
         model=body.model or "",
         messages=talk,
         params=params,
@@ -143,21 +175,22 @@ def response_request(data: Bytes, picture_mark: str, recall: Recall) -> AskedRes
         reasoning_budget=body.budget(),
         lora=body.lora_scales(),
     )
-    told, stores = _response(body, chat, found), body.store is not False
-    return AskedResponse(chat, found, told, body.summary() is not None, stores, n_recalled)
 
 
 def _response(body: ResponseBody, chat: ChatRequest, found: Tools) -> Response:
     """What the response repeats: as it is done, not as it was asked for."""
     return Response(
+        background=body.background or False,
         instructions=body.instructions,
         max_output_tokens=chat.params.max_tokens,
         max_tool_calls=body.max_tool_calls,
         metadata=body.metadata or {},
         parallel_tool_calls=chat.parallel_tool_calls,
+        previous_response_id=body.previous_response_id or None,
         prompt_cache_key=body.prompt_cache_key,
         reasoning=Effort(body.reasoning_effort, body.summary()),
         safety_identifier=body.safety_identifier,
+        store=body.store or False,
         temperature=chat.params.sampling.temperature,
         text=_text(body.text or TextBody(), chat.params),
         tool_choice=shown_choice(body.tool_choice),

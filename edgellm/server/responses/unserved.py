@@ -1,5 +1,5 @@
-"""Fields of the Responses API that need what this server hasn't: a memory of earlier responses,
-work without a client, OpenAI's other services. A value that asks for nothing is passed over.
+"""Fields of the Responses API that need what this server hasn't: conversations that are objects of
+their own, OpenAI's other services. A value that asks for nothing is passed over.
 """
 
 from collections.abc import Mapping
@@ -11,32 +11,25 @@ from edgellm.errors import BadRequest
 from edgellm.server.openai.thoughts import Thoughtful
 from edgellm.server.openai.unserved import NULL, check_says_nothing
 
-_KEEPS_NOTHING = "no conversation is kept here: send all of it as input"
 _HINTS: Mapping[str, str] = {
-    "previous_response_id": _KEEPS_NOTHING,
-    "conversation": _KEEPS_NOTHING,
-    "background": "stream the response instead",
+    "conversation": "name the response that this one follows as previous_response_id",
     "prompt": "send the prompt's text as instructions",
     "context_management": "shorten the input yourself",
 }
 _SAYS_NOTHING: Mapping[str, tuple[Any, ...]] = {
-    "previous_response_id": ("",),
-    "background": (False,),
     "context_management": ([],),
 }
 
 
-class Kept(Thoughtful, kw_only=True):
-    previous_response_id: Raw = NULL
+class UnservedHere(Thoughtful, kw_only=True):
     conversation: Raw = NULL
-    background: Raw = NULL
     prompt: Raw = NULL
     context_management: Raw = NULL
     moderation: Raw = NULL
 
-    def check_kept(self) -> None:
+    def check_unserved(self) -> None:
         """Raises BadRequest that names the first of them that asks for something."""
-        for name in Kept.__struct_fields__:
+        for name in UnservedHere.__struct_fields__:
             if name not in Thoughtful.__struct_fields__:
                 _check(getattr(self, name), name)
 

@@ -3,12 +3,18 @@
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from edgellm.errors import BadRequest
+from edgellm.server.answers import Answers
 from edgellm.server.gateway import gateway_of, hold_of, json_response
-from edgellm.server.responses.answers import ResponseFold, ResponseStream, forget, is_full
-from edgellm.server.responses.recall import Recall
+from edgellm.server.openai.wire import Head, encode
+from edgellm.server.responses.answers import Keep, ResponseFold, ResponseStream, forget, is_full
+from edgellm.server.responses.object import Response as Told
 from edgellm.server.responses.requests import AskedResponse, response_request
+from edgellm.server.responses.store import Kept, Lost
+from edgellm.server.routes.background import Running
+from edgellm.server.routes.stored import background_of, owner_of, store_of
 from edgellm.server.routes.text import (
     chat_answers,
     chat_body,
@@ -32,30 +38,58 @@ async def respond(request: Request) -> ASGIApp:
     served = gateway_of(request).models.generative(asked.chat.model)
     answers = await chat_answers(request, served, asked.chat, _TEXT)
     head = new_head("resp_", served, asked.chat.model)
-    keep = _recall_of(request).keep if asked.stores else forget
+    if asked.response.background:
+        return _begun(request, asked, head, answers)
+    keep = _keep(request, asked)
+    if not asked.chat.stream:
+        return WholeAnswer(frames(answers, ResponseFold(head, asked, keep)))
+    stream = ResponseStream(head, asked, keep)
+    streamed = StreamedAnswer(
+        frames(answers, stream),
+        broken=stream.broken,
+        waiting=stream.waiting,
+        is_told_inside=is_full,
+    )
+    return _Left(streamed, stream)
+
+
+def _begun(request: Request, asked: AskedResponse, head: Head, answers: Answers) -> ASGIApp:
+    """In the background. Raises Overloaded."""
+    background, owner = background_of(request), owner_of(request)
+    background.check(owner.name, gateway_of(request).access.queue_ratio(owner))
+    answer = (ResponseStream if asked.chat.stream else ResponseFold)(head, asked)
+    running = Running(answer, owner.name, asked.given, hold_of(request).hand_on())
+    background.begin(running, answers)
     if asked.chat.stream:
-        stream = ResponseStream(head, asked, keep)
-        streamed = StreamedAnswer(
-            frames(answers, stream),
-            broken=stream.broken,
-            waiting=stream.waiting,
-            is_told_inside=is_full,
-        )
-        return _Left(streamed, stream)
-    return WholeAnswer(frames(answers, ResponseFold(head, asked, keep)))
+        return StreamedAnswer(running.follow(0))
+    return Response(encode(answer.response), media_type="application/json")
+
+
+def _keep(request: Request, asked: AskedResponse) -> Keep:
+    if not asked.response.store:
+        return forget
+    store, owner = store_of(request), owner_of(request).name
+
+    def keep(told: Told) -> None:
+        store.keep(told.id, Kept(owner, told.previous_response_id, asked.given, encode(told)))
+
+    return keep
 
 
 class _Left:
-    """A stream that knows when its client hears no more of it, however that came."""
+    """A stream that knows when its client has left: it has not failed then."""
 
     def __init__(self, app: ASGIApp, stream: ResponseStream) -> None:
         self._app, self._stream = app, stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._stream.leave()
+        async def heeding() -> Message:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                self._stream.leave()
+            return message
+
+        await self._app(scope, heeding, send)
 
 
 async def count_input(request: Request) -> Response:
@@ -66,12 +100,14 @@ async def count_input(request: Request) -> Response:
 
 
 async def _asked(request: Request) -> AskedResponse:
-    body = await chat_body(request)
-    asked = response_request(body, new_picture_mark(), _recall_of(request))
+    body, owner = await chat_body(request), owner_of(request).name
+    try:
+        asked = response_request(body, new_picture_mark(), store_of(request), owner)
+    except Lost as error:
+        if background_of(request).find(error.id, owner) is None:
+            raise
+        words = f"{error.param}: this response is being written and has not ended"
+        hint = "ask for it until its status tells an end"
+        raise BadRequest(words, hint=hint, param=error.param) from error
     hold_of(request).add(asked.n_recalled_bytes)
     return asked
-
-
-def _recall_of(request: Request) -> Recall:
-    recall: Recall = request.app.state.recall
-    return recall

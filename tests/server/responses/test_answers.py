@@ -15,8 +15,8 @@ from edgellm.chat.events import (
 from edgellm.errors import BadRequest, ContextTooLong, Overloaded, WorkerDied
 from edgellm.server.openai.wire import Head
 from edgellm.server.responses.answers import ResponseFold, ResponseStream
-from edgellm.server.responses.recall import Recall
 from edgellm.server.responses.requests import response_request
+from edgellm.server.responses.store import Store
 
 HEAD = Head("resp_1", 1700000000, "tiny")
 TIMES = Timings(0.5, 1.0, 2.25, 0.004, 0.006)
@@ -42,7 +42,7 @@ TOOLS = [
 
 
 def asked(**fields):
-    return response_request(json.dumps({"input": "Hi"} | fields).encode(), "__mark__", Recall())
+    return response_request(json.dumps({"input": "Hi"} | fields).encode(), "__mark__", Store())
 
 
 def streamed(events, **fields):
@@ -76,7 +76,7 @@ def response(status, *, completed="null", cut="null", output="", usage="null", t
         '"instructions":null,"max_output_tokens":null,"max_tool_calls":null,"metadata":{},'
         f'"model":"tiny","output":[{output}],"parallel_tool_calls":true,"previous_response_id":null,'
         '"prompt_cache_key":null,"reasoning":{"effort":null,"summary":null},'
-        '"safety_identifier":null,"service_tier":"default","store":false,"temperature":0.8,'
+        '"safety_identifier":null,"service_tier":"default","store":true,"temperature":0.8,'
         '"text":{"format":{"type":"text"}},"tool_choice":"auto","tools":[],"top_logprobs":0,'
         f'"top_p":0.95,"truncation":"disabled","usage":{usage},"user":null{timings}}}'
     )

@@ -6,8 +6,8 @@ from pictures import data_url, png
 
 from edgellm.chat.messages import JSONSchema, Message, SamplingParams, ToolCall, ToolChoice
 from edgellm.errors import BadRequest
-from edgellm.server.responses.recall import Recall
 from edgellm.server.responses.requests import response_request
+from edgellm.server.responses.store import Store
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}}
 WEATHER = {"type": "function", "name": "weather", "parameters": CITY, "strict": True}
@@ -16,7 +16,7 @@ CLOCK = {"type": "function", "name": "clock", "description": "The time"}
 
 
 def asked(input="Hi", **fields):
-    return response_request(json.dumps({"input": input} | fields).encode(), "__mark__", Recall())
+    return response_request(json.dumps({"input": input} | fields).encode(), "__mark__", Store())
 
 
 def messages(*items, **fields):
@@ -183,7 +183,7 @@ def test_a_namespace_without_tools_offers_nothing():
 def test_numbers_that_are_none_are_refused_in_a_schema_that_is_repeated():
     form = b'{"type": "json_schema", "name": "a", "schema": {"maximum": 1e999}}'
     with pytest.raises(BadRequest, match="out of range") as raised:
-        response_request(b'{"input": "Hi", "text": {"format": %b}}' % form, "__mark__", Recall())
+        response_request(b'{"input": "Hi", "text": {"format": %b}}' % form, "__mark__", Store())
     assert raised.value.param == "text.format.schema"
 
 
@@ -314,7 +314,7 @@ def test_the_response_repeats_what_is_done():
     ).response
     assert (response.instructions, response.metadata) == ("Be brief.", {"a": "b"})
     assert (response.store, response.truncation, response.service_tier) == (
-        False, "disabled", "default"
+        True, "disabled", "default"
     )  # fmt: skip
     assert (response.max_output_tokens, response.temperature) == (9, 0.25)
     assert (response.prompt_cache_key, response.safety_identifier, response.user) == ("k", "s", "u")
@@ -334,7 +334,7 @@ def test_the_response_repeats_what_is_done():
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"conversation": "conv_1"}, "conversation"),
         ({"conversation": {"id": "conv_1"}}, "conversation"),
-        ({"background": True}, "background"),
+        ({"background": True, "store": False}, "background"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
         ({"context_management": [{"type": "compaction"}]}, "context_management"),
         ({"moderation": {"model": "x"}}, "moderation"),

@@ -15,8 +15,8 @@ from edgellm.server.anthropic.requests import message_request
 from edgellm.server.door.bodies import Bodies
 from edgellm.server.envelope import HTTPProblem
 from edgellm.server.openai.requests import chat_request
-from edgellm.server.responses.recall import Recall
 from edgellm.server.responses.requests import response_request
+from edgellm.server.responses.store import Store
 from edgellm.server.routes.image_hosts import ImageHosts
 from edgellm.units import MIB
 
@@ -97,7 +97,7 @@ def test_one_in_a_responses_input_is_fetched_too_and_in_a_tools_output(web, here
     part = {"type": "input_image", "image_url": f"http://{here}/red.png"}
     told = {"type": "function_call_output", "call_id": "a", "output": [part]}
     body = fetched([here], {"input": [{"role": "user", "content": [part]}, told]})
-    asked = response_request(body, "__mark__", Recall())
+    asked = response_request(body, "__mark__", Store())
     assert asked.chat.params.pictures.files == (RED, RED)
 
 
