@@ -1,9 +1,7 @@
 """Which file, context and placement a machine gets."""
 
-import math
-import time
+import cProfile
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import selector_specs as specs
@@ -127,23 +125,20 @@ def test_an_unknown_bandwidth_makes_the_range_wide():
     ids=["two devices", "four devices"],
 )
 def test_twenty_candidates_take_less_together_than_one_by_one(hardware):
-    """What can't win is not looked at closely. A ratio: seconds are the machine's."""
-    candidates = [
-        replace(row, file=f"{i}-{row.file}") for i in range(3) for row in specs.ladder(specs.moe)
-    ][:20]
-    plan_of(hardware, candidates)
-    together_s, alone_s = math.inf, dict.fromkeys(range(20), math.inf)
-    for _ in range(3):
-        together_s = min(together_s, _cpu_seconds(lambda: plan_of(hardware, candidates)))
-        for i, one in enumerate(candidates):
-            alone_s[i] = min(alone_s[i], _cpu_seconds(partial(plan_of, hardware, [one])))
-    assert together_s < sum(alone_s.values())
+    """What can't win is not looked at closely. Calls are counted: seconds are the machine's."""
+    ladder = specs.ladder(specs.moe)
+    candidates = [replace(row, file=f"{i}-{row.file}") for i in range(3) for row in ladder][:20]
+    plan_of(hardware, candidates)  # what is worked out once helps neither
+    together = _n_calls(plan_of, hardware, candidates)
+    alone = {row.quant: _n_calls(plan_of, hardware, [row]) for row in ladder}
+    assert together < sum(alone[row.quant] for row in candidates)
 
 
-def _cpu_seconds(call) -> float:
-    start = time.process_time()
-    call()
-    return time.process_time() - start
+def _n_calls(function, *args) -> int:
+    """Of functions, by this call of one and all that it calls."""
+    profile = cProfile.Profile()
+    profile.runcall(function, *args)
+    return sum(entry.callcount for entry in profile.getstats())
 
 
 def test_an_encoder_takes_a_whole_text_in_one_batch():

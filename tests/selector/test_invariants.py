@@ -66,7 +66,7 @@ def random_goal(random: Random) -> Goal:
     )
 
 
-def plans(seed: int, n: int):
+def plans(seed: int, n: int, **facts):
     random = Random(seed)
     for _ in range(n):
         hardware, goal, candidates = (
@@ -75,7 +75,8 @@ def plans(seed: int, n: int):
             random.choice(MODELS),
         )
         try:
-            yield hardware, goal, candidates, choose(hardware, candidates, goal, PROFILES)
+            plan = choose(hardware, candidates, goal, PROFILES, **facts)
+            yield hardware, goal, candidates, plan
         except (DoesNotFit, BadRequest):
             continue
 
@@ -168,7 +169,7 @@ def assert_limits(hardware: Hardware, goal: Goal, plan) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_smaller_plans_shrink_until_there_is_none(seed):
     """Of what the plan before filled: every accelerator's pool, or the host's without any."""
-    for hardware, goal, candidates, plan in plans(100 + seed, 12):
+    for hardware, goal, candidates, plan in plans(100 + seed, 12, explained=False):
         steps = 0
         while less := smaller(plan, hardware, candidates, goal, PROFILES):
             steps += 1
@@ -201,7 +202,8 @@ def test_more_memory_never_gives_a_worse_quality(seed):
         losses = []
         for factor in (1.0, 1.3, 2.0, 4.0):
             try:
-                plan = choose(grown(hardware, factor), candidates, goal, PROFILES)
+                more = grown(hardware, factor)
+                plan = choose(more, candidates, goal, PROFILES, explained=False)
             except DoesNotFit:
                 losses.append(float("inf"))
                 continue
