@@ -54,11 +54,6 @@ def running() -> tuple[Running, ...]:
     return tuple(server for server in alive() if not server.is_stopping)
 
 
-def stopping() -> tuple[Running, ...]:
-    """Those that wind up, the newest first."""
-    return tuple(server for server in alive() if server.is_stopping)
-
-
 def alive(places: Sequence[Path] | None = None) -> tuple[Running, ...]:
     """Those that have not ended yet, the newest first. `places`: instead of `folders()`."""
     found = dict[str, Running]()

@@ -50,7 +50,7 @@ def test_without_a_wait_it_is_told_and_that_is_all(live):
 def test_one_that_winds_up_already_is_waited_for_and_told_nothing():
     with http_server(b"HTTP/1.1 500 No\r\n\r\n") as url, announced(url) as announcement:
         announcement.stopping()
-        found = Found(stopping=state.stopping())
+        found = Found(stopping=state.alive())
         _, (late,) = end_all(found, 0.1)
     assert "still ending" in str(late.error)
     assert end_all(found, 0.1) == ((url,), ())

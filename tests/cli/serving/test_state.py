@@ -28,8 +28,8 @@ def test_one_that_winds_up_is_not_among_those_that_listen_until_it_has_ended():
     with announced("http://127.0.0.1:1") as announcement:
         announcement.stopping()
         assert state.running() == ()
-        assert [server.url for server in state.stopping()] == ["http://127.0.0.1:1"]
-        assert state.alive() == state.stopping()
+        (winding_up,) = state.alive()
+        assert (winding_up.url, winding_up.is_stopping) == ("http://127.0.0.1:1", True)
     assert state.alive() == ()
 
 
@@ -200,4 +200,4 @@ def test_a_renewed_certificate_is_what_others_find_from_then_on():
         announcement.shows("new")
         assert [one.certificate for one in state.running()] == ["new"]
         announcement.stopping()
-        assert [one.certificate for one in state.stopping()] == ["new"]
+        assert [one.certificate for one in state.alive()] == ["new"]
