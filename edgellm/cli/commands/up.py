@@ -94,11 +94,10 @@ def _watch(there: "AlreadyServing") -> None:
     from edgellm.cli.output import say
     from edgellm.cli.serving.find import host_flag
     from edgellm.cli.serving.trust import transport_for
-    from edgellm.tui.app import TopApp
+    from edgellm.tui.app import run_top
 
     say(f"{there}: here is its screen")
-    transport = transport_for(there.url)
-    TopApp(there.url, api_key=partial(key_for, there.url), transport=transport).run()
+    run_top(there.url, api_key=partial(key_for, there.url), transport=transport_for(there.url))
     say(f"the server goes on; it ends by: edgellm stop{host_flag(there.url)}")
 
 

@@ -71,6 +71,8 @@ class Store:
         return not self._most_bytes
 
     def keep(self, id: str, kept: Kept) -> None:
+        if kept.own_bytes + sum(map(len, set(kept.given))) > self._most_bytes:
+            return  # and not before all others have made place for it
         self._kept[id] = replace(kept, given=tuple(map(self._take, kept.given)))
         self.n_bytes += kept.own_bytes
         self._touch(id)

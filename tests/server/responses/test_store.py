@@ -94,11 +94,21 @@ def test_who_was_asked_for_longest_ago_goes_first_and_no_answer_before_what_foll
     assert is_there(store, "resp_1")
 
 
-def test_one_that_is_larger_than_all_the_room_takes_no_more_than_that():
+@pytest.mark.parametrize(
+    "large", [kept(told=b"a" * 1000), kept(b"a" * 1000), kept(frames=(b"a" * 500,) * 2)]
+)
+def test_one_that_is_larger_than_all_the_room_takes_nobodys_place(large):
     store = Store(1000)
-    store.keep("resp_1", kept(told=b"a" * 1000))
-    assert (store.find("resp_1", ""), store.n_bytes) == (None, 0)
-    store.keep("resp_2", kept())
+    store.keep("resp_1", kept())
+    store.keep("resp_2", large)
+    assert store.find("resp_1", "") is not None
+    assert store.find("resp_2", "") is None
+
+
+def test_what_others_have_already_makes_none_too_large():
+    store = Store(1500)
+    store.keep("resp_1", kept(b"a" * 500))
+    store.keep("resp_2", kept(*(b"a" * 500,) * 3))
     assert store.find("resp_2", "") is not None
 
 

@@ -1,0 +1,133 @@
+"""One loaded model changes between a pool of KV cells and a stream for each conversation.
+
+The weights stay: a context goes, another one comes, and what is kept of past conversations is
+carried over, whole, in host memory. That is done while nobody runs or waits; whoever comes
+meanwhile waits in the inbox. Which layout pays, pacing/layouts.py says; whether a plan has another
+one at all, the selector has said.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from edgellm.errors import EdgellmError
+from edgellm.runner.backend import Step
+from edgellm.runner.batch import Batch, Copy, Forget, Fork
+from edgellm.runner.kv.carrying import Carried
+from edgellm.runner.kv.memory import Limits
+from edgellm.runner.pacing.layouts import LayoutChoice, Part, n_shared
+from edgellm.runner.scheduler import Scheduler
+from edgellm.runner.sequence import Sequence
+from edgellm.selector.layouts import laid_out
+from edgellm.selector.plan import Plan
+
+_CARRYING_S = 1.0  # at most, out of the cells: somebody may come
+_NAMES = {True: "one pool of KV cells", False: "a stream of KV cells for each conversation"}
+
+
+class Changeable(Protocol):
+    """A Backend whose context can be made anew on the same model."""
+
+    limits: Limits
+
+    def decode(self, batch: Batch) -> Step: ...
+
+    def hand_out(self, blob: int) -> Any:
+        """What was copied out, for `take_in` after `lay_out`."""
+        ...
+
+    def take_in(self, blob: int, payload: Any) -> None: ...
+
+    def lay_out(self, plan: Plan) -> None:
+        """Raises EdgellmError: there is no context then, until this is called again."""
+        ...
+
+
+class Changing:
+    def __init__(
+        self,
+        backend: Changeable,
+        plan: Plan,
+        choice: LayoutChoice,
+        *,
+        begin: Callable[[Plan], Scheduler],
+        end: Callable[[], None],
+        is_busy: Callable[[], bool],
+        clock: Callable[[], float],
+        log: Callable[[str], None],
+    ) -> None:
+        """`begin`: a scheduler for the backend as it is laid out by this plan; `end`: before that
+        goes. `is_busy`: other threads do something that needs it as it is."""
+        self.plan, self._backend, self._choice = plan, backend, choice
+        self._begin, self._end, self._is_busy = begin, end, is_busy
+        self._clock, self._log = clock, log
+        self._shared: tuple[frozenset[int], int] = (frozenset(), 0)
+        self._failed = False
+
+    def is_due(self, scheduler: Scheduler) -> bool:
+        """The other layout pays, and nobody is owed anything by this one."""
+        is_wanted = self._choice.pays and not self._failed
+        return is_wanted and scheduler.idle and scheduler.rests and not self._is_busy()
+
+    def observe(self, batch: Batch, running: dict[int, Sequence], elapsed_s: float) -> None:
+        """A step took so long, and nobody has taken note of it yet."""
+        counts = Counter(row.seq_id for row in batch.rows)
+        parts = [Part(count, running[seq_id].n_computed) for seq_id, count in counts.items()]
+        here = frozenset(one.request_id for one in running.values())
+        if here != self._shared[0]:
+            self._shared = here, n_shared(one.tokens for one in running.values())
+        n_decode = len(batch.rows) - batch.n_prompt_rows
+        copied = _copied(batch, running)
+        self._choice.observe(parts, n_decode, elapsed_s, self._shared[1], copied)
+
+    def change(self, old: Scheduler) -> Scheduler:
+        """Raises EdgellmError: neither layout can be made, which is the end."""
+        begun_s, choice = self._clock(), self._choice
+        why = f"of {choice.busy_s:.1f} s the other would have saved {choice.saved_s:.1f}"
+        carried = self._carried(old, begun_s)
+        self._end()
+        self._lay_out()
+        new = self._begin(self.plan)
+        new.n_drafted, new.n_draft_accepted = old.n_drafted, old.n_draft_accepted
+        payloads = {id(one): payload for one, payload in carried}
+        kept = new.memory.adopt([one for one, _ in carried])
+        for number, one in kept.items():
+            self._backend.take_in(number, payloads[id(one)])
+        if not self._failed:
+            elapsed_s = self._clock() - begun_s
+            choice.changed(elapsed_s)
+            there = _NAMES[self.plan.kv_unified]
+            self._log(f"now {there}: {why}; {len(kept)} conversations kept, in {elapsed_s:.2f} s")
+        return new
+
+    def _lay_out(self) -> None:
+        """Raises EdgellmError."""
+        other = laid_out(self.plan)
+        try:
+            self._backend.lay_out(other)
+            self.plan = other
+        except EdgellmError as error:
+            self._log(f"no change to {_NAMES[other.kv_unified]}: {error}")
+            self._failed = True
+            self._backend.lay_out(self.plan)
+
+    def _carried(self, old: Scheduler, begun_s: float) -> list[tuple[Carried, Any]]:
+        """Used last first, within the room that they had."""
+        found, n_bytes = list[tuple[Carried, Any]](), 0
+        for one in old.memory.carry():
+            self._backend.decode(Batch(old.take_ops(), (), 0))
+            payload = self._backend.hand_out(one.blob)
+            n_bytes += payload.nbytes
+            if n_bytes > self.plan.prefix_ram_bytes:
+                break
+            found.append((one, payload))
+            if self._clock() - begun_s > _CARRYING_S:
+                break
+        return found
+
+
+def _copied(batch: Batch, running: dict[int, Sequence]) -> int:
+    """Tokens that streams copy for those who begin: what a pool shares with somebody who stays."""
+    gone = {op.seq_id for op in batch.ops if isinstance(op, Forget)}
+    forked = [op for op in batch.ops if isinstance(op, Copy | Fork) and op.target in running]
+    return sum(op.length for op in forked if op.source not in gone)
