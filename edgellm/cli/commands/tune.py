@@ -104,7 +104,7 @@ def _warn_of_servers() -> None:
 
 
 def _tune_power(prepared: "Prepared", hardware: "Hardware", *, asks: bool, as_json: bool) -> None:
-    from edgellm.cli.commands import power
+    from edgellm.cli.measuring import power
     from edgellm.cli.output import is_terminal, print_json, say
     from edgellm.errors import BadRequest
     from edgellm.meter.energy.power_limit import limits_of

@@ -5,8 +5,8 @@ import asyncio
 import clockwork
 import pytest
 
-from edgellm.cli.commands import power
-from edgellm.cli.commands.power import Cards, curve, report, rows
+from edgellm.cli.measuring import power
+from edgellm.cli.measuring.power import Cards, curve, report, rows
 from edgellm.errors import BadRequest, EdgellmError
 from edgellm.meter.energy.power_limit import PowerRange
 from edgellm.meter.sample import Sample
