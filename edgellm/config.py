@@ -52,6 +52,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     allow_pull: bool = False  # `serve` without MODEL downloads what Ollama's clients pull
     allow_delete: bool = False  # and removes what they delete
     hub: HubName = DEFAULT_HUB  # that is asked for a name which says none
+    bundle_signers: str | None = None  # imports are of bundles only that one of its keys has signed
     cache_dir: str | None = None  # Hugging Face's cache; None: where its own tools keep it
     limit_rate: str | None = None  # of downloads: "20MiB/s"
     image_hosts: tuple[str, ...] = ()  # from which pictures are fetched for a client; none else

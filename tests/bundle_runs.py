@@ -21,6 +21,18 @@ DATA = random.Random(5).randbytes(10 << 20)  # more than is read at once
 LICENCE = b"Do as you like.\n"
 FILES = {"tiny-Q8_0.gguf": DATA, "mmproj-F16.gguf": DATA[:70_000], "LICENSE": LICENCE}
 
+KINDS = ["folder", "pieces", "tar", "pipe"]  # of bundles
+
+
+class Passing(io.BytesIO):
+    """What a pipe gives: nothing twice."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, *_: object) -> int:
+        raise io.UnsupportedOperation("seek")
+
 
 def no_progress(done: int, total: int, rate: float | None) -> None:
     pass
@@ -63,16 +75,24 @@ def export(
     progress=no_progress,
     piece_bytes: int | None = None,
     stdout=None,
+    key: Path | None = None,
 ) -> Written:
     """Of all models of the store, or of those that `list` calls so."""
     models = [one for one in store.list() if not names or one.name in names]
     gathered = [gather(store.root, model, "mit") for model in models]
     out = stdout or io.BytesIO()
-    return write_bundle(str(place), gathered, MADE, out, progress, piece_bytes)
+    return write_bundle(str(place), gathered, MADE, out, progress, piece_bytes, key)
 
 
-def bring_all(store: Store, place: Path | str, *, stdin=None, progress=no_progress) -> list[Path]:
-    with opened(str(place), stdin or io.BytesIO()) as bundle:
+def bring_all(
+    store: Store,
+    place: Path | str,
+    *,
+    stdin=None,
+    progress=no_progress,
+    signers: Path | None = None,
+) -> list[Path]:
+    with opened(str(place), stdin or io.BytesIO(), signers=signers) as bundle:
         return [bring(store, bundle, one, progress)[0] for one in chosen(bundle, ())]
 
 

@@ -43,6 +43,12 @@ def demo() -> bytes:
     return DEMO_PATH.read_bytes()
 
 
+def demo_to_sign() -> bytes:
+    if shutil.which("ssh-keygen") is None:
+        pytest.skip("no ssh-keygen here")
+    return demo()
+
+
 def shared(name: str) -> Callable[[], bytes]:
     def content() -> bytes:
         if not SHARED_MODELS.is_dir():
@@ -76,6 +82,7 @@ FILES = {  # that lie in the reader's folder, by document and section
         "box.key": (FOLDER / "server.key").read_bytes,
     },
     ("offline", "Models in a bundle"): {f"{QWEN3_8B}/Qwen3-8B-Q4_K_M.gguf": demo},
+    ("offline", "Signed bundles"): {f"{QWEN3_8B}/Qwen3-8B-Q4_K_M.gguf": demo_to_sign},
 }  # fmt: skip
 
 

@@ -12,6 +12,8 @@ from edgellm.cli.flags.described import Described
 from edgellm.units import DASH, format_bytes, format_rate
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edgellm.cli.preparing.bundled import Outlook
     from edgellm.models.bundles.importing import Coming
     from edgellm.models.bundles.reading import Bundle
@@ -47,6 +49,10 @@ def export(
         str | None,
         typer.Option(help="Cut larger files: 1GiB. Unasked on FAT32.", metavar="SIZE"),
     ] = None,
+    sign: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="Sign it with this ssh key, by ssh-keygen."),
+    ] = None,
     limit_rate: options.LimitRate = None,
     offline: options.Offline = False,
     as_json: options.AsJSON = False,
@@ -62,18 +68,24 @@ def export(
       edgellm export qwen3:8b -o /media/stick
       edgellm export qwen3:8b gemma3:12b -o models.tar
       edgellm export qwen3:30b-a3b --on rpi5 -o /media/stick
+      edgellm export qwen3:8b -o /media/stick --sign ~/.ssh/id_ed25519
       edgellm export qwen3:8b -o - | ssh box edgellm import -
     """
     from edgellm.cli.output import print_json, say
     from edgellm.cli.preparing.exporting import brought, gathered
+    from edgellm.files import path_of
+    from edgellm.models.bundles.ssh_keygen import check_key
     from edgellm.units import parse_bytes
 
     piece_bytes = parse_bytes(piece_size) if piece_size else None
     _check_output(to, piece_bytes)
+    key = None if sign is None else path_of(sign)
+    if key:
+        check_key(key)
     described.check_one_machine()
     config = options.config_from(limit_rate=limit_rate, offline=offline)
     here = [brought(model, config, described) for model in models]
-    written = _written(to, gathered(here, config), piece_bytes)
+    written = _written(to, gathered(here, config), piece_bytes, key)
     if to == "-":
         say("\n".join(_summary(written)))
     elif as_json:
@@ -100,6 +112,7 @@ def import_bundle(
             "--sha256", metavar="HEX", help="What `export` said; another bundle is refused."
         ),
     ] = None,
+    signers: options.Signers = None,
     as_json: options.AsJSON = False,
 ) -> None:
     """Bring the models of a bundle into this machine's cache.
@@ -112,9 +125,10 @@ def import_bundle(
       edgellm import /media/stick --list
       edgellm import /media/stick
       edgellm import models.tar qwen3:8b
+      edgellm import /media/stick --signers ~/.ssh/allowed_signers
       ssh box edgellm export qwen3:8b -o - | edgellm import -
     """
-    from edgellm.cli.output import print_json
+    from edgellm.cli.output import print_json, say
     from edgellm.cli.preparing.bundled import outlooks
     from edgellm.cli.preparing.resolve import hub_reference_of
     from edgellm.cli.preparing.store import store_of
@@ -123,9 +137,11 @@ def import_bundle(
     from edgellm.models.names import parse_reference
 
     wanted = [hub_reference_of(parse_reference(model)) for model in models or ()]
-    config = options.config_from()
+    config = options.config_from(bundle_signers=signers)
     store = store_of(config)
-    with opened(place, sys.stdin.buffer, sha256) as bundle:
+    with opened(place, sys.stdin.buffer, sha256, options.signers_of(config)) as bundle:
+        if bundle.signed_by:
+            say(f"signed by {bundle.signed_by.words}")
         listed = coming(store, chosen(bundle, wanted))
         if only_list:
             ahead = outlooks(bundle, [one.model for one in listed], config)
@@ -136,7 +152,8 @@ def import_bundle(
             return
         brought = [*_brought(store, bundle, listed)]
     if as_json:
-        print_json({"sha256": bundle.sha256, "models": brought})
+        told = {"sha256": bundle.sha256, "signed_by": bundle.signed_by, "models": brought}
+        print_json(told)
     else:
         print("\n".join(one["path"] for one in brought))
 
@@ -160,7 +177,7 @@ def _check_output(to: str, piece_bytes: int | None) -> None:
         )
 
 
-def _written(to: str, gathered: Any, piece_bytes: int | None) -> "Written":
+def _written(to: str, gathered: Any, piece_bytes: int | None, key: "Path | None") -> "Written":
     from datetime import UTC, datetime
 
     from edgellm import __version__
@@ -172,14 +189,14 @@ def _written(to: str, gathered: Any, piece_bytes: int | None) -> "Written":
     made = Made(f"edgellm {__version__}", datetime.now(UTC).replace(microsecond=0))
     what = None if to == PASSING or is_tar(to) else "export"
     with ProgressLine(f"exporting to {to}", what=what) as line:
-        return write_bundle(to, gathered, made, sys.stdout.buffer, line, piece_bytes)
+        return write_bundle(to, gathered, made, sys.stdout.buffer, line, piece_bytes, key)
 
 
 def _told(written: "Written") -> dict[str, Any]:
     return {
         "place": written.place, "sha256": written.sha256, "in_pieces": written.is_cut,
         "size_bytes": written.manifest.size_bytes, "models": written.manifest.models,
-        "gone": written.gone, "unfinished": written.unfinished,
+        "signed_with": written.signed_with, "gone": written.gone, "unfinished": written.unfinished,
     }  # fmt: skip
 
 
@@ -200,6 +217,8 @@ def _summary(written: "Written") -> Iterator[str]:
     if written.is_cut:
         yield "\nlarge files are in pieces, which `import` joins; README.txt there says how else"
     yield f"\nsha256 of the manifest, for `import --sha256`:\n{written.sha256}"
+    if written.signed_with:
+        yield f"\nsigned with the key {written.signed_with}"
     if written.place != "-":
         place = shlex.quote(written.place)
         yield f"\nto read it back from its disk:  edgellm verify {place}"
@@ -243,7 +262,7 @@ def _listed(
     ]  # fmt: skip
     return {
         "format": manifest.format, "made_at": manifest.made_at, "made_by": manifest.made_by,
-        "sha256": bundle.sha256, "models": models,
+        "sha256": bundle.sha256, "signed_by": bundle.signed_by, "models": models,
     }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from edgellm.units import DASH, format_bytes
 
 if TYPE_CHECKING:
     from edgellm.models.bundles.manifest import BundledModel
+    from edgellm.models.bundles.ssh_keygen import Signer
     from edgellm.models.bundles.verifying import State, Verdict
     from edgellm.models.store import Store
     from edgellm.models.stored import StoredModel
@@ -32,6 +33,7 @@ class _Verified:
     state: "State"
     mends: str | None
     files: "tuple[Verdict, ...]"
+    signed_by: "Signer | None" = None  # of a bundle; None: nobody asked
 
 
 def verify(
@@ -43,6 +45,7 @@ def verify(
             autocompletion=completing.downloaded,
         ),
     ] = None,
+    signers: options.Signers = None,
     as_json: options.AsJSON = False,
 ) -> None:
     """Read models again and hold every byte against its digest.
@@ -55,14 +58,17 @@ def verify(
     \b
       edgellm verify
       edgellm verify qwen3:8b
-      edgellm verify /media/stick
+      edgellm verify /media/stick --signers ~/.ssh/allowed_signers
       edgellm verify --json | jq '.[] | select(.state == "broken")'
     """
     from edgellm.cli.output import print_json
+    from edgellm.errors import BadRequest
 
+    if signers and not any(map(_is_place, what or ())):
+        raise BadRequest("--signers is for bundles", hint="edgellm verify PLACE --signers FILE")
     told = [] if what else [*_of_store(None)]
     for one in what or ():
-        told += _of_bundle(one) if _is_place(one) else _of_store(one)
+        told += _of_bundle(one, signers) if _is_place(one) else _of_store(one)
     if as_json:
         print_json(told)
     else:
@@ -148,13 +154,14 @@ def _meant(store: "Store", text: str | None) -> "Sequence[StoredModel]":
     return models
 
 
-def _of_bundle(place: str) -> Iterator[_Verified]:
+def _of_bundle(place: str, signers: str | None) -> Iterator[_Verified]:
     from edgellm.cli.progress import ProgressLine
     from edgellm.models.bundles.reading import opened
     from edgellm.models.bundles.verifying import Reading, verify_bundled
 
+    by = options.signers_of(options.config_from(bundle_signers=signers))
     with (
-        opened(place, sys.stdin.buffer) as bundle,
+        opened(place, sys.stdin.buffer, signers=by) as bundle,
         ProgressLine(f"verifying {place}", what=None) as line,
     ):
         read = Reading(bundle.manifest.size_bytes, line)
@@ -162,7 +169,9 @@ def _of_bundle(place: str) -> Iterator[_Verified]:
     for model, verdicts in found:
         state = _worst(verdicts)
         mends = _mending(place, model, verdicts) if state == "broken" else None
-        yield _Verified(model.name, place, model.size_bytes, state, mends, verdicts)
+        yield _Verified(
+            model.name, place, model.size_bytes, state, mends, verdicts, bundle.signed_by
+        )
 
 
 def _mending(place: str, model: "BundledModel", verdicts: "Sequence[Verdict]") -> str:
@@ -192,6 +201,8 @@ def _lines(told: "Sequence[_Verified]") -> Iterator[str]:
         return
     rows = [(_MARKS[one.state], one.name, format_bytes(one.size_bytes)) for one in told]
     yield table(("", "NAME", "SIZE"), rows, right="SIZE")
+    for place, signer in {one.place: one.signed_by for one in told if one.signed_by}.items():
+        yield f"\n{plain(place or DASH)} is signed by {signer.words}"
     for one in told:
         faults = [file for file in one.files if file.fault]
         if faults:

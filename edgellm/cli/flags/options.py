@@ -8,6 +8,8 @@ import typer
 from edgellm.cli.flags import completing
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edgellm.config import Config
 
 _A_MODEL = (
@@ -33,7 +35,19 @@ LimitRate = Annotated[
     str | None, typer.Option(help="The most a download takes: 20MiB/s.", metavar="RATE")
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="No network at all.")]
+Signers = Annotated[
+    str | None,
+    typer.Option(
+        "--signers", metavar="FILE", help="Only a bundle that a key of this file has signed."
+    ),
+]
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def signers_of(config: "Config") -> "Path | None":
+    from edgellm.files import path_of
+
+    return None if config.bundle_signers is None else path_of(config.bundle_signers)
 
 
 def config_from(*, offline: bool = False, **flags: Any) -> "Config":

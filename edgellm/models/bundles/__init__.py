@@ -4,6 +4,6 @@ A bundle is a hub: `hub` answers from one what huggingface.co would, so `importi
 with its journal, lock, digests and all. `manifest` says what is in a bundle, `layout` where,
 `readme` what people there read. `gathering` finds what belongs to a model here, `copying` reads it,
 `writing` puts it into a `folder` (`merging`: beside what that has) or a `tarball` (`tar` is the
-format). `reading` opens what `sources` hold again, `verifying` holds what lies on a disk against
-its digests.
+format), with the signature that `signing` decides on and `ssh_keygen` makes. `reading` opens what
+`sources` hold again, `verifying` holds what lies on a disk against its digests.
 """

@@ -18,10 +18,18 @@ from typing import Final, TypeAlias
 from edgellm.errors import BadGGUF, BadRequest
 from edgellm.files import sync_folder, write_durably
 from edgellm.models.bundles.copying import NO_ROOM, alone, checked_chunks
-from edgellm.models.bundles.layout import FAT_PIECE_BYTES, MANIFEST, PENDING, README, SUMS
+from edgellm.models.bundles.layout import (
+    FAT_PIECE_BYTES,
+    MANIFEST,
+    PENDING,
+    README,
+    SIGNATURE,
+    SUMS,
+)
 from edgellm.models.bundles.manifest import BundledFile, BundledModel, Manifest, encode
 from edgellm.models.bundles.merging import Merged, merged, not_ours, with_models
 from edgellm.models.bundles.readme import FIRST_LINE, readme_text, sums_text
+from edgellm.models.bundles.signing import Signed, signed
 from edgellm.models.fetching.digest import Digest, hashed
 from edgellm.models.fetching.download import Progress, check_space
 from edgellm.models.fetching.journal import Part, journal_of, part_of
@@ -55,21 +63,27 @@ def largest_piece_bytes(root: Path, file_bytes: int) -> int | None:
 
 
 def write_folder(
-    root: Path, manifest: Manifest, paths: Mapping[str, Path], progress: Progress
-) -> Merged:
+    root: Path,
+    manifest: Manifest,
+    paths: Mapping[str, Path],
+    progress: Progress,
+    key: Path | None = None,
+) -> tuple[Merged, Signed]:
     """What is there then, with what the bundle has had before. `paths`: of each place's file on
-    this disk. Raises OSError, StorageError, BadGGUF, BadBundle, BadRequest; what is done stays."""
+    this disk; `key` signs it. Raises OSError, StorageError, BadGGUF, BadBundle, BadRequest,
+    ConfigError; what is done stays."""
     with alone(root):  # or what another export brings between the look and the copy would be lost
         both = merged(root, manifest)
-        _Writer(root, both, paths).write(progress)
-    return both
+        words = signed(root, both, key)
+        _Writer(root, both, words, paths).write(progress)
+    return both, words
 
 
 class _Writer:
-    def __init__(self, root: Path, both: Merged, paths: Mapping[str, Path]) -> None:
+    def __init__(self, root: Path, both: Merged, words: Signed, paths: Mapping[str, Path]) -> None:
         self.root, self.manifest, self.paths = root, both.manifest, paths
-        self.data = encode(both.manifest)
-        self.old, self.rest = both.old, both.rest
+        self.data, self.signature = words.data, words.signature if words.is_new else None
+        self.old, self.old_data, self.rest = both.old, both.old_data, both.rest
         self.was_pending, self.pending = both.pending, _vouched(both.pending)
         self.ours = _vouched(self.old) | self.pending
         self.wanted = _vouched(self.manifest)
@@ -106,7 +120,8 @@ class _Writer:
         beside = (self.root / SUMS, self.root / _readme_name(self.root))
         is_pending = (self.root / PENDING).exists()
         is_left_so = self.was_pending == self.rest and is_pending == (self.rest is not None)
-        return self.old == self.manifest and is_left_so and all(map(Path.exists, beside))
+        is_said = self.old_data == self.data and self.signature is None
+        return is_said and is_left_so and all(map(Path.exists, beside))
 
     def _is_there(self, name: str) -> bool:
         """Raises BadRequest for a stranger's file."""
@@ -129,10 +144,10 @@ class _Writer:
             if not kept:
                 (self.root / MANIFEST).unlink()
                 sync_folder(self.root)
-                self.old = None
+                self.old_data = None
             elif len(kept) < len(self.old.models):
-                self.old = with_models(self.old, kept)
-                write_durably(self.root / MANIFEST, encode(self.old))
+                self.old_data = encode(with_models(self.old, kept))
+                write_durably(self.root / MANIFEST, self.old_data)
         for name in self.ours.keys() - there - self.left:
             (self.root / name).unlink(missing_ok=True)
         for name in (self.ours.keys() | self.wanted.keys()) - self.left:
@@ -208,7 +223,9 @@ class _Writer:
     def _finish(self) -> None:
         write_durably(self.root / SUMS, sums_text(self.manifest).encode())
         write_durably(self.root / _readme_name(self.root), readme_text(self.manifest).encode())
-        if self.old != self.manifest:
+        if self.signature:
+            write_durably(self.root / SIGNATURE, self.signature.text)
+        if self.old_data != self.data:
             write_durably(self.root / MANIFEST, self.data)
         if self.rest:
             write_durably(self.root / PENDING, encode(self.rest))

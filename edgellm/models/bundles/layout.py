@@ -1,6 +1,7 @@
 """Where things lie in a bundle, under names that people and other programs can use:
 
     edgellm-bundle.json                    the manifest: written last in a folder, first in a tar
+    edgellm-bundle.json.sig                who vouches for it, by OpenSSH: right behind it in a tar
     edgellm-bundle.sha256                  of every file, as `sha256sum -c` takes it
     README.txt
     models/ORG/REPO/<path>                 a file as its repository calls it
@@ -17,6 +18,7 @@ from edgellm.models.names import is_repo_name, is_safe_path
 
 MANIFEST: Final = "edgellm-bundle.json"
 PENDING: Final = f"{MANIFEST}.part"  # the manifest of an export that is not done
+SIGNATURE: Final = f"{MANIFEST}.sig"
 SUMS: Final = "edgellm-bundle.sha256"
 README: Final = "README.txt"
 MODELS: Final = "models"

@@ -18,12 +18,16 @@ from edgellm.values import frozen
 
 @frozen
 class Merged:
-    """`old`, `pending`: what lies there. `gone`: models that were taken away from it, by name.
-    `rest`: of the pending one, what this export doesn't bring."""
+    """`data`: the manifest's bytes. `old`, `pending`: what lies there. `kept`, `gone`: models that
+    it has beside those that come, and those that were taken away from it, by name. `rest`: of the
+    pending one, what this export doesn't bring."""
 
     manifest: Manifest
+    data: bytes
     old: Manifest | None
+    old_data: bytes | None
     pending: Manifest | None
+    kept: tuple[str, ...]
     gone: tuple[str, ...]
     rest: Manifest | None
 
@@ -31,18 +35,21 @@ class Merged:
 def merged(root: Path, manifest: Manifest) -> Merged:
     """Raises BadBundle for a manifest there that can't be read: it is not overwritten; BadRequest
     for a model there that isn't whole, and would be lost."""
-    old, pending = _manifest_at(root / MANIFEST), _manifest_at(root / PENDING)
+    old_data = _data_at(root / MANIFEST)
+    old, pending = _manifest(root / MANIFEST, old_data), _pending(root / PENDING)
     new = {key_of(model) for model in manifest.models}
     had = [one for one in old.models if key_of(one) not in new] if old else []
     kept = [one for one in had if not _is_gone(root, one)]
     comes = {name for model in manifest.models for name, _ in _parts(model, model.files)}
     for one in kept:
         _check_whole(root, one, comes)
-    both = tuple(sorted((*kept, *manifest.models), key=key_of))
-    is_same = old is not None and both == tuple(sorted(old.models, key=key_of))
-    result = old if old and is_same else with_models(manifest, both)
+    models = tuple(sorted((*kept, *manifest.models), key=key_of))
+    is_same = old is not None and models == tuple(sorted(old.models, key=key_of))
+    result = old if old and is_same else with_models(manifest, models)
+    data = old_data if old_data and is_same else encode(result)
     gone = tuple(one.name for one in had if one not in kept)
-    return Merged(result, old, pending, gone, _rest(result, pending))
+    names, rest = tuple(one.name for one in kept), _rest(result, pending)
+    return Merged(result, data, old, old_data, pending, names, gone, rest)
 
 
 def key_of(model: BundledModel) -> tuple[str, str]:
@@ -60,20 +67,30 @@ def not_ours(path: Path) -> BadRequest:
     )
 
 
-def _manifest_at(path: Path) -> Manifest | None:
-    """None: there is none. Raises BadBundle for one that can't be read, unless it is pending;
-    BadRequest for what is no file: a pipe would be waited for."""
+def _data_at(path: Path) -> bytes | None:
+    """Raises BadRequest for what is no file: a pipe would be waited for."""
     if path.exists() and not path.is_file():
         raise not_ours(path)
     try:
-        return decode(path.read_bytes())
+        return path.read_bytes()
     except FileNotFoundError:
         return None
+
+
+def _manifest(path: Path, data: bytes | None) -> Manifest | None:
+    try:
+        return None if data is None else decode(data)
     except BadBundle as error:
-        if path.name == PENDING:
-            return None
         error.hint = f"move {path} away, or name another place: it is not overwritten"
         raise
+
+
+def _pending(path: Path) -> Manifest | None:
+    """What can't be read vouches for nothing."""
+    try:
+        return _manifest(path, _data_at(path))
+    except BadBundle:
+        return None
 
 
 def _rest(manifest: Manifest, pending: Manifest | None) -> Manifest | None:

@@ -11,6 +11,7 @@ from edgellm.files import path_of
 from edgellm.models.bundles.layout import MANIFEST, PENDING
 from edgellm.models.bundles.manifest import Manifest, decode, fingerprint
 from edgellm.models.bundles.sources import FolderSource, Source, StreamSource, TarSource
+from edgellm.models.bundles.ssh_keygen import Signer, Signers, read_signers, signer_of
 from edgellm.models.fetching.cache_layout import children
 from edgellm.values import frozen
 
@@ -23,12 +24,16 @@ class Bundle:
     manifest: Manifest
     sha256: str  # of the manifest as it lies there
     source: Source
+    signed_by: Signer | None = None  # None: nobody asked
 
 
 @contextmanager
-def opened(place: str, stdin: BinaryIO, sha256: str | None = None) -> Iterator[Bundle]:
-    """`sha256`: what the manifest must hash to. Raises BadBundle, BadRequest, ModelNotFound,
-    StorageError."""
+def opened(
+    place: str, stdin: BinaryIO, sha256: str | None = None, signers: Path | None = None
+) -> Iterator[Bundle]:
+    """`sha256`: what the manifest must hash to; `signers`: the file of those one of whom must have
+    signed it. Raises BadBundle, BadRequest, ConfigError, ModelNotFound, StorageError."""
+    known = read_signers(signers) if signers else None
     with ExitStack() as files:
         with reading(place):
             source = _source(place, stdin, files)
@@ -39,7 +44,8 @@ def opened(place: str, stdin: BinaryIO, sha256: str | None = None) -> Iterator[B
                 f"the bundle's manifest hashes to {found}, not to what --sha256 says",
                 hint="this is not the bundle that was exported, or the number was mistyped",
             )
-        yield Bundle(place, decode(data), found, source)
+        signer = _signer(place, source, data, known) if known else None
+        yield Bundle(place, decode(data), found, source, signer)
         with reading(place):
             source.finish()
 
@@ -54,6 +60,19 @@ def reading(place: str) -> Iterator[None]:
             f"the bundle {place} can't be read: {error.strerror or error}",
             hint="is its disk still there, and sound?",
         ) from error
+
+
+def _signer(place: str, source: Source, data: bytes, signers: Signers) -> Signer:
+    with reading(place):
+        text = source.signature()
+    if text is None:
+        hint = "edgellm export MODEL -o PLACE --sign KEY signs what it writes"
+        if source.is_passing:
+            hint += "; in a pipe the signature comes right behind the manifest"
+        raise BadBundle(
+            f"the bundle is not signed, and {signers.path} says who must have", hint=hint
+        )
+    return signer_of(data, text, signers)
 
 
 def _source(place: str, stdin: BinaryIO, files: ExitStack) -> Source:

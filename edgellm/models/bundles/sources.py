@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
 from edgellm.errors import BadBundle
-from edgellm.models.bundles.layout import MANIFEST
+from edgellm.models.bundles.layout import MANIFEST, SIGNATURE
 from edgellm.models.bundles.manifest import MAX_MANIFEST_BYTES
 from edgellm.models.bundles.tar import Member, Want, members
 from edgellm.models.names import is_safe_path
 
+MAX_SIGNATURE_BYTES: Final = 64 << 10
 _CHUNK_BYTES: Final = 4 << 20
 _COPIED: Final = "the bundle is not whole: was it copied to its end?"
 
@@ -26,6 +27,10 @@ class Source(Protocol):
     is_passing: bool  # it can be read once, in its own order
 
     def manifest(self) -> bytes: ...
+
+    def signature(self) -> bytes | None:
+        """Asked after the manifest, before all else. Raises BadBundle, OSError."""
+        ...
 
     def chunks(self, name: str, size_bytes: int, start: int, end: int) -> Iterator[bytes]:
         """Bytes [start, end) of a file of this size. Raises BadBundle, OSError."""
@@ -43,9 +48,17 @@ class FolderSource:
         self._root = root
 
     def manifest(self) -> bytes:
-        size_bytes = (self._root / MANIFEST).stat().st_size
-        _check_manifest(size_bytes)
-        return b"".join(self.chunks(MANIFEST, size_bytes, 0, size_bytes))
+        return self._document(MANIFEST)
+
+    def signature(self) -> bytes | None:
+        if not os.path.lexists(self._root / SIGNATURE):
+            return None
+        return self._document(SIGNATURE)
+
+    def _document(self, name: str) -> bytes:
+        size_bytes = (self._root / name).lstat().st_size
+        _check_document(name, size_bytes)
+        return b"".join(self.chunks(name, size_bytes, 0, size_bytes))
 
     def chunks(self, name: str, size_bytes: int, start: int, end: int) -> Iterator[bytes]:
         with self._opened(name) as file:
@@ -147,9 +160,15 @@ class TarSource:
         self._top, self._found = tops[0], found
 
     def manifest(self) -> bytes:
-        size_bytes = self._found[self._top + MANIFEST][1]
-        _check_manifest(size_bytes)
-        return b"".join(self.chunks(MANIFEST, size_bytes, 0, size_bytes))
+        return self._document(MANIFEST)
+
+    def signature(self) -> bytes | None:
+        return self._document(SIGNATURE) if self._top + SIGNATURE in self._found else None
+
+    def _document(self, name: str) -> bytes:
+        size_bytes = self._found[self._top + name][1]
+        _check_document(name, size_bytes)
+        return b"".join(self.chunks(name, size_bytes, 0, size_bytes))
 
     def chunks(self, name: str, size_bytes: int, start: int, end: int) -> Iterator[bytes]:
         if self._top + name not in self._found:
@@ -185,9 +204,18 @@ class StreamSource:
                 hint="edgellm export MODEL -o - does; of a tar that was made by hand: keep it in a "
                 "file, then edgellm import FILE.tar",
             )
-        size_bytes = self._here.size_bytes
-        _check_manifest(size_bytes)
-        return b"".join(self._archive.chunks(MANIFEST, 0, size_bytes))
+        return self._document(self._here)
+
+    def signature(self) -> bytes | None:
+        """It comes right behind the manifest, or whatever comes would be taken before it."""
+        self._here = self._archive.next()
+        if self._here is None or self._here.name != SIGNATURE:
+            return None
+        return self._document(self._here)
+
+    def _document(self, member: Member) -> bytes:
+        _check_document(member.name, member.size_bytes)
+        return b"".join(self._archive.chunks(member.name, 0, member.size_bytes))
 
     def chunks(self, name: str, size_bytes: int, start: int, end: int) -> Iterator[bytes]:
         while self._here is None or self._here.name != name:
@@ -207,9 +235,12 @@ def _is_manifest(name: str) -> bool:
     return name == MANIFEST or (name.endswith(f"/{MANIFEST}") and name.count("/") == 1)
 
 
-def _check_manifest(size_bytes: int) -> None:
-    if size_bytes > MAX_MANIFEST_BYTES:
-        raise BadBundle(f"the bundle's {MANIFEST} has {size_bytes} bytes, which is no manifest's")
+def _check_document(name: str, size_bytes: int) -> None:
+    most_bytes = MAX_MANIFEST_BYTES if name == MANIFEST else MAX_SIGNATURE_BYTES
+    if size_bytes > most_bytes:
+        raise BadBundle(
+            f"the bundle's {name} has {size_bytes} bytes, and none has more than {most_bytes}"
+        )
 
 
 def _check_size(name: str, found_bytes: int, size_bytes: int) -> None:

@@ -13,11 +13,13 @@ from edgellm.errors import BadBundle, BadRequest, StorageError
 from edgellm.files import sync_folder
 from edgellm.models.bundles.copying import NO_ROOM, alone, checked_chunks
 from edgellm.models.bundles.folder import largest_piece_bytes
-from edgellm.models.bundles.layout import MANIFEST, README, SUMS
+from edgellm.models.bundles.layout import MANIFEST, README, SIGNATURE, SUMS
 from edgellm.models.bundles.manifest import Manifest, decode, encode
 from edgellm.models.bundles.merging import key_of, not_ours
 from edgellm.models.bundles.readme import readme_text, sums_text
+from edgellm.models.bundles.signing import needs_key
 from edgellm.models.bundles.sources import TarSource
+from edgellm.models.bundles.ssh_keygen import Signature, sign
 from edgellm.models.bundles.tar import END, header, padding
 from edgellm.models.fetching.download import Progress, check_space
 from edgellm.models.fetching.terms import Pace, Terms
@@ -32,12 +34,17 @@ def is_tar(place: str) -> bool:
 
 
 def write_tar_file(
-    path: Path, manifest: Manifest, paths: Mapping[str, Path], progress: Progress
-) -> None:
-    """Raises OSError, StorageError, BadGGUF, BadBundle, BadRequest; nothing of it stays then, and
-    what was there is left alone."""
-    _check_place(path, manifest)
-    head = sum(map(len, _head(manifest)))
+    path: Path,
+    manifest: Manifest,
+    paths: Mapping[str, Path],
+    progress: Progress,
+    key: Path | None = None,
+) -> Signature | None:
+    """Raises OSError, StorageError, BadGGUF, BadBundle, BadRequest, ConfigError; nothing of it
+    stays then, and what was there is left alone."""
+    _check_place(path, manifest, has_key=key is not None)
+    signature = sign(encode(manifest), key) if key else None
+    head = sum(map(len, _head(manifest, signature)))
     size_bytes = head + len(END) + sum(_member_bytes(size) for size in _sizes(manifest))
     check_space(path.parent, size_bytes, NO_ROOM)
     if largest_piece_bytes(path.parent, size_bytes):
@@ -52,15 +59,16 @@ def write_tar_file(
     with alone(part):
         try:
             with part.open("wb", buffering=0) as out:
-                write_tar(out, manifest, paths, progress)
+                write_tar(out, manifest, paths, progress, signature)
                 os.fsync(out.fileno())
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
     sync_folder(path.parent)
+    return signature
 
 
-def _check_place(path: Path, manifest: Manifest) -> None:
+def _check_place(path: Path, manifest: Manifest, *, has_key: bool) -> None:
     """A tar is written anew, so nobody's file is there, nor a bundle that would lose a model by it.
     Raises BadRequest, OSError."""
     if not path.is_file():
@@ -69,9 +77,12 @@ def _check_place(path: Path, manifest: Manifest) -> None:
         return
     try:
         with path.open("rb", buffering=0) as file:
-            old = decode(TarSource(file).manifest())
+            source = TarSource(file)
+            old, is_signed = decode(source.manifest()), source.signature() is not None
     except BadBundle as error:
         raise not_ours(path) from error
+    if is_signed and not has_key:
+        raise needs_key(path)
     new = {key_of(model) for model in manifest.models}
     if lost := [model.name for model in old.models if key_of(model) not in new]:
         raise BadRequest(
@@ -81,10 +92,14 @@ def _check_place(path: Path, manifest: Manifest) -> None:
 
 
 def write_tar(
-    out: BinaryIO, manifest: Manifest, paths: Mapping[str, Path], progress: Progress
+    out: BinaryIO,
+    manifest: Manifest,
+    paths: Mapping[str, Path],
+    progress: Progress,
+    signature: Signature | None,
 ) -> None:
     """Raises OSError, StorageError, BadGGUF, BadBundle: then what has gone out is no whole tar."""
-    for block in _head(manifest):
+    for block in _head(manifest, signature):
         _write(out, block)
     total, done, pace = manifest.size_bytes, 0, Pace(Terms())
     made_at_s = int(manifest.made_at.timestamp())
@@ -105,10 +120,11 @@ def write_tar(
     out.flush()
 
 
-def _head(manifest: Manifest) -> Iterator[bytes]:
+def _head(manifest: Manifest, signature: Signature | None) -> Iterator[bytes]:
     made_at_s = int(manifest.made_at.timestamp())
     for name, data in (
         (MANIFEST, encode(manifest)),
+        *(((SIGNATURE, signature.text),) if signature else ()),
         (README, readme_text(manifest).encode()),
         (SUMS, sums_text(manifest).encode()),
     ):

@@ -16,6 +16,8 @@ from edgellm.models.bundles.layout import FAT_PIECE_BYTES, cut
 from edgellm.models.bundles.manifest import FORMAT, BundledModel, Manifest, encode, fingerprint
 from edgellm.models.bundles.merging import Merged
 from edgellm.models.bundles.reading import PASSING
+from edgellm.models.bundles.signing import Signed
+from edgellm.models.bundles.ssh_keygen import Signature, sign
 from edgellm.models.bundles.tarball import SUFFIX, is_tar, write_tar, write_tar_file
 from edgellm.models.fetching.download import Progress
 from edgellm.values import frozen
@@ -28,6 +30,7 @@ class Written:
     manifest: Manifest
     gone: tuple[str, ...] = ()  # models that somebody has taken away from there, by name
     unfinished: tuple[str, ...] = ()  # those of another export there, which was broken off
+    signed_with: str | None = None  # the key's fingerprint
 
     @property
     def is_cut(self) -> bool:
@@ -49,11 +52,12 @@ def write_bundle(
     stdout: BinaryIO,
     progress: Progress,
     piece_bytes: int | None = None,
+    key: Path | None = None,
 ) -> Written:
     """Into a folder, a file that ends in .tar, or `stdout` for "-". What is too large for the
-    place's file system is cut, unless `piece_bytes` says how.
+    place's file system is cut, unless `piece_bytes` says how; `key` signs it.
 
-    Raises StorageError, BadBundle, BadGGUF for a file that has gone bad, BadRequest.
+    Raises StorageError, BadBundle, BadGGUF for a file that has gone bad, BadRequest, ConfigError.
     """
     paths = {
         one.model.place(file): path
@@ -61,29 +65,40 @@ def write_bundle(
         for file, path in zip(one.model.files, one.paths, strict=True)
     }
     models = [one.model for one in gathered]
-    if place == PASSING:
-        manifest = _manifest(models, made, piece_bytes)
-        try:
-            write_tar(stdout, manifest, paths, progress)
-        except BrokenPipeError as error:  # elsewhere that is no fault; here something is missing
-            raise StorageError(
-                "whoever reads the bundle has broken off",
-                hint="it says why; the same command goes on there where it was",
-            ) from error
-        return Written(place, fingerprint(encode(manifest)), manifest)
     path = path_of(place)
     try:
-        if is_tar(path.name):
-            manifest = _manifest(models, made, piece_bytes)
+        if place != PASSING and not is_tar(path.name):
+            both, words = _into_folder(path, models, made, paths, progress, piece_bytes, key)
+            rest = tuple(one.name for one in both.rest.models) if both.rest else ()
+            sha256, by = fingerprint(words.data), words.signature
+            return Written(place, sha256, both.manifest, both.gone, rest, by.key if by else None)
+        manifest = _manifest(models, made, piece_bytes)
+        if place == PASSING:
+            by = sign(encode(manifest), key) if key else None
+            _pass(stdout, manifest, paths, progress, by)
+        else:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_tar_file(path, manifest, paths, progress)
-            return Written(place, fingerprint(encode(manifest)), manifest)
-        both = _into_folder(path, models, made, paths, progress, piece_bytes)
+            by = write_tar_file(path, manifest, paths, progress, key)
     except OSError as error:
         raise _refused(place, error) from error
-    rest = both.rest.models if both.rest else ()
-    sha256, unfinished = fingerprint(encode(both.manifest)), tuple(one.name for one in rest)
-    return Written(place, sha256, both.manifest, both.gone, unfinished)
+    sha256 = fingerprint(encode(manifest))
+    return Written(place, sha256, manifest, signed_with=by.key if by else None)
+
+
+def _pass(
+    stdout: BinaryIO,
+    manifest: Manifest,
+    paths: Mapping[str, Path],
+    progress: Progress,
+    signature: Signature | None,
+) -> None:
+    try:
+        write_tar(stdout, manifest, paths, progress, signature)
+    except BrokenPipeError as error:  # elsewhere that is no fault; here something is missing
+        raise StorageError(
+            "whoever reads the bundle has broken off",
+            hint="it says why; the same command goes on there where it was",
+        ) from error
 
 
 def _into_folder(
@@ -93,7 +108,8 @@ def _into_folder(
     paths: Mapping[str, Path],
     progress: Progress,
     piece_bytes: int | None,
-) -> Merged:
+    key: Path | None,
+) -> tuple[Merged, Signed]:
     if root.exists() and not root.is_dir():
         raise BadRequest(
             f"{root} is a file", hint=f"name a folder, or a file that ends in {SUFFIX}"
@@ -104,7 +120,8 @@ def _into_folder(
         piece_bytes = largest_piece_bytes(root, largest)
     while True:
         try:
-            return write_folder(root, _manifest(models, made, piece_bytes), paths, progress)
+            manifest = _manifest(models, made, piece_bytes)
+            return write_folder(root, manifest, paths, progress, key)
         except OSError as error:
             if error.errno != errno.EFBIG or piece_bytes is not None:
                 raise

@@ -2,6 +2,8 @@
 
 import json
 import shlex
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,7 +19,14 @@ from edgellm.cli.commands.bundles import export, import_bundle
 from edgellm.cli.commands.models import list_models
 from edgellm.cli.commands.verify import verify
 from edgellm.cli.flags.described import Described
-from edgellm.errors import BadBundle, BadRequest, DoesNotFit, ModelNotFound, NetworkError
+from edgellm.errors import (
+    BadBundle,
+    BadRequest,
+    ConfigError,
+    DoesNotFit,
+    ModelNotFound,
+    NetworkError,
+)
 from edgellm.models.store import Store
 
 REPO = "org/demo-GGUF"
@@ -299,3 +308,73 @@ def test_what_nobody_knows_the_digest_of_is_a_dash(hub_cache, tmp_path, capsys):
 def test_without_models_there_is_nothing_to_verify(capsys):
     verify()
     assert "no model is here yet" in capsys.readouterr().out
+
+
+@pytest.fixture
+def signing(tmp_path):
+    """A key, and the file that lets it sign."""
+    if shutil.which("ssh-keygen") is None:
+        pytest.skip("no ssh-keygen here")
+    key = tmp_path / "key"
+    subprocess.run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key), check=True)
+    signers = tmp_path / "signers"
+    signers.write_text(f"alice {key.with_suffix('.pub').read_text()}")
+    return str(key), str(signers)
+
+
+def test_who_has_signed_is_told_as_json_and_to_people(hub_cache, go, tmp_path, signing, capsys):
+    key, signers = signing
+    place = str(tmp_path / "out")
+    export([REPO], place, HERE, sign=key, as_json=True)
+    fingerprint = json.loads(capsys.readouterr().out)["signed_with"]
+    by = {"principal": "alice", "key": fingerprint}
+    verify([place], signers=signers)
+    assert f"{place} is signed by alice ({fingerprint})" in capsys.readouterr().out
+    verify([place], signers=signers, as_json=True)
+    assert json.loads(capsys.readouterr().out)[0]["signed_by"] == by
+    verify([place], as_json=True)
+    assert json.loads(capsys.readouterr().out)[0]["signed_by"] is None
+    go()
+    import_bundle(place, only_list=True, signers=signers, as_json=True)
+    assert json.loads(capsys.readouterr().out)["signed_by"] == by
+    import_bundle(place, signers=signers, as_json=True)
+    told = capsys.readouterr()
+    assert json.loads(told.out)["signed_by"] == by
+    assert f"signed by alice ({fingerprint})" in told.err
+
+
+@pytest.mark.parametrize("by", ["variable", "settings"])
+def test_a_machine_may_take_signed_bundles_only(hub_cache, go, tmp_path, signing, monkeypatch, by):
+    key, signers = signing
+    export([REPO], str(tmp_path / "unsigned"), HERE)
+    export([REPO], str(tmp_path / "signed"), HERE, sign=key)
+    there = go()
+    if by == "variable":
+        monkeypatch.setenv("EDGELLM_BUNDLE_SIGNERS", signers)
+    else:
+        (tmp_path / "config.toml").write_text(f"bundle_signers = {json.dumps(signers)}\n")
+        monkeypatch.setenv("EDGELLM_CONFIG", str(tmp_path / "config.toml"))
+    for refuse in (
+        lambda: import_bundle(str(tmp_path / "unsigned")),
+        lambda: import_bundle(str(tmp_path / "unsigned"), only_list=True),
+        lambda: verify([str(tmp_path / "unsigned")]),
+    ):
+        with pytest.raises(BadBundle, match="is not signed"):
+            refuse()
+    assert not there.root.exists()
+    import_bundle(str(tmp_path / "signed"))
+    assert len(there.list()) == 1
+
+
+def test_an_empty_name_of_a_file_of_signers_is_no_permission(hub_cache, tmp_path, monkeypatch):
+    export([REPO], str(tmp_path / "out"), HERE)
+    monkeypatch.setenv("EDGELLM_BUNDLE_SIGNERS", "")
+    with pytest.raises(ConfigError, match="can't be read"):
+        import_bundle(str(tmp_path / "out"))
+
+
+def test_a_key_that_is_not_there_is_said_before_anything_is_fetched(tmp_path, signing):
+    with pytest.raises(BadRequest, match="there is no key"):
+        export(["org/none:Q8_0"], str(tmp_path / "out"), HERE, sign=str(tmp_path / "none"))
+    with pytest.raises(BadRequest, match="for bundles"):
+        verify(signers=signing[1])

@@ -187,7 +187,7 @@ def test_what_another_export_has_brought_meanwhile_is_kept(store: Store, tmp_pat
     }
     alone = Manifest(FORMAT, MADE.at, MADE.by, (model,))  # as it was before the other came
     export(store, out)
-    both = write_folder(out, alone, paths, no_progress).manifest
+    both = write_folder(out, alone, paths, no_progress)[0].manifest
     assert [one.repo for one in both.models] == ["org/small", REPO]
     assert len(bring_all(Store(tmp_path / "there"), out)) == 2
 

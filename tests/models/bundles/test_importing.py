@@ -14,9 +14,11 @@ from bundle_runs import (
     COMMIT,
     DATA,
     FILES,
+    KINDS,
     LICENCE,
     REPO,
     TOLD_AT_S,
+    Passing,
     bring_all,
     content,
     export,
@@ -40,7 +42,6 @@ from edgellm.models.fetching.hub import Hub
 from edgellm.models.names import HubReference
 from edgellm.models.store import Store
 
-KINDS = ["folder", "pieces", "tar", "pipe"]
 PLACE = f"models/{REPO}/tiny-Q8_0.gguf"
 
 
@@ -62,16 +63,6 @@ def made(store: Store, tmp_path: Path, kind: str) -> tuple[str, io.BytesIO]:
     place = tmp_path / ("out.tar" if kind == "tar" else "out")
     export(store, place, piece_bytes=3 << 20 if kind == "pieces" else None)
     return str(place), io.BytesIO()
-
-
-class Passing(io.BytesIO):
-    """What a pipe gives: nothing twice."""
-
-    def seekable(self) -> bool:
-        return False
-
-    def seek(self, *_: object) -> int:
-        raise io.UnsupportedOperation("seek")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -172,7 +172,7 @@ def test_an_archive_has_one_manifest_and_each_file_once(members: list):
 
 
 def test_a_manifest_of_gigabytes_is_not_read():
-    with pytest.raises(BadBundle, match="no manifest's"):
+    with pytest.raises(BadBundle, match=f"has {1 << 33} bytes, and none"):
         StreamSource(io.BytesIO(header("edgellm-bundle.json", 1 << 33, 0))).manifest()
 
 

@@ -1,0 +1,50 @@
+"""Which signature a bundle gets that is written, or added to.
+
+A key vouches for all that the manifest names, and so for no model that lay there before, unless it
+has signed that, too: a stick may have been in other hands. Nor is what somebody has signed changed
+without a key, which would leave a signature that is worth nothing.
+"""
+
+from pathlib import Path
+
+from edgellm.errors import BadRequest
+from edgellm.models.bundles.layout import SIGNATURE
+from edgellm.models.bundles.manifest import encode
+from edgellm.models.bundles.merging import Merged
+from edgellm.models.bundles.sources import FolderSource
+from edgellm.models.bundles.ssh_keygen import Signature, key_behind, sign
+from edgellm.values import frozen
+
+
+@frozen
+class Signed:
+    """The manifest's bytes, and the signature that they get; None: they have it, or none."""
+
+    data: bytes
+    signature: Signature | None
+    is_new: bool
+
+
+def signed(root: Path, both: Merged, key: Path | None) -> Signed:
+    """Raises BadRequest, BadBundle for what is no signature's file, ConfigError, OSError."""
+    there = FolderSource(root).signature()
+    if key is None:
+        if there is not None and both.data != both.old_data:
+            raise needs_key(root)
+        return Signed(both.data, None, is_new=False)
+    old_key = key_behind(both.old_data, there) if both.old_data and there else None
+    signature = sign(data := encode(both.manifest), key)
+    if both.kept and old_key != signature.key:
+        raise BadRequest(
+            f"{', '.join(both.kept)} in {root} is not signed with {key}, and would be by this",
+            hint="name it too, and it is what this disk has; or name another place",
+        )
+    is_new = old_key != signature.key or both.data != both.old_data
+    return Signed(data if is_new else both.data, signature, is_new)
+
+
+def needs_key(place: Path) -> BadRequest:
+    return BadRequest(
+        f"the bundle {place} is signed, and its signature would not be this one's",
+        hint=f"--sign KEY signs it anew; without its {SIGNATURE} it is one that nobody has signed",
+    )

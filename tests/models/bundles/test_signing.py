@@ -1,0 +1,451 @@
+"""Who vouches for a bundle: real keys, real signatures, by the ssh-keygen that is here."""
+
+import io
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from bundle_runs import COMMIT, DATA, KINDS, LICENCE, Passing, bring_all, content, export, filled
+
+from edgellm.errors import BadBundle, BadRequest, ConfigError
+from edgellm.models.bundles import ssh_keygen
+from edgellm.models.bundles.layout import MANIFEST, PENDING, SIGNATURE
+from edgellm.models.bundles.manifest import fingerprint
+from edgellm.models.bundles.reading import opened
+from edgellm.models.bundles.ssh_keygen import NAMESPACE, Signer
+from edgellm.models.bundles.tar import header, padding
+from edgellm.models.store import Store
+
+pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no ssh-keygen here")
+
+SMALL = {"small-Q4_0.gguf": b"GGUF small", "LICENSE": LICENCE}
+SMALL_NAME = "hf.co/org/small:Q4_0"
+
+
+def made_key(folder: Path, name: str, *words: str) -> Path:
+    key = folder / name
+    subprocess.run(
+        ("ssh-keygen", "-q", *(words or ("-t", "ed25519")), "-N", "", "-C", name, "-f", key),
+        check=True,
+    )
+    return key
+
+
+def public(key: Path) -> str:
+    return key.with_name(f"{key.name}.pub").read_text().strip()
+
+
+def listed(path: Path, *lines: str) -> Path:
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    return made_key(tmp_path, "alice key")
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    return made_key(tmp_path, "mallory")
+
+
+@pytest.fixture
+def signers(tmp_path: Path, key: Path) -> Path:
+    return listed(tmp_path / "allowed signers", f"alice@example.org {public(key)}")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return filled(tmp_path / "hub", {"tiny-Q8_0.gguf": DATA[:5000], "LICENSE": LICENCE})
+
+
+def signer(place: Path | str, signers: Path, stdin: io.BytesIO | None = None) -> Signer | None:
+    with opened(str(place), stdin or io.BytesIO(), signers=signers) as bundle:
+        return bundle.signed_by
+
+
+def made(store: Store, tmp_path: Path, kind: str, key: Path | None) -> tuple[str, io.BytesIO]:
+    if kind == "pipe":
+        export(store, "-", stdout=(out := io.BytesIO()), key=key)
+        return "-", Passing(out.getvalue())
+    place = tmp_path / ("out.tar" if kind == "tar" else "out")
+    export(store, place, piece_bytes=3000 if kind == "pieces" else None, key=key)
+    return str(place), io.BytesIO()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_who_has_signed_a_bundle_is_told_by_every_way(
+    store: Store, key: Path, signers: Path, tmp_path: Path, kind: str
+):
+    place, stdin = made(store, tmp_path, kind, key)
+    there = Store(tmp_path / "there")
+    (path,) = bring_all(there, place, stdin=stdin, signers=signers)
+    assert path.read_bytes() == DATA[:5000]
+    told = signer(place, signers, Passing(stdin.getvalue()))
+    shown = subprocess.run(
+        ("ssh-keygen", "-l", "-f", key), capture_output=True, text=True, check=True
+    )
+    assert told == Signer("alice@example.org", shown.stdout.split()[1])
+
+
+def test_ssh_keygen_itself_takes_the_signature(
+    store: Store, key: Path, signers: Path, tmp_path: Path
+):
+    """As docs/offline.md says it, without edgellm."""
+    out = tmp_path / "out"
+    done = export(store, out, key=key)
+    words = ("-Y", "verify", "-n", NAMESPACE, "-I", "alice@example.org", "-f", signers)
+    manifest = (out / MANIFEST).read_bytes()
+    told = subprocess.run(
+        ("ssh-keygen", *words, "-s", out / SIGNATURE), input=manifest, capture_output=True
+    )
+    assert told.returncode == 0
+    assert done.signed_with
+    assert done.signed_with in told.stdout.decode()
+    assert done.sha256 == fingerprint(manifest)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bundle_without_a_signature_is_refused_before_anything_is_written(
+    store: Store, signers: Path, tmp_path: Path, kind: str
+):
+    place, stdin = made(store, tmp_path, kind, None)
+    there = Store(tmp_path / "there")
+    with pytest.raises(BadBundle, match="is not signed"):
+        bring_all(there, place, stdin=stdin, signers=signers)
+    assert not there.root.exists()
+
+
+@pytest.mark.parametrize("kind", ["folder", "tar", "pipe"])
+def test_who_asks_for_no_signature_takes_signed_bundles_too(
+    store: Store, key: Path, tmp_path: Path, kind: str, monkeypatch
+):
+    place, stdin = made(store, tmp_path, kind, key)
+    monkeypatch.setenv("PATH", "")  # also where there is no ssh-keygen
+    (path,) = bring_all(Store(tmp_path / "there"), place, stdin=stdin)
+    assert path.read_bytes() == DATA[:5000]
+
+
+def test_a_signature_of_another_manifest_is_none(
+    store: Store, key: Path, signers: Path, tmp_path: Path
+):
+    export(store, tmp_path / "out", key=key)
+    filled(store.root, SMALL, repo="org/small")
+    export(store, tmp_path / "other", SMALL_NAME, key=key)
+    shutil.copy(tmp_path / "other" / SIGNATURE, tmp_path / "out" / SIGNATURE)
+    with pytest.raises(BadBundle, match="not its manifest's"):
+        signer(tmp_path / "out", signers)
+
+
+def test_one_changed_byte_of_the_manifest_is_seen(
+    store: Store, key: Path, signers: Path, tmp_path: Path
+):
+    out = tmp_path / "out"
+    export(store, out, key=key)
+    (out / MANIFEST).write_bytes((out / MANIFEST).read_bytes().replace(b"Q8_0", b"Q8_1"))
+    with pytest.raises(BadBundle, match="not its manifest's"):
+        signer(out, signers)
+
+
+def test_a_signature_for_something_else_is_none(
+    store: Store, key: Path, signers: Path, tmp_path: Path
+):
+    """Whoever signs a commit, or a letter, has signed no bundle."""
+    out = tmp_path / "out"
+    export(store, out)
+    words = ("ssh-keygen", "-q", "-Y", "sign", "-n", "git", "-f", key, out / MANIFEST)
+    subprocess.run(words, check=True)
+    with pytest.raises(BadBundle, match="not its manifest's"):
+        signer(out, signers)
+
+
+REFUSED: dict[str, tuple[Callable[[str, str], str], str]] = {
+    "nobody knows the key": (lambda mine, his: f"alice {his}", "nobody who may"),
+    "it has run out": (lambda mine, his: f'alice valid-before="20200101" {mine}', "expired"),
+    "it is not valid yet": (lambda mine, his: f'alice valid-after="20990101" {mine}', "not yet"),
+    "it is for commits": (lambda mine, his: f'alice namespaces="git" {mine}', "not permitted"),
+    "it is an authority's": (lambda mine, his: f"alice cert-authority {mine}", "nobody who may"),
+    "there is nobody": (lambda mine, his: "# nobody", "nobody who may"),
+    "the name is forgotten": (lambda mine, his: mine, "nobody who may"),
+    "it is no file of signers": (lambda mine, his: "\0\x01\x02" * 1000, "nobody who may"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_whom_the_signers_do_not_let_sign_is_refused(
+    store: Store, key: Path, other: Path, tmp_path: Path, case: str
+):
+    line, said = REFUSED[case]
+    export(store, tmp_path / "out", key=key)
+    signers = listed(tmp_path / "signers", line(public(key), public(other)))
+    with pytest.raises(BadBundle, match=said) as told:
+        signer(tmp_path / "out", signers)
+    assert "SHA256:" in str(told.value)
+    assert "/edgellm-" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "line", ["bob,alice@example.org {}", "*@example.org {}", '"a b" namespaces="edgellm-*" {}']
+)
+def test_a_line_may_name_several_or_a_pattern(store: Store, key: Path, tmp_path: Path, line: str):
+    export(store, tmp_path / "out", key=key)
+    assert signer(tmp_path / "out", listed(tmp_path / "signers", line.format(public(key))))
+
+
+def test_a_name_that_would_write_on_the_terminal_is_made_harmless(
+    store: Store, key: Path, tmp_path: Path
+):
+    export(store, tmp_path / "out", key=key)
+    signers = tmp_path / "signers"
+    signers.write_bytes(b"al\x1b[31mice\xff\xe2\x80\xae " + public(key).encode())
+    told = signer(tmp_path / "out", signers)
+    assert told
+    assert told.principal.isprintable()
+    assert told.principal.startswith("alice")
+
+
+@pytest.mark.parametrize("what", ["link", "dangling link", "pipe", "folder", "large", "no words"])
+def test_what_lies_in_a_signatures_place_is_refused(
+    store: Store, key: Path, signers: Path, tmp_path: Path, what: str
+):
+    out = tmp_path / "out"
+    export(store, out, key=key)
+    place = out / SIGNATURE
+    place.rename(tmp_path / "sig")
+    if what == "link":
+        place.symlink_to(tmp_path / "sig")
+    elif what == "dangling link":
+        place.symlink_to(tmp_path / "none")
+    elif what == "pipe":
+        os.mkfifo(place)
+    elif what == "folder":
+        place.mkdir()
+    elif what == "large":
+        with place.open("wb") as file:
+            file.truncate(1 << 30)
+    else:
+        place.write_bytes(b"\xff\0-----BEGIN SSH SIGNATURE-----\n")
+    with pytest.raises(BadBundle):
+        signer(out, signers)
+
+
+@pytest.mark.parametrize("kind", ["tar", "pipe"])
+def test_a_signature_of_a_gigabyte_is_not_read(
+    store: Store, signers: Path, tmp_path: Path, kind: str
+):
+    export(store, "-", stdout=(out := io.BytesIO()))
+    data = out.getvalue()
+    size_bytes = int(data[124:135], 8)
+    at = 512 + size_bytes + padding(size_bytes)
+    head = data[:at] + header(SIGNATURE, 1 << 30, 0)
+    if kind == "pipe":
+        with pytest.raises(BadBundle, match=f"{SIGNATURE} has {1 << 30} bytes"):
+            signer("-", signers, Passing(head + b"x" * 1000))
+        return
+    tar = tmp_path / "out.tar"
+    tar.write_bytes(head)
+    with tar.open("r+b") as file:
+        file.truncate(at + 512 + (1 << 30))
+        file.seek(0, os.SEEK_END)
+        file.write(data[at:])
+    with pytest.raises(BadBundle, match=f"{SIGNATURE} has {1 << 30} bytes"):
+        signer(tar, signers)
+
+
+def test_in_a_pipe_a_signature_that_comes_later_is_none(
+    store: Store, key: Path, signers: Path, tmp_path: Path
+):
+    """Or the files before it would have been taken over already."""
+    export(store, tmp_path / "out", key=key)
+    data = io.BytesIO()
+    export(store, "-", stdout=data)
+    text = (tmp_path / "out" / SIGNATURE).read_bytes()
+    late = header(SIGNATURE, len(text), 0) + text + bytes(padding(len(text)))
+    with pytest.raises(BadBundle, match="not signed") as told:
+        signer("-", signers, Passing(data.getvalue()[:-1024] + late + bytes(1024)))
+    assert "right behind the manifest" in told.value.hint
+
+
+def test_a_manifest_that_is_swapped_after_the_check_is_not_used(
+    store: Store, key: Path, signers: Path, tmp_path: Path
+):
+    out = tmp_path / "out"
+    export(store, out, key=key)
+    with opened(str(out), io.BytesIO(), signers=signers) as bundle:
+        told = json.loads((out / MANIFEST).read_text())
+        told["models"][0]["commit"] = "f" * 40
+        (out / MANIFEST).write_text(json.dumps(told))
+        assert bundle.manifest.models[0].commit == COMMIT
+
+
+def test_models_are_added_by_whoever_has_signed_what_is_there(
+    store: Store, key: Path, signers: Path, tmp_path: Path
+):
+    out = tmp_path / "out"
+    export(store, out, key=key)
+    filled(store.root, SMALL, repo="org/small")
+    both = export(store, out, SMALL_NAME, key=key)
+    assert len(both.manifest.models) == 2
+    assert len(bring_all(Store(tmp_path / "there"), out, signers=signers)) == 2
+
+
+@pytest.mark.parametrize("before", ["unsigned", "another's", "altered"])
+def test_nobody_signs_what_was_there_and_is_not_theirs(
+    store: Store, key: Path, other: Path, tmp_path: Path, before: str
+):
+    """Whoever had the stick meanwhile may have put it there."""
+    out = tmp_path / "out"
+    export(store, out, key={"unsigned": None, "another's": other, "altered": key}[before])
+    if before == "altered":
+        text = (out / MANIFEST).read_text().replace('"mit"', '"MIT"')
+        (out / MANIFEST).write_text(text)
+    there = content(out)
+    filled(store.root, SMALL, repo="org/small")
+    with pytest.raises(BadRequest, match="is not signed with") as told:
+        export(store, out, SMALL_NAME, key=key)
+    assert "name it too" in told.value.hint
+    assert content(out) == there
+    export(store, out, key=key)  # both, as this disk has them
+    assert len(bring_all(Store(tmp_path / "there"), out)) == 2
+
+
+@pytest.mark.parametrize("kind", ["folder", "tar"])
+def test_a_signed_bundle_is_not_changed_without_a_key(
+    store: Store, key: Path, signers: Path, tmp_path: Path, kind: str
+):
+    place = Path(made(store, tmp_path, kind, key)[0])
+    before = place.read_bytes() if kind == "tar" else content(place)
+    filled(store.root, SMALL, repo="org/small")
+    with pytest.raises(BadRequest, match="is signed") as told:
+        export(store, place)
+    assert "--sign KEY" in told.value.hint
+    assert (place.read_bytes() if kind == "tar" else content(place)) == before
+    export(store, place, key=key)
+    assert signer(place, signers)
+
+
+def test_what_is_missing_in_a_signed_bundle_is_mended_without_a_key(
+    store: Store, key: Path, signers: Path, tmp_path: Path
+):
+    out = tmp_path / "out"
+    export(store, out, key=key)
+    next(out.rglob("*.gguf")).unlink()
+    export(store, out)
+    assert len(bring_all(Store(tmp_path / "there"), out, signers=signers)) == 1
+
+
+def test_the_same_export_with_the_same_key_writes_nothing(store: Store, key: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    first = export(store, out, key=key)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    assert export(store, out, key=key) == first
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+def test_a_bundle_that_is_there_is_signed_where_it_lies(
+    store: Store, key: Path, signers: Path, tmp_path: Path
+):
+    out = tmp_path / "out"
+    export(store, out)
+    blob = next(out.rglob("*.gguf")).stat().st_ino
+    export(store, out, key=key)
+    assert signer(out, signers)
+    assert next(out.rglob("*.gguf")).stat().st_ino == blob
+
+
+def test_a_key_that_signs_nothing_leaves_nothing(store: Store, key: Path, tmp_path: Path, capfd):
+    key.write_text("no key")
+    key.with_name(f"{key.name}.pub").unlink()
+    for name in ("out", "out.tar"):
+        with pytest.raises(BadRequest, match="signs nothing with"):
+            export(store, tmp_path / name, key=key)
+    assert content(tmp_path).keys().isdisjoint({f"out/{MANIFEST}", f"out/{PENDING}", "out.tar"})
+    assert "alice key" in capfd.readouterr().err  # what ssh-keygen itself says
+
+
+@pytest.mark.parametrize("words", [("-t", "rsa", "-b", "2048"), ("-t", "ecdsa")])
+def test_other_kinds_of_keys_sign_too(store: Store, tmp_path: Path, words: tuple[str, ...]):
+    key = made_key(tmp_path, "k", *words)
+    export(store, tmp_path / "out", key=key)
+    assert signer(tmp_path / "out", listed(tmp_path / "signers", f"a {public(key)}"))
+
+
+def test_a_key_that_an_agent_holds_signs_by_its_public_half(
+    store: Store, key: Path, signers: Path, tmp_path: Path, monkeypatch
+):
+    agent = shutil.which("ssh-agent")
+    if agent is None or shutil.which("ssh-add") is None:
+        pytest.skip("no ssh-agent here")
+    socket = tmp_path / "agent"
+    running = subprocess.Popen((agent, "-D", "-a", socket), stdout=subprocess.PIPE)
+    try:
+        assert running.stdout
+        running.stdout.readline()  # by when it listens
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+        subprocess.run(("ssh-add", "-q", key), check=True, capture_output=True)
+        key.unlink()
+        export(store, tmp_path / "out", key=key.with_name(f"{key.name}.pub"))
+        assert signer(tmp_path / "out", signers)
+    finally:
+        running.terminate()
+        running.communicate(timeout=60)
+
+
+def test_without_ssh_keygen_it_is_said_what_is_missing(
+    store: Store, key: Path, signers: Path, tmp_path: Path, monkeypatch
+):
+    export(store, tmp_path / "out", key=key)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match="ssh-keygen is not on this machine") as told:
+        signer(tmp_path / "out", signers)
+    assert "openssh-client" in told.value.hint
+    with pytest.raises(ConfigError):
+        ssh_keygen.check_key(key)
+    program = tmp_path / "ssh-keygen"
+    program.write_text("#!/bin/sh\necho 'unknown option -- Y' >&2\nexit 1\n")
+    program.chmod(0o755)
+    with pytest.raises(ConfigError, match="too old"):
+        signer(tmp_path / "out", signers)
+    program.write_bytes(b"\x7fELF")
+    with pytest.raises(ConfigError, match="can't be started"):
+        signer(tmp_path / "out", signers)
+
+
+@pytest.mark.parametrize("what", ["none", "folder", "large"])
+def test_a_file_of_signers_that_is_none_lets_nobody_sign(
+    store: Store, key: Path, tmp_path: Path, what: str
+):
+    export(store, tmp_path / "out", key=key)
+    signers = tmp_path / "signers"
+    if what == "folder":
+        signers.mkdir()
+    elif what == "large":
+        signers.write_bytes(bytes(2 << 20))
+    with pytest.raises(ConfigError, match="signers"):
+        signer(tmp_path / "out", signers)
+
+
+def test_the_files_of_a_signed_bundle_are_held_against_it_as_ever(
+    store: Store, key: Path, signers: Path, tmp_path: Path
+):
+    out = tmp_path / "out"
+    export(store, out, key=key)
+    file = next(out.rglob("*.gguf"))
+    file.write_bytes(file.read_bytes()[::-1])
+    with pytest.raises(BadBundle, match="not what was exported"):
+        bring_all(Store(tmp_path / "there"), out, signers=signers)
+
+
+def test_nothing_is_left_in_the_folder_for_temporary_files(
+    store: Store, key: Path, signers: Path, tmp_path: Path, monkeypatch
+):
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    export(store, tmp_path / "out", key=key)
+    signer(tmp_path / "out", signers)
+    assert [*(tmp_path / "tmp").iterdir()] == []
