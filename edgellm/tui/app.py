@@ -43,6 +43,8 @@ class TopApp(Follower):
         self._start_screen = start_screen
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
+        """Until the user quits. Raises BadRequest where there is no terminal to draw on."""
+        _check_terminal()
         with in_cells(sys.__stderr__):  # where Textual draws
             return super().run(*args, **kwargs)
 
@@ -69,28 +71,8 @@ class TopApp(Follower):
         await self.switch_screen(screen)
 
 
-def run_top(
-    url: str,
-    *,
-    api_key: Key = lambda: None,
-    start_screen: StartScreen = "top",
-    interval_s: float = 1.0,
-    transport: httpx2.AsyncBaseTransport | None = None,
-) -> None:
-    """Until the user quits. Raises BadRequest where there is no terminal to draw on."""
-    _check_terminal()
-    TopApp(
-        url,
-        api_key=api_key,
-        start_screen=start_screen,
-        interval_s=interval_s,
-        transport=transport,
-    ).run()
-
-
 def run_replay(name: str, moments: Iterable[Moment], span: Span, speed: float) -> None:
-    """As run_top, of a recording that is called `name`."""
-    _check_terminal()
+    """As TopApp.run, of a recording that is called `name`."""
     played = ReplayTransport(moments, span, speed, time.monotonic)
     TopApp(name, interval_s=played.look_s, transport=played).run()
 

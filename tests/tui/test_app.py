@@ -6,7 +6,7 @@ from tui_samples import downloading, model, ordinary
 from tui_status_server import StatusServer, in_loop, until
 
 from edgellm.errors import BadRequest
-from edgellm.tui.app import TopApp, run_top
+from edgellm.tui.app import TopApp
 from edgellm.tui.canvas import Canvas
 from edgellm.tui.screens.chat import ChatScreen
 from edgellm.tui.screens.sheet import Sheet
@@ -259,7 +259,7 @@ def test_knocking_gets_slower_and_starts_anew_after_an_answer():
 
 def test_without_a_terminal_it_says_what_else_there_is():
     with pytest.raises(BadRequest) as caught:
-        run_top("http://127.0.0.1:1")
+        TopApp("http://127.0.0.1:1").run()
 
     assert "ps" in caught.value.hint
 

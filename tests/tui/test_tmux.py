@@ -51,7 +51,7 @@ def tmux(tmp_path):
 def start(tmux, url, **environment):
     program = (
         "from edgellm.cli.streams import mend_streams; mend_streams()\n"
-        f"from edgellm.tui.app import run_top; run_top({url!r}, interval_s=0.2)"
+        f"from edgellm.tui.app import TopApp; TopApp({url!r}, interval_s=0.2).run()"
     )
     settings = " ".join(f"{k}={shlex.quote(v)}" for k, v in environment.items())
     command = shlex.join([sys.executable, "-c", program])

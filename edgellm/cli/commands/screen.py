@@ -44,18 +44,18 @@ def top(
     from edgellm.cli.flags.keys import key_for
     from edgellm.cli.serving.find import the_only
     from edgellm.cli.serving.trust import transport_for
-    from edgellm.tui.app import run_top
+    from edgellm.tui.app import TopApp
 
     url = named_url(host)
     if url is None:
         here = the_only()
         url = here.url if here else url_of("127.0.0.1")
-    run_top(
+    TopApp(
         url,
         api_key=lambda: key_for(url),
         start_screen="chat" if chat else "top",
         transport=transport_for(url),
-    )
+    ).run()
 
 
 def _replay(file: Path, speed: float) -> None:

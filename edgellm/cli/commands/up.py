@@ -2,6 +2,7 @@
 
 import shlex
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,7 @@ from edgellm.cli.flags import options
 from edgellm.cli.flags.drafting import Drafting
 from edgellm.cli.flags.listening import Listening
 from edgellm.cli.flags.pins import Pins
+from edgellm.cli.flags.wishes import Wishes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +71,9 @@ def up(
             raise
         _watch(there)
         return
-    chosen = _chosen(config, goal, _Consent(demo, asks=is_watched and not yes, agrees=yes))
+    flags = Wishes(pins=pins, drafting=drafting)
+    consent = _Consent(demo, asks=is_watched and not yes, agrees=yes)
+    chosen = _chosen(config, goal, flags, consent)
     if shows_screen:
         _with_screen(chosen, insecure=listening.insecure)
     else:
@@ -94,10 +98,11 @@ def _watch(there: "AlreadyServing") -> None:
     from edgellm.cli.output import say
     from edgellm.cli.serving.find import host_flag
     from edgellm.cli.serving.trust import transport_for
-    from edgellm.tui.app import run_top
+    from edgellm.tui.app import TopApp
 
     say(f"{there}: here is its screen")
-    run_top(there.url, api_key=partial(key_for, there.url), transport=transport_for(there.url))
+    transport = transport_for(there.url)
+    TopApp(there.url, api_key=partial(key_for, there.url), transport=transport).run()
     say(f"the server goes on; it ends by: edgellm stop{host_flag(there.url)}")
 
 
@@ -118,29 +123,30 @@ class _Chosen:
     hardware: "Hardware"
     prepared: "Prepared"
     wished: "Choice | None"
+    flags: Wishes
 
 
-def _chosen(config: "Config", goal: "Goal", consent: _Consent) -> _Chosen:
-    from edgellm.cli.flags.drafting import with_draft
+def _chosen(config: "Config", goal: "Goal", flags: Wishes, consent: _Consent) -> _Chosen:
     from edgellm.cli.output import say
     from edgellm.cli.preparing import machine
     from edgellm.cli.preparing.best import best_on_disk
     from edgellm.cli.preparing.several import prepare_all
+    from edgellm.cli.preparing.wanted import Wanted
 
     say("looking at this machine …")
     hardware = machine.look()
     found = None if consent.only_demo else best_on_disk(config, hardware, goal)
     resolved = _resolved(found)
+    one = Wanted.of(resolved.name, config, flags)
     if found:
         say(f"the best model on this disk: {found.name}")
-        resolved = with_draft(resolved, config)
+        resolved = one.drafted(resolved)
     elif config.draft:
         say("no draft model is loaded: the demo needs none")
-    keep_s = config.sleep_idle_seconds
-    (prepared,) = prepare_all([resolved], hardware, goal, keep_s=keep_s)
+    (prepared,) = prepare_all([one.dressed(resolved)], hardware)
     is_enough = found or consent.only_demo or config.offline
     wished = None if is_enough else _wished(config, hardware, goal, consent)
-    return _Chosen(config, hardware, prepared, wished)
+    return _Chosen(config, hardware, prepared, wished, flags)
 
 
 def _can_draw() -> bool:
@@ -154,13 +160,11 @@ def _can_draw() -> bool:
 
 
 def _resolved(found: "Choice | None") -> "Resolved":
-    from edgellm.cli.flags.seeing import Seeing
     from edgellm.cli.preparing.resolve import Resolved, demo
 
     if not found:
         return demo()
-    on_disk = Resolved(found.name, (found.candidate,), lambda wanted, progress: _path(found))
-    return Seeing().applied(on_disk)  # through the projector that lies beside it, or its tool has
+    return Resolved(found.name, (found.candidate,), lambda wanted, progress: _path(found))
 
 
 def _wished(
@@ -201,7 +205,7 @@ def _headless(chosen: _Chosen, *, insecure: bool) -> None:
     from edgellm.cli.output import say
     from edgellm.cli.serving.ready import ready_text
     from edgellm.cli.serving.serving import Instance, run_instance
-    from edgellm.cli.serving.upgrade import upgrade
+    from edgellm.cli.serving.upgrade import fetch, upgrade
 
     config, hardware, wished = chosen.config, chosen.hardware, chosen.wished
     instance = Instance(
@@ -211,7 +215,10 @@ def _headless(chosen: _Chosen, *, insecure: bool) -> None:
         insecure=insecure,
         on_listening=lambda url: say(f"listening on {url}, loading {chosen.prepared.name}"),
         on_ready=lambda url, models: print(ready_text(url, models, hardware, config), flush=True),
-        errand=upgrade(config, hardware, wished, say, wished.name if wished else None),
+        errand=upgrade(
+            config, hardware, wished, say, wished.name if wished else None,
+            partial(fetch, chosen.flags),
+        ),  # fmt: skip
     )
     asyncio.run(run_instance(instance))
 
@@ -243,7 +250,7 @@ def _with_screen(chosen: _Chosen, *, insecure: bool) -> None:
 
 def _behind_screen(chosen: _Chosen, say_last: "Callable[[str], None]") -> "Instance":
     from edgellm.cli.serving.serving import Instance
-    from edgellm.cli.serving.upgrade import upgrade
+    from edgellm.cli.serving.upgrade import fetch, upgrade
 
     def unsaid(text: str) -> None:
         """The screen shows it."""
@@ -254,7 +261,9 @@ def _behind_screen(chosen: _Chosen, say_last: "Callable[[str], None]") -> "Insta
         hardware,
         (chosen.prepared,),
         say=unsaid,
-        errand=upgrade(config, hardware, wished, unsaid, None, say_last=say_last),
+        errand=upgrade(
+            config, hardware, wished, unsaid, None, partial(fetch, chosen.flags), say_last
+        ),
     )
 
 
