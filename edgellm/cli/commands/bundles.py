@@ -85,7 +85,10 @@ def export(
     described.check_one_machine()
     config = options.config_from(limit_rate=limit_rate, offline=offline)
     here = [brought(model, config, described) for model in models]
-    written = _written(to, gathered(here, config), piece_bytes, key)
+    everything = gathered(here, config)
+    if key:
+        say(f"signing with {key}")  # or nobody knows whose passphrase ssh-keygen wants
+    written = _written(to, everything, piece_bytes, key)
     if to == "-":
         say("\n".join(_summary(written)))
     elif as_json:

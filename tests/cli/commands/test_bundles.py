@@ -326,7 +326,9 @@ def test_who_has_signed_is_told_as_json_and_to_people(hub_cache, go, tmp_path, s
     key, signers = signing
     place = str(tmp_path / "out")
     export([REPO], place, HERE, sign=key, as_json=True)
-    fingerprint = json.loads(capsys.readouterr().out)["signed_with"]
+    told = capsys.readouterr()
+    assert f"signing with {key}\n" in told.err
+    fingerprint = json.loads(told.out)["signed_with"]
     by = {"principal": "alice", "key": fingerprint}
     verify([place], signers=signers)
     assert f"{place} is signed by alice ({fingerprint})" in capsys.readouterr().out

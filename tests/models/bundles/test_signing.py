@@ -375,6 +375,34 @@ def test_other_kinds_of_keys_sign_too(store: Store, tmp_path: Path, words: tuple
     assert signer(tmp_path / "out", listed(tmp_path / "signers", f"a {public(key)}"))
 
 
+def test_an_authority_vouches_for_the_keys_that_it_has_signed(
+    store: Store, key: Path, other: Path, tmp_path: Path
+):
+    subprocess.run(
+        ("ssh-keygen", "-q", "-s", other, "-I", "1", "-n", "alice", f"{key}.pub"), check=True
+    )
+    export(store, tmp_path / "out", key=key.with_name(f"{key.name}-cert.pub"))
+    told = signer(tmp_path / "out", listed(tmp_path / "s", f"alice cert-authority {public(other)}"))
+    assert told
+    assert told.principal == "alice"
+    with pytest.raises(BadBundle, match="nobody who may"):
+        signer(tmp_path / "out", listed(tmp_path / "s", f"bob cert-authority {public(other)}"))
+
+
+def test_a_signed_export_that_was_broken_off_goes_on_and_is_signed(
+    store: Store, key: Path, signers: Path, tmp_path: Path
+):
+    def stop(done: int, total: int, rate: float | None) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        export(store, out, key=key, progress=stop)
+    assert {*content(out)} & {MANIFEST, SIGNATURE} == set()
+    export(store, out, key=key)
+    assert signer(out, signers)
+
+
 def test_a_key_that_an_agent_holds_signs_by_its_public_half(
     store: Store, key: Path, signers: Path, tmp_path: Path, monkeypatch
 ):
