@@ -11,11 +11,11 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from edgellm.errors import BadBundle, BadRequest, ConfigError
+from edgellm.errors import BadBundle, BadRequest, ConfigError, StorageError
 from edgellm.harmless import plain
 from edgellm.units import DASH
 from edgellm.values import frozen
@@ -69,7 +69,7 @@ def check_key(key: Path) -> None:
 
 def sign(data: bytes, key: Path) -> Signature:
     """ssh-keygen asks on the terminal for a passphrase or a touch. Raises BadRequest, ConfigError,
-    OSError."""
+    StorageError."""
     with _folder({"data": data}) as folder:
         path = str(folder / "data")
         words = ("-q", "-Y", "sign", "-n", NAMESPACE, "-f", str(key.absolute()), path)
@@ -88,7 +88,7 @@ def sign(data: bytes, key: Path) -> Signature:
 
 def key_behind(data: bytes, text: bytes) -> str | None:
     """The fingerprint of the key that has signed `data`, whoever has it; None: `text` is no
-    signature of that. Raises ConfigError."""
+    signature of that. Raises ConfigError, StorageError."""
     with _folder({"sig": text}) as folder:
         path = str(folder / "sig")
         done = _asked(("-Y", "check-novalidate", "-n", NAMESPACE, "-s", path), data)
@@ -114,7 +114,7 @@ def read_signers(path: Path) -> Signers:
 
 def signer_of(data: bytes, text: bytes, signers: Signers) -> Signer:
     """Whom `signers` lets sign today, and who has signed `data`. Raises BadBundle where there is
-    nobody, ConfigError."""
+    nobody, ConfigError, StorageError."""
     with _folder({"signers": signers.data, "sig": text}) as folder:
         by = ("-f", str(folder / "signers"), "-s", str(folder / "sig"))
         found = _asked(("-Y", "find-principals", *by), b"")
@@ -144,11 +144,19 @@ def _refusal(key: str | None, signers: Path, said: str) -> BadBundle:
 
 @contextmanager
 def _folder(files: dict[str, bytes]) -> Iterator[Path]:
-    """This user's alone, and gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="edgellm-") as name:
-        for file, data in files.items():
-            (Path(name) / file).write_bytes(data)
-        yield Path(name)
+    """This user's alone, and gone afterwards. Raises StorageError."""
+    with ExitStack() as kept:
+        try:
+            made = tempfile.TemporaryDirectory(prefix="edgellm-", ignore_cleanup_errors=True)
+            folder = Path(kept.enter_context(made))
+            for file, data in files.items():
+                (folder / file).write_bytes(data)
+        except OSError as error:
+            raise StorageError(
+                f"there is no room for a signature's temporary files: {error.strerror or error}",
+                hint="TMPDIR names a folder that can be written",
+            ) from error
+        yield folder
 
 
 def _asked(words: tuple[str, ...], data: bytes) -> "subprocess.CompletedProcess[bytes]":

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from bundle_runs import COMMIT, DATA, KINDS, LICENCE, Passing, bring_all, content, export, filled
 
-from edgellm.errors import BadBundle, BadRequest, ConfigError
+from edgellm.errors import BadBundle, BadRequest, ConfigError, StorageError
 from edgellm.models.bundles import ssh_keygen
 from edgellm.models.bundles.layout import MANIFEST, PENDING, SIGNATURE
 from edgellm.models.bundles.manifest import fingerprint
@@ -467,6 +467,18 @@ def test_the_files_of_a_signed_bundle_are_held_against_it_as_ever(
     file.write_bytes(file.read_bytes()[::-1])
     with pytest.raises(BadBundle, match="not what was exported"):
         bring_all(Store(tmp_path / "there"), out, signers=signers)
+
+
+def test_where_no_temporary_files_can_be_that_is_said(
+    store: Store, key: Path, signers: Path, tmp_path: Path, monkeypatch
+):
+    export(store, tmp_path / "out", key=key)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    with pytest.raises(StorageError, match="temporary files") as told:
+        signer(tmp_path / "out", signers)
+    assert "TMPDIR" in told.value.hint
+    with pytest.raises(StorageError, match="temporary files"):
+        export(store, tmp_path / "other", key=key)
 
 
 def test_nothing_is_left_in_the_folder_for_temporary_files(
